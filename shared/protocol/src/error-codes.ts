@@ -1,0 +1,186 @@
+/**
+ * Every error a caller can see. Adding an error is adding a row.
+ *
+ * - `status`: the HTTP status the gateway answers with.
+ * - `retryable`: whether sending the same request again can succeed without a change by the caller. It says
+ *   nothing about safety: every code except OUTCOME_UNKNOWN means that the write was not applied.
+ */
+export const ERROR_CODES = {
+  // the request
+  INVALID_ARGUMENT: { status: 400, retryable: false, meaning: 'The request is malformed.' },
+  INVALID_TENANT: {
+    status: 400,
+    retryable: false,
+    meaning: 'The tenant id does not match the allowed form.',
+  },
+  INVALID_VALUE: {
+    status: 400,
+    retryable: false,
+    meaning:
+      'A value cannot be stored exactly (NaN, infinity, lone surrogate, integer over 64 bits, unsupported type).',
+  },
+  UNSUPPORTED_VERSION: {
+    status: 400,
+    retryable: false,
+    meaning: 'A message carries a protocol version this side does not know.',
+  },
+  STATEMENT_NOT_ALLOWED: {
+    status: 400,
+    retryable: false,
+    meaning: 'The statement is refused by the statement rules.',
+  },
+  STATEMENT_TOO_LARGE: {
+    status: 413,
+    retryable: false,
+    meaning: 'The SQL text, its parameters or the write is over its limit.',
+  },
+  PAYLOAD_TOO_LARGE: { status: 413, retryable: false, meaning: 'The request body is over its limit.' },
+  IDEMPOTENCY_KEY_REUSED: {
+    status: 422,
+    retryable: false,
+    meaning: 'The idempotency key was used before with another write.',
+  },
+  // access
+  UNAUTHENTICATED: { status: 401, retryable: false, meaning: 'A valid bearer token is required.' },
+  FORBIDDEN: { status: 403, retryable: false, meaning: 'The token does not allow this.' },
+  NOT_FOUND: { status: 404, retryable: false, meaning: 'There is no such route or thing.' },
+  TENANT_NOT_FOUND: {
+    status: 404,
+    retryable: false,
+    meaning: 'The tenant has no database file and none may be created.',
+  },
+  RECEIPT_NOT_FOUND: {
+    status: 404,
+    retryable: false,
+    meaning: 'The ledger does not know this receipt (never applied, or pruned).',
+  },
+  // SQL
+  CONSTRAINT_VIOLATION: {
+    status: 409,
+    retryable: false,
+    meaning: 'The write violates a constraint; details.sqliteCode tells which.',
+  },
+  EXPECTATION_FAILED: {
+    status: 409,
+    retryable: false,
+    meaning: 'A statement of the transaction did not meet its `expect`; nothing was applied.',
+  },
+  SQL_ERROR: {
+    status: 422,
+    retryable: false,
+    meaning: 'SQLite refused the statement; details.sqliteCode tells why.',
+  },
+  RESULT_TOO_LARGE: {
+    status: 413,
+    retryable: false,
+    meaning: 'The result has more rows or bytes than the limit; a write that caused it was rolled back.',
+  },
+  STATEMENT_TIMEOUT: {
+    status: 504,
+    retryable: false,
+    meaning: 'The statement ran past its deadline and was stopped; it was not applied.',
+  },
+  POISON_JOB: {
+    status: 500,
+    retryable: false,
+    meaning: 'The write took its process down repeatedly and was set aside; it was not applied.',
+  },
+  // the tenant
+  TENANT_OVERLOADED: {
+    status: 429,
+    retryable: true,
+    meaning:
+      'The tenant has more queued writes than its limit; details.retryAfterMs tells when to try again.',
+  },
+  TENANT_PAUSED: { status: 503, retryable: true, meaning: 'The tenant is paused.' },
+  TENANT_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    meaning: 'The tenant cannot be opened now; details.reason tells why.',
+  },
+  DATABASE_BUSY: {
+    status: 503,
+    retryable: true,
+    meaning: 'Another process held the database lock past the busy timeout.',
+  },
+  DATABASE_FULL: {
+    status: 503,
+    retryable: true,
+    meaning: 'The disk or the database is full; it recovers when there is space.',
+  },
+  DATABASE_CORRUPT: {
+    status: 500,
+    retryable: false,
+    meaning: 'The file is damaged or not a database; the tenant is parked, nothing was changed.',
+  },
+  DATABASE_READONLY: {
+    status: 503,
+    retryable: true,
+    meaning: 'The file or its file system cannot be written.',
+  },
+  DATABASE_IO_ERROR: { status: 503, retryable: true, meaning: 'Reading or writing the file failed.' },
+  // the service
+  BUFFER_FULL: {
+    status: 429,
+    retryable: true,
+    meaning: "This client's own buffer is full; details.retryAfterMs tells when to try again.",
+  },
+  RATE_LIMITED: {
+    status: 429,
+    retryable: true,
+    meaning: 'Too many requests; details.retryAfterMs tells when to try again.',
+  },
+  TIMEOUT: {
+    status: 504,
+    retryable: true,
+    meaning: 'The deadline passed before anything was sent; nothing was applied.',
+  },
+  ABORTED: {
+    status: 499,
+    retryable: true,
+    meaning: 'The caller aborted before anything was sent; nothing was applied.',
+  },
+  OUTCOME_UNKNOWN: {
+    status: 504,
+    retryable: false,
+    meaning: 'The deadline passed while the write was on its way; ask later with details.receiptId.',
+  },
+  QUEUE_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    meaning: 'Redis did not accept the write; nothing was applied.',
+  },
+  QUEUE_FULL: { status: 503, retryable: true, meaning: 'Redis is out of memory; nothing was accepted.' },
+  BROKER_UNAVAILABLE: { status: 503, retryable: true, meaning: 'No broker leads.' },
+  FENCED: {
+    status: 503,
+    retryable: true,
+    meaning: 'A newer broker has taken over this file; the older one committed nothing.',
+  },
+  CLOSED: {
+    status: 503,
+    retryable: false,
+    meaning: 'The client, process or tenant is closed or shutting down.',
+  },
+  MISCONFIGURED: {
+    status: 500,
+    retryable: false,
+    meaning: 'A setting makes safe operation impossible; the message tells which.',
+  },
+  INTERNAL: { status: 500, retryable: false, meaning: 'A fault of ours; the log has the details.' },
+} as const satisfies Record<string, ErrorCodeRow>;
+
+/** One row of {@link ERROR_CODES}. */
+export interface ErrorCodeRow {
+  readonly status: number;
+  readonly retryable: boolean;
+  readonly meaning: string;
+}
+
+/** The union of all error codes. */
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** Tells whether `code` is one of ours. */
+export function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
+}

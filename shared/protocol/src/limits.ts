@@ -1,0 +1,62 @@
+/**
+ * Every bound and default that two parts must agree on, in one place. Units are in the names; a bound that is
+ * reached is an error with a code, never silence.
+ */
+export const LIMITS = Object.freeze({
+  /** SQL text of one statement or script. */
+  maxStatementBytes: 1024 * 1024,
+  /** Parameters of one statement; SQLite's own limit (SQLITE_MAX_VARIABLE_NUMBER). */
+  maxParameters: 32_766,
+  /** Statements of one transaction. */
+  maxTransactionStatements: 1_000,
+  /** One write: its parameters, encoded. */
+  maxOperationBytes: 8 * 1024 * 1024,
+  /** Writes that share one job. */
+  maxJobOperations: 500,
+  /** One job, encoded; a single larger write (up to maxOperationBytes) travels alone. */
+  maxJobBytes: 1024 * 1024,
+  /** Jobs that one transaction of the writer applies together. */
+  maxBatchJobs: 32,
+  /** Writes that one transaction of the writer applies together. */
+  maxBatchOperations: 2_000,
+  /** Rows returned by one statement, read or RETURNING. */
+  maxResultRows: 100_000,
+  /** Encoded bytes of the results of one write. */
+  maxResultBytes: 4 * 1024 * 1024,
+  /** A completion event larger than this carries no results; the client reads them from the ledger. */
+  maxEventBytes: 64 * 1024,
+  /** Entries kept in a client's inbox. Events are a hint; the ledger is the truth. */
+  maxInboxEvents: 10_000,
+  /** An inbox nobody refreshes is deleted after this. */
+  inboxTtlMs: 10 * 60_000,
+  /** Jobs waiting in one tenant's queue before producers are refused. */
+  maxQueueDepth: 1_000,
+  /** Writes a client holds in memory (buffered, or sent and not yet settled), per tenant and in all. */
+  maxClientTenantOperations: 20_000,
+  maxClientOperations: 100_000,
+  maxClientBytes: 64 * 1024 * 1024,
+  /** A caller is settled after this at the latest, unless it says otherwise. */
+  writeTimeoutMs: 30_000,
+  /** The longest deadline a caller may ask for; the ledger is never pruned younger than this. */
+  maxTimeoutMs: 60 * 60_000,
+  /** Ledger rows younger than this are kept; older ones are pruned by age, then by count. */
+  ledgerRetentionMs: 24 * 60 * 60_000,
+  maxLedgerRows: 100_000,
+  /** Idempotency keys are kept this long. */
+  idempotencyRetentionMs: 24 * 60 * 60_000,
+  /** An idempotency key's length in characters. */
+  maxIdempotencyKeyLength: 255,
+  /** Finished jobs kept in Redis for people to look at. */
+  keepCompletedJobs: 20,
+  keepDeadLetters: 10_000,
+  /** A statement that runs longer than this is stopped by the watchdog. */
+  statementTimeoutMs: 10_000,
+  /** Starts of one job before it is set aside as poison. */
+  maxJobStarts: 3,
+  /** Read-only connections a client keeps open. */
+  maxOpenReaders: 100,
+  /** Compiled statements kept per connection. */
+  maxCachedStatements: 200,
+  /** SQLite waits this long for a lock held by another process. */
+  busyTimeoutMs: 5_000,
+});

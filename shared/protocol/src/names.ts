@@ -1,0 +1,115 @@
+import { OnewriterError } from './onewriter-error.ts';
+
+/*
+ * Names of everything that two parts must find: queues, Redis keys, files.
+ *
+ *   tenant queue   BullMQ queue `tenant.<tenant>`, prefix `ow:<group>:{<tenant>}`
+ *   client inbox   BullMQ queue `inbox.<client>`,  prefix `ow:<group>:{<client>}`
+ *   dead letters   BullMQ queue `dead-letters`,    prefix `ow:{<group>}`
+ *   per group      `ow:{<group>}:bell|tenants|open|lease|epoch|…`
+ *
+ * The braces are Redis Cluster hash tags: all keys of one tenant share a slot, and so do all keys of a group.
+ * A placement group is one host's files, led by one broker.
+ */
+
+/** Tenant ids: 1 to 63 of a-z, 0-9 and inner hyphens; a DNS label, so it is safe as a folder and a host name. */
+export const TENANT_ID_PATTERN = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** The placement group used when none is configured. */
+export const DEFAULT_GROUP = 'default';
+
+/** File name of a tenant's database when none is configured. */
+export const DEFAULT_DB_FILE = 'tenant.db';
+
+/** All tables of ours in a tenant's file begin with this. */
+export const INTERNAL_TABLE_PREFIX = '_onewriter_';
+
+/** The custom event on a client's inbox that tells a job's outcome. */
+export const SETTLED_EVENT = 'settled';
+
+/** Returns `id` if it is a tenant id. @throws OnewriterError INVALID_TENANT */
+export function assertTenantId(id: unknown): string {
+  if (typeof id === 'string' && TENANT_ID_PATTERN.test(id)) return id;
+  throw new OnewriterError('INVALID_TENANT', `Tenant ids match ${TENANT_ID_PATTERN.source}.`);
+}
+
+/** A BullMQ queue: its name, and the prefix to open it with. */
+export interface QueueAddress {
+  readonly name: string;
+  readonly prefix: string;
+}
+
+/** The queue that holds a tenant's writes. */
+export function tenantQueue(group: string, tenant: string): QueueAddress {
+  return { name: `tenant.${tenant}`, prefix: `ow:${group}:{${tenant}}` };
+}
+
+/** The queue whose event stream is a client's inbox. */
+export function inboxQueue(group: string, client: string): QueueAddress {
+  return { name: `inbox.${client}`, prefix: `ow:${group}:{${client}}` };
+}
+
+/** The queue of writes that were set aside. */
+export function deadLetterQueue(group: string): QueueAddress {
+  return { name: 'dead-letters', prefix: `ow:{${group}}` };
+}
+
+/** Redis key of a queue's event stream. Source: BullMQ's key layout, `<prefix>:<queue>:events`. */
+export function eventsKey(queue: QueueAddress): string {
+  return `${queue.prefix}:${queue.name}:events`;
+}
+
+/** Redis keys shared by a placement group. */
+export interface GroupKeys {
+  /** Sorted set of tenants with work, by the time of the first ring (ms). The broker pops it. */
+  readonly bell: string;
+  /** Sorted set of all tenants ever seen, by last activity (ms). The sweep walks it, the dashboard lists it. */
+  readonly tenants: string;
+  /** Set of tenants the leading broker has open; a successor adopts their active jobs. */
+  readonly open: string;
+  /** String with a TTL: the leader's {@link LeaseRecord} as JSON. */
+  readonly lease: string;
+  /** Integer: the last epoch given out. */
+  readonly epoch: string;
+  /** Hash, tenant to JSON: tenants that cannot be opened, and why. */
+  readonly parked: string;
+  /** Hash, job id to number of starts that ended with the process. */
+  readonly starts: string;
+  /** Hash, job id to JSON: operations that must not run again, and the error their callers get. */
+  readonly condemned: string;
+}
+
+/** The {@link GroupKeys} of a group. */
+export function groupKeys(group: string): GroupKeys {
+  const key = (part: string) => `ow:{${group}}:${part}`;
+  return {
+    bell: key('bell'),
+    tenants: key('tenants'),
+    open: key('open'),
+    lease: key('lease'),
+    epoch: key('epoch'),
+    parked: key('parked'),
+    starts: key('starts'),
+    condemned: key('condemned'),
+  };
+}
+
+/** What the leader writes into the lease key. */
+export interface LeaseRecord {
+  readonly broker: string;
+  readonly epoch: number;
+  readonly host: string;
+  readonly pid: number;
+  /** ISO time of acquisition. */
+  readonly since: string;
+}
+
+/** `<dataDir>/tenants`: one folder per tenant. */
+export function tenantsDir(dataDir: string): string {
+  return `${dataDir}/tenants`;
+}
+
+/** `<dataDir>/tenants/<tenant>/<file>`. @throws OnewriterError INVALID_TENANT */
+export function tenantFile(dataDir: string, tenant: string, dbFile: string = DEFAULT_DB_FILE): string {
+  return `${tenantsDir(dataDir)}/${assertTenantId(tenant)}/${dbFile}`;
+}

@@ -1,0 +1,112 @@
+import { OnewriterError } from './onewriter-error.ts';
+
+/** A value as SQLite stores it and callers see it. Integers beyond 2^53 are bigint, blobs are Uint8Array. */
+export type SqlValue = null | number | bigint | string | Uint8Array;
+
+/** What callers may pass as a parameter; a boolean is stored as 0 or 1, undefined is refused. */
+export type SqlParameter = SqlValue | boolean;
+
+/** Positional or named parameters of one statement. */
+export type SqlParameters = readonly SqlParameter[] | { readonly [name: string]: SqlParameter };
+
+/**
+ * A value in a message: JSON that keeps the type. A number is a double (as better-sqlite3 binds it), `{i}` a
+ * 64-bit integer in decimal, `{b}` a blob in base64, `{f}` a double that JSON cannot write: negative zero, and in
+ * results the infinities that SQL arithmetic can make.
+ */
+export type WireValue = null | number | string | { readonly i: string } | { readonly b: string } | WireDouble;
+type WireDouble = { readonly f: '-0' | 'Infinity' | '-Infinity' };
+
+/** {@link SqlParameters} in a message. */
+export type WireParameters = readonly WireValue[] | { readonly [name: string]: WireValue };
+
+const MIN_INT64 = -(2n ** 63n);
+const MAX_INT64 = 2n ** 63n - 1n;
+
+function refuse(what: string): never {
+  throw new OnewriterError('INVALID_VALUE', `${what} cannot be stored in SQLite.`);
+}
+
+/** Encodes one parameter. @throws OnewriterError INVALID_VALUE for what SQLite could not give back exactly. */
+export function encodeValue(value: SqlParameter): WireValue {
+  switch (typeof value) {
+    case 'string':
+      return value.isWellFormed() ? value : refuse('A string with a lone surrogate');
+    case 'number':
+      if (!Number.isFinite(value)) return refuse(String(value));
+      return Object.is(value, -0) ? { f: '-0' } : value;
+    case 'bigint':
+      return value >= MIN_INT64 && value <= MAX_INT64
+        ? { i: value.toString() }
+        : refuse('An integer over 64 bits');
+    case 'boolean':
+      return value ? 1 : 0;
+    case 'object':
+      if (value === null) return null;
+      if (value instanceof Uint8Array) {
+        return { b: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64') };
+      }
+      return refuse(`A value of type ${(value as object).constructor?.name ?? 'object'}`);
+    default:
+      return refuse(`A value of type ${typeof value}`);
+  }
+}
+
+/** Decodes one value: the exact inverse of {@link encodeValue}; integers stay bigint. */
+export function decodeValue(wire: WireValue): SqlValue {
+  if (wire === null || typeof wire !== 'object') return wire;
+  if ('i' in wire) return BigInt(wire.i);
+  if ('b' in wire) return Buffer.from(wire.b, 'base64');
+  if ('f' in wire) return Number(wire.f);
+  throw new OnewriterError('INVALID_VALUE', 'A value in the message has an unknown type tag.');
+}
+
+/** Encodes a statement's parameters; `undefined` means none. */
+export function encodeParameters(params: SqlParameters | undefined): WireParameters | undefined {
+  if (params === undefined) return undefined;
+  if (Array.isArray(params)) return params.length === 0 ? undefined : params.map(encodeValue);
+  const wire: Record<string, WireValue> = {};
+  for (const [name, value] of Object.entries(params)) wire[name] = encodeValue(value);
+  return wire;
+}
+
+/** Decodes a statement's parameters. */
+export function decodeParameters(wire: WireParameters | undefined): SqlParameters {
+  if (wire === undefined) return [];
+  if (Array.isArray(wire)) return wire.map(decodeValue);
+  const params: Record<string, SqlValue> = {};
+  for (const [name, value] of Object.entries(wire)) params[name] = decodeValue(value);
+  return params;
+}
+
+/**
+ * Encodes a value read with `safeIntegers`: a bigint that fits a double becomes a plain number, because readers
+ * get integers as numbers where that is exact. What is in a file is never refused.
+ */
+export function encodeResultValue(value: SqlValue): WireValue {
+  switch (typeof value) {
+    case 'bigint':
+      return encodeInteger(value);
+    case 'number':
+      if (Number.isFinite(value)) return Object.is(value, -0) ? { f: '-0' } : value;
+      return { f: value > 0 ? 'Infinity' : '-Infinity' };
+    case 'string':
+      return value;
+    default:
+      return encodeValue(value);
+  }
+}
+
+/** Encodes a 64-bit integer as a number where that is exact. */
+export function encodeInteger(value: bigint | number): WireValue {
+  if (typeof value === 'number') return value;
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : { i: value.toString() };
+}
+
+/** An integer as callers see it: a number where that is exact, else a bigint. */
+export function toExactInteger(value: bigint | number): number | bigint {
+  if (typeof value === 'number') return value;
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}

@@ -1,0 +1,130 @@
+import { OnewriterError, type WireError } from './onewriter-error.ts';
+import type { WireParameters, WireValue } from './value.ts';
+
+/*
+ * A job carries the writes of one client to one tenant, in the order they were issued. The writes of a job are
+ * independent of each other (each succeeds or fails alone) unless they are statements of one transaction or
+ * script. SQL texts are sent once per job and referred to by index.
+ */
+
+/** The version of every message below. A reader refuses any other. */
+export const PROTOCOL_VERSION = 1;
+
+/** The data of a BullMQ job on a tenant's queue. */
+export interface WriteJobMessage {
+  readonly v: typeof PROTOCOL_VERSION;
+  /** The client whose inbox gets the completion event. */
+  readonly client: string;
+  /** Counts this client's jobs for this tenant, from 1. Jobs of one client apply in this order. */
+  readonly seq: number;
+  /** When the client sent it: ms since the epoch, by the client's clock; for people, never for decisions. */
+  readonly at: number;
+  /** SQL texts, each once. */
+  readonly sql: readonly string[];
+  /** 1 to `LIMITS.maxJobOperations` writes, in order. */
+  readonly ops: readonly WireOperation[];
+}
+
+/** One write: a statement, a transaction or a script. */
+export type WireOperation = WireStatementOperation | WireTransactionOperation | WireScriptOperation;
+
+interface WireOperationOptions {
+  /** Idempotency key: among writes of a tenant with the same key only the first is applied. */
+  readonly k?: string | undefined;
+  /** Set for writes nobody waits for: a failure goes to the dead letters. */
+  readonly d?: 1 | undefined;
+}
+
+export interface WireStatementOperation extends WireOperationOptions, WireStatement {}
+
+export interface WireTransactionOperation extends WireOperationOptions {
+  readonly t: readonly WireStatement[];
+}
+
+export interface WireScriptOperation extends WireOperationOptions {
+  /** Index into `sql`. */
+  readonly x: number;
+}
+
+/** One statement. */
+export interface WireStatement {
+  /** Index into `sql`. */
+  readonly s: number;
+  readonly p?: WireParameters | undefined;
+  /** Conditions the result must meet, else the transaction is rolled back. */
+  readonly e?: StatementExpectation | undefined;
+}
+
+/** Conditions on a statement's result. */
+export interface StatementExpectation {
+  /** Rows the statement must insert, update or delete. */
+  readonly changes?: number | undefined;
+  /** Rows the statement must return. */
+  readonly rows?: number | undefined;
+}
+
+/** Result of one statement: `[changes, lastInsertRowid]`, or with rows where the statement returns rows. */
+export type WireStatementResult = readonly [changes: number, lastInsertRowid: WireValue] | WireRows;
+
+export interface WireRows {
+  /** Column names. */
+  readonly c: readonly string[];
+  /** Rows, values in column order. */
+  readonly r: readonly (readonly WireValue[])[];
+  readonly n: number;
+  readonly i: WireValue;
+}
+
+/**
+ * Result of one write, as the ledger stores it (a JSON array of these per job) and events carry it. A
+ * transaction has a result per statement; a script has none.
+ */
+export type WireOperationResult =
+  | WireStatementResult
+  | { readonly t: readonly WireStatementResult[] }
+  | { readonly e: WireError };
+
+/** Fields of a `settled` event on a client's inbox: a BullMQ custom event, so all are strings. */
+export interface SettledEvent {
+  readonly v: string;
+  readonly jobId: string;
+  readonly tenant: string;
+  /** Decimal; '0' where nothing was committed. */
+  readonly commitSeq: string;
+  /** JSON of {@link WireOperationResult}[]; '' where it is too large for an event: read the ledger. */
+  readonly results: string;
+  /** JSON of a WireError where the whole job was refused or set aside; else ''. */
+  readonly error: string;
+}
+
+/** Parses a job's data. @throws OnewriterError UNSUPPORTED_VERSION, INVALID_ARGUMENT */
+export function parseWriteJob(json: string): WriteJobMessage {
+  let message: WriteJobMessage;
+  try {
+    message = JSON.parse(json);
+  } catch (cause) {
+    throw new OnewriterError('INVALID_ARGUMENT', 'The job is not JSON.', {}, cause);
+  }
+  if (message === null || typeof message !== 'object') {
+    throw new OnewriterError('INVALID_ARGUMENT', 'The job is not an object.');
+  }
+  assertVersion(message.v, 'job');
+  if (
+    typeof message.client !== 'string' ||
+    !Array.isArray(message.sql) ||
+    !Array.isArray(message.ops) ||
+    message.ops.length === 0
+  ) {
+    throw new OnewriterError('INVALID_ARGUMENT', 'The job lacks client, sql or ops.');
+  }
+  return message;
+}
+
+/** Refuses a message of another version. @throws OnewriterError UNSUPPORTED_VERSION */
+export function assertVersion(version: unknown, what: string): void {
+  if (Number(version) === PROTOCOL_VERSION) return;
+  throw new OnewriterError(
+    'UNSUPPORTED_VERSION',
+    `This side speaks version ${PROTOCOL_VERSION} and got a ${what} of version ${String(version)}; update the older side.`,
+  );
+}

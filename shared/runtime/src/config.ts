@@ -1,0 +1,83 @@
+import { DEFAULT_DB_FILE, DEFAULT_GROUP, LIMITS, OnewriterError } from '@onewriter/protocol';
+import { z } from 'zod';
+
+const port = (value: number) => z.coerce.number().int().min(0).max(65_535).default(value);
+const count = (value: number) => z.coerce.number().int().min(1).default(value);
+const ms = (value: number) => z.coerce.number().int().min(1).default(value);
+const flag = (value: boolean) =>
+  z.preprocess(
+    raw => (raw === undefined || raw === '' ? value : /^(1|true|yes|on)$/i.test(String(raw))),
+    z.boolean(),
+  );
+
+/**
+ * Every setting of every process. The environment variable of a key is `ONEWRITER_` and the key in upper snake
+ * case: `dataDir` is `ONEWRITER_DATA_DIR`. `onewriter config` lists them.
+ */
+export const configSchema = z.object({
+  redisUrl: z
+    .string()
+    .default('redis://127.0.0.1:6379')
+    .describe('Redis or Valkey, with maxmemory-policy noeviction.'),
+  dataDir: z.string().default('./data').describe('Folder that holds tenants/<tenant>/<file>.'),
+  dbFile: z
+    .string()
+    .regex(/^[A-Za-z0-9_][A-Za-z0-9._-]*$/)
+    .default(DEFAULT_DB_FILE)
+    .describe("Name of the database file inside a tenant's folder."),
+  group: z
+    .string()
+    .regex(/^[a-z0-9-]{1,40}$/)
+    .default(DEFAULT_GROUP)
+    .describe("Placement group: one host's files, led by one broker."),
+  createTenants: flag(true).describe('Whether the first write of an unknown tenant creates its file.'),
+  tokenSecret: z
+    .string()
+    .min(16)
+    .optional()
+    .describe('Secret that signs tokens (HS256), at least 16 characters.'),
+  logLevel: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('pino level.'),
+  threads: z.coerce.number().int().min(1).max(64).default(2).describe('Writer threads of the broker.'),
+  maxOpenTenants: count(256).describe('Tenant files a writer thread keeps open.'),
+  idleCloseMs: ms(5 * 60_000).describe('A tenant without writes for this long is closed.'),
+  sweepIntervalMs: ms(10_000).describe('How often the broker looks for work whose bell was never rung.'),
+  busyTimeoutMs: ms(LIMITS.busyTimeoutMs).describe("How long SQLite waits for another process's lock."),
+  statementTimeoutMs: ms(LIMITS.statementTimeoutMs).describe('The watchdog stops a statement after this.'),
+  leaseMs: ms(2_000).describe('Life of the leader lease; renewed every third of it.'),
+  drainMs: ms(10_000).describe('Grace period at SIGTERM.'),
+  writeTimeoutMs: ms(LIMITS.writeTimeoutMs).describe("Deadline of a gateway caller's write."),
+  host: z.string().default('127.0.0.1').describe('Address the HTTP servers listen on.'),
+  gatewayPort: port(8080).describe('Port of the gateway; 0 is any free port.'),
+  dashboardPort: port(8081).describe('Port of the dashboard; 0 is any free port.'),
+  brokerPort: port(8082).describe("Port of the broker's /livez, /readyz and /metrics; 0 is any free port."),
+  maxBodyBytes: count(8 * 1024 * 1024).describe('Largest request body of the gateway.'),
+});
+
+/** The settings of a process, validated. */
+export type Config = z.output<typeof configSchema>;
+
+/** The environment variable of a setting. */
+export function environmentName(key: keyof Config): string {
+  return `ONEWRITER_${key.replace(/[A-Z]/g, letter => `_${letter}`).toUpperCase()}`;
+}
+
+/**
+ * Reads the settings from environment variables.
+ * @throws OnewriterError MISCONFIGURED naming each variable that is wrong.
+ */
+export function loadConfig(environment: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const raw: Record<string, string> = {};
+  for (const key of Object.keys(configSchema.shape) as (keyof Config)[]) {
+    const value = environment[environmentName(key)];
+    if (value !== undefined && value !== '') raw[key] = value;
+  }
+  const parsed = configSchema.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(
+    issue => `${environmentName(issue.path[0] as keyof Config)}: ${issue.message}`,
+  );
+  throw new OnewriterError('MISCONFIGURED', `Wrong settings. ${problems.join('; ')}`);
+}

@@ -1,0 +1,1 @@
+export * from './lane-task.ts';

@@ -1,0 +1,115 @@
+import type { WireError } from '@onewriter/protocol';
+
+/*
+ * What the broker's main thread and a writer thread say to each other: one task in, one outcome out. The thread
+ * never throws for a tenant's fault; a rejected task is a fault of the thread itself.
+ */
+
+/** Settings of a writer thread, given once as workerData. */
+export interface WriterOptions {
+  readonly dataDir: string;
+  /** File name inside a tenant's folder. */
+  readonly dbFile: string;
+  /** Whether a tenant without a file gets one. */
+  readonly createTenants: boolean;
+  readonly busyTimeoutMs: number;
+  /** Connections this thread keeps open; the least recently used is closed. */
+  readonly maxOpenTenants: number;
+  /** `locking_mode=EXCLUSIVE`, for file systems without shared memory. */
+  readonly exclusive: boolean;
+  /**
+   * Where the thread tells what it runs, for the watchdog: Int32 [0] 1 while a task runs, [1] index of the job in
+   * the task, [2] index of the write in the job.
+   */
+  readonly progress: SharedArrayBuffer;
+}
+
+export type LaneTask = ApplyTask | CloseTask;
+
+/** Apply these jobs, in this order, in one transaction. */
+export interface ApplyTask {
+  readonly kind: 'apply';
+  readonly tenant: string;
+  /** The leader's epoch; a file that has seen a newer one refuses the task. */
+  readonly epoch: number;
+  /** 1 to LIMITS.maxBatchJobs. */
+  readonly jobs: readonly QueuedJob[];
+}
+
+export interface QueuedJob {
+  readonly id: string;
+  /** JSON of a WriteJobMessage, as it lay in Redis. */
+  readonly data: string;
+  /** Writes that must not run (by index), and the error their callers get; `-1` is the whole job. */
+  readonly condemned?: Readonly<Record<number, WireError>> | undefined;
+}
+
+/** Checkpoint and close one tenant, or all. */
+export interface CloseTask {
+  readonly kind: 'close';
+  readonly tenant: string | null;
+}
+
+export type LaneOutcome = ApplyOutcome | CloseOutcome;
+
+export interface CloseOutcome {
+  readonly kind: 'closed';
+  readonly tenants: readonly string[];
+}
+
+export type ApplyOutcome = AppliedOutcome | RefusedOutcome;
+
+/** The transaction committed (or every job was a duplicate or malformed and nothing had to be). */
+export interface AppliedOutcome {
+  readonly kind: 'applied';
+  /** One per job of the task, same order. */
+  readonly jobs: readonly JobOutcome[];
+  readonly stats: ApplyStats;
+  /** Tenants this thread closed to stay within maxOpenTenants. */
+  readonly evicted: readonly string[];
+}
+
+/** Nothing of this task was committed. */
+export interface RefusedOutcome {
+  readonly kind: 'refused';
+  /** FENCED, TENANT_NOT_FOUND, DATABASE_*, TENANT_UNAVAILABLE … */
+  readonly error: WireError;
+  readonly evicted: readonly string[];
+}
+
+export interface JobOutcome {
+  readonly id: string;
+  /** The client to tell; '' where the message was unreadable. */
+  readonly client: string;
+  /** Writes in the job. */
+  readonly writes: number;
+  /** Writes that failed. */
+  readonly failures: number;
+  /** The ledger already had it: nothing was applied, the results are the stored ones. */
+  readonly duplicate: boolean;
+  /** 0 where nothing was committed for it. */
+  readonly commitSeq: number;
+  /** JSON of WireOperationResult[]; '' with `error`. */
+  readonly results: string;
+  /** The whole job was refused (unreadable, unsupported version). */
+  readonly error?: WireError | undefined;
+  /** Failed writes that nobody waits for. */
+  readonly deadLetters?: readonly DeadLetter[] | undefined;
+}
+
+/** A failed write, as the dead-letter queue keeps it. */
+export interface DeadLetter {
+  readonly receiptId: string;
+  readonly sql: string;
+  readonly error: WireError;
+}
+
+/** Durations in milliseconds, sizes in bytes. */
+export interface ApplyStats {
+  readonly openMs: number;
+  readonly applyMs: number;
+  readonly commitMs: number;
+  readonly checkpointMs: number;
+  readonly walBytes: number;
+  readonly commits: number;
+}
