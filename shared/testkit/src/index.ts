@@ -1,1 +1,6 @@
-export {};
+export * from './free-port.ts';
+export * from './live-handles.ts';
+export * from './spawn-process.ts';
+export * from './start-redis.ts';
+export * from './temporary-directory.ts';
+export * from './wait-for.ts';
