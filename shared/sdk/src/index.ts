@@ -1,1 +1,9 @@
-export {};
+export {
+  type ErrorCode,
+  type ErrorDetails,
+  isOnewriterError,
+  LIMITS,
+  OnewriterError,
+} from '@onewriter/protocol';
+export { connect } from './client.ts';
+export type * from './types.ts';

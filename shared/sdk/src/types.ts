@@ -1,0 +1,299 @@
+import type {
+  OnewriterError,
+  SqlParameter,
+  SqlParameters,
+  SqlValue,
+  StatementExpectation,
+} from '@onewriter/protocol';
+import type { Redis } from 'ioredis';
+
+/*
+ * The public API, top down: ConnectOptions → Onewriter → Tenant → Statement, Receipt → their results.
+ * Everything that waits takes WaitOptions; every failure is an OnewriterError with a code, except mistakes in
+ * the calling program (a read given to run(), a wrong type), which are TypeErrors.
+ */
+
+/** Where Onewriter is, and how this client behaves. */
+export interface ConnectOptions {
+  /**
+   * `redis://` or `rediss://` URL, or an ioredis instance whose settings are copied (the instance itself is
+   * neither used nor closed). The client opens two connections: one for commands, one that waits for results.
+   */
+  readonly redis: string | Redis;
+  /**
+   * Folder that holds `tenants/<tenant>/<file>`, for direct reads. Without it, or where it is on a network file
+   * system or not mounted, reads go through the gateway.
+   */
+  readonly dataDir?: string | undefined;
+  /** Base URL of the gateway, for reads where the files cannot be opened. */
+  readonly gatewayUrl?: string | undefined;
+  /** Bearer token for the gateway. */
+  readonly token?: string | undefined;
+  /** `auto` (default): direct where that is safe. `file` or `gateway`: always this way. */
+  readonly reads?: ReadRoute | 'auto' | undefined;
+  /** Placement group; default `default`. */
+  readonly group?: string | undefined;
+  /** Name of the database file in a tenant's folder; default `tenant.db`. */
+  readonly dbFile?: string | undefined;
+  /** Receives what the operator should know; silent by default. */
+  readonly logger?: SdkLogger | undefined;
+  /** Deadline of a write whose caller names none; default LIMITS.writeTimeoutMs (30 s). */
+  readonly writeTimeoutMs?: number | undefined;
+  /** How long a read waits for SQLite's lock; default LIMITS.busyTimeoutMs. */
+  readonly busyTimeoutMs?: number | undefined;
+  /** Tenant files kept open for reading; default LIMITS.maxOpenReaders. */
+  readonly maxOpenReaders?: number | undefined;
+  /** Rows that all() returns at most; default LIMITS.maxResultRows. */
+  readonly maxResultRows?: number | undefined;
+}
+
+/** How reads reach a tenant's file. */
+export type ReadRoute = 'file' | 'gateway';
+
+/** The part of pino's interface that is used: an object of facts, then a sentence. */
+export interface SdkLogger {
+  info?(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
+
+/** How long the caller waits. */
+export interface WaitOptions {
+  /** The caller is settled after this at the latest. Up to LIMITS.maxTimeoutMs; default `writeTimeoutMs`. */
+  readonly timeoutMs?: number | undefined;
+  /** Ends the wait: ABORTED where the write was never sent, else OUTCOME_UNKNOWN with a receipt id. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How a write is sent. */
+export interface WriteOptions extends WaitOptions {
+  /**
+   * Among writes of a tenant with the same key only the first is applied; the others get its result. 1 to
+   * LIMITS.maxIdempotencyKeyLength characters; kept for LIMITS.idempotencyRetentionMs. The same key with
+   * another write is IDEMPOTENCY_KEY_REUSED.
+   */
+  readonly idempotencyKey?: string | undefined;
+}
+
+/** {@link WriteOptions} of enqueue(); the deadline is that of the queue's acceptance. */
+export interface EnqueueOptions extends WriteOptions {}
+
+/** {@link WriteOptions}, and the shape of the rows. */
+export interface ExecuteOptions<Mode extends RowMode = RowMode> extends WriteOptions {
+  /** `object` (default): one property per column. `array`: values in column order, also of equal names. */
+  readonly rowMode?: Mode | undefined;
+}
+
+export type RowMode = 'object' | 'array';
+
+/** A row as an object; integers beyond 2^53 are bigint, blobs are Buffers. */
+export interface SqlRow {
+  [column: string]: SqlValue;
+}
+
+/** A row as an array, in column order. */
+export type SqlRowArray = SqlValue[];
+
+/** A row in the mode asked for. */
+export type RowOf<Mode extends RowMode> = Mode extends 'array' ? SqlRowArray : SqlRow;
+
+/** A client: one per process is enough for any number of tenants. */
+export interface Onewriter extends AsyncDisposable {
+  /** `c-<uuidv7>`: whose inbox the results come to. */
+  readonly clientId: string;
+  /** How reads are done, decided at connect(). */
+  readonly readRoute: ReadRoute;
+  /** A tenant's database; cheap, nothing is opened yet. @throws OnewriterError INVALID_TENANT */
+  tenant(id: string): Tenant;
+  /** What the client holds in memory now. */
+  stats(): ClientStats;
+  /**
+   * Takes no more writes, waits for the outstanding ones up to `timeoutMs` (default `writeTimeoutMs`), settles
+   * the rest truthfully (CLOSED where never sent, else OUTCOME_UNKNOWN) and closes all connections. Idempotent.
+   */
+  close(options?: CloseOptions): Promise<void>;
+}
+
+export interface CloseOptions {
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Writes that are held, by stage, and open files. */
+export interface ClientStats {
+  /** Not sent yet. */
+  readonly bufferedWrites: number;
+  /** Sent, not settled yet. */
+  readonly outstandingWrites: number;
+  readonly outstandingJobs: number;
+  /** Encoded size of all these writes. */
+  readonly heldBytes: number;
+  readonly openReaders: number;
+}
+
+/** One tenant's database. Writes are queued to its single writer, reads are done directly. */
+export interface Tenant {
+  readonly id: string;
+  /**
+   * A statement to run many times; nothing is sent or opened yet.
+   *
+   * @throws OnewriterError STATEMENT_NOT_ALLOWED, STATEMENT_TOO_LARGE, INVALID_ARGUMENT (none, or more than one
+   *   statement)
+   * @example db.prepare<[id: string], Task>('SELECT * FROM tasks WHERE id = ?').get('t1')
+   * @example db.prepare<{ id: string; title: string }>('INSERT INTO tasks VALUES (@id, @title)').run({ … })
+   */
+  prepare<Params extends readonly unknown[] | object = SqlParameters, Row = SqlRow>(
+    sql: string,
+    options?: WriteOptions,
+  ): Statement<Params, Row>;
+  /**
+   * Any one statement, for callers that do not know what it is: a read is done directly, a write goes to the
+   * writer.
+   *
+   * @throws OnewriterError as {@link Tenant.prepare}, {@link Statement.run} and {@link Statement.all}
+   */
+  execute<Mode extends RowMode = 'object'>(
+    sql: string,
+    params?: SqlParameters,
+    options?: ExecuteOptions<Mode>,
+  ): Promise<ExecuteResult<RowOf<Mode>>>;
+  /** A script of any number of statements, applied as a whole or not at all. */
+  exec(script: string, options?: WriteOptions): Promise<ScriptResult>;
+  /**
+   * Statements applied as a whole or not at all; reads among them see the writes before them.
+   *
+   * @param statements 1 to LIMITS.maxTransactionStatements
+   * @returns one result per statement
+   * @throws OnewriterError with `details.statementIndex`; EXPECTATION_FAILED where an `expect` is not met
+   */
+  transaction<Mode extends RowMode = 'object'>(
+    statements: readonly TransactionStatement[],
+    options?: ExecuteOptions<Mode>,
+  ): Promise<StatementResult<RowOf<Mode>>[]>;
+  /**
+   * Reads a pragma, for example `pragma('table_info(tasks)')`.
+   * @returns the rows; with `simple` the first column of the first row, or undefined.
+   * @throws OnewriterError STATEMENT_NOT_ALLOWED for one that changes something
+   */
+  pragma(sql: string, options?: PragmaOptions): Promise<unknown>;
+  /**
+   * Sends a write without waiting for its commit. A write that then fails is set aside in the dead-letter queue.
+   * @returns a receipt as soon as the queue has accepted the write
+   */
+  enqueue(sql: string, params?: SqlParameters, options?: EnqueueOptions): Promise<Receipt>;
+  /** The receipt of a write of any process. @throws OnewriterError INVALID_ARGUMENT */
+  receipt(id: string): Receipt;
+}
+
+export interface PragmaOptions extends WaitOptions {
+  readonly simple?: boolean | undefined;
+}
+
+/** What may be passed for `Params`: its elements or one array of them, or one object of named parameters. */
+export type BindArguments<Params> = Params extends readonly unknown[]
+  ? Params | readonly [Params]
+  : readonly [Params];
+
+/** A prepared statement. */
+export interface Statement<Params extends readonly unknown[] | object = SqlParameters, Row = SqlRow> {
+  readonly source: string;
+  /** Whether a read-only connection runs it; else it goes to the writer. */
+  readonly readonly: boolean;
+  /**
+   * Runs a write that returns no rows (of one with RETURNING the rows are dropped) and waits for its commit.
+   *
+   * @throws TypeError for a statement that only reads
+   * @throws OnewriterError CONSTRAINT_VIOLATION, SQL_ERROR, …: not applied. TIMEOUT, ABORTED, BUFFER_FULL,
+   *   TENANT_OVERLOADED, QUEUE_UNAVAILABLE, QUEUE_FULL: not applied, try again. OUTCOME_UNKNOWN: ask
+   *   `tenant.receipt(error.details.receiptId)` later.
+   */
+  run(...params: BindArguments<Params>): Promise<RunResult>;
+  /**
+   * The first row, or undefined.
+   * @throws TypeError for a statement that returns no rows
+   * @throws OnewriterError as run(); reads: TENANT_NOT_FOUND, SQL_ERROR, DATABASE_BUSY, DATABASE_IO_ERROR, …
+   */
+  get(...params: BindArguments<Params>): Promise<Row | undefined>;
+  /** All rows. @throws as get(), and OnewriterError RESULT_TOO_LARGE beyond `maxResultRows` (use iterate()) */
+  all(...params: BindArguments<Params>): Promise<Row[]>;
+  /**
+   * Rows of a read, a bounded number at a time. All are of one state of the database; it is held until the loop
+   * ends, so end it. Of a write with RETURNING the rows come at once, after the commit.
+   */
+  iterate(...params: BindArguments<Params>): AsyncIterableIterator<Row>;
+  /** The same statement with other options. */
+  withOptions(options: WriteOptions): Statement<Params, Row>;
+}
+
+/** What a committed write did. */
+export interface RunResult {
+  /** Rows inserted, updated or deleted. */
+  readonly changes: number;
+  /** Of an insert that changed something, else 0; bigint beyond 2^53. */
+  readonly lastInsertRowid: number | bigint;
+  /** The tenant's commit that holds it: rises by one per commit. */
+  readonly commitSeq: number;
+}
+
+/** {@link RunResult}, with the rows of a statement that returns rows. */
+export interface StatementResult<Row = SqlRow> extends RunResult {
+  /** Defined exactly if the statement returns rows (also if there are none). */
+  readonly columns?: readonly string[] | undefined;
+  readonly rows?: Row[] | undefined;
+}
+
+/** Result of {@link Tenant.execute}. */
+export interface ExecuteResult<Row = SqlRow> {
+  /** Which way it went. A read has no commitSeq, and 0 for changes and lastInsertRowid. */
+  readonly kind: 'read' | 'write';
+  /** Defined exactly if the statement returns rows (also if there are none). */
+  readonly columns?: readonly string[] | undefined;
+  readonly rows?: Row[] | undefined;
+  readonly changes: number;
+  readonly lastInsertRowid: number | bigint;
+  readonly commitSeq?: number | undefined;
+}
+
+export interface ScriptResult {
+  readonly commitSeq: number;
+}
+
+/** A statement of {@link Tenant.transaction}. */
+export interface TransactionStatement {
+  readonly sql: string;
+  readonly params?: SqlParameters | undefined;
+  /** What must be true of its result, else nothing is applied. */
+  readonly expect?: StatementExpectation | undefined;
+}
+
+/** A handle on a write that was sent; holds nothing open. */
+export interface Receipt {
+  /** Keep it to ask from any process, for LIMITS.ledgerRetentionMs. */
+  readonly id: string;
+  readonly tenant: string;
+  /**
+   * Waits until the write is committed.
+   * @throws OnewriterError the write's own error where it failed; OUTCOME_UNKNOWN at the deadline;
+   *   RECEIPT_NOT_FOUND where neither queue nor ledger know it
+   */
+  committed(options?: WaitOptions): Promise<WriteOutcome>;
+  /** Where the write is now. */
+  status(options?: WaitOptions): Promise<ReceiptStatus>;
+}
+
+/** Result of a write of any kind. */
+export interface WriteOutcome extends StatementResult {
+  /** Of a transaction: one per statement; `changes` is then their sum. */
+  readonly statements?: readonly StatementResult[] | undefined;
+}
+
+/**
+ * - `pending`: queued, or being applied.
+ * - `unknown`: neither queue nor ledger know it: never accepted, or older than the ledger.
+ */
+export type ReceiptStatus =
+  | { readonly state: 'committed'; readonly result: WriteOutcome }
+  | { readonly state: 'failed'; readonly error: OnewriterError }
+  | { readonly state: 'pending' }
+  | { readonly state: 'unknown' };
+
+export type { SqlParameter, SqlParameters, SqlValue, StatementExpectation };
