@@ -5,7 +5,24 @@ export interface ReadyMessage {
   readonly port: number;
 }
 
-/** Tells the parent process, if there is one that listens, that this process serves. */
+/**
+ * Tells the parent process, if there is one that listens, that this process serves; and from then on drains this
+ * process when the parent is gone, so that a parent that was killed leaves nothing running for ever.
+ */
 export function announceReady(port: number): void {
-  process.send?.({ type: 'ready', port } satisfies ReadyMessage);
+  if (process.send === undefined) return;
+  exitWithParent();
+  if (process.connected) process.send({ type: 'ready', port } satisfies ReadyMessage);
+}
+
+/** Ends this process as SIGTERM would when the channel to its parent closes: the parent has died. */
+function exitWithParent(): void {
+  const drain = () => process.kill(process.pid, 'SIGTERM');
+  if (!process.connected) {
+    drain();
+    return;
+  }
+  process.once('disconnect', drain);
+  // Listening for 'disconnect' keeps the event loop alive; a drained process has to be able to end.
+  process.channel?.unref();
 }
