@@ -1,0 +1,32 @@
+import { SqlTokens } from './sql-tokens.ts';
+import { StatementBoundary } from './statement-boundary.ts';
+import { assertStatementText } from './statement-text.ts';
+
+/**
+ * Splits a script into its statements, in order, without the semicolons between them and without comments around
+ * them. Semicolons in strings, names, comments and trigger bodies do not split. An unfinished last statement is
+ * returned as it is, for SQLite to refuse.
+ *
+ * @returns the statements; none for a script of white space and comments.
+ * @throws OnewriterError INVALID_ARGUMENT, INVALID_VALUE, STATEMENT_TOO_LARGE
+ */
+export function splitScript(sql: string): readonly string[] {
+  assertStatementText(sql);
+  const statements: string[] = [];
+  const tokens = new SqlTokens(sql);
+  const boundary = new StatementBoundary();
+  let first = -1;
+  let last = 0;
+  for (let kind = tokens.next(); kind !== 'end'; kind = tokens.next()) {
+    if (kind === 'space') continue;
+    if (boundary.accept(kind, kind === 'word' ? tokens.text.toUpperCase() : '')) {
+      statements.push(sql.slice(first, last));
+      first = -1;
+    } else if (!boundary.atStart) {
+      if (first < 0) first = tokens.start;
+      last = tokens.end;
+    }
+  }
+  if (first >= 0) statements.push(sql.slice(first, last));
+  return statements;
+}
