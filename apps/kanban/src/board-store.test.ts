@@ -1,0 +1,301 @@
+import { OnewriterError, type StatementExpectation } from '@onewriter/protocol';
+import type { Tenant, TransactionStatement } from '@onewriter/sdk';
+import Database, { SqliteError } from 'better-sqlite3';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { applyOperation } from './apply-operation.ts';
+import { MAX_CARDS_PER_BOARD, type NewCard } from './board.ts';
+import { BoardStore } from './board-store.ts';
+import { migrate } from './migrate.ts';
+import { BoardModel } from './model.ts';
+import { SCHEMA_VERSION } from './schema.ts';
+import { readTenantContent } from './tenant-content.ts';
+import { generateWorkload } from './workload.ts';
+
+const AT = '2026-11-21T00:00:00.000Z';
+
+/**
+ * The SQL of the store on a real SQLite, without queue and broker: only what the store calls, applied at once.
+ * The whole path is tested end to end elsewhere.
+ */
+function createLocalTenant(database: Database.Database): Tenant {
+  const translate = (error: unknown): never => {
+    if (!(error instanceof SqliteError)) throw error;
+    const isConstraint = error.code.startsWith('SQLITE_CONSTRAINT');
+    throw new OnewriterError(isConstraint ? 'CONSTRAINT_VIOLATION' : 'SQL_ERROR', error.message, {
+      sqliteCode: error.code,
+    });
+  };
+  const attempt = async <T>(run: () => T): Promise<T> => {
+    try {
+      return run();
+    } catch (error) {
+      return translate(error);
+    }
+  };
+  const one = (sql: string, params: unknown, expectation?: StatementExpectation) => {
+    const statement = database.prepare(sql);
+    const rows = statement.reader ? statement.all(params as unknown[]) : undefined;
+    const changes = statement.reader
+      ? (database.prepare('SELECT changes() AS n').get() as { n: number }).n
+      : statement.run(params as unknown[]).changes;
+    const isMet =
+      (expectation?.changes ?? changes) === changes && (expectation?.rows ?? rows?.length) === rows?.length;
+    if (!isMet) throw new OnewriterError('EXPECTATION_FAILED', 'Not as expected.');
+    return { changes, rows, lastInsertRowid: 0, commitSeq: 0 };
+  };
+  const local = {
+    id: 'local',
+    prepare: (sql: string) => ({
+      run: (...params: unknown[]) => attempt(() => database.prepare(sql).run(...params)),
+      get: (...params: unknown[]) => attempt(() => database.prepare(sql).get(...params)),
+      all: (...params: unknown[]) => attempt(() => database.prepare(sql).all(...params)),
+    }),
+    exec: (script: string) => attempt(() => database.transaction(() => database.exec(script))()),
+    transaction: (statements: TransactionStatement[]) =>
+      attempt(() => database.transaction(() => statements.map(s => one(s.sql, s.params ?? [], s.expect)))()),
+    pragma: (sql: string, options: object) => attempt(() => database.pragma(sql, options)),
+    enqueue: (sql: string, params: unknown[]) => attempt(() => database.prepare(sql).run(...params)),
+  };
+  return local as unknown as Tenant;
+}
+
+let database: Database.Database;
+let tenant: Tenant;
+let store: BoardStore;
+
+beforeEach(async () => {
+  database = new Database(':memory:');
+  tenant = createLocalTenant(database);
+  store = new BoardStore(tenant);
+  await migrate(tenant);
+  return () => database.close();
+});
+
+function newCard(id: string, columnId = 'todo'): NewCard {
+  return {
+    id,
+    columnId,
+    title: `Card ${id}`,
+    description: '',
+    memberId: null,
+    priority: 'normal',
+    effort: null,
+    dueDate: null,
+    at: AT,
+  };
+}
+
+async function createBoard(id = 'b'): Promise<void> {
+  const prefix = id === 'b' ? '' : `${id}-`;
+  await store.createBoard({ id, title: 'Board', createdAt: AT }, [
+    { id: `${prefix}todo`, title: 'To do' },
+    { id: `${prefix}done`, title: 'Done' },
+  ]);
+}
+
+async function order(columnId: string): Promise<string[]> {
+  const { cards } = await store.readBoard('b');
+  const column = cards.filter(card => card.columnId === columnId);
+  expect(column.map(card => card.position)).toEqual(column.map((_, index) => index));
+  return column.map(card => card.id);
+}
+
+describe('migrate', () => {
+  it('is done once, and again without effect', async () => {
+    await migrate(tenant);
+    expect(database.prepare('SELECT version FROM migration').pluck().all()).toEqual([SCHEMA_VERSION]);
+    expect(database.pragma('user_version', { simple: true })).toBe(SCHEMA_VERSION);
+  });
+
+  it('takes it that another process was faster', async () => {
+    const other = new Database(':memory:');
+    const late = createLocalTenant(other);
+    const exec = late.exec.bind(late);
+    const slow = Object.assign(late, {
+      exec: async (script: string) => {
+        await exec(script); // the other process
+        return exec(script);
+      },
+    });
+    await migrate(slow);
+    expect(other.pragma('user_version', { simple: true })).toBe(SCHEMA_VERSION);
+    other.close();
+  });
+
+  it('refuses a schema that a newer program made', async () => {
+    database.pragma(`user_version = ${SCHEMA_VERSION + 1}`);
+    await expect(migrate(tenant)).rejects.toMatchObject({ code: 'MISCONFIGURED' });
+  });
+});
+
+describe('a workload', () => {
+  it.each([1, 2, 3])('leaves what the model says (seed %i)', async seed => {
+    const model = new BoardModel();
+    for (const operation of generateWorkload({
+      seed,
+      actor: 'a',
+      operations: 400,
+      boards: 2,
+      cardsPerBoard: 40,
+    })) {
+      model.apply(operation, await applyOperation(store, operation));
+    }
+    expect(await readTenantContent(tenant)).toEqual(model.content());
+    expect(database.pragma('foreign_key_check')).toEqual([]);
+  });
+
+  it('is the same for the same options, and of every kind', () => {
+    const options = { seed: 7, actor: 'a', operations: 500 };
+    const operations = [...generateWorkload(options)];
+    expect([...generateWorkload(options)]).toEqual(operations);
+    expect([...generateWorkload({ ...options, seed: 8 })]).not.toEqual(operations);
+    expect(new Set(operations.map(operation => operation.kind)).size).toBe(11);
+  });
+});
+
+describe('cards', () => {
+  it('gives each card of a tenant the next ticket, and a refused card none', async () => {
+    await createBoard();
+    await createBoard('c');
+    expect(await store.createCard(newCard('one'))).toBe(1);
+    expect(await store.createCard(newCard('two', 'c-todo'))).toBe(2);
+    await expect(store.createCard(newCard('three', 'nowhere'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(store.createCard(newCard('one'))).rejects.toMatchObject({ code: 'CONSTRAINT_VIOLATION' });
+    expect(await store.createCard(newCard('four'))).toBe(3);
+    expect(await order('todo')).toEqual(['four', 'one']);
+  });
+
+  it('refuses a card on a full board', async () => {
+    await createBoard();
+    for (let count = 0; count < MAX_CARDS_PER_BOARD; count++) await store.createCard(newCard(`c${count}`));
+    await expect(store.createCard(newCard('over', 'done'))).rejects.toMatchObject({ code: 'BOARD_FULL' });
+    await store.deleteCard('c0');
+    await store.createCard(newCard('over', 'done'));
+  });
+
+  it('changes only the fields that are given', async () => {
+    await createBoard();
+    await store.createCard({ ...newCard('one'), effort: 3, dueDate: '2026-12-01' });
+    await store.editCard('one', { title: 'New', dueDate: null }, '2026-11-22T00:00:00.000Z');
+    expect(await store.readCard('one')).toMatchObject({
+      title: 'New',
+      effort: 3,
+      dueDate: null,
+      createdAt: AT,
+      updatedAt: '2026-11-22T00:00:00.000Z',
+    });
+    await expect(store.editCard('none', { title: 'x' }, AT)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it('moves within a column, to another one, and nowhere else', async () => {
+    await createBoard();
+    await createBoard('c');
+    for (const id of ['d', 'c', 'b', 'a']) await store.createCard(newCard(id));
+    expect(await store.moveCard('a', 'todo', 2, AT)).toBe(3);
+    expect(await order('todo')).toEqual(['b', 'c', 'a', 'd']);
+    expect(await store.moveCard('b', 'done', 99, AT)).toBe(4);
+    expect(await order('todo')).toEqual(['c', 'a', 'd']);
+    expect(await order('done')).toEqual(['b']);
+    expect(await store.moveCard('b', 'done', 0, AT)).toBe(0);
+    await expect(store.moveCard('b', 'c-todo', 0, AT)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(store.moveCard('none', 'done', 0, AT)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    const { columns } = await store.readBoard('b');
+    expect(columns.map(column => column.cardCount)).toEqual([3, 1]);
+  });
+
+  it('plans a move again when somebody else changed the order in between', async () => {
+    await createBoard();
+    for (const id of ['c', 'b', 'a']) await store.createCard(newCard(id));
+    const transaction = tenant.transaction.bind(tenant);
+    let overtaken = 0;
+    Object.assign(tenant, {
+      transaction: async (statements: TransactionStatement[]) => {
+        if (overtaken++ === 0) await new BoardStore(createLocalTenant(database)).moveCard('c', 'todo', 0, AT);
+        return transaction(statements);
+      },
+    });
+    await store.moveCard('a', 'todo', 2, AT);
+    expect(overtaken).toBe(2);
+    expect(await order('todo')).toEqual(['c', 'b', 'a']);
+  });
+
+  it('gives up on an order that others change all the time', async () => {
+    await createBoard();
+    for (const id of ['b', 'a']) await store.createCard(newCard(id));
+    Object.assign(tenant, {
+      transaction: async () => {
+        throw new OnewriterError('EXPECTATION_FAILED', 'Overtaken.');
+      },
+    });
+    await expect(store.moveCard('a', 'todo', 1, AT)).rejects.toMatchObject({ code: 'CONFLICT' });
+  });
+
+  it('deletes a card with all that hangs on it', async () => {
+    await createBoard();
+    for (const id of ['c', 'b', 'a']) await store.createCard(newCard(id));
+    await store.addTag('b', 'bug');
+    await store.addComment({
+      id: 'm',
+      cardId: 'b',
+      memberId: null,
+      text: 'Look',
+      at: AT,
+      attachments: [{ id: 'f', name: 'x.png', url: '/x', type: 'image/png', sizeBytes: 1 }],
+    });
+    await store.deleteCard('b');
+    expect(await order('todo')).toEqual(['a', 'c']);
+    const content = await readTenantContent(tenant);
+    expect(content).toMatchObject({ comments: [], attachments: [], tags: ['bug'] });
+    await expect(store.deleteCard('b')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it('tags twice as once, and tells that a card is gone', async () => {
+    await createBoard();
+    await store.createCard(newCard('one'));
+    await store.addTag('one', 'ui');
+    await store.addTag('one', 'bug');
+    await store.addTag('one', 'ui');
+    expect((await store.readCard('one')).tags).toEqual(['bug', 'ui']);
+    await store.removeTag('one', 'ui');
+    await store.removeTag('one', 'ui');
+    expect((await store.readCard('one')).tags).toEqual(['bug']);
+    await expect(store.addTag('none', 'ui')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    const comment = { id: 'm', cardId: 'none', memberId: null, text: 'x', at: AT, attachments: [] };
+    await expect(store.addComment(comment)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+});
+
+describe('columns', () => {
+  it('are added at the end; a deleted one takes its cards and leaves no gap', async () => {
+    await createBoard();
+    await store.addColumn('b', { id: 'later', title: 'Later' });
+    await store.createCard(newCard('one', 'done'));
+    await store.createCard(newCard('two', 'later'));
+    await store.deleteColumn('done');
+    const board = await store.readBoard('b');
+    expect(board.columns.map(column => [column.id, column.position])).toEqual([
+      ['todo', 0],
+      ['later', 1],
+    ]);
+    expect(board.cards.map(card => card.id)).toEqual(['two']);
+    await expect(store.deleteColumn('done')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(store.addColumn('x', { id: 'y', title: 'Y' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+});
+
+describe('the activity log', () => {
+  it('keeps the newest 10,000 lines', async () => {
+    await createBoard();
+    await store.createCard(newCard('one'));
+    await store.putMember({ id: 'm', name: 'Ada' });
+    database.transaction(() => {
+      const insert = database.prepare(`INSERT INTO activity(action) VALUES ('x')`);
+      for (let count = 1; count <= 10_199; count++) insert.run();
+    })();
+    await store.enqueueActivity({ memberId: 'm', action: 'create-card', boardId: 'b', cardId: 'one' });
+    expect(database.prepare('SELECT COUNT(*) FROM activity').pluck().get()).toBe(10_000);
+    const [newest, ...others] = await store.readActivity(3);
+    expect(newest).toMatchObject({ id: 10_200, memberName: 'Ada', cardTitle: 'Card one', details: {} });
+    expect(others).toHaveLength(2);
+  });
+});
