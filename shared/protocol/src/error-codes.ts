@@ -44,6 +44,8 @@ export const ERROR_CODES = {
   UNAUTHENTICATED: { status: 401, retryable: false, meaning: 'A valid bearer token is required.' },
   FORBIDDEN: { status: 403, retryable: false, meaning: 'The token does not allow this.' },
   NOT_FOUND: { status: 404, retryable: false, meaning: 'There is no such route or thing.' },
+  METHOD_NOT_ALLOWED: { status: 405, retryable: false, meaning: 'The route does not know this method.' },
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, retryable: false, meaning: 'The request body is not JSON.' },
   TENANT_NOT_FOUND: {
     status: 404,
     retryable: false,

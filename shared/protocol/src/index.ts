@@ -1,5 +1,6 @@
 export * from './describe-statement.ts';
 export * from './error-codes.ts';
+export * from './gateway-api.ts';
 export * from './ids.ts';
 export * from './limits.ts';
 export * from './names.ts';
