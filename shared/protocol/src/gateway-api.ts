@@ -42,13 +42,7 @@ export interface GatewayWriteResult extends GatewayQueryResponse {
   readonly statements?: readonly GatewayQueryResponse[] | undefined;
 }
 
-/** Body of every answer that is an error. */
+/** Body of every answer under /v1 that is an error: what `fromWireError` takes, with the request's id. */
 export interface GatewayErrorResponse {
-  /** For people. */
-  readonly error: string;
-  /** One of the error table's. */
-  readonly code: string;
-  /** As in the OnewriterError it came from. */
-  readonly details?: { readonly [name: string]: unknown } | undefined;
-  readonly requestId?: string | undefined;
+  readonly error: WireError & { readonly requestId: string };
 }
