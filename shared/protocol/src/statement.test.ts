@@ -181,4 +181,17 @@ describe('classifyStatement', () => {
     expect(classifyStatement('SELECT 42')).not.toBe(first);
     expect(classifyStatement('SELECT 42')).toEqual(first);
   });
+
+  it.each([
+    ['INSERT INTO t VALUES (1) RETURNING *', true],
+    ['WITH a AS (SELECT 1) UPDATE t SET x = 1 returning id', true],
+    ['DELETE FROM t /* returning */ RETURNING "returning"', true],
+    ["INSERT INTO t VALUES ('returning') -- returning", false],
+    ['UPDATE t SET x = "returning"', false],
+    ['CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM u RETURNING id; END', false],
+    ['EXPLAIN DELETE FROM t RETURNING id', false],
+    ['SELECT 1', false],
+  ])('knows whether a write returns rows: %s', (sql, returning) => {
+    expect(classifyStatement(sql).returning).toBe(returning);
+  });
 });

@@ -20,6 +20,8 @@ export interface StatementClass {
   readonly explain: boolean;
   /** Whether it can insert rows, so that lastInsertRowid means something. */
   readonly inserts: boolean;
+  /** Whether a write returns rows by a RETURNING clause. */
+  readonly returning: boolean;
 }
 
 const TRANSACTION_REMEDY = 'A script or transaction is atomic as it is; leave transaction control out.';
@@ -112,6 +114,7 @@ class StatementScan {
   #depth = 0;
   #previous = '';
   #temporary = false;
+  #returning = false;
   #internalName = false;
   /** The token before was the name `temp` where a target may stand; a dot makes it the schema. */
   #afterTemp = false;
@@ -148,6 +151,8 @@ class StatementScan {
       keyword,
       explain: this.#explain,
       inserts: !this.#explain && (keyword === 'INSERT' || keyword === 'REPLACE'),
+      // CREATE TRIGGER holds statements of its own.
+      returning: !this.#explain && kind === 'write' && keyword !== 'CREATE' && this.#returning,
     };
   }
 
@@ -165,6 +170,8 @@ class StatementScan {
     else if (this.#keyword === 'CREATE' && this.#count === 1 && (word === 'TEMP' || word === 'TEMPORARY')) {
       this.#temporary = true;
     } else if (this.#keyword === 'WITH') this.#acceptAfterWith(word);
+    // A keyword of SQLite's that is never a bare name.
+    if (word === 'RETURNING' && this.#depth === 0) this.#returning = true;
 
     const afterTemp = this.#afterTemp;
     this.#afterTemp = false;
