@@ -1,16 +1,28 @@
 import { OnewriterError } from '@onewriter/protocol';
-import { Redis } from 'ioredis';
+import { Redis, type RedisOptions } from 'ioredis';
 import type { Logger } from './logger.ts';
+
+/**
+ * Options of a connection that answers requests of people and probes: a command fails when Redis is away instead
+ * of waiting in memory.
+ */
+export const FAIL_FAST: Readonly<RedisOptions> = Object.freeze({
+  maxRetriesPerRequest: 1,
+  commandTimeout: 2_000,
+});
 
 /**
  * A connection of a consumer: it waits for Redis to come back for as long as it takes, with growing pauses up to
  * one second. Source: facts on `maxRetriesPerRequest`; producers fail fast instead.
+ *
+ * @param options overrides, see {@link FAIL_FAST}
  */
-export function createRedis(url: string, log: Logger): Redis {
+export function createRedis(url: string, log: Logger, options: RedisOptions = {}): Redis {
   const redis = new Redis(url, {
     maxRetriesPerRequest: null,
     enableReadyCheck: true,
     retryStrategy: times => Math.min(50 * times, 1_000),
+    ...options,
   });
   let reported = '';
   redis.on('error', error => {

@@ -1,0 +1,104 @@
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Logger } from './logger.ts';
+
+/** Settings of {@link openHttpServer}. */
+export interface HttpServerOptions {
+  /** 0 is any free port. */
+  readonly port: number;
+  readonly host: string;
+  readonly log: Logger;
+}
+
+/** An HTTP server that can be drained. */
+export interface HttpServer {
+  readonly port: number;
+  /** Set as soon as {@link close} is called. */
+  readonly draining: boolean;
+  /**
+   * Takes no more connections, lets requests that are under way finish (their connections end with the answer),
+   * and cuts what is left after `graceMs`. Idempotent.
+   */
+  close(graceMs: number): Promise<void>;
+}
+
+/** A request must have arrived in full by then, so that slow senders do not hold memory. */
+const REQUEST_TIMEOUT_MS = 30_000;
+const HEADERS_TIMEOUT_MS = 10_000;
+/** Longer than the idle time of common load balancers (60 s): the side that closes first must be theirs. */
+const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+const MAX_CONNECTIONS = 10_000;
+
+/** Answers to requests that are not HTTP, by Node's error code. */
+const CLIENT_ERRORS: Readonly<Record<string, readonly [status: string, message: string]>> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The request headers are too large.'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request did not arrive in time.'],
+};
+
+/**
+ * Starts an HTTP server; it listens when this resolves.
+ * @throws Error with Node's code (EADDRINUSE, EACCES) if it cannot listen.
+ */
+export async function openHttpServer(
+  listener: RequestListener,
+  options: HttpServerOptions,
+): Promise<HttpServer> {
+  const answering = new Set<ServerResponse>();
+  let closing: Promise<void> | undefined;
+
+  const server = createServer(
+    { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: HEADERS_TIMEOUT_MS },
+    (request, response) => {
+      answering.add(response);
+      response.once('close', () => answering.delete(response));
+      if (closing !== undefined) response.setHeader('connection', 'close');
+      listener(request, response);
+    },
+  );
+  server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const [status, message] = CLIENT_ERRORS[error.code ?? ''] ?? [
+      '400 Bad Request',
+      'The request is not HTTP.',
+    ];
+    const body = JSON.stringify({ error: message, code: 'INVALID_ARGUMENT' });
+    socket.end(
+      `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    );
+  });
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  server.on('error', error => options.log.error({ err: error }, 'HTTP server failed'));
+
+  async function drain(graceMs: number): Promise<void> {
+    const closed = new Promise<void>(resolve => server.close(() => resolve()));
+    // Kept-alive connections with a request under way end with its answer.
+    for (const response of answering) if (!response.headersSent) response.setHeader('connection', 'close');
+    const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+    await closed;
+    clearTimeout(timer);
+  }
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    get draining() {
+      return closing !== undefined;
+    },
+    close: graceMs => {
+      closing ??= drain(graceMs);
+      return closing;
+    },
+  };
+}
