@@ -1,12 +1,20 @@
 import { OnewriterError } from '@onewriter/protocol';
-import { Redis, type RedisOptions } from 'ioredis';
+import { Redis } from 'ioredis';
 import type { Logger } from './logger.ts';
+
+/** What may differ between connections. */
+export interface RedisConnectionOptions {
+  /** Attempts to reconnect before a command fails; null waits for ever. */
+  readonly maxRetriesPerRequest?: number | null;
+  /** A command without an answer by then fails. */
+  readonly commandTimeout?: number;
+}
 
 /**
  * Options of a connection that answers requests of people and probes: a command fails when Redis is away instead
  * of waiting in memory.
  */
-export const FAIL_FAST: Readonly<RedisOptions> = Object.freeze({
+export const FAIL_FAST: RedisConnectionOptions = Object.freeze({
   maxRetriesPerRequest: 1,
   commandTimeout: 2_000,
 });
@@ -17,7 +25,7 @@ export const FAIL_FAST: Readonly<RedisOptions> = Object.freeze({
  *
  * @param options overrides, see {@link FAIL_FAST}
  */
-export function createRedis(url: string, log: Logger, options: RedisOptions = {}): Redis {
+export function createRedis(url: string, log: Logger, options: RedisConnectionOptions = {}): Redis {
   const redis = new Redis(url, {
     maxRetriesPerRequest: null,
     enableReadyCheck: true,
