@@ -1,0 +1,97 @@
+import { OnewriterError } from '@onewriter/protocol';
+import { loadConfig } from '@onewriter/runtime';
+import { useColour } from '../colour.ts';
+import { createUpLog } from '../up/log.ts';
+import { describeReady, readyEvent } from '../up/ready-message.ts';
+import { runStack, type Stack } from '../up/run-stack.ts';
+import type { Service } from '../up/services.ts';
+
+/** Options of `onewriter up`, as the command line gives them. */
+export interface UpOptions {
+  readonly dataDir?: string | undefined;
+  readonly redisUrl?: string | undefined;
+  readonly gatewayPort?: string | undefined;
+  readonly dashboardPort?: string | undefined;
+  readonly threads?: string | undefined;
+  readonly json?: boolean | undefined;
+}
+
+/**
+ * npm forwards the Ctrl-C that the terminal has sent to the whole process group anyway, so one key arrives twice:
+ * a second signal counts as a second key only after this.
+ */
+const SECOND_SIGNAL_AFTER_MS = 500;
+
+/** Runs everything until a signal; resolves to the exit code. */
+export async function up(options: UpOptions): Promise<number> {
+  const environment = applyOptions(process.env, options);
+  const config = loadConfig(environment);
+  const colour = useColour(process.stderr);
+  const writeLine = (text: string) => void process.stderr.write(text);
+  const log = createUpLog(writeLine, colour);
+
+  const starting = new AbortController();
+  let stack: Stack | undefined;
+  let firstSignalAt: number | undefined;
+  const stopped = new Promise<number>(resolve => {
+    const onSignal = (signal: NodeJS.Signals) => {
+      const now = performance.now();
+      if (firstSignalAt === undefined) {
+        firstSignalAt = now;
+        log('info', `${signal}: draining; once more to end at once`);
+        starting.abort(new OnewriterError('CLOSED', `Stopped by ${signal} before it was ready.`));
+        stack?.stop().then(
+          () => resolve(0),
+          error => {
+            log('error', `draining failed: ${(error as Error).message}`);
+            resolve(1);
+          },
+        );
+      } else if (now - firstSignalAt > SECOND_SIGNAL_AFTER_MS) {
+        log('warn', 'ending at once');
+        stack?.kill();
+        resolve(1);
+      }
+    };
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  });
+
+  try {
+    stack = await runStack(
+      {
+        config,
+        redisUrl: environment['ONEWRITER_REDIS_URL'] || undefined,
+        explicitPorts: explicitPorts(environment),
+        log,
+        writeLine,
+        colour,
+      },
+      starting.signal,
+    );
+  } catch (error) {
+    // What failed because it was being stopped is not a failure of its own.
+    if (starting.signal.aborted) throw starting.signal.reason;
+    throw error;
+  }
+  process.stdout.write(options.json ? `${JSON.stringify(readyEvent(stack))}\n` : describeReady(stack));
+  return stopped;
+}
+
+/** Options win over the environment, which wins over the defaults. */
+function applyOptions(environment: NodeJS.ProcessEnv, options: UpOptions): NodeJS.ProcessEnv {
+  const result = { ...environment };
+  const set = (name: string, value: string | undefined) => {
+    if (value !== undefined) result[name] = value;
+  };
+  set('ONEWRITER_DATA_DIR', options.dataDir);
+  set('ONEWRITER_REDIS_URL', options.redisUrl);
+  set('ONEWRITER_GATEWAY_PORT', options.gatewayPort);
+  set('ONEWRITER_DASHBOARD_PORT', options.dashboardPort);
+  set('ONEWRITER_THREADS', options.threads);
+  return result;
+}
+
+function explicitPorts(environment: NodeJS.ProcessEnv): Set<Service> {
+  const services = ['gateway', 'dashboard', 'broker'] as const;
+  return new Set(services.filter(service => environment[`ONEWRITER_${service.toUpperCase()}_PORT`]));
+}

@@ -1,0 +1,99 @@
+import { toWireError } from '@onewriter/protocol';
+import { Command, CommanderError } from 'commander';
+import { config } from './commands/config.ts';
+import { sql } from './commands/sql.ts';
+import { tenants } from './commands/tenants.ts';
+import { token } from './commands/token.ts';
+import { up } from './commands/up.ts';
+
+const DATA_DIR_OPTION = [
+  '--data-dir <folder>',
+  'folder that holds the tenants (default: ONEWRITER_DATA_DIR, else ./data)',
+] as const;
+
+/**
+ * Runs the command line. Errors are one line on standard error.
+ * @param args without node and script.
+ * @returns the exit code: 0; 1 for an error; 2 for a command line that is not understood.
+ */
+export async function runCli(args: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = createProgram(code => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // Help and version were printed by commander; its errors are told here.
+      if (error.exitCode === 0 || error.code === 'commander.help') return error.exitCode === 0 ? 0 : 2;
+      printError('INVALID_ARGUMENT', error.message.replace(/^error: /, ''));
+      return 2;
+    }
+    const { code, message } = toWireError(error);
+    printError(code, message);
+    return 1;
+  }
+}
+
+function printError(code: string, message: string): void {
+  process.stderr.write(`onewriter: ${code} ${message.replace(/\s*\n\s*/g, ' ')}\n`);
+}
+
+function createProgram(setExitCode: (code: number) => void): Command {
+  const program = new Command('onewriter')
+    .description("One writer for every tenant's SQLite file.")
+    .version('0.1.0')
+    .exitOverride()
+    .configureOutput({ outputError: () => {} });
+
+  program
+    .command('up')
+    .description('run everything on this machine: Redis, broker, gateway and dashboard')
+    .option(...DATA_DIR_OPTION)
+    .option('--redis-url <url>', 'use this Redis instead of a private one in the data directory')
+    .option('--gateway-port <port>', 'port of the gateway, 0 for any free one (default: 8080 if free)')
+    .option('--dashboard-port <port>', 'port of the dashboard, 0 for any free one (default: 8081 if free)')
+    .option('--threads <count>', 'writer threads (default: 2)')
+    .option('--json', 'print one line of JSON when all is ready, and nothing else on standard output')
+    .action(async options => setExitCode(await up(options)));
+
+  program
+    .command('sql')
+    .description('run one statement; a read is done directly, a write goes through the broker')
+    .argument('<tenant>')
+    .argument('<statement>')
+    .option(...DATA_DIR_OPTION)
+    .option(
+      '--params <json>',
+      'array, or object of named parameters; {"i":"1"} is a 64-bit integer, {"b":"aGk="} a blob in base64',
+    )
+    .option('--timeout <seconds>', 'deadline (default: 30)')
+    .option('--json', 'print the result as one line of JSON')
+    .action(async (tenant, statement, options) => setExitCode(await sql(tenant, statement, options)));
+
+  program
+    .command('tenants')
+    .description('list all tenants: size, last activity, queued jobs, state')
+    .option(...DATA_DIR_OPTION)
+    .option('--json', 'print one line of JSON')
+    .action(async options => setExitCode(await tenants(options)));
+
+  program
+    .command('config')
+    .description('list every setting: environment variable, value, default, meaning')
+    .option('--json', 'print one line of JSON')
+    .action(options => setExitCode(config(options)));
+
+  program
+    .command('token')
+    .description('sign a bearer token')
+    .option(...DATA_DIR_OPTION)
+    .requiredOption('--tenants <list>', "tenant ids with commas between them, or '*' for all")
+    .option('--access <level>', 'read, write or admin', 'write')
+    .option('--expires <duration>', 'for example 30m, 24h, 7d (default: never)')
+    .action(async options => setExitCode(await token(options)));
+
+  return program;
+}

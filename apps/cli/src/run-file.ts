@@ -1,0 +1,49 @@
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { writePrivateFile } from './private-file.ts';
+
+/** Process ids of the children of `onewriter up`. `redis` is 0 where the Redis is not ours. */
+export interface ChildPids {
+  readonly broker: number;
+  readonly gateway: number;
+  readonly dashboard: number;
+  readonly redis: number;
+}
+
+/** What `onewriter up` leaves in `<dataDir>/onewriter.json` while it runs, for the other commands to find it. */
+export interface RunFile {
+  /** Of `onewriter up` itself. */
+  readonly pid: number;
+  /** ISO time. */
+  readonly startedAt: string;
+  readonly gatewayUrl: string;
+  readonly dashboardUrl: string;
+  readonly brokerUrl: string;
+  /** With its password: the file is readable by its owner alone. */
+  readonly redisUrl: string;
+  readonly dataDir: string;
+  readonly group: string;
+  readonly dbFile: string;
+  readonly pids: ChildPids;
+}
+
+const FILE_NAME = 'onewriter.json';
+
+/** Writes the run file, whole or not at all. */
+export function writeRunFile(run: RunFile): void {
+  writePrivateFile(join(run.dataDir, FILE_NAME), `${JSON.stringify(run, null, 2)}\n`);
+}
+
+/** The run file of a data directory; undefined where nothing runs, or what is there is not one. */
+export function readRunFile(dataDir: string): RunFile | undefined {
+  try {
+    const run = JSON.parse(readFileSync(join(dataDir, FILE_NAME), 'utf8')) as RunFile;
+    return typeof run.redisUrl === 'string' && typeof run.pids === 'object' ? run : undefined;
+  } catch {
+    return undefined; // not there, or not readable for this user: the caller asks for settings then
+  }
+}
+
+export function removeRunFile(dataDir: string): void {
+  rmSync(join(dataDir, FILE_NAME), { force: true });
+}

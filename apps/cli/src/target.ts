@@ -1,0 +1,67 @@
+import { join, resolve } from 'node:path';
+import { OnewriterError } from '@onewriter/protocol';
+import { type Config, loadConfig, signToken } from '@onewriter/runtime';
+import type { ConnectOptions } from '@onewriter/sdk';
+import { readFileIfThere } from './private-file.ts';
+import { type RunFile, readRunFile } from './run-file.ts';
+
+/** The Onewriter that a command talks to. */
+export interface Target {
+  readonly config: Config;
+  /** Absolute. */
+  readonly dataDir: string;
+  readonly group: string;
+  readonly dbFile: string;
+  /** Undefined where nothing runs and no environment variable names one. */
+  readonly redisUrl: string | undefined;
+  /** Of the `onewriter up` that runs on the data directory. */
+  readonly run: RunFile | undefined;
+}
+
+/**
+ * Finds it: environment variables win, then what runs on the data directory says where it is.
+ *
+ * @param dataDir from the command line; wins over the environment.
+ * @throws OnewriterError MISCONFIGURED for a wrong environment variable.
+ */
+export function findTarget(dataDir: string | undefined): Target {
+  const environment = dataDir === undefined ? process.env : { ...process.env, ONEWRITER_DATA_DIR: dataDir };
+  const config = loadConfig(environment);
+  const directory = resolve(config.dataDir);
+  const run = readRunFile(directory);
+  return {
+    config,
+    dataDir: directory,
+    run,
+    group: process.env['ONEWRITER_GROUP'] ? config.group : (run?.group ?? config.group),
+    dbFile: process.env['ONEWRITER_DB_FILE'] ? config.dbFile : (run?.dbFile ?? config.dbFile),
+    redisUrl: process.env['ONEWRITER_REDIS_URL'] || run?.redisUrl,
+  };
+}
+
+/** The target's Redis. @throws OnewriterError MISCONFIGURED where there is none, with what to do. */
+export function requireRedis(target: Target): string {
+  if (target.redisUrl !== undefined) return target.redisUrl;
+  throw new OnewriterError(
+    'MISCONFIGURED',
+    `Nothing runs on ${target.dataDir}. Start it (npm start), name its folder with --data-dir, or set ONEWRITER_REDIS_URL.`,
+  );
+}
+
+/** The secret that signs tokens: of the environment, else of the data directory; undefined if there is none. */
+export function findTokenSecret(target: Target): string | undefined {
+  return target.config.tokenSecret ?? readFileIfThere(join(target.dataDir, 'token-secret'))?.trim();
+}
+
+/** What the SDK needs to reach the target. @throws OnewriterError MISCONFIGURED */
+export async function connectOptions(target: Target): Promise<ConnectOptions> {
+  const secret = findTokenSecret(target);
+  return {
+    redis: requireRedis(target),
+    dataDir: target.dataDir,
+    group: target.group,
+    dbFile: target.dbFile,
+    gatewayUrl: target.run?.gatewayUrl,
+    token: secret === undefined ? undefined : await signToken(secret, { tenants: '*', access: 'admin' }),
+  };
+}

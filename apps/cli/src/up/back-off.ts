@@ -1,0 +1,7 @@
+/** First and longest pause before a restart, and the life after which a process counts as healthy again. */
+export const BACK_OFF = Object.freeze({ firstMs: 100, maxMs: 10_000, healthyAfterMs: 30_000 });
+
+/** The pause before the next start after `failures` (1, 2, …) in a row: 100 ms, doubled each time, up to 10 s. */
+export function restartDelayMs(failures: number): number {
+  return Math.min(BACK_OFF.maxMs, BACK_OFF.firstMs * 2 ** Math.min(30, failures - 1));
+}

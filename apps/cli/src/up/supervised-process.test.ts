@@ -1,0 +1,114 @@
+import { once } from 'node:events';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { SupervisedProcess, type SupervisedProcessOptions } from './supervised-process.ts';
+
+/** A child that says it is ready, and does what `body` says. */
+const READY = `process.send({ type: 'ready' });`;
+const STAY = 'setInterval(() => {}, 1000);';
+
+function supervise(
+  script: string | ((start: number) => string),
+  options: Partial<SupervisedProcessOptions<number>> = {},
+) {
+  const logs: string[] = [];
+  const lines: string[] = [];
+  const pids: number[] = [];
+  let starts = 0;
+  const supervised = new SupervisedProcess<number>({
+    name: 'child',
+    log: (level, message) => logs.push(`${level} ${message}`),
+    startTimeoutMs: 10_000,
+    graceMs: 5_000,
+    command: () => {
+      starts++;
+      const source = typeof script === 'string' ? script : script(starts);
+      return { file: process.execPath, args: ['-e', source], ipc: true };
+    },
+    whenReady: async (child, signal) => {
+      await once(child, 'message', { signal });
+      return child.pid!;
+    },
+    onReady: (_, pid) => pids.push(pid),
+    onLine: line => lines.push(line),
+    ...options,
+  });
+  onTestFinished(() => supervised.stop());
+  return { supervised, logs, lines, pids, starts: () => starts };
+}
+
+async function until(condition: () => boolean) {
+  const deadline = performance.now() + 10_000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error('The condition was not met.');
+    await new Promise(resolve => setTimeout(resolve, 10));
+  }
+}
+
+describe('SupervisedProcess', () => {
+  it('starts a child again when it is killed', async () => {
+    const { supervised, logs, pids } = supervise(READY + STAY);
+    await supervised.start();
+    process.kill(supervised.pid, 'SIGKILL');
+    await until(() => pids.length === 2);
+    expect(pids[1]).not.toBe(pids[0]);
+    expect(supervised.pid).toBe(pids[1]);
+    expect(logs[0]).toBe('error child ended (signal SIGKILL); starting it again in 100 ms');
+  });
+
+  it('does not start it again after stop(), and lets it drain', async () => {
+    const { supervised, lines, starts } = supervise(
+      `process.on('SIGTERM', () => { console.log('drained'); process.exit(0); }); ${READY + STAY}`,
+    );
+    await supervised.start();
+    await supervised.stop();
+    await supervised.stop();
+    expect(lines).toEqual(['drained']);
+    expect(supervised.pid).toBe(0);
+    expect(starts()).toBe(1);
+  });
+
+  it('kills a child that does not drain, and says so', async () => {
+    const { supervised, logs } = supervise(`process.on('SIGTERM', () => {}); ${READY + STAY}`, {
+      graceMs: 100,
+    });
+    await supervised.start();
+    await supervised.stop();
+    expect(logs).toEqual(['warn child did not drain within 100 ms and is killed']);
+  });
+
+  it('gives up a first start after three attempts, with the last words of the child', async () => {
+    const record = JSON.stringify({ level: 60, msg: 'no', err: { message: 'the disk is upside down' } });
+    const { supervised, starts } = supervise(`console.error('${record}'); process.exit(3);`);
+    await expect(supervised.start()).rejects.toMatchObject({
+      code: 'MISCONFIGURED',
+      message: 'child did not start (exit code 3): the disk is upside down',
+    });
+    expect(starts()).toBe(3);
+  });
+
+  it('survives a first attempt that fails', async () => {
+    const { supervised, starts } = supervise(start => (start === 1 ? 'process.exit(1)' : READY + STAY));
+    expect(await supervised.start()).toBe(supervised.pid);
+    expect(starts()).toBe(2);
+  });
+
+  it('kills a child that does not become ready in time', async () => {
+    const { supervised } = supervise(STAY, { startTimeoutMs: 150 });
+    await expect(supervised.start()).rejects.toThrow('child did not start (not ready after 150 ms)');
+    expect(supervised.pid).toBe(0);
+  });
+
+  it('says that a program is not there', async () => {
+    const { supervised } = supervise('', { command: () => ({ file: '/no/such/program', args: [] }) });
+    await expect(supervised.start()).rejects.toThrow('/no/such/program');
+  });
+
+  it('ends a child that is still starting', async () => {
+    const { supervised } = supervise(STAY);
+    const starting = supervised.start();
+    await until(() => supervised.pid !== 0);
+    await supervised.stop();
+    await expect(starting).rejects.toThrow('did not start');
+    expect(supervised.pid).toBe(0);
+  });
+});
