@@ -6,6 +6,7 @@ import {
   type Board,
   type BoardView,
   type Card,
+  type CardChange,
   type CardFields,
   type CardPlace,
   type CardView,
@@ -267,7 +268,7 @@ export class BoardStore {
    *
    * @throws KanbanError NOT_FOUND
    */
-  async editCard(cardId: string, fields: Partial<CardFields>, at: string): Promise<void> {
+  async editCard(cardId: string, fields: CardChange, at: string): Promise<void> {
     const names = (Object.keys(CARD_COLUMNS) as (keyof CardFields)[]).filter(
       name => fields[name] !== undefined,
     );
@@ -475,12 +476,13 @@ export class BoardStore {
   }
 }
 
+/** Points of somebody who is not (or no longer) a member go nowhere. */
 const ADD_POINTS = `
-  INSERT INTO points(member_id, year, month, total) VALUES (?, ?, ?, ?)
+  INSERT INTO points(member_id, year, month, total) SELECT id, ?, ?, ? FROM member WHERE id = ?
       ON CONFLICT(member_id, year, month) DO UPDATE SET total = total + excluded.total`;
 
-function pointsParameters(points: Points): [string, number, number, number] {
-  return [points.memberId, points.year, points.month, points.total];
+function pointsParameters(points: Points): [number, number, number, string] {
+  return [points.year, points.month, points.total, points.memberId];
 }
 
 function moveStatement(place: CardPlace, at: string): TransactionStatement {

@@ -48,6 +48,9 @@ export interface CardFields {
   readonly dueDate: string | null;
 }
 
+/** The fields to change; those that are missing or undefined stay as they are. */
+export type CardChange = { readonly [Name in keyof CardFields]?: CardFields[Name] | undefined };
+
 /** Where a card is. */
 export interface CardPlace {
   readonly id: string;
