@@ -1,0 +1,63 @@
+import { type GatewayErrorResponse, OnewriterError, toWireError } from '@onewriter/protocol';
+import type { Context } from 'hono';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { GatewayEnv } from './gateway-env.ts';
+
+/**
+ * Error of the drop-in endpoints. `error` and `code` are what proxies of this kind answer; the rest is there where
+ * it is known.
+ */
+export interface DropInErrorResponse {
+  /** For people. */
+  readonly error: string;
+  /** One of the error table's. */
+  readonly code: string;
+  /** The failing statement of a transaction, from 0. */
+  readonly index?: number | undefined;
+  /** SQLite's extended result code. */
+  readonly sqliteCode?: string | undefined;
+  readonly retryAfterMs?: number | undefined;
+  /** Ask for the outcome later: `GET /v1/tenants/<tenant>/receipts/<receiptId>`. */
+  readonly receiptId?: string | undefined;
+  readonly requestId: string;
+}
+
+/**
+ * Answers an error with the status of its code. Paths under /v1 get a {@link GatewayErrorResponse}, all others a
+ * {@link DropInErrorResponse}. A fault of ours is told without its message: that is for the log.
+ */
+export function errorResponse(c: Context<GatewayEnv>, error: OnewriterError): Response {
+  const requestId = c.get('requestId');
+  const { code, details } = error;
+  const message =
+    code === 'INTERNAL' ? 'Something went wrong; the log has it by this request id.' : error.message;
+
+  if (details.retryAfterMs !== undefined) {
+    c.header('Retry-After', String(Math.max(1, Math.ceil(details.retryAfterMs / 1_000))));
+  }
+  if (code === 'UNAUTHENTICATED') c.header('WWW-Authenticate', 'Bearer realm="onewriter"');
+  // What is left of a refused body is not read: the connection ends with the answer.
+  if (code === 'PAYLOAD_TOO_LARGE') c.header('Connection', 'close');
+
+  const status = error.status as ContentfulStatusCode;
+  if (c.req.path.startsWith('/v1/')) {
+    const body: GatewayErrorResponse = { error: { ...toWireError(error), message, requestId } };
+    return c.json(body, status);
+  }
+  const body: DropInErrorResponse = {
+    error: message,
+    code,
+    index: details.statementIndex,
+    sqliteCode: details.sqliteCode,
+    retryAfterMs: details.retryAfterMs,
+    receiptId: details.receiptId,
+    requestId,
+  };
+  return c.json(body, status);
+}
+
+/** What went wrong, as one of our errors: anything unexpected becomes INTERNAL. */
+export function asOnewriterError(error: unknown): OnewriterError {
+  if (error instanceof OnewriterError) return error;
+  return new OnewriterError('INTERNAL', error instanceof Error ? error.message : String(error), {}, error);
+}

@@ -1,0 +1,13 @@
+import type { HttpBindings } from '@hono/node-server';
+import type { Access } from '@onewriter/runtime';
+
+/** What the gateway's handlers find in their context. */
+export interface GatewayEnv {
+  /** Absent where the app is called without a server. */
+  readonly Bindings: Partial<HttpBindings>;
+  readonly Variables: {
+    requestId: string;
+    /** What the request's token allows; set by `authenticate`. */
+    access: Access;
+  };
+}

@@ -1,0 +1,61 @@
+import { assertTenantId, isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import { assertAccess } from '@onewriter/runtime';
+import type { Tenant } from '@onewriter/sdk';
+import type { Hono } from 'hono';
+import type { GatewayEnv } from './gateway-env.ts';
+import type { GatewayOptions } from './gateway-options.ts';
+
+/** SQLite's own numbers for the writer's setting, as existing proxies answer them. */
+const SYNCHRONOUS: Readonly<Record<string, number>> = { OFF: 0, NORMAL: 1, FULL: 2, EXTRA: 3 };
+
+/** Answer of `GET /info/:tenantId`. */
+export interface InfoResponse {
+  readonly tenantId: string;
+  /** `wal`, once the writer has opened the file. */
+  readonly journalMode: unknown;
+  /** Of the writer's connection: 2 is FULL. null: the writer has never opened this file. */
+  readonly synchronous: number | null;
+  /** `unchecked`; with `?check=full` `ok`, or what is wrong. */
+  readonly integrity: string;
+}
+
+/**
+ *   GET /info/:tenantId               {tenantId, journalMode, synchronous, integrity: 'unchecked'}
+ *   GET /info/:tenantId?check=full    the same after a full check of the file, in a process of its own
+ */
+export function addInfoRoute(app: Hono<GatewayEnv>, options: GatewayOptions): void {
+  app.get('/info/:tenantId', async c => {
+    const tenantId = assertTenantId(c.req.param('tenantId'));
+    assertAccess(c.get('access'), 'read', tenantId);
+    const check = c.req.query('check');
+    if (check !== undefined && check !== 'full') {
+      throw new OnewriterError('INVALID_ARGUMENT', 'The only check is "full".');
+    }
+    const tenant = options.onewriter.tenant(tenantId);
+    const journalMode = await tenant.pragma('journal_mode', { simple: true });
+    const synchronous = await readSynchronous(tenant);
+    const integrity =
+      check === 'full'
+        ? await options.checkIntegrity(tenantId, {
+            timeoutMs: options.writeTimeoutMs,
+            signal: c.req.raw.signal,
+          })
+        : 'unchecked';
+    return c.json({ tenantId, journalMode, synchronous, integrity } satisfies InfoResponse);
+  });
+}
+
+/** `PRAGMA synchronous` tells about the connection that asks; the writer notes its own in the file. */
+async function readSynchronous(tenant: Tenant): Promise<number | null> {
+  try {
+    const row = await tenant
+      .prepare<[], { synchronous: string | number | null }>('SELECT synchronous FROM _onewriter_state')
+      .get();
+    const value = row?.synchronous ?? null;
+    return typeof value === 'string' ? (SYNCHRONOUS[value.toUpperCase()] ?? null) : value;
+  } catch (error) {
+    // A file that was put in place and never written has no such table.
+    if (isOnewriterError(error, 'SQL_ERROR')) return null;
+    throw error;
+  }
+}

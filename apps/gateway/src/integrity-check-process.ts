@@ -1,0 +1,51 @@
+import { OnewriterError, toWireError } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
+import type { IntegrityCheckAnswer, IntegrityCheckRequest } from './integrity-check.ts';
+
+/*
+ * The process that checks one database file in full and ends. Its argument is an IntegrityCheckRequest as JSON; it
+ * sends one IntegrityCheckAnswer. Its parent kills it when it takes too long.
+ */
+
+/** Lines of damage that are told. */
+const MAX_PROBLEMS = 100;
+
+function check({ path, busyTimeoutMs }: IntegrityCheckRequest): string {
+  const database = new Database(path, { readonly: true, fileMustExist: true, timeout: busyTimeoutMs });
+  try {
+    const rows = database.pragma(`integrity_check(${MAX_PROBLEMS})`) as { integrity_check: string }[];
+    return rows.map(row => row.integrity_check).join('\n');
+  } finally {
+    database.close();
+  }
+}
+
+/** A file that is not a database or too damaged to be read throws where one would expect a line of damage. */
+function translate(error: unknown): OnewriterError {
+  const sqliteCode = error instanceof Database.SqliteError ? error.code : undefined;
+  const details = { sqliteCode };
+  if (sqliteCode?.startsWith('SQLITE_CANTOPEN')) {
+    return new OnewriterError('TENANT_NOT_FOUND', 'The tenant has no database file.', details, error);
+  }
+  if (sqliteCode?.startsWith('SQLITE_CORRUPT') || sqliteCode?.startsWith('SQLITE_NOTADB')) {
+    return new OnewriterError('DATABASE_CORRUPT', 'The file is damaged or not a database.', details, error);
+  }
+  if (sqliteCode?.startsWith('SQLITE_BUSY')) {
+    return new OnewriterError('DATABASE_BUSY', 'Another process holds the database lock.', details, error);
+  }
+  return new OnewriterError('DATABASE_IO_ERROR', 'The file could not be read.', details, error);
+}
+
+function answer(): IntegrityCheckAnswer {
+  try {
+    return { integrity: check(JSON.parse(process.argv[2]!) as IntegrityCheckRequest) };
+  } catch (error) {
+    // better-sqlite3 says in a TypeError that the folder does not exist.
+    return error instanceof TypeError
+      ? { error: toWireError(new OnewriterError('TENANT_NOT_FOUND', 'The tenant has no database file.')) }
+      : { error: toWireError(translate(error)) };
+  }
+}
+
+process.on('disconnect', () => process.exit(1));
+process.send?.(answer(), undefined, undefined, () => process.disconnect());

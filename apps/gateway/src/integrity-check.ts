@@ -1,0 +1,101 @@
+import { fork } from 'node:child_process';
+import { fromWireError, OnewriterError, type WireError } from '@onewriter/protocol';
+
+/** Checks a database file in full: 'ok', or what is wrong with it (at most 100 lines). */
+export type IntegrityCheck = (tenant: string, options: IntegrityCheckOptions) => Promise<string>;
+
+/** How long the caller waits. */
+export interface IntegrityCheckOptions {
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What the checking process is told, as its only argument (JSON). */
+export interface IntegrityCheckRequest {
+  readonly path: string;
+  readonly busyTimeoutMs: number;
+}
+
+/** What it answers, once, over IPC. */
+export type IntegrityCheckAnswer = { readonly integrity: string } | { readonly error: WireError };
+
+/** Full checks at the same time: each reads a whole file. */
+const MAX_CHECKS = 2;
+const RETRY_AFTER_MS = 5_000;
+const PROCESS = new URL('./integrity-check-process.js', import.meta.url);
+
+/** Settings of {@link createIntegrityCheck}. */
+export interface IntegrityCheckerOptions {
+  /** The database file of a tenant. */
+  readonly fileOf: (tenant: string) => string;
+  readonly busyTimeoutMs: number;
+}
+
+/**
+ * A check that runs in a process of its own with a read-only connection of its own: it can take long, it delays
+ * neither writes nor other requests, and unlike a thread inside SQLite it can be stopped at any moment.
+ *
+ * @returns a function that throws OnewriterError TENANT_NOT_FOUND; STATEMENT_TIMEOUT, ABORTED (the check was stopped);
+ * RATE_LIMITED when too many are under way; DATABASE_* where the file cannot be read.
+ */
+export function createIntegrityCheck(options: IntegrityCheckerOptions): IntegrityCheck {
+  let running = 0;
+  return async (tenant, { timeoutMs, signal }) => {
+    if (running >= MAX_CHECKS) {
+      throw new OnewriterError('RATE_LIMITED', `${MAX_CHECKS} full checks are under way; try again later.`, {
+        tenant,
+        retryAfterMs: RETRY_AFTER_MS,
+      });
+    }
+    running++;
+    try {
+      const request = { path: options.fileOf(tenant), busyTimeoutMs: options.busyTimeoutMs };
+      const answer = await runCheck(request, tenant, timeoutMs, signal);
+      if ('error' in answer) throw fromWireError(answer.error);
+      return answer.integrity;
+    } finally {
+      running--;
+    }
+  };
+}
+
+function runCheck(
+  request: IntegrityCheckRequest,
+  tenant: string,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<IntegrityCheckAnswer> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(new OnewriterError('ABORTED', 'The caller went away.', { tenant }));
+      return;
+    }
+    const child = fork(PROCESS, [JSON.stringify(request)], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+    let outcome: IntegrityCheckAnswer | OnewriterError | undefined;
+    const stop = (code: 'STATEMENT_TIMEOUT' | 'ABORTED', message: string) => {
+      outcome ??= new OnewriterError(code, message, { tenant });
+      child.kill('SIGKILL');
+    };
+    const onAbort = () => stop('ABORTED', 'The caller went away; the check was stopped.');
+    const timer = setTimeout(
+      () => stop('STATEMENT_TIMEOUT', `The full check took longer than ${timeoutMs} ms and was stopped.`),
+      timeoutMs,
+    );
+    signal?.addEventListener('abort', onAbort);
+    child.once('message', answer => {
+      outcome ??= answer as IntegrityCheckAnswer;
+    });
+    const onEnd = (cause?: Error) => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      if (outcome instanceof OnewriterError) reject(outcome);
+      else if (outcome !== undefined) resolve(outcome);
+      else
+        reject(
+          new OnewriterError('INTERNAL', 'The checking process ended without an answer.', { tenant }, cause),
+        );
+    };
+    child.once('error', onEnd);
+    child.once('close', () => onEnd());
+  });
+}

@@ -1,0 +1,58 @@
+import { OnewriterError, type SqlParameter, type SqlParameters } from '@onewriter/protocol';
+
+/*
+ * Parameters as they come in JSON, from whoever: nothing in them is trusted.
+ *
+ *   null, number, string, boolean      as they are (boolean is stored as 0 or 1)
+ *   {"type":"Buffer","data":[1,2]}     a blob, as JSON.stringify writes a Node Buffer
+ *   {"i":"9007199254740993"}           a 64-bit integer
+ *   {"b":"AQI="}                       a blob in base64
+ *   {"f":"-0"}                         negative zero
+ */
+
+const INT64_TEXT = /^-?\d{1,19}$/;
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
+
+/**
+ * Decodes the parameters of one statement: an array, or an object of named ones.
+ * @throws OnewriterError INVALID_VALUE, naming the parameter; INVALID_ARGUMENT
+ */
+export function decodeJsonParameters(params: unknown): SqlParameters {
+  if (params === undefined || params === null) return [];
+  if (Array.isArray(params)) return params.map((value, index) => decodeJsonValue(value, String(index)));
+  if (typeof params !== 'object') {
+    throw new OnewriterError('INVALID_ARGUMENT', 'params must be an array or an object.');
+  }
+  return Object.fromEntries(
+    Object.entries(params).map(([name, value]) => [name, decodeJsonValue(value, name)]),
+  );
+}
+
+function decodeJsonValue(value: unknown, name: string): SqlParameter {
+  if (value === null || typeof value !== 'object') return value as null | number | string | boolean;
+  const object = value as Readonly<Record<string, unknown>>;
+  const keys = Object.keys(object);
+  if (keys.length === 1) {
+    const [tag, content] = [keys[0], object[keys[0]!]];
+    if (typeof content === 'string') {
+      if (tag === 'i' && INT64_TEXT.test(content)) return BigInt(content);
+      if (tag === 'b' && content.length % 4 === 0 && BASE64.test(content)) {
+        return Buffer.from(content, 'base64');
+      }
+      if (tag === 'f' && content === '-0') return -0;
+    }
+  } else if (keys.length === 2 && object['type'] === 'Buffer' && isByteArray(object['data'])) {
+    return Buffer.from(object['data']);
+  }
+  throw new OnewriterError(
+    'INVALID_VALUE',
+    `Parameter ${name.slice(0, 100)} is not a value SQLite can store. Send null, a number, a string, a boolean, a ` +
+      'blob as {"type":"Buffer","data":[…]} or {"b":"<base64>"}, a 64-bit integer as {"i":"<decimal>"}.',
+  );
+}
+
+function isByteArray(data: unknown): data is number[] {
+  return (
+    Array.isArray(data) && data.every(byte => Number.isInteger(byte) && (byte as number) >= 0 && byte <= 255)
+  );
+}
