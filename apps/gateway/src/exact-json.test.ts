@@ -1,0 +1,32 @@
+import { describe, expect, it } from 'vitest';
+import { parseExactJson } from './exact-json.ts';
+
+describe('parseExactJson', () => {
+  it('tags integers that a double cannot hold, wherever they stand', () => {
+    expect(
+      parseExactJson('{"a":9007199254740993,"b":[-9223372036854775808,1],"c":{"d":18446744073709551616}}'),
+    ).toEqual({
+      a: { i: '9007199254740993' },
+      b: [{ i: '-9223372036854775808' }, 1],
+      c: { d: { i: '18446744073709551616' } },
+    });
+  });
+
+  it('leaves exact numbers, floats and digits in strings and keys alone', () => {
+    const text =
+      '{"9007199254740993":"9007199254740993","e":1e30,"f":12345678901234567890.5,"s":"\\"9007199254740993","n":9007199254740991}';
+    expect(parseExactJson(text)).toEqual(JSON.parse(text));
+  });
+
+  it.each([
+    '{"a":09007199254740993}',
+    '[9007199254740993 1]',
+    '[9007199254740993abc]',
+    '{9007199254740993:1}',
+    '[1,"9007199254740993]',
+    '[+9007199254740993]',
+    '9007199254740993.',
+  ])('does not make valid what is not JSON: %s', text => {
+    expect(() => parseExactJson(text)).toThrow(SyntaxError);
+  });
+});

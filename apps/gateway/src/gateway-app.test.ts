@@ -1,0 +1,414 @@
+import { OnewriterError, receiptId } from '@onewriter/protocol';
+import { type Access, createLogger, signToken } from '@onewriter/runtime';
+import type { Onewriter } from '@onewriter/sdk';
+import { describe, expect, it } from 'vitest';
+import { createGatewayApp } from './gateway-app.ts';
+import type { HealthReport } from './health.ts';
+
+const SECRET = 'a-secret-for-tests-only';
+const HEALTHY: HealthReport = { healthy: true, reasons: [] };
+
+interface Execution {
+  readonly tenant: string;
+  readonly sql: string;
+  readonly params: unknown;
+}
+
+/** A gateway whose database answers what the test says; what it was asked is in `executions`. */
+async function createTestGateway(
+  answer: (execution: Execution) => unknown = () => ({
+    kind: 'write',
+    changes: 1,
+    lastInsertRowid: 7,
+    commitSeq: 3,
+  }),
+  options: { access?: Access; health?: HealthReport; maxBodyBytes?: number } = {},
+) {
+  const executions: Execution[] = [];
+  const run = async (tenant: string, sql: string, params: unknown) => {
+    const execution = { tenant, sql, params };
+    executions.push(execution);
+    return answer(execution);
+  };
+  const onewriter = {
+    stats: () => ({ openReaders: 4 }),
+    tenant: (tenant: string) => ({
+      execute: (sql: string, params: unknown) => run(tenant, sql, params),
+      prepare: (sql: string) => ({ get: (params: unknown) => run(tenant, sql, params) }),
+      transaction: (statements: unknown) => run(tenant, 'transaction', statements),
+    }),
+  } as unknown as Pick<Onewriter, 'tenant' | 'stats'>;
+  const app = createGatewayApp({
+    onewriter,
+    health: async () => options.health ?? HEALTHY,
+    checkIntegrity: async () => 'ok',
+    draining: () => false,
+    tokenSecret: SECRET,
+    maxBodyBytes: options.maxBodyBytes ?? 10_000,
+    writeTimeoutMs: 1_000,
+    log: createLogger('test', 'silent'),
+  });
+  const token = await signToken(SECRET, options.access ?? { tenants: '*', access: 'admin' });
+  const request = (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) =>
+    app.request(path, {
+      method,
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+  const post = (path: string, body: unknown, headers?: Record<string, string>) =>
+    request('POST', path, body, headers);
+  return { app, request, post, executions };
+}
+
+const INSERT = { tenantId: 'acme', query: 'INSERT INTO t VALUES (?)', params: [1] };
+const SELECT = { tenantId: 'acme', query: 'SELECT 1' };
+
+describe('access', () => {
+  it('needs a token on everything but the probes', async () => {
+    const { app } = await createTestGateway();
+    for (const path of ['/livez', '/readyz', '/health']) expect((await app.request(path)).status).toBe(200);
+    for (const [method, path] of [
+      ['POST', '/query'],
+      ['POST', '/transaction'],
+      ['GET', '/info/acme'],
+      ['POST', '/v1/tenants/acme/query'],
+      ['GET', '/v1/tenants/acme/receipts/x'],
+    ] as const) {
+      const response = await app.request(path, { method });
+      expect([path, response.status]).toEqual([path, 401]);
+      expect(response.headers.get('www-authenticate')).toMatch(/^Bearer/);
+    }
+  });
+
+  it.each(['Bearer', 'Bearer x', 'Basic YTpi', 'Bearer a.b.c', `Bearer ${'x'.repeat(20_000)}`])(
+    'refuses the authorization %.20s',
+    async authorization => {
+      const { post, executions } = await createTestGateway();
+      const response = await post('/query', INSERT, { authorization });
+      expect(response.status).toBe(401);
+      expect(await response.json()).toMatchObject({ code: 'UNAUTHENTICATED', error: expect.any(String) });
+      expect(executions).toEqual([]);
+    },
+  );
+
+  it('keeps a token to its tenants', async () => {
+    const { request, post, executions } = await createTestGateway(undefined, {
+      access: { tenants: ['globex'], access: 'admin' },
+    });
+    for (const response of [
+      await post('/query', SELECT),
+      await post('/query', INSERT),
+      await post('/transaction', { tenantId: 'acme', queries: [{ query: 'SELECT 1' }] }),
+      await post('/v1/tenants/acme/query', { sql: 'SELECT 1', values: 'tagged' }),
+      await request('GET', '/info/acme'),
+      await request('GET', '/v1/tenants/acme/receipts/x'),
+    ]) {
+      expect(response.status).toBe(403);
+    }
+    expect(executions).toEqual([]);
+  });
+
+  it('lets a token for reads read, and nothing else', async () => {
+    const { post, executions } = await createTestGateway(() => ({ kind: 'read', columns: [], rows: [] }), {
+      access: { tenants: ['acme'], access: 'read' },
+    });
+    expect((await post('/query', SELECT)).status).toBe(200);
+    for (const query of [INSERT.query, 'WITH x AS (SELECT 1) DELETE FROM t', '/* SELECT */ DROP TABLE t']) {
+      expect((await post('/query', { tenantId: 'acme', query })).status).toBe(403);
+      expect((await post('/v1/tenants/acme/query', { sql: query, values: 'tagged' })).status).toBe(403);
+    }
+    const queries = [{ query: 'SELECT 1' }];
+    expect((await post('/transaction', { tenantId: 'acme', queries })).status).toBe(403);
+    expect(executions.map(execution => execution.sql)).toEqual(['SELECT 1']);
+  });
+
+  it.each(['../acme', 'acme/../x', 'ACME', 'a'.repeat(64), '', '%2e%2e', 'ac me', 'acme\u0000'])(
+    'refuses the tenant id %j',
+    async tenantId => {
+      const { request, post } = await createTestGateway();
+      const response = await post('/query', { tenantId, query: 'SELECT 1' });
+      expect([response.status, (await response.json()).code]).toEqual([400, 'INVALID_TENANT']);
+      const info = await request('GET', `/info/${encodeURIComponent(tenantId)}`);
+      expect([400, 404]).toContain(info.status);
+    },
+  );
+});
+
+describe('POST /query', () => {
+  it('answers run, all and get by what the statement does, not by its text', async () => {
+    const rows = () => ({ kind: 'read', columns: ['a'], rows: [{ a: 1 }, { a: 2 }] });
+    const reads = await createTestGateway(rows);
+    for (const query of [
+      'SELECT a FROM t LIMIT 10',
+      '-- x\nWITH c AS (SELECT 1) SELECT * FROM c',
+      'PRAGMA table_info(t)',
+    ]) {
+      expect(await (await reads.post('/query', { tenantId: 'acme', query })).json()).toEqual({
+        type: 'all',
+        result: [{ a: 1 }, { a: 2 }],
+      });
+    }
+    const returning = await reads.post('/query', {
+      tenantId: 'acme',
+      query: 'DELETE FROM t RETURNING a',
+      method: 'get',
+    });
+    expect(await returning.json()).toEqual({ type: 'get', result: { a: 1 } });
+
+    const writes = await createTestGateway();
+    expect(await (await writes.post('/query', INSERT)).json()).toEqual({
+      type: 'run',
+      result: { changes: 1, lastInsertRowid: 7 },
+    });
+    expect(writes.executions).toEqual([{ tenant: 'acme', sql: INSERT.query, params: [1] }]);
+  });
+
+  it('answers null where get finds no row', async () => {
+    const { post } = await createTestGateway(() => undefined);
+    expect(await (await post('/query', { ...SELECT, method: 'get' })).json()).toEqual({
+      type: 'get',
+      result: null,
+    });
+  });
+
+  it('refuses a method that needs rows before the statement runs', async () => {
+    const { post, executions } = await createTestGateway();
+    for (const method of ['get', 'all']) {
+      const response = await post('/query', { ...INSERT, method });
+      expect([response.status, (await response.json()).code]).toEqual([400, 'INVALID_ARGUMENT']);
+    }
+    expect(executions).toEqual([]);
+  });
+
+  it('never rounds an integer, in either direction', async () => {
+    const { app, post, executions } = await createTestGateway(() => ({
+      kind: 'read',
+      columns: ['n'],
+      rows: [{ n: 9007199254740993n, small: 1, inf: Number.POSITIVE_INFINITY, blob: Buffer.from([1, 2]) }],
+    }));
+    void app;
+    const response = await post(
+      '/query',
+      '{"tenantId":"acme","query":"SELECT ?","params":[9007199254740993]}',
+    );
+    expect(executions[0]?.params).toEqual([9007199254740993n]);
+    expect(await response.text()).toBe(
+      '{"type":"all","result":[{"n":"9007199254740993","small":1,"inf":"Infinity","blob":{"type":"Buffer","data":[1,2]}}]}',
+    );
+  });
+});
+
+describe('POST /transaction', () => {
+  it('answers rows or changes per statement', async () => {
+    const { post } = await createTestGateway(() => [
+      { changes: 1, lastInsertRowid: 2, commitSeq: 9 },
+      { changes: 0, lastInsertRowid: 0, columns: ['a'], rows: [{ a: 1 }], commitSeq: 9 },
+    ]);
+    const queries = [{ query: 'INSERT INTO t VALUES (1)' }, { query: 'SELECT a FROM t', params: [] }];
+    expect(await (await post('/transaction', { tenantId: 'acme', queries })).json()).toEqual({
+      results: [{ changes: 1, lastInsertRowid: 2 }, [{ a: 1 }]],
+    });
+  });
+
+  it('names the failing statement', async () => {
+    const { post } = await createTestGateway(() => {
+      throw new OnewriterError('CONSTRAINT_VIOLATION', 'UNIQUE failed', {
+        statementIndex: 1,
+        sqliteCode: 'SQLITE_CONSTRAINT_UNIQUE',
+      });
+    });
+    const queries = [{ query: 'INSERT INTO t VALUES (1)' }, { query: 'INSERT INTO t VALUES (1)' }];
+    const response = await post('/transaction', { tenantId: 'acme', queries });
+    expect(response.status).toBe(409);
+    expect(await response.json()).toEqual({
+      error: 'UNIQUE failed',
+      code: 'CONSTRAINT_VIOLATION',
+      index: 1,
+      sqliteCode: 'SQLITE_CONSTRAINT_UNIQUE',
+      requestId: expect.any(String),
+    });
+    const bad = await post('/transaction', {
+      tenantId: 'acme',
+      queries: [{ query: 'SELECT 1' }, { query: 'SELECT ?', params: [[]] }],
+    });
+    expect(await bad.json()).toMatchObject({ code: 'INVALID_VALUE', index: 1 });
+  });
+
+  it('refuses an empty and a too long list', async () => {
+    const { post } = await createTestGateway(undefined, { maxBodyBytes: 1_000_000 });
+    for (const queries of [[], Array.from({ length: 1_001 }, () => ({ query: 'SELECT 1' })), 'SELECT 1']) {
+      expect((await post('/transaction', { tenantId: 'acme', queries })).status).toBe(400);
+    }
+  });
+});
+
+describe('errors', () => {
+  it.each<[string, string | undefined, Record<string, string>, number, string]>([
+    ['malformed JSON', '{"tenantId":', {}, 400, 'INVALID_ARGUMENT'],
+    ['no body', undefined, {}, 400, 'INVALID_ARGUMENT'],
+    ['a wrong field', '{"tenantId":1,"query":"SELECT 1"}', {}, 400, 'INVALID_ARGUMENT'],
+    ['an unknown method', '{"tenantId":"a","query":"SELECT 1","method":"each"}', {}, 400, 'INVALID_ARGUMENT'],
+    ['no statement', '{"tenantId":"a","query":" ; "}', {}, 400, 'INVALID_ARGUMENT'],
+    ['a refused statement', '{"tenantId":"a","query":"BEGIN"}', {}, 400, 'STATEMENT_NOT_ALLOWED'],
+    [
+      'another media type',
+      'a=b',
+      { 'content-type': 'application/x-www-form-urlencoded' },
+      415,
+      'UNSUPPORTED_MEDIA_TYPE',
+    ],
+    ['a large body', `"${'x'.repeat(10_001)}"`, {}, 413, 'PAYLOAD_TOO_LARGE'],
+    ['a body that says it is large', '{}', { 'content-length': '99999999' }, 413, 'PAYLOAD_TOO_LARGE'],
+  ])('answers %s as JSON', async (_, body, headers, status, code) => {
+    const { request } = await createTestGateway();
+    const response = await request('POST', '/query', body, headers);
+    expect([response.status, await response.json()]).toEqual([
+      status,
+      expect.objectContaining({ error: expect.any(String), code, requestId: expect.any(String) }),
+    ]);
+  });
+
+  it('refuses a body that is not UTF-8 instead of storing something else', async () => {
+    const { app } = await createTestGateway();
+    const token = await signToken(SECRET, { tenants: '*', access: 'admin' });
+    const response = await app.request('/query', {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: Buffer.concat([
+        Buffer.from('{"tenantId":"acme","query":"SELECT \''),
+        Buffer.of(0xff),
+        Buffer.from('\'"}'),
+      ]),
+    });
+    expect(response.status).toBe(400);
+  });
+
+  it('answers 404 and 405 as JSON, with Allow', async () => {
+    const { request } = await createTestGateway();
+    const missing = await request('GET', '/nowhere');
+    expect([missing.status, (await missing.json()).code]).toEqual([404, 'NOT_FOUND']);
+    const wrong = await request('GET', '/query');
+    expect([wrong.status, (await wrong.json()).code]).toEqual([405, 'METHOD_NOT_ALLOWED']);
+    expect(wrong.headers.get('allow')).toBe('POST');
+    expect((await request('DELETE', '/info/acme')).status).toBe(405);
+    // A thing that is missing is not a route that is missing.
+    const gone = await createTestGateway(() => {
+      throw new OnewriterError('TENANT_NOT_FOUND', 'gone');
+    });
+    expect((await (await gone.post('/query', SELECT)).json()).code).toBe('TENANT_NOT_FOUND');
+  });
+
+  it('says when to try again, and where to ask', async () => {
+    const id = receiptId('w-x', 0);
+    const busy = await createTestGateway(() => {
+      throw new OnewriterError('TENANT_OVERLOADED', 'full', { retryAfterMs: 1_500 });
+    });
+    const overloaded = await busy.post('/query', INSERT);
+    expect([overloaded.status, overloaded.headers.get('retry-after')]).toEqual([429, '2']);
+    expect(await overloaded.json()).toMatchObject({ retryAfterMs: 1_500 });
+    const unknown = await createTestGateway(() => {
+      throw new OnewriterError('OUTCOME_UNKNOWN', 'ask later', { receiptId: id });
+    });
+    const response = await unknown.post('/query', INSERT);
+    expect([response.status, (await response.json()).receiptId]).toEqual([504, id]);
+  });
+
+  it('tells a fault of ours without its message', async () => {
+    const { post } = await createTestGateway(() => {
+      throw new Error('secret path /data');
+    });
+    const response = await post('/query', INSERT);
+    expect(response.status).toBe(500);
+    expect(await response.text()).not.toContain('secret');
+  });
+
+  it('has another shape under /v1, which fromWireError reads', async () => {
+    const { post, request } = await createTestGateway(() => {
+      throw new OnewriterError('SQL_ERROR', 'no such table: t', { sqliteCode: 'SQLITE_ERROR' });
+    });
+    const response = await post('/v1/tenants/acme/query', { sql: 'SELECT * FROM t', values: 'tagged' });
+    expect(response.status).toBe(422);
+    expect(await response.json()).toEqual({
+      error: {
+        code: 'SQL_ERROR',
+        message: 'no such table: t',
+        details: { sqliteCode: 'SQLITE_ERROR' },
+        requestId: expect.any(String),
+      },
+    });
+    expect((await (await request('GET', '/v1/nothing')).json()).error.code).toBe('NOT_FOUND');
+  });
+});
+
+describe('POST /v1/tenants/:tenant/query', () => {
+  it('is exact both ways', async () => {
+    const { post, executions } = await createTestGateway(() => ({
+      kind: 'read',
+      columns: ['a', 'a', 'b'],
+      rows: [
+        [9007199254740993n, 1, Buffer.from([1])],
+        [null, -0, 'x'],
+      ],
+    }));
+    const response = await post('/v1/tenants/acme/query', {
+      sql: 'SELECT ?, ?',
+      params: [{ i: '9007199254740993' }, { b: 'AQ==' }],
+      values: 'tagged',
+    });
+    expect(executions[0]?.params).toEqual([9007199254740993n, Buffer.from([1])]);
+    expect(await response.json()).toEqual({
+      columns: ['a', 'a', 'b'],
+      rows: [
+        [{ i: '9007199254740993' }, 1, { b: 'AQ==' }],
+        [null, { f: '-0' }, 'x'],
+      ],
+    });
+  });
+
+  it('answers a write with its commit', async () => {
+    const { post } = await createTestGateway();
+    const response = await post('/v1/tenants/acme/query', { sql: 'DELETE FROM t', values: 'tagged' });
+    expect(await response.json()).toEqual({ changes: 1, lastInsertRowid: 7, commitSeq: 3 });
+  });
+});
+
+describe('headers', () => {
+  it('carry a request id, the given one if it is harmless, and forbid caching and framing', async () => {
+    const { request } = await createTestGateway();
+    const own = await request('GET', '/livez', undefined, { 'x-request-id': 'req-42' });
+    expect(own.headers.get('x-request-id')).toBe('req-42');
+    for (const id of ['a b', 'x'.repeat(200), '<script>']) {
+      const response = await request('GET', '/livez', undefined, { 'x-request-id': id });
+      expect(response.headers.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/);
+    }
+    const error = await request('GET', '/nowhere');
+    expect(error.headers.get('cache-control')).toBe('no-store');
+    expect(error.headers.get('x-content-type-options')).toBe('nosniff');
+    expect(error.headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(error.headers.get('access-control-allow-origin')).toBeNull();
+  });
+});
+
+describe('health', () => {
+  it('has the shape that probes of existing proxies know', async () => {
+    const { app } = await createTestGateway();
+    expect(await (await app.request('/health')).json()).toEqual({
+      status: 'healthy',
+      connections: 4,
+      timestamp: expect.stringMatching(/^\d{4}-.*Z$/),
+    });
+  });
+
+  it('is 503 with reasons when something is wrong', async () => {
+    const { app } = await createTestGateway(undefined, {
+      health: { healthy: false, reasons: ['No broker leads.'] },
+    });
+    const health = await app.request('/health');
+    expect([health.status, await health.json()]).toEqual([
+      503,
+      { status: 'unhealthy', connections: 4, timestamp: expect.any(String), reasons: ['No broker leads.'] },
+    ]);
+    expect((await app.request('/readyz')).status).toBe(503);
+    expect((await app.request('/livez')).status).toBe(200);
+  });
+});

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { decodeJsonParameters } from './parameter-values.ts';
+
+describe('decodeJsonParameters', () => {
+  it('decodes positional and named parameters', () => {
+    expect(decodeJsonParameters([1, 'two', null, true])).toEqual([1, 'two', null, true]);
+    expect(decodeJsonParameters({ id: 1, title: 'x' })).toEqual({ id: 1, title: 'x' });
+    expect(decodeJsonParameters(undefined)).toEqual([]);
+    expect(decodeJsonParameters(null)).toEqual([]);
+  });
+
+  it('decodes blobs, as Node writes them and in base64', () => {
+    const blob = Buffer.from([0, 1, 255]);
+    expect(decodeJsonParameters([JSON.parse(JSON.stringify(blob)), { b: blob.toString('base64') }])).toEqual([
+      blob,
+      blob,
+    ]);
+    expect(decodeJsonParameters([{ type: 'Buffer', data: [] }, { b: '' }])).toEqual([
+      Buffer.of(),
+      Buffer.of(),
+    ]);
+  });
+
+  it('decodes 64-bit integers and negative zero exactly', () => {
+    const [integer, zero] = decodeJsonParameters([{ i: '-9223372036854775808' }, { f: '-0' }]) as unknown[];
+    expect(integer).toBe(-9223372036854775808n);
+    expect(Object.is(zero, -0)).toBe(true);
+  });
+
+  it.each([
+    [{}],
+    [[1]],
+    [{ i: '1.5' }],
+    [{ i: 1 }],
+    [{ i: '0x10' }],
+    [{ b: 'no base64!' }],
+    [{ b: 'abc' }],
+    [{ f: 'Infinity' }],
+    [{ type: 'Buffer', data: [256] }],
+    [{ type: 'Buffer', data: [1.5] }],
+    [{ type: 'Buffer', data: 'abcd' }],
+    [{ type: 'Buffer' }],
+    [{ i: '1', b: 'AA==' }],
+    [{ date: '2026-01-01' }],
+  ])('refuses %j and names the parameter, not the value', value => {
+    expect(() => decodeJsonParameters({ when: value })).toThrow(
+      expect.objectContaining({ code: 'INVALID_VALUE', message: expect.stringContaining('when') }),
+    );
+  });
+});
