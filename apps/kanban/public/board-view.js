@@ -76,11 +76,20 @@ function drawNewCard(column, actions) {
     maxlength: 200,
     'data-key': `new-card-${column.id}`,
   });
-  const submit = async event => {
-    event.preventDefault();
-    if (await actions.addCard(column, input.value)) input.value = '';
-  };
+  const submit = submitTyped(input, title => actions.addCard(column, title));
   return element('form.new-card', { onsubmit: submit }, input, element('button', { type: 'submit' }, 'Add'));
+}
+
+/** Takes what was typed out of the input at once, before the board is drawn anew; puts it back if it failed. */
+function submitTyped(input, action) {
+  return async event => {
+    event.preventDefault();
+    const typed = input.value;
+    input.value = '';
+    if (await action(typed)) return;
+    const current = find(document, input.dataset.key);
+    if (current?.value === '') current.value = typed;
+  };
 }
 
 function drawNewColumn(actions) {
@@ -91,10 +100,7 @@ function drawNewColumn(actions) {
     maxlength: 200,
     'data-key': 'new-column',
   });
-  const submit = async event => {
-    event.preventDefault();
-    if (await actions.addColumn(input.value)) input.value = '';
-  };
+  const submit = submitTyped(input, actions.addColumn);
   return element(
     'form.column.new-column',
     { onsubmit: submit },

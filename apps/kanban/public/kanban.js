@@ -31,7 +31,7 @@ function startBoards(tenantId) {
 
   document.title = `Kanban · ${tenantId}`;
   byId('tenant').textContent = tenantId;
-  for (const id of ['new-board', 'me-field', 'aside']) byId(id).hidden = false;
+  for (const id of ['new-board', 'me-field', 'board', 'aside']) byId(id).hidden = false;
 
   // Who I am: an id of this browser for this tenant; the name can change.
   const memberKey = `kanban.${tenantId}.member`;

@@ -3,6 +3,7 @@ export type * from './board.ts';
 export { MAX_CARDS_PER_BOARD, PRIORITIES } from './board.ts';
 export { BoardStore } from './board-store.ts';
 export { KanbanError, type KanbanErrorCode } from './kanban-error.ts';
+export { type LoadOptions, type LoadReport, runLoad, workloadOf } from './load/run-load.ts';
 export { migrate } from './migrate.ts';
 export { BoardModel } from './model.ts';
 export type * from './operation.ts';

@@ -39,7 +39,15 @@ const POINTS = { create: 2, comment: 1, move: 1 } as const;
  */
 export function createRoutes(options: RoutesOptions): Hono<Environment> {
   const app = new Hono<Environment>();
-  app.use(secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'self'"], frameAncestors: ["'none'"] } }));
+  app.use(
+    secureHeaders({
+      contentSecurityPolicy: {
+        defaultSrc: ["'self'"],
+        imgSrc: ["'self'", 'data:'],
+        frameAncestors: ["'none'"],
+      },
+    }),
+  );
   app.use(async (c, next) => {
     await next();
     // A connection that is kept alive would keep the process, too.
