@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { trackHandle } from './live-handles.ts';
 import { waitFor } from './wait-for.ts';
@@ -10,6 +11,15 @@ export interface SpawnProcessOptions {
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   /** Opens an IPC channel, as `onewriter up` does for its children. */
   readonly ipc?: boolean | undefined;
+}
+
+/**
+ * For `env`: removes the settings that the test process itself was started with, so that a test's processes have
+ * their defaults and what the test gives them.
+ */
+export function withoutSettings(): Record<string, undefined> {
+  const names = Object.keys(process.env).filter(name => name.startsWith('ONEWRITER_'));
+  return Object.fromEntries(names.map(name => [name, undefined]));
 }
 
 /** How a process ended. */
@@ -102,11 +112,17 @@ export async function spawnProcess(
   };
 }
 
-/** Whether a process with this id exists. */
+/**
+ * Whether a process with this id runs. One that has ended counts as gone, also while its parent has not asked for its
+ * exit code (a zombie): orphans may stay that way for a while.
+ */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    if (process.platform !== 'linux') return true;
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // `pid (name) state …`; the name may hold anything.
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
   } catch {
     return false;
   }

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { type SpawnedProcess, spawnProcess } from './spawn-process.ts';
+import { type SpawnedProcess, spawnProcess, withoutSettings } from './spawn-process.ts';
 import { waitFor } from './wait-for.ts';
 
 /** The processes of ours that run alone. */
@@ -44,6 +44,7 @@ export async function startService(name: ServiceName, options: StartServiceOptio
     {
       ipc: true,
       env: {
+        ...withoutSettings(),
         ONEWRITER_REDIS_URL: options.redisUrl,
         ONEWRITER_DATA_DIR: options.dataDir,
         ONEWRITER_TOKEN_SECRET: options.tokenSecret ?? TEST_TOKEN_SECRET,

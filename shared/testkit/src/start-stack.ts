@@ -71,7 +71,7 @@ export async function startStack(options: StartStackOptions = {}): Promise<Stack
   let up: SpawnedProcess | undefined;
   try {
     up = await spawnProcess(process.execPath, [CLI_MAIN, ...upArguments(dataDir, options)], {
-      env: options.env,
+      env: { ...withoutSettings(), ...options.env },
     });
     const stack = createStack(up, await readReadyEvent(up, options.startTimeoutMs ?? 60_000));
     const stop = async () => {
