@@ -7,6 +7,7 @@ import {
   type SpawnedProcess,
   spawnProcess,
   waitForExit,
+  withoutSettings,
 } from './spawn-process.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 import { waitFor } from './wait-for.ts';
