@@ -75,7 +75,8 @@ export function createPrivateRedis(options: PrivateRedisOptions): PrivateRedis {
   const { dataDir, log } = options;
   const place = readRedisPlace(dataDir);
   let port = place.port;
-  let serving = false;
+  let served = false;
+  let showWarnings = false;
   let callOffGuard = () => {};
 
   const supervised = new SupervisedProcess<number>({
@@ -85,9 +86,10 @@ export function createPrivateRedis(options: PrivateRedisOptions): PrivateRedis {
     graceMs: GRACE_MS,
     command: async failedOutput => {
       callOffGuard();
+      showWarnings = false;
       // Once served, the port is in the clients' URLs and stays. Before, any free one will do.
       const taken = port === 0 || failedOutput.includes('Address already in use');
-      if (!serving && (taken || !(await isPortFree(HOST, port)))) port = await findFreePort(HOST);
+      if (!served && (taken || !(await isPortFree(HOST, port)))) port = await findFreePort(HOST);
       writePrivateFile(join(place.directory, 'port'), `${port}\n`);
       const configuration = join(place.directory, 'redis.conf');
       writePrivateFile(configuration, redisConfiguration({ ...place, port }));
@@ -100,12 +102,13 @@ export function createPrivateRedis(options: PrivateRedisOptions): PrivateRedis {
       return port;
     },
     onReady: (_, pid) => {
-      serving = true;
+      served = true;
+      showWarnings = true;
       options.onReady(pid);
     },
     onLine: line => {
-      // What Redis says while it starts is told only if it fails; afterwards its warnings count.
-      if (serving && / # /.test(line)) log('warn', line.replace(/^.* # /, ''), 'redis');
+      // What Redis says while it starts or stops is told only if that fails; in between its warnings count.
+      if (showWarnings && / # /.test(line)) log('warn', line.replace(/^.* # /, ''), 'redis');
     },
   });
 
@@ -118,6 +121,7 @@ export function createPrivateRedis(options: PrivateRedisOptions): PrivateRedis {
       }
     },
     stop: async () => {
+      showWarnings = false;
       await supervised.stop();
       callOffGuard();
     },
