@@ -1,1 +1,2 @@
-export {};
+export * from './dashboard-app.ts';
+export * from './readable-job.ts';
