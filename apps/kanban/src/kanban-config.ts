@@ -1,14 +1,16 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { OnewriterError } from '@onewriter/protocol';
 
-/** Settings of the kanban server. The first four are those of every Onewriter process. */
+/** Settings of the kanban server: where Onewriter is, and where this server listens. */
 export interface KanbanConfig {
-  /** ONEWRITER_REDIS_URL */
+  /** ONEWRITER_REDIS_URL; else that of the `onewriter up` that runs on the data directory. */
   readonly redisUrl: string;
-  /** ONEWRITER_DATA_DIR */
+  /** ONEWRITER_DATA_DIR; default `./data`. */
   readonly dataDir: string;
-  /** ONEWRITER_GROUP */
+  /** ONEWRITER_GROUP; else as redisUrl. */
   readonly group: string | undefined;
-  /** ONEWRITER_DB_FILE */
+  /** ONEWRITER_DB_FILE; else as redisUrl. */
   readonly dbFile: string | undefined;
   /** ONEWRITER_HOST */
   readonly host: string;
@@ -16,21 +18,40 @@ export interface KanbanConfig {
   readonly port: number;
 }
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** Reads the settings from environment variables. @throws OnewriterError MISCONFIGURED */
-export function loadKanbanConfig(
-  environment: Readonly<Record<string, string | undefined>> = process.env,
-): KanbanConfig {
+export function loadKanbanConfig(environment: Environment = process.env): KanbanConfig {
   const value = (name: string) => environment[name] || undefined;
   const port = Number(value('KANBAN_PORT') ?? 3000);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new OnewriterError('MISCONFIGURED', 'KANBAN_PORT is a port number, 0 to 65535.');
   }
+  // npm runs scripts in the folder of their package; people mean the folder that they are in.
+  const dataDir = resolve(value('INIT_CWD') ?? '.', value('ONEWRITER_DATA_DIR') ?? 'data');
+  const running = value('ONEWRITER_REDIS_URL') ? {} : readRunFile(dataDir);
+  const redisUrl = value('ONEWRITER_REDIS_URL') ?? running.redisUrl;
+  if (redisUrl === undefined) {
+    throw new OnewriterError(
+      'MISCONFIGURED',
+      `Nothing runs on ${dataDir}: start Onewriter first (npm start), or set ONEWRITER_REDIS_URL.`,
+    );
+  }
   return {
-    redisUrl: value('ONEWRITER_REDIS_URL') ?? 'redis://127.0.0.1:6379',
-    dataDir: value('ONEWRITER_DATA_DIR') ?? './data',
-    group: value('ONEWRITER_GROUP'),
-    dbFile: value('ONEWRITER_DB_FILE'),
+    redisUrl,
+    dataDir,
+    group: value('ONEWRITER_GROUP') ?? running.group,
+    dbFile: value('ONEWRITER_DB_FILE') ?? running.dbFile,
     host: value('ONEWRITER_HOST') ?? '127.0.0.1',
     port,
   };
+}
+
+/** What `onewriter up` leaves in its data directory while it runs. */
+function readRunFile(dataDir: string): { redisUrl?: string; group?: string; dbFile?: string } {
+  try {
+    return JSON.parse(readFileSync(join(dataDir, 'onewriter.json'), 'utf8'));
+  } catch {
+    return {}; // none runs, or it is another user's: the caller says what to do
+  }
 }
