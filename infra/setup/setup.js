@@ -48,8 +48,10 @@ async function installPackages() {
         ? 'installing packages (a minute or two: better-sqlite3 may have to be compiled)'
         : `installing packages (${state} is not the one of package-lock.json)`,
     );
-    // `npm ci` begins by deleting everything; where most is there, `npm install` keeps what was compiled.
-    await npm([state === 'none' ? 'ci' : 'install', '--no-audit', '--no-fund', '--loglevel=error']);
+    // Not `npm ci`: it refuses a lock file without the optional packages of platforms that the registry used when it
+    // was written did not have, and deletes compiled packages that are still right. `--no-save` installs what the
+    // lock file says and leaves it alone.
+    await npm(['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error']);
   } else if (builtForOtherNode()) {
     say(`compiling packages again for Node ${process.versions.node}`);
     await npm(['rebuild', '--loglevel=error']);
