@@ -1,4 +1,4 @@
-import { connect } from '@onewriter/sdk';
+import { connect, isOnewriterError, type Onewriter } from '@onewriter/sdk';
 import { SingleBar } from 'cli-progress';
 import { importTable } from './import-table.ts';
 import { readSource } from './read-source.ts';
@@ -12,31 +12,35 @@ import { verifyTable } from './verify-table.ts';
  * anything differs. Progress goes to standard error, the report to standard output.
  */
 
-const wanted = process.argv.slice(2);
-const unknown = wanted.filter(name => !TABLES.some(table => table.name === name));
-if (unknown.length > 0) {
-  console.error(`No such table: ${unknown.join(', ')}. There are: ${TABLES.map(t => t.name).join(', ')}.`);
-  process.exit(2);
+async function main(wanted: readonly string[]): Promise<number> {
+  const unknown = wanted.filter(name => !TABLES.some(table => table.name === name));
+  if (unknown.length > 0) {
+    const known = TABLES.map(table => table.name).join(', ');
+    console.error(`No such table: ${unknown.join(', ')}. There are: ${known}.`);
+    return 2;
+  }
+  const tables = wanted.length === 0 ? TABLES : TABLES.filter(table => wanted.includes(table.name));
+  await using stack = await openStack();
+  await using onewriter = await connect({ redis: stack.redisUrl, dataDir: stack.dataDir, logger: console });
+  const interrupted = whenInterrupted();
+  const reports: TableReport[] = [];
+  for (const table of tables) {
+    // What is under way at Ctrl-C is left behind; closing the client settles it.
+    const report = await Promise.race([importAndVerify(onewriter, table), interrupted]);
+    if (report === 'interrupted') return 130;
+    reports.push(report);
+  }
+  console.log(formatReport(reports, { dataDir: stack.dataDir, reads: onewriter.readRoute }));
+  return reports.every(report => report.verification.ok) ? 0 : 1;
 }
 
-await using stack = await openStack();
-await using onewriter = await connect({ redis: stack.redisUrl, dataDir: stack.dataDir, logger: console });
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, async () => {
-    await onewriter.close({ timeoutMs: 2_000 });
-    await stack.close();
-    process.exit(130);
+function whenInterrupted(): Promise<'interrupted'> {
+  return new Promise(resolve => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve('interrupted'));
   });
 }
 
-const reports: TableReport[] = [];
-for (const table of TABLES) {
-  if (wanted.length === 0 || wanted.includes(table.name)) reports.push(await importAndVerify(table));
-}
-console.log(formatReport(reports, { dataDir: stack.dataDir, reads: onewriter.readRoute }));
-process.exitCode = reports.every(report => report.verification.ok) ? 0 : 1;
-
-async function importAndVerify(table: TableDefinition): Promise<TableReport> {
+async function importAndVerify(onewriter: Onewriter, table: TableDefinition): Promise<TableReport> {
   const rows = await readSource(table);
   const tenant = onewriter.tenant(TENANT_PREFIX + table.name);
   const bar = new SingleBar({
@@ -57,3 +61,13 @@ async function importAndVerify(table: TableDefinition): Promise<TableReport> {
   const verification = await verifyTable(tenant, table, rows);
   return { table: table.name, tenant: tenant.id, importMs, verification };
 }
+
+main(process.argv.slice(2)).then(
+  code => {
+    process.exitCode = code;
+  },
+  error => {
+    console.error(isOnewriterError(error) ? `${error.code}: ${error.message}` : error.message);
+    process.exitCode = 1;
+  },
+);
