@@ -69,11 +69,16 @@ export interface AppliedOutcome {
   readonly evicted: readonly string[];
 }
 
-/** Nothing of this task was committed. */
+/** The task could not be done. */
 export interface RefusedOutcome {
   readonly kind: 'refused';
   /** FENCED, TENANT_NOT_FOUND, DATABASE_*, TENANT_UNAVAILABLE … */
   readonly error: WireError;
+  /**
+   * False: nothing of the task's jobs was ever committed. True: some may be in the ledger, by this task or an earlier
+   * delivery; nobody must be told that a write failed before the task was delivered again and the ledger has spoken.
+   */
+  readonly uncertain: boolean;
   readonly evicted: readonly string[];
 }
 
@@ -89,7 +94,7 @@ export interface JobOutcome {
   readonly duplicate: boolean;
   /** 0 where nothing was committed for it. */
   readonly commitSeq: number;
-  /** JSON of WireOperationResult[]; '' with `error`. */
+  /** JSON of WireOperationResult[]; '' with `error`, and where it is over LIMITS.maxEventBytes: the ledger has it. */
   readonly results: string;
   /** The whole job was refused (unreadable, unsupported version). */
   readonly error?: WireError | undefined;

@@ -1,0 +1,80 @@
+import { createHash } from 'node:crypto';
+import { LIMITS, OnewriterError, type WireOperation, type WireStatement } from '@onewriter/protocol';
+import type { Database, Statement } from 'better-sqlite3';
+
+/*
+ * A write with an idempotency key is applied once per tenant and key: a second one with the same content gets the
+ * stored result, one with other content is refused. Only a write that was applied is stored: one that failed left
+ * nothing behind, so trying it again is safe and may succeed.
+ */
+
+interface StoredKey {
+  readonly fingerprint: string;
+  readonly result: string;
+}
+
+/** The idempotency keys in one tenant's file. */
+export class IdempotencyKeys {
+  readonly #find: Statement<[string], StoredKey>;
+  readonly #store: Statement<[string, string, string, number, number, string]>;
+
+  constructor(db: Database) {
+    this.#find = db.prepare('SELECT fingerprint, result FROM _onewriter_keys WHERE key = ?');
+    this.#store = db.prepare('INSERT INTO _onewriter_keys VALUES (?, ?, ?, ?, ?, ?)');
+  }
+
+  /**
+   * Finds what was stored for a key.
+   * @returns the JSON of a WireOperationResult, or undefined.
+   * @throws OnewriterError IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT for what is not a key.
+   */
+  find(key: unknown, fingerprint: string): string | undefined {
+    if (typeof key !== 'string' || key === '' || key.length > LIMITS.maxIdempotencyKeyLength) {
+      throw new OnewriterError(
+        'INVALID_ARGUMENT',
+        `An idempotency key has 1 to ${LIMITS.maxIdempotencyKeyLength} characters.`,
+      );
+    }
+    const stored = this.#find.get(key);
+    if (stored === undefined || stored.fingerprint === fingerprint) return stored?.result;
+    throw new OnewriterError(
+      'IDEMPOTENCY_KEY_REUSED',
+      'The idempotency key was used before with another write.',
+    );
+  }
+
+  /** Stores the result of a write that was just applied, in the same transaction. */
+  store(
+    key: string,
+    fingerprint: string,
+    jobId: string,
+    op: number,
+    committedAtMs: number,
+    result: string,
+  ): void {
+    this.#store.run(key, fingerprint, jobId, op, committedAtMs, result);
+  }
+}
+
+/** SHA-256 of what a write does: its kind, SQL texts, parameters and expectations, whatever job carries them. */
+export function fingerprint(op: WireOperation, sql: readonly string[]): string {
+  const statement = ({ s, p, e }: WireStatement) => [
+    sql[s],
+    canonical(p),
+    e?.changes ?? null,
+    e?.rows ?? null,
+  ];
+  const content =
+    't' in op
+      ? ['transaction', op.t.map(statement)]
+      : 'x' in op
+        ? ['script', sql[op.x]]
+        : ['statement', statement(op)];
+  return createHash('sha256').update(JSON.stringify(content)).digest('hex');
+}
+
+/** Named parameters in the order of their names. */
+function canonical(params: WireStatement['p']): unknown {
+  if (params === undefined || params === null || Array.isArray(params)) return params ?? [];
+  return Object.entries(params).sort(([a], [b]) => (a < b ? -1 : 1));
+}

@@ -1,0 +1,23 @@
+/** Where a thread tells what it runs; the layout is {@link WriterOptions.progress}. */
+export class Progress {
+  readonly #cells: Int32Array;
+
+  constructor(buffer: SharedArrayBuffer) {
+    this.#cells = new Int32Array(buffer);
+  }
+
+  taskBegins(): void {
+    this.at(0, 0);
+    Atomics.store(this.#cells, 0, 1);
+  }
+
+  taskEnds(): void {
+    Atomics.store(this.#cells, 0, 0);
+  }
+
+  /** @param job index in the task. @param op index in the job. */
+  at(job: number, op: number): void {
+    Atomics.store(this.#cells, 1, job);
+    Atomics.store(this.#cells, 2, op);
+  }
+}

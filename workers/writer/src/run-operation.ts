@@ -1,0 +1,185 @@
+import {
+  LIMITS,
+  OnewriterError,
+  splitScript,
+  toWireError,
+  type WireOperation,
+  type WireStatement,
+  type WriteJobMessage,
+} from '@onewriter/protocol';
+import { fingerprint } from './idempotency-keys.ts';
+import { translateError } from './sqlite-errors.ts';
+import { compileStatement } from './statement-cache.ts';
+import { RowidInDoubt } from './statement-runner.ts';
+import type { TenantDatabase } from './tenant-database.ts';
+
+/**
+ * A write ended the transaction it shared with others (`OR ROLLBACK`, `RAISE(ROLLBACK)`, a full disk): nothing of
+ * the transaction is left. The cause is the write's own error.
+ */
+export class TransactionEnded extends Error {
+  declare readonly cause: OnewriterError;
+
+  constructor(cause: OnewriterError) {
+    super('A write ended the transaction.', { cause });
+  }
+}
+
+/** Where a write stands. */
+export interface OperationPlace {
+  readonly jobId: string;
+  /** Index of the write in its job. */
+  readonly op: number;
+  /** ms, broker's clock. */
+  readonly nowMs: number;
+}
+
+/**
+ * Runs one write inside the open transaction, in a savepoint of its own: it succeeds whole, or leaves nothing.
+ *
+ * @param budgetBytes what its results may take, encoded.
+ * @returns JSON of a WireOperationResult; a failure of the write itself is a result.
+ * @throws TransactionEnded; OnewriterError DATABASE_IO_ERROR, DATABASE_CORRUPT, DATABASE_READONLY, after which
+ * the connection must not be used.
+ */
+export function runOperation(
+  database: TenantDatabase,
+  message: WriteJobMessage,
+  place: OperationPlace,
+  budgetBytes: number,
+): string {
+  const { savepoint, release, rollbackTo } = database.control;
+  for (;;) {
+    savepoint.run();
+    try {
+      const json = runOnce(database, message, place, budgetBytes);
+      release.run();
+      return json;
+    } catch (thrown) {
+      const error = translateError(thrown);
+      database.runner.forgetLastRowid();
+      if (isFatal(error)) throw error;
+      if (!database.db.inTransaction) throw new TransactionEnded(error);
+      rollbackTo.run();
+      release.run();
+      // The statement is marked now, so this ends after one more run per statement of the write.
+      if (thrown instanceof RowidInDoubt) continue;
+      return encodeFailure(error);
+    }
+  }
+}
+
+/** JSON of the result of a write that failed. */
+export function encodeFailure(error: OnewriterError): string {
+  return JSON.stringify({ e: toWireError(error) });
+}
+
+/** Errors that speak of the file, not of the write: going on would risk what is not damaged yet. */
+function isFatal(error: OnewriterError): boolean {
+  return (
+    error.code === 'DATABASE_IO_ERROR' ||
+    error.code === 'DATABASE_CORRUPT' ||
+    error.code === 'DATABASE_READONLY'
+  );
+}
+
+function runOnce(
+  database: TenantDatabase,
+  message: WriteJobMessage,
+  place: OperationPlace,
+  budgetBytes: number,
+): string {
+  const op = message.ops[place.op];
+  if (op === null || typeof op !== 'object') throw malformed('The write is not an object.');
+  if (op.k === undefined) return dispatch(database, message.sql, op, budgetBytes);
+  const print = fingerprint(op, message.sql);
+  const stored = database.keys.find(op.k, print);
+  if (stored !== undefined) return stored;
+  const json = dispatch(database, message.sql, op, budgetBytes);
+  database.keys.store(op.k, print, place.jobId, place.op, place.nowMs, json);
+  database.runner.forgetLastRowid();
+  return json;
+}
+
+function dispatch(
+  database: TenantDatabase,
+  sql: readonly string[],
+  op: WireOperation,
+  budgetBytes: number,
+): string {
+  if ('t' in op) return runTransaction(database, sql, op.t, budgetBytes);
+  if ('x' in op) return runScript(database, textAt(sql, op.x));
+  return runStatement(database, sql, op, budgetBytes);
+}
+
+function runStatement(
+  database: TenantDatabase,
+  sql: readonly string[],
+  statement: WireStatement,
+  budgetBytes: number,
+): string {
+  const { runner } = database;
+  const json = runner.run(database.statements.get(textAt(sql, statement.s)), statement.p, budgetBytes);
+  const expected = statement.e;
+  if (expected !== undefined) {
+    assertExpected('changes', expected?.changes, runner.changes);
+    assertExpected('rows', expected?.rows, runner.rows);
+  }
+  return json;
+}
+
+function runTransaction(
+  database: TenantDatabase,
+  sql: readonly string[],
+  statements: readonly WireStatement[],
+  budgetBytes: number,
+): string {
+  if (!Array.isArray(statements) || statements.length > LIMITS.maxTransactionStatements) {
+    throw malformed(`A transaction has at most ${LIMITS.maxTransactionStatements} statements.`);
+  }
+  const results: string[] = [];
+  let left = budgetBytes;
+  for (const [index, statement] of statements.entries()) {
+    const json = atStatement(index, () => runStatement(database, sql, statement, left));
+    left -= Buffer.byteLength(json);
+    results.push(json);
+  }
+  return `{"t":[${results.join()}]}`;
+}
+
+function runScript(database: TenantDatabase, script: string): string {
+  for (const [index, statement] of splitScript(script).entries()) {
+    atStatement(index, () => database.runner.runForEffect(compileStatement(database.db, statement)));
+  }
+  return '{"t":[]}';
+}
+
+/** Adds to an error which statement it came from. */
+function atStatement<Result>(statementIndex: number, run: () => Result): Result {
+  try {
+    return run();
+  } catch (thrown) {
+    if (thrown instanceof RowidInDoubt) throw thrown;
+    const error = translateError(thrown);
+    throw new OnewriterError(error.code, error.message, { ...error.details, statementIndex }, error.cause);
+  }
+}
+
+function assertExpected(what: string, expected: number | undefined, actual: number): void {
+  if (expected === undefined || expected === actual) return;
+  throw new OnewriterError('EXPECTATION_FAILED', `Expected ${expected} ${what} and got ${actual}.`, {
+    expected,
+    actual,
+  });
+}
+
+function textAt(sql: readonly string[], index: number): string {
+  const text = sql[index];
+  if (typeof text !== 'string')
+    throw malformed('The write refers to an SQL text that the job does not carry.');
+  return text;
+}
+
+function malformed(message: string): OnewriterError {
+  return new OnewriterError('INVALID_ARGUMENT', message);
+}

@@ -1,0 +1,72 @@
+import { type ErrorCode, OnewriterError } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
+
+/*
+ * The one place where SQLite's errors become ours. The extended code is kept in details.sqliteCode, the error
+ * itself as cause; messages name no values.
+ */
+
+/** Result codes of SQLite, without their extensions, that have a code of their own. The rest is SQL_ERROR. */
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  CONSTRAINT: 'CONSTRAINT_VIOLATION',
+  BUSY: 'DATABASE_BUSY',
+  LOCKED: 'DATABASE_BUSY',
+  FULL: 'DATABASE_FULL',
+  CORRUPT: 'DATABASE_CORRUPT',
+  NOTADB: 'DATABASE_CORRUPT',
+  READONLY: 'DATABASE_READONLY',
+  IOERR: 'DATABASE_IO_ERROR',
+  CANTOPEN: 'DATABASE_IO_ERROR',
+  PERM: 'DATABASE_IO_ERROR',
+};
+
+/** What better-sqlite3 itself says of parameters and SQL texts, as TypeError or RangeError; names no values. */
+const REFUSED_BY_DRIVER = /parameter|can only bind|too big|SQL string/;
+
+/**
+ * Turns whatever was thrown while a statement ran or a file was opened into an error of ours: SQLite's codes by the
+ * table above, refused parameters into INVALID_ARGUMENT, a fault of the file system into DATABASE_FULL,
+ * DATABASE_READONLY or TENANT_UNAVAILABLE, the unforeseen into INTERNAL.
+ */
+export function translateError(error: unknown): OnewriterError {
+  if (error instanceof OnewriterError) return error;
+  if (error instanceof Database.SqliteError) return translateSqliteError(error);
+  if (error instanceof Error && 'syscall' in error) return translateSystemError(error);
+  if ((error instanceof TypeError || error instanceof RangeError) && REFUSED_BY_DRIVER.test(error.message)) {
+    return new OnewriterError('INVALID_ARGUMENT', `${error.message}.`, {}, error);
+  }
+  return new OnewriterError('INTERNAL', 'The writer failed in a way nobody foresaw.', {}, error);
+}
+
+function translateSqliteError(error: InstanceType<typeof Database.SqliteError>): OnewriterError {
+  const sqliteCode = error.code;
+  const primary = /^SQLITE_([A-Z]+)/.exec(sqliteCode)?.[1] ?? '';
+  // A virtual table's own complaint (a full-text index that does not match its content) is not a damaged file.
+  const code = sqliteCode === 'SQLITE_CORRUPT_VTAB' ? undefined : CODES[primary];
+  return new OnewriterError(code ?? 'SQL_ERROR', withoutValues(error.message), { sqliteCode }, error);
+}
+
+function translateSystemError(error: Error & { readonly code?: string }): OnewriterError {
+  const reason = error.code ?? 'unknown';
+  const code: ErrorCode =
+    reason === 'ENOSPC' || reason === 'EDQUOT'
+      ? 'DATABASE_FULL'
+      : reason === 'EROFS'
+        ? 'DATABASE_READONLY'
+        : 'TENANT_UNAVAILABLE';
+  return new OnewriterError(
+    code,
+    `The tenant's folder or file cannot be used (${reason}).`,
+    { reason },
+    error,
+  );
+}
+
+/** SQLite quotes the place of a syntax error or a bad path; names and operators may stay, literals must not. */
+function withoutValues(message: string): string {
+  return message
+    .replace(/(near|token:) "((?:[^"]|"(?!:|$))*)"/s, (whole, where: string, token: string) =>
+      /^([A-Za-z_][\w$]*|[^\w\s'"]{1,3})$/.test(token) ? whole : `${where} "?"`,
+    )
+    .replace(/(path:?) '.*'/s, "$1 '?'");
+}

@@ -1,0 +1,160 @@
+import {
+  decodeParameters,
+  encodeInteger,
+  encodeResultValue,
+  LIMITS,
+  OnewriterError,
+  type SqlParameters,
+  type SqlValue,
+  type WireParameters,
+} from '@onewriter/protocol';
+import type { Database, Statement } from 'better-sqlite3';
+import type { CompiledStatement } from './statement-cache.ts';
+
+/** The last rowid while no insert has set it: -2^62, which no table gets to and a double holds exactly. */
+const NO_ROWID = -(2 ** 62);
+
+/**
+ * The statement ran, but nobody can tell whether the last rowid is its own: roll back, and run it again.
+ * See {@link StatementRunner}.
+ */
+export class RowidInDoubt extends Error {}
+
+/**
+ * Runs statements on one connection and encodes their results.
+ *
+ * `lastInsertRowid` needs care, because SQLite's value belongs to the connection and callers share it: a statement
+ * that inserts nothing (an upsert that updates) or inserts into a table without rowids leaves the value of whoever
+ * came before. A value that changed is the statement's own. One that did not may be either (the first row of two
+ * tables has the same rowid), so then the statement is rolled back and run again after the value was cleared by an
+ * insert into a temporary table; where the cleared value survives, the statement clears it first from then on.
+ */
+export class StatementRunner {
+  /** Rows the last statement inserted, updated or deleted. */
+  changes = 0;
+  /** Rows the last statement returned. */
+  rows = 0;
+  readonly #lastRowidAndChanges: Statement<[], [rowid: bigint, changes: bigint]>;
+  readonly #clearRowid: Statement<[number]>;
+  /** SQLite's last rowid, as a double; undefined after a failure. */
+  #lastRowid: number | undefined;
+
+  constructor(db: Database) {
+    db.exec('CREATE TEMP TABLE _onewriter_rowid(id INTEGER PRIMARY KEY)');
+    this.#clearRowid = db.prepare('INSERT OR REPLACE INTO temp._onewriter_rowid VALUES (?)');
+    this.#lastRowidAndChanges = db
+      .prepare<[], [bigint, bigint]>('SELECT last_insert_rowid(), changes()')
+      .raw(true)
+      .safeIntegers(true);
+  }
+
+  /** To be called after an insert that went past this object, or a failure. */
+  forgetLastRowid(): void {
+    this.#lastRowid = undefined;
+  }
+
+  /**
+   * Runs a statement once.
+   *
+   * @param budgetBytes what its rows may take, encoded.
+   * @returns JSON of a WireStatementResult.
+   * @throws RowidInDoubt, SQLite's and better-sqlite3's own errors, OnewriterError INVALID_VALUE, RESULT_TOO_LARGE.
+   * After any of them the caller rolls back.
+   */
+  run(compiled: CompiledStatement, wire: WireParameters | undefined, budgetBytes: number): string {
+    const params = decodeBindings(wire);
+    if (compiled.inserts) {
+      if (compiled.rowidInDoubt) this.#lastRowid = Number(this.#clearRowid.run(NO_ROWID).lastInsertRowid);
+      else this.#lastRowid ??= Number(this.#lastRowidAndChanges.get()![0]);
+    }
+    return compiled.returnsRows
+      ? this.#runForRows(compiled, params, budgetBytes)
+      : this.#runForChanges(compiled, params);
+  }
+
+  /** Runs a statement to its end and drops its rows. */
+  runForEffect(compiled: CompiledStatement): void {
+    this.#lastRowid = undefined;
+    if (!compiled.returnsRows) compiled.statement.run();
+    else for (const _ of compiled.statement.iterate());
+  }
+
+  #runForChanges(compiled: CompiledStatement, params: SqlParameters | undefined): string {
+    const { statement } = compiled;
+    const { changes, lastInsertRowid } = params === undefined ? statement.run() : statement.run(params);
+    this.changes = changes;
+    this.rows = 0;
+    if (!compiled.inserts || changes === 0) return `[${changes},0]`;
+    const rowid = this.#ownRowid(compiled, Number(lastInsertRowid));
+    if (Number.isSafeInteger(rowid)) return `[${changes},${rowid}]`;
+    return `[${changes},${JSON.stringify(encodeInteger(this.#lastRowidAndChanges.get()![0]))}]`;
+  }
+
+  #runForRows(compiled: CompiledStatement, params: SqlParameters | undefined, budgetBytes: number): string {
+    const { statement } = compiled;
+    const rows: string[] = [];
+    let bytes = 0;
+    for (const row of params === undefined ? statement.iterate() : statement.iterate(params)) {
+      if (rows.length === LIMITS.maxResultRows) throw tooLarge(`${LIMITS.maxResultRows} rows`);
+      const json = encodeRow(row as SqlValue[]);
+      bytes += Buffer.byteLength(json) + 1;
+      if (bytes > budgetBytes) throw tooLarge(`${budgetBytes} bytes`);
+      rows.push(json);
+    }
+    this.rows = rows.length;
+    this.changes = 0;
+    let rowid = '0';
+    if (compiled.changesRows) {
+      const [lastRowid, changes] = this.#lastRowidAndChanges.get()!;
+      this.changes = Number(changes);
+      if (compiled.inserts && this.changes > 0 && this.#ownRowid(compiled, Number(lastRowid)) !== 0) {
+        rowid = JSON.stringify(encodeInteger(lastRowid));
+      }
+    }
+    // Asked after the run: a change of the schema compiles the statement anew, perhaps with other columns.
+    const columns = JSON.stringify(statement.columns().map(column => column.name));
+    return `{"c":${columns},"r":[${rows.join()}],"n":${this.changes},"i":${rowid}}`;
+  }
+
+  /** The last rowid if this statement set it, else 0. @throws RowidInDoubt */
+  #ownRowid(compiled: CompiledStatement, after: number): number {
+    const before = this.#lastRowid;
+    this.#lastRowid = after;
+    if (after !== before) {
+      compiled.rowidInDoubt = false;
+      return after;
+    }
+    if (compiled.rowidInDoubt) return 0;
+    compiled.rowidInDoubt = true;
+    throw new RowidInDoubt();
+  }
+}
+
+/** Parameters as better-sqlite3 binds them. Most are plain already, and then nothing is copied. */
+function decodeBindings(wire: WireParameters | undefined): SqlParameters | undefined {
+  if (wire === undefined || (Array.isArray(wire) && wire.every(isPlain)))
+    return wire as SqlParameters | undefined;
+  try {
+    return decodeParameters(wire);
+  } catch (cause) {
+    throw new OnewriterError('INVALID_VALUE', 'A parameter in the message cannot be read.', {}, cause);
+  }
+}
+
+function isPlain(value: unknown): boolean {
+  return value === null || typeof value !== 'object';
+}
+
+function encodeRow(row: SqlValue[]): string {
+  // In place: the array is ours.
+  for (let column = 0; column < row.length; column++)
+    row[column] = encodeResultValue(row[column]!) as SqlValue;
+  return JSON.stringify(row);
+}
+
+function tooLarge(limit: string): OnewriterError {
+  return new OnewriterError(
+    'RESULT_TOO_LARGE',
+    `The result has over ${limit}; return fewer, or read instead.`,
+  );
+}

@@ -1,0 +1,167 @@
+import { statSync } from 'node:fs';
+import { OnewriterError } from '@onewriter/protocol';
+import Database, { type Statement } from 'better-sqlite3';
+import { IdempotencyKeys } from './idempotency-keys.ts';
+import { takeEpoch } from './internal-tables.ts';
+import type { WriterOptions } from './lane-task.ts';
+import { Ledger } from './ledger.ts';
+import { translateError } from './sqlite-errors.ts';
+import { StatementCache } from './statement-cache.ts';
+import { StatementRunner } from './statement-runner.ts';
+import { locateTenant } from './tenant-location.ts';
+import { WalCheckpoints } from './wal-checkpoints.ts';
+
+/** Page cache of one connection. Source: SQLite's own default; better-sqlite3's is 16 MB, times every open tenant. */
+const CACHE_KIB = 2_000;
+
+/** What opening a tenant needs of the {@link WriterOptions}, and why it is opened. */
+export interface OpenTenantOptions
+  extends Pick<WriterOptions, 'dataDir' | 'dbFile' | 'createTenants' | 'busyTimeoutMs' | 'exclusive'> {
+  /** The leader's epoch. */
+  readonly epoch: number;
+  /** Set after an I/O error: everything in the WAL is first written to the file and flushed, or opening fails. */
+  readonly afterIoError?: boolean | undefined;
+}
+
+/**
+ * The one connection that writes to a tenant's file: WAL, `synchronous=FULL`, foreign keys on, our tables made, our
+ * epoch stored. It remembers which file it opened, because a file that was deleted or replaced under SQLite would
+ * swallow writes without an error.
+ */
+export class TenantDatabase {
+  readonly tenant: string;
+  readonly path: string;
+  readonly db: Database.Database;
+  readonly statements: StatementCache;
+  readonly runner: StatementRunner;
+  readonly ledger: Ledger;
+  readonly keys: IdempotencyKeys;
+  readonly checkpoints: WalCheckpoints;
+  /** Transaction control, compiled once. */
+  readonly control: Readonly<
+    Record<'begin' | 'commit' | 'savepoint' | 'release' | 'rollbackTo', Statement<[]>>
+  >;
+  readonly #identity: string;
+  #epoch: number;
+
+  /**
+   * Opens a tenant's file, and makes it if it may.
+   *
+   * @throws OnewriterError TENANT_NOT_FOUND, TENANT_UNAVAILABLE, FENCED, DATABASE_BUSY and the other DATABASE codes.
+   * Nothing stays open then.
+   */
+  static open(tenant: string, options: OpenTenantOptions): TenantDatabase {
+    try {
+      const { path, exists } = locateTenant(options, tenant);
+      const db = new Database(path, { timeout: options.busyTimeoutMs, fileMustExist: exists });
+      try {
+        return new TenantDatabase(tenant, path, db, options);
+      } catch (error) {
+        db.close();
+        throw error;
+      }
+    } catch (error) {
+      throw translateError(error);
+    }
+  }
+
+  private constructor(tenant: string, path: string, db: Database.Database, options: OpenTenantOptions) {
+    this.tenant = tenant;
+    this.path = path;
+    this.db = db;
+    // Before the first access to the WAL, or SQLite makes the shared-memory file all the same.
+    if (options.exclusive) db.pragma('locking_mode = EXCLUSIVE');
+    const mode = db.pragma('journal_mode = WAL', { simple: true });
+    if (mode !== 'wal') {
+      throw new OnewriterError('TENANT_UNAVAILABLE', 'The file cannot be put into WAL mode.', {
+        reason: `journal mode ${String(mode)}`,
+      });
+    }
+    db.pragma('synchronous = FULL');
+    db.pragma('foreign_keys = ON');
+    db.pragma('wal_autocheckpoint = 0');
+    db.pragma(`cache_size = -${CACHE_KIB}`);
+    this.checkpoints = new WalCheckpoints(db, options.busyTimeoutMs);
+    if (options.afterIoError) this.checkpoints.complete();
+    takeEpoch(db, options.epoch);
+    this.#epoch = options.epoch;
+    this.statements = new StatementCache(db);
+    this.runner = new StatementRunner(db);
+    this.ledger = new Ledger(db);
+    this.keys = new IdempotencyKeys(db);
+    this.control = {
+      begin: db.prepare('BEGIN IMMEDIATE'),
+      commit: db.prepare('COMMIT'),
+      savepoint: db.prepare('SAVEPOINT write'),
+      release: db.prepare('RELEASE write'),
+      rollbackTo: db.prepare('ROLLBACK TO write'),
+    };
+    this.#identity = identify(path);
+  }
+
+  /** The epoch this connection writes with. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Goes on under a newer epoch of the same broker. @throws OnewriterError FENCED, DATABASE_BUSY … */
+  takeEpoch(epoch: number): void {
+    if (epoch === this.#epoch) return;
+    try {
+      takeEpoch(this.db, epoch);
+    } catch (error) {
+      throw translateError(error);
+    }
+    this.#epoch = epoch;
+  }
+
+  /**
+   * Checks that the path still leads to the files that SQLite has open. Looks at them by path only: opening one
+   * here and closing it would drop SQLite's locks.
+   * @throws OnewriterError TENANT_UNAVAILABLE
+   */
+  assertInPlace(): void {
+    if (identify(this.path) === this.#identity) return;
+    throw new OnewriterError('TENANT_UNAVAILABLE', 'The file was deleted or replaced while it was open.', {
+      reason: 'file deleted or replaced',
+    });
+  }
+
+  /** Ends an open transaction, if there is one. Never throws: what cannot be rolled back ends with the connection. */
+  rollback(): void {
+    this.runner.forgetLastRowid();
+    if (!this.db.inTransaction) return;
+    try {
+      this.db.exec('ROLLBACK');
+    } catch {
+      this.db.close();
+    }
+  }
+
+  /** Writes the WAL back to the file as far as readers let it, waiting for nobody, and closes. Idempotent. */
+  close(): void {
+    if (!this.db.open) return;
+    try {
+      this.rollback();
+      if (this.db.open) this.checkpoints.truncate();
+    } finally {
+      this.db.close();
+    }
+  }
+
+  /** Closes without touching the file more than SQLite itself does: it failed, or belongs to another leader. */
+  abandon(): void {
+    this.rollback();
+    this.db.close();
+  }
+}
+
+/** Device and inode of the database and its WAL. */
+function identify(path: string): string {
+  return `${inode(path)} ${inode(`${path}-wal`)}`;
+}
+
+function inode(path: string): string {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return stats === undefined ? 'none' : `${stats.dev}:${stats.ino}`;
+}

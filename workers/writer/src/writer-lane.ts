@@ -1,0 +1,154 @@
+import { type OnewriterError, toWireError } from '@onewriter/protocol';
+import { applyBatch, BatchFailed, type BatchResult } from './apply-batch.ts';
+import type {
+  ApplyOutcome,
+  ApplyTask,
+  CloseOutcome,
+  CloseTask,
+  LaneOutcome,
+  LaneTask,
+  RefusedOutcome,
+  WriterOptions,
+} from './lane-task.ts';
+import { Progress } from './progress.ts';
+import { translateError } from './sqlite-errors.ts';
+import type { TenantDatabase } from './tenant-database.ts';
+import { TenantRegistry } from './tenant-registry.ts';
+
+/** Codes after which the connection is as good as before. */
+const HARMLESS: ReadonlySet<string> = new Set(['DATABASE_BUSY', 'DATABASE_FULL']);
+
+/**
+ * All that one writer thread does: a task in, an outcome out, one after the other. A tenant's fault is an outcome;
+ * what is thrown is a fault of the thread.
+ */
+export class WriterLane {
+  readonly #registry: TenantRegistry;
+  readonly #progress: Progress;
+  /** Time spent on checkpoints since it was last reported. */
+  #checkpointMs = 0;
+
+  constructor(options: WriterOptions) {
+    this.#registry = new TenantRegistry(options);
+    this.#progress = new Progress(options.progress);
+  }
+
+  /** Runs one task. */
+  run(task: ApplyTask): ApplyOutcome;
+  run(task: CloseTask): CloseOutcome;
+  run(task: LaneTask): LaneOutcome;
+  run(task: LaneTask): LaneOutcome {
+    this.#progress.taskBegins();
+    try {
+      if (task.kind === 'apply') return this.#apply(task);
+      return { kind: 'closed', tenants: this.#registry.close(task.tenant) };
+    } finally {
+      this.#progress.taskEnds();
+    }
+  }
+
+  /** Checkpoints and closes everything. Idempotent. */
+  close(): void {
+    this.#registry.close(null);
+  }
+
+  #apply(task: ApplyTask): ApplyOutcome {
+    const startedMs = performance.now();
+    const evicted: string[] = [];
+    let database: TenantDatabase;
+    let openMs: number;
+    try {
+      database = this.#registry.open(task.tenant, task.epoch, evicted);
+      database.assertInPlace();
+      openMs = performance.now() - startedMs;
+      this.#checkpoint(database);
+    } catch (thrown) {
+      const error = this.#giveUp(task.tenant, thrown);
+      // The ledger could not be asked whether an earlier delivery committed, unless there is none.
+      return refused(error, error.code !== 'TENANT_NOT_FOUND' && error.code !== 'INVALID_TENANT', evicted);
+    }
+    try {
+      return this.#applied(
+        database,
+        applyBatch(database, task.jobs, { progress: this.#progress }),
+        openMs,
+        evicted,
+      );
+    } catch (thrown) {
+      if (!(thrown instanceof BatchFailed)) {
+        this.#giveUp(task.tenant, thrown);
+        throw thrown;
+      }
+      const error = this.#giveUp(task.tenant, thrown.cause);
+      const settled = thrown.uncertain && !HARMLESS.has(error.code) ? this.#recall(task, evicted) : undefined;
+      return settled ?? refused(error, thrown.uncertain, evicted);
+    }
+  }
+
+  #applied(
+    database: TenantDatabase,
+    result: BatchResult,
+    openMs: number,
+    evicted: readonly string[],
+  ): ApplyOutcome {
+    const { checkpoints } = database;
+    const checkpointMs = this.#checkpointMs;
+    this.#checkpointMs = 0;
+    // After the outcome is posted, if the thread's event loop turns before the next task; else with that one.
+    if (checkpoints.due) setImmediate(() => this.#checkpointIfOpen(database));
+    return {
+      kind: 'applied',
+      jobs: result.jobs,
+      stats: { ...result.stats, openMs, checkpointMs, walBytes: checkpoints.walBytes },
+      evicted,
+    };
+  }
+
+  /** Opens the file anew and asks its ledger: the outcome if the whole task is in it, else undefined. */
+  #recall(task: ApplyTask, evicted: string[]): ApplyOutcome | undefined {
+    try {
+      const database = this.#registry.open(task.tenant, task.epoch, evicted);
+      if (task.jobs.some(job => database.ledger.find(job.id)?.next_op !== null)) return undefined;
+      return this.#applied(
+        database,
+        applyBatch(database, task.jobs, { progress: this.#progress }),
+        0,
+        evicted,
+      );
+    } catch (thrown) {
+      this.#giveUp(task.tenant, thrown instanceof BatchFailed ? thrown.cause : thrown);
+      return undefined;
+    }
+  }
+
+  /** Closes the tenant's connection unless the error is harmless. */
+  #giveUp(tenant: string, thrown: unknown): OnewriterError {
+    const error = translateError(thrown);
+    if (!HARMLESS.has(error.code)) this.#registry.abandon(tenant, error.code === 'DATABASE_IO_ERROR');
+    return error;
+  }
+
+  #checkpoint(database: TenantDatabase): void {
+    if (!database.checkpoints.due) return;
+    const startedMs = performance.now();
+    try {
+      database.checkpoints.run();
+    } finally {
+      this.#checkpointMs += performance.now() - startedMs;
+    }
+  }
+
+  #checkpointIfOpen(database: TenantDatabase): void {
+    if (this.#registry.get(database.tenant) !== database) return;
+    try {
+      this.#checkpoint(database);
+    } catch (thrown) {
+      // The next task opens the file anew, and reports what is wrong with it.
+      this.#giveUp(database.tenant, thrown);
+    }
+  }
+}
+
+function refused(error: OnewriterError, uncertain: boolean, evicted: readonly string[]): RefusedOutcome {
+  return { kind: 'refused', error: toWireError(error), uncertain, evicted };
+}
