@@ -29,6 +29,8 @@ export async function up(options: UpOptions): Promise<number> {
   const colour = useColour(process.stderr);
   const writeLine = (text: string) => void process.stderr.write(text);
   const log = createUpLog(writeLine, colour);
+  // Whoever reads the log may go away (`npm start 2>&1 | head`); what runs goes on.
+  process.stderr.on('error', () => {});
 
   const starting = new AbortController();
   let stack: Stack | undefined;
