@@ -1,11 +1,122 @@
-import { OnewriterError } from '@onewriter/protocol';
-import type { ConnectOptions, Onewriter } from './types.ts';
+import { inboxQueue, newClientId } from '@onewriter/protocol';
+import { createRedisBackend } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { chooseReads } from './choose-reads.ts';
+import { dueAt } from './deadline.ts';
+import { Inbox } from './inbox.ts';
+import { RedisJobStates } from './job-states.ts';
+import type { Ledger } from './ledger.ts';
+import { type ResolvedOptions, resolveOptions } from './options.ts';
+import type { Reads } from './reads.ts';
+import {
+  connectRedis,
+  createBlockingModel,
+  createCommandConnection,
+  logOutages,
+} from './redis-connection.ts';
+import { RedisSender } from './sender.ts';
+import { type ClientContext, TenantDatabase } from './tenant.ts';
+import type { ClientStats, CloseOptions, ConnectOptions, Onewriter, Tenant } from './types.ts';
+import { WritePath } from './write-path.ts';
 
 /**
  * Connects to Onewriter.
  *
- * @throws OnewriterError INVALID_ARGUMENT, MISCONFIGURED (options), QUEUE_UNAVAILABLE (Redis does not answer)
+ * @throws OnewriterError INVALID_ARGUMENT (an option is wrong), MISCONFIGURED (no safe way to read, or Redis refuses
+ *   the credentials), QUEUE_UNAVAILABLE (Redis does not answer)
+ * @example
+ * const onewriter = await connect({ redis: 'redis://127.0.0.1:6379', dataDir: '/data' });
  */
 export async function connect(options: ConnectOptions): Promise<Onewriter> {
-  throw new OnewriterError('INTERNAL', `Not built yet: ${options.group ?? ''}`);
+  const resolved = resolveOptions(options);
+  const reads = chooseReads(resolved);
+  const redis = createCommandConnection(resolved.redis);
+  try {
+    await connectRedis(redis);
+    logOutages(redis, resolved.logger);
+    return await open(resolved, reads, redis);
+  } catch (error) {
+    redis.disconnect();
+    reads.close();
+    throw error;
+  }
+}
+
+async function open(options: ResolvedOptions, reads: Reads & Ledger, redis: Redis): Promise<Onewriter> {
+  const { group, logger, writeTimeoutMs } = options;
+  const clientId = newClientId();
+  const { name } = inboxQueue(group, clientId);
+  const backend = createRedisBackend(name, { connection: redis, skipVersionCheck: true });
+  backend.on('error', () => {}); // the connection's own listener logs it; siblings carry the tenants' prefixes
+  await backend.waitUntilReady();
+  const sender = new RedisSender(redis, backend, group, logger);
+  const states = new RedisJobStates(redis, group);
+  const writes = new WritePath({ clientId, sender, states, ledger: reads, logger, writeTimeoutMs });
+  const inbox = new Inbox({
+    group,
+    clientId,
+    redis,
+    blockingModel: createBlockingModel(options.redis),
+    logger,
+    onEvent: event => writes.settler.onEvent(event),
+  });
+  try {
+    await inbox.ready();
+  } catch (error) {
+    await inbox.close();
+    throw error;
+  }
+  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, inbox, redis);
+}
+
+class Client implements Onewriter {
+  readonly clientId: string;
+  readonly #context: ClientContext;
+  readonly #inbox: Inbox;
+  readonly #redis: Redis;
+  #closing: Promise<void> | undefined;
+
+  constructor(clientId: string, context: ClientContext, inbox: Inbox, redis: Redis) {
+    this.clientId = clientId;
+    this.#context = context;
+    this.#inbox = inbox;
+    this.#redis = redis;
+  }
+
+  get readRoute(): Reads['route'] {
+    return this.#context.reads.route;
+  }
+
+  tenant(id: string): Tenant {
+    return new TenantDatabase(this.#context, id);
+  }
+
+  stats(): ClientStats {
+    const { writes, reads } = this.#context;
+    return {
+      bufferedWrites: writes.buffered,
+      outstandingWrites: writes.settler.writes,
+      outstandingJobs: writes.settler.jobs,
+      heldBytes: writes.heldBytes,
+      openReaders: reads.openReaders,
+    };
+  }
+
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(options);
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(options: CloseOptions): Promise<void> {
+    const { writes, reads, writeTimeoutMs } = this.#context;
+    if (options.timeoutMs !== 0) dueAt(options, writeTimeoutMs);
+    await writes.close(options.timeoutMs ?? writeTimeoutMs);
+    await this.#inbox.close();
+    reads.close();
+    this.#redis.disconnect();
+  }
 }

@@ -101,8 +101,8 @@ export type RowOf<Mode extends RowMode> = Mode extends 'array' ? SqlRowArray : S
 export interface Onewriter extends AsyncDisposable {
   /** `c-<uuidv7>`: whose inbox the results come to. */
   readonly clientId: string;
-  /** How reads are done, decided at connect(). */
-  readonly readRoute: ReadRoute;
+  /** How reads are done, decided at connect(); `none` without dataDir and gatewayUrl: then they fail. */
+  readonly readRoute: ReadRoute | 'none';
   /** A tenant's database; cheap, nothing is opened yet. @throws OnewriterError INVALID_TENANT */
   tenant(id: string): Tenant;
   /** What the client holds in memory now. */
@@ -199,9 +199,9 @@ export interface Statement<Params extends readonly unknown[] | object = SqlParam
   /** Whether a read-only connection runs it; else it goes to the writer. */
   readonly readonly: boolean;
   /**
-   * Runs a write that returns no rows (of one with RETURNING the rows are dropped) and waits for its commit.
+   * Runs a write that returns no rows, and waits for its commit.
    *
-   * @throws TypeError for a statement that only reads
+   * @throws TypeError for a statement that returns rows: a read, or a write with RETURNING
    * @throws OnewriterError CONSTRAINT_VIOLATION, SQL_ERROR, …: not applied. TIMEOUT, ABORTED, BUFFER_FULL,
    *   TENANT_OVERLOADED, QUEUE_UNAVAILABLE, QUEUE_FULL: not applied, try again. OUTCOME_UNKNOWN: ask
    *   `tenant.receipt(error.details.receiptId)` later.
@@ -217,7 +217,7 @@ export interface Statement<Params extends readonly unknown[] | object = SqlParam
   all(...params: BindArguments<Params>): Promise<Row[]>;
   /**
    * Rows of a read, a bounded number at a time. All are of one state of the database; it is held until the loop
-   * ends, so end it. Of a write with RETURNING the rows come at once, after the commit.
+   * ends, so end it. A write with RETURNING is sent when the loop begins, and its rows come after the commit.
    */
   iterate(...params: BindArguments<Params>): AsyncIterableIterator<Row>;
   /** The same statement with other options. */

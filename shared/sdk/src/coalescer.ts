@@ -1,0 +1,322 @@
+import { LIMITS, OnewriterError } from '@onewriter/protocol';
+import type { Alarm, Due } from './alarm.ts';
+import type { Budget } from './budget.ts';
+import { now } from './deadline.ts';
+import { MESSAGE_OVERHEAD_BYTES, OutboundJob } from './outbound-job.ts';
+import type { PendingWrite, WriteHolder } from './pending-write.ts';
+import type { JobSender } from './sender.ts';
+
+/*
+ *          write              microtask                  accepted
+ *   idle ─────────▶ gathering ─────────▶ sending a job ─────────▶ next job, or idle
+ *                       ▲                 │   │   │
+ *                       └──── unsent ─────┘   │   └─ refused: its callers hear why
+ *                      (no connection)        └───── ambiguous: the same job again, until it is known to be in
+ *                                                    or all its callers have gone
+ *
+ * One job of a tenant is under way at a time, so jobs reach the queue in the order their writes were issued (G3),
+ * and what is issued meanwhile goes together as the next job. No timer makes a lonely write wait.
+ */
+
+/** What a coalescer shares with its client. */
+export interface CoalescerContext {
+  readonly clientId: string;
+  readonly sender: JobSender;
+  readonly budget: Budget;
+  readonly alarm: Alarm;
+  /** Told of each job before it is sent for the first time: its event may come before the queue's answer. */
+  track(job: OutboundJob): void;
+  /** Told of a job that was certainly not accepted, or that nobody waits for any more. */
+  forget(job: OutboundJob): void;
+}
+
+/** Without a connection for this long, writes that were not sent are refused. A restart of Redis takes less. */
+export const OUTAGE_GRACE_MS = 5_000;
+/** While the queue is too deep, its depth is asked again after this at the earliest. */
+const DEPTH_CHECK_MS = 200;
+const OVERLOAD_RETRY_AFTER_MS = 500;
+/** Dead entries of the buffer are swept out when there are more than this, and more than living ones. */
+const MIN_DEAD_ENTRIES = 64;
+
+/** Gathers the writes of one client to one tenant into jobs, and sends these in order. */
+export class Coalescer implements WriteHolder, Due {
+  readonly tenant: string;
+  dueAt = Number.POSITIVE_INFINITY;
+  /** Jobs sent; the last job's `seq`. */
+  seq: number;
+  readonly #context: CoalescerContext;
+  #buffer: PendingWrite[] = [];
+  /** Entries of the buffer that are not settled. */
+  #buffered = 0;
+  /** Writes not settled, buffered or sent. */
+  #held = 0;
+  #running = false;
+  #closed: OnewriterError | undefined;
+  /** Of the queue, as last heard; refused above LIMITS.maxQueueDepth. */
+  #depth = 0;
+  #depthAskedAt = Number.NEGATIVE_INFINITY;
+  /** Since when Redis answers "not now", though there is a connection. */
+  #notNowSince: number | undefined;
+
+  /** @param seq of the last job that this client sent to the tenant; 0 where there is none */
+  constructor(tenant: string, context: CoalescerContext, seq = 0) {
+    this.tenant = tenant;
+    this.#context = context;
+    this.seq = seq;
+  }
+
+  /** Writes that were not sent. */
+  get buffered(): number {
+    return this.#buffered;
+  }
+
+  /** Writes that are not settled. */
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Whether it can be dropped without losing anything but its `seq`. */
+  get idle(): boolean {
+    return !this.#running && this.#held === 0;
+  }
+
+  /**
+   * Makes room for a write. Call before making it, and then {@link add} in the same turn.
+   * @throws OnewriterError CLOSED, QUEUE_UNAVAILABLE, TENANT_OVERLOADED, BUFFER_FULL
+   */
+  admit(bytes: number): void {
+    if (this.#closed) throw this.#closed;
+    const { sender, budget } = this.#context;
+    if (sender.downSince !== undefined && now() - sender.downSince >= OUTAGE_GRACE_MS)
+      throw this.#unavailable();
+    if (this.#depth >= LIMITS.maxQueueDepth) {
+      this.#askDepth();
+      throw new OnewriterError(
+        'TENANT_OVERLOADED',
+        `The tenant's queue holds ${this.#depth} jobs, its limit is ${LIMITS.maxQueueDepth}.`,
+        { tenant: this.tenant, retryAfterMs: OVERLOAD_RETRY_AFTER_MS },
+      );
+    }
+    budget.take(this.#held, bytes);
+    this.#held++;
+  }
+
+  /** Takes a write that was admitted; it leaves at the end of this turn of the event loop. */
+  add(write: PendingWrite): void {
+    this.#buffer.push(write);
+    this.#buffered++;
+    this.#noteDue(write.dueAt);
+    this.#noteOutage();
+    if (this.#running) return;
+    this.#running = true;
+    queueMicrotask(() => void this.#run());
+  }
+
+  /** Refuses further writes, and those not sent yet. */
+  close(error: OnewriterError): void {
+    this.#closed = error;
+    for (const write of this.#takeBuffer()) write.refuse(error);
+  }
+
+  onPayloadDropped(write: PendingWrite): void {
+    this.#context.budget.releaseBytes(write.bytes);
+  }
+
+  onSettled(write: PendingWrite): void {
+    this.#held--;
+    this.#context.budget.releaseOperation();
+    if (write.job !== undefined) return;
+    this.#buffered--;
+    const dead = this.#buffer.length - this.#buffered;
+    // Else a buffer that cannot be sent would grow with writes whose callers have gone.
+    if (dead > MIN_DEAD_ENTRIES && dead > this.#buffered)
+      this.#buffer = this.#buffer.filter(it => !it.settled);
+    if (this.#buffered === 0) {
+      this.dueAt = Number.POSITIVE_INFINITY;
+      this.#context.alarm.remove(this);
+    }
+  }
+
+  /** Deadlines of writes that were not sent. */
+  onDue(time: number): void {
+    const { downSince } = this.#context.sender;
+    const outage = downSince !== undefined && time - downSince >= OUTAGE_GRACE_MS;
+    this.dueAt = Number.POSITIVE_INFINITY;
+    for (const write of [...this.#buffer]) {
+      if (write.settled) continue;
+      if (outage) write.refuse(this.#unavailable());
+      else if (write.dueAt <= time) write.refuse(this.#late());
+      else this.dueAt = Math.min(this.dueAt, write.dueAt);
+    }
+    if (downSince !== undefined) this.dueAt = Math.min(this.dueAt, downSince + OUTAGE_GRACE_MS);
+    if (this.#buffered === 0) this.#context.alarm.remove(this);
+  }
+
+  async #run(): Promise<void> {
+    for (let attempt = 0; this.#buffered > 0; ) {
+      const job = this.#assemble();
+      if (job === undefined || (await this.#deliver(job))) attempt = 0;
+      else if (this.#buffered > 0) await this.#context.sender.readyToRetry(attempt++);
+    }
+    this.#running = false;
+  }
+
+  /** @returns whether the next job may go at once; if not, the job's writes are buffered again */
+  async #deliver(job: OutboundJob): Promise<boolean> {
+    const { sender } = this.#context;
+    this.#context.track(job);
+    let maybeSent = false;
+    for (let attempt = 0; ; attempt++) {
+      const outcome = await sender.send(job);
+      if (outcome.kind === 'accepted') {
+        this.#depth = outcome.depth;
+        this.#notNowSince = undefined;
+        job.accept(now());
+        return true;
+      }
+      this.#noteOutage();
+      if (outcome.kind === 'ambiguous') maybeSent = true;
+      else if (!maybeSent) {
+        this.#context.forget(job);
+        return outcome.kind === 'refused'
+          ? this.#refuse(job, outcome.error)
+          : this.#takeBack(job, outcome.cause);
+      }
+      // It may be in the queue. Sent again under the same id it is taken once, and if it was applied meanwhile the
+      // ledger knows it. Later jobs wait, or they would overtake it.
+      if (this.#isDone(job)) break;
+      await sender.readyToRetry(attempt);
+      if (this.#isDone(job)) break;
+    }
+    for (const write of job.writes) write.dropPayload();
+    return true;
+  }
+
+  #refuse(job: OutboundJob, error: OnewriterError): true {
+    this.#notNowSince = undefined;
+    for (const write of job.dissolve()) this.#refuseUnbuffered(write, error);
+    return true;
+  }
+
+  /** Whether all its callers have their answers, or it turned out to have been accepted. */
+  #isDone(job: OutboundJob): boolean {
+    if (job.acceptedAt !== undefined) return true;
+    if (job.open > 0) return false;
+    this.#context.forget(job);
+    return true;
+  }
+
+  /** The job did not go: its writes are the first to go with the next one. */
+  #takeBack(job: OutboundJob, cause: unknown): boolean {
+    this.seq--;
+    const writes = job.dissolve();
+    const error = this.#closed ?? this.#notNowTooLong(cause);
+    if (error) {
+      for (const write of writes) this.#refuseUnbuffered(write, error);
+      return true;
+    }
+    this.#buffer = [...writes, ...this.#buffer];
+    this.#buffered += writes.length;
+    for (const write of writes) this.#noteDue(write.dueAt);
+    this.#noteOutage();
+    return false;
+  }
+
+  /** A write that is in neither buffer nor job. */
+  #refuseUnbuffered(write: PendingWrite, error: OnewriterError): void {
+    this.#buffered++; // onSettled takes it off again
+    write.refuse(error);
+  }
+
+  /** Where Redis answers, but "not now", for too long, its writes need not wait for their deadlines. */
+  #notNowTooLong(cause: unknown): OnewriterError | undefined {
+    if (this.#context.sender.downSince !== undefined) {
+      this.#notNowSince = undefined;
+      return undefined;
+    }
+    this.#notNowSince ??= now();
+    if (now() - this.#notNowSince < OUTAGE_GRACE_MS) return undefined;
+    this.#notNowSince = undefined;
+    return this.#unavailable(cause);
+  }
+
+  /** The first writes of the buffer, as many as fit into a job; one that is too large for any goes alone. */
+  #assemble(): OutboundJob | undefined {
+    const writes: PendingWrite[] = [];
+    const texts = new Set<string>();
+    let bytes = MESSAGE_OVERHEAD_BYTES;
+    let taken = 0;
+    for (; taken < this.#buffer.length && writes.length < LIMITS.maxJobOperations; taken++) {
+      const write = this.#buffer[taken]!;
+      if (write.settled) continue;
+      const payload = write.payload!;
+      let size = payload.operationBytes;
+      for (const sql of payload.sql) if (!texts.has(sql)) size += sql.length + 3;
+      if (writes.length > 0 && bytes + size > LIMITS.maxJobBytes) break;
+      bytes += size;
+      for (const sql of payload.sql) texts.add(sql);
+      writes.push(write);
+    }
+    this.#buffer = taken === this.#buffer.length ? [] : this.#buffer.slice(taken);
+    this.#buffered -= writes.length;
+    if (this.#buffered === 0) {
+      this.dueAt = Number.POSITIVE_INFINITY;
+      this.#context.alarm.remove(this);
+    }
+    try {
+      return new OutboundJob(this.#context.clientId, this.tenant, ++this.seq, writes);
+    } catch (cause) {
+      const error = new OnewriterError(
+        'INTERNAL',
+        'The job could not be made.',
+        { tenant: this.tenant },
+        cause,
+      );
+      for (const write of writes) this.#refuseUnbuffered(write, error);
+      return undefined;
+    }
+  }
+
+  #takeBuffer(): PendingWrite[] {
+    return this.#buffer.filter(write => !write.settled);
+  }
+
+  #noteDue(at: number): void {
+    if (at >= this.dueAt) return;
+    this.dueAt = at;
+    this.#context.alarm.set(this);
+  }
+
+  /** While there is no connection, what is buffered is looked at when the grace ends. */
+  #noteOutage(): void {
+    const { downSince } = this.#context.sender;
+    if (downSince !== undefined && this.#buffered > 0) this.#noteDue(downSince + OUTAGE_GRACE_MS);
+  }
+
+  #askDepth(): void {
+    const time = now();
+    if (time - this.#depthAskedAt < DEPTH_CHECK_MS) return;
+    this.#depthAskedAt = time;
+    void this.#context.sender.depth(this.tenant).then(depth => {
+      if (depth !== undefined) this.#depth = depth;
+    });
+  }
+
+  #unavailable(cause?: unknown): OnewriterError {
+    const details = { tenant: this.tenant, retryAfterMs: 1_000 };
+    return new OnewriterError(
+      'QUEUE_UNAVAILABLE',
+      'Redis takes no writes now; nothing was sent.',
+      details,
+      cause,
+    );
+  }
+
+  #late(): OnewriterError {
+    const reason = this.#context.sender.downSince === undefined ? undefined : 'Redis is not reachable';
+    return new OnewriterError('TIMEOUT', 'The deadline passed before the write was sent.', {
+      tenant: this.tenant,
+      ...(reason === undefined ? {} : { reason }),
+    });
+  }
+}

@@ -1,0 +1,157 @@
+import {
+  encodeParameters,
+  LIMITS,
+  OnewriterError,
+  type SqlParameters,
+  type StatementExpectation,
+} from '@onewriter/protocol';
+import { assertParameterCount } from './parameters.ts';
+import type { WriteOptions } from './types.ts';
+
+/*
+ * A write is encoded once, when it is issued, so that a bad value is the caller's error at once, its size is known,
+ * and later changes of the caller's objects do not matter. Only the indexes of its SQL texts are open until it is
+ * known which writes share its job.
+ */
+
+/** One write as JSON, but for the indexes of its SQL texts in the job. */
+export interface EncodedWrite {
+  /** The SQL texts, in the order {@link format} wants their indexes. */
+  readonly sql: readonly string[];
+  /** JSON of the WireOperation. */
+  format(indexes: readonly number[]): string;
+  /** Size of the JSON without SQL texts, and of the texts. */
+  readonly operationBytes: number;
+  readonly sqlBytes: number;
+}
+
+/** One statement, still to be encoded. */
+export interface StatementInput {
+  readonly sql: string;
+  readonly params: SqlParameters;
+  readonly expect?: StatementExpectation | undefined;
+}
+
+/** What else is said of a write. */
+export interface OperationFlags {
+  readonly idempotencyKey?: string | undefined;
+  /** Nobody waits for the result: a failure goes to the dead letters. */
+  readonly detached?: boolean | undefined;
+}
+
+/**
+ * Encodes a write of one statement.
+ * @throws OnewriterError INVALID_VALUE, INVALID_ARGUMENT, STATEMENT_TOO_LARGE
+ */
+export function encodeStatement(statement: StatementInput, flags: OperationFlags): EncodedWrite {
+  const rest = encodeRest(statement) + encodeFlags(flags);
+  return sized(
+    [statement.sql],
+    rest.length,
+    Buffer.byteLength(rest),
+    indexes => `{"s":${indexes[0]}${rest}}`,
+  );
+}
+
+/**
+ * Encodes a transaction.
+ * @throws OnewriterError as {@link encodeStatement}, with `details.statementIndex`
+ */
+export function encodeTransaction(
+  statements: readonly StatementInput[],
+  flags: OperationFlags,
+): EncodedWrite {
+  const rests = statements.map((statement, index) => {
+    try {
+      return encodeRest(statement);
+    } catch (error) {
+      throw atStatement(error, index);
+    }
+  });
+  const suffix = encodeFlags(flags);
+  const bytes = rests.reduce((sum, rest) => sum + Buffer.byteLength(rest) + 12, Buffer.byteLength(suffix));
+  return sized(
+    statements.map(statement => statement.sql),
+    bytes,
+    bytes,
+    indexes => `{"t":[${rests.map((rest, index) => `{"s":${indexes[index]}${rest}}`).join(',')}]${suffix}}`,
+  );
+}
+
+/** Encodes a script. @throws OnewriterError INVALID_ARGUMENT, STATEMENT_TOO_LARGE */
+export function encodeScript(script: string, flags: OperationFlags): EncodedWrite {
+  const suffix = encodeFlags(flags);
+  return sized([script], suffix.length, Buffer.byteLength(suffix), indexes => `{"x":${indexes[0]}${suffix}}`);
+}
+
+/** The same error, telling which statement of a transaction or script it is about. */
+export function atStatement(error: unknown, statementIndex: number): unknown {
+  if (!(error instanceof OnewriterError) || error.details.statementIndex !== undefined) return error;
+  return new OnewriterError(error.code, error.message, { ...error.details, statementIndex }, error.cause);
+}
+
+function sized(
+  sql: readonly string[],
+  length: number,
+  bytes: number,
+  format: (indexes: readonly number[]) => string,
+): EncodedWrite {
+  if (length > LIMITS.maxOperationBytes || bytes > LIMITS.maxOperationBytes) {
+    throw new OnewriterError(
+      'STATEMENT_TOO_LARGE',
+      `The write's parameters are over ${LIMITS.maxOperationBytes} bytes, encoded; split it.`,
+    );
+  }
+  let sqlBytes = 0;
+  for (const text of sql) sqlBytes += text.length;
+  return { sql, format, operationBytes: bytes + 16, sqlBytes };
+}
+
+/** The members of a WireStatement after its index. */
+function encodeRest(statement: StatementInput): string {
+  assertParameterCount(statement.params);
+  const wire = encodeParameters(statement.params);
+  const params = wire === undefined ? '' : `,"p":${JSON.stringify(wire)}`;
+  return statement.expect === undefined ? params : `${params},"e":${encodeExpectation(statement.expect)}`;
+}
+
+function encodeExpectation(expect: StatementExpectation): string {
+  if (expect === null || typeof expect !== 'object') throw badExpectation();
+  for (const [name, value] of Object.entries(expect)) {
+    if (value === undefined) continue;
+    if ((name !== 'changes' && name !== 'rows') || !Number.isSafeInteger(value) || value < 0) {
+      throw badExpectation();
+    }
+  }
+  return JSON.stringify({ changes: expect.changes, rows: expect.rows });
+}
+
+function badExpectation(): OnewriterError {
+  return new OnewriterError(
+    'INVALID_ARGUMENT',
+    'expect takes whole numbers, not negative, for changes or rows.',
+  );
+}
+
+function encodeFlags(flags: OperationFlags): string {
+  const key = flags.idempotencyKey;
+  const detached = flags.detached ? ',"d":1' : '';
+  if (key === undefined) return detached;
+  if (
+    typeof key !== 'string' ||
+    key.length === 0 ||
+    key.length > LIMITS.maxIdempotencyKeyLength ||
+    !key.isWellFormed()
+  ) {
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      `idempotencyKey must be a string of 1 to ${LIMITS.maxIdempotencyKeyLength} characters.`,
+    );
+  }
+  return `,"k":${JSON.stringify(key)}${detached}`;
+}
+
+/** The flags in a caller's options. */
+export function flagsOf(options: WriteOptions | undefined): OperationFlags {
+  return options?.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey };
+}

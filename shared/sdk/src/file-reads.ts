@@ -1,0 +1,221 @@
+import { OnewriterError, type WireOperationResult } from '@onewriter/protocol';
+import { assertNotAborted, now, pause } from './deadline.ts';
+import { ABSENT, type Ledger, type LedgerAnswer } from './ledger.ts';
+import { ReadPool } from './read-pool.ts';
+import { narrow } from './read-statement.ts';
+import type { Reader } from './reader.ts';
+import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
+import { isBusy, isUnreachable, toReadError } from './sqlite-errors.ts';
+import type { SdkLogger, SqlRow } from './types.ts';
+
+/** Settings of {@link FileReads}. */
+export interface FileReadsOptions {
+  readonly dataDir: string;
+  readonly dbFile: string;
+  readonly maxOpenReaders: number;
+  readonly maxResultRows: number;
+  readonly busyTimeoutMs: number;
+  readonly logger: SdkLogger;
+}
+
+/** Rows that iterate() hands out before it lets other work of the process run. */
+const ROWS_PER_TURN = 256;
+/** An iteration whose rows nobody fetches for this long is ended: it keeps the WAL file from being reset. */
+const ITERATION_IDLE_MS = 5 * 60_000;
+const MAX_BUSY_PAUSE_MS = 50;
+
+const LEDGER_SQL = 'SELECT commit_seq, next_op, results FROM _onewriter_ledger WHERE job_id = ?';
+
+/** Reads straight from the tenants' files. */
+export class FileReads implements Reads, Ledger {
+  readonly route = 'file';
+  readonly #pool: ReadPool;
+  readonly #options: FileReadsOptions;
+  readonly #fallback: (Reads & Ledger) | undefined;
+  #fallbackReported = false;
+
+  /** @param fallback for a file that cannot be opened here; it is then said once in the log */
+  constructor(options: FileReadsOptions, fallback?: Reads & Ledger) {
+    this.#pool = new ReadPool(options);
+    this.#options = options;
+    this.#fallback = fallback;
+  }
+
+  get openReaders(): number {
+    return this.#pool.size;
+  }
+
+  get(request: ReadRequest): SqlRow | undefined | Promise<SqlRow | undefined> {
+    const { tenant, sql, params } = request;
+    const read = () => this.#pool.reader(tenant).statement(sql).get(params);
+    try {
+      return read();
+    } catch (error) {
+      return this.#again(error, request, read, it => it.get(request));
+    }
+  }
+
+  all(request: ReadRequest): SqlRow[] | Promise<SqlRow[]> {
+    const { tenant, sql, params } = request;
+    const read = () => this.#pool.reader(tenant).statement(sql).all(params, this.#options.maxResultRows);
+    try {
+      return read();
+    } catch (error) {
+      return this.#again(error, request, read, it => it.all(request));
+    }
+  }
+
+  allArrays(request: ReadRequest): RowsWithColumns | Promise<RowsWithColumns> {
+    const { tenant, sql, params } = request;
+    const read = () =>
+      this.#pool.reader(tenant).statement(sql).allArrays(params, this.#options.maxResultRows);
+    try {
+      return read();
+    } catch (error) {
+      return this.#again(error, request, read, it => it.allArrays(request));
+    }
+  }
+
+  async *iterate(request: ReadRequest): AsyncGenerator<SqlRow, void, undefined> {
+    const { tenant, sql, params, options } = request;
+    let reader: Reader;
+    try {
+      reader = this.#pool.lease(tenant);
+    } catch (error) {
+      if (!this.#canFallBack(error)) throw error;
+      return yield* this.#fallback!.iterate(request);
+    }
+    let idleTooLong = false;
+    const idle = setTimeout(() => {
+      idleTooLong = true;
+      reader.close();
+    }, ITERATION_IDLE_MS).unref();
+    try {
+      // The first row is fetched here: a lock shows with it.
+      const first = () => {
+        const rows = reader.iterate(sql, params);
+        return { rows, row: rows.next() };
+      };
+      let { rows, row } = await this.#withRetry(request, first);
+      for (let count = 1; !row.done; count++) {
+        yield narrow(row.value);
+        idle.refresh();
+        // A loop over rows that are there at once would keep every timer and socket of the process waiting.
+        if (count % ROWS_PER_TURN === 0) await new Promise<void>(resolve => setImmediate(resolve));
+        assertNotAborted(options.signal);
+        // Closed meanwhile: its rows would just end here, as if there were no more.
+        if (reader.closed)
+          throw idleTooLong ? endedIdle(tenant) : new OnewriterError('CLOSED', 'The client is closed.');
+        row = rows.next();
+      }
+    } catch (error) {
+      throw toReadError(error, tenant);
+    } finally {
+      clearTimeout(idle);
+      this.#pool.release(reader);
+    }
+  }
+
+  lookNow(tenant: string, jobId: string): LedgerAnswer | undefined {
+    try {
+      const row = this.#pool.reader(tenant).statement(LEDGER_SQL).get([jobId]);
+      return row === undefined ? ABSENT : toAnswer(row);
+    } catch (error) {
+      const known = toReadError(error, tenant);
+      if (known.code === 'TENANT_NOT_FOUND') return ABSENT;
+      // A file that the writer has not made its own yet.
+      if (/no such table: _onewriter_ledger/.test(known.message)) return ABSENT;
+      return undefined;
+    }
+  }
+
+  async look(
+    tenant: string,
+    jobId: string,
+    indexes: readonly number[],
+    signal?: AbortSignal,
+  ): Promise<LedgerAnswer> {
+    const answer = this.lookNow(tenant, jobId);
+    if (answer !== undefined) return answer;
+    if (this.#fallback) return this.#fallback.look(tenant, jobId, indexes, signal);
+    const row = await this.get({ tenant, sql: LEDGER_SQL, params: [jobId], options: { signal } });
+    return row === undefined ? ABSENT : toAnswer(row);
+  }
+
+  close(): void {
+    this.#pool.close();
+    this.#fallback?.close();
+  }
+
+  /** What to do about a read that failed: wait for a lock, go another way, or tell the caller. */
+  #again<T>(
+    error: unknown,
+    request: ReadRequest,
+    read: () => T,
+    fallback: (reads: Reads) => T | Promise<T>,
+  ): Promise<T> | T {
+    if (isBusy(error)) return this.#retryBusy(error, request, read);
+    if (this.#canFallBack(error)) return fallback(this.#fallback!);
+    throw toReadError(error, request.tenant);
+  }
+
+  async #withRetry<T>(request: ReadRequest, read: () => T): Promise<T> {
+    try {
+      return read();
+    } catch (error) {
+      if (isBusy(error)) return this.#retryBusy(error, request, read);
+      throw error;
+    }
+  }
+
+  /** SQLite would wait for the lock too, but with the event loop of the whole process. */
+  async #retryBusy<T>(first: unknown, request: ReadRequest, read: () => T): Promise<T> {
+    const { tenant, options } = request;
+    const until = now() + this.#options.busyTimeoutMs;
+    let error = first;
+    for (let pauseMs = 1; now() + pauseMs < until; pauseMs = Math.min(pauseMs * 2, MAX_BUSY_PAUSE_MS)) {
+      await pause(pauseMs, options.signal);
+      assertNotAborted(options.signal);
+      try {
+        return read();
+      } catch (again) {
+        if (!isBusy(again)) throw toReadError(again, tenant);
+        error = again;
+      }
+    }
+    throw toReadError(error, tenant);
+  }
+
+  #canFallBack(error: unknown): boolean {
+    if (this.#fallback === undefined) return false;
+    const cause = error instanceof OnewriterError ? error.cause : error;
+    if (!isUnreachable(cause)) return false;
+    if (!this.#fallbackReported) {
+      this.#fallbackReported = true;
+      this.#options.logger.warn(
+        { err: cause },
+        'A tenant file cannot be opened here; reading through the gateway',
+      );
+    }
+    return true;
+  }
+}
+
+function toAnswer(row: SqlRow): LedgerAnswer {
+  const results = JSON.parse(String(row['results'])) as (WireOperationResult | undefined)[];
+  const nextOp = row['next_op'];
+  return {
+    kind: 'found',
+    // Of a job that is still being applied, only what is committed.
+    results: typeof nextOp === 'number' ? results.slice(0, nextOp) : results,
+    commitSeq: Number(row['commit_seq']),
+  };
+}
+
+function endedIdle(tenant: string): OnewriterError {
+  return new OnewriterError(
+    'STATEMENT_TIMEOUT',
+    `Nothing was fetched from the iteration for ${ITERATION_IDLE_MS / 1_000} s, so it was ended.`,
+    { tenant },
+  );
+}

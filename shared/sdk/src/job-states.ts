@@ -1,0 +1,72 @@
+import { groupKeys, tenantQueue } from '@onewriter/protocol';
+import type { Redis } from 'ioredis';
+
+/** What Redis knows of a job. Never the truth about its writes: that is the ledger's. */
+export type JobState =
+  /** Not there: finished and cleaned up, never accepted, or lost. */
+  | 'gone'
+  /** Waiting or being applied. */
+  | 'queued'
+  /** The broker is done with it. */
+  | 'finished';
+
+/** A job by its address. */
+export interface JobAddress {
+  readonly tenant: string;
+  readonly id: string;
+}
+
+/** Asks for the states of jobs. */
+export interface JobStates {
+  /**
+   * One state per job; undefined where Redis does not answer.
+   * @param ring whether to ring the tenant's doorbell for a job that nobody has taken yet
+   */
+  look(jobs: readonly JobAddress[], ring: boolean): Promise<readonly (JobState | undefined)[]>;
+}
+
+/** {@link JobStates} from BullMQ's job hashes: one command per job, all in one round trip. */
+export class RedisJobStates implements JobStates {
+  readonly #redis: Redis;
+  readonly #group: string;
+
+  constructor(redis: Redis, group: string) {
+    this.#redis = redis;
+    this.#group = group;
+  }
+
+  async look(jobs: readonly JobAddress[], ring: boolean): Promise<readonly (JobState | undefined)[]> {
+    const pipeline = this.#redis.pipeline();
+    for (const { tenant, id } of jobs) {
+      const { prefix, name } = tenantQueue(this.#group, tenant);
+      // Source: BullMQ's job hash; both are set by its scripts moveToActive and moveToFinished.
+      pipeline.hmget(`${prefix}:${name}:${id}`, 'timestamp', 'processedOn', 'finishedOn');
+    }
+    let replies: readonly [Error | null, unknown][];
+    try {
+      replies = (await pipeline.exec()) ?? [];
+    } catch {
+      return jobs.map(() => undefined);
+    }
+    const waiting = new Set<string>();
+    const states = jobs.map(({ tenant }, index) => {
+      const [error, fields] = replies[index] ?? [new Error('no reply')];
+      if (error || !Array.isArray(fields)) return undefined;
+      const [timestamp, processedOn, finishedOn] = fields;
+      if (timestamp === null) return 'gone';
+      if (finishedOn !== null) return 'finished';
+      if (processedOn === null) waiting.add(tenant);
+      return 'queued';
+    });
+    if (ring && waiting.size > 0) this.#ring(waiting);
+    return states;
+  }
+
+  /** A bell can be lost (Redis out of memory, or gone in between): then the job waits for the sweep. */
+  #ring(tenants: ReadonlySet<string>): void {
+    const time = Date.now();
+    const members = [...tenants].flatMap(tenant => [time, tenant]);
+    // If this one is lost too, the next look rings again.
+    this.#redis.zadd(groupKeys(this.#group).bell, 'NX', ...members).catch(() => {});
+  }
+}

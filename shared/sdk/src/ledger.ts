@@ -1,0 +1,35 @@
+import type { WireOperationResult } from '@onewriter/protocol';
+
+/** What the ledger in the tenant's file says of a job: the truth. */
+export type LedgerAnswer =
+  /**
+   * Committed. `results` by index of the write; undefined where not asked for, or where the job is still being
+   * applied (a large job can take several commits).
+   */
+  | {
+      readonly kind: 'found';
+      readonly results: readonly (WireOperationResult | undefined)[];
+      readonly commitSeq: number;
+    }
+  /** Not in the ledger, as of now. */
+  | { readonly kind: 'absent' };
+
+/** Reads ledgers. */
+export interface Ledger {
+  /** Looks at once, where the file can be opened here; undefined where it cannot, or fails. */
+  lookNow(tenant: string, jobId: string): LedgerAnswer | undefined;
+  /**
+   * Looks, by whatever way there is.
+   * @param indexes the writes of interest
+   * @throws OnewriterError as of a read
+   */
+  look(
+    tenant: string,
+    jobId: string,
+    indexes: readonly number[],
+    signal?: AbortSignal,
+  ): Promise<LedgerAnswer>;
+}
+
+/** The answer where nothing is found. */
+export const ABSENT: LedgerAnswer = Object.freeze({ kind: 'absent' });

@@ -1,0 +1,98 @@
+import { resolve } from 'node:path';
+import { DEFAULT_DB_FILE, DEFAULT_GROUP, LIMITS, OnewriterError } from '@onewriter/protocol';
+import type { Redis } from 'ioredis';
+import type { ConnectOptions, ReadRoute, SdkLogger } from './types.ts';
+
+/** {@link ConnectOptions} with defaults applied, checked once. */
+export interface ResolvedOptions {
+  readonly redis: string | Redis;
+  /** Absolute. */
+  readonly dataDir: string | undefined;
+  /** Without a slash at the end. */
+  readonly gatewayUrl: string | undefined;
+  readonly token: string | undefined;
+  readonly reads: ReadRoute | 'auto';
+  readonly group: string;
+  readonly dbFile: string;
+  readonly logger: SdkLogger;
+  readonly writeTimeoutMs: number;
+  readonly busyTimeoutMs: number;
+  readonly maxOpenReaders: number;
+  readonly maxResultRows: number;
+}
+
+const DEFAULTS = Object.freeze({
+  reads: 'auto',
+  group: DEFAULT_GROUP,
+  dbFile: DEFAULT_DB_FILE,
+  writeTimeoutMs: LIMITS.writeTimeoutMs,
+  busyTimeoutMs: LIMITS.busyTimeoutMs,
+  maxOpenReaders: LIMITS.maxOpenReaders,
+  maxResultRows: LIMITS.maxResultRows,
+  logger: Object.freeze({ warn: () => {}, error: () => {} }),
+} as const);
+
+/** Checks the options of connect(). @throws OnewriterError INVALID_ARGUMENT naming the option */
+export function resolveOptions(options: ConnectOptions): ResolvedOptions {
+  if (options === null || typeof options !== 'object') refuse('connect() takes an object of options.');
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const merged = { ...DEFAULTS, ...(given as unknown as ConnectOptions) } as typeof DEFAULTS & ConnectOptions;
+  const { redis, dataDir, gatewayUrl, token, reads, group, dbFile, logger } = merged;
+  if (typeof redis === 'string') assertUrl('redis', redis, ['redis:', 'rediss:']);
+  else if (typeof redis?.duplicate !== 'function' || isCluster(redis)) {
+    refuse('The option redis must be a redis:// or rediss:// URL, or an ioredis Redis instance.');
+  }
+  if (gatewayUrl !== undefined) assertUrl('gatewayUrl', gatewayUrl, ['http:', 'https:']);
+  if (dataDir !== undefined && (typeof dataDir !== 'string' || dataDir === '' || dataDir.includes('\0'))) {
+    refuse('The option dataDir must be the path of a folder.');
+  }
+  if (token !== undefined && typeof token !== 'string') refuse('The option token must be a string.');
+  if (!['auto', 'file', 'gateway'].includes(reads)) refuse('The option reads is auto, file or gateway.');
+  if (typeof group !== 'string' || !/^[a-z0-9-]{1,40}$/.test(group)) {
+    refuse('The option group must be 1 to 40 of a-z, 0-9 and hyphens.');
+  }
+  if (typeof dbFile !== 'string' || !/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(dbFile)) {
+    refuse('The option dbFile must be a file name, without folders.');
+  }
+  if (typeof logger?.warn !== 'function' || typeof logger.error !== 'function') {
+    refuse('The option logger must have the functions warn and error.');
+  }
+  assertWhole('writeTimeoutMs', merged.writeTimeoutMs, 1, LIMITS.maxTimeoutMs);
+  assertWhole('busyTimeoutMs', merged.busyTimeoutMs, 0, LIMITS.maxTimeoutMs);
+  assertWhole('maxOpenReaders', merged.maxOpenReaders, 1, 100_000);
+  assertWhole('maxResultRows', merged.maxResultRows, 1, 0xffff_ffff);
+  return Object.freeze({
+    redis,
+    dataDir: dataDir === undefined ? undefined : resolve(dataDir),
+    gatewayUrl: gatewayUrl?.replace(/\/+$/, ''),
+    token,
+    reads,
+    group,
+    dbFile,
+    logger,
+    writeTimeoutMs: merged.writeTimeoutMs,
+    busyTimeoutMs: merged.busyTimeoutMs,
+    maxOpenReaders: merged.maxOpenReaders,
+    maxResultRows: merged.maxResultRows,
+  });
+}
+
+function isCluster(redis: object): boolean {
+  return 'isCluster' in redis && redis.isCluster === true;
+}
+
+function assertUrl(option: string, value: unknown, protocols: readonly string[]): void {
+  // The value may hold a password: it stays out of the message.
+  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
+  if (url && protocols.includes(url.protocol)) return;
+  refuse(`The option ${option} must be a URL that begins with ${protocols.map(p => `${p}//`).join(' or ')}.`);
+}
+
+function assertWhole(option: string, value: unknown, min: number, max: number): void {
+  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) return;
+  refuse(`The option ${option} must be a whole number from ${min} to ${max}.`);
+}
+
+function refuse(message: string): never {
+  throw new OnewriterError('INVALID_ARGUMENT', message);
+}

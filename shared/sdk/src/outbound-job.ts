@@ -1,0 +1,101 @@
+import { describeStatement, newJobId, PROTOCOL_VERSION, type WireOperationResult } from '@onewriter/protocol';
+import type { PendingWrite } from './pending-write.ts';
+
+/** A job on its way: the writes that travel together, and what is known of it. */
+export class OutboundJob {
+  readonly id: string = newJobId();
+  readonly tenant: string;
+  readonly seq: number;
+  /** What people see in the dashboard: `acme · 3 writes · INSERT INTO tasks …`. */
+  readonly name: string;
+  /** In order; a write's index here is the one in its receipt. */
+  readonly writes: readonly PendingWrite[];
+  /** When the queue is known to have it, on the clock of now(). */
+  acceptedAt: number | undefined;
+  /** Writes whose callers still wait. */
+  open: number;
+  /** Called when the last of them has its answer. */
+  onDone: (() => void) | undefined;
+  #message: string | undefined;
+
+  constructor(client: string, tenant: string, seq: number, writes: readonly PendingWrite[]) {
+    this.tenant = tenant;
+    this.seq = seq;
+    this.writes = writes;
+    this.open = writes.length;
+    this.name = describeJob(tenant, writes);
+    this.#message = formatMessage(client, seq, writes);
+    for (let index = 0; index < writes.length; index++) {
+      writes[index]!.job = this;
+      writes[index]!.index = index;
+    }
+  }
+
+  /** JSON of the WriteJobMessage; '' once the queue has it. */
+  get message(): string {
+    return this.#message ?? '';
+  }
+
+  /** The queue has it. */
+  accept(now: number): void {
+    this.acceptedAt ??= now;
+    this.#message = undefined;
+    for (const write of this.writes) write.accept();
+  }
+
+  /** It was certainly not accepted: its writes are buffered again and can go with another job. */
+  dissolve(): readonly PendingWrite[] {
+    for (const write of this.writes) {
+      write.job = undefined;
+      write.index = -1;
+      if (write.settled) write.dropPayload();
+    }
+    return this.writes.filter(write => !write.settled);
+  }
+
+  /**
+   * Results are known. A write without one stays open: it is not for us to guess.
+   * @param results by index of the write
+   */
+  finish(results: readonly (WireOperationResult | undefined)[], commitSeq: number, now: number): void {
+    this.accept(now);
+    for (let index = 0; index < results.length && index < this.writes.length; index++) {
+      const result = results[index];
+      if (result !== undefined) this.writes[index]!.finish(result, commitSeq);
+    }
+  }
+
+  onWriteSettled(): void {
+    if (--this.open === 0) this.onDone?.();
+  }
+}
+
+/** Size of a message without its writes and SQL texts, roughly. */
+export const MESSAGE_OVERHEAD_BYTES = 160;
+
+function describeJob(tenant: string, writes: readonly PendingWrite[]): string {
+  const count = writes.length;
+  const first = writes[0]?.payload?.sql[0] ?? '';
+  return `${tenant} · ${count} ${count === 1 ? 'write' : 'writes'} · ${describeStatement(first)}`;
+}
+
+function formatMessage(client: string, seq: number, writes: readonly PendingWrite[]): string {
+  const indexes = new Map<string, number>();
+  const operations: string[] = [];
+  for (const { payload } of writes) {
+    if (payload === undefined) throw new TypeError('A write that was already sent cannot be sent again.');
+    const own: number[] = [];
+    for (const sql of payload.sql) {
+      let index = indexes.get(sql);
+      if (index === undefined) {
+        index = indexes.size;
+        indexes.set(sql, index);
+      }
+      own.push(index);
+    }
+    operations.push(payload.format(own));
+  }
+  const sql = JSON.stringify([...indexes.keys()]);
+  const head = `{"v":${PROTOCOL_VERSION},"client":${JSON.stringify(client)},"seq":${seq},"at":${Date.now()}`;
+  return `${head},"sql":${sql},"ops":[${operations.join(',')}]}`;
+}

@@ -1,0 +1,138 @@
+import { OnewriterError, receiptId, type WireOperationResult } from '@onewriter/protocol';
+import { aborted } from './deadline.ts';
+import { errorOf } from './decode-result.ts';
+import type { EncodedWrite } from './encoded-write.ts';
+import type { OutboundJob } from './outbound-job.ts';
+
+/** What the caller of a write waits for. */
+export type WaitsFor =
+  /** Its result. */
+  | 'commit'
+  /** That the queue has it. */
+  | 'acceptance';
+
+/** Where the answer goes: exactly one of these is called, once. */
+export interface WriteCaller {
+  /** @param result undefined where only acceptance was waited for */
+  resolve(result: WireOperationResult | undefined, commitSeq: number, receipt: string): void;
+  reject(error: unknown): void;
+}
+
+/** Told when a write needs its room no longer. */
+export interface WriteHolder {
+  /** The encoded write was dropped: the queue has it, or nobody will send it. */
+  onPayloadDropped(write: PendingWrite): void;
+  /** The caller has its answer. */
+  onSettled(write: PendingWrite): void;
+}
+
+/*
+ *   buffered ──assembled into a job──▶ sent ──▶ settled (committed, failed, or OUTCOME_UNKNOWN)
+ *      │  ▲                              │
+ *      │  └── the job certainly did not go
+ *      └─ deadline, abort, refusal ─▶ settled (nothing was applied)
+ */
+
+/** A write and its caller, from being issued to being settled. */
+export class PendingWrite {
+  readonly waitsFor: WaitsFor;
+  /** The caller's deadline, on the clock of now(). */
+  readonly dueAt: number;
+  readonly bytes: number;
+  /** The job it is in, while that may have been sent. */
+  job: OutboundJob | undefined;
+  index = -1;
+  settled = false;
+  readonly #caller: WriteCaller;
+  readonly #holder: WriteHolder;
+  readonly #signal: AbortSignal | undefined;
+  readonly #onAbort: (() => void) | undefined;
+  #payload: EncodedWrite | undefined;
+
+  constructor(
+    payload: EncodedWrite,
+    waitsFor: WaitsFor,
+    dueAt: number,
+    signal: AbortSignal | undefined,
+    caller: WriteCaller,
+    holder: WriteHolder,
+  ) {
+    this.#payload = payload;
+    this.bytes = payload.operationBytes + payload.sqlBytes;
+    this.waitsFor = waitsFor;
+    this.dueAt = dueAt;
+    this.#caller = caller;
+    this.#holder = holder;
+    if (signal !== undefined) {
+      this.#signal = signal;
+      this.#onAbort = () => this.#abort();
+      signal.addEventListener('abort', this.#onAbort, { once: true });
+    }
+  }
+
+  /** The encoded write, until the queue has it. */
+  get payload(): EncodedWrite | undefined {
+    return this.#payload;
+  }
+
+  /** Frees the encoded write. */
+  dropPayload(): void {
+    if (this.#payload === undefined) return;
+    this.#payload = undefined;
+    this.#holder.onPayloadDropped(this);
+  }
+
+  /** `<job id>.<index>`; only while it is in a job. */
+  get receipt(): string {
+    return receiptId(this.job!.id, this.index);
+  }
+
+  /** The queue has the write. */
+  accept(): void {
+    this.dropPayload();
+    if (this.waitsFor !== 'acceptance' || this.settled) return;
+    const receipt = this.receipt;
+    this.#settle();
+    this.#caller.resolve(undefined, 0, receipt);
+  }
+
+  /** The write's own result is known: it committed, or it failed and nothing of it was applied. */
+  finish(result: WireOperationResult, commitSeq: number): void {
+    this.accept(); // what has a result was in the queue
+    if (this.settled) return;
+    const receipt = this.receipt;
+    const error = errorOf(result);
+    this.#settle();
+    if (error) this.#caller.reject(error);
+    else this.#caller.resolve(result, commitSeq, receipt);
+  }
+
+  /** It was certainly not applied. */
+  refuse(error: OnewriterError): void {
+    if (this.settled) return;
+    this.#settle();
+    this.#caller.reject(error);
+  }
+
+  /** It may have been applied, and nothing tells. */
+  giveUp(message: string, reason?: string | undefined, cause?: unknown): void {
+    if (this.settled) return;
+    const { tenant } = this.job!;
+    const details = { tenant, receiptId: this.receipt, ...(reason === undefined ? {} : { reason }) };
+    this.#settle();
+    this.#caller.reject(new OnewriterError('OUTCOME_UNKNOWN', message, details, cause));
+  }
+
+  #abort(): void {
+    if (this.job === undefined) this.refuse(aborted(this.#signal));
+    else this.giveUp('The caller aborted while the write was on its way.', 'aborted', this.#signal?.reason);
+  }
+
+  #settle(): void {
+    this.settled = true;
+    if (this.#onAbort) this.#signal?.removeEventListener('abort', this.#onAbort);
+    if (this.job === undefined) this.dropPayload();
+    else this.job.onWriteSettled();
+    this.#holder.onSettled(this);
+  }
+}

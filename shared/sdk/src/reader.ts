@@ -1,0 +1,124 @@
+import { statSync } from 'node:fs';
+import { LIMITS } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
+import { now } from './deadline.ts';
+import type { BoundParameters } from './parameters.ts';
+import { ReadStatement } from './read-statement.ts';
+import type { SqlRow } from './types.ts';
+
+/** What tells one file from another at the same path. */
+interface FileIdentity {
+  readonly device: number;
+  readonly inode: number;
+}
+
+/** How often it is checked that the file is still the one that was opened. */
+const CHECK_FILE_EVERY_MS = 500;
+
+/** SQLite's own wait for a lock: it blocks the event loop, so longer waits are ours. */
+const NATIVE_BUSY_TIMEOUT_MS = 5;
+
+/** One read-only connection to a tenant's file, with its compiled statements. */
+export class Reader {
+  readonly path: string;
+  readonly #db: Database.Database;
+  readonly #file: FileIdentity;
+  readonly #statements = new Map<string, ReadStatement>();
+  /** For choosing the least recently used: the pool's and the statements' clock. */
+  usedAt = 0;
+  #clock = 0;
+  #checkedAt: number;
+  #iterating: IterableIterator<SqlRow> | undefined;
+  #closed = false;
+
+  /**
+   * Opens the file, which must exist.
+   * @throws better-sqlite3's errors; the file system's where it is missing
+   */
+  constructor(path: string) {
+    this.path = path;
+    // Never opened with fs: closing any descriptor of it would drop this process's SQLite locks on it.
+    const before = identify(path);
+    this.#db = new Database(path, { readonly: true, fileMustExist: true, timeout: NATIVE_BUSY_TIMEOUT_MS });
+    try {
+      this.#db.pragma('query_only = 1');
+      const after = identify(path);
+      if (after.inode !== before.inode || after.device !== before.device) {
+        throw new Error('The file was replaced while it was opened.');
+      }
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
+    this.#file = before;
+    this.#checkedAt = now();
+  }
+
+  /**
+   * Whether the file at the path may be another by now: deleted, or replaced (a restore, a move). SQLite would go
+   * on reading the old one. Looks at most every half second.
+   */
+  isStale(): boolean {
+    const time = now();
+    if (time - this.#checkedAt < CHECK_FILE_EVERY_MS) return false;
+    this.#checkedAt = time;
+    try {
+      const { inode, device } = identify(this.path);
+      return inode !== this.#file.inode || device !== this.#file.device;
+    } catch {
+      return true;
+    }
+  }
+
+  /** The compiled statement, from the cache if it was used lately. @throws better-sqlite3's errors */
+  statement(sql: string): ReadStatement {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = new ReadStatement(this.#db, sql);
+      if (this.#statements.size >= LIMITS.maxCachedStatements) this.#dropOldestStatement();
+      this.#statements.set(sql, statement);
+    }
+    statement.usedAt = ++this.#clock;
+    return statement;
+  }
+
+  /** Rows one after the other; one iteration at a time. @throws better-sqlite3's errors */
+  iterate(sql: string, params: BoundParameters): IterableIterator<SqlRow> {
+    this.#iterating = this.statement(sql).iterate(params);
+    return this.#iterating;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Bounds SQLite's page cache of this connection. */
+  limitCache(bytes: number): void {
+    this.#db.pragma(`cache_size = -${Math.floor(bytes / 1024)}`);
+  }
+
+  /** Ends its iteration and closes the file. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#iterating?.return?.(); // better-sqlite3 closes no connection that is still stepping
+    this.#statements.clear();
+    this.#db.close();
+  }
+
+  #dropOldestStatement(): void {
+    let oldest: string | undefined;
+    let usedAt = Number.POSITIVE_INFINITY;
+    for (const [sql, statement] of this.#statements) {
+      if (statement.usedAt >= usedAt) continue;
+      oldest = sql;
+      usedAt = statement.usedAt;
+    }
+    if (oldest !== undefined) this.#statements.delete(oldest);
+  }
+}
+
+function identify(path: string): FileIdentity {
+  const { dev, ino } = statSync(path);
+  return { device: dev, inode: ino };
+}

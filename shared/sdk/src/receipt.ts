@@ -1,0 +1,122 @@
+import { LIMITS, OnewriterError, parseReceiptId, type WireOperationResult } from '@onewriter/protocol';
+import { assertNotAborted, dueAt, now, pause } from './deadline.ts';
+import { decodeOutcome, errorOf } from './decode-result.ts';
+import type { JobStates } from './job-states.ts';
+import type { Ledger, LedgerAnswer } from './ledger.ts';
+import type { Settler } from './settler.ts';
+import type { Receipt, ReceiptStatus, WaitOptions, WriteOutcome } from './types.ts';
+
+/** What receipts ask. */
+export interface ReceiptContext {
+  readonly tenant: string;
+  readonly states: JobStates;
+  readonly ledger: Ledger;
+  readonly settler: Settler;
+  readonly writeTimeoutMs: number;
+}
+
+/** Between two looks at a write that is pending, unless its event comes first. */
+const MIN_POLL_MS = 10;
+const MAX_POLL_MS = 500;
+
+/** A {@link Receipt}: an id and whom to ask. */
+export class TenantReceipt implements Receipt {
+  readonly id: string;
+  readonly tenant: string;
+  readonly #context: ReceiptContext;
+  readonly #jobId: string;
+  readonly #index: number;
+
+  /** @throws OnewriterError INVALID_ARGUMENT */
+  constructor(context: ReceiptContext, id: string) {
+    const { jobId, index } = parseReceiptId(id);
+    this.id = id;
+    this.tenant = context.tenant;
+    this.#context = context;
+    this.#jobId = jobId;
+    this.#index = index;
+  }
+
+  async committed(options: WaitOptions = {}): Promise<WriteOutcome> {
+    const due = dueAt(options, this.#context.writeTimeoutMs);
+    // Watched from before the first look, so that no event falls between a look and the wait after it.
+    const wake = new AbortController();
+    const unwatch = this.#context.settler.watch(this.#jobId, () => wake.abort());
+    try {
+      for (let pauseMs = MIN_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, MAX_POLL_MS)) {
+        const status = await this.#look(options, due);
+        if (status?.state === 'committed') return status.result;
+        if (status?.state === 'failed') throw status.error;
+        if (status?.state === 'unknown') throw this.#notFound();
+        if (options.signal?.aborted)
+          throw this.#unknown('The caller aborted while the write was on its way.');
+        const left = due - now();
+        if (left <= 0) throw this.#unknown('The deadline passed while the write was on its way.');
+        await this.#wait(Math.min(pauseMs, left), wake.signal, options.signal);
+      }
+    } finally {
+      unwatch();
+    }
+  }
+
+  async status(options: WaitOptions = {}): Promise<ReceiptStatus> {
+    assertNotAborted(options.signal);
+    const status = await this.#look(options, dueAt(options, LIMITS.busyTimeoutMs));
+    if (status !== undefined) return status;
+    throw new OnewriterError(
+      'QUEUE_UNAVAILABLE',
+      'Redis does not answer, and the ledger does not have the write.',
+      {
+        tenant: this.tenant,
+        receiptId: this.id,
+        retryAfterMs: 1_000,
+      },
+    );
+  }
+
+  /** The state is read before the ledger: see settler.ts. @returns undefined where nothing can be told now */
+  async #look(options: WaitOptions, due: number): Promise<ReceiptStatus | undefined> {
+    const [state] = await this.#context.states.look([{ tenant: this.tenant, id: this.#jobId }], false);
+    const late = AbortSignal.timeout(Math.max(1, Math.ceil(due - now())));
+    const signal = options.signal ? AbortSignal.any([late, options.signal]) : late;
+    let answer: LedgerAnswer;
+    try {
+      answer = await this.#context.ledger.look(this.tenant, this.#jobId, [this.#index], signal);
+    } catch (error) {
+      if (signal.aborted) return { state: 'pending' };
+      throw error;
+    }
+    if (answer.kind === 'found') {
+      const result = answer.results[this.#index];
+      if (result !== undefined) return toStatus(result, answer.commitSeq);
+      // The job is still being applied, or it has fewer writes.
+      return state === 'queued' ? { state: 'pending' } : { state: 'unknown' };
+    }
+    if (state === undefined) return undefined;
+    return state === 'queued' ? { state: 'pending' } : { state: 'unknown' };
+  }
+
+  async #wait(ms: number, event: AbortSignal, signal: AbortSignal | undefined): Promise<void> {
+    // After its event the ledger has the write, or no event will come: then only time helps.
+    if (event.aborted) return pause(ms, signal);
+    return pause(ms, signal ? AbortSignal.any([event, signal]) : event);
+  }
+
+  #unknown(message: string): OnewriterError {
+    return new OnewriterError('OUTCOME_UNKNOWN', message, { tenant: this.tenant, receiptId: this.id });
+  }
+
+  #notFound(): OnewriterError {
+    return new OnewriterError('RECEIPT_NOT_FOUND', 'Neither the queue nor the ledger know this receipt.', {
+      tenant: this.tenant,
+      receiptId: this.id,
+    });
+  }
+}
+
+function toStatus(result: WireOperationResult, commitSeq: number): ReceiptStatus {
+  const error = errorOf(result);
+  return error
+    ? { state: 'failed', error }
+    : { state: 'committed', result: decodeOutcome(result, commitSeq) };
+}

@@ -1,0 +1,94 @@
+import { OnewriterError } from '@onewriter/protocol';
+import { Redis, type RedisOptions } from 'ioredis';
+import type { SdkLogger } from './types.ts';
+
+/** Times of the connections to Redis, in milliseconds. */
+export const REDIS_TIMES = Object.freeze({
+  /** A connection attempt, and the first answer at connect(). */
+  connectTimeoutMs: 5_000,
+  /**
+   * A connection on which an answer is due and nothing comes for this long is given up and made anew: a host that
+   * is gone without a word would else be noticed after many minutes.
+   */
+  silenceTimeoutMs: 5_000,
+  /** Longest pause between two attempts to connect. */
+  maxReconnectPauseMs: 1_000,
+});
+
+const COMMON = {
+  lazyConnect: true,
+  connectTimeout: REDIS_TIMES.connectTimeoutMs,
+  retryStrategy: (times: number) => Math.min(25 * 2 ** Math.min(times, 10), REDIS_TIMES.maxReconnectPauseMs),
+  enableReadyCheck: true,
+};
+
+/**
+ * The connection for commands, not connected yet. A command on it is sent at once or not at all: nothing is queued
+ * or sent again behind our back, so what certainly did not go and what may have gone can be told apart.
+ */
+export function createCommandConnection(redis: string | Redis): Redis {
+  return open(redis, {
+    ...COMMON,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    socketTimeout: REDIS_TIMES.silenceTimeoutMs,
+  });
+}
+
+/** A model for the blocking connection, never connected itself: BullMQ makes a copy of its own. */
+export function createBlockingModel(redis: string | Redis): Redis {
+  return open(redis, { ...COMMON, enableOfflineQueue: true, maxRetriesPerRequest: null });
+}
+
+function open(redis: string | Redis, options: Omit<RedisOptions, 'replyMapping'>): Redis {
+  return typeof redis === 'string' ? new Redis(redis, options) : redis.duplicate(options);
+}
+
+/** Logs one line per outage, and one when it is over. */
+export function logOutages(redis: Redis, logger: SdkLogger): void {
+  let reported = false;
+  redis.on('error', (error: Error) => {
+    if (reported) return;
+    reported = true;
+    logger.warn({ err: error }, 'Redis is not reachable; trying again until it is');
+  });
+  redis.on('ready', () => {
+    if (reported) logger.info?.({}, 'Redis is reachable again');
+    reported = false;
+  });
+}
+
+/**
+ * Makes the first connection.
+ * @throws OnewriterError QUEUE_UNAVAILABLE, MISCONFIGURED (Redis refuses the credentials)
+ */
+export async function connectRedis(redis: Redis): Promise<void> {
+  let lastError: Error | undefined;
+  const remember = (error: Error) => {
+    lastError = error;
+  };
+  redis.on('error', remember);
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const late = new Promise<never>((_, reject) => {
+      const error = new Error(`no answer in ${REDIS_TIMES.connectTimeoutMs} ms`);
+      timer = setTimeout(() => reject(error), REDIS_TIMES.connectTimeoutMs);
+    });
+    await Promise.race([redis.connect(), late]);
+  } catch (error) {
+    const cause = lastError ?? error;
+    const message = cause instanceof Error ? cause.message : String(cause);
+    redis.disconnect();
+    const refused = /NOAUTH|WRONGPASS|NOPERM/.test(message);
+    throw new OnewriterError(
+      refused ? 'MISCONFIGURED' : 'QUEUE_UNAVAILABLE',
+      `Cannot connect to Redis: ${message}`,
+      {},
+      cause,
+    );
+  } finally {
+    clearTimeout(timer);
+    redis.off('error', remember);
+  }
+}

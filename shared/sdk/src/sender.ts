@@ -1,0 +1,230 @@
+import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
+import { createIORedisClient, type IRedisTransaction, type RedisQueueBackend } from 'bullmq';
+import type { ChainableCommander, Redis } from 'ioredis';
+import { now } from './deadline.ts';
+import type { OutboundJob } from './outbound-job.ts';
+import type { SdkLogger } from './types.ts';
+
+/** What became of sending a job once. */
+export type SendOutcome =
+  /** The queue has it. `depth`: jobs that wait in the tenant's queue. */
+  | { readonly kind: 'accepted'; readonly depth: number }
+  /** Redis said no, for good: it is not in the queue. */
+  | { readonly kind: 'refused'; readonly error: OnewriterError }
+  /** It did not go, or Redis said "not now": it is not in the queue, and may go later. */
+  | { readonly kind: 'unsent'; readonly cause: unknown }
+  /** The connection broke on the way: it may be in the queue or not. */
+  | { readonly kind: 'ambiguous'; readonly cause: unknown };
+
+/** Sends jobs; what the coalescer needs to know of Redis. */
+export interface JobSender {
+  /** Since when there is no connection, on the clock of now(); undefined while there is one. */
+  readonly downSince: number | undefined;
+  send(job: OutboundJob): Promise<SendOutcome>;
+  /** Jobs that wait in the tenant's queue; undefined where Redis does not say. */
+  depth(tenant: string): Promise<number | undefined>;
+  /** Resolves when another attempt makes sense: there is a connection, and a pause has passed. */
+  readyToRetry(attempt: number): Promise<void>;
+}
+
+/** A tenant is listed among those ever seen at its first job, and again after this. */
+const LIST_EVERY_MS = 5 * 60_000;
+/** Tenants whose queue keys are kept at hand; making them again is cheap. */
+const MAX_QUEUES = 10_000;
+const MAX_RETRY_PAUSE_MS = 1_000;
+
+/** Not executed for now: it can be sent again. Source: Redis, server.c (processCommand) and cluster.c. */
+const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|MISCONF|NOREPLICAS|NOSCRIPT) /;
+
+const JOB_OPTIONS = Object.freeze({
+  /** A retry would push the job behind later ones: the writer retries what can be retried, in its place. */
+  attempts: 1,
+  stackTraceLimit: 0,
+});
+
+interface Entry {
+  readonly queue: SenderQueue;
+  readonly job: OutboundJob;
+  readonly resolve: (outcome: SendOutcome) => void;
+}
+
+interface SenderQueue {
+  readonly tenant: string;
+  readonly backend: RedisQueueBackend;
+  listedAt: number;
+}
+
+/**
+ * Sends jobs to the tenants' queues over one connection. Jobs of all tenants that are ready in the same turn of the
+ * event loop go in one pipeline:
+ *
+ *   add job … add job, LLEN … LLEN, ZADD bell, [ZADD tenants]
+ *
+ * The doorbell comes after the jobs: rung before, the broker could look, find nothing and sleep. A pipeline is
+ * executed in order, so this needs no second round trip.
+ */
+export class RedisSender implements JobSender {
+  readonly #redis: Redis;
+  readonly #backend: RedisQueueBackend;
+  readonly #group: string;
+  readonly #bell: string;
+  readonly #tenants: string;
+  readonly #logger: SdkLogger;
+  readonly #queues = new Map<string, SenderQueue>();
+  #round: Entry[] = [];
+  readonly #waiting: (() => void)[] = [];
+  #downSince: number | undefined;
+
+  /** @param backend a BullMQ backend on `redis`; the tenants' queues are derived from it */
+  constructor(redis: Redis, backend: RedisQueueBackend, group: string, logger: SdkLogger) {
+    this.#redis = redis;
+    this.#backend = backend;
+    this.#group = group;
+    this.#bell = groupKeys(group).bell;
+    this.#tenants = groupKeys(group).tenants;
+    this.#logger = logger;
+    redis.on('close', () => {
+      this.#downSince ??= now();
+    });
+    redis.on('ready', () => {
+      this.#downSince = undefined;
+      this.#wake();
+    });
+    redis.on('end', () => this.#wake());
+  }
+
+  get downSince(): number | undefined {
+    return this.#downSince;
+  }
+
+  send(job: OutboundJob): Promise<SendOutcome> {
+    return new Promise(resolve => {
+      this.#round.push({ queue: this.#queue(job.tenant), job, resolve });
+      // After all microtasks of this turn: every tenant that has work has put its job here by then.
+      if (this.#round.length === 1) process.nextTick(() => void this.#sendRound());
+    });
+  }
+
+  async depth(tenant: string): Promise<number | undefined> {
+    try {
+      return await this.#redis.llen(this.#queue(tenant).backend.keys['wait']!);
+    } catch {
+      return undefined; // asked again before the next refusal
+    }
+  }
+
+  async readyToRetry(attempt: number): Promise<void> {
+    // Whoever still waits for an answer keeps the process alive by a deadline; this pause need not.
+    const pauseMs = Math.min(10 * 2 ** attempt, MAX_RETRY_PAUSE_MS);
+    await new Promise<void>(resolve => void setTimeout(resolve, pauseMs).unref());
+    if (this.#redis.status === 'ready' || this.#redis.status === 'end') return;
+    await new Promise<void>(resolve => this.#waiting.push(resolve));
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  async #sendRound(): Promise<void> {
+    const round = this.#round;
+    this.#round = [];
+    let pipeline: ChainableCommander;
+    try {
+      if (this.#redis.status !== 'ready')
+        throw new Error(`The connection to Redis is ${this.#redis.status}.`);
+      pipeline = this.#fillPipeline(round);
+    } catch (cause) {
+      for (const { resolve } of round) resolve({ kind: 'unsent', cause });
+      return;
+    }
+    try {
+      this.#answer(round, (await pipeline.exec()) ?? []);
+    } catch (cause) {
+      // Nothing tells how far it came.
+      for (const { resolve } of round) resolve({ kind: 'ambiguous', cause });
+    }
+  }
+
+  #fillPipeline(round: readonly Entry[]): ChainableCommander {
+    const pipeline = createIORedisClient(this.#redis).pipeline() as IRedisTransaction & ChainableCommander;
+    const time = Date.now();
+    for (const { queue, job } of round) {
+      // Puts the command into the pipeline at once; the promise only carries the pipeline.
+      const { id } = job;
+      const adding = queue.backend.addJobToTransaction(
+        pipeline,
+        {
+          id,
+          name: job.name,
+          data: job.message,
+          opts: JOB_OPTIONS,
+          timestamp: time,
+          progress: 0,
+          attemptsMade: 0,
+          attemptsStarted: 0,
+          stalledCounter: 0,
+          failedReason: '',
+          returnvalue: '',
+        },
+        id,
+      );
+      adding.catch(() => {}); // a failure shows in the pipeline's results
+    }
+    for (const { queue } of round) pipeline.llen(queue.backend.keys['wait']!);
+    pipeline.zadd(this.#bell, 'NX', ...round.flatMap(({ queue }) => [time, queue.tenant]));
+    const unlisted = round.filter(({ queue }) => time - queue.listedAt >= LIST_EVERY_MS);
+    if (unlisted.length > 0) {
+      pipeline.zadd(this.#tenants, ...unlisted.flatMap(({ queue }) => [time, queue.tenant]));
+      for (const { queue } of unlisted) queue.listedAt = time;
+    }
+    return pipeline;
+  }
+
+  /** @param results of the jobs, then of the depths, then of the bell */
+  #answer(round: readonly Entry[], results: readonly [Error | null, unknown][]): void {
+    const bellError = results[round.length * 2]?.[0];
+    for (let index = 0; index < round.length; index++) {
+      const { resolve, queue } = round[index]!;
+      const [error] = results[index] ?? [new Error('Redis did not answer.')];
+      const depth = results[round.length + index]?.[1];
+      if (error) resolve(this.#classify(error));
+      else {
+        resolve({ kind: 'accepted', depth: typeof depth === 'number' ? depth : 0 });
+        if (bellError && this.#redis.status === 'ready') {
+          // The broker's sweep finds the job, and the check of a late job rings again.
+          this.#logger.warn({ err: bellError, tenant: queue.tenant }, 'The doorbell was not rung');
+        }
+      }
+    }
+  }
+
+  #classify(error: Error): SendOutcome {
+    const { message } = error;
+    if (error.name === 'ReplyError') {
+      if (message.startsWith('READONLY')) this.#redis.disconnect(true); // a replica now: find the new primary
+      if (NOT_NOW.test(message)) return { kind: 'unsent', cause: error };
+      const code = message.startsWith('OOM') ? 'QUEUE_FULL' : 'QUEUE_UNAVAILABLE';
+      return {
+        kind: 'refused',
+        error: new OnewriterError(code, `Redis refused the write: ${message}`, {}, error),
+      };
+    }
+    // Source: ioredis, Redis.js (sendCommand) with enableOfflineQueue off: said before anything is written.
+    if (message.startsWith("Stream isn't writeable")) return { kind: 'unsent', cause: error };
+    return { kind: 'ambiguous', cause: error };
+  }
+
+  #queue(tenant: string): SenderQueue {
+    let queue = this.#queues.get(tenant);
+    if (queue === undefined) {
+      // The oldest goes: being made again costs it some microseconds and a line in `tenants`.
+      if (this.#queues.size >= MAX_QUEUES) this.#queues.delete(this.#queues.keys().next().value!);
+      const { name, prefix } = tenantQueue(this.#group, tenant);
+      // Declared as the interface of all backends, it is of this backend's own class.
+      const backend = this.#backend.forQueue(name, prefix) as RedisQueueBackend;
+      queue = { tenant, backend, listedAt: Number.NEGATIVE_INFINITY };
+      this.#queues.set(tenant, queue);
+    }
+    return queue;
+  }
+}

@@ -1,0 +1,292 @@
+import {
+  assertVersion,
+  fromWireError,
+  LIMITS,
+  type SettledEvent,
+  type WireOperationResult,
+} from '@onewriter/protocol';
+import type { Alarm, Due } from './alarm.ts';
+import { now } from './deadline.ts';
+import type { JobStates } from './job-states.ts';
+import type { Ledger, LedgerAnswer } from './ledger.ts';
+import type { OutboundJob } from './outbound-job.ts';
+import type { SdkLogger } from './types.ts';
+
+/*
+ * Settling: every caller gets one true answer by its deadline.
+ *
+ *             ┌────────────── completion event ──────────────▶ settled by its results
+ *             │
+ *   tracked ──┼─ late: ask the job's state, then the ledger ─▶ in the ledger: settled by its results
+ *             │        (1 s after sending, then less often)    queued: wait on
+ *             │                                                gone or finished, and not in the ledger,
+ *             │                                                twice: lost, OUTCOME_UNKNOWN
+ *             │
+ *             └─ a caller's deadline: last look in the ledger ▶ in the ledger: settled by its results
+ *                                                              else OUTCOME_UNKNOWN with its receipt id
+ *
+ * The state is read before the ledger. The broker completes a job only after the commit, so a job that was finished
+ * when asked and is not in the ledger afterwards was not committed before; the other way round, the commit could
+ * fall between the two looks and a committed job would seem lost. Lost is still not "failed": a broker that holds
+ * the job in memory may commit it yet, hence OUTCOME_UNKNOWN.
+ */
+
+/** Times in milliseconds. */
+export const SETTLE_TIMES = Object.freeze({
+  /** Without an event for this long, the state and the ledger are asked. */
+  firstCheckMs: 1_000,
+  /** Each further check of a job waits twice as long, up to this. */
+  maxCheckMs: 10_000,
+  /** One check comes this long before a deadline, while there is still time to hear more than the ledger. */
+  beforeDeadlineMs: 300,
+});
+
+/** Jobs that are asked about in one round trip; one round is under way at a time. */
+const MAX_CHECKS_PER_ROUND = 64;
+
+/** What settling needs. */
+export interface SettlerContext {
+  readonly states: JobStates;
+  readonly ledger: Ledger;
+  readonly alarm: Alarm;
+  readonly logger: SdkLogger;
+}
+
+/** Settles the writes of jobs that are on their way. */
+export class Settler {
+  readonly #context: SettlerContext;
+  readonly #jobs = new Map<string, TrackedJob>();
+  readonly #watchers = new Map<string, Set<() => void>>();
+  readonly #toCheck = new Set<TrackedJob>();
+  #checking = false;
+  #versionReported = false;
+
+  constructor(context: SettlerContext) {
+    this.#context = context;
+  }
+
+  /** Jobs with callers that wait. */
+  get jobs(): number {
+    return this.#jobs.size;
+  }
+
+  /** Callers that wait for a write that was sent. */
+  get writes(): number {
+    let writes = 0;
+    for (const { job } of this.#jobs.values()) writes += job.open;
+    return writes;
+  }
+
+  /** Takes care of a job from now on, until its last caller has its answer. */
+  track(job: OutboundJob): void {
+    const tracked = new TrackedJob(job, this.#context.ledger, due => this.#check(due));
+    job.onDone = () => this.forget(job);
+    this.#jobs.set(job.id, tracked);
+    this.#context.alarm.set(tracked);
+  }
+
+  /** Takes care of it no more. */
+  forget(job: OutboundJob): void {
+    const tracked = this.#jobs.get(job.id);
+    if (tracked === undefined) return;
+    this.#jobs.delete(job.id);
+    this.#toCheck.delete(tracked);
+    this.#context.alarm.remove(tracked);
+  }
+
+  /** Calls `listener` when the job's event comes; returns the function that ends it. */
+  watch(jobId: string, listener: () => void): () => void {
+    const listeners = this.#watchers.get(jobId) ?? new Set();
+    this.#watchers.set(jobId, listeners.add(listener));
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#watchers.delete(jobId);
+    };
+  }
+
+  /** Takes an event from the client's inbox. */
+  onEvent(event: Partial<SettledEvent>): void {
+    const { jobId } = event;
+    if (jobId === undefined) return;
+    for (const listener of this.#watchers.get(jobId) ?? []) listener();
+    const tracked = this.#jobs.get(jobId);
+    if (tracked === undefined) return;
+    try {
+      assertVersion(event.v, 'completion event');
+      this.#settle(tracked, event);
+    } catch (error) {
+      if (!this.#versionReported) {
+        this.#context.logger.error(
+          { err: error },
+          'A completion event cannot be read; asking the ledger instead',
+        );
+      }
+      this.#versionReported = true;
+      this.#check(tracked);
+    }
+  }
+
+  /** Gives every caller that still waits the answer that can be had at once. */
+  settleAll(): void {
+    for (const tracked of [...this.#jobs.values()]) {
+      tracked.lookInLedger();
+      for (const write of tracked.job.writes) {
+        write.giveUp('The client was closed while the write was on its way.', 'closed');
+      }
+    }
+  }
+
+  #settle(tracked: TrackedJob, event: Partial<SettledEvent>): void {
+    const { job } = tracked;
+    if (event.error) {
+      const error = fromWireError(JSON.parse(event.error));
+      job.accept(now());
+      // Of a job that took several commits the first writes may be in.
+      tracked.lookInLedger();
+      for (const write of job.writes) write.refuse(error);
+      return;
+    }
+    if (event.results) {
+      const results = JSON.parse(event.results) as readonly WireOperationResult[];
+      job.finish(results, Number(event.commitSeq), now());
+    }
+    // Too large for an event: the ledger has them.
+    if (job.open > 0) this.#check(tracked);
+  }
+
+  #check(tracked: TrackedJob): void {
+    tracked.lookInLedger();
+    if (tracked.job.open === 0) return;
+    this.#toCheck.add(tracked);
+    if (this.#checking) return;
+    this.#checking = true;
+    void this.#checkAll();
+  }
+
+  async #checkAll(): Promise<void> {
+    while (this.#toCheck.size > 0) {
+      const round = [...this.#toCheck].slice(0, MAX_CHECKS_PER_ROUND);
+      for (const tracked of round) this.#toCheck.delete(tracked);
+      try {
+        await this.#checkRound(round);
+      } catch (error) {
+        this.#context.logger.warn(
+          { err: error },
+          'Asking for the outcome of writes failed; it is tried again',
+        );
+      }
+      for (const tracked of round) {
+        if (!this.#jobs.has(tracked.job.id)) continue;
+        tracked.scheduleCheck();
+        this.#context.alarm.set(tracked);
+      }
+    }
+    this.#checking = false;
+  }
+
+  async #checkRound(round: readonly TrackedJob[]): Promise<void> {
+    const states = await this.#context.states.look(
+      round.map(({ job }) => job),
+      true,
+    );
+    for (let index = 0; index < round.length; index++) {
+      const tracked = round[index]!;
+      const { job } = tracked;
+      if (job.open === 0) continue;
+      // Only now, after the state: see above.
+      const answer = tracked.lookInLedger() ?? (await tracked.askLedger());
+      const state = states[index];
+      const lost = answer?.kind === 'absent' && (state === 'gone' || state === 'finished');
+      if (!lost || job.acceptedAt === undefined) tracked.missing = 0;
+      else if (++tracked.missing >= 2) {
+        const message = 'The queue has lost the write, or its outcome; neither queue nor ledger know it.';
+        for (const write of job.writes) write.giveUp(message, 'lost');
+      }
+    }
+  }
+}
+
+/** A job, and when to look after it. */
+class TrackedJob implements Due {
+  readonly job: OutboundJob;
+  dueAt = 0;
+  /** Checks in a row that found it neither in the queue nor in the ledger. */
+  missing = 0;
+  readonly #ledger: Ledger;
+  readonly #check: (tracked: TrackedJob) => void;
+  #checks = 0;
+  #nextCheckAt: number;
+  #nextDeadline: number;
+
+  constructor(job: OutboundJob, ledger: Ledger, check: (tracked: TrackedJob) => void) {
+    this.job = job;
+    this.#ledger = ledger;
+    this.#check = check;
+    this.#nextDeadline = this.#earliestDeadline();
+    this.#nextCheckAt = 0;
+    this.scheduleCheck();
+  }
+
+  /** Sets the time of the next check. */
+  scheduleCheck(): void {
+    const time = now();
+    const waitMs = Math.min(SETTLE_TIMES.firstCheckMs * 2 ** this.#checks, SETTLE_TIMES.maxCheckMs);
+    this.#checks++;
+    const regular = time + waitMs;
+    const beforeDeadline = this.#nextDeadline - SETTLE_TIMES.beforeDeadlineMs;
+    this.#nextCheckAt = beforeDeadline > time ? Math.min(regular, beforeDeadline) : regular;
+    this.dueAt = Math.min(this.#nextDeadline, this.#nextCheckAt);
+  }
+
+  onDue(time: number): void {
+    if (this.#nextDeadline <= time) {
+      this.lookInLedger();
+      for (const write of this.job.writes) {
+        if (!write.settled && write.dueAt <= time) {
+          write.giveUp('The deadline passed while the write was on its way; ask later with the receipt id.');
+        }
+      }
+      this.#nextDeadline = this.#earliestDeadline();
+    }
+    if (this.job.open > 0 && this.#nextCheckAt <= time) {
+      this.#nextCheckAt = Number.POSITIVE_INFINITY; // set again when the check is done
+      this.#check(this);
+    }
+    this.dueAt = Math.min(this.#nextDeadline, this.#nextCheckAt);
+  }
+
+  /** Settles what the ledger knows, where it can be read at once. */
+  lookInLedger(): LedgerAnswer | undefined {
+    const answer = this.#ledger.lookNow(this.job.tenant, this.job.id);
+    this.#apply(answer);
+    return answer;
+  }
+
+  /** The same by way of the gateway; undefined where that fails. */
+  async askLedger(): Promise<LedgerAnswer | undefined> {
+    const open = this.job.writes.filter(write => !write.settled).map(write => write.index);
+    try {
+      const answer = await this.#ledger.look(
+        this.job.tenant,
+        this.job.id,
+        open,
+        AbortSignal.timeout(LIMITS.busyTimeoutMs),
+      );
+      this.#apply(answer);
+      return answer;
+    } catch {
+      return undefined; // not known: asked again, and the deadline stands
+    }
+  }
+
+  #apply(answer: LedgerAnswer | undefined): void {
+    if (answer?.kind !== 'found') return;
+    this.job.finish(answer.results, answer.commitSeq, now());
+  }
+
+  #earliestDeadline(): number {
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const write of this.job.writes) if (!write.settled) earliest = Math.min(earliest, write.dueAt);
+    return earliest;
+  }
+}

@@ -1,0 +1,56 @@
+import { type ErrorCode, OnewriterError } from '@onewriter/protocol';
+
+/*
+ * Errors of direct reads. The writer's edge translates its own; a read can fail in fewer ways.
+ */
+
+/** First match wins. Source: sqlite.org/rescode.html */
+const CODES: readonly (readonly [prefix: string, code: ErrorCode])[] = [
+  ['SQLITE_BUSY', 'DATABASE_BUSY'],
+  ['SQLITE_LOCKED', 'DATABASE_BUSY'],
+  ['SQLITE_CORRUPT', 'DATABASE_CORRUPT'],
+  ['SQLITE_NOTADB', 'DATABASE_CORRUPT'],
+  ['SQLITE_IOERR', 'DATABASE_IO_ERROR'],
+  ['SQLITE_CANTOPEN', 'TENANT_UNAVAILABLE'],
+  ['SQLITE_READONLY', 'TENANT_UNAVAILABLE'],
+  ['SQLITE_PERM', 'TENANT_UNAVAILABLE'],
+  ['SQLITE_AUTH', 'STATEMENT_NOT_ALLOWED'],
+  ['SQLITE_TOOBIG', 'RESULT_TOO_LARGE'],
+];
+
+/** SQLite's extended code of an error that better-sqlite3 threw, or undefined. */
+export function sqliteCodeOf(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' && code.startsWith('SQLITE_') ? code : undefined;
+}
+
+/** Whether another process held a lock: the same read can succeed a moment later. */
+export function isBusy(error: unknown): boolean {
+  const code = sqliteCodeOf(error);
+  return code !== undefined && (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED'));
+}
+
+/**
+ * Whether the connection cannot reach its file. A read-only connection needs -wal and -shm to exist or to be
+ * creatable: with a read-only mount that fails while the writer has the tenant closed.
+ */
+export function isUnreachable(error: unknown): boolean {
+  const code = sqliteCodeOf(error);
+  return code !== undefined && /^SQLITE_(CANTOPEN|READONLY|PERM)/.test(code);
+}
+
+/** Translates whatever a direct read threw. */
+export function toReadError(error: unknown, tenant: string): OnewriterError {
+  if (error instanceof OnewriterError) return error;
+  const sqliteCode = sqliteCodeOf(error);
+  const message = error instanceof Error ? error.message : String(error);
+  if (sqliteCode !== undefined) {
+    const code = CODES.find(([prefix]) => sqliteCode.startsWith(prefix))?.[1] ?? 'SQL_ERROR';
+    return new OnewriterError(code, message, { tenant, sqliteCode }, error);
+  }
+  // better-sqlite3 throws these for parameters that do not fit the statement.
+  if (error instanceof RangeError || error instanceof TypeError) {
+    return new OnewriterError('INVALID_ARGUMENT', message, { tenant }, error);
+  }
+  return new OnewriterError('INTERNAL', `The read failed: ${message}`, { tenant }, error);
+}

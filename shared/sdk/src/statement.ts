@@ -1,0 +1,107 @@
+import { classifyStatement, type SqlParameters, type StatementClass } from '@onewriter/protocol';
+import { assertNotAborted } from './deadline.ts';
+import { decodeRun, decodeStatement } from './decode-result.ts';
+import { encodeStatement, flagsOf } from './encoded-write.ts';
+import { bindParameters, collectParameters } from './parameters.ts';
+import type { Reads } from './reads.ts';
+import type { BindArguments, RunResult, SqlRow, Statement, StatementResult, WriteOptions } from './types.ts';
+import type { WritePath } from './write-path.ts';
+
+/** The ways to a tenant's data that its statements share. */
+export interface TenantContext {
+  readonly tenant: string;
+  readonly reads: Reads;
+  readonly writes: WritePath;
+}
+
+/** Writes that return no rows for sure, unless they have RETURNING. What SQLite does not know is not in here. */
+const WRITE_KEYWORDS: ReadonlySet<string> = new Set([
+  ...['INSERT', 'REPLACE', 'UPDATE', 'DELETE', 'CREATE', 'DROP', 'ALTER', 'REINDEX', 'ANALYZE'],
+]);
+
+/** A {@link Statement} of a tenant. */
+export class TenantStatement<Params extends readonly unknown[] | object, Row>
+  implements Statement<Params, Row>
+{
+  readonly source: string;
+  readonly readonly: boolean;
+  readonly #context: TenantContext;
+  readonly #class: StatementClass;
+  readonly #options: WriteOptions;
+
+  /** @throws OnewriterError STATEMENT_NOT_ALLOWED, STATEMENT_TOO_LARGE, INVALID_ARGUMENT, INVALID_VALUE */
+  constructor(context: TenantContext, sql: string, options: WriteOptions) {
+    this.#class = classifyStatement(sql);
+    this.source = sql;
+    this.readonly = this.#class.kind === 'read';
+    this.#context = context;
+    this.#options = options;
+  }
+
+  async run(...args: BindArguments<Params>): Promise<RunResult> {
+    if (this.readonly || this.#class.returning) throw returnsData();
+    const { result, commitSeq } = await this.#write(collectParameters(args));
+    return decodeRun(result!, commitSeq);
+  }
+
+  async get(...args: BindArguments<Params>): Promise<Row | undefined> {
+    const params = collectParameters(args);
+    if (this.readonly) return this.#context.reads.get(this.#request(params)) as Row | undefined;
+    return (await this.#writeForRows(params)).rows?.[0] as Row | undefined;
+  }
+
+  async all(...args: BindArguments<Params>): Promise<Row[]> {
+    const params = collectParameters(args);
+    if (this.readonly) return this.#context.reads.all(this.#request(params)) as Row[];
+    return ((await this.#writeForRows(params)).rows ?? []) as Row[];
+  }
+
+  async *iterate(...args: BindArguments<Params>): AsyncGenerator<Row, void, undefined> {
+    const params = collectParameters(args);
+    if (this.readonly) {
+      yield* this.#context.reads.iterate(this.#request(params)) as AsyncGenerator<Row, void, undefined>;
+      return;
+    }
+    for (const row of (await this.#writeForRows(params)).rows ?? []) yield row as Row;
+  }
+
+  withOptions(options: WriteOptions): Statement<Params, Row> {
+    return new TenantStatement<Params, Row>(this.#context, this.source, { ...this.#options, ...options });
+  }
+
+  #request(params: SqlParameters) {
+    assertNotAborted(this.#options.signal);
+    return {
+      tenant: this.#context.tenant,
+      sql: this.source,
+      params: bindParameters(params),
+      options: this.#options,
+    };
+  }
+
+  async #writeForRows(params: SqlParameters): Promise<StatementResult<SqlRow>> {
+    // Before anything is sent: a mistake of the program must not have been applied.
+    if (!this.#class.returning && WRITE_KEYWORDS.has(this.#class.keyword)) throw returnsNoData();
+    const { result, commitSeq } = await this.#write(params);
+    return decodeStatement(result!, commitSeq, 'object');
+  }
+
+  #write(params: SqlParameters) {
+    const payload = encodeStatement({ sql: this.source, params }, flagsOf(this.#options));
+    return this.#context.writes.send(this.#context.tenant, payload, 'commit', this.#options);
+  }
+}
+
+/** The same words as better-sqlite3. */
+function returnsData(): TypeError {
+  return new TypeError('This statement returns data. Use get(), all(), or iterate() instead');
+}
+
+function returnsNoData(): TypeError {
+  return new TypeError('This statement does not return data. Use run() instead');
+}
+
+/** Refuses a read where a write is meant. @throws TypeError */
+export function assertWrites(statement: StatementClass, operation: string): void {
+  if (statement.kind === 'read') throw new TypeError(`This statement only reads. ${operation} is for writes`);
+}

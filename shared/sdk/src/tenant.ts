@@ -1,0 +1,169 @@
+import {
+  assertTenantId,
+  classifyStatement,
+  LIMITS,
+  OnewriterError,
+  type SqlParameters,
+  splitScript,
+} from '@onewriter/protocol';
+import { assertNotAborted } from './deadline.ts';
+import { decodeStatement, decodeTransaction, toRowObject } from './decode-result.ts';
+import { atStatement, encodeScript, encodeStatement, encodeTransaction, flagsOf } from './encoded-write.ts';
+import type { JobStates } from './job-states.ts';
+import type { Ledger } from './ledger.ts';
+import { assertParameters, bindParameters } from './parameters.ts';
+import type { Reads } from './reads.ts';
+import { TenantReceipt } from './receipt.ts';
+import { assertWrites, TenantStatement } from './statement.ts';
+import type {
+  EnqueueOptions,
+  ExecuteOptions,
+  ExecuteResult,
+  PragmaOptions,
+  Receipt,
+  RowMode,
+  RowOf,
+  ScriptResult,
+  SqlRow,
+  Statement,
+  StatementResult,
+  Tenant,
+  TransactionStatement,
+  WriteOptions,
+} from './types.ts';
+import type { WritePath } from './write-path.ts';
+
+/** What all tenants of a client share. */
+export interface ClientContext {
+  readonly reads: Reads & Ledger;
+  readonly writes: WritePath;
+  readonly states: JobStates;
+  readonly writeTimeoutMs: number;
+}
+
+/** {@link Tenant}: turns calls into reads and writes; it holds nothing itself. */
+export class TenantDatabase implements Tenant {
+  readonly id: string;
+  readonly #context: ClientContext;
+
+  /** @throws OnewriterError INVALID_TENANT */
+  constructor(context: ClientContext, id: string) {
+    this.id = assertTenantId(id);
+    this.#context = context;
+  }
+
+  prepare<Params extends readonly unknown[] | object = SqlParameters, Row = SqlRow>(
+    sql: string,
+    options: WriteOptions = {},
+  ): Statement<Params, Row> {
+    const { reads, writes } = this.#context;
+    return new TenantStatement<Params, Row>({ tenant: this.id, reads, writes }, sql, options);
+  }
+
+  async execute<Mode extends RowMode = 'object'>(
+    sql: string,
+    params?: SqlParameters,
+    options: ExecuteOptions<Mode> = {},
+  ): Promise<ExecuteResult<RowOf<Mode>>> {
+    const mode = rowModeOf(options);
+    const checked = assertParameters(params);
+    if (classifyStatement(sql).kind === 'read') return this.#executeRead(sql, checked, options, mode);
+    const payload = encodeStatement({ sql, params: checked }, flagsOf(options));
+    const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
+    return { kind: 'write', ...decodeStatement(result!, commitSeq, mode) };
+  }
+
+  async exec(script: string, options: WriteOptions = {}): Promise<ScriptResult> {
+    const statements = splitScript(script);
+    if (statements.length === 0) {
+      throw new OnewriterError('INVALID_ARGUMENT', 'There is no statement in this script.', {
+        tenant: this.id,
+      });
+    }
+    assertAllowed(statements);
+    const payload = encodeScript(script, flagsOf(options));
+    const { commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
+    return { commitSeq };
+  }
+
+  async transaction<Mode extends RowMode = 'object'>(
+    statements: readonly TransactionStatement[],
+    options: ExecuteOptions<Mode> = {},
+  ): Promise<StatementResult<RowOf<Mode>>[]> {
+    const mode = rowModeOf(options);
+    if (!Array.isArray(statements) || statements.length === 0) {
+      throw new OnewriterError('INVALID_ARGUMENT', 'A transaction takes an array of at least one statement.');
+    }
+    if (statements.length > LIMITS.maxTransactionStatements) {
+      const message = `A transaction has at most ${LIMITS.maxTransactionStatements} statements.`;
+      throw new OnewriterError('STATEMENT_TOO_LARGE', message, { tenant: this.id });
+    }
+    assertAllowed(statements.map(statement => statement?.sql));
+    const inputs = statements.map(({ sql, params, expect }, index) => {
+      try {
+        return { sql, params: assertParameters(params), ...(expect === undefined ? {} : { expect }) };
+      } catch (error) {
+        throw atStatement(error, index);
+      }
+    });
+    const payload = encodeTransaction(inputs, flagsOf(options));
+    const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
+    return decodeTransaction(result!, commitSeq, mode);
+  }
+
+  async pragma(sql: string, options: PragmaOptions = {}): Promise<unknown> {
+    const source = `PRAGMA ${sql}`;
+    if (classifyStatement(source).kind !== 'read') {
+      const message = 'pragma() only reads; what changes the database goes through prepare() or exec().';
+      throw new OnewriterError('STATEMENT_NOT_ALLOWED', message, { tenant: this.id });
+    }
+    const { simple, ...wait } = options;
+    if (!simple) return this.prepare(source, wait).all();
+    const { rows } = await this.execute(source, [], { ...wait, rowMode: 'array' });
+    return rows?.[0]?.[0];
+  }
+
+  async enqueue(sql: string, params?: SqlParameters, options: EnqueueOptions = {}): Promise<Receipt> {
+    assertWrites(classifyStatement(sql), 'enqueue()');
+    const flags = { ...flagsOf(options), detached: true };
+    const payload = encodeStatement({ sql, params: assertParameters(params) }, flags);
+    const { receipt } = await this.#context.writes.send(this.id, payload, 'acceptance', options);
+    return this.receipt(receipt);
+  }
+
+  receipt(id: string): Receipt {
+    const { states, reads, writes, writeTimeoutMs } = this.#context;
+    const context = { tenant: this.id, states, ledger: reads, settler: writes.settler, writeTimeoutMs };
+    return new TenantReceipt(context, id);
+  }
+
+  async #executeRead<Mode extends RowMode>(
+    sql: string,
+    params: SqlParameters,
+    options: ExecuteOptions<Mode>,
+    mode: Mode,
+  ): Promise<ExecuteResult<RowOf<Mode>>> {
+    assertNotAborted(options.signal);
+    const request = { tenant: this.id, sql, params: bindParameters(params), options };
+    const { columns, rows } = await this.#context.reads.allArrays(request);
+    const shaped = mode === 'array' ? rows : rows.map(values => toRowObject(columns, values));
+    return { kind: 'read', columns, rows: shaped as RowOf<Mode>[], changes: 0, lastInsertRowid: 0 };
+  }
+}
+
+function rowModeOf<Mode extends RowMode>(options: ExecuteOptions<Mode>): Mode {
+  const mode = options.rowMode ?? 'object';
+  if (mode === 'object' || mode === 'array') return mode as Mode;
+  throw new OnewriterError('INVALID_ARGUMENT', 'rowMode is object or array.');
+}
+
+/** Refuses what the writer would refuse, before anything is sent. @throws OnewriterError with `statementIndex` */
+function assertAllowed(statements: readonly string[]): void {
+  statements.forEach((sql, index) => {
+    try {
+      classifyStatement(sql);
+    } catch (error) {
+      throw atStatement(error, index);
+    }
+  });
+}

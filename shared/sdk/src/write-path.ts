@@ -1,0 +1,125 @@
+import { OnewriterError, type WireOperationResult } from '@onewriter/protocol';
+import { Alarm } from './alarm.ts';
+import { Budget } from './budget.ts';
+import { Coalescer, type CoalescerContext } from './coalescer.ts';
+import { assertNotAborted, dueAt } from './deadline.ts';
+import type { EncodedWrite } from './encoded-write.ts';
+import type { JobStates } from './job-states.ts';
+import type { Ledger } from './ledger.ts';
+import { PendingWrite, type WaitsFor } from './pending-write.ts';
+import type { JobSender } from './sender.ts';
+import { Settler } from './settler.ts';
+import type { SdkLogger, WaitOptions } from './types.ts';
+
+/** What the write path needs. */
+export interface WritePathContext {
+  readonly clientId: string;
+  readonly sender: JobSender;
+  readonly states: JobStates;
+  readonly ledger: Ledger;
+  readonly logger: SdkLogger;
+  readonly writeTimeoutMs: number;
+}
+
+/** What a write came to. */
+export interface WriteAnswer {
+  /** undefined where only acceptance was waited for. */
+  readonly result: WireOperationResult | undefined;
+  readonly commitSeq: number;
+  readonly receipt: string;
+}
+
+/** Tenants whose coalescer is kept while it has nothing to do. */
+const MAX_IDLE_COALESCERS = 10_000;
+
+/** From a caller's write to its answer: one coalescer per tenant, one settler for all. */
+export class WritePath {
+  readonly settler: Settler;
+  readonly #context: WritePathContext;
+  readonly #alarm = new Alarm();
+  readonly #budget = new Budget();
+  readonly #coalescers = new Map<string, Coalescer>();
+  readonly #coalescerContext: CoalescerContext;
+  /** A coalescer that was dropped may have counted this far: a new one goes on from here, never backwards. */
+  #droppedSeq = 0;
+  #closed: OnewriterError | undefined;
+
+  constructor(context: WritePathContext) {
+    this.#context = context;
+    const { states, ledger, logger } = context;
+    this.settler = new Settler({ states, ledger, logger, alarm: this.#alarm });
+    this.#coalescerContext = {
+      clientId: context.clientId,
+      sender: context.sender,
+      budget: this.#budget,
+      alarm: this.#alarm,
+      track: job => this.settler.track(job),
+      forget: job => this.settler.forget(job),
+    };
+  }
+
+  get heldBytes(): number {
+    return this.#budget.bytes;
+  }
+
+  /** Writes that were not sent. */
+  get buffered(): number {
+    let buffered = 0;
+    for (const coalescer of this.#coalescers.values()) buffered += coalescer.buffered;
+    return buffered;
+  }
+
+  /**
+   * Sends a write. It takes its place in the order before this returns.
+   * @throws OnewriterError by rejection; see Statement.run
+   */
+  send(
+    tenant: string,
+    payload: EncodedWrite,
+    waitsFor: WaitsFor,
+    options: WaitOptions,
+  ): Promise<WriteAnswer> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) throw this.#closed;
+      assertNotAborted(options.signal);
+      const due = dueAt(options, this.#context.writeTimeoutMs);
+      const coalescer = this.#coalescer(tenant);
+      coalescer.admit(payload.operationBytes + payload.sqlBytes);
+      const caller = {
+        resolve: (result: WireOperationResult | undefined, commitSeq: number, receipt: string) =>
+          resolve({ result, commitSeq, receipt }),
+        reject,
+      };
+      coalescer.add(new PendingWrite(payload, waitsFor, due, options.signal, caller, coalescer));
+    });
+  }
+
+  /**
+   * Takes no more writes; what is under way may finish until `timeoutMs` have passed, then everyone gets the answer
+   * that can be had.
+   */
+  async close(timeoutMs: number): Promise<void> {
+    this.#closed ??= new OnewriterError('CLOSED', 'The client is closed.');
+    await this.#budget.empty(timeoutMs);
+    for (const coalescer of this.#coalescers.values()) coalescer.close(this.#closed);
+    this.settler.settleAll();
+  }
+
+  #coalescer(tenant: string): Coalescer {
+    let coalescer = this.#coalescers.get(tenant);
+    if (coalescer === undefined) {
+      if (this.#coalescers.size >= MAX_IDLE_COALESCERS) this.#dropIdle();
+      coalescer = new Coalescer(tenant, this.#coalescerContext, this.#droppedSeq);
+      this.#coalescers.set(tenant, coalescer);
+    }
+    return coalescer;
+  }
+
+  #dropIdle(): void {
+    for (const [tenant, coalescer] of this.#coalescers) {
+      if (!coalescer.idle) continue;
+      this.#droppedSeq = Math.max(this.#droppedSeq, coalescer.seq);
+      this.#coalescers.delete(tenant);
+    }
+  }
+}
