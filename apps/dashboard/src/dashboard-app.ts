@@ -37,6 +37,19 @@ const BOARD_PATH = '/queues';
 const MAX_FORM_BYTES = 32 * 1024;
 /** All that may be changed from the board: dead letters that somebody has dealt with can be removed. */
 const ALLOWED_CHANGE = /^\/queues\/api\/queues\/dead-letters\/(?:clean\/[\w-]+|[^/]+\/clean)$/;
+/**
+ * Bull Board keeps a person's settings in the browser and shows JSON three levels deep unless told otherwise: the
+ * statements of a job would be folded away. Who has chosen otherwise keeps that.
+ */
+const BOARD_DEFAULTS = `
+const key = 'board-settings';
+try {
+  if (localStorage.getItem(key) === null) {
+    localStorage.setItem(key, JSON.stringify({ state: { defaultCollapseDepth: 10 }, version: 2 }));
+  }
+} catch {} // storage is switched off: the board has its own defaults
+`;
+const BOARD_DEFAULTS_PATH = '/board-defaults.js';
 /** Bull Board's page loads fonts from a CDN; the content security policy would refuse that with an error. */
 const REMOTE_FONTS = /<link\s+href="https:\/\/fonts\.googleapis\.com[^>]*>/;
 
@@ -109,6 +122,9 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
       : c.json({ status: 'not ready', reasons }, 503);
   });
 
+  app.get('/favicon.ico', c => c.body(null, 204));
+  app.get(BOARD_DEFAULTS_PATH, c => c.body(BOARD_DEFAULTS, 200, { 'content-type': 'text/javascript' }));
+
   app.use(requireSameOrigin);
   app.get('/login', c => c.html(loginPage(safeNextPath(c.req.query('next')))));
   app.post('/login', bodyLimit({ maxSize: MAX_FORM_BYTES }), async c => {
@@ -151,11 +167,14 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
       if (!ALLOWED_CHANGE.test(c.req.path)) {
         throw new OnewriterError('FORBIDDEN', 'The board only looks, and removes dead letters.');
       }
-      log.info({ method: c.req.method, path: c.req.path }, 'Dead letters removed');
+      log.info({ method: c.req.method, path: c.req.path }, 'Removing dead letters');
     }
     await next();
     if (c.res.headers.get('content-type')?.startsWith('text/html')) {
-      c.res = new Response((await c.res.text()).replace(REMOTE_FONTS, ''), c.res);
+      const page = (await c.res.text())
+        .replace(REMOTE_FONTS, '')
+        .replace('<body', `<script src="${BOARD_DEFAULTS_PATH}"></script><body`);
+      c.res = new Response(page, c.res);
     }
     return;
   });

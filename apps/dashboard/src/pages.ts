@@ -27,6 +27,7 @@ export function loginPage(next: string, problem?: string): Page {
       ${problem === undefined ? '' : html`<p class="problem" role="alert">${problem}</p>`}
       <form method="post" action="/login">
         <input type="hidden" name="next" value="${next}" />
+        <input type="text" name="username" value="onewriter" autocomplete="username" hidden />
         <label for="token">Token</label>
         <input id="token" name="token" type="password" autocomplete="current-password" required autofocus />
         <button type="submit">Log in</button>

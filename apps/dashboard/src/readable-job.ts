@@ -57,7 +57,7 @@ export function toReadableJob(tenant: string, data: unknown): unknown {
     tenant,
     client: message.client,
     seq: message.seq,
-    sentAt: new Date(message.at).toISOString(),
+    sentAt: Number.isSafeInteger(message.at) ? new Date(message.at).toISOString() : String(message.at),
     writes,
     notShown: more(message.ops.length, MAX_WRITES, 'writes'),
   } satisfies ReadableJob;

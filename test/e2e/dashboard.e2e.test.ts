@@ -1,0 +1,369 @@
+import { existsSync } from 'node:fs';
+import {
+  deadLetterQueue,
+  groupKeys,
+  newJobId,
+  PROTOCOL_VERSION,
+  type QueueAddress,
+  tenantQueue,
+  type WriteJobMessage,
+} from '@onewriter/protocol';
+import { signToken } from '@onewriter/runtime';
+import {
+  type Service,
+  startRedis,
+  startService,
+  TEST_TOKEN_SECRET,
+  type TestRedis,
+  waitFor,
+} from '@onewriter/testkit';
+import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+
+/*
+ * The dashboard alone, on a Redis whose queues this file fills itself: there is no broker that takes the jobs away
+ * while a person, here a real Chromium, looks at them.
+ */
+
+const CHROMIUM = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
+const CHROMIUM_ARGUMENTS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+const INSERT = 'INSERT INTO tasks(id, title, cover) VALUES (?, ?, ?)';
+const UPDATE = 'UPDATE tasks SET position = @position WHERE id = @id';
+
+let redis: TestRedis;
+let connection: Redis;
+let dashboard: Service;
+let admin: string;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  connection = new Redis(redis.url, { maxRetriesPerRequest: null });
+  admin = await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'admin' });
+  await addWrites('acme', { title: 'Paint the fence' });
+  await addWrites('globex', { title: 'Call the bank' });
+  dashboard = await startService('dashboard', { redisUrl: redis.url, dataDir: redis.directory });
+});
+
+afterAll(async () => {
+  await dashboard?.stop();
+  connection?.disconnect();
+  await redis?.stop();
+});
+
+function openQueue(address: QueueAddress): Queue {
+  return new Queue(address.name, { connection, prefix: address.prefix });
+}
+
+/** What a client sends: an insert with a blob, and a transaction; and the note that the tenant was active. */
+async function addWrites(tenant: string, { title = 'x', at = Date.now() } = {}): Promise<string> {
+  const message: WriteJobMessage = {
+    v: PROTOCOL_VERSION,
+    client: 'c-test',
+    seq: 1,
+    at,
+    sql: [INSERT, UPDATE],
+    ops: [
+      { s: 0, p: ['t1', title, { b: Buffer.alloc(5_000, 0xab).toString('base64') }] },
+      {
+        t: [{ s: 1, p: { position: { i: '9007199254740993' }, id: 't1' }, e: { changes: 1 } }],
+        k: 'order-77',
+      },
+    ],
+  };
+  const jobId = newJobId();
+  await openQueue(tenantQueue('default', tenant)).add(`${tenant} · 2 writes · ${INSERT}`, message, { jobId });
+  await connection.zadd(groupKeys('default').tenants, at, tenant);
+  return jobId;
+}
+
+async function addDeadLetter(tenant: string): Promise<string> {
+  const data = {
+    receiptId: `${newJobId()}.0`,
+    sql: INSERT,
+    error: { code: 'CONSTRAINT_VIOLATION', message: 'UNIQUE constraint failed: tasks.id' },
+  };
+  const job = await openQueue(deadLetterQueue('default')).add(`${tenant} · CONSTRAINT_VIOLATION`, data);
+  return job.id!;
+}
+
+function request(path: string, init: RequestInit & { token?: string } = {}): Promise<Response> {
+  const { token = admin, ...rest } = init;
+  const headers = { authorization: `Bearer ${token}`, ...rest.headers };
+  return fetch(`${dashboard.url}${path}`, { redirect: 'manual', ...rest, headers });
+}
+
+describe('in a browser', () => {
+  let browser: Browser;
+
+  beforeAll(async () => {
+    if (!existsSync(CHROMIUM)) {
+      throw new Error(
+        `There is no Chromium at ${CHROMIUM}: install it (apt-get install chromium) or set CHROMIUM_PATH.`,
+      );
+    }
+    browser = await chromium.launch({ executablePath: CHROMIUM, args: CHROMIUM_ARGUMENTS });
+  });
+  afterAll(async () => void (await browser?.close()));
+
+  /** A page of a new person, and what goes wrong on it or is asked from elsewhere. */
+  async function newPage(): Promise<{ page: Page; problems: string[] }> {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 1_000 } });
+    onTestFinished(async () => void (await context.close()));
+    const page = await context.newPage();
+    const problems: string[] = [];
+    page.on('pageerror', error => problems.push(error.message));
+    page.on('console', message => {
+      if (message.type() === 'error') problems.push(message.text());
+    });
+    page.on('request', asked => {
+      const url = asked.url();
+      if (!/^(data|blob):/.test(url) && !url.startsWith(dashboard.url)) problems.push(`asked ${url}`);
+    });
+    return { page, problems };
+  }
+
+  async function logIn(page: Page, path = '/'): Promise<void> {
+    await page.goto(dashboard.url + path);
+    await page.getByLabel('Token').fill(admin);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByText('Loading').waitFor({ state: 'detached' });
+  }
+
+  it('logs in, finds the tenant’s queue, opens a job and reads its statement', async () => {
+    const { page, problems } = await newPage();
+    await logIn(page);
+    expect(new URL(page.url()).pathname).toBe('/queues');
+
+    await page.getByRole('link', { name: 'tenant.acme' }).click();
+    await page.getByText(`acme · 2 writes · ${INSERT}`).waitFor();
+    await page.getByRole('link', { name: /^w-/ }).click();
+    await page.waitForURL(/\/queues\/queue\/tenant\.acme\/w-/);
+    await page.getByText('Paint the fence').waitFor();
+    const text = (await page.locator('#root').textContent())!.replace(/\s+/g, ' ');
+    expect(text).toContain(`sql:"${INSERT}"`);
+    expect(text).toContain('blob, 5000 bytes: abababababababababababababababab…');
+    expect(text).toContain(`sql:"${UPDATE}"`);
+    expect(text).toContain('9007199254740993 (integer)');
+    expect(text).toContain('idempotencyKey:"order-77"');
+    expect(text).not.toMatch(/retry/i);
+    if (process.env['SCREENSHOTS']) await page.screenshot({ path: `${process.env['SCREENSHOTS']}/job.png` });
+    expect(problems).toEqual([]);
+  });
+
+  it('says that a token is wrong, and goes on where the person wanted to go', async () => {
+    const { page } = await newPage();
+    await page.goto(`${dashboard.url}/queues/queue/tenant.globex`);
+    await page.getByLabel('Token').fill('wrong');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('alert').waitFor();
+    expect(await page.getByRole('alert').textContent()).toBe('That token is not valid.');
+    await page.getByLabel('Token').fill(admin);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByText('Call the bank').waitFor();
+    expect(new URL(page.url()).pathname).toBe('/queues/queue/tenant.globex');
+  });
+
+  it('removes a dead letter that somebody has dealt with', async () => {
+    const id = await addDeadLetter('acme');
+    const { page, problems } = await newPage();
+    await logIn(page, `/queues/queue/dead-letters/${id}`);
+    await page.getByText('UNIQUE constraint failed: tasks.id').waitFor();
+    if (process.env['SCREENSHOTS']) await page.screenshot({ path: `${process.env['SCREENSHOTS']}/dead.png` });
+    await page.locator('button:has(.lucide-trash2)').click();
+    await page.getByRole('button', { name: 'Confirm' }).click();
+    const removed = async () => (await openQueue(deadLetterQueue('default')).getJobState(id)) === 'unknown';
+    await waitFor(removed, { what: 'the removal' });
+    expect(problems).toEqual([]);
+  });
+
+  it('finds a tenant that was not active lately, and logs out', async () => {
+    await addWrites('dusty', { at: 1, title: 'Old work' });
+    for (let index = 0; index < 60; index++) {
+      await connection.zadd(groupKeys('default').tenants, Date.now(), `busy-${index}`);
+    }
+    onTestFinished(async () => {
+      const busy = Array.from({ length: 60 }, (_, index) => `busy-${index}`);
+      await connection.zrem(groupKeys('default').tenants, ...busy);
+    });
+    const { page } = await newPage();
+    await logIn(page, '/tenants');
+    await page.getByLabel('Tenant id').fill('nobody');
+    await page.getByRole('button', { name: 'Show its queue' }).click();
+    expect(await page.getByRole('alert').textContent()).toBe('No tenant "nobody" has been written to.');
+    await page.getByLabel('Tenant id').fill('dusty');
+    await page.getByRole('button', { name: 'Show its queue' }).click();
+    await page.getByText('Old work').waitFor();
+
+    await page.goto(`${dashboard.url}/logout`);
+    await page.getByLabel('Token').waitFor();
+    await page.goto(`${dashboard.url}/queues`);
+    expect(new URL(page.url()).pathname).toBe('/login');
+  });
+});
+
+describe('access', () => {
+  it('needs a token for everything but the probes and the login form', async () => {
+    for (const path of ['/livez', '/readyz', '/login']) {
+      expect((await fetch(dashboard.url + path)).status).toBe(200);
+    }
+    for (const path of [
+      '/',
+      '/queues',
+      '/queues/api/queues',
+      '/tenants',
+      '/queues/static/js/main.js',
+      '/nowhere',
+    ]) {
+      const response = await fetch(dashboard.url + path, { redirect: 'manual' });
+      expect([path, response.status]).toEqual([path, 401]);
+      expect(await response.json()).toMatchObject({ code: 'UNAUTHENTICATED' });
+    }
+  });
+
+  it('takes a bearer token, Basic credentials and the cookie of the login form', async () => {
+    expect((await request('/queues/api/queues')).status).toBe(200);
+    const basic = `Basic ${Buffer.from(`anyone:${admin}`).toString('base64')}`;
+    expect((await request('/queues/api/queues', { headers: { authorization: basic } })).status).toBe(200);
+
+    const login = await fetch(`${dashboard.url}/login`, {
+      method: 'POST',
+      redirect: 'manual',
+      body: new URLSearchParams({ token: admin, next: 'https://elsewhere.example/' }),
+    });
+    expect([login.status, login.headers.get('location')]).toEqual([303, '/queues']);
+    const cookie = login.headers.get('set-cookie')!;
+    expect(cookie).toMatch(/; HttpOnly/);
+    expect(cookie).toMatch(/; SameSite=Strict/);
+    const response = await fetch(`${dashboard.url}/queues/api/queues`, {
+      headers: { cookie: cookie.split(';')[0]! },
+    });
+    expect(response.status).toBe(200);
+  });
+
+  it('is for operators of all tenants', async () => {
+    for (const access of [
+      { tenants: '*', access: 'write' },
+      { tenants: ['acme'], access: 'admin' },
+    ] as const) {
+      const token = await signToken(TEST_TOKEN_SECRET, access);
+      expect((await request('/queues/api/queues', { token })).status).toBe(403);
+    }
+    const other = await signToken('another-secret-of-tests', { tenants: '*', access: 'admin' });
+    expect((await request('/queues/api/queues', { token: other })).status).toBe(401);
+  });
+
+  it('changes nothing in a tenant’s queue, whatever is asked', async () => {
+    const jobId = await addWrites('acme');
+    const queue = '/queues/api/queues/tenant.acme';
+    for (const [method, path] of [
+      ['PUT', `${queue}/pause`],
+      ['PUT', `${queue}/empty`],
+      ['PUT', `${queue}/obliterate`],
+      ['PUT', `${queue}/clean/waiting`],
+      ['PUT', `${queue}/${jobId}/clean`],
+      ['PUT', `${queue}/${jobId}/retry`],
+      ['PATCH', `${queue}/${jobId}/update-data`],
+      ['POST', `${queue}/add`],
+      ['PUT', '/queues/api/queues/pause'],
+      ['PUT', '/queues/api/queues/dead-letters/pause'],
+      ['POST', '/queues/api/queues/dead-letters/add'],
+    ] as const) {
+      const response = await request(path, { method, body: '{}' });
+      expect([path, response.status]).toEqual([path, 403]);
+    }
+    expect(await openQueue(tenantQueue('default', 'acme')).getJobState(jobId)).toBe('waiting');
+  });
+
+  it('refuses changes that another site makes a browser send', async () => {
+    const id = await addDeadLetter('acme');
+    const path = `/queues/api/queues/dead-letters/${id}/clean`;
+    for (const headers of [{ origin: 'https://evil.example' }, { 'sec-fetch-site': 'cross-site' }]) {
+      expect((await request(path, { method: 'PUT', headers })).status).toBe(403);
+    }
+    expect((await request(path, { method: 'PUT', headers: { origin: dashboard.url } })).status).toBe(204);
+  });
+
+  it('sends a policy that keeps scripts and frames out', async () => {
+    const response = await request('/queues');
+    expect(response.headers.get('content-security-policy')).toMatch(
+      /script-src 'self';.*frame-ancestors 'none'/,
+    );
+    expect(response.headers.get('x-frame-options')).toBe('DENY');
+    expect(await response.text()).not.toMatch(/https?:\/\//);
+  });
+});
+
+describe('the process', () => {
+  it('uses one connection and shows a bounded number of tenants, however many there are', async () => {
+    const service = await startService('dashboard', { redisUrl: redis.url, dataDir: redis.directory });
+    onTestFinished(async () => void (await service.stop()));
+    const pids = (await connection.client('LIST')) as string;
+    const before = pids.trim().split('\n').length;
+    for (let index = 0; index < 300; index++) {
+      await connection.zadd(groupKeys('default').tenants, Date.now(), `many-${index}`);
+    }
+    const many = Array.from({ length: 300 }, (_, index) => `many-${index}`);
+    onTestFinished(async () => void (await connection.zrem(groupKeys('default').tenants, ...many)));
+    for (const tenant of many.slice(0, 40)) {
+      await fetch(`${service.url}/queues?tenant=${tenant}`, {
+        headers: { authorization: `Bearer ${admin}` },
+      });
+    }
+    const response = await fetch(`${service.url}/queues/api/queues`, {
+      headers: { authorization: `Bearer ${admin}` },
+    });
+    const { queues } = (await response.json()) as { queues: { name: string }[] };
+    expect(queues.length).toBeLessThanOrEqual(1 + 50 + 20);
+    expect(queues.map(queue => queue.name)).toContain('tenant.many-39');
+    const after = ((await connection.client('LIST')) as string).trim().split('\n').length;
+    expect(after).toBe(before);
+    // Looking writes nothing.
+    expect(await connection.keys('ow:default:{many-*')).toEqual([]);
+    expect(service.logs()).not.toMatch(/MaxListeners|Warning/);
+  });
+
+  it('is not ready while Redis is away, says so at once, and comes back', async () => {
+    await using own = await startRedis();
+    await using service = await startService('dashboard', { redisUrl: own.url, dataDir: own.directory });
+    own.kill('SIGSTOP');
+    const start = performance.now();
+    const unready = await fetch(`${service.url}/readyz`);
+    expect([unready.status, await unready.json()]).toEqual([
+      503,
+      { status: 'not ready', reasons: [expect.stringContaining('Redis does not answer')] },
+    ]);
+    expect(performance.now() - start).toBeLessThan(5_000);
+    expect((await fetch(`${service.url}/livez`)).status).toBe(200);
+    own.kill('SIGCONT');
+    expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
+  });
+
+  it('drains on SIGTERM and exits 0', async () => {
+    const service = await startService('dashboard', { redisUrl: redis.url, dataDir: redis.directory });
+    expect(await service.stop()).toEqual({ code: 0, signal: null });
+  });
+
+  it('never runs open: without a secret it makes one, and prints a token for it once', async () => {
+    const service = await startService('dashboard', {
+      redisUrl: redis.url,
+      dataDir: redis.directory,
+      env: { ONEWRITER_TOKEN_SECRET: undefined },
+    });
+    onTestFinished(async () => void (await service.stop()));
+    expect((await fetch(`${service.url}/queues/api/queues`)).status).toBe(401);
+    const tokens = [...service.logs().matchAll(/"token":"([^"]+)"/g)].map(match => match[1]);
+    expect(tokens).toHaveLength(1);
+    const headers = { authorization: `Bearer ${tokens[0]}` };
+    expect((await fetch(`${service.url}/queues/api/queues`, { headers })).status).toBe(200);
+  });
+});
