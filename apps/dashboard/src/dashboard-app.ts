@@ -103,6 +103,8 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
         frameAncestors: ["'none'"],
       },
       xFrameOptions: 'DENY',
+      // What ends TLS decides that for its domain.
+      strictTransportSecurity: false,
       referrerPolicy: 'same-origin',
     }),
   );

@@ -21,11 +21,14 @@ const dashboard = await createDashboard({
   draining: () => server.draining,
   log,
 });
-const server = await openHttpServer(getRequestListener(dashboard.app.fetch), {
-  port: config.dashboardPort,
-  host: config.host,
-  log,
-});
+const server = await openHttpServer(
+  getRequestListener(dashboard.app.fetch, { errorHandler: answerBadRequest }),
+  {
+    port: config.dashboardPort,
+    host: config.host,
+    log,
+  },
+);
 log.info({ host: config.host, port: server.port }, 'Dashboard listens');
 
 drainOnSignal(config.drainMs, log, async () => {
@@ -34,3 +37,8 @@ drainOnSignal(config.drainMs, log, async () => {
   redis.disconnect();
 });
 announceReady(server.port);
+
+/** Answers a request that is HTTP, but has a Host header or a path that no URL can be made of. */
+function answerBadRequest(): Response {
+  return Response.json({ error: 'The request is malformed.', code: 'INVALID_ARGUMENT' }, { status: 400 });
+}

@@ -57,7 +57,7 @@ export function toReadableJob(tenant: string, data: unknown): unknown {
     tenant,
     client: message.client,
     seq: message.seq,
-    sentAt: Number.isSafeInteger(message.at) ? new Date(message.at).toISOString() : String(message.at),
+    sentAt: toTime(message.at),
     writes,
     notShown: more(message.ops.length, MAX_WRITES, 'writes'),
   } satisfies ReadableJob;
@@ -145,4 +145,10 @@ function isTagged(value: object): boolean {
 
 function more(length: number, shown: number, what: string): string | undefined {
   return length > shown ? `${length - shown} more ${what}` : undefined;
+}
+
+/** A time as people read it; one that is none is shown as it is. */
+function toTime(ms: number): string {
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? String(ms) : date.toISOString();
 }

@@ -36,6 +36,8 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     secureHeaders({
       contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
       xFrameOptions: 'DENY',
+      // What ends TLS decides that for its domain.
+      strictTransportSecurity: false,
     }),
   );
   app.use(async (c, next) => {

@@ -43,7 +43,7 @@ const app = createGatewayApp({
   writeTimeoutMs: config.writeTimeoutMs,
   log,
 });
-const server = await openHttpServer(getRequestListener(app.fetch), {
+const server = await openHttpServer(getRequestListener(app.fetch, { errorHandler: answerBadRequest }), {
   port: config.gatewayPort,
   host: config.host,
   log,
@@ -62,4 +62,9 @@ announceReady(server.port);
 
 function afterMs(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms).unref());
+}
+
+/** Answers a request that is HTTP, but has a Host header or a path that no URL can be made of. */
+function answerBadRequest(): Response {
+  return Response.json({ error: 'The request is malformed.', code: 'INVALID_ARGUMENT' }, { status: 400 });
 }
