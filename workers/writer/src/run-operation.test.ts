@@ -1,0 +1,380 @@
+import { describe, expect, it } from 'vitest';
+import {
+  queuedJob,
+  resultsOf,
+  script,
+  TemporaryLane,
+  verdicts,
+  writes,
+} from '../test-support/temporary-lane.ts';
+
+const codes = (job: Parameters<typeof resultsOf>[0]) =>
+  resultsOf(job).map(result => ('e' in result ? result.e.code : 'ok'));
+
+describe('lastInsertRowid', () => {
+  it("is never another write's", () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(
+      script(`
+      CREATE TABLE a(id INTEGER PRIMARY KEY, n);
+      CREATE TABLE b(id INTEGER PRIMARY KEY, n);
+      CREATE TABLE k(key TEXT PRIMARY KEY, n) WITHOUT ROWID;
+      CREATE TABLE u(key TEXT PRIMARY KEY, n);
+      CREATE VIEW v AS SELECT * FROM a;
+      CREATE TRIGGER into_v INSTEAD OF INSERT ON v BEGIN INSERT INTO a(n) VALUES (new.n); END;
+    `),
+    );
+    const upsert = "INSERT INTO u VALUES ('x', 1) ON CONFLICT DO UPDATE SET n = n + 1";
+    const statements: [string, number][] = [
+      ['INSERT INTO a(n) VALUES (1)', 1],
+      ['INSERT INTO b(n) VALUES (1)', 1], // the same number, and its own
+      ["INSERT INTO k VALUES ('x', 1)", 0],
+      ['INSERT INTO a(id) VALUES (77)', 77],
+      ["INSERT INTO k VALUES ('y', 1)", 0],
+      [upsert, 1],
+      ['INSERT INTO a(id) VALUES (78)', 78],
+      [upsert, 0],
+      [`${upsert} RETURNING n`, 0],
+      ['INSERT OR IGNORE INTO a(id) VALUES (78)', 0],
+      ['INSERT INTO a(id) VALUES (90), (78)', 0], // fails after its first row
+      ["INSERT INTO k VALUES ('z', 1)", 0],
+      ['UPDATE a SET n = 5', 0],
+      ['DELETE FROM a WHERE id = 78', 0],
+      ['INSERT INTO a(id) VALUES (78) RETURNING id', 78],
+      ['INSERT INTO v(n) VALUES (1)', 0],
+      ['INSERT INTO b(id) VALUES (9223372036854775807)', Number.POSITIVE_INFINITY],
+      ["INSERT INTO k VALUES ('zz', 1)", 0],
+    ];
+    const job = lane.applyOne(writes(...statements.map(([sql]) => sql)));
+    const rowids = resultsOf(job).map(result =>
+      'e' in result ? 0 : Array.isArray(result) ? result[1] : 'i' in result ? result.i : undefined,
+    );
+    expect(rowids).toEqual(
+      statements.map(([, rowid]) =>
+        rowid === Number.POSITIVE_INFINITY ? { i: '9223372036854775807' } : rowid,
+      ),
+    );
+    expect(lane.rows('SELECT n FROM u')).toEqual([[3]]);
+    // Once more, now that the statements are known.
+    const [again] = lane.apply(
+      queuedJob(
+        ['INSERT INTO a(id) VALUES (500)', upsert, 'INSERT INTO k VALUES (?, 1)'],
+        [{ t: [{ s: 0 }, { s: 1 }, { s: 2, p: ['q'] }] }],
+      ),
+    );
+    expect(resultsOf(again)).toEqual([
+      {
+        t: [
+          [1, 500],
+          [1, 0],
+          [1, 0],
+        ],
+      },
+    ]);
+  });
+
+  it('is right in a transaction whose statements have to be run again', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(
+      script(
+        'CREATE TABLE a(id INTEGER PRIMARY KEY); CREATE TABLE b(id INTEGER PRIMARY KEY); CREATE TABLE k(id TEXT PRIMARY KEY) WITHOUT ROWID',
+      ),
+    );
+    const sql = ['INSERT INTO a DEFAULT VALUES', 'INSERT INTO b DEFAULT VALUES', 'INSERT INTO k VALUES (?)'];
+    const job = lane.applyOne(
+      queuedJob(sql, [{ t: [{ s: 0 }, { s: 1 }, { s: 2, p: ['x'] }, { s: 0 }, { s: 2, p: ['y'] }] }]),
+    );
+    expect(resultsOf(job)).toEqual([
+      {
+        t: [
+          [1, 1],
+          [1, 1],
+          [1, 0],
+          [1, 2],
+          [1, 0],
+        ],
+      },
+    ]);
+    expect(
+      lane.rows('SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), (SELECT count(*) FROM k)'),
+    ).toEqual([[2, 1, 2]]);
+  });
+});
+
+describe('a transaction', () => {
+  it('is all or nothing, and names the statement that failed', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE t(id INTEGER PRIMARY KEY, n)'));
+    const sql = [
+      'INSERT INTO t VALUES (?, 0)',
+      'UPDATE t SET n = n + 1 WHERE id = ?',
+      'SELECT n FROM t WHERE id = ?',
+    ];
+    const job = lane.applyOne(
+      queuedJob(sql, [
+        {
+          t: [
+            { s: 0, p: [1] },
+            { s: 1, p: [1], e: { changes: 1 } },
+            { s: 2, p: [1], e: { rows: 1 } },
+          ],
+        },
+        {
+          t: [
+            { s: 0, p: [2] },
+            { s: 1, p: [99], e: { changes: 1 } },
+          ],
+        },
+        {
+          t: [
+            { s: 0, p: [3] },
+            { s: 2, p: [99], e: { rows: 1 } },
+          ],
+        },
+        {
+          t: [
+            { s: 0, p: [4] },
+            { s: 0, p: [1] },
+          ],
+        },
+        { s: 1, p: [99], e: { changes: 1 } },
+        { t: [{ s: 0, p: [5] }, { s: 7 }] },
+      ]),
+    );
+    expect(resultsOf(job)).toMatchObject([
+      { t: [[1, 1], [1, 0], { r: [[1]] }] },
+      { e: { code: 'EXPECTATION_FAILED', details: { statementIndex: 1, expected: 1, actual: 0 } } },
+      { e: { code: 'EXPECTATION_FAILED', details: { statementIndex: 1 } } },
+      {
+        e: {
+          code: 'CONSTRAINT_VIOLATION',
+          details: { statementIndex: 1, sqliteCode: 'SQLITE_CONSTRAINT_PRIMARYKEY' },
+        },
+      },
+      { e: { code: 'EXPECTATION_FAILED' } },
+      { e: { code: 'INVALID_ARGUMENT', details: { statementIndex: 1 } } },
+    ]);
+    expect(lane.rows('SELECT * FROM t')).toEqual([[1, 1]]);
+  });
+});
+
+describe('a script', () => {
+  it('runs triggers, strings and comments with semicolons, atomically', () => {
+    const lane = new TemporaryLane();
+    const job = lane.apply(
+      script(`-- a board; with a log
+        CREATE TABLE t(a TEXT); CREATE TABLE log(a TEXT);
+        CREATE TRIGGER copy AFTER INSERT ON t BEGIN
+          INSERT INTO log VALUES (CASE WHEN new.a = ';' THEN 'semi' ELSE new.a END);
+          INSERT INTO log VALUES ('second');
+        END;
+        INSERT INTO t VALUES (';'), ('END; x'); SELECT * FROM t;`),
+      script("INSERT INTO t VALUES ('lost'); INSERT INTO nowhere VALUES (1); INSERT INTO t VALUES ('never')"),
+      script("INSERT INTO t VALUES (1); ATTACH 'x' AS y"),
+      script('-- nothing'),
+    );
+    expect(job.map(one => resultsOf(one)[0])).toMatchObject([
+      { t: [] },
+      {
+        e: {
+          code: 'SQL_ERROR',
+          message: 'no such table: nowhere',
+          details: { sqliteCode: 'SQLITE_ERROR', statementIndex: 1 },
+        },
+      },
+      { e: { code: 'STATEMENT_NOT_ALLOWED', details: { statementIndex: 1 } } },
+      { t: [] },
+    ]);
+    expect(lane.column('SELECT a FROM log')).toEqual(['semi', 'second', 'END; x', 'second']);
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([2]);
+  });
+});
+
+describe('statements', () => {
+  it('are refused or fail with a code of their own', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE t(id INTEGER PRIMARY KEY) STRICT'));
+    const job = lane.applyOne(
+      queuedJob(
+        [
+          'SELEC 1',
+          'INSERT INTO t VALUES (?)',
+          'INSERT INTO t VALUES (@id)',
+          'BEGIN',
+          'DELETE FROM _onewriter_ledger',
+          "SELECT load_extension('x')",
+          'COMMIT; SELECT 1',
+        ],
+        [
+          { s: 0 },
+          { s: 1 },
+          { s: 1, p: [1, 2] },
+          { s: 2, p: [1] },
+          { s: 2, p: { other: 1 } },
+          { s: 2, p: { id: 1 } },
+          { s: 3 },
+          { s: 4 },
+          { s: 5 },
+          { s: 6 },
+          { s: 1, p: [{ z: 1 }] },
+          { s: 1, p: [{ i: 'x' }] },
+          { s: 1, p: [[1]] },
+          { s: 1, p: [true] },
+          { s: 1, p: ['text'] },
+          { s: 1, p: [{ i: '99999999999999999999' }] },
+          null,
+          { s: 'length' },
+          {},
+          { t: 5 },
+        ],
+      ),
+    );
+    expect(codes(job)).toEqual([
+      'SQL_ERROR',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'ok',
+      'STATEMENT_NOT_ALLOWED',
+      'STATEMENT_NOT_ALLOWED',
+      'SQL_ERROR',
+      'STATEMENT_NOT_ALLOWED',
+      'INVALID_VALUE',
+      'INVALID_VALUE',
+      'INVALID_VALUE',
+      'INVALID_ARGUMENT',
+      'SQL_ERROR',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+    ]);
+  });
+
+  it('show no values in their errors', () => {
+    const lane = new TemporaryLane();
+    const job = lane.applyOne(
+      writes(
+        "SELECT 'public' 'secret' 'x'",
+        'SELECT 1 1.2345',
+        "SELECT json_extract('{}', '$secret')",
+        "SELECT 'secret",
+        'SELECT 1 FORM t',
+      ),
+    );
+    const messages = resultsOf(job).map(result => ('e' in result ? result.e.message : ''));
+    expect(messages.join('\n')).not.toMatch(/secret|1\.2345/);
+    expect(messages[4]).toContain('"t"');
+  });
+
+  it('see a change of the schema in their rows', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE t(a)'));
+    const insert = 'INSERT INTO t(a) VALUES (1) RETURNING *';
+    const job = lane.applyOne(
+      writes(insert, 'ALTER TABLE t ADD COLUMN b', insert, 'ALTER TABLE t RENAME COLUMN b TO c', insert),
+    );
+    expect(resultsOf(job).map(result => 'c' in result && result.c)).toEqual([
+      ['a'],
+      false,
+      ['a', 'b'],
+      false,
+      ['a', 'c'],
+    ]);
+  });
+
+  it('that return too much are rolled back', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE t(a)'));
+    const many =
+      'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO t SELECT i FROM n RETURNING a';
+    const wide = 'INSERT INTO t VALUES (zeroblob(?)) RETURNING a';
+    const job = lane.applyOne(
+      queuedJob(
+        [many, wide],
+        [
+          { s: 0, p: [100_001] },
+          { s: 0, p: [2] },
+          { s: 1, p: [4_000_000] },
+          {
+            t: [
+              { s: 1, p: [2_000_000] },
+              { s: 1, p: [2_000_000] },
+            ],
+          },
+          { s: 1, p: [10] },
+        ],
+      ),
+    );
+    expect(codes(job)).toEqual(['RESULT_TOO_LARGE', 'ok', 'RESULT_TOO_LARGE', 'RESULT_TOO_LARGE', 'ok']);
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([3]);
+  });
+
+  it('whose results do not fit an event leave them to the ledger', () => {
+    const lane = new TemporaryLane();
+    const job = lane.applyOne(writes("SELECT printf('%.*c', 70000, 'x') AS a"));
+    expect(job).toMatchObject({ results: '', failures: 0, commitSeq: 1 });
+    const [stored] = lane.column<string>('SELECT results FROM _onewriter_ledger');
+    expect(JSON.parse(stored!)).toEqual([{ c: ['a'], r: [['x'.repeat(70_000)]], n: 0, i: 0 }]);
+  });
+});
+
+describe('an idempotency key', () => {
+  const insert = (key: string, n: number) =>
+    queuedJob(['INSERT INTO t(n) VALUES (@n)'], [{ s: 0, p: { n }, k: key }]);
+
+  it('applies a write once, in one batch and later', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE t(id INTEGER PRIMARY KEY, n UNIQUE)'));
+    const [first, twin, other] = lane.apply(
+      insert('order-77', 1),
+      insert('order-77', 1),
+      insert('order-77', 2),
+    );
+    expect(resultsOf(first)).toEqual([[1, 1]]);
+    expect(resultsOf(twin)).toEqual([[1, 1]]);
+    expect(codes(other)).toEqual(['IDEMPOTENCY_KEY_REUSED']);
+    expect(resultsOf(lane.applyOne(insert('order-77', 1)))).toEqual([[1, 1]]);
+    expect(lane.rows('SELECT * FROM t')).toEqual([[1, 1]]);
+  });
+
+  it('is not used up by a write that failed', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE t(id INTEGER PRIMARY KEY, n UNIQUE); INSERT INTO t(n) VALUES (1)'));
+    expect(verdicts(lane.applyOne(insert('k', 1)))).toEqual(['SQLITE_CONSTRAINT_UNIQUE']);
+    lane.applyOne(writes('DELETE FROM t'));
+    expect(verdicts(lane.applyOne(insert('k', 1)))).toEqual(['ok']);
+    expect(codes(lane.applyOne(insert('', 1)))).toEqual(['INVALID_ARGUMENT']);
+    expect(codes(lane.applyOne(insert('x'.repeat(256), 1)))).toEqual(['INVALID_ARGUMENT']);
+  });
+
+  it('knows a transaction or script from another by all that it does', () => {
+    const lane = new TemporaryLane();
+    const sql = ['SELECT ?', 'SELECT 1'];
+    const ops = [
+      { s: 1 },
+      { x: 1 },
+      { t: [{ s: 1 }] },
+      { t: [{ s: 0, p: [1] }] },
+      { t: [{ s: 0, p: [2] }] },
+      { t: [{ s: 1, e: { rows: 1 } }] },
+    ];
+    const job = lane.applyOne(
+      queuedJob(
+        sql,
+        ops.map(op => ({ ...op, k: 'same' })),
+      ),
+    );
+    expect(codes(job)).toEqual(['ok', ...Array(5).fill('IDEMPOTENCY_KEY_REUSED')]);
+    // The order of named parameters and the job's own numbering are no difference.
+    const named = (p: object, texts: string[]) =>
+      queuedJob(texts, [{ s: texts.indexOf('SELECT @a, @b'), p, k: 'named' }]);
+    const [one, two] = lane.apply(
+      named({ a: 1, b: 2 }, ['SELECT @a, @b']),
+      named({ b: 2, a: 1 }, ['SELECT 0', 'SELECT @a, @b']),
+    );
+    expect(resultsOf(two)).toEqual(resultsOf(one));
+  });
+});

@@ -1,0 +1,295 @@
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import Database from 'better-sqlite3';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import {
+  applied,
+  queuedJob,
+  refused,
+  resultsOf,
+  script,
+  TemporaryLane,
+  verdicts,
+  writes,
+} from '../test-support/temporary-lane.ts';
+import { TenantDatabase } from './tenant-database.ts';
+
+const TABLE = script('CREATE TABLE t(id INTEGER PRIMARY KEY, a)');
+const INSERT = 'INSERT INTO t(a) VALUES (1)';
+
+/** A connection that is not the writer's, closed when the test ends. */
+function otherConnection(file: string): Database.Database {
+  const db = new Database(file, { timeout: 0 });
+  onTestFinished(() => void db.close());
+  return db;
+}
+
+/** Overwrites a page of a file that nobody has open. */
+function damagePage(file: string, page: number): void {
+  const content = readFileSync(file);
+  content.fill(0xff, (page - 1) * 4096, page * 4096);
+  writeFileSync(file, content);
+}
+
+/** A tenant's file made without the writer. */
+function adopt(lane: TemporaryLane, fill: (db: Database.Database) => void): void {
+  mkdirSync(dirname(lane.file), { recursive: true });
+  const db = new Database(lane.file);
+  fill(db);
+  db.close();
+}
+
+describe('opening a tenant', () => {
+  it('makes folder and file in WAL mode, with our tables', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(TABLE);
+    expect(lane.rows('PRAGMA journal_mode')).toEqual([['wal']]);
+    expect(lane.rows('SELECT * FROM _onewriter_state')).toEqual([[1, 1, 1, 1, 'full']]);
+    const database = TenantDatabase.open('acme', { ...lane.options, epoch: 1 });
+    const pragma = (name: string) => database.db.pragma(name, { simple: true });
+    expect([pragma('synchronous'), pragma('foreign_keys'), pragma('wal_autocheckpoint')]).toEqual([2, 1, 0]);
+    database.close();
+    database.close();
+  });
+
+  it('refuses a tenant without a file where none may be made, and makes none', () => {
+    const lane = new TemporaryLane({ createTenants: false });
+    expect(refused(lane.run([TABLE]))).toMatchObject({
+      error: { code: 'TENANT_NOT_FOUND' },
+      uncertain: false,
+    });
+    expect(existsSync(join(lane.options.dataDir, 'tenants'))).toBe(false);
+    mkdirSync(dirname(lane.file), { recursive: true });
+    expect(refused(lane.run([TABLE])).error.code).toBe('TENANT_NOT_FOUND');
+    expect(refused(lane.run([TABLE], { tenant: '../acme' })).error.code).toBe('INVALID_TENANT');
+  });
+
+  it('adopts a file with tables of its own, in place', () => {
+    const lane = new TemporaryLane({ dbFile: 'kanban.db', createTenants: false });
+    adopt(lane, db =>
+      db.exec(
+        "PRAGMA user_version = 7; CREATE TABLE tasks(id TEXT PRIMARY KEY); INSERT INTO tasks VALUES ('t1')",
+      ),
+    );
+    expect(
+      verdicts(lane.applyOne(writes("INSERT INTO tasks VALUES ('t2')", "INSERT INTO tasks VALUES ('t1')"))),
+    ).toEqual(['ok', 'SQLITE_CONSTRAINT_PRIMARYKEY']);
+    expect(lane.column('SELECT id FROM tasks')).toEqual(['t1', 't2']);
+    expect(lane.column('PRAGMA user_version')).toEqual([7]);
+  });
+
+  it('refuses a file of a format it does not know', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(TABLE);
+    lane.lane.close();
+    adopt(lane, db => db.exec('UPDATE _onewriter_state SET format = 2'));
+    expect(refused(lane.run([writes(INSERT)]))).toMatchObject({
+      error: { code: 'TENANT_UNAVAILABLE', details: { fileFormat: 2 } },
+      uncertain: true,
+    });
+  });
+
+  it('refuses what is not a database, and leaves it as it is', () => {
+    const lane = new TemporaryLane();
+    mkdirSync(dirname(lane.file), { recursive: true });
+    writeFileSync(lane.file, 'not a database, but somebody may want it back'.repeat(100));
+    const before = statSync(lane.file);
+    expect(refused(lane.run([TABLE])).error).toMatchObject({
+      code: 'DATABASE_CORRUPT',
+      details: { sqliteCode: 'SQLITE_NOTADB' },
+    });
+    expect(statSync(lane.file)).toMatchObject({ size: before.size, mtimeMs: before.mtimeMs });
+    // Another tenant of the lane goes on.
+    expect(lane.run([TABLE], { tenant: 'other' })).toMatchObject({ kind: 'applied' });
+  });
+
+  it.each([
+    [
+      'folder that links to another tenant',
+      (tenants: string) => symlinkSync(join(tenants, 'other'), join(tenants, 'acme')),
+    ],
+    ['folder that links out', (tenants: string) => symlinkSync('/tmp', join(tenants, 'acme'))],
+    ['folder that links to nothing', (tenants: string) => symlinkSync('/nowhere', join(tenants, 'acme'))],
+    [
+      'file that links to another tenant',
+      (tenants: string) => {
+        mkdirSync(join(tenants, 'acme'));
+        symlinkSync(join(tenants, 'other', 'tenant.db'), join(tenants, 'acme', 'tenant.db'));
+      },
+    ],
+    [
+      'file that is a folder',
+      (tenants: string) => mkdirSync(join(tenants, 'acme', 'tenant.db'), { recursive: true }),
+    ],
+  ])('refuses a %s', (_, place) => {
+    const lane = new TemporaryLane();
+    lane.run([TABLE], { tenant: 'other' });
+    place(join(lane.options.dataDir, 'tenants'));
+    expect(refused(lane.run([TABLE])).error.code).toBe('TENANT_UNAVAILABLE');
+  });
+
+  it('needs no shared memory in exclusive mode', () => {
+    const lane = new TemporaryLane({ exclusive: true });
+    lane.applyOne(TABLE);
+    expect(existsSync(`${lane.file}-wal`)).toBe(true);
+    expect(existsSync(`${lane.file}-shm`)).toBe(false);
+    const other = otherConnection(lane.file);
+    expect(() => other.prepare('SELECT * FROM t').all()).toThrow(
+      expect.objectContaining({ code: 'SQLITE_BUSY' }),
+    );
+  });
+});
+
+describe('a lane', () => {
+  it('closes the tenant that was used least recently to stay within its bound', () => {
+    const lane = new TemporaryLane({ maxOpenTenants: 2 });
+    const run = (tenant: string) => applied(lane.run([writes('SELECT 1')], { tenant })).evicted;
+    expect([run('a'), run('b'), run('a'), run('c'), run('b')]).toEqual([[], [], [], ['b'], ['a']]);
+    expect(lane.lane.run({ kind: 'close', tenant: 'a' })).toEqual({ kind: 'closed', tenants: [] });
+    expect(lane.lane.run({ kind: 'close', tenant: null })).toEqual({ kind: 'closed', tenants: ['c', 'b'] });
+    // Closed, and the WAL written back.
+    expect(existsSync(join(lane.options.dataDir, 'tenants/c/tenant.db-wal'))).toBe(false);
+  });
+
+  it('tells what it runs', () => {
+    const lane = new TemporaryLane();
+    const cells = new Int32Array(lane.options.progress);
+    lane.apply(TABLE, writes(INSERT, INSERT, INSERT));
+    expect([...cells]).toEqual([0, 1, 2]);
+  });
+
+  it('waits for another writer up to the busy timeout, then refuses, and recovers', () => {
+    const lane = new TemporaryLane({ busyTimeoutMs: 50 });
+    lane.applyOne(TABLE);
+    const other = otherConnection(lane.file);
+    other.exec('BEGIN IMMEDIATE');
+    expect(refused(lane.run([writes(INSERT)]))).toMatchObject({
+      error: { code: 'DATABASE_BUSY' },
+      uncertain: false,
+    });
+    other.exec('ROLLBACK');
+    expect(verdicts(lane.applyOne(writes(INSERT)))).toEqual(['ok']);
+  });
+
+  it.each([
+    ['deleted', (file: string) => rmSync(file)],
+    [
+      'replaced',
+      (file: string) => {
+        renameSync(file, `${file}.old`);
+        new Database(file).exec('CREATE TABLE t(a)').close();
+      },
+    ],
+    ['left without its WAL', (file: string) => rmSync(`${file}-wal`)],
+  ])('notices that a file was %s under it', (_, harm) => {
+    const lane = new TemporaryLane();
+    lane.applyOne(TABLE);
+    harm(lane.file);
+    expect(refused(lane.run([writes(INSERT)]))).toMatchObject({
+      error: { code: 'TENANT_UNAVAILABLE', details: { reason: 'file deleted or replaced' } },
+      uncertain: true,
+    });
+    // The next task opens what is there now.
+    expect(lane.run([writes('SELECT 1')])).toMatchObject({ kind: 'applied' });
+  });
+
+  it('stops at a damaged page, and says so', () => {
+    const lane = new TemporaryLane();
+    lane.apply(TABLE, writes(INSERT));
+    const [root] = lane.column("SELECT rootpage FROM sqlite_schema WHERE name = 't'");
+    lane.lane.close();
+    damagePage(lane.file, root as number);
+    expect(refused(lane.run([writes('SELECT 1', INSERT)])).error).toMatchObject({ code: 'DATABASE_CORRUPT' });
+    expect(lane.column('SELECT commit_seq FROM _onewriter_state')).toEqual([1]);
+  });
+});
+
+describe('an I/O error at COMMIT', () => {
+  /** Makes the next COMMIT fail as a failed flush does: after the write, or instead of it. */
+  function failCommit(lane: TemporaryLane, written: boolean): void {
+    const open = TenantDatabase.open;
+    vi.spyOn(TenantDatabase, 'open').mockImplementationOnce((...args) => {
+      const database = open.apply(TenantDatabase, args);
+      const { commit } = database.control;
+      vi.spyOn(commit, 'run').mockImplementationOnce(() => {
+        if (written) database.db.exec('COMMIT');
+        throw new Database.SqliteError('disk I/O error', 'SQLITE_IOERR_FSYNC');
+      });
+      return database;
+    });
+    lane.lane.run({ kind: 'close', tenant: null });
+    onTestFinished(() => void vi.restoreAllMocks());
+  }
+
+  it('is applied if the ledger of the file opened anew has it', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(TABLE);
+    failCommit(lane, true);
+    const [job] = applied(lane.run([writes(INSERT)])).jobs;
+    expect(job).toMatchObject({ duplicate: true, commitSeq: 2, results: '[[1,1]]' });
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([1]);
+  });
+
+  it('is refused, and uncertain, if the ledger does not have it', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(TABLE);
+    failCommit(lane, false);
+    const job = writes(INSERT);
+    expect(refused(lane.run([job]))).toMatchObject({ error: { code: 'DATABASE_IO_ERROR' }, uncertain: true });
+    expect(lane.applyOne(job)).toMatchObject({ duplicate: false, commitSeq: 2 });
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([1]);
+  });
+
+  it('is believed only when all of the WAL is flushed', () => {
+    const lane = new TemporaryLane({ busyTimeoutMs: 20 });
+    lane.applyOne(TABLE);
+    const reader = otherConnection(lane.file);
+    reader.exec('BEGIN; SELECT * FROM t');
+    failCommit(lane, true);
+    const job = writes(INSERT);
+    expect(refused(lane.run([job]))).toMatchObject({ uncertain: true });
+    expect(refused(lane.run([job])).error).toMatchObject({ code: 'TENANT_UNAVAILABLE' });
+    reader.exec('COMMIT');
+    expect(lane.applyOne(job)).toMatchObject({ duplicate: true, commitSeq: 2 });
+  });
+});
+
+describe('the WAL', () => {
+  const big = queuedJob(['INSERT INTO t(a) VALUES (zeroblob(400000))'], Array(5).fill({ s: 0 }));
+  const write = (lane: TemporaryLane) =>
+    applied(lane.run([{ ...big, id: `${big.id.slice(0, -6)}${String(count++).padStart(6, '0')}` }])).stats
+      .walBytes;
+  let count = 0;
+
+  it('stays bounded under writes', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(TABLE);
+    const sizes = Array.from({ length: 12 }, () => write(lane));
+    expect(Math.max(...sizes)).toBeLessThan(12_000_000);
+    expect(statSync(`${lane.file}-wal`).size).toBeLessThan(12_000_000);
+  });
+
+  it('grows while a reader holds it, delays nobody, and shrinks when the reader is gone', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(TABLE);
+    const reader = otherConnection(lane.file);
+    reader.exec('BEGIN; SELECT * FROM t');
+    let size = 0;
+    for (let round = 0; round < 12; round++) size = write(lane);
+    expect(size).toBeGreaterThan(20_000_000);
+    reader.exec('COMMIT');
+    write(lane);
+    write(lane);
+    expect(write(lane)).toBeLessThan(12_000_000);
+    expect(resultsOf(lane.applyOne(writes(INSERT)))).toHaveLength(1);
+  });
+});
