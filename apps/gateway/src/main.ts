@@ -2,63 +2,62 @@ import { getRequestListener } from '@hono/node-server';
 import { tenantFile } from '@onewriter/protocol';
 import {
   announceReady,
-  createLogger,
   createRedis,
   drainOnSignal,
   FAIL_FAST,
-  loadConfig,
   openHttpServer,
   resolveTokenSecret,
+  startProcess,
 } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
 import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './health.ts';
 import { createIntegrityCheck } from './integrity-check.ts';
 
-const config = loadConfig();
-const log = createLogger('gateway', config.logLevel);
-const redis = createRedis(config.redisUrl, log, FAIL_FAST);
-const onewriter = await connect({
-  redis: config.redisUrl,
-  dataDir: config.dataDir,
-  dbFile: config.dbFile,
-  group: config.group,
-  // The gateway is the one others ask: it has nobody to ask but the files.
-  reads: 'file',
-  writeTimeoutMs: config.writeTimeoutMs,
-  busyTimeoutMs: config.busyTimeoutMs,
-  logger: log,
-});
-
-const app = createGatewayApp({
-  onewriter,
-  health: createHealthCheck(redis, config.group),
-  checkIntegrity: createIntegrityCheck({
-    fileOf: tenant => tenantFile(config.dataDir, tenant, config.dbFile),
+await startProcess('gateway', async (config, log) => {
+  const redis = createRedis(config.redisUrl, log, FAIL_FAST);
+  const onewriter = await connect({
+    redis: config.redisUrl,
+    dataDir: config.dataDir,
+    dbFile: config.dbFile,
+    group: config.group,
+    // The gateway is the one others ask: it has nobody to ask but the files.
+    reads: 'file',
+    writeTimeoutMs: config.writeTimeoutMs,
     busyTimeoutMs: config.busyTimeoutMs,
-  }),
-  draining: () => server.draining,
-  tokenSecret: await resolveTokenSecret(config.tokenSecret, log),
-  maxBodyBytes: config.maxBodyBytes,
-  writeTimeoutMs: config.writeTimeoutMs,
-  log,
-});
-const server = await openHttpServer(getRequestListener(app.fetch, { errorHandler: answerBadRequest }), {
-  port: config.gatewayPort,
-  host: config.host,
-  log,
-});
-log.info({ host: config.host, port: server.port }, 'Gateway listens');
+    logger: log,
+  });
 
-drainOnSignal(config.drainMs, log, async () => {
-  const closed = server.close(config.drainMs * 0.9);
-  // Requests finish on their own, mostly; then the client settles what is left, and the answers still go out.
-  await Promise.race([closed, afterMs(config.drainMs * 0.7)]);
-  await onewriter.close({ timeoutMs: config.drainMs * 0.1 });
-  await closed;
-  redis.disconnect();
+  const app = createGatewayApp({
+    onewriter,
+    health: createHealthCheck(redis, config.group),
+    checkIntegrity: createIntegrityCheck({
+      fileOf: tenant => tenantFile(config.dataDir, tenant, config.dbFile),
+      busyTimeoutMs: config.busyTimeoutMs,
+    }),
+    draining: () => server.draining,
+    tokenSecret: await resolveTokenSecret(config.tokenSecret, log),
+    maxBodyBytes: config.maxBodyBytes,
+    writeTimeoutMs: config.writeTimeoutMs,
+    log,
+  });
+  const server = await openHttpServer(getRequestListener(app.fetch, { errorHandler: answerBadRequest }), {
+    port: config.gatewayPort,
+    host: config.host,
+    log,
+  });
+  log.info({ host: config.host, port: server.port }, 'Gateway listens');
+
+  drainOnSignal(config.drainMs, log, async () => {
+    const closed = server.close(config.drainMs * 0.9);
+    // Requests finish on their own, mostly; then the client settles what is left, and the answers still go out.
+    await Promise.race([closed, afterMs(config.drainMs * 0.7)]);
+    await onewriter.close({ timeoutMs: config.drainMs * 0.1 });
+    await closed;
+    redis.disconnect();
+  });
+  announceReady(server.port);
 });
-announceReady(server.port);
 
 function afterMs(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms).unref());

@@ -1,5 +1,5 @@
 import { createServer, type RequestListener, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Logger } from './logger.ts';
 
 /** Settings of {@link openHttpServer}. */
@@ -44,6 +44,7 @@ export async function openHttpServer(
   options: HttpServerOptions,
 ): Promise<HttpServer> {
   const answering = new Set<ServerResponse>();
+  const sockets = new Set<Socket>();
   let closing: Promise<void> | undefined;
 
   const server = createServer(
@@ -57,6 +58,10 @@ export async function openHttpServer(
   );
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   server.maxConnections = MAX_CONNECTIONS;
+  server.on('connection', socket => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) {
       socket.destroy();
@@ -83,7 +88,9 @@ export async function openHttpServer(
   server.on('error', error => options.log.error({ err: error }, 'HTTP server failed'));
 
   async function drain(graceMs: number): Promise<void> {
+    // This ends idle connections, too, but not those that a client opened in advance and has not used yet.
     const closed = new Promise<void>(resolve => server.close(() => resolve()));
+    for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
     // Kept-alive connections with a request under way end with its answer.
     for (const response of answering) if (!response.headersSent) response.setHeader('connection', 'close');
     const timer = setTimeout(() => server.closeAllConnections(), graceMs);

@@ -4,5 +4,6 @@ export * from './http-server.ts';
 export * from './logger.ts';
 export * from './ready.ts';
 export * from './redis.ts';
+export * from './start-process.ts';
 export * from './token.ts';
 export * from './token-secret.ts';

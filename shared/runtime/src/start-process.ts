@@ -1,0 +1,23 @@
+import { isOnewriterError } from '@onewriter/protocol';
+import { type Config, loadConfig } from './config.ts';
+import { createLogger, type Logger } from './logger.ts';
+
+/**
+ * Reads the settings of the process `name`, makes its logger and runs `start`. Where any of that fails, it says why in
+ * one line of the log and ends the process with code 1.
+ */
+export async function startProcess(
+  name: string,
+  start: (config: Config, log: Logger) => Promise<void>,
+): Promise<void> {
+  let log = createLogger(name, 'info');
+  try {
+    const config = loadConfig();
+    log = createLogger(name, config.logLevel);
+    await start(config, log);
+  } catch (error) {
+    if (isOnewriterError(error)) log.fatal({ code: error.code }, `Cannot start: ${error.message}`);
+    else log.fatal({ err: error }, 'Cannot start');
+    process.exit(1);
+  }
+}
