@@ -13,9 +13,10 @@ import { isPortFree } from './ports.ts';
 import { createPrivateRedis, type PrivateRedis } from './private-redis.ts';
 import { SERVICES, type Service, servicePath } from './services.ts';
 import { SupervisedProcess } from './supervised-process.ts';
+import { waitUntilReady } from './wait-until-ready.ts';
 
 /*
- * Start:  lock ▸ leftovers of a killed run ▸ Redis ▸ broker, gateway and dashboard at once ▸ run file
+ * Start:  lock ▸ leftovers of a killed run ▸ Redis ▸ broker, gateway and dashboard at once ▸ /readyz ▸ run file
  * Stop:   gateway and dashboard at once ▸ broker ▸ Redis ▸ run file ▸ lock
  *
  * The doors close first, so that the broker can answer what came in through them; Redis goes last, because the
@@ -156,12 +157,20 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
     signal.throwIfAborted();
 
     const host = urlHost(config.host);
-    run = {
-      pid: process.pid,
-      startedAt,
+    const urls = {
       gatewayUrl: `http://${host}:${ports.gateway}`,
       dashboardUrl: `http://${host}:${ports.dashboard}`,
       brokerUrl: `http://${host}:${ports.broker}`,
+    };
+    await Promise.all([
+      waitUntilReady('gateway', urls.gatewayUrl, signal),
+      waitUntilReady('dashboard', urls.dashboardUrl, signal),
+    ]);
+    signal.throwIfAborted();
+    run = {
+      pid: process.pid,
+      startedAt,
+      ...urls,
       redisUrl,
       dataDir,
       group: config.group,
