@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
@@ -159,6 +160,17 @@ describe('without a broker', () => {
       expect.objectContaining({ code: 'OUTCOME_UNKNOWN', receiptId: expect.stringMatching(/^w-.*\.0$/) }),
     ]);
     expect(await stopped).toEqual({ code: 0, signal: null });
+  });
+
+  it('is not held up by connections that nobody uses', async () => {
+    const gateway = await startGateway();
+    await send(gateway, 'GET', '/livez'); // fetch keeps this one for later
+    const unused = connect(gateway.port, '127.0.0.1');
+    await once(unused, 'connect');
+    const start = performance.now();
+    expect(await gateway.stop()).toEqual({ code: 0, signal: null });
+    expect(performance.now() - start).toBeLessThan(2_000);
+    unused.destroy();
   });
 
   it('never runs open: without a secret it makes one, and prints a token for it once', async () => {
