@@ -81,7 +81,7 @@ export class TenantDatabase {
     db.pragma('foreign_keys = ON');
     db.pragma('wal_autocheckpoint = 0');
     db.pragma(`cache_size = -${CACHE_KIB}`);
-    this.checkpoints = new WalCheckpoints(db, options.busyTimeoutMs);
+    this.checkpoints = new WalCheckpoints(db);
     if (options.afterIoError) this.checkpoints.complete();
     takeEpoch(db, options.epoch);
     this.#epoch = options.epoch;
@@ -141,12 +141,9 @@ export class TenantDatabase {
   /** Writes the WAL back to the file as far as readers let it, waiting for nobody, and closes. Idempotent. */
   close(): void {
     if (!this.db.open) return;
-    try {
-      this.rollback();
-      if (this.db.open) this.checkpoints.truncate();
-    } finally {
-      this.db.close();
-    }
+    this.rollback();
+    if (this.db.open) this.checkpoints.truncate();
+    this.db.close();
   }
 
   /** Closes without touching the file more than SQLite itself does: it failed, or belongs to another leader. */

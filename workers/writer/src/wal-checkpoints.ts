@@ -1,5 +1,5 @@
 import { OnewriterError } from '@onewriter/protocol';
-import type { Database, Statement } from 'better-sqlite3';
+import Database, { type Statement } from 'better-sqlite3';
 import { translateError } from './sqlite-errors.ts';
 
 /** The WAL is written back when it holds this many pages. Source: SQLite's own default for automatic checkpoints. */
@@ -19,17 +19,15 @@ type CheckpointRow = readonly [busy: number, pagesInWal: number, pagesWrittenBac
  * than growing it.
  */
 export class WalCheckpoints {
-  readonly #db: Database;
-  readonly #busyTimeoutMs: number;
+  readonly #db: Database.Database;
   readonly #look: Statement<[], CheckpointRow>;
   readonly #passive: Statement<[], CheckpointRow>;
   readonly #frameBytes: number;
   /** Pages in the WAL when the last checkpoint ended. */
   #pagesThen = 0;
 
-  constructor(db: Database, busyTimeoutMs: number) {
+  constructor(db: Database.Database) {
     this.#db = db;
-    this.#busyTimeoutMs = busyTimeoutMs;
     this.#look = db.prepare<[], CheckpointRow>('PRAGMA wal_checkpoint(NOOP)').raw(true);
     this.#passive = db.prepare<[], CheckpointRow>('PRAGMA wal_checkpoint(PASSIVE)').raw(true);
     this.#frameBytes = (db.pragma('page_size', { simple: true }) as number) + FRAME_HEADER_BYTES;
@@ -61,13 +59,16 @@ export class WalCheckpoints {
     }
   }
 
-  /** Writes everything back and cuts the WAL if no reader is in the way just now. */
+  /**
+   * Writes everything back and cuts the WAL if no reader is in the way just now. For a connection about to close:
+   * never throws, because what could not be written back stays in the WAL, flushed, for whoever opens the file next.
+   */
   truncate(): void {
-    this.#db.pragma('busy_timeout = 0');
     try {
+      this.#db.pragma('busy_timeout = 0');
       this.#db.pragma('wal_checkpoint(TRUNCATE)');
-    } finally {
-      this.#db.pragma(`busy_timeout = ${this.#busyTimeoutMs}`);
+    } catch (error) {
+      if (!(error instanceof Database.SqliteError)) throw error;
     }
   }
 

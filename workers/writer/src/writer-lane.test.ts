@@ -239,12 +239,15 @@ describe('an I/O error at COMMIT', () => {
     expect(lane.column('SELECT count(*) FROM t')).toEqual([1]);
   });
 
-  it('is refused, and uncertain, if the ledger does not have it', () => {
+  it('is refused for certain if the ledger does not have it', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     failCommit(lane, false);
     const job = writes(INSERT);
-    expect(refused(lane.run([job]))).toMatchObject({ error: { code: 'DATABASE_IO_ERROR' }, uncertain: true });
+    expect(refused(lane.run([job]))).toMatchObject({
+      error: { code: 'DATABASE_IO_ERROR' },
+      uncertain: false,
+    });
     expect(lane.applyOne(job)).toMatchObject({ duplicate: false, commitSeq: 2 });
     expect(lane.column('SELECT count(*) FROM t')).toEqual([1]);
   });

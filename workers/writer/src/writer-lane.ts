@@ -80,8 +80,8 @@ export class WriterLane {
         throw thrown;
       }
       const error = this.#giveUp(task.tenant, thrown.cause);
-      const settled = thrown.uncertain && !HARMLESS.has(error.code) ? this.#recall(task, evicted) : undefined;
-      return settled ?? refused(error, thrown.uncertain, evicted);
+      if (!thrown.uncertain || HARMLESS.has(error.code)) return refused(error, thrown.uncertain, evicted);
+      return this.#recall(task, error, evicted);
     }
   }
 
@@ -104,20 +104,30 @@ export class WriterLane {
     };
   }
 
-  /** Opens the file anew and asks its ledger: the outcome if the whole task is in it, else undefined. */
-  #recall(task: ApplyTask, evicted: string[]): ApplyOutcome | undefined {
+  /**
+   * Opens the file anew, which after an I/O error also flushes or discards what hung in the WAL, and asks its ledger:
+   * a task that is all in it is applied, one of which nothing is in it is refused for certain.
+   */
+  #recall(task: ApplyTask, error: OnewriterError, evicted: string[]): ApplyOutcome {
     try {
       const database = this.#registry.open(task.tenant, task.epoch, evicted);
-      if (task.jobs.some(job => database.ledger.find(job.id)?.next_op !== null)) return undefined;
-      return this.#applied(
-        database,
-        applyBatch(database, task.jobs, { progress: this.#progress }),
-        0,
+      const rows = task.jobs.map(job => database.ledger.find(job.id));
+      if (rows.every(row => row?.next_op === null)) {
+        return this.#applied(
+          database,
+          applyBatch(database, task.jobs, { progress: this.#progress }),
+          0,
+          evicted,
+        );
+      }
+      return refused(
+        error,
+        rows.some(row => row !== undefined),
         evicted,
       );
     } catch (thrown) {
       this.#giveUp(task.tenant, thrown instanceof BatchFailed ? thrown.cause : thrown);
-      return undefined;
+      return refused(error, true, evicted);
     }
   }
 
