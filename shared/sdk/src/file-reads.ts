@@ -47,10 +47,10 @@ export class FileReads implements Reads, Ledger {
 
   get(request: ReadRequest): SqlRow | undefined | Promise<SqlRow | undefined> {
     const { tenant, sql, params } = request;
-    const read = () => this.#pool.reader(tenant).statement(sql).get(params);
     try {
-      return read();
+      return this.#pool.reader(tenant).statement(sql).get(params);
     } catch (error) {
+      const read = () => this.#pool.reader(tenant).statement(sql).get(params);
       return this.#again(error, request, read, it => it.get(request));
     }
   }

@@ -16,6 +16,9 @@ const MAX_CACHE_BYTES = 256 * 1024 * 1024;
 const MAX_READER_CACHE_BYTES = 16_000 * 1024;
 const RETRY_AFTER_MS = 100;
 
+/** How often it is looked whether a file in use is still the one that was opened. */
+const CHECK_FILES_EVERY_MS = 500;
+
 /**
  * Read-only connections, at most `maxOpenReaders`, the least recently used is closed. A tenant has one for reads
  * that are done at once; a read that goes on (iterate) has one of its own meanwhile, because everything on a
@@ -28,9 +31,13 @@ export class ReadPool {
   #clock = 0;
   #readerCacheBytes = MAX_READER_CACHE_BYTES;
   #closed = false;
+  /** Counts the periods of {@link CHECK_FILES_EVERY_MS}. */
+  #period = 0;
+  readonly #periods: NodeJS.Timeout;
 
   constructor(options: ReadPoolOptions) {
     this.#options = options;
+    this.#periods = setInterval(() => this.#period++, CHECK_FILES_EVERY_MS).unref();
   }
 
   /** Connections that are open. */
@@ -44,7 +51,7 @@ export class ReadPool {
    */
   reader(tenant: string): Reader {
     let reader = this.#shared.get(tenant);
-    if (reader?.isStale()) {
+    if (reader?.isStale(this.#period)) {
       this.drop(tenant);
       reader = undefined;
     }
@@ -79,6 +86,7 @@ export class ReadPool {
   /** Closes all, also those that are leased. Idempotent. */
   close(): void {
     this.#closed = true;
+    clearInterval(this.#periods);
     for (const reader of [...this.#shared.values(), ...this.#leased]) reader.close();
     this.#shared.clear();
     this.#leased.clear();
@@ -88,7 +96,7 @@ export class ReadPool {
     if (this.#closed) throw new OnewriterError('CLOSED', 'The client is closed.');
     this.#makeRoom();
     try {
-      const reader = new Reader(this.#locate(tenant));
+      const reader = new Reader(this.#locate(tenant), this.#period);
       this.#shareCache(reader);
       return reader;
     } catch (error) {

@@ -31,7 +31,9 @@ export class ReadStatement {
   /** The first row. */
   get(params: BoundParameters): SqlRow | undefined {
     if (!this.#exactAlways) {
-      const row = this.#fast.get(params) as SqlRow | undefined;
+      // Few values are bound faster as arguments than as an array.
+      const few = Array.isArray(params) && params.length <= 4;
+      const row = (few ? this.#fast.get(...params) : this.#fast.get(params)) as SqlRow | undefined;
       if (row === undefined || !isRounded(row)) return row;
     }
     const row = this.#toExact().get(params) as Row | undefined;

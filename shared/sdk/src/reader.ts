@@ -1,7 +1,6 @@
 import { statSync } from 'node:fs';
 import { LIMITS } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
-import { now } from './deadline.ts';
 import type { BoundParameters } from './parameters.ts';
 import { ReadStatement } from './read-statement.ts';
 import type { SqlRow } from './types.ts';
@@ -11,9 +10,6 @@ interface FileIdentity {
   readonly device: number;
   readonly inode: number;
 }
-
-/** How often it is checked that the file is still the one that was opened. */
-const CHECK_FILE_EVERY_MS = 500;
 
 /** SQLite's own wait for a lock: it blocks the event loop, so longer waits are ours. */
 const NATIVE_BUSY_TIMEOUT_MS = 5;
@@ -27,15 +23,16 @@ export class Reader {
   /** For choosing the least recently used: the pool's and the statements' clock. */
   usedAt = 0;
   #clock = 0;
-  #checkedAt: number;
+  #checkedIn: number;
   #iterating: IterableIterator<SqlRow> | undefined;
   #closed = false;
 
   /**
    * Opens the file, which must exist.
+   * @param period as of {@link isStale}
    * @throws better-sqlite3's errors; the file system's where it is missing
    */
-  constructor(path: string) {
+  constructor(path: string, period: number) {
     this.path = path;
     // Never opened with fs: closing any descriptor of it would drop this process's SQLite locks on it.
     const before = identify(path);
@@ -51,17 +48,17 @@ export class Reader {
       throw error;
     }
     this.#file = before;
-    this.#checkedAt = now();
+    this.#checkedIn = period;
   }
 
   /**
    * Whether the file at the path may be another by now: deleted, or replaced (a restore, a move). SQLite would go
-   * on reading the old one. Looks at most every half second.
+   * on reading the old one. Looks once in a period.
+   * @param period a number that changes from time to time; asking a clock would cost a read three per cent
    */
-  isStale(): boolean {
-    const time = now();
-    if (time - this.#checkedAt < CHECK_FILE_EVERY_MS) return false;
-    this.#checkedAt = time;
+  isStale(period: number): boolean {
+    if (period === this.#checkedIn) return false;
+    this.#checkedIn = period;
     try {
       const { inode, device } = identify(this.path);
       return inode !== this.#file.inode || device !== this.#file.device;

@@ -1,0 +1,303 @@
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FileReads, type FileReadsOptions } from './file-reads.ts';
+import type { BoundParameters } from './parameters.ts';
+import type { SqlRow } from './types.ts';
+
+let dataDir: string;
+let reads: FileReads;
+const writers: Database.Database[] = [];
+
+const OPTIONS = { dbFile: 'tenant.db', maxOpenReaders: 3, maxResultRows: 1_000, busyTimeoutMs: 300 };
+const SILENT = { warn: () => {}, error: () => {} };
+
+function open(options: Partial<FileReadsOptions> = {}): FileReads {
+  return new FileReads({ ...OPTIONS, dataDir, logger: SILENT, ...options });
+}
+
+/** A tenant's file, as the broker has it open. */
+function createTenant(
+  tenant: string,
+  schema = 'CREATE TABLE t(id INTEGER PRIMARY KEY, v)',
+): Database.Database {
+  mkdirSync(join(dataDir, 'tenants', tenant), { recursive: true });
+  const db = new Database(join(dataDir, 'tenants', tenant, 'tenant.db'));
+  db.pragma('journal_mode = WAL');
+  db.exec(schema);
+  writers.push(db);
+  return db;
+}
+
+const request = (tenant: string, sql: string, params: BoundParameters = []) => ({
+  tenant,
+  sql,
+  params,
+  options: {},
+});
+
+/** SQL that inserts this many rows. */
+const fill = (rows: number) =>
+  `INSERT INTO t(v) WITH RECURSIVE s(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM s WHERE x < ${rows}) SELECT x FROM s`;
+
+async function collect(rows: AsyncIterable<SqlRow>): Promise<SqlRow[]> {
+  const collected: SqlRow[] = [];
+  for await (const row of rows) collected.push(row);
+  return collected;
+}
+
+async function failure(read: () => unknown): Promise<string | undefined> {
+  try {
+    await read();
+    return undefined;
+  } catch (error) {
+    return (error as { code?: string }).code;
+  }
+}
+
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'onewriter-reads-'));
+  reads = open();
+});
+
+afterEach(() => {
+  reads.close();
+  for (const db of writers.splice(0)) db.close();
+  rmSync(dataDir, { recursive: true });
+});
+
+describe('FileReads', () => {
+  it('sees each commit of another connection at its next read', () => {
+    const db = createTenant('acme');
+    for (let id = 1; id <= 3; id++) {
+      db.prepare('INSERT INTO t VALUES (?, ?)').run(id, 'x');
+      expect(reads.all(request('acme', 'SELECT id FROM t'))).toHaveLength(id);
+    }
+    expect(reads.get(request('acme', 'SELECT v FROM t WHERE id = @id', { id: 2 }))).toEqual({ v: 'x' });
+    expect(reads.get(request('acme', 'SELECT v FROM t WHERE id = ?', [9]))).toBeUndefined();
+  });
+
+  it('gives integers exactly: numbers where they fit, else bigint, in every kind of read', async () => {
+    const db = createTenant('acme');
+    const values = [
+      0n,
+      1n,
+      -(2n ** 53n) + 1n,
+      2n ** 53n - 1n,
+      2n ** 53n,
+      2n ** 53n + 1n,
+      2n ** 63n - 1n,
+      -(2n ** 63n),
+    ];
+    const insert = db.prepare('INSERT INTO t(v) VALUES (?)');
+    for (const value of values) insert.run(value);
+    const expected = values.map(value => (Number.isSafeInteger(Number(value)) ? Number(value) : value));
+    const sql = 'SELECT v FROM t ORDER BY id';
+    const one = expected.map((_, index) => {
+      const row = reads.get(request('acme', 'SELECT v FROM t WHERE id = ?', [index + 1])) as SqlRow;
+      return row['v'];
+    });
+    expect(one).toEqual(expected);
+    // Twice: the second time the statement is known to need it.
+    for (let round = 0; round < 2; round++) {
+      expect((reads.all(request('acme', sql)) as SqlRow[]).map(row => row['v'])).toEqual(expected);
+      expect(await reads.allArrays(request('acme', sql))).toEqual({
+        columns: ['v'],
+        rows: expected.map(v => [v]),
+      });
+    }
+    expect((await collect(reads.iterate(request('acme', sql)))).map(row => row['v'])).toEqual(expected);
+  });
+
+  it('keeps large and infinite doubles as doubles', () => {
+    createTenant('acme');
+    const row = reads.get(
+      request('acme', 'SELECT 1e300 a, 9e999 b, 9007199254740993.0 c, -0.5 d, 3 e'),
+    ) as SqlRow;
+    expect(row).toEqual({ a: 1e300, b: Number.POSITIVE_INFINITY, c: 9007199254740992, d: -0.5, e: 3 });
+  });
+
+  it('refuses more rows than the limit, and tells how to go on', async () => {
+    createTenant('acme').exec(fill(1001));
+    const sql = 'SELECT v FROM t';
+    expect(await failure(() => reads.all(request('acme', sql)))).toBe('RESULT_TOO_LARGE');
+    expect(await failure(() => reads.allArrays(request('acme', sql)))).toBe('RESULT_TOO_LARGE');
+    expect(reads.all(request('acme', `${sql} LIMIT 1000`))).toHaveLength(1_000);
+    expect(await collect(reads.iterate(request('acme', sql)))).toHaveLength(1_001);
+  });
+
+  it('cannot write, whatever the statement', async () => {
+    createTenant('acme');
+    expect(
+      await failure(() => reads.all(request('acme', 'INSERT INTO t(v) VALUES (1) RETURNING id'))),
+    ).toBeDefined();
+    expect(await failure(() => reads.all(request('acme', 'PRAGMA query_only')))).toBeUndefined();
+  });
+
+  it('reads on while an iteration holds its own state of the database', async () => {
+    const db = createTenant('acme');
+    db.exec(fill(10));
+    const rows = reads.iterate(request('acme', 'SELECT id FROM t'));
+    await rows.next();
+    db.exec('DELETE FROM t WHERE id > 5');
+    expect(reads.all(request('acme', 'SELECT id FROM t'))).toHaveLength(5);
+    expect(reads.openReaders).toBe(2);
+    expect(await collect(rows)).toHaveLength(9);
+    expect(reads.openReaders).toBe(1);
+  });
+
+  it('gives the connection of an iteration back when the loop ends early, and fails no others', async () => {
+    createTenant('acme').exec(fill(10));
+    for await (const row of reads.iterate(request('acme', 'SELECT id FROM t'))) if (row['id'] === 3) break;
+    const thrown = reads.iterate(request('acme', 'SELECT id FROM t'));
+    await thrown.next();
+    await thrown.throw(new Error('stop')).catch(() => {});
+    expect(reads.openReaders).toBe(0);
+  });
+
+  it('bounds open iterations', async () => {
+    createTenant('acme').exec('INSERT INTO t(v) VALUES (1), (2)');
+    const held = [1, 2, 3].map(() => reads.iterate(request('acme', 'SELECT id FROM t')));
+    for (const rows of held) await rows.next();
+    expect(await failure(() => reads.iterate(request('acme', 'SELECT 1')).next())).toBe('BUFFER_FULL');
+    expect(await failure(() => reads.get(request('acme', 'SELECT 1')))).toBe('BUFFER_FULL');
+    await held[0]?.return();
+    expect(reads.get(request('acme', 'SELECT 1 AS one'))).toEqual({ one: 1 });
+    for (const rows of held) await rows.return();
+  });
+
+  it('tells an iteration that the client was closed, instead of ending it early', async () => {
+    createTenant('acme').exec('INSERT INTO t(v) VALUES (1), (2), (3)');
+    const rows = reads.iterate(request('acme', 'SELECT id FROM t'));
+    await rows.next();
+    reads.close();
+    expect(await failure(() => rows.next())).toBe('CLOSED');
+    expect(await failure(() => reads.get(request('acme', 'SELECT 1')))).toBe('CLOSED');
+  });
+
+  it('lets other work run during a long iteration', async () => {
+    createTenant('acme').exec(fill(100000));
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    let rows = 0;
+    for await (const _ of reads.iterate(request('acme', 'SELECT * FROM t'))) rows++;
+    clearInterval(timer);
+    expect(rows).toBe(100_000);
+    expect(turns).toBeGreaterThan(3);
+  });
+
+  it('closes the file that was not read for longest', () => {
+    for (const tenant of ['a', 'b', 'c', 'd']) createTenant(tenant);
+    for (const tenant of ['a', 'b', 'c', 'a', 'd']) reads.get(request(tenant, 'SELECT 1'));
+    expect(reads.openReaders).toBe(3);
+    expect(reads.get(request('b', 'SELECT 2 AS two'))).toEqual({ two: 2 });
+  });
+
+  it('reads the new file when a tenant was replaced, and none when it was deleted', async () => {
+    createTenant('acme').exec("INSERT INTO t(v) VALUES ('old')");
+    expect(reads.get(request('acme', 'SELECT v FROM t'))).toEqual({ v: 'old' });
+    renameSync(join(dataDir, 'tenants', 'acme'), join(dataDir, 'tenants', 'moved'));
+    createTenant('acme').exec("INSERT INTO t(v) VALUES ('new')");
+    await sleep(700); // longer than the period in which files are looked at
+    expect(reads.get(request('acme', 'SELECT v FROM t'))).toEqual({ v: 'new' });
+    for (const db of writers.splice(0)) db.close();
+    rmSync(join(dataDir, 'tenants', 'acme'), { recursive: true });
+    await sleep(700);
+    expect(await failure(() => reads.get(request('acme', 'SELECT v FROM t')))).toBe('TENANT_NOT_FOUND');
+  });
+
+  it('follows no symbolic link to another tenant, or out of the folder', async () => {
+    createTenant('acme');
+    symlinkSync(join(dataDir, 'tenants', 'acme'), join(dataDir, 'tenants', 'evil'));
+    mkdirSync(join(dataDir, 'tenants', 'worse'));
+    symlinkSync(
+      join(dataDir, 'tenants', 'acme', 'tenant.db'),
+      join(dataDir, 'tenants', 'worse', 'tenant.db'),
+    );
+    for (const tenant of ['evil', 'worse']) {
+      expect(await failure(() => reads.get(request(tenant, 'SELECT 1')))).toBe('TENANT_UNAVAILABLE');
+    }
+  });
+
+  it.each(['../acme', 'acme/../acme', 'ACME', '', 'a\0b', '%2e%2e'])(
+    'opens nothing for the id %j',
+    async id => {
+      createTenant('acme');
+      expect(await failure(() => reads.get(request(id, 'SELECT 1')))).toBe('INVALID_TENANT');
+    },
+  );
+
+  it('says what is wrong, with a code', async () => {
+    createTenant('acme');
+    mkdirSync(join(dataDir, 'tenants', 'broken'));
+    const { writeFileSync } = await import('node:fs');
+    writeFileSync(
+      join(dataDir, 'tenants', 'broken', 'tenant.db'),
+      'this is not a database, not at all'.repeat(50),
+    );
+    const codes: unknown[] = [];
+    for (const [tenant, sql, params] of [
+      ['nobody', 'SELECT 1', []],
+      ['broken', 'SELECT * FROM t', []],
+      ['acme', 'SELECT * FROM missing', []],
+      ['acme', 'SELECT ?', []],
+      ['acme', 'SELECT ?', [1, 2]],
+      ['acme', 'SELECT @a', { b: 1 }],
+    ] as const) {
+      codes.push(await failure(() => reads.get(request(tenant, sql, params))));
+    }
+    expect(codes).toEqual([
+      'TENANT_NOT_FOUND',
+      'DATABASE_CORRUPT',
+      'SQL_ERROR',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+    ]);
+  });
+
+  it('waits for a lock without blocking the process, up to busyTimeoutMs', async () => {
+    const db = createTenant('acme');
+    db.pragma('locking_mode = EXCLUSIVE');
+    db.exec('INSERT INTO t(v) VALUES (1)');
+    let turns = 0;
+    const timer = setInterval(() => turns++, 10);
+    expect(await failure(() => reads.get(request('acme', 'SELECT v FROM t')))).toBe('DATABASE_BUSY');
+    expect(turns).toBeGreaterThan(5);
+    const reading = reads.all(request('acme', 'SELECT v FROM t'));
+    await sleep(30);
+    db.pragma('locking_mode = NORMAL');
+    db.exec('INSERT INTO t(v) VALUES (2)');
+    expect(await reading).toHaveLength(2);
+    clearInterval(timer);
+  });
+
+  it('reads the ledger at once, and tells absent from unreadable', () => {
+    const db = createTenant('acme');
+    expect(reads.lookNow('nobody', 'w-1')).toEqual({ kind: 'absent' });
+    expect(reads.lookNow('acme', 'w-1')).toEqual({ kind: 'absent' });
+    db.exec('CREATE TABLE _onewriter_ledger(job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT)');
+    expect(reads.lookNow('acme', 'w-1')).toEqual({ kind: 'absent' });
+    db.exec(
+      `INSERT INTO _onewriter_ledger VALUES ('w-1', 5, NULL, '[[1,2],[1,3]]'), ('w-2', 6, 1, '[[1,4],[1,5]]')`,
+    );
+    expect(reads.lookNow('acme', 'w-1')).toEqual({
+      kind: 'found',
+      commitSeq: 5,
+      results: [
+        [1, 2],
+        [1, 3],
+      ],
+    });
+    expect(reads.lookNow('acme', 'w-2')).toEqual({ kind: 'found', commitSeq: 6, results: [[1, 4]] });
+    reads.close();
+    db.pragma('locking_mode = EXCLUSIVE');
+    db.exec('INSERT INTO t(v) VALUES (1)');
+    const other = open();
+    expect(other.lookNow('acme', 'w-1')).toBeUndefined();
+    other.close();
+  });
+});

@@ -1,0 +1,191 @@
+import type { WireOperationResult } from '@onewriter/protocol';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Alarm } from './alarm.ts';
+import { now } from './deadline.ts';
+import { encodeStatement } from './encoded-write.ts';
+import type { JobState } from './job-states.ts';
+import { ABSENT, type LedgerAnswer } from './ledger.ts';
+import { OutboundJob } from './outbound-job.ts';
+import { PendingWrite } from './pending-write.ts';
+import { SETTLE_TIMES, Settler } from './settler.ts';
+
+/** One job of two writes, a ledger and a state that the test sets, and what the callers hear. */
+function setUp(options: { timeoutMs?: number; direct?: boolean } = {}) {
+  const { timeoutMs = 30_000, direct = true } = options;
+  const world = {
+    state: 'queued' as JobState | undefined,
+    answer: ABSENT as LedgerAnswer,
+    looks: 0,
+    told: [] as { verdict: string; atMs: number; reason?: unknown; commitSeq?: number }[],
+    logged: [] as string[],
+  };
+  const began = now();
+  const caller = {
+    resolve: (_: unknown, commitSeq: number) =>
+      void world.told.push({ verdict: 'committed', atMs: now() - began, commitSeq }),
+    reject: (error: { code: string; details: { reason?: unknown } }) =>
+      void world.told.push({ verdict: error.code, atMs: now() - began, reason: error.details.reason }),
+  };
+  const holder = { onPayloadDropped: () => {}, onSettled: () => {} };
+  const writes = [1, 2].map(number => {
+    const payload = encodeStatement({ sql: 'INSERT', params: [number] }, {});
+    return new PendingWrite(payload, 'commit', began + timeoutMs, undefined, caller as never, holder);
+  });
+  const settler = new Settler({
+    alarm: new Alarm(),
+    states: {
+      look: async jobs => {
+        world.looks++;
+        return jobs.map(() => world.state);
+      },
+    },
+    ledger: {
+      lookNow: () => (direct ? world.answer : undefined),
+      look: async () => world.answer,
+    },
+    logger: {
+      warn: (_, message) => world.logged.push(message),
+      error: (_, message) => world.logged.push(message),
+    },
+  });
+  const job = new OutboundJob('c-1', 'acme', 1, writes);
+  settler.track(job);
+  job.accept(now());
+  const event = (fields: Record<string, string>) =>
+    settler.onEvent({
+      v: '1',
+      jobId: job.id,
+      tenant: 'acme',
+      commitSeq: '5',
+      results: '',
+      error: '',
+      ...fields,
+    });
+  return { world, settler, job, event };
+}
+
+const COMMITTED: LedgerAnswer = {
+  kind: 'found',
+  results: [[1, 1], { e: { code: 'CONSTRAINT_VIOLATION', message: 'no' } }],
+  commitSeq: 7,
+};
+const results = (answer: readonly WireOperationResult[]) => JSON.stringify(answer);
+
+describe('Settler', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('settles each write by its own result in the event', () => {
+    const { world, settler, event } = setUp();
+    event({ results: results([[1, 1], { e: { code: 'SQL_ERROR', message: 'no' } }]) });
+    expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'SQL_ERROR']);
+    expect(world.told[0]?.commitSeq).toBe(5);
+    expect(settler.jobs).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('fails all writes of a job that was refused as a whole', () => {
+    const { world, event } = setUp();
+    event({ error: '{"code":"POISON_JOB","message":"set aside"}' });
+    expect(world.told.map(({ verdict }) => verdict)).toEqual(['POISON_JOB', 'POISON_JOB']);
+  });
+
+  it.each([true, false])(
+    'reads results too large for an event from the ledger (opened here: %s)',
+    async direct => {
+      const { world, event } = setUp({ direct });
+      world.answer = COMMITTED;
+      event({});
+      await vi.advanceTimersByTimeAsync(0);
+      expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'CONSTRAINT_VIOLATION']);
+    },
+  );
+
+  it.each([
+    ['another version', { v: '2', results: results([[1, 1]]) }],
+    ['no JSON', { results: '{' }],
+  ])(
+    'does not guess what an event means that has %s: it asks the ledger, and says so once',
+    async (_, fields) => {
+      const { world, event } = setUp();
+      event(fields);
+      event(fields);
+      expect(world.told).toEqual([]);
+      expect(world.logged).toHaveLength(1);
+      world.answer = COMMITTED;
+      event(fields);
+      expect(world.told).toHaveLength(2);
+    },
+  );
+
+  it.each([true, false])('settles by the ledger when no event comes (opened here: %s)', async direct => {
+    const { world, settler } = setUp({ direct });
+    world.answer = COMMITTED;
+    await vi.advanceTimersByTimeAsync(SETTLE_TIMES.firstCheckMs + 5);
+    expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'CONSTRAINT_VIOLATION']);
+    expect(settler.jobs).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('asks less and less often about a job that waits in the queue', async () => {
+    const { world } = setUp({ timeoutMs: 60_000 });
+    await vi.advanceTimersByTimeAsync(59_000);
+    expect(world.looks).toBeGreaterThan(5);
+    expect(world.looks).toBeLessThan(12);
+    expect(world.told).toEqual([]);
+  });
+
+  it.each(['gone', 'finished'] as const)(
+    'calls a job lost that is %s and twice not in the ledger, but never failed',
+    async state => {
+      const { world } = setUp();
+      world.state = state;
+      await vi.advanceTimersByTimeAsync(SETTLE_TIMES.firstCheckMs + 5);
+      expect(world.told).toEqual([]);
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(world.told.map(({ verdict, reason }) => [verdict, reason])).toEqual([
+        ['OUTCOME_UNKNOWN', 'lost'],
+        ['OUTCOME_UNKNOWN', 'lost'],
+      ]);
+    },
+  );
+
+  it('does not call it lost while Redis does not answer', async () => {
+    const { world } = setUp({ timeoutMs: 20_000 });
+    world.state = undefined;
+    await vi.advanceTimersByTimeAsync(19_000);
+    expect(world.told).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1_005);
+    expect(world.told.map(({ verdict, reason }) => [verdict, reason])).toEqual([
+      ['OUTCOME_UNKNOWN', undefined],
+      ['OUTCOME_UNKNOWN', undefined],
+    ]);
+  });
+
+  it('looks into the ledger once more at the deadline', async () => {
+    const { world } = setUp({ timeoutMs: 500 });
+    await vi.advanceTimersByTimeAsync(490);
+    world.answer = COMMITTED;
+    await vi.advanceTimersByTimeAsync(20);
+    expect(world.told[0]).toMatchObject({ verdict: 'committed', commitSeq: 7 });
+  });
+
+  it('settles only the writes that are committed of a job that takes several commits', async () => {
+    const { world } = setUp({ timeoutMs: 500 });
+    world.answer = { kind: 'found', results: [[1, 1]], commitSeq: 7 };
+    await vi.advanceTimersByTimeAsync(510);
+    expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'OUTCOME_UNKNOWN']);
+  });
+
+  it('gives everyone the answer that can be had when the client closes', () => {
+    const { world, settler } = setUp();
+    world.answer = { kind: 'found', results: [[1, 1]], commitSeq: 7 };
+    settler.settleAll();
+    expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'OUTCOME_UNKNOWN']);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
