@@ -191,7 +191,7 @@ describe('FileReads', () => {
 
   it('closes the file that was not read for longest', () => {
     for (const tenant of ['a', 'b', 'c', 'd']) createTenant(tenant);
-    for (const tenant of ['a', 'b', 'c', 'a', 'd']) reads.get(request(tenant, 'SELECT 1'));
+    for (const tenant of ['a', 'b', 'c', 'a', 'd']) void reads.get(request(tenant, 'SELECT 1'));
     expect(reads.openReaders).toBe(3);
     expect(reads.get(request('b', 'SELECT 2 AS two'))).toEqual({ two: 2 });
   });
