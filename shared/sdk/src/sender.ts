@@ -187,7 +187,7 @@ export class RedisSender implements JobSender {
       const { resolve, queue } = round[index]!;
       const [error] = results[index] ?? [new Error('Redis did not answer.')];
       const depth = results[round.length + index]?.[1];
-      if (error) resolve(this.#classify(error));
+      if (error) resolve(this.#classify(error, queue.tenant));
       else {
         resolve({ kind: 'accepted', depth: typeof depth === 'number' ? depth : 0 });
         if (bellError && this.#redis.status === 'ready') {
@@ -198,16 +198,12 @@ export class RedisSender implements JobSender {
     }
   }
 
-  #classify(error: Error): SendOutcome {
+  #classify(error: Error, tenant: string): SendOutcome {
     const { message } = error;
     if (error.name === 'ReplyError') {
       if (message.startsWith('READONLY')) this.#redis.disconnect(true); // a replica now: find the new primary
       if (NOT_NOW.test(message)) return { kind: 'unsent', cause: error };
-      const code = message.startsWith('OOM') ? 'QUEUE_FULL' : 'QUEUE_UNAVAILABLE';
-      return {
-        kind: 'refused',
-        error: new OnewriterError(code, `Redis refused the write: ${message}`, {}, error),
-      };
+      return { kind: 'refused', error: refusal(error, tenant) };
     }
     // Source: ioredis, Redis.js (sendCommand) with enableOfflineQueue off: said before anything is written.
     if (message.startsWith("Stream isn't writeable")) return { kind: 'unsent', cause: error };
@@ -227,4 +223,20 @@ export class RedisSender implements JobSender {
     }
     return queue;
   }
+}
+
+function refusal(error: Error, tenant: string): OnewriterError {
+  return error.message.startsWith('OOM')
+    ? new OnewriterError(
+        'QUEUE_FULL',
+        'Redis is out of memory; the write was not accepted.',
+        { tenant, retryAfterMs: 1_000 },
+        error,
+      )
+    : new OnewriterError(
+        'QUEUE_UNAVAILABLE',
+        `Redis refused the write: ${error.message}`,
+        { tenant, retryAfterMs: 1_000 },
+        error,
+      );
 }
