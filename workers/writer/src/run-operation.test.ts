@@ -1,3 +1,5 @@
+import { newJobId } from '@onewriter/protocol';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   queuedJob,
@@ -98,6 +100,39 @@ describe('lastInsertRowid', () => {
     expect(
       lane.rows('SELECT (SELECT count(*) FROM a), (SELECT count(*) FROM b), (SELECT count(*) FROM k)'),
     ).toEqual([[2, 1, 2]]);
+  });
+
+  it('is settled for an upsert that inserts and then updates in one transaction', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE u(key TEXT PRIMARY KEY, n)'));
+    const upsert = 'INSERT INTO u VALUES (?, 1) ON CONFLICT DO UPDATE SET n = n + 1';
+    const twice = (key: string) => ({
+      t: [
+        { s: 0, p: [key] },
+        { s: 0, p: [key] },
+      ],
+    });
+    // The long text is not kept compiled, so nothing is remembered of it.
+    const job = lane.applyOne(
+      queuedJob(
+        [upsert, `${upsert} -- ${'x'.repeat(30_000)}`],
+        [twice('a'), { t: [...twice('b').t.map(one => ({ ...one, s: 1 }))] }],
+      ),
+    );
+    expect(resultsOf(job)).toEqual([
+      {
+        t: [
+          [1, 1],
+          [1, 0],
+        ],
+      },
+      {
+        t: [
+          [1, 2],
+          [1, 0],
+        ],
+      },
+    ]);
   });
 });
 
@@ -376,5 +411,38 @@ describe('an idempotency key', () => {
       named({ b: 2, a: 1 }, ['SELECT 0', 'SELECT @a, @b']),
     );
     expect(resultsOf(two)).toEqual(resultsOf(one));
+  });
+});
+
+describe('what nobody should send', () => {
+  it('is answered write by write, whatever it is', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE t(a)'));
+    const sql = [
+      'INSERT INTO t VALUES (?)',
+      'INSERT INTO t VALUES (@a)',
+      'SELECT ?',
+      "INSERT OR ROLLBACK INTO t VALUES (';",
+    ];
+    const any = fc.jsonValue();
+    const statement = fc.record({ s: fc.oneof(fc.nat(4), any), p: any, e: any }, { requiredKeys: ['s'] });
+    const op = fc.oneof(
+      any,
+      statement,
+      fc.record({ t: fc.oneof(any, fc.array(fc.oneof(statement, any))), k: any }, { requiredKeys: ['t'] }),
+      fc.record({ x: fc.oneof(fc.nat(4), any), d: any }, { requiredKeys: ['x'] }),
+    );
+    fc.assert(
+      fc.property(fc.array(op, { minLength: 1, maxLength: 6 }), ops => {
+        const job = lane.applyOne(queuedJob(sql, ops));
+        expect(job.error).toBeUndefined();
+        expect(job.results === '' ? ops : resultsOf(job)).toHaveLength(ops.length);
+        expect(job.results).not.toContain('"INTERNAL"');
+        expect(lane.run([{ id: newJobId(), data: JSON.stringify(ops[0]) }])).toMatchObject({
+          kind: 'applied',
+        });
+      }),
+      { numRuns: 300 },
+    );
   });
 });

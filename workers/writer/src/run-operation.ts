@@ -5,6 +5,7 @@ import {
   toWireError,
   type WireOperation,
   type WireStatement,
+  type WireTransactionOperation,
   type WriteJobMessage,
 } from '@onewriter/protocol';
 import { fingerprint } from './idempotency-keys.ts';
@@ -48,23 +49,21 @@ export function runOperation(
   place: OperationPlace,
   budgetBytes: number,
 ): string {
-  const { savepoint, release, rollbackTo } = database.control;
-  for (;;) {
-    savepoint.run();
+  const { runner, control } = database;
+  for (runner.clearsRowid = false; ; runner.clearsRowid = true) {
+    control.savepoint.run();
     try {
       const json = runOnce(database, message, place, budgetBytes);
-      release.run();
+      control.release.run();
       return json;
     } catch (thrown) {
       const error = translateError(thrown);
-      database.runner.forgetLastRowid();
+      runner.forgetLastRowid();
       if (isFatal(error)) throw error;
       if (!database.db.inTransaction) throw new TransactionEnded(error);
-      rollbackTo.run();
-      release.run();
-      // The statement is marked now, so this ends after one more run per statement of the write.
-      if (thrown instanceof RowidInDoubt) continue;
-      return encodeFailure(error);
+      control.rollbackTo.run();
+      control.release.run();
+      if (!(thrown instanceof RowidInDoubt)) return encodeFailure(error);
     }
   }
 }
@@ -90,7 +89,7 @@ function runOnce(
   budgetBytes: number,
 ): string {
   const op = message.ops[place.op];
-  if (op === null || typeof op !== 'object') throw malformed('The write is not an object.');
+  assertShape(op);
   if (op.k === undefined) return dispatch(database, message.sql, op, budgetBytes);
   const print = fingerprint(op, message.sql);
   const stored = database.keys.find(op.k, print);
@@ -99,6 +98,18 @@ function runOnce(
   database.keys.store(op.k, print, place.jobId, place.op, place.nowMs, json);
   database.runner.forgetLastRowid();
   return json;
+}
+
+/** Refuses a message that no SDK of ours sends, before anything is taken from it. */
+function assertShape(op: WireOperation | undefined): asserts op is WireOperation {
+  const isObject = (value: unknown) => value !== null && typeof value === 'object';
+  if (!isObject(op)) throw malformed('The write is not an object.');
+  const statements = (op as Partial<WireTransactionOperation>).t;
+  if (statements === undefined) return;
+  if (!Array.isArray(statements) || statements.length > LIMITS.maxTransactionStatements) {
+    throw malformed(`A transaction has at most ${LIMITS.maxTransactionStatements} statements.`);
+  }
+  if (!statements.every(isObject)) throw malformed('A statement of the transaction is not an object.');
 }
 
 function dispatch(
@@ -134,9 +145,6 @@ function runTransaction(
   statements: readonly WireStatement[],
   budgetBytes: number,
 ): string {
-  if (!Array.isArray(statements) || statements.length > LIMITS.maxTransactionStatements) {
-    throw malformed(`A transaction has at most ${LIMITS.maxTransactionStatements} statements.`);
-  }
   const results: string[] = [];
   let left = budgetBytes;
   for (const [index, statement] of statements.entries()) {

@@ -27,9 +27,11 @@ export class RowidInDoubt extends Error {}
  * that inserts nothing (an upsert that updates) or inserts into a table without rowids leaves the value of whoever
  * came before. A value that changed is the statement's own. One that did not may be either (the first row of two
  * tables has the same rowid), so then the statement is rolled back and run again after the value was cleared by an
- * insert into a temporary table; where the cleared value survives, the statement clears it first from then on.
+ * insert into a temporary table. Such a statement clears it first from then on.
  */
 export class StatementRunner {
+  /** Clear the last rowid before every insert: set while a write runs for the second time, so that there is no third. */
+  clearsRowid = false;
   /** Rows the last statement inserted, updated or deleted. */
   changes = 0;
   /** Rows the last statement returned. */
@@ -64,7 +66,8 @@ export class StatementRunner {
   run(compiled: CompiledStatement, wire: WireParameters | undefined, budgetBytes: number): string {
     const params = decodeBindings(wire);
     if (compiled.inserts) {
-      if (compiled.rowidInDoubt) this.#lastRowid = Number(this.#clearRowid.run(NO_ROWID).lastInsertRowid);
+      if (compiled.rowidInDoubt || this.clearsRowid)
+        this.#lastRowid = Number(this.#clearRowid.run(NO_ROWID).lastInsertRowid);
       else this.#lastRowid ??= Number(this.#lastRowidAndChanges.get()![0]);
     }
     return compiled.returnsRows
@@ -82,9 +85,10 @@ export class StatementRunner {
   #runForChanges(compiled: CompiledStatement, params: SqlParameters | undefined): string {
     const { statement } = compiled;
     const { changes, lastInsertRowid } = params === undefined ? statement.run() : statement.run(params);
-    this.changes = changes;
+    // A virtual table that is created counts the rows of its own shadow tables.
+    this.changes = compiled.changesRows ? changes : 0;
     this.rows = 0;
-    if (!compiled.inserts || changes === 0) return `[${changes},0]`;
+    if (!compiled.inserts || changes === 0) return `[${this.changes},0]`;
     const rowid = this.#ownRowid(compiled, Number(lastInsertRowid));
     if (Number.isSafeInteger(rowid)) return `[${changes},${rowid}]`;
     return `[${changes},${JSON.stringify(encodeInteger(this.#lastRowidAndChanges.get()![0]))}]`;
@@ -120,11 +124,8 @@ export class StatementRunner {
   #ownRowid(compiled: CompiledStatement, after: number): number {
     const before = this.#lastRowid;
     this.#lastRowid = after;
-    if (after !== before) {
-      compiled.rowidInDoubt = false;
-      return after;
-    }
-    if (compiled.rowidInDoubt) return 0;
+    if (after !== before) return after;
+    if (before === NO_ROWID) return 0;
     compiled.rowidInDoubt = true;
     throw new RowidInDoubt();
   }
