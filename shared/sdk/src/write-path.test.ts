@@ -207,8 +207,8 @@ async function play(seed: number): Promise<{ told: Told[]; model: Model; path: W
     const waitsFor = model.chance(0.1) ? ('acceptance' as const) : ('commit' as const);
     waits.push(
       path.send(tenant, payload, waitsFor, { timeoutMs, signal: abort?.signal }).then(
-        answer => tell(waitsFor === 'commit' ? 'committed' : 'accepted', answer.receipt),
-        error => tell(error.code, isOnewriterError(error) ? error.details.receiptId : undefined),
+        answer => void tell(waitsFor === 'commit' ? 'committed' : 'accepted', answer.receipt),
+        error => void tell(error.code, isOnewriterError(error) ? error.details.receiptId : undefined),
       ),
     );
   };

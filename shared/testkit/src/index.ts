@@ -4,5 +4,6 @@ export * from './spawn-process.ts';
 export * from './start-redis.ts';
 export * from './start-service.ts';
 export * from './start-stack.ts';
+export * from './start-tcp-proxy.ts';
 export * from './temporary-directory.ts';
 export * from './wait-for.ts';
