@@ -20,10 +20,10 @@ import {
   type Points,
 } from './board.ts';
 import { KanbanError, notFound } from './kanban-error.ts';
-import { planMove, planRemoval } from './plan-move.ts';
+import { planMove } from './plan-move.ts';
 
-/** Tries of a change of order that somebody else's change overtakes; each round, at least one of them succeeds. */
-const MAX_ORDER_ATTEMPTS = 20;
+/** Tries of a drag that other changes overtake; of those that compete in one round, one always succeeds. */
+const MAX_MOVE_ATTEMPTS = 50;
 
 /** Which column of `card` holds which field; also the list of fields that {@link BoardStore.editCard} takes. */
 const CARD_COLUMNS = {
@@ -51,7 +51,7 @@ type CardRow = Omit<Card, 'tags'> & { readonly tags: string };
  * it. It keeps no state of its own, so that any number of processes may have one for the same tenant.
  *
  * What must not race is decided by the writer, inside the transaction: ticket numbers by a counter row, points by
- * arithmetic in SQL, orders by `board.order_version`, limits by the condition of an INSERT.
+ * arithmetic in SQL, orders by arithmetic or a compared `board.order_version`, limits by the condition of an INSERT.
  *
  * Every method throws what the SDK throws (OnewriterError), and KanbanError where it says so.
  */
@@ -283,31 +283,65 @@ export class BoardStore {
 
   /**
    * Drags a card to a place in a column of its board: one transaction with one UPDATE for every card whose place
-   * changes.
+   * changes. They are planned from what was read; the writer compares the board's order with the one that was
+   * read, and where anybody changed it in between, nothing is applied and the drag is planned again.
    *
    * @param position from 0; beyond the end means the end.
    * @returns the number of cards that changed place
    * @throws KanbanError NOT_FOUND, CONFLICT
    */
   async moveCard(cardId: string, columnId: string, position: number, at: string): Promise<number> {
-    return this.#changeOrder(cardId, columnId, cards => {
+    for (let attempt = 1; attempt <= MAX_MOVE_ATTEMPTS; attempt++) {
+      // The version is read first: what changes after it is refused, whatever the next reads see.
+      const board = await this.#prepare<[string], { id: string; version: number; columnId: string }>(
+        `SELECT b.id, b.order_version AS version, c.column_id AS columnId
+           FROM card c JOIN board b ON b.id = c.board_id WHERE c.id = ?`,
+      ).get(cardId);
+      if (!board) throw notFound('card');
+      if (!(await this.#isColumnOf(board.id, columnId))) throw notFound('column');
+      const cards = await this.#prepare<[string, string], CardPlace>(
+        'SELECT id, column_id AS columnId, position FROM card WHERE column_id IN (?, ?)',
+      ).all(board.columnId, columnId);
+      if (!cards.some(card => card.id === cardId)) continue; // it left since the version was read
       const places = planMove(cards, cardId, columnId, position);
-      return { changed: places.length, statements: places.map(place => moveStatement(place, at)) };
-    });
+      if (places.length === 0) return 0;
+      try {
+        await this.#tenant.transaction([
+          {
+            sql: 'UPDATE board SET order_version = order_version + 1 WHERE id = ? AND order_version = ?',
+            params: [board.id, board.version],
+            expect: { changes: 1 },
+          },
+          ...places.map(place => ({
+            sql: 'UPDATE card SET position = ?, column_id = ?, updated_at = ? WHERE id = ?',
+            params: [place.position, place.columnId, at, place.id],
+          })),
+        ]);
+        return places.length;
+      } catch (error) {
+        if (!isOnewriterError(error, 'EXPECTATION_FAILED')) throw error;
+      }
+    }
+    throw new KanbanError('CONFLICT', 'Others are moving cards on this board all the time; try again.');
   }
 
-  /** Deletes a card and closes the gap it leaves. @throws KanbanError NOT_FOUND, CONFLICT */
+  /** Deletes a card, and moves those below it up. @throws KanbanError NOT_FOUND */
   async deleteCard(cardId: string): Promise<void> {
-    await this.#changeOrder(cardId, null, cards => ({
-      changed: 1,
-      statements: [
-        { sql: 'DELETE FROM card WHERE id = ?', params: [cardId] },
-        ...planRemoval(cards, cardId).map(place => ({
-          sql: 'UPDATE card SET position = ? WHERE id = ?',
-          params: [place.position, place.id],
-        })),
-      ],
-    }));
+    await this.#changeOrThrow('card', [
+      {
+        sql: `UPDATE board SET order_version = order_version + 1
+               WHERE id = (SELECT board_id FROM card WHERE id = ?)`,
+        params: [cardId],
+        expect: { changes: 1 },
+      },
+      {
+        sql: `UPDATE card SET position = position - 1
+               WHERE column_id = (SELECT column_id FROM card WHERE id = ?)
+                 AND position > (SELECT position FROM card WHERE id = ?)`,
+        params: [cardId, cardId],
+      },
+      { sql: 'DELETE FROM card WHERE id = ?', params: [cardId] },
+    ]);
   }
 
   /** A card with its comments. @throws KanbanError NOT_FOUND */
@@ -412,50 +446,6 @@ export class BoardStore {
     return this.#tenant.prepare<Params, Row>(sql);
   }
 
-  /**
-   * Changes an order of cards that was read before. The version is read first and compared by the writer inside
-   * the transaction: where anybody changed an order on this board in between, nothing is applied and the change
-   * is planned again from what is there now.
-   *
-   * @param columnId the target column, or null where only the card's own matters
-   */
-  async #changeOrder(
-    cardId: string,
-    columnId: string | null,
-    plan: (cards: CardPlace[]) => { readonly changed: number; readonly statements: TransactionStatement[] },
-  ): Promise<number> {
-    for (let attempt = 1; attempt <= MAX_ORDER_ATTEMPTS; attempt++) {
-      const board = await this.#prepare<[string], { id: string; version: number; columnId: string }>(
-        `SELECT b.id, b.order_version AS version, c.column_id AS columnId
-           FROM card c JOIN board b ON b.id = c.board_id WHERE c.id = ?`,
-      ).get(cardId);
-      if (!board) throw notFound('card');
-      const target = columnId ?? board.columnId;
-      if (!(await this.#isColumnOf(board.id, target))) throw notFound('column');
-      const cards = await this.#prepare<[string, string], CardPlace>(
-        'SELECT id, column_id AS columnId, position FROM card WHERE column_id IN (?, ?)',
-      ).all(board.columnId, target);
-      // The card may have left since the version was read; the check below would refuse, the plan could not be made.
-      if (!cards.some(card => card.id === cardId)) continue;
-      const { changed, statements } = plan(cards);
-      if (statements.length === 0) return 0;
-      try {
-        await this.#tenant.transaction([
-          {
-            sql: 'UPDATE board SET order_version = order_version + 1 WHERE id = ? AND order_version = ?',
-            params: [board.id, board.version],
-            expect: { changes: 1 },
-          },
-          ...statements,
-        ]);
-        return changed;
-      } catch (error) {
-        if (!isOnewriterError(error, 'EXPECTATION_FAILED')) throw error;
-      }
-    }
-    throw new KanbanError('CONFLICT', 'Others are moving cards on this board all the time; try again.');
-  }
-
   async #isColumnOf(boardId: string, columnId: string): Promise<boolean> {
     const row = await this.#prepare<[string, string], { id: string }>(
       'SELECT id FROM board_column WHERE id = ? AND board_id = ?',
@@ -483,13 +473,6 @@ const ADD_POINTS = `
 
 function pointsParameters(points: Points): [number, number, number, string] {
   return [points.year, points.month, points.total, points.memberId];
-}
-
-function moveStatement(place: CardPlace, at: string): TransactionStatement {
-  return {
-    sql: 'UPDATE card SET position = ?, column_id = ?, updated_at = ? WHERE id = ?',
-    params: [place.position, place.columnId, at, place.id],
-  };
 }
 
 function toCard(row: CardRow): Card {

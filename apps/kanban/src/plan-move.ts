@@ -19,18 +19,8 @@ export function planMove(
   target.splice(Math.max(0, position), 0, moved);
   const places = renumber(target, columnId);
   if (moved.columnId === columnId) return places;
-  return [...places, ...planRemoval(cards, cardId)];
-}
-
-/**
- * The new places of the cards that stay when one card leaves its column.
- * @param cards all cards of its column at least.
- */
-export function planRemoval(cards: readonly CardPlace[], cardId: string): CardPlace[] {
-  const removed = cards.find(card => card.id === cardId);
-  if (!removed) throw new TypeError('The card to remove is not among the cards.');
-  const rest = inOrder(cards, removed.columnId).filter(card => card.id !== cardId);
-  return renumber(rest, removed.columnId);
+  const rest = inOrder(cards, moved.columnId).filter(card => card.id !== cardId);
+  return [...places, ...renumber(rest, moved.columnId)];
 }
 
 function inOrder(cards: readonly CardPlace[], columnId: string): CardPlace[] {
