@@ -100,9 +100,12 @@ function runOnce(
   return json;
 }
 
+function isObject(value: unknown): boolean {
+  return value !== null && typeof value === 'object';
+}
+
 /** Refuses a message that no SDK of ours sends, before anything is taken from it. */
 function assertShape(op: WireOperation | undefined): asserts op is WireOperation {
-  const isObject = (value: unknown) => value !== null && typeof value === 'object';
   if (!isObject(op)) throw malformed('The write is not an object.');
   const statements = (op as Partial<WireTransactionOperation>).t;
   if (statements === undefined) return;

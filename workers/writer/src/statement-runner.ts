@@ -27,7 +27,7 @@ export class RowidInDoubt extends Error {}
  * that inserts nothing (an upsert that updates) or inserts into a table without rowids leaves the value of whoever
  * came before. A value that changed is the statement's own. One that did not may be either (the first row of two
  * tables has the same rowid), so then the statement is rolled back and run again after the value was cleared by an
- * insert into a temporary table. Such a statement clears it first from then on.
+ * insert into a temporary table. Such a statement clears it first from then on, until it sets one again.
  */
 export class StatementRunner {
   /** Clear the last rowid before every insert: set while a write runs for the second time, so that there is no third. */
@@ -124,7 +124,10 @@ export class StatementRunner {
   #ownRowid(compiled: CompiledStatement, after: number): number {
     const before = this.#lastRowid;
     this.#lastRowid = after;
-    if (after !== before) return after;
+    if (after !== before) {
+      compiled.rowidInDoubt = false;
+      return after;
+    }
     if (before === NO_ROWID) return 0;
     compiled.rowidInDoubt = true;
     throw new RowidInDoubt();
