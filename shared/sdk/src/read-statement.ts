@@ -17,6 +17,8 @@ export class ReadStatement {
   readonly #db: Database.Database;
   readonly #sql: string;
   readonly #fast: Database.Statement;
+  /** Names of its columns where they cannot change; undefined where a `*` may come to stand for others. */
+  readonly #columns: readonly string[] | undefined;
   #exact: Database.Statement | undefined;
   #exactAlways = false;
 
@@ -26,15 +28,14 @@ export class ReadStatement {
     this.#sql = sql;
     this.#fast = db.prepare(sql);
     if (!this.#fast.reader) throw new TypeError('This statement does not return data.');
+    this.#columns = sql.includes('*') ? undefined : this.#fast.columns().map(column => column.name);
   }
 
   /** The first row. */
   get(params: BoundParameters): SqlRow | undefined {
     if (!this.#exactAlways) {
-      // Few values are bound faster as arguments than as an array.
-      const few = Array.isArray(params) && params.length <= 4;
-      const row = (few ? this.#fast.get(...params) : this.#fast.get(params)) as SqlRow | undefined;
-      if (row === undefined || !isRounded(row)) return row;
+      const row = getFirst(this.#fast, params);
+      if (row === undefined || !this.#isRounded(row)) return row;
     }
     const row = this.#toExact().get(params) as Row | undefined;
     return row === undefined ? undefined : (narrow(row) as SqlRow);
@@ -76,11 +77,29 @@ export class ReadStatement {
     return rows;
   }
 
+  #isRounded(row: SqlRow): boolean {
+    if (this.#columns === undefined) return isRounded(row);
+    // Rows of better-sqlite3 are objects of V8's slow kind: listing their names costs more than reading the values.
+    for (let index = 0; index < this.#columns.length; index++) {
+      const value = row[this.#columns[index]!];
+      if (value === undefined || isLarge(value)) return true;
+    }
+    return false;
+  }
+
   #toExact(): Database.Statement {
     this.#exactAlways = true;
     this.#exact ??= this.#db.prepare(this.#sql).safeIntegers(true);
     return this.#exact;
   }
+}
+
+/** One or two values are bound faster as arguments than as an array. */
+function getFirst(statement: Database.Statement, params: BoundParameters): SqlRow | undefined {
+  if (!Array.isArray(params) || params.length > 2) return statement.get(params) as SqlRow | undefined;
+  if (params.length === 1) return statement.get(params[0]) as SqlRow | undefined;
+  if (params.length === 2) return statement.get(params[0], params[1]) as SqlRow | undefined;
+  return statement.get() as SqlRow | undefined;
 }
 
 /** Stepping costs about a tenth more than better-sqlite3's all(), and never holds more than `maxRows`. */
@@ -101,13 +120,12 @@ function collect(statement: Database.Statement, params: BoundParameters, maxRows
 
 /** Whether a value may be an integer that was rounded. Works for rows of both modes. */
 function isRounded(row: Row): boolean {
-  for (const name in row) {
-    const value = (row as SqlRow)[name];
-    if (typeof value === 'number' && (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER)) {
-      return true;
-    }
-  }
+  for (const name in row) if (isLarge((row as SqlRow)[name]!)) return true;
   return false;
+}
+
+function isLarge(value: SqlValue): boolean {
+  return typeof value === 'number' && (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER);
 }
 
 /** Turns bigints into numbers where that is exact, in place. */
