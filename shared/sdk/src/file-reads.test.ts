@@ -5,7 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileReads, type FileReadsOptions } from './file-reads.ts';
+import type { Ledger } from './ledger.ts';
 import type { BoundParameters } from './parameters.ts';
+import type { Reads } from './reads.ts';
 import type { SqlRow } from './types.ts';
 
 let dataDir: string;
@@ -273,6 +275,43 @@ describe('FileReads', () => {
     db.exec('INSERT INTO t(v) VALUES (2)');
     expect(await reading).toHaveLength(2);
     clearInterval(timer);
+  });
+
+  it('takes the other way where a file cannot be opened here, and says so once', async () => {
+    createTenant('acme').exec('INSERT INTO t(v) VALUES (1)');
+    for (const db of writers.splice(0)) db.close();
+    // As a read-only mount does while the writer has the tenant closed: the -shm file cannot be made.
+    mkdirSync(join(dataDir, 'tenants', 'acme', 'tenant.db-shm'));
+    const sql = 'SELECT v FROM t';
+    expect(await failure(() => reads.get(request('acme', sql)))).toBe('TENANT_UNAVAILABLE');
+    expect(await failure(() => reads.iterate(request('acme', sql)).next())).toBe('TENANT_UNAVAILABLE');
+    expect(reads.lookNow('acme', 'w-1')).toBeUndefined();
+    const row = { v: 'from the gateway' };
+    const other: Reads & Ledger = {
+      route: 'gateway',
+      openReaders: 0,
+      get: () => row,
+      all: () => [row],
+      allArrays: () => ({ columns: ['v'], rows: [Object.values(row)] }),
+      iterate: async function* () {
+        yield row;
+      },
+      lookNow: () => undefined,
+      look: async () => ({ kind: 'absent' }),
+      close: () => {},
+    };
+    const warnings: string[] = [];
+    const both = new FileReads(
+      { ...OPTIONS, dataDir, logger: { ...SILENT, warn: (_, message) => warnings.push(message) } },
+      other,
+    );
+    expect(await both.get(request('acme', sql))).toEqual(row);
+    expect(await both.all(request('acme', sql))).toEqual([row]);
+    expect(await both.allArrays(request('acme', sql))).toMatchObject({ columns: ['v'] });
+    expect(await collect(both.iterate(request('acme', sql)))).toEqual([row]);
+    expect(await both.look('acme', 'w-1', [0])).toEqual({ kind: 'absent' });
+    expect(warnings).toHaveLength(1);
+    both.close();
   });
 
   it('reads the ledger at once, and tells absent from unreadable', () => {

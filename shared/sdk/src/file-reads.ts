@@ -78,11 +78,20 @@ export class FileReads implements Reads, Ledger {
 
   async *iterate(request: ReadRequest): AsyncGenerator<SqlRow, void, undefined> {
     const { tenant, sql, params, options } = request;
-    let reader: Reader;
+    let reader: Reader | undefined;
+    let rows: IterableIterator<SqlRow>;
+    let row: IteratorResult<SqlRow>;
     try {
-      reader = this.#pool.lease(tenant);
+      const leased = this.#pool.lease(tenant);
+      reader = leased;
+      // With the first row: only then does a lock show, or that the file cannot be read here.
+      [rows, row] = await this.#withRetry(request, () => {
+        const begun = leased.iterate(sql, params);
+        return [begun, begun.next()];
+      });
     } catch (error) {
-      if (!this.#canFallBack(error)) throw error;
+      if (reader) this.#pool.release(reader);
+      if (!this.#canFallBack(error)) throw toReadError(error, tenant);
       return yield* this.#fallback!.iterate(request);
     }
     let idleTooLong = false;
@@ -91,12 +100,6 @@ export class FileReads implements Reads, Ledger {
       reader.close();
     }, ITERATION_IDLE_MS).unref();
     try {
-      // The first row is fetched here: a lock shows with it.
-      const first = () => {
-        const rows = reader.iterate(sql, params);
-        return { rows, row: rows.next() };
-      };
-      let { rows, row } = await this.#withRetry(request, first);
       for (let count = 1; !row.done; count++) {
         yield narrow(row.value);
         idle.refresh();
@@ -104,8 +107,7 @@ export class FileReads implements Reads, Ledger {
         if (count % ROWS_PER_TURN === 0) await new Promise<void>(resolve => setImmediate(resolve));
         assertNotAborted(options.signal);
         // Closed meanwhile: its rows would just end here, as if there were no more.
-        if (reader.closed)
-          throw idleTooLong ? endedIdle(tenant) : new OnewriterError('CLOSED', 'The client is closed.');
+        if (reader.closed) throw idleTooLong ? endedIdle(tenant) : clientClosed();
         row = rows.next();
       }
     } catch (error) {
@@ -210,6 +212,10 @@ function toAnswer(row: SqlRow): LedgerAnswer {
     results: typeof nextOp === 'number' ? results.slice(0, nextOp) : results,
     commitSeq: Number(row['commit_seq']),
   };
+}
+
+function clientClosed(): OnewriterError {
+  return new OnewriterError('CLOSED', 'The client is closed.');
 }
 
 function endedIdle(tenant: string): OnewriterError {

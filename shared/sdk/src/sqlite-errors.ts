@@ -39,6 +39,12 @@ export function isUnreachable(error: unknown): boolean {
   return code !== undefined && /^SQLITE_(CANTOPEN|READONLY|PERM)/.test(code);
 }
 
+function remedyFor(code: ErrorCode): string {
+  return code === 'TENANT_UNAVAILABLE'
+    ? '; the folder must be writable here, or give connect() a gatewayUrl to read through'
+    : '';
+}
+
 /** Translates whatever a direct read threw. */
 export function toReadError(error: unknown, tenant: string): OnewriterError {
   if (error instanceof OnewriterError) return error;
@@ -46,7 +52,7 @@ export function toReadError(error: unknown, tenant: string): OnewriterError {
   const message = error instanceof Error ? error.message : String(error);
   if (sqliteCode !== undefined) {
     const code = CODES.find(([prefix]) => sqliteCode.startsWith(prefix))?.[1] ?? 'SQL_ERROR';
-    return new OnewriterError(code, message, { tenant, sqliteCode }, error);
+    return new OnewriterError(code, message + remedyFor(code), { tenant, sqliteCode }, error);
   }
   // better-sqlite3 throws these for parameters that do not fit the statement.
   if (error instanceof RangeError || error instanceof TypeError) {
