@@ -280,8 +280,8 @@ describe('FileReads', () => {
   it('takes the other way where a file cannot be opened here, and says so once', async () => {
     createTenant('acme').exec('INSERT INTO t(v) VALUES (1)');
     for (const db of writers.splice(0)) db.close();
-    // As a read-only mount does while the writer has the tenant closed: the -shm file cannot be made.
-    mkdirSync(join(dataDir, 'tenants', 'acme', 'tenant.db-shm'));
+    // As a read-only mount does while the writer has the tenant closed: the -wal file cannot be made.
+    mkdirSync(join(dataDir, 'tenants', 'acme', 'tenant.db-wal'));
     const sql = 'SELECT v FROM t';
     expect(await failure(() => reads.get(request('acme', sql)))).toBe('TENANT_UNAVAILABLE');
     expect(await failure(() => reads.iterate(request('acme', sql)).next())).toBe('TENANT_UNAVAILABLE');
