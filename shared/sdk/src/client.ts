@@ -1,4 +1,4 @@
-import { inboxQueue, newClientId } from '@onewriter/protocol';
+import { inboxQueue, newClientId, OnewriterError } from '@onewriter/protocol';
 import { createRedisBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { chooseReads } from './choose-reads.ts';
@@ -38,8 +38,15 @@ export async function connect(options: ConnectOptions): Promise<Onewriter> {
   } catch (error) {
     redis.disconnect();
     reads.close();
-    throw error;
+    throw asConnectError(error);
   }
+}
+
+/** What BullMQ and ioredis throw while connections are made. */
+function asConnectError(error: unknown): unknown {
+  if (error instanceof OnewriterError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new OnewriterError('QUEUE_UNAVAILABLE', `Cannot connect to Redis: ${message}`, {}, error);
 }
 
 async function open(options: ResolvedOptions, reads: Reads & Ledger, redis: Redis): Promise<Onewriter> {

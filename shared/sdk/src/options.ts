@@ -42,6 +42,10 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
   else if (typeof redis?.duplicate !== 'function' || isCluster(redis)) {
     refuse('The option redis must be a redis:// or rediss:// URL, or an ioredis Redis instance.');
   }
+  if (typeof redis !== 'string' && redis.options.keyPrefix) {
+    // Others would not find the keys; Onewriter's own prefixes carry the placement group and the tenant.
+    refuse('The option redis must be an instance without keyPrefix.');
+  }
   if (gatewayUrl !== undefined) assertUrl('gatewayUrl', gatewayUrl, ['http:', 'https:']);
   if (dataDir !== undefined && (typeof dataDir !== 'string' || dataDir === '' || dataDir.includes('\0'))) {
     refuse('The option dataDir must be the path of a folder.');
