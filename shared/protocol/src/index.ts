@@ -1,3 +1,4 @@
+export * from './data-dir-kind.ts';
 export * from './describe-statement.ts';
 export * from './error-codes.ts';
 export * from './gateway-api.ts';

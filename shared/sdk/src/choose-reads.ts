@@ -1,8 +1,7 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { inspectDataDir, OnewriterError } from '@onewriter/protocol';
 import { FileReads } from './file-reads.ts';
 import { GatewayReads } from './gateway-reads.ts';
 import type { Ledger } from './ledger.ts';
-import { inspectDataDir } from './mounts.ts';
 import { NoReads } from './no-reads.ts';
 import type { ResolvedOptions } from './options.ts';
 import type { Reads } from './reads.ts';

@@ -1,5 +1,5 @@
 import { readFileSync, realpathSync, statSync } from 'node:fs';
-import { tenantsDir } from '@onewriter/protocol';
+import { tenantsDir } from './names.ts';
 
 /*
  * WAL keeps its index in memory that all users of a file share, so they must run on one kernel. On a network file

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fileSystemOf, inspectDataDir, isShared } from './mounts.ts';
+import { fileSystemOf, inspectDataDir, isShared } from './data-dir-kind.ts';
 
 const MOUNTINFO = `
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
