@@ -99,6 +99,8 @@ export interface LeaseRecord {
   readonly broker: string;
   readonly epoch: number;
   readonly host: string;
+  /** Boot and process namespace: where two of these are equal, process ids can be compared; '' where unknown. */
+  readonly processes: string;
   readonly pid: number;
   /** ISO time of acquisition. */
   readonly since: string;

@@ -1,0 +1,103 @@
+import { assertNoEviction, type Config, type Logger } from '@onewriter/runtime';
+import type { BrokerState, HealthSource } from './health.ts';
+import { Leader } from './leader.ts';
+import { LEASE_SCRIPTS, Lease } from './lease.ts';
+import { QUEUE_SCRIPTS } from './queue-scripts.ts';
+import { RedisLink } from './redis-link.ts';
+
+/*
+ *   starting ──Redis is fit──▶ standby ──lease──▶ leading ──SIGTERM──▶ draining
+ *                                                   │
+ *                                                   └── lease lost, fenced, a fault of ours: the process ends, its
+ *                                                       supervisor starts it again as a standby
+ */
+
+/** How long the threads may finish what they do when the process ends without a drain. */
+const HALT_GRACE_MS = 1_000;
+
+/** One broker process: stands by until it leads, and leads until it is told to stop or must. */
+export class Broker implements HealthSource {
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #link: RedisLink;
+  readonly #bellLink: RedisLink;
+  readonly #lease: Lease;
+  readonly #stopping = new AbortController();
+  #state: BrokerState = 'starting';
+  #leader: Leader | undefined;
+
+  constructor(config: Config, log: Logger) {
+    this.#config = config;
+    this.#log = log;
+    const url = config.redisUrl;
+    this.#link = new RedisLink({ url, log, name: 'onewriter-broker' }, [...QUEUE_SCRIPTS, ...LEASE_SCRIPTS]);
+    this.#bellLink = new RedisLink({ url, log, name: 'onewriter-broker-bell' });
+    this.#lease = new Lease(this.#link, {
+      group: config.group,
+      dataDir: config.dataDir,
+      leaseMs: config.leaseMs,
+      log,
+    });
+  }
+
+  get state(): BrokerState {
+    return this.#state;
+  }
+
+  get redis(): boolean {
+    return this.#link.redis.status === 'ready';
+  }
+
+  get facts() {
+    return this.#leader === undefined ? undefined : { ...this.#leader.facts() };
+  }
+
+  get registry() {
+    return this.#leader?.metrics.registry;
+  }
+
+  /** Waits for Redis. @throws OnewriterError MISCONFIGURED where it may evict keys. */
+  async prepare(): Promise<void> {
+    await this.#link.insist(() => assertNoEviction(this.#link.redis));
+    this.#state = 'standby';
+  }
+
+  /** Stands by, then leads. Resolves when it leads, or was told to stop before. */
+  async run(): Promise<void> {
+    const { signal } = this.#stopping;
+    if (!(await this.#lease.acquire(signal)) || signal.aborted) return;
+    this.#lease.keep(reason => void this.#end(reason));
+    this.#leader = new Leader({
+      config: this.#config,
+      log: this.#log,
+      link: this.#link,
+      bellLink: this.#bellLink,
+      lease: this.#lease,
+      onEnd: reason => void this.#end(reason),
+    });
+    this.#state = 'leading';
+    this.#log.info({ epoch: this.#lease.epoch, threads: this.#config.threads }, 'Leading');
+    await this.#leader.start();
+  }
+
+  /** Finishes what was begun and hands the rest over. */
+  async drain(): Promise<void> {
+    this.#state = 'draining';
+    this.#stopping.abort();
+    await this.#leader?.drain();
+    await this.#lease.release();
+    this.#bellLink.close();
+    this.#link.close();
+  }
+
+  /** Ends the process without answering anybody: its successor does. */
+  async #end(reason: string): Promise<void> {
+    if (this.#state === 'draining') return;
+    this.#state = 'draining';
+    this.#log.fatal({ reason, epoch: this.#lease.epoch }, `This broker stops leading: ${reason}`);
+    const atRest = (await this.#leader?.halt(HALT_GRACE_MS)) ?? true;
+    // process.exit() would wait for a thread that is at work.
+    if (!atRest) process.kill(process.pid, 'SIGKILL');
+    process.exit(1);
+  }
+}

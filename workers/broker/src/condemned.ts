@@ -1,0 +1,119 @@
+import { type ErrorCode, groupKeys, LIMITS, type WireError } from '@onewriter/protocol';
+import type { Logger } from '@onewriter/runtime';
+import type { RedisLink } from './redis-link.ts';
+
+/*
+ * Jobs that ended their process or thread, and writes that must not run again. A crash leaves all jobs behind that were
+ * active, and only one of them is to blame:
+ *
+ *   starts 0      never seen before                     batched as usual
+ *   starts 1      was active when one process ended     batched as usual
+ *   starts max-1  … when so many ended                  run alone: nothing else is in a thread
+ *   starts max    was alone when a process ended        condemned: its callers hear POISON_JOB, it does not run
+ *
+ * A job that was merely near never gets beyond "alone".
+ */
+
+/** Errors by index of the write; -1 is the whole job. */
+type Verdict = Readonly<Record<number, WireError>>;
+
+const MAX_STARTS = LIMITS.maxJobStarts;
+
+/** What is known of jobs that did harm; in Redis, so that a successor knows it. */
+export class Condemned {
+  readonly #link: RedisLink;
+  readonly #starts: string;
+  readonly #condemned: string;
+  readonly #log: Logger;
+  readonly #verdicts = new Map<string, Verdict>();
+
+  constructor(link: RedisLink, group: string, log: Logger) {
+    const keys = groupKeys(group);
+    this.#link = link;
+    this.#starts = keys.starts;
+    this.#condemned = keys.condemned;
+    this.#log = log;
+  }
+
+  /** Reads what predecessors noted. */
+  async load(): Promise<void> {
+    const flat = (await this.#link.insist(() => this.#link.redis.hgetall(this.#condemned))) as Record<
+      string,
+      string
+    >;
+    for (const [id, json] of Object.entries(flat)) this.#verdicts.set(id, JSON.parse(json) as Verdict);
+  }
+
+  /** What must not run of a job; undefined: nothing. */
+  of(jobId: string): Verdict | undefined {
+    return this.#verdicts.get(jobId);
+  }
+
+  /** Forbids a write (-1: all of the job's) for good. */
+  async condemn(jobId: string, index: number, error: WireError): Promise<void> {
+    const verdict = { ...this.#verdicts.get(jobId), [index]: error };
+    this.#verdicts.set(jobId, verdict);
+    await this.#link.insist(() => this.#link.call('HSET', this.#condemned, jobId, JSON.stringify(verdict)));
+  }
+
+  /** Whether a job with so many starts may share neither batch nor process. */
+  mustRunAlone(starts: number): boolean {
+    return starts >= MAX_STARTS - 1;
+  }
+
+  /** Notes that a job is about to run alone: if the process ends now, it was this job. */
+  async noteRunAlone(jobId: string): Promise<void> {
+    await this.#link.insist(() => this.#link.call('HSET', this.#starts, jobId, MAX_STARTS));
+  }
+
+  /**
+   * Counts one more start for jobs whose process or thread ended, and condemns those that were alone.
+   * @returns the starts of each; 0 for a condemned one, which does no harm any more.
+   */
+  async countStarts(jobIds: readonly string[]): Promise<readonly number[]> {
+    if (jobIds.length === 0) return [];
+    const known = (await this.#link.insist(() => this.#link.call('HMGET', this.#starts, ...jobIds))) as (
+      | string
+      | null
+    )[];
+    return Promise.all(
+      jobIds.map(async (id, index) => {
+        const starts = Number(known[index] ?? 0);
+        if (this.#verdicts.has(id)) return 0;
+        if (starts >= MAX_STARTS) {
+          this.#log.error(
+            { job: id, starts },
+            'A job ended its process whenever it was started; it is set aside',
+          );
+          await this.condemn(id, -1, poison(starts));
+          return 0;
+        }
+        const counted = Math.min(starts + 1, MAX_STARTS - 1);
+        if (counted > starts) {
+          await this.#link.insist(() => this.#link.call('HSET', this.#starts, id, counted));
+        }
+        return counted;
+      }),
+    );
+  }
+
+  /** Forgets jobs that are done. */
+  async forget(jobs: readonly { readonly id: string; readonly starts: number }[]): Promise<void> {
+    const noted = jobs.filter(({ id, starts }) => starts > 0 || this.#verdicts.has(id)).map(({ id }) => id);
+    if (noted.length === 0) return;
+    for (const id of noted) this.#verdicts.delete(id);
+    await Promise.all([
+      this.#link.insist(() => this.#link.call('HDEL', this.#starts, ...noted)),
+      this.#link.insist(() => this.#link.call('HDEL', this.#condemned, ...noted)),
+    ]);
+  }
+}
+
+function poison(starts: number): WireError {
+  const code: ErrorCode = 'POISON_JOB';
+  return {
+    code,
+    message: `The process ended at each of ${starts} starts of this job; it was set aside and not applied.`,
+    details: { starts },
+  };
+}

@@ -1,0 +1,79 @@
+import {
+  deadLetterQueue,
+  describeStatement,
+  parseReceiptId,
+  parseWriteJob,
+  type WireError,
+  type WireOperation,
+  type WireStatement,
+  type WriteJobMessage,
+} from '@onewriter/protocol';
+import type { DeadLetter } from '@onewriter/writer';
+import { Queue } from 'bullmq';
+import type { RedisLink } from './redis-link.ts';
+import type { TakenJob } from './tenant-queue.ts';
+
+/** The data of a job on the dead-letter queue: a write that was set aside. */
+export interface DeadLetterMessage {
+  readonly tenant: string;
+  readonly receiptId: string;
+  readonly error: WireError;
+  /** The SQL text, shortened; of a transaction that of the failing statement. */
+  readonly sql: string;
+  /** The write as a message of its own, to be sent again. */
+  readonly message: WriteJobMessage;
+}
+
+/**
+ * The queue of writes that were set aside: writes that nobody waits for and that failed, and writes that took their
+ * process down or never ended. A letter's job id is made from its receipt, so that a redelivery adds it once.
+ */
+export class DeadLetters {
+  readonly #queue: Queue;
+
+  constructor(link: RedisLink, group: string) {
+    const { name, prefix } = deadLetterQueue(group);
+    this.#queue = new Queue(name, { connection: link.redis, prefix, skipVersionCheck: true });
+    // The link reports its own outages.
+    this.#queue.on('error', () => {});
+  }
+
+  /** Adds letters of one job; resolves when the queue has them. May be repeated. */
+  async add(tenant: string, job: TakenJob, letters: readonly DeadLetter[]): Promise<void> {
+    const message = parseWriteJob(job.data);
+    for (const { receiptId, error, sql } of letters) {
+      const data: DeadLetterMessage = {
+        tenant,
+        receiptId,
+        error,
+        sql,
+        message: extractWrite(message, parseReceiptId(receiptId).index),
+      };
+      await this.#queue.add(`${tenant} · ${error.code} · ${describeStatement(sql)}`, data, {
+        jobId: `dl-${receiptId}`,
+        attempts: 1,
+      });
+    }
+  }
+}
+
+/** One write of a job as a message of its own, with only the SQL texts it needs. */
+export function extractWrite(message: WriteJobMessage, index: number): WriteJobMessage {
+  const sql: string[] = [];
+  const indexes = new Map<number, number>();
+  const move = (old: number): number => {
+    let moved = indexes.get(old);
+    if (moved === undefined) {
+      moved = sql.push(message.sql[old] ?? '') - 1;
+      indexes.set(old, moved);
+    }
+    return moved;
+  };
+  const moveStatement = (statement: WireStatement): WireStatement => ({ ...statement, s: move(statement.s) });
+  const operation = message.ops[index]!;
+  let moved: WireOperation;
+  if ('x' in operation) moved = { ...operation, x: move(operation.x) };
+  else if ('t' in operation) moved = { ...operation, t: operation.t.map(moveStatement) };
+  else moved = { ...operation, ...moveStatement(operation) };
+  return { ...message, sql, ops: [moved] };
+}

@@ -1,0 +1,51 @@
+import type { RequestListener } from 'node:http';
+import type { Logger } from '@onewriter/runtime';
+import type { Registry } from 'prom-client';
+
+/** What a broker is doing. */
+export type BrokerState = 'starting' | 'standby' | 'leading' | 'draining';
+
+/** What the probes ask. */
+export interface HealthSource {
+  readonly state: BrokerState;
+  /** Whether Redis is reachable. */
+  readonly redis: boolean;
+  readonly facts: Readonly<Record<string, unknown>> | undefined;
+  /** Undefined before it leads for the first time. */
+  readonly registry: Registry | undefined;
+}
+
+/**
+ * `GET /livez`: the event loop turns. `GET /readyz`: 200 where this broker leads or stands by, with which of both and
+ * why not. `GET /metrics`: Prometheus' text format.
+ */
+export function createHealthListener(source: HealthSource, log: Logger): RequestListener {
+  return async (request, response) => {
+    const path = new URL(request.url ?? '/', 'http://broker').pathname;
+    const answer = (status: number, body: unknown) => {
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    };
+    try {
+      if (request.method !== 'GET' && request.method !== 'HEAD') {
+        answer(405, { error: 'Only GET.', code: 'METHOD_NOT_ALLOWED' });
+      } else if (path === '/livez') {
+        answer(200, { status: 'ok' });
+      } else if (path === '/readyz') {
+        const { state, redis, facts } = source;
+        const reasons = [
+          ...(redis ? [] : ['Redis does not answer.']),
+          ...(state === 'leading' || state === 'standby' ? [] : [`The broker is ${state}.`]),
+        ];
+        answer(reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, state, reasons, ...facts });
+      } else if (path === '/metrics') {
+        const body = (await source.registry?.metrics()) ?? '';
+        response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(body);
+      } else {
+        answer(404, { error: 'There is no such route.', code: 'NOT_FOUND' });
+      }
+    } catch (error) {
+      log.error({ err: error, path }, 'A probe failed');
+      if (!response.headersSent) answer(500, { error: 'A fault of ours.', code: 'INTERNAL' });
+    }
+  };
+}

@@ -1,0 +1,91 @@
+import {
+  eventsKey,
+  inboxQueue,
+  LIMITS,
+  PROTOCOL_VERSION,
+  SETTLED_EVENT,
+  type WireError,
+} from '@onewriter/protocol';
+import type { RedisLink } from './redis-link.ts';
+
+/** What a client is told about one of its jobs. */
+export interface Settlement {
+  readonly jobId: string;
+  /** '' where the message did not tell: then there is nobody to tell. */
+  readonly client: string;
+  readonly tenant: string;
+  /** 0 where nothing was committed. */
+  readonly commitSeq: number;
+  /** JSON of WireOperationResult[]; '' where the ledger has to be read. */
+  readonly results: string;
+  /** The whole job was refused. */
+  readonly error?: WireError | undefined;
+}
+
+/** Clients whose inbox was renewed lately, at most; the oldest are forgotten and renewed again. */
+const MAX_CLIENTS = 20_000;
+/** A client id is a name of keys: what is longer or has braces is not one of ours. */
+const CLIENT_ID = /^[A-Za-z0-9-]{1,80}$/;
+
+/**
+ * Tells clients the outcome of their jobs: a custom event on the BullMQ queue that is the client's inbox, of which
+ * only the event stream exists. Events are a hint; a lost one is made up for by the client, who asks.
+ */
+export class InboxEvents {
+  readonly #link: RedisLink;
+  readonly #group: string;
+  /** Client to the time its inbox was last renewed, ms. */
+  readonly #renewedAt = new Map<string, number>();
+
+  constructor(link: RedisLink, group: string) {
+    this.#link = link;
+    this.#group = group;
+  }
+
+  /** Adds the events to this turn's pipeline. Resolves when Redis has answered, whatever it said. */
+  async publish(settlements: readonly Settlement[]): Promise<void> {
+    const replies = [];
+    for (const settlement of settlements) {
+      if (!CLIENT_ID.test(settlement.client)) continue;
+      const key = eventsKey(inboxQueue(this.#group, settlement.client));
+      replies.push(
+        this.#link.call(
+          'XADD',
+          key,
+          'MAXLEN',
+          '~',
+          LIMITS.maxInboxEvents,
+          '*',
+          'event',
+          SETTLED_EVENT,
+          'v',
+          PROTOCOL_VERSION,
+          'jobId',
+          settlement.jobId,
+          'tenant',
+          settlement.tenant,
+          'commitSeq',
+          settlement.commitSeq,
+          'results',
+          settlement.results,
+          'error',
+          settlement.error === undefined ? '' : JSON.stringify(settlement.error),
+        ),
+      );
+      if (this.#isDue(settlement.client)) replies.push(this.#link.call('PEXPIRE', key, LIMITS.inboxTtlMs));
+    }
+    await Promise.allSettled(replies);
+  }
+
+  #isDue(client: string): boolean {
+    const now = Date.now();
+    const last = this.#renewedAt.get(client);
+    if (last !== undefined && now - last < LIMITS.inboxTtlMs / 4 && now >= last) return false;
+    this.#renewedAt.delete(client);
+    if (this.#renewedAt.size >= MAX_CLIENTS) {
+      this.#renewedAt.delete(this.#renewedAt.keys().next().value!);
+    }
+    this.#renewedAt.set(client, now);
+    return true;
+  }
+}

@@ -1,0 +1,178 @@
+import type { Logger } from '@onewriter/runtime';
+import type { WriterOptions } from '@onewriter/writer';
+import { Lane, type LaneClient } from './lane.ts';
+
+/** Settings of {@link Lanes}. */
+export interface LanesOptions {
+  /** Lanes that are always there. */
+  readonly threads: number;
+  readonly writer: Omit<WriterOptions, 'progress'>;
+  /** Asked before each task: whether this process leads. */
+  readonly mayBegin: () => boolean;
+  readonly log: Logger;
+}
+
+/** A task that runs longer holds its lane up: tenants that wait behind it go elsewhere. */
+const HELD_UP_MS = 100;
+const LOOK_EVERY_MS = 50;
+/** Further lanes that are opened while all others are held up, per lane. */
+const SPARE_LANES_PER_LANE = 2;
+const SPARE_IDLE_MS = 30_000;
+
+/**
+ * The lanes: one thread each, tenants bound to them. A tenant stays with its lane, where its connection is open, until
+ * it is closed or the lane is held up by another tenant's long statement: then it moves to a lane that is not, and if
+ * all are, to a spare one. Of a tenant itself one task is under way at most, so it never waits for two.
+ */
+export class Lanes {
+  readonly #options: LanesOptions;
+  readonly #lanes: Lane[] = [];
+  readonly #spareIdleSince = new Map<Lane, number>();
+  readonly #alone: { readonly client: LaneClient; readonly before: () => Promise<void> }[] = [];
+  #nextIndex = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #paused = false;
+  #idleWaiters: (() => void)[] = [];
+
+  constructor(options: LanesOptions) {
+    this.#options = options;
+    for (let count = 0; count < options.threads; count++) this.#open();
+    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
+  }
+
+  get all(): readonly Lane[] {
+    return this.#lanes;
+  }
+
+  /** Gives a tenant with work its turn. */
+  enqueue(client: LaneClient): void {
+    const lane = client.lane ?? this.#choose();
+    lane.enqueue(client);
+  }
+
+  /**
+   * Gives a tenant its turn while nothing else runs in this process.
+   * @param before done when its turn has come; where it fails the tenant's task is not begun.
+   */
+  enqueueAlone(client: LaneClient, before: () => Promise<void>): void {
+    this.#alone.push({ client, before });
+    if (this.#alone.length === 1) void this.#runAlone();
+  }
+
+  /** Begins nothing any more. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Begins what waits, where it did not because this process did not lead. */
+  pump(): void {
+    for (const lane of this.#lanes) lane.pump();
+  }
+
+  /** Resolves when no thread works. */
+  async idle(): Promise<void> {
+    while (this.#lanes.some(lane => lane.work !== undefined)) {
+      await new Promise<void>(resolve => this.#idleWaiters.push(resolve));
+    }
+  }
+
+  /** Closes the connection of a tenant that has no work. */
+  async closeTenant(client: LaneClient): Promise<void> {
+    const { lane } = client;
+    client.lane = undefined;
+    await lane?.closeTenant(client.tenant);
+  }
+
+  /** Closes all connections and ends the threads. Idempotent. */
+  async close(): Promise<void> {
+    this.#paused = true;
+    clearInterval(this.#timer);
+    await Promise.all(this.#lanes.map(lane => lane.close()));
+  }
+
+  #open(): Lane {
+    const lane = new Lane(
+      this.#nextIndex++,
+      this.#options.writer,
+      () => !this.#paused && this.#alone.length === 0 && this.#options.mayBegin(),
+      () => {
+        for (const resolve of this.#idleWaiters.splice(0)) resolve();
+      },
+    );
+    this.#lanes.push(lane);
+    return lane;
+  }
+
+  /** The lane with the least to do; of equals that with the fewest tenants. */
+  #choose(): Lane {
+    const now = performance.now();
+    return this.#lanes.reduce((best, lane) => {
+      const difference =
+        Number(isHeldUp(lane, now)) - Number(isHeldUp(best, now)) ||
+        lane.load - best.load ||
+        lane.tenants.size - best.tenants.size;
+      return difference < 0 ? lane : best;
+    });
+  }
+
+  #look(): void {
+    const now = performance.now();
+    for (const lane of [...this.#lanes]) {
+      if (lane.waiting > 0 && isHeldUp(lane, now)) this.#relieve(lane, now);
+    }
+    for (const lane of this.#lanes.slice(this.#options.threads)) this.#retireSpare(lane, now);
+  }
+
+  /** Moves the tenants that wait at a lane that is held up. */
+  #relieve(held: Lane, now: number): void {
+    const maxLanes = this.#options.threads * (1 + SPARE_LANES_PER_LANE);
+    const isFree = (lane: Lane) => !isHeldUp(lane, now);
+    if (!this.#lanes.some(isFree)) {
+      if (this.#lanes.length >= maxLanes) return;
+      const spare = this.#open();
+      this.#options.log.warn(
+        { lanes: this.#lanes.length, heldUpBy: held.work?.client.tenant },
+        'All lanes are held up by long statements; a spare one is opened',
+      );
+      this.#spareIdleSince.set(spare, now);
+    }
+    for (const client of held.withdrawAll()) {
+      held.tenants.delete(client.tenant);
+      held.leaving.add(client.tenant);
+      this.#choose().enqueue(client);
+    }
+  }
+
+  #retireSpare(lane: Lane, now: number): void {
+    if (lane.load > 0) {
+      this.#spareIdleSince.set(lane, now);
+      return;
+    }
+    // A lane whose tenants may come back keeps their connections until they are closed for being idle.
+    if (lane.tenants.size > 0 || now - (this.#spareIdleSince.get(lane) ?? now) < SPARE_IDLE_MS) return;
+    this.#lanes.splice(this.#lanes.indexOf(lane), 1);
+    this.#spareIdleSince.delete(lane);
+    lane.close().catch(error => this.#options.log.error({ err: error }, 'A spare lane did not close'));
+  }
+
+  /** One after the other: the lanes come to rest, the tenant runs its task, the lanes go on. */
+  async #runAlone(): Promise<void> {
+    for (let next = this.#alone[0]; next !== undefined; next = this.#alone[0]) {
+      await this.idle();
+      const { client, before } = next;
+      try {
+        await before();
+        const lane = client.lane ?? this.#choose();
+        await lane.runAlone(client);
+      } catch (error) {
+        client.onFault(error as Error);
+      }
+      this.#alone.shift();
+    }
+    this.pump();
+  }
+}
+
+function isHeldUp(lane: Lane, now: number): boolean {
+  return lane.work !== undefined && now - lane.work.startedAt > HELD_UP_MS;
+}

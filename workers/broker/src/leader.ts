@@ -1,0 +1,335 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { groupKeys, inspectDataDir, TENANT_ID_PATTERN, type WireError } from '@onewriter/protocol';
+import type { Config, Logger } from '@onewriter/runtime';
+import { type BrokerFacts, BrokerMetrics } from './broker-metrics.ts';
+import { Condemned } from './condemned.ts';
+import { DeadLetters } from './dead-letters.ts';
+import { Doorbell } from './doorbell.ts';
+import { InboxEvents } from './inbox-events.ts';
+import { Lanes } from './lanes.ts';
+import type { Lease } from './lease.ts';
+import { Parked } from './parked.ts';
+import type { RedisLink } from './redis-link.ts';
+import { Sweep } from './sweep.ts';
+import { LOCK_MS, TenantQueue } from './tenant-queue.ts';
+import { type SessionContext, TenantSession } from './tenant-session.ts';
+import { type StuckWrite, Watchdog } from './watchdog.ts';
+
+/*
+ *   doorbell ─┐
+ *   sweep ────┼─▶ TenantSession (one per tenant with work) ─▶ Lanes ─▶ writer threads
+ *   adoption ─┘        │  ▲
+ *                      ▼  │ take, finish
+ *                 TenantQueue, InboxEvents, DeadLetters ─▶ Redis
+ */
+
+/** What a leader needs. */
+export interface LeaderOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** For commands. */
+  readonly link: RedisLink;
+  /** For the doorbell alone. */
+  readonly bellLink: RedisLink;
+  /** Held. */
+  readonly lease: Lease;
+  /** The process has to end, at once: what it holds is delivered to its successor. */
+  readonly onEnd: (reason: string) => void;
+}
+
+const CLOSE_IDLE_EVERY_MS = 5_000;
+/** How long the other tenants' batches may take when the process is replaced because of one. */
+const REPLACE_GRACE_MS = 1_000;
+const CONDEMN_TIMEOUT_MS = 2_000;
+
+/** Everything that one process does while it leads. */
+export class Leader {
+  readonly metrics: BrokerMetrics;
+  readonly #options: LeaderOptions;
+  readonly #sessions = new Map<string, TenantSession>();
+  readonly #lanes: Lanes;
+  readonly #context: SessionContext;
+  readonly #doorbell: Doorbell;
+  readonly #sweep: Sweep;
+  readonly #watchdog: Watchdog;
+  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #open: string;
+  #ending = false;
+  #raising: Promise<boolean> | undefined;
+
+  constructor(options: LeaderOptions) {
+    const { config, log, link, lease } = options;
+    const keys = groupKeys(config.group);
+    this.#options = options;
+    this.#open = keys.open;
+    this.metrics = new BrokerMetrics(() => this.facts());
+    const directory = inspectDataDir(config.dataDir);
+    const exclusive = directory.kind === 'network';
+    if (exclusive) {
+      log.warn(
+        { dataDir: config.dataDir, fileSystem: directory.fileSystem },
+        'The data directory is on a network file system: files are locked for this process, and not read directly',
+      );
+    }
+    this.#lanes = new Lanes({
+      threads: config.threads,
+      log,
+      mayBegin: () => lease.held,
+      writer: {
+        dataDir: config.dataDir,
+        dbFile: config.dbFile,
+        createTenants: config.createTenants,
+        busyTimeoutMs: config.busyTimeoutMs,
+        maxOpenTenants: config.maxOpenTenants,
+        exclusive,
+      },
+    });
+    this.#context = {
+      lanes: this.#lanes,
+      link,
+      inbox: new InboxEvents(link, config.group),
+      deadLetters: new DeadLetters(link, config.group),
+      condemned: new Condemned(link, config.group, log),
+      parked: new Parked(link, config.group, log),
+      metrics: this.metrics,
+      log,
+      epoch: () => lease.epoch,
+      onFenced: (tenant, error) => this.#onFenced(tenant, error),
+      onBug: error => {
+        if (this.#ending) return;
+        log.fatal({ err: error }, 'A fault of ours; the process ends, and its work is delivered again');
+        this.#end('a fault of ours');
+      },
+    };
+    this.#doorbell = new Doorbell(options.bellLink, keys.bell, tenants => this.#onRing(tenants), log);
+    this.#sweep = new Sweep(link, config.group, log);
+    this.#watchdog = new Watchdog(
+      () => this.#lanes.all,
+      config.statementTimeoutMs,
+      stuck => void this.#onStuck(stuck),
+    );
+  }
+
+  /** Takes over what the last leader left, and listens. Resolves when the doorbell is listened to. */
+  async start(): Promise<void> {
+    const { config, link } = this.#options;
+    await Promise.all([this.#context.condemned.load(), this.#context.parked.load()]);
+    await this.#adoptAll();
+    void this.#doorbell.listen();
+    void this.#sweep.run(
+      config.sweepIntervalMs,
+      tenant => this.#sessions.get(tenant)?.asleep === false,
+      ({ tenant, active }) => {
+        // Jobs that are active here are known to a session that is awake; these are a dead leader's.
+        if (active > 0) this.#session(tenant).adopt().catch(this.#context.onBug);
+        else this.#session(tenant).ring();
+      },
+    );
+    this.#every(CLOSE_IDLE_EVERY_MS, () => this.#closeIdle());
+    this.#every(LOCK_MS / 3, () => this.#renewLocks());
+    // What the lease held up goes on when it is held again.
+    this.#every(50, () => this.#lanes.pump());
+    link.redis.on('ready', () => this.#onReconnected());
+  }
+
+  /** What people and probes want to know. */
+  facts(): BrokerFacts {
+    const { lease } = this.#options;
+    const lanes = this.#lanes.all;
+    return {
+      leading: lease.held,
+      epoch: lease.epoch,
+      sessions: this.#sessions.size,
+      lanes: lanes.length,
+      busyLanes: lanes.filter(lane => lane.work !== undefined).length,
+      waitingTenants: lanes.reduce((sum, lane) => sum + lane.waiting, 0),
+      parkedTenants: this.#context.parked.size,
+    };
+  }
+
+  /**
+   * Finishes what was begun, puts back what was not, and gives the lease up; then closes the files, which may take
+   * longer: nothing is committed to them any more.
+   */
+  async drain(): Promise<void> {
+    this.#stop();
+    await Promise.all([...this.#sessions.values()].map(session => session.drain()));
+    await this.#handOver([...this.#sessions.values()]);
+    await this.#lanes.close();
+  }
+
+  /**
+   * Begins nothing any more and waits for what the threads are doing, not for what it means: this process does not lead.
+   * @returns false where a thread is still at work after `graceMs`.
+   */
+  async halt(graceMs: number): Promise<boolean> {
+    this.#stop();
+    return Promise.race([this.#lanes.idle().then(() => true), pause(graceMs).then(() => false)]);
+  }
+
+  #stop(): void {
+    this.#ending = true;
+    this.#doorbell.stop();
+    this.#sweep.stop();
+    this.#watchdog.close();
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#lanes.pause();
+  }
+
+  #end(reason: string): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    this.#options.onEnd(reason);
+  }
+
+  #every(intervalMs: number, run: () => void): void {
+    this.#timers.push(setInterval(run, intervalMs));
+  }
+
+  #session(tenant: string): TenantSession {
+    let session = this.#sessions.get(tenant);
+    if (session === undefined) {
+      const { link, config, lease } = this.#options;
+      const queue = new TenantQueue(link, config.group, tenant, lease.broker);
+      session = new TenantSession(tenant, queue, this.#context);
+      this.#sessions.set(tenant, session);
+      // Goes before the session's first take: a successor looks only at tenants that are in this set.
+      link.insist(() => link.call('SADD', this.#open, tenant)).catch(this.#context.onBug);
+      queue.configure().catch(() => {}); // it only saves memory; the next session does it again
+    }
+    return session;
+  }
+
+  #onRing(tenants: readonly string[]): void {
+    for (const tenant of tenants) {
+      if (TENANT_ID_PATTERN.test(tenant)) this.#session(tenant).ring();
+      else this.#options.log.warn({ tenant: tenant.slice(0, 80) }, 'The doorbell was rung for no tenant id');
+    }
+  }
+
+  /** The active jobs of whoever led before: ours now, the fence keeps its commits out. */
+  async #adoptAll(): Promise<void> {
+    const { link, log } = this.#options;
+    const tenants = (await link.insist(() => link.call('SMEMBERS', this.#open))) as string[];
+    let jobs = 0;
+    await Promise.all(
+      tenants
+        .filter(tenant => TENANT_ID_PATTERN.test(tenant))
+        .map(async tenant => {
+          jobs += await this.#session(tenant).adopt();
+        }),
+    );
+    if (jobs > 0) log.info({ jobs, tenants: tenants.length }, 'Jobs of the last leader are delivered again');
+  }
+
+  #onReconnected(): void {
+    // A take whose answer was lost is looked after by its session; bells may have been lost, too.
+    for (const session of this.#sessions.values()) session.ring();
+  }
+
+  #closeIdle(): void {
+    const { config, link, log } = this.#options;
+    const before = performance.now() - config.idleCloseMs;
+    const idle: string[] = [];
+    for (const session of this.#sessions.values()) {
+      if (!session.asleep || session.lastUsedAt > before) continue;
+      this.#sessions.delete(session.tenant);
+      idle.push(session.tenant);
+      this.#lanes
+        .closeTenant(session)
+        .catch(error => log.warn({ err: error, tenant: session.tenant }, 'An idle tenant was not closed'));
+    }
+    if (idle.length === 0) return;
+    // A tenant that is left in the set costs its successor one look.
+    link.call('SREM', this.#open, ...idle).catch(() => {});
+  }
+
+  #renewLocks(): void {
+    const before = performance.now() - LOCK_MS / 3;
+    for (const session of this.#sessions.values()) {
+      // A lock that runs out keeps nobody from anything but failing a job, which is tried again.
+      session.renewLocks(before).catch(() => {});
+    }
+  }
+
+  async #onFenced(tenant: string, error: WireError): Promise<void> {
+    const { lease, log } = this.#options;
+    const fileEpoch = Number(error.details?.['fileEpoch'] ?? 0);
+    if (fileEpoch < lease.epoch && lease.held) return; // raised meanwhile, for another tenant
+    this.#raising ??= lease.raise(fileEpoch).finally(() => {
+      this.#raising = undefined;
+    });
+    if (await this.#raising) {
+      log.warn(
+        { tenant, fileEpoch, epoch: lease.epoch },
+        'A file has seen a newer epoch than ours, and yet we lead: a restored file, or Redis lost its data. Epoch raised',
+      );
+      return;
+    }
+    log.error(
+      { tenant, fileEpoch, epoch: lease.epoch },
+      'Fenced: a newer broker has taken over; this one leaves the lead',
+    );
+    this.#end('fenced by a newer broker');
+    await new Promise<never>(() => {}); // the process ends
+  }
+
+  /** A statement that never ends can only be ended with its process. Everyone else's work is handed over first. */
+  async #onStuck({ work, jobId, op, ranMs }: StuckWrite): Promise<void> {
+    const { config, log } = this.#options;
+    const { tenant } = work.client;
+    log.error(
+      {
+        tenant,
+        job: jobId,
+        write: op,
+        ranMs: Math.round(ranMs),
+        statementTimeoutMs: config.statementTimeoutMs,
+      },
+      'A statement runs past its deadline; it is set aside and this process is replaced',
+    );
+    const error: WireError = {
+      code: 'STATEMENT_TIMEOUT',
+      message: `The statement ran longer than ${config.statementTimeoutMs} ms and was stopped; it was not applied.`,
+      details: { statementTimeoutMs: config.statementTimeoutMs },
+    };
+    const condemning = this.#context.condemned.condemn(jobId, op, error);
+    const condemned = await Promise.race([
+      condemning.then(() => true),
+      pause(CONDEMN_TIMEOUT_MS).then(() => false),
+    ]).catch(() => false);
+    // Without the note the successor would run into it again, and note it then.
+    if (!condemned)
+      log.error({ tenant, job: jobId }, 'Redis did not take the note of the statement that never ends');
+    if (this.#ending) return;
+    this.#stop();
+    const others = [...this.#sessions.values()].filter(session => session !== work.client);
+    await Promise.race([
+      Promise.all(others.map(session => session.drain())).then(() =>
+        this.#handOver([...others, work.client as TenantSession]),
+      ),
+      pause(REPLACE_GRACE_MS),
+    ]).catch(failure => log.warn({ err: failure }, 'Handing over failed; the lease runs out by itself'));
+    // process.exit() would wait for the thread.
+    process.kill(process.pid, 'SIGKILL');
+  }
+
+  /** Puts jobs that were not begun back, leaves word that they wait, and gives the lease up. */
+  async #handOver(sessions: readonly TenantSession[]): Promise<void> {
+    const { link, lease, config } = this.#options;
+    const now = Date.now();
+    const bells: (string | number)[] = [];
+    const settled: string[] = [];
+    await Promise.all(
+      sessions.map(async session => {
+        const hadMore = session.mayHaveMore;
+        const returned = await session.giveBack();
+        if (hadMore || returned > 0) bells.push(now, session.tenant);
+        if (session.held === 0) settled.push(session.tenant);
+      }),
+    );
+    if (bells.length > 0) await link.call('ZADD', groupKeys(config.group).bell, 'NX', ...bells);
+    if (settled.length > 0) await link.call('SREM', this.#open, ...settled);
+    await lease.release();
+  }
+}

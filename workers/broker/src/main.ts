@@ -1,0 +1,18 @@
+import { announceReady, drainOnSignal, openHttpServer, startProcess } from '@onewriter/runtime';
+import { Broker } from './broker.ts';
+import { createHealthListener } from './health.ts';
+
+await startProcess('broker', async (config, log) => {
+  const broker = new Broker(config, log);
+  await broker.prepare();
+  const server = await openHttpServer(createHealthListener(broker, log), {
+    port: config.brokerPort,
+    host: config.host,
+    log,
+  });
+  drainOnSignal(config.drainMs, log, async () => {
+    await Promise.all([broker.drain(), server.close(config.drainMs / 2)]);
+  });
+  announceReady(server.port);
+  await broker.run();
+});

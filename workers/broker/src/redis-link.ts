@@ -1,0 +1,167 @@
+import type { Logger } from '@onewriter/runtime';
+import { type ChainableCommander, Redis } from 'ioredis';
+
+/** The broker's two connections: commands, and the wait at the doorbell. Their number does not grow with tenants. */
+export interface RedisLinkOptions {
+  readonly url: string;
+  readonly log: Logger;
+  /** Shown by `CLIENT LIST`. */
+  readonly name: string;
+  /** A connection on which an answer is due and nothing comes for this long is made anew. Default: 5,000. */
+  readonly silenceTimeoutMs?: number | undefined;
+}
+
+const SILENCE_TIMEOUT_MS = 5_000;
+const CONNECT_TIMEOUT_MS = 5_000;
+const MAX_RECONNECT_PAUSE_MS = 500;
+const MAX_RETRY_PAUSE_MS = 1_000;
+
+/** Not executed for now: it can be sent again. Source: Redis, server.c (processCommand) and cluster.c. */
+const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|MISCONF|NOREPLICAS|NOSCRIPT|OOM)\b/;
+
+/** A Lua script as a command. */
+export interface Script {
+  readonly name: string;
+  readonly keys: number;
+  readonly lua: string;
+}
+
+interface Waiting {
+  readonly fill: (pipeline: ChainableCommander) => void;
+  readonly resolve: (reply: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * A connection to Redis on which nothing is queued or sent again behind our back: a command whose reply was lost may
+ * have been executed, and whoever sent it has to look (see tenant-session.ts). All commands of one turn of the event
+ * loop go in one pipeline, in the order they were issued: with many tenants at work, one write to the socket serves
+ * them all.
+ */
+export class RedisLink {
+  readonly redis: Redis;
+  #round: Waiting[] = [];
+  readonly #wakers = new Set<() => void>();
+  #closed = false;
+
+  constructor(options: RedisLinkOptions, scripts: readonly Script[] = []) {
+    const { log } = options;
+    this.redis = new Redis(options.url, {
+      connectionName: options.name,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      socketTimeout: options.silenceTimeoutMs ?? SILENCE_TIMEOUT_MS,
+      retryStrategy: times => Math.min(25 * 2 ** Math.min(times, 10), MAX_RECONNECT_PAUSE_MS),
+      scripts: Object.fromEntries(scripts.map(({ name, keys, lua }) => [name, { lua, numberOfKeys: keys }])),
+    });
+    let reported = false;
+    this.redis.on('error', error => {
+      if (!reported) log.error({ err: error }, 'Redis is not reachable; trying again until it is');
+      reported = true;
+    });
+    this.redis.on('ready', () => {
+      if (reported) log.info('Redis is reachable again');
+      reported = false;
+      this.#wake();
+    });
+    this.redis.on('end', () => this.#wake());
+  }
+
+  /** Resolves when there is a connection. @throws Error when the link is closed. */
+  async ready(): Promise<void> {
+    while (this.redis.status !== 'ready') {
+      if (this.#closed) throw new LinkClosed();
+      await new Promise<void>(resolve => {
+        this.#wakers.add(resolve);
+      });
+    }
+  }
+
+  /**
+   * Sends one command with those of the same turn.
+   * @throws Error of the connection (the command may have been executed or not) or of Redis.
+   */
+  send(fill: (pipeline: ChainableCommander) => void): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#round.push({ fill, resolve, reject });
+      // After the poll phase: what all sockets and threads brought in this turn goes together.
+      if (this.#round.length === 1) setImmediate(() => void this.#flush());
+    });
+  }
+
+  /** Sends one command by name. @throws as {@link send} */
+  call(command: string, ...args: (string | number)[]): Promise<unknown> {
+    return this.send(pipeline => pipeline.call(command, ...args));
+  }
+
+  /** Runs one of the scripts; keys first. @throws as {@link send} */
+  run(script: Script, args: readonly (string | number)[]): Promise<unknown> {
+    return this.send(pipeline => {
+      (pipeline as unknown as Record<string, (...args: unknown[]) => unknown>)[script.name]!(...args);
+    });
+  }
+
+  /**
+   * Repeats what may be repeated until it succeeds, for as long as Redis is away or says "not now".
+   * @throws other errors of Redis; Error when the link is closed.
+   */
+  async insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
+    for (let tries = 0; ; tries++) {
+      try {
+        if (this.redis.status !== 'ready') await this.ready();
+        return await attempt();
+      } catch (error) {
+        if (this.#closed || !isTemporary(error)) throw error;
+      }
+      const pauseMs = Math.min(10 * 2 ** tries, MAX_RETRY_PAUSE_MS);
+      await new Promise<void>(resolve => void setTimeout(resolve, pauseMs));
+    }
+  }
+
+  /** Ends the connection; what is under way fails. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    this.redis.disconnect();
+    this.#wake();
+  }
+
+  #wake(): void {
+    const wakers = [...this.#wakers];
+    this.#wakers.clear();
+    for (const wake of wakers) wake();
+  }
+
+  async #flush(): Promise<void> {
+    const round = this.#round;
+    this.#round = [];
+    try {
+      if (this.redis.status !== 'ready') {
+        throw new Error(`The connection to Redis is ${this.redis.status}.`);
+      }
+      const pipeline = this.redis.pipeline();
+      for (const { fill } of round) fill(pipeline);
+      const replies = (await pipeline.exec()) ?? [];
+      for (let index = 0; index < round.length; index++) {
+        const { resolve, reject } = round[index]!;
+        const [error, reply] = replies[index] ?? [new Error('Redis did not answer.'), undefined];
+        if (error) reject(error);
+        else resolve(reply);
+      }
+    } catch (error) {
+      for (const { reject } of round) reject(error as Error);
+    }
+  }
+}
+
+/** The link was closed on purpose. */
+export class LinkClosed extends Error {
+  override readonly message = 'The connection to Redis is closed.';
+}
+
+/** Whether the same command may succeed later; errors of the connection always may. */
+export function isTemporary(error: unknown): boolean {
+  if (error instanceof LinkClosed || !(error instanceof Error)) return false;
+  return error.name !== 'ReplyError' || NOT_NOW.test(error.message);
+}

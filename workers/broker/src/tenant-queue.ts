@@ -1,0 +1,160 @@
+import { LIMITS, tenantQueue } from '@onewriter/protocol';
+import { adoptJobs, finishJobs, renewLocks, returnJobs, takeJobs } from './queue-scripts.ts';
+import type { RedisLink } from './redis-link.ts';
+
+/** A job as it lies in Redis. */
+export interface TakenJob {
+  readonly id: string;
+  /** JSON of a WriteJobMessage, unparsed: the thread parses it. */
+  readonly data: string;
+}
+
+/** What a take brought. */
+export interface Taken {
+  /** Oldest first. */
+  readonly jobs: readonly TakenJob[];
+  /** Jobs that still wait; 0 where the queue is paused: whoever resumes it rings, or the sweep finds it. */
+  readonly waiting: number;
+}
+
+/** A job that is done. */
+export interface FinishedJob {
+  readonly id: string;
+  readonly state: 'completed' | 'failed';
+  /** JSON of the return value, or the reason of the failure. */
+  readonly value: string;
+}
+
+/** What a finish brought. */
+export interface Finished {
+  /** Jobs that could not be failed, because their lock is not ours. */
+  readonly refused: readonly string[];
+  readonly taken: Taken;
+}
+
+/** How much to take at most. */
+export interface TakeBounds {
+  readonly maxJobs: number;
+  /** Of data; the first job may be larger. */
+  readonly maxBytes: number;
+}
+
+/** Life of a job's lock. Locks keep other tools' hands off; what keeps two brokers apart is the fence. */
+export const LOCK_MS = 30_000;
+
+/** Events that BullMQ keeps per queue, of jobs added; nobody but people reads them. BullMQ's default is 10,000. */
+const MAX_QUEUE_EVENTS = 100;
+
+const NOTHING: Taken = Object.freeze({ jobs: Object.freeze([]), waiting: 0 });
+
+/**
+ * A tenant's BullMQ queue, on a connection that all tenants share. Commands are executed in the order in which they
+ * are called.
+ */
+export class TenantQueue {
+  readonly #link: RedisLink;
+  readonly #token: string;
+  readonly #prefix: string;
+  readonly #wait: string;
+  readonly #active: string;
+  readonly #meta: string;
+
+  /** @param token of the locks: this broker's id. */
+  constructor(link: RedisLink, group: string, tenant: string, token: string) {
+    const { name, prefix } = tenantQueue(group, tenant);
+    this.#link = link;
+    this.#token = token;
+    // Source: BullMQ's QueueKeys, `<prefix>:<queue>:<key>`.
+    this.#prefix = `${prefix}:${name}:`;
+    this.#wait = `${this.#prefix}wait`;
+    this.#active = `${this.#prefix}active`;
+    this.#meta = `${this.#prefix}meta`;
+  }
+
+  /** Key of the list of waiting jobs. */
+  get waitKey(): string {
+    return this.#wait;
+  }
+
+  get activeKey(): string {
+    return this.#active;
+  }
+
+  /** Once per session: bounds the queue's own events. */
+  async configure(): Promise<void> {
+    await this.#link.call('HSET', this.#meta, 'opts.maxLenEvents', MAX_QUEUE_EVENTS);
+  }
+
+  /** Takes the oldest waiting jobs. After an error it is not known whether any were taken: {@link adopt}. */
+  async take({ maxJobs, maxBytes }: TakeBounds): Promise<Taken> {
+    const reply = await this.#link.run(takeJobs, [
+      this.#wait,
+      this.#active,
+      this.#meta,
+      this.#prefix,
+      this.#token,
+      LOCK_MS,
+      Date.now(),
+      maxJobs,
+      maxBytes,
+    ]);
+    return readTaken(reply);
+  }
+
+  /** Finishes jobs, and takes the next if `bounds` are given. May be repeated. */
+  async finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
+    const args: (string | number)[] = [
+      this.#wait,
+      this.#active,
+      this.#meta,
+      `${this.#prefix}completed`,
+      `${this.#prefix}failed`,
+      this.#prefix,
+      this.#token,
+      LOCK_MS,
+      Date.now(),
+      bounds?.maxJobs ?? 0,
+      bounds?.maxBytes ?? 0,
+      LIMITS.keepCompletedJobs,
+    ];
+    for (const { id, state, value } of jobs) args.push(id, state, value);
+    const [refused, taken] = (await this.#link.run(finishJobs, args)) as [string[], unknown];
+    return { refused, taken: readTaken(taken) };
+  }
+
+  /** Makes all active jobs ours, oldest first. May be repeated. */
+  async adopt(): Promise<readonly TakenJob[]> {
+    const reply = await this.#link.run(adoptJobs, [this.#active, this.#prefix, this.#token, LOCK_MS]);
+    return readJobs(reply as string[], 0);
+  }
+
+  /** Puts jobs back where they came from. @param ids oldest first. */
+  async giveBack(ids: readonly string[]): Promise<void> {
+    await this.#link.run(returnJobs, [
+      this.#wait,
+      this.#active,
+      this.#prefix,
+      this.#token,
+      ...ids.toReversed(),
+    ]);
+  }
+
+  /** Keeps the locks of jobs alive that take long. */
+  async renew(ids: readonly string[]): Promise<void> {
+    await this.#link.run(renewLocks, [this.#active, this.#prefix, this.#token, LOCK_MS, ...ids]);
+  }
+}
+
+function readTaken(reply: unknown): Taken {
+  const [waiting, ...rest] = reply as [number?, ...string[]];
+  if (waiting === undefined) return NOTHING;
+  return { jobs: readJobs(rest, 0), waiting: Math.max(waiting, 0) };
+}
+
+function readJobs(flat: readonly string[], from: number): readonly TakenJob[] {
+  const jobs: TakenJob[] = [];
+  for (let index = from; index + 1 < flat.length; index += 2) {
+    jobs.push({ id: flat[index]!, data: flat[index + 1]! });
+  }
+  return jobs;
+}

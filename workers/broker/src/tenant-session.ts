@@ -1,0 +1,537 @@
+import { LIMITS, receiptId, type WireError, type WriteJobMessage } from '@onewriter/protocol';
+import type { Logger } from '@onewriter/runtime';
+import type {
+  ApplyTask,
+  DeadLetter,
+  JobOutcome,
+  LaneOutcome,
+  QueuedJob,
+  RefusedOutcome,
+} from '@onewriter/writer';
+import type { BrokerMetrics } from './broker-metrics.ts';
+import type { Condemned } from './condemned.ts';
+import type { DeadLetters } from './dead-letters.ts';
+import type { InboxEvents } from './inbox-events.ts';
+import type { Lane, LaneClient } from './lane.ts';
+import type { Lanes } from './lanes.ts';
+import type { Parked } from './parked.ts';
+import { isTemporary, type RedisLink } from './redis-link.ts';
+import type { FinishedJob, TakenJob, TenantQueue } from './tenant-queue.ts';
+
+/*
+ * A tenant with work:
+ *
+ *                    ring                       its turn                outcome
+ *   asleep ────────────▶ taking ──jobs──▶ ready ─────────▶ in the thread ──────▶ finishing ──▶ asleep
+ *                          ▲                ▲                   │                    │
+ *                          │                └── the next batch ◀┘ while it runs      │
+ *                          └────────────────── with the finish: the next jobs ◀──────┘
+ *
+ * Order: jobs are taken oldest first, by one take at a time, and stand in `#ready` in that order; one batch is in the
+ * thread at a time. A batch that is refused goes back to the front.
+ *
+ * A bell that rings during a take may be of a job that the take did not see: `#mayHaveMore` is cleared before the take
+ * is sent, set by each ring, and set where the answer tells of more. Only when it is clear does the tenant sleep.
+ *
+ * After an error of the connection it is not known what a take took: `#stale`, and the list of active jobs is read
+ * before anything more is taken.
+ */
+
+/** What all sessions share. */
+export interface SessionContext {
+  readonly lanes: Lanes;
+  readonly link: RedisLink;
+  readonly inbox: InboxEvents;
+  readonly deadLetters: DeadLetters;
+  readonly condemned: Condemned;
+  readonly parked: Parked;
+  readonly metrics: BrokerMetrics;
+  readonly log: Logger;
+  /** The epoch to commit under. */
+  readonly epoch: () => number;
+  /** A file has seen a newer epoch. Resolves where this process still leads, under a higher one; else it ends. */
+  readonly onFenced: (tenant: string, error: WireError) => Promise<void>;
+  /** An error that nothing here can do anything about. */
+  readonly onBug: (error: unknown) => void;
+}
+
+/** A job that this broker has. */
+interface HeldJob extends TakenJob {
+  /** On the monotonic clock, ms. */
+  readonly takenAt: number;
+  /** Starts of it that ended with their process; 0 for a job that no dead leader had. */
+  readonly starts: number;
+}
+
+/** Jobs taken ahead of the thread: one batch. */
+const MAX_READY_JOBS = LIMITS.maxBatchJobs;
+const MAX_READY_BYTES = 2 * 1024 * 1024;
+/** A batch where other tenants wait: a slice of some 10 ms of small writes. */
+const SLICE_BYTES = 256 * 1024;
+/** How often a refused batch is tried before its callers are told. */
+const TRIES_BEFORE_TELLING = 4;
+const MAX_RETRY_PAUSE_MS = 5_000;
+
+/** One tenant's jobs on their way through this process. */
+export class TenantSession implements LaneClient {
+  readonly tenant: string;
+  lane: Lane | undefined;
+  /** On the monotonic clock, ms. */
+  lastUsedAt = performance.now();
+  readonly #queue: TenantQueue;
+  readonly #context: SessionContext;
+  #ready: HeldJob[] = [];
+  #readyBytes = 0;
+  #inThread: readonly HeldJob[] = [];
+  /** It waits for its turn at a lane. */
+  #queued = false;
+  #taking = false;
+  #mayHaveMore = false;
+  #stale = false;
+  /** A take was made since the batch in the thread began. */
+  #prefetched = false;
+  /** Batches that are committed and not finished in Redis. */
+  #finishing = 0;
+  /** Times in a row that the tenant's file refused a batch. */
+  #refusals = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #draining = false;
+  #restWaiters: (() => void)[] = [];
+
+  constructor(tenant: string, queue: TenantQueue, context: SessionContext) {
+    this.tenant = tenant;
+    this.#queue = queue;
+    this.#context = context;
+  }
+
+  /** Whether nothing of it is here or on its way: it can be forgotten. */
+  get asleep(): boolean {
+    return (
+      this.#ready.length === 0 &&
+      this.#inThread.length === 0 &&
+      this.#finishing === 0 &&
+      !this.#taking &&
+      !this.#stale &&
+      !this.#mayHaveMore
+    );
+  }
+
+  /** Whether jobs may wait that were not taken. */
+  get mayHaveMore(): boolean {
+    return this.#mayHaveMore || this.#stale;
+  }
+
+  /** Jobs that this process holds. */
+  get held(): number {
+    return this.#ready.length + this.#inThread.length;
+  }
+
+  /** There may be jobs in the queue. */
+  ring(): void {
+    this.#mayHaveMore = true;
+    this.#pump();
+  }
+
+  /** Takes over the active jobs of a leader that died. @throws Error of Redis */
+  async adopt(): Promise<number> {
+    this.#taking = true;
+    try {
+      const jobs = await this.#context.link.insist(() => this.#queue.adopt());
+      const starts = await this.#context.condemned.countStarts(jobs.map(job => job.id));
+      this.#hold(jobs, starts);
+      return jobs.length;
+    } finally {
+      this.#taking = false;
+      this.#mayHaveMore = true;
+      this.#pump();
+    }
+  }
+
+  /** Begins no more; resolves when what was begun is committed and finished. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    clearTimeout(this.#retry);
+    while (this.#inThread.length > 0 || this.#finishing > 0 || this.#taking) {
+      await new Promise<void>(resolve => this.#restWaiters.push(resolve));
+    }
+  }
+
+  /** Puts jobs that were not begun back into the queue. @returns how many. */
+  async giveBack(): Promise<number> {
+    const jobs = this.#ready;
+    this.#ready = [];
+    this.#readyBytes = 0;
+    if (jobs.length > 0) await this.#queue.giveBack(jobs.map(job => job.id));
+    return jobs.length;
+  }
+
+  /** Renews the locks of jobs held since before `time` (monotonic, ms). */
+  async renewLocks(time: number): Promise<void> {
+    const old = [...this.#inThread, ...this.#ready].filter(job => job.takenAt < time);
+    if (old.length > 0) await this.#queue.renew(old.map(job => job.id));
+  }
+
+  nextTask(contended: boolean): ApplyTask | undefined {
+    this.#queued = false;
+    if (this.#draining || this.#ready.length === 0 || this.#inThread.length > 0) return undefined;
+    const batch: HeldJob[] = [];
+    let bytes = 0;
+    const maxBytes = contended ? SLICE_BYTES : MAX_READY_BYTES;
+    for (const job of this.#ready) {
+      const alone = this.#context.condemned.mustRunAlone(job.starts);
+      if (batch.length > 0 && (alone || bytes + job.data.length > maxBytes)) break;
+      batch.push(job);
+      bytes += job.data.length;
+      if (alone || batch.length === LIMITS.maxBatchJobs) break;
+    }
+    this.#ready.splice(0, batch.length);
+    this.#readyBytes -= bytes;
+    this.#inThread = batch;
+    this.#prefetched = false;
+    if (this.#mayHaveMore) queueMicrotask(() => this.#pump());
+    return {
+      kind: 'apply',
+      tenant: this.tenant,
+      epoch: this.#context.epoch(),
+      jobs: batch.map(job => this.#toQueuedJob(job)),
+    };
+  }
+
+  onOutcome(outcome: LaneOutcome): void {
+    const batch = this.#inThread;
+    this.#inThread = [];
+    this.lastUsedAt = performance.now();
+    if (outcome.kind === 'applied') {
+      this.#refusals = 0;
+      this.#context.parked.release(this.tenant);
+      this.#context.metrics.applied(outcome);
+      // The next batch first: the thread works while this one is told.
+      this.#prefetched = false;
+      this.#enqueue();
+      this.#finish(batch, outcome.jobs).catch(this.#context.onBug);
+    } else if (outcome.kind === 'refused') {
+      this.#onRefused(batch, outcome).catch(this.#context.onBug);
+    } else {
+      this.#context.onBug(new TypeError(`A lane answered a batch with ${outcome.kind}.`));
+    }
+    this.#rest();
+  }
+
+  onFault(error: Error): void {
+    const batch = this.#inThread;
+    this.#inThread = [];
+    this.#context.log.error(
+      { err: error, tenant: this.tenant, jobs: batch.map(job => job.id) },
+      'The writer thread ended in the middle of a batch; it is delivered again',
+    );
+    // Each start that ended its thread counts like one that ended the process.
+    this.#context.condemned
+      .countStarts(batch.map(job => job.id))
+      .then(starts => {
+        this.#putBack(batch.map((job, index) => ({ ...job, starts: starts[index] ?? job.starts })));
+        this.#pause();
+      })
+      .catch(this.#context.onBug)
+      .finally(() => this.#rest());
+  }
+
+  #toQueuedJob({ id, data }: HeldJob): QueuedJob {
+    const condemned = this.#context.condemned.of(id);
+    return condemned === undefined ? { id, data } : { id, data, condemned };
+  }
+
+  /** Does whatever there is to do now. */
+  #pump(): void {
+    if (this.#draining) {
+      this.#rest();
+      return;
+    }
+    if (this.#stale) {
+      if (!this.#taking && this.#finishing === 0) this.#reload().catch(this.#context.onBug);
+    } else if (this.#mayHaveMore && !this.#taking && this.#hasRoom && !this.#prefetched) {
+      this.#take().catch(this.#context.onBug);
+    }
+    this.#enqueue();
+  }
+
+  get #hasRoom(): boolean {
+    return this.#ready.length < MAX_READY_JOBS && this.#readyBytes < MAX_READY_BYTES;
+  }
+
+  /** How much the next take may bring. */
+  get #room() {
+    return {
+      maxJobs: MAX_READY_JOBS - this.#ready.length,
+      maxBytes: MAX_READY_BYTES - this.#readyBytes,
+    };
+  }
+
+  #enqueue(): void {
+    if (this.#queued || this.#inThread.length > 0 || this.#ready.length === 0 || this.#retry !== undefined)
+      return;
+    this.#queued = true;
+    const { id, starts } = this.#ready[0]!;
+    const { condemned, lanes } = this.#context;
+    if (condemned.mustRunAlone(starts)) lanes.enqueueAlone(this, () => condemned.noteRunAlone(id));
+    else lanes.enqueue(this);
+  }
+
+  async #take(): Promise<void> {
+    this.#taking = true;
+    this.#mayHaveMore = false;
+    this.#prefetched = this.#inThread.length > 0;
+    try {
+      this.#receive(await this.#queue.take(this.#room));
+    } catch (error) {
+      this.#onTakeFailed(error);
+    } finally {
+      this.#taking = false;
+      this.#pump();
+    }
+  }
+
+  #onTakeFailed(error: unknown): void {
+    this.#stale = true;
+    if (!isTemporary(error)) throw error;
+  }
+
+  #receive({ jobs, waiting }: { readonly jobs: readonly TakenJob[]; readonly waiting: number }): void {
+    if (waiting > 0) this.#mayHaveMore = true;
+    if (jobs.length > 0) this.#hold(jobs);
+  }
+
+  #hold(jobs: readonly TakenJob[], starts?: readonly number[]): void {
+    const takenAt = performance.now();
+    this.lastUsedAt = takenAt;
+    for (const [index, { id, data }] of jobs.entries()) {
+      this.#ready.push({ id, data, takenAt, starts: starts?.[index] ?? 0 });
+      this.#readyBytes += data.length;
+    }
+  }
+
+  /** Reads what is active, and adds what is not known here: it is newer than all that is. */
+  async #reload(): Promise<void> {
+    this.#taking = true;
+    try {
+      const active = await this.#context.link.insist(() => this.#queue.adopt());
+      const known = new Set([...this.#inThread, ...this.#ready].map(job => job.id));
+      this.#hold(active.filter(job => !known.has(job.id)));
+      this.#stale = false;
+      this.#mayHaveMore = true;
+    } finally {
+      this.#taking = false;
+      this.#pump();
+    }
+  }
+
+  /** After the commit: tells the clients, completes the jobs, takes the next. */
+  async #finish(batch: readonly HeldJob[], outcomes: readonly JobOutcome[]): Promise<void> {
+    this.#finishing++;
+    // One take at a time; with jobs at hand the next take can wait for the thread.
+    const fetch = !this.#taking && !this.#stale && !this.#draining && this.#ready.length === 0;
+    if (fetch) {
+      this.#taking = true;
+      this.#mayHaveMore = false;
+    }
+    const { inbox, link, metrics } = this.#context;
+    const settlements = outcomes.map(outcome => ({ ...outcome, jobId: outcome.id, tenant: this.tenant }));
+    const finished = outcomes.map(toFinishedJob);
+    try {
+      const letters = this.#collectDeadLetters(batch, outcomes);
+      // Before the job is gone: a crash in between delivers it again, and its letters come again under the same ids.
+      if (letters !== undefined) await letters;
+      let fetched = false;
+      try {
+        // One pipeline: the callers hear first.
+        void inbox.publish(settlements);
+        const { taken } = await this.#queue.finish(finished, fetch ? this.#room : undefined);
+        fetched = true;
+        if (fetch) this.#receive(taken);
+      } catch (error) {
+        if (!isTemporary(error)) throw error;
+        if (fetch) this.#stale = true;
+      }
+      if (!fetched) {
+        await link.insist(() => {
+          void inbox.publish(settlements);
+          return this.#queue.finish(finished, undefined);
+        });
+      }
+      metrics.finished(batch);
+      await this.#context.condemned.forget(batch);
+    } finally {
+      this.#finishing--;
+      if (fetch) this.#taking = false;
+      this.#pump();
+      this.#rest();
+    }
+  }
+
+  /** Undefined, without a promise, where there are none: that is the usual case. */
+  #collectDeadLetters(
+    batch: readonly HeldJob[],
+    outcomes: readonly JobOutcome[],
+  ): Promise<unknown> | undefined {
+    const { deadLetters, condemned, link, log, metrics } = this.#context;
+    const additions: Promise<unknown>[] = [];
+    for (const [index, outcome] of outcomes.entries()) {
+      const job = batch[index]!;
+      const refused = condemned.of(job.id);
+      if (outcome.deadLetters === undefined && refused === undefined) continue;
+      const letters = mergeLetters(job, outcome.deadLetters ?? [], refused);
+      if (letters.length === 0) continue;
+      for (const { receiptId: receipt, error } of letters) {
+        log.warn({ tenant: this.tenant, receipt, code: error.code }, `Set aside: ${error.message}`);
+      }
+      metrics.setAside(letters.length);
+      additions.push(link.insist(() => deadLetters.add(this.tenant, job, letters)));
+    }
+    return additions.length === 0 ? undefined : Promise.all(additions);
+  }
+
+  async #onRefused(batch: readonly HeldJob[], { error, uncertain }: RefusedOutcome): Promise<void> {
+    const { log, parked, metrics } = this.#context;
+    metrics.refused(error.code);
+    if (error.code === 'FENCED') {
+      await this.#context.onFenced(this.tenant, error);
+      this.#putBack(batch);
+      this.#pump();
+      return;
+    }
+    this.#refusals++;
+    const mayRecover = !FINAL.has(error.code);
+    if (this.#refusals === 1) {
+      log.warn(
+        { tenant: this.tenant, code: error.code, uncertain },
+        `The tenant refused a batch: ${error.message}`,
+      );
+    }
+    // It may be committed: nobody is told anything before the ledger could be asked.
+    if (uncertain || (mayRecover && this.#refusals < TRIES_BEFORE_TELLING)) {
+      if (this.#refusals >= TRIES_BEFORE_TELLING) parked.park(this.tenant, error);
+      this.#putBack(batch);
+      this.#pause();
+      return;
+    }
+    const kept = batch.filter(job => hasUnawaitedWrite(job.data));
+    const failed = batch.filter(job => !kept.includes(job));
+    if (mayRecover || kept.length > 0) parked.park(this.tenant, error);
+    this.#putBack(kept);
+    if (kept.length > 0) this.#pause();
+    await this.#fail(failed, error);
+  }
+
+  /**
+   * Fails jobs of which nothing is committed. First they leave the queue, then their callers hear: told before, a crash
+   * in between would deliver a job again whose caller believes that it failed.
+   */
+  async #fail(jobs: readonly HeldJob[], error: WireError): Promise<void> {
+    if (jobs.length === 0) {
+      this.#pump();
+      return;
+    }
+    this.#finishing++;
+    try {
+      const finished = jobs.map(({ id }) => ({
+        id,
+        state: 'failed' as const,
+        value: `${error.code}: ${error.message}`,
+      }));
+      const { refused } = await this.#context.link.insist(() => this.#queue.finish(finished, undefined));
+      if (refused.length > 0) this.#stale = true;
+      const told = jobs.filter(job => !refused.includes(job.id));
+      await this.#context.inbox.publish(
+        told.map(job => ({
+          jobId: job.id,
+          client: clientOf(job.data),
+          tenant: this.tenant,
+          commitSeq: 0,
+          results: '',
+          error,
+        })),
+      );
+      await this.#context.condemned.forget(told);
+    } finally {
+      this.#finishing--;
+      this.#pump();
+      this.#rest();
+    }
+  }
+
+  #putBack(jobs: readonly HeldJob[]): void {
+    this.#ready.unshift(...jobs);
+    for (const { data } of jobs) this.#readyBytes += data.length;
+  }
+
+  /** Waits before the next try. */
+  #pause(): void {
+    if (this.#draining) return;
+    const pauseMs = Math.min(25 * 2 ** Math.min(this.#refusals, 10), MAX_RETRY_PAUSE_MS);
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.#pump();
+    }, pauseMs);
+  }
+
+  #rest(): void {
+    for (const resolve of this.#restWaiters.splice(0)) resolve();
+  }
+}
+
+/** Codes that another try cannot change. */
+const FINAL: ReadonlySet<string> = new Set(['TENANT_NOT_FOUND', 'INVALID_TENANT', 'DATABASE_CORRUPT']);
+
+function toFinishedJob(outcome: JobOutcome): FinishedJob {
+  const { id, error, commitSeq, writes, failures } = outcome;
+  return error === undefined
+    ? {
+        id,
+        state: 'completed',
+        value: `{"commitSeq":${commitSeq},"writes":${writes},"failures":${failures}}`,
+      }
+    : { id, state: 'failed', value: `${error.code}: ${error.message}` };
+}
+
+/** The writer's letters, and one for each condemned write that has none: somebody waits for it, and people look here. */
+function mergeLetters(
+  job: TakenJob,
+  letters: readonly DeadLetter[],
+  condemned: Readonly<Record<number, WireError>> | undefined,
+): readonly DeadLetter[] {
+  if (condemned === undefined) return letters;
+  let message: WriteJobMessage;
+  try {
+    message = JSON.parse(job.data) as WriteJobMessage;
+  } catch {
+    return letters; // unreadable: refused as a whole, there is no write to keep
+  }
+  const known = new Set(letters.map(letter => letter.receiptId));
+  const whole = condemned[-1];
+  const more: DeadLetter[] = [];
+  for (const [index, operation] of (message.ops ?? []).entries()) {
+    const error = condemned[index] ?? whole;
+    const receipt = receiptId(job.id, index);
+    if (error === undefined || known.has(receipt)) continue;
+    const text = 'x' in operation ? operation.x : 't' in operation ? operation.t[0]?.s : operation.s;
+    more.push({ receiptId: receipt, sql: message.sql[text ?? -1] ?? '', error });
+  }
+  return [...letters, ...more];
+}
+
+/** Whether nobody waits for one of a job's writes: then the job stays until the tenant can be written. */
+function hasUnawaitedWrite(data: string): boolean {
+  if (!data.includes('"d":1')) return false;
+  try {
+    return (JSON.parse(data) as WriteJobMessage).ops.some(operation => operation.d === 1);
+  } catch {
+    return false;
+  }
+}
+
+function clientOf(data: string): string {
+  try {
+    return String((JSON.parse(data) as WriteJobMessage).client);
+  } catch {
+    return '';
+  }
+}
