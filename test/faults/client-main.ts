@@ -1,0 +1,234 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { connect, type Onewriter, type Tenant } from '@onewriter/sdk';
+import type { ClientOrder, ClientReport, ClientSettings } from './client-settings.ts';
+import { GatewayWriter } from './gateway-writer.ts';
+import { type EntryOf, JournalWriter, monotonicMs, type Told } from './journal.ts';
+import { drawOperation, type Operation, scriptOf, statementsOf } from './operation.ts';
+import { toldBy } from './outcome.ts';
+import { createRandom } from './random.ts';
+
+/*
+ * A client process: writes what its seed makes it write, keeps a journal, and ends when it is told to. It is an app
+ * process like any other: it knows nothing of the faults, and never retries a write without an idempotency key.
+ */
+
+/** After a refusal, so that a refusing queue is not asked thousands of times. */
+const REFUSED_PAUSE_MS = 25;
+const MAX_ATTEMPTS = 6;
+
+class Client {
+  readonly #settings: ClientSettings;
+  readonly #onewriter: Onewriter;
+  readonly #gateway: GatewayWriter;
+  readonly #journal: JournalWriter;
+  readonly #tenants: readonly Tenant[];
+  readonly #underWay = new Set<Promise<void>>();
+  /** Receipts to ask at the end: by write. */
+  readonly #unknown = new Map<number, { readonly tenant: Tenant; readonly receiptId: string }>();
+  #n = 0;
+  #finishing = false;
+  #refusedUntil = 0;
+  committed = 0;
+
+  constructor(settings: ClientSettings, onewriter: Onewriter, journal: JournalWriter) {
+    this.#settings = settings;
+    this.#onewriter = onewriter;
+    this.#journal = journal;
+    this.#gateway = new GatewayWriter(settings);
+    this.#tenants = settings.tenants.map(id => onewriter.tenant(id));
+  }
+
+  /** Issues writes until {@link finish}. */
+  async run(): Promise<void> {
+    const { seed, concurrency, pauseMs, mix, client } = this.#settings;
+    const random = createRandom(seed);
+    while (!this.#finishing) {
+      if (this.#underWay.size >= concurrency) await Promise.race(this.#underWay);
+      const waitMs = Math.max(this.#refusedUntil - monotonicMs(), random.integer(2 * pauseMs + 1));
+      if (waitMs >= 1) await pause(waitMs);
+      // Several at once now and then, so that writes share jobs.
+      for (let burst = random.oneIn(8) ? random.between(2, 24) : 1; burst > 0 && !this.#finishing; burst--) {
+        const n = ++this.#n;
+        const tenant = random.pick(this.#tenants);
+        const operation = drawOperation(random, mix, client, n);
+        const timeoutMs = random.between(...this.#settings.timeoutMs);
+        const read = random.oneIn(16);
+        const write = this.#write(n, tenant, operation, timeoutMs, read).catch(die);
+        this.#underWay.add(write);
+        void write.then(() => this.#underWay.delete(write));
+      }
+    }
+  }
+
+  async finish(askMs: number): Promise<void> {
+    this.#finishing = true;
+    while (this.#underWay.size > 0) await Promise.race(this.#underWay);
+    const due = monotonicMs() + askMs;
+    await Promise.all(
+      Array.from(this.#unknown, ([n, { tenant, receiptId }]) => this.#ask(n, tenant, receiptId, due)),
+    );
+    this.#journal.write({ k: 'end', at: monotonicMs() });
+    this.#journal.close();
+    await this.#onewriter.close();
+  }
+
+  async #write(n: number, tenant: Tenant, op: Operation, timeoutMs: number, read: boolean): Promise<void> {
+    this.#journal.write({ k: 'issue', n, tenant: tenant.id, op, timeoutMs, at: monotonicMs() });
+    let told = await this.#attempt(n, tenant, op, timeoutMs);
+    this.#tell(n, tenant, told);
+    if (op.kind === 'keyed' && this.#settings.via === 'sdk') {
+      for (let attempt = 2; attempt <= MAX_ATTEMPTS && mayTryAgain(told) && !this.#finishing; attempt++) {
+        await pause(told.outcome === 'failed' ? Math.min(told.retryAfterMs ?? 100, 500) : 0);
+        this.#journal.write({ k: 'again', n, timeoutMs, at: monotonicMs() });
+        told = await this.#attempt(n, tenant, op, timeoutMs);
+        this.#tell(n, tenant, told);
+      }
+    }
+    if (told.outcome === 'committed') this.committed++;
+    if (read && told.outcome === 'committed' && op.kind !== 'bad') await this.#read(n, tenant);
+  }
+
+  #tell(n: number, tenant: Tenant, told: Told): void {
+    this.#journal.write({ k: 'told', n, at: monotonicMs(), ...told });
+    if (told.outcome === 'unknown' && told.receiptId !== undefined) {
+      this.#unknown.set(n, { tenant, receiptId: told.receiptId });
+    }
+    if (told.outcome === 'failed' && told.retryable) {
+      const waitMs = Math.min(told.retryAfterMs ?? REFUSED_PAUSE_MS, 200);
+      this.#refusedUntil = Math.max(this.#refusedUntil, monotonicMs() + waitMs);
+    }
+  }
+
+  async #attempt(n: number, tenant: Tenant, op: Operation, timeoutMs: number): Promise<Told> {
+    const { client, via } = this.#settings;
+    const statements = statementsOf(op, tenant.id, client, n);
+    if (via === 'gateway') return this.#gateway.write(tenant.id, statements, timeoutMs);
+    try {
+      if (op.kind === 'enqueue') return await this.#enqueue(n, tenant, op, timeoutMs);
+      if (op.kind === 'append' && op.by === 'script') {
+        const script = scriptOf(op.parts, tenant.id, client, n);
+        const { commitSeq } = await tenant.exec(script, { timeoutMs });
+        return { outcome: 'committed', commitSeq };
+      }
+      if (statements.length > 1) {
+        const results = await tenant.transaction(statements, { timeoutMs });
+        return { outcome: 'committed', commitSeq: results[0]!.commitSeq };
+      }
+      const { sql, params } = statements[0]!;
+      const idempotencyKey = op.kind === 'keyed' ? op.key : undefined;
+      const result = await tenant.prepare(sql, { timeoutMs, idempotencyKey }).run(...params);
+      // Of a write with a key the answer may be that of an earlier attempt.
+      return {
+        outcome: 'committed',
+        commitSeq: op.kind === 'keyed' ? undefined : result.commitSeq,
+        rowid: Number(result.lastInsertRowid),
+      };
+    } catch (error) {
+      return toldBy(error);
+    }
+  }
+
+  async #enqueue(n: number, tenant: Tenant, op: Operation, timeoutMs: number): Promise<Told> {
+    const due = monotonicMs() + timeoutMs;
+    const { sql, params } = statementsOf(op, tenant.id, this.#settings.client, n)[0]!;
+    const receipt = await tenant.enqueue(sql, params, { timeoutMs });
+    this.#journal.write({ k: 'accepted', n, receiptId: receipt.id, at: monotonicMs() });
+    try {
+      const outcome = await receipt.committed({ timeoutMs: Math.max(1, Math.ceil(due - monotonicMs())) });
+      return {
+        outcome: 'committed',
+        commitSeq: outcome.commitSeq,
+        rowid: Number(outcome.lastInsertRowid),
+      };
+    } catch (error) {
+      const told = toldBy(error);
+      // Not known yet, or lost with the queue: the receipt is asked again at the end.
+      const lost = told.outcome === 'failed' && told.code === 'RECEIPT_NOT_FOUND';
+      return lost ? { outcome: 'unknown', code: told.code, receiptId: receipt.id } : told;
+    }
+  }
+
+  /** A read after a write that was reported committed sees it. */
+  async #read(n: number, tenant: Tenant): Promise<void> {
+    try {
+      const row = await tenant
+        .prepare('SELECT 1 FROM log WHERE client = ? AND n = ?')
+        .get(this.#settings.client, n);
+      this.#journal.write({ k: 'read', n, seen: row !== undefined, at: monotonicMs() });
+    } catch (error) {
+      toldBy(error); // a fault may keep us from reading; then nothing is known
+    }
+  }
+
+  async #ask(n: number, tenant: Tenant, receiptId: string, due: number): Promise<void> {
+    let entry: Omit<EntryOf<'receipt'>, 'k' | 'n' | 'at'>;
+    const receipt = tenant.receipt(receiptId);
+    for (;;) {
+      const timeoutMs = Math.max(1, Math.ceil(due - monotonicMs()));
+      try {
+        const { commitSeq } = await receipt.committed({ timeoutMs });
+        entry = { state: 'committed', commitSeq };
+        break;
+      } catch (error) {
+        const told = toldBy(error);
+        const code = told.outcome === 'committed' ? '' : told.code;
+        if (code === 'OUTCOME_UNKNOWN') entry = { state: 'pending', code };
+        else if (code === 'RECEIPT_NOT_FOUND') entry = { state: 'unknown', code };
+        else if (CANNOT_ASK.has(code)) entry = { state: 'pending', code };
+        else entry = { state: 'failed', code };
+        if (entry.state !== 'pending' || monotonicMs() >= due) break;
+        await pause(100);
+      }
+    }
+    this.#journal.write({ k: 'receipt', n, at: monotonicMs(), ...entry });
+  }
+}
+
+/** These speak of the asking, not of the write. */
+const CANNOT_ASK: ReadonlySet<string> = new Set([
+  'QUEUE_UNAVAILABLE',
+  'DATABASE_BUSY',
+  'DATABASE_IO_ERROR',
+  'TENANT_NOT_FOUND',
+  'BROKER_UNAVAILABLE',
+]);
+
+function mayTryAgain(told: Told): boolean {
+  return told.outcome === 'unknown' || (told.outcome === 'failed' && told.retryable);
+}
+
+/** A fault of this program itself. */
+function die(error: unknown): never {
+  process.stderr.write(`${String((error as Error)?.stack ?? error)}\n`);
+  process.exit(1);
+}
+
+const settings = JSON.parse(process.argv[2]!) as ClientSettings;
+const report = (message: ClientReport) => process.send?.(message);
+const journal = new JournalWriter(settings.journal);
+journal.write({ k: 'client', client: settings.client, via: settings.via, at: monotonicMs() });
+const { redisUrl, dataDir, gatewayUrl, token } = settings;
+const onewriter = await connect({
+  redis: redisUrl,
+  dataDir,
+  ...(gatewayUrl === '' ? {} : { gatewayUrl, token }),
+});
+const client = new Client(settings, onewriter, journal);
+const progress = setInterval(() => {
+  report({ type: 'progress', committed: client.committed, rssBytes: process.memoryUsage.rss() });
+}, 250);
+process.on('message', (order: ClientOrder) => {
+  client
+    .finish(order.askMs)
+    .then(() => {
+      clearInterval(progress);
+      process.disconnect();
+    })
+    .catch(die);
+});
+// Without its parent nobody needs it.
+process.on('disconnect', () => {
+  if (process.exitCode === undefined) setImmediate(() => process.exit(0));
+});
+report({ type: 'ready' });
+await client.run().catch(die);

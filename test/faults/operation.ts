@@ -1,0 +1,208 @@
+import type { Random } from './random.ts';
+
+/*
+ * What clients write. Every operation that is applied leaves rows in the tenant's `log`, which carry who wrote them:
+ * tenant, client, the client's own number `n`, and `part` where an operation has several rows. Nothing in the table
+ * forbids a row twice, a row of another tenant or a row out of order: that is the oracle's to find.
+ *
+ *   append    one or more rows at the end of the log, by a statement, a transaction or a script
+ *   enqueue   a row, sent without waiting for its commit
+ *   keyed     a row with an idempotency key, which is sent again until its outcome is known
+ *   bad       a write that must fail, in the spellings that are hard for a writer that shares transactions
+ *   transfer  money from one account to another and a row in the log; fails where there is not enough
+ *   register  sets a register, counts its version, and a row in the log
+ */
+
+/** One write of a client. */
+export type Operation =
+  | { readonly kind: 'append'; readonly parts: number; readonly by: 'run' | 'transaction' | 'script' }
+  | { readonly kind: 'enqueue' }
+  | { readonly kind: 'keyed'; readonly key: string }
+  | { readonly kind: 'bad'; readonly how: BadKind }
+  | { readonly kind: 'transfer'; readonly from: number; readonly to: number; readonly amount: number }
+  | { readonly kind: 'register'; readonly register: number };
+
+/** How a write that must fail fails. */
+export type BadKind = 'abort' | 'fail' | 'rollback' | 'raise' | 'deferred' | 'syntax' | 'second';
+
+export const BAD_KINDS: readonly BadKind[] = [
+  'abort',
+  'fail',
+  'rollback',
+  'raise',
+  'deferred',
+  'syntax',
+  'second',
+];
+
+/** Accounts of a tenant, with {@link INITIAL_BALANCE} each. */
+export const ACCOUNTS = 8;
+export const INITIAL_BALANCE = 1_000;
+/** Registers of a tenant. */
+export const REGISTERS = 4;
+
+/** A tenant's tables and accounts, as one script. */
+export const SCHEMA = `
+CREATE TABLE log(
+  pos INTEGER PRIMARY KEY AUTOINCREMENT,
+  tenant TEXT NOT NULL, client TEXT NOT NULL, n INTEGER NOT NULL, part INTEGER NOT NULL, kind TEXT NOT NULL,
+  source INTEGER REFERENCES accounts(id), target INTEGER REFERENCES accounts(id), amount INTEGER,
+  register INTEGER REFERENCES registers(id),
+  never INTEGER CHECK (never IS NULL),
+  later INTEGER REFERENCES accounts(id) DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX log_by_write ON log(client, n);
+CREATE TABLE accounts(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL CHECK (balance >= 0));
+CREATE TABLE registers(id INTEGER PRIMARY KEY, client TEXT, n INTEGER, version INTEGER NOT NULL DEFAULT 0);
+CREATE TRIGGER log_raise BEFORE INSERT ON log WHEN new.kind = 'raise'
+BEGIN
+  SELECT RAISE(ROLLBACK, 'raised');
+END;
+${Array.from({ length: ACCOUNTS }, (_, id) => `INSERT INTO accounts VALUES (${id}, ${INITIAL_BALANCE});`).join('\n')}
+${Array.from({ length: REGISTERS }, (_, id) => `INSERT INTO registers(id) VALUES (${id});`).join('\n')}
+`;
+
+/** Shares of the kinds of operations. */
+export type Mix = Readonly<Record<Operation['kind'], number>>;
+
+/** Mostly plain appends, some of everything. */
+export const USUAL_MIX: Mix = { append: 50, enqueue: 8, keyed: 8, bad: 6, transfer: 14, register: 14 };
+
+/** The next operation of a client. */
+export function drawOperation(random: Random, mix: Mix, client: string, n: number): Operation {
+  const kind = random.weighted(mix);
+  switch (kind) {
+    case 'append': {
+      const by = random.weighted({ run: 8, transaction: 1, script: 1 });
+      return { kind, by, parts: by === 'run' ? 1 : random.between(2, 4) };
+    }
+    case 'enqueue':
+      return { kind };
+    case 'keyed':
+      return { kind, key: `${client}-${n}` };
+    case 'bad':
+      return { kind, how: random.pick(BAD_KINDS) };
+    case 'transfer': {
+      const from = random.integer(ACCOUNTS);
+      const to = (from + 1 + random.integer(ACCOUNTS - 1)) % ACCOUNTS;
+      return { kind, from, to, amount: random.between(1, 300) };
+    }
+    case 'register':
+      return { kind, register: random.integer(REGISTERS) };
+  }
+}
+
+/** Rows that the operation leaves in the log if it is applied. */
+export function rowsOf(operation: Operation): number {
+  if (operation.kind === 'bad') return 0;
+  return operation.kind === 'append' ? operation.parts : 1;
+}
+
+/** A statement as both ways in, SDK and gateway, take it. */
+export interface OperationStatement {
+  readonly sql: string;
+  readonly params: readonly (string | number | null)[];
+  readonly expect?: { readonly changes: number } | undefined;
+}
+
+const APPEND = 'INSERT INTO log(tenant, client, n, part, kind) VALUES (?, ?, ?, ?, ?)';
+
+/** The statements of an operation; more than one are a transaction. `append` by script is {@link scriptOf}. */
+export function statementsOf(
+  operation: Operation,
+  tenant: string,
+  client: string,
+  n: number,
+): readonly OperationStatement[] {
+  const row = [tenant, client, n] as const;
+  switch (operation.kind) {
+    case 'append':
+      return Array.from({ length: operation.parts }, (_, part) => ({
+        sql: APPEND,
+        params: [...row, part, 'append'],
+      }));
+    case 'enqueue':
+    case 'keyed':
+      return [{ sql: APPEND, params: [...row, 0, operation.kind] }];
+    case 'bad':
+      return badStatements(operation.how, row);
+    case 'transfer': {
+      const { from, to, amount } = operation;
+      return [
+        {
+          sql: 'UPDATE accounts SET balance = balance - ? WHERE id = ? AND balance >= ?',
+          params: [amount, from, amount],
+          expect: { changes: 1 },
+        },
+        {
+          sql: 'UPDATE accounts SET balance = balance + ? WHERE id = ?',
+          params: [amount, to],
+          expect: { changes: 1 },
+        },
+        {
+          sql: 'INSERT INTO log(tenant, client, n, part, kind, source, target, amount) VALUES (?, ?, ?, 0, ?, ?, ?, ?)',
+          params: [...row, 'transfer', from, to, amount],
+        },
+      ];
+    }
+    case 'register':
+      return [
+        {
+          sql: 'UPDATE registers SET client = ?, n = ?, version = version + 1 WHERE id = ?',
+          params: [client, n, operation.register],
+          expect: { changes: 1 },
+        },
+        {
+          sql: 'INSERT INTO log(tenant, client, n, part, kind, register) VALUES (?, ?, ?, 0, ?, ?)',
+          params: [...row, 'register', operation.register],
+        },
+      ];
+  }
+}
+
+/** Each leaves a row behind if a writer does not take it back. */
+function badStatements(
+  how: BadKind,
+  row: readonly [tenant: string, client: string, n: number],
+): readonly OperationStatement[] {
+  const two = (conflict: string) =>
+    `INSERT ${conflict} INTO log(tenant, client, n, part, kind, never) VALUES (?, ?, ?, 0, 'bad', NULL), (?, ?, ?, 1, 'bad', 1)`;
+  switch (how) {
+    case 'abort':
+      return [{ sql: two(''), params: [...row, ...row] }];
+    case 'fail':
+      return [{ sql: two('OR FAIL'), params: [...row, ...row] }];
+    case 'rollback':
+      return [{ sql: two('OR ROLLBACK'), params: [...row, ...row] }];
+    case 'raise':
+      return [
+        {
+          sql: "INSERT INTO log(tenant, client, n, part, kind) VALUES (?, ?, ?, 0, 'bad'), (?, ?, ?, 1, 'raise')",
+          params: [...row, ...row],
+        },
+      ];
+    case 'deferred':
+      return [
+        {
+          sql: "INSERT INTO log(tenant, client, n, part, kind, later) VALUES (?, ?, ?, 0, 'bad', 999)",
+          params: row,
+        },
+      ];
+    case 'syntax':
+      return [{ sql: 'INSERT INTO log(tenant, client, n, part, kindd) VALUES (?, ?, ?, 0, 0)', params: row }];
+    case 'second':
+      return [
+        { sql: APPEND, params: [...row, 0, 'bad'] },
+        { sql: 'INSERT INTO nowhere VALUES (?)', params: [1] },
+      ];
+  }
+}
+
+/** An `append` as a script. */
+export function scriptOf(parts: number, tenant: string, client: string, n: number): string {
+  return Array.from(
+    { length: parts },
+    (_, part) =>
+      `INSERT INTO log(tenant, client, n, part, kind) VALUES ('${tenant}', '${client}', ${n}, ${part}, 'append'); -- ';'`,
+  ).join('\n');
+}

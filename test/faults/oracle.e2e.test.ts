@@ -1,0 +1,294 @@
+import { mkdirSync } from 'node:fs';
+import { type TemporaryDirectory, temporaryDirectory } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { JournalEntry } from './journal.ts';
+import { SCHEMA } from './operation.ts';
+import { judge, type OracleOptions, type ViolationKind } from './oracle.ts';
+
+const JOB = 'w-01930000-0000-7000-8000-000000000001';
+
+let data: TemporaryDirectory;
+let db: Database.Database;
+
+beforeEach(async () => {
+  data = await temporaryDirectory('oracle');
+  db = openTenant('a');
+});
+
+afterEach(async () => {
+  db.close();
+  await data.remove();
+});
+
+function openTenant(tenant: string): Database.Database {
+  mkdirSync(`${data.path}/tenants/${tenant}`, { recursive: true });
+  const file = new Database(`${data.path}/tenants/${tenant}/tenant.db`);
+  file.pragma('journal_mode = WAL');
+  file.exec(SCHEMA);
+  file.exec(`
+    CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
+    CREATE TABLE _onewriter_ledger(job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT);
+    INSERT INTO _onewriter_state VALUES (1, 0)`);
+  return file;
+}
+
+/** What a right writer leaves behind for an append. */
+function commit(n: number, { job = `job-${n}`, client = 'c', tenant = 'a', results = '[[1,1]]' } = {}): void {
+  db.exec('UPDATE _onewriter_state SET commit_seq = commit_seq + 1');
+  db.prepare('INSERT INTO _onewriter_ledger SELECT ?, commit_seq, NULL, ? FROM _onewriter_state').run(
+    job,
+    results,
+  );
+  addRow(n, client, tenant);
+}
+
+function addRow(n: number, client = 'c', tenant = 'a', part = 0): void {
+  db.prepare("INSERT INTO log(tenant, client, n, part, kind) VALUES (?, ?, ?, ?, 'append')").run(
+    ...[tenant, client, n, part],
+  );
+}
+
+const client = (name = 'c'): JournalEntry => ({ k: 'client', client: name, via: 'sdk', at: 0 });
+const end: JournalEntry = { k: 'end', at: 9_999 };
+const issue = (n: number, more: Partial<Extract<JournalEntry, { k: 'issue' }>> = {}): JournalEntry => ({
+  ...{ k: 'issue', n, tenant: 'a', op: { kind: 'append', parts: 1, by: 'run' }, timeoutMs: 1_000, at: n },
+  ...more,
+});
+const committed = (
+  n: number,
+  more: { commitSeq?: number; rowid?: number; at?: number } = {},
+): JournalEntry => ({
+  ...{ k: 'told', n, outcome: 'committed', at: n },
+  ...more,
+});
+const failed = (n: number, code = 'QUEUE_UNAVAILABLE', retryable = true): JournalEntry => ({
+  ...{ k: 'told', n, outcome: 'failed', code, retryable, at: n },
+});
+const unknown = (n: number, receiptId: string | undefined = undefined): JournalEntry => ({
+  ...{ k: 'told', n, outcome: 'unknown', code: 'OUTCOME_UNKNOWN', receiptId, at: n },
+});
+const receipt = (n: number, state: 'committed' | 'failed' | 'pending' | 'unknown'): JournalEntry => ({
+  ...{ k: 'receipt', n, state, at: n },
+});
+
+function kindsFound(journal: JournalEntry[], options: Partial<OracleOptions> = {}): ViolationKind[] {
+  const { violations } = judge([journal], { dataDir: data.path, tenants: ['a'], ...options });
+  return [...new Set(violations.map(({ kind }) => kind))].sort();
+}
+
+describe('the oracle', () => {
+  it('finds nothing wrong with a right run', () => {
+    commit(1);
+    commit(2, { job: JOB });
+    commit(5, { job: `${JOB.slice(0, -1)}2` });
+    const journal = [
+      ...[client(), issue(1), issue(2), issue(3), issue(4), issue(5)],
+      ...[
+        committed(1, { commitSeq: 1, rowid: 1 }),
+        unknown(2, `${JOB}.0`),
+        failed(3),
+        unknown(4),
+        unknown(5),
+      ],
+      ...[receipt(2, 'pending'), receipt(2, 'committed'), receipt(4, 'unknown'), end],
+    ];
+    const verdict = judge([journal], { dataDir: data.path, tenants: ['a'] });
+    expect(verdict.violations).toEqual([]);
+    expect(verdict.counts).toMatchObject({
+      ...{ issued: 5, committed: 1, unknown: 3, unanswered: 0, rows: 3, commits: 3 },
+      failed: { QUEUE_UNAVAILABLE: 1 },
+    });
+  });
+
+  it('excuses what a killed client did not hear, but not that it is there twice', () => {
+    commit(1);
+    commit(2);
+    expect(kindsFound([client(), issue(1), issue(2), issue(3), committed(1)])).toEqual([]);
+    addRow(2);
+    expect(kindsFound([client(), issue(1), issue(2), issue(3), committed(1)])).toEqual(['doubled']);
+  });
+
+  it('finds a lost write', () => {
+    commit(1);
+    expect(kindsFound([client(), issue(1), committed(1), issue(2), committed(2), end])).toEqual(['lost']);
+    expect(
+      kindsFound([client(), issue(1), committed(1), issue(2), unknown(2), receipt(2, 'committed'), end]),
+    ).toEqual(['lost']);
+  });
+
+  it('finds a write that is there twice', () => {
+    commit(1);
+    addRow(1);
+    expect(kindsFound([client(), issue(1), committed(1), end])).toEqual(['doubled']);
+  });
+
+  it('finds a write that is there and was told failed', () => {
+    commit(1);
+    commit(2);
+    expect(kindsFound([client(), issue(1), issue(2), committed(1), failed(2), end])).toEqual([
+      'false-failure',
+    ]);
+  });
+
+  it('lets a write that was sent again with its key be there where one attempt is not known to have failed', () => {
+    commit(1);
+    commit(2);
+    const again: JournalEntry = { k: 'again', n: 2, timeoutMs: 1_000, at: 2 };
+    const op = { kind: 'keyed', key: 'k' } as const;
+    const start = [client(), issue(1), committed(1), issue(2, { op })];
+    expect(kindsFound([...start, unknown(2), again, failed(2), end])).toEqual([]);
+    expect(kindsFound([...start, failed(2), again, failed(2), end])).toEqual(['false-failure']);
+  });
+
+  it('finds a committed write that must fail', () => {
+    commit(1);
+    const op = { kind: 'bad', how: 'abort' } as const;
+    const journal = [client(), issue(1), committed(1), issue(2, { op }), committed(2), end];
+    expect(kindsFound(journal)).toEqual(['false-commit']);
+  });
+
+  it('finds rows that a failed write left behind', () => {
+    commit(1);
+    addRow(2);
+    const op = { kind: 'bad', how: 'fail' } as const;
+    const journal = [
+      client(),
+      issue(1),
+      committed(1),
+      issue(2, { op }),
+      failed(2, 'CONSTRAINT_VIOLATION'),
+      end,
+    ];
+    expect(kindsFound(journal)).toEqual(['false-failure', 'partial']);
+  });
+
+  it('finds half a transaction', () => {
+    commit(1);
+    const op = { kind: 'append', parts: 2, by: 'transaction' } as const;
+    expect(kindsFound([client(), issue(1, { op }), committed(1), end])).toEqual(['partial']);
+  });
+
+  it('finds writes of a client in another order', () => {
+    commit(2);
+    commit(1);
+    const journal = [client(), issue(1), issue(2), committed(1), committed(2), end];
+    expect(kindsFound(journal)).toEqual(['reordered']);
+  });
+
+  it('finds a receipt that does not tell the truth', () => {
+    commit(1);
+    commit(2, { job: JOB });
+    const start = [client(), issue(1), committed(1), issue(2), unknown(2, `${JOB}.0`)];
+    expect(kindsFound([...start, receipt(2, 'committed'), end])).toEqual([]);
+    expect(kindsFound([...start, receipt(2, 'failed'), end])).toEqual(['wrong-receipt']);
+    expect(kindsFound([...start, receipt(2, 'unknown'), end])).toEqual(['wrong-receipt']);
+    expect(kindsFound([...start, receipt(2, 'pending'), end])).toEqual(['unsettled']);
+    db.exec(`UPDATE _onewriter_ledger SET results = '[{"e":{"code":"SQL_ERROR"}}]' WHERE job_id = '${JOB}'`);
+    expect(kindsFound([...start, end])).toEqual(['wrong-receipt']);
+  });
+
+  it('finds answers that are not true', () => {
+    commit(1);
+    commit(2);
+    const start = [client(), issue(1), issue(2)];
+    expect(kindsFound([...start, committed(1, { rowid: 2 }), committed(2), end])).toEqual(['wrong-answer']);
+    expect(
+      kindsFound([...start, committed(1, { commitSeq: 2 }), committed(2, { commitSeq: 1 }), end]),
+    ).toEqual(['wrong-answer']);
+  });
+
+  it('finds holes in commit_seq, and commits that the file does not count', () => {
+    commit(1);
+    commit(2);
+    const journal = [client(), issue(1), issue(2), committed(1), committed(2), end];
+    db.exec('UPDATE _onewriter_state SET commit_seq = 3');
+    expect(kindsFound(journal)).toEqual(['hole']);
+    db.exec('UPDATE _onewriter_state SET commit_seq = 1');
+    expect(kindsFound(journal)).toEqual(['hole']);
+    db.exec('UPDATE _onewriter_state SET commit_seq = 2; DELETE FROM _onewriter_ledger WHERE commit_seq = 1');
+    expect(kindsFound(journal)).toEqual(['hole']);
+  });
+
+  it('finds rows of another tenant, and rows that nobody wrote', () => {
+    commit(1);
+    const journal = [client(), issue(1), committed(1), end];
+    addRow(2, 'c', 'b');
+    expect(kindsFound(journal)).toEqual(['foreign-row']);
+    db.exec('DELETE FROM log WHERE n = 2');
+    addRow(7, 'ghost');
+    expect(kindsFound(journal)).toEqual(['unknown-row']);
+  });
+
+  it('finds money made of nothing, and a register that is not its last write', () => {
+    commit(1);
+    const journal = [client(), issue(1), committed(1), end];
+    db.exec('UPDATE accounts SET balance = balance + 1 WHERE id = 3');
+    expect(kindsFound(journal)).toEqual(['balance']);
+    db.exec(
+      'UPDATE accounts SET balance = balance - 1 WHERE id = 3; UPDATE registers SET version = 1 WHERE id = 0',
+    );
+    expect(kindsFound(journal)).toEqual(['register']);
+  });
+
+  it('finds callers that got no answer, or a late one', () => {
+    commit(1);
+    commit(2);
+    expect(kindsFound([client(), issue(1), issue(2), committed(1), end])).toEqual(['unsettled']);
+    expect(
+      kindsFound([client(), issue(1), issue(2), committed(1, { at: 9_000 }), committed(2), end]),
+    ).toEqual(['unsettled']);
+  });
+
+  it('finds an accepted write that vanished, unless Redis may have lost it just then', () => {
+    commit(1);
+    const accepted: JournalEntry = { k: 'accepted', n: 2, receiptId: `${JOB}.0`, at: 50 };
+    const op = { kind: 'enqueue' } as const;
+    const journal = [
+      client(),
+      issue(1),
+      committed(1),
+      issue(2, { op }),
+      accepted,
+      unknown(2, `${JOB}.0`),
+      end,
+    ];
+    expect(kindsFound(journal)).toEqual(['accepted-lost']);
+    expect(kindsFound(journal, { acceptedMayBeLost: [{ from: 60, to: 70 }] })).toEqual(['accepted-lost']);
+    expect(kindsFound(journal, { acceptedMayBeLost: [{ from: 40, to: 70 }] })).toEqual([]);
+  });
+
+  it('finds codes that nothing excuses', () => {
+    commit(1);
+    const start = [client(), issue(1), committed(1), issue(2)];
+    expect(kindsFound([...start, failed(2, 'INTERNAL', false), end])).toEqual(['wrong-code']);
+    expect(
+      kindsFound([...start, failed(2, 'POISON_JOB', false), end], { excusedCodes: ['POISON_JOB'] }),
+    ).toEqual([]);
+    expect(kindsFound([...start, unknown(2), end], { unknownAllowed: false })).toEqual(['wrong-code']);
+  });
+
+  it('finds a read that missed a committed write', () => {
+    commit(1);
+    const read: JournalEntry = { k: 'read', n: 1, seen: false, at: 2 };
+    expect(kindsFound([client(), issue(1), committed(1), read, end])).toEqual(['stale-read']);
+  });
+
+  it('finds a damaged file, broken foreign keys, a file that is gone, and a run that did nothing', () => {
+    commit(1);
+    const journal = [client(), issue(1), committed(1), end];
+    db.exec('PRAGMA foreign_keys = OFF; UPDATE log SET later = 99');
+    expect(kindsFound(journal)).toEqual(['damaged']);
+    db.exec('UPDATE log SET later = NULL; DROP INDEX log_by_write');
+    expect(kindsFound(journal)).toEqual([]);
+    db.unsafeMode();
+    db.exec(`PRAGMA writable_schema = ON;
+      INSERT INTO sqlite_schema SELECT 'index', 'i', 'log', rootpage, 'CREATE INDEX i ON log(n)' FROM sqlite_schema
+        WHERE name = 'accounts'`);
+    expect(kindsFound(journal)).toEqual(['damaged']);
+    expect(
+      kindsFound([{ ...journal[0]! }, issue(1, { tenant: 'b' }), committed(1)], { tenants: ['b'] }),
+    ).toEqual(['damaged']);
+    expect(kindsFound([client()], { tenants: [] })).toEqual(['no-progress']);
+  });
+});

@@ -1,0 +1,11 @@
+import { OnewriterError } from '@onewriter/sdk';
+import type { Told } from './journal.ts';
+
+/** What an error of the SDK tells of a write. */
+export function toldBy(error: unknown): Told {
+  if (!(error instanceof OnewriterError)) throw error;
+  const { code, retryable, details } = error;
+  return code === 'OUTCOME_UNKNOWN'
+    ? { outcome: 'unknown', code, receiptId: details.receiptId }
+    : { outcome: 'failed', code, retryable, retryAfterMs: details.retryAfterMs };
+}
