@@ -206,6 +206,16 @@ describe('the oracle', () => {
     expect(kindsFound(journal)).toEqual(['hole']);
     db.exec('UPDATE _onewriter_state SET commit_seq = 1');
     expect(kindsFound(journal)).toEqual(['hole']);
+    const bad = { kind: 'bad', how: 'rollback' } as const;
+    const spoiled = [...journal, issue(3, { op: bad }), failed(3, 'CONSTRAINT_VIOLATION', false)];
+    db.exec(
+      `UPDATE _onewriter_state SET commit_seq = 3; UPDATE _onewriter_ledger SET commit_seq = 3 WHERE commit_seq = 2`,
+    );
+    expect(kindsFound(spoiled)).toEqual(['hole']);
+    db.exec(`UPDATE _onewriter_ledger SET results = '[[1,1],[1,2]]' WHERE commit_seq = 3`);
+    expect(kindsFound(spoiled)).toEqual([]);
+    expect(kindsFound(journal)).toEqual(['hole']);
+    db.exec('UPDATE _onewriter_ledger SET commit_seq = 2 WHERE commit_seq = 3');
     db.exec('UPDATE _onewriter_state SET commit_seq = 2; DELETE FROM _onewriter_ledger WHERE commit_seq = 1');
     expect(kindsFound(journal)).toEqual(['hole']);
   });

@@ -1,7 +1,7 @@
 import { parseReceiptId, tenantFile } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import type { EntryOf, JournalEntry, Told } from './journal.ts';
-import { ACCOUNTS, INITIAL_BALANCE, type Operation, rowsOf } from './operation.ts';
+import { ACCOUNTS, INITIAL_BALANCE, type Operation, rowsOf, SPOILERS } from './operation.ts';
 
 /*
  * The oracle compares what clients were told with what is in the tenants' files, when everything has stopped. It knows
@@ -311,12 +311,6 @@ function readTenant(
     checkDamage(db, tenant, found);
     const all = <Row>(sql: string) => db!.prepare(sql).all() as Row[];
     const state = db.prepare('SELECT commit_seq FROM _onewriter_state').pluck().get() as number;
-    checkHoles(
-      all<{ seq: number }>('SELECT DISTINCT commit_seq AS seq FROM _onewriter_ledger'),
-      state,
-      tenant,
-      found,
-    );
     return {
       rows: all<LogRow>('SELECT * FROM log ORDER BY pos'),
       balances: new Map(
@@ -364,21 +358,39 @@ function checkDamage(db: Database.Database, tenant: string, found: Findings): vo
   }
 }
 
-/** Every commit of writes leaves a row in the ledger; the runs are too short for rows to be pruned. */
+/**
+ * Every commit of writes leaves a row in the ledger; the runs are too short for rows to be pruned. A write that spoils
+ * its transaction makes the batch take several commits, and a job that lies in several of them shows only the last in
+ * its row: in a tenant that was sent such writes, as many commits before a row are excused as its job can explain.
+ */
 function checkHoles(
-  sequences: readonly { readonly seq: number }[],
-  commitSeq: number,
+  { ledger, commitSeq }: TenantContent,
+  spoiled: boolean,
   tenant: string,
   found: Findings,
 ): void {
-  const seen = new Set(sequences.map(({ seq }) => seq));
-  for (let seq = 1; seq <= commitSeq; seq++) {
-    if (!seen.delete(seq))
-      found.add('hole', `commit_seq ${seq} of ${commitSeq} is not in the ledger.`, { tenant });
+  /** Commits in the ledger, with the number of writes of their largest job. */
+  const seen = new Map<number, number>();
+  for (const { commitSeq: seq, results } of ledger.values()) {
+    seen.set(seq, Math.max(seen.get(seq) ?? 0, results.length));
   }
-  for (const seq of seen) {
+  let excused = 0;
+  for (let seq = commitSeq; seq >= 1; seq--) {
+    const writes = seen.get(seq);
+    if (writes !== undefined) excused = spoiled ? writes - 1 : 0;
+    else if (excused-- <= 0) {
+      found.add('hole', `commit_seq ${seq} of ${commitSeq} is not in the ledger.`, { tenant });
+    }
+  }
+  for (const seq of seen.keys()) {
+    if (seq >= 1 && seq <= commitSeq) continue;
     found.add('hole', `commit_seq ${seq} is in the ledger, but the file counts to ${commitSeq}.`, { tenant });
   }
+}
+
+/** Whether a result in the ledger is an error. */
+function isFailure(result: unknown): boolean {
+  return typeof result === 'object' && result !== null && 'e' in result;
 }
 
 function compareTenant(
@@ -410,6 +422,8 @@ function compareTenant(
   for (const write of writes) {
     compareWrite(write, rowsByWrite.get(write) ?? [], content, options, found);
   }
+  const spoiled = writes.some(({ op }) => op.kind === 'bad' && SPOILERS.includes(op.how));
+  checkHoles(content, spoiled, tenant, found);
   checkOrder(content.rows, byId, found);
   checkCommitOrder(content.rows, byId, found);
   checkBalances(content, tenant, found);
@@ -484,8 +498,7 @@ function checkLedger(write: Write, applied: boolean, content: TenantContent, fou
     const { jobId, index } = parseReceiptId(receiptId);
     const entry = content.ledger.get(jobId);
     const result = entry?.results[index];
-    const says =
-      result === undefined ? false : !(typeof result === 'object' && result !== null && 'e' in result);
+    const says = result !== undefined && !isFailure(result);
     if (says !== applied && rowsOf(write.op) > 0) {
       const what = entry === undefined ? 'does not know it' : says ? 'says committed' : 'says failed';
       found.add('wrong-receipt', `The ledger ${what}, and it is ${applied ? '' : 'not '}there.`, write);

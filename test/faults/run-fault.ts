@@ -1,0 +1,162 @@
+import { mkdirSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Fault, RoundContext } from './fault.ts';
+import { readJournals } from './journal.ts';
+import { judge, type OracleOptions, type Verdict } from './oracle.ts';
+import { createRandom, deriveSeed } from './random.ts';
+import { BROKER_MAIN, Rig } from './rig.ts';
+
+/** How a fault is run. */
+export interface RunOptions {
+  readonly seed: number;
+  readonly rounds: number;
+  /** An empty folder for everything that the run leaves. */
+  readonly folder: string;
+  /** Default: the one that is built. */
+  readonly brokerMain?: string | undefined;
+  /** Takes the lines that tell what happens. */
+  readonly say: (line: string) => void;
+}
+
+/** How a run went. */
+export interface RunReport {
+  readonly fault: string;
+  readonly seed: number;
+  readonly rounds: number;
+  readonly verdicts: readonly Verdict[];
+  /** What a round, a process or the machine did wrong. */
+  readonly failures: readonly string[];
+  /** Measured values by name. */
+  readonly figures: ReadonlyMap<string, readonly number[]>;
+  readonly ok: boolean;
+}
+
+const ROUNDS_PER_RIG = 20;
+
+/** Runs a fault for a number of rounds and judges what it left. Never throws for what the fault shows. */
+export async function runFault(fault: Fault, options: RunOptions): Promise<RunReport> {
+  const { seed, rounds, say } = options;
+  const verdicts: Verdict[] = [];
+  const failures: string[] = [];
+  const figures = new Map<string, number[]>();
+  const perRig = fault.roundsPerRig ?? ROUNDS_PER_RIG;
+  for (let first = 1; first <= rounds && failures.length === 0; first += perRig) {
+    const last = Math.min(first + perRig - 1, rounds);
+    const folder = join(options.folder, `rounds-${first}-${last}`);
+    mkdirSync(folder, { recursive: true });
+    const outcome = await runOnOneRig(fault, { ...options, folder }, first, last, figures);
+    failures.push(...outcome.failures);
+    if (outcome.verdict !== undefined) {
+      verdicts.push(outcome.verdict);
+      const { violations } = outcome.verdict;
+      if (violations.length > 0) {
+        failures.push(`The oracle found ${violations.length} violations in rounds ${first} to ${last}.`);
+        for (const { kind, tenant, client, n, message } of violations.slice(0, 20)) {
+          say(`  ${kind}: ${[tenant, client, n].filter(part => part !== undefined).join(' ')}: ${message}`);
+        }
+      }
+    }
+    if (failures.length === 0) await rm(folder, { recursive: true, force: true });
+    else say(`  What it left is in ${folder}`);
+  }
+  return { fault: fault.name, seed, rounds, verdicts, failures, figures, ok: failures.length === 0 };
+}
+
+async function runOnOneRig(
+  fault: Fault,
+  options: RunOptions,
+  first: number,
+  last: number,
+  figures: Map<string, number[]>,
+): Promise<{ readonly failures: string[]; readonly verdict: Verdict | undefined }> {
+  const { folder, say, brokerMain = BROKER_MAIN } = options;
+  const seed = deriveSeed(options.seed, `${fault.name} ${first}`);
+  const random = createRandom(seed);
+  const failures: string[] = [];
+  let judgeBy: Partial<OracleOptions> = fault.judgeBy ?? {};
+  let rig: Rig | undefined;
+  let verdict: Verdict | undefined;
+  let release: () => Promise<void> = async () => {};
+  let told: string[] = [];
+  const context = (round: number): RoundContext => ({
+    rig: rig!,
+    random,
+    round,
+    say: text => {
+      told.push(text);
+      rig!.note(`round ${round}: ${text}`);
+    },
+    judgeBy: more => {
+      judgeBy = { ...judgeBy, ...more };
+    },
+    measure: (name, value) => {
+      figures.set(name, [...(figures.get(name) ?? []), value]);
+    },
+  });
+  try {
+    release = (await fault.prepare?.({ folder, random })) ?? release;
+    const rigOptions = typeof fault.rig === 'function' ? fault.rig({ folder, random }) : fault.rig;
+    rig = await Rig.start({ folder, seed, brokerMain }, rigOptions);
+    for (let round = first; round <= last; round++) {
+      told = [];
+      const before = rig.committed;
+      const startedAt = performance.now();
+      try {
+        await fault.round(context(round));
+        rig.assertClientsAlive();
+      } finally {
+        const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+        say(`  round ${round}: ${told.join('; ')} (${seconds} s, ${rig.committed - before} committed)`);
+      }
+    }
+    told = [];
+    await fault.afterRounds?.(context(last));
+    if (told.length > 0) say(`  after round ${last}: ${told.join('; ')}`);
+    await rig.finish();
+  } catch (error) {
+    failures.push(`${(error as Error).name}: ${(error as Error).message}`);
+    if (!['FaultFailure', 'CannotInject'].includes((error as Error).name))
+      say(String((error as Error).stack));
+  }
+  try {
+    await rig?.destroy();
+    // Also after a failure: what is in the files then is a clue.
+    if (rig !== undefined) {
+      const { dataDir, tenants } = rig;
+      verdict = judge(readJournals(rig.journals), { dataDir, tenants, ...judgeBy });
+    }
+  } catch (error) {
+    failures.push(`The oracle could not judge: ${String((error as Error).stack)}`);
+  } finally {
+    await release();
+  }
+  return { failures, verdict };
+}
+
+/** One line per figure and outcome. */
+export function summarize(report: RunReport): string[] {
+  const sum = (value: (verdict: Verdict) => number) =>
+    report.verdicts.reduce((all, verdict) => all + value(verdict), 0);
+  const failed: Record<string, number> = {};
+  for (const { counts } of report.verdicts) {
+    for (const [code, count] of Object.entries(counts.failed)) failed[code] = (failed[code] ?? 0) + count;
+  }
+  const codes = Object.entries(failed).sort(([, a], [, b]) => b - a);
+  return [
+    `${report.fault}: ${report.ok ? 'ok' : 'FAILED'} · seed ${report.seed} · ${report.rounds} rounds · ` +
+      `${sum(({ counts }) => counts.issued)} writes, ${sum(({ counts }) => counts.committed)} told committed, ` +
+      `${sum(({ counts }) => counts.unknown)} unknown, ${sum(({ counts }) => counts.unanswered)} unheard, ` +
+      `${sum(({ counts }) => counts.rows)} rows, ${sum(({ counts }) => counts.commits)} commits`,
+    ...(codes.length > 0 ? [`  failed: ${codes.map(([code, count]) => `${code} ${count}`).join(', ')}`] : []),
+    ...Array.from(report.figures, ([name, values]) => `  ${name}: ${describeFigures(values)}`),
+    ...report.failures.map(failure => `  ${failure}`),
+  ];
+}
+
+function describeFigures(values: readonly number[]): string {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share: number) =>
+    Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!);
+  return `median ${at(0.5)}, p95 ${at(0.95)}, max ${at(1)} (${values.length})`;
+}
