@@ -1,0 +1,366 @@
+import { PROTOCOL_VERSION } from '@onewriter/protocol';
+import type { ApplyTask, JobOutcome, LaneOutcome } from '@onewriter/writer';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { LaneClient } from './lane.ts';
+import type { Finished, FinishedJob, TakeBounds, Taken, TakenJob, TenantQueue } from './tenant-queue.ts';
+import { type SessionContext, TenantSession } from './tenant-session.ts';
+
+/*
+ * One session against a model of Redis and of a thread, in which every answer takes a random time and any may be lost,
+ * before or after the command was executed. Time is fake and the order comes from a seed, so each run can be repeated.
+ */
+
+/** mulberry32: small, seeded, good enough to choose an order. */
+function createRandom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resolve, ms));
+
+/** A tenant's lists in Redis; index 0 is the oldest. */
+class ModelQueue {
+  wait: TakenJob[] = [];
+  active: TakenJob[] = [];
+  finished: string[] = [];
+  failed: string[] = [];
+  readonly #random: () => number;
+  readonly #lossRate: number;
+  /** Commands on one connection are executed in the order they were sent. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(random: () => number, lossRate: number) {
+    this.#random = random;
+    this.#lossRate = lossRate;
+  }
+
+  async #execute<Result>(command: () => Result): Promise<Result> {
+    const turn = this.#last.then(async () => {
+      await delay(this.#random() * 3);
+      const fate = this.#random();
+      if (fate < this.#lossRate / 2) throw new Error('connection lost before');
+      const result = command();
+      if (fate < this.#lossRate) throw new Error('connection lost after');
+      return result;
+    });
+    this.#last = turn.catch(() => {});
+    const result = await turn;
+    await delay(this.#random() * 2);
+    return result;
+  }
+
+  take(bounds: TakeBounds): Promise<Taken> {
+    return this.#execute(() => this.#takeNow(bounds));
+  }
+
+  #takeNow({ maxJobs }: TakeBounds): Taken {
+    const jobs = this.wait.splice(0, maxJobs);
+    this.active.push(...jobs);
+    return { jobs, waiting: this.wait.length };
+  }
+
+  finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
+    return this.#execute(() => {
+      for (const { id, state } of jobs) {
+        const index = this.active.findIndex(job => job.id === id);
+        if (index < 0) continue;
+        this.active.splice(index, 1);
+        (state === 'failed' ? this.failed : this.finished).push(id);
+      }
+      return {
+        refused: [],
+        taken: bounds === undefined ? { jobs: [], waiting: 0 } : this.#takeNow(bounds),
+      };
+    });
+  }
+
+  adopt(): Promise<readonly TakenJob[]> {
+    return this.#execute(() => [...this.active]);
+  }
+
+  giveBack(ids: readonly string[]): Promise<void> {
+    return this.#execute(() => {
+      const returned = ids.map(id => this.active.find(job => job.id === id)!);
+      this.active = this.active.filter(job => !ids.includes(job.id));
+      this.wait.unshift(...returned);
+    });
+  }
+}
+
+/** A thread with a ledger; refuses batches, and ends, as often as it is told. */
+class ModelLanes {
+  readonly applied: string[] = [];
+  readonly ledger = new Set<string>();
+  batches = 0;
+  busy = false;
+  readonly #random: () => number;
+  readonly #refusalRate: number;
+
+  constructor(random: () => number, refusalRate: number) {
+    this.#random = random;
+    this.#refusalRate = refusalRate;
+  }
+
+  enqueue(client: LaneClient): void {
+    void this.#serve(client);
+  }
+
+  enqueueAlone(client: LaneClient, before: () => Promise<void>): void {
+    void before().then(() => this.#serve(client));
+  }
+
+  async #serve(client: LaneClient): Promise<void> {
+    await delay(this.#random() * 4);
+    const task = client.nextTask(this.#random() < 0.5);
+    if (task === undefined) return;
+    if (this.busy) throw new Error('two batches of a tenant at a time');
+    this.busy = true;
+    this.batches++;
+    await delay(this.#random() * 5);
+    this.busy = false;
+    const fate = this.#random();
+    // As the writer: certain only where the ledger knows none of the jobs.
+    const known = task.jobs.some(({ id }) => this.ledger.has(id));
+    if (fate < this.#refusalRate) client.onOutcome(refuse(known || this.#random() < 0.5));
+    else if (fate < this.#refusalRate * 1.3) {
+      // The thread ends before or after its commit.
+      if (this.#random() < 0.5) this.#commit(task);
+      client.onFault(new Error('thread ended'));
+    } else client.onOutcome(this.#commit(task));
+  }
+
+  #commit({ jobs }: ApplyTask): LaneOutcome {
+    const outcomes = jobs.map(({ id }): JobOutcome => {
+      const duplicate = this.ledger.has(id);
+      if (!duplicate) this.applied.push(id);
+      this.ledger.add(id);
+      return { id, client: 'c-1', writes: 1, failures: 0, duplicate, commitSeq: 1, results: '[[1,0]]' };
+    });
+    return {
+      kind: 'applied',
+      jobs: outcomes,
+      evicted: [],
+      stats: { openMs: 0, applyMs: 0, commitMs: 0, checkpointMs: 0, walBytes: 0, commits: 1 },
+    };
+  }
+}
+
+function refuse(uncertain: boolean): LaneOutcome {
+  return {
+    kind: 'refused',
+    error: { code: 'DATABASE_BUSY', message: 'busy' },
+    uncertain,
+    evicted: [],
+  };
+}
+
+interface World {
+  readonly queue: ModelQueue;
+  readonly lanes: ModelLanes;
+  readonly session: TenantSession;
+  readonly told: Map<string, string>;
+  readonly bugs: unknown[];
+  readonly parked: Set<string>;
+}
+
+function createWorld(random: () => number, rates: { lossRate: number; refusalRate: number }): World {
+  const queue = new ModelQueue(random, rates.lossRate);
+  const lanes = new ModelLanes(random, rates.refusalRate);
+  const told = new Map<string, string>();
+  const bugs: unknown[] = [];
+  const parked = new Set<string>();
+  const starts = new Map<string, number>();
+  const quiet = () => {};
+  const context = {
+    lanes,
+    link: {
+      async insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
+        for (;;) {
+          try {
+            return await attempt();
+          } catch {
+            await delay(random() * 20);
+          }
+        }
+      },
+    },
+    inbox: {
+      async publish(settlements: readonly { jobId: string; error?: { code: string } }[]) {
+        for (const { jobId, error } of settlements) {
+          const answer = error === undefined ? 'committed' : error.code;
+          const before = told.get(jobId);
+          if (before !== undefined && before !== answer) bugs.push(`${jobId}: ${before}, then ${answer}`);
+          told.set(jobId, answer);
+        }
+      },
+    },
+    deadLetters: { add: async () => {} },
+    condemned: {
+      of: () => undefined,
+      mustRunAlone: (count: number) => count >= 2,
+      noteRunAlone: async () => {},
+      countStarts: async (ids: readonly string[]) =>
+        ids.map(id => {
+          const count = Math.min((starts.get(id) ?? 0) + 1, 2);
+          starts.set(id, count);
+          return count;
+        }),
+      forget: async () => {},
+    },
+    parked: {
+      park: (tenant: string) => parked.add(tenant),
+      release: (tenant: string) => parked.delete(tenant),
+    },
+    metrics: { applied: quiet, finished: quiet, refused: quiet, setAside: quiet },
+    log: { warn: quiet, error: quiet, info: quiet },
+    epoch: () => 1,
+    onFenced: async () => {},
+    onBug: (error: unknown) => bugs.push(error),
+  };
+  const session = new TenantSession(
+    'acme',
+    queue as unknown as TenantQueue,
+    context as unknown as SessionContext,
+  );
+  return { queue, lanes, session, told, bugs, parked };
+}
+
+function createJob(index: number, unawaited: boolean): TakenJob {
+  const message = {
+    v: PROTOCOL_VERSION,
+    client: 'c-1',
+    seq: index,
+    at: 0,
+    sql: ['x'],
+    ops: [unawaited ? { s: 0, d: 1 } : { s: 0 }],
+  };
+  return { id: `w-${index}`, data: JSON.stringify(message) };
+}
+
+/** Adds jobs at random times, each with its bell after it. */
+async function produce(world: World, random: () => number, count: number): Promise<void> {
+  for (let index = 0; index < count; index++) {
+    world.queue.wait.push(createJob(index, random() < 0.5));
+    world.session.ring();
+    if (random() < 0.4) await delay(random() * 8);
+  }
+}
+
+/** Runs fake time until the session sleeps. */
+async function settle(world: World): Promise<void> {
+  for (let rounds = 0; rounds < 400; rounds++) {
+    await vi.advanceTimersByTimeAsync(500);
+    if (world.session.asleep && world.queue.wait.length === 0) return;
+  }
+  throw new Error('The session never came to rest.');
+}
+
+const inOrder = (ids: readonly string[]) => [...ids].sort((a, b) => Number(a.slice(2)) - Number(b.slice(2)));
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe('a tenant’s session', () => {
+  it('applies every job once and in order, whatever is lost and refused, in 1,500 interleavings', async () => {
+    for (let seed = 1; seed <= 1_500; seed++) {
+      const random = createRandom(seed);
+      const quiet = seed % 3 === 0;
+      const world = createWorld(random, {
+        lossRate: quiet ? 0 : random() * 0.3,
+        refusalRate: quiet ? 0 : random() * 0.3,
+      });
+      const count = 1 + Math.floor(random() * 60);
+      const producing = produce(world, random, count);
+      await settle(world);
+      await producing;
+      await settle(world);
+      const where = `seed ${seed}`;
+      expect(world.bugs, where).toEqual([]);
+      expect(world.queue.active, where).toEqual([]);
+      expect(world.lanes.applied, where).toEqual(inOrder(world.lanes.applied));
+      expect(new Set([...world.lanes.applied, ...world.queue.failed]).size, where).toBe(count);
+      for (const [id, answer] of world.told) {
+        expect(answer === 'committed', `${where}: ${id} was told ${answer}`).toBe(world.lanes.ledger.has(id));
+      }
+      expect(world.told.size, where).toBe(count);
+      if (quiet) expect(world.queue.failed, where).toEqual([]);
+    }
+  }, 120_000);
+
+  it('keeps jobs that somebody sent without waiting until the file takes them', async () => {
+    const random = createRandom(7);
+    const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
+    let refusing = true;
+    const { onOutcome } = world.session;
+    world.session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(false) : outcome);
+    };
+    world.queue.wait.push(createJob(0, true), createJob(1, false), createJob(2, true));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(world.parked).toEqual(new Set(['acme']));
+    expect(world.queue.failed).toEqual(['w-1']);
+    expect(world.told).toEqual(new Map([['w-1', 'DATABASE_BUSY']]));
+    refusing = false;
+    await settle(world);
+    expect(world.queue.finished).toEqual(['w-0', 'w-2']);
+    expect(world.parked.size).toBe(0);
+  });
+
+  it('tells nobody that a write failed while it may be committed', async () => {
+    const random = createRandom(7);
+    const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
+    let refusing = true;
+    const { onOutcome } = world.session;
+    world.session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(true) : outcome);
+    };
+    world.queue.wait.push(createJob(0, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(world.told.size).toBe(0);
+    refusing = false;
+    await settle(world);
+    expect(world.told).toEqual(new Map([['w-0', 'committed']]));
+  });
+
+  it('takes the next jobs with the finish: one command a batch while it is busy', async () => {
+    const random = createRandom(3);
+    const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
+    const take = vi.spyOn(world.queue, 'take');
+    world.queue.wait.push(...Array.from({ length: 200 }, (_, index) => createJob(index, false)));
+    world.session.ring();
+    await settle(world);
+    expect(world.lanes.applied).toHaveLength(200);
+    expect(take.mock.calls.length).toBeLessThanOrEqual(world.lanes.batches);
+  });
+
+  it('puts what was not begun back in order when it drains, and finishes what was', async () => {
+    const random = createRandom(11);
+    const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
+    world.queue.wait.push(...Array.from({ length: 100 }, (_, index) => createJob(index, false)));
+    world.session.ring();
+    while (world.lanes.batches < 1) await vi.advanceTimersByTimeAsync(1);
+    const draining = world.session.drain();
+    await vi.advanceTimersByTimeAsync(100);
+    await draining;
+    const giving = world.session.giveBack();
+    await vi.advanceTimersByTimeAsync(100);
+    await giving;
+    expect(world.queue.active).toEqual([]);
+    expect([...world.queue.finished, ...world.queue.wait.map(job => job.id)]).toEqual(
+      Array.from({ length: 100 }, (_, index) => `w-${index}`),
+    );
+    expect(world.queue.finished.length).toBeGreaterThan(0);
+    expect(world.queue.wait.length).toBeGreaterThan(0);
+  });
+});
