@@ -1,0 +1,91 @@
+import { Environment } from './environment.ts';
+import { describeMachine } from './machine.ts';
+import { measureResources, type Resources } from './measure/resources.ts';
+import { type BenchOptions, HELP, readOptions } from './options.ts';
+import { isPostgresInstalled } from './peers/postgres-peer.ts';
+import { runProfile } from './profile.ts';
+import { formatNumber } from './report/format.ts';
+import { type Report, writeReport } from './report/write-report.ts';
+import { runScenario, type ScenarioResult } from './run-scenario.ts';
+import { CONTESTANT_LABELS, SCENARIOS, type Scenario } from './scenarios.ts';
+import { judge } from './targets.ts';
+
+/** Tenants of a quick run, where a full one has 2,000: making them is what takes time. */
+const QUICK_MAX_TENANTS = 400;
+
+let options: BenchOptions;
+try {
+  options = readOptions(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}\n`);
+  process.exit(2);
+}
+if (options.help) process.stdout.write(HELP);
+else if (options.profile !== undefined) await runProfile(options.profile, options);
+else await bench();
+
+async function bench(): Promise<void> {
+  const started = performance.now();
+  const machine = describeMachine();
+  const say = (line: string) => void process.stderr.write(`${line}\n`);
+  say(`${machine.cpu}, ${machine.cores} cores, load ${machine.loadBefore.toFixed(1)} before the first run`);
+
+  const contestants = options.contestants.filter(name => name !== 'postgres' || !skipsPostgres());
+  if (contestants.length < options.contestants.length) {
+    say(
+      'PostgreSQL is not installed, and a quick run does not wait for that: run `npm run bench -- --only insert-64`',
+    );
+  }
+  const results: ScenarioResult[] = [];
+  {
+    await using environment = new Environment({ brokerMain: options.brokerMain });
+    for (const scenario of SCENARIOS) {
+      if (!isWanted(scenario.id)) continue;
+      const result = await runScenario(fitted(scenario), environment, options.measure, { contestants });
+      results.push(result);
+      const figures = result.figures.map(
+        ({ contestant, perSecond }) => `${CONTESTANT_LABELS[contestant]} ${formatNumber(perSecond)}`,
+      );
+      say(`${scenario.id}: ${figures.join(' · ')} ops/s`);
+    }
+  }
+  const resources = isWanted('resources') ? await measureResourcesNow() : undefined;
+  const report: Report = {
+    machine,
+    quick: options.quick,
+    partial: options.only.length > 0 || contestants.length < Object.keys(CONTESTANT_LABELS).length,
+    measure: options.measure,
+    seconds: Math.round((performance.now() - started) / 1_000),
+    finishedAt: new Date().toISOString(),
+    targets: judge(results, resources),
+    results,
+    resources,
+  };
+  await writeReport(report, options.json);
+}
+
+function skipsPostgres(): boolean {
+  return options.quick && !isPostgresInstalled();
+}
+
+function isWanted(id: string): boolean {
+  return options.only.length === 0 || options.only.some(wanted => matches(id, wanted));
+}
+
+/** An id, or the beginning of several. */
+function matches(id: string, wanted: string): boolean {
+  return id === wanted || (id.startsWith(wanted) && !SCENARIOS.some(scenario => scenario.id === wanted));
+}
+
+function fitted(scenario: Scenario): Scenario {
+  if (!options.quick || scenario.tenants <= QUICK_MAX_TENANTS) return scenario;
+  const title = scenario.title.replace('2,000', String(QUICK_MAX_TENANTS));
+  return { ...scenario, title, tenants: QUICK_MAX_TENANTS };
+}
+
+function measureResourcesNow(): Promise<Resources> {
+  return measureResources(
+    { brokerMain: options.brokerMain },
+    options.quick ? { touchedTenants: 600, coldTenants: 20 } : { touchedTenants: 2_000, coldTenants: 100 },
+  );
+}

@@ -1,0 +1,105 @@
+import { parseArgs } from 'node:util';
+import type { MeasureOptions } from './run-scenario.ts';
+import { CONTESTANT_LABELS, type ContestantName, SCENARIOS } from './scenarios.ts';
+
+/** What a profile can be taken of. */
+export const PROFILES = ['broker', 'client', 'gateway', 'redis'] as const;
+
+/** See {@link PROFILES}. */
+export type ProfileTarget = (typeof PROFILES)[number];
+
+/** What the command line asks for. */
+export interface BenchOptions {
+  readonly measure: MeasureOptions;
+  readonly quick: boolean;
+  readonly json: boolean;
+  /** Ids of scenarios, or their beginnings; `resources` is what is not a load. Empty: all. */
+  readonly only: readonly string[];
+  readonly contestants: readonly ContestantName[];
+  readonly profile: ProfileTarget | undefined;
+  readonly brokerMain: string | undefined;
+  readonly help: boolean;
+}
+
+/** Medians of 5. */
+const FULL: MeasureOptions = { rounds: 5, warmupMs: 500, measureMs: 2_000 };
+const QUICK: MeasureOptions = { rounds: 3, warmupMs: 150, measureMs: 350 };
+
+/** What --help prints. */
+export const HELP = `npm run bench -- [options]
+
+  --quick               shorter runs and fewer tenants, under two minutes in all; the figures are rough
+  --only <ids>          scenarios by id or beginning of it, separated by commas; \`resources\` is memory and connections
+  --peers <names>       contestants besides ours, separated by commas; default: all
+  --rounds <n>          turns each contestant takes (default ${FULL.rounds})
+  --seconds <s>         length of a measured turn (default ${FULL.measureMs / 1_000})
+  --json                the results as JSON on standard output, nothing else
+  --profile <process>   a CPU profile of ${PROFILES.join(', ')} under the scenario of --only (default insert-64)
+  --broker <main.js>    another build of the broker instead of this one
+
+Scenarios: ${SCENARIOS.map(scenario => scenario.id).join(', ')}, resources
+Contestants: ${Object.keys(CONTESTANT_LABELS).join(', ')}
+`;
+
+/** Reads the command line. @throws TypeError with a message for people */
+export function readOptions(args: readonly string[]): BenchOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+      only: { type: 'string' },
+      peers: { type: 'string' },
+      profile: { type: 'string' },
+      broker: { type: 'string' },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+    },
+  });
+  const base = values.quick ? QUICK : FULL;
+  const ids = [...SCENARIOS.map(scenario => scenario.id), 'resources'];
+  const only = listOf(values.only);
+  for (const id of only)
+    assertOneOf(
+      ids,
+      id,
+      'scenario',
+      ids.some(it => it.startsWith(id)),
+    );
+  const all = Object.keys(CONTESTANT_LABELS) as ContestantName[];
+  const peers = listOf(values.peers);
+  for (const peer of peers) assertOneOf(all, peer, 'contestant', all.includes(peer as ContestantName));
+  if (values.profile !== undefined) {
+    assertOneOf(PROFILES, values.profile, 'process', PROFILES.includes(values.profile as ProfileTarget));
+  }
+  return {
+    measure: {
+      rounds: positive(values.rounds, '--rounds') ?? base.rounds,
+      warmupMs: base.warmupMs,
+      measureMs: (positive(values.seconds, '--seconds') ?? base.measureMs / 1_000) * 1_000,
+    },
+    ...{ quick: values.quick, json: values.json, help: values.help, only },
+    contestants:
+      peers.length === 0
+        ? all
+        : all.filter(it => it === 'onewriter' || it === 'gateway' || peers.includes(it)),
+    profile: values.profile as ProfileTarget | undefined,
+    brokerMain: values.broker,
+  };
+}
+
+function listOf(value: string | undefined): string[] {
+  return value?.split(',').filter(Boolean) ?? [];
+}
+
+function assertOneOf(known: readonly string[], value: string, what: string, found: boolean): void {
+  if (!found) throw new TypeError(`There is no ${what} ${value}; there are ${known.join(', ')}.`);
+}
+
+function positive(value: string | undefined, name: string): number | undefined {
+  if (value === undefined) return undefined;
+  const number = Number(value);
+  if (!(number > 0)) throw new TypeError(`${name} takes a number above 0.`);
+  return number;
+}

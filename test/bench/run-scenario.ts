@@ -1,0 +1,86 @@
+import { type ContestantOptions, type RunTimes, startContestant } from './contestants.ts';
+import type { Environment } from './environment.ts';
+import { mergeLatencies, percentile } from './load/latencies.ts';
+import type { LoadRun } from './load/load-messages.ts';
+import { median, quartiles } from './report/statistics.ts';
+import type { ContestantName, Scenario } from './scenarios.ts';
+
+/** How a scenario is measured. */
+export interface MeasureOptions extends RunTimes {
+  /** Turns each contestant takes. */
+  readonly rounds: number;
+}
+
+/** One contestant's figures in one scenario; medians over the rounds unless said otherwise. */
+export interface Figures {
+  readonly contestant: ContestantName;
+  readonly proof: string | undefined;
+  /** Operations per second: the median, each round's, and the quartiles. */
+  readonly perSecond: number;
+  readonly perSecondByRound: readonly number[];
+  readonly quartiles: readonly [number, number];
+  readonly p50Ms: number;
+  readonly p95Ms: number;
+  readonly p99Ms: number;
+  /** All rounds together; see Latencies.toPairs. */
+  readonly latencies: readonly number[];
+  /** CPU seconds per 1,000 operations, by role. */
+  readonly cpuPerThousand: Readonly<Record<string, number>>;
+  /** Operations refused in all rounds (SQLITE_BUSY). */
+  readonly refused: number;
+}
+
+/** What was measured in one scenario. */
+export interface ScenarioResult {
+  readonly scenario: Scenario;
+  readonly figures: readonly Figures[];
+}
+
+/**
+ * Lets the contestants of a scenario take turns: A B A B … so that what else the machine does, and its slower
+ * moments, hit all of them. Before each measured turn the callers warm up.
+ */
+export async function runScenario(
+  scenario: Scenario,
+  environment: Environment,
+  { rounds, ...times }: MeasureOptions,
+  options: ContestantOptions & { contestants: readonly ContestantName[] },
+): Promise<ScenarioResult> {
+  const contestants = [];
+  try {
+    for (const name of scenario.contestants) {
+      if (!options.contestants.includes(name)) continue;
+      contestants.push(await startContestant(name, scenario, environment, options));
+    }
+    const runs = new Map<ContestantName, LoadRun[]>(contestants.map(({ name }) => [name, []]));
+    for (let round = 0; round < rounds; round++) {
+      for (const contestant of contestants) runs.get(contestant.name)!.push(await contestant.run(times));
+    }
+    for (const contestant of contestants) await contestant.verify();
+    return {
+      scenario,
+      figures: contestants.map(({ name, proof }) => toFigures(name, proof, runs.get(name)!)),
+    };
+  } finally {
+    for (const contestant of contestants) await contestant.close();
+  }
+}
+
+function toFigures(contestant: ContestantName, proof: string | undefined, runs: readonly LoadRun[]): Figures {
+  const perSecondByRound = runs.map(run => (run.operations * 1_000) / run.elapsedMs);
+  const percentileOf = (share: number) => median(runs.map(run => percentile(run.latencies, share)));
+  const cpuPerThousand: Record<string, number> = {};
+  for (const role of Object.keys(runs[0]?.cpuSeconds ?? {})) {
+    cpuPerThousand[role] = median(
+      runs.map(run => ((run.cpuSeconds[role] ?? 0) * 1_000) / Math.max(1, run.operations)),
+    );
+  }
+  return {
+    ...{ contestant, proof, perSecond: median(perSecondByRound), perSecondByRound },
+    quartiles: quartiles(perSecondByRound),
+    ...{ p50Ms: percentileOf(0.5), p95Ms: percentileOf(0.95), p99Ms: percentileOf(0.99) },
+    latencies: mergeLatencies(runs.map(run => run.latencies)),
+    cpuPerThousand,
+    refused: runs.reduce((sum, run) => sum + (run.refused ?? 0), 0),
+  };
+}
