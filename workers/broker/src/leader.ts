@@ -5,6 +5,7 @@ import { type BrokerFacts, BrokerMetrics } from './broker-metrics.ts';
 import { Condemned } from './condemned.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { Doorbell } from './doorbell.ts';
+import { readFailpoint } from './failpoint.ts';
 import { InboxEvents } from './inbox-events.ts';
 import { Lanes } from './lanes.ts';
 import type { Lease } from './lease.ts';
@@ -95,6 +96,7 @@ export class Leader {
       log,
       epoch: () => lease.epoch,
       onFenced: (tenant, error) => this.#onFenced(tenant, error),
+      afterCommit: readFailpoint('after-commit', process.env['ONEWRITER_FAILPOINT']),
       onBug: error => {
         if (this.#ending) return;
         log.fatal({ err: error }, 'A fault of ours; the process ends, and its work is delivered again');

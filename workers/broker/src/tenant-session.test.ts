@@ -219,6 +219,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     metrics: { applied: quiet, finished: quiet, refused: quiet, setAside: quiet },
     log: { warn: quiet, error: quiet, info: quiet },
     epoch: () => 1,
+    afterCommit: quiet,
     onFenced: async () => {},
     onBug: (error: unknown) => bugs.push(error),
   };

@@ -11,6 +11,7 @@ import type {
 import type { BrokerMetrics } from './broker-metrics.ts';
 import type { Condemned } from './condemned.ts';
 import type { DeadLetters } from './dead-letters.ts';
+import type { Failpoint } from './failpoint.ts';
 import type { InboxEvents } from './inbox-events.ts';
 import type { Lane, LaneClient } from './lane.ts';
 import type { Lanes } from './lanes.ts';
@@ -51,6 +52,8 @@ export interface SessionContext {
   readonly epoch: () => number;
   /** A file has seen a newer epoch. Resolves where this process still leads, under a higher one; else it ends. */
   readonly onFenced: (tenant: string, error: WireError) => Promise<void>;
+  /** Called for each batch that is committed, before anybody is told. */
+  readonly afterCommit: Failpoint;
   /** An error that nothing here can do anything about. */
   readonly onBug: (error: unknown) => void;
 }
@@ -205,6 +208,7 @@ export class TenantSession implements LaneClient {
       this.#refusals = 0;
       this.#context.parked.release(this.tenant);
       this.#context.metrics.applied(outcome);
+      this.#context.afterCommit();
       // The next batch first: the thread works while this one is told.
       this.#prefetched = false;
       this.#enqueue();
