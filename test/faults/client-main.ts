@@ -40,7 +40,7 @@ class Client {
 
   /** Issues writes until {@link finish}. */
   async run(): Promise<void> {
-    const { seed, concurrency, pauseMs, mix, client } = this.#settings;
+    const { seed, concurrency, pauseMs, mix, client, via } = this.#settings;
     const random = createRandom(seed);
     while (!this.#finishing) {
       if (this.#underWay.size >= concurrency) await Promise.race(this.#underWay);
@@ -50,7 +50,7 @@ class Client {
       for (let burst = random.oneIn(8) ? random.between(2, 24) : 1; burst > 0 && !this.#finishing; burst--) {
         const n = ++this.#n;
         const tenant = random.pick(this.#tenants);
-        const operation = drawOperation(random, mix, tenant.id, client, n);
+        const operation = drawOperation(random, mix, tenant.id, client, n, via);
         const timeoutMs = random.between(...this.#settings.timeoutMs);
         const read = random.oneIn(16);
         const write = this.#write(n, tenant, operation, timeoutMs, read).catch(die);

@@ -14,6 +14,8 @@ export interface RoundContext {
   judgeBy(options: Partial<OracleOptions>): void;
   /** A figure to be shown at the end, as median and maximum. */
   measure(name: string, value: number): void;
+  /** What was measured under a name, on all rigs so far. */
+  figures(name: string): readonly number[];
 }
 
 /** A fault: what runs, and what is done to it. */

@@ -1,3 +1,4 @@
+import type { Way } from './journal.ts';
 import type { Random } from './random.ts';
 
 /*
@@ -19,7 +20,14 @@ export type Operation =
   | { readonly kind: 'enqueue' }
   | { readonly kind: 'keyed'; readonly key: string }
   | { readonly kind: 'bad'; readonly how: BadKind }
-  | { readonly kind: 'transfer'; readonly from: number; readonly to: number; readonly amount: number }
+  | {
+      readonly kind: 'transfer';
+      readonly from: number;
+      readonly to: number;
+      readonly amount: number;
+      /** What refuses it where there is not enough: the account's CHECK, or an expectation (which HTTP callers lack). */
+      readonly guard: 'check' | 'expect';
+    }
   | { readonly kind: 'register'; readonly register: number };
 
 /** How a write that must fail fails. */
@@ -80,6 +88,7 @@ export function drawOperation(
   tenant: string,
   client: string,
   n: number,
+  via: Way,
 ): Operation {
   const kind = random.weighted(mix);
   switch (kind) {
@@ -97,7 +106,8 @@ export function drawOperation(
     case 'transfer': {
       const from = random.integer(ACCOUNTS);
       const to = (from + 1 + random.integer(ACCOUNTS - 1)) % ACCOUNTS;
-      return { kind, from, to, amount: random.between(1, 300) };
+      const guard = random.oneIn(2) || via === 'gateway' ? 'check' : 'expect';
+      return { kind, from, to, amount: random.between(1, 300), guard };
     }
     case 'register':
       return { kind, register: random.integer(REGISTERS) };
@@ -142,8 +152,8 @@ export function statementsOf(
       const { from, to, amount } = operation;
       return [
         {
-          sql: 'UPDATE accounts SET balance = balance - ? WHERE id = ? AND balance >= ?',
-          params: [amount, from, amount],
+          sql: `UPDATE accounts SET balance = balance - ? WHERE id = ?${operation.guard === 'expect' ? ' AND balance >= ?' : ''}`,
+          params: operation.guard === 'expect' ? [amount, from, amount] : [amount, from],
           expect: { changes: 1 },
         },
         {

@@ -2,7 +2,7 @@ import { appendFileSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { tenantQueue } from '@onewriter/protocol';
+import { groupKeys, type LeaseRecord, tenantQueue } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
@@ -96,6 +96,8 @@ export class Rig {
   #gatewayPort = 0;
   #probe!: Onewriter;
   #clientStarts = 0;
+  /** Of clients that are gone. */
+  #committedBefore = 0;
 
   private constructor(place: RigPlace, options: RigOptions, redis: TestRedis) {
     this.#place = place;
@@ -138,10 +140,23 @@ export class Rig {
     );
   }
 
+  /** The epoch in the lease; 0 where nobody holds it. */
+  async epoch(): Promise<number> {
+    const record = await this.direct.get(groupKeys('default').lease);
+    return record === null ? 0 : (JSON.parse(record) as LeaseRecord).epoch;
+  }
+
   /** A write to every tenant (or to those given) is committed. @returns how long that took, in ms. */
   async awaitRecovery(tenants: readonly string[] = this.tenants, timeoutMs = RECOVERY_MS): Promise<number> {
     const startedAt = monotonicMs();
     await Promise.all(tenants.map(tenant => this.#write(tenant, startedAt + timeoutMs)));
+    return monotonicMs() - startedAt;
+  }
+
+  /** A write to some tenant is committed. @returns how long that took, in ms. */
+  async awaitAnyRecovery(timeoutMs = RECOVERY_MS): Promise<number> {
+    const startedAt = monotonicMs();
+    await Promise.any(this.tenants.map(tenant => this.#write(tenant, startedAt + timeoutMs)));
     return monotonicMs() - startedAt;
   }
 
@@ -152,6 +167,7 @@ export class Rig {
 
   /** Starts client `index` again, under another name. */
   async restartClient(index: number): Promise<void> {
+    this.#committedBefore += this.clients[index]!.committed;
     this.clients[index] = await this.#startClient(index);
   }
 
@@ -160,8 +176,9 @@ export class Rig {
     for (const client of this.clients) client.assertAlive();
   }
 
+  /** Writes that clients were told committed, a moment ago; killed clients included. */
   get committed(): number {
-    return this.clients.reduce((sum, client) => sum + client.committed, 0);
+    return this.#committedBefore + this.clients.reduce((sum, client) => sum + client.committed, 0);
   }
 
   /** Lets clients finish, waits until the queues are empty, and stops everything as an operator does. */

@@ -93,6 +93,7 @@ async function runOnOneRig(
     measure: (name, value) => {
       figures.set(name, [...(figures.get(name) ?? []), value]);
     },
+    figures: name => figures.get(name) ?? [],
   });
   try {
     release = (await fault.prepare?.({ folder, random })) ?? release;

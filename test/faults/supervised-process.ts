@@ -109,6 +109,13 @@ export class SupervisedProcess {
     return current !== undefined;
   }
 
+  /** kill -9 of the current incarnation, if there is one. Resolves when it is gone. */
+  async kill(): Promise<void> {
+    const { current } = this;
+    current?.process.kill('SIGKILL');
+    await current?.process.exited;
+  }
+
   /** From now on, and until `false`: it is not started again when it ends. */
   hold(held: boolean): void {
     this.#held = held;
@@ -118,7 +125,9 @@ export class SupervisedProcess {
   async stop(graceMs: number): Promise<void> {
     this.#supervising = false;
     this.#held = false;
-    const { current } = this;
+    if (this.#running === undefined) return;
+    // Before it is ready, SIGTERM just ends it.
+    const current = this.current === undefined ? undefined : await this.waitUntilReady();
     if (current !== undefined) {
       const exit = await current.process.stop(graceMs);
       await this.#running;

@@ -14,7 +14,7 @@ export const killBroker: Fault = {
     const kills = random.weighted({ 1: 3, 2: 1, 3: 1 });
     for (let kill = 1; kill <= Number(kills); kill++) {
       await pause(kill === 1 ? random.between(50, 600) : random.between(0, 700));
-      broker!.signal('SIGKILL');
+      await broker!.kill();
     }
     const recoveredMs = await rig.awaitRecovery();
     measure('ms from the kill to a commit in every tenant', recoveredMs);
