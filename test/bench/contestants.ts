@@ -34,6 +34,8 @@ export interface ContestantOptions {
   readonly loadArguments?: readonly string[] | undefined;
 }
 
+/** Time in which a command reaches all load processes. */
+const BEGIN_DELAY_MS = 20;
 /** Connections that a system with a pool gets at most. */
 const MAX_CONNECTIONS = 64;
 
@@ -202,9 +204,8 @@ function contestantOf(
       const all = Object.entries(pids()).flatMap(([role, pid]) =>
         processTreeOf(pid).map((member, index) => [index === 0 ? role : `${role}/${index}`, member] as const),
       );
-      const runs = await Promise.all(
-        loads.map(load => load.run({ ...times, pids: Object.fromEntries(all) })),
-      );
+      const command = { ...times, pids: Object.fromEntries(all), beginAt: Date.now() + BEGIN_DELAY_MS };
+      const runs = await Promise.all(loads.map(load => load.run(command)));
       const run = mergeRuns(runs);
       expected += run.allRows;
       return run;

@@ -86,6 +86,6 @@ function fitted(scenario: Scenario): Scenario {
 function measureResourcesNow(): Promise<Resources> {
   return measureResources(
     { brokerMain: options.brokerMain },
-    options.quick ? { touchedTenants: 600, coldTenants: 20 } : { touchedTenants: 2_000, coldTenants: 100 },
+    options.quick ? { touchedTenants: 520, coldTenants: 20 } : { touchedTenants: 2_000, coldTenants: 100 },
   );
 }

@@ -23,7 +23,7 @@ export interface BenchOptions {
 
 /** Medians of 5. */
 const FULL: MeasureOptions = { rounds: 5, warmupMs: 500, measureMs: 2_000 };
-const QUICK: MeasureOptions = { rounds: 3, warmupMs: 150, measureMs: 350 };
+const QUICK: MeasureOptions = { rounds: 3, warmupMs: 120, measureMs: 300 };
 
 /** What --help prints. */
 export const HELP = `npm run bench -- [options]

@@ -14,6 +14,8 @@ export type Command =
   /** Warms up, then measures; callers go on in between, so the measured time begins in full swing. */
   | {
       readonly do: 'run';
+      /** When, by Date.now(): several processes begin together, and what one does while others measure counts. */
+      readonly beginAt: number;
       readonly warmupMs: number;
       readonly measureMs: number;
       /** Processes whose CPU time belongs to the system under test, by role. */

@@ -4,6 +4,8 @@ import type { Command, LoadRun, Reply } from './load-messages.ts';
 /** Making 2,000 tenants takes a while. */
 const COMMAND_TIMEOUT_MS = 180_000;
 
+const EXIT_TIMEOUT_MS = 5_000;
+
 /** A load process, as the benchmark drives it. */
 export interface LoadProcess {
   readonly pid: number;
@@ -29,7 +31,10 @@ export async function startLoadProcess(
   });
   let closing: Promise<void> | undefined;
   const close = async () => {
-    await ask(process_, { do: 'close' }).catch(() => undefined); // it is ended in any case
+    const closed = await ask(process_, { do: 'close' }).catch(() => undefined); // it is ended in any case
+    // It ends by itself, and then writes its profile.
+    const late = new Promise(resolve => setTimeout(resolve, EXIT_TIMEOUT_MS).unref());
+    if (closed) await Promise.race([process_.exited, late]);
     await process_.stop();
   };
   return {

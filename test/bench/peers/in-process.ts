@@ -40,10 +40,9 @@ serveCommands({
     commit = spec.write === 'insert' ? prepareInsert() : prepareDrag();
     return `synchronous=${db.pragma('synchronous', { simple: true })}`;
   },
-  run: async ({ warmupMs, measureMs }) => {
-    const warmedUp = await commitFor(warmupMs);
-    const run = await commitFor(measureMs);
-    return { ok: true, run: { ...run, allRows: warmedUp.rows + run.rows } };
+  run: async ({ beginAt, warmupMs, measureMs }) => {
+    const measureAt = beginAt + warmupMs;
+    return { ok: true, run: await commitUntil(measureAt, measureAt + measureMs) };
   },
   close: async () => void db.close(),
 });
@@ -78,30 +77,37 @@ function prepareDrag(): () => number {
   }).immediate;
 }
 
-async function commitFor(ms: number): Promise<LoadRun> {
+/** Commits from now on; what is answered between the two times (by Date.now()) counts, whoever held the lock before. */
+async function commitUntil(measureAt: number, endAt: number): Promise<LoadRun> {
   const latencies = new Latencies();
-  const cpuBefore = cpuSecondsOf(process.pid);
-  const started = performance.now();
-  let now = started;
+  const clock = () => performance.timeOrigin + performance.now();
+  let cpuBefore: number | undefined;
   let operations = 0;
   let rows = 0;
+  let allRows = 0;
   let refused = 0;
-  while (now - started < ms) {
+  let now = clock();
+  while (now < endAt) {
     await new Promise(resolve => setImmediate(resolve));
-    for (const turnEnds = now + TURN_MS; now < turnEnds; ) {
+    if (now >= measureAt) cpuBefore ??= cpuSecondsOf(process.pid);
+    for (const turnEnds = Math.min(now + TURN_MS, endAt); now < turnEnds; ) {
+      const started = now;
+      let written = 0;
       try {
-        rows += commit();
-        operations += spec.write === 'insert' ? spec.perTransaction : 1;
+        written = commit();
       } catch (error) {
         if (!(error as { code?: string }).code?.startsWith('SQLITE_BUSY')) throw error;
         refused++;
       }
-      const done = performance.now();
-      latencies.add(done - now);
-      now = done;
+      now = clock();
+      allRows += written;
+      if (now < measureAt || now > endAt) continue;
+      latencies.add(now - started);
+      rows += written;
+      if (written > 0) operations += spec.write === 'insert' ? spec.perTransaction : 1;
     }
   }
-  const cpuSeconds = { client: cpuSecondsOf(process.pid) - cpuBefore };
-  const elapsedMs = now - started;
-  return { operations, rows, elapsedMs, allRows: rows, latencies: latencies.toPairs(), cpuSeconds, refused };
+  const cpuSeconds = { client: cpuSecondsOf(process.pid) - (cpuBefore ?? cpuSecondsOf(process.pid)) };
+  const elapsedMs = endAt - measureAt;
+  return { operations, rows, elapsedMs, allRows, latencies: latencies.toPairs(), cpuSeconds, refused };
 }
