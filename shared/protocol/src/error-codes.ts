@@ -82,6 +82,17 @@ export const ERROR_CODES = {
     retryable: false,
     meaning: 'The statement ran past its deadline and was stopped; it was not applied.',
   },
+  READ_TIMEOUT: {
+    status: 504,
+    retryable: false,
+    meaning: 'The read ran past its deadline and was stopped.',
+  },
+  COMMIT_SEQ_NOT_REACHED: {
+    status: 412,
+    retryable: true,
+    meaning:
+      'The tenant has not committed what the read asked to see; details.commitSeq tells how far it is.',
+  },
   POISON_JOB: {
     status: 500,
     retryable: false,
@@ -93,6 +104,16 @@ export const ERROR_CODES = {
     retryable: true,
     meaning:
       'The tenant has more queued writes than its limit; details.retryAfterMs tells when to try again.',
+  },
+  TENANT_BUSY: {
+    status: 409,
+    retryable: true,
+    meaning: 'The tenant has queued writes that this would lose.',
+  },
+  CONFIRMATION_REQUIRED: {
+    status: 428,
+    retryable: false,
+    meaning: 'This destroys something and needs a confirmation; the message tells which.',
   },
   TENANT_PAUSED: { status: 503, retryable: true, meaning: 'The tenant is paused.' },
   TENANT_UNAVAILABLE: {
@@ -154,6 +175,11 @@ export const ERROR_CODES = {
   },
   QUEUE_FULL: { status: 503, retryable: true, meaning: 'Redis is out of memory; nothing was accepted.' },
   BROKER_UNAVAILABLE: { status: 503, retryable: true, meaning: 'No broker leads.' },
+  KEYS_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    meaning: 'The public keys that tokens are checked with cannot be fetched now.',
+  },
   FENCED: {
     status: 503,
     retryable: true,

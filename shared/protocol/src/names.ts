@@ -73,6 +73,12 @@ export interface GroupKeys {
   readonly epoch: string;
   /** Hash, tenant to JSON: tenants that cannot be opened, and why. */
   readonly parked: string;
+  /** Hash, tenant to the id of a request: the leader must let go of the tenant's file. */
+  readonly releasing: string;
+  /** Hash, tenant to the id of the request that the leader has met. */
+  readonly released: string;
+  /** Stream of what admins did, newest last. */
+  readonly audit: string;
   /** Hash, job id to number of starts that ended with the process. */
   readonly starts: string;
   /** Hash, job id to JSON: operations that must not run again, and the error their callers get. */
@@ -89,6 +95,9 @@ export function groupKeys(group: string): GroupKeys {
     lease: key('lease'),
     epoch: key('epoch'),
     parked: key('parked'),
+    releasing: key('releasing'),
+    released: key('released'),
+    audit: key('audit'),
     starts: key('starts'),
     condemned: key('condemned'),
   };
@@ -109,6 +118,11 @@ export interface LeaseRecord {
 /** `<dataDir>/tenants`: one folder per tenant. */
 export function tenantsDir(dataDir: string): string {
   return `${dataDir}/tenants`;
+}
+
+/** `<dataDir>/trash`: folders of deleted tenants, `<tenant>.<deleted at, ms>.<expires at, ms>`. */
+export function trashDir(dataDir: string): string {
+  return `${dataDir}/trash`;
 }
 
 /** `<dataDir>/tenants/<tenant>/<file>`. @throws OnewriterError INVALID_TENANT */

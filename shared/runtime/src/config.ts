@@ -36,6 +36,22 @@ export const configSchema = z.object({
     .min(16)
     .optional()
     .describe('Secret that signs tokens (HS256), at least 16 characters.'),
+  adminToken: z
+    .string()
+    .min(16)
+    .optional()
+    .describe('A fixed token with access admin to all tenants, at least 16 characters; for emergencies.'),
+  tokenPublicKey: z
+    .string()
+    .optional()
+    .describe('Public key of tokens signed with RS256 or EdDSA: PEM, or the path of a PEM file.'),
+  tokenJwksUrl: z
+    .string()
+    .regex(/^https?:\/\//)
+    .optional()
+    .describe('URL of a JWKS with public keys (RS256, EdDSA) of tokens.'),
+  tokenIssuer: z.string().optional().describe('Tokens signed with a public key must have this "iss".'),
+  tokenAudience: z.string().optional().describe('Tokens signed with a public key must have this "aud".'),
   logLevel: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
@@ -54,6 +70,38 @@ export const configSchema = z.object({
   dashboardPort: port(8081).describe('Port of the dashboard; 0 is any free port.'),
   brokerPort: port(8082).describe("Port of the broker's /livez, /readyz and /metrics; 0 is any free port."),
   maxBodyBytes: count(8 * 1024 * 1024).describe('Largest request body of the gateway.'),
+  readTimeoutMs: ms(10_000).describe("A gateway caller's read is stopped after this."),
+  readProcesses: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(4)
+    .describe('Processes of the gateway that run reads, at most.'),
+  readMemoryBytes: z.coerce
+    .number()
+    .int()
+    .min(256 * 1024 * 1024)
+    .default(768 * 1024 * 1024)
+    .describe('Memory that a process of reads may take.'),
+  exportTimeoutMs: ms(10 * 60_000).describe('An export is stopped after this.'),
+  tokenRateLimit: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(5_000)
+    .describe('Requests per second of one token, per gateway; 0 is no limit.'),
+  tenantRateLimit: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(5_000)
+    .describe('Requests per second for one tenant, per gateway; 0 is no limit.'),
+  corsOrigins: z
+    .string()
+    .default('')
+    .describe("Origins whose pages may call the gateway, with commas between them; '' is none."),
+  trashRetentionMs: ms(7 * 24 * 60 * 60_000).describe("A deleted tenant's folder is kept this long."),
 });
 
 /** The settings of a process, validated. */

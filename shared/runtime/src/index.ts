@@ -7,3 +7,4 @@ export * from './redis.ts';
 export * from './start-process.ts';
 export * from './token.ts';
 export * from './token-secret.ts';
+export * from './token-verifier.ts';

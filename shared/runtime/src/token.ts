@@ -33,10 +33,10 @@ export interface SignTokenOptions {
 export const MIN_SECRET_LENGTH = 16;
 
 /** A longer token is refused unread: hashing it would cost the server time. */
-const MAX_TOKEN_LENGTH = 16 * 1024;
+export const MAX_TOKEN_LENGTH = 16 * 1024;
 
 /** Clocks of issuer and verifier may differ by this. */
-const CLOCK_TOLERANCE_SECONDS = 5;
+export const CLOCK_TOLERANCE_SECONDS = 5;
 
 function keyOf(secret: string): Uint8Array {
   if (secret.length < MIN_SECRET_LENGTH) {
@@ -89,7 +89,11 @@ export async function verifyToken(secret: string, token: string): Promise<Access
   } catch (cause) {
     throw unauthenticated(cause);
   }
-  const { tenants, access } = claims;
+  return readAccess(claims);
+}
+
+/** The access that a verified token's claims give. @throws OnewriterError UNAUTHENTICATED */
+export function readAccess({ tenants, access }: Readonly<Record<string, unknown>>): Access {
   const validTenants =
     tenants === '*' || (Array.isArray(tenants) && tenants.every(tenant => typeof tenant === 'string'));
   if (!validTenants || !isAccessLevel(access)) throw unauthenticated();
@@ -123,6 +127,7 @@ function isAccessLevel(value: unknown): value is AccessLevel {
   return ACCESS_LEVELS.includes(value as AccessLevel);
 }
 
-function unauthenticated(cause?: unknown): OnewriterError {
+/** The answer to whatever is not a valid token; which check failed is in its cause. */
+export function unauthenticated(cause?: unknown): OnewriterError {
   return new OnewriterError('UNAUTHENTICATED', 'A valid bearer token is required.', {}, cause);
 }

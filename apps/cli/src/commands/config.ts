@@ -49,7 +49,7 @@ function asText(list: readonly SettingSummary[]): string {
 
 function maskSecrets(setting: keyof Config, value: unknown): unknown {
   if (typeof value !== 'string') return value;
-  if (setting === 'tokenSecret') return '(set)';
+  if (setting === 'tokenSecret' || setting === 'adminToken') return '(set)';
   // The password of a URL.
   return value.replace(/^([a-z]+:\/\/[^:@/]*:)[^@]*@/i, '$1***@');
 }

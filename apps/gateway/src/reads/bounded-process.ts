@@ -1,0 +1,59 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+/** How a process is started. */
+export interface BoundedProcessOptions {
+  /** Memory it may take; an allocation beyond fails inside it. */
+  readonly memoryBytes: number;
+  /** Where its standard output goes: nowhere, or to its parent. */
+  readonly stdout: 'ignore' | 'pipe';
+  /** Its arguments, besides Node's own. */
+  readonly args: readonly string[];
+}
+
+/** Kept of what it prints on standard error. */
+const MAX_STDERR_CHARACTERS = 4_000;
+
+/** A process with a channel to this one, and the end of what it printed on standard error. */
+export interface BoundedProcess {
+  readonly child: ChildProcess;
+  stderr(): string;
+}
+
+/**
+ * Starts a JavaScript file as a process whose memory is limited by the kernel (RLIMIT_DATA: heap and anonymous
+ * mappings, with Linux 4.7 and later), so that what a statement asks for cannot take the machine's: SQLite and Node
+ * then report that an allocation failed. Its environment holds no secrets.
+ */
+export function startBoundedProcess(entry: URL, options: BoundedProcessOptions): BoundedProcess {
+  const kilobytes = Math.floor(options.memoryBytes / 1024);
+  const heapMegabytes = Math.floor(options.memoryBytes / 2 / 1024 / 1024);
+  const child = spawn(
+    '/bin/sh',
+    [
+      '-c',
+      // Where there is no such limit, it runs without one.
+      'ulimit -d "$0" 2>/dev/null; exec "$@"',
+      String(kilobytes),
+      process.execPath,
+      `--max-old-space-size=${heapMegabytes}`,
+      fileURLToPath(entry),
+      ...options.args,
+    ],
+    {
+      stdio: ['ignore', options.stdout, 'pipe', 'ipc'],
+      serialization: 'advanced',
+      env: { PATH: process.env['PATH'], TZ: process.env['TZ'] },
+    },
+  );
+  let stderr = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(-MAX_STDERR_CHARACTERS);
+  });
+  return { child, stderr: () => stderr };
+}
+
+/** Whether a process ended because an allocation failed where nothing could be done about it. */
+export function endedOutOfMemory(stderr: string): boolean {
+  return /out of memory|allocation fail|heap limit/i.test(stderr);
+}

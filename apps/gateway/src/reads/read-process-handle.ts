@@ -1,0 +1,151 @@
+import { fromWireError, OnewriterError } from '@onewriter/protocol';
+import { type BoundedProcess, endedOutOfMemory, startBoundedProcess } from './bounded-process.ts';
+import { tooMuchMemory } from './read-errors.ts';
+import type { FromReadProcess, ReadProcessSettings, ReadTask, ToReadProcess } from './read-messages.ts';
+
+const ENTRY = new URL('./read-process.js', import.meta.url);
+
+/** Whoever waits for a task. */
+export interface TaskListener {
+  onColumns(columns: readonly string[]): void;
+  onRows(rows: Extract<FromReadProcess, { type: 'rows' }>['rows']): void;
+  onEnd(commitSeq: number | undefined): void;
+  /** Nothing comes after this. */
+  onError(error: OnewriterError): void;
+}
+
+/** The gateway's end of one reading process. */
+export class ReadProcessHandle {
+  /** When its last task ended; monotonic, ms. */
+  idleSince = performance.now();
+  openFiles = 0;
+  readonly #process: BoundedProcess;
+  readonly #onFree: (handle: ReadProcessHandle) => void;
+  readonly #onGone: (handle: ReadProcessHandle, stderr: string) => void;
+  #ready = false;
+  #gone = false;
+  #task: ReadTask | undefined;
+  #listener: TaskListener | undefined;
+  #killedWith: OnewriterError | undefined;
+
+  /**
+   * @param onFree it can take a task
+   * @param onGone it has ended
+   */
+  constructor(
+    settings: ReadProcessSettings,
+    memoryBytes: number,
+    onFree: (handle: ReadProcessHandle) => void,
+    onGone: (handle: ReadProcessHandle, stderr: string) => void,
+  ) {
+    this.#onFree = onFree;
+    this.#onGone = onGone;
+    this.#process = startBoundedProcess(ENTRY, {
+      memoryBytes,
+      stdout: 'ignore',
+      args: [JSON.stringify(settings)],
+    });
+    const { child } = this.#process;
+    child.on('message', message => this.#onMessage(message as FromReadProcess));
+    child.on('error', () => {}); // 'close' follows, or sending failed because it has
+    child.once('close', () => this.#onClose());
+  }
+
+  /** Whether it waits for a task. */
+  get free(): boolean {
+    return this.#ready && !this.#gone && this.#task === undefined;
+  }
+
+  /** Whether it has ever been able to take a task. */
+  get wasReady(): boolean {
+    return this.#ready;
+  }
+
+  /** Whose task it runs. */
+  get tenant(): string | undefined {
+    return this.#task?.tenant;
+  }
+
+  /** Begins a task; it must be free. */
+  begin(task: ReadTask, listener: TaskListener): void {
+    this.#task = task;
+    this.#listener = listener;
+    this.#send(task);
+  }
+
+  /** One chunk of a streamed task was taken. */
+  more(): void {
+    this.#send({ type: 'more' });
+  }
+
+  /** Nobody wants the rest of a streamed task. */
+  cancel(): void {
+    this.#send({ type: 'cancel' });
+  }
+
+  /** The tenant's file is to be closed. */
+  forget(tenant: string): void {
+    this.#send({ type: 'forget', tenant });
+  }
+
+  /** Ends it at once, whatever it does. Its task fails with `error`. */
+  kill(error: OnewriterError): void {
+    this.#killedWith = error;
+    this.#process.child.kill('SIGKILL');
+  }
+
+  #send(message: ToReadProcess): void {
+    // A process that has ended tells so by 'close'.
+    if (this.#process.child.connected) this.#process.child.send(message, () => {});
+  }
+
+  #onMessage(message: FromReadProcess): void {
+    switch (message.type) {
+      case 'ready':
+        this.#ready = true;
+        this.#onFree(this);
+        break;
+      case 'columns':
+        this.#listener?.onColumns(message.columns);
+        break;
+      case 'rows':
+        this.#listener?.onRows(message.rows);
+        break;
+      case 'end':
+      case 'error': {
+        const listener = this.#listener;
+        this.#task = undefined;
+        this.#listener = undefined;
+        this.openFiles = message.openFiles;
+        this.idleSince = performance.now();
+        // It was killed a moment ago: it takes nothing more.
+        if (this.#killedWith === undefined) this.#onFree(this);
+        if (message.type === 'end') listener?.onEnd(message.commitSeq);
+        else listener?.onError(fromWireError(message.error));
+        break;
+      }
+      default:
+        message satisfies never;
+    }
+  }
+
+  #onClose(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    const stderr = this.#killedWith === undefined ? this.#process.stderr() : '';
+    const task = this.#task;
+    const listener = this.#listener;
+    this.#task = undefined;
+    this.#listener = undefined;
+    this.#onGone(this, stderr);
+    if (task === undefined) return;
+    const error =
+      this.#killedWith ??
+      (endedOutOfMemory(stderr)
+        ? tooMuchMemory(task.tenant)
+        : new OnewriterError('INTERNAL', 'The reading process ended without an answer.', {
+            tenant: task.tenant,
+          }));
+    listener?.onError(error);
+  }
+}

@@ -1,0 +1,210 @@
+import { EventEmitter, once } from 'node:events';
+import {
+  decodeParameters,
+  OnewriterError,
+  type SqlValue,
+  toExactInteger,
+  toWireError,
+} from '@onewriter/protocol';
+import { toReadError } from './read-errors.ts';
+import {
+  type FromReadProcess,
+  type ReadProcessSettings,
+  type ReadStatementTask,
+  type ReadTask,
+  STREAM_WINDOW,
+  type ToReadProcess,
+} from './read-messages.ts';
+import { TenantReader } from './tenant-reader.ts';
+
+/*
+ * A process that runs reads, one at a time. Its argument is ReadProcessSettings as JSON; read-messages.ts has the rest.
+ * It can be killed at any moment: it holds nothing but read-only connections.
+ */
+
+/** Rows and bytes that travel in one message, about. */
+const CHUNK_ROWS = 512;
+const CHUNK_BYTES = 128 * 1024;
+/** What a row and a value cost beside a text or blob. */
+const ROW_BYTES = 16;
+const VALUE_BYTES = 12;
+
+const settings = JSON.parse(process.argv[2]!) as ReadProcessSettings;
+/** The least recently used first. */
+const readers = new Map<string, TenantReader>();
+/** Fires when a stream was acknowledged or cancelled. */
+const signals = new EventEmitter();
+let acknowledged = 0;
+let cancelled = false;
+
+process.on('disconnect', () => process.exit(0));
+process.on('message', (message: ToReadProcess) => {
+  switch (message.type) {
+    case 'read':
+      void run(message);
+      break;
+    case 'more':
+      acknowledged++;
+      signals.emit('stream');
+      break;
+    case 'cancel':
+      cancelled = true;
+      signals.emit('stream');
+      break;
+    case 'forget':
+      forget(message.tenant);
+      break;
+    default:
+      message satisfies never;
+  }
+});
+send({ type: 'ready' });
+
+function send(message: FromReadProcess): void {
+  process.send?.(message);
+}
+
+async function run(task: ReadTask): Promise<void> {
+  acknowledged = 0;
+  cancelled = false;
+  try {
+    const commitSeq = await runStatements(task);
+    send({ type: 'end', commitSeq, openFiles: readers.size });
+  } catch (error) {
+    const wire = toWireError(toReadError(error, task.tenant));
+    send({ type: 'error', error: wire, openFiles: readers.size });
+  }
+}
+
+/** All statements in one transaction: they see one state of the database, and what commit it is. */
+async function runStatements(task: ReadTask): Promise<number | undefined> {
+  const reader = readerOf(task.tenant);
+  reader.db.exec('BEGIN');
+  try {
+    const commitSeq = reader.commitSeq();
+    if (task.minCommitSeq !== undefined && (commitSeq ?? 0) < task.minCommitSeq) {
+      throw new OnewriterError(
+        'COMMIT_SEQ_NOT_REACHED',
+        `The tenant is at commit ${commitSeq ?? 0}, the read asks for ${task.minCommitSeq}.`,
+        { tenant: task.tenant, commitSeq: commitSeq ?? 0 },
+      );
+    }
+    const result = new ResultMeter(task);
+    for (const statement of task.statements) {
+      if (cancelled) break;
+      await runStatement(reader, statement, task, result);
+    }
+    return commitSeq;
+  } finally {
+    if (reader.db.open && reader.db.inTransaction) reader.db.exec('COMMIT');
+  }
+}
+
+async function runStatement(
+  reader: TenantReader,
+  { sql, params }: ReadStatementTask,
+  task: ReadTask,
+  meter: ResultMeter,
+): Promise<void> {
+  const statement = reader.statement(sql);
+  const bound = decodeParameters(params);
+  const rows = Array.isArray(bound) ? statement.iterate(...bound) : statement.iterate(bound);
+  try {
+    // The first step compiles anew where the schema has changed; only then are the columns right.
+    let next = rows.next();
+    send({ type: 'columns', columns: statement.columns().map(column => column.name) });
+    let chunk: SqlValue[][] = [];
+    while (!next.done) {
+      const row = next.value as SqlValue[];
+      narrow(row);
+      meter.add(row);
+      chunk.push(row);
+      if (task.firstRowOnly) break;
+      if (meter.chunkIsFull(chunk.length)) {
+        await sendRows(chunk, task.streamed === true, meter);
+        chunk = [];
+        if (cancelled) break;
+      }
+      next = rows.next();
+    }
+    if (chunk.length > 0 && !cancelled) await sendRows(chunk, false, meter);
+  } finally {
+    rows.return?.();
+  }
+}
+
+async function sendRows(rows: SqlValue[][], paced: boolean, meter: ResultMeter): Promise<void> {
+  send({ type: 'rows', rows });
+  meter.chunkSent();
+  while (paced && !cancelled && meter.chunks - acknowledged >= STREAM_WINDOW) await once(signals, 'stream');
+}
+
+/** Counts what a task returns. */
+class ResultMeter {
+  readonly #task: ReadTask;
+  #rows = 0;
+  #bytes = 0;
+  #chunkBytes = 0;
+  chunks = 0;
+
+  constructor(task: ReadTask) {
+    this.#task = task;
+  }
+
+  /** @throws OnewriterError RESULT_TOO_LARGE */
+  add(row: readonly SqlValue[]): void {
+    let bytes = ROW_BYTES;
+    for (const value of row) {
+      bytes += VALUE_BYTES;
+      if (typeof value === 'string') bytes += value.length;
+      else if (value instanceof Uint8Array) bytes += value.byteLength;
+    }
+    this.#rows++;
+    this.#bytes += bytes;
+    this.#chunkBytes += bytes;
+    const { maxRows, maxBytes, tenant } = this.#task;
+    if (this.#rows > maxRows) {
+      const message = `The result has more than ${maxRows} rows; ask for less at a time, or for NDJSON.`;
+      throw new OnewriterError('RESULT_TOO_LARGE', message, { tenant, maxRows });
+    }
+    if (this.#bytes > maxBytes) {
+      const message = `The result has more than ${maxBytes} bytes; ask for less at a time, or for NDJSON.`;
+      throw new OnewriterError('RESULT_TOO_LARGE', message, { tenant, maxBytes });
+    }
+  }
+
+  chunkIsFull(rows: number): boolean {
+    return rows >= CHUNK_ROWS || this.#chunkBytes >= CHUNK_BYTES;
+  }
+
+  chunkSent(): void {
+    this.chunks++;
+    this.#chunkBytes = 0;
+  }
+}
+
+function narrow(row: SqlValue[]): void {
+  for (let index = 0; index < row.length; index++) {
+    const value = row[index];
+    if (typeof value === 'bigint') row[index] = toExactInteger(value);
+  }
+}
+
+function readerOf(tenant: string): TenantReader {
+  const known = readers.get(tenant);
+  readers.delete(tenant);
+  if (known !== undefined && !known.isStale(settings, tenant)) {
+    readers.set(tenant, known);
+    return known;
+  }
+  known?.close();
+  const reader = new TenantReader(settings, tenant);
+  readers.set(tenant, reader);
+  if (readers.size > settings.maxOpenFiles) forget(readers.keys().next().value!);
+  return reader;
+}
+
+function forget(tenant: string): void {
+  readers.get(tenant)?.close();
+  readers.delete(tenant);
+}

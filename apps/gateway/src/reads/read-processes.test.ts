@@ -1,0 +1,186 @@
+import { mkdirSync, renameSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { tenantFile } from '@onewriter/protocol';
+import { createLogger } from '@onewriter/runtime';
+import { temporaryDirectory, waitFor } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
+import { describe, expect, it, onTestFinished } from 'vitest';
+
+const ENDLESS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n';
+
+// The processes are those that were built: threads and processes load JavaScript.
+const { ReadProcesses } = (await import(
+  new URL('../../dist/reads/read-processes.js', import.meta.url).href
+)) as typeof import('./read-processes.ts');
+
+async function openReads(options: { maxProcesses?: number; memoryBytes?: number } = {}) {
+  const directory = await temporaryDirectory('reads');
+  const reads = new ReadProcesses({
+    dataDir: directory.path,
+    dbFile: 'tenant.db',
+    busyTimeoutMs: 1_000,
+    maxProcesses: options.maxProcesses ?? 2,
+    memoryBytes: options.memoryBytes ?? 512 * 1024 * 1024,
+    timeoutMs: 10_000,
+    log: createLogger('test', 'silent'),
+  });
+  onTestFinished(async () => {
+    await reads.close();
+    await directory.remove();
+  });
+  const create = (tenant: string, script: string) => {
+    const path = tenantFile(directory.path, tenant);
+    mkdirSync(dirname(path), { recursive: true });
+    const db = new Database(path);
+    db.pragma('journal_mode = WAL');
+    db.exec(script);
+    db.close();
+    return path;
+  };
+  create(
+    'acme',
+    `CREATE TABLE t(a, b); INSERT INTO t VALUES (1, 'x'), (9007199254740993, x'0102'), (1.5, NULL);
+     CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
+     INSERT INTO _onewriter_state VALUES (1, 7)`,
+  );
+  const read = (sql: string, more: object = {}) =>
+    reads.read({ tenant: 'acme', statements: [{ sql }], ...more });
+  return { reads, read, create, directory };
+}
+
+describe('ReadProcesses', () => {
+  it('reads exact values, with the commit they are of', async () => {
+    const { read } = await openReads();
+    expect(await read('SELECT a, b FROM t')).toEqual({
+      results: [
+        {
+          columns: ['a', 'b'],
+          rows: [
+            [1, 'x'],
+            [9007199254740993n, Buffer.from([1, 2])],
+            [1.5, null],
+          ],
+        },
+      ],
+      commitSeq: 7,
+    });
+  });
+
+  it('binds parameters by position and by name', async () => {
+    const { reads } = await openReads();
+    const one = { sql: 'SELECT ?, typeof(?)', params: [9007199254740993n, 2n] };
+    const two = { sql: 'SELECT @a', params: { a: true } };
+    const { results } = await reads.read({ tenant: 'acme', statements: [one, two] });
+    expect(results.map(result => result.rows)).toEqual([[[9007199254740993n, 'integer']], [[1]]]);
+  });
+
+  it('says what is wrong', async () => {
+    const { read, reads } = await openReads();
+    await expect(read('SELECT nothing FROM t')).rejects.toMatchObject({
+      code: 'SQL_ERROR',
+      details: { sqliteCode: 'SQLITE_ERROR' },
+    });
+    await expect(read('SELECT ?')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    await expect(read('DELETE FROM t')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+    const nobody = reads.read({ tenant: 'nobody', statements: [{ sql: 'SELECT 1' }] });
+    await expect(nobody).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
+    expect((await read('SELECT 1')).results[0]?.rows).toEqual([[1]]);
+  });
+
+  it('stops a read at its deadline, while others go on, and reads again', async () => {
+    const { read, create, reads } = await openReads();
+    create('globex', 'CREATE TABLE t(a); INSERT INTO t VALUES (5)');
+    const endless = read(ENDLESS, { timeoutMs: 700 });
+    const stopped = expect(endless).rejects.toMatchObject({ code: 'READ_TIMEOUT' });
+    const start = performance.now();
+    const other = await reads.read({ tenant: 'globex', statements: [{ sql: 'SELECT a FROM t' }] });
+    expect(other.results[0]?.rows).toEqual([[5]]);
+    expect(performance.now() - start).toBeLessThan(650);
+    await stopped;
+    expect((await read('SELECT 1')).results[0]?.rows).toEqual([[1]]);
+  });
+
+  it('never gives a tenant all processes', async () => {
+    const { read, create, reads } = await openReads({ maxProcesses: 2 });
+    create('globex', 'CREATE TABLE t(a)');
+    const bombs = Array.from({ length: 4 }, () =>
+      read(ENDLESS, { timeoutMs: 600 }).catch(error => error.code),
+    );
+    const { results } = await reads.read({ tenant: 'globex', statements: [{ sql: 'SELECT 3' }] });
+    expect(results[0]?.rows).toEqual([[3]]);
+    const codes = await Promise.all(bombs);
+    expect(codes.sort()).toEqual(['READ_TIMEOUT', 'TIMEOUT', 'TIMEOUT', 'TIMEOUT']);
+  });
+
+  it('stops a read whose caller went away', async () => {
+    const { read } = await openReads({ maxProcesses: 1 });
+    const caller = new AbortController();
+    const endless = read(ENDLESS, { signal: caller.signal });
+    const stopped = expect(endless).rejects.toMatchObject({ code: 'ABORTED' });
+    await read('SELECT 1', { timeoutMs: 200 }).catch(() => {}); // by then the other has begun
+    caller.abort();
+    await stopped;
+    expect((await read('SELECT 1')).results[0]?.rows).toEqual([[1]]);
+  });
+
+  it('bounds rows, bytes and memory', async () => {
+    const { read } = await openReads();
+    const many =
+      'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000) SELECT i FROM n';
+    await expect(read(many)).rejects.toMatchObject({
+      code: 'RESULT_TOO_LARGE',
+      details: { maxRows: 100_000 },
+    });
+    const wide =
+      'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 50) SELECT zeroblob(1000000) FROM n';
+    await expect(read(wide)).rejects.toMatchObject({ code: 'RESULT_TOO_LARGE' });
+    for (const sql of ['SELECT zeroblob(900000000)', 'SELECT length(hex(zeroblob(499000000)))']) {
+      await expect(read(sql)).rejects.toMatchObject({ code: 'RESULT_TOO_LARGE' });
+    }
+    expect((await read('SELECT 1')).results[0]?.rows).toEqual([[1]]);
+  });
+
+  it('streams a result of any length, and ends with its reader', async () => {
+    const { reads, read } = await openReads();
+    const sql =
+      'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) SELECT i, i FROM n';
+    const { columns, chunks } = await reads.stream({ tenant: 'acme', statements: [{ sql }] });
+    let rows = 0;
+    for await (const chunk of chunks) rows += chunk.length;
+    expect([columns, rows]).toEqual([['i', 'i'], 300_000]);
+
+    const endless = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n';
+    const second = await reads.stream({ tenant: 'acme', statements: [{ sql: endless }] });
+    for await (const chunk of second.chunks) if (chunk.length > 0) break;
+    expect((await read('SELECT 1')).results[0]?.rows).toEqual([[1]]);
+
+    const third = await reads.stream({ tenant: 'acme', statements: [{ sql: endless }], timeoutMs: 300 });
+    const drain = async () => {
+      for await (const chunk of third.chunks) void chunk;
+    };
+    await expect(drain()).rejects.toMatchObject({ code: 'READ_TIMEOUT' });
+  });
+
+  it('waits for a commit that a read must see', async () => {
+    const { read, directory } = await openReads();
+    await expect(read('SELECT 1', { minCommitSeq: 8, timeoutMs: 200 })).rejects.toMatchObject({
+      code: 'COMMIT_SEQ_NOT_REACHED',
+      details: { commitSeq: 7 },
+    });
+    const waiting = read('SELECT 1', { minCommitSeq: 8, timeoutMs: 5_000 });
+    const writer = new Database(tenantFile(directory.path, 'acme'));
+    writer.exec('UPDATE _onewriter_state SET commit_seq = 8');
+    writer.close();
+    expect((await waiting).commitSeq).toBe(8);
+  });
+
+  it('reads the file that is there now, not one that was moved away', async () => {
+    const { read, create, reads, directory } = await openReads();
+    expect((await read('SELECT count(*) FROM t')).results[0]?.rows).toEqual([[3]]);
+    await waitFor(() => reads.openFiles === 1, { what: 'the file to be counted' });
+    renameSync(dirname(tenantFile(directory.path, 'acme')), `${directory.path}/old`);
+    await expect(read('SELECT 1')).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
+    create('acme', 'CREATE TABLE t(a)');
+    expect((await read('SELECT count(*) FROM t')).results[0]?.rows).toEqual([[0]]);
+  });
+});

@@ -1,0 +1,427 @@
+import {
+  encodeParameters,
+  LIMITS,
+  OnewriterError,
+  type SqlParameters,
+  type SqlValue,
+} from '@onewriter/protocol';
+import type { Logger } from '@onewriter/runtime';
+import type { ReadProcessSettings, ReadTask } from './read-messages.ts';
+import { ReadProcessHandle } from './read-process-handle.ts';
+
+/** A statement that only reads. */
+export interface ReadStatement {
+  readonly sql: string;
+  readonly params?: SqlParameters | undefined;
+}
+
+/** What and where to read, and how long the caller waits. */
+export interface ReadRequest {
+  readonly tenant: string;
+  /** Run on one state of the database. */
+  readonly statements: readonly ReadStatement[];
+  /** The read is stopped then. Default: the gateway's own. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly firstRowOnly?: boolean | undefined;
+  /** Waits until the tenant has committed this. */
+  readonly minCommitSeq?: number | undefined;
+}
+
+/** Rows of one statement, values in column order; integers are bigint beyond 2^53. */
+export interface ReadResult {
+  readonly columns: readonly string[];
+  readonly rows: SqlValue[][];
+}
+
+/** What a read came to. */
+export interface ReadAnswer {
+  /** One per statement. */
+  readonly results: readonly ReadResult[];
+  /** The newest commit that the read saw; undefined for a file that no writer has opened. */
+  readonly commitSeq: number | undefined;
+}
+
+/** A result that comes in pieces. */
+export interface ReadStream {
+  readonly columns: readonly string[];
+  /** Ends with an error where the read did. Leaving the loop ends the read. */
+  readonly chunks: AsyncIterable<SqlValue[][]>;
+}
+
+/** Runs reads. */
+export interface Reads {
+  /**
+   * Reads and returns all rows.
+   * @throws OnewriterError READ_TIMEOUT (stopped), TIMEOUT (never begun), ABORTED, RESULT_TOO_LARGE, RATE_LIMITED,
+   * COMMIT_SEQ_NOT_REACHED, SQL_ERROR, TENANT_NOT_FOUND, DATABASE_…
+   */
+  read(request: ReadRequest): Promise<ReadAnswer>;
+  /** Reads one statement whose result may be of any length. @throws as {@link read} */
+  stream(request: ReadRequest): Promise<ReadStream>;
+  /** Closes a tenant's file, which was moved away. */
+  forget(tenant: string): void;
+  /** Files that are open, about. */
+  readonly openFiles: number;
+}
+
+/** Settings of {@link ReadProcesses}. */
+export interface ReadProcessesOptions extends Omit<ReadProcessSettings, 'maxOpenFiles'> {
+  readonly maxProcesses: number;
+  readonly memoryBytes: number;
+  readonly timeoutMs: number;
+  readonly log: Logger;
+}
+
+/** Reads that wait for a process; beyond, callers are told to come back. */
+const MAX_WAITING = 1_000;
+const RETRY_AFTER_MS = 500;
+/** A read that waits this long is given one more process, if there may be one. */
+const GROW_AFTER_MS = 25;
+const RESTART_AFTER_MS = 1_000;
+/** A process without work is ended after this, but for one. */
+const RETIRE_AFTER_MS = 60_000;
+/** A read whose caller went away may finish until then: most do, and a new process costs more. */
+const ABANDONED_MS = 200;
+const MAX_OPEN_FILES_PER_PROCESS = 32;
+const MAX_RESULT_BYTES = 32 * 1024 * 1024;
+/** Between two looks whether a commit has come. */
+const MIN_POLL_MS = 5;
+const MAX_POLL_MS = 100;
+
+interface WaitingTask {
+  readonly task: ReadTask;
+  readonly since: number;
+  begin(handle: ReadProcessHandle): void;
+}
+
+/**
+ * A few processes that run reads, one at a time each. SQLite cannot be stopped inside a step, a process can: at its
+ * deadline a read's process is killed, and another takes its place. A tenant never has all of them, so one that reads
+ * for long holds up nobody else's reads.
+ */
+export class ReadProcesses implements Reads, AsyncDisposable {
+  readonly #options: ReadProcessesOptions;
+  readonly #handles = new Set<ReadProcessHandle>();
+  readonly #waiting: WaitingTask[] = [];
+  readonly #retiring: NodeJS.Timeout;
+  #growing: NodeJS.Timeout | undefined;
+  #closed = false;
+  #whenGone: (() => void) | undefined;
+
+  constructor(options: ReadProcessesOptions) {
+    this.#options = options;
+    this.#retiring = setInterval(() => this.#retire(), RETIRE_AFTER_MS / 2).unref();
+    this.#start();
+  }
+
+  get openFiles(): number {
+    let files = 0;
+    for (const handle of this.#handles) files += handle.openFiles;
+    return files;
+  }
+
+  /** Processes that run now. */
+  get size(): number {
+    return this.#handles.size;
+  }
+
+  async read(request: ReadRequest): Promise<ReadAnswer> {
+    const deadline = performance.now() + (request.timeoutMs ?? this.#options.timeoutMs);
+    for (let pauseMs = MIN_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, MAX_POLL_MS)) {
+      try {
+        return await this.#collect(request, deadline);
+      } catch (error) {
+        // Not there yet: the process is free meanwhile.
+        const behind = error instanceof OnewriterError && error.code === 'COMMIT_SEQ_NOT_REACHED';
+        if (!behind || performance.now() + pauseMs >= deadline || request.signal?.aborted) throw error;
+        await new Promise(resolve => setTimeout(resolve, pauseMs));
+      }
+    }
+  }
+
+  stream(request: ReadRequest): Promise<ReadStream> {
+    const deadline = performance.now() + (request.timeoutMs ?? this.#options.timeoutMs);
+    const task: ReadTask = {
+      ...toTask(request),
+      streamed: true,
+      maxRows: Number.MAX_SAFE_INTEGER,
+      maxBytes: Number.MAX_SAFE_INTEGER,
+    };
+    return new Promise((resolve, reject) => {
+      const chunks = new ChunkQueue();
+      this.#run(
+        task,
+        deadline,
+        request.signal,
+        handle => {
+          chunks.onTaken = () => handle.more();
+          chunks.onLeft = () => handle.cancel();
+          return {
+            onColumns: columns => resolve({ columns, chunks }),
+            onRows: rows => chunks.push(rows),
+            onEnd: () => chunks.end(),
+            onError: error => {
+              reject(error); // does nothing after the columns
+              chunks.fail(error);
+            },
+          };
+        },
+        reject,
+      );
+    });
+  }
+
+  forget(tenant: string): void {
+    for (const handle of this.#handles) handle.forget(tenant);
+  }
+
+  /** Ends all processes at once; what they read fails with CLOSED. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#retiring);
+    clearTimeout(this.#growing);
+    if (this.#handles.size === 0) return;
+    const gone = new Promise<void>(resolve => {
+      this.#whenGone = resolve;
+    });
+    for (const handle of this.#handles) handle.kill(closed());
+    await gone;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #collect(request: ReadRequest, deadline: number): Promise<ReadAnswer> {
+    const task: ReadTask = {
+      ...toTask(request),
+      maxRows: LIMITS.maxResultRows,
+      maxBytes: MAX_RESULT_BYTES,
+    };
+    return new Promise((resolve, reject) => {
+      const results: { columns: readonly string[]; rows: SqlValue[][] }[] = [];
+      this.#run(
+        task,
+        deadline,
+        request.signal,
+        () => ({
+          onColumns: columns => void results.push({ columns, rows: [] }),
+          onRows: rows => {
+            const result = results.at(-1)!;
+            if (result.rows.length === 0) result.rows = rows;
+            else for (const row of rows) result.rows.push(row);
+          },
+          onEnd: commitSeq => resolve({ results, commitSeq }),
+          onError: reject,
+        }),
+        reject,
+      );
+    });
+  }
+
+  /** Runs a task as soon as a process is free, until its deadline. */
+  #run(
+    task: ReadTask,
+    deadline: number,
+    signal: AbortSignal | undefined,
+    begin: (handle: ReadProcessHandle) => Parameters<ReadProcessHandle['begin']>[1],
+    refuse: (error: OnewriterError) => void,
+  ): void {
+    const { tenant } = task;
+    const refusal = this.#refusal(tenant, signal);
+    if (refusal !== undefined) {
+      refuse(refusal);
+      return;
+    }
+    let running: ReadProcessHandle | undefined;
+    let abandoned: NodeJS.Timeout | undefined;
+    const withdraw = (error: OnewriterError) => {
+      this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+      done();
+      refuse(error);
+    };
+    const onLate = () => {
+      if (running === undefined) {
+        withdraw(new OnewriterError('TIMEOUT', 'No process became free for the read in time.', { tenant }));
+      } else {
+        running.kill(
+          new OnewriterError('READ_TIMEOUT', 'The read took too long and was stopped.', { tenant }),
+        );
+      }
+    };
+    const onAbort = () => {
+      if (running === undefined) withdraw(aborted(tenant));
+      else abandoned = setTimeout(() => running?.kill(aborted(tenant)), ABANDONED_MS);
+    };
+    const done = () => {
+      running = undefined;
+      clearTimeout(timer);
+      clearTimeout(abandoned);
+      signal?.removeEventListener('abort', onAbort);
+    };
+    const timer = setTimeout(onLate, Math.max(1, deadline - performance.now()));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const waiting: WaitingTask = {
+      task,
+      since: performance.now(),
+      begin: handle => {
+        running = handle;
+        const listener = begin(handle);
+        handle.begin(task, {
+          ...listener,
+          onEnd: commitSeq => {
+            done();
+            listener.onEnd(commitSeq);
+          },
+          onError: error => {
+            done();
+            listener.onError(error);
+          },
+        });
+      },
+    };
+    this.#waiting.push(waiting);
+    this.#assign();
+  }
+
+  #refusal(tenant: string, signal: AbortSignal | undefined): OnewriterError | undefined {
+    if (this.#closed) return closed();
+    if (signal?.aborted) return aborted(tenant);
+    if (this.#waiting.length < MAX_WAITING) return undefined;
+    const message = `${MAX_WAITING} reads wait already; try again.`;
+    return new OnewriterError('RATE_LIMITED', message, { tenant, retryAfterMs: RETRY_AFTER_MS });
+  }
+
+  /** Gives waiting tasks to free processes, oldest first, a tenant never all of them. */
+  #assign(): void {
+    for (const handle of this.#handles) {
+      if (this.#waiting.length === 0) return;
+      if (!handle.free) continue;
+      const index = this.#waiting.findIndex(({ task }) => this.#mayBegin(task.tenant));
+      if (index < 0) break;
+      const [next] = this.#waiting.splice(index, 1);
+      next!.begin(handle);
+    }
+    if (this.#waiting.length > 0) this.#growLater();
+  }
+
+  #mayBegin(tenant: string): boolean {
+    const most = Math.max(1, this.#options.maxProcesses - 1);
+    let running = 0;
+    for (const handle of this.#handles) if (handle.tenant === tenant) running++;
+    return running < most;
+  }
+
+  #growLater(): void {
+    if (this.#growing !== undefined || this.#closed) return;
+    this.#growing = setTimeout(() => {
+      this.#growing = undefined;
+      const [oldest] = this.#waiting;
+      if (oldest === undefined) return;
+      if (
+        performance.now() - oldest.since >= GROW_AFTER_MS &&
+        this.#handles.size < this.#options.maxProcesses
+      ) {
+        this.#start();
+      }
+      this.#assign();
+    }, GROW_AFTER_MS + 1);
+  }
+
+  #start(): void {
+    const { dataDir, dbFile, busyTimeoutMs, memoryBytes } = this.#options;
+    const handle = new ReadProcessHandle(
+      { dataDir, dbFile, busyTimeoutMs, maxOpenFiles: MAX_OPEN_FILES_PER_PROCESS },
+      memoryBytes,
+      () => this.#assign(),
+      (gone, stderr) => this.#onGone(gone, stderr),
+    );
+    this.#handles.add(handle);
+  }
+
+  #onGone(handle: ReadProcessHandle, stderr: string): void {
+    this.#handles.delete(handle);
+    if (this.#closed) {
+      if (this.#handles.size === 0) this.#whenGone?.();
+      return;
+    }
+    if (stderr !== '') this.#options.log.warn({ stderr }, 'A reading process ended');
+    if (this.#handles.size > 0 && this.#waiting.length === 0) return;
+    if (handle.wasReady) this.#start();
+    // One that cannot even start is not started over and over without a pause.
+    else setTimeout(() => !this.#closed && this.#start(), RESTART_AFTER_MS).unref();
+  }
+
+  #retire(): void {
+    for (const handle of this.#handles) {
+      if (this.#handles.size <= 1) return;
+      if (!handle.free || performance.now() - handle.idleSince < RETIRE_AFTER_MS) continue;
+      this.#handles.delete(handle);
+      handle.kill(closed());
+    }
+  }
+}
+
+function toTask(request: ReadRequest) {
+  return {
+    type: 'read' as const,
+    tenant: request.tenant,
+    statements: request.statements.map(({ sql, params }) => ({ sql, params: encodeParameters(params) })),
+    firstRowOnly: request.firstRowOnly,
+    minCommitSeq: request.minCommitSeq,
+  };
+}
+
+/** Chunks between a process and the loop that takes them: a window of them at most. */
+class ChunkQueue implements AsyncIterable<SqlValue[][]> {
+  onTaken: () => void = () => {};
+  onLeft: () => void = () => {};
+  readonly #chunks: SqlValue[][][] = [];
+  #ended = false;
+  #error: OnewriterError | undefined;
+  #wake: (() => void) | undefined;
+
+  push(chunk: SqlValue[][]): void {
+    this.#chunks.push(chunk);
+    this.#wake?.();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  fail(error: OnewriterError): void {
+    this.#error = error;
+    this.#wake?.();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<SqlValue[][], void, undefined> {
+    try {
+      for (;;) {
+        const chunk = this.#chunks.shift();
+        if (chunk !== undefined) {
+          this.onTaken();
+          yield chunk;
+        } else if (this.#error !== undefined) throw this.#error;
+        else if (this.#ended) return;
+        else {
+          await new Promise<void>(resolve => {
+            this.#wake = resolve;
+          });
+        }
+      }
+    } finally {
+      if (!this.#ended && this.#error === undefined) this.onLeft();
+    }
+  }
+}
+
+function closed(): OnewriterError {
+  return new OnewriterError('CLOSED', 'The gateway is shutting down.');
+}
+
+function aborted(tenant: string): OnewriterError {
+  return new OnewriterError('ABORTED', 'The caller went away.', { tenant });
+}

@@ -1,0 +1,62 @@
+import { LIMITS } from '@onewriter/protocol';
+import type Database from 'better-sqlite3';
+import { identifyFile, openTenantFile, type TenantFiles } from './open-tenant-file.ts';
+
+/** A compiled read. */
+export type CompiledRead = Database.Statement<unknown[], unknown[]>;
+
+/** One open tenant file of a reading process, with its compiled statements. */
+export class TenantReader {
+  readonly db: Database.Database;
+  readonly #file: string | undefined;
+  readonly #statements = new Map<string, CompiledRead>();
+  #commitSeq: Database.Statement<[], number> | undefined;
+
+  /** @throws OnewriterError as {@link openTenantFile} */
+  constructor(files: TenantFiles, tenant: string) {
+    this.#file = identifyFile(files, tenant);
+    this.db = openTenantFile(files, tenant);
+  }
+
+  /** Whether the path leads to another file by now: it was deleted, or replaced by a restore. */
+  isStale(files: TenantFiles, tenant: string): boolean {
+    return this.#file === undefined || identifyFile(files, tenant) !== this.#file;
+  }
+
+  /** @throws better-sqlite3's errors; TypeError for a statement that returns no rows. */
+  statement(sql: string): CompiledRead {
+    let statement = this.#statements.get(sql);
+    if (statement !== undefined) {
+      this.#statements.delete(sql);
+    } else {
+      statement = this.db.prepare<unknown[], unknown[]>(sql);
+      // The statement rules have said so already; this is the second lock on the door.
+      if (!statement.reader || !statement.readonly) throw new TypeError('This statement does not only read.');
+      statement.raw(true).safeIntegers(true);
+      if (this.#statements.size >= LIMITS.maxCachedStatements) {
+        this.#statements.delete(this.#statements.keys().next().value!);
+      }
+    }
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+
+  /** The newest commit that this connection's transaction sees; undefined for a file that no writer has opened. */
+  commitSeq(): number | undefined {
+    try {
+      this.#commitSeq ??= this.db
+        .prepare<[], number>('SELECT commit_seq FROM _onewriter_state WHERE id = 1')
+        .pluck();
+    } catch (error) {
+      if (error instanceof Error && error.message.startsWith('no such table')) return undefined;
+      throw error;
+    }
+    return this.#commitSeq.get();
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#statements.clear();
+    this.db.close();
+  }
+}
