@@ -1,10 +1,10 @@
-import { mkdirSync, renameSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { tenantFile } from '@onewriter/protocol';
 import { createLogger } from '@onewriter/runtime';
-import { temporaryDirectory, waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 const ENDLESS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n';
 
@@ -13,10 +13,10 @@ const { ReadProcesses } = (await import(
   new URL('../../dist/reads/read-processes.js', import.meta.url).href
 )) as typeof import('./read-processes.ts');
 
-async function openReads(options: { maxProcesses?: number; memoryBytes?: number } = {}) {
-  const directory = await temporaryDirectory('reads');
+function openReads(options: { maxProcesses?: number; memoryBytes?: number } = {}) {
+  const directory = mkdtempSync(join(tmpdir(), 'onewriter-reads-'));
   const reads = new ReadProcesses({
-    dataDir: directory.path,
+    dataDir: directory,
     dbFile: 'tenant.db',
     busyTimeoutMs: 1_000,
     maxProcesses: options.maxProcesses ?? 2,
@@ -26,10 +26,10 @@ async function openReads(options: { maxProcesses?: number; memoryBytes?: number 
   });
   onTestFinished(async () => {
     await reads.close();
-    await directory.remove();
+    rmSync(directory, { recursive: true });
   });
   const create = (tenant: string, script: string) => {
-    const path = tenantFile(directory.path, tenant);
+    const path = tenantFile(directory, tenant);
     mkdirSync(dirname(path), { recursive: true });
     const db = new Database(path);
     db.pragma('journal_mode = WAL');
@@ -50,7 +50,7 @@ async function openReads(options: { maxProcesses?: number; memoryBytes?: number 
 
 describe('ReadProcesses', () => {
   it('reads exact values, with the commit they are of', async () => {
-    const { read } = await openReads();
+    const { read } = openReads();
     expect(await read('SELECT a, b FROM t')).toEqual({
       results: [
         {
@@ -67,7 +67,7 @@ describe('ReadProcesses', () => {
   });
 
   it('binds parameters by position and by name', async () => {
-    const { reads } = await openReads();
+    const { reads } = openReads();
     const one = { sql: 'SELECT ?, typeof(?)', params: [9007199254740993n, 2n] };
     const two = { sql: 'SELECT @a', params: { a: true } };
     const { results } = await reads.read({ tenant: 'acme', statements: [one, two] });
@@ -75,7 +75,7 @@ describe('ReadProcesses', () => {
   });
 
   it('says what is wrong', async () => {
-    const { read, reads } = await openReads();
+    const { read, reads } = openReads();
     await expect(read('SELECT nothing FROM t')).rejects.toMatchObject({
       code: 'SQL_ERROR',
       details: { sqliteCode: 'SQLITE_ERROR' },
@@ -88,7 +88,7 @@ describe('ReadProcesses', () => {
   });
 
   it('stops a read at its deadline, while others go on, and reads again', async () => {
-    const { read, create, reads } = await openReads();
+    const { read, create, reads } = openReads();
     create('globex', 'CREATE TABLE t(a); INSERT INTO t VALUES (5)');
     const endless = read(ENDLESS, { timeoutMs: 700 });
     const stopped = expect(endless).rejects.toMatchObject({ code: 'READ_TIMEOUT' });
@@ -101,7 +101,7 @@ describe('ReadProcesses', () => {
   });
 
   it('never gives a tenant all processes', async () => {
-    const { read, create, reads } = await openReads({ maxProcesses: 2 });
+    const { read, create, reads } = openReads({ maxProcesses: 2 });
     create('globex', 'CREATE TABLE t(a)');
     const bombs = Array.from({ length: 4 }, () =>
       read(ENDLESS, { timeoutMs: 600 }).catch(error => error.code),
@@ -113,7 +113,7 @@ describe('ReadProcesses', () => {
   });
 
   it('stops a read whose caller went away', async () => {
-    const { read } = await openReads({ maxProcesses: 1 });
+    const { read } = openReads({ maxProcesses: 1 });
     const caller = new AbortController();
     const endless = read(ENDLESS, { signal: caller.signal });
     const stopped = expect(endless).rejects.toMatchObject({ code: 'ABORTED' });
@@ -124,7 +124,7 @@ describe('ReadProcesses', () => {
   });
 
   it('bounds rows, bytes and memory', async () => {
-    const { read } = await openReads();
+    const { read } = openReads();
     const many =
       'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000) SELECT i FROM n';
     await expect(read(many)).rejects.toMatchObject({
@@ -141,7 +141,7 @@ describe('ReadProcesses', () => {
   });
 
   it('streams a result of any length, and ends with its reader', async () => {
-    const { reads, read } = await openReads();
+    const { reads, read } = openReads();
     const sql =
       'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) SELECT i, i FROM n';
     const { columns, chunks } = await reads.stream({ tenant: 'acme', statements: [{ sql }] });
@@ -162,23 +162,23 @@ describe('ReadProcesses', () => {
   });
 
   it('waits for a commit that a read must see', async () => {
-    const { read, directory } = await openReads();
+    const { read, directory } = openReads();
     await expect(read('SELECT 1', { minCommitSeq: 8, timeoutMs: 200 })).rejects.toMatchObject({
       code: 'COMMIT_SEQ_NOT_REACHED',
       details: { commitSeq: 7 },
     });
     const waiting = read('SELECT 1', { minCommitSeq: 8, timeoutMs: 5_000 });
-    const writer = new Database(tenantFile(directory.path, 'acme'));
+    const writer = new Database(tenantFile(directory, 'acme'));
     writer.exec('UPDATE _onewriter_state SET commit_seq = 8');
     writer.close();
     expect((await waiting).commitSeq).toBe(8);
   });
 
   it('reads the file that is there now, not one that was moved away', async () => {
-    const { read, create, reads, directory } = await openReads();
+    const { read, create, reads, directory } = openReads();
     expect((await read('SELECT count(*) FROM t')).results[0]?.rows).toEqual([[3]]);
-    await waitFor(() => reads.openFiles === 1, { what: 'the file to be counted' });
-    renameSync(dirname(tenantFile(directory.path, 'acme')), `${directory.path}/old`);
+    await vi.waitFor(() => expect(reads.openFiles).toBe(1));
+    renameSync(dirname(tenantFile(directory, 'acme')), `${directory}/old`);
     await expect(read('SELECT 1')).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
     create('acme', 'CREATE TABLE t(a)');
     expect((await read('SELECT count(*) FROM t')).results[0]?.rows).toEqual([[0]]);
