@@ -8,6 +8,7 @@ import type { Random } from './random.ts';
  *
  *   append    one or more rows at the end of the log, by a statement, a transaction or a script
  *   enqueue   a row, sent without waiting for its commit
+ *   heavy     a row that takes the writer some milliseconds, so that a few clients are more than it can do
  *   keyed     a row with an idempotency key, which is sent again until its outcome is known
  *   bad       a write that must fail, in the spellings that are hard for a writer that shares transactions
  *   transfer  money from one account to another and a row in the log; fails where there is not enough
@@ -18,6 +19,7 @@ import type { Random } from './random.ts';
 export type Operation =
   | { readonly kind: 'append'; readonly parts: number; readonly by: 'run' | 'transaction' | 'script' }
   | { readonly kind: 'enqueue' }
+  | { readonly kind: 'heavy' }
   | { readonly kind: 'keyed'; readonly key: string }
   | { readonly kind: 'bad'; readonly how: BadKind }
   | {
@@ -79,7 +81,15 @@ ${Array.from({ length: REGISTERS }, (_, id) => `INSERT INTO registers(id) VALUES
 export type Mix = Readonly<Record<Operation['kind'], number>>;
 
 /** Mostly plain appends, some of everything. */
-export const USUAL_MIX: Mix = { append: 50, enqueue: 8, keyed: 8, bad: 6, transfer: 14, register: 14 };
+export const USUAL_MIX: Mix = {
+  append: 50,
+  enqueue: 8,
+  heavy: 0,
+  keyed: 8,
+  bad: 6,
+  transfer: 14,
+  register: 14,
+};
 
 /** The next operation of a client. */
 export function drawOperation(
@@ -97,6 +107,7 @@ export function drawOperation(
       return { kind, by, parts: by === 'run' ? 1 : random.between(2, 4) };
     }
     case 'enqueue':
+    case 'heavy':
       return { kind };
     case 'keyed':
       return { kind, key: `${client}-${n}` };
@@ -129,6 +140,10 @@ export interface OperationStatement {
 
 const APPEND = 'INSERT INTO log(tenant, client, n, part, kind) VALUES (?, ?, ?, ?, ?)';
 
+const HEAVY_APPEND = `INSERT INTO log(tenant, client, n, part, kind)
+  SELECT ?, ?, ?, 0, 'heavy' FROM (
+    WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < 20000) SELECT max(x) FROM c)`;
+
 /** The statements of an operation; more than one are a transaction. `append` by script is {@link scriptOf}. */
 export function statementsOf(
   operation: Operation,
@@ -146,6 +161,8 @@ export function statementsOf(
     case 'enqueue':
     case 'keyed':
       return [{ sql: APPEND, params: [...row, 0, operation.kind] }];
+    case 'heavy':
+      return [{ sql: HEAVY_APPEND, params: [...row] }];
     case 'bad':
       return badStatements(operation.how, row);
     case 'transfer': {

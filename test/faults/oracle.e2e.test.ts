@@ -62,9 +62,12 @@ const committed = (
   ...{ k: 'told', n, outcome: 'committed', at: n },
   ...more,
 });
-const failed = (n: number, code = 'QUEUE_UNAVAILABLE', retryable = true): JournalEntry => ({
-  ...{ k: 'told', n, outcome: 'failed', code, retryable, at: n },
-});
+const failed = (
+  n: number,
+  code = 'QUEUE_UNAVAILABLE',
+  retryable = true,
+  retryAfterMs: number | undefined = 100,
+): JournalEntry => ({ k: 'told', n, outcome: 'failed', code, retryable, retryAfterMs, at: n });
 const unknown = (n: number, receiptId: string | undefined = undefined): JournalEntry => ({
   ...{ k: 'told', n, outcome: 'unknown', code: 'OUTCOME_UNKNOWN', receiptId, at: n },
 });
@@ -275,6 +278,7 @@ describe('the oracle', () => {
     expect(
       kindsFound([...start, failed(2, 'POISON_JOB', false), end], { excusedCodes: ['POISON_JOB'] }),
     ).toEqual([]);
+    expect(kindsFound([...start, failed(2, 'BUFFER_FULL', true, 0), end])).toEqual(['wrong-answer']);
     expect(kindsFound([...start, unknown(2), end], { unknownAllowed: false })).toEqual(['wrong-code']);
   });
 

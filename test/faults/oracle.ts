@@ -232,11 +232,15 @@ function collectWrites(
 const OWN_FAILURES: Readonly<Record<Operation['kind'], readonly string[]>> = {
   append: [],
   enqueue: [],
+  heavy: [],
   keyed: [],
   bad: ['CONSTRAINT_VIOLATION', 'SQL_ERROR'],
   transfer: ['EXPECTATION_FAILED', 'CONSTRAINT_VIOLATION'],
   register: [],
 };
+
+/** At a bound the answer says when to try again. */
+const REFUSALS: readonly string[] = ['TENANT_OVERLOADED', 'BUFFER_FULL', 'QUEUE_FULL', 'QUEUE_UNAVAILABLE'];
 
 function checkAnswer(
   write: Write,
@@ -257,6 +261,9 @@ function checkAnswer(
       'A caller was left with OUTCOME_UNKNOWN, which this fault does not excuse.',
       write,
     );
+  }
+  if (told.outcome === 'failed' && REFUSALS.includes(told.code) && !(told.retryAfterMs! > 0)) {
+    found.add('wrong-answer', `${told.code} came without retryAfterMs.`, write);
   }
   if (told.outcome === 'failed' && !told.retryable) {
     const excused = OWN_FAILURES[write.op.kind].concat(options.excusedCodes ?? []);

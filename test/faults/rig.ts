@@ -43,6 +43,8 @@ export interface RigOptions {
   readonly dataDir?: string | undefined;
   /** Parties that reach Redis through a proxy of their own. */
   readonly proxies?: readonly Party[] | undefined;
+  /** Whether the run's own client may open tenant files, which keeps a file system busy. Default: true. */
+  readonly probeReads?: boolean | undefined;
   /** Further settings of all processes of ours. */
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** Further settings of the brokers; asked before each start. */
@@ -213,7 +215,10 @@ export class Rig {
     for (let index = 0; index < (this.#options.brokers ?? 1); index++) await this.#startBroker(index);
     const needsGateway = this.#options.gateway ?? this.#kinds.some(({ via }) => via === 'gateway');
     if (needsGateway) await this.#startGateway();
-    this.#probe = await connect({ redis: this.redis.url, dataDir: this.dataDir });
+    this.#probe = await connect({
+      redis: this.redis.url,
+      dataDir: this.#options.probeReads === false ? undefined : this.dataDir,
+    });
     await Promise.all(
       this.tenants.map(async tenant => {
         await this.#probe.tenant(tenant).exec(`${SCHEMA}CREATE TABLE probe(at REAL);`);

@@ -1,4 +1,8 @@
 import type { Fault } from '../fault.ts';
+import { clockJumps } from './clock-jumps.ts';
+import { corruptFile, movedFile } from './damage.ts';
+import { diskFull, ioErrors, powerCut } from './disk.ts';
+import { duplicates } from './duplicates.ts';
 import { events } from './events.ts';
 import { failover, handover } from './failover.ts';
 import { failpoint } from './failpoint.ts';
@@ -6,8 +10,13 @@ import { killBroker } from './kill-broker.ts';
 import { killClient } from './kill-client.ts';
 import { killGateway } from './kill-gateway.ts';
 import { killRedisAlways, killRedisEverysec, wipeRedis } from './kill-redis.ts';
+import { longReaders } from './long-readers.ts';
 import { network } from './network.ts';
+import { overload } from './overload.ts';
 import { pauseLeader } from './pause-leader.ts';
+import { endlessStatement, poisonJob } from './poison.ts';
+import { redisMemory } from './redis-memory.ts';
+import { rollingRestart } from './rolling-restart.ts';
 
 const ALL: readonly Fault[] = [
   killBroker,
@@ -22,6 +31,19 @@ const ALL: readonly Fault[] = [
   wipeRedis,
   network,
   events,
+  duplicates,
+  redisMemory,
+  ioErrors,
+  diskFull,
+  powerCut,
+  corruptFile,
+  movedFile,
+  poisonJob,
+  endlessStatement,
+  clockJumps,
+  longReaders,
+  rollingRestart,
+  overload,
 ];
 
 /** All faults, by name. */

@@ -1,0 +1,96 @@
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
+import { setTimeout as pause } from 'node:timers/promises';
+import { groupKeys, tenantFile, tenantsDir } from '@onewriter/protocol';
+import { waitFor } from '@onewriter/testkit';
+import type { Fault } from '../fault.ts';
+import { FaultFailure } from '../fault-failure.ts';
+import { RECOVERY_MS, type Rig } from '../rig.ts';
+
+/** A file is damaged: its tenant is parked and untouched, the others go on, and it is written again when it is whole. */
+export const corruptFile: Fault = {
+  name: 'corrupt-file',
+  summary:
+    "The first page of a tenant's file is overwritten: parked, never repaired, others untouched; then restored.",
+  rig: {},
+  judgeBy: { excusedCodes: ['DATABASE_CORRUPT'] },
+  rounds: 6,
+  roundsPerRig: 3,
+  async round({ rig, random, say }) {
+    const [broker] = rig.brokers;
+    const tenant = random.pick(rig.tenants);
+    const others = rig.tenants.filter(other => other !== tenant);
+    await broker!.waitUntilReady();
+    // A clean stop leaves all of it in the file; a start opens it.
+    broker!.hold(true);
+    broker!.signal('SIGTERM');
+    await waitFor(() => broker!.current === undefined, {
+      timeoutMs: RECOVERY_MS,
+      what: 'the end of the broker',
+    });
+    const file = tenantFile(rig.dataDir, tenant);
+    const whole = readFileSync(file).subarray(0, 4_096);
+    overwrite(file, Buffer.alloc(4_096, 0xa5));
+    const before = hashOf(file);
+    broker!.hold(false);
+    await rig.awaitRecovery(others);
+    const record = await waitFor(() => rig.direct.hget(groupKeys('default').parked, tenant), {
+      timeoutMs: RECOVERY_MS,
+      what: `${tenant} to be parked`,
+    });
+    await pause(random.between(0, 500));
+    if (hashOf(file) !== before) throw new FaultFailure(`The damaged file of ${tenant} was changed.`);
+    overwrite(file, whole);
+    const recoveredMs = await rig.awaitRecovery();
+    await assertReleased(rig, tenant);
+    say(
+      `${tenant} parked with ${(JSON.parse(record) as { code: string }).code}, back after ${Math.round(recoveredMs)} ms`,
+    );
+  },
+};
+
+/** A tenant's folder goes away under the broker, and comes back. */
+export const movedFile: Fault = {
+  name: 'moved-file',
+  summary:
+    "A tenant's folder is moved away under load, and back: no write is swallowed by a file that nobody finds.",
+  rig: {},
+  // A new, empty file may have taken its place for a while: it has no tables.
+  judgeBy: { excusedCodes: ['SQL_ERROR', 'TENANT_NOT_FOUND'] },
+  rounds: 10,
+  roundsPerRig: 5,
+  async round({ rig, random, say }) {
+    await pause(random.between(100, 500));
+    const tenant = random.pick(rig.tenants);
+    const folder = `${tenantsDir(rig.dataDir)}/${tenant}`;
+    await rename(folder, `${folder}.away`);
+    const lastsMs = random.between(20, 1_500);
+    await pause(lastsMs);
+    // Somebody puts the right one back in place of whatever is there.
+    await rename(folder, `${folder}.wrong`).catch((error: { code?: string }) => {
+      if (error.code !== 'ENOENT') throw error;
+    });
+    await rename(`${folder}.away`, folder);
+    const recoveredMs = await rig.awaitRecovery();
+    await rm(`${folder}.wrong`, { recursive: true, force: true });
+    say(`${tenant} was away for ${lastsMs} ms, back after ${Math.round(recoveredMs)} ms`);
+  },
+};
+
+async function assertReleased(rig: Rig, tenant: string): Promise<void> {
+  await waitFor(async () => (await rig.direct.hexists(groupKeys('default').parked, tenant)) === 0, {
+    timeoutMs: RECOVERY_MS,
+    what: `${tenant} to be parked no more`,
+  });
+}
+
+function overwrite(path: string, bytes: Buffer): void {
+  const descriptor = openSync(path, 'r+');
+  writeSync(descriptor, bytes, 0, bytes.length, 0);
+  closeSync(descriptor);
+}
+
+function hashOf(path: string): string {
+  return createHash('sha256').update(readFileSync(path)).digest('hex');
+}

@@ -1,0 +1,149 @@
+import { closeSync, openSync, writeSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { waitFor } from '@onewriter/testkit';
+import type { Fault } from '../fault.ts';
+import { CannotInject } from '../fault-failure.ts';
+import { mountLoop, mountTmpfs, type OwnFileSystem } from '../machine.ts';
+import { type InjectedError, injectErrors } from '../strace.ts';
+
+const disks = new Map<string, OwnFileSystem>();
+
+/** The file system that a rig's folder was given. */
+function diskOf(folder: string): OwnFileSystem {
+  const disk = disks.get(folder);
+  if (disk === undefined) throw new TypeError('The fault has no file system.');
+  return disk;
+}
+
+function onDisk(mount: (folder: string) => Promise<OwnFileSystem>): Pick<Fault, 'prepare'> {
+  return {
+    prepare: async ({ folder }) => {
+      const disk = await mount(folder);
+      disks.set(folder, disk);
+      return async () => {
+        disks.delete(folder);
+        await disk.remove();
+      };
+    },
+  };
+}
+
+/** The disk is full for a while. */
+export const diskFull: Fault = {
+  name: 'disk-full',
+  summary:
+    'The file system of the tenants (a tmpfs) fills up under load, and gets space again: it recovers by itself.',
+  ...onDisk(folder => mountTmpfs(folder, 192)),
+  rig: ({ folder }) => ({ dataDir: diskOf(folder).path }),
+  rounds: 10,
+  roundsPerRig: 5,
+  async round({ rig, random, say }) {
+    await pause(random.between(200, 600));
+    const filler = join(rig.dataDir, 'filler');
+    const lastsMs = random.between(500, 4_000);
+    try {
+      const bytes = fill(filler);
+      await pause(lastsMs);
+      say(`full by ${Math.round(bytes / 1024 / 1024)} MB for ${lastsMs} ms`);
+    } finally {
+      await rm(filler, { force: true });
+    }
+    const recoveredMs = await rig.awaitRecovery();
+    say(`back after ${Math.round(recoveredMs)} ms`);
+  },
+};
+
+/** Writes until there is no space. */
+function fill(path: string): number {
+  const descriptor = openSync(path, 'w');
+  const zeros = Buffer.alloc(64 * 1024);
+  let bytes = 0;
+  try {
+    for (let chunk = zeros.length; chunk >= 4_096; chunk /= 2) {
+      try {
+        for (;;) bytes += writeSync(descriptor, zeros, 0, chunk);
+      } catch (error) {
+        if ((error as { code?: string }).code !== 'ENOSPC') throw error;
+      }
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+  return bytes;
+}
+
+const ERRORS: readonly Pick<InjectedError, 'calls' | 'error'>[] = [
+  { calls: 'fsync,fdatasync', error: 'EIO' },
+  { calls: 'pwrite64', error: 'EIO' },
+  { calls: 'pwrite64', error: 'ENOSPC' },
+  { calls: 'pwrite64', error: 'EROFS' },
+  { calls: 'pread64', error: 'EIO' },
+  { calls: 'ftruncate', error: 'EIO' },
+];
+
+/** System calls on the tenants' files fail, in the running broker. */
+export const ioErrors: Fault = {
+  name: 'io-errors',
+  summary:
+    'fsync, fdatasync, pwrite, pread or ftruncate fail in the running broker (strace): nobody hears a lie.',
+  rig: {},
+  rounds: 30,
+  roundsPerRig: 10,
+  async round({ rig, random, say, judgeBy }) {
+    judgeBy({ excusedCodes: ['DATABASE_CORRUPT'] });
+    const [broker] = rig.brokers;
+    const { process } = await broker!.waitUntilReady();
+    await pause(random.between(100, 500));
+    const { calls, error } = random.pick(ERRORS);
+    const when = random.oneIn(2) ? `${random.between(1, 20)}+${random.between(1, 9)}` : '1+1';
+    const injection = await injectErrors(process.pid, rig.dataDir, { calls, error, when });
+    try {
+      const due = performance.now() + random.between(200, 3_000);
+      while (performance.now() < due) await pause(20);
+      // Checkpoints and truncations are rare.
+      const rare = calls === 'ftruncate' || calls === 'pread64';
+      if (!rare) {
+        await waitFor(() => injection.count() > 0, { timeoutMs: 5_000, what: `a ${calls} to fail` }).catch(
+          () => {
+            throw new CannotInject(`No ${calls} failed: strace injects nothing here.`);
+          },
+        );
+      }
+    } finally {
+      await injection.stop();
+    }
+    const recoveredMs = await rig.awaitRecovery();
+    say(
+      `${injection.count()} ${calls} failed with ${error} (${when}), back after ${Math.round(recoveredMs)} ms`,
+    );
+  },
+};
+
+/** The power fails: what was not flushed is gone, acknowledged writes are there. */
+export const powerCut: Fault = {
+  name: 'power-cut',
+  summary:
+    "The power of the tenants' disk (ext4 on a loop device) is cut under load: every acknowledged row survives.",
+  ...onDisk(folder => mountLoop(folder, 512)),
+  rig: ({ folder }) => ({ dataDir: diskOf(folder).path, probeReads: false }),
+  rounds: 10,
+  roundsPerRig: 5,
+  async round({ rig, random, say }) {
+    const [broker] = rig.brokers;
+    await broker!.waitUntilReady();
+    await pause(random.between(300, 2_000));
+    const disk = diskOf(join(rig.dataDir, '..'));
+    broker!.hold(true);
+    await disk.cutPower();
+    // The machine is off: everything that had files open is gone.
+    await broker!.kill();
+    await Promise.all(rig.clients.map(client => client.kill()));
+    await disk.powerOn();
+    broker!.hold(false);
+    const recoveredMs = await rig.awaitRecovery();
+    await Promise.all(rig.clients.map((_, index) => rig.restartClient(index)));
+    say(`back after ${Math.round(recoveredMs)} ms`);
+  },
+};

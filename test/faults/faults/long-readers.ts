@@ -1,0 +1,83 @@
+import { createRequire } from 'node:module';
+import { setTimeout as pause } from 'node:timers/promises';
+import { tenantFile } from '@onewriter/protocol';
+import { type SpawnedProcess, spawnProcess, waitFor } from '@onewriter/testkit';
+import type { Fault } from '../fault.ts';
+import { FaultFailure } from '../fault-failure.ts';
+import { sizeOf } from '../machine.ts';
+import { RECOVERY_MS } from '../rig.ts';
+
+/** Reads a tenant's file as of one moment, until it is killed. */
+const READER = `
+  const Database = require(process.argv[1]);
+  const db = new Database(process.argv[2], { readonly: true });
+  db.exec('BEGIN');
+  db.prepare('SELECT count(*) FROM log').get();
+  process.send({ type: 'reading' });
+  setInterval(() => db.prepare('SELECT count(*) FROM log').get(), 50);
+`;
+
+/** The WAL that is left when no reader holds it: a checkpoint's worth and what comes while one runs. */
+const MAX_WAL_BYTES = 16 * 1024 * 1024;
+
+/** Readers in other processes hold the WAL for long, and are killed in the middle of it. */
+export const longReaders: Fault = {
+  name: 'long-readers',
+  summary:
+    'Readers in other processes hold snapshots and are killed (-9) during checkpoints: the WAL stays bounded afterwards.',
+  rig: {
+    tenants: 3,
+    clients: [
+      { concurrency: 256, pauseMs: 0 },
+      { concurrency: 256, pauseMs: 0 },
+    ],
+  },
+  rounds: 10,
+  roundsPerRig: 5,
+  async round({ rig, random, say, measure }) {
+    const files = rig.tenants.map(tenant => tenantFile(rig.dataDir, tenant));
+    const readers: SpawnedProcess[] = [];
+    let largest = 0;
+    try {
+      const until = performance.now() + random.between(2_000, 6_000);
+      while (performance.now() < until) {
+        if (readers.length < 4) readers.push(await startReader(random.pick(files)));
+        else await kill(readers.splice(random.integer(readers.length), 1)[0]!);
+        await pause(random.between(50, 400));
+        largest = Math.max(largest, ...files.map(file => sizeOf(`${file}-wal`)));
+      }
+    } finally {
+      await Promise.all(readers.map(kill));
+    }
+    measure('MB of the largest WAL while readers held it', largest / 1024 / 1024);
+    await rig.awaitRecovery();
+    // Its size goes down only when the file is closed; that it stops growing is what counts.
+    const sizes = files.map(file => sizeOf(`${file}-wal`));
+    await pause(1_500);
+    const grown = Math.max(...files.map((file, index) => sizeOf(`${file}-wal`) - sizes[index]!));
+    if (grown > MAX_WAL_BYTES) {
+      throw new FaultFailure(
+        `A WAL grew by ${Math.round(grown / 1024 / 1024)} MB in 1.5 s although nobody reads.`,
+      );
+    }
+    say(
+      `largest WAL ${Math.round(largest / 1024 / 1024)} MB, grown afterwards ${Math.round(grown / 1024)} KB`,
+    );
+  },
+};
+
+async function startReader(file: string): Promise<SpawnedProcess> {
+  const database = createRequire(import.meta.url).resolve('better-sqlite3');
+  const reader = await spawnProcess(process.execPath, ['-e', READER, database, file], { ipc: true });
+  await waitFor(() => reader.messages.length > 0, {
+    timeoutMs: RECOVERY_MS,
+    what: 'a reader',
+    intervalMs: 5,
+  });
+  return reader;
+}
+
+async function kill(reader: SpawnedProcess): Promise<void> {
+  reader.kill('SIGKILL');
+  await reader.exited;
+}

@@ -1,0 +1,121 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { deadLetterQueue, LIMITS, parseReceiptId, tenantQueue } from '@onewriter/protocol';
+import type { Receipt, ReceiptStatus } from '@onewriter/sdk';
+import { waitFor } from '@onewriter/testkit';
+import type { Fault } from '../fault.ts';
+import { FaultFailure } from '../fault-failure.ts';
+import type { Rig } from '../rig.ts';
+
+/** Takes the writer about as long as it must, and changes nothing when it is done. */
+const slowStatement = (steps: number) => `INSERT INTO probe SELECT max(x) FROM (
+  WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c${steps === 0 ? '' : ` WHERE x < ${steps}`}) SELECT x FROM c)
+  WHERE 0 > 1`;
+
+/** A statement that never ends is stopped by the watchdog; the callers that shared its process are settled. */
+export const endlessStatement: Fault = {
+  name: 'endless-statement',
+  summary:
+    'A statement never ends: the watchdog replaces the process, the write is set aside, everybody else is settled.',
+  rig: { brokers: 2, env: { ONEWRITER_STATEMENT_TIMEOUT_MS: '1000' } },
+  judgeBy: { unknownAllowed: false },
+  rounds: 10,
+  async round({ rig, random, say, measure }) {
+    await pause(random.between(100, 500));
+    const tenant = random.pick(rig.tenants);
+    const startedAt = performance.now();
+    const receipt = await rig.probe
+      .tenant(tenant)
+      .enqueue(
+        'INSERT INTO probe WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c',
+        [],
+        { timeoutMs: 5_000 },
+      );
+    await rig.awaitRecovery(rig.tenants.filter(other => other !== tenant));
+    const status = await settled(receipt, 20_000);
+    const setAsideMs = performance.now() - startedAt;
+    assertFailed(status, 'STATEMENT_TIMEOUT');
+    await assertDeadLetter(rig, receipt.id);
+    measure('ms until the statement is set aside', setAsideMs);
+    await rig.awaitRecovery();
+    say(`in ${tenant}, set aside after ${Math.round(setAsideMs)} ms`);
+  },
+};
+
+/** A job that takes its process down whenever it runs is set aside; those that were merely near are not. */
+export const poisonJob: Fault = {
+  name: 'poison-job',
+  summary: `kill -9 of the broker whenever a certain job runs: it is set aside after ${LIMITS.maxJobStarts} starts, and no other job is.`,
+  rig: {},
+  judgeBy: { unknownAllowed: false },
+  rounds: 5,
+  async round({ rig, random, say }) {
+    await pause(random.between(100, 500));
+    const [broker] = rig.brokers;
+    const tenant = random.pick(rig.tenants);
+    const receipt = await rig.probe
+      .tenant(tenant)
+      .enqueue(slowStatement(3_000_000), [], { timeoutMs: 5_000 });
+    let kills = 0;
+    for (;;) {
+      const status = await Promise.race([settled(receipt, 20_000), isRunning(rig, tenant, receipt)]);
+      if (status !== undefined) {
+        assertFailed(status, 'POISON_JOB');
+        break;
+      }
+      await pause(random.between(50, 300));
+      await broker!.kill();
+      if (++kills > 2 * LIMITS.maxJobStarts) {
+        throw new FaultFailure(`The job was started ${kills} times and is still not set aside.`);
+      }
+      await broker!.waitUntilReady();
+    }
+    await assertDeadLetter(rig, receipt.id);
+    const recoveredMs = await rig.awaitRecovery();
+    say(`in ${tenant}, set aside after ${kills} kills, back after ${Math.round(recoveredMs)} ms`);
+  },
+};
+
+async function settled(receipt: Receipt, timeoutMs: number): Promise<ReceiptStatus> {
+  return waitFor(
+    async () => {
+      const status = await receipt.status();
+      return status.state === 'committed' || status.state === 'failed' ? status : undefined;
+    },
+    { timeoutMs, what: 'the receipt', intervalMs: 30 },
+  );
+}
+
+/** Resolves when the job is the oldest active one of its tenant: its batch is in the thread. */
+async function isRunning(rig: Rig, tenant: string, receipt: Receipt): Promise<undefined> {
+  const { prefix, name } = tenantQueue('default', tenant);
+  const { jobId } = parseReceiptId(receipt.id);
+  await waitFor(async () => (await rig.direct.lrange(`${prefix}:${name}:active`, 0, -1)).includes(jobId), {
+    timeoutMs: 20_000,
+    what: 'the job to run',
+    intervalMs: 5,
+  });
+  return undefined;
+}
+
+function assertFailed(status: ReceiptStatus, code: string): void {
+  if (status.state === 'failed' && status.error.code === code) return;
+  const got = status.state === 'failed' ? status.error.code : status.state;
+  throw new FaultFailure(`The write should fail with ${code}, and its receipt says ${got}.`);
+}
+
+/** The dead-letter queue has the write. */
+async function assertDeadLetter(rig: Rig, receiptId: string): Promise<void> {
+  const { prefix, name } = deadLetterQueue('default');
+  await waitFor(
+    async () => {
+      for (const key of await rig.direct.keys(`${prefix.replaceAll(/[{}]/g, '?')}:${name}:*`)) {
+        if ((await rig.direct.type(key)) !== 'hash') continue;
+        if ((await rig.direct.hget(key, 'data'))?.includes(receiptId)) return true;
+      }
+      return false;
+    },
+    { timeoutMs: 5_000, what: `the dead letter of ${receiptId}` },
+  ).catch((error: Error) => {
+    throw new FaultFailure(error.message);
+  });
+}
