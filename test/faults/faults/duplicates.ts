@@ -18,7 +18,7 @@ export const duplicates: Fault = {
       const tenant = random.pick(rig.tenants);
       const { prefix, name } = tenantQueue('default', tenant);
       const key = (part: string) => `${prefix}:${name}:${part}`;
-      const done = await rig.direct.zrange(key('completed'), 0, -1);
+      const done = await rig.direct.zrange(key('completed'), '0', '-1');
       if (done.length > 0) {
         const id = random.pick(done);
         // As it was before it was taken. At the head: it is delivered next.
