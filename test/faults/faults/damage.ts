@@ -4,8 +4,10 @@ import { rename, rm } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { groupKeys, tenantFile, tenantsDir } from '@onewriter/protocol';
 import { waitFor } from '@onewriter/testkit';
+import { excuse, excused } from '../excused-spans.ts';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
+import { monotonicMs } from '../journal.ts';
 import { RECOVERY_MS, type Rig } from '../rig.ts';
 
 /** A file is damaged: its tenant is parked and untouched, the others go on, and it is written again when it is whole. */
@@ -60,9 +62,10 @@ export const movedFile: Fault = {
   judgeBy: { excusedCodes: ['SQL_ERROR', 'TENANT_NOT_FOUND'] },
   rounds: 10,
   roundsPerRig: 5,
-  async round({ rig, random, say }) {
+  async round({ rig, random, say, judgeBy }) {
     await pause(random.between(100, 500));
     const tenant = random.pick(rig.tenants);
+    const from = monotonicMs();
     const folder = `${tenantsDir(rig.dataDir)}/${tenant}`;
     await rename(folder, `${folder}.away`);
     const lastsMs = random.between(20, 1_500);
@@ -73,10 +76,16 @@ export const movedFile: Fault = {
     });
     await rename(`${folder}.away`, folder);
     const recoveredMs = await rig.awaitRecovery();
+    // What failed in the wrong file is in the ledger of the wrong file.
+    excuse(rig, { from: from - SENT_BEFORE_MS, to: monotonicMs() });
+    judgeBy({ acceptedMayBeLost: excused(rig) });
     await rm(`${folder}.wrong`, { recursive: true, force: true });
     say(`${tenant} was away for ${lastsMs} ms, back after ${Math.round(recoveredMs)} ms`);
   },
 };
+
+/** What was accepted so long before may still have been in the queue. */
+const SENT_BEFORE_MS = 2_000;
 
 async function assertReleased(rig: Rig, tenant: string): Promise<void> {
   await waitFor(async () => (await rig.direct.hexists(groupKeys('default').parked, tenant)) === 0, {

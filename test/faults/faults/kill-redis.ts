@@ -2,10 +2,10 @@ import { existsSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { TestRedis } from '@onewriter/testkit';
+import { excuse, excused } from '../excused-spans.ts';
 import type { Fault } from '../fault.ts';
 import { CannotInject } from '../fault-failure.ts';
 import { monotonicMs } from '../journal.ts';
-import type { TimeSpan } from '../oracle.ts';
 import type { Random } from '../random.ts';
 
 /** With `always` an accepted write is on the disk: none may be lost, and every caller hears the truth. */
@@ -38,8 +38,8 @@ export const killRedisEverysec: Fault = {
     const killedAt = monotonicMs();
     await pause(50);
     const lost = truncateTail(rig.redis, lengths, random);
-    lostSpans(rig).push({ from: lost.from - 50, to: killedAt + 50 });
-    judgeBy({ acceptedMayBeLost: lostSpans(rig) });
+    excuse(rig, { from: lost.from - 50, to: killedAt + 50 });
+    judgeBy({ acceptedMayBeLost: excused(rig) });
     await pause(random.between(0, 800));
     await rig.redis.restart();
     const recoveredMs = await rig.awaitRecovery();
@@ -67,21 +67,12 @@ export const wipeRedis: Fault = {
       await rig.redis.restart();
     }
     // Any write that was in the queue is gone with it.
-    lostSpans(rig).push({ from: 0, to: monotonicMs() });
-    judgeBy({ acceptedMayBeLost: lostSpans(rig) });
+    excuse(rig, { from: 0, to: monotonicMs() });
+    judgeBy({ acceptedMayBeLost: excused(rig) });
     const recoveredMs = await rig.awaitRecovery();
     say(`${flush ? 'flushed' : 'lost its files'}, back after ${Math.round(recoveredMs)} ms`);
   },
 };
-
-const spans = new WeakMap<object, TimeSpan[]>();
-
-/** Spans of time of a rig in which Redis lost what it had accepted. */
-function lostSpans(rig: object): TimeSpan[] {
-  const list = spans.get(rig) ?? [];
-  spans.set(rig, list);
-  return list;
-}
 
 /** The AOF's incremental file: the only one that grows. */
 function aofFile(redis: TestRedis): string {

@@ -1,0 +1,13 @@
+import type { TimeSpan } from './oracle.ts';
+
+const spans = new WeakMap<object, TimeSpan[]>();
+
+/** Spans of time of a rig in which accepted writes may be lost, because the fault itself took them away. */
+export function excused(rig: object): readonly TimeSpan[] {
+  return spans.get(rig) ?? [];
+}
+
+/** Adds one. */
+export function excuse(rig: object, span: TimeSpan): void {
+  spans.set(rig, [...excused(rig), span]);
+}
