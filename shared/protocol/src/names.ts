@@ -103,6 +103,20 @@ export function groupKeys(group: string): GroupKeys {
   };
 }
 
+const RELEASE_BELL = 'release:';
+
+/** The bell that asks the leader to look into `releasing` for a tenant; no tenant id has a colon. */
+export function releaseBell(tenant: string): string {
+  return `${RELEASE_BELL}${assertTenantId(tenant)}`;
+}
+
+/** The tenant of a {@link releaseBell}; undefined for any other bell. */
+export function readReleaseBell(bell: string): string | undefined {
+  if (!bell.startsWith(RELEASE_BELL)) return undefined;
+  const tenant = bell.slice(RELEASE_BELL.length);
+  return TENANT_ID_PATTERN.test(tenant) ? tenant : undefined;
+}
+
 /** What the leader writes into the lease key. */
 export interface LeaseRecord {
   readonly broker: string;

@@ -92,7 +92,6 @@ export class Broker implements HealthSource {
 
   /** Ends the process without answering anybody: its successor does. */
   async #end(reason: string): Promise<void> {
-    if (this.#state === 'draining') return;
     this.#state = 'draining';
     this.#log.fatal({ reason, epoch: this.#lease.epoch }, `This broker stops leading: ${reason}`);
     const atRest = (await this.#leader?.halt(HALT_GRACE_MS)) ?? true;

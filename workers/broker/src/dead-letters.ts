@@ -20,8 +20,8 @@ export interface DeadLetterMessage {
   readonly error: WireError;
   /** The SQL text, shortened; of a transaction that of the failing statement. */
   readonly sql: string;
-  /** The write as a message of its own, to be sent again. */
-  readonly message: WriteJobMessage;
+  /** The write as a message of its own, to be sent again; absent where it is malformed. */
+  readonly message?: WriteJobMessage | undefined;
 }
 
 /**
@@ -40,20 +40,28 @@ export class DeadLetters {
 
   /** Adds letters of one job; resolves when the queue has them. May be repeated. */
   async add(tenant: string, job: TakenJob, letters: readonly DeadLetter[]): Promise<void> {
-    const message = parseWriteJob(job.data);
     for (const { receiptId, error, sql } of letters) {
       const data: DeadLetterMessage = {
         tenant,
         receiptId,
         error,
         sql,
-        message: extractWrite(message, parseReceiptId(receiptId).index),
+        message: tryExtractWrite(job.data, parseReceiptId(receiptId).index),
       };
       await this.#queue.add(`${tenant} · ${error.code} · ${describeStatement(sql)}`, data, {
         jobId: `dl-${receiptId}`,
         attempts: 1,
       });
     }
+  }
+}
+
+/** A producer that is not the SDK may send anything: a letter that cannot be sent again is still a letter. */
+function tryExtractWrite(data: string, index: number): WriteJobMessage | undefined {
+  try {
+    return extractWrite(parseWriteJob(data), index);
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,6 +1,15 @@
-import type { ApplyTask, LaneOutcome, LaneTask, WriterOptions } from '@onewriter/writer';
-import { writerThreadUrl } from '@onewriter/writer';
+import {
+  type ApplyOutcome,
+  type ApplyTask,
+  type GroupItemOutcome,
+  type LaneOutcome,
+  type LaneTask,
+  type WalFile,
+  type WriterOptions,
+  writerThreadUrl,
+} from '@onewriter/writer';
 import { Piscina } from 'piscina';
+import type { WalFlusher } from './wal-flusher.ts';
 
 /** A tenant with work, as a lane sees it. */
 export interface LaneClient {
@@ -9,25 +18,42 @@ export interface LaneClient {
   lane: Lane | undefined;
   /** Called when it is its turn; undefined where there is nothing to do any more. @param contended others wait. */
   nextTask(contended: boolean): ApplyTask | undefined;
-  onOutcome(outcome: LaneOutcome): void;
+  onOutcome(outcome: ApplyOutcome): void;
+  /** Its batch was taken back before the thread began it. */
+  onRevoked(): void;
   /** The thread failed: it is not known how far it came. */
   onFault(error: Error): void;
 }
 
-/** What a lane's thread is doing. */
+/** One tenant's batch in the thread, or waiting there behind others of its group. */
 export interface LaneWork {
   readonly client: LaneClient;
   readonly task: ApplyTask;
-  /** On the monotonic clock, ms. */
-  readonly startedAt: number;
 }
+
+/** What the thread has. */
+interface Group {
+  readonly id: number;
+  readonly items: readonly LaneWork[];
+  /** Items whose outcome came, or that were revoked or lost. */
+  readonly answered: boolean[];
+  left: number;
+}
+
+/** Cell of the progress that counts the items begun; see GroupTask. */
+const BEGUN = 3;
+/** A number that no item has: what is not begun is revoked. */
+const REVOKED = 1 << 30;
+/** Tenants' batches that go to the thread at a time. */
+const MAX_GROUP = 16;
 
 /** A thread that wants more memory than this is ended, and its task with it; the process goes on. */
 const MAX_HEAP_MB = 1_024;
 
 /**
- * One writer thread, and the tenants that wait for it, in turn. One task is in the thread at a time: a tenant that
- * waits is not bound to the thread yet, and can go to another lane if this one is held up.
+ * One writer thread, and the tenants that wait for it, in turn. Where several wait, their batches go to the thread as a
+ * group, so that it need not wait for this thread between two of them. Each is answered by itself, and what the thread
+ * has not begun can be revoked: a tenant that waits behind a long statement goes to another lane.
  */
 export class Lane {
   readonly index: number;
@@ -35,24 +61,32 @@ export class Lane {
   readonly tenants = new Set<string>();
   /** Tenants that moved to another lane: their connection here is to be closed. */
   readonly leaving = new Set<string>();
-  #work: LaneWork | undefined;
+  #group: Group | undefined;
   #closing = false;
   readonly #queue: LaneClient[] = [];
   readonly #pool: Piscina<LaneTask, LaneOutcome>;
   readonly #progress: Int32Array;
+  readonly #flusher: WalFlusher;
   readonly #mayBegin: () => boolean;
   readonly #onIdle: () => void;
+  /** Flushes under way: their tenants are not answered yet. */
+  #flushing = 0;
+  #groups = 0;
+  #answerWaiters: (() => void)[] = [];
+  #seen = { item: -1, since: 0 };
 
   /** @param mayBegin asked before each task. @param onIdle called when the thread has nothing to do. */
   constructor(
     index: number,
     options: Omit<WriterOptions, 'progress'>,
+    flusher: WalFlusher,
     mayBegin: () => boolean,
     onIdle: () => void,
   ) {
-    const progress = new SharedArrayBuffer(3 * Int32Array.BYTES_PER_ELEMENT);
+    const progress = new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT);
     this.index = index;
     this.#progress = new Int32Array(progress);
+    this.#flusher = flusher;
     this.#mayBegin = mayBegin;
     this.#onIdle = onIdle;
     this.#pool = new Piscina({
@@ -66,23 +100,47 @@ export class Lane {
       resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
       workerData: { ...options, progress } satisfies WriterOptions,
     });
+    this.#pool.on('message', ({ group, item, outcome }: GroupItemOutcome) => {
+      // One that a thread posted before it ended may come late.
+      if (this.#group?.id === group) this.#answer(this.#group, item, outcome);
+    });
   }
 
-  /** What the thread is doing; undefined: nothing. */
+  /** The batch that the thread is at; undefined: none. */
   get work(): LaneWork | undefined {
-    return this.#work;
+    const group = this.#group;
+    if (group === undefined) return undefined;
+    const item = this.#item;
+    return group.answered[item] ? undefined : group.items[item];
   }
 
-  /** Tenants that wait, and the one that is served. */
+  /** Whether the thread has batches, or answers wait for their flush. */
+  get busy(): boolean {
+    return this.#group !== undefined || this.#flushing > 0;
+  }
+
+  /** Tenants that wait, and those that the thread has. */
   get load(): number {
-    return this.#queue.length + (this.#work === undefined ? 0 : 1);
+    return this.#queue.length + (this.#group?.left ?? 0);
+  }
+
+  /** Index of the item that the thread is at. */
+  get #item(): number {
+    return (Atomics.load(this.#progress, BEGUN) % REVOKED) - 1;
   }
 
   get waiting(): number {
     return this.#queue.length;
   }
 
-  /** Where the thread is: index of the job in the task, of the write in the job. */
+  /** How long the thread has been at the same batch, in ms, as seen by looking now and then. */
+  heldUpMs(now: number): number {
+    const item = this.work === undefined ? -1 : this.#item;
+    if (item !== this.#seen.item) this.#seen = { item, since: now };
+    return item < 0 ? 0 : now - this.#seen.since;
+  }
+
+  /** Where the thread is in its batch: index of the job, of the write in the job. */
   get position(): { readonly job: number; readonly op: number } {
     return { job: Atomics.load(this.#progress, 1), op: Atomics.load(this.#progress, 2) };
   }
@@ -96,18 +154,21 @@ export class Lane {
     this.pump();
   }
 
-  /** Takes all that wait out of the queue. */
+  /** Takes all that wait away: out of the queue, and out of the group what the thread has not begun. */
   withdrawAll(): readonly LaneClient[] {
-    return this.#queue.splice(0);
+    return [...this.#revoke(), ...this.#queue.splice(0)];
   }
 
-  /** Begins the next task, if the thread is free and it may. */
+  /** Begins what waits, if the thread is free and it may. */
   pump(): void {
-    while (this.#work === undefined && !this.#closing && this.#queue.length > 0 && this.#mayBegin()) {
+    if (this.#group !== undefined || this.#closing || this.#queue.length === 0 || !this.#mayBegin()) return;
+    const items: LaneWork[] = [];
+    while (items.length < MAX_GROUP && this.#queue.length > 0) {
       const client = this.#queue.shift()!;
-      const task = client.nextTask(this.#queue.length > 0);
-      if (task !== undefined) void this.#run(client, task);
+      const task = client.nextTask(items.length > 0 || this.#queue.length > 0);
+      if (task !== undefined) items.push({ client, task });
     }
+    if (items.length > 0) void this.#run(items);
   }
 
   /** Runs the tenant's next task, whatever else waits; the thread must be free. */
@@ -115,7 +176,7 @@ export class Lane {
     client.lane = this;
     this.tenants.add(client.tenant);
     const task = client.nextTask(false);
-    if (task !== undefined) await this.#run(client, task);
+    if (task !== undefined) await this.#run([{ client, task }]);
   }
 
   /** Closes a tenant's connection, or all; after what runs. */
@@ -132,24 +193,84 @@ export class Lane {
     await this.#pool.destroy();
   }
 
-  async #run(client: LaneClient, task: ApplyTask): Promise<void> {
-    this.#work = { client, task, startedAt: performance.now() };
-    let outcome: LaneOutcome | undefined;
-    let fault: Error | undefined;
+  async #run(items: readonly LaneWork[]): Promise<void> {
+    const group: Group = { id: ++this.#groups, items, answered: items.map(() => false), left: items.length };
+    this.#group = group;
+    this.#seen = { item: -1, since: 0 };
+    Atomics.store(this.#progress, BEGUN, 0);
     try {
-      outcome = await this.#pool.run(task);
+      if (items.length === 1) {
+        // Alone: the commit flushes by itself, which is the shortest way.
+        Atomics.store(this.#progress, BEGUN, 1);
+        this.#answer(group, 0, (await this.#pool.run(items[0]!.task)) as ApplyOutcome);
+      } else {
+        const tasks = items.map(({ task }): ApplyTask => ({ ...task, flush: 'later' }));
+        await this.#pool.run({ kind: 'group', id: group.id, tasks });
+        // The outcomes come on another channel, and may be overtaken by the end of the group.
+        while (group.left > 0) await new Promise<void>(resolve => this.#answerWaiters.push(resolve));
+      }
     } catch (error) {
-      fault = error as Error;
+      for (const [index, { client }] of items.entries()) {
+        if (!this.#settle(group, index)) continue;
+        client.onFault(error as Error);
+      }
     }
-    this.#work = undefined;
-    // The thread first: it works while this one tells what came of the task.
+    if (this.#group === group) this.#group = undefined;
     this.pump();
-    if (outcome !== undefined) client.onOutcome(outcome);
-    else client.onFault(fault!);
     for (const tenant of this.leaving) {
       this.leaving.delete(tenant);
       void this.closeTenant(tenant).catch(() => {}); // the thread ended: its connections are closed
     }
-    if (this.#work === undefined) this.#onIdle();
+    if (!this.busy) this.#onIdle();
+  }
+
+  /** @returns the clients of items that the thread has not begun, which are theirs again. */
+  #revoke(): readonly LaneClient[] {
+    const group = this.#group;
+    if (group === undefined || group.items.length === 1) return [];
+    if (Atomics.load(this.#progress, BEGUN) >= REVOKED) return []; // they were already
+    const begun = Atomics.add(this.#progress, BEGUN, REVOKED);
+    const revoked: LaneClient[] = [];
+    for (let index = begun; index < group.items.length; index++) {
+      if (!this.#settle(group, index)) continue;
+      const { client } = group.items[index]!;
+      client.onRevoked();
+      revoked.push(client);
+    }
+    return revoked;
+  }
+
+  /** An outcome came; it is told when its WAL is flushed. */
+  #answer(group: Group, index: number, outcome: ApplyOutcome): void {
+    if (!this.#settle(group, index)) return;
+    const { client } = group.items[index]!;
+    if (outcome.kind === 'refused' || outcome.unflushed === undefined) client.onOutcome(outcome);
+    else void this.#flush(client, outcome, outcome.unflushed);
+  }
+
+  async #flush(client: LaneClient, outcome: ApplyOutcome, wal: WalFile): Promise<void> {
+    this.#flushing++;
+    let told: ApplyOutcome = outcome;
+    try {
+      await this.#flusher.flush(wal);
+    } catch (error) {
+      // As after a COMMIT that failed: the file is opened anew, and its ledger asked.
+      const message = `The write-ahead log could not be flushed: ${(error as Error).message}`;
+      told = { kind: 'refused', error: { code: 'DATABASE_IO_ERROR', message }, uncertain: true, evicted: [] };
+      // Where the thread ended meanwhile its connection is gone, too.
+      await this.#pool.run({ kind: 'distrust', tenant: client.tenant }).catch(() => {});
+    } finally {
+      this.#flushing--;
+    }
+    client.onOutcome(told);
+    if (!this.busy) this.#onIdle();
+  }
+
+  /** @returns false where the item was settled before. */
+  #settle(group: Group, index: number): boolean {
+    if (group.answered[index]) return false;
+    group.answered[index] = true;
+    if (--group.left === 0) for (const resolve of this.#answerWaiters.splice(0)) resolve();
+    return true;
   }
 }

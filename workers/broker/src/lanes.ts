@@ -1,6 +1,7 @@
 import type { Logger } from '@onewriter/runtime';
 import type { WriterOptions } from '@onewriter/writer';
 import { Lane, type LaneClient } from './lane.ts';
+import { WalFlusher } from './wal-flusher.ts';
 
 /** Settings of {@link Lanes}. */
 export interface LanesOptions {
@@ -12,7 +13,7 @@ export interface LanesOptions {
   readonly log: Logger;
 }
 
-/** A task that runs longer holds its lane up: tenants that wait behind it go elsewhere. */
+/** A batch that takes longer holds its lane up: tenants that wait behind it go elsewhere. */
 const HELD_UP_MS = 100;
 const LOOK_EVERY_MS = 50;
 /** Further lanes that are opened while all others are held up, per lane. */
@@ -22,13 +23,14 @@ const SPARE_IDLE_MS = 30_000;
 /**
  * The lanes: one thread each, tenants bound to them. A tenant stays with its lane, where its connection is open, until
  * it is closed or the lane is held up by another tenant's long statement: then it moves to a lane that is not, and if
- * all are, to a spare one. Of a tenant itself one task is under way at most, so it never waits for two.
+ * all are, to a spare one. Of a tenant itself one batch is under way at most.
  */
 export class Lanes {
   readonly #options: LanesOptions;
   readonly #lanes: Lane[] = [];
   readonly #spareIdleSince = new Map<Lane, number>();
   readonly #alone: { readonly client: LaneClient; readonly before: () => Promise<void> }[] = [];
+  readonly #flusher: WalFlusher;
   #nextIndex = 0;
   #timer: NodeJS.Timeout | undefined;
   #paused = false;
@@ -36,6 +38,7 @@ export class Lanes {
 
   constructor(options: LanesOptions) {
     this.#options = options;
+    this.#flusher = new WalFlusher(options.threads * options.writer.maxOpenTenants);
     for (let count = 0; count < options.threads; count++) this.#open();
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
   }
@@ -71,7 +74,7 @@ export class Lanes {
 
   /** Resolves when no thread works. */
   async idle(): Promise<void> {
-    while (this.#lanes.some(lane => lane.work !== undefined)) {
+    while (this.#lanes.some(lane => lane.busy)) {
       await new Promise<void>(resolve => this.#idleWaiters.push(resolve));
     }
   }
@@ -88,12 +91,14 @@ export class Lanes {
     this.#paused = true;
     clearInterval(this.#timer);
     await Promise.all(this.#lanes.map(lane => lane.close()));
+    this.#flusher.close();
   }
 
   #open(): Lane {
     const lane = new Lane(
       this.#nextIndex++,
       this.#options.writer,
+      this.#flusher,
       () => !this.#paused && this.#alone.length === 0 && this.#options.mayBegin(),
       () => {
         for (const resolve of this.#idleWaiters.splice(0)) resolve();
@@ -118,7 +123,7 @@ export class Lanes {
   #look(): void {
     const now = performance.now();
     for (const lane of [...this.#lanes]) {
-      if (lane.waiting > 0 && isHeldUp(lane, now)) this.#relieve(lane, now);
+      if (isHeldUp(lane, now) && lane.load > 1) this.#relieve(lane, now);
     }
     for (const lane of this.#lanes.slice(this.#options.threads)) this.#retireSpare(lane, now);
   }
@@ -174,5 +179,5 @@ export class Lanes {
 }
 
 function isHeldUp(lane: Lane, now: number): boolean {
-  return lane.work !== undefined && now - lane.work.startedAt > HELD_UP_MS;
+  return lane.heldUpMs(now) > HELD_UP_MS;
 }

@@ -1,5 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { groupKeys, inspectDataDir, TENANT_ID_PATTERN, type WireError } from '@onewriter/protocol';
+import {
+  groupKeys,
+  inspectDataDir,
+  readReleaseBell,
+  TENANT_ID_PATTERN,
+  type WireError,
+} from '@onewriter/protocol';
 import type { Config, Logger } from '@onewriter/runtime';
 import { type BrokerFacts, BrokerMetrics } from './broker-metrics.ts';
 import { Condemned } from './condemned.ts';
@@ -192,11 +198,15 @@ export class Leader {
     let session = this.#sessions.get(tenant);
     if (session === undefined) {
       const { link, config, lease } = this.#options;
-      const queue = new TenantQueue(link, config.group, tenant, lease.broker);
+      const queue = new TenantQueue(link, config.group, tenant, lease);
       session = new TenantSession(tenant, queue, this.#context);
       this.#sessions.set(tenant, session);
-      // Goes before the session's first take: a successor looks only at tenants that are in this set.
+      // Both go before the session's first take. A successor adopts the tenants of the first at once, and sweeps those of
+      // the second, which producers fill, too, but not again at once where Redis has lost it.
       link.insist(() => link.call('SADD', this.#open, tenant)).catch(this.#context.onBug);
+      link
+        .insist(() => link.call('ZADD', groupKeys(config.group).tenants, 'GT', Date.now(), tenant))
+        .catch(this.#context.onBug);
       queue.configure().catch(() => {}); // it only saves memory; the next session does it again
     }
     return session;
@@ -204,9 +214,30 @@ export class Leader {
 
   #onRing(tenants: readonly string[]): void {
     for (const tenant of tenants) {
+      const released = readReleaseBell(tenant);
       if (TENANT_ID_PATTERN.test(tenant)) this.#session(tenant).ring();
+      else if (released !== undefined) this.#release(released).catch(this.#context.onBug);
       else this.#options.log.warn({ tenant: tenant.slice(0, 80) }, 'The doorbell was rung for no tenant id');
     }
+  }
+
+  /** Somebody asked for a tenant's file: lets go of it, and says so. */
+  async #release(tenant: string): Promise<void> {
+    const { link, config, log } = this.#options;
+    const keys = groupKeys(config.group);
+    const request = await link.insist(() => link.call('HGET', keys.releasing, tenant));
+    if (request === null || this.#ending) return;
+    const session = this.#sessions.get(tenant);
+    if (session !== undefined) {
+      await session.drain();
+      await link.insist(() => session.giveBack());
+      if (this.#ending) return;
+      this.#sessions.delete(tenant);
+      await this.#lanes.closeTenant(session);
+      await link.insist(() => link.call('SREM', this.#open, tenant));
+    }
+    await link.insist(() => link.call('HSET', keys.released, tenant, request as string));
+    log.info({ tenant }, 'The tenant’s file is released');
   }
 
   /** The active jobs of whoever led before: ours now, the fence keeps its commits out. */

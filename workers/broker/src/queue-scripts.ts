@@ -9,9 +9,25 @@ import type { Script } from './redis-link.ts';
  *
  * Each script begins with a delete, which Redis allows at its memory limit, and lets what follows it through: else a
  * full Redis could never be emptied. Source: Redis, script.c (scriptVerifyOOM).
+ *
+ * A leader that was overtaken may still speak: stopped in the middle of a call, or with a lease it has not missed yet. The
+ * epoch of the newest leader that had a queue is a field of its `meta`; an older one neither takes nor puts back, or
+ * later jobs would overtake those it holds.
  */
 
+/** Field of a queue's `meta`: the epoch of the leader it belongs to. */
+const FENCE = `
+local function fence(meta, epoch)
+  redis.call('HDEL', meta, '')
+  local newest = tonumber(redis.call('HGET', meta, 'onewriter.epoch') or '0')
+  if newest > epoch then return newest end
+  if newest < epoch then redis.call('HSET', meta, 'onewriter.epoch', string.format('%d', epoch)) end
+  return nil
+end
+`;
+
 const TAKE = `
+${FENCE}
 local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, maxBytes)
   if redis.call('HEXISTS', meta, 'paused') == 1 then return {-1} end
   local taken = {0}
@@ -41,14 +57,16 @@ end
 
 /**
  * Moves the oldest waiting jobs to active.
- * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes
- * Returns jobs left in wait (-1: the queue is paused), then id and data of each.
+ * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, epoch
+ * Returns jobs left in wait (-1: the queue is paused; -2: it belongs to a newer leader, whose epoch follows), then id and
+ * data of each.
  */
 export const takeJobs: Script = {
   name: 'onewriterTake',
   keys: 3,
   lua: `${TAKE}
-redis.call('HDEL', KEYS[3], '')
+local newer = fence(KEYS[3], tonumber(ARGV[7]))
+if newer then return {-2, newer} end
 return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))`,
 };
 
@@ -56,8 +74,8 @@ return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonum
  * Moves active jobs to completed or failed, trims those to the newest, and takes the next.
  * A job is failed only under our own lock: without it another broker has the job and may be committing it. A job that
  * is completed is committed, whoever holds the lock.
- * KEYS wait, active, meta, completed, failed · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, keep, then id,
- * 'completed' or 'failed', and value of each
+ * KEYS wait, active, meta, completed, failed · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, epoch, keep, then
+ * id, 'completed' or 'failed', and value of each
  * Returns the ids that were not failed, then what `take` returns (maxJobs 0: an empty list).
  */
 export const finishJobs: Script = {
@@ -65,9 +83,10 @@ export const finishJobs: Script = {
   keys: 5,
   lua: `${TAKE}
 local prefix, token = ARGV[1], ARGV[2]
-local keep = tonumber(ARGV[7])
+local newer = fence(KEYS[3], tonumber(ARGV[7]))
+local keep = tonumber(ARGV[8])
 local refused = {}
-for i = 8, #ARGV, 3 do
+for i = 9, #ARGV, 3 do
   local id = ARGV[i]
   local key = prefix .. id
   local lock = key .. ':lock'
@@ -91,21 +110,23 @@ for i = 4, 5 do
   end
 end
 if ARGV[5] == '0' then return {refused, {}} end
+if newer then return {refused, {-2, newer}} end
 return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))}`,
 };
 
 /**
  * Makes all active jobs ours, oldest first: a dead leader's, or those of a take whose answer was lost.
- * KEYS active · ARGV prefix, token, lockMs
- * Returns id and data of each.
+ * KEYS active, meta · ARGV prefix, token, lockMs, epoch
+ * Returns as {@link takeJobs}; what waits is not counted.
  */
 export const adoptJobs: Script = {
   name: 'onewriterAdopt',
-  keys: 1,
-  lua: `
-redis.call('DEL', ARGV[1] .. ':')
+  keys: 2,
+  lua: `${FENCE}
+local newer = fence(KEYS[2], tonumber(ARGV[4]))
+if newer then return {-2, newer} end
 local ids = redis.call('LRANGE', KEYS[1], 0, -1)
-local jobs = {}
+local jobs = {0}
 for i = #ids, 1, -1 do
   local key = ARGV[1] .. ids[i]
   local data = redis.call('HGET', key, 'data')
@@ -122,15 +143,16 @@ return jobs`,
 
 /**
  * Puts active jobs of ours back to the tail of wait, where the oldest is.
- * KEYS wait, active · ARGV prefix, token, ids (newest first)
+ * KEYS wait, active, meta · ARGV prefix, token, epoch, ids (newest first)
  * Returns how many.
  */
 export const returnJobs: Script = {
   name: 'onewriterReturn',
-  keys: 2,
-  lua: `
+  keys: 3,
+  lua: `${FENCE}
 local returned = 0
-for i = 3, #ARGV do
+if fence(KEYS[3], tonumber(ARGV[3])) then return returned end
+for i = 4, #ARGV do
   local key = ARGV[1] .. ARGV[i]
   if redis.call('GET', key .. ':lock') == ARGV[2] then
     redis.call('DEL', key .. ':lock')

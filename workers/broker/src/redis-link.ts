@@ -1,3 +1,4 @@
+import { OnewriterError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { type ChainableCommander, Redis } from 'ioredis';
 
@@ -162,6 +163,7 @@ export class LinkClosed extends Error {
 
 /** Whether the same command may succeed later; errors of the connection always may. */
 export function isTemporary(error: unknown): boolean {
-  if (error instanceof LinkClosed || !(error instanceof Error)) return false;
+  if (error instanceof LinkClosed || error instanceof OnewriterError || !(error instanceof Error))
+    return false;
   return error.name !== 'ReplyError' || NOT_NOW.test(error.message);
 }

@@ -1,4 +1,4 @@
-import { LIMITS, tenantQueue } from '@onewriter/protocol';
+import { LIMITS, OnewriterError, tenantQueue } from '@onewriter/protocol';
 import { adoptJobs, finishJobs, renewLocks, returnJobs, takeJobs } from './queue-scripts.ts';
 import type { RedisLink } from './redis-link.ts';
 
@@ -32,6 +32,12 @@ export interface Finished {
   readonly taken: Taken;
 }
 
+/** Who takes: the owner of the locks, and the epoch it leads with now. */
+export interface QueueLeader {
+  readonly broker: string;
+  readonly epoch: number;
+}
+
 /** How much to take at most. */
 export interface TakeBounds {
   readonly maxJobs: number;
@@ -53,17 +59,18 @@ const NOTHING: Taken = Object.freeze({ jobs: Object.freeze([]), waiting: 0 });
  */
 export class TenantQueue {
   readonly #link: RedisLink;
-  readonly #token: string;
+  readonly #leader: QueueLeader;
   readonly #prefix: string;
+  readonly #tenant: string;
   readonly #wait: string;
   readonly #active: string;
   readonly #meta: string;
 
-  /** @param token of the locks: this broker's id. */
-  constructor(link: RedisLink, group: string, tenant: string, token: string) {
+  constructor(link: RedisLink, group: string, tenant: string, leader: QueueLeader) {
     const { name, prefix } = tenantQueue(group, tenant);
     this.#link = link;
-    this.#token = token;
+    this.#tenant = tenant;
+    this.#leader = leader;
     // Source: BullMQ's QueueKeys, `<prefix>:<queue>:<key>`.
     this.#prefix = `${prefix}:${name}:`;
     this.#wait = `${this.#prefix}wait`;
@@ -85,23 +92,31 @@ export class TenantQueue {
     await this.#link.call('HSET', this.#meta, 'opts.maxLenEvents', MAX_QUEUE_EVENTS);
   }
 
-  /** Takes the oldest waiting jobs. After an error it is not known whether any were taken: {@link adopt}. */
+  /**
+   * Takes the oldest waiting jobs. After an error of the connection it is not known whether any were taken:
+   * {@link adopt}.
+   * @throws OnewriterError FENCED
+   */
   async take({ maxJobs, maxBytes }: TakeBounds): Promise<Taken> {
     const reply = await this.#link.run(takeJobs, [
       this.#wait,
       this.#active,
       this.#meta,
       this.#prefix,
-      this.#token,
+      this.#leader.broker,
       LOCK_MS,
       Date.now(),
       maxJobs,
       maxBytes,
+      this.#leader.epoch,
     ]);
-    return readTaken(reply);
+    return this.#readTaken(reply);
   }
 
-  /** Finishes jobs, and takes the next if `bounds` are given. May be repeated. */
+  /**
+   * Finishes jobs, and takes the next if `bounds` are given. May be repeated.
+   * @throws OnewriterError FENCED; the jobs are finished all the same.
+   */
   async finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
     const args: (string | number)[] = [
       this.#wait,
@@ -110,22 +125,30 @@ export class TenantQueue {
       `${this.#prefix}completed`,
       `${this.#prefix}failed`,
       this.#prefix,
-      this.#token,
+      this.#leader.broker,
       LOCK_MS,
       Date.now(),
       bounds?.maxJobs ?? 0,
       bounds?.maxBytes ?? 0,
+      this.#leader.epoch,
       LIMITS.keepCompletedJobs,
     ];
     for (const { id, state, value } of jobs) args.push(id, state, value);
     const [refused, taken] = (await this.#link.run(finishJobs, args)) as [string[], unknown];
-    return { refused, taken: readTaken(taken) };
+    return { refused, taken: this.#readTaken(taken) };
   }
 
-  /** Makes all active jobs ours, oldest first. May be repeated. */
+  /** Makes all active jobs ours, oldest first, and the queue, too. May be repeated. @throws OnewriterError FENCED */
   async adopt(): Promise<readonly TakenJob[]> {
-    const reply = await this.#link.run(adoptJobs, [this.#active, this.#prefix, this.#token, LOCK_MS]);
-    return readJobs(reply as string[], 0);
+    const reply = await this.#link.run(adoptJobs, [
+      this.#active,
+      this.#meta,
+      this.#prefix,
+      this.#leader.broker,
+      LOCK_MS,
+      this.#leader.epoch,
+    ]);
+    return this.#readTaken(reply).jobs;
   }
 
   /** Puts jobs back where they came from. @param ids oldest first. */
@@ -133,27 +156,35 @@ export class TenantQueue {
     await this.#link.run(returnJobs, [
       this.#wait,
       this.#active,
+      this.#meta,
       this.#prefix,
-      this.#token,
+      this.#leader.broker,
+      this.#leader.epoch,
       ...ids.toReversed(),
     ]);
   }
 
+  #readTaken(reply: unknown): Taken {
+    const [waiting, ...rest] = reply as [number?, ...(string | number)[]];
+    if (waiting === undefined) return NOTHING;
+    if (waiting === -2) {
+      throw new OnewriterError('FENCED', 'A newer broker has taken over this queue.', {
+        tenant: this.#tenant,
+        fileEpoch: Number(rest[0]),
+      });
+    }
+    return { jobs: readJobs(rest as string[]), waiting: Math.max(waiting, 0) };
+  }
+
   /** Keeps the locks of jobs alive that take long. */
   async renew(ids: readonly string[]): Promise<void> {
-    await this.#link.run(renewLocks, [this.#active, this.#prefix, this.#token, LOCK_MS, ...ids]);
+    await this.#link.run(renewLocks, [this.#active, this.#prefix, this.#leader.broker, LOCK_MS, ...ids]);
   }
 }
 
-function readTaken(reply: unknown): Taken {
-  const [waiting, ...rest] = reply as [number?, ...string[]];
-  if (waiting === undefined) return NOTHING;
-  return { jobs: readJobs(rest, 0), waiting: Math.max(waiting, 0) };
-}
-
-function readJobs(flat: readonly string[], from: number): readonly TakenJob[] {
+function readJobs(flat: readonly string[]): readonly TakenJob[] {
   const jobs: TakenJob[] = [];
-  for (let index = from; index + 1 < flat.length; index += 2) {
+  for (let index = 0; index + 1 < flat.length; index += 2) {
     jobs.push({ id: flat[index]!, data: flat[index + 1]! });
   }
   return jobs;

@@ -1,5 +1,5 @@
 import { PROTOCOL_VERSION } from '@onewriter/protocol';
-import type { ApplyTask, JobOutcome, LaneOutcome } from '@onewriter/writer';
+import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { LaneClient } from './lane.ts';
 import type { Finished, FinishedJob, TakeBounds, Taken, TakenJob, TenantQueue } from './tenant-queue.ts';
@@ -118,6 +118,11 @@ class ModelLanes {
     await delay(this.#random() * 4);
     const task = client.nextTask(this.#random() < 0.5);
     if (task === undefined) return;
+    if (this.#random() < 0.1) {
+      client.onRevoked();
+      void this.#serve(client);
+      return;
+    }
     if (this.busy) throw new Error('two batches of a tenant at a time');
     this.busy = true;
     this.batches++;
@@ -134,7 +139,7 @@ class ModelLanes {
     } else client.onOutcome(this.#commit(task));
   }
 
-  #commit({ jobs }: ApplyTask): LaneOutcome {
+  #commit({ jobs }: ApplyTask): ApplyOutcome {
     const outcomes = jobs.map(({ id }): JobOutcome => {
       const duplicate = this.ledger.has(id);
       if (!duplicate) this.applied.push(id);
@@ -150,7 +155,7 @@ class ModelLanes {
   }
 }
 
-function refuse(uncertain: boolean): LaneOutcome {
+function refuse(uncertain: boolean): ApplyOutcome {
   return {
     kind: 'refused',
     error: { code: 'DATABASE_BUSY', message: 'busy' },

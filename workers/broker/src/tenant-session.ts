@@ -1,10 +1,18 @@
-import { LIMITS, receiptId, type WireError, type WriteJobMessage } from '@onewriter/protocol';
+import {
+  isOnewriterError,
+  LIMITS,
+  parseWriteJob,
+  receiptId,
+  toWireError,
+  type WireError,
+  type WriteJobMessage,
+} from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type {
+  ApplyOutcome,
   ApplyTask,
   DeadLetter,
   JobOutcome,
-  LaneOutcome,
   QueuedJob,
   RefusedOutcome,
 } from '@onewriter/writer';
@@ -35,7 +43,8 @@ import type { FinishedJob, TakenJob, TenantQueue } from './tenant-queue.ts';
  * is sent, set by each ring, and set where the answer tells of more. Only when it is clear does the tenant sleep.
  *
  * After an error of the connection it is not known what a take took: `#stale`, and the list of active jobs is read
- * before anything more is taken.
+ * before anything more is taken. So it is at the beginning: a leader that died, or is just being overtaken, may have left
+ * jobs there that are older than all that wait.
  */
 
 /** What all sessions share. */
@@ -90,7 +99,7 @@ export class TenantSession implements LaneClient {
   #queued = false;
   #taking = false;
   #mayHaveMore = false;
-  #stale = false;
+  #stale = true;
   /** A take was made since the batch in the thread began. */
   #prefetched = false;
   /** Batches that are committed and not finished in Redis. */
@@ -139,9 +148,11 @@ export class TenantSession implements LaneClient {
   async adopt(): Promise<number> {
     this.#taking = true;
     try {
-      const jobs = await this.#context.link.insist(() => this.#queue.adopt());
+      const active = await this.#leading(() => this.#queue.adopt());
+      const jobs = this.#unknown(active);
       const starts = await this.#context.condemned.countStarts(jobs.map(job => job.id));
       this.#hold(jobs, starts);
+      this.#stale = false;
       return jobs.length;
     } finally {
       this.#taking = false;
@@ -200,7 +211,15 @@ export class TenantSession implements LaneClient {
     };
   }
 
-  onOutcome(outcome: LaneOutcome): void {
+  onRevoked(): void {
+    this.#putBack(this.#inThread);
+    this.#inThread = [];
+    // Whoever revoked it gives it another turn.
+    this.#queued = true;
+    this.#rest();
+  }
+
+  onOutcome(outcome: ApplyOutcome): void {
     const batch = this.#inThread;
     this.#inThread = [];
     this.lastUsedAt = performance.now();
@@ -213,11 +232,7 @@ export class TenantSession implements LaneClient {
       this.#prefetched = false;
       this.#enqueue();
       this.#finish(batch, outcome.jobs).catch(this.#context.onBug);
-    } else if (outcome.kind === 'refused') {
-      this.#onRefused(batch, outcome).catch(this.#context.onBug);
-    } else {
-      this.#context.onBug(new TypeError(`A lane answered a batch with ${outcome.kind}.`));
-    }
+    } else this.#onRefused(batch, outcome).catch(this.#context.onBug);
     this.#rest();
   }
 
@@ -287,16 +302,36 @@ export class TenantSession implements LaneClient {
     try {
       this.#receive(await this.#queue.take(this.#room));
     } catch (error) {
-      this.#onTakeFailed(error);
+      await this.#onTakeFailed(error);
     } finally {
       this.#taking = false;
       this.#pump();
     }
   }
 
-  #onTakeFailed(error: unknown): void {
+  async #onTakeFailed(error: unknown): Promise<void> {
     this.#stale = true;
-    if (!isTemporary(error)) throw error;
+    if (isOnewriterError(error, 'FENCED')) await this.#context.onFenced(this.tenant, toWireError(error));
+    else if (!isTemporary(error)) throw error;
+  }
+
+  /** Repeats what may be repeated, for as long as this process leads. */
+  async #leading<Result>(attempt: () => Promise<Result>): Promise<Result> {
+    for (;;) {
+      try {
+        return await this.#context.link.insist(attempt);
+      } catch (error) {
+        if (!isOnewriterError(error, 'FENCED')) throw error;
+        await this.#context.onFenced(this.tenant, toWireError(error));
+      }
+    }
+  }
+
+  /** Jobs that are not here yet. */
+  #unknown(active: readonly TakenJob[]): readonly TakenJob[] {
+    if (this.held === 0) return active;
+    const known = new Set([...this.#inThread, ...this.#ready].map(job => job.id));
+    return active.filter(job => !known.has(job.id));
   }
 
   #receive({ jobs, waiting }: { readonly jobs: readonly TakenJob[]; readonly waiting: number }): void {
@@ -313,15 +348,18 @@ export class TenantSession implements LaneClient {
     }
   }
 
-  /** Reads what is active, and adds what is not known here: it is newer than all that is. */
+  /** Reads what is active, adds what is not known here (it is newer than all that is), and takes more. */
   async #reload(): Promise<void> {
     this.#taking = true;
+    this.#mayHaveMore = false;
     try {
-      const active = await this.#context.link.insist(() => this.#queue.adopt());
-      const known = new Set([...this.#inThread, ...this.#ready].map(job => job.id));
-      this.#hold(active.filter(job => !known.has(job.id)));
+      // In one round trip; a take whose answer is lost is among the active jobs of the next attempt.
+      const [active, taken] = await this.#leading(() =>
+        Promise.all([this.#queue.adopt(), this.#queue.take(this.#room)]),
+      );
       this.#stale = false;
-      this.#mayHaveMore = true;
+      this.#hold(this.#unknown(active));
+      this.#receive(taken);
     } finally {
       this.#taking = false;
       this.#pump();
@@ -352,8 +390,9 @@ export class TenantSession implements LaneClient {
         fetched = true;
         if (fetch) this.#receive(taken);
       } catch (error) {
-        if (!isTemporary(error)) throw error;
-        if (fetch) this.#stale = true;
+        // Fenced or not: the jobs are finished, only the take was refused.
+        fetched = isOnewriterError(error, 'FENCED');
+        await this.#onTakeFailed(error);
       }
       if (!fetched) {
         await link.insist(() => {
@@ -505,28 +544,37 @@ function mergeLetters(
   if (condemned === undefined) return letters;
   let message: WriteJobMessage;
   try {
-    message = JSON.parse(job.data) as WriteJobMessage;
+    message = parseWriteJob(job.data);
   } catch {
     return letters; // unreadable: refused as a whole, there is no write to keep
   }
   const known = new Set(letters.map(letter => letter.receiptId));
   const whole = condemned[-1];
   const more: DeadLetter[] = [];
-  for (const [index, operation] of (message.ops ?? []).entries()) {
+  for (const index of message.ops.keys()) {
     const error = condemned[index] ?? whole;
     const receipt = receiptId(job.id, index);
-    if (error === undefined || known.has(receipt)) continue;
-    const text = 'x' in operation ? operation.x : 't' in operation ? operation.t[0]?.s : operation.s;
-    more.push({ receiptId: receipt, sql: message.sql[text ?? -1] ?? '', error });
+    if (error !== undefined && !known.has(receipt)) {
+      more.push({ receiptId: receipt, sql: firstSql(message, index), error });
+    }
   }
   return [...letters, ...more];
+}
+
+/** The SQL text of a write, of a transaction that of its first statement; '' where it is malformed. */
+function firstSql(message: WriteJobMessage, index: number): string {
+  const operation: unknown = message.ops[index];
+  if (operation === null || typeof operation !== 'object') return '';
+  const { s, x, t } = operation as { s?: unknown; x?: unknown; t?: { s?: unknown }[] };
+  const text = message.sql[Number(s ?? x ?? t?.[0]?.s ?? -1)];
+  return typeof text === 'string' ? text : '';
 }
 
 /** Whether nobody waits for one of a job's writes: then the job stays until the tenant can be written. */
 function hasUnawaitedWrite(data: string): boolean {
   if (!data.includes('"d":1')) return false;
   try {
-    return (JSON.parse(data) as WriteJobMessage).ops.some(operation => operation.d === 1);
+    return parseWriteJob(data).ops.some(operation => operation?.d === 1);
   } catch {
     return false;
   }

@@ -219,6 +219,7 @@ class Batch {
     const startedMs = performance.now();
     try {
       this.#database.control.commit.run();
+      this.#database.committed();
       this.#commits++;
       return undefined;
     } catch (thrown) {

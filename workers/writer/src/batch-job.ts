@@ -174,9 +174,9 @@ function fitsEvent(results: string): boolean {
   return results.length * 3 <= LIMITS.maxEventBytes || Buffer.byteLength(results) <= LIMITS.maxEventBytes;
 }
 
-/** The SQL text of a write; of a transaction its failing statement. */
+/** The SQL text of a write; of a transaction its failing statement. '' where the write is malformed. */
 function sqlOf(message: WriteJobMessage, op: WireOperation, statementIndex: number | undefined): string {
-  if ('x' in op) return message.sql[op.x] ?? '';
-  if ('t' in op) return message.sql[op.t[statementIndex ?? 0]?.s ?? -1] ?? '';
-  return message.sql[op.s] ?? '';
+  const statement: unknown = 't' in op ? op.t?.[statementIndex ?? 0]?.s : 'x' in op ? op.x : op.s;
+  const text = typeof statement === 'number' ? message.sql[statement] : undefined;
+  return typeof text === 'string' ? text : '';
 }

@@ -50,17 +50,19 @@ interface FileState {
  * Makes `epoch` the file's epoch, and our tables where they are missing. Writes only if something changes, so that
  * opening a file again costs no flush.
  *
+ * @returns whether it wrote.
  * @throws OnewriterError FENCED with `details.fileEpoch` where the file has seen a newer leader; TENANT_UNAVAILABLE
  * for an unknown format. SQLite's own errors pass through.
  */
-export function takeEpoch(db: Database, epoch: number): void {
-  if (readState(db, epoch)?.epoch === epoch) return;
+export function takeEpoch(db: Database, epoch: number): boolean {
+  if (readState(db, epoch)?.epoch === epoch) return false;
   db.exec('BEGIN IMMEDIATE');
   try {
     // Between the look and the lock another broker may have come.
     if (readState(db, epoch) === undefined) db.exec(SCHEMA);
     db.prepare('UPDATE _onewriter_state SET epoch = ? WHERE id = 1').run(epoch);
     db.exec('COMMIT');
+    return true;
   } catch (error) {
     if (db.inTransaction) db.exec('ROLLBACK');
     throw error;

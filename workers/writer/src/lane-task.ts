@@ -19,12 +19,12 @@ export interface WriterOptions {
   readonly exclusive: boolean;
   /**
    * Where the thread tells what it runs, for the watchdog: Int32 [0] 1 while a task runs, [1] index of the job in
-   * the task, [2] index of the write in the job.
+   * the task, [2] index of the write in the job; and [3] tasks of a group that were begun (see {@link GroupTask}).
    */
   readonly progress: SharedArrayBuffer;
 }
 
-export type LaneTask = ApplyTask | CloseTask;
+export type LaneTask = ApplyTask | GroupTask | CloseTask | DistrustTask;
 
 /** Apply these jobs, in this order, in one transaction. */
 export interface ApplyTask {
@@ -34,6 +34,28 @@ export interface ApplyTask {
   readonly epoch: number;
   /** 1 to LIMITS.maxBatchJobs. */
   readonly jobs: readonly QueuedJob[];
+  /**
+   * `commit`, the default: COMMIT returns when it is flushed. `later`: the outcome names the WAL, and whoever gets it
+   * flushes that before anybody is told, with the WALs of other tenants at the same time.
+   */
+  readonly flush?: 'commit' | 'later' | undefined;
+}
+
+/**
+ * Several tenants' batches, one after the other. Each outcome is posted by itself as soon as it is there, as a
+ * {@link GroupItemOutcome}: a tenant's answer does not wait for the next tenant. Before each task the thread moves
+ * cell [3] of the progress from its index to the next; whoever puts another number there revokes what was not begun.
+ */
+export interface GroupTask {
+  readonly kind: 'group';
+  readonly id: number;
+  readonly tasks: readonly ApplyTask[];
+}
+
+/** Give up the tenant's connection: its WAL could not be flushed. The next batch opens the file as after an I/O error. */
+export interface DistrustTask {
+  readonly kind: 'distrust';
+  readonly tenant: string;
 }
 
 export interface QueuedJob {
@@ -50,7 +72,22 @@ export interface CloseTask {
   readonly tenant: string | null;
 }
 
-export type LaneOutcome = ApplyOutcome | CloseOutcome;
+export type LaneOutcome = ApplyOutcome | GroupOutcome | CloseOutcome;
+
+/** The group is done, or what was left of it revoked. */
+export interface GroupOutcome {
+  readonly kind: 'group';
+  /** Tasks that were begun, each of which has an outcome. */
+  readonly started: number;
+}
+
+/** Posted by the thread for each task of a group. */
+export interface GroupItemOutcome {
+  readonly group: number;
+  /** Index of the task in its group. */
+  readonly item: number;
+  readonly outcome: ApplyOutcome;
+}
 
 export interface CloseOutcome {
   readonly kind: 'closed';
@@ -65,8 +102,17 @@ export interface AppliedOutcome {
   /** One per job of the task, same order. */
   readonly jobs: readonly JobOutcome[];
   readonly stats: ApplyStats;
+  /** Set where nobody may be told before this WAL was flushed. */
+  readonly unflushed?: WalFile | undefined;
   /** Tenants this thread closed to stay within maxOpenTenants. */
   readonly evicted: readonly string[];
+}
+
+/** A write-ahead log to flush. */
+export interface WalFile {
+  readonly path: string;
+  /** `device:inode`: the path may lead to another file by now. */
+  readonly identity: string;
 }
 
 /** The task could not be done. */

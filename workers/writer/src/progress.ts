@@ -20,4 +20,9 @@ export class Progress {
     Atomics.store(this.#cells, 1, job);
     Atomics.store(this.#cells, 2, op);
   }
+
+  /** Begins task `item` of a group. @returns false where it was revoked. */
+  claim(item: number): boolean {
+    return Atomics.compareExchange(this.#cells, 3, item, item + 1) === item;
+  }
 }

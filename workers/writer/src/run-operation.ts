@@ -184,8 +184,8 @@ function assertExpected(what: string, expected: number | undefined, actual: numb
   });
 }
 
-function textAt(sql: readonly string[], index: number): string {
-  const text = sql[index];
+function textAt(sql: readonly string[], index: unknown): string {
+  const text = typeof index === 'number' ? sql[index] : undefined;
   if (typeof text !== 'string')
     throw malformed('The write refers to an SQL text that the job does not carry.');
   return text;

@@ -3,7 +3,7 @@ import { OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { IdempotencyKeys } from './idempotency-keys.ts';
 import { takeEpoch } from './internal-tables.ts';
-import type { WriterOptions } from './lane-task.ts';
+import type { WalFile, WriterOptions } from './lane-task.ts';
 import { Ledger } from './ledger.ts';
 import { translateError } from './sqlite-errors.ts';
 import { StatementCache } from './statement-cache.ts';
@@ -41,8 +41,12 @@ export class TenantDatabase {
   readonly control: Readonly<
     Record<'begin' | 'commit' | 'savepoint' | 'release' | 'rollbackTo', Statement<[]>>
   >;
-  readonly #identity: string;
+  readonly #file: string;
+  readonly #wal: WalFile;
   #epoch: number;
+  #flushesAtCommit = true;
+  /** Whether something may be in the WAL that was committed and not flushed. */
+  #unflushed = true;
 
   /**
    * Opens a tenant's file, and makes it if it may.
@@ -83,7 +87,8 @@ export class TenantDatabase {
     db.pragma(`cache_size = -${CACHE_KIB}`);
     this.checkpoints = new WalCheckpoints(db);
     if (options.afterIoError) this.checkpoints.complete();
-    takeEpoch(db, options.epoch);
+    // A commit, which flushes whatever a predecessor left in the WAL.
+    if (takeEpoch(db, options.epoch)) this.#unflushed = false;
     this.#epoch = options.epoch;
     this.statements = new StatementCache(db);
     this.runner = new StatementRunner(db);
@@ -96,7 +101,8 @@ export class TenantDatabase {
       release: db.prepare('RELEASE write'),
       rollbackTo: db.prepare('ROLLBACK TO write'),
     };
-    this.#identity = identify(path);
+    this.#file = identify(path);
+    this.#wal = { path: `${path}-wal`, identity: identify(`${path}-wal`) };
   }
 
   /** The epoch this connection writes with. */
@@ -116,12 +122,32 @@ export class TenantDatabase {
   }
 
   /**
+   * Whether COMMIT flushes the WAL (`synchronous=FULL`) or leaves that to the caller (`NORMAL`, under which SQLite flushes
+   * only where it needs the order: before a checkpoint writes to the file, and when the WAL begins anew).
+   */
+  flushAtCommit(flushes: boolean): void {
+    if (flushes === this.#flushesAtCommit) return;
+    this.db.pragma(flushes ? 'synchronous = FULL' : 'synchronous = NORMAL');
+    this.#flushesAtCommit = flushes;
+  }
+
+  /** A COMMIT was done. A flush is of the whole file: it covers what earlier commits left. */
+  committed(): void {
+    this.#unflushed = !this.#flushesAtCommit;
+  }
+
+  /** The WAL, where it may hold commits that are not flushed; undefined where all are. */
+  get unflushed(): WalFile | undefined {
+    return this.#unflushed ? this.#wal : undefined;
+  }
+
+  /**
    * Checks that the path still leads to the files that SQLite has open. Looks at them by path only: opening one
    * here and closing it would drop SQLite's locks.
    * @throws OnewriterError TENANT_UNAVAILABLE
    */
   assertInPlace(): void {
-    if (identify(this.path) === this.#identity) return;
+    if (identify(this.path) === this.#file && identify(this.#wal.path) === this.#wal.identity) return;
     throw new OnewriterError('TENANT_UNAVAILABLE', 'The file was deleted or replaced while it was open.', {
       reason: 'file deleted or replaced',
     });
@@ -153,12 +179,8 @@ export class TenantDatabase {
   }
 }
 
-/** Device and inode of the database and its WAL. */
+/** Device and inode of a file. */
 function identify(path: string): string {
-  return `${inode(path)} ${inode(`${path}-wal`)}`;
-}
-
-function inode(path: string): string {
   const stats = statSync(path, { throwIfNoEntry: false });
   return stats === undefined ? 'none' : `${stats.dev}:${stats.ino}`;
 }

@@ -21,7 +21,9 @@ import {
   verdicts,
   writes,
 } from '../test-support/temporary-lane.ts';
+import type { GroupItemOutcome, QueuedJob } from './lane-task.ts';
 import { TenantDatabase } from './tenant-database.ts';
+import { WalCheckpoints } from './wal-checkpoints.ts';
 
 const TABLE = script('CREATE TABLE t(id INTEGER PRIMARY KEY, a)');
 const INSERT = 'INSERT INTO t(a) VALUES (1)';
@@ -164,7 +166,63 @@ describe('a lane', () => {
     const lane = new TemporaryLane();
     const cells = new Int32Array(lane.options.progress);
     lane.apply(TABLE, writes(INSERT, INSERT, INSERT));
-    expect([...cells]).toEqual([0, 1, 2]);
+    expect([...cells]).toEqual([0, 1, 2, 0]);
+  });
+
+  it('posts each outcome of a group by itself, and leaves out what was revoked', () => {
+    const lane = new TemporaryLane();
+    const cells = new Int32Array(lane.options.progress);
+    const tasks = ['a', 'b', 'c'].map(tenant => ({
+      kind: 'apply' as const,
+      tenant,
+      epoch: 1,
+      jobs: [writes('SELECT 1')],
+    }));
+    const posted: GroupItemOutcome[] = [];
+    const run = (onPost: () => void) =>
+      lane.lane.run({ kind: 'group', id: 7, tasks }, outcome => {
+        posted.push(outcome);
+        onPost();
+      });
+    expect(run(() => {})).toEqual({ kind: 'group', started: 3 });
+    expect(posted.map(({ group, item, outcome }) => [group, item, outcome.kind])).toEqual([
+      [7, 0, 'applied'],
+      [7, 1, 'applied'],
+      [7, 2, 'applied'],
+    ]);
+    posted.length = 0;
+    Atomics.store(cells, 3, 0);
+    expect(run(() => Atomics.store(cells, 3, 1 << 30))).toEqual({ kind: 'group', started: 1 });
+    expect(posted).toHaveLength(1);
+  });
+
+  it('names the WAL that has to be flushed, and only where a commit did not flush it', () => {
+    const lane = new TemporaryLane();
+    const run = (flush: 'commit' | 'later', job: QueuedJob) =>
+      applied(lane.lane.run({ kind: 'apply', tenant: 'acme', epoch: 1, jobs: [job], flush })).unflushed;
+    const { dev, ino } = (() => {
+      lane.applyOne(TABLE);
+      return statSync(`${lane.file}-wal`);
+    })();
+    const wal = { path: `${lane.file}-wal`, identity: `${dev}:${ino}` };
+    const job = writes(INSERT);
+    expect(run('later', job)).toEqual(wal);
+    // Applied already: no commit flushes what the first left.
+    expect(run('commit', job)).toEqual(wal);
+    expect(run('commit', writes(INSERT))).toBeUndefined();
+    expect(run('later', job)).toBeUndefined();
+    expect(run('later', writes(INSERT))).toEqual(wal);
+  });
+
+  it('opens a file anew after its WAL could not be flushed, and writes all of it back first', () => {
+    const lane = new TemporaryLane();
+    lane.apply(TABLE, writes(INSERT));
+    lane.lane.run({ kind: 'distrust', tenant: 'acme' }, () => {});
+    const truncate = vi.spyOn(WalCheckpoints.prototype, 'complete');
+    onTestFinished(() => truncate.mockRestore());
+    lane.applyOne(writes(INSERT));
+    expect(truncate).toHaveBeenCalledOnce();
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([2]);
   });
 
   it('waits for another writer up to the busy timeout, then refuses, and recovers', () => {

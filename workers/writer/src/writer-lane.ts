@@ -5,6 +5,9 @@ import type {
   ApplyTask,
   CloseOutcome,
   CloseTask,
+  GroupItemOutcome,
+  GroupOutcome,
+  GroupTask,
   LaneOutcome,
   LaneTask,
   RefusedOutcome,
@@ -33,15 +36,36 @@ export class WriterLane {
     this.#progress = new Progress(options.progress);
   }
 
-  /** Runs one task. */
+  /** Runs one task. @param post gets the outcomes of a group, each as soon as it is there. */
   run(task: ApplyTask): ApplyOutcome;
   run(task: CloseTask): CloseOutcome;
-  run(task: LaneTask): LaneOutcome;
-  run(task: LaneTask): LaneOutcome {
+  run(task: LaneTask, post: (outcome: GroupItemOutcome) => void): LaneOutcome;
+  run(task: LaneTask, post: (outcome: GroupItemOutcome) => void = () => {}): LaneOutcome {
+    switch (task.kind) {
+      case 'apply':
+        return this.#applyWatched(task);
+      case 'group':
+        return this.#runGroup(task, post);
+      case 'close':
+        return { kind: 'closed', tenants: this.#registry.close(task.tenant) };
+      case 'distrust':
+        this.#registry.abandon(task.tenant, true);
+        return { kind: 'closed', tenants: [task.tenant] };
+    }
+  }
+
+  #runGroup({ id, tasks }: GroupTask, post: (outcome: GroupItemOutcome) => void): GroupOutcome {
+    let item = 0;
+    for (; item < tasks.length && this.#progress.claim(item); item++) {
+      post({ group: id, item, outcome: this.#applyWatched(tasks[item]!) });
+    }
+    return { kind: 'group', started: item };
+  }
+
+  #applyWatched(task: ApplyTask): ApplyOutcome {
     this.#progress.taskBegins();
     try {
-      if (task.kind === 'apply') return this.#apply(task);
-      return { kind: 'closed', tenants: this.#registry.close(task.tenant) };
+      return this.#apply(task);
     } finally {
       this.#progress.taskEnds();
     }
@@ -60,6 +84,7 @@ export class WriterLane {
     try {
       database = this.#registry.open(task.tenant, task.epoch, evicted);
       database.assertInPlace();
+      database.flushAtCommit(task.flush !== 'later');
       openMs = performance.now() - startedMs;
       this.#checkpoint(database);
     } catch (thrown) {
@@ -99,6 +124,7 @@ export class WriterLane {
     return {
       kind: 'applied',
       jobs: result.jobs,
+      unflushed: database.unflushed,
       stats: { ...result.stats, openMs, checkpointMs, walBytes: checkpoints.walBytes },
       evicted,
     };

@@ -1,4 +1,4 @@
-import { workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import type { LaneOutcome, LaneTask, WriterOptions } from './lane-task.ts';
 import { WriterLane } from './writer-lane.ts';
 
@@ -8,5 +8,5 @@ process.once('exit', () => lane.close());
 
 /** Runs one task; the pool posts what it returns. */
 export default function runTask(task: LaneTask): LaneOutcome {
-  return lane.run(task);
+  return lane.run(task, itemOutcome => parentPort!.postMessage(itemOutcome));
 }

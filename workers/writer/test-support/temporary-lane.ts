@@ -78,7 +78,7 @@ export class TemporaryLane {
       busyTimeoutMs: 200,
       maxOpenTenants: 10,
       exclusive: false,
-      progress: new SharedArrayBuffer(12),
+      progress: new SharedArrayBuffer(16),
       ...options,
     };
     this.lane = new WriterLane(this.options);

@@ -1,0 +1,63 @@
+import { mkdtempSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, expect, it, onTestFinished } from 'vitest';
+import { WalFlusher } from './wal-flusher.ts';
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'onewriter-flush-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+});
+
+function createWal(name: string) {
+  const path = join(folder, name);
+  writeFileSync(path, 'frames');
+  const { dev, ino } = statSync(path);
+  return { path, identity: `${dev}:${ino}` };
+}
+
+/** Files of the test's folder that this process has open. */
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd')
+    .map(fd => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`);
+      } catch {
+        return ''; // the descriptor of the listing itself
+      }
+    })
+    .filter(path => path.startsWith(folder));
+}
+
+const createFlusher = (maxOpen: number) => {
+  const flusher = new WalFlusher(maxOpen);
+  onTestFinished(() => flusher.close());
+  return flusher;
+};
+
+it('flushes many files at once and keeps at most its bound of descriptors', async () => {
+  const flusher = createFlusher(4);
+  const wals = Array.from({ length: 20 }, (_, index) => createWal(`${index}-wal`));
+  await Promise.all([...wals, ...wals].map(wal => flusher.flush(wal)));
+  await expect.poll(() => new Set(openFiles()).size).toBeLessThanOrEqual(4);
+  flusher.close();
+  await expect.poll(openFiles).toEqual([]);
+});
+
+it('refuses a file that is not the one that was written', async () => {
+  const flusher = createFlusher(4);
+  const wal = createWal('a-wal');
+  await flusher.flush(wal);
+  const other = createWal('b-wal');
+  renameSync(other.path, wal.path);
+  // The file that was written is still the open one, and what is in it is flushed.
+  await flusher.flush(wal);
+  await flusher.flush({ path: wal.path, identity: other.identity });
+  await expect(flusher.flush(wal)).rejects.toThrow('not the file that was written');
+  await expect(flusher.flush(createMissing())).rejects.toThrow('ENOENT');
+  await expect.poll(() => openFiles().filter(path => path.includes('deleted'))).toEqual([]);
+});
+
+const createMissing = () => ({ path: join(folder, 'none-wal'), identity: '1:1' });
