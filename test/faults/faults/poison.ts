@@ -6,10 +6,12 @@ import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
 import type { Rig } from '../rig.ts';
 
-/** Takes the writer about as long as it must, and changes nothing when it is done. */
-const slowStatement = (steps: number) => `INSERT INTO probe SELECT max(x) FROM (
-  WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c${steps === 0 ? '' : ` WHERE x < ${steps}`}) SELECT x FROM c)
-  WHERE 0 > 1`;
+/** Takes the writer about a second, and changes nothing when it is done. */
+const SLOW = `INSERT INTO probe
+  WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < 6000000) SELECT x FROM c WHERE x < 0`;
+/** Never ends. */
+const ENDLESS = `INSERT INTO probe
+  WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x < 0`;
 
 /** A statement that never ends is stopped by the watchdog; the callers that shared its process are settled. */
 export const endlessStatement: Fault = {
@@ -23,13 +25,7 @@ export const endlessStatement: Fault = {
     await pause(random.between(100, 500));
     const tenant = random.pick(rig.tenants);
     const startedAt = performance.now();
-    const receipt = await rig.probe
-      .tenant(tenant)
-      .enqueue(
-        'INSERT INTO probe WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c',
-        [],
-        { timeoutMs: 5_000 },
-      );
+    const receipt = await rig.probe.tenant(tenant).enqueue(ENDLESS, [], { timeoutMs: 5_000 });
     await rig.awaitRecovery(rig.tenants.filter(other => other !== tenant));
     const status = await settled(receipt, 20_000);
     const setAsideMs = performance.now() - startedAt;
@@ -52,9 +48,7 @@ export const poisonJob: Fault = {
     await pause(random.between(100, 500));
     const [broker] = rig.brokers;
     const tenant = random.pick(rig.tenants);
-    const receipt = await rig.probe
-      .tenant(tenant)
-      .enqueue(slowStatement(3_000_000), [], { timeoutMs: 5_000 });
+    const receipt = await rig.probe.tenant(tenant).enqueue(SLOW, [], { timeoutMs: 5_000 });
     let kills = 0;
     for (;;) {
       const status = await Promise.race([settled(receipt, 20_000), isRunning(rig, tenant, receipt)]);
