@@ -6,6 +6,7 @@ import { type EntryOf, JournalWriter, monotonicMs, type Told } from './journal.t
 import { drawOperation, type Operation, scriptOf, statementsOf } from './operation.ts';
 import { toldBy } from './outcome.ts';
 import { createRandom } from './random.ts';
+import { Slots } from './slots.ts';
 
 /*
  * A client process: writes what its seed makes it write, keeps a journal, and ends when it is told to. It is an app
@@ -22,7 +23,7 @@ class Client {
   readonly #gateway: GatewayWriter;
   readonly #journal: JournalWriter;
   readonly #tenants: readonly Tenant[];
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #underWay: Slots;
   /** Receipts to ask at the end: by write. */
   readonly #unknown = new Map<number, { readonly tenant: Tenant; readonly receiptId: string }>();
   #n = 0;
@@ -35,15 +36,16 @@ class Client {
     this.#onewriter = onewriter;
     this.#journal = journal;
     this.#gateway = new GatewayWriter(settings);
+    this.#underWay = new Slots(settings.concurrency);
     this.#tenants = settings.tenants.map(id => onewriter.tenant(id));
   }
 
   /** Issues writes until {@link finish}. */
   async run(): Promise<void> {
-    const { seed, concurrency, pauseMs, mix, client, via } = this.#settings;
+    const { seed, pauseMs, mix, client, via } = this.#settings;
     const random = createRandom(seed);
     while (!this.#finishing) {
-      if (this.#underWay.size >= concurrency) await Promise.race(this.#underWay);
+      await this.#underWay.free();
       const waitMs = Math.max(this.#refusedUntil - monotonicMs(), random.integer(2 * pauseMs + 1));
       if (waitMs >= 1) await pause(waitMs);
       // Several at once now and then, so that writes share jobs.
@@ -53,16 +55,17 @@ class Client {
         const operation = drawOperation(random, mix, tenant.id, client, n, via);
         const timeoutMs = random.between(...this.#settings.timeoutMs);
         const read = random.oneIn(16);
-        const write = this.#write(n, tenant, operation, timeoutMs, read).catch(die);
-        this.#underWay.add(write);
-        void write.then(() => this.#underWay.delete(write));
+        this.#underWay.take();
+        void this.#write(n, tenant, operation, timeoutMs, read)
+          .catch(die)
+          .finally(() => this.#underWay.giveBack());
       }
     }
   }
 
   async finish(askMs: number): Promise<void> {
     this.#finishing = true;
-    while (this.#underWay.size > 0) await Promise.race(this.#underWay);
+    await this.#underWay.allFree();
     const due = monotonicMs() + askMs;
     await Promise.all(
       Array.from(this.#unknown, ([n, { tenant, receiptId }]) => this.#ask(n, tenant, receiptId, due)),

@@ -8,7 +8,7 @@ import type { Random } from './random.ts';
  *
  *   append    one or more rows at the end of the log, by a statement, a transaction or a script
  *   enqueue   a row, sent without waiting for its commit
- *   heavy     a row that takes the writer some milliseconds, so that a few clients are more than it can do
+ *   heavy     a row that takes the writer a millisecond or so, so that a few clients are more than it can do
  *   keyed     a row with an idempotency key, which is sent again until its outcome is known
  *   bad       a write that must fail, in the spellings that are hard for a writer that shares transactions
  *   transfer  money from one account to another and a row in the log; fails where there is not enough
@@ -142,7 +142,7 @@ const APPEND = 'INSERT INTO log(tenant, client, n, part, kind) VALUES (?, ?, ?, 
 
 const HEAVY_APPEND = `INSERT INTO log(tenant, client, n, part, kind)
   SELECT ?, ?, ?, 0, 'heavy' FROM (
-    WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < 20000) SELECT max(x) FROM c)`;
+    WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < 6000) SELECT max(x) FROM c)`;
 
 /** The statements of an operation; more than one are a transaction. `append` by script is {@link scriptOf}. */
 export function statementsOf(

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { deadLetterQueue, LIMITS, parseReceiptId, tenantQueue } from '@onewriter/protocol';
+import { deadLetterQueue, LIMITS, tenantFile } from '@onewriter/protocol';
 import type { Receipt, ReceiptStatus } from '@onewriter/sdk';
 import { waitFor } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
 import type { Rig } from '../rig.ts';
@@ -51,17 +52,19 @@ export const poisonJob: Fault = {
     const receipt = await rig.probe.tenant(tenant).enqueue(SLOW, [], { timeoutMs: 5_000 });
     let kills = 0;
     for (;;) {
-      const status = await Promise.race([settled(receipt, 20_000), isRunning(rig, tenant, receipt)]);
+      const done = new AbortController();
+      const status = await Promise.race([
+        settled(receipt, 20_000),
+        isRunning(rig, tenant, done.signal),
+      ]).finally(() => done.abort());
       if (status !== undefined) {
         assertFailed(status, 'POISON_JOB');
         break;
       }
-      await pause(random.between(50, 300));
       await broker!.kill();
       if (++kills > 2 * LIMITS.maxJobStarts) {
-        throw new FaultFailure(`The job was started ${kills} times and is still not set aside.`);
+        throw new FaultFailure(`The job took its process down ${kills} times and is still not set aside.`);
       }
-      await broker!.waitUntilReady();
     }
     await assertDeadLetter(rig, receipt.id);
     const recoveredMs = await rig.awaitRecovery();
@@ -79,16 +82,32 @@ async function settled(receipt: Receipt, timeoutMs: number): Promise<ReceiptStat
   );
 }
 
-/** Resolves when the job is the oldest active one of its tenant: its batch is in the thread. */
-async function isRunning(rig: Rig, tenant: string, receipt: Receipt): Promise<undefined> {
-  const { prefix, name } = tenantQueue('default', tenant);
-  const { jobId } = parseReceiptId(receipt.id);
-  await waitFor(async () => (await rig.direct.lrange(`${prefix}:${name}:active`, 0, -1)).includes(jobId), {
-    timeoutMs: 20_000,
-    what: 'the job to run',
-    intervalMs: 5,
-  });
-  return undefined;
+/** Of all writes of a run only the slow one holds the file's write lock for so long. */
+const HELD_MS = 150;
+
+/** Resolves when the slow statement runs: somebody has held the file's write lock for a while. */
+async function isRunning(rig: Rig, tenant: string, signal: AbortSignal): Promise<undefined> {
+  const db = new Database(tenantFile(rig.dataDir, tenant), { timeout: 0 });
+  try {
+    let heldSince = performance.now();
+    while (!signal.aborted && performance.now() - heldSince < HELD_MS) {
+      if (!isLocked(db)) heldSince = performance.now();
+      await pause(3);
+    }
+    return undefined;
+  } finally {
+    db.close();
+  }
+}
+
+function isLocked(db: Database.Database): boolean {
+  try {
+    db.exec('BEGIN IMMEDIATE; ROLLBACK');
+    return false;
+  } catch (error) {
+    if ((error as { code?: string }).code === 'SQLITE_BUSY') return true;
+    throw error;
+  }
 }
 
 function assertFailed(status: ReceiptStatus, code: string): void {
