@@ -1,8 +1,7 @@
 import { assertNoEviction, type Config, type Logger } from '@onewriter/runtime';
 import type { BrokerState, HealthSource } from './health.ts';
 import { Leader } from './leader.ts';
-import { LEASE_SCRIPTS, Lease } from './lease.ts';
-import { QUEUE_SCRIPTS } from './queue-scripts.ts';
+import { Lease } from './lease.ts';
 import { RedisLink } from './redis-link.ts';
 
 /*
@@ -30,7 +29,7 @@ export class Broker implements HealthSource {
     this.#config = config;
     this.#log = log;
     const url = config.redisUrl;
-    this.#link = new RedisLink({ url, log, name: 'onewriter-broker' }, [...QUEUE_SCRIPTS, ...LEASE_SCRIPTS]);
+    this.#link = new RedisLink({ url, log, name: 'onewriter-broker' });
     this.#bellLink = new RedisLink({ url, log, name: 'onewriter-broker-bell' });
     this.#lease = new Lease(this.#link, {
       group: config.group,

@@ -10,6 +10,7 @@ import {
 } from '@onewriter/protocol';
 import type { DeadLetter } from '@onewriter/writer';
 import { Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
 import type { RedisLink } from './redis-link.ts';
 import type { TakenJob } from './tenant-queue.ts';
 
@@ -29,13 +30,14 @@ export interface DeadLetterMessage {
  * process down or never ended. A letter's job id is made from its receipt, so that a redelivery adds it once.
  */
 export class DeadLetters {
-  readonly #queue: Queue;
+  readonly #link: RedisLink;
+  readonly #group: string;
+  #queue: Queue | undefined;
+  #connection: Redis | undefined;
 
   constructor(link: RedisLink, group: string) {
-    const { name, prefix } = deadLetterQueue(group);
-    this.#queue = new Queue(name, { connection: link.redis, prefix, skipVersionCheck: true });
-    // The link reports its own outages.
-    this.#queue.on('error', () => {});
+    this.#link = link;
+    this.#group = group;
   }
 
   /** Adds letters of one job; resolves when the queue has them. May be repeated. */
@@ -48,11 +50,29 @@ export class DeadLetters {
         sql,
         message: tryExtractWrite(job.data, parseReceiptId(receiptId).index),
       };
-      await this.#queue.add(`${tenant} · ${error.code} · ${describeStatement(sql)}`, data, {
+      await this.#open().add(`${tenant} · ${error.code} · ${describeStatement(sql)}`, data, {
         jobId: `dl-${receiptId}`,
         attempts: 1,
       });
     }
+  }
+
+  /** Ends the connection, if there is one. */
+  close(): void {
+    this.#connection?.disconnect();
+  }
+
+  /** With the first letter, on a connection of its own: BullMQ loads some fifty scripts on it. */
+  #open(): Queue {
+    if (this.#queue === undefined) {
+      const { name, prefix } = deadLetterQueue(this.#group);
+      this.#connection = this.#link.redis.duplicate({ connectionName: 'onewriter-broker-letters' });
+      this.#queue = new Queue(name, { connection: this.#connection, prefix, skipVersionCheck: true });
+      // The link reports the same outages.
+      this.#queue.on('error', () => {});
+      this.#connection.on('error', () => {});
+    }
+    return this.#queue;
   }
 }
 

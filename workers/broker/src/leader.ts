@@ -164,6 +164,7 @@ export class Leader {
     await Promise.all([...this.#sessions.values()].map(session => session.drain()));
     await this.#handOver([...this.#sessions.values()]);
     await this.#lanes.close();
+    this.#context.deadLetters.close();
   }
 
   /**

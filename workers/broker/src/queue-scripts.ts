@@ -1,4 +1,4 @@
-import type { Script } from './redis-link.ts';
+import { defineScript } from './redis-link.ts';
 
 /*
  * What the broker does with a tenant's BullMQ queue, for several jobs in one call. The data structures are BullMQ's
@@ -61,14 +61,13 @@ end
  * Returns jobs left in wait (-1: the queue is paused; -2: it belongs to a newer leader, whose epoch follows), then id and
  * data of each.
  */
-export const takeJobs: Script = {
-  name: 'onewriterTake',
-  keys: 3,
-  lua: `${TAKE}
+export const takeJobs = defineScript(
+  3,
+  `${TAKE}
 local newer = fence(KEYS[3], tonumber(ARGV[7]))
 if newer then return {-2, newer} end
 return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))`,
-};
+);
 
 /**
  * Moves active jobs to completed or failed, trims those to the newest, and takes the next.
@@ -78,10 +77,9 @@ return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonum
  * id, 'completed' or 'failed', and value of each
  * Returns the ids that were not failed, then what `take` returns (maxJobs 0: an empty list).
  */
-export const finishJobs: Script = {
-  name: 'onewriterFinish',
-  keys: 5,
-  lua: `${TAKE}
+export const finishJobs = defineScript(
+  5,
+  `${TAKE}
 local prefix, token = ARGV[1], ARGV[2]
 local newer = fence(KEYS[3], tonumber(ARGV[7]))
 local keep = tonumber(ARGV[8])
@@ -112,17 +110,16 @@ end
 if ARGV[5] == '0' then return {refused, {}} end
 if newer then return {refused, {-2, newer}} end
 return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))}`,
-};
+);
 
 /**
  * Makes all active jobs ours, oldest first: a dead leader's, or those of a take whose answer was lost.
  * KEYS active, meta · ARGV prefix, token, lockMs, epoch
  * Returns as {@link takeJobs}; what waits is not counted.
  */
-export const adoptJobs: Script = {
-  name: 'onewriterAdopt',
-  keys: 2,
-  lua: `${FENCE}
+export const adoptJobs = defineScript(
+  2,
+  `${FENCE}
 local newer = fence(KEYS[2], tonumber(ARGV[4]))
 if newer then return {-2, newer} end
 local ids = redis.call('LRANGE', KEYS[1], 0, -1)
@@ -139,17 +136,16 @@ for i = #ids, 1, -1 do
   end
 end
 return jobs`,
-};
+);
 
 /**
  * Puts active jobs of ours back to the tail of wait, where the oldest is.
  * KEYS wait, active, meta · ARGV prefix, token, epoch, ids (newest first)
  * Returns how many.
  */
-export const returnJobs: Script = {
-  name: 'onewriterReturn',
-  keys: 3,
-  lua: `${FENCE}
+export const returnJobs = defineScript(
+  3,
+  `${FENCE}
 local returned = 0
 if fence(KEYS[3], tonumber(ARGV[3])) then return returned end
 for i = 4, #ARGV do
@@ -165,23 +161,19 @@ for i = 4, #ARGV do
   end
 end
 return returned`,
-};
+);
 
 /**
  * Keeps locks of ours alive. KEYS active (names the slot) · ARGV prefix, token, lockMs, ids
  * Returns how many are still ours.
  */
-export const renewLocks: Script = {
-  name: 'onewriterRenew',
-  keys: 1,
-  lua: `
+export const renewLocks = defineScript(
+  1,
+  `
 local renewed = 0
 for i = 4, #ARGV do
   local lock = ARGV[1] .. ARGV[i] .. ':lock'
   if redis.call('GET', lock) == ARGV[2] then renewed = renewed + redis.call('PEXPIRE', lock, ARGV[3]) end
 end
 return renewed`,
-};
-
-/** All of them, to define on a connection. */
-export const QUEUE_SCRIPTS = [takeJobs, finishJobs, adoptJobs, returnJobs, renewLocks] as const;
+);

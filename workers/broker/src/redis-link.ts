@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { OnewriterError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
-import { type ChainableCommander, Redis } from 'ioredis';
+import { Redis } from 'ioredis';
 
 /** The broker's two connections: commands, and the wait at the doorbell. Their number does not grow with tenants. */
 export interface RedisLinkOptions {
@@ -20,32 +21,32 @@ const MAX_RETRY_PAUSE_MS = 1_000;
 /** Not executed for now: it can be sent again. Source: Redis, server.c (processCommand) and cluster.c. */
 const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|MISCONF|NOREPLICAS|NOSCRIPT|OOM)\b/;
 
-/** A Lua script as a command. */
+/** A Lua script, run by its hash. */
 export interface Script {
-  readonly name: string;
-  readonly keys: number;
   readonly lua: string;
+  readonly sha: string;
+  /** Its first so many arguments are keys. */
+  readonly keys: number;
 }
 
-interface Waiting {
-  readonly fill: (pipeline: ChainableCommander) => void;
-  readonly resolve: (reply: unknown) => void;
-  readonly reject: (error: Error) => void;
+/** Makes a {@link Script}. @param keys how many of its arguments are keys; they come first. */
+export function defineScript(keys: number, lua: string): Script {
+  return { lua, keys, sha: createHash('sha1').update(lua).digest('hex') };
 }
 
 /**
  * A connection to Redis on which nothing is queued or sent again behind our back: a command whose reply was lost may
  * have been executed, and whoever sent it has to look (see tenant-session.ts). All commands of one turn of the event
- * loop go in one pipeline, in the order they were issued: with many tenants at work, one write to the socket serves
- * them all.
+ * loop go in one write to the socket, in the order they were issued: with many tenants at work one system call serves
+ * them all. (Not with ioredis's pipelines: making one costs more than a command.)
  */
 export class RedisLink {
   readonly redis: Redis;
-  #round: Waiting[] = [];
+  #corked = false;
   readonly #wakers = new Set<() => void>();
   #closed = false;
 
-  constructor(options: RedisLinkOptions, scripts: readonly Script[] = []) {
+  constructor(options: RedisLinkOptions) {
     const { log } = options;
     this.redis = new Redis(options.url, {
       connectionName: options.name,
@@ -55,7 +56,6 @@ export class RedisLink {
       maxRetriesPerRequest: 0,
       socketTimeout: options.silenceTimeoutMs ?? SILENCE_TIMEOUT_MS,
       retryStrategy: times => Math.min(25 * 2 ** Math.min(times, 10), MAX_RECONNECT_PAUSE_MS),
-      scripts: Object.fromEntries(scripts.map(({ name, keys, lua }) => [name, { lua, numberOfKeys: keys }])),
     });
     let reported = false;
     this.redis.on('error', error => {
@@ -84,24 +84,20 @@ export class RedisLink {
    * Sends one command with those of the same turn.
    * @throws Error of the connection (the command may have been executed or not) or of Redis.
    */
-  send(fill: (pipeline: ChainableCommander) => void): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      this.#round.push({ fill, resolve, reject });
-      // After the poll phase: what all sockets and threads brought in this turn goes together.
-      if (this.#round.length === 1) setImmediate(() => void this.#flush());
-    });
-  }
-
-  /** Sends one command by name. @throws as {@link send} */
   call(command: string, ...args: (string | number)[]): Promise<unknown> {
-    return this.send(pipeline => pipeline.call(command, ...args));
+    this.#cork();
+    return this.redis.call(command, ...args);
   }
 
-  /** Runs one of the scripts; keys first. @throws as {@link send} */
-  run(script: Script, args: readonly (string | number)[]): Promise<unknown> {
-    return this.send(pipeline => {
-      (pipeline as unknown as Record<string, (...args: unknown[]) => unknown>)[script.name]!(...args);
-    });
+  /** Runs a script; keys first. @throws as {@link call} */
+  async run({ sha, keys, lua }: Script, args: readonly (string | number)[]): Promise<unknown> {
+    try {
+      return await this.call('EVALSHA', sha, keys, ...args);
+    } catch (error) {
+      // The first time, or the server was restarted: it was not executed, and is known from now on.
+      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
+      return this.call('EVAL', lua, keys, ...args);
+    }
   }
 
   /**
@@ -134,25 +130,16 @@ export class RedisLink {
     for (const wake of wakers) wake();
   }
 
-  async #flush(): Promise<void> {
-    const round = this.#round;
-    this.#round = [];
-    try {
-      if (this.redis.status !== 'ready') {
-        throw new Error(`The connection to Redis is ${this.redis.status}.`);
-      }
-      const pipeline = this.redis.pipeline();
-      for (const { fill } of round) fill(pipeline);
-      const replies = (await pipeline.exec()) ?? [];
-      for (let index = 0; index < round.length; index++) {
-        const { resolve, reject } = round[index]!;
-        const [error, reply] = replies[index] ?? [new Error('Redis did not answer.'), undefined];
-        if (error) reject(error);
-        else resolve(reply);
-      }
-    } catch (error) {
-      for (const { reject } of round) reject(error as Error);
-    }
+  #cork(): void {
+    const { stream } = this.redis;
+    if (this.#corked || this.redis.status !== 'ready') return;
+    this.#corked = true;
+    stream.cork();
+    // After the poll phase: what all sockets and threads brought in this turn goes together.
+    setImmediate(() => {
+      this.#corked = false;
+      stream.uncork();
+    });
   }
 }
 
