@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { connect, type Onewriter, type Tenant } from '@onewriter/sdk';
 import type { ClientOrder, ClientReport, ClientSettings } from './client-settings.ts';
 import { GatewayWriter } from './gateway-writer.ts';
@@ -16,6 +16,7 @@ import { Slots } from './slots.ts';
 /** After a refusal, so that a refusing queue is not asked thousands of times. */
 const REFUSED_PAUSE_MS = 25;
 const MAX_ATTEMPTS = 6;
+const MAX_ASKED_AT_ONCE = 200;
 
 class Client {
   readonly #settings: ClientSettings;
@@ -47,7 +48,8 @@ class Client {
     while (!this.#finishing) {
       await this.#underWay.free();
       const waitMs = Math.max(this.#refusedUntil - monotonicMs(), random.integer(2 * pauseMs + 1));
-      if (waitMs >= 1) await pause(waitMs);
+      // Never without a turn of the event loop: nothing could be sent.
+      await (waitMs >= 1 ? pause(waitMs) : nextTurn());
       // Several at once now and then, so that writes share jobs.
       for (let burst = random.oneIn(8) ? random.between(2, 24) : 1; burst > 0 && !this.#finishing; burst--) {
         const n = ++this.#n;
@@ -67,9 +69,15 @@ class Client {
     this.#finishing = true;
     await this.#underWay.allFree();
     const due = monotonicMs() + askMs;
-    await Promise.all(
-      Array.from(this.#unknown, ([n, { tenant, receiptId }]) => this.#ask(n, tenant, receiptId, due)),
-    );
+    const slots = new Slots(MAX_ASKED_AT_ONCE);
+    for (const [n, { tenant, receiptId }] of this.#unknown) {
+      await slots.free();
+      slots.take();
+      void this.#ask(n, tenant, receiptId, due)
+        .catch(die)
+        .finally(() => slots.giveBack());
+    }
+    await slots.allFree();
     this.#journal.write({ k: 'end', at: monotonicMs() });
     this.#journal.close();
     await this.#onewriter.close();

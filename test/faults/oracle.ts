@@ -70,8 +70,10 @@ export interface OracleOptions {
   readonly slackMs?: number | undefined;
   /** Accepted writes may be lost where Redis itself lost them: accepted in one of these spans of time. */
   readonly acceptedMayBeLost?: readonly TimeSpan[] | undefined;
-  /** Whether callers may be left with OUTCOME_UNKNOWN at all. Default: true. */
-  readonly unknownAllowed?: boolean | undefined;
+  /**
+   * Whether callers may be left in doubt at all; `gateway`: only those whose HTTP connection broke. Default: true.
+   */
+  readonly unknownAllowed?: boolean | 'gateway' | undefined;
   /** Codes that are neither retryable nor the write's own fault, and that this fault excuses. */
   readonly excusedCodes?: readonly string[] | undefined;
   /** Tenants whose files this fault damages: they are not looked into. */
@@ -255,7 +257,10 @@ function checkAnswer(
   if (told.outcome === 'committed' && write.op.kind === 'bad') {
     found.add('false-commit', `A write that must fail (${write.op.how}) was reported committed.`, write);
   }
-  if (told.outcome === 'unknown' && options.unknownAllowed === false) {
+  const mayDoubt = { true: true, gateway: write.via === 'gateway', false: false }[
+    `${options.unknownAllowed ?? true}` as const
+  ];
+  if (told.outcome === 'unknown' && !mayDoubt) {
     found.add(
       'wrong-code',
       'A caller was left with OUTCOME_UNKNOWN, which this fault does not excuse.',

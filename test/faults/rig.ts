@@ -45,6 +45,8 @@ export interface RigOptions {
   readonly proxies?: readonly Party[] | undefined;
   /** Whether the run's own client may open tenant files, which keeps a file system busy. Default: true. */
   readonly probeReads?: boolean | undefined;
+  /** Longest time for what is left in the queues at the end. Default: {@link RECOVERY_MS}. */
+  readonly emptyQueuesMs?: number | undefined;
   /** Further settings of all processes of ours. */
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** Further settings of the brokers; asked before each start. */
@@ -77,7 +79,7 @@ const STOP_GRACE_MS = DRAIN_MS + 2_000;
 /** After a fault is over, writes must be committed again within this. */
 export const RECOVERY_MS = 20_000;
 /** Receipts are asked for up to this at the end. */
-const ASK_MS = 15_000;
+const ASK_MS = 5_000;
 
 /** Processes under test, their clients, and the files they leave. */
 export class Rig {
@@ -185,9 +187,10 @@ export class Rig {
 
   /** Lets clients finish, waits until the queues are empty, and stops everything as an operator does. */
   async finish(): Promise<void> {
-    const finishMs = 30_000 + ASK_MS;
-    await Promise.all(this.clients.map(client => client.finish(ASK_MS, finishMs)));
-    await this.#awaitEmptyQueues();
+    const emptyMs = this.#options.emptyQueuesMs ?? RECOVERY_MS;
+    const askMs = ASK_MS + emptyMs;
+    await Promise.all(this.clients.map(client => client.finish(askMs, askMs + 30_000)));
+    await this.#awaitEmptyQueues(emptyMs);
     await this.#probe.close();
     await this.gateway?.stop(STOP_GRACE_MS);
     for (const broker of this.brokers) await broker.stop(STOP_GRACE_MS);
@@ -312,7 +315,7 @@ export class Rig {
   }
 
   /** Whatever was accepted is applied, also what nobody waits for. */
-  async #awaitEmptyQueues(): Promise<void> {
+  async #awaitEmptyQueues(timeoutMs: number): Promise<void> {
     let left = '';
     try {
       await waitFor(
@@ -320,10 +323,10 @@ export class Rig {
           left = await this.#describeQueues();
           return left === '';
         },
-        { timeoutMs: RECOVERY_MS, what: 'empty queues', intervalMs: 50 },
+        { timeoutMs, what: 'empty queues', intervalMs: 50 },
       );
     } catch {
-      throw new FaultFailure(`Jobs are left in the queues ${RECOVERY_MS} ms after the last write: ${left}`);
+      throw new FaultFailure(`Jobs are left in the queues ${timeoutMs} ms after the last write: ${left}`);
     }
   }
 

@@ -15,9 +15,9 @@ const MAX_REDIS_BYTES = 1024 * MEGABYTE;
 
 const PRODUCER: ClientKind = {
   mix: { ...USUAL_MIX, append: 20, heavy: 70, bad: 0 },
-  concurrency: 40_000,
+  concurrency: 20_000,
   pauseMs: 0,
-  timeoutMs: [5_000, 30_000],
+  timeoutMs: [5_000, 20_000],
 };
 
 /** Producers want several times what the broker can do. */
@@ -25,7 +25,7 @@ export const overload: Fault = {
   name: 'overload',
   summary:
     'A minute of several times what the broker can do: memory bounded, refusals with retryAfterMs, throughput kept.',
-  rig: { clients: [PRODUCER, PRODUCER, PRODUCER], tenants: 10 },
+  rig: { clients: [PRODUCER, PRODUCER, PRODUCER], tenants: 10, emptyQueuesMs: 240_000 },
   // Clients themselves are starved on a small machine.
   judgeBy: { slackMs: 15_000 },
   rounds: 1,
