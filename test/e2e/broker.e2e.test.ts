@@ -1,0 +1,443 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import {
+  eventsKey,
+  groupKeys,
+  inboxQueue,
+  LIMITS,
+  newClientId,
+  newJobId,
+  PROTOCOL_VERSION,
+  parseReceiptId,
+  tenantFile,
+  tenantQueue,
+} from '@onewriter/protocol';
+import { type ConnectOptions, connect, type Onewriter, type Tenant } from '@onewriter/sdk';
+import {
+  type Service,
+  spawnProcess,
+  startRedis,
+  startService,
+  type TemporaryDirectory,
+  type TestRedis,
+  temporaryDirectory,
+  waitFor,
+  withoutSettings,
+} from '@onewriter/testkit';
+import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { slowInsert } from './slow-write.ts';
+import { columnInFile, ledgerInFile } from './tenant-file.ts';
+
+const BROKER_MAIN = fileURLToPath(new URL('../../workers/broker/dist/main.js', import.meta.url));
+const CREATE = 'CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER UNIQUE)';
+const INSERT = 'INSERT INTO t(n) VALUES (?)';
+const SWEEP_INTERVAL_MS = 200;
+const keys = groupKeys('default');
+
+/** What `GET /readyz` of a broker says. */
+interface Readiness {
+  readonly ready: boolean;
+  readonly state: string;
+  readonly epoch?: number;
+  readonly busyLanes?: number;
+}
+
+async function readinessOf(broker: Pick<Service, 'url'>): Promise<Readiness> {
+  return (await (await fetch(`${broker.url}/readyz`)).json()) as Readiness;
+}
+
+async function untilBusy(broker: Pick<Service, 'url'>): Promise<void> {
+  await waitFor(async () => (await readinessOf(broker)).busyLanes === 1, {
+    intervalMs: 2,
+    what: 'a busy thread',
+  });
+}
+
+/** A Redis, a folder and brokers on them, gone when the test is over. */
+async function startGround() {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const data = await temporaryDirectory('broker');
+  onTestFinished(() => data.remove());
+  const client = await connect({ redis: redis.url, dataDir: data.path });
+  onTestFinished(() => client.close({ timeoutMs: 1_000 }));
+  const commands = new Redis(redis.url);
+  onTestFinished(() => commands.disconnect());
+  const startBroker = async (env: Record<string, string> = {}) => {
+    const broker = await startService('broker', { redisUrl: redis.url, dataDir: data.path, env });
+    onTestFinished(async () => void (await broker.stop()));
+    return broker;
+  };
+  return { redis, data, client, commands, startBroker };
+}
+
+/** A tenant's queue as BullMQ's own class sees it. */
+function openQueue(redisUrl: string, tenant: string): Queue {
+  const { name, prefix } = tenantQueue('default', tenant);
+  const queue = new Queue(name, { connection: { url: redisUrl }, prefix });
+  onTestFinished(() => queue.close());
+  return queue;
+}
+
+describe('a broker', () => {
+  let redis: TestRedis;
+  let data: TemporaryDirectory;
+  let broker: Service;
+  let client: Onewriter;
+  let commands: Redis;
+  let tenants = 0;
+
+  beforeAll(async () => {
+    redis = await startRedis();
+    data = await temporaryDirectory('broker');
+    broker = await startService('broker', {
+      redisUrl: redis.url,
+      dataDir: data.path,
+      env: {
+        ONEWRITER_THREADS: '1',
+        ONEWRITER_SWEEP_INTERVAL_MS: String(SWEEP_INTERVAL_MS),
+        ONEWRITER_IDLE_CLOSE_MS: '300',
+      },
+    });
+    client = await connect({ redis: redis.url, dataDir: data.path });
+    commands = new Redis(redis.url);
+  });
+
+  afterAll(async () => {
+    await client?.close();
+    commands?.disconnect();
+    await broker?.stop();
+    await redis?.stop();
+    await data?.remove();
+  });
+
+  async function newTenant(from: Onewriter = client): Promise<Tenant> {
+    const tenant = from.tenant(`broker-${++tenants}`);
+    await tenant.exec(CREATE);
+    return tenant;
+  }
+
+  async function connectTo(options: Partial<ConnectOptions>): Promise<Onewriter> {
+    const other = await connect({ redis: redis.url, ...options });
+    onTestFinished(() => other.close({ timeoutMs: 1_000 }));
+    return other;
+  }
+
+  /** Adds a job as another program would, and rings no bell. */
+  async function addSilently(tenant: string, message: unknown): Promise<string> {
+    const id = newJobId();
+    await openQueue(redis.url, tenant).add('by hand', message, { jobId: id });
+    await commands.zadd(keys.tenants, Date.now(), tenant);
+    return id;
+  }
+
+  const insertMessage = (n: number, clientId = newClientId()) => ({
+    v: PROTOCOL_VERSION,
+    client: clientId,
+    seq: 1,
+    at: Date.now(),
+    sql: [INSERT],
+    ops: [{ s: 0, p: [n] }],
+  });
+
+  const numbersIn = (tenant: string) => columnInFile(data.path, tenant, 'SELECT n FROM t ORDER BY id');
+
+  /** Waits until a sweep that began after this call found something. */
+  async function waitForSweep(): Promise<void> {
+    const canary = await newTenant();
+    await addSilently(canary.id, insertMessage(1));
+    await waitFor(() => numbersIn(canary.id).length === 1, { what: 'the sweep' });
+  }
+
+  it('finds work whose bell was never rung, of tenants that it knows and of others', async () => {
+    const known = await newTenant();
+    await addSilently(known.id, insertMessage(1));
+    await addSilently('never-seen', {
+      ...insertMessage(1),
+      sql: ['CREATE TABLE t(id INTEGER PRIMARY KEY, n)'],
+      ops: [{ s: 0 }],
+    });
+    await addSilently('never-seen', insertMessage(2));
+    await waitFor(() => numbersIn(known.id).length === 1);
+    await waitFor(() => numbersIn('never-seen').length === 1);
+    expect([numbersIn(known.id), numbersIn('never-seen')]).toEqual([[1], [2]]);
+    expect(await commands.zcard(keys.bell)).toBe(0);
+  });
+
+  it('has two connections to Redis, for 5 tenants and for 300', async () => {
+    const connections = async () => {
+      const list = String(await commands.client('LIST'));
+      return list.split('\n').filter(line => / name=onewriter-broker/.test(line)).length;
+    };
+    await Promise.all(Array.from({ length: 5 }, () => newTenant()));
+    expect(await connections()).toBe(2);
+    await Promise.all(Array.from({ length: 300 }, () => newTenant()));
+    expect(await connections()).toBe(2);
+  });
+
+  it('closes idle tenants: their WAL is written back and gone, and they work again', async () => {
+    // A client that opens no files: its own connections would keep the WAL.
+    const other = await connectTo({});
+    const db = await newTenant(other);
+    const path = tenantFile(data.path, db.id);
+    await db.prepare(INSERT).run(1);
+    expect(existsSync(`${path}-wal`)).toBe(true);
+    expect(await commands.sismember(keys.open, db.id)).toBe(1);
+    await waitFor(async () => !existsSync(`${path}-wal`) && (await commands.scard(keys.open)) === 0, {
+      timeoutMs: 15_000,
+      what: 'all tenants to be closed',
+    });
+    expect(numbersIn(db.id)).toEqual([1]);
+    await db.prepare(INSERT).run(2);
+    expect(numbersIn(db.id)).toEqual([1, 2]);
+  });
+
+  it('refuses a job of an unknown version to its client, and goes on with the next', async () => {
+    const db = await newTenant();
+    const clientId = newClientId();
+    const version = PROTOCOL_VERSION + 1;
+    const id = await addSilently(db.id, { ...insertMessage(1, clientId), v: version });
+    const unreadable = await addSilently(db.id, 'not a message');
+    await addSilently(db.id, insertMessage(2));
+    await waitFor(() => numbersIn(db.id).length === 1);
+    expect(numbersIn(db.id)).toEqual([2]);
+
+    const inbox = eventsKey(inboxQueue('default', clientId));
+    const [entry] = await waitFor(async () => {
+      const entries = await commands.xrange(inbox, '-', '+');
+      return entries.length > 0 ? entries : undefined;
+    });
+    const fields = entry![1];
+    const event = Object.fromEntries(
+      Array.from({ length: fields.length / 2 }, (_, index) => [fields[2 * index], fields[2 * index + 1]]),
+    );
+    expect(event).toMatchObject({ event: 'settled', jobId: id, tenant: db.id, commitSeq: '0', results: '' });
+    expect(JSON.parse(event['error']!)).toMatchObject({
+      code: 'UNSUPPORTED_VERSION',
+      message: expect.stringContaining(`version ${version}`),
+    });
+    const queue = openQueue(redis.url, db.id);
+    await waitFor(async () => (await queue.getJobCounts('failed'))['failed'] === 2);
+    expect((await queue.getJob(id))?.failedReason).toMatch(/^UNSUPPORTED_VERSION: /);
+    expect((await queue.getJob(unreadable))?.failedReason).toMatch(/^INVALID_ARGUMENT: /);
+  });
+
+  it('does not let a slow tenant hold up the others, with one thread', async () => {
+    const [slow, quick, neighbour] = [await newTenant(), await newTenant(), await newTenant()];
+    let slowIsDone = false;
+    const writing = slow
+      .prepare(slowInsert(1, 3_000))
+      .run()
+      .finally(() => {
+        slowIsDone = true;
+      });
+    await untilBusy(broker);
+    const latencies: number[] = [];
+    for (let n = 0; n < 20; n++) {
+      for (const db of [quick, neighbour]) {
+        const startedAt = performance.now();
+        await db.prepare(INSERT).run(n);
+        latencies.push(performance.now() - startedAt);
+      }
+    }
+    const fresh = await newTenant();
+    expect(slowIsDone).toBe(false);
+    expect(Math.max(...latencies)).toBeLessThan(1_000);
+    await writing;
+    await slow.prepare(INSERT).run(2);
+    expect(numbersIn(slow.id)).toEqual([1, 2]);
+    expect(numbersIn(quick.id)).toHaveLength(20);
+    await fresh.prepare(INSERT).run(1);
+  });
+
+  it('keeps the queue as BullMQ does: its own classes count, list and explain the jobs', async () => {
+    const db = await newTenant();
+    const queue = openQueue(redis.url, db.id);
+    const writing = db.prepare(slowInsert(-1, 500)).run();
+    await untilBusy(broker);
+    const ids: string[] = [];
+    for (let n = 0; n < 60; n++) {
+      const { id } = await db.enqueue(INSERT, [n]);
+      ids.push(parseReceiptId(id).jobId);
+    }
+
+    const counts = await queue.getJobCounts();
+    expect(counts).toMatchObject({ completed: 1, failed: 0, delayed: 0, prioritized: 0 });
+    expect(counts['active']! + counts['waiting']!).toBe(61);
+    expect(counts['waiting']).toBeGreaterThan(0);
+    // Oldest first, the active ones are those that were sent first.
+    const active = (await queue.getActive()).map(job => job.id!);
+    const waiting = (await queue.getWaiting()).map(job => job.id!);
+    expect([...active, ...waiting].slice(1)).toEqual(ids);
+    const first = (await queue.getJob(active[0]!))!;
+    expect(await first.getState()).toBe('active');
+    expect(first.processedOn).toBeGreaterThanOrEqual(first.timestamp);
+    expect(first.attemptsStarted).toBe(1);
+    const last = (await queue.getJob(ids.at(-1)!))!;
+    expect(await last.getState()).toBe('waiting');
+    // Taken: nobody else may remove it.
+    await expect(first.remove()).rejects.toThrow(/locked/);
+
+    await writing;
+    await db.prepare(INSERT).run(60);
+    const done = await waitFor(async () => {
+      const job = await queue.getJob(ids.at(-1)!);
+      return job?.finishedOn === undefined ? undefined : job;
+    });
+    expect(await done.getState()).toBe('completed');
+    expect(await done.isCompleted()).toBe(true);
+    expect(done.returnvalue).toEqual({ commitSeq: expect.any(Number), writes: 1, failures: 0 });
+    expect(done.attemptsMade).toBe(1);
+    expect(done.finishedOn).toBeGreaterThanOrEqual(done.processedOn!);
+    expect(done.processedOn).toBeGreaterThanOrEqual(done.timestamp);
+    expect(done.data).toMatchObject({ v: PROTOCOL_VERSION, client: client.clientId });
+    await waitFor(async () => (await queue.getJobCounts('active'))['active'] === 0);
+    expect(await queue.getJobCounts('waiting', 'active', 'completed', 'failed')).toEqual({
+      waiting: 0,
+      active: 0,
+      completed: LIMITS.keepCompletedJobs,
+      failed: 0,
+    });
+    const completed = await queue.getCompleted();
+    expect(completed.map(job => job.id)).toContain(done.id);
+    // What is not kept is gone with all its keys.
+    const left = await commands.keys(queue.toKey('w-*'));
+    expect(left.sort()).toEqual(completed.map(job => queue.toKey(job.id!)).sort());
+  });
+
+  it('leaves a paused queue alone, and serves it when it is resumed', async () => {
+    const db = await newTenant();
+    const queue = openQueue(redis.url, db.id);
+    await queue.pause();
+    const receipts = [];
+    for (let n = 0; n < 3; n++) receipts.push(await db.enqueue(INSERT, [n]));
+    await waitForSweep();
+    expect(numbersIn(db.id)).toEqual([]);
+    expect(await queue.getJobCounts('active', 'failed')).toEqual({ active: 0, failed: 0 });
+    expect(await receipts[0]!.status()).toEqual({ state: 'pending' });
+    await queue.resume();
+    for (const receipt of receipts) await receipt.committed();
+    expect(numbersIn(db.id)).toEqual([0, 1, 2]);
+  });
+});
+
+describe('starting', () => {
+  it('refuses a Redis that may evict keys, in one line', async () => {
+    await using redis = await startRedis({ maxmemoryPolicy: 'allkeys-lru' });
+    await using data = await temporaryDirectory('broker');
+    const broker = await spawnProcess(process.execPath, [BROKER_MAIN], {
+      env: {
+        ...withoutSettings(),
+        ONEWRITER_REDIS_URL: redis.url,
+        ONEWRITER_DATA_DIR: data.path,
+        ONEWRITER_BROKER_PORT: '0',
+      },
+    });
+    onTestFinished(async () => void (await broker.stop()));
+    expect(await broker.exited).toEqual({ code: 1, signal: null });
+    const lines = broker.logs().trim().split('\n');
+    expect(lines).toHaveLength(1);
+    expect(JSON.parse(lines[0]!)).toMatchObject({
+      code: 'MISCONFIGURED',
+      msg: expect.stringMatching(/allkeys-lru.*CONFIG SET maxmemory-policy noeviction/),
+    });
+  });
+});
+
+describe('SIGTERM', () => {
+  it('answers what is being applied, leaves the rest queued in order, and the next broker applies it in order', async () => {
+    const { redis, data, client, commands, startBroker } = await startGround();
+    const drainMs = 10_000;
+    const first = await startBroker({ ONEWRITER_THREADS: '1', ONEWRITER_DRAIN_MS: String(drainMs) });
+    const db = client.tenant('acme');
+    await db.exec(CREATE);
+    const writing = db.prepare(slowInsert(-1, 800)).run();
+    await untilBusy(first);
+    const numbers = Array.from({ length: 50 }, (_, n) => n);
+    const receipts = [];
+    for (const n of numbers) receipts.push(await db.enqueue(INSERT, [n]));
+    const queue = openQueue(redis.url, db.id);
+    // Some were taken already and not begun.
+    expect((await queue.getJobCounts('active'))['active']).toBeGreaterThan(1);
+
+    const startedAt = performance.now();
+    expect(await first.stop(drainMs * 2)).toEqual({ code: 0, signal: null });
+    expect(performance.now() - startedAt).toBeLessThan(drainMs / 2);
+    expect(await writing).toMatchObject({ changes: 1 });
+    expect(columnInFile(data.path, db.id, 'SELECT n FROM t')).toEqual([-1]);
+    expect((await queue.getJobCounts('active'))['active']).toBe(0);
+    const waiting = (await queue.getWaiting()).map(job => job.id);
+    expect(waiting).toEqual(receipts.map(({ id }) => parseReceiptId(id).jobId));
+    expect(await commands.exists(keys.lease)).toBe(0);
+    expect(await commands.zscore(keys.bell, db.id)).not.toBeNull();
+    expect(await commands.keys('*:lock')).toEqual([]);
+
+    await startBroker();
+    const seqs: number[] = [];
+    for (const receipt of receipts) seqs.push((await receipt.committed()).commitSeq);
+    expect(seqs).toEqual(seqs.toSorted((a, b) => a - b));
+    expect(columnInFile(data.path, db.id, 'SELECT n FROM t ORDER BY id')).toEqual([-1, ...numbers]);
+  });
+});
+
+describe('two brokers', () => {
+  it('one leads and one stands by; when the leader is killed the other takes its jobs over at once', async () => {
+    const { data, client, commands, startBroker } = await startGround();
+    // The lease of a leader that died on this host need not run out.
+    const env = { ONEWRITER_LEASE_MS: '60000', ONEWRITER_THREADS: '1' };
+    const first = await startBroker(env);
+    await waitFor(async () => (await readinessOf(first)).state === 'leading');
+    const second = await startBroker(env);
+    const before = await readinessOf(second);
+    expect(before).toMatchObject({ ready: true, state: 'standby' });
+    const db = client.tenant('acme');
+    await db.exec(CREATE);
+    const writing = db.prepare(slowInsert(-1, 800)).run();
+    await untilBusy(first);
+    const numbers = Array.from({ length: 40 }, (_, n) => n);
+    const receipts = [];
+    for (const n of numbers) receipts.push(await db.enqueue(INSERT, [n]));
+
+    first.kill('SIGKILL');
+    await first.exited;
+    const killedAt = performance.now();
+    const after = await waitFor(async () => {
+      const now = await readinessOf(second);
+      return now.state === 'leading' ? now : undefined;
+    });
+    expect(performance.now() - killedAt).toBeLessThan(2_000);
+    expect(after.epoch).toBe(2);
+    expect(Number(await commands.pttl(keys.lease))).toBeGreaterThan(50_000);
+    await writing;
+    for (const receipt of receipts) await receipt.committed();
+    expect(columnInFile(data.path, db.id, 'SELECT n FROM t ORDER BY id')).toEqual([-1, ...numbers]);
+    expect(ledgerInFile(data.path, db.id)).toHaveLength(2 + numbers.length);
+    expect(second.logs()).toContain('Jobs of the last leader are delivered again');
+  });
+
+  it('a leader that was stopped for longer than its lease commits nothing more than it had begun, and ends', async () => {
+    const { data, client, startBroker } = await startGround();
+    const env = { ONEWRITER_LEASE_MS: '400', ONEWRITER_THREADS: '1' };
+    const first = await startBroker(env);
+    await waitFor(async () => (await readinessOf(first)).state === 'leading');
+    const second = await startBroker(env);
+    const [held, free] = [client.tenant('held'), client.tenant('free')];
+    for (const db of [held, free]) await db.exec(CREATE);
+    const begun = held.prepare(slowInsert(-1, 500)).run();
+    await untilBusy(first);
+    const queued = [0, 1, 2].map(n => held.prepare(INSERT).run(n));
+    first.kill('SIGSTOP');
+    await waitFor(async () => (await readinessOf(second)).state === 'leading');
+    await free.prepare(INSERT).run(1);
+    // It wakes up inside a transaction on a file whose lock it has, believing that it leads.
+    first.kill('SIGCONT');
+    expect((await first.exited).code).not.toBe(0);
+    await begun;
+    await Promise.all(queued);
+    await free.prepare(INSERT).run(2);
+    expect(columnInFile(data.path, held.id, 'SELECT n FROM t ORDER BY id')).toEqual([-1, 0, 1, 2]);
+    expect(columnInFile(data.path, free.id, 'SELECT n FROM t ORDER BY id')).toEqual([1, 2]);
+  });
+});
