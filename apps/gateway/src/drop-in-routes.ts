@@ -1,10 +1,4 @@
-import {
-  assertTenantId,
-  classifyStatement,
-  LIMITS,
-  OnewriterError,
-  type SqlParameter,
-} from '@onewriter/protocol';
+import { classifyStatement, LIMITS, OnewriterError, type SqlParameters } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
 import type { ExecuteResult, StatementResult } from '@onewriter/sdk';
 import type { Context, Hono } from 'hono';
@@ -13,7 +7,9 @@ import type { GatewayEnv } from './gateway-env.ts';
 import type { GatewayOptions } from './gateway-options.ts';
 import { readJsonBody } from './json-body.ts';
 import { decodeJsonParameters } from './parameter-values.ts';
-import { toPlainRows, toPlainValue } from './result-values.ts';
+import { toPlainRow, toPlainRows, toPlainValue } from './result-values.ts';
+import { authorizeTenant } from './security/authorize.ts';
+import { atStatement } from './statement-index.ts';
 
 const parameters = z.union([z.array(z.unknown()), z.record(z.string(), z.unknown())]).nullish();
 
@@ -50,21 +46,28 @@ const transactionBody = z.object({
 export function addDropInRoutes(app: Hono<GatewayEnv>, options: GatewayOptions): void {
   app.post('/query', async c => {
     const body = await readJsonBody(c, queryBody, options.maxBodyBytes);
-    const tenantId = assertTenantId(body.tenantId);
-    assertAccess(c.get('access'), 'read', tenantId);
+    const tenantId = await authorizeTenant(c, options.limits, body.tenantId, 'read');
     const statement = classifyStatement(body.query);
     if (statement.kind === 'write') assertAccess(c.get('access'), 'write', tenantId);
     assertMethod(body.method, statement.kind === 'read' || statement.returning);
 
-    const tenant = options.onewriter.tenant(tenantId);
     const params = decodeJsonParameters(body.params);
-    if (body.method === 'get' && statement.kind === 'read') {
-      const row = await tenant
-        .prepare(body.query, waitOptions(c, options))
-        .get(params as readonly SqlParameter[]);
-      return c.json({ type: 'get', result: row === undefined ? null : toPlainRows([row])[0] });
+    if (statement.kind === 'read') {
+      const rows = await readRows(c, options, {
+        tenant: tenantId,
+        sql: body.query,
+        params,
+        method: body.method,
+      });
+      if (body.method === 'run') return c.json({ type: 'run', result: { changes: 0, lastInsertRowid: 0 } });
+      return body.method === 'get'
+        ? c.json({ type: 'get', result: rows[0] ?? null })
+        : c.json({ type: 'all', result: rows });
     }
-    const result = await tenant.execute(body.query, params, waitOptions(c, options));
+    await options.pauses.assertNotPaused(tenantId);
+    const result = await options.onewriter
+      .tenant(tenantId)
+      .execute(body.query, params, waitOptions(c, options));
     if (result.rows === undefined || body.method === 'run') {
       return c.json({ type: 'run', result: toPlainRun(result) });
     }
@@ -76,13 +79,13 @@ export function addDropInRoutes(app: Hono<GatewayEnv>, options: GatewayOptions):
 
   app.post('/transaction', async c => {
     const body = await readJsonBody(c, transactionBody, options.maxBodyBytes);
-    const tenantId = assertTenantId(body.tenantId);
     // Also one that only reads: all its statements see one state because the writer runs them.
-    assertAccess(c.get('access'), 'write', tenantId);
+    const tenantId = await authorizeTenant(c, options.limits, body.tenantId, 'write');
     const statements = body.queries.map(({ query, params }, index) => ({
       sql: query,
-      params: atIndex(index, () => decodeJsonParameters(params)),
+      params: atStatement(index, () => decodeJsonParameters(params)),
     }));
+    await options.pauses.assertNotPaused(tenantId);
     const results = await options.onewriter.tenant(tenantId).transaction(statements, waitOptions(c, options));
     return c.json({
       results: results.map(result =>
@@ -102,20 +105,26 @@ function assertMethod(method: 'run' | 'get' | 'all' | null | undefined, returnsR
   }
 }
 
+async function readRows(
+  c: Context<GatewayEnv>,
+  options: GatewayOptions,
+  read: { tenant: string; sql: string; params: SqlParameters; method: string | null | undefined },
+) {
+  const { results } = await options.reads.read({
+    tenant: read.tenant,
+    statements: [{ sql: read.sql, params: read.params }],
+    firstRowOnly: read.method === 'get' || read.method === 'run',
+    timeoutMs: options.readTimeoutMs,
+    signal: c.req.raw.signal,
+  });
+  const { columns, rows } = results[0]!;
+  return rows.map(row => toPlainRow(columns, row));
+}
+
 function waitOptions(c: Context<GatewayEnv>, options: GatewayOptions) {
   return { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal };
 }
 
 function toPlainRun(result: ExecuteResult | StatementResult) {
   return { changes: result.changes, lastInsertRowid: toPlainValue(result.lastInsertRowid) };
-}
-
-/** Adds to an error which statement of the transaction it is about. */
-function atIndex<T>(statementIndex: number, decode: () => T): T {
-  try {
-    return decode();
-  } catch (error) {
-    if (!(error instanceof OnewriterError)) throw error;
-    throw new OnewriterError(error.code, error.message, { ...error.details, statementIndex }, error);
-  }
 }

@@ -1,9 +1,12 @@
 import { OnewriterError, receiptId } from '@onewriter/protocol';
-import { type Access, createLogger, signToken } from '@onewriter/runtime';
+import { type Access, createLogger, createTokenVerifier, signToken } from '@onewriter/runtime';
 import type { Onewriter } from '@onewriter/sdk';
 import { describe, expect, it } from 'vitest';
 import { createGatewayApp } from './gateway-app.ts';
 import type { HealthReport } from './health.ts';
+import type { ReadResult, Reads } from './reads/read-processes.ts';
+import { createRateLimits } from './security/rate-limits.ts';
+import type { PauseFlags } from './tenants/pause-flags.ts';
 
 const SECRET = 'a-secret-for-tests-only';
 const HEALTHY: HealthReport = { healthy: true, reasons: [] };
@@ -31,21 +34,35 @@ async function createTestGateway(
     return answer(execution);
   };
   const onewriter = {
-    stats: () => ({ openReaders: 4 }),
+    stats: () => ({ openReaders: 0 }),
     tenant: (tenant: string) => ({
       execute: (sql: string, params: unknown) => run(tenant, sql, params),
-      prepare: (sql: string) => ({ get: (params: unknown) => run(tenant, sql, params) }),
       transaction: (statements: unknown) => run(tenant, 'transaction', statements),
     }),
   } as unknown as Pick<Onewriter, 'tenant' | 'stats'>;
+  const reads: Reads = {
+    openFiles: 4,
+    forget: () => {},
+    stream: () => Promise.reject(new Error('nothing streams here')),
+    read: async ({ tenant, statements }) => {
+      const { sql, params } = statements[0]!;
+      const { columns, rows } = (await run(tenant, sql, params)) as ReadResult;
+      return { results: [{ columns, rows }], commitSeq: 5 };
+    },
+  };
   const app = createGatewayApp({
     onewriter,
+    reads,
+    pauses: { assertNotPaused: async () => {} } as unknown as PauseFlags,
+    verifyToken: createTokenVerifier({ secret: SECRET }),
+    limits: createRateLimits({ perToken: 0, perTenant: 0 }),
+    closing: new AbortController().signal,
     health: async () => options.health ?? HEALTHY,
     checkIntegrity: async () => 'ok',
     draining: () => false,
-    tokenSecret: SECRET,
     maxBodyBytes: options.maxBodyBytes ?? 10_000,
     writeTimeoutMs: 1_000,
+    readTimeoutMs: 1_000,
     log: createLogger('test', 'silent'),
   });
   const token = await signToken(SECRET, options.access ?? { tenants: '*', access: 'admin' });
@@ -136,7 +153,7 @@ describe('access', () => {
 
 describe('POST /query', () => {
   it('answers run, all and get by what the statement does, not by its text', async () => {
-    const rows = () => ({ kind: 'read', columns: ['a'], rows: [{ a: 1 }, { a: 2 }] });
+    const rows = () => ({ columns: ['a'], rows: [[1], [2]] });
     const reads = await createTestGateway(rows);
     for (const query of [
       'SELECT a FROM t LIMIT 10',
@@ -148,7 +165,15 @@ describe('POST /query', () => {
         result: [{ a: 1 }, { a: 2 }],
       });
     }
-    const returning = await reads.post('/query', {
+    const written = {
+      kind: 'write',
+      columns: ['a'],
+      rows: [{ a: 1 }, { a: 2 }],
+      changes: 2,
+      lastInsertRowid: 0,
+    };
+    const deletes = await createTestGateway(() => written);
+    const returning = await deletes.post('/query', {
       tenantId: 'acme',
       query: 'DELETE FROM t RETURNING a',
       method: 'get',
@@ -164,7 +189,7 @@ describe('POST /query', () => {
   });
 
   it('answers null where get finds no row', async () => {
-    const { post } = await createTestGateway(() => undefined);
+    const { post } = await createTestGateway(() => ({ columns: ['a'], rows: [] }));
     expect(await (await post('/query', { ...SELECT, method: 'get' })).json()).toEqual({
       type: 'get',
       result: null,
@@ -183,8 +208,8 @@ describe('POST /query', () => {
   it('never rounds an integer, in either direction', async () => {
     const { app, post, executions } = await createTestGateway(() => ({
       kind: 'read',
-      columns: ['n'],
-      rows: [{ n: 9007199254740993n, small: 1, inf: Number.POSITIVE_INFINITY, blob: Buffer.from([1, 2]) }],
+      columns: ['n', 'small', 'inf', 'blob'],
+      rows: [[9007199254740993n, 1, Number.POSITIVE_INFINITY, new Uint8Array([1, 2])]],
     }));
     void app;
     const response = await post(

@@ -1,9 +1,9 @@
+import { OpenAPIHono } from '@hono/zod-openapi';
 import { OnewriterError, uuidv7 } from '@onewriter/protocol';
-import { type Context, Hono } from 'hono';
+import type { Context, Hono } from 'hono';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
-import { authenticate } from './authenticate.ts';
 import { BodyBudget } from './body-budget.ts';
 import { addDropInRoutes } from './drop-in-routes.ts';
 import { asOnewriterError, errorResponse } from './error-response.ts';
@@ -12,10 +12,14 @@ import type { GatewayOptions } from './gateway-options.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addInfoRoute } from './info-route.ts';
 import { acceptJsonBody } from './json-body.ts';
-import { addNativeRoutes } from './native-routes.ts';
+import { authenticate } from './security/authenticate.ts';
+import { StreamSlots } from './streams/stream-slots.ts';
+import { addV1Routes } from './v1/index.ts';
 
 /** Request bodies held at the same time, in bodies of the largest size. */
 const MAX_HELD_BODIES = 16;
+/** Bodies that are read as they arrive, at the same time. */
+const MAX_STREAMED_BODIES = 32;
 const MAX_REQUEST_ID_LENGTH = 128;
 
 /**
@@ -25,7 +29,7 @@ const MAX_REQUEST_ID_LENGTH = 128;
  * way is answered as JSON by {@link errorResponse}.
  */
 export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
-  const app = new Hono<GatewayEnv>();
+  const app = new OpenAPIHono<GatewayEnv>();
   const answer = (c: Context<GatewayEnv>, error: OnewriterError) => {
     logFailure(c, error, options);
     return errorResponse(c, error);
@@ -59,24 +63,23 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
 
   addHealthRoutes(app, {
     health: options.health,
-    connections: () => options.onewriter.stats().openReaders,
+    connections: () => options.reads.openFiles,
     draining: options.draining,
   });
 
-  const authenticated = authenticate(options.tokenSecret);
-  const jsonBody = acceptJsonBody(
-    options.maxBodyBytes,
-    new BodyBudget(options.maxBodyBytes * MAX_HELD_BODIES),
-  );
-  for (const path of ['/query', '/transaction', '/v1/tenants/:tenant/query']) {
-    app.post(path, authenticated, jsonBody);
-  }
-  for (const path of ['/info/:tenantId', '/v1/tenants/:tenant/receipts/:id']) {
-    app.get(path, authenticated);
-  }
+  const token = authenticate(options.verifyToken, options.limits);
+  const bodies = new BodyBudget(options.maxBodyBytes * MAX_HELD_BODIES);
+  const jsonBody = acceptJsonBody(options.maxBodyBytes, bodies);
+  app.post('/query', token, jsonBody);
+  app.post('/transaction', token, jsonBody);
+  app.get('/info/:tenantId', token);
   addDropInRoutes(app, options);
   addInfoRoute(app, options);
-  addNativeRoutes(app, options);
+  addV1Routes({
+    app,
+    options,
+    guards: { token, jsonBody, streams: new StreamSlots(MAX_STREAMED_BODIES, 'streams of writes') },
+  });
   return app;
 }
 

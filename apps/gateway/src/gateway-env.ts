@@ -1,5 +1,5 @@
 import type { HttpBindings } from '@hono/node-server';
-import type { Access } from '@onewriter/runtime';
+import type { VerifiedToken } from '@onewriter/runtime';
 
 /** What the gateway's handlers find in their context. */
 export interface GatewayEnv {
@@ -8,6 +8,6 @@ export interface GatewayEnv {
   readonly Variables: {
     requestId: string;
     /** What the request's token allows; set by `authenticate`. */
-    access: Access;
+    access: VerifiedToken;
   };
 }

@@ -1,9 +1,9 @@
-import { assertTenantId, isOnewriterError, OnewriterError } from '@onewriter/protocol';
-import { assertAccess } from '@onewriter/runtime';
-import type { Tenant } from '@onewriter/sdk';
+import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import type { Hono } from 'hono';
 import type { GatewayEnv } from './gateway-env.ts';
 import type { GatewayOptions } from './gateway-options.ts';
+import type { Reads } from './reads/read-processes.ts';
+import { authorizeTenant } from './security/authorize.ts';
 
 /** SQLite's own numbers for the writer's setting, as existing proxies answer them. */
 const SYNCHRONOUS: Readonly<Record<string, number>> = { OFF: 0, NORMAL: 1, FULL: 2, EXTRA: 3 };
@@ -25,15 +25,16 @@ export interface InfoResponse {
  */
 export function addInfoRoute(app: Hono<GatewayEnv>, options: GatewayOptions): void {
   app.get('/info/:tenantId', async c => {
-    const tenantId = assertTenantId(c.req.param('tenantId'));
-    assertAccess(c.get('access'), 'read', tenantId);
+    const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenantId'), 'read');
     const check = c.req.query('check');
     if (check !== undefined && check !== 'full') {
       throw new OnewriterError('INVALID_ARGUMENT', 'The only check is "full".');
     }
-    const tenant = options.onewriter.tenant(tenantId);
-    const journalMode = await tenant.pragma('journal_mode', { simple: true });
-    const synchronous = await readSynchronous(tenant);
+    const wait = { timeoutMs: options.readTimeoutMs, signal: c.req.raw.signal };
+    const statements = [{ sql: 'PRAGMA journal_mode' }];
+    const { results } = await options.reads.read({ tenant: tenantId, statements, ...wait });
+    const journalMode = results[0]?.rows[0]?.[0];
+    const synchronous = await readSynchronous(options.reads, tenantId, wait);
     const integrity =
       check === 'full'
         ? await options.checkIntegrity(tenantId, {
@@ -46,13 +47,16 @@ export function addInfoRoute(app: Hono<GatewayEnv>, options: GatewayOptions): vo
 }
 
 /** `PRAGMA synchronous` tells about the connection that asks; the writer notes its own in the file. */
-async function readSynchronous(tenant: Tenant): Promise<number | null> {
+async function readSynchronous(
+  reads: Reads,
+  tenant: string,
+  wait: { timeoutMs: number; signal: AbortSignal },
+): Promise<number | null> {
+  const sql = 'SELECT synchronous FROM _onewriter_state';
   try {
-    const row = await tenant
-      .prepare<[], { synchronous: string | number | null }>('SELECT synchronous FROM _onewriter_state')
-      .get();
-    const value = row?.synchronous ?? null;
-    return typeof value === 'string' ? (SYNCHRONOUS[value.toUpperCase()] ?? null) : value;
+    const { results } = await reads.read({ tenant, statements: [{ sql }], ...wait });
+    const value = results[0]?.rows[0]?.[0] ?? null;
+    return typeof value === 'string' ? (SYNCHRONOUS[value.toUpperCase()] ?? null) : null;
   } catch (error) {
     // A file that was put in place and never written has no such table.
     if (isOnewriterError(error, 'SQL_ERROR')) return null;

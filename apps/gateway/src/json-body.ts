@@ -47,7 +47,12 @@ export async function readJsonBody<Schema extends z.ZodType>(
     declaredBytes(c) === undefined
       ? await readAtMost(c.req.raw.body, maxBytes)
       : new Uint8Array(await c.req.arrayBuffer());
-  const parsed = schema.safeParse(parse(bytes));
+  return validate(schema, parse(bytes));
+}
+
+/** Validates what came as JSON. @throws OnewriterError INVALID_ARGUMENT naming the field */
+export function validate<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
   const field = issue.path.join('.');

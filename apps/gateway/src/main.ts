@@ -2,9 +2,12 @@ import { getRequestListener } from '@hono/node-server';
 import { tenantFile } from '@onewriter/protocol';
 import {
   announceReady,
+  type Config,
   createRedis,
+  createTokenVerifier,
   drainOnSignal,
   FAIL_FAST,
+  type Logger,
   openHttpServer,
   resolveTokenSecret,
   startProcess,
@@ -13,6 +16,10 @@ import { connect } from '@onewriter/sdk';
 import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './health.ts';
 import { createIntegrityCheck } from './integrity-check.ts';
+import { ReadProcesses } from './reads/read-processes.ts';
+import { createRateLimits } from './security/rate-limits.ts';
+import { isStreamRequest } from './streams/stream-request.ts';
+import { createPauseFlags } from './tenants/pause-flags.ts';
 
 await startProcess('gateway', async (config, log) => {
   const redis = createRedis(config.redisUrl, log, FAIL_FAST);
@@ -28,36 +35,71 @@ await startProcess('gateway', async (config, log) => {
     logger: log,
   });
 
+  const reads = new ReadProcesses({
+    dataDir: config.dataDir,
+    dbFile: config.dbFile,
+    busyTimeoutMs: config.busyTimeoutMs,
+    maxProcesses: config.readProcesses,
+    memoryBytes: config.readMemoryBytes,
+    timeoutMs: config.readTimeoutMs,
+    log,
+  });
+  const closing = new AbortController();
+
   const app = createGatewayApp({
     onewriter,
+    reads,
     health: createHealthCheck(redis, config.group),
+    pauses: createPauseFlags(redis, config.group),
+    verifyToken: createTokenVerifier({
+      secret: await resolveSecret(config, log),
+      adminToken: config.adminToken,
+      publicKey: config.tokenPublicKey,
+      jwksUrl: config.tokenJwksUrl,
+      issuer: config.tokenIssuer,
+      audience: config.tokenAudience,
+    }),
+    limits: createRateLimits({ perToken: config.tokenRateLimit, perTenant: config.tenantRateLimit }),
     checkIntegrity: createIntegrityCheck({
       fileOf: tenant => tenantFile(config.dataDir, tenant, config.dbFile),
       busyTimeoutMs: config.busyTimeoutMs,
     }),
     draining: () => server.draining,
-    tokenSecret: await resolveTokenSecret(config.tokenSecret, log),
+    closing: closing.signal,
     maxBodyBytes: config.maxBodyBytes,
     writeTimeoutMs: config.writeTimeoutMs,
+    readTimeoutMs: config.readTimeoutMs,
     log,
   });
   const server = await openHttpServer(getRequestListener(app.fetch, { errorHandler: answerBadRequest }), {
     port: config.gatewayPort,
     host: config.host,
     log,
+    mayStream: isStreamRequest,
   });
   log.info({ host: config.host, port: server.port }, 'Gateway listens');
 
   drainOnSignal(config.drainMs, log, async () => {
     const closed = server.close(config.drainMs * 0.9);
+    closing.abort();
     // Requests finish on their own, mostly; then the client settles what is left, and the answers still go out.
     await Promise.race([closed, afterMs(config.drainMs * 0.7)]);
     await onewriter.close({ timeoutMs: config.drainMs * 0.1 });
     await closed;
+    await reads.close();
     redis.disconnect();
   });
   announceReady(server.port);
 });
+
+/** The secret for HS256: none where only other keys are configured; one of this process where there are no keys. */
+function resolveSecret(config: Config, log: Logger): Promise<string | undefined> {
+  const { tokenSecret, adminToken, tokenPublicKey, tokenJwksUrl } = config;
+  const hasOtherKeys = [adminToken, tokenPublicKey, tokenJwksUrl].some(key => key !== undefined);
+  return tokenSecret === undefined && hasOtherKeys
+    ? Promise.resolve(undefined)
+    : resolveTokenSecret(tokenSecret, log);
+}
 
 function afterMs(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms).unref());

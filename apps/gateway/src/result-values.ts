@@ -1,5 +1,5 @@
-import { encodeResultValue, type SqlValue, type WireValue } from '@onewriter/protocol';
-import type { SqlRow, SqlRowArray } from '@onewriter/sdk';
+import type { SqlValue } from '@onewriter/protocol';
+import type { SqlRow } from '@onewriter/sdk';
 
 /** A value in a drop-in answer; a Buffer is written `{"type":"Buffer","data":[…]}` by JSON.stringify. */
 export type PlainValue = null | number | string | Uint8Array;
@@ -11,6 +11,9 @@ export type PlainValue = null | number | string | Uint8Array;
 export function toPlainValue(value: SqlValue): PlainValue {
   if (typeof value === 'bigint') return value.toString();
   if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
+  // Only a Buffer writes itself as one.
+  if (value instanceof Uint8Array && !Buffer.isBuffer(value))
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   return value;
 }
 
@@ -25,12 +28,14 @@ export function toPlainRows(rows: SqlRow[]): Record<string, PlainValue>[] {
   return rows as Record<string, PlainValue>[];
 }
 
-/** A row in the tagged encoding. */
-export function toTaggedRow(row: SqlRowArray): WireValue[] {
-  return row.map(encodeResultValue);
-}
-
-/** Rows in the tagged encoding. */
-export function toTaggedRows(rows: readonly SqlRowArray[]): WireValue[][] {
-  return rows.map(toTaggedRow);
+/** A row of a read as an object, with plain values; of columns with equal names the last counts. */
+export function toPlainRow(columns: readonly string[], row: readonly SqlValue[]): Record<string, PlainValue> {
+  const plain: Record<string, PlainValue> = {};
+  for (let index = 0; index < columns.length; index++) {
+    const name = columns[index]!;
+    const value = toPlainValue(row[index] ?? null);
+    if (name !== '__proto__') plain[name] = value;
+    else Object.defineProperty(plain, name, { value, enumerable: true, writable: true, configurable: true });
+  }
+  return plain;
 }

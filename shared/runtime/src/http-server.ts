@@ -1,4 +1,4 @@
-import { createServer, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Logger } from './logger.ts';
 
@@ -8,6 +8,8 @@ export interface HttpServerOptions {
   readonly port: number;
   readonly host: string;
   readonly log: Logger;
+  /** Requests whose body may take as long as it likes; they look after their own silence. Default: none. */
+  readonly mayStream?: ((request: IncomingMessage) => boolean) | undefined;
 }
 
 /** An HTTP server that can be drained. */
@@ -29,6 +31,15 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 const MAX_CONNECTIONS = 10_000;
 
+/** Ends a request whose body has not arrived in time, as Node's own timeout would. */
+function endIfSlow(request: IncomingMessage, response: ServerResponse): void {
+  if (request.complete) return;
+  const timer = setTimeout(() => request.destroy(), REQUEST_TIMEOUT_MS);
+  const clear = () => clearTimeout(timer);
+  request.once('end', clear);
+  response.once('close', clear);
+}
+
 /** Answers to requests that are not HTTP, by Node's error code. */
 const CLIENT_ERRORS: Readonly<Record<string, readonly [status: string, message: string]>> = {
   HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The request headers are too large.'],
@@ -48,8 +59,10 @@ export async function openHttpServer(
   let closing: Promise<void> | undefined;
 
   const server = createServer(
-    { requestTimeout: REQUEST_TIMEOUT_MS, headersTimeout: HEADERS_TIMEOUT_MS },
+    // Node's own timeout knows no exceptions.
+    { requestTimeout: options.mayStream ? 0 : REQUEST_TIMEOUT_MS, headersTimeout: HEADERS_TIMEOUT_MS },
     (request, response) => {
+      if (options.mayStream?.(request) === false) endIfSlow(request, response);
       answering.add(response);
       response.once('close', () => answering.delete(response));
       if (closing !== undefined) response.setHeader('connection', 'close');

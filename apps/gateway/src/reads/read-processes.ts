@@ -140,7 +140,7 @@ export class ReadProcesses implements Reads, AsyncDisposable {
     }
   }
 
-  stream(request: ReadRequest): Promise<ReadStream> {
+  async stream(request: ReadRequest): Promise<ReadStream> {
     const deadline = performance.now() + (request.timeoutMs ?? this.#options.timeoutMs);
     const task: ReadTask = {
       ...toTask(request),

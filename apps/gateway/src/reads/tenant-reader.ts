@@ -30,8 +30,8 @@ export class TenantReader {
       this.#statements.delete(sql);
     } else {
       statement = this.db.prepare<unknown[], unknown[]>(sql);
-      // The statement rules have said so already; this is the second lock on the door.
-      if (!statement.reader || !statement.readonly) throw new TypeError('This statement does not only read.');
+      // `readonly` says false of some PRAGMAs that only read; the connection itself cannot write.
+      if (!statement.reader) throw new TypeError('This statement returns no rows.');
       statement.raw(true).safeIntegers(true);
       if (this.#statements.size >= LIMITS.maxCachedStatements) {
         this.#statements.delete(this.#statements.keys().next().value!);

@@ -1,0 +1,98 @@
+import { OnewriterError } from '@onewriter/protocol';
+
+/** How much a stream of lines may ask of the gateway. */
+export interface LineBounds {
+  readonly maxLineBytes: number;
+  /** Silence after which the stream is given up. */
+  readonly idleTimeoutMs: number;
+  /** Ends the reading without an error: what was read so far counts. */
+  readonly stop?: AbortSignal | undefined;
+}
+
+const NEWLINE = 10;
+
+/**
+ * Splits a body into its lines as it arrives, without their ends and without empty ones. Reading pauses while the caller
+ * of the loop is busy, and so does the sender.
+ * @throws OnewriterError PAYLOAD_TOO_LARGE (a line), INVALID_ARGUMENT (not UTF-8), TIMEOUT (silence)
+ */
+export async function* readLines(
+  body: ReadableStream<Uint8Array> | null,
+  bounds: LineBounds,
+): AsyncGenerator<string, void, undefined> {
+  for await (const bytes of readByteLines(body, bounds)) {
+    let line: string;
+    try {
+      line = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    } catch (cause) {
+      throw new OnewriterError('INVALID_ARGUMENT', 'The body is not UTF-8.', {}, cause);
+    }
+    line = line.endsWith('\r') ? line.slice(0, -1) : line;
+    if (line.trim() !== '') yield line;
+  }
+}
+
+async function* readByteLines(
+  body: ReadableStream<Uint8Array> | null,
+  bounds: LineBounds,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let pending: Uint8Array[] = [];
+  let pendingBytes = 0;
+  for await (const chunk of readChunks(body, bounds)) {
+    let start = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      pending.push(chunk.subarray(start, end));
+      if (pendingBytes + end - start > bounds.maxLineBytes) throw tooLong(bounds);
+      yield pending.length === 1 ? pending[0]! : Buffer.concat(pending);
+      pending = [];
+      pendingBytes = 0;
+      start = end + 1;
+    }
+    pending.push(chunk.subarray(start));
+    pendingBytes += chunk.length - start;
+    if (pendingBytes > bounds.maxLineBytes) throw tooLong(bounds);
+  }
+  if (pendingBytes > 0 && !bounds.stop?.aborted) yield Buffer.concat(pending);
+}
+
+/** The chunks of a body until it ends, is silent for too long, or is to stop. */
+export async function* readChunks(
+  body: ReadableStream<Uint8Array> | null,
+  { idleTimeoutMs, stop }: Pick<LineBounds, 'idleTimeoutMs' | 'stop'>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (body === null) return;
+  const reader = body.getReader();
+  let onStop: (() => void) | undefined;
+  const stopped = new Promise<'stopped'>(resolve => {
+    onStop = () => resolve('stopped');
+    if (stop?.aborted) onStop();
+    else stop?.addEventListener('abort', onStop, { once: true });
+  });
+  let finished = false;
+  try {
+    for (;;) {
+      let timer: NodeJS.Timeout | undefined;
+      const silence = new Promise<'silence'>(resolve => {
+        timer = setTimeout(() => resolve('silence'), idleTimeoutMs);
+      });
+      const next = await Promise.race([reader.read(), silence, stopped]);
+      clearTimeout(timer);
+      if (next === 'stopped') return;
+      if (next === 'silence') {
+        throw new OnewriterError('TIMEOUT', `Nothing came for ${idleTimeoutMs} ms; the stream was given up.`);
+      }
+      if (next.done) {
+        finished = true;
+        return;
+      }
+      yield next.value;
+    }
+  } finally {
+    if (onStop !== undefined) stop?.removeEventListener('abort', onStop);
+    if (!finished) await reader.cancel().catch(() => {}); // the sender is gone, or told by the answer
+  }
+}
+
+function tooLong({ maxLineBytes }: LineBounds): OnewriterError {
+  return new OnewriterError('PAYLOAD_TOO_LARGE', `A line is over ${maxLineBytes} bytes.`, { maxLineBytes });
+}

@@ -1,0 +1,92 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { groupKeys, OnewriterError, tenantQueue, uuidv7 } from '@onewriter/protocol';
+import type { Redis } from 'ioredis';
+
+/*
+ * The leading broker has tenants' files open. Before a file can be moved it must let go of it:
+ *
+ *   gateway                                     broker
+ *   set the queue's paused flag
+ *   HSET releasing <tenant> <id>, ring  ──────▶ finishes what was begun, closes the file,
+ *                                               HSET released <tenant> <id>
+ *   … works on the file …               ◀──────
+ *   HDEL releasing, released; clear the flag, ring
+ */
+
+const TIMEOUT_MS = 15_000;
+const POLL_MS = 50;
+const RING_EVERY_MS = 1_000;
+/** Longer than any work on a released file; after a gateway that died, the tenant is not stuck for ever. */
+const RETRY_AFTER_MS = 1_000;
+
+/**
+ * Has the leader close a tenant's file and runs `work` on it meanwhile.
+ *
+ * @param work is told how many jobs wait in the queue, which is paused
+ * @throws OnewriterError BROKER_UNAVAILABLE (nobody leads), TENANT_UNAVAILABLE (the leader did not let go in time), and
+ * whatever `work` throws
+ */
+export async function withReleasedTenant<T>(
+  redis: Redis,
+  group: string,
+  tenant: string,
+  work: (queuedJobs: number) => Promise<T>,
+  timeoutMs: number = TIMEOUT_MS,
+): Promise<T> {
+  const keys = groupKeys(group);
+  const { prefix, name } = tenantQueue(group, tenant);
+  const key = (part: string) => `${prefix}:${name}:${part}`;
+  if ((await redis.exists(keys.lease)) === 0) {
+    throw new OnewriterError(
+      'BROKER_UNAVAILABLE',
+      'No broker leads; without one nobody can close the file.',
+      {
+        tenant,
+        retryAfterMs: RETRY_AFTER_MS,
+      },
+    );
+  }
+  const id = uuidv7();
+  const wasPaused = (await redis.hexists(key('meta'), 'paused')) === 1;
+  await redis.hset(key('meta'), 'paused', 1);
+  try {
+    await redis.hset(keys.releasing, tenant, id);
+    await waitForRelease(redis, keys, tenant, id, timeoutMs);
+    return await work(await redis.llen(key('wait')));
+  } finally {
+    await redis.hdel(keys.releasing, tenant);
+    await redis.hdel(keys.released, tenant);
+    if (!wasPaused) {
+      await redis.hdel(key('meta'), 'paused');
+      await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
+    }
+  }
+}
+
+async function waitForRelease(
+  redis: Redis,
+  keys: ReturnType<typeof groupKeys>,
+  tenant: string,
+  id: string,
+  timeoutMs: number,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  let rungAt = Number.NEGATIVE_INFINITY;
+  while (performance.now() < deadline) {
+    if (performance.now() - rungAt >= RING_EVERY_MS) {
+      await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
+      rungAt = performance.now();
+    }
+    if ((await redis.hget(keys.released, tenant)) === id) return;
+    await pause(POLL_MS);
+  }
+  throw new OnewriterError(
+    'TENANT_UNAVAILABLE',
+    'The broker did not let go of the file in time; try again.',
+    {
+      tenant,
+      reason: 'the file is in use',
+      retryAfterMs: RETRY_AFTER_MS,
+    },
+  );
+}

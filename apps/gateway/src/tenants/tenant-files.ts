@@ -1,0 +1,144 @@
+import type { Stats } from 'node:fs';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { OnewriterError, TENANT_ID_PATTERN, tenantFile, tenantsDir, trashDir } from '@onewriter/protocol';
+
+/** Size of a tenant's files. */
+export interface TenantFileSize {
+  readonly bytes: number;
+  /** The write-ahead log, which is part of the database. */
+  readonly walBytes: number;
+}
+
+/** A folder in the trash. */
+export interface TrashEntry {
+  /** Name of the folder in the trash. */
+  readonly name: string;
+  readonly tenant: string;
+  readonly deletedAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+const TRASH_NAME = /^([a-z0-9-]{1,63})\.(\d{1,15})\.(\d{1,15})$/;
+
+/**
+ * The tenants' folders, by the file system alone: opening a database file with `fs` and closing it would drop SQLite's
+ * locks of this process.
+ */
+export class TenantFiles {
+  readonly #dataDir: string;
+  readonly #dbFile: string;
+
+  constructor(dataDir: string, dbFile: string) {
+    this.#dataDir = dataDir;
+    this.#dbFile = dbFile;
+  }
+
+  /** All tenants that have a folder, by name. */
+  async list(): Promise<string[]> {
+    const folders = await readdir(tenantsDir(this.#dataDir), { withFileTypes: true }).catch(
+      unlessMissing([]),
+    );
+    return folders
+      .filter(folder => folder.isDirectory() && TENANT_ID_PATTERN.test(folder.name))
+      .map(folder => folder.name)
+      .sort();
+  }
+
+  /** Undefined where there is no file. */
+  async size(tenant: string): Promise<TenantFileSize | undefined> {
+    const path = this.#path(tenant);
+    const [file, wal] = await Promise.all([statOf(path), statOf(`${path}-wal`)]);
+    return file === undefined ? undefined : { bytes: file.size, walBytes: wal?.size ?? 0 };
+  }
+
+  /** Changes with every commit, nearly always; undefined where there is no file. */
+  async fingerprint(tenant: string): Promise<string | undefined> {
+    const path = this.#path(tenant);
+    const [file, wal] = await Promise.all([statOf(path), statOf(`${path}-wal`)]);
+    if (file === undefined) return undefined;
+    return `${file.ino}:${file.mtimeMs}:${wal?.size ?? 0}:${wal?.mtimeMs ?? 0}`;
+  }
+
+  /**
+   * Makes the folder and an empty file, which is an empty database; the writer does the rest.
+   * @returns false where there is a file already
+   */
+  async create(tenant: string): Promise<boolean> {
+    const path = this.#path(tenant);
+    await mkdir(dirname(path), { recursive: true });
+    try {
+      // Never an existing one: `wx` fails instead of opening it.
+      const file = await open(path, 'wx', 0o644);
+      await file.sync();
+      await file.close();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      throw error;
+    }
+    for (const folder of [dirname(path), tenantsDir(this.#dataDir), this.#dataDir]) await flushFolder(folder);
+    return true;
+  }
+
+  /** Moves a tenant's folder into the trash. Nobody may have the file open for writes. */
+  async moveToTrash(tenant: string, retentionMs: number): Promise<TrashEntry> {
+    const deletedAtMs = Date.now();
+    const expiresAtMs = deletedAtMs + retentionMs;
+    const trash = trashDir(this.#dataDir);
+    const name = `${tenant}.${deletedAtMs}.${expiresAtMs}`;
+    const folder = dirname(this.#path(tenant));
+    await mkdir(trash, { recursive: true });
+    try {
+      await rename(folder, join(trash, name));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      throw new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
+    }
+    await flushFolder(trash);
+    await flushFolder(tenantsDir(this.#dataDir));
+    return { name, tenant, deletedAtMs, expiresAtMs };
+  }
+
+  /** Removes for good what has been in the trash for long enough. @returns what was removed */
+  async emptyTrash(nowMs: number = Date.now()): Promise<TrashEntry[]> {
+    const trash = trashDir(this.#dataDir);
+    const removed: TrashEntry[] = [];
+    for (const name of await readdir(trash).catch(unlessMissing([]))) {
+      const match = TRASH_NAME.exec(name);
+      if (match === null || Number(match[3]) > nowMs) continue;
+      await rm(join(trash, name), { recursive: true, force: true });
+      removed.push({ name, tenant: match[1]!, deletedAtMs: Number(match[2]), expiresAtMs: Number(match[3]) });
+    }
+    return removed;
+  }
+
+  #path(tenant: string): string {
+    return tenantFile(this.#dataDir, tenant, this.#dbFile);
+  }
+}
+
+function unlessMissing<T>(instead: T): (error: NodeJS.ErrnoException) => T {
+  return error => {
+    if (error.code === 'ENOENT') return instead;
+    throw error;
+  };
+}
+
+async function statOf(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+async function flushFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

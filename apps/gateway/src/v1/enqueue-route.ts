@@ -1,0 +1,168 @@
+import { classifyStatement, OnewriterError, toWireError } from '@onewriter/protocol';
+import type { Tenant } from '@onewriter/sdk';
+import type { Context } from 'hono';
+import { asOnewriterError } from '../error-response.ts';
+import { parseExactJson } from '../exact-json.ts';
+import type { GatewayEnv } from '../gateway-env.ts';
+import type { GatewayOptions } from '../gateway-options.ts';
+import { readJsonBody, validate } from '../json-body.ts';
+import { decodeJsonParameters } from '../parameter-values.ts';
+import { readIdempotencyKey } from '../request-headers.ts';
+import { authorizeTenant } from '../security/authorize.ts';
+import { NDJSON, toLineStream } from '../streams/line-response.ts';
+import { readLines } from '../streams/read-lines.ts';
+import { type Api, addRoute } from './api.ts';
+import {
+  createRoute,
+  EnqueueAnswerLine,
+  EnqueueLine,
+  EnqueueRequest,
+  EnqueueResponse,
+  FAILURE,
+  json,
+  SECURED,
+  TenantParam,
+  WriteHeaders,
+  type z,
+} from './schemas.ts';
+
+const route = createRoute({
+  method: 'post',
+  path: '/v1/tenants/{tenant}/enqueue',
+  operationId: 'enqueue',
+  summary: 'Send a write without waiting for its commit',
+  description:
+    'Answers as soon as the queue has the write. One that then fails is set aside with the dead letters. With ' +
+    'Content-Type: application/x-ndjson the body is a stream of writes, one per line (EnqueueLine), and the answer a ' +
+    'stream of lines (EnqueueAnswerLine) in the same order.',
+  security: SECURED,
+  request: {
+    params: TenantParam,
+    headers: WriteHeaders,
+    body: {
+      required: true,
+      content: { 'application/json': { schema: EnqueueRequest }, [NDJSON]: { schema: EnqueueLine } },
+    },
+  },
+  responses: {
+    200: { description: 'One line per write.', content: { [NDJSON]: { schema: EnqueueAnswerLine } } },
+    202: json('The queue has it.', EnqueueResponse),
+    ...FAILURE,
+  },
+});
+
+/** Writes of one stream that are on their way to the queue: enough for full jobs. */
+const MAX_UNDER_WAY = 500;
+const IDLE_TIMEOUT_MS = 30_000;
+
+/** `POST /v1/tenants/{tenant}/enqueue` */
+export function addEnqueueRoute(api: Api): void {
+  const { options, guards } = api;
+  const single = async (c: Context<GatewayEnv>) => {
+    const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
+    const body = await readJsonBody(c, EnqueueRequest, options.maxBodyBytes);
+    await options.pauses.assertNotPaused(tenantId);
+    const idempotencyKey = readIdempotencyKey(c);
+    const receiptId = await enqueue(
+      options.onewriter.tenant(tenantId),
+      { ...body, idempotencyKey },
+      {
+        timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
+        signal: c.req.raw.signal,
+      },
+    );
+    const href = receiptHref(tenantId, receiptId);
+    return c.json({ receiptId, href }, 202, { location: href });
+  };
+  addRoute(
+    api,
+    route,
+    guards.token,
+    async (c, next) => {
+      if (!c.req.header('content-type')?.startsWith(NDJSON)) {
+        await next();
+        return;
+      }
+      const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
+      await options.pauses.assertNotPaused(tenantId);
+      const release = guards.streams.take();
+      const lines = enqueueLines(c, options, options.onewriter.tenant(tenantId));
+      return c.body(toLineStream(releaseAfter(lines, release)), 200, { 'content-type': NDJSON });
+    },
+    guards.jsonBody,
+    single,
+  );
+}
+
+async function* enqueueLines(
+  c: Context<GatewayEnv>,
+  options: GatewayOptions,
+  tenant: Tenant,
+): AsyncGenerator<string, void, undefined> {
+  const answers: Promise<string>[] = [];
+  const wait = { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal };
+  const bounds = {
+    maxLineBytes: options.maxBodyBytes,
+    idleTimeoutMs: IDLE_TIMEOUT_MS,
+    stop: options.closing,
+  };
+  let index = 0;
+  for await (const line of readLines(c.req.raw.body, bounds)) {
+    answers.push(enqueueLine(tenant, line, index++, wait));
+    if (answers.length >= MAX_UNDER_WAY) yield await answers.shift()!;
+  }
+  for (const answer of answers) yield await answer;
+}
+
+async function enqueueLine(
+  tenant: Tenant,
+  line: string,
+  index: number,
+  wait: { timeoutMs: number; signal: AbortSignal },
+): Promise<string> {
+  try {
+    const write = validate(EnqueueLine, parseLine(line));
+    return `${JSON.stringify({ index, receiptId: await enqueue(tenant, write, wait) })}\n`;
+  } catch (error) {
+    return `${JSON.stringify({ index, error: toWireError(asOnewriterError(error)) })}\n`;
+  }
+}
+
+/** @throws OnewriterError as Tenant.enqueue; INVALID_ARGUMENT for a statement that only reads */
+async function enqueue(
+  tenant: Tenant,
+  write: z.output<typeof EnqueueLine> & { idempotencyKey?: string | undefined },
+  wait: { timeoutMs: number; signal: AbortSignal },
+): Promise<string> {
+  if (classifyStatement(write.sql).kind === 'read') {
+    throw new OnewriterError('INVALID_ARGUMENT', 'This statement only reads; enqueue is for writes.');
+  }
+  const params = decodeJsonParameters(write.params);
+  const receipt = await tenant.enqueue(write.sql, params, { ...wait, idempotencyKey: write.idempotencyKey });
+  return receipt.id;
+}
+
+function parseLine(line: string): unknown {
+  try {
+    return parseExactJson(line);
+  } catch (cause) {
+    throw new OnewriterError('INVALID_ARGUMENT', 'The line is not JSON.', {}, cause);
+  }
+}
+
+/** Where to ask for a write's outcome. */
+export function receiptHref(tenant: string, receiptId: string): string {
+  return `/v1/tenants/${tenant}/receipts/${receiptId}`;
+}
+
+/** Calls `release` when the lines end, or their reader goes away. */
+export async function* releaseAfter(
+  lines: AsyncIterable<string>,
+  release: () => void,
+): AsyncGenerator<string, void, undefined> {
+  try {
+    yield* lines;
+  } finally {
+    release();
+  }
+}

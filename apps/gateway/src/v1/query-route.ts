@@ -1,0 +1,161 @@
+import { classifyStatement, OnewriterError, type SqlParameters, type SqlValue } from '@onewriter/protocol';
+import { assertAccess } from '@onewriter/runtime';
+import type { ExecuteResult, SqlRowArray } from '@onewriter/sdk';
+import type { Context } from 'hono';
+import type { GatewayEnv } from '../gateway-env.ts';
+import type { GatewayOptions } from '../gateway-options.ts';
+import { readJsonBody } from '../json-body.ts';
+import { decodeJsonParameters } from '../parameter-values.ts';
+import { readIdempotencyKey, readMinCommitSeq } from '../request-headers.ts';
+import { authorizeTenant } from '../security/authorize.ts';
+import { NDJSON, toLineStream } from '../streams/line-response.ts';
+import { type Api, addRoute } from './api.ts';
+import { type JsonValue, toRowObject, type ValueMode, valueWriter, writeInteger } from './result-shapes.ts';
+import {
+  createRoute,
+  FAILURE,
+  jsonBody,
+  QueryHeaders,
+  QueryRequest,
+  QueryResponse,
+  SECURED,
+  TenantParam,
+  z,
+} from './schemas.ts';
+
+type Method = 'all' | 'get' | 'run' | 'values';
+
+/** How the rows of one answer are written. */
+interface Shape {
+  readonly method: Method;
+  readonly values: ValueMode;
+}
+
+const route = createRoute({
+  method: 'post',
+  path: '/v1/tenants/{tenant}/query',
+  operationId: 'query',
+  summary: 'Run one statement',
+  description:
+    'A read runs on a read-only connection and needs a token with access read; anything else goes to the writer and ' +
+    'needs write. With Accept: application/x-ndjson a read of any length streams: a line {"columns":[…]}, a line per ' +
+    'row, and {"end":true,"rows":n}, or {"error":{…}} where it broke off.',
+  security: SECURED,
+  request: { params: TenantParam, headers: QueryHeaders, body: jsonBody(QueryRequest) },
+  responses: {
+    200: {
+      description: 'What the statement returned. The header Commit-Seq tells the newest commit that it saw.',
+      content: {
+        'application/json': { schema: QueryResponse },
+        [NDJSON]: { schema: z.string() },
+      },
+    },
+    ...FAILURE,
+  },
+});
+
+/** `POST /v1/tenants/{tenant}/query` */
+export function addQueryRoute(api: Api): void {
+  const { options } = api;
+  addRoute(api, route, api.guards.token, api.guards.jsonBody, async c => {
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
+    const body = await readJsonBody(c, QueryRequest, options.maxBodyBytes);
+    const statement = classifyStatement(body.sql);
+    const params = decodeJsonParameters(body.params);
+    const values = body.values;
+    // The SDK asks for tagged values and wants arrays.
+    const method = body.method ?? (values === 'tagged' ? 'values' : 'all');
+    const returnsRows = statement.kind === 'read' || statement.returning;
+    if (!returnsRows && (body.method === 'get' || body.method === 'values')) {
+      throw new OnewriterError('INVALID_ARGUMENT', `"method": "${body.method}" needs a statement with rows.`);
+    }
+    if (statement.kind === 'read') return read(c, options, tenant, body, params, { method, values });
+
+    assertAccess(c.get('access'), 'write', tenant);
+    await options.pauses.assertNotPaused(tenant);
+    const result = await options.onewriter.tenant(tenant).execute(body.sql, params, {
+      rowMode: 'array',
+      idempotencyKey: readIdempotencyKey(c),
+      timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
+      signal: c.req.raw.signal,
+    });
+    if (result.commitSeq !== undefined) c.header('Commit-Seq', String(result.commitSeq));
+    return c.json({ ...toStatementJson(result, { method, values }), commitSeq: result.commitSeq });
+  });
+}
+
+async function read(
+  c: Context<GatewayEnv>,
+  options: GatewayOptions,
+  tenant: string,
+  body: z.output<typeof QueryRequest>,
+  params: SqlParameters,
+  shape: Shape,
+): Promise<Response> {
+  const request = {
+    tenant,
+    statements: [{ sql: body.sql, params }],
+    minCommitSeq: readMinCommitSeq(c),
+    timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.readTimeoutMs),
+    signal: c.req.raw.signal,
+  };
+  if (c.req.header('accept')?.includes(NDJSON)) {
+    const { columns, chunks } = await options.reads.stream(request);
+    return c.body(toLineStream(toRowLines(columns, chunks, shape)), 200, { 'content-type': NDJSON });
+  }
+  const firstRowOnly = shape.method === 'get';
+  const { results, commitSeq } = await options.reads.read({ ...request, firstRowOnly });
+  if (commitSeq !== undefined) c.header('Commit-Seq', String(commitSeq));
+  const { columns, rows } = results[0]!;
+  return c.json(toRowsJson(columns, rows, shape));
+}
+
+/** The rows of an answer, as its method and values ask for. */
+function toRowsJson(columns: readonly string[], rows: readonly SqlValue[][], { method, values }: Shape) {
+  const write = valueWriter(values);
+  switch (method) {
+    case 'run':
+      return {};
+    case 'get':
+      return { columns, row: rows[0] === undefined ? null : toRowObject(columns, rows[0], write) };
+    case 'values':
+      return { columns, rows: rows.map(row => row.map(write)) };
+    case 'all':
+      return { columns, rows: rows.map(row => toRowObject(columns, row, write)) };
+    default:
+      return method satisfies never;
+  }
+}
+
+/** What a statement of the writer did. */
+export function toStatementJson(
+  result: Omit<ExecuteResult<SqlRowArray>, 'kind'>,
+  shape: Shape,
+): Record<string, unknown> & { changes: number; lastInsertRowid: JsonValue } {
+  const { columns, rows } = result;
+  return {
+    ...(columns === undefined || rows === undefined ? {} : toRowsJson(columns, rows, shape)),
+    changes: result.changes,
+    lastInsertRowid: writeInteger(result.lastInsertRowid, shape.values),
+  };
+}
+
+async function* toRowLines(
+  columns: readonly string[],
+  chunks: AsyncIterable<SqlValue[][]>,
+  { method, values }: Shape,
+): AsyncGenerator<string, void, undefined> {
+  const write = valueWriter(values);
+  let count = 0;
+  yield `${JSON.stringify({ columns })}\n`;
+  for await (const rows of chunks) {
+    count += rows.length;
+    let lines = '';
+    for (const row of rows) {
+      const shaped = method === 'values' ? row.map(write) : toRowObject(columns, row, write);
+      lines += `${JSON.stringify(shaped)}\n`;
+    }
+    yield lines;
+  }
+  yield `${JSON.stringify({ end: true, rows: count })}\n`;
+}

@@ -1,0 +1,100 @@
+import { OnewriterError, toWireError } from '@onewriter/protocol';
+import type { Receipt, ReceiptStatus, SqlRow, StatementResult } from '@onewriter/sdk';
+import { authorizeTenant } from '../security/authorize.ts';
+import { type Api, addRoute } from './api.ts';
+import { parseQuery } from './parse-query.ts';
+import { toRowObject, type ValueMode, valueWriter, writeInteger } from './result-shapes.ts';
+import { createRoute, FAILURE, json, ReceiptResponse, SECURED, TenantParam, z } from './schemas.ts';
+
+const Query = z.object({
+  wait: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .openapi({ description: 'Milliseconds to wait for the outcome while the write is pending.' }),
+  values: z.enum(['plain', 'tagged']).default('tagged'),
+});
+
+const route = createRoute({
+  method: 'get',
+  path: '/v1/tenants/{tenant}/receipts/{id}',
+  operationId: 'receipt',
+  summary: 'Where a write is now',
+  description: 'Rows are arrays with tagged values (the default), objects with plain ones.',
+  security: SECURED,
+  request: { params: TenantParam.extend({ id: z.string() }), query: Query },
+  responses: { 200: json('Its state, and its result or error.', ReceiptResponse), ...FAILURE },
+});
+
+/** `GET /v1/tenants/{tenant}/receipts/{id}` */
+export function addReceiptRoute(api: Api): void {
+  const { options } = api;
+  addRoute(api, route, api.guards.token, async c => {
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
+    const query = parseQuery(Query, c.req.query());
+    const receipt = options.onewriter.tenant(tenant).receipt(c.req.param('id')!);
+    const wait = { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal };
+    let status = await receipt.status(wait);
+    if (status.state === 'pending' && query.wait !== undefined && query.wait > 0) {
+      status = await waitForOutcome(receipt, {
+        timeoutMs: Math.min(query.wait, options.writeTimeoutMs),
+        signal: c.req.raw.signal,
+      });
+    }
+    return c.json(toJson(status, query.values));
+  });
+}
+
+/** The status once it is no longer pending, or at the deadline. */
+async function waitForOutcome(
+  receipt: Receipt,
+  wait: { timeoutMs: number; signal: AbortSignal },
+): Promise<ReceiptStatus> {
+  try {
+    return { state: 'committed', result: await receipt.committed(wait) };
+  } catch (error) {
+    if (!(error instanceof OnewriterError)) throw error;
+    // It failed, or it is not known: only a look tells the write's error from one of the wait.
+    return receipt.status({ signal: wait.signal });
+  }
+}
+
+function toJson(status: ReceiptStatus, values: ValueMode) {
+  switch (status.state) {
+    case 'committed': {
+      const { statements, ...outcome } = status.result;
+      const result = {
+        ...toResultJson(outcome, values),
+        statements: statements?.map(statement => toResultJson(statement, values)),
+      };
+      return { state: 'committed', commitSeq: outcome.commitSeq, result };
+    }
+    case 'failed':
+      return { state: 'failed', error: toWireError(status.error) };
+    case 'pending':
+    case 'unknown':
+      return status;
+    default:
+      return status satisfies never;
+  }
+}
+
+function toResultJson(result: StatementResult<SqlRow>, values: ValueMode) {
+  const { columns, rows } = result;
+  const write = valueWriter(values);
+  const toArray = (row: SqlRow) => columns!.map(column => row[column] ?? null);
+  return {
+    ...(columns === undefined || rows === undefined
+      ? {}
+      : {
+          columns,
+          rows: rows.map(row =>
+            values === 'tagged' ? toArray(row).map(write) : toRowObject(columns, toArray(row), write),
+          ),
+        }),
+    changes: result.changes,
+    lastInsertRowid: writeInteger(result.lastInsertRowid, values),
+    commitSeq: result.commitSeq,
+  };
+}

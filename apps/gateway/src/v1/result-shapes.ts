@@ -1,0 +1,44 @@
+import { encodeInteger, encodeResultValue, type SqlValue, type WireValue } from '@onewriter/protocol';
+
+/** How values are written: see the gateway's README. */
+export type ValueMode = 'plain' | 'tagged';
+
+/** A value in an answer of /v1. */
+export type JsonValue = WireValue;
+
+/**
+ * A value as plain JSON: what JSON cannot hold becomes a string, an integer beyond 2^53 its decimal digits, an
+ * infinity its name, a blob its base64.
+ */
+export function toPlainJson(value: SqlValue): null | number | string {
+  if (value === null || typeof value === 'string') return value;
+  if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
+  return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
+}
+
+/** The function that writes values in `mode`. */
+export function valueWriter(mode: ValueMode): (value: SqlValue) => JsonValue {
+  return mode === 'tagged' ? encodeResultValue : toPlainJson;
+}
+
+/** A rowid in `mode`. */
+export function writeInteger(value: number | bigint, mode: ValueMode): JsonValue {
+  return mode === 'tagged' ? encodeInteger(value) : toPlainJson(value);
+}
+
+/** A row as an object; of columns with equal names the last counts. */
+export function toRowObject(
+  columns: readonly string[],
+  row: readonly SqlValue[],
+  write: (value: SqlValue) => JsonValue,
+): Record<string, JsonValue> {
+  const object: Record<string, JsonValue> = {};
+  for (let index = 0; index < columns.length; index++) {
+    const name = columns[index]!;
+    const value = write(row[index] ?? null);
+    if (name !== '__proto__') object[name] = value;
+    else Object.defineProperty(object, name, { value, enumerable: true, writable: true, configurable: true });
+  }
+  return object;
+}
