@@ -51,7 +51,7 @@ export const LIMITS = Object.freeze({
   keepDeadLetters: 10_000,
   /** A statement that runs longer than this is stopped by the watchdog. */
   statementTimeoutMs: 10_000,
-  /** Starts of one job before it is set aside as poison. */
+  /** Starts of a job that may end its process; one more, alone in the process, and it is set aside as poison. */
   maxJobStarts: 3,
   /** Read-only connections a client keeps open. */
   maxOpenReaders: 100,

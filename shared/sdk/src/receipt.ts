@@ -1,4 +1,10 @@
-import { LIMITS, OnewriterError, parseReceiptId, type WireOperationResult } from '@onewriter/protocol';
+import {
+  isOnewriterError,
+  LIMITS,
+  OnewriterError,
+  parseReceiptId,
+  type WireOperationResult,
+} from '@onewriter/protocol';
 import { assertNotAborted, dueAt, now, pause } from './deadline.ts';
 import { decodeOutcome, errorOf } from './decode-result.ts';
 import type { JobStates } from './job-states.ts';
@@ -42,16 +48,24 @@ export class TenantReceipt implements Receipt {
     // Watched from before the first look, so that no event falls between a look and the wait after it.
     const wake = new AbortController();
     const unwatch = this.#context.settler.watch(this.#jobId, () => wake.abort());
+    let cause: unknown;
     try {
       for (let pauseMs = MIN_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, MAX_POLL_MS)) {
-        const status = await this.#look(options, due);
+        let status: ReceiptStatus | undefined;
+        try {
+          status = await this.#look(options, due);
+        } catch (error) {
+          // That the ledger cannot be read says nothing about the write: its error must not look like the write's.
+          cause = error;
+          if (!mayPass(error)) throw this.#unknown('The ledger cannot be read.', cause);
+        }
         if (status?.state === 'committed') return status.result;
         if (status?.state === 'failed') throw status.error;
         if (status?.state === 'unknown') throw this.#notFound();
         if (options.signal?.aborted)
-          throw this.#unknown('The caller aborted while the write was on its way.');
+          throw this.#unknown('The caller aborted while the write was on its way.', cause);
         const left = due - now();
-        if (left <= 0) throw this.#unknown('The deadline passed while the write was on its way.');
+        if (left <= 0) throw this.#unknown('The deadline passed while the write was on its way.', cause);
         await this.#wait(Math.min(pauseMs, left), wake.signal, options.signal);
       }
     } finally {
@@ -102,8 +116,9 @@ export class TenantReceipt implements Receipt {
     return pause(ms, signal ? AbortSignal.any([event, signal]) : event);
   }
 
-  #unknown(message: string): OnewriterError {
-    return new OnewriterError('OUTCOME_UNKNOWN', message, { tenant: this.tenant, receiptId: this.id });
+  #unknown(message: string, cause: unknown): OnewriterError {
+    const details = { tenant: this.tenant, receiptId: this.id };
+    return new OnewriterError('OUTCOME_UNKNOWN', message, details, cause);
   }
 
   #notFound(): OnewriterError {
@@ -112,6 +127,11 @@ export class TenantReceipt implements Receipt {
       receiptId: this.id,
     });
   }
+}
+
+/** Whether a read that failed may succeed later: the file is busy, damaged or away, or whoever reads it is. */
+function mayPass(error: unknown): boolean {
+  return isOnewriterError(error) && (error.retryable || error.code === 'DATABASE_CORRUPT');
 }
 
 function toStatus(result: WireOperationResult, commitSeq: number): ReceiptStatus {

@@ -9,9 +9,10 @@ import type { RedisLink } from './redis-link.ts';
  *   starts 0      never seen before                     batched as usual
  *   starts 1      was active when one process ended     batched as usual
  *   starts max-1  … when so many ended                  run alone: nothing else is in a thread
- *   starts max    was alone when a process ended        condemned: its callers hear POISON_JOB, it does not run
+ *   starts max    was alone when a process ended        run alone once more: that may have been somebody's kill -9
+ *   starts max+1  was alone twice                       condemned: its callers hear POISON_JOB, it does not run
  *
- * A job that was merely near never gets beyond "alone".
+ * A job that was merely near does not get beyond "alone", unless somebody kills the process twice just while it runs.
  */
 
 /** Errors by index of the write; -1 is the whole job. */
@@ -63,7 +64,7 @@ export class Condemned {
 
   /** Notes that a job is about to run alone: if the process ends now, it was this job. */
   async noteRunAlone(jobId: string): Promise<void> {
-    await this.#link.insist(() => this.#link.call('HSET', this.#starts, jobId, MAX_STARTS));
+    await this.#link.insist(() => this.#link.call('HINCRBY', this.#starts, jobId, 1));
   }
 
   /**
@@ -80,7 +81,7 @@ export class Condemned {
       jobIds.map(async (id, index) => {
         const starts = Number(known[index] ?? 0);
         if (this.#verdicts.has(id)) return 0;
-        if (starts >= MAX_STARTS) {
+        if (starts > MAX_STARTS) {
           this.#log.error(
             { job: id, starts },
             'A job ended its process whenever it was started; it is set aside',
@@ -88,7 +89,8 @@ export class Condemned {
           await this.condemn(id, -1, poison(starts));
           return 0;
         }
-        const counted = Math.min(starts + 1, MAX_STARTS - 1);
+        // Who is run alone is counted by that.
+        const counted = Math.max(starts, Math.min(starts + 1, MAX_STARTS - 1));
         if (counted > starts) {
           await this.#link.insist(() => this.#link.call('HSET', this.#starts, id, counted));
         }

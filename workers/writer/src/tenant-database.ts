@@ -11,6 +11,9 @@ import { StatementRunner } from './statement-runner.ts';
 import { locateTenant } from './tenant-location.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
 
+/** `details.reason` where the path leads elsewhere than it did. */
+export const FILE_REPLACED = 'file deleted or replaced';
+
 /** Page cache of one connection. Source: SQLite's own default; better-sqlite3's is 16 MB, times every open tenant. */
 const CACHE_KIB = 2_000;
 
@@ -149,7 +152,7 @@ export class TenantDatabase {
   assertInPlace(): void {
     if (identify(this.path) === this.#file && identify(this.#wal.path) === this.#wal.identity) return;
     throw new OnewriterError('TENANT_UNAVAILABLE', 'The file was deleted or replaced while it was open.', {
-      reason: 'file deleted or replaced',
+      reason: FILE_REPLACED,
     });
   }
 

@@ -1,3 +1,4 @@
+import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import { type OpenTenantOptions, TenantDatabase } from './tenant-database.ts';
 
 /** The tenants that one thread has open, at most `maxOpenTenants`; the least recently used is closed for another. */
@@ -7,6 +8,8 @@ export class TenantRegistry {
   readonly #open = new Map<string, TenantDatabase>();
   /** Tenants whose file failed since it was last opened in full health. */
   readonly #failed = new Set<string>();
+  /** Tenants whose file vanished while it was open: an empty one in its place would look like lost data. */
+  readonly #vanished = new Set<string>();
 
   constructor(
     options: Omit<OpenTenantOptions, 'epoch' | 'afterIoError'> & { readonly maxOpenTenants: number },
@@ -35,8 +38,17 @@ export class TenantRegistry {
       return known;
     }
     const afterIoError = this.#failed.has(tenant);
-    const database = TenantDatabase.open(tenant, { ...this.#options, epoch, afterIoError });
+    const vanished = this.#vanished.has(tenant);
+    const createTenants = this.#options.createTenants && !vanished;
+    let database: TenantDatabase;
+    try {
+      database = TenantDatabase.open(tenant, { ...this.#options, createTenants, epoch, afterIoError });
+    } catch (error) {
+      if (vanished && isOnewriterError(error, 'TENANT_NOT_FOUND')) throw fileIsGone(error);
+      throw error;
+    }
     this.#failed.delete(tenant);
+    this.#vanished.delete(tenant);
     this.#open.set(tenant, database);
     for (const oldest of this.#open.keys()) {
       if (this.#open.size <= this.#maxOpenTenants) break;
@@ -44,6 +56,11 @@ export class TenantRegistry {
       evicted.push(oldest);
     }
     return database;
+  }
+
+  /** The tenant's file is not where it was opened: until it is closed on purpose, none is made in its place. */
+  noteVanished(tenant: string): void {
+    this.#vanished.add(tenant);
   }
 
   /** Gives up a connection that failed or is fenced. @param ioError the WAL is not to be trusted until it is flushed. */
@@ -56,6 +73,8 @@ export class TenantRegistry {
 
   /** Checkpoints and closes one tenant, or all. @returns the tenants that were open. */
   close(tenant: string | null): readonly string[] {
+    if (tenant === null) this.#vanished.clear();
+    else this.#vanished.delete(tenant);
     const tenants = tenant === null ? [...this.#open.keys()] : this.#open.has(tenant) ? [tenant] : [];
     for (const name of tenants) {
       const database = this.#open.get(name)!;
@@ -64,4 +83,13 @@ export class TenantRegistry {
     }
     return tenants;
   }
+}
+
+function fileIsGone(cause: unknown): OnewriterError {
+  return new OnewriterError(
+    'TENANT_UNAVAILABLE',
+    'The file was deleted or moved away while it was in use. Put it back; a new one is made only after the tenant was closed.',
+    { reason: 'file deleted or moved away' },
+    cause,
+  );
 }

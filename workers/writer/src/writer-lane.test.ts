@@ -238,8 +238,27 @@ describe('a lane', () => {
     expect(verdicts(lane.applyOne(writes(INSERT)))).toEqual(['ok']);
   });
 
+  it('makes no empty file in place of one that was deleted or moved away while it was open', () => {
+    const lane = new TemporaryLane();
+    lane.apply(TABLE, writes(INSERT));
+    const folder = dirname(lane.file);
+    renameSync(folder, `${folder}.away`);
+    for (const _ of [1, 2]) {
+      expect(refused(lane.run([writes(INSERT)])).error.code).toBe('TENANT_UNAVAILABLE');
+      expect(existsSync(lane.file)).toBe(false);
+    }
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(`${folder}.away`, folder);
+    lane.applyOne(writes(INSERT));
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([2]);
+    // Closed on purpose, it may begin anew.
+    lane.lane.run({ kind: 'close', tenant: 'acme' });
+    rmSync(folder, { recursive: true });
+    lane.applyOne(TABLE);
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([0]);
+  });
+
   it.each([
-    ['deleted', (file: string) => rmSync(file)],
     [
       'replaced',
       (file: string) => {

@@ -15,7 +15,7 @@ import type {
 } from './lane-task.ts';
 import { Progress } from './progress.ts';
 import { translateError } from './sqlite-errors.ts';
-import type { TenantDatabase } from './tenant-database.ts';
+import { FILE_REPLACED, type TenantDatabase } from './tenant-database.ts';
 import { TenantRegistry } from './tenant-registry.ts';
 
 /** Codes after which the connection is as good as before. */
@@ -160,6 +160,7 @@ export class WriterLane {
   /** Closes the tenant's connection unless the error is harmless. */
   #giveUp(tenant: string, thrown: unknown): OnewriterError {
     const error = translateError(thrown);
+    if (error.details.reason === FILE_REPLACED) this.#registry.noteVanished(tenant);
     if (!HARMLESS.has(error.code)) this.#registry.abandon(tenant, error.code === 'DATABASE_IO_ERROR');
     return error;
   }
