@@ -8,6 +8,9 @@ import { CannotInject } from '../fault-failure.ts';
 import { monotonicMs } from '../journal.ts';
 import type { Random } from '../random.ts';
 
+/** Between the moment that Redis accepts a write and its client's note of it, on a busy machine. */
+const HEARD_LATER_MS = 250;
+
 /** With `always` an accepted write is on the disk: none may be lost, and every caller hears the truth. */
 export const killRedisAlways: Fault = {
   name: 'kill-redis-always',
@@ -38,7 +41,7 @@ export const killRedisEverysec: Fault = {
     const killedAt = monotonicMs();
     await pause(50);
     const lost = truncateTail(rig.redis, lengths, random);
-    excuse(rig, { from: lost.from - 50, to: killedAt + 50 });
+    excuse(rig, { from: lost.from - 50, to: killedAt + HEARD_LATER_MS });
     judgeBy({ acceptedMayBeLost: excused(rig) });
     await pause(random.between(0, 800));
     await rig.redis.restart();
@@ -67,7 +70,7 @@ export const wipeRedis: Fault = {
       await rig.redis.restart();
     }
     // Any write that was in the queue is gone with it.
-    excuse(rig, { from: 0, to: monotonicMs() });
+    excuse(rig, { from: 0, to: monotonicMs() + HEARD_LATER_MS });
     judgeBy({ acceptedMayBeLost: excused(rig) });
     const recoveredMs = await rig.awaitRecovery();
     say(`${flush ? 'flushed' : 'lost its files'}, back after ${Math.round(recoveredMs)} ms`);
