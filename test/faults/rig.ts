@@ -215,9 +215,11 @@ export class Rig {
       this.proxies.set(party, await FaultProxy.start(this.redis.port));
     }
     this.#token = await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'admin' });
-    for (let index = 0; index < (this.#options.brokers ?? 1); index++) await this.#startBroker(index);
+    const brokers = Array.from({ length: this.#options.brokers ?? 1 }, (_, index) =>
+      this.#startBroker(index),
+    );
     const needsGateway = this.#options.gateway ?? this.#kinds.some(({ via }) => via === 'gateway');
-    if (needsGateway) await this.#startGateway();
+    await Promise.all([...brokers, needsGateway && this.#startGateway()]);
     this.#probe = await connect({
       redis: this.redis.url,
       dataDir: this.#options.probeReads === false ? undefined : this.dataDir,
@@ -227,9 +229,7 @@ export class Rig {
         await this.#probe.tenant(tenant).exec(`${SCHEMA}CREATE TABLE probe(at REAL);`);
       }),
     );
-    for (let index = 0; index < this.#kinds.length; index++) {
-      this.clients.push(await this.#startClient(index));
-    }
+    this.clients.push(...(await Promise.all(this.#kinds.map((_, index) => this.#startClient(index)))));
   }
 
   #environment(party: Party): Record<string, string | undefined> {

@@ -1,0 +1,36 @@
+import { temporaryDirectory } from '@onewriter/testkit';
+import { expect, it } from 'vitest';
+import { FAULTS } from './faults/index.ts';
+import { runFault, summarize } from './run-fault.ts';
+
+/*
+ * A few rounds of the faults that are cheap and say most. `npm run test:faults` runs all of them for long.
+ */
+
+/** The same every time: a failure here can be looked for with `--seed`. */
+const SEED = 20_261;
+
+const SHORT: readonly (readonly [name: string, rounds: number])[] = [
+  ['kill-broker', 4],
+  ['pause-leader', 2],
+  ['handover', 2],
+  ['kill-redis-always', 2],
+  ['kill-redis-everysec', 1],
+  ['wipe-redis', 2],
+  ['network', 5],
+  ['events', 2],
+  ['duplicates', 1],
+  ['redis-memory', 1],
+  ['endless-statement', 1],
+  ['corrupt-file', 1],
+];
+
+it.each(SHORT)('keeps every promise under %s', async (name, rounds) => {
+  await using folder = await temporaryDirectory(`fault-${name}`);
+  const lines: string[] = [];
+  const report = await runFault(FAULTS.get(name)!, {
+    ...{ seed: SEED, rounds, folder: folder.path },
+    say: line => lines.push(line),
+  });
+  expect(report.ok, [...lines, ...summarize(report)].join('\n')).toBe(true);
+});
