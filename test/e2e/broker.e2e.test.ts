@@ -336,6 +336,7 @@ describe('starting', () => {
       },
     });
     onTestFinished(async () => void (await broker.stop()));
+    await waitFor(() => broker.child.exitCode !== null, { what: 'the end of the broker' });
     expect(await broker.exited).toEqual({ code: 1, signal: null });
     const lines = broker.logs().trim().split('\n');
     expect(lines).toHaveLength(1);
@@ -350,26 +351,32 @@ describe('SIGTERM', () => {
   it('answers what is being applied, leaves the rest queued in order, and the next broker applies it in order', async () => {
     const { redis, data, client, commands, startBroker } = await startGround();
     const drainMs = 10_000;
-    const first = await startBroker({ ONEWRITER_THREADS: '1', ONEWRITER_DRAIN_MS: String(drainMs) });
     const db = client.tenant('acme');
-    await db.exec(CREATE);
-    const writing = db.prepare(slowInsert(-1, 800)).run();
-    await untilBusy(first);
-    const numbers = Array.from({ length: 50 }, (_, n) => n);
-    const receipts = [];
+    const numbers = Array.from({ length: 80 }, (_, n) => n);
+    // One job each (the waiter's with number 0, of the same turn), all there before the broker: it takes a full batch,
+    // and another while that is in the thread.
+    const receipts = [await db.enqueue(CREATE)];
+    const waiter = db.prepare(slowInsert(-1, 800)).run();
     for (const n of numbers) receipts.push(await db.enqueue(INSERT, [n]));
+    const first = await startBroker({ ONEWRITER_THREADS: '1', ONEWRITER_DRAIN_MS: String(drainMs) });
     const queue = openQueue(redis.url, db.id);
-    // Some were taken already and not begun.
-    expect((await queue.getJobCounts('active'))['active']).toBeGreaterThan(1);
+    await waitFor(async () => (await queue.getActiveCount()) === 2 * LIMITS.maxBatchJobs, {
+      intervalMs: 2,
+      what: 'two batches to be taken',
+    });
 
     const startedAt = performance.now();
     expect(await first.stop(drainMs * 2)).toEqual({ code: 0, signal: null });
     expect(performance.now() - startedAt).toBeLessThan(drainMs / 2);
-    expect(await writing).toMatchObject({ changes: 1 });
-    expect(columnInFile(data.path, db.id, 'SELECT n FROM t')).toEqual([-1]);
-    expect((await queue.getJobCounts('active'))['active']).toBe(0);
+    // What was in the thread is committed and answered: the table, the waiter's write and the first numbers.
+    expect(await waiter).toMatchObject({ changes: 1 });
+    const done = numbers.slice(0, LIMITS.maxBatchJobs - 1);
+    expect(columnInFile(data.path, db.id, 'SELECT n FROM t ORDER BY id')).toEqual([-1, ...done]);
+    // The rest waits, in its order, and word is left of it.
+    expect(await queue.getActiveCount()).toBe(0);
     const waiting = (await queue.getWaiting()).map(job => job.id);
-    expect(waiting).toEqual(receipts.map(({ id }) => parseReceiptId(id).jobId));
+    const expected = receipts.slice(1 + done.length).map(({ id }) => parseReceiptId(id).jobId);
+    expect(waiting).toEqual(expected);
     expect(await commands.exists(keys.lease)).toBe(0);
     expect(await commands.zscore(keys.bell, db.id)).not.toBeNull();
     expect(await commands.keys('*:lock')).toEqual([]);
