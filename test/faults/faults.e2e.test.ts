@@ -12,16 +12,14 @@ const SEED = 20_261;
 
 const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['kill-broker', 4],
-  ['pause-leader', 2],
-  ['handover', 2],
-  ['kill-redis-always', 2],
+  ['pause-leader', 1],
+  ['kill-redis-always', 1],
   ['kill-redis-everysec', 1],
   ['wipe-redis', 2],
   ['network', 5],
-  ['events', 2],
+  ['events', 1],
   ['duplicates', 1],
   ['redis-memory', 1],
-  ['endless-statement', 1],
   ['corrupt-file', 1],
 ];
 
