@@ -1,8 +1,8 @@
+import type { OpenAPIHono } from '@hono/zod-openapi';
 import { classifyStatement, LIMITS, OnewriterError, type SqlParameters } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
 import type { ExecuteResult, StatementResult } from '@onewriter/sdk';
-import type { Context, Hono } from 'hono';
-import { z } from 'zod';
+import type { Context } from 'hono';
 import type { GatewayEnv } from './gateway-env.ts';
 import type { GatewayOptions } from './gateway-options.ts';
 import { readJsonBody } from './json-body.ts';
@@ -10,24 +10,87 @@ import { decodeJsonParameters } from './parameter-values.ts';
 import { toPlainRow, toPlainRows, toPlainValue } from './result-values.ts';
 import { authorizeTenant } from './security/authorize.ts';
 import { atStatement } from './statement-index.ts';
-
-const parameters = z.union([z.array(z.unknown()), z.record(z.string(), z.unknown())]).nullish();
+import { createRoute, json, jsonBody, Parameters, SECURED, z } from './v1/schemas.ts';
 
 /** Body of `POST /query`. */
-const queryBody = z.object({
-  tenantId: z.string(),
-  query: z.string(),
-  params: parameters,
-  method: z.enum(['run', 'get', 'all']).nullish(),
-});
+const queryBody = z
+  .object({
+    tenantId: z.string(),
+    query: z.string(),
+    params: Parameters,
+    method: z.enum(['run', 'get', 'all']).nullish(),
+  })
+  .openapi('DropInQuery');
 
 /** Body of `POST /transaction`. */
-const transactionBody = z.object({
-  tenantId: z.string(),
-  queries: z
-    .array(z.object({ query: z.string(), params: parameters }))
-    .min(1)
-    .max(LIMITS.maxTransactionStatements),
+const transactionBody = z
+  .object({
+    tenantId: z.string(),
+    queries: z
+      .array(z.object({ query: z.string(), params: Parameters }))
+      .min(1)
+      .max(LIMITS.maxTransactionStatements),
+  })
+  .openapi('DropInTransaction');
+
+const DropInError = z
+  .object({
+    error: z.string(),
+    code: z.string(),
+    index: z.int().optional(),
+    sqliteCode: z.string().optional(),
+    retryAfterMs: z.number().optional(),
+    receiptId: z.string().optional(),
+    requestId: z.string(),
+  })
+  .openapi('DropInError');
+const failure = { default: json('An error, with the status of its code.', DropInError) };
+
+const PlainValue = z.union([
+  z.null(),
+  z.number(),
+  z.string(),
+  z.object({ type: z.literal('Buffer'), data: z.array(z.int()) }),
+]);
+const PlainRow = z.record(z.string(), PlainValue).openapi('DropInRow');
+const RunResult = z
+  .object({ changes: z.int(), lastInsertRowid: z.union([z.int(), z.string()]) })
+  .openapi('DropInRunResult');
+
+const queryRoute = createRoute({
+  method: 'post',
+  path: '/query',
+  operationId: 'dropInQuery',
+  summary: 'Run one statement, as existing proxies do',
+  security: SECURED,
+  request: { body: jsonBody(queryBody) },
+  responses: {
+    200: json(
+      'What the statement did.',
+      z.union([
+        z.object({ type: z.literal('all'), result: z.array(PlainRow) }),
+        z.object({ type: z.literal('get'), result: z.union([PlainRow, z.null()]) }),
+        z.object({ type: z.literal('run'), result: RunResult }),
+      ]),
+    ),
+    ...failure,
+  },
+});
+
+const transactionRoute = createRoute({
+  method: 'post',
+  path: '/transaction',
+  operationId: 'dropInTransaction',
+  summary: 'Apply statements as a whole or not at all, as existing proxies do',
+  security: SECURED,
+  request: { body: jsonBody(transactionBody) },
+  responses: {
+    200: json(
+      'One result per statement.',
+      z.object({ results: z.array(z.union([z.array(PlainRow), RunResult])) }),
+    ),
+    ...failure,
+  },
 });
 
 /**
@@ -43,7 +106,9 @@ const transactionBody = z.object({
  *
  * An error of a transaction names the failing statement in `index`.
  */
-export function addDropInRoutes(app: Hono<GatewayEnv>, options: GatewayOptions): void {
+export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOptions): void {
+  app.openAPIRegistry.registerPath(queryRoute);
+  app.openAPIRegistry.registerPath(transactionRoute);
   app.post('/query', async c => {
     const body = await readJsonBody(c, queryBody, options.maxBodyBytes);
     const tenantId = await authorizeTenant(c, options.limits, body.tenantId, 'read');

@@ -3,6 +3,7 @@ import { type Access, createLogger, createTokenVerifier, signToken } from '@onew
 import type { Onewriter } from '@onewriter/sdk';
 import { describe, expect, it } from 'vitest';
 import { createGatewayApp } from './gateway-app.ts';
+import type { GatewayOptions } from './gateway-options.ts';
 import type { HealthReport } from './health.ts';
 import type { ReadResult, Reads } from './reads/read-processes.ts';
 import { createRateLimits } from './security/rate-limits.ts';
@@ -25,7 +26,7 @@ async function createTestGateway(
     lastInsertRowid: 7,
     commitSeq: 3,
   }),
-  options: { access?: Access; health?: HealthReport; maxBodyBytes?: number } = {},
+  options: { access?: Access; health?: HealthReport; maxBodyBytes?: number; corsOrigins?: string[] } = {},
 ) {
   const executions: Execution[] = [];
   const run = async (tenant: string, sql: string, params: unknown) => {
@@ -56,6 +57,9 @@ async function createTestGateway(
     pauses: { assertNotPaused: async () => {} } as unknown as PauseFlags,
     verifyToken: createTokenVerifier({ secret: SECRET }),
     limits: createRateLimits({ perToken: 0, perTenant: 0 }),
+    tenants: {} as GatewayOptions['tenants'],
+    audit: {} as GatewayOptions['audit'],
+    corsOrigins: options.corsOrigins ?? [],
     closing: new AbortController().signal,
     health: async () => options.health ?? HEALTHY,
     checkIntegrity: async () => 'ok',

@@ -5,6 +5,7 @@ import { methodNotAllowed } from 'hono/method-not-allowed';
 import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
 import { BodyBudget } from './body-budget.ts';
+import { addDocsRoutes } from './docs/docs-routes.ts';
 import { addDropInRoutes } from './drop-in-routes.ts';
 import { asOnewriterError, errorResponse } from './error-response.ts';
 import type { GatewayEnv } from './gateway-env.ts';
@@ -12,6 +13,7 @@ import type { GatewayOptions } from './gateway-options.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addInfoRoute } from './info-route.ts';
 import { acceptJsonBody } from './json-body.ts';
+import { allowOrigins } from './security/allow-origins.ts';
 import { authenticate } from './security/authenticate.ts';
 import { StreamSlots } from './streams/stream-slots.ts';
 import { addV1Routes } from './v1/index.ts';
@@ -20,6 +22,7 @@ import { addV1Routes } from './v1/index.ts';
 const MAX_HELD_BODIES = 16;
 /** Bodies that are read as they arrive, at the same time. */
 const MAX_STREAMED_BODIES = 32;
+const DOCS_POLICY = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";
 const MAX_REQUEST_ID_LENGTH = 128;
 
 /**
@@ -36,6 +39,11 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
   };
 
   app.use(requestId({ limitLength: MAX_REQUEST_ID_LENGTH, generator: () => uuidv7() }));
+  // Outermost, so that it has the last word on what the page may load: its own style sheet.
+  app.use('/docs', async (c, next) => {
+    await next();
+    c.header('Content-Security-Policy', DOCS_POLICY);
+  });
   app.use(
     secureHeaders({
       contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
@@ -48,6 +56,7 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     await next();
     c.header('Cache-Control', 'no-store');
   });
+  if (options.corsOrigins.length > 0) app.use(allowOrigins(options.corsOrigins));
   app.use(
     methodNotAllowed({
       app,
@@ -80,6 +89,7 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     options,
     guards: { token, jsonBody, streams: new StreamSlots(MAX_STREAMED_BODIES, 'streams of writes') },
   });
+  addDocsRoutes(app);
   return app;
 }
 

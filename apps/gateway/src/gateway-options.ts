@@ -3,8 +3,12 @@ import type { Onewriter } from '@onewriter/sdk';
 import type { HealthCheck } from './health.ts';
 import type { IntegrityCheck } from './integrity-check.ts';
 import type { Reads } from './reads/read-processes.ts';
+import type { AuditLog } from './security/audit-log.ts';
 import type { RateLimits } from './security/rate-limits.ts';
+import type { TenantDeletion } from './tenants/delete-tenant.ts';
 import type { PauseFlags } from './tenants/pause-flags.ts';
+import type { TenantFiles } from './tenants/tenant-files.ts';
+import type { TenantRegistry } from './tenants/tenant-registry.ts';
 
 /** What the gateway is made of; the entry point wires it. */
 export interface GatewayOptions {
@@ -14,8 +18,17 @@ export interface GatewayOptions {
   readonly health: HealthCheck;
   readonly checkIntegrity: IntegrityCheck;
   readonly pauses: PauseFlags;
+  /** Tenants as a whole. */
+  readonly tenants: {
+    readonly files: TenantFiles;
+    readonly registry: TenantRegistry;
+    readonly remove: TenantDeletion;
+  };
+  readonly audit: AuditLog;
   readonly verifyToken: TokenVerifier;
   readonly limits: RateLimits;
+  /** Origins whose pages may call the gateway; none where it is empty. */
+  readonly corsOrigins: readonly string[];
   /** Whether the process is shutting down. */
   readonly draining: () => boolean;
   /** Fires when the process begins to shut down: what streams ends early, with the truth. */

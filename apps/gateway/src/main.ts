@@ -17,9 +17,15 @@ import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './health.ts';
 import { createIntegrityCheck } from './integrity-check.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
+import { createAuditLog } from './security/audit-log.ts';
 import { createRateLimits } from './security/rate-limits.ts';
 import { isStreamRequest } from './streams/stream-request.ts';
+import { createTenantDeletion } from './tenants/delete-tenant.ts';
 import { createPauseFlags } from './tenants/pause-flags.ts';
+import { TenantFiles } from './tenants/tenant-files.ts';
+import { TenantRegistry } from './tenants/tenant-registry.ts';
+
+const EMPTY_TRASH_EVERY_MS = 60 * 60_000;
 
 await startProcess('gateway', async (config, log) => {
   const redis = createRedis(config.redisUrl, log, FAIL_FAST);
@@ -44,6 +50,8 @@ await startProcess('gateway', async (config, log) => {
     timeoutMs: config.readTimeoutMs,
     log,
   });
+  const files = new TenantFiles(config.dataDir, config.dbFile);
+  const registry = new TenantRegistry(redis, config.group, files);
   const closing = new AbortController();
 
   const app = createGatewayApp({
@@ -51,6 +59,21 @@ await startProcess('gateway', async (config, log) => {
     reads,
     health: createHealthCheck(redis, config.group),
     pauses: createPauseFlags(redis, config.group),
+    tenants: {
+      files,
+      registry,
+      remove: createTenantDeletion({
+        redis,
+        group: config.group,
+        files,
+        retentionMs: config.trashRetentionMs,
+        onMoved: tenant => {
+          reads.forget(tenant);
+          registry.refresh();
+        },
+      }),
+    },
+    audit: createAuditLog(redis, config.group, log),
     verifyToken: createTokenVerifier({
       secret: await resolveSecret(config, log),
       adminToken: config.adminToken,
@@ -64,6 +87,7 @@ await startProcess('gateway', async (config, log) => {
       fileOf: tenant => tenantFile(config.dataDir, tenant, config.dbFile),
       busyTimeoutMs: config.busyTimeoutMs,
     }),
+    corsOrigins: config.corsOrigins.split(/[\s,]+/).filter(origin => origin !== ''),
     draining: () => server.draining,
     closing: closing.signal,
     maxBodyBytes: config.maxBodyBytes,
@@ -77,6 +101,7 @@ await startProcess('gateway', async (config, log) => {
     log,
     mayStream: isStreamRequest,
   });
+  emptyTrashNowAndThen(files, log);
   log.info({ host: config.host, port: server.port }, 'Gateway listens');
 
   drainOnSignal(config.drainMs, log, async () => {
@@ -91,6 +116,20 @@ await startProcess('gateway', async (config, log) => {
   });
   announceReady(server.port);
 });
+
+/** Removes expired folders from the trash, at once and every hour. */
+function emptyTrashNowAndThen(files: TenantFiles, log: Logger): void {
+  const run = async () => {
+    try {
+      for (const { name, tenant } of await files.emptyTrash())
+        log.info({ name, tenant }, 'Removed from the trash');
+    } catch (error) {
+      log.warn({ err: error }, 'The trash could not be emptied; tried again in an hour');
+    }
+  };
+  void run();
+  setInterval(run, EMPTY_TRASH_EVERY_MS).unref();
+}
 
 /** The secret for HS256: none where only other keys are configured; one of this process where there are no keys. */
 function resolveSecret(config: Config, log: Logger): Promise<string | undefined> {

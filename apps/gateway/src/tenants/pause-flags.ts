@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 
@@ -6,6 +7,7 @@ const FRESH_MS = 250;
 /** Tenants whose answer is remembered. */
 const MAX_REMEMBERED = 10_000;
 const RETRY_AFTER_MS = 1_000;
+const POLL_MS = 20;
 
 /**
  * Whether tenants are paused: BullMQ's own flag in the meta hash of their queue, which the broker respects, so that a
@@ -17,6 +19,11 @@ export interface PauseFlags {
   /** Clears it, and rings: the broker goes on at once. */
   resume(tenant: string): Promise<void>;
   isPaused(tenant: string): Promise<boolean>;
+  /**
+   * Waits until nothing that was taken from the queue is being applied.
+   * @throws OnewriterError TENANT_UNAVAILABLE at the deadline
+   */
+  waitUntilIdle(tenant: string, timeoutMs: number): Promise<void>;
   /**
    * Refuses new writes of a paused tenant. Right after a pause by somebody else a write may still pass and wait in the
    * queue: an answer counts for a quarter of a second.
@@ -30,9 +37,9 @@ export function createPauseFlags(redis: Redis, group: string): PauseFlags {
   const keys = groupKeys(group);
   const known = new Map<string, { readonly paused: boolean; readonly until: number }>();
 
-  function metaKey(tenant: string): string {
+  function queueKey(tenant: string, part: string): string {
     const { prefix, name } = tenantQueue(group, tenant);
-    return `${prefix}:${name}:meta`;
+    return `${prefix}:${name}:${part}`;
   }
 
   function remember(tenant: string, paused: boolean): void {
@@ -41,22 +48,32 @@ export function createPauseFlags(redis: Redis, group: string): PauseFlags {
   }
 
   async function isPaused(tenant: string): Promise<boolean> {
-    const paused = (await redis.hexists(metaKey(tenant), 'paused')) === 1;
+    const paused = (await redis.hexists(queueKey(tenant, 'meta'), 'paused')) === 1;
     remember(tenant, paused);
     return paused;
   }
 
   return {
     async pause(tenant) {
-      await redis.hset(metaKey(tenant), 'paused', 1);
+      await redis.hset(queueKey(tenant, 'meta'), 'paused', 1);
       remember(tenant, true);
     },
     async resume(tenant) {
-      await redis.hdel(metaKey(tenant), 'paused');
+      await redis.hdel(queueKey(tenant, 'meta'), 'paused');
       remember(tenant, false);
       await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
     },
     isPaused,
+    async waitUntilIdle(tenant, timeoutMs) {
+      const deadline = performance.now() + timeoutMs;
+      while ((await redis.llen(queueKey(tenant, 'active'))) > 0) {
+        if (performance.now() >= deadline) {
+          const message = 'The tenant is paused, but what was taken before is still being applied.';
+          throw new OnewriterError('TENANT_UNAVAILABLE', message, { tenant, retryAfterMs: RETRY_AFTER_MS });
+        }
+        await pause(POLL_MS);
+      }
+    },
     async assertNotPaused(tenant) {
       const answer = known.get(tenant);
       let paused = answer?.paused === true;

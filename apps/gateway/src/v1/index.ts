@@ -1,7 +1,10 @@
 import type { Api } from './api.ts';
+import { addAuditRoute } from './audit-route.ts';
 import { addEnqueueRoute } from './enqueue-route.ts';
 import { addQueryRoute } from './query-route.ts';
 import { addReceiptRoute } from './receipt-route.ts';
+import { addSchemaRoute } from './schema-route.ts';
+import { addTenantRoutes } from './tenant-routes.ts';
 import { addWriteRoutes } from './write-routes.ts';
 
 /** Adds the native API. */
@@ -10,4 +13,7 @@ export function addV1Routes(api: Api): void {
   addWriteRoutes(api);
   addEnqueueRoute(api);
   addReceiptRoute(api);
+  addTenantRoutes(api);
+  addSchemaRoute(api);
+  addAuditRoute(api);
 }

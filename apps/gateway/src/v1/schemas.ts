@@ -82,7 +82,7 @@ export const QueryRequest = z
 const statementResult = {
   columns: z.array(z.string()).optional(),
   rows: z.array(Row).optional(),
-  row: Row.nullable().optional(),
+  row: z.union([Row, z.null()]).optional(),
   changes: z.int().optional(),
   lastInsertRowid: Value.optional(),
 };

@@ -1,0 +1,85 @@
+import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
+import type { Redis } from 'ioredis';
+import { withReleasedTenant } from './release-tenant.ts';
+import type { TenantFiles, TrashEntry } from './tenant-files.ts';
+
+/** What {@link createTenantDeletion} needs. */
+export interface TenantDeletionOptions {
+  readonly redis: Redis;
+  readonly group: string;
+  readonly files: TenantFiles;
+  readonly retentionMs: number;
+  /** Called when the folder was moved: whoever reads the file closes it. */
+  readonly onMoved: (tenant: string) => void;
+}
+
+/**
+ * Deletes a tenant.
+ * @param discardQueued whether writes that wait in its queue may be lost
+ * @throws OnewriterError TENANT_BUSY (writes wait), TENANT_NOT_FOUND, BROKER_UNAVAILABLE, TENANT_UNAVAILABLE
+ */
+export type TenantDeletion = (tenant: string, discardQueued: boolean) => Promise<TrashEntry>;
+
+/** Lists and sets of a queue whose jobs are deleted with it. Source: BullMQ's QueueKeys. */
+const FINISHED = ['completed', 'failed'];
+/** What else a queue consists of. */
+const OTHER_KEYS = [
+  'id',
+  'events',
+  'marker',
+  'stalled-check',
+  'stalled',
+  'delayed',
+  'prioritized',
+  'pc',
+  'repeat',
+];
+const CHUNK = 1_000;
+
+/** Moves the folder into the trash while the broker has let go of it, and forgets the tenant's queue. */
+export function createTenantDeletion(options: TenantDeletionOptions): TenantDeletion {
+  const { redis, group, files, retentionMs, onMoved } = options;
+  const keys = groupKeys(group);
+
+  async function unlinkJobs(tenant: string, ids: readonly string[]): Promise<void> {
+    const { prefix, name } = tenantQueue(group, tenant);
+    for (let start = 0; start < ids.length; start += CHUNK) {
+      const jobs = ids.slice(start, start + CHUNK).map(id => `${prefix}:${name}:${id}`);
+      await redis.unlink(...jobs, ...jobs.map(job => `${job}:logs`));
+    }
+  }
+
+  async function clearQueue(tenant: string, discardQueued: boolean): Promise<void> {
+    const { prefix, name } = tenantQueue(group, tenant);
+    const key = (part: string) => `${prefix}:${name}:${part}`;
+    for (const set of FINISHED) {
+      await unlinkJobs(tenant, await redis.zrange(key(set), '0', '-1'));
+      await redis.unlink(key(set));
+    }
+    if (discardQueued) {
+      const waiting = await redis.lrange(key('wait'), 0, -1);
+      await redis.unlink(key('wait'));
+      await unlinkJobs(tenant, waiting);
+    }
+    await redis.unlink(...OTHER_KEYS.map(key));
+    await redis.hdel(keys.parked, tenant);
+    // A write that came meanwhile keeps the tenant known: it makes a new, empty one.
+    if ((await redis.llen(key('wait'))) === 0) await redis.zrem(keys.tenants, tenant);
+  }
+
+  return async (tenant, discardQueued) => {
+    if ((await files.size(tenant)) === undefined) {
+      throw new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
+    }
+    return withReleasedTenant(redis, group, tenant, async queuedJobs => {
+      if (queuedJobs > 0 && !discardQueued) {
+        const message = `${queuedJobs} jobs wait in the tenant's queue; let them be applied, or discard them.`;
+        throw new OnewriterError('TENANT_BUSY', message, { tenant, queuedJobs });
+      }
+      const entry = await files.moveToTrash(tenant, retentionMs);
+      onMoved(tenant);
+      await clearQueue(tenant, discardQueued);
+      return entry;
+    });
+  };
+}

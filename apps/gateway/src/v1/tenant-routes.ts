@@ -1,0 +1,238 @@
+import { OnewriterError } from '@onewriter/protocol';
+import { assertAccess, coversTenant } from '@onewriter/runtime';
+import { readJsonBody } from '../json-body.ts';
+import type { ReadAnswer } from '../reads/read-processes.ts';
+import { authorizeTenant } from '../security/authorize.ts';
+import { type Api, addRoute } from './api.ts';
+import { parseQuery } from './parse-query.ts';
+import { createRoute, FAILURE, json, jsonBody, SECURED, TenantParam, z } from './schemas.ts';
+
+const TenantState = z.enum(['active', 'paused', 'parked', 'new']).openapi('TenantState', {
+  description:
+    'active: writes are applied. paused: writes are refused or wait. parked: its file refuses writes, the broker tries ' +
+    'again and again. new: it has queued writes and no file yet.',
+});
+
+const Summary = z
+  .object({
+    tenant: z.string(),
+    state: TenantState,
+    bytes: z.int().nullable(),
+    walBytes: z.int().nullable(),
+    queuedJobs: z.int(),
+    lastActivity: z.string().nullable(),
+    parked: z.object({ code: z.string(), message: z.string(), since: z.string() }).nullable(),
+  })
+  .openapi('TenantSummary');
+
+const Tenant = Summary.extend({
+  commitSeq: z.int().nullable(),
+  lastWrite: z.string().nullable().openapi({ description: 'Time of the newest commit.' }),
+}).openapi('Tenant');
+
+const ListQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(1_000).default(100),
+  after: z.string().max(63).default('').openapi({ description: 'The "next" of the page before.' }),
+});
+
+const DeleteQuery = z.object({
+  discardQueued: z
+    .enum(['true', 'false'])
+    .default('false')
+    .openapi({ description: 'Whether writes that wait in the queue may be lost.' }),
+});
+
+const PutRequest = z
+  .object({
+    script: z.string().optional().openapi({ description: 'Applied as a whole where the tenant is new.' }),
+  })
+  .openapi('CreateTenant');
+
+const common = { security: SECURED };
+const path = '/v1/tenants/{tenant}' as const;
+const list = createRoute({
+  ...common,
+  method: 'get',
+  path: '/v1/tenants',
+  operationId: 'listTenants',
+  summary: 'List tenants, by name',
+  description: 'Those that the token covers.',
+  request: { query: ListQuery },
+  responses: {
+    200: json(
+      'One page.',
+      z.object({ tenants: z.array(Summary), next: z.string().nullable() }).openapi('TenantPage'),
+    ),
+    ...FAILURE,
+  },
+});
+const get = createRoute({
+  ...common,
+  method: 'get',
+  path,
+  operationId: 'getTenant',
+  summary: 'State of a tenant',
+  request: { params: TenantParam },
+  responses: { 200: json('What is known of it.', Tenant), ...FAILURE },
+});
+const put = createRoute({
+  ...common,
+  method: 'put',
+  path,
+  operationId: 'createTenant',
+  summary: 'Create a tenant',
+  description: 'Needs access admin. Does nothing where there is one already.',
+  request: { params: TenantParam, body: { ...jsonBody(PutRequest), required: false } },
+  responses: {
+    200: json('There was one already.', Tenant),
+    201: json('Created.', Tenant),
+    ...FAILURE,
+  },
+});
+const pause = createRoute({
+  ...common,
+  method: 'post',
+  path: `${path}/pause`,
+  operationId: 'pauseTenant',
+  summary: 'Stop applying writes',
+  description:
+    'Needs access admin. Answers when nothing is being applied any more. New writes through the gateway get 503 ' +
+    'TENANT_PAUSED; those of SDK clients wait in the queue. Reads go on.',
+  request: { params: TenantParam },
+  responses: { 200: json('It is paused.', Tenant), ...FAILURE },
+});
+const resume = createRoute({
+  ...common,
+  method: 'post',
+  path: `${path}/resume`,
+  operationId: 'resumeTenant',
+  summary: 'Apply writes again',
+  description: 'Needs access admin.',
+  request: { params: TenantParam },
+  responses: { 200: json('It is active.', Tenant), ...FAILURE },
+});
+const remove = createRoute({
+  ...common,
+  method: 'delete',
+  path,
+  operationId: 'deleteTenant',
+  summary: 'Delete a tenant',
+  description:
+    'Needs access admin, and the header Confirm-Delete with the tenant id. The folder goes to the trash, where it stays ' +
+    'until it expires. 409 TENANT_BUSY where writes wait in the queue.',
+  request: {
+    params: TenantParam,
+    query: DeleteQuery,
+    headers: z.object({ 'confirm-delete': z.string().optional().openapi({ description: 'The tenant id.' }) }),
+  },
+  responses: {
+    200: json(
+      'It is in the trash.',
+      z
+        .object({ tenant: z.string(), trash: z.string(), deletedAt: z.string(), expiresAt: z.string() })
+        .openapi('DeletedTenant'),
+    ),
+    ...FAILURE,
+  },
+});
+
+/** How long a pause waits for what is being applied. */
+const IDLE_TIMEOUT_MS = 15_000;
+
+/** `/v1/tenants` and what can be done with a tenant as a whole. */
+export function addTenantRoutes(api: Api): void {
+  const { options, guards } = api;
+  const { tenants, audit } = options;
+
+  /** The answer about a tenant. @throws OnewriterError TENANT_NOT_FOUND */
+  async function describe(tenant: string): Promise<z.output<typeof Tenant>> {
+    const summary = await tenants.registry.find(tenant);
+    if (summary === undefined) {
+      throw new OnewriterError('TENANT_NOT_FOUND', `There is no tenant ${tenant}.`, { tenant });
+    }
+    const known = { ...summary, commitSeq: null, lastWrite: null };
+    if (summary.bytes === null) return known;
+    let answer: ReadAnswer;
+    try {
+      const sql = 'SELECT committed_at FROM _onewriter_ledger ORDER BY id DESC LIMIT 1';
+      answer = await options.reads.read({ tenant, statements: [{ sql }], timeoutMs: options.readTimeoutMs });
+    } catch (error) {
+      // Never written by a broker, or damaged: the rest is true all the same.
+      if (error instanceof OnewriterError) return known;
+      throw error;
+    }
+    const committedAt = answer.results[0]?.rows[0]?.[0];
+    return {
+      ...known,
+      commitSeq: answer.commitSeq ?? null,
+      lastWrite: typeof committedAt === 'number' ? new Date(committedAt).toISOString() : null,
+    };
+  }
+
+  addRoute(api, list, guards.token, async c => {
+    const access = c.get('access');
+    assertAccess(access, 'read');
+    const { limit, after } = parseQuery(ListQuery, c.req.query());
+    return c.json(await tenants.registry.list(after, limit, tenant => coversTenant(access, tenant)));
+  });
+
+  addRoute(api, get, guards.token, async c => {
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
+    return c.json(await describe(tenant));
+  });
+
+  addRoute(api, put, guards.token, guards.jsonBody, async c => {
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
+    const hasBody = c.req.header('content-length') !== '0' && c.req.raw.body !== null;
+    const body = hasBody ? await readJsonBody(c, PutRequest, options.maxBodyBytes) : {};
+    const wait = { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal };
+    const created = await audit.record(c, 'tenant.create', tenant, async () => {
+      if (!(await tenants.files.create(tenant))) return false;
+      tenants.registry.refresh();
+      // The writer makes a database of the empty file.
+      const database = options.onewriter.tenant(tenant);
+      if (body.script === undefined) await database.transaction([{ sql: 'SELECT 1' }], wait);
+      else await database.exec(body.script, wait);
+      return true;
+    });
+    return c.json(await describe(tenant), created ? 201 : 200);
+  });
+
+  addRoute(api, pause, guards.token, async c => {
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
+    await describe(tenant);
+    await audit.record(c, 'tenant.pause', tenant, async () => {
+      await options.pauses.pause(tenant);
+      await options.pauses.waitUntilIdle(tenant, IDLE_TIMEOUT_MS);
+    });
+    return c.json(await describe(tenant));
+  });
+
+  addRoute(api, resume, guards.token, async c => {
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
+    await describe(tenant);
+    await audit.record(c, 'tenant.resume', tenant, () => options.pauses.resume(tenant));
+    return c.json(await describe(tenant));
+  });
+
+  addRoute(api, remove, guards.token, async c => {
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
+    const { discardQueued } = parseQuery(DeleteQuery, c.req.query());
+    if (c.req.header('confirm-delete') !== tenant) {
+      throw new OnewriterError(
+        'CONFIRMATION_REQUIRED',
+        `This deletes tenant ${tenant}. To confirm, send the header "Confirm-Delete: ${tenant}".`,
+        { tenant },
+      );
+    }
+    const entry = await audit.record(c, 'tenant.delete', tenant, () =>
+      tenants.remove(tenant, discardQueued === 'true'),
+    );
+    return c.json({
+      tenant,
+      trash: entry.name,
+      deletedAt: new Date(entry.deletedAtMs).toISOString(),
+      expiresAt: new Date(entry.expiresAtMs).toISOString(),
+    });
+  });
+}
