@@ -24,8 +24,8 @@ import { SCHEMA } from './operation.ts';
 import { createRandom, deriveSeed } from './random.ts';
 import { SupervisedProcess } from './supervised-process.ts';
 
-/** The parties that talk to Redis. */
-export type Party = 'broker' | 'gateway' | 'client';
+/** The parties that talk to Redis; brokers are `broker-0`, `broker-1`, … */
+export type Party = `broker-${number}` | 'gateway' | 'client';
 
 /** What a fault runs against. */
 export interface RigOptions {
@@ -41,8 +41,8 @@ export interface RigOptions {
   readonly redis?: StartRedisOptions | undefined;
   /** Default: a folder of the run's own. */
   readonly dataDir?: string | undefined;
-  /** Parties that reach Redis through a proxy of their own. */
-  readonly proxies?: readonly Party[] | undefined;
+  /** Parties that reach Redis through a proxy of their own; each broker has one, all clients share one. */
+  readonly proxies?: readonly ('brokers' | 'gateway' | 'clients')[] | undefined;
   /** Whether the run's own client may open tenant files, which keeps a file system busy. Default: true. */
   readonly probeReads?: boolean | undefined;
   /** Longest time for what is left in the queues at the end. Default: {@link RECOVERY_MS}. */
@@ -87,6 +87,7 @@ export class Rig {
   readonly dataDir: string;
   readonly journals: string;
   readonly tenants: readonly string[];
+  /** In the order of their names. */
   readonly brokers: SupervisedProcess[] = [];
   readonly clients: ClientProcess[] = [];
   gateway: SupervisedProcess | undefined;
@@ -211,7 +212,7 @@ export class Rig {
   async #start(): Promise<void> {
     mkdirSync(join(this.#place.folder, 'logs'), { recursive: true });
     mkdirSync(this.dataDir, { recursive: true });
-    for (const party of this.#options.proxies ?? []) {
+    for (const party of this.#proxiedParties()) {
       this.proxies.set(party, await FaultProxy.start(this.redis.port));
     }
     this.#token = await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'admin' });
@@ -232,6 +233,17 @@ export class Rig {
     this.clients.push(...(await Promise.all(this.#kinds.map((_, index) => this.#startClient(index)))));
   }
 
+  #proxiedParties(): Party[] {
+    const { proxies = [], brokers = 1 } = this.#options;
+    return [
+      ...(proxies.includes('brokers')
+        ? Array.from({ length: brokers }, (_, i) => `broker-${i}` as const)
+        : []),
+      ...(proxies.includes('gateway') ? (['gateway'] as const) : []),
+      ...(proxies.includes('clients') ? (['client'] as const) : []),
+    ];
+  }
+
   #environment(party: Party): Record<string, string | undefined> {
     return {
       ...withoutSettings(),
@@ -250,11 +262,11 @@ export class Rig {
   }
 
   async #startBroker(index: number): Promise<void> {
-    const name = `broker-${index}`;
+    const name = `broker-${index}` as const;
     const broker: SupervisedProcess = new SupervisedProcess(name, () => ({
       name,
       main: this.#place.brokerMain,
-      env: { ...this.#environment('broker'), ...this.#options.brokerEnv?.(broker.starts, index) },
+      env: { ...this.#environment(name), ...this.#options.brokerEnv?.(broker.starts, index) },
       logFile: this.#logFile(name),
     }));
     this.brokers.push(broker);

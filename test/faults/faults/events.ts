@@ -10,7 +10,7 @@ export const events: Fault = {
   name: 'events',
   summary:
     "Completion events dropped, trimmed, delayed, the clients' inboxes deleted: everybody is settled all the same.",
-  rig: { proxies: ['client'] },
+  rig: { proxies: ['clients'] },
   // The ledger can be asked all the time: nobody may be left in doubt.
   judgeBy: { unknownAllowed: false },
   rounds: 20,

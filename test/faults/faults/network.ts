@@ -47,6 +47,12 @@ const TROUBLES = {
   },
 } as const;
 
+const PARTIES = {
+  'all brokers': ['broker-0', 'broker-1'],
+  client: ['client'],
+  gateway: ['gateway'],
+} as const;
+
 /** A TCP proxy between each party and Redis makes trouble. */
 export const network: Fault = {
   name: 'network',
@@ -54,14 +60,15 @@ export const network: Fault = {
     'A proxy between each party and Redis cuts, swallows one direction or both, delays, drips or refuses connections.',
   rig: {
     brokers: 2,
-    proxies: ['broker', 'gateway', 'client'],
+    proxies: ['brokers', 'gateway', 'clients'],
     clients: [{}, {}, { via: 'gateway' }],
   },
   rounds: 60,
   async round({ rig, random, say }) {
-    const party: Party = random.pick(['broker', 'client', 'gateway'] as const);
+    const victim = random.weighted({ leader: 4, 'all brokers': 2, client: 3, gateway: 1 });
+    const parties = victim === 'leader' ? [(await rig.leader()).name] : PARTIES[victim];
     const name = random.pick(Object.keys(TROUBLES) as (keyof typeof TROUBLES)[]);
-    const proxy = rig.proxies.get(party)!;
+    const proxies = parties.map(party => rig.proxies.get(party as Party)!);
     await pause(random.between(50, 400));
     // Some outages are over before anybody's patience is, some are not.
     const lastsMs =
@@ -69,12 +76,12 @@ export const network: Fault = {
         ? random.between(20, 700)
         : random.between(2_000, 7_000);
     try {
-      await TROUBLES[name](proxy, random);
+      for (const proxy of proxies) await TROUBLES[name](proxy, random);
       await pause(lastsMs);
     } finally {
-      proxy.heal();
+      for (const proxy of proxies) proxy.heal();
     }
     const recoveredMs = await rig.awaitRecovery();
-    say(`${party}: ${name} for ${lastsMs} ms, back after ${Math.round(recoveredMs)} ms`);
+    say(`${victim}: ${name} for ${lastsMs} ms, back after ${Math.round(recoveredMs)} ms`);
   },
 };

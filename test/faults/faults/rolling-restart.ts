@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { waitFor } from '@onewriter/testkit';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
@@ -19,6 +20,9 @@ export const rollingRestart: Fault = {
       await restart(process, measure);
       await rig.awaitRecovery();
     }
+    await pause(random.between(0, 300));
+    await rig.redis.restart();
+    await rig.awaitRecovery();
     // A client of its own accord: finishes, ends, and another one starts.
     const index = random.integer(rig.clients.length);
     await rig.clients[index]!.finish(5_000, 30_000);
