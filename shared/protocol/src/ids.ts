@@ -9,6 +9,9 @@ import { OnewriterError } from './onewriter-error.ts';
 const JOB_ID = /^w-[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const RECEIPT_ID = /^(w-[0-9a-f-]{36})\.(\d{1,4})$/;
 
+/** Every byte in hexadecimal. */
+const BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 let lastMs = 0;
 let counter = 0;
 
@@ -24,11 +27,25 @@ export function uuidv7(nowMs: number = Date.now()): string {
     lastMs++;
     counter = 0;
   }
-  const random = crypto.getRandomValues(new Uint8Array(8));
-  random[0] = (random[0]! & 0x3f) | 0x80;
-  const hex = Array.from(random, byte => byte.toString(16).padStart(2, '0')).join('');
+  const hex = randomHex();
   const time = lastMs.toString(16).padStart(12, '0');
   return `${time.slice(0, 8)}-${time.slice(8)}-7${counter.toString(16).padStart(3, '0')}-${hex.slice(0, 4)}-${hex.slice(4)}`;
+}
+
+/** Random bytes are asked for by the page: each call of the system costs some microseconds. */
+const pool = new Uint8Array(4_096);
+let used = pool.length;
+
+/** 62 random bits behind the two bits of the UUID's variant. */
+function randomHex(): string {
+  if (used === pool.length) {
+    crypto.getRandomValues(pool);
+    used = 0;
+  }
+  let hex = BYTES[(pool[used]! & 0x3f) | 0x80]!;
+  for (let index = used + 1; index < used + 8; index++) hex += BYTES[pool[index]!];
+  used += 8;
+  return hex;
 }
 
 export function newJobId(): string {

@@ -44,13 +44,28 @@ export interface OperationFlags {
  * @throws OnewriterError INVALID_VALUE, INVALID_ARGUMENT, STATEMENT_TOO_LARGE
  */
 export function encodeStatement(statement: StatementInput, flags: OperationFlags): EncodedWrite {
-  const rest = encodeRest(statement) + encodeFlags(flags);
-  return sized(
-    [statement.sql],
-    rest.length,
-    Buffer.byteLength(rest),
-    indexes => `{"s":${indexes[0]}${rest}}`,
-  );
+  return new EncodedStatement(statement.sql, encodeRest(statement) + encodeFlags(flags));
+}
+
+/** Most writes are one: a class makes one object of it, where closures would make four. */
+class EncodedStatement implements EncodedWrite {
+  readonly sql: readonly string[];
+  readonly operationBytes: number;
+  readonly #rest: string;
+
+  constructor(sql: string, rest: string) {
+    this.sql = [sql];
+    this.operationBytes = operationBytes(rest.length, Buffer.byteLength(rest));
+    this.#rest = rest;
+  }
+
+  get sqlBytes(): number {
+    return this.sql[0]!.length;
+  }
+
+  format(indexes: readonly number[]): string {
+    return `{"s":${indexes[0]}${this.#rest}}`;
+  }
 }
 
 /**
@@ -96,23 +111,40 @@ function sized(
   bytes: number,
   format: (indexes: readonly number[]) => string,
 ): EncodedWrite {
-  if (length > LIMITS.maxOperationBytes || bytes > LIMITS.maxOperationBytes) {
-    throw new OnewriterError(
-      'STATEMENT_TOO_LARGE',
-      `The write's parameters are over ${LIMITS.maxOperationBytes} bytes, encoded; split it.`,
-    );
-  }
+  const size = operationBytes(length, bytes);
   let sqlBytes = 0;
   for (const text of sql) sqlBytes += text.length;
-  return { sql, format, operationBytes: bytes + 16, sqlBytes };
+  return { sql, format, operationBytes: size, sqlBytes };
+}
+
+/** With room for the rest of its JSON. @throws OnewriterError STATEMENT_TOO_LARGE */
+function operationBytes(length: number, bytes: number): number {
+  if (length <= LIMITS.maxOperationBytes && bytes <= LIMITS.maxOperationBytes) return bytes + 16;
+  throw new OnewriterError(
+    'STATEMENT_TOO_LARGE',
+    `The write's parameters are over ${LIMITS.maxOperationBytes} bytes, encoded; split it.`,
+  );
 }
 
 /** The members of a WireStatement after its index. */
 function encodeRest(statement: StatementInput): string {
-  assertParameterCount(statement.params);
-  const wire = encodeParameters(statement.params);
-  const params = wire === undefined ? '' : `,"p":${JSON.stringify(wire)}`;
+  const params = encodeAll(statement.params);
   return statement.expect === undefined ? params : `${params},"e":${encodeExpectation(statement.expect)}`;
+}
+
+function encodeAll(params: SqlParameters): string {
+  assertParameterCount(params);
+  // Plain values are on the wire what they are here: no copy of them is needed.
+  const wire =
+    Array.isArray(params) && params.length > 0 && params.every(isPlain) ? params : encodeParameters(params);
+  return wire === undefined ? '' : `,"p":${JSON.stringify(wire)}`;
+}
+
+/** Whether JSON carries the value exactly; see encodeValue. */
+function isPlain(value: unknown): boolean {
+  if (typeof value === 'string') return value.isWellFormed();
+  if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0);
+  return value === null;
 }
 
 function encodeExpectation(expect: StatementExpectation): string {
@@ -151,7 +183,9 @@ function encodeFlags(flags: OperationFlags): string {
   return `,"k":${JSON.stringify(key)}${detached}`;
 }
 
+const NO_FLAGS: OperationFlags = Object.freeze({});
+
 /** The flags in a caller's options. */
 export function flagsOf(options: WriteOptions | undefined): OperationFlags {
-  return options?.idempotencyKey === undefined ? {} : { idempotencyKey: options.idempotencyKey };
+  return options?.idempotencyKey === undefined ? NO_FLAGS : { idempotencyKey: options.idempotencyKey };
 }

@@ -73,10 +73,18 @@ export class OutboundJob {
 /** Size of a message without its writes and SQL texts, roughly. */
 export const MESSAGE_OVERHEAD_BYTES = 160;
 
+/** The statement described last, which is often the next one's too. */
+let lastSql = '';
+let lastDescription = '';
+
 function describeJob(tenant: string, writes: readonly PendingWrite[]): string {
   const count = writes.length;
   const first = writes[0]?.payload?.sql[0] ?? '';
-  return `${tenant} · ${count} ${count === 1 ? 'write' : 'writes'} · ${describeStatement(first)}`;
+  if (first !== lastSql) {
+    lastDescription = describeStatement(first);
+    lastSql = first;
+  }
+  return `${tenant} · ${count} ${count === 1 ? 'write' : 'writes'} · ${lastDescription}`;
 }
 
 function formatMessage(client: string, seq: number, writes: readonly PendingWrite[]): string {

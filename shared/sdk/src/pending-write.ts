@@ -13,8 +13,15 @@ export type WaitsFor =
 
 /** Where the answer goes: exactly one of these is called, once. */
 export interface WriteCaller {
-  /** @param result undefined where only acceptance was waited for */
-  resolve(result: WireOperationResult | undefined, commitSeq: number, receipt: string): void;
+  /**
+   * @param result undefined where only acceptance was waited for
+   * @param write has the receipt, which is made when it is asked for: few ask
+   */
+  resolve(
+    result: WireOperationResult | undefined,
+    commitSeq: number,
+    write: { readonly receipt: string },
+  ): void;
   reject(error: unknown): void;
 }
 
@@ -91,20 +98,18 @@ export class PendingWrite {
   accept(): void {
     this.dropPayload();
     if (this.waitsFor !== 'acceptance' || this.settled) return;
-    const receipt = this.receipt;
     this.#settle();
-    this.#caller.resolve(undefined, 0, receipt);
+    this.#caller.resolve(undefined, 0, this);
   }
 
   /** The write's own result is known: it committed, or it failed and nothing of it was applied. */
   finish(result: WireOperationResult, commitSeq: number): void {
     this.accept(); // what has a result was in the queue
     if (this.settled) return;
-    const receipt = this.receipt;
     const error = errorOf(result);
     this.#settle();
     if (error) this.#caller.reject(error);
-    else this.#caller.resolve(result, commitSeq, receipt);
+    else this.#caller.resolve(result, commitSeq, this);
   }
 
   /** It was certainly not applied. */

@@ -1,6 +1,6 @@
 import { classifyStatement, type SqlParameters, type StatementClass } from '@onewriter/protocol';
 import { assertNotAborted } from './deadline.ts';
-import { decodeRun, decodeStatement } from './decode-result.ts';
+import { decodeStatement } from './decode-result.ts';
 import { encodeStatement, flagsOf } from './encoded-write.ts';
 import { bindParameters, collectParameters } from './parameters.ts';
 import type { Reads } from './reads.ts';
@@ -38,10 +38,15 @@ export class TenantStatement<Params extends readonly unknown[] | object, Row>
     this.#options = options;
   }
 
-  async run(...args: BindArguments<Params>): Promise<RunResult> {
-    if (this.readonly || this.#class.returning) throw returnsData();
-    const { result, commitSeq } = await this.#write(collectParameters(args));
-    return decodeRun(result!, commitSeq);
+  run(...args: BindArguments<Params>): Promise<RunResult> {
+    // Not an async function: it would wrap a promise in another for every write.
+    try {
+      if (this.readonly || this.#class.returning) throw returnsData();
+      const { tenant, writes } = this.#context;
+      return writes.run(tenant, this.#encode(collectParameters(args)), this.#options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async get(...args: BindArguments<Params>): Promise<Row | undefined> {
@@ -86,9 +91,12 @@ export class TenantStatement<Params extends readonly unknown[] | object, Row>
     return decodeStatement(result!, commitSeq, 'object');
   }
 
+  #encode(params: SqlParameters) {
+    return encodeStatement({ sql: this.source, params }, flagsOf(this.#options));
+  }
+
   #write(params: SqlParameters) {
-    const payload = encodeStatement({ sql: this.source, params }, flagsOf(this.#options));
-    return this.#context.writes.send(this.#context.tenant, payload, 'commit', this.#options);
+    return this.#context.writes.send(this.#context.tenant, this.#encode(params), 'commit', this.#options);
   }
 }
 

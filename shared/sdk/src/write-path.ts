@@ -3,13 +3,14 @@ import { Alarm } from './alarm.ts';
 import { Budget } from './budget.ts';
 import { Coalescer, type CoalescerContext } from './coalescer.ts';
 import { assertNotAborted, dueAt } from './deadline.ts';
+import { decodeRun } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { JobStates } from './job-states.ts';
 import type { Ledger } from './ledger.ts';
-import { PendingWrite, type WaitsFor } from './pending-write.ts';
+import { PendingWrite, type WaitsFor, type WriteCaller } from './pending-write.ts';
 import type { JobSender } from './sender.ts';
 import { Settler } from './settler.ts';
-import type { SdkLogger, WaitOptions } from './types.ts';
+import type { RunResult, SdkLogger, WaitOptions } from './types.ts';
 
 /** What the write path needs. */
 export interface WritePathContext {
@@ -80,18 +81,34 @@ export class WritePath {
     options: WaitOptions,
   ): Promise<WriteAnswer> {
     return new Promise((resolve, reject) => {
-      if (this.#closed) throw this.#closed;
-      assertNotAborted(options.signal);
-      const due = dueAt(options, this.#context.writeTimeoutMs);
-      const coalescer = this.#coalescer(tenant);
-      coalescer.admit(payload.operationBytes + payload.sqlBytes);
-      const caller = {
-        resolve: (result: WireOperationResult | undefined, commitSeq: number, receipt: string) =>
-          resolve({ result, commitSeq, receipt }),
+      this.#send(tenant, payload, waitsFor, options, {
+        resolve: (result, commitSeq, { receipt }) => resolve({ result, commitSeq, receipt }),
         reject,
-      };
-      coalescer.add(new PendingWrite(payload, waitsFor, due, options.signal, caller, coalescer));
+      });
     });
+  }
+
+  /** As {@link send} with 'commit', for the many small writes: no promise and no object but the result's own. */
+  run(tenant: string, payload: EncodedWrite, options: WaitOptions): Promise<RunResult> {
+    return new Promise((resolve, reject) => {
+      this.#send(tenant, payload, 'commit', options, new RunCaller(resolve, reject));
+    });
+  }
+
+  /** @throws OnewriterError where it is not taken; else the caller hears. */
+  #send(
+    tenant: string,
+    payload: EncodedWrite,
+    waitsFor: WaitsFor,
+    options: WaitOptions,
+    caller: WriteCaller,
+  ): void {
+    if (this.#closed) throw this.#closed;
+    assertNotAborted(options.signal);
+    const due = dueAt(options, this.#context.writeTimeoutMs);
+    const coalescer = this.#coalescer(tenant);
+    coalescer.admit(payload.operationBytes + payload.sqlBytes);
+    coalescer.add(new PendingWrite(payload, waitsFor, due, options.signal, caller, coalescer));
   }
 
   /**
@@ -120,6 +137,25 @@ export class WritePath {
       if (!coalescer.idle) continue;
       this.#droppedSeq = Math.max(this.#droppedSeq, coalescer.seq);
       this.#coalescers.delete(tenant);
+    }
+  }
+}
+
+/** Turns the wire's result into the caller's. */
+class RunCaller implements WriteCaller {
+  readonly #resolve: (result: RunResult) => void;
+  readonly reject: (error: unknown) => void;
+
+  constructor(resolve: (result: RunResult) => void, reject: (error: unknown) => void) {
+    this.#resolve = resolve;
+    this.reject = reject;
+  }
+
+  resolve(result: WireOperationResult | undefined, commitSeq: number): void {
+    try {
+      this.#resolve(decodeRun(result!, commitSeq));
+    } catch (error) {
+      this.reject(error);
     }
   }
 }
