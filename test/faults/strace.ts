@@ -5,30 +5,31 @@ import { waitFor } from '@onewriter/testkit';
 import { CannotInject } from './fault-failure.ts';
 import { needProgram, needRoot } from './machine.ts';
 
-/** System calls that fail in a running process until {@link stop}. */
+/** System calls that fail or take long in a running process until {@link stop}. */
 export interface Injection {
-  /** Calls that failed so far. */
+  /** Calls that it happened to so far. */
   count(): number;
   stop(): Promise<void>;
 }
 
-/** What fails and how. */
-export interface InjectedError {
+/** Which calls, and what happens to them. */
+export interface InjectedEffect {
   /** For example `fsync,fdatasync`. */
   readonly calls: string;
-  readonly error: string;
+  /** strace's `error=EIO`, or `delay_enter=<microseconds>`. */
+  readonly effect: string;
   /** strace's `when`: `5+3` is the fifth call and every third after it. */
   readonly when: string;
 }
 
 /**
- * Makes system calls of all threads of a process fail.
+ * Makes system calls of all threads of a process fail, or take long.
  * @throws CannotInject where strace is not to be had, or may not attach.
  */
-export async function injectErrors(
+export async function injectEffect(
   pid: number,
   folder: string,
-  { calls, error, when }: InjectedError,
+  { calls, effect, when }: InjectedEffect,
 ): Promise<Injection> {
   needRoot('Tracing another process');
   const strace = await needProgram('strace', 'strace');
@@ -43,7 +44,7 @@ export async function injectErrors(
       '-e',
       `trace=${calls}`,
       '-e',
-      `inject=${calls}:error=${error}:when=${when}`,
+      `inject=${calls}:${effect}:when=${when}`,
       '-p',
       String(pid),
     ],
@@ -68,7 +69,7 @@ export async function injectErrors(
   }
   if (child.exitCode !== null) throw new CannotInject(`strace does not attach: ${complaint.trim()}`);
   return {
-    count: () => readFileSync(log, 'utf8').split('(INJECTED)').length - 1,
+    count: () => readFileSync(log, 'utf8').split(/\((?:INJECTED|DELAYED)\)/).length - 1,
     stop: async () => {
       child.kill('SIGINT'); // it detaches
       await ended;

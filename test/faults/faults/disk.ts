@@ -3,10 +3,10 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { waitFor } from '@onewriter/testkit';
-import type { Fault } from '../fault.ts';
+import type { Fault, RoundContext } from '../fault.ts';
 import { CannotInject } from '../fault-failure.ts';
 import { mountLoop, mountTmpfs, type OwnFileSystem } from '../machine.ts';
-import { type InjectedError, injectErrors } from '../strace.ts';
+import { type InjectedEffect, injectEffect } from '../strace.ts';
 
 const disks = new Map<string, OwnFileSystem>();
 
@@ -74,13 +74,13 @@ function fill(path: string): number {
   return bytes;
 }
 
-const ERRORS: readonly Pick<InjectedError, 'calls' | 'error'>[] = [
-  { calls: 'fsync,fdatasync', error: 'EIO' },
-  { calls: 'pwrite64', error: 'EIO' },
-  { calls: 'pwrite64', error: 'ENOSPC' },
-  { calls: 'pwrite64', error: 'EROFS' },
-  { calls: 'pread64', error: 'EIO' },
-  { calls: 'ftruncate', error: 'EIO' },
+const ERRORS: readonly Pick<InjectedEffect, 'calls' | 'effect'>[] = [
+  { calls: 'fsync,fdatasync', effect: 'error=EIO' },
+  { calls: 'pwrite64', effect: 'error=EIO' },
+  { calls: 'pwrite64', effect: 'error=ENOSPC' },
+  { calls: 'pwrite64', effect: 'error=EROFS' },
+  { calls: 'pread64', effect: 'error=EIO' },
+  { calls: 'ftruncate', effect: 'error=EIO' },
 ];
 
 /** System calls on the tenants' files fail, in the running broker. */
@@ -96,9 +96,9 @@ export const ioErrors: Fault = {
     const [broker] = rig.brokers;
     const { process } = await broker!.waitUntilReady();
     await pause(random.between(100, 500));
-    const { calls, error } = random.pick(ERRORS);
+    const { calls, effect } = random.pick(ERRORS);
     const when = random.oneIn(2) ? `${random.between(1, 20)}+${random.between(1, 9)}` : '1+1';
-    const injection = await injectErrors(process.pid, rig.dataDir, { calls, error, when });
+    const injection = await injectEffect(process.pid, rig.journals, { calls, effect, when });
     try {
       const due = performance.now() + random.between(200, 3_000);
       while (performance.now() < due) await pause(20);
@@ -115,9 +115,7 @@ export const ioErrors: Fault = {
       await injection.stop();
     }
     const recoveredMs = await rig.awaitRecovery();
-    say(
-      `${injection.count()} ${calls} failed with ${error} (${when}), back after ${Math.round(recoveredMs)} ms`,
-    );
+    say(`${injection.count()} ${calls} with ${effect} (${when}), back after ${Math.round(recoveredMs)} ms`);
   },
 };
 
@@ -128,22 +126,51 @@ export const powerCut: Fault = {
     "The power of the tenants' disk (ext4 on a loop device) is cut under load: every acknowledged row survives.",
   ...onDisk(folder => mountLoop(folder, 512)),
   rig: ({ folder }) => ({ dataDir: diskOf(folder).path, probeReads: false }),
-  rounds: 10,
+  rounds: 20,
   roundsPerRig: 5,
-  async round({ rig, random, say }) {
-    const [broker] = rig.brokers;
-    await broker!.waitUntilReady();
-    await pause(random.between(300, 2_000));
-    const disk = diskOf(join(rig.dataDir, '..'));
-    broker!.hold(true);
-    await disk.cutPower();
-    // The machine is off: everything that had files open is gone.
-    await broker!.kill();
-    await Promise.all(rig.clients.map(client => client.kill()));
-    await disk.powerOn();
-    broker!.hold(false);
-    const recoveredMs = await rig.awaitRecovery();
-    await Promise.all(rig.clients.map((_, index) => rig.restartClient(index)));
-    say(`back after ${Math.round(recoveredMs)} ms`);
+  async round(context) {
+    await context.rig.brokers[0]!.waitUntilReady();
+    await pause(context.random.between(300, 2_000));
+    await cutPower(context);
   },
 };
+
+/** The same where flushes take long: between a commit and its flush there is time to say something untrue. */
+export const powerCutSlowFlush: Fault = {
+  name: 'power-cut-slow-flush',
+  summary:
+    'The same while every flush takes seconds (strace): nobody is told committed before it is on the disk.',
+  ...onDisk(folder => mountLoop(folder, 512)),
+  rig: ({ folder }) => ({ dataDir: diskOf(folder).path, probeReads: false }),
+  rounds: 10,
+  roundsPerRig: 5,
+  async round(context) {
+    const { rig, random } = context;
+    const { process } = await rig.brokers[0]!.waitUntilReady();
+    await pause(random.between(300, 1_000));
+    const injection = await injectEffect(process.pid, rig.journals, {
+      calls: 'fsync,fdatasync',
+      effect: `delay_enter=${random.between(1_500, 3_000)}000`,
+      when: '1+1',
+    });
+    await pause(random.between(1_200, 4_000));
+    // It ends with the process.
+    await cutPower(context);
+    if (injection.count() === 0) throw new CannotInject('No flush was delayed: strace injects nothing here.');
+  },
+};
+
+/** The machine goes off and on: disk, broker and clients. */
+async function cutPower({ rig, say }: RoundContext): Promise<void> {
+  const [broker] = rig.brokers;
+  const disk = diskOf(join(rig.dataDir, '..'));
+  broker!.hold(true);
+  await disk.cutPower();
+  // Everything that had files open is gone.
+  await Promise.all([broker!.kill(), ...rig.clients.map(client => client.kill())]);
+  await disk.powerOn();
+  broker!.hold(false);
+  const recoveredMs = await rig.awaitRecovery();
+  await Promise.all(rig.clients.map((_, index) => rig.restartClient(index)));
+  say(`back after ${Math.round(recoveredMs)} ms`);
+}

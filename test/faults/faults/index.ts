@@ -1,7 +1,7 @@
 import type { Fault } from '../fault.ts';
 import { clockJumps } from './clock-jumps.ts';
 import { corruptFile, movedFile } from './damage.ts';
-import { diskFull, ioErrors, powerCut } from './disk.ts';
+import { diskFull, ioErrors, powerCut, powerCutSlowFlush } from './disk.ts';
 import { duplicates } from './duplicates.ts';
 import { events } from './events.ts';
 import { failover, handover } from './failover.ts';
@@ -36,6 +36,7 @@ const ALL: readonly Fault[] = [
   ioErrors,
   diskFull,
   powerCut,
+  powerCutSlowFlush,
   corruptFile,
   movedFile,
   poisonJob,
