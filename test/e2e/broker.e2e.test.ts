@@ -22,6 +22,7 @@ import {
   type TestRedis,
   temporaryDirectory,
   waitFor,
+  waitForExit,
   withoutSettings,
 } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
@@ -34,6 +35,8 @@ const BROKER_MAIN = fileURLToPath(new URL('../../workers/broker/dist/main.js', i
 const CREATE = 'CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER UNIQUE)';
 const INSERT = 'INSERT INTO t(n) VALUES (?)';
 const SWEEP_INTERVAL_MS = 200;
+/** On a busy machine a slow write takes several times as long as it was meant to; the watchdog must not step in. */
+const PATIENCE = { ONEWRITER_STATEMENT_TIMEOUT_MS: '100000' };
 const keys = groupKeys('default');
 
 /** What `GET /readyz` of a broker says. */
@@ -66,7 +69,8 @@ async function startGround() {
   const commands = new Redis(redis.url);
   onTestFinished(() => commands.disconnect());
   const startBroker = async (env: Record<string, string> = {}) => {
-    const broker = await startService('broker', { redisUrl: redis.url, dataDir: data.path, env });
+    const options = { redisUrl: redis.url, dataDir: data.path, env: { ...PATIENCE, ...env } };
+    const broker = await startService('broker', options);
     onTestFinished(async () => void (await broker.stop()));
     return broker;
   };
@@ -96,6 +100,7 @@ describe('a broker', () => {
       redisUrl: redis.url,
       dataDir: data.path,
       env: {
+        ...PATIENCE,
         ONEWRITER_THREADS: '1',
         ONEWRITER_SWEEP_INTERVAL_MS: String(SWEEP_INTERVAL_MS),
         ONEWRITER_IDLE_CLOSE_MS: '300',
@@ -227,8 +232,9 @@ describe('a broker', () => {
   it('does not let a slow tenant hold up the others, with one thread', async () => {
     const [slow, quick, neighbour] = [await newTenant(), await newTenant(), await newTenant()];
     let slowIsDone = false;
+    const slowStartedAt = performance.now();
     const writing = slow
-      .prepare(slowInsert(1, 3_000))
+      .prepare(slowInsert(1, 3_000), { timeoutMs: 100_000 })
       .run()
       .finally(() => {
         slowIsDone = true;
@@ -244,8 +250,9 @@ describe('a broker', () => {
     }
     const fresh = await newTenant();
     expect(slowIsDone).toBe(false);
-    expect(Math.max(...latencies)).toBeLessThan(1_000);
     await writing;
+    // A second, where the slow one takes the three that it is meant to.
+    expect(Math.max(...latencies)).toBeLessThan((performance.now() - slowStartedAt) / 3);
     await slow.prepare(INSERT).run(2);
     expect(numbersIn(slow.id)).toEqual([1, 2]);
     expect(numbersIn(quick.id)).toHaveLength(20);
@@ -440,6 +447,7 @@ describe('two brokers', () => {
     await free.prepare(INSERT).run(1);
     // It wakes up inside a transaction on a file whose lock it has, believing that it leads.
     first.kill('SIGCONT');
+    await waitForExit(first.pid);
     expect((await first.exited).code).not.toBe(0);
     await begun;
     await Promise.all(queued);
