@@ -51,7 +51,7 @@ if (list) {
     process.stdout.write(`${name} · seed ${seed} · ${fault.summary}\n`);
     const folder = mkdtempSync(join(tmpdir(), `onewriter-fault-${name}-`));
     const report = await runFault(fault, {
-      ...{ seed, folder, rounds: rounds ?? fault.rounds },
+      ...{ seed, folder, keep, rounds: rounds ?? fault.rounds },
       brokerMain: broker === undefined ? undefined : resolve(process.env['INIT_CWD'] ?? '.', broker),
       say: line => process.stdout.write(`${line}\n`),
     });

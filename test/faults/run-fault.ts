@@ -15,6 +15,8 @@ export interface RunOptions {
   readonly folder: string;
   /** Default: the one that is built. */
   readonly brokerMain?: string | undefined;
+  /** Keep what a run leaves although nothing was found. */
+  readonly keep?: boolean | undefined;
   /** Takes the lines that tell what happens. */
   readonly say: (line: string) => void;
 }
@@ -57,7 +59,7 @@ export async function runFault(fault: Fault, options: RunOptions): Promise<RunRe
         }
       }
     }
-    if (failures.length === 0) await rm(folder, { recursive: true, force: true });
+    if (failures.length === 0 && !options.keep) await rm(folder, { recursive: true, force: true });
     else say(`  What it left is in ${folder}`);
   }
   return { fault: fault.name, seed, rounds, verdicts, failures, figures, ok: failures.length === 0 };
