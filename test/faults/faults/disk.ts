@@ -139,7 +139,7 @@ export const powerCut: Fault = {
 export const powerCutSlowFlush: Fault = {
   name: 'power-cut-slow-flush',
   summary:
-    'The same while every flush takes seconds (strace): nobody is told committed before it is on the disk.',
+    'The same while every flush takes most of a second (strace): nobody is told committed before it is on the disk.',
   ...onDisk(folder => mountLoop(folder, 512)),
   rig: ({ folder }) => ({ dataDir: diskOf(folder).path, probeReads: false }),
   rounds: 10,
@@ -150,7 +150,7 @@ export const powerCutSlowFlush: Fault = {
     await pause(random.between(300, 1_000));
     const injection = await injectEffect(process.pid, rig.journals, {
       calls: 'fsync,fdatasync',
-      effect: `delay_enter=${random.between(1_500, 3_000)}000`,
+      effect: `delay_enter=${random.between(200, 800)}000`,
       when: '1+1',
     });
     await pause(random.between(1_200, 4_000));
