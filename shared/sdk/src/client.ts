@@ -1,5 +1,4 @@
-import { inboxQueue, newClientId, OnewriterError } from '@onewriter/protocol';
-import { createRedisBackend } from 'bullmq';
+import { newClientId, OnewriterError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { chooseReads } from './choose-reads.ts';
 import { dueAt } from './deadline.ts';
@@ -52,11 +51,7 @@ function asConnectError(error: unknown): unknown {
 async function open(options: ResolvedOptions, reads: Reads & Ledger, redis: Redis): Promise<Onewriter> {
   const { group, logger, writeTimeoutMs } = options;
   const clientId = newClientId();
-  const { name } = inboxQueue(group, clientId);
-  const backend = createRedisBackend(name, { connection: redis, skipVersionCheck: true });
-  backend.on('error', () => {}); // the connection's own listener logs it; siblings carry the tenants' prefixes
-  await backend.waitUntilReady();
-  const sender = new RedisSender(redis, backend, group, logger);
+  const sender = new RedisSender(redis, group, logger);
   const states = new RedisJobStates(redis, group);
   const writes = new WritePath({ clientId, sender, states, ledger: reads, logger, writeTimeoutMs });
   const inbox = new Inbox({

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
-import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
-import { createIORedisClient, type IRedisClient, type RedisQueueBackend } from 'bullmq';
+import { groupKeys, OnewriterError, type QueueAddress, tenantQueue } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import { addJob, type RedisWithAddJob, withAddJob } from './add-job-script.ts';
 import { now } from './deadline.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import type { SdkLogger } from './types.ts';
@@ -37,12 +37,6 @@ const MAX_RETRY_PAUSE_MS = 1_000;
 /** Not executed for now: it can be sent again. Source: Redis, server.c (processCommand) and cluster.c. */
 const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|MISCONF|NOREPLICAS|NOSCRIPT) /;
 
-const JOB_OPTIONS = Object.freeze({
-  /** A retry would push the job behind later ones: the writer retries what can be retried, in its place. */
-  attempts: 1,
-  stackTraceLimit: 0,
-});
-
 /** Like an entry of a pipeline's results. */
 type Reply = readonly [error: Error | null, value: unknown];
 
@@ -54,7 +48,7 @@ interface Entry {
 
 interface SenderQueue {
   readonly tenant: string;
-  readonly backend: RedisQueueBackend;
+  readonly address: QueueAddress;
   listedAt: number;
 }
 
@@ -62,16 +56,13 @@ interface SenderQueue {
  * Sends jobs to the tenants' queues over one connection. Jobs of all tenants that are ready in the same turn of the
  * event loop go in one write to the socket:
  *
- *   add job … add job, LLEN … LLEN, ZADD bell, [ZADD tenants]
+ *   add job … add job, ZADD bell, [ZADD tenants]
  *
  * The doorbell comes after the jobs: rung before, the broker could look, find nothing and sleep. The commands of a
  * connection are executed in order, so this needs no second round trip.
  */
 export class RedisSender implements JobSender {
-  readonly #redis: Redis;
-  /** The same connection, as BullMQ wants it. */
-  readonly #client: IRedisClient;
-  readonly #backend: RedisQueueBackend;
+  readonly #redis: RedisWithAddJob;
   readonly #group: string;
   readonly #bell: string;
   readonly #tenants: string;
@@ -81,11 +72,8 @@ export class RedisSender implements JobSender {
   readonly #waiting: (() => void)[] = [];
   #downSince: number | undefined;
 
-  /** @param backend a BullMQ backend on `redis`; the tenants' queues are derived from it */
-  constructor(redis: Redis, backend: RedisQueueBackend, group: string, logger: SdkLogger) {
-    this.#redis = redis;
-    this.#client = createIORedisClient(redis);
-    this.#backend = backend;
+  constructor(redis: Redis, group: string, logger: SdkLogger) {
+    this.#redis = withAddJob(redis);
     this.#group = group;
     this.#bell = groupKeys(group).bell;
     this.#tenants = groupKeys(group).tenants;
@@ -114,7 +102,8 @@ export class RedisSender implements JobSender {
 
   async depth(tenant: string): Promise<number | undefined> {
     try {
-      return await this.#redis.llen(this.#queue(tenant).backend.keys['wait']!);
+      const { prefix, name } = tenantQueue(this.#group, tenant);
+      return await this.#redis.llen(`${prefix}:${name}:wait`);
     } catch {
       return undefined; // asked again before the next refusal
     }
@@ -151,8 +140,8 @@ export class RedisSender implements JobSender {
   /**
    * Writes the commands of a round to the socket at once, and returns their replies to be.
    *
-   * Not with ioredis' pipeline: it copies all of the connection's scripts into each pipeline, and BullMQ brings some
-   * sixty, which was a fifth of what a job cost here. Replies come in the order of the commands all the same.
+   * Not with ioredis' pipeline, which makes a promise more for each command and one string of all of them; replies come
+   * in the order of the commands all the same.
    */
   #write(round: readonly Entry[]): Promise<Reply>[] {
     const redis = this.#redis;
@@ -161,28 +150,7 @@ export class RedisSender implements JobSender {
     const { stream } = redis as unknown as { stream: Socket };
     stream.cork();
     try {
-      for (const { queue, job } of round) {
-        const { id } = job;
-        const adding = queue.backend.addJobToTransaction(
-          this.#client,
-          {
-            id,
-            name: job.name,
-            data: job.message,
-            opts: JOB_OPTIONS,
-            timestamp: time,
-            progress: 0,
-            attemptsMade: 0,
-            attemptsStarted: 0,
-            stalledCounter: 0,
-            failedReason: '',
-            returnvalue: '',
-          },
-          id,
-        );
-        replies.push(toReply(adding));
-      }
-      for (const { queue } of round) replies.push(toReply(redis.llen(queue.backend.keys['wait']!)));
+      for (const { queue, job } of round) replies.push(toReply(addJob(redis, queue.address, job)));
       replies.push(
         toReply(redis.zadd(this.#bell, 'NX', ...round.flatMap(({ queue }) => [time, queue.tenant]))),
       );
@@ -199,13 +167,12 @@ export class RedisSender implements JobSender {
     return replies;
   }
 
-  /** @param results of the jobs, then of the depths, then of the bell */
+  /** @param results of the jobs, then of the bell */
   #answer(round: readonly Entry[], results: readonly Reply[]): void {
-    const bellError = results[round.length * 2]?.[0];
+    const bellError = results[round.length]?.[0];
     for (let index = 0; index < round.length; index++) {
       const { resolve, queue } = round[index]!;
-      const [error] = results[index] ?? [new Error('Redis did not answer.')];
-      const depth = results[round.length + index]?.[1];
+      const [error, depth] = results[index] ?? [new Error('Redis did not answer.'), undefined];
       if (error) resolve(this.#classify(error, queue.tenant));
       else {
         resolve({ kind: 'accepted', depth: typeof depth === 'number' ? depth : 0 });
@@ -234,10 +201,8 @@ export class RedisSender implements JobSender {
     if (queue === undefined) {
       // The oldest goes: being made again costs it some microseconds and a line in `tenants`.
       if (this.#queues.size >= MAX_QUEUES) this.#queues.delete(this.#queues.keys().next().value!);
-      const { name, prefix } = tenantQueue(this.#group, tenant);
-      // Declared as the interface of all backends, it is of this backend's own class.
-      const backend = this.#backend.forQueue(name, prefix) as RedisQueueBackend;
-      queue = { tenant, backend, listedAt: Number.NEGATIVE_INFINITY };
+      const address = tenantQueue(this.#group, tenant);
+      queue = { tenant, address, listedAt: Number.NEGATIVE_INFINITY };
       this.#queues.set(tenant, queue);
     }
     return queue;
