@@ -10,6 +10,7 @@ import { StatementCache } from './statement-cache.ts';
 import { StatementRunner } from './statement-runner.ts';
 import { locateTenant } from './tenant-location.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
+import { WalSpace } from './wal-space.ts';
 
 /** `details.reason` where the path leads elsewhere than it did. */
 export const FILE_REPLACED = 'file deleted or replaced';
@@ -40,6 +41,7 @@ export class TenantDatabase {
   readonly ledger: Ledger;
   readonly keys: IdempotencyKeys;
   readonly checkpoints: WalCheckpoints;
+  readonly walSpace: WalSpace;
   /** Transaction control, compiled once. */
   readonly control: Readonly<
     Record<'begin' | 'commit' | 'savepoint' | 'release' | 'rollbackTo', Statement<[]>>
@@ -106,6 +108,7 @@ export class TenantDatabase {
     };
     this.#file = identify(path);
     this.#wal = { path: `${path}-wal`, identity: identify(`${path}-wal`) };
+    this.walSpace = new WalSpace(this.#wal.path);
   }
 
   /** The epoch this connection writes with. */

@@ -25,6 +25,8 @@ export class WalCheckpoints {
   readonly #frameBytes: number;
   /** Pages in the WAL when the last checkpoint ended. */
   #pagesThen = 0;
+  /** Pages in the WAL when it was last looked at. */
+  #pages = 0;
 
   constructor(db: Database.Database) {
     this.#db = db;
@@ -33,14 +35,19 @@ export class WalCheckpoints {
     this.#frameBytes = (db.pragma('page_size', { simple: true }) as number) + FRAME_HEADER_BYTES;
   }
 
-  /** Bytes of the WAL in use; after a checkpoint it stays until the next write begins it anew. */
-  get walBytes(): number {
-    return this.#pages() * this.#frameBytes;
+  /** Looks at the WAL, which costs as much as a small statement. */
+  look(): void {
+    this.#pages = this.#look.get()![1];
   }
 
-  /** Whether {@link run} is worth calling now. */
+  /** Bytes of the WAL in use at the last look; after a checkpoint it stays until the next write begins it anew. */
+  get walBytes(): number {
+    return this.#pages * this.#frameBytes;
+  }
+
+  /** Whether {@link run} is worth calling, as of the last look. */
   get due(): boolean {
-    const pages = this.#pages();
+    const pages = this.#pages;
     // Fewer pages than then: the WAL began anew since.
     return pages >= CHECKPOINT_PAGES && (pages < this.#pagesThen || pages - this.#pagesThen >= RETRY_PAGES);
   }
@@ -51,11 +58,12 @@ export class WalCheckpoints {
    */
   run(): void {
     try {
-      this.#pagesThen = this.#passive.get()![1];
+      this.#pages = this.#passive.get()![1];
+      this.#pagesThen = this.#pages;
     } catch (error) {
       const { code } = translateError(error);
       if (code !== 'DATABASE_FULL' && code !== 'DATABASE_BUSY') throw error;
-      this.#pagesThen = this.#pages();
+      this.#pagesThen = this.#pages;
     }
   }
 
@@ -85,9 +93,5 @@ export class WalCheckpoints {
       'After an I/O error the WAL must be written back, and a reader keeps it from that.',
       { reason: 'reader holds the WAL after an I/O error' },
     );
-  }
-
-  #pages(): number {
-    return this.#look.get()![1];
   }
 }

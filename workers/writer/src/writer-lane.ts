@@ -119,13 +119,16 @@ export class WriterLane {
     const { checkpoints } = database;
     const checkpointMs = this.#checkpointMs;
     this.#checkpointMs = 0;
-    // After the outcome is posted, if the thread's event loop turns before the next task; else with that one.
+    checkpoints.look();
+    const { walBytes } = checkpoints;
+    // After the outcome is posted, if the thread's event loop turns before the next task; a checkpoint else with that one.
     if (checkpoints.due) setImmediate(() => this.#checkpointIfOpen(database));
+    else if (database.walSpace.isScarce(walBytes)) setImmediate(() => this.#extendIfOpen(database));
     return {
       kind: 'applied',
       jobs: result.jobs,
       unflushed: database.unflushed,
-      stats: { ...result.stats, openMs, checkpointMs, walBytes: checkpoints.walBytes },
+      stats: { ...result.stats, openMs, checkpointMs, walBytes },
       evicted,
     };
   }
@@ -173,6 +176,10 @@ export class WriterLane {
     } finally {
       this.#checkpointMs += performance.now() - startedMs;
     }
+  }
+
+  #extendIfOpen(database: TenantDatabase): void {
+    if (this.#registry.get(database.tenant) === database) database.walSpace.extend();
   }
 
   #checkpointIfOpen(database: TenantDatabase): void {
