@@ -1,7 +1,11 @@
 import { execFile } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
+import { tenantFile, tenantQueue } from '@onewriter/protocol';
 import { type Access, signToken } from '@onewriter/runtime';
+import { connect } from '@onewriter/sdk';
 import {
   type Service,
   startRedis,
@@ -13,7 +17,9 @@ import {
   waitFor,
 } from '@onewriter/testkit';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import Database from 'better-sqlite3';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
 const ADMIN: Access = { tenants: '*', access: 'admin' };
 const NDJSON = 'application/x-ndjson';
@@ -454,6 +460,289 @@ describe('tenants', () => {
       { name: 'tr', table: 'items', sql: expect.stringContaining('CREATE TRIGGER') },
     ]);
     expect(body.commitSeq).toBe(1);
+  });
+});
+
+describe('export', () => {
+  const script = `
+    CREATE TABLE kinds(id INTEGER PRIMARY KEY AUTOINCREMENT, "odd ""name" TEXT, n NUMERIC, b BLOB);
+    INSERT INTO kinds VALUES (1, 'it''s', 9007199254740993, x'00ff'), (2, '', 1.0, NULL), (3, NULL, -9e999, x''),
+      (9, 'a' || char(0) || 'b', -9223372036854775808, 'text'), (10, 'line' || char(10) || '"q", ü🧵', 0.1, 1);
+    CREATE TABLE gen(a, c AS (a * 2)); INSERT INTO gen VALUES (4);
+    CREATE VIRTUAL TABLE search USING fts5(body); INSERT INTO search VALUES ('hello world');
+    CREATE INDEX by_n ON kinds(n); CREATE VIEW v AS SELECT id FROM kinds;
+    CREATE TRIGGER tr AFTER INSERT ON gen BEGIN DELETE FROM gen WHERE a IS NULL; END;
+    PRAGMA user_version = 42`;
+
+  beforeAll(async () => {
+    await post('out/script', { sql: script });
+  });
+
+  async function download(query: string): Promise<{ bytes: Buffer; headers: Headers }> {
+    const token = await signToken(TEST_TOKEN_SECRET, { tenants: ['out'], access: 'read' });
+    const response = await fetch(`${gateway.url}/v1/tenants/out/export?${query}`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    expect(response.status).toBe(200);
+    return { bytes: Buffer.from(await response.arrayBuffer()), headers: response.headers };
+  }
+
+  const content = (db: Database.Database) => {
+    const kinds = db
+      .prepare('SELECT *, typeof(n), typeof(b) FROM kinds ORDER BY id')
+      .safeIntegers()
+      .raw()
+      .all();
+    const names = db.prepare(
+      "SELECT name FROM sqlite_schema WHERE name NOT LIKE '\\_onewriter%' ESCAPE '\\'",
+    );
+    return {
+      kinds,
+      gen: db.prepare('SELECT * FROM gen').raw().all(),
+      found: db.prepare("SELECT body FROM search WHERE search MATCH 'hello'").pluck().all(),
+      sequence: db.prepare('SELECT * FROM sqlite_sequence').raw().all(),
+      version: db.pragma('user_version', { simple: true }),
+      names: (names.pluck().all() as string[]).filter(name => !name.startsWith('sqlite_autoindex')).sort(),
+    };
+  };
+
+  it('gives a dump and a snapshot that hold the same as the tenant', async () => {
+    const original = new Database(tenantFile(data.path, 'out'), { readonly: true });
+    const expected = content(original);
+    original.close();
+    const dump = await download('format=sql');
+    expect(dump.headers.get('commit-seq')).toBe('1');
+    const restored = new Database(':memory:');
+    restored.exec(dump.bytes.toString('utf8'));
+    expect(content(restored)).toEqual(expected);
+    restored.close();
+
+    const snapshot = await download('format=sqlite');
+    expect(snapshot.headers.get('content-disposition')).toBe('attachment; filename="out.db"');
+    const copy = new Database(snapshot.bytes);
+    expect(content(copy)).toEqual(expected);
+    expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
+    copy.close();
+    const scratch = () => readdirSync(join(data.path, 'trash')).filter(name => name.startsWith('scratch'));
+    await waitFor(() => scratch().length === 0, { what: 'the copy to be gone' });
+  });
+
+  it('gives NDJSON and CSV, and takes them back', async () => {
+    const ndjson = await download('table=kinds');
+    expect(lines(ndjson.bytes.toString())[0]).toEqual({
+      id: 1,
+      'odd "name': "it's",
+      n: { i: '9007199254740993' },
+      b: { b: 'AP8=' },
+    });
+    expect(lines((await download('')).bytes.toString()).map(line => line.table)).toContain('gen');
+    const csv = await download('table=kinds&format=csv');
+    expect(csv.bytes.toString().split('\r\n')[0]).toBe('id,"odd ""name",n,b');
+
+    const create =
+      'CREATE TABLE kinds(id INTEGER PRIMARY KEY AUTOINCREMENT, "odd ""name" TEXT, n NUMERIC, b BLOB)';
+    await post('back/script', { sql: create });
+    // Infinity is no value of a write.
+    const body = ndjson.bytes.toString().replace('{"f":"-Infinity"}', 'null');
+    const imported = await post('back/import?table=kinds', body, { headers: { 'content-type': NDJSON } });
+    expect(lines(imported.body).at(-1)).toMatchObject({ event: 'done', rows: 5, accepted: 5, rejected: 0 });
+    const sql = 'SELECT id, "odd ""name", n, b FROM kinds WHERE id <> 3 ORDER BY id';
+    const [there, here] = await Promise.all(
+      ['out', 'back'].map(tenant => post(`${tenant}/query`, { sql, values: 'tagged' })),
+    );
+    expect(here!.body.rows).toEqual(there!.body.rows);
+    expect((await get('out/export?format=csv')).status).toBe(400);
+    expect((await get('out/export?table=nothing')).status).toBe(404);
+    expect((await get('nobody/export?format=sqlite')).status).toBe(404);
+  });
+});
+
+describe('import', () => {
+  it('reports rejected rows, and is resumed under its key without applying a row twice', async () => {
+    await post('in/script', {
+      sql: 'CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, n INT CHECK (n > 0))',
+    });
+    const rows = Array.from(
+      { length: 3_000 },
+      (_, id) => `${id},"name, ${id}",${id === 1_500 ? -1 : id + 1}`,
+    );
+    const csv = (count: number) => ['id,name,n', ...rows.slice(0, count)].join('\r\n');
+    const send = (body: string, query = 'table=t') =>
+      post(`in/import?${query}`, body, {
+        headers: { 'content-type': 'text/csv', 'idempotency-key': '"import-1"' },
+      });
+    const first = lines((await send(csv(2_000))).body);
+    expect(first.filter(event => event.event === 'rejected')).toEqual([
+      { event: 'rejected', row: 1_500, error: expect.objectContaining({ code: 'CONSTRAINT_VIOLATION' }) },
+    ]);
+    expect(first.at(-1)).toMatchObject({ event: 'done', rows: 2_000, accepted: 1_999, rejected: 1 });
+    const jobs = new Database(tenantFile(data.path, 'in'), { readonly: true });
+    const largest = jobs
+      .prepare('SELECT max(json_array_length(results)) FROM _onewriter_ledger')
+      .pluck()
+      .get();
+    jobs.close();
+    expect(largest).toBeLessThanOrEqual(500);
+    const again = lines((await send(csv(3_000))).body);
+    expect(again.at(-1)).toMatchObject({
+      event: 'done',
+      rows: 3_000,
+      accepted: 2_999,
+      rejected: 1,
+      unknown: 0,
+    });
+    const count = await post('in/query', { sql: 'SELECT count(*) AS n, sum(n) AS s FROM t' });
+    const sum = rows.reduce((total, _, id) => total + (id === 1_500 ? 0 : id + 1), 0);
+    expect(count.body.rows).toEqual([{ n: 2_999, s: sum }]);
+    const bad = lines((await send(csv(3_000), 'table=t&maxRejected=0')).body);
+    expect(bad.at(-1)).toMatchObject({ event: 'failed', error: { code: 'INVALID_ARGUMENT' } });
+  });
+
+  it('refuses what cannot be imported', async () => {
+    const headers = { 'content-type': NDJSON };
+    await post('in2/script', { sql: 'CREATE TABLE t(a)' });
+    expect((await post('in2/import?table=nothing', '{}', { headers })).status).toBe(404);
+    expect((await post('in2/import?table=_onewriter_ledger', '{}', { headers })).body.error.code).toBe(
+      'STATEMENT_NOT_ALLOWED',
+    );
+    expect((await post('in2/import?table=t', '{}')).status).toBe(415);
+    const access: Access = { tenants: ['in2'], access: 'read' };
+    expect((await post('in2/import?table=t', '{}', { headers, access })).status).toBe(403);
+    const mixed = await post('in2/import?table=t', '{"a":1}\nnonsense\n[]\n{"b":1}\n{"a":[1]}\n', {
+      headers,
+    });
+    expect(lines(mixed.body).map(event => event.error?.code ?? event.event)).toEqual([
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_VALUE',
+      'SQL_ERROR',
+      'done',
+    ]);
+  });
+});
+
+describe('events', () => {
+  /** Reads events until there are `count`, and goes away. */
+  async function follow(tenant: string, count: number, lastEventId?: string) {
+    const token = await signToken(TEST_TOKEN_SECRET, { tenants: [tenant], access: 'read' });
+    const caller = new AbortController();
+    const response = await fetch(`${gateway.url}/v1/tenants/${tenant}/events`, {
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
+      },
+      signal: caller.signal,
+    });
+    expect(response.headers.get('content-type')).toBe('text/event-stream');
+    let text = '';
+    const decoder = new TextDecoder();
+    const events = () =>
+      [...text.matchAll(/event: (\w+)\nid: (\S+)\ndata: (.*)\n\n/g)].map(([, event, id, json]) => ({
+        event,
+        id: id!,
+        data: JSON.parse(json!),
+      }));
+    const done = (async () => {
+      for await (const chunk of response.body!) {
+        text += decoder.decode(chunk as Uint8Array, { stream: true });
+        if (events().length >= count) break;
+      }
+      caller.abort();
+      return events();
+    })();
+    return { events, done };
+  }
+
+  it('tell each commit once, in order, also after a new connection', async () => {
+    await post('feed/script', { sql: 'CREATE TABLE t(a UNIQUE)' });
+    const first = await follow('feed', 3);
+    await waitFor(() => first.events().length === 1, { what: 'the beginning' });
+    const receipts: string[] = [];
+    for (const a of [1, 2]) {
+      const { body } = await post('feed/enqueue', { sql: 'INSERT INTO t VALUES (?)', params: [a] });
+      receipts.push(body.receiptId);
+      await ask('GET', `${body.href}?wait=5000`);
+    }
+    const [ready, one, two] = await first.done;
+    expect([ready!.event, ready!.data]).toEqual(['ready', { commitSeq: 1 }]);
+    expect([one!.data, two!.data]).toEqual([
+      { commitSeq: 2, committedAt: expect.any(String), receipts: [receipts[0]], failed: [] },
+      { commitSeq: 3, committedAt: expect.any(String), receipts: [receipts[1]], failed: [] },
+    ]);
+    const failing = await post('feed/enqueue', { sql: 'INSERT INTO t VALUES (1)' });
+    await ask('GET', `${failing.body.href}?wait=5000`);
+    await post('feed/query', { sql: 'INSERT INTO t VALUES (3)' });
+    const resumed = await (await follow('feed', 4, one!.id)).done;
+    expect(resumed.map(event => [event.event, event.data.commitSeq])).toEqual([
+      ['ready', 2],
+      ['commit', 3],
+      ['commit', 4],
+      ['commit', 5],
+    ]);
+    expect([resumed[2]!.data.receipts, resumed[2]!.data.failed]).toEqual([[], [failing.body.receiptId]]);
+    const lost = await (await follow('feed', 1, '9999.9999')).done;
+    expect(lost.map(event => event.event)).toEqual(['gap']);
+    const wrong = await get('feed/events', { headers: { 'last-event-id': 'x' } });
+    expect(wrong.status).toBe(400);
+    expect((await get('nobody/events')).status).toBe(404);
+  });
+});
+
+describe('deleting a tenant', () => {
+  it('needs a confirmation, and moves its folder to the trash', async () => {
+    await ask('PUT', '/v1/tenants/gone', { body: { script: 'CREATE TABLE t(a); INSERT INTO t VALUES (1)' } });
+    await post('gone/query', { sql: 'SELECT * FROM t' });
+    const path = '/v1/tenants/gone';
+    const unsure = await ask('DELETE', path);
+    expect([unsure.status, unsure.body.error.code]).toEqual([428, 'CONFIRMATION_REQUIRED']);
+    const headers = { 'confirm-delete': 'gone' };
+    const access: Access = { tenants: ['gone'], access: 'write' };
+    expect((await ask('DELETE', path, { headers, access })).status).toBe(403);
+    const deleted = await ask('DELETE', path, { headers });
+    expect([deleted.status, deleted.body]).toEqual([
+      200,
+      {
+        tenant: 'gone',
+        trash: expect.stringMatching(/^gone\.\d+\.\d+$/),
+        deletedAt: expect.any(String),
+        expiresAt: expect.any(String),
+      },
+    ]);
+    expect(existsSync(dirname(tenantFile(data.path, 'gone')))).toBe(false);
+    const kept = new Database(join(data.path, 'trash', deleted.body.trash, 'tenant.db'), { readonly: true });
+    expect(kept.prepare('SELECT a FROM t').pluck().all()).toEqual([1]);
+    kept.close();
+    expect((await get('gone')).status).toBe(404);
+    expect((await post('gone/query', { sql: 'SELECT * FROM t' })).status).toBe(404);
+    expect((await ask('DELETE', path, { headers })).status).toBe(404);
+    // A new one by the same name begins anew: nobody writes into the old file.
+    await ask('PUT', path, { body: { script: 'CREATE TABLE t(b)' } });
+    expect((await post('gone/query', { sql: 'SELECT * FROM t' })).body.rows).toEqual([]);
+    expect((await ask('GET', '/v1/audit?limit=2')).body.entries[1]).toMatchObject({
+      action: 'tenant.delete',
+      tenant: 'gone',
+      outcome: 'TENANT_NOT_FOUND',
+    });
+  });
+
+  it('does not lose queued writes unless it is told to', async () => {
+    await ask('PUT', '/v1/tenants/full', { body: { script: 'CREATE TABLE t(a)' } });
+    const connection = new Redis(redis.url);
+    onTestFinished(() => connection.disconnect());
+    const { prefix, name } = tenantQueue('default', 'full');
+    await connection.hset(`${prefix}:${name}:meta`, 'paused', 1);
+    const client = await connect({ redis: redis.url });
+    onTestFinished(() => client.close({ timeoutMs: 1 }));
+    await client.tenant('full').enqueue('INSERT INTO t VALUES (1)');
+    const headers = { 'confirm-delete': 'full' };
+    const busy = await ask('DELETE', '/v1/tenants/full', { headers });
+    expect([busy.status, busy.body.error.code, busy.body.error.details.queuedJobs]).toEqual([
+      409,
+      'TENANT_BUSY',
+      1,
+    ]);
+    expect((await ask('DELETE', '/v1/tenants/full?discardQueued=true', { headers })).status).toBe(200);
+    expect((await get('full')).status).toBe(404);
   });
 });
 

@@ -59,6 +59,7 @@ async function createTestGateway(
     limits: createRateLimits({ perToken: 0, perTenant: 0 }),
     tenants: {} as GatewayOptions['tenants'],
     audit: {} as GatewayOptions['audit'],
+    exporter: () => Promise.reject(new Error('nothing is exported here')),
     corsOrigins: options.corsOrigins ?? [],
     closing: new AbortController().signal,
     health: async () => options.health ?? HEALTHY,

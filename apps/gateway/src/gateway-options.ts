@@ -1,5 +1,6 @@
 import type { Logger, TokenVerifier } from '@onewriter/runtime';
 import type { Onewriter } from '@onewriter/sdk';
+import type { Exporter } from './export/run-export.ts';
 import type { HealthCheck } from './health.ts';
 import type { IntegrityCheck } from './integrity-check.ts';
 import type { Reads } from './reads/read-processes.ts';
@@ -25,6 +26,7 @@ export interface GatewayOptions {
     readonly remove: TenantDeletion;
   };
   readonly audit: AuditLog;
+  readonly exporter: Exporter;
   readonly verifyToken: TokenVerifier;
   readonly limits: RateLimits;
   /** Origins whose pages may call the gateway; none where it is empty. */

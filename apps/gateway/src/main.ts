@@ -13,6 +13,7 @@ import {
   startProcess,
 } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
+import { createExporter } from './export/run-export.ts';
 import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './health.ts';
 import { createIntegrityCheck } from './integrity-check.ts';
@@ -74,6 +75,12 @@ await startProcess('gateway', async (config, log) => {
       }),
     },
     audit: createAuditLog(redis, config.group, log),
+    exporter: createExporter({
+      settings: { dataDir: config.dataDir, dbFile: config.dbFile, busyTimeoutMs: config.busyTimeoutMs },
+      files,
+      memoryBytes: config.readMemoryBytes,
+      timeoutMs: config.exportTimeoutMs,
+    }),
     verifyToken: createTokenVerifier({
       secret: await resolveSecret(config, log),
       adminToken: config.adminToken,

@@ -5,13 +5,7 @@ import type { Redis } from 'ioredis';
 import type { GatewayEnv } from '../gateway-env.ts';
 
 /** What an admin can do that is written down. */
-export type AuditAction =
-  | 'tenant.create'
-  | 'tenant.pause'
-  | 'tenant.resume'
-  | 'tenant.delete'
-  | 'tenant.import'
-  | 'tenant.export';
+export type AuditAction = 'tenant.create' | 'tenant.pause' | 'tenant.resume' | 'tenant.delete';
 
 /** One thing that somebody did, or tried to do. */
 export interface AuditEntry {

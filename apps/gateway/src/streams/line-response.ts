@@ -35,3 +35,15 @@ export function toLineStream(lines: AsyncIterable<string>): ReadableStream<Uint8
     new ByteLengthQueuingStrategy({ highWaterMark: HIGH_WATER_BYTES }),
   );
 }
+
+/** Calls `release` when the lines end, or their reader goes away. */
+export async function* releaseAfter(
+  lines: AsyncIterable<string>,
+  release: () => void,
+): AsyncGenerator<string, void, undefined> {
+  try {
+    yield* lines;
+  } finally {
+    release();
+  }
+}

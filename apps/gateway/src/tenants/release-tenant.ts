@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { groupKeys, OnewriterError, tenantQueue, uuidv7 } from '@onewriter/protocol';
+import { groupKeys, OnewriterError, releaseBell, tenantQueue, uuidv7 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 
 /*
@@ -16,7 +16,6 @@ import type { Redis } from 'ioredis';
 const TIMEOUT_MS = 15_000;
 const POLL_MS = 50;
 const RING_EVERY_MS = 1_000;
-/** Longer than any work on a released file; after a gateway that died, the tenant is not stuck for ever. */
 const RETRY_AFTER_MS = 1_000;
 
 /**
@@ -58,7 +57,8 @@ export async function withReleasedTenant<T>(
     await redis.hdel(keys.released, tenant);
     if (!wasPaused) {
       await redis.hdel(key('meta'), 'paused');
-      await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
+      // Only for work: a ring makes a deleted tenant known again.
+      if ((await redis.llen(key('wait'))) > 0) await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
     }
   }
 }
@@ -74,7 +74,7 @@ async function waitForRelease(
   let rungAt = Number.NEGATIVE_INFINITY;
   while (performance.now() < deadline) {
     if (performance.now() - rungAt >= RING_EVERY_MS) {
-      await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
+      await redis.zadd(keys.bell, 'NX', Date.now(), releaseBell(tenant));
       rungAt = performance.now();
     }
     if ((await redis.hget(keys.released, tenant)) === id) return;

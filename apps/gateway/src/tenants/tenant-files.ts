@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { OnewriterError, TENANT_ID_PATTERN, tenantFile, tenantsDir, trashDir } from '@onewriter/protocol';
 
@@ -19,7 +19,8 @@ export interface TrashEntry {
   readonly expiresAtMs: number;
 }
 
-const TRASH_NAME = /^([a-z0-9-]{1,63})\.(\d{1,15})\.(\d{1,15})$/;
+const SCRATCH_PREFIX = 'scratch.';
+const TRASH_NAME = /^(?:scratch\.)?([a-z0-9-]{1,63})\.(\d{1,15})\.(\d{1,15})(?:\.\w{6})?$/;
 
 /**
  * The tenants' folders, by the file system alone: opening a database file with `fs` and closing it would drop SQLite's
@@ -97,6 +98,22 @@ export class TenantFiles {
     await flushFolder(trash);
     await flushFolder(tenantsDir(this.#dataDir));
     return { name, tenant, deletedAtMs, expiresAtMs };
+  }
+
+  /**
+   * Makes a folder for a temporary file, on the disk of the data. It lies in the trash, so that what a process that died
+   * left there expires.
+   */
+  async makeScratch(tenant: string, lifeMs: number): Promise<string> {
+    const name = `${tenant}.${Date.now()}.${Date.now() + 2 * lifeMs}`;
+    const trash = trashDir(this.#dataDir);
+    await mkdir(trash, { recursive: true });
+    return mkdtemp(join(trash, `${SCRATCH_PREFIX}${name}.`));
+  }
+
+  /** Removes a folder of {@link makeScratch}. */
+  async removeScratch(path: string): Promise<void> {
+    await rm(path, { recursive: true, force: true });
   }
 
   /** Removes for good what has been in the trash for long enough. @returns what was removed */

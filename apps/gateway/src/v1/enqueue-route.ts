@@ -9,7 +9,7 @@ import { readJsonBody, validate } from '../json-body.ts';
 import { decodeJsonParameters } from '../parameter-values.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
 import { authorizeTenant } from '../security/authorize.ts';
-import { NDJSON, toLineStream } from '../streams/line-response.ts';
+import { NDJSON, releaseAfter, toLineStream } from '../streams/line-response.ts';
 import { readLines } from '../streams/read-lines.ts';
 import { type Api, addRoute } from './api.ts';
 import {
@@ -153,16 +153,4 @@ function parseLine(line: string): unknown {
 /** Where to ask for a write's outcome. */
 export function receiptHref(tenant: string, receiptId: string): string {
   return `/v1/tenants/${tenant}/receipts/${receiptId}`;
-}
-
-/** Calls `release` when the lines end, or their reader goes away. */
-export async function* releaseAfter(
-  lines: AsyncIterable<string>,
-  release: () => void,
-): AsyncGenerator<string, void, undefined> {
-  try {
-    yield* lines;
-  } finally {
-    release();
-  }
 }

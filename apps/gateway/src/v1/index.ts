@@ -1,6 +1,9 @@
 import type { Api } from './api.ts';
 import { addAuditRoute } from './audit-route.ts';
 import { addEnqueueRoute } from './enqueue-route.ts';
+import { addEventsRoute } from './events-route.ts';
+import { addExportRoute } from './export-route.ts';
+import { addImportRoute } from './import-route.ts';
 import { addQueryRoute } from './query-route.ts';
 import { addReceiptRoute } from './receipt-route.ts';
 import { addSchemaRoute } from './schema-route.ts';
@@ -15,5 +18,8 @@ export function addV1Routes(api: Api): void {
   addReceiptRoute(api);
   addTenantRoutes(api);
   addSchemaRoute(api);
+  addEventsRoute(api);
+  addExportRoute(api);
+  addImportRoute(api);
   addAuditRoute(api);
 }

@@ -140,7 +140,8 @@ export const EnqueueResponse = z
   })
   .openapi('EnqueueResponse');
 
-const WireError = z
+/** An error inside an answer. */
+export const WireError = z
   .object({
     code: z.string(),
     message: z.string(),

@@ -1,0 +1,165 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { isOnewriterError, receiptId, type SqlValue } from '@onewriter/protocol';
+import type { Reads } from '../reads/read-processes.ts';
+import type { TenantFiles } from '../tenants/tenant-files.ts';
+
+/** One commit of a tenant. */
+export interface CommitEvent {
+  readonly commitSeq: number;
+  /** ISO time, by the broker's clock. */
+  readonly committedAt: string;
+  /** Receipt ids of the writes that it applied, in order. */
+  readonly receipts: readonly string[];
+  /** Receipt ids of writes that failed on their own and were settled with it. */
+  readonly failed: readonly string[];
+}
+
+/** A place in a tenant's ledger. */
+export interface LedgerPosition {
+  readonly commitSeq: number;
+  /** Of the newest row that was told. */
+  readonly ledgerId: number;
+}
+
+/** What following a ledger brings. */
+export type FollowedEvent =
+  /** Where it begins; nothing before it is told. */
+  | { readonly type: 'ready'; readonly position: LedgerPosition }
+  | { readonly type: 'commit'; readonly position: LedgerPosition; readonly commit: CommitEvent }
+  /** What was asked for is gone: commits between were pruned, or the file is another. Look at the data anew. */
+  | { readonly type: 'gap'; readonly position: LedgerPosition }
+  /** Nothing happened for a while. */
+  | { readonly type: 'quiet' };
+
+/** Settings of {@link followCommits}. */
+export interface FollowOptions {
+  readonly reads: Reads;
+  readonly files: TenantFiles;
+  readonly tenant: string;
+  /** Undefined: only what comes from now on. */
+  readonly after: LedgerPosition | undefined;
+  readonly readTimeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** Between two looks whether the file has changed, by stat alone. */
+const POLL_MS = 150;
+/** A look into the file all the same: two commits within one tick of the file system's clock can look like one. */
+const LOOK_EVERY_MS = 2_000;
+const QUIET_AFTER_MS = 15_000;
+/** Larger than a batch has jobs, so that it has at least one whole commit. */
+const MAX_ROWS = 200;
+
+const BOUNDS = 'SELECT min(id), max(id), max(commit_seq) FROM (SELECT id, commit_seq FROM _onewriter_ledger)';
+const NEXT = `
+  SELECT id, job_id, commit_seq, committed_at, next_op, json_array_length(results),
+    (SELECT group_concat(e.key) FROM json_each(results) e WHERE e.type = 'object' AND json_type(e.value, '$.e') IS NOT NULL)
+  FROM _onewriter_ledger WHERE id > ? ORDER BY id LIMIT ${MAX_ROWS}`;
+
+/**
+ * Follows a tenant's commits in its ledger, which is in the same file and the same transactions as the data: what is told
+ * is committed, in order, each commit once. Ends when the signal fires.
+ * @throws OnewriterError of the reads: TENANT_NOT_FOUND, DATABASE_…
+ */
+export async function* followCommits(options: FollowOptions): AsyncGenerator<FollowedEvent, void, undefined> {
+  const { files, tenant, signal, after } = options;
+  const bounds = await readBounds(options);
+  const newest = { commitSeq: bounds.commitSeq, ledgerId: bounds.max };
+  let position = after ?? newest;
+  if (after === undefined) yield { type: 'ready', position };
+  else if (after.ledgerId < bounds.min - 1) {
+    position = { commitSeq: after.commitSeq, ledgerId: bounds.min - 1 };
+    yield { type: 'gap', position };
+  } else if (after.ledgerId > bounds.max) {
+    position = newest;
+    yield { type: 'gap', position };
+  } else yield { type: 'ready', position };
+
+  let seen: string | undefined;
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  let toldAt = performance.now();
+  while (!signal.aborted) {
+    const fingerprint = await files.fingerprint(tenant);
+    if (fingerprint !== seen || performance.now() - lookedAt >= LOOK_EVERY_MS) {
+      seen = fingerprint;
+      lookedAt = performance.now();
+      let more = true;
+      while (more && !signal.aborted) {
+        const found = await readCommits(options, position);
+        more = found.more;
+        for (const event of found.events) {
+          position = event.position;
+          toldAt = performance.now();
+          yield event;
+        }
+      }
+    }
+    if (performance.now() - toldAt >= QUIET_AFTER_MS) {
+      toldAt = performance.now();
+      yield { type: 'quiet' };
+    }
+    await pause(POLL_MS, undefined, { signal }).catch(() => {}); // the loop ends
+  }
+}
+
+async function read(
+  { reads, tenant, readTimeoutMs, signal }: FollowOptions,
+  sql: string,
+  params: readonly number[],
+): Promise<SqlValue[][]> {
+  try {
+    const { results } = await reads.read({
+      tenant,
+      statements: [{ sql, params }],
+      timeoutMs: readTimeoutMs,
+      signal,
+    });
+    return results[0]!.rows;
+  } catch (error) {
+    // No broker has opened this file yet, so it has no ledger; or the follower is going.
+    if (isOnewriterError(error, 'SQL_ERROR') || isOnewriterError(error, 'ABORTED')) return [];
+    throw error;
+  }
+}
+
+async function readBounds(options: FollowOptions): Promise<{ min: number; max: number; commitSeq: number }> {
+  const [row] = await read(options, BOUNDS, []);
+  return { min: Number(row?.[0] ?? 1), max: Number(row?.[1] ?? 0), commitSeq: Number(row?.[2] ?? 0) };
+}
+
+async function readCommits(
+  options: FollowOptions,
+  { ledgerId }: LedgerPosition,
+): Promise<{ events: Extract<FollowedEvent, { type: 'commit' }>[]; more: boolean }> {
+  const rows = await read(options, NEXT, [ledgerId]);
+  const commits: {
+    position: LedgerPosition;
+    commit: CommitEvent & { receipts: string[]; failed: string[] };
+  }[] = [];
+  for (const [id, jobId, seq, committedAt, nextOp, count, failures] of rows) {
+    // A large job is committed in parts, and told when it is whole; nothing of the tenant overtakes it.
+    if (nextOp !== null) break;
+    const commitSeq = Number(seq);
+    let last = commits.at(-1);
+    if (last?.commit.commitSeq !== commitSeq) {
+      const commit = {
+        commitSeq,
+        committedAt: new Date(Number(committedAt)).toISOString(),
+        receipts: [],
+        failed: [],
+      };
+      last = { position: { commitSeq, ledgerId: 0 }, commit };
+      commits.push(last);
+    }
+    last.position = { commitSeq, ledgerId: Number(id) };
+    const failed = new Set(typeof failures === 'string' ? failures.split(',').map(Number) : [failures]);
+    for (let index = 0; index < Number(count); index++) {
+      const list = failed.has(index) ? last.commit.failed : last.commit.receipts;
+      list.push(receiptId(String(jobId), index));
+    }
+  }
+  const more = rows.length === MAX_ROWS;
+  // The last commit may have more jobs than were read.
+  if (more && commits.length > 1) commits.pop();
+  return { events: commits.map(commit => ({ type: 'commit' as const, ...commit })), more };
+}
