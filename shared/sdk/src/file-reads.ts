@@ -1,5 +1,6 @@
-import { OnewriterError, type WireOperationResult } from '@onewriter/protocol';
+import { OnewriterError, tenantFile, type WireOperationResult } from '@onewriter/protocol';
 import { assertNotAborted, now, pause } from './deadline.ts';
+import { flushWal, flushWalSync } from './flush-wal.ts';
 import { ABSENT, type Ledger, type LedgerAnswer } from './ledger.ts';
 import { ReadPool } from './read-pool.ts';
 import { narrow } from './read-statement.ts';
@@ -121,7 +122,9 @@ export class FileReads implements Reads, Ledger {
   lookNow(tenant: string, jobId: string): LedgerAnswer | undefined {
     try {
       const row = this.#pool.reader(tenant).statement(LEDGER_SQL).get([jobId]);
-      return row === undefined ? ABSENT : toAnswer(row);
+      if (row === undefined) return ABSENT;
+      flushWalSync(this.#path(tenant));
+      return toAnswer(row);
     } catch (error) {
       const known = toReadError(error, tenant);
       if (known.code === 'TENANT_NOT_FOUND') return ABSENT;
@@ -141,7 +144,17 @@ export class FileReads implements Reads, Ledger {
     if (answer !== undefined) return answer;
     if (this.#fallback) return this.#fallback.look(tenant, jobId, indexes, signal);
     const row = await this.get({ tenant, sql: LEDGER_SQL, params: [jobId], options: { signal } });
-    return row === undefined ? ABSENT : toAnswer(row);
+    if (row === undefined) return ABSENT;
+    try {
+      await flushWal(this.#path(tenant));
+    } catch (error) {
+      throw toReadError(error, tenant);
+    }
+    return toAnswer(row);
+  }
+
+  #path(tenant: string): string {
+    return tenantFile(this.#options.dataDir, tenant, this.#options.dbFile);
   }
 
   close(): void {
