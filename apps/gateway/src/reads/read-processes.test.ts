@@ -13,7 +13,7 @@ const { ReadProcesses } = (await import(
   new URL('../../dist/reads/read-processes.js', import.meta.url).href
 )) as typeof import('./read-processes.ts');
 
-function openReads(options: { maxProcesses?: number; memoryBytes?: number } = {}) {
+async function openReads(options: { maxProcesses?: number; memoryBytes?: number } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'onewriter-reads-'));
   const reads = new ReadProcesses({
     dataDir: directory,
@@ -45,12 +45,13 @@ function openReads(options: { maxProcesses?: number; memoryBytes?: number } = {}
   );
   const read = (sql: string, more: object = {}) =>
     reads.read({ tenant: 'acme', statements: [{ sql }], ...more });
+  await read('SELECT 1'); // the first process is there
   return { reads, read, create, directory };
 }
 
 describe('ReadProcesses', () => {
   it('reads exact values, with the commit they are of', async () => {
-    const { read } = openReads();
+    const { read } = await openReads();
     expect(await read('SELECT a, b FROM t')).toEqual({
       results: [
         {
@@ -67,7 +68,7 @@ describe('ReadProcesses', () => {
   });
 
   it('binds parameters by position and by name', async () => {
-    const { reads } = openReads();
+    const { reads } = await openReads();
     const one = { sql: 'SELECT ?, typeof(?)', params: [9007199254740993n, 2n] };
     const two = { sql: 'SELECT @a', params: { a: true } };
     const { results } = await reads.read({ tenant: 'acme', statements: [one, two] });
@@ -75,7 +76,7 @@ describe('ReadProcesses', () => {
   });
 
   it('says what is wrong', async () => {
-    const { read, reads } = openReads();
+    const { read, reads } = await openReads();
     await expect(read('SELECT nothing FROM t')).rejects.toMatchObject({
       code: 'SQL_ERROR',
       details: { sqliteCode: 'SQLITE_ERROR' },
@@ -88,23 +89,23 @@ describe('ReadProcesses', () => {
   });
 
   it('stops a read at its deadline, while others go on, and reads again', async () => {
-    const { read, create, reads } = openReads();
+    const { read, create, reads } = await openReads();
     create('globex', 'CREATE TABLE t(a); INSERT INTO t VALUES (5)');
-    const endless = read(ENDLESS, { timeoutMs: 700 });
+    const endless = read(ENDLESS, { timeoutMs: 2_000 });
     const stopped = expect(endless).rejects.toMatchObject({ code: 'READ_TIMEOUT' });
     const start = performance.now();
     const other = await reads.read({ tenant: 'globex', statements: [{ sql: 'SELECT a FROM t' }] });
     expect(other.results[0]?.rows).toEqual([[5]]);
-    expect(performance.now() - start).toBeLessThan(650);
+    expect(performance.now() - start).toBeLessThan(1_900);
     await stopped;
     expect((await read('SELECT 1')).results[0]?.rows).toEqual([[1]]);
   });
 
   it('never gives a tenant all processes', async () => {
-    const { read, create, reads } = openReads({ maxProcesses: 2 });
+    const { read, create, reads } = await openReads({ maxProcesses: 2 });
     create('globex', 'CREATE TABLE t(a)');
     const bombs = Array.from({ length: 4 }, () =>
-      read(ENDLESS, { timeoutMs: 600 }).catch(error => error.code),
+      read(ENDLESS, { timeoutMs: 1_500 }).catch(error => error.code),
     );
     const { results } = await reads.read({ tenant: 'globex', statements: [{ sql: 'SELECT 3' }] });
     expect(results[0]?.rows).toEqual([[3]]);
@@ -113,7 +114,7 @@ describe('ReadProcesses', () => {
   });
 
   it('stops a read whose caller went away', async () => {
-    const { read } = openReads({ maxProcesses: 1 });
+    const { read } = await openReads({ maxProcesses: 1 });
     const caller = new AbortController();
     const endless = read(ENDLESS, { signal: caller.signal });
     const stopped = expect(endless).rejects.toMatchObject({ code: 'ABORTED' });
@@ -124,7 +125,7 @@ describe('ReadProcesses', () => {
   });
 
   it('bounds rows, bytes and memory', async () => {
-    const { read } = openReads();
+    const { read } = await openReads();
     const many =
       'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000) SELECT i FROM n';
     await expect(read(many)).rejects.toMatchObject({
@@ -141,7 +142,7 @@ describe('ReadProcesses', () => {
   });
 
   it('streams a result of any length, and ends with its reader', async () => {
-    const { reads, read } = openReads();
+    const { reads, read } = await openReads();
     const sql =
       'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000) SELECT i, i FROM n';
     const { columns, chunks } = await reads.stream({ tenant: 'acme', statements: [{ sql }] });
@@ -162,7 +163,7 @@ describe('ReadProcesses', () => {
   });
 
   it('waits for a commit that a read must see', async () => {
-    const { read, directory } = openReads();
+    const { read, directory } = await openReads();
     await expect(read('SELECT 1', { minCommitSeq: 8, timeoutMs: 200 })).rejects.toMatchObject({
       code: 'COMMIT_SEQ_NOT_REACHED',
       details: { commitSeq: 7 },
@@ -175,7 +176,7 @@ describe('ReadProcesses', () => {
   });
 
   it('reads the file that is there now, not one that was moved away', async () => {
-    const { read, create, reads, directory } = openReads();
+    const { read, create, reads, directory } = await openReads();
     expect((await read('SELECT count(*) FROM t')).results[0]?.rows).toEqual([[3]]);
     await vi.waitFor(() => expect(reads.openFiles).toBe(1));
     renameSync(dirname(tenantFile(directory, 'acme')), `${directory}/old`);
