@@ -20,7 +20,8 @@ export interface JobAddress {
 export interface JobStates {
   /**
    * One state per job; undefined where Redis does not answer.
-   * @param ring whether to ring the tenant's doorbell for a job that nobody has taken yet
+   * @param ring whether to ring the tenant's doorbell for a job that is not finished: nobody may know of it, because the
+   * bell, or the leader that took the job, is gone
    */
   look(jobs: readonly JobAddress[], ring: boolean): Promise<readonly (JobState | undefined)[]>;
 }
@@ -39,8 +40,8 @@ export class RedisJobStates implements JobStates {
     const pipeline = this.#redis.pipeline();
     for (const { tenant, id } of jobs) {
       const { prefix, name } = tenantQueue(this.#group, tenant);
-      // Source: BullMQ's job hash; both are set by its scripts moveToActive and moveToFinished.
-      pipeline.hmget(`${prefix}:${name}:${id}`, 'timestamp', 'processedOn', 'finishedOn');
+      // Source: BullMQ's job hash; set by its scripts addStandardJob and moveToFinished.
+      pipeline.hmget(`${prefix}:${name}:${id}`, 'timestamp', 'finishedOn');
     }
     let replies: readonly [Error | null, unknown][];
     try {
@@ -48,17 +49,17 @@ export class RedisJobStates implements JobStates {
     } catch {
       return jobs.map(() => undefined);
     }
-    const waiting = new Set<string>();
+    const unfinished = new Set<string>();
     const states = jobs.map(({ tenant }, index) => {
       const [error, fields] = replies[index] ?? [new Error('no reply')];
       if (error || !Array.isArray(fields)) return undefined;
-      const [timestamp, processedOn, finishedOn] = fields;
+      const [timestamp, finishedOn] = fields;
       if (timestamp === null) return 'gone';
       if (finishedOn !== null) return 'finished';
-      if (processedOn === null) waiting.add(tenant);
+      unfinished.add(tenant);
       return 'queued';
     });
-    if (ring && waiting.size > 0) this.#ring(waiting);
+    if (ring && unfinished.size > 0) this.#ring(unfinished);
     return states;
   }
 

@@ -173,6 +173,7 @@ export class Leader {
    */
   async halt(graceMs: number): Promise<boolean> {
     this.#stop();
+    this.#leaveWord();
     return Promise.race([this.#lanes.idle().then(() => true), pause(graceMs).then(() => false)]);
   }
 
@@ -346,6 +347,17 @@ export class Leader {
     ]).catch(failure => log.warn({ err: failure }, 'Handing over failed; the lease runs out by itself'));
     // process.exit() would wait for the thread.
     process.kill(process.pid, 'SIGKILL');
+  }
+
+  /** Where Redis lost its data, the successor would not know in which queues this process left active jobs. */
+  #leaveWord(): void {
+    const { link, config, log } = this.#options;
+    const awake = [...this.#sessions.values()].filter(session => !session.asleep);
+    if (awake.length === 0) return;
+    const { tenants } = groupKeys(config.group);
+    link
+      .call('ZADD', tenants, 'GT', ...awake.flatMap(({ tenant }) => [Date.now(), tenant]))
+      .catch(error => log.warn({ err: error }, 'The tenants with active jobs could not be listed'));
   }
 
   /** Puts jobs that were not begun back, leaves word that they wait, and gives the lease up. */
