@@ -18,6 +18,8 @@ export interface BenchOptions {
   readonly contestants: readonly ContestantName[];
   readonly profile: ProfileTarget | undefined;
   readonly brokerMain: string | undefined;
+  /** Wait before each scenario until nobody else uses the machine, for two minutes at most. */
+  readonly patient: boolean;
   readonly help: boolean;
 }
 
@@ -33,6 +35,7 @@ export const HELP = `npm run bench -- [options]
   --peers <names>       contestants besides ours, separated by commas; default: all
   --rounds <n>          turns each contestant takes (default ${FULL.rounds})
   --seconds <s>         length of a measured turn (default ${FULL.measureMs / 1_000})
+  --patient             wait before each scenario until nobody else uses the machine, two minutes at most
   --json                the results as JSON on standard output, nothing else
   --profile <process>   a CPU profile of ${PROFILES.join(', ')} under the scenario of --only (default insert-64)
   --broker <main.js>    another build of the broker instead of this one
@@ -49,6 +52,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       quick: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
+      patient: { type: 'boolean', default: false },
       only: { type: 'string' },
       peers: { type: 'string' },
       profile: { type: 'string' },
@@ -79,7 +83,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       warmupMs: base.warmupMs,
       measureMs: (positive(values.seconds, '--seconds') ?? base.measureMs / 1_000) * 1_000,
     },
-    ...{ quick: values.quick, json: values.json, help: values.help, only },
+    ...{ quick: values.quick, json: values.json, help: values.help, patient: values.patient, only },
     contestants:
       peers.length === 0
         ? all

@@ -2,8 +2,12 @@ import { type ContestantOptions, type RunTimes, startContestant } from './contes
 import type { Environment } from './environment.ts';
 import { mergeLatencies, percentile } from './load/latencies.ts';
 import type { LoadRun } from './load/load-messages.ts';
+import { waitForQuiet } from './machine.ts';
 import { median, quartiles } from './report/statistics.ts';
 import type { ContestantName, Scenario } from './scenarios.ts';
+
+/** Of the CPU, used by others: what an idle machine does by itself is below. */
+const QUIET_SHARE = 0.1;
 
 /** How a scenario is measured. */
 export interface MeasureOptions extends RunTimes {
@@ -34,6 +38,8 @@ export interface Figures {
 export interface ScenarioResult {
   readonly scenario: Scenario;
   readonly figures: readonly Figures[];
+  /** Share of the machine's CPU (0 to 1) that others used just before: their load disturbs the figures. */
+  readonly othersBefore: number;
 }
 
 /**
@@ -44,8 +50,12 @@ export async function runScenario(
   scenario: Scenario,
   environment: Environment,
   { rounds, ...times }: MeasureOptions,
-  options: ContestantOptions & { contestants: readonly ContestantName[] },
+  options: ContestantOptions & {
+    readonly contestants: readonly ContestantName[];
+    readonly patienceMs: number;
+  },
 ): Promise<ScenarioResult> {
+  const othersBefore = await waitForQuiet(QUIET_SHARE, options.patienceMs);
   const contestants = [];
   try {
     for (const name of scenario.contestants) {
@@ -58,7 +68,7 @@ export async function runScenario(
     }
     for (const contestant of contestants) await contestant.verify();
     return {
-      scenario,
+      ...{ scenario, othersBefore },
       figures: contestants.map(({ name, proof }) => toFigures(name, proof, runs.get(name)!)),
     };
   } finally {

@@ -1,6 +1,7 @@
 import { toDistribution } from '../load/latencies.ts';
 import type { ScenarioResult } from '../run-scenario.ts';
 import { CONTESTANT_LABELS, type ContestantName } from '../scenarios.ts';
+import { formatNumber } from './format.ts';
 import { type Chart, drawChart, type Series } from './svg-chart.ts';
 
 /** A plot of a report. */
@@ -17,7 +18,7 @@ const CALLER_SCENARIOS: Readonly<Record<string, number>> = {
   'insert-256': 256,
 };
 const TENANT_SCENARIOS = ['insert-256', 'tenants-100x4', 'tenants-400x1', 'tenants-zipf'];
-const TENANT_CATEGORIES = ['1 x 256', '100 x 4', '400 x 1', '2,000, Zipf'];
+
 const LATENCY_SCENARIOS = ['insert-1', 'insert-64', 'tenants-100x4', 'gateway-insert'];
 /** The distribution's tail beyond this share is a few operations' luck. */
 const MAX_SHARE = 0.999;
@@ -45,12 +46,17 @@ function drawCallers(results: readonly ScenarioResult[]): ReportChart | undefine
 function drawTenants(results: readonly ScenarioResult[]): ReportChart | undefined {
   const wanted = results.filter(({ scenario }) => TENANT_SCENARIOS.includes(scenario.id));
   if (wanted.length < 2) return undefined;
-  const series = seriesOf(wanted, id => TENANT_SCENARIOS.indexOf(id)).filter(it => !it.horizontal);
+  const series = seriesOf(wanted, id => wanted.findIndex(({ scenario }) => scenario.id === id)).filter(
+    it => !it.horizontal,
+  );
+  const categories = wanted.map(({ scenario: { tenants, callers, choice } }) =>
+    choice === 'zipf' ? `${formatNumber(tenants)}, Zipf` : `${tenants} x ${callers / tenants}`,
+  );
   return {
     ...{ file: 'throughput-tenants.svg', alt: 'Inserts per second against tenants' },
     svg: drawChart({
       ...{ title: 'Inserts per second, many tenants', xLabel: 'tenants x callers', yLabel: 'inserts/s' },
-      ...{ xScale: 'categories', yScale: 'log', categories: TENANT_CATEGORIES, series },
+      ...{ xScale: 'categories', yScale: 'log', categories, series },
     }),
   };
 }

@@ -58,6 +58,7 @@ function toMarkdown(report: Report, charts: readonly ReportChart[]): string {
       ),
     ),
   );
+  const shares = report.results.map(({ othersBefore }) => (othersBefore * 100).toFixed(0));
   const sections = [
     '# Benchmark results',
     'Written by `npm run bench`; what is measured and how is in `test/bench/README.md`.',
@@ -65,7 +66,7 @@ function toMarkdown(report: Report, charts: readonly ReportChart[]): string {
       `SQLite ${machine.sqlite}, Redis ${machine.redis}; commit ${machine.commit}, finished ${report.finishedAt}. ` +
       `${measure.rounds} turns of ${measure.measureMs / 1_000} s each after ${measure.warmupMs / 1_000} s of warm-up, ` +
       `in turns with the others; figures are medians of the turns. ` +
-      `Load of the machine before the first run: ${machine.loadBefore.toFixed(1)} (0 would be a machine of its own).`,
+      `Just before the scenarios others used ${shares.join(', ')} % of the machine's CPU time.`,
     '## Targets',
     formatMarkdownTable(targetRows(report.targets)),
     '## Throughput and latency',
