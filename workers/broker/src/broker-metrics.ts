@@ -10,6 +10,9 @@ export interface BrokerFacts {
   readonly busyLanes: number;
   readonly waitingTenants: number;
   readonly parkedTenants: number;
+  /** Tenants whose write-ahead log a reader keeps from being begun anew, and the largest of those logs. */
+  readonly heldWals: number;
+  readonly largestHeldWalBytes: number;
 }
 
 /** Milliseconds in, seconds out: from a commit on a fast disk to the watchdog's limit. */
@@ -97,6 +100,16 @@ export class BrokerMetrics {
       'onewriter_waiting_tenants',
       'Tenants that wait for a thread.',
       ({ waitingTenants }) => waitingTenants,
+    );
+    gauge(
+      'onewriter_wal_held_tenants',
+      'Tenants whose write-ahead log grows because a reader does not end its transaction.',
+      ({ heldWals }) => heldWals,
+    );
+    gauge(
+      'onewriter_wal_held_largest_bytes',
+      'Size of the largest of those logs.',
+      ({ largestHeldWalBytes }) => largestHeldWalBytes,
     );
     gauge(
       'onewriter_parked_tenants',

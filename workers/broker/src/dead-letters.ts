@@ -1,9 +1,10 @@
 import {
+  type DeadLetterMessage,
+  deadLetterId,
   deadLetterQueue,
   describeStatement,
   parseReceiptId,
   parseWriteJob,
-  type WireError,
   type WireOperation,
   type WireStatement,
   type WriteJobMessage,
@@ -13,17 +14,6 @@ import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { RedisLink } from './redis-link.ts';
 import type { TakenJob } from './tenant-queue.ts';
-
-/** The data of a job on the dead-letter queue: a write that was set aside. */
-export interface DeadLetterMessage {
-  readonly tenant: string;
-  readonly receiptId: string;
-  readonly error: WireError;
-  /** The SQL text, shortened; of a transaction that of the failing statement. */
-  readonly sql: string;
-  /** The write as a message of its own, to be sent again; absent where it is malformed. */
-  readonly message?: WriteJobMessage | undefined;
-}
 
 /**
  * The queue of writes that were set aside: writes that nobody waits for and that failed, and writes that took their
@@ -51,7 +41,7 @@ export class DeadLetters {
         message: tryExtractWrite(job.data, parseReceiptId(receiptId).index),
       };
       await this.#open().add(`${tenant} · ${error.code} · ${describeStatement(sql)}`, data, {
-        jobId: `dl-${receiptId}`,
+        jobId: deadLetterId(receiptId),
         attempts: 1,
       });
     }

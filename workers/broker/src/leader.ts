@@ -20,6 +20,7 @@ import type { RedisLink } from './redis-link.ts';
 import { Sweep } from './sweep.ts';
 import { LOCK_MS, TenantQueue } from './tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
+import { WalWatch } from './wal-watch.ts';
 import { type StuckWrite, Watchdog } from './watchdog.ts';
 
 /*
@@ -99,6 +100,7 @@ export class Leader {
       condemned: new Condemned(link, config.group, log),
       parked: new Parked(link, config.group, log),
       metrics: this.metrics,
+      walWatch: new WalWatch(config.dataDir, config.dbFile, log),
       log,
       epoch: () => lease.epoch,
       onFenced: (tenant, error) => this.#onFenced(tenant, error),
@@ -152,6 +154,8 @@ export class Leader {
       busyLanes: lanes.filter(lane => lane.work !== undefined).length,
       waitingTenants: lanes.reduce((sum, lane) => sum + lane.waiting, 0),
       parkedTenants: this.#context.parked.size,
+      heldWals: this.#context.walWatch.heldTenants,
+      largestHeldWalBytes: this.#context.walWatch.largestBytes,
     };
   }
 
@@ -269,6 +273,7 @@ export class Leader {
     for (const session of this.#sessions.values()) {
       if (!session.asleep || session.lastUsedAt > before) continue;
       this.#sessions.delete(session.tenant);
+      this.#context.walWatch.forget(session.tenant);
       idle.push(session.tenant);
       this.#lanes
         .closeTenant(session)

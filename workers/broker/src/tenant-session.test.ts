@@ -223,6 +223,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     },
     metrics: { applied: quiet, finished: quiet, refused: quiet, setAside: quiet },
     log: { warn: quiet, error: quiet, info: quiet },
+    walWatch: { observe: quiet },
     epoch: () => 1,
     afterCommit: quiet,
     onFenced: async () => {},

@@ -26,6 +26,7 @@ import type { Lanes } from './lanes.ts';
 import type { Parked } from './parked.ts';
 import { isTemporary, type RedisLink } from './redis-link.ts';
 import type { FinishedJob, TakenJob, TenantQueue } from './tenant-queue.ts';
+import type { WalWatch } from './wal-watch.ts';
 
 /*
  * A tenant with work:
@@ -56,6 +57,7 @@ export interface SessionContext {
   readonly condemned: Condemned;
   readonly parked: Parked;
   readonly metrics: BrokerMetrics;
+  readonly walWatch: WalWatch;
   readonly log: Logger;
   /** The epoch to commit under. */
   readonly epoch: () => number;
@@ -227,6 +229,7 @@ export class TenantSession implements LaneClient {
       this.#refusals = 0;
       this.#context.parked.release(this.tenant);
       this.#context.metrics.applied(outcome);
+      this.#context.walWatch.observe(this.tenant, outcome.stats.walBytes);
       this.#context.afterCommit();
       // The next batch first: the thread works while this one is told.
       this.#prefetched = false;

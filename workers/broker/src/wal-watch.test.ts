@@ -1,0 +1,58 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Logger } from '@onewriter/runtime';
+import Database from 'better-sqlite3';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { findWalReaders, WalWatch } from './wal-watch.ts';
+
+const READER = `
+const Database = require(process.argv[2]);
+const rows = new Database(process.argv[3], { readonly: true }).prepare('SELECT * FROM t').iterate();
+rows.next();
+process.send('reading');
+process.on('message', () => {});
+`;
+
+function createDataDir(): string {
+  const dataDir = mkdtempSync(join(tmpdir(), 'onewriter-walwatch-'));
+  onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
+  mkdirSync(join(dataDir, 'tenants/acme'), { recursive: true });
+  return dataDir;
+}
+
+it('names the process that keeps a log from being begun anew, once per doubling, and tells when it is over', async () => {
+  const dataDir = createDataDir();
+  const path = join(dataDir, 'tenants/acme/tenant.db');
+  const db = new Database(path);
+  onTestFinished(() => void db.close());
+  db.pragma('journal_mode = WAL');
+  db.exec('CREATE TABLE t(a); INSERT INTO t VALUES (1), (2)');
+  expect(await findWalReaders(path)).toEqual([]);
+
+  const script = join(dataDir, 'reader.cjs');
+  writeFileSync(script, READER);
+  const reader = fork(script, [createRequire(import.meta.url).resolve('better-sqlite3'), path]);
+  onTestFinished(() => void reader.kill('SIGKILL'));
+  await once(reader, 'message');
+
+  const log = { warn: vi.fn(), info: vi.fn(), debug: vi.fn() };
+  const watch = new WalWatch(dataDir, 'tenant.db', log as unknown as Logger);
+  const mib = 1024 * 1024;
+  for (const walBytes of [4 * mib, 17 * mib, 20 * mib, 33 * mib]) watch.observe('acme', walBytes);
+  expect([watch.heldTenants, watch.largestBytes]).toEqual([1, 33 * mib]);
+  await vi.waitFor(() => expect(log.warn).toHaveBeenCalledTimes(1));
+  expect(log.warn.mock.calls[0]?.[0]).toMatchObject({
+    tenant: 'acme',
+    walBytes: 17 * mib,
+    readers: [{ pid: reader.pid, command: expect.stringContaining('reader.cjs') }],
+  });
+  watch.observe('acme', 34 * mib);
+  await vi.waitFor(() => expect(log.warn).toHaveBeenCalledTimes(2));
+  watch.observe('acme', mib);
+  expect(log.info).toHaveBeenCalledOnce();
+  expect(watch.heldTenants).toBe(0);
+});
