@@ -1,4 +1,5 @@
 export * from './data-dir-kind.ts';
+export * from './dead-letter.ts';
 export * from './describe-statement.ts';
 export * from './error-codes.ts';
 export * from './gateway-api.ts';
