@@ -35,7 +35,9 @@ it('names the process that keeps a log from being begun anew, once per doubling,
 
   const script = join(dataDir, 'reader.cjs');
   writeFileSync(script, READER);
-  const reader = fork(script, [createRequire(import.meta.url).resolve('better-sqlite3'), path]);
+  const reader = fork(script, [createRequire(import.meta.url).resolve('better-sqlite3'), path], {
+    execArgv: [],
+  });
   onTestFinished(() => void reader.kill('SIGKILL'));
   await once(reader, 'message');
 
