@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
-import { groupKeys, tenantFile, tenantsDir } from '@onewriter/protocol';
+import { DEFAULT_DB_FILE, groupKeys, tenantFile, tenantsDir } from '@onewriter/protocol';
 import { waitFor } from '@onewriter/testkit';
 import { excuse, excused } from '../excused-spans.ts';
 import type { Fault } from '../fault.ts';
-import { FaultFailure } from '../fault-failure.ts';
+import { CannotInject, FaultFailure } from '../fault-failure.ts';
 import { monotonicMs } from '../journal.ts';
 import { RECOVERY_MS, type Rig } from '../rig.ts';
+import { isWriteLocked } from '../write-lock.ts';
 
 /** A file is damaged: its tenant is parked and untouched, the others go on, and it is written again when it is whole. */
 export const corruptFile: Fault = {
@@ -81,6 +82,44 @@ export const movedFile: Fault = {
     judgeBy({ acceptedMayBeLost: excused(rig) });
     await rm(`${folder}.wrong`, { recursive: true, force: true });
     say(`${tenant} was away for ${lastsMs} ms, back after ${Math.round(recoveredMs)} ms`);
+  },
+};
+
+/** A tenant's file is replaced by an equal one: the old one is nobody's any more, and must get no commit. */
+export const replacedFile: Fault = {
+  name: 'replaced-file',
+  summary:
+    "A tenant's open file is replaced by a copy of it between two commits: nothing is committed to the old one.",
+  rig: {},
+  rounds: 10,
+  roundsPerRig: 5,
+  async round({ rig, random, say }) {
+    await pause(random.between(100, 500));
+    const [broker] = rig.brokers;
+    const tenant = random.pick(rig.tenants);
+    const folder = `${tenantsDir(rig.dataDir)}/${tenant}`;
+    for (let attempt = 1; ; attempt++) {
+      broker!.signal('SIGSTOP');
+      try {
+        // In the middle of a transaction nobody could tell which of the two files it belongs to.
+        if (!isWriteLocked(`${folder}/${DEFAULT_DB_FILE}`)) {
+          await rename(folder, `${folder}.old`);
+          await mkdir(folder);
+          for (const name of [DEFAULT_DB_FILE, `${DEFAULT_DB_FILE}-wal`]) {
+            await copyFile(`${folder}.old/${name}`, `${folder}/${name}`);
+          }
+          break;
+        }
+      } finally {
+        broker!.signal('SIGCONT');
+      }
+      if (attempt === 50) throw new CannotInject('There is no moment between two commits.');
+      await pause(random.between(1, 20));
+    }
+    await pause(random.between(100, 1_000));
+    const recoveredMs = await rig.awaitRecovery();
+    await rm(`${folder}.old`, { recursive: true });
+    say(`${tenant}, back after ${Math.round(recoveredMs)} ms`);
   },
 };
 

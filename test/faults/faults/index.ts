@@ -1,6 +1,6 @@
 import type { Fault } from '../fault.ts';
 import { clockJumps } from './clock-jumps.ts';
-import { corruptFile, movedFile } from './damage.ts';
+import { corruptFile, movedFile, replacedFile } from './damage.ts';
 import { diskFull, ioErrors, powerCut, powerCutSlowFlush } from './disk.ts';
 import { duplicates } from './duplicates.ts';
 import { events } from './events.ts';
@@ -39,6 +39,7 @@ const ALL: readonly Fault[] = [
   powerCutSlowFlush,
   corruptFile,
   movedFile,
+  replacedFile,
   poisonJob,
   endlessStatement,
   clockJumps,

@@ -2,10 +2,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { deadLetterQueue, LIMITS, tenantFile } from '@onewriter/protocol';
 import type { Receipt, ReceiptStatus } from '@onewriter/sdk';
 import { waitFor } from '@onewriter/testkit';
-import Database from 'better-sqlite3';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
 import type { Rig } from '../rig.ts';
+import { isWriteLocked } from '../write-lock.ts';
 
 /** Takes the writer about a second, and changes nothing when it is done. */
 const SLOW = `INSERT INTO probe
@@ -87,27 +87,12 @@ const HELD_MS = 150;
 
 /** Resolves when the slow statement runs: somebody has held the file's write lock for a while. */
 async function isRunning(rig: Rig, tenant: string, signal: AbortSignal): Promise<undefined> {
-  const db = new Database(tenantFile(rig.dataDir, tenant), { timeout: 0 });
-  try {
-    let heldSince = performance.now();
-    while (!signal.aborted && performance.now() - heldSince < HELD_MS) {
-      if (!isLocked(db)) heldSince = performance.now();
-      await pause(3);
-    }
-    return undefined;
-  } finally {
-    db.close();
+  const file = tenantFile(rig.dataDir, tenant);
+  for (let heldSince = performance.now(); !signal.aborted; await pause(3)) {
+    if (!isWriteLocked(file)) heldSince = performance.now();
+    else if (performance.now() - heldSince >= HELD_MS) break;
   }
-}
-
-function isLocked(db: Database.Database): boolean {
-  try {
-    db.exec('BEGIN IMMEDIATE; ROLLBACK');
-    return false;
-  } catch (error) {
-    if ((error as { code?: string }).code === 'SQLITE_BUSY') return true;
-    throw error;
-  }
+  return undefined;
 }
 
 function assertFailed(status: ReceiptStatus, code: string): void {
