@@ -1,0 +1,40 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+
+const BENCH = fileURLToPath(new URL('.', import.meta.url));
+const TSC = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', import.meta.url));
+
+async function bench(...args: readonly string[]) {
+  const { stdout } = await promisify(execFile)(process.execPath, [`${BENCH}dist/main.js`, ...args]);
+  return stdout;
+}
+
+/* That the benchmark works; what it measures in half a second means nothing. */
+describe('the benchmark', () => {
+  beforeAll(async () => {
+    await promisify(execFile)(process.execPath, [TSC, '-p', BENCH]);
+  });
+
+  it('lets all take turns at equal durability, and counts what was written', async () => {
+    const args = ['--quick', '--only', 'insert-256,gateway-insert', '--peers', 'proxy,sqlite-100'];
+    const report = JSON.parse(await bench(...args, '--rounds', '1', '--seconds', '0.5', '--json'));
+    const figures = report.results.flatMap((result: { figures: unknown[] }) => result.figures);
+    expect(figures.map((one: { contestant: string }) => one.contestant)).toEqual([
+      ...['onewriter', 'proxy', 'sqlite-100', 'gateway', 'proxy'],
+    ]);
+    for (const { perSecond, proof } of figures) {
+      expect(perSecond).toBeGreaterThan(0);
+      expect(proof).toBe('synchronous=2');
+    }
+    const judged = report.targets.filter((target: { passed?: boolean }) => target.passed !== undefined);
+    expect(judged).toHaveLength(3);
+  });
+
+  it('names what there is when it is asked for something else', async () => {
+    await expect(bench('--only', 'everything')).rejects.toThrow(
+      /no scenario everything; there are insert-1,/,
+    );
+  });
+});
