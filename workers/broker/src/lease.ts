@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { setTimeout as pause } from 'node:timers/promises';
 import { groupKeys, type LeaseRecord } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { readEpochFloor, writeEpochFloor } from './epoch-floor.ts';
-import { defineScript, isTemporary, type RedisLink } from './redis-link.ts';
+import { acquireLease, raiseEpoch, releaseLease, renewLease } from './lease-scripts.ts';
+import { isTemporary, type RedisLink } from './redis-link.ts';
 
 /*
  *   standby ──(key free, expired, or its holder dead)──▶ held ──renew, every third──▶ held
@@ -26,50 +26,6 @@ export interface LeaseOptions {
   readonly leaseMs: number;
   readonly log: Logger;
 }
-
-/** KEYS lease, epoch · ARGV floor, leaseMs, record of a dead holder or '', tail of the record to be. */
-const acquireLease = defineScript(
-  2,
-  `
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[3] then return {0, holder} end
-local epoch = string.format('%d', math.max(tonumber(redis.call('GET', KEYS[2]) or '0'), tonumber(ARGV[1])) + 1)
-local record = '{"epoch":' .. epoch .. ',' .. ARGV[4]
-redis.call('SET', KEYS[2], epoch)
-redis.call('SET', KEYS[1], record, 'PX', ARGV[2])
-return {tonumber(epoch), record}`,
-);
-
-/** KEYS lease, epoch · ARGV record, leaseMs, epoch. Also takes back a lease that ran out and nobody took. */
-const renewLease = defineScript(
-  2,
-  `
-local holder = redis.call('GET', KEYS[1])
-if holder == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-if holder or redis.call('GET', KEYS[2]) ~= ARGV[3] then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1`,
-);
-
-/** KEYS lease, epoch · ARGV record, floor, leaseMs, tail of the new record. Only the holder gets a higher epoch. */
-const raiseEpoch = defineScript(
-  2,
-  `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {0, ''} end
-local epoch = string.format('%d', math.max(tonumber(redis.call('GET', KEYS[2]) or '0'), tonumber(ARGV[2])) + 1)
-local record = '{"epoch":' .. epoch .. ',' .. ARGV[4]
-redis.call('SET', KEYS[2], epoch)
-redis.call('SET', KEYS[1], record, 'PX', ARGV[3])
-return {tonumber(epoch), record}`,
-);
-
-/** KEYS lease · ARGV record. */
-const releaseLease = defineScript(
-  1,
-  `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])`,
-);
 
 /** Pause of a standby between two looks. */
 const STANDBY_POLL_MS = 100;
@@ -128,7 +84,7 @@ export class Lease {
         if (!isTemporary(error)) throw error;
         await this.#link.ready();
       }
-      await pause(STANDBY_POLL_MS);
+      await new Promise<void>(resolve => void setTimeout(resolve, STANDBY_POLL_MS));
     }
     return false;
   }
