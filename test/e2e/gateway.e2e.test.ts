@@ -470,7 +470,7 @@ describe('with a broker', () => {
       );
       expect(read).toBe(`{"type":"get","result":{"t":"${type}","x":${answer}}}`);
     }
-    const tooLarge = await post('{"tenantId":"values","query":"SELECT ?","params":[18446744073709551616]}');
+    const tooLarge = await post('{"tenantId":"values","query":"SELECT ?","params":[18446744073709551617]}');
     expect(JSON.parse(tooLarge).code).toBe('INVALID_VALUE');
     const infinite = await post(
       '{"tenantId":"values","query":"SELECT 9e999 AS x, -9e999 AS y","method":"get"}',

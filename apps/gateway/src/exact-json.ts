@@ -10,7 +10,7 @@ const INTEGER = /^-?\d+$/;
 const MAYBE_TOO_LARGE = /\d{16}/;
 
 /**
- * Parses JSON; an integer that a double cannot hold becomes `{"i":"<decimal>"}`, the tagged form of a 64-bit integer
+ * Parses JSON; an integer that a double cannot hold, but 64 bits can, becomes `{"i":"<decimal>"}`, the tagged form of a 64-bit integer
  * (see WireValue), wherever it stands.
  * @throws SyntaxError
  */
@@ -20,6 +20,19 @@ export function parseExactJson(text: string): unknown {
 
 function tagLargeIntegers(text: string): string {
   return text.replace(STRING_OR_NUMBER, token =>
-    INTEGER.test(token) && !Number.isSafeInteger(Number(token)) ? `{"i":"${token}"}` : token,
+    INTEGER.test(token) && !Number.isSafeInteger(Number(token)) && !isDouble(token)
+      ? `{"i":"${token}"}`
+      : token,
   );
+}
+
+/**
+ * Whether digits that are no 64-bit integer are a double: its exact value, or as JavaScript writes it (2 ** 63 is
+ * written 9223372036854776000). Any other would be rounded without a word, and is refused later.
+ */
+function isDouble(digits: string): boolean {
+  const integer = BigInt(digits);
+  if (BigInt.asIntN(64, integer) === integer) return false;
+  const double = Number(digits);
+  return String(double) === digits || (Number.isFinite(double) && BigInt(double) === integer);
 }

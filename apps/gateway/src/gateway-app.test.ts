@@ -16,6 +16,7 @@ interface Execution {
   readonly tenant: string;
   readonly sql: string;
   readonly params: unknown;
+  readonly options?: unknown;
 }
 
 /** A gateway whose database answers what the test says; what it was asked is in `executions`. */
@@ -26,18 +27,24 @@ async function createTestGateway(
     lastInsertRowid: 7,
     commitSeq: 3,
   }),
-  options: { access?: Access; health?: HealthReport; maxBodyBytes?: number; corsOrigins?: string[] } = {},
+  options: {
+    access?: Access;
+    health?: HealthReport;
+    maxBodyBytes?: number;
+    corsOrigins?: string[];
+    perToken?: number;
+    perTenant?: number;
+  } = {},
 ) {
   const executions: Execution[] = [];
-  const run = async (tenant: string, sql: string, params: unknown) => {
-    const execution = { tenant, sql, params };
-    executions.push(execution);
-    return answer(execution);
+  const run = async (tenant: string, sql: string, params: unknown, options?: unknown) => {
+    executions.push({ tenant, sql, params });
+    return answer({ tenant, sql, params, options });
   };
   const onewriter = {
     stats: () => ({ openReaders: 0 }),
     tenant: (tenant: string) => ({
-      execute: (sql: string, params: unknown) => run(tenant, sql, params),
+      execute: (sql: string, params: unknown, options: unknown) => run(tenant, sql, params, options),
       transaction: (statements: unknown) => run(tenant, 'transaction', statements),
     }),
   } as unknown as Pick<Onewriter, 'tenant' | 'stats'>;
@@ -56,7 +63,7 @@ async function createTestGateway(
     reads,
     pauses: { assertNotPaused: async () => {} } as unknown as PauseFlags,
     verifyToken: createTokenVerifier({ secret: SECRET }),
-    limits: createRateLimits({ perToken: 0, perTenant: 0 }),
+    limits: createRateLimits({ perToken: options.perToken ?? 0, perTenant: options.perTenant ?? 0 }),
     tenants: {} as GatewayOptions['tenants'],
     audit: {} as GatewayOptions['audit'],
     exporter: () => Promise.reject(new Error('nothing is exported here')),
@@ -417,6 +424,80 @@ describe('headers', () => {
     expect(error.headers.get('content-security-policy')).toContain("default-src 'none'");
     expect(error.headers.get('access-control-allow-origin')).toBeNull();
   });
+});
+
+describe('limits', () => {
+  it.each(['perToken', 'perTenant'] as const)(
+    'of requests %s end with 429 and when to come back',
+    async limit => {
+      const rows = () => ({ columns: ['a'], rows: [] });
+      const { post, executions } = await createTestGateway(rows, { [limit]: 3 });
+      for (let count = 0; count < 3; count++) expect((await post('/query', SELECT)).status).toBe(200);
+      for (const [path, body] of [
+        ['/query', SELECT],
+        ['/v1/tenants/acme/query', { sql: 'SELECT 1' }],
+      ] as const) {
+        const response = await post(path, body);
+        expect([response.status, response.headers.get('retry-after')]).toEqual([429, '1']);
+      }
+      expect(executions).toHaveLength(3);
+      const other = await post('/query', { ...SELECT, tenantId: 'globex' });
+      expect(other.status).toBe(limit === 'perTenant' ? 200 : 429);
+    },
+  );
+});
+
+describe('pages of other origins', () => {
+  const preflight = { origin: 'https://app.example', 'access-control-request-method': 'POST' };
+
+  it('may not call the gateway unless they are allowed', async () => {
+    const closed = await createTestGateway();
+    const refused = await closed.app.request('/v1/tenants/acme/query', {
+      method: 'OPTIONS',
+      headers: preflight,
+    });
+    expect(refused.headers.get('access-control-allow-origin')).toBeNull();
+    const open = await createTestGateway(undefined, { corsOrigins: ['https://app.example'] });
+    const allowed = await open.app.request('/v1/tenants/acme/query', {
+      method: 'OPTIONS',
+      headers: preflight,
+    });
+    expect(allowed.headers.get('access-control-allow-origin')).toBe('https://app.example');
+    expect(allowed.headers.get('access-control-allow-headers')).toContain('Idempotency-Key');
+    const other = await open.app.request('/livez', { headers: { origin: 'https://evil.example' } });
+    expect(other.headers.get('access-control-allow-origin')).toBeNull();
+  });
+});
+
+describe('Idempotency-Key', () => {
+  it.each([
+    ['"8e03978e"', '8e03978e'],
+    ['8e03978e', '8e03978e'],
+    ['"a \\"b\\" \\\\"', 'a "b" \\'],
+  ])('is read as a string of structured fields: %s', async (header, key) => {
+    const keys: unknown[] = [];
+    const { post } = await createTestGateway(execution => {
+      keys.push(execution.options);
+      return { kind: 'write', changes: 1, lastInsertRowid: 7, commitSeq: 3 };
+    });
+    const sql = 'DELETE FROM t';
+    expect((await post('/v1/tenants/acme/query', { sql }, { 'idempotency-key': header })).status).toBe(200);
+    expect(keys).toEqual([expect.objectContaining({ idempotencyKey: key })]);
+  });
+
+  it.each(['', '"', '"a', 'a b', 'é', 'x'.repeat(256)])(
+    'is refused where it is none: %.10j',
+    async header => {
+      const { post, executions } = await createTestGateway();
+      const response = await post(
+        '/v1/tenants/acme/query',
+        { sql: 'DELETE FROM t' },
+        { 'idempotency-key': header },
+      );
+      expect(response.status).toBe(400);
+      expect(executions).toEqual([]);
+    },
+  );
 });
 
 describe('health', () => {
