@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { setTimeout as pause } from 'node:timers/promises';
 import { tenantFile } from '@onewriter/protocol';
 import { type SpawnedProcess, spawnProcess, waitFor } from '@onewriter/testkit';
-import type { Fault } from '../fault.ts';
+import type { Fault, RoundContext } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
 import { sizeOf } from '../machine.ts';
 import { RECOVERY_MS } from '../rig.ts';
@@ -25,7 +25,7 @@ const MAX_GROWTH_BYTES = 6 * 1024 * 1024;
 export const longReaders: Fault = {
   name: 'long-readers',
   summary:
-    'Readers in other processes hold snapshots and are killed (-9) during checkpoints: the WAL stays bounded afterwards.',
+    'Readers in other processes hold snapshots and are killed (-9) during checkpoints: the WAL stays bounded afterwards, and who holds it is named.',
   rig: {
     tenants: 3,
     clients: [
@@ -64,7 +64,39 @@ export const longReaders: Fault = {
       `largest WAL ${Math.round(largest / 1024 / 1024)} MB, grown afterwards ${Math.round(grown / 1024)} KB`,
     );
   },
+  afterRounds: assertNamed,
 };
+
+/** The operator can find out who it is. */
+async function assertNamed({ rig, say }: RoundContext): Promise<void> {
+  const [broker] = rig.brokers;
+  const reader = await startReader(tenantFile(rig.dataDir, rig.tenants[0]!));
+  try {
+    await waitFor(() => new RegExp(`"readers":\\[[^\\]]*"pid":${reader.pid}\\b`).test(broker!.logs()), {
+      timeoutMs: NAMED_MS,
+      what: `process ${reader.pid} to be named in the broker's log`,
+      intervalMs: 200,
+    });
+    if ((await heldTenants(broker!.url)) === 0)
+      throw new FaultFailure('The metric does not show a held WAL.');
+  } finally {
+    await kill(reader);
+  }
+  await waitFor(async () => (await heldTenants(broker!.url)) === 0, {
+    timeoutMs: NAMED_MS,
+    what: 'the metric to show no held WAL any more',
+    intervalMs: 200,
+  });
+  say('the reader is named in log and metric');
+}
+
+/** A WAL has to grow to 16 MB before anybody is blamed for it. */
+const NAMED_MS = 60_000;
+
+async function heldTenants(url: string): Promise<number> {
+  const response = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(5_000) });
+  return Number(/^onewriter_wal_held_tenants (\d+)/m.exec(await response.text())?.[1] ?? Number.NaN);
+}
 
 async function startReader(file: string): Promise<SpawnedProcess> {
   const database = createRequire(import.meta.url).resolve('better-sqlite3');
