@@ -1,5 +1,7 @@
 import { existsSync } from 'node:fs';
 import {
+  type DeadLetterMessage,
+  deadLetterId,
   deadLetterQueue,
   groupKeys,
   newJobId,
@@ -86,14 +88,19 @@ async function addWrites(tenant: string, { title = 'x', at = Date.now() } = {}):
   return jobId;
 }
 
-async function addDeadLetter(tenant: string): Promise<string> {
-  const data = {
+async function addDeadLetter(tenant: string, timestamp = Date.now()): Promise<string> {
+  const data: DeadLetterMessage = {
+    tenant,
     receiptId: `${newJobId()}.0`,
     sql: INSERT,
     error: { code: 'CONSTRAINT_VIOLATION', message: 'UNIQUE constraint failed: tasks.id' },
   };
-  const job = await openQueue(deadLetterQueue('default')).add(`${tenant} · CONSTRAINT_VIOLATION`, data);
-  return job.id!;
+  const jobId = deadLetterId(data.receiptId);
+  await openQueue(deadLetterQueue('default')).add(`${tenant} · CONSTRAINT_VIOLATION`, data, {
+    jobId,
+    timestamp,
+  });
+  return jobId;
 }
 
 function request(path: string, init: RequestInit & { token?: string } = {}): Promise<Response> {
@@ -264,6 +271,7 @@ describe('access', () => {
 
   it('changes nothing in a tenant’s queue, whatever is asked', async () => {
     const jobId = await addWrites('acme');
+    const letterId = await addDeadLetter('acme');
     const queue = '/queues/api/queues/tenant.acme';
     for (const [method, path] of [
       ['PUT', `${queue}/pause`],
@@ -277,11 +285,22 @@ describe('access', () => {
       ['PUT', '/queues/api/queues/pause'],
       ['PUT', '/queues/api/queues/dead-letters/pause'],
       ['POST', '/queues/api/queues/dead-letters/add'],
+      ['PUT', `/queues/api/queues/dead-letters/${letterId}/retry`],
+      ['PUT', '/queues/api/queues/dead-letters/retry/failed'],
     ] as const) {
       const response = await request(path, { method, body: '{}' });
       expect([path, response.status]).toEqual([path, 403]);
     }
     expect(await openQueue(tenantQueue('default', 'acme')).getJobState(jobId)).toBe('waiting');
+  });
+
+  it('removes all dead letters but those of the last seconds', async () => {
+    const old = await addDeadLetter('acme', Date.now() - 60_000);
+    const young = await addDeadLetter('acme');
+    const { status } = await request('/queues/api/queues/dead-letters/clean/wait', { method: 'PUT' });
+    const letters = openQueue(deadLetterQueue('default'));
+    const states = [await letters.getJobState(old), await letters.getJobState(young)];
+    expect([status, ...states]).toEqual([200, 'unknown', 'waiting']);
   });
 
   it('refuses changes that another site makes a browser send', async () => {

@@ -1,10 +1,12 @@
 import { toWireError } from '@onewriter/protocol';
 import { Command, CommanderError } from 'commander';
 import { config } from './commands/config.ts';
+import { dropDeadLetters, listDeadLetters, retryDeadLetters } from './commands/dead-letters.ts';
 import { sql } from './commands/sql.ts';
 import { tenants } from './commands/tenants.ts';
 import { token } from './commands/token.ts';
 import { up } from './commands/up.ts';
+import { printError } from './print-error.ts';
 
 const DATA_DIR_OPTION = [
   '--data-dir <folder>',
@@ -28,17 +30,12 @@ export async function runCli(args: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) {
       // Help and version were printed by commander; its errors are told here.
       if (error.exitCode === 0 || error.code === 'commander.help') return error.exitCode === 0 ? 0 : 2;
-      printError('INVALID_ARGUMENT', error.message.replace(/^error: /, ''));
+      printError({ code: 'INVALID_ARGUMENT', message: error.message.replace(/^error: /, '') });
       return 2;
     }
-    const { code, message } = toWireError(error);
-    printError(code, message);
+    printError(toWireError(error));
     return 1;
   }
-}
-
-function printError(code: string, message: string): void {
-  process.stderr.write(`onewriter: ${code} ${message.replace(/\s*\n\s*/g, ' ')}\n`);
 }
 
 function createProgram(setExitCode: (code: number) => void): Command {
@@ -79,6 +76,41 @@ function createProgram(setExitCode: (code: number) => void): Command {
     .option(...DATA_DIR_OPTION)
     .option('--json', 'print one line of JSON')
     .action(async options => setExitCode(await tenants(options)));
+
+  const deadLetters = program
+    .command('dead-letters')
+    .description(
+      'the writes that were set aside: those nobody waited for that failed, and those that did harm',
+    );
+
+  deadLetters
+    .command('list')
+    .description('list them, newest first: receipt, tenant, error, statement')
+    .option(...DATA_DIR_OPTION)
+    .option('--tenant <id>', 'only those of this tenant')
+    .option('--limit <count>', 'at most so many (default: 50)')
+    .option('--json', 'print one line of JSON')
+    .action(async options => setExitCode(await listDeadLetters(options)));
+
+  deadLetters
+    .command('retry')
+    .description('send them again, oldest first: each as a new job, with the idempotency key it had')
+    .argument('[ids...]', 'ids of receipts or letters')
+    .option(...DATA_DIR_OPTION)
+    .option('--all', 'all of them, or all of a tenant')
+    .option('--tenant <id>', 'with --all: only those of this tenant')
+    .option('--json', 'print one line of JSON')
+    .action(async (ids, options) => setExitCode(await retryDeadLetters(ids, options)));
+
+  deadLetters
+    .command('drop')
+    .description('remove them for good')
+    .argument('[ids...]', 'ids of receipts or letters')
+    .option(...DATA_DIR_OPTION)
+    .option('--all', 'all of them, or all of a tenant')
+    .option('--tenant <id>', 'with --all: only those of this tenant')
+    .option('--json', 'print one line of JSON')
+    .action(async (ids, options) => setExitCode(await dropDeadLetters(ids, options)));
 
   program
     .command('config')

@@ -42,12 +42,16 @@ export class QueueFactory {
     return { adapter, close: () => queue.close() };
   }
 
-  /** The writes that were set aside; they may be removed once somebody has dealt with them. */
+  /**
+   * The writes that were set aside; they may be removed once somebody has dealt with them. No worker takes them, so a
+   * retry of BullMQ's would send nothing: the command line sends them to their tenant's queue.
+   */
   deadLetters(): BoardQueue {
     const queue = this.#open(deadLetterQueue(this.#group));
     const adapter = new BullMQAdapter(queue, {
       displayName: 'Dead letters',
-      description: 'Writes that failed or were set aside, and that nobody waits for',
+      description:
+        'Writes that failed or were set aside. To send one again: onewriter dead-letters retry <id>',
       allowRetries: false,
     });
     adapter.setFormatter('data', abbreviate);

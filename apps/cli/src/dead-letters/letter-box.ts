@@ -1,0 +1,205 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  deadLetterQueue,
+  groupKeys,
+  LIMITS,
+  newClientId,
+  newJobId,
+  OnewriterError,
+  receiptId,
+  tenantQueue,
+} from '@onewriter/protocol';
+import {
+  createIORedisClient,
+  createRedisBackend,
+  type IRedisTransaction,
+  Queue,
+  type RedisQueueBackend,
+} from 'bullmq';
+import { type ChainableCommander, Redis } from 'ioredis';
+import { type Letter, toLetter } from './letter.ts';
+import { createResendJob } from './resend-job.ts';
+
+/*
+ * Sending a letter's write again, so that it is applied once however often the command is cut off and repeated:
+ *
+ *   note the id of the job to be in the letter, unless one is there ▸ add that job, ring the bell ▸ remove the letter
+ *
+ * Who comes to a letter with an id in it adds the same job: the queue has it, or the ledger knows it.
+ */
+
+/** A job id by that name in the letter's hash is that of the job that sends its write again. */
+const RETRY_FIELD = 'onewriter.retry';
+
+/** KEYS the letter · ARGV field, a new job id. Returns the job id to use; false where there is no such letter. */
+const CLAIM = `
+if redis.call('EXISTS', KEYS[1]) == 0 then return false end
+redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('HGET', KEYS[1], ARGV[1])`;
+
+/** Letters read at once: one holds a write, which may be of some megabytes. */
+const CHUNK = 20;
+/** How long a tenant's full queue is waited for. */
+const FULL_QUEUE_TIMEOUT_MS = 30_000;
+const FULL_QUEUE_POLL_MS = 100;
+
+/** `attempts: 1`: a retry of BullMQ's would push the job behind later ones. */
+const JOB_OPTIONS = { attempts: 1, stackTraceLimit: 0 };
+
+/** A letter whose write was sent again. */
+export interface Resent {
+  readonly jobId: string;
+  /** Of the write that was sent now. */
+  readonly receiptId: string;
+}
+
+/** The dead letters of a placement group. */
+export class LetterBox implements AsyncDisposable {
+  readonly #redis: Redis;
+  readonly #group: string;
+  readonly #client = newClientId();
+  readonly #queue: Queue;
+  readonly #backend: RedisQueueBackend;
+
+  private constructor(redis: Redis, group: string) {
+    const { name, prefix } = deadLetterQueue(group);
+    this.#redis = redis;
+    this.#group = group;
+    // Looking writes nothing: BullMQ would else note its version in the queue.
+    const options = { connection: redis, prefix, skipVersionCheck: true, skipMetasUpdate: true };
+    this.#backend = createRedisBackend(name, options);
+    this.#queue = new Queue(name, options, (): RedisQueueBackend => this.#backend);
+    this.#queue.on('error', () => {}); // the command that fails says so
+  }
+
+  /** @throws OnewriterError QUEUE_UNAVAILABLE */
+  static async open(redisUrl: string, group: string): Promise<LetterBox> {
+    const redis = new Redis(redisUrl, {
+      lazyConnect: true,
+      retryStrategy: null,
+      connectTimeout: 3_000,
+      commandTimeout: 10_000,
+    });
+    let reason = '';
+    redis.on('error', error => {
+      reason = error.message;
+    });
+    try {
+      await redis.connect();
+      const box = new LetterBox(redis, group);
+      await box.#queue.waitUntilReady(); // BullMQ's scripts are known to the connection then
+      return box;
+    } catch (cause) {
+      redis.disconnect();
+      const message = reason || (cause instanceof Error ? cause.message : String(cause));
+      throw new OnewriterError('QUEUE_UNAVAILABLE', `Redis does not answer: ${message}`, {}, cause);
+    }
+  }
+
+  /** Ids of all letters, newest first. */
+  async ids(): Promise<string[]> {
+    return this.#queue.getRanges(['waiting'], 0, -1, false);
+  }
+
+  /** Reads letters, in the order of `ids`; those that are gone are left out. */
+  async *read(ids: readonly string[]): AsyncGenerator<Letter> {
+    for (let start = 0; start < ids.length; start += CHUNK) {
+      const part = ids.slice(start, start + CHUNK);
+      const jobs = await Promise.all(part.map(id => this.#queue.getJob(id)));
+      for (const job of jobs) if (job !== undefined) yield toLetter(job.id!, job.timestamp, job.data);
+    }
+  }
+
+  /** Removes a letter for good. @returns false where there is none. */
+  async remove(id: string): Promise<boolean> {
+    if ((await this.#queue.getJob(id)) === undefined) return false;
+    return (await this.#queue.remove(id)) === 1;
+  }
+
+  /**
+   * Sends a letter's write again, as a new job; the letter goes when the queue has the job.
+   *
+   * @throws OnewriterError INVALID_ARGUMENT, UNSUPPORTED_VERSION (it cannot be sent again), NOT_FOUND (the letter is
+   *   gone), TENANT_OVERLOADED (the tenant's queue stays full), QUEUE_FULL, QUEUE_UNAVAILABLE. The letter stays.
+   */
+  async resend({ id, content }: Letter): Promise<Resent> {
+    if (content === undefined) {
+      throw new OnewriterError('INVALID_ARGUMENT', `The letter ${id} cannot be read, so it cannot be sent.`);
+    }
+    const job = createResendJob(content, this.#client, Date.now());
+    await this.#waitForRoom(content.tenant);
+    const jobId = await this.#redis.eval(CLAIM, 1, this.#queue.toKey(id), RETRY_FIELD, newJobId());
+    if (typeof jobId !== 'string') throw noSuchLetter(id);
+    await this.#add(content.tenant, { id: jobId, ...job });
+    await this.#queue.remove(id);
+    return { jobId, receiptId: receiptId(jobId, 0) };
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    await this.#queue.close();
+    this.#redis.disconnect();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** In one pipeline, in this order: rung before the job is in, the broker could look, find nothing and sleep. */
+  async #add(
+    tenant: string,
+    job: { readonly id: string; readonly name: string; readonly data: string },
+  ): Promise<void> {
+    const { name, prefix } = tenantQueue(this.#group, tenant);
+    const keys = groupKeys(this.#group);
+    // Declared as the interface of all backends, it is of this backend's own class.
+    const backend = this.#backend.forQueue(name, prefix) as RedisQueueBackend;
+    const pipeline = createIORedisClient(this.#redis).pipeline() as IRedisTransaction & ChainableCommander;
+    const nowMs = Date.now();
+    const adding = backend.addJobToTransaction(
+      pipeline,
+      {
+        ...job,
+        opts: JOB_OPTIONS,
+        timestamp: nowMs,
+        progress: 0,
+        attemptsMade: 0,
+        attemptsStarted: 0,
+        stalledCounter: 0,
+        failedReason: '',
+        returnvalue: '',
+      },
+      job.id,
+    );
+    adding.catch(() => {}); // a failure shows in the pipeline's results
+    pipeline.zadd(keys.bell, 'NX', nowMs, tenant);
+    pipeline.zadd(keys.tenants, nowMs, tenant);
+    // A bell that is not rung costs time alone: the broker's sweep finds the job.
+    const [added] = (await pipeline.exec()) ?? [];
+    const error = added === undefined ? new Error('Redis did not answer.') : added[0];
+    if (error === null) return;
+    const code = error.message.startsWith('OOM') ? 'QUEUE_FULL' : 'QUEUE_UNAVAILABLE';
+    throw new OnewriterError(code, `Redis did not take the write: ${error.message}`, { tenant }, error);
+  }
+
+  /** The bound that producers keep holds for letters, too. */
+  async #waitForRoom(tenant: string): Promise<void> {
+    const { name, prefix } = tenantQueue(this.#group, tenant);
+    const deadline = performance.now() + FULL_QUEUE_TIMEOUT_MS;
+    while ((await this.#redis.llen(`${prefix}:${name}:wait`)) >= LIMITS.maxQueueDepth) {
+      if (performance.now() > deadline) {
+        throw new OnewriterError(
+          'TENANT_OVERLOADED',
+          `${LIMITS.maxQueueDepth} jobs of tenant ${tenant} wait already, and have for ${FULL_QUEUE_TIMEOUT_MS / 1_000} s.`,
+          { tenant },
+        );
+      }
+      await pause(FULL_QUEUE_POLL_MS);
+    }
+  }
+}
+
+/** Of a letter that is not, or no longer, there. */
+export function noSuchLetter(id: string): OnewriterError {
+  return new OnewriterError('NOT_FOUND', `There is no dead letter ${id}.`);
+}
