@@ -725,6 +725,19 @@ describe('deleting a tenant', () => {
     });
   });
 
+  it('is done once where many ask at the same time', async () => {
+    await ask('PUT', '/v1/tenants/crowd', { body: { script: 'CREATE TABLE t(a)' } });
+    const headers = { 'confirm-delete': 'crowd' };
+    const answers = await Promise.all(
+      Array.from({ length: 5 }, () => ask('DELETE', '/v1/tenants/crowd', { headers })),
+    );
+    const statuses = answers.map(answer => answer.status).sort();
+    expect(statuses.filter(status => status === 200)).toHaveLength(1);
+    expect(statuses.every(status => [200, 404, 503].includes(status))).toBe(true);
+    await ask('PUT', '/v1/tenants/crowd', { body: { script: 'CREATE TABLE t(b)' } });
+    expect((await post('crowd/query', { sql: 'INSERT INTO t VALUES (1)' })).status).toBe(200);
+  });
+
   it('does not lose queued writes unless it is told to', async () => {
     await ask('PUT', '/v1/tenants/full', { body: { script: 'CREATE TABLE t(a)' } });
     const connection = new Redis(redis.url);
@@ -743,6 +756,35 @@ describe('deleting a tenant', () => {
     ]);
     expect((await ask('DELETE', '/v1/tenants/full?discardQueued=true', { headers })).status).toBe(200);
     expect((await get('full')).status).toBe(404);
+  });
+});
+
+describe('shutting down', () => {
+  it('ends streams with the truth', async () => {
+    await post('end/script', { sql: 'CREATE TABLE t(a)' });
+    const other = await startService('gateway', { redisUrl: redis.url, dataDir: data.path });
+    onTestFinished(async () => void (await other.stop()));
+    const authorization = `Bearer ${await signToken(TEST_TOKEN_SECRET, ADMIN)}`;
+    const events = await fetch(`${other.url}/v1/tenants/end/events`, { headers: { authorization } });
+    let rows = 0;
+    const endless = new ReadableStream<Uint8Array>({
+      pull: controller => {
+        if (rows < 100) controller.enqueue(Buffer.from(`{"a":${rows++}}\n`));
+      },
+    });
+    const imported = await fetch(`${other.url}/v1/tenants/end/import?table=t`, {
+      method: 'POST',
+      headers: { authorization, 'content-type': NDJSON },
+      body: endless,
+      duplex: 'half',
+    } as RequestInit);
+    const count = async () =>
+      (await post('end/query', { sql: 'SELECT count(*) AS n FROM t' })).body.rows[0].n;
+    await waitFor(async () => (await count()) === 100, { what: 'the rows to be written' });
+    const stopped = other.stop();
+    expect(lines(await imported.text()).at(-1)).toMatchObject({ event: 'interrupted', accepted: 100 });
+    expect(await events.text()).toContain('event: ready');
+    expect(await stopped).toEqual({ code: 0, signal: null });
   });
 });
 

@@ -6,8 +6,8 @@ import type { Redis } from 'ioredis';
  * The leading broker has tenants' files open. Before a file can be moved it must let go of it:
  *
  *   gateway                                     broker
- *   set the queue's paused flag
- *   HSET releasing <tenant> <id>, ring  ──────▶ finishes what was begun, closes the file,
+ *   HSETNX releasing <tenant> <id>
+ *   set the queue's paused flag, ring   ──────▶ finishes what was begun, closes the file,
  *                                               HSET released <tenant> <id>
  *   … works on the file …               ◀──────
  *   HDEL releasing, released; clear the flag, ring
@@ -16,13 +16,15 @@ import type { Redis } from 'ioredis';
 const TIMEOUT_MS = 15_000;
 const POLL_MS = 50;
 const RING_EVERY_MS = 1_000;
+/** Longer than a request waits and works. */
+const ABANDONED_AFTER_MS = 120_000;
 const RETRY_AFTER_MS = 1_000;
 
 /**
  * Has the leader close a tenant's file and runs `work` on it meanwhile.
  *
  * @param work is told how many jobs wait in the queue, which is paused
- * @throws OnewriterError BROKER_UNAVAILABLE (nobody leads), TENANT_UNAVAILABLE (the leader did not let go in time), and
+ * @throws OnewriterError BROKER_UNAVAILABLE (nobody leads), TENANT_UNAVAILABLE (another request, or not in time), and
  * whatever `work` throws
  */
 export async function withReleasedTenant<T>(
@@ -46,21 +48,47 @@ export async function withReleasedTenant<T>(
     );
   }
   const id = uuidv7();
+  await takeRelease(redis, keys, tenant, id);
   const wasPaused = (await redis.hexists(key('meta'), 'paused')) === 1;
-  await redis.hset(key('meta'), 'paused', 1);
   try {
-    await redis.hset(keys.releasing, tenant, id);
+    await redis.hset(key('meta'), 'paused', 1);
     await waitForRelease(redis, keys, tenant, id, timeoutMs);
     return await work(await redis.llen(key('wait')));
   } finally {
-    await redis.hdel(keys.releasing, tenant);
     await redis.hdel(keys.released, tenant);
+    await redis.hdel(keys.releasing, tenant);
     if (!wasPaused) {
       await redis.hdel(key('meta'), 'paused');
       // Only for work: a ring makes a deleted tenant known again.
       if ((await redis.llen(key('wait'))) > 0) await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
     }
   }
+}
+
+/** One request at a time: the end of one would open the file under another's hands. */
+async function takeRelease(
+  redis: Redis,
+  { releasing }: ReturnType<typeof groupKeys>,
+  tenant: string,
+  id: string,
+): Promise<void> {
+  if ((await redis.hsetnx(releasing, tenant, id)) === 1) return;
+  const other = await redis.hget(releasing, tenant);
+  // One that a gateway left behind when it died is taken over.
+  if (other === null || Date.now() - timeOf(other) > ABANDONED_AFTER_MS) {
+    await redis.hset(releasing, tenant, id);
+    if ((await redis.hget(releasing, tenant)) === id) return;
+  }
+  throw new OnewriterError('TENANT_UNAVAILABLE', 'Another request works on the file; try again.', {
+    tenant,
+    reason: 'the file is released already',
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+}
+
+/** When an id was made: the first 48 bits of a UUIDv7, ms since the epoch. Source: RFC 9562, section 5.7. */
+function timeOf(id: string): number {
+  return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
 }
 
 async function waitForRelease(
