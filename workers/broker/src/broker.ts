@@ -83,8 +83,10 @@ export class Broker implements HealthSource {
   async drain(): Promise<void> {
     this.#state = 'draining';
     this.#stopping.abort();
-    await this.#leader?.drain();
+    const atRest = (await this.#leader?.drain(this.#config.drainMs / 2)) ?? true;
     await this.#lease.release();
+    // The end of the process would wait for the thread.
+    if (!atRest) process.kill(process.pid, 'SIGKILL');
     this.#bellLink.close();
     this.#link.close();
   }

@@ -162,13 +162,26 @@ export class Leader {
   /**
    * Finishes what was begun, puts back what was not, and gives the lease up; then closes the files, which may take
    * longer: nothing is committed to them any more.
+   * @param graceMs for what was begun; what is not finished then is left to the successor.
+   * @returns false where a thread is still at work.
    */
-  async drain(): Promise<void> {
+  async drain(graceMs: number): Promise<boolean> {
     this.#stop();
-    await Promise.all([...this.#sessions.values()].map(session => session.drain()));
-    await this.#handOver([...this.#sessions.values()]);
+    const sessions = [...this.#sessions.values()];
+    await Promise.race([Promise.all(sessions.map(session => session.drain())), pause(graceMs)]);
+    await this.#handOver(sessions);
+    const stuck = this.#lanes.all.find(lane => lane.work !== undefined)?.work;
+    if (stuck !== undefined) {
+      const { tenant } = stuck.client;
+      this.#options.log.warn(
+        { tenant, graceMs },
+        'A statement does not end: its job is left to the next broker',
+      );
+      return false;
+    }
     await this.#lanes.close();
     this.#context.deadLetters.close();
+    return true;
   }
 
   /**

@@ -1,0 +1,95 @@
+import { deadLetterQueue } from '@onewriter/protocol';
+import { connect, OnewriterError } from '@onewriter/sdk';
+import { startRedis, startService, temporaryDirectory, waitFor } from '@onewriter/testkit';
+import { Queue } from 'bullmq';
+import { describe, expect, it, onTestFinished } from 'vitest';
+
+const ENDLESS =
+  'INSERT INTO t(n) WITH RECURSIVE c(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM c) SELECT i FROM c WHERE i < 0';
+
+/** A Redis, a folder, a client, and a way to start brokers; gone when the test is over. */
+async function startGround() {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const data = await temporaryDirectory('endless');
+  onTestFinished(() => data.remove());
+  const client = await connect({ redis: redis.url, dataDir: data.path });
+  onTestFinished(() => client.close({ timeoutMs: 1_000 }));
+  const startBroker = async (env: Record<string, string>) => {
+    const broker = await startService('broker', { redisUrl: redis.url, dataDir: data.path, env });
+    onTestFinished(async () => void (await broker.stop()));
+    return broker;
+  };
+  return { redis, client, startBroker };
+}
+
+const codeOf = (error: unknown) => (error instanceof OnewriterError ? error.code : String(error));
+
+describe('a statement that never ends', () => {
+  it('is stopped at its deadline and set aside; whoever shared its job or its process is served', async () => {
+    const { redis, client, startBroker } = await startGround();
+    const env = { ONEWRITER_STATEMENT_TIMEOUT_MS: '700', ONEWRITER_THREADS: '1' };
+    const first = await startBroker(env);
+    await startBroker(env);
+    const slow = client.tenant('slow');
+    const other = client.tenant('other');
+    for (const db of [slow, other]) await db.exec('CREATE TABLE t(n INTEGER PRIMARY KEY)');
+    const insert = 'INSERT INTO t(n) VALUES (?)';
+
+    // In one job: the first write is on its way while the others gather.
+    const opening = slow.prepare(insert).run(1);
+    const before = slow.prepare(insert).run(2);
+    const endless = slow.prepare(ENDLESS).run().catch(codeOf);
+    const after = slow.prepare(insert).run(3);
+    let others = 0;
+    let done = false;
+    const writing = (async () => {
+      for (; !done; others++) await other.prepare(insert).run(others);
+    })();
+
+    expect(await endless).toBe('STATEMENT_TIMEOUT');
+    await Promise.all([opening, before, after]);
+    done = true;
+    await writing;
+    expect(await slow.prepare('SELECT n FROM t ORDER BY n').all()).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
+    expect(await other.prepare<[], { count: number }>('SELECT count(*) AS count FROM t').get()).toEqual({
+      count: others,
+    });
+    expect(first.child.signalCode).toBe('SIGKILL');
+    expect(first.logs()).toContain('A statement runs past its deadline');
+
+    const { name, prefix } = deadLetterQueue('default');
+    const letters = new Queue(name, { connection: { url: redis.url }, prefix });
+    onTestFinished(() => letters.close());
+    const [letter] = await letters.getWaiting();
+    expect(letter?.data).toMatchObject({
+      tenant: 'slow',
+      sql: ENDLESS,
+      error: { code: 'STATEMENT_TIMEOUT' },
+    });
+  });
+
+  it('does not keep a broker from handing over: the rest is finished, and its job left to the next', async () => {
+    const { client, startBroker } = await startGround();
+    const drainMs = 3_000;
+    const first = await startBroker({ ONEWRITER_DRAIN_MS: String(drainMs) });
+    const db = client.tenant('slow');
+    await db.exec('CREATE TABLE t(n INTEGER PRIMARY KEY)');
+    const endless = db.prepare(ENDLESS).run().catch(codeOf);
+    // It has the thread when another write of the tenant is not answered.
+    const ready = async () => (await (await fetch(`${first.url}/readyz`)).json()) as { busyLanes: number };
+    await waitFor(async () => (await ready()).busyLanes === 1, { what: 'the statement to run' });
+    const queued = db.prepare('INSERT INTO t(n) VALUES (1)').run();
+    const startedAt = performance.now();
+    first.kill('SIGTERM');
+    await first.exited;
+    expect(performance.now() - startedAt).toBeLessThan(drainMs);
+    expect(first.logs()).toContain('A statement does not end');
+    // The next one meets the statement, too, sets it aside and ends; the one after it serves what was behind it.
+    const env = { ONEWRITER_STATEMENT_TIMEOUT_MS: '500' };
+    await startBroker(env);
+    await startBroker(env);
+    expect(await endless).toBe('STATEMENT_TIMEOUT');
+    await queued;
+  });
+});
