@@ -781,10 +781,12 @@ describe('shutting down', () => {
     const count = async () =>
       (await post('end/query', { sql: 'SELECT count(*) AS n FROM t' })).body.rows[0].n;
     await waitFor(async () => (await count()) === 100, { what: 'the rows to be written' });
+    const start = performance.now();
     const stopped = other.stop();
     expect(lines(await imported.text()).at(-1)).toMatchObject({ event: 'interrupted', accepted: 100 });
     expect(await events.text()).toContain('event: ready');
     expect(await stopped).toEqual({ code: 0, signal: null });
+    expect(performance.now() - start).toBeLessThan(5_000);
   });
 });
 

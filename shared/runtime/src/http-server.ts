@@ -64,7 +64,11 @@ export async function openHttpServer(
     (request, response) => {
       if (options.mayStream?.(request) === false) endIfSlow(request, response);
       answering.add(response);
-      response.once('close', () => answering.delete(response));
+      response.once('close', () => {
+        answering.delete(response);
+        // A stream's headers were sent before the drain began: nothing told its connection to end with it.
+        if (closing !== undefined) setImmediate(() => server.closeIdleConnections());
+      });
       if (closing !== undefined) response.setHeader('connection', 'close');
       listener(request, response);
     },

@@ -4,6 +4,12 @@ import { asOnewriterError } from '../error-response.ts';
 /** One JSON text per line. Source: github.com/ndjson/ndjson-spec */
 export const NDJSON = 'application/x-ndjson';
 
+/**
+ * Headers of an answer to a body that streams. The connection ends with the answer: where that comes early, what is left
+ * of the body is never read.
+ */
+export const UPLOAD_ANSWER = Object.freeze({ 'content-type': NDJSON, connection: 'close' });
+
 /** Bytes that are made ahead of a slow reader. */
 const HIGH_WATER_BYTES = 256 * 1024;
 const encoder = new TextEncoder();

@@ -9,7 +9,7 @@ import { readJsonBody, validate } from '../json-body.ts';
 import { decodeJsonParameters } from '../parameter-values.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
 import { authorizeTenant } from '../security/authorize.ts';
-import { NDJSON, releaseAfter, toLineStream } from '../streams/line-response.ts';
+import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../streams/line-response.ts';
 import { readLines } from '../streams/read-lines.ts';
 import { type Api, addRoute } from './api.ts';
 import {
@@ -87,7 +87,7 @@ export function addEnqueueRoute(api: Api): void {
       await options.pauses.assertNotPaused(tenantId);
       const release = guards.streams.take();
       const lines = enqueueLines(c, options, options.onewriter.tenant(tenantId));
-      return c.body(toLineStream(releaseAfter(lines, release)), 200, { 'content-type': NDJSON });
+      return c.body(toLineStream(releaseAfter(lines, release)), 200, UPLOAD_ANSWER);
     },
     guards.jsonBody,
     single,

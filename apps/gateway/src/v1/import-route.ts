@@ -3,7 +3,7 @@ import { type ImportEvent, importRows } from '../import/import-rows.ts';
 import { parseCsvRows, parseNdjsonRows } from '../import/parse-rows.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
 import { authorizeTenant } from '../security/authorize.ts';
-import { NDJSON, releaseAfter, toLineStream } from '../streams/line-response.ts';
+import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../streams/line-response.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
 import { createRoute, FAILURE, SECURED, TenantParam, WireError, WriteHeaders, z } from './schemas.ts';
@@ -95,7 +95,7 @@ export function addImportRoute(api: Api): void {
       assertMayWrite: () => options.pauses.assertNotPaused(tenant),
       stop: options.closing,
     });
-    return c.body(toLineStream(releaseAfter(toLines(events), release)), 200, { 'content-type': NDJSON });
+    return c.body(toLineStream(releaseAfter(toLines(events), release)), 200, UPLOAD_ANSWER);
   });
 
   /** @throws OnewriterError NOT_FOUND, TENANT_NOT_FOUND, STATEMENT_NOT_ALLOWED */
