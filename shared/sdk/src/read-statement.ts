@@ -1,7 +1,7 @@
 import { OnewriterError, type SqlValue, toExactInteger } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import type { BoundParameters } from './parameters.ts';
-import type { RowMode, SqlRow, SqlRowArray } from './types.ts';
+import type { SqlRow, SqlRowArray } from './types.ts';
 
 /*
  * Integers are 64 bits wide in SQLite and exact to 2^53 as numbers. Reading all of them as bigint is exact and slow,
@@ -16,26 +16,54 @@ export class ReadStatement {
   usedAt = 0;
   readonly #db: Database.Database;
   readonly #sql: string;
+  /** Gives rows as arrays where {@link #names} are known, else as objects. */
   readonly #fast: Database.Statement;
-  /** Names of its columns where they cannot change; undefined where a `*` may come to stand for others. */
-  readonly #columns: readonly string[] | undefined;
+  /**
+   * Names of its columns; undefined where a `*` may come to stand for others. Making the objects from arrays here is
+   * faster than better-sqlite3's: its objects are of V8's slow kind.
+   */
+  #names: readonly string[] | undefined;
+  #namesPeriod: number;
   #exact: Database.Statement | undefined;
   #exactAlways = false;
 
-  /** @throws better-sqlite3's errors */
-  constructor(db: Database.Database, sql: string) {
+  /**
+   * @param period as of {@link refreshNames}
+   * @throws better-sqlite3's errors
+   */
+  constructor(db: Database.Database, sql: string, period: number) {
     this.#db = db;
     this.#sql = sql;
     this.#fast = db.prepare(sql);
+    this.#namesPeriod = period;
     if (!this.#fast.reader) throw new TypeError('This statement does not return data.');
-    this.#columns = sql.includes('*') ? undefined : this.#fast.columns().map(column => column.name);
+    const names = namesOf(this.#fast);
+    if (sql.includes('*') || names.includes('__proto__')) return;
+    this.#names = names;
+    this.#fast.raw(true);
+  }
+
+  /**
+   * Looks at the names again, once in a period: after a change of the schema a column may be written in other case.
+   * @param period a number that changes from time to time
+   */
+  refreshNames(period: number): void {
+    if (period === this.#namesPeriod) return;
+    this.#namesPeriod = period;
+    if (this.#names !== undefined) this.#names = namesOf(this.#fast);
   }
 
   /** The first row. */
   get(params: BoundParameters): SqlRow | undefined {
     if (!this.#exactAlways) {
       const row = getFirst(this.#fast, params);
-      if (row === undefined || !this.#isRounded(row)) return row;
+      if (row === undefined) return undefined;
+      if (this.#names === undefined) {
+        if (!isRounded(row)) return row as SqlRow;
+      } else {
+        const object = toObject(this.#names, row as SqlRowArray);
+        if (object !== undefined) return object;
+      }
     }
     const row = this.#toExact().get(params) as Row | undefined;
     return row === undefined ? undefined : (narrow(row) as SqlRow);
@@ -43,19 +71,31 @@ export class ReadStatement {
 
   /** All rows. @throws OnewriterError RESULT_TOO_LARGE over `maxRows` */
   all(params: BoundParameters, maxRows: number): SqlRow[] {
-    return this.#collect(params, maxRows, 'object') as SqlRow[];
+    if (!this.#exactAlways) {
+      const rows = this.#collectObjects(params, maxRows);
+      if (rows !== undefined) return rows;
+    }
+    const rows = collect(this.#toExact(), params, maxRows);
+    for (const row of rows) narrow(row);
+    return rows as SqlRow[];
   }
 
   /** All rows as arrays, and the names of their columns. @throws OnewriterError RESULT_TOO_LARGE */
   allArrays(params: BoundParameters, maxRows: number): { columns: string[]; rows: SqlRowArray[] } {
+    // Asked only afterwards: running it has compiled it anew if the schema had changed.
+    const columns = () => this.#fast.columns().map(column => column.name);
     this.#fast.raw(true);
     this.#exact?.raw(true);
     try {
-      const rows = this.#collect(params, maxRows, 'array') as SqlRowArray[];
-      // Asked only now: running it has compiled it anew if the schema had changed.
-      return { columns: this.#fast.columns().map(column => column.name), rows };
+      if (!this.#exactAlways) {
+        const rows = collect(this.#fast, params, maxRows) as SqlRowArray[];
+        if (!rows.some(isRounded)) return { columns: columns(), rows };
+      }
+      const rows = collect(this.#toExact().raw(true), params, maxRows) as SqlRowArray[];
+      for (const row of rows) narrow(row);
+      return { columns: columns(), rows };
     } finally {
-      this.#fast.raw(false);
+      this.#fast.raw(this.#names !== undefined);
       this.#exact?.raw(false);
     }
   }
@@ -65,26 +105,17 @@ export class ReadStatement {
     return this.#toExact().iterate(params) as IterableIterator<SqlRow>;
   }
 
-  #collect(params: BoundParameters, maxRows: number, mode: RowMode): Row[] {
-    if (!this.#exactAlways) {
-      const rows = collect(this.#fast, params, maxRows);
-      if (!rows.some(isRounded)) return rows;
+  /** Undefined where a value may be an integer that was rounded. */
+  #collectObjects(params: BoundParameters, maxRows: number): SqlRow[] | undefined {
+    const rows = collect(this.#fast, params, maxRows);
+    if (this.#names === undefined) return rows.some(isRounded) ? undefined : (rows as SqlRow[]);
+    // In place: the array is ours.
+    for (let index = 0; index < rows.length; index++) {
+      const object = toObject(this.#names, rows[index] as SqlRowArray);
+      if (object === undefined) return undefined;
+      rows[index] = object;
     }
-    const exact = this.#toExact();
-    if (mode === 'array') exact.raw(true);
-    const rows = collect(exact, params, maxRows);
-    for (const row of rows) narrow(row);
-    return rows;
-  }
-
-  #isRounded(row: SqlRow): boolean {
-    if (this.#columns === undefined) return isRounded(row);
-    // Rows of better-sqlite3 are objects of V8's slow kind: listing their names costs more than reading the values.
-    for (let index = 0; index < this.#columns.length; index++) {
-      const value = row[this.#columns[index]!];
-      if (value === undefined || isLarge(value)) return true;
-    }
-    return false;
+    return rows as SqlRow[];
   }
 
   #toExact(): Database.Statement {
@@ -95,11 +126,26 @@ export class ReadStatement {
 }
 
 /** One or two values are bound faster as arguments than as an array. */
-function getFirst(statement: Database.Statement, params: BoundParameters): SqlRow | undefined {
-  if (!Array.isArray(params) || params.length > 2) return statement.get(params) as SqlRow | undefined;
-  if (params.length === 1) return statement.get(params[0]) as SqlRow | undefined;
-  if (params.length === 2) return statement.get(params[0], params[1]) as SqlRow | undefined;
-  return statement.get() as SqlRow | undefined;
+function getFirst(statement: Database.Statement, params: BoundParameters): Row | undefined {
+  if (!Array.isArray(params) || params.length > 2) return statement.get(params) as Row | undefined;
+  if (params.length === 1) return statement.get(params[0]) as Row | undefined;
+  if (params.length === 2) return statement.get(params[0], params[1]) as Row | undefined;
+  return statement.get() as Row | undefined;
+}
+
+function namesOf(statement: Database.Statement): string[] {
+  return statement.columns().map(column => column.name);
+}
+
+/** A row as an object; of columns with equal names the last counts. Undefined where a value may have been rounded. */
+function toObject(names: readonly string[], values: SqlRowArray): SqlRow | undefined {
+  const row: SqlRow = {};
+  for (let index = 0; index < names.length; index++) {
+    const value = values[index]!;
+    if (isLarge(value)) return undefined;
+    row[names[index]!] = value;
+  }
+  return row;
 }
 
 /** Stepping costs about a tenth more than better-sqlite3's all(), and never holds more than `maxRows`. */

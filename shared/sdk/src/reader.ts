@@ -71,10 +71,11 @@ export class Reader {
   statement(sql: string): ReadStatement {
     let statement = this.#statements.get(sql);
     if (statement === undefined) {
-      statement = new ReadStatement(this.#db, sql);
+      statement = new ReadStatement(this.#db, sql, this.#checkedIn);
       if (this.#statements.size >= LIMITS.maxCachedStatements) this.#dropOldestStatement();
       this.#statements.set(sql, statement);
     }
+    statement.refreshNames(this.#checkedIn);
     statement.usedAt = ++this.#clock;
     return statement;
   }
