@@ -77,11 +77,13 @@ describe('a running stack', () => {
       'dataDir',
       'token',
       'pids',
+      'brokerUrls',
     ]);
     expect(event.event).toBe('ready');
-    expect(Object.keys(event.pids)).toEqual(['broker', 'gateway', 'dashboard', 'redis']);
-    for (const pid of Object.values<number>(event.pids)) expect(isAlive(pid)).toBe(true);
-    for (const url of [event.gatewayUrl, event.dashboardUrl]) {
+    expect(Object.keys(event.pids)).toEqual(['broker', 'gateway', 'dashboard', 'redis', 'brokers']);
+    expect(event.pids.brokers).toEqual([event.pids.broker]);
+    for (const pid of Object.values(event.pids).flat()) expect(isAlive(pid as number)).toBe(true);
+    for (const url of [event.gatewayUrl, event.dashboardUrl, ...event.brokerUrls]) {
       expect((await fetch(`${url}/readyz`)).status).toBe(200);
     }
   });
@@ -260,7 +262,7 @@ describe('stopping', () => {
     const stack = await startStack();
     onTestFinished(async () => void (await stack.stop()));
     await query(stack, 'CREATE TABLE t(n)');
-    const pids = Object.values(stack.currentPids());
+    const pids = Object.values(stack.currentPids()).flat();
     stack.up.kill(signal);
     expect(await stack.up.exited).toEqual({ code: 0, signal: null });
     expect(pids.filter(isAlive)).toEqual([]);
@@ -294,7 +296,7 @@ describe('stopping', () => {
     const dataDir = await newDirectory();
     const first = await startStack({ dataDir });
     await query(first, 'CREATE TABLE t(n)');
-    const orphans = Object.values(first.currentPids());
+    const orphans = Object.values(first.currentPids()).flat();
     first.up.kill('SIGKILL');
     await first.up.exited;
     const second = await startStack({ dataDir });
@@ -310,7 +312,7 @@ describe('stopping', () => {
   it('takes its children with it when it is killed and nobody starts it again', async () => {
     const stack = await startStack({ env: { ONEWRITER_DRAIN_MS: '1000' } });
     onTestFinished(async () => void (await stack.stop()));
-    const orphans = Object.values(stack.currentPids());
+    const orphans = Object.values(stack.currentPids()).flat();
     stack.up.kill('SIGKILL');
     for (const pid of orphans) await waitForExit(pid, 30_000);
   });

@@ -53,6 +53,7 @@ function createProgram(setExitCode: (code: number) => void): Command {
     .option('--gateway-port <port>', 'port of the gateway, 0 for any free one (default: 8080 if free)')
     .option('--dashboard-port <port>', 'port of the dashboard, 0 for any free one (default: 8081 if free)')
     .option('--threads <count>', 'writer threads (default: 2)')
+    .option('--brokers <count>', 'brokers: one leads, the others stand by to take over (default: 1)')
     .option('--json', 'print one line of JSON when all is ready, and nothing else on standard output')
     .action(async options => setExitCode(await up(options)));
 

@@ -2,12 +2,16 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { writePrivateFile } from './private-file.ts';
 
-/** Process ids of the children of `onewriter up`. `redis` is 0 where the Redis is not ours. */
+/** Process ids of the children of `onewriter up`. */
 export interface ChildPids {
+  /** Of the first broker. */
   readonly broker: number;
   readonly gateway: number;
   readonly dashboard: number;
+  /** 0 where the Redis is not ours. */
   readonly redis: number;
+  /** Of all brokers, the first included; absent in a file of an earlier version. */
+  readonly brokers?: readonly number[] | undefined;
 }
 
 /** What `onewriter up` leaves in `<dataDir>/onewriter.json` while it runs, for the other commands to find it. */
@@ -18,7 +22,10 @@ export interface RunFile {
   readonly startedAt: string;
   readonly gatewayUrl: string;
   readonly dashboardUrl: string;
+  /** Of the first broker. */
   readonly brokerUrl: string;
+  /** Of all brokers, the first included, in the order of `pids.brokers`. */
+  readonly brokerUrls: readonly string[];
   /** With its password: the file is readable by its owner alone. */
   readonly redisUrl: string;
   readonly dataDir: string;

@@ -14,10 +14,13 @@ import { waitFor } from './wait-for.ts';
 
 /** Process ids of a stack's children; `redis` is 0 where the Redis is not the stack's own. */
 export interface StackPids {
+  /** Of the first broker. */
   readonly broker: number;
   readonly gateway: number;
   readonly dashboard: number;
   readonly redis: number;
+  /** Of all brokers, the first included. */
+  readonly brokers: readonly number[];
 }
 
 /** Options of {@link startStack}. */
@@ -42,6 +45,8 @@ export interface Stack extends AsyncDisposable {
   readonly dataDir: string;
   /** A token for all tenants, with access `admin`. */
   readonly token: string;
+  /** In the order of `pids.brokers`. */
+  readonly brokerUrls: readonly string[];
   /** As they were when all were ready. */
   readonly pids: StackPids;
   /** As they are now: they change when a process is restarted. */
@@ -98,7 +103,10 @@ function upArguments(dataDir: string, options: StartStackOptions): string[] {
   ];
 }
 
-type ReadyEvent = Pick<Stack, 'gatewayUrl' | 'dashboardUrl' | 'redisUrl' | 'dataDir' | 'token' | 'pids'>;
+type ReadyEvent = Pick<
+  Stack,
+  'gatewayUrl' | 'dashboardUrl' | 'redisUrl' | 'dataDir' | 'token' | 'brokerUrls' | 'pids'
+>;
 
 async function readReadyEvent(up: SpawnedProcess, timeoutMs: number): Promise<ReadyEvent> {
   const hasEnded = () => up.child.exitCode !== null || up.child.signalCode !== null;
@@ -126,7 +134,9 @@ function createStack(up: SpawnedProcess, ready: ReadyEvent) {
     stop: () => up.stop(STOP_TIMEOUT_MS),
     kill: async () => {
       // `up` first: it would start the others again.
-      const pids = Object.values(currentPids()).filter(pid => pid > 0 && isAlive(pid));
+      const pids = Object.values(currentPids())
+        .flat()
+        .filter(pid => pid > 0 && isAlive(pid));
       up.kill('SIGKILL');
       await up.exited;
       for (const pid of pids) {

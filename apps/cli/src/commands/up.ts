@@ -13,6 +13,7 @@ export interface UpOptions {
   readonly gatewayPort?: string | undefined;
   readonly dashboardPort?: string | undefined;
   readonly threads?: string | undefined;
+  readonly brokers?: string | undefined;
   readonly json?: boolean | undefined;
 }
 
@@ -26,6 +27,7 @@ const SECOND_SIGNAL_AFTER_MS = 500;
 export async function up(options: UpOptions): Promise<number> {
   const environment = applyOptions(process.env, options);
   const config = loadConfig(environment);
+  const brokers = parseBrokers(options.brokers);
   const colour = useColour(process.stderr);
   const writeLine = (text: string) => void process.stderr.write(text);
   const log = createUpLog(writeLine, colour);
@@ -62,6 +64,7 @@ export async function up(options: UpOptions): Promise<number> {
     stack = await runStack(
       {
         config,
+        brokers,
         redisUrl: environment['ONEWRITER_REDIS_URL'] || undefined,
         explicitPorts: explicitPorts(environment),
         log,
@@ -77,6 +80,16 @@ export async function up(options: UpOptions): Promise<number> {
   }
   process.stdout.write(options.json ? `${JSON.stringify(readyEvent(stack))}\n` : describeReady(stack));
   return stopped;
+}
+
+/** More than one standby helps only where several processes fail at once. */
+const MAX_BROKERS = 4;
+
+/** @throws OnewriterError INVALID_ARGUMENT */
+export function parseBrokers(text: string | undefined): number {
+  const count = text === undefined ? 1 : /^\d$/.test(text) ? Number(text) : 0;
+  if (count >= 1 && count <= MAX_BROKERS) return count;
+  throw new OnewriterError('INVALID_ARGUMENT', `--brokers is a number from 1 to ${MAX_BROKERS}.`);
 }
 
 /** Options win over the environment, which wins over the defaults. */

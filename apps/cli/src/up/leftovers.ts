@@ -1,9 +1,9 @@
 import { Redis } from 'ioredis';
-import { readRunFile, removeRunFile } from '../run-file.ts';
+import { type RunFile, readRunFile, removeRunFile } from '../run-file.ts';
 import type { UpLog } from './log.ts';
 import { readRedisPlace, redisUrl } from './private-redis.ts';
 import { commandLine, isAlive, waitForEnd } from './process-identity.ts';
-import { SERVICES, servicePath } from './services.ts';
+import { SERVICES, type Service, servicePath } from './services.ts';
 
 /**
  * Ends what an `onewriter up` on this data directory left when it was killed: its services notice that by
@@ -15,20 +15,28 @@ import { SERVICES, servicePath } from './services.ts';
 export async function endLeftovers(dataDir: string, drainMs: number, log: UpLog): Promise<void> {
   const run = readRunFile(dataDir);
   for (const service of SERVICES) {
-    const pid = run?.pids[service] ?? 0;
-    if (!commandLine(pid).includes(servicePath(service))) continue;
-    log('info', `waiting for the ${service} of an earlier run to drain (pid ${pid})`);
-    process.kill(pid, 'SIGTERM');
-    if (await waitForEnd(pid, drainMs)) continue;
-    log(
-      'warn',
-      `the ${service} of an earlier run did not drain within ${drainMs} ms and is killed (pid ${pid})`,
+    await Promise.all(
+      pidsOf(service, run).map(async pid => {
+        if (!commandLine(pid).includes(servicePath(service))) return;
+        log('info', `waiting for the ${service} of an earlier run to drain (pid ${pid})`);
+        process.kill(pid, 'SIGTERM');
+        if (await waitForEnd(pid, drainMs)) return;
+        log(
+          'warn',
+          `the ${service} of an earlier run did not drain within ${drainMs} ms and is killed (pid ${pid})`,
+        );
+        process.kill(pid, 'SIGKILL');
+        await waitForEnd(pid, drainMs);
+      }),
     );
-    process.kill(pid, 'SIGKILL');
-    await waitForEnd(pid, drainMs);
   }
   await endRedis(dataDir, log);
   removeRunFile(dataDir);
+}
+
+function pidsOf(service: Service, run: RunFile | undefined): readonly number[] {
+  if (run === undefined) return [];
+  return (service === 'broker' && run.pids.brokers) || [run.pids[service]];
 }
 
 const REDIS_SHUTDOWN_MS = 15_000;

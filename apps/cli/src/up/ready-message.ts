@@ -11,20 +11,24 @@ export interface ReadyEvent {
   /** A token for all tenants, with access `admin`. */
   readonly token: string;
   readonly pids: ChildPids;
+  /** In the order of `pids.brokers`. */
+  readonly brokerUrls: readonly string[];
 }
 
 export function readyEvent({ run, token }: Pick<Stack, 'run' | 'token'>): ReadyEvent {
-  const { gatewayUrl, dashboardUrl, redisUrl, dataDir, pids } = run;
-  return { event: 'ready', gatewayUrl, dashboardUrl, redisUrl, dataDir, token, pids };
+  const { gatewayUrl, dashboardUrl, redisUrl, dataDir, pids, brokerUrls } = run;
+  return { event: 'ready', gatewayUrl, dashboardUrl, redisUrl, dataDir, token, pids, brokerUrls };
 }
 
 /** Where everything is, and a first request, for people. */
-export function describeReady({ run, token }: Pick<Stack, 'run' | 'token'>): string {
+export function describeReady({ run, token, leaderUrl }: Pick<Stack, 'run' | 'token' | 'leaderUrl'>): string {
+  const brokers = run.brokerUrls.map(url => `${url} ${url === leaderUrl ? 'leads' : 'stands by'}`);
   return `
 Onewriter is ready.
 
   gateway    ${run.gatewayUrl}
   dashboard  ${run.dashboardUrl}
+  broker     ${brokers.join('\n             ')}
   Redis      ${run.redisUrl}
   data       ${run.dataDir}
   token      ${token}

@@ -1,32 +1,34 @@
-import type { ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { OnewriterError } from '@onewriter/protocol';
-import { type Config, type ReadyMessage, signToken } from '@onewriter/runtime';
+import { type Config, signToken } from '@onewriter/runtime';
 import { ensureSecret } from '../private-file.ts';
 import { type ChildPids, type RunFile, removeRunFile, writeRunFile } from '../run-file.ts';
+import { isLeading } from './broker-state.ts';
 import { checkRedis } from './check-redis.ts';
 import { lockDataDirectory } from './data-directory-lock.ts';
 import { endLeftovers } from './leftovers.ts';
-import { formatChildLine, type UpLog } from './log.ts';
+import type { UpLog } from './log.ts';
 import { isPortFree } from './ports.ts';
 import { createPrivateRedis, type PrivateRedis } from './private-redis.ts';
+import { ServiceProcess } from './service-process.ts';
 import { SERVICES, type Service, servicePath } from './services.ts';
-import { SupervisedProcess } from './supervised-process.ts';
 import { waitUntilReady } from './wait-until-ready.ts';
 
 /*
- * Start:  lock ▸ leftovers of a killed run ▸ Redis ▸ broker, gateway and dashboard at once ▸ /readyz ▸ run file
- * Stop:   gateway and dashboard at once ▸ broker ▸ Redis ▸ run file ▸ lock
+ * Start:  lock ▸ leftovers of a killed run ▸ Redis ▸ brokers, gateway and dashboard at once ▸ /readyz ▸ run file
+ * Stop:   gateway and dashboard at once ▸ brokers that stand by ▸ the one that leads ▸ Redis ▸ run file ▸ lock
  *
- * The doors close first, so that the broker can answer what came in through them; Redis goes last, because the
- * broker completes its jobs there.
+ * The doors close first, so that the broker can answer what came in through them; then the standbys, so that none of
+ * them takes over what is to end; Redis goes last, because the broker completes its jobs there.
  */
 
 /** Options of {@link runStack}. */
 export interface RunStackOptions {
   /** Settings of the children. */
   readonly config: Config;
+  /** How many; the first to take the lease leads, the others stand by. */
+  readonly brokers: number;
   /** A Redis of the caller's; without it a private one is run in the data directory. */
   readonly redisUrl: string | undefined;
   /** Ports that the caller asked for; the others may move where they are taken. */
@@ -42,13 +44,13 @@ export interface Stack {
   /** The run file as it was when all were ready, with a token for everything. */
   readonly run: RunFile;
   readonly token: string;
+  /** Of the broker that led then; undefined in the rare moment in which none does. */
+  readonly leaderUrl: string | undefined;
   /** Drains all, in order. Idempotent. */
   stop(): Promise<void>;
   /** Kills all at once. */
   kill(): void;
 }
-
-const START_TIMEOUT_MS = 60_000;
 
 /** What a child needs beyond its own drain period to end. */
 const GRACE_MARGIN_MS = 2_000;
@@ -64,32 +66,27 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
   mkdirSync(dataDir, { recursive: true });
   const lock = lockDataDirectory(dataDir);
   const startedAt = new Date().toISOString();
-  const pids: Record<keyof ChildPids, number> = { broker: 0, gateway: 0, dashboard: 0, redis: 0 };
-  const ports: Record<Service, number> = {
-    broker: config.brokerPort,
-    gateway: config.gatewayPort,
-    dashboard: config.dashboardPort,
-  };
+  const processes: ServiceProcess[] = [];
+  let redisPid = 0;
   let run: RunFile | undefined;
-  const updateRun = (process: keyof ChildPids, pid: number) => {
-    pids[process] = pid;
+  const updateRun = () => {
     if (run === undefined) return;
-    run = { ...run, pids: { ...pids } };
+    run = { ...run, pids: pidsOf(processes, redisPid) };
     writeRunFile(run);
   };
+  const urlOf = ({ port }: ServiceProcess) => `http://${urlHost(config.host)}:${port}`;
 
   let privateRedis: PrivateRedis | undefined;
-  const services = new Map<Service, SupervisedProcess<number>>();
   let stopping: Promise<void> | undefined;
   const stop = () => {
-    stopping ??= stopAll(services, privateRedis).finally(() => {
+    stopping ??= stopAll(processes, privateRedis, urlOf).finally(() => {
       removeRunFile(dataDir);
       lock.release();
     });
     return stopping;
   };
   const kill = () => {
-    for (const service of services.values()) service.kill();
+    for (const service of processes) service.kill();
     privateRedis?.kill();
   };
   const onAbort = () => void stop();
@@ -98,7 +95,11 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
   try {
     for (const service of SERVICES) assertBuilt(service);
     await endLeftovers(dataDir, graceMs, log);
-    for (const service of SERVICES) ports[service] = await choosePort(service, ports[service], options);
+    const ports = {
+      gateway: await choosePort('gateway', config.gatewayPort, options),
+      dashboard: await choosePort('dashboard', config.dashboardPort, options),
+      broker: await choosePort('broker', config.brokerPort, options),
+    };
     signal.throwIfAborted();
 
     let redisUrl = options.redisUrl;
@@ -107,7 +108,10 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
         dataDir,
         log,
         orphanMs: graceMs,
-        onReady: pid => updateRun('redis', pid),
+        onReady: pid => {
+          redisPid = pid;
+          updateRun();
+        },
       });
       redisUrl = await privateRedis.start();
     } else {
@@ -116,70 +120,60 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
     signal.throwIfAborted();
 
     const tokenSecret = config.tokenSecret ?? ensureSecret(join(dataDir, 'token-secret'));
-    const environment = (service: Service): NodeJS.ProcessEnv => ({
+    const environment: NodeJS.ProcessEnv = {
       ...process.env,
       ONEWRITER_REDIS_URL: redisUrl,
       ONEWRITER_DATA_DIR: dataDir,
       ONEWRITER_TOKEN_SECRET: tokenSecret,
       ONEWRITER_THREADS: String(config.threads),
-      [`ONEWRITER_${service.toUpperCase()}_PORT`]: String(ports[service]),
-    });
-    for (const service of SERVICES) {
-      services.set(
-        service,
-        new SupervisedProcess<number>({
-          name: service,
-          log,
+    };
+    for (const { service, name, first } of listProcesses(options.brokers)) {
+      processes.push(
+        new ServiceProcess({
+          service,
+          name,
+          // The configured port is the first broker's.
+          port: first ? ports[service] : 0,
+          mayMove: !(first && options.explicitPorts.has(service)),
+          environment,
           graceMs,
-          startTimeoutMs: START_TIMEOUT_MS,
-          command: failedOutput => {
-            // Taken between the look and the start. Once it served, the port is in people's settings and stays.
-            if (run === undefined && /EADDRINUSE/.test(failedOutput) && !options.explicitPorts.has(service)) {
-              ports[service] = 0;
-            }
-            return {
-              file: process.execPath,
-              args: [servicePath(service)],
-              env: environment(service),
-              ipc: true,
-            };
-          },
-          whenReady: readReadyMessage,
-          onReady: (port, pid) => {
-            ports[service] = port;
-            updateRun(service, pid);
-          },
-          onLine: line => options.writeLine(formatChildLine(service, line, options.colour)),
+          onReady: updateRun,
+          log,
+          writeLine: options.writeLine,
+          colour: options.colour,
         }),
       );
     }
-    await startTogether(services);
+    // When one fails the error is thrown without waiting for the others.
+    await Promise.all(processes.map(service => service.start()));
     signal.throwIfAborted();
 
-    const host = urlHost(config.host);
-    const urls = {
-      gatewayUrl: `http://${host}:${ports.gateway}`,
-      dashboardUrl: `http://${host}:${ports.dashboard}`,
-      brokerUrl: `http://${host}:${ports.broker}`,
-    };
+    const gatewayUrl = urlOf(firstOf(processes, 'gateway'));
+    const dashboardUrl = urlOf(firstOf(processes, 'dashboard'));
+    const brokerUrls = allOf(processes, 'broker').map(urlOf);
     await Promise.all([
-      waitUntilReady('gateway', urls.gatewayUrl, signal),
-      waitUntilReady('dashboard', urls.dashboardUrl, signal),
+      waitUntilReady('gateway', gatewayUrl, signal),
+      waitUntilReady('dashboard', dashboardUrl, signal),
     ]);
+    signal.throwIfAborted();
+    const leads = await Promise.all(brokerUrls.map(isLeading));
+    const token = await signToken(tokenSecret, { tenants: '*', access: 'admin' });
     signal.throwIfAborted();
     run = {
       pid: process.pid,
       startedAt,
-      ...urls,
+      gatewayUrl,
+      dashboardUrl,
+      brokerUrl: brokerUrls[0]!,
+      brokerUrls,
       redisUrl,
       dataDir,
       group: config.group,
       dbFile: config.dbFile,
-      pids: { ...pids },
+      pids: pidsOf(processes, redisPid),
     };
     writeRunFile(run);
-    const token = await signToken(tokenSecret, { tenants: '*', access: 'admin' });
-    return { run, token, stop, kill };
+    return { run, token, leaderUrl: brokerUrls[leads.indexOf(true)], stop, kill };
   } catch (error) {
     await stop();
     throw error;
@@ -189,17 +183,52 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
   }
 }
 
-/** All at once; when one fails the error is thrown without waiting for the others. */
-async function startTogether(services: ReadonlyMap<Service, SupervisedProcess<number>>): Promise<void> {
-  await Promise.all(Array.from(services.values(), service => service.start()));
+interface ProcessName {
+  readonly service: Service;
+  readonly name: string;
+  readonly first: boolean;
+}
+
+function listProcesses(brokers: number): ProcessName[] {
+  return SERVICES.flatMap(service =>
+    Array.from({ length: service === 'broker' ? brokers : 1 }, (_, index) => ({
+      service,
+      name: index === 0 ? service : `${service}-${index + 1}`,
+      first: index === 0,
+    })),
+  );
+}
+
+function allOf(processes: readonly ServiceProcess[], service: Service): ServiceProcess[] {
+  return processes.filter(process => process.service === service);
+}
+
+function firstOf(processes: readonly ServiceProcess[], service: Service): ServiceProcess {
+  return processes.find(process => process.service === service)!;
+}
+
+function pidsOf(processes: readonly ServiceProcess[], redis: number): ChildPids {
+  return {
+    broker: firstOf(processes, 'broker').pid,
+    gateway: firstOf(processes, 'gateway').pid,
+    dashboard: firstOf(processes, 'dashboard').pid,
+    redis,
+    brokers: allOf(processes, 'broker').map(({ pid }) => pid),
+  };
 }
 
 async function stopAll(
-  services: ReadonlyMap<Service, SupervisedProcess<number>>,
+  processes: readonly ServiceProcess[],
   privateRedis: PrivateRedis | undefined,
+  urlOf: (process: ServiceProcess) => string,
 ): Promise<void> {
-  await Promise.all([services.get('gateway')?.stop(), services.get('dashboard')?.stop()]);
-  await services.get('broker')?.stop();
+  const stopEach = (some: readonly ServiceProcess[]) => Promise.all(some.map(process => process.stop()));
+  const brokers = allOf(processes, 'broker');
+  await stopEach(processes.filter(process => process.service !== 'broker'));
+  // Asked now: the lead may have changed since the start.
+  const leads = brokers.length > 1 ? await Promise.all(brokers.map(urlOf).map(isLeading)) : [true];
+  await stopEach(brokers.filter((_, index) => !leads[index]));
+  await stopEach(brokers);
   await privateRedis?.stop();
 }
 
@@ -219,16 +248,6 @@ function assertBuilt(service: Service): void {
   const path = servicePath(service);
   if (existsSync(path)) return;
   throw new OnewriterError('MISCONFIGURED', `${path} is missing. Build first: npm run build`);
-}
-
-/** Resolves to the port of the child's HTTP server when the child says that it serves. */
-function readReadyMessage(child: ChildProcess, signal: AbortSignal): Promise<number> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-    child.on('message', (message: ReadyMessage) => {
-      if (message?.type === 'ready') resolve(message.port);
-    });
-  });
 }
 
 /** An address to connect to: "any address" is something to listen on only. */

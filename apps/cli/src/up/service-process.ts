@@ -1,0 +1,101 @@
+import type { ChildProcess } from 'node:child_process';
+import type { ReadyMessage } from '@onewriter/runtime';
+import { formatChildLine, type UpLog } from './log.ts';
+import { type Service, servicePath } from './services.ts';
+import { SupervisedProcess } from './supervised-process.ts';
+
+/** Options of {@link ServiceProcess}. */
+export interface ServiceProcessOptions {
+  readonly service: Service;
+  /** For log lines: brokers have several. */
+  readonly name: string;
+  /** To listen on; 0 is any free one. */
+  readonly port: number;
+  /** Whether another port will do if that one is taken at the first start. */
+  readonly mayMove: boolean;
+  /** All but the port. */
+  readonly environment: NodeJS.ProcessEnv;
+  /** From SIGTERM to SIGKILL. */
+  readonly graceMs: number;
+  /** After each start. */
+  readonly onReady: () => void;
+  readonly log: UpLog;
+  /** Writes a line of the child's, ready for people. */
+  readonly writeLine: (text: string) => void;
+  readonly colour: boolean;
+}
+
+const START_TIMEOUT_MS = 60_000;
+
+/** One supervised process of ours, and where it listens. */
+export class ServiceProcess {
+  readonly service: Service;
+  readonly #supervised: SupervisedProcess<number>;
+  #port: number;
+  #pid = 0;
+  #served = false;
+
+  constructor(options: ServiceProcessOptions) {
+    const { service, name, environment, log, graceMs } = options;
+    this.service = service;
+    this.#port = options.port;
+    this.#supervised = new SupervisedProcess<number>({
+      name,
+      log,
+      graceMs,
+      startTimeoutMs: START_TIMEOUT_MS,
+      command: failedOutput => {
+        // Taken between the look and the start. Once it served, the port is in people's settings and stays.
+        if (!this.#served && options.mayMove && /EADDRINUSE/.test(failedOutput)) this.#port = 0;
+        return {
+          file: process.execPath,
+          args: [servicePath(service)],
+          env: { ...environment, [`ONEWRITER_${service.toUpperCase()}_PORT`]: String(this.#port) },
+          ipc: true,
+        };
+      },
+      whenReady: readReadyMessage,
+      onReady: (port, pid) => {
+        this.#served = true;
+        this.#port = port;
+        this.#pid = pid;
+        options.onReady();
+      },
+      onLine: line => options.writeLine(formatChildLine(name, line, options.colour)),
+    });
+  }
+
+  /** Where it listens; before it served, where it is to. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Of the process that served last; 0 before. */
+  get pid(): number {
+    return this.#pid;
+  }
+
+  /** Resolves when it serves. @throws OnewriterError MISCONFIGURED */
+  async start(): Promise<void> {
+    await this.#supervised.start();
+  }
+
+  /** Drains it and keeps it ended. Idempotent. */
+  stop(): Promise<void> {
+    return this.#supervised.stop();
+  }
+
+  kill(): void {
+    this.#supervised.kill();
+  }
+}
+
+/** Resolves to the port of the child's HTTP server when the child says that it serves. */
+function readReadyMessage(child: ChildProcess, signal: AbortSignal): Promise<number> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    child.on('message', (message: ReadyMessage) => {
+      if (message?.type === 'ready') resolve(message.port);
+    });
+  });
+}
