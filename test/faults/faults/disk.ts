@@ -6,6 +6,7 @@ import { waitFor } from '@onewriter/testkit';
 import type { Fault, RoundContext } from '../fault.ts';
 import { CannotInject } from '../fault-failure.ts';
 import { mountLoop, mountTmpfs, type OwnFileSystem } from '../machine.ts';
+import { type Mix, USUAL_MIX } from '../operation.ts';
 import { type InjectedEffect, injectEffect } from '../strace.ts';
 
 const disks = new Map<string, OwnFileSystem>();
@@ -135,13 +136,20 @@ export const powerCut: Fault = {
   },
 };
 
+const ASKING: Mix = { ...USUAL_MIX, append: 10, enqueue: 100 };
+
 /** The same where flushes take long: between a commit and its flush there is time to say something untrue. */
 export const powerCutSlowFlush: Fault = {
   name: 'power-cut-slow-flush',
   summary:
     'The same while every flush takes most of a second (strace): nobody is told committed before it is on the disk.',
   ...onDisk(folder => mountLoop(folder, 512)),
-  rig: ({ folder }) => ({ dataDir: diskOf(folder).path, probeReads: false }),
+  // Whoever waits for a receipt looks into the ledger many times a second.
+  rig: ({ folder }) => ({
+    dataDir: diskOf(folder).path,
+    probeReads: false,
+    clients: [{ mix: ASKING }, { mix: ASKING }, { mix: ASKING }],
+  }),
   rounds: 10,
   roundsPerRig: 5,
   async round(context) {
