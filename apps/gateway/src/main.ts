@@ -3,6 +3,7 @@ import { tenantFile } from '@onewriter/protocol';
 import {
   announceReady,
   type Config,
+  cacheVerifiedTokens,
   createRedis,
   createTokenVerifier,
   drainOnSignal,
@@ -17,6 +18,7 @@ import { createExporter } from './export/run-export.ts';
 import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './health.ts';
 import { createIntegrityCheck } from './integrity-check.ts';
+import { QuickReads } from './reads/quick-reads.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
 import { createAuditLog } from './security/audit-log.ts';
 import { createRateLimits } from './security/rate-limits.ts';
@@ -42,15 +44,15 @@ await startProcess('gateway', async (config, log) => {
     logger: log,
   });
 
-  const reads = new ReadProcesses({
-    dataDir: config.dataDir,
-    dbFile: config.dbFile,
-    busyTimeoutMs: config.busyTimeoutMs,
+  const places = { dataDir: config.dataDir, dbFile: config.dbFile, busyTimeoutMs: config.busyTimeoutMs };
+  const readProcesses = new ReadProcesses({
+    ...places,
     maxProcesses: config.readProcesses,
     memoryBytes: config.readMemoryBytes,
     timeoutMs: config.readTimeoutMs,
     log,
   });
+  const reads = new QuickReads(places, readProcesses);
   const files = new TenantFiles(config.dataDir, config.dbFile);
   const registry = new TenantRegistry(redis, config.group, files);
   const closing = new AbortController();
@@ -76,19 +78,21 @@ await startProcess('gateway', async (config, log) => {
     },
     audit: createAuditLog(redis, config.group, log),
     exporter: createExporter({
-      settings: { dataDir: config.dataDir, dbFile: config.dbFile, busyTimeoutMs: config.busyTimeoutMs },
+      settings: places,
       files,
       memoryBytes: config.readMemoryBytes,
       timeoutMs: config.exportTimeoutMs,
     }),
-    verifyToken: createTokenVerifier({
-      secret: await resolveSecret(config, log),
-      adminToken: config.adminToken,
-      publicKey: config.tokenPublicKey,
-      jwksUrl: config.tokenJwksUrl,
-      issuer: config.tokenIssuer,
-      audience: config.tokenAudience,
-    }),
+    verifyToken: cacheVerifiedTokens(
+      createTokenVerifier({
+        secret: await resolveSecret(config, log),
+        adminToken: config.adminToken,
+        publicKey: config.tokenPublicKey,
+        jwksUrl: config.tokenJwksUrl,
+        issuer: config.tokenIssuer,
+        audience: config.tokenAudience,
+      }),
+    ),
     limits: createRateLimits({ perToken: config.tokenRateLimit, perTenant: config.tenantRateLimit }),
     checkIntegrity: createIntegrityCheck({
       fileOf: tenant => tenantFile(config.dataDir, tenant, config.dbFile),
@@ -118,7 +122,8 @@ await startProcess('gateway', async (config, log) => {
     await Promise.race([closed, afterMs(config.drainMs * 0.7)]);
     await onewriter.close({ timeoutMs: config.drainMs * 0.1 });
     await closed;
-    await reads.close();
+    reads.close();
+    await readProcesses.close();
     redis.disconnect();
   });
   announceReady(server.port);

@@ -6,5 +6,6 @@ export * from './ready.ts';
 export * from './redis.ts';
 export * from './start-process.ts';
 export * from './token.ts';
+export * from './token-cache.ts';
 export * from './token-secret.ts';
 export * from './token-verifier.ts';

@@ -1,0 +1,104 @@
+import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { QuickReads } from './quick-reads.ts';
+import type { ReadRequest, Reads } from './read-processes.ts';
+
+const OTHERS = { results: [], commitSeq: -1 };
+
+let dataDir: string;
+let db: Database.Database;
+let reads: QuickReads;
+
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'onewriter-quick-'));
+  mkdirSync(join(dataDir, 'tenants/acme'), { recursive: true });
+  db = new Database(join(dataDir, 'tenants/acme/tenant.db'));
+  db.pragma('journal_mode = WAL');
+  db.exec(`
+    CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT UNIQUE, a, b, other, UNIQUE (a, b));
+    CREATE INDEX by_other ON t(other);
+    CREATE VIEW v AS SELECT * FROM t;
+    INSERT INTO t VALUES (1, 'one', 1, 1, 1), (2, 'two', 1, 2, 1), (9007199254740993, 'big', 3, x'00ff', 9007199254740993);
+  `);
+  const others = { read: async () => OTHERS, forget() {}, openFiles: 0 } as unknown as Reads;
+  reads = new QuickReads({ dataDir, dbFile: 'tenant.db', busyTimeoutMs: 1_000 }, others);
+  onTestFinished(() => {
+    reads.close();
+    db.close();
+    rmSync(dataDir, { recursive: true, force: true });
+  });
+});
+
+const read = (sql: string, params?: ReadRequest['statements'][0]['params'], more?: Partial<ReadRequest>) =>
+  reads.read({ tenant: 'acme', statements: [{ sql, params }], ...more });
+
+describe('runs here what finds one row by its key', () => {
+  it.each([
+    ['SELECT * FROM t WHERE id = ?', [2], [[2, 'two', 1, 2, 1]]],
+    ['select name from t where name = @name', { name: 'one' }, [['one']]],
+    ['SELECT other FROM t WHERE a = ? AND b = ?', [1, 2], [[1]]],
+    ['SELECT v.name FROM v WHERE id = 1', [], [['one']]],
+    ['SELECT x.name, y.name FROM t x JOIN t y ON y.id = x.a WHERE x.id = ?', [2], [['two', 'one']]],
+    ['SELECT id FROM t WHERE id = ?', [7], []],
+    ['SELECT id, b FROM t WHERE id = ?', [9007199254740993n], [[9007199254740993n, Buffer.from([0, 255])]]],
+  ])('%s', async (sql, params, rows) => {
+    const answer = await read(sql, params as never);
+    expect(answer.results[0]?.rows).toEqual(rows);
+    expect(answer.commitSeq).toBeUndefined();
+  });
+});
+
+describe('leaves to the others what may take long, or fails', () => {
+  it.each([
+    'SELECT * FROM t',
+    'SELECT * FROM t WHERE id > 1',
+    'SELECT * FROM t WHERE other = 1',
+    'SELECT * FROM t WHERE a = 1',
+    'SELECT * FROM t WHERE id = 1 OR other = 1',
+    'SELECT count(*) FROM t WHERE id = 1',
+    "SELECT * FROM t WHERE id = 1 AND name LIKE '%a%a%a%'",
+    "SELECT * FROM t WHERE id = 1 AND name GLOB '*a*a*'",
+    "SELECT a -> '$.x' FROM t WHERE id = 1",
+    'SELECT x.id FROM t x JOIN t y ON y.other = x.a WHERE x.id = 1',
+    'SELECT 1',
+    'SELECT * FROM missing WHERE id = 1',
+    'WITH c AS NOT MATERIALIZED (SELECT 1) SELECT * FROM t WHERE id = 1',
+    'PRAGMA schema_version',
+    'SELECT * FROM t WHERE id = 1; DELETE FROM t',
+    'DELETE FROM t WHERE id = 1 RETURNING id',
+  ])('%s', async sql => {
+    expect(await read(sql)).toBe(OTHERS);
+    expect(db.prepare('SELECT count(*) FROM t').pluck().get()).toBe(3);
+  });
+
+  it('and whatever asks for more than one statement, or for a commit to wait for', async () => {
+    const sql = 'SELECT * FROM t WHERE id = 1';
+    expect(await read(sql, [], { minCommitSeq: 1 })).toBe(OTHERS);
+    expect(await reads.read({ tenant: 'acme', statements: [{ sql }, { sql }] })).toBe(OTHERS);
+    expect(await read('SELECT * FROM t WHERE id = ?', [1, 2])).toBe(OTHERS);
+    expect(await reads.read({ tenant: 'nobody', statements: [{ sql }] })).toBe(OTHERS);
+  });
+});
+
+it('looks at the plan anew when the schema has changed', async () => {
+  db.exec('CREATE TABLE u(k TEXT PRIMARY KEY, n); INSERT INTO u VALUES (1, 1)');
+  const sql = 'SELECT n FROM u WHERE k = ?';
+  expect((await read(sql, ['1'])).results[0]?.rows).toEqual([[1]]);
+  db.exec('DROP TABLE u; CREATE TABLE u(n, k TEXT); INSERT INTO u VALUES (2, 1)');
+  expect(await read(sql, ['1'])).toBe(OTHERS);
+});
+
+it('sees each commit at once, and lets go of a file that is to be moved', async () => {
+  const sql = 'SELECT name FROM t WHERE id = ?';
+  expect((await read(sql, [1])).results[0]?.rows).toEqual([['one']]);
+  db.exec("UPDATE t SET name = 'uno' WHERE id = 1");
+  expect((await read(sql, [1])).results[0]?.rows).toEqual([['uno']]);
+  expect(reads.openFiles).toBe(1);
+  reads.forget('acme');
+  expect(reads.openFiles).toBe(0);
+  renameSync(join(dataDir, 'tenants/acme'), join(dataDir, 'tenants/moved'));
+  expect(await read(sql, [1])).toBe(OTHERS);
+});

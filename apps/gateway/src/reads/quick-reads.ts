@@ -1,0 +1,193 @@
+import { statSync } from 'node:fs';
+import {
+  decodeParameters,
+  encodeParameters,
+  type SqlValue,
+  tenantFile,
+  toExactInteger,
+} from '@onewriter/protocol';
+import type Database from 'better-sqlite3';
+import type { TenantFiles } from './open-tenant-file.ts';
+import type { ReadAnswer, ReadRequest, ReadStream, Reads } from './read-processes.ts';
+import { TenantReader } from './tenant-reader.ts';
+
+const MAX_OPEN_FILES = 64;
+/** A value is no larger than its file: in a larger one a single row could hold everybody up. */
+const MAX_FILE_BYTES = 256 * 1024 * 1024;
+const CHECK_FILE_EVERY_MS = 1_000;
+const MAX_SQL_LENGTH = 2_000;
+/**
+ * A parenthesis may be a function, a list or a query inside, which can take any time; so can patterns and JSON paths on a
+ * long text.
+ */
+const MAY_TAKE_LONG = /[()]|->|\b(?:LIKE|GLOB|REGEXP|MATCH)\b/i;
+const SELECT = /^\s*SELECT\s/i;
+/** Steps of a plan that find at most one row. Source: https://www.sqlite.org/eqp.html */
+const BY_ROWID = /^SEARCH \S+ USING INTEGER PRIMARY KEY \(rowid=\?\)$/;
+const BY_UNIQUE_INDEX = /^SEARCH \S+ USING (?:COVERING )?INDEX (sqlite_autoindex_\S+) \(([^()]+)\)$/;
+
+interface QuickReader {
+  readonly reader: TenantReader;
+  readonly begin: Database.Statement<[]>;
+  readonly commit: Database.Statement<[]>;
+  checkedAt: number;
+  small: boolean;
+  /** Statements by text, and whether they are quick under this version of the schema. */
+  readonly plans: Map<string, boolean>;
+  schemaVersion: unknown;
+}
+
+/**
+ * Runs the reads that cannot take long here, and hands all others on. A read in a process of its own can be stopped, which
+ * costs two messages; a lookup of one row by its key need not be stopped, and is what most requests are. Whether it is one
+ * is not guessed from its text: SQLite's plan must find at most one row in every table.
+ */
+export class QuickReads implements Reads {
+  readonly #files: TenantFiles;
+  readonly #others: Reads;
+  readonly #readers = new Map<string, QuickReader>();
+
+  constructor(files: TenantFiles, others: Reads) {
+    // Waiting for a lock would hold up everybody: the others can wait.
+    this.#files = { ...files, busyTimeoutMs: 0 };
+    this.#others = others;
+  }
+
+  get openFiles(): number {
+    return this.#readers.size + this.#others.openFiles;
+  }
+
+  async read(request: ReadRequest): Promise<ReadAnswer> {
+    return this.#tryQuick(request) ?? this.#others.read(request);
+  }
+
+  stream(request: ReadRequest): Promise<ReadStream> {
+    return this.#others.stream(request);
+  }
+
+  forget(tenant: string): void {
+    this.#close(tenant);
+    this.#others.forget(tenant);
+  }
+
+  /** Closes the files that are open here. Idempotent. */
+  close(): void {
+    for (const tenant of [...this.#readers.keys()]) this.#close(tenant);
+  }
+
+  /** Undefined where it is not quick, or fails: whoever runs it then has the right error. */
+  #tryQuick({ tenant, statements, minCommitSeq, signal }: ReadRequest): ReadAnswer | undefined {
+    const [statement] = statements;
+    if (statements.length !== 1 || statement === undefined || minCommitSeq !== undefined || signal?.aborted) {
+      return undefined;
+    }
+    const { sql, params } = statement;
+    if (sql.length > MAX_SQL_LENGTH || !SELECT.test(sql) || MAY_TAKE_LONG.test(sql)) return undefined;
+    try {
+      const known = this.#reader(tenant);
+      // As they would arrive in a process of its own.
+      const bound = decodeParameters(encodeParameters(params));
+      const values = Array.isArray(bound) ? bound : [bound];
+      return known.small && isQuick(known, sql, values) ? runQuick(known, sql, values) : undefined;
+    } catch {
+      this.#close(tenant);
+      return undefined;
+    }
+  }
+
+  #reader(tenant: string): QuickReader {
+    const now = performance.now();
+    let known = this.#readers.get(tenant);
+    if (known !== undefined && now - known.checkedAt > CHECK_FILE_EVERY_MS) {
+      if (known.reader.isStale(this.#files, tenant)) {
+        this.#close(tenant);
+        known = undefined;
+      } else {
+        known.checkedAt = now;
+        known.small = this.#isSmall(tenant);
+      }
+    }
+    known ??= this.#open(tenant, now);
+    this.#readers.delete(tenant);
+    this.#readers.set(tenant, known);
+    if (this.#readers.size > MAX_OPEN_FILES) this.#close(this.#readers.keys().next().value!);
+    return known;
+  }
+
+  #open(tenant: string, now: number): QuickReader {
+    const reader = new TenantReader(this.#files, tenant);
+    return {
+      reader,
+      begin: reader.db.prepare('BEGIN'),
+      commit: reader.db.prepare('COMMIT'),
+      checkedAt: now,
+      small: this.#isSmall(tenant),
+      plans: new Map(),
+      schemaVersion: undefined,
+    };
+  }
+
+  #isSmall(tenant: string): boolean {
+    const path = tenantFile(this.#files.dataDir, tenant, this.#files.dbFile);
+    const bytes = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+    return bytes(path) + bytes(`${path}-wal`) <= MAX_FILE_BYTES;
+  }
+
+  #close(tenant: string): void {
+    const known = this.#readers.get(tenant);
+    this.#readers.delete(tenant);
+    known?.reader.close();
+  }
+}
+
+/** Whether the plan of a statement finds at most one row in every table, as the schema is now. */
+function isQuick(known: QuickReader, sql: string, values: readonly unknown[]): boolean {
+  const { reader, plans } = known;
+  const version = reader.statement('PRAGMA schema_version').pluck(true).get();
+  if (version !== known.schemaVersion) {
+    plans.clear();
+    known.schemaVersion = version;
+  }
+  let quick = plans.get(sql);
+  if (quick === undefined) {
+    if (plans.size >= 1_000) plans.clear();
+    quick = hasQuickPlan(reader, sql, values);
+    plans.set(sql, quick);
+  }
+  return quick;
+}
+
+function hasQuickPlan({ db }: TenantReader, sql: string, values: readonly unknown[]): boolean {
+  const steps = db.prepare<unknown[], { detail: string }>(`EXPLAIN QUERY PLAN ${sql}`).all(...values);
+  return steps.length > 0 && steps.every(({ detail }) => BY_ROWID.test(detail) || usesWholeKey(db, detail));
+}
+
+/** Whether a step finds its row by all columns of a unique key. */
+function usesWholeKey(db: TenantReader['db'], detail: string): boolean {
+  const match = BY_UNIQUE_INDEX.exec(detail);
+  if (match === null) return false;
+  const terms = match[2]!.split(' AND ');
+  const columns = db.prepare('SELECT count(*) FROM pragma_index_info(?)').pluck().get(match[1]);
+  return terms.every(term => term.endsWith('=?')) && terms.length === Number(columns);
+}
+
+/** The commit that it saw and the row, of one state of the database. */
+function runQuick(
+  { reader, begin, commit }: QuickReader,
+  sql: string,
+  values: readonly unknown[],
+): ReadAnswer {
+  begin.run();
+  const commitSeq = reader.commitSeq();
+  const statement = reader.statement(sql);
+  const rows = statement.all(...values) as SqlValue[][];
+  commit.run();
+  for (const row of rows) {
+    for (let index = 0; index < row.length; index++) {
+      const value = row[index];
+      if (typeof value === 'bigint') row[index] = toExactInteger(value);
+    }
+  }
+  const columns = statement.columns().map(column => column.name);
+  return { results: [{ columns, rows }], commitSeq };
+}
