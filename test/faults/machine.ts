@@ -4,6 +4,8 @@ import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CannotInject } from './fault-failure.ts';
 
+const MOUNT_OPTIONS = 'loop,data=writeback';
+
 /*
  * What faults need of the machine: programs, privileges, file systems. Where it cannot be had the fault fails with
  * CannotInject: a fault that was not injected has shown nothing.
@@ -89,7 +91,10 @@ export async function mountTmpfs(folder: string, megabytes: number): Promise<Own
   };
 }
 
-/** An ext4 in a file, whose power can be cut. */
+/**
+ * An ext4 in a file, whose power can be cut. `data=writeback`: a flush of one file does not write down others on the way, as
+ * the usual mode does; what survives was flushed itself.
+ */
 export async function mountLoop(folder: string, megabytes: number): Promise<OwnFileSystem> {
   needRoot('Mounting a loop device');
   const xfsIo = await needProgram('xfs_io', 'xfsprogs');
@@ -100,14 +105,14 @@ export async function mountLoop(folder: string, megabytes: number): Promise<OwnF
   await file.truncate(megabytes * 1024 * 1024);
   await file.close();
   await must('mkfs.ext4', '-q', '-F', image);
-  await must('mount', '-o', 'loop', image, path);
+  await must('mount', '-o', MOUNT_OPTIONS, image, path);
   return {
     path,
     // Without -f: what is only in memory, journal included, is gone.
     cutPower: async () => void (await must(xfsIo, '-x', '-c', 'shutdown', path)),
     powerOn: async () => {
       await must('umount', path);
-      await must('mount', '-o', 'loop', image, path);
+      await must('mount', '-o', MOUNT_OPTIONS, image, path);
     },
     remove: async () => void (await run('umount', ['-l', path])),
   };
