@@ -104,7 +104,7 @@ describe('without a broker', () => {
     await connection.set(groupKeys('default').lease, '{}');
     expect((await send(gateway, 'GET', '/health')).body).toEqual({
       status: 'healthy',
-      connections: 1,
+      connections: 2,
       timestamp: expect.any(String),
     });
     expect((await send(gateway, 'GET', '/readyz')).status).toBe(200);
