@@ -20,8 +20,8 @@ import { installPostgres } from './peers/install-postgres.ts';
 
 /** What may differ between environments. */
 export interface EnvironmentOptions {
-  /** Another broker than the repository's: the path of its main.js. */
-  readonly brokerMain?: string | undefined;
+  /** Other builds than the repository's: the paths of their main.js. */
+  readonly mains?: Readonly<Record<'broker' | 'gateway', string | undefined>> | undefined;
   /** Options of Node for the broker or the gateway: profiling. */
   readonly nodeArguments?: Readonly<Record<string, readonly string[]>> | undefined;
   /** Settings of our processes. */
@@ -127,11 +127,12 @@ export class Environment implements AsyncDisposable {
   async #startOurs(name: 'broker' | 'gateway', redisUrl: string, dataDir: string): Promise<Service> {
     const nodeArguments = this.#options.nodeArguments?.[name] ?? [];
     const env = { ONEWRITER_LOG_LEVEL: 'warn', ...this.#options.env };
-    if (nodeArguments.length === 0 && (name !== 'broker' || this.#options.brokerMain === undefined)) {
+    const other = this.#options.mains?.[name];
+    if (nodeArguments.length === 0 && other === undefined) {
       return startService(name, { redisUrl, dataDir, env });
     }
     const main = name === 'broker' ? 'workers/broker/dist/main.js' : 'apps/gateway/dist/main.js';
-    const program = (name === 'broker' ? this.#options.brokerMain : undefined) ?? sourceFile(`../../${main}`);
+    const program = other ?? sourceFile(`../../${main}`);
     return this.#startPeer([...nodeArguments, program], {
       ...env,
       ONEWRITER_REDIS_URL: redisUrl,

@@ -40,7 +40,7 @@ async function bench(): Promise<void> {
   }
   const results: ScenarioResult[] = [];
   {
-    await using environment = new Environment({ brokerMain: options.brokerMain });
+    await using environment = new Environment({ mains: options.mains });
     for (const scenario of SCENARIOS) {
       if (!isWanted(scenario.id)) continue;
       const result = await runScenario(fitted(scenario), environment, options.measure, {
@@ -91,7 +91,7 @@ function fitted(scenario: Scenario): Scenario {
 
 function measureResourcesNow(): Promise<Resources> {
   return measureResources(
-    { brokerMain: options.brokerMain },
+    { mains: options.mains },
     options.quick ? { touchedTenants: 520, coldTenants: 20 } : { touchedTenants: 2_000, coldTenants: 100 },
   );
 }

@@ -17,7 +17,7 @@ export interface BenchOptions {
   readonly only: readonly string[];
   readonly contestants: readonly ContestantName[];
   readonly profile: ProfileTarget | undefined;
-  readonly brokerMain: string | undefined;
+  readonly mains: Readonly<Record<'broker' | 'gateway', string | undefined>>;
   /** Wait before each scenario until nobody else uses the machine, for two minutes at most. */
   readonly patient: boolean;
   readonly help: boolean;
@@ -38,7 +38,7 @@ export const HELP = `npm run bench -- [options]
   --patient             wait before each scenario until nobody else uses the machine, two minutes at most
   --json                the results as JSON on standard output, nothing else
   --profile <process>   a CPU profile of ${PROFILES.join(', ')} under the scenario of --only (default insert-64)
-  --broker <main.js>    another build of the broker instead of this one
+  --broker <main.js>    another build of the broker instead of this one; --gateway as well
 
 Scenarios: ${SCENARIOS.map(scenario => scenario.id).join(', ')}, resources
 Contestants: ${Object.keys(CONTESTANT_LABELS).join(', ')}
@@ -57,6 +57,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       peers: { type: 'string' },
       profile: { type: 'string' },
       broker: { type: 'string' },
+      gateway: { type: 'string' },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
     },
@@ -89,7 +90,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
         ? all
         : all.filter(it => it === 'onewriter' || it === 'gateway' || peers.includes(it)),
     profile: values.profile as ProfileTarget | undefined,
-    brokerMain: values.broker,
+    mains: { broker: values.broker, gateway: values.gateway },
   };
 }
 

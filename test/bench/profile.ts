@@ -33,7 +33,7 @@ export async function runProfile(target: ProfileTarget, options: BenchOptions): 
   const profiling = ['--cpu-prof', `--cpu-prof-dir=${FOLDER}`, '--cpu-prof-interval=500'];
   {
     await using environment = new Environment({
-      brokerMain: options.brokerMain,
+      mains: options.mains,
       nodeArguments: { [target]: profiling },
     });
     const contestant = await startContestant(name, scenario, environment, {
