@@ -37,9 +37,8 @@ export class ReadStatement {
     this.#fast = db.prepare(sql);
     this.#namesPeriod = period;
     if (!this.#fast.reader) throw new TypeError('This statement does not return data.');
-    const names = namesOf(this.#fast);
-    if (sql.includes('*') || names.includes('__proto__')) return;
-    this.#names = names;
+    if (sql.includes('*')) return;
+    this.#names = namesOf(this.#fast);
     this.#fast.raw(true);
   }
 
