@@ -74,6 +74,8 @@ export interface OracleOptions {
    * Whether callers may be left in doubt at all; `gateway`: only those whose HTTP connection broke. Default: true.
    */
   readonly unknownAllowed?: boolean | 'gateway' | undefined;
+  /** Whether reads may see an older state: the file was replaced under a reader. Default: false. */
+  readonly staleReadsAllowed?: boolean | undefined;
   /** Codes that are neither retryable nor the write's own fault, and that this fault excuses. */
   readonly excusedCodes?: readonly string[] | undefined;
   /** Tenants whose files this fault damages: they are not looked into. */
@@ -212,7 +214,7 @@ function collectWrites(
           of(entry.n).receipts.push(entry);
           break;
         case 'read':
-          if (!entry.seen) {
+          if (!entry.seen && !options.staleReadsAllowed) {
             found.add('stale-read', 'A read did not see a write reported committed before it.', of(entry.n));
           }
           break;

@@ -91,6 +91,8 @@ export const replacedFile: Fault = {
   summary:
     "A tenant's open file is replaced by a copy of it between two commits: nothing is committed to the old one.",
   rig: {},
+  // A reader looks every half second whether its file is still the one that the path leads to.
+  judgeBy: { staleReadsAllowed: true },
   rounds: 10,
   roundsPerRig: 5,
   async round({ rig, random, say }) {

@@ -3,10 +3,13 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { waitFor } from '@onewriter/testkit';
+import { excuse, excused } from '../excused-spans.ts';
 import type { Fault, RoundContext } from '../fault.ts';
 import { CannotInject } from '../fault-failure.ts';
+import { monotonicMs } from '../journal.ts';
 import { mountLoop, mountTmpfs, type OwnFileSystem } from '../machine.ts';
 import { type Mix, USUAL_MIX } from '../operation.ts';
+import { deleteFiles } from '../redis-files.ts';
 import { type InjectedEffect, injectEffect } from '../strace.ts';
 
 const disks = new Map<string, OwnFileSystem>();
@@ -169,17 +172,28 @@ export const powerCutSlowFlush: Fault = {
   },
 };
 
-/** The machine goes off and on: disk, broker and clients. */
-async function cutPower({ rig, say }: RoundContext): Promise<void> {
+/**
+ * The machine goes off and on: disk, broker and clients; and Redis, which in half of the rounds comes back with nothing.
+ * Where it keeps its queue, what was committed and not flushed is delivered again, and nobody can see that it was gone.
+ */
+async function cutPower({ rig, random, say, judgeBy }: RoundContext): Promise<void> {
   const [broker] = rig.brokers;
   const disk = diskOf(join(rig.dataDir, '..'));
+  const losesQueue = random.oneIn(2);
   broker!.hold(true);
   await disk.cutPower();
+  if (losesQueue) rig.redis.kill();
   // Everything that had files open is gone.
   await Promise.all([broker!.kill(), ...rig.clients.map(client => client.kill())]);
   await disk.powerOn();
+  if (losesQueue) {
+    deleteFiles(rig.redis);
+    await rig.redis.restart();
+    excuse(rig, { from: 0, to: monotonicMs() });
+    judgeBy({ acceptedMayBeLost: excused(rig) });
+  }
   broker!.hold(false);
   const recoveredMs = await rig.awaitRecovery();
   await Promise.all(rig.clients.map((_, index) => rig.restartClient(index)));
-  say(`back after ${Math.round(recoveredMs)} ms`);
+  say(`Redis ${losesQueue ? 'lost its files' : 'kept its queue'}, back after ${Math.round(recoveredMs)} ms`);
 }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync, statSync, truncateSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { TestRedis } from '@onewriter/testkit';
@@ -7,6 +7,7 @@ import type { Fault } from '../fault.ts';
 import { CannotInject } from '../fault-failure.ts';
 import { monotonicMs } from '../journal.ts';
 import type { Random } from '../random.ts';
+import { deleteFiles } from '../redis-files.ts';
 
 /** Between the moment that Redis accepts a write and its client's note of it, on a busy machine. */
 const HEARD_LATER_MS = 250;
@@ -117,11 +118,4 @@ function truncateTail(
   truncateSync(file, keep);
   const from = lengths.findLast(({ bytes }) => bytes <= keep)?.at ?? oldest.at;
   return { bytes: size - keep, from };
-}
-
-/** As if the disk of the Redis were new. */
-function deleteFiles(redis: TestRedis): void {
-  for (const name of readdirSync(redis.directory)) {
-    rmSync(join(redis.directory, name), { recursive: true, force: true });
-  }
 }
