@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -756,6 +757,41 @@ describe('deleting a tenant', () => {
     ]);
     expect((await ask('DELETE', '/v1/tenants/full?discardQueued=true', { headers })).status).toBe(200);
     expect((await get('full')).status).toBe(404);
+  });
+});
+
+describe('keys', () => {
+  it('may be a public key and a fixed token, without a secret', async () => {
+    await ask('PUT', '/v1/tenants/keys', { body: { script: 'CREATE TABLE t(a)' } });
+    const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+    const other = await startService('gateway', {
+      redisUrl: redis.url,
+      dataDir: data.path,
+      env: {
+        ONEWRITER_TOKEN_SECRET: undefined,
+        ONEWRITER_TOKEN_PUBLIC_KEY: publicKey.export({ type: 'spki', format: 'pem' }) as string,
+        ONEWRITER_ADMIN_TOKEN: 'a-fixed-token-for-emergencies',
+      },
+    });
+    onTestFinished(async () => void (await other.stop()));
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const text = `${part({ alg: 'EdDSA' })}.${part({ tenants: ['keys'], access: 'write', sub: 'ada' })}`;
+    const signed = `${text}.${sign(null, Buffer.from(text), privateKey).toString('base64url')}`;
+    for (const [token, path, status] of [
+      [signed, 'keys/query', 200],
+      [signed, 'shop/query', 403],
+      ['a-fixed-token-for-emergencies', 'shop/query', 200],
+      ['a-fixed-token-for-emergencie', 'shop/query', 401],
+      [await signToken(TEST_TOKEN_SECRET, ADMIN), 'keys/query', 401],
+    ] as const) {
+      const response = await fetch(`${other.url}/v1/tenants/${path}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: '{"sql":"SELECT 1 AS one"}',
+      });
+      expect([path, response.status]).toEqual([path, status]);
+    }
+    expect(other.logs()).not.toContain('"token":');
   });
 });
 

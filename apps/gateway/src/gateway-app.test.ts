@@ -426,6 +426,37 @@ describe('headers', () => {
   });
 });
 
+describe('the document', () => {
+  it('has every route under /v1, and each has an id of its own', async () => {
+    const { app } = await createTestGateway();
+    const { paths } = (await (await app.request('/openapi.json')).json()) as {
+      paths: Record<string, Record<string, { operationId?: string; security?: unknown }>>;
+    };
+    const routes = new Set(
+      app.routes
+        .filter(({ path, method }) => path.startsWith('/v1/') && method !== 'ALL')
+        .map(({ path, method }) => `${method} ${path.replace(/:(\w+)/g, '{$1}')}`),
+    );
+    const documented = Object.entries(paths).flatMap(([path, item]) =>
+      Object.keys(item).map(method => `${method.toUpperCase()} ${path}`),
+    );
+    expect(documented.filter(route => route.includes('/v1/')).sort()).toEqual([...routes].sort());
+    const operations = Object.entries(paths)
+      .filter(([path]) => path.startsWith('/v1/'))
+      .flatMap(([, item]) => Object.values(item));
+    expect(new Set(operations.map(operation => operation.operationId)).size).toBe(operations.length);
+    for (const operation of operations) expect(operation.security).toEqual([{ bearer: [] }]);
+  });
+
+  it('is of routes that all ask for a token', async () => {
+    const { app } = await createTestGateway();
+    for (const { path, method } of app.routes.filter(route => route.path.startsWith('/v1/'))) {
+      const response = await app.request(path.replace(/:\w+/g, 'acme'), { method });
+      expect([method, path, response.status]).toEqual([method, path, 401]);
+    }
+  });
+});
+
 describe('limits', () => {
   it.each(['perToken', 'perTenant'] as const)(
     'of requests %s end with 429 and when to come back',

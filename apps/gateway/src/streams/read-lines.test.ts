@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import { readLines } from './read-lines.ts';
+
+const BOUNDS = { maxLineBytes: 20, idleTimeoutMs: 1_000 };
+
+function bodyOf(...chunks: (string | Uint8Array)[]): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    start: controller => {
+      for (const chunk of chunks) controller.enqueue(Buffer.from(chunk as string));
+      controller.close();
+    },
+  });
+}
+
+async function read(
+  body: ReadableStream<Uint8Array> | null,
+  bounds: Partial<Parameters<typeof readLines>[1]> = {},
+) {
+  const lines: string[] = [];
+  for await (const line of readLines(body, { ...BOUNDS, ...bounds })) lines.push(line);
+  return lines;
+}
+
+describe('readLines', () => {
+  it('splits a body wherever its chunks end', async () => {
+    const text = Buffer.from('one\r\n\ntwo ü\n  \nthree');
+    for (const size of [1, 2, 5, 100]) {
+      const chunks = [];
+      for (let start = 0; start < text.length; start += size) chunks.push(text.subarray(start, start + size));
+      expect(await read(bodyOf(...chunks))).toEqual(['one', 'two ü', 'three']);
+    }
+    expect(await read(null)).toEqual([]);
+  });
+
+  it('bounds a line, with an end or without', async () => {
+    for (const text of [`${'x'.repeat(21)}\n`, 'x'.repeat(21)]) {
+      await expect(read(bodyOf('a\n', text))).rejects.toMatchObject({ code: 'PAYLOAD_TOO_LARGE' });
+    }
+    expect(await read(bodyOf('x'.repeat(20)))).toHaveLength(1);
+  });
+
+  it('refuses what is not UTF-8', async () => {
+    await expect(read(bodyOf(Buffer.of(0xff, 10)))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  });
+
+  it('gives up a silent sender, and tells it', async () => {
+    let cancelled = false;
+    const silent = new ReadableStream<Uint8Array>({
+      cancel: () => {
+        cancelled = true;
+      },
+    });
+    await expect(read(silent, { idleTimeoutMs: 10 })).rejects.toMatchObject({ code: 'TIMEOUT' });
+    expect(cancelled).toBe(true);
+  });
+
+  it('stops when it is told to, without half a line', async () => {
+    const stop = new AbortController();
+    const body = new ReadableStream<Uint8Array>({
+      start: controller => controller.enqueue(Buffer.from('whole\nhal')),
+    });
+    const lines: string[] = [];
+    for await (const line of readLines(body, { ...BOUNDS, stop: stop.signal })) {
+      lines.push(line);
+      stop.abort();
+    }
+    expect(lines).toEqual(['whole']);
+  });
+});
