@@ -221,6 +221,7 @@ describe('the oracle', () => {
     db.exec('UPDATE _onewriter_ledger SET commit_seq = 2 WHERE commit_seq = 3');
     db.exec('UPDATE _onewriter_state SET commit_seq = 2; DELETE FROM _onewriter_ledger WHERE commit_seq = 1');
     expect(kindsFound(journal)).toEqual(['hole']);
+    expect(kindsFound(journal, { ledgerMayBePruned: true })).toEqual([]);
   });
 
   it('finds rows of another tenant, and rows that nobody wrote', () => {
@@ -286,6 +287,9 @@ describe('the oracle', () => {
     commit(1);
     const read: JournalEntry = { k: 'read', n: 1, seen: false, at: 2 };
     expect(kindsFound([client(), issue(1), committed(1), read, end])).toEqual(['stale-read']);
+    expect(kindsFound([client(), issue(1), committed(1), read, end], { staleReadsAllowed: true })).toEqual(
+      [],
+    );
   });
 
   it('finds a damaged file, broken foreign keys, a file that is gone, and a run that did nothing', () => {

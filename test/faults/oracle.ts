@@ -74,6 +74,8 @@ export interface OracleOptions {
    * Whether callers may be left in doubt at all; `gateway`: only those whose HTTP connection broke. Default: true.
    */
   readonly unknownAllowed?: boolean | 'gateway' | undefined;
+  /** Whether old rows of the ledger may be gone: clocks jumped by more than its retention. Default: false. */
+  readonly ledgerMayBePruned?: boolean | undefined;
   /** Whether reads may see an older state: the file was replaced under a reader. Default: false. */
   readonly staleReadsAllowed?: boolean | undefined;
   /** Codes that are neither retryable nor the write's own fault, and that this fault excuses. */
@@ -380,6 +382,7 @@ function checkDamage(db: Database.Database, tenant: string, found: Findings): vo
 function checkHoles(
   { ledger, commitSeq }: TenantContent,
   spoiled: boolean,
+  pruned: boolean,
   tenant: string,
   found: Findings,
 ): void {
@@ -389,7 +392,8 @@ function checkHoles(
     seen.set(seq, Math.max(seen.get(seq) ?? 0, results.length));
   }
   let excused = 0;
-  for (let seq = commitSeq; seq >= 1; seq--) {
+  const oldest = pruned ? Math.min(commitSeq, ...seen.keys()) : 1;
+  for (let seq = commitSeq; seq >= oldest; seq--) {
     const writes = seen.get(seq);
     if (writes !== undefined) excused = spoiled ? writes - 1 : 0;
     else if (excused-- <= 0) {
@@ -437,7 +441,7 @@ function compareTenant(
     compareWrite(write, rowsByWrite.get(write) ?? [], content, options, found);
   }
   const spoiled = writes.some(({ op }) => op.kind === 'bad' && SPOILERS.includes(op.how));
-  checkHoles(content, spoiled, tenant, found);
+  checkHoles(content, spoiled, options.ledgerMayBePruned ?? false, tenant, found);
   checkOrder(content.rows, byId, found);
   // A job in several commits is told by its last.
   if (!spoiled) checkCommitOrder(content.rows, byId, found);
@@ -475,7 +479,7 @@ function compareWrite(
     found.add('false-failure', `Told failed, and it is there (${describe(write)}).`, write);
   }
   checkReceipts(write, applied, found);
-  checkLedger(write, applied, content, found);
+  checkLedger(write, applied, content, options, found);
   checkAccepted(write, applied, committed, options, found);
   const rowid = write.answers.flatMap(told => (told.outcome === 'committed' ? [told.rowid] : []))[0];
   if (rowid !== undefined && applied && rows[0]!.pos !== rowid) {
@@ -503,7 +507,13 @@ function checkReceipts(write: Write, applied: boolean, found: Findings): void {
 }
 
 /** What a receipt's ledger entry says, also where nobody was there to ask for it. */
-function checkLedger(write: Write, applied: boolean, content: TenantContent, found: Findings): void {
+function checkLedger(
+  write: Write,
+  applied: boolean,
+  content: TenantContent,
+  options: OracleOptions,
+  found: Findings,
+): void {
   const receiptIds = write.answers.flatMap(told =>
     told.outcome === 'unknown' && told.receiptId !== undefined ? [told.receiptId] : [],
   );
@@ -513,6 +523,7 @@ function checkLedger(write: Write, applied: boolean, content: TenantContent, fou
   for (const receiptId of receiptIds) {
     const { jobId, index } = parseReceiptId(receiptId);
     const entry = content.ledger.get(jobId);
+    if (entry === undefined && options.ledgerMayBePruned) continue;
     const result = entry?.results[index];
     const says = result !== undefined && !isFailure(result);
     if (says !== applied && rowsOf(write.op) > 0) {

@@ -19,6 +19,8 @@ export const clockJumps: Fault = {
     if (!existsSync(library)) throw new CannotInject('The package libfaketime has no libfaketimeMT.');
     return async () => {};
   },
+  // A clock that jumps by more than a day makes the ledger's rows old; the newest stay.
+  judgeBy: { ledgerMayBePruned: true },
   rig: ({ folder }) => ({
     brokers: 2,
     brokerEnv: (_start, broker) => {
