@@ -89,13 +89,13 @@ export const configSchema = z.object({
     .number()
     .int()
     .min(0)
-    .default(5_000)
+    .default(20_000)
     .describe('Requests per second of one token, per gateway; 0 is no limit.'),
   tenantRateLimit: z.coerce
     .number()
     .int()
     .min(0)
-    .default(5_000)
+    .default(20_000)
     .describe('Requests per second for one tenant, per gateway; 0 is no limit.'),
   corsOrigins: z
     .string()

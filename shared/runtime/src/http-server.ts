@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Logger } from './logger.ts';
 
 /** Settings of {@link openHttpServer}. */
@@ -10,6 +11,8 @@ export interface HttpServerOptions {
   readonly log: Logger;
   /** Requests whose body may take as long as it likes; they look after their own silence. Default: none. */
   readonly mayStream?: ((request: IncomingMessage) => boolean) | undefined;
+  /** A request must have arrived in full by then. Default: 30,000. */
+  readonly requestTimeoutMs?: number | undefined;
 }
 
 /** An HTTP server that can be drained. */
@@ -24,17 +27,31 @@ export interface HttpServer {
   close(graceMs: number): Promise<void>;
 }
 
-/** A request must have arrived in full by then, so that slow senders do not hold memory. */
+/** So that slow senders do not hold memory. */
 const REQUEST_TIMEOUT_MS = 30_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** Longer than the idle time of common load balancers (60 s): the side that closes first must be theirs. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 const MAX_CONNECTIONS = 10_000;
 
+/** Writes an answer past Node's own, which there is none of, or none that could still come. */
+function endWithError(socket: Duplex, status: string, message: string): void {
+  const body = JSON.stringify({ error: message, code: 'INVALID_ARGUMENT' });
+  socket.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
 /** Ends a request whose body has not arrived in time, as Node's own timeout would. */
-function endIfSlow(request: IncomingMessage, response: ServerResponse): void {
-  if (request.complete) return;
-  const timer = setTimeout(() => request.destroy(), REQUEST_TIMEOUT_MS);
+function endIfSlow(request: IncomingMessage, response: ServerResponse, timeoutMs: number): void {
+  const timer = setTimeout(() => {
+    const { socket } = request;
+    // It is complete as soon as it has arrived, whether anybody reads it or not; its answer may take longer.
+    if (request.complete) return;
+    if (response.headersSent) socket.destroy();
+    else endWithError(socket, ...CLIENT_ERRORS['ERR_HTTP_REQUEST_TIMEOUT']!);
+  }, timeoutMs);
   const clear = () => clearTimeout(timer);
   request.once('end', clear);
   response.once('close', clear);
@@ -56,13 +73,14 @@ export async function openHttpServer(
 ): Promise<HttpServer> {
   const answering = new Set<ServerResponse>();
   const sockets = new Set<Socket>();
+  const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
   let closing: Promise<void> | undefined;
 
   const server = createServer(
     // Node's own timeout knows no exceptions.
-    { requestTimeout: options.mayStream ? 0 : REQUEST_TIMEOUT_MS, headersTimeout: HEADERS_TIMEOUT_MS },
+    { requestTimeout: options.mayStream ? 0 : requestTimeoutMs, headersTimeout: HEADERS_TIMEOUT_MS },
     (request, response) => {
-      if (options.mayStream?.(request) === false) endIfSlow(request, response);
+      if (options.mayStream?.(request) === false) endIfSlow(request, response, requestTimeoutMs);
       answering.add(response);
       response.once('close', () => {
         answering.delete(response);
@@ -88,11 +106,7 @@ export async function openHttpServer(
       '400 Bad Request',
       'The request is not HTTP.',
     ];
-    const body = JSON.stringify({ error: message, code: 'INVALID_ARGUMENT' });
-    socket.end(
-      `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/json\r\n` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    );
+    endWithError(socket, status, message);
   });
 
   await new Promise<void>((resolve, reject) => {

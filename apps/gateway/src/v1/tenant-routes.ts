@@ -81,7 +81,8 @@ const put = createRoute({
   path,
   operationId: 'createTenant',
   summary: 'Create a tenant',
-  description: 'Needs access admin. Does nothing where there is one already.',
+  description:
+    'Needs access admin. Does nothing where there is one already. Where its script fails, the tenant is there, empty.',
   request: { params: TenantParam, body: { ...jsonBody(PutRequest), required: false } },
   responses: {
     200: json('There was one already.', Tenant),

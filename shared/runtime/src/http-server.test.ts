@@ -1,0 +1,62 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { openHttpServer } from './http-server.ts';
+import { createLogger } from './logger.ts';
+
+const TIMEOUT_MS = 150;
+
+/** A server that answers when a request has arrived; GET /stream goes on for twice the timeout. */
+async function open() {
+  const server = await openHttpServer(
+    (request, response) => {
+      if (request.url === '/stream') {
+        response.write('begin ');
+        setTimeout(() => response.end('end'), 2 * TIMEOUT_MS);
+        return;
+      }
+      request.resume().once('end', () => response.end('arrived'));
+    },
+    {
+      port: 0,
+      host: '127.0.0.1',
+      log: createLogger('test', 'silent'),
+      mayStream: request => request.url === '/upload',
+      requestTimeoutMs: TIMEOUT_MS,
+    },
+  );
+  onTestFinished(() => server.close(0));
+  return server;
+}
+
+/** Sends a request whose body comes in two halves, and reads until the server closes. */
+async function sendSlowly(port: number, path: string, pauseMs: number): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  let answer = '';
+  socket.setEncoding('utf8').on('data', text => {
+    answer += text;
+  });
+  socket.on('error', () => {}); // the server may have closed before the second half
+  const closed = once(socket, 'close');
+  socket.write(`POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nab`);
+  await pause(pauseMs);
+  socket.write('cd');
+  await closed;
+  return answer;
+}
+
+describe('openHttpServer', () => {
+  it('ends a request that does not arrive in time', async () => {
+    const { port } = await open();
+    expect(await sendSlowly(port, '/', 3 * TIMEOUT_MS)).toMatch(/^HTTP\/1.1 408 /);
+    expect(await sendSlowly(port, '/', 10)).toMatch(/arrived$/);
+  });
+
+  it('leaves alone what may stream, in either direction', async () => {
+    const { port } = await open();
+    expect(await sendSlowly(port, '/upload', 3 * TIMEOUT_MS)).toMatch(/arrived$/);
+    const response = await fetch(`http://127.0.0.1:${port}/stream`);
+    expect(await response.text()).toBe('begin end');
+  });
+});
