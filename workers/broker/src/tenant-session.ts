@@ -214,16 +214,14 @@ export class TenantSession implements LaneClient {
   }
 
   onRevoked(): void {
-    this.#putBack(this.#inThread);
-    this.#inThread = [];
+    this.#putBack(this.#leaveThread());
     // Whoever revoked it gives it another turn.
     this.#queued = true;
     this.#rest();
   }
 
   onOutcome(outcome: ApplyOutcome): void {
-    const batch = this.#inThread;
-    this.#inThread = [];
+    const batch = this.#leaveThread();
     this.lastUsedAt = performance.now();
     if (outcome.kind === 'applied') {
       this.#refusals = 0;
@@ -232,7 +230,6 @@ export class TenantSession implements LaneClient {
       this.#context.walWatch.observe(this.tenant, outcome.stats.walBytes);
       this.#context.afterCommit();
       // The next batch first: the thread works while this one is told.
-      this.#prefetched = false;
       this.#enqueue();
       this.#finish(batch, outcome.jobs).catch(this.#context.onBug);
     } else this.#onRefused(batch, outcome).catch(this.#context.onBug);
@@ -240,8 +237,7 @@ export class TenantSession implements LaneClient {
   }
 
   onFault(error: Error): void {
-    const batch = this.#inThread;
-    this.#inThread = [];
+    const batch = this.#leaveThread();
     this.#context.log.error(
       { err: error, tenant: this.tenant, jobs: batch.map(job => job.id) },
       'The writer thread ended in the middle of a batch; it is delivered again',
@@ -255,6 +251,14 @@ export class TenantSession implements LaneClient {
       })
       .catch(this.#context.onBug)
       .finally(() => this.#rest());
+  }
+
+  /** The thread is free of it, and more may be taken. */
+  #leaveThread(): readonly HeldJob[] {
+    const batch = this.#inThread;
+    this.#inThread = [];
+    this.#prefetched = false;
+    return batch;
   }
 
   #toQueuedJob({ id, data }: HeldJob): QueuedJob {

@@ -1,9 +1,10 @@
-import { cpSync, statSync } from 'node:fs';
+import { appendFileSync, cpSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { expect, it } from 'vitest';
 import { script, TemporaryLane, temporaryDataDir, writes } from '../test-support/temporary-lane.ts';
+import { WalSpace } from './wal-space.ts';
 
 const TABLE = script('CREATE TABLE t(id INTEGER PRIMARY KEY, a)');
 const INSERT = 'INSERT INTO t(a) VALUES (1)';
@@ -48,4 +49,19 @@ it('leaves nothing that recovery takes for a commit, and nothing out', async () 
   expect(lane.column('PRAGMA integrity_check')).toEqual(['ok']);
   lane.lane.close();
   expect(statSync(`${lane.file}-wal`, { throwIfNoEntry: false })?.size ?? 0).toBe(0);
+});
+
+it('overwrites nothing that came since it looked: another thread or leader may write by then', () => {
+  const path = join(temporaryDataDir(), 'tenant.db-wal');
+  const frames = (length: number) => Buffer.alloc(length, 0xab);
+  writeFileSync(path, frames(200_000));
+  const space = new WalSpace(path);
+  expect(space.isScarce(200_000)).toBe(true);
+  appendFileSync(path, frames(100_000));
+  space.extend();
+  const content = readFileSync(path);
+  expect(content.length).toBeGreaterThan(500_000);
+  expect(content.subarray(0, 300_000).equals(frames(300_000))).toBe(true);
+  expect(content.subarray(300_000).every(byte => byte === 0)).toBe(true);
+  expect(space.isScarce(300_000)).toBe(false);
 });

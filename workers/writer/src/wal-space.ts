@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, statSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, fsyncSync, openSync, statSync, writeSync } from 'node:fs';
 
 /** A WAL in which no more than this was written is left alone: most tenants never write more before they are closed. */
 const MIN_USED_BYTES = 128 * 1024;
@@ -33,18 +33,22 @@ export class WalSpace {
   }
 
   /**
-   * Makes the file longer: twice as long, by 256 KiB at least. For the thread that writes to it, between two commits. SQLite
-   * locks the database and the index, not this file, so that opening and closing it here drops no lock. Where there is no
-   * room on the disk it is left as it is, for good: it is only about speed.
+   * Makes the file longer: twice as long, by 256 KiB at least. Only ever appends (O_APPEND: the kernel finds the end), so
+   * that nothing is overwritten, whatever was committed since {@link isScarce} looked, and by whom. SQLite locks the
+   * database and the index, not this file, so that opening and closing it here drops no lock. Where there is no room on
+   * the disk it is left as it is, for good: it is only about speed.
    */
   extend(): void {
-    const step = Math.min(Math.max(this.#size, MIN_STEP_BYTES), MAX_BYTES - this.#size);
     let file: number | undefined;
     try {
-      file = openSync(this.#path, 'r+');
-      writeSync(file, Buffer.alloc(step), 0, step, this.#size);
-      fsyncSync(file);
-      this.#size += step;
+      file = openSync(this.#path, constants.O_WRONLY | constants.O_APPEND);
+      const { size } = fstatSync(file);
+      const step = Math.min(Math.max(size, MIN_STEP_BYTES), MAX_BYTES - size);
+      if (step > 0) {
+        writeSync(file, Buffer.alloc(step));
+        fsyncSync(file);
+      }
+      this.#size = size + Math.max(step, 0);
     } catch {
       this.#gaveUp = true;
     } finally {
