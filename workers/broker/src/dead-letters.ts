@@ -3,12 +3,14 @@ import {
   deadLetterId,
   deadLetterQueue,
   describeStatement,
+  LIMITS,
   parseReceiptId,
   parseWriteJob,
   type WireOperation,
   type WireStatement,
   type WriteJobMessage,
 } from '@onewriter/protocol';
+import type { Logger } from '@onewriter/runtime';
 import type { DeadLetter } from '@onewriter/writer';
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
@@ -22,29 +24,49 @@ import type { TakenJob } from './tenant-queue.ts';
 export class DeadLetters {
   readonly #link: RedisLink;
   readonly #group: string;
+  readonly #log: Logger;
+  readonly #keep: number;
   #queue: Queue | undefined;
   #connection: Redis | undefined;
 
-  constructor(link: RedisLink, group: string) {
+  /** @param keep letters kept at most. */
+  constructor(link: RedisLink, group: string, log: Logger, keep: number = LIMITS.keepDeadLetters) {
     this.#link = link;
     this.#group = group;
+    this.#log = log;
+    this.#keep = keep;
   }
 
-  /** Adds letters of one job; resolves when the queue has them. May be repeated. */
+  /**
+   * Adds letters of one job; resolves when the queue has them. May be repeated. Beyond `LIMITS.keepDeadLetters` the oldest
+   * letters go, and the log says so.
+   */
   async add(tenant: string, job: TakenJob, letters: readonly DeadLetter[]): Promise<void> {
-    for (const { receiptId, error, sql } of letters) {
-      const data: DeadLetterMessage = {
-        tenant,
-        receiptId,
-        error,
-        sql,
-        message: tryExtractWrite(job.data, parseReceiptId(receiptId).index),
-      };
-      await this.#open().add(`${tenant} · ${error.code} · ${describeStatement(sql)}`, data, {
-        jobId: deadLetterId(receiptId),
-        attempts: 1,
-      });
-    }
+    const queue = this.#open();
+    await queue.addBulk(
+      letters.map(({ receiptId, error, sql }) => ({
+        name: `${tenant} · ${error.code} · ${describeStatement(sql)}`,
+        data: {
+          tenant,
+          receiptId,
+          error,
+          sql,
+          message: tryExtractWrite(job.data, parseReceiptId(receiptId).index),
+        } satisfies DeadLetterMessage,
+        opts: { jobId: deadLetterId(receiptId), attempts: 1 },
+      })),
+    );
+    const excess = (await queue.getWaitingCount()) - this.#keep;
+    if (excess > 0) await this.#removeOldest(queue, excess);
+  }
+
+  async #removeOldest(queue: Queue, count: number): Promise<void> {
+    const oldest = await queue.getJobs('wait', 0, count - 1, true);
+    await Promise.all(oldest.map(letter => letter.remove()));
+    this.#log.error(
+      { removed: oldest.length, kept: this.#keep },
+      'The dead-letter queue is full: its oldest letters were removed. See `onewriter dead-letters list`',
+    );
   }
 
   /** Ends the connection, if there is one. */

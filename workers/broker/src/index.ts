@@ -1,2 +1,3 @@
 export * from './broker.ts';
 export * from './dead-letters.ts';
+export * from './redis-link.ts';

@@ -96,7 +96,7 @@ export class Leader {
       lanes: this.#lanes,
       link,
       inbox: new InboxEvents(link, config.group),
-      deadLetters: new DeadLetters(link, config.group),
+      deadLetters: new DeadLetters(link, config.group, log),
       condemned: new Condemned(link, config.group, log),
       parked: new Parked(link, config.group, log),
       metrics: this.metrics,

@@ -1,0 +1,33 @@
+import { DeadLetters, RedisLink } from '@onewriter/broker';
+import { newJobId, receiptId } from '@onewriter/protocol';
+import { createLogger } from '@onewriter/runtime';
+import { startRedis } from '@onewriter/testkit';
+import { Queue } from 'bullmq';
+import { expect, it, onTestFinished } from 'vitest';
+
+it('the dead-letter queue keeps the newest letters up to its bound, and each once', async () => {
+  const redis = await startRedis();
+  onTestFinished(() => redis.stop());
+  const log = createLogger('test', 'silent');
+  const link = new RedisLink({ url: redis.url, log, name: 'test' });
+  onTestFinished(() => link.close());
+  await link.ready();
+  const letters = new DeadLetters(link, 'default', log, 5);
+  onTestFinished(() => letters.close());
+
+  const error = { code: 'SQL_ERROR', message: 'no such table' };
+  const add = async (id: string) => {
+    const data = JSON.stringify({ v: 1, client: 'c', seq: 1, at: 0, sql: ['x', 'y'], ops: [{ s: 1, d: 1 }] });
+    await letters.add('acme', { id, data }, [{ receiptId: receiptId(id, 0), sql: 'y', error }]);
+  };
+  const ids = Array.from({ length: 8 }, newJobId);
+  for (const id of ids) {
+    await add(id);
+    await add(id);
+  }
+  const queue = new Queue('dead-letters', { connection: { url: redis.url }, prefix: 'ow:{default}' });
+  onTestFinished(() => queue.close());
+  const kept = await queue.getJobs('wait', 0, -1, true);
+  expect(kept.map(letter => letter.data.receiptId)).toEqual(ids.slice(3).map(id => receiptId(id, 0)));
+  expect(kept[0]?.data.message).toMatchObject({ sql: ['y'], ops: [{ s: 0, d: 1 }] });
+});
