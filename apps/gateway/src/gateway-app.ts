@@ -53,8 +53,9 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     }),
   );
   app.use(async (c, next) => {
-    await next();
+    // Before the answer is made: setting it afterwards makes a second one of it, which costs half of a small read.
     c.header('Cache-Control', 'no-store');
+    await next();
   });
   if (options.corsOrigins.length > 0) app.use(allowOrigins(options.corsOrigins));
   app.use(

@@ -5,10 +5,18 @@ import type { BodyBudget } from './body-budget.ts';
 import { parseExactJson } from './exact-json.ts';
 import type { GatewayEnv } from './gateway-env.ts';
 
+/** Wrong UTF-8 would be stored as U+FFFD without a word. */
+const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true });
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 
 /**
- * Refuses bodies that are not JSON or too large before any of it is read, and holds the others within `budget` until
+ * A body that is too large is read up to this, and dropped, before it is refused: a client that is still sending when the
+ * connection ends often does not see the answer.
+ */
+const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Refuses bodies that are not JSON or too large before any of it is kept, and holds the others within `budget` until
  * the answer is made.
  * @throws OnewriterError UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, RATE_LIMITED
  */
@@ -24,7 +32,10 @@ export function acceptJsonBody(maxBytes: number, budget: BodyBudget): Middleware
     }
     // A body without a length is read up to the limit.
     const bytes = declaredBytes(c) ?? maxBytes;
-    if (bytes > maxBytes) throw tooLarge(maxBytes);
+    if (bytes > maxBytes) {
+      if (bytes <= MAX_DISCARDED_BYTES) await discard(c.req.raw.body, bytes);
+      throw tooLarge(maxBytes);
+    }
     const release = budget.reserve(bytes);
     try {
       await next();
@@ -69,8 +80,7 @@ function declaredBytes(c: Context<GatewayEnv>): number | undefined {
 
 function parse(bytes: Uint8Array): unknown {
   try {
-    // Wrong UTF-8 would be stored as U+FFFD without a word.
-    return parseExactJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return parseExactJson(STRICT_UTF8.decode(bytes));
   } catch (cause) {
     throw new OnewriterError('INVALID_ARGUMENT', 'The request body is not JSON in UTF-8.', {}, cause);
   }
@@ -82,10 +92,22 @@ async function readAtMost(body: ReadableStream<Uint8Array> | null, maxBytes: num
   let size = 0;
   for await (const chunk of body) {
     size += chunk.byteLength;
-    if (size > maxBytes) throw tooLarge(maxBytes);
-    chunks.push(chunk);
+    if (size <= maxBytes) chunks.push(chunk);
+    else chunks.length = 0;
+    if (size > Math.max(maxBytes, MAX_DISCARDED_BYTES)) break;
   }
+  if (size > maxBytes) throw tooLarge(maxBytes);
   return Buffer.concat(chunks, size);
+}
+
+/** Reads what nobody wants. */
+async function discard(body: ReadableStream<Uint8Array> | null, maxBytes: number): Promise<void> {
+  if (body === null) return;
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.byteLength;
+    if (size >= maxBytes) return;
+  }
 }
 
 function tooLarge(maxBytes: number): OnewriterError {
