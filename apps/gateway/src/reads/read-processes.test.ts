@@ -105,7 +105,7 @@ describe('ReadProcesses', () => {
     const { read, create, reads } = await openReads({ maxProcesses: 2 });
     create('globex', 'CREATE TABLE t(a)');
     const bombs = Array.from({ length: 4 }, () =>
-      read(ENDLESS, { timeoutMs: 1_500 }).catch(error => error.code),
+      read(ENDLESS, { timeoutMs: 4_000 }).catch(error => error.code),
     );
     const { results } = await reads.read({ tenant: 'globex', statements: [{ sql: 'SELECT 3' }] });
     expect(results[0]?.rows).toEqual([[3]]);
@@ -155,7 +155,7 @@ describe('ReadProcesses', () => {
     for await (const chunk of second.chunks) if (chunk.length > 0) break;
     expect((await read('SELECT 1')).results[0]?.rows).toEqual([[1]]);
 
-    const third = await reads.stream({ tenant: 'acme', statements: [{ sql: endless }], timeoutMs: 300 });
+    const third = await reads.stream({ tenant: 'acme', statements: [{ sql: endless }], timeoutMs: 1_500 });
     const drain = async () => {
       for await (const chunk of third.chunks) void chunk;
     };
@@ -164,7 +164,7 @@ describe('ReadProcesses', () => {
 
   it('waits for a commit that a read must see', async () => {
     const { read, directory } = await openReads();
-    await expect(read('SELECT 1', { minCommitSeq: 8, timeoutMs: 200 })).rejects.toMatchObject({
+    await expect(read('SELECT 1', { minCommitSeq: 8, timeoutMs: 1_000 })).rejects.toMatchObject({
       code: 'COMMIT_SEQ_NOT_REACHED',
       details: { commitSeq: 7 },
     });
