@@ -40,7 +40,7 @@ beforeAll(async () => {
   broker = await startService('broker', settings);
   gateway = await startService('gateway', {
     ...settings,
-    env: { ONEWRITER_READ_TIMEOUT_MS: '1500', ONEWRITER_MAX_BODY_BYTES: '3000000' },
+    env: { ONEWRITER_READ_TIMEOUT_MS: '3000', ONEWRITER_MAX_BODY_BYTES: '3000000' },
   });
   await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
     what: 'a leading broker',

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync, sign } from 'node:crypto';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -393,7 +393,17 @@ describe('tenants', () => {
 
   it('are paused and resumed', async () => {
     await ask('PUT', '/v1/tenants/rest', { body: { script: 'CREATE TABLE t(a)' } });
+    const openFiles = () => {
+      const folder = `/proc/${broker.pid}/fd`;
+      const links = readdirSync(folder).flatMap(name => {
+        const link = readlinkSync(join(folder, name), { encoding: 'utf8' });
+        return link.includes('/rest/') ? [link] : [];
+      });
+      return links.length;
+    };
+    expect(openFiles()).toBeGreaterThan(0);
     expect((await post('rest/pause', undefined)).body).toMatchObject({ state: 'paused', queuedJobs: 0 });
+    expect(openFiles()).toBe(0);
     const refused = await post('rest/query', { sql: 'INSERT INTO t VALUES (1)' });
     expect([refused.status, refused.body.error.code]).toEqual([503, 'TENANT_PAUSED']);
     expect(refused.headers.get('retry-after')).toBe('1');

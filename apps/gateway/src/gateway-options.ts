@@ -23,6 +23,8 @@ export interface GatewayOptions {
   readonly tenants: {
     readonly files: TenantFiles;
     readonly registry: TenantRegistry;
+    /** Has the broker close the tenant's file; of a paused tenant it stays closed. */
+    readonly release: (tenant: string) => Promise<void>;
     readonly remove: TenantDeletion;
   };
   readonly audit: AuditLog;

@@ -25,6 +25,7 @@ import { createRateLimits } from './security/rate-limits.ts';
 import { isStreamRequest } from './streams/stream-request.ts';
 import { createTenantDeletion } from './tenants/delete-tenant.ts';
 import { createPauseFlags } from './tenants/pause-flags.ts';
+import { withReleasedTenant } from './tenants/release-tenant.ts';
 import { TenantFiles } from './tenants/tenant-files.ts';
 import { TenantRegistry } from './tenants/tenant-registry.ts';
 
@@ -65,6 +66,7 @@ await startProcess('gateway', async (config, log) => {
     tenants: {
       files,
       registry,
+      release: tenant => withReleasedTenant(redis, config.group, tenant, async () => {}),
       remove: createTenantDeletion({
         redis,
         group: config.group,

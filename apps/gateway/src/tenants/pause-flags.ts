@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 
@@ -7,7 +6,6 @@ const FRESH_MS = 250;
 /** Tenants whose answer is remembered. */
 const MAX_REMEMBERED = 10_000;
 const RETRY_AFTER_MS = 1_000;
-const POLL_MS = 20;
 
 /**
  * Whether tenants are paused: BullMQ's own flag in the meta hash of their queue, which the broker respects, so that a
@@ -19,11 +17,6 @@ export interface PauseFlags {
   /** Clears it, and rings: the broker goes on at once. */
   resume(tenant: string): Promise<void>;
   isPaused(tenant: string): Promise<boolean>;
-  /**
-   * Waits until nothing that was taken from the queue is being applied.
-   * @throws OnewriterError TENANT_UNAVAILABLE at the deadline
-   */
-  waitUntilIdle(tenant: string, timeoutMs: number): Promise<void>;
   /**
    * Refuses new writes of a paused tenant. Right after a pause by somebody else a write may still pass and wait in the
    * queue: an answer counts for a quarter of a second.
@@ -64,16 +57,6 @@ export function createPauseFlags(redis: Redis, group: string): PauseFlags {
       await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
     },
     isPaused,
-    async waitUntilIdle(tenant, timeoutMs) {
-      const deadline = performance.now() + timeoutMs;
-      while ((await redis.llen(queueKey(tenant, 'active'))) > 0) {
-        if (performance.now() >= deadline) {
-          const message = 'The tenant is paused, but what was taken before is still being applied.';
-          throw new OnewriterError('TENANT_UNAVAILABLE', message, { tenant, retryAfterMs: RETRY_AFTER_MS });
-        }
-        await pause(POLL_MS);
-      }
-    },
     async assertNotPaused(tenant) {
       const answer = known.get(tenant);
       let paused = answer?.paused === true;

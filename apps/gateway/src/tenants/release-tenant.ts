@@ -23,6 +23,7 @@ const RETRY_AFTER_MS = 1_000;
 /**
  * Has the leader close a tenant's file and runs `work` on it meanwhile.
  *
+ * A tenant that was paused before stays so, and its file stays closed.
  * @param work is told how many jobs wait in the queue, which is paused
  * @throws OnewriterError BROKER_UNAVAILABLE (nobody leads), TENANT_UNAVAILABLE (another request, or not in time), and
  * whatever `work` throws
