@@ -319,12 +319,10 @@ export class ReadProcesses implements Reads, AsyncDisposable {
       this.#growing = undefined;
       const [oldest] = this.#waiting;
       if (oldest === undefined) return;
-      if (
-        performance.now() - oldest.since >= GROW_AFTER_MS &&
-        this.#handles.size < this.#options.maxProcesses
-      ) {
-        this.#start();
-      }
+      // One that is just starting may be all that it takes.
+      const starting = [...this.#handles].some(handle => !handle.wasReady);
+      const waited = performance.now() - oldest.since >= GROW_AFTER_MS;
+      if (waited && !starting && this.#handles.size < this.#options.maxProcesses) this.#start();
       this.#assign();
     }, GROW_AFTER_MS + 1);
   }
