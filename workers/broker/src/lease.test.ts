@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { LeaseRecord } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createRandom } from '../test-support/random.ts';
 import { Lease } from './lease.ts';
 import { acquireLease, raiseEpoch, releaseLease, renewLease } from './lease-scripts.ts';
 import type { RedisLink, Script } from './redis-link.ts';
@@ -15,17 +16,6 @@ import type { RedisLink, Script } from './redis-link.ts';
 
 const LEASE_MS = 300;
 const quiet = { info() {}, warn() {}, error() {}, debug() {}, fatal() {} } as unknown as Logger;
-
-/** mulberry32. */
-function createRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resolve, ms));
 

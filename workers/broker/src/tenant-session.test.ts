@@ -1,6 +1,7 @@
 import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createRandom } from '../test-support/random.ts';
 import type { LaneClient } from './lane.ts';
 import type { Finished, FinishedJob, TakeBounds, Taken, TakenJob, TenantQueue } from './tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
@@ -9,17 +10,6 @@ import { type SessionContext, TenantSession } from './tenant-session.ts';
  * One session against a model of Redis and of a thread, in which every answer takes a random time and any may be lost,
  * before or after the command was executed. Time is fake and the order comes from a seed, so each run can be repeated.
  */
-
-/** mulberry32: small, seeded, good enough to choose an order. */
-function createRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resolve, ms));
 
