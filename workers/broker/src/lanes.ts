@@ -130,6 +130,8 @@ export class Lanes {
 
   /** Moves the tenants that wait at a lane that is held up. */
   #relieve(held: Lane, now: number): void {
+    // The thread that is held up keeps its files locked against every other connection, this process's too.
+    if (this.#options.writer.exclusive) return;
     const maxLanes = this.#options.threads * (1 + SPARE_LANES_PER_LANE);
     const isFree = (lane: Lane) => !isHeldUp(lane, now);
     if (!this.#lanes.some(isFree)) {
