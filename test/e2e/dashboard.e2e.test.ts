@@ -190,7 +190,8 @@ describe('in a browser', () => {
     await page.getByRole('button', { name: 'Confirm' }).click();
     const removed = async () => (await openQueue(deadLetterQueue('default')).getJobState(id)) === 'unknown';
     await waitFor(removed, { what: 'the removal' });
-    expect(problems).toEqual([]);
+    // The page asks for the letter every few seconds, and may do so once more before it goes back to the list.
+    expect(problems.filter(problem => !problem.includes('404 (Not Found)'))).toEqual([]);
   });
 
   it('finds a tenant that was not active lately, and logs out', async () => {
