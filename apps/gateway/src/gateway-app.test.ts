@@ -516,19 +516,16 @@ describe('Idempotency-Key', () => {
     expect(keys).toEqual([expect.objectContaining({ idempotencyKey: key })]);
   });
 
-  it.each(['', '"', '"a', 'a b', 'é', 'x'.repeat(256)])(
-    'is refused where it is none: %.10j',
-    async header => {
-      const { post, executions } = await createTestGateway();
-      const response = await post(
-        '/v1/tenants/acme/query',
-        { sql: 'DELETE FROM t' },
-        { 'idempotency-key': header },
-      );
-      expect(response.status).toBe(400);
-      expect(executions).toEqual([]);
-    },
-  );
+  it.each(['', '"', '"a', 'a b', 'é', 'x'.repeat(256)])('is refused where it is none: %s', async header => {
+    const { post, executions } = await createTestGateway();
+    const response = await post(
+      '/v1/tenants/acme/query',
+      { sql: 'DELETE FROM t' },
+      { 'idempotency-key': header },
+    );
+    expect(response.status).toBe(400);
+    expect(executions).toEqual([]);
+  });
 });
 
 describe('health', () => {
