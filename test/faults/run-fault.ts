@@ -114,11 +114,16 @@ async function runOnOneRig(
       }
     }
     told = [];
-    await fault.afterRounds?.(context(last));
+    try {
+      await fault.afterRounds?.(context(last));
+    } catch (error) {
+      // What it says of figures takes nothing from what the oracle can say of a run that ends in order.
+      failures.push(describe(error));
+    }
     if (told.length > 0) say(`  after round ${last}: ${told.join('; ')}`);
     await rig.finish();
   } catch (error) {
-    failures.push(`${(error as Error).name}: ${(error as Error).message}`);
+    failures.push(describe(error));
     if (!['FaultFailure', 'CannotInject'].includes((error as Error).name))
       say(String((error as Error).stack));
   }
@@ -135,6 +140,10 @@ async function runOnOneRig(
     await release();
   }
   return { failures, verdict };
+}
+
+function describe(error: unknown): string {
+  return `${(error as Error).name}: ${(error as Error).message}`;
 }
 
 /** One line per figure and outcome. */
