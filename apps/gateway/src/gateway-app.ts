@@ -3,7 +3,6 @@ import { OnewriterError, uuidv7 } from '@onewriter/protocol';
 import type { Context, Hono } from 'hono';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import { requestId } from 'hono/request-id';
-import { secureHeaders } from 'hono/secure-headers';
 import { BodyBudget } from './body-budget.ts';
 import { addDocsRoutes } from './docs/docs-routes.ts';
 import { addDropInRoutes } from './drop-in-routes.ts';
@@ -15,6 +14,7 @@ import { addInfoRoute } from './info-route.ts';
 import { acceptJsonBody } from './json-body.ts';
 import { allowOrigins } from './security/allow-origins.ts';
 import { authenticate } from './security/authenticate.ts';
+import { securityHeaders } from './security/security-headers.ts';
 import { StreamSlots } from './streams/stream-slots.ts';
 import { addV1Routes } from './v1/index.ts';
 
@@ -44,19 +44,7 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     await next();
     c.header('Content-Security-Policy', DOCS_POLICY);
   });
-  app.use(
-    secureHeaders({
-      contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
-      xFrameOptions: 'DENY',
-      // What ends TLS decides that for its domain.
-      strictTransportSecurity: false,
-    }),
-  );
-  app.use(async (c, next) => {
-    // Before the answer is made: setting it afterwards makes a second one of it, which costs half of a small read.
-    c.header('Cache-Control', 'no-store');
-    await next();
-  });
+  app.use(securityHeaders());
   if (options.corsOrigins.length > 0) app.use(allowOrigins(options.corsOrigins));
   app.use(
     methodNotAllowed({
