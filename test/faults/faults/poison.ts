@@ -41,7 +41,8 @@ export const endlessStatement: Fault = {
 /** A job that takes its process down whenever it runs is set aside; those that were merely near are not. */
 export const poisonJob: Fault = {
   name: 'poison-job',
-  summary: `kill -9 of the broker whenever a certain job runs: it is set aside after ${LIMITS.maxJobStarts} starts, and no other job is.`,
+  summary:
+    'kill -9 of the broker whenever a certain job runs: it is set aside after a few starts, and no other job is.',
   rig: {},
   judgeBy: { unknownAllowed: false },
   rounds: 5,
