@@ -58,6 +58,9 @@ export interface ClientKind
   readonly via?: Way | undefined;
 }
 
+/** Clients that wait so long that nobody may leave them in doubt, however slow the machine is. */
+export const PATIENT_CLIENTS: readonly ClientKind[] = [1, 2, 3].map(() => ({ timeoutMs: [30_000, 45_000] }));
+
 /** Where a rig puts things, and what it draws from. */
 export interface RigPlace {
   readonly folder: string;
@@ -190,7 +193,7 @@ export class Rig {
   async finish(): Promise<void> {
     const emptyMs = this.#options.emptyQueuesMs ?? RECOVERY_MS;
     const askMs = ASK_MS + emptyMs;
-    await Promise.all(this.clients.map(client => client.finish(askMs, askMs + 30_000)));
+    await Promise.all(this.clients.map(client => client.finish(askMs, askMs + 60_000)));
     await this.#awaitEmptyQueues(emptyMs);
     await this.#probe.close();
     await this.gateway?.stop(STOP_GRACE_MS);

@@ -2,6 +2,7 @@ import { waitFor } from '@onewriter/testkit';
 import type { Fault } from '../fault.ts';
 import { CannotInject } from '../fault-failure.ts';
 import { createRandom, deriveSeed } from '../random.ts';
+import { PATIENT_CLIENTS } from '../rig.ts';
 
 /** The broker dies between a COMMIT and everything that follows from it: each commit there is delivered again. */
 export const failpoint: Fault = {
@@ -9,6 +10,7 @@ export const failpoint: Fault = {
   summary:
     'The broker kills itself after a COMMIT and before completion (ONEWRITER_FAILPOINT=after-commit:<n>).',
   rig: {
+    clients: PATIENT_CLIENTS,
     brokerEnv: start => ({
       ONEWRITER_FAILPOINT: `after-commit:${createRandom(deriveSeed(start, 'failpoint')).between(1, 400)}`,
     }),

@@ -4,7 +4,7 @@ import type { Receipt, ReceiptStatus } from '@onewriter/sdk';
 import { waitFor } from '@onewriter/testkit';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
-import type { Rig } from '../rig.ts';
+import { PATIENT_CLIENTS, type Rig } from '../rig.ts';
 import { isWriteLocked } from '../write-lock.ts';
 
 /** Takes the writer about a second, and changes nothing when it is done. */
@@ -19,7 +19,7 @@ export const endlessStatement: Fault = {
   name: 'endless-statement',
   summary:
     'A statement never ends: the watchdog replaces the process, the write is set aside, everybody else is settled.',
-  rig: { brokers: 2, env: { ONEWRITER_STATEMENT_TIMEOUT_MS: '1000' } },
+  rig: { brokers: 2, clients: PATIENT_CLIENTS, env: { ONEWRITER_STATEMENT_TIMEOUT_MS: '1000' } },
   judgeBy: { unknownAllowed: false },
   rounds: 10,
   async round({ rig, random, say, measure }) {
@@ -43,7 +43,7 @@ export const poisonJob: Fault = {
   name: 'poison-job',
   summary:
     'kill -9 of the broker whenever a certain job runs: it is set aside after a few starts, and no other job is.',
-  rig: {},
+  rig: { clients: PATIENT_CLIENTS },
   judgeBy: { unknownAllowed: false },
   rounds: 5,
   async round({ rig, random, say }) {
