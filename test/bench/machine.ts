@@ -1,7 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
 import Database from 'better-sqlite3';
+
+import { median } from './report/statistics.ts';
 
 /** What the figures depend on. */
 export interface Machine {
@@ -13,10 +16,12 @@ export interface Machine {
   readonly sqlite: string;
   readonly redis: string;
   readonly commit: string;
+  /** Median microseconds for 4 KiB and its flush, where that makes the file longer, and where it overwrites. */
+  readonly flushUs: { readonly growing: number; readonly overwriting: number };
 }
 
-/** Describes this machine. */
-export function describeMachine(): Machine {
+/** Describes this machine. @param folder where flushes are measured, on the disk that the files will be on */
+export function describeMachine(folder: string): Machine {
   const db = new Database(':memory:');
   const sqlite = db.prepare('SELECT sqlite_version()').pluck().get() as string;
   db.close();
@@ -29,7 +34,29 @@ export function describeMachine(): Machine {
     sqlite,
     redis: /v=(\S+)/.exec(output('redis-server', '--version'))?.[1] ?? 'unknown',
     commit: output('git', 'rev-parse', '--short', 'HEAD').trim(),
+    flushUs: measureFlushes(join(folder, 'flushes')),
   };
+}
+
+const FLUSHES = 200;
+
+function measureFlushes(path: string): Machine['flushUs'] {
+  const file = openSync(path, 'w');
+  const page = Buffer.alloc(4_096, 1);
+  const pass = () =>
+    median(
+      Array.from({ length: FLUSHES }, (_, index) => {
+        const started = performance.now();
+        writeSync(file, page, 0, page.length, index * page.length);
+        fsyncSync(file);
+        return (performance.now() - started) * 1_000;
+      }),
+    );
+  try {
+    return { growing: pass(), overwriting: pass() };
+  } finally {
+    closeSync(file);
+  }
 }
 
 function output(command: string, ...args: readonly string[]): string {

@@ -1,5 +1,5 @@
 import { Environment } from './environment.ts';
-import { describeMachine } from './machine.ts';
+import { describeMachine, type Machine } from './machine.ts';
 import { measureResources, type Resources } from './measure/resources.ts';
 import { type BenchOptions, HELP, readOptions } from './options.ts';
 import { isPostgresInstalled } from './peers/postgres-peer.ts';
@@ -28,9 +28,7 @@ else await bench();
 
 async function bench(): Promise<void> {
   const started = performance.now();
-  const machine = describeMachine();
   const say = (line: string) => void process.stderr.write(`${line}\n`);
-  say(`${machine.cpu}, ${machine.cores} cores`);
 
   const contestants = options.contestants.filter(name => name !== 'postgres' || !skipsPostgres());
   if (contestants.length < options.contestants.length) {
@@ -39,8 +37,15 @@ async function bench(): Promise<void> {
     );
   }
   const results: ScenarioResult[] = [];
+  let machine: Machine;
   {
     await using environment = new Environment({ mains: options.mains });
+    machine = describeMachine(await environment.folder('machine'));
+    const { growing, overwriting } = machine.flushUs;
+    say(
+      `${machine.cpu}, ${machine.cores} cores; a flush of 4 KiB takes ${growing.toFixed(0)} µs where the file grows, ` +
+        `else ${overwriting.toFixed(0)}`,
+    );
     for (const scenario of SCENARIOS) {
       if (!isWanted(scenario.id)) continue;
       const result = await runScenario(fitted(scenario), environment, options.measure, {

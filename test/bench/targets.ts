@@ -164,7 +164,7 @@ function judgeResources(resources: Resources | undefined): TargetResult[] {
       passed: new Set(counts).size === 1 && measured <= MAX_REDIS_CONNECTIONS,
     },
     {
-      what: `broker memory, ${resources.touchedTenants} tenants touched, 500 open`,
+      what: `broker memory, ${resources.touchedTenants} tenants touched, ${resources.openThen} open`,
       ...{ target: memoryTarget, prototype: '-', measured: resources.brokerMib },
       text: `${resources.brokerMib.toFixed(0)} MiB`,
       passed: resources.brokerMib <= MAX_BROKER_MIB,

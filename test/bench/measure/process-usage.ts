@@ -58,3 +58,17 @@ export function connectionsTo(port: number, pid: number): number {
   }
   return count;
 }
+
+/** How many files with this name the process has open; a file that it has open twice counts once. */
+export function openFilesNamed(name: string, pid: number): number {
+  const paths = new Set<string>();
+  for (const descriptor of readdirSync(`/proc/${pid}/fd`)) {
+    try {
+      const path = readlinkSync(`/proc/${pid}/fd/${descriptor}`);
+      if (path.endsWith(`/${name}`)) paths.add(path);
+    } catch {
+      // closed in between
+    }
+  }
+  return paths.size;
+}

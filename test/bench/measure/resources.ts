@@ -1,18 +1,19 @@
-import { DEFAULT_GROUP, tenantQueue } from '@onewriter/protocol';
+import { DEFAULT_DB_FILE, DEFAULT_GROUP, tenantQueue } from '@onewriter/protocol';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import { Redis } from 'ioredis';
 import { Environment, type EnvironmentOptions } from '../environment.ts';
 import { openDriver } from '../load/driver.ts';
 import { median } from '../report/statistics.ts';
-import { connectionsTo, residentMibOf } from './process-usage.ts';
+import { connectionsTo, openFilesNamed, residentMibOf } from './process-usage.ts';
 
 /** What Onewriter needs besides time. Memory in MiB unless the name says otherwise. */
 export interface Resources {
   /** Broker's connections to Redis after writes to this many tenants. */
   readonly redisConnections: readonly { readonly tenants: number; readonly connections: number }[];
   readonly brokerIdleMib: number;
-  /** After a write to each of 2,000 tenants, with about 500 of them open. */
+  /** After a write to each of 2,000 tenants, and how many of them are open then. */
   readonly brokerMib: number;
+  readonly openThen: number;
   /** Of the broker's memory, per tenant that it opened beyond the first ten. */
   readonly kibPerOpenTenant: number;
   /** Tenants that had been written when {@link kibPerOpenTenant} was measured, all open. */
@@ -67,6 +68,7 @@ export async function measureResources(
   await touch(onewriter, openTenants, scale.touchedTenants);
   countConnections(scale.touchedTenants);
   const brokerMib = residentMibOf(broker.pid);
+  const openThen = openFilesNamed(DEFAULT_DB_FILE, broker.pid);
 
   const coldFirstWrite = await measureColdWrites(scale.coldTenants, tenant =>
     onewriter.tenant(tenant).exec(CREATE),
@@ -78,7 +80,7 @@ export async function measureResources(
   );
   await proxy.close();
   return {
-    ...{ redisConnections, brokerIdleMib, brokerMib, kibPerOpenTenant, openTenants },
+    ...{ redisConnections, brokerIdleMib, brokerMib, openThen, kibPerOpenTenant, openTenants },
     ...{ touchedTenants: scale.touchedTenants, coldFirstWrite, coldFirstWriteProxy },
     ...(await measureQueueMemory()),
   };

@@ -71,7 +71,7 @@ export function resourceRows(resources: Resources): string[][] {
       `${formatNumber(resources.kibPerOpenTenant)} KiB`,
     ],
     [
-      `broker memory, ${formatNumber(resources.touchedTenants)} tenants touched, 500 open`,
+      `broker memory, ${formatNumber(resources.touchedTenants)} tenants touched, ${formatNumber(resources.openThen)} open`,
       `${formatNumber(resources.brokerMib)} MiB`,
     ],
     [

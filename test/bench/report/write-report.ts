@@ -63,7 +63,8 @@ function toMarkdown(report: Report, charts: readonly ReportChart[]): string {
     '# Benchmark results',
     'Written by `npm run bench`; what is measured and how is in `test/bench/README.md`.',
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, Linux ${machine.kernel}; Node ${machine.node}, ` +
-      `SQLite ${machine.sqlite}, Redis ${machine.redis}; commit ${machine.commit}, finished ${report.finishedAt}. ` +
+      `SQLite ${machine.sqlite}, Redis ${machine.redis}; a flush of 4 KiB takes ${machine.flushUs.growing.toFixed(0)} µs ` +
+      `where the file grows and ${machine.flushUs.overwriting.toFixed(0)} µs where it is overwritten; commit ${machine.commit}, finished ${report.finishedAt}. ` +
       `${measure.rounds} turns of ${measure.measureMs / 1_000} s each after ${measure.warmupMs / 1_000} s of warm-up, ` +
       `in turns with the others; figures are medians of the turns. ` +
       `Just before the scenarios others used ${shares.join(', ')} % of the machine's CPU time.`,
