@@ -15,7 +15,6 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['pause-leader', 1],
   ['kill-redis-always', 1],
   ['kill-redis-everysec', 1],
-  ['wipe-redis', 2],
   ['network', 5],
   ['events', 1],
   ['duplicates', 1],
