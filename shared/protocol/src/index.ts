@@ -1,3 +1,4 @@
+export * from './broker-status.ts';
 export * from './data-dir-kind.ts';
 export * from './dead-letter.ts';
 export * from './describe-statement.ts';
@@ -9,5 +10,6 @@ export * from './names.ts';
 export * from './onewriter-error.ts';
 export * from './split-script.ts';
 export * from './statement.ts';
+export * from './status-findings.ts';
 export * from './value.ts';
 export * from './write-job.ts';

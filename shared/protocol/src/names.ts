@@ -83,6 +83,10 @@ export interface GroupKeys {
   readonly starts: string;
   /** Hash, job id to JSON: operations that must not run again, and the error their callers get. */
   readonly condemned: string;
+  /** String with a TTL: the leader's BrokerStatus as JSON. */
+  readonly status: string;
+  /** Hash with a TTL, broker id to BrokerRecord as JSON: the leader and its standbys. */
+  readonly brokers: string;
 }
 
 /** The {@link GroupKeys} of a group. */
@@ -100,6 +104,8 @@ export function groupKeys(group: string): GroupKeys {
     audit: key('audit'),
     starts: key('starts'),
     condemned: key('condemned'),
+    status: key('status'),
+    brokers: key('brokers'),
   };
 }
 

@@ -2,6 +2,7 @@ export * from './config.ts';
 export * from './drain.ts';
 export * from './http-server.ts';
 export * from './logger.ts';
+export * from './read-group-status.ts';
 export * from './ready.ts';
 export * from './redis.ts';
 export * from './start-process.ts';

@@ -1,0 +1,289 @@
+import { OnewriterError } from './onewriter-error.ts';
+
+/*
+ * What the leading broker tells about itself and its tenants, about once a second, as JSON in one Redis key
+ * (`GroupKeys.status`), and what every broker process tells about itself in a hash beside it (`GroupKeys.brokers`).
+ * People's tools read these and ask no broker. They are for people and for tools that show or judge; nothing in the
+ * write path reads them.
+ *
+ * Times are ms since the epoch by the broker's clock, durations ms, sizes bytes, shares 0 to 1, rates per second.
+ */
+
+/** The version of {@link BrokerStatus} and {@link BrokerRecord}. Fields may be added under the same version. */
+export const STATUS_VERSION = 1;
+
+/** How often both are published. */
+export const STATUS_EVERY_MS = 1_000;
+
+/** The key's life: a status that nobody renews is gone after this, and with it the leader, or its event loop. */
+export const STATUS_TTL_MS = 5_000;
+
+/** Rows of each list of tenants, at most. */
+export const STATUS_TOP = 10;
+
+/** What the leader publishes. */
+export interface BrokerStatus {
+  readonly v: typeof STATUS_VERSION;
+  /** When it was made. */
+  readonly at: number;
+  readonly leader: StatusLeader;
+  readonly writes: StatusWrites;
+  readonly queue: StatusQueue;
+  readonly tenants: StatusTenants;
+  readonly parked: StatusParked;
+  readonly lanes: readonly StatusLane[];
+  readonly transactions: StatusTransactions;
+  readonly redis: StatusRedis;
+  readonly wal: StatusWal;
+  readonly deadLetters: StatusDeadLetters;
+  readonly disk: StatusDisk;
+  readonly process: StatusProcess;
+  readonly history: StatusHistory;
+}
+
+/** Who leads. */
+export interface StatusLeader {
+  /** The id of the process, as in its lease and {@link BrokerRecord}. */
+  readonly broker: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly epoch: number;
+  /** When it began to lead. */
+  readonly since: number;
+  /** False while its lease may be over by its own clock: it begins nothing then. */
+  readonly leaseHeld: boolean;
+}
+
+/** Writes, over the last `windowMs` (about 10 s). Percentiles are null where there was no commit. */
+export interface StatusWrites {
+  readonly windowMs: number;
+  /** Writes that were applied, the failed included. */
+  readonly perSecond: number;
+  readonly failedPerSecond: number;
+  readonly batchesPerSecond: number;
+  /** COMMIT with its flush, of a batch. Read off a histogram whose buckets are 9 % wide. */
+  readonly commitP50Ms: number | null;
+  readonly commitP99Ms: number | null;
+  /** From the client's enqueue to the commit, of a job: what a caller waits for, without its own coalescing and the answer. */
+  readonly delayP50Ms: number | null;
+  readonly delayP99Ms: number | null;
+  /** Since this broker leads. */
+  readonly total: number;
+  readonly failedTotal: number;
+}
+
+/** Jobs that are not applied, of all tenants. A job carries 1 to 500 writes. */
+export interface StatusQueue {
+  /** Waiting in Redis, as of the last take of each tenant, and of the last sweep for tenants that nothing is taken of. */
+  readonly waitingJobs: number;
+  /** Taken by the broker and not committed. */
+  readonly heldJobs: number;
+  /** Both. */
+  readonly depth: number;
+}
+
+/** Tenants at work, over the last `windowMs` (10 to 20 s). Lists have at most {@link STATUS_TOP} rows, the largest first. */
+export interface StatusTenants {
+  readonly windowMs: number;
+  /** Tenants with work in the window. */
+  readonly active: number;
+  /** Tenants the broker has a session for: with work in the last minutes. */
+  readonly open: number;
+  /** Tenants ever seen in this group. */
+  readonly known: number;
+  /** By writes per second. */
+  readonly busiest: readonly StatusTenant[];
+  /** By the mean duration of a batch in the thread. */
+  readonly slowest: readonly StatusTenant[];
+  /** By the longest delay of a job. Only those of more than 0. */
+  readonly delayed: readonly StatusTenant[];
+  /** By jobs that are not applied. Only those that have some. */
+  readonly deepest: readonly StatusTenant[];
+}
+
+/** One tenant at work. */
+export interface StatusTenant {
+  readonly tenant: string;
+  readonly writesPerSecond: number;
+  readonly failedPerSecond: number;
+  readonly batchesPerSecond: number;
+  /** Share of one thread that its batches took. */
+  readonly busyShare: number;
+  /** A batch in the thread: apply and commit. */
+  readonly meanBatchMs: number;
+  readonly maxBatchMs: number;
+  /** The longest that a job took from the client's enqueue to its commit, or waits by now. */
+  readonly maxDelayMs: number;
+  /** Jobs waiting in Redis and held by the broker. */
+  readonly queuedJobs: number;
+  /** Bytes of its write-ahead log in use at the last batch. */
+  readonly walBytes: number;
+}
+
+/** Tenants whose file refuses writes. */
+export interface StatusParked {
+  readonly total: number;
+  /** The longest parked first; at most 50. */
+  readonly tenants: readonly StatusParkedTenant[];
+}
+
+/** Why a tenant cannot be written. */
+export interface StatusParkedTenant {
+  readonly tenant: string;
+  /** An error code. */
+  readonly code: string;
+  readonly message: string;
+  readonly since: number;
+}
+
+/** A writer thread. */
+export interface StatusLane {
+  readonly lane: number;
+  /** Opened because all others were held up. */
+  readonly spare: boolean;
+  /** Tenants whose connection the thread has or may have. */
+  readonly openTenants: number;
+  /** Tenants that wait for their turn. */
+  readonly waitingTenants: number;
+  /** Share of the last second that the thread had work. */
+  readonly busyShare: number;
+  /** Whose batch it is at; null where it is idle. */
+  readonly tenant: string | null;
+  /** How long it has been at that batch, to about 50 ms. */
+  readonly tenantForMs: number;
+}
+
+/** Interactive transactions that are open. */
+export interface StatusTransactions {
+  readonly total: number;
+  /** The nearest deadline first; at most 50. */
+  readonly open: readonly StatusTransaction[];
+}
+
+/** An interactive transaction: it holds its tenant's writes up until it ends or its deadline passes. */
+export interface StatusTransaction {
+  readonly tenant: string;
+  readonly id: string;
+  /** The client that has it; '' where it is not known. */
+  readonly client: string;
+  readonly openedAt: number;
+  readonly deadlineAt: number;
+}
+
+/** Redis, as of the last few seconds. Null: it does not tell. */
+export interface StatusRedis {
+  readonly version: string;
+  /** Of a PING from the broker. */
+  readonly roundTripMs: number;
+  readonly usedMemoryBytes: number;
+  /** 0 is no limit. */
+  readonly maxMemoryBytes: number;
+  /** Must be `noeviction`. */
+  readonly maxMemoryPolicy: string;
+  readonly connectedClients: number;
+  readonly commandsPerSecond: number;
+  /** Append-only file: without it a restart of Redis loses what is queued. */
+  readonly aofEnabled: boolean;
+  /** `always`, `everysec` or `no`; null where CONFIG is not allowed. */
+  readonly aofFsync: string | null;
+  readonly aofLastWriteOk: boolean;
+  readonly aofRewriteInProgress: boolean;
+  readonly rdbLastSaveOk: boolean;
+  readonly rdbLastSaveAt: number;
+}
+
+/** Write-ahead logs. */
+export interface StatusWal {
+  /** The largest of tenants at work; at most {@link STATUS_TOP}. */
+  readonly largest: readonly { readonly tenant: string; readonly bytes: number }[];
+  /** Tenants whose log cannot be begun anew, because a reader does not end its transaction. */
+  readonly heldTotal: number;
+  /** The largest first; at most {@link STATUS_TOP}. */
+  readonly held: readonly StatusHeldWal[];
+}
+
+/** A log that a reader holds. */
+export interface StatusHeldWal {
+  readonly tenant: string;
+  readonly bytes: number;
+  readonly since: number;
+  /** Processes that hold a reader's lock on it now, where /proc tells; the broker's own is not among them. */
+  readonly readers: readonly { readonly pid: number; readonly command: string }[];
+}
+
+/** Writes that were set aside. */
+export interface StatusDeadLetters {
+  /** In the queue now. */
+  readonly waiting: number;
+  /** Added since this broker leads. */
+  readonly addedTotal: number;
+}
+
+/** The file system of the data directory. */
+export interface StatusDisk {
+  readonly path: string;
+  readonly totalBytes: number;
+  /** That the broker's user may use. */
+  readonly freeBytes: number;
+  /** Network file systems are read through the gateway. */
+  readonly kind: 'local' | 'network';
+}
+
+/** The leader's process. */
+export interface StatusProcess {
+  readonly startedAt: number;
+  readonly rssBytes: number;
+  readonly heapUsedBytes: number;
+  /** Of the last second: how late timers are. */
+  readonly eventLoopDelayP99Ms: number;
+}
+
+/** The last five minutes, for plots: columns of equal length, the oldest first, one entry every `everyMs`. */
+export interface StatusHistory {
+  readonly everyMs: number;
+  /** When the last entry ended. */
+  readonly endsAt: number;
+  readonly writesPerSecond: readonly number[];
+  readonly commitP50Ms: readonly (number | null)[];
+  readonly commitP99Ms: readonly (number | null)[];
+  readonly depth: readonly number[];
+}
+
+/** What each broker process publishes about itself, leader and standbys alike: hash field `broker`. */
+export interface BrokerRecord {
+  readonly v: typeof STATUS_VERSION;
+  readonly broker: string;
+  readonly host: string;
+  readonly pid: number;
+  readonly state: 'starting' | 'standby' | 'leading' | 'draining';
+  /** When the process started. */
+  readonly startedAt: number;
+  /** When it was last heard of. Older than {@link STATUS_TTL_MS}: it is gone. */
+  readonly at: number;
+  /** Where it answers `/readyz` and `/metrics`; 0 is none. */
+  readonly port: number;
+}
+
+/** Parses what the leader published. @throws OnewriterError UNSUPPORTED_VERSION, INVALID_ARGUMENT */
+export function parseBrokerStatus(json: string): BrokerStatus {
+  return parse<BrokerStatus>(json, 'status');
+}
+
+/** Parses what a broker process published. @throws OnewriterError UNSUPPORTED_VERSION, INVALID_ARGUMENT */
+export function parseBrokerRecord(json: string): BrokerRecord {
+  return parse<BrokerRecord>(json, 'broker record');
+}
+
+function parse<Message extends { readonly v: number }>(json: string, what: string): Message {
+  let message: Message | null;
+  try {
+    message = JSON.parse(json);
+  } catch (cause) {
+    throw new OnewriterError('INVALID_ARGUMENT', `The ${what} is not JSON.`, {}, cause);
+  }
+  if (message?.v === STATUS_VERSION) return message;
+  throw new OnewriterError(
+    'UNSUPPORTED_VERSION',
+    `This side reads version ${STATUS_VERSION} of the ${what} and got ${String(message?.v)}; update the older side.`,
+  );
+}

@@ -1,0 +1,188 @@
+import { type BrokerStatus, STATUS_TTL_MS } from './broker-status.ts';
+
+/*
+ * What is wrong, judged the same way by the overview page, the command line and the alert rules
+ * (infra/prometheus/rules.yml): a finding has the name of its alert, and the operations guide a section of that name.
+ * Alerts wait for some minutes before they ring; a finding is what is so now.
+ */
+
+/** Something a person on call should look at. */
+export interface StatusFinding {
+  /** Critical: writes are lost, refused or held up. Warning: they will be, or somebody's are. */
+  readonly level: 'critical' | 'warning';
+  /** The alert of the same name, for example `OnewriterTenantParked`. */
+  readonly alert: string;
+  /** One sentence: what is so, with its figure. */
+  readonly text: string;
+  /** Where it is about one tenant. */
+  readonly tenant?: string | undefined;
+}
+
+/** Bounds of {@link findStatusProblems} and of the alert rules; a test compares them. */
+export const STATUS_BOUNDS = Object.freeze({
+  /** A commit, p99. A disk that is healthy does it in a few milliseconds. */
+  commitP99Ms: 250,
+  /** A tenant's job from enqueue to commit. */
+  delayMs: 5_000,
+  /** One tenant's jobs that are not applied; producers are refused at LIMITS.maxQueueDepth. */
+  tenantQueuedJobs: 500,
+  /** One batch in a thread; the watchdog's limit is ONEWRITER_STATEMENT_TIMEOUT_MS. */
+  laneHeldMs: 2_000,
+  diskFreeShare: 0.1,
+  diskFreeShareCritical: 0.03,
+  redisMemoryShare: 0.8,
+  eventLoopDelayMs: 200,
+  /** A status that is older was not renewed. */
+  statusAgeMs: STATUS_TTL_MS,
+});
+
+/** What {@link findStatusProblems} looks at; `GroupStatus` of @onewriter/runtime is one. */
+export interface StatusSource {
+  readonly readAt: number;
+  readonly status: BrokerStatus | undefined;
+  readonly brokers: readonly { readonly state: string }[];
+  readonly lease: unknown;
+  readonly problem: string | undefined;
+}
+
+const MAX_TENANT_FINDINGS = 10;
+const MB = 1024 * 1024;
+
+/** What is wrong now, the critical first; empty where all is well. */
+export function findStatusProblems(source: StatusSource): readonly StatusFinding[] {
+  const { status, brokers, lease, problem } = source;
+  const findings: StatusFinding[] = [];
+  const add = (level: StatusFinding['level'], alert: string, text: string, tenant?: string) => {
+    findings.push(tenant === undefined ? { level, alert, text } : { level, alert, text, tenant });
+  };
+  if (problem !== undefined) add('warning', 'OnewriterMixedVersions', problem);
+  if (status === undefined) {
+    if (lease === undefined && brokers.length > 0) {
+      add('critical', 'OnewriterNoLeader', 'No broker leads: writes wait in their queues.');
+    } else if (lease === undefined) {
+      add('critical', 'OnewriterNoLeader', 'No broker runs: writes wait in their queues.');
+    } else if (problem === undefined) {
+      add(
+        'critical',
+        'OnewriterNoLeader',
+        'A broker holds the lease and does not report: it starts, or hangs.',
+      );
+    }
+    return findings;
+  }
+  if (!status.leader.leaseHeld) {
+    add(
+      'critical',
+      'OnewriterNoLeader',
+      'The leader could not renew its lease: it begins nothing until it can.',
+    );
+  }
+  findInRedis(status, add);
+  findInDisk(status, add);
+  findInTenants(status, add);
+  const { commitP99Ms } = status.writes;
+  if (commitP99Ms !== null && commitP99Ms > STATUS_BOUNDS.commitP99Ms) {
+    add(
+      'warning',
+      'OnewriterCommitsSlow',
+      `Commits are slow: p99 ${Math.round(commitP99Ms)} ms. Look at the disk.`,
+    );
+  }
+  if (status.process.eventLoopDelayP99Ms > STATUS_BOUNDS.eventLoopDelayMs) {
+    const delay = Math.round(status.process.eventLoopDelayP99Ms);
+    add('warning', 'OnewriterEventLoopSlow', `The broker's event loop is late by ${delay} ms: it lacks CPU.`);
+  }
+  if (status.deadLetters.waiting > 0) {
+    const { waiting } = status.deadLetters;
+    add(
+      'warning',
+      'OnewriterDeadLetters',
+      `${waiting} ${waiting === 1 ? 'write was' : 'writes were'} set aside.`,
+    );
+  }
+  return findings.toSorted((a, b) => Number(a.level === 'warning') - Number(b.level === 'warning'));
+}
+
+type Add = (level: StatusFinding['level'], alert: string, text: string, tenant?: string) => void;
+
+function findInRedis({ redis }: BrokerStatus, add: Add): void {
+  if (redis.maxMemoryPolicy !== 'noeviction') {
+    add(
+      'critical',
+      'OnewriterRedisEvicts',
+      `Redis may evict queued writes: policy ${redis.maxMemoryPolicy}.`,
+    );
+  }
+  if (!redis.aofEnabled) {
+    add('warning', 'OnewriterRedisNotDurable', 'Redis has no AOF: what is queued is lost when it restarts.');
+  } else if (!redis.aofLastWriteOk) {
+    add('critical', 'OnewriterRedisNotDurable', 'Redis cannot write its AOF: look at its disk.');
+  }
+  if (!redis.rdbLastSaveOk) {
+    add(
+      'warning',
+      'OnewriterRedisNotDurable',
+      'The last snapshot of Redis failed: look at its disk and log.',
+    );
+  }
+  const share = redis.maxMemoryBytes > 0 ? redis.usedMemoryBytes / redis.maxMemoryBytes : 0;
+  if (share > STATUS_BOUNDS.redisMemoryShare) {
+    add(
+      'critical',
+      'OnewriterRedisMemory',
+      `Redis uses ${percent(share)} of its maxmemory; full, it refuses writes.`,
+    );
+  }
+}
+
+function findInDisk({ disk }: BrokerStatus, add: Add): void {
+  const share = disk.totalBytes > 0 ? disk.freeBytes / disk.totalBytes : 1;
+  if (share >= STATUS_BOUNDS.diskFreeShare) return;
+  const level = share < STATUS_BOUNDS.diskFreeShareCritical ? 'critical' : 'warning';
+  const left = `${Math.floor(disk.freeBytes / MB)} MB (${percent(share)})`;
+  add(level, 'OnewriterDiskFull', `The disk of ${disk.path} is nearly full: ${left} left.`);
+}
+
+function findInTenants({ parked, tenants, lanes, wal }: BrokerStatus, add: Add): void {
+  for (const { tenant, code, message } of parked.tenants.slice(0, MAX_TENANT_FINDINGS)) {
+    add('critical', 'OnewriterTenantParked', `${tenant} cannot be written: ${code}: ${message}`, tenant);
+  }
+  if (parked.total > MAX_TENANT_FINDINGS) {
+    const more = parked.total - MAX_TENANT_FINDINGS;
+    add('critical', 'OnewriterTenantParked', `${more} more tenants cannot be written.`);
+  }
+  for (const { tenant, maxDelayMs } of tenants.delayed) {
+    if (maxDelayMs <= STATUS_BOUNDS.delayMs) continue;
+    const seconds = (maxDelayMs / 1_000).toFixed(1);
+    add(
+      'warning',
+      'OnewriterWritesDelayed',
+      `Writes of ${tenant} take ${seconds} s to their commit.`,
+      tenant,
+    );
+  }
+  for (const { tenant, queuedJobs } of tenants.deepest) {
+    if (queuedJobs <= STATUS_BOUNDS.tenantQueuedJobs) continue;
+    add('warning', 'OnewriterQueueDeep', `${queuedJobs} jobs of ${tenant} wait to be applied.`, tenant);
+  }
+  for (const { tenant, tenantForMs, lane } of lanes) {
+    if (tenant === null || tenantForMs <= STATUS_BOUNDS.laneHeldMs) continue;
+    const seconds = (tenantForMs / 1_000).toFixed(1);
+    add('warning', 'OnewriterLaneHeld', `${tenant} has held lane ${lane} for ${seconds} s.`, tenant);
+  }
+  for (const { tenant, bytes, readers } of wal.held) {
+    const who = readers.map(({ pid, command }) => `${pid} (${command || 'hidden'})`).join(', ');
+    const by = who === '' ? 'a reader' : `the reader ${who}`;
+    const size = Math.round(bytes / MB);
+    add(
+      'warning',
+      'OnewriterWalHeld',
+      `The log of ${tenant} grows (${size} MB): ${by} ends no transaction.`,
+      tenant,
+    );
+  }
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
+}
