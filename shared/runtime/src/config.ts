@@ -68,6 +68,13 @@ export const configSchema = z.object({
   host: z.string().default('127.0.0.1').describe('Address the HTTP servers listen on.'),
   gatewayPort: port(8080).describe('Port of the gateway; 0 is any free port.'),
   dashboardPort: port(8081).describe('Port of the dashboard; 0 is any free port.'),
+  gatewayUrl: z
+    .string()
+    .regex(/^https?:\/\//)
+    .optional()
+    .describe(
+      "Where the dashboard finds the gateway, for tenants' data; else what `onewriter up` runs beside it.",
+    ),
   brokerPort: port(8082).describe("Port of the broker's /livez, /readyz and /metrics; 0 is any free port."),
   maxBodyBytes: count(8 * 1024 * 1024).describe('Largest request body of the gateway.'),
   readTimeoutMs: ms(10_000).describe("A gateway caller's read is stopped after this."),

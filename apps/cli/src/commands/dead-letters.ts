@@ -5,8 +5,14 @@ import {
   toWireError,
   type WireError,
 } from '@onewriter/protocol';
-import { type Letter, type LetterSummary, summarizeLetter, toLetterId } from '../dead-letters/letter.ts';
-import { LetterBox, noSuchLetter } from '../dead-letters/letter-box.ts';
+import {
+  type Letter,
+  LetterBox,
+  type LetterSummary,
+  noSuchLetter,
+  summarizeLetter,
+  toLetterId,
+} from '@onewriter/runtime/dead-letters';
 import { printError } from '../print-error.ts';
 import { formatTable } from '../table.ts';
 import { findTarget, requireRedis } from '../target.ts';

@@ -1,29 +1,11 @@
-import { groupKeys, OnewriterError } from '@onewriter/protocol';
-import type { Logger } from '@onewriter/runtime';
+import { OnewriterError } from '@onewriter/protocol';
+import { type AuditEntry, appendAudit, type Logger, readAudit } from '@onewriter/runtime';
 import type { Context } from 'hono';
 import type { Redis } from 'ioredis';
 import type { GatewayEnv } from '../gateway-env.ts';
 
 /** What an admin can do that is written down. */
 export type AuditAction = 'tenant.create' | 'tenant.pause' | 'tenant.resume' | 'tenant.delete';
-
-/** One thing that somebody did, or tried to do. */
-export interface AuditEntry {
-  /** Of the stream in Redis; rises. */
-  readonly id: string;
-  /** ISO time. */
-  readonly at: string;
-  readonly action: string;
-  readonly tenant: string;
-  /** `ok`, or the code of the error. */
-  readonly outcome: string;
-  /** The token's `sub`; '' where it has none. */
-  readonly subject: string;
-  /** The token's id, which tells nothing about the token. */
-  readonly token: string;
-  readonly requestId: string;
-  readonly address: string;
-}
 
 /** Writes down what admins do, in Redis and in the log. */
 export interface AuditLog {
@@ -33,17 +15,11 @@ export interface AuditLog {
   list(limit: number, before: string | undefined): Promise<AuditEntry[]>;
 }
 
-/** Entries that are kept in Redis, about; the process's log has them all. */
-const MAX_ENTRIES = 10_000;
-
 /** An {@link AuditLog} in the group's stream. */
 export function createAuditLog(redis: Redis, group: string, log: Logger): AuditLog {
-  const key = groupKeys(group).audit;
-
   async function write(c: Context<GatewayEnv>, action: string, tenant: string, outcome: string) {
     const access = c.get('access');
-    const entry = {
-      at: new Date().toISOString(),
+    await appendAudit(redis, group, log, {
       action,
       tenant,
       outcome,
@@ -51,13 +27,7 @@ export function createAuditLog(redis: Redis, group: string, log: Logger): AuditL
       token: access.id,
       requestId: c.get('requestId'),
       address: c.env.incoming?.socket.remoteAddress ?? '',
-    };
-    log.info({ audit: true, ...entry }, `Admin: ${action} ${tenant}: ${outcome}`);
-    try {
-      await redis.xadd(key, 'MAXLEN', '~', MAX_ENTRIES, '*', ...Object.entries(entry).flat());
-    } catch (error) {
-      log.warn({ err: error }, 'The audit entry is only in this log: Redis does not take it');
-    }
+    });
   }
 
   return {
@@ -71,19 +41,6 @@ export function createAuditLog(redis: Redis, group: string, log: Logger): AuditL
         throw error;
       }
     },
-    async list(limit, before) {
-      const entries = await redis.xrevrange(
-        key,
-        before === undefined ? '+' : `(${before}`,
-        '-',
-        'COUNT',
-        limit,
-      );
-      return entries.map(([id, fields]) => {
-        const entry: Record<string, string> = {};
-        for (let index = 0; index + 1 < fields.length; index += 2) entry[fields[index]!] = fields[index + 1]!;
-        return { id, ...entry } as unknown as AuditEntry;
-      });
-    },
+    list: (limit, before) => readAudit(redis, group, limit, before),
   };
 }

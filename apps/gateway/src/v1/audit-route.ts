@@ -23,6 +23,7 @@ const Entry = z
     token: z.string(),
     requestId: z.string(),
     address: z.string(),
+    detail: z.string().optional(),
   })
   .openapi('AuditEntry');
 

@@ -60,11 +60,13 @@ export class LetterBox implements AsyncDisposable {
   readonly #client = newClientId();
   readonly #queue: Queue;
   readonly #backend: RedisQueueBackend;
+  readonly #ownsConnection: boolean;
 
-  private constructor(redis: Redis, group: string) {
+  private constructor(redis: Redis, group: string, ownsConnection: boolean) {
     const { name, prefix } = deadLetterQueue(group);
     this.#redis = redis;
     this.#group = group;
+    this.#ownsConnection = ownsConnection;
     // Looking writes nothing: BullMQ would else note its version in the queue.
     const options = { connection: redis, prefix, skipVersionCheck: true, skipMetasUpdate: true };
     this.#backend = createRedisBackend(name, options);
@@ -86,7 +88,7 @@ export class LetterBox implements AsyncDisposable {
     });
     try {
       await redis.connect();
-      const box = new LetterBox(redis, group);
+      const box = new LetterBox(redis, group, true);
       await box.#queue.waitUntilReady(); // BullMQ's scripts are known to the connection then
       return box;
     } catch (cause) {
@@ -96,9 +98,20 @@ export class LetterBox implements AsyncDisposable {
     }
   }
 
-  /** Ids of all letters, newest first. */
-  async ids(): Promise<string[]> {
-    return this.#queue.getRanges(['waiting'], 0, -1, false);
+  /** On a connection of the caller's, which stays open. Needs no answer of Redis before its first use. */
+  static over(redis: Redis, group: string): LetterBox {
+    return new LetterBox(redis, group, false);
+  }
+
+  /** Ids of letters, newest first: all, or `count` of them after the first `skip`. */
+  async ids({ skip = 0, count = Number.POSITIVE_INFINITY } = {}): Promise<string[]> {
+    const last = Number.isFinite(count) ? skip + count - 1 : -1;
+    return this.#queue.getRanges(['waiting'], skip, last, false);
+  }
+
+  /** How many letters there are. */
+  async count(): Promise<number> {
+    return this.#redis.llen(this.#queue.toKey('wait'));
   }
 
   /** Reads letters, in the order of `ids`; those that are gone are left out. */
@@ -138,7 +151,7 @@ export class LetterBox implements AsyncDisposable {
   /** Idempotent. */
   async close(): Promise<void> {
     await this.#queue.close();
-    this.#redis.disconnect();
+    if (this.#ownsConnection) this.#redis.disconnect();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -154,6 +167,7 @@ export class LetterBox implements AsyncDisposable {
     const keys = groupKeys(this.#group);
     // Declared as the interface of all backends, it is of this backend's own class.
     const backend = this.#backend.forQueue(name, prefix) as RedisQueueBackend;
+    await this.#queue.waitUntilReady();
     const pipeline = createIORedisClient(this.#redis).pipeline() as IRedisTransaction & ChainableCommander;
     const nowMs = Date.now();
     const adding = backend.addJobToTransaction(

@@ -1,0 +1,3 @@
+export * from './letter.ts';
+export * from './letter-box.ts';
+export * from './resend-job.ts';
