@@ -2,15 +2,12 @@ import { getRequestListener } from '@hono/node-server';
 import { tenantFile } from '@onewriter/protocol';
 import {
   announceReady,
-  type Config,
-  cacheVerifiedTokens,
+  createConfiguredVerifier,
   createRedis,
-  createTokenVerifier,
   drainOnSignal,
   FAIL_FAST,
   type Logger,
   openHttpServer,
-  resolveTokenSecret,
   startProcess,
 } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
@@ -85,16 +82,7 @@ await startProcess('gateway', async (config, log) => {
       memoryBytes: config.readMemoryBytes,
       timeoutMs: config.exportTimeoutMs,
     }),
-    verifyToken: cacheVerifiedTokens(
-      createTokenVerifier({
-        secret: await resolveSecret(config, log),
-        adminToken: config.adminToken,
-        publicKey: config.tokenPublicKey,
-        jwksUrl: config.tokenJwksUrl,
-        issuer: config.tokenIssuer,
-        audience: config.tokenAudience,
-      }),
-    ),
+    verifyToken: await createConfiguredVerifier(config, log),
     limits: createRateLimits({ perToken: config.tokenRateLimit, perTenant: config.tenantRateLimit }),
     checkIntegrity: createIntegrityCheck({
       fileOf: tenant => tenantFile(config.dataDir, tenant, config.dbFile),
@@ -143,15 +131,6 @@ function emptyTrashNowAndThen(files: TenantFiles, log: Logger): void {
   };
   void run();
   setInterval(run, EMPTY_TRASH_EVERY_MS).unref();
-}
-
-/** The secret for HS256: none where only other keys are configured; one of this process where there are no keys. */
-function resolveSecret(config: Config, log: Logger): Promise<string | undefined> {
-  const { tokenSecret, adminToken, tokenPublicKey, tokenJwksUrl } = config;
-  const hasOtherKeys = [adminToken, tokenPublicKey, tokenJwksUrl].some(key => key !== undefined);
-  return tokenSecret === undefined && hasOtherKeys
-    ? Promise.resolve(undefined)
-    : resolveTokenSecret(tokenSecret, log);
 }
 
 function afterMs(ms: number): Promise<void> {

@@ -11,5 +11,6 @@ export * from './onewriter-error.ts';
 export * from './split-script.ts';
 export * from './statement.ts';
 export * from './status-findings.ts';
+export * from './status-remedies.ts';
 export * from './value.ts';
 export * from './write-job.ts';

@@ -73,6 +73,8 @@ export interface GroupKeys {
   readonly epoch: string;
   /** Hash, tenant to JSON: tenants that cannot be opened, and why. */
   readonly parked: string;
+  /** Hash, tenant to JSON: paused tenants that somebody set aside by hand, and why. */
+  readonly aside: string;
   /** Hash, tenant to the id of a request: the leader must let go of the tenant's file. */
   readonly releasing: string;
   /** Hash, tenant to the id of the request that the leader has met. */
@@ -99,6 +101,7 @@ export function groupKeys(group: string): GroupKeys {
     lease: key('lease'),
     epoch: key('epoch'),
     parked: key('parked'),
+    aside: key('aside'),
     releasing: key('releasing'),
     released: key('released'),
     audit: key('audit'),

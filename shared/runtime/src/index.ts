@@ -1,5 +1,6 @@
 export * from './audit.ts';
 export * from './config.ts';
+export * from './configured-verifier.ts';
 export * from './drain.ts';
 export * from './http-server.ts';
 export * from './logger.ts';

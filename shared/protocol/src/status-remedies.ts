@@ -1,0 +1,40 @@
+/*
+ * What to do about a finding: one sentence to begin with. The operations guide has a section under the same name.
+ */
+
+/** By the name of the alert. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  OnewriterNoLeader:
+    'Start a broker, or read the log of the one that should lead: it names what it waits for. Nothing is lost: queued writes are applied when one leads.',
+  OnewriterMixedVersions: 'Finish the upgrade: the brokers and this tool are of different versions.',
+  OnewriterRedisDown:
+    'Look whether Redis runs and is reachable: systemctl status redis, redis-cli ping. Writers get QUEUE_UNAVAILABLE until it answers; reads go on.',
+  OnewriterRedisEvicts:
+    'At once: redis-cli CONFIG SET maxmemory-policy noeviction, and the same line in redis.conf.',
+  OnewriterRedisNotDurable:
+    'Switch the append-only file on (redis-cli CONFIG SET appendonly yes, and in redis.conf), and look at the disk of Redis where it cannot write.',
+  OnewriterRedisMemory:
+    'Give Redis more memory (CONFIG SET maxmemory), or drain the queues: drop dead letters that are dealt with, see who sends more than is applied.',
+  OnewriterDiskFull:
+    'Free space on that disk, or grow it. Writes that are refused meanwhile are told so (DATABASE_FULL) and go through when there is space.',
+  OnewriterTenantParked:
+    'Open the tenant: its page says what its error means. Damaged files are restored from a backup; everything else is tried again by itself once its cause is gone.',
+  OnewriterTenantPaused: 'Resume the tenant when its work is done, or tell its callers how long it takes.',
+  OnewriterWritesDelayed:
+    'Open the tenant: see whether it sends more than one thread applies, or one statement is slow (an index is missing).',
+  OnewriterQueueDeep:
+    'Open the tenant: at 1,000 jobs its callers are refused (TENANT_OVERLOADED). Slow statements or a burst; batch the writes or send fewer.',
+  OnewriterLaneHeld:
+    'A slow statement: the watchdog ends it at its limit, other tenants go on in other lanes. Look at the tenant’s statements.',
+  OnewriterWalHeld:
+    'End that process or its transaction: the log shrinks by itself afterwards. Until then reads slow down and the disk fills.',
+  OnewriterCommitsSlow:
+    'Look at the disk: iostat -x 1. A neighbour that writes a lot, a volume at its limit, or no local disk at all.',
+  OnewriterEventLoopSlow: 'The broker needs more CPU: see what else runs on the machine, raise its limit.',
+  OnewriterDeadLetters: 'Read them: retry what may go through by now, drop what is dealt with.',
+};
+
+/** What to do about a finding; undefined where nothing more than its text can be said. */
+export function remedyOf(alert: string): string | undefined {
+  return Object.hasOwn(REMEDIES, alert) ? REMEDIES[alert] : undefined;
+}

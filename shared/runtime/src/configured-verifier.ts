@@ -1,0 +1,34 @@
+import type { Config } from './config.ts';
+import type { Logger } from './logger.ts';
+import { cacheVerifiedTokens } from './token-cache.ts';
+import { resolveTokenSecret } from './token-secret.ts';
+import { createTokenVerifier, type TokenVerifier } from './token-verifier.ts';
+
+/** The settings that say which tokens count. */
+export type TokenSettings = Pick<
+  Config,
+  'tokenSecret' | 'adminToken' | 'tokenPublicKey' | 'tokenJwksUrl' | 'tokenIssuer' | 'tokenAudience'
+>;
+
+/**
+ * The verifier of every server of ours, so that one token opens all: by the keys that are configured; where there are
+ * none, by a secret of this process, with an admin token for it in the log.
+ *
+ * @throws OnewriterError MISCONFIGURED for a key that cannot be read.
+ */
+export async function createConfiguredVerifier(settings: TokenSettings, log: Logger): Promise<TokenVerifier> {
+  const { tokenSecret, adminToken, tokenPublicKey, tokenJwksUrl } = settings;
+  const hasOtherKeys = [adminToken, tokenPublicKey, tokenJwksUrl].some(key => key !== undefined);
+  const secret =
+    tokenSecret === undefined && hasOtherKeys ? undefined : await resolveTokenSecret(tokenSecret, log);
+  return cacheVerifiedTokens(
+    createTokenVerifier({
+      secret,
+      adminToken,
+      publicKey: tokenPublicKey,
+      jwksUrl: tokenJwksUrl,
+      issuer: settings.tokenIssuer,
+      audience: settings.tokenAudience,
+    }),
+  );
+}
