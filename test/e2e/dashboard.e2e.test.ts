@@ -373,7 +373,11 @@ describe('the process', () => {
     const unready = await fetch(`${service.url}/readyz`);
     expect([unready.status, await unready.json()]).toEqual([
       503,
-      { status: 'not ready', reasons: [expect.stringContaining('Redis does not answer')] },
+      {
+        status: 'not ready',
+        reasons: [expect.stringContaining('Redis does not answer')],
+        checks: { draining: 'ok', redis: expect.stringContaining('Redis does not answer') },
+      },
     ]);
     expect(performance.now() - start).toBeLessThan(5_000);
     expect((await fetch(`${service.url}/livez`)).status).toBe(200);

@@ -2,7 +2,7 @@ import { createBullBoard } from '@bull-board/api';
 import { HonoAdapter } from '@bull-board/hono';
 import { serveStatic } from '@hono/node-server/serve-static';
 import { assertTenantId, isOnewriterError, OnewriterError, TENANT_ID_PATTERN } from '@onewriter/protocol';
-import type { Logger } from '@onewriter/runtime';
+import { checkRedis, createReadiness, type Logger } from '@onewriter/runtime';
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { secureHeaders } from 'hono/secure-headers';
@@ -112,16 +112,13 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
   app.notFound(c => answerError(c, new OnewriterError('NOT_FOUND', 'There is no such page.'), log));
 
   app.get('/livez', c => c.json({ status: 'alive' }));
+  const look = createReadiness({
+    draining: () => (options.draining() ? 'The dashboard is shutting down.' : undefined),
+    redis: () => checkRedis(() => redis.ping()),
+  });
   app.get('/readyz', async c => {
-    const reasons = options.draining() ? ['The dashboard is shutting down.'] : [];
-    try {
-      await redis.ping();
-    } catch (error) {
-      reasons.push(`Redis does not answer: ${error instanceof Error ? error.message : String(error)}`);
-    }
-    return reasons.length === 0
-      ? c.json({ status: 'ready', reasons })
-      : c.json({ status: 'not ready', reasons }, 503);
+    const report = await look();
+    return c.json(report, report.status === 'ready' ? 200 : 503);
   });
 
   app.get('/favicon.ico', c => c.body(null, 204));

@@ -10,7 +10,7 @@ import { createRateLimits } from './security/rate-limits.ts';
 import type { PauseFlags } from './tenants/pause-flags.ts';
 
 const SECRET = 'a-secret-for-tests-only';
-const HEALTHY: HealthReport = { healthy: true, reasons: [] };
+const HEALTHY: HealthReport = { healthy: true, reasons: [], checks: { redis: 'ok', broker: 'ok' } };
 
 interface Execution {
   readonly tenant: string;
@@ -540,14 +540,22 @@ describe('health', () => {
 
   it('is 503 with reasons when something is wrong', async () => {
     const { app } = await createTestGateway(undefined, {
-      health: { healthy: false, reasons: ['No broker leads.'] },
+      health: { healthy: false, reasons: ['No broker leads.'], checks: { broker: 'No broker leads.' } },
     });
     const health = await app.request('/health');
     expect([health.status, await health.json()]).toEqual([
       503,
       { status: 'unhealthy', connections: 4, timestamp: expect.any(String), reasons: ['No broker leads.'] },
     ]);
-    expect((await app.request('/readyz')).status).toBe(503);
+    const ready = await app.request('/readyz');
+    expect([ready.status, await ready.json()]).toEqual([
+      503,
+      {
+        status: 'not ready',
+        reasons: ['No broker leads.'],
+        checks: { draining: 'ok', broker: 'No broker leads.' },
+      },
+    ]);
     expect((await app.request('/livez')).status).toBe(200);
   });
 });

@@ -16,18 +16,20 @@ export interface HealthRouteOptions {
  * them because it is what the probes of existing proxies ask.
  *
  *   GET /livez    200 as long as the process answers
- *   GET /readyz   {status, reasons}: 200 ready, 503 not ready
+ *   GET /readyz   {status, reasons, checks}: 200 ready, 503 not ready; each check is 'ok' or what is wrong
  *   GET /health   {status: 'healthy' | 'unhealthy', connections, timestamp}: 200, 503; `reasons` when unhealthy
  */
 export function addHealthRoutes(app: Hono<GatewayEnv>, options: HealthRouteOptions): void {
   app.get('/livez', c => c.json({ status: 'alive' }));
 
   app.get('/readyz', async c => {
-    const { healthy, reasons } = await options.health();
-    const all = options.draining() ? ['The gateway is shutting down.', ...reasons] : reasons;
+    const { healthy, reasons, checks } = await options.health();
+    const draining = options.draining() ? 'The gateway is shutting down.' : 'ok';
+    const all = draining === 'ok' ? reasons : [draining, ...reasons];
+    const body = { reasons: all, checks: { draining, ...checks } };
     return all.length === 0 && healthy
-      ? c.json({ status: 'ready', reasons: [] })
-      : c.json({ status: 'not ready', reasons: all }, 503);
+      ? c.json({ status: 'ready', ...body })
+      : c.json({ status: 'not ready', ...body }, 503);
   });
 
   app.get('/health', async c => {

@@ -58,7 +58,7 @@ await startProcess('gateway', async (config, log) => {
   const app = createGatewayApp({
     onewriter,
     reads,
-    health: createHealthCheck(redis, config.group),
+    health: createHealthCheck(redis, config.group, config.dataDir),
     pauses: createPauseFlags(redis, config.group),
     tenants: {
       files,

@@ -12,6 +12,10 @@ export interface KanbanConfig {
   readonly group: string | undefined;
   /** ONEWRITER_DB_FILE; else as redisUrl. */
   readonly dbFile: string | undefined;
+  /** ONEWRITER_GATEWAY_URL: to read through where a file cannot be opened here, as on a read-only mount. */
+  readonly gatewayUrl: string | undefined;
+  /** ONEWRITER_TOKEN: for the gateway. */
+  readonly token: string | undefined;
   /** ONEWRITER_HOST */
   readonly host: string;
   /** KANBAN_PORT; 0 is any free port. */
@@ -42,6 +46,8 @@ export function loadKanbanConfig(environment: Environment = process.env): Kanban
     dataDir,
     group: value('ONEWRITER_GROUP') ?? running.group,
     dbFile: value('ONEWRITER_DB_FILE') ?? running.dbFile,
+    gatewayUrl: value('ONEWRITER_GATEWAY_URL'),
+    token: value('ONEWRITER_TOKEN'),
     host: value('ONEWRITER_HOST') ?? '127.0.0.1',
     port,
   };

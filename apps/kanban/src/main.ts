@@ -20,6 +20,8 @@ async function main(): Promise<void> {
     dataDir: config.dataDir,
     group: config.group,
     dbFile: config.dbFile,
+    gatewayUrl: config.gatewayUrl,
+    token: config.token,
     logger: log,
   });
   const background = new BackgroundWrites(error => log.error({ err: error }, 'A background write was lost'));
@@ -29,6 +31,7 @@ async function main(): Promise<void> {
     background,
     page: await loadPage(),
     isReady: () => !draining,
+    ping: () => onewriter.ping(),
     reportFault: error => log.error({ err: error }, 'A request failed'),
   });
   const server = serve({ fetch: app.fetch, hostname: config.host, port: config.port }) as Server;

@@ -13,6 +13,8 @@ let app: ReturnType<typeof createRoutes>;
 let background: BackgroundWrites;
 let faults: unknown[];
 let ready: boolean;
+/** Set to make Redis silent. */
+let redisFault: Error | undefined;
 /** Set to make every access to a tenant fail. */
 let fault: Error | undefined;
 
@@ -29,6 +31,7 @@ beforeEach(() => {
   } as unknown as Onewriter;
   faults = [];
   ready = true;
+  redisFault = undefined;
   fault = undefined;
   background = new BackgroundWrites(error => faults.push(error));
   app = createRoutes({
@@ -36,6 +39,9 @@ beforeEach(() => {
     background,
     page,
     isReady: () => ready,
+    ping: async () => {
+      if (redisFault) throw redisFault;
+    },
     reportFault: error => faults.push(error),
   });
   return () => {
@@ -200,5 +206,18 @@ describe('the page', () => {
     expect(response.status).toBe(503);
     expect(response.headers.get('connection')).toBe('close');
     expect((await app.request('/livez')).status).toBe(200);
+  });
+
+  it('says in its readiness that Redis does not answer', async () => {
+    redisFault = new Error('Redis does not answer: no answer in 1000 ms');
+    const response = await app.request('/readyz');
+    expect([response.status, await response.json()]).toEqual([
+      503,
+      {
+        status: 'not ready',
+        reasons: [redisFault.message],
+        checks: { draining: 'ok', redis: redisFault.message },
+      },
+    ]);
   });
 });

@@ -20,6 +20,8 @@ export interface RoutesOptions {
   readonly page: Page;
   /** Whether this process takes new requests; false while it drains. */
   readonly isReady: () => boolean;
+  /** Resolves when Redis has answered; rejects where it does not. */
+  readonly ping: () => Promise<void>;
   /** Told of each fault that is not the caller's. */
   readonly reportFault: (error: unknown) => void;
 }
@@ -54,9 +56,16 @@ export function createRoutes(options: RoutesOptions): Hono<Environment> {
     if (!options.isReady()) c.header('connection', 'close');
   });
   app.get('/livez', c => c.json({ status: 'live' }));
-  app.get('/readyz', c =>
-    options.isReady() ? c.json({ status: 'ready' }) : c.json({ status: 'draining' }, 503),
-  );
+  app.get('/readyz', async c => {
+    const draining = options.isReady() ? 'ok' : 'The kanban is shutting down.';
+    const redis = await options.ping().then(
+      () => 'ok',
+      error => (error as Error).message,
+    );
+    const reasons = [draining, redis].filter(outcome => outcome !== 'ok');
+    const status = reasons.length === 0 ? 'ready' : 'not ready';
+    return c.json({ status, reasons, checks: { draining, redis } }, reasons.length === 0 ? 200 : 503);
+  });
   app.get('/', c => c.html(options.page.html));
   app.get('/t/:tenant', c => c.html(options.page.html));
   app.get('/assets/:file', c => {

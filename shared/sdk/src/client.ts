@@ -41,6 +41,8 @@ export async function connect(options: ConnectOptions): Promise<Onewriter> {
   }
 }
 
+const PING_TIMEOUT_MS = 1_000;
+
 /** What BullMQ and ioredis throw while connections are made. */
 function asConnectError(error: unknown): unknown {
   if (error instanceof OnewriterError) return error;
@@ -102,6 +104,23 @@ class Client implements Onewriter {
       heldBytes: writes.heldBytes,
       openReaders: reads.openReaders,
     };
+  }
+
+  async ping(options: CloseOptions = {}): Promise<void> {
+    if (this.#closing !== undefined) throw new OnewriterError('CLOSED', 'The client is closed.');
+    const { timeoutMs = PING_TIMEOUT_MS } = options;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer in ${timeoutMs} ms`)), timeoutMs);
+    });
+    try {
+      await Promise.race([this.#redis.ping(), late]);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new OnewriterError('QUEUE_UNAVAILABLE', `Redis does not answer: ${reason}`, {}, error);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   close(options: CloseOptions = {}): Promise<void> {

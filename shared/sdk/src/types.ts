@@ -108,6 +108,11 @@ export interface Onewriter extends AsyncDisposable {
   /** What the client holds in memory now. */
   stats(): ClientStats;
   /**
+   * Resolves when Redis has answered: for the readiness probe of an app.
+   * @throws OnewriterError QUEUE_UNAVAILABLE where it does not, by `timeoutMs` (default 1,000) at the latest; CLOSED
+   */
+  ping(options?: CloseOptions): Promise<void>;
+  /**
    * Takes no more writes, waits for the outstanding ones up to `timeoutMs` (default `writeTimeoutMs`), settles
    * the rest truthfully (CLOSED where never sent, else OUTCOME_UNKNOWN) and closes all connections. Idempotent.
    */

@@ -1,4 +1,10 @@
-import { assertNoEviction, type Config, type Logger } from '@onewriter/runtime';
+import {
+  assertNoEviction,
+  type Config,
+  checkDataDir,
+  type Logger,
+  type ReadinessCheck,
+} from '@onewriter/runtime';
 import type { BrokerState, HealthSource } from './health.ts';
 import { Leader } from './leader.ts';
 import { Lease } from './lease.ts';
@@ -13,6 +19,8 @@ import { RedisLink } from './redis-link.ts';
 
 /** How long the threads may finish what they do when the process ends without a drain. */
 const HALT_GRACE_MS = 1_000;
+/** A standby looks at the lease every 100 ms; a busy machine may be late. */
+const MIN_LOOK_LIMIT_MS = 2_000;
 
 /** One broker process: stands by until it leads, and leads until it is told to stop or must. */
 export class Broker implements HealthSource {
@@ -43,9 +51,13 @@ export class Broker implements HealthSource {
     return this.#state;
   }
 
-  get redis(): boolean {
-    return this.#link.redis.status === 'ready';
-  }
+  readonly checks: Readonly<Record<string, ReadinessCheck>> = {
+    state: () =>
+      this.#state === 'leading' || this.#state === 'standby' ? undefined : `The broker is ${this.#state}.`,
+    redis: () => (this.#link.redis.status === 'ready' ? undefined : 'Redis does not answer.'),
+    lease: () => this.#checkLease(),
+    dataDir: () => checkDataDir(this.#config.dataDir, 'write'),
+  };
 
   get facts() {
     return this.#leader === undefined ? undefined : { ...this.#leader.facts() };
@@ -53,6 +65,19 @@ export class Broker implements HealthSource {
 
   get registry() {
     return this.#leader?.metrics.registry;
+  }
+
+  /** A leader has to renew the lease, a standby to see it; a connection that is only half gone shows here first. */
+  #checkLease(): string | undefined {
+    if (this.#state === 'leading') {
+      return this.#lease.held ? undefined : 'The lease could not be renewed in time: nothing is begun.';
+    }
+    if (this.#state !== 'standby') return undefined;
+    const silentMs = performance.now() - this.#lease.answeredAt;
+    const limitMs = Math.max(this.#config.leaseMs, MIN_LOOK_LIMIT_MS);
+    return silentMs < limitMs
+      ? undefined
+      : `The lease could not be looked at for ${Math.round(silentMs / 100) / 10} s.`;
   }
 
   /** Waits for Redis. @throws OnewriterError MISCONFIGURED where it may evict keys. */

@@ -1,5 +1,5 @@
 import type { RequestListener } from 'node:http';
-import type { Logger } from '@onewriter/runtime';
+import { createReadiness, type Logger, type ReadinessCheck } from '@onewriter/runtime';
 import type { Registry } from 'prom-client';
 
 /** What a broker is doing. */
@@ -8,8 +8,8 @@ export type BrokerState = 'starting' | 'standby' | 'leading' | 'draining';
 /** What the probes ask. */
 export interface HealthSource {
   readonly state: BrokerState;
-  /** Whether Redis is reachable. */
-  readonly redis: boolean;
+  /** What `GET /readyz` looks at, by name. */
+  readonly checks: Readonly<Record<string, ReadinessCheck>>;
   readonly facts: Readonly<Record<string, unknown>> | undefined;
   /** Undefined before it leads for the first time. */
   readonly registry: Registry | undefined;
@@ -20,6 +20,7 @@ export interface HealthSource {
  * why not. `GET /metrics`: Prometheus' text format.
  */
 export function createHealthListener(source: HealthSource, log: Logger): RequestListener {
+  const look = createReadiness(source.checks);
   return async (request, response) => {
     const path = new URL(request.url ?? '/', 'http://broker').pathname;
     const answer = (status: number, body: unknown) => {
@@ -31,12 +32,10 @@ export function createHealthListener(source: HealthSource, log: Logger): Request
       } else if (path === '/livez') {
         answer(200, { status: 'ok' });
       } else if (path === '/readyz') {
-        const { state, redis, facts } = source;
-        const reasons = [
-          ...(redis ? [] : ['Redis does not answer.']),
-          ...(state === 'leading' || state === 'standby' ? [] : [`The broker is ${state}.`]),
-        ];
-        answer(reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, state, reasons, ...facts });
+        const { status, reasons, checks } = await look();
+        const { state, facts } = source;
+        const ready = status === 'ready';
+        answer(ready ? 200 : 503, { status, ready, state, reasons, checks, ...facts });
       } else if (path === '/metrics') {
         const body = (await source.registry?.metrics()) ?? '';
         response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(body);

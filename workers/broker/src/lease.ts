@@ -44,6 +44,7 @@ export class Lease {
   #expiresAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #lost = false;
+  #answeredAt = performance.now();
 
   constructor(link: RedisLink, options: LeaseOptions) {
     this.#link = link;
@@ -61,6 +62,11 @@ export class Lease {
   /** Whether this process may begin work: it holds the lease for certain. */
   get held(): boolean {
     return !this.#lost && performance.now() < this.#expiresAt;
+  }
+
+  /** When Redis last told who holds it; on the monotonic clock, in ms. */
+  get answeredAt(): number {
+    return this.#answeredAt;
   }
 
   /** Waits until this process leads. @returns false where `signal` was aborted first. */
@@ -162,6 +168,7 @@ export class Lease {
       deadHolder,
       this.#tail(),
     ])) as [number, string];
+    this.#answeredAt = performance.now();
     if (epoch === 0) return record;
     this.#lead(epoch, record, sentAt);
     return undefined;

@@ -17,7 +17,13 @@ const INFO = {
   tags: [],
 };
 
-const Health = z.object({ status: z.string(), reasons: z.array(z.string()).optional() }).openapi('Health');
+const Health = z
+  .object({
+    status: z.string(),
+    reasons: z.array(z.string()).optional(),
+    checks: z.record(z.string(), z.string()).optional(),
+  })
+  .openapi('Health');
 
 /**
  *   GET /openapi.json    the document of all routes that were added so far
