@@ -1,0 +1,2 @@
+export { type BatchResults, batch } from './batch.ts';
+export { OnewriterDialect, type OnewriterDialectConfig } from './onewriter-dialect.ts';
