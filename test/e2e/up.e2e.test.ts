@@ -126,7 +126,9 @@ describe('a running stack', () => {
     const tenants = JSON.parse((await onewriter('tenants', '--json', ...at)).stdout);
     expect(tenants).toContainEqual({
       tenant: 'cli',
+      state: 'active',
       bytes: expect.any(Number),
+      walBytes: expect.any(Number),
       lastActivity: expect.stringMatching(/^\d{4}-/),
       queuedJobs: 0,
       parked: null,

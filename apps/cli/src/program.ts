@@ -2,24 +2,23 @@ import { toWireError } from '@onewriter/protocol';
 import { Command, CommanderError } from 'commander';
 import { config } from './commands/config.ts';
 import { dropDeadLetters, listDeadLetters, retryDeadLetters } from './commands/dead-letters.ts';
-import { sql } from './commands/sql.ts';
-import { tenants } from './commands/tenants.ts';
 import { token } from './commands/token.ts';
 import { up } from './commands/up.ts';
-import { printError } from './print-error.ts';
-
-const DATA_DIR_OPTION = [
-  '--data-dir <folder>',
-  'folder that holds the tenants (default: ONEWRITER_DATA_DIR, else ./data)',
-] as const;
+import { EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
+import { printError, printErrorAsJson } from './print-error.ts';
+import { addDataCommands } from './program/add-data-commands.ts';
+import { addTenantCommands } from './program/add-tenant-commands.ts';
+import { DATA_DIR_OPTION, type ProgramContext } from './program/options.ts';
 
 /**
- * Runs the command line. Errors are one line on standard error.
+ * Runs the command line. Errors are one line on standard error; with `--json`, of JSON.
  * @param args without node and script.
- * @returns the exit code: 0; 1 for an error; 2 for a command line that is not understood.
+ * @returns the exit code, see {@link EXIT}.
  */
 export async function runCli(args: readonly string[]): Promise<number> {
-  let exitCode = 0;
+  let exitCode: number = EXIT.ok;
+  // `up` writes a log there, for people.
+  const tell = args.includes('--json') && args[0] !== 'up' ? printErrorAsJson : printError;
   const program = createProgram(code => {
     exitCode = code;
   });
@@ -29,19 +28,35 @@ export async function runCli(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) {
       // Help and version were printed by commander; its errors are told here.
-      if (error.exitCode === 0 || error.code === 'commander.help') return error.exitCode === 0 ? 0 : 2;
-      printError({ code: 'INVALID_ARGUMENT', message: error.message.replace(/^error: /, '') });
-      return 2;
+      if (error.exitCode === 0 || error.code === 'commander.help')
+        return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+      const message = `${error.message.replace(/^error: /, '').replace(/[^.]$/, '$&.')} See: onewriter ${nameCommand(program, args)}--help`;
+      tell({ code: 'INVALID_ARGUMENT', message });
+      return EXIT.usage;
     }
-    printError(toWireError(error));
-    return 1;
+    tell(toWireError(error));
+    return EXIT.failed;
   }
 }
 
-function createProgram(setExitCode: (code: number) => void): Command {
+/** The command that was meant, for a hint: `tenants pause `. */
+function nameCommand(program: Command, args: readonly string[]): string {
+  let command: Command | undefined = program;
+  let name = '';
+  for (const arg of args) {
+    command = command.commands.find(candidate => candidate.name() === arg);
+    if (command === undefined) break;
+    name += `${arg} `;
+  }
+  return name;
+}
+
+/** All commands. */
+export function createProgram(setExitCode: (code: number) => void): Command {
   const program = new Command('onewriter')
     .description("One writer for every tenant's SQLite file.")
     .version('0.1.0')
+    .addHelpText('after', EXIT_CODES_HELP)
     .exitOverride()
     .configureOutput({ outputError: () => {} });
 
@@ -57,26 +72,9 @@ function createProgram(setExitCode: (code: number) => void): Command {
     .option('--json', 'print one line of JSON when all is ready, and nothing else on standard output')
     .action(async options => setExitCode(await up(options)));
 
-  program
-    .command('sql')
-    .description('run one statement; a read is done directly, a write goes through the broker')
-    .argument('<tenant>')
-    .argument('<statement>')
-    .option(...DATA_DIR_OPTION)
-    .option(
-      '--params <json>',
-      'array, or object of named parameters; {"i":"1"} is a 64-bit integer, {"b":"aGk="} a blob in base64',
-    )
-    .option('--timeout <seconds>', 'deadline (default: 30)')
-    .option('--json', 'print the result as one line of JSON')
-    .action(async (tenant, statement, options) => setExitCode(await sql(tenant, statement, options)));
-
-  program
-    .command('tenants')
-    .description('list all tenants: size, last activity, queued jobs, state')
-    .option(...DATA_DIR_OPTION)
-    .option('--json', 'print one line of JSON')
-    .action(async options => setExitCode(await tenants(options)));
+  const context: ProgramContext = { setExitCode };
+  addTenantCommands(program, context);
+  addDataCommands(program, context);
 
   const deadLetters = program
     .command('dead-letters')

@@ -9,6 +9,7 @@ import {
   type Logger,
   openHttpServer,
   startProcess,
+  withReleasedTenant,
 } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
 import { createExporter } from './export/run-export.ts';
@@ -22,7 +23,6 @@ import { createRateLimits } from './security/rate-limits.ts';
 import { isStreamRequest } from './streams/stream-request.ts';
 import { createTenantDeletion } from './tenants/delete-tenant.ts';
 import { createPauseFlags } from './tenants/pause-flags.ts';
-import { withReleasedTenant } from './tenants/release-tenant.ts';
 import { TenantFiles } from './tenants/tenant-files.ts';
 import { TenantRegistry } from './tenants/tenant-registry.ts';
 

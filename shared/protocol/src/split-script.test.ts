@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { splitScript } from './split-script.ts';
+import { splitScript, takeStatements } from './split-script.ts';
 
 describe('splitScript', () => {
   it.each<[string, string[]]>([
@@ -51,5 +51,22 @@ describe('splitScript', () => {
 
   it('splits a script of a hundred thousand statements in linear time', () => {
     expect(splitScript('SELECT 1;'.repeat(100_000))).toHaveLength(100_000);
+  });
+});
+
+describe('takeStatements', () => {
+  it.each([
+    ['SELECT 1', [], 'SELECT 1'],
+    ['SELECT 1; SELECT', ['SELECT 1'], ' SELECT'],
+    [';; -- none\n', [], ' -- none\n'],
+    ["INSERT INTO t VALUES (';')\n  ;\n", ["INSERT INTO t VALUES (';')"], '\n'],
+    [
+      'CREATE TRIGGER a AFTER INSERT ON t BEGIN SELECT 1;',
+      [],
+      'CREATE TRIGGER a AFTER INSERT ON t BEGIN SELECT 1;',
+    ],
+    ["SELECT 'half ; of a string", [], "SELECT 'half ; of a string"],
+  ])('of %j', (text, statements, rest) => {
+    expect(takeStatements(text)).toEqual({ statements, rest });
   });
 });

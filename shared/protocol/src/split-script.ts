@@ -30,3 +30,30 @@ export function splitScript(sql: string): readonly string[] {
   if (first >= 0) statements.push(sql.slice(first, last));
   return statements;
 }
+
+/** Text of which only the beginning is whole statements. */
+export interface PartialScript {
+  /** Those that ended with a semicolon, in order, without it. */
+  readonly statements: readonly string[];
+  /** What follows the last of them. */
+  readonly rest: string;
+}
+
+/** Takes the statements that have ended off a text that goes on: what somebody types. */
+export function takeStatements(sql: string): PartialScript {
+  const statements: string[] = [];
+  const tokens = new SqlTokens(sql);
+  const boundary = new StatementBoundary();
+  let first = -1;
+  let end = 0;
+  for (let kind = tokens.next(); kind !== 'end'; kind = tokens.next()) {
+    if (kind === 'space') continue;
+    if (boundary.accept(kind, kind === 'word' ? tokens.text.toUpperCase() : '')) {
+      statements.push(sql.slice(first, tokens.start).trimEnd());
+      first = -1;
+      end = tokens.end;
+    } else if (boundary.atStart) end = tokens.end;
+    else if (first < 0) first = tokens.start;
+  }
+  return { statements, rest: sql.slice(end) };
+}

@@ -108,6 +108,15 @@ export const configSchema = z.object({
     .string()
     .default('')
     .describe("Origins whose pages may call the gateway, with commas between them; '' is none."),
+  gatewayUrl: z
+    .string()
+    .regex(/^https?:\/\//)
+    .optional()
+    .describe('Gateway that the command line asks, where it is not the one of `onewriter up` here.'),
+  token: z
+    .string()
+    .optional()
+    .describe('Bearer token of the command line, where it has no secret to sign one.'),
   trashRetentionMs: ms(7 * 24 * 60 * 60_000).describe("A deleted tenant's folder is kept this long."),
 });
 

@@ -17,6 +17,8 @@ export interface SettingSummary {
   readonly description: string;
 }
 
+const SECRETS: ReadonlySet<string> = new Set(['tokenSecret', 'adminToken', 'token']);
+
 /** Lists every setting. @throws OnewriterError MISCONFIGURED for a wrong environment variable. */
 export function config(options: ConfigOptions): number {
   const list = describeSettings(process.env);
@@ -49,7 +51,7 @@ function asText(list: readonly SettingSummary[]): string {
 
 function maskSecrets(setting: keyof Config, value: unknown): unknown {
   if (typeof value !== 'string') return value;
-  if (setting === 'tokenSecret' || setting === 'adminToken') return '(set)';
+  if (SECRETS.has(setting)) return '(set)';
   // The password of a URL.
   return value.replace(/^([a-z]+:\/\/[^:@/]*:)[^@]*@/i, '$1***@');
 }

@@ -1,6 +1,11 @@
-import { decodeParameters, encodeResultValue, OnewriterError, type SqlValue } from '@onewriter/protocol';
-import { connect, type ExecuteResult, type SqlRowArray } from '@onewriter/sdk';
-import { formatTable } from '../table.ts';
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { decodeParameters, OnewriterError } from '@onewriter/protocol';
+import { connect } from '@onewriter/sdk';
+import { EXIT } from '../exit-codes.ts';
+import { formatResult } from '../shell/format-result.ts';
+import { runAtTerminal } from '../shell/run-terminal.ts';
+import { SqlShell } from '../shell/sql-shell.ts';
 import { connectOptions, findTarget } from '../target.ts';
 
 /** Options of `onewriter sql`, as the command line gives them. */
@@ -8,18 +13,70 @@ export interface SqlOptions {
   readonly dataDir?: string | undefined;
   /** JSON: an array, or an object of named parameters; values as in the protocol's WireValue. */
   readonly params?: string | undefined;
+  /** File with statements that are applied as a whole or not at all. */
+  readonly script?: string | undefined;
   readonly timeout?: string | undefined;
   readonly json?: boolean | undefined;
 }
 
-/** Runs one statement of one tenant, and prints its result. Reads are direct, writes go through the broker. */
-export async function sql(tenant: string, statement: string, options: SqlOptions): Promise<number> {
+/**
+ * Runs one statement of one tenant and prints its result; or, without one, what standard input has: a shell at a terminal,
+ * else statement by statement until one fails. Reads are direct, writes go through the broker.
+ */
+export async function sql(
+  tenant: string,
+  statement: string | undefined,
+  options: SqlOptions,
+): Promise<number> {
   const params = parseParams(options.params);
   const timeoutMs = parseTimeout(options.timeout);
+  const script = options.script === undefined ? undefined : readScript(options.script, statement);
   await using onewriter = await connect(await connectOptions(findTarget(options.dataDir)));
-  const result = await onewriter.tenant(tenant).execute(statement, params, { rowMode: 'array', timeoutMs });
-  process.stdout.write(options.json ? resultAsJson(result) : resultAsText(result));
-  return 0;
+  const mode = options.json ? 'json' : 'table';
+  if (script !== undefined) {
+    const { commitSeq } = await onewriter.tenant(tenant).exec(script, { timeoutMs });
+    process.stdout.write(options.json ? `${JSON.stringify({ commitSeq })}\n` : `commit ${commitSeq}\n`);
+    return EXIT.ok;
+  }
+  if (statement !== undefined && !statement.trimStart().startsWith('.')) {
+    const result = await onewriter.tenant(tenant).execute(statement, params, { rowMode: 'array', timeoutMs });
+    process.stdout.write(formatResult(result, mode));
+    return EXIT.ok;
+  }
+  const shell = new SqlShell({
+    onewriter,
+    tenant,
+    mode,
+    timeoutMs,
+    write: text => void process.stdout.write(text),
+    writeError: text => void process.stderr.write(options.json ? text : `onewriter: ${text}`),
+  });
+  if (statement !== undefined) return (await shell.line(statement)) === 'failed' ? EXIT.failed : EXIT.ok;
+  if (process.stdin.isTTY && !options.json) {
+    await runAtTerminal(shell);
+    return EXIT.ok;
+  }
+  return await runLines(shell); // awaited: the client is closed when this function returns
+}
+
+async function runLines(shell: SqlShell): Promise<number> {
+  for await (const line of createInterface({ input: process.stdin, terminal: false })) {
+    const outcome = await shell.line(line);
+    if (outcome === 'quit') return EXIT.ok;
+    if (outcome === 'failed') return EXIT.failed;
+  }
+  return (await shell.end()) === 'failed' ? EXIT.failed : EXIT.ok;
+}
+
+function readScript(path: string, statement: string | undefined): string {
+  if (statement !== undefined) {
+    throw new OnewriterError('INVALID_ARGUMENT', 'Give a statement or --script, not both.');
+  }
+  try {
+    return readFileSync(path === '-' ? 0 : path, 'utf8');
+  } catch (cause) {
+    throw new OnewriterError('INVALID_ARGUMENT', `--script: ${(cause as Error).message}`, {}, cause);
+  }
 }
 
 /** @throws OnewriterError INVALID_ARGUMENT */
@@ -43,37 +100,4 @@ function parseTimeout(seconds: string | undefined): number | undefined {
   const value = Number(seconds);
   if (value > 0 && Number.isFinite(value)) return value * 1_000;
   throw new OnewriterError('INVALID_ARGUMENT', '--timeout is a number of seconds above 0.');
-}
-
-function resultAsJson(result: ExecuteResult<SqlRowArray>): string {
-  return `${JSON.stringify({
-    ...result,
-    rows: result.rows?.map(row => row.map(encodeResultValue)),
-    lastInsertRowid: encodeResultValue(result.lastInsertRowid),
-  })}\n`;
-}
-
-function resultAsText(result: ExecuteResult<SqlRowArray>): string {
-  const { columns, rows = [], changes } = result;
-  const lines: string[] = [];
-  if (columns !== undefined) {
-    lines.push(
-      formatTable(
-        columns,
-        rows.map(row => row.map(formatValue)),
-      ),
-    );
-    lines.push(`${rows.length} ${rows.length === 1 ? 'row' : 'rows'}\n`);
-  }
-  if (result.kind === 'write') {
-    const rowid = result.lastInsertRowid === 0 ? '' : `, last row id ${result.lastInsertRowid}`;
-    lines.push(`${changes} ${changes === 1 ? 'change' : 'changes'}${rowid}, commit ${result.commitSeq}\n`);
-  }
-  return lines.join('');
-}
-
-function formatValue(value: SqlValue): string {
-  if (value === null) return 'NULL';
-  if (value instanceof Uint8Array) return `x'${Buffer.from(value).toString('hex')}'`;
-  return String(value);
 }

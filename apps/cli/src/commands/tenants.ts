@@ -1,175 +1,375 @@
-import type { Dirent } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
-import { groupKeys, TENANT_ID_PATTERN, tenantFile, tenantQueue, tenantsDir } from '@onewriter/protocol';
-import { Redis } from 'ioredis';
+import { readFileSync } from 'node:fs';
+import { assertTenantId, groupKeys, OnewriterError, tenantFile, tenantQueue } from '@onewriter/protocol';
+import { isTenantPaused, pauseTenant, resumeTenant } from '@onewriter/runtime';
+import type { Redis } from 'ioredis';
+import { confirmByName } from '../confirm.ts';
+import { openGateway } from '../gateway-client.ts';
+import { openRedis, withRedis } from '../open-redis.ts';
+import { audited } from '../operator.ts';
+import { toFileError } from '../sqlite-error.ts';
 import { formatBytes, formatTable } from '../table.ts';
 import { findTarget, type Target } from '../target.ts';
+import {
+  type ParkedRecord,
+  readQueues,
+  readSize,
+  readSizes,
+  type TenantQueues,
+} from '../tenants/list-tenants.ts';
+import { hasTable, openTenant, readState } from '../tenants/open-tenant.ts';
 
-/** Options of `onewriter tenants`, as the command line gives them. */
+/** Options that all commands of `onewriter tenants` have. */
 export interface TenantsOptions {
   readonly dataDir?: string | undefined;
   readonly json?: boolean | undefined;
 }
 
-/** One tenant, as `onewriter tenants --json` lists it. */
+/**
+ * - `active`: writes are applied.
+ * - `paused`: writes wait until somebody resumes it.
+ * - `parked`: its file refuses writes; the broker tries again and again.
+ * - `new`: it has queued writes and no file yet.
+ * - `unknown`: Redis does not answer.
+ */
+export type TenantState = 'active' | 'paused' | 'parked' | 'new' | 'unknown';
+
+/** One tenant, as `onewriter tenants list --json` lists it. */
 export interface TenantSummary {
   readonly tenant: string;
+  readonly state: TenantState;
   /** Database and write-ahead log; null where there is no file yet. */
   readonly bytes: number | null;
+  readonly walBytes: number | null;
   /** ISO time of the last activity that the registry knows; null where Redis knows none. */
   readonly lastActivity: string | null;
   /** Jobs that wait or are being applied; null where Redis does not answer. */
   readonly queuedJobs: number | null;
-  /** Why it cannot be opened, as the broker noted it; null for a healthy tenant. */
+  /** Code of the reason why it cannot be written, as the broker noted it; null for a healthy tenant. */
   readonly parked: string | null;
 }
 
-/** Commands per round trip, so that tens of thousands of tenants neither block Redis nor fill memory. */
-const CHUNK = 1_000;
-
 /** Lists all tenants that have a file or are known to Redis, by name. */
-export async function tenants(options: TenantsOptions): Promise<number> {
+export async function listTenants(options: TenantsOptions): Promise<number> {
   const target = findTarget(options.dataDir);
-  const [sizes, queue] = await Promise.all([readSizes(target), readQueues(target)]);
-  const names = new Set([...sizes.keys(), ...(queue?.activity.keys() ?? [])]);
+  const sizes = await readSizes(target);
+  const queues = await tryReadQueues(target, [...sizes.keys()]);
+  const names = new Set([...sizes.keys(), ...(queues?.activity.keys() ?? [])]);
   const list = Array.from(names)
     .sort()
-    .map(
-      (tenant): TenantSummary => ({
+    .map((tenant): TenantSummary => {
+      const size = sizes.get(tenant);
+      return {
         tenant,
-        bytes: sizes.get(tenant) ?? null,
-        lastActivity: isoTime(queue?.activity.get(tenant)),
-        queuedJobs: queue === undefined ? null : (queue.depths.get(tenant) ?? 0),
-        parked: queue?.parked.get(tenant) ?? null,
-      }),
-    );
-  if (queue === undefined) {
+        state: stateOf(tenant, size !== undefined, queues),
+        bytes: size === undefined ? null : size.bytes + size.walBytes,
+        walBytes: size?.walBytes ?? null,
+        lastActivity: isoTime(queues?.activity.get(tenant)),
+        queuedJobs: queues === undefined ? null : (queues.depths.get(tenant) ?? 0),
+        parked: queues?.parked.get(tenant)?.code ?? null,
+      };
+    });
+  if (queues === undefined) {
     process.stderr.write('onewriter: Redis does not answer; activity and queues are not shown\n');
   }
-  process.stdout.write(options.json ? `${JSON.stringify(list)}\n` : asText(list));
+  process.stdout.write(options.json ? `${JSON.stringify(list)}\n` : listAsText(list));
   return 0;
 }
 
-function asText(list: readonly TenantSummary[]): string {
-  const rows = list.map(({ tenant, bytes, lastActivity, queuedJobs, parked }) => [
-    tenant,
-    bytes === null ? '-' : formatBytes(bytes),
-    lastActivity === null ? '-' : lastActivity.slice(0, 19).replace('T', ' '),
-    queuedJobs === null ? '-' : String(queuedJobs),
-    parked === null ? 'ok' : `parked: ${parked}`,
-  ]);
-  return `${formatTable(['tenant', 'size', 'last activity (UTC)', 'queued jobs', 'state'], rows)}${list.length} tenants\n`;
-}
-
-async function readSizes(target: Target): Promise<Map<string, number>> {
-  const sizes = new Map<string, number>();
-  let folders: Dirent[];
-  try {
-    folders = await readdir(tenantsDir(target.dataDir), { withFileTypes: true });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return sizes;
-    throw error;
-  }
-  for (const folder of folders) {
-    if (!folder.isDirectory() || !TENANT_ID_PATTERN.test(folder.name)) continue;
-    const file = tenantFile(target.dataDir, folder.name, target.dbFile);
-    const [database, log] = await Promise.all([sizeOf(file), sizeOf(`${file}-wal`)]);
-    if (database !== undefined) sizes.set(folder.name, database + (log ?? 0));
-  }
-  return sizes;
-}
-
-/** By stat alone: opening and closing a database file would drop SQLite's locks of this process. */
-async function sizeOf(file: string): Promise<number | undefined> {
-  try {
-    return (await stat(file)).size;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-interface Queues {
-  /** Last activity in ms since the epoch. */
-  readonly activity: ReadonlyMap<string, number>;
-  readonly depths: ReadonlyMap<string, number>;
-  readonly parked: ReadonlyMap<string, string>;
-}
-
 /** Undefined where there is no Redis, or it does not answer. */
-async function readQueues(target: Target): Promise<Queues | undefined> {
+async function tryReadQueues(target: Target, names: readonly string[]): Promise<TenantQueues | undefined> {
   if (target.redisUrl === undefined) return undefined;
-  const redis = new Redis(target.redisUrl, {
-    lazyConnect: true,
-    retryStrategy: null,
-    connectTimeout: 3_000,
-    commandTimeout: 10_000,
-  });
-  redis.on('error', () => {}); // the caller says that it does not answer
+  let redis: Redis;
   try {
-    await redis.connect();
+    redis = await openRedis(target);
   } catch {
-    redis.disconnect();
-    return undefined;
+    return undefined; // the caller says that it does not answer
   }
   try {
-    const keys = groupKeys(target.group);
-    const activity = new Map<string, number>();
-    // A scan, not ranges by rank: ranks move while tenants are active.
-    let cursor = '0';
-    do {
-      const [next, part] = await redis.zscan(keys.tenants, cursor, 'COUNT', CHUNK);
-      for (let index = 0; index < part.length; index += 2) {
-        activity.set(part[index]!, Number(part[index + 1]));
-      }
-      cursor = next;
-    } while (cursor !== '0');
-    const parked = new Map<string, string>();
-    for (const [tenant, json] of Object.entries(await redis.hgetall(keys.parked))) {
-      parked.set(tenant, describeParked(json));
-    }
-    return { activity, depths: await readDepths(redis, target.group, [...activity.keys()]), parked };
+    return await readQueues(redis, target.group, names);
   } finally {
     redis.disconnect();
   }
 }
 
-async function readDepths(
-  redis: Redis,
-  group: string,
-  names: readonly string[],
-): Promise<Map<string, number>> {
-  const depths = new Map<string, number>();
-  for (let start = 0; start < names.length; start += CHUNK) {
-    const part = names.slice(start, start + CHUNK);
-    const pipeline = redis.pipeline();
-    for (const tenant of part) {
-      // BullMQ's lists of a queue: what waits, what is being applied, what waits while the queue is paused.
-      const queue = tenantQueue(group, tenant);
-      for (const list of ['wait', 'active', 'paused']) pipeline.llen(`${queue.prefix}:${queue.name}:${list}`);
-    }
-    const replies = (await pipeline.exec()) ?? [];
-    part.forEach((tenant, index) => {
-      let depth = 0;
-      for (const [error, length] of replies.slice(index * 3, index * 3 + 3)) {
-        if (error) throw error;
-        depth += Number(length);
-      }
-      depths.set(tenant, depth);
-    });
-  }
-  return depths;
+function stateOf(tenant: string, hasFile: boolean, queues: TenantQueues | undefined): TenantState {
+  if (queues === undefined) return 'unknown';
+  if (queues.paused.has(tenant)) return 'paused';
+  if (queues.parked.has(tenant)) return 'parked';
+  return hasFile ? 'active' : 'new';
 }
 
-function describeParked(json: string): string {
+function listAsText(list: readonly TenantSummary[]): string {
+  const rows = list.map(({ tenant, state, bytes, lastActivity, queuedJobs, parked }) => [
+    tenant,
+    bytes === null ? '-' : formatBytes(bytes),
+    shortTime(lastActivity),
+    queuedJobs === null ? '-' : String(queuedJobs),
+    parked === null ? state : `${state}: ${parked}`,
+  ]);
+  const count = `${list.length} ${list.length === 1 ? 'tenant' : 'tenants'}\n`;
+  return formatTable(['tenant', 'size', 'last activity (UTC)', 'queued jobs', 'state'], rows) + count;
+}
+
+/** What `onewriter tenants info --json` tells. Null: not known, or none. */
+export interface TenantInfo extends TenantSummary {
+  readonly file: string;
+  /** Why it cannot be written. */
+  readonly parkedReason: ParkedRecord | null;
+  readonly commitSeq: number | null;
+  /** Of the newest broker that opened the file. */
+  readonly epoch: number | null;
+  /** Time of the newest commit. */
+  readonly lastCommit: string | null;
+  readonly ledgerRows: number | null;
+  readonly pageSize: number | null;
+  /** Bytes of pages that hold nothing; VACUUM would give them back. */
+  readonly freeBytes: number | null;
+  /** The tenant's own tables. */
+  readonly tables: readonly string[] | null;
+  /** Whether somebody has asked the broker to let go of the file. */
+  readonly releasing: boolean;
+  /** Why the file cannot be read here. */
+  readonly fileError: string | null;
+}
+
+/** Tells all that is known of one tenant. @throws OnewriterError TENANT_NOT_FOUND */
+export async function tenantInfo(tenant: string, options: TenantsOptions): Promise<number> {
+  assertTenantId(tenant);
+  const target = findTarget(options.dataDir);
+  const size = await readSize(target, tenant);
+  const found = await withRedis(target, redis => readOne(redis, target.group, tenant));
+  if (size === undefined && found.activity === null && found.queuedJobs === 0)
+    throw noSuchTenant(tenant, target);
+  const state = found.paused ? 'paused' : found.parked ? 'parked' : size === undefined ? 'new' : 'active';
+  const info: TenantInfo = {
+    tenant,
+    state,
+    file: tenantFile(target.dataDir, tenant, target.dbFile),
+    bytes: size === undefined ? null : size.bytes + size.walBytes,
+    walBytes: size?.walBytes ?? null,
+    lastActivity: found.activity,
+    queuedJobs: found.queuedJobs,
+    parked: found.parked?.code ?? null,
+    parkedReason: found.parked,
+    releasing: found.releasing,
+    ...(size === undefined ? NO_FILE : readFile(target, tenant)),
+  };
+  process.stdout.write(options.json ? `${JSON.stringify(info)}\n` : infoAsText(info));
+  return 0;
+}
+
+async function readOne(redis: Redis, group: string, tenant: string) {
+  const keys = groupKeys(group);
+  const { prefix, name } = tenantQueue(group, tenant);
+  const [waiting, active, paused, activity, parked, releasing] = await Promise.all([
+    redis.llen(`${prefix}:${name}:wait`),
+    redis.llen(`${prefix}:${name}:active`),
+    isTenantPaused(redis, group, tenant),
+    redis.zscore(keys.tenants, tenant),
+    redis.hget(keys.parked, tenant),
+    redis.hexists(keys.releasing, tenant),
+  ]);
+  return {
+    queuedJobs: waiting + active,
+    paused,
+    activity: activity === null ? null : isoTime(Number(activity)),
+    parked: parked === null ? null : (JSON.parse(parked) as ParkedRecord),
+    releasing: releasing === 1,
+  };
+}
+
+type FileFacts = Pick<
+  TenantInfo,
+  'commitSeq' | 'epoch' | 'lastCommit' | 'ledgerRows' | 'pageSize' | 'freeBytes' | 'tables' | 'fileError'
+>;
+
+const NO_FILE: FileFacts = {
+  commitSeq: null,
+  epoch: null,
+  lastCommit: null,
+  ledgerRows: null,
+  pageSize: null,
+  freeBytes: null,
+  tables: null,
+  fileError: null,
+};
+
+function readFile(target: Target, tenant: string): FileFacts {
   try {
-    const record = JSON.parse(json) as { code?: string; error?: { code?: string } };
-    return record.code ?? record.error?.code ?? json;
-  } catch {
-    return json;
+    const db = openTenant(target, tenant);
+    try {
+      const state = readState(db);
+      const ledger = hasTable(db, '_onewriter_ledger')
+        ? db
+            .prepare<[], { rows: number; last: number | null }>(
+              'SELECT count(*) AS rows, max(committed_at) AS last FROM _onewriter_ledger',
+            )
+            .get()
+        : undefined;
+      const pageSize = db.pragma('page_size', { simple: true }) as number;
+      return {
+        commitSeq: state?.commitSeq ?? null,
+        epoch: state?.epoch ?? null,
+        lastCommit: isoTime(ledger?.last ?? undefined),
+        ledgerRows: ledger?.rows ?? null,
+        pageSize,
+        freeBytes: (db.pragma('freelist_count', { simple: true }) as number) * pageSize,
+        tables: db
+          .prepare<[], string>(
+            `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+               AND name NOT LIKE '\\_onewriter\\_%' ESCAPE '\\' ORDER BY name`,
+          )
+          .pluck()
+          .all(),
+        fileError: null,
+      };
+    } finally {
+      db.close();
+    }
+  } catch (error) {
+    const { code, message } = toFileError(error, `Cannot read tenant ${tenant}`);
+    return { ...NO_FILE, fileError: `${code} ${message}` };
   }
+}
+
+function infoAsText(info: TenantInfo): string {
+  const line = (label: string, value: string | number | null) =>
+    value === null ? '' : `${`${label}:`.padEnd(18)}${value}\n`;
+  const { parkedReason } = info;
+  return [
+    line('tenant', info.tenant),
+    line('state', info.releasing ? `${info.state}, its file is being released` : info.state),
+    parkedReason === null
+      ? ''
+      : line('parked', `${parkedReason.code} ${parkedReason.message} (since ${parkedReason.since})`),
+    line('file', info.file),
+    line('size', info.bytes === null ? 'no file yet' : formatBytes(info.bytes)),
+    line('write-ahead log', info.walBytes === null ? null : formatBytes(info.walBytes)),
+    line('free inside', info.freeBytes === null ? null : formatBytes(info.freeBytes)),
+    line('commit', info.commitSeq),
+    line('last commit', info.lastCommit),
+    line('ledger rows', info.ledgerRows),
+    line('epoch', info.epoch),
+    line('last activity', info.lastActivity),
+    line('queued jobs', info.queuedJobs),
+    line('tables', info.tables === null ? null : info.tables.join(', ') || 'none'),
+    line('file error', info.fileError),
+  ].join('');
+}
+
+/** Options of `onewriter tenants create`. */
+export interface CreateTenantOptions extends TenantsOptions {
+  /** File with SQL that is applied to the new database, as a whole. */
+  readonly script?: string | undefined;
+}
+
+/** Creates a tenant, through the gateway. */
+export async function createTenant(tenant: string, options: CreateTenantOptions): Promise<number> {
+  assertTenantId(tenant);
+  const gateway = await openGateway(findTarget(options.dataDir));
+  const script = options.script === undefined ? undefined : readScript(options.script);
+  const response = await gateway.request(`/tenants/${tenant}`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ script }),
+  });
+  const created = response.status === 201;
+  const answer = (await response.json()) as { readonly commitSeq: number | null };
+  const result = { tenant, created, commitSeq: answer.commitSeq };
+  const text = created
+    ? `created ${tenant}\n`
+    : `${tenant} was there already; nothing was changed${script === undefined ? '' : ', the script was not run'}\n`;
+  process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : text);
+  return 0;
+}
+
+function readScript(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new OnewriterError('INVALID_ARGUMENT', `--script: ${(cause as Error).message}`, {}, cause);
+  }
+}
+
+/** Pauses a tenant: what is queued stays queued, its file is closed. */
+export async function pause(tenant: string, options: TenantsOptions): Promise<number> {
+  return change(tenant, options, 'tenant.pause', async (redis, group) => {
+    await pauseTenant(redis, group, tenant);
+    return `paused ${tenant}: nothing is applied, its file is closed, reads go on. Resume: onewriter tenants resume ${tenant}\n`;
+  });
+}
+
+/** Resumes a tenant. */
+export async function resume(tenant: string, options: TenantsOptions): Promise<number> {
+  return change(tenant, options, 'tenant.resume', async (redis, group) => {
+    const wasPaused = await isTenantPaused(redis, group, tenant);
+    await resumeTenant(redis, group, tenant);
+    const { queuedJobs } = await readOne(redis, group, tenant);
+    return wasPaused
+      ? `resumed ${tenant}: ${queuedJobs} queued jobs are applied now\n`
+      : `${tenant} was not paused; the broker was told to look at its queue\n`;
+  });
+}
+
+async function change(
+  tenant: string,
+  options: TenantsOptions,
+  action: string,
+  work: (redis: Redis, group: string) => Promise<string>,
+): Promise<number> {
+  assertTenantId(tenant);
+  const target = findTarget(options.dataDir);
+  return withRedis(target, async redis => {
+    const known = await readOne(redis, target.group, tenant);
+    const size = await readSize(target, tenant);
+    if (size === undefined && known.activity === null && known.queuedJobs === 0) {
+      throw noSuchTenant(tenant, target);
+    }
+    const text = await audited(redis, target.group, action, tenant, () => work(redis, target.group));
+    const { paused, queuedJobs } = await readOne(redis, target.group, tenant);
+    const result = { tenant, paused, queuedJobs };
+    process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : text);
+    return 0;
+  });
+}
+
+/** Options of `onewriter tenants delete`. */
+export interface DeleteTenantOptions extends TenantsOptions {
+  readonly confirm?: string | undefined;
+  readonly discardQueued?: boolean | undefined;
+}
+
+/** Deletes a tenant, through the gateway: its folder goes to the trash. */
+export async function deleteTenant(tenant: string, options: DeleteTenantOptions): Promise<number> {
+  assertTenantId(tenant);
+  const target = findTarget(options.dataDir);
+  const gateway = await openGateway(target);
+  await confirmByName(`deletes tenant ${tenant}: its folder goes to the trash`, tenant, options.confirm);
+  const query = options.discardQueued ? '?discardQueued=true' : '';
+  const answer = await gateway.json<{ trash: string; deletedAt: string; expiresAt: string }>(
+    `/tenants/${tenant}${query}`,
+    { method: 'DELETE', headers: { 'confirm-delete': tenant } },
+  );
+  const folder = `${target.dataDir}/trash/${answer.trash}`;
+  const text =
+    `deleted ${tenant}: its folder is ${folder} until ${answer.expiresAt}\n` +
+    `Undo: onewriter restore ${folder}/${target.dbFile} ${tenant}\n`;
+  process.stdout.write(options.json ? `${JSON.stringify({ ...answer, tenant, folder })}\n` : text);
+  return 0;
+}
+
+function noSuchTenant(tenant: string, target: Target): OnewriterError {
+  return new OnewriterError(
+    'TENANT_NOT_FOUND',
+    `There is no tenant ${tenant}: no file in ${target.dataDir}, and Redis has not heard of it.`,
+    { tenant },
+  );
 }
 
 function isoTime(ms: number | undefined): string | null {
   return ms === undefined ? null : new Date(ms).toISOString();
+}
+
+function shortTime(iso: string | null): string {
+  return iso === null ? '-' : iso.slice(0, 19).replace('T', ' ');
 }

@@ -1,6 +1,6 @@
 import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
+import { withReleasedTenant } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
-import { withReleasedTenant } from './release-tenant.ts';
 import type { TenantFiles, TrashEntry } from './tenant-files.ts';
 
 /** What {@link createTenantDeletion} needs. */

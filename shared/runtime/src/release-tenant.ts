@@ -5,7 +5,7 @@ import type { Redis } from 'ioredis';
 /*
  * The leading broker has tenants' files open. Before a file can be moved it must let go of it:
  *
- *   gateway                                     broker
+ *   gateway, command line                       broker
  *   HSETNX releasing <tenant> <id>
  *   set the queue's paused flag, ring   ──────▶ finishes what was begun, closes the file,
  *                                               HSET released <tenant> <id>
@@ -75,7 +75,7 @@ async function takeRelease(
 ): Promise<void> {
   if ((await redis.hsetnx(releasing, tenant, id)) === 1) return;
   const other = await redis.hget(releasing, tenant);
-  // One that a gateway left behind when it died is taken over.
+  // One that a process left behind when it died is taken over.
   if (other === null || Date.now() - timeOf(other) > ABANDONED_AFTER_MS) {
     await redis.hset(releasing, tenant, id);
     if ((await redis.hget(releasing, tenant)) === id) return;

@@ -1,0 +1,19 @@
+/** Exit codes of every command. */
+export const EXIT = Object.freeze({
+  /** It did what it was asked to. */
+  ok: 0,
+  /** It failed, or a part of it did; standard error says what, and what to do. */
+  failed: 1,
+  /** The command line was not understood; nothing was done. */
+  usage: 2,
+  /** It looked, and found something wrong: `check`, `doctor`, `status`. */
+  found: 3,
+});
+
+/** For `--help`. */
+export const EXIT_CODES_HELP = `
+Exit codes:
+  0  done
+  1  failed, or a part of it did: standard error says what, and what to do
+  2  the command line was not understood; nothing was done
+  3  looked, and found something wrong (check, doctor, status)`;

@@ -1,0 +1,69 @@
+import type { Command } from 'commander';
+import { createTenant, deleteTenant, listTenants, pause, resume, tenantInfo } from '../commands/tenants.ts';
+import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
+
+/** `onewriter tenants …` */
+export function addTenantCommands(program: Command, { setExitCode }: ProgramContext): void {
+  const tenants = withExamples(
+    program.command('tenants').description('list, look at, create, pause, resume, delete and check tenants'),
+    [
+      'onewriter tenants                       list them all',
+      'onewriter tenants info acme             all that is known of one',
+      'onewriter tenants pause acme            nothing is applied, its file is closed',
+      'onewriter tenants delete acme --confirm acme',
+    ],
+  );
+
+  tenants
+    .command('list', { isDefault: true })
+    .description('list all tenants: size, last activity, queued jobs, state')
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async options => setExitCode(await listTenants(options)));
+
+  tenants
+    .command('info')
+    .description('tell all that is known of a tenant: state, sizes, newest commit, queue, tables')
+    .argument('<tenant>')
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (tenant, options) => setExitCode(await tenantInfo(tenant, options)));
+
+  tenants
+    .command('create')
+    .description('create a tenant; does nothing where there is one already')
+    .argument('<tenant>')
+    .option('--script <file>', 'SQL that is applied to the new database, as a whole')
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (tenant, options) => setExitCode(await createTenant(tenant, options)));
+
+  tenants
+    .command('pause')
+    .description('stop applying writes: they wait in the queue, the broker closes the file, reads go on')
+    .argument('<tenant>')
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (tenant, options) => setExitCode(await pause(tenant, options)));
+
+  tenants
+    .command('resume')
+    .description('apply writes again, those that waited first')
+    .argument('<tenant>')
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (tenant, options) => setExitCode(await resume(tenant, options)));
+
+  tenants
+    .command('delete')
+    .description('move a tenant to the trash, where it stays for ONEWRITER_TRASH_RETENTION_MS')
+    .argument('<tenant>')
+    .option('--confirm <tenant>', 'its name once more; without it you are asked')
+    .option(
+      '--discard-queued',
+      'lose the writes that wait in its queue; else they keep it from being deleted',
+    )
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (tenant, options) => setExitCode(await deleteTenant(tenant, options)));
+}

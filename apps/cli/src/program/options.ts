@@ -1,0 +1,19 @@
+import type { Command } from 'commander';
+
+/** What the groups of commands need to report. */
+export interface ProgramContext {
+  /** Of the command that ran. */
+  readonly setExitCode: (code: number) => void;
+}
+
+export const DATA_DIR_OPTION = [
+  '--data-dir <folder>',
+  'folder that holds the tenants (default: ONEWRITER_DATA_DIR, else ./data)',
+] as const;
+
+export const JSON_OPTION = ['--json', 'print one line of JSON'] as const;
+
+/** Adds examples to a command's help. */
+export function withExamples(command: Command, examples: readonly string[]): Command {
+  return command.addHelpText('after', `\nExamples:\n${examples.map(example => `  ${example}`).join('\n')}`);
+}

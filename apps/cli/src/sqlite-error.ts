@@ -1,0 +1,47 @@
+import { type ErrorCode, OnewriterError } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
+
+/** First match wins. Source: sqlite.org/rescode.html */
+const CODES: readonly (readonly [prefix: string, code: ErrorCode, hint: string])[] = [
+  ['SQLITE_BUSY', 'DATABASE_BUSY', ' Another process holds its lock.'],
+  ['SQLITE_LOCKED', 'DATABASE_BUSY', ' Another process holds its lock.'],
+  ['SQLITE_CORRUPT', 'DATABASE_CORRUPT', ''],
+  ['SQLITE_NOTADB', 'DATABASE_CORRUPT', ''],
+  ['SQLITE_FULL', 'DATABASE_FULL', ''],
+  ['SQLITE_IOERR', 'DATABASE_IO_ERROR', ' The kernel log (dmesg) may say why.'],
+  [
+    'SQLITE_CANTOPEN',
+    'TENANT_UNAVAILABLE',
+    ' The file and its folder must be readable and writable for this user: run this as the user that the broker runs as.',
+  ],
+  ['SQLITE_READONLY', 'DATABASE_READONLY', ' Run this as the user that the broker runs as.'],
+  ['SQLITE_PERM', 'DATABASE_READONLY', ' Run this as the user that the broker runs as.'],
+];
+
+/** Whatever a command's own use of SQLite threw, as an error of ours. @param what is being done: `Cannot open acme` */
+export function toFileError(error: unknown, what: string): OnewriterError {
+  if (error instanceof OnewriterError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof Database.SqliteError) {
+    const row = CODES.find(([prefix]) => error.code.startsWith(prefix));
+    const details = { sqliteCode: error.code };
+    return new OnewriterError(
+      row?.[1] ?? 'SQL_ERROR',
+      `${what}: ${message}.${row?.[2] ?? ''}`,
+      details,
+      error,
+    );
+  }
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new OnewriterError('DATABASE_FULL', `${what}: the disk is full.`, { reason: code }, error);
+  }
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+    const hint = 'Run this as the user that the broker runs as.';
+    return new OnewriterError('DATABASE_READONLY', `${what}: ${message}. ${hint}`, { reason: code }, error);
+  }
+  if (typeof code === 'string') {
+    return new OnewriterError('DATABASE_IO_ERROR', `${what}: ${message}`, { reason: code }, error);
+  }
+  return new OnewriterError('INTERNAL', `${what}: ${message}`, {}, error);
+}

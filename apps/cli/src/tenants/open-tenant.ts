@@ -1,0 +1,55 @@
+import { lstatSync } from 'node:fs';
+import { OnewriterError, tenantFile } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
+import { toFileError } from '../sqlite-error.ts';
+import type { Target } from '../target.ts';
+
+/**
+ * Opens a tenant's file for reads, on a connection of its own.
+ * @throws OnewriterError INVALID_TENANT, TENANT_NOT_FOUND, TENANT_UNAVAILABLE, DATABASE_…
+ */
+export function openTenant(target: Target, tenant: string): Database.Database {
+  const path = tenantFile(target.dataDir, tenant, target.dbFile);
+  const file = lstatSync(path, { throwIfNoEntry: false });
+  if (file === undefined) {
+    throw new OnewriterError('TENANT_NOT_FOUND', `Tenant ${tenant} has no file ${path}.`, { tenant });
+  }
+  return openReadOnly(path, target.config.busyTimeoutMs);
+}
+
+/** Opens any SQLite file for reads. @throws OnewriterError DATABASE_…, TENANT_UNAVAILABLE */
+export function openReadOnly(path: string, busyTimeoutMs: number): Database.Database {
+  let db: Database.Database | undefined;
+  try {
+    db = new Database(path, { readonly: true, fileMustExist: true, timeout: busyTimeoutMs });
+    db.pragma('query_only = 1');
+    // A file that is none, a lock, a folder where the index cannot be made: all show with the first read.
+    db.prepare('SELECT count(*) FROM sqlite_schema').get();
+    return db;
+  } catch (error) {
+    db?.close();
+    throw toFileError(error, `Cannot read ${path}`);
+  }
+}
+
+/** What the writer notes in each file. */
+export interface FileState {
+  readonly format: number;
+  readonly epoch: number;
+  readonly commitSeq: number;
+  readonly synchronous: string;
+}
+
+/** Undefined for a file that no broker has opened. @throws SqliteError */
+export function readState(db: Database.Database): FileState | undefined {
+  if (!hasTable(db, '_onewriter_state')) return undefined;
+  return db
+    .prepare<[], FileState>(
+      'SELECT format, epoch, commit_seq AS commitSeq, synchronous FROM _onewriter_state WHERE id = 1',
+    )
+    .get();
+}
+
+export function hasTable(db: Database.Database, name: string): boolean {
+  return db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?").get(name) !== undefined;
+}
