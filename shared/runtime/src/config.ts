@@ -108,11 +108,6 @@ export const configSchema = z.object({
     .string()
     .default('')
     .describe("Origins whose pages may call the gateway, with commas between them; '' is none."),
-  gatewayUrl: z
-    .string()
-    .regex(/^https?:\/\//)
-    .optional()
-    .describe('Gateway that the command line asks, where it is not the one of `onewriter up` here.'),
   token: z
     .string()
     .optional()
