@@ -19,11 +19,12 @@ export interface ReadableJob {
   readonly notShown?: string | undefined;
 }
 
-/** One write: a statement, a transaction or a script. */
+/** One write: a statement, a transaction, a script, or a list of steps. */
 export type ReadableWrite = (
   | ReadableStatement
   | { transaction: ReadableStatement[] }
   | { script: string }
+  | { steps: ReadableStep[]; goesOnWith?: string | undefined }
 ) & {
   readonly idempotencyKey?: string | undefined;
   /** Set where nobody waits for it. */
@@ -35,6 +36,12 @@ export interface ReadableStatement {
   readonly sql: string;
   readonly params?: unknown;
   readonly expect?: unknown;
+}
+
+/** One step of a list. */
+export interface ReadableStep extends ReadableStatement {
+  readonly script?: true | undefined;
+  readonly condition?: unknown;
 }
 
 const MAX_WRITES = 100;
@@ -89,6 +96,16 @@ function toReadableWrite(operation: WireOperation, texts: readonly string[]): Re
     const notShown = more(operation.t.length, MAX_STATEMENTS, 'statements');
     if (notShown !== undefined) shown.push({ sql: `… ${notShown}` });
     return { transaction: shown, ...options };
+  }
+  if ('q' in operation) {
+    const shown: ReadableStep[] = operation.q.slice(0, MAX_STATEMENTS).map(({ s, p, x, c }) => ({
+      ...toReadableStatement({ s, p }, texts),
+      ...(x === undefined ? {} : { script: true }),
+      ...(c === undefined ? {} : { condition: c }),
+    }));
+    const notShown = more(operation.q.length, MAX_STATEMENTS, 'steps');
+    if (notShown !== undefined) shown.push({ sql: `… ${notShown}` });
+    return { steps: shown, ...(operation.tx === undefined ? {} : { goesOnWith: operation.tx }), ...options };
   }
   return { ...toReadableStatement(operation, texts), ...options };
 }

@@ -98,6 +98,22 @@ export const ERROR_CODES = {
     retryable: false,
     meaning: 'The write took its process down repeatedly and was set aside; it was not applied.',
   },
+  TRANSACTION_TIMEOUT: {
+    status: 408,
+    retryable: true,
+    meaning:
+      'The transaction is gone (it was open for too long while others waited, or its broker ended) and was rolled back; begin again.',
+  },
+  TRANSACTION_BUSY: {
+    status: 503,
+    retryable: true,
+    meaning: 'The writer was not free for a transaction before the deadline; nothing was run.',
+  },
+  SNAPSHOT_STALE: {
+    status: 409,
+    retryable: true,
+    meaning: 'The tenant has committed since the state that the request builds on; nothing was run.',
+  },
   // the tenant
   TENANT_OVERLOADED: {
     status: 429,

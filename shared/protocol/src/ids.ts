@@ -2,12 +2,15 @@ import { OnewriterError } from './onewriter-error.ts';
 
 /*
  * job id      `w-<uuidv7>`: BullMQ wants no ':' and not only digits
+ *             `b-<uuidv7>`: steps that run alone, because they may begin a transaction and leave it open
+ *             `s-<uuidv7>`: steps of a transaction that is open; they go before all that waits
+ * transaction `t-<uuidv7>`
  * receipt id  `<job id>.<index of the write in its job>`
  * client id   `c-<uuidv7>`
  */
 
-const JOB_ID = /^w-[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const RECEIPT_ID = /^(w-[0-9a-f-]{36})\.(\d{1,4})$/;
+const JOB_ID = /^[wbs]-[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const RECEIPT_ID = /^([wbs]-[0-9a-f-]{36})\.(\d{1,4})$/;
 
 /** Every byte in hexadecimal. */
 const BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
@@ -50,6 +53,25 @@ function randomHex(): string {
 
 export function newJobId(): string {
   return `w-${uuidv7()}`;
+}
+
+/** Id of a job of steps that is not batched with others: `s` where it goes on with an open transaction. */
+export function newStepsJobId(kind: 'b' | 's'): string {
+  return `${kind}-${uuidv7()}`;
+}
+
+/** Whether a job is one of steps that run alone. */
+export function isStepsJobId(id: string): boolean {
+  return id.charCodeAt(1) === 45 && id.charCodeAt(0) !== 119;
+}
+
+/** Whether a job goes on with an open transaction. */
+export function isFollowUpJobId(id: string): boolean {
+  return id.startsWith('s-');
+}
+
+export function newTransactionId(): string {
+  return `t-${uuidv7()}`;
 }
 
 export function newClientId(): string {

@@ -12,5 +12,7 @@ export * from './split-script.ts';
 export * from './statement.ts';
 export * from './status-findings.ts';
 export * from './status-remedies.ts';
+export * from './step-statement.ts';
+export * from './steps.ts';
 export * from './value.ts';
 export * from './write-job.ts';

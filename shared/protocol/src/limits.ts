@@ -9,6 +9,8 @@ export const LIMITS = Object.freeze({
   maxParameters: 32_766,
   /** Statements of one transaction. */
   maxTransactionStatements: 1_000,
+  /** Steps of one request, and of each of its scripts. */
+  maxSteps: 2_000,
   /** One write: its parameters, encoded. */
   maxOperationBytes: 8 * 1024 * 1024,
   /** Writes that share one job. */
@@ -57,6 +59,13 @@ export const LIMITS = Object.freeze({
   maxOpenReaders: 100,
   /** Compiled statements kept per connection. */
   maxCachedStatements: 200,
+  /** An open transaction is not taken away from its client before it is this old, or nothing came for so long. */
+  transactionTimeoutMs: 5_000,
+  transactionIdleMs: 10_000,
+  /** An open transaction is rolled back at this age, also where nobody waits. */
+  transactionMaxMs: 60_000,
+  /** Answers of an open transaction are kept in Redis this long: no ledger has them. */
+  transactionAnswerTtlMs: 60_000,
   /** SQLite waits this long for a lock held by another process. */
   busyTimeoutMs: 5_000,
 });

@@ -1,4 +1,5 @@
 import { OnewriterError, type WireError } from './onewriter-error.ts';
+import type { WireStepsOperation, WireStepsResult } from './steps.ts';
 import type { WireParameters, WireValue } from './value.ts';
 
 /*
@@ -25,8 +26,12 @@ export interface WriteJobMessage {
   readonly ops: readonly WireOperation[];
 }
 
-/** One write: a statement, a transaction or a script. */
-export type WireOperation = WireStatementOperation | WireTransactionOperation | WireScriptOperation;
+/** One write: a statement, a transaction, a script, or a list of steps. */
+export type WireOperation =
+  | WireStatementOperation
+  | WireTransactionOperation
+  | WireScriptOperation
+  | (WireOperationOptions & WireStepsOperation);
 
 interface WireOperationOptions {
   /** Idempotency key: among writes of a tenant with the same key only the first is applied. */
@@ -82,6 +87,7 @@ export interface WireRows {
 export type WireOperationResult =
   | WireStatementResult
   | { readonly t: readonly WireStatementResult[] }
+  | WireStepsResult
   | { readonly e: WireError };
 
 /** Fields of a `settled` event on a client's inbox: a BullMQ custom event, so all are strings. */

@@ -1,4 +1,4 @@
-import type { QueueAddress } from '@onewriter/protocol';
+import { isFollowUpJobId, type QueueAddress } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { OutboundJob } from './outbound-job.ts';
 
@@ -20,7 +20,29 @@ redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], '
   'priority', '0')
 return redis.call('LPUSH', KEYS[1], ARGV[1])`;
 
+/*
+ * The same for steps of an open transaction: at the tail, where the oldest job is, because everything that waits waits for
+ * them. Returns 0: their sender is not held up by the length of the queue.
+ */
+const LUA_FRONT = `
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', ARGV[5], 'delay', '0',
+  'priority', '0')
+redis.call('RPUSH', KEYS[1], ARGV[1])
+return 0`;
+
+/*
+ * Takes a job out of the queue that nobody has begun. KEYS wait, job · ARGV id
+ * Returns 1 where it was waiting: it will not run.
+ */
+const LUA_WITHDRAW = `
+if redis.call('LREM', KEYS[1], 0, ARGV[1]) == 0 then return 0 end
+redis.call('DEL', KEYS[2])
+return 1`;
+
 const NAME = 'onewriterAdd';
+const NAME_FRONT = 'onewriterAddFront';
+const NAME_WITHDRAW = 'onewriterWithdraw';
 
 /** `attempts: 1`: a retry would push the job behind later ones; the writer retries what can be retried, in its place. */
 const OPTIONS = JSON.stringify({ attempts: 1, stackTraceLimit: 0 });
@@ -28,12 +50,16 @@ const OPTIONS = JSON.stringify({ attempts: 1, stackTraceLimit: 0 });
 /** Defines the script on a connection; the result is what {@link addJob} takes. */
 export function withAddJob(redis: Redis): RedisWithAddJob {
   redis.defineCommand(NAME, { lua: LUA, numberOfKeys: 2 });
+  redis.defineCommand(NAME_FRONT, { lua: LUA_FRONT, numberOfKeys: 2 });
+  redis.defineCommand(NAME_WITHDRAW, { lua: LUA_WITHDRAW, numberOfKeys: 2 });
   return redis as RedisWithAddJob;
 }
 
 /** A connection on which the script is defined. */
 export interface RedisWithAddJob extends Redis {
   [NAME](...args: (string | number)[]): Promise<number>;
+  [NAME_FRONT](...args: (string | number)[]): Promise<number>;
+  [NAME_WITHDRAW](...args: (string | number)[]): Promise<number>;
 }
 
 /**
@@ -47,5 +73,16 @@ export function addJob(
   job: OutboundJob,
 ): Promise<number> {
   const keys = `${prefix}:${name}:`;
-  return redis[NAME](`${keys}wait`, keys + job.id, job.id, job.name, job.message, OPTIONS, Date.now());
+  const command = isFollowUpJobId(job.id) ? NAME_FRONT : NAME;
+  return redis[command](`${keys}wait`, keys + job.id, job.id, job.name, job.message, OPTIONS, Date.now());
+}
+
+/** Takes back a job that waits. @returns false where it was begun, or is not there. */
+export async function withdrawJob(
+  redis: RedisWithAddJob,
+  { prefix, name }: QueueAddress,
+  jobId: string,
+): Promise<boolean> {
+  const keys = `${prefix}:${name}:`;
+  return (await redis[NAME_WITHDRAW](`${keys}wait`, keys + jobId, jobId)) === 1;
 }

@@ -250,12 +250,17 @@ export class Coalescer implements WriteHolder, Due {
       const write = this.#buffer[taken]!;
       if (write.settled) continue;
       const payload = write.payload!;
+      if (payload.alone !== undefined && writes.length > 0) break;
       let size = payload.operationBytes;
       for (const sql of payload.sql) if (!texts.has(sql)) size += sql.length + 3;
       if (writes.length > 0 && bytes + size > LIMITS.maxJobBytes) break;
       bytes += size;
       for (const sql of payload.sql) texts.add(sql);
       writes.push(write);
+      if (payload.alone !== undefined) {
+        taken++;
+        break;
+      }
     }
     this.#buffer = taken === this.#buffer.length ? [] : this.#buffer.slice(taken);
     this.#buffered -= writes.length;

@@ -7,6 +7,7 @@ import {
   type WireOperationResult,
   type WireRows,
   type WireStatementResult,
+  type WireStepsResult,
   type WireValue,
 } from '@onewriter/protocol';
 import type { RowMode, RowOf, RunResult, StatementResult, WriteOutcome } from './types.ts';
@@ -43,10 +44,17 @@ export function decodeTransaction<Mode extends RowMode = 'object'>(
 
 /** Result of a write of any kind. */
 export function decodeOutcome(result: WireOperationResult, commitSeq: number): WriteOutcome {
+  if ('q' in result) return decodeStepsOutcome(result, commitSeq);
   if (!('t' in result)) return decodeStatement(result, commitSeq, 'object');
   const statements = decodeTransaction(result, commitSeq, 'object');
   const changes = statements.reduce((sum, statement) => sum + statement.changes, 0);
   return { changes, lastInsertRowid: statements.at(-1)?.lastInsertRowid ?? 0, commitSeq, statements };
+}
+
+/** Of steps, those that were done. */
+function decodeStepsOutcome({ q, seq }: WireStepsResult, commitSeq: number): WriteOutcome {
+  const done = q.flatMap(step => (step !== 0 && 'r' in step ? [step.r] : []));
+  return decodeOutcome({ t: done }, seq === undefined || seq === 0 ? commitSeq : seq);
 }
 
 /** One row in the mode asked for. */
@@ -101,6 +109,7 @@ const NOTHING: WireStatementResult = Object.freeze([0, 0]) as WireStatementResul
 
 function onlyStatement(result: WireOperationResult): WireStatementResult {
   if ('e' in result) throw fromWireError(result.e);
+  if ('q' in result) return NOTHING;
   return 't' in result ? (result.t.at(-1) ?? NOTHING) : result;
 }
 

@@ -23,6 +23,8 @@ export interface EncodedWrite {
   /** Size of the JSON without SQL texts, and of the texts. */
   readonly operationBytes: number;
   readonly sqlBytes: number;
+  /** Set where it must have a job of its own: the first letter of the job's id. */
+  readonly alone?: 'b' | 's' | undefined;
 }
 
 /** One statement, still to be encoded. */
@@ -128,11 +130,12 @@ function operationBytes(length: number, bytes: number): number {
 
 /** The members of a WireStatement after its index. */
 function encodeRest(statement: StatementInput): string {
-  const params = encodeAll(statement.params);
+  const params = encodeBindings(statement.params);
   return statement.expect === undefined ? params : `${params},"e":${encodeExpectation(statement.expect)}`;
 }
 
-function encodeAll(params: SqlParameters): string {
+/** Parameters as members of a WireStatement; '' for none. @throws OnewriterError INVALID_VALUE, INVALID_ARGUMENT */
+export function encodeBindings(params: SqlParameters): string {
   assertParameterCount(params);
   // Plain values are on the wire what they are here: no copy of them is needed.
   const wire =

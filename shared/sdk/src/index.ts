@@ -6,4 +6,5 @@ export {
   OnewriterError,
 } from '@onewriter/protocol';
 export { connect } from './client.ts';
+export type * from './steps-types.ts';
 export type * from './types.ts';

@@ -1,9 +1,16 @@
-import { describeStatement, newJobId, PROTOCOL_VERSION, type WireOperationResult } from '@onewriter/protocol';
+import {
+  describeStatement,
+  newJobId,
+  newStepsJobId,
+  PROTOCOL_VERSION,
+  type WireOperationResult,
+} from '@onewriter/protocol';
+import type { EncodedWrite } from './encoded-write.ts';
 import type { PendingWrite } from './pending-write.ts';
 
 /** A job on its way: the writes that travel together, and what is known of it. */
 export class OutboundJob {
-  readonly id: string = newJobId();
+  readonly id: string;
   readonly tenant: string;
   readonly seq: number;
   /** What people see in the dashboard: `acme · 3 writes · INSERT INTO tasks …`. */
@@ -19,6 +26,8 @@ export class OutboundJob {
   #message: string | undefined;
 
   constructor(client: string, tenant: string, seq: number, writes: readonly PendingWrite[]) {
+    const alone = writes[0]?.payload?.alone;
+    this.id = alone === undefined ? newJobId() : newStepsJobId(alone);
     this.tenant = tenant;
     this.seq = seq;
     this.writes = writes;
@@ -79,12 +88,21 @@ let lastDescription = '';
 
 function describeJob(tenant: string, writes: readonly PendingWrite[]): string {
   const count = writes.length;
-  const first = writes[0]?.payload?.sql[0] ?? '';
+  const payload = writes[0]?.payload;
+  if (payload?.alone !== undefined) return describeSteps(tenant, payload);
+  const first = payload?.sql[0] ?? '';
   if (first !== lastSql) {
     lastDescription = describeStatement(first);
     lastSql = first;
   }
   return `${tenant} · ${count} ${count === 1 ? 'write' : 'writes'} · ${lastDescription}`;
+}
+
+/** Of a transaction, its first statement tells more than its BEGIN. */
+function describeSteps(tenant: string, { alone, sql }: EncodedWrite): string {
+  const what = alone === 's' ? 'transaction goes on' : 'steps';
+  const told = sql.length > 1 && /^\s*begin\b/i.test(sql[0]!) ? sql[1]! : sql[0]!;
+  return `${tenant} · ${what} · ${describeStatement(told)}`;
 }
 
 function formatMessage(client: string, seq: number, writes: readonly PendingWrite[]): string {

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { groupKeys, OnewriterError, type QueueAddress, tenantQueue } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { addJob, type RedisWithAddJob, withAddJob } from './add-job-script.ts';
+import { addJob, type RedisWithAddJob, withAddJob, withdrawJob } from './add-job-script.ts';
 import { now } from './deadline.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import type { SdkLogger } from './types.ts';
@@ -22,6 +22,8 @@ export interface JobSender {
   /** Since when there is no connection, on the clock of now(); undefined while there is one. */
   readonly downSince: number | undefined;
   send(job: OutboundJob): Promise<SendOutcome>;
+  /** Takes back a job that nobody has begun; false where that is not certain. */
+  withdraw(job: OutboundJob): Promise<boolean>;
   /** Jobs that wait in the tenant's queue; undefined where Redis does not say. */
   depth(tenant: string): Promise<number | undefined>;
   /** Resolves when another attempt makes sense: there is a connection, and a pause has passed. */
@@ -98,6 +100,14 @@ export class RedisSender implements JobSender {
       // After all microtasks of this turn: every tenant that has work has put its job here by then.
       if (this.#round.length === 1) process.nextTick(() => void this.#sendRound());
     });
+  }
+
+  async withdraw(job: OutboundJob): Promise<boolean> {
+    try {
+      return await withdrawJob(this.#redis, tenantQueue(this.#group, job.tenant), job.id);
+    } catch {
+      return false;
+    }
   }
 
   async depth(tenant: string): Promise<number | undefined> {

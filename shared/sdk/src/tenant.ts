@@ -8,6 +8,8 @@ import {
 } from '@onewriter/protocol';
 import { assertNotAborted } from './deadline.ts';
 import { decodeStatement, decodeTransaction, toRowObject } from './decode-result.ts';
+import { decodeSteps } from './decode-steps.ts';
+import { encodeSteps } from './encode-steps.ts';
 import { atStatement, encodeScript, encodeStatement, encodeTransaction, flagsOf } from './encoded-write.ts';
 import type { JobStates } from './job-states.ts';
 import type { Ledger } from './ledger.ts';
@@ -15,6 +17,7 @@ import { assertParameters, bindParameters } from './parameters.ts';
 import type { Reads } from './reads.ts';
 import { TenantReceipt } from './receipt.ts';
 import { assertWrites, TenantStatement } from './statement.ts';
+import type { StepsAnswer, StepsRequest } from './steps-types.ts';
 import type {
   EnqueueOptions,
   ExecuteOptions,
@@ -29,6 +32,7 @@ import type {
   StatementResult,
   Tenant,
   TransactionStatement,
+  WaitOptions,
   WriteOptions,
 } from './types.ts';
 import type { WritePath } from './write-path.ts';
@@ -109,6 +113,13 @@ export class TenantDatabase implements Tenant {
     const payload = encodeTransaction(inputs, flagsOf(options));
     const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
     return decodeTransaction(result!, commitSeq, mode);
+  }
+
+  async steps(request: StepsRequest, options: WaitOptions = {}): Promise<StepsAnswer> {
+    const payload = encodeSteps(request);
+    const { writes } = this.#context;
+    const { result, commitSeq } = await writes.sendSteps(this.id, payload, request.transaction, options);
+    return decodeSteps(result!, commitSeq);
   }
 
   async pragma(sql: string, options: PragmaOptions = {}): Promise<unknown> {

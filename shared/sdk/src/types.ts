@@ -6,6 +6,7 @@ import type {
   StatementExpectation,
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import type { StepsAnswer, StepsRequest } from './steps-types.ts';
 
 /*
  * The public API, top down: ConnectOptions → Onewriter → Tenant → Statement, Receipt → their results.
@@ -185,6 +186,16 @@ export interface Tenant {
    * @returns a receipt as soon as the queue has accepted the write
    */
   enqueue(sql: string, params?: SqlParameters, options?: EnqueueOptions): Promise<Receipt>;
+  /**
+   * Advanced: runs statements one after the other on the tenant's writer connection, conditions and transaction control
+   * among them; a step that fails does not end the others. It is what the libSQL protocol needs. An interactive
+   * transaction holds up all other writes of its tenant; where transaction() will do, use that.
+   *
+   * @throws OnewriterError as run(). SNAPSHOT_STALE: see `expectCommitSeq`. TRANSACTION_BUSY: others had the writer until
+   *   the deadline, nothing was run. A step's own error is in its result; TRANSACTION_TIMEOUT there: the transaction is
+   *   gone, and nothing but ROLLBACK will do.
+   */
+  steps(request: StepsRequest, options?: WaitOptions): Promise<StepsAnswer>;
   /** The receipt of a write of any process. @throws OnewriterError INVALID_ARGUMENT */
   receipt(id: string): Receipt;
 }

@@ -30,6 +30,8 @@ export interface WriteAnswer {
   readonly receipt: string;
 }
 
+/** A request that may begin a transaction is taken back this long before its deadline, if nobody has begun it. */
+const MAX_WITHDRAW_MARGIN_MS = 500;
 /** Tenants whose coalescer is kept while it has nothing to do. */
 const MAX_IDLE_COALESCERS = 10_000;
 
@@ -112,6 +114,55 @@ export class WritePath {
   }
 
   /**
+   * Sends a request of steps. Those of an open transaction do not wait behind the tenant's other writes; requests of one
+   * transaction keep their order. One that may begin a transaction and was not begun shortly before the deadline is taken
+   * back: TRANSACTION_BUSY.
+   */
+  sendSteps(
+    tenant: string,
+    payload: EncodedWrite,
+    transaction: string | undefined,
+    options: WaitOptions,
+  ): Promise<WriteAnswer> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) throw this.#closed;
+      assertNotAborted(options.signal);
+      const timeoutMs = options.timeoutMs ?? this.#context.writeTimeoutMs;
+      const due = dueAt(options, timeoutMs);
+      const coalescer =
+        transaction === undefined
+          ? this.#coalescer(tenant)
+          : this.#coalescer(`${tenant}/${transaction}`, tenant);
+      coalescer.admit(payload.operationBytes + payload.sqlBytes);
+      let timer: NodeJS.Timeout | undefined;
+      const caller: WriteCaller = {
+        resolve: (result, commitSeq, { receipt }) => {
+          clearTimeout(timer);
+          resolve({ result, commitSeq, receipt });
+        },
+        reject: error => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      };
+      const write = new PendingWrite(payload, 'commit', due, options.signal, caller, coalescer);
+      if (payload.alone === 'b') {
+        const marginMs = Math.min(timeoutMs / 4, MAX_WITHDRAW_MARGIN_MS);
+        timer = setTimeout(() => void this.#withdraw(write), timeoutMs - marginMs);
+      }
+      coalescer.add(write);
+    });
+  }
+
+  async #withdraw(write: PendingWrite): Promise<void> {
+    const { job } = write;
+    if (write.settled || job === undefined || job.acceptedAt === undefined) return;
+    if (!(await this.#context.sender.withdraw(job))) return;
+    const message = 'Others had the writer of this tenant until the deadline; nothing was run.';
+    write.refuse(new OnewriterError('TRANSACTION_BUSY', message, { tenant: job.tenant }));
+  }
+
+  /**
    * Takes no more writes; what is under way may finish until `timeoutMs` have passed, then everyone gets the answer
    * that can be had.
    */
@@ -122,21 +173,22 @@ export class WritePath {
     this.settler.settleAll();
   }
 
-  #coalescer(tenant: string): Coalescer {
-    let coalescer = this.#coalescers.get(tenant);
+  /** @param key the tenant, or one of its transactions. */
+  #coalescer(key: string, tenant = key): Coalescer {
+    let coalescer = this.#coalescers.get(key);
     if (coalescer === undefined) {
       if (this.#coalescers.size >= MAX_IDLE_COALESCERS) this.#dropIdle();
       coalescer = new Coalescer(tenant, this.#coalescerContext, this.#droppedSeq);
-      this.#coalescers.set(tenant, coalescer);
+      this.#coalescers.set(key, coalescer);
     }
     return coalescer;
   }
 
   #dropIdle(): void {
-    for (const [tenant, coalescer] of this.#coalescers) {
+    for (const [key, coalescer] of this.#coalescers) {
       if (!coalescer.idle) continue;
       this.#droppedSeq = Math.max(this.#droppedSeq, coalescer.seq);
-      this.#coalescers.delete(tenant);
+      this.#coalescers.delete(key);
     }
   }
 }

@@ -114,6 +114,8 @@ export function extractWrite(message: WriteJobMessage, index: number): WriteJobM
   let moved: WireOperation;
   if ('x' in operation) moved = { ...operation, x: move(operation.x) };
   else if ('t' in operation) moved = { ...operation, t: operation.t.map(moveStatement) };
+  else if ('q' in operation)
+    moved = { ...operation, q: operation.q.map(step => ({ ...step, s: move(step.s) })) };
   else moved = { ...operation, ...moveStatement(operation) };
   return { ...message, sql, ops: [moved] };
 }

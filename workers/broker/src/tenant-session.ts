@@ -572,8 +572,13 @@ function mergeLetters(
 function firstSql(message: WriteJobMessage, index: number): string {
   const operation: unknown = message.ops[index];
   if (operation === null || typeof operation !== 'object') return '';
-  const { s, x, t } = operation as { s?: unknown; x?: unknown; t?: { s?: unknown }[] };
-  const text = message.sql[Number(s ?? x ?? t?.[0]?.s ?? -1)];
+  const { s, x, t, q } = operation as {
+    s?: unknown;
+    x?: unknown;
+    t?: { s?: unknown }[];
+    q?: { s?: unknown }[];
+  };
+  const text = message.sql[Number(s ?? x ?? t?.[0]?.s ?? q?.[0]?.s ?? -1)];
   return typeof text === 'string' ? text : '';
 }
 

@@ -176,7 +176,14 @@ function fitsEvent(results: string): boolean {
 
 /** The SQL text of a write; of a transaction its failing statement. '' where the write is malformed. */
 function sqlOf(message: WriteJobMessage, op: WireOperation, statementIndex: number | undefined): string {
-  const statement: unknown = 't' in op ? op.t?.[statementIndex ?? 0]?.s : 'x' in op ? op.x : op.s;
+  const statement: unknown =
+    't' in op
+      ? op.t?.[statementIndex ?? 0]?.s
+      : 'x' in op
+        ? op.x
+        : 'q' in op
+          ? op.q?.[statementIndex ?? 0]?.s
+          : op.s;
   const text = typeof statement === 'number' ? message.sql[statement] : undefined;
   return typeof text === 'string' ? text : '';
 }

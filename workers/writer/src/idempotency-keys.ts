@@ -69,7 +69,9 @@ export function fingerprint(op: WireOperation, sql: readonly string[]): string {
       ? ['transaction', op.t.map(statement)]
       : 'x' in op
         ? ['script', sql[op.x]]
-        : ['statement', statement(op)];
+        : 'q' in op
+          ? ['steps', op.q.map(({ s, p, x, n, c }) => [sql[s], canonical(p), x ?? 0, n ?? 0, c ?? null])]
+          : ['statement', statement(op)];
   return createHash('sha256').update(JSON.stringify(content)).digest('hex');
 }
 

@@ -123,6 +123,7 @@ function dispatch(
 ): string {
   if ('t' in op) return runTransaction(database, sql, op.t, budgetBytes);
   if ('x' in op) return runScript(database, textAt(sql, op.x));
+  if ('q' in op) throw malformed('This writer does not run steps.');
   return runStatement(database, sql, op, budgetBytes);
 }
 

@@ -1,0 +1,37 @@
+import {
+  fromWireError,
+  type WireOperationResult,
+  type WireStepResult,
+  type WireStepsResult,
+} from '@onewriter/protocol';
+import { decodeStatement } from './decode-result.ts';
+import type { StepResult, StepsAnswer } from './steps-types.ts';
+
+/** Decodes the result of a request of steps. @param commitSeq of the job. */
+export function decodeSteps(result: WireOperationResult, commitSeq: number): StepsAnswer {
+  const { q, a, tx, seq } = result as WireStepsResult;
+  return {
+    results: q.map(decodeStep),
+    autocommit: a === 1,
+    ...(tx === undefined ? {} : { transaction: { id: tx.id, expiresAt: tx.until } }),
+    ...(seq === undefined ? {} : { commitSeq: seq === 0 ? commitSeq : seq }),
+  };
+}
+
+function decodeStep(step: WireStepResult): StepResult {
+  if (step === 0) return { type: 'skipped' };
+  if ('e' in step) {
+    const { code, message, details } = fromWireError(step.e);
+    const sqliteCode = details.sqliteCode;
+    return { type: 'error', error: { code, message, ...(sqliteCode === undefined ? {} : { sqliteCode }) } };
+  }
+  const { changes, lastInsertRowid, columns, rows } = decodeStatement(step.r, 0, 'array');
+  return {
+    type: 'ok',
+    columns: (columns ?? []).map((name, index) => ({ name, decltype: step.d?.[index] ?? null })),
+    rows: rows ?? [],
+    changes,
+    lastInsertRowid: lastInsertRowid === 0 ? null : lastInsertRowid,
+    durationMs: step.ms,
+  };
+}

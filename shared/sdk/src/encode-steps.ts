@@ -1,0 +1,107 @@
+import {
+  classifyStep,
+  LIMITS,
+  OnewriterError,
+  readCondition,
+  type StepClass,
+  splitScript,
+  TRANSACTION_ID_PATTERN,
+} from '@onewriter/protocol';
+import { atStatement, type EncodedWrite, encodeBindings } from './encoded-write.ts';
+import { assertParameters } from './parameters.ts';
+import type { Step, StepsRequest } from './steps-types.ts';
+
+/*
+ * How a request travels:
+ *
+ *   with other writes      where its steps can run in a savepoint of their common transaction
+ *   in a job of its own    (b) it may leave a transaction open, or set something of the connection
+ *   before all that waits  (s) it goes on with the transaction that is open
+ */
+
+/**
+ * Encodes a request of steps.
+ * @throws OnewriterError INVALID_ARGUMENT, INVALID_VALUE, STATEMENT_TOO_LARGE; TypeError. A statement that is not allowed is
+ * not refused here: that is its step's error.
+ */
+export function encodeSteps(request: StepsRequest): EncodedWrite {
+  const { steps, transaction, interactive, expectCommitSeq } = request;
+  if (!Array.isArray(steps) || steps.length === 0) throw invalid('steps() takes at least one step.');
+  if (steps.length > LIMITS.maxSteps) throw tooLarge(`over ${LIMITS.maxSteps} steps`);
+  if (transaction !== undefined && !TRANSACTION_ID_PATTERN.test(transaction)) {
+    throw invalid('transaction is the id of an open transaction.');
+  }
+  if (expectCommitSeq !== undefined && !Number.isSafeInteger(expectCommitSeq)) {
+    throw invalid('expectCommitSeq is a whole number.');
+  }
+  const rests = steps.map((step, index) => {
+    try {
+      return encodeRest(step, steps.length);
+    } catch (error) {
+      throw atStatement(error, index);
+    }
+  });
+  const suffix =
+    (transaction === undefined ? '' : `,"tx":"${transaction}"`) +
+    (interactive ? ',"i":1' : '') +
+    (expectCommitSeq === undefined ? '' : `,"at":${expectCommitSeq}`);
+  const operationBytes = rests.reduce((sum, rest) => sum + Buffer.byteLength(rest) + 12, 64);
+  const sql = steps.map(step => step.sql);
+  const sqlBytes = [...new Set(sql)].reduce((sum, text) => sum + text.length, 0);
+  if (operationBytes + sqlBytes > LIMITS.maxOperationBytes) {
+    throw tooLarge(`over ${LIMITS.maxOperationBytes} bytes, encoded`);
+  }
+  const format = (indexes: readonly number[]) =>
+    `{"q":[${rests.map((rest, index) => `{"s":${indexes[index]}${rest}}`).join(',')}]${suffix}}`;
+  const alone = transaction !== undefined ? 's' : mustRunAlone(request) ? 'b' : undefined;
+  return { sql, format, operationBytes, sqlBytes, alone };
+}
+
+/** The members of a WireStep after its index. */
+function encodeRest(step: Step, steps: number): string {
+  if (step === null || typeof step !== 'object') throw new TypeError('A step is an object.');
+  if (typeof step.sql !== 'string') throw new TypeError('A step has its SQL text in sql.');
+  const condition = step.condition === undefined ? undefined : readCondition(step.condition, steps);
+  return (
+    encodeBindings(assertParameters(step.params)) +
+    (step.script ? ',"x":1' : '') +
+    (step.rows === false ? ',"n":1' : '') +
+    (condition === undefined ? '' : `,"c":${JSON.stringify(condition)}`)
+  );
+}
+
+function mustRunAlone({ steps, interactive, expectCommitSeq }: StepsRequest): boolean {
+  if (expectCommitSeq !== undefined) return true;
+  return steps.some(step => classifyAll(step).some(kind => isForAlone(kind, interactive === true)));
+}
+
+/** A savepoint outside a transaction begins one; a PRAGMA of the connection has no effect inside one. */
+function isForAlone({ kind }: StepClass, interactive: boolean): boolean {
+  if (kind === 'begin') return interactive;
+  return kind === 'savepoint' || kind === 'release' || kind === 'rollback-to' || kind === 'session';
+}
+
+/** Nothing for what the rules refuse: it does not run. */
+function classifyAll({ sql, script }: Step): readonly StepClass[] {
+  try {
+    return (script ? splitScript(sql) : [sql]).map(classifyOne);
+  } catch {
+    return [];
+  }
+}
+
+function classifyOne(sql: string): StepClass {
+  try {
+    return classifyStep(sql);
+  } catch {
+    return { kind: 'malformed' };
+  }
+}
+
+function invalid(message: string): OnewriterError {
+  return new OnewriterError('INVALID_ARGUMENT', message);
+}
+
+function tooLarge(what: string): OnewriterError {
+  return new OnewriterError('STATEMENT_TOO_LARGE', `The request is ${what}; split it.`);
+}

@@ -1,0 +1,87 @@
+import type { ErrorCode, SqlParameters, SqlValue, StepCondition } from '@onewriter/protocol';
+
+/*
+ * The advanced part of the public API: statements that run one after the other on the tenant's writer connection, with
+ * transaction control among them. Most callers want transaction(), which cannot hold anybody up.
+ */
+
+/** What {@link Tenant.steps} runs. */
+export interface StepsRequest {
+  /** 1 to LIMITS.maxSteps; SQL and parameters together within LIMITS.maxOperationBytes. */
+  readonly steps: readonly Step[];
+  /** Id of an open transaction to go on with. */
+  readonly transaction?: string | undefined;
+  /**
+   * `true`: a transaction that is open after the last step is kept open, and its id is in the answer. Else it is rolled
+   * back; the answer then says `autocommit: false` and has no transaction.
+   */
+  readonly interactive?: boolean | undefined;
+  /** Nothing runs unless the tenant's commit_seq is this: SNAPSHOT_STALE. */
+  readonly expectCommitSeq?: number | undefined;
+}
+
+/** One statement, or one script. */
+export interface Step {
+  /** One statement; BEGIN, COMMIT, END, ROLLBACK [TO], SAVEPOINT, RELEASE and `PRAGMA [defer_]foreign_keys = …` are allowed. */
+  readonly sql: string;
+  /** `sql` is a script: run to its first error; no rows. */
+  readonly script?: boolean | undefined;
+  readonly params?: SqlParameters | undefined;
+  /** `false`: the rows are not returned. */
+  readonly rows?: boolean | undefined;
+  /** When it runs; absent: always. */
+  readonly condition?: StepCondition | undefined;
+}
+
+/** What became of a {@link StepsRequest}. */
+export interface StepsAnswer {
+  /** One per step, same order. */
+  readonly results: readonly StepResult[];
+  /**
+   * Whether no transaction was open after the last step. `false` without `transaction`: it was rolled back, or it had
+   * timed out before (TRANSACTION_TIMEOUT) and no ROLLBACK was among the steps.
+   */
+  readonly autocommit: boolean;
+  /** The transaction that is open now. */
+  readonly transaction?: OpenTransaction | undefined;
+  /** Of the last commit that these steps made. */
+  readonly commitSeq?: number | undefined;
+}
+
+/** A transaction that waits for its next steps. */
+export interface OpenTransaction {
+  readonly id: string;
+  /** Until then nobody takes it away; ms since the epoch, by the broker's clock. */
+  readonly expiresAt: number;
+}
+
+/** What became of one step. */
+export type StepResult =
+  | {
+      readonly type: 'ok';
+      /** Empty where the statement returns no rows. */
+      readonly columns: readonly StepColumn[];
+      readonly rows: readonly (readonly SqlValue[])[];
+      readonly changes: number;
+      /** null for what is not an insert. */
+      readonly lastInsertRowid: number | bigint | null;
+      readonly durationMs: number;
+    }
+  | { readonly type: 'error'; readonly error: StepError }
+  /** Its condition was not met. */
+  | { readonly type: 'skipped' };
+
+export interface StepColumn {
+  readonly name: string;
+  /** As in the table's definition; null for an expression. */
+  readonly decltype: string | null;
+}
+
+export interface StepError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** SQLite's extended result code, for example `SQLITE_CONSTRAINT_PRIMARYKEY`. */
+  readonly sqliteCode?: string | undefined;
+}
+
+export type { StepCondition };
