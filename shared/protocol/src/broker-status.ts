@@ -91,6 +91,8 @@ export interface StatusTenants {
   readonly open: number;
   /** Tenants ever seen in this group. */
   readonly known: number;
+  /** Of all tenants at work, over this window. */
+  readonly writesPerSecond: number;
   /** By writes per second. */
   readonly busiest: readonly StatusTenant[];
   /** By the mean duration of a batch in the thread. */
@@ -236,6 +238,8 @@ export interface StatusProcess {
   readonly heapUsedBytes: number;
   /** Of the last second: how late timers are. */
   readonly eventLoopDelayP99Ms: number;
+  /** Writer threads that ended in the middle of their work and were replaced, since this broker leads. */
+  readonly writerThreadRestarts: number;
 }
 
 /** The last five minutes, for plots: columns of equal length, the oldest first, one entry every `everyMs`. */

@@ -1,155 +1,380 @@
+import {
+  type BrokerStatus,
+  DurationHistogram,
+  LabelledCounter,
+  type MetricSample,
+  type MetricSource,
+  registerMetrics,
+  type StatusTenant,
+  singleMetric,
+} from '@onewriter/protocol';
 import type { AppliedOutcome } from '@onewriter/writer';
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Totals } from './status/rate-window.ts';
 
-/** What the gauges show, read when they are asked for. */
-export interface BrokerFacts {
+/*
+ * What a broker counts. The hot path adds to plain numbers, per batch and per job, never per write; they are put into
+ * Prometheus' form when they are asked for. What is not counted but looked at (lanes, tenants, Redis, the disk) comes
+ * from the status that the leader makes every second: metrics and status cannot tell two stories.
+ *
+ * Tenants appear as the ten largest, and the rest as `other`: the number of series does not grow with tenants.
+ */
+
+/**
+ * The stages of a write in the broker, in order; those of the client are in @onewriter/sdk.
+ *
+ *   queue       enqueued by the client → taken off the queue
+ *   prefetch    taken → first in its tenant's line: the batch before it is done
+ *   lane        → its turn at the thread
+ *   handover    → the thread and back, and behind other tenants' batches in the thread
+ *   open        the file, where it was not open
+ *   apply       the statements
+ *   commit      COMMIT, with its flush where the tenant was alone
+ *   flush       where several tenants are flushed together
+ *   completion  → its callers told and the job completed in Redis
+ */
+export const STAGES = [
+  'queue',
+  'prefetch',
+  'lane',
+  'handover',
+  'open',
+  'apply',
+  'commit',
+  'flush',
+  'completion',
+] as const;
+
+/** One of {@link STAGES}. */
+export type Stage = (typeof STAGES)[number];
+
+/** What the metrics show besides what they count. */
+export interface BrokerMetricsSource {
   readonly leading: boolean;
   readonly epoch: number;
-  readonly sessions: number;
-  readonly lanes: number;
-  readonly busyLanes: number;
-  readonly waitingTenants: number;
-  readonly parkedTenants: number;
-  /** Tenants whose write-ahead log a reader keeps from being begun anew, and the largest of those logs. */
-  readonly heldWals: number;
-  readonly largestHeldWalBytes: number;
+  /** Whether Redis is reachable. */
+  readonly redis: boolean;
+  /** Seconds until the lease is over, unless it is renewed; 0 where it is not held. */
+  readonly leaseLeftSeconds: number;
+  /** As last made; undefined on a standby. */
+  readonly status: BrokerStatus | undefined;
 }
-
-/** Milliseconds in, seconds out: from a commit on a fast disk to the watchdog's limit. */
-const BUCKETS_SECONDS = [
-  0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-];
 
 /** Counts and measures what a broker does; names after the Prometheus conventions. */
 export class BrokerMetrics {
   readonly registry = new Registry();
-  readonly #writes: Counter<'result'>;
-  readonly #jobs: Counter<'result'>;
-  readonly #commits: Counter;
-  readonly #refusals: Counter<'code'>;
-  readonly #deadLetters: Counter;
-  readonly #commitSeconds: Histogram;
-  readonly #applySeconds: Histogram;
-  readonly #heldSeconds: Histogram;
+  /** Enqueue to commit, by job. */
+  readonly delay = new DurationHistogram();
+  /** COMMIT and its flush, by batch. */
+  readonly commit = new DurationHistogram();
+  readonly #stages = new Map<Stage, DurationHistogram>(STAGES.map(stage => [stage, new DurationHistogram()]));
+  readonly #checkpoints = new DurationHistogram();
+  readonly #writes = new LabelledCounter('onewriter_writes_total', 'Writes by result.', 'result', [
+    'committed',
+    'failed',
+  ]);
+  readonly #jobs = new LabelledCounter(
+    'onewriter_jobs_total',
+    'Jobs by result; a duplicate was applied before and is answered from the ledger, a refused one failed as a whole.',
+    'result',
+    ['applied', 'duplicate', 'refused'],
+  );
+  readonly #failures = new LabelledCounter(
+    'onewriter_write_failures_total',
+    'Writes that failed, by error code: the answer to a caller, not a fault of the broker.',
+    'code',
+  );
+  readonly #refusals = new LabelledCounter(
+    'onewriter_refused_batches_total',
+    'Batches that a tenant file refused, by error code; most are tried again.',
+    'code',
+    [
+      'DATABASE_IO_ERROR',
+      'DATABASE_FULL',
+      'DATABASE_CORRUPT',
+      'DATABASE_BUSY',
+      'TENANT_UNAVAILABLE',
+      'FENCED',
+    ],
+  );
+  #commits = 0;
+  #batches = 0;
+  #jobBytes = 0;
+  #deadLetters = 0;
 
-  constructor(facts: () => BrokerFacts) {
-    const registers = [this.registry];
+  constructor(source: BrokerMetricsSource) {
     collectDefaultMetrics({ register: this.registry });
-    this.#writes = new Counter({
-      name: 'onewriter_writes_total',
-      help: 'Writes by result.',
-      labelNames: ['result'],
-      registers,
-    });
-    this.#jobs = new Counter({
-      name: 'onewriter_jobs_total',
-      help: 'Jobs by result; a duplicate was applied before and is answered from the ledger.',
-      labelNames: ['result'],
-      registers,
-    });
-    this.#commits = new Counter({
-      name: 'onewriter_commits_total',
-      help: 'Transactions committed.',
-      registers,
-    });
-    this.#refusals = new Counter({
-      name: 'onewriter_refused_batches_total',
-      help: 'Batches that a tenant file refused, by error code.',
-      labelNames: ['code'],
-      registers,
-    });
-    this.#deadLetters = new Counter({
-      name: 'onewriter_dead_letters_total',
-      help: 'Writes set aside.',
-      registers,
-    });
-    this.#commitSeconds = new Histogram({
-      name: 'onewriter_commit_seconds',
-      help: 'Duration of the COMMITs of a batch, with their flush.',
-      buckets: BUCKETS_SECONDS,
-      registers,
-    });
-    this.#applySeconds = new Histogram({
-      name: 'onewriter_apply_seconds',
-      help: 'Duration of the statements of a batch, without COMMIT.',
-      buckets: BUCKETS_SECONDS,
-      registers,
-    });
-    this.#heldSeconds = new Histogram({
-      name: 'onewriter_job_held_seconds',
-      help: 'From taking a job off the queue to its completion in Redis.',
-      buckets: BUCKETS_SECONDS,
-      registers,
-    });
-    const gauge = (name: string, help: string, read: (facts: BrokerFacts) => number) => {
-      new Gauge({
-        name,
-        help,
-        registers,
-        collect() {
-          this.set(read(facts()));
-        },
-      });
-    };
-    gauge('onewriter_leading', 'Whether this broker leads.', ({ leading }) => Number(leading));
-    gauge('onewriter_epoch', 'The epoch this broker leads with.', ({ epoch }) => epoch);
-    gauge('onewriter_sessions', 'Tenants with work lately.', ({ sessions }) => sessions);
-    gauge('onewriter_lanes', 'Writer threads.', ({ lanes }) => lanes);
-    gauge('onewriter_busy_lanes', 'Writer threads at work.', ({ busyLanes }) => busyLanes);
-    gauge(
-      'onewriter_waiting_tenants',
-      'Tenants that wait for a thread.',
-      ({ waitingTenants }) => waitingTenants,
-    );
-    gauge(
-      'onewriter_wal_held_tenants',
-      'Tenants whose write-ahead log grows because a reader does not end its transaction.',
-      ({ heldWals }) => heldWals,
-    );
-    gauge(
-      'onewriter_wal_held_largest_bytes',
-      'Size of the largest of those logs.',
-      ({ largestHeldWalBytes }) => largestHeldWalBytes,
-    );
-    gauge(
-      'onewriter_parked_tenants',
-      'Tenants whose file refuses writes.',
-      ({ parkedTenants }) => parkedTenants,
-    );
+    registerMetrics(this.registry, [...this.#counted(), ...lookedAt(source)]);
   }
 
-  /** A batch was applied. */
-  applied({ jobs, stats }: AppliedOutcome): void {
+  /** Since this process leads. */
+  get totals(): Totals {
+    const failed = this.#writes.get('failed');
+    return { writes: this.#writes.get('committed') + failed, failed, batches: this.#batches };
+  }
+
+  /** Writes set aside since this process leads. */
+  get deadLetters(): number {
+    return this.#deadLetters;
+  }
+
+  /** Something took `ms` in a stage. */
+  observe(stage: Stage, ms: number): void {
+    this.#stages.get(stage)!.observe(ms);
+  }
+
+  /** Jobs came off the queue. */
+  taken(bytes: number): void {
+    this.#jobBytes += bytes;
+  }
+
+  /** A batch was applied. @returns the writes that were tried, and those of them that failed. */
+  applied({ jobs, stats }: AppliedOutcome): { readonly writes: number; readonly failures: number } {
     let writes = 0;
     let failures = 0;
     let duplicates = 0;
+    let refused = 0;
     for (const job of jobs) {
       if (job.duplicate) duplicates++;
+      else if (job.error !== undefined) refused++;
       else {
         writes += job.writes;
         failures += job.failures;
+        if (job.failureCodes === undefined) continue;
+        for (const code of job.failureCodes) this.#failures.add(code);
       }
     }
-    this.#writes.inc({ result: 'committed' }, writes - failures);
-    if (failures > 0) this.#writes.inc({ result: 'failed' }, failures);
-    this.#jobs.inc({ result: 'applied' }, jobs.length - duplicates);
-    if (duplicates > 0) this.#jobs.inc({ result: 'duplicate' }, duplicates);
-    this.#commits.inc(stats.commits);
-    this.#commitSeconds.observe(stats.commitMs / 1_000);
-    this.#applySeconds.observe(stats.applyMs / 1_000);
-  }
-
-  /** Jobs left the queue. */
-  finished(jobs: readonly { readonly takenAt: number }[]): void {
-    const now = performance.now();
-    for (const { takenAt } of jobs) this.#heldSeconds.observe((now - takenAt) / 1_000);
+    this.#batches++;
+    this.#writes.add('committed', writes - failures);
+    if (failures > 0) this.#writes.add('failed', failures);
+    this.#jobs.add('applied', jobs.length - duplicates - refused);
+    if (duplicates > 0) this.#jobs.add('duplicate', duplicates);
+    if (refused > 0) this.#jobs.add('refused', refused);
+    this.#commits += stats.commits;
+    // An open file costs next to nothing.
+    if (stats.openMs > 0.5) this.observe('open', stats.openMs);
+    this.observe('apply', stats.applyMs);
+    this.observe('commit', stats.commitMs);
+    if (stats.flushMs !== undefined) this.observe('flush', stats.flushMs);
+    this.commit.observe(stats.commitMs + (stats.flushMs ?? 0));
+    if (stats.checkpointMs > 0) this.#checkpoints.observe(stats.checkpointMs);
+    return { writes, failures };
   }
 
   refused(code: string): void {
-    this.#refusals.inc({ code });
+    this.#refusals.add(code);
   }
 
   setAside(writes: number): void {
-    this.#deadLetters.inc(writes);
+    this.#deadLetters += writes;
   }
+
+  #counted(): MetricSource[] {
+    const counter = (name: string, help: string, read: () => number) =>
+      singleMetric('counter', name, help, read);
+    const histogram = (name: string, help: string, of: DurationHistogram): MetricSource => ({
+      name,
+      help,
+      type: 'histogram',
+      read: () => of.samples(name),
+    });
+    const stages = 'onewriter_write_stage_seconds';
+    return [
+      this.#writes,
+      this.#jobs,
+      this.#failures,
+      this.#refusals,
+      counter('onewriter_commits_total', 'Transactions committed.', () => this.#commits),
+      counter('onewriter_batches_total', 'Batches applied: jobs of a tenant, together.', () => this.#batches),
+      counter('onewriter_job_bytes_total', 'Data of the jobs taken off the queues.', () => this.#jobBytes),
+      counter('onewriter_dead_letters_total', 'Writes set aside.', () => this.#deadLetters),
+      {
+        name: stages,
+        help: 'Duration of the stages of a write: queue of each job, the others of each batch by its oldest job.',
+        type: 'histogram',
+        read: () => STAGES.flatMap(stage => this.#stages.get(stage)!.samples(stages, { stage })),
+      },
+      histogram('onewriter_write_delay_seconds', 'From enqueue to commit, by job.', this.delay),
+      histogram('onewriter_commit_seconds', 'COMMIT with its flush, by batch.', this.commit),
+      histogram(
+        'onewriter_checkpoint_seconds',
+        'Checkpoints: writing the write-ahead log back to the database.',
+        this.#checkpoints,
+      ),
+    ];
+  }
+}
+
+/** Gauges; those of the status have no value on a standby. */
+function lookedAt(source: BrokerMetricsSource): MetricSource[] {
+  const always = (name: string, help: string, read: () => number) => singleMetric('gauge', name, help, read);
+  const gauge = (name: string, help: string, read: (status: BrokerStatus) => number): MetricSource => ({
+    name,
+    help,
+    type: 'gauge',
+    read: () => (source.status === undefined ? [] : [{ value: read(source.status), labels: {} }]),
+  });
+  const family = (
+    name: string,
+    help: string,
+    read: (status: BrokerStatus) => readonly MetricSample[],
+    type: MetricSource['type'] = 'gauge',
+  ): MetricSource => ({
+    name,
+    help,
+    type,
+    read: () => (source.status === undefined ? [] : read(source.status)),
+  });
+  return [
+    always('onewriter_leading', 'Whether this broker leads.', () => Number(source.leading)),
+    always('onewriter_epoch', 'The epoch this broker leads with, or led with last.', () => source.epoch),
+    always('onewriter_redis_up', 'Whether there is a connection to Redis.', () => Number(source.redis)),
+    always(
+      'onewriter_lease_left_seconds',
+      'Time until the lease is over unless it is renewed.',
+      () => source.leaseLeftSeconds,
+    ),
+    gauge('onewriter_leading_since_seconds', 'When it began to lead.', ({ leader }) => leader.since / 1_000),
+    family(
+      'onewriter_queue_jobs',
+      'Jobs that are not applied: waiting in Redis, held by the broker.',
+      ({ queue }) => [
+        { labels: { state: 'waiting' }, value: queue.waitingJobs },
+        { labels: { state: 'held' }, value: queue.heldJobs },
+      ],
+    ),
+    gauge('onewriter_sessions', 'Tenants with work in the last minutes.', ({ tenants }) => tenants.open),
+    gauge(
+      'onewriter_active_tenants',
+      'Tenants with work in the last 10 to 20 s.',
+      ({ tenants }) => tenants.active,
+    ),
+    gauge('onewriter_known_tenants', 'Tenants ever seen in this group.', ({ tenants }) => tenants.known),
+    gauge('onewriter_lanes', 'Writer threads, spare ones included.', ({ lanes }) => lanes.length),
+    gauge('onewriter_spare_lanes', 'Writer threads opened because all others were held up.', ({ lanes }) =>
+      count(lanes, lane => lane.spare),
+    ),
+    gauge('onewriter_busy_lanes', 'Writer threads at work.', ({ lanes }) =>
+      count(lanes, lane => lane.tenant !== null),
+    ),
+    family('onewriter_lane_busy_ratio', 'Share of the last second that a thread had work.', ({ lanes }) =>
+      lanes.map(({ lane, busyShare }) => ({ labels: { lane }, value: busyShare })),
+    ),
+    gauge(
+      'onewriter_lane_held_seconds',
+      'How long the longest running batch has been in its thread.',
+      ({ lanes }) => lanes.reduce((longest, { tenantForMs }) => Math.max(longest, tenantForMs / 1_000), 0),
+    ),
+    family(
+      'onewriter_writer_thread_restarts_total',
+      'Writer threads that ended in the middle of their work and were replaced.',
+      it => [{ labels: {}, value: it.process.writerThreadRestarts }],
+      'counter',
+    ),
+    gauge('onewriter_waiting_tenants', 'Tenants that wait for a thread.', ({ lanes }) =>
+      lanes.reduce((sum, lane) => sum + lane.waitingTenants, 0),
+    ),
+    gauge('onewriter_parked_tenants', 'Tenants whose file refuses writes.', ({ parked }) => parked.total),
+    gauge(
+      'onewriter_open_transactions',
+      'Interactive transactions that are open.',
+      it => it.transactions.total,
+    ),
+    gauge(
+      'onewriter_dead_letters_waiting',
+      'Writes set aside, in their queue.',
+      it => it.deadLetters.waiting,
+    ),
+    gauge(
+      'onewriter_wal_held_tenants',
+      'Tenants whose write-ahead log grows because a reader does not end its transaction.',
+      ({ wal }) => wal.heldTotal,
+    ),
+    gauge('onewriter_wal_held_largest_bytes', 'Size of the largest of those logs.', ({ wal }) =>
+      wal.held.reduce((largest, { bytes }) => Math.max(largest, bytes), 0),
+    ),
+    gauge(
+      'onewriter_disk_total_bytes',
+      'Size of the file system of the data directory.',
+      it => it.disk.totalBytes,
+    ),
+    gauge('onewriter_disk_free_bytes', 'Free on it.', ({ disk }) => disk.freeBytes),
+    gauge(
+      'onewriter_redis_round_trip_seconds',
+      'A PING from the broker.',
+      it => it.redis.roundTripMs / 1_000,
+    ),
+    gauge(
+      'onewriter_redis_memory_used_bytes',
+      'Memory that Redis uses.',
+      ({ redis }) => redis.usedMemoryBytes,
+    ),
+    gauge('onewriter_redis_memory_max_bytes', 'Its limit; 0 is none.', ({ redis }) => redis.maxMemoryBytes),
+    gauge('onewriter_redis_noeviction', 'Whether maxmemory-policy is noeviction.', ({ redis }) =>
+      Number(redis.maxMemoryPolicy === 'noeviction'),
+    ),
+    gauge('onewriter_redis_aof_enabled', 'Whether Redis has an append-only file.', ({ redis }) =>
+      Number(redis.aofEnabled),
+    ),
+    gauge(
+      'onewriter_redis_persistence_ok',
+      'Whether the last writes of AOF and snapshot succeeded.',
+      ({ redis }) => Number(redis.aofLastWriteOk && redis.rdbLastSaveOk),
+    ),
+    ...tenantFamilies(family),
+  ];
+}
+
+type Family = (
+  name: string,
+  help: string,
+  read: (status: BrokerStatus) => readonly MetricSample[],
+) => MetricSource;
+
+function tenantFamilies(family: Family): MetricSource[] {
+  const rows = (tenants: readonly StatusTenant[], read: (row: StatusTenant) => number): MetricSample[] =>
+    tenants.map(row => ({ labels: { tenant: row.tenant }, value: read(row) }));
+  const withOther = (samples: MetricSample[], total: number): MetricSample[] => {
+    // A tenant may have that name; two values of one series would spoil the whole page.
+    const others = samples.filter(({ labels }) => labels['tenant'] !== 'other');
+    const named = others.reduce((sum, { value }) => sum + value, 0);
+    return [...others, { labels: { tenant: 'other' }, value: Math.max(total - named, 0) }];
+  };
+  return [
+    family(
+      'onewriter_tenant_writes_per_second',
+      'Writes of the ten busiest tenants in the last 10 to 20 s, and of the others together.',
+      ({ tenants }) =>
+        withOther(
+          rows(tenants.busiest, row => row.writesPerSecond),
+          tenants.writesPerSecond,
+        ),
+    ),
+    family(
+      'onewriter_tenant_queue_jobs',
+      'Jobs not applied of the ten tenants with most, and of the others together.',
+      ({ tenants, queue }) =>
+        withOther(
+          rows(tenants.deepest, row => row.queuedJobs),
+          queue.depth,
+        ),
+    ),
+    family(
+      'onewriter_tenant_batch_seconds',
+      'Mean duration of a batch in the thread, of the ten slowest.',
+      it => rows(it.tenants.slowest, row => row.meanBatchMs / 1_000),
+    ),
+    family(
+      'onewriter_tenant_delay_seconds',
+      'Longest delay of a job in the last 10 to 20 s, of the ten most delayed.',
+      it => rows(it.tenants.delayed, row => row.maxDelayMs / 1_000),
+    ),
+    family('onewriter_tenant_wal_bytes', 'Write-ahead log in use, of the ten largest.', ({ wal }) =>
+      wal.largest.map(({ tenant, bytes }) => ({ labels: { tenant }, value: bytes })),
+    ),
+  ];
+}
+
+function count<Item>(items: readonly Item[], is: (item: Item) => boolean): number {
+  return items.reduce((sum, item) => sum + Number(is(item)), 0);
 }

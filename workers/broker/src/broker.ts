@@ -5,10 +5,12 @@ import {
   type Logger,
   type ReadinessCheck,
 } from '@onewriter/runtime';
+import { BrokerMetrics, type BrokerMetricsSource } from './broker-metrics.ts';
 import type { BrokerState, HealthSource } from './health.ts';
 import { Leader } from './leader.ts';
 import { Lease } from './lease.ts';
 import { RedisLink } from './redis-link.ts';
+import { BrokerPresence } from './status/broker-presence.ts';
 
 /*
  *   starting ──Redis is fit──▶ standby ──lease──▶ leading ──SIGTERM──▶ draining
@@ -29,6 +31,8 @@ export class Broker implements HealthSource {
   readonly #link: RedisLink;
   readonly #bellLink: RedisLink;
   readonly #lease: Lease;
+  readonly #metrics: BrokerMetrics;
+  readonly #presence: BrokerPresence;
   readonly #stopping = new AbortController();
   #state: BrokerState = 'starting';
   #leader: Leader | undefined;
@@ -45,6 +49,30 @@ export class Broker implements HealthSource {
       leaseMs: config.leaseMs,
       log,
     });
+    this.#metrics = new BrokerMetrics(this.#metricsSource());
+    const state = () => this.#state;
+    this.#presence = new BrokerPresence(this.#link, config.group, this.#lease.broker, state, log);
+  }
+
+  #metricsSource(): BrokerMetricsSource {
+    const broker = this;
+    return {
+      get leading() {
+        return broker.#state === 'leading' && broker.#lease.held;
+      },
+      get epoch() {
+        return broker.#lease.epoch;
+      },
+      get redis() {
+        return broker.#link.redis.status === 'ready';
+      },
+      get leaseLeftSeconds() {
+        return broker.#lease.leftMs / 1_000;
+      },
+      get status() {
+        return broker.#state === 'leading' ? broker.#leader?.status : undefined;
+      },
+    };
   }
 
   get state(): BrokerState {
@@ -64,7 +92,12 @@ export class Broker implements HealthSource {
   }
 
   get registry() {
-    return this.#leader?.metrics.registry;
+    return this.#metrics.registry;
+  }
+
+  /** Tells from now on that this process is there. @param port where it answers probes. */
+  announce(port: number): void {
+    this.#presence.start(port);
   }
 
   /** A leader has to renew the lease, a standby to see it; a connection that is only half gone shows here first. */
@@ -97,9 +130,11 @@ export class Broker implements HealthSource {
       link: this.#link,
       bellLink: this.#bellLink,
       lease: this.#lease,
+      metrics: this.#metrics,
       onEnd: reason => void this.#end(reason),
     });
     this.#state = 'leading';
+    void this.#presence.tell();
     this.#log.info({ epoch: this.#lease.epoch, threads: this.#config.threads }, 'Leading');
     await this.#leader.start();
   }
@@ -110,6 +145,7 @@ export class Broker implements HealthSource {
     this.#stopping.abort();
     const atRest = (await this.#leader?.drain(this.#config.drainMs / 2)) ?? true;
     await this.#lease.release();
+    await this.#presence.stop();
     // The end of the process would wait for the thread.
     if (!atRest) process.kill(process.pid, 'SIGKILL');
     this.#bellLink.close();

@@ -11,8 +11,7 @@ export interface HealthSource {
   /** What `GET /readyz` looks at, by name. */
   readonly checks: Readonly<Record<string, ReadinessCheck>>;
   readonly facts: Readonly<Record<string, unknown>> | undefined;
-  /** Undefined before it leads for the first time. */
-  readonly registry: Registry | undefined;
+  readonly registry: Registry;
 }
 
 /**
@@ -37,8 +36,8 @@ export function createHealthListener(source: HealthSource, log: Logger): Request
         const ready = status === 'ready';
         answer(ready ? 200 : 503, { status, ready, state, reasons, checks, ...facts });
       } else if (path === '/metrics') {
-        const body = (await source.registry?.metrics()) ?? '';
-        response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(body);
+        const body = await source.registry.metrics();
+        response.writeHead(200, { 'content-type': source.registry.contentType }).end(body);
       } else {
         answer(404, { error: 'There is no such route.', code: 'NOT_FOUND' });
       }

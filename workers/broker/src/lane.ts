@@ -1,4 +1,5 @@
 import {
+  type AppliedOutcome,
   type ApplyOutcome,
   type ApplyTask,
   type GroupItemOutcome,
@@ -74,6 +75,11 @@ export class Lane {
   #groups = 0;
   #answerWaiters: (() => void)[] = [];
   #seen = { item: -1, since: 0 };
+  /** Time that groups took that have ended, and when the one at work began; on the monotonic clock, ms. */
+  #busyMs = 0;
+  #busySince: number | undefined;
+  /** Times that the thread ended in the middle of its work and was replaced. */
+  faults = 0;
 
   /** @param mayBegin asked before each task. @param onIdle called when the thread has nothing to do. */
   constructor(
@@ -131,6 +137,11 @@ export class Lane {
 
   get waiting(): number {
     return this.#queue.length;
+  }
+
+  /** How long the thread has had work in all, in ms. */
+  busyMs(now: number): number {
+    return this.#busyMs + (this.#busySince === undefined ? 0 : now - this.#busySince);
   }
 
   /** How long the thread has been at the same batch, in ms, as seen by looking now and then. */
@@ -197,6 +208,7 @@ export class Lane {
     const group: Group = { id: ++this.#groups, items, answered: items.map(() => false), left: items.length };
     this.#group = group;
     this.#seen = { item: -1, since: 0 };
+    this.#busySince = performance.now();
     Atomics.store(this.#progress, BEGUN, 0);
     try {
       if (items.length === 1) {
@@ -210,11 +222,14 @@ export class Lane {
         while (group.left > 0) await new Promise<void>(resolve => this.#answerWaiters.push(resolve));
       }
     } catch (error) {
+      this.faults++;
       for (const [index, { client }] of items.entries()) {
         if (!this.#settle(group, index)) continue;
         client.onFault(error as Error);
       }
     }
+    this.#busyMs = this.busyMs(performance.now());
+    this.#busySince = undefined;
     if (this.#group === group) this.#group = undefined;
     this.pump();
     for (const tenant of this.leaving) {
@@ -248,11 +263,14 @@ export class Lane {
     else void this.#flush(client, outcome, outcome.unflushed);
   }
 
-  async #flush(client: LaneClient, outcome: ApplyOutcome, wal: WalFile): Promise<void> {
+  async #flush(client: LaneClient, outcome: AppliedOutcome, wal: WalFile): Promise<void> {
     this.#flushing++;
+    const startedAt = performance.now();
     let told: ApplyOutcome = outcome;
     try {
       await this.#flusher.flush(wal);
+      const flushMs = performance.now() - startedAt;
+      told = { ...outcome, stats: { ...outcome.stats, flushMs } };
     } catch (error) {
       // As after a COMMIT that failed: the file is opened anew, and its ledger asked.
       const message = `The write-ahead log could not be flushed: ${(error as Error).message}`;

@@ -32,6 +32,7 @@ export class Lanes {
   readonly #alone: { readonly client: LaneClient; readonly before: () => Promise<void> }[] = [];
   readonly #flusher: WalFlusher;
   #nextIndex = 0;
+  #retiredFaults = 0;
   #timer: NodeJS.Timeout | undefined;
   #paused = false;
   #idleWaiters: (() => void)[] = [];
@@ -45,6 +46,11 @@ export class Lanes {
 
   get all(): readonly Lane[] {
     return this.#lanes;
+  }
+
+  /** Times that a thread ended in the middle of its work and was replaced. */
+  get faults(): number {
+    return this.#lanes.reduce((sum, lane) => sum + lane.faults, this.#retiredFaults);
   }
 
   /** Gives a tenant with work its turn. */
@@ -159,6 +165,7 @@ export class Lanes {
     if (lane.tenants.size > 0 || now - (this.#spareIdleSince.get(lane) ?? now) < SPARE_IDLE_MS) return;
     this.#lanes.splice(this.#lanes.indexOf(lane), 1);
     this.#spareIdleSince.delete(lane);
+    this.#retiredFaults += lane.faults;
     lane.close().catch(error => this.#options.log.error({ err: error }, 'A spare lane did not close'));
   }
 

@@ -1,13 +1,16 @@
+import { hostname } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
+  type BrokerStatus,
   groupKeys,
   inspectDataDir,
   readReleaseBell,
+  type StatusTransactions,
   TENANT_ID_PATTERN,
   type WireError,
 } from '@onewriter/protocol';
 import type { Config, Logger } from '@onewriter/runtime';
-import { type BrokerFacts, BrokerMetrics } from './broker-metrics.ts';
+import type { BrokerMetrics } from './broker-metrics.ts';
 import { Condemned } from './condemned.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { Doorbell } from './doorbell.ts';
@@ -17,6 +20,9 @@ import { Lanes } from './lanes.ts';
 import type { Lease } from './lease.ts';
 import { Parked } from './parked.ts';
 import type { RedisLink } from './redis-link.ts';
+import { SlowFactsWatch } from './status/slow-facts.ts';
+import { StatusPublisher } from './status/status-publisher.ts';
+import { TenantLoads } from './status/tenant-load.ts';
 import { Sweep } from './sweep.ts';
 import { LOCK_MS, TenantQueue } from './tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
@@ -41,6 +47,7 @@ export interface LeaderOptions {
   readonly bellLink: RedisLink;
   /** Held. */
   readonly lease: Lease;
+  readonly metrics: BrokerMetrics;
   /** The process has to end, at once: what it holds is delivered to its successor. */
   readonly onEnd: (reason: string) => void;
 }
@@ -50,9 +57,11 @@ const CLOSE_IDLE_EVERY_MS = 5_000;
 const REPLACE_GRACE_MS = 1_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
 
+const NO_TRANSACTIONS: StatusTransactions = Object.freeze({ total: 0, open: [] });
+
 /** Everything that one process does while it leads. */
 export class Leader {
-  readonly metrics: BrokerMetrics;
+  readonly #status: StatusPublisher;
   readonly #options: LeaderOptions;
   readonly #sessions = new Map<string, TenantSession>();
   readonly #lanes: Lanes;
@@ -70,7 +79,6 @@ export class Leader {
     const keys = groupKeys(config.group);
     this.#options = options;
     this.#open = keys.open;
-    this.metrics = new BrokerMetrics(() => this.facts());
     const directory = inspectDataDir(config.dataDir);
     const exclusive = directory.kind === 'network';
     if (exclusive) {
@@ -99,7 +107,8 @@ export class Leader {
       deadLetters: new DeadLetters(link, config.group, log),
       condemned: new Condemned(link, config.group, log),
       parked: new Parked(link, config.group, log),
-      metrics: this.metrics,
+      metrics: options.metrics,
+      loads: new TenantLoads(),
       walWatch: new WalWatch(config.dataDir, config.dbFile, log),
       log,
       epoch: () => lease.epoch,
@@ -113,6 +122,7 @@ export class Leader {
     };
     this.#doorbell = new Doorbell(options.bellLink, keys.bell, tenants => this.#onRing(tenants), log);
     this.#sweep = new Sweep(link, config.group, log);
+    this.#status = this.#createStatus();
     this.#watchdog = new Watchdog(
       () => this.#lanes.all,
       config.statementTimeoutMs,
@@ -124,6 +134,8 @@ export class Leader {
   async start(): Promise<void> {
     const { config, link } = this.#options;
     await Promise.all([this.#context.condemned.load(), this.#context.parked.load()]);
+    // Before the adoption: with many tenants that takes its time, and people look at it.
+    this.#status.start();
     await this.#adoptAll();
     void this.#doorbell.listen();
     void this.#sweep.run(
@@ -143,7 +155,7 @@ export class Leader {
   }
 
   /** What people and probes want to know. */
-  facts(): BrokerFacts {
+  facts() {
     const { lease } = this.#options;
     const lanes = this.#lanes.all;
     return {
@@ -155,8 +167,44 @@ export class Leader {
       waitingTenants: lanes.reduce((sum, lane) => sum + lane.waiting, 0),
       parkedTenants: this.#context.parked.size,
       heldWals: this.#context.walWatch.heldTenants,
-      largestHeldWalBytes: this.#context.walWatch.largestBytes,
     };
+  }
+
+  /** As last made; undefined at the very beginning. */
+  get status(): BrokerStatus | undefined {
+    return this.#status.status;
+  }
+
+  #createStatus(): StatusPublisher {
+    const { config, link, lease, log, metrics } = this.#options;
+    const { loads, parked, walWatch } = this.#context;
+    const leader = () => ({
+      broker: lease.broker,
+      host: hostname(),
+      pid: process.pid,
+      epoch: lease.epoch,
+      since: lease.since,
+      leaseHeld: lease.held,
+    });
+    return new StatusPublisher(
+      {
+        metrics,
+        loads,
+        slowFacts: new SlowFactsWatch(link, config.group, config.dataDir, log),
+        walWatch,
+        parked,
+        leader,
+        lanes: () => this.#lanes.all,
+        threads: config.threads,
+        threadRestarts: () => this.#lanes.faults,
+        sessions: () => this.#sessions.size,
+        idleJobs: () => this.#sweep.idleJobs,
+        transactions: () => NO_TRANSACTIONS,
+      },
+      link,
+      config.group,
+      log,
+    );
   }
 
   /**
@@ -196,6 +244,7 @@ export class Leader {
 
   #stop(): void {
     this.#ending = true;
+    this.#status.stop();
     this.#doorbell.stop();
     this.#sweep.stop();
     this.#watchdog.close();

@@ -44,6 +44,7 @@ export class Lease {
   #expiresAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #lost = false;
+  #since = 0;
   #answeredAt = performance.now();
 
   constructor(link: RedisLink, options: LeaseOptions) {
@@ -62,6 +63,16 @@ export class Lease {
   /** Whether this process may begin work: it holds the lease for certain. */
   get held(): boolean {
     return !this.#lost && performance.now() < this.#expiresAt;
+  }
+
+  /** How long it is held for certain unless it is renewed, in ms; 0 where it is not held. */
+  get leftMs(): number {
+    return this.held ? Math.max(this.#expiresAt - performance.now(), 0) : 0;
+  }
+
+  /** When it began to be held by this process; ms since the epoch. */
+  get since(): number {
+    return this.#since;
   }
 
   /** When Redis last told who holds it; on the monotonic clock, in ms. */
@@ -177,6 +188,7 @@ export class Lease {
   #lead(epoch: number, record: string, sentAt: number): void {
     this.#epoch = epoch;
     this.#record = record;
+    if (this.#since === 0) this.#since = Date.now();
     this.#expiresAt = sentAt + this.#options.leaseMs;
     try {
       writeEpochFloor(this.#options.dataDir, epoch);

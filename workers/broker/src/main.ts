@@ -13,6 +13,7 @@ await startProcess('broker', async (config, log) => {
   drainOnSignal(config.drainMs, log, async () => {
     await Promise.all([broker.drain(), server.close(config.drainMs / 2)]);
   });
+  broker.announce(server.port);
   announceReady(server.port);
   await broker.run();
 });

@@ -1,4 +1,4 @@
-import { groupKeys, type WireError } from '@onewriter/protocol';
+import { groupKeys, type StatusParkedTenant, type WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from './redis-link.ts';
 
@@ -10,13 +10,16 @@ export interface ParkedRecord {
   readonly since: string;
 }
 
+/** Of an error, in a list. */
+const MAX_MESSAGE_LENGTH = 300;
+
 /** Tenants whose file refuses writes, where people can see them. It is tried again, with growing pauses. */
 export class Parked {
   readonly #link: RedisLink;
   readonly #key: string;
   readonly #log: Logger;
-  /** Tenant to the code of its error. */
-  readonly #codes = new Map<string, string>();
+  /** By tenant, the longest parked first. */
+  readonly #records = new Map<string, ParkedRecord>();
 
   constructor(link: RedisLink, group: string, log: Logger) {
     this.#link = link;
@@ -25,7 +28,17 @@ export class Parked {
   }
 
   get size(): number {
-    return this.#codes.size;
+    return this.#records.size;
+  }
+
+  /** The first `max` of them, for people. */
+  list(max: number): readonly StatusParkedTenant[] {
+    const tenants: StatusParkedTenant[] = [];
+    for (const [tenant, { code, message, since }] of this.#records) {
+      if (tenants.length === max) break;
+      tenants.push({ tenant, code, message: message.slice(0, MAX_MESSAGE_LENGTH), since: Date.parse(since) });
+    }
+    return tenants;
   }
 
   /** Reads who was parked under a predecessor: the first batch that commits releases. */
@@ -34,27 +47,30 @@ export class Parked {
       string,
       string
     >;
-    for (const [tenant, json] of Object.entries(records)) {
-      this.#codes.set(tenant, (JSON.parse(json) as ParkedRecord).code);
+    const loaded = Object.entries(records).map(
+      ([tenant, json]) => [tenant, JSON.parse(json) as ParkedRecord] as const,
+    );
+    for (const [tenant, record] of loaded.toSorted((a, b) => a[1].since.localeCompare(b[1].since))) {
+      this.#records.set(tenant, record);
     }
   }
 
   /** Notes that a tenant's file refuses writes. */
   park(tenant: string, error: WireError): void {
-    if (this.#codes.get(tenant) === error.code) return;
-    this.#codes.set(tenant, error.code);
+    if (this.#records.get(tenant)?.code === error.code) return;
     this.#log.error({ tenant, code: error.code }, `Tenant parked: ${error.message} It is tried again.`);
     const record: ParkedRecord = {
       code: error.code,
       message: error.message,
       since: new Date().toISOString(),
     };
+    this.#records.set(tenant, record);
     this.#save(this.#link.insist(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record))));
   }
 
   /** Notes that a tenant's file takes writes. Costs nothing where it was not parked. */
   release(tenant: string): void {
-    if (this.#codes.size === 0 || !this.#codes.delete(tenant)) return;
+    if (this.#records.size === 0 || !this.#records.delete(tenant)) return;
     this.#log.info({ tenant }, 'The tenant is written again');
     this.#save(this.#link.insist(() => this.#link.call('HDEL', this.#key, tenant)));
   }

@@ -22,11 +22,19 @@ export class Sweep {
   readonly #group: string;
   readonly #log: Logger;
   readonly #stopped = new AbortController();
+  /** Tenants whose jobs the last sweep told of. */
+  #told = new Set<string>();
+  #idleJobs = 0;
 
   constructor(link: RedisLink, group: string, log: Logger) {
     this.#link = link;
     this.#group = group;
     this.#log = log;
+  }
+
+  /** Jobs that two sweeps in a row found waiting, and of which nothing was taken in between: of paused tenants. */
+  get idleJobs(): number {
+    return this.#idleJobs;
   }
 
   /** Sweeps at once and then every `intervalMs`, until {@link stop}. @param isAwake tenants that need no look. */
@@ -54,9 +62,11 @@ export class Sweep {
 
   async #sweep(isAwake: (tenant: string) => boolean, onFound: (work: ForgottenWork) => void): Promise<void> {
     const key = groupKeys(this.#group).tenants;
+    const told = new Set<string>();
+    let idleJobs = 0;
     for (let start = 0; !this.#stopped.signal.aborted; start += CHUNK) {
       const chunk = (await this.#link.call('ZRANGE', key, start, start + CHUNK - 1)) as string[];
-      if (chunk.length === 0) return;
+      if (chunk.length === 0) break;
       const asleep = chunk.filter(tenant => TENANT_ID_PATTERN.test(tenant) && !isAwake(tenant));
       const lengths = await Promise.all(
         asleep.flatMap(tenant => {
@@ -67,8 +77,13 @@ export class Sweep {
       for (const [index, tenant] of asleep.entries()) {
         const waiting = Number(lengths[2 * index]);
         const active = Number(lengths[2 * index + 1]);
-        if ((waiting > 0 || active > 0) && !isAwake(tenant)) onFound({ tenant, waiting, active });
+        if ((waiting === 0 && active === 0) || isAwake(tenant)) continue;
+        if (this.#told.has(tenant)) idleJobs += waiting;
+        told.add(tenant);
+        onFound({ tenant, waiting, active });
       }
     }
+    this.#told = told;
+    this.#idleJobs = idleJobs;
   }
 }

@@ -3,6 +3,7 @@ import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
 import type { LaneClient } from './lane.ts';
+import { TenantLoads } from './status/tenant-load.ts';
 import type { Finished, FinishedJob, TakeBounds, Taken, TakenJob, TenantQueue } from './tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
 
@@ -211,7 +212,15 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
       park: (tenant: string) => parked.add(tenant),
       release: (tenant: string) => parked.delete(tenant),
     },
-    metrics: { applied: quiet, finished: quiet, refused: quiet, setAside: quiet },
+    metrics: {
+      applied: () => ({ writes: 0, failures: 0 }),
+      observe: quiet,
+      taken: quiet,
+      refused: quiet,
+      setAside: quiet,
+      delay: { observe: quiet },
+    },
+    loads: new TenantLoads(),
     log: { warn: quiet, error: quiet, info: quiet },
     walWatch: { observe: quiet },
     epoch: () => 1,

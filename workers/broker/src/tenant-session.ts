@@ -3,12 +3,14 @@ import {
   LIMITS,
   parseWriteJob,
   receiptId,
+  timeOfJobId,
   toWireError,
   type WireError,
   type WriteJobMessage,
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type {
+  AppliedOutcome,
   ApplyOutcome,
   ApplyTask,
   DeadLetter,
@@ -25,6 +27,7 @@ import type { Lane, LaneClient } from './lane.ts';
 import type { Lanes } from './lanes.ts';
 import type { Parked } from './parked.ts';
 import { isTemporary, type RedisLink } from './redis-link.ts';
+import { type LoadSource, TenantLoad, type TenantLoads } from './status/tenant-load.ts';
 import type { FinishedJob, TakenJob, TenantQueue } from './tenant-queue.ts';
 import type { WalWatch } from './wal-watch.ts';
 
@@ -57,6 +60,7 @@ export interface SessionContext {
   readonly condemned: Condemned;
   readonly parked: Parked;
   readonly metrics: BrokerMetrics;
+  readonly loads: TenantLoads;
   readonly walWatch: WalWatch;
   readonly log: Logger;
   /** The epoch to commit under. */
@@ -71,6 +75,8 @@ export interface SessionContext {
 
 /** A job that this broker has. */
 interface HeldJob extends TakenJob {
+  /** By the client's clock, ms; undefined where its id does not tell. */
+  readonly enqueuedAt: number | undefined;
   /** On the monotonic clock, ms. */
   readonly takenAt: number;
   /** Starts of it that ended with their process; 0 for a job that no dead leader had. */
@@ -87,7 +93,7 @@ const TRIES_BEFORE_TELLING = 4;
 const MAX_RETRY_PAUSE_MS = 5_000;
 
 /** One tenant's jobs on their way through this process. */
-export class TenantSession implements LaneClient {
+export class TenantSession implements LaneClient, LoadSource {
   readonly tenant: string;
   lane: Lane | undefined;
   /** On the monotonic clock, ms. */
@@ -108,6 +114,12 @@ export class TenantSession implements LaneClient {
   #finishing = 0;
   /** Times in a row that the tenant's file refused a batch. */
   #refusals = 0;
+  readonly #load = new TenantLoad(this);
+  /** Jobs that wait in Redis, as last heard. */
+  #waiting = 0;
+  /** When it got in line for its lane, and when its turn came; on the monotonic clock, ms. */
+  #queuedAt = 0;
+  #begunAt = 0;
   #retry: NodeJS.Timeout | undefined;
   #draining = false;
   #restWaiters: (() => void)[] = [];
@@ -138,6 +150,14 @@ export class TenantSession implements LaneClient {
   /** Jobs that this process holds. */
   get held(): number {
     return this.#ready.length + this.#inThread.length;
+  }
+
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  get oldestAt(): number | undefined {
+    return (this.#inThread[0] ?? this.#ready[0])?.enqueuedAt;
   }
 
   /** There may be jobs in the queue. */
@@ -204,6 +224,7 @@ export class TenantSession implements LaneClient {
     this.#readyBytes -= bytes;
     this.#inThread = batch;
     this.#prefetched = false;
+    this.#noteBegin(batch[0]!);
     if (this.#mayHaveMore) queueMicrotask(() => this.#pump());
     return {
       kind: 'apply',
@@ -226,7 +247,7 @@ export class TenantSession implements LaneClient {
     if (outcome.kind === 'applied') {
       this.#refusals = 0;
       this.#context.parked.release(this.tenant);
-      this.#context.metrics.applied(outcome);
+      this.#noteApplied(batch, outcome);
       this.#context.walWatch.observe(this.tenant, outcome.stats.walBytes);
       this.#context.afterCommit();
       // The next batch first: the thread works while this one is told.
@@ -296,6 +317,7 @@ export class TenantSession implements LaneClient {
     if (this.#queued || this.#inThread.length > 0 || this.#ready.length === 0 || this.#retry !== undefined)
       return;
     this.#queued = true;
+    this.#queuedAt = performance.now();
     const { id, starts } = this.#ready[0]!;
     const { condemned, lanes } = this.#context;
     if (condemned.mustRunAlone(starts)) lanes.enqueueAlone(this, () => condemned.noteRunAlone(id));
@@ -342,17 +364,26 @@ export class TenantSession implements LaneClient {
   }
 
   #receive({ jobs, waiting }: { readonly jobs: readonly TakenJob[]; readonly waiting: number }): void {
+    this.#waiting = waiting;
     if (waiting > 0) this.#mayHaveMore = true;
     if (jobs.length > 0) this.#hold(jobs);
   }
 
   #hold(jobs: readonly TakenJob[], starts?: readonly number[]): void {
     const takenAt = performance.now();
+    const now = Date.now();
+    const { metrics, loads } = this.#context;
     this.lastUsedAt = takenAt;
+    let bytes = 0;
     for (const [index, { id, data }] of jobs.entries()) {
-      this.#ready.push({ id, data, takenAt, starts: starts?.[index] ?? 0 });
-      this.#readyBytes += data.length;
+      const enqueuedAt = timeOfJobId(id);
+      if (enqueuedAt !== undefined) metrics.observe('queue', now - enqueuedAt);
+      this.#ready.push({ id, data, enqueuedAt, takenAt, starts: starts?.[index] ?? 0 });
+      bytes += data.length;
     }
+    this.#readyBytes += bytes;
+    metrics.taken(bytes);
+    if (!this.#load.listed && jobs.length > 0) loads.list(this.#load);
   }
 
   /** Reads what is active, adds what is not known here (it is newer than all that is), and takes more. */
@@ -373,8 +404,34 @@ export class TenantSession implements LaneClient {
     }
   }
 
+  /** Its turn has come. @param oldest of the batch */
+  #noteBegin({ takenAt }: HeldJob): void {
+    const { metrics } = this.#context;
+    this.#begunAt = performance.now();
+    metrics.observe('prefetch', this.#queuedAt - takenAt);
+    metrics.observe('lane', this.#begunAt - this.#queuedAt);
+  }
+
+  #noteApplied(batch: readonly HeldJob[], outcome: AppliedOutcome): void {
+    const { metrics } = this.#context;
+    const { openMs, applyMs, commitMs, flushMs = 0, walBytes } = outcome.stats;
+    const inThreadMs = openMs + applyMs + commitMs;
+    metrics.observe('handover', performance.now() - this.#begunAt - inThreadMs - flushMs);
+    const { writes, failures } = metrics.applied(outcome);
+    const now = Date.now();
+    let longestMs = 0;
+    for (const { enqueuedAt } of batch) {
+      if (enqueuedAt === undefined) continue;
+      const delayMs = now - enqueuedAt;
+      metrics.delay.observe(delayMs);
+      if (delayMs > longestMs) longestMs = delayMs;
+    }
+    this.#load.add(writes, failures, inThreadMs, longestMs, walBytes);
+  }
+
   /** After the commit: tells the clients, completes the jobs, takes the next. */
   async #finish(batch: readonly HeldJob[], outcomes: readonly JobOutcome[]): Promise<void> {
+    const committedAt = performance.now();
     this.#finishing++;
     // One take at a time; with jobs at hand the next take can wait for the thread.
     const fetch = !this.#taking && !this.#stale && !this.#draining && this.#ready.length === 0;
@@ -407,7 +464,7 @@ export class TenantSession implements LaneClient {
           return this.#queue.finish(finished, undefined);
         });
       }
-      metrics.finished(batch);
+      metrics.observe('completion', performance.now() - committedAt);
       await this.#context.condemned.forget(batch);
     } finally {
       this.#finishing--;

@@ -45,7 +45,7 @@ it('names the process that keeps a log from being begun anew, once per doubling,
   const watch = new WalWatch(dataDir, 'tenant.db', log as unknown as Logger);
   const mib = 1024 * 1024;
   for (const walBytes of [4 * mib, 17 * mib, 20 * mib, 33 * mib]) watch.observe('acme', walBytes);
-  expect([watch.heldTenants, watch.largestBytes]).toEqual([1, 33 * mib]);
+  expect(watch.held()).toMatchObject([{ tenant: 'acme', bytes: 33 * mib }]);
   await vi.waitFor(() => expect(log.warn).toHaveBeenCalledTimes(1));
   expect(log.warn.mock.calls[0]?.[0]).toMatchObject({
     tenant: 'acme',

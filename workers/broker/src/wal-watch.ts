@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { tenantFile } from '@onewriter/protocol';
+import { STATUS_TOP, type StatusHeldWal, tenantFile } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
+import { pickLargest } from './status/pick-largest.ts';
 
 /**
  * A log that nobody holds is begun anew at about 1,000 pages (4 MB). One of this size is held by a reader whose
@@ -21,13 +22,22 @@ export interface WalReader {
   readonly command: string;
 }
 
+/** A log that is held. */
+interface HeldWal {
+  readonly since: number;
+  bytes: number;
+  /** The size at which it is told again. */
+  nextBytes: number;
+  readers: readonly WalReader[];
+}
+
 /** Notices write-ahead logs that a reader keeps from being begun anew, and names the reader. */
 export class WalWatch {
   readonly #dataDir: string;
   readonly #dbFile: string;
   readonly #log: Logger;
-  /** Tenant to the size at which its log is told again. */
-  readonly #held = new Map<string, { bytes: number; nextBytes: number }>();
+  readonly #held = new Map<string, HeldWal>();
+  #refreshing = false;
 
   constructor(dataDir: string, dbFile: string, log: Logger) {
     this.#dataDir = dataDir;
@@ -40,11 +50,11 @@ export class WalWatch {
     return this.#held.size;
   }
 
-  /** Size of the largest of them; 0 where there is none. */
-  get largestBytes(): number {
-    let largest = 0;
-    for (const { bytes } of this.#held.values()) largest = Math.max(largest, bytes);
-    return largest;
+  /** The largest of them, with their readers as of the last call: each call has them looked for again. */
+  held(): readonly StatusHeldWal[] {
+    const largest = pickLargest(this.#held, STATUS_TOP, ([, { bytes }]) => bytes);
+    if (largest.length > 0) void this.#refresh(largest);
+    return largest.map(([tenant, { bytes, since, readers }]) => ({ tenant, bytes, since, readers }));
   }
 
   /** Takes the size of a tenant's log after a batch. */
@@ -60,7 +70,8 @@ export class WalWatch {
       held.bytes = walBytes;
       return;
     }
-    this.#held.set(tenant, { bytes: walBytes, nextBytes: walBytes * 2 });
+    const since = held?.since ?? Date.now();
+    this.#held.set(tenant, { since, bytes: walBytes, nextBytes: walBytes * 2, readers: held?.readers ?? [] });
     void this.#tell(tenant, walBytes);
   }
 
@@ -70,16 +81,29 @@ export class WalWatch {
   }
 
   async #tell(tenant: string, walBytes: number): Promise<void> {
-    let readers: readonly WalReader[] = [];
-    try {
-      readers = await findWalReaders(tenantFile(this.#dataDir, tenant, this.#dbFile));
-    } catch (error) {
-      this.#log.debug({ err: error, tenant }, 'Who reads the file cannot be told here');
-    }
+    const readers = await this.#findReaders(tenant);
+    const held = this.#held.get(tenant);
+    if (held !== undefined) held.readers = readers;
     this.#log.warn(
       { tenant, walBytes, readers },
       'A reader keeps the write-ahead log from being begun anew: it grows until that reader ends its transaction',
     );
+  }
+
+  async #refresh(entries: readonly (readonly [string, HeldWal])[]): Promise<void> {
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    for (const [tenant, held] of entries) held.readers = await this.#findReaders(tenant);
+    this.#refreshing = false;
+  }
+
+  async #findReaders(tenant: string): Promise<readonly WalReader[]> {
+    try {
+      return await findWalReaders(tenantFile(this.#dataDir, tenant, this.#dbFile));
+    } catch (error) {
+      this.#log.debug({ err: error, tenant }, 'Who reads the file cannot be told here');
+      return [];
+    }
   }
 }
 

@@ -38,7 +38,7 @@ export class BatchJob {
   #commitSeq = 0;
   /** What the broker is told; the results are left out where they are too large for an event. */
   #shown = '';
-  #failures = 0;
+  #failureCodes: readonly string[] = [];
   #deadLetters: readonly DeadLetter[] = [];
 
   constructor(job: QueuedJob) {
@@ -106,7 +106,7 @@ export class BatchJob {
   stage(results: string): void {
     const { ops } = this.message!;
     const failures = results.includes(FAILURE) ? listFailures(results) : [];
-    this.#failures = failures.length;
+    this.#failureCodes = failures.map(([, error]) => error.code);
     this.#deadLetters = failures
       .filter(([op]) => ops[op]?.d === 1)
       .map(([op, error]) => this.#bury(op, error));
@@ -125,13 +125,15 @@ export class BatchJob {
       id: this.id,
       client: this.#client,
       writes: this.message?.ops.length ?? 0,
-      failures: this.#failures,
+      failures: this.#failureCodes.length,
       duplicate: this.#duplicate,
       commitSeq: this.#commitSeq,
       results: this.#shown,
     };
     if (this.#error !== undefined) return { ...outcome, error: this.#error };
-    return this.#deadLetters.length === 0 ? outcome : { ...outcome, deadLetters: this.#deadLetters };
+    if (this.#failureCodes.length === 0) return outcome;
+    const failed = { ...outcome, failureCodes: this.#failureCodes };
+    return this.#deadLetters.length === 0 ? failed : { ...failed, deadLetters: this.#deadLetters };
   }
 
   #bury(op: number, error: WireError): DeadLetter {

@@ -144,6 +144,8 @@ export interface JobOutcome {
   readonly results: string;
   /** The whole job was refused (unreadable, unsupported version). */
   readonly error?: WireError | undefined;
+  /** Error codes of the failed writes; a code is there as often as it came. */
+  readonly failureCodes?: readonly string[] | undefined;
   /** Failed writes that nobody waits for. */
   readonly deadLetters?: readonly DeadLetter[] | undefined;
 }
@@ -160,6 +162,8 @@ export interface ApplyStats {
   readonly openMs: number;
   readonly applyMs: number;
   readonly commitMs: number;
+  /** Of a flush after the commit; undefined where there was none, or it is not over. */
+  readonly flushMs?: number | undefined;
   readonly checkpointMs: number;
   readonly walBytes: number;
   readonly commits: number;
