@@ -7,6 +7,7 @@ import { up } from './commands/up.ts';
 import { EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
 import { printError, printErrorAsJson } from './print-error.ts';
 import { addDataCommands } from './program/add-data-commands.ts';
+import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
 import { DATA_DIR_OPTION, type ProgramContext } from './program/options.ts';
 
@@ -75,6 +76,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
   const context: ProgramContext = { setExitCode };
   addTenantCommands(program, context);
   addDataCommands(program, context);
+  addSafetyCommands(program, context);
 
   const deadLetters = program
     .command('dead-letters')

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { check } from '../commands/check.ts';
 import { createTenant, deleteTenant, listTenants, pause, resume, tenantInfo } from '../commands/tenants.ts';
 import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
 
@@ -66,4 +67,12 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     .option(...DATA_DIR_OPTION)
     .option(...JSON_OPTION)
     .action(async (tenant, options) => setExitCode(await deleteTenant(tenant, options)));
+
+  tenants
+    .command('check')
+    .description('check the files of tenants, as `onewriter check` does')
+    .argument('<tenants...>')
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (names, options) => setExitCode(await check(names, options)));
 }

@@ -26,7 +26,7 @@ export type FollowedEvent =
   /** Where it begins; nothing before it is told. */
   | { readonly type: 'ready'; readonly position: LedgerPosition }
   | { readonly type: 'commit'; readonly position: LedgerPosition; readonly commit: CommitEvent }
-  /** What was asked for is gone: commits between were pruned, or the file is another. Look at the data anew. */
+  /** What was known is gone: commits between were pruned, or the file is another, or a backup. Look at the data anew. */
   | { readonly type: 'gap'; readonly position: LedgerPosition }
   /** Nothing happened for a while. */
   | { readonly type: 'quiet' };
@@ -46,9 +46,14 @@ export interface FollowOptions {
 const POLL_MS = 150;
 /** A look into the file all the same: two commits within one tick of the file system's clock can look like one. */
 const LOOK_EVERY_MS = 2_000;
+/** A file that is away for longer is deleted. */
+const MAX_AWAY_MS = 2_000;
 const QUIET_AFTER_MS = 15_000;
 /** Larger than a batch has jobs, so that it has at least one whole commit. */
 const MAX_ROWS = 200;
+
+/** `onewriter restore` adds a row of this name, with a number that goes on from the file that was there before. */
+const RESTORE_PREFIX = 'restore-';
 
 const BOUNDS = 'SELECT min(id), max(id), max(commit_seq) FROM (SELECT id, commit_seq FROM _onewriter_ledger)';
 const NEXT = `
@@ -78,6 +83,7 @@ export async function* followCommits(options: FollowOptions): AsyncGenerator<Fol
   let seen: string | undefined;
   let lookedAt = Number.NEGATIVE_INFINITY;
   let toldAt = performance.now();
+  let awaySince: number | undefined;
   while (!signal.aborted) {
     const fingerprint = await files.fingerprint(tenant);
     if (fingerprint !== seen || performance.now() - lookedAt >= LOOK_EVERY_MS) {
@@ -85,7 +91,16 @@ export async function* followCommits(options: FollowOptions): AsyncGenerator<Fol
       lookedAt = performance.now();
       let more = true;
       while (more && !signal.aborted) {
-        const found = await readCommits(options, position);
+        const found = await readCommits(options, position).catch(error => {
+          // While a backup is put in its place a file is away for a moment.
+          if (!isOnewriterError(error, 'TENANT_NOT_FOUND')) throw error;
+          awaySince ??= performance.now();
+          if (performance.now() - awaySince > MAX_AWAY_MS) throw error;
+          seen = undefined;
+          return undefined;
+        });
+        if (found === undefined) break;
+        awaySince = undefined;
         more = found.more;
         for (const event of found.events) {
           position = event.position;
@@ -130,16 +145,18 @@ async function readBounds(options: FollowOptions): Promise<{ min: number; max: n
 async function readCommits(
   options: FollowOptions,
   { ledgerId }: LedgerPosition,
-): Promise<{ events: Extract<FollowedEvent, { type: 'commit' }>[]; more: boolean }> {
+): Promise<{ events: Exclude<FollowedEvent, { type: 'quiet' }>[]; more: boolean }> {
   const rows = await read(options, NEXT, [ledgerId]);
   const commits: {
     position: LedgerPosition;
     commit: CommitEvent & { receipts: string[]; failed: string[] };
   }[] = [];
+  const restored = new Set<number>();
   for (const [id, jobId, seq, committedAt, nextOp, count, failures] of rows) {
     // A large job is committed in parts, and told when it is whole; nothing of the tenant overtakes it.
     if (nextOp !== null) break;
     const commitSeq = Number(seq);
+    if (String(jobId).startsWith(RESTORE_PREFIX)) restored.add(commitSeq);
     let last = commits.at(-1);
     if (last?.commit.commitSeq !== commitSeq) {
       const commit = {
@@ -161,5 +178,10 @@ async function readCommits(
   const more = rows.length === MAX_ROWS;
   // The last commit may have more jobs than were read.
   if (more && commits.length > 1) commits.pop();
-  return { events: commits.map(commit => ({ type: 'commit' as const, ...commit })), more };
+  const events = commits.map(commit =>
+    restored.has(commit.position.commitSeq)
+      ? { type: 'gap' as const, position: commit.position }
+      : { type: 'commit' as const, ...commit },
+  );
+  return { events, more };
 }

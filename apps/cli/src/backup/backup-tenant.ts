@@ -1,0 +1,168 @@
+import { chmodSync, mkdirSync, readdirSync, renameSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import { OnewriterError, tenantFile } from '@onewriter/protocol';
+import type { Database } from 'better-sqlite3';
+import { toFileError } from '../sqlite-error.ts';
+import { formatBytes } from '../table.ts';
+import type { Target } from '../target.ts';
+import { hasTable, openReadOnly, openTenant, readState } from '../tenants/open-tenant.ts';
+import { type ContentSummary, summarizeContent } from './content-hash.ts';
+import { checkIntegrity, copyDatabase, flush, removeDatabase } from './copy-database.ts';
+import { type BackupManifest, hashFile, manifestPath } from './manifest.ts';
+
+/** A backup that was taken and verified. */
+export interface TakenBackup {
+  /** Absolute. */
+  readonly path: string;
+  readonly manifest: BackupManifest;
+}
+
+/** What belongs to the moment that is copied. */
+interface Moment {
+  readonly takenAt: string;
+  readonly content: ContentSummary;
+  readonly commitSeq: number | null;
+  readonly epoch: number | null;
+  readonly ledgerRows: number;
+  readonly lastCommit: string | null;
+  readonly sqliteVersion: string;
+}
+
+/** `<out>/<tenant>`: backups of a tenant. */
+export function backupFolder(out: string, tenant: string): string {
+  return join(out, tenant);
+}
+
+/**
+ * Copies a tenant's database as it is at one moment, while it is written, and verifies the copy: its integrity, and that
+ * it holds, row by row, what the database held then. Only then does it get its name, and its manifest.
+ *
+ * @param out folder of all backups
+ * @throws OnewriterError TENANT_NOT_FOUND, DATABASE_CORRUPT (nothing is kept), DATABASE_FULL, DATABASE_…
+ */
+export async function backupTenant(target: Target, tenant: string, out: string): Promise<TakenBackup> {
+  const source = tenantFile(target.dataDir, tenant, target.dbFile);
+  const started = performance.now();
+  openTenant(target, tenant).close(); // says what is wrong before a folder is made
+  const folder = backupFolder(out, tenant);
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw toFileError(error, `Cannot make ${folder}`);
+  }
+  assertRoom(
+    folder,
+    statSync(source).size + (statSync(`${source}-wal`, { throwIfNoEntry: false })?.size ?? 0),
+  );
+  const draft = join(folder, `.${Date.now()}.${process.pid}.part`);
+  const moment = await copyDatabase(source, draft, target.config.busyTimeoutMs, readMoment);
+  try {
+    chmodSync(draft, 0o600);
+    const foreignKeyViolations = verify(draft, moment, tenant);
+    const file = nameFor(moment, folder);
+    const manifest: BackupManifest = {
+      manifest: 1,
+      tenant,
+      group: target.group,
+      host: hostname(),
+      takenAt: moment.takenAt,
+      durationMs: Math.round(performance.now() - started),
+      file,
+      bytes: statSync(draft).size,
+      sha256: await hashFile(draft),
+      contentHash: moment.content.hash,
+      tables: moment.content.tables,
+      rows: moment.content.rows,
+      commitSeq: moment.commitSeq,
+      epoch: moment.epoch,
+      lastCommit: moment.lastCommit,
+      ledgerRows: moment.ledgerRows,
+      foreignKeyViolations,
+      sqliteVersion: moment.sqliteVersion,
+    };
+    const path = join(folder, file);
+    // The manifest first: a database without one would be restored without knowing what it should be.
+    writeFlushed(manifestPath(path), `${JSON.stringify(manifest, null, 2)}\n`);
+    renameSync(draft, path);
+    flush(folder);
+    return { path, manifest };
+  } catch (error) {
+    removeDatabase(draft);
+    throw toFileError(error, `Cannot back up tenant ${tenant}`);
+  }
+}
+
+function readMoment(db: Database): Moment {
+  // The first read fixes the moment.
+  const state = readState(db);
+  const ledger = hasTable(db, '_onewriter_ledger')
+    ? db
+        .prepare<[], { rows: number; last: number | null }>(
+          'SELECT count(*) AS rows, max(committed_at) AS last FROM _onewriter_ledger',
+        )
+        .get()!
+    : { rows: 0, last: null };
+  return {
+    takenAt: new Date().toISOString(),
+    content: summarizeContent(db),
+    commitSeq: state?.commitSeq ?? null,
+    epoch: state?.epoch ?? null,
+    ledgerRows: ledger.rows,
+    lastCommit: ledger.last === null ? null : new Date(ledger.last).toISOString(),
+    sqliteVersion: db.prepare<[], string>('SELECT sqlite_version()').pluck().get()!,
+  };
+}
+
+/** @returns violations of foreign keys, which are in the source, too. @throws OnewriterError DATABASE_CORRUPT */
+function verify(copy: string, moment: Moment, tenant: string): number {
+  const db = openReadOnly(copy, 0);
+  try {
+    const { problems, foreignKeyViolations } = checkIntegrity(db);
+    const content = problems.length === 0 ? summarizeContent(db) : undefined;
+    const same =
+      content?.hash === moment.content.hash && (readState(db)?.commitSeq ?? null) === moment.commitSeq;
+    if (problems.length > 0 || !same) {
+      const damage = problems[0] ?? 'the copy does not hold what the database held';
+      throw new OnewriterError(
+        'DATABASE_CORRUPT',
+        `The copy of tenant ${tenant} is not sound (${damage}), so it was not kept; older backups are untouched.`,
+        { tenant, problems },
+      );
+    }
+    return foreignKeyViolations;
+  } finally {
+    db.close();
+  }
+}
+
+/** `20261121T093000Z-c42.db`; with a number behind it where there is one of that second already. */
+function nameFor({ takenAt, commitSeq }: Moment, folder: string): string {
+  const base = `${takenAt.slice(0, 19).replace(/[-:]/g, '')}Z${commitSeq === null ? '' : `-c${commitSeq}`}`;
+  const taken = new Set(readdirSync(folder));
+  for (let number = 1; ; number++) {
+    const name = `${base}${number === 1 ? '' : `-${number}`}.db`;
+    if (!taken.has(name)) return name;
+  }
+}
+
+/** @throws OnewriterError DATABASE_FULL */
+export function assertRoom(folder: string, bytes: number): void {
+  const { bavail, bsize } = statfsSync(folder);
+  const free = bavail * bsize;
+  if (free > bytes) return;
+  throw new OnewriterError(
+    'DATABASE_FULL',
+    `The copy needs ${formatBytes(bytes)}, and the disk of ${folder} has ${formatBytes(free)} left.`,
+    { bytes, free },
+  );
+}
+
+/** Writes a new file that its owner alone can read, whole or not at all, flushed. */
+function writeFlushed(path: string, text: string): void {
+  const draft = `${path}.part`;
+  writeFileSync(draft, text, { mode: 0o600 });
+  flush(draft);
+  renameSync(draft, path);
+  flush(dirname(path));
+}

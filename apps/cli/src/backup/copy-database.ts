@@ -1,0 +1,99 @@
+import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { OnewriterError } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
+import { toFileError } from '../sqlite-error.ts';
+import { openReadOnly } from '../tenants/open-tenant.ts';
+
+/** SQLite's largest number of pages in one step: a copy that is made in one go is never begun anew by writers. */
+const ALL_PAGES = 0x7fffffff;
+/** Lines of damage that are told. */
+const MAX_PROBLEMS = 20;
+
+/**
+ * Copies a database that is in use, as it is at one moment, into a file of its own without a write-ahead log. `look` gets
+ * the connection to the source while the moment is held: what it reads is exactly what is copied.
+ *
+ * @param copy must not exist; it does not after an error, either
+ * @returns what `look` returned
+ * @throws OnewriterError DATABASE_… with what could not be read or written
+ */
+export async function copyDatabase<T>(
+  source: string,
+  copy: string,
+  busyTimeoutMs: number,
+  look: (db: Database.Database) => T,
+): Promise<T> {
+  const db = openReadOnly(source, busyTimeoutMs);
+  try {
+    // The backup reads within this transaction, whose state the first read fixes (sqlite3_backup_step begins one of its
+    // own only where there is none).
+    db.exec('BEGIN');
+    const seen = look(db);
+    const { totalPages } = await db.backup(copy, { progress: () => ALL_PAGES });
+    db.exec('COMMIT');
+    // A source that is locked exclusively resolves with nothing.
+    if (totalPages === 0)
+      throw new OnewriterError('DATABASE_BUSY', `${source} is empty, or locked by its broker.`);
+    settle(copy);
+    return seen;
+  } catch (error) {
+    removeDatabase(copy);
+    throw toFileError(error, `Cannot copy ${source} to ${copy}`);
+  } finally {
+    db.close();
+  }
+}
+
+/** Makes a copy one file that can be read anywhere, and flushes it. */
+function settle(copy: string): void {
+  const db = new Database(copy, { fileMustExist: true });
+  try {
+    // A file in WAL mode can only be read where its folder can be written.
+    db.pragma('journal_mode = DELETE');
+  } finally {
+    db.close();
+  }
+  flush(copy);
+  flush(dirname(copy));
+}
+
+/** Flushes a file, or the names in a folder. Not for a tenant's file that SQLite has open in this process. */
+export function flush(path: string): void {
+  const file = openSync(path, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Removes a database and what SQLite keeps beside it. */
+export function removeDatabase(path: string): void {
+  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${suffix}`, { force: true });
+}
+
+/** What a full look at a file finds. */
+export interface IntegrityReport {
+  /** Empty: the file is sound. */
+  readonly problems: readonly string[];
+  /** Rows that refer to a row that is not there. */
+  readonly foreignKeyViolations: number;
+}
+
+/** Checks all pages, indexes and foreign keys of a database. A damage that stops the check is a problem, too. */
+export function checkIntegrity(db: Database.Database): IntegrityReport {
+  try {
+    const rows = db.pragma(`integrity_check(${MAX_PROBLEMS})`) as { integrity_check: string }[];
+    const problems = rows.map(row => row.integrity_check).filter(problem => problem !== 'ok');
+    if (problems.length > 0) return { problems, foreignKeyViolations: 0 };
+    let foreignKeyViolations = 0;
+    for (const _ of db.prepare('PRAGMA foreign_key_check').iterate()) foreignKeyViolations++;
+    return { problems, foreignKeyViolations };
+  } catch (error) {
+    if (!(error instanceof Database.SqliteError)) throw error;
+    // A schema that names what is not there is SQLITE_ERROR: the tenant's own affair, and not a damage.
+    if (error.code === 'SQLITE_ERROR') return { problems: [], foreignKeyViolations: 0 };
+    return { problems: [`${error.code}: ${error.message}`], foreignKeyViolations: 0 };
+  }
+}

@@ -1,0 +1,392 @@
+import { chmodSync, chownSync, existsSync, linkSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import {
+  groupKeys,
+  isOnewriterError,
+  OnewriterError,
+  tenantFile,
+  tenantQueue,
+  tenantsDir,
+  uuidv7,
+} from '@onewriter/protocol';
+import { isTenantPaused, resumeTenant, withReleasedTenant } from '@onewriter/runtime';
+import { takeEpoch } from '@onewriter/writer';
+import Database from 'better-sqlite3';
+import type { Redis } from 'ioredis';
+import { toFileError } from '../sqlite-error.ts';
+import type { Target } from '../target.ts';
+import { hasTable, openReadOnly, readState } from '../tenants/open-tenant.ts';
+import { assertRoom } from './backup-tenant.ts';
+import { summarizeContent } from './content-hash.ts';
+import { checkIntegrity, copyDatabase, flush, removeDatabase } from './copy-database.ts';
+import { assertUnchanged, type BackupManifest } from './manifest.ts';
+import { swapFile } from './swap-file.ts';
+
+/*
+ * A restore destroys nothing, and leaves everything as it was until the last moment:
+ *
+ *   check the backup ▸ copy it beside the tenant's file ▸ check the copy ▸        nothing has changed yet
+ *   pause the tenant ▸ the broker closes its file ▸ nobody else writes it ▸
+ *   number the copy on from the old file ▸ old file to its other name ▸ copy to its name ▸
+ *   resume the tenant ▸ the broker commits to it
+ *
+ * Numbering (ADR "A restore is a commit"): readers and clients hold commit numbers, positions in the ledger and epochs of
+ * the old file; none of them may seem to run backwards. So the copy takes the higher epoch, and one commit more than the
+ * higher commit number, which is a row of the ledger of its own.
+ */
+
+/** Where an old file cannot be read, numbers go on from here: more than it can have counted since any backup. */
+const LEAP = 1_000_000_000_000;
+
+/** What is to be restored, checked. */
+export interface RestoreRequest {
+  /** Absolute. */
+  readonly backup: string;
+  readonly manifest: BackupManifest | undefined;
+  readonly tenant: string;
+  /** Whether the tenant's present file may be put aside. */
+  readonly replace: boolean;
+  /** Whether it stays paused afterwards. */
+  readonly leavePaused: boolean;
+  /** Undefined: the caller vouches that no broker runs. */
+  readonly redis: Redis | undefined;
+}
+
+/** What a restore did. */
+export interface RestoreReport {
+  readonly tenant: string;
+  readonly file: string;
+  /** The file that was there before, under its new name; null for a new tenant. */
+  readonly replaced: string | null;
+  /** Of the backup; null where it was no file of a broker's. */
+  readonly backupCommitSeq: number | null;
+  /** Of the file that was there before; null for a new tenant, and where it could not be read. */
+  readonly replacedCommitSeq: number | null;
+  /** The number that the restore itself has. */
+  readonly commitSeq: number;
+  readonly rows: number;
+  readonly tables: number;
+  readonly contentHash: string;
+  readonly foreignKeyViolations: number;
+  /** Whether content was compared with a manifest. */
+  readonly comparedWithManifest: boolean;
+  /** Jobs that wait in the queue: they are applied to what was restored. */
+  readonly queuedJobs: number | null;
+  readonly paused: boolean;
+  /** What could not be done as it should be. */
+  readonly warnings: readonly string[];
+}
+
+/** Numbers that must not run backwards. */
+interface FileNumbers {
+  readonly epoch: number;
+  readonly commitSeq: number;
+  readonly ledgerId: number;
+}
+
+/**
+ * Restores a backup, as a new tenant or in the place of its file.
+ *
+ * @throws OnewriterError DATABASE_CORRUPT (the backup is damaged), TENANT_BUSY (there is a file and `replace` is not set;
+ * or somebody else writes it), DATABASE_…, TENANT_UNAVAILABLE. Everything is as it was then, but where the message says
+ * otherwise.
+ */
+export async function restoreTenant(target: Target, request: RestoreRequest): Promise<RestoreReport> {
+  const { tenant, replace, redis } = request;
+  const file = resolve(tenantFile(target.dataDir, tenant, target.dbFile));
+  const isThere = existsSync(file);
+  if (isThere && !replace) {
+    throw new OnewriterError(
+      'TENANT_BUSY',
+      `Tenant ${tenant} has a file already. To put it aside and restore in its place: --replace. To look at the backup first, restore it under another name.`,
+      { tenant },
+    );
+  }
+  const staged = await stage(target, request, file);
+  try {
+    if (!isThere) return await placeNew(target, request, file, staged);
+    return redis === undefined
+      ? finish(request, file, staged, replaceFile(target, request, file, staged, 0), null, false)
+      : await replaceReleased(target, request, file, staged, redis);
+  } finally {
+    removeDatabase(staged.path);
+  }
+}
+
+/** The copy beside the tenant's file. */
+interface Staged {
+  readonly path: string;
+  readonly commitSeq: number | null;
+  readonly numbers: FileNumbers;
+  readonly rows: number;
+  readonly tables: number;
+  readonly contentHash: string;
+  readonly foreignKeyViolations: number;
+  readonly warnings: string[];
+}
+
+/** Checks the backup by itself. @throws OnewriterError DATABASE_CORRUPT */
+async function stage(target: Target, request: RestoreRequest, file: string): Promise<Staged> {
+  const { backup, manifest } = request;
+  if (manifest !== undefined) await assertUnchanged(backup, manifest);
+  const warnings: string[] = [];
+  const folder = dirname(file);
+  const owner = ownerOf(existsSync(file) ? file : tenantsDir(target.dataDir));
+  if (!existsSync(folder)) {
+    mkdirSync(folder, { recursive: true });
+    flush(tenantsDir(target.dataDir));
+    giveTo(folder, owner, warnings);
+  }
+  assertRoom(folder, statSync(backup).size);
+  const path = `${file}.restoring-${process.pid}-${Date.now()}`;
+  try {
+    await copyDatabase(backup, path, target.config.busyTimeoutMs, () => {});
+    const db = openReadOnly(path, 0);
+    try {
+      const { problems, foreignKeyViolations } = checkIntegrity(db);
+      if (problems.length > 0) throw damaged(backup, problems[0]!);
+      const { hash, rows, tables } = summarizeContent(db);
+      if (manifest !== undefined && hash !== manifest.contentHash) {
+        throw damaged(backup, 'it does not hold what its manifest says');
+      }
+      chmodSync(path, existsSync(file) ? statSync(file).mode & 0o777 : 0o644);
+      giveTo(path, owner, warnings);
+      const commitSeq = readState(db)?.commitSeq ?? null;
+      const numbers = readNumbers(db);
+      return { path, commitSeq, numbers, rows, tables, contentHash: hash, foreignKeyViolations, warnings };
+    } finally {
+      db.close();
+    }
+  } catch (error) {
+    removeDatabase(path);
+    throw toFileError(error, `Cannot restore ${backup}`);
+  }
+}
+
+function damaged(backup: string, damage: string): OnewriterError {
+  const message = `The backup ${backup} is damaged: ${damage}. Nothing was restored; use another backup.`;
+  return new OnewriterError('DATABASE_CORRUPT', message, { reason: damage });
+}
+
+async function placeNew(
+  target: Target,
+  request: RestoreRequest,
+  file: string,
+  staged: Staged,
+): Promise<RestoreReport> {
+  const { tenant, redis } = request;
+  const epoch = await lastEpoch(target, redis);
+  const commitSeq = number(staged, { epoch, commitSeq: 0, ledgerId: 0 });
+  try {
+    // Unlike a rename it never takes the place of a file that came meanwhile.
+    linkSync(staged.path, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const message = `Tenant ${tenant} got a file meanwhile: somebody writes to it. Nothing was restored.`;
+    throw new OnewriterError('TENANT_BUSY', message, { tenant }, error);
+  }
+  rmSync(staged.path);
+  flush(dirname(file));
+  const paused = redis !== undefined && (await isTenantPaused(redis, target.group, tenant));
+  return finish(request, file, staged, { replaced: null, old: undefined, commitSeq }, null, paused);
+}
+
+/** Has the broker close the file, and keeps it closed until the new one is in place. */
+async function replaceReleased(
+  target: Target,
+  request: RestoreRequest,
+  file: string,
+  staged: Staged,
+  redis: Redis,
+): Promise<RestoreReport> {
+  const { tenant, leavePaused } = request;
+  const { group } = target;
+  const wasPaused = await isTenantPaused(redis, group, tenant);
+  let isSafe = true;
+  let outcome: ReplacedFile | undefined;
+  let queuedJobs: number | null = null;
+  try {
+    const epoch = await lastEpoch(target, redis);
+    await pauseFlag(redis, group, tenant);
+    const work = async (queued: number | null) => {
+      queuedJobs = queued;
+      isSafe = false;
+      outcome = replaceFile(target, request, file, staged, epoch);
+      isSafe = true;
+    };
+    try {
+      await withReleasedTenant(redis, group, tenant, work);
+    } catch (error) {
+      // Where nobody leads, nobody has the file open; whoever comes to lead finds it paused.
+      if (!isOnewriterError(error, 'BROKER_UNAVAILABLE')) throw error;
+      await work(null);
+    }
+  } catch (error) {
+    isSafe = isSafe || existsSync(file);
+    if (isSafe && !wasPaused) await resumeTenant(redis, group, tenant);
+    throw error;
+  }
+  const paused = wasPaused || leavePaused;
+  if (!paused) await resumeTenant(redis, group, tenant);
+  return finish(request, file, staged, outcome!, queuedJobs, paused);
+}
+
+async function pauseFlag(redis: Redis, group: string, tenant: string): Promise<void> {
+  const { prefix, name } = tenantQueue(group, tenant);
+  await redis.hset(`${prefix}:${name}:meta`, 'paused', 1);
+}
+
+interface ReplacedFile {
+  readonly replaced: string | null;
+  readonly old: FileNumbers | undefined;
+  readonly commitSeq: number;
+}
+
+function replaceFile(
+  target: Target,
+  { tenant }: RestoreRequest,
+  file: string,
+  staged: Staged,
+  epoch: number,
+): ReplacedFile {
+  const old = readOldFile(file, tenant, target.config.busyTimeoutMs);
+  const from = old ?? {
+    epoch,
+    commitSeq: staged.numbers.commitSeq + LEAP,
+    ledgerId: staged.numbers.ledgerId + LEAP,
+  };
+  const commitSeq = number(staged, { ...from, epoch: Math.max(from.epoch, epoch) });
+  const replaced = freeName(
+    `${file}.replaced-${new Date().toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`,
+  );
+  swapFile(file, staged.path, replaced);
+  return { replaced, old, commitSeq };
+}
+
+/** A rename would take the place of a file that an earlier restore has kept. */
+function freeName(name: string): string {
+  for (let number = 1; ; number++) {
+    const candidate = number === 1 ? name : `${name}-${number}`;
+    if (!existsSync(candidate)) return candidate;
+  }
+}
+
+/**
+ * Makes sure that nobody writes the old file, and reads its numbers. Undefined where it is too damaged for either.
+ * @throws OnewriterError TENANT_BUSY
+ */
+function readOldFile(file: string, tenant: string, busyTimeoutMs: number): FileNumbers | undefined {
+  let db: Database.Database | undefined;
+  try {
+    db = new Database(file, { fileMustExist: true, timeout: busyTimeoutMs });
+    // Who holds the lock of writers keeps all others out.
+    db.exec('BEGIN IMMEDIATE');
+    const numbers = readNumbers(db);
+    db.exec('ROLLBACK');
+    return numbers;
+  } catch (error) {
+    if (!(error instanceof Database.SqliteError)) throw error;
+    if (error.code.startsWith('SQLITE_BUSY') || error.code.startsWith('SQLITE_LOCKED')) {
+      throw new OnewriterError(
+        'TENANT_BUSY',
+        `Another process is writing tenant ${tenant}, although its broker has let go: end it (\`fuser -v ${file}\` names it). Nothing was changed.`,
+        { tenant },
+        error,
+      );
+    }
+    return undefined; // it is kept as it is
+  } finally {
+    db?.close();
+  }
+}
+
+function readNumbers(db: Database.Database): FileNumbers {
+  const state = readState(db);
+  const ledgerId = hasTable(db, '_onewriter_ledger')
+    ? db.prepare<[], number | null>('SELECT max(id) FROM _onewriter_ledger').pluck().get()
+    : 0;
+  return { epoch: state?.epoch ?? 0, commitSeq: state?.commitSeq ?? 0, ledgerId: ledgerId ?? 0 };
+}
+
+/**
+ * Numbers the copy on from another file: a restore is a commit of its own, with a row in the ledger that no job has.
+ * @returns its number
+ */
+function number(staged: Staged, from: FileNumbers): number {
+  const { path, numbers } = staged;
+  const db = new Database(path, { fileMustExist: true });
+  try {
+    db.pragma('synchronous = FULL');
+    // Makes the writer's tables where the backup has none.
+    takeEpoch(db, Math.max(from.epoch, numbers.epoch));
+    const commitSeq = Math.max(from.commitSeq, numbers.commitSeq) + 1;
+    const ledgerId = Math.max(from.ledgerId, numbers.ledgerId) + 1;
+    db.transaction(() => {
+      db.prepare('UPDATE _onewriter_state SET commit_seq = ? WHERE id = 1').run(commitSeq);
+      db.prepare(
+        `INSERT INTO _onewriter_ledger(id, job_id, commit_seq, committed_at, next_op, results) VALUES (?, ?, ?, ?, NULL, '[]')`,
+      ).run(ledgerId, `restore-${uuidv7()}`, commitSeq, Date.now());
+    })();
+    return commitSeq;
+  } finally {
+    db.close();
+    flush(path);
+  }
+}
+
+/** The newest epoch that Redis knows: an older leader that wakes up must not be able to write the restored file. */
+async function lastEpoch(target: Target, redis: Redis | undefined): Promise<number> {
+  if (redis === undefined) return 0;
+  return Number((await redis.get(groupKeys(target.group).epoch)) ?? 0);
+}
+
+function finish(
+  request: RestoreRequest,
+  file: string,
+  staged: Staged,
+  { replaced, old, commitSeq }: ReplacedFile,
+  queuedJobs: number | null,
+  paused: boolean,
+): RestoreReport {
+  return {
+    tenant: request.tenant,
+    file,
+    replaced,
+    backupCommitSeq: staged.commitSeq,
+    replacedCommitSeq: replaced === null ? null : (old?.commitSeq ?? null),
+    commitSeq,
+    rows: staged.rows,
+    tables: staged.tables,
+    contentHash: staged.contentHash,
+    foreignKeyViolations: staged.foreignKeyViolations,
+    comparedWithManifest: request.manifest !== undefined,
+    queuedJobs,
+    paused,
+    warnings: staged.warnings,
+  };
+}
+
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Undefined where there is nothing to go by: the folder is made by this user. */
+function ownerOf(path: string): Owner | undefined {
+  return statSync(path, { throwIfNoEntry: false });
+}
+
+/** A restore by root must not leave a file that the broker cannot write. */
+function giveTo(path: string, owner: Owner | undefined, warnings: string[]): void {
+  if (owner === undefined) return;
+  const { uid, gid } = statSync(path);
+  if (uid === owner.uid && gid === owner.gid) return;
+  try {
+    chownSync(path, owner.uid, owner.gid);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    warnings.push(
+      `${path} should belong to ${owner.uid}:${owner.gid}, as the others do, and could not be given to them (${code}): the broker may not be able to write it.`,
+    );
+  }
+}

@@ -1,0 +1,90 @@
+import { existsSync } from 'node:fs';
+import { assertTenantId, isOnewriterError, OnewriterError, tenantFile } from '@onewriter/protocol';
+import type { Redis } from 'ioredis';
+import { checkTenant, type Finding } from '../check/check-tenant.ts';
+import { findInFolder, findOrphans } from '../check/find-orphans.ts';
+import { EXIT } from '../exit-codes.ts';
+import { openRedis } from '../open-redis.ts';
+import { createProgress } from '../progress.ts';
+import { count as plural } from '../table.ts';
+import { findTarget, type Target } from '../target.ts';
+import { listTenantFiles } from '../tenants/list-tenants.ts';
+
+/** Options of `onewriter check`, as the command line gives them. */
+export interface CheckOptions {
+  readonly dataDir?: string | undefined;
+  readonly all?: boolean | undefined;
+  readonly json?: boolean | undefined;
+}
+
+/** What `onewriter check --json` prints. */
+export interface CheckReport {
+  readonly tenants: number;
+  readonly errors: number;
+  readonly warnings: number;
+  readonly findings: readonly Finding[];
+  /** What could not be looked at. */
+  readonly skipped: readonly string[];
+}
+
+/** Checks tenants' files and folders. @returns 3 where something is wrong */
+export async function check(tenants: readonly string[], options: CheckOptions): Promise<number> {
+  for (const tenant of tenants) assertTenantId(tenant);
+  if ((tenants.length === 0) === !options.all) {
+    throw new OnewriterError('INVALID_ARGUMENT', 'Give tenants, or --all.');
+  }
+  const target = findTarget(options.dataDir);
+  const skipped: string[] = [];
+  const redis = await tryOpenRedis(target, skipped);
+  const progress = createProgress(options.json);
+  const findings: Finding[] = [];
+  const report = (found: readonly Finding[]) => {
+    findings.push(...found);
+    progress.end();
+    if (!options.json) for (const finding of found) process.stdout.write(asText(finding));
+  };
+  try {
+    const names = options.all ? await listTenantFiles(target) : tenants;
+    report(options.all ? findOrphans(target) : tenants.flatMap(tenant => orphansOf(target, tenant)));
+    for (const [index, tenant] of names.entries()) {
+      progress.update(`${index + 1} of ${names.length}: ${tenant}`, index / names.length);
+      report(await checkTenant(target, tenant, redis));
+    }
+    const count = (level: Finding['level']) => findings.filter(finding => finding.level === level).length;
+    const result: CheckReport = {
+      tenants: names.length,
+      errors: count('error'),
+      warnings: count('warning'),
+      findings,
+      skipped,
+    };
+    if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+    else {
+      for (const what of skipped) process.stdout.write(`not checked: ${what}\n`);
+      const found = `${plural(result.errors, 'error')}, ${plural(result.warnings, 'warning')}`;
+      process.stdout.write(`${plural(result.tenants, 'tenant')} checked: ${found}\n`);
+    }
+    return result.errors > 0 ? EXIT.found : EXIT.ok;
+  } finally {
+    redis?.disconnect();
+  }
+}
+
+/** A folder that is not there is told by the check of its file. */
+function orphansOf(target: Target, tenant: string): Finding[] {
+  return existsSync(tenantFile(target.dataDir, tenant, target.dbFile)) ? findInFolder(target, tenant) : [];
+}
+
+async function tryOpenRedis(target: Target, skipped: string[]): Promise<Redis | undefined> {
+  try {
+    return await openRedis(target);
+  } catch (error) {
+    if (!isOnewriterError(error)) throw error;
+    skipped.push(`completed jobs against the ledgers (${error.message})`);
+    return undefined;
+  }
+}
+
+function asText({ level, tenant, check: name, found, next }: Finding): string {
+  return `${level.padEnd(8)}${tenant ?? '-'}  ${name}: ${found}\n        → ${next}\n`;
+}

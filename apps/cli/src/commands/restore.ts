@@ -1,0 +1,153 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { assertTenantId, isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import { connect } from '@onewriter/sdk';
+import type { Redis } from 'ioredis';
+import { readManifest } from '../backup/manifest.ts';
+import { type RestoreReport, type RestoreRequest, restoreTenant } from '../backup/restore-tenant.ts';
+import { EXIT } from '../exit-codes.ts';
+import { openRedis } from '../open-redis.ts';
+import { audited } from '../operator.ts';
+import { count } from '../table.ts';
+import { connectOptions, findTarget, type Target } from '../target.ts';
+
+/** Options of `onewriter restore`, as the command line gives them. */
+export interface RestoreOptions {
+  readonly dataDir?: string | undefined;
+  readonly replace?: boolean | undefined;
+  readonly leavePaused?: boolean | undefined;
+  /** Redis is not asked: no broker runs. */
+  readonly offline?: boolean | undefined;
+  readonly json?: boolean | undefined;
+}
+
+/** What `onewriter restore --json` prints. */
+export interface RestoreSummary extends RestoreReport {
+  readonly backup: string;
+  /** Number of the broker's first commit to the restored file; null where it was not tried, or failed (`writableError`). */
+  readonly firstCommitSeq: number | null;
+  readonly writableError: string | null;
+}
+
+const PROOF_TIMEOUT_MS = 15_000;
+
+/** Restores a backup as a new tenant, or in the place of a tenant's file, which is kept. */
+export async function restore(
+  backupPath: string,
+  tenantName: string | undefined,
+  options: RestoreOptions,
+): Promise<number> {
+  const target = findTarget(options.dataDir);
+  const backup = resolve(backupPath);
+  if (!existsSync(backup)) {
+    throw new OnewriterError(
+      'NOT_FOUND',
+      `There is no file ${backup}. List backups: onewriter backup --list [tenant]`,
+    );
+  }
+  const manifest = readManifest(backup);
+  const tenant = assertTenantId(tenantName ?? manifest?.tenant ?? nameIt(backup));
+  // A signal in the middle would leave the tenant paused: what was begun is short, and is finished.
+  const onSignal = () => process.stderr.write('onewriter: finishing what was begun\n');
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  const redis = options.offline ? undefined : await openForRestore(target);
+  try {
+    const request: RestoreRequest = {
+      backup,
+      manifest,
+      tenant,
+      replace: options.replace === true,
+      leavePaused: options.leavePaused === true,
+      redis,
+    };
+    const work = () => restoreTenant(target, request);
+    const report = await (redis === undefined
+      ? work()
+      : audited(redis, target.group, 'tenant.restore', tenant, work));
+    const proof = redis === undefined || report.paused ? NO_PROOF : await prove(target, tenant);
+    const summary: RestoreSummary = { ...report, backup, ...proof };
+    process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : asText(summary));
+    return proof.writableError === null ? EXIT.ok : EXIT.failed;
+  } finally {
+    redis?.disconnect();
+  }
+}
+
+function nameIt(backup: string): never {
+  throw new OnewriterError('INVALID_ARGUMENT', `${backup} has no manifest that names its tenant: name one.`);
+}
+
+/** @throws OnewriterError with what to do where there is no Redis */
+async function openForRestore(target: Target): Promise<Redis> {
+  try {
+    return await openRedis(target);
+  } catch (error) {
+    if (!isOnewriterError(error)) throw error;
+    throw new OnewriterError(
+      error.code,
+      `${error.message} Without Redis nobody can tell whether a broker writes: start it, or, where no broker runs, use --offline.`,
+      error.details,
+      error,
+    );
+  }
+}
+
+const NO_PROOF = { firstCommitSeq: null, writableError: null };
+
+/** Has the broker commit something to the file: only that shows that the tenant works again. */
+async function prove(
+  target: Target,
+  tenant: string,
+): Promise<Pick<RestoreSummary, 'firstCommitSeq' | 'writableError'>> {
+  try {
+    await using onewriter = await connect(await connectOptions(target));
+    const [result] = await onewriter
+      .tenant(tenant)
+      .transaction([{ sql: 'SELECT 1' }], { timeoutMs: PROOF_TIMEOUT_MS });
+    return { firstCommitSeq: result!.commitSeq, writableError: null };
+  } catch (error) {
+    if (!isOnewriterError(error)) throw error;
+    return { firstCommitSeq: null, writableError: `${error.code} ${error.message}` };
+  }
+}
+
+function asText(report: RestoreSummary): string {
+  const { tenant, replaced, replacedCommitSeq, backupCommitSeq, commitSeq } = report;
+  const lines = [
+    `restored ${tenant} from ${report.backup}: ${count(report.rows, 'row')} in ${count(report.tables, 'table')}, commit ${commitSeq}`,
+    report.comparedWithManifest
+      ? 'verified: checksum, integrity, and the content that the manifest names'
+      : 'verified: integrity; there is no manifest to compare with',
+  ];
+  if (replaced !== null) {
+    lines.push(`the file that was there is kept: ${replaced}`);
+    lines.push(lostCommits(replacedCommitSeq, backupCommitSeq));
+    lines.push(`undo: onewriter restore ${replaced} ${tenant} --replace`);
+  }
+  if (report.foreignKeyViolations > 0) {
+    lines.push(
+      `${report.foreignKeyViolations} rows break foreign keys, as in the backup: onewriter tenants check ${tenant}`,
+    );
+  }
+  for (const warning of report.warnings) lines.push(`warning: ${warning}`);
+  if (report.queuedJobs !== null && report.queuedJobs > 0) {
+    const when = report.paused ? 'will be applied to it when it is resumed' : 'are applied to it now';
+    lines.push(`${report.queuedJobs} queued jobs ${when}`);
+  }
+  if (report.paused) lines.push(`it is paused; resume it: onewriter tenants resume ${tenant}`);
+  else if (report.firstCommitSeq !== null)
+    lines.push(`the broker writes it: commit ${report.firstCommitSeq}`);
+  else if (report.writableError !== null) {
+    lines.push(`the broker did not write it yet: ${report.writableError}. Look: onewriter doctor`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function lostCommits(replaced: number | null, backup: number | null): string {
+  if (replaced === null) return 'it could not be read, so nobody knows which commits came after the backup';
+  if (backup === null) return `it had ${replaced} commits, none of which the backup knows`;
+  const lost = replaced - backup;
+  return lost <= 0
+    ? 'it had no commit after the backup'
+    : `it has ${count(lost, 'commit')} that came after the backup (${backup + 1} to ${replaced}): their receipts are unknown now`;
+}

@@ -1,0 +1,56 @@
+import type { Command } from 'commander';
+import { backup } from '../commands/backup.ts';
+import { check } from '../commands/check.ts';
+import { restore } from '../commands/restore.ts';
+import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
+
+/** `backup`, `restore` and `check`. */
+export function addSafetyCommands(program: Command, { setExitCode }: ProgramContext): void {
+  withExamples(
+    program
+      .command('backup')
+      .description('copy tenants as they are at one moment, while they are written, and verify the copies')
+      .argument('[tenant]')
+      .option('--all', 'all tenants, one after the other')
+      .option('--out <folder>', 'folder of all backups (default: backups in the data directory)')
+      .option('--list', 'list the backups that are there')
+      .option(...DATA_DIR_OPTION)
+      .option(...JSON_OPTION)
+      .action(async (tenant, options) => setExitCode(await backup(tenant, options))),
+    [
+      'onewriter backup acme',
+      'onewriter backup --all --out /mnt/backups     for cron; ends with 1 where a tenant failed',
+      'onewriter backup --list acme',
+    ],
+  );
+
+  withExamples(
+    program
+      .command('restore')
+      .description('restore a backup as a new tenant, or in the place of a file, which is kept')
+      .argument('<backup>', 'the .db file; its manifest beside it is used where it is there')
+      .argument('[tenant]', 'default: the one that the manifest names')
+      .option('--replace', 'put the present file aside, under a name that is printed')
+      .option('--leave-paused', 'after --replace: apply no writes until `onewriter tenants resume`')
+      .option('--offline', 'do not ask Redis: no broker runs')
+      .option(...DATA_DIR_OPTION)
+      .option(...JSON_OPTION)
+      .action(async (path, tenant, options) => setExitCode(await restore(path, tenant, options))),
+    [
+      'onewriter restore /mnt/backups/acme/20261121T093000Z-c42.db acme-look     look at it first',
+      'onewriter restore /mnt/backups/acme/20261121T093000Z-c42.db --replace     in its place',
+    ],
+  );
+
+  withExamples(
+    program
+      .command('check')
+      .description('check files: integrity, foreign keys, ledger against file and queue, orphaned files')
+      .argument('[tenants...]')
+      .option('--all', 'all tenants, and what lies beside them')
+      .option(...DATA_DIR_OPTION)
+      .option(...JSON_OPTION)
+      .action(async (tenants, options) => setExitCode(await check(tenants, options))),
+    ['onewriter check acme', 'onewriter check --all --json | jq .findings'],
+  );
+}

@@ -1,0 +1,408 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { tenantFile } from '@onewriter/protocol';
+import { connect, type Onewriter } from '@onewriter/sdk';
+import { CLI_MAIN, type Stack, spawnProcess, startStack, waitFor, withoutSettings } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { parseJson, runCli } from './cli-run.ts';
+import { columnInFile, inFile } from './tenant-file.ts';
+
+/* The commands for people on call, against one running stack: tenants, sql, tail, backup, restore, check. */
+
+let stack: Stack;
+let app: Onewriter;
+let tenants = 0;
+
+beforeAll(async () => {
+  stack = await startStack();
+  app = await connect({ redis: stack.redisUrl, dataDir: stack.dataDir });
+});
+
+afterAll(async () => {
+  await app?.close();
+  await stack?.stop();
+});
+
+const onewriter = (...args: string[]) => runCli([...args, '--data-dir', stack.dataDir]);
+const fileOf = (tenant: string) => tenantFile(stack.dataDir, tenant);
+const numbers = (tenant: string) => columnInFile(stack.dataDir, tenant, 'SELECT n FROM t ORDER BY n');
+
+/** A tenant with a table `t(n)` that holds 1 to `rows`. */
+async function newTenant(rows = 2) {
+  const db = app.tenant(`cli-${++tenants}`);
+  await db.exec('CREATE TABLE t(n INTEGER PRIMARY KEY)');
+  for (let n = 1; n <= rows; n++) await db.prepare('INSERT INTO t VALUES (?)').run(n);
+  return db;
+}
+
+async function backUp(tenant: string): Promise<{ path: string; manifest: Record<string, unknown> }> {
+  const [summary] = parseJson(await onewriter('backup', tenant, '--json'));
+  expect(summary.error).toBeNull();
+  return summary;
+}
+
+/** Makes pages of a file unreadable, its header left as it is. */
+function damage(path: string): void {
+  const bytes = readFileSync(path);
+  bytes.fill(0xa5, 4096);
+  writeFileSync(path, bytes);
+}
+
+describe('onewriter tenants', () => {
+  it('creates, looks at, pauses, resumes and deletes a tenant', async () => {
+    expect(parseJson(await onewriter('tenants', 'create', 'born', '--json'))).toEqual({
+      tenant: 'born',
+      created: true,
+      commitSeq: 1,
+    });
+    expect((await onewriter('tenants', 'create', 'born')).stdout).toMatch(
+      /there already; nothing was changed/,
+    );
+    expect(parseJson(await onewriter('tenants', 'pause', 'born', '--json'))).toEqual({
+      tenant: 'born',
+      paused: true,
+      queuedJobs: 0,
+    });
+    // It waits in the queue while the tenant is paused.
+    const receipt = await app.tenant('born').enqueue('CREATE TABLE late(n)');
+    expect(parseJson(await onewriter('tenants', 'info', 'born', '--json'))).toMatchObject({
+      state: 'paused',
+      queuedJobs: 1,
+      commitSeq: 1,
+      tables: [],
+      fileError: null,
+    });
+    expect((await onewriter('tenants', 'resume', 'born')).code).toBe(0);
+    await receipt.committed();
+    const [unsure, wrong] = await Promise.all([
+      onewriter('tenants', 'delete', 'born'),
+      onewriter('tenants', 'pause', 'nobody', '--json'),
+    ]);
+    expect(unsure).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/CONFIRMATION_REQUIRED .*--confirm born/),
+    });
+    expect(JSON.parse(wrong.stderr)).toMatchObject({ error: { code: 'TENANT_NOT_FOUND' } });
+    const deleted = parseJson(await onewriter('tenants', 'delete', 'born', '--confirm', 'born', '--json'));
+    expect(existsSync(join(deleted.folder, 'tenant.db'))).toBe(true);
+    expect(existsSync(fileOf('born'))).toBe(false);
+  });
+
+  it('says what is wrong with a token, a command line and a stack that is not there', async () => {
+    const [token, usage, nothing] = await Promise.all([
+      runCli(['tenants', 'create', 'x', '--data-dir', stack.dataDir], { env: { ONEWRITER_TOKEN: 'wrong' } }),
+      runCli(['tenants', 'pause']),
+      runCli(['tenants', 'pause', 'x', '--data-dir', '/nowhere', '--json']),
+    ]);
+    expect(token).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/UNAUTHENTICATED .*ONEWRITER_TOKEN/),
+    });
+    expect(usage).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/tenant.*onewriter tenants pause --help/),
+    });
+    expect(nothing.code).toBe(1);
+    expect(JSON.parse(nothing.stderr).error).toMatchObject({ code: 'MISCONFIGURED' });
+  });
+});
+
+describe('onewriter sql', () => {
+  it('runs what standard input has, until a statement fails', async () => {
+    const { id } = await newTenant();
+    const input = join(stack.dataDir, 'statements.sql');
+    writeFileSync(
+      input,
+      "INSERT INTO t VALUES (10),\n(11);\n.tables\nSELECT n, ';' AS s FROM t;\nBEGIN;\nINSERT INTO t VALUES (12);\n",
+    );
+    const run = await runCli(['sql', id, '--json', '--data-dir', stack.dataDir], { stdin: input });
+    expect(run.code).toBe(1);
+    const lines = run.stdout
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line));
+    expect(lines).toEqual([
+      expect.objectContaining({ kind: 'write', changes: 2 }),
+      ['t'],
+      expect.objectContaining({ rows: [1, 2, 10, 11].map(n => [n, ';']) }),
+    ]);
+    expect(JSON.parse(run.stderr).error.code).toBe('STATEMENT_NOT_ALLOWED');
+    expect(numbers(id)).toEqual([1, 2, 10, 11]);
+  });
+
+  it('is a shell at a terminal, with history', async () => {
+    const { id } = await newTenant();
+    const history = join(stack.dataDir, 'history');
+    // `script` gives it a terminal.
+    const command = `"${process.execPath}" "${CLI_MAIN}" sql ${id} --data-dir ${stack.dataDir}`;
+    const shell = spawn('script', ['-qec', command, '/dev/null'], {
+      env: { ...process.env, ONEWRITER_HISTORY: history },
+    });
+    onTestFinished(() => void shell.kill('SIGKILL'));
+    let screen = '';
+    shell.stdout.setEncoding('utf8').on('data', text => {
+      screen += text;
+    });
+    await waitFor(() => screen.includes(`${id}> `), { timeoutMs: 30_000, what: 'the prompt' });
+    shell.stdin.write('SELECT max(n)\n AS top FROM t;\n.schema\n.quit\n');
+    await waitFor(() => existsSync(history), { timeoutMs: 30_000, what: 'the history file' });
+    expect(screen).toMatch(/top\r?\n─+\r?\n +2\r?\n1 row/);
+    expect(screen).toContain('CREATE TABLE t(n INTEGER PRIMARY KEY);');
+    expect(readFileSync(history, 'utf8')).toContain('.schema');
+  });
+
+  it('tails commits as they happen', async () => {
+    const db = await newTenant(0);
+    await using tail = await spawnProcess(
+      process.execPath,
+      [CLI_MAIN, 'tail', db.id, '--json', '--data-dir', stack.dataDir],
+      { env: withoutSettings() },
+    );
+    const lines = () =>
+      tail
+        .stdout()
+        .split('\n')
+        .filter(line => line !== '')
+        .map(line => JSON.parse(line));
+    await waitFor(() => lines().length === 1, { timeoutMs: 30_000, what: 'the commit before' });
+    await db.prepare('INSERT INTO t VALUES (1)').run();
+    await expect(db.prepare('INSERT INTO t VALUES (1)').run()).rejects.toThrow();
+    await waitFor(() => lines().length === 3, { timeoutMs: 30_000, what: 'both commits' });
+    expect(lines()).toEqual([
+      expect.objectContaining({
+        commitSeq: 1,
+        writes: 1,
+        statement: 'CREATE TABLE t(n INTEGER PRIMARY KEY)',
+      }),
+      expect.objectContaining({ commitSeq: 2, failed: 0, statement: 'INSERT INTO t VALUES (?)' }),
+      expect.objectContaining({ commitSeq: 3, failed: 1, errors: ['CONSTRAINT_VIOLATION'] }),
+    ]);
+    tail.kill('SIGINT');
+    expect((await tail.exited).code).toBe(0);
+  });
+});
+
+describe('onewriter backup and restore', () => {
+  it('copies a tenant that is being written, as of one commit', async () => {
+    const db = await newTenant(0);
+    const insert = db.prepare('INSERT INTO t VALUES (?)');
+    let n = 0;
+    let done = false;
+    const writing = (async () => {
+      while (!done) await insert.run(++n);
+    })();
+    const { path, manifest } = await backUp(db.id);
+    done = true;
+    await writing;
+    // The table's own commit, and one commit a row: rows and commits must be of one moment.
+    const copy = new Database(path, { readonly: true });
+    try {
+      const rows = copy.prepare('SELECT count(*) FROM t').pluck().get() as number;
+      expect(rows).toBe((manifest['commitSeq'] as number) - 1);
+      expect(rows).toBe(manifest['rows']);
+    } finally {
+      copy.close();
+    }
+    expect(existsSync(`${path}-wal`)).toBe(false);
+  });
+
+  it('restores in place: the old file is kept, numbers go on, followers are told', async () => {
+    const db = await newTenant();
+    const { path } = await backUp(db.id);
+    await db.prepare('INSERT INTO t VALUES (3)').run();
+    const late = await db.enqueue('INSERT INTO t VALUES (4)');
+    await late.committed();
+    const follower = new AbortController();
+    const events = await fetch(`${stack.gatewayUrl}/v1/tenants/${db.id}/events`, {
+      headers: { authorization: `Bearer ${stack.token}` },
+      signal: follower.signal,
+    });
+    const told = waitForText(events, /event: gap\nid: 6\./);
+
+    const report = parseJson(await onewriter('restore', path, '--replace', '--json'));
+    expect(report).toMatchObject({
+      tenant: db.id,
+      backupCommitSeq: 3,
+      replacedCommitSeq: 5,
+      commitSeq: 6,
+      firstCommitSeq: 7,
+      rows: 2,
+      comparedWithManifest: true,
+      paused: false,
+      warnings: [],
+    });
+    await told;
+    follower.abort();
+    expect(numbers(db.id)).toEqual([1, 2]);
+    // A client that waits for what it has seen before is served; a write that is gone is not called committed.
+    const read = await fetch(`${stack.gatewayUrl}/v1/tenants/${db.id}/query`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${stack.token}`,
+        'content-type': 'application/json',
+        'if-commit-seq-at-least': '5',
+      },
+      body: JSON.stringify({ sql: 'SELECT max(n) AS top FROM t' }),
+    });
+    expect(await read.json()).toMatchObject({ rows: [{ top: 2 }] });
+    await waitFor(async () => (await late.status()).state === 'unknown', { timeoutMs: 20_000 });
+    expect((await db.prepare('INSERT INTO t VALUES (3)').run()).commitSeq).toBe(8);
+    expect(parseJson(await onewriter('check', db.id, '--json'))).toMatchObject({ errors: 0, warnings: 0 });
+
+    // And back again, to what was kept.
+    const back = await onewriter('restore', report.replaced, db.id, '--replace');
+    expect(back).toMatchObject({ code: 0, stdout: expect.stringContaining('commit 9') });
+    expect(numbers(db.id)).toEqual([1, 2, 3, 4]);
+    expect(await late.status()).toMatchObject({ state: 'committed' });
+  });
+
+  it('restores as another tenant, also what no broker has written', async () => {
+    const db = await newTenant();
+    const { path } = await backUp(db.id);
+    const plain = join(stack.dataDir, 'plain.db');
+    const file = new Database(plain);
+    file.exec('CREATE TABLE t(n); INSERT INTO t VALUES (7)');
+    file.close();
+    const [copied, adopted, taken, nameless] = await Promise.all([
+      onewriter('restore', path, 'copied'),
+      onewriter('restore', plain, 'adopted', '--json'),
+      onewriter('restore', path),
+      onewriter('restore', plain),
+    ]);
+    expect(copied).toMatchObject({ code: 0, stdout: expect.stringContaining('verified: checksum') });
+    expect(parseJson(adopted)).toMatchObject({
+      commitSeq: 1,
+      firstCommitSeq: 2,
+      comparedWithManifest: false,
+    });
+    expect(numbers('copied')).toEqual([1, 2]);
+    expect(numbers('adopted')).toEqual([7]);
+    expect(taken).toMatchObject({ code: 1, stderr: expect.stringMatching(/TENANT_BUSY .*--replace/) });
+    expect(nameless).toMatchObject({ code: 1, stderr: expect.stringContaining('name one') });
+  });
+
+  it('refuses a damaged backup, and leaves all as it is', async () => {
+    const db = await newTenant();
+    const { path } = await backUp(db.id);
+    damage(path);
+    const [checked, bare] = await Promise.all([
+      onewriter('restore', path, '--replace'),
+      (async () => {
+        const copy = join(stack.dataDir, 'bare.db');
+        writeFileSync(copy, readFileSync(path));
+        return onewriter('restore', copy, db.id, '--replace');
+      })(),
+    ]);
+    expect(checked).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/DATABASE_CORRUPT .*SHA-256.*Nothing was restored/),
+    });
+    expect(bare).toMatchObject({ code: 1, stderr: expect.stringMatching(/DATABASE_CORRUPT/) });
+    expect(await db.prepare('INSERT INTO t VALUES (3)').run()).toMatchObject({ commitSeq: 4 });
+    expect(parseJson(await onewriter('check', db.id, '--json')).findings).toEqual([]);
+  });
+
+  it('does not touch a tenant that somebody else writes', async () => {
+    const db = await newTenant();
+    const { path } = await backUp(db.id);
+    await onewriter('tenants', 'pause', db.id);
+    const other = new Database(fileOf(db.id));
+    other.exec('BEGIN IMMEDIATE');
+    try {
+      const refused = await runCli(['restore', path, '--replace', '--data-dir', stack.dataDir], {
+        env: { ONEWRITER_BUSY_TIMEOUT_MS: '200' },
+      });
+      expect(refused).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/TENANT_BUSY Another process.*Nothing was changed/),
+      });
+    } finally {
+      other.exec('ROLLBACK');
+      other.close();
+    }
+    // It was paused before, and stays so.
+    expect(parseJson(await onewriter('tenants', 'info', db.id, '--json'))).toMatchObject({
+      state: 'paused',
+      commitSeq: 3,
+    });
+    await onewriter('tenants', 'resume', db.id);
+    await db.prepare('INSERT INTO t VALUES (3)').run();
+  });
+
+  it('finds a damaged file, keeps no backup of it, and restores over it', async () => {
+    const db = await newTenant(500);
+    const { path } = await backUp(db.id);
+    await onewriter('tenants', 'pause', db.id);
+    damage(fileOf(db.id));
+    const [checked, saved] = await Promise.all([
+      onewriter('check', db.id),
+      onewriter('backup', db.id, '--json'),
+    ]);
+    expect(checked).toMatchObject({ code: 3, stdout: expect.stringMatching(/error .*\n +→ .*/) });
+    expect(saved.code).toBe(1);
+    expect(parseJson(saved)[0].error.code).toBe('DATABASE_CORRUPT');
+    const report = parseJson(await onewriter('restore', path, '--replace', '--leave-paused', '--json'));
+    expect(report).toMatchObject({ replacedCommitSeq: null, paused: true });
+    expect(report.commitSeq).toBeGreaterThan(1e12);
+    expect(existsSync(report.replaced)).toBe(true);
+    await onewriter('tenants', 'resume', db.id);
+    expect((await db.prepare('INSERT INTO t VALUES (501)').run()).commitSeq).toBe(report.commitSeq + 1);
+  }, 60_000);
+});
+
+describe('onewriter check --all', () => {
+  it('finds what is damaged, what does not fit and what belongs to nobody', async () => {
+    const stale = await newTenant();
+    const { path } = await backUp(stale.id);
+    await stale.prepare('INSERT INTO t VALUES (3)').run();
+    const cut = await newTenant();
+    const keyed = await newTenant();
+    for (const { id } of [stale, cut]) await onewriter('tenants', 'pause', id);
+    // Somebody copies an old file over a tenant's: its jobs are done, and not in its ledger.
+    writeFileSync(fileOf(stale.id), readFileSync(path));
+    renameSync(fileOf(cut.id), `${fileOf(cut.id)}.replaced-20261121T000000Z`);
+    await keyed.exec('CREATE TABLE child(n REFERENCES t(n))');
+    await onewriter('tenants', 'pause', keyed.id);
+    const file = new Database(fileOf(keyed.id));
+    file.pragma('foreign_keys = OFF');
+    file.exec('INSERT INTO child VALUES (99)');
+    file.close();
+    symlinkSync(dirname(fileOf(keyed.id)), join(stack.dataDir, 'tenants', 'linked'));
+
+    const report = await onewriter('check', '--all', '--json');
+    expect(report.code).toBe(3);
+    const { findings, errors } = parseJson(report);
+    expect(errors).toBe(3);
+    expect(findings).toEqual(
+      expect.arrayContaining([
+        expect.objectContaining({ level: 'error', tenant: stale.id, check: 'committed-jobs' }),
+        expect.objectContaining({
+          level: 'error',
+          tenant: cut.id,
+          check: 'orphan',
+          next: expect.stringContaining('mv '),
+        }),
+        expect.objectContaining({
+          level: 'error',
+          tenant: null,
+          check: 'orphan',
+          found: expect.stringContaining('linked'),
+        }),
+        expect.objectContaining({ level: 'warning', tenant: keyed.id, check: 'foreign-keys' }),
+      ]),
+    );
+    expect(inFile(stack.dataDir, keyed.id, db => db.pragma('foreign_key_check'))).toHaveLength(1);
+  });
+});
+
+/** Reads a stream until it has a text. */
+async function waitForText(response: Response, pattern: RegExp): Promise<void> {
+  let text = '';
+  for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+    text += chunk;
+    if (pattern.test(text)) return;
+  }
+  throw new Error(`The stream ended without ${pattern}: ${text}`);
+}
