@@ -1,10 +1,13 @@
-import { LIMITS, type OnewriterError } from '@onewriter/protocol';
+import { fromWireError, LIMITS, OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
 import { BatchJob } from './batch-job.ts';
 import { fenced } from './internal-tables.ts';
-import type { ApplyStats, JobOutcome, QueuedJob } from './lane-task.ts';
+import type { ApplyStats, JobOutcome, QueuedJob, TransactionGrant } from './lane-task.ts';
+import { type OwnStepsOptions, type OwnStepsResult, runOwnSteps } from './own-steps.ts';
 import type { Progress } from './progress.ts';
-import { encodeFailure, runOperation, TransactionEnded } from './run-operation.ts';
+import { assertSteps, encodeFailure, runOperation, TransactionEnded } from './run-operation.ts';
+import { OwnTransactionsNeeded, StepsFailed } from './run-steps.ts';
 import { translateError } from './sqlite-errors.ts';
+import { findProgress, forgetProgress, noteProgress } from './steps-progress.ts';
 import type { TenantDatabase } from './tenant-database.ts';
 
 /*
@@ -22,12 +25,18 @@ import type { TenantDatabase } from './tenant-database.ts';
  *   COMMIT refused (deferred foreign key), nobody knows whose it is:          [ first half | second half ]
  *       until it is alone, and has failed for good.
  *
+ *   steps that need transactions of their own:                               [ before | they | after ]
+ *
  * Each range is a transaction with a commit_seq of its own. A job that lies in several has its ledger row advanced
  * in each (`next_op`), so that a crash between them resumes where it stopped. A write runs at most twice per cut.
  */
 
 export interface ApplyBatchOptions {
   readonly progress: Progress;
+  /** The batch is one job of steps that run alone; what it leaves open has this name. */
+  readonly transaction?: TransactionGrant | undefined;
+  /** Too many transactions are open in this thread for another. */
+  readonly full?: boolean | undefined;
   /** The broker's clock, ms. */
   readonly now?: (() => number) | undefined;
   /** Called after each COMMIT; what it throws goes to the caller as it is, as if the process had died there. */
@@ -38,6 +47,8 @@ export interface ApplyBatchOptions {
 export interface BatchResult {
   /** One per job, same order. */
   readonly jobs: readonly JobOutcome[];
+  /** The transaction that is open now. */
+  readonly open: string | undefined;
   readonly stats: Pick<ApplyStats, 'applyMs' | 'commitMs' | 'commits'>;
 }
 
@@ -89,6 +100,7 @@ interface JobRun {
 type Attempt =
   | { readonly kind: 'committed' }
   | { readonly kind: 'ended'; readonly at: number; readonly error: OnewriterError }
+  | { readonly kind: 'own'; readonly at: number }
   | { readonly kind: 'commit-refused'; readonly error: OnewriterError };
 
 class Batch {
@@ -98,6 +110,8 @@ class Batch {
   /** One per job of the task; a job that came twice is here twice. */
   readonly #jobs: readonly BatchJob[];
   #runs: readonly JobRun[] = [];
+  /** Writes that are steps with transactions of their own. */
+  readonly #own = new Set<number>();
   #commits = 0;
   #commitMs = 0;
   #outcomeUnknown = false;
@@ -127,6 +141,7 @@ class Batch {
     const totalMs = performance.now() - startedMs;
     return {
       jobs: this.#jobs.map(job => job.outcome()),
+      open: this.#database.transaction?.id,
       stats: { applyMs: totalMs - this.#commitMs, commitMs: this.#commitMs, commits: this.#commits },
     };
   }
@@ -151,6 +166,7 @@ class Batch {
       if (job.message === undefined) continue;
       const row = this.#database.ledger.find(job.id);
       if (row !== undefined) job.resume(row);
+      else if (this.#options.transaction !== undefined) this.#planAlone(job, next);
       if (job.remaining === 0) continue;
       runs.push({ job, index, from: next, to: next + job.remaining });
       next += job.remaining;
@@ -159,8 +175,15 @@ class Batch {
     return [0, next];
   }
 
+  #planAlone(job: BatchJob, number: number): void {
+    const last = this.#database.transaction?.last;
+    if (last?.jobId === job.id) job.repeat(last.results);
+    else this.#own.add(number);
+  }
+
   /** One transaction over a range of writes. Whatever goes wrong, nothing of it is left. */
   #attempt(from: number, to: number): Attempt {
+    if (to - from === 1 && this.#own.has(from)) return this.#attemptOwn(from);
     const { control } = this.#database;
     control.begin.run();
     const touched = this.#runs.filter(run => run.from < to && run.to > from);
@@ -185,6 +208,7 @@ class Batch {
       this.#database.ledger.prune(nowMs);
     } catch (error) {
       this.#undo(touched, from);
+      if (error instanceof OwnTransactionsNeeded) return { kind: 'own', at };
       if (error instanceof TransactionEnded) return { kind: 'ended', at, error: error.cause };
       throw error;
     }
@@ -195,6 +219,102 @@ class Batch {
     }
     for (const run of touched) if (to >= run.to) run.job.settle(commitSeq);
     return { kind: 'committed' };
+  }
+
+  /** Steps with transactions of their own. Where one stays open, or nothing was committed, no ledger has the answer. */
+  #attemptOwn(number: number): Attempt {
+    const run = this.#runOf(number);
+    const { job } = run;
+    const op = number - run.from + job.first;
+    const nowMs = this.#now();
+    const { db, ledger, control } = this.#database;
+    const progress = findProgress(db, job.id, op);
+    // What an earlier delivery committed makes a failure of this one uncertain.
+    if (progress !== undefined) this.#outcomeUnknown = true;
+    let recorded = false;
+    const record = (commitSeq: number, json: string) => {
+      job.add(json);
+      ledger.record(job.id, commitSeq, nowMs, number + 1 < run.to ? op + 1 : null, job.joinResults());
+      if (progress !== undefined || this.#commits > 0) forgetProgress(db, job.id, op);
+      recorded = true;
+    };
+    this.#options.progress.at(run.index, op);
+    const commitsBefore = this.#commits;
+    const result = this.#runOwn(job, op, {
+      transaction: this.#options.transaction,
+      full: this.#options.full,
+      progress,
+      budgetBytes: this.#budgetOf(job),
+      beforeCommit: (commitSeq, json, done) => {
+        if (json === undefined) noteProgress(db, job.id, op, nowMs, done);
+        else record(commitSeq, json);
+      },
+      commitFailed: () => {
+        if (recorded) job.rewind(op);
+        recorded = false;
+      },
+      committed: () => {
+        this.#commits++;
+        this.#options.afterCommit?.();
+      },
+    });
+    const committed = progress !== undefined || this.#commits > commitsBefore;
+    if (this.#options.transaction !== undefined && !recorded && (result.open || !committed)) {
+      job.stageUnrecorded(`[${result.json}]`);
+      this.#remember(job, `[${result.json}]`);
+      job.settle(result.commitSeq);
+      return { kind: 'committed' };
+    }
+    let { commitSeq } = result;
+    if (!recorded) {
+      control.begin.run();
+      commitSeq = this.#advance();
+      record(commitSeq, result.json);
+      ledger.prune(nowMs);
+      const refused = this.#commit();
+      if (refused !== undefined) throw refused;
+    }
+    if (number + 1 < run.to) return { kind: 'committed' };
+    job.stage(job.joinResults());
+    job.settle(commitSeq);
+    return { kind: 'committed' };
+  }
+
+  /** @returns also the answer where the steps as a whole failed. */
+  #runOwn(job: BatchJob, op: number, options: OwnStepsOptions): OwnStepsResult {
+    const operation = job.message!.ops[op] as Partial<WireStepsOperation> | null | undefined;
+    const condemned = job.condemned?.[op] ?? job.condemned?.[-1];
+    try {
+      if (condemned !== undefined) throw fromWireError(condemned);
+      assertSteps(operation?.q);
+      return runOwnSteps(this.#database, job.message!.sql, operation as WireStepsOperation, options);
+    } catch (thrown) {
+      if (thrown instanceof StepsFailed) {
+        // Whether a commit was among what failed is not told apart: the ledger is asked.
+        this.#outcomeUnknown = true;
+        throw thrown.cause;
+      }
+      if (!(thrown instanceof OnewriterError)) throw thrown;
+      const open = this.#database.transaction !== undefined;
+      if (!open) this.#database.rollback();
+      return { json: encodeFailure(thrown), commitSeq: 0, open };
+    }
+  }
+
+  /** It may be delivered again while the transaction is open: steps are not run twice in it. */
+  #remember(job: BatchJob, results: string): void {
+    const { transaction } = this.#database;
+    if (transaction === undefined) return;
+    const kept = results.length <= LIMITS.maxEventBytes ? results : '';
+    this.#database.transaction = { ...transaction, last: { jobId: job.id, results: kept } };
+  }
+
+  #runOf(number: number): JobRun {
+    return this.#runs.find(candidate => candidate.from <= number && number < candidate.to)!;
+  }
+
+  #budgetOf(job: BatchJob): number {
+    return Math.min(LIMITS.maxResultBytes, MAX_JOB_RESULT_BYTES - job.resultBytes);
   }
 
   /** The fence: only the newest leader gets a commit_seq, and only with one does anything commit. */
@@ -210,8 +330,7 @@ class Batch {
     if (failed !== undefined) return failed;
     const condemned = job.condemned?.[op] ?? job.condemned?.[-1];
     if (condemned !== undefined) return JSON.stringify({ e: condemned });
-    const budgetBytes = Math.min(LIMITS.maxResultBytes, MAX_JOB_RESULT_BYTES - job.resultBytes);
-    return runOperation(this.#database, job.message!, { jobId: job.id, op, nowMs }, budgetBytes);
+    return runOperation(this.#database, job.message!, { jobId: job.id, op, nowMs }, this.#budgetOf(job));
   }
 
   /** @returns the error of a COMMIT that was refused because of what it holds. */
@@ -241,7 +360,20 @@ class Batch {
   /** What to do instead of a range that failed, last first. */
   #cut(from: number, to: number, attempt: Exclude<Attempt, { kind: 'committed' }>): Range[] {
     const alone = to - from === 1;
+    if (attempt.kind === 'own') {
+      const { at } = attempt;
+      this.#own.add(at);
+      return [
+        [at + 1, to],
+        [at, at + 1],
+        [from, at],
+      ];
+    }
     if (attempt.kind === 'commit-refused') {
+      if (alone && this.#isSteps(from)) {
+        this.#own.add(from);
+        return [[from, to]];
+      }
       if (alone) return this.#fail(from, attempt.error, [[from, to]]);
       const middle = from + Math.floor((to - from) / 2);
       return [
@@ -263,8 +395,14 @@ class Batch {
     ];
   }
 
+  #isSteps(number: number): boolean {
+    const { job, from } = this.#runOf(number);
+    const operation = job.message!.ops[number - from + job.first];
+    return operation !== undefined && 'q' in operation && !job.failed.has(number - from + job.first);
+  }
+
   #fail(at: number, error: OnewriterError, ranges: Range[]): Range[] {
-    const run = this.#runs.find(candidate => candidate.from <= at && at < candidate.to)!;
+    const run = this.#runOf(at);
     const op = at - run.from + run.job.first;
     if (run.job.failed.has(op)) throw new TypeError('A write that was not run ended a transaction.');
     run.job.failed.set(op, encodeFailure(error));

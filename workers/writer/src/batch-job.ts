@@ -38,6 +38,7 @@ export class BatchJob {
   #commitSeq = 0;
   /** What the broker is told; the results are left out where they are too large for an event. */
   #shown = '';
+  #answer: string | undefined;
   #failureCodes: readonly string[] = [];
   #deadLetters: readonly DeadLetter[] = [];
 
@@ -113,6 +114,18 @@ export class BatchJob {
     this.#shown = fitsEvent(results) ? results : '';
   }
 
+  /** Takes an answer that no ledger has. */
+  stageUnrecorded(results: string): void {
+    this.#shown = fitsEvent(results) ? results : '';
+    this.#answer = results;
+  }
+
+  /** The answer of a delivery before this one, while the transaction that it is about is open. */
+  repeat(results: string): void {
+    this.#duplicate = true;
+    this.#shown = results;
+  }
+
   /** The whole job is committed. */
   settle(commitSeq: number): void {
     this.#commitSeq = commitSeq;
@@ -131,6 +144,7 @@ export class BatchJob {
       results: this.#shown,
     };
     if (this.#error !== undefined) return { ...outcome, error: this.#error };
+    if (this.#answer !== undefined) return { ...outcome, answer: this.#answer };
     if (this.#failureCodes.length === 0) return outcome;
     const failed = { ...outcome, failureCodes: this.#failureCodes };
     return this.#deadLetters.length === 0 ? failed : { ...failed, deadLetters: this.#deadLetters };

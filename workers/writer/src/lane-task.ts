@@ -24,7 +24,7 @@ export interface WriterOptions {
   readonly progress: SharedArrayBuffer;
 }
 
-export type LaneTask = ApplyTask | GroupTask | CloseTask | DistrustTask;
+export type LaneTask = ApplyTask | GroupTask | CloseTask | DistrustTask | RollbackTask;
 
 /** Apply these jobs, in this order, in one transaction. */
 export interface ApplyTask {
@@ -39,6 +39,18 @@ export interface ApplyTask {
    * flushes that before anybody is told, with the WALs of other tenants at the same time.
    */
   readonly flush?: 'commit' | 'later' | undefined;
+  /**
+   * The task is one job of steps that run alone, or go on with the open transaction; what it may leave open has this name.
+   * Any other task rolls back what is open.
+   */
+  readonly transaction?: TransactionGrant | undefined;
+}
+
+/** A name for a transaction that a job may leave open. */
+export interface TransactionGrant {
+  readonly id: string;
+  /** When its client may lose it, as the client is told: ms since the epoch. */
+  readonly expiresAt: number;
 }
 
 /**
@@ -56,6 +68,13 @@ export interface GroupTask {
 export interface DistrustTask {
   readonly kind: 'distrust';
   readonly tenant: string;
+}
+
+/** Roll back this transaction, if it is open. */
+export interface RollbackTask {
+  readonly kind: 'rollback';
+  readonly tenant: string;
+  readonly transaction: string;
 }
 
 export interface QueuedJob {
@@ -104,6 +123,8 @@ export interface AppliedOutcome {
   readonly stats: ApplyStats;
   /** Set where nobody may be told before this WAL was flushed. */
   readonly unflushed?: WalFile | undefined;
+  /** The transaction that is open now. */
+  readonly open?: string | undefined;
   /** Tenants this thread closed to stay within maxOpenTenants. */
   readonly evicted: readonly string[];
 }
@@ -142,6 +163,8 @@ export interface JobOutcome {
   readonly commitSeq: number;
   /** JSON of WireOperationResult[]; '' with `error`, and where it is over LIMITS.maxEventBytes: the ledger has it. */
   readonly results: string;
+  /** JSON of WireOperationResult[], where no ledger has them: the broker keeps them for the client. */
+  readonly answer?: string | undefined;
   /** The whole job was refused (unreadable, unsupported version). */
   readonly error?: WireError | undefined;
   /** Error codes of the failed writes; a code is there as often as it came. */

@@ -19,6 +19,7 @@ export interface LedgerRow {
 export class Ledger {
   readonly #advance: Statement<[number], number>;
   readonly #fileEpoch: Statement<[], number>;
+  readonly #db: Database;
   readonly #find: Statement<[string], LedgerRow>;
   readonly #record: Statement<[string, number, number, number | null, string]>;
   readonly #pruneJobs: Statement<[{ expired: number; prunable: number; newest: number; maxRows: number }]>;
@@ -26,6 +27,7 @@ export class Ledger {
   #pruneAtMs = 0;
 
   constructor(db: Database) {
+    this.#db = db;
     this.#advance = db
       .prepare<[number], number>(
         'UPDATE _onewriter_state SET commit_seq = commit_seq + 1 WHERE id = 1 AND epoch = ? RETURNING commit_seq',
@@ -57,6 +59,13 @@ export class Ledger {
   /** The newest epoch the file has seen. */
   fileEpoch(): number {
     return this.#fileEpoch.get() ?? 0;
+  }
+
+  /** The last commit_seq given out. */
+  commitSeq(): number {
+    return Number(
+      this.#db.prepare('SELECT commit_seq FROM _onewriter_state WHERE id = 1').pluck().get() ?? 0,
+    );
   }
 
   /** What is known of a job; undefined if nothing of it was committed. */

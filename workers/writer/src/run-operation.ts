@@ -1,15 +1,20 @@
 import {
   LIMITS,
   OnewriterError,
+  readCondition,
   splitScript,
   toWireError,
   type WireOperation,
   type WireStatement,
+  type WireStep,
+  type WireStepsOperation,
   type WireTransactionOperation,
   type WriteJobMessage,
 } from '@onewriter/protocol';
 import { fingerprint } from './idempotency-keys.ts';
-import { translateError } from './sqlite-errors.ts';
+import { OwnTransactionsNeeded, StepsFailed } from './run-steps.ts';
+import { runSharedSteps } from './shared-steps.ts';
+import { isFileError, translateError } from './sqlite-errors.ts';
 import { compileStatement } from './statement-cache.ts';
 import { RowidInDoubt } from './statement-runner.ts';
 import type { TenantDatabase } from './tenant-database.ts';
@@ -40,7 +45,7 @@ export interface OperationPlace {
  *
  * @param budgetBytes what its results may take, encoded.
  * @returns JSON of a WireOperationResult; a failure of the write itself is a result.
- * @throws TransactionEnded; OnewriterError DATABASE_IO_ERROR, DATABASE_CORRUPT, DATABASE_READONLY, after which
+ * @throws TransactionEnded; OwnTransactionsNeeded; OnewriterError DATABASE_IO_ERROR, DATABASE_CORRUPT, DATABASE_READONLY, after which
  * the connection must not be used.
  */
 export function runOperation(
@@ -57,9 +62,10 @@ export function runOperation(
       control.release.run();
       return json;
     } catch (thrown) {
-      const error = translateError(thrown);
+      if (thrown instanceof OwnTransactionsNeeded) throw thrown;
+      const error = translateError(thrown instanceof StepsFailed ? thrown.cause : thrown);
       runner.forgetLastRowid();
-      if (isFatal(error)) throw error;
+      if (isFileError(error)) throw error;
       if (!database.db.inTransaction) throw new TransactionEnded(error);
       control.rollbackTo.run();
       control.release.run();
@@ -71,15 +77,6 @@ export function runOperation(
 /** JSON of the result of a write that failed. */
 export function encodeFailure(error: OnewriterError): string {
   return JSON.stringify({ e: toWireError(error) });
-}
-
-/** Errors that speak of the file, not of the write: going on would risk what is not damaged yet. */
-function isFatal(error: OnewriterError): boolean {
-  return (
-    error.code === 'DATABASE_IO_ERROR' ||
-    error.code === 'DATABASE_CORRUPT' ||
-    error.code === 'DATABASE_READONLY'
-  );
 }
 
 function runOnce(
@@ -107,12 +104,22 @@ function isObject(value: unknown): boolean {
 /** Refuses a message that no SDK of ours sends, before anything is taken from it. */
 function assertShape(op: WireOperation | undefined): asserts op is WireOperation {
   if (!isObject(op)) throw malformed('The write is not an object.');
+  if ('q' in (op as object)) assertSteps((op as Partial<WireStepsOperation>).q);
   const statements = (op as Partial<WireTransactionOperation>).t;
   if (statements === undefined) return;
   if (!Array.isArray(statements) || statements.length > LIMITS.maxTransactionStatements) {
     throw malformed(`A transaction has at most ${LIMITS.maxTransactionStatements} statements.`);
   }
   if (!statements.every(isObject)) throw malformed('A statement of the transaction is not an object.');
+}
+
+/** Refuses steps that no SDK of ours sends. */
+export function assertSteps(steps: unknown): void {
+  if (!Array.isArray(steps) || steps.length === 0 || steps.length > LIMITS.maxSteps) {
+    throw malformed(`A request has 1 to ${LIMITS.maxSteps} steps.`);
+  }
+  if (!steps.every(isObject)) throw malformed('A step is not an object.');
+  for (const { c } of steps as WireStep[]) if (c !== undefined) readCondition(c, steps.length);
 }
 
 function dispatch(
@@ -123,7 +130,7 @@ function dispatch(
 ): string {
   if ('t' in op) return runTransaction(database, sql, op.t, budgetBytes);
   if ('x' in op) return runScript(database, textAt(sql, op.x));
-  if ('q' in op) throw malformed('This writer does not run steps.');
+  if ('q' in op) return runSharedSteps(database, sql, op, budgetBytes);
   return runStatement(database, sql, op, budgetBytes);
 }
 

@@ -62,6 +62,15 @@ function translateSystemError(error: Error & { readonly code?: string }): Onewri
   );
 }
 
+/** Errors that speak of the file, not of the write: going on would risk what is not damaged yet. */
+export function isFileError(error: OnewriterError): boolean {
+  return (
+    error.code === 'DATABASE_IO_ERROR' ||
+    error.code === 'DATABASE_CORRUPT' ||
+    error.code === 'DATABASE_READONLY'
+  );
+}
+
 /** SQLite quotes the place of a syntax error or a bad path; names and operators may stay, literals must not. */
 function withoutValues(message: string): string {
   return message

@@ -38,10 +38,12 @@ export class StatementRunner {
   rows = 0;
   readonly #lastRowidAndChanges: Statement<[], [rowid: bigint, changes: bigint]>;
   readonly #clearRowid: Statement<[number]>;
+  readonly #db: Database;
   /** SQLite's last rowid, as a double; undefined after a failure. */
   #lastRowid: number | undefined;
 
   constructor(db: Database) {
+    this.#db = db;
     db.exec('CREATE TEMP TABLE _onewriter_rowid(id INTEGER PRIMARY KEY)');
     this.#clearRowid = db.prepare('INSERT OR REPLACE INTO temp._onewriter_rowid VALUES (?)');
     this.#lastRowidAndChanges = db
@@ -55,15 +57,33 @@ export class StatementRunner {
     this.#lastRowid = undefined;
   }
 
+  /** SQLite's last rowid. */
+  lastRowid(): bigint {
+    return this.#lastRowidAndChanges.get()![0];
+  }
+
+  /** Makes it the last rowid again, after inserts of ours that no caller is to see. */
+  restoreLastRowid(rowid: bigint): void {
+    this.#db.prepare('INSERT OR REPLACE INTO temp._onewriter_rowid VALUES (?)').run(rowid);
+    this.#db.exec('DELETE FROM temp._onewriter_rowid');
+    this.#lastRowid = undefined;
+  }
+
   /**
    * Runs a statement once.
    *
    * @param budgetBytes what its rows may take, encoded.
+   * @param keepsRows false: rows are stepped through, and left out of the result.
    * @returns JSON of a WireStatementResult.
    * @throws RowidInDoubt, SQLite's and better-sqlite3's own errors, OnewriterError INVALID_VALUE, RESULT_TOO_LARGE.
    * After any of them the caller rolls back.
    */
-  run(compiled: CompiledStatement, wire: WireParameters | undefined, budgetBytes: number): string {
+  run(
+    compiled: CompiledStatement,
+    wire: WireParameters | undefined,
+    budgetBytes: number,
+    keepsRows = true,
+  ): string {
     const params = decodeBindings(wire);
     if (compiled.inserts) {
       if (compiled.rowidInDoubt || this.clearsRowid)
@@ -71,7 +91,7 @@ export class StatementRunner {
       else this.#lastRowid ??= Number(this.#lastRowidAndChanges.get()![0]);
     }
     return compiled.returnsRows
-      ? this.#runForRows(compiled, params, budgetBytes)
+      ? this.#runForRows(compiled, params, budgetBytes, keepsRows)
       : this.#runForChanges(compiled, params);
   }
 
@@ -94,11 +114,17 @@ export class StatementRunner {
     return `[${changes},${JSON.stringify(encodeInteger(this.#lastRowidAndChanges.get()![0]))}]`;
   }
 
-  #runForRows(compiled: CompiledStatement, params: SqlParameters | undefined, budgetBytes: number): string {
+  #runForRows(
+    compiled: CompiledStatement,
+    params: SqlParameters | undefined,
+    budgetBytes: number,
+    keepsRows: boolean,
+  ): string {
     const { statement } = compiled;
     const rows: string[] = [];
     let bytes = 0;
     for (const row of params === undefined ? statement.iterate() : statement.iterate(params)) {
+      if (!keepsRows) continue;
       if (rows.length === LIMITS.maxResultRows) throw tooLarge(`${LIMITS.maxResultRows} rows`);
       const json = encodeRow(row as SqlValue[]);
       bytes += Buffer.byteLength(json) + 1;

@@ -1,13 +1,16 @@
 import { statSync } from 'node:fs';
 import { OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
+import { DeferredKeys } from './deferred-keys.ts';
 import { IdempotencyKeys } from './idempotency-keys.ts';
 import { takeEpoch } from './internal-tables.ts';
 import type { WalFile, WriterOptions } from './lane-task.ts';
 import { Ledger } from './ledger.ts';
+import type { OpenTransaction } from './open-transaction.ts';
 import { translateError } from './sqlite-errors.ts';
 import { StatementCache } from './statement-cache.ts';
 import { StatementRunner } from './statement-runner.ts';
+import { compileStepControl, type StepControl } from './step-control.ts';
 import { locateTenant } from './tenant-location.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
 import { WalSpace } from './wal-space.ts';
@@ -46,6 +49,12 @@ export class TenantDatabase {
   readonly control: Readonly<
     Record<'begin' | 'commit' | 'savepoint' | 'release' | 'rollbackTo', Statement<[]>>
   >;
+  /** The transaction that waits for the next steps of its client. */
+  transaction: OpenTransaction | undefined;
+  /** Steps set a PRAGMA of the connection; it is set back when no transaction is open. */
+  sessionChanged = false;
+  #deferredKeys: DeferredKeys | undefined;
+  #stepControl: StepControl | undefined;
   readonly #file: string;
   readonly #wal: WalFile;
   #epoch: number;
@@ -111,6 +120,18 @@ export class TenantDatabase {
     this.walSpace = new WalSpace(this.#wal.path);
   }
 
+  /** Transaction control of steps. */
+  get stepControl(): StepControl {
+    this.#stepControl ??= compileStepControl(this.db);
+    return this.#stepControl;
+  }
+
+  /** Whether foreign keys are deferred in this file; for steps. */
+  get deferredKeys(): DeferredKeys {
+    this.#deferredKeys ??= new DeferredKeys(this.db);
+    return this.#deferredKeys;
+  }
+
   /** The epoch this connection writes with. */
   get epoch(): number {
     return this.#epoch;
@@ -119,6 +140,8 @@ export class TenantDatabase {
   /** Goes on under a newer epoch of the same broker. @throws OnewriterError FENCED, DATABASE_BUSY … */
   takeEpoch(epoch: number): void {
     if (epoch === this.#epoch) return;
+    // A transaction that was begun under another epoch is not committed under this one.
+    this.rollback();
     try {
       takeEpoch(this.db, epoch);
     } catch (error) {
@@ -132,7 +155,8 @@ export class TenantDatabase {
    * only where it needs the order: before a checkpoint writes to the file, and when the WAL begins anew).
    */
   flushAtCommit(flushes: boolean): void {
-    if (flushes === this.#flushesAtCommit) return;
+    // It cannot be changed inside a transaction, which ends as it began.
+    if (flushes === this.#flushesAtCommit || this.transaction !== undefined) return;
     this.db.pragma(flushes ? 'synchronous = FULL' : 'synchronous = NORMAL');
     this.#flushesAtCommit = flushes;
   }
@@ -159,12 +183,18 @@ export class TenantDatabase {
     });
   }
 
-  /** Ends an open transaction, if there is one. Never throws: what cannot be rolled back ends with the connection. */
+  /**
+   * Ends an open transaction, if there is one, and takes back what steps set. Never throws: what cannot be rolled back ends
+   * with the connection.
+   */
   rollback(): void {
     this.runner.forgetLastRowid();
-    if (!this.db.inTransaction) return;
+    this.transaction = undefined;
+    if (!this.db.inTransaction && !this.sessionChanged) return;
     try {
-      this.db.exec('ROLLBACK');
+      if (this.db.inTransaction) this.db.exec('ROLLBACK');
+      if (this.sessionChanged) this.db.exec('PRAGMA foreign_keys = ON; PRAGMA defer_foreign_keys = OFF');
+      this.sessionChanged = false;
     } catch {
       this.db.close();
     }

@@ -18,6 +18,13 @@ export class TenantRegistry {
     this.#maxOpenTenants = options.maxOpenTenants;
   }
 
+  /** Whether so many tenants have a transaction open that no further one may: their files cannot be closed for others. */
+  get isFullOfTransactions(): boolean {
+    let open = 0;
+    for (const { transaction } of this.#open.values()) if (transaction !== undefined) open++;
+    return open >= Math.max(1, Math.floor(this.#maxOpenTenants / 2));
+  }
+
   /** The tenant's database if it is open. */
   get(tenant: string): TenantDatabase | undefined {
     return this.#open.get(tenant);
@@ -50,8 +57,9 @@ export class TenantRegistry {
     this.#failed.delete(tenant);
     this.#vanished.delete(tenant);
     this.#open.set(tenant, database);
-    for (const oldest of this.#open.keys()) {
+    for (const [oldest, { transaction }] of this.#open) {
       if (this.#open.size <= this.#maxOpenTenants) break;
+      if (transaction !== undefined) continue;
       this.close(oldest);
       evicted.push(oldest);
     }

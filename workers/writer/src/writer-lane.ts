@@ -1,5 +1,5 @@
-import { type OnewriterError, toWireError } from '@onewriter/protocol';
-import { applyBatch, BatchFailed, type BatchResult } from './apply-batch.ts';
+import { isFollowUpJobId, type OnewriterError, toWireError } from '@onewriter/protocol';
+import { type ApplyBatchOptions, applyBatch, BatchFailed, type BatchResult } from './apply-batch.ts';
 import type {
   ApplyOutcome,
   ApplyTask,
@@ -15,6 +15,7 @@ import type {
 } from './lane-task.ts';
 import { Progress } from './progress.ts';
 import { translateError } from './sqlite-errors.ts';
+import { hasProgress } from './steps-progress.ts';
 import { FILE_REPLACED, type TenantDatabase } from './tenant-database.ts';
 import { TenantRegistry } from './tenant-registry.ts';
 
@@ -28,12 +29,14 @@ const HARMLESS: ReadonlySet<string> = new Set(['DATABASE_BUSY', 'DATABASE_FULL']
 export class WriterLane {
   readonly #registry: TenantRegistry;
   readonly #progress: Progress;
+  readonly #batchOptions: ApplyBatchOptions;
   /** Time spent on checkpoints since it was last reported. */
   #checkpointMs = 0;
 
   constructor(options: WriterOptions) {
     this.#registry = new TenantRegistry(options);
     this.#progress = new Progress(options.progress);
+    this.#batchOptions = Object.freeze({ progress: this.#progress });
   }
 
   /** Runs one task. @param post gets the outcomes of a group, each as soon as it is there. */
@@ -48,6 +51,11 @@ export class WriterLane {
         return this.#runGroup(task, post);
       case 'close':
         return { kind: 'closed', tenants: this.#registry.close(task.tenant) };
+      case 'rollback': {
+        const database = this.#registry.get(task.tenant);
+        if (database?.transaction?.id === task.transaction) database.rollback();
+        return { kind: 'closed', tenants: [] };
+      }
       case 'distrust':
         this.#registry.abandon(task.tenant, true);
         return { kind: 'closed', tenants: [task.tenant] };
@@ -84,6 +92,7 @@ export class WriterLane {
     try {
       database = this.#registry.open(task.tenant, task.epoch, evicted);
       database.assertInPlace();
+      if (database.transaction !== undefined && !goesOn(task)) database.rollback();
       database.flushAtCommit(task.flush !== 'later');
       openMs = performance.now() - startedMs;
       this.#checkpoint(database);
@@ -93,12 +102,7 @@ export class WriterLane {
       return refused(error, error.code !== 'TENANT_NOT_FOUND' && error.code !== 'INVALID_TENANT', evicted);
     }
     try {
-      return this.#applied(
-        database,
-        applyBatch(database, task.jobs, { progress: this.#progress }),
-        openMs,
-        evicted,
-      );
+      return this.#applied(database, applyBatch(database, task.jobs, this.#optionsOf(task)), openMs, evicted);
     } catch (thrown) {
       if (!(thrown instanceof BatchFailed)) {
         this.#giveUp(task.tenant, thrown);
@@ -110,6 +114,11 @@ export class WriterLane {
     }
   }
 
+  #optionsOf({ transaction }: ApplyTask): ApplyBatchOptions {
+    if (transaction === undefined) return this.#batchOptions;
+    return { ...this.#batchOptions, transaction, full: this.#registry.isFullOfTransactions };
+  }
+
   #applied(
     database: TenantDatabase,
     result: BatchResult,
@@ -119,9 +128,23 @@ export class WriterLane {
     const { checkpoints } = database;
     const checkpointMs = this.#checkpointMs;
     this.#checkpointMs = 0;
-    checkpoints.look();
+    const { open } = result;
+    // Inside a transaction a connection cannot look at its log.
+    if (open === undefined) checkpoints.look();
     const { walBytes } = checkpoints;
     // After the outcome is posted, if the thread's event loop turns before the next task; a checkpoint else with that one.
+    if (open !== undefined) {
+      // Nothing was committed, or what was is flushed with the commit that ends this transaction.
+      const flushes = result.stats.commits > 0 || result.jobs.some(job => job.duplicate);
+      return {
+        kind: 'applied',
+        jobs: result.jobs,
+        unflushed: flushes ? database.unflushed : undefined,
+        stats: { ...result.stats, openMs, checkpointMs, walBytes },
+        open,
+        evicted,
+      };
+    }
     if (checkpoints.due) setImmediate(() => this.#checkpointIfOpen(database));
     else if (database.walSpace.isScarce(walBytes)) setImmediate(() => this.#extendIfOpen(database));
     return {
@@ -142,16 +165,11 @@ export class WriterLane {
       const database = this.#registry.open(task.tenant, task.epoch, evicted);
       const rows = task.jobs.map(job => database.ledger.find(job.id));
       if (rows.every(row => row?.next_op === null)) {
-        return this.#applied(
-          database,
-          applyBatch(database, task.jobs, { progress: this.#progress }),
-          0,
-          evicted,
-        );
+        return this.#applied(database, applyBatch(database, task.jobs, this.#optionsOf(task)), 0, evicted);
       }
       return refused(
         error,
-        rows.some(row => row !== undefined),
+        rows.some(row => row !== undefined) || task.jobs.some(job => hasProgress(database.db, job.id)),
         evicted,
       );
     } catch (thrown) {
@@ -169,7 +187,7 @@ export class WriterLane {
   }
 
   #checkpoint(database: TenantDatabase): void {
-    if (!database.checkpoints.due) return;
+    if (!database.checkpoints.due || database.transaction !== undefined) return;
     const startedMs = performance.now();
     try {
       database.checkpoints.run();
@@ -191,6 +209,11 @@ export class WriterLane {
       this.#giveUp(database.tenant, thrown);
     }
   }
+}
+
+/** Whether a task may belong to the transaction that is open. */
+function goesOn({ transaction, jobs }: ApplyTask): boolean {
+  return transaction !== undefined && jobs[0] !== undefined && isFollowUpJobId(jobs[0].id);
 }
 
 function refused(error: OnewriterError, uncertain: boolean, evicted: readonly string[]): RefusedOutcome {

@@ -1,0 +1,305 @@
+import { OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
+import { fenced } from './internal-tables.ts';
+import type { TransactionGrant } from './lane-task.ts';
+import type { OpenTransaction } from './open-transaction.ts';
+import {
+  type ControlStep,
+  type StepSession,
+  StepsFailed,
+  type StepsProgress,
+  StepsRun,
+} from './run-steps.ts';
+import { readOnlyTransaction, refuseMalformed } from './shared-steps.ts';
+import { translateError } from './sqlite-errors.ts';
+import type { CompiledStatement } from './statement-cache.ts';
+import { runAtomically } from './step-savepoint.ts';
+import type { TenantDatabase } from './tenant-database.ts';
+
+/*
+ * Steps with transactions of their own. Each commit is exactly-once by itself:
+ *
+ *   BEGIN IMMEDIATE · statements · SAVEPOINT · fence and commit_seq · what was done so far · COMMIT
+ *
+ * What was done so far is the ledger's row of the job where nothing is left to run, else a note under which a redelivery
+ * goes on behind this commit. A COMMIT that fails because of what the transaction holds leaves it open, without its note,
+ * as SQLite does.
+ *
+ * SAVEPOINT outside a transaction begins one, and the RELEASE that matches commits it.
+ */
+
+/** Where steps stand, and who keeps their books. */
+export interface OwnStepsOptions {
+  /** Name of the transaction that may stay open; undefined: none may. */
+  readonly transaction?: TransactionGrant | undefined;
+  /** Too many are open: none may begin. */
+  readonly full?: boolean | undefined;
+  readonly progress?: StepsProgress | undefined;
+  readonly budgetBytes: number;
+  /**
+   * Called inside the transaction before a COMMIT.
+   * @param json of the WireStepsResult where nothing is left to run, else undefined.
+   */
+  readonly beforeCommit: (commitSeq: number, json: string | undefined, progress: StepsProgress) => void;
+  /** The COMMIT failed because of what it held; what {@link beforeCommit} did is undone. */
+  readonly commitFailed: () => void;
+  /** It is committed. */
+  readonly committed: () => void;
+}
+
+/** What came of steps. */
+export interface OwnStepsResult {
+  /** JSON of a WireStepsResult. */
+  readonly json: string;
+  /** The last commit_seq that they took; 0: none. */
+  readonly commitSeq: number;
+  /** A transaction is open now. */
+  readonly open: boolean;
+}
+
+/**
+ * Runs steps with transactions of their own; goes on with the open one if that is theirs.
+ * @throws StepsFailed; OnewriterError SNAPSHOT_STALE.
+ */
+export function runOwnSteps(
+  database: TenantDatabase,
+  sql: readonly string[],
+  op: WireStepsOperation,
+  options: OwnStepsOptions,
+): OwnStepsResult {
+  const { transaction } = database;
+  const goesOn = op.tx !== undefined && transaction?.id === op.tx;
+  const dead = op.tx !== undefined && !goesOn;
+  if (transaction !== undefined && !goesOn) {
+    const run = new StepsRun(database, sql, op, new BlockedSession(), options.budgetBytes, dead);
+    run.run();
+    return { json: run.toJson(run.autocommit), commitSeq: 0, open: true };
+  }
+  if (!goesOn && options.progress === undefined && op.at !== undefined) {
+    const commitSeq = database.ledger.commitSeq();
+    if (commitSeq !== op.at) throw staleSnapshot(commitSeq);
+  }
+  const session: OwnSession = new OwnSession(database, options, () => run);
+  const run = new StepsRun(database, sql, op, session, options.budgetBytes, dead, options.progress);
+  run.run();
+  const { autocommit } = run;
+  const keeps = !session.autocommit && op.i === 1 && options.transaction !== undefined;
+  const commits = session.commitSeq > 0 ? `,"seq":${session.commitSeq}` : '';
+  if (!keeps) {
+    database.rollback();
+    return { json: run.toJson(autocommit, commits), commitSeq: session.commitSeq, open: false };
+  }
+  const { id, expiresAt } = goesOn ? { ...options.transaction, id: transaction!.id } : options.transaction;
+  database.transaction = session.toOpen(id);
+  const json = run.toJson(false, `,"tx":{"id":"${id}","until":${expiresAt}}${commits}`);
+  return { json, commitSeq: session.commitSeq, open: true };
+}
+
+class OwnSession implements StepSession {
+  commitSeq = 0;
+  readonly #database: TenantDatabase;
+  readonly #options: OwnStepsOptions;
+  readonly #run: () => StepsRun;
+  /** Of the transaction that is open: the caller's savepoints, innermost last. */
+  #savepoints: string[];
+  /** It was begun by the first of them. */
+  #bySavepoint: boolean;
+  #readOnly: boolean;
+  #wrote: boolean;
+
+  constructor(database: TenantDatabase, options: OwnStepsOptions, run: () => StepsRun) {
+    const open = database.transaction;
+    this.#database = database;
+    this.#options = options;
+    this.#run = run;
+    this.#savepoints = [...(open?.savepoints ?? [])];
+    this.#bySavepoint = open?.bySavepoint ?? false;
+    this.#readOnly = open?.readOnly ?? false;
+    this.#wrote = open?.wrote ?? false;
+  }
+
+  get autocommit(): boolean {
+    return !this.#database.db.inTransaction;
+  }
+
+  /** What has to be known of the open transaction when its next steps come. */
+  toOpen(id: string): OpenTransaction {
+    return {
+      id,
+      savepoints: this.#savepoints,
+      bySavepoint: this.#bySavepoint,
+      readOnly: this.#readOnly,
+      wrote: this.#wrote,
+    };
+  }
+
+  statement(compiled: CompiledStatement, execute: () => void): void {
+    const writes = compiled.kind === 'write';
+    if (!this.autocommit) {
+      if (writes && this.#readOnly) throw readOnlyTransaction();
+      if (writes) this.#wrote = true;
+      runAtomically(this.#database, false, execute);
+      return;
+    }
+    if (!writes) {
+      execute();
+      return;
+    }
+    this.#begin(false);
+    try {
+      this.#wrote = true;
+      runAtomically(this.#database, true, execute);
+      this.#commit();
+    } catch (error) {
+      if (this.#database.db.inTransaction) this.#database.stepControl.rollback.run();
+      throw error;
+    }
+  }
+
+  control(step: ControlStep, sql: string, done: () => void): void {
+    const { db, stepControl } = this.#database;
+    switch (step.kind) {
+      case 'begin':
+        if (this.#options.full === true && this.autocommit) throw tooManyOpen();
+        this.#begin(step.readOnly);
+        done();
+        return;
+      case 'commit':
+        done();
+        this.#commit();
+        return;
+      case 'rollback':
+        stepControl.rollback.run();
+        this.#database.runner.forgetLastRowid();
+        done();
+        return;
+      case 'savepoint':
+        if (this.autocommit) {
+          this.#begin(false);
+          this.#bySavepoint = true;
+        }
+        db.exec(sql);
+        this.#savepoints.push(step.name);
+        done();
+        return;
+      case 'release':
+      case 'rollback-to':
+        this.#toSavepoint(step.kind, step.name, sql, done);
+        return;
+      case 'session':
+        // Inside a transaction SQLite takes no notice of foreign_keys.
+        this.#database.sessionChanged = true;
+        db.prepare(sql).run();
+        done();
+        return;
+      case 'malformed':
+        refuseMalformed(db, sql);
+    }
+  }
+
+  #begin(readOnly: boolean): void {
+    const { control, db, ledger, epoch } = this.#database;
+    try {
+      control.begin.run();
+    } catch (error) {
+      // SQLite's complaint about a second BEGIN is the step's; a lock that another process holds is not.
+      if (db.inTransaction) throw error;
+      throw new StepsFailed(error);
+    }
+    const fileEpoch = ledger.fileEpoch();
+    if (fileEpoch !== epoch) throw new StepsFailed(fenced(fileEpoch));
+    this.#savepoints = [];
+    this.#bySavepoint = false;
+    this.#readOnly = readOnly;
+    this.#wrote = false;
+  }
+
+  #toSavepoint(kind: 'release' | 'rollback-to', name: string, sql: string, done: () => void): void {
+    const at = this.#savepoints.lastIndexOf(name);
+    if (at < 0) {
+      throw new OnewriterError('SQL_ERROR', `no such savepoint: ${name}`, { sqliteCode: 'SQLITE_ERROR' });
+    }
+    if (kind === 'release' && at === 0 && this.#bySavepoint) {
+      done();
+      this.#commit();
+      return;
+    }
+    this.#database.db.exec(sql);
+    this.#savepoints.length = kind === 'release' ? at : at + 1;
+    this.#database.runner.forgetLastRowid();
+    done();
+  }
+
+  /** Ends the transaction with its note, if it wrote. */
+  #commit(): void {
+    const { control, db, ledger, epoch, runner, stepControl } = this.#database;
+    if (this.autocommit || !this.#wrote) {
+      control.commit.run(); // nothing to note; or SQLite's own complaint
+      return;
+    }
+    const rowid = runner.lastRowid();
+    const run = this.#run();
+    let commitSeq: number | undefined;
+    try {
+      stepControl.statement.run();
+      commitSeq = ledger.advance(epoch);
+      if (commitSeq === undefined) throw fenced(ledger.fileEpoch());
+      const json = run.endsAtCommit ? run.toJson(true, `,"seq":${commitSeq}`) : undefined;
+      this.#options.beforeCommit(commitSeq, json, run.progress);
+    } catch (error) {
+      throw new StepsFailed(error);
+    }
+    try {
+      control.commit.run();
+    } catch (thrown) {
+      if (translateError(thrown).code !== 'CONSTRAINT_VIOLATION') throw new StepsFailed(thrown);
+      if (db.inTransaction) {
+        stepControl.rollbackToStatement.run();
+        stepControl.releaseStatement.run();
+      }
+      this.#options.commitFailed();
+      throw thrown;
+    }
+    this.#database.committed();
+    this.commitSeq = commitSeq;
+    runner.restoreLastRowid(rowid);
+    try {
+      this.#options.committed();
+    } catch (error) {
+      throw new StepsFailed(error);
+    }
+  }
+}
+
+/** While somebody else's transaction is open on the connection nothing can run. */
+class BlockedSession implements StepSession {
+  readonly autocommit = true;
+
+  statement(): never {
+    throw blocked();
+  }
+
+  control(): never {
+    throw blocked();
+  }
+}
+
+function blocked(): OnewriterError {
+  return new OnewriterError(
+    'TRANSACTION_BUSY',
+    'Another transaction is open; send this without the old transaction, to wait for it.',
+  );
+}
+
+function tooManyOpen(): OnewriterError {
+  return new OnewriterError('TRANSACTION_BUSY', 'Too many transactions are open in this writer; try again.', {
+    retryAfterMs: 500,
+  });
+}
+
+function staleSnapshot(commitSeq: number): OnewriterError {
+  return new OnewriterError(
+    'SNAPSHOT_STALE',
+    'The tenant has committed since the state that the request builds on.',
+    { commitSeq },
+  );
+}
