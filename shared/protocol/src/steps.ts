@@ -36,6 +36,8 @@ export interface WireStep {
   /** Set: the rows are not wanted. */
   readonly n?: 1 | undefined;
   readonly c?: StepCondition | undefined;
+  /** Set: it is compiled and not run. */
+  readonly d?: 1 | undefined;
 }
 
 /** Result of a {@link WireStepsOperation}. */
@@ -54,10 +56,13 @@ export interface WireStepsResult {
 export type WireStepResult = WireStepDone | { readonly e: WireError } | 0;
 
 export interface WireStepDone {
+  /** Rows hold exact values: `encodeExactValue`. */
   readonly r: WireStatementResult;
   /** Declared types of the columns, where there are rows. */
   readonly d?: readonly (string | null)[] | undefined;
   readonly ms: number;
+  /** Set where it was only compiled: whether it reads only. */
+  readonly ro?: 0 | 1 | undefined;
 }
 
 /** Ids of transactions: `t-<uuidv7>`. */

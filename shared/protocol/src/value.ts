@@ -12,10 +12,10 @@ export type SqlParameters = readonly SqlParameter[] | { readonly [name: string]:
 /**
  * A value in a message: JSON that keeps the type. A number is a double (as better-sqlite3 binds it), `{i}` a
  * 64-bit integer in decimal, `{b}` a blob in base64, `{f}` a double that JSON cannot write: negative zero, and in
- * results the infinities that SQL arithmetic can make.
+ * results the infinities that SQL arithmetic can make, and whole doubles where they must not look like integers.
  */
 export type WireValue = null | number | string | { readonly i: string } | { readonly b: string } | WireDouble;
-type WireDouble = { readonly f: '-0' | 'Infinity' | '-Infinity' };
+type WireDouble = { readonly f: string };
 
 /** {@link SqlParameters} in a message. */
 export type WireParameters = readonly WireValue[] | { readonly [name: string]: WireValue };
@@ -95,6 +95,18 @@ export function encodeResultValue(value: SqlValue): WireValue {
     default:
       return encodeValue(value);
   }
+}
+
+/** As {@link encodeResultValue}, but a double that is a whole number does not look like an integer. */
+export function encodeExactValue(value: SqlValue): WireValue {
+  return typeof value === 'number' && Number.isInteger(value)
+    ? { f: Object.is(value, -0) ? '-0' : String(value) }
+    : encodeResultValue(value);
+}
+
+/** Decodes what {@link encodeExactValue} made: every integer is a bigint, every double a number. */
+export function decodeExactValue(wire: WireValue): SqlValue {
+  return typeof wire === 'number' && Number.isInteger(wire) ? BigInt(wire) : decodeValue(wire);
 }
 
 /** Encodes a 64-bit integer as a number where that is exact. */

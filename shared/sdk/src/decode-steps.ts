@@ -1,4 +1,5 @@
 import {
+  decodeExactValue,
   fromWireError,
   type WireOperationResult,
   type WireStepResult,
@@ -25,13 +26,15 @@ function decodeStep(step: WireStepResult): StepResult {
     const sqliteCode = details.sqliteCode;
     return { type: 'error', error: { code, message, ...(sqliteCode === undefined ? {} : { sqliteCode }) } };
   }
-  const { changes, lastInsertRowid, columns, rows } = decodeStatement(step.r, 0, 'array');
+  const { changes, lastInsertRowid, columns } = decodeStatement(step.r, 0, 'array');
+  const rows = 'r' in step.r ? step.r.r.map(row => row.map(decodeExactValue)) : [];
   return {
     type: 'ok',
     columns: (columns ?? []).map((name, index) => ({ name, decltype: step.d?.[index] ?? null })),
-    rows: rows ?? [],
+    rows,
     changes,
     lastInsertRowid: lastInsertRowid === 0 ? null : lastInsertRowid,
     durationMs: step.ms,
+    ...(step.ro === undefined ? {} : { readonly: step.ro === 1 }),
   };
 }

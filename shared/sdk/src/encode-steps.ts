@@ -66,6 +66,7 @@ function encodeRest(step: Step, steps: number): string {
     encodeBindings(assertParameters(step.params)) +
     (step.script ? ',"x":1' : '') +
     (step.rows === false ? ',"n":1' : '') +
+    (step.describe ? ',"d":1' : '') +
     (condition === undefined ? '' : `,"c":${JSON.stringify(condition)}`)
   );
 }

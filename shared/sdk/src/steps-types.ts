@@ -29,6 +29,8 @@ export interface Step {
   readonly params?: SqlParameters | undefined;
   /** `false`: the rows are not returned. */
   readonly rows?: boolean | undefined;
+  /** Only compiled, for its columns; an error where it would not run. */
+  readonly describe?: boolean | undefined;
   /** When it runs; absent: always. */
   readonly condition?: StepCondition | undefined;
 }
@@ -61,11 +63,14 @@ export type StepResult =
       readonly type: 'ok';
       /** Empty where the statement returns no rows. */
       readonly columns: readonly StepColumn[];
+      /** Every INTEGER is a bigint, every REAL a number. */
       readonly rows: readonly (readonly SqlValue[])[];
       readonly changes: number;
       /** null for what is not an insert. */
       readonly lastInsertRowid: number | bigint | null;
       readonly durationMs: number;
+      /** Of a described statement: whether it only reads. */
+      readonly readonly?: boolean | undefined;
     }
   | { readonly type: 'error'; readonly error: StepError }
   /** Its condition was not met. */

@@ -9,6 +9,7 @@ import {
   type WireStep,
   type WireStepsOperation,
 } from '@onewriter/protocol';
+import type { Statement } from 'better-sqlite3';
 import { isFileError, translateError } from './sqlite-errors.ts';
 import { type CompiledStatement, compileStatement } from './statement-cache.ts';
 import type { TenantDatabase } from './tenant-database.ts';
@@ -113,7 +114,8 @@ export class StepsRun implements StepStates {
       }
       const startedMs = performance.now();
       try {
-        if (step.x === 1) this.#runScript(this.#textOf(step), startedMs);
+        if (step.d === 1) this.#describe(this.#textOf(step), startedMs);
+        else if (step.x === 1) this.#runScript(this.#textOf(step), startedMs);
         else this.#runOne(this.#textOf(step), step, startedMs);
       } catch (thrown) {
         this.#results.length = index;
@@ -153,6 +155,18 @@ export class StepsRun implements StepStates {
     this.#note(JSON.stringify({ e: toWireError(error) }), false);
   }
 
+  /** Compiles a statement, where the tables that the transaction made are known. */
+  #describe(sql: string, startedMs: number): void {
+    if (this.#dead) throw transactionGone();
+    const { db, statements } = this.#database;
+    const statement =
+      classifyStep(sql).kind === 'statement' ? statements.get(sql).statement : db.prepare(sql);
+    const names = statement.reader ? statement.columns().map(({ name }) => name) : undefined;
+    const result = names === undefined ? '[0,0]' : `{"c":${JSON.stringify(names)},"r":[],"n":0,"i":0}`;
+    const types = names === undefined ? '' : typesOf(statement);
+    this.#note(`{"r":${result}${types},"ms":${elapsed(startedMs)},"ro":${statement.readonly ? 1 : 0}}`, true);
+  }
+
   #runScript(script: string, startedMs: number): void {
     const statements = splitScript(script);
     while (this.#scriptDone < statements.length) {
@@ -174,9 +188,14 @@ export class StepsRun implements StepStates {
     this.#runSql(
       sql,
       compiled => {
-        result = this.#database.runner.run(compiled, step.p, this.#budgetBytes, step.n !== 1);
+        result = this.#database.runner.run(
+          compiled,
+          step.p,
+          this.#budgetBytes,
+          step.n === 1 ? 'none' : 'exact',
+        );
         if (compiled.returnsRows) {
-          types = `,"d":${JSON.stringify(compiled.statement.columns().map(({ type }) => type))}`;
+          types = typesOf(compiled.statement);
         }
       },
       () => this.#note(`{"r":${result}${types},"ms":${elapsed(startedMs)}}`, true),
@@ -219,6 +238,10 @@ export class StepsRun implements StepStates {
       'The step refers to an SQL text that the job does not carry.',
     );
   }
+}
+
+function typesOf(statement: Statement<unknown[]>): string {
+  return `,"d":${JSON.stringify(statement.columns().map(({ type }) => type))}`;
 }
 
 function elapsed(startedMs: number): number {

@@ -1,5 +1,6 @@
 import {
   decodeParameters,
+  encodeExactValue,
   encodeInteger,
   encodeResultValue,
   LIMITS,
@@ -7,6 +8,7 @@ import {
   type SqlParameters,
   type SqlValue,
   type WireParameters,
+  type WireValue,
 } from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
 import type { CompiledStatement } from './statement-cache.ts';
@@ -73,7 +75,7 @@ export class StatementRunner {
    * Runs a statement once.
    *
    * @param budgetBytes what its rows may take, encoded.
-   * @param keepsRows false: rows are stepped through, and left out of the result.
+   * @param rows `exact`: doubles do not look like integers; `none`: rows are stepped through, and left out of the result.
    * @returns JSON of a WireStatementResult.
    * @throws RowidInDoubt, SQLite's and better-sqlite3's own errors, OnewriterError INVALID_VALUE, RESULT_TOO_LARGE.
    * After any of them the caller rolls back.
@@ -82,7 +84,7 @@ export class StatementRunner {
     compiled: CompiledStatement,
     wire: WireParameters | undefined,
     budgetBytes: number,
-    keepsRows = true,
+    rows: 'plain' | 'exact' | 'none' = 'plain',
   ): string {
     const params = decodeBindings(wire);
     if (compiled.inserts) {
@@ -91,7 +93,7 @@ export class StatementRunner {
       else this.#lastRowid ??= Number(this.#lastRowidAndChanges.get()![0]);
     }
     return compiled.returnsRows
-      ? this.#runForRows(compiled, params, budgetBytes, keepsRows)
+      ? this.#runForRows(compiled, params, budgetBytes, rows)
       : this.#runForChanges(compiled, params);
   }
 
@@ -118,15 +120,15 @@ export class StatementRunner {
     compiled: CompiledStatement,
     params: SqlParameters | undefined,
     budgetBytes: number,
-    keepsRows: boolean,
+    wanted: 'plain' | 'exact' | 'none',
   ): string {
     const { statement } = compiled;
     const rows: string[] = [];
     let bytes = 0;
     for (const row of params === undefined ? statement.iterate() : statement.iterate(params)) {
-      if (!keepsRows) continue;
+      if (wanted === 'none') continue;
       if (rows.length === LIMITS.maxResultRows) throw tooLarge(`${LIMITS.maxResultRows} rows`);
-      const json = encodeRow(row as SqlValue[]);
+      const json = encodeRow(row as SqlValue[], wanted === 'exact' ? encodeExactValue : encodeResultValue);
       bytes += Buffer.byteLength(json) + 1;
       if (bytes > budgetBytes) throw tooLarge(`${budgetBytes} bytes`);
       rows.push(json);
@@ -175,10 +177,9 @@ function isPlain(value: unknown): boolean {
   return value === null || typeof value !== 'object';
 }
 
-function encodeRow(row: SqlValue[]): string {
+function encodeRow(row: SqlValue[], encode: (value: SqlValue) => WireValue): string {
   // In place: the array is ours.
-  for (let column = 0; column < row.length; column++)
-    row[column] = encodeResultValue(row[column]!) as SqlValue;
+  for (let column = 0; column < row.length; column++) row[column] = encode(row[column]!) as SqlValue;
   return JSON.stringify(row);
 }
 
