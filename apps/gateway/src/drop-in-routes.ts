@@ -187,7 +187,7 @@ async function readRows(
 }
 
 function waitOptions(c: Context<GatewayEnv>, options: GatewayOptions) {
-  return { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal };
+  return { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal, requestId: c.get('requestId') };
 }
 
 function toPlainRun(result: ExecuteResult | StatementResult) {

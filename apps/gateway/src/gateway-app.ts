@@ -12,10 +12,12 @@ import type { GatewayOptions } from './gateway-options.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addInfoRoute } from './info-route.ts';
 import { acceptJsonBody } from './json-body.ts';
+import { logRequests } from './log-requests.ts';
 import { allowOrigins } from './security/allow-origins.ts';
 import { authenticate } from './security/authenticate.ts';
 import { securityHeaders } from './security/security-headers.ts';
 import { StreamSlots } from './streams/stream-slots.ts';
+import { traceRequests } from './trace-requests.ts';
 import { addV1Routes } from './v1/index.ts';
 
 /** Request bodies held at the same time, in bodies of the largest size. */
@@ -39,6 +41,8 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
   };
 
   app.use(requestId({ limitLength: MAX_REQUEST_ID_LENGTH, generator: () => uuidv7() }));
+  if (options.tracer !== undefined) app.use(traceRequests(options.tracer));
+  if (options.log.isLevelEnabled?.('debug')) app.use(logRequests(options.log));
   // Outermost, so that it has the last word on what the page may load: its own style sheet.
   app.use('/docs', async (c, next) => {
     await next();

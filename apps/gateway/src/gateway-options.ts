@@ -1,5 +1,6 @@
 import type { Logger, TokenVerifier } from '@onewriter/runtime';
 import type { Onewriter } from '@onewriter/sdk';
+import type { Tracer } from '@opentelemetry/api';
 import type { Exporter } from './export/run-export.ts';
 import type { HealthCheck } from './health.ts';
 import type { IntegrityCheck } from './integrity-check.ts';
@@ -43,4 +44,6 @@ export interface GatewayOptions {
   /** Deadline of every read. */
   readonly readTimeoutMs: number;
   readonly log: Logger;
+  /** Makes the spans of requests; undefined where tracing is off. */
+  readonly tracer?: Tracer | undefined;
 }

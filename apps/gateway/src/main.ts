@@ -9,9 +9,11 @@ import {
   type Logger,
   openHttpServer,
   startProcess,
+  startTracing,
   withReleasedTenant,
 } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
+import { trace } from '@opentelemetry/api';
 import { createExporter } from './export/run-export.ts';
 import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './health.ts';
@@ -29,6 +31,7 @@ import { TenantRegistry } from './tenants/tenant-registry.ts';
 const EMPTY_TRASH_EVERY_MS = 60 * 60_000;
 
 await startProcess('gateway', async (config, log) => {
+  const tracing = await startTracing('onewriter-gateway', config, log);
   const redis = createRedis(config.redisUrl, log, FAIL_FAST);
   const onewriter = await connect({
     redis: config.redisUrl,
@@ -39,6 +42,7 @@ await startProcess('gateway', async (config, log) => {
     reads: 'file',
     writeTimeoutMs: config.writeTimeoutMs,
     busyTimeoutMs: config.busyTimeoutMs,
+    tracing: tracing !== undefined,
     logger: log,
   });
 
@@ -95,6 +99,7 @@ await startProcess('gateway', async (config, log) => {
     writeTimeoutMs: config.writeTimeoutMs,
     readTimeoutMs: config.readTimeoutMs,
     log,
+    tracer: tracing && trace.getTracer('@onewriter/gateway'),
   });
   const server = await openHttpServer(getRequestListener(app.fetch, { errorHandler: answerBadRequest }), {
     port: config.gatewayPort,
@@ -115,6 +120,7 @@ await startProcess('gateway', async (config, log) => {
     reads.close();
     await readProcesses.close();
     redis.disconnect();
+    await tracing?.close(config.drainMs * 0.1);
   });
   announceReady(server.port);
 });

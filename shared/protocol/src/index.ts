@@ -16,5 +16,6 @@ export * from './status-findings.ts';
 export * from './status-remedies.ts';
 export * from './step-statement.ts';
 export * from './steps.ts';
+export * from './trace-context.ts';
 export * from './value.ts';
 export * from './write-job.ts';

@@ -17,6 +17,10 @@ export const LIMITS = Object.freeze({
   maxJobOperations: 500,
   /** One job, encoded; a single larger write (up to maxOperationBytes) travels alone. */
   maxJobBytes: 1024 * 1024,
+  /** Writes of one job whose traces the broker adds its spans to; of the others the SDK's own spans tell. */
+  maxTracedWrites: 16,
+  /** A request id's length in characters. */
+  maxRequestIdLength: 128,
   /** Jobs that one transaction of the writer applies together. */
   maxBatchJobs: 32,
   /** Writes that one transaction of the writer applies together. */

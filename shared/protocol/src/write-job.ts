@@ -1,5 +1,7 @@
+import { LIMITS } from './limits.ts';
 import { OnewriterError, type WireError } from './onewriter-error.ts';
 import type { WireStepsOperation, WireStepsResult } from './steps.ts';
+import { parseTraceparent, type TraceParent } from './trace-context.ts';
 import type { WireParameters, WireValue } from './value.ts';
 
 /*
@@ -20,6 +22,11 @@ export interface WriteJobMessage {
   readonly seq: number;
   /** When the client sent it: ms since the epoch, by the client's clock; for people, never for decisions. */
   readonly at: number;
+  /**
+   * W3C `traceparent` of each write that is traced, up to `LIMITS.maxTracedWrites`; the broker adds its spans to these.
+   * Stands before `sql`, so that it can be read without the rest: {@link readTraceparents}.
+   */
+  readonly tp?: readonly string[] | undefined;
   /** SQL texts, each once. */
   readonly sql: readonly string[];
   /** 1 to `LIMITS.maxJobOperations` writes, in order. */
@@ -38,6 +45,8 @@ interface WireOperationOptions {
   readonly k?: string | undefined;
   /** Set for writes nobody waits for: a failure goes to the dead letters. */
   readonly d?: 1 | undefined;
+  /** Id of the request that the write came with, for log lines. */
+  readonly r?: string | undefined;
 }
 
 export interface WireStatementOperation extends WireOperationOptions, WireStatement {}
@@ -124,6 +133,15 @@ export function parseWriteJob(json: string): WriteJobMessage {
     throw new OnewriterError('INVALID_ARGUMENT', 'The job lacks client, sql or ops.');
   }
   return message;
+}
+
+/** In the order in which the SDK writes them; a job of another producer is just not traced. */
+const TRACED_HEAD = /^\{"v":\d+,"client":"[\w-]+","seq":\d+,"at":\d+,"tp":\[([^\]]*)\]/;
+
+/** The spans that a job's writes belong to, read from the beginning of its data. */
+export function readTraceparents(json: string): readonly TraceParent[] {
+  const texts = TRACED_HEAD.exec(json)?.[1]?.split(',', LIMITS.maxTracedWrites) ?? [];
+  return texts.map(text => parseTraceparent(text.slice(1, -1))).filter(parent => parent !== undefined);
 }
 
 /** Refuses a message of another version. @throws OnewriterError UNSUPPORTED_VERSION */

@@ -56,6 +56,23 @@ export const configSchema = z.object({
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
     .describe('pino level.'),
+  logValues: flag(false).describe(
+    'Whether log lines may hold SQL with its literals and parameters; else they hold neither.',
+  ),
+  slowWriteMs: ms(1_000).describe('A write that takes longer is logged with its stages.'),
+  traceUrl: z
+    .string()
+    .regex(/^https?:\/\//)
+    .optional()
+    .describe(
+      'Where spans are sent (OTLP over HTTP), such as http://127.0.0.1:4318/v1/traces; none: no spans.',
+    ),
+  traceRatio: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .default(1)
+    .describe('Share of the traces that are recorded, 0 to 1.'),
   threads: z.coerce.number().int().min(1).max(64).default(2).describe('Writer threads of the broker.'),
   maxOpenTenants: count(256).describe('Tenant files a writer thread keeps open.'),
   idleCloseMs: ms(5 * 60_000).describe('A tenant without writes for this long is closed.'),

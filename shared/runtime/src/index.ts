@@ -16,3 +16,4 @@ export * from './token.ts';
 export * from './token-cache.ts';
 export * from './token-secret.ts';
 export * from './token-verifier.ts';
+export * from './tracing.ts';

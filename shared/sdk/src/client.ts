@@ -17,6 +17,7 @@ import { RedisSender } from './sender.ts';
 import { type ClientContext, TenantDatabase } from './tenant.ts';
 import type { ClientStats, CloseOptions, ConnectOptions, Onewriter, Tenant } from './types.ts';
 import { WritePath } from './write-path.ts';
+import { WriteTracer } from './write-tracer.ts';
 
 /**
  * Connects to Onewriter.
@@ -55,7 +56,8 @@ async function open(options: ResolvedOptions, reads: Reads & Ledger, redis: Redi
   const clientId = newClientId();
   const sender = new RedisSender(redis, group, logger);
   const states = new RedisJobStates(redis, group);
-  const writes = new WritePath({ clientId, sender, states, ledger: reads, logger, writeTimeoutMs });
+  const tracer = options.tracing ? new WriteTracer() : undefined;
+  const writes = new WritePath({ clientId, sender, states, ledger: reads, logger, writeTimeoutMs, tracer });
   const inbox = new Inbox({
     group,
     clientId,

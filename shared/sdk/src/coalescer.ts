@@ -5,6 +5,7 @@ import { now } from './deadline.ts';
 import { MESSAGE_OVERHEAD_BYTES, OutboundJob } from './outbound-job.ts';
 import type { PendingWrite, WriteHolder } from './pending-write.ts';
 import type { JobSender } from './sender.ts';
+import type { WriteTracer } from './write-tracer.ts';
 
 /*
  *          write              microtask                  accepted
@@ -24,6 +25,8 @@ export interface CoalescerContext {
   readonly sender: JobSender;
   readonly budget: Budget;
   readonly alarm: Alarm;
+  /** Undefined where tracing is off. */
+  readonly tracer: WriteTracer | undefined;
   /** Told of each job before it is sent for the first time: its event may come before the queue's answer. */
   track(job: OutboundJob): void;
   /** Told of a job that was certainly not accepted, or that nobody waits for any more. */
@@ -169,6 +172,7 @@ export class Coalescer implements WriteHolder, Due {
     for (let attempt = 0; ; attempt++) {
       const outcome = await sender.send(job);
       if (outcome.kind === 'accepted') {
+        this.#context.tracer?.accept(job);
         this.#depth = outcome.depth;
         this.#notNowSince = undefined;
         job.accept(now());
@@ -269,7 +273,8 @@ export class Coalescer implements WriteHolder, Due {
       this.#context.alarm.remove(this);
     }
     try {
-      return new OutboundJob(this.#context.clientId, this.tenant, ++this.seq, writes);
+      const { clientId, tracer } = this.#context;
+      return new OutboundJob(clientId, this.tenant, ++this.seq, writes, tracer?.depart(writes));
     } catch (cause) {
       const error = new OnewriterError(
         'INTERNAL',

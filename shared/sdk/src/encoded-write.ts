@@ -39,6 +39,8 @@ export interface OperationFlags {
   readonly idempotencyKey?: string | undefined;
   /** Nobody waits for the result: a failure goes to the dead letters. */
   readonly detached?: boolean | undefined;
+  /** For log lines. */
+  readonly requestId?: string | undefined;
 }
 
 /**
@@ -170,7 +172,7 @@ function badExpectation(): OnewriterError {
 
 function encodeFlags(flags: OperationFlags): string {
   const key = flags.idempotencyKey;
-  const detached = flags.detached ? ',"d":1' : '';
+  const detached = (flags.detached ? ',"d":1' : '') + encodeRequestId(flags.requestId);
   if (key === undefined) return detached;
   if (
     typeof key !== 'string' ||
@@ -186,9 +188,26 @@ function encodeFlags(flags: OperationFlags): string {
   return `,"k":${JSON.stringify(key)}${detached}`;
 }
 
+function encodeRequestId(id: string | undefined): string {
+  if (id === undefined) return '';
+  if (
+    typeof id !== 'string' ||
+    id.length === 0 ||
+    id.length > LIMITS.maxRequestIdLength ||
+    !id.isWellFormed()
+  ) {
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      `requestId must be a string of 1 to ${LIMITS.maxRequestIdLength} characters.`,
+    );
+  }
+  return `,"r":${JSON.stringify(id)}`;
+}
+
 const NO_FLAGS: OperationFlags = Object.freeze({});
 
 /** The flags in a caller's options. */
 export function flagsOf(options: WriteOptions | undefined): OperationFlags {
-  return options?.idempotencyKey === undefined ? NO_FLAGS : { idempotencyKey: options.idempotencyKey };
+  if (options?.idempotencyKey === undefined && options?.requestId === undefined) return NO_FLAGS;
+  return { idempotencyKey: options.idempotencyKey, requestId: options.requestId };
 }

@@ -14,6 +14,7 @@ export interface ResolvedOptions {
   readonly reads: ReadRoute | 'auto';
   readonly group: string;
   readonly dbFile: string;
+  readonly tracing: boolean;
   readonly logger: SdkLogger;
   readonly writeTimeoutMs: number;
   readonly busyTimeoutMs: number;
@@ -23,6 +24,7 @@ export interface ResolvedOptions {
 
 const DEFAULTS = Object.freeze({
   reads: 'auto',
+  tracing: false,
   group: DEFAULT_GROUP,
   dbFile: DEFAULT_DB_FILE,
   writeTimeoutMs: LIMITS.writeTimeoutMs,
@@ -58,6 +60,7 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
   if (typeof dbFile !== 'string' || !/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(dbFile)) {
     refuse('The option dbFile must be a file name, without folders.');
   }
+  if (typeof merged.tracing !== 'boolean') refuse('The option tracing is true or false.');
   if (typeof logger?.warn !== 'function' || typeof logger.error !== 'function') {
     refuse('The option logger must have the functions warn and error.');
   }
@@ -73,6 +76,7 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
     reads,
     group,
     dbFile,
+    tracing: merged.tracing,
     logger,
     writeTimeoutMs: merged.writeTimeoutMs,
     busyTimeoutMs: merged.busyTimeoutMs,

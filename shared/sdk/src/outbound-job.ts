@@ -25,7 +25,14 @@ export class OutboundJob {
   onDone: (() => void) | undefined;
   #message: string | undefined;
 
-  constructor(client: string, tenant: string, seq: number, writes: readonly PendingWrite[]) {
+  /** @param traceparents of the writes that are traced */
+  constructor(
+    client: string,
+    tenant: string,
+    seq: number,
+    writes: readonly PendingWrite[],
+    traceparents: readonly string[] = [],
+  ) {
     const alone = writes[0]?.payload?.alone;
     this.id = alone === undefined ? newJobId() : newStepsJobId(alone);
     this.tenant = tenant;
@@ -33,7 +40,7 @@ export class OutboundJob {
     this.writes = writes;
     this.open = writes.length;
     this.name = describeJob(tenant, writes);
-    this.#message = formatMessage(client, seq, writes);
+    this.#message = formatMessage(client, seq, writes, traceparents);
     for (let index = 0; index < writes.length; index++) {
       writes[index]!.job = this;
       writes[index]!.index = index;
@@ -105,7 +112,12 @@ function describeSteps(tenant: string, { alone, sql }: EncodedWrite): string {
   return `${tenant} · ${what} · ${describeStatement(told)}`;
 }
 
-function formatMessage(client: string, seq: number, writes: readonly PendingWrite[]): string {
+function formatMessage(
+  client: string,
+  seq: number,
+  writes: readonly PendingWrite[],
+  traceparents: readonly string[],
+): string {
   const indexes = new Map<string, number>();
   const operations: string[] = [];
   for (const { payload } of writes) {
@@ -123,5 +135,6 @@ function formatMessage(client: string, seq: number, writes: readonly PendingWrit
   }
   const sql = JSON.stringify([...indexes.keys()]);
   const head = `{"v":${PROTOCOL_VERSION},"client":${JSON.stringify(client)},"seq":${seq},"at":${Date.now()}`;
-  return `${head},"sql":${sql},"ops":[${operations.join(',')}]}`;
+  const traced = traceparents.length === 0 ? '' : `,"tp":${JSON.stringify(traceparents)}`;
+  return `${head}${traced},"sql":${sql},"ops":[${operations.join(',')}]}`;
 }

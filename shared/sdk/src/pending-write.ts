@@ -3,6 +3,7 @@ import { aborted } from './deadline.ts';
 import { errorOf } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { OutboundJob } from './outbound-job.ts';
+import type { WriteTrace } from './write-tracer.ts';
 
 /** What the caller of a write waits for. */
 export type WaitsFor =
@@ -50,6 +51,8 @@ export class PendingWrite {
   job: OutboundJob | undefined;
   index = -1;
   settled = false;
+  /** Set where its trace is recorded; not even a field else. */
+  declare trace?: WriteTrace;
   readonly #caller: WriteCaller;
   readonly #holder: WriteHolder;
   readonly #signal: AbortSignal | undefined;

@@ -11,6 +11,7 @@ import type { JobStates } from './job-states.ts';
 import type { Ledger, LedgerAnswer } from './ledger.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import type { SdkLogger } from './types.ts';
+import type { WriteTracer } from './write-tracer.ts';
 
 /*
  * Settling: every caller gets one true answer by its deadline.
@@ -50,6 +51,8 @@ export interface SettlerContext {
   readonly ledger: Ledger;
   readonly alarm: Alarm;
   readonly logger: SdkLogger;
+  /** Undefined where tracing is off. */
+  readonly tracer?: WriteTracer | undefined;
 }
 
 /** Settles the writes of jobs that are on their way. */
@@ -79,7 +82,7 @@ export class Settler {
 
   /** Takes care of a job from now on, until its last caller has its answer. */
   track(job: OutboundJob): void {
-    const tracked = new TrackedJob(job, this.#context.ledger, due => this.#check(due));
+    const tracked = new TrackedJob(job, this.#context, due => this.#check(due));
     job.onDone = () => this.forget(job);
     this.#jobs.set(job.id, tracked);
     this.#context.alarm.set(tracked);
@@ -138,6 +141,7 @@ export class Settler {
 
   #settle(tracked: TrackedJob, event: Partial<SettledEvent>): void {
     const { job } = tracked;
+    this.#context.tracer?.arrive(job, 'event');
     if (event.error) {
       const error = fromWireError(JSON.parse(event.error));
       job.accept(now());
@@ -212,15 +216,15 @@ class TrackedJob implements Due {
   dueAt = 0;
   /** Checks in a row that found it neither in the queue nor in the ledger. */
   missing = 0;
-  readonly #ledger: Ledger;
+  readonly #context: SettlerContext;
   readonly #check: (tracked: TrackedJob) => void;
   #checks = 0;
   #nextCheckAt: number;
   #nextDeadline: number;
 
-  constructor(job: OutboundJob, ledger: Ledger, check: (tracked: TrackedJob) => void) {
+  constructor(job: OutboundJob, context: SettlerContext, check: (tracked: TrackedJob) => void) {
     this.job = job;
-    this.#ledger = ledger;
+    this.#context = context;
     this.#check = check;
     this.#nextDeadline = this.#earliestDeadline();
     this.#nextCheckAt = 0;
@@ -257,7 +261,7 @@ class TrackedJob implements Due {
 
   /** Settles what the ledger knows, where it can be read at once. */
   lookInLedger(): LedgerAnswer | undefined {
-    const answer = this.#ledger.lookNow(this.job.tenant, this.job.id);
+    const answer = this.#context.ledger.lookNow(this.job.tenant, this.job.id);
     this.#apply(answer);
     return answer;
   }
@@ -266,7 +270,7 @@ class TrackedJob implements Due {
   async askLedger(): Promise<LedgerAnswer | undefined> {
     const open = this.job.writes.filter(write => !write.settled).map(write => write.index);
     try {
-      const answer = await this.#ledger.look(
+      const answer = await this.#context.ledger.look(
         this.job.tenant,
         this.job.id,
         open,
@@ -281,6 +285,7 @@ class TrackedJob implements Due {
 
   #apply(answer: LedgerAnswer | undefined): void {
     if (answer?.kind !== 'found') return;
+    this.#context.tracer?.arrive(this.job, 'ledger');
     this.job.finish(answer.results, answer.commitSeq, now());
   }
 

@@ -36,6 +36,12 @@ export interface ConnectOptions {
   readonly group?: string | undefined;
   /** Name of the database file in a tenant's folder; default `tenant.db`. */
   readonly dbFile?: string | undefined;
+  /**
+   * Records spans of each write with the tracer provider that is registered with `@opentelemetry/api`, as children of the
+   * caller's span, and sends its context along, so that the broker's spans join the trace. Default false: then nothing of
+   * it runs.
+   */
+  readonly tracing?: boolean | undefined;
   /** Receives what the operator should know; silent by default. */
   readonly logger?: SdkLogger | undefined;
   /** Deadline of a write whose caller names none; default LIMITS.writeTimeoutMs (30 s). */
@@ -74,6 +80,8 @@ export interface WriteOptions extends WaitOptions {
    * another write is IDEMPOTENCY_KEY_REUSED.
    */
   readonly idempotencyKey?: string | undefined;
+  /** Told by the broker's log lines about this write; 1 to LIMITS.maxRequestIdLength characters. */
+  readonly requestId?: string | undefined;
 }
 
 /** {@link WriteOptions} of enqueue(); the deadline is that of the queue's acceptance. */

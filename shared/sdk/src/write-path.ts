@@ -11,6 +11,7 @@ import { PendingWrite, type WaitsFor, type WriteCaller } from './pending-write.t
 import type { JobSender } from './sender.ts';
 import { Settler } from './settler.ts';
 import type { RunResult, SdkLogger, WaitOptions } from './types.ts';
+import type { WriteTracer } from './write-tracer.ts';
 
 /** What the write path needs. */
 export interface WritePathContext {
@@ -20,6 +21,8 @@ export interface WritePathContext {
   readonly ledger: Ledger;
   readonly logger: SdkLogger;
   readonly writeTimeoutMs: number;
+  /** Undefined where tracing is off. */
+  readonly tracer?: WriteTracer | undefined;
 }
 
 /** What a write came to. */
@@ -49,13 +52,14 @@ export class WritePath {
 
   constructor(context: WritePathContext) {
     this.#context = context;
-    const { states, ledger, logger } = context;
-    this.settler = new Settler({ states, ledger, logger, alarm: this.#alarm });
+    const { states, ledger, logger, tracer } = context;
+    this.settler = new Settler({ states, ledger, logger, tracer, alarm: this.#alarm });
     this.#coalescerContext = {
       clientId: context.clientId,
       sender: context.sender,
       budget: this.#budget,
       alarm: this.#alarm,
+      tracer,
       track: job => this.settler.track(job),
       forget: job => this.settler.forget(job),
     };
@@ -110,7 +114,14 @@ export class WritePath {
     const due = dueAt(options, this.#context.writeTimeoutMs);
     const coalescer = this.#coalescer(tenant);
     coalescer.admit(payload.operationBytes + payload.sqlBytes);
-    coalescer.add(new PendingWrite(payload, waitsFor, due, options.signal, caller, coalescer));
+    const trace = this.#context.tracer?.begin(tenant, payload, caller);
+    if (trace === undefined) {
+      coalescer.add(new PendingWrite(payload, waitsFor, due, options.signal, caller, coalescer));
+      return;
+    }
+    const write = new PendingWrite(payload, waitsFor, due, options.signal, trace, coalescer);
+    write.trace = trace;
+    coalescer.add(write);
   }
 
   /**

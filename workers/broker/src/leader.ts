@@ -15,7 +15,9 @@ import { Condemned } from './condemned.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { Doorbell } from './doorbell.ts';
 import { readFailpoint } from './failpoint.ts';
+import type { BatchObserver } from './finished-batch.ts';
 import { InboxEvents } from './inbox-events.ts';
+import { JobLog } from './job-log.ts';
 import { Lanes } from './lanes.ts';
 import type { Lease } from './lease.ts';
 import { Parked } from './parked.ts';
@@ -28,6 +30,7 @@ import { LOCK_MS, TenantQueue } from './tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
 import { WalWatch } from './wal-watch.ts';
 import { type StuckWrite, Watchdog } from './watchdog.ts';
+import { WriteSpans } from './write-spans.ts';
 
 /*
  *   doorbell ─┐
@@ -110,6 +113,7 @@ export class Leader {
       metrics: options.metrics,
       loads: new TenantLoads(),
       walWatch: new WalWatch(config.dataDir, config.dbFile, log),
+      observers: createObservers(config, log),
       log,
       epoch: () => lease.epoch,
       onFenced: (tenant, error) => this.#onFenced(tenant, error),
@@ -445,4 +449,9 @@ export class Leader {
     if (settled.length > 0) await link.call('SREM', this.#open, ...settled);
     await lease.release();
   }
+}
+
+function createObservers(config: Config, log: Logger): readonly BatchObserver[] {
+  const jobLog = new JobLog({ slowMs: config.slowWriteMs, values: config.logValues, log });
+  return config.traceUrl === undefined ? [jobLog] : [jobLog, new WriteSpans()];
 }

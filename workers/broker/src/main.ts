@@ -1,8 +1,9 @@
-import { announceReady, drainOnSignal, openHttpServer, startProcess } from '@onewriter/runtime';
+import { announceReady, drainOnSignal, openHttpServer, startProcess, startTracing } from '@onewriter/runtime';
 import { Broker } from './broker.ts';
 import { createHealthListener } from './health.ts';
 
 await startProcess('broker', async (config, log) => {
+  const tracing = await startTracing('onewriter-broker', config, log);
   const broker = new Broker(config, log);
   await broker.prepare();
   const server = await openHttpServer(createHealthListener(broker, log), {
@@ -12,6 +13,7 @@ await startProcess('broker', async (config, log) => {
   });
   drainOnSignal(config.drainMs, log, async () => {
     await Promise.all([broker.drain(), server.close(config.drainMs / 2)]);
+    await tracing?.close(config.drainMs * 0.1);
   });
   broker.announce(server.port);
   announceReady(server.port);

@@ -223,6 +223,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     loads: new TenantLoads(),
     log: { warn: quiet, error: quiet, info: quiet },
     walWatch: { observe: quiet },
+    observers: [],
     epoch: () => 1,
     afterCommit: quiet,
     onFenced: async () => {},

@@ -1,6 +1,7 @@
 import {
   isOnewriterError,
   LIMITS,
+  parseReceiptId,
   parseWriteJob,
   receiptId,
   timeOfJobId,
@@ -22,7 +23,9 @@ import type { BrokerMetrics } from './broker-metrics.ts';
 import type { Condemned } from './condemned.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import type { Failpoint } from './failpoint.ts';
+import type { BatchObserver, FinishedBatch } from './finished-batch.ts';
 import type { InboxEvents } from './inbox-events.ts';
+import { requestIdOf } from './job-log.ts';
 import type { Lane, LaneClient } from './lane.ts';
 import type { Lanes } from './lanes.ts';
 import type { Parked } from './parked.ts';
@@ -62,6 +65,8 @@ export interface SessionContext {
   readonly metrics: BrokerMetrics;
   readonly loads: TenantLoads;
   readonly walWatch: WalWatch;
+  /** Told of each batch that is done. */
+  readonly observers: readonly BatchObserver[];
   readonly log: Logger;
   /** The epoch to commit under. */
   readonly epoch: () => number;
@@ -72,6 +77,8 @@ export interface SessionContext {
   /** An error that nothing here can do anything about. */
   readonly onBug: (error: unknown) => void;
 }
+
+type BatchTimes = Pick<FinishedBatch, 'queuedAt' | 'begunAt' | 'committedAt'>;
 
 /** A job that this broker has. */
 interface HeldJob extends TakenJob {
@@ -250,9 +257,10 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#noteApplied(batch, outcome);
       this.#context.walWatch.observe(this.tenant, outcome.stats.walBytes);
       this.#context.afterCommit();
+      const times = { queuedAt: this.#queuedAt, begunAt: this.#begunAt, committedAt: performance.now() };
       // The next batch first: the thread works while this one is told.
       this.#enqueue();
-      this.#finish(batch, outcome.jobs).catch(this.#context.onBug);
+      this.#finish(batch, outcome, times).catch(this.#context.onBug);
     } else this.#onRefused(batch, outcome).catch(this.#context.onBug);
     this.#rest();
   }
@@ -430,8 +438,8 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   /** After the commit: tells the clients, completes the jobs, takes the next. */
-  async #finish(batch: readonly HeldJob[], outcomes: readonly JobOutcome[]): Promise<void> {
-    const committedAt = performance.now();
+  async #finish(batch: readonly HeldJob[], applied: AppliedOutcome, times: BatchTimes): Promise<void> {
+    const { jobs: outcomes, stats } = applied;
     this.#finishing++;
     // One take at a time; with jobs at hand the next take can wait for the thread.
     const fetch = !this.#taking && !this.#stale && !this.#draining && this.#ready.length === 0;
@@ -464,7 +472,12 @@ export class TenantSession implements LaneClient, LoadSource {
           return this.#queue.finish(finished, undefined);
         });
       }
-      metrics.observe('completion', performance.now() - committedAt);
+      const finishedAt = performance.now();
+      metrics.observe('completion', finishedAt - times.committedAt);
+      const { tenant } = this;
+      for (const observer of this.#context.observers) {
+        observer.observe({ tenant, jobs: batch, outcomes, stats, ...times, finishedAt });
+      }
       await this.#context.condemned.forget(batch);
     } finally {
       this.#finishing--;
@@ -488,7 +501,9 @@ export class TenantSession implements LaneClient, LoadSource {
       const letters = mergeLetters(job, outcome.deadLetters ?? [], refused);
       if (letters.length === 0) continue;
       for (const { receiptId: receipt, error } of letters) {
-        log.warn({ tenant: this.tenant, receipt, code: error.code }, `Set aside: ${error.message}`);
+        const requestId = requestIdOf(job.data, parseReceiptId(receipt).index);
+        const facts = { tenant: this.tenant, receipt, requestId, code: error.code };
+        log.warn(facts, `Set aside: ${error.message}`);
       }
       metrics.setAside(letters.length);
       additions.push(link.insist(() => deadLetters.add(this.tenant, job, letters)));

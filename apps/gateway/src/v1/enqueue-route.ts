@@ -69,6 +69,7 @@ export function addEnqueueRoute(api: Api): void {
       {
         timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
         signal: c.req.raw.signal,
+        requestId: c.get('requestId'),
       },
     );
     const href = receiptHref(tenantId, receiptId);
@@ -100,7 +101,7 @@ async function* enqueueLines(
   tenant: Tenant,
 ): AsyncGenerator<string, void, undefined> {
   const answers: Promise<string>[] = [];
-  const wait = { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal };
+  const wait = { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal, requestId: c.get('requestId') };
   const bounds = {
     maxLineBytes: options.maxBodyBytes,
     idleTimeoutMs: IDLE_TIMEOUT_MS,
@@ -114,12 +115,7 @@ async function* enqueueLines(
   for (const answer of answers) yield await answer;
 }
 
-async function enqueueLine(
-  tenant: Tenant,
-  line: string,
-  index: number,
-  wait: { timeoutMs: number; signal: AbortSignal },
-): Promise<string> {
+async function enqueueLine(tenant: Tenant, line: string, index: number, wait: SendOptions): Promise<string> {
   try {
     const write = validate(EnqueueLine, parseLine(line));
     return `${JSON.stringify({ index, receiptId: await enqueue(tenant, write, wait) })}\n`;
@@ -128,11 +124,17 @@ async function enqueueLine(
   }
 }
 
+interface SendOptions {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  readonly requestId: string;
+}
+
 /** @throws OnewriterError as Tenant.enqueue; INVALID_ARGUMENT for a statement that only reads */
 async function enqueue(
   tenant: Tenant,
   write: z.output<typeof EnqueueLine> & { idempotencyKey?: string | undefined },
-  wait: { timeoutMs: number; signal: AbortSignal },
+  wait: SendOptions,
 ): Promise<string> {
   if (classifyStatement(write.sql).kind === 'read') {
     throw new OnewriterError('INVALID_ARGUMENT', 'This statement only reads; enqueue is for writes.');

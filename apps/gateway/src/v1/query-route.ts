@@ -76,6 +76,7 @@ export function addQueryRoute(api: Api): void {
     const result = await options.onewriter.tenant(tenant).execute(body.sql, params, {
       rowMode: 'array',
       idempotencyKey: readIdempotencyKey(c),
+      requestId: c.get('requestId'),
       timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
       signal: c.req.raw.signal,
     });

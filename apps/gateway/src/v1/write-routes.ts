@@ -57,6 +57,7 @@ export function addWriteRoutes(api: Api): void {
     const results = await options.onewriter.tenant(tenant).transaction(statements, {
       rowMode: 'array',
       idempotencyKey: readIdempotencyKey(c),
+      requestId: c.get('requestId'),
       timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
       signal: c.req.raw.signal,
     });
@@ -72,6 +73,7 @@ export function addWriteRoutes(api: Api): void {
     await options.pauses.assertNotPaused(tenant);
     const { commitSeq } = await options.onewriter.tenant(tenant).exec(body.sql, {
       idempotencyKey: readIdempotencyKey(c),
+      requestId: c.get('requestId'),
       timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
       signal: c.req.raw.signal,
     });
