@@ -15,8 +15,8 @@ export class OutboundJob {
   readonly seq: number;
   /** What people see in the dashboard: `acme · 3 writes · INSERT INTO tasks …`. */
   readonly name: string;
-  /** In order; a write's index here is the one in its receipt. */
-  readonly writes: readonly PendingWrite[];
+  /** In order; a write's index here is the one in its receipt. Empty once all callers have their answers. */
+  writes: readonly PendingWrite[];
   /** When the queue is known to have it, on the clock of now(). */
   acceptedAt: number | undefined;
   /** Writes whose callers still wait. */
@@ -82,7 +82,11 @@ export class OutboundJob {
   }
 
   onWriteSettled(): void {
-    if (--this.open === 0) this.onDone?.();
+    if (--this.open > 0) return;
+    this.onDone?.();
+    // A Map that jobs come into and leave keeps those of its outgrown tables from the young generation's collector
+    // (V8 links the tables): the garbage of a job must be small.
+    this.writes = [];
   }
 }
 

@@ -34,15 +34,23 @@ export function defineScript(keys: number, lua: string): Script {
   return { lua, keys, sha: createHash('sha1').update(lua).digest('hex') };
 }
 
+/** Up to so many commands in a millisecond there is little to do: three are those of a lonely job. */
+const QUIET_COMMANDS_PER_MS = 6;
+
 /**
  * A connection to Redis on which nothing is queued or sent again behind our back: a command whose reply was lost may
- * have been executed, and whoever sent it has to look (see tenant-session.ts). All commands of one turn of the event
- * loop go in one write to the socket, in the order they were issued: with many tenants at work one system call serves
- * them all. (Not with ioredis's pipelines: making one costs more than a command.)
+ * have been executed, and whoever sent it has to look (see tenant-session.ts). Commands go to the socket in the order
+ * they were issued. While there is much to do, all of one turn of the event loop go in one write: with many tenants at
+ * work one system call serves them all. While there is little, those of one callback go at its end: a lonely write need
+ * not wait for the turn. (Not with ioredis's pipelines: making one costs more than a command.)
  */
 export class RedisLink {
   readonly redis: Redis;
   #corked = false;
+  /** Whether there is little to do, as the millisecond before had it. */
+  #quiet = true;
+  #millisecond = 0;
+  #commands = 0;
   readonly #wakers = new Set<() => void>();
   #closed = false;
 
@@ -86,7 +94,16 @@ export class RedisLink {
    */
   call(command: string, ...args: (string | number)[]): Promise<unknown> {
     this.#cork();
+    this.#count();
     return this.redis.call(command, ...args);
+  }
+
+  /**
+   * Sends what was issued at once, if there is little to do: Redis answers somebody who waits for the first of two commands
+   * only when it has executed all that it read with it.
+   */
+  expedite(): void {
+    if (this.#quiet) this.#uncork();
   }
 
   /** Runs a script; keys first. @throws as {@link call} */
@@ -131,15 +148,28 @@ export class RedisLink {
   }
 
   #cork(): void {
-    const { stream } = this.redis;
     if (this.#corked || this.redis.status !== 'ready') return;
     this.#corked = true;
-    stream.cork();
+    this.redis.stream.cork();
+    if (this.#quiet) process.nextTick(() => this.#uncork());
     // After the poll phase: what all sockets and threads brought in this turn goes together.
-    setImmediate(() => {
-      this.#corked = false;
-      stream.uncork();
-    });
+    else setImmediate(() => this.#uncork());
+  }
+
+  #count(): void {
+    const now = Date.now();
+    if (now !== this.#millisecond) {
+      this.#quiet = this.#commands <= QUIET_COMMANDS_PER_MS;
+      this.#millisecond = now;
+      this.#commands = 0;
+    }
+    this.#commands++;
+  }
+
+  #uncork(): void {
+    if (!this.#corked) return;
+    this.#corked = false;
+    this.redis.stream.uncork();
   }
 }
 

@@ -456,8 +456,9 @@ export class TenantSession implements LaneClient, LoadSource {
       if (letters !== undefined) await letters;
       let fetched = false;
       try {
-        // One pipeline: the callers hear first.
+        // The callers hear first.
         void inbox.publish(settlements);
+        link.expedite();
         const { taken } = await this.#queue.finish(finished, fetch ? this.#room : undefined);
         fetched = true;
         if (fetch) this.#receive(taken);
