@@ -19,6 +19,8 @@ const LOOK_EVERY_MS = 50;
 /** Further lanes that are opened while all others are held up, per lane. */
 const SPARE_LANES_PER_LANE = 2;
 const SPARE_IDLE_MS = 30_000;
+/** A spare lane keeps fewer files open: it is there for some moments, and the bound on memory is of the lanes that stay. */
+const SPARE_OPEN_TENANTS = 32;
 
 /**
  * The lanes: one thread each, tenants bound to them. A tenant stays with its lane, where its connection is open, until
@@ -100,10 +102,10 @@ export class Lanes {
     this.#flusher.close();
   }
 
-  #open(): Lane {
+  #open(maxOpenTenants = this.#options.writer.maxOpenTenants): Lane {
     const lane = new Lane(
       this.#nextIndex++,
-      this.#options.writer,
+      { ...this.#options.writer, maxOpenTenants },
       this.#flusher,
       () => !this.#paused && this.#alone.length === 0 && this.#options.mayBegin(),
       () => {
@@ -142,7 +144,7 @@ export class Lanes {
     const isFree = (lane: Lane) => !isHeldUp(lane, now);
     if (!this.#lanes.some(isFree)) {
       if (this.#lanes.length >= maxLanes) return;
-      const spare = this.#open();
+      const spare = this.#open(Math.min(SPARE_OPEN_TENANTS, this.#options.writer.maxOpenTenants));
       this.#options.log.warn(
         { lanes: this.#lanes.length, heldUpBy: held.work?.client.tenant },
         'All lanes are held up by long statements; a spare one is opened',

@@ -175,6 +175,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
   const context = {
     lanes,
     link: {
+      expedite: quiet,
       async insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
         for (;;) {
           try {
