@@ -3,7 +3,16 @@ import { existsSync, readFileSync, renameSync, symlinkSync, writeFileSync } from
 import { dirname, join } from 'node:path';
 import { tenantFile } from '@onewriter/protocol';
 import { connect, type Onewriter } from '@onewriter/sdk';
-import { CLI_MAIN, type Stack, spawnProcess, startStack, waitFor, withoutSettings } from '@onewriter/testkit';
+import {
+  CLI_MAIN,
+  type Stack,
+  spawnProcess,
+  startRedis,
+  startStack,
+  temporaryDirectory,
+  waitFor,
+  withoutSettings,
+} from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { parseJson, runCli } from './cli-run.ts';
@@ -394,6 +403,67 @@ describe('onewriter check --all', () => {
       ]),
     );
     expect(inFile(stack.dataDir, keyed.id, db => db.pragma('foreign_key_check'))).toHaveLength(1);
+  });
+});
+
+describe('onewriter doctor', () => {
+  it('finds nothing wrong with a stack that works', async () => {
+    // What other tests have left in the folder of tenants is for `check`.
+    const { code, stdout, stderr } = await onewriter('doctor', '--json');
+    const { diagnoses } = parseJson({ code, stdout, stderr });
+    const levels = Object.fromEntries(
+      diagnoses.map(({ check, level }: { check: string; level: string }) => [check, level]),
+    );
+    expect(levels).toMatchObject({
+      sqlite: 'ok',
+      permissions: 'ok',
+      'redis-eviction': 'ok',
+      'redis-aof': 'ok',
+      clock: 'ok',
+      leader: 'note',
+      epoch: 'ok',
+      gateway: 'ok',
+      dashboard: 'ok',
+      token: 'ok',
+      paused: 'warning',
+    });
+  });
+
+  it('finds what is wrong with one that does not, and says what to do', async () => {
+    await using data = await temporaryDirectory('doctor');
+    await using redis = await startRedis({
+      maxmemoryPolicy: 'allkeys-lru',
+      settings: { maxmemory: '100mb' },
+    });
+    writeFileSync(join(data.path, 'token-secret'), 'a-secret-that-all-can-read', { mode: 0o644 });
+    const at = ['--data-dir', data.path];
+    const env = {
+      ONEWRITER_REDIS_URL: redis.url,
+      ONEWRITER_GATEWAY_URL: 'http://127.0.0.1:1',
+      ONEWRITER_DRAINMS: '1',
+    };
+    const [broken, silent, unset] = await Promise.all([
+      runCli(['doctor', '--json', ...at], { env }),
+      runCli(['doctor', ...at], { env: { ONEWRITER_REDIS_URL: 'redis://127.0.0.1:1' } }),
+      runCli(['doctor', '--json', ...at], { env: { ONEWRITER_THREADS: 'many' } }),
+    ]);
+    expect(broken.code).toBe(3);
+    const { diagnoses } = parseJson(broken);
+    const found = (check: string, level: string) =>
+      expect(diagnoses).toContainEqual(expect.objectContaining({ check, level, next: expect.any(String) }));
+    found('redis-eviction', 'error');
+    found('redis-aof', 'warning');
+    found('permissions', 'error');
+    found('leader', 'error');
+    found('gateway', 'error');
+    found('settings', 'warning');
+    expect(silent).toMatchObject({
+      code: 3,
+      stdout: expect.stringMatching(/error +redis: .*\n +→ Start Redis/),
+    });
+    expect(parseJson(unset).diagnoses).toEqual([
+      expect.objectContaining({ check: 'settings', found: expect.stringContaining('ONEWRITER_THREADS') }),
+    ]);
   });
 });
 

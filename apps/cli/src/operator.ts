@@ -1,6 +1,6 @@
 import { hostname, userInfo } from 'node:os';
 import { isOnewriterError } from '@onewriter/protocol';
-import { addAuditEntry } from '@onewriter/runtime';
+import { appendAudit, createLogger } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 
 /** Who runs this command, for the audit log: `alice@host (command line)`. */
@@ -24,17 +24,21 @@ export async function audited<T>(
   action: string,
   tenant: string,
   work: () => Promise<T>,
+  detail?: string | undefined,
 ): Promise<T> {
-  const write = async (outcome: string) => {
-    const entry = { action, tenant, outcome, subject: operatorName(), token: '', requestId: '', address: '' };
-    try {
-      await addAuditEntry(redis, group, entry);
-    } catch (error) {
-      process.stderr.write(
-        `onewriter: the audit log did not take "${action}": ${(error as Error).message}\n`,
-      );
-    }
-  };
+  // Its line is for a service's log: here only a Redis that does not take the entry is told.
+  const log = createLogger('onewriter', 'warn');
+  const write = (outcome: string) =>
+    appendAudit(redis, group, log, {
+      action,
+      tenant,
+      outcome,
+      subject: operatorName(),
+      token: '',
+      requestId: '',
+      address: '',
+      detail,
+    });
   try {
     const result = await work();
     await write('ok');

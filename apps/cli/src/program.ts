@@ -7,6 +7,7 @@ import { up } from './commands/up.ts';
 import { EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
 import { printError, printErrorAsJson } from './print-error.ts';
 import { addDataCommands } from './program/add-data-commands.ts';
+import { addHealthCommands } from './program/add-health-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
 import { DATA_DIR_OPTION, type ProgramContext } from './program/options.ts';
@@ -74,6 +75,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .action(async options => setExitCode(await up(options)));
 
   const context: ProgramContext = { setExitCode };
+  addHealthCommands(program, context);
   addTenantCommands(program, context);
   addDataCommands(program, context);
   addSafetyCommands(program, context);

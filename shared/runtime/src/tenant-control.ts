@@ -33,28 +33,3 @@ export async function resumeTenant(redis: Redis, group: string, tenant: string):
   await redis.hdel(metaKey(group, tenant), 'paused');
   await redis.zadd(groupKeys(group).bell, 'NX', Date.now(), tenant);
 }
-
-/** What an admin did, as the group's audit stream keeps it. */
-export interface AuditFields {
-  /** `tenant.pause`, `tenant.restore` … */
-  readonly action: string;
-  readonly tenant: string;
-  /** `ok`, or the code of the error. */
-  readonly outcome: string;
-  /** Who. */
-  readonly subject: string;
-  /** Id of the token; '' where there was none. */
-  readonly token: string;
-  readonly requestId: string;
-  readonly address: string;
-}
-
-/** Entries that are kept in Redis, about. */
-const MAX_AUDIT_ENTRIES = 10_000;
-
-/** Adds an entry to the group's audit stream. @throws Error of Redis */
-export async function addAuditEntry(redis: Redis, group: string, fields: AuditFields): Promise<void> {
-  const entry = { at: new Date().toISOString(), ...fields };
-  const key = groupKeys(group).audit;
-  await redis.xadd(key, 'MAXLEN', '~', MAX_AUDIT_ENTRIES, '*', ...Object.entries(entry).flat());
-}

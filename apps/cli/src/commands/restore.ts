@@ -63,7 +63,7 @@ export async function restore(
     const work = () => restoreTenant(target, request);
     const report = await (redis === undefined
       ? work()
-      : audited(redis, target.group, 'tenant.restore', tenant, work));
+      : audited(redis, target.group, 'tenant.restore', tenant, work, backup));
     const proof = redis === undefined || report.paused ? NO_PROOF : await prove(target, tenant);
     const summary: RestoreSummary = { ...report, backup, ...proof };
     process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : asText(summary));

@@ -1,0 +1,247 @@
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  type Stats,
+  statfsSync,
+  statSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { inspectDataDir, STATUS_BOUNDS, tenantFile, tenantsDir } from '@onewriter/protocol';
+import { configSchema, environmentName } from '@onewriter/runtime';
+import Database from 'better-sqlite3';
+import { formatBytes } from '../table.ts';
+import type { Target } from '../target.ts';
+import { bad, type Diagnosis, ok, skipped } from './diagnosis.ts';
+import { isOldSqlite, OLDEST_SAFE_SQLITE } from './sqlite-version.ts';
+
+/** Settings of the command line that are no settings of processes. */
+const OTHER_VARIABLES = new Set(['ONEWRITER_HISTORY', 'ONEWRITER_FAILPOINT']);
+/** Below this, whatever the share: SQLite and Redis need room to make their logs longer. */
+const MIN_FREE_BYTES = 512 * 1024 * 1024;
+const MIN_FREE_BYTES_ERROR = 32 * 1024 * 1024;
+const MIN_FREE_INODES_SHARE = 0.02;
+/** Tenants whose files are looked at for their owner: it is the same mistake in all, as a rule. */
+const MAX_FILES = 1_000;
+
+/** Looks at this program, its settings, the data directory and its disk. */
+export function checkMachine(target: Target): Diagnosis[] {
+  return [
+    ...checkVariables(process.env),
+    checkNode(process.versions.node),
+    checkOwnSqlite(),
+    ...checkDataDir(target),
+  ];
+}
+
+/** A variable that is written wrong does nothing, silently. */
+export function checkVariables(environment: Readonly<Record<string, string | undefined>>): Diagnosis[] {
+  const known = new Set(
+    Object.keys(configSchema.shape).map(key => environmentName(key as keyof typeof configSchema.shape)),
+  );
+  const strange = Object.keys(environment).filter(
+    name => name.startsWith('ONEWRITER_') && !known.has(name) && !OTHER_VARIABLES.has(name),
+  );
+  if (strange.length === 0) return [ok('settings', 'all ONEWRITER_ variables are known')];
+  return strange.map(name =>
+    bad(
+      'warning',
+      'settings',
+      `${name} is no setting, so it does nothing.`,
+      '`onewriter config` lists them all.',
+    ),
+  );
+}
+
+export function checkNode(version: string): Diagnosis {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (major > 20 || (major === 20 && minor >= 19)) return ok('node', `Node ${version}`);
+  return bad('error', 'node', `Node ${version} is too old.`, 'Install Node 20.19 or newer.');
+}
+
+function checkOwnSqlite(): Diagnosis {
+  const db = new Database(':memory:');
+  try {
+    const version = db.prepare<[], string>('SELECT sqlite_version()').pluck().get()!;
+    if (!isOldSqlite(version)) return ok('sqlite', `SQLite ${version} here`);
+    return bad(
+      'error',
+      'sqlite',
+      `SQLite ${version} here can damage databases in WAL mode.`,
+      `Run npm ci: SQLite must be ${OLDEST_SAFE_SQLITE} or newer.`,
+    );
+  } finally {
+    db.close();
+  }
+}
+
+function checkDataDir(target: Target): Diagnosis[] {
+  const { dataDir } = target;
+  if (!existsSync(dataDir)) {
+    return [
+      bad(
+        'error',
+        'data-directory',
+        `The data directory ${dataDir} does not exist.`,
+        'Name the right one with --data-dir or ONEWRITER_DATA_DIR, or mount it. `onewriter up` makes a new one.',
+      ),
+    ];
+  }
+  return [
+    checkAccess(dataDir),
+    checkFileSystem(dataDir),
+    ...checkDisk(dataDir),
+    ...checkPermissions(target),
+    ...checkOwners(target),
+  ];
+}
+
+function checkAccess(dataDir: string): Diagnosis {
+  try {
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+    return ok('data-directory', `${dataDir} can be read and written`);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    const readOnly = code === 'EROFS';
+    return bad(
+      'error',
+      'data-directory',
+      readOnly
+        ? `${dataDir} is mounted read-only.`
+        : `${dataDir} cannot be read and written by this user (${code}).`,
+      readOnly
+        ? 'Look why (dmesg: a file system with errors is mounted read-only), mend it, and mount it for writes.'
+        : 'Run this as the user that the broker runs as, or give the directory to them (chown -R).',
+    );
+  }
+}
+
+function checkFileSystem(dataDir: string): Diagnosis {
+  const found = inspectDataDir(dataDir);
+  if (found.kind === 'network') {
+    return bad(
+      'error',
+      'file-system',
+      `The data directory is on ${found.fileSystem}, which other machines may use: a WAL file must not be shared between machines, so apps read through the gateway, and locks may not hold.`,
+      'Move the data to a local disk: stop everything, copy the data directory, start with the new --data-dir.',
+    );
+  }
+  return ok('file-system', `local${found.kind === 'local' ? ` (${found.fileSystem})` : ''}`);
+}
+
+function checkDisk(dataDir: string): Diagnosis[] {
+  const { bavail, blocks, bsize, files, ffree } = statfsSync(dataDir);
+  const disk = judgeDisk(bavail * bsize, blocks * bsize);
+  // Some file systems have no fixed number of inodes and say 0.
+  if (files === 0 || ffree / files >= MIN_FREE_INODES_SHARE) return [disk];
+  const next =
+    'Remove small files: the trash, old backups, node_modules; or make a file system with more inodes.';
+  return [disk, bad('warning', 'inodes', `${ffree} of ${files} inodes are free.`, next)];
+}
+
+/** By the same shares as the alert, or by what is left. */
+export function judgeDisk(freeBytes: number, totalBytes: number): Diagnosis {
+  const share = totalBytes > 0 ? freeBytes / totalBytes : 1;
+  const found = `${formatBytes(freeBytes)} of ${formatBytes(totalBytes)} are free (${(share * 100).toFixed(1)} %)`;
+  const next =
+    'Free space: remove old backups and files kept by restores (`onewriter check --all` lists them), empty the trash, ' +
+    'or grow the disk. The broker goes on by itself.';
+  if (share < STATUS_BOUNDS.diskFreeShareCritical || freeBytes < MIN_FREE_BYTES_ERROR) {
+    return bad('error', 'disk', `The disk is nearly full: ${found}.`, next);
+  }
+  if (share < STATUS_BOUNDS.diskFreeShare || freeBytes < MIN_FREE_BYTES) {
+    return bad('warning', 'disk', `The disk is filling: ${found}.`, next);
+  }
+  return ok('disk', found);
+}
+
+/** Files with secrets, and the folder of the data: nobody else may read or write them. */
+function checkPermissions({ dataDir }: Target): Diagnosis[] {
+  const secrets = ['token-secret', 'onewriter.json', 'redis/password', 'redis/redis.conf'];
+  const open = secrets.filter(name => {
+    const stats = statSync(join(dataDir, name), { throwIfNoEntry: false });
+    return stats !== undefined && (stats.mode & 0o077) !== 0;
+  });
+  const diagnoses = open.map(name =>
+    bad(
+      'error',
+      'permissions',
+      `${join(dataDir, name)} holds a secret, and others may read it.`,
+      `chmod 600 ${join(dataDir, name)}${name === 'token-secret' ? ', and make a new secret if others may have read it: remove the file and restart' : ''}.`,
+    ),
+  );
+  for (const path of [dataDir, tenantsDir(dataDir)]) {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats !== undefined && (stats.mode & 0o002) !== 0) {
+      diagnoses.push(bad('error', 'permissions', `Everybody may write into ${path}.`, `chmod o-w ${path}`));
+    }
+  }
+  return diagnoses.length > 0 ? diagnoses : [ok('permissions', 'secrets are readable by their owner alone')];
+}
+
+/** A file that belongs to another user than its folder's owner is one that the broker may not be able to write. */
+function checkOwners(target: Target): Diagnosis[] {
+  const root = tenantsDir(target.dataDir);
+  if (!existsSync(root)) return [skipped('owners', 'there are no tenants yet')];
+  let names: string[];
+  try {
+    names = readdirSync(root).slice(0, MAX_FILES);
+  } catch (error) {
+    return [skipped('owners', (error as Error).message)];
+  }
+  const { uid } = statSync(root);
+  const foreign = names
+    .flatMap(name => {
+      const folder = join(root, name);
+      const file = join(folder, target.dbFile);
+      return [folder, file, `${file}-wal`, `${file}-shm`];
+    })
+    .filter(path => {
+      const stats = statSync(path, { throwIfNoEntry: false });
+      return stats !== undefined && stats.uid !== uid && !mayWrite(stats, uid);
+    });
+  if (foreign.length === 0) return [ok('owners', 'tenants belong to who owns their folder')];
+  return [
+    bad(
+      'error',
+      'owners',
+      `${foreign.length} files or folders belong to another user than ${root} does, whose user may not write them: ${foreign.slice(0, 3).join(', ')}${foreign.length > 3 ? ' …' : ''}.`,
+      `chown -R --reference=${root} ${root}`,
+    ),
+  ];
+}
+
+function mayWrite({ mode }: Stats, uid: number): boolean {
+  return uid === 0 || (mode & 0o002) !== 0;
+}
+
+/** Whether a limit of open files is enough for the tenants that a broker keeps open. */
+export function checkOpenFiles(pid: number, needed: number): Diagnosis {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/limits`, 'utf8');
+  } catch {
+    return skipped('open-files', 'the limits of the broker can be read on its own machine only');
+  }
+  const soft = /^Max open files\s+(\S+)/m.exec(text)?.[1] ?? 'unlimited';
+  if (soft === 'unlimited' || Number(soft) >= needed)
+    return ok('open-files', `the broker may open ${soft} files`);
+  return bad(
+    'warning',
+    'open-files',
+    `The broker may open ${soft} files, and its tenants may need ${needed}.`,
+    'Raise the limit (ulimit -n, LimitNOFILE) or lower ONEWRITER_MAX_OPEN_TENANTS, and restart it.',
+  );
+}
+
+/** Files that a broker with these settings may have open: three for each tenant, and its log to flush. */
+export function openFilesNeeded({ config }: Target): number {
+  return config.threads * config.maxOpenTenants * 4 + 100;
+}
+
+/** Path of a tenant's file, for messages. */
+export function pathOf(target: Target, tenant: string): string {
+  return tenantFile(target.dataDir, tenant, target.dbFile);
+}

@@ -1,0 +1,171 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { findStatusProblems, isOnewriterError } from '@onewriter/protocol';
+import { type GroupStatus, readGroupStatus } from '@onewriter/runtime';
+import type { Redis } from 'ioredis';
+import { openGateway } from '../gateway-client.ts';
+import type { Target } from '../target.ts';
+import { checkOpenFiles, openFilesNeeded } from './check-machine.ts';
+import { judgeClock } from './check-redis.ts';
+import { bad, type Diagnosis, ok, skipped } from './diagnosis.ts';
+import { nextForAlert } from './next-for-alert.ts';
+
+const PROBE_TIMEOUT_MS = 3_000;
+/** The resolution of the header Date. */
+const DATE_UNCERTAIN_MS = 1_500;
+/** What is looked at here directly, because it must be found without a broker, too. */
+const LOOKED_AT_DIRECTLY = /^Onewriter(NoLeader|Redis|DiskFull)/;
+
+/** Looks whether `onewriter up`, gateway and dashboard are what they should be. */
+export async function checkServices(target: Target): Promise<Diagnosis[]> {
+  const diagnoses: Diagnosis[] = [];
+  const { run } = target;
+  if (run !== undefined && !isAlive(run.pid)) {
+    diagnoses.push(
+      bad(
+        'error',
+        'up',
+        `onewriter.json tells of an \`onewriter up\` with pid ${run.pid}, which is gone: it was killed.`,
+        'Start it again; it ends what is left of the last one.',
+      ),
+    );
+  }
+  const gatewayUrl = target.config.gatewayUrl ?? run?.gatewayUrl;
+  const urls = { gateway: gatewayUrl, dashboard: run?.dashboardUrl };
+  for (const [name, url] of Object.entries(urls)) {
+    diagnoses.push(
+      url === undefined
+        ? skipped(name, `no address is known${name === 'gateway' ? '; set ONEWRITER_GATEWAY_URL' : ''}`)
+        : await probe(name, url),
+    );
+  }
+  if (gatewayUrl !== undefined) diagnoses.push(...(await checkGatewayDoor(target, gatewayUrl)));
+  return diagnoses;
+}
+
+async function probe(name: string, url: string): Promise<Diagnosis> {
+  try {
+    const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
+    const body = (await response.json()) as { readonly reasons?: readonly string[] };
+    if (response.ok) return ok(name, `${url} is ready`);
+    const reasons = body.reasons?.join(' ') ?? `it answers ${response.status}`;
+    return bad(
+      'error',
+      name,
+      `${url} is not ready: ${reasons}`,
+      'Do what is said elsewhere here; else look at its log.',
+    );
+  } catch (error) {
+    const { message, cause } = error as Error & { cause?: { code?: string } };
+    return bad(
+      'error',
+      name,
+      `${url} does not answer (${cause?.code ?? message}).`,
+      'Start it, or set its address right; `onewriter up` starts it again when it dies.',
+    );
+  }
+}
+
+/** Whether this command's token is one of the gateway's. */
+async function checkGatewayDoor(target: Target, url: string): Promise<Diagnosis[]> {
+  try {
+    const gateway = await openGateway(target);
+    const started = Date.now();
+    const response = await gateway.request('/tenants?limit=1', { timeoutMs: PROBE_TIMEOUT_MS });
+    await response.body?.cancel();
+    const date = Date.parse(response.headers.get('date') ?? '');
+    const diagnoses = [ok('token', 'the gateway takes this command’s token')];
+    if (!Number.isNaN(date)) {
+      diagnoses.push(judgeClock('the gateway', date - (started + Date.now()) / 2, DATE_UNCERTAIN_MS));
+    }
+    return diagnoses;
+  } catch (error) {
+    if (!isOnewriterError(error)) throw error;
+    if (error.code === 'UNAUTHENTICATED') {
+      return [
+        bad(
+          'error',
+          'token',
+          `The gateway at ${url} refuses this command’s token: it has another secret, or the token is expired.`,
+          'Give both the same ONEWRITER_TOKEN_SECRET, or a valid ONEWRITER_TOKEN here; apps’ tokens of the other secret are refused, too.',
+        ),
+      ];
+    }
+    return [skipped('token', error.message)];
+  }
+}
+
+/** Looks who leads, and at what the leader tells. */
+export async function checkBrokers(target: Target, redis: Redis): Promise<Diagnosis[]> {
+  const group = await readGroupStatus(redis, target.group);
+  const diagnoses = [checkLeader(target, group), checkEpoch(target, group)];
+  for (const { level, alert, text } of findStatusProblems(group)) {
+    if (LOOKED_AT_DIRECTLY.test(alert)) continue;
+    diagnoses.push(bad(level === 'critical' ? 'error' : 'warning', alert, text, nextForAlert(alert)));
+  }
+  const leader = group.brokers.find(broker => broker.state === 'leading');
+  // Its limits are in this machine's /proc.
+  if (leader !== undefined && target.run?.pids.brokers?.includes(leader.pid)) {
+    diagnoses.push(checkOpenFiles(leader.pid, openFilesNeeded(target)));
+  }
+  return diagnoses;
+}
+
+function checkLeader(target: Target, { status, brokers, lease, problem }: GroupStatus): Diagnosis {
+  if (status?.leader.leaseHeld) {
+    const { host, pid, epoch } = status.leader;
+    const standbys = brokers.filter(({ state }) => state === 'standby').length;
+    const found = `pid ${pid} on ${host} leads with epoch ${epoch}`;
+    if (standbys > 0) return ok('leader', `${found}; ${standbys} stand by`);
+    return bad(
+      'note',
+      'leader',
+      `${found}; nobody stands by.`,
+      'For a take-over within a moment: onewriter up --brokers 2, or a second broker.',
+    );
+  }
+  if (lease !== undefined) {
+    return bad(
+      'error',
+      'leader',
+      `Broker pid ${lease.pid} on ${lease.host} holds the lease since ${lease.since}, and reports nothing${problem === undefined ? '' : ` that can be understood (${problem})`}.`,
+      'It starts, or hangs (stopped, out of memory, a disk that does not answer): look at its log; end it, and another takes over.',
+    );
+  }
+  const running = brokers.map(({ pid, host, state }) => `pid ${pid} on ${host} is ${state}`).join('; ');
+  return bad(
+    'error',
+    'leader',
+    `No broker leads group "${target.group}"${running === '' ? ', and none runs' : `: ${running}`}. Writes wait in their queues.`,
+    target.run === undefined
+      ? 'Start one: npm start, or your service; it needs this Redis, this group and this data directory.'
+      : '`onewriter up` starts it again and again; its log says why it ends.',
+  );
+}
+
+/** A Redis that lost its data gives out epochs that the files have seen already. */
+function checkEpoch(target: Target, { lease }: GroupStatus): Diagnosis {
+  let floor = 0;
+  try {
+    floor = Number(readFileSync(join(target.dataDir, 'epoch'), 'utf8').trim());
+  } catch {
+    return skipped('epoch', `${join(target.dataDir, 'epoch')} cannot be read, or no broker has led here yet`);
+  }
+  if (lease === undefined || lease.epoch >= floor)
+    return ok('epoch', `the highest led with here is ${floor}`);
+  return bad(
+    'error',
+    'epoch',
+    `The leader has epoch ${lease.epoch}, and these files were led with ${floor}: its data directory is another, or Redis lost its data.`,
+    'Look whether broker and files belong together (ONEWRITER_DATA_DIR, ONEWRITER_GROUP), then restart the broker.',
+  );
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
