@@ -18,6 +18,8 @@ export interface KanbanConfig {
   readonly token: string | undefined;
   /** ONEWRITER_HOST */
   readonly host: string;
+  /** ONEWRITER_DRAIN_MS: from SIGTERM to the end of the process, at most. */
+  readonly drainMs: number;
   /** KANBAN_PORT; 0 is any free port. */
   readonly port: number;
 }
@@ -30,6 +32,10 @@ export function loadKanbanConfig(environment: Environment = process.env): Kanban
   const port = Number(value('KANBAN_PORT') ?? 3000);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new OnewriterError('MISCONFIGURED', 'KANBAN_PORT is a port number, 0 to 65535.');
+  }
+  const drainMs = Number(value('ONEWRITER_DRAIN_MS') ?? 10_000);
+  if (!Number.isInteger(drainMs) || drainMs < 1) {
+    throw new OnewriterError('MISCONFIGURED', 'ONEWRITER_DRAIN_MS is a number of milliseconds.');
   }
   // npm runs scripts in the folder of their package; people mean the folder that they are in.
   const dataDir = resolve(value('INIT_CWD') ?? '.', value('ONEWRITER_DATA_DIR') ?? 'data');
@@ -48,6 +54,7 @@ export function loadKanbanConfig(environment: Environment = process.env): Kanban
     dbFile: value('ONEWRITER_DB_FILE') ?? running.dbFile,
     gatewayUrl: value('ONEWRITER_GATEWAY_URL'),
     token: value('ONEWRITER_TOKEN'),
+    drainMs,
     host: value('ONEWRITER_HOST') ?? '127.0.0.1',
     port,
   };

@@ -10,9 +10,6 @@ import { loadPage } from './page.ts';
 import { createRoutes } from './routes.ts';
 import { TenantBoards } from './tenant-boards.ts';
 
-/** Time from SIGTERM to the end of the process; most of Kubernetes' default grace period of 30 s is left. */
-const DRAIN_MS = 10_000;
-
 async function main(): Promise<void> {
   const config = loadKanbanConfig();
   const onewriter = await connect({
@@ -44,12 +41,12 @@ async function main(): Promise<void> {
     if (draining) return;
     draining = true;
     log.info({ signal }, 'Draining');
-    setTimeout(() => fail(new Error('The drain took too long.')), DRAIN_MS).unref();
+    setTimeout(() => fail(new Error('The drain took too long.')), config.drainMs).unref();
     // No new connections; those that idle are ended, those that wait for an answer get it.
     server.close();
     await once(server, 'close');
     await background.settled();
-    await onewriter.close({ timeoutMs: DRAIN_MS / 2 });
+    await onewriter.close({ timeoutMs: config.drainMs / 2 });
     if (process.connected) process.disconnect();
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => drain(signal).catch(fail));
