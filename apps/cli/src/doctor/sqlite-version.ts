@@ -11,8 +11,8 @@ const OVERLAP_BYTES = 128;
 
 /** SQLite's date and hash of its own source, which every library and program has that contains it. */
 const SOURCE_ID = /(\d{4}-\d\d-\d\d) \d\d:\d\d:\d\d [0-9a-f]{60,64}/;
-/** The version as a C string of its own. */
-const VERSION = /(?<![\d.])3\.\d{1,3}\.\d{1,3}(?=\0)/g;
+/** The version as a C string of its own, unlike the `GLIBCXX_3.4.20` of add-ons. */
+const VERSION = /(?<![ -~])3\.\d{1,3}\.\d{1,3}(?=\0)/g;
 
 /** Whether a version, `3.40.1`, is older than the oldest safe one. */
 export function isOldSqlite(version: string): boolean {
