@@ -84,7 +84,7 @@ export function isJobId(id: string): boolean {
 
 /** When a job id was made, ms by the clock of the client that made it; undefined where it is not one of ours. */
 export function timeOfJobId(id: string): number | undefined {
-  if (id.length !== 38 || !id.startsWith('w-')) return undefined;
+  if (id.length !== 38 || id[1] !== '-') return undefined;
   const time = Number.parseInt(id.slice(2, 10) + id.slice(11, 15), 16);
   return Number.isNaN(time) ? undefined : time;
 }

@@ -1,6 +1,8 @@
-import { newClientId, OnewriterError } from '@onewriter/protocol';
+import { type MetricRegistry, newClientId, OnewriterError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { chooseReads } from './choose-reads.ts';
+import { ClientMetrics } from './client-metrics.ts';
+import { CountedReads } from './counted-reads.ts';
 import { dueAt } from './deadline.ts';
 import { Inbox } from './inbox.ts';
 import { RedisJobStates } from './job-states.ts';
@@ -51,13 +53,24 @@ function asConnectError(error: unknown): unknown {
   return new OnewriterError('QUEUE_UNAVAILABLE', `Cannot connect to Redis: ${message}`, {}, error);
 }
 
-async function open(options: ResolvedOptions, reads: Reads & Ledger, redis: Redis): Promise<Onewriter> {
+async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis): Promise<Onewriter> {
   const { group, logger, writeTimeoutMs } = options;
   const clientId = newClientId();
   const sender = new RedisSender(redis, group, logger);
   const states = new RedisJobStates(redis, group);
   const tracer = options.tracing ? new WriteTracer() : undefined;
-  const writes = new WritePath({ clientId, sender, states, ledger: reads, logger, writeTimeoutMs, tracer });
+  const metrics = new ClientMetrics();
+  const reads = new CountedReads(ways, metrics);
+  const writes = new WritePath({
+    clientId,
+    sender,
+    states,
+    ledger: ways,
+    logger,
+    writeTimeoutMs,
+    tracer,
+    metrics,
+  });
   const inbox = new Inbox({
     group,
     clientId,
@@ -65,6 +78,7 @@ async function open(options: ResolvedOptions, reads: Reads & Ledger, redis: Redi
     blockingModel: createBlockingModel(options.redis),
     logger,
     onEvent: event => writes.settler.onEvent(event),
+    onAnswered: ms => metrics.observe('settle', ms),
   });
   try {
     await inbox.ready();
@@ -106,6 +120,10 @@ class Client implements Onewriter {
       heldBytes: writes.heldBytes,
       openReaders: reads.openReaders,
     };
+  }
+
+  exposeMetrics(registry: MetricRegistry): void {
+    this.#context.writes.metrics.register(registry, () => this.stats());
   }
 
   async ping(options: CloseOptions = {}): Promise<void> {

@@ -1,6 +1,7 @@
 import { LIMITS, OnewriterError } from '@onewriter/protocol';
 import type { Alarm, Due } from './alarm.ts';
 import type { Budget } from './budget.ts';
+import type { ClientMetrics } from './client-metrics.ts';
 import { now } from './deadline.ts';
 import { MESSAGE_OVERHEAD_BYTES, OutboundJob } from './outbound-job.ts';
 import type { PendingWrite, WriteHolder } from './pending-write.ts';
@@ -27,6 +28,7 @@ export interface CoalescerContext {
   readonly alarm: Alarm;
   /** Undefined where tracing is off. */
   readonly tracer: WriteTracer | undefined;
+  readonly metrics: ClientMetrics;
   /** Told of each job before it is sent for the first time: its event may come before the queue's answer. */
   track(job: OutboundJob): void;
   /** Told of a job that was certainly not accepted, or that nobody waits for any more. */
@@ -51,6 +53,8 @@ export class Coalescer implements WriteHolder, Due {
   #buffer: PendingWrite[] = [];
   /** Entries of the buffer that are not settled. */
   #buffered = 0;
+  /** When the first of them was issued. */
+  #issuedAt = 0;
   /** Writes not settled, buffered or sent. */
   #held = 0;
   #running = false;
@@ -88,6 +92,15 @@ export class Coalescer implements WriteHolder, Due {
    * @throws OnewriterError CLOSED, QUEUE_UNAVAILABLE, TENANT_OVERLOADED, BUFFER_FULL
    */
   admit(bytes: number): void {
+    try {
+      this.#admit(bytes);
+    } catch (error) {
+      this.#context.metrics.failed(error);
+      throw error;
+    }
+  }
+
+  #admit(bytes: number): void {
     if (this.#closed) throw this.#closed;
     const { sender, budget } = this.#context;
     if (sender.downSince !== undefined && now() - sender.downSince >= OUTAGE_GRACE_MS)
@@ -106,6 +119,7 @@ export class Coalescer implements WriteHolder, Due {
 
   /** Takes a write that was admitted; it leaves at the end of this turn of the event loop. */
   add(write: PendingWrite): void {
+    if (this.#buffered === 0) this.#issuedAt = now();
     this.#buffer.push(write);
     this.#buffered++;
     this.#noteDue(write.dueAt);
@@ -125,10 +139,16 @@ export class Coalescer implements WriteHolder, Due {
     this.#context.budget.releaseBytes(write.bytes);
   }
 
-  onSettled(write: PendingWrite): void {
+  onSettled(write: PendingWrite, error?: unknown): void {
+    const { budget, metrics } = this.#context;
     this.#held--;
-    this.#context.budget.releaseOperation();
-    if (write.job !== undefined) return;
+    budget.releaseOperation();
+    if (error === undefined) metrics.answered++;
+    else metrics.failed(error);
+    if (write.job !== undefined) {
+      if (write.job.open === 0) metrics.observe('total', now() - write.job.issuedAt);
+      return;
+    }
     this.#buffered--;
     const dead = this.#buffer.length - this.#buffered;
     // Else a buffer that cannot be sent would grow with writes whose callers have gone.
@@ -175,7 +195,9 @@ export class Coalescer implements WriteHolder, Due {
         this.#context.tracer?.accept(job);
         this.#depth = outcome.depth;
         this.#notNowSince = undefined;
-        job.accept(now());
+        const acceptedAt = now();
+        this.#context.metrics.observe('enqueue', acceptedAt - job.madeAt);
+        job.accept(acceptedAt);
         return true;
       }
       this.#noteOutage();
@@ -273,8 +295,13 @@ export class Coalescer implements WriteHolder, Due {
       this.#context.alarm.remove(this);
     }
     try {
-      const { clientId, tracer } = this.#context;
-      return new OutboundJob(clientId, this.tenant, ++this.seq, writes, tracer?.depart(writes));
+      const { clientId, tracer, metrics } = this.#context;
+      const job = new OutboundJob(clientId, this.tenant, ++this.seq, writes, tracer?.depart(writes));
+      job.issuedAt = this.#issuedAt;
+      metrics.observe('coalesce', job.madeAt - job.issuedAt);
+      metrics.jobs++;
+      metrics.jobBytes += job.size;
+      return job;
     } catch (cause) {
       const error = new OnewriterError(
         'INTERNAL',

@@ -19,6 +19,8 @@ export interface InboxOptions {
   readonly blockingModel: Redis;
   readonly logger: SdkLogger;
   readonly onEvent: (event: Partial<SettledEvent>) => void;
+  /** Told after each event for how long it has been in the stream, in ms by the clocks of Redis and of this host. */
+  readonly onAnswered?: ((ms: number) => void) | undefined;
 }
 
 /** How long one XREAD waits. After a lost connection BullMQ waits this long, and a second, before it reads again. */
@@ -49,7 +51,11 @@ export class Inbox {
       lastEventId: '0-0',
     });
     const events = this.#events as unknown as NodeJS.EventEmitter;
-    events.on(SETTLED_EVENT, (event: Partial<SettledEvent>) => options.onEvent(event));
+    events.on(SETTLED_EVENT, (event: Partial<SettledEvent>, id?: string) => {
+      options.onEvent(event);
+      // An entry's id begins with the time at which it was added.
+      if (id !== undefined) options.onAnswered?.(Date.now() - Number.parseInt(id, 10));
+    });
     let reported = false;
     events.on('error', error => {
       if (!reported)

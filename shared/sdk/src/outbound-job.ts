@@ -5,6 +5,7 @@ import {
   PROTOCOL_VERSION,
   type WireOperationResult,
 } from '@onewriter/protocol';
+import { now } from './deadline.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { PendingWrite } from './pending-write.ts';
 
@@ -17,6 +18,11 @@ export class OutboundJob {
   readonly name: string;
   /** In order; a write's index here is the one in its receipt. Empty once all callers have their answers. */
   writes: readonly PendingWrite[];
+  /** Size of its message, in characters. */
+  readonly size: number;
+  /** When its oldest write was issued, and when it was made; on the clock of now(). */
+  issuedAt = 0;
+  readonly madeAt = now();
   /** When the queue is known to have it, on the clock of now(). */
   acceptedAt: number | undefined;
   /** Writes whose callers still wait. */
@@ -41,6 +47,7 @@ export class OutboundJob {
     this.open = writes.length;
     this.name = describeJob(tenant, writes);
     this.#message = formatMessage(client, seq, writes, traceparents);
+    this.size = this.#message.length;
     for (let index = 0; index < writes.length; index++) {
       writes[index]!.job = this;
       writes[index]!.index = index;

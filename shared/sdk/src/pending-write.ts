@@ -30,8 +30,8 @@ export interface WriteCaller {
 export interface WriteHolder {
   /** The encoded write was dropped: the queue has it, or nobody will send it. */
   onPayloadDropped(write: PendingWrite): void;
-  /** The caller has its answer. */
-  onSettled(write: PendingWrite): void;
+  /** The caller has its answer. @param error undefined where it is none. */
+  onSettled(write: PendingWrite, error?: unknown): void;
 }
 
 /*
@@ -110,7 +110,7 @@ export class PendingWrite {
     this.accept(); // what has a result was in the queue
     if (this.settled) return;
     const error = errorOf(result);
-    this.#settle();
+    this.#settle(error);
     if (error) this.#caller.reject(error);
     else this.#caller.resolve(result, commitSeq, this);
   }
@@ -118,7 +118,7 @@ export class PendingWrite {
   /** It was certainly not applied. */
   refuse(error: OnewriterError): void {
     if (this.settled) return;
-    this.#settle();
+    this.#settle(error);
     this.#caller.reject(error);
   }
 
@@ -127,8 +127,9 @@ export class PendingWrite {
     if (this.settled) return;
     const { tenant } = this.job!;
     const details = { tenant, receiptId: this.receipt, ...(reason === undefined ? {} : { reason }) };
-    this.#settle();
-    this.#caller.reject(new OnewriterError('OUTCOME_UNKNOWN', message, details, cause));
+    const error = new OnewriterError('OUTCOME_UNKNOWN', message, details, cause);
+    this.#settle(error);
+    this.#caller.reject(error);
   }
 
   #abort(): void {
@@ -136,11 +137,11 @@ export class PendingWrite {
     else this.giveUp('The caller aborted while the write was on its way.', 'aborted', this.#signal?.reason);
   }
 
-  #settle(): void {
+  #settle(error?: unknown): void {
     this.settled = true;
     if (this.#onAbort) this.#signal?.removeEventListener('abort', this.#onAbort);
     if (this.job === undefined) this.dropPayload();
     else this.job.onWriteSettled();
-    this.#holder.onSettled(this);
+    this.#holder.onSettled(this, error);
   }
 }

@@ -1,4 +1,5 @@
 import type {
+  MetricRegistry,
   OnewriterError,
   SqlParameter,
   SqlParameters,
@@ -116,6 +117,11 @@ export interface Onewriter extends AsyncDisposable {
   tenant(id: string): Tenant;
   /** What the client holds in memory now. */
   stats(): ClientStats;
+  /**
+   * Adds this client's metrics (`onewriter_client_…`) to a registry of prom-client, 14 or newer; once per registry.
+   * @example onewriter.exposeMetrics(register); // import { register } from 'prom-client'
+   */
+  exposeMetrics(registry: MetricRegistry): void;
   /**
    * Resolves when Redis has answered: for the readiness probe of an app.
    * @throws OnewriterError QUEUE_UNAVAILABLE where it does not, by `timeoutMs` (default 1,000) at the latest; CLOSED

@@ -1,6 +1,7 @@
 import { OnewriterError, type WireOperationResult } from '@onewriter/protocol';
 import { Alarm } from './alarm.ts';
 import { Budget } from './budget.ts';
+import { ClientMetrics } from './client-metrics.ts';
 import { Coalescer, type CoalescerContext } from './coalescer.ts';
 import { assertNotAborted, dueAt } from './deadline.ts';
 import { decodeRun } from './decode-result.ts';
@@ -23,6 +24,7 @@ export interface WritePathContext {
   readonly writeTimeoutMs: number;
   /** Undefined where tracing is off. */
   readonly tracer?: WriteTracer | undefined;
+  readonly metrics?: ClientMetrics | undefined;
 }
 
 /** What a write came to. */
@@ -42,6 +44,7 @@ const MAX_IDLE_COALESCERS = 10_000;
 export class WritePath {
   readonly settler: Settler;
   readonly #context: WritePathContext;
+  readonly metrics: ClientMetrics;
   readonly #alarm = new Alarm();
   readonly #budget = new Budget();
   readonly #coalescers = new Map<string, Coalescer>();
@@ -52,6 +55,7 @@ export class WritePath {
 
   constructor(context: WritePathContext) {
     this.#context = context;
+    this.metrics = context.metrics ?? new ClientMetrics();
     const { states, ledger, logger, tracer } = context;
     this.settler = new Settler({ states, ledger, logger, tracer, alarm: this.#alarm });
     this.#coalescerContext = {
@@ -60,6 +64,7 @@ export class WritePath {
       budget: this.#budget,
       alarm: this.#alarm,
       tracer,
+      metrics: this.metrics,
       track: job => this.settler.track(job),
       forget: job => this.settler.forget(job),
     };
