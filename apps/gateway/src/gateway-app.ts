@@ -3,11 +3,13 @@ import { OnewriterError, uuidv7 } from '@onewriter/protocol';
 import type { Context, Hono } from 'hono';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import { requestId } from 'hono/request-id';
+import { routePath } from 'hono/route';
 import { BodyBudget } from './body-budget.ts';
 import { addDocsRoutes } from './docs/docs-routes.ts';
 import { addDropInRoutes } from './drop-in-routes.ts';
 import { asOnewriterError, errorResponse } from './error-response.ts';
 import type { GatewayEnv } from './gateway-env.ts';
+import { addMetricsRoute } from './gateway-metrics.ts';
 import type { GatewayOptions } from './gateway-options.ts';
 import { addHealthRoutes } from './health-routes.ts';
 import { addInfoRoute } from './info-route.ts';
@@ -36,10 +38,12 @@ const MAX_REQUEST_ID_LENGTH = 128;
 export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
   const app = new OpenAPIHono<GatewayEnv>();
   const answer = (c: Context<GatewayEnv>, error: OnewriterError) => {
+    options.metrics?.http.errors.add(error.code);
     logFailure(c, error, options);
     return errorResponse(c, error);
   };
 
+  if (options.metrics) app.use(options.metrics.http.middleware<Context<GatewayEnv>>(c => routePath(c, -1)));
   app.use(requestId({ limitLength: MAX_REQUEST_ID_LENGTH, generator: () => uuidv7() }));
   if (options.tracer !== undefined) app.use(traceRequests(options.tracer));
   if (options.log.isLevelEnabled?.('debug')) app.use(logRequests(options.log));
@@ -68,6 +72,8 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     connections: () => options.reads.openFiles,
     draining: options.draining,
   });
+
+  if (options.metrics) addMetricsRoute(app, options.metrics);
 
   const token = authenticate(options.verifyToken, options.limits);
   const bodies = new BodyBudget(options.maxBodyBytes * MAX_HELD_BODIES);

@@ -2,6 +2,7 @@ import type { Logger, TokenVerifier } from '@onewriter/runtime';
 import type { Onewriter } from '@onewriter/sdk';
 import type { Tracer } from '@opentelemetry/api';
 import type { Exporter } from './export/run-export.ts';
+import type { GatewayMetrics } from './gateway-metrics.ts';
 import type { HealthCheck } from './health.ts';
 import type { IntegrityCheck } from './integrity-check.ts';
 import type { Reads } from './reads/read-processes.ts';
@@ -43,6 +44,8 @@ export interface GatewayOptions {
   readonly writeTimeoutMs: number;
   /** Deadline of every read. */
   readonly readTimeoutMs: number;
+  /** Absent: nothing is counted, and there is no /metrics. */
+  readonly metrics?: GatewayMetrics | undefined;
   readonly log: Logger;
   /** Makes the spans of requests; undefined where tracing is off. */
   readonly tracer?: Tracer | undefined;

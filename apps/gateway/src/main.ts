@@ -1,11 +1,14 @@
 import { getRequestListener } from '@hono/node-server';
-import { tenantFile } from '@onewriter/protocol';
+import { registerMetrics, tenantFile } from '@onewriter/protocol';
 import {
   announceReady,
   createConfiguredVerifier,
+  createMetricsAccess,
+  createProcessRegistry,
   createRedis,
   drainOnSignal,
   FAIL_FAST,
+  HttpMetrics,
   type Logger,
   openHttpServer,
   startProcess,
@@ -19,6 +22,7 @@ import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './health.ts';
 import { createIntegrityCheck } from './integrity-check.ts';
 import { QuickReads } from './reads/quick-reads.ts';
+import { readMetrics } from './reads/read-metrics.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
 import { createAuditLog } from './security/audit-log.ts';
 import { createRateLimits } from './security/rate-limits.ts';
@@ -58,6 +62,11 @@ await startProcess('gateway', async (config, log) => {
   const files = new TenantFiles(config.dataDir, config.dbFile);
   const registry = new TenantRegistry(redis, config.group, files);
   const closing = new AbortController();
+  const verifyToken = await createConfiguredVerifier(config, log);
+  const http = new HttpMetrics();
+  const metrics = createProcessRegistry(redis);
+  onewriter.exposeMetrics(metrics);
+  registerMetrics(metrics, [...http.sources(() => server.bytes()), ...readMetrics(reads, readProcesses)]);
 
   const app = createGatewayApp({
     onewriter,
@@ -86,7 +95,8 @@ await startProcess('gateway', async (config, log) => {
       memoryBytes: config.readMemoryBytes,
       timeoutMs: config.exportTimeoutMs,
     }),
-    verifyToken: await createConfiguredVerifier(config, log),
+    verifyToken,
+    metrics: { registry: metrics, http, assertAccess: createMetricsAccess(config.metricsToken, verifyToken) },
     limits: createRateLimits({ perToken: config.tokenRateLimit, perTenant: config.tenantRateLimit }),
     checkIntegrity: createIntegrityCheck({
       fileOf: tenant => tenantFile(config.dataDir, tenant, config.dbFile),

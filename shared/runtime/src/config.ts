@@ -52,6 +52,13 @@ export const configSchema = z.object({
     .describe('URL of a JWKS with public keys (RS256, EdDSA) of tokens.'),
   tokenIssuer: z.string().optional().describe('Tokens signed with a public key must have this "iss".'),
   tokenAudience: z.string().optional().describe('Tokens signed with a public key must have this "aud".'),
+  metricsToken: z
+    .string()
+    .min(16)
+    .optional()
+    .describe(
+      'A token that opens /metrics of gateway and dashboard and nothing else, at least 16 characters.',
+    ),
   logLevel: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')

@@ -20,6 +20,8 @@ export interface HttpServer {
   readonly port: number;
   /** Set as soon as {@link close} is called. */
   readonly draining: boolean;
+  /** Bytes read from and written to its sockets so far. */
+  bytes(): { readonly read: number; readonly written: number };
   /**
    * Takes no more connections, lets requests that are under way finish (their connections end with the answer),
    * and cuts what is left after `graceMs`. Idempotent.
@@ -74,6 +76,8 @@ export async function openHttpServer(
   const answering = new Set<ServerResponse>();
   const sockets = new Set<Socket>();
   const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
+  /** Of sockets that are closed. */
+  const gone = { read: 0, written: 0 };
   let closing: Promise<void> | undefined;
 
   const server = createServer(
@@ -95,7 +99,11 @@ export async function openHttpServer(
   server.maxConnections = MAX_CONNECTIONS;
   server.on('connection', socket => {
     sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
+    socket.once('close', () => {
+      sockets.delete(socket);
+      gone.read += socket.bytesRead;
+      gone.written += socket.bytesWritten;
+    });
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) {
@@ -133,6 +141,14 @@ export async function openHttpServer(
     port: (server.address() as AddressInfo).port,
     get draining() {
       return closing !== undefined;
+    },
+    bytes: () => {
+      const all = { ...gone };
+      for (const socket of sockets) {
+        all.read += socket.bytesRead;
+        all.written += socket.bytesWritten;
+      }
+      return all;
     },
     close: graceMs => {
       closing ??= drain(graceMs);

@@ -8,8 +8,9 @@ import {
   type StatusTenant,
   singleMetric,
 } from '@onewriter/protocol';
+import { createProcessRegistry } from '@onewriter/runtime';
 import type { AppliedOutcome } from '@onewriter/writer';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { Totals } from './status/rate-window.ts';
 
 /*
@@ -62,7 +63,7 @@ export interface BrokerMetricsSource {
 
 /** Counts and measures what a broker does; names after the Prometheus conventions. */
 export class BrokerMetrics {
-  readonly registry = new Registry();
+  readonly registry: Registry;
   /** Enqueue to commit, by job. */
   readonly delay = new DurationHistogram();
   /** COMMIT and its flush, by batch. */
@@ -103,7 +104,11 @@ export class BrokerMetrics {
   #deadLetters = 0;
 
   constructor(source: BrokerMetricsSource) {
-    collectDefaultMetrics({ register: this.registry });
+    this.registry = createProcessRegistry({
+      get status() {
+        return source.redis ? 'ready' : 'close';
+      },
+    });
     registerMetrics(this.registry, [...this.#counted(), ...lookedAt(source)]);
   }
 
@@ -228,7 +233,6 @@ function lookedAt(source: BrokerMetricsSource): MetricSource[] {
   return [
     always('onewriter_leading', 'Whether this broker leads.', () => Number(source.leading)),
     always('onewriter_epoch', 'The epoch this broker leads with, or led with last.', () => source.epoch),
-    always('onewriter_redis_up', 'Whether there is a connection to Redis.', () => Number(source.redis)),
     always(
       'onewriter_lease_left_seconds',
       'Time until the lease is over unless it is renewed.',

@@ -46,6 +46,8 @@ export class QuickReads implements Reads {
   readonly #files: TenantFiles;
   readonly #others: Reads;
   readonly #readers = new Map<string, QuickReader>();
+  /** Reads that were run here, and those that were handed on. */
+  readonly counts = { quick: 0, other: 0 };
 
   constructor(files: TenantFiles, others: Reads) {
     // Waiting for a lock would hold up everybody: the others can wait.
@@ -58,10 +60,14 @@ export class QuickReads implements Reads {
   }
 
   async read(request: ReadRequest): Promise<ReadAnswer> {
-    return this.#tryQuick(request) ?? this.#others.read(request);
+    const quick = this.#tryQuick(request);
+    if (quick === undefined) this.counts.other++;
+    else this.counts.quick++;
+    return quick ?? this.#others.read(request);
   }
 
   stream(request: ReadRequest): Promise<ReadStream> {
+    this.counts.other++;
     return this.#others.stream(request);
   }
 
