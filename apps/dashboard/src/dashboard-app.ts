@@ -2,9 +2,16 @@ import { createBullBoard } from '@bull-board/api';
 import { HonoAdapter } from '@bull-board/hono';
 import { serveStatic } from '@hono/node-server/serve-static';
 import { assertTenantId, isOnewriterError, OnewriterError, TENANT_ID_PATTERN } from '@onewriter/protocol';
-import { checkRedis, createReadiness, type Logger } from '@onewriter/runtime';
+import {
+  checkRedis,
+  createReadiness,
+  type HttpMetrics,
+  type Logger,
+  type Registry,
+} from '@onewriter/runtime';
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
+import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Redis } from 'ioredis';
@@ -23,7 +30,17 @@ export interface DashboardOptions {
   readonly tokenSecret: string;
   /** Whether the process is shutting down. */
   readonly draining: () => boolean;
+  /** What it counts, and who may see it; absent: there is no /metrics. */
+  readonly metrics?: DashboardMetrics | undefined;
   readonly log: Logger;
+}
+
+/** What the dashboard counts. */
+export interface DashboardMetrics {
+  readonly registry: Pick<Registry, 'metrics' | 'contentType'>;
+  readonly http: HttpMetrics;
+  /** Checks the header `Authorization`. @throws OnewriterError UNAUTHENTICATED, FORBIDDEN */
+  readonly assertAccess: (authorization: string | undefined) => Promise<void>;
 }
 
 /** The dashboard's routes, and what keeps its list of queues. */
@@ -87,6 +104,9 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
   await boardQueues.start();
 
   const app = new Hono<DashboardEnv>();
+  if (options.metrics) {
+    app.use(options.metrics.http.middleware<Context<DashboardEnv>>(c => routePath(c, -1)));
+  }
   app.use(
     secureHeaders({
       contentSecurityPolicy: {
@@ -120,6 +140,14 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
     const report = await look();
     return c.json(report, report.status === 'ready' ? 200 : 503);
   });
+
+  if (options.metrics) {
+    const { registry, assertAccess } = options.metrics;
+    app.get('/metrics', async c => {
+      await assertAccess(c.req.header('authorization'));
+      return c.body(await registry.metrics(), 200, { 'content-type': registry.contentType });
+    });
+  }
 
   app.get('/favicon.ico', c => c.body(null, 204));
   app.get(BOARD_DEFAULTS_PATH, c => c.body(BOARD_DEFAULTS, 200, { 'content-type': 'text/javascript' }));

@@ -1,21 +1,38 @@
 import { getRequestListener } from '@hono/node-server';
+import { registerMetrics } from '@onewriter/protocol';
 import {
   announceReady,
+  createMetricsAccess,
+  createProcessRegistry,
   createRedis,
   drainOnSignal,
   FAIL_FAST,
+  HttpMetrics,
   openHttpServer,
   resolveTokenSecret,
   startProcess,
+  verifyToken,
 } from '@onewriter/runtime';
 import { createDashboard } from './dashboard-app.ts';
 
 await startProcess('dashboard', async (config, log) => {
   const redis = createRedis(config.redisUrl, log, FAIL_FAST);
+  const tokenSecret = await resolveTokenSecret(config.tokenSecret, log);
+  const http = new HttpMetrics();
+  const metrics = createProcessRegistry(redis);
+  registerMetrics(
+    metrics,
+    http.sources(() => server.bytes()),
+  );
   const dashboard = await createDashboard({
     redis,
     group: config.group,
-    tokenSecret: await resolveTokenSecret(config.tokenSecret, log),
+    tokenSecret,
+    metrics: {
+      registry: metrics,
+      http,
+      assertAccess: createMetricsAccess(config.metricsToken, token => verifyToken(tokenSecret, token)),
+    },
     draining: () => server.draining,
     log,
   });

@@ -6,6 +6,7 @@ import { connect, isOnewriterError } from '@onewriter/sdk';
 import { BackgroundWrites } from './background-writes.ts';
 import { loadKanbanConfig } from './kanban-config.ts';
 import { log } from './log.ts';
+import { createMetrics } from './metrics.ts';
 import { loadPage } from './page.ts';
 import { createRoutes } from './routes.ts';
 import { TenantBoards } from './tenant-boards.ts';
@@ -27,6 +28,7 @@ async function main(): Promise<void> {
     boards: new TenantBoards(onewriter),
     background,
     page: await loadPage(),
+    metrics: createMetrics(onewriter),
     isReady: () => !draining,
     ping: () => onewriter.ping(),
     reportFault: error => log.error({ err: error }, 'A request failed'),

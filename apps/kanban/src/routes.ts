@@ -4,6 +4,7 @@ import { bodyLimit } from 'hono/body-limit';
 import { etag } from 'hono/etag';
 import { secureHeaders } from 'hono/secure-headers';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { Registry } from 'prom-client';
 import type { z } from 'zod';
 import type { BackgroundWrites } from './background-writes.ts';
 import type { BoardView } from './board.ts';
@@ -22,6 +23,8 @@ export interface RoutesOptions {
   readonly isReady: () => boolean;
   /** Resolves when Redis has answered; rejects where it does not. */
   readonly ping: () => Promise<void>;
+  /** Read by `GET /metrics`; absent in tests that do not need it. The route is open, as the rest of this example is. */
+  readonly metrics?: Pick<Registry, 'metrics' | 'contentType'> | undefined;
   /** Told of each fault that is not the caller's. */
   readonly reportFault: (error: unknown) => void;
 }
@@ -66,6 +69,12 @@ export function createRoutes(options: RoutesOptions): Hono<Environment> {
     const status = reasons.length === 0 ? 'ready' : 'not ready';
     return c.json({ status, reasons, checks: { draining, redis } }, reasons.length === 0 ? 200 : 503);
   });
+  const { metrics } = options;
+  if (metrics) {
+    app.get('/metrics', async c =>
+      c.body(await metrics.metrics(), 200, { 'content-type': metrics.contentType }),
+    );
+  }
   app.get('/', c => c.html(options.page.html));
   app.get('/t/:tenant', c => c.html(options.page.html));
   app.get('/assets/:file', c => {

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { OnewriterError } from '@onewriter/protocol';
-import type { TokenVerifier } from './token-verifier.ts';
+import type { Access } from './token.ts';
 
 const BEARER = /^Bearer +(\S+) *$/i;
 
@@ -12,7 +12,7 @@ const BEARER = /^Bearer +(\S+) *$/i;
  */
 export function createMetricsAccess(
   metricsToken: string | undefined,
-  verify: TokenVerifier,
+  verify: (token: string) => Promise<Pick<Access, 'tenants'>>,
 ): (authorization: string | undefined) => Promise<void> {
   const expected = metricsToken === undefined ? undefined : digest(metricsToken);
   return async authorization => {
