@@ -267,6 +267,29 @@ describe('migrations', () => {
     expect(await tables()).toContainEqual({ name: getTableName(people) });
   });
 
+  it('copy a table that others refer to, and lose no row of those', async () => {
+    await db.insert(people).values({ name: 'Ada' });
+    await db.insert(pets).values({ ownerId: 1, name: 'Rex' });
+    const rebuild = (where: string) => `PRAGMA foreign_keys=OFF;--> statement-breakpoint
+CREATE TABLE \`__new_people\` (\`id\` integer PRIMARY KEY NOT NULL, \`name\` text);--> statement-breakpoint
+INSERT INTO \`__new_people\`("id", "name") SELECT "id", "name" FROM \`people\` ${where};--> statement-breakpoint
+DROP TABLE \`people\`;--> statement-breakpoint
+ALTER TABLE \`__new_people\` RENAME TO \`people\`;--> statement-breakpoint
+PRAGMA foreign_keys=ON;`;
+    const losing = await writeMigrations('losing', [...MIGRATIONS, ['0002_losing', rebuild('WHERE 0')]]);
+    expect(await causeOf(migrate(db, { migrationsFolder: losing }))).toMatchObject({
+      code: 'CONSTRAINT_VIOLATION',
+      details: { sqliteCode: 'SQLITE_CONSTRAINT_FOREIGNKEY' },
+    });
+    const rebuilt = await writeMigrations('rebuilt', [...MIGRATIONS, ['0002_rebuilt', rebuild('')]]);
+    await Promise.all([1, 2, 3].map(() => migrate(drizzle(tenant), { migrationsFolder: rebuilt })));
+    expect(await db.all(sql`SELECT * FROM people JOIN pets ON owner_id = people.id`)).toHaveLength(1);
+    expect(await db.all(sql`SELECT name FROM pragma_table_info('people')`)).toHaveLength(2);
+    expect(await causeOf(db.insert(pets).values({ ownerId: 77, name: 'stray' }))).toMatchObject({
+      code: 'CONSTRAINT_VIOLATION',
+    });
+  });
+
   it('are applied by one of several processes that do it at the same time', async () => {
     const fresh = client.tenant(`drizzle-${++tenants}`);
     await Promise.all(

@@ -1,8 +1,9 @@
-import { isOnewriterError, splitScript } from '@onewriter/protocol';
+import { OnewriterError, splitScript } from '@onewriter/protocol';
 import { type SQL, sql } from 'drizzle-orm';
 import { type MigrationConfig, readMigrationFiles } from 'drizzle-orm/migrator';
 import { SQLiteAsyncDialect } from 'drizzle-orm/sqlite-core';
 import type { SqlParameters, TransactionStatement } from '../types.ts';
+import { applyMigrations } from './apply-migrations.ts';
 import type { OnewriterDatabase } from './drizzle.ts';
 
 const DEFAULT_TABLE = '__drizzle_migrations';
@@ -38,12 +39,10 @@ export async function migrate<TSchema extends Record<string, unknown>>(
     ]);
     // Nobody else has migrated since we looked.
     const unchanged = sql`SELECT 1 WHERE (SELECT coalesce(max(created_at), -1) FROM ${table}) = ${applied}`;
-    const guard = { ...toStatement(unchanged), expect: { rows: 1 } };
-    try {
-      await db.$client.transaction([guard, ...statements]);
-      return;
-    } catch (error) {
-      if (!isOnewriterError(error, 'EXPECTATION_FAILED') || attempt === MAX_ATTEMPTS) throw error;
+    if (await applyMigrations(db.$client, toStatement(unchanged), statements)) return;
+    if (attempt === MAX_ATTEMPTS) {
+      const message = `Others migrated the tenant ${attempt} times meanwhile.`;
+      throw new OnewriterError('TENANT_BUSY', message, { tenant: db.$client.id });
     }
   }
 }

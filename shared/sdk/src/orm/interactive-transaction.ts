@@ -31,7 +31,11 @@ export class InteractiveTransaction implements StatementExecutor {
     const request = { steps: [{ sql: 'BEGIN IMMEDIATE' }], interactive: true };
     const { results, transaction } = await tenant.steps(request, wait);
     assertDone(results[0], tenant.id);
-    return new InteractiveTransaction(tenant, wait, transaction!.id);
+    if (transaction === undefined) {
+      const message = 'The broker keeps no transaction open; send the statements together, as a batch.';
+      throw new OnewriterError('STATEMENT_NOT_ALLOWED', message, { tenant: tenant.id });
+    }
+    return new InteractiveTransaction(tenant, wait, transaction.id);
   }
 
   /** Runs one statement in it; COMMIT, ROLLBACK and savepoints are statements, too. */
