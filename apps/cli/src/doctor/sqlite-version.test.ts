@@ -33,7 +33,7 @@ it('tells the version of the SQLite in this very process', () => {
 
 it.each([
   ['a library', `GLIBCXX_3.4.20\0\x013.40.1\0${SOURCE_ID}`, '3.40.1'],
-  ['a library with another version beside it', `3.40.1\0 13.2.1\0 3.1.1\0${SOURCE_ID}`, undefined],
+  ['a library with another version beside it', `3.40.1\0 13.2.1\0\x003.1.1\0${SOURCE_ID}`, undefined],
   ['what has a version and is no SQLite', '3.11.2\0', undefined],
   ['across the end of a chunk', `${'\0'.repeat(4 * 1024 * 1024 - 3)}3.40.1\0${SOURCE_ID}`, '3.40.1'],
 ])('of %s', (_, content, version) => {
