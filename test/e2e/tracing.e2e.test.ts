@@ -247,6 +247,7 @@ describe('the log', () => {
     expect((await send(slow, [], traceIdOf(8), headers)).status).toBe(200);
     const told = await line('Slow write', 'a-slow-one');
     expect(told).toMatch(/tenant=acme .*receipt=w-[0-9a-f-]{36}\.0 .*statement=INSERT INTO t\(b\) SELECT \?/);
+    expect(told).toContain(traceIdOf(8));
     expect(told).toMatch(/totalMs=\d.* queueMs=.* laneMs=.* applyMs=.* commitMs=.* completeMs=/);
     await line('Request answered', 'a-slow-one', 'status=200', 'durationMs=');
   });

@@ -1,4 +1,10 @@
-import { describeStatement, parseWriteJob, receiptId, type WriteJobMessage } from '@onewriter/protocol';
+import {
+  describeStatement,
+  parseWriteJob,
+  readTraceparents,
+  receiptId,
+  type WriteJobMessage,
+} from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { type BatchObserver, type FinishedBatch, stagesOf } from './finished-batch.ts';
 
@@ -64,11 +70,13 @@ export class JobLog implements BatchObserver {
     const message = tryParse(data);
     const queueMs = enqueuedAt === undefined ? undefined : Math.max(offset + takenAt - enqueuedAt, 0);
     const requestIds = requestIdsOf(message);
+    const traceIds = [...new Set(readTraceparents(data).map(({ traceId }) => traceId))];
     return {
       tenant: batch.tenant,
       job: outcome.id,
       ...(outcome.writes === 1 ? { receipt: receiptId(outcome.id, 0) } : {}),
       ...(requestIds.length === 0 ? {} : { requestIds }),
+      ...(traceIds.length === 0 ? {} : { traceIds }),
       client: outcome.client,
       writes: outcome.writes,
       failures: outcome.failures,
