@@ -59,6 +59,12 @@ export function eventsKey(queue: QueueAddress): string {
   return `${queue.prefix}:${queue.name}:events`;
 }
 
+/** Redis key of the answer to a job that no ledger has: steps of a transaction that is open. It has a short life. */
+export function answerKey(group: string, tenant: string, jobId: string): string {
+  const { prefix, name } = tenantQueue(group, tenant);
+  return `${prefix}:${name}:${jobId}:answer`;
+}
+
 /** Redis keys shared by a placement group. */
 export interface GroupKeys {
   /** Sorted set of tenants with work, by the time of the first ring (ms). The broker pops it. */

@@ -86,6 +86,15 @@ export const configSchema = z.object({
   sweepIntervalMs: ms(10_000).describe('How often the broker looks for work whose bell was never rung.'),
   busyTimeoutMs: ms(LIMITS.busyTimeoutMs).describe("How long SQLite waits for another process's lock."),
   statementTimeoutMs: ms(LIMITS.statementTimeoutMs).describe('The watchdog stops a statement after this.'),
+  transactionTimeoutMs: ms(LIMITS.transactionTimeoutMs).describe(
+    'An interactive transaction that is older is taken away when others wait.',
+  ),
+  transactionIdleMs: ms(LIMITS.transactionIdleMs).describe(
+    'So is one whose client was not heard for this long.',
+  ),
+  transactionMaxMs: ms(LIMITS.transactionMaxMs).describe(
+    'An interactive transaction that is older is taken away in any case.',
+  ),
   leaseMs: ms(2_000).describe('Life of the leader lease; renewed every third of it.'),
   drainMs: ms(10_000).describe('Grace period at SIGTERM.'),
   writeTimeoutMs: ms(LIMITS.writeTimeoutMs).describe("Deadline of a gateway caller's write."),

@@ -1,4 +1,4 @@
-import { groupKeys, tenantQueue } from '@onewriter/protocol';
+import { answerKey, groupKeys, tenantQueue } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 
 /** What Redis knows of a job. Never the truth about its writes: that is the ledger's. */
@@ -24,6 +24,8 @@ export interface JobStates {
    * bell, or the leader that took the job, is gone
    */
   look(jobs: readonly JobAddress[], ring: boolean): Promise<readonly (JobState | undefined)[]>;
+  /** JSON of the results of steps that no ledger has, because their transaction is open; undefined where there is none. */
+  answer(job: JobAddress): Promise<string | undefined>;
 }
 
 /** {@link JobStates} from BullMQ's job hashes: one command per job, all in one round trip. */
@@ -61,6 +63,14 @@ export class RedisJobStates implements JobStates {
     });
     if (ring && unfinished.size > 0) this.#ring(unfinished);
     return states;
+  }
+
+  async answer({ tenant, id }: JobAddress): Promise<string | undefined> {
+    try {
+      return (await this.#redis.get(answerKey(this.#group, tenant, id))) ?? undefined;
+    } catch {
+      return undefined; // asked again
+    }
   }
 
   /** A bell can be lost (Redis out of memory, or gone in between): then the job waits for the sweep. */

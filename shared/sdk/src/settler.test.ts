@@ -38,6 +38,7 @@ function setUp(options: { timeoutMs?: number; direct?: boolean } = {}) {
         world.looks++;
         return jobs.map(() => world.state);
       },
+      answer: async () => undefined,
     },
     ledger: {
       lookNow: () => (direct ? world.answer : undefined),

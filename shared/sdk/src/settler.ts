@@ -1,6 +1,7 @@
 import {
   assertVersion,
   fromWireError,
+  isStepsJobId,
   LIMITS,
   type SettledEvent,
   type WireOperationResult,
@@ -199,6 +200,7 @@ export class Settler {
       if (job.open === 0) continue;
       // Only now, after the state: see above.
       const answer = tracked.lookInLedger() ?? (await tracked.askLedger());
+      if (answer?.kind !== 'found' && isStepsJobId(job.id)) await this.#askForAnswer(job);
       const state = states[index];
       const lost = answer?.kind === 'absent' && (state === 'gone' || state === 'finished');
       if (!lost || job.acceptedAt === undefined) tracked.missing = 0;
@@ -207,6 +209,12 @@ export class Settler {
         for (const write of job.writes) write.giveUp(message, 'lost');
       }
     }
+  }
+
+  /** Of steps whose transaction is open, no ledger has the results. */
+  async #askForAnswer(job: OutboundJob): Promise<void> {
+    const json = await this.#context.states.answer(job);
+    if (json !== undefined) job.finish(JSON.parse(json) as readonly WireOperationResult[], 0, now());
   }
 }
 

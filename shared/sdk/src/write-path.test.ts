@@ -94,6 +94,14 @@ class Model implements JobSender, JobStates, Ledger {
     return this.queues.get(tenant)?.length ?? 0;
   }
 
+  async withdraw(): Promise<boolean> {
+    return false;
+  }
+
+  async answer(): Promise<undefined> {
+    return undefined;
+  }
+
   async look(jobs: unknown, ringOrId: unknown): Promise<never> {
     return (Array.isArray(jobs) ? this.#states(jobs) : this.#answer(ringOrId as string)) as never;
   }

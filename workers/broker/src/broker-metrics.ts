@@ -102,6 +102,7 @@ export class BrokerMetrics {
   #batches = 0;
   #jobBytes = 0;
   #deadLetters = 0;
+  #transactionsTakenAway = 0;
 
   constructor(source: BrokerMetricsSource) {
     this.registry = createProcessRegistry({
@@ -170,6 +171,11 @@ export class BrokerMetrics {
     this.#refusals.add(code);
   }
 
+  /** A transaction was rolled back because its client took too long. */
+  transactionTakenAway(): void {
+    this.#transactionsTakenAway++;
+  }
+
   setAside(writes: number): void {
     this.#deadLetters += writes;
   }
@@ -192,6 +198,11 @@ export class BrokerMetrics {
       counter('onewriter_commits_total', 'Transactions committed.', () => this.#commits),
       counter('onewriter_batches_total', 'Batches applied: jobs of a tenant, together.', () => this.#batches),
       counter('onewriter_job_bytes_total', 'Data of the jobs taken off the queues.', () => this.#jobBytes),
+      counter(
+        'onewriter_transactions_taken_away_total',
+        'Interactive transactions rolled back because they were open for too long.',
+        () => this.#transactionsTakenAway,
+      ),
       counter('onewriter_dead_letters_total', 'Writes set aside.', () => this.#deadLetters),
       {
         name: stages,

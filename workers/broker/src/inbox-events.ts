@@ -1,4 +1,5 @@
 import {
+  answerKey,
   eventsKey,
   inboxQueue,
   LIMITS,
@@ -18,6 +19,8 @@ export interface Settlement {
   readonly commitSeq: number;
   /** JSON of WireOperationResult[]; '' where the ledger has to be read. */
   readonly results: string;
+  /** JSON of WireOperationResult[], where no ledger has them: kept in Redis for a while. */
+  readonly answer?: string | undefined;
   /** The whole job was refused. */
   readonly error?: WireError | undefined;
 }
@@ -47,6 +50,11 @@ export class InboxEvents {
     const replies = [];
     for (const settlement of settlements) {
       if (!CLIENT_ID.test(settlement.client)) continue;
+      if (settlement.answer !== undefined) {
+        const { tenant, jobId, answer } = settlement;
+        const ttlMs = LIMITS.transactionAnswerTtlMs;
+        replies.push(this.#link.call('SET', answerKey(this.#group, tenant, jobId), answer, 'PX', ttlMs));
+      }
       const key = eventsKey(inboxQueue(this.#group, settlement.client));
       replies.push(
         this.#link.call(

@@ -19,6 +19,8 @@ export interface LaneClient {
   lane: Lane | undefined;
   /** Called when it is its turn; undefined where there is nothing to do any more. @param contended others wait. */
   nextTask(contended: boolean): ApplyTask | undefined;
+  /** A transaction is open on its connection: it cannot go to another lane. */
+  readonly pinned: boolean;
   onOutcome(outcome: ApplyOutcome): void;
   /** Its batch was taken back before the thread began it. */
   onRevoked(): void;
@@ -165,6 +167,15 @@ export class Lane {
     this.pump();
   }
 
+  /** Whether a tenant waits that could go to another lane. */
+  get hasMovable(): boolean {
+    const waits = ({ pinned }: LaneClient) => !pinned;
+    return (
+      this.#queue.some(waits) ||
+      (this.#group?.items.some(({ client }, index) => index > this.#item && waits(client)) ?? false)
+    );
+  }
+
   /** Takes all that wait away: out of the queue, and out of the group what the thread has not begun. */
   withdrawAll(): readonly LaneClient[] {
     return [...this.#revoke(), ...this.#queue.splice(0)];
@@ -188,6 +199,12 @@ export class Lane {
     this.tenants.add(client.tenant);
     const task = client.nextTask(false);
     if (task !== undefined) await this.#run([{ client, task }]);
+  }
+
+  /** Rolls a tenant's open transaction back, after what runs and before what is begun later. */
+  rollback(tenant: string, transaction: string): void {
+    // Where the thread ended, the transaction did.
+    this.#pool.run({ kind: 'rollback', tenant, transaction }).catch(() => {});
   }
 
   /** Closes a tenant's connection, or all; after what runs. */

@@ -139,7 +139,7 @@ export class Lanes {
   /** Moves the tenants that wait at a lane that is held up. */
   #relieve(held: Lane, now: number): void {
     // The thread that is held up keeps its files locked against every other connection, this process's too.
-    if (this.#options.writer.exclusive) return;
+    if (this.#options.writer.exclusive || !held.hasMovable) return;
     const maxLanes = this.#options.threads * (1 + SPARE_LANES_PER_LANE);
     const isFree = (lane: Lane) => !isHeldUp(lane, now);
     if (!this.#lanes.some(isFree)) {
@@ -152,6 +152,10 @@ export class Lanes {
       this.#spareIdleSince.set(spare, now);
     }
     for (const client of held.withdrawAll()) {
+      if (client.pinned) {
+        held.enqueue(client);
+        continue;
+      }
       held.tenants.delete(client.tenant);
       held.leaving.add(client.tenant);
       this.#choose().enqueue(client);

@@ -60,7 +60,8 @@ const CLOSE_IDLE_EVERY_MS = 5_000;
 const REPLACE_GRACE_MS = 1_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
 
-const NO_TRANSACTIONS: StatusTransactions = Object.freeze({ total: 0, open: [] });
+/** Open transactions that the status tells about. */
+const MAX_STATUS_TRANSACTIONS = 50;
 
 /** Everything that one process does while it leads. */
 export class Leader {
@@ -116,6 +117,11 @@ export class Leader {
       observers: createObservers(config, log),
       log,
       epoch: () => lease.epoch,
+      transactionLimits: {
+        timeoutMs: config.transactionTimeoutMs,
+        idleMs: config.transactionIdleMs,
+        maxMs: config.transactionMaxMs,
+      },
       onFenced: (tenant, error) => this.#onFenced(tenant, error),
       afterCommit: readFailpoint('after-commit', process.env['ONEWRITER_FAILPOINT']),
       onBug: error => {
@@ -174,6 +180,12 @@ export class Leader {
     };
   }
 
+  #transactions(): StatusTransactions {
+    const open = [...this.#sessions.values()].flatMap(session => session.openTransaction ?? []);
+    open.sort((a, b) => a.deadlineAt - b.deadlineAt);
+    return { total: open.length, open: open.slice(0, MAX_STATUS_TRANSACTIONS) };
+  }
+
   /** As last made; undefined at the very beginning. */
   get status(): BrokerStatus | undefined {
     return this.#status.status;
@@ -203,7 +215,7 @@ export class Leader {
         threadRestarts: () => this.#lanes.faults,
         sessions: () => this.#sessions.size,
         idleJobs: () => this.#sweep.idleJobs,
-        transactions: () => NO_TRANSACTIONS,
+        transactions: () => this.#transactions(),
       },
       link,
       config.group,

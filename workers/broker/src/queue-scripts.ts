@@ -69,6 +69,39 @@ if newer then return {-2, newer} end
 return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))`,
 );
 
+/** Jobs at the tail of wait among which follow-ups are looked for; what was put back may lie behind them. */
+const FOLLOW_UPS_AMONG = 128;
+
+/**
+ * Moves to active the jobs that go on with an open transaction, and no others; a pause of the queue does not stop them.
+ * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, epoch
+ * Returns as {@link takeJobs}; what waits are other jobs, 0 where the queue is paused.
+ */
+export const takeFollowUps = defineScript(
+  3,
+  `${FENCE}
+local newer = fence(KEYS[3], tonumber(ARGV[5]))
+if newer then return {-2, newer} end
+local taken = {0}
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], -${FOLLOW_UPS_AMONG}, -1)) do
+  if string.sub(id, 1, 2) == 's-' then
+    local key = ARGV[1] .. id
+    local data = redis.call('HGET', key, 'data')
+    redis.call('LREM', KEYS[1], -1, id)
+    if data then
+      redis.call('LPUSH', KEYS[2], id)
+      redis.call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
+      redis.call('HSET', key, 'processedOn', ARGV[4])
+      redis.call('HINCRBY', key, 'ats', 1)
+      taken[#taken + 1] = id
+      taken[#taken + 1] = data
+    end
+  end
+end
+if redis.call('HEXISTS', KEYS[3], 'paused') == 0 then taken[1] = redis.call('LLEN', KEYS[1]) end
+return taken`,
+);
+
 /**
  * Moves active jobs to completed or failed, trims those to the newest, and takes the next.
  * A job is failed only under our own lock: without it another broker has the job and may be committing it. A job that

@@ -1,5 +1,5 @@
 import { LIMITS, OnewriterError, tenantQueue } from '@onewriter/protocol';
-import { adoptJobs, finishJobs, renewLocks, returnJobs, takeJobs } from './queue-scripts.ts';
+import { adoptJobs, finishJobs, renewLocks, returnJobs, takeFollowUps, takeJobs } from './queue-scripts.ts';
 import type { RedisLink } from './redis-link.ts';
 
 /** A job as it lies in Redis. */
@@ -108,6 +108,24 @@ export class TenantQueue {
       Date.now(),
       maxJobs,
       maxBytes,
+      this.#leader.epoch,
+    ]);
+    return this.#readTaken(reply);
+  }
+
+  /**
+   * Takes the jobs that go on with an open transaction, and tells how many others wait.
+   * @throws as {@link take}
+   */
+  async takeFollowUps(): Promise<Taken> {
+    const reply = await this.#link.run(takeFollowUps, [
+      this.#wait,
+      this.#active,
+      this.#meta,
+      this.#prefix,
+      this.#leader.broker,
+      LOCK_MS,
+      Date.now(),
       this.#leader.epoch,
     ]);
     return this.#readTaken(reply);

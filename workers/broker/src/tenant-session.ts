@@ -1,9 +1,13 @@
 import {
+  isFollowUpJobId,
   isOnewriterError,
+  isStepsJobId,
   LIMITS,
   parseReceiptId,
+  newTransactionId,
   parseWriteJob,
   receiptId,
+  type StatusTransaction,
   timeOfJobId,
   toWireError,
   type WireError,
@@ -18,6 +22,7 @@ import type {
   JobOutcome,
   QueuedJob,
   RefusedOutcome,
+  TransactionGrant,
 } from '@onewriter/writer';
 import type { BrokerMetrics } from './broker-metrics.ts';
 import type { Condemned } from './condemned.ts';
@@ -32,6 +37,7 @@ import type { Parked } from './parked.ts';
 import { isTemporary, type RedisLink } from './redis-link.ts';
 import { type LoadSource, TenantLoad, type TenantLoads } from './status/tenant-load.ts';
 import type { FinishedJob, TakenJob, TenantQueue } from './tenant-queue.ts';
+import { firstExpiry, TransactionLease, type TransactionLimits } from './transaction-lease.ts';
 import type { WalWatch } from './wal-watch.ts';
 
 /*
@@ -48,6 +54,14 @@ import type { WalWatch } from './wal-watch.ts';
  *
  * A bell that rings during a take may be of a job that the take did not see: `#mayHaveMore` is cleared before the take
  * is sent, set by each ring, and set where the answer tells of more. Only when it is clear does the tenant sleep.
+ *
+ * A job of steps runs alone, and may leave a transaction open on the tenant's connection. Then the session holds a lease:
+ * nothing of the tenant is begun or taken but the jobs that go on with that transaction, until it ends or is taken away
+ * (transaction-lease.ts). What was taken ahead is put back, so that whoever sent it can withdraw it.
+ *
+ *            steps left it open                        COMMIT, ROLLBACK
+ *   in the thread ──────────────▶ leased ◀──▶ a step in the thread ─────────▶ as usual
+ *                                   └── others wait, and its time is over: rolled back ──▶
  *
  * After an error of the connection it is not known what a take took: `#stale`, and the list of active jobs is read
  * before anything more is taken. So it is at the beginning: a leader that died, or is just being overtaken, may have left
@@ -72,6 +86,7 @@ export interface SessionContext {
   readonly epoch: () => number;
   /** A file has seen a newer epoch. Resolves where this process still leads, under a higher one; else it ends. */
   readonly onFenced: (tenant: string, error: WireError) => Promise<void>;
+  readonly transactionLimits: TransactionLimits;
   /** Called for each batch that is committed, before anybody is told. */
   readonly afterCommit: Failpoint;
   /** An error that nothing here can do anything about. */
@@ -117,6 +132,8 @@ export class TenantSession implements LaneClient, LoadSource {
   #stale = true;
   /** A take was made since the batch in the thread began. */
   #prefetched = false;
+  /** Steps are in the thread that may leave a transaction open: what is taken then would have to be put back. */
+  #alone = false;
   /** Batches that are committed and not finished in Redis. */
   #finishing = 0;
   /** Times in a row that the tenant's file refused a batch. */
@@ -127,6 +144,10 @@ export class TenantSession implements LaneClient, LoadSource {
   /** When it got in line for its lane, and when its turn came; on the monotonic clock, ms. */
   #queuedAt = 0;
   #begunAt = 0;
+  /** Of the transaction that is open on the tenant's connection. */
+  #lease: TransactionLease | undefined;
+  /** Jobs that go on with it, taken and not begun. */
+  #followUps: HeldJob[] = [];
   #retry: NodeJS.Timeout | undefined;
   #draining = false;
   #restWaiters: (() => void)[] = [];
@@ -143,6 +164,7 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#ready.length === 0 &&
       this.#inThread.length === 0 &&
       this.#finishing === 0 &&
+      this.#lease === undefined &&
       !this.#taking &&
       !this.#stale &&
       !this.#mayHaveMore
@@ -151,12 +173,24 @@ export class TenantSession implements LaneClient, LoadSource {
 
   /** Whether jobs may wait that were not taken. */
   get mayHaveMore(): boolean {
-    return this.#mayHaveMore || this.#stale;
+    return this.#mayHaveMore || this.#stale || this.#lease?.othersWait === true;
   }
 
   /** Jobs that this process holds. */
   get held(): number {
-    return this.#ready.length + this.#inThread.length;
+    return this.#ready.length + this.#inThread.length + this.#followUps.length;
+  }
+
+  /** A transaction is open on its connection. */
+  get pinned(): boolean {
+    return this.#lease !== undefined;
+  }
+
+  /** What people want to know of the transaction that is open. */
+  get openTransaction(): StatusTransaction | undefined {
+    if (this.#lease === undefined) return undefined;
+    const { id, client, openedAt, deadlineAt } = this.#lease;
+    return { tenant: this.tenant, id, client, openedAt, deadlineAt };
   }
 
   get waiting(): number {
@@ -190,10 +224,14 @@ export class TenantSession implements LaneClient, LoadSource {
     }
   }
 
-  /** Begins no more; resolves when what was begun is committed and finished. */
+  /**
+   * Begins no more; resolves when what was begun is committed and finished. A transaction that is open is not waited for:
+   * it is rolled back when the tenant is closed, because all other tenants' writes wait for the next leader.
+   */
   async drain(): Promise<void> {
     this.#draining = true;
     clearTimeout(this.#retry);
+    this.#lease?.close();
     while (this.#inThread.length > 0 || this.#finishing > 0 || this.#taking) {
       await new Promise<void>(resolve => this.#restWaiters.push(resolve));
     }
@@ -201,7 +239,8 @@ export class TenantSession implements LaneClient, LoadSource {
 
   /** Puts jobs that were not begun back into the queue. @returns how many. */
   async giveBack(): Promise<number> {
-    const jobs = this.#ready;
+    const jobs = [...this.#followUps, ...this.#ready];
+    this.#followUps = [];
     this.#ready = [];
     this.#readyBytes = 0;
     if (jobs.length > 0) await this.#queue.giveBack(jobs.map(job => job.id));
@@ -210,18 +249,20 @@ export class TenantSession implements LaneClient, LoadSource {
 
   /** Renews the locks of jobs held since before `time` (monotonic, ms). */
   async renewLocks(time: number): Promise<void> {
-    const old = [...this.#inThread, ...this.#ready].filter(job => job.takenAt < time);
+    const old = [...this.#inThread, ...this.#followUps, ...this.#ready].filter(job => job.takenAt < time);
     if (old.length > 0) await this.#queue.renew(old.map(job => job.id));
   }
 
   nextTask(contended: boolean): ApplyTask | undefined {
     this.#queued = false;
-    if (this.#draining || this.#ready.length === 0 || this.#inThread.length > 0) return undefined;
+    if (this.#draining || this.#inThread.length > 0) return undefined;
+    if (this.#lease !== undefined) return this.#nextFollowUp(this.#lease);
+    if (this.#ready.length === 0) return undefined;
     const batch: HeldJob[] = [];
     let bytes = 0;
     const maxBytes = contended ? SLICE_BYTES : MAX_READY_BYTES;
     for (const job of this.#ready) {
-      const alone = this.#context.condemned.mustRunAlone(job.starts);
+      const alone = isStepsJobId(job.id) || this.#context.condemned.mustRunAlone(job.starts);
       if (batch.length > 0 && (alone || bytes + job.data.length > maxBytes)) break;
       batch.push(job);
       bytes += job.data.length;
@@ -232,6 +273,10 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#inThread = batch;
     this.#prefetched = false;
     this.#noteBegin(batch[0]!);
+    if (isStepsJobId(batch[0]!.id)) {
+      const grant = { id: newTransactionId(), expiresAt: firstExpiry(this.#context.transactionLimits) };
+      return this.#toStepsTask(batch[0]!, grant);
+    }
     if (this.#mayHaveMore) queueMicrotask(() => this.#pump());
     return {
       kind: 'apply',
@@ -239,6 +284,20 @@ export class TenantSession implements LaneClient, LoadSource {
       epoch: this.#context.epoch(),
       jobs: batch.map(job => this.#toQueuedJob(job)),
     };
+  }
+
+  #nextFollowUp(lease: TransactionLease): ApplyTask | undefined {
+    const job = this.#followUps.shift();
+    if (job === undefined) return undefined;
+    this.#inThread = [job];
+    this.#noteBegin(job);
+    return this.#toStepsTask(job, { id: lease.id, expiresAt: lease.expiresAt });
+  }
+
+  #toStepsTask(job: HeldJob, transaction: TransactionGrant): ApplyTask {
+    this.#alone = true;
+    const epoch = this.#context.epoch();
+    return { kind: 'apply', tenant: this.tenant, epoch, jobs: [this.#toQueuedJob(job)], transaction };
   }
 
   onRevoked(): void {
@@ -258,6 +317,7 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#context.walWatch.observe(this.tenant, outcome.stats.walBytes);
       this.#context.afterCommit();
       const times = { queuedAt: this.#queuedAt, begunAt: this.#begunAt, committedAt: performance.now() };
+      if (outcome.open !== undefined || this.#lease !== undefined) this.#noteTransaction(outcome);
       // The next batch first: the thread works while this one is told.
       this.#enqueue();
       this.#finish(batch, outcome, times).catch(this.#context.onBug);
@@ -267,6 +327,7 @@ export class TenantSession implements LaneClient, LoadSource {
 
   onFault(error: Error): void {
     const batch = this.#leaveThread();
+    this.#endLease();
     this.#context.log.error(
       { err: error, tenant: this.tenant, jobs: batch.map(job => job.id) },
       'The writer thread ended in the middle of a batch; it is delivered again',
@@ -286,6 +347,7 @@ export class TenantSession implements LaneClient, LoadSource {
   #leaveThread(): readonly HeldJob[] {
     const batch = this.#inThread;
     this.#inThread = [];
+    this.#alone = false;
     this.#prefetched = false;
     return batch;
   }
@@ -303,7 +365,8 @@ export class TenantSession implements LaneClient, LoadSource {
     }
     if (this.#stale) {
       if (!this.#taking && this.#finishing === 0) this.#reload().catch(this.#context.onBug);
-    } else if (this.#mayHaveMore && !this.#taking && this.#hasRoom && !this.#prefetched) {
+    } else if (this.#lease !== undefined) this.#pumpLeased();
+    else if (this.#mayHaveMore && !this.#taking && this.#hasRoom && !this.#prefetched && !this.#alone) {
       this.#take().catch(this.#context.onBug);
     }
     this.#enqueue();
@@ -322,11 +385,12 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   #enqueue(): void {
-    if (this.#queued || this.#inThread.length > 0 || this.#ready.length === 0 || this.#retry !== undefined)
-      return;
+    if (this.#queued || this.#inThread.length > 0 || this.#retry !== undefined) return;
+    const next = this.#lease === undefined ? this.#ready[0] : this.#followUps[0];
+    if (next === undefined) return;
     this.#queued = true;
     this.#queuedAt = performance.now();
-    const { id, starts } = this.#ready[0]!;
+    const { id, starts } = next;
     const { condemned, lanes } = this.#context;
     if (condemned.mustRunAlone(starts)) lanes.enqueueAlone(this, () => condemned.noteRunAlone(id));
     else lanes.enqueue(this);
@@ -344,6 +408,89 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#taking = false;
       this.#pump();
     }
+  }
+
+  /** While a transaction is open. */
+  #pumpLeased(): void {
+    if (this.#taking) return;
+    if (this.#ready.some(mayWaitInQueue)) this.#returnReady().catch(this.#context.onBug);
+    else if (this.#mayHaveMore) this.#takeFollowUps().catch(this.#context.onBug);
+  }
+
+  async #takeFollowUps(): Promise<void> {
+    this.#taking = true;
+    this.#mayHaveMore = false;
+    try {
+      const { jobs, waiting } = await this.#queue.takeFollowUps();
+      this.#waiting = waiting;
+      this.#hold(jobs);
+      this.#lease?.noteOthers(waiting > 0 || this.#ready.length > 0);
+    } catch (error) {
+      await this.#onTakeFailed(error);
+    } finally {
+      this.#taking = false;
+      this.#pump();
+    }
+  }
+
+  /** What was taken ahead goes back to where it came from: its sender may withdraw it there, and others see that it waits. */
+  async #returnReady(): Promise<void> {
+    this.#taking = true;
+    const jobs = this.#ready.filter(mayWaitInQueue);
+    this.#ready = this.#ready.filter(job => !mayWaitInQueue(job));
+    this.#readyBytes = this.#ready.reduce((sum, job) => sum + job.data.length, 0);
+    try {
+      await this.#leading(() => this.#queue.giveBack(jobs.map(job => job.id)));
+    } finally {
+      this.#taking = false;
+      this.#mayHaveMore = true;
+      this.#pump();
+    }
+  }
+
+  /** A transaction was open before this outcome, or is now. */
+  #noteTransaction({ open, jobs }: AppliedOutcome): void {
+    if (open === undefined) this.#endLease();
+    else if (this.#lease?.id !== open) {
+      this.#endLease();
+      const { transactionLimits } = this.#context;
+      const client = jobs[0]?.client ?? '';
+      this.#lease = new TransactionLease(open, client, transactionLimits, () => this.#onLeaseExpired());
+      this.#lease.noteOthers(this.#mayHaveMore || this.#ready.length > 0);
+      if (this.#draining) this.#lease.close();
+    } else if (this.#lease.expired) this.#takeAway(this.#lease);
+    else this.#lease.touch();
+  }
+
+  #onLeaseExpired(): void {
+    // A step that is in the thread is finished first: its outcome comes here.
+    if (this.#lease === undefined || this.#inThread.length > 0) return;
+    this.#takeAway(this.#lease);
+    this.#pump();
+  }
+
+  #takeAway(lease: TransactionLease): void {
+    const { log, metrics } = this.#context;
+    log.warn(
+      { tenant: this.tenant, transaction: lease.id, client: lease.client, ageMs: Math.round(lease.ageMs) },
+      lease.othersWait
+        ? 'An interactive transaction was open for too long while others waited: it is rolled back'
+        : 'An interactive transaction was open for too long: it is rolled back',
+    );
+    metrics.transactionTakenAway();
+    // In the thread before anything that is begun from now on.
+    this.lane?.rollback(this.tenant, lease.id);
+    this.#endLease();
+  }
+
+  #endLease(): void {
+    if (this.#lease === undefined) return;
+    this.#lease.close();
+    this.#lease = undefined;
+    const late = this.#followUps;
+    this.#followUps = [];
+    this.#putBack(late);
+    this.#mayHaveMore = true;
   }
 
   async #onTakeFailed(error: unknown): Promise<void> {
@@ -367,7 +514,7 @@ export class TenantSession implements LaneClient, LoadSource {
   /** Jobs that are not here yet. */
   #unknown(active: readonly TakenJob[]): readonly TakenJob[] {
     if (this.held === 0) return active;
-    const known = new Set([...this.#inThread, ...this.#ready].map(job => job.id));
+    const known = new Set([...this.#inThread, ...this.#followUps, ...this.#ready].map(job => job.id));
     return active.filter(job => !known.has(job.id));
   }
 
@@ -386,10 +533,14 @@ export class TenantSession implements LaneClient, LoadSource {
     for (const [index, { id, data }] of jobs.entries()) {
       const enqueuedAt = timeOfJobId(id);
       if (enqueuedAt !== undefined) metrics.observe('queue', now - enqueuedAt);
-      this.#ready.push({ id, data, enqueuedAt, takenAt, starts: starts?.[index] ?? 0 });
+      const job = { id, data, enqueuedAt, takenAt, starts: starts?.[index] ?? 0 };
+      if (this.#lease !== undefined && isFollowUpJobId(id)) this.#followUps.push(job);
+      else {
+        this.#ready.push(job);
+        this.#readyBytes += data.length;
+      }
       bytes += data.length;
     }
-    this.#readyBytes += bytes;
     metrics.taken(bytes);
     if (!this.#load.listed && jobs.length > 0) loads.list(this.#load);
   }
@@ -442,7 +593,13 @@ export class TenantSession implements LaneClient, LoadSource {
     const { jobs: outcomes, stats } = applied;
     this.#finishing++;
     // One take at a time; with jobs at hand the next take can wait for the thread.
-    const fetch = !this.#taking && !this.#stale && !this.#draining && this.#ready.length === 0;
+    const fetch =
+      !this.#taking &&
+      !this.#stale &&
+      !this.#draining &&
+      this.#ready.length === 0 &&
+      this.#lease === undefined &&
+      !this.#alone;
     if (fetch) {
       this.#taking = true;
       this.#mayHaveMore = false;
@@ -513,6 +670,8 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   async #onRefused(batch: readonly HeldJob[], { error, uncertain }: RefusedOutcome): Promise<void> {
+    // Whatever refused it, the transaction is rolled back, or its connection given up.
+    this.#endLease();
     const { log, parked, metrics } = this.#context;
     metrics.refused(error.code);
     if (error.code === 'FENCED') {
@@ -582,6 +741,11 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   #putBack(jobs: readonly HeldJob[]): void {
+    if (this.#lease !== undefined) {
+      // Only steps of the transaction are begun while it is open.
+      this.#followUps.unshift(...jobs);
+      return;
+    }
     this.#ready.unshift(...jobs);
     for (const { data } of jobs) this.#readyBytes += data.length;
   }
@@ -599,6 +763,11 @@ export class TenantSession implements LaneClient, LoadSource {
   #rest(): void {
     for (const resolve of this.#restWaiters.splice(0)) resolve();
   }
+}
+
+/** A job that was active when a process ended is not taken anew, or its count would be lost. */
+function mayWaitInQueue({ starts }: HeldJob): boolean {
+  return starts === 0;
 }
 
 /** Codes that another try cannot change. */

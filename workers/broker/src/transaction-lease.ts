@@ -1,0 +1,105 @@
+/*
+ * A transaction that its client leaves open holds the tenant's writer. It is taken away
+ *
+ *   when others wait and it is `timeoutMs` old, or nothing came of its client for `idleMs`;
+ *   in any case when it is `maxMs` old.
+ *
+ * A step that is in the thread just then is finished first.
+ */
+
+/** When an open transaction is taken away, in milliseconds. */
+export interface TransactionLimits {
+  readonly timeoutMs: number;
+  readonly idleMs: number;
+  readonly maxMs: number;
+}
+
+/** What a tenant's session knows of the transaction that is open on the tenant's connection. */
+export class TransactionLease {
+  readonly id: string;
+  /** The client that has it. */
+  readonly client: string;
+  /** ms since the epoch. */
+  readonly openedAt = Date.now();
+  readonly #limits: TransactionLimits;
+  readonly #onExpired: () => void;
+  readonly #begunAt = performance.now();
+  #touchedAt = this.#begunAt;
+  #othersWait = false;
+  #expired = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param onExpired called when it is to be taken away; once. */
+  constructor(id: string, client: string, limits: TransactionLimits, onExpired: () => void) {
+    this.id = id;
+    this.client = client;
+    this.#limits = limits;
+    this.#onExpired = onExpired;
+    this.#arm();
+  }
+
+  /** Whether it is to be taken away as soon as the thread is free of it. */
+  get expired(): boolean {
+    return this.#expired;
+  }
+
+  /** Whether others wait, as last heard. */
+  get othersWait(): boolean {
+    return this.#othersWait;
+  }
+
+  /** How old it is, ms. */
+  get ageMs(): number {
+    return performance.now() - this.#begunAt;
+  }
+
+  /** Until when nobody takes it away if its client is heard now: ms since the epoch. */
+  get expiresAt(): number {
+    return Math.round(Date.now() + Math.min(this.#limits.timeoutMs - this.ageMs, this.#limits.idleMs));
+  }
+
+  /** Until when nobody takes it away: ms since the epoch. */
+  get deadlineAt(): number {
+    const { timeoutMs, idleMs } = this.#limits;
+    const due = Math.min(this.#begunAt + timeoutMs, this.#touchedAt + idleMs);
+    return Math.round(Date.now() + due - performance.now());
+  }
+
+  /** Something came of its client. */
+  touch(): void {
+    this.#touchedAt = performance.now();
+    this.#arm();
+  }
+
+  noteOthers(wait: boolean): void {
+    if (wait === this.#othersWait) return;
+    this.#othersWait = wait;
+    this.#arm();
+  }
+
+  /** It is over. Idempotent. */
+  close(): void {
+    this.#expired = true;
+    clearTimeout(this.#timer);
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    if (this.#expired) return;
+    const { timeoutMs, idleMs, maxMs } = this.#limits;
+    const end = this.#begunAt + maxMs;
+    const due = this.#othersWait ? Math.min(this.#begunAt + timeoutMs, this.#touchedAt + idleMs, end) : end;
+    this.#timer = setTimeout(
+      () => {
+        this.#expired = true;
+        this.#onExpired();
+      },
+      Math.max(due - performance.now(), 0),
+    );
+  }
+}
+
+/** When a transaction that begins now may be taken away: ms since the epoch. */
+export function firstExpiry({ timeoutMs, idleMs }: TransactionLimits): number {
+  return Date.now() + Math.min(timeoutMs, idleMs);
+}
