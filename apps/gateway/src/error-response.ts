@@ -10,6 +10,8 @@ import type { GatewayEnv } from './gateway-env.ts';
 export interface DropInErrorResponse {
   /** For people. */
   readonly error: string;
+  /** The same, of the libSQL protocol. */
+  readonly message?: string | undefined;
   /** One of the error table's. */
   readonly code: string;
   /** The failing statement of a transaction, from 0. */
@@ -20,6 +22,13 @@ export interface DropInErrorResponse {
   /** Ask for the outcome later: `GET /v1/tenants/<tenant>/receipts/<receiptId>`. */
   readonly receiptId?: string | undefined;
   readonly requestId: string;
+}
+
+/** The libSQL protocol's paths. */
+const HRANA_PATH = /^\/(?:t(?:\/|$)|v[23](?:\/|$)|v3-protobuf)/;
+
+function isHranaPath(path: string): boolean {
+  return HRANA_PATH.test(path);
 }
 
 /**
@@ -46,6 +55,8 @@ export function errorResponse(c: Context<GatewayEnv>, error: OnewriterError): Re
   }
   const body: DropInErrorResponse = {
     error: message,
+    // What the JavaScript clients of libSQL read; those for Go read `error`.
+    message: isHranaPath(c.req.path) ? message : undefined,
     code,
     index: details.statementIndex,
     sqliteCode: details.sqliteCode,

@@ -12,6 +12,7 @@ import type { GatewayEnv } from './gateway-env.ts';
 import { addMetricsRoute } from './gateway-metrics.ts';
 import type { GatewayOptions } from './gateway-options.ts';
 import { addHealthRoutes } from './health-routes.ts';
+import { addHranaRoutes } from './hrana/hrana-routes.ts';
 import { addInfoRoute } from './info-route.ts';
 import { acceptJsonBody } from './json-body.ts';
 import { logRequests } from './log-requests.ts';
@@ -88,6 +89,7 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     options,
     guards: { token, jsonBody, streams: new StreamSlots(MAX_STREAMED_BODIES, 'streams of writes') },
   });
+  addHranaRoutes(app, options, { token, jsonBody });
   addDocsRoutes(app);
   return app;
 }

@@ -47,18 +47,20 @@ export function acceptJsonBody(maxBytes: number, budget: BodyBudget): Middleware
 
 /**
  * Reads the body and validates it.
+ * @param parseText default: large integers are kept exactly, see `exact-json.ts`
  * @throws OnewriterError INVALID_ARGUMENT naming the field, PAYLOAD_TOO_LARGE
  */
 export async function readJsonBody<Schema extends z.ZodType>(
   c: Context<GatewayEnv>,
   schema: Schema,
   maxBytes: number,
+  parseText: (text: string) => unknown = parseExactJson,
 ): Promise<z.output<Schema>> {
   const bytes =
     declaredBytes(c) === undefined
       ? await readAtMost(c.req.raw.body, maxBytes)
       : new Uint8Array(await c.req.arrayBuffer());
-  return validate(schema, parse(bytes));
+  return validate(schema, parse(bytes, parseText));
 }
 
 /** Validates what came as JSON. @throws OnewriterError INVALID_ARGUMENT naming the field */
@@ -78,9 +80,9 @@ function declaredBytes(c: Context<GatewayEnv>): number | undefined {
   return length === undefined || c.req.header('transfer-encoding') !== undefined ? undefined : Number(length);
 }
 
-function parse(bytes: Uint8Array): unknown {
+function parse(bytes: Uint8Array, parseText: (text: string) => unknown): unknown {
   try {
-    return parseExactJson(STRICT_UTF8.decode(bytes));
+    return parseText(STRICT_UTF8.decode(bytes));
   } catch (cause) {
     throw new OnewriterError('INVALID_ARGUMENT', 'The request body is not JSON in UTF-8.', {}, cause);
   }

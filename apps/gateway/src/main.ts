@@ -1,5 +1,5 @@
 import { getRequestListener } from '@hono/node-server';
-import { registerMetrics, tenantFile } from '@onewriter/protocol';
+import { LIMITS, registerMetrics, tenantFile } from '@onewriter/protocol';
 import {
   announceReady,
   createConfiguredVerifier,
@@ -20,6 +20,7 @@ import { trace } from '@opentelemetry/api';
 import { createExporter } from './export/run-export.ts';
 import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './health.ts';
+import { createHrana } from './hrana/create-hrana.ts';
 import { createIntegrityCheck } from './integrity-check.ts';
 import { QuickReads } from './reads/quick-reads.ts';
 import { readMetrics } from './reads/read-metrics.ts';
@@ -61,6 +62,18 @@ await startProcess('gateway', async (config, log) => {
   const reads = new QuickReads(places, readProcesses);
   const files = new TenantFiles(config.dataDir, config.dbFile);
   const registry = new TenantRegistry(redis, config.group, files);
+  const pauses = createPauseFlags(redis, config.group);
+  const hrana = createHrana({
+    onewriter,
+    processes: readProcesses,
+    assertNotPaused: tenant => pauses.assertNotPaused(tenant),
+    secret: config.tokenSecret,
+    createTenants: config.createTenants,
+    hostDomain: config.libsqlHost,
+    readTimeoutMs: config.readTimeoutMs,
+    writeTimeoutMs: config.writeTimeoutMs,
+    idleMs: LIMITS.transactionIdleMs,
+  });
   const closing = new AbortController();
   const verifyToken = await createConfiguredVerifier(config, log);
   const http = new HttpMetrics();
@@ -72,7 +85,8 @@ await startProcess('gateway', async (config, log) => {
     onewriter,
     reads,
     health: createHealthCheck(redis, config.group, config.dataDir),
-    pauses: createPauseFlags(redis, config.group),
+    pauses,
+    hrana,
     tenants: {
       files,
       registry,
@@ -125,6 +139,7 @@ await startProcess('gateway', async (config, log) => {
     closing.abort();
     // Requests finish on their own, mostly; then the client settles what is left, and the answers still go out.
     await Promise.race([closed, afterMs(config.drainMs * 0.7)]);
+    hrana.streams.close();
     await onewriter.close({ timeoutMs: config.drainMs * 0.1 });
     await closed;
     reads.close();

@@ -114,6 +114,11 @@ export const ERROR_CODES = {
     retryable: true,
     meaning: 'The tenant has committed since the state that the request builds on; nothing was run.',
   },
+  STREAM_EXPIRED: {
+    status: 400,
+    retryable: false,
+    meaning: 'The stream of the libSQL protocol has ended; what it had begun was rolled back.',
+  },
   // the tenant
   TENANT_OVERLOADED: {
     status: 429,

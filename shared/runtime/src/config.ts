@@ -145,6 +145,12 @@ export const configSchema = z.object({
     .string()
     .optional()
     .describe('Bearer token of the command line, where it has no secret to sign one.'),
+  libsqlHost: z
+    .string()
+    .optional()
+    .describe(
+      'Domain whose subdomains name tenants for libSQL clients: acme.db.example.com with db.example.com.',
+    ),
   trashRetentionMs: ms(7 * 24 * 60 * 60_000).describe("A deleted tenant's folder is kept this long."),
 });
 

@@ -1,4 +1,5 @@
 import type { SqlValue, WireError, WireParameters } from '@onewriter/protocol';
+import type { StepColumn, StepCondition, StepError } from '../hrana/steps.ts';
 
 /*
  * What the gateway and a reading process say to each other over IPC (structured clone, so values are exact).
@@ -10,6 +11,8 @@ import type { SqlValue, WireError, WireParameters } from '@onewriter/protocol';
  *     more ───────────────────────▶
  *            ◀─────────────────────  columns of statement 1 …
  *            ◀─────────────────────  end, or error
+ *
+ * A StepsTask is answered by a step and rows and stepEnd or stepError for each step that runs, and by end or error.
  *
  * One task at a time.
  */
@@ -37,9 +40,46 @@ export interface ReadTask {
   readonly minCommitSeq?: number | undefined;
 }
 
+/** One step of a {@link StepsTask}. */
+export interface ReadStepTask {
+  readonly sql: string;
+  readonly params?: WireParameters | undefined;
+  /** `sql` is a script. */
+  readonly script?: boolean | undefined;
+  /** Prepare it only. */
+  readonly describe?: boolean | undefined;
+  /** false: the rows are not wanted. */
+  readonly rows?: boolean | undefined;
+  readonly condition?: StepCondition | undefined;
+  /** It fails with this, if it runs. */
+  readonly refused?: StepError | undefined;
+}
+
+/**
+ * Steps on one read-only connection, each on the state of its time unless they begin a transaction. Values are exact:
+ * integers are bigint.
+ */
+export interface StepsTask {
+  readonly type: 'steps';
+  readonly tenant: string;
+  readonly steps: readonly ReadStepTask[];
+  /** Go on with the transaction that was kept under this name. */
+  readonly resume?: string | undefined;
+  /** Keep a transaction that is open at the end under this name; without it, it is rolled back. */
+  readonly keep?: string | undefined;
+  /** A tenant without a file has an empty database. */
+  readonly emptyIfMissing: boolean;
+  readonly maxRows: number;
+  readonly maxBytes: number;
+  readonly streamed?: boolean | undefined;
+}
+
 /** What the gateway sends. */
 export type ToReadProcess =
   | ReadTask
+  | StepsTask
+  /** A transaction that was kept is over. */
+  | { readonly type: 'release'; readonly name: string }
   /** One chunk was taken. */
   | { readonly type: 'more' }
   /** Nobody wants the rest of the stream. */
@@ -52,8 +92,20 @@ export type FromReadProcess =
   | { readonly type: 'ready' }
   | { readonly type: 'columns'; readonly columns: readonly string[] }
   | { readonly type: 'rows'; readonly rows: SqlValue[][] }
-  | { readonly type: 'end'; readonly commitSeq: number | undefined; readonly openFiles: number }
+  | { readonly type: 'step'; readonly step: number; readonly columns: readonly StepColumn[] }
+  | { readonly type: 'stepEnd'; readonly durationMs: number; readonly readonly?: boolean | undefined }
+  | { readonly type: 'stepError'; readonly step: number; readonly error: StepError }
+  | EndMessage
   | { readonly type: 'error'; readonly error: WireError; readonly openFiles: number };
+
+/** A task is done. */
+export interface EndMessage {
+  readonly type: 'end';
+  readonly commitSeq: number | undefined;
+  readonly openFiles: number;
+  /** Of steps: whether no transaction is open. */
+  readonly autocommit?: boolean | undefined;
+}
 
 /** What a process is told when it starts, as its argument (JSON). */
 export interface ReadProcessSettings {

@@ -1,7 +1,14 @@
 import { fromWireError, OnewriterError } from '@onewriter/protocol';
 import { type BoundedProcess, endedOutOfMemory, startBoundedProcess } from './bounded-process.ts';
 import { tooMuchMemory } from './read-errors.ts';
-import type { FromReadProcess, ReadProcessSettings, ReadTask, ToReadProcess } from './read-messages.ts';
+import type {
+  EndMessage,
+  FromReadProcess,
+  ReadProcessSettings,
+  ReadTask,
+  StepsTask,
+  ToReadProcess,
+} from './read-messages.ts';
 
 const ENTRY = new URL('./read-process.js', import.meta.url);
 
@@ -9,7 +16,9 @@ const ENTRY = new URL('./read-process.js', import.meta.url);
 export interface TaskListener {
   onColumns(columns: readonly string[]): void;
   onRows(rows: Extract<FromReadProcess, { type: 'rows' }>['rows']): void;
-  onEnd(commitSeq: number | undefined): void;
+  /** Of steps. */
+  onStep?(message: Extract<FromReadProcess, { type: 'step' | 'stepEnd' | 'stepError' }>): void;
+  onEnd(end: EndMessage): void;
   /** Nothing comes after this. */
   onError(error: OnewriterError): void;
 }
@@ -24,7 +33,7 @@ export class ReadProcessHandle {
   readonly #onGone: (handle: ReadProcessHandle, stderr: string) => void;
   #ready = false;
   #gone = false;
-  #task: ReadTask | undefined;
+  #task: ReadTask | StepsTask | undefined;
   #listener: TaskListener | undefined;
   #killedWith: OnewriterError | undefined;
 
@@ -67,7 +76,7 @@ export class ReadProcessHandle {
   }
 
   /** Begins a task; it must be free. */
-  begin(task: ReadTask, listener: TaskListener): void {
+  begin(task: ReadTask | StepsTask, listener: TaskListener): void {
     this.#task = task;
     this.#listener = listener;
     this.#send(task);
@@ -86,6 +95,11 @@ export class ReadProcessHandle {
   /** The tenant's file is to be closed. */
   forget(tenant: string): void {
     this.#send({ type: 'forget', tenant });
+  }
+
+  /** A transaction that it keeps is over. */
+  release(name: string): void {
+    this.#send({ type: 'release', name });
   }
 
   /** Ends it at once, whatever it does. Its task fails with `error`. */
@@ -111,6 +125,11 @@ export class ReadProcessHandle {
       case 'rows':
         this.#listener?.onRows(message.rows);
         break;
+      case 'step':
+      case 'stepEnd':
+      case 'stepError':
+        this.#listener?.onStep?.(message);
+        break;
       case 'end':
       case 'error': {
         const listener = this.#listener;
@@ -120,7 +139,7 @@ export class ReadProcessHandle {
         this.idleSince = performance.now();
         // It was killed a moment ago: it takes nothing more.
         if (this.#killedWith === undefined) this.#onFree(this);
-        if (message.type === 'end') listener?.onEnd(message.commitSeq);
+        if (message.type === 'end') listener?.onEnd(message);
         else listener?.onError(fromWireError(message.error));
         break;
       }

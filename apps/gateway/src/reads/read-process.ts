@@ -13,8 +13,10 @@ import {
   type ReadStatementTask,
   type ReadTask,
   STREAM_WINDOW,
+  type StepsTask,
   type ToReadProcess,
 } from './read-messages.ts';
+import { runSteps } from './run-steps.ts';
 import { TenantReader } from './tenant-reader.ts';
 
 /*
@@ -32,6 +34,8 @@ const VALUE_BYTES = 12;
 const settings = JSON.parse(process.argv[2]!) as ReadProcessSettings;
 /** The least recently used first. */
 const readers = new Map<string, TenantReader>();
+/** Readers with a transaction that goes on, by its name. The gateway bounds them. */
+const kept = new Map<string, { readonly reader: TenantReader; commitSeq: number | undefined }>();
 /** Fires when a stream was acknowledged or cancelled. */
 const signals = new EventEmitter();
 let acknowledged = 0;
@@ -42,6 +46,13 @@ process.on('message', (message: ToReadProcess) => {
   switch (message.type) {
     case 'read':
       void run(message);
+      break;
+    case 'steps':
+      void runStepsTask(message);
+      break;
+    case 'release':
+      kept.get(message.name)?.reader.close();
+      kept.delete(message.name);
       break;
     case 'more':
       acknowledged++;
@@ -74,6 +85,74 @@ async function run(task: ReadTask): Promise<void> {
     const wire = toWireError(toReadError(error, task.tenant));
     send({ type: 'error', error: wire, openFiles: readers.size });
   }
+}
+
+async function runStepsTask(task: StepsTask): Promise<void> {
+  acknowledged = 0;
+  cancelled = false;
+  try {
+    const { commitSeq, autocommit } = await runStepsOn(task);
+    send({ type: 'end', commitSeq, autocommit, openFiles: readers.size + kept.size });
+  } catch (error) {
+    const wire = toWireError(toReadError(error, task.tenant));
+    send({ type: 'error', error: wire, openFiles: readers.size + kept.size });
+  }
+}
+
+/** What a transaction that is still open has seen, where it has seen anything. */
+async function runStepsOn(task: StepsTask): Promise<{ commitSeq: number | undefined; autocommit: boolean }> {
+  const { tenant, resume, keep } = task;
+  const known = resume === undefined ? undefined : kept.get(resume);
+  const reader = known?.reader ?? readerOf(tenant, task.emptyIfMissing);
+  const { db } = reader;
+  if (resume !== undefined) kept.delete(resume);
+  let done = false;
+  try {
+    const hasRead = await runSteps(db, tenant, task.steps, createSink(task));
+    done = true;
+    if (!db.inTransaction || keep === undefined) return { commitSeq: undefined, autocommit: true };
+    const commitSeq = known?.commitSeq ?? (hasRead ? (reader.commitSeq() ?? 0) : undefined);
+    if (readers.get(tenant) === reader) readers.delete(tenant);
+    kept.set(keep, { reader, commitSeq });
+    return { commitSeq, autocommit: false };
+  } finally {
+    if (!done || !kept.has(keep ?? '')) {
+      if (db.inTransaction) db.exec('ROLLBACK');
+      if (readers.get(tenant) !== reader) reader.close();
+    }
+  }
+}
+
+function createSink(task: StepsTask) {
+  const meter = new ResultMeter(task);
+  let chunk: SqlValue[][] = [];
+  const flush = () => {
+    if (chunk.length > 0) send({ type: 'rows', rows: chunk });
+    if (chunk.length > 0) meter.chunkSent();
+    chunk = [];
+  };
+  return {
+    get cancelled() {
+      return cancelled;
+    },
+    begin: (step: number, columns: Extract<FromReadProcess, { type: 'step' }>['columns']) =>
+      send({ type: 'step', step, columns }),
+    row: (row: SqlValue[]) => {
+      meter.add(row);
+      chunk.push(row);
+      if (!meter.chunkIsFull(chunk.length)) return undefined;
+      flush();
+      return task.streamed ? taken(meter) : undefined;
+    },
+    end: (durationMs: number, readonly?: boolean) => {
+      flush();
+      send({ type: 'stepEnd', durationMs, readonly });
+    },
+    error: (step: number, error: Extract<FromReadProcess, { type: 'stepError' }>['error']) => {
+      flush();
+      send({ type: 'stepError', step, error });
+    },
+  };
 }
 
 /** All statements in one transaction: they see one state of the database, and what commit it is. */
@@ -136,18 +215,23 @@ async function runStatement(
 async function sendRows(rows: SqlValue[][], paced: boolean, meter: ResultMeter): Promise<void> {
   send({ type: 'rows', rows });
   meter.chunkSent();
-  while (paced && !cancelled && meter.chunks - acknowledged >= STREAM_WINDOW) await once(signals, 'stream');
+  if (paced) await taken(meter);
+}
+
+/** Until few enough chunks are under way. */
+async function taken(meter: ResultMeter): Promise<void> {
+  while (!cancelled && meter.chunks - acknowledged >= STREAM_WINDOW) await once(signals, 'stream');
 }
 
 /** Counts what a task returns. */
 class ResultMeter {
-  readonly #task: ReadTask;
+  readonly #task: Pick<ReadTask, 'tenant' | 'maxRows' | 'maxBytes'>;
   #rows = 0;
   #bytes = 0;
   #chunkBytes = 0;
   chunks = 0;
 
-  constructor(task: ReadTask) {
+  constructor(task: Pick<ReadTask, 'tenant' | 'maxRows' | 'maxBytes'>) {
     this.#task = task;
   }
 
@@ -190,7 +274,7 @@ function narrow(row: SqlValue[]): void {
   }
 }
 
-function readerOf(tenant: string): TenantReader {
+function readerOf(tenant: string, emptyIfMissing = false): TenantReader {
   const known = readers.get(tenant);
   readers.delete(tenant);
   if (known !== undefined && !known.isStale(settings, tenant)) {
@@ -198,7 +282,7 @@ function readerOf(tenant: string): TenantReader {
     return known;
   }
   known?.close();
-  const reader = new TenantReader(settings, tenant);
+  const reader = new TenantReader(settings, tenant, emptyIfMissing);
   readers.set(tenant, reader);
   if (readers.size > settings.maxOpenFiles) forget(readers.keys().next().value!);
   return reader;

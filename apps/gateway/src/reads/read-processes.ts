@@ -6,8 +6,9 @@ import {
   type SqlValue,
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
-import type { ReadProcessSettings, ReadTask } from './read-messages.ts';
-import { ReadProcessHandle } from './read-process-handle.ts';
+import type { ReadProcessSettings, ReadTask, StepsTask } from './read-messages.ts';
+import { ReadProcessHandle, type TaskListener } from './read-process-handle.ts';
+import type { StepProcesses } from './read-steps.ts';
 
 /** A statement that only reads. */
 export interface ReadStatement {
@@ -90,9 +91,13 @@ const MIN_POLL_MS = 5;
 const MAX_POLL_MS = 100;
 
 interface WaitingTask {
-  readonly task: ReadTask;
+  readonly task: ReadTask | StepsTask;
   readonly since: number;
+  /** Only this process has what the task goes on with. */
+  readonly pinned: ReadProcessHandle | undefined;
   begin(handle: ReadProcessHandle): void;
+  /** The process that it is pinned to has ended. */
+  lose(): void;
 }
 
 /**
@@ -100,10 +105,12 @@ interface WaitingTask {
  * deadline a read's process is killed, and another takes its place. A tenant never has all of them, so one that reads
  * for long holds up nobody else's reads.
  */
-export class ReadProcesses implements Reads, AsyncDisposable {
+export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   readonly #options: ReadProcessesOptions;
   readonly #handles = new Set<ReadProcessHandle>();
   readonly #waiting: WaitingTask[] = [];
+  /** Which process keeps a transaction. */
+  readonly #kept = new Map<string, ReadProcessHandle>();
   readonly #retiring: NodeJS.Timeout;
   #growing: NodeJS.Timeout | undefined;
   #closed = false;
@@ -172,6 +179,47 @@ export class ReadProcesses implements Reads, AsyncDisposable {
     });
   }
 
+  runSteps(
+    task: StepsTask,
+    options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined },
+    begin: (handle: Pick<ReadProcessHandle, 'more' | 'cancel'>) => TaskListener,
+    refuse: (error: OnewriterError) => void,
+  ): void {
+    const deadline = performance.now() + (options.timeoutMs ?? this.#options.timeoutMs);
+    const pinned = task.resume === undefined ? undefined : this.#kept.get(task.resume);
+    if (task.resume !== undefined) this.#kept.delete(task.resume);
+    if (task.resume !== undefined && pinned === undefined) {
+      refuse(lost(task.tenant));
+      return;
+    }
+    this.#run(
+      task,
+      deadline,
+      options.signal,
+      handle => {
+        const listener = begin(handle);
+        return {
+          ...listener,
+          onEnd: end => {
+            if (end.autocommit === false) this.#kept.set(task.keep!, handle);
+            listener.onEnd(end);
+          },
+        };
+      },
+      error => {
+        // It never began: the transaction is still there, and nobody will go on with it.
+        if (pinned !== undefined) pinned.release(task.resume!);
+        refuse(error);
+      },
+      pinned,
+    );
+  }
+
+  release(name: string): void {
+    this.#kept.get(name)?.release(name);
+    this.#kept.delete(name);
+  }
+
   forget(tenant: string): void {
     for (const handle of this.#handles) handle.forget(tenant);
   }
@@ -212,7 +260,7 @@ export class ReadProcesses implements Reads, AsyncDisposable {
             if (result.rows.length === 0) result.rows = rows;
             else for (const row of rows) result.rows.push(row);
           },
-          onEnd: commitSeq => resolve({ results, commitSeq }),
+          onEnd: ({ commitSeq }) => resolve({ results, commitSeq }),
           onError: reject,
         }),
         reject,
@@ -222,11 +270,12 @@ export class ReadProcesses implements Reads, AsyncDisposable {
 
   /** Runs a task as soon as a process is free, until its deadline. */
   #run(
-    task: ReadTask,
+    task: ReadTask | StepsTask,
     deadline: number,
     signal: AbortSignal | undefined,
-    begin: (handle: ReadProcessHandle) => Parameters<ReadProcessHandle['begin']>[1],
+    begin: (handle: ReadProcessHandle) => TaskListener,
     refuse: (error: OnewriterError) => void,
+    pinned?: ReadProcessHandle,
   ): void {
     const { tenant } = task;
     const refusal = this.#refusal(tenant, signal);
@@ -265,14 +314,16 @@ export class ReadProcesses implements Reads, AsyncDisposable {
     const waiting: WaitingTask = {
       task,
       since: performance.now(),
+      pinned,
+      lose: () => withdraw(lost(tenant)),
       begin: handle => {
         running = handle;
         const listener = begin(handle);
         handle.begin(task, {
           ...listener,
-          onEnd: commitSeq => {
+          onEnd: end => {
             done();
-            listener.onEnd(commitSeq);
+            listener.onEnd(end);
           },
           onError: error => {
             done();
@@ -298,8 +349,10 @@ export class ReadProcesses implements Reads, AsyncDisposable {
     for (const handle of this.#handles) {
       if (this.#waiting.length === 0) return;
       if (!handle.free) continue;
-      const index = this.#waiting.findIndex(({ task }) => this.#mayBegin(task.tenant));
-      if (index < 0) break;
+      const index = this.#waiting.findIndex(
+        ({ task, pinned }) => (pinned ?? handle) === handle && this.#mayBegin(task.tenant),
+      );
+      if (index < 0) continue;
       const [next] = this.#waiting.splice(index, 1);
       next!.begin(handle);
     }
@@ -340,6 +393,8 @@ export class ReadProcesses implements Reads, AsyncDisposable {
 
   #onGone(handle: ReadProcessHandle, stderr: string): void {
     this.#handles.delete(handle);
+    for (const [name, keeper] of this.#kept) if (keeper === handle) this.#kept.delete(name);
+    for (const waiting of this.#waiting.filter(({ pinned }) => pinned === handle)) waiting.lose();
     if (this.#closed) {
       if (this.#handles.size === 0) this.#whenGone?.();
       return;
@@ -355,6 +410,7 @@ export class ReadProcesses implements Reads, AsyncDisposable {
     for (const handle of this.#handles) {
       if (this.#handles.size <= 1) return;
       if (!handle.free || performance.now() - handle.idleSince < RETIRE_AFTER_MS) continue;
+      if ([...this.#kept.values()].includes(handle)) continue;
       this.#handles.delete(handle);
       handle.kill(closed());
     }
@@ -422,4 +478,8 @@ function closed(): OnewriterError {
 
 function aborted(tenant: string): OnewriterError {
   return new OnewriterError('ABORTED', 'The caller went away.', { tenant });
+}
+
+function lost(tenant: string): OnewriterError {
+  return new OnewriterError('TRANSACTION_TIMEOUT', 'The transaction was lost; begin it again.', { tenant });
 }

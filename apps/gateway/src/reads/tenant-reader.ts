@@ -1,5 +1,5 @@
-import { LIMITS } from '@onewriter/protocol';
-import type Database from 'better-sqlite3';
+import { isOnewriterError, LIMITS } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
 import { identifyFile, openTenantFile, type TenantFiles } from './open-tenant-file.ts';
 
 /** A compiled read. */
@@ -12,10 +12,13 @@ export class TenantReader {
   readonly #statements = new Map<string, CompiledRead>();
   #commitSeq: Database.Statement<[], number> | undefined;
 
-  /** @throws OnewriterError as {@link openTenantFile} */
-  constructor(files: TenantFiles, tenant: string) {
+  /**
+   * @param emptyIfMissing a tenant without a file has an empty database, which is stale at once
+   * @throws OnewriterError as {@link openTenantFile}
+   */
+  constructor(files: TenantFiles, tenant: string, emptyIfMissing = false) {
     this.#file = identifyFile(files, tenant);
-    this.db = openTenantFile(files, tenant);
+    this.db = openFile(files, tenant, emptyIfMissing);
   }
 
   /** Whether the path leads to another file by now: it was deleted, or replaced by a restore. */
@@ -58,5 +61,16 @@ export class TenantReader {
   close(): void {
     this.#statements.clear();
     this.db.close();
+  }
+}
+
+function openFile(files: TenantFiles, tenant: string, emptyIfMissing: boolean): Database.Database {
+  try {
+    return openTenantFile(files, tenant);
+  } catch (error) {
+    if (!emptyIfMissing || !isOnewriterError(error, 'TENANT_NOT_FOUND')) throw error;
+    const db = new Database(':memory:');
+    db.pragma('query_only = 1');
+    return db;
   }
 }

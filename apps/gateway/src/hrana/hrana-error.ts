@@ -1,0 +1,82 @@
+import { OnewriterError } from '@onewriter/protocol';
+import type { StepError } from './steps.ts';
+
+/** An error in an answer. */
+export interface HranaError {
+  readonly message: string;
+  /** The base code, `SQLITE_CONSTRAINT`; always a string: some clients decode strictly. */
+  readonly code: string;
+  /** The extended code, `SQLITE_CONSTRAINT_PRIMARYKEY`, where it says more. */
+  readonly extended_code?: string | undefined;
+}
+
+/** What is wrong with one request of a pipeline, told in its place. */
+export class RequestError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** What makes a whole HTTP request wrong: nothing of it runs. */
+export class StaticError extends OnewriterError {
+  constructor(message: string) {
+    super('INVALID_ARGUMENT', message);
+  }
+}
+
+/** What libSQL calls some of our errors; the others keep their name. */
+const CODES: Readonly<Record<string, string>> = {
+  STATEMENT_NOT_ALLOWED: 'SQLITE_AUTH',
+  STATEMENT_TOO_LARGE: 'SQLITE_TOOBIG',
+  RESULT_TOO_LARGE: 'RESPONSE_TOO_LARGE',
+  INVALID_ARGUMENT: 'ARGS_INVALID',
+  INVALID_VALUE: 'ARGS_INVALID',
+  TENANT_PAUSED: 'BLOCKED',
+  DATABASE_BUSY: 'SQLITE_BUSY',
+  SNAPSHOT_STALE: 'SQLITE_BUSY',
+  DATABASE_FULL: 'SQLITE_FULL',
+  DATABASE_READONLY: 'SQLITE_READONLY',
+  DATABASE_CORRUPT: 'SQLITE_CORRUPT',
+  DATABASE_IO_ERROR: 'SQLITE_IOERR',
+};
+
+/** What SQLite's parser says. */
+const PARSER = /syntax error|incomplete input|unrecognized token/;
+
+/** Errors that concern the statement, and are told in its place; the others are the whole request's. */
+const IN_BAND = new Set([
+  ...[
+    'STATEMENT_NOT_ALLOWED',
+    'STATEMENT_TOO_LARGE',
+    'INVALID_ARGUMENT',
+    'INVALID_VALUE',
+    'RESULT_TOO_LARGE',
+  ],
+  ...['CONSTRAINT_VIOLATION', 'EXPECTATION_FAILED', 'SQL_ERROR', 'STATEMENT_TIMEOUT', 'READ_TIMEOUT'],
+  ...['TRANSACTION_TIMEOUT', 'TRANSACTION_BUSY', 'SNAPSHOT_STALE', 'TENANT_PAUSED', 'POISON_JOB'],
+  ...['DATABASE_BUSY', 'DATABASE_FULL', 'DATABASE_READONLY', 'DATABASE_CORRUPT', 'DATABASE_IO_ERROR'],
+]);
+
+/** Whether an error is told as the result of a step, with HTTP status 200. */
+export function isInBand(error: OnewriterError): boolean {
+  return IN_BAND.has(error.code);
+}
+
+/** A step's error, as libSQL servers tell it. */
+export function toHranaError({ code, message, sqliteCode }: StepError): HranaError {
+  if (sqliteCode?.startsWith('SQLITE_')) {
+    if (sqliteCode === 'SQLITE_ERROR' && PARSER.test(message)) return { message, code: 'SQL_PARSE_ERROR' };
+    const base = /^SQLITE_[A-Z]+/.exec(sqliteCode)![0];
+    return base === sqliteCode ? { message, code: base } : { message, code: base, extended_code: sqliteCode };
+  }
+  if (code === 'INTERNAL') return { message: 'Something went wrong; the log has it.', code };
+  return { message, code: CODES[code] ?? code };
+}
+
+/** An error of ours as a step's. */
+export function toStepError(error: OnewriterError): StepError {
+  return { code: error.code, message: error.message, sqliteCode: error.details.sqliteCode };
+}

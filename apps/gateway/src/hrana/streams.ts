@@ -1,0 +1,204 @@
+import { randomBytes } from 'node:crypto';
+import { OnewriterError } from '@onewriter/protocol';
+import type { BatonSigner } from './baton.ts';
+import { SqlStore } from './sql-store.ts';
+import type { StepError } from './steps.ts';
+
+/*
+ *                        BEGIN, reads                 first write
+ *   autocommit ─────────────────────────▶ reading ─────────────────▶ writing
+ *     ▲  │         BEGIN IMMEDIATE           │                          │
+ *     │  └───────────────────────────────────┼──────────▶ writing       │ taken away, or its process ended
+ *     │            COMMIT, ROLLBACK          ▼                          ▼
+ *     └──────────────────────────────────────┴─────── ROLLBACK ◀────── lost
+ *
+ * Outside a transaction a stream holds nothing but its stored SQL texts.
+ */
+
+/** What a stream is in the middle of. */
+export type StreamState =
+  | { readonly type: 'autocommit' }
+  /** A snapshot in a reading process, kept under `name`. */
+  | {
+      readonly type: 'reading';
+      readonly name: string;
+      /** BEGIN READONLY: its first write fails. */
+      readonly readonly: boolean;
+      /** The newest commit that it sees, once it has read anything. */
+      readonly commitSeq: number | undefined;
+      /** Monotonic, ms: it ends then, used or not. */
+      readonly endsAt: number;
+    }
+  /** A transaction of the writer. */
+  | { readonly type: 'writing'; readonly id: string }
+  /** Nothing runs until ROLLBACK: it must not commit by itself. */
+  | { readonly type: 'lost'; readonly error: StepError };
+
+/** A client's connection, as far as HTTP has such a thing. */
+export interface HranaStream {
+  readonly id: string;
+  readonly tenant: string;
+  /** Of tenant and token. */
+  readonly owner: string;
+  sequence: number;
+  sqls: SqlStore;
+  state: StreamState;
+  /** A request is at it. */
+  busy: boolean;
+  /** Monotonic, ms. */
+  usedAt: number;
+}
+
+/** Settings of {@link StreamRegistry}. */
+export interface StreamRegistryOptions {
+  readonly signer: BatonSigner;
+  /** A snapshot that nobody uses for this long is let go. */
+  readonly readIdleMs: number;
+  /** Ends what a stream is in the middle of. */
+  readonly onEnd: (stream: HranaStream) => void;
+  /** A snapshot is taken away: the stream lives on. */
+  readonly onSnapshotExpired: (stream: HranaStream) => void;
+}
+
+/** Streams that hold something, in all and of one tenant. */
+const MAX_HOLDING = 2_000;
+const MAX_HOLDING_OF_TENANT = 100;
+/** Streams that hold nothing; the least recently used are forgotten, and reopen silently. */
+const MAX_IDLE = 10_000;
+/** A stream that holds something ends after this without a request. */
+const EXPIRE_AFTER_MS = 60_000;
+const SWEEP_EVERY_MS = 1_000;
+const RETRY_AFTER_MS = 1_000;
+
+/** The streams of this gateway. */
+export class StreamRegistry {
+  readonly #options: StreamRegistryOptions;
+  /** The least recently used first. */
+  readonly #streams = new Map<string, HranaStream>();
+  /** Those of them that hold something, or may at the end of the request that is at them. */
+  readonly #holding = new Set<HranaStream>();
+  readonly #sweeping: NodeJS.Timeout;
+
+  constructor(options: StreamRegistryOptions) {
+    this.#options = options;
+    this.#sweeping = setInterval(() => this.#sweep(), SWEEP_EVERY_MS).unref();
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  /**
+   * The stream that a request is for: a new one without a baton.
+   * @throws OnewriterError INVALID_ARGUMENT (a baton of somebody else, or used before), STREAM_EXPIRED
+   */
+  find(baton: string | null | undefined, tenant: string, token: string): HranaStream {
+    const owner = `${tenant}\0${token}`;
+    if (baton == null) return open(tenant, owner);
+    const content = this.#options.signer.verify(baton, owner);
+    if (content === undefined) {
+      throw new OnewriterError('INVALID_ARGUMENT', 'This baton is not of this tenant and token.');
+    }
+    const stream = this.#streams.get(content.stream);
+    if (stream === undefined) {
+      if (content.stateless) return open(tenant, owner);
+      throw new OnewriterError(
+        'STREAM_EXPIRED',
+        'The stream has expired; what it had begun was rolled back.',
+      );
+    }
+    if (stream.sequence === content.sequence && !stream.busy) return stream;
+    throw new OnewriterError('INVALID_ARGUMENT', 'This baton was used before.');
+  }
+
+  /** A request begins: the baton that it came with is used up. @throws OnewriterError RATE_LIMITED */
+  begin(stream: HranaStream, willHold: boolean): void {
+    if (willHold && !this.#holding.has(stream)) {
+      this.#assertRoom(stream.tenant);
+      this.#holding.add(stream);
+    }
+    stream.busy = true;
+    stream.sequence++;
+    this.#touch(stream);
+  }
+
+  /** The request is done. @returns the baton for the next one */
+  finish(stream: HranaStream): string {
+    stream.busy = false;
+    if (!isHolding(stream)) this.#holding.delete(stream);
+    this.#touch(stream);
+    return this.#options.signer.sign(
+      { stream: stream.id, sequence: stream.sequence, stateless: !isHolding(stream) },
+      stream.owner,
+    );
+  }
+
+  /** Ends a stream; its batons are worth nothing more. Idempotent. */
+  end(stream: HranaStream): void {
+    stream.busy = false;
+    this.#streams.delete(stream.id);
+    this.#holding.delete(stream);
+    const ending = stream.state;
+    if (ending.type !== 'autocommit') this.#options.onEnd(stream);
+    stream.state = { type: 'autocommit' };
+  }
+
+  /** Ends all streams. Idempotent. */
+  close(): void {
+    clearInterval(this.#sweeping);
+    for (const stream of [...this.#streams.values()]) this.end(stream);
+  }
+
+  #touch(stream: HranaStream): void {
+    stream.usedAt = performance.now();
+    this.#streams.delete(stream.id);
+    this.#streams.set(stream.id, stream);
+    if (this.#streams.size <= MAX_IDLE) return;
+    for (const [id, old] of this.#streams) {
+      if (old.busy || this.#holding.has(old)) continue;
+      this.#streams.delete(id);
+      return;
+    }
+  }
+
+  #assertRoom(tenant: string): void {
+    let own = 0;
+    for (const stream of this.#holding) if (stream.tenant === tenant) own++;
+    if (this.#holding.size < MAX_HOLDING && own < MAX_HOLDING_OF_TENANT) return;
+    throw new OnewriterError('RATE_LIMITED', 'Too many transactions are open; try again.', {
+      tenant,
+      retryAfterMs: RETRY_AFTER_MS,
+    });
+  }
+
+  #sweep(): void {
+    const now = performance.now();
+    for (const stream of [...this.#streams.values()]) {
+      if (stream.busy) continue;
+      const idleMs = now - stream.usedAt;
+      const { state } = stream;
+      if (idleMs > EXPIRE_AFTER_MS) this.end(stream);
+      else if (state.type === 'reading' && (idleMs > this.#options.readIdleMs || now > state.endsAt)) {
+        this.#options.onSnapshotExpired(stream);
+      }
+    }
+  }
+}
+
+function open(tenant: string, owner: string): HranaStream {
+  return {
+    id: randomBytes(12).toString('base64url'),
+    tenant,
+    owner,
+    sequence: 0,
+    sqls: new SqlStore(),
+    state: { type: 'autocommit' },
+    busy: false,
+    usedAt: performance.now(),
+  };
+}
+
+/** Whether a stream has anything that a new one would not have. */
+function isHolding(stream: HranaStream): boolean {
+  return stream.state.type !== 'autocommit' || stream.sqls.size > 0;
+}

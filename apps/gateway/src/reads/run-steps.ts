@@ -1,0 +1,141 @@
+import {
+  classifyStep,
+  decodeParameters,
+  isOnewriterError,
+  type SqlValue,
+  splitScript,
+} from '@onewriter/protocol';
+import type Database from 'better-sqlite3';
+import { isStepMet, type StepColumn, type StepError, type StepResult } from '../hrana/steps.ts';
+import { toReadError } from './read-errors.ts';
+import type { ReadStepTask } from './read-messages.ts';
+
+/** Where the results of steps go. */
+export interface StepSink {
+  begin(step: number, columns: readonly StepColumn[]): void;
+  /** Resolves when there is room for more. @throws OnewriterError RESULT_TOO_LARGE, which ends all steps */
+  row(row: SqlValue[]): Promise<void> | void;
+  end(durationMs: number, readonly?: boolean): void;
+  error(step: number, error: StepError): void;
+  /** Nobody wants the rest. */
+  readonly cancelled: boolean;
+}
+
+/**
+ * Runs steps on a connection, one after the other. A step that fails ends nothing but itself.
+ * @returns whether any of them has read, so that a transaction that is open now has its snapshot
+ * @throws OnewriterError RESULT_TOO_LARGE
+ */
+export async function runSteps(
+  db: Database.Database,
+  tenant: string,
+  steps: readonly ReadStepTask[],
+  sink: StepSink,
+): Promise<boolean> {
+  const outcomes: StepResult['type'][] = [];
+  const meter = { reads: 0 };
+  for (const [index, step] of steps.entries()) {
+    if (sink.cancelled) break;
+    if (!isStepMet(step.condition, outcomes, !db.inTransaction)) {
+      outcomes.push('skipped');
+      continue;
+    }
+    try {
+      if (step.refused !== undefined) throw new Refused(step.refused);
+      const started = performance.now();
+      const readonly = await runStep(db, index, step, sink, meter);
+      sink.end(performance.now() - started, readonly);
+      outcomes.push('ok');
+    } catch (error) {
+      if (isOnewriterError(error, 'RESULT_TOO_LARGE')) throw error;
+      sink.error(index, error instanceof Refused ? error.error : toStepError(error, tenant));
+      outcomes.push('error');
+    }
+  }
+  return meter.reads > 0;
+}
+
+class Refused extends Error {
+  readonly error: StepError;
+
+  constructor(error: StepError) {
+    super(error.message);
+    this.error = error;
+  }
+}
+
+function toStepError(cause: unknown, tenant: string): StepError {
+  const { code, message, details } = toReadError(cause, tenant);
+  return { code, message, sqliteCode: details.sqliteCode };
+}
+
+/** @returns of a described statement, whether it only reads */
+async function runStep(
+  db: Database.Database,
+  index: number,
+  step: ReadStepTask,
+  sink: StepSink,
+  meter: { reads: number },
+): Promise<boolean | undefined> {
+  if (step.script) {
+    for (const sql of splitScript(step.sql))
+      await runStatement(db, { sql, rows: false }, () => {}, sink, meter);
+    sink.begin(index, []);
+    return undefined;
+  }
+  if (step.describe) {
+    const statement = db.prepare(step.sql);
+    sink.begin(index, columnsOf(statement));
+    return statement.readonly;
+  }
+  await runStatement(db, step, columns => sink.begin(index, columns), sink, meter);
+  return undefined;
+}
+
+async function runStatement(
+  db: Database.Database,
+  { sql, params, rows }: ReadStepTask,
+  begin: (columns: readonly StepColumn[]) => void,
+  sink: StepSink,
+  meter: { reads: number },
+): Promise<void> {
+  const statement = db.prepare<unknown[], unknown[]>(withoutReadonly(sql));
+  const bound = decodeParameters(params);
+  const values = Array.isArray(bound) ? bound : [bound];
+  if (!statement.reader) {
+    statement.run(...values);
+    begin([]);
+    return;
+  }
+  meter.reads++;
+  const iterator = statement
+    .raw(true)
+    .safeIntegers(true)
+    .iterate(...values);
+  try {
+    // The first step compiles anew where the schema has changed; only then are the columns right.
+    let next = iterator.next();
+    begin(columnsOf(statement));
+    while (!next.done && !sink.cancelled) {
+      if (rows !== false) {
+        const full = sink.row(next.value as SqlValue[]);
+        if (full !== undefined) await full;
+      }
+      next = iterator.next();
+    }
+  } finally {
+    iterator.return?.();
+  }
+}
+
+/** SQLite knows no READONLY; this connection is. */
+function withoutReadonly(sql: string): string {
+  if (!/readonly/i.test(sql)) return sql;
+  const known = classifyStep(sql);
+  return known.kind === 'begin' && known.readOnly ? 'BEGIN' : sql;
+}
+
+function columnsOf(statement: Database.Statement<unknown[], unknown>): StepColumn[] {
+  if (!statement.reader) return [];
+  return statement.columns().map(({ name, type }) => ({ name, decltype: type }));
+}

@@ -1,0 +1,136 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { classifyStep, OnewriterError, splitScript, tenantFile, uuidv7 } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
+import { isStepMet, type Step, type StepResult } from '../src/hrana/steps.ts';
+import type { StepWriter } from '../src/hrana/stream-runner.ts';
+
+interface OpenFile {
+  readonly db: Database.Database;
+  transaction: string | undefined;
+  /** Commits since the file was opened, as the table `_onewriter_state` tells them. */
+  commitSeq: number;
+}
+
+/** A tenant's writer, in this process and without a queue: what steps do is SQLite's own doing. */
+export class FileWriter implements StepWriter {
+  readonly requests: Parameters<StepWriter['steps']>[1][] = [];
+  /** The next request fails with this. */
+  failWith: OnewriterError | undefined;
+  readonly #dataDir: string;
+  readonly #files = new Map<string, OpenFile>();
+
+  constructor(dataDir: string) {
+    this.#dataDir = dataDir;
+  }
+
+  open(tenant: string): OpenFile {
+    let file = this.#files.get(tenant);
+    if (file !== undefined) return file;
+    const path = tenantFile(this.#dataDir, tenant);
+    mkdirSync(dirname(path), { recursive: true });
+    const db = new Database(path);
+    db.pragma('journal_mode = WAL');
+    db.exec('CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER)');
+    db.exec('INSERT INTO _onewriter_state VALUES (1, 0)');
+    file = { db, transaction: undefined, commitSeq: 0 };
+    this.#files.set(tenant, file);
+    return file;
+  }
+
+  /** Takes the tenant's open transaction away. */
+  takeAway(tenant: string): void {
+    const file = this.open(tenant);
+    file.db.exec('ROLLBACK');
+    file.transaction = undefined;
+  }
+
+  close(): void {
+    for (const { db } of this.#files.values()) db.close();
+  }
+
+  async steps(tenant: string, request: Parameters<StepWriter['steps']>[1]) {
+    this.requests.push(request);
+    const failure = this.failWith;
+    this.failWith = undefined;
+    if (failure !== undefined) throw failure;
+    const file = this.open(tenant);
+    if (request.transaction !== undefined && file.transaction !== request.transaction) {
+      throw new OnewriterError('TRANSACTION_TIMEOUT', 'The transaction is gone.');
+    }
+    if (request.transaction === undefined && file.transaction !== undefined) {
+      throw new OnewriterError('TRANSACTION_BUSY', 'Another transaction is open.');
+    }
+    if (request.expectCommitSeq !== undefined && request.expectCommitSeq !== file.commitSeq) {
+      throw new OnewriterError('SNAPSHOT_STALE', 'The tenant has moved on.');
+    }
+    const results = this.#run(file, request.steps);
+    const open = file.db.inTransaction;
+    if (open && request.interactive !== true) file.db.exec('ROLLBACK');
+    if (!file.db.inTransaction) {
+      file.transaction = undefined;
+      file.db.prepare('UPDATE _onewriter_state SET commit_seq = ?').run(++file.commitSeq);
+      return { results, autocommit: !open };
+    }
+    file.transaction ??= `t-${uuidv7()}`;
+    return {
+      results,
+      autocommit: false,
+      transaction: { id: file.transaction, expiresAt: Date.now() + 5_000 },
+    };
+  }
+
+  #run({ db }: OpenFile, steps: readonly Step[]): StepResult[] {
+    const results: StepResult[] = [];
+    const outcomes: StepResult['type'][] = [];
+    for (const step of steps) {
+      let result: StepResult = { type: 'skipped' };
+      if (isStepMet(step.condition, outcomes, !db.inTransaction)) {
+        try {
+          result = runOne(db, step);
+        } catch (error) {
+          const { message, code } = error as Error & { code?: string };
+          const ours = error instanceof OnewriterError ? error.code : 'SQL_ERROR';
+          result = { type: 'error', error: { code: ours, message, sqliteCode: code } };
+        }
+      }
+      results.push(result);
+      outcomes.push(result.type);
+    }
+    return results;
+  }
+}
+
+function runOne(db: Database.Database, { sql, script, describe, params = [], rows }: Step): StepResult {
+  if (script) {
+    for (const statement of splitScript(sql)) runOne(db, { sql: statement, rows: false });
+    return done([], [], 0, null);
+  }
+  const known = classifyStep(sql);
+  const text = known.kind === 'begin' && known.readOnly ? 'BEGIN' : sql;
+  const statement = db.prepare<unknown[], unknown[]>(text);
+  const columns = statement.reader
+    ? statement.columns().map(({ name, type }) => ({ name, decltype: type }))
+    : [];
+  if (describe) return { ...done(columns, [], 0, null), readonly: statement.readonly };
+  const values = Array.isArray(params) ? params : [params];
+  if (statement.reader) {
+    const all = statement
+      .raw(true)
+      .safeIntegers(true)
+      .all(...values) as never[];
+    return done(columns, rows === false ? [] : all, 0, null);
+  }
+  const inserts = known.kind === 'statement' && known.statement.inserts;
+  const { changes, lastInsertRowid } = statement.run(...values);
+  return done([], [], changes, inserts ? lastInsertRowid : null);
+}
+
+function done(
+  columns: Extract<StepResult, { type: 'ok' }>['columns'],
+  rows: Extract<StepResult, { type: 'ok' }>['rows'],
+  changes: number,
+  lastInsertRowid: number | bigint | null,
+): Extract<StepResult, { type: 'ok' }> {
+  return { type: 'ok', columns, rows, changes, lastInsertRowid, durationMs: 0.1 };
+}
