@@ -1,0 +1,228 @@
+import { type Client, createClient } from '@libsql/client';
+import { type Stack, startStack } from '@onewriter/testkit';
+import { type Connection, connect } from '@tursodatabase/serverless';
+import NativeDatabase from 'libsql';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+
+/*
+ * The clients that speak the libSQL protocol, as they come from npm, against a running Onewriter: see the tables in
+ * README.md beside this file.
+ */
+
+let stack: Stack;
+let tenants = 0;
+
+beforeAll(async () => {
+  stack = await startStack();
+});
+afterAll(() => stack?.stop());
+
+/** The URL of a tenant that nobody has written to. */
+function newTenant(): string {
+  return `${stack.gatewayUrl}/t/conformance-${++tenants}/`;
+}
+
+/** What an error says besides its message. */
+async function codeOf(promise: Promise<unknown>): Promise<unknown> {
+  const error = await promise.then(
+    () => new Error('nothing was thrown'),
+    (thrown: unknown) => thrown as Error,
+  );
+  return 'code' in error ? error.code : error.message;
+}
+
+describe('@libsql/client', () => {
+  function open(options: Partial<Parameters<typeof createClient>[0]> = {}): Client {
+    const client = createClient({ url: newTenant(), authToken: stack.token, ...options });
+    onTestFinished(() => client.close());
+    return client;
+  }
+
+  it('executes statements, with values of all types both ways', async () => {
+    const client = open({ intMode: 'bigint' });
+    // A tenant that does not exist yet has no tables.
+    expect((await client.execute('SELECT name FROM sqlite_schema')).rows).toEqual([]);
+    await client.execute('CREATE TABLE t(id INTEGER PRIMARY KEY, i, r REAL, s TEXT, b BLOB, n)');
+    const blob = new Uint8Array([0, 1, 255]);
+    const inserted = await client.execute({
+      sql: 'INSERT INTO t(i, r, s, b, n) VALUES (?, ?, ?, ?, ?)',
+      args: [9223372036854775807n, 2, 'é\u0000', blob, null],
+    });
+    expect(inserted).toMatchObject({ rowsAffected: 1, lastInsertRowid: 1n, columns: [] });
+    const { columns, columnTypes, rows, rowsAffected, lastInsertRowid } = await client.execute({
+      sql: 'SELECT id, i, r, s, b, n, typeof(r) FROM t WHERE s LIKE :start',
+      args: { start: 'é%' },
+    });
+    expect([columns, columnTypes]).toEqual([
+      ['id', 'i', 'r', 's', 'b', 'n', 'typeof(r)'],
+      ['INTEGER', '', 'REAL', 'TEXT', 'BLOB', '', ''],
+    ]);
+    expect(Array.from(rows[0] as ArrayLike<unknown>)).toEqual([
+      1n,
+      9223372036854775807n,
+      2,
+      'é\u0000',
+      blob.buffer,
+      null,
+      'real',
+    ]);
+    expect([rowsAffected, lastInsertRowid]).toEqual([0, undefined]);
+    const updated = await client.execute('UPDATE t SET s = upper(s) RETURNING id');
+    expect([updated.rowsAffected, updated.rows.length, updated.lastInsertRowid]).toEqual([1, 1, undefined]);
+  });
+
+  it('names errors by their codes', async () => {
+    const client = open();
+    await client.execute('CREATE TABLE t(id INTEGER PRIMARY KEY)');
+    await client.execute('INSERT INTO t VALUES (1)');
+    expect(await codeOf(client.execute('INSERT INTO t VALUES (1)'))).toBe('SQLITE_CONSTRAINT');
+    expect(await codeOf(client.execute('SELEC'))).toBe('SQL_PARSE_ERROR');
+    expect(await codeOf(client.execute('SELECT 1; SELECT 2'))).toBe('SQL_MANY_STATEMENTS');
+    expect(await codeOf(client.execute({ sql: 'SELECT ?', args: [] }))).toBe('ARGS_INVALID');
+    expect(await codeOf(client.execute("ATTACH 'x' AS y"))).toBe('SQLITE_AUTH');
+    const stranger = open({ authToken: 'nonsense' });
+    expect(await codeOf(stranger.execute('SELECT 1'))).toBe('UNAUTHENTICATED');
+    const noSlash = open({ url: newTenant().slice(0, -1) });
+    await expect(noSlash.execute('SELECT 1')).rejects.toThrow('must end with a slash');
+  });
+
+  it('runs batches in all modes, whole or not at all', async () => {
+    const client = open();
+    await client.execute('CREATE TABLE t(id INTEGER PRIMARY KEY, a)');
+    const insert = (id: number) => ({ sql: 'INSERT INTO t VALUES (?, ?)', args: [id, `row ${id}`] });
+    const count = 'SELECT count(*) AS n FROM t';
+    const counts = [];
+    for (const mode of ['write', 'deferred'] as const) {
+      const [, result] = await client.batch([insert(counts.length), count], mode);
+      counts.push(result!.rows[0]!['n']);
+    }
+    expect(counts).toEqual([1, 2]);
+    const [first, second] = await client.batch(
+      [count, { sql: 'SELECT a FROM t WHERE id = ?', args: [1] }],
+      'read',
+    );
+    expect([first!.rows[0]!['n'], second!.rows[0]!['a']]).toEqual([2, 'row 1']);
+    expect(await codeOf(client.batch([insert(7)], 'read'))).toBe('SQLITE_READONLY');
+
+    const failure = client.batch([insert(8), insert(8), insert(9)], 'write');
+    await expect(failure).rejects.toMatchObject({ code: 'SQLITE_CONSTRAINT', statementIndex: 1 });
+    expect((await client.execute(count)).rows[0]!['n']).toBe(2);
+
+    // More texts than a stream stores.
+    const many = Array.from({ length: 60 }, (_, index) => `INSERT INTO t(a) VALUES ('${index}')`);
+    expect(await client.batch(many, 'write')).toHaveLength(60);
+  });
+
+  it('migrates with foreign keys off, and they are on afterwards', async () => {
+    const client = open();
+    await client.migrate([
+      'CREATE TABLE parent(id INTEGER PRIMARY KEY)',
+      'CREATE TABLE child(id INTEGER PRIMARY KEY, parent REFERENCES parent ON DELETE CASCADE)',
+      'INSERT INTO parent VALUES (1)',
+      'INSERT INTO child VALUES (1, 1)',
+    ]);
+    // With foreign keys on, dropping the table would delete the children.
+    await client.migrate([
+      'CREATE TABLE parent_new(id INTEGER PRIMARY KEY, name TEXT)',
+      'INSERT INTO parent_new(id) SELECT id FROM parent',
+      'DROP TABLE parent',
+      'ALTER TABLE parent_new RENAME TO parent',
+    ]);
+    expect((await client.execute('SELECT count(*) AS n FROM child')).rows[0]!['n']).toBe(1);
+    expect(await codeOf(client.execute('INSERT INTO child VALUES (2, 99)'))).toBe('SQLITE_CONSTRAINT');
+    const failing = client.migrate(['CREATE TABLE other(a)', 'SELEC']);
+    expect(await codeOf(failing)).toBe('SQL_PARSE_ERROR');
+    expect(await codeOf(client.execute('SELECT * FROM other'))).toBe('SQLITE_ERROR');
+    expect(await codeOf(client.execute('INSERT INTO child VALUES (2, 99)'))).toBe('SQLITE_CONSTRAINT');
+  });
+
+  it('runs scripts', async () => {
+    const client = open();
+    await client.executeMultiple(`
+      CREATE TABLE t(a);
+      CREATE TRIGGER r AFTER INSERT ON t WHEN new.a < 3 BEGIN INSERT INTO t VALUES (new.a + 1); END;
+      BEGIN; INSERT INTO t VALUES (7); ROLLBACK;
+    `);
+    expect(
+      await codeOf(client.executeMultiple('INSERT INTO t VALUES (3); SELEC; INSERT INTO t VALUES (4)')),
+    ).toBe('SQL_PARSE_ERROR');
+    expect((await client.execute('SELECT a FROM t')).rows.map(row => row['a'])).toEqual([3]);
+  });
+});
+
+describe('@tursodatabase/serverless', () => {
+  function open(): Connection {
+    const database = connect({ url: newTenant(), authToken: stack.token });
+    onTestFinished(() => database.close());
+    return database;
+  }
+
+  it('prepares and runs statements', async () => {
+    const db = open();
+    await db.exec('CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, r REAL); CREATE TABLE other(a)');
+    const insert = await db.prepare('INSERT INTO t(a, r) VALUES (?, ?)');
+    expect(await insert.run(['x', 1.5])).toMatchObject({ changes: 1, lastInsertRowid: 1 });
+    expect(await insert.run(['y', 2])).toMatchObject({ changes: 1, lastInsertRowid: 2 });
+    const select = await db.prepare('SELECT id, a, r FROM t WHERE id >= :from');
+    expect(await select.all({ from: 1 })).toMatchObject([
+      { id: 1, a: 'x', r: 1.5 },
+      { id: 2, a: 'y', r: 2 },
+    ]);
+    expect(await select.get({ from: 2 })).toMatchObject({ id: 2 });
+    const seen = [];
+    for await (const row of select.iterate({ from: 1 })) seen.push((row as { id: number }).id);
+    expect(seen).toEqual([1, 2]);
+    expect(select.columns().map(({ name }) => name)).toEqual(['id', 'a', 'r']);
+    expect(await codeOf(insert.run(['x']))).toBe('ARGS_INVALID');
+    expect(await codeOf(db.prepare('SELEC').then(statement => statement.all()))).toBe('SQL_PARSE_ERROR');
+    expect(await codeOf((await db.prepare('INSERT INTO t(id) VALUES (1)')).run())).toBe('SQLITE_CONSTRAINT');
+  });
+
+  it('streams long results', async () => {
+    const db = open();
+    const numbers = await db.prepare(
+      'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 120000) SELECT i FROM n',
+    );
+    expect(await numbers.all()).toHaveLength(120_000);
+  });
+
+  it('runs batches, whole or not at all', async () => {
+    const db = open();
+    await db.exec('CREATE TABLE t(id INTEGER PRIMARY KEY, a)');
+    const count = async () =>
+      ((await (await db.prepare('SELECT count(*) AS n FROM t')).get()) as { n: number }).n;
+    for (const mode of ['immediate', 'deferred', 'exclusive'] as const) {
+      await db.batch(["INSERT INTO t(a) VALUES ('x')", 'SELECT * FROM t'], mode);
+    }
+    expect(
+      await codeOf(db.batch(['INSERT INTO t(a) VALUES (1)', 'INSERT INTO t(id) VALUES (1)'], 'immediate')),
+    ).toBe('SQLITE_CONSTRAINT');
+    expect(await count()).toBe(3);
+  });
+});
+
+describe('libsql, remote', () => {
+  /** Its calls block this thread, so nothing else of the test may be needed to answer them. */
+  function open(): NativeDatabase.Database {
+    const database = new NativeDatabase(newTenant(), { authToken: stack.token } as NativeDatabase.Options);
+    onTestFinished(() => void database.close());
+    return database;
+  }
+
+  it('prepares and runs statements, decoded strictly', () => {
+    const db = open();
+    db.exec('CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, r REAL, b BLOB)');
+    const insert = db.prepare('INSERT INTO t(a, r, b) VALUES (?, ?, ?)');
+    expect(insert.run('x', 1.5, Buffer.from([1, 2]))).toMatchObject({ changes: 1, lastInsertRowid: 1 });
+    expect(insert.run('y', 2, null)).toMatchObject({ changes: 1, lastInsertRowid: 2 });
+    const rows = db.prepare('SELECT id, a, r, b FROM t').all() as { b: Buffer }[];
+    expect(rows).toMatchObject([
+      { id: 1, a: 'x', r: 1.5 },
+      { id: 2, a: 'y', r: 2, b: null },
+    ]);
+    expect(Buffer.from(rows[0]!.b)).toEqual(Buffer.from([1, 2]));
+    expect(db.prepare('SELECT a FROM t WHERE id = ?').get(2)).toMatchObject({ a: 'y' });
+    expect(() => db.prepare('INSERT INTO t(id) VALUES (1)').run()).toThrow('UNIQUE constraint failed');
+    expect(() => db.prepare('SELEC').all()).toThrow('syntax error');
+  });
+});
