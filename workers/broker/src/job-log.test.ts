@@ -1,7 +1,7 @@
 import type { Logger } from '@onewriter/runtime';
 import { describe, expect, it } from 'vitest';
 import type { FinishedBatch } from './finished-batch.ts';
-import { JobLog, requestIdOf } from './job-log.ts';
+import { factsOfWrite, JobLog } from './job-log.ts';
 
 const DATA = JSON.stringify({
   v: 1,
@@ -119,8 +119,23 @@ describe('the log of jobs', () => {
     const { lines, jobs } = logOf('info');
     jobs.observe(batchOf(5_000, 'not JSON'));
     expect(lines[0]!.facts['statement']).toBe('');
-    expect(requestIdOf(DATA, 0)).toBe('request-7');
-    expect(requestIdOf(DATA, 1)).toBeUndefined();
-    expect(requestIdOf('{', 0)).toBeUndefined();
+    expect(factsOfWrite({ id: 'w-1', data: '{' }, 3)).toEqual({
+      receipt: 'w-1.3',
+      requestId: undefined,
+      statement: '',
+    });
+  });
+
+  it('names one write', () => {
+    const facts = (op: object) =>
+      factsOfWrite({ id: 'w-1', data: JSON.stringify({ v: 1, client: 'c', sql: ['A', 'B'], ops: [op] }) }, 0);
+    expect(facts({ s: 1, r: 'request-7' })).toEqual({
+      receipt: 'w-1.0',
+      requestId: 'request-7',
+      statement: 'B',
+    });
+    expect(facts({ x: 1 }).statement).toBe('B');
+    expect(facts({ t: [{ s: 1 }, { s: 0 }] }).statement).toBe('B');
+    expect(facts({ t: 'nonsense' }).statement).toBe('');
   });
 });

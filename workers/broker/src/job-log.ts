@@ -7,6 +7,7 @@ import {
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { type BatchObserver, type FinishedBatch, stagesOf } from './finished-batch.ts';
+import type { TakenJob } from './tenant-queue.ts';
 
 /** Settings of a {@link JobLog}. */
 export interface JobLogOptions {
@@ -92,9 +93,17 @@ export class JobLog implements BatchObserver {
   }
 }
 
-/** Id of the request that a write came with, where it came with one. */
-export function requestIdOf(data: string, index: number): string | undefined {
-  return readRequestId(tryParse(data)?.ops[index]);
+/** What a line of the log says of one write: which it is, the request that it came with, and its statement. */
+export function factsOfWrite(job: TakenJob, index: number) {
+  const message = tryParse(job.data);
+  const operation: unknown = message?.ops[index];
+  const { s, x, t, q } = (operation ?? {}) as Readonly<Record<'s' | 'x' | 't' | 'q', unknown>>;
+  const [first] = (t ?? q ?? []) as readonly { readonly s?: unknown }[];
+  return {
+    receipt: receiptId(job.id, index),
+    requestId: readRequestId(operation),
+    statement: describeStatement(String(message?.sql[Number(s ?? x ?? first?.s)] ?? '')),
+  };
 }
 
 function requestIdsOf(message: WriteJobMessage | undefined): string[] {

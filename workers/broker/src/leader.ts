@@ -17,7 +17,7 @@ import { Doorbell } from './doorbell.ts';
 import { readFailpoint } from './failpoint.ts';
 import type { BatchObserver } from './finished-batch.ts';
 import { InboxEvents } from './inbox-events.ts';
-import { JobLog } from './job-log.ts';
+import { factsOfWrite, JobLog } from './job-log.ts';
 import { Lanes } from './lanes.ts';
 import type { Lease } from './lease.ts';
 import { Parked } from './parked.ts';
@@ -396,11 +396,13 @@ export class Leader {
   async #onStuck({ work, jobId, op, ranMs }: StuckWrite): Promise<void> {
     const { config, log } = this.#options;
     const { tenant } = work.client;
+    const job = work.task.jobs.find(({ id }) => id === jobId);
     log.error(
       {
         tenant,
         job: jobId,
         write: op,
+        ...(job === undefined ? {} : factsOfWrite(job, op)),
         ranMs: Math.round(ranMs),
         statementTimeoutMs: config.statementTimeoutMs,
       },

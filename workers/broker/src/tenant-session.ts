@@ -30,7 +30,7 @@ import type { DeadLetters } from './dead-letters.ts';
 import type { Failpoint } from './failpoint.ts';
 import type { BatchObserver, FinishedBatch } from './finished-batch.ts';
 import type { InboxEvents } from './inbox-events.ts';
-import { requestIdOf } from './job-log.ts';
+import { factsOfWrite } from './job-log.ts';
 import type { Lane, LaneClient } from './lane.ts';
 import type { Lanes } from './lanes.ts';
 import type { Parked } from './parked.ts';
@@ -659,9 +659,8 @@ export class TenantSession implements LaneClient, LoadSource {
       const letters = mergeLetters(job, outcome.deadLetters ?? [], refused);
       if (letters.length === 0) continue;
       for (const { receiptId: receipt, error } of letters) {
-        const requestId = requestIdOf(job.data, parseReceiptId(receipt).index);
-        const facts = { tenant: this.tenant, receipt, requestId, code: error.code };
-        log.warn(facts, `Set aside: ${error.message}`);
+        const facts = { tenant: this.tenant, ...factsOfWrite(job, parseReceiptId(receipt).index) };
+        log.warn({ ...facts, code: error.code }, `Set aside: ${error.message}`);
       }
       metrics.setAside(letters.length);
       additions.push(link.insist(() => deadLetters.add(this.tenant, job, letters)));
