@@ -91,6 +91,8 @@ export class OutboundJob {
   onWriteSettled(): void {
     if (--this.open > 0) return;
     this.onDone?.();
+    // Of a job that may still be on its way; nobody would put its writes into another one.
+    if (this.acceptedAt === undefined) for (const write of this.writes) write.dropPayload();
     // A Map that jobs come into and leave keeps those of its outgrown tables from the young generation's collector
     // (V8 links the tables): the garbage of a job must be small.
     this.writes = [];
