@@ -10,7 +10,7 @@ import {
   type TestRedis,
   temporaryDirectory,
 } from '@onewriter/testkit';
-import { count, eq, getTableName, relations, sql } from 'drizzle-orm';
+import { count, eq, getTableName, relations, sql, TransactionRollbackError } from 'drizzle-orm';
 import { blob, integer, real, sqliteTable, text } from 'drizzle-orm/sqlite-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, it } from 'vitest';
 
@@ -239,6 +239,58 @@ describe('batch', () => {
       details: { statementIndex: 1 },
     });
     expect(await db.$count(people)).toBe(0);
+  });
+});
+
+describe('transactions', () => {
+  it('commit what they wrote, and see it before others do', async () => {
+    const score = await db.transaction(async tx => {
+      const { lastInsertRowid } = await tx.insert(people).values({ name: 'Ada', score: 1 });
+      const row = await tx.query.people.findFirst({ where: eq(people.id, Number(lastInsertRowid)) });
+      expect(await db.$count(people)).toBe(0);
+      const [updated] = await tx
+        .update(people)
+        .set({ score: row!.score! + 1 })
+        .returning();
+      return updated!.score;
+    });
+    expect(score).toBe(2);
+    expect(await db.select({ name: people.name, score: people.score }).from(people)).toEqual([
+      { name: 'Ada', score: 2 },
+    ]);
+  });
+
+  it('leave nothing behind where they fail', async () => {
+    const insert = (tx: Pick<typeof db, 'insert'>) => tx.insert(people).values({ name: 'Ada' });
+    const failing = db.transaction(async tx => {
+      await insert(tx);
+      await insert(tx);
+    });
+    expect(await causeOf(failing)).toMatchObject({ code: 'CONSTRAINT_VIOLATION' });
+    const undone = db.transaction(async tx => {
+      await insert(tx);
+      tx.rollback();
+    });
+    await expect(undone).rejects.toThrow(TransactionRollbackError);
+    expect(await db.$count(people)).toBe(0);
+  });
+
+  it('are nested as savepoints', async () => {
+    await db.transaction(async tx => {
+      await tx.insert(people).values({ name: 'kept' });
+      await tx
+        .transaction(async inner => {
+          await inner.insert(people).values({ name: 'undone' });
+          inner.rollback();
+        })
+        .catch(() => {});
+      await tx.transaction(async inner => {
+        await inner.insert(people).values({ name: 'kept, too' });
+        await inner.transaction(innermost => innermost.delete(people).where(eq(people.name, 'nobody')));
+      });
+    });
+    const names = await db.select({ name: people.name }).from(people).orderBy(people.id);
+    expect(names.map(({ name }) => name)).toEqual(['kept', 'kept, too']);
   });
 });
 

@@ -216,6 +216,78 @@ describe('batch', () => {
   });
 });
 
+describe('transactions', () => {
+  it('commit what they wrote, and see it before others do', async () => {
+    const age = await db.transaction().execute(async trx => {
+      const { insertId } = await trx
+        .insertInto('person')
+        .values({ name: 'Ada', age: 1 })
+        .executeTakeFirstOrThrow();
+      const row = await trx
+        .selectFrom('person')
+        .select('age')
+        .where('id', '=', Number(insertId))
+        .executeTakeFirstOrThrow();
+      expect(await db.selectFrom('person').select('id').execute()).toEqual([]);
+      const updated = await trx
+        .updateTable('person')
+        .set({ age: row.age! + 1 })
+        .returning('age')
+        .execute();
+      return updated[0]!.age;
+    });
+    expect(age).toBe(2);
+    expect(await db.selectFrom('person').select(['name', 'age']).execute()).toEqual([
+      { name: 'Ada', age: 2 },
+    ]);
+  });
+
+  it('leave nothing behind where they fail', async () => {
+    const failing = db.transaction().execute(async trx => {
+      await trx.insertInto('person').values({ name: 'Ada' }).execute();
+      await trx.insertInto('person').values({ name: 'Ada' }).execute();
+    });
+    await expect(failing).rejects.toMatchObject({
+      code: 'CONSTRAINT_VIOLATION',
+      details: { sqliteCode: 'SQLITE_CONSTRAINT_UNIQUE' },
+    });
+    await expect(
+      db.transaction().execute(async trx => {
+        await trx.insertInto('person').values({ name: 'Bob' }).execute();
+        throw new Error('changed my mind');
+      }),
+    ).rejects.toThrow('changed my mind');
+    expect(await db.selectFrom('person').select('id').execute()).toEqual([]);
+  });
+
+  it('have savepoints', async () => {
+    const trx = await db.startTransaction().execute();
+    await trx.insertInto('person').values({ name: 'kept' }).execute();
+    const outer = await trx.savepoint('outer').execute();
+    await outer.insertInto('person').values({ name: 'undone' }).execute();
+    const back = await outer.rollbackToSavepoint('outer').execute();
+    await back.insertInto('person').values({ name: 'kept, too' }).execute();
+    await back.releaseSavepoint('outer').execute();
+    await trx.commit().execute();
+    const names = await db.selectFrom('person').select('name').orderBy('id').execute();
+    expect(names.map(({ name }) => name)).toEqual(['kept', 'kept, too']);
+  });
+
+  it('follow one another', async () => {
+    await insertPeople('Ada').execute();
+    const increment = () =>
+      db.transaction().execute(async trx => {
+        const { age } = await trx.selectFrom('person').select('age').executeTakeFirstOrThrow();
+        await trx
+          .updateTable('person')
+          .set({ age: age! + 1 })
+          .execute();
+      });
+    await Promise.all(Array.from({ length: 5 }, increment));
+    expect(await db.selectFrom('person').select('age').execute()).toEqual([{ age: 25 }]);
+  });
+});
+
 describe('the schema', () => {
   it('is introspected without the tables that are not the application’s', async () => {
     await db.schema
@@ -254,6 +326,31 @@ describe('the schema', () => {
     expect((await migrator.migrateTo('1-add-note')).error).toBeUndefined();
     expect((await migrator.migrateDown()).error).toBeUndefined();
     expect(await names()).toEqual(['person', 'pet']);
+  });
+});
+
+describe('migrations', () => {
+  const migratorOf = (on: Kysely<Schema>, more: Record<string, Migration> = {}) => {
+    const migrations: Record<string, Migration> = {
+      '1-note': { up: it => it.schema.createTable('note').addColumn('text', 'text').execute() },
+      '2-first': { up: async it => void (await sql`INSERT INTO note VALUES ('first')`.execute(it)) },
+      ...more,
+    };
+    return new Migrator({ db: on, provider: { getMigrations: async () => migrations } });
+  };
+
+  it('are applied as a whole or not at all', async () => {
+    const broken = migratorOf(db, {
+      '3-broken': { up: async it => void (await sql`CREATE nonsense`.execute(it)) },
+    });
+    expect((await broken.migrateToLatest()).error).toMatchObject({ code: 'SQL_ERROR' });
+    expect((await db.introspection.getTables()).map(({ name }) => name)).toEqual(['person', 'pet']);
+  });
+
+  it('are applied by one of several processes that do it at the same time', async () => {
+    const results = await Promise.all(Array.from({ length: 4 }, () => migratorOf(db).migrateToLatest()));
+    for (const { error } of results) expect(error).toBeUndefined();
+    expect((await sql`SELECT text FROM note`.execute(db)).rows).toEqual([{ text: 'first' }]);
   });
 });
 

@@ -52,7 +52,10 @@ function open(
 ) {
   const queue = new Queue();
   const ledger: Ledger = { lookNow: () => ABSENT, look: async () => ABSENT };
-  const states = { look: async (jobs: readonly unknown[]) => jobs.map(() => 'queued' as const) };
+  const states = {
+    look: async (jobs: readonly unknown[]) => jobs.map(() => 'queued' as const),
+    answer: async () => undefined,
+  };
   const logger = { warn() {}, error() {} };
   const path = new WritePath({
     clientId: 'c-1',

@@ -45,11 +45,21 @@ export class OnewriterDialect implements Dialect {
   }
 
   createAdapter(): DialectAdapter {
-    return new SqliteAdapter();
+    return new OnewriterAdapter();
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: Kysely's own signature
   createIntrospector(db: Kysely<any>): DatabaseIntrospector {
     return new OnewriterIntrospector(db);
+  }
+}
+
+/**
+ * SQLite's. Migrations run in one interactive transaction: all that are missing or none, and of several processes that
+ * migrate at the same time one after the other, which is also the lock.
+ */
+class OnewriterAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
   }
 }

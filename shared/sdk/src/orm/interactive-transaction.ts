@@ -1,4 +1,4 @@
-import { OnewriterError, type SqlParameters } from '@onewriter/protocol';
+import { OnewriterError, type SqlParameters, type SqlValue, toExactInteger } from '@onewriter/protocol';
 import { toRowObject } from '../decode-result.ts';
 import type { StepResult } from '../steps-types.ts';
 import type { ExecuteOptions, ExecuteResult, RowMode, RowOf, Tenant, WaitOptions } from '../types.ts';
@@ -48,15 +48,23 @@ export class InteractiveTransaction implements StatementExecutor {
     const { results, commitSeq } = await this.#tenant.steps(request, this.#wait);
     const { columns, rows, changes, lastInsertRowid } = assertDone(results[0], this.#tenant.id);
     const names = columns.map(({ name }) => name);
-    const shaped = rows.map(row => (rowMode === 'array' ? [...row] : toRowObject(names, [...row])));
+    const shaped = rows.map(row => {
+      const values = row.map(toPlainValue);
+      return rowMode === 'array' ? values : toRowObject(names, values);
+    });
     return {
       kind: 'write',
       ...(names.length === 0 ? {} : { columns: names, rows: shaped as RowOf<Mode>[] }),
       changes,
-      lastInsertRowid: lastInsertRowid ?? 0,
+      lastInsertRowid: toExactInteger(lastInsertRowid ?? 0),
       commitSeq,
     };
   }
+}
+
+/** Steps keep integers apart from reals; callers of the SDK get numbers where that is exact. */
+function toPlainValue(value: SqlValue): SqlValue {
+  return typeof value === 'bigint' ? toExactInteger(value) : value;
 }
 
 function assertDone(result: StepResult | undefined, tenant: string) {
