@@ -158,6 +158,9 @@ export class WritePath {
         },
         reject: error => {
           clearTimeout(timer);
+          // Else a transaction might begin that nobody ends.
+          const { job } = write;
+          if (payload.alone === 'b' && job !== undefined) void this.#context.sender.withdraw(job);
           reject(error);
         },
       };

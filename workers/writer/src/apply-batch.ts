@@ -290,8 +290,7 @@ class Batch {
       return runOwnSteps(this.#database, job.message!.sql, operation as WireStepsOperation, options);
     } catch (thrown) {
       if (thrown instanceof StepsFailed) {
-        // Whether a commit was among what failed is not told apart: the ledger is asked.
-        this.#outcomeUnknown = true;
+        if (thrown.uncertain) this.#outcomeUnknown = true;
         throw thrown.cause;
       }
       if (!(thrown instanceof OnewriterError)) throw thrown;

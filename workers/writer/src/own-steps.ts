@@ -251,7 +251,7 @@ class OwnSession implements StepSession {
     try {
       control.commit.run();
     } catch (thrown) {
-      if (translateError(thrown).code !== 'CONSTRAINT_VIOLATION') throw new StepsFailed(thrown);
+      if (translateError(thrown).code !== 'CONSTRAINT_VIOLATION') throw new StepsFailed(thrown, true);
       if (db.inTransaction) {
         stepControl.rollbackToStatement.run();
         stepControl.releaseStatement.run();

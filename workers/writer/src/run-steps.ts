@@ -49,8 +49,12 @@ export interface StepsProgress {
 
 /** What the session could not contain: the file failed, or the fence. The steps end where they are. */
 export class StepsFailed extends Error {
-  constructor(cause: unknown) {
+  /** A COMMIT failed in a way that leaves its outcome open. */
+  readonly uncertain: boolean;
+
+  constructor(cause: unknown, uncertain = false) {
     super('The steps ended.', { cause });
+    this.uncertain = uncertain;
   }
 }
 
