@@ -6,7 +6,7 @@ import type { WireStatementResult } from './write-job.ts';
 /*
  * Steps: statements that run one after the other on the tenant's connection, each under a condition, an error in one not
  * ending the others, transaction control among them. It is what libSQL's clients send (Hrana's batches and streams). A
- * request is one write of a job. How it is run: infra/adr/0011-steps-and-interactive-transactions.md.
+ * request is one write of a job. How it is run: infra/adr/0013-steps-and-interactive-transactions.md.
  */
 
 /** Whether a step runs; looks at steps before it. A step that failed, was skipped or is still to come is not `ok`. */
