@@ -1,4 +1,5 @@
 import { type Client, createClient } from '@libsql/client';
+import { connect as connectSdk, type Onewriter } from '@onewriter/sdk';
 import { type Stack, startStack } from '@onewriter/testkit';
 import { type Connection, connect } from '@tursodatabase/serverless';
 import NativeDatabase from 'libsql';
@@ -148,6 +149,107 @@ describe('@libsql/client', () => {
     ).toBe('SQL_PARSE_ERROR');
     expect((await client.execute('SELECT a FROM t')).rows.map(row => row['a'])).toEqual([3]);
   });
+
+  it('holds transactions in all modes', async () => {
+    const client = open();
+    await client.execute('CREATE TABLE t(a)');
+    const count = async (on: Pick<Client, 'execute'> = client) =>
+      (await on.execute('SELECT count(*) AS n FROM t')).rows[0]!['n'];
+    for (const mode of ['write', 'deferred'] as const) {
+      const before = Number(await count());
+      const kept = await client.transaction(mode);
+      await kept.execute({ sql: 'INSERT INTO t VALUES (?)', args: [1] });
+      await kept.batch(['INSERT INTO t VALUES (2)', 'INSERT INTO t VALUES (3)']);
+      await kept.executeMultiple(
+        'INSERT INTO t VALUES (4); SAVEPOINT s; DELETE FROM t; ROLLBACK TO s; RELEASE s;',
+      );
+      expect([await count(kept), await count()]).toEqual([before + 4, before]);
+      // An error of a statement ends nothing else.
+      expect(await codeOf(kept.execute('INSERT INTO nowhere VALUES (1)'))).toBe('SQLITE_ERROR');
+      await kept.commit();
+      expect(await count()).toBe(before + 4);
+      const dropped = await client.transaction(mode);
+      await dropped.execute('DELETE FROM t');
+      await dropped.rollback();
+      const closed = await client.transaction(mode);
+      await closed.execute('DELETE FROM t');
+      closed.close();
+      expect(await count()).toBe(before + 4);
+    }
+    const reading = await client.transaction('read');
+    const seen = await count(reading);
+    await client.execute('INSERT INTO t VALUES (5)');
+    expect(await count(reading)).toBe(seen);
+    expect(await codeOf(reading.execute('INSERT INTO t VALUES (6)'))).toBe('SQLITE_READONLY');
+    await reading.commit();
+    expect(await count()).toBe(Number(seen) + 1);
+  });
+});
+
+describe('@libsql/client, beside the writes of others', () => {
+  let sdk: Onewriter;
+
+  beforeAll(async () => {
+    sdk = await connectSdk({ redis: stack.redisUrl, dataDir: stack.dataDir });
+  });
+  afterAll(() => sdk?.close());
+
+  async function newPlace() {
+    const url = newTenant();
+    const client = createClient({ url, authToken: stack.token });
+    onTestFinished(() => client.close());
+    await client.execute('CREATE TABLE t(a)');
+    const values = async () =>
+      (await client.execute('SELECT a FROM t ORDER BY rowid')).rows.map(row => row['a']);
+    return { id: url.split('/').at(-2)!, client, values };
+  }
+
+  const insert = (value: string) => ({ sql: 'INSERT INTO t VALUES (?)', args: [value] });
+
+  it('holds up nobody else: other tenants write, reads go on, writes of its tenant wait and come after it', async () => {
+    const [own, other] = [await newPlace(), await newPlace()];
+    const transaction = await own.client.transaction('write');
+    await transaction.execute(insert('first'));
+    const queued = sdk.tenant(own.id).prepare('INSERT INTO t VALUES (?)').run('queued');
+    const enqueued = await sdk.tenant(own.id).enqueue('INSERT INTO t VALUES (?)', ['enqueued']);
+    await other.client.batch([insert('elsewhere')], 'write');
+    const second = await other.client.transaction('write');
+    await second.execute(insert('in a transaction, too'));
+    await second.commit();
+    expect(await own.values()).toEqual([]);
+    await transaction.execute(insert('second'));
+    await transaction.commit();
+    await queued;
+    await enqueued.committed({ timeoutMs: 30_000 });
+    expect(await own.values()).toEqual(['first', 'second', 'queued', 'enqueued']);
+    expect(await other.values()).toEqual(['elsewhere', 'in a transaction, too']);
+  });
+
+  it('lets the next one wait for its end', async () => {
+    const place = await newPlace();
+    const names = Array.from({ length: 8 }, (_, index) => `client ${index}`);
+    const increment = async (name: string) => {
+      const transaction = await place.client.transaction('write');
+      const { rows } = await transaction.execute('SELECT count(*) AS n FROM t');
+      await transaction.execute(insert(`${rows[0]!['n']}`));
+      await transaction.commit();
+      return name;
+    };
+    expect(await Promise.all(names.map(increment))).toEqual(names);
+    // Each has seen what the ones before it committed.
+    expect(await place.values()).toEqual(['0', '1', '2', '3', '4', '5', '6', '7']);
+  });
+
+  it('of a deferred kind fails with SQLITE_BUSY at its first write if others have written since it read', async () => {
+    const place = await newPlace();
+    const transaction = await place.client.transaction('deferred');
+    expect((await transaction.execute('SELECT * FROM t')).rows).toHaveLength(0);
+    await place.client.execute(insert('other'));
+    expect(await codeOf(transaction.execute(insert('mine')))).toBe('SQLITE_BUSY');
+    expect((await transaction.execute('SELECT * FROM t')).rows).toHaveLength(0);
+    await transaction.rollback();
+    expect(await place.values()).toEqual(['other']);
+  });
 });
 
 describe('@tursodatabase/serverless', () => {
@@ -186,7 +288,7 @@ describe('@tursodatabase/serverless', () => {
     expect(await numbers.all()).toHaveLength(120_000);
   });
 
-  it('runs batches, whole or not at all', async () => {
+  it('runs batches and transactions, whole or not at all', async () => {
     const db = open();
     await db.exec('CREATE TABLE t(id INTEGER PRIMARY KEY, a)');
     const count = async () =>
@@ -198,6 +300,24 @@ describe('@tursodatabase/serverless', () => {
       await codeOf(db.batch(['INSERT INTO t(a) VALUES (1)', 'INSERT INTO t(id) VALUES (1)'], 'immediate')),
     ).toBe('SQLITE_CONSTRAINT');
     expect(await count()).toBe(3);
+
+    const insert = db.transaction(async (fails: boolean) => {
+      expect(db.inTransaction).toBe(true);
+      await (await db.prepare('INSERT INTO t(a) VALUES (?)')).run([1]);
+      if (fails) throw new Error('changed my mind');
+    });
+    await insert(false);
+    await insert.immediate(false);
+    await expect(insert(true)).rejects.toThrow('changed my mind');
+    expect([db.inTransaction, await count()]).toEqual([false, 5]);
+
+    // A table of this transaction can be described in it.
+    await db.exec('BEGIN IMMEDIATE');
+    await db.exec('CREATE TABLE fresh(a TEXT)');
+    await (await db.prepare('INSERT INTO fresh VALUES (?)')).run(['x']);
+    expect((await db.prepare('SELECT a FROM fresh')).columns()).toMatchObject([{ name: 'a' }]);
+    await db.exec('COMMIT');
+    expect(await (await db.prepare('SELECT a FROM fresh')).all()).toMatchObject([{ a: 'x' }]);
   });
 });
 
@@ -224,5 +344,20 @@ describe('libsql, remote', () => {
     expect(db.prepare('SELECT a FROM t WHERE id = ?').get(2)).toMatchObject({ a: 'y' });
     expect(() => db.prepare('INSERT INTO t(id) VALUES (1)').run()).toThrow('UNIQUE constraint failed');
     expect(() => db.prepare('SELEC').all()).toThrow('syntax error');
+  });
+
+  it('holds transactions', () => {
+    const db = open();
+    db.exec('CREATE TABLE t(a)');
+    const both = db.transaction((fails: boolean) => {
+      // One prepared before the transaction ends its stream with each run, and the transaction with it.
+      const insert = db.prepare('INSERT INTO t VALUES (?)');
+      insert.run(1);
+      insert.run(2);
+      if (fails) throw new Error('changed my mind');
+    });
+    both(false);
+    expect(() => both(true)).toThrow('changed my mind');
+    expect(db.prepare('SELECT count(*) AS n FROM t').get()).toMatchObject({ n: 2 });
   });
 });

@@ -1,5 +1,5 @@
 import { getRequestListener } from '@hono/node-server';
-import { LIMITS, registerMetrics, tenantFile } from '@onewriter/protocol';
+import { registerMetrics, tenantFile } from '@onewriter/protocol';
 import {
   announceReady,
   createConfiguredVerifier,
@@ -72,7 +72,8 @@ await startProcess('gateway', async (config, log) => {
     hostDomain: config.libsqlHost,
     readTimeoutMs: config.readTimeoutMs,
     writeTimeoutMs: config.writeTimeoutMs,
-    idleMs: LIMITS.transactionIdleMs,
+    idleMs: config.transactionIdleMs,
+    maxSnapshotMs: config.transactionMaxMs,
   });
   const closing = new AbortController();
   const verifyToken = await createConfiguredVerifier(config, log);

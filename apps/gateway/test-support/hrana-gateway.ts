@@ -50,6 +50,7 @@ export async function openHranaGateway(
     readTimeoutMs: 10_000,
     writeTimeoutMs: 10_000,
     idleMs: options.idleMs ?? 10_000,
+    maxSnapshotMs: 60_000,
   });
   const app = createGatewayApp({
     hrana,

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { LIMITS } from '@onewriter/protocol';
 import type { Onewriter } from '@onewriter/sdk';
 import { createReadSteps, type StepProcesses } from '../reads/read-steps.ts';
 import { BatonSigner } from './baton.ts';
@@ -20,6 +19,8 @@ export interface HranaOptions {
   readonly writeTimeoutMs: number;
   /** A transaction that only reads is let go when nothing came for so long. */
   readonly idleMs: number;
+  /** And when it is this old. */
+  readonly maxSnapshotMs: number;
 }
 
 /** What the routes of the libSQL protocol need. */
@@ -33,7 +34,7 @@ export function createHrana(options: HranaOptions): Hrana {
     createTenants,
     readTimeoutMs,
     writeTimeoutMs,
-    maxSnapshotMs: LIMITS.transactionMaxMs,
+    maxSnapshotMs: options.maxSnapshotMs,
   });
   const streams = new StreamRegistry({
     signer: new BatonSigner(options.secret ?? randomBytes(32).toString('base64url')),
