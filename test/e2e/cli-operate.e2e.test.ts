@@ -406,6 +406,126 @@ describe('onewriter check --all', () => {
   });
 });
 
+describe('onewriter import and export', () => {
+  it('writes rows of a file, tells which are refused, and writes them out again', async () => {
+    const { id } = await newTenant(0);
+    const at = (name: string) => join(stack.dataDir, name);
+    writeFileSync(at('rows.csv'), 'n\n1\n2\n2\n');
+    writeFileSync(at('more.ndjson'), '{"n":2}\n{"n":3}\n');
+    const refused = await onewriter('import', id, at('rows.csv'), '--table', 't');
+    expect(refused).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/^2 rows of 3 committed .* 1 rejected\n +row 3: CONSTRAINT_VIOLATION/),
+    });
+    const [more, missing, unread] = await Promise.all([
+      onewriter('import', id, at('more.ndjson'), '--table', 't', '--on-conflict', 'ignore', '--json'),
+      onewriter('import', id, at('rows.csv'), '--table', 'nothing'),
+      onewriter('import', id, at('nothing.csv'), '--table', 't'),
+    ]);
+    expect(more.code).toBe(0);
+    expect(parseJson(more)).toMatchObject({
+      outcome: 'done',
+      rows: 2,
+      accepted: 2,
+      rejections: [],
+      error: null,
+    });
+    expect(missing).toMatchObject({ code: 1, stderr: expect.stringContaining('NOT_FOUND') });
+    expect(unread).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('INVALID_ARGUMENT Cannot read'),
+    });
+    expect(numbers(id)).toEqual([1, 2, 3]);
+
+    const [file, rows] = await Promise.all([
+      onewriter('export', id, at('copy.db'), '--json'),
+      onewriter('export', id, '-', '--format', 'csv', '--table', 't'),
+    ]);
+    expect(parseJson(file)).toMatchObject({ format: 'sqlite', commitSeq: expect.any(Number) });
+    expect(rows.stdout).toBe('n\r\n1\r\n2\r\n3\r\n');
+    const copy = new Database(at('copy.db'), { readonly: true });
+    expect(copy.prepare('SELECT count(*) FROM t').pluck().get()).toBe(3);
+    copy.close();
+    expect(await onewriter('export', id, at('copy.db'))).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('--force'),
+    });
+  });
+});
+
+describe('onewriter status', () => {
+  it('tells who leads and what is wrong, once and every second', async () => {
+    const [text, json] = await Promise.all([onewriter('status'), onewriter('status', '--json')]);
+    expect(text.stdout).toMatch(/^Onewriter {2}.* group default/);
+    expect(text.stdout).toMatch(new RegExp(`leader +pid ${stack.pids.broker} on `));
+    expect(parseJson(json)).toMatchObject({
+      status: { v: 1, leader: { pid: stack.pids.broker } },
+      brokers: [expect.objectContaining({ state: 'leading' })],
+      findings: expect.any(Array),
+    });
+    await using watching = await spawnProcess(
+      process.execPath,
+      [CLI_MAIN, 'status', '--watch', '--json', '--data-dir', stack.dataDir],
+      { env: withoutSettings() },
+    );
+    await waitFor(() => watching.stdout().trim().split('\n').length >= 2, { timeoutMs: 30_000 });
+    watching.kill('SIGINT');
+    expect((await watching.exited).code).toBe(0);
+  });
+
+  it('ends with 3 where nobody leads', async () => {
+    await using redis = await startRedis();
+    const alone = await runCli(['status'], { env: { ONEWRITER_REDIS_URL: redis.url } });
+    expect(alone).toMatchObject({ code: 3, stdout: expect.stringMatching(/critical[\s\S]*No broker runs/) });
+  });
+});
+
+describe('onewriter bench', () => {
+  it('measures in a tenant of its own and deletes it', async () => {
+    const report = parseJson(await onewriter('bench', '--seconds', '0.3', '--json'));
+    expect(report.results).toHaveLength(4);
+    for (const { perSecond, p99Ms } of report.results) {
+      expect(perSecond).toBeGreaterThan(0);
+      expect(p99Ms).toBeGreaterThan(0);
+    }
+    expect(report.rowsFound).toBe(report.rowsCommitted);
+    expect(existsSync(fileOf(report.tenant))).toBe(false);
+  });
+});
+
+describe('onewriter completion', () => {
+  it('completes commands, options and tenants in bash', async () => {
+    const { id } = await newTenant(0);
+    const script = join(stack.dataDir, 'completion.bash');
+    writeFileSync(script, (await runCli(['completion', 'bash'])).stdout);
+    const bash = await spawnProcess(
+      'bash',
+      [
+        '-c',
+        `onewriter() { "${process.execPath}" "${CLI_MAIN}" "$@"; }; source "$1"
+         words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _onewriter; echo "\${COMPREPLY[*]}"; }
+         words onewriter rest; words onewriter tenants pa; words onewriter backup --al; words onewriter tail "$2"`,
+        'bash',
+        script,
+        id,
+      ],
+      { env: { ...withoutSettings(), ONEWRITER_DATA_DIR: stack.dataDir } },
+    );
+    await bash.exited;
+    expect(bash.stdout().trim().split('\n')).toEqual([
+      'restore',
+      'pause',
+      '--all',
+      expect.stringContaining(id),
+    ]);
+    const [unknown, zsh, fish] = await Promise.all(
+      ['tcsh', 'zsh', 'fish'].map(shell => runCli(['completion', shell])),
+    );
+    expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('bash, zsh, fish') });
+    for (const { stdout } of [zsh!, fish!]) expect(stdout).toContain('tenants pause');
+  });
+});
+
 describe('onewriter doctor', () => {
   it('finds nothing wrong with a stack that works', async () => {
     // What other tests have left in the folder of tenants is for `check`.

@@ -1,16 +1,12 @@
 import { toWireError } from '@onewriter/protocol';
 import { Command, CommanderError } from 'commander';
-import { config } from './commands/config.ts';
-import { dropDeadLetters, listDeadLetters, retryDeadLetters } from './commands/dead-letters.ts';
-import { token } from './commands/token.ts';
-import { up } from './commands/up.ts';
 import { EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
 import { printError, printErrorAsJson } from './print-error.ts';
 import { addDataCommands } from './program/add-data-commands.ts';
 import { addHealthCommands } from './program/add-health-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
-import { DATA_DIR_OPTION, type ProgramContext } from './program/options.ts';
+import { DATA_DIR_OPTION, type ProgramContext, withExamples } from './program/options.ts';
 
 /**
  * Runs the command line. Errors are one line on standard error; with `--json`, of JSON.
@@ -72,7 +68,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .option('--threads <count>', 'writer threads (default: 2)')
     .option('--brokers <count>', 'brokers: one leads, the others stand by to take over (default: 1)')
     .option('--json', 'print one line of JSON when all is ready, and nothing else on standard output')
-    .action(async options => setExitCode(await up(options)));
+    .action(async options => setExitCode(await (await import('./commands/up.ts')).up(options)));
 
   const context: ProgramContext = { setExitCode };
   addHealthCommands(program, context);
@@ -93,7 +89,9 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .option('--tenant <id>', 'only those of this tenant')
     .option('--limit <count>', 'at most so many (default: 50)')
     .option('--json', 'print one line of JSON')
-    .action(async options => setExitCode(await listDeadLetters(options)));
+    .action(async options =>
+      setExitCode(await (await import('./commands/dead-letters.ts')).listDeadLetters(options)),
+    );
 
   deadLetters
     .command('retry')
@@ -103,7 +101,9 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .option('--all', 'all of them, or all of a tenant')
     .option('--tenant <id>', 'with --all: only those of this tenant')
     .option('--json', 'print one line of JSON')
-    .action(async (ids, options) => setExitCode(await retryDeadLetters(ids, options)));
+    .action(async (ids, options) =>
+      setExitCode(await (await import('./commands/dead-letters.ts')).retryDeadLetters(ids, options)),
+    );
 
   deadLetters
     .command('drop')
@@ -113,13 +113,15 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .option('--all', 'all of them, or all of a tenant')
     .option('--tenant <id>', 'with --all: only those of this tenant')
     .option('--json', 'print one line of JSON')
-    .action(async (ids, options) => setExitCode(await dropDeadLetters(ids, options)));
+    .action(async (ids, options) =>
+      setExitCode(await (await import('./commands/dead-letters.ts')).dropDeadLetters(ids, options)),
+    );
 
   program
     .command('config')
     .description('list every setting: environment variable, value, default, meaning')
     .option('--json', 'print one line of JSON')
-    .action(options => setExitCode(config(options)));
+    .action(async options => setExitCode(await (await import('./commands/config.ts')).config(options)));
 
   program
     .command('token')
@@ -128,7 +130,25 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .requiredOption('--tenants <list>', "tenant ids with commas between them, or '*' for all")
     .option('--access <level>', 'read, write or admin', 'write')
     .option('--expires <duration>', 'for example 30m, 24h, 7d (default: never)')
-    .action(async options => setExitCode(await token(options)));
+    .action(async options => setExitCode(await (await import('./commands/token.ts')).token(options)));
+
+  withExamples(
+    program
+      .command('completion')
+      .description('print a script that completes commands, options and tenants in a shell')
+      .argument('<shell>', 'bash, zsh or fish')
+      .action(async shell =>
+        setExitCode(await (await import('./commands/completion.ts')).completion(shell, program)),
+      ),
+    [
+      'source <(onewriter completion bash)          in ~/.bashrc',
+      'source <(onewriter completion zsh)           in ~/.zshrc, after compinit',
+      'onewriter completion fish > ~/.config/fish/completions/onewriter.fish',
+    ],
+  );
+  program
+    .command('__tenants', { hidden: true })
+    .action(async () => setExitCode(await (await import('./commands/tenant-names.ts')).tenantNames()));
 
   return program;
 }

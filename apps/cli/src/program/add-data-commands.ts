@@ -1,9 +1,7 @@
 import type { Command } from 'commander';
-import { sql } from '../commands/sql.ts';
-import { tail } from '../commands/tail.ts';
-import { DATA_DIR_OPTION, type ProgramContext, withExamples } from './options.ts';
+import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
 
-/** `sql` and `tail`: what is in a tenant. */
+/** `sql`, `tail`, `import` and `export`: what is in a tenant. */
 export function addDataCommands(program: Command, { setExitCode }: ProgramContext): void {
   withExamples(
     program
@@ -24,7 +22,9 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
       )
       .option('--timeout <seconds>', 'deadline of a statement (default: 30)')
       .option('--json', 'print each result as one line of JSON')
-      .action(async (tenant, statement, options) => setExitCode(await sql(tenant, statement, options))),
+      .action(async (tenant, statement, options) =>
+        setExitCode(await (await import('../commands/sql.ts')).sql(tenant, statement, options)),
+      ),
     [
       'onewriter sql acme                                        a shell, with history and completion',
       'onewriter sql acme "SELECT * FROM tasks LIMIT 5"',
@@ -44,7 +44,55 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
       .option('--no-follow', 'print those, and end')
       .option(...DATA_DIR_OPTION)
       .option('--json', 'print a line of JSON for each job')
-      .action(async (tenant, options) => setExitCode(await tail(tenant, options))),
+      .action(async (tenant, options) =>
+        setExitCode(await (await import('../commands/tail.ts')).tail(tenant, options)),
+      ),
     ['onewriter tail acme', 'onewriter tail acme --last 100 --no-follow --json | jq .statement'],
+  );
+
+  withExamples(
+    program
+      .command('import')
+      .description('write the rows of a CSV or NDJSON file into a table')
+      .argument('<tenant>')
+      .argument('<file>', "'-' is standard input")
+      .requiredOption('--table <name>', 'the table, which must be there')
+      .option('--format <format>', 'csv or ndjson (default: by the name of the file)')
+      .option(
+        '--on-conflict <what>',
+        'reject, ignore or replace a row that breaks a constraint (default: reject)',
+      )
+      .option('--max-rejected <count>', 'more rejected rows end it (default: 100)')
+      .option('--idempotency-key <key>', 'sent again under one key, no row is applied twice')
+      .option(...DATA_DIR_OPTION)
+      .option(...JSON_OPTION)
+      .action(async (tenant, path, options) =>
+        setExitCode(await (await import('../commands/import.ts')).importFile(tenant, path, options)),
+      ),
+    [
+      'onewriter import acme tasks.csv --table tasks',
+      'gunzip -c tasks.ndjson.gz | onewriter import acme - --table tasks --format ndjson --on-conflict ignore',
+    ],
+  );
+
+  withExamples(
+    program
+      .command('export')
+      .description('write rows, a dump, or the whole database into a file, as of one commit')
+      .argument('<tenant>')
+      .argument('<file>', "'-' is standard output")
+      .option('--format <format>', 'ndjson, csv, sql or sqlite (default: by the name of the file)')
+      .option('--table <name>', 'one table; csv has exactly one')
+      .option('--force', 'replace a file that is there')
+      .option(...DATA_DIR_OPTION)
+      .option(...JSON_OPTION)
+      .action(async (tenant, path, options) =>
+        setExitCode(await (await import('../commands/export.ts')).exportFile(tenant, path, options)),
+      ),
+    [
+      'onewriter export acme acme.db',
+      'onewriter export acme tasks.csv --table tasks',
+      'onewriter export acme - --format sql | gzip > acme.sql.gz',
+    ],
   );
 }

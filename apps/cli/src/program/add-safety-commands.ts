@@ -1,7 +1,4 @@
 import type { Command } from 'commander';
-import { backup } from '../commands/backup.ts';
-import { check } from '../commands/check.ts';
-import { restore } from '../commands/restore.ts';
 import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
 
 /** `backup`, `restore` and `check`. */
@@ -16,7 +13,9 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .option('--list', 'list the backups that are there')
       .option(...DATA_DIR_OPTION)
       .option(...JSON_OPTION)
-      .action(async (tenant, options) => setExitCode(await backup(tenant, options))),
+      .action(async (tenant, options) =>
+        setExitCode(await (await import('../commands/backup.ts')).backup(tenant, options)),
+      ),
     [
       'onewriter backup acme',
       'onewriter backup --all --out /mnt/backups     for cron; ends with 1 where a tenant failed',
@@ -35,7 +34,9 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .option('--offline', 'do not ask Redis: no broker runs')
       .option(...DATA_DIR_OPTION)
       .option(...JSON_OPTION)
-      .action(async (path, tenant, options) => setExitCode(await restore(path, tenant, options))),
+      .action(async (path, tenant, options) =>
+        setExitCode(await (await import('../commands/restore.ts')).restore(path, tenant, options)),
+      ),
     [
       'onewriter restore /mnt/backups/acme/20261121T093000Z-c42.db acme-look     look at it first',
       'onewriter restore /mnt/backups/acme/20261121T093000Z-c42.db --replace     in its place',
@@ -50,7 +51,9 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .option('--all', 'all tenants, and what lies beside them')
       .option(...DATA_DIR_OPTION)
       .option(...JSON_OPTION)
-      .action(async (tenants, options) => setExitCode(await check(tenants, options))),
+      .action(async (tenants, options) =>
+        setExitCode(await (await import('../commands/check.ts')).check(tenants, options)),
+      ),
     ['onewriter check acme', 'onewriter check --all --json | jq .findings'],
   );
 }

@@ -1,6 +1,4 @@
 import type { Command } from 'commander';
-import { check } from '../commands/check.ts';
-import { createTenant, deleteTenant, listTenants, pause, resume, tenantInfo } from '../commands/tenants.ts';
 import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
 
 /** `onewriter tenants …` */
@@ -20,7 +18,9 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     .description('list all tenants: size, last activity, queued jobs, state')
     .option(...DATA_DIR_OPTION)
     .option(...JSON_OPTION)
-    .action(async options => setExitCode(await listTenants(options)));
+    .action(async options =>
+      setExitCode(await (await import('../commands/tenants.ts')).listTenants(options)),
+    );
 
   tenants
     .command('info')
@@ -28,7 +28,9 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     .argument('<tenant>')
     .option(...DATA_DIR_OPTION)
     .option(...JSON_OPTION)
-    .action(async (tenant, options) => setExitCode(await tenantInfo(tenant, options)));
+    .action(async (tenant, options) =>
+      setExitCode(await (await import('../commands/tenants.ts')).tenantInfo(tenant, options)),
+    );
 
   tenants
     .command('create')
@@ -37,7 +39,9 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     .option('--script <file>', 'SQL that is applied to the new database, as a whole')
     .option(...DATA_DIR_OPTION)
     .option(...JSON_OPTION)
-    .action(async (tenant, options) => setExitCode(await createTenant(tenant, options)));
+    .action(async (tenant, options) =>
+      setExitCode(await (await import('../commands/tenants.ts')).createTenant(tenant, options)),
+    );
 
   tenants
     .command('pause')
@@ -45,7 +49,9 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     .argument('<tenant>')
     .option(...DATA_DIR_OPTION)
     .option(...JSON_OPTION)
-    .action(async (tenant, options) => setExitCode(await pause(tenant, options)));
+    .action(async (tenant, options) =>
+      setExitCode(await (await import('../commands/tenants.ts')).pause(tenant, options)),
+    );
 
   tenants
     .command('resume')
@@ -53,7 +59,9 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     .argument('<tenant>')
     .option(...DATA_DIR_OPTION)
     .option(...JSON_OPTION)
-    .action(async (tenant, options) => setExitCode(await resume(tenant, options)));
+    .action(async (tenant, options) =>
+      setExitCode(await (await import('../commands/tenants.ts')).resume(tenant, options)),
+    );
 
   tenants
     .command('delete')
@@ -66,7 +74,9 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     )
     .option(...DATA_DIR_OPTION)
     .option(...JSON_OPTION)
-    .action(async (tenant, options) => setExitCode(await deleteTenant(tenant, options)));
+    .action(async (tenant, options) =>
+      setExitCode(await (await import('../commands/tenants.ts')).deleteTenant(tenant, options)),
+    );
 
   tenants
     .command('check')
@@ -74,5 +84,7 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     .argument('<tenants...>')
     .option(...DATA_DIR_OPTION)
     .option(...JSON_OPTION)
-    .action(async (names, options) => setExitCode(await check(names, options)));
+    .action(async (names, options) =>
+      setExitCode(await (await import('../commands/check.ts')).check(names, options)),
+    );
 }

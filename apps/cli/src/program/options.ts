@@ -1,5 +1,10 @@
 import type { Command } from 'commander';
 
+/*
+ * A command's code is loaded when it runs: all of it together takes half a second, and a shell asks for completion at
+ * each key.
+ */
+
 /** What the groups of commands need to report. */
 export interface ProgramContext {
   /** Of the command that ran. */

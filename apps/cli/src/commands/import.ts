@@ -1,0 +1,168 @@
+import { randomUUID } from 'node:crypto';
+import { createReadStream, statSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import { assertTenantId, OnewriterError, type WireError } from '@onewriter/protocol';
+import { EXIT } from '../exit-codes.ts';
+import { openGateway } from '../gateway-client.ts';
+import { printError } from '../print-error.ts';
+import { createProgress, describeRate } from '../progress.ts';
+import { count } from '../table.ts';
+import { findTarget } from '../target.ts';
+
+/** Options of `onewriter import`, as the command line gives them. */
+export interface ImportOptions {
+  readonly dataDir?: string | undefined;
+  readonly table: string;
+  readonly format?: string | undefined;
+  readonly onConflict?: string | undefined;
+  readonly maxRejected?: string | undefined;
+  /** Under one key the same import can be sent again: no row is applied twice. */
+  readonly idempotencyKey?: string | undefined;
+  readonly json?: boolean | undefined;
+}
+
+/** What `onewriter import --json` prints. */
+export interface ImportSummary {
+  readonly tenant: string;
+  readonly table: string;
+  readonly outcome: 'done' | 'failed' | 'interrupted';
+  readonly rows: number;
+  readonly accepted: number;
+  readonly rejected: number;
+  readonly unknown: number;
+  readonly commitSeq: number;
+  readonly idempotencyKey: string;
+  /** The first rejected rows, from 0. */
+  readonly rejections: readonly { readonly row: number; readonly error: WireError }[];
+  readonly error: WireError | null;
+}
+
+/** The gateway's events. */
+interface ImportEvent extends Partial<Omit<ImportSummary, 'error'>> {
+  readonly event: 'progress' | 'rejected' | 'done' | 'failed' | 'interrupted';
+  readonly row?: number | undefined;
+  readonly error?: WireError | undefined;
+}
+
+const TYPES: Readonly<Record<string, string>> = { csv: 'text/csv', ndjson: 'application/x-ndjson' };
+const MAX_REJECTIONS_TOLD = 20;
+/** An answer begins when the gateway has looked at the table. */
+const BEGIN_TIMEOUT_MS = 60_000;
+
+/** Writes the rows of a CSV or NDJSON file into a table, through the gateway. @param path `-` is standard input */
+export async function importFile(tenant: string, path: string, options: ImportOptions): Promise<number> {
+  assertTenantId(tenant);
+  const format = chooseFormat(path, options.format);
+  const totalBytes = path === '-' ? undefined : sizeOf(path);
+  const gateway = await openGateway(findTarget(options.dataDir));
+  const query = new URLSearchParams({ table: options.table });
+  if (options.onConflict !== undefined) query.set('onConflict', options.onConflict);
+  if (options.maxRejected !== undefined) query.set('maxRejected', options.maxRejected);
+  const idempotencyKey = options.idempotencyKey ?? `import-${randomUUID()}`;
+  const progress = createProgress(options.json);
+  const started = performance.now();
+  let sentBytes = 0;
+  let accepted = 0;
+  const source = path === '-' ? process.stdin : createReadStream(path);
+  const draw = () => {
+    const rate = describeRate(sentBytes, performance.now() - started);
+    progress.update(
+      `${count(accepted, 'row')} committed, ${rate}`,
+      totalBytes === undefined ? undefined : sentBytes / Math.max(1, totalBytes),
+    );
+  };
+  const counted = async function* () {
+    for await (const chunk of source as AsyncIterable<Buffer>) {
+      sentBytes += chunk.length;
+      draw();
+      yield chunk;
+    }
+  };
+  const summary: { -readonly [Key in keyof ImportSummary]: ImportSummary[Key] } = {
+    tenant,
+    table: options.table,
+    outcome: 'interrupted',
+    rows: 0,
+    accepted: 0,
+    rejected: 0,
+    unknown: 0,
+    commitSeq: 0,
+    idempotencyKey,
+    rejections: [],
+    error: null,
+  };
+  const rejections: { row: number; error: WireError }[] = [];
+  try {
+    const response = await gateway.request(`/tenants/${tenant}/import?${query}`, {
+      method: 'POST',
+      headers: { 'content-type': TYPES[format]!, 'idempotency-key': idempotencyKey },
+      body: Readable.toWeb(Readable.from(counted())) as ReadableStream<Uint8Array>,
+      timeoutMs: BEGIN_TIMEOUT_MS,
+    });
+    const lines = createInterface({ input: Readable.fromWeb(response.body as never) });
+    for await (const line of lines) {
+      const { event, row, error, ...figures } = JSON.parse(line) as ImportEvent;
+      if (event === 'rejected') {
+        if (rejections.push({ row: row!, error: error! }) > MAX_REJECTIONS_TOLD) rejections.pop();
+        continue;
+      }
+      Object.assign(summary, figures);
+      accepted = summary.accepted;
+      draw();
+      if (event !== 'progress') summary.outcome = event;
+      if (error !== undefined) summary.error = error;
+    }
+  } catch (error) {
+    // The connection broke while rows were on their way; before that, the error is the answer.
+    if (summary.rows === 0 || error instanceof OnewriterError) throw error;
+    summary.error = { code: 'INTERNAL', message: `The connection broke: ${(error as Error).message}` };
+  } finally {
+    progress.end();
+    if (path !== '-') source.destroy();
+  }
+  summary.rejections = rejections;
+  process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : asText(summary));
+  if (!options.json && summary.error !== null) printError(summary.error);
+  return summary.outcome === 'done' && summary.rejected === 0 ? EXIT.ok : EXIT.failed;
+}
+
+function asText(summary: ImportSummary): string {
+  const { tenant, table, outcome, rows, accepted, rejected, unknown, rejections, idempotencyKey } = summary;
+  const lines = [
+    `${count(accepted, 'row')} of ${rows} committed into ${tenant}.${table}${rejected > 0 ? `, ${rejected} rejected` : ''}${unknown > 0 ? `, ${unknown} unknown` : ''}`,
+  ];
+  for (const { row, error } of rejections) lines.push(`  row ${row + 1}: ${error.code} ${error.message}`);
+  if (rejected > rejections.length) lines.push(`  and ${rejected - rejections.length} more`);
+  if (outcome !== 'done') {
+    lines.push(
+      `It did not end (${outcome}). Send it again with the same file: no row is applied twice under ` +
+        `--idempotency-key ${idempotencyKey}`,
+    );
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+/** @throws OnewriterError INVALID_ARGUMENT */
+function chooseFormat(path: string, given: string | undefined): string {
+  const format =
+    given ?? (/\.csv$/i.test(path) ? 'csv' : /\.(ndjson|jsonl)$/i.test(path) ? 'ndjson' : undefined);
+  if (format !== undefined && format in TYPES) return format;
+  throw new OnewriterError(
+    'INVALID_ARGUMENT',
+    '--format is csv or ndjson; it is told by the name of the file otherwise.',
+  );
+}
+
+function sizeOf(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch (cause) {
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      `Cannot read ${path}: ${(cause as Error).message}`,
+      {},
+      cause,
+    );
+  }
+}

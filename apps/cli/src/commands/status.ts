@@ -1,0 +1,112 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { findStatusProblems, isOnewriterError, toWireError } from '@onewriter/protocol';
+import { type GroupStatus, readGroupStatus } from '@onewriter/runtime';
+import type { Redis } from 'ioredis';
+import { useColour } from '../colour.ts';
+import { EXIT } from '../exit-codes.ts';
+import { openRedis } from '../open-redis.ts';
+import { formatStatus } from '../status/format-status.ts';
+import { findTarget, type Target } from '../target.ts';
+
+/** Options of `onewriter status`, as the command line gives them. */
+export interface StatusOptions {
+  readonly dataDir?: string | undefined;
+  readonly watch?: boolean | undefined;
+  readonly json?: boolean | undefined;
+}
+
+/** What `onewriter status --json` prints: {@link GroupStatus}, and what is wrong. */
+export type StatusReport = GroupStatus & { readonly findings: ReturnType<typeof findStatusProblems> };
+
+const EVERY_MS = 1_000;
+/** Of an output that is no terminal. */
+const WIDE = { width: 400, height: 1_000 };
+
+/** Shows who leads, how it does and what is wrong. @returns 3 where something is critical */
+export async function status(options: StatusOptions): Promise<number> {
+  const target = findTarget(options.dataDir);
+  if (options.watch) return watch(target, options);
+  const redis = await openRedis(target);
+  try {
+    const group = await readGroupStatus(redis, target.group);
+    process.stdout.write(show(target, group, options));
+    return findStatusProblems(group).some(({ level }) => level === 'critical') ? EXIT.found : EXIT.ok;
+  } finally {
+    redis.disconnect();
+  }
+}
+
+/** Shows it every second, until a key or signal ends it; an outage of Redis is shown, and looked at again. */
+async function watch(target: Target, options: StatusOptions): Promise<number> {
+  const stop = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort());
+  process.stdout.on('error', () => stop.abort());
+  const isScreen = process.stdout.isTTY === true && !options.json;
+  const restore = isScreen ? takeScreen(stop) : () => {};
+  let redis: Redis | undefined;
+  try {
+    while (!stop.signal.aborted) {
+      let text: string;
+      try {
+        redis ??= await openRedis(target);
+        text = show(target, await readGroupStatus(redis, target.group), options);
+      } catch (error) {
+        redis?.disconnect();
+        redis = undefined;
+        // Nothing to look at is no outage.
+        if (isOnewriterError(error, 'MISCONFIGURED')) throw error;
+        const wire = isOnewriterError(error)
+          ? toWireError(error)
+          : { code: 'QUEUE_UNAVAILABLE', message: `Redis does not answer: ${(error as Error).message}` };
+        text = options.json
+          ? `${JSON.stringify({ error: wire })}\n`
+          : `✗ ${wire.code} ${wire.message}\n  → onewriter doctor. Looking again every second.\n`;
+      }
+      if (isScreen) process.stdout.write(`\u001b[H${text.replaceAll('\n', '\u001b[K\n')}\u001b[J`);
+      else process.stdout.write(options.json ? text : `${text}\n`);
+      await pause(EVERY_MS, undefined, { signal: stop.signal }).catch(() => {}); // the loop ends
+    }
+    return EXIT.ok;
+  } finally {
+    restore();
+    redis?.disconnect();
+  }
+}
+
+/** A screen of its own, that leaves the terminal as it was; `q` ends it. */
+function takeScreen(stop: AbortController): () => void {
+  const { stdin, stdout } = process;
+  stdout.write('\u001b[?1049h\u001b[?25l');
+  const onKey = (key: Buffer) => {
+    // Ctrl-C is a key in raw mode.
+    if (key.includes('q') || key.includes('\u0003')) stop.abort();
+  };
+  if (stdin.isTTY) {
+    stdin.setRawMode(true);
+    stdin.on('data', onKey);
+  }
+  return () => {
+    if (stdin.isTTY) {
+      stdin.off('data', onKey);
+      stdin.setRawMode(false);
+      stdin.pause();
+    }
+    stdout.write('\u001b[?25h\u001b[?1049l');
+  };
+}
+
+function show(target: Target, group: GroupStatus, options: StatusOptions): string {
+  if (options.json) {
+    const report: StatusReport = { ...group, findings: findStatusProblems(group) };
+    return `${JSON.stringify(report)}\n`;
+  }
+  const isTerminal = process.stdout.isTTY === true;
+  const place = target.run === undefined ? 'Redis of ONEWRITER_REDIS_URL' : target.dataDir;
+  return formatStatus(group, {
+    colour: useColour(process.stdout),
+    width: isTerminal ? process.stdout.columns || 80 : WIDE.width,
+    height: isTerminal && options.watch ? (process.stdout.rows || 24) - 1 : WIDE.height,
+    group: target.group,
+    place,
+  });
+}
