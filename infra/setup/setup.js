@@ -18,15 +18,16 @@ const MIN_NODE = [20, 19];
 export const TURBO_ENV = { TURBO_TELEMETRY_DISABLED: '1', TURBO_NO_UPDATE_NOTIFIER: '1', DO_NOT_TRACK: '1' };
 
 /**
- * @param {{ redis?: boolean, browser?: boolean }} [needs] `redis` (default true): redis-server; `browser`: Chromium,
- *   for the tests of the dashboard
+ * @param {{ redis?: boolean, browser?: boolean, prometheus?: boolean }} [needs] `redis` (default true): redis-server;
+ *   `browser`: Chromium, for the tests of the dashboard; `prometheus`: for the tests of metrics and alerts
  */
-export async function setUp({ redis = true, browser = false } = {}) {
+export async function setUp({ redis = true, browser = false, prometheus = false } = {}) {
   checkNode();
   await withSetupLock(async () => {
     await installPackages();
     if (redis) await ensureRedis();
     if (browser) await ensureBrowser();
+    if (prometheus) await ensurePrometheus();
     await build();
   });
 }
@@ -98,6 +99,20 @@ async function ensureBrowser() {
     otherwise: 'Install Chromium (Debian: apt-get install chromium) and try again.',
   });
   process.env.ONEWRITER_CHROMIUM = path;
+}
+
+/** Where it cannot be installed, one test file fails and says so; the others need it not. */
+async function ensurePrometheus() {
+  try {
+    await ensureProgram({
+      programs: ['promtool'],
+      debianPackages: ['prometheus'],
+      otherwise: 'Install Prometheus (Debian: apt-get install prometheus) to run the tests of metrics.',
+    });
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    say(error.message);
+  }
 }
 
 async function build() {

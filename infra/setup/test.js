@@ -63,7 +63,7 @@ let failed = 0;
 await runMain(async () => {
   const args = process.argv.slice(2);
   failed = 1; // until set-up has worked
-  await setUp({ browser: true });
+  await setUp({ browser: true, prometheus: true });
   failed = 0;
   for (const check of args.length === 0 ? CHECKS : []) {
     if (await runCheck(check)) passed++;

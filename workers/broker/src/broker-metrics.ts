@@ -51,6 +51,8 @@ export type Stage = (typeof STAGES)[number];
 
 /** What the metrics show besides what they count. */
 export interface BrokerMetricsSource {
+  /** The placement group. */
+  readonly group: string;
   readonly leading: boolean;
   readonly epoch: number;
   /** Whether Redis is reachable. */
@@ -224,6 +226,12 @@ export class BrokerMetrics {
 /** Gauges; those of the status have no value on a standby. */
 function lookedAt(source: BrokerMetricsSource): MetricSource[] {
   const always = (name: string, help: string, read: () => number) => singleMetric('gauge', name, help, read);
+  const ofGroup = (name: string, help: string, read: () => number): MetricSource => ({
+    name,
+    help,
+    type: 'gauge',
+    read: () => [{ value: read(), labels: { group: source.group } }],
+  });
   const gauge = (name: string, help: string, read: (status: BrokerStatus) => number): MetricSource => ({
     name,
     help,
@@ -242,8 +250,9 @@ function lookedAt(source: BrokerMetricsSource): MetricSource[] {
     read: () => (source.status === undefined ? [] : read(source.status)),
   });
   return [
-    always('onewriter_leading', 'Whether this broker leads.', () => Number(source.leading)),
-    always('onewriter_epoch', 'The epoch this broker leads with, or led with last.', () => source.epoch),
+    // With its group: whether somebody leads is asked for each of them.
+    ofGroup('onewriter_leading', 'Whether this broker leads.', () => Number(source.leading)),
+    ofGroup('onewriter_epoch', 'The epoch this broker leads with, or led with last.', () => source.epoch),
     always(
       'onewriter_lease_left_seconds',
       'Time until the lease is over unless it is renewed.',

@@ -57,6 +57,7 @@ export class Broker implements HealthSource {
   #metricsSource(): BrokerMetricsSource {
     const broker = this;
     return {
+      group: this.#config.group,
       get leading() {
         return broker.#state === 'leading' && broker.#lease.held;
       },

@@ -1,0 +1,67 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { remedyOf, STATUS_BOUNDS } from '@onewriter/protocol';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+
+interface Rule {
+  readonly alert: string;
+  readonly expr: string;
+  readonly labels: { readonly severity: string };
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+const read = (path: string) => readFileSync(new URL(path, import.meta.url), 'utf8');
+const groups = parse(read('rules.yml')).groups as { rules: Rule[] }[];
+const rules = groups.flatMap(group => group.rules);
+const expressions = (alert: string) =>
+  rules
+    .filter(rule => rule.alert === alert)
+    .map(({ expr }) => expr)
+    .join('\n');
+
+describe('every alert', () => {
+  it.each(rules.map(rule => [rule.alert, rule] as const))(
+    '%s says what, how bad, and where to read on',
+    (alert, rule) => {
+      expect(alert).toMatch(/^Onewriter[A-Z]\w+$/);
+      expect(['critical', 'warning']).toContain(rule.labels.severity);
+      expect(Object.keys(rule.annotations)).toEqual(['summary', 'description', 'runbook']);
+      expect(rule.annotations['runbook']).toBe(`docs/operations.md#${alert.toLowerCase()}`);
+    },
+  );
+
+  const guide = fileURLToPath(new URL('../../docs/operations.md', import.meta.url));
+  it.runIf(existsSync(guide))('has its section in the operations guide', () => {
+    const headings = readFileSync(guide, 'utf8').match(/^#+ .*$/gm) ?? [];
+    const anchors = new Set(
+      headings.map(heading => heading.replace(/^#+ /, '').replaceAll('`', '').toLowerCase()),
+    );
+    expect(rules.map(({ alert }) => alert).filter(alert => !anchors.has(alert.toLowerCase()))).toEqual([]);
+  });
+});
+
+describe('the overview page and the alerts', () => {
+  it('have the same names for what is wrong', () => {
+    const source = read('../../shared/protocol/src/status-findings.ts');
+    const found = new Set(source.match(/'Onewriter\w+'/g)?.map(name => name.slice(1, -1)));
+    expect(found.size).toBeGreaterThan(10);
+    const alerts = new Set(rules.map(({ alert }) => alert));
+    // What no metric tells: somebody paused a tenant on purpose.
+    alerts.add('OnewriterTenantPaused');
+    expect([...found].filter(name => !alerts.has(name))).toEqual([]);
+    expect([...found].filter(name => remedyOf(name) === undefined)).toEqual([]);
+  });
+
+  it('judge by the same bounds', () => {
+    const seconds = (ms: number) => `> ${ms / 1_000}`;
+    expect(expressions('OnewriterCommitsSlow')).toContain(seconds(STATUS_BOUNDS.commitP99Ms));
+    expect(expressions('OnewriterWritesDelayed')).toContain(seconds(STATUS_BOUNDS.delayMs));
+    expect(expressions('OnewriterQueueDeep')).toContain(`> ${STATUS_BOUNDS.tenantQueuedJobs}`);
+    expect(expressions('OnewriterLaneHeld')).toContain(seconds(STATUS_BOUNDS.laneHeldMs));
+    expect(expressions('OnewriterDiskFull')).toContain(`< ${STATUS_BOUNDS.diskFreeShare}\n`);
+    expect(expressions('OnewriterDiskFull')).toContain(`< ${STATUS_BOUNDS.diskFreeShareCritical}`);
+    expect(expressions('OnewriterRedisMemory')).toContain(`> ${STATUS_BOUNDS.redisMemoryShare}`);
+    expect(expressions('OnewriterEventLoopSlow')).toContain(seconds(STATUS_BOUNDS.eventLoopDelayMs));
+  });
+});

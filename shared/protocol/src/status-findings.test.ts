@@ -1,0 +1,186 @@
+import { expect, it } from 'vitest';
+import type { BrokerStatus, StatusTenant } from './broker-status.ts';
+import { findStatusProblems, type StatusSource } from './status-findings.ts';
+
+const GB = 1024 ** 3;
+
+const STATUS: BrokerStatus = {
+  v: 1,
+  at: 0,
+  leader: { broker: 'b-1', host: 'h', pid: 1, epoch: 1, since: 0, leaseHeld: true },
+  writes: {
+    windowMs: 10_000,
+    perSecond: 100,
+    failedPerSecond: 0,
+    batchesPerSecond: 10,
+    commitP50Ms: 1,
+    commitP99Ms: 5,
+    delayP50Ms: 2,
+    delayP99Ms: 9,
+    total: 1_000,
+    failedTotal: 0,
+  },
+  queue: { waitingJobs: 0, heldJobs: 0, depth: 0 },
+  tenants: {
+    windowMs: 15_000,
+    active: 0,
+    open: 0,
+    known: 0,
+    writesPerSecond: 0,
+    busiest: [],
+    slowest: [],
+    delayed: [],
+    deepest: [],
+  },
+  parked: { total: 0, tenants: [] },
+  lanes: [
+    { lane: 0, spare: false, openTenants: 1, waitingTenants: 0, busyShare: 0, tenant: null, tenantForMs: 0 },
+  ],
+  transactions: { total: 0, open: [] },
+  redis: {
+    version: '7.0.15',
+    roundTripMs: 0.2,
+    usedMemoryBytes: 1,
+    maxMemoryBytes: 0,
+    maxMemoryPolicy: 'noeviction',
+    connectedClients: 3,
+    commandsPerSecond: 10,
+    aofEnabled: true,
+    aofFsync: 'everysec',
+    aofLastWriteOk: true,
+    aofRewriteInProgress: false,
+    rdbLastSaveOk: true,
+    rdbLastSaveAt: 0,
+  },
+  wal: { largest: [], heldTotal: 0, held: [] },
+  deadLetters: { waiting: 0, addedTotal: 0 },
+  disk: { path: '/data', totalBytes: 100 * GB, freeBytes: 50 * GB, kind: 'local' },
+  process: {
+    startedAt: 0,
+    rssBytes: 1,
+    heapUsedBytes: 1,
+    eventLoopDelayP99Ms: 1,
+    writerThreadRestarts: 0,
+  },
+  history: { everyMs: 5_000, endsAt: 0, writesPerSecond: [], commitP50Ms: [], commitP99Ms: [], depth: [] },
+};
+
+const TENANT: StatusTenant = {
+  tenant: 'acme',
+  writesPerSecond: 1,
+  failedPerSecond: 0,
+  batchesPerSecond: 1,
+  busyShare: 0,
+  meanBatchMs: 1,
+  maxBatchMs: 1,
+  maxDelayMs: 1,
+  queuedJobs: 1,
+  walBytes: 0,
+};
+
+function find(change: Partial<BrokerStatus>) {
+  const status = { ...STATUS, ...change };
+  return findStatusProblems({
+    readAt: 0,
+    status,
+    brokers: [{ state: 'leading' }],
+    lease: {},
+    problem: undefined,
+  });
+}
+
+it('finds nothing where all is well', () => {
+  expect(find({})).toEqual([]);
+});
+
+it.each<[string, Partial<BrokerStatus>, string | undefined]>([
+  ['OnewriterNoLeader', { leader: { ...STATUS.leader, leaseHeld: false } }, undefined],
+  ['OnewriterRedisEvicts', { redis: { ...STATUS.redis, maxMemoryPolicy: 'allkeys-lru' } }, undefined],
+  ['OnewriterRedisNotDurable', { redis: { ...STATUS.redis, aofEnabled: false } }, undefined],
+  ['OnewriterRedisNotDurable', { redis: { ...STATUS.redis, aofLastWriteOk: false } }, undefined],
+  ['OnewriterRedisMemory', { redis: { ...STATUS.redis, maxMemoryBytes: 10, usedMemoryBytes: 9 } }, undefined],
+  ['OnewriterDiskFull', { disk: { ...STATUS.disk, freeBytes: 5 * GB } }, undefined],
+  ['OnewriterCommitsSlow', { writes: { ...STATUS.writes, commitP99Ms: 300 } }, undefined],
+  ['OnewriterEventLoopSlow', { process: { ...STATUS.process, eventLoopDelayP99Ms: 900 } }, undefined],
+  ['OnewriterDeadLetters', { deadLetters: { waiting: 1, addedTotal: 1 } }, undefined],
+  [
+    'OnewriterTenantParked',
+    {
+      parked: {
+        total: 1,
+        tenants: [{ tenant: 'acme', code: 'DATABASE_FULL', message: 'The disk is full.', since: 0 }],
+      },
+    },
+    'acme',
+  ],
+  [
+    'OnewriterWritesDelayed',
+    { tenants: { ...STATUS.tenants, delayed: [{ ...TENANT, maxDelayMs: 9_000 }] } },
+    'acme',
+  ],
+  [
+    'OnewriterQueueDeep',
+    { tenants: { ...STATUS.tenants, deepest: [{ ...TENANT, queuedJobs: 900 }] } },
+    'acme',
+  ],
+  ['OnewriterLaneHeld', { lanes: [{ ...STATUS.lanes[0]!, tenant: 'acme', tenantForMs: 9_000 }] }, 'acme'],
+  [
+    'OnewriterWalHeld',
+    {
+      wal: {
+        largest: [],
+        heldTotal: 1,
+        held: [
+          {
+            tenant: 'acme',
+            bytes: 32 * 1024 ** 2,
+            since: 0,
+            readers: [{ pid: 7, command: 'node report.js' }],
+          },
+        ],
+      },
+    },
+    'acme',
+  ],
+])('finds %s', (alert, change, tenant) => {
+  const findings = find(change);
+  expect(findings.map(finding => [finding.alert, finding.tenant])).toEqual([[alert, tenant]]);
+  expect(findings[0]?.text).toMatch(/^\S.*\.$/);
+});
+
+it('tells a disk that is nearly full from one that is about to be, and puts the critical first', () => {
+  const deadLetters = { waiting: 2, addedTotal: 2 };
+  const levels = (freeBytes: number) =>
+    find({ deadLetters, disk: { ...STATUS.disk, freeBytes } }).map(({ level, alert }) => `${level} ${alert}`);
+  expect(levels(5 * GB)).toEqual(['warning OnewriterDiskFull', 'warning OnewriterDeadLetters']);
+  expect(levels(2 * GB)).toEqual(['critical OnewriterDiskFull', 'warning OnewriterDeadLetters']);
+});
+
+it('tells who is missing where nobody reports', () => {
+  const none: StatusSource = {
+    readAt: 0,
+    status: undefined,
+    brokers: [],
+    lease: undefined,
+    problem: undefined,
+  };
+  const textOf = (source: StatusSource) => findStatusProblems(source).map(({ text }) => text);
+  expect(textOf(none)).toEqual([expect.stringContaining('No broker runs')]);
+  expect(textOf({ ...none, brokers: [{ state: 'standby' }] })).toEqual([
+    expect.stringContaining('No broker leads'),
+  ]);
+  expect(textOf({ ...none, lease: {} })).toEqual([expect.stringContaining('does not report')]);
+  expect(textOf({ ...none, lease: {}, problem: 'Version 2.' })).toEqual(['Version 2.']);
+});
+
+it('names ten parked tenants and counts the rest', () => {
+  const tenants = Array.from({ length: 50 }, (_, index) => ({
+    tenant: `t${index}`,
+    code: 'DATABASE_CORRUPT',
+    message: 'damaged',
+    since: index,
+  }));
+  const findings = find({ parked: { total: 300, tenants } });
+  expect(findings).toHaveLength(11);
+  expect(findings.at(-1)?.text).toContain('290 more');
+});
