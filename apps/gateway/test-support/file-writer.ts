@@ -17,6 +17,8 @@ export class FileWriter implements StepWriter {
   readonly requests: Parameters<StepWriter['steps']>[1][] = [];
   /** The next request fails with this. */
   failWith: OnewriterError | undefined;
+  /** Says of a lost transaction by a rejection that it is lost; else by each step's result. */
+  rejectsLost = false;
   readonly #dataDir: string;
   readonly #files = new Map<string, OpenFile>();
 
@@ -56,7 +58,10 @@ export class FileWriter implements StepWriter {
     if (failure !== undefined) throw failure;
     const file = this.open(tenant);
     if (request.transaction !== undefined && file.transaction !== request.transaction) {
-      throw new OnewriterError('TRANSACTION_TIMEOUT', 'The transaction is gone.');
+      const gone = new OnewriterError('TRANSACTION_TIMEOUT', 'The transaction is gone.');
+      if (this.rejectsLost) throw gone;
+      const error = { code: gone.code, message: gone.message };
+      return { results: request.steps.map(() => ({ type: 'error', error }) as const), autocommit: false };
     }
     if (request.transaction === undefined && file.transaction !== undefined) {
       throw new OnewriterError('TRANSACTION_BUSY', 'Another transaction is open.');

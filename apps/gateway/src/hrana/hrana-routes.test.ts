@@ -460,37 +460,41 @@ describe('a transaction', () => {
     expect(await stream().run('SELECT a FROM t')).toEqual([['1']]);
   });
 
-  it('that was taken away lets nothing commit by itself until ROLLBACK', async () => {
-    const { stream, create, writer, tenant } = await open();
-    create('CREATE TABLE t(a)');
-    const s = stream();
-    await s.run('BEGIN IMMEDIATE', 'INSERT INTO t VALUES (1)');
-    writer.takeAway(tenant);
-    expect(await s.run('INSERT INTO t VALUES (2)', 'SELECT 1', 'BEGIN', 'COMMIT')).toEqual(
-      Array(4).fill('TRANSACTION_TIMEOUT'),
-    );
-    expect(await s.run('INSERT INTO t VALUES (3)')).toEqual(['TRANSACTION_TIMEOUT']);
-    expect(await s.send(autocommit)).toMatchObject([{ is_autocommit: false }]);
-    const steps = [
-      { stmt: { sql: 'INSERT INTO t VALUES (4)' } },
-      { stmt: { sql: 'ROLLBACK' }, condition: { type: 'error', step: 0 } },
-      { stmt: { sql: 'INSERT INTO t VALUES (5)' }, condition: { type: 'ok', step: 0 } },
-      { stmt: { sql: 'INSERT INTO t VALUES (6)' }, condition: { type: 'ok', step: 1 } },
-      {
-        stmt: { sql: 'INSERT INTO t VALUES (7)' },
-        condition: { type: 'not', cond: { type: 'ok', step: 3 } },
-      },
-    ];
-    const [{ result }] = await s.send({ type: 'batch', batch: { steps } });
-    expect(result.step_results.map((each: unknown) => each !== null)).toEqual([
-      false,
-      true,
-      false,
-      true,
-      false,
-    ]);
-    expect(await s.run('SELECT a FROM t')).toEqual([['6']]);
-  });
+  it.each([false, true])(
+    'that was taken away lets nothing commit by itself until ROLLBACK (%s)',
+    async rejects => {
+      const { stream, create, writer, tenant } = await open({});
+      writer.rejectsLost = rejects;
+      create('CREATE TABLE t(a)');
+      const s = stream();
+      await s.run('BEGIN IMMEDIATE', 'INSERT INTO t VALUES (1)');
+      writer.takeAway(tenant);
+      expect(await s.run('INSERT INTO t VALUES (2)', 'SELECT 1', 'BEGIN', 'COMMIT')).toEqual(
+        Array(4).fill('TRANSACTION_TIMEOUT'),
+      );
+      expect(await s.run('INSERT INTO t VALUES (3)')).toEqual(['TRANSACTION_TIMEOUT']);
+      expect(await s.send(autocommit)).toMatchObject([{ is_autocommit: false }]);
+      const steps = [
+        { stmt: { sql: 'INSERT INTO t VALUES (4)' } },
+        { stmt: { sql: 'ROLLBACK' }, condition: { type: 'error', step: 0 } },
+        { stmt: { sql: 'INSERT INTO t VALUES (5)' }, condition: { type: 'ok', step: 0 } },
+        { stmt: { sql: 'INSERT INTO t VALUES (6)' }, condition: { type: 'ok', step: 1 } },
+        {
+          stmt: { sql: 'INSERT INTO t VALUES (7)' },
+          condition: { type: 'not', cond: { type: 'ok', step: 3 } },
+        },
+      ];
+      const [{ result }] = await s.send({ type: 'batch', batch: { steps } });
+      expect(result.step_results.map((each: unknown) => each !== null)).toEqual([
+        false,
+        true,
+        false,
+        true,
+        false,
+      ]);
+      expect(await s.run('SELECT a FROM t')).toEqual([['6']]);
+    },
+  );
 
   it('that cannot begin fails its statements, each in its place', async () => {
     const { stream, create } = await open();
@@ -565,6 +569,11 @@ describe('a transaction', () => {
       'SQLITE_READONLY',
     ]);
     expect(await stream().run('BEGIN CONCURRENT')).toEqual(['SQL_PARSE_ERROR']);
+    // SQLite would take these.
+    expect(await stream().run('BEGIN TRANSACTION a', 'COMMIT TRANSACTION a')).toEqual([
+      'SQLITE_AUTH',
+      'SQLITE_AUTH',
+    ]);
   });
 
   it('does not outlive a failure of the service', async () => {
@@ -648,6 +657,20 @@ describe('a cursor', () => {
       { baton: expect.any(String), base_url: null },
       { type: 'error', error: { message: expect.any(String), code: 'SQL_NO_STATEMENT' } },
     ]);
+  });
+});
+
+describe('the bounds', () => {
+  it('are kept for snapshots of a tenant', async () => {
+    const { stream, post, v3, tenant } = await open({});
+    const streams = Array.from({ length: 32 }, () => stream());
+    for (const s of streams) await s.run('BEGIN', 'SELECT 1');
+    const begin = { requests: [execute('BEGIN')] };
+    const refused = await post(v3, begin);
+    expect([refused.status, refused.body.code]).toEqual([429, 'RATE_LIMITED']);
+    expect((await post(v3.replace(tenant, 'another'), begin)).status).toBe(200);
+    expect(await streams[0]!.run('SELECT 1', 'COMMIT')).toEqual([['1'], []]);
+    expect((await post(v3, begin)).status).toBe(200);
   });
 });
 

@@ -11,6 +11,7 @@ import { NDJSON, toLineStream } from '../streams/line-response.ts';
 import { toCursorLines, toErrorLine, toStreamedLines, toStreamResults } from './answers.ts';
 import { asRequestError, compileBatch, compileRequests, type PlannedStep } from './compile-requests.ts';
 import { toHranaError, toStepError } from './hrana-error.ts';
+import type { SqlStore } from './sql-store.ts';
 import type { StepResult } from './steps.ts';
 import type { StreamRunner } from './stream-runner.ts';
 import type { HranaStream, StreamRegistry } from './streams.ts';
@@ -77,8 +78,7 @@ async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): 
   const sqls = stream.sqls.copy();
   const { steps, answers, closes } = compileRequests(requests, sqls);
   const request = { stream, steps, closes };
-  begin(c, options, request, sqls.size > 0);
-  stream.sqls = sqls;
+  begin(c, options, request, sqls);
   const results = await run(c, hrana, request);
   const next = finish(c, hrana, request);
   return c.json({ baton: next, base_url: null, results: toStreamResults(answers, results) });
@@ -94,11 +94,11 @@ async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Pr
     steps = compileBatch(batch, stream.sqls);
   } catch (error) {
     const line = toErrorLine(asRequestError(error));
-    begin(c, options, { stream, steps: [], closes: false }, false);
+    begin(c, options, { stream, steps: [], closes: false }, stream.sqls);
     return cursorResponse(c, hrana.streams.finish(stream), [line]);
   }
   const request = { stream, steps, closes: false };
-  begin(c, options, request, false);
+  begin(c, options, request, stream.sqls);
   if (stream.state.type === 'autocommit' && onlyReads(steps)) {
     // The stream holds nothing meanwhile, and its next request need not wait for the end of this one.
     const next = hrana.streams.finish(stream);
@@ -127,11 +127,11 @@ function begin(
   c: Context<GatewayEnv>,
   { hrana }: GatewayOptions,
   { stream, steps, closes }: StreamRequest,
-  storesSql: boolean,
+  sqls: SqlStore,
 ): void {
   if (hrana.runner.needsWriter(stream, steps)) assertAccess(c.get('access'), 'write', stream.tenant);
-  const mayHold = storesSql || stream.state.type !== 'autocommit' || !onlyStatements(steps);
-  hrana.streams.begin(stream, mayHold && !closes);
+  const mayHold = sqls.size > 0 || stream.state.type !== 'autocommit' || !onlyStatements(steps);
+  hrana.streams.begin(stream, sqls, mayHold && !closes);
 }
 
 async function run(

@@ -12,6 +12,13 @@ export class SqlStore {
     this.#texts = new Map(texts);
   }
 
+  /** Of all texts. */
+  get characters(): number {
+    let characters = 0;
+    for (const text of this.#texts.values()) characters += text.length;
+    return characters;
+  }
+
   get size(): number {
     return this.#texts.size;
   }

@@ -41,6 +41,7 @@ export interface HranaStream {
   /** Of tenant and token. */
   readonly owner: string;
   sequence: number;
+  /** Replaced by {@link StreamRegistry.begin}, never changed. */
   sqls: SqlStore;
   state: StreamState;
   /** A request is at it. */
@@ -63,6 +64,11 @@ export interface StreamRegistryOptions {
 /** Streams that hold something, in all and of one tenant. */
 const MAX_HOLDING = 2_000;
 const MAX_HOLDING_OF_TENANT = 100;
+/** Snapshots, each a connection of its own in a reading process. */
+const MAX_SNAPSHOTS = 128;
+const MAX_SNAPSHOTS_OF_TENANT = 32;
+/** SQL texts of all streams. */
+const MAX_STORED_CHARACTERS = 16 * 1024 * 1024;
 /** Streams that hold nothing; the least recently used are forgotten, and reopen silently. */
 const MAX_IDLE = 10_000;
 /** A stream that holds something ends after this without a request. */
@@ -78,6 +84,7 @@ export class StreamRegistry {
   /** Those of them that hold something, or may at the end of the request that is at them. */
   readonly #holding = new Set<HranaStream>();
   readonly #sweeping: NodeJS.Timeout;
+  #storedCharacters = 0;
 
   constructor(options: StreamRegistryOptions) {
     this.#options = options;
@@ -111,12 +118,18 @@ export class StreamRegistry {
     throw new OnewriterError('INVALID_ARGUMENT', 'This baton was used before.');
   }
 
-  /** A request begins: the baton that it came with is used up. @throws OnewriterError RATE_LIMITED */
-  begin(stream: HranaStream, willHold: boolean): void {
-    if (willHold && !this.#holding.has(stream)) {
-      this.#assertRoom(stream.tenant);
-      this.#holding.add(stream);
-    }
+  /**
+   * A request begins: the baton that it came with is used up.
+   * @param sqls the SQL texts that the stream has from now on
+   * @param mayHold whether the stream may hold something at the end of the request
+   * @throws OnewriterError RATE_LIMITED; the baton is then good as before
+   */
+  begin(stream: HranaStream, sqls: SqlStore, mayHold: boolean): void {
+    const more = sqls.characters - stream.sqls.characters;
+    if (mayHold) this.#assertRoom(stream, more);
+    if (mayHold) this.#holding.add(stream);
+    this.#storedCharacters += more;
+    stream.sqls = sqls;
     stream.busy = true;
     stream.sequence++;
     this.#touch(stream);
@@ -136,7 +149,7 @@ export class StreamRegistry {
   /** Ends a stream; its batons are worth nothing more. Idempotent. */
   end(stream: HranaStream): void {
     stream.busy = false;
-    this.#streams.delete(stream.id);
+    if (this.#streams.delete(stream.id)) this.#storedCharacters -= stream.sqls.characters;
     this.#holding.delete(stream);
     const ending = stream.state;
     if (ending.type !== 'autocommit') this.#options.onEnd(stream);
@@ -161,14 +174,22 @@ export class StreamRegistry {
     }
   }
 
-  #assertRoom(tenant: string): void {
+  #assertRoom(stream: HranaStream, moreCharacters: number): void {
+    if (moreCharacters > 0 && this.#storedCharacters + moreCharacters > MAX_STORED_CHARACTERS)
+      throw full(stream);
+    if (this.#holding.has(stream)) return;
     let own = 0;
-    for (const stream of this.#holding) if (stream.tenant === tenant) own++;
-    if (this.#holding.size < MAX_HOLDING && own < MAX_HOLDING_OF_TENANT) return;
-    throw new OnewriterError('RATE_LIMITED', 'Too many transactions are open; try again.', {
-      tenant,
-      retryAfterMs: RETRY_AFTER_MS,
-    });
+    let snapshots = 0;
+    let ownSnapshots = 0;
+    for (const { tenant, state } of this.#holding) {
+      const isOwn = tenant === stream.tenant;
+      if (isOwn) own++;
+      if (state.type !== 'reading') continue;
+      snapshots++;
+      if (isOwn) ownSnapshots++;
+    }
+    if (this.#holding.size >= MAX_HOLDING || own >= MAX_HOLDING_OF_TENANT) throw full(stream);
+    if (snapshots >= MAX_SNAPSHOTS || ownSnapshots >= MAX_SNAPSHOTS_OF_TENANT) throw full(stream);
   }
 
   #sweep(): void {
@@ -201,4 +222,11 @@ function open(tenant: string, owner: string): HranaStream {
 /** Whether a stream has anything that a new one would not have. */
 function isHolding(stream: HranaStream): boolean {
   return stream.state.type !== 'autocommit' || stream.sqls.size > 0;
+}
+
+function full({ tenant }: HranaStream): OnewriterError {
+  return new OnewriterError('RATE_LIMITED', 'Too many transactions are open; try again.', {
+    tenant,
+    retryAfterMs: RETRY_AFTER_MS,
+  });
 }

@@ -2,6 +2,7 @@ import {
   classifyStep,
   decodeParameters,
   isOnewriterError,
+  OnewriterError,
   type SqlValue,
   splitScript,
 } from '@onewriter/protocol';
@@ -103,6 +104,10 @@ async function runStatement(
   const bound = decodeParameters(params);
   const values = Array.isArray(bound) ? bound : [bound];
   if (!statement.reader) {
+    // SQLite takes a name after COMMIT TRANSACTION, for example; what is not known for what it is does not run.
+    if (classifyStep(sql).kind === 'malformed') {
+      throw new OnewriterError('STATEMENT_NOT_ALLOWED', 'This form of transaction control is not allowed.');
+    }
     statement.run(...values);
     begin([]);
     return;
