@@ -7,6 +7,7 @@ import { drawOperation, type Operation, scriptOf, statementsOf } from './operati
 import { toldBy } from './outcome.ts';
 import { createRandom } from './random.ts';
 import { Slots } from './slots.ts';
+import { commitOpen, commitSteps } from './transactions.ts';
 
 /*
  * A client process: writes what its seed makes it write, keeps a journal, and ends when it is told to. It is an app
@@ -120,6 +121,10 @@ class Client {
         const script = scriptOf(op.parts, tenant.id, client, n);
         const { commitSeq } = await tenant.exec(script, { timeoutMs });
         return { outcome: 'committed', commitSeq };
+      }
+      if (op.kind === 'steps' || op.kind === 'open') {
+        const commit = op.kind === 'open' ? commitOpen : commitSteps;
+        return await commit(tenant, statements, timeoutMs, op.thinkMs);
       }
       if (statements.length > 1) {
         const results = await tenant.transaction(statements, { timeoutMs });

@@ -20,6 +20,7 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['duplicates', 1],
   ['redis-memory', 1],
   ['corrupt-file', 1],
+  ['open-transaction', 2],
 ];
 
 it.each(SHORT)('keeps every promise under %s', async (name, rounds) => {

@@ -13,6 +13,8 @@ import type { Random } from './random.ts';
  *   bad       a write that must fail, in the spellings that are hard for a writer that shares transactions
  *   transfer  money from one account to another and a row in the log; fails where there is not enough
  *   register  sets a register, counts its version, and a row in the log
+ *   steps     rows between BEGIN and COMMIT, in one request of steps
+ *   open      the same over several requests: a transaction that stays open between them
  */
 
 /** One write of a client. */
@@ -30,7 +32,8 @@ export type Operation =
       /** What refuses it where there is not enough: the account's CHECK, or an expectation (which HTTP callers lack). */
       readonly guard: 'check' | 'expect';
     }
-  | { readonly kind: 'register'; readonly register: number };
+  | { readonly kind: 'register'; readonly register: number }
+  | { readonly kind: 'steps' | 'open'; readonly parts: number; readonly thinkMs: number };
 
 /** How a write that must fail fails. */
 export type BadKind = 'abort' | 'fail' | 'rollback' | 'raise' | 'deferred' | 'syntax' | 'second';
@@ -89,6 +92,8 @@ export const USUAL_MIX: Mix = {
   bad: 6,
   transfer: 14,
   register: 14,
+  steps: 0,
+  open: 0,
 };
 
 /** The next operation of a client. */
@@ -122,13 +127,19 @@ export function drawOperation(
     }
     case 'register':
       return { kind, register: random.integer(REGISTERS) };
+    case 'steps':
+    case 'open':
+      // Over HTTP there are none; steps may take several commits, which spares no tenant's commit_seq.
+      if (via === 'gateway' || (kind === 'steps' && /[02468]$/.test(tenant)))
+        return { kind: 'append', by: 'run', parts: 1 };
+      return { kind, parts: random.between(2, 4), thinkMs: random.oneIn(6) ? random.between(10, 400) : 0 };
   }
 }
 
 /** Rows that the operation leaves in the log if it is applied. */
 export function rowsOf(operation: Operation): number {
   if (operation.kind === 'bad') return 0;
-  return operation.kind === 'append' ? operation.parts : 1;
+  return 'parts' in operation ? operation.parts : 1;
 }
 
 /** A statement as both ways in, SDK and gateway, take it. */
@@ -154,9 +165,11 @@ export function statementsOf(
   const row = [tenant, client, n] as const;
   switch (operation.kind) {
     case 'append':
+    case 'steps':
+    case 'open':
       return Array.from({ length: operation.parts }, (_, part) => ({
         sql: APPEND,
-        params: [...row, part, 'append'],
+        params: [...row, part, operation.kind],
       }));
     case 'enqueue':
     case 'keyed':

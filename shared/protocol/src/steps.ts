@@ -25,6 +25,11 @@ export interface WireStepsOperation {
   readonly i?: 1 | undefined;
   /** Nothing runs unless the tenant's commit_seq is this. */
   readonly at?: number | undefined;
+  /**
+   * Nothing runs after this: ms since the epoch, by the client's clock. A transaction whose client has gone would hold the
+   * tenant up for nothing.
+   */
+  readonly by?: number | undefined;
 }
 
 export interface WireStep {

@@ -24,20 +24,23 @@ describe('a request of steps', () => {
     ['what expects a state', { steps: steps('DELETE FROM t'), expectCommitSeq: 3 }, 'b'],
     ['what goes on', { steps: steps('COMMIT'), transaction: TRANSACTION }, 's'],
   ])('%s: travels in the job that it needs', (_, request, alone) => {
-    expect(encodeSteps(request).alone).toBe(alone);
+    expect(encodeSteps(request, 1_000).alone).toBe(alone);
   });
 
   it('has on the wire what it needs, and each text once', () => {
-    const { format, sql } = encodeSteps({
-      steps: [
-        { sql: 'INSERT INTO t VALUES (?)', params: [1n], rows: false },
-        { sql: 'INSERT INTO t VALUES (?)', params: [2], condition: { type: 'ok', step: 0 } },
-        { sql: 'DELETE FROM t', script: true },
-        { sql: 'SELECT 1', describe: true },
-      ],
-      transaction: TRANSACTION,
-      interactive: true,
-    });
+    const { format, sql } = encodeSteps(
+      {
+        steps: [
+          { sql: 'INSERT INTO t VALUES (?)', params: [1n], rows: false },
+          { sql: 'INSERT INTO t VALUES (?)', params: [2], condition: { type: 'ok', step: 0 } },
+          { sql: 'DELETE FROM t', script: true },
+          { sql: 'SELECT 1', describe: true },
+        ],
+        transaction: TRANSACTION,
+        interactive: true,
+      },
+      1_000,
+    );
     expect(sql).toHaveLength(4);
     expect(JSON.parse(format([0, 0, 1, 2]))).toEqual({
       q: [
@@ -51,6 +54,14 @@ describe('a request of steps', () => {
     });
   });
 
+  it('says until when it makes sense to begin, where it may hold others up', () => {
+    const before = Date.now();
+    const { format } = encodeSteps({ steps: steps('BEGIN'), interactive: true }, 1_000);
+    const { by } = JSON.parse(format([0])) as { by: number };
+    expect(by).toBeGreaterThanOrEqual(before + 1_000);
+    expect(by).toBeLessThanOrEqual(Date.now() + 1_000);
+  });
+
   it.each<[string, unknown]>([
     ['INVALID_ARGUMENT', { steps: [] }],
     ['INVALID_ARGUMENT', { steps: steps('SELECT 1'), transaction: 'x' }],
@@ -62,7 +73,7 @@ describe('a request of steps', () => {
     ],
     ['STATEMENT_TOO_LARGE', { steps: [{ sql: 'SELECT ?', params: ['x'.repeat(LIMITS.maxOperationBytes)] }] }],
   ])('is refused with %s before anything is sent', (code, request) => {
-    expect(() => encodeSteps(request as StepsRequest)).toThrow(expect.objectContaining({ code }));
+    expect(() => encodeSteps(request as StepsRequest, 1_000)).toThrow(expect.objectContaining({ code }));
   });
 });
 

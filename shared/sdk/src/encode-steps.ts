@@ -21,10 +21,11 @@ import type { Step, StepsRequest } from './steps-types.ts';
 
 /**
  * Encodes a request of steps.
+ * @param timeoutMs how long its caller waits.
  * @throws OnewriterError INVALID_ARGUMENT, INVALID_VALUE, STATEMENT_TOO_LARGE; TypeError. A statement that is not allowed is
  * not refused here: that is its step's error.
  */
-export function encodeSteps(request: StepsRequest): EncodedWrite {
+export function encodeSteps(request: StepsRequest, timeoutMs: number): EncodedWrite {
   const { steps, transaction, interactive, expectCommitSeq } = request;
   if (!Array.isArray(steps) || steps.length === 0) throw invalid('steps() takes at least one step.');
   if (steps.length > LIMITS.maxSteps) throw tooLarge(`over ${LIMITS.maxSteps} steps`);
@@ -41,7 +42,9 @@ export function encodeSteps(request: StepsRequest): EncodedWrite {
       throw atStatement(error, index);
     }
   });
+  const alone = transaction !== undefined ? 's' : mustRunAlone(request) ? 'b' : undefined;
   const suffix =
+    (alone === 'b' ? `,"by":${Date.now() + timeoutMs}` : '') +
     (transaction === undefined ? '' : `,"tx":"${transaction}"`) +
     (interactive ? ',"i":1' : '') +
     (expectCommitSeq === undefined ? '' : `,"at":${expectCommitSeq}`);
@@ -53,7 +56,6 @@ export function encodeSteps(request: StepsRequest): EncodedWrite {
   }
   const format = (indexes: readonly number[]) =>
     `{"q":[${rests.map((rest, index) => `{"s":${indexes[index]}${rest}}`).join(',')}]${suffix}}`;
-  const alone = transaction !== undefined ? 's' : mustRunAlone(request) ? 'b' : undefined;
   return { sql, format, operationBytes, sqlBytes, alone };
 }
 

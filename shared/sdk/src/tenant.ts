@@ -116,8 +116,8 @@ export class TenantDatabase implements Tenant {
   }
 
   async steps(request: StepsRequest, options: WaitOptions = {}): Promise<StepsAnswer> {
-    const payload = encodeSteps(request);
-    const { writes } = this.#context;
+    const { writes, writeTimeoutMs } = this.#context;
+    const payload = encodeSteps(request, options.timeoutMs ?? writeTimeoutMs);
     const { result, commitSeq } = await writes.sendSteps(this.id, payload, request.transaction, options);
     return decodeSteps(result!, commitSeq);
   }

@@ -12,6 +12,7 @@ import { killGateway } from './kill-gateway.ts';
 import { killRedisAlways, killRedisEverysec, wipeRedis } from './kill-redis.ts';
 import { longReaders } from './long-readers.ts';
 import { network } from './network.ts';
+import { openTransaction } from './open-transaction.ts';
 import { overload } from './overload.ts';
 import { pauseLeader } from './pause-leader.ts';
 import { endlessStatement, poisonJob } from './poison.ts';
@@ -44,6 +45,7 @@ const ALL: readonly Fault[] = [
   endlessStatement,
   clockJumps,
   longReaders,
+  openTransaction,
   rollingRestart,
   overload,
 ];

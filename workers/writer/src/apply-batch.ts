@@ -287,6 +287,7 @@ class Batch {
     try {
       if (condemned !== undefined) throw fromWireError(condemned);
       assertSteps(operation?.q);
+      if (isLate(operation as WireStepsOperation, options, this.#now())) throw tooLate();
       return runOwnSteps(this.#database, job.message!.sql, operation as WireStepsOperation, options);
     } catch (thrown) {
       if (thrown instanceof StepsFailed) {
@@ -407,4 +408,16 @@ class Batch {
     run.job.failed.set(op, encodeFailure(error));
     return ranges;
   }
+}
+
+/** Whether the client of steps that are still to begin has given up. */
+function isLate({ by, tx }: WireStepsOperation, { progress }: OwnStepsOptions, nowMs: number): boolean {
+  return by !== undefined && tx === undefined && progress === undefined && nowMs > by;
+}
+
+function tooLate(): OnewriterError {
+  return new OnewriterError(
+    'TRANSACTION_BUSY',
+    'Others had the writer of this tenant until the deadline; nothing was run.',
+  );
 }

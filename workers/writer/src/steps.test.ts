@@ -37,6 +37,7 @@ interface RequestOptions {
   readonly tx?: string | undefined;
   readonly i?: 1 | undefined;
   readonly at?: number | undefined;
+  readonly by?: number | undefined;
   readonly id?: string | undefined;
 }
 
@@ -336,6 +337,19 @@ describe('an interactive transaction', () => {
       'SNAPSHOT_STALE',
     );
     expect(stream.send(['BEGIN'], { at: commitSeq + 1 })).toMatchObject({ a: 0 });
+  });
+
+  it('does not begin for a client that has given up', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script(SCHEMA));
+    const stream = new Stream(lane);
+    expect(() =>
+      stream.send(['BEGIN', "INSERT INTO parent VALUES (1, 'a')"], { by: Date.now() - 1 }),
+    ).toThrow('TRANSACTION_BUSY');
+    expect(stream.outcome!.open).toBeUndefined();
+    // One that has begun goes on.
+    stream.send(['BEGIN'], { by: Date.now() + 60_000 });
+    expect(stream.send(['COMMIT'], { by: Date.now() - 1 })).toMatchObject({ a: 1 });
   });
 
   it('is kept open when its thread needs room for other tenants, and refused when too many are', () => {
