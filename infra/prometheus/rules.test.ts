@@ -41,6 +41,11 @@ describe('every alert', () => {
   });
 });
 
+it('are the same in a cluster', () => {
+  const inCluster = parse(read('../kubernetes/components/monitoring/prometheus-rule.yaml'));
+  expect(inCluster.spec.groups).toEqual(groups);
+});
+
 describe('the overview page and the alerts', () => {
   it('have the same names for what is wrong', () => {
     const source = read('../../shared/protocol/src/status-findings.ts');
