@@ -24,6 +24,8 @@ export class QueueFactory {
     this.#group = group;
     const { name } = deadLetterQueue(group);
     this.#backend = createRedisBackend(name, { connection: redis, skipVersionCheck: true });
+    // The connection's own listener tells; without one here an outage of Redis would end the process.
+    this.#backend.on('error', () => {});
   }
 
   /**
