@@ -6,7 +6,7 @@ import { addDataCommands } from './program/add-data-commands.ts';
 import { addHealthCommands } from './program/add-health-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
-import { DATA_DIR_OPTION, type ProgramContext, withExamples } from './program/options.ts';
+import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './program/options.ts';
 
 /**
  * Runs the command line. Errors are one line on standard error; with `--json`, of JSON.
@@ -130,6 +130,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .requiredOption('--tenants <list>', "tenant ids with commas between them, or '*' for all")
     .option('--access <level>', 'read, write or admin', 'write')
     .option('--expires <duration>', 'for example 30m, 24h, 7d (default: never)')
+    .option(...JSON_OPTION)
     .action(async options => setExitCode(await (await import('./commands/token.ts')).token(options)));
 
   withExamples(

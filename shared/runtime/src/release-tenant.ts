@@ -80,11 +80,15 @@ async function takeRelease(
     await redis.hset(releasing, tenant, id);
     if ((await redis.hget(releasing, tenant)) === id) return;
   }
-  throw new OnewriterError('TENANT_UNAVAILABLE', 'Another request works on the file; try again.', {
-    tenant,
-    reason: 'the file is released already',
-    retryAfterMs: RETRY_AFTER_MS,
-  });
+  throw new OnewriterError(
+    'TENANT_UNAVAILABLE',
+    'Another request works on the file, or one that was cut off less than two minutes ago; try again.',
+    {
+      tenant,
+      reason: 'the file is released already',
+      retryAfterMs: RETRY_AFTER_MS,
+    },
+  );
 }
 
 /** When an id was made: the first 48 bits of a UUIDv7, ms since the epoch. Source: RFC 9562, section 5.7. */

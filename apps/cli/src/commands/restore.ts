@@ -149,5 +149,5 @@ function lostCommits(replaced: number | null, backup: number | null): string {
   const lost = replaced - backup;
   return lost <= 0
     ? 'it had no commit after the backup'
-    : `it has ${count(lost, 'commit')} that came after the backup (${backup + 1} to ${replaced}): their receipts are unknown now`;
+    : `it has ${count(lost, 'commit')} that came after the backup (${lost === 1 ? replaced : `${backup + 1} to ${replaced}`}): their receipts are unknown now`;
 }

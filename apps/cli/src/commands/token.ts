@@ -10,6 +10,16 @@ export interface TokenOptions {
   readonly access: string;
   /** '30m', '24h', '7d'; without it the token is valid until the secret changes. */
   readonly expires?: string | undefined;
+  readonly json?: boolean | undefined;
+}
+
+/** What `onewriter token --json` prints. */
+export interface TokenSummary {
+  readonly token: string;
+  readonly tenants: readonly string[] | '*';
+  readonly access: AccessLevel;
+  /** ISO time; null: it is valid until the secret changes. */
+  readonly expiresAt: string | null;
 }
 
 const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -27,15 +37,13 @@ export async function token(options: TokenOptions): Promise<number> {
   if (!ACCESS_LEVELS.includes(options.access as AccessLevel)) {
     throw new OnewriterError('INVALID_ARGUMENT', `--access is one of ${ACCESS_LEVELS.join(', ')}.`);
   }
-  const signed = await signToken(
-    secret,
-    {
-      tenants: options.tenants === '*' ? '*' : options.tenants.split(','),
-      access: options.access as AccessLevel,
-    },
-    { expiresInMs: parseDuration(options.expires) },
-  );
-  process.stdout.write(`${signed}\n`);
+  const tenants = options.tenants === '*' ? '*' : options.tenants.split(',');
+  const access = options.access as AccessLevel;
+  const expiresInMs = parseDuration(options.expires);
+  const token = await signToken(secret, { tenants, access }, { expiresInMs });
+  const expiresAt = expiresInMs === undefined ? null : new Date(Date.now() + expiresInMs).toISOString();
+  const summary: TokenSummary = { token, tenants, access, expiresAt };
+  process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : `${token}\n`);
   return 0;
 }
 
