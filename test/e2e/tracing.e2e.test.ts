@@ -218,6 +218,23 @@ describe('a traced write', () => {
     for (const id of ids) await collector.trace(id, ['onewriter.write', 'onewriter.commit']);
   });
 
+  it('is traced, too, where a libSQL client sends it', async () => {
+    const answer = await fetch(`${stack.gatewayUrl}/t/acme/v2/pipeline`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${stack.token}`,
+        'content-type': 'application/json',
+        traceparent: `00-${traceIdOf(9)}-00f067aa0ba902b7-01`,
+      },
+      body: JSON.stringify({
+        baton: null,
+        requests: [{ type: 'execute', stmt: { sql: 'INSERT INTO t(b) VALUES (8)' } }, { type: 'close' }],
+      }),
+    });
+    expect(answer.status).toBe(200);
+    await collector.trace(traceIdOf(9), ['onewriter.write', ...STAGES]);
+  });
+
   it('is not recorded where its caller does not record', async () => {
     const unrecorded = traceIdOf(6);
     await send('INSERT INTO t(b) VALUES (1)', [], unrecorded, {
@@ -250,6 +267,23 @@ describe('the log', () => {
     expect(told).toContain(traceIdOf(8));
     expect(told).toMatch(/totalMs=\d.* queueMs=.* laneMs=.* applyMs=.* commitMs=.* completeMs=/);
     await line('Request answered', 'a-slow-one', 'status=200', 'durationMs=');
+  });
+
+  it('tells of steps under the id of their request', async () => {
+    const response = await fetch(`${stack.gatewayUrl}/t/acme/v2/pipeline`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${stack.token}`,
+        'content-type': 'application/json',
+        'x-request-id': 'of-steps',
+      },
+      body: JSON.stringify({
+        baton: null,
+        requests: [{ type: 'execute', stmt: { sql: 'INSERT INTO t(b) VALUES (9)' } }, { type: 'close' }],
+      }),
+    });
+    expect(response.status).toBe(200);
+    await line('requestIds=', 'of-steps', 'statement=INSERT INTO t(b) VALUES (?)');
   });
 
   it('tells of a write that was set aside, under the id of its request', async () => {

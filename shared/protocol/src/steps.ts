@@ -30,6 +30,8 @@ export interface WireStepsOperation {
    * tenant up for nothing.
    */
   readonly by?: number | undefined;
+  /** Id of the request that the steps came with, for log lines. */
+  readonly r?: string | undefined;
 }
 
 export interface WireStep {

@@ -7,7 +7,7 @@ import {
   splitScript,
   TRANSACTION_ID_PATTERN,
 } from '@onewriter/protocol';
-import { atStatement, type EncodedWrite, encodeBindings } from './encoded-write.ts';
+import { atStatement, type EncodedWrite, encodeBindings, encodeRequestId } from './encoded-write.ts';
 import { assertParameters } from './parameters.ts';
 import type { Step, StepsRequest } from './steps-types.ts';
 
@@ -25,7 +25,11 @@ import type { Step, StepsRequest } from './steps-types.ts';
  * @throws OnewriterError INVALID_ARGUMENT, INVALID_VALUE, STATEMENT_TOO_LARGE; TypeError. A statement that is not allowed is
  * not refused here: that is its step's error.
  */
-export function encodeSteps(request: StepsRequest, timeoutMs: number): EncodedWrite {
+export function encodeSteps(
+  request: StepsRequest,
+  timeoutMs: number,
+  requestId?: string | undefined,
+): EncodedWrite {
   const { steps, transaction, interactive, expectCommitSeq } = request;
   if (!Array.isArray(steps) || steps.length === 0) throw invalid('steps() takes at least one step.');
   if (steps.length > LIMITS.maxSteps) throw tooLarge(`over ${LIMITS.maxSteps} steps`);
@@ -47,8 +51,9 @@ export function encodeSteps(request: StepsRequest, timeoutMs: number): EncodedWr
     (alone === 'b' ? `,"by":${Date.now() + timeoutMs}` : '') +
     (transaction === undefined ? '' : `,"tx":"${transaction}"`) +
     (interactive ? ',"i":1' : '') +
-    (expectCommitSeq === undefined ? '' : `,"at":${expectCommitSeq}`);
-  const operationBytes = rests.reduce((sum, rest) => sum + Buffer.byteLength(rest) + 12, 64);
+    (expectCommitSeq === undefined ? '' : `,"at":${expectCommitSeq}`) +
+    encodeRequestId(requestId);
+  const operationBytes = rests.reduce((sum, rest) => sum + Buffer.byteLength(rest) + 12, 64 + suffix.length);
   const sql = steps.map(step => step.sql);
   const sqlBytes = [...new Set(sql)].reduce((sum, text) => sum + text.length, 0);
   if (operationBytes + sqlBytes > LIMITS.maxOperationBytes) {

@@ -188,7 +188,8 @@ function encodeFlags(flags: OperationFlags): string {
   return `,"k":${JSON.stringify(key)}${detached}`;
 }
 
-function encodeRequestId(id: string | undefined): string {
+/** The member of an operation that holds its request's id. @throws OnewriterError INVALID_ARGUMENT */
+export function encodeRequestId(id: string | undefined): string {
   if (id === undefined) return '';
   if (
     typeof id !== 'string' ||

@@ -1,4 +1,5 @@
 import type { ErrorCode, SqlParameters, SqlValue, StepCondition } from '@onewriter/protocol';
+import type { WaitOptions } from './types.ts';
 
 /*
  * The advanced part of the public API: statements that run one after the other on the tenant's writer connection, with
@@ -18,6 +19,12 @@ export interface StepsRequest {
   readonly interactive?: boolean | undefined;
   /** Nothing runs unless the tenant's commit_seq is this: SNAPSHOT_STALE. */
   readonly expectCommitSeq?: number | undefined;
+}
+
+/** How a {@link StepsRequest} is sent. */
+export interface StepsOptions extends WaitOptions {
+  /** Told by the broker's log lines about these steps; 1 to LIMITS.maxRequestIdLength characters. */
+  readonly requestId?: string | undefined;
 }
 
 /** One statement, or one script. */

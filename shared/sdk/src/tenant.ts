@@ -17,7 +17,7 @@ import { assertParameters, bindParameters } from './parameters.ts';
 import type { Reads } from './reads.ts';
 import { TenantReceipt } from './receipt.ts';
 import { assertWrites, TenantStatement } from './statement.ts';
-import type { StepsAnswer, StepsRequest } from './steps-types.ts';
+import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
 import type {
   EnqueueOptions,
   ExecuteOptions,
@@ -32,7 +32,6 @@ import type {
   StatementResult,
   Tenant,
   TransactionStatement,
-  WaitOptions,
   WriteOptions,
 } from './types.ts';
 import type { WritePath } from './write-path.ts';
@@ -115,9 +114,9 @@ export class TenantDatabase implements Tenant {
     return decodeTransaction(result!, commitSeq, mode);
   }
 
-  async steps(request: StepsRequest, options: WaitOptions = {}): Promise<StepsAnswer> {
+  async steps(request: StepsRequest, options: StepsOptions = {}): Promise<StepsAnswer> {
     const { writes, writeTimeoutMs } = this.#context;
-    const payload = encodeSteps(request, options.timeoutMs ?? writeTimeoutMs);
+    const payload = encodeSteps(request, options.timeoutMs ?? writeTimeoutMs, options.requestId);
     const { result, commitSeq } = await writes.sendSteps(this.id, payload, request.transaction, options);
     return decodeSteps(result!, commitSeq);
   }

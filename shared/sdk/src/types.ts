@@ -7,7 +7,7 @@ import type {
   StatementExpectation,
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import type { StepsAnswer, StepsRequest } from './steps-types.ts';
+import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
 
 /*
  * The public API, top down: ConnectOptions → Onewriter → Tenant → Statement, Receipt → their results.
@@ -209,7 +209,7 @@ export interface Tenant {
    *   the deadline, nothing was run. A step's own error is in its result; TRANSACTION_TIMEOUT there: the transaction is
    *   gone, and nothing but ROLLBACK will do.
    */
-  steps(request: StepsRequest, options?: WaitOptions): Promise<StepsAnswer>;
+  steps(request: StepsRequest, options?: StepsOptions): Promise<StepsAnswer>;
   /** The receipt of a write of any process. @throws OnewriterError INVALID_ARGUMENT */
   receipt(id: string): Receipt;
 }

@@ -164,7 +164,9 @@ export class WritePath {
           reject(error);
         },
       };
-      const write = new PendingWrite(payload, 'commit', due, options.signal, caller, coalescer);
+      const trace = this.#context.tracer?.begin(tenant, payload, caller);
+      const write = new PendingWrite(payload, 'commit', due, options.signal, trace ?? caller, coalescer);
+      if (trace !== undefined) write.trace = trace;
       if (payload.alone === 'b') {
         const marginMs = Math.min(timeoutMs / 4, MAX_WITHDRAW_MARGIN_MS);
         timer = setTimeout(() => void this.#withdraw(write), timeoutMs - marginMs);

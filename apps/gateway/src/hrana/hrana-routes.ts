@@ -140,7 +140,8 @@ async function run(
   { stream, steps, closes }: StreamRequest,
 ): Promise<readonly StepResult[]> {
   try {
-    return await hrana.runner.run(stream, steps, { closes, signal: c.req.raw.signal });
+    const requestId = c.get('requestId');
+    return await hrana.runner.run(stream, steps, { closes, signal: c.req.raw.signal, requestId });
   } catch (error) {
     hrana.streams.end(stream);
     throw error;

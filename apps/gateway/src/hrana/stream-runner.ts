@@ -12,6 +12,7 @@ import {
   type StepError,
   type StepResult,
   type StepsAnswer,
+  type StepsOptions,
 } from './steps.ts';
 import type { HranaStream } from './streams.ts';
 
@@ -25,7 +26,7 @@ export interface StepWriter {
       readonly interactive?: boolean | undefined;
       readonly expectCommitSeq?: number | undefined;
     },
-    options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined },
+    options: StepsOptions,
   ): Promise<StepsAnswer>;
 }
 
@@ -48,6 +49,8 @@ export interface RunOptions {
   /** The stream ends with it: nothing is kept. */
   readonly closes: boolean;
   readonly signal?: AbortSignal | undefined;
+  /** For log lines. */
+  readonly requestId?: string | undefined;
 }
 
 const BEGIN_IMMEDIATE = classifyOne('BEGIN IMMEDIATE');
@@ -213,9 +216,10 @@ export class StreamRunner {
   async #runWrites(
     stream: HranaStream,
     steps: readonly PlannedStep[],
-    { closes, signal }: RunOptions,
+    options: RunOptions,
     expectCommitSeq?: number,
   ): Promise<readonly StepResult[]> {
+    const { closes, signal, requestId } = options;
     const { state } = stream;
     const transaction = state.type === 'writing' ? state.id : undefined;
     let answer: StepsAnswer;
@@ -225,13 +229,14 @@ export class StreamRunner {
       answer = await this.#options.writer.steps(stream.tenant, request, {
         timeoutMs: this.#options.writeTimeoutMs,
         signal,
+        requestId,
       });
     } catch (error) {
       if (!(error instanceof OnewriterError) || !isInBand(error) || error.code === 'SNAPSHOT_STALE')
         throw error;
       if (transaction === undefined) return failSteps(steps, toStepError(error), true);
       stream.state = { type: 'lost', error: lostError(error.message) };
-      return this.#runLost(stream, steps, { closes, signal }, toStepError(error));
+      return this.#runLost(stream, steps, options, toStepError(error));
     }
     if (answer.transaction !== undefined) stream.state = { type: 'writing', id: answer.transaction.id };
     else if (answer.autocommit) stream.state = { type: 'autocommit' };
