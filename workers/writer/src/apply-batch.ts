@@ -2,6 +2,7 @@ import { fromWireError, LIMITS, OnewriterError, type WireStepsOperation } from '
 import { BatchJob } from './batch-job.ts';
 import { fenced } from './internal-tables.ts';
 import type { ApplyStats, JobOutcome, QueuedJob, TransactionGrant } from './lane-task.ts';
+import { MAX_KNOWN_JOBS } from './open-transaction.ts';
 import { type OwnStepsOptions, type OwnStepsResult, runOwnSteps } from './own-steps.ts';
 import type { Progress } from './progress.ts';
 import { assertSteps, encodeFailure, runOperation, TransactionEnded } from './run-operation.ts';
@@ -176,9 +177,12 @@ class Batch {
   }
 
   #planAlone(job: BatchJob, number: number): void {
-    const last = this.#database.transaction?.last;
-    if (last?.jobId === job.id) job.repeat(last.results);
-    else this.#own.add(number);
+    const { transaction } = this.#database;
+    // Of an older one the broker may have kept the answer.
+    if (transaction?.jobs.has(job.id)) {
+      const isNewest = [...transaction.jobs].at(-1) === job.id;
+      job.repeat(isNewest ? transaction.results : '');
+    } else this.#own.add(number);
   }
 
   /** One transaction over a range of writes. Whatever goes wrong, nothing of it is left. */
@@ -261,7 +265,7 @@ class Batch {
     const committed = progress !== undefined || this.#commits > commitsBefore;
     if (this.#options.transaction !== undefined && !recorded && (result.open || !committed)) {
       job.stageUnrecorded(`[${result.json}]`);
-      this.#remember(job, `[${result.json}]`);
+      if (result.theirs) this.#remember(job, `[${result.json}]`);
       job.settle(result.commitSeq);
       return { kind: 'committed' };
     }
@@ -297,7 +301,7 @@ class Batch {
       if (!(thrown instanceof OnewriterError)) throw thrown;
       const open = this.#database.transaction !== undefined;
       if (!open) this.#database.rollback();
-      return { json: encodeFailure(thrown), commitSeq: 0, open };
+      return { json: encodeFailure(thrown), commitSeq: 0, open, theirs: false };
     }
   }
 
@@ -305,8 +309,11 @@ class Batch {
   #remember(job: BatchJob, results: string): void {
     const { transaction } = this.#database;
     if (transaction === undefined) return;
-    const kept = results.length <= LIMITS.maxEventBytes ? results : '';
-    this.#database.transaction = { ...transaction, last: { jobId: job.id, results: kept } };
+    transaction.jobs.add(job.id);
+    if (transaction.jobs.size > MAX_KNOWN_JOBS) {
+      transaction.jobs.delete(transaction.jobs.values().next().value!);
+    }
+    transaction.results = results.length <= LIMITS.maxEventBytes ? results : '';
   }
 
   #runOf(number: number): JobRun {

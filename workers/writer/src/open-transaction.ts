@@ -8,6 +8,11 @@ export interface OpenTransaction {
   readonly readOnly: boolean;
   /** A statement that writes was run in it. */
   readonly wrote: boolean;
-  /** The job whose steps came last, and its results ('' where they are large): it may be delivered again. */
-  readonly last?: { readonly jobId: string; readonly results: string } | undefined;
+  /** The jobs whose steps ran in it, oldest first: any may be delivered again. At most {@link MAX_KNOWN_JOBS}. */
+  readonly jobs: Set<string>;
+  /** JSON of the results of the newest; '' where they are large. */
+  results: string;
 }
+
+/** Of an open transaction, so many of its newest jobs are known again. */
+export const MAX_KNOWN_JOBS = 10_000;

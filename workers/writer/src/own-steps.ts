@@ -54,6 +54,8 @@ export interface OwnStepsResult {
   readonly commitSeq: number;
   /** A transaction is open now. */
   readonly open: boolean;
+  /** It is that of these steps. */
+  readonly theirs: boolean;
 }
 
 /**
@@ -72,7 +74,7 @@ export function runOwnSteps(
   if (transaction !== undefined && !goesOn) {
     const run = new StepsRun(database, sql, op, new BlockedSession(), options.budgetBytes, dead);
     run.run();
-    return { json: run.toJson(run.autocommit), commitSeq: 0, open: true };
+    return { json: run.toJson(run.autocommit), commitSeq: 0, open: true, theirs: false };
   }
   if (!goesOn && options.progress === undefined && op.at !== undefined) {
     const commitSeq = database.ledger.commitSeq();
@@ -86,12 +88,17 @@ export function runOwnSteps(
   const commits = session.commitSeq > 0 ? `,"seq":${session.commitSeq}` : '';
   if (!keeps) {
     database.rollback();
-    return { json: run.toJson(autocommit, commits), commitSeq: session.commitSeq, open: false };
+    return {
+      json: run.toJson(autocommit, commits),
+      commitSeq: session.commitSeq,
+      open: false,
+      theirs: false,
+    };
   }
   const { id, expiresAt } = goesOn ? { ...options.transaction, id: transaction!.id } : options.transaction;
   database.transaction = session.toOpen(id);
   const json = run.toJson(false, `,"tx":{"id":"${id}","until":${expiresAt}}${commits}`);
-  return { json, commitSeq: session.commitSeq, open: true };
+  return { json, commitSeq: session.commitSeq, open: true, theirs: true };
 }
 
 class OwnSession implements StepSession {
@@ -105,6 +112,7 @@ class OwnSession implements StepSession {
   #bySavepoint: boolean;
   #readOnly: boolean;
   #wrote: boolean;
+  readonly #jobs: Set<string>;
 
   constructor(database: TenantDatabase, options: OwnStepsOptions, run: () => StepsRun) {
     const open = database.transaction;
@@ -115,6 +123,7 @@ class OwnSession implements StepSession {
     this.#bySavepoint = open?.bySavepoint ?? false;
     this.#readOnly = open?.readOnly ?? false;
     this.#wrote = open?.wrote ?? false;
+    this.#jobs = open?.jobs ?? new Set();
   }
 
   get autocommit(): boolean {
@@ -129,6 +138,8 @@ class OwnSession implements StepSession {
       bySavepoint: this.#bySavepoint,
       readOnly: this.#readOnly,
       wrote: this.#wrote,
+      jobs: this.#jobs,
+      results: '',
     };
   }
 

@@ -267,8 +267,13 @@ describe('an interactive transaction', () => {
     const id = newStepsJobId('s');
     const first = stream.send(["INSERT INTO parent(name) VALUES ('a')"], { id });
     expect(stream.send(["INSERT INTO parent(name) VALUES ('a')"], { id })).toEqual(first);
+    stream.send(["INSERT INTO parent(name) VALUES ('b')"]);
+    const { transaction } = stream;
+    // Older than the newest: its answer is not here any more.
+    expect(() => stream.send(["INSERT INTO parent(name) VALUES ('a')"], { id })).toThrow('no steps');
+    expect(stream.outcome).toMatchObject({ open: transaction, jobs: [{ duplicate: true, results: '' }] });
     stream.send(['COMMIT']);
-    expect(lane.column('SELECT name FROM parent')).toEqual(['a']);
+    expect(lane.column('SELECT name FROM parent')).toEqual(['a', 'b']);
   });
 
   it('is rolled back by a batch of others, and then answers TRANSACTION_TIMEOUT until ROLLBACK', () => {
