@@ -257,8 +257,9 @@ class Batch {
         if (recorded) job.rewind(op);
         recorded = false;
       },
-      committed: () => {
+      committed: commitMs => {
         this.#commits++;
+        this.#commitMs += commitMs;
         this.#options.afterCommit?.();
       },
     });

@@ -42,8 +42,8 @@ export interface OwnStepsOptions {
   readonly beforeCommit: (commitSeq: number, json: string | undefined, progress: StepsProgress) => void;
   /** The COMMIT failed because of what it held; what {@link beforeCommit} did is undone. */
   readonly commitFailed: () => void;
-  /** It is committed. */
-  readonly committed: () => void;
+  /** It is committed. @param commitMs how long that took. */
+  readonly committed: (commitMs: number) => void;
 }
 
 /** What came of steps. */
@@ -259,6 +259,7 @@ class OwnSession implements StepSession {
     } catch (error) {
       throw new StepsFailed(error);
     }
+    const startedMs = performance.now();
     try {
       control.commit.run();
     } catch (thrown) {
@@ -270,11 +271,12 @@ class OwnSession implements StepSession {
       this.#options.commitFailed();
       throw thrown;
     }
+    const commitMs = performance.now() - startedMs;
     this.#database.committed();
     this.commitSeq = commitSeq;
     runner.restoreLastRowid(rowid);
     try {
-      this.#options.committed();
+      this.#options.committed(commitMs);
     } catch (error) {
       throw new StepsFailed(error);
     }
