@@ -328,6 +328,27 @@ describe('a broker', () => {
     for (const receipt of receipts) await receipt.committed();
     expect(numbersIn(db.id)).toEqual([0, 1, 2]);
   });
+
+  it('applies what an old leader took after Redis had lost its data before what came later', async () => {
+    const db = await newTenant();
+    await db.prepare(INSERT).run(0);
+    const queue = openQueue(redis.url, db.id);
+    await queue.pause();
+    const first = await db.enqueue(INSERT, [1]);
+    // The old leader's take: the queue does not tell any more whose it is.
+    const client = new Redis(redis.url);
+    onTestFinished(() => client.disconnect());
+    expect(await client.rpoplpush(queue.toKey('wait'), queue.toKey('active'))).toBe(
+      parseReceiptId(first.id).jobId,
+    );
+    await client.hdel(queue.toKey('meta'), 'onewriter.epoch');
+    const second = await db.enqueue(INSERT, [2]);
+    await queue.resume();
+    await second.committed();
+    await first.committed();
+    expect(numbersIn(db.id)).toEqual([0, 1, 2]);
+    expect(await queue.getJobCounts('active', 'wait')).toEqual({ active: 0, wait: 0 });
+  });
 });
 
 describe('starting', () => {

@@ -15,13 +15,20 @@ import { defineScript } from './redis-link.ts';
  * later jobs would overtake those it holds.
  */
 
-/** Field of a queue's `meta`: the epoch of the leader it belongs to. */
+/**
+ * The epoch of the leader that a queue belongs to, a field of its `meta`. Only an adoption makes it ours: where Redis lost
+ * its data the field is gone, an older leader may have taken jobs since, and whoever had the queue has to look at what is
+ * active before it takes more.
+ */
 const FENCE = `
-local function fence(meta, epoch)
+local function owner(meta)
   redis.call('HDEL', meta, '')
-  local newest = tonumber(redis.call('HGET', meta, 'onewriter.epoch') or '0')
-  if newest > epoch then return newest end
-  if newest < epoch then redis.call('HSET', meta, 'onewriter.epoch', string.format('%d', epoch)) end
+  return tonumber(redis.call('HGET', meta, 'onewriter.epoch') or '0')
+end
+local function fence(meta, epoch)
+  local newest = owner(meta)
+  if newest > epoch then return {-2, newest} end
+  if newest < epoch then return {-3} end
   return nil
 end
 `;
@@ -58,14 +65,14 @@ end
 /**
  * Moves the oldest waiting jobs to active.
  * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, epoch
- * Returns jobs left in wait (-1: the queue is paused; -2: it belongs to a newer leader, whose epoch follows), then id and
- * data of each.
+ * Returns jobs left in wait (-1: the queue is paused; -2: it belongs to a newer leader, whose epoch follows; -3: it has to
+ * be adopted first), then id and data of each.
  */
 export const takeJobs = defineScript(
   3,
   `${TAKE}
-local newer = fence(KEYS[3], tonumber(ARGV[7]))
-if newer then return {-2, newer} end
+local refusal = fence(KEYS[3], tonumber(ARGV[7]))
+if refusal then return refusal end
 return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))`,
 );
 
@@ -80,8 +87,8 @@ const FOLLOW_UPS_AMONG = 128;
 export const takeFollowUps = defineScript(
   3,
   `${FENCE}
-local newer = fence(KEYS[3], tonumber(ARGV[5]))
-if newer then return {-2, newer} end
+local refusal = fence(KEYS[3], tonumber(ARGV[5]))
+if refusal then return refusal end
 local taken = {0}
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], -${FOLLOW_UPS_AMONG}, -1)) do
   if string.sub(id, 1, 2) == 's-' then
@@ -114,7 +121,7 @@ export const finishJobs = defineScript(
   5,
   `${TAKE}
 local prefix, token = ARGV[1], ARGV[2]
-local newer = fence(KEYS[3], tonumber(ARGV[7]))
+local refusal = fence(KEYS[3], tonumber(ARGV[7]))
 local keep = tonumber(ARGV[8])
 local refused = {}
 for i = 9, #ARGV, 3 do
@@ -141,7 +148,7 @@ for i = 4, 5 do
   end
 end
 if ARGV[5] == '0' then return {refused, {}} end
-if newer then return {refused, {-2, newer}} end
+if refusal then return {refused, refusal} end
 return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))}`,
 );
 
@@ -153,8 +160,10 @@ return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], ARGV[4]
 export const adoptJobs = defineScript(
   2,
   `${FENCE}
-local newer = fence(KEYS[2], tonumber(ARGV[4]))
-if newer then return {-2, newer} end
+local epoch = tonumber(ARGV[4])
+local newest = owner(KEYS[2])
+if newest > epoch then return {-2, newest} end
+if newest < epoch then redis.call('HSET', KEYS[2], 'onewriter.epoch', string.format('%d', epoch)) end
 local ids = redis.call('LRANGE', KEYS[1], 0, -1)
 local jobs = {0}
 for i = #ids, 1, -1 do
@@ -180,7 +189,7 @@ export const returnJobs = defineScript(
   3,
   `${FENCE}
 local returned = 0
-if fence(KEYS[3], tonumber(ARGV[3])) then return returned end
+if owner(KEYS[3]) > tonumber(ARGV[3]) then return returned end
 for i = 4, #ARGV do
   local key = ARGV[1] .. ARGV[i]
   if redis.call('GET', key .. ':lock') == ARGV[2] then

@@ -95,7 +95,7 @@ export class TenantQueue {
   /**
    * Takes the oldest waiting jobs. After an error of the connection it is not known whether any were taken:
    * {@link adopt}.
-   * @throws OnewriterError FENCED
+   * @throws OnewriterError FENCED; QueueForgotten
    */
   async take({ maxJobs, maxBytes }: TakeBounds): Promise<Taken> {
     const reply = await this.#link.run(takeJobs, [
@@ -133,7 +133,7 @@ export class TenantQueue {
 
   /**
    * Finishes jobs, and takes the next if `bounds` are given. May be repeated.
-   * @throws OnewriterError FENCED; the jobs are finished all the same.
+   * @throws OnewriterError FENCED, QueueForgotten; the jobs are finished all the same.
    */
   async finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
     const args: (string | number)[] = [
@@ -191,6 +191,7 @@ export class TenantQueue {
         fileEpoch: Number(rest[0]),
       });
     }
+    if (waiting === -3) throw new QueueForgotten();
     return { jobs: readJobs(rest as string[]), waiting: Math.max(waiting, 0) };
   }
 
@@ -198,6 +199,11 @@ export class TenantQueue {
   async renew(ids: readonly string[]): Promise<void> {
     await this.#link.run(renewLocks, [this.#active, this.#prefix, this.#leader.broker, LOCK_MS, ...ids]);
   }
+}
+
+/** Redis lost what it knew of the queue, or the epoch was raised: {@link TenantQueue.adopt} before anything is taken. */
+export class QueueForgotten extends Error {
+  override readonly message = 'The queue has to be adopted first.';
 }
 
 function readJobs(flat: readonly string[]): readonly TakenJob[] {

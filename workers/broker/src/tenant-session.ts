@@ -36,7 +36,7 @@ import type { Lanes } from './lanes.ts';
 import type { Parked } from './parked.ts';
 import { isTemporary, type RedisLink } from './redis-link.ts';
 import { type LoadSource, TenantLoad, type TenantLoads } from './status/tenant-load.ts';
-import type { FinishedJob, TakenJob, TenantQueue } from './tenant-queue.ts';
+import { type FinishedJob, QueueForgotten, type TakenJob, type TenantQueue } from './tenant-queue.ts';
 import { firstExpiry, TransactionLease, type TransactionLimits } from './transaction-lease.ts';
 import type { WalWatch } from './wal-watch.ts';
 
@@ -621,7 +621,7 @@ export class TenantSession implements LaneClient, LoadSource {
         if (fetch) this.#receive(taken);
       } catch (error) {
         // Fenced or not: the jobs are finished, only the take was refused.
-        fetched = isOnewriterError(error, 'FENCED');
+        fetched = isOnewriterError(error, 'FENCED') || error instanceof QueueForgotten;
         await this.#onTakeFailed(error);
       }
       if (!fetched) {
