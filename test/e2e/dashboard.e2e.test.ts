@@ -21,6 +21,7 @@ import {
 } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
+import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
@@ -88,12 +89,17 @@ async function addWrites(tenant: string, { title = 'x', at = Date.now() } = {}):
   return jobId;
 }
 
-async function addDeadLetter(tenant: string, timestamp = Date.now()): Promise<string> {
+async function addDeadLetter(
+  tenant: string,
+  timestamp = Date.now(),
+  message?: WriteJobMessage,
+): Promise<string> {
   const data: DeadLetterMessage = {
     tenant,
     receiptId: `${newJobId()}.0`,
     sql: INSERT,
     error: { code: 'CONSTRAINT_VIOLATION', message: 'UNIQUE constraint failed: tasks.id' },
+    message,
   };
   const jobId = deadLetterId(data.receiptId);
   await openQueue(deadLetterQueue('default')).add(`${tenant} · CONSTRAINT_VIOLATION`, data, {
@@ -149,7 +155,8 @@ describe('in a browser', () => {
   it('logs in, finds the tenant’s queue, opens a job and reads its statement', async () => {
     const { page, problems } = await newPage();
     await logIn(page);
-    expect(new URL(page.url()).pathname).toBe('/queues');
+    expect(new URL(page.url()).pathname).toBe('/');
+    await page.getByRole('link', { name: 'Queues' }).click();
 
     await page.getByRole('link', { name: 'tenant.acme' }).click();
     await page.getByText(`acme · 2 writes · ${INSERT}`).waitFor();
@@ -184,13 +191,42 @@ describe('in a browser', () => {
     const id = await addDeadLetter('acme');
     const { page, problems } = await newPage();
     await logIn(page, `/queues/queue/dead-letters/${id}`);
-    await page.getByText('UNIQUE constraint failed: tasks.id').waitFor();
+    await page.getByText('UNIQUE constraint failed: tasks.id').first().waitFor();
     if (process.env['SCREENSHOTS']) await page.screenshot({ path: `${process.env['SCREENSHOTS']}/dead.png` });
     await page.locator('button:has(.lucide-trash2)').click();
     await page.getByRole('button', { name: 'Confirm' }).click();
     const removed = async () => (await openQueue(deadLetterQueue('default')).getJobState(id)) === 'unknown';
     await waitFor(removed, { what: 'the removal' });
     // The page asks for the letter every few seconds, and may do so once more before it goes back to the list.
+    expect(problems.filter(problem => !problem.includes('404 (Not Found)'))).toEqual([]);
+  });
+
+  it('sends a dead letter again with the board’s own button, and writes down who did it', async () => {
+    const message: WriteJobMessage = {
+      v: PROTOCOL_VERSION,
+      client: 'c-gone',
+      seq: 7,
+      at: 1,
+      sql: ['INSERT INTO tasks(id) VALUES (?)'],
+      ops: [{ s: 0, p: ['again'], k: 'order-78', d: 1 }],
+    };
+    const id = await addDeadLetter('globex', Date.now() - 1_000, message);
+    const { page, problems } = await newPage();
+    await logIn(page, '/queues/queue/dead-letters');
+    await page.getByText('globex · CONSTRAINT_VIOLATION').waitFor();
+    await page.getByText('CONSTRAINT_VIOLATION: UNIQUE constraint failed: tasks.id').waitFor();
+    await page.locator('button:has(.lucide-refresh-cw)').first().click();
+    await page.getByRole('button', { name: 'Confirm' }).click();
+    const letters = openQueue(deadLetterQueue('default'));
+    await waitFor(async () => (await letters.getJobState(id)) === 'unknown', { what: 'the letter to go' });
+    const [job] = await openQueue(tenantQueue('default', 'globex')).getJobs(['waiting'], 0, 0);
+    expect(job?.data).toMatchObject({ sql: message.sql, ops: message.ops });
+    const [[, fields]] = (await connection.xrevrange(groupKeys('default').audit, '+', '-', 'COUNT', 1)) as [
+      [string, string[]],
+    ];
+    expect(fields.join(' ')).toMatch(/action dead-letter\.retry tenant globex outcome ok/);
+    await page.goto(`${dashboard.url}/audit`);
+    await page.getByText('dead-letter.retry').first().waitFor();
     expect(problems.filter(problem => !problem.includes('404 (Not Found)'))).toEqual([]);
   });
 
@@ -204,12 +240,12 @@ describe('in a browser', () => {
       await connection.zrem(groupKeys('default').tenants, ...busy);
     });
     const { page } = await newPage();
-    await logIn(page, '/tenants');
-    await page.getByLabel('Tenant id').fill('nobody');
-    await page.getByRole('button', { name: 'Show its queue' }).click();
-    expect(await page.getByRole('alert').textContent()).toBe('No tenant "nobody" has been written to.');
-    await page.getByLabel('Tenant id').fill('dusty');
-    await page.getByRole('button', { name: 'Show its queue' }).click();
+    await logIn(page, '/queues?tenant=nobody');
+    await page.getByText('None that was written to has that in its id').waitFor();
+    await page.getByRole('searchbox', { name: 'Tenant' }).fill('dus');
+    await page.keyboard.press('Enter');
+    await page.getByRole('link', { name: 'dusty' }).click();
+    await page.getByRole('link', { name: 'Its queue' }).click();
     await page.getByText('Old work').waitFor();
 
     await page.goto(`${dashboard.url}/logout`);
@@ -248,7 +284,7 @@ describe('access', () => {
       redirect: 'manual',
       body: new URLSearchParams({ token: admin, next: 'https://elsewhere.example/' }),
     });
-    expect([login.status, login.headers.get('location')]).toEqual([303, '/queues']);
+    expect([login.status, login.headers.get('location')]).toEqual([303, '/']);
     const cookie = login.headers.get('set-cookie')!;
     expect(cookie).toMatch(/; HttpOnly/);
     expect(cookie).toMatch(/; SameSite=Strict/);
@@ -286,8 +322,7 @@ describe('access', () => {
       ['PUT', '/queues/api/queues/pause'],
       ['PUT', '/queues/api/queues/dead-letters/pause'],
       ['POST', '/queues/api/queues/dead-letters/add'],
-      ['PUT', `/queues/api/queues/dead-letters/${letterId}/retry`],
-      ['PUT', '/queues/api/queues/dead-letters/retry/failed'],
+      ['PATCH', `/queues/api/queues/dead-letters/${letterId}/update-data`],
     ] as const) {
       const response = await request(path, { method, body: '{}' });
       expect([path, response.status]).toEqual([path, 403]);
@@ -298,7 +333,7 @@ describe('access', () => {
   it('removes all dead letters but those of the last seconds', async () => {
     const old = await addDeadLetter('acme', Date.now() - 60_000);
     const young = await addDeadLetter('acme');
-    const { status } = await request('/queues/api/queues/dead-letters/clean/wait', { method: 'PUT' });
+    const { status } = await request('/queues/api/queues/dead-letters/clean/failed', { method: 'PUT' });
     const letters = openQueue(deadLetterQueue('default'));
     const states = [await letters.getJobState(old), await letters.getJobState(young)];
     expect([status, ...states]).toEqual([200, 'unknown', 'waiting']);
@@ -313,7 +348,53 @@ describe('access', () => {
     expect((await request(path, { method: 'PUT', headers: { origin: dashboard.url } })).status).toBe(204);
   });
 
+  it('sends all dead letters again at once, and leaves those that cannot be', async () => {
+    const message: WriteJobMessage = {
+      v: PROTOCOL_VERSION,
+      client: 'c-gone',
+      seq: 1,
+      at: 1,
+      sql: ['SELECT 1'],
+      ops: [{ s: 0, d: 1 }],
+    };
+    const good = await addDeadLetter('acme', Date.now(), message);
+    const malformed = await addDeadLetter('acme');
+    const response = await request('/queues/api/queues/dead-letters/retry/failed', { method: 'PUT' });
+    expect(await response.json()).toMatchObject({ retried: 1 });
+    const letters = openQueue(deadLetterQueue('default'));
+    expect([await letters.getJobState(good), await letters.getJobState(malformed)]).toEqual([
+      'unknown',
+      'waiting',
+    ]);
+  });
+
+  it('takes what the gateway takes: a fixed admin token, and tokens that a public key signed', async () => {
+    const { publicKey, privateKey } = await generateKeyPair('EdDSA', { extractable: true });
+    const service = await startService('dashboard', {
+      redisUrl: redis.url,
+      dataDir: redis.directory,
+      env: {
+        ONEWRITER_ADMIN_TOKEN: 'a-fixed-token-of-the-tests',
+        ONEWRITER_TOKEN_PUBLIC_KEY: await exportSPKI(publicKey),
+      },
+    });
+    onTestFinished(async () => void (await service.stop()));
+    const sign = (tenants: unknown) =>
+      new SignJWT({ tenants, access: 'admin' }).setProtectedHeader({ alg: 'EdDSA' }).sign(privateKey);
+    const statusWith = async (token: string) =>
+      (await fetch(`${service.url}/session`, { headers: { authorization: `Bearer ${token}` } })).status;
+    expect(await statusWith('a-fixed-token-of-the-tests')).toBe(204);
+    expect(await statusWith(await sign('*'))).toBe(204);
+    expect(await statusWith(await sign(['acme']))).toBe(403);
+    expect(await statusWith('a-fixed-token-of-the-test')).toBe(401);
+  });
+
   it('sends a policy that keeps scripts and frames out', async () => {
+    const ours = (await request('/tenants')).headers.get('content-security-policy');
+    expect(ours).toMatch(
+      /default-src 'none';.*script-src 'self';.*style-src 'self';.*frame-ancestors 'none'/,
+    );
+    expect(ours).not.toContain('unsafe');
     const response = await request('/queues');
     expect(response.headers.get('content-security-policy')).toMatch(
       /script-src 'self';.*frame-ancestors 'none'/,
@@ -360,7 +441,9 @@ describe('the process', () => {
       expect(names).toContain(shown);
     }
     expect(await countConnections()).toBe(before);
-    // Looking writes nothing.
+    // Looking writes nothing; nor does searching and opening.
+    expect((await fetch(`${service.url}/tenants?q=many`, { headers })).status).toBe(200);
+    expect((await fetch(`${service.url}/tenants/many-7`, { headers })).status).toBe(200);
     expect(await connection.keys('ow:default:{many-*')).toEqual([]);
     expect(service.logs()).not.toMatch(/MaxListeners|Warning/);
   });

@@ -1,2 +1,2 @@
+export * from './board/readable-job.ts';
 export * from './dashboard-app.ts';
-export * from './readable-job.ts';

@@ -2,6 +2,7 @@ import { getRequestListener } from '@hono/node-server';
 import { registerMetrics } from '@onewriter/protocol';
 import {
   announceReady,
+  createConfiguredVerifier,
   createMetricsAccess,
   createProcessRegistry,
   createRedis,
@@ -9,15 +10,13 @@ import {
   FAIL_FAST,
   HttpMetrics,
   openHttpServer,
-  resolveTokenSecret,
   startProcess,
-  verifyToken,
 } from '@onewriter/runtime';
 import { createDashboard } from './dashboard-app.ts';
 
 await startProcess('dashboard', async (config, log) => {
   const redis = createRedis(config.redisUrl, log, FAIL_FAST);
-  const tokenSecret = await resolveTokenSecret(config.tokenSecret, log);
+  const verifyToken = await createConfiguredVerifier(config, log);
   const http = new HttpMetrics();
   const metrics = createProcessRegistry(redis);
   registerMetrics(
@@ -27,12 +26,14 @@ await startProcess('dashboard', async (config, log) => {
   const dashboard = await createDashboard({
     redis,
     group: config.group,
-    tokenSecret,
     metrics: {
       registry: metrics,
       http,
-      assertAccess: createMetricsAccess(config.metricsToken, token => verifyToken(tokenSecret, token)),
+      assertAccess: createMetricsAccess(config.metricsToken, verifyToken),
     },
+    verifyToken,
+    gatewayUrl: config.gatewayUrl,
+    dataDir: config.dataDir,
     draining: () => server.draining,
     log,
   });
@@ -47,7 +48,9 @@ await startProcess('dashboard', async (config, log) => {
   log.info({ host: config.host, port: server.port }, 'Dashboard listens');
 
   drainOnSignal(config.drainMs, log, async () => {
-    await server.close(config.drainMs * 0.9);
+    const closed = server.close(config.drainMs * 0.9);
+    dashboard.endStreams();
+    await closed;
     await dashboard.close();
     redis.disconnect();
   });

@@ -28,8 +28,10 @@ export async function pauseTenant(redis: Redis, group: string, tenant: string): 
   }
 }
 
-/** Resumes a tenant, and rings: the broker goes on at once. */
+/** Resumes a tenant, and rings: the broker goes on at once. A note why it was set aside goes with it. */
 export async function resumeTenant(redis: Redis, group: string, tenant: string): Promise<void> {
+  const keys = groupKeys(group);
   await redis.hdel(metaKey(group, tenant), 'paused');
-  await redis.zadd(groupKeys(group).bell, 'NX', Date.now(), tenant);
+  await redis.hdel(keys.aside, tenant);
+  await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
 }

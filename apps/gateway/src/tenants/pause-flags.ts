@@ -53,6 +53,7 @@ export function createPauseFlags(redis: Redis, group: string): PauseFlags {
     },
     async resume(tenant) {
       await redis.hdel(queueKey(tenant, 'meta'), 'paused');
+      await redis.hdel(keys.aside, tenant);
       remember(tenant, false);
       await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
     },

@@ -1,6 +1,6 @@
 import { OnewriterError } from '@onewriter/protocol';
 import type { MiddlewareHandler } from 'hono';
-import type { DashboardEnv } from './dashboard-env.ts';
+import type { DashboardEnv } from '../dashboard-env.ts';
 
 /**
  * Refuses requests that change something and that another site made a browser send: the cookie is SameSite=Strict,

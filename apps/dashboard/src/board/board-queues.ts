@@ -9,6 +9,7 @@ export interface BoardQueuesOptions {
   readonly redis: Redis;
   readonly group: string;
   readonly queues: QueueFactory;
+  readonly deadLetters: BoardQueue;
   /** Gives the board the queues it shows from now on. */
   readonly show: (queues: readonly BaseAdapter[]) => void;
   readonly log: Logger;
@@ -37,7 +38,7 @@ export class BoardQueues {
 
   constructor(options: BoardQueuesOptions) {
     this.#options = options;
-    this.#deadLetters = options.queues.deadLetters();
+    this.#deadLetters = options.deadLetters;
   }
 
   /** Refreshes now and from then on every few seconds. Redis being away is logged, once per outage. */

@@ -2,6 +2,8 @@ import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { deadLetterQueue, type QueueAddress, tenantQueue } from '@onewriter/protocol';
 import { createRedisBackend, Queue, type RedisQueueBackend } from 'bullmq';
 import type { Redis } from 'ioredis';
+import type { LetterActions } from '../tenants/letter-actions.ts';
+import { DeadLetterAdapter } from './dead-letter-adapter.ts';
 import { abbreviate, toReadableJob } from './readable-job.ts';
 
 /** A queue that the board can show. */
@@ -44,21 +46,10 @@ export class QueueFactory {
     return { adapter, close: () => queue.close() };
   }
 
-  /**
-   * The writes that were set aside; they may be removed once somebody has dealt with them. No worker takes them, so a
-   * retry of BullMQ's would send nothing: the command line sends them to their tenant's queue.
-   */
-  deadLetters(): BoardQueue {
+  /** The writes that were set aside: they may be sent again, or dropped. */
+  deadLetters(actions: LetterActions): BoardQueue & { readonly adapter: DeadLetterAdapter } {
     const queue = this.#open(deadLetterQueue(this.#group));
-    const adapter = new BullMQAdapter(queue, {
-      displayName: 'Dead letters',
-      description:
-        'Writes that failed or were set aside. To send one again: onewriter dead-letters retry <id>',
-      allowRetries: false,
-    });
-    adapter.setFormatter('data', abbreviate);
-    adapter.setFormatter('returnValue', abbreviate);
-    return { adapter, close: () => queue.close() };
+    return { adapter: new DeadLetterAdapter(queue, actions), close: () => queue.close() };
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,258 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  ERROR_CODES,
+  fromWireError,
+  OnewriterError,
+  type WireError,
+  type WireValue,
+} from '@onewriter/protocol';
+
+/*
+ * What is in a tenant's file is the gateway's to read: it has the processes that can be killed, and the bounds.
+ * It is asked with the token of the person who looks, so that it decides what that
+ * person may do, and its audit trail has who it was.
+ */
+
+/** What the gateway knows of a tenant. */
+export interface TenantInfo {
+  readonly tenant: string;
+  readonly state: 'active' | 'paused' | 'parked' | 'new';
+  readonly bytes: number | null;
+  readonly walBytes: number | null;
+  readonly commitSeq: number | null;
+  readonly lastWrite: string | null;
+}
+
+/** A tenant's schema, as `GET /v1/tenants/:tenant/schema` answers it. */
+export interface TenantSchema {
+  readonly schemaVersion: number;
+  readonly userVersion: number;
+  readonly tables: readonly {
+    readonly name: string;
+    readonly type: 'table' | 'view' | 'virtual' | 'shadow';
+    readonly strict: boolean;
+    readonly withoutRowid: boolean;
+    readonly sql: string | null;
+    readonly columns: readonly {
+      readonly name: string;
+      readonly type: string;
+      readonly notNull: boolean;
+      readonly default: string | null;
+      readonly primaryKey: number;
+      readonly hidden: boolean;
+      readonly generated: boolean;
+    }[];
+    readonly foreignKeys: readonly {
+      readonly columns: readonly string[];
+      readonly table: string;
+      readonly references: readonly (string | null)[];
+      readonly onDelete: string;
+    }[];
+    readonly indexes: readonly {
+      readonly name: string;
+      readonly unique: boolean;
+      readonly partial: boolean;
+      readonly origin: 'c' | 'u' | 'pk';
+      readonly columns: readonly (string | null)[];
+      readonly sql: string | null;
+    }[];
+  }[];
+  readonly triggers: readonly { readonly name: string; readonly table: string; readonly sql: string }[];
+}
+
+/** Rows of a read, values tagged where they need it. */
+export interface QueryRows {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly WireValue[])[];
+  /** Whether there were more rows than were asked for. */
+  readonly more: boolean;
+}
+
+/** Who asks, and for how long. */
+export interface GatewayCall {
+  readonly token: string;
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number | undefined;
+}
+
+const TIMEOUT_MS = 10_000;
+/** A check reads the whole file; the gateway stops it after 30 s, unless it was set otherwise. */
+const CHECK_TIMEOUT_MS = 120_000;
+const FRESH_MS = 2_000;
+/** Of all rows of an answer. */
+const MAX_CHARACTERS = 8 * 1024 * 1024;
+
+/** The gateway's native API, as far as the dashboard needs it. */
+export class GatewayClient {
+  readonly #configured: string | undefined;
+  readonly #runFile: string;
+  #found: { readonly url: string | undefined; readonly until: number } | undefined;
+
+  /** @param configured its URL; without it, that of the gateway that `onewriter up` runs on the same data directory */
+  constructor(configured: string | undefined, dataDir: string) {
+    this.#configured = configured?.replace(/\/+$/, '');
+    this.#runFile = join(dataDir, 'onewriter.json');
+  }
+
+  async info(tenant: string, call: GatewayCall): Promise<TenantInfo> {
+    return (await this.#ask('GET', `/v1/tenants/${tenant}`, call)) as TenantInfo;
+  }
+
+  async schema(tenant: string, call: GatewayCall): Promise<TenantSchema> {
+    return (await this.#ask('GET', `/v1/tenants/${tenant}/schema`, call)) as TenantSchema;
+  }
+
+  /** Checks the whole file. @returns `ok`, or what is wrong, a line each */
+  async check(tenant: string, call: GatewayCall): Promise<string> {
+    const answer = await this.#ask('GET', `/info/${tenant}?check=full`, {
+      timeoutMs: CHECK_TIMEOUT_MS,
+      ...call,
+    });
+    return String((answer as { integrity?: unknown }).integrity);
+  }
+
+  /**
+   * Runs one statement that reads, and stops it after `maxRows` rows. The caller has made sure that it reads: the gateway
+   * would have anything else written.
+   */
+  async read(tenant: string, sql: string, maxRows: number, call: GatewayCall): Promise<QueryRows> {
+    const enough = new AbortController();
+    const signal = call.signal === undefined ? enough.signal : AbortSignal.any([enough.signal, call.signal]);
+    const response = await this.#send(
+      'POST',
+      `/v1/tenants/${tenant}/query`,
+      { ...call, signal },
+      {
+        sql,
+        values: 'tagged',
+        method: 'values',
+      },
+    );
+    let columns: readonly string[] = [];
+    const rows: (readonly WireValue[])[] = [];
+    try {
+      let characters = 0;
+      for await (const line of linesOf(response)) {
+        characters += line.length;
+        if (characters > MAX_CHARACTERS && rows.length > 0) return { columns, rows, more: true };
+        const value = JSON.parse(line) as readonly WireValue[] | Record<string, unknown>;
+        if (Array.isArray(value)) {
+          if (rows.length === maxRows) return { columns, rows, more: true };
+          rows.push(value);
+        } else if ('error' in value) throw fromWireError((value as { error: WireError }).error);
+        else if ('columns' in value) columns = (value as { columns: string[] }).columns;
+        else return { columns, rows, more: false };
+      }
+    } catch (error) {
+      throw asOnewriterError(error, call);
+    } finally {
+      enough.abort();
+    }
+    throw new OnewriterError('INTERNAL', 'The gateway’s answer broke off.');
+  }
+
+  async #ask(method: string, path: string, call: GatewayCall): Promise<unknown> {
+    const response = await this.#send(method, path, call);
+    return response.json();
+  }
+
+  async #send(method: string, path: string, call: GatewayCall, body?: unknown): Promise<Response> {
+    const url = await this.#locate();
+    if (url === undefined) {
+      throw new OnewriterError(
+        'MISCONFIGURED',
+        'The gateway reads tenants’ files for the dashboard, and the dashboard does not know where it is: set ONEWRITER_GATEWAY_URL.',
+      );
+    }
+    const deadline = AbortSignal.timeout(call.timeoutMs ?? TIMEOUT_MS);
+    let response: Response;
+    try {
+      response = await fetch(`${url}${path}`, {
+        method,
+        redirect: 'error',
+        headers: {
+          authorization: `Bearer ${call.token}`,
+          ...(body === undefined
+            ? {}
+            : { 'content-type': 'application/json', accept: 'application/x-ndjson' }),
+        },
+        body: body === undefined ? null : JSON.stringify(body),
+        signal: call.signal === undefined ? deadline : AbortSignal.any([deadline, call.signal]),
+      });
+    } catch (error) {
+      throw asOnewriterError(error, call, url);
+    }
+    if (response.ok) return response;
+    throw await readError(response, url);
+  }
+
+  async #locate(): Promise<string | undefined> {
+    if (this.#configured !== undefined) return this.#configured;
+    if (this.#found === undefined || performance.now() > this.#found.until) {
+      let url: string | undefined;
+      try {
+        const { gatewayUrl } = JSON.parse(await readFile(this.#runFile, 'utf8')) as { gatewayUrl?: unknown };
+        if (typeof gatewayUrl === 'string') url = gatewayUrl;
+      } catch {
+        // not run by `onewriter up`: the caller says what to set
+      }
+      this.#found = { url, until: performance.now() + FRESH_MS };
+    }
+    return this.#found.url;
+  }
+}
+
+async function readError(response: Response, url: string): Promise<OnewriterError> {
+  const body = (await response.json().catch(() => undefined)) as
+    | { error?: WireError | string; code?: string }
+    | undefined;
+  // Under /v1 an object, of the drop-in routes a text with a code beside it.
+  const wire =
+    typeof body?.error === 'string' ? { code: body.code ?? 'INTERNAL', message: body.error } : body?.error;
+  if (wire === undefined || !Object.hasOwn(ERROR_CODES, wire.code)) {
+    return new OnewriterError('INTERNAL', `The gateway at ${url} answered ${response.status}.`);
+  }
+  if (wire.code === 'UNAUTHENTICATED') {
+    return new OnewriterError(
+      'FORBIDDEN',
+      `The gateway at ${url} does not take the token that the dashboard takes: give both the same ONEWRITER_TOKEN_SECRET (or keys).`,
+    );
+  }
+  return fromWireError(wire as WireError);
+}
+
+function asOnewriterError(error: unknown, call: GatewayCall, url = ''): OnewriterError {
+  if (error instanceof OnewriterError) return error;
+  if (call.signal?.aborted === true) return new OnewriterError('ABORTED', 'The caller went away.');
+  if (error instanceof Error && error.name === 'TimeoutError') {
+    return new OnewriterError('TIMEOUT', 'The gateway did not answer in time.');
+  }
+  const reason =
+    error instanceof Error
+      ? error.cause instanceof Error
+        ? error.cause.message
+        : error.message
+      : String(error);
+  return new OnewriterError(
+    'TENANT_UNAVAILABLE',
+    `The gateway${url === '' ? '' : ` at ${url}`} does not answer (${reason}): is it running? ONEWRITER_GATEWAY_URL says where it is.`,
+    { reason: 'no gateway' },
+    error,
+  );
+}
+
+/** Of one row. */
+const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
+
+async function* linesOf(response: Response): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of response.body!) {
+    const lines = (rest + decoder.decode(chunk as Uint8Array, { stream: true })).split('\n');
+    rest = lines.pop()!;
+    if (rest.length > MAX_LINE_CHARACTERS)
+      throw new OnewriterError('RESULT_TOO_LARGE', 'A row is too large to show.');
+    yield* lines;
+  }
+}

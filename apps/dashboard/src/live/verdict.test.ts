@@ -1,0 +1,39 @@
+import type { GroupStatus } from '@onewriter/runtime';
+import { describe, expect, it } from 'vitest';
+import { judge } from './verdict.ts';
+
+const NOBODY: GroupStatus = {
+  readAt: 1_000,
+  status: undefined,
+  brokers: [],
+  lease: undefined,
+  problem: undefined,
+};
+
+describe('judge', () => {
+  it('says that Redis is away, why, and what to do', () => {
+    const { tone, headline, problems } = judge({ at: 0, failure: 'connect ECONNREFUSED' }, []);
+    expect([tone, headline]).toEqual(['critical', 'Redis does not answer: nothing can be written']);
+    expect(problems[0]).toMatchObject({ text: 'Redis does not answer: connect ECONNREFUSED' });
+    expect(problems[0]?.remedy).toContain('redis-cli ping');
+  });
+
+  it('says that nobody leads', () => {
+    const { tone, headline, problems } = judge({ at: 0, group: NOBODY }, []);
+    expect([tone, headline]).toEqual(['critical', 'No broker leads: nothing is written']);
+    expect(problems[0]?.remedy).toContain('Start a broker');
+  });
+
+  it('names a forgotten pause where writes wait, and is silent where none do', () => {
+    const aside = { reason: 'moving its disk', by: 'ada', since: '2026-11-21T00:00:00Z' };
+    const { problems } = judge({ at: 0, group: NOBODY }, [
+      { tenant: 'quiet', waitingJobs: 0, aside: undefined },
+      { tenant: 'acme', waitingJobs: 3, aside: undefined },
+      { tenant: 'globex', waitingJobs: 1, aside },
+    ]);
+    expect(problems.filter(({ tenant }) => tenant !== undefined).map(({ text }) => text)).toEqual([
+      'acme is paused and 3 jobs wait in its queue.',
+      'globex was set aside (moving its disk) and 1 job waits in its queue.',
+    ]);
+  });
+});

@@ -1,0 +1,101 @@
+import { isOnewriterError, type WireValue } from '@onewriter/protocol';
+import type { GatewayCall, GatewayClient } from '../gateway-client.ts';
+
+/*
+ * What a tenant's own ledger tells: it is in the same file and the same transactions as the data.
+ */
+
+/** One commit. */
+export interface Commit {
+  readonly commitSeq: number;
+  /** Ms since the epoch, by the broker's clock. */
+  readonly at: number;
+  readonly jobs: number;
+  readonly writes: number;
+}
+
+/** A write that failed and was told so. */
+export interface FailedWrite {
+  readonly receiptId: string;
+  readonly at: number;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** What the newest part of the ledger tells. */
+export interface LedgerFacts {
+  /** The newest first. */
+  readonly commits: readonly Commit[];
+  readonly failures: readonly FailedWrite[];
+  /** Jobs per minute of the last hour, the oldest first. */
+  readonly jobsPerMinute: readonly number[];
+  readonly endsAt: number;
+}
+
+const MAX_COMMITS = 10;
+const MAX_FAILURES = 15;
+export const MINUTES = 60;
+/** Results larger than this are not looked into: a ledger's row may have some megabytes. */
+const MAX_RESULTS = 200_000;
+
+const COMMITS = `
+  SELECT commit_seq, max(committed_at), count(*),
+    sum(CASE WHEN length(results) < ${MAX_RESULTS} THEN json_array_length(results) ELSE 0 END)
+  FROM (SELECT commit_seq, committed_at, results FROM _onewriter_ledger ORDER BY id DESC LIMIT 500)
+  GROUP BY commit_seq ORDER BY commit_seq DESC LIMIT ${MAX_COMMITS}`;
+const FAILURES = `
+  SELECT l.job_id || '.' || e.key, l.committed_at, json_extract(e.value, '$.e.code'), json_extract(e.value, '$.e.message')
+  FROM (SELECT id, job_id, committed_at, results FROM _onewriter_ledger ORDER BY id DESC LIMIT 1000) l, json_each(l.results) e
+  WHERE length(l.results) < ${MAX_RESULTS} AND e.type = 'object' AND json_type(e.value, '$.e') IS NOT NULL
+  ORDER BY l.id DESC LIMIT ${MAX_FAILURES}`;
+/** One number each: how many minutes ago. The ledger keeps at most 100,000 rows. */
+const ACTIVITY = (now: number) => `
+  SELECT CAST((${now} - committed_at) / 60000 AS INTEGER) AS ago, count(*)
+  FROM (SELECT committed_at FROM _onewriter_ledger ORDER BY id DESC LIMIT 50000)
+  WHERE committed_at > ${now - MINUTES * 60_000} GROUP BY ago`;
+
+/**
+ * Reads a tenant's ledger; undefined for a file that no broker has written yet.
+ * @throws OnewriterError of the gateway
+ */
+export async function readLedgerFacts(
+  gateway: GatewayClient,
+  tenant: string,
+  call: GatewayCall,
+): Promise<LedgerFacts | undefined> {
+  const now = Date.now();
+  try {
+    // One after the other: a tenant's page must not take all of the gateway's processes.
+    const commits = await gateway.read(tenant, COMMITS, MAX_COMMITS, call);
+    const failures = await gateway.read(tenant, FAILURES, MAX_FAILURES, call);
+    const activity = await gateway.read(tenant, ACTIVITY(now), MINUTES + 2, call);
+    const jobsPerMinute = Array.from({ length: MINUTES }, () => 0);
+    for (const [ago, jobs] of activity.rows) {
+      const index = MINUTES - 1 - Math.max(0, Number(ago));
+      if (index >= 0) jobsPerMinute[index]! += Number(jobs);
+    }
+    return {
+      commits: commits.rows.map(([commitSeq, at, jobs, writes]) => ({
+        commitSeq: Number(commitSeq),
+        at: Number(at),
+        jobs: Number(jobs),
+        writes: Number(writes),
+      })),
+      failures: failures.rows.map(([receiptId, at, code, message]) => ({
+        receiptId: textOf(receiptId),
+        at: Number(at),
+        code: textOf(code),
+        message: textOf(message),
+      })),
+      jobsPerMinute,
+      endsAt: now,
+    };
+  } catch (error) {
+    if (isOnewriterError(error, 'SQL_ERROR')) return undefined;
+    throw error;
+  }
+}
+
+function textOf(value: WireValue | undefined): string {
+  return typeof value === 'string' ? value : '';
+}

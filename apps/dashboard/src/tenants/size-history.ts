@@ -1,0 +1,49 @@
+/** Sizes of a tenant's files that somebody has watched, for a plot. */
+export interface SizeColumns {
+  readonly everyMs: number;
+  readonly endsAt: number;
+  readonly bytes: readonly (number | null)[];
+  readonly walBytes: readonly (number | null)[];
+}
+
+interface Size {
+  readonly bytes: number;
+  readonly walBytes: number;
+}
+
+const EVERY_MS = 5_000;
+/** 15 minutes. */
+const LENGTH = 180;
+/** 5 minutes: shown also where less is known. */
+const MIN_LENGTH = 60;
+const MAX_TENANTS = 200;
+
+/** Remembers the sizes of the tenants that people look at, for a quarter of an hour; bounded. */
+export class SizeHistory {
+  readonly #tenants = new Map<string, Map<number, Size>>();
+
+  add(tenant: string, size: Size, now: number = Date.now()): void {
+    const slots = this.#tenants.get(tenant) ?? new Map<number, Size>();
+    this.#tenants.delete(tenant);
+    this.#tenants.set(tenant, slots);
+    // The one that nobody has looked at for longest goes.
+    if (this.#tenants.size > MAX_TENANTS) this.#tenants.delete(this.#tenants.keys().next().value!);
+    const slot = Math.floor(now / EVERY_MS);
+    slots.set(slot, size);
+    for (const old of slots.keys()) if (old <= slot - LENGTH) slots.delete(old);
+  }
+
+  columns(tenant: string, now: number = Date.now()): SizeColumns {
+    const slots = this.#tenants.get(tenant);
+    const end = Math.floor(now / EVERY_MS);
+    const first = Math.min(end, ...(slots?.keys() ?? []));
+    const length = Math.max(MIN_LENGTH, Math.min(LENGTH, end - first + 1));
+    const sizes = Array.from({ length }, (_, index) => slots?.get(end - length + 1 + index));
+    return {
+      everyMs: EVERY_MS,
+      endsAt: now,
+      bytes: sizes.map(size => size?.bytes ?? null),
+      walBytes: sizes.map(size => size?.walBytes ?? null),
+    };
+  }
+}
