@@ -176,7 +176,8 @@ describe('a traced write', () => {
       'db.namespace': 'acme',
       'db.query.summary': 'INSERT INTO t(a, b) VALUES (?, ?)',
       'onewriter.commit_seq': JSON.parse(answer.body).commitSeq,
-      'onewriter.settled_by': 'event',
+      // On a machine that is very busy the client asks before the event comes.
+      'onewriter.settled_by': expect.stringMatching(/^(event|ledger)$/),
     });
     expect(write.attributes['onewriter.receipt']).toMatch(/^w-[0-9a-f-]{36}\.0$/);
     for (const stage of STAGES) expect(spans.get(stage)).toMatchObject({ parentSpanId: write.spanId });

@@ -96,7 +96,9 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
 
 /** Faults of ours are logged with what caused them; what callers did wrong only when somebody debugs. */
 function logFailure(c: Context<GatewayEnv>, error: OnewriterError, { log }: GatewayOptions): void {
-  const facts = { requestId: c.get('requestId'), method: c.req.method, path: c.req.path, code: error.code };
+  const { tenant, receiptId: receipt } = error.details;
+  const { method, path } = c.req;
+  const facts = { requestId: c.get('requestId'), method, path, tenant, receipt, code: error.code };
   if (error.code === 'INTERNAL') log.error({ ...facts, err: error.cause ?? error }, 'Request failed');
   else if (error.status >= 500) log.warn({ ...facts, reason: error.message }, 'Request failed');
   else log.debug({ ...facts, reason: error.message }, 'Request refused');
