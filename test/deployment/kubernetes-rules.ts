@@ -5,10 +5,12 @@ import { roleOf, workloadsOf } from './kubernetes-objects.ts';
 export interface ProcessFacts {
   /** Of each role: the port it listens on when nothing else is said. */
   readonly ports: Readonly<Record<string, number>>;
-  /** Paths that each role answers with 200 without a token. */
+  /** Paths that each role answers with 200: probes without a token, metrics with theirs. */
   readonly paths: Readonly<Record<string, readonly string[]>>;
   /** ONEWRITER_… variables that exist. */
   readonly variables: ReadonlySet<string>;
+  /** Names that Prometheus' rules know processes by. */
+  readonly jobs: readonly string[];
   /** Default of ONEWRITER_DRAIN_MS. */
   readonly drainMs: number;
 }
@@ -36,7 +38,7 @@ export function findRuleProblems(objects: readonly KubernetesObject[], facts: Pr
       ...findPlaceProblems(objects, workload),
     ]),
     ...findNetworkProblems(objects, ours),
-    ...findMonitorProblems(objects),
+    ...findMonitorProblems(objects, facts),
     ...objects
       .filter(({ kind }) => kind === 'Secret')
       .map(({ metadata }) => `Secret ${metadata.name} is in a file`),
@@ -163,6 +165,8 @@ function findBudgetProblems(objects: readonly KubernetesObject[], workload: Kube
 
 /** Pods with files: on a claim of one node, where the volume says; apps read-only, with another way to read. */
 function findPlaceProblems(objects: readonly KubernetesObject[], workload: KubernetesObject): string[] {
+  // It asks the gateway for what is in files.
+  if (roleOf(workload) === 'dashboard') return [];
   const name = claimAt(workload, '/data');
   const claim = objects.find(
     ({ kind, metadata }) => kind === 'PersistentVolumeClaim' && metadata.name === name,
@@ -221,7 +225,7 @@ function findNetworkProblems(
   return problems;
 }
 
-function findMonitorProblems(objects: readonly KubernetesObject[]): string[] {
+function findMonitorProblems(objects: readonly KubernetesObject[], facts: ProcessFacts): string[] {
   return objects
     .filter(({ kind }) => kind === 'ServiceMonitor')
     .flatMap(({ metadata, spec }: KubernetesObject) => {
@@ -231,7 +235,16 @@ function findMonitorProblems(objects: readonly KubernetesObject[]): string[] {
           selects(spec.selector, one.metadata.labels ?? {}) &&
           one['spec'].ports.some((port: { name: string }) => port.name === spec.endpoints[0].port),
       );
-      return service === undefined ? [`ServiceMonitor ${metadata.name} finds no Service`] : [];
+      if (service === undefined) return [`ServiceMonitor ${metadata.name} finds no Service`];
+      const { path, relabelings = [] } = spec.endpoints[0];
+      const role = service.metadata.labels?.['app.kubernetes.io/name'] ?? '';
+      const job = relabelings.find((one: { targetLabel?: string }) => one.targetLabel === 'job')?.replacement;
+      return [
+        ...(facts.paths[role]?.includes(path)
+          ? []
+          : [`ServiceMonitor ${metadata.name}: ${role} has no ${path}`]),
+        ...(facts.jobs.includes(job) ? [] : [`ServiceMonitor ${metadata.name}: no rule knows a job ${job}`]),
+      ];
     });
 }
 

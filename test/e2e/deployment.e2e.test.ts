@@ -43,7 +43,8 @@ const KANBAN_VARIABLES = [
   'ONEWRITER_METRICS_TOKEN',
 ];
 const TOKEN_SECRET = 'deployment-secret-deployment-secret';
-const PROBE_PATHS = ['/livez', '/readyz', '/metrics'];
+const METRICS_TOKEN = 'deployment-metrics-token';
+const PROBE_PATHS = ['/livez', '/readyz'];
 
 let redis: TestRedis;
 let data: TemporaryDirectory;
@@ -65,6 +66,8 @@ beforeAll(async () => {
     const url = await start(role);
     paths[role] = [];
     for (const path of PROBE_PATHS) if ((await fetch(url + path)).ok) paths[role].push(path);
+    const headers = { authorization: `Bearer ${METRICS_TOKEN}` };
+    if ((await fetch(`${url}/metrics`, { headers })).ok) paths[role].push('/metrics');
   }
   const config = loadConfig({});
   facts = {
@@ -79,6 +82,9 @@ beforeAll(async () => {
       ...(Object.keys(configSchema.shape) as (keyof typeof config)[]).map(environmentName),
       ...KANBAN_VARIABLES,
     ]),
+    jobs: (
+      parse(readRepository('infra/prometheus/prometheus.yml')) as { scrape_configs: { job_name: string }[] }
+    ).scrape_configs.map(job => job.job_name),
     drainMs: config.drainMs,
   };
 });
@@ -120,6 +126,7 @@ function spawnRole(role: Role): Promise<SpawnedProcess> {
       ONEWRITER_REDIS_URL: redis.url,
       ONEWRITER_DATA_DIR: data.path,
       ONEWRITER_TOKEN_SECRET: TOKEN_SECRET,
+      ONEWRITER_METRICS_TOKEN: METRICS_TOKEN,
       ONEWRITER_BROKER_PORT: '0',
       ONEWRITER_GATEWAY_PORT: '0',
       ONEWRITER_DASHBOARD_PORT: '0',
@@ -253,7 +260,6 @@ describe('compose.yaml', () => {
     for (const [name, { volumes = [] }] of Object.entries(compose.services)) {
       for (const volume of volumes) {
         const source = volume.split(':')[0]!;
-        if (/^\.\.\/(prometheus|grafana)/.test(source)) continue;
         const exists = source.startsWith('.')
           ? existsSync(join(REPOSITORY, 'infra/docker', source))
           : source in compose.volumes;
@@ -276,11 +282,17 @@ describe('compose.yaml', () => {
 
   it('has Prometheus ask ports that are listened on', () => {
     const prometheus = parse(readRepository('infra/docker/prometheus.yml')) as {
-      scrape_configs: { static_configs: { targets: string[] }[] }[];
+      scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[];
     };
     const targets = prometheus.scrape_configs.flatMap(job => job.static_configs.flatMap(one => one.targets));
     expect(targets.sort()).toEqual(
       ours.map(([name, { command }]) => `${name}:${facts.ports[command[0]!]}`).sort(),
+    );
+    for (const role of ROLES) expect(facts.paths[role]).toContain('/metrics');
+    // The rules and dashboards know the jobs by these names.
+    const usual = parse(readRepository('infra/prometheus/prometheus.yml')) as typeof prometheus;
+    expect(prometheus.scrape_configs.map(job => job.job_name)).toEqual(
+      usual.scrape_configs.map(job => job.job_name),
     );
   });
 

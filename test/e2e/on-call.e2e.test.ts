@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, copyFileSync, openSync, rmSync, writeSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findStatusProblems, OnewriterError, tenantFile } from '@onewriter/protocol';
+import { OnewriterError, tenantFile } from '@onewriter/protocol';
 import { readGroupStatus } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
@@ -121,12 +121,12 @@ async function doctor(): Promise<string> {
   );
 }
 
-/** What the overview shows as wrong. */
+/** What the overview page and `onewriter status` show as wrong: the same findings. */
 async function overview(): Promise<string> {
-  const status = await readGroupStatus(looker, 'default');
-  return findStatusProblems(status)
-    .map(({ level, alert, text }) => `${level} ${alert}: ${text}`)
-    .join('\n');
+  const { findings } = parseJson<{ findings: readonly { level: string; alert: string; text: string }[] }>(
+    await runCli(['status', '--json', '--data-dir', disk]),
+  );
+  return findings.map(({ level, alert, text }) => `${level} ${alert}: ${text}`).join('\n');
 }
 
 /** A metric of the broker that leads; undefined where nobody does. Labels as in `name{code="X"}`. */
