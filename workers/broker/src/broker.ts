@@ -145,7 +145,9 @@ export class Broker implements HealthSource {
     this.#state = 'draining';
     this.#stopping.abort();
     const atRest = (await this.#leader?.drain(this.#config.drainMs / 2)) ?? true;
-    await this.#lease.release();
+    await this.#lease.release().catch(error => {
+      this.#log.warn({ err: error }, 'The lease could not be given up: it runs out by itself');
+    });
     await this.#presence.stop();
     // The end of the process would wait for the thread.
     if (!atRest) process.kill(process.pid, 'SIGKILL');
@@ -155,6 +157,11 @@ export class Broker implements HealthSource {
 
   /** Ends the process without answering anybody: its successor does. */
   async #end(reason: string): Promise<void> {
+    if (this.#stopping.signal.aborted) {
+      // It was leaving anyway; the fence keeps what is still under way apart from the successor's.
+      this.#log.warn({ reason, epoch: this.#lease.epoch }, 'The lead was lost while draining');
+      return;
+    }
     this.#state = 'draining';
     this.#log.fatal({ reason, epoch: this.#lease.epoch }, `This broker stops leading: ${reason}`);
     const atRest = (await this.#leader?.halt(HALT_GRACE_MS)) ?? true;
