@@ -7,6 +7,33 @@ function message(part: Partial<WriteJobMessage>): WriteJobMessage {
 }
 
 describe('toReadableJob', () => {
+  it('shows steps, their conditions and the transaction they go on with', () => {
+    const job = message({
+      sql: ['INSERT INTO t VALUES (?)', 'COMMIT'],
+      ops: [
+        {
+          q: [
+            { s: 0, p: [1] },
+            { s: 1, c: { type: 'ok', step: 0 } },
+          ],
+          tx: 't-1',
+          i: 1,
+        },
+      ],
+    });
+    expect(toReadableJob('acme', job)).toMatchObject({
+      writes: [
+        {
+          steps: [
+            { sql: 'INSERT INTO t VALUES (?)', params: [1] },
+            { sql: 'COMMIT', condition: { type: 'ok', step: 0 } },
+          ],
+          goesOnWith: 't-1',
+        },
+      ],
+    });
+  });
+
   it('shows statements, transactions and scripts with their texts and values', () => {
     const job = message({
       sql: ['INSERT INTO t VALUES (?, ?)', 'UPDATE t SET a = @a', 'CREATE TABLE t(a); CREATE TABLE u(b)'],
