@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 import { existsSync, readdirSync, symlinkSync } from 'node:fs';
 import { connect as connectSocket } from 'node:net';
 import { join } from 'node:path';
-import { tenantFile } from '@onewriter/protocol';
+import { classifyStep, tenantFile } from '@onewriter/protocol';
 import { type Access, signToken } from '@onewriter/runtime';
 import {
   isAlive,
@@ -131,6 +131,15 @@ async function raw(method: string, path: string, body = ''): Promise<Answer> {
   return toAnswer(status, answer.slice(answer.indexOf('\r\n\r\n') + 4));
 }
 
+/** Transaction control, and the PRAGMAs of a migration. */
+function isAllowedInSteps(sql: string): boolean {
+  try {
+    return classifyStep(sql).kind !== 'statement';
+  } catch {
+    return false;
+  }
+}
+
 /** An id in the title of a test. */
 function shown(id: unknown): string {
   return JSON.stringify(id).slice(0, 40);
@@ -180,6 +189,9 @@ describe('tenant ids', () => {
   ];
   it.each(paths.map(row => [shown(row[0]), ...row] as const))('in a path: %s', async (_, id, code) => {
     expect((await raw('POST', `/v1/tenants/${id}/query`, query)).code).toBe(code);
+    const pipeline = JSON.stringify({ requests: [{ type: 'execute', stmt: { sql: 'SELECT a FROM t' } }] });
+    // A fragment or a query belongs to no path.
+    expect([code, 'NOT_FOUND']).toContain((await raw('POST', `/t/${id}/v2/pipeline`, pipeline)).code);
     const deletion = await raw('DELETE', `/v1/tenants/${id}`);
     expect([code, 'NOT_FOUND', 'METHOD_NOT_ALLOWED']).toContain(deletion.code);
   });
@@ -438,6 +450,47 @@ describe('statements', () => {
         if (!codes.includes(answer.code))
           wrong.push([way, sql.slice(0, 80), answer.code, answer.text.slice(0, 200)]);
         expect(answer.text).not.toContain('secret of theirs');
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('get as little from the libSQL protocol, in and outside transactions', async () => {
+    const REFUSALS = [
+      'SQLITE_AUTH',
+      'SQL_MANY_STATEMENTS',
+      'SQL_NO_STATEMENT',
+      'SQL_PARSE_ERROR',
+      'SQLITE_ERROR',
+    ];
+    const wrong: unknown[] = [];
+    for (const [text, ...codes] of attacks) {
+      const sql = text.replaceAll('%', theirs());
+      const stmt = { sql };
+      const pipelines: Record<string, object[]> = { execute: [{ type: 'execute', stmt }] };
+      const refused = codes.length === 1 && codes[0] === REFUSED && !isAllowedInSteps(sql);
+      if (refused) {
+        const begin = (begin: string) => ({ type: 'execute', stmt: { sql: begin } });
+        Object.assign(pipelines, {
+          batch: [{ type: 'batch', batch: { steps: [{ stmt }] } }],
+          sequence: [{ type: 'sequence', sql: `SELECT 1; ${sql}` }],
+          describe: [{ type: 'describe', sql }],
+          readOnly: [begin('BEGIN READONLY'), { type: 'execute', stmt }],
+          transaction: [begin('BEGIN IMMEDIATE'), { type: 'execute', stmt }],
+        });
+      }
+      for (const [way, requests] of Object.entries(pipelines)) {
+        const answer = await send('/t/mine/v3/pipeline', { requests: [...requests, { type: 'close' }] });
+        expect(answer.text).not.toContain('secret of theirs');
+        if (!refused) continue;
+        const { results } = JSON.parse(answer.text) as { results: Record<string, unknown>[] };
+        const last = results.at(-2) as {
+          error?: { code: string };
+          response?: { result?: { step_errors?: { code: string }[] } };
+        };
+        const code = last.error?.code ?? last.response?.result?.step_errors?.[0]?.code;
+        if (!REFUSALS.includes(String(code)))
+          wrong.push([way, sql.slice(0, 80), code, answer.text.slice(0, 200)]);
       }
     }
     expect(wrong).toEqual([]);

@@ -19,6 +19,8 @@ export class FileWriter implements StepWriter {
   failWith: OnewriterError | undefined;
   /** Says of a lost transaction by a rejection that it is lost; else by each step's result. */
   rejectsLost = false;
+  /** Awaited between a request and its answer. */
+  pause: Promise<void> = Promise.resolve();
   readonly #dataDir: string;
   readonly #files = new Map<string, OpenFile>();
 
@@ -70,6 +72,7 @@ export class FileWriter implements StepWriter {
       throw new OnewriterError('SNAPSHOT_STALE', 'The tenant has moved on.');
     }
     const results = this.#run(file, request.steps);
+    await this.pause;
     const open = file.db.inTransaction;
     if (open && request.interactive !== true) file.db.exec('ROLLBACK');
     if (!file.db.inTransaction) {

@@ -12,6 +12,8 @@ type Answer = {
   body: any;
 };
 
+const PATIENT = { timeout: 10_000 };
+
 let shared: HranaGateway | undefined;
 let tenants = 0;
 
@@ -456,7 +458,7 @@ describe('a transaction', () => {
 
     await s.run('BEGIN IMMEDIATE', 'INSERT INTO t VALUES (2)');
     await s.send({ type: 'close' });
-    await vi.waitFor(() => expect(writer.open(tenant).transaction).toBe(undefined));
+    await vi.waitFor(() => expect(writer.open(tenant).transaction).toBe(undefined), PATIENT);
     expect(await stream().run('SELECT a FROM t')).toEqual([['1']]);
   });
 
@@ -576,6 +578,34 @@ describe('a transaction', () => {
     ]);
   });
 
+  it('ends when its client goes away in the middle of a request', async () => {
+    const { create, writer, stream, url, v3, token, tenant } = await open({});
+    create('CREATE TABLE t(a)');
+    let resume = () => {};
+    writer.pause = new Promise(resolve => {
+      resume = resolve;
+    });
+    const client = new AbortController();
+    const request = fetch(url + v3, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: new Blob([JSON.stringify({ requests: [execute('BEGIN IMMEDIATE')] })]),
+      signal: client.signal,
+    });
+    await vi.waitFor(() => expect(writer.requests).toHaveLength(1), PATIENT);
+    client.abort();
+    await expect(request).rejects.toThrow();
+    // The server has seen it go when another request of the same process is answered.
+    await stream().run('SELECT 1');
+    resume();
+    await vi.waitFor(
+      () => expect(writer.requests.at(-1)).toMatchObject({ steps: [{ sql: 'ROLLBACK' }] }),
+      PATIENT,
+    );
+    await vi.waitFor(() => expect(writer.open(tenant).transaction).toBe(undefined), PATIENT);
+    expect(await stream().run('INSERT INTO t VALUES (1)')).toEqual([[]]);
+  });
+
   it('does not outlive a failure of the service', async () => {
     const { post, create, writer, stream, v3, tenant } = await open();
     create('CREATE TABLE t(a)');
@@ -593,7 +623,7 @@ describe('a transaction', () => {
         code: 'QUEUE_UNAVAILABLE',
       }),
     ]);
-    await vi.waitFor(() => expect(writer.open(tenant).transaction).toBe(undefined));
+    await vi.waitFor(() => expect(writer.open(tenant).transaction).toBe(undefined), PATIENT);
     const again = await post(v3, { baton: s.baton, requests });
     expect([again.status, again.body.code]).toEqual([400, 'STREAM_EXPIRED']);
     expect(await stream().run('SELECT count(*) FROM t')).toEqual([['0']]);
