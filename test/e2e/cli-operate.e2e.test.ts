@@ -202,9 +202,10 @@ describe('onewriter backup and restore', () => {
     const writing = (async () => {
       while (!done) await insert.run(++n);
     })();
-    const { path, manifest } = await backUp(db.id);
-    done = true;
-    await writing;
+    const { path, manifest } = await backUp(db.id).finally(async () => {
+      done = true;
+      await writing;
+    });
     // The table's own commit, and one commit a row: rows and commits must be of one moment.
     const copy = new Database(path, { readonly: true });
     try {

@@ -29,6 +29,9 @@ interface Moment {
   readonly sqliteVersion: string;
 }
 
+/** Longer than a copy takes. */
+const DRAFT_LIFE_MS = 24 * 60 * 60_000;
+
 /** `<out>/<tenant>`: backups of a tenant. */
 export function backupFolder(out: string, tenant: string): string {
   return join(out, tenant);
@@ -51,6 +54,7 @@ export async function backupTenant(target: Target, tenant: string, out: string):
   } catch (error) {
     throw toFileError(error, `Cannot make ${folder}`);
   }
+  removeOldDrafts(folder);
   assertRoom(
     folder,
     statSync(source).size + (statSync(`${source}-wal`, { throwIfNoEntry: false })?.size ?? 0),
@@ -90,6 +94,14 @@ export async function backupTenant(target: Target, tenant: string, out: string):
   } catch (error) {
     removeDatabase(draft);
     throw toFileError(error, `Cannot back up tenant ${tenant}`);
+  }
+}
+
+/** What a backup that was killed left; one that runs is younger. */
+function removeOldDrafts(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const begun = /^\.(\d+)\.\d+\.part$/.exec(name)?.[1];
+    if (begun !== undefined && Date.now() - Number(begun) > DRAFT_LIFE_MS) removeDatabase(join(folder, name));
   }
 }
 
