@@ -54,7 +54,7 @@ beforeAll(async () => {
     untrack();
   };
   stack = await startStack({ dataDir: disk, redisUrl: redis.url, args: ['--brokers', '2'] });
-  client = await connect({ redis: redis.url, dataDir: disk, writeTimeoutMs: 5_000 });
+  client = await connect({ redis: redis.url, dataDir: disk, writeTimeoutMs: 30_000 });
   looker = new Redis(redis.url, { commandTimeout: 2_000, maxRetriesPerRequest: 1 });
   looker.on('error', () => {}); // stopped on purpose
   for (const tenant of TENANTS) {
@@ -77,7 +77,7 @@ afterAll(async () => {
 
 /** The load: one write after the other, each remembered when it was reported as committed. */
 async function writeUntilStopped(tenant: string): Promise<void> {
-  const insert = client.tenant(tenant).prepare('INSERT INTO orders VALUES (?, ?)');
+  const insert = client.tenant(tenant).prepare('INSERT INTO orders VALUES (?, ?)', { timeoutMs: 5_000 });
   const body = 'x'.repeat(1_000);
   for (let n = 1; !load.stopped; n++) {
     try {
