@@ -121,8 +121,15 @@ async function doctor(): Promise<string> {
   );
 }
 
-/** What the overview page and `onewriter status` show as wrong: the same findings. */
-async function overview(): Promise<string> {
+/** The text of the overview page, as somebody reads it. */
+async function page(): Promise<string> {
+  const headers = { authorization: `Bearer ${stack.token}` };
+  const html = await (await fetch(`${stack.dashboardUrl}/`, { headers })).text();
+  return html.replaceAll(/<[^>]*>/g, ' ').replaceAll(/\s+/g, ' ');
+}
+
+/** What `onewriter status` shows as wrong. */
+async function status(): Promise<string> {
   const { findings } = parseJson<{ findings: readonly { level: string; alert: string; text: string }[] }>(
     await runCli(['status', '--json', '--data-dir', disk]),
   );
@@ -166,9 +173,9 @@ async function untilSays(what: () => Promise<string>, ...patterns: RegExp[]): Pr
 async function untilWell(): Promise<void> {
   await untilWritten(5);
   const past = /^warning OnewriterWritesDelayed: .*$/gm;
-  await waitFor(async () => (await overview()).replaceAll(past, '').trim() === '', {
+  await waitFor(async () => (await status()).replaceAll(past, '').trim() === '', {
     ...PATIENT,
-    what: 'an overview without findings',
+    what: 'a status without findings',
   });
 }
 
@@ -206,11 +213,12 @@ describe('five ways to break it, each found from what it tells', () => {
     }).toThrow(/ENOSPC/);
     closeSync(descriptor);
     await untilSays(
-      overview,
+      status,
       /critical OnewriterDiskFull: .* nearly full/,
       /OnewriterTenantParked: acme .*DATABASE_FULL/,
     );
     await untilSays(doctor, /error disk: .*→ .*[Ff]ree/, /parked: acme cannot be written .*DATABASE_FULL/);
+    await untilSays(page, /disk of \S+ is nearly full/, /acme cannot be written/);
     expect((await metric('onewriter_disk_free_bytes'))!).toBeLessThan(0.03 * DISK_MEGABYTES * 1024 * 1024);
     expect(await metric('onewriter_parked_tenants')).toBeGreaterThan(0);
     expect(await metric('onewriter_refused_batches_total{code="DATABASE_FULL"}')).toBeGreaterThan(0);
@@ -227,6 +235,7 @@ describe('five ways to break it, each found from what it tells', () => {
       await untilSays(() => reasons(url), /Redis does not answer/);
     }
     await untilSays(doctor, /error redis: .*→ /);
+    await untilSays(page, /Redis does not answer: nothing can be written/);
     expect(await client.tenant('acme').prepare('SELECT count(*) AS n FROM orders').get()).toEqual({
       n: expect.any(Number),
     });
@@ -251,8 +260,9 @@ describe('five ways to break it, each found from what it tells', () => {
     copyFileSync('/etc/passwd', file);
     await cli('tenants', 'resume', tenant);
     const receipt = await client.tenant(tenant).enqueue('INSERT INTO t VALUES (2)');
-    await untilSays(overview, /critical OnewriterTenantParked: hooli cannot be written: DATABASE_CORRUPT/);
+    await untilSays(status, /critical OnewriterTenantParked: hooli cannot be written: DATABASE_CORRUPT/);
     await untilSays(doctor, /error .*: hooli cannot be written .*DATABASE_CORRUPT .*→ .*onewriter restore/);
+    await untilSays(page, /hooli cannot be written: DATABASE_CORRUPT/);
     expect(await metric('onewriter_parked_tenants')).toBe(1);
     expect(await metric('onewriter_refused_batches_total{code="DATABASE_CORRUPT"}')).toBeGreaterThan(0);
     const check = await runCli(['check', tenant, '--data-dir', disk]);
@@ -279,8 +289,9 @@ describe('five ways to break it, each found from what it tells', () => {
     const big = client.tenant('globex').prepare('INSERT INTO orders VALUES (?, zeroblob(1000000))');
     for (let n = -1; n > -30; n--) await big.run(n);
     const named = new RegExp(`log of globex grows .*the reader ${reader.pid} `);
-    await untilSays(overview, named);
+    await untilSays(status, named);
     await untilSays(doctor, named);
+    await untilSays(page, named);
     expect(await metric('onewriter_wal_held_tenants')).toBe(1);
     expect(await metric('onewriter_wal_held_largest_bytes')).toBeGreaterThan(16 * 1024 * 1024);
     reader.kill('SIGTERM');
