@@ -119,11 +119,11 @@ describe('the overview', () => {
     await state(page).getByRole('link', { name: 'Open broken' }).click();
     await page.getByText('parked', { exact: true }).waitFor();
     await page.getByText('restore it from a backup (npx onewriter restore)').waitFor();
-    // It is set aside while somebody looks after it.
+    // It is parked by hand while somebody looks after it.
     await page.getByRole('button', { name: 'Park…' }).click();
     await page.getByLabel('Why?').fill('restoring from backup, ticket 4711');
     await page.keyboard.press('Enter');
-    await page.getByText('set aside', { exact: true }).waitFor();
+    await page.getByText('parked by hand', { exact: true }).waitFor();
     await page.getByRole('link', { name: 'Overview' }).click();
     await page.getByText(/restoring from backup, ticket 4711; 1 job waiting/).waitFor();
   });

@@ -18,7 +18,7 @@ const CHROMIUM = process.env['CHROMIUM_PATH'] ?? '/usr/bin/chromium';
 /** From test/screenshots/dist. */
 const IMAGES = fileURLToPath(new URL('../../../docs/images/', import.meta.url));
 const MAX_BYTES = 200_000;
-const VIEWPORT = { width: 1200, height: 860 };
+const VIEWPORT = { width: 1200, height: 820 };
 const PATIENCE_MS = 30_000;
 
 const minutes = Number(process.argv[2] ?? 5);
@@ -43,7 +43,7 @@ try {
   await pause(40_000);
   await shoot(page, 'tenant');
 
-  // A night on call: a damaged file, a tenant set aside, writes that nobody can apply.
+  // A night on call: a damaged file, a tenant parked by hand, writes that nobody can apply.
   mkdirSync(join(stack.dataDir, 'tenants/cyberdyne'), { recursive: true });
   writeFileSync(join(stack.dataDir, 'tenants/cyberdyne/tenant.db'), 'not a database any more '.repeat(500));
   await onewriter.tenant('cyberdyne').enqueue('INSERT INTO tasks(title) VALUES (1)');
@@ -52,7 +52,7 @@ try {
   await page.getByRole('button', { name: 'Park…' }).click();
   await page.getByLabel('Why?').fill('moving to another disk, ticket 4711');
   await page.keyboard.press('Enter');
-  await page.getByText('set aside', { exact: true }).waitFor();
+  await page.getByText('parked by hand', { exact: true }).waitFor();
   await onewriter.tenant('tyrell').enqueue("INSERT INTO tasks(title) VALUES ('waits')");
   await page.goto(stack.dashboardUrl);
   await page.getByText('DATABASE_CORRUPT').first().waitFor();

@@ -5,7 +5,7 @@ import type { Redis } from 'ioredis';
 export interface PausedTenant {
   readonly tenant: string;
   readonly waitingJobs: number;
-  /** Where it was set aside from here. */
+  /** Where it was parked by hand. */
   readonly aside: AsideNote | undefined;
 }
 

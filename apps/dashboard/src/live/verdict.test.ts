@@ -33,7 +33,7 @@ describe('judge', () => {
     ]);
     expect(problems.filter(({ tenant }) => tenant !== undefined).map(({ text }) => text)).toEqual([
       'acme is paused and 3 jobs wait in its queue.',
-      'globex was set aside (moving its disk) and 1 job waits in its queue.',
+      'globex was parked by hand (moving its disk) and 1 job waits in its queue.',
     ]);
   });
 });

@@ -43,7 +43,7 @@ export function judge(look: Look, paused: readonly PausedTenant[]): Verdict {
   for (const { tenant, waitingJobs, aside } of paused) {
     // Without waiting writes a pause harms nobody; it is shown beside the parked tenants.
     if (waitingJobs === 0) continue;
-    const why = aside === undefined ? 'is paused' : `was set aside (${aside.reason})`;
+    const why = aside === undefined ? 'is paused' : `was parked by hand (${aside.reason})`;
     const text = `${tenant} ${why} and ${waitingJobs === 1 ? '1 job waits' : `${waitingJobs} jobs wait`} in its queue.`;
     findings.push({ level: 'warning', alert: 'OnewriterTenantPaused', text, tenant });
   }

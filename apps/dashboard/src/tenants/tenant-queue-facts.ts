@@ -89,7 +89,7 @@ export async function readQueuedJobs(
   });
 }
 
-/** Notes why a tenant is set aside. @throws Error of Redis */
+/** Notes why a tenant is parked by hand. @throws Error of Redis */
 export async function writeAsideNote(
   redis: Redis,
   group: string,
@@ -105,7 +105,7 @@ const MAX_REASON_LENGTH = 300;
 export function readReason(text: string): string {
   const reason = text.replace(/\s+/g, ' ').trim();
   if (reason === '' || reason.length > MAX_REASON_LENGTH) {
-    const message = `Say why the tenant is set aside, in up to ${MAX_REASON_LENGTH} characters: whoever is on call next reads it.`;
+    const message = `Say why the tenant is parked, in up to ${MAX_REASON_LENGTH} characters: whoever is on call next reads it.`;
     throw new OnewriterError('INVALID_ARGUMENT', message);
   }
   return reason;

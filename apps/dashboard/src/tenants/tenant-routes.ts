@@ -29,7 +29,7 @@ import { TenantSearch } from './tenant-search.ts';
 const DONE: Readonly<Record<string, string>> = {
   pause: 'Paused. Its file is closed; writes wait or are refused until you resume it.',
   resume: 'Resumed: what waited in its queue is being applied.',
-  park: 'Set aside. The overview lists it with your reason until somebody resumes it.',
+  park: 'Parked by hand. The overview lists it with your reason until somebody resumes it.',
   retry: 'Sent again: the write is in the tenant’s queue. If it fails again it comes back as a new letter.',
   drop: 'Dropped: the letter is gone for good.',
 };
@@ -102,7 +102,7 @@ export function addTenantRoutes(parts: Parts): void {
 
   app.post('/tenants/:tenant/park', async c => {
     const text = await readField(c, 'reason');
-    return act(c, 'park', 'It could not be set aside', async tenant => {
+    return act(c, 'park', 'It could not be parked', async tenant => {
       const reason = readReason(text);
       await audit.record('tenant.park', tenant, reason, async () => {
         const by = c.get('operator').subject ?? '';

@@ -162,7 +162,7 @@ function parked({ look, paused }: Moment): Html {
     ...paused.slice(0, 50).map(
       ({ tenant, waitingJobs, aside }) => html`<tr data-key="${tenant}">
         <th scope="row"><a href="/tenants/${tenant}">${tenant}</a></th>
-        <td>${chip(waitingJobs > 0 ? 'warning' : 'info', aside === undefined ? 'paused' : 'set aside')}</td>
+        <td>${chip(waitingJobs > 0 ? 'warning' : 'info', aside === undefined ? 'paused' : 'parked by hand')}</td>
         <td>${aside === undefined ? 'Somebody paused it' : `${aside.reason}${aside.by === '' ? '' : ` – ${aside.by}`}`}; ${plural(waitingJobs, 'job')} waiting</td>
         <td class="num">${aside === undefined ? '' : formatAge(now - Date.parse(aside.since))}</td>
       </tr>`,
@@ -170,7 +170,7 @@ function parked({ look, paused }: Moment): Html {
   ];
   return html`<section class="card wide" aria-labelledby="parked-title">
     <h2 id="parked-title">Not written now</h2>
-    <p class="hint">Parked: the file refuses writes; the broker tries again by itself. Paused and set aside: by a person, until somebody resumes it.</p>
+    <p class="hint">Parked: the file refuses writes; the broker tries again by itself. Paused, or parked by hand: by a person, until somebody resumes it.</p>
     <div class="scroll"><table>
       <thead><tr><th scope="col">Tenant</th><th scope="col">State</th><th scope="col">Why</th><th scope="col" class="num">For</th></tr></thead>
       <tbody>${rows}</tbody>

@@ -28,8 +28,6 @@ export interface PlotOptions {
   /** How figures are written, also by the browser: see public/plot.js. */
   readonly unit: 'count' | 'ms' | 'bytes';
   readonly format: (value: number) => string;
-  /** Begins at the smallest figure instead of at 0: for sizes that grow. */
-  readonly zoomed?: boolean | undefined;
 }
 
 const WIDTH = 600;
@@ -39,7 +37,7 @@ const HEIGHT = 120;
 export function plot(options: PlotOptions): Html {
   const { id, title, now, note, series, unit, format, everyMs, endsAt } = options;
   const known = series.flatMap(({ values }) => values.filter(value => value !== null));
-  const [bottom, top] = rangeOf(known, options.zoomed === true);
+  const top = ceilingOf(known, unit);
   const largest = known.reduce((most, value) => Math.max(most, value), 0);
   const minutes = Math.round(((series[0]?.values.length ?? 0) * everyMs) / 60_000);
   const said = known.length === 0 ? 'nothing reported yet' : `now ${now}, at most ${format(largest)}`;
@@ -54,10 +52,10 @@ export function plot(options: PlotOptions): Html {
         aria-label="${title}, the last ${minutes} minutes: ${said}"
         data-plot="${JSON.stringify({ unit, everyMs, endsAt: Math.round(endsAt), series: series.map(({ name, values }) => ({ name, values: values.map(rounded) })) })}">
         <path class="grid" d="M0 .5H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT - 0.5}H${WIDTH}" />
-        ${series.map(line => draw(line, bottom, top))}
+        ${series.map(line => draw(line, top))}
       </svg>
       <span class="y y-top">${format(top)}</span>
-      <span class="y y-mid">${format((top + bottom) / 2)}</span>
+      <span class="y y-mid">${format(top / 2)}</span>
       <span class="x x-from">${minutes} min ago</span>
       <span class="x x-to">now</span>
       ${known.length === 0 ? html`<span class="plot-empty">Nothing reported yet</span>` : NOTHING}
@@ -72,9 +70,9 @@ function legend(series: readonly PlotSeries[]): Html {
   )}</span>`;
 }
 
-function draw({ values, style }: PlotSeries, bottom: number, top: number): Html {
+function draw({ values, style }: PlotSeries, top: number): Html {
   const x = (index: number) => ((index / Math.max(1, values.length - 1)) * WIDTH).toFixed(1);
-  const y = (value: number) => (HEIGHT - ((value - bottom) / (top - bottom)) * (HEIGHT - 2) - 1).toFixed(1);
+  const y = (value: number) => (HEIGHT - (value / top) * (HEIGHT - 2) - 1).toFixed(1);
   let line = '';
   let area = '';
   for (let index = 0; index < values.length; index++) {
@@ -91,15 +89,11 @@ function draw({ values, style }: PlotSeries, bottom: number, top: number): Html 
   return html`${style === 'main' ? html`<path class="area" d="${area}" />` : NOTHING}<path class="line ${style}" d="${line}" />`;
 }
 
-/** From 0, or what is below the smallest, to a round figure above the largest. */
-function rangeOf(values: readonly number[], zoomed: boolean): readonly [number, number] {
+/** From 0 to a round figure above the largest; sizes are counted in steps of 1024. */
+function ceilingOf(values: readonly number[], unit: PlotOptions['unit']): number {
   const most = values.reduce((largest, value) => Math.max(largest, value), 0);
-  const least = zoomed ? values.reduce((smallest, value) => Math.min(smallest, value), most) : 0;
-  if (zoomed && most > 0) {
-    const margin = Math.max((most - least) * 0.2, most * 0.02);
-    return [Math.max(0, least - margin), most + margin];
-  }
-  return [0, niceCeiling(most)];
+  const step = unit === 'bytes' ? 1024 ** Math.floor(Math.log2(Math.max(1, most)) / 10) : 1;
+  return niceCeiling(most / step) * step;
 }
 
 /** The next of 1, 2, 2.5, 5, 10 times a power of ten. */

@@ -67,6 +67,7 @@ export function tenantListPage({ search, page, number, facts, now, problem }: Te
 
 /** A tenant's state in a word. */
 export function tenantState({ paused, aside, parked, waitingJobs }: QueueFacts): Html {
-  if (paused) return chip(waitingJobs > 0 ? 'warning' : 'info', aside === undefined ? 'paused' : 'set aside');
+  if (paused)
+    return chip(waitingJobs > 0 ? 'warning' : 'info', aside === undefined ? 'paused' : 'parked by hand');
   return parked === undefined ? chip('good', 'written') : chip('critical', 'parked');
 }

@@ -124,7 +124,7 @@ function head({ tenant, facts, now }: TenantView): Html {
     </div>
     <p class="subline">${
       paused
-        ? html`${aside === undefined ? 'Somebody paused it' : html`Set aside${aside.by === '' ? '' : ` by ${aside.by}`} ${formatAgo(now - Date.parse(aside.since))}: <strong>${aside.reason}</strong>`}. Its file is closed, new writes through the gateway are refused, others wait in the queue; reads go on.`
+        ? html`${aside === undefined ? 'Somebody paused it' : html`Parked by hand${aside.by === '' ? '' : ` by ${aside.by}`} ${formatAgo(now - Date.parse(aside.since))}: <strong>${aside.reason}</strong>`}. Its file is closed, new writes through the gateway are refused, others wait in the queue; reads go on.`
         : parked === undefined
           ? 'Its writes are applied.'
           : html`<strong>${parked.code}</strong>: ${parked.message}${parked.since === '' ? '' : ` For ${formatAge(now - Date.parse(parked.since))}.`}`
@@ -181,7 +181,7 @@ function plots({ ledger, sizes, info, gatewayProblem }: TenantView): Html {
     id: 'plot-size',
     title: 'Size',
     now: info?.bytes == null ? '–' : formatBytes(info.bytes + (info.walBytes ?? 0)),
-    note: `file and log while somebody looks; ${grown === 0 ? 'the file did not grow' : `the file ${grown > 0 ? 'grew' : 'shrank'} by ${formatBytes(Math.abs(grown))}`}`,
+    note: `while somebody looks: ${grown === 0 ? 'the file did not grow' : `the file ${grown > 0 ? 'grew' : 'shrank'} by ${formatBytes(Math.abs(grown))}`}`,
     unit: 'bytes',
     format: formatBytes,
     everyMs: sizes.everyMs,
