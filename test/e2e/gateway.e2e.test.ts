@@ -504,7 +504,7 @@ describe('with a broker', () => {
       columns: ['a'],
       rows: [[{ i: '9007199254740993' }]],
       changes: 1,
-      lastInsertRowid: 1,
+      lastInsertRowid: { i: '1' },
       commitSeq: expect.any(Number),
     });
     const file = new Database(tenantFile(data.path, 'receipts'), { readonly: true });
@@ -517,7 +517,7 @@ describe('with a broker', () => {
         columns: ['a'],
         rows: [[{ i: '9007199254740993' }]],
         changes: 1,
-        lastInsertRowid: 1,
+        lastInsertRowid: { i: '1' },
         commitSeq: write.body.commitSeq,
       },
     });

@@ -198,6 +198,134 @@ describe('every value that SQLite can store', () => {
   });
 });
 
+/** A tagged value, as a client in a language with 64-bit integers reads it. Source: apps/gateway/README.md, "Values". */
+function untag(value: unknown): SqlValue {
+  if (value === null || typeof value !== 'object') return value as null | number | string;
+  const [[tag, text]] = Object.entries(value) as [[string, string]];
+  if (tag === 'i') return BigInt(text);
+  if (tag === 'b') return Buffer.from(text, 'base64');
+  expect(tag).toBe('f');
+  return Number(text);
+}
+
+describe('"values":"tagged"', () => {
+  const PATH = '/v1/tenants/tagged';
+
+  async function send(path: string, body: unknown, headers: Record<string, string> = {}) {
+    const response = await fetch(gateway.url + PATH + path, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers },
+      body: body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body),
+    });
+    const text = await response.text();
+    expect(response.status, text).toBeLessThan(300);
+    return text;
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the gateway answers
+  const post = async (path: string, body: object, headers?: Record<string, string>): Promise<any> =>
+    JSON.parse(await send(path, { values: 'tagged', ...body }, headers));
+
+  /** Of a table, by better-sqlite3 alone. */
+  const inTable = (table: string, run?: number) =>
+    inFile(data.path, 'tagged', file =>
+      file
+        .prepare(`SELECT v FROM ${table} WHERE run IS coalesce(?, run) ORDER BY id`)
+        .pluck()
+        .safeIntegers()
+        .all(run ?? null)
+        .map(exactly),
+    );
+
+  it('gives every value with its storage class, and takes it back as it was', async () => {
+    const db = client.tenant('tagged');
+    await db.exec(
+      'CREATE TABLE a(id INTEGER PRIMARY KEY, run INTEGER, v); CREATE TABLE b(id INTEGER PRIMARY KEY, run INTEGER, v)',
+    );
+    const insert = 'INSERT INTO a(run, v) VALUES (?, ?) RETURNING v';
+    const writes = (run: number, values: readonly unknown[]) =>
+      values.map(value => ({ sql: insert, params: [run, value] }));
+    const values = fc.array(storable, { minLength: 1, maxLength: 20 });
+    await fc.assert(
+      fc.asyncProperty(values, async values => {
+        const run = ++runs;
+        const expected = values.map(value => exactly(stored(value)));
+        await db.transaction(writes(run, values) as { sql: string; params: SqlParameter[] }[]);
+        expect(inTable('a', run)).toEqual(expected);
+
+        const read = await post('/query', {
+          sql: 'SELECT v FROM a WHERE run = ? ORDER BY id',
+          params: [run],
+        });
+        const answered = read.rows.map(([value]: [unknown]) => value);
+        expect(answered.map((value: unknown) => exactly(untag(value)))).toEqual(expected);
+        // Found by its key, which the gateway reads without a process of its own.
+        const last = { sql: 'SELECT id, v FROM a WHERE id = ?', params: [{ i: String(await lastId(run)) }] };
+        expect((await post('/query', last)).rows[0]).toEqual([last.params[0], answered.at(-1)]);
+
+        const back = ++runs;
+        const key = { 'idempotency-key': `back-${back}` };
+        const written = await post('/transaction', { statements: writes(back, answered) }, key);
+        expect(inTable('a', back)).toEqual(expected);
+        expect(written.results.map((result: { rows: unknown[][] }) => result.rows[0]![0])).toEqual(answered);
+        expect(written.results.at(-1).lastInsertRowid).toEqual({ i: String(await lastId(back)) });
+        const replay = await post('/transaction', { statements: writes(back, answered) }, key);
+        expect(replay.results).toEqual(written.results);
+        expect(inTable('a', back)).toEqual(expected);
+      }),
+      { numRuns: 40 },
+    );
+    async function lastId(run: number) {
+      return db
+        .prepare<[number], { id: number }>('SELECT max(id) AS id FROM a WHERE run = ?')
+        .get(run)
+        .then(row => row!.id);
+    }
+  });
+
+  it('is the same in streams, in receipts, and after export and import', async () => {
+    const sent = [
+      { i: '5' },
+      5,
+      { i: '9007199254740993' },
+      { f: '9007199254740992' },
+      { b: 'AP8=' },
+      '5',
+      null,
+    ];
+    const run = ++runs;
+    for (const value of sent)
+      await post('/query', { sql: 'INSERT INTO a(run, v) VALUES (?, ?)', params: [run, value] });
+    const sql = 'SELECT v FROM a WHERE run = ? ORDER BY id';
+    const lines = await send(
+      '/query',
+      { sql, params: [run], values: 'tagged', method: 'values' },
+      { accept: 'application/x-ndjson' },
+    );
+    const [, ...rows] = lines
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line));
+    expect(rows.slice(0, -1)).toEqual(sent.map(value => [value]));
+
+    const receipts = sent.map(async value => {
+      const write = 'INSERT INTO a(run, v) VALUES (?, ?) RETURNING v, v, run';
+      const { receiptId } = await post('/enqueue', { sql: write, params: [run + 1_000_000, value] });
+      const receipt = JSON.parse(await send(`/receipts/${receiptId}?wait=20000`, undefined));
+      expect(receipt).toMatchObject({ state: 'committed', result: { changes: 1 } });
+      expect(receipt.result.rows).toEqual([[value, value, { i: String(run + 1_000_000) }]]);
+      expect(receipt.result.lastInsertRowid).toEqual({ i: expect.any(String) });
+    });
+    await Promise.all(receipts);
+
+    const exported = await send('/export?table=a', undefined);
+    const imported = await send('/import?table=b', exported, { 'content-type': 'application/x-ndjson' });
+    expect(imported).toContain('"event":"done"');
+    expect(imported).toContain('"rejected":0');
+    expect(inTable('b')).toEqual(inTable('a'));
+  });
+});
+
 /** A string that no UTF-8 can hold. */
 const loneSurrogate = fc
   .tuple(

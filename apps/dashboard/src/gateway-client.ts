@@ -61,7 +61,7 @@ export interface TenantSchema {
   readonly triggers: readonly { readonly name: string; readonly table: string; readonly sql: string }[];
 }
 
-/** Rows of a read, values tagged where they need it. */
+/** Rows of a read, values tagged. */
 export interface QueryRows {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly WireValue[])[];

@@ -384,8 +384,9 @@ describe('POST /v1/tenants/:tenant/query', () => {
       kind: 'read',
       columns: ['a', 'a', 'b'],
       rows: [
-        [9007199254740993n, 1, Buffer.from([1])],
+        [9007199254740993n, 1n, Buffer.from([1])],
         [null, -0, 'x'],
+        [1, 2 ** 53, Number.POSITIVE_INFINITY],
       ],
     }));
     const response = await post('/v1/tenants/acme/query', {
@@ -397,8 +398,9 @@ describe('POST /v1/tenants/:tenant/query', () => {
     expect(await response.json()).toEqual({
       columns: ['a', 'a', 'b'],
       rows: [
-        [{ i: '9007199254740993' }, 1, { b: 'AQ==' }],
+        [{ i: '9007199254740993' }, { i: '1' }, { b: 'AQ==' }],
         [null, { f: '-0' }, 'x'],
+        [1, { f: '9007199254740992' }, { f: 'Infinity' }],
       ],
     });
   });
@@ -406,7 +408,9 @@ describe('POST /v1/tenants/:tenant/query', () => {
   it('answers a write with its commit', async () => {
     const { post } = await createTestGateway();
     const response = await post('/v1/tenants/acme/query', { sql: 'DELETE FROM t', values: 'tagged' });
-    expect(await response.json()).toEqual({ changes: 1, lastInsertRowid: 7, commitSeq: 3 });
+    expect(await response.json()).toEqual({ changes: 1, lastInsertRowid: { i: '7' }, commitSeq: 3 });
+    const plain = await post('/v1/tenants/acme/query', { sql: 'DELETE FROM t' });
+    expect(await plain.json()).toEqual({ changes: 1, lastInsertRowid: 7, commitSeq: 3 });
   });
 });
 

@@ -27,6 +27,17 @@ describe('decodeJsonParameters', () => {
     expect(Object.is(zero, -0)).toBe(true);
   });
 
+  it('decodes reals that are written as such', () => {
+    const texts = ['1e18', '9007199254740992', '-1.5E-3', '1.7976931348623157e+308', '5'];
+    expect(decodeJsonParameters(texts.map(f => ({ f })))).toEqual([
+      1e18,
+      2 ** 53,
+      -0.0015,
+      Number.MAX_VALUE,
+      5,
+    ]);
+  });
+
   it.each([
     [{}],
     [[1]],
@@ -36,6 +47,10 @@ describe('decodeJsonParameters', () => {
     [{ b: 'no base64!' }],
     [{ b: 'abc' }],
     [{ f: 'Infinity' }],
+    [{ f: '1e999' }],
+    [{ f: '0x10' }],
+    [{ f: '' }],
+    [{ f: 1 }],
     [{ type: 'Buffer', data: [256] }],
     [{ type: 'Buffer', data: [1.5] }],
     [{ type: 'Buffer', data: 'abcd' }],

@@ -5,12 +5,13 @@ import { OnewriterError, type SqlParameter, type SqlParameters } from '@onewrite
  *
  *   null, number, string, boolean      as they are (boolean is stored as 0 or 1)
  *   {"type":"Buffer","data":[1,2]}     a blob, as JSON.stringify writes a Node Buffer
- *   {"i":"9007199254740993"}           a 64-bit integer
+ *   {"i":"5"}                          an integer of up to 64 bits
  *   {"b":"AQI="}                       a blob in base64
- *   {"f":"-0"}                         negative zero
+ *   {"f":"1e18"}                       a real, for those whose digits would be taken for an integer, and negative zero
  */
 
 const INT64_TEXT = /^-?\d{1,19}$/;
+const REAL_TEXT = /^-?\d{1,309}(?:\.\d{1,800})?(?:e[+-]?\d{1,4})?$/i;
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
 /**
@@ -39,7 +40,7 @@ function decodeJsonValue(value: unknown, name: string): SqlParameter {
       if (tag === 'b' && content.length % 4 === 0 && BASE64.test(content)) {
         return Buffer.from(content, 'base64');
       }
-      if (tag === 'f' && content === '-0') return -0;
+      if (tag === 'f' && REAL_TEXT.test(content) && Number.isFinite(Number(content))) return Number(content);
     }
   } else if (keys.length === 2 && object['type'] === 'Buffer' && isByteArray(object['data'])) {
     return Buffer.from(object['data']);
@@ -47,7 +48,8 @@ function decodeJsonValue(value: unknown, name: string): SqlParameter {
   throw new OnewriterError(
     'INVALID_VALUE',
     `Parameter ${name.slice(0, 100)} is not a value SQLite can store. Send null, a number, a string, a boolean, a ` +
-      'blob as {"type":"Buffer","data":[…]} or {"b":"<base64>"}, a 64-bit integer as {"i":"<decimal>"}.',
+      'blob as {"type":"Buffer","data":[…]} or {"b":"<base64>"}, an integer of up to 64 bits as {"i":"<decimal>"}, a ' +
+      'finite real as {"f":"<decimal>"}.',
   );
 }
 

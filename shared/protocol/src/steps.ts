@@ -63,7 +63,6 @@ export interface WireStepsResult {
 export type WireStepResult = WireStepDone | { readonly e: WireError } | 0;
 
 export interface WireStepDone {
-  /** Rows hold exact values: `encodeExactValue`. */
   readonly r: WireStatementResult;
   /** Declared types of the columns, where there are rows. */
   readonly d?: readonly (string | null)[] | undefined;

@@ -13,6 +13,9 @@ export type SqlParameters = readonly SqlParameter[] | { readonly [name: string]:
  * A value in a message: JSON that keeps the type. A number is a double (as better-sqlite3 binds it), `{i}` a
  * 64-bit integer in decimal, `{b}` a blob in base64, `{f}` a double that JSON cannot write: negative zero, and in
  * results the infinities that SQL arithmetic can make, and whole doubles where they must not look like integers.
+ *
+ * In results there are two forms of it: {@link encodeExactValue}'s is short and is what ledger and events have,
+ * {@link encodeTaggedValue}'s can be sent back as a parameter and is what the gateway's callers get.
  */
 export type WireValue = null | number | string | { readonly i: string } | { readonly b: string } | WireDouble;
 type WireDouble = { readonly f: string };
@@ -52,7 +55,7 @@ export function encodeValue(value: SqlParameter): WireValue {
   }
 }
 
-/** Decodes one value: the exact inverse of {@link encodeValue}; integers stay bigint. */
+/** Decodes one value: the exact inverse of {@link encodeValue} and {@link encodeTaggedValue}; integers stay bigint. */
 export function decodeValue(wire: WireValue): SqlValue {
   if (wire === null || typeof wire !== 'object') return wire;
   if ('i' in wire) return BigInt(wire.i);
@@ -107,6 +110,17 @@ export function encodeExactValue(value: SqlValue): WireValue {
 /** Decodes what {@link encodeExactValue} made: every integer is a bigint, every double a number. */
 export function decodeExactValue(wire: WireValue): SqlValue {
   return typeof wire === 'number' && Number.isInteger(wire) ? BigInt(wire) : decodeValue(wire);
+}
+
+/**
+ * Encodes a value read with `safeIntegers` so that its storage class shows and comes back: every integer is `{i}`, a
+ * number is a double. A whole double beyond 2^53 is `{f}`, because parsers of JSON take its digits for an integer.
+ */
+export function encodeTaggedValue(value: SqlValue): WireValue {
+  if (typeof value === 'bigint') return { i: value.toString() };
+  return typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)
+    ? { f: String(value) }
+    : encodeResultValue(value);
 }
 
 /** Encodes a 64-bit integer as a number where that is exact. */

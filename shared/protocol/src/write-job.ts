@@ -83,7 +83,7 @@ export type WireStatementResult = readonly [changes: number, lastInsertRowid: Wi
 export interface WireRows {
   /** Column names. */
   readonly c: readonly string[];
-  /** Rows, values in column order. */
+  /** Rows, values in column order, exact: `encodeExactValue`. */
   readonly r: readonly (readonly WireValue[])[];
   readonly n: number;
   readonly i: WireValue;

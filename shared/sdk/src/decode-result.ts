@@ -1,4 +1,5 @@
 import {
+  decodeExactValue,
   decodeValue,
   fromWireError,
   type OnewriterError,
@@ -11,6 +12,15 @@ import {
   type WireValue,
 } from '@onewriter/protocol';
 import type { RowMode, RowOf, RunResult, StatementResult, WriteOutcome } from './types.ts';
+
+/** The shape of rows: see RowOptions. */
+export interface RowShape<Mode extends RowMode> {
+  readonly mode: Mode;
+  readonly safeIntegers: boolean;
+}
+
+/** Rows as most callers want them. */
+export const OBJECTS = Object.freeze({ mode: 'object', safeIntegers: false } as const);
 
 /** The error of a write that failed, or undefined. */
 export function errorOf(result: WireOperationResult): OnewriterError | undefined {
@@ -27,43 +37,52 @@ export function decodeRun(result: WireOperationResult, commitSeq: number): RunRe
 export function decodeStatement<Mode extends RowMode = 'object'>(
   result: WireOperationResult,
   commitSeq: number,
-  mode: Mode,
+  shape: RowShape<Mode>,
 ): StatementResult<RowOf<Mode>> {
-  return decodeStatementResult(onlyStatement(result), commitSeq, mode);
+  return decodeStatementResult(onlyStatement(result), commitSeq, shape);
 }
 
 /** Results of a transaction. */
 export function decodeTransaction<Mode extends RowMode = 'object'>(
   result: WireOperationResult,
   commitSeq: number,
-  mode: Mode,
+  shape: RowShape<Mode>,
 ): StatementResult<RowOf<Mode>>[] {
   const statements = 't' in result ? result.t : [onlyStatement(result)];
-  return statements.map(statement => decodeStatementResult(statement, commitSeq, mode));
+  return statements.map(statement => decodeStatementResult(statement, commitSeq, shape));
 }
 
 /** Result of a write of any kind. */
-export function decodeOutcome(result: WireOperationResult, commitSeq: number): WriteOutcome {
-  if ('q' in result) return decodeStepsOutcome(result, commitSeq);
-  if (!('t' in result)) return decodeStatement(result, commitSeq, 'object');
-  const statements = decodeTransaction(result, commitSeq, 'object');
+export function decodeOutcome<Mode extends RowMode>(
+  result: WireOperationResult,
+  commitSeq: number,
+  shape: RowShape<Mode>,
+): WriteOutcome<RowOf<Mode>> {
+  if ('q' in result) return decodeStepsOutcome(result, commitSeq, shape);
+  if (!('t' in result)) return decodeStatement(result, commitSeq, shape);
+  const statements = decodeTransaction(result, commitSeq, shape);
   const changes = statements.reduce((sum, statement) => sum + statement.changes, 0);
   return { changes, lastInsertRowid: statements.at(-1)?.lastInsertRowid ?? 0, commitSeq, statements };
 }
 
 /** Of steps, those that were done. */
-function decodeStepsOutcome({ q, seq }: WireStepsResult, commitSeq: number): WriteOutcome {
+function decodeStepsOutcome<Mode extends RowMode>(
+  { q, seq }: WireStepsResult,
+  commitSeq: number,
+  shape: RowShape<Mode>,
+): WriteOutcome<RowOf<Mode>> {
   const done = q.flatMap(step => (step !== 0 && 'r' in step ? [step.r] : []));
-  return decodeOutcome({ t: done }, seq === undefined || seq === 0 ? commitSeq : seq);
+  return decodeOutcome({ t: done }, seq === undefined || seq === 0 ? commitSeq : seq, shape);
 }
 
-/** One row in the mode asked for. */
+/** One row in the mode asked for. @param decode default: integers become numbers where that is exact */
 export function decodeRow<Mode extends RowMode>(
   columns: readonly string[],
   values: readonly WireValue[],
   mode: Mode,
+  decode: (value: WireValue) => SqlValue = decodeResultValue,
 ): RowOf<Mode> {
-  const decoded = values.map(decodeResultValue);
+  const decoded = values.map(decode);
   return (mode === 'array' ? decoded : toRowObject(columns, decoded)) as RowOf<Mode>;
 }
 
@@ -95,12 +114,13 @@ function decodeResultValue(wire: WireValue): SqlValue {
 function decodeStatementResult<Mode extends RowMode>(
   result: WireStatementResult,
   commitSeq: number,
-  mode: Mode,
+  { mode, safeIntegers }: RowShape<Mode>,
 ): StatementResult<RowOf<Mode>> {
   const [changes, rowid] = countsOf(result);
   const lastInsertRowid = exactInteger(rowid);
   if (!hasRows(result)) return { changes, lastInsertRowid, commitSeq };
-  const rows = result.r.map(values => decodeRow(result.c, values, mode));
+  const decode = safeIntegers ? decodeExactValue : decodeResultValue;
+  const rows = result.r.map(values => decodeRow(result.c, values, mode, decode));
   return { changes, lastInsertRowid, commitSeq, columns: result.c, rows };
 }
 

@@ -1,5 +1,4 @@
 import {
-  decodeExactValue,
   fromWireError,
   type WireOperationResult,
   type WireStepResult,
@@ -7,6 +6,8 @@ import {
 } from '@onewriter/protocol';
 import { decodeStatement } from './decode-result.ts';
 import type { StepResult, StepsAnswer } from './steps-types.ts';
+
+const EXACT_ARRAYS = { mode: 'array', safeIntegers: true } as const;
 
 /** Decodes the result of a request of steps. @param commitSeq of the job. */
 export function decodeSteps(result: WireOperationResult, commitSeq: number): StepsAnswer {
@@ -26,12 +27,11 @@ function decodeStep(step: WireStepResult): StepResult {
     const sqliteCode = details.sqliteCode;
     return { type: 'error', error: { code, message, ...(sqliteCode === undefined ? {} : { sqliteCode }) } };
   }
-  const { changes, lastInsertRowid, columns } = decodeStatement(step.r, 0, 'array');
-  const rows = 'r' in step.r ? step.r.r.map(row => row.map(decodeExactValue)) : [];
+  const { changes, lastInsertRowid, columns, rows } = decodeStatement(step.r, 0, EXACT_ARRAYS);
   return {
     type: 'ok',
     columns: (columns ?? []).map((name, index) => ({ name, decltype: step.d?.[index] ?? null })),
-    rows,
+    rows: rows ?? [],
     changes,
     lastInsertRowid: lastInsertRowid === 0 ? null : lastInsertRowid,
     durationMs: step.ms,

@@ -67,9 +67,9 @@ export class FileReads implements Reads, Ledger {
   }
 
   allArrays(request: ReadRequest): RowsWithColumns | Promise<RowsWithColumns> {
-    const { tenant, sql, params } = request;
+    const { tenant, sql, params, safeIntegers } = request;
     const read = () =>
-      this.#pool.reader(tenant).statement(sql).allArrays(params, this.#options.maxResultRows);
+      this.#pool.reader(tenant).statement(sql).allArrays(params, this.#options.maxResultRows, safeIntegers);
     try {
       return read();
     } catch (error) {

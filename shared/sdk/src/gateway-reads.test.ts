@@ -55,7 +55,7 @@ const codeOf = (promise: Promise<unknown>) =>
 
 describe('GatewayReads', () => {
   it('sends exact values and gives exact values', async () => {
-    const rows = [[1, { i: '9007199254740993' }, { b: 'AQI=' }, null, 'x', { f: 'Infinity' }]];
+    const rows = [[{ i: '1' }, { i: '9007199254740993' }, { b: 'AQI=' }, null, 'x', { f: 'Infinity' }]];
     answer = () => ({ body: { columns: ['a', 'b', 'c', 'd', 'e', 'f'], rows } });
     const row = {
       a: 1,
@@ -68,6 +68,8 @@ describe('GatewayReads', () => {
     expect(await reads.get(request())).toEqual(row);
     expect(await reads.all(request())).toEqual([row]);
     expect((await reads.allArrays(request())).rows).toEqual([Object.values(row)]);
+    const exact = await reads.allArrays({ ...request(), safeIntegers: true });
+    expect(exact.rows).toEqual([[1n, ...Object.values(row).slice(1)]]);
     expect(seen[0]).toMatchObject({
       method: 'POST',
       url: '/v1/tenants/acme/query',
@@ -115,13 +117,15 @@ describe('GatewayReads', () => {
     const job = 'w-01a1fc44-4ddc-7000-9c52-0d2270017207';
     answer = ({ url }) => {
       if (url?.endsWith('.0'))
-        return { body: { state: 'committed', commitSeq: 5, result: { changes: 1, lastInsertRowid: 7 } } };
+        return {
+          body: { state: 'committed', commitSeq: 5, result: { changes: 1, lastInsertRowid: { i: '7' } } },
+        };
       if (url?.endsWith('.1'))
         return { body: { state: 'failed', error: { code: 'SQL_ERROR', message: 'no' } } };
       const result = {
         changes: 2,
-        lastInsertRowid: 0,
-        statements: [{ changes: 2, columns: ['a'], rows: [[{ i: '9' }]] }],
+        lastInsertRowid: { i: '0' },
+        statements: [{ changes: 2, columns: ['a', 'b'], rows: [[{ i: '9' }, 9]] }],
       };
       return { body: { state: 'committed', commitSeq: 5, result } };
     };
@@ -131,7 +135,7 @@ describe('GatewayReads', () => {
       results: [
         [1, 7],
         { e: { code: 'SQL_ERROR', message: 'no' } },
-        { t: [{ c: ['a'], r: [[{ i: '9' }]], n: 2, i: 0 }] },
+        { t: [{ c: ['a', 'b'], r: [[9, { f: '9' }]], n: 2, i: 0 }] },
       ],
     });
     answer = () => ({ body: { state: 'pending' } });

@@ -1,5 +1,8 @@
 import {
+  decodeValue,
+  encodeExactValue,
   encodeParameters,
+  encodeTaggedValue,
   fromWireError,
   type GatewayErrorResponse,
   type GatewayQueryRequest,
@@ -11,6 +14,7 @@ import {
   receiptId,
   type SqlParameters,
   type WireOperationResult,
+  type WireParameters,
   type WireStatementResult,
   type WireValue,
 } from '@onewriter/protocol';
@@ -61,7 +65,8 @@ export class GatewayReads implements Reads, Ledger {
 
   async allArrays(request: ReadRequest): Promise<RowsWithColumns> {
     const { columns, rows } = await this.#query(request);
-    return { columns: [...columns], rows: rows.map(values => decodeRow(columns, values, 'array')) };
+    const decode = request.safeIntegers ? decodeValue : undefined;
+    return { columns: [...columns], rows: rows.map(values => decodeRow(columns, values, 'array', decode)) };
   }
 
   /** All rows come in one answer, so the gateway's bound on a result holds here too. */
@@ -119,7 +124,7 @@ export class GatewayReads implements Reads, Ledger {
   }
 
   async #query(request: ReadRequest): Promise<WireRowsWithColumns> {
-    const params = encodeParameters(request.params as SqlParameters);
+    const params = tagParameters(encodeParameters(request.params as SqlParameters));
     const body: GatewayQueryRequest = {
       sql: request.sql,
       ...(params === undefined ? {} : { params }),
@@ -167,6 +172,16 @@ export class GatewayReads implements Reads, Ledger {
   }
 }
 
+/** A bare JSON integer beyond 2^53 is an integer to the gateway, so a real of that size is tagged as what it is. */
+function tagParameters(params: WireParameters | undefined): WireParameters | undefined {
+  const tag = (value: WireValue) => (typeof value === 'number' ? encodeTaggedValue(value) : value);
+  if (params === undefined) return undefined;
+  if (isArray(params)) return params.map(tag);
+  return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, tag(value)]));
+}
+
+const isArray = (params: WireParameters): params is readonly WireValue[] => Array.isArray(params);
+
 function parse<T>(text: string, status: number, tenant: string): T {
   try {
     return JSON.parse(text) as T;
@@ -195,7 +210,13 @@ function toOperationResult(result: GatewayWriteResult): WireOperationResult {
 
 function toStatementResult(result: GatewayQueryResponse): WireStatementResult {
   const changes = result.changes ?? 0;
-  const lastInsertRowid = result.lastInsertRowid ?? 0;
+  const lastInsertRowid = toLedgerValue(result.lastInsertRowid ?? { i: '0' });
   if (result.columns === undefined) return [changes, lastInsertRowid];
-  return { c: result.columns, r: result.rows ?? [], n: changes, i: lastInsertRowid };
+  const rows = (result.rows ?? []).map(row => row.map(toLedgerValue));
+  return { c: result.columns, r: rows, n: changes, i: lastInsertRowid };
+}
+
+/** A value of the gateway as the ledger has it. */
+function toLedgerValue(value: WireValue): WireValue {
+  return encodeExactValue(decodeValue(value));
 }

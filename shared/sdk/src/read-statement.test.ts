@@ -51,6 +51,17 @@ describe('ReadStatement', () => {
     }
   });
 
+  it('keeps integers apart from reals for those who ask, and for them alone', () => {
+    const db = openMemory('CREATE TABLE t(n); INSERT INTO t VALUES (5), (5.0), (9007199254740993)');
+    const statement = new ReadStatement(db, 'SELECT n AS "N" FROM t WHERE n < ?', 0);
+    expect(statement.allArrays([2n ** 60n], 10, true)).toEqual({
+      columns: ['N'],
+      rows: [[5n], [5], [9007199254740993n]],
+    });
+    expect(statement.allArrays([6], 10).rows).toEqual([[5], [5]]);
+    expect(statement.all([6], 10)).toEqual([{ N: 5 }, { N: 5 }]);
+  });
+
   it('follows a change of the schema: at once with a *, else the case of a name within a period', () => {
     const db = openMemory('CREATE TABLE t(Name TEXT); INSERT INTO t VALUES (1)');
     const all = new ReadStatement(db, 'SELECT * FROM t', 0);

@@ -79,13 +79,27 @@ export class ReadStatement {
     return rows as SqlRow[];
   }
 
-  /** All rows as arrays, and the names of their columns. @throws OnewriterError RESULT_TOO_LARGE */
-  allArrays(params: BoundParameters, maxRows: number): { columns: string[]; rows: SqlRowArray[] } {
+  /**
+   * All rows as arrays, and the names of their columns.
+   * @param safeIntegers every integer is a bigint
+   * @throws OnewriterError RESULT_TOO_LARGE
+   */
+  allArrays(
+    params: BoundParameters,
+    maxRows: number,
+    safeIntegers = false,
+  ): { columns: string[]; rows: SqlRowArray[] } {
     // Asked only afterwards: running it has compiled it anew if the schema had changed.
     const columns = () => this.#fast.columns().map(column => column.name);
     this.#fast.raw(true);
     this.#exact?.raw(true);
     try {
+      if (safeIntegers) {
+        this.#exact ??= this.#prepareExact();
+        const rows = collect(this.#exact.raw(true), params, maxRows) as SqlRowArray[];
+        // Its own columns: it was run, the other one was not.
+        return { columns: namesOf(this.#exact), rows };
+      }
       if (!this.#exactAlways) {
         const rows = collect(this.#fast, params, maxRows) as SqlRowArray[];
         if (!rows.some(isRounded)) return { columns: columns(), rows };
@@ -119,8 +133,12 @@ export class ReadStatement {
 
   #toExact(): Database.Statement {
     this.#exactAlways = true;
-    this.#exact ??= this.#db.prepare(this.#sql).safeIntegers(true);
+    this.#exact ??= this.#prepareExact();
     return this.#exact;
+  }
+
+  #prepareExact(): Database.Statement {
+    return this.#db.prepare(this.#sql).safeIntegers(true);
   }
 }
 

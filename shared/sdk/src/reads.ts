@@ -8,6 +8,8 @@ export interface ReadRequest {
   /** Checked: see bindParameters. */
   readonly params: BoundParameters;
   readonly options: WaitOptions;
+  /** Of allArrays(): every integer is a bigint. */
+  readonly safeIntegers?: boolean | undefined;
 }
 
 /** Rows in column order. */

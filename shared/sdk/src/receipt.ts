@@ -6,11 +6,20 @@ import {
   type WireOperationResult,
 } from '@onewriter/protocol';
 import { assertNotAborted, dueAt, now, pause } from './deadline.ts';
-import { decodeOutcome, errorOf } from './decode-result.ts';
+import { decodeOutcome, errorOf, type RowShape } from './decode-result.ts';
 import type { JobStates } from './job-states.ts';
 import type { Ledger, LedgerAnswer } from './ledger.ts';
+import { shapeOf } from './row-shape.ts';
 import type { Settler } from './settler.ts';
-import type { Receipt, ReceiptStatus, WaitOptions, WriteOutcome } from './types.ts';
+import type {
+  OutcomeOptions,
+  Receipt,
+  ReceiptStatus,
+  RowMode,
+  RowOf,
+  WaitOptions,
+  WriteOutcome,
+} from './types.ts';
 
 /** What receipts ask. */
 export interface ReceiptContext {
@@ -43,7 +52,10 @@ export class TenantReceipt implements Receipt {
     this.#index = index;
   }
 
-  async committed(options: WaitOptions = {}): Promise<WriteOutcome> {
+  async committed<Mode extends RowMode = 'object'>(
+    options: OutcomeOptions<Mode> = {},
+  ): Promise<WriteOutcome<RowOf<Mode>>> {
+    const shape = shapeOf(options);
     const due = dueAt(options, this.#context.writeTimeoutMs);
     // Watched from before the first look, so that no event falls between a look and the wait after it.
     const wake = new AbortController();
@@ -51,9 +63,9 @@ export class TenantReceipt implements Receipt {
     let cause: unknown;
     try {
       for (let pauseMs = MIN_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, MAX_POLL_MS)) {
-        let status: ReceiptStatus | undefined;
+        let status: ReceiptStatus<RowOf<Mode>> | undefined;
         try {
-          status = await this.#look(options, due);
+          status = await this.#look(options, due, shape);
         } catch (error) {
           // That the ledger cannot be read says nothing about the write: its error must not look like the write's.
           cause = error;
@@ -73,9 +85,12 @@ export class TenantReceipt implements Receipt {
     }
   }
 
-  async status(options: WaitOptions = {}): Promise<ReceiptStatus> {
+  async status<Mode extends RowMode = 'object'>(
+    options: OutcomeOptions<Mode> = {},
+  ): Promise<ReceiptStatus<RowOf<Mode>>> {
+    const shape = shapeOf(options);
     assertNotAborted(options.signal);
-    const status = await this.#look(options, dueAt(options, LIMITS.busyTimeoutMs));
+    const status = await this.#look(options, dueAt(options, LIMITS.busyTimeoutMs), shape);
     if (status !== undefined) return status;
     throw new OnewriterError(
       'QUEUE_UNAVAILABLE',
@@ -89,7 +104,11 @@ export class TenantReceipt implements Receipt {
   }
 
   /** The state is read before the ledger: see settler.ts. @returns undefined where nothing can be told now */
-  async #look(options: WaitOptions, due: number): Promise<ReceiptStatus | undefined> {
+  async #look<Mode extends RowMode>(
+    options: WaitOptions,
+    due: number,
+    shape: RowShape<Mode>,
+  ): Promise<ReceiptStatus<RowOf<Mode>> | undefined> {
     const [state] = await this.#context.states.look([{ tenant: this.tenant, id: this.#jobId }], false);
     const late = AbortSignal.timeout(Math.max(1, Math.ceil(due - now())));
     const signal = options.signal ? AbortSignal.any([late, options.signal]) : late;
@@ -102,7 +121,7 @@ export class TenantReceipt implements Receipt {
     }
     if (answer.kind === 'found') {
       const result = answer.results[this.#index];
-      if (result !== undefined) return toStatus(result, answer.commitSeq);
+      if (result !== undefined) return toStatus(result, answer.commitSeq, shape);
       // The job is still being applied, or it has fewer writes.
       return state === 'queued' ? { state: 'pending' } : { state: 'unknown' };
     }
@@ -134,9 +153,13 @@ function mayPass(error: unknown): boolean {
   return isOnewriterError(error) && (error.retryable || error.code === 'DATABASE_CORRUPT');
 }
 
-function toStatus(result: WireOperationResult, commitSeq: number): ReceiptStatus {
+function toStatus<Mode extends RowMode>(
+  result: WireOperationResult,
+  commitSeq: number,
+  shape: RowShape<Mode>,
+): ReceiptStatus<RowOf<Mode>> {
   const error = errorOf(result);
   return error
     ? { state: 'failed', error }
-    : { state: 'committed', result: decodeOutcome(result, commitSeq) };
+    : { state: 'committed', result: decodeOutcome(result, commitSeq, shape) };
 }

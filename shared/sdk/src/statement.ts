@@ -1,6 +1,6 @@
 import { classifyStatement, type SqlParameters, type StatementClass } from '@onewriter/protocol';
 import { assertNotAborted } from './deadline.ts';
-import { decodeStatement } from './decode-result.ts';
+import { decodeStatement, OBJECTS } from './decode-result.ts';
 import { encodeStatement, flagsOf } from './encoded-write.ts';
 import { bindParameters, collectParameters } from './parameters.ts';
 import type { Reads } from './reads.ts';
@@ -88,7 +88,7 @@ export class TenantStatement<Params extends readonly unknown[] | object, Row>
     // Before anything is sent: a mistake of the program must not have been applied.
     if (!this.#class.returning && WRITE_KEYWORDS.has(this.#class.keyword)) throw returnsNoData();
     const { result, commitSeq } = await this.#write(params);
-    return decodeStatement(result!, commitSeq, 'object');
+    return decodeStatement(result!, commitSeq, OBJECTS);
   }
 
   #encode(params: SqlParameters) {

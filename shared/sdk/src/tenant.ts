@@ -7,7 +7,7 @@ import {
   splitScript,
 } from '@onewriter/protocol';
 import { assertNotAborted } from './deadline.ts';
-import { decodeStatement, decodeTransaction, toRowObject } from './decode-result.ts';
+import { decodeStatement, decodeTransaction, type RowShape, toRowObject } from './decode-result.ts';
 import { decodeSteps } from './decode-steps.ts';
 import { encodeSteps } from './encode-steps.ts';
 import { atStatement, encodeScript, encodeStatement, encodeTransaction, flagsOf } from './encoded-write.ts';
@@ -16,6 +16,7 @@ import type { Ledger } from './ledger.ts';
 import { assertParameters, bindParameters } from './parameters.ts';
 import type { Reads } from './reads.ts';
 import { TenantReceipt } from './receipt.ts';
+import { shapeOf } from './row-shape.ts';
 import { assertWrites, TenantStatement } from './statement.ts';
 import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
 import type {
@@ -68,12 +69,12 @@ export class TenantDatabase implements Tenant {
     params?: SqlParameters,
     options: ExecuteOptions<Mode> = {},
   ): Promise<ExecuteResult<RowOf<Mode>>> {
-    const mode = rowModeOf(options);
+    const shape = shapeOf(options);
     const checked = assertParameters(params);
-    if (classifyStatement(sql).kind === 'read') return this.#executeRead(sql, checked, options, mode);
+    if (classifyStatement(sql).kind === 'read') return this.#executeRead(sql, checked, options, shape);
     const payload = encodeStatement({ sql, params: checked }, flagsOf(options));
     const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
-    return { kind: 'write', ...decodeStatement(result!, commitSeq, mode) };
+    return { kind: 'write', ...decodeStatement(result!, commitSeq, shape) };
   }
 
   async exec(script: string, options: WriteOptions = {}): Promise<ScriptResult> {
@@ -93,7 +94,7 @@ export class TenantDatabase implements Tenant {
     statements: readonly TransactionStatement[],
     options: ExecuteOptions<Mode> = {},
   ): Promise<StatementResult<RowOf<Mode>>[]> {
-    const mode = rowModeOf(options);
+    const shape = shapeOf(options);
     if (!Array.isArray(statements) || statements.length === 0) {
       throw new OnewriterError('INVALID_ARGUMENT', 'A transaction takes an array of at least one statement.');
     }
@@ -111,7 +112,7 @@ export class TenantDatabase implements Tenant {
     });
     const payload = encodeTransaction(inputs, flagsOf(options));
     const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
-    return decodeTransaction(result!, commitSeq, mode);
+    return decodeTransaction(result!, commitSeq, shape);
   }
 
   async steps(request: StepsRequest, options: StepsOptions = {}): Promise<StepsAnswer> {
@@ -151,20 +152,14 @@ export class TenantDatabase implements Tenant {
     sql: string,
     params: SqlParameters,
     options: ExecuteOptions<Mode>,
-    mode: Mode,
+    { mode, safeIntegers }: RowShape<Mode>,
   ): Promise<ExecuteResult<RowOf<Mode>>> {
     assertNotAborted(options.signal);
-    const request = { tenant: this.id, sql, params: bindParameters(params), options };
+    const request = { tenant: this.id, sql, params: bindParameters(params), options, safeIntegers };
     const { columns, rows } = await this.#context.reads.allArrays(request);
     const shaped = mode === 'array' ? rows : rows.map(values => toRowObject(columns, values));
     return { kind: 'read', columns, rows: shaped as RowOf<Mode>[], changes: 0, lastInsertRowid: 0 };
   }
-}
-
-function rowModeOf<Mode extends RowMode>(options: ExecuteOptions<Mode>): Mode {
-  const mode = options.rowMode ?? 'object';
-  if (mode === 'object' || mode === 'array') return mode as Mode;
-  throw new OnewriterError('INVALID_ARGUMENT', 'rowMode is object or array.');
 }
 
 /** Refuses what the writer would refuse, before anything is sent. @throws OnewriterError with `statementIndex` */

@@ -88,11 +88,19 @@ export interface WriteOptions extends WaitOptions {
 /** {@link WriteOptions} of enqueue(); the deadline is that of the queue's acceptance. */
 export interface EnqueueOptions extends WriteOptions {}
 
-/** {@link WriteOptions}, and the shape of the rows. */
-export interface ExecuteOptions<Mode extends RowMode = RowMode> extends WriteOptions {
+/** The shape of rows. */
+export interface RowOptions<Mode extends RowMode = RowMode> {
   /** `object` (default): one property per column. `array`: values in column order, also of equal names. */
   readonly rowMode?: Mode | undefined;
+  /** Every integer in the rows is a bigint, so that it differs from a real; default false. */
+  readonly safeIntegers?: boolean | undefined;
 }
+
+/** {@link WriteOptions}, and the shape of the rows. */
+export interface ExecuteOptions<Mode extends RowMode = RowMode> extends WriteOptions, RowOptions<Mode> {}
+
+/** {@link WaitOptions}, and the shape of the rows. */
+export interface OutcomeOptions<Mode extends RowMode = RowMode> extends WaitOptions, RowOptions<Mode> {}
 
 export type RowMode = 'object' | 'array';
 
@@ -305,23 +313,27 @@ export interface Receipt {
    * @throws OnewriterError the write's own error where it failed; OUTCOME_UNKNOWN at the deadline;
    *   RECEIPT_NOT_FOUND where neither queue nor ledger know it
    */
-  committed(options?: WaitOptions): Promise<WriteOutcome>;
+  committed<Mode extends RowMode = 'object'>(
+    options?: OutcomeOptions<Mode>,
+  ): Promise<WriteOutcome<RowOf<Mode>>>;
   /** Where the write is now. */
-  status(options?: WaitOptions): Promise<ReceiptStatus>;
+  status<Mode extends RowMode = 'object'>(
+    options?: OutcomeOptions<Mode>,
+  ): Promise<ReceiptStatus<RowOf<Mode>>>;
 }
 
 /** Result of a write of any kind. */
-export interface WriteOutcome extends StatementResult {
+export interface WriteOutcome<Row = SqlRow> extends StatementResult<Row> {
   /** Of a transaction: one per statement; `changes` is then their sum. */
-  readonly statements?: readonly StatementResult[] | undefined;
+  readonly statements?: readonly StatementResult<Row>[] | undefined;
 }
 
 /**
  * - `pending`: queued, or being applied.
  * - `unknown`: neither queue nor ledger know it: never accepted, or older than the ledger.
  */
-export type ReceiptStatus =
-  | { readonly state: 'committed'; readonly result: WriteOutcome }
+export type ReceiptStatus<Row = SqlRow> =
+  | { readonly state: 'committed'; readonly result: WriteOutcome<Row> }
   | { readonly state: 'failed'; readonly error: OnewriterError }
   | { readonly state: 'pending' }
   | { readonly state: 'unknown' };

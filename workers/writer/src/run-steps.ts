@@ -192,12 +192,7 @@ export class StepsRun implements StepStates {
     this.#runSql(
       sql,
       compiled => {
-        result = this.#database.runner.run(
-          compiled,
-          step.p,
-          this.#budgetBytes,
-          step.n === 1 ? 'none' : 'exact',
-        );
+        result = this.#database.runner.run(compiled, step.p, this.#budgetBytes, step.n !== 1);
         if (compiled.returnsRows) {
           types = typesOf(compiled.statement);
         }

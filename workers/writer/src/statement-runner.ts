@@ -2,13 +2,11 @@ import {
   decodeParameters,
   encodeExactValue,
   encodeInteger,
-  encodeResultValue,
   LIMITS,
   OnewriterError,
   type SqlParameters,
   type SqlValue,
   type WireParameters,
-  type WireValue,
 } from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
 import type { CompiledStatement } from './statement-cache.ts';
@@ -75,7 +73,8 @@ export class StatementRunner {
    * Runs a statement once.
    *
    * @param budgetBytes what its rows may take, encoded.
-   * @param rows `exact`: doubles do not look like integers; `none`: rows are stepped through, and left out of the result.
+   * @param wantsRows false: rows are stepped through, and left out of the result. Values in them are exact:
+   * `encodeExactValue`.
    * @returns JSON of a WireStatementResult.
    * @throws RowidInDoubt, SQLite's and better-sqlite3's own errors, OnewriterError INVALID_VALUE, RESULT_TOO_LARGE.
    * After any of them the caller rolls back.
@@ -84,7 +83,7 @@ export class StatementRunner {
     compiled: CompiledStatement,
     wire: WireParameters | undefined,
     budgetBytes: number,
-    rows: 'plain' | 'exact' | 'none' = 'plain',
+    wantsRows = true,
   ): string {
     const params = decodeBindings(wire);
     if (compiled.inserts) {
@@ -93,7 +92,7 @@ export class StatementRunner {
       else this.#lastRowid ??= Number(this.#lastRowidAndChanges.get()![0]);
     }
     return compiled.returnsRows
-      ? this.#runForRows(compiled, params, budgetBytes, rows)
+      ? this.#runForRows(compiled, params, budgetBytes, wantsRows)
       : this.#runForChanges(compiled, params);
   }
 
@@ -120,15 +119,15 @@ export class StatementRunner {
     compiled: CompiledStatement,
     params: SqlParameters | undefined,
     budgetBytes: number,
-    wanted: 'plain' | 'exact' | 'none',
+    wantsRows: boolean,
   ): string {
     const { statement } = compiled;
     const rows: string[] = [];
     let bytes = 0;
     for (const row of params === undefined ? statement.iterate() : statement.iterate(params)) {
-      if (wanted === 'none') continue;
+      if (!wantsRows) continue;
       if (rows.length === LIMITS.maxResultRows) throw tooLarge(`${LIMITS.maxResultRows} rows`);
-      const json = encodeRow(row as SqlValue[], wanted === 'exact' ? encodeExactValue : encodeResultValue);
+      const json = encodeRow(row as SqlValue[]);
       bytes += Buffer.byteLength(json) + 1;
       if (bytes > budgetBytes) throw tooLarge(`${budgetBytes} bytes`);
       rows.push(json);
@@ -177,9 +176,10 @@ function isPlain(value: unknown): boolean {
   return value === null || typeof value !== 'object';
 }
 
-function encodeRow(row: SqlValue[], encode: (value: SqlValue) => WireValue): string {
+function encodeRow(row: SqlValue[]): string {
   // In place: the array is ours.
-  for (let column = 0; column < row.length; column++) row[column] = encode(row[column]!) as SqlValue;
+  for (let column = 0; column < row.length; column++)
+    row[column] = encodeExactValue(row[column]!) as SqlValue;
   return JSON.stringify(row);
 }
 

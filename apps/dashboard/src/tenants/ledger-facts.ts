@@ -1,4 +1,4 @@
-import { isOnewriterError, type WireValue } from '@onewriter/protocol';
+import { decodeValue, isOnewriterError, type WireValue } from '@onewriter/protocol';
 import type { GatewayCall, GatewayClient } from '../gateway-client.ts';
 
 /*
@@ -71,19 +71,19 @@ export async function readLedgerFacts(
     const activity = await gateway.read(tenant, ACTIVITY(now), MINUTES + 2, call);
     const jobsPerMinute = Array.from({ length: MINUTES }, () => 0);
     for (const [ago, jobs] of activity.rows) {
-      const index = MINUTES - 1 - Math.max(0, Number(ago));
-      if (index >= 0) jobsPerMinute[index]! += Number(jobs);
+      const index = MINUTES - 1 - Math.max(0, numberOf(ago));
+      if (index >= 0) jobsPerMinute[index]! += numberOf(jobs);
     }
     return {
       commits: commits.rows.map(([commitSeq, at, jobs, writes]) => ({
-        commitSeq: Number(commitSeq),
-        at: Number(at),
-        jobs: Number(jobs),
-        writes: Number(writes),
+        commitSeq: numberOf(commitSeq),
+        at: numberOf(at),
+        jobs: numberOf(jobs),
+        writes: numberOf(writes),
       })),
       failures: failures.rows.map(([receiptId, at, code, message]) => ({
         receiptId: textOf(receiptId),
-        at: Number(at),
+        at: numberOf(at),
         code: textOf(code),
         message: textOf(message),
       })),
@@ -94,6 +94,10 @@ export async function readLedgerFacts(
     if (isOnewriterError(error, 'SQL_ERROR')) return undefined;
     throw error;
   }
+}
+
+function numberOf(value: WireValue | undefined): number {
+  return value === undefined ? 0 : Number(decodeValue(value));
 }
 
 function textOf(value: WireValue | undefined): string {

@@ -1,17 +1,10 @@
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  encodeResultValue,
-  INTERNAL_TABLE_PREFIX,
-  OnewriterError,
-  type SqlValue,
-  toExactInteger,
-  toWireError,
-} from '@onewriter/protocol';
+import { INTERNAL_TABLE_PREFIX, OnewriterError, type SqlValue, toWireError } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { openTenantFile } from '../reads/open-tenant-file.ts';
 import { toReadError } from '../reads/read-errors.ts';
-import { toPlainJson, toRowObject } from '../v1/result-shapes.ts';
+import { toRowObject, valueWriter } from '../v1/result-shapes.ts';
 import type { ExportMessage, ExportTask } from './export-messages.ts';
 import { quoteName, toCsvField, toSqlLiteral } from './sql-text.ts';
 
@@ -131,8 +124,7 @@ function* rowsOf(table: string, columns: readonly string[]): Generator<SqlValue[
 
 function writeNdjson(table: string, named: boolean): void {
   const columns = storedColumns(table);
-  const toJson = task.values === 'tagged' ? encodeResultValue : toPlainJson;
-  const toValue = (value: SqlValue) => toJson(typeof value === 'bigint' ? toExactInteger(value) : value);
+  const toValue = valueWriter(task.values);
   for (const row of rowsOf(table, columns)) {
     const object = toRowObject(columns, row, toValue);
     write(`${JSON.stringify(named ? { table, row: object } : object)}\n`);

@@ -51,6 +51,13 @@ describe('runs here what finds one row by its key', () => {
   });
 });
 
+it('keeps integers apart from reals for those who ask', async () => {
+  db.exec('UPDATE t SET a = 7, b = 1.0 WHERE id = 2');
+  const sql = 'SELECT id, a, b FROM t WHERE id = ?';
+  expect((await read(sql, [2], { safeIntegers: true })).results[0]?.rows).toEqual([[2n, 7n, 1]]);
+  expect((await read(sql, [2])).results[0]?.rows).toEqual([[2, 7, 1]]);
+});
+
 describe('leaves to the others what may take long, or fails', () => {
   it.each([
     'SELECT * FROM t',

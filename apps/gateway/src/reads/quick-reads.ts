@@ -1,15 +1,9 @@
 import { statSync } from 'node:fs';
-import {
-  decodeParameters,
-  encodeParameters,
-  type SqlValue,
-  tenantFile,
-  toExactInteger,
-} from '@onewriter/protocol';
+import { decodeParameters, encodeParameters, type SqlValue, tenantFile } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import type { TenantFiles } from './open-tenant-file.ts';
 import type { ReadAnswer, ReadRequest, ReadStream, Reads } from './read-processes.ts';
-import { TenantReader } from './tenant-reader.ts';
+import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 
 const MAX_OPEN_FILES = 64;
 /** A value is no larger than its file: in a larger one a single row could hold everybody up. */
@@ -82,7 +76,7 @@ export class QuickReads implements Reads {
   }
 
   /** Undefined where it is not quick, or fails: whoever runs it then has the right error. */
-  #tryQuick({ tenant, statements, minCommitSeq, signal }: ReadRequest): ReadAnswer | undefined {
+  #tryQuick({ tenant, statements, minCommitSeq, signal, safeIntegers }: ReadRequest): ReadAnswer | undefined {
     const [statement] = statements;
     if (statements.length !== 1 || statement === undefined || minCommitSeq !== undefined || signal?.aborted) {
       return undefined;
@@ -94,7 +88,8 @@ export class QuickReads implements Reads {
       // As they would arrive in a process of its own.
       const bound = decodeParameters(encodeParameters(params));
       const values = Array.isArray(bound) ? bound : [bound];
-      return known.small && isQuick(known, sql, values) ? runQuick(known, sql, values) : undefined;
+      if (!known.small || !isQuick(known, sql, values)) return undefined;
+      return runQuick(known, sql, values, safeIntegers);
     } catch {
       this.#close(tenant);
       return undefined;
@@ -182,18 +177,14 @@ function runQuick(
   { reader, begin, commit }: QuickReader,
   sql: string,
   values: readonly unknown[],
+  safeIntegers: boolean | undefined,
 ): ReadAnswer {
   begin.run();
   const commitSeq = reader.commitSeq();
   const statement = reader.statement(sql);
   const rows = statement.all(...values) as SqlValue[][];
   commit.run();
-  for (const row of rows) {
-    for (let index = 0; index < row.length; index++) {
-      const value = row[index];
-      if (typeof value === 'bigint') row[index] = toExactInteger(value);
-    }
-  }
+  if (!safeIntegers) for (const row of rows) narrowIntegers(row);
   const columns = statement.columns().map(column => column.name);
   return { results: [{ columns, rows }], commitSeq };
 }

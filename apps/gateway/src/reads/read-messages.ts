@@ -38,6 +38,8 @@ export interface ReadTask {
   readonly streamed?: boolean | undefined;
   /** Run nothing unless the tenant has committed this. */
   readonly minCommitSeq?: number | undefined;
+  /** Every integer is a bigint, so that it differs from a real. */
+  readonly safeIntegers?: boolean | undefined;
 }
 
 /** One step of a {@link StepsTask}. */

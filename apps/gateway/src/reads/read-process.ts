@@ -1,11 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import {
-  decodeParameters,
-  OnewriterError,
-  type SqlValue,
-  toExactInteger,
-  toWireError,
-} from '@onewriter/protocol';
+import { decodeParameters, OnewriterError, type SqlValue, toWireError } from '@onewriter/protocol';
 import { toReadError } from './read-errors.ts';
 import {
   type FromReadProcess,
@@ -17,7 +11,7 @@ import {
   type ToReadProcess,
 } from './read-messages.ts';
 import { runSteps } from './run-steps.ts';
-import { TenantReader } from './tenant-reader.ts';
+import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 
 /*
  * A process that runs reads, one at a time. Its argument is ReadProcessSettings as JSON; read-messages.ts has the rest.
@@ -195,7 +189,7 @@ async function runStatement(
     let chunk: SqlValue[][] = [];
     while (!next.done) {
       const row = next.value as SqlValue[];
-      narrow(row);
+      if (!task.safeIntegers) narrowIntegers(row);
       meter.add(row);
       chunk.push(row);
       if (task.firstRowOnly) break;
@@ -264,13 +258,6 @@ class ResultMeter {
   chunkSent(): void {
     this.chunks++;
     this.#chunkBytes = 0;
-  }
-}
-
-function narrow(row: SqlValue[]): void {
-  for (let index = 0; index < row.length; index++) {
-    const value = row[index];
-    if (typeof value === 'bigint') row[index] = toExactInteger(value);
   }
 }
 

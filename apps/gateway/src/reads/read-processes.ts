@@ -27,9 +27,11 @@ export interface ReadRequest {
   readonly firstRowOnly?: boolean | undefined;
   /** Waits until the tenant has committed this. */
   readonly minCommitSeq?: number | undefined;
+  /** Every integer is a bigint, so that it differs from a real. */
+  readonly safeIntegers?: boolean | undefined;
 }
 
-/** Rows of one statement, values in column order; integers are bigint beyond 2^53. */
+/** Rows of one statement, values in column order; integers are bigint beyond 2^53, or with `safeIntegers` always. */
 export interface ReadResult {
   readonly columns: readonly string[];
   readonly rows: SqlValue[][];
@@ -424,6 +426,7 @@ function toTask(request: ReadRequest) {
     statements: request.statements.map(({ sql, params }) => ({ sql, params: encodeParameters(params) })),
     firstRowOnly: request.firstRowOnly,
     minCommitSeq: request.minCommitSeq,
+    safeIntegers: request.safeIntegers,
   };
 }
 

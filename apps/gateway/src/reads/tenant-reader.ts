@@ -1,4 +1,4 @@
-import { isOnewriterError, LIMITS } from '@onewriter/protocol';
+import { isOnewriterError, LIMITS, type SqlValue, toExactInteger } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { identifyFile, openTenantFile, type TenantFiles } from './open-tenant-file.ts';
 
@@ -61,6 +61,14 @@ export class TenantReader {
   close(): void {
     this.#statements.clear();
     this.db.close();
+  }
+}
+
+/** Turns the integers of a row into numbers where that is exact, in place. */
+export function narrowIntegers(row: SqlValue[]): void {
+  for (let index = 0; index < row.length; index++) {
+    const value = row[index];
+    if (typeof value === 'bigint') row[index] = toExactInteger(value);
   }
 }
 

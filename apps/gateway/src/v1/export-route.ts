@@ -16,7 +16,7 @@ const Query = z.object({
   values: z
     .enum(['plain', 'tagged'])
     .default('tagged')
-    .openapi({ description: 'Of NDJSON; tagged keeps every type.' }),
+    .openapi({ description: 'Of NDJSON; tagged keeps every type, also when it is imported.' }),
 });
 
 const TYPES: Readonly<Record<ExportFormat, string>> = {

@@ -75,6 +75,7 @@ export function addQueryRoute(api: Api): void {
     await options.pauses.assertNotPaused(tenant);
     const result = await options.onewriter.tenant(tenant).execute(body.sql, params, {
       rowMode: 'array',
+      safeIntegers: values === 'tagged',
       idempotencyKey: readIdempotencyKey(c),
       requestId: c.get('requestId'),
       timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
@@ -97,6 +98,7 @@ async function read(
     tenant,
     statements: [{ sql: body.sql, params }],
     minCommitSeq: readMinCommitSeq(c),
+    safeIntegers: shape.values === 'tagged',
     timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.readTimeoutMs),
     signal: c.req.raw.signal,
   };

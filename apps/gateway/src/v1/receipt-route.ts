@@ -1,5 +1,5 @@
 import { OnewriterError, toWireError } from '@onewriter/protocol';
-import type { Receipt, ReceiptStatus, SqlRow, StatementResult } from '@onewriter/sdk';
+import type { OutcomeOptions, Receipt, ReceiptStatus, SqlRowArray, StatementResult } from '@onewriter/sdk';
 import { authorizeTenant } from '../security/authorize.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
@@ -34,12 +34,16 @@ export function addReceiptRoute(api: Api): void {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
     const query = parseQuery(Query, c.req.query());
     const receipt = options.onewriter.tenant(tenant).receipt(c.req.param('id')!);
-    const wait = { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal };
-    let status = await receipt.status(wait);
+    const shape = {
+      rowMode: 'array',
+      safeIntegers: query.values === 'tagged',
+      signal: c.req.raw.signal,
+    } as const;
+    let status = await receipt.status({ ...shape, timeoutMs: options.writeTimeoutMs });
     if (status.state === 'pending' && query.wait !== undefined && query.wait > 0) {
       status = await waitForOutcome(receipt, {
+        ...shape,
         timeoutMs: Math.min(query.wait, options.writeTimeoutMs),
-        signal: c.req.raw.signal,
       });
     }
     return c.json(toJson(status, query.values));
@@ -49,18 +53,18 @@ export function addReceiptRoute(api: Api): void {
 /** The status once it is no longer pending, or at the deadline. */
 async function waitForOutcome(
   receipt: Receipt,
-  wait: { timeoutMs: number; signal: AbortSignal },
-): Promise<ReceiptStatus> {
+  wait: OutcomeOptions<'array'>,
+): Promise<ReceiptStatus<SqlRowArray>> {
   try {
     return { state: 'committed', result: await receipt.committed(wait) };
   } catch (error) {
     if (!(error instanceof OnewriterError)) throw error;
     // It failed, or it is not known: only a look tells the write's error from one of the wait.
-    return receipt.status({ signal: wait.signal });
+    return receipt.status({ ...wait, timeoutMs: undefined });
   }
 }
 
-function toJson(status: ReceiptStatus, values: ValueMode) {
+function toJson(status: ReceiptStatus<SqlRowArray>, values: ValueMode) {
   switch (status.state) {
     case 'committed': {
       const { statements, ...outcome } = status.result;
@@ -80,18 +84,15 @@ function toJson(status: ReceiptStatus, values: ValueMode) {
   }
 }
 
-function toResultJson(result: StatementResult<SqlRow>, values: ValueMode) {
+function toResultJson(result: StatementResult<SqlRowArray>, values: ValueMode) {
   const { columns, rows } = result;
   const write = valueWriter(values);
-  const toArray = (row: SqlRow) => columns!.map(column => row[column] ?? null);
   return {
     ...(columns === undefined || rows === undefined
       ? {}
       : {
           columns,
-          rows: rows.map(row =>
-            values === 'tagged' ? toArray(row).map(write) : toRowObject(columns, toArray(row), write),
-          ),
+          rows: rows.map(row => (values === 'tagged' ? row.map(write) : toRowObject(columns, row, write))),
         }),
     changes: result.changes,
     lastInsertRowid: writeInteger(result.lastInsertRowid, values),

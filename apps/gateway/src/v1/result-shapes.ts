@@ -1,4 +1,4 @@
-import { encodeInteger, encodeResultValue, type SqlValue, type WireValue } from '@onewriter/protocol';
+import { encodeTaggedValue, type SqlValue, toExactInteger, type WireValue } from '@onewriter/protocol';
 
 /** How values are written: see the gateway's README. */
 export type ValueMode = 'plain' | 'tagged';
@@ -12,19 +12,22 @@ export type JsonValue = WireValue;
  */
 export function toPlainJson(value: SqlValue): null | number | string {
   if (value === null || typeof value === 'string') return value;
-  if (typeof value === 'bigint') return value.toString();
+  if (typeof value === 'bigint') {
+    const exact = toExactInteger(value);
+    return typeof exact === 'number' ? exact : exact.toString();
+  }
   if (typeof value === 'number') return Number.isFinite(value) ? value : String(value);
   return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
 }
 
-/** The function that writes values in `mode`. */
+/** The function that writes values in `mode`. For `tagged` integers have to be bigint: a number is a real. */
 export function valueWriter(mode: ValueMode): (value: SqlValue) => JsonValue {
-  return mode === 'tagged' ? encodeResultValue : toPlainJson;
+  return mode === 'tagged' ? encodeTaggedValue : toPlainJson;
 }
 
 /** A rowid in `mode`. */
 export function writeInteger(value: number | bigint, mode: ValueMode): JsonValue {
-  return mode === 'tagged' ? encodeInteger(value) : toPlainJson(value);
+  return mode === 'tagged' ? { i: value.toString() } : toPlainJson(value);
 }
 
 /** A row as an object; of columns with equal names the last counts. */

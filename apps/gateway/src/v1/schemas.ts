@@ -10,8 +10,9 @@ export { createRoute, z };
 /** Checked by decodeJsonParameters, which names the parameter that is wrong. */
 const parameterValue = z.unknown().openapi({
   description:
-    'null, a number, a string or a boolean (stored as 0 or 1); {"b":"<base64>"} or {"type":"Buffer","data":[…]} a ' +
-    'blob; {"i":"<decimal>"} a 64-bit integer. A bare JSON integer beyond 2^53 is read digit by digit, too.',
+    'null, a number (bound as a real, as better-sqlite3 does it), a string or a boolean (stored as 0 or 1); ' +
+    '{"b":"<base64>"} or {"type":"Buffer","data":[…]} a blob; {"i":"<decimal>"} an integer of up to 64 bits; ' +
+    '{"f":"<decimal>"} a real. A bare JSON integer beyond 2^53 is an integer and read digit by digit, too.',
 });
 
 /** Parameters of a statement. */
@@ -33,7 +34,9 @@ export const Values = z
   .openapi({
     description:
       'plain: integers beyond 2^53 are decimal strings, blobs base64 strings, infinities the strings Infinity and ' +
-      '-Infinity. tagged: they are {"i":"…"}, {"b":"…"} and {"f":"…"}, so that every value keeps its type.',
+      '-Infinity. tagged: every value shows its storage class, and keeps it when it is sent back as a parameter: an ' +
+      'integer of any size is {"i":"5"}, lastInsertRowid too, a blob {"b":"…"}; a real is a number, or {"f":"…"} where ' +
+      'its digits would be taken for an integer (whole and beyond 2^53), and for -0 and infinities.',
   });
 
 const timeoutMs = z
@@ -51,9 +54,9 @@ const Value = z
     z.string(),
     z.object({ i: z.string() }),
     z.object({ b: z.string() }),
-    z.object({ f: z.enum(['-0', 'Infinity', '-Infinity']) }),
+    z.object({ f: z.string() }),
   ])
-  .openapi('Value');
+  .openapi('Value', { description: 'With plain values null, a number or a string. Tagged: see values.' });
 
 const Row = z.union([z.array(Value), z.record(z.string(), Value)]).openapi('Row');
 

@@ -56,6 +56,7 @@ export function addWriteRoutes(api: Api): void {
     await options.pauses.assertNotPaused(tenant);
     const results = await options.onewriter.tenant(tenant).transaction(statements, {
       rowMode: 'array',
+      safeIntegers: body.values === 'tagged',
       idempotencyKey: readIdempotencyKey(c),
       requestId: c.get('requestId'),
       timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
