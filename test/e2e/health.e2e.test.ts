@@ -1,12 +1,16 @@
-import { rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { tenantFile } from '@onewriter/protocol';
+import { signToken } from '@onewriter/runtime';
 import {
   type Service,
   type SpawnedProcess,
   spawnProcess,
   startRedis,
   startService,
+  TEST_TOKEN_SECRET,
   type TemporaryDirectory,
   type TestRedis,
   temporaryDirectory,
@@ -106,6 +110,9 @@ it('every process says what it looked at; brokers say who leads and who stands b
 });
 
 it('a Redis that is silent shows in every process, and none of them is restarted for it', async () => {
+  const acme = tenantFile(data.path, 'acme');
+  await mkdir(dirname(acme), { recursive: true });
+  await writeFile(acme, '');
   redis.kill('SIGSTOP');
   const found = await untilReady(false);
   for (const label of ['gateway', 'dashboard', 'kanban']) {
@@ -120,6 +127,27 @@ it('a Redis that is silent shows in every process, and none of them is restarted
   expect(found['leader']?.reasons.join()).toMatch(/lease could not be renewed|Redis does not answer/);
   expect(found['standby']?.reasons.join()).toMatch(/lease could not be looked at|Redis does not answer/);
   for (const { url } of Object.values(services)) expect((await fetch(`${url}/livez`)).status).toBe(200);
+
+  // What has to ask Redis says that it is away, and does nothing.
+  const authorization = `Bearer ${await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'admin' })}`;
+  const asked = [
+    'GET /v1/tenants',
+    'GET /v1/tenants/acme',
+    'GET /v1/audit',
+    'POST /v1/tenants/acme/pause',
+    'DELETE /v1/tenants/acme',
+  ].map(async request => {
+    const [method, path] = request.split(' ') as [string, string];
+    const headers = { authorization, 'confirm-delete': 'acme' };
+    const response = await fetch(services['gateway']!.url + path, { method, headers });
+    const { error } = (await response.json()) as { error: { code: string; message: string } };
+    return [request, response.status, response.headers.get('retry-after'), error.code, error.message];
+  });
+  for (const answer of await Promise.all(asked)) {
+    const message = expect.stringContaining('Redis does not answer');
+    expect(answer).toEqual([answer[0], 503, '1', 'QUEUE_UNAVAILABLE', message]);
+  }
+  expect(existsSync(acme)).toBe(true);
   redis.kill('SIGCONT');
   // The lease ran out meanwhile: where the standby was the first to take it, the old leader ends and is started again.
   await waitFor(

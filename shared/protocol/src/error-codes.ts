@@ -192,7 +192,7 @@ export const ERROR_CODES = {
   QUEUE_UNAVAILABLE: {
     status: 503,
     retryable: true,
-    meaning: 'Redis did not accept the write; nothing was applied.',
+    meaning: 'Redis does not answer, or did not accept the write; nothing was applied.',
   },
   QUEUE_FULL: { status: 503, retryable: true, meaning: 'Redis is out of memory; nothing was accepted.' },
   BROKER_UNAVAILABLE: { status: 503, retryable: true, meaning: 'No broker leads.' },

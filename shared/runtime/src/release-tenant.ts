@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { groupKeys, OnewriterError, releaseBell, tenantQueue, uuidv7 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import { askRedis } from './ask-redis.ts';
 
 /*
  * The leading broker has tenants' files open. Before a file can be moved it must let go of it:
@@ -25,7 +26,7 @@ const RETRY_AFTER_MS = 1_000;
  *
  * A tenant that was paused before stays so, and its file stays closed.
  * @param work is told how many jobs wait in the queue, which is paused
- * @throws OnewriterError BROKER_UNAVAILABLE (nobody leads), TENANT_UNAVAILABLE (another request, or not in time), and
+ * @throws OnewriterError BROKER_UNAVAILABLE (nobody leads), QUEUE_UNAVAILABLE (nothing was begun), TENANT_UNAVAILABLE (another request, or not in time), and
  * whatever `work` throws
  */
 export async function withReleasedTenant<T>(
@@ -38,7 +39,7 @@ export async function withReleasedTenant<T>(
   const keys = groupKeys(group);
   const { prefix, name } = tenantQueue(group, tenant);
   const key = (part: string) => `${prefix}:${name}:${part}`;
-  if ((await redis.exists(keys.lease)) === 0) {
+  if ((await askRedis(() => redis.exists(keys.lease))) === 0) {
     throw new OnewriterError(
       'BROKER_UNAVAILABLE',
       'No broker leads; without one nobody can close the file.',

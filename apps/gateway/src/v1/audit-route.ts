@@ -1,3 +1,4 @@
+import { askRedis } from '@onewriter/runtime';
 import { assertAdminOfAll } from '../security/authorize.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
@@ -46,6 +47,6 @@ export function addAuditRoute(api: Api): void {
   addRoute(api, route, api.guards.token, async c => {
     assertAdminOfAll(c);
     const { limit, before } = parseQuery(Query, c.req.query());
-    return c.json({ entries: await api.options.audit.list(limit, before) });
+    return c.json({ entries: await askRedis(() => api.options.audit.list(limit, before)) });
   });
 }

@@ -1,5 +1,5 @@
 import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
-import { assertAccess, coversTenant } from '@onewriter/runtime';
+import { askRedis, assertAccess, coversTenant } from '@onewriter/runtime';
 import { readJsonBody } from '../json-body.ts';
 import type { ReadAnswer } from '../reads/read-processes.ts';
 import { authorizeTenant } from '../security/authorize.ts';
@@ -142,7 +142,11 @@ export function addTenantRoutes(api: Api): void {
   const { options, guards } = api;
   const { tenants, audit } = options;
 
-  /** The answer about a tenant. @throws OnewriterError TENANT_NOT_FOUND */
+  /**
+   * The answer about a tenant. Where Redis is away, it throws Redis' own error: before anything is done askRedis makes
+   * QUEUE_UNAVAILABLE of it, afterwards that would say that nothing was.
+   * @throws OnewriterError TENANT_NOT_FOUND
+   */
   async function describe(tenant: string): Promise<z.output<typeof Tenant>> {
     const summary = await tenants.registry.find(tenant);
     if (summary === undefined) {
@@ -171,12 +175,13 @@ export function addTenantRoutes(api: Api): void {
     const access = c.get('access');
     assertAccess(access, 'read');
     const { limit, after } = parseQuery(ListQuery, c.req.query());
-    return c.json(await tenants.registry.list(after, limit, tenant => coversTenant(access, tenant)));
+    const covers = (tenant: string) => coversTenant(access, tenant);
+    return c.json(await askRedis(() => tenants.registry.list(after, limit, covers)));
   });
 
   addRoute(api, get, guards.token, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
-    return c.json(await describe(tenant));
+    return c.json(await askRedis(() => describe(tenant)));
   });
 
   addRoute(api, put, guards.token, guards.jsonBody, async c => {
@@ -193,12 +198,13 @@ export function addTenantRoutes(api: Api): void {
       else await database.exec(body.script, wait);
       return true;
     });
-    return c.json(await describe(tenant), created ? 201 : 200);
+    if (!created) return c.json(await askRedis(() => describe(tenant)));
+    return c.json(await describe(tenant), 201);
   });
 
   addRoute(api, pause, guards.token, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
-    await describe(tenant);
+    await askRedis(() => describe(tenant));
     await audit.record(c, 'tenant.pause', tenant, async () => {
       await options.pauses.pause(tenant);
       try {
@@ -213,7 +219,7 @@ export function addTenantRoutes(api: Api): void {
 
   addRoute(api, resume, guards.token, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
-    await describe(tenant);
+    await askRedis(() => describe(tenant));
     await audit.record(c, 'tenant.resume', tenant, () => options.pauses.resume(tenant));
     return c.json(await describe(tenant));
   });

@@ -1,0 +1,30 @@
+import { OnewriterError } from '@onewriter/protocol';
+
+const RETRY_AFTER_MS = 1_000;
+
+/** Replies of a Redis that is there, and cannot do it now. Source: Redis, `shared.…err` in server.c. */
+const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) /;
+/** Errors that ioredis makes itself. Source: ioredis, Redis.js, Command.js, redis/event_handler.js. */
+const NO_ANSWER =
+  /^(Connection is closed|Command timed out|Command aborted|Reached the max retries per request|Stream isn't writeable|Socket timeout|connect )/;
+
+/**
+ * Asks Redis something that changes nothing, for callers that wait for the answer: an outage is told as what it is.
+ * Not for commands that write: without their reply nobody knows whether they were done.
+ *
+ * @throws OnewriterError QUEUE_UNAVAILABLE where Redis does not answer now; whatever else `ask` throws, as it is
+ */
+export async function askRedis<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!isOutage(error)) throw error;
+    const message = `Redis does not answer: ${error.message}`;
+    throw new OnewriterError('QUEUE_UNAVAILABLE', message, { retryAfterMs: RETRY_AFTER_MS }, error);
+  }
+}
+
+function isOutage(error: unknown): error is Error {
+  if (!(error instanceof Error) || error instanceof OnewriterError) return false;
+  return error.name === 'ReplyError' ? NOT_NOW.test(error.message) : NO_ANSWER.test(error.message);
+}
