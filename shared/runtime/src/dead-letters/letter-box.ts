@@ -16,7 +16,9 @@ import {
   Queue,
   type RedisQueueBackend,
 } from 'bullmq';
-import { type ChainableCommander, Redis } from 'ioredis';
+import type { ChainableCommander, Redis } from 'ioredis';
+import { askRedis } from '../ask-redis.ts';
+import { openRedis } from '../open-redis.ts';
 import { type Letter, toLetter } from './letter.ts';
 import { createResendJob } from './resend-job.ts';
 
@@ -76,25 +78,14 @@ export class LetterBox implements AsyncDisposable {
 
   /** @throws OnewriterError QUEUE_UNAVAILABLE */
   static async open(redisUrl: string, group: string): Promise<LetterBox> {
-    const redis = new Redis(redisUrl, {
-      lazyConnect: true,
-      retryStrategy: null,
-      connectTimeout: 3_000,
-      commandTimeout: 10_000,
-    });
-    let reason = '';
-    redis.on('error', error => {
-      reason = error.message;
-    });
+    const redis = await openRedis(redisUrl);
+    const box = new LetterBox(redis, group, true);
     try {
-      await redis.connect();
-      const box = new LetterBox(redis, group, true);
-      await box.#queue.waitUntilReady(); // BullMQ's scripts are known to the connection then
+      await askRedis(() => box.#queue.waitUntilReady()); // BullMQ's scripts are known to the connection then
       return box;
-    } catch (cause) {
+    } catch (error) {
       redis.disconnect();
-      const message = reason || (cause instanceof Error ? cause.message : String(cause));
-      throw new OnewriterError('QUEUE_UNAVAILABLE', `Redis does not answer: ${message}`, {}, cause);
+      throw error;
     }
   }
 

@@ -1,0 +1,28 @@
+import { OnewriterError } from '@onewriter/protocol';
+import { Redis } from 'ioredis';
+
+/**
+ * A connection for one piece of work, such as a command of the command line: nothing is tried again, so that an outage
+ * is told at once.
+ * @throws OnewriterError QUEUE_UNAVAILABLE
+ */
+export async function openRedis(url: string): Promise<Redis> {
+  const redis = new Redis(url, {
+    lazyConnect: true,
+    retryStrategy: null,
+    connectTimeout: 3_000,
+    commandTimeout: 10_000,
+  });
+  let reason = '';
+  redis.on('error', error => {
+    reason = error.message;
+  });
+  try {
+    await redis.connect();
+    return redis;
+  } catch (cause) {
+    redis.disconnect();
+    const message = reason || (cause instanceof Error ? cause.message : String(cause));
+    throw new OnewriterError('QUEUE_UNAVAILABLE', `Redis does not answer: ${message}.`, {}, cause);
+  }
+}
