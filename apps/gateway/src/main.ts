@@ -66,6 +66,7 @@ await startProcess('gateway', async (config, log) => {
   const hrana = createHrana({
     onewriter,
     processes: readProcesses,
+    readNow: (tenant, statement) => reads.readNow(tenant, statement),
     assertNotPaused: tenant => pauses.assertNotPaused(tenant),
     secret: config.tokenSecret,
     createTenants: config.createTenants,

@@ -9,6 +9,7 @@ import { createLogger, createTokenVerifier, signToken } from '@onewriter/runtime
 import { createGatewayApp } from '../src/gateway-app.ts';
 import type { GatewayOptions } from '../src/gateway-options.ts';
 import { createHrana } from '../src/hrana/create-hrana.ts';
+import { QuickReads } from '../src/reads/quick-reads.ts';
 import { createRateLimits } from '../src/security/rate-limits.ts';
 import { FileWriter } from './file-writer.ts';
 
@@ -34,6 +35,7 @@ export async function openHranaGateway(
     timeoutMs: 10_000,
     log,
   });
+  const quick = new QuickReads({ dataDir: directory, dbFile: 'tenant.db', busyTimeoutMs: 1_000 }, processes);
   const writer = new FileWriter(directory);
   const paused = new Set<string>();
   const hrana = createHrana({
@@ -41,6 +43,7 @@ export async function openHranaGateway(
       tenant: (id: string) => ({ steps: (request: never) => writer.steps(id, request) }),
     } as never,
     processes,
+    readNow: (tenant, statement) => quick.readNow(tenant, statement),
     assertNotPaused: async tenant => {
       if (paused.has(tenant)) throw new OnewriterError('TENANT_PAUSED', 'The tenant is paused.');
     },
@@ -72,6 +75,7 @@ export async function openHranaGateway(
     token,
     writer,
     hrana,
+    quick,
     paused,
     signToken: (tenants: string[] | '*', access: 'read' | 'write' | 'admin') =>
       signToken(SECRET, { tenants, access }),
@@ -79,6 +83,7 @@ export async function openHranaGateway(
       server.close();
       server.closeAllConnections();
       hrana.streams.close();
+      quick.close();
       await processes.close();
       writer.close();
       rmSync(directory, { recursive: true });

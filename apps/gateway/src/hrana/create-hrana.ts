@@ -3,13 +3,14 @@ import type { Onewriter } from '@onewriter/sdk';
 import { createReadSteps, type StepProcesses } from '../reads/read-steps.ts';
 import { BatonSigner } from './baton.ts';
 import type { Hrana } from './hrana-routes.ts';
-import { StreamRunner } from './stream-runner.ts';
+import { type ReadNow, StreamRunner } from './stream-runner.ts';
 import { StreamRegistry } from './streams.ts';
 
 /** Settings of {@link createHrana}. */
 export interface HranaOptions {
   readonly onewriter: Pick<Onewriter, 'tenant'>;
   readonly processes: StepProcesses;
+  readonly readNow: ReadNow;
   readonly assertNotPaused: (tenant: string) => Promise<void>;
   /** Batons of a gateway are good at others with the same; without it, at this process. */
   readonly secret: string | undefined;
@@ -29,6 +30,7 @@ export function createHrana(options: HranaOptions): Hrana {
   const reads = createReadSteps(options.processes);
   const runner = new StreamRunner({
     reads,
+    readNow: options.readNow,
     writer: { steps: (tenant, request, wait) => onewriter.tenant(tenant).steps(request, wait) },
     assertNotPaused: options.assertNotPaused,
     createTenants,

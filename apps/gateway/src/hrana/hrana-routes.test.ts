@@ -690,6 +690,54 @@ describe('a cursor', () => {
   });
 });
 
+describe('a lookup by key', () => {
+  it('is answered without a process, as one would answer it', async () => {
+    const { post, create, stream, v3, cursor, quick } = await open();
+    create(`CREATE TABLE t(id INTEGER PRIMARY KEY, n, r, b BLOB, name TEXT);
+      INSERT INTO t VALUES (1, 5, 5.0, x'00ff', 'one'), (2, 9007199254740993, 0.5, NULL, 'two')`);
+    const lookup = (id: number) => ({
+      sql: 'SELECT *, n AS n FROM t WHERE id = :id',
+      named_args: [{ name: 'id', value: { type: 'integer', value: String(id) } }],
+    });
+    const ms = expect.any(Number);
+    for (const id of [1, 2, 3]) {
+      const before = quick.counts.quick;
+      const alone = await post(v3, { requests: [{ type: 'execute', stmt: lookup(id) }, { type: 'close' }] });
+      const pieces = await post(cursor, { batch: { steps: [{ stmt: lookup(id) }] } });
+      expect(quick.counts.quick).toBe(before + 2);
+
+      const other = stream();
+      const [, slow] = await other.send(execute('BEGIN'), { type: 'execute', stmt: lookup(id) });
+      await other.send({ type: 'close' });
+      expect(quick.counts.quick).toBe(before + 2);
+      expect(alone.body.results[0].response).toEqual({
+        type: 'execute',
+        result: { ...slow.result, query_duration_ms: ms },
+      });
+      expect(slow.result.rows).toHaveLength(id === 3 ? 0 : 1);
+      const [, begin, ...rows] = pieces.body;
+      expect(begin.cols).toEqual(slow.result.cols);
+      expect(rows.slice(0, -1).map(({ row }: { row: unknown }) => row)).toEqual(slow.result.rows);
+    }
+  });
+
+  it('goes the other way where it is wrong, conditional, one of several or not by key', async () => {
+    const { post, create, stream, cursor, quick } = await open();
+    create('CREATE TABLE t(id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 2)');
+    const before = quick.counts.quick;
+    const byKey = 'SELECT a FROM t WHERE id = 1';
+    expect(await stream().run('SELECT a FROM t WHERE a = 2')).toEqual([['2']]);
+    expect(await stream().run('SELECT nothing FROM t WHERE id = 1')).toEqual(['SQL_PARSE_ERROR']);
+    expect(await stream().run(byKey, byKey)).toEqual([['2'], ['2']]);
+    const conditional = { steps: [{ stmt: { sql: byKey }, condition: { type: 'is_autocommit' } }] };
+    expect((await post(cursor, { batch: conditional })).body).toHaveLength(4);
+    expect(quick.counts.quick).toBe(before);
+    const [unwanted] = await stream().send(execute(byKey, { want_rows: false }));
+    expect(unwanted.result.rows).toEqual([]);
+    expect(quick.counts.quick).toBe(before + 1);
+  });
+});
+
 describe('the bounds', () => {
   it('are kept for snapshots of a tenant', async () => {
     const { stream, post, v3, tenant } = await open({});

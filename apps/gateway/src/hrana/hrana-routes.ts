@@ -99,6 +99,8 @@ async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Pr
   }
   const request = { stream, steps, closes: false };
   begin(c, options, request, stream.sqls);
+  const now = hrana.runner.readNow(stream, steps);
+  if (now !== undefined) return cursorResponse(c, hrana.streams.finish(stream), toCursorLines([now]));
   if (stream.state.type === 'autocommit' && onlyReads(steps)) {
     // The stream holds nothing meanwhile, and its next request need not wait for the end of this one.
     const next = hrana.streams.finish(stream);

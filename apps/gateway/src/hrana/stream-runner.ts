@@ -30,9 +30,16 @@ export interface StepWriter {
   ): Promise<StepsAnswer>;
 }
 
+/** Runs a read that cannot take long without a process of its own; undefined for all others. */
+export type ReadNow = (
+  tenant: string,
+  statement: Pick<Step, 'sql' | 'params'>,
+) => Pick<Extract<StepResult, { type: 'ok' }>, 'columns' | 'rows'> | undefined;
+
 /** What a {@link StreamRunner} needs. */
 export interface StreamRunnerOptions {
   readonly reads: ReadSteps;
+  readonly readNow: ReadNow;
   readonly writer: StepWriter;
   /** @throws OnewriterError TENANT_PAUSED */
   readonly assertNotPaused: (tenant: string) => Promise<void>;
@@ -118,10 +125,34 @@ export class StreamRunner {
   ): Promise<readonly StepResult[]> {
     if (steps.length === 0) return [];
     if (stream.state.type === 'lost') return this.#runLost(stream, steps, options, stream.state.error);
-    if (!this.needsWriter(stream, steps)) return this.#runReads(stream, steps, options);
+    if (!this.needsWriter(stream, steps)) {
+      const now = this.readNow(stream, steps);
+      return now === undefined ? this.#runReads(stream, steps, options) : [now];
+    }
     return stream.state.type === 'reading'
       ? this.#promote(stream, stream.state, steps, options)
       : this.#runWrites(stream, steps, options);
+  }
+
+  /** The result of steps that are one lookup by key, outside a transaction; undefined for all others. */
+  readNow({ tenant, state }: HranaStream, steps: readonly PlannedStep[]): StepResult | undefined {
+    const [step] = steps;
+    if (step === undefined || steps.length > 1 || state.type !== 'autocommit') return undefined;
+    if (step.script || step.describe || step.condition !== undefined) return undefined;
+    const [known] = step.classes;
+    if (known?.kind !== 'statement' || known.statement.kind !== 'read') return undefined;
+    const startedAt = performance.now();
+    const found = this.#options.readNow(tenant, step);
+    if (found === undefined) return undefined;
+    const { columns, rows } = found;
+    return {
+      type: 'ok',
+      columns,
+      rows: step.rows === false ? [] : rows,
+      changes: 0,
+      lastInsertRowid: null,
+      durationMs: performance.now() - startedAt,
+    };
   }
 
   /** Steps as the reading processes take them. */

@@ -1,8 +1,9 @@
 import { statSync } from 'node:fs';
 import { decodeParameters, encodeParameters, type SqlValue, tenantFile } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
+import type { StepColumn } from '../hrana/steps.ts';
 import type { TenantFiles } from './open-tenant-file.ts';
-import type { ReadAnswer, ReadRequest, ReadStream, Reads } from './read-processes.ts';
+import type { ReadAnswer, ReadRequest, ReadStatement, ReadStream, Reads } from './read-processes.ts';
 import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 
 const MAX_OPEN_FILES = 64;
@@ -10,6 +11,8 @@ const MAX_OPEN_FILES = 64;
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
 const CHECK_FILE_EVERY_MS = 1_000;
 const MAX_SQL_LENGTH = 2_000;
+/** As in a process: what is larger is RESULT_TOO_LARGE there. */
+const MAX_RESULT_BYTES = 32 * 1024 * 1024;
 /**
  * A parenthesis may be a function, a list or a query inside, which can take any time; so can patterns and JSON paths on a
  * long text.
@@ -29,6 +32,14 @@ interface QuickReader {
   /** Statements by text, and whether they are quick under this version of the schema. */
   readonly plans: Map<string, boolean>;
   schemaVersion: unknown;
+}
+
+/** What one statement found on one state of the database. */
+export interface QuickResult {
+  readonly columns: readonly StepColumn[];
+  /** One at most; integers are bigint. */
+  readonly rows: SqlValue[][];
+  readonly commitSeq: number | undefined;
 }
 
 /**
@@ -60,6 +71,14 @@ export class QuickReads implements Reads {
     return quick ?? this.#others.read(request);
   }
 
+  /** One statement outside a transaction, now; undefined where it is not quick, or fails: the others know why. */
+  readNow(tenant: string, statement: ReadStatement): QuickResult | undefined {
+    const quick = this.#tryStatement(tenant, statement);
+    if (quick === undefined) this.counts.other++;
+    else this.counts.quick++;
+    return quick;
+  }
+
   stream(request: ReadRequest): Promise<ReadStream> {
     this.counts.other++;
     return this.#others.stream(request);
@@ -81,7 +100,14 @@ export class QuickReads implements Reads {
     if (statements.length !== 1 || statement === undefined || minCommitSeq !== undefined || signal?.aborted) {
       return undefined;
     }
-    const { sql, params } = statement;
+    const quick = this.#tryStatement(tenant, statement);
+    if (quick === undefined) return undefined;
+    const { columns, rows, commitSeq } = quick;
+    if (!safeIntegers) for (const row of rows) narrowIntegers(row);
+    return { results: [{ columns: columns.map(({ name }) => name), rows }], commitSeq };
+  }
+
+  #tryStatement(tenant: string, { sql, params }: ReadStatement): QuickResult | undefined {
     if (sql.length > MAX_SQL_LENGTH || !SELECT.test(sql) || MAY_TAKE_LONG.test(sql)) return undefined;
     try {
       const known = this.#reader(tenant);
@@ -89,7 +115,8 @@ export class QuickReads implements Reads {
       const bound = decodeParameters(encodeParameters(params));
       const values = Array.isArray(bound) ? bound : [bound];
       if (!known.small || !isQuick(known, sql, values)) return undefined;
-      return runQuick(known, sql, values, safeIntegers);
+      const result = runQuick(known, sql, values);
+      return isTooLarge(result.rows) ? undefined : result;
     } catch {
       this.#close(tenant);
       return undefined;
@@ -177,14 +204,23 @@ function runQuick(
   { reader, begin, commit }: QuickReader,
   sql: string,
   values: readonly unknown[],
-  safeIntegers: boolean | undefined,
-): ReadAnswer {
+): QuickResult {
   begin.run();
   const commitSeq = reader.commitSeq();
   const statement = reader.statement(sql);
   const rows = statement.all(...values) as SqlValue[][];
   commit.run();
-  if (!safeIntegers) for (const row of rows) narrowIntegers(row);
-  const columns = statement.columns().map(column => column.name);
-  return { results: [{ columns, rows }], commitSeq };
+  const columns = statement.columns().map(({ name, type }) => ({ name, decltype: type }));
+  return { columns, rows, commitSeq };
+}
+
+function isTooLarge(rows: readonly (readonly SqlValue[])[]): boolean {
+  let bytes = 0;
+  for (const row of rows) {
+    for (const value of row) {
+      if (typeof value === 'string') bytes += value.length;
+      else if (value instanceof Uint8Array) bytes += value.byteLength;
+    }
+  }
+  return bytes > MAX_RESULT_BYTES;
 }
