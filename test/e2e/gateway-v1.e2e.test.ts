@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { generateKeyPairSync, sign } from 'node:crypto';
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -25,6 +26,12 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 const ADMIN: Access = { tenants: '*', access: 'admin' };
 const NDJSON = 'application/x-ndjson';
 const run = promisify(execFile);
+
+const isInstalled = (program: string): Promise<boolean> =>
+  run('sh', ['-c', 'command -v "$0"', program]).then(
+    () => true,
+    () => false,
+  );
 
 let redis: TestRedis;
 let data: TemporaryDirectory;
@@ -862,5 +869,18 @@ describe('documentation', () => {
     expect(python.stdout).toBe('two\n');
     for (const language of ['Go', 'PHP'])
       expect(example(language)).toContain(`${gateway.url}/v1/tenants/acme`);
+    // Not everybody has these; they are not installed for it.
+    const code = await temporaryDirectory('examples');
+    onTestFinished(() => code.remove());
+    if (await isInstalled('php')) {
+      await writeFile(join(code.path, 'example.php'), example('PHP'));
+      const php = await run('php', ['example.php'], { env, cwd: code.path });
+      expect(php.stdout).toMatch(/\[id\] => t4\s+\[title\] => four/);
+    }
+    if (await isInstalled('go')) {
+      await writeFile(join(code.path, 'main.go'), example('Go'));
+      const go = await run('go', ['run', 'main.go'], { env: { ...env, GO111MODULE: 'off' }, cwd: code.path });
+      expect(go.stdout).toContain('map[id:t3 title:three]');
+    }
   });
 });
