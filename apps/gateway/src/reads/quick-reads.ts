@@ -35,8 +35,8 @@ interface QuickReader {
 }
 
 /** What one statement found on one state of the database. */
-export interface QuickResult {
-  readonly columns: readonly StepColumn[];
+interface QuickResult {
+  readonly columns: readonly Database.ColumnDefinition[];
   /** One at most; integers are bigint. */
   readonly rows: SqlValue[][];
   readonly commitSeq: number | undefined;
@@ -72,11 +72,17 @@ export class QuickReads implements Reads {
   }
 
   /** One statement outside a transaction, now; undefined where it is not quick, or fails: the others know why. */
-  readNow(tenant: string, statement: ReadStatement): QuickResult | undefined {
+  readNow(
+    tenant: string,
+    statement: ReadStatement,
+  ): { readonly columns: readonly StepColumn[]; readonly rows: SqlValue[][] } | undefined {
     const quick = this.#tryStatement(tenant, statement);
-    if (quick === undefined) this.counts.other++;
-    else this.counts.quick++;
-    return quick;
+    if (quick === undefined) {
+      this.counts.other++;
+      return undefined;
+    }
+    this.counts.quick++;
+    return { columns: quick.columns.map(({ name, type }) => ({ name, decltype: type })), rows: quick.rows };
   }
 
   stream(request: ReadRequest): Promise<ReadStream> {
@@ -210,8 +216,7 @@ function runQuick(
   const statement = reader.statement(sql);
   const rows = statement.all(...values) as SqlValue[][];
   commit.run();
-  const columns = statement.columns().map(({ name, type }) => ({ name, decltype: type }));
-  return { columns, rows, commitSeq };
+  return { columns: statement.columns(), rows, commitSeq };
 }
 
 function isTooLarge(rows: readonly (readonly SqlValue[])[]): boolean {
