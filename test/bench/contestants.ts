@@ -16,6 +16,8 @@ import { WORKLOADS } from './workloads.ts';
 export interface RunTimes {
   readonly warmupMs: number;
   readonly measureMs: number;
+  /** In place of the scenario's; what has none of its own (SQLite in process) goes on as it is. */
+  readonly callers?: number | undefined;
 }
 
 /** A system under test in one scenario, ready to take its turns. */

@@ -24,8 +24,8 @@ export interface BenchOptions {
 }
 
 /** Medians of 5. */
-const FULL: MeasureOptions = { rounds: 5, warmupMs: 500, measureMs: 2_000 };
-const QUICK: MeasureOptions = { rounds: 3, warmupMs: 120, measureMs: 300 };
+const FULL: MeasureOptions = { rounds: 5, settleMs: 4_000, warmupMs: 500, measureMs: 2_000 };
+const QUICK: MeasureOptions = { rounds: 3, settleMs: 500, warmupMs: 120, measureMs: 300 };
 
 /** What --help prints. */
 export const HELP = `npm run bench -- [options]
@@ -81,6 +81,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
   return {
     measure: {
       rounds: positive(values.rounds, '--rounds') ?? base.rounds,
+      settleMs: base.settleMs,
       warmupMs: base.warmupMs,
       measureMs: (positive(values.seconds, '--seconds') ?? base.measureMs / 1_000) * 1_000,
     },

@@ -41,6 +41,7 @@ export async function runProfile(target: ProfileTarget, options: BenchOptions): 
     });
     const redis = new Redis((await environment.redis('onewriter')).url);
     try {
+      await contestant.run({ warmupMs: 0, measureMs: options.measure.settleMs });
       await redis.config('RESETSTAT');
       const run = await contestant.run({ warmupMs: options.measure.warmupMs, measureMs: PROFILE_MS });
       const perSecond = (run.operations * 1_000) / run.elapsedMs;

@@ -6,6 +6,8 @@ import { waitForQuiet } from './machine.ts';
 import { median, quartiles } from './report/statistics.ts';
 import type { ContestantName, Scenario } from './scenarios.ts';
 
+/** Callers while a contestant is warmed, at least: a lonely one would take minutes to have the code compiled. */
+const MIN_WARMING_CALLERS = 64;
 /** Of the CPU, used by others: what an idle machine does by itself is below. */
 const QUIET_SHARE = 0.1;
 
@@ -13,6 +15,8 @@ const QUIET_SHARE = 0.1;
 export interface MeasureOptions extends RunTimes {
   /** Turns each contestant takes. */
   readonly rounds: number;
+  /** How long each contestant is warmed before its first turn. */
+  readonly settleMs: number;
 }
 
 /** One contestant's figures in one scenario; medians over the rounds unless said otherwise. */
@@ -44,12 +48,13 @@ export interface ScenarioResult {
 
 /**
  * Lets the contestants of a scenario take turns: A B A B … so that what else the machine does, and its slower
- * moments, hit all of them. Before each measured turn the callers warm up.
+ * moments, hit all of them. First each is warmed until its code is compiled (that of a server that has just started is
+ * interpreted, three to five times slower); before each measured turn the callers get into swing.
  */
 export async function runScenario(
   scenario: Scenario,
   environment: Environment,
-  { rounds, ...times }: MeasureOptions,
+  { rounds, settleMs, ...times }: MeasureOptions,
   options: ContestantOptions & {
     readonly contestants: readonly ContestantName[];
     readonly patienceMs: number;
@@ -63,6 +68,12 @@ export async function runScenario(
       contestants.push(await startContestant(name, scenario, environment, options));
     }
     const runs = new Map<ContestantName, LoadRun[]>(contestants.map(({ name }) => [name, []]));
+    const warming = {
+      warmupMs: 0,
+      measureMs: settleMs,
+      callers: Math.max(scenario.callers, MIN_WARMING_CALLERS),
+    };
+    for (const contestant of contestants) await contestant.run(warming);
     for (let round = 0; round < rounds; round++) {
       for (const contestant of contestants) runs.get(contestant.name)!.push(await contestant.run(times));
     }

@@ -2,7 +2,7 @@ import { cpuSecondsOfAll } from '../measure/process-usage.ts';
 import { type Caller, WORKLOADS, type Workload } from '../workloads.ts';
 import { type Driver, openDriver } from './driver.ts';
 import { Latencies } from './latencies.ts';
-import type { LoadRun, LoadSpec } from './load-messages.ts';
+import type { Command, LoadRun, LoadSpec } from './load-messages.ts';
 import { createRandom, createZipf } from './random.ts';
 import { serveCommands } from './serve-commands.ts';
 
@@ -20,11 +20,7 @@ const SEED_STATEMENTS = 500;
 const MAX_TURNS_WITHOUT_PAUSE = 200;
 
 let driver: Driver;
-const callers: Caller[] = Array.from({ length: spec.callers }, (_, index) => ({
-  index,
-  random: createRandom(spec.seed + index),
-  turn: 0,
-}));
+const callers: Caller[] = [];
 
 serveCommands({
   setUp: async () => {
@@ -38,7 +34,7 @@ serveCommands({
     );
     return driver.proveDurability(spec.tenants[0]!);
   },
-  run: async ({ warmupMs, measureMs, pids }) => ({ ok: true, run: await run(warmupMs, measureMs, pids) }),
+  run: async command => ({ ok: true, run: await run(command) }),
   close: () => driver.close(),
 });
 
@@ -50,11 +46,20 @@ async function makeTenant(tenant: string): Promise<void> {
   }
 }
 
-async function run(
-  warmupMs: number,
-  measureMs: number,
-  pids: Readonly<Record<string, number>>,
-): Promise<LoadRun> {
+/** Each goes on where it was in the run before. */
+function firstCallers(count: number): readonly Caller[] {
+  for (let index = callers.length; index < count; index++) {
+    callers.push({ index, random: createRandom(spec.seed + index), turn: 0 });
+  }
+  return callers.slice(0, count);
+}
+
+async function run({
+  warmupMs,
+  measureMs,
+  pids,
+  callers: count = spec.callers,
+}: Extract<Command, { do: 'run' }>): Promise<LoadRun> {
   const latencies = new Latencies();
   const roles = { ...pids, client: process.pid };
   let measuring = false;
@@ -81,7 +86,7 @@ async function run(
     }
   };
   // A caller that fails stops them all.
-  const calling = Promise.all(callers.map(caller => call(caller))).finally(() => {
+  const calling = Promise.all(firstCallers(count).map(caller => call(caller))).finally(() => {
     stopping = true;
   });
 

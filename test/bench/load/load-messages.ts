@@ -18,6 +18,8 @@ export type Command =
       readonly beginAt: number;
       readonly warmupMs: number;
       readonly measureMs: number;
+      /** In place of the scenario's, where the process has callers. */
+      readonly callers?: number | undefined;
       /** Processes whose CPU time belongs to the system under test, by role. */
       readonly pids: Readonly<Record<string, number>>;
     }
