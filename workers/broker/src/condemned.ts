@@ -50,6 +50,11 @@ export class Condemned {
     return this.#verdicts.get(jobId);
   }
 
+  /** Whether there is something to {@link forget}. */
+  knows({ id, starts }: { readonly id: string; readonly starts: number }): boolean {
+    return starts > 0 || this.#verdicts.has(id);
+  }
+
   /** Forbids a write (-1: all of the job's) for good. */
   async condemn(jobId: string, index: number, error: WireError): Promise<void> {
     const verdict = { ...this.#verdicts.get(jobId), [index]: error };
@@ -101,7 +106,7 @@ export class Condemned {
 
   /** Forgets jobs that are done. */
   async forget(jobs: readonly { readonly id: string; readonly starts: number }[]): Promise<void> {
-    const noted = jobs.filter(({ id, starts }) => starts > 0 || this.#verdicts.has(id)).map(({ id }) => id);
+    const noted = jobs.filter(job => this.knows(job)).map(({ id }) => id);
     if (noted.length === 0) return;
     for (const id of noted) this.#verdicts.delete(id);
     await Promise.all([

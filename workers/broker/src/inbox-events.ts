@@ -45,8 +45,11 @@ export class InboxEvents {
     this.#group = group;
   }
 
-  /** Adds the events to this turn's pipeline. Resolves when Redis has answered, whatever it said. */
-  async publish(settlements: readonly Settlement[]): Promise<void> {
+  /**
+   * Adds the events to this turn's pipeline.
+   * @returns when Redis has answered, whatever it said; false where it did not, or refused one.
+   */
+  async publish(settlements: readonly Settlement[]): Promise<boolean> {
     const replies = [];
     for (const settlement of settlements) {
       if (!CLIENT_ID.test(settlement.client)) continue;
@@ -82,7 +85,10 @@ export class InboxEvents {
       );
       if (this.#isDue(settlement.client)) replies.push(this.#link.call('PEXPIRE', key, LIMITS.inboxTtlMs));
     }
-    await Promise.allSettled(replies);
+    return Promise.all(replies).then(
+      () => true,
+      () => false,
+    );
   }
 
   #isDue(client: string): boolean {

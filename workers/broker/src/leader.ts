@@ -56,6 +56,8 @@ export interface LeaderOptions {
 }
 
 const CLOSE_IDLE_EVERY_MS = 5_000;
+/** How long jobs that are done wait for a take to be finished with. */
+const FINISH_AFTER_MS = 100;
 /** How long the other tenants' batches may take when the process is replaced because of one. */
 const REPLACE_GRACE_MS = 1_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
@@ -159,6 +161,7 @@ export class Leader {
     );
     this.#every(CLOSE_IDLE_EVERY_MS, () => this.#closeIdle());
     this.#every(LOCK_MS / 3, () => this.#renewLocks());
+    this.#every(FINISH_AFTER_MS / 2, () => this.#finishOld());
     // What the lease held up goes on when it is held again.
     this.#every(50, () => this.#lanes.pump());
     link.redis.on('ready', () => this.#onReconnected());
@@ -360,6 +363,11 @@ export class Leader {
     if (idle.length === 0) return;
     // A tenant that is left in the set costs its successor one look.
     link.call('SREM', this.#open, ...idle).catch(() => {});
+  }
+
+  #finishOld(): void {
+    const before = performance.now() - FINISH_AFTER_MS;
+    for (const session of this.#sessions.values()) session.finishOld(before).catch(this.#context.onBug);
   }
 
   #renewLocks(): void {

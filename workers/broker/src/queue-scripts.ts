@@ -7,8 +7,8 @@ import { defineScript } from './redis-link.ts';
  * by time, a hash and a lock per job. Left out is what the queues of a broker cannot have: parents, delays,
  * priorities, rate limits, retries; and the queue's own events: callers are told through their inbox.
  *
- * Each script begins with a delete, which Redis allows at its memory limit, and lets what follows it through: else a
- * full Redis could never be emptied. Source: Redis, script.c (scriptVerifyOOM).
+ * What each script writes first is a delete, which Redis allows at its memory limit, and lets what follows it through: else
+ * a full Redis could never be emptied. Source: Redis, script.c (scriptVerifyOOM).
  *
  * A leader that was overtaken may still speak: stopped in the middle of a call, or with a lease it has not missed yet. The
  * epoch of the newest leader that had a queue is a field of its `meta`; an older one neither takes nor puts back, or
@@ -21,43 +21,53 @@ import { defineScript } from './redis-link.ts';
  * active before it takes more.
  */
 const FENCE = `
-local function owner(meta)
-  redis.call('HDEL', meta, '')
-  return tonumber(redis.call('HGET', meta, 'onewriter.epoch') or '0')
-end
 local function fence(meta, epoch)
-  local newest = owner(meta)
+  local found = redis.call('HMGET', meta, 'onewriter.epoch', 'paused')
+  local newest = tonumber(found[1] or '0')
   if newest > epoch then return {-2, newest} end
   if newest < epoch then return {-3} end
-  return nil
+  return nil, found[2]
 end
 `;
 
+/** Each command that a script calls costs about a microsecond, twice that where it writes: as few as will do. */
 const TAKE = `
 ${FENCE}
+local function start(key, token, lockMs, now)
+  redis.call('SET', key .. ':lock', token, 'PX', lockMs)
+  redis.call('HSET', key, 'processedOn', now, 'ats', '1')
+end
 local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, maxBytes)
-  if redis.call('HEXISTS', meta, 'paused') == 1 then return {-1} end
-  local taken = {0}
+  local waiting = redis.call('LLEN', wait)
+  if waiting == 0 then return {0} end
+  redis.call('HDEL', meta, '')
+  local taken = {waiting}
   local bytes = 0
-  for _ = 1, maxJobs do
-    local id = redis.call('LINDEX', wait, -1)
-    if not id then break end
-    local key = prefix .. id
-    local data = redis.call('HGET', key, 'data')
-    if data and bytes > 0 and bytes + #data > maxBytes then break end
-    redis.call('RPOPLPUSH', wait, active)
+  for n = 1, math.min(maxJobs, waiting) do
+    local id, key, data
+    if n > 1 then
+      -- How large it is has to be known first.
+      id = redis.call('LINDEX', wait, -1)
+      data = redis.call('HGET', prefix .. id, 'data')
+      if data and bytes > 0 and bytes + #data > maxBytes then break end
+      redis.call('RPOPLPUSH', wait, active)
+      key = prefix .. id
+    else
+      id = redis.call('RPOPLPUSH', wait, active)
+      key = prefix .. id
+      data = redis.call('HGET', key, 'data')
+    end
+    waiting = waiting - 1
     if data then
       bytes = bytes + #data
-      redis.call('SET', key .. ':lock', token, 'PX', lockMs)
-      redis.call('HSET', key, 'processedOn', now)
-      redis.call('HINCRBY', key, 'ats', 1)
+      start(key, token, lockMs, now)
       taken[#taken + 1] = id
       taken[#taken + 1] = data
     else
       redis.call('LREM', active, 1, id)
     end
   end
-  taken[1] = redis.call('LLEN', wait)
+  taken[1] = waiting
   return taken
 end
 `;
@@ -71,8 +81,9 @@ end
 export const takeJobs = defineScript(
   3,
   `${TAKE}
-local refusal = fence(KEYS[3], tonumber(ARGV[7]))
+local refusal, paused = fence(KEYS[3], tonumber(ARGV[7]))
 if refusal then return refusal end
+if paused then return {-1} end
 return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))`,
 );
 
@@ -86,9 +97,10 @@ const FOLLOW_UPS_AMONG = 128;
  */
 export const takeFollowUps = defineScript(
   3,
-  `${FENCE}
-local refusal = fence(KEYS[3], tonumber(ARGV[5]))
+  `${TAKE}
+local refusal, paused = fence(KEYS[3], tonumber(ARGV[5]))
 if refusal then return refusal end
+redis.call('HDEL', KEYS[3], '')
 local taken = {0}
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], -${FOLLOW_UPS_AMONG}, -1)) do
   if string.sub(id, 1, 2) == 's-' then
@@ -97,20 +109,21 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[1], -${FOLLOW_UPS_AMONG}, -1)) do
     redis.call('LREM', KEYS[1], -1, id)
     if data then
       redis.call('LPUSH', KEYS[2], id)
-      redis.call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
-      redis.call('HSET', key, 'processedOn', ARGV[4])
-      redis.call('HINCRBY', key, 'ats', 1)
+      start(key, ARGV[2], ARGV[3], ARGV[4])
       taken[#taken + 1] = id
       taken[#taken + 1] = data
     end
   end
 end
-if redis.call('HEXISTS', KEYS[3], 'paused') == 0 then taken[1] = redis.call('LLEN', KEYS[1]) end
+if not paused then taken[1] = redis.call('LLEN', KEYS[1]) end
 return taken`,
 );
 
+/** Jobs above those that are kept, before they are deleted: all at once. */
+const TRIM_SLACK = 10;
+
 /**
- * Moves active jobs to completed or failed, trims those to the newest, and takes the next.
+ * Moves active jobs to completed or failed, trims those to the newest (or a few more), and takes the next.
  * A job is failed only under our own lock: without it another broker has the job and may be committing it. A job that
  * is completed is committed, whoever holds the lock.
  * KEYS wait, active, meta, completed, failed · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, epoch, keep, then
@@ -120,36 +133,45 @@ return taken`,
 export const finishJobs = defineScript(
   5,
   `${TAKE}
-local prefix, token = ARGV[1], ARGV[2]
-local refusal = fence(KEYS[3], tonumber(ARGV[7]))
+local prefix, token, now = ARGV[1], ARGV[2], ARGV[4]
 local keep = tonumber(ARGV[8])
 local refused = {}
+local function trim(finished)
+  local excess = redis.call('ZCARD', finished) - keep
+  if excess < ${TRIM_SLACK} then return end
+  local oldest = redis.call('ZPOPMIN', finished, excess)
+  for i = 1, #oldest, 2 do redis.call('DEL', prefix .. oldest[i], prefix .. oldest[i] .. ':logs') end
+end
+local completed, failed = false, false
 for i = 9, #ARGV, 3 do
   local id = ARGV[i]
   local key = prefix .. id
   local lock = key .. ':lock'
-  if ARGV[i + 1] == 'failed' and redis.call('GET', lock) ~= token then
+  local fails = ARGV[i + 1] == 'failed'
+  if fails and redis.call('GET', lock) ~= token then
     refused[#refused + 1] = id
   else
     redis.call('DEL', lock)
-    if redis.call('LREM', KEYS[2], -1, id) == 1 and redis.call('EXISTS', key) == 1 then
-      local failed = ARGV[i + 1] == 'failed'
-      redis.call('HSET', key, failed and 'failedReason' or 'returnvalue', ARGV[i + 2], 'finishedOn', ARGV[4])
-      redis.call('HINCRBY', key, 'atm', 1)
-      redis.call('ZADD', failed and KEYS[5] or KEYS[4], ARGV[4], id)
+    if redis.call('LREM', KEYS[2], -1, id) == 1 then
+      if fails then
+        failed = true
+        redis.call('HSET', key, 'failedReason', ARGV[i + 2], 'finishedOn', now, 'atm', '1')
+        redis.call('ZADD', KEYS[5], now, id)
+      else
+        completed = true
+        redis.call('HSET', key, 'returnvalue', ARGV[i + 2], 'finishedOn', now, 'atm', '1')
+        redis.call('ZADD', KEYS[4], now, id)
+      end
     end
   end
 end
-for i = 4, 5 do
-  local excess = redis.call('ZCARD', KEYS[i]) - keep
-  if excess > 0 then
-    local oldest = redis.call('ZPOPMIN', KEYS[i], excess)
-    for j = 1, #oldest, 2 do redis.call('DEL', prefix .. oldest[j], prefix .. oldest[j] .. ':logs') end
-  end
-end
+if completed then trim(KEYS[4]) end
+if failed then trim(KEYS[5]) end
 if ARGV[5] == '0' then return {refused, {}} end
+local refusal, paused = fence(KEYS[3], tonumber(ARGV[7]))
 if refusal then return {refused, refusal} end
-return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))}`,
+if paused then return {refused, {-1}} end
+return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]))}`,
 );
 
 /**
@@ -159,9 +181,10 @@ return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], ARGV[4]
  */
 export const adoptJobs = defineScript(
   2,
-  `${FENCE}
+  `
 local epoch = tonumber(ARGV[4])
-local newest = owner(KEYS[2])
+redis.call('HDEL', KEYS[2], '')
+local newest = tonumber(redis.call('HGET', KEYS[2], 'onewriter.epoch') or '0')
 if newest > epoch then return {-2, newest} end
 if newest < epoch then redis.call('HSET', KEYS[2], 'onewriter.epoch', string.format('%d', epoch)) end
 local ids = redis.call('LRANGE', KEYS[1], 0, -1)
@@ -187,17 +210,17 @@ return jobs`,
  */
 export const returnJobs = defineScript(
   3,
-  `${FENCE}
+  `
 local returned = 0
-if owner(KEYS[3]) > tonumber(ARGV[3]) then return returned end
+redis.call('HDEL', KEYS[3], '')
+if tonumber(redis.call('HGET', KEYS[3], 'onewriter.epoch') or '0') > tonumber(ARGV[3]) then return returned end
 for i = 4, #ARGV do
   local key = ARGV[1] .. ARGV[i]
   if redis.call('GET', key .. ':lock') == ARGV[2] then
     redis.call('DEL', key .. ':lock')
     if redis.call('LREM', KEYS[2], 1, ARGV[i]) == 1 then
       redis.call('RPUSH', KEYS[1], ARGV[i])
-      redis.call('HDEL', key, 'processedOn')
-      redis.call('HINCRBY', key, 'ats', -1)
+      redis.call('HDEL', key, 'processedOn', 'ats')
       returned = returned + 1
     end
   end

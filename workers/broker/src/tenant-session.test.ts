@@ -2,6 +2,7 @@ import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
+import type { InboxEvents } from './inbox-events.ts';
 import type { LaneClient } from './lane.ts';
 import { TenantLoads } from './status/tenant-load.ts';
 import type { Finished, FinishedJob, TakeBounds, Taken, TakenJob, TenantQueue } from './tenant-queue.ts';
@@ -160,6 +161,7 @@ interface World {
   readonly lanes: ModelLanes;
   readonly session: TenantSession;
   readonly told: Map<string, string>;
+  readonly inbox: Pick<InboxEvents, 'publish'>;
   readonly bugs: unknown[];
   readonly parked: Set<string>;
 }
@@ -194,6 +196,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
           if (before !== undefined && before !== answer) bugs.push(`${jobId}: ${before}, then ${answer}`);
           told.set(jobId, answer);
         }
+        return random() >= rates.lossRate;
       },
     },
     deadLetters: { add: async () => {} },
@@ -207,6 +210,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
           starts.set(id, count);
           return count;
         }),
+      knows: ({ starts: count }: { starts: number }) => count > 0,
       forget: async () => {},
     },
     parked: {
@@ -235,7 +239,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     queue as unknown as TenantQueue,
     context as unknown as SessionContext,
   );
-  return { queue, lanes, session, told, bugs, parked };
+  return { queue, lanes, session, told, inbox: context.inbox, bugs, parked };
 }
 
 function createJob(index: number, unawaited: boolean): TakenJob {
@@ -255,6 +259,7 @@ async function produce(world: World, random: () => number, count: number): Promi
   for (let index = 0; index < count; index++) {
     world.queue.wait.push(createJob(index, random() < 0.5));
     world.session.ring();
+    if (random() < 0.1) void world.session.finishOld(Number.POSITIVE_INFINITY);
     // Now and then longer than it takes to give a batch up.
     if (random() < 0.4) await delay(random() < 0.05 ? 1_000 : random() * 8);
   }
@@ -273,6 +278,7 @@ async function pass(work: Promise<void>): Promise<void> {
 async function settle(world: World): Promise<void> {
   for (let rounds = 0; rounds < 400; rounds++) {
     await vi.advanceTimersByTimeAsync(500);
+    void world.session.finishOld(Number.POSITIVE_INFINITY);
     if (world.session.asleep && world.queue.wait.length === 0) return;
   }
   throw new Error('The session never came to rest.');
@@ -358,6 +364,37 @@ describe('a tenant’s session', () => {
     await settle(world);
     expect(world.lanes.applied).toHaveLength(200);
     expect(take.mock.calls.length).toBeLessThanOrEqual(world.lanes.batches);
+  });
+
+  it('tells once more what Redis may not have heard', async () => {
+    const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
+    const publish = vi.spyOn(world.inbox, 'publish').mockResolvedValueOnce(false);
+    world.queue.wait.push(createJob(0, false));
+    world.session.ring();
+    await settle(world);
+    expect(publish).toHaveBeenCalledTimes(2);
+    expect(world.told).toEqual(new Map([['w-0', 'committed']]));
+  });
+
+  it('finishes what is done with the next take, or when it is old', async () => {
+    const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
+    const { queue, session, told } = world;
+    const [take, finish] = [vi.spyOn(queue, 'take'), vi.spyOn(queue, 'finish')];
+    for (const index of [0, 1, 2]) {
+      queue.wait.push(createJob(index, false));
+      session.ring();
+      while (told.size === index) await vi.advanceTimersByTimeAsync(1);
+    }
+    await vi.advanceTimersByTimeAsync(1_000);
+    // The first take also looked at what is active.
+    expect(take.mock.calls.length).toBe(1);
+    expect(finish.mock.calls.map(([jobs]) => jobs.map(({ id }) => id))).toEqual([['w-0'], ['w-1']]);
+    expect(session.asleep).toBe(false);
+    await session.finishOld(performance.now() - 60_000);
+    expect(queue.active.map(({ id }) => id)).toEqual(['w-2']);
+    await pass(session.finishOld(Number.POSITIVE_INFINITY));
+    expect(queue.finished).toEqual(['w-0', 'w-1', 'w-2']);
+    expect(session.asleep).toBe(true);
   });
 
   it('puts what was not begun back in order when it drains, and finishes what was', async () => {

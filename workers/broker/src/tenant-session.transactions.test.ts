@@ -218,6 +218,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
   const context = {
     lanes: thread,
     link: {
+      expedite: quiet,
       async insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
         for (;;) {
           try {
@@ -234,6 +235,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
       ) {
         for (const { jobId, results, answer, error } of settlements)
           told.set(jobId, error?.code ?? answer ?? results);
+        return true;
       },
     },
     deadLetters: { add: async () => {} },
@@ -247,6 +249,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
           starts.set(id, count);
           return count;
         }),
+      knows: () => false,
       forget: async () => {},
     },
     parked: { park: quiet, release: quiet },
@@ -331,6 +334,7 @@ async function settle(world: World, work: Promise<unknown>): Promise<void> {
     });
   for (let rounds = 0; rounds < 4_000; rounds++) {
     await vi.advanceTimersByTimeAsync(50);
+    void world.session.finishOld(performance.now());
     if (done && world.session.asleep && world.queue.wait.length === 0) return void (await failed);
   }
   throw new Error('The session never came to rest.');

@@ -29,7 +29,7 @@ import type { Condemned } from './condemned.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import type { Failpoint } from './failpoint.ts';
 import type { BatchObserver, FinishedBatch } from './finished-batch.ts';
-import type { InboxEvents } from './inbox-events.ts';
+import type { InboxEvents, Settlement } from './inbox-events.ts';
 import { factsOfWrite } from './job-log.ts';
 import type { Lane, LaneClient } from './lane.ts';
 import type { Lanes } from './lanes.ts';
@@ -62,6 +62,9 @@ import type { WalWatch } from './wal-watch.ts';
  *            steps left it open                        COMMIT, ROLLBACK
  *   in the thread ──────────────▶ leased ◀──▶ a step in the thread ─────────▶ as usual
  *                                   └── others wait, and its time is over: rolled back ──▶
+ *
+ * What is committed is told to its callers at once, and finished in Redis with the next take, or a moment later: until then a
+ * successor would find it active, and in the ledger.
  *
  * After an error of the connection it is not known what a take took: `#stale`, and the list of active jobs is read
  * before anything more is taken. So it is at the beginning: a leader that died, or is just being overtaken, may have left
@@ -134,8 +137,12 @@ export class TenantSession implements LaneClient, LoadSource {
   #prefetched = false;
   /** Steps are in the thread that may leave a transaction open: what is taken then would have to be put back. */
   #alone = false;
-  /** Batches that are committed and not finished in Redis. */
+  /** Batches that are committed and not told, or being finished in Redis. */
   #finishing = 0;
+  /** Jobs that are committed and told, and still active in Redis. */
+  #unfinished: FinishedJob[] = [];
+  /** Since when there are any; on the monotonic clock, ms. */
+  #unfinishedSince = 0;
   /** Times in a row that the tenant's file refused a batch. */
   #refusals = 0;
   readonly #load = new TenantLoad(this);
@@ -164,6 +171,7 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#ready.length === 0 &&
       this.#inThread.length === 0 &&
       this.#finishing === 0 &&
+      this.#unfinished.length === 0 &&
       this.#lease === undefined &&
       !this.#taking &&
       !this.#stale &&
@@ -232,9 +240,17 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#draining = true;
     clearTimeout(this.#retry);
     this.#lease?.close();
-    while (this.#inThread.length > 0 || this.#finishing > 0 || this.#taking) {
-      await new Promise<void>(resolve => this.#restWaiters.push(resolve));
+    while (this.#inThread.length > 0 || this.#finishing > 0 || this.#taking || this.#unfinished.length > 0) {
+      if (this.#taking || this.#unfinished.length === 0) {
+        await new Promise<void>(resolve => this.#restWaiters.push(resolve));
+      } else await this.#finishUnfinished().catch(this.#context.onBug);
     }
+  }
+
+  /** Finishes in Redis what was told before `time` (monotonic, ms) and no take took with it. @throws Error of Redis */
+  async finishOld(time: number): Promise<void> {
+    if (this.#unfinished.length === 0 || this.#unfinishedSince >= time || this.#taking || this.#stale) return;
+    await this.#finishUnfinished();
   }
 
   /** Puts jobs that were not begun back into the queue. @returns how many. */
@@ -400,13 +416,31 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#taking = true;
     this.#mayHaveMore = false;
     this.#prefetched = this.#inThread.length > 0;
+    const finished = this.#unfinished;
+    this.#unfinished = [];
     try {
-      this.#receive(await this.#queue.take(this.#room));
+      if (finished.length === 0) this.#receive(await this.#queue.take(this.#room));
+      else this.#receive((await this.#queue.finish(finished, this.#room)).taken);
     } catch (error) {
+      if (!isFinishedAllTheSame(error)) this.#unfinished.unshift(...finished);
       await this.#onTakeFailed(error);
     } finally {
       this.#taking = false;
       this.#pump();
+      this.#rest();
+    }
+  }
+
+  async #finishUnfinished(): Promise<void> {
+    const finished = this.#unfinished;
+    this.#unfinished = [];
+    this.#finishing++;
+    try {
+      await this.#context.link.insist(() => this.#queue.finish(finished, undefined));
+    } finally {
+      this.#finishing--;
+      this.#pump();
+      this.#rest();
     }
   }
 
@@ -513,8 +547,9 @@ export class TenantSession implements LaneClient, LoadSource {
 
   /** Jobs that are not here yet. */
   #unknown(active: readonly TakenJob[]): readonly TakenJob[] {
-    if (this.held === 0) return active;
-    const known = new Set([...this.#inThread, ...this.#followUps, ...this.#ready].map(job => job.id));
+    if (this.held === 0 && this.#unfinished.length === 0) return active;
+    const here = [...this.#inThread, ...this.#followUps, ...this.#ready, ...this.#unfinished];
+    const known = new Set(here.map(job => job.id));
     return active.filter(job => !known.has(job.id));
   }
 
@@ -550,6 +585,7 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#taking = true;
     this.#mayHaveMore = false;
     try {
+      if (this.#unfinished.length > 0) await this.#finishUnfinished();
       // In one round trip; a take whose answer is lost is among the active jobs of the next attempt.
       const [active, taken] = await this.#leading(() =>
         Promise.all([this.#queue.adopt(), this.#queue.take(this.#room)]),
@@ -588,61 +624,67 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#load.add(writes, failures, inThreadMs, longestMs, walBytes);
   }
 
-  /** After the commit: tells the clients, completes the jobs, takes the next. */
+  /** After the commit: tells the clients, and sees to it that the jobs are finished. */
   async #finish(batch: readonly HeldJob[], applied: AppliedOutcome, times: BatchTimes): Promise<void> {
     const { jobs: outcomes, stats } = applied;
-    this.#finishing++;
-    // One take at a time; with jobs at hand the next take can wait for the thread.
-    const fetch =
-      !this.#taking &&
-      !this.#stale &&
-      !this.#draining &&
-      this.#ready.length === 0 &&
-      this.#lease === undefined &&
-      !this.#alone;
-    if (fetch) {
-      this.#taking = true;
-      this.#mayHaveMore = false;
-    }
-    const { inbox, link, metrics } = this.#context;
     const settlements = outcomes.map(outcome => ({ ...outcome, jobId: outcome.id, tenant: this.tenant }));
     const finished = outcomes.map(toFinishedJob);
+    this.#finishing++;
     try {
-      const letters = this.#collectDeadLetters(batch, outcomes);
-      // Before the job is gone: a crash in between delivers it again, and its letters come again under the same ids.
-      if (letters !== undefined) await letters;
-      let fetched = false;
-      try {
-        // The callers hear first.
-        void inbox.publish(settlements);
-        link.expedite();
-        const { taken } = await this.#queue.finish(finished, fetch ? this.#room : undefined);
-        fetched = true;
-        if (fetch) this.#receive(taken);
-      } catch (error) {
-        // Fenced or not: the jobs are finished, only the take was refused.
-        fetched = isOnewriterError(error, 'FENCED') || error instanceof QueueForgotten;
-        await this.#onTakeFailed(error);
-      }
-      if (!fetched) {
-        await link.insist(() => {
-          void inbox.publish(settlements);
-          return this.#queue.finish(finished, undefined);
-        });
-      }
+      if (this.#canWait(batch, outcomes)) await this.#tell(settlements, finished);
+      else await this.#finishNow(batch, outcomes, settlements, finished);
       const finishedAt = performance.now();
-      metrics.observe('completion', finishedAt - times.committedAt);
+      this.#context.metrics.observe('completion', finishedAt - times.committedAt);
       const { tenant } = this;
       for (const observer of this.#context.observers) {
         observer.observe({ tenant, jobs: batch, outcomes, stats, ...times, finishedAt });
       }
-      await this.#context.condemned.forget(batch);
     } finally {
       this.#finishing--;
-      if (fetch) this.#taking = false;
       this.#pump();
       this.#rest();
     }
+  }
+
+  /** Whether nothing but the jobs themselves has to be tidied up. */
+  #canWait(batch: readonly HeldJob[], outcomes: readonly JobOutcome[]): boolean {
+    const { condemned } = this.#context;
+    return (
+      this.#lease === undefined &&
+      !isStepsJobId(batch[0]!.id) &&
+      !batch.some(job => condemned.knows(job)) &&
+      outcomes.every(({ error, deadLetters }) => error === undefined && deadLetters === undefined)
+    );
+  }
+
+  async #tell(settlements: readonly Settlement[], finished: readonly FinishedJob[]): Promise<void> {
+    const { inbox, link } = this.#context;
+    if (this.#unfinished.length === 0) this.#unfinishedSince = performance.now();
+    this.#unfinished.push(...finished);
+    const telling = inbox.publish(settlements);
+    link.expedite();
+    // The next jobs, if any wait; these are finished with it.
+    this.#pump();
+    // Events are hints; a lost one is sent again once.
+    if (!(await telling)) await link.insist(() => inbox.publish(settlements));
+  }
+
+  async #finishNow(
+    batch: readonly HeldJob[],
+    outcomes: readonly JobOutcome[],
+    settlements: readonly Settlement[],
+    finished: readonly FinishedJob[],
+  ): Promise<void> {
+    const { inbox, link, condemned } = this.#context;
+    const letters = this.#collectDeadLetters(batch, outcomes);
+    // Before the job is gone: a crash in between delivers it again, and its letters come again under the same ids.
+    if (letters !== undefined) await letters;
+    await link.insist(() => {
+      // The callers hear first.
+      void inbox.publish(settlements);
+      return this.#queue.finish(finished, undefined);
+    });
+    await condemned.forget(batch);
   }
 
   /** Undefined, without a promise, where there are none: that is the usual case. */
@@ -762,6 +804,11 @@ export class TenantSession implements LaneClient, LoadSource {
   #rest(): void {
     for (const resolve of this.#restWaiters.splice(0)) resolve();
   }
+}
+
+/** Whether jobs were finished by a call that threw this: the fence only keeps it from taking. */
+function isFinishedAllTheSame(error: unknown): boolean {
+  return isOnewriterError(error, 'FENCED') || error instanceof QueueForgotten;
 }
 
 /** A job that was active when a process ended is not taken anew, or its count would be lost. */
