@@ -5,7 +5,7 @@ import type { Logger } from '@onewriter/runtime';
 import { pickLargest } from './status/pick-largest.ts';
 
 /**
- * A log that nobody holds is begun anew at about 1,000 pages (4 MB). One of this size is held by a reader whose
+ * A log that nobody holds is begun anew at 1,000 pages (4 MB) at most. One of this size is held by a reader whose
  * transaction does not end; it is told again each time the log has doubled.
  */
 const HELD_BYTES = 16 * 1024 * 1024;

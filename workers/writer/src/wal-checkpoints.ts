@@ -2,10 +2,16 @@ import { OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { translateError } from './sqlite-errors.ts';
 
-/** The WAL is written back when it holds this many pages. Source: SQLite's own default for automatic checkpoints. */
-const CHECKPOINT_PAGES = 1_000;
+/** The WAL is written back when it holds this many pages, however few commits made them. Source: SQLite's own default. */
+const MAX_PAGES = 1_000;
+/**
+ * Or when it holds this many, of so many commits: what hundreds of tenants overwrite in turn stays small then, in memory,
+ * too, and a checkpoint costs each commit little. Growing logs cost a fifth of the throughput (`test/bench/README.md`).
+ */
+const MIN_PAGES = 128;
+const MIN_COMMITS = 32;
 /** Pages to wait for before trying again, where a reader kept the last checkpoint from finishing. */
-const RETRY_PAGES = CHECKPOINT_PAGES / 4;
+const RETRY_PAGES = 250;
 /** Bytes in front of every page in the WAL. Source: https://www.sqlite.org/fileformat2.html, section 4. */
 const FRAME_HEADER_BYTES = 24;
 
@@ -23,10 +29,12 @@ export class WalCheckpoints {
   readonly #look: Statement<[], CheckpointRow>;
   readonly #passive: Statement<[], CheckpointRow>;
   readonly #frameBytes: number;
-  /** Pages in the WAL when the last checkpoint ended. */
+  /** Pages in the WAL when the last checkpoint ended; 0 where it began anew since. */
   #pagesThen = 0;
   /** Pages in the WAL when it was last looked at. */
   #pages = 0;
+  /** Looks since the last checkpoint. */
+  #commits = 0;
 
   constructor(db: Database.Database) {
     this.#db = db;
@@ -35,9 +43,11 @@ export class WalCheckpoints {
     this.#frameBytes = (db.pragma('page_size', { simple: true }) as number) + FRAME_HEADER_BYTES;
   }
 
-  /** Looks at the WAL, which costs as much as a small statement. */
+  /** Looks at the WAL after a commit, which costs as much as a small statement. */
   look(): void {
+    this.#commits++;
     this.#pages = this.#look.get()![1];
+    if (this.#pages < this.#pagesThen) this.#pagesThen = 0;
   }
 
   /** Bytes of the WAL in use at the last look; after a checkpoint it stays until the next write begins it anew. */
@@ -48,8 +58,8 @@ export class WalCheckpoints {
   /** Whether {@link run} is worth calling, as of the last look. */
   get due(): boolean {
     const pages = this.#pages;
-    // Fewer pages than then: the WAL began anew since.
-    return pages >= CHECKPOINT_PAGES && (pages < this.#pagesThen || pages - this.#pagesThen >= RETRY_PAGES);
+    if (pages < MIN_PAGES || (pages < MAX_PAGES && this.#commits < MIN_COMMITS)) return false;
+    return this.#pagesThen === 0 || pages - this.#pagesThen >= RETRY_PAGES;
   }
 
   /**
@@ -57,6 +67,7 @@ export class WalCheckpoints {
    * checkpoint runs, there is nothing to do but try again later. Other errors of SQLite pass through.
    */
   run(): void {
+    this.#commits = 0;
     try {
       this.#pages = this.#passive.get()![1];
       this.#pagesThen = this.#pages;

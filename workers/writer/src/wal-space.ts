@@ -5,7 +5,7 @@ const MIN_USED_BYTES = 128 * 1024;
 /** The WAL grows when less than this is left of it. */
 const MIN_LEFT_BYTES = 64 * 1024;
 const MIN_STEP_BYTES = 256 * 1024;
-/** After 1,000 pages it is written back and overwritten. */
+/** After 1,000 pages at most it is written back and overwritten. */
 const MAX_BYTES = 5 * 1024 * 1024;
 
 /**
