@@ -1,4 +1,4 @@
-import { type ContestantOptions, type RunTimes, startContestant } from './contestants.ts';
+import { type Contestant, type ContestantOptions, type RunTimes, startContestant } from './contestants.ts';
 import type { Environment } from './environment.ts';
 import { mergeLatencies, percentile } from './load/latencies.ts';
 import type { LoadRun } from './load/load-messages.ts';
@@ -8,6 +8,10 @@ import type { ContestantName, Scenario } from './scenarios.ts';
 
 /** Callers while a contestant is warmed, at least: a lonely one would take minutes to have the code compiled. */
 const MIN_WARMING_CALLERS = 64;
+const SETTLE_STEP_MS = 1_000;
+/** A contestant is warm when it has become so much faster in none of so many steps. */
+const SETTLED_GAIN = 0.03;
+const SETTLED_STEPS = 3;
 /** Of the CPU, used by others: what an idle machine does by itself is below. */
 const QUIET_SHARE = 0.1;
 
@@ -15,7 +19,7 @@ const QUIET_SHARE = 0.1;
 export interface MeasureOptions extends RunTimes {
   /** Turns each contestant takes. */
   readonly rounds: number;
-  /** How long each contestant is warmed before its first turn. */
+  /** How long each contestant is warmed before its first turn, at most. */
   readonly settleMs: number;
 }
 
@@ -68,12 +72,7 @@ export async function runScenario(
       contestants.push(await startContestant(name, scenario, environment, options));
     }
     const runs = new Map<ContestantName, LoadRun[]>(contestants.map(({ name }) => [name, []]));
-    const warming = {
-      warmupMs: 0,
-      measureMs: settleMs,
-      callers: Math.max(scenario.callers, MIN_WARMING_CALLERS),
-    };
-    for (const contestant of contestants) await contestant.run(warming);
+    for (const contestant of contestants) await settle(contestant, scenario, settleMs);
     for (let round = 0; round < rounds; round++) {
       for (const contestant of contestants) runs.get(contestant.name)!.push(await contestant.run(times));
     }
@@ -84,6 +83,19 @@ export async function runScenario(
     };
   } finally {
     for (const contestant of contestants) await contestant.close();
+  }
+}
+
+/** Warms a contestant until it gets no faster, seconds in a row. */
+async function settle({ run }: Contestant, { callers }: Scenario, maxMs: number): Promise<void> {
+  const stepMs = Math.min(maxMs, SETTLE_STEP_MS);
+  const step = { warmupMs: 0, measureMs: stepMs, callers: Math.max(callers, MIN_WARMING_CALLERS) };
+  let best = 0;
+  let since = 0;
+  for (let ms = 0; ms < maxMs && since < SETTLED_STEPS; ms += stepMs) {
+    const { operations } = await run(step);
+    since = operations > best * (1 + SETTLED_GAIN) ? 0 : since + 1;
+    best = Math.max(best, operations);
   }
 }
 

@@ -15,11 +15,8 @@ export const LIMITS = Object.freeze({
   maxOperationBytes: 8 * 1024 * 1024,
   /** Writes that share one job. */
   maxJobOperations: 500,
-  /**
-   * One job, encoded; a single larger write (up to maxOperationBytes) travels alone. Some hundred small writes: larger jobs
-   * save nothing more, and of large writes one job is made, one travels, and one is applied at the same time.
-   */
-  maxJobBytes: 48 * 1024,
+  /** One job, encoded; a single larger write (up to maxOperationBytes) travels alone. */
+  maxJobBytes: 1024 * 1024,
   /** Writes of one job whose traces the broker adds its spans to; of the others the SDK's own spans tell. */
   maxTracedWrites: 16,
   /** A request id's length in characters. */

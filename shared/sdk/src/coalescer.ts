@@ -37,6 +37,13 @@ export interface CoalescerContext {
 
 /** Without a connection for this long, writes that were not sent are refused. A restart of Redis takes less. */
 export const OUTAGE_GRACE_MS = 5_000;
+/**
+ * A job with so many writes is sent, also where more are gathered, and one of so many bytes: larger ones save little, and of
+ * several one is made, one travels and one is applied at the same time. Within LIMITS.maxJobOperations and maxJobBytes,
+ * which are what a broker accepts.
+ */
+const FULL_JOB_WRITES = 128;
+const FULL_JOB_BYTES = 48 * 1024;
 /** While the queue is too deep, its depth is asked again after this at the earliest. */
 const DEPTH_CHECK_MS = 200;
 const OVERLOAD_RETRY_AFTER_MS = 500;
@@ -272,14 +279,14 @@ export class Coalescer implements WriteHolder, Due {
     const texts = new Set<string>();
     let bytes = MESSAGE_OVERHEAD_BYTES;
     let taken = 0;
-    for (; taken < this.#buffer.length && writes.length < LIMITS.maxJobOperations; taken++) {
+    for (; taken < this.#buffer.length && writes.length < FULL_JOB_WRITES; taken++) {
       const write = this.#buffer[taken]!;
       if (write.settled) continue;
       const payload = write.payload!;
       if (payload.alone !== undefined && writes.length > 0) break;
       let size = payload.operationBytes;
       for (const sql of payload.sql) if (!texts.has(sql)) size += sql.length + 3;
-      if (writes.length > 0 && bytes + size > LIMITS.maxJobBytes) break;
+      if (writes.length > 0 && bytes + size > FULL_JOB_BYTES) break;
       bytes += size;
       for (const sql of payload.sql) texts.add(sql);
       writes.push(write);

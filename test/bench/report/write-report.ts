@@ -65,7 +65,7 @@ function toMarkdown(report: Report, charts: readonly ReportChart[]): string {
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, Linux ${machine.kernel}; Node ${machine.node}, ` +
       `SQLite ${machine.sqlite}, Redis ${machine.redis}; a flush of 4 KiB takes ${machine.flushUs.growing.toFixed(0)} µs ` +
       `where the file grows and ${machine.flushUs.overwriting.toFixed(0)} µs where it is overwritten; commit ${machine.commit}, finished ${report.finishedAt}. ` +
-      `${measure.settleMs / 1_000} s of load to warm each up, then ${measure.rounds} turns of ${measure.measureMs / 1_000} s each, ` +
+      `Each warmed until it got no faster (${measure.settleMs / 1_000} s at most), then ${measure.rounds} turns of ${measure.measureMs / 1_000} s each, ` +
       `${measure.warmupMs / 1_000} s in swing before each, in turns with the others; figures are medians of the turns. ` +
       `Just before the scenarios others used ${shares.join(', ')} % of the machine's CPU time.`,
     '## Targets',

@@ -4,7 +4,7 @@ import { isOnewriterError, OnewriterError, type Tenant } from '@onewriter/sdk';
 /** How {@link writeBounded} behaves. */
 export interface WriteBoundedOptions {
   /**
-   * Writes under way at once: the back-pressure. Enough that full jobs (LIMITS.maxJobOperations) wait while one is
+   * Writes under way at once: the back-pressure. Enough that full jobs wait while one is
    * applied, well below what the SDK would hold for a tenant (LIMITS.maxClientTenantOperations).
    */
   readonly maxOutstanding: number;
