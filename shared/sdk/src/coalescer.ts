@@ -16,8 +16,12 @@ import type { WriteTracer } from './write-tracer.ts';
  *                      (no connection)        └───── ambiguous: the same job again, until it is known to be in
  *                                                    or all its callers have gone
  *
- * One job of a tenant is under way at a time, so jobs reach the queue in the order their writes were issued (G3),
- * and what is issued meanwhile goes together as the next job. No timer makes a lonely write wait.
+ * One job of a tenant is being sent at a time, so jobs reach the queue in the order their writes were issued (G3),
+ * and what is issued meanwhile goes together as the next job.
+ *
+ * A few writes that are issued while an earlier job is not settled wait for it, a millisecond or two at most: callers that
+ * go round together stay together, where each job of a few of them costs as much as one of all (ADR 0017). A lonely
+ * write never waits, nor does one whose caller waits for the queue alone.
  */
 
 /** What a coalescer shares with its client. */
@@ -44,6 +48,9 @@ export const OUTAGE_GRACE_MS = 5_000;
  */
 const FULL_JOB_WRITES = 128;
 const FULL_JOB_BYTES = 48 * 1024;
+/** So many writes wait for no earlier job: they are worth a job of their own, made while that one is applied. */
+const HALF_JOB_WRITES = FULL_JOB_WRITES / 2;
+const MAX_GATHER_MS = 1;
 /** While the queue is too deep, its depth is asked again after this at the earliest. */
 const DEPTH_CHECK_MS = 200;
 const OVERLOAD_RETRY_AFTER_MS = 500;
@@ -65,6 +72,10 @@ export class Coalescer implements WriteHolder, Due {
   /** Writes not settled, buffered or sent. */
   #held = 0;
   #running = false;
+  /** A write is buffered that shall not wait. */
+  #urgent = false;
+  /** Ends the wait for an earlier job, while there is one. */
+  #stopGathering: (() => void) | undefined;
   #closed: OnewriterError | undefined;
   /** Of the queue, as last heard; refused above LIMITS.maxQueueDepth. */
   #depth = 0;
@@ -129,6 +140,8 @@ export class Coalescer implements WriteHolder, Due {
     if (this.#buffered === 0) this.#issuedAt = now();
     this.#buffer.push(write);
     this.#buffered++;
+    if (write.waitsFor === 'acceptance' || write.payload?.alone !== undefined) this.#urgent = true;
+    if (this.#urgent || this.#buffered >= HALF_JOB_WRITES) this.#stopGathering?.();
     this.#noteDue(write.dueAt);
     this.#noteOutage();
     if (this.#running) return;
@@ -153,6 +166,7 @@ export class Coalescer implements WriteHolder, Due {
     if (error === undefined) metrics.answered++;
     else metrics.failed(error);
     if (write.job !== undefined) {
+      if (this.#held === this.#buffered) this.#stopGathering?.();
       if (write.job.open === 0) metrics.observe('total', now() - write.job.issuedAt);
       return;
     }
@@ -183,12 +197,34 @@ export class Coalescer implements WriteHolder, Due {
   }
 
   async #run(): Promise<void> {
+    let gathers = true;
     for (let attempt = 0; this.#buffered > 0; ) {
+      if (gathers) await this.#gather();
+      // All of them had their answers meanwhile.
+      if (this.#buffered === 0) break;
       const job = this.#assemble();
+      // What did not fit into this one need not wait for it.
+      gathers = this.#buffered === 0;
       if (job === undefined || (await this.#deliver(job))) attempt = 0;
       else if (this.#buffered > 0) await this.#context.sender.readyToRetry(attempt++);
     }
     this.#running = false;
+  }
+
+  /** Waits for earlier jobs to be settled, and for what their callers write then. */
+  async #gather(): Promise<void> {
+    if (this.#urgent || this.#held === this.#buffered || this.#buffered >= HALF_JOB_WRITES) return;
+    await new Promise<void>(resolve => {
+      // Behind all that the settled callers do at once.
+      const stop = () => void setImmediate(resolve);
+      const timer = setTimeout(stop, MAX_GATHER_MS);
+      this.#stopGathering = () => {
+        this.#stopGathering = undefined;
+        clearTimeout(timer);
+        stop();
+      };
+    });
+    this.#stopGathering = undefined;
   }
 
   /** @returns whether the next job may go at once; if not, the job's writes are buffered again */
@@ -297,6 +333,7 @@ export class Coalescer implements WriteHolder, Due {
     }
     this.#buffer = taken === this.#buffer.length ? [] : this.#buffer.slice(taken);
     this.#buffered -= writes.length;
+    this.#urgent = false;
     if (this.#buffered === 0) {
       this.dueAt = Number.POSITIVE_INFINITY;
       this.#context.alarm.remove(this);

@@ -1,0 +1,123 @@
+import { parseWriteJob, type WireStatementOperation } from '@onewriter/protocol';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { encodeStatement } from './encoded-write.ts';
+import { ABSENT } from './ledger.ts';
+import type { OutboundJob } from './outbound-job.ts';
+import { WritePath } from './write-path.ts';
+
+/** A write path whose queue takes every job at once; what is in them is settled by hand. */
+function openPath() {
+  const jobs: { readonly id: string; readonly numbers: readonly number[] }[] = [];
+  const silent = { warn: () => {}, error: () => {} };
+  const path = new WritePath({
+    clientId: 'c-test',
+    sender: {
+      downSince: undefined,
+      send: async (job: OutboundJob) => {
+        const { ops } = parseWriteJob(job.message);
+        jobs.push({ id: job.id, numbers: ops.map(op => ((op as WireStatementOperation).p as number[])[0]!) });
+        return { kind: 'accepted', depth: 0 };
+      },
+      readyToRetry: async () => {},
+      depth: async () => 0,
+    } as never,
+    states: { look: async addresses => addresses.map(() => 'queued' as const) },
+    ledger: { find: async () => ABSENT } as never,
+    logger: silent,
+    writeTimeoutMs: 8_000,
+  });
+  const waits: Promise<unknown>[] = [];
+  return {
+    jobs,
+    numbers: () => jobs.map(({ numbers }) => numbers),
+    issue: (number: number, waitsFor: 'commit' | 'acceptance' = 'commit', params = [number] as unknown[]) => {
+      const wait = path.send('acme', encodeStatement({ sql: 'INSERT', params }, {}), waitsFor, {});
+      waits.push(wait);
+      return wait;
+    },
+    settle: (index: number) => {
+      const { id, numbers } = jobs[index]!;
+      const results = JSON.stringify(numbers.map(number => [1, number]));
+      const event = { v: '1', jobId: id, tenant: 'acme', commitSeq: '1', results, error: '' };
+      path.settler.onEvent(event);
+    },
+    /** Settles what is left. */
+    async end() {
+      for (let index = 0; index < jobs.length; index++) {
+        this.settle(index);
+        await vi.advanceTimersByTimeAsync(5);
+      }
+      await Promise.all(waits);
+    },
+  };
+}
+
+/** What is done without any time passing. */
+const turn = () => vi.advanceTimersByTimeAsync(0);
+
+describe('a coalescer', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('sends a lonely write at once, and what is issued until it is settled together', async () => {
+    const path = openPath();
+    void path.issue(1).then(() => path.issue(4));
+    await turn();
+    expect(path.numbers()).toEqual([[1]]);
+    path.issue(2);
+    await turn();
+    path.issue(3);
+    await turn();
+    expect(path.numbers()).toEqual([[1]]);
+    path.settle(0);
+    await vi.waitFor(() => expect(path.jobs.length).toBe(2));
+    // Also what the settled caller wrote next.
+    expect(path.numbers()).toEqual([[1], [2, 3, 4]]);
+    await path.end();
+  });
+
+  it('waits for an earlier job a moment at most', async () => {
+    const path = openPath();
+    path.issue(1);
+    await turn();
+    path.issue(2);
+    await turn();
+    expect(path.jobs.length).toBe(1);
+    await vi.advanceTimersByTimeAsync(1);
+    await vi.waitFor(() => expect(path.numbers()).toEqual([[1], [2]]));
+    await path.end();
+  });
+
+  it('does not let writes wait whose callers wait for the queue', async () => {
+    const path = openPath();
+    path.issue(1);
+    await turn();
+    path.issue(2);
+    await turn();
+    await path.issue(3, 'acceptance');
+    expect(path.numbers()).toEqual([[1], [2, 3]]);
+    await path.end();
+  });
+
+  it('sends many as several jobs, one after the other, while an earlier one is under way', async () => {
+    const path = openPath();
+    path.issue(1);
+    await turn();
+    for (let number = 2; number <= 201; number++) path.issue(number);
+    await vi.waitFor(() => expect(path.jobs.length).toBe(3));
+    expect(path.numbers().map(numbers => numbers.length)).toEqual([1, 128, 72]);
+    await path.end();
+  });
+
+  it('cuts jobs of large writes by their bytes', async () => {
+    const path = openPath();
+    for (let number = 1; number <= 5; number++) path.issue(number, 'commit', [number, 'x'.repeat(20_000)]);
+    await vi.waitFor(() => expect(path.jobs.length).toBe(3));
+    expect(path.numbers()).toEqual([[1, 2], [3, 4], [5]]);
+    await path.end();
+  });
+});
