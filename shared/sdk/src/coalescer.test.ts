@@ -68,9 +68,9 @@ describe('a coalescer', () => {
     void path.issue(1).then(() => path.issue(4));
     await turn();
     expect(path.numbers()).toEqual([[1]]);
-    path.issue(2);
+    void path.issue(2);
     await turn();
-    path.issue(3);
+    void path.issue(3);
     await turn();
     expect(path.numbers()).toEqual([[1]]);
     path.settle(0);
@@ -82,9 +82,9 @@ describe('a coalescer', () => {
 
   it('waits for an earlier job a moment at most', async () => {
     const path = openPath();
-    path.issue(1);
+    void path.issue(1);
     await turn();
-    path.issue(2);
+    void path.issue(2);
     await turn();
     expect(path.jobs.length).toBe(1);
     await vi.advanceTimersByTimeAsync(1);
@@ -94,9 +94,9 @@ describe('a coalescer', () => {
 
   it('does not let writes wait whose callers wait for the queue', async () => {
     const path = openPath();
-    path.issue(1);
+    void path.issue(1);
     await turn();
-    path.issue(2);
+    void path.issue(2);
     await turn();
     await path.issue(3, 'acceptance');
     expect(path.numbers()).toEqual([[1], [2, 3]]);
@@ -105,9 +105,9 @@ describe('a coalescer', () => {
 
   it('sends many as several jobs, one after the other, while an earlier one is under way', async () => {
     const path = openPath();
-    path.issue(1);
+    void path.issue(1);
     await turn();
-    for (let number = 2; number <= 201; number++) path.issue(number);
+    for (let number = 2; number <= 201; number++) void path.issue(number);
     await vi.waitFor(() => expect(path.jobs.length).toBe(3));
     expect(path.numbers().map(numbers => numbers.length)).toEqual([1, 128, 72]);
     await path.end();
@@ -115,7 +115,8 @@ describe('a coalescer', () => {
 
   it('cuts jobs of large writes by their bytes', async () => {
     const path = openPath();
-    for (let number = 1; number <= 5; number++) path.issue(number, 'commit', [number, 'x'.repeat(20_000)]);
+    for (let number = 1; number <= 5; number++)
+      void path.issue(number, 'commit', [number, 'x'.repeat(20_000)]);
     await vi.waitFor(() => expect(path.jobs.length).toBe(3));
     expect(path.numbers()).toEqual([[1, 2], [3, 4], [5]]);
     await path.end();

@@ -27,7 +27,7 @@ import { StatusPublisher } from './status/status-publisher.ts';
 import { TenantLoads } from './status/tenant-load.ts';
 import { Sweep } from './sweep.ts';
 import { LOCK_MS, TenantQueue } from './tenant-queue.ts';
-import { type SessionContext, TenantSession } from './tenant-session.ts';
+import { FINISH_AFTER_MS, type SessionContext, TenantSession } from './tenant-session.ts';
 import { WalWatch } from './wal-watch.ts';
 import { type StuckWrite, Watchdog } from './watchdog.ts';
 import { WriteSpans } from './write-spans.ts';
@@ -56,8 +56,6 @@ export interface LeaderOptions {
 }
 
 const CLOSE_IDLE_EVERY_MS = 5_000;
-/** How long jobs that are done wait for a take to be finished with. */
-const FINISH_AFTER_MS = 100;
 /** How long the other tenants' batches may take when the process is replaced because of one. */
 const REPLACE_GRACE_MS = 1_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
@@ -77,6 +75,9 @@ export class Leader {
   readonly #watchdog: Watchdog;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #open: string;
+  /** Those that told what is not finished in Redis. */
+  readonly #unfinished = new Set<TenantSession>();
+  #finishing: NodeJS.Timeout | undefined;
   #ending = false;
   #raising: Promise<boolean> | undefined;
 
@@ -125,6 +126,7 @@ export class Leader {
         maxMs: config.transactionMaxMs,
       },
       onFenced: (tenant, error) => this.#onFenced(tenant, error),
+      finishSoon: session => this.#finishSoon(session),
       afterCommit: readFailpoint('after-commit', process.env['ONEWRITER_FAILPOINT']),
       onBug: error => {
         if (this.#ending) return;
@@ -161,7 +163,6 @@ export class Leader {
     );
     this.#every(CLOSE_IDLE_EVERY_MS, () => this.#closeIdle());
     this.#every(LOCK_MS / 3, () => this.#renewLocks());
-    this.#every(FINISH_AFTER_MS / 2, () => this.#finishOld());
     // What the lease held up goes on when it is held again.
     this.#every(50, () => this.#lanes.pump());
     link.redis.on('ready', () => this.#onReconnected());
@@ -268,6 +269,7 @@ export class Leader {
     this.#sweep.stop();
     this.#watchdog.close();
     for (const timer of this.#timers) clearInterval(timer);
+    clearTimeout(this.#finishing);
     this.#lanes.pause();
   }
 
@@ -365,9 +367,15 @@ export class Leader {
     link.call('SREM', this.#open, ...idle).catch(() => {});
   }
 
-  #finishOld(): void {
-    const before = performance.now() - FINISH_AFTER_MS;
-    for (const session of this.#sessions.values()) session.finishOld(before).catch(this.#context.onBug);
+  /** Has a session finish what it told, with what others told by then. */
+  #finishSoon(session: TenantSession): void {
+    this.#unfinished.add(session);
+    this.#finishing ??= setTimeout(() => {
+      this.#finishing = undefined;
+      const sessions = [...this.#unfinished];
+      this.#unfinished.clear();
+      for (const each of sessions) each.finishTold().catch(this.#context.onBug);
+    }, FINISH_AFTER_MS);
   }
 
   #renewLocks(): void {

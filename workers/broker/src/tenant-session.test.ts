@@ -232,6 +232,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     epoch: () => 1,
     afterCommit: quiet,
     onFenced: async () => {},
+    finishSoon: quiet,
     onBug: (error: unknown) => bugs.push(error),
   };
   const session = new TenantSession(
@@ -259,7 +260,7 @@ async function produce(world: World, random: () => number, count: number): Promi
   for (let index = 0; index < count; index++) {
     world.queue.wait.push(createJob(index, random() < 0.5));
     world.session.ring();
-    if (random() < 0.1) void world.session.finishOld(Number.POSITIVE_INFINITY);
+    if (random() < 0.1) void world.session.finishTold();
     // Now and then longer than it takes to give a batch up.
     if (random() < 0.4) await delay(random() < 0.05 ? 1_000 : random() * 8);
   }
@@ -278,7 +279,7 @@ async function pass(work: Promise<void>): Promise<void> {
 async function settle(world: World): Promise<void> {
   for (let rounds = 0; rounds < 400; rounds++) {
     await vi.advanceTimersByTimeAsync(500);
-    void world.session.finishOld(Number.POSITIVE_INFINITY);
+    void world.session.finishTold();
     if (world.session.asleep && world.queue.wait.length === 0) return;
   }
   throw new Error('The session never came to rest.');
@@ -287,7 +288,7 @@ async function settle(world: World): Promise<void> {
 const inOrder = (ids: readonly string[]) => [...ids].sort((a, b) => Number(a.slice(2)) - Number(b.slice(2)));
 
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -376,24 +377,28 @@ describe('a tenant’s session', () => {
     expect(world.told).toEqual(new Map([['w-0', 'committed']]));
   });
 
-  it('finishes what is done with the next take, or when it is old', async () => {
-    const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
+  it('finishes what is done at once where it was quiet, else with the next take, or when it is asked to', async () => {
+    // Every step takes less than a millisecond.
+    const world = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
     const { queue, session, told } = world;
     const [take, finish] = [vi.spyOn(queue, 'take'), vi.spyOn(queue, 'finish')];
-    for (const index of [0, 1, 2]) {
+    for (const index of [0, 1, 2, 3]) {
       queue.wait.push(createJob(index, false));
       session.ring();
       while (told.size === index) await vi.advanceTimersByTimeAsync(1);
     }
     await vi.advanceTimersByTimeAsync(1_000);
-    // The first take also looked at what is active.
-    expect(take.mock.calls.length).toBe(1);
-    expect(finish.mock.calls.map(([jobs]) => jobs.map(({ id }) => id))).toEqual([['w-0'], ['w-1']]);
+    // Not w-0: nothing was told before it.
+    expect(take.mock.calls.length).toBe(2);
+    expect(finish.mock.calls.map(([jobs, bounds]) => [jobs[0]!.id, bounds !== undefined])).toEqual([
+      ['w-0', false],
+      ['w-1', true],
+      ['w-2', true],
+    ]);
     expect(session.asleep).toBe(false);
-    await session.finishOld(performance.now() - 60_000);
-    expect(queue.active.map(({ id }) => id)).toEqual(['w-2']);
-    await pass(session.finishOld(Number.POSITIVE_INFINITY));
-    expect(queue.finished).toEqual(['w-0', 'w-1', 'w-2']);
+    expect(queue.active.map(({ id }) => id)).toEqual(['w-3']);
+    await pass(session.finishTold());
+    expect(queue.finished).toEqual(['w-0', 'w-1', 'w-2', 'w-3']);
     expect(session.asleep).toBe(true);
   });
 

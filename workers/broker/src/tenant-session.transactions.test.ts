@@ -267,6 +267,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     epoch: () => 1,
     afterCommit: quiet,
     onFenced: async () => {},
+    finishSoon: quiet,
     onBug: (error: unknown) => bugs.push(error),
   };
   const session = new TenantSession(
@@ -334,7 +335,7 @@ async function settle(world: World, work: Promise<unknown>): Promise<void> {
     });
   for (let rounds = 0; rounds < 4_000; rounds++) {
     await vi.advanceTimersByTimeAsync(50);
-    void world.session.finishOld(performance.now());
+    void world.session.finishTold();
     if (done && world.session.asleep && world.queue.wait.length === 0) return void (await failed);
   }
   throw new Error('The session never came to rest.');

@@ -63,8 +63,8 @@ import type { WalWatch } from './wal-watch.ts';
  *   in the thread ──────────────▶ leased ◀──▶ a step in the thread ─────────▶ as usual
  *                                   └── others wait, and its time is over: rolled back ──▶
  *
- * What is committed is told to its callers at once, and finished in Redis with the next take, or a moment later: until then a
- * successor would find it active, and in the ledger.
+ * What is committed is told to its callers at once, and finished in Redis with the next take, or a moment later where the
+ * tenant is busy and none comes: until then a successor would find it active, and in the ledger.
  *
  * After an error of the connection it is not known what a take took: `#stale`, and the list of active jobs is read
  * before anything more is taken. So it is at the beginning: a leader that died, or is just being overtaken, may have left
@@ -90,6 +90,8 @@ export interface SessionContext {
   /** A file has seen a newer epoch. Resolves where this process still leads, under a higher one; else it ends. */
   readonly onFenced: (tenant: string, error: WireError) => Promise<void>;
   readonly transactionLimits: TransactionLimits;
+  /** A session told what is not finished in Redis: it is to be asked soon ({@link TenantSession.finishTold}). */
+  readonly finishSoon: (session: TenantSession) => void;
   /** Called for each batch that is committed, before anybody is told. */
   readonly afterCommit: Failpoint;
   /** An error that nothing here can do anything about. */
@@ -113,6 +115,8 @@ const MAX_READY_JOBS = LIMITS.maxBatchJobs;
 const MAX_READY_BYTES = 2 * 1024 * 1024;
 /** A batch where other tenants wait: a slice of some 10 ms of small writes. */
 const SLICE_BYTES = 256 * 1024;
+/** How long jobs of a busy tenant wait for a take to be finished with, at most. */
+export const FINISH_AFTER_MS = 10;
 /** How often a refused batch is tried before its callers are told. */
 const TRIES_BEFORE_TELLING = 4;
 const MAX_RETRY_PAUSE_MS = 5_000;
@@ -141,10 +145,10 @@ export class TenantSession implements LaneClient, LoadSource {
   #finishing = 0;
   /** Jobs that are committed and told, and still active in Redis. */
   #unfinished: FinishedJob[] = [];
-  /** Since when there are any; on the monotonic clock, ms. */
-  #unfinishedSince = 0;
   /** Times in a row that the tenant's file refused a batch. */
   #refusals = 0;
+  /** On the monotonic clock, ms. */
+  #toldAt = Number.NEGATIVE_INFINITY;
   readonly #load = new TenantLoad(this);
   /** Jobs that wait in Redis, as last heard. */
   #waiting = 0;
@@ -247,10 +251,12 @@ export class TenantSession implements LaneClient, LoadSource {
     }
   }
 
-  /** Finishes in Redis what was told before `time` (monotonic, ms) and no take took with it. @throws Error of Redis */
-  async finishOld(time: number): Promise<void> {
-    if (this.#unfinished.length === 0 || this.#unfinishedSince >= time || this.#taking || this.#stale) return;
-    await this.#finishUnfinished();
+  /** Finishes in Redis what was told and no take took with it. @throws Error of Redis */
+  async finishTold(): Promise<void> {
+    if (this.#unfinished.length === 0) return;
+    // A take may have to be repeated first, and then it takes them with it.
+    if (this.#taking || this.#stale) this.#context.finishSoon(this);
+    else await this.#finishUnfinished();
   }
 
   /** Puts jobs that were not begun back into the queue. @returns how many. */
@@ -659,12 +665,18 @@ export class TenantSession implements LaneClient, LoadSource {
 
   async #tell(settlements: readonly Settlement[], finished: readonly FinishedJob[]): Promise<void> {
     const { inbox, link } = this.#context;
-    if (this.#unfinished.length === 0) this.#unfinishedSince = performance.now();
     this.#unfinished.push(...finished);
     const telling = inbox.publish(settlements);
     link.expedite();
-    // The next jobs, if any wait; these are finished with it.
+    // The next jobs, if any wait; these are finished with them.
     this.#pump();
+    if (this.#unfinished.length > 0) {
+      const sinceMs = performance.now() - this.#toldAt;
+      // Of a tenant that has just been told something, more is likely to come.
+      if (sinceMs < FINISH_AFTER_MS) this.#context.finishSoon(this);
+      else this.finishTold().catch(this.#context.onBug);
+    }
+    this.#toldAt = performance.now();
     // Events are hints; a lost one is sent again once.
     if (!(await telling)) await link.insist(() => inbox.publish(settlements));
   }
