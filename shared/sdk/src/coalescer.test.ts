@@ -1,4 +1,4 @@
-import { parseWriteJob, type WireStatementOperation } from '@onewriter/protocol';
+import { parseWriteJob, type SqlParameters, type WireStatementOperation } from '@onewriter/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeStatement } from './encoded-write.ts';
 import { ABSENT } from './ledger.ts';
@@ -21,7 +21,10 @@ function openPath() {
       readyToRetry: async () => {},
       depth: async () => 0,
     } as never,
-    states: { look: async addresses => addresses.map(() => 'queued' as const) },
+    states: {
+      look: async addresses => addresses.map(() => 'queued' as const),
+      answer: async () => undefined,
+    },
     ledger: { find: async () => ABSENT } as never,
     logger: silent,
     writeTimeoutMs: 8_000,
@@ -30,7 +33,11 @@ function openPath() {
   return {
     jobs,
     numbers: () => jobs.map(({ numbers }) => numbers),
-    issue: (number: number, waitsFor: 'commit' | 'acceptance' = 'commit', params = [number] as unknown[]) => {
+    issue: (
+      number: number,
+      waitsFor: 'commit' | 'acceptance' = 'commit',
+      params: SqlParameters = [number],
+    ) => {
       const wait = path.send('acme', encodeStatement({ sql: 'INSERT', params }, {}), waitsFor, {});
       waits.push(wait);
       return wait;

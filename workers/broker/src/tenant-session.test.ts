@@ -189,7 +189,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
       },
     },
     inbox: {
-      async publish(settlements: readonly { jobId: string; error?: { code: string } }[]) {
+      async publish(settlements: readonly { jobId: string; error?: { code: string } | undefined }[]) {
         for (const { jobId, error } of settlements) {
           const answer = error === undefined ? 'committed' : error.code;
           const before = told.get(jobId);
