@@ -32,7 +32,7 @@ import type { Totals } from './status/rate-window.ts';
  *   apply       the statements
  *   commit      COMMIT, with its flush where the tenant was alone
  *   flush       where several tenants are flushed together
- *   completion  → its callers told and the job completed in Redis
+ *   completion  → its callers told
  */
 export const STAGES = [
   'queue',

@@ -8,7 +8,7 @@ export interface FinishedJobTimes extends TakenJob {
   readonly takenAt: number;
 }
 
-/** A batch that is committed, told to its callers, and gone from the queue. Times on the monotonic clock, in ms. */
+/** A batch that is committed and told to its callers. Times on the monotonic clock, in ms. */
 export interface FinishedBatch {
   readonly tenant: string;
   readonly jobs: readonly FinishedJobTimes[];
@@ -21,7 +21,7 @@ export interface FinishedBatch {
   readonly begunAt: number;
   /** Its commit was known, and flushed, here. */
   readonly committedAt: number;
-  /** Redis had answered. */
+  /** The callers were told: Redis had answered. */
   readonly finishedAt: number;
 }
 
@@ -43,7 +43,7 @@ export interface BatchStages {
   readonly commitMs: number;
   /** Of the write-ahead log, where the commit did not flush it. */
   readonly flushMs: number;
-  /** Told to the callers, and finished in Redis. */
+  /** Told to the callers. */
   readonly completeMs: number;
 }
 
