@@ -17,7 +17,7 @@ const READER = `
   setInterval(() => db.prepare('SELECT count(*) FROM log').get(), 50);
 `;
 
-/** Nobody reads: a checkpoint comes every 4 MB (1,000 pages) and the WAL is begun anew, so its file grows no more. */
+/** Nobody reads: a checkpoint comes every 4 MB (1,000 pages) at the latest and the WAL is begun anew, so its file grows no more. */
 const WATCHED_MS = 3_000;
 const MAX_GROWTH_BYTES = 6 * 1024 * 1024;
 
@@ -77,8 +77,12 @@ async function assertNamed({ rig, say }: RoundContext): Promise<void> {
       what: `process ${reader.pid} to be named in the broker's log`,
       intervalMs: 200,
     });
-    if ((await heldTenants(broker!.url)) === 0)
-      throw new FaultFailure('The metric does not show a held WAL.');
+    // The metric is of the status, which is made every second.
+    await waitFor(async () => (await heldTenants(broker!.url)) > 0, {
+      timeoutMs: NAMED_MS,
+      what: 'the metric to show a held WAL',
+      intervalMs: 200,
+    });
   } finally {
     await kill(reader);
   }
