@@ -25,7 +25,7 @@ export interface BenchOptions {
 
 /** Medians of 5. */
 const FULL: MeasureOptions = { rounds: 5, settleMs: 10_000, warmupMs: 500, measureMs: 2_000 };
-const QUICK: MeasureOptions = { rounds: 3, settleMs: 500, warmupMs: 120, measureMs: 300 };
+const QUICK: MeasureOptions = { rounds: 3, settleMs: 200, warmupMs: 120, measureMs: 300 };
 
 /** What --help prints. */
 export const HELP = `npm run bench -- [options]
