@@ -144,7 +144,7 @@ export class TenantSession implements LaneClient, LoadSource {
   /** Batches that are committed and not told, or being finished in Redis. */
   #finishing = 0;
   /** Jobs that are committed and told, and still active in Redis. */
-  #unfinished: FinishedJob[] = [];
+  readonly #unfinished: FinishedJob[] = [];
   /** Times in a row that the tenant's file refused a batch. */
   #refusals = 0;
   /** On the monotonic clock, ms. */
@@ -422,8 +422,7 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#taking = true;
     this.#mayHaveMore = false;
     this.#prefetched = this.#inThread.length > 0;
-    const finished = this.#unfinished;
-    this.#unfinished = [];
+    const finished = this.#unfinished.splice(0);
     try {
       if (finished.length === 0) this.#receive(await this.#queue.take(this.#room));
       else this.#receive((await this.#queue.finish(finished, this.#room)).taken);
@@ -438,8 +437,7 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   async #finishUnfinished(): Promise<void> {
-    const finished = this.#unfinished;
-    this.#unfinished = [];
+    const finished = this.#unfinished.splice(0);
     this.#finishing++;
     try {
       await this.#context.link.insist(() => this.#queue.finish(finished, undefined));
@@ -694,6 +692,7 @@ export class TenantSession implements LaneClient, LoadSource {
     await link.insist(() => {
       // The callers hear first.
       void inbox.publish(settlements);
+      link.expedite();
       return this.#queue.finish(finished, undefined);
     });
     await condemned.forget(batch);
