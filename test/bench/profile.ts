@@ -8,6 +8,7 @@ import type { BenchOptions, ProfileTarget } from './options.ts';
 import { sourceFile } from './paths.ts';
 import { formatNumber } from './report/format.ts';
 import { formatTable } from './report/text-table.ts';
+import { settle } from './run-scenario.ts';
 import { SCENARIOS } from './scenarios.ts';
 
 /** What V8 writes. Source: the DevTools protocol, Profiler.Profile. */
@@ -41,7 +42,7 @@ export async function runProfile(target: ProfileTarget, options: BenchOptions): 
     });
     const redis = new Redis((await environment.redis('onewriter')).url);
     try {
-      await contestant.run({ warmupMs: 0, measureMs: options.measure.settleMs });
+      await settle(contestant, scenario, options.measure.settleMs);
       await redis.config('RESETSTAT');
       const run = await contestant.run({ warmupMs: options.measure.warmupMs, measureMs: PROFILE_MS });
       const perSecond = (run.operations * 1_000) / run.elapsedMs;

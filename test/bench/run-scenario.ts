@@ -86,8 +86,8 @@ export async function runScenario(
   }
 }
 
-/** Warms a contestant until it gets no faster, seconds in a row. */
-async function settle({ run }: Contestant, { callers }: Scenario, maxMs: number): Promise<void> {
+/** Warms a contestant until it gets no faster, seconds in a row. @param maxMs at most so long, in ms */
+export async function settle({ run }: Contestant, { callers }: Scenario, maxMs: number): Promise<void> {
   const stepMs = Math.min(maxMs, SETTLE_STEP_MS);
   const step = { warmupMs: 0, measureMs: stepMs, callers: Math.max(callers, MIN_WARMING_CALLERS) };
   let best = 0;

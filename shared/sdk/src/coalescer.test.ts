@@ -62,6 +62,17 @@ function openPath() {
 /** What is done without any time passing. */
 const turn = () => vi.advanceTimersByTimeAsync(0);
 
+/** The job of write 1 is under way, and write 2 waits for it. */
+async function openWaitingPath() {
+  const path = openPath();
+  void path.issue(1);
+  await turn();
+  void path.issue(2);
+  await turn();
+  expect(path.numbers()).toEqual([[1]]);
+  return path;
+}
+
 describe('a coalescer', () => {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
@@ -88,23 +99,14 @@ describe('a coalescer', () => {
   });
 
   it('waits for an earlier job a moment at most', async () => {
-    const path = openPath();
-    void path.issue(1);
-    await turn();
-    void path.issue(2);
-    await turn();
-    expect(path.jobs.length).toBe(1);
+    const path = await openWaitingPath();
     await vi.advanceTimersByTimeAsync(1);
     await vi.waitFor(() => expect(path.numbers()).toEqual([[1], [2]]));
     await path.end();
   });
 
   it('does not let writes wait whose callers wait for the queue', async () => {
-    const path = openPath();
-    void path.issue(1);
-    await turn();
-    void path.issue(2);
-    await turn();
+    const path = await openWaitingPath();
     await path.issue(3, 'acceptance');
     expect(path.numbers()).toEqual([[1], [2, 3]]);
     await path.end();

@@ -141,7 +141,7 @@ export class Coalescer implements WriteHolder, Due {
     this.#buffer.push(write);
     this.#buffered++;
     if (write.waitsFor === 'acceptance' || write.payload?.alone !== undefined) this.#urgent = true;
-    if (this.#urgent || this.#buffered >= HALF_JOB_WRITES) this.#stopGathering?.();
+    if (this.#isWorthAJob) this.#stopGathering?.();
     this.#noteDue(write.dueAt);
     this.#noteOutage();
     if (this.#running) return;
@@ -211,20 +211,24 @@ export class Coalescer implements WriteHolder, Due {
     this.#running = false;
   }
 
+  /** Whether what is buffered waits for no earlier job. */
+  get #isWorthAJob(): boolean {
+    return this.#urgent || this.#buffered >= HALF_JOB_WRITES;
+  }
+
   /** Waits for earlier jobs to be settled, and for what their callers write then. */
   async #gather(): Promise<void> {
-    if (this.#urgent || this.#held === this.#buffered || this.#buffered >= HALF_JOB_WRITES) return;
+    if (this.#held === this.#buffered || this.#isWorthAJob) return;
     await new Promise<void>(resolve => {
-      // Behind all that the settled callers do at once.
-      const stop = () => void setImmediate(resolve);
-      const timer = setTimeout(stop, MAX_GATHER_MS);
-      this.#stopGathering = () => {
+      const stop = () => {
         this.#stopGathering = undefined;
         clearTimeout(timer);
-        stop();
+        // Behind all that the settled callers do at once.
+        setImmediate(resolve);
       };
+      const timer = setTimeout(stop, MAX_GATHER_MS);
+      this.#stopGathering = stop;
     });
-    this.#stopGathering = undefined;
   }
 
   /** @returns whether the next job may go at once; if not, the job's writes are buffered again */

@@ -46,8 +46,8 @@ export class InboxEvents {
   }
 
   /**
-   * Adds the events to this turn's pipeline.
-   * @returns when Redis has answered, whatever it said; false where it did not, or refused one.
+   * Adds the events to this turn's pipeline. Never rejects.
+   * @returns whether Redis took them all; false also where its answer was lost.
    */
   async publish(settlements: readonly Settlement[]): Promise<boolean> {
     const replies = [];
@@ -85,10 +85,8 @@ export class InboxEvents {
       );
       if (this.#isDue(settlement.client)) replies.push(this.#link.call('PEXPIRE', key, LIMITS.inboxTtlMs));
     }
-    return Promise.all(replies).then(
-      () => true,
-      () => false,
-    );
+    const answers = await Promise.allSettled(replies);
+    return answers.every(({ status }) => status === 'fulfilled');
   }
 
   #isDue(client: string): boolean {
