@@ -134,7 +134,13 @@ export class Leader {
         this.#end('a fault of ours');
       },
     };
-    this.#doorbell = new Doorbell(options.bellLink, keys.bell, tenants => this.#onRing(tenants), log);
+    this.#doorbell = new Doorbell({
+      link: options.bellLink,
+      key: keys.bell,
+      onRing: tenants => this.#onRing(tenants),
+      taker: tenant => this.#sessions.get(tenant),
+      log,
+    });
     this.#sweep = new Sweep(link, config.group, log);
     this.#status = this.#createStatus();
     this.#watchdog = new Watchdog(
@@ -318,7 +324,10 @@ export class Leader {
     if (request === null || this.#ending) return;
     const session = this.#sessions.get(tenant);
     if (session !== undefined) {
-      await session.drain();
+      const rest = session.drain();
+      // It may be taking when the next bell rings.
+      await link.insist(() => this.#doorbell.wake(link));
+      await rest;
       await link.insist(() => session.giveBack());
       if (this.#ending) return;
       this.#sessions.delete(tenant);

@@ -95,10 +95,11 @@ export class TenantQueue {
   /**
    * Takes the oldest waiting jobs. After an error of the connection it is not known whether any were taken:
    * {@link adopt}.
+   * @param link the connection to take on.
    * @throws OnewriterError FENCED; QueueForgotten
    */
-  async take({ maxJobs, maxBytes }: TakeBounds): Promise<Taken> {
-    const reply = await this.#link.run(takeJobs, [
+  async take({ maxJobs, maxBytes }: TakeBounds, link = this.#link): Promise<Taken> {
+    const reply = await link.run(takeJobs, [
       this.#wait,
       this.#active,
       this.#meta,

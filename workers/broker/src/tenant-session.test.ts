@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
 import type { InboxEvents } from './inbox-events.ts';
 import type { LaneClient } from './lane.ts';
+import type { RedisLink } from './redis-link.ts';
 import { TenantLoads } from './status/tenant-load.ts';
 import type { Finished, FinishedJob, TakeBounds, Taken, TakenJob, TenantQueue } from './tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
@@ -14,6 +15,34 @@ import { type SessionContext, TenantSession } from './tenant-session.ts';
  */
 
 const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resolve, ms));
+
+/** The wait at the doorbell; what was sent behind it is executed when it ends. */
+class ModelBell {
+  #rung = false;
+  #wake: (() => void) | undefined;
+  #behind: (() => void)[] = [];
+
+  ring(): void {
+    this.#rung = true;
+    this.#wake?.();
+  }
+
+  /** Resolves when it rings, with true, or after a while. */
+  async wait(): Promise<boolean> {
+    if (!this.#rung) {
+      await Promise.race([delay(3_000), new Promise<void>(resolve => (this.#wake = resolve))]);
+    }
+    const rung = this.#rung;
+    this.#rung = false;
+    this.#wake = undefined;
+    for (const execute of this.#behind.splice(0)) execute();
+    return rung;
+  }
+
+  behind(execute: () => void): void {
+    this.#behind.push(execute);
+  }
+}
 
 /** A tenant's lists in Redis; index 0 is the oldest. */
 class ModelQueue {
@@ -46,8 +75,22 @@ class ModelQueue {
     return result;
   }
 
-  take(bounds: TakeBounds): Promise<Taken> {
-    return this.#execute(() => this.#takeNow(bounds));
+  take(bounds: TakeBounds, bell?: ModelBell | undefined): Promise<Taken> {
+    return bell === undefined ? this.#execute(() => this.#takeNow(bounds)) : this.#takeBehind(bell, bounds);
+  }
+
+  async #takeBehind(bell: ModelBell, bounds: TakeBounds): Promise<Taken> {
+    const taken = await new Promise<Taken>((resolve, reject) => {
+      bell.behind(() => {
+        const fate = this.#random();
+        if (fate < this.#lossRate / 2) reject(new Error('connection lost before'));
+        const answer = this.#takeNow(bounds);
+        if (fate < this.#lossRate) reject(new Error('connection lost after'));
+        resolve(answer);
+      });
+    });
+    await delay(this.#random() * 2);
+    return taken;
   }
 
   #takeNow({ maxJobs }: TakeBounds): Taken {
@@ -157,6 +200,8 @@ function refuse(uncertain: boolean): ApplyOutcome {
 }
 
 interface World {
+  readonly bell: ModelBell;
+  takesAtBell: number;
   readonly queue: ModelQueue;
   readonly lanes: ModelLanes;
   readonly session: TenantSession;
@@ -167,6 +212,7 @@ interface World {
 }
 
 function createWorld(random: () => number, rates: { lossRate: number; refusalRate: number }): World {
+  const bell = new ModelBell();
   const queue = new ModelQueue(random, rates.lossRate);
   const lanes = new ModelLanes(random, rates.refusalRate);
   const told = new Map<string, string>();
@@ -240,7 +286,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     queue as unknown as TenantQueue,
     context as unknown as SessionContext,
   );
-  return { queue, lanes, session, told, inbox: context.inbox, bugs, parked };
+  return { bell, takesAtBell: 0, queue, lanes, session, told, inbox: context.inbox, bugs, parked };
 }
 
 function createJob(index: number, unawaited: boolean): TakenJob {
@@ -259,10 +305,25 @@ function createJob(index: number, unawaited: boolean): TakenJob {
 async function produce(world: World, random: () => number, count: number): Promise<void> {
   for (let index = 0; index < count; index++) {
     world.queue.wait.push(createJob(index, random() < 0.5));
-    world.session.ring();
+    world.bell.ring();
     if (random() < 0.1) void world.session.finishTold();
     // Now and then longer than it takes to give a batch up.
     if (random() < 0.4) await delay(random() < 0.05 ? 1_000 : random() * 8);
+  }
+}
+
+/** Listens at the bell as the doorbell does; where it rings often, jobs are mostly taken with it. */
+async function listen(world: World, random: () => number): Promise<never> {
+  for (let regular = false; ; ) {
+    const link = world.bell as unknown as RedisLink;
+    const expected = regular && random() < 0.8;
+    if (expected && random() < 0.9) await world.session.untilTaken();
+    const take = expected ? world.session.takeAtBell(link) : undefined;
+    regular = await world.bell.wait();
+    await delay(random() * 2);
+    await take;
+    if (take !== undefined) world.takesAtBell++;
+    else if (regular) world.session.ring();
   }
 }
 
@@ -296,6 +357,7 @@ afterEach(() => {
 
 describe('a tenant’s session', () => {
   it('applies every job once and in order, whatever is lost and refused, in 1,500 interleavings', async () => {
+    let takesAtBell = 0;
     for (let seed = 1; seed <= 1_500; seed++) {
       const random = createRandom(seed);
       const quiet = seed % 3 === 0;
@@ -304,6 +366,7 @@ describe('a tenant’s session', () => {
         refusalRate: quiet ? 0 : random() * 0.3,
       });
       const count = 1 + Math.floor(random() * 60);
+      void listen(world, random);
       await pass(produce(world, random, count));
       await settle(world);
       const where = `seed ${seed}`;
@@ -316,7 +379,10 @@ describe('a tenant’s session', () => {
       }
       expect(world.told.size, where).toBe(count);
       if (quiet) expect(world.queue.failed, where).toEqual([]);
+      takesAtBell += world.takesAtBell;
+      vi.clearAllTimers();
     }
+    expect(takesAtBell).toBeGreaterThan(5_000);
   }, 120_000);
 
   it('keeps jobs that somebody sent without waiting until the file takes them', async () => {
@@ -400,6 +466,25 @@ describe('a tenant’s session', () => {
     await pass(session.finishTold());
     expect(queue.finished).toEqual(['w-0', 'w-1', 'w-2', 'w-3']);
     expect(session.asleep).toBe(true);
+  });
+
+  it('finishes what was told while the next take waits for a bell', async () => {
+    const { bell, queue, session, told } = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
+    const link = bell as unknown as RedisLink;
+    session.ring();
+    for (const index of [0, 1]) {
+      await pass(session.untilTaken());
+      void session.takeAtBell(link);
+      queue.wait.push(createJob(index, false));
+      bell.ring();
+      await bell.wait();
+      while (told.size === index) await vi.advanceTimersByTimeAsync(1);
+    }
+    void session.takeAtBell(link);
+    expect(queue.active.map(({ id }) => id)).toEqual(['w-1']);
+    await pass(session.finishTold());
+    expect(queue.finished).toEqual(['w-0', 'w-1']);
+    expect(session.asleep).toBe(false);
   });
 
   it('puts what was not begun back in order when it drains, and finishes what was', async () => {

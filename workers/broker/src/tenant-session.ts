@@ -36,7 +36,13 @@ import type { Lanes } from './lanes.ts';
 import type { Parked } from './parked.ts';
 import { isTemporary, type RedisLink } from './redis-link.ts';
 import { type LoadSource, TenantLoad, type TenantLoads } from './status/tenant-load.ts';
-import { type FinishedJob, QueueForgotten, type TakenJob, type TenantQueue } from './tenant-queue.ts';
+import {
+  type FinishedJob,
+  QueueForgotten,
+  type Taken,
+  type TakenJob,
+  type TenantQueue,
+} from './tenant-queue.ts';
 import { firstExpiry, TransactionLease, type TransactionLimits } from './transaction-lease.ts';
 import type { WalWatch } from './wal-watch.ts';
 
@@ -135,6 +141,8 @@ export class TenantSession implements LaneClient, LoadSource {
   /** It waits for its turn at a lane. */
   #queued = false;
   #taking = false;
+  /** The take under way waits for a bell. */
+  #atBell = false;
   #mayHaveMore = false;
   #stale = true;
   /** A take was made since the batch in the thread began. */
@@ -219,6 +227,26 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#pump();
   }
 
+  /** Resolves when no take is under way. */
+  async untilTaken(): Promise<void> {
+    while (this.#taking) await new Promise<void>(resolve => this.#restWaiters.push(resolve));
+  }
+
+  /**
+   * Takes when the next bell rings, whosever it is: Redis executes the take behind the wait for it, so the jobs come with
+   * the bell. Until then nothing else is taken. The take answers whatever this tenant rang before it: one of which it is
+   * not known what it took is repeated here.
+   * @param link the connection that waits at the doorbell.
+   * @returns undefined where nothing is to be taken now.
+   */
+  takeAtBell(link: RedisLink): Promise<void> | undefined {
+    if (this.#draining || this.#stale || this.#taking || this.#mayHaveMore || this.#prefetched)
+      return undefined;
+    if (!this.#hasRoom || this.#alone || this.#lease !== undefined) return undefined;
+    this.#atBell = true;
+    return this.#takeBy(() => this.#queue.take(this.#room, link)).catch(this.#context.onBug);
+  }
+
   /** Takes over the active jobs of a leader that died. @throws Error of Redis */
   async adopt(): Promise<number> {
     this.#taking = true;
@@ -233,6 +261,7 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#taking = false;
       this.#mayHaveMore = true;
       this.#pump();
+      this.#rest();
     }
   }
 
@@ -254,8 +283,8 @@ export class TenantSession implements LaneClient, LoadSource {
   /** Finishes in Redis what was told and no take took with it. @throws Error of Redis */
   async finishTold(): Promise<void> {
     if (this.#unfinished.length === 0) return;
-    // A take may have to be repeated first, and then it takes them with it.
-    if (this.#taking || this.#stale) this.#context.finishSoon(this);
+    // A take may have to be repeated first, and then it takes them with it; one that waits for a bell may wait long.
+    if ((this.#taking && !this.#atBell) || this.#stale) this.#context.finishSoon(this);
     else await this.#finishUnfinished();
   }
 
@@ -418,19 +447,30 @@ export class TenantSession implements LaneClient, LoadSource {
     else lanes.enqueue(this);
   }
 
-  async #take(): Promise<void> {
+  #take(): Promise<void> {
+    const finished = this.#unfinished.splice(0);
+    return this.#takeBy(async () => {
+      if (finished.length === 0) return this.#queue.take(this.#room);
+      try {
+        return (await this.#queue.finish(finished, this.#room)).taken;
+      } catch (error) {
+        if (!isFinishedAllTheSame(error)) this.#unfinished.unshift(...finished);
+        throw error;
+      }
+    });
+  }
+
+  async #takeBy(take: () => Promise<Taken>): Promise<void> {
     this.#taking = true;
     this.#mayHaveMore = false;
     this.#prefetched = this.#inThread.length > 0;
-    const finished = this.#unfinished.splice(0);
     try {
-      if (finished.length === 0) this.#receive(await this.#queue.take(this.#room));
-      else this.#receive((await this.#queue.finish(finished, this.#room)).taken);
+      this.#receive(await take());
     } catch (error) {
-      if (!isFinishedAllTheSame(error)) this.#unfinished.unshift(...finished);
       await this.#onTakeFailed(error);
     } finally {
       this.#taking = false;
+      this.#atBell = false;
       this.#pump();
       this.#rest();
     }
@@ -468,6 +508,7 @@ export class TenantSession implements LaneClient, LoadSource {
     } finally {
       this.#taking = false;
       this.#pump();
+      this.#rest();
     }
   }
 
@@ -483,6 +524,7 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#taking = false;
       this.#mayHaveMore = true;
       this.#pump();
+      this.#rest();
     }
   }
 
@@ -557,7 +599,7 @@ export class TenantSession implements LaneClient, LoadSource {
     return active.filter(job => !known.has(job.id));
   }
 
-  #receive({ jobs, waiting }: { readonly jobs: readonly TakenJob[]; readonly waiting: number }): void {
+  #receive({ jobs, waiting }: Taken): void {
     this.#waiting = waiting;
     if (waiting > 0) this.#mayHaveMore = true;
     if (jobs.length > 0) this.#hold(jobs);
@@ -600,6 +642,7 @@ export class TenantSession implements LaneClient, LoadSource {
     } finally {
       this.#taking = false;
       this.#pump();
+      this.#rest();
     }
   }
 
