@@ -1,17 +1,25 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { Redis } from 'ioredis';
 
+/** Settings of {@link openRedis}. */
+export interface OpenRedisOptions {
+  /** Default: 3,000. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** Default: 10,000. */
+  readonly commandTimeoutMs?: number | undefined;
+}
+
 /**
  * A connection for one piece of work, such as a command of the command line: nothing is tried again, so that an outage
  * is told at once.
  * @throws OnewriterError QUEUE_UNAVAILABLE
  */
-export async function openRedis(url: string): Promise<Redis> {
+export async function openRedis(url: string, options: OpenRedisOptions = {}): Promise<Redis> {
   const redis = new Redis(url, {
     lazyConnect: true,
     retryStrategy: null,
-    connectTimeout: 3_000,
-    commandTimeout: 10_000,
+    connectTimeout: options.connectTimeoutMs ?? 3_000,
+    commandTimeout: options.commandTimeoutMs ?? 10_000,
   });
   let reason = '';
   redis.on('error', error => {

@@ -26,8 +26,8 @@ const RETRY_AFTER_MS = 1_000;
  *
  * A tenant that was paused before stays so, and its file stays closed.
  * @param work is told how many jobs wait in the queue, which is paused
- * @throws OnewriterError BROKER_UNAVAILABLE (nobody leads), QUEUE_UNAVAILABLE (nothing was begun), TENANT_UNAVAILABLE (another request, or not in time), and
- * whatever `work` throws
+ * @throws OnewriterError BROKER_UNAVAILABLE (nobody leads), QUEUE_UNAVAILABLE (nothing was begun), TENANT_UNAVAILABLE
+ * (another request, or not in time), and whatever `work` throws
  */
 export async function withReleasedTenant<T>(
   redis: Redis,
