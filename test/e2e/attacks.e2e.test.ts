@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 import { existsSync, readdirSync, symlinkSync } from 'node:fs';
 import { connect as connectSocket } from 'node:net';
 import { join } from 'node:path';
-import { classifyStep, tenantFile } from '@onewriter/protocol';
+import { classifyStep, NEWEST_COMMIT_SEQ_SQL, tenantFile } from '@onewriter/protocol';
 import { type Access, signToken } from '@onewriter/runtime';
 import {
   isAlive,
@@ -70,7 +70,7 @@ function look() {
   const db = new Database(tenantFile(data.path, 'theirs'), { readonly: true });
   const content = [
     db.prepare('SELECT a FROM t').pluck().all(),
-    db.prepare('SELECT commit_seq FROM _onewriter_state').pluck().get(),
+    db.prepare(NEWEST_COMMIT_SEQ_SQL).pluck().get(),
     db.prepare('SELECT name, sql FROM sqlite_schema').raw().all(),
   ];
   db.close();
@@ -392,6 +392,7 @@ describe('statements', () => {
     ['DROP TABLE _onewriter_ledger', REFUSED],
     ['DROP  TABLE  _onewriter_ledger', REFUSED],
     ['DELETE FROM _onewriter_state', REFUSED],
+    ['DELETE FROM _onewriter_jobs', REFUSED],
     ['UPDATE "_onewriter_state" SET epoch = 99', REFUSED],
     ["UPDATE '_onewriter_state' SET epoch = 99", REFUSED],
     ['UPDATE [_ONEWRITER_STATE] SET epoch = 99', REFUSED],

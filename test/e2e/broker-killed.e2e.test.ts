@@ -1,3 +1,4 @@
+import { NEWEST_COMMIT_SEQ_SQL } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
 import { connect, type Onewriter, type OnewriterError, type Tenant } from '@onewriter/sdk';
 import {
@@ -92,9 +93,7 @@ describe('kill -9 of the broker', () => {
       results += jobs.reduce((sum, job) => sum + job.results.length, 0);
       const seqs = [...new Set(jobs.map(job => job.commitSeq))].sort((a, b) => a - b);
       expect(seqs).toEqual(seqs.map((_, index) => 3 + index));
-      expect(columnInFile(stack.dataDir, id, 'SELECT commit_seq FROM _onewriter_state')).toEqual([
-        seqs.at(-1),
-      ]);
+      expect(columnInFile(stack.dataDir, id, NEWEST_COMMIT_SEQ_SQL)).toEqual([seqs.at(-1)]);
       expect(committed.filter(({ commitSeq }) => !seqs.includes(commitSeq))).toEqual([]);
       expect(inFile(stack.dataDir, id, file => file.pragma('integrity_check', { simple: true }))).toBe('ok');
     }

@@ -37,6 +37,7 @@ export class FileWriter implements StepWriter {
     db.pragma('journal_mode = WAL');
     db.exec('CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER)');
     db.exec('INSERT INTO _onewriter_state VALUES (1, 0)');
+    db.exec('CREATE TABLE _onewriter_ledger(id INTEGER PRIMARY KEY, commit_seq INTEGER)');
     file = { db, transaction: undefined, commitSeq: 0 };
     this.#files.set(tenant, file);
     return file;

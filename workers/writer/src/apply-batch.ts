@@ -2,6 +2,7 @@ import { fromWireError, LIMITS, OnewriterError, type WireStepsOperation } from '
 import { BatchJob } from './batch-job.ts';
 import { fenced } from './internal-tables.ts';
 import type { ApplyStats, JobOutcome, QueuedJob, TransactionGrant } from './lane-task.ts';
+import type { NumberedCommit } from './ledger.ts';
 import { MAX_KNOWN_JOBS } from './open-transaction.ts';
 import { type OwnStepsOptions, type OwnStepsResult, runOwnSteps } from './own-steps.ts';
 import type { Progress } from './progress.ts';
@@ -192,9 +193,9 @@ class Batch {
     control.begin.run();
     const touched = this.#runs.filter(run => run.from < to && run.to > from);
     let at = from;
-    let commitSeq: number;
+    let commit: NumberedCommit;
     try {
-      commitSeq = this.#advance();
+      commit = this.#advance();
       const nowMs = this.#now();
       for (const { job, index, from: first, to: end } of touched) {
         const last = Math.min(to, end) - first + job.first;
@@ -203,7 +204,7 @@ class Batch {
           job.add(this.#result(job, op, nowMs));
         }
         const results = job.joinResults();
-        this.#database.ledger.record(job.id, commitSeq, nowMs, to < end ? last : null, results);
+        this.#record(commit, job, nowMs, to < end ? last : null, results);
         if (to < end) continue;
         job.stage(results);
         // The parts are needed again only where earlier ranges committed some of them.
@@ -216,12 +217,12 @@ class Batch {
       if (error instanceof TransactionEnded) return { kind: 'ended', at, error: error.cause };
       throw error;
     }
-    const refused = this.#commit();
+    const refused = this.#commit(commit);
     if (refused !== undefined) {
       this.#undo(touched, from);
       return { kind: 'commit-refused', error: refused };
     }
-    for (const run of touched) if (to >= run.to) run.job.settle(commitSeq);
+    for (const run of touched) if (to >= run.to) run.job.settle(commit.seq);
     return { kind: 'committed' };
   }
 
@@ -236,9 +237,9 @@ class Batch {
     // What an earlier delivery committed makes a failure of this one uncertain.
     if (progress !== undefined) this.#outcomeUnknown = true;
     let recorded = false;
-    const record = (commitSeq: number, json: string) => {
+    const record = (commit: NumberedCommit, json: string) => {
       job.add(json);
-      ledger.record(job.id, commitSeq, nowMs, number + 1 < run.to ? op + 1 : null, job.joinResults());
+      this.#record(commit, job, nowMs, number + 1 < run.to ? op + 1 : null, job.joinResults());
       if (progress !== undefined || this.#commits > 0) forgetProgress(db, job.id, op);
       recorded = true;
     };
@@ -249,9 +250,9 @@ class Batch {
       full: this.#options.full,
       progress,
       budgetBytes: this.#budgetOf(job),
-      beforeCommit: (commitSeq, json, done) => {
+      beforeCommit: (commit, json, done) => {
         if (json === undefined) noteProgress(db, job.id, op, nowMs, done);
-        else record(commitSeq, json);
+        else record(commit, json);
       },
       commitFailed: () => {
         if (recorded) job.rewind(op);
@@ -273,10 +274,11 @@ class Batch {
     let { commitSeq } = result;
     if (!recorded) {
       control.begin.run();
-      commitSeq = this.#advance();
-      record(commitSeq, result.json);
+      const commit = this.#advance();
+      record(commit, result.json);
       ledger.prune(nowMs);
-      const refused = this.#commit();
+      const refused = this.#commit(commit);
+      commitSeq = commit.seq;
       if (refused !== undefined) throw refused;
     }
     if (number + 1 < run.to) return { kind: 'committed' };
@@ -326,11 +328,23 @@ class Batch {
   }
 
   /** The fence: only the newest leader gets a commit_seq, and only with one does anything commit. */
-  #advance(): number {
+  #advance(): NumberedCommit {
     const { ledger, epoch } = this.#database;
-    const commitSeq = ledger.advance(epoch);
-    if (commitSeq === undefined) throw fenced(ledger.fileEpoch());
-    return commitSeq;
+    const commit = ledger.advance(epoch);
+    if (commit === undefined) throw fenced(ledger.fileEpoch());
+    return commit;
+  }
+
+  #record(
+    commit: NumberedCommit,
+    job: BatchJob,
+    nowMs: number,
+    nextOp: number | null,
+    results: string,
+  ): void {
+    // Only an earlier delivery, or an earlier transaction of this one, can have left a row.
+    const again = job.known || this.#commits > 0;
+    this.#database.ledger.record(commit, job.id, nowMs, nextOp, results, again);
   }
 
   #result(job: BatchJob, op: number, nowMs: number): string {
@@ -342,10 +356,10 @@ class Batch {
   }
 
   /** @returns the error of a COMMIT that was refused because of what it holds. */
-  #commit(): OnewriterError | undefined {
+  #commit(commit: NumberedCommit): OnewriterError | undefined {
     const startedMs = performance.now();
     try {
-      this.#database.control.commit.run();
+      this.#database.commit(commit);
       this.#database.committed();
       this.#commits++;
       return undefined;

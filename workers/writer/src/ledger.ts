@@ -1,5 +1,6 @@
-import { LIMITS } from '@onewriter/protocol';
+import { LEDGER_BLOCK_ROWS, LEDGER_ROW_OF_JOB, LIMITS, NEWEST_COMMIT_SEQ_SQL } from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
+import { INDEX_RANGE_SQL } from './ledger-index.ts';
 
 /** Rows that one pruning step deletes at most, so that no transaction is held up by it. */
 const MAX_PRUNED_ROWS = 200;
@@ -15,45 +16,82 @@ export interface LedgerRow {
   readonly results: string;
 }
 
-/** The record of applied jobs in a tenant's file, with its fence. Its writes belong into the batch's transaction. */
+/** A commit in the making, with its number. */
+export interface NumberedCommit {
+  readonly seq: number;
+  /** Whether the ledger's last row tells the number; else the row of state has to. */
+  told: boolean;
+}
+
+/**
+ * The record of applied jobs in a tenant's file, with its fence. Its writes belong into the batch's transaction:
+ *
+ *   advance · record … · prune · seal
+ */
 export class Ledger {
-  readonly #advance: Statement<[number], number>;
+  readonly #next: Statement<[number], number>;
+  readonly #tell: Statement<[number]>;
+  readonly #newest: Statement<[], number>;
   readonly #fileEpoch: Statement<[], number>;
-  readonly #db: Database;
   readonly #find: Statement<[string], LedgerRow>;
-  readonly #record: Statement<[string, number, number, number | null, string]>;
-  readonly #pruneJobs: Statement<[{ expired: number; prunable: number; newest: number; maxRows: number }]>;
+  readonly #add: Statement<[string, number, number, number | null, string]>;
+  readonly #replace: Statement<[number, number, number | null, string, string]>;
+  readonly #index: Statement<[number, number]>;
+  readonly #pruneJobs: Statement<
+    [{ expired: number; prunable: number; newest: number; maxRows: number }],
+    string
+  >;
+  readonly #unindex: Statement<[string]>;
   readonly #pruneKeys: Statement<[number]>;
   #pruneAtMs = 0;
 
   constructor(db: Database) {
-    this.#db = db;
-    this.#advance = db
+    this.#newest = db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck();
+    this.#next = db
       .prepare<[number], number>(
-        'UPDATE _onewriter_state SET commit_seq = commit_seq + 1 WHERE id = 1 AND epoch = ? RETURNING commit_seq',
+        `SELECT (${NEWEST_COMMIT_SEQ_SQL}) + 1 FROM _onewriter_state WHERE id = 1 AND epoch = ?`,
       )
       .pluck();
+    this.#tell = db.prepare('UPDATE _onewriter_state SET commit_seq = ? WHERE id = 1');
     this.#fileEpoch = db.prepare<[], number>('SELECT epoch FROM _onewriter_state WHERE id = 1').pluck();
-    this.#find = db.prepare('SELECT commit_seq, next_op, results FROM _onewriter_ledger WHERE job_id = ?');
-    this.#record = db.prepare(`
-      INSERT INTO _onewriter_ledger(job_id, commit_seq, committed_at, next_op, results) VALUES (?, ?, ?, ?, ?)
-      ON CONFLICT(job_id) DO UPDATE SET commit_seq = excluded.commit_seq, committed_at = excluded.committed_at,
-        next_op = excluded.next_op, results = excluded.results`);
+    this.#find = db.prepare(
+      `SELECT commit_seq, next_op, results FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`,
+    );
+    this.#add = db.prepare(
+      'INSERT INTO _onewriter_ledger(job_id, commit_seq, committed_at, next_op, results) VALUES (?, ?, ?, ?, ?)',
+    );
+    this.#replace = db.prepare(
+      `UPDATE _onewriter_ledger SET commit_seq = ?, committed_at = ?, next_op = ?, results = ? WHERE ${LEDGER_ROW_OF_JOB}`,
+    );
+    this.#index = db.prepare(INDEX_RANGE_SQL);
     // The newest rows stay whatever the clock says: a clock that jumps ahead must not lead to a job applied twice.
-    this.#pruneJobs = db.prepare(`
+    this.#pruneJobs = db
+      .prepare<[{ expired: number; prunable: number; newest: number; maxRows: number }], string>(`
       DELETE FROM _onewriter_ledger
       WHERE id IN (SELECT id FROM _onewriter_ledger ORDER BY id LIMIT ${MAX_PRUNED_ROWS})
         AND id <= (SELECT max(id) FROM _onewriter_ledger) - @newest
         AND (committed_at < @expired
-          OR (committed_at < @prunable AND id <= (SELECT max(id) FROM _onewriter_ledger) - @maxRows))`);
+          OR (committed_at < @prunable AND id <= (SELECT max(id) FROM _onewriter_ledger) - @maxRows))
+      RETURNING job_id`)
+      .pluck();
+    this.#unindex = db.prepare('DELETE FROM _onewriter_jobs WHERE job_id = ?');
     this.#pruneKeys = db.prepare(`
       DELETE FROM _onewriter_keys
       WHERE rowid IN (SELECT rowid FROM _onewriter_keys ORDER BY rowid LIMIT ${MAX_PRUNED_ROWS}) AND committed_at < ?`);
   }
 
-  /** Takes the next commit_seq if `epoch` is still the file's epoch; undefined where the file is fenced. */
-  advance(epoch: number): number | undefined {
-    return this.#advance.get(epoch);
+  /**
+   * Gives the transaction that is open the next commit_seq if `epoch` is still the file's epoch; undefined where the file
+   * is fenced. Only reads: BEGIN IMMEDIATE keeps everybody else from writing until COMMIT.
+   */
+  advance(epoch: number): NumberedCommit | undefined {
+    const seq = this.#next.get(epoch);
+    return seq === undefined ? undefined : { seq, told: false };
+  }
+
+  /** Has the file tell the commit's number. {@link TenantDatabase.commit} does it, so nobody can forget. */
+  seal(commit: NumberedCommit): void {
+    if (!commit.told) this.#tell.run(commit.seq);
   }
 
   /** The newest epoch the file has seen. */
@@ -63,9 +101,7 @@ export class Ledger {
 
   /** The last commit_seq given out. */
   commitSeq(): number {
-    return Number(
-      this.#db.prepare('SELECT commit_seq FROM _onewriter_state WHERE id = 1').pluck().get() ?? 0,
-    );
+    return this.#newest.get() ?? 0;
   }
 
   /** What is known of a job; undefined if nothing of it was committed. */
@@ -73,15 +109,25 @@ export class Ledger {
     return this.#find.get(jobId);
   }
 
-  /** Records a job: done, or up to the write `nextOp`. */
+  /**
+   * Records a job: done, or up to the write `nextOp`.
+   * @param again whether a row of the job may be there already. No index keeps a second one out.
+   */
   record(
+    commit: NumberedCommit,
     jobId: string,
-    commitSeq: number,
     committedAtMs: number,
     nextOp: number | null,
     results: string,
+    again: boolean,
   ): void {
-    this.#record.run(jobId, commitSeq, committedAtMs, nextOp, results);
+    // The row keeps its place, which need not be the last, so it does not tell the number.
+    if (again && this.#replace.run(commit.seq, committedAtMs, nextOp, results, jobId).changes > 0) return;
+    const { lastInsertRowid } = this.#add.run(jobId, commit.seq, committedAtMs, nextOp, results);
+    commit.told = true;
+    // SQLite gives a row the id behind the largest, so no boundary of a block is passed over.
+    const id = Number(lastInsertRowid);
+    if (id % LEDGER_BLOCK_ROWS === 0) this.#index.run(id - LEDGER_BLOCK_ROWS, id);
   }
 
   /**
@@ -91,14 +137,15 @@ export class Ledger {
    */
   prune(nowMs: number): void {
     if (nowMs < this.#pruneAtMs) return;
-    const jobs = this.#pruneJobs.run({
+    const jobs = this.#pruneJobs.all({
       expired: nowMs - LIMITS.ledgerRetentionMs,
       prunable: nowMs - LIMITS.maxTimeoutMs,
       newest: LIMITS.maxQueueDepth,
       maxRows: LIMITS.maxLedgerRows,
     });
+    for (const job of jobs) this.#unindex.run(job);
     const keys = this.#pruneKeys.run(nowMs - LIMITS.idempotencyRetentionMs);
-    const more = jobs.changes === MAX_PRUNED_ROWS || keys.changes === MAX_PRUNED_ROWS;
+    const more = jobs.length === MAX_PRUNED_ROWS || keys.changes === MAX_PRUNED_ROWS;
     this.#pruneAtMs = more ? 0 : nowMs + PRUNE_INTERVAL_MS;
   }
 }

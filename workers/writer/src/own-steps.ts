@@ -1,6 +1,7 @@
 import { OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
 import { fenced } from './internal-tables.ts';
 import type { TransactionGrant } from './lane-task.ts';
+import type { NumberedCommit } from './ledger.ts';
 import type { OpenTransaction } from './open-transaction.ts';
 import {
   type ControlStep,
@@ -39,7 +40,7 @@ export interface OwnStepsOptions {
    * Called inside the transaction before a COMMIT.
    * @param json of the WireStepsResult where nothing is left to run, else undefined.
    */
-  readonly beforeCommit: (commitSeq: number, json: string | undefined, progress: StepsProgress) => void;
+  readonly beforeCommit: (commit: NumberedCommit, json: string | undefined, progress: StepsProgress) => void;
   /** The COMMIT failed because of what it held; what {@link beforeCommit} did is undone. */
   readonly commitFailed: () => void;
   /** It is committed. @param commitMs how long that took. */
@@ -242,26 +243,26 @@ class OwnSession implements StepSession {
 
   /** Ends the transaction with its note, if it wrote. */
   #commit(): void {
-    const { control, db, ledger, epoch, runner, stepControl } = this.#database;
+    const { db, ledger, epoch, runner, stepControl } = this.#database;
     if (this.autocommit || !this.#wrote) {
-      control.commit.run(); // nothing to note; or SQLite's own complaint
+      this.#database.commit(undefined); // nothing to note; or SQLite's own complaint
       return;
     }
     const rowid = runner.lastRowid();
     const run = this.#run();
-    let commitSeq: number | undefined;
+    let commit: NumberedCommit | undefined;
     try {
       stepControl.statement.run();
-      commitSeq = ledger.advance(epoch);
-      if (commitSeq === undefined) throw fenced(ledger.fileEpoch());
-      const json = run.endsAtCommit ? run.toJson(true, `,"seq":${commitSeq}`) : undefined;
-      this.#options.beforeCommit(commitSeq, json, run.progress);
+      commit = ledger.advance(epoch);
+      if (commit === undefined) throw fenced(ledger.fileEpoch());
+      const json = run.endsAtCommit ? run.toJson(true, `,"seq":${commit.seq}`) : undefined;
+      this.#options.beforeCommit(commit, json, run.progress);
     } catch (error) {
       throw new StepsFailed(error);
     }
     const startedMs = performance.now();
     try {
-      control.commit.run();
+      this.#database.commit(commit);
     } catch (thrown) {
       if (translateError(thrown).code !== 'CONSTRAINT_VIOLATION') throw new StepsFailed(thrown, true);
       if (db.inTransaction) {
@@ -273,7 +274,7 @@ class OwnSession implements StepSession {
     }
     const commitMs = performance.now() - startedMs;
     this.#database.committed();
-    this.commitSeq = commitSeq;
+    this.commitSeq = commit.seq;
     runner.restoreLastRowid(rowid);
     try {
       this.#options.committed(commitMs);

@@ -225,9 +225,14 @@ describe('steps among other writes', () => {
       { sql: "INSERT INTO parent(name) VALUES ('d')", c: { type: 'ok', step: 3 } },
     ]);
     // SAVEPOINT … RELEASE, each statement of the script, and the last step are commits of their own.
-    for (let commit = 1; commit <= 3; commit++) expect(() => dieAtCommit(lane, job)).toThrow();
+    for (let commit = 1; commit <= 3; commit++) {
+      expect(() => dieAtCommit(lane, job)).toThrow();
+      // Numbered like any other, although the ledger has no row of it yet.
+      expect(lane.commitSeq).toBe(1 + commit);
+    }
     expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a', 'b', 'c']);
     const done = lane.applyOne(job);
+    expect(done.commitSeq).toBe(5);
     expect(verdicts(done)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok']);
     expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a', 'b', 'c', 'd']);
     expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);

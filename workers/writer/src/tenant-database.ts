@@ -5,7 +5,7 @@ import { DeferredKeys } from './deferred-keys.ts';
 import { IdempotencyKeys } from './idempotency-keys.ts';
 import { takeEpoch } from './internal-tables.ts';
 import type { WalFile, WriterOptions } from './lane-task.ts';
-import { Ledger } from './ledger.ts';
+import { Ledger, type NumberedCommit } from './ledger.ts';
 import type { OpenTransaction } from './open-transaction.ts';
 import { translateError } from './sqlite-errors.ts';
 import { StatementCache } from './statement-cache.ts';
@@ -46,15 +46,14 @@ export class TenantDatabase {
   readonly checkpoints: WalCheckpoints;
   readonly walSpace: WalSpace;
   /** Transaction control, compiled once. */
-  readonly control: Readonly<
-    Record<'begin' | 'commit' | 'savepoint' | 'release' | 'rollbackTo', Statement<[]>>
-  >;
+  readonly control: Readonly<Record<'begin' | 'savepoint' | 'release' | 'rollbackTo', Statement<[]>>>;
   /** The transaction that waits for the next steps of its client. */
   transaction: OpenTransaction | undefined;
   /** Steps set a PRAGMA of the connection; it is set back when no transaction is open. */
   sessionChanged = false;
   #deferredKeys: DeferredKeys | undefined;
   #stepControl: StepControl | undefined;
+  readonly #commit: Statement<[]>;
   readonly #file: string;
   readonly #wal: WalFile;
   #epoch: number;
@@ -110,11 +109,11 @@ export class TenantDatabase {
     this.keys = new IdempotencyKeys(db);
     this.control = {
       begin: db.prepare('BEGIN IMMEDIATE'),
-      commit: db.prepare('COMMIT'),
       savepoint: db.prepare('SAVEPOINT write'),
       release: db.prepare('RELEASE write'),
       rollbackTo: db.prepare('ROLLBACK TO write'),
     };
+    this.#commit = db.prepare('COMMIT');
     this.#file = identify(path);
     this.#wal = { path: `${path}-wal`, identity: identify(`${path}-wal`) };
     this.walSpace = new WalSpace(this.#wal.path);
@@ -159,6 +158,15 @@ export class TenantDatabase {
     if (flushes === this.#flushesAtCommit || this.transaction !== undefined) return;
     this.db.pragma(flushes ? 'synchronous = FULL' : 'synchronous = NORMAL');
     this.#flushesAtCommit = flushes;
+  }
+
+  /**
+   * COMMITs, the only way to.
+   * @param commit its number; undefined where nothing of a caller's was written
+   */
+  commit(commit: NumberedCommit | undefined): void {
+    if (commit !== undefined) this.ledger.seal(commit);
+    this.#commit.run();
   }
 
   /** A COMMIT was done. A flush is of the whole file: it covers what earlier commits left. */

@@ -55,7 +55,8 @@ describe('opening a tenant', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     expect(lane.rows('PRAGMA journal_mode')).toEqual([['wal']]);
-    expect(lane.rows('SELECT * FROM _onewriter_state')).toEqual([[1, 1, 1, 1, 'full']]);
+    expect(lane.rows('SELECT * FROM _onewriter_state')).toEqual([[1, 2, 1, 0, 'full']]);
+    expect(lane.commitSeq).toBe(1);
     const database = TenantDatabase.open('acme', { ...lane.options, epoch: 1 });
     const pragma = (name: string) => database.db.pragma(name, { simple: true });
     expect([pragma('synchronous'), pragma('foreign_keys'), pragma('wal_autocheckpoint')]).toEqual([2, 1, 0]);
@@ -93,9 +94,9 @@ describe('opening a tenant', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     lane.lane.close();
-    adopt(lane, db => db.exec('UPDATE _onewriter_state SET format = 2'));
+    adopt(lane, db => db.exec('UPDATE _onewriter_state SET format = 3'));
     expect(refused(lane.run([writes(INSERT)]))).toMatchObject({
-      error: { code: 'TENANT_UNAVAILABLE', details: { fileFormat: 2 } },
+      error: { code: 'TENANT_UNAVAILABLE', details: { fileFormat: 3 } },
       uncertain: true,
     });
   });
@@ -286,7 +287,7 @@ describe('a lane', () => {
     lane.lane.close();
     damagePage(lane.file, root as number);
     expect(refused(lane.run([writes('SELECT 1', INSERT)])).error).toMatchObject({ code: 'DATABASE_CORRUPT' });
-    expect(lane.column('SELECT commit_seq FROM _onewriter_state')).toEqual([1]);
+    expect(lane.commitSeq).toBe(1);
   });
 });
 
@@ -296,9 +297,9 @@ describe('an I/O error at COMMIT', () => {
     const open = TenantDatabase.open;
     vi.spyOn(TenantDatabase, 'open').mockImplementationOnce((...args) => {
       const database = open.apply(TenantDatabase, args);
-      const { commit } = database.control;
-      vi.spyOn(commit, 'run').mockImplementationOnce(() => {
-        if (written) database.db.exec('COMMIT');
+      const commit = database.commit.bind(database);
+      vi.spyOn(database, 'commit').mockImplementationOnce(numbered => {
+        if (written) commit(numbered);
         throw new Database.SqliteError('disk I/O error', 'SQLITE_IOERR_FSYNC');
       });
       return database;

@@ -1,7 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { newJobId, type WireOperation, type WireOperationResult } from '@onewriter/protocol';
+import {
+  NEWEST_COMMIT_SEQ_SQL,
+  newJobId,
+  type WireOperation,
+  type WireOperationResult,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { onTestFinished } from 'vitest';
 import type {
@@ -101,6 +106,11 @@ export class TemporaryLane {
   /** Applies one job that must not be refused. */
   applyOne(job: QueuedJob): JobOutcome {
     return this.apply(job)[0]!;
+  }
+
+  /** The newest commit of the file. */
+  get commitSeq(): number {
+    return this.column<number>(NEWEST_COMMIT_SEQ_SQL)[0]!;
   }
 
   /** All rows as arrays, read with a connection of its own. */

@@ -10,7 +10,7 @@ import {
   uuidv7,
 } from '@onewriter/protocol';
 import { isTenantPaused, resumeTenant, withReleasedTenant } from '@onewriter/runtime';
-import { takeEpoch } from '@onewriter/writer';
+import { addLedgerNote, takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
 import { toFileError } from '../sqlite-error.ts';
@@ -317,16 +317,12 @@ function number(staged: Staged, from: FileNumbers): number {
   const db = new Database(path, { fileMustExist: true });
   try {
     db.pragma('synchronous = FULL');
-    // Makes the writer's tables where the backup has none.
+    // Makes the writer's tables where the backup has none, or older ones.
     takeEpoch(db, Math.max(from.epoch, numbers.epoch));
     const commitSeq = Math.max(from.commitSeq, numbers.commitSeq) + 1;
-    const ledgerId = Math.max(from.ledgerId, numbers.ledgerId) + 1;
-    db.transaction(() => {
-      db.prepare('UPDATE _onewriter_state SET commit_seq = ? WHERE id = 1').run(commitSeq);
-      db.prepare(
-        `INSERT INTO _onewriter_ledger(id, job_id, commit_seq, committed_at, next_op, results) VALUES (?, ?, ?, ?, NULL, '[]')`,
-      ).run(ledgerId, `restore-${uuidv7()}`, commitSeq, Date.now());
-    })();
+    const id = Math.max(from.ledgerId, numbers.ledgerId) + 1;
+    const jobId = `restore-${uuidv7()}`;
+    db.transaction(() => addLedgerNote(db, { id, jobId, commitSeq, committedAtMs: Date.now() }))();
     return commitSeq;
   } finally {
     db.close();

@@ -1,5 +1,5 @@
 import { lstatSync } from 'node:fs';
-import { OnewriterError, tenantFile } from '@onewriter/protocol';
+import { NEWEST_COMMIT_SEQ_SQL, OnewriterError, tenantFile } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { toFileError } from '../sqlite-error.ts';
 import type { Target } from '../target.ts';
@@ -36,6 +36,7 @@ export function openReadOnly(path: string, busyTimeoutMs: number): Database.Data
 export interface FileState {
   readonly format: number;
   readonly epoch: number;
+  /** The newest commit. */
   readonly commitSeq: number;
   readonly synchronous: string;
 }
@@ -43,9 +44,11 @@ export interface FileState {
 /** Undefined for a file that no broker has opened. @throws SqliteError */
 export function readState(db: Database.Database): FileState | undefined {
   if (!hasTable(db, '_onewriter_state')) return undefined;
+  // Whoever lost the ledger is told of it by what asks next.
+  const commitSeq = hasTable(db, '_onewriter_ledger') ? `(${NEWEST_COMMIT_SEQ_SQL})` : 'commit_seq';
   return db
     .prepare<[], FileState>(
-      'SELECT format, epoch, commit_seq AS commitSeq, synchronous FROM _onewriter_state WHERE id = 1',
+      `SELECT format, epoch, ${commitSeq} AS commitSeq, synchronous FROM _onewriter_state WHERE id = 1`,
     )
     .get();
 }

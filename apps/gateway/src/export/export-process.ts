@@ -1,6 +1,12 @@
 import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { INTERNAL_TABLE_PREFIX, OnewriterError, type SqlValue, toWireError } from '@onewriter/protocol';
+import {
+  INTERNAL_TABLE_PREFIX,
+  NEWEST_COMMIT_SEQ_SQL,
+  OnewriterError,
+  type SqlValue,
+  toWireError,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { openTenantFile } from '../reads/open-tenant-file.ts';
 import { toReadError } from '../reads/read-errors.ts';
@@ -82,7 +88,7 @@ function exportText(): void {
   if (task.table !== undefined && chosen.length === 0) {
     throw new OnewriterError('NOT_FOUND', 'There is no such table.', { tenant: task.tenant });
   }
-  send({ type: 'begin', commitSeq: readCommitSeq() });
+  send({ type: 'begin', commitSeq: readCommitSeq(db) });
   if (task.format === 'sql') writeDump(tables);
   else if (task.format === 'csv') writeCsv(chosen[0]!.name);
   else for (const { name } of chosen) writeNdjson(name, task.table === undefined);
@@ -102,10 +108,11 @@ function readTables(): TableInfo[] {
     .all();
 }
 
-function readCommitSeq(): number | undefined {
-  const exists = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = '_onewriter_state'").get();
+/** The newest commit in a file; undefined where no writer has opened it. */
+function readCommitSeq(file: Database.Database): number | undefined {
+  const exists = file.prepare("SELECT 1 FROM sqlite_schema WHERE name = '_onewriter_state'").get();
   if (exists === undefined) return undefined;
-  return db.prepare<[], number>('SELECT commit_seq FROM _onewriter_state').pluck().get();
+  return file.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck().get();
 }
 
 /** Columns whose values are stored: not those that are generated or hidden. */
@@ -186,8 +193,7 @@ async function exportSnapshot(): Promise<void> {
   try {
     // One file that can be opened anywhere, without a write-ahead log beside it.
     copy.pragma('journal_mode = DELETE');
-    const exists = copy.prepare("SELECT 1 FROM sqlite_schema WHERE name = '_onewriter_state'").get();
-    if (exists) commitSeq = copy.prepare<[], number>('SELECT commit_seq FROM _onewriter_state').pluck().get();
+    commitSeq = readCommitSeq(copy);
   } finally {
     copy.close();
   }

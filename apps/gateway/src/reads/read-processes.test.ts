@@ -41,7 +41,9 @@ async function openReads(options: { maxProcesses?: number; memoryBytes?: number 
     'acme',
     `CREATE TABLE t(a, b); INSERT INTO t VALUES (1, 'x'), (9007199254740993, x'0102'), (1.5, NULL);
      CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
-     INSERT INTO _onewriter_state VALUES (1, 7)`,
+     INSERT INTO _onewriter_state VALUES (1, 3);
+     CREATE TABLE _onewriter_ledger(id INTEGER PRIMARY KEY, commit_seq INTEGER);
+     INSERT INTO _onewriter_ledger VALUES (1, 7)`,
   );
   const read = (sql: string, more: object = {}) =>
     reads.read({ tenant: 'acme', statements: [{ sql }], ...more });
@@ -171,7 +173,7 @@ describe('ReadProcesses', () => {
     });
     const waiting = read('SELECT 1', { minCommitSeq: 8, timeoutMs: 5_000 });
     const writer = new Database(tenantFile(directory, 'acme'));
-    writer.exec('UPDATE _onewriter_state SET commit_seq = 8');
+    writer.exec('INSERT INTO _onewriter_ledger VALUES (2, 8)');
     writer.close();
     expect((await waiting).commitSeq).toBe(8);
   });

@@ -1,4 +1,10 @@
-import { isOnewriterError, LIMITS, type SqlValue, toExactInteger } from '@onewriter/protocol';
+import {
+  isOnewriterError,
+  LIMITS,
+  NEWEST_COMMIT_SEQ_SQL,
+  type SqlValue,
+  toExactInteger,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { identifyFile, openTenantFile, type TenantFiles } from './open-tenant-file.ts';
 
@@ -47,9 +53,7 @@ export class TenantReader {
   /** The newest commit that this connection's transaction sees; undefined for a file that no writer has opened. */
   commitSeq(): number | undefined {
     try {
-      this.#commitSeq ??= this.db
-        .prepare<[], number>('SELECT commit_seq FROM _onewriter_state WHERE id = 1')
-        .pluck();
+      this.#commitSeq ??= this.db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck();
     } catch (error) {
       if (error instanceof Error && error.message.startsWith('no such table')) return undefined;
       throw error;

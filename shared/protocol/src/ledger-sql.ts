@@ -1,0 +1,31 @@
+/*
+ * How the writer's tables in a tenant's file are read, by whoever opens it. The file's format is in `_onewriter_state`.
+ *
+ * Format 2 keeps the index of the ledger's jobs in blocks of 16 ids (ADR 0018). Of the ids 1 to 35:
+ *
+ *   1 … 16 | 17 … 32 |   in _onewriter_jobs
+ *                    | 33 34 35   the tail: not in it, so it is looked through
+ */
+
+/** Ids of the ledger that come into `_onewriter_jobs` together. */
+export const LEDGER_BLOCK_ROWS = 16;
+
+/** Up to which id of the ledger all rows are in `_onewriter_jobs`; NULL where the ledger is empty. An expression in SQL. */
+export const LEDGER_INDEXED_TO = `(SELECT id - id % ${LEDGER_BLOCK_ROWS} FROM _onewriter_ledger ORDER BY id DESC LIMIT 1)`;
+
+/** Condition on a row of `_onewriter_ledger`: that it is of the job whose id is bound to the one `?`. */
+export const LEDGER_ROW_OF_JOB = `id = (
+  SELECT coalesce(
+    (SELECT id FROM _onewriter_jobs WHERE job_id = wanted),
+    (SELECT id FROM _onewriter_ledger WHERE id > ${LEDGER_INDEXED_TO} AND job_id = wanted))
+  FROM (SELECT ? AS wanted))`;
+
+/** The same for a file of format 1, which has no `_onewriter_jobs` and a unique index instead. */
+export const LEDGER_ROW_OF_JOB_FORMAT_1 = 'job_id = ?';
+
+/**
+ * The number of the file's newest commit, of format 1 and 2. A commit that adds a row to the ledger is told by that row
+ * alone, every other one by the row of state.
+ */
+export const NEWEST_COMMIT_SEQ_SQL =
+  'SELECT max(commit_seq, coalesce((SELECT commit_seq FROM _onewriter_ledger ORDER BY id DESC LIMIT 1), 0)) FROM _onewriter_state WHERE id = 1';
