@@ -71,6 +71,11 @@ afterEach(() => {
   rmSync(dataDir, { recursive: true });
 });
 
+const LEDGER =
+  'CREATE TABLE _onewriter_ledger(id INTEGER PRIMARY KEY, job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT)';
+const JOBS =
+  'CREATE TABLE _onewriter_jobs(job_id TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT, WITHOUT ROWID';
+
 describe('FileReads', () => {
   it('sees each commit of another connection at its next read', () => {
     const db = createTenant('acme');
@@ -314,14 +319,15 @@ describe('FileReads', () => {
     both.close();
   });
 
-  it('reads the ledger at once, and tells absent from unreadable', () => {
+  it('reads the ledger at once, and tells absent from unreadable', async () => {
     const db = createTenant('acme');
     expect(reads.lookNow('nobody', 'w-1')).toEqual({ kind: 'absent' });
     expect(reads.lookNow('acme', 'w-1')).toEqual({ kind: 'absent' });
-    db.exec('CREATE TABLE _onewriter_ledger(job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT)');
+    db.exec(LEDGER);
+    db.exec(JOBS);
     expect(reads.lookNow('acme', 'w-1')).toEqual({ kind: 'absent' });
     db.exec(
-      `INSERT INTO _onewriter_ledger VALUES ('w-1', 5, NULL, '[[1,2],[1,3]]'), ('w-2', 6, 1, '[[1,4],[1,5]]')`,
+      `INSERT INTO _onewriter_ledger(job_id, commit_seq, next_op, results) VALUES ('w-1', 5, NULL, '[[1,2],[1,3]]'), ('w-2', 6, 1, '[[1,4],[1,5]]')`,
     );
     expect(reads.lookNow('acme', 'w-1')).toEqual({
       kind: 'found',
@@ -337,6 +343,32 @@ describe('FileReads', () => {
     db.exec('INSERT INTO t(v) VALUES (1)');
     const other = open();
     expect(other.lookNow('acme', 'w-1')).toBeUndefined();
+    // Who can wait is answered when the lock is gone.
+    const answer = other.look('acme', 'w-2', [0]);
+    db.pragma('locking_mode = NORMAL');
+    db.exec('INSERT INTO t(v) VALUES (2)');
+    expect(await answer).toMatchObject({ kind: 'found', commitSeq: 6 });
     other.close();
+  });
+
+  it('finds a job in the ledger by its index, among the newest, and in a file of format 1', async () => {
+    const db = createTenant('acme');
+    const found = (job: number) => ({ kind: 'found', commitSeq: job, results: [[1, job]] });
+    const jobs = Array.from({ length: 40 }, (_, index) => index + 1);
+    db.exec(LEDGER);
+    const add = db.prepare('INSERT INTO _onewriter_ledger VALUES (?, ?, ?, NULL, ?)');
+    for (const id of jobs) add.run(id, `w-${id}`, id, `[[1,${id}]]`);
+    const all = () => [...jobs.map(job => reads.lookNow('acme', `w-${job}`)), reads.lookNow('acme', 'w-41')];
+    expect(all()).toEqual([...jobs.map(found), { kind: 'absent' }]);
+    expect(await reads.look('acme', 'w-7', [0])).toEqual(found(7));
+    // A broker brings it to format 2 while it is open here.
+    db.exec(
+      `BEGIN; ${JOBS}; INSERT INTO _onewriter_jobs SELECT job_id, id FROM _onewriter_ledger WHERE id <= 32; COMMIT`,
+    );
+    expect(all()).toEqual([...jobs.map(found), { kind: 'absent' }]);
+    // Nothing but the index and the newest block is looked at.
+    db.exec("DELETE FROM _onewriter_jobs WHERE job_id = 'w-20'");
+    expect(reads.lookNow('acme', 'w-20')).toEqual({ kind: 'absent' });
+    expect(await reads.look('acme', 'w-40', [0])).toEqual(found(40));
   });
 });

@@ -1,4 +1,10 @@
-import { OnewriterError, tenantFile, type WireOperationResult } from '@onewriter/protocol';
+import {
+  LEDGER_ROW_OF_JOB,
+  LEDGER_ROW_OF_JOB_FORMAT_1,
+  OnewriterError,
+  tenantFile,
+  type WireOperationResult,
+} from '@onewriter/protocol';
 import { assertNotAborted, now, pause } from './deadline.ts';
 import { flushWal, flushWalSync } from './flush-wal.ts';
 import { ABSENT, type Ledger, type LedgerAnswer } from './ledger.ts';
@@ -25,7 +31,11 @@ const ROWS_PER_TURN = 256;
 const ITERATION_IDLE_MS = 5 * 60_000;
 const MAX_BUSY_PAUSE_MS = 50;
 
-const LEDGER_SQL = 'SELECT commit_seq, next_op, results FROM _onewriter_ledger WHERE job_id = ?';
+const LEDGER_SQL = `SELECT commit_seq, next_op, results FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`;
+/** For a file that no broker has opened since format 2 came. It is right in format 2, too, if slow. */
+const LEDGER_SQL_FORMAT_1 = `SELECT commit_seq, next_op, results FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB_FORMAT_1}`;
+const NO_INDEX = /no such table: _onewriter_jobs/;
+const NO_LEDGER = /no such table: _onewriter_ledger/;
 
 /** Reads straight from the tenants' files. */
 export class FileReads implements Reads, Ledger {
@@ -121,7 +131,7 @@ export class FileReads implements Reads, Ledger {
 
   lookNow(tenant: string, jobId: string): LedgerAnswer | undefined {
     try {
-      const row = this.#pool.reader(tenant).statement(LEDGER_SQL).get([jobId]);
+      const row = this.#ledgerRow(tenant, jobId);
       if (row === undefined) return ABSENT;
       flushWalSync(this.#path(tenant));
       return toAnswer(row);
@@ -129,7 +139,7 @@ export class FileReads implements Reads, Ledger {
       const known = toReadError(error, tenant);
       if (known.code === 'TENANT_NOT_FOUND') return ABSENT;
       // A file that the writer has not made its own yet.
-      if (/no such table: _onewriter_ledger/.test(known.message)) return ABSENT;
+      if (NO_LEDGER.test(known.message)) return ABSENT;
       return undefined;
     }
   }
@@ -143,14 +153,26 @@ export class FileReads implements Reads, Ledger {
     const answer = this.lookNow(tenant, jobId);
     if (answer !== undefined) return answer;
     if (this.#fallback) return this.#fallback.look(tenant, jobId, indexes, signal);
-    const row = await this.get({ tenant, sql: LEDGER_SQL, params: [jobId], options: { signal } });
-    if (row === undefined) return ABSENT;
+    const request = { tenant, sql: LEDGER_SQL, params: [jobId], options: { signal } };
+    let row: SqlRow | undefined;
     try {
+      row = await this.#withRetry(request, () => this.#ledgerRow(tenant, jobId));
+      if (row === undefined) return ABSENT;
       await flushWal(this.#path(tenant));
     } catch (error) {
       throw toReadError(error, tenant);
     }
     return toAnswer(row);
+  }
+
+  #ledgerRow(tenant: string, jobId: string): SqlRow | undefined {
+    const reader = this.#pool.reader(tenant);
+    try {
+      return reader.statement(LEDGER_SQL).get([jobId]);
+    } catch (error) {
+      if (!(error instanceof Error) || !NO_INDEX.test(error.message)) throw error;
+      return reader.statement(LEDGER_SQL_FORMAT_1).get([jobId]);
+    }
   }
 
   #path(tenant: string): string {
