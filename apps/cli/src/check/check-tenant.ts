@@ -1,10 +1,11 @@
-import { tenantQueue } from '@onewriter/protocol';
+import { LEDGER_ROW_OF_JOB, LEDGER_ROW_OF_JOB_FORMAT_1, tenantQueue } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
 import { checkIntegrity } from '../backup/copy-database.ts';
 import { toFileError } from '../sqlite-error.ts';
 import type { Target } from '../target.ts';
 import { hasTable, openTenant, readState } from '../tenants/open-tenant.ts';
+import { checkLedgerIndex } from './check-ledger-index.ts';
 
 /**
  * - `error`: data is damaged or missing, or will be.
@@ -27,8 +28,8 @@ export interface Finding {
 
 /** Lines of damage that are told. */
 const MAX_LINES = 5;
-/** The layout of the writer's tables that this program knows. */
-const KNOWN_FORMAT = 1;
+/** The layouts of the writer's tables that this program knows. */
+const KNOWN_FORMATS = [1, 2];
 
 /**
  * Looks whether a tenant's file is sound: its pages and indexes, its foreign keys, the writer's own tables against each
@@ -113,19 +114,22 @@ function checkLedger(db: Database.Database, tenant: string): Finding[] {
   const next = `Pause it (onewriter tenants pause ${tenant}), compare with the newest backup, and restore that if the data is wrong.`;
   const findings: Finding[] = [];
   const fail = (found: string) => findings.push({ level: 'error', tenant, check: 'ledger', found, next });
-  if (state.format !== KNOWN_FORMAT) {
-    fail(`Its tables have format ${state.format}; this program knows ${KNOWN_FORMAT}.`);
+  if (!KNOWN_FORMATS.includes(state.format)) {
+    fail(`Its tables have format ${state.format}; this program knows ${KNOWN_FORMATS.join(' and ')}.`);
     return findings;
   }
-  for (const table of ['_onewriter_ledger', '_onewriter_keys']) {
+  const tables = ['_onewriter_ledger', '_onewriter_keys'];
+  if (state.format > 1) tables.push('_onewriter_jobs');
+  for (const table of tables) {
     if (!hasTable(db, table)) fail(`The table ${table} is missing.`);
   }
   if (findings.length > 0) return findings;
   const one = <T>(sql: string) => db.prepare<[], T>(sql).pluck().get();
   const newest = one<number | null>('SELECT max(commit_seq) FROM _onewriter_ledger') ?? null;
-  if (newest !== null && newest !== state.commitSeq) {
+  if (newest !== null && newest > state.commitSeq) {
     fail(`The newest commit is ${state.commitSeq}, and the newest in the ledger is ${newest}.`);
   }
+  if (state.format > 1) for (const found of checkLedgerIndex(db)) fail(found);
   const disordered = one<number>(
     `SELECT count(*) FROM (SELECT commit_seq < lag(commit_seq) OVER (ORDER BY id) AS back FROM _onewriter_ledger) WHERE back`,
   );
@@ -168,7 +172,8 @@ async function readDoneJobs(redis: Redis, group: string, tenant: string): Promis
 /** What was completed must be in the ledger, or the file is not the one that it was committed to. */
 function checkDoneJobs(db: Database.Database, tenant: string, jobs: readonly DoneJob[]): Finding[] {
   if (jobs.length === 0 || !hasTable(db, '_onewriter_ledger')) return [];
-  const find = db.prepare<[string]>('SELECT 1 FROM _onewriter_ledger WHERE job_id = ?');
+  const ofJob = hasTable(db, '_onewriter_jobs') ? LEDGER_ROW_OF_JOB : LEDGER_ROW_OF_JOB_FORMAT_1;
+  const find = db.prepare<[string]>(`SELECT 1 FROM _onewriter_ledger WHERE ${ofJob}`);
   // What was completed before a restore, or before the oldest row that is kept, is rightly gone.
   const since =
     db

@@ -1,0 +1,32 @@
+import { LEDGER_INDEXED_TO } from '@onewriter/protocol';
+import type Database from 'better-sqlite3';
+
+/** What must not be there, and how it is told; each query counts. */
+const RULES: readonly (readonly [sql: string, found: (count: number) => string])[] = [
+  [
+    'SELECT count(*) - count(DISTINCT job_id) FROM _onewriter_ledger',
+    count => `${count} rows of the ledger are of a job that has another.`,
+  ],
+  [
+    `SELECT count(*) FROM _onewriter_ledger l WHERE id <= ${LEDGER_INDEXED_TO}
+       AND NOT EXISTS (SELECT 1 FROM _onewriter_jobs j WHERE j.job_id = l.job_id AND j.id = l.id)`,
+    count =>
+      `${count} rows of the ledger are missing in its index: if their jobs come again, they are applied again.`,
+  ],
+  [
+    `SELECT count(*) FROM _onewriter_jobs j
+     WHERE NOT EXISTS (SELECT 1 FROM _onewriter_ledger l WHERE l.id = j.id AND l.job_id = j.job_id)`,
+    count => `${count} entries of the ledger's index have no row.`,
+  ],
+];
+
+/**
+ * Whether the ledger of a file of format 2 and its index fit together: all rows up to the last whole block are in it, and
+ * no job is there twice. Source: `shared/protocol/src/ledger-sql.ts`.
+ */
+export function checkLedgerIndex(db: Database.Database): string[] {
+  return RULES.flatMap(([sql, found]) => {
+    const count = db.prepare<[], number>(sql).pluck().get() ?? 0;
+    return count > 0 ? [found(count)] : [];
+  });
+}
