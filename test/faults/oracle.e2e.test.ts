@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { NEWEST_COMMIT_SEQ_SQL } from '@onewriter/protocol';
 import { type TemporaryDirectory, temporaryDirectory } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -28,18 +29,17 @@ function openTenant(tenant: string): Database.Database {
   file.exec(SCHEMA);
   file.exec(`
     CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
-    CREATE TABLE _onewriter_ledger(job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT);
+    CREATE TABLE _onewriter_ledger(id INTEGER PRIMARY KEY, job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT);
+    CREATE TABLE _onewriter_jobs(job_id TEXT PRIMARY KEY, id INTEGER);
     INSERT INTO _onewriter_state VALUES (1, 0)`);
   return file;
 }
 
 /** What a right writer leaves behind for an append. */
 function commit(n: number, { job = `job-${n}`, client = 'c', tenant = 'a', results = '[[1,1]]' } = {}): void {
-  db.exec('UPDATE _onewriter_state SET commit_seq = commit_seq + 1');
-  db.prepare('INSERT INTO _onewriter_ledger SELECT ?, commit_seq, NULL, ? FROM _onewriter_state').run(
-    job,
-    results,
-  );
+  db.prepare(
+    `INSERT INTO _onewriter_ledger(job_id, commit_seq, next_op, results) VALUES (?, (${NEWEST_COMMIT_SEQ_SQL}) + 1, NULL, ?)`,
+  ).run(job, results);
   addRow(n, client, tenant);
 }
 
@@ -207,8 +207,11 @@ describe('the oracle', () => {
     const journal = [client(), issue(1), issue(2), committed(1), committed(2), end];
     db.exec('UPDATE _onewriter_state SET commit_seq = 3');
     expect(kindsFound(journal)).toEqual(['hole']);
-    db.exec('UPDATE _onewriter_state SET commit_seq = 1');
+    db.exec(
+      'UPDATE _onewriter_state SET commit_seq = 0; UPDATE _onewriter_ledger SET commit_seq = 3 - commit_seq',
+    );
     expect(kindsFound(journal)).toEqual(['hole']);
+    db.exec('UPDATE _onewriter_ledger SET commit_seq = 3 - commit_seq');
     const bad = { kind: 'bad', how: 'rollback' } as const;
     const spoiled = [...journal, issue(3, { op: bad }), failed(3, 'CONSTRAINT_VIOLATION', false)];
     db.exec(
@@ -222,6 +225,17 @@ describe('the oracle', () => {
     db.exec('UPDATE _onewriter_state SET commit_seq = 2; DELETE FROM _onewriter_ledger WHERE commit_seq = 1');
     expect(kindsFound(journal)).toEqual(['hole']);
     expect(kindsFound(journal, { ledgerMayBePruned: true })).toEqual([]);
+  });
+
+  it('finds jobs that would be applied again if they were delivered again', () => {
+    commit(1);
+    commit(2);
+    const journal = [client(), issue(1), issue(2), committed(1), committed(2), end];
+    expect(kindsFound(journal)).toEqual([]);
+    db.exec("INSERT INTO _onewriter_jobs VALUES ('job-1', 2)");
+    expect(kindsFound(journal)).toEqual(['damaged']);
+    db.exec('DELETE FROM _onewriter_jobs; UPDATE _onewriter_ledger SET id = 17 WHERE id = 2');
+    expect(kindsFound(journal)).toEqual(['damaged']);
   });
 
   it('finds rows of another tenant, and rows that nobody wrote', () => {

@@ -1,4 +1,4 @@
-import { parseReceiptId, tenantFile } from '@onewriter/protocol';
+import { LEDGER_ROW_OF_JOB, NEWEST_COMMIT_SEQ_SQL, parseReceiptId, tenantFile } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import type { EntryOf, JournalEntry, Told } from './journal.ts';
 import { ACCOUNTS, INITIAL_BALANCE, type Operation, rowsOf, SPOILERS } from './operation.ts';
@@ -327,8 +327,9 @@ function readTenant(
   try {
     db = new Database(tenantFile(dataDir, tenant), { readonly: true, fileMustExist: true });
     checkDamage(db, tenant, found);
+    checkIndex(db, tenant, found);
     const all = <Row>(sql: string) => db!.prepare(sql).all() as Row[];
-    const state = db.prepare('SELECT commit_seq FROM _onewriter_state').pluck().get() as number;
+    const state = db.prepare(NEWEST_COMMIT_SEQ_SQL).pluck().get() as number;
     return {
       rows: all<LogRow>('SELECT * FROM log ORDER BY pos'),
       balances: new Map(
@@ -373,6 +374,23 @@ function checkDamage(db: Database.Database, tenant: string, found: Findings): vo
   const foreignKeys = db.pragma('foreign_key_check') as unknown[];
   if (foreignKeys.length > 0) {
     found.add('damaged', `foreign_key_check: ${JSON.stringify(foreignKeys.slice(0, 5))}`, { tenant });
+  }
+}
+
+/** A job that is delivered again must find its row, or it is applied again. */
+function checkIndex(db: Database.Database, tenant: string, found: Findings): void {
+  const find = db
+    .prepare<[string], number>(`SELECT id FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`)
+    .pluck();
+  const rows = db
+    .prepare<[], { id: number; job_id: string }>('SELECT id, job_id FROM _onewriter_ledger')
+    .all();
+  for (const { id, job_id: job } of rows) {
+    const foundId = find.get(job);
+    if (foundId === id) continue;
+    found.add('damaged', `Who looks for job ${job} finds row ${foundId} of the ledger, not ${id}.`, {
+      tenant,
+    });
   }
 }
 
