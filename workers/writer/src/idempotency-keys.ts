@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { LIMITS, OnewriterError, type WireOperation, type WireStatement } from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
+import { lazily } from './lazily.ts';
 
 /*
  * A write with an idempotency key is applied once per tenant and key: a second one with the same content gets the
@@ -15,12 +16,12 @@ interface StoredKey {
 
 /** The idempotency keys in one tenant's file. */
 export class IdempotencyKeys {
-  readonly #find: Statement<[string], StoredKey>;
-  readonly #store: Statement<[string, string, string, number, number, string]>;
+  readonly #find: () => Statement<[string], StoredKey>;
+  readonly #store: () => Statement<[string, string, string, number, number, string]>;
 
   constructor(db: Database) {
-    this.#find = db.prepare('SELECT fingerprint, result FROM _onewriter_keys WHERE key = ?');
-    this.#store = db.prepare('INSERT INTO _onewriter_keys VALUES (?, ?, ?, ?, ?, ?)');
+    this.#find = lazily(() => db.prepare('SELECT fingerprint, result FROM _onewriter_keys WHERE key = ?'));
+    this.#store = lazily(() => db.prepare('INSERT INTO _onewriter_keys VALUES (?, ?, ?, ?, ?, ?)'));
   }
 
   /**
@@ -35,7 +36,7 @@ export class IdempotencyKeys {
         `An idempotency key has 1 to ${LIMITS.maxIdempotencyKeyLength} characters.`,
       );
     }
-    const stored = this.#find.get(key);
+    const stored = this.#find().get(key);
     if (stored === undefined || stored.fingerprint === fingerprint) return stored?.result;
     throw new OnewriterError(
       'IDEMPOTENCY_KEY_REUSED',
@@ -52,7 +53,7 @@ export class IdempotencyKeys {
     committedAtMs: number,
     result: string,
   ): void {
-    this.#store.run(key, fingerprint, jobId, op, committedAtMs, result);
+    this.#store().run(key, fingerprint, jobId, op, committedAtMs, result);
   }
 }
 
