@@ -13,7 +13,7 @@ export interface WriterOptions {
   /** Whether a tenant without a file gets one. */
   readonly createTenants: boolean;
   readonly busyTimeoutMs: number;
-  /** Connections this thread keeps open; for another, one that is not used again and again is closed. */
+  /** Connections this thread keeps open; the least recently used is closed. */
   readonly maxOpenTenants: number;
   /** `locking_mode=EXCLUSIVE`, for file systems without shared memory. */
   readonly exclusive: boolean;

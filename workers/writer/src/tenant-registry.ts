@@ -1,20 +1,11 @@
 import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import { type OpenTenantOptions, TenantDatabase } from './tenant-database.ts';
 
-/**
- * The tenants that one thread has open, at most `maxOpenTenants`. For another one it closes a tenant that was not used again
- * since it was last looked at, going round from the one that was opened first: what is written to all the time stays open
- * while many others are written to once. Source: SIEVE, Zhang et al., NSDI 2024.
- */
+/** The tenants that one thread has open, at most `maxOpenTenants`; the least recently used is closed for another. */
 export class TenantRegistry {
   readonly #options: Omit<OpenTenantOptions, 'epoch' | 'afterIoError'>;
   readonly #maxOpenTenants: number;
-  /** In the order in which they were opened. */
   readonly #open = new Map<string, TenantDatabase>();
-  /** Tenants that were used again since they were opened, or last looked at. */
-  readonly #used = new Set<string>();
-  /** The tenant that is looked at next. */
-  #hand = this.#open.keys();
   /** Tenants whose file failed since it was last opened in full health. */
   readonly #failed = new Set<string>();
   /** Tenants whose file vanished while it was open: an empty one in its place would look like lost data. */
@@ -48,14 +39,14 @@ export class TenantRegistry {
   open(tenant: string, epoch: number, evicted: string[]): TenantDatabase {
     const known = this.#open.get(tenant);
     if (known?.db.open) {
-      this.#used.add(tenant);
+      this.#open.delete(tenant);
+      this.#open.set(tenant, known);
       known.takeEpoch(epoch);
       return known;
     }
     const afterIoError = this.#failed.has(tenant);
     const vanished = this.#vanished.has(tenant);
     const createTenants = this.#options.createTenants && !vanished;
-    this.#makeRoom(evicted);
     let database: TenantDatabase;
     try {
       database = TenantDatabase.open(tenant, { ...this.#options, createTenants, epoch, afterIoError });
@@ -66,23 +57,13 @@ export class TenantRegistry {
     this.#failed.delete(tenant);
     this.#vanished.delete(tenant);
     this.#open.set(tenant, database);
-    return database;
-  }
-
-  /** For one more. Transactions are not ended for it: they have a bound of their own. */
-  #makeRoom(evicted: string[]): void {
-    // Once around finds those that were used; of the second time only transactions are left.
-    for (let looks = 2 * this.#open.size; this.#open.size >= this.#maxOpenTenants && looks > 0; looks--) {
-      let next = this.#hand.next();
-      if (next.done) {
-        this.#hand = this.#open.keys();
-        next = this.#hand.next();
-      }
-      const tenant = next.value!;
-      if (this.#open.get(tenant)!.transaction !== undefined || this.#used.delete(tenant)) continue;
-      this.close(tenant);
-      evicted.push(tenant);
+    for (const [oldest, { transaction }] of this.#open) {
+      if (this.#open.size <= this.#maxOpenTenants) break;
+      if (transaction !== undefined) continue;
+      this.close(oldest);
+      evicted.push(oldest);
     }
+    return database;
   }
 
   /** The tenant's file is not where it was opened: until it is closed on purpose, none is made in its place. */
@@ -94,7 +75,7 @@ export class TenantRegistry {
   abandon(tenant: string, ioError: boolean): void {
     if (ioError) this.#failed.add(tenant);
     const database = this.#open.get(tenant);
-    this.#forget(tenant);
+    this.#open.delete(tenant);
     database?.abandon();
   }
 
@@ -105,15 +86,10 @@ export class TenantRegistry {
     const tenants = tenant === null ? [...this.#open.keys()] : this.#open.has(tenant) ? [tenant] : [];
     for (const name of tenants) {
       const database = this.#open.get(name)!;
-      this.#forget(name);
+      this.#open.delete(name);
       database.close();
     }
     return tenants;
-  }
-
-  #forget(tenant: string): void {
-    this.#open.delete(tenant);
-    this.#used.delete(tenant);
   }
 }
 

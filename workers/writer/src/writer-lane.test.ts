@@ -153,29 +153,14 @@ describe('opening a tenant', () => {
 });
 
 describe('a lane', () => {
-  it('stays within its bound: closes a tenant that was not used again', () => {
+  it('closes the tenant that was used least recently to stay within its bound', () => {
     const lane = new TemporaryLane({ maxOpenTenants: 2 });
     const run = (tenant: string) => applied(lane.run([writes('SELECT 1')], { tenant })).evicted;
-    expect([run('a'), run('b'), run('a'), run('c'), run('b')]).toEqual([[], [], [], ['b'], ['c']]);
-    expect(lane.lane.run({ kind: 'close', tenant: 'c' })).toEqual({ kind: 'closed', tenants: [] });
-    expect(lane.lane.run({ kind: 'close', tenant: null })).toEqual({ kind: 'closed', tenants: ['a', 'b'] });
+    expect([run('a'), run('b'), run('a'), run('c'), run('b')]).toEqual([[], [], [], ['b'], ['a']]);
+    expect(lane.lane.run({ kind: 'close', tenant: 'a' })).toEqual({ kind: 'closed', tenants: [] });
+    expect(lane.lane.run({ kind: 'close', tenant: null })).toEqual({ kind: 'closed', tenants: ['c', 'b'] });
     // Closed, and the WAL written back.
-    expect(existsSync(join(lane.options.dataDir, 'tenants/b/tenant.db-wal'))).toBe(false);
-  });
-
-  it('keeps open what is used all the time, however many others are used once', () => {
-    const lane = new TemporaryLane({ maxOpenTenants: 4 });
-    const closed: string[] = [];
-    const run = (tenant: string) =>
-      closed.push(...applied(lane.run([writes('SELECT 1')], { tenant })).evicted);
-    run('hot');
-    for (let round = 0; round < 12; round++) {
-      run('hot');
-      // Least recently used would be closed each time.
-      for (const index of [0, 1, 2, 3, 4]) run(`cold-${round}-${index}`);
-    }
-    expect(closed).toHaveLength(61 - 4);
-    expect(closed).not.toContain('hot');
+    expect(existsSync(join(lane.options.dataDir, 'tenants/c/tenant.db-wal'))).toBe(false);
   });
 
   it('tells what it runs', () => {
