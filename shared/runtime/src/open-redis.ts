@@ -31,6 +31,7 @@ export async function openRedis(url: string, options: OpenRedisOptions = {}): Pr
   } catch (cause) {
     redis.disconnect();
     const message = reason || (cause instanceof Error ? cause.message : String(cause));
-    throw new OnewriterError('QUEUE_UNAVAILABLE', `Redis does not answer: ${message}.`, {}, cause);
+    const sentence = `Redis does not answer: ${message.trim().replace(/\.$/, '')}.`;
+    throw new OnewriterError('QUEUE_UNAVAILABLE', sentence, {}, cause);
   }
 }

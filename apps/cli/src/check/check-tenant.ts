@@ -1,4 +1,5 @@
 import { LEDGER_ROW_OF_JOB, LEDGER_ROW_OF_JOB_FORMAT_1, tenantQueue } from '@onewriter/protocol';
+import { FILE_FORMAT } from '@onewriter/writer';
 import type Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
 import { checkIntegrity } from '../backup/copy-database.ts';
@@ -29,7 +30,7 @@ export interface Finding {
 /** Lines of damage that are told. */
 const MAX_LINES = 5;
 /** The layouts of the writer's tables that this program knows. */
-const KNOWN_FORMATS = [1, 2];
+const KNOWN_FORMATS = [1, FILE_FORMAT];
 
 /**
  * Looks whether a tenant's file is sound: its pages and indexes, its foreign keys, the writer's own tables against each
