@@ -17,7 +17,10 @@ const READER = `
   setInterval(() => db.prepare('SELECT count(*) FROM log').get(), 50);
 `;
 
-/** Nobody reads: a checkpoint comes every 4 MB (1,000 pages) at the latest and the WAL is begun anew, so its file grows no more. */
+/**
+ * Nobody reads: a checkpoint comes every 4 MB (1,000 pages) at the latest and the WAL is begun anew, so its file grows no
+ * more.
+ */
 const WATCHED_MS = 3_000;
 const MAX_GROWTH_BYTES = 6 * 1024 * 1024;
 
