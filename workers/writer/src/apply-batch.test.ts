@@ -1,6 +1,7 @@
 import { newJobId } from '@onewriter/protocol';
 import { describe, expect, it } from 'vitest';
 import {
+  applied,
   queuedJob,
   refused,
   resultsOf,
@@ -171,20 +172,72 @@ describe('applying a batch', () => {
   });
 });
 
+describe('foreign keys that are checked at COMMIT', () => {
+  const CHILDREN = script(`
+    CREATE TABLE parents(id INTEGER PRIMARY KEY);
+    CREATE TABLE children(id INTEGER PRIMARY KEY, parent REFERENCES parents(id) DEFERRABLE INITIALLY DEFERRED);`);
+  const child = (id: number) => `INSERT INTO children VALUES (${id}, ${id})`;
+  const parent = (id: number) => `INSERT INTO parents VALUES (${id})`;
+
+  it("are judged at the end of each caller's write, never by what others in the same group bring", () => {
+    const lane = new TemporaryLane();
+    lane.apply(CHILDREN);
+    const jobs = lane.apply(
+      ...Array.from({ length: 60 }, (_, id) => [writes(child(id)), writes(parent(id))]).flat(),
+      queuedJob(
+        [child(100), parent(100), child(101), parent(102), child(102)],
+        [{ t: [{ s: 0 }, { s: 1 }] }, { s: 2 }, { t: [{ s: 3 }, { s: 4 }] }],
+      ),
+    );
+    const refused = ['SQLITE_CONSTRAINT_FOREIGNKEY'];
+    expect(jobs.slice(0, 120).map(verdicts)).toEqual(
+      jobs.slice(0, 120).map((_, index) => (index % 2 === 0 ? refused : ['ok'])),
+    );
+    expect(verdicts(jobs[120])).toEqual(['ok', ...refused, 'ok']);
+    expect(lane.column('SELECT id FROM children')).toEqual([100, 102]);
+  });
+
+  it('are noticed where the batch itself makes the first of them', () => {
+    const lane = new TemporaryLane();
+    const [made, ...jobs] = lane.apply(CHILDREN, writes(child(1)), writes(parent(1)), writes(child(1)));
+    expect([made, ...jobs].map(verdicts)).toEqual([['ok'], ['SQLITE_CONSTRAINT_FOREIGNKEY'], ['ok'], ['ok']]);
+  });
+
+  it('leave the flush to the caller, because there is a commit for each write', () => {
+    const lane = new TemporaryLane();
+    lane.apply(CHILDREN);
+    const outcome = applied(lane.run([writes(parent(1), parent(2))]));
+    expect(outcome.unflushed).toMatchObject({ path: `${lane.file}-wal` });
+    expect(outcome.stats.commits).toBe(2);
+    // The same tenant without them flushes as it was asked to.
+    lane.apply(script('DROP TABLE children'));
+    expect(applied(lane.run([writes(parent(3), parent(4))]))).toMatchObject({
+      unflushed: undefined,
+      stats: { commits: 1 },
+    });
+  });
+});
+
 describe('a write that ends the transaction of others', () => {
   const around = (...bad: string[]) => [insert(100, 3), writes(...bad), insert(200, 3)];
 
   it.each([
-    ['OR ROLLBACK', 'INSERT OR ROLLBACK INTO t VALUES (1, NULL)', 'SQLITE_CONSTRAINT_PRIMARYKEY'],
-    ['RAISE(ROLLBACK)', "INSERT INTO guarded VALUES ('rollback')", 'SQLITE_CONSTRAINT_TRIGGER'],
+    ['OR ROLLBACK', 'INSERT OR ROLLBACK INTO t VALUES (1, NULL)', 'SQLITE_CONSTRAINT_PRIMARYKEY', []],
+    ['RAISE(ROLLBACK)', "INSERT INTO guarded VALUES ('rollback')", 'SQLITE_CONSTRAINT_TRIGGER', []],
     [
-      'OR FAIL',
+      'OR FAIL, which keeps the rows before',
       'INSERT OR FAIL INTO t VALUES (300, NULL), (1, NULL), (301, NULL)',
       'SQLITE_CONSTRAINT_PRIMARYKEY',
+      [300],
     ],
-    ['RAISE(FAIL)', "INSERT INTO guarded VALUES ('fine'), ('fail')", 'SQLITE_CONSTRAINT_TRIGGER'],
-    ['a deferred foreign key', 'INSERT INTO child VALUES (1, 77)', 'SQLITE_CONSTRAINT_FOREIGNKEY'],
-  ])('touches nobody else with %s', (_, bad, code) => {
+    [
+      'RAISE(FAIL), which keeps the rows before',
+      "INSERT INTO guarded VALUES ('fine'), ('fail'), ('never')",
+      'SQLITE_CONSTRAINT_TRIGGER',
+      ['fine', 'fail'],
+    ],
+    ['a deferred foreign key', 'INSERT INTO child VALUES (1, 77)', 'SQLITE_CONSTRAINT_FOREIGNKEY', []],
+  ])('touches nobody else with %s', (name, bad, code, kept) => {
     const lane = new TemporaryLane();
     lane.apply(
       TABLE,
@@ -193,7 +246,7 @@ describe('a write that ends the transaction of others', () => {
       CREATE TRIGGER guard AFTER INSERT ON guarded BEGIN
         SELECT CASE new.a WHEN 'rollback' THEN RAISE(ROLLBACK, 'no') WHEN 'fail' THEN RAISE(FAIL, 'no') END;
       END;
-      CREATE TABLE child(id INTEGER PRIMARY KEY, parent REFERENCES t(id) DEFERRABLE INITIALLY DEFERRED);
+      ${name.includes('deferred') ? 'CREATE TABLE child(id INTEGER PRIMARY KEY, parent REFERENCES t(id) DEFERRABLE INITIALLY DEFERRED);' : ''}
     `),
       insert(1, 1),
     );
@@ -205,13 +258,46 @@ describe('a write that ends the transaction of others', () => {
       ['ok', code, 'ok'],
       ['ok', 'ok', 'ok'],
     ]);
-    expect(lane.column('SELECT id FROM t')).toEqual([1, 100, 101, 102, 200, 201, 202, 400, 401]);
-    expect(lane.column('SELECT count(*) FROM guarded UNION ALL SELECT count(*) FROM child')).toEqual([0, 0]);
+    const ids = kept.filter(value => typeof value === 'number');
+    expect(lane.column('SELECT id FROM t')).toEqual([1, 100, 101, 102, 200, 201, 202, ...ids, 400, 401]);
+    expect(lane.column('SELECT a FROM guarded')).toEqual(kept.filter(value => typeof value === 'string'));
     expect(lane.column('SELECT count(*) FROM _onewriter_ledger WHERE next_op IS NOT NULL')).toEqual([0]);
     // The stored results are those that were answered.
     expect(
       lane.apply(...jobs.map(job => ({ id: job.id, data: around(bad)[0]!.data }))).map(verdicts),
     ).toEqual(jobs.map(verdicts));
+  });
+
+  it.each(['fts4', 'fts5'])('is left out where an undone %s table refuses every COMMIT', module => {
+    const lane = new TemporaryLane();
+    lane.apply(TABLE);
+    const guilty = () =>
+      queuedJob(
+        [
+          `CREATE VIRTUAL TABLE words USING ${module}(a)`,
+          "INSERT INTO words VALUES ('x')",
+          'INSERT INTO nope VALUES (1)',
+        ],
+        [{ t: [{ s: 0 }, { s: 1 }, { s: 2 }] }],
+      );
+    const jobs = lane.apply(insert(100, 10), guilty(), insert(200, 10), guilty());
+    const all = Array.from({ length: 10 }, () => 'ok');
+    expect(jobs.map(verdicts)).toEqual([all, ['SQLITE_ERROR'], all, ['SQLITE_ERROR']]);
+    expect(resultsOf(jobs[1])).toMatchObject([
+      { e: { message: 'no such table: nope', details: { statementIndex: 2 } } },
+    ]);
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([20]);
+    // The tenant is as good as before.
+    const words = (...sql: string[]) => queuedJob(sql, [{ t: sql.map((_, s) => ({ s })) }]);
+    const make = [
+      `CREATE VIRTUAL TABLE words USING ${module}(a)`,
+      "INSERT INTO words VALUES ('one'), ('two')",
+    ];
+    expect(lane.apply(words(...make), words('DROP TABLE words', ...make)).map(verdicts)).toEqual([
+      ['ok'],
+      ['ok'],
+    ]);
+    expect(lane.column("SELECT rowid FROM words WHERE words MATCH 'two'")).toEqual([2]);
   });
 
   it('is cut out however many there are, and all of a job may be', () => {

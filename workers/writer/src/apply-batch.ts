@@ -6,7 +6,14 @@ import type { NumberedCommit } from './ledger.ts';
 import { MAX_KNOWN_JOBS } from './open-transaction.ts';
 import { type OwnStepsOptions, type OwnStepsResult, runOwnSteps } from './own-steps.ts';
 import type { Progress } from './progress.ts';
-import { assertSteps, encodeFailure, runOperation, TransactionEnded } from './run-operation.ts';
+import {
+  assertSteps,
+  encodeFailure,
+  FAILURE,
+  isSingle,
+  runOperation,
+  TransactionEnded,
+} from './run-operation.ts';
 import { OwnTransactionsNeeded, StepsFailed } from './run-steps.ts';
 import { translateError } from './sqlite-errors.ts';
 import { findProgress, forgetProgress, noteProgress } from './steps-progress.ts';
@@ -24,8 +31,12 @@ import type { TenantDatabase } from './tenant-database.ts';
  *       it has failed for good and is not run again; what was before it is.
  *   ended it for want of something (disk full, memory):                      [ before | it | after ]
  *       alone it may fit, or fails for good.
- *   COMMIT refused (deferred foreign key), nobody knows whose it is:          [ first half | second half ]
+ *   COMMIT refused, and it cannot be known because of which write:            [ first half | second half ]
  *       until it is alone, and has failed for good.
+ *   COMMIT refused by a virtual table that a failed write had made:           the same, without the failed writes
+ *
+ *   foreign keys are checked at COMMIT in this file:                         [ one | one | one … ]
+ *       because the check is of the whole transaction, and each caller's write is to be judged by itself.
  *
  *   steps that need transactions of their own:                               [ before | they | after ]
  *
@@ -100,10 +111,17 @@ interface JobRun {
 }
 
 type Attempt =
-  | { readonly kind: 'committed' }
+  /** @property end the first write that is not in it. */
+  | { readonly kind: 'committed'; readonly end: number }
   | { readonly kind: 'ended'; readonly at: number; readonly error: OnewriterError }
   | { readonly kind: 'own'; readonly at: number }
-  | { readonly kind: 'commit-refused'; readonly error: OnewriterError };
+  | { readonly kind: 'alone' }
+  /** @property failures what the writes that failed and left nothing answered, by number. */
+  | {
+      readonly kind: 'commit-refused';
+      readonly error: OnewriterError;
+      readonly failures: ReadonlyMap<number, string>;
+    };
 
 class Batch {
   readonly #database: TenantDatabase;
@@ -137,8 +155,10 @@ class Batch {
       const [from, to] = range;
       if (from === to) continue;
       const attempt = this.#guard(() => this.#attempt(from, to));
-      if (attempt.kind === 'committed') this.#options.afterCommit?.();
-      else ranges.push(...this.#cut(from, to, attempt));
+      if (attempt.kind === 'committed') {
+        this.#options.afterCommit?.();
+        ranges.push([attempt.end, to]);
+      } else ranges.push(...this.#cut(from, to, attempt));
     }
     const totalMs = performance.now() - startedMs;
     return {
@@ -189,41 +209,58 @@ class Batch {
   /** One transaction over a range of writes. Whatever goes wrong, nothing of it is left. */
   #attempt(from: number, to: number): Attempt {
     if (to - from === 1 && this.#own.has(from)) return this.#attemptOwn(from);
-    const { control } = this.#database;
+    const { control, schema } = this.#database;
+    if (to - from > 1 && schema.look().deferredKeys) return { kind: 'alone' };
     control.begin.run();
     const touched = this.#runs.filter(run => run.from < to && run.to > from);
+    const failures = new Map<number, string>();
     let at = from;
+    let end = to;
     let commit: NumberedCommit;
     try {
       commit = this.#advance();
       const nowMs = this.#now();
-      for (const { job, index, from: first, to: end } of touched) {
-        const last = Math.min(to, end) - first + job.first;
-        for (let op = at - first + job.first; op < last; op++, at++) {
+      for (const { job, index, from: first, to: last } of touched) {
+        while (at < Math.min(end, last)) {
+          const op = at - first + job.first;
           this.#options.progress.at(index, op);
-          job.add(this.#result(job, op, nowMs));
+          const result = this.#result(job, op, nowMs);
+          if (!job.failed.has(op) && result.startsWith(FAILURE) && !isSingle(job.message!.ops[op])) {
+            failures.set(at, result);
+          }
+          job.add(result);
+          at++;
+          // It has made the first deferred key: what comes after it is judged alone.
+          if (at < end && schema.deferredKeys) end = at;
         }
         const results = job.joinResults();
-        this.#record(commit, job, nowMs, to < end ? last : null, results);
-        if (to < end) continue;
-        job.stage(results);
-        // The parts are needed again only where earlier ranges committed some of them.
-        if (from <= first) job.rewind(job.first);
+        this.#record(commit, job, nowMs, at < last ? at - first + job.first : null, results);
+        if (at === last) {
+          job.stage(results);
+          // The parts are needed again only where earlier ranges committed some of them.
+          if (from <= first) job.rewind(job.first);
+        }
+        if (at === end) break;
       }
       this.#database.ledger.prune(nowMs);
     } catch (error) {
       this.#undo(touched, from);
       if (error instanceof OwnTransactionsNeeded) return { kind: 'own', at };
       if (error instanceof TransactionEnded) return { kind: 'ended', at, error: error.cause };
+      // Not a write's own error, which is its answer: an undone virtual table can refuse the next savepoint, too.
+      const spoiled = translateError(error);
+      if (spoiled.code === 'SQL_ERROR' && (failures.size > 0 || to - from > 1)) {
+        return { kind: 'commit-refused', error: spoiled, failures };
+      }
       throw error;
     }
     const refused = this.#commit(commit);
     if (refused !== undefined) {
       this.#undo(touched, from);
-      return { kind: 'commit-refused', error: refused };
+      return { kind: 'commit-refused', error: refused, failures };
     }
-    for (const run of touched) if (to >= run.to) run.job.settle(commit.seq);
-    return { kind: 'committed' };
+    for (const run of touched) if (end >= run.to) run.job.settle(commit.seq);
+    return { kind: 'committed', end };
   }
 
   /** Steps with transactions of their own. Where one stays open, or nothing was committed, no ledger has the answer. */
@@ -269,7 +306,7 @@ class Batch {
       job.stageUnrecorded(`[${result.json}]`);
       if (result.theirs) this.#remember(job, `[${result.json}]`);
       job.settle(result.commitSeq);
-      return { kind: 'committed' };
+      return { kind: 'committed', end: number + 1 };
     }
     let { commitSeq } = result;
     if (!recorded) {
@@ -281,10 +318,10 @@ class Batch {
       commitSeq = commit.seq;
       if (refused !== undefined) throw refused;
     }
-    if (number + 1 < run.to) return { kind: 'committed' };
+    if (number + 1 < run.to) return { kind: 'committed', end: number + 1 };
     job.stage(job.joinResults());
     job.settle(commitSeq);
-    return { kind: 'committed' };
+    return { kind: 'committed', end: number + 1 };
   }
 
   /** @returns also the answer where the steps as a whole failed. */
@@ -345,6 +382,7 @@ class Batch {
     // Only an earlier delivery, or an earlier transaction of this one, can have left a row.
     const again = job.known || this.#commits > 0;
     this.#database.ledger.record(commit, job.id, nowMs, nextOp, results, again);
+    this.#database.runner.forgetLastRowid();
   }
 
   #result(job: BatchJob, op: number, nowMs: number): string {
@@ -365,7 +403,8 @@ class Batch {
       return undefined;
     } catch (thrown) {
       const error = translateError(thrown);
-      if (error.code === 'CONSTRAINT_VIOLATION') return error;
+      // A constraint leaves the transaction open. A virtual table that cannot commit ends it: "SQL logic error".
+      if (error.code === 'CONSTRAINT_VIOLATION' || error.code === 'SQL_ERROR') return error;
       // The commit may be in the WAL, flushed or not; only the ledger of the file opened anew can tell.
       if (error.code === 'DATABASE_IO_ERROR') this.#outcomeUnknown = true;
       throw error;
@@ -382,6 +421,9 @@ class Batch {
   /** What to do instead of a range that failed, last first. */
   #cut(from: number, to: number, attempt: Exclude<Attempt, { kind: 'committed' }>): Range[] {
     const alone = to - from === 1;
+    if (attempt.kind === 'alone') {
+      return Array.from({ length: to - from }, (_, index) => [to - index - 1, to - index]);
+    }
     if (attempt.kind === 'own') {
       const { at } = attempt;
       this.#own.add(at);
@@ -392,11 +434,16 @@ class Batch {
       ];
     }
     if (attempt.kind === 'commit-refused') {
+      if (attempt.error.code === 'SQL_ERROR' && attempt.failures.size > 0) {
+        // A virtual table that was made and undone refuses every COMMIT. Those writes have failed; the others go without them.
+        for (const [number, result] of attempt.failures) this.#fail(number, result, []);
+        return [[from, to]];
+      }
       if (alone && this.#isSteps(from)) {
         this.#own.add(from);
         return [[from, to]];
       }
-      if (alone) return this.#fail(from, attempt.error, [[from, to]]);
+      if (alone) return this.#fail(from, encodeFailure(attempt.error), [[from, to]]);
       const middle = from + Math.floor((to - from) / 2);
       return [
         [middle, to],
@@ -405,7 +452,7 @@ class Batch {
     }
     const { at, error } = attempt;
     if (alone || error.code === 'CONSTRAINT_VIOLATION') {
-      return this.#fail(at, error, [
+      return this.#fail(at, encodeFailure(error), [
         [at + 1, to],
         [from, at + 1],
       ]);
@@ -423,11 +470,12 @@ class Batch {
     return operation !== undefined && 'q' in operation && !job.failed.has(number - from + job.first);
   }
 
-  #fail(at: number, error: OnewriterError, ranges: Range[]): Range[] {
+  /** @param result the answer of a write that is not run again. */
+  #fail(at: number, result: string, ranges: Range[]): Range[] {
     const run = this.#runOf(at);
     const op = at - run.from + run.job.first;
     if (run.job.failed.has(op)) throw new TypeError('A write that was not run ended a transaction.');
-    run.job.failed.set(op, encodeFailure(error));
+    run.job.failed.set(op, result);
     return ranges;
   }
 }

@@ -11,13 +11,12 @@ import {
 } from '@onewriter/protocol';
 import type { DeadLetter, JobOutcome, QueuedJob } from './lane-task.ts';
 import type { LedgerRow } from './ledger.ts';
+import { FAILURE } from './run-operation.ts';
 
 /** Longest job: one write of the largest size with its SQL text, or a full job. */
 const MAX_JOB_LENGTH = LIMITS.maxOperationBytes + LIMITS.maxJobBytes + LIMITS.maxStatementBytes;
 /** SQL text of a dead letter. */
 const MAX_DEAD_LETTER_SQL = 10_000;
-/** Every error in results is written so, and nothing else is: inside a JSON string the quotes would be escaped. */
-const FAILURE = '{"e":';
 
 /** One job on its way through a batch: what is asked for, and what became of it so far. */
 export class BatchJob {

@@ -25,6 +25,8 @@ import type { TenantDatabase } from './tenant-database.ts';
  * goes on behind this commit. A COMMIT that fails because of what the transaction holds leaves it open, without its note,
  * as SQLite does.
  *
+ * A virtual table that cannot commit ends the transaction instead: "SQL logic error".
+ *
  * SAVEPOINT outside a transaction begins one, and the RELEASE that matches commits it.
  */
 
@@ -81,6 +83,8 @@ export function runOwnSteps(
     const commitSeq = database.ledger.commitSeq();
     if (commitSeq !== op.at) throw staleSnapshot(commitSeq);
   }
+  // Within an open transaction its counters go on.
+  if (!goesOn) database.runner.startAnew();
   const session: OwnSession = new OwnSession(database, options, () => run);
   const run = new StepsRun(database, sql, op, session, options.budgetBytes, dead, options.progress);
   run.run();
@@ -144,25 +148,37 @@ class OwnSession implements StepSession {
     };
   }
 
-  statement(compiled: CompiledStatement, execute: () => void): void {
+  statement(compiled: CompiledStatement, execute: () => void, failed: (error: unknown) => void): void {
     const writes = compiled.kind === 'write';
     if (!this.autocommit) {
       if (writes && this.#readOnly) throw readOnlyTransaction();
       if (writes) this.#wrote = true;
-      runAtomically(this.#database, false, execute);
+      runAtomically(this.#database, execute);
       return;
     }
     if (!writes) {
       execute();
       return;
     }
+    const { db, runner, stepControl } = this.#database;
     this.#begin(false);
+    const before = runner.counters.read().total;
     try {
       this.#wrote = true;
-      runAtomically(this.#database, true, execute);
-      this.#commit();
+      try {
+        runAtomically(this.#database, execute);
+      } catch (error) {
+        // OR FAIL leaves the rows before the one that failed, and they are committed.
+        const left = db.inTransaction && error === runner.failure && runner.counters.read().total !== before;
+        if (!left) throw error;
+        failed(error);
+        this.#commit();
+        throw error;
+      }
+      this.#commit(before);
     } catch (error) {
-      if (this.#database.db.inTransaction) this.#database.stepControl.rollback.run();
+      if (db.inTransaction) stepControl.rollback.run();
+      this.#database.schema.undone();
       throw error;
     }
   }
@@ -181,7 +197,7 @@ class OwnSession implements StepSession {
         return;
       case 'rollback':
         stepControl.rollback.run();
-        this.#database.runner.forgetLastRowid();
+        this.#database.schema.undone();
         done();
         return;
       case 'savepoint':
@@ -237,18 +253,22 @@ class OwnSession implements StepSession {
     }
     this.#database.db.exec(sql);
     this.#savepoints.length = kind === 'release' ? at : at + 1;
-    this.#database.runner.forgetLastRowid();
+    this.#database.schema.undone();
     done();
   }
 
-  /** Ends the transaction with its note, if it wrote. */
-  #commit(): void {
+  /**
+   * Ends the transaction with its note, if it wrote.
+   * @param totalBefore of a statement outside of a transaction: `total_changes()` before it. Where the COMMIT is refused it
+   * has changed nothing.
+   */
+  #commit(totalBefore?: number): void {
     const { db, ledger, epoch, runner, stepControl } = this.#database;
     if (this.autocommit || !this.#wrote) {
       this.#database.commit(undefined); // nothing to note; or SQLite's own complaint
       return;
     }
-    const rowid = runner.lastRowid();
+    const counters = runner.counters.read();
     const run = this.#run();
     let commit: NumberedCommit | undefined;
     try {
@@ -264,18 +284,22 @@ class OwnSession implements StepSession {
     try {
       this.#database.commit(commit);
     } catch (thrown) {
-      if (translateError(thrown).code !== 'CONSTRAINT_VIOLATION') throw new StepsFailed(thrown, true);
+      const { code } = translateError(thrown);
+      if (code !== 'CONSTRAINT_VIOLATION' && code !== 'SQL_ERROR') throw new StepsFailed(thrown, true);
       if (db.inTransaction) {
         stepControl.rollbackToStatement.run();
         stepControl.releaseStatement.run();
       }
+      runner.counters.restore(
+        totalBefore === undefined ? counters : { ...counters, changes: 0, total: totalBefore },
+      );
       this.#options.commitFailed();
       throw thrown;
     }
     const commitMs = performance.now() - startedMs;
     this.#database.committed();
     this.commitSeq = commit.seq;
-    runner.restoreLastRowid(rowid);
+    runner.counters.restore(counters);
     try {
       this.#options.committed(commitMs);
     } catch (error) {

@@ -68,14 +68,14 @@ describe('lastInsertRowid', () => {
       {
         t: [
           [1, 500],
-          [1, 0],
-          [1, 0],
+          [1, 500], // inserts no row: as SQLite, the one before
+          [1, 500],
         ],
       },
     ]);
   });
 
-  it('is right in a transaction whose statements have to be run again', () => {
+  it('is that of the transaction so far, as on a connection of its own', () => {
     const lane = new TemporaryLane();
     lane.applyOne(
       script(
@@ -91,9 +91,9 @@ describe('lastInsertRowid', () => {
         t: [
           [1, 1],
           [1, 1],
-          [1, 0],
+          [1, 1],
           [1, 2],
-          [1, 0],
+          [1, 2],
         ],
       },
     ]);
@@ -102,7 +102,7 @@ describe('lastInsertRowid', () => {
     ).toEqual([[2, 1, 2]]);
   });
 
-  it('is settled for an upsert that inserts and then updates in one transaction', () => {
+  it('stays where an upsert inserts and then updates in one transaction', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script('CREATE TABLE u(key TEXT PRIMARY KEY, n)'));
     const upsert = 'INSERT INTO u VALUES (?, 1) ON CONFLICT DO UPDATE SET n = n + 1';
@@ -123,16 +123,54 @@ describe('lastInsertRowid', () => {
       {
         t: [
           [1, 1],
-          [1, 0],
+          [1, 1],
         ],
       },
       {
         t: [
           [1, 2],
-          [1, 0],
+          [1, 2],
         ],
       },
     ]);
+  });
+});
+
+describe('last_insert_rowid(), changes() and total_changes()', () => {
+  const transaction = (...sql: string[]) => queuedJob(sql, [{ t: sql.map((_, s) => ({ s })) }]);
+
+  it("are those of the caller's own statements, from the first one on", () => {
+    const lane = new TemporaryLane();
+    lane.apply(
+      script('CREATE TABLE users(id INTEGER PRIMARY KEY, n); CREATE TABLE seen(a, b, c)'),
+      writes('INSERT INTO users(n) VALUES (1), (2), (3), (4), (5)'),
+    );
+    const look = 'INSERT INTO seen SELECT last_insert_rowid(), changes(), total_changes()';
+    lane.apply(
+      transaction(look, 'UPDATE users SET n = 7', look, 'INSERT INTO users(id) VALUES (70)', look),
+      writes(look),
+      script(`${look}; UPDATE users SET n = 8; ${look}`),
+    );
+    expect(lane.rows('SELECT * FROM seen')).toEqual([
+      [0, 0, 0],
+      [1, 5, 6],
+      [70, 1, 8],
+      [0, 0, 0],
+      [0, 0, 0],
+      [5, 6, 7],
+    ]);
+  });
+
+  it('refer to the row that the statement before has inserted, on a tenant that was just made', () => {
+    const lane = new TemporaryLane();
+    const jobs = lane.apply(
+      script(
+        'CREATE TABLE users(id INTEGER PRIMARY KEY); CREATE TABLE profiles(uid NOT NULL REFERENCES users(id))',
+      ),
+      transaction('INSERT INTO users DEFAULT VALUES', 'INSERT INTO profiles VALUES (last_insert_rowid())'),
+    );
+    expect(jobs.map(verdicts)).toEqual([['ok'], ['ok']]);
+    expect(lane.rows('SELECT uid FROM profiles')).toEqual([[1]]);
   });
 });
 

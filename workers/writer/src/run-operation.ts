@@ -11,6 +11,7 @@ import {
   type WireTransactionOperation,
   type WriteJobMessage,
 } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
 import { fingerprint } from './idempotency-keys.ts';
 import { OwnTransactionsNeeded, StepsFailed } from './run-steps.ts';
 import { runSharedSteps } from './shared-steps.ts';
@@ -54,9 +55,13 @@ export function runOperation(
   place: OperationPlace,
   budgetBytes: number,
 ): string {
-  const { runner, control } = database;
-  for (runner.clearsRowid = false; ; runner.clearsRowid = true) {
+  const { runner, control, schema } = database;
+  const op = message.ops[place.op];
+  const single = isSingle(op);
+  for (let anew = !single; ; anew = true) {
     control.savepoint.run();
+    if (anew) runner.startAnew();
+    else runner.startShared();
     try {
       const json = runOnce(database, message, place, budgetBytes);
       control.release.run();
@@ -65,14 +70,34 @@ export function runOperation(
       if (thrown instanceof OwnTransactionsNeeded) throw thrown;
       const error = translateError(thrown instanceof StepsFailed ? thrown.cause : thrown);
       runner.forgetLastRowid();
+      schema.undone();
       if (isFileError(error)) throw error;
       if (!database.db.inTransaction) throw new TransactionEnded(error);
-      control.rollbackTo.run();
-      control.release.run();
+      try {
+        // Of one statement SQLite has undone what is to be undone, and left what OR FAIL is to leave.
+        const keeps = single && thrown === runner.failure && thrown instanceof Database.SqliteError;
+        if (!keeps) control.rollbackTo.run();
+        control.release.run();
+      } catch {
+        // A virtual table can refuse it. Then nothing of the transaction is to be trusted.
+        database.rollback();
+        throw new TransactionEnded(error);
+      }
       if (!(thrown instanceof RowidInDoubt)) return encodeFailure(error);
     }
   }
 }
+
+/** Whether a write is one statement, which is atomic without a savepoint. */
+export function isSingle(op: WireOperation | null | undefined): boolean {
+  return isObject(op) && !('t' in op!) && !('x' in op!) && !('q' in op!);
+}
+
+/**
+ * How the JSON of an error begins. Every error in results is written so, and nothing else is: inside a JSON string the quotes
+ * would be escaped.
+ */
+export const FAILURE = '{"e":';
 
 /** JSON of the result of a write that failed. */
 export function encodeFailure(error: OnewriterError): string {
@@ -178,7 +203,6 @@ function atStatement<Result>(statementIndex: number, run: () => Result): Result 
   try {
     return run();
   } catch (thrown) {
-    if (thrown instanceof RowidInDoubt) throw thrown;
     const error = translateError(thrown);
     throw new OnewriterError(error.code, error.message, { ...error.details, statementIndex }, error.cause);
   }

@@ -30,8 +30,11 @@ import type { TenantDatabase } from './tenant-database.ts';
 export interface StepSession {
   /** Whether no transaction of the steps is open. */
   readonly autocommit: boolean;
-  /** Runs a statement, and commits what it did if no transaction is open. @param execute also notes its result. */
-  statement(compiled: CompiledStatement, execute: () => void): void;
+  /**
+   * Runs a statement, and commits what it did if no transaction is open.
+   * @param execute also notes its result. @param failed notes an error, before what the statement left is committed.
+   */
+  statement(compiled: CompiledStatement, execute: () => void, failed: (error: unknown) => void): void;
   /** Begins, ends or structures a transaction, or sets a PRAGMA. @param done notes its result, before a commit. */
   control(step: ControlStep, sql: string, done: () => void): void;
 }
@@ -122,12 +125,17 @@ export class StepsRun implements StepStates {
         else if (step.x === 1) this.#runScript(this.#textOf(step), startedMs);
         else this.#runOne(this.#textOf(step), step, startedMs);
       } catch (thrown) {
-        this.#results.length = index;
-        this.#ok.length = index;
-        this.#fail(thrown);
+        this.#failAt(index, thrown);
       }
       this.#scriptDone = 0;
     }
+  }
+
+  /** The error is the result of step `index`, the one that runs; instead of what was noted of it. */
+  #failAt(index: number, thrown: unknown): void {
+    this.#results.length = index;
+    this.#ok.length = index;
+    this.#fail(thrown);
   }
 
   /** Whether all that is left would be skipped if the transaction ended now. */
@@ -153,7 +161,6 @@ export class StepsRun implements StepStates {
 
   #fail(thrown: unknown): void {
     if (thrown instanceof StepsFailed || thrown instanceof OwnTransactionsNeeded) throw thrown;
-    this.#database.runner.forgetLastRowid();
     const error = translateError(thrown);
     if (isFileError(error)) throw new StepsFailed(thrown);
     this.#note(JSON.stringify({ e: toWireError(error) }), false);
@@ -223,10 +230,19 @@ export class StepsRun implements StepStates {
     const { db, statements } = this.#database;
     // A script's statements are compiled when those before them have made the tables, and seldom come again.
     const compiled = once ? compileStatement(db, sql) : statements.get(sql);
-    this.#session.statement(compiled, () => {
-      execute(compiled);
-      done();
-    });
+    const index = this.#results.length;
+    this.#session.statement(
+      compiled,
+      () => {
+        execute(compiled);
+        done();
+      },
+      error => {
+        // A script ends with its first error.
+        this.#scriptDone = 0;
+        this.#failAt(index, error);
+      },
+    );
   }
 
   #textOf({ s }: WireStep): string {

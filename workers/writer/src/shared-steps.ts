@@ -1,6 +1,6 @@
 import { OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
-import { mayDefer } from './deferred-keys.ts';
 import { type ControlStep, OwnTransactionsNeeded, type StepSession, StepsRun } from './run-steps.ts';
+import { mayDefer } from './schema-traits.ts';
 import type { CompiledStatement } from './statement-cache.ts';
 import { runAtomically } from './step-savepoint.ts';
 import type { TenantDatabase } from './tenant-database.ts';
@@ -20,7 +20,7 @@ export function runSharedSteps(
   op: WireStepsOperation,
   budgetBytes: number,
 ): string {
-  if (op.at !== undefined || database.deferredKeys.any) throw new OwnTransactionsNeeded();
+  if (op.at !== undefined || database.schema.deferredKeys) throw new OwnTransactionsNeeded();
   const session = new SharedSession(database);
   const run = new StepsRun(database, sql, op, session, budgetBytes, op.tx !== undefined);
   run.run();
@@ -54,9 +54,11 @@ class SharedSession implements StepSession {
     if (this.#open && this.#readOnly) throw readOnlyTransaction();
     if (mayDefer(compiled)) throw new OwnTransactionsNeeded();
     try {
-      runAtomically(this.#database, !this.#open, execute);
+      runAtomically(this.#database, execute);
     } catch (error) {
       if (!this.#database.db.inTransaction) throw new OwnTransactionsNeeded();
+      // OR FAIL may have left rows.
+      if (!this.#open) this.committed = true;
       throw error;
     }
     if (this.#open) this.#wrote = true;
@@ -98,10 +100,10 @@ class SharedSession implements StepSession {
   end(): void {
     if (!this.#open) return;
     this.#open = false;
-    const { runner, stepControl } = this.#database;
+    const { schema, stepControl } = this.#database;
+    schema.undone();
     stepControl.rollbackToTransaction.run();
     stepControl.releaseTransaction.run();
-    runner.forgetLastRowid();
   }
 }
 

@@ -11,6 +11,12 @@ export interface CompiledStatement extends StatementClass {
   readonly returnsRows: boolean;
   /** Whether SQLite counts its changes. */
   readonly changesRows: boolean;
+  /** Whether other statements may mean something else after it. */
+  readonly changesSchema: boolean;
+  /** Whether its text may ask for `last_insert_rowid()`, `changes()` or `total_changes()`. */
+  readonly asksCounters: boolean;
+  /** Whether its text may ask for `total_changes()`, and is not kept by the schema. */
+  readonly asksTotal: boolean;
   /** Set by {@link StatementRunner}: whether the last rowid must be cleared before it runs. */
   rowidInDoubt: boolean;
 }
@@ -47,18 +53,28 @@ export class StatementCache {
 }
 
 const CHANGING = new Set(['INSERT', 'REPLACE', 'UPDATE', 'DELETE']);
+const CHANGING_SCHEMA = new Set(['CREATE', 'ALTER', 'DROP']);
 
-/** Checks a statement against the rules and compiles it: rows come as arrays, integers in them as bigint. */
+/** Checks a statement against the rules and compiles it, to be read as {@link readExactly} says. */
 export function compileStatement(db: Database, sql: string): CompiledStatement {
   const statementClass = classifyStatement(sql);
   const statement = db.prepare<unknown[], unknown>(sql);
-  if (statement.reader) statement.raw(true).safeIntegers(true);
+  const { keyword, explain } = statementClass;
+  const changesSchema = !explain && CHANGING_SCHEMA.has(keyword);
   return {
     ...statementClass,
     sql,
-    statement,
+    statement: readExactly(statement),
     returnsRows: statement.reader,
-    changesRows: !statementClass.explain && CHANGING.has(statementClass.keyword),
+    changesRows: !explain && CHANGING.has(keyword),
+    changesSchema,
+    asksCounters: /last_insert_rowid|changes/i.test(sql),
+    asksTotal: !changesSchema && /total_changes/i.test(sql),
     rowidInDoubt: false,
   };
+}
+
+/** Rows come as arrays, integers in them as bigint. */
+export function readExactly(statement: Statement<unknown[], unknown>): Statement<unknown[], unknown> {
+  return statement.reader ? statement.raw(true).safeIntegers(true) : statement;
 }

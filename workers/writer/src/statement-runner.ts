@@ -9,13 +9,12 @@ import {
   type WireParameters,
 } from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
-import type { CompiledStatement } from './statement-cache.ts';
-
-/** The last rowid while no insert has set it: -2^62, which no table gets to and a double holds exactly. */
-const NO_ROWID = -(2 ** 62);
+import { ConnectionCounters } from './connection-counters.ts';
+import type { SchemaTraits } from './schema-traits.ts';
+import { type CompiledStatement, readExactly } from './statement-cache.ts';
 
 /**
- * The statement ran, but nobody can tell whether the last rowid is its own: roll back, and run it again.
+ * The statement ran, but it cannot be known whether the last rowid is its own: roll back, and run it again.
  * See {@link StatementRunner}.
  */
 export class RowidInDoubt extends Error {}
@@ -23,49 +22,48 @@ export class RowidInDoubt extends Error {}
 /**
  * Runs statements on one connection and encodes their results.
  *
- * `lastInsertRowid` needs care, because SQLite's value belongs to the connection and callers share it: a statement
- * that inserts nothing (an upsert that updates) or inserts into a table without rowids leaves the value of whoever
- * came before. A value that changed is the statement's own. One that did not may be either (the first row of two
- * tables has the same rowid), so then the statement is rolled back and run again after the value was cleared by an
- * insert into a temporary table. Such a statement clears it first from then on, until it sets one again.
+ * `lastInsertRowid` of an insert is SQLite's last rowid, and 0 of everything else. The last rowid belongs to the connection,
+ * which callers share, so each write begins in one of two ways:
+ *
+ *   {@link startAnew}   the counters are made those of a new connection, and are the write's own from then on
+ *   {@link startShared} for one statement that does not ask for the counters, which saves two statements: a last rowid that
+ *                       it changed is its own. One that stayed may be either (the first row of two tables has the same
+ *                       rowid, an upsert that updates sets none); then the statement is rolled back and run again with a
+ *                       last rowid of 0. Such a statement begins with 0 from then on, until it sets one again.
  */
 export class StatementRunner {
-  /** Clear the last rowid before every insert: set while a write runs for the second time, so that there is no third. */
-  clearsRowid = false;
+  readonly counters: ConnectionCounters;
   /** Rows the last statement inserted, updated or deleted. */
   changes = 0;
   /** Rows the last statement returned. */
   rows = 0;
-  readonly #lastRowidAndChanges: Statement<[], [rowid: bigint, changes: bigint]>;
-  readonly #clearRowid: Statement<[number]>;
-  readonly #db: Database;
-  /** SQLite's last rowid, as a double; undefined after a failure. */
+  /** What the last statement that failed threw, to tell its errors from those of the bookkeeping. */
+  failure: unknown;
+  readonly #schema: SchemaTraits;
+  /** Whether the counters are those of the write that runs. */
+  #own = false;
+  /** SQLite's last rowid before a statement whose counters are shared, as a double; undefined where it is not known. */
   #lastRowid: number | undefined;
 
-  constructor(db: Database) {
-    this.#db = db;
-    db.exec('CREATE TEMP TABLE _onewriter_rowid(id INTEGER PRIMARY KEY)');
-    this.#clearRowid = db.prepare('INSERT OR REPLACE INTO temp._onewriter_rowid VALUES (?)');
-    this.#lastRowidAndChanges = db
-      .prepare<[], [bigint, bigint]>('SELECT last_insert_rowid(), changes()')
-      .raw(true)
-      .safeIntegers(true);
+  constructor(db: Database, schema: SchemaTraits) {
+    this.counters = new ConnectionCounters(db);
+    this.#schema = schema;
+  }
+
+  /** A write begins. What it sees of the counters is what it would see on a new connection. */
+  startAnew(): void {
+    this.counters.startAnew();
+    this.#own = true;
+    this.#lastRowid = undefined;
+  }
+
+  /** A write of one statement begins. */
+  startShared(): void {
+    this.#own = false;
   }
 
   /** To be called after an insert that went past this object, or a failure. */
   forgetLastRowid(): void {
-    this.#lastRowid = undefined;
-  }
-
-  /** SQLite's last rowid. */
-  lastRowid(): bigint {
-    return this.#lastRowidAndChanges.get()![0];
-  }
-
-  /** Makes it the last rowid again, after inserts of ours that no caller is to see. */
-  restoreLastRowid(rowid: bigint): void {
-    this.#db.prepare('INSERT OR REPLACE INTO temp._onewriter_rowid VALUES (?)').run(rowid);
-    this.#db.exec('DELETE FROM temp._onewriter_rowid');
     this.#lastRowid = undefined;
   }
 
@@ -86,42 +84,85 @@ export class StatementRunner {
     wantsRows = true,
   ): string {
     const params = decodeBindings(wire);
-    if (compiled.inserts) {
-      if (compiled.rowidInDoubt || this.clearsRowid)
-        this.#lastRowid = Number(this.#clearRowid.run(NO_ROWID).lastInsertRowid);
-      else this.#lastRowid ??= Number(this.#lastRowidAndChanges.get()![0]);
-    }
-    return compiled.returnsRows
-      ? this.#runForRows(compiled, params, budgetBytes, wantsRows)
-      : this.#runForChanges(compiled, params);
+    return this.#counted(compiled, statement =>
+      compiled.returnsRows
+        ? this.#runForRows(compiled, statement, params, budgetBytes, wantsRows)
+        : this.#runForChanges(compiled, statement, params),
+    );
   }
 
   /** Runs a statement to its end and drops its rows. */
   runForEffect(compiled: CompiledStatement): void {
-    this.#lastRowid = undefined;
-    if (!compiled.returnsRows) compiled.statement.run();
-    else for (const _ of compiled.statement.iterate());
+    this.#counted(compiled, statement => {
+      let changes: number | undefined;
+      if (!compiled.returnsRows) ({ changes } = statement.run());
+      else for (const _ of statement.iterate());
+      this.#noteChanges(compiled, changes);
+    });
   }
 
-  #runForChanges(compiled: CompiledStatement, params: SqlParameters | undefined): string {
-    const { statement } = compiled;
+  /** @param changes what SQLite counted; undefined: not known here. */
+  #noteChanges({ kind, changesRows }: CompiledStatement, changes: number | undefined): void {
+    if (changesRows) this.counters.changed(changes);
+    // A virtual table that is made writes rows, and they count.
+    else if (kind === 'write') this.counters.changed();
+  }
+
+  #counted<Result>(
+    compiled: CompiledStatement,
+    execute: (statement: Statement<unknown[], unknown>) => Result,
+  ): Result {
+    const statement = this.#prepareCounters(compiled);
+    if (compiled.changesSchema) this.#schema.changed();
+    try {
+      return execute(statement);
+    } catch (error) {
+      this.failure = error;
+      // A statement that began counts, also where it failed; one whose parameters were refused did not begin.
+      const began = !(error instanceof TypeError || error instanceof RangeError);
+      if (compiled.changesRows && began) this.counters.changed();
+      throw error;
+    }
+  }
+
+  /** Makes the counters what the statement may see of them. @returns the statement to run */
+  #prepareCounters(compiled: CompiledStatement): Statement<unknown[], unknown> {
+    if (compiled.asksCounters || this.#schema.asksCounters) {
+      if (this.#own) this.counters.settle();
+      else this.startAnew();
+      if (compiled.asksTotal) return readExactly(this.counters.compileWithTotal(compiled.sql));
+    } else if (!this.#own && compiled.inserts) {
+      if (compiled.rowidInDoubt) {
+        this.counters.clearRowid();
+        this.#lastRowid = 0;
+      } else this.#lastRowid ??= Number(this.counters.read().rowid);
+    }
+    return compiled.statement;
+  }
+
+  #runForChanges(
+    compiled: CompiledStatement,
+    statement: Statement<unknown[], unknown>,
+    params: SqlParameters | undefined,
+  ): string {
     const { changes, lastInsertRowid } = params === undefined ? statement.run() : statement.run(params);
+    this.#noteChanges(compiled, changes);
     // A virtual table that is created counts the rows of its own shadow tables.
     this.changes = compiled.changesRows ? changes : 0;
     this.rows = 0;
-    if (!compiled.inserts || changes === 0) return `[${this.changes},0]`;
+    if (!compiled.inserts || (changes === 0 && !this.#own)) return `[${this.changes},0]`;
     const rowid = this.#ownRowid(compiled, Number(lastInsertRowid));
     if (Number.isSafeInteger(rowid)) return `[${changes},${rowid}]`;
-    return `[${changes},${JSON.stringify(encodeInteger(this.#lastRowidAndChanges.get()![0]))}]`;
+    return `[${changes},${JSON.stringify(encodeInteger(this.counters.read().rowid))}]`;
   }
 
   #runForRows(
     compiled: CompiledStatement,
+    statement: Statement<unknown[], unknown>,
     params: SqlParameters | undefined,
     budgetBytes: number,
     wantsRows: boolean,
   ): string {
-    const { statement } = compiled;
     const rows: string[] = [];
     let bytes = 0;
     for (const row of params === undefined ? statement.iterate() : statement.iterate(params)) {
@@ -136,28 +177,31 @@ export class StatementRunner {
     this.changes = 0;
     let rowid = '0';
     if (compiled.changesRows) {
-      const [lastRowid, changes] = this.#lastRowidAndChanges.get()!;
-      this.changes = Number(changes);
-      if (compiled.inserts && this.changes > 0 && this.#ownRowid(compiled, Number(lastRowid)) !== 0) {
-        rowid = JSON.stringify(encodeInteger(lastRowid));
+      this.counters.changed();
+      const after = this.counters.read();
+      this.changes = after.changes;
+      this.counters.changed(after.changes);
+      if (compiled.inserts && (this.#own || after.changes > 0)) {
+        if (this.#ownRowid(compiled, Number(after.rowid)) !== 0)
+          rowid = JSON.stringify(encodeInteger(after.rowid));
       }
     }
     // Asked after the run: a change of the schema compiles the statement anew, perhaps with other columns.
-    const columns = JSON.stringify(statement.columns().map(column => column.name));
+    const columns = JSON.stringify(compiled.statement.columns().map(column => column.name));
     return `{"c":${columns},"r":[${rows.join()}],"n":${this.changes},"i":${rowid}}`;
   }
 
-  /** The last rowid if this statement set it, else 0. @throws RowidInDoubt */
+  /** The last rowid after an insert, where it is the write's own. @throws RowidInDoubt */
   #ownRowid(compiled: CompiledStatement, after: number): number {
+    if (this.#own) return after;
     const before = this.#lastRowid;
     this.#lastRowid = after;
-    if (after !== before) {
-      compiled.rowidInDoubt = false;
-      return after;
+    if (after !== before) compiled.rowidInDoubt = false;
+    else if (before !== 0) {
+      compiled.rowidInDoubt = true;
+      throw new RowidInDoubt();
     }
-    if (before === NO_ROWID) return 0;
-    compiled.rowidInDoubt = true;
-    throw new RowidInDoubt();
+    return after;
   }
 }
 

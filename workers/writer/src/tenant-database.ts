@@ -1,12 +1,12 @@
 import { statSync } from 'node:fs';
 import { OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
-import { DeferredKeys } from './deferred-keys.ts';
 import { IdempotencyKeys } from './idempotency-keys.ts';
 import { takeEpoch } from './internal-tables.ts';
 import type { WalFile, WriterOptions } from './lane-task.ts';
 import { Ledger, type NumberedCommit } from './ledger.ts';
 import type { OpenTransaction } from './open-transaction.ts';
+import { SchemaTraits } from './schema-traits.ts';
 import { translateError } from './sqlite-errors.ts';
 import { StatementCache } from './statement-cache.ts';
 import { StatementRunner } from './statement-runner.ts';
@@ -40,6 +40,7 @@ export class TenantDatabase {
   readonly path: string;
   readonly db: Database.Database;
   readonly statements: StatementCache;
+  readonly schema: SchemaTraits;
   readonly runner: StatementRunner;
   readonly ledger: Ledger;
   readonly keys: IdempotencyKeys;
@@ -51,7 +52,6 @@ export class TenantDatabase {
   transaction: OpenTransaction | undefined;
   /** Steps set a PRAGMA of the connection; it is set back when no transaction is open. */
   sessionChanged = false;
-  #deferredKeys: DeferredKeys | undefined;
   #stepControl: StepControl | undefined;
   readonly #commit: Statement<[]>;
   readonly #file: string;
@@ -104,7 +104,8 @@ export class TenantDatabase {
     if (takeEpoch(db, options.epoch)) this.#unflushed = false;
     this.#epoch = options.epoch;
     this.statements = new StatementCache(db);
-    this.runner = new StatementRunner(db);
+    this.schema = new SchemaTraits(db);
+    this.runner = new StatementRunner(db, this.schema);
     this.ledger = new Ledger(db);
     this.keys = new IdempotencyKeys(db);
     this.control = {
@@ -123,12 +124,6 @@ export class TenantDatabase {
   get stepControl(): StepControl {
     this.#stepControl ??= compileStepControl(this.db);
     return this.#stepControl;
-  }
-
-  /** Whether foreign keys are deferred in this file; for steps. */
-  get deferredKeys(): DeferredKeys {
-    this.#deferredKeys ??= new DeferredKeys(this.db);
-    return this.#deferredKeys;
   }
 
   /** The epoch this connection writes with. */
@@ -167,6 +162,7 @@ export class TenantDatabase {
   commit(commit: NumberedCommit | undefined): void {
     if (commit !== undefined) this.ledger.seal(commit);
     this.#commit.run();
+    this.schema.committed();
   }
 
   /** A COMMIT was done. A flush is of the whole file: it covers what earlier commits left. */
@@ -197,6 +193,7 @@ export class TenantDatabase {
    */
   rollback(): void {
     this.runner.forgetLastRowid();
+    this.schema.undone();
     this.transaction = undefined;
     if (!this.db.inTransaction && !this.sessionChanged) return;
     try {

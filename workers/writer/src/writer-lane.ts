@@ -93,7 +93,8 @@ export class WriterLane {
       database = this.#registry.open(task.tenant, task.epoch, evicted);
       database.assertInPlace();
       if (database.transaction !== undefined && !goesOn(task)) database.rollback();
-      database.flushAtCommit(task.flush !== 'later');
+      // Where each write is a transaction of its own, one flush for all of them comes after the last.
+      database.flushAtCommit(task.flush !== 'later' && !database.schema.look().deferredKeys);
       openMs = performance.now() - startedMs;
       this.#checkpoint(database);
     } catch (thrown) {
