@@ -704,6 +704,40 @@ describe('events', () => {
     expect(wrong.status).toBe(400);
     expect((await get('nobody/events')).status).toBe(404);
   });
+
+  it('tell every commit of a write or job that takes several', async () => {
+    const client = await connect({ redis: redis.url, dataDir: data.path });
+    onTestFinished(() => client.close({ timeoutMs: 1 }));
+    const db = client.tenant('parts');
+    await db.exec('CREATE TABLE t(a); CREATE TABLE p(id INTEGER PRIMARY KEY)');
+    const followed = await follow('parts', 9);
+    await waitFor(() => followed.events().length === 1, { what: 'the beginning' });
+    // Savepoints of the caller's own need transactions of their own.
+    const twice = ['BEGIN', 'INSERT INTO t VALUES (1)', 'SAVEPOINT s', 'RELEASE s', 'COMMIT'];
+    await db.steps({ steps: [...twice, ...twice].map(sql => ({ sql })) });
+    // A commit in front of a transaction that stays open, and is given up.
+    const open = await db.steps({
+      steps: ['INSERT INTO t VALUES (2)', 'BEGIN', 'INSERT INTO t VALUES (3)'].map(sql => ({ sql })),
+      interactive: true,
+    });
+    await db.steps({ steps: [{ sql: 'ROLLBACK' }], transaction: open.transaction!.id });
+    // Each write of this file is judged alone, so it has a commit of its own.
+    await db.exec('CREATE TABLE c(p REFERENCES p(id) DEFERRABLE INITIALLY DEFERRED)');
+    const receipts = await Promise.all([1, 2, 3].map(id => db.enqueue('INSERT INTO p VALUES (?)', [id])));
+    for (const receipt of receipts) await receipt.committed();
+    const missing = await db.enqueue('INSERT INTO c VALUES (4)');
+    await expect(missing.committed()).rejects.toMatchObject({ code: 'CONSTRAINT_VIOLATION' });
+    const [ready, ...commits] = await followed.done;
+    expect(ready!.data).toEqual({ commitSeq: 1 });
+    expect(commits.map(({ data }) => data.commitSeq)).toEqual([2, 3, 4, 5, 6, 7, 8, 9]);
+    expect(commits.slice(0, 4).map(({ data }) => data.receipts.length)).toEqual([1, 1, 1, 1]);
+    expect(commits[0]!.data.receipts).toEqual(commits[1]!.data.receipts);
+    expect(commits.slice(4).flatMap(({ data }) => data.receipts)).toEqual(receipts.map(({ id }) => id));
+    expect(commits.at(-1)!.data.failed).toEqual([missing.id]);
+    // From the middle of a job.
+    const resumed = await (await follow('parts', 4, commits[4]!.id)).done;
+    expect(resumed.map(({ data }) => data.commitSeq)).toEqual([6, 7, 8, 9]);
+  });
 });
 
 describe('deleting a tenant', () => {

@@ -29,3 +29,24 @@ export const LEDGER_ROW_OF_JOB_FORMAT_1 = 'job_id = ?';
  */
 export const NEWEST_COMMIT_SEQ_SQL =
   'SELECT max(commit_seq, coalesce((SELECT commit_seq FROM _onewriter_ledger ORDER BY id DESC LIMIT 1), 0)) FROM _onewriter_state WHERE id = 1';
+
+/*
+ * A job that took several commits has one row in the ledger, with the number of the last. Which of its writes went with which
+ * commit is noted among the idempotency keys, because these live as long as the ledger's rows.
+ *
+ * Steps that leave a transaction open may commit before it, and then have no row of their own. Each such commit has a row
+ * with a name that begins with {@link COMMIT_ROW_PREFIX}.
+ */
+
+/** `commit-<receipt id>-<commit_seq>`: a commit of steps that may have no row of their own. */
+export const COMMIT_ROW_PREFIX = 'commit-';
+
+/** Writes of a job that were committed together: `[commit_seq, first write, the write behind the last]`. */
+export type CommittedWrites = readonly [commitSeq: number, from: number, to: number];
+
+/** The note about the commits of a ledger row's job, a JSON array of {@link CommittedWrites}, or NULL. An expression in SQL. */
+export const COMMITS_NOTE_SQL =
+  "(SELECT k.result FROM _onewriter_keys k WHERE k.key = 'commits of ' || _onewriter_ledger.job_id)";
+
+/** The name of that note. */
+export const commitsNoteKey = (jobId: string) => `commits of ${jobId}`;

@@ -1,6 +1,14 @@
-import { fromWireError, LIMITS, OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
+import {
+  COMMIT_ROW_PREFIX,
+  fromWireError,
+  LIMITS,
+  OnewriterError,
+  receiptId,
+  type WireStepsOperation,
+} from '@onewriter/protocol';
 import { BatchJob } from './batch-job.ts';
 import { fenced } from './internal-tables.ts';
+import { noteJobCommit, noteLastJobCommit } from './job-commits.ts';
 import type { ApplyStats, JobOutcome, QueuedJob, TransactionGrant } from './lane-task.ts';
 import type { NumberedCommit } from './ledger.ts';
 import { MAX_KNOWN_JOBS } from './open-transaction.ts';
@@ -234,7 +242,8 @@ class Batch {
           if (at < end && schema.deferredKeys) end = at;
         }
         const results = job.joinResults();
-        this.#record(commit, job, nowMs, at < last ? at - first + job.first : null, results);
+        const begun = Math.max(from - first, 0) + job.first;
+        this.#record(commit, job, nowMs, begun, at < last ? at - first + job.first : null, results);
         if (at === last) {
           job.stage(results);
           // The parts are needed again only where earlier ranges committed some of them.
@@ -276,7 +285,7 @@ class Batch {
     let recorded = false;
     const record = (commit: NumberedCommit, json: string) => {
       job.add(json);
-      this.#record(commit, job, nowMs, number + 1 < run.to ? op + 1 : null, job.joinResults());
+      this.#record(commit, job, nowMs, op, number + 1 < run.to ? op + 1 : null, job.joinResults());
       if (progress !== undefined || this.#commits > 0) forgetProgress(db, job.id, op);
       recorded = true;
     };
@@ -288,8 +297,17 @@ class Batch {
       progress,
       budgetBytes: this.#budgetOf(job),
       beforeCommit: (commit, json, done) => {
-        if (json === undefined) noteProgress(db, job.id, op, nowMs, done);
-        else record(commit, json);
+        if (json !== undefined) {
+          record(commit, json);
+          return;
+        }
+        noteProgress(db, job.id, op, nowMs, done);
+        if (this.#options.transaction === undefined) {
+          noteJobCommit(db, job.id, nowMs, [commit.seq, op, op + 1]);
+        } else {
+          const name = `${COMMIT_ROW_PREFIX}${receiptId(job.id, op)}-${commit.seq}`;
+          ledger.record(commit, name, nowMs, null, '[]', false);
+        }
       },
       commitFailed: () => {
         if (recorded) job.rewind(op);
@@ -376,13 +394,17 @@ class Batch {
     commit: NumberedCommit,
     job: BatchJob,
     nowMs: number,
+    firstOp: number,
     nextOp: number | null,
     results: string,
   ): void {
+    const { db, ledger, runner } = this.#database;
     // Only an earlier delivery, or an earlier transaction of this one, can have left a row.
     const again = job.known || this.#commits > 0;
-    this.#database.ledger.record(commit, job.id, nowMs, nextOp, results, again);
-    this.#database.runner.forgetLastRowid();
+    ledger.record(commit, job.id, nowMs, nextOp, results, again);
+    if (nextOp !== null) noteJobCommit(db, job.id, nowMs, [commit.seq, firstOp, nextOp]);
+    else if (again) noteLastJobCommit(db, job.id, [commit.seq, firstOp, job.message!.ops.length]);
+    runner.forgetLastRowid();
   }
 
   #result(job: BatchJob, op: number, nowMs: number): string {

@@ -1,5 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { isOnewriterError, receiptId, type SqlValue } from '@onewriter/protocol';
+import {
+  COMMIT_ROW_PREFIX,
+  COMMITS_NOTE_SQL,
+  type CommittedWrites,
+  isOnewriterError,
+  receiptId,
+  type SqlValue,
+} from '@onewriter/protocol';
 import type { Reads } from '../reads/read-processes.ts';
 import type { TenantFiles } from '../tenants/tenant-files.ts';
 
@@ -17,7 +24,7 @@ export interface CommitEvent {
 /** A place in a tenant's ledger. */
 export interface LedgerPosition {
   readonly commitSeq: number;
-  /** Of the newest row that was told. */
+  /** Rows up to this one belong to this commit and older ones. */
   readonly ledgerId: number;
 }
 
@@ -49,16 +56,21 @@ const LOOK_EVERY_MS = 2_000;
 /** A file that is away for longer is deleted. */
 const MAX_AWAY_MS = 2_000;
 const QUIET_AFTER_MS = 15_000;
+const COMMIT_ROW = new RegExp(`^${COMMIT_ROW_PREFIX}(.*)-\\d+$`);
 /** Larger than a batch has jobs, so that it has at least one whole commit. */
 const MAX_ROWS = 200;
 
 /** `onewriter restore` adds a row of this name, with a number that goes on from the file that was there before. */
 const RESTORE_PREFIX = 'restore-';
 
-const BOUNDS = 'SELECT min(id), max(id), max(commit_seq) FROM (SELECT id, commit_seq FROM _onewriter_ledger)';
+/** A job that is committed in part keeps its row: it is still to come. */
+const BOUNDS = `
+  SELECT min(id), coalesce(min(CASE WHEN next_op IS NOT NULL THEN id END) - 1, max(id)), max(commit_seq)
+  FROM _onewriter_ledger`;
 const NEXT = `
   SELECT id, job_id, commit_seq, committed_at, next_op, json_array_length(results),
-    (SELECT group_concat(e.key) FROM json_each(results) e WHERE e.type = 'object' AND json_type(e.value, '$.e') IS NOT NULL)
+    (SELECT group_concat(e.key) FROM json_each(results) e WHERE e.type = 'object' AND json_type(e.value, '$.e') IS NOT NULL),
+    ${COMMITS_NOTE_SQL}
   FROM _onewriter_ledger WHERE id > ? ORDER BY id LIMIT ${MAX_ROWS}`;
 
 /**
@@ -144,44 +156,58 @@ async function readBounds(options: FollowOptions): Promise<{ min: number; max: n
 
 async function readCommits(
   options: FollowOptions,
-  { ledgerId }: LedgerPosition,
+  { commitSeq: told, ledgerId }: LedgerPosition,
 ): Promise<{ events: Exclude<FollowedEvent, { type: 'quiet' }>[]; more: boolean }> {
   const rows = await read(options, NEXT, [ledgerId]);
-  const commits: {
-    position: LedgerPosition;
-    commit: CommitEvent & { receipts: string[]; failed: string[] };
-  }[] = [];
+  const commits = new Map<number, FoundCommit>();
   const restored = new Set<number>();
-  for (const [id, jobId, seq, committedAt, nextOp, count, failures] of rows) {
+  let readTo = ledgerId;
+  for (const [id, jobId, seq, committedAt, nextOp, count, failures, note] of rows) {
     // A large job is committed in parts, and told when it is whole; nothing of the tenant overtakes it.
     if (nextOp !== null) break;
-    const commitSeq = Number(seq);
-    if (String(jobId).startsWith(RESTORE_PREFIX)) restored.add(commitSeq);
-    let last = commits.at(-1);
-    if (last?.commit.commitSeq !== commitSeq) {
-      const commit = {
-        commitSeq,
-        committedAt: new Date(Number(committedAt)).toISOString(),
-        receipts: [],
-        failed: [],
-      };
-      last = { position: { commitSeq, ledgerId: 0 }, commit };
-      commits.push(last);
-    }
-    last.position = { commitSeq, ledgerId: Number(id) };
+    readTo = Number(id);
+    const name = String(jobId);
+    if (name.startsWith(RESTORE_PREFIX)) restored.add(Number(seq));
     const failed = new Set(typeof failures === 'string' ? failures.split(',').map(Number) : [failures]);
-    for (let index = 0; index < Number(count); index++) {
-      const list = failed.has(index) ? last.commit.failed : last.commit.receipts;
-      list.push(receiptId(String(jobId), index));
+    const whole: CommittedWrites = [Number(seq), 0, Number(count)];
+    const parts = typeof note === 'string' ? (JSON.parse(note) as readonly CommittedWrites[]) : [whole];
+    for (const [commitSeq, from, to] of parts) {
+      // Rows can lie before those of older commits, so some are read twice.
+      if (commitSeq <= told) continue;
+      let commit = commits.get(commitSeq);
+      if (commit === undefined) {
+        const at = new Date(Number(committedAt)).toISOString();
+        commit = { commitSeq, committedAt: at, receipts: [], failed: [], firstId: Number(id) };
+        commits.set(commitSeq, commit);
+      }
+      commit.firstId = Math.min(commit.firstId, Number(id));
+      for (let index = from; index < to; index++) {
+        (failed.has(index) ? commit.failed : commit.receipts).push(receiptId(name, index));
+      }
+      const ofSteps = COMMIT_ROW.exec(name)?.[1];
+      if (ofSteps !== undefined) commit.receipts.push(ofSteps);
     }
   }
   const more = rows.length === MAX_ROWS;
+  const inOrder = [...commits.values()].toSorted((a, b) => a.commitSeq - b.commitSeq);
   // The last commit may have more jobs than were read.
-  if (more && commits.length > 1) commits.pop();
-  const events = commits.map(commit =>
-    restored.has(commit.position.commitSeq)
-      ? { type: 'gap' as const, position: commit.position }
-      : { type: 'commit' as const, ...commit },
-  );
+  const last = more && inOrder.length > 1 ? inOrder.pop() : undefined;
+  if (last !== undefined) readTo = Math.min(readTo, last.firstId - 1);
+  const events: Exclude<FollowedEvent, { type: 'quiet' }>[] = [];
+  for (const { firstId, ...commit } of inOrder.toReversed()) {
+    const position = { commitSeq: commit.commitSeq, ledgerId: readTo };
+    events.unshift(
+      restored.has(commit.commitSeq) ? { type: 'gap', position } : { type: 'commit', position, commit },
+    );
+    readTo = Math.min(readTo, firstId - 1);
+  }
   return { events, more };
+}
+
+/** A commit in the making. */
+interface FoundCommit extends CommitEvent {
+  readonly receipts: string[];
+  readonly failed: string[];
+  /** Of the first row that belongs to it. */
+  firstId: number;
 }
