@@ -412,7 +412,8 @@ class Batch {
     if (failed !== undefined) return failed;
     const condemned = job.condemned?.[op] ?? job.condemned?.[-1];
     if (condemned !== undefined) return JSON.stringify({ e: condemned });
-    return runOperation(this.#database, job.message!, { jobId: job.id, op, nowMs }, this.#budgetOf(job));
+    const place = { jobId: job.id, op, nowMs, asksTotal: job.asksTotal };
+    return runOperation(this.#database, job.message!, place, this.#budgetOf(job));
   }
 
   /** @returns the error of a COMMIT that was refused because of what it holds. */

@@ -34,6 +34,7 @@ export class BatchJob {
   /** The first write to run; those before were tried in an earlier delivery. */
   #first = 0;
   #duplicate = false;
+  #asksTotal: boolean | undefined;
   #commitSeq = 0;
   /** What the broker is told; the results are left out where they are too large for an event. */
   #shown = '';
@@ -78,6 +79,12 @@ export class BatchJob {
     this.#first = row.next_op;
     // The stored part is one string of several results; it only has to keep its place at the front.
     this.add(row.results.slice(1, -1));
+  }
+
+  /** Whether a statement of it may ask for `total_changes()`. */
+  get asksTotal(): boolean {
+    this.#asksTotal ??= this.message!.sql.some(text => /total_changes/i.test(String(text)));
+    return this.#asksTotal;
   }
 
   /** About how many bytes the results so far take, encoded. */

@@ -67,17 +67,26 @@ export class ConnectionCounters {
     };
   }
 
-  /** Makes the last rowid 0. `changes()` is then 1. */
+  /** Makes the last rowid 0; `changes()` is then another. */
   clearRowid(): void {
     this.#setRowid.run(0);
   }
 
-  /** Makes the counters those of a new connection. */
-  startAnew(): void {
-    this.#setRowid.run(0);
-    this.#noChanges().run();
-    this.#changes = undefined;
-    this.#countTotalFrom(0);
+  /** Makes the last rowid 0, and leaves the others as the write is to see them. */
+  clearOwnRowid(): void {
+    this.#changes ??= Number(this.#read.get()![1]);
+    this.clearRowid();
+    this.#totalBefore++;
+  }
+
+  /**
+   * A write begins, for which the counters are those of a new connection: the last rowid after {@link clearOwnRowid}, `changes()`
+   * after {@link settle}.
+   * @param total whether `total_changes()` is, too
+   */
+  startAnew(total: boolean): void {
+    this.#changes = 0;
+    if (total) this.#countTotalFrom(0);
   }
 
   /** Undoes what bookkeeping since {@link read} did to the counters. `changes()` waits until a statement asks for it. */

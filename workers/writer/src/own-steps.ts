@@ -84,7 +84,7 @@ export function runOwnSteps(
     if (commitSeq !== op.at) throw staleSnapshot(commitSeq);
   }
   // Within an open transaction its counters go on.
-  if (!goesOn) database.runner.startAnew();
+  if (!goesOn) database.runner.startAnew(true);
   const session: OwnSession = new OwnSession(database, options, () => run);
   const run = new StepsRun(database, sql, op, session, options.budgetBytes, dead, options.progress);
   run.run();

@@ -39,6 +39,8 @@ export interface OperationPlace {
   readonly op: number;
   /** ms, broker's clock. */
   readonly nowMs: number;
+  /** Whether a statement of the job may ask for `total_changes()`. */
+  readonly asksTotal: boolean;
 }
 
 /**
@@ -60,7 +62,7 @@ export function runOperation(
   const single = isSingle(op);
   for (let anew = !single; ; anew = true) {
     control.savepoint.run();
-    if (anew) runner.startAnew();
+    if (anew) runner.startAnew(place.asksTotal);
     else runner.startShared();
     try {
       const json = runOnce(database, message, place, budgetBytes);

@@ -25,9 +25,9 @@ export class RowidInDoubt extends Error {}
  * `lastInsertRowid` of an insert is SQLite's last rowid, and 0 of everything else. The last rowid belongs to the connection,
  * which callers share, so each write begins in one of two ways:
  *
- *   {@link startAnew}   the counters are made those of a new connection, and are the write's own from then on
- *   {@link startShared} for one statement that does not ask for the counters, which saves two statements: a last rowid that
- *                       it changed is its own. One that stayed may be either (the first row of two tables has the same
+ *   {@link startAnew}   the counters are made those of a new connection where a statement needs them
+ *   {@link startShared} for one statement that does not ask for the counters, which saves that: a last rowid that it
+ *                       changed is its own. One that stayed may be either (the first row of two tables has the same
  *                       rowid, an upsert that updates sets none); then the statement is rolled back and run again with a
  *                       last rowid of 0. Such a statement begins with 0 from then on, until it sets one again.
  */
@@ -42,6 +42,8 @@ export class StatementRunner {
   readonly #schema: SchemaTraits;
   /** Whether the counters are those of the write that runs. */
   #own = false;
+  /** Whether the last rowid is the write's own, which it is before it is needed. */
+  #clear = false;
   /** SQLite's last rowid before a statement whose counters are shared, as a double; undefined where it is not known. */
   #lastRowid: number | undefined;
 
@@ -50,10 +52,14 @@ export class StatementRunner {
     this.#schema = schema;
   }
 
-  /** A write begins. What it sees of the counters is what it would see on a new connection. */
-  startAnew(): void {
-    this.counters.startAnew();
+  /**
+   * A write begins. What it sees of the counters is what it would see on a new connection.
+   * @param total whether a statement of it may ask for `total_changes()`
+   */
+  startAnew(total: boolean): void {
+    this.counters.startAnew(total);
     this.#own = true;
+    this.#clear = false;
     this.#lastRowid = undefined;
   }
 
@@ -127,11 +133,18 @@ export class StatementRunner {
 
   /** Makes the counters what the statement may see of them. @returns the statement to run */
   #prepareCounters(compiled: CompiledStatement): Statement<unknown[], unknown> {
-    if (compiled.asksCounters || this.#schema.asksCounters) {
-      if (this.#own) this.counters.settle();
-      else this.startAnew();
+    const asks = compiled.asksCounters || this.#schema.asksCounters;
+    if (asks && !this.#own) this.startAnew(compiled.asksTotal);
+    if (this.#own) {
+      // A virtual table that is made counts on from what is there.
+      const counts = asks || (compiled.kind === 'write' && !compiled.changesRows);
+      if (!this.#clear && (counts || compiled.inserts)) {
+        this.counters.clearOwnRowid();
+        this.#clear = true;
+      }
+      if (counts) this.counters.settle();
       if (compiled.asksTotal) return readExactly(this.counters.compileWithTotal(compiled.sql));
-    } else if (!this.#own && compiled.inserts) {
+    } else if (compiled.inserts) {
       if (compiled.rowidInDoubt) {
         this.counters.clearRowid();
         this.#lastRowid = 0;

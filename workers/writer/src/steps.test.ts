@@ -197,7 +197,7 @@ describe('steps among other writes', () => {
     );
     expect(verdicts(job)).toEqual(['ok', 'ok', 'ok', 'SQLITE_CONSTRAINT_TRIGGER', 'ok']);
     expect(lane.column('SELECT id FROM parent')).toEqual([1, 2, 4, 5]);
-    expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);
+    expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
   });
 
   it('return the stored results when they are delivered again', () => {
@@ -235,7 +235,7 @@ describe('steps among other writes', () => {
     expect(done.commitSeq).toBe(5);
     expect(verdicts(done)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok']);
     expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a', 'b', 'c', 'd']);
-    expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);
+    expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
   });
 });
 
