@@ -1,4 +1,10 @@
-import { OnewriterError, type SqlValue, toExactInteger } from '@onewriter/protocol';
+import {
+  OnewriterError,
+  parametersOf,
+  type SqlValue,
+  type StatementParameters,
+  toExactInteger,
+} from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import type { BoundParameters } from './parameters.ts';
 import type { SqlRow, SqlRowArray } from './types.ts';
@@ -16,6 +22,7 @@ export class ReadStatement {
   usedAt = 0;
   readonly #db: Database.Database;
   readonly #sql: string;
+  readonly #parameters: StatementParameters;
   /** Gives rows as arrays where {@link #names} are known, else as objects. */
   readonly #fast: Database.Statement;
   /**
@@ -34,6 +41,7 @@ export class ReadStatement {
   constructor(db: Database.Database, sql: string, period: number) {
     this.#db = db;
     this.#sql = sql;
+    this.#parameters = parametersOf(sql);
     this.#fast = db.prepare(sql);
     this.#namesPeriod = period;
     if (!this.#fast.reader) throw new TypeError('This statement does not return data.');
@@ -54,8 +62,9 @@ export class ReadStatement {
 
   /** The first row. */
   get(params: BoundParameters): SqlRow | undefined {
+    const bound = this.#parameters.toArguments(params);
     if (!this.#exactAlways) {
-      const row = getFirst(this.#fast, params);
+      const row = getFirst(this.#fast, bound);
       if (row === undefined) return undefined;
       if (this.#names === undefined) {
         if (!isRounded(row)) return row as SqlRow;
@@ -64,17 +73,18 @@ export class ReadStatement {
         if (object !== undefined) return object;
       }
     }
-    const row = this.#toExact().get(params) as Row | undefined;
+    const row = this.#toExact().get(...bound) as Row | undefined;
     return row === undefined ? undefined : (narrow(row) as SqlRow);
   }
 
   /** All rows. @throws OnewriterError RESULT_TOO_LARGE over `maxRows` */
   all(params: BoundParameters, maxRows: number): SqlRow[] {
+    const bound = this.#parameters.toArguments(params);
     if (!this.#exactAlways) {
-      const rows = this.#collectObjects(params, maxRows);
+      const rows = this.#collectObjects(bound, maxRows);
       if (rows !== undefined) return rows;
     }
-    const rows = collect(this.#toExact(), params, maxRows);
+    const rows = collect(this.#toExact(), bound, maxRows);
     for (const row of rows) narrow(row);
     return rows as SqlRow[];
   }
@@ -91,20 +101,21 @@ export class ReadStatement {
   ): { columns: string[]; rows: SqlRowArray[] } {
     // Asked only afterwards: running it has compiled it anew if the schema had changed.
     const columns = () => this.#fast.columns().map(column => column.name);
+    const bound = this.#parameters.toArguments(params);
     this.#fast.raw(true);
     this.#exact?.raw(true);
     try {
       if (safeIntegers) {
         this.#exact ??= this.#prepareExact();
-        const rows = collect(this.#exact.raw(true), params, maxRows) as SqlRowArray[];
+        const rows = collect(this.#exact.raw(true), bound, maxRows) as SqlRowArray[];
         // Its own columns: it was run, the other one was not.
         return { columns: namesOf(this.#exact), rows };
       }
       if (!this.#exactAlways) {
-        const rows = collect(this.#fast, params, maxRows) as SqlRowArray[];
+        const rows = collect(this.#fast, bound, maxRows) as SqlRowArray[];
         if (!rows.some(isRounded)) return { columns: columns(), rows };
       }
-      const rows = collect(this.#toExact().raw(true), params, maxRows) as SqlRowArray[];
+      const rows = collect(this.#toExact().raw(true), bound, maxRows) as SqlRowArray[];
       for (const row of rows) narrow(row);
       return { columns: columns(), rows };
     } finally {
@@ -115,12 +126,12 @@ export class ReadStatement {
 
   /** The rows one after the other, always exact: it cannot begin anew when a large integer comes. */
   iterate(params: BoundParameters): IterableIterator<SqlRow> {
-    return this.#toExact().iterate(params) as IterableIterator<SqlRow>;
+    return this.#toExact().iterate(...this.#parameters.toArguments(params)) as IterableIterator<SqlRow>;
   }
 
   /** Undefined where a value may be an integer that was rounded. */
-  #collectObjects(params: BoundParameters, maxRows: number): SqlRow[] | undefined {
-    const rows = collect(this.#fast, params, maxRows);
+  #collectObjects(bound: readonly unknown[], maxRows: number): SqlRow[] | undefined {
+    const rows = collect(this.#fast, bound, maxRows);
     if (this.#names === undefined) return rows.some(isRounded) ? undefined : (rows as SqlRow[]);
     // In place: the array is ours.
     for (let index = 0; index < rows.length; index++) {
@@ -142,12 +153,11 @@ export class ReadStatement {
   }
 }
 
-/** One or two values are bound faster as arguments than as an array. */
-function getFirst(statement: Database.Statement, params: BoundParameters): Row | undefined {
-  if (!Array.isArray(params) || params.length > 2) return statement.get(params) as Row | undefined;
-  if (params.length === 1) return statement.get(params[0]) as Row | undefined;
-  if (params.length === 2) return statement.get(params[0], params[1]) as Row | undefined;
-  return statement.get() as Row | undefined;
+/** One or two values are passed faster one by one. */
+function getFirst(statement: Database.Statement, bound: readonly unknown[]): Row | undefined {
+  if (bound.length === 1) return statement.get(bound[0]) as Row | undefined;
+  if (bound.length === 2) return statement.get(bound[0], bound[1]) as Row | undefined;
+  return statement.get(...bound) as Row | undefined;
 }
 
 function namesOf(statement: Database.Statement): string[] {
@@ -166,9 +176,9 @@ function toObject(names: readonly string[], values: SqlRowArray): SqlRow | undef
 }
 
 /** Stepping costs about a tenth more than better-sqlite3's all(), and never holds more than `maxRows`. */
-function collect(statement: Database.Statement, params: BoundParameters, maxRows: number): Row[] {
+function collect(statement: Database.Statement, bound: readonly unknown[], maxRows: number): Row[] {
   const rows: Row[] = [];
-  for (const row of statement.iterate(params)) {
+  for (const row of statement.iterate(...bound)) {
     if (rows.length >= maxRows) {
       throw new OnewriterError(
         'RESULT_TOO_LARGE',

@@ -76,7 +76,8 @@ export class StatementRunner {
    * @param wantsRows false: rows are stepped through, and left out of the result. Values in them are exact:
    * `encodeExactValue`.
    * @returns JSON of a WireStatementResult.
-   * @throws RowidInDoubt, SQLite's and better-sqlite3's own errors, OnewriterError INVALID_VALUE, RESULT_TOO_LARGE.
+   * @throws RowidInDoubt, SQLite's and better-sqlite3's own errors, OnewriterError INVALID_ARGUMENT, INVALID_VALUE,
+   * RESULT_TOO_LARGE.
    * After any of them the caller rolls back.
    */
   run(
@@ -85,15 +86,15 @@ export class StatementRunner {
     budgetBytes: number,
     wantsRows = true,
   ): string {
-    const params = decodeBindings(wire);
+    const bound = compiled.parameters.toArguments(decodeBindings(wire));
     if (compiled.inserts) {
       if (compiled.rowidInDoubt || this.clearsRowid)
         this.#lastRowid = Number(this.#clearRowid.run(NO_ROWID).lastInsertRowid);
       else this.#lastRowid ??= Number(this.#lastRowidAndChanges.get()![0]);
     }
     return compiled.returnsRows
-      ? this.#runForRows(compiled, params, budgetBytes, wantsRows)
-      : this.#runForChanges(compiled, params);
+      ? this.#runForRows(compiled, bound, budgetBytes, wantsRows)
+      : this.#runForChanges(compiled, bound);
   }
 
   /** Runs a statement to its end and drops its rows. */
@@ -103,9 +104,9 @@ export class StatementRunner {
     else for (const _ of compiled.statement.iterate());
   }
 
-  #runForChanges(compiled: CompiledStatement, params: SqlParameters | undefined): string {
+  #runForChanges(compiled: CompiledStatement, bound: readonly unknown[]): string {
     const { statement } = compiled;
-    const { changes, lastInsertRowid } = params === undefined ? statement.run() : statement.run(params);
+    const { changes, lastInsertRowid } = statement.run(...bound);
     // A virtual table that is created counts the rows of its own shadow tables.
     this.changes = compiled.changesRows ? changes : 0;
     this.rows = 0;
@@ -117,14 +118,14 @@ export class StatementRunner {
 
   #runForRows(
     compiled: CompiledStatement,
-    params: SqlParameters | undefined,
+    bound: readonly unknown[],
     budgetBytes: number,
     wantsRows: boolean,
   ): string {
     const { statement } = compiled;
     const rows: string[] = [];
     let bytes = 0;
-    for (const row of params === undefined ? statement.iterate() : statement.iterate(params)) {
+    for (const row of statement.iterate(...bound)) {
       if (!wantsRows) continue;
       if (rows.length === LIMITS.maxResultRows) throw tooLarge(`${LIMITS.maxResultRows} rows`);
       const json = encodeRow(row as SqlValue[]);
@@ -161,7 +162,7 @@ export class StatementRunner {
   }
 }
 
-/** Parameters as better-sqlite3 binds them. Most are plain already, and then nothing is copied. */
+/** Values of parameters, as better-sqlite3 takes them. Most are plain already, and then nothing is copied. */
 function decodeBindings(wire: WireParameters | undefined): SqlParameters | undefined {
   if (wire === undefined || (Array.isArray(wire) && wire.every(isPlain)))
     return wire as SqlParameters | undefined;

@@ -108,7 +108,8 @@ export const TransactionRequest = z
         }),
       )
       .min(1)
-      .max(LIMITS.maxTransactionStatements),
+      // More are STATEMENT_TOO_LARGE.
+      .openapi({ maxItems: LIMITS.maxTransactionStatements }),
     values: Values,
     timeoutMs,
   })
