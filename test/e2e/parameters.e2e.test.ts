@@ -1,5 +1,5 @@
 import { type Access, signToken } from '@onewriter/runtime';
-import { connect, isOnewriterError, type Onewriter, type SqlParameters } from '@onewriter/sdk';
+import { connect, isOnewriterError, LIMITS, type Onewriter, type SqlParameters } from '@onewriter/sdk';
 import {
   type Service,
   startRedis,
@@ -212,5 +212,94 @@ describe.each(Object.keys(ways))('parameters through %s', way => {
       }
     }
     bare.close();
+  });
+});
+
+describe('a wrong parameter', () => {
+  it('is the error of its own write, also among writes that share a commit and in a batch', async () => {
+    const db = client.tenant('neighbours');
+    await db.exec('CREATE TABLE t(a)');
+    const insert = db.prepare<unknown[]>('INSERT INTO t VALUES (?1)');
+    const sent = Array.from({ length: 60 }, (_, n) => insert.run(...(n % 3 === 0 ? [n, n] : [n])));
+    const outcomes = await Promise.allSettled(sent);
+    expect(outcomes.map(({ status }) => status)).toEqual(
+      outcomes.map((_, n) => (n % 3 === 0 ? 'rejected' : 'fulfilled')),
+    );
+    const [count] = await db.prepare<[], { n: number }>('SELECT count(*) AS n FROM t').all();
+    expect(count).toEqual({ n: 40 });
+
+    const whole = db.transaction([
+      { sql: 'INSERT INTO t VALUES (?)', params: [1] },
+      { sql: 'INSERT INTO t VALUES (:a)', params: { b: 1 } },
+    ]);
+    await expect(whole).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', details: { statementIndex: 1 } });
+
+    // What the gateway finds wrong before the writer has seen it.
+    const text = { type: 'text', value: '\ud800' };
+    const step = (sql: string, args: object[], condition?: object) => ({ stmt: { sql, args }, condition });
+    const steps = [
+      step('INSERT INTO t VALUES (?)', [{ type: 'null' }]),
+      step('INSERT INTO t VALUES (?)', [text]),
+      step('DELETE FROM t', [], { type: 'ok', step: 1 }),
+      step('INSERT INTO t VALUES (7)', [], { type: 'error', step: 1 }),
+      step('BEGIN', [{ type: 'null' }]),
+      step('SELECT 1', [], { type: 'is_autocommit' }),
+    ];
+    const { results } = await post('/t/neighbours/v3/pipeline', {
+      requests: [{ type: 'batch', batch: { steps } }],
+    });
+    const { step_results, step_errors } = results[0].response.result;
+    expect(step_errors.map((error: { code: string } | null) => error?.code ?? null)).toEqual([
+      ...[null, 'ARGS_INVALID', null, null, 'ARGS_INVALID', null],
+    ]);
+    expect(step_results.map((result: object | null) => result !== null)).toEqual([
+      ...[true, false, false, true, false, true],
+    ]);
+    expect(await db.prepare<[], { n: number }>('SELECT count(*) AS n FROM t').get()).toEqual({ n: 42 });
+  });
+
+  it('is found in lookups by key, which the gateway reads without a process', async () => {
+    const db = client.tenant('keys');
+    await db.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES (1, 'x')");
+    const sql = 'SELECT a, ?2, :c FROM t WHERE id = ?1';
+    const query = (params: unknown) => post('/v1/tenants/keys/query', { sql, params, method: 'values' });
+    const found = { columns: ['a', '?2', ':c'], rows: [['x', 'y', 'z']] };
+    expect(await query([1, 'y', 'z'])).toEqual(found);
+    expect(await query({ 1: 1, '?2': 'y', c: 'z' })).toEqual(found);
+    expect(await query([1, 'y'])).toMatchObject({ error: { code: 'INVALID_ARGUMENT' } });
+    expect(await query({ 1: 1, 2: 'y' })).toMatchObject({ error: { code: 'INVALID_ARGUMENT' } });
+  });
+});
+
+describe('a transaction', () => {
+  it('has up to 5,000 statements in every interface; beyond that the bound is named', async () => {
+    const db = client.tenant('bounds');
+    await db.exec('CREATE TABLE t(a)');
+    const count = async () => (await db.prepare<[], { n: number }>('SELECT count(*) AS n FROM t').get())!.n;
+    const most = LIMITS.maxTransactionStatements;
+    const sql = 'INSERT INTO t VALUES (?)';
+    const many = (length: number) => Array.from({ length }, (_, n) => ({ sql, params: [n] }));
+    expect(await db.transaction(many(most))).toHaveLength(most);
+    expect((await db.steps({ steps: many(LIMITS.maxSteps) })).results).toHaveLength(LIMITS.maxSteps);
+    const body = { statements: many(most) };
+    expect((await post('/v1/tenants/bounds/transaction', body)).results).toHaveLength(most);
+    const queries = many(most).map(({ params }) => ({ query: sql, params }));
+    expect((await post('/transaction', { tenantId: 'bounds', queries })).results).toHaveLength(most);
+    const before = await count();
+    expect(before).toBe(3 * most + LIMITS.maxSteps);
+
+    const named = expect.stringContaining(` ${most + 1} statements; at most ${most} are allowed`);
+    await expect(db.transaction(many(most + 1))).rejects.toMatchObject({
+      ...{ code: 'STATEMENT_TOO_LARGE', message: named },
+    });
+    await expect(db.steps({ steps: many(LIMITS.maxSteps + 1) })).rejects.toMatchObject({
+      ...{ code: 'STATEMENT_TOO_LARGE', message: expect.stringContaining(`at most ${LIMITS.maxSteps} are`) },
+    });
+    expect(await post('/v1/tenants/bounds/transaction', { statements: many(most + 1) })).toMatchObject({
+      error: { code: 'STATEMENT_TOO_LARGE', message: named },
+    });
+    const longer = { tenantId: 'bounds', queries: [...queries, queries[0]] };
+    expect(await post('/transaction', longer)).toMatchObject({ code: 'STATEMENT_TOO_LARGE', error: named });
+    expect(await count()).toBe(before);
   });
 });
