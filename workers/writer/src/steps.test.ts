@@ -237,6 +237,25 @@ describe('steps among other writes', () => {
     expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a', 'b', 'c', 'd']);
     expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);
   });
+
+  it('tell which of them were committed before one was stopped', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script(SCHEMA));
+    const job = stepsJob([
+      'SAVEPOINT s',
+      "INSERT INTO parent(name) VALUES ('a')",
+      'RELEASE s',
+      "INSERT INTO parent(name) VALUES ('b')",
+      "INSERT INTO parent(name) VALUES ('c')",
+    ]);
+    expect(() => dieAtCommit(lane, job)).toThrow();
+    const stopped = { code: 'STATEMENT_TIMEOUT', message: 'It was not applied.' };
+    const done = lane.applyOne({ ...job, condemned: { 0: stopped } });
+    expect(verdicts(done)).toEqual(['ok', 'ok', 'ok', 'STATEMENT_TIMEOUT', 'skipped']);
+    expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a']);
+    expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);
+    expect(lane.applyOne(job)).toMatchObject({ duplicate: true, results: done.results });
+  });
 });
 
 describe('an interactive transaction', () => {

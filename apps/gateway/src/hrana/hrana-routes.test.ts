@@ -423,7 +423,7 @@ describe('a batch', () => {
     },
   );
 
-  it('may be as long as a transaction elsewhere; a longer one is refused with the bound', async () => {
+  it('may be as long as a transaction elsewhere, and a longer one is refused with the bound', async () => {
     const { stream, post, v3, cursor, create } = await open();
     create('CREATE TABLE t(a)');
     const many = (sql: string, count: number) => Array.from({ length: count }, () => ({ stmt: { sql } }));
