@@ -358,7 +358,11 @@ class Batch {
     const failed = job.failed.get(op);
     if (failed !== undefined) return failed;
     const condemned = job.condemned?.[op] ?? job.condemned?.[-1];
-    if (condemned !== undefined) return JSON.stringify({ e: condemned });
+    if (condemned !== undefined) {
+      // Some of its steps may be committed: then the answer says which.
+      if (findProgress(this.#database.db, job.id, op) !== undefined) throw new OwnTransactionsNeeded();
+      return JSON.stringify({ e: condemned });
+    }
     return runOperation(this.#database, job.message!, { jobId: job.id, op, nowMs }, this.#budgetOf(job));
   }
 

@@ -67,12 +67,13 @@ function verdictOf(step: WireStepResult): string {
 
 const verdicts = (job: JobOutcome | undefined) => resultOf(job).q.map(verdictOf);
 
-/** Applies a job in a process that ends after its next commit. */
-function dieAtCommit(lane: TemporaryLane, job: QueuedJob): void {
+/** Applies a job in a process that ends after some commits. */
+function dieAtCommit(lane: TemporaryLane, job: QueuedJob, commits = 1): void {
   lane.lane.close();
   const database = TenantDatabase.open('acme', { ...lane.options, epoch: 1 });
+  let left = commits;
   const die = () => {
-    throw new Error('the process ended');
+    if (--left === 0) throw new Error('the process ended');
   };
   try {
     applyBatch(database, [job], { progress: new Progress(lane.options.progress), afterCommit: die });
@@ -235,6 +236,30 @@ describe('steps among other writes', () => {
     expect(done.commitSeq).toBe(5);
     expect(verdicts(done)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok']);
     expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a', 'b', 'c', 'd']);
+    expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);
+  });
+
+  it('go on behind the last commit of a long list, whose results are not written again with each commit', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script(`${SCHEMA}; CREATE TABLE d(a REFERENCES parent DEFERRABLE INITIALLY DEFERRED)`));
+    const job = stepsJob(Array.from({ length: 2_100 }, () => 'INSERT INTO d VALUES (NULL)'));
+    for (const [commits, parts] of [
+      [999, 1],
+      [1, 2],
+      [1_000, 3],
+      [50, 3],
+    ]) {
+      expect(() => dieAtCommit(lane, job, commits)).toThrow();
+      expect(lane.column("SELECT count(*) FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([
+        parts,
+      ]);
+      const longest = Number(lane.column('SELECT max(length(result)) FROM _onewriter_keys')[0]);
+      expect(longest).toBeLessThan(60_000);
+    }
+    expect(lane.column('SELECT count(*) FROM d')).toEqual([2_050]);
+    const done = lane.applyOne(job);
+    expect(verdicts(done)).toEqual(Array(2_100).fill('ok'));
+    expect(lane.column('SELECT count(*) FROM d')).toEqual([2_100]);
     expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);
   });
 
