@@ -72,6 +72,58 @@ describe('@libsql/client', () => {
     expect([updated.rowsAffected, updated.rows.length, updated.lastInsertRowid]).toEqual([1, 1, undefined]);
   });
 
+  it('binds arguments by number and by name, NULL too, and names columns as SQLite does', async () => {
+    const client = open();
+    await client.execute('CREATE TABLE t(a)');
+    for (const sql of ['SELECT', 'INSERT INTO t VALUES (1) RETURNING']) {
+      const numbered = await client.execute({ sql: `${sql} ?1, ?3, ?1`, args: ['a', 'b', 'c'] });
+      expect(numbered.columns).toEqual(['?1', '?3', '?1']);
+      expect(Array.from(numbered.rows[0] as ArrayLike<unknown>)).toEqual(['a', 'c', 'a']);
+      const named = await client.execute({ sql: `${sql} :a, @b, 1+1`, args: { a: null, b: 'x' } });
+      expect(named.columns).toEqual([':a', '@b', '1+1']);
+      expect(Array.from(named.rows[0] as ArrayLike<unknown>)).toEqual([null, 'x', 2]);
+      const mixed = await client.execute({ sql: `${sql} ?, :a, ?`, args: ['x', 'y', 'z'] });
+      expect(Array.from(mixed.rows[0] as ArrayLike<unknown>)).toEqual(['x', 'y', 'z']);
+      for (const args of [['x'], ['x', 'y', 'z'], { a: 1 }]) {
+        expect(await codeOf(client.execute({ sql: `${sql} ?, ?`, args }))).toBe('ARGS_INVALID');
+      }
+      const batch = client.batch(['SELECT 1', { sql: `${sql} ?`, args: [] }, 'DELETE FROM t'], 'write');
+      await expect(batch).rejects.toMatchObject({ code: 'ARGS_INVALID', statementIndex: 1 });
+    }
+    expect((await client.execute('SELECT count(*) AS n FROM t')).rows[0]!['n']).toBe(3);
+  });
+
+  it('gets infinities and negative zero', async () => {
+    const client = open();
+    await client.execute('CREATE TABLE t(id INTEGER PRIMARY KEY, a)');
+    await client.execute('INSERT INTO t(a) VALUES (9e999), (-9e999), (-0.0), (1.5)');
+    const values = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0, 1.5];
+    const { rows } = await client.execute('SELECT a FROM t ORDER BY id');
+    expect(rows.map(row => row['a'])).toEqual(values);
+    const [updated] = await client.batch(['UPDATE t SET a = a RETURNING a'], 'write');
+    expect(updated!.rows.map(row => row['a'])).toEqual(values);
+    // The client refuses them as arguments.
+    await expect(client.execute({ sql: 'SELECT ?', args: [Infinity] })).rejects.toThrow(RangeError);
+  });
+
+  it('sends batches of 4,000 statements, as its own tests do', async () => {
+    const client = open();
+    await client.execute('CREATE TABLE t(id INTEGER PRIMARY KEY, a)');
+    const selects = Array.from({ length: 4_000 }, (_, n) => ({ sql: `SELECT ?, ${n % 200}`, args: [n] }));
+    const read = await client.batch(selects, 'read');
+    expect(read.map(({ rows }) => rows[0]![0])).toEqual(selects.map((_, n) => n));
+    const inserts = selects.map((_, n) => ({ sql: 'INSERT INTO t VALUES (?, ?)', args: [n + 1, n] }));
+    const written = await client.batch(inserts, 'write');
+    expect(written.map(({ lastInsertRowid }) => Number(lastInsertRowid))).toEqual(
+      inserts.map((_, n) => n + 1),
+    );
+    const failing = client.batch([...inserts.slice(0, 3_999), inserts[0]!], 'write');
+    expect(await codeOf(failing)).toBe('SQLITE_CONSTRAINT');
+    const tooMany = client.batch([...inserts, ...inserts], 'write');
+    await expect(tooMany).rejects.toThrow('has 8003 statements; at most 5009 are allowed');
+    expect(await codeOf(client.batch([...inserts, ...inserts], 'write'))).toBe('SQLITE_TOOBIG');
+  });
+
   it('names errors by their codes', async () => {
     const client = open();
     await client.execute('CREATE TABLE t(id INTEGER PRIMARY KEY)');
@@ -278,6 +330,21 @@ describe('@tursodatabase/serverless', () => {
     expect(await codeOf(insert.run(['x']))).toBe('ARGS_INVALID');
     expect(await codeOf(db.prepare('SELEC').then(statement => statement.all()))).toBe('SQL_PARSE_ERROR');
     expect(await codeOf((await db.prepare('INSERT INTO t(id) VALUES (1)')).run())).toBe('SQLITE_CONSTRAINT');
+  });
+
+  it('binds by number and by name, names columns as SQLite does, and gets infinities', async () => {
+    const db = open();
+    await db.exec('CREATE TABLE t(a)');
+    for (const sql of ['SELECT', 'INSERT INTO t VALUES (1) RETURNING']) {
+      const numbered = await db.prepare(`${sql} ?2, ?1, 9e999, -9e999`);
+      expect(await numbered.get(['a', 'b'])).toMatchObject({ '?2': 'b', '?1': 'a', '9e999': Infinity });
+      expect(numbered.columns().map(({ name }) => name)).toEqual(['?2', '?1', '9e999', '-9e999']);
+      const named = await db.prepare(`${sql} :a, @b`);
+      expect(await named.get({ a: null, b: 'x' })).toMatchObject({ ':a': null, '@b': 'x' });
+      expect(await codeOf(named.get({ a: 1 }))).toBe('ARGS_INVALID');
+    }
+    const many = Array.from({ length: 4_000 }, (_, n) => `INSERT INTO t VALUES (${n})`);
+    expect(await db.batch(many, 'immediate')).toHaveLength(4_000);
   });
 
   it('streams long results', async () => {

@@ -560,8 +560,8 @@ describe('export', () => {
     const create =
       'CREATE TABLE kinds(id INTEGER PRIMARY KEY AUTOINCREMENT, "odd ""name" TEXT, n NUMERIC, b BLOB)';
     await post('back/script', { sql: create });
-    // Infinity is no value of a write.
-    const body = ndjson.bytes.toString().replace('{"f":"-Infinity"}', 'null');
+    const body = ndjson.bytes.toString();
+    expect(body).toContain('{"f":"-Infinity"}');
     const imported = await post('back/import?table=kinds', body, { headers: { 'content-type': NDJSON } });
     expect(lines(imported.body).at(-1)).toMatchObject({ event: 'done', rows: 5, accepted: 5, rejected: 0 });
     const sql = 'SELECT id, "odd ""name", n, b FROM kinds WHERE id <> 3 ORDER BY id';

@@ -73,7 +73,18 @@ const storable: fc.Arbitrary<SqlParameter> = fc.oneof(
     .tuple(fc.boolean(), fc.bigInt(1n, 2n ** 52n - 1n))
     .map(([negative, fraction]) => doubleFromBits((negative ? 1n << 63n : 0n) | fraction)),
   fc.constantFrom(
-    ...[-0, 0, 5e-324, -5e-324, 2.225073858507201e-308, Number.MIN_VALUE, Number.MAX_VALUE, Number.EPSILON],
+    ...[
+      Number.POSITIVE_INFINITY,
+      Number.NEGATIVE_INFINITY,
+      -0,
+      0,
+      5e-324,
+      -5e-324,
+      2.225073858507201e-308,
+      Number.MIN_VALUE,
+      Number.MAX_VALUE,
+      Number.EPSILON,
+    ],
     ...[2 ** 53, 2 ** 53 - 1, 2 ** 62, 2 ** 63, -(2 ** 63), 2 ** 64, 1e20, 1e21, 1e22, 0.1, 1 / 3],
   ),
   fc.bigInt(MIN_INT64, MAX_INT64),
@@ -106,7 +117,8 @@ function asPlainJson(value: SqlValue): unknown {
   const read = asRead(value);
   if (typeof read === 'bigint') return read.toString();
   if (read instanceof Uint8Array) return { type: 'Buffer', data: [...read] };
-  return Object.is(read, -0) ? 0 : read;
+  if (Object.is(read, -0)) return 0;
+  return typeof read === 'number' && !Number.isFinite(read) ? String(read) : read;
 }
 
 /**
@@ -123,6 +135,7 @@ function asJsonParameter(value: SqlParameter, n: number): string {
     return JSON.stringify(n % 2 === 0 ? bytes : { b: bytes.toString('base64') });
   }
   if (Object.is(value, -0)) return n % 2 === 0 ? '-0' : '{"f":"-0"}';
+  if (typeof value === 'number' && !Number.isFinite(value)) return JSON.stringify({ f: String(value) });
   if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)) {
     return value.toExponential();
   }
@@ -340,7 +353,7 @@ describe('a value that SQLite could not give back', () => {
   it('is refused with INVALID_VALUE, and the writes beside it are applied', async () => {
     const insert = client.tenant(TENANT).prepare<unknown[]>('INSERT INTO t(run, n, v) VALUES (?, ?, ?)');
     const refused = fc.oneof(
-      fc.constantFrom<unknown>(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY),
+      fc.constant<unknown>(Number.NaN),
       fc.constantFrom<unknown>(undefined, Symbol('s'), new Date(0), {}, [1], () => 1),
       loneSurrogate,
       fc.constantFrom(MAX_INT64 + 1n, MIN_INT64 - 1n, 2n ** 64n),
@@ -366,8 +379,8 @@ describe('a value that SQLite could not give back', () => {
 
   it('is refused by the gateway with 400 and INVALID_VALUE, however JSON spells it', async () => {
     const spellings = fc.oneof(
-      // JSON has no NaN; a number too large for a double is what an infinity would be.
-      fc.constantFrom('1e999', '-1e999', '{"f":"NaN"}', '{"f":"Infinity"}', '{"f":"-Infinity"}'),
+      // JSON has no NaN; a number too large for a double is rather a mistake than an infinity.
+      fc.constantFrom('1e999', '-1e999', '{"f":"NaN"}', '{"f":"1e999"}', '{"f":"+Infinity"}'),
       // Digits beyond 64 bits that no double has; those that one has are that double.
       fc.constantFrom('9223372036854775809', '-9223372036854775809', '{"i":"9223372036854775808"}'),
       fc.constantFrom('{"i":"1.5"}', '{"i":1}', '{"b":"A"}', '{"b":"*"}', '{}', '[1]', '{"x":"1"}'),

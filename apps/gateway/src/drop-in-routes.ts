@@ -29,7 +29,8 @@ const transactionBody = z
     queries: z
       .array(z.object({ query: z.string(), params: Parameters }))
       .min(1)
-      .max(LIMITS.maxTransactionStatements),
+      // More are STATEMENT_TOO_LARGE.
+      .openapi({ maxItems: LIMITS.maxTransactionStatements }),
   })
   .openapi('DropInTransaction');
 

@@ -272,9 +272,9 @@ describe('POST /transaction', () => {
     expect(await bad.json()).toMatchObject({ code: 'INVALID_VALUE', index: 1 });
   });
 
-  it('refuses an empty and a too long list', async () => {
-    const { post } = await createTestGateway(undefined, { maxBodyBytes: 1_000_000 });
-    for (const queries of [[], Array.from({ length: 1_001 }, () => ({ query: 'SELECT 1' })), 'SELECT 1']) {
+  it('refuses what is no list, or an empty one', async () => {
+    const { post } = await createTestGateway();
+    for (const queries of [[], 'SELECT 1']) {
       expect((await post('/transaction', { tenantId: 'acme', queries })).status).toBe(400);
     }
   });

@@ -28,13 +28,23 @@ describe('decodeJsonParameters', () => {
   });
 
   it('decodes reals that are written as such', () => {
-    const texts = ['1e18', '9007199254740992', '-1.5E-3', '1.7976931348623157e+308', '5'];
+    const texts = [
+      '1e18',
+      '9007199254740992',
+      '-1.5E-3',
+      '1.7976931348623157e+308',
+      '5',
+      'Infinity',
+      '-Infinity',
+    ];
     expect(decodeJsonParameters(texts.map(f => ({ f })))).toEqual([
       1e18,
       2 ** 53,
       -0.0015,
       Number.MAX_VALUE,
       5,
+      Number.POSITIVE_INFINITY,
+      Number.NEGATIVE_INFINITY,
     ]);
   });
 
@@ -46,7 +56,9 @@ describe('decodeJsonParameters', () => {
     [{ i: '0x10' }],
     [{ b: 'no base64!' }],
     [{ b: 'abc' }],
-    [{ f: 'Infinity' }],
+    [{ f: 'NaN' }],
+    [{ f: '+Infinity' }],
+    [Number.POSITIVE_INFINITY],
     [{ f: '1e999' }],
     [{ f: '0x10' }],
     [{ f: '' }],

@@ -7,11 +7,13 @@ import { OnewriterError, type SqlParameter, type SqlParameters } from '@onewrite
  *   {"type":"Buffer","data":[1,2]}     a blob, as JSON.stringify writes a Node Buffer
  *   {"i":"5"}                          an integer of up to 64 bits
  *   {"b":"AQI="}                       a blob in base64
- *   {"f":"1e18"}                       a real, for those whose digits would be taken for an integer, and negative zero
+ *   {"f":"1e18"}                       a real, for those whose digits would be taken for an integer, negative zero and
+ *                                      the infinities
  */
 
 const INT64_TEXT = /^-?\d{1,19}$/;
 const REAL_TEXT = /^-?\d{1,309}(?:\.\d{1,800})?(?:e[+-]?\d{1,4})?$/i;
+const INFINITY_TEXT = /^-?Infinity$/;
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
 /**
@@ -30,6 +32,8 @@ export function decodeJsonParameters(params: unknown): SqlParameters {
 }
 
 function decodeJsonValue(value: unknown, name: string): SqlParameter {
+  // A number in JSON that no double holds, 1e999, is rather a mistake than an infinity: that is {"f":"Infinity"}.
+  if (typeof value === 'number' && !Number.isFinite(value)) throw unusable(name);
   if (value === null || typeof value !== 'object') return value as null | number | string | boolean;
   const object = value as Readonly<Record<string, unknown>>;
   const keys = Object.keys(object);
@@ -41,15 +45,20 @@ function decodeJsonValue(value: unknown, name: string): SqlParameter {
         return Buffer.from(content, 'base64');
       }
       if (tag === 'f' && REAL_TEXT.test(content) && Number.isFinite(Number(content))) return Number(content);
+      if (tag === 'f' && INFINITY_TEXT.test(content)) return Number(content);
     }
   } else if (keys.length === 2 && object['type'] === 'Buffer' && isByteArray(object['data'])) {
     return Buffer.from(object['data']);
   }
-  throw new OnewriterError(
+  throw unusable(name);
+}
+
+function unusable(name: string): OnewriterError {
+  return new OnewriterError(
     'INVALID_VALUE',
     `Parameter ${name.slice(0, 100)} is not a value SQLite can store. Send null, a number, a string, a boolean, a ` +
       'blob as {"type":"Buffer","data":[…]} or {"b":"<base64>"}, an integer of up to 64 bits as {"i":"<decimal>"}, a ' +
-      'finite real as {"f":"<decimal>"}.',
+      'real as {"f":"<decimal>"}, {"f":"Infinity"} or {"f":"-Infinity"}.',
   );
 }
 

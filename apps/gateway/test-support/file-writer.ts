@@ -1,6 +1,13 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { classifyStep, OnewriterError, splitScript, tenantFile, uuidv7 } from '@onewriter/protocol';
+import {
+  classifyStep,
+  OnewriterError,
+  parametersOf,
+  splitScript,
+  tenantFile,
+  uuidv7,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { isStepMet, type Step, type StepResult } from '../src/hrana/steps.ts';
 import type { StepWriter } from '../src/hrana/stream-runner.ts';
@@ -94,7 +101,9 @@ export class FileWriter implements StepWriter {
     const outcomes: StepResult['type'][] = [];
     for (const step of steps) {
       let result: StepResult = { type: 'skipped' };
-      if (isStepMet(step.condition, outcomes, !db.inTransaction)) {
+      const met = isStepMet(step.condition, outcomes, !db.inTransaction);
+      if (met && step.refused !== undefined) result = { type: 'error', error: step.refused };
+      else if (met) {
         try {
           result = runOne(db, step);
         } catch (error) {
@@ -122,7 +131,7 @@ function runOne(db: Database.Database, { sql, script, describe, params = [], row
     ? statement.columns().map(({ name, type }) => ({ name, decltype: type }))
     : [];
   if (describe) return { ...done(columns, [], 0, null), readonly: statement.readonly };
-  const values = Array.isArray(params) ? params : [params];
+  const values = parametersOf(sql).toArguments(params);
   if (statement.reader) {
     const all = statement
       .raw(true)

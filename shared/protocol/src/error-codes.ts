@@ -17,7 +17,7 @@ export const ERROR_CODES = {
     status: 400,
     retryable: false,
     meaning:
-      'A value cannot be stored exactly (NaN, infinity, lone surrogate, integer over 64 bits, unsupported type).',
+      'A value cannot be stored exactly (NaN, lone surrogate, integer over 64 bits, unsupported type).',
   },
   UNSUPPORTED_VERSION: {
     status: 400,

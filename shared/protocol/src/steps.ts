@@ -45,6 +45,11 @@ export interface WireStep {
   readonly c?: StepCondition | undefined;
   /** Set: it is compiled and not run. */
   readonly d?: 1 | undefined;
+  /**
+   * Set: it fails with this where it would run. Its SQL text is empty, so that it also fails in a writer that does not know
+   * this member.
+   */
+  readonly e?: WireError | undefined;
 }
 
 /** Result of a {@link WireStepsOperation}. */

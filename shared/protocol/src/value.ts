@@ -11,8 +11,8 @@ export type SqlParameters = readonly SqlParameter[] | { readonly [name: string]:
 
 /**
  * A value in a message: JSON that keeps the type. A number is a double (as better-sqlite3 binds it), `{i}` a
- * 64-bit integer in decimal, `{b}` a blob in base64, `{f}` a double that JSON cannot write: negative zero, and in
- * results the infinities that SQL arithmetic can make, and whole doubles where they must not look like integers.
+ * 64-bit integer in decimal, `{b}` a blob in base64, `{f}` a double that JSON cannot write: negative zero, the
+ * infinities, and in results whole doubles where they must not look like integers.
  *
  * In results there are two forms of it: {@link encodeExactValue}'s is short and is what ledger and events have,
  * {@link encodeTaggedValue}'s can be sent back as a parameter and is what the gateway's callers get.
@@ -36,8 +36,9 @@ export function encodeValue(value: SqlParameter): WireValue {
     case 'string':
       return value.isWellFormed() ? value : refuse('A string with a lone surrogate');
     case 'number':
-      if (!Number.isFinite(value)) return refuse(String(value));
-      return Object.is(value, -0) ? { f: '-0' } : value;
+      // SQLite would store NULL.
+      if (Number.isNaN(value)) return refuse('NaN');
+      return encodeDouble(value);
     case 'bigint':
       return value >= MIN_INT64 && value <= MAX_INT64
         ? { i: value.toString() }
@@ -68,18 +69,15 @@ export function decodeValue(wire: WireValue): SqlValue {
 export function encodeParameters(params: SqlParameters | undefined): WireParameters | undefined {
   if (params === undefined) return undefined;
   if (Array.isArray(params)) return params.length === 0 ? undefined : params.map(encodeValue);
-  const wire: Record<string, WireValue> = {};
-  for (const [name, value] of Object.entries(params)) wire[name] = encodeValue(value);
-  return wire;
+  // fromEntries: a name may be `__proto__`.
+  return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, encodeValue(value)]));
 }
 
 /** Decodes a statement's parameters. */
 export function decodeParameters(wire: WireParameters | undefined): SqlParameters {
   if (wire === undefined) return [];
   if (Array.isArray(wire)) return wire.map(decodeValue);
-  const params: Record<string, SqlValue> = {};
-  for (const [name, value] of Object.entries(wire)) params[name] = decodeValue(value);
-  return params;
+  return Object.fromEntries(Object.entries(wire).map(([name, value]) => [name, decodeValue(value)]));
 }
 
 /**
@@ -91,8 +89,7 @@ export function encodeResultValue(value: SqlValue): WireValue {
     case 'bigint':
       return encodeInteger(value);
     case 'number':
-      if (Number.isFinite(value)) return Object.is(value, -0) ? { f: '-0' } : value;
-      return { f: value > 0 ? 'Infinity' : '-Infinity' };
+      return encodeDouble(value);
     case 'string':
       return value;
     default:
@@ -121,6 +118,11 @@ export function encodeTaggedValue(value: SqlValue): WireValue {
   return typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)
     ? { f: String(value) }
     : encodeResultValue(value);
+}
+
+function encodeDouble(value: number): number | WireDouble {
+  if (Number.isFinite(value)) return Object.is(value, -0) ? { f: '-0' } : value;
+  return { f: value > 0 ? 'Infinity' : '-Infinity' };
 }
 
 /** Encodes a 64-bit integer as a number where that is exact. */

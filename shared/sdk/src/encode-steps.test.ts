@@ -54,6 +54,17 @@ describe('a request of steps', () => {
     });
   });
 
+  it('has a step that its sender refuses as an error under its condition, and never its text', () => {
+    const refused = { code: 'INVALID_VALUE', message: 'No.' } as const;
+    const begin = { sql: 'SAVEPOINT s', params: [1], refused, condition: { type: 'ok', step: 0 } } as const;
+    const request = { steps: [...steps('DELETE FROM t'), begin] };
+    const { format, sql, alone } = encodeSteps(request, 1_000);
+    expect([sql, alone]).toEqual([['DELETE FROM t', ''], undefined]);
+    expect(JSON.parse(format([0, 1]))).toEqual({
+      q: [{ s: 0 }, { s: 1, e: { ...refused, details: {} }, c: begin.condition }],
+    });
+  });
+
   it('says until when it makes sense to begin, where it may hold others up', () => {
     const before = Date.now();
     const { format } = encodeSteps({ steps: steps('BEGIN'), interactive: true }, 1_000);

@@ -1,15 +1,17 @@
 import {
   classifyStep,
+  type ErrorDetails,
   LIMITS,
   OnewriterError,
   readCondition,
   type StepClass,
   splitScript,
   TRANSACTION_ID_PATTERN,
+  toWireError,
 } from '@onewriter/protocol';
 import { atStatement, type EncodedWrite, encodeBindings, encodeRequestId } from './encoded-write.ts';
 import { assertParameters } from './parameters.ts';
-import type { Step, StepsRequest } from './steps-types.ts';
+import type { Step, StepError, StepsRequest } from './steps-types.ts';
 
 /*
  * How a request travels:
@@ -32,7 +34,11 @@ export function encodeSteps(
 ): EncodedWrite {
   const { steps, transaction, interactive, expectCommitSeq } = request;
   if (!Array.isArray(steps) || steps.length === 0) throw invalid('steps() takes at least one step.');
-  if (steps.length > LIMITS.maxSteps) throw tooLarge(`over ${LIMITS.maxSteps} steps`);
+  if (steps.length > LIMITS.maxSteps) {
+    throw tooLarge(`${steps.length} steps; at most ${LIMITS.maxSteps} are allowed`, {
+      maxSteps: LIMITS.maxSteps,
+    });
+  }
   if (transaction !== undefined && !TRANSACTION_ID_PATTERN.test(transaction)) {
     throw invalid('transaction is the id of an open transaction.');
   }
@@ -54,10 +60,12 @@ export function encodeSteps(
     (expectCommitSeq === undefined ? '' : `,"at":${expectCommitSeq}`) +
     encodeRequestId(requestId);
   const operationBytes = rests.reduce((sum, rest) => sum + Buffer.byteLength(rest) + 12, 64 + suffix.length);
-  const sql = steps.map(step => step.sql);
+  const sql = steps.map(({ sql, refused }) => (refused === undefined ? sql : ''));
   const sqlBytes = [...new Set(sql)].reduce((sum, text) => sum + text.length, 0);
   if (operationBytes + sqlBytes > LIMITS.maxOperationBytes) {
-    throw tooLarge(`over ${LIMITS.maxOperationBytes} bytes, encoded`);
+    throw tooLarge(`over ${LIMITS.maxOperationBytes} bytes, encoded`, {
+      maxOperationBytes: LIMITS.maxOperationBytes,
+    });
   }
   const format = (indexes: readonly number[]) =>
     `{"q":[${rests.map((rest, index) => `{"s":${indexes[index]}${rest}}`).join(',')}]${suffix}}`;
@@ -69,13 +77,19 @@ function encodeRest(step: Step, steps: number): string {
   if (step === null || typeof step !== 'object') throw new TypeError('A step is an object.');
   if (typeof step.sql !== 'string') throw new TypeError('A step has its SQL text in sql.');
   const condition = step.condition === undefined ? undefined : readCondition(step.condition, steps);
+  const conditionJson = condition === undefined ? '' : `,"c":${JSON.stringify(condition)}`;
+  if (step.refused !== undefined) return `,"e":${encodeRefusal(step.refused)}${conditionJson}`;
   return (
     encodeBindings(assertParameters(step.params)) +
     (step.script ? ',"x":1' : '') +
     (step.rows === false ? ',"n":1' : '') +
     (step.describe ? ',"d":1' : '') +
-    (condition === undefined ? '' : `,"c":${JSON.stringify(condition)}`)
+    conditionJson
   );
+}
+
+function encodeRefusal({ code, message, sqliteCode }: StepError): string {
+  return JSON.stringify(toWireError(new OnewriterError(code, message, { sqliteCode })));
 }
 
 function mustRunAlone({ steps, interactive, expectCommitSeq }: StepsRequest): boolean {
@@ -90,7 +104,8 @@ function isForAlone({ kind }: StepClass, interactive: boolean): boolean {
 }
 
 /** Nothing for what the rules refuse: it does not run. */
-function classifyAll({ sql, script }: Step): readonly StepClass[] {
+function classifyAll({ sql, script, refused }: Step): readonly StepClass[] {
+  if (refused !== undefined) return [];
   try {
     return (script ? splitScript(sql) : [sql]).map(classifyOne);
   } catch {
@@ -110,6 +125,6 @@ function invalid(message: string): OnewriterError {
   return new OnewriterError('INVALID_ARGUMENT', message);
 }
 
-function tooLarge(what: string): OnewriterError {
-  return new OnewriterError('STATEMENT_TOO_LARGE', `The request is ${what}; split it.`);
+function tooLarge(what: string, details: ErrorDetails): OnewriterError {
+  return new OnewriterError('STATEMENT_TOO_LARGE', `The request is ${what}; split it.`, details);
 }

@@ -1,4 +1,10 @@
-import { OnewriterError, type SqlValue, toExactInteger } from '@onewriter/protocol';
+import {
+  OnewriterError,
+  parametersOf,
+  type SqlValue,
+  type StatementParameters,
+  toExactInteger,
+} from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import { toRowObject } from './decode-result.ts';
 import type { BoundParameters } from './parameters.ts';
@@ -24,6 +30,7 @@ type Row = SqlRow | SqlRowArray;
 export class ReadStatement {
   usedAt = 0;
   readonly #compile: () => Database.Statement;
+  readonly #parameters: StatementParameters;
   /** Gives rows as arrays, unless {@link #getNamed} is at work. */
   readonly #fast: Database.Statement;
   #exact: Database.Statement | undefined;
@@ -39,6 +46,7 @@ export class ReadStatement {
   constructor(compile: () => Database.Statement) {
     this.#compile = compile;
     this.#fast = compile();
+    this.#parameters = parametersOf(this.#fast.source);
     if (!this.#fast.reader) throw new TypeError('This statement does not return data.');
     this.#fast.raw(true);
   }
@@ -48,24 +56,26 @@ export class ReadStatement {
    * @param turn a number that changes with each turn of the event loop
    */
   get(params: BoundParameters, turn: number): SqlRow | undefined {
+    const bound = this.#parameters.toArguments(params);
     if (!this.#exactAlways) {
-      if (turn !== this.#columnsTurn) return this.#getInNewTurn(params, turn);
-      const values = getFirst(this.#fast, params) as SqlRowArray | undefined;
+      if (turn !== this.#columnsTurn) return this.#getInNewTurn(bound, turn);
+      const values = getFirst(this.#fast, bound) as SqlRowArray | undefined;
       if (values === undefined) return undefined;
       const object = this.#columnsAfter(this.#fast, values, turn).toExactObject(values);
       if (object !== undefined) return object;
     }
-    return this.#getExact(params, turn);
+    return this.#getExact(bound, turn);
   }
 
   /** All rows. @param turn as of {@link get} @throws OnewriterError RESULT_TOO_LARGE over `maxRows` */
   all(params: BoundParameters, maxRows: number, turn: number): SqlRow[] {
+    const bound = this.#parameters.toArguments(params);
     if (!this.#exactAlways) {
-      const objects = this.#toObjects(this.#fast, collect(this.#fast, params, maxRows), turn);
+      const objects = this.#toObjects(this.#fast, collect(this.#fast, bound, maxRows), turn);
       if (objects !== undefined) return objects;
     }
     const exact = this.#toExact();
-    const rows = collect(exact, params, maxRows);
+    const rows = collect(exact, bound, maxRows);
     for (const row of rows) narrow(row);
     return this.#toObjects(exact, rows, turn)!;
   }
@@ -80,17 +90,18 @@ export class ReadStatement {
     maxRows: number,
     safeIntegers = false,
   ): { columns: string[]; rows: SqlRowArray[] } {
+    const bound = this.#parameters.toArguments(params);
     if (safeIntegers) {
       this.#exact ??= this.#prepareExact();
-      const rows = collect(this.#exact, params, maxRows);
+      const rows = collect(this.#exact, bound, maxRows);
       return { columns: namesOf(this.#exact), rows };
     }
     if (!this.#exactAlways) {
-      const rows = collect(this.#fast, params, maxRows);
+      const rows = collect(this.#fast, bound, maxRows);
       if (!rows.some(isRounded)) return { columns: namesOf(this.#fast), rows };
     }
     const exact = this.#toExact();
-    const rows = collect(exact, params, maxRows);
+    const rows = collect(exact, bound, maxRows);
     for (const row of rows) narrow(row);
     return { columns: namesOf(exact), rows };
   }
@@ -99,15 +110,15 @@ export class ReadStatement {
   *iterate(params: BoundParameters): Generator<SqlRow, void, undefined> {
     const exact = this.#toExact();
     let columns: Columns | undefined;
-    for (const values of exact.iterate(params) as Iterable<SqlRowArray>) {
+    for (const values of exact.iterate(...this.#parameters.toArguments(params)) as Iterable<SqlRowArray>) {
       columns ??= new Columns(namesOf(exact));
       yield columns.toObject(narrow(values));
     }
   }
 
-  #getInNewTurn(params: BoundParameters, turn: number): SqlRow | undefined {
+  #getInNewTurn(bound: readonly unknown[], turn: number): SqlRow | undefined {
     if (this.#columns.showInObjects) {
-      const row = this.#getNamed(params);
+      const row = this.#getNamed(bound);
       if (row === undefined) return undefined;
       const object = this.#columns.toExactObjectIfNamed(row);
       if (object !== undefined) {
@@ -116,24 +127,24 @@ export class ReadStatement {
       }
     }
     // Other names, or a large integer: it is read again.
-    const values = getFirst(this.#fast, params) as SqlRowArray | undefined;
+    const values = getFirst(this.#fast, bound) as SqlRowArray | undefined;
     if (values === undefined) return undefined;
-    return this.#columnsAfter(this.#fast, values, turn).toExactObject(values) ?? this.#getExact(params, turn);
+    return this.#columnsAfter(this.#fast, values, turn).toExactObject(values) ?? this.#getExact(bound, turn);
   }
 
   /** The first row as better-sqlite3 names it: to compare the names so costs a tenth of asking for them. */
-  #getNamed(params: BoundParameters): SqlRow | undefined {
+  #getNamed(bound: readonly unknown[]): SqlRow | undefined {
     this.#fast.raw(false);
     try {
-      return getFirst(this.#fast, params) as SqlRow | undefined;
+      return getFirst(this.#fast, bound) as SqlRow | undefined;
     } finally {
       this.#fast.raw(true);
     }
   }
 
-  #getExact(params: BoundParameters, turn: number): SqlRow | undefined {
+  #getExact(bound: readonly unknown[], turn: number): SqlRow | undefined {
     const exact = this.#toExact();
-    const values = getFirst(exact, params) as SqlRowArray | undefined;
+    const values = getFirst(exact, bound) as SqlRowArray | undefined;
     return values && this.#columnsAfter(exact, values, turn).toObject(narrow(values));
   }
 
@@ -230,12 +241,11 @@ function isSame(left: readonly string[], right: readonly string[]): boolean {
   return left.length === right.length && left.every((name, index) => name === right[index]);
 }
 
-/** One or two values are bound faster as arguments than as an array. */
-function getFirst(statement: Database.Statement, params: BoundParameters): Row | undefined {
-  if (!Array.isArray(params) || params.length > 2) return statement.get(params) as Row | undefined;
-  if (params.length === 1) return statement.get(params[0]) as Row | undefined;
-  if (params.length === 2) return statement.get(params[0], params[1]) as Row | undefined;
-  return statement.get() as Row | undefined;
+/** One or two values are passed faster one by one. */
+function getFirst(statement: Database.Statement, bound: readonly unknown[]): Row | undefined {
+  if (bound.length === 1) return statement.get(bound[0]) as Row | undefined;
+  if (bound.length === 2) return statement.get(bound[0], bound[1]) as Row | undefined;
+  return statement.get(...bound) as Row | undefined;
 }
 
 function namesOf(statement: Database.Statement): string[] {
@@ -243,9 +253,9 @@ function namesOf(statement: Database.Statement): string[] {
 }
 
 /** Stepping costs about a tenth more than better-sqlite3's all(), and never holds more than `maxRows`. */
-function collect(statement: Database.Statement, params: BoundParameters, maxRows: number): SqlRowArray[] {
+function collect(statement: Database.Statement, bound: readonly unknown[], maxRows: number): SqlRowArray[] {
   const rows: SqlRowArray[] = [];
-  for (const row of statement.iterate(params)) {
+  for (const row of statement.iterate(...bound)) {
     if (rows.length >= maxRows) {
       throw new OnewriterError(
         'RESULT_TOO_LARGE',

@@ -40,6 +40,8 @@ export interface Step {
   readonly describe?: boolean | undefined;
   /** When it runs; absent: always. */
   readonly condition?: StepCondition | undefined;
+  /** It does not run but fails with this: what its sender has found wrong with it. */
+  readonly refused?: StepError | undefined;
 }
 
 /** What became of a {@link StepsRequest}. */

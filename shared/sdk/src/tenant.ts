@@ -99,8 +99,9 @@ export class TenantDatabase implements Tenant {
       throw new OnewriterError('INVALID_ARGUMENT', 'A transaction takes an array of at least one statement.');
     }
     if (statements.length > LIMITS.maxTransactionStatements) {
-      const message = `A transaction has at most ${LIMITS.maxTransactionStatements} statements.`;
-      throw new OnewriterError('STATEMENT_TOO_LARGE', message, { tenant: this.id });
+      const { maxTransactionStatements } = LIMITS;
+      const message = `The transaction has ${statements.length} statements; at most ${maxTransactionStatements} are allowed: split it.`;
+      throw new OnewriterError('STATEMENT_TOO_LARGE', message, { tenant: this.id, maxTransactionStatements });
     }
     assertAllowed(statements.map(statement => statement?.sql));
     const inputs = statements.map(({ sql, params, expect }, index) => {

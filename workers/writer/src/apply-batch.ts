@@ -347,6 +347,13 @@ class Batch {
     const operation = job.message!.ops[op] as Partial<WireStepsOperation> | null | undefined;
     const condemned = job.condemned?.[op] ?? job.condemned?.[-1];
     try {
+      // What an earlier delivery committed stays. The step after it was stopped, and none after that was applied.
+      if (condemned !== undefined && options.progress !== undefined) {
+        const done = options.progress.q;
+        const skipped = (operation?.q ?? []).slice(done.length + 1).map(() => '0');
+        const q = [...done, JSON.stringify({ e: condemned }), ...skipped];
+        return { json: `{"q":[${q.join()}],"a":1}`, commitSeq: 0, open: false, theirs: false };
+      }
       if (condemned !== undefined) throw fromWireError(condemned);
       assertSteps(operation?.q);
       if (isLate(operation as WireStepsOperation, options, this.#now())) throw tooLate();
@@ -411,7 +418,11 @@ class Batch {
     const failed = job.failed.get(op);
     if (failed !== undefined) return failed;
     const condemned = job.condemned?.[op] ?? job.condemned?.[-1];
-    if (condemned !== undefined) return JSON.stringify({ e: condemned });
+    if (condemned !== undefined) {
+      // Some of its steps may be committed: then the answer says which.
+      if (findProgress(this.#database.db, job.id, op) !== undefined) throw new OwnTransactionsNeeded();
+      return JSON.stringify({ e: condemned });
+    }
     const place = { jobId: job.id, op, nowMs, asksTotal: job.asksTotal };
     return runOperation(this.#database, job.message!, place, this.#budgetOf(job));
   }

@@ -1,7 +1,10 @@
 import {
   classifyStep,
+  decodeParameters,
+  fromWireError,
   isMet,
   OnewriterError,
+  parametersOf,
   type StepClass,
   type StepStates,
   splitScript,
@@ -121,6 +124,7 @@ export class StepsRun implements StepStates {
       }
       const startedMs = performance.now();
       try {
+        if (step.e !== undefined) throw fromWireError(step.e);
         if (step.d === 1) this.#describe(this.#textOf(step), startedMs);
         else if (step.x === 1) this.#runScript(this.#textOf(step), startedMs);
         else this.#runOne(this.#textOf(step), step, startedMs);
@@ -196,6 +200,9 @@ export class StepsRun implements StepStates {
   #runOne(sql: string, step: WireStep, startedMs: number): void {
     let result = '[0,0]';
     let types = '';
+    // Transaction control has no parameters, and is not compiled by SQLite.
+    if (step.p !== undefined && classifyStep(sql).kind !== 'statement')
+      parametersOf(sql).toArguments(decodeParameters(step.p));
     this.#runSql(
       sql,
       compiled => {

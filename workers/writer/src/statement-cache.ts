@@ -1,4 +1,10 @@
-import { classifyStatement, LIMITS, type StatementClass } from '@onewriter/protocol';
+import {
+  classifyStatement,
+  LIMITS,
+  parametersOf,
+  type StatementClass,
+  type StatementParameters,
+} from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
 
 /** Longer texts are compiled each time, so that the cache stays small. */
@@ -8,6 +14,7 @@ const MAX_CACHED_LENGTH = 20_000;
 export interface CompiledStatement extends StatementClass {
   readonly sql: string;
   readonly statement: Statement<unknown[], unknown>;
+  readonly parameters: StatementParameters;
   readonly returnsRows: boolean;
   /** Whether SQLite counts its changes. */
   readonly changesRows: boolean;
@@ -66,6 +73,7 @@ export function compileStatement(db: Database, sql: string): CompiledStatement {
     ...statementClass,
     sql,
     statement: readExactly(statement),
+    parameters: parametersOf(sql),
     returnsRows: statement.reader,
     changesRows: !explain && CHANGING.has(keyword),
     changesSchema,

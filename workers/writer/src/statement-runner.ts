@@ -80,7 +80,8 @@ export class StatementRunner {
    * @param wantsRows false: rows are stepped through, and left out of the result. Values in them are exact:
    * `encodeExactValue`.
    * @returns JSON of a WireStatementResult.
-   * @throws RowidInDoubt, SQLite's and better-sqlite3's own errors, OnewriterError INVALID_VALUE, RESULT_TOO_LARGE.
+   * @throws RowidInDoubt, SQLite's and better-sqlite3's own errors, OnewriterError INVALID_ARGUMENT, INVALID_VALUE,
+   * RESULT_TOO_LARGE.
    * After any of them the caller rolls back.
    */
   run(
@@ -89,11 +90,11 @@ export class StatementRunner {
     budgetBytes: number,
     wantsRows = true,
   ): string {
-    const params = decodeBindings(wire);
+    const bound = compiled.parameters.toArguments(decodeBindings(wire));
     return this.#counted(compiled, statement =>
       compiled.returnsRows
-        ? this.#runForRows(compiled, statement, params, budgetBytes, wantsRows)
-        : this.#runForChanges(compiled, statement, params),
+        ? this.#runForRows(compiled, statement, bound, budgetBytes, wantsRows)
+        : this.#runForChanges(compiled, statement, bound),
     );
   }
 
@@ -156,9 +157,9 @@ export class StatementRunner {
   #runForChanges(
     compiled: CompiledStatement,
     statement: Statement<unknown[], unknown>,
-    params: SqlParameters | undefined,
+    bound: readonly unknown[],
   ): string {
-    const { changes, lastInsertRowid } = params === undefined ? statement.run() : statement.run(params);
+    const { changes, lastInsertRowid } = statement.run(...bound);
     this.#noteChanges(compiled, changes);
     // A virtual table that is created counts the rows of its own shadow tables.
     this.changes = compiled.changesRows ? changes : 0;
@@ -172,13 +173,13 @@ export class StatementRunner {
   #runForRows(
     compiled: CompiledStatement,
     statement: Statement<unknown[], unknown>,
-    params: SqlParameters | undefined,
+    bound: readonly unknown[],
     budgetBytes: number,
     wantsRows: boolean,
   ): string {
     const rows: string[] = [];
     let bytes = 0;
-    for (const row of params === undefined ? statement.iterate() : statement.iterate(params)) {
+    for (const row of statement.iterate(...bound)) {
       if (!wantsRows) continue;
       if (rows.length === LIMITS.maxResultRows) throw tooLarge(`${LIMITS.maxResultRows} rows`);
       const json = encodeRow(row as SqlValue[]);
@@ -218,7 +219,7 @@ export class StatementRunner {
   }
 }
 
-/** Parameters as better-sqlite3 binds them. Most are plain already, and then nothing is copied. */
+/** Values of parameters, as better-sqlite3 takes them. Most are plain already, and then nothing is copied. */
 function decodeBindings(wire: WireParameters | undefined): SqlParameters | undefined {
   if (wire === undefined || (Array.isArray(wire) && wire.every(isPlain)))
     return wire as SqlParameters | undefined;

@@ -4,12 +4,24 @@ import type { StepsProgress } from './run-steps.ts';
 /*
  * How far steps with commits of their own have come, noted in the same transactions. The notes lie among the idempotency
  * keys, because they live as long, under names that no key has by chance: they hold the job's id.
+ *
+ * A note holds all results so far, and there is one for each commit. So that long lists do not write their results again with
+ * each commit, full chunks are put aside once, in notes of their own.
  */
+
+/** Results of a chunk. A shorter list has one note, which writers that know no chunks can read. */
+const CHUNK = 1_000;
+const INSERT = "INTO _onewriter_keys VALUES (?, '', ?, ?, ?, ?)";
+const CHUNKS = "FROM _onewriter_keys WHERE key >= ? || '/' AND key < ? || '0'";
 
 /** Reads what an earlier delivery did. */
 export function findProgress(db: Database, jobId: string, op: number): StepsProgress | undefined {
-  const note = db.prepare('SELECT result FROM _onewriter_keys WHERE key = ?').pluck().get(nameOf(jobId, op));
-  return note === undefined ? undefined : (JSON.parse(String(note)) as StepsProgress);
+  const name = nameOf(jobId, op);
+  const note = db.prepare('SELECT result FROM _onewriter_keys WHERE key = ?').pluck().get(name);
+  if (note === undefined) return undefined;
+  const { q, x } = JSON.parse(String(note)) as StepsProgress;
+  const chunks = db.prepare(`SELECT result ${CHUNKS} ORDER BY key`).pluck().all(name, name);
+  return { q: [...chunks.flatMap(chunk => JSON.parse(String(chunk)) as string[]), ...q], x };
 }
 
 /** Notes what was done. */
@@ -20,13 +32,18 @@ export function noteProgress(
   nowMs: number,
   progress: StepsProgress,
 ): void {
-  db.prepare("INSERT OR REPLACE INTO _onewriter_keys VALUES (?, '', ?, ?, ?, ?)").run(
-    nameOf(jobId, op),
-    jobId,
-    op,
-    nowMs,
-    JSON.stringify(progress),
-  );
+  const name = nameOf(jobId, op);
+  const { q, x } = progress;
+  const full = Math.floor(q.length / CHUNK);
+  const insert = db.prepare(`INSERT OR IGNORE ${INSERT}`);
+  for (let chunk = full - 1; chunk >= 0; chunk--) {
+    const results = JSON.stringify(q.slice(chunk * CHUNK, (chunk + 1) * CHUNK));
+    const key = `${name}/${String(chunk).padStart(4, '0')}`;
+    // Those before it were put aside with it.
+    if (insert.run(key, jobId, op, nowMs, results).changes === 0) break;
+  }
+  const rest = JSON.stringify({ q: q.slice(full * CHUNK), x });
+  db.prepare(`INSERT OR REPLACE ${INSERT}`).run(name, jobId, op, nowMs, rest);
 }
 
 /** Whether an earlier delivery committed some of a job's steps. */
@@ -39,7 +56,9 @@ export function hasProgress(db: Database, jobId: string): boolean {
 
 /** The ledger has it all. */
 export function forgetProgress(db: Database, jobId: string, op: number): void {
-  db.prepare('DELETE FROM _onewriter_keys WHERE key = ?').run(nameOf(jobId, op));
+  const name = nameOf(jobId, op);
+  db.prepare('DELETE FROM _onewriter_keys WHERE key = ?').run(name);
+  db.prepare(`DELETE ${CHUNKS}`).run(name, name);
 }
 
 function nameOf(jobId: string, op: number): string {

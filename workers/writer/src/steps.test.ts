@@ -67,12 +67,13 @@ function verdictOf(step: WireStepResult): string {
 
 const verdicts = (job: JobOutcome | undefined) => resultOf(job).q.map(verdictOf);
 
-/** Applies a job in a process that ends after its next commit. */
-function dieAtCommit(lane: TemporaryLane, job: QueuedJob): void {
+/** Applies a job in a process that ends after some commits. */
+function dieAtCommit(lane: TemporaryLane, job: QueuedJob, commits = 1): void {
   lane.lane.close();
   const database = TenantDatabase.open('acme', { ...lane.options, epoch: 1 });
+  let left = commits;
   const die = () => {
-    throw new Error('the process ended');
+    if (--left === 0) throw new Error('the process ended');
   };
   try {
     applyBatch(database, [job], { progress: new Progress(lane.options.progress), afterCommit: die });
@@ -236,6 +237,49 @@ describe('steps among other writes', () => {
     expect(verdicts(done)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok']);
     expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a', 'b', 'c', 'd']);
     expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
+  });
+
+  it('go on behind the last commit of a long list, whose results are not written again with each commit', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script(`${SCHEMA}; CREATE TABLE d(a REFERENCES parent DEFERRABLE INITIALLY DEFERRED)`));
+    const job = stepsJob(Array.from({ length: 2_100 }, () => 'INSERT INTO d VALUES (NULL)'));
+    for (const [commits, parts] of [
+      [999, 1],
+      [1, 2],
+      [1_000, 3],
+      [50, 3],
+    ]) {
+      expect(() => dieAtCommit(lane, job, commits)).toThrow();
+      expect(lane.column("SELECT count(*) FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([
+        parts,
+      ]);
+      const longest = Number(lane.column('SELECT max(length(result)) FROM _onewriter_keys')[0]);
+      expect(longest).toBeLessThan(60_000);
+    }
+    expect(lane.column('SELECT count(*) FROM d')).toEqual([2_050]);
+    const done = lane.applyOne(job);
+    expect(verdicts(done)).toEqual(Array(2_100).fill('ok'));
+    expect(lane.column('SELECT count(*) FROM d')).toEqual([2_100]);
+    expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);
+  });
+
+  it('tell which of them were committed before one was stopped', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script(SCHEMA));
+    const job = stepsJob([
+      'SAVEPOINT s',
+      "INSERT INTO parent(name) VALUES ('a')",
+      'RELEASE s',
+      "INSERT INTO parent(name) VALUES ('b')",
+      "INSERT INTO parent(name) VALUES ('c')",
+    ]);
+    expect(() => dieAtCommit(lane, job)).toThrow();
+    const stopped = { code: 'STATEMENT_TIMEOUT', message: 'It was not applied.' };
+    const done = lane.applyOne({ ...job, condemned: { 0: stopped } });
+    expect(verdicts(done)).toEqual(['ok', 'ok', 'ok', 'STATEMENT_TIMEOUT', 'skipped']);
+    expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a']);
+    expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);
+    expect(lane.applyOne(job)).toMatchObject({ duplicate: true, results: done.results });
   });
 });
 

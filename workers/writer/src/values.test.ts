@@ -5,7 +5,7 @@ import { queuedJob, resultsOf, script, TemporaryLane } from '../test-support/tem
 
 const value = fc.oneof(
   fc.constant(null),
-  fc.double({ noNaN: true, noDefaultInfinity: true }),
+  fc.double({ noNaN: true }),
   fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
   fc.string({ unit: 'binary' }),
   fc.uint8Array(),

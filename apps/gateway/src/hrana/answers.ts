@@ -1,10 +1,9 @@
-import type { SqlValue } from '@onewriter/protocol';
+import { parametersOf, type SqlValue } from '@onewriter/protocol';
 import type { StepPiece } from '../reads/read-steps.ts';
 import type { AnswerPlan } from './compile-requests.ts';
 import { type HranaError, toHranaError } from './hrana-error.ts';
-import { findVariables } from './sql-variables.ts';
 import type { StepColumn, StepResult } from './steps.ts';
-import { encodeHranaValue, type HranaValue } from './values.ts';
+import { encodeHranaValue, type HranaValue, toHranaJson } from './values.ts';
 
 const ROWS_AT_ONCE = 500;
 
@@ -103,7 +102,7 @@ function toRowid(rowid: number | bigint | null): string | null {
 
 function toDescription(sql: string, { columns, readonly }: Done) {
   return {
-    params: findVariables(sql).names.map(name => ({ name })),
+    params: parametersOf(sql).names.map(name => ({ name })),
     cols: columns,
     is_explain: /^\s*EXPLAIN\b/i.test(sql),
     is_readonly: readonly ?? false,
@@ -112,7 +111,7 @@ function toDescription(sql: string, { columns, readonly }: Done) {
 
 /** An entry of a cursor, as a line. A step that was skipped has none. */
 function line(entry: { readonly type: string; readonly [field: string]: unknown }): string {
-  return `${JSON.stringify(entry)}\n`;
+  return `${toHranaJson(entry)}\n`;
 }
 
 function toRowLines(rows: readonly (readonly SqlValue[])[]): string {

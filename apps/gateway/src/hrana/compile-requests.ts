@@ -1,12 +1,17 @@
-import { OnewriterError, readCondition, type SqlValue } from '@onewriter/protocol';
+import { LIMITS, OnewriterError, readCondition, type SqlParameters } from '@onewriter/protocol';
 import { classifyOne, classifyScript, type StatementKind } from './classify-text.ts';
 import { mapSteps } from './conditions.ts';
 import { type HranaError, RequestError, StaticError, toHranaError, toStepError } from './hrana-error.ts';
 import type { SqlStore } from './sql-store.ts';
-import { bindArguments } from './sql-variables.ts';
 import type { Step, StepCondition } from './steps.ts';
 import { decodeHranaValue } from './values.ts';
-import { MAX_STEPS, type StreamRequest, type WireBatch, type WireStatement } from './wire.ts';
+import {
+  MAX_PIPELINE_REQUESTS,
+  MAX_STEPS,
+  type StreamRequest,
+  type WireBatch,
+  type WireStatement,
+} from './wire.ts';
 
 /** A step, and what it asks for: of a script, each of its statements. */
 export interface PlannedStep extends Step {
@@ -44,6 +49,9 @@ export function compileRequests(requests: readonly StreamRequest[], store: SqlSt
   const steps: PlannedStep[] = [];
   const answers: AnswerPlan[] = [];
   let closes = false;
+  if (requests.length > MAX_PIPELINE_REQUESTS) {
+    throw tooMany(requests.length, 'requests', MAX_PIPELINE_REQUESTS);
+  }
   for (const request of requests) {
     if (closes) throw new StaticError('A close request must be the last one.');
     closes = request.type === 'close';
@@ -54,9 +62,7 @@ export function compileRequests(requests: readonly StreamRequest[], store: SqlSt
       steps.length = first;
       answers.push({ type: 'failed', request: request.type, error: asRequestError(error) });
     }
-    if (steps.length > MAX_STEPS) {
-      throw new StaticError(`The request has more than ${MAX_STEPS} statements.`);
-    }
+    if (steps.length > MAX_STEPS) throw tooMany(steps.length, 'statements', MAX_STEPS);
   }
   return { steps, answers, closes };
 }
@@ -88,6 +94,7 @@ function compileRequest(request: StreamRequest, store: SqlStore, steps: PlannedS
       store.remove(request.sql_id);
       return { type: 'empty', request: 'close_sql' };
     case 'execute':
+      if (hasBothKinds(request.stmt)) throw new RequestError('ARGS_BOTH_POSITIONAL_AND_NAMED', BOTH_KINDS);
       steps.push(planStatement(request.stmt, store));
       return { type: 'execute', first };
     case 'batch':
@@ -121,6 +128,11 @@ function compileRequest(request: StreamRequest, store: SqlStore, steps: PlannedS
 
 function addBatch(batch: WireBatch, store: SqlStore, steps: PlannedStep[]): void {
   const offset = steps.length;
+  if (batch.steps.length > MAX_STEPS) {
+    // Told in its place: of a batch that is no batch nothing runs, and a client shows the message.
+    const { code, message, details } = tooMany(batch.steps.length, 'statements', MAX_STEPS);
+    throw new OnewriterError(code, message, details);
+  }
   for (const { condition, stmt } of batch.steps) {
     const own = condition == null ? undefined : readOwnCondition(condition, batch.steps.length);
     const shifted =
@@ -138,19 +150,40 @@ function readOwnCondition(condition: unknown, count: number): StepCondition {
   }
 }
 
+/** Wrong arguments are the error of their step: the steps after it run, or not, as where SQLite refuses a statement. */
 function planStatement(statement: WireStatement, store: SqlStore): PlannedStep {
   const sql = sqlOf(statement, store);
-  const classes = [classifyOne(sql)];
-  const positional = (statement.args ?? []).map(decodeHranaValue);
-  const named = new Map<string, SqlValue>();
-  for (const { name, value } of statement.named_args ?? []) named.set(name, decodeHranaValue(value));
-  if (positional.length > 0 && named.size > 0) {
-    throw new RequestError(
-      'ARGS_BOTH_POSITIONAL_AND_NAMED',
-      'A statement has arguments either by position or by name.',
-    );
+  const step = { sql, rows: statement.want_rows ?? true, classes: [classifyOne(sql)] };
+  try {
+    return { ...step, params: readArguments(statement) };
+  } catch (error) {
+    if (!(error instanceof OnewriterError)) throw error;
+    return { ...step, refused: toStepError(error) };
   }
-  return { ...bindArguments(sql, { positional, named }), rows: statement.want_rows ?? true, classes };
+}
+
+const BOTH_KINDS = 'A statement has arguments either by position or by name.';
+
+function hasBothKinds({ args, named_args }: WireStatement): boolean {
+  return (args ?? []).length > 0 && (named_args ?? []).length > 0;
+}
+
+/** The arguments of a statement; whether they fit it is found where it runs. @throws OnewriterError */
+function readArguments(statement: WireStatement): SqlParameters | undefined {
+  const { args, named_args } = statement;
+  if (hasBothKinds(statement)) throw new OnewriterError('INVALID_ARGUMENT', BOTH_KINDS);
+  const given = named_args?.length ? named_args : (args ?? []);
+  if (given.length > LIMITS.maxParameters) {
+    const { code, message, details } = tooMany(given.length, 'arguments', LIMITS.maxParameters);
+    throw new OnewriterError(code, message, details);
+  }
+  if (!named_args?.length) return args?.map(decodeHranaValue);
+  return Object.fromEntries(named_args.map(({ name, value }) => [name, decodeHranaValue(value)]));
+}
+
+function tooMany(count: number, what: string, limit: number): StaticError {
+  const message = `The request has ${count} ${what}; at most ${limit} are allowed: split it.`;
+  return new StaticError(message, 'STATEMENT_TOO_LARGE', { limit });
 }
 
 function sqlOf(

@@ -1,4 +1,4 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { type ErrorCode, type ErrorDetails, OnewriterError } from '@onewriter/protocol';
 import type { StepError } from './steps.ts';
 
 /** An error in an answer. */
@@ -22,8 +22,8 @@ export class RequestError extends Error {
 
 /** What makes a whole HTTP request wrong: nothing of it runs. */
 export class StaticError extends OnewriterError {
-  constructor(message: string) {
-    super('INVALID_ARGUMENT', message);
+  constructor(message: string, code: ErrorCode = 'INVALID_ARGUMENT', details: ErrorDetails = {}) {
+    super(code, message, details);
   }
 }
 

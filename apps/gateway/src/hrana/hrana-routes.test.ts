@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import { OnewriterError } from '@onewriter/protocol';
+import { LIMITS, OnewriterError } from '@onewriter/protocol';
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { openHranaGateway } from '../../test-support/hrana-gateway.ts';
 
@@ -136,7 +136,7 @@ describe('a pipeline', () => {
                   { type: 'float', value: 1 },
                   { type: 'blob', base64: 'AQI' },
                   { type: 'null' },
-                  { type: 'float', value: null },
+                  { type: 'float', value: Number.POSITIVE_INFINITY },
                 ],
               ],
               affected_row_count: 0,
@@ -196,12 +196,19 @@ describe('a pipeline', () => {
     expect(await one('SELECT ?3', { args: [a, b, int('3')] })).toEqual([int('3')]);
     expect(await one('SELECT ?, :a, ?', { args: [a, b, int('3')] })).toEqual([a, b, int('3')]);
     expect(await one("SELECT ?, '?' /* ? */ -- ?", { args: [a] })).toEqual([a, { type: 'text', value: '?' }]);
+    expect(await one('SELECT :a, @a', named([':a', a], ['@a', { type: 'null' }]))).toEqual([a, all[5]]);
+    // Names that the statement does not have are no mistake: objects often have more than a statement needs.
+    expect(await one('SELECT :a', named(['a', a], ['more', b]))).toEqual([a]);
     for (const [sql, more, code] of [
       ['SELECT ?', {}, 'ARGS_INVALID'],
       ['SELECT ?', { args: [a, b] }, 'ARGS_INVALID'],
       ['SELECT :x', named(['y', a]), 'ARGS_INVALID'],
       ['SELECT ?', { args: [int('9223372036854775808')] }, 'ARGS_INVALID'],
       ['SELECT ?', { args: [{ type: 'blob', base64: '*' }] }, 'ARGS_INVALID'],
+      ['SELECT ?', { args: [{ type: 'text', value: '\ud800' }] }, 'ARGS_INVALID'],
+      ['SELECT ?', { args: Array(32_767).fill(a) }, 'SQLITE_TOOBIG'],
+      ['SELECT ?1', named(['2', a]), 'ARGS_INVALID'],
+      ['COMMIT', { args: [a] }, 'ARGS_INVALID'],
       ['SELECT ?', { args: [a], ...named(['a', a]) }, 'ARGS_BOTH_POSITIONAL_AND_NAMED'],
       ['', {}, 'SQL_NO_STATEMENT'],
       ['-- nothing', {}, 'SQL_NO_STATEMENT'],
@@ -215,6 +222,41 @@ describe('a pipeline', () => {
     ] as const) {
       expect([sql, await one(sql, more)]).toEqual([sql, code]);
     }
+  });
+
+  it('names columns as SQLite does, whatever arguments they hold', async () => {
+    const { stream, create, writer } = await open({});
+    create('CREATE TABLE t(a)');
+    const int = (value: string) => ({ type: 'integer', value });
+    const [a, b] = [int('1'), int('2')];
+    const names = async (sql: string, args: object[]) => {
+      const [{ result }] = await stream().send(execute(sql, { args }));
+      return result.cols.map(({ name }: { name: string }) => name);
+    };
+    expect(await names('SELECT ?1, :a, @b, 1+1, ?', [a, b, a, b])).toEqual(['?1', ':a', '@b', '1+1', '?']);
+    expect(writer.requests).toEqual([]);
+    const insert = 'INSERT INTO t VALUES (?3) RETURNING ?1, @x, ?3, a';
+    expect(await names(insert, [a, b, a, b])).toEqual(['?1', '@x', '?3', 'a']);
+    expect(writer.requests).toHaveLength(1);
+  });
+
+  it('has the reals that JSON has no number for, both ways', async () => {
+    const { url, token, v3, cursor } = await open();
+    const send = async (path: string, body: string) => {
+      const headers = { authorization: `Bearer ${token}` };
+      return (await fetch(url + path, { method: 'POST', headers, body: new Blob([body]) })).text();
+    };
+    const stmt =
+      `{"sql":"SELECT ?, -?1, ?, 5.0, '\\"type\\":\\"float\\",\\"value\\":\\"-0\\"' AS [\\"value\\":\\"-0\\"]",` +
+      `"args":[{"type":"float","value":1e999},{"type":"float","value":-0.0}]}`;
+    const row =
+      '[{"type":"float","value":1e999},{"type":"float","value":-1e999},{"type":"float","value":-0.0},' +
+      '{"type":"float","value":5},{"type":"text","value":"\\"type\\":\\"float\\",\\"value\\":\\"-0\\""}]';
+    const answer = await send(v3, `{"requests":[{"type":"execute","stmt":${stmt}}]}`);
+    expect(answer).toContain(`"rows":[${row}]`);
+    expect(JSON.parse(answer).results[0].response.result.cols[4].name).toBe('"value":"-0"');
+    const batch = `{"batch":{"steps":[{"stmt":{"sql":"SELECT 1"}},{"stmt":${stmt}}]}}`;
+    expect(await send(cursor, batch)).toContain(`{"type":"row","row":${row}}`);
   });
 
   it('tells the base code and the extended code of an error', async () => {
@@ -340,7 +382,6 @@ describe('a batch', () => {
       [batch(), { type: 'execute', stmt: {} }],
       [batch(), { type: 'execute', stmt: { sql: 'SELECT 1', sql_id: 1 } }],
       [batch(), { type: 'nonsense' }],
-      Array.from({ length: 2_100 }, () => execute('SELECT 1')),
     ]) {
       const { status, type, body } = await post(v3, { baton: s.baton, requests });
       expect([status, type]).toEqual([400, 'application/json']);
@@ -349,6 +390,62 @@ describe('a batch', () => {
     expect(writer.requests).toEqual([]);
     // The baton was not used up.
     expect(await s.run('SELECT count(*) FROM t')).toEqual([['0']]);
+  });
+
+  it.each(['reads', 'writes'])(
+    'has wrong arguments as the error of their step, where they are %s',
+    async kind => {
+      const { stream, create } = await open();
+      create('CREATE TABLE t(a)');
+      const sql = kind === 'reads' ? 'SELECT ?' : 'INSERT INTO t VALUES (?)';
+      const wrong: object[] = [
+        { args: [] },
+        { args: [{ type: 'null' }, { type: 'null' }] },
+        { named_args: [{ name: 'a', value: { type: 'null' } }] },
+        { args: [{ type: 'integer', value: '9223372036854775808' }] },
+        { args: [{ type: 'integer', value: '1'.repeat(50) }] },
+        { args: [{ type: 'blob', base64: '*' }] },
+        { args: [{ type: 'text', value: '\ud800' }] },
+        { args: [{ type: 'null' }], named_args: [{ name: 'a', value: { type: 'null' } }] },
+      ];
+      for (const args of wrong) {
+        const steps = [
+          { stmt: { sql, args: [{ type: 'null' }] } },
+          { stmt: { sql, ...args }, condition: ok(0) },
+          { stmt: { sql, args: [{ type: 'null' }] }, condition: ok(1) },
+          { stmt: { sql, args: [{ type: 'null' }] }, condition: error(1) },
+        ];
+        const [{ result }] = await stream().send({ type: 'batch', batch: { steps } });
+        const codes = result.step_errors.map((each: { code: string } | null) => each?.code ?? null);
+        expect([args, codes]).toEqual([args, [null, 'ARGS_INVALID', null, null]]);
+        expect(result.step_results.map((each: unknown) => each !== null)).toEqual([true, false, false, true]);
+      }
+    },
+  );
+
+  it('may be as long as a transaction elsewhere, and a longer one is refused with the bound', async () => {
+    const { stream, post, v3, cursor, create } = await open();
+    create('CREATE TABLE t(a)');
+    const many = (sql: string, count: number) => Array.from({ length: count }, () => ({ stmt: { sql } }));
+    const most = LIMITS.maxSteps - 1;
+    expect(most).toBeGreaterThan(LIMITS.maxTransactionStatements + 4);
+    for (const sql of ['SELECT 1', 'INSERT INTO t VALUES (1)']) {
+      const [{ result }] = await stream().send({ type: 'batch', batch: { steps: many(sql, most) } });
+      expect(result.step_results.every((each: unknown) => each !== null)).toBe(true);
+      const longer = { type: 'batch', batch: { steps: many(sql, most + 1) } };
+      const { status, body } = await post(v3, { requests: [execute('SELECT 1'), longer] });
+      expect([status, body.results[0].type]).toEqual([200, 'ok']);
+      const message = `The request has ${most + 1} statements; at most ${most} are allowed: split it.`;
+      expect(body.results[1]).toEqual({ type: 'error', error: { code: 'SQLITE_TOOBIG', message } });
+      const [, last] = (await post(cursor, { batch: longer.batch })).body;
+      expect(last).toEqual({ type: 'error', error: { code: 'SQLITE_TOOBIG', message } });
+    }
+    expect(await stream().run('SELECT count(*) FROM t')).toEqual([[String(most)]]);
+    const single = Array.from({ length: most + 1 }, () => execute('INSERT INTO t VALUES (1)'));
+    const refused = await post(v3, { requests: single });
+    expect([refused.status, refused.body.code]).toEqual([413, 'STATEMENT_TOO_LARGE']);
+    expect(refused.body.message).toContain(String(most));
+    expect(await stream().run('SELECT count(*) FROM t')).toEqual([[String(most)]]);
   });
 
   it('fails in its place for a statement that is none, and nothing of it runs', async () => {

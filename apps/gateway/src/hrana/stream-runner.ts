@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
-import type { ReadStep, ReadSteps } from '../reads/read-steps.ts';
+import type { ReadSteps } from '../reads/read-steps.ts';
 import { classifyOne, type StatementKind } from './classify-text.ts';
 import type { PlannedStep } from './compile-requests.ts';
 import { mapSteps } from './conditions.ts';
@@ -138,7 +138,7 @@ export class StreamRunner {
   readNow({ tenant, state }: HranaStream, steps: readonly PlannedStep[]): StepResult | undefined {
     const [step] = steps;
     if (step === undefined || steps.length > 1 || state.type !== 'autocommit') return undefined;
-    if (step.script || step.describe || step.condition !== undefined) return undefined;
+    if (step.script || step.describe || step.refused || step.condition !== undefined) return undefined;
     const [known] = step.classes;
     if (known?.kind !== 'statement' || known.statement.kind !== 'read') return undefined;
     const startedAt = performance.now();
@@ -156,7 +156,7 @@ export class StreamRunner {
   }
 
   /** Steps as the reading processes take them. */
-  toReadSteps(steps: readonly PlannedStep[]): readonly ReadStep[] {
+  toReadSteps(steps: readonly PlannedStep[]): readonly Step[] {
     return steps.map(step => toReadStep(step, undefined));
   }
 
@@ -329,11 +329,12 @@ function failSteps(steps: readonly Step[], error: StepError, autocommit: boolean
   return outcomes.map(type => (type === 'error' ? { type, error } : SKIPPED));
 }
 
-function toStep({ sql, script, describe, params, rows, condition }: PlannedStep): Step {
-  return { sql, script, describe, params, rows, condition };
+function toStep({ sql, script, describe, params, rows, condition, refused }: PlannedStep): Step {
+  return { sql, script, describe, params, rows, condition, refused };
 }
 
-function toReadStep(step: PlannedStep, writesFailWith: StepError | undefined): ReadStep {
+function toReadStep(step: PlannedStep, writesFailWith: StepError | undefined): Step {
+  if (step.refused !== undefined) return toStep(step);
   const refused = step.classes.find(known => known.kind === 'refused');
   if (refused !== undefined) return { ...toStep(step), refused: toStepError(refused.error) };
   const writes = writesFailWith !== undefined && step.classes.some(needsTransactionOfWriter);
@@ -355,8 +356,8 @@ function isBegin({ kind }: StatementKind): boolean {
   return kind === 'begin' || kind === 'savepoint';
 }
 
-function isRollback({ classes }: PlannedStep): boolean {
-  return classes.length === 1 && classes[0]!.kind === 'rollback';
+function isRollback({ classes, refused }: PlannedStep): boolean {
+  return refused === undefined && classes.length === 1 && classes[0]!.kind === 'rollback';
 }
 
 /** Whether the transaction that is open now was begun READONLY; undefined where it was begun earlier. */

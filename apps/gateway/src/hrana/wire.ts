@@ -6,15 +6,16 @@ import { z } from 'zod';
  * same. Source: HRANA_3_SPEC.md in tursodatabase/libsql.
  */
 
-/** Requests of one pipeline. */
-export const MAX_PIPELINE_REQUESTS = 1_000;
 /** Steps of one HTTP request: one more begins a transaction in the writer. */
 export const MAX_STEPS = LIMITS.maxSteps - 1;
+/** Requests of one pipeline: as many as it may have steps. */
+export const MAX_PIPELINE_REQUESTS = MAX_STEPS;
 /** A value as it comes; see `values.ts`. */
 export const WireHranaValue = z.discriminatedUnion('type', [
   z.object({ type: z.literal('null') }),
-  z.object({ type: z.literal('integer'), value: z.union([z.string().max(20), z.int()]) }),
-  z.object({ type: z.literal('float'), value: z.number() }),
+  z.object({ type: z.literal('integer'), value: z.union([z.string(), z.int()]) }),
+  // As it comes out of JSON, where 1e999 is an infinity.
+  z.object({ type: z.literal('float'), value: z.custom<number>(value => typeof value === 'number') }),
   z.object({ type: z.literal('text'), value: z.string() }),
   z.object({ type: z.literal('blob'), base64: z.string() }),
 ]);
@@ -27,18 +28,15 @@ const sqlSource = {
 
 const WireStatement = z.object({
   ...sqlSource,
-  args: z.array(WireHranaValue).max(LIMITS.maxParameters).nullish(),
-  named_args: z
-    .array(z.object({ name: z.string(), value: WireHranaValue }))
-    .max(LIMITS.maxParameters)
-    .nullish(),
+  args: z.array(WireHranaValue).nullish(),
+  named_args: z.array(z.object({ name: z.string(), value: WireHranaValue })).nullish(),
   want_rows: z.boolean().nullish(),
 });
 /** A statement with its arguments. */
 export type WireStatement = z.output<typeof WireStatement>;
 
 const WireBatch = z.object({
-  steps: z.array(z.object({ condition: z.unknown().optional(), stmt: WireStatement })).max(MAX_STEPS),
+  steps: z.array(z.object({ condition: z.unknown().optional(), stmt: WireStatement })),
 });
 /** Statements with conditions. */
 export type WireBatch = z.output<typeof WireBatch>;
@@ -59,7 +57,7 @@ export type StreamRequest = z.output<typeof StreamRequest>;
 /** Body of `v2/pipeline` and `v3/pipeline`. */
 export const PipelineBody = z.object({
   baton: z.string().nullish(),
-  requests: z.array(StreamRequest).max(MAX_PIPELINE_REQUESTS),
+  requests: z.array(StreamRequest),
 });
 
 /** Body of `v3/cursor`. */

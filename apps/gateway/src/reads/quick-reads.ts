@@ -1,5 +1,11 @@
 import { statSync } from 'node:fs';
-import { decodeParameters, encodeParameters, type SqlValue, tenantFile } from '@onewriter/protocol';
+import {
+  decodeParameters,
+  encodeParameters,
+  parametersOf,
+  type SqlValue,
+  tenantFile,
+} from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import type { StepColumn } from '../hrana/steps.ts';
 import type { TenantFiles } from './open-tenant-file.ts';
@@ -119,8 +125,7 @@ export class QuickReads implements Reads {
     try {
       const known = this.#reader(tenant);
       // As they would arrive in a process of its own.
-      const bound = decodeParameters(encodeParameters(params));
-      const values = Array.isArray(bound) ? bound : [bound];
+      const values = parametersOf(sql).toArguments(decodeParameters(encodeParameters(params)));
       if (!known.small || !isQuick(known, sql, values)) return undefined;
       const result = runQuick(known, sql, values);
       return isTooLarge(result.rows) ? undefined : result;

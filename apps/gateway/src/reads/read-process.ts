@@ -1,5 +1,11 @@
 import { EventEmitter, once } from 'node:events';
-import { decodeParameters, OnewriterError, type SqlValue, toWireError } from '@onewriter/protocol';
+import {
+  decodeParameters,
+  OnewriterError,
+  parametersOf,
+  type SqlValue,
+  toWireError,
+} from '@onewriter/protocol';
 import { toReadError } from './read-errors.ts';
 import {
   type FromReadProcess,
@@ -180,8 +186,7 @@ async function runStatement(
   meter: ResultMeter,
 ): Promise<void> {
   const statement = reader.statement(sql);
-  const bound = decodeParameters(params);
-  const rows = Array.isArray(bound) ? statement.iterate(...bound) : statement.iterate(bound);
+  const rows = statement.iterate(...parametersOf(sql).toArguments(decodeParameters(params)));
   try {
     // The first step compiles anew where the schema has changed; only then are the columns right.
     let next = rows.next();

@@ -3,15 +3,10 @@ import type { Step, StepColumn, StepError, StepResult } from '../hrana/steps.ts'
 import type { StepsTask } from './read-messages.ts';
 import type { ReadProcessHandle, TaskListener } from './read-process-handle.ts';
 
-/** A step; with `refused` it fails with that, if it runs. */
-export interface ReadStep extends Step {
-  readonly refused?: StepError | undefined;
-}
-
 /** Steps for a read-only connection. */
 export interface ReadStepsRequest {
   readonly tenant: string;
-  readonly steps: readonly ReadStep[];
+  readonly steps: readonly Step[];
   /** Go on with the transaction that was kept under this name. */
   readonly resume?: string | undefined;
   /** Keep a transaction that is open at the end under this name. */
@@ -83,7 +78,7 @@ function toTask(request: ReadStepsRequest): StepsTask {
     tenant: request.tenant,
     steps: request.steps.map(({ sql, params, script, describe, rows, condition, refused }) => ({
       sql,
-      params: encodeParameters(params),
+      params: refused === undefined ? encodeParameters(params) : undefined,
       script,
       describe,
       rows,

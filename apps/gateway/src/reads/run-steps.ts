@@ -3,6 +3,7 @@ import {
   decodeParameters,
   isOnewriterError,
   OnewriterError,
+  parametersOf,
   type SqlValue,
   splitScript,
 } from '@onewriter/protocol';
@@ -104,8 +105,7 @@ async function runStatement(
   meter: { reads: number },
 ): Promise<void> {
   const statement = prepareRead<unknown[]>(db, withoutReadonly(sql));
-  const bound = decodeParameters(params);
-  const values = Array.isArray(bound) ? bound : [bound];
+  const values = parametersOf(sql).toArguments(decodeParameters(params));
   if (!statement.reader) {
     // SQLite takes a name after COMMIT TRANSACTION, for example; what is not known for what it is does not run.
     if (classifyStep(sql).kind === 'malformed') {

@@ -12,7 +12,7 @@ const parameterValue = z.unknown().openapi({
   description:
     'null, a number (bound as a real, as better-sqlite3 does it), a string or a boolean (stored as 0 or 1); ' +
     '{"b":"<base64>"} or {"type":"Buffer","data":[…]} a blob; {"i":"<decimal>"} an integer of up to 64 bits; ' +
-    '{"f":"<decimal>"} a real. A bare JSON integer beyond 2^53 is an integer and read digit by digit, too.',
+    '{"f":"<decimal>"} a real, also {"f":"Infinity"} and {"f":"-Infinity"}. A bare JSON integer beyond 2^53 is an integer and read digit by digit, too.',
 });
 
 /** Parameters of a statement. */
@@ -20,7 +20,8 @@ export const Parameters = z
   .union([z.array(parameterValue), z.record(z.string(), parameterValue)])
   .nullish()
   .openapi('Parameters', {
-    description: 'Values in order, or an object of named values without the sign (@, : or $).',
+    description:
+      'Values by the numbers that SQLite gives the parameters, or an object of named values with or without the sign (@, : or $).',
   });
 
 const sql = z
@@ -114,7 +115,8 @@ export const TransactionRequest = z
         }),
       )
       .min(1)
-      .max(LIMITS.maxTransactionStatements),
+      // More are STATEMENT_TOO_LARGE.
+      .openapi({ maxItems: LIMITS.maxTransactionStatements }),
     values: Values,
     timeoutMs,
   })
