@@ -201,7 +201,7 @@ class Batch {
         const last = Math.min(to, end) - first + job.first;
         for (let op = at - first + job.first; op < last; op++, at++) {
           this.#options.progress.at(index, op);
-          job.add(this.#result(job, op, nowMs));
+          job.add(this.#result(job, op, nowMs, commit.seq));
         }
         const results = job.joinResults();
         this.#record(commit, job, nowMs, to < end ? last : null, results);
@@ -347,12 +347,13 @@ class Batch {
     this.#database.ledger.record(commit, job.id, nowMs, nextOp, results, again);
   }
 
-  #result(job: BatchJob, op: number, nowMs: number): string {
+  #result(job: BatchJob, op: number, nowMs: number, commitSeq: number): string {
     const failed = job.failed.get(op);
     if (failed !== undefined) return failed;
     const condemned = job.condemned?.[op] ?? job.condemned?.[-1];
     if (condemned !== undefined) return JSON.stringify({ e: condemned });
-    return runOperation(this.#database, job.message!, { jobId: job.id, op, nowMs }, this.#budgetOf(job));
+    const place = { jobId: job.id, op, nowMs, commitSeq };
+    return runOperation(this.#database, job.message!, place, this.#budgetOf(job));
   }
 
   /** @returns the error of a COMMIT that was refused because of what it holds. */
