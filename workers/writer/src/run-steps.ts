@@ -250,6 +250,6 @@ function elapsed(startedMs: number): number {
 function transactionGone(): OnewriterError {
   return new OnewriterError(
     'TRANSACTION_TIMEOUT',
-    'The transaction is gone and nothing of it was committed; roll back, and begin again.',
+    'The transaction is not open any more; unless a COMMIT was sent in it, nothing of it was applied. Roll back, and begin again.',
   );
 }
