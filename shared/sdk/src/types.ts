@@ -268,7 +268,7 @@ export interface RunResult {
   readonly changes: number;
   /** Of an insert that changed something, else 0; bigint beyond 2^53. */
   readonly lastInsertRowid: number | bigint;
-  /** The tenant's commit that holds it: rises by one per commit. */
+  /** The tenant's commit that holds it: rises by one per commit. 0 for a PRAGMA that is so already: none was needed. */
   readonly commitSeq: number;
 }
 

@@ -71,6 +71,7 @@ export class StepsRun implements StepStates {
   readonly #ok: boolean[] = [];
   #budgetBytes: number;
   #scriptDone = 0;
+  #scriptLength = 0;
   #dead: boolean;
 
   /** @param dead the transaction they belong to is gone. @param budgetBytes what the results may take, encoded. */
@@ -127,7 +128,13 @@ export class StepsRun implements StepStates {
         this.#fail(thrown);
       }
       this.#scriptDone = 0;
+      this.#scriptLength = 0;
     }
+  }
+
+  /** Whether nothing follows the statement that runs now. */
+  get isAtEnd(): boolean {
+    return this.#results.length === this.#op.q.length - 1 && this.#scriptDone >= this.#scriptLength - 1;
   }
 
   /** Whether all that is left would be skipped if the transaction ended now. */
@@ -163,8 +170,13 @@ export class StepsRun implements StepStates {
   #describe(sql: string, startedMs: number): void {
     if (this.#dead) throw transactionGone();
     const { db, statements } = this.#database;
-    const statement =
-      classifyStep(sql).kind === 'statement' ? statements.get(sql).statement : db.prepare(sql);
+    const step = classifyStep(sql);
+    if (step.kind === 'session') {
+      // Compiling it would set it for all callers; it has no columns.
+      this.#note(`{"r":[0,0],"ms":${elapsed(startedMs)},"ro":1}`, true);
+      return;
+    }
+    const statement = step.kind === 'statement' ? statements.get(sql).statement : db.prepare(sql);
     const names = statement.reader ? statement.columns().map(({ name }) => name) : undefined;
     const result = names === undefined ? '[0,0]' : `{"c":${JSON.stringify(names)},"r":[],"n":0,"i":0}`;
     const types = names === undefined ? '' : typesOf(statement);
@@ -173,6 +185,7 @@ export class StepsRun implements StepStates {
 
   #runScript(script: string, startedMs: number): void {
     const statements = splitScript(script);
+    this.#scriptLength = statements.length;
     while (this.#scriptDone < statements.length) {
       this.#runSql(
         statements[this.#scriptDone]!,

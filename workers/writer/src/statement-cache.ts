@@ -1,4 +1,4 @@
-import { classifyStatement, LIMITS, type StatementClass } from '@onewriter/protocol';
+import { classifyStatement, LIMITS, OnewriterError, type StatementClass } from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
 
 /** Longer texts are compiled each time, so that the cache stays small. */
@@ -51,7 +51,12 @@ const CHANGING = new Set(['INSERT', 'REPLACE', 'UPDATE', 'DELETE']);
 /** Checks a statement against the rules and compiles it: rows come as arrays, integers in them as bigint. */
 export function compileStatement(db: Database, sql: string): CompiledStatement {
   const statementClass = classifyStatement(sql);
-  const statement = db.prepare<unknown[], unknown>(sql);
+  const { answer } = statementClass;
+  if (answer?.verify !== undefined && db.prepare(answer.verify).get() === undefined) {
+    throw new OnewriterError('STATEMENT_NOT_ALLOWED', answer.refusal ?? 'This PRAGMA is not allowed.');
+  }
+  // A PRAGMA that is so already is not compiled: that alone may set something of the connection.
+  const statement = db.prepare<unknown[], unknown>(answer?.sql ?? sql);
   if (statement.reader) statement.raw(true).safeIntegers(true);
   return {
     ...statementClass,

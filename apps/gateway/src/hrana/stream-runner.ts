@@ -353,7 +353,8 @@ function toReadStep(step: PlannedStep, writesFailWith: StepError | undefined): R
 }
 
 function isWrite(known: StatementKind): boolean {
-  return known.kind === 'session' || (known.kind === 'statement' && known.statement.kind === 'write');
+  if (known.kind === 'session') return !known.usual;
+  return known.kind === 'statement' && known.statement.kind === 'write';
 }
 
 /** What only a transaction of the writer can do. */
