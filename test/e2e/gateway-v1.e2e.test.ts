@@ -302,15 +302,13 @@ describe('Idempotency-Key', () => {
     const insert = { sql: 'INSERT INTO t(a) VALUES (?)', params: ['x'] };
     const first = await keyed('"order-77"', insert);
     const again = await keyed('order-77', insert);
-    expect([again.status, again.body.lastInsertRowid, again.body.changes]).toEqual([
-      200,
-      first.body.lastInsertRowid,
-      1,
-    ]);
+    expect([again.status, again.body]).toEqual([200, first.body]);
+    expect(again.headers.get('commit-seq')).toBe(first.headers.get('commit-seq'));
     const other = await keyed('"order-77"', { ...insert, params: ['y'] });
     expect([other.status, other.body.error.code]).toEqual([422, 'IDEMPOTENCY_KEY_REUSED']);
     const twins = await Promise.all(Array.from({ length: 10 }, () => keyed('twins', insert)));
     expect(new Set(twins.map(twin => twin.body.lastInsertRowid)).size).toBe(1);
+    expect(new Set(twins.map(twin => twin.body.commitSeq)).size).toBe(1);
     expect((await post('once/query', { sql: 'SELECT count(*) AS n FROM t' })).body.rows).toEqual([{ n: 2 }]);
     const transaction = { statements: [insert] };
     await keyed('t-1', transaction, 'once/transaction');

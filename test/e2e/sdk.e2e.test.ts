@@ -165,9 +165,34 @@ describe('writes', () => {
     const db = await newTenant();
     const insert = db.prepare('INSERT INTO t(n) VALUES (?)').withOptions({ idempotencyKey: 'order-77' });
     const first = await insert.run(1);
-    expect((await insert.run(1)).lastInsertRowid).toBe(first.lastInsertRowid);
+    expect(await insert.run(1)).toEqual(first);
     expect(await codeOf(insert.run(2))).toBe('IDEMPOTENCY_KEY_REUSED');
     expect(numbersIn(db.id)).toEqual([1]);
+  });
+
+  it("gives a repeat under an idempotency key the first one's commitSeq", async () => {
+    const db = await newTenant();
+    const transaction = [{ sql: 'INSERT INTO t(n) VALUES (?)', params: [1] }];
+    const script = 'INSERT INTO t(n) VALUES (2)';
+    const returning = 'INSERT INTO t(n) VALUES (3) RETURNING n';
+    const large = `INSERT INTO t(n, v) VALUES (4, '${'x'.repeat(LIMITS.maxEventBytes)}') RETURNING v`;
+    const detached = async () => {
+      const receipt = await db.enqueue('INSERT INTO t(n) VALUES (5)', [], { idempotencyKey: 'e' });
+      return receipt.committed();
+    };
+    const writes = [
+      () => db.transaction(transaction, { idempotencyKey: 't' }),
+      () => db.exec(script, { idempotencyKey: 's' }),
+      () => db.execute(returning, [], { idempotencyKey: 'r' }),
+      () => db.execute(large, [], { idempotencyKey: 'l' }),
+      detached,
+    ];
+    for (const write of writes) {
+      const first = await write();
+      await db.prepare('UPDATE t SET v = v').run();
+      expect(await write()).toEqual(first);
+    }
+    expect(numbersIn(db.id)).toEqual([1, 2, 3, 4, 5]);
   });
 
   it('reads results that are too large for an event from the ledger', async () => {

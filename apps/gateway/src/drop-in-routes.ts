@@ -118,7 +118,9 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
     const tenantId = await authorizeTenant(c, options.limits, body.tenantId, 'read');
     const statement = classifyStatement(body.query);
     if (statement.kind === 'write') assertAccess(c.get('access'), 'write', tenantId);
-    assertMethod(body.method, statement.kind === 'read' || statement.returning);
+    // A PRAGMA that only sets returns nothing.
+    const onlySets = statement.answer?.columns.length === 0;
+    assertMethod(body.method, (statement.kind === 'read' && !onlySets) || statement.returning);
 
     const params = decodeJsonParameters(body.params);
     if (statement.kind === 'read') {
@@ -128,7 +130,8 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
         params,
         method: body.method,
       });
-      if (body.method === 'run') return c.json({ type: 'run', result: { changes: 0, lastInsertRowid: 0 } });
+      if (body.method === 'run' || onlySets)
+        return c.json({ type: 'run', result: { changes: 0, lastInsertRowid: 0 } });
       return body.method === 'get'
         ? c.json({ type: 'get', result: rows[0] ?? null })
         : c.json({ type: 'all', result: rows });

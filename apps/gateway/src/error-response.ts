@@ -53,10 +53,12 @@ export function errorResponse(c: Context<GatewayEnv>, error: OnewriterError): Re
     const body: GatewayErrorResponse = { error: { ...toWireError(error), message, requestId } };
     return c.json(body, status);
   }
+  // Clients of libSQL show their callers the message, and nothing else.
+  const shown = isHranaPath(c.req.path) ? withReceipt(message, details) : message;
   const body: DropInErrorResponse = {
-    error: message,
+    error: shown,
     // What the JavaScript clients of libSQL read; those for Go read `error`.
-    message: isHranaPath(c.req.path) ? message : undefined,
+    message: isHranaPath(c.req.path) ? shown : undefined,
     code,
     index: details.statementIndex,
     sqliteCode: details.sqliteCode,
@@ -65,6 +67,12 @@ export function errorResponse(c: Context<GatewayEnv>, error: OnewriterError): Re
     requestId,
   };
   return c.json(body, status);
+}
+
+/** A message that says where the outcome can be asked for. */
+function withReceipt(message: string, { tenant, receiptId }: OnewriterError['details']): string {
+  if (tenant === undefined || receiptId === undefined) return message;
+  return `${message} GET /v1/tenants/${tenant}/receipts/${receiptId} tells it.`;
 }
 
 /** What went wrong, as one of our errors: anything unexpected becomes INTERNAL. */

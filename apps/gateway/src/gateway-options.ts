@@ -9,6 +9,7 @@ import type { IntegrityCheck } from './integrity-check.ts';
 import type { Reads } from './reads/read-processes.ts';
 import type { AuditLog } from './security/audit-log.ts';
 import type { RateLimits } from './security/rate-limits.ts';
+import type { TenantBuilder } from './tenants/build-tenant.ts';
 import type { TenantDeletion } from './tenants/delete-tenant.ts';
 import type { PauseFlags } from './tenants/pause-flags.ts';
 import type { TenantFiles } from './tenants/tenant-files.ts';
@@ -27,6 +28,7 @@ export interface GatewayOptions {
   /** Tenants as a whole. */
   readonly tenants: {
     readonly files: TenantFiles;
+    readonly build: TenantBuilder;
     readonly registry: TenantRegistry;
     /** Has the broker close the tenant's file; of a paused tenant it stays closed. */
     readonly release: (tenant: string) => Promise<void>;

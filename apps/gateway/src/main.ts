@@ -28,6 +28,7 @@ import { ReadProcesses } from './reads/read-processes.ts';
 import { createAuditLog } from './security/audit-log.ts';
 import { createRateLimits } from './security/rate-limits.ts';
 import { isStreamRequest } from './streams/stream-request.ts';
+import { createTenantBuilder } from './tenants/build-tenant.ts';
 import { createTenantDeletion } from './tenants/delete-tenant.ts';
 import { createPauseFlags } from './tenants/pause-flags.ts';
 import { TenantFiles } from './tenants/tenant-files.ts';
@@ -91,6 +92,11 @@ await startProcess('gateway', async (config, log) => {
     hrana,
     tenants: {
       files,
+      build: createTenantBuilder({
+        files,
+        memoryBytes: config.readMemoryBytes,
+        timeoutMs: config.writeTimeoutMs,
+      }),
       registry,
       release: tenant => withReleasedTenant(redis, config.group, tenant, async () => {}),
       remove: createTenantDeletion({

@@ -102,7 +102,7 @@ export const ERROR_CODES = {
     status: 408,
     retryable: true,
     meaning:
-      'The transaction is gone (it was open for too long while others waited, or its broker ended) and was rolled back; begin again.',
+      'The transaction is not open any more (it has ended, was open for too long while others waited, or its broker ended); without a COMMIT nothing of it was applied. Begin again.',
   },
   TRANSACTION_BUSY: {
     status: 503,
@@ -117,7 +117,9 @@ export const ERROR_CODES = {
   STREAM_EXPIRED: {
     status: 400,
     retryable: false,
-    meaning: 'The stream of the libSQL protocol has ended; what it had begun was rolled back.',
+    meaning:
+      'The stream of the libSQL protocol is not known here (any more); this request was not run. Where a COMMIT was sent ' +
+      'before, its outcome is not known: read what it would have written.',
   },
   // the tenant
   TENANT_OVERLOADED: {

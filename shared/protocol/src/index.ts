@@ -12,6 +12,7 @@ export * from './limits.ts';
 export * from './metric-source.ts';
 export * from './names.ts';
 export * from './onewriter-error.ts';
+export type { PragmaAnswer } from './pragma-rules.ts';
 export * from './schema-check.ts';
 export * from './split-script.ts';
 export * from './sql-tokens.ts';

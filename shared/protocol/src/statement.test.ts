@@ -5,8 +5,8 @@ import { classifyStatement } from './statement.ts';
 /** The class in one word, or the code of the refusal. */
 function verdict(sql: string): string {
   try {
-    const { kind, keyword, explain, inserts } = classifyStatement(sql);
-    return `${kind} ${keyword}${inserts ? ' inserts' : ''}${explain ? ' explain' : ''}`;
+    const { kind, keyword, explain, inserts, answer } = classifyStatement(sql);
+    return `${kind} ${keyword}${inserts ? ' inserts' : ''}${explain ? ' explain' : ''}${answer ? ' answered' : ''}`;
   } catch (error) {
     return isOnewriterError(error) ? error.code : String(error);
   }
@@ -148,7 +148,22 @@ describe('classifyStatement', () => {
     ['PRAGMA defer_foreign_keys = 1', NOT_ALLOWED],
     ['PRAGMA wal_checkpoint(TRUNCATE)', NOT_ALLOWED],
     ['PRAGMA locking_mode = EXCLUSIVE', NOT_ALLOWED],
-    ['PRAGMA database_list', NOT_ALLOWED],
+    ['PRAGMA database_list(main)', NOT_ALLOWED],
+    ['EXPLAIN PRAGMA database_list', NOT_ALLOWED],
+    ['EXPLAIN PRAGMA foreign_keys = ON', NOT_ALLOWED],
+    ['PRAGMA foreign_keys = maybe', NOT_ALLOWED],
+    ['PRAGMA foreign_keys = -1', NOT_ALLOWED],
+    ['PRAGMA foreign_keys = ?', NOT_ALLOWED],
+    ['PRAGMA foreign_keys = ON OFF', NOT_ALLOWED],
+    ['PRAGMA busy_timeout = 0', NOT_ALLOWED],
+    ['PRAGMA cache_size = -64000', NOT_ALLOWED],
+    ['PRAGMA temp_store = MEMORY', NOT_ALLOWED],
+    ['PRAGMA query_only = ON', NOT_ALLOWED],
+    ['PRAGMA database_list', 'read PRAGMA answered'],
+    ['PRAGMA foreign_keys = ON', 'read PRAGMA answered'],
+    ["pragma main.foreign_keys('yes')", 'read PRAGMA answered'],
+    ['PRAGMA journal_mode = "WAL"', 'read PRAGMA answered'],
+    ['PRAGMA synchronous', 'read PRAGMA answered'],
     ['PRAGMA temp.user_version', NOT_ALLOWED],
     ['PRAGMA other.user_version', NOT_ALLOWED],
     ['PRAGMA "user_version"', NOT_ALLOWED],

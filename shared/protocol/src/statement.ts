@@ -1,6 +1,6 @@
 import { INTERNAL_TABLE_PREFIX } from './names.ts';
 import { OnewriterError } from './onewriter-error.ts';
-import { pragmaKind } from './pragma-rules.ts';
+import { judgePragma, type PragmaAnswer, type PragmaJudgement, readPragmaArgument } from './pragma-rules.ts';
 import { type SqlTokenKind, SqlTokens } from './sql-tokens.ts';
 import { StatementBoundary } from './statement-boundary.ts';
 import { assertStatementText } from './statement-text.ts';
@@ -22,6 +22,8 @@ export interface StatementClass {
   readonly inserts: boolean;
   /** Whether a write returns rows by a RETURNING clause. */
   readonly returning: boolean;
+  /** Of a PRAGMA that is so already: what is answered. The statement itself is not even compiled. */
+  readonly answer?: PragmaAnswer | undefined;
 }
 
 const TRANSACTION_REMEDY = 'A script or transaction is atomic as it is; leave transaction control out.';
@@ -139,7 +141,8 @@ class StatementScan {
     const keyword = this.#keyword;
     const remedy = Object.hasOwn(REFUSED, keyword) ? REFUSED[keyword] : undefined;
     if (remedy !== undefined) refuse(`${keyword} is not allowed. ${remedy}`);
-    const kind = keyword === 'PRAGMA' ? this.#pragmaResult() : READ_KEYWORDS.has(keyword) ? 'read' : 'write';
+    const pragma = keyword === 'PRAGMA' ? this.#judgePragma() : undefined;
+    const kind = pragma?.kind ?? (READ_KEYWORDS.has(keyword) ? 'read' : 'write');
     if (kind === 'write') {
       if (this.#temporary) {
         refuse('Temporary tables, views, indexes and triggers are not allowed: the connection is shared.');
@@ -153,6 +156,7 @@ class StatementScan {
       inserts: !this.#explain && (keyword === 'INSERT' || keyword === 'REPLACE'),
       // CREATE TRIGGER holds statements of its own.
       returning: !this.#explain && kind === 'write' && keyword !== 'CREATE' && this.#returning,
+      ...(pragma?.answer === undefined ? undefined : { answer: pragma.answer }),
     };
   }
 
@@ -202,13 +206,15 @@ class StatementScan {
   }
 
   /** PRAGMA [main.]name, then `= value` or `(value)`. */
-  #pragmaResult(): 'read' | 'write' {
+  #judgePragma(): Exclude<PragmaJudgement, { kind: 'refused' }> {
     const [schema, dot] = this.#pragma;
     const rest = dot === '.' && schema?.toLowerCase() === 'main' ? this.#pragma.slice(2) : this.#pragma;
     const name = rest[0]?.toLowerCase() ?? '';
-    const kind = rest[1] === '.' ? undefined : pragmaKind(name, rest.length > 1);
-    return (
-      kind ?? refuse(`PRAGMA ${/^\w{1,40}$/.test(name) ? name : ''} is not allowed, or not with a value.`)
-    );
+    if (rest[1] === '.') refuse('A PRAGMA of another schema is not allowed: there is only main.');
+    const judged = judgePragma(name, readPragmaArgument(rest.slice(1)));
+    if (judged.kind === 'refused') refuse(judged.reason);
+    if (judged.answer !== undefined && this.#explain)
+      refuse('This PRAGMA cannot be explained: it is not run.');
+    return judged;
   }
 }

@@ -1,4 +1,5 @@
 import { OnewriterError } from './onewriter-error.ts';
+import { isUsualValue, NOTHING, type PragmaAnswer, readPragmaArgument } from './pragma-rules.ts';
 import { type SqlTokenKind, SqlTokens } from './sql-tokens.ts';
 import { classifyStatement, type StatementClass } from './statement.ts';
 import { assertStatementText } from './statement-text.ts';
@@ -18,8 +19,11 @@ export type StepClass =
   | { readonly kind: 'rollback' }
   /** @property name as SQLite compares it: without quotes, in lower case. */
   | { readonly kind: 'savepoint' | 'release' | 'rollback-to'; readonly name: string }
-  /** `PRAGMA foreign_keys` or `defer_foreign_keys` with a value. */
-  | { readonly kind: 'session'; readonly pragma: SessionPragma }
+  /**
+   * `PRAGMA foreign_keys` or `defer_foreign_keys` with a value; `usual`: with the one that holds unless steps set another.
+   * Compiling one takes effect.
+   */
+  | { readonly kind: 'session'; readonly pragma: SessionPragma; readonly usual: boolean }
   /** Transaction control that SQLite will not understand: it says itself what is wrong. */
   | { readonly kind: 'malformed' };
 
@@ -52,9 +56,22 @@ export function classifyStep(sql: string): StepClass {
   if (keyword === 'PRAGMA') {
     const text = onlyStatement(tokens);
     const pragma = text === undefined ? undefined : sessionPragma(text.slice(1));
-    if (pragma !== undefined) return { kind: 'session', pragma };
+    if (pragma !== undefined) return { kind: 'session', ...pragma };
   }
   return { kind: 'statement', statement: classifyStatement(sql) };
+}
+
+/**
+ * What is answered in place of a step that is so already, on a connection where no steps set anything; undefined where it is
+ * to be run.
+ * @throws as {@link classifyStep}
+ */
+export function answerOfStep(sql: string): PragmaAnswer | undefined {
+  // Most texts hold no such word, and need no second look.
+  if (!/pragma/i.test(sql)) return undefined;
+  const step = classifyStep(sql);
+  if (step.kind === 'session' && step.usual) return NOTHING;
+  return step.kind === 'statement' ? step.statement.answer : undefined;
 }
 
 /** The first tokens, without white space and without semicolons in front. */
@@ -144,11 +161,16 @@ function bareName({ kind, text }: Token): string {
 }
 
 /** [main.]name, then `= value` or `(value)`. */
-function sessionPragma(tokens: readonly Token[]): SessionPragma | undefined {
+function sessionPragma(
+  tokens: readonly Token[],
+): { readonly pragma: SessionPragma; readonly usual: boolean } | undefined {
   const rest = tokens[0]?.text === 'MAIN' && tokens[1]?.text === '.' ? tokens.slice(2) : tokens;
   const name = rest[0]?.kind === 'word' ? rest[0].text : '';
   if (name !== 'FOREIGN_KEYS' && name !== 'DEFER_FOREIGN_KEYS') return undefined;
   const form = rest.slice(1).map(({ kind, text }) => (kind === 'other' ? text : 'v'));
   const shape = form.join('');
-  return shape === '=v' || shape === '(v)' ? (name.toLowerCase() as SessionPragma) : undefined;
+  if (shape !== '=v' && shape !== '(v)') return undefined;
+  const pragma = name.toLowerCase() as SessionPragma;
+  const argument = readPragmaArgument(rest.slice(1).map(({ text }) => text)) ?? '';
+  return { pragma, usual: isUsualValue(pragma, argument) };
 }

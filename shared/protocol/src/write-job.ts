@@ -78,7 +78,12 @@ export interface StatementExpectation {
 }
 
 /** Result of one statement: `[changes, lastInsertRowid]`, or with rows where the statement returns rows. */
-export type WireStatementResult = readonly [changes: number, lastInsertRowid: WireValue] | WireRows;
+export type WireStatementResult = WireChanges | WireRows;
+
+/** The third is the commit, only of a write with an idempotency key: see {@link WireOperationResult}. */
+export type WireChanges =
+  | readonly [changes: number, lastInsertRowid: WireValue]
+  | readonly [changes: number, lastInsertRowid: WireValue, commitSeq: number];
 
 export interface WireRows {
   /** Column names. */
@@ -87,15 +92,20 @@ export interface WireRows {
   readonly r: readonly (readonly WireValue[])[];
   readonly n: number;
   readonly i: WireValue;
+  /** As in {@link WireOperationResult}. */
+  readonly seq?: number | undefined;
 }
 
 /**
  * Result of one write, as the ledger stores it (a JSON array of these per job) and events carry it. A
  * transaction has a result per statement; a script has none.
+ *
+ * A write with an idempotency key carries the number of the commit that applied it (`seq`, or the third of
+ * {@link WireChanges}): where it is repeated, that is not the commit of the job.
  */
 export type WireOperationResult =
   | WireStatementResult
-  | { readonly t: readonly WireStatementResult[] }
+  | { readonly t: readonly WireStatementResult[]; readonly seq?: number | undefined }
   | WireStepsResult
   | { readonly e: WireError };
 

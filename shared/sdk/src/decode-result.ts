@@ -5,6 +5,7 @@ import {
   type OnewriterError,
   type SqlValue,
   toExactInteger,
+  type WireChanges,
   type WireOperationResult,
   type WireRows,
   type WireStatementResult,
@@ -25,6 +26,12 @@ export const OBJECTS = Object.freeze({ mode: 'object', safeIntegers: false } as 
 /** The error of a write that failed, or undefined. */
 export function errorOf(result: WireOperationResult): OnewriterError | undefined {
   return 'e' in result ? fromWireError(result.e) : undefined;
+}
+
+/** The commit that applied a write: the one it carries, else that of its job. Steps tell theirs when they are decoded. */
+export function commitSeqOf(result: WireOperationResult, jobCommitSeq: number): number {
+  if (Array.isArray(result)) return (result as WireChanges)[2] ?? jobCommitSeq;
+  return ('q' in result ? undefined : (result as { readonly seq?: number }).seq) ?? jobCommitSeq;
 }
 
 /** Result of a write whose rows nobody wants. */
@@ -138,7 +145,7 @@ function hasRows(result: WireStatementResult): result is WireRows {
 }
 
 function countsOf(result: WireStatementResult): readonly [changes: number, lastInsertRowid: WireValue] {
-  return hasRows(result) ? [result.n, result.i] : result;
+  return hasRows(result) ? [result.n, result.i] : [result[0], result[1]];
 }
 
 function exactInteger(wire: WireValue): number | bigint {

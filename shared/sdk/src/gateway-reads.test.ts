@@ -127,15 +127,15 @@ describe('GatewayReads', () => {
         lastInsertRowid: { i: '0' },
         statements: [{ changes: 2, columns: ['a', 'b'], rows: [[{ i: '9' }, 9]] }],
       };
-      return { body: { state: 'committed', commitSeq: 5, result } };
+      return { body: { state: 'committed', commitSeq: 6, result } };
     };
     expect(await reads.look('acme', job, [0, 1, 2])).toEqual({
       kind: 'found',
-      commitSeq: 5,
+      commitSeq: 6,
       results: [
-        [1, 7],
+        [1, 7, 5],
         { e: { code: 'SQL_ERROR', message: 'no' } },
-        { t: [{ c: ['a', 'b'], r: [[9, { f: '9' }]], n: 2, i: 0 }] },
+        { t: [{ c: ['a', 'b'], r: [[9, { f: '9' }]], n: 2, i: 0 }], seq: 6 },
       ],
     });
     answer = () => ({ body: { state: 'pending' } });

@@ -92,7 +92,7 @@ export class GatewayReads implements Reads, Ledger {
       const answer = await this.#receipt(tenant, receiptId(jobId, index), { signal });
       if (answer.state === 'failed') results[index] = { e: answer.error };
       else if (answer.state === 'committed') {
-        results[index] = toOperationResult(answer.result);
+        results[index] = toOperationResult(answer.result, answer.commitSeq);
         commitSeq = answer.commitSeq;
       } else return;
       found = true;
@@ -204,8 +204,11 @@ function badAnswer(status: number, tenant: string, cause?: unknown): OnewriterEr
     : new OnewriterError('MISCONFIGURED', message, { tenant }, cause);
 }
 
-function toOperationResult(result: GatewayWriteResult): WireOperationResult {
-  return result.statements ? { t: result.statements.map(toStatementResult) } : toStatementResult(result);
+/** With its own commit: under an idempotency key that need not be the job's. */
+function toOperationResult(result: GatewayWriteResult, commitSeq: number): WireOperationResult {
+  if (result.statements) return { t: result.statements.map(toStatementResult), seq: commitSeq };
+  const statement = toStatementResult(result);
+  return 'c' in statement ? { ...statement, seq: commitSeq } : [statement[0], statement[1], commitSeq];
 }
 
 function toStatementResult(result: GatewayQueryResponse): WireStatementResult {

@@ -1,6 +1,6 @@
 import { OnewriterError, receiptId, type WireOperationResult } from '@onewriter/protocol';
 import { aborted } from './deadline.ts';
-import { errorOf } from './decode-result.ts';
+import { commitSeqOf, errorOf } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import type { WriteTrace } from './write-tracer.ts';
@@ -112,7 +112,7 @@ export class PendingWrite {
     const error = errorOf(result);
     this.#settle(error);
     if (error) this.#caller.reject(error);
-    else this.#caller.resolve(result, commitSeq, this);
+    else this.#caller.resolve(result, commitSeqOf(result, commitSeq), this);
   }
 
   /** It was certainly not applied. */

@@ -6,7 +6,7 @@ import {
   type WireOperationResult,
 } from '@onewriter/protocol';
 import { assertNotAborted, dueAt, now, pause } from './deadline.ts';
-import { decodeOutcome, errorOf, type RowShape } from './decode-result.ts';
+import { commitSeqOf, decodeOutcome, errorOf, type RowShape } from './decode-result.ts';
 import type { JobStates } from './job-states.ts';
 import type { Ledger, LedgerAnswer } from './ledger.ts';
 import { shapeOf } from './row-shape.ts';
@@ -161,5 +161,5 @@ function toStatus<Mode extends RowMode>(
   const error = errorOf(result);
   return error
     ? { state: 'failed', error }
-    : { state: 'committed', result: decodeOutcome(result, commitSeq, shape) };
+    : { state: 'committed', result: decodeOutcome(result, commitSeqOf(result, commitSeq), shape) };
 }

@@ -1,8 +1,9 @@
 import { classifyStatement, type SqlParameters, type StatementClass } from '@onewriter/protocol';
 import { assertNotAborted } from './deadline.ts';
-import { decodeStatement, OBJECTS } from './decode-result.ts';
+import { decodeStatement, OBJECTS, toRowObject } from './decode-result.ts';
 import { encodeStatement, flagsOf } from './encoded-write.ts';
 import { bindParameters, collectParameters } from './parameters.ts';
+import { answerPragma } from './pragma-answers.ts';
 import type { Reads } from './reads.ts';
 import type { BindArguments, RunResult, SqlRow, Statement, StatementResult, WriteOptions } from './types.ts';
 import type { WritePath } from './write-path.ts';
@@ -41,6 +42,8 @@ export class TenantStatement<Params extends readonly unknown[] | object, Row>
   run(...args: BindArguments<Params>): Promise<RunResult> {
     // Not an async function: it would wrap a promise in another for every write.
     try {
+      const { answer } = this.#class;
+      if (answer?.columns.length === 0) return this.#runAnswered(collectParameters(args));
       if (this.readonly || this.#class.returning) throw returnsData();
       const { tenant, writes } = this.#context;
       return writes.run(tenant, this.#encode(collectParameters(args)), this.#options);
@@ -51,18 +54,24 @@ export class TenantStatement<Params extends readonly unknown[] | object, Row>
 
   async get(...args: BindArguments<Params>): Promise<Row | undefined> {
     const params = collectParameters(args);
+    if (this.#class.answer !== undefined) return (await this.#answered(params))[0];
     if (this.readonly) return this.#context.reads.get(this.#request(params)) as Row | undefined;
     return (await this.#writeForRows(params)).rows?.[0] as Row | undefined;
   }
 
   async all(...args: BindArguments<Params>): Promise<Row[]> {
     const params = collectParameters(args);
+    if (this.#class.answer !== undefined) return this.#answered(params);
     if (this.readonly) return this.#context.reads.all(this.#request(params)) as Row[];
     return ((await this.#writeForRows(params)).rows ?? []) as Row[];
   }
 
   async *iterate(...args: BindArguments<Params>): AsyncGenerator<Row, void, undefined> {
     const params = collectParameters(args);
+    if (this.#class.answer !== undefined) {
+      yield* await this.#answered(params);
+      return;
+    }
     if (this.readonly) {
       yield* this.#context.reads.iterate(this.#request(params)) as AsyncGenerator<Row, void, undefined>;
       return;
@@ -72,6 +81,21 @@ export class TenantStatement<Params extends readonly unknown[] | object, Row>
 
   withOptions(options: WriteOptions): Statement<Params, Row> {
     return new TenantStatement<Params, Row>(this.#context, this.source, { ...this.#options, ...options });
+  }
+
+  /** The rows of a PRAGMA that is so already. */
+  async #answered(params: SqlParameters): Promise<Row[]> {
+    const { columns, rows } = await answerPragma(
+      this.#context.reads,
+      this.#class.answer!,
+      this.#request(params),
+    );
+    return rows(false).map(row => toRowObject(columns, row) as Row);
+  }
+
+  async #runAnswered(params: SqlParameters): Promise<RunResult> {
+    await this.#answered(params);
+    return { changes: 0, lastInsertRowid: 0, commitSeq: 0 };
   }
 
   #request(params: SqlParameters) {

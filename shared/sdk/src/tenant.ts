@@ -14,6 +14,7 @@ import { atStatement, encodeScript, encodeStatement, encodeTransaction, flagsOf 
 import type { JobStates } from './job-states.ts';
 import type { Ledger } from './ledger.ts';
 import { assertParameters, bindParameters } from './parameters.ts';
+import { answerPragma } from './pragma-answers.ts';
 import type { Reads } from './reads.ts';
 import { TenantReceipt } from './receipt.ts';
 import { shapeOf } from './row-shape.ts';
@@ -29,6 +30,7 @@ import type {
   RowOf,
   ScriptResult,
   SqlRow,
+  SqlRowArray,
   Statement,
   StatementResult,
   Tenant,
@@ -71,7 +73,12 @@ export class TenantDatabase implements Tenant {
   ): Promise<ExecuteResult<RowOf<Mode>>> {
     const shape = shapeOf(options);
     const checked = assertParameters(params);
-    if (classifyStatement(sql).kind === 'read') return this.#executeRead(sql, checked, options, shape);
+    const { kind, answer } = classifyStatement(sql);
+    if (answer !== undefined) {
+      const found = await answerPragma(this.#context.reads, answer, { tenant: this.id, options });
+      return this.#shapeRead(found.columns, found.rows(shape.safeIntegers), shape);
+    }
+    if (kind === 'read') return this.#executeRead(sql, checked, options, shape);
     const payload = encodeStatement({ sql, params: checked }, flagsOf(options));
     const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
     return { kind: 'write', ...decodeStatement(result!, commitSeq, shape) };
@@ -153,11 +160,20 @@ export class TenantDatabase implements Tenant {
     sql: string,
     params: SqlParameters,
     options: ExecuteOptions<Mode>,
-    { mode, safeIntegers }: RowShape<Mode>,
+    shape: RowShape<Mode>,
   ): Promise<ExecuteResult<RowOf<Mode>>> {
     assertNotAborted(options.signal);
+    const { safeIntegers } = shape;
     const request = { tenant: this.id, sql, params: bindParameters(params), options, safeIntegers };
     const { columns, rows } = await this.#context.reads.allArrays(request);
+    return this.#shapeRead(columns, rows, shape);
+  }
+
+  #shapeRead<Mode extends RowMode>(
+    columns: readonly string[],
+    rows: SqlRowArray[],
+    { mode }: RowShape<Mode>,
+  ): ExecuteResult<RowOf<Mode>> {
     const shaped = mode === 'array' ? rows : rows.map(values => toRowObject(columns, values));
     return { kind: 'read', columns, rows: shaped as RowOf<Mode>[], changes: 0, lastInsertRowid: 0 };
   }

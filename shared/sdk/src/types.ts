@@ -76,9 +76,9 @@ export interface WaitOptions {
 /** How a write is sent. */
 export interface WriteOptions extends WaitOptions {
   /**
-   * Among writes of a tenant with the same key only the first is applied; the others get its result. 1 to
-   * LIMITS.maxIdempotencyKeyLength characters; kept for LIMITS.idempotencyRetentionMs. The same key with
-   * another write is IDEMPOTENCY_KEY_REUSED.
+   * Among writes of a tenant with the same key only the first is applied; the others get its result and its
+   * commitSeq. 1 to LIMITS.maxIdempotencyKeyLength characters; kept for LIMITS.idempotencyRetentionMs. The same key
+   * with another write is IDEMPOTENCY_KEY_REUSED.
    */
   readonly idempotencyKey?: string | undefined;
   /** Told by the broker's log lines about this write; 1 to LIMITS.maxRequestIdLength characters. */
@@ -268,7 +268,7 @@ export interface RunResult {
   readonly changes: number;
   /** Of an insert that changed something, else 0; bigint beyond 2^53. */
   readonly lastInsertRowid: number | bigint;
-  /** The tenant's commit that holds it: rises by one per commit. */
+  /** The tenant's commit that holds it: rises by one per commit. 0 for a PRAGMA that is so already: none was needed. */
   readonly commitSeq: number;
 }
 

@@ -291,7 +291,13 @@ export class Lane {
     } catch (error) {
       // As after a COMMIT that failed: the file is opened anew, and its ledger asked.
       const message = `The write-ahead log could not be flushed: ${(error as Error).message}`;
-      told = { kind: 'refused', error: { code: 'DATABASE_IO_ERROR', message }, uncertain: true, evicted: [] };
+      told = {
+        kind: 'refused',
+        error: { code: 'DATABASE_IO_ERROR', message },
+        uncertain: true,
+        begun: true,
+        evicted: [],
+      };
       // Where the thread ended meanwhile its connection is gone, too.
       await this.#pool.run({ kind: 'distrust', tenant: client.tenant }).catch(() => {});
     } finally {

@@ -177,7 +177,7 @@ return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], now, to
 /**
  * Makes all active jobs ours, oldest first: a dead leader's, or those of a take whose answer was lost.
  * KEYS active, meta · ARGV prefix, token, lockMs, epoch
- * Returns as {@link takeJobs}; what waits is not counted.
+ * Returns as {@link takeJobs}; what waits is not counted: 1 says that jobs were put back that may be applied.
  */
 export const adoptJobs = defineScript(
   2,
@@ -188,7 +188,7 @@ local newest = tonumber(redis.call('HGET', KEYS[2], 'onewriter.epoch') or '0')
 if newest > epoch then return {-2, newest} end
 if newest < epoch then redis.call('HSET', KEYS[2], 'onewriter.epoch', string.format('%d', epoch)) end
 local ids = redis.call('LRANGE', KEYS[1], 0, -1)
-local jobs = {0}
+local jobs = {redis.call('HEXISTS', KEYS[2], 'onewriter.doubt')}
 for i = #ids, 1, -1 do
   local key = ARGV[1] .. ids[i]
   local data = redis.call('HGET', key, 'data')
@@ -204,8 +204,9 @@ return jobs`,
 );
 
 /**
- * Puts active jobs of ours back to the tail of wait, where the oldest is.
- * KEYS wait, active, meta · ARGV prefix, token, epoch, ids (newest first)
+ * Puts active jobs of ours back to the tail of wait, where the oldest is. Where one of them may be applied, whoever takes
+ * them next has to know: it is a field of `meta` until the ledger could be asked.
+ * KEYS wait, active, meta · ARGV prefix, token, epoch, doubt (1 or 0), ids (newest first)
  * Returns how many.
  */
 export const returnJobs = defineScript(
@@ -214,7 +215,8 @@ export const returnJobs = defineScript(
 local returned = 0
 redis.call('HDEL', KEYS[3], '')
 if tonumber(redis.call('HGET', KEYS[3], 'onewriter.epoch') or '0') > tonumber(ARGV[3]) then return returned end
-for i = 4, #ARGV do
+if ARGV[4] == '1' then redis.call('HSET', KEYS[3], 'onewriter.doubt', 1) end
+for i = 5, #ARGV do
   local key = ARGV[1] .. ARGV[i]
   if redis.call('GET', key .. ':lock') == ARGV[2] then
     redis.call('DEL', key .. ':lock')

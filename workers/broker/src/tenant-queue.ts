@@ -17,6 +17,14 @@ export interface Taken {
   readonly waiting: number;
 }
 
+/** What an adoption brought. */
+export interface Adopted {
+  /** Oldest first. Any of them may be applied. */
+  readonly jobs: readonly TakenJob[];
+  /** Among the jobs that wait there may be some that a leader put back, not knowing whether they are applied. */
+  readonly doubt: boolean;
+}
+
 /** A job that is done. */
 export interface FinishedJob {
   readonly id: string;
@@ -158,7 +166,7 @@ export class TenantQueue {
   }
 
   /** Makes all active jobs ours, oldest first, and the queue, too. May be repeated. @throws OnewriterError FENCED */
-  async adopt(): Promise<readonly TakenJob[]> {
+  async adopt(): Promise<Adopted> {
     const reply = await this.#link.run(adoptJobs, [
       this.#active,
       this.#meta,
@@ -167,11 +175,17 @@ export class TenantQueue {
       LOCK_MS,
       this.#leader.epoch,
     ]);
-    return this.#readTaken(reply).jobs;
+    const { jobs, waiting } = this.#readTaken(reply);
+    return { jobs, doubt: waiting > 0 };
   }
 
-  /** Puts jobs back where they came from. @param ids oldest first. */
-  async giveBack(ids: readonly string[]): Promise<void> {
+  /** The ledger could be asked: see {@link Adopted}. */
+  async forgetDoubt(): Promise<void> {
+    await this.#link.call('HDEL', this.#meta, 'onewriter.doubt');
+  }
+
+  /** Puts jobs back where they came from. @param ids oldest first. @param doubt one of them may be applied. */
+  async giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
     await this.#link.run(returnJobs, [
       this.#wait,
       this.#active,
@@ -179,6 +193,7 @@ export class TenantQueue {
       this.#prefix,
       this.#leader.broker,
       this.#leader.epoch,
+      doubt ? 1 : 0,
       ...ids.toReversed(),
     ]);
   }

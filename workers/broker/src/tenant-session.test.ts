@@ -6,7 +6,15 @@ import type { InboxEvents } from './inbox-events.ts';
 import type { LaneClient } from './lane.ts';
 import type { RedisLink } from './redis-link.ts';
 import { TenantLoads } from './status/tenant-load.ts';
-import type { Finished, FinishedJob, TakeBounds, Taken, TakenJob, TenantQueue } from './tenant-queue.ts';
+import type {
+  Adopted,
+  Finished,
+  FinishedJob,
+  TakeBounds,
+  Taken,
+  TakenJob,
+  TenantQueue,
+} from './tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
 
 /*
@@ -50,6 +58,7 @@ class ModelQueue {
   active: TakenJob[] = [];
   finished: string[] = [];
   failed: string[] = [];
+  doubt = false;
   readonly #random: () => number;
   readonly #lossRate: number;
   /** Commands on one connection are executed in the order they were sent. */
@@ -114,12 +123,19 @@ class ModelQueue {
     });
   }
 
-  adopt(): Promise<readonly TakenJob[]> {
-    return this.#execute(() => [...this.active]);
+  adopt(): Promise<Adopted> {
+    return this.#execute(() => ({ jobs: [...this.active], doubt: this.doubt }));
   }
 
-  giveBack(ids: readonly string[]): Promise<void> {
+  forgetDoubt(): Promise<void> {
     return this.#execute(() => {
+      this.doubt = false;
+    });
+  }
+
+  giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
+    return this.#execute(() => {
+      this.doubt ||= doubt;
       const returned = ids.map(id => this.active.find(job => job.id === id)!);
       this.active = this.active.filter(job => !ids.includes(job.id));
       this.wait.unshift(...returned);
@@ -166,7 +182,9 @@ class ModelLanes {
     const fate = this.#random();
     // As the writer: certain only where the ledger knows none of the jobs.
     const known = task.jobs.some(({ id }) => this.ledger.has(id));
-    if (fate < this.#refusalRate) client.onOutcome(refuse(known || this.#random() < 0.5));
+    // The file cannot be opened: its ledger could not be asked.
+    if (fate < this.#refusalRate / 2) client.onOutcome(refuse(true, false));
+    else if (fate < this.#refusalRate) client.onOutcome(refuse(known || this.#random() < 0.5));
     else if (fate < this.#refusalRate * 1.3) {
       // The thread ends before or after its commit.
       if (this.#random() < 0.5) this.#commit(task);
@@ -190,11 +208,12 @@ class ModelLanes {
   }
 }
 
-function refuse(uncertain: boolean): ApplyOutcome {
+function refuse(uncertain: boolean, begun = true, code = 'DATABASE_BUSY'): ApplyOutcome {
   return {
     kind: 'refused',
-    error: { code: 'DATABASE_BUSY', message: 'busy' },
+    error: { code, message: 'no' },
     uncertain,
+    begun,
     evicted: [],
   };
 }
@@ -420,6 +439,88 @@ describe('a tenant’s session', () => {
     refusing = false;
     await settle(world);
     expect(world.told).toEqual(new Map([['w-0', 'committed']]));
+  });
+
+  it('tells callers at once, while the file cannot be opened, that what was never begun has failed', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    let refusing = true;
+    const { onOutcome } = world.session;
+    world.session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(true, false, 'DATABASE_CORRUPT') : outcome);
+    };
+    // More than a batch that nobody waits for, in front of one that somebody does.
+    const unawaited = Array.from({ length: 40 }, (_, index) => createJob(index, true));
+    world.queue.wait.push(...unawaited, createJob(40, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(world.told).toEqual(new Map([['w-40', 'DATABASE_CORRUPT']]));
+    expect(world.parked).toEqual(new Set(['acme']));
+    // The pauses have grown to seconds: one that comes now does not wait for the end of one.
+    await vi.advanceTimersByTimeAsync(20_000);
+    world.queue.wait.push(createJob(41, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(200);
+    expect(world.told.get('w-41')).toBe('DATABASE_CORRUPT');
+    expect(world.queue.failed).toEqual(['w-40', 'w-41']);
+    refusing = false;
+    world.queue.wait.push(createJob(42, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(world.told.get('w-42')).toBe('committed');
+    await settle(world);
+    expect(world.lanes.applied).toEqual([...unawaited.map(({ id }) => id), 'w-42']);
+    expect(world.parked.size).toBe(0);
+  });
+
+  it('tries a file that could not be opened again without jobs, until it can', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    let refusing = true;
+    const { onOutcome } = world.session;
+    world.session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(true, false, 'TENANT_UNAVAILABLE') : outcome);
+    };
+    world.queue.wait.push(createJob(0, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(world.told).toEqual(new Map([['w-0', 'TENANT_UNAVAILABLE']]));
+    expect([world.parked.size, world.session.asleep]).toEqual([1, false]);
+    refusing = false;
+    await vi.advanceTimersByTimeAsync(6_000);
+    expect([world.parked.size, world.session.asleep]).toEqual([0, true]);
+  });
+
+  it('never tells so of a job that may be applied, also where another session puts it back', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    let outcome: (() => ApplyOutcome) | undefined = () => refuse(true, true, 'DATABASE_IO_ERROR');
+    const { onOutcome } = world.session;
+    world.session.onOutcome = function (applied) {
+      onOutcome.call(this, outcome?.() ?? applied);
+    };
+    // It is committed, and the thread does not know.
+    world.queue.wait.push(createJob(0, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(500);
+    outcome = () => refuse(true, false, 'DATABASE_CORRUPT');
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect([world.told.size, world.parked.size, world.lanes.ledger.has('w-0')]).toEqual([0, 1, true]);
+    await pass(world.session.drain());
+    await pass(world.session.giveBack().then(() => {}));
+    expect([world.queue.wait.map(({ id }) => id), world.queue.doubt]).toEqual([['w-0'], true]);
+    const successor = createWorld(createRandom(8), { lossRate: 0, refusalRate: 0 });
+    successor.queue.wait.push(...world.queue.wait);
+    successor.queue.doubt = true;
+    for (const id of world.lanes.ledger) successor.lanes.ledger.add(id);
+    const theirs = successor.session.onOutcome;
+    successor.session.onOutcome = function (applied) {
+      theirs.call(this, outcome?.() ?? applied);
+    };
+    successor.session.ring();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(successor.told.size).toBe(0);
+    outcome = undefined;
+    await settle(successor);
+    expect(successor.told).toEqual(new Map([['w-0', 'committed']]));
+    expect(successor.queue.doubt).toBe(false);
   });
 
   it('takes the next jobs with the finish: one command a batch while it is busy', async () => {

@@ -3,7 +3,15 @@ import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
 import type { Lane, LaneClient } from './lane.ts';
-import type { Finished, FinishedJob, TakeBounds, Taken, TakenJob, TenantQueue } from './tenant-queue.ts';
+import type {
+  Adopted,
+  Finished,
+  FinishedJob,
+  TakeBounds,
+  Taken,
+  TakenJob,
+  TenantQueue,
+} from './tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
 
 /*
@@ -26,6 +34,7 @@ interface ModelJob {
 
 /** A tenant's lists in Redis; index 0 is the oldest. */
 class ModelQueue {
+  doubt = false;
   wait: TakenJob[] = [];
   active: TakenJob[] = [];
   readonly finished = new Set<string>();
@@ -83,12 +92,19 @@ class ModelQueue {
     });
   }
 
-  adopt(): Promise<readonly TakenJob[]> {
-    return this.#execute(() => [...this.active]);
+  adopt(): Promise<Adopted> {
+    return this.#execute(() => ({ jobs: [...this.active], doubt: this.doubt }));
   }
 
-  giveBack(ids: readonly string[]): Promise<void> {
+  forgetDoubt(): Promise<void> {
     return this.#execute(() => {
+      this.doubt = false;
+    });
+  }
+
+  giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
+    return this.#execute(() => {
+      this.doubt ||= doubt;
       // As the script: what is not active any more stays where it is.
       const returned = ids.flatMap(id => this.active.find(job => job.id === id) ?? []);
       this.active = this.active.filter(job => !ids.includes(job.id));
@@ -152,6 +168,7 @@ class ModelThread {
         kind: 'refused',
         error: { code: 'DATABASE_BUSY', message: 'busy' },
         uncertain: known || this.#random() < 0.5,
+        begun: true,
         evicted: [],
       });
     } else if (fate < this.#refusalRate * 1.3) {

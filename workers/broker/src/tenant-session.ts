@@ -114,6 +114,8 @@ interface HeldJob extends TakenJob {
   readonly takenAt: number;
   /** Starts of it that ended with their process; 0 for a job that no dead leader had. */
   readonly starts: number;
+  /** It may be in the ledger: a leader that is gone had it, or a batch with it ended so that nobody knows. */
+  readonly doubtful: boolean;
 }
 
 /** Jobs taken ahead of the thread: one batch. */
@@ -126,6 +128,11 @@ export const FINISH_AFTER_MS = 10;
 /** How often a refused batch is tried before its callers are told. */
 const TRIES_BEFORE_TELLING = 4;
 const MAX_RETRY_PAUSE_MS = 5_000;
+/** While the file refuses writes, a job that comes has it tried again, but not more often than this. */
+const MIN_RETRY_PAUSE_MS = 100;
+/** Jobs held of a tenant whose file refuses writes: behind those that wait for it are some whose callers want to know. */
+const MAX_PARKED_JOBS = LIMITS.maxQueueDepth;
+const MAX_PARKED_BYTES = 16 * 1024 * 1024;
 
 /** One tenant's jobs on their way through this process. */
 export class TenantSession implements LaneClient, LoadSource {
@@ -156,6 +163,14 @@ export class TenantSession implements LaneClient, LoadSource {
   /** Times in a row that the tenant's file refused a batch. */
   #refusals = 0;
   /** On the monotonic clock, ms. */
+  #refusedAt = 0;
+  /** The file cannot be opened, and callers were told: it is tried also without jobs. */
+  #closedOut = false;
+  /** A task without jobs is in the thread. */
+  #trying = false;
+  /** Jobs that were put back before this session may be applied, whichever they are. */
+  #doubt = false;
+  /** On the monotonic clock, ms. */
   #toldAt = Number.NEGATIVE_INFINITY;
   readonly #load = new TenantLoad(this);
   /** Jobs that wait in Redis, as last heard. */
@@ -185,6 +200,8 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#finishing === 0 &&
       this.#unfinished.length === 0 &&
       this.#lease === undefined &&
+      this.#retry === undefined &&
+      !this.#trying &&
       !this.#taking &&
       !this.#stale &&
       !this.#mayHaveMore
@@ -252,9 +269,10 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#taking = true;
     try {
       const active = await this.#leading(() => this.#queue.adopt());
-      const jobs = this.#unknown(active);
+      this.#doubt ||= active.doubt;
+      const jobs = this.#unknown(active.jobs);
       const starts = await this.#context.condemned.countStarts(jobs.map(job => job.id));
-      this.#hold(jobs, starts);
+      this.#hold(jobs, true, starts);
       this.#stale = false;
       return jobs.length;
     } finally {
@@ -273,8 +291,8 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#draining = true;
     clearTimeout(this.#retry);
     this.#lease?.close();
-    while (this.#inThread.length > 0 || this.#finishing > 0 || this.#taking || this.#unfinished.length > 0) {
-      if (this.#taking || this.#unfinished.length === 0) {
+    while (this.#atWork || this.#finishing > 0 || this.#taking || this.#unfinished.length > 0) {
+      if (this.#atWork || this.#taking || this.#unfinished.length === 0) {
         await new Promise<void>(resolve => this.#restWaiters.push(resolve));
       } else await this.#finishUnfinished().catch(this.#context.onBug);
     }
@@ -294,7 +312,12 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#followUps = [];
     this.#ready = [];
     this.#readyBytes = 0;
-    if (jobs.length > 0) await this.#queue.giveBack(jobs.map(job => job.id));
+    const doubt = this.#doubt || jobs.some(({ doubtful }) => doubtful);
+    if (jobs.length > 0)
+      await this.#queue.giveBack(
+        jobs.map(job => job.id),
+        doubt,
+      );
     return jobs.length;
   }
 
@@ -306,9 +329,9 @@ export class TenantSession implements LaneClient, LoadSource {
 
   nextTask(contended: boolean): ApplyTask | undefined {
     this.#queued = false;
-    if (this.#draining || this.#inThread.length > 0) return undefined;
+    if (this.#draining || this.#atWork) return undefined;
     if (this.#lease !== undefined) return this.#nextFollowUp(this.#lease);
-    if (this.#ready.length === 0) return undefined;
+    if (this.#ready.length === 0) return this.#closedOut ? this.#tryOpening() : undefined;
     const batch: HeldJob[] = [];
     let bytes = 0;
     const maxBytes = contended ? SLICE_BYTES : MAX_READY_BYTES;
@@ -337,6 +360,13 @@ export class TenantSession implements LaneClient, LoadSource {
     };
   }
 
+  /** No jobs: whether the file can be opened again. */
+  #tryOpening(): ApplyTask {
+    this.#trying = true;
+    this.#begunAt = performance.now();
+    return { kind: 'apply', tenant: this.tenant, epoch: this.#context.epoch(), jobs: [] };
+  }
+
   #nextFollowUp(lease: TransactionLease): ApplyTask | undefined {
     const job = this.#followUps.shift();
     if (job === undefined) return undefined;
@@ -363,7 +393,15 @@ export class TenantSession implements LaneClient, LoadSource {
     this.lastUsedAt = performance.now();
     if (outcome.kind === 'applied') {
       this.#refusals = 0;
+      this.#closedOut = false;
       this.#context.parked.release(this.tenant);
+      if (batch.length === 0) {
+        this.#pump();
+        this.#rest();
+        return;
+      }
+      // What was put back is the oldest: it is among what was taken by now.
+      if (this.#doubt && this.#waiting === 0 && this.#ready.length === 0) this.#clearDoubt();
       this.#noteApplied(batch, outcome);
       this.#context.walWatch.observe(this.tenant, outcome.stats.walBytes);
       this.#context.afterCommit();
@@ -387,7 +425,9 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#context.condemned
       .countStarts(batch.map(job => job.id))
       .then(starts => {
-        this.#putBack(batch.map((job, index) => ({ ...job, starts: starts[index] ?? job.starts })));
+        this.#putBack(
+          batch.map((job, index) => ({ ...job, starts: starts[index] ?? job.starts, doubtful: true })),
+        );
         this.#pause();
       })
       .catch(this.#context.onBug)
@@ -398,6 +438,7 @@ export class TenantSession implements LaneClient, LoadSource {
   #leaveThread(): readonly HeldJob[] {
     const batch = this.#inThread;
     this.#inThread = [];
+    this.#trying = false;
     this.#alone = false;
     this.#prefetched = false;
     return batch;
@@ -423,24 +464,35 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#enqueue();
   }
 
+  /** The thread has something of it. */
+  get #atWork(): boolean {
+    return this.#inThread.length > 0 || this.#trying;
+  }
+
   get #hasRoom(): boolean {
-    return this.#ready.length < MAX_READY_JOBS && this.#readyBytes < MAX_READY_BYTES;
+    const { maxJobs, maxBytes } = this.#room;
+    return maxJobs > 0 && maxBytes > 0;
   }
 
   /** How much the next take may bring. */
   get #room() {
+    const parked = this.#refusals >= TRIES_BEFORE_TELLING;
     return {
-      maxJobs: MAX_READY_JOBS - this.#ready.length,
-      maxBytes: MAX_READY_BYTES - this.#readyBytes,
+      maxJobs: (parked ? MAX_PARKED_JOBS : MAX_READY_JOBS) - this.#ready.length,
+      maxBytes: (parked ? MAX_PARKED_BYTES : MAX_READY_BYTES) - this.#readyBytes,
     };
   }
 
   #enqueue(): void {
-    if (this.#queued || this.#inThread.length > 0 || this.#retry !== undefined) return;
+    if (this.#queued || this.#atWork || this.#retry !== undefined) return;
     const next = this.#lease === undefined ? this.#ready[0] : this.#followUps[0];
-    if (next === undefined) return;
+    if (next === undefined && !this.#closedOut) return;
     this.#queued = true;
     this.#queuedAt = performance.now();
+    if (next === undefined) {
+      this.#context.lanes.enqueue(this);
+      return;
+    }
     const { id, starts } = next;
     const { condemned, lanes } = this.#context;
     if (condemned.mustRunAlone(starts)) lanes.enqueueAlone(this, () => condemned.noteRunAlone(id));
@@ -491,7 +543,7 @@ export class TenantSession implements LaneClient, LoadSource {
   /** While a transaction is open. */
   #pumpLeased(): void {
     if (this.#taking) return;
-    if (this.#ready.some(mayWaitInQueue)) this.#returnReady().catch(this.#context.onBug);
+    if (this.#returnable.length > 0) this.#returnReady().catch(this.#context.onBug);
     else if (this.#mayHaveMore) this.#takeFollowUps().catch(this.#context.onBug);
   }
 
@@ -501,7 +553,7 @@ export class TenantSession implements LaneClient, LoadSource {
     try {
       const { jobs, waiting } = await this.#queue.takeFollowUps();
       this.#waiting = waiting;
-      this.#hold(jobs);
+      this.#hold(jobs, this.#doubt);
       this.#lease?.noteOthers(waiting > 0 || this.#ready.length > 0);
     } catch (error) {
       await this.#onTakeFailed(error);
@@ -512,14 +564,23 @@ export class TenantSession implements LaneClient, LoadSource {
     }
   }
 
+  /** What was taken ahead and may go back: nothing that is older than a job that has to stay. */
+  get #returnable(): readonly HeldJob[] {
+    return this.#ready.slice(this.#ready.findLastIndex(job => !mayWaitInQueue(job)) + 1);
+  }
+
   /** What was taken ahead goes back to where it came from: its sender may withdraw it there, and others see that it waits. */
   async #returnReady(): Promise<void> {
     this.#taking = true;
-    const jobs = this.#ready.filter(mayWaitInQueue);
-    this.#ready = this.#ready.filter(job => !mayWaitInQueue(job));
-    this.#readyBytes = this.#ready.reduce((sum, job) => sum + job.data.length, 0);
+    const jobs = this.#returnable;
+    this.#setReady(this.#ready.slice(0, this.#ready.length - jobs.length));
     try {
-      await this.#leading(() => this.#queue.giveBack(jobs.map(job => job.id)));
+      await this.#leading(() =>
+        this.#queue.giveBack(
+          jobs.map(job => job.id),
+          false,
+        ),
+      );
     } finally {
       this.#taking = false;
       this.#mayHaveMore = true;
@@ -602,10 +663,11 @@ export class TenantSession implements LaneClient, LoadSource {
   #receive({ jobs, waiting }: Taken): void {
     this.#waiting = waiting;
     if (waiting > 0) this.#mayHaveMore = true;
-    if (jobs.length > 0) this.#hold(jobs);
+    if (jobs.length > 0) this.#hold(jobs, this.#doubt);
   }
 
-  #hold(jobs: readonly TakenJob[], starts?: readonly number[]): void {
+  /** @param doubtful they may be applied */
+  #hold(jobs: readonly TakenJob[], doubtful: boolean, starts?: readonly number[]): void {
     const takenAt = performance.now();
     const now = Date.now();
     const { metrics, loads } = this.#context;
@@ -614,7 +676,7 @@ export class TenantSession implements LaneClient, LoadSource {
     for (const [index, { id, data }] of jobs.entries()) {
       const enqueuedAt = timeOfJobId(id);
       if (enqueuedAt !== undefined) metrics.observe('queue', now - enqueuedAt);
-      const job = { id, data, enqueuedAt, takenAt, starts: starts?.[index] ?? 0 };
+      const job = { id, data, enqueuedAt, takenAt, starts: starts?.[index] ?? 0, doubtful };
       if (this.#lease !== undefined && isFollowUpJobId(id)) this.#followUps.push(job);
       else {
         this.#ready.push(job);
@@ -623,6 +685,7 @@ export class TenantSession implements LaneClient, LoadSource {
       bytes += data.length;
     }
     metrics.taken(bytes);
+    if (jobs.length > 0 && this.#retry !== undefined) this.#hurry();
     if (!this.#load.listed && jobs.length > 0) loads.list(this.#load);
   }
 
@@ -637,7 +700,8 @@ export class TenantSession implements LaneClient, LoadSource {
         Promise.all([this.#queue.adopt(), this.#queue.take(this.#room)]),
       );
       this.#stale = false;
-      this.#hold(this.#unknown(active));
+      this.#doubt ||= active.doubt;
+      this.#hold(this.#unknown(active.jobs), true);
       this.#receive(taken);
     } finally {
       this.#taking = false;
@@ -764,7 +828,8 @@ export class TenantSession implements LaneClient, LoadSource {
     return additions.length === 0 ? undefined : Promise.all(additions);
   }
 
-  async #onRefused(batch: readonly HeldJob[], { error, uncertain }: RefusedOutcome): Promise<void> {
+  async #onRefused(batch: readonly HeldJob[], refusal: RefusedOutcome): Promise<void> {
+    const { error, uncertain, begun } = refusal;
     // Whatever refused it, the transaction is rolled back, or its connection given up.
     this.#endLease();
     const { log, parked, metrics } = this.#context;
@@ -776,6 +841,7 @@ export class TenantSession implements LaneClient, LoadSource {
       return;
     }
     this.#refusals++;
+    this.#refusedAt = performance.now();
     const mayRecover = !FINAL.has(error.code);
     if (this.#refusals === 1) {
       log.warn(
@@ -783,19 +849,37 @@ export class TenantSession implements LaneClient, LoadSource {
         `The tenant refused a batch: ${error.message}`,
       );
     }
-    // It may be committed: nobody is told anything before the ledger could be asked.
-    if (uncertain || (mayRecover && this.#refusals < TRIES_BEFORE_TELLING)) {
-      if (this.#refusals >= TRIES_BEFORE_TELLING) parked.park(this.tenant, error);
-      this.#putBack(batch);
+    this.#putBack(uncertain && begun ? batch.map(job => ({ ...job, doubtful: true })) : batch);
+    if (mayRecover && this.#refusals < TRIES_BEFORE_TELLING) {
       this.#pause();
       return;
     }
-    const kept = batch.filter(job => hasUnawaitedWrite(job.data));
-    const failed = batch.filter(job => !kept.includes(job));
-    if (mayRecover || kept.length > 0) parked.park(this.tenant, error);
-    this.#putBack(kept);
-    if (kept.length > 0) this.#pause();
+    // Of what may be committed nobody is told anything before the ledger could be asked.
+    const failed = this.#takeRefused(batch, refusal);
+    const kept = this.#ready.some(job => batch.some(({ id }) => id === job.id));
+    if (mayRecover || kept || error.code === 'DATABASE_CORRUPT') {
+      this.#refusals = Math.max(this.#refusals, TRIES_BEFORE_TELLING);
+      this.#closedOut = !begun;
+      parked.park(this.tenant, error);
+      if (kept || !begun) this.#pause();
+    } else this.#closedOut = false;
     await this.#fail(failed, error);
+  }
+
+  /**
+   * Takes out of what is held the jobs that were certainly not applied and that callers wait for; the others stay until the
+   * file can be written. Where the file as a whole refuses, those that were not tried would fail, too.
+   */
+  #takeRefused(batch: readonly HeldJob[], { error, uncertain, begun }: RefusedOutcome): readonly HeldJob[] {
+    const tried = new Set(batch.map(({ id }) => id));
+    const concernsAll = !begun || OF_THE_FILE.has(error.code);
+    const isRefused = (job: HeldJob) => {
+      const certain = tried.has(job.id) && !uncertain ? true : !job.doubtful;
+      return certain && (concernsAll || tried.has(job.id)) && !hasUnawaitedWrite(job.data);
+    };
+    const refused = this.#ready.filter(isRefused);
+    if (refused.length > 0) this.#setReady(this.#ready.filter(job => !refused.includes(job)));
+    return refused;
   }
 
   /**
@@ -835,6 +919,17 @@ export class TenantSession implements LaneClient, LoadSource {
     }
   }
 
+  #setReady(jobs: HeldJob[]): void {
+    this.#ready = jobs;
+    this.#readyBytes = jobs.reduce((sum, { data }) => sum + data.length, 0);
+  }
+
+  /** The ledger could be asked about any job. */
+  #clearDoubt(): void {
+    this.#doubt = false;
+    this.#context.link.insist(() => this.#queue.forgetDoubt()).catch(this.#context.onBug);
+  }
+
   #putBack(jobs: readonly HeldJob[]): void {
     if (this.#lease !== undefined) {
       // Only steps of the transaction are begun while it is open.
@@ -848,7 +943,17 @@ export class TenantSession implements LaneClient, LoadSource {
   /** Waits before the next try. */
   #pause(): void {
     if (this.#draining) return;
-    const pauseMs = Math.min(25 * 2 ** Math.min(this.#refusals, 10), MAX_RETRY_PAUSE_MS);
+    this.#retryIn(Math.min(25 * 2 ** Math.min(this.#refusals, 10), MAX_RETRY_PAUSE_MS));
+  }
+
+  /** Cuts a pause short: a job came, whose caller is not to wait for the end of it. */
+  #hurry(): void {
+    if (this.#draining || this.#refusals < TRIES_BEFORE_TELLING) return;
+    this.#retryIn(Math.max(0, this.#refusedAt + MIN_RETRY_PAUSE_MS - performance.now()));
+  }
+
+  #retryIn(pauseMs: number): void {
+    clearTimeout(this.#retry);
     this.#retry = setTimeout(() => {
       this.#retry = undefined;
       this.#pump();
@@ -865,13 +970,18 @@ function isFinishedAllTheSame(error: unknown): boolean {
   return isOnewriterError(error, 'FENCED') || error instanceof QueueForgotten;
 }
 
-/** A job that was active when a process ended is not taken anew, or its count would be lost. */
-function mayWaitInQueue({ starts }: HeldJob): boolean {
-  return starts === 0;
+/** A job that was active when a process ended is not taken again, or its count, and that it may be applied, would be lost. */
+function mayWaitInQueue({ starts, doubtful }: HeldJob): boolean {
+  return starts === 0 && !doubtful;
 }
 
 /** Codes that another try cannot change. */
 const FINAL: ReadonlySet<string> = new Set(['TENANT_NOT_FOUND', 'INVALID_TENANT', 'DATABASE_CORRUPT']);
+
+/** Codes that speak of the file, whatever the write. */
+const OF_THE_FILE: ReadonlySet<string> = new Set([
+  ...['DATABASE_CORRUPT', 'DATABASE_READONLY', 'DATABASE_IO_ERROR', 'TENANT_UNAVAILABLE'],
+]);
 
 function toFinishedJob(outcome: JobOutcome): FinishedJob {
   const { id, error, commitSeq, writes, failures } = outcome;

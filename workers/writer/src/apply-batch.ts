@@ -232,7 +232,7 @@ class Batch {
         while (at < Math.min(end, last)) {
           const op = at - first + job.first;
           this.#options.progress.at(index, op);
-          const result = this.#result(job, op, nowMs);
+          const result = this.#result(job, op, nowMs, commit.seq);
           if (!job.failed.has(op) && result.startsWith(FAILURE) && !isSingle(job.message!.ops[op])) {
             failures.set(at, result);
           }
@@ -414,7 +414,7 @@ class Batch {
     runner.forgetLastRowid();
   }
 
-  #result(job: BatchJob, op: number, nowMs: number): string {
+  #result(job: BatchJob, op: number, nowMs: number, commitSeq: number): string {
     const failed = job.failed.get(op);
     if (failed !== undefined) return failed;
     const condemned = job.condemned?.[op] ?? job.condemned?.[-1];
@@ -423,7 +423,7 @@ class Batch {
       if (findProgress(this.#database.db, job.id, op) !== undefined) throw new OwnTransactionsNeeded();
       return JSON.stringify({ e: condemned });
     }
-    const place = { jobId: job.id, op, nowMs, asksTotal: job.asksTotal };
+    const place = { jobId: job.id, op, nowMs, commitSeq, asksTotal: job.asksTotal };
     return runOperation(this.#database, job.message!, place, this.#budgetOf(job));
   }
 

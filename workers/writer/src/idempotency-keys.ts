@@ -7,11 +7,18 @@ import { lazily } from './lazily.ts';
  * A write with an idempotency key is applied once per tenant and key: a second one with the same content gets the
  * stored result, one with other content is refused. Only a write that was applied is stored: one that failed left
  * nothing behind, so trying it again is safe and may succeed.
+ *
+ * The result of a write with a key carries the number of its own commit ({@link withCommitSeq}): the commit in which it is
+ * repeated is another.
  */
 
-interface StoredKey {
+/** What was stored for a key. */
+export interface StoredKey {
   readonly fingerprint: string;
+  /** JSON of a WireOperationResult; without its commit where an older broker stored it. */
   readonly result: string;
+  /** The job that applied the write. */
+  readonly jobId: string;
 }
 
 /** The idempotency keys in one tenant's file. */
@@ -20,16 +27,17 @@ export class IdempotencyKeys {
   readonly #store: () => Statement<[string, string, string, number, number, string]>;
 
   constructor(db: Database) {
-    this.#find = lazily(() => db.prepare('SELECT fingerprint, result FROM _onewriter_keys WHERE key = ?'));
+    this.#find = lazily(() =>
+      db.prepare('SELECT fingerprint, result, job_id AS jobId FROM _onewriter_keys WHERE key = ?'),
+    );
     this.#store = lazily(() => db.prepare('INSERT INTO _onewriter_keys VALUES (?, ?, ?, ?, ?, ?)'));
   }
 
   /**
    * Finds what was stored for a key.
-   * @returns the JSON of a WireOperationResult, or undefined.
    * @throws OnewriterError IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT for what is not a key.
    */
-  find(key: unknown, fingerprint: string): string | undefined {
+  find(key: unknown, fingerprint: string): StoredKey | undefined {
     if (typeof key !== 'string' || key === '' || key.length > LIMITS.maxIdempotencyKeyLength) {
       throw new OnewriterError(
         'INVALID_ARGUMENT',
@@ -37,7 +45,7 @@ export class IdempotencyKeys {
       );
     }
     const stored = this.#find().get(key);
-    if (stored === undefined || stored.fingerprint === fingerprint) return stored?.result;
+    if (stored === undefined || stored.fingerprint === fingerprint) return stored;
     throw new OnewriterError(
       'IDEMPOTENCY_KEY_REUSED',
       'The idempotency key was used before with another write.',
@@ -55,6 +63,27 @@ export class IdempotencyKeys {
   ): void {
     this.#store().run(key, fingerprint, jobId, op, committedAtMs, result);
   }
+}
+
+/** Ends so where the write returned rows, or is a transaction, script or steps. */
+const NUMBERED = /,"seq":[1-9]\d*\}$/;
+const NUMBERED_CHANGES = /^\[\d+,[^,]*,\d+\]$/;
+
+/** Whether a result carries the number of its commit. */
+export function hasCommitSeq(result: string): boolean {
+  return result.startsWith('[') ? NUMBERED_CHANGES.test(result) : NUMBERED.test(result);
+}
+
+/**
+ * A result with the number of its commit: `[changes, rowid, seq]`, or a member `seq`. Readers that do not know it pass it
+ * over.
+ * @param result JSON of a WireOperationResult without it; of steps with the 0 that stands for the job's commit, if any.
+ */
+export function withCommitSeq(result: string, seq: number): string {
+  if (result.startsWith('[')) return `${result.slice(0, -1)},${seq}]`;
+  return result.startsWith('{"q":')
+    ? result.replace(/,"seq":0\}$/, `,"seq":${seq}}`)
+    : `${result.slice(0, -1)},"seq":${seq}}`;
 }
 
 /** SHA-256 of what a write does: its kind, SQL texts, parameters and expectations, whatever job carries them. */

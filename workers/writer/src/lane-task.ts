@@ -32,7 +32,7 @@ export interface ApplyTask {
   readonly tenant: string;
   /** The leader's epoch; a file that has seen a newer one refuses the task. */
   readonly epoch: number;
-  /** 1 to LIMITS.maxBatchJobs. */
+  /** Up to LIMITS.maxBatchJobs. None: the file is only opened, if there is one. */
   readonly jobs: readonly QueuedJob[];
   /**
    * `commit`, the default: COMMIT returns when it is flushed. `later`: the outcome names the WAL, and whoever gets it
@@ -146,6 +146,8 @@ export interface RefusedOutcome {
    * delivery; nobody must be told that a write failed before the task was delivered again and the ledger has spoken.
    */
   readonly uncertain: boolean;
+  /** Whether the task was begun. False: the file could not be opened, and only an earlier delivery can have committed. */
+  readonly begun: boolean;
   readonly evicted: readonly string[];
 }
 

@@ -214,6 +214,8 @@ class OwnSession implements StepSession {
         this.#toSavepoint(step.kind, step.name, sql, done);
         return;
       case 'session':
+        // It is set back at the end of the request.
+        if (!step.usual && this.autocommit && this.#run().isAtEnd) throw withoutEffect(step.pragma);
         // Inside a transaction SQLite takes no notice of foreign_keys.
         this.#database.sessionChanged = true;
         db.prepare(sql).run();
@@ -325,6 +327,13 @@ function blocked(): OnewriterError {
   return new OnewriterError(
     'TRANSACTION_BUSY',
     'Another transaction is open; send this without the old transaction, to wait for it.',
+  );
+}
+
+function withoutEffect(pragma: string): OnewriterError {
+  return new OnewriterError(
+    'STATEMENT_NOT_ALLOWED',
+    `PRAGMA ${pragma} with this value has no effect alone: it is set back at the end of the request. Send it with the statements that it is for, in front of BEGIN, as one request: steps() of the SDK, a batch or migrate() of a libSQL client.`,
   );
 }
 

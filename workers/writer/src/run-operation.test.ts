@@ -1,4 +1,5 @@
 import { newJobId } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -406,11 +407,61 @@ describe('an idempotency key', () => {
       insert('order-77', 1),
       insert('order-77', 2),
     );
-    expect(resultsOf(first)).toEqual([[1, 1]]);
-    expect(resultsOf(twin)).toEqual([[1, 1]]);
+    const { commitSeq } = lane;
+    expect(resultsOf(first)).toEqual([[1, 1, commitSeq]]);
+    expect(resultsOf(twin)).toEqual([[1, 1, commitSeq]]);
     expect(codes(other)).toEqual(['IDEMPOTENCY_KEY_REUSED']);
-    expect(resultsOf(lane.applyOne(insert('order-77', 1)))).toEqual([[1, 1]]);
+    expect(resultsOf(lane.applyOne(insert('order-77', 1)))).toEqual([[1, 1, commitSeq]]);
+    expect(lane.commitSeq).toBeGreaterThan(commitSeq);
     expect(lane.rows('SELECT * FROM t')).toEqual([[1, 1]]);
+  });
+
+  it("gives a repeat the commit of the first, whatever the write's kind", () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE t(id INTEGER PRIMARY KEY, n)'));
+    const sql = ['INSERT INTO t(n) VALUES (1)', 'INSERT INTO t(n) VALUES (1) RETURNING n'];
+    const steps = [{ s: 0 }, { s: 1 }];
+    const kinds = [{ s: 0 }, { s: 1 }, { t: steps }, { x: 0 }, { q: steps }];
+    const job = () =>
+      queuedJob(
+        sql,
+        kinds.map((op, index) => ({ ...op, k: `key-${index}` })),
+      );
+    const first = resultsOf(lane.applyOne(job()));
+    const { commitSeq } = lane;
+    const seqs = first.map(result => (Array.isArray(result) ? result[2] : 'seq' in result && result.seq));
+    expect(seqs).toEqual(kinds.map(() => commitSeq));
+    lane.applyOne(writes(sql[0]!));
+    expect(resultsOf(lane.applyOne(job()))).toEqual(first);
+    expect(lane.commitSeq).toBe(commitSeq + 2);
+  });
+
+  it('that an older broker stored, without its commit, is answered with that of the ledger while it has it', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE t(id INTEGER PRIMARY KEY, n)'));
+    const op = [{ s: 0, k: 'rows' }];
+    const rows = () => queuedJob(['INSERT INTO t(n) VALUES (\',"seq":1}\') RETURNING n'], op);
+    lane.apply(insert('plain', 1), rows());
+    const { commitSeq } = lane;
+    const asBefore =
+      "SET result = CASE key WHEN 'plain' THEN '[1,1]' ELSE replace(result, ',\"seq\":' || ?, '') END";
+    lane.lane.run({ kind: 'close', tenant: null });
+    const file = new Database(lane.file);
+    file.prepare(`UPDATE _onewriter_keys ${asBefore}`).run(`${commitSeq}}`);
+    file.exec("UPDATE _onewriter_keys SET result = result || '}' WHERE key = 'rows'");
+    file.close();
+    const [plain, withRows] = lane.apply(insert('plain', 1), rows());
+    expect(resultsOf(plain)).toEqual([[1, 1, commitSeq]]);
+    expect(resultsOf(withRows)).toEqual([{ c: ['n'], r: [[',"seq":1}']], n: 1, i: 2, seq: commitSeq }]);
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([2]);
+    // The ledger was pruned: nothing knows it any more.
+    lane.lane.run({ kind: 'close', tenant: null });
+    const pruned = new Database(lane.file);
+    pruned.exec(
+      'DELETE FROM _onewriter_ledger; DELETE FROM _onewriter_jobs; UPDATE _onewriter_state SET commit_seq = 9',
+    );
+    pruned.close();
+    expect(resultsOf(lane.applyOne(insert('plain', 1)))).toEqual([[1, 1]]);
   });
 
   it('is not used up by a write that failed', () => {

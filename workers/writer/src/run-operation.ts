@@ -12,7 +12,7 @@ import {
   type WriteJobMessage,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
-import { fingerprint } from './idempotency-keys.ts';
+import { fingerprint, hasCommitSeq, type StoredKey, withCommitSeq } from './idempotency-keys.ts';
 import { OwnTransactionsNeeded, StepsFailed } from './run-steps.ts';
 import { runSharedSteps } from './shared-steps.ts';
 import { isFileError, translateError } from './sqlite-errors.ts';
@@ -39,6 +39,8 @@ export interface OperationPlace {
   readonly op: number;
   /** ms, broker's clock. */
   readonly nowMs: number;
+  /** The number of the commit that it is in. */
+  readonly commitSeq: number;
   /** Whether a statement of the job may ask for `total_changes()`. */
   readonly asksTotal: boolean;
 }
@@ -117,11 +119,18 @@ function runOnce(
   if (op.k === undefined) return dispatch(database, message.sql, op, budgetBytes);
   const print = fingerprint(op, message.sql);
   const stored = database.keys.find(op.k, print);
-  if (stored !== undefined) return stored;
-  const json = dispatch(database, message.sql, op, budgetBytes);
+  if (stored !== undefined) return resultOf(database, stored);
+  const json = withCommitSeq(dispatch(database, message.sql, op, budgetBytes), place.commitSeq);
   database.keys.store(op.k, print, place.jobId, place.op, place.nowMs, json);
   database.runner.forgetLastRowid();
   return json;
+}
+
+/** What an older broker stored has no commit; the ledger knows it for a while, then it is that of the repeat, as it was. */
+function resultOf(database: TenantDatabase, { result, jobId }: StoredKey): string {
+  if (hasCommitSeq(result)) return result;
+  const commitSeq = database.ledger.find(jobId)?.commit_seq;
+  return commitSeq === undefined ? result : withCommitSeq(result, commitSeq);
 }
 
 function isObject(value: unknown): boolean {

@@ -77,6 +77,7 @@ export class StepsRun implements StepStates {
   readonly #ok: boolean[] = [];
   #budgetBytes: number;
   #scriptDone = 0;
+  #scriptLength = 0;
   #dead: boolean;
 
   /** @param dead the transaction they belong to is gone. @param budgetBytes what the results may take, encoded. */
@@ -132,6 +133,7 @@ export class StepsRun implements StepStates {
         this.#failAt(index, thrown);
       }
       this.#scriptDone = 0;
+      this.#scriptLength = 0;
     }
   }
 
@@ -140,6 +142,11 @@ export class StepsRun implements StepStates {
     this.#results.length = index;
     this.#ok.length = index;
     this.#fail(thrown);
+  }
+
+  /** Whether nothing follows the statement that runs now. */
+  get isAtEnd(): boolean {
+    return this.#results.length === this.#op.q.length - 1 && this.#scriptDone >= this.#scriptLength - 1;
   }
 
   /** Whether all that is left would be skipped if the transaction ended now. */
@@ -174,8 +181,13 @@ export class StepsRun implements StepStates {
   #describe(sql: string, startedMs: number): void {
     if (this.#dead) throw transactionGone();
     const { db, statements } = this.#database;
-    const statement =
-      classifyStep(sql).kind === 'statement' ? statements.get(sql).statement : db.prepare(sql);
+    const step = classifyStep(sql);
+    if (step.kind === 'session') {
+      // Compiling it would set it for all callers; it has no columns.
+      this.#note(`{"r":[0,0],"ms":${elapsed(startedMs)},"ro":1}`, true);
+      return;
+    }
+    const statement = step.kind === 'statement' ? statements.get(sql).statement : db.prepare(sql);
     const names = statement.reader ? statement.columns().map(({ name }) => name) : undefined;
     const result = names === undefined ? '[0,0]' : `{"c":${JSON.stringify(names)},"r":[],"n":0,"i":0}`;
     const types = names === undefined ? '' : typesOf(statement);
@@ -184,6 +196,7 @@ export class StepsRun implements StepStates {
 
   #runScript(script: string, startedMs: number): void {
     const statements = splitScript(script);
+    this.#scriptLength = statements.length;
     while (this.#scriptDone < statements.length) {
       this.#runSql(
         statements[this.#scriptDone]!,
@@ -273,6 +286,6 @@ function elapsed(startedMs: number): number {
 function transactionGone(): OnewriterError {
   return new OnewriterError(
     'TRANSACTION_TIMEOUT',
-    'The transaction is gone and nothing of it was committed; roll back, and begin again.',
+    'The transaction is not open any more; unless a COMMIT was sent in it, nothing of it was applied. Roll back, and begin again.',
   );
 }

@@ -1,6 +1,7 @@
 import {
   classifyStatement,
   LIMITS,
+  OnewriterError,
   parametersOf,
   type StatementClass,
   type StatementParameters,
@@ -66,7 +67,12 @@ const CHANGING_SCHEMA = new Set(['CREATE', 'ALTER', 'DROP']);
 /** Checks a statement against the rules and compiles it, to be read as {@link readExactly} says. */
 export function compileStatement(db: Database, sql: string): CompiledStatement {
   const statementClass = classifyStatement(sql);
-  const statement = db.prepare<unknown[], unknown>(sql);
+  const { answer } = statementClass;
+  if (answer?.verify !== undefined && db.prepare(answer.verify).get() === undefined) {
+    throw new OnewriterError('STATEMENT_NOT_ALLOWED', answer.refusal ?? 'This PRAGMA is not allowed.');
+  }
+  // A PRAGMA that is so already is not compiled: that alone may set something of the connection.
+  const statement = db.prepare<unknown[], unknown>(answer?.sql ?? sql);
   const { keyword, explain } = statementClass;
   const changesSchema = !explain && CHANGING_SCHEMA.has(keyword);
   return {

@@ -345,6 +345,22 @@ describe('an interactive transaction', () => {
     expect(lane.column('SELECT name FROM parent')).toEqual(['other', 'd']);
   });
 
+  it('that was committed does not claim to later steps that nothing of it was', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script(SCHEMA));
+    const stream = new Stream(lane);
+    stream.send(['BEGIN', "INSERT INTO parent(name) VALUES ('a')"]);
+    const { transaction } = stream;
+    stream.send(['COMMIT']);
+    // Its answer was lost: the client sends it again.
+    stream.transaction = transaction;
+    const [again] = stream.send(['COMMIT']).q;
+    expect(again).toMatchObject({
+      e: { message: expect.stringContaining('unless a COMMIT was sent in it') },
+    });
+    expect(lane.column('SELECT name FROM parent')).toEqual(['a']);
+  });
+
   it('is not touched by the stream of a transaction that is gone', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script(SCHEMA));

@@ -34,9 +34,10 @@ export class TenantRegistry {
    * The tenant's database under `epoch`, opened if it is not.
    *
    * @param evicted gets the names of tenants that were closed for it.
+   * @param mayCreate false: a file that is missing is not made, whatever the settings say.
    * @throws OnewriterError as {@link TenantDatabase.open} and {@link TenantDatabase.takeEpoch}.
    */
-  open(tenant: string, epoch: number, evicted: string[]): TenantDatabase {
+  open(tenant: string, epoch: number, evicted: string[], mayCreate = true): TenantDatabase {
     const known = this.#open.get(tenant);
     if (known?.db.open) {
       this.#open.delete(tenant);
@@ -46,7 +47,7 @@ export class TenantRegistry {
     }
     const afterIoError = this.#failed.has(tenant);
     const vanished = this.#vanished.has(tenant);
-    const createTenants = this.#options.createTenants && !vanished;
+    const createTenants = this.#options.createTenants && !vanished && mayCreate;
     let database: TenantDatabase;
     try {
       database = TenantDatabase.open(tenant, { ...this.#options, createTenants, epoch, afterIoError });

@@ -76,6 +76,16 @@ describe('opening a tenant', () => {
     expect(refused(lane.run([TABLE], { tenant: '../acme' })).error.code).toBe('INVALID_TENANT');
   });
 
+  it('opens a file without jobs where there is one, and makes none', () => {
+    const lane = new TemporaryLane();
+    expect(refused(lane.run([]))).toMatchObject({ error: { code: 'TENANT_NOT_FOUND' }, begun: false });
+    expect(existsSync(join(lane.options.dataDir, 'tenants'))).toBe(false);
+    lane.applyOne(TABLE);
+    lane.lane.run({ kind: 'close', tenant: null });
+    expect(lane.run([])).toMatchObject({ kind: 'applied', jobs: [] });
+    expect(lane.commitSeq).toBe(1);
+  });
+
   it('adopts a file with tables of its own, in place', () => {
     const lane = new TemporaryLane({ dbFile: 'kanban.db', createTenants: false });
     adopt(lane, db =>
@@ -98,6 +108,7 @@ describe('opening a tenant', () => {
     expect(refused(lane.run([writes(INSERT)]))).toMatchObject({
       error: { code: 'TENANT_UNAVAILABLE', details: { fileFormat: 3 } },
       uncertain: true,
+      begun: false,
     });
   });
 

@@ -90,7 +90,8 @@ export class WriterLane {
     let database: TenantDatabase;
     let openMs: number;
     try {
-      database = this.#registry.open(task.tenant, task.epoch, evicted);
+      // Without jobs only a look: a file that was moved away must not get an empty one in its place.
+      database = this.#registry.open(task.tenant, task.epoch, evicted, task.jobs.length > 0);
       database.assertInPlace();
       if (database.transaction !== undefined && !goesOn(task)) database.rollback();
       // Where each write is a transaction of its own, one flush for all of them comes after the last.
@@ -100,7 +101,8 @@ export class WriterLane {
     } catch (thrown) {
       const error = this.#giveUp(task.tenant, thrown);
       // The ledger could not be asked whether an earlier delivery committed, unless there is none.
-      return refused(error, error.code !== 'TENANT_NOT_FOUND' && error.code !== 'INVALID_TENANT', evicted);
+      const uncertain = error.code !== 'TENANT_NOT_FOUND' && error.code !== 'INVALID_TENANT';
+      return { ...refused(error, uncertain, evicted), begun: false };
     }
     try {
       return this.#applied(database, applyBatch(database, task.jobs, this.#optionsOf(task)), openMs, evicted);
@@ -218,5 +220,5 @@ function goesOn({ transaction, jobs }: ApplyTask): boolean {
 }
 
 function refused(error: OnewriterError, uncertain: boolean, evicted: readonly string[]): RefusedOutcome {
-  return { kind: 'refused', error: toWireError(error), uncertain, evicted };
+  return { kind: 'refused', error: toWireError(error), uncertain, begun: true, evicted };
 }

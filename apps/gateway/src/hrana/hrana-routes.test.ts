@@ -538,6 +538,32 @@ describe('a baton', () => {
     const lost = await second.post(first.v3, { baton: busy.baton, requests }, headers);
     expect([lost.status, lost.body.code]).toEqual([400, 'STREAM_EXPIRED']);
   });
+
+  it('that comes again after its COMMIT, anywhere, does not hear that the transaction was rolled back', async () => {
+    const first = await open();
+    const second = await open({});
+    first.create('CREATE TABLE t(a)');
+    const headers = { authorization: `Bearer ${first.token}` };
+    const s = first.stream();
+    await s.run('BEGIN IMMEDIATE', 'INSERT INTO t VALUES (1)');
+    const { baton } = s;
+    await s.run('COMMIT');
+    // The answer was lost, and the client asks again: the same gateway, another, and the same after the stream has ended.
+    const requests = [execute('COMMIT')];
+    const used = await first.post(first.v3, { baton, requests });
+    const elsewhere = await second.post(first.v3, { baton, requests }, headers);
+    await s.send({ type: 'close' });
+    const closed = await first.post(first.v3, { baton, requests });
+    for (const { status, body } of [used, elsewhere, closed]) {
+      expect([status, body.message]).toEqual([
+        400,
+        expect.stringMatching(/not run.*read what it would have written/i),
+      ]);
+      expect(body.message).not.toMatch(/was rolled back|nothing of it/);
+    }
+    expect([elsewhere.body.code, closed.body.code]).toEqual(['STREAM_EXPIRED', 'STREAM_EXPIRED']);
+    expect(await first.stream().run('SELECT count(*) FROM t')).toEqual([['1']]);
+  });
 });
 
 describe('a transaction', () => {
@@ -701,6 +727,31 @@ describe('a transaction', () => {
     );
     await vi.waitFor(() => expect(writer.open(tenant).transaction).toBe(undefined), PATIENT);
     expect(await stream().run('INSERT INTO t VALUES (1)')).toEqual([[]]);
+  });
+
+  it('whose request held a COMMIT and then failed does not claim that nothing was applied', async () => {
+    const { create, writer, stream, post, v3 } = await open();
+    create('CREATE TABLE t(a)');
+    const s = stream();
+    await s.run('BEGIN IMMEDIATE', 'INSERT INTO t VALUES (1)');
+    writer.failWith = new OnewriterError('STATEMENT_TIMEOUT', 'The statement ran too long.');
+    const failed = await post(v3, { baton: s.baton, requests: [execute('COMMIT'), execute('SELECT 1')] });
+    const later = await post(v3, { baton: failed.body.baton, requests: [execute('SELECT 1')] });
+    const errors = [...failed.body.results, ...later.body.results].map(({ error }) => error);
+    expect(errors.map(({ code }) => code)).toEqual([
+      'STATEMENT_TIMEOUT',
+      'STATEMENT_TIMEOUT',
+      'TRANSACTION_TIMEOUT',
+    ]);
+    for (const { message } of errors) expect(message).toMatch(/Whether the COMMIT .* is not known/);
+  });
+
+  it('tells in its message where an unknown outcome can be asked for', async () => {
+    const { post, writer, v3 } = await open();
+    const details = { tenant: 'acme', receiptId: 'w-1.0' };
+    writer.failWith = new OnewriterError('OUTCOME_UNKNOWN', 'The deadline passed.', details);
+    const { body } = await post(v3, { requests: [execute('CREATE TABLE t(a)')] });
+    expect(body.message).toBe('The deadline passed. GET /v1/tenants/acme/receipts/w-1.0 tells it.');
   });
 
   it('does not outlive a failure of the service', async () => {

@@ -266,8 +266,11 @@ export class StreamRunner {
       if (!(error instanceof OnewriterError) || !isInBand(error) || error.code === 'SNAPSHOT_STALE')
         throw error;
       if (transaction === undefined) return failSteps(steps, toStepError(error), true);
-      stream.state = { type: 'lost', error: lostError(error.message) };
-      return this.#runLost(stream, steps, options, toStepError(error));
+      // One request can hold a COMMIT and what failed after it.
+      const ends = steps.some(({ classes }) => classes.some(mayCommit));
+      const told = ends ? uncertain(toStepError(error)) : toStepError(error);
+      stream.state = { type: 'lost', error: ends ? { ...told, code: LOST } : lostError(error.message) };
+      return this.#runLost(stream, steps, options, told);
     }
     if (answer.transaction !== undefined) stream.state = { type: 'writing', id: answer.transaction.id };
     else if (answer.autocommit) stream.state = { type: 'autocommit' };
@@ -314,11 +317,20 @@ const DONE: StepResult = Object.freeze({
   durationMs: 0,
 });
 
+const LOST = 'TRANSACTION_TIMEOUT';
+
 function lostError(message: string): StepError {
   return {
-    code: 'TRANSACTION_TIMEOUT',
+    code: LOST,
     message: `${message} Nothing of it was applied; roll back and begin again.`,
   };
+}
+
+/** An error of a request that a COMMIT was among. */
+function uncertain(error: StepError): StepError {
+  const doubt =
+    'Whether the COMMIT of its request was applied is not known: read what it would have written.';
+  return { ...error, message: `${error.message} ${doubt}` };
 }
 
 /** Every step that would run fails. */
@@ -342,7 +354,8 @@ function toReadStep(step: PlannedStep, writesFailWith: StepError | undefined): S
 }
 
 function isWrite(known: StatementKind): boolean {
-  return known.kind === 'session' || (known.kind === 'statement' && known.statement.kind === 'write');
+  if (known.kind === 'session') return !known.usual;
+  return known.kind === 'statement' && known.statement.kind === 'write';
 }
 
 /** What only a transaction of the writer can do. */
@@ -350,6 +363,10 @@ function needsTransactionOfWriter(known: StatementKind): boolean {
   return (
     known.kind === 'savepoint' || (known.kind === 'begin' && known.mode !== 'deferred') || isWrite(known)
   );
+}
+
+function mayCommit({ kind }: StatementKind): boolean {
+  return kind === 'commit' || kind === 'release';
 }
 
 function isBegin({ kind }: StatementKind): boolean {

@@ -109,13 +109,15 @@ export class StreamRegistry {
     const stream = this.#streams.get(content.stream);
     if (stream === undefined) {
       if (content.stateless) return open(tenant, owner);
-      throw new OnewriterError(
-        'STREAM_EXPIRED',
-        'The stream has expired; what it had begun was rolled back.',
-      );
+      throw streamExpired(tenant);
     }
     if (stream.sequence === content.sequence && !stream.busy) return stream;
-    throw new OnewriterError('INVALID_ARGUMENT', 'This baton was used before.');
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      'This baton was used before, and this request was not run again. What the request that it was used with did, its ' +
+        'answer says; where that was lost, read what it would have written.',
+      { tenant },
+    );
   }
 
   /**
@@ -222,6 +224,20 @@ function open(tenant: string, owner: string): HranaStream {
 /** Whether a stream has anything that a new one would not have. */
 function isHolding(stream: HranaStream): boolean {
   return stream.state.type !== 'autocommit' || stream.sqls.size > 0;
+}
+
+/**
+ * The stream held something, and is not here: it timed out, was closed, or lives in another gateway, which may have ended.
+ * Which of these it is nothing here tells, and so not whether a COMMIT that was sent to it was applied.
+ */
+function streamExpired(tenant: string): OnewriterError {
+  return new OnewriterError(
+    'STREAM_EXPIRED',
+    'This gateway does not know the stream (any more); this request was not run. A transaction that was open in it is ' +
+      'rolled back, unless its COMMIT was sent before: then its outcome is not known here. Read what it would have written ' +
+      'before you run it again.',
+    { tenant },
+  );
 }
 
 function full({ tenant }: HranaStream): OnewriterError {

@@ -1,11 +1,13 @@
 import { EventEmitter, once } from 'node:events';
 import {
+  answerOfStep,
   decodeParameters,
   OnewriterError,
   parametersOf,
   type SqlValue,
   toWireError,
 } from '@onewriter/protocol';
+import { assertSo, toExact } from './pragma-answers.ts';
 import { toReadError } from './read-errors.ts';
 import {
   type FromReadProcess,
@@ -185,6 +187,14 @@ async function runStatement(
   task: ReadTask,
   meter: ResultMeter,
 ): Promise<void> {
+  const answer = answerOfStep(sql);
+  if (answer !== undefined) {
+    assertSo(reader.db, answer);
+    send({ type: 'columns', columns: answer.columns });
+    const row = task.safeIntegers ? answer.row.map(toExact) : [...answer.row];
+    if (row.length > 0) await sendRows([row], false, meter);
+    return;
+  }
   const statement = reader.statement(sql);
   const rows = statement.iterate(...parametersOf(sql).toArguments(decodeParameters(params)));
   try {

@@ -1,4 +1,5 @@
 import {
+  answerOfStep,
   classifyStep,
   decodeParameters,
   isOnewriterError,
@@ -9,6 +10,7 @@ import {
 } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import { isStepMet, type StepColumn, type StepError, type StepResult } from '../hrana/steps.ts';
+import { assertSo, toExact } from './pragma-answers.ts';
 import { checkSchema, prepareRead } from './prepare-read.ts';
 import { toReadError } from './read-errors.ts';
 import type { ReadStepTask } from './read-messages.ts';
@@ -87,6 +89,11 @@ async function runStep(
     return undefined;
   }
   if (step.describe) {
+    const answer = answerOfStep(step.sql);
+    if (answer !== undefined) {
+      sink.begin(index, answer.columns.map(toColumn));
+      return true;
+    }
     // It is not run, and so would be described as it was before another process changed the schema.
     checkSchema(db);
     const statement = db.prepare(step.sql);
@@ -104,6 +111,13 @@ async function runStatement(
   sink: StepSink,
   meter: { reads: number },
 ): Promise<void> {
+  const answer = answerOfStep(sql);
+  if (answer !== undefined) {
+    assertSo(db, answer);
+    begin(answer.columns.map(toColumn));
+    if (rows !== false && answer.row.length > 0) await sink.row(answer.row.map(toExact));
+    return;
+  }
   const statement = prepareRead<unknown[]>(db, withoutReadonly(sql));
   const values = parametersOf(sql).toArguments(decodeParameters(params));
   if (!statement.reader) {
@@ -141,6 +155,10 @@ function withoutReadonly(sql: string): string {
   if (!/readonly/i.test(sql)) return sql;
   const known = classifyStep(sql);
   return known.kind === 'begin' && known.readOnly ? 'BEGIN' : sql;
+}
+
+function toColumn(name: string): StepColumn {
+  return { name, decltype: null };
 }
 
 function columnsOf(statement: Database.Statement<unknown[], unknown>): StepColumn[] {

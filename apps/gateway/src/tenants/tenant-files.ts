@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs';
-import { mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { OnewriterError, TENANT_ID_PATTERN, tenantFile, tenantsDir, trashDir } from '@onewriter/protocol';
 
@@ -77,8 +77,41 @@ export class TenantFiles {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
       throw error;
     }
-    for (const folder of [dirname(path), tenantsDir(this.#dataDir), this.#dataDir]) await flushFolder(folder);
+    await this.#flushAbove(path);
     return true;
+  }
+
+  /**
+   * Puts a whole database file in a tenant's place. Nobody may have it open.
+   * @returns false where there is a file already; then nothing was done.
+   * @throws OnewriterError TENANT_UNAVAILABLE where a log of another file lies there, which SQLite would take for its own
+   */
+  async place(tenant: string, file: string): Promise<boolean> {
+    const path = this.#path(tenant);
+    await flushFile(file);
+    await mkdir(dirname(path), { recursive: true });
+    for (const log of [`${path}-wal`, `${path}-journal`]) {
+      if ((await statOf(log)) === undefined || (await statOf(path)) !== undefined) continue;
+      throw new OnewriterError(
+        'TENANT_UNAVAILABLE',
+        `The log of a database that is gone lies in the folder of tenant ${tenant}; move it away.`,
+        { tenant, reason: 'a log without its database' },
+      );
+    }
+    try {
+      // Unlike a rename it never replaces a file.
+      await link(file, path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+      throw error;
+    }
+    await this.#flushAbove(path);
+    return true;
+  }
+
+  /** A new file's name is in its folder, and the folder's in those above. */
+  async #flushAbove(path: string): Promise<void> {
+    for (const folder of [dirname(path), tenantsDir(this.#dataDir), this.#dataDir]) await flushFolder(folder);
   }
 
   /** Moves a tenant's folder into the trash. Nobody may have the file open for writes. */
@@ -151,11 +184,15 @@ async function statOf(path: string): Promise<Stats | undefined> {
   }
 }
 
-async function flushFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
+function flushFolder(path: string): Promise<void> {
+  return flushFile(path);
+}
+
+async function flushFile(path: string): Promise<void> {
+  const file = await open(path, 'r');
   try {
-    await folder.sync();
+    await file.sync();
   } finally {
-    await folder.close();
+    await file.close();
   }
 }

@@ -44,9 +44,14 @@ const DeleteQuery = z.object({
 
 const PutRequest = z
   .object({
-    script: z.string().optional().openapi({ description: 'Applied as a whole where the tenant is new.' }),
+    script: z.string().optional().openapi({
+      description: 'Applied where there is no such tenant: it is there with all of it, or not at all.',
+    }),
   })
   .openapi('CreateTenant');
+
+/** For the writer to open what was created. */
+const OPEN_WAIT_MS = 5_000;
 
 const common = { security: SECURED };
 const path = '/v1/tenants/{tenant}' as const;
@@ -82,7 +87,8 @@ const put = createRoute({
   operationId: 'createTenant',
   summary: 'Create a tenant',
   description:
-    'Needs access admin. Does nothing where there is one already. Where its script fails, the tenant is there, empty.',
+    'Needs access admin. Does nothing where there is one already; its script is not run then. Where the script fails there is ' +
+    'no tenant, and the same request can be sent again.',
   request: { params: TenantParam, body: { ...jsonBody(PutRequest), required: false } },
   responses: {
     200: json('There was one already.', Tenant),
@@ -171,6 +177,17 @@ export function addTenantRoutes(api: Api): void {
     };
   }
 
+  /** Has the writer open a tenant that was created, which is there whether that works now or later. */
+  async function openNew(tenant: string): Promise<void> {
+    try {
+      const timeoutMs = Math.min(options.writeTimeoutMs, OPEN_WAIT_MS);
+      await options.onewriter.tenant(tenant).transaction([{ sql: 'SELECT 1' }], { timeoutMs });
+    } catch (error) {
+      if (!(error instanceof OnewriterError)) throw error;
+      options.log.warn({ tenant, code: error.code }, `A new tenant was not opened yet: ${error.message}`);
+    }
+  }
+
   addRoute(api, list, guards.token, async c => {
     const access = c.get('access');
     assertAccess(access, 'read');
@@ -188,16 +205,15 @@ export function addTenantRoutes(api: Api): void {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
     const hasBody = c.req.header('content-length') !== '0' && c.req.raw.body !== null;
     const body = hasBody ? await readJsonBody(c, PutRequest, options.maxBodyBytes) : {};
-    const wait = { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal };
-    const created = await audit.record(c, 'tenant.create', tenant, async () => {
-      if (!(await tenants.files.create(tenant))) return false;
+    const created = await audit.record(c, 'tenant.create', tenant, () =>
+      body.script === undefined
+        ? tenants.files.create(tenant)
+        : tenants.build(tenant, body.script, c.req.raw.signal),
+    );
+    if (created) {
       tenants.registry.refresh();
-      // The writer makes a database of the empty file.
-      const database = options.onewriter.tenant(tenant);
-      if (body.script === undefined) await database.transaction([{ sql: 'SELECT 1' }], wait);
-      else await database.exec(body.script, wait);
-      return true;
-    });
+      await openNew(tenant);
+    }
     if (!created) return c.json(await askRedis(() => describe(tenant)));
     return c.json(await describe(tenant), 201);
   });

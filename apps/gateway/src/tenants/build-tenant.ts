@@ -1,0 +1,127 @@
+import { join } from 'node:path';
+import { fromWireError, OnewriterError, splitScript } from '@onewriter/protocol';
+import { endedOutOfMemory, startBoundedProcess } from '../reads/bounded-process.ts';
+import { tooMuchMemory } from '../reads/read-errors.ts';
+import type { BuildAnswer, BuildTask } from './build-messages.ts';
+import type { TenantFiles } from './tenant-files.ts';
+
+/*
+ * A tenant with a script is there as a whole or not at all:
+ *
+ *   a folder in the trash ─ the script, in a process of its own ─ flush ─ link() into the tenant's place
+ *
+ * Where anything fails before the link, nothing of the tenant exists, neither a file nor anything in Redis; the folder goes,
+ * or expires where this process was killed. Of two that come at the same time one makes the link, the other finds a tenant.
+ */
+
+/**
+ * Makes a tenant out of a script.
+ * @returns false where there is one already; then the script has not been run on it.
+ * @throws OnewriterError of the script, with `statementIndex`: SQL_ERROR, CONSTRAINT_VIOLATION, STATEMENT_NOT_ALLOWED …;
+ * STATEMENT_TIMEOUT, ABORTED, RATE_LIMITED, DATABASE_FULL, TENANT_UNAVAILABLE. There is no tenant then.
+ */
+export type TenantBuilder = (tenant: string, script: string, signal?: AbortSignal) => Promise<boolean>;
+
+/** Settings of {@link createTenantBuilder}. */
+export interface TenantBuilderOptions {
+  readonly files: TenantFiles;
+  readonly memoryBytes: number;
+  /** For the whole script. */
+  readonly timeoutMs: number;
+}
+
+/** Scripts at the same time, and callers that wait for one to end. */
+const MAX_BUILDS = 4;
+const MAX_WAITING = 100;
+const RETRY_AFTER_MS = 1_000;
+const FILE = 'new.db';
+const ENTRY = new URL('./build-process.js', import.meta.url);
+
+/** A {@link TenantBuilder} of this gateway. */
+export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilder {
+  const { files, timeoutMs } = options;
+  let building = 0;
+  const waiting: (() => void)[] = [];
+
+  async function takeTurn(tenant: string): Promise<void> {
+    if (building < MAX_BUILDS) {
+      building++;
+      return;
+    }
+    if (waiting.length >= MAX_WAITING) {
+      const message = 'Too many tenants are being created; try again.';
+      throw new OnewriterError('RATE_LIMITED', message, { tenant, retryAfterMs: RETRY_AFTER_MS });
+    }
+    await new Promise<void>(resolve => waiting.push(resolve));
+  }
+
+  function endTurn(): void {
+    const next = waiting.shift();
+    if (next === undefined) building--;
+    else next();
+  }
+
+  return async (tenant, script, signal) => {
+    if (splitScript(script).length === 0) {
+      throw new OnewriterError('INVALID_ARGUMENT', 'There is no statement in this script.', { tenant });
+    }
+    if ((await files.size(tenant)) !== undefined) return false;
+    await takeTurn(tenant);
+    try {
+      const scratch = await files.makeScratch(tenant, timeoutMs);
+      try {
+        const path = join(scratch, FILE);
+        await runBuild({ tenant, path, script }, options, signal);
+        return await files.place(tenant, path);
+      } finally {
+        await files.removeScratch(scratch);
+      }
+    } finally {
+      endTurn();
+    }
+  };
+}
+
+function runBuild(
+  task: BuildTask,
+  { memoryBytes, timeoutMs }: TenantBuilderOptions,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { tenant } = task;
+  return new Promise((resolve, reject) => {
+    const process = startBoundedProcess(ENTRY, { memoryBytes, stdout: 'ignore', args: [] });
+    const { child } = process;
+    let answer: BuildAnswer | undefined;
+    let stopped: OnewriterError | undefined;
+    const stop = (error: OnewriterError) => {
+      stopped ??= error;
+      child.kill('SIGKILL');
+    };
+    const onAbort = () =>
+      stop(new OnewriterError('ABORTED', 'The caller went away; no tenant was created.', { tenant }));
+    const timer = setTimeout(() => {
+      const message = `The script ran longer than ${timeoutMs} ms and was stopped; no tenant was created.`;
+      stop(new OnewriterError('STATEMENT_TIMEOUT', message, { tenant }));
+    }, timeoutMs);
+    signal?.addEventListener('abort', onAbort);
+    if (signal?.aborted) onAbort();
+    child.once('message', message => {
+      answer = message as BuildAnswer;
+    });
+    child.on('error', () => {}); // 'close' follows
+    child.once('close', () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      if (stopped !== undefined) reject(stopped);
+      else if (answer === undefined) {
+        reject(
+          endedOutOfMemory(process.stderr())
+            ? tooMuchMemory(tenant)
+            : new OnewriterError('INTERNAL', 'The building process ended without an answer.', { tenant }),
+        );
+      } else if ('error' in answer) reject(fromWireError(answer.error));
+      else resolve();
+    });
+    child.send(task, error => error && child.kill('SIGKILL'));
+  });
+}

@@ -1,0 +1,239 @@
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createClient } from '@libsql/client/http';
+import { groupKeys, tenantFile } from '@onewriter/protocol';
+import { signToken } from '@onewriter/runtime';
+import { connect, type Onewriter } from '@onewriter/sdk';
+import {
+  type Service,
+  startRedis,
+  startService,
+  TEST_TOKEN_SECRET,
+  type TemporaryDirectory,
+  type TestRedis,
+  temporaryDirectory,
+  waitFor,
+} from '@onewriter/testkit';
+import Database from 'better-sqlite3';
+import { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { columnInFile } from './tenant-file.ts';
+
+/** Far below the deadline of a write, 30 s, and above what a busy machine takes. */
+const AT_ONCE_MS = 8_000;
+
+let redis: TestRedis;
+let data: TemporaryDirectory;
+let broker: Service;
+let gateway: Service;
+let onewriter: Onewriter;
+let commands: Redis;
+let token: string;
+
+const startBroker = () =>
+  startService('broker', {
+    redisUrl: redis.url,
+    dataDir: data.path,
+    env: { ONEWRITER_IDLE_CLOSE_MS: '1000' },
+  });
+
+beforeAll(async () => {
+  redis = await startRedis();
+  data = await temporaryDirectory('parked');
+  broker = await startBroker();
+  gateway = await startService('gateway', { redisUrl: redis.url, dataDir: data.path });
+  onewriter = await connect({ redis: redis.url, dataDir: data.path });
+  commands = new Redis(redis.url);
+  token = await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'write' });
+  await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
+    what: 'a leading broker',
+  });
+});
+afterAll(async () => {
+  commands?.disconnect();
+  await onewriter?.close({ timeoutMs: 100 });
+  await gateway?.stop();
+  await broker?.stop();
+  await redis?.stop();
+  await data?.remove();
+});
+
+async function post(path: string, body: unknown) {
+  const response = await fetch(gateway.url + path, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the gateway answers
+  return (await response.json()) as any;
+}
+
+const INSERT = 'INSERT INTO t VALUES (1)';
+
+/** Each way to write; resolves with the code of the failure. */
+const WAYS: Record<string, (tenant: string) => Promise<string>> = {
+  SDK: tenant =>
+    onewriter
+      .tenant(tenant)
+      .prepare(INSERT)
+      .run()
+      .then(
+        () => 'ok',
+        error => error.code,
+      ),
+  'SDK steps': tenant =>
+    onewriter
+      .tenant(tenant)
+      .steps({ steps: [{ sql: 'BEGIN' }, { sql: INSERT }], interactive: true })
+      .then(
+        ({ results }) => (results[0]?.type === 'error' ? results[0].error.code : 'ok'),
+        error => error.code,
+      ),
+  '/v1': async tenant => (await post(`/v1/tenants/${tenant}/query`, { sql: INSERT })).error?.code ?? 'ok',
+  'drop-in': async tenant => (await post('/query', { tenantId: tenant, query: INSERT })).code ?? 'ok',
+  libSQL: async tenant => {
+    const client = createClient({ url: `${gateway.url}/t/${tenant}/`, authToken: token });
+    try {
+      await client.execute(INSERT);
+      return 'ok';
+    } catch (error) {
+      const { code, message } = error as { code: string; message: string };
+      return code === 'SERVER_ERROR' ? message : code;
+    } finally {
+      client.close();
+    }
+  },
+};
+
+interface Damage {
+  readonly what: string;
+  readonly code: string;
+  /** As libSQL says it. */
+  readonly libsql: string;
+  /** @returns what repairs it */
+  readonly damage: (file: string) => () => void;
+}
+
+const DAMAGES: readonly Damage[] = [
+  {
+    what: 'damaged',
+    code: 'DATABASE_CORRUPT',
+    libsql: 'SQLITE_NOTADB|SQLITE_CORRUPT',
+    damage: file => {
+      const whole = readFileSync(file);
+      writeFileSync(file, Buffer.concat([Buffer.alloc(4_096, 0xa5), whole.subarray(4_096)]));
+      return () => writeFileSync(file, whole);
+    },
+  },
+  {
+    what: 'of a newer format',
+    code: 'TENANT_UNAVAILABLE',
+    libsql: 'TENANT_UNAVAILABLE|format 99',
+    damage: file => {
+      const setFormat = (format: number) => {
+        const db = new Database(file);
+        db.prepare('UPDATE _onewriter_state SET format = ?').run(format);
+        db.close();
+      };
+      setFormat(99);
+      return () => setFormat(2);
+    },
+  },
+];
+
+/** A tenant whose file the broker has closed. */
+async function closedTenant(name: string): Promise<string> {
+  await onewriter.tenant(name).exec('CREATE TABLE t(a)');
+  await commands.hset(groupKeys('default').releasing, name, 'test');
+  await commands.zadd(groupKeys('default').bell, Date.now(), `release:${name}`);
+  await waitFor(async () => (await commands.hget(groupKeys('default').released, name)) === 'test', {
+    what: 'the broker to close the file',
+  });
+  await commands.hdel(groupKeys('default').releasing, name);
+  await commands.hdel(groupKeys('default').released, name);
+  return name;
+}
+
+async function within<Result>(work: Promise<Result>): Promise<Result> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), AT_ONCE_MS);
+  try {
+    return await Promise.race([
+      work,
+      once(late.signal, 'abort').then(() => Promise.reject(new Error('No answer at once.'))),
+    ]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const isParked = async (tenant: string) =>
+  (await commands.hexists(groupKeys('default').parked, tenant)) === 1;
+
+describe.each(DAMAGES)('a tenant whose file is $what', ({ what, code, libsql, damage }) => {
+  it('fails writes at once with the reason, those that wait and those that come, and is written again when it is whole', async () => {
+    const tenant = await closedTenant(`t-${what.replaceAll(' ', '-')}`);
+    const file = tenantFile(data.path, tenant);
+    const repair = damage(file);
+    const writes = Object.values(WAYS);
+    const expected = Object.keys(WAYS).map(way => (way === 'libSQL' ? expect.stringMatching(libsql) : code));
+    expect(await within(Promise.all(writes.map(write => write(tenant))))).toEqual(expected);
+    await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });
+    // One that nobody waits for stays, and does not hold up the others' answers.
+    const receipt = await onewriter.tenant(tenant).enqueue('INSERT INTO t VALUES (7)');
+    for (const write of writes) await within(write(tenant));
+    expect(await within(Promise.all(writes.map(write => write(tenant))))).toEqual(expected);
+    repair();
+    expect(await within(receipt.committed())).toMatchObject({ changes: 1 });
+    expect(await WAYS['SDK']!(tenant)).toBe('ok');
+    expect(await isParked(tenant)).toBe(false);
+    // What was said to have failed is never applied.
+    expect(columnInFile(data.path, tenant, 'SELECT a FROM t')).toEqual([7, 1]);
+  });
+
+  it('is known as whole again without a write', async () => {
+    const tenant = await closedTenant(`idle-${what.replaceAll(' ', '-')}`);
+    const repair = damage(tenantFile(data.path, tenant));
+    expect(await within(WAYS['SDK']!(tenant))).toBe(code);
+    await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });
+    repair();
+    await waitFor(async () => !(await isParked(tenant)), {
+      timeoutMs: 10_000,
+      what: 'the tenant to be parked no more',
+    });
+  });
+});
+
+describe('a job that a broker took before it was killed', () => {
+  it('is not said to have failed while its file cannot be opened', async () => {
+    const tenant = await closedTenant('taken');
+    const db = onewriter.tenant(tenant);
+    const file = tenantFile(data.path, tenant);
+    // The broker waits for the lock with the job in its thread.
+    const lock = new Database(file);
+    onTestFinished(() => void lock.close());
+    lock.exec('BEGIN IMMEDIATE');
+    const write = db
+      .prepare(INSERT)
+      .withOptions({ timeoutMs: 12_000 })
+      .run()
+      .then(
+        () => 'ok',
+        error => error.code,
+      );
+    await waitFor(async () => (await (await fetch(`${broker.url}/readyz`)).json()).busyLanes === 1, {
+      intervalMs: 5,
+      what: 'the broker to begin',
+    });
+    process.kill(broker.pid, 'SIGKILL');
+    lock.exec('ROLLBACK');
+    lock.close();
+    const whole = readFileSync(file);
+    writeFileSync(file, Buffer.alloc(whole.length, 0xa5));
+    broker = await startBroker();
+    await waitFor(() => isParked(tenant), { timeoutMs: 10_000, what: 'the tenant to be parked' });
+    writeFileSync(file, whole);
+    expect(await write).toBe('ok');
+    expect(columnInFile(data.path, tenant, 'SELECT a FROM t')).toEqual([1]);
+  });
+});
