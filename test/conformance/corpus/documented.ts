@@ -1,0 +1,100 @@
+import { type Answer, compareAnswers, type DoneAnswer } from './answer.ts';
+import type { InterfaceName } from './interfaces.ts';
+import { readFrom } from './plain-sqlite.ts';
+
+/*
+ * Differences that are meant to be, each with its reason. They are counted by reason, never left out. What is not in this
+ * table is a fault.
+ */
+
+/** Statements that are not run on either side: two runs of plain SQLite would answer them differently, too. */
+export interface NotCompared {
+  readonly reason: string;
+  readonly pattern: RegExp;
+}
+
+export const NOT_COMPARED: readonly NotCompared[] = [
+  {
+    reason: 'random, or the time of day',
+    pattern:
+      /\brandom(?:blob)?\s*\(|\bcurrent_(?:date|time|timestamp)\b|'now'|\b(?:date|time|datetime|julianday|unixepoch)\s*\(\s*\)|\bstrftime\s*\(\s*'[^']*'\s*\)/i,
+  },
+  {
+    // What it copies holds our tables, and everything that reads the copy would differ.
+    reason: "writes what sqlite_schema lists, which has the writer's tables in it",
+    pattern:
+      /^\s*(?:create|insert|replace|update|delete)\b[\s\S]*\b(?:from|join|in)\s*\(?\s*(?:main\.)?sqlite_(?:schema|master)\b/i,
+  },
+];
+
+/** A difference that is meant to be. */
+export interface Documented {
+  readonly reason: string;
+  readonly through?: InterfaceName | undefined;
+  readonly pattern: RegExp;
+  /** What must be true besides. */
+  readonly applies?: ((context: DifferenceContext) => boolean) | undefined;
+}
+
+export interface DifferenceContext {
+  readonly sql: string;
+  readonly here: Answer;
+  readonly plain: Answer;
+  /** The tenant's file. */
+  readonly file: string;
+}
+
+export const DOCUMENTED: readonly Documented[] = [
+  {
+    reason: "the file holds the writer's tables, too (docs/sql.md)",
+    pattern:
+      /sqlite_(?:schema|master)|\b(?:table|index)_list\b|^\s*explain\s+(?!query\b)|\bpragma(?:\s+|_)(?:main\.)?(?:page_count|freelist_count|schema_version|data_version)\b|\b(?:dbstat|bytecode|tables_used)\b/i,
+    // Then it is what plain SQLite says of that very file.
+    applies: ({ here, sql, file }) =>
+      here.type === 'ok' && compareAnswers(withoutControl(here), readFrom(file, sql)) === undefined,
+  },
+  {
+    reason: 'a setting of the connection, which is the one of the writer or of a reader (docs/sql.md)',
+    pattern:
+      /^\s*pragma\s+(?:main\.)?(?:cache_size|synchronous|wal_autocheckpoint|query_only|busy_timeout|journal_size_limit|data_version|locking_mode)\s*;?\s*$/i,
+  },
+  {
+    reason: 'EXPLAIN of a write, compiled by a reader, which may not write',
+    pattern: /^\s*explain\s+(?!query\b)/i,
+  },
+  {
+    reason: 'JSON has no infinities: over libSQL they are null',
+    through: 'libsql',
+    pattern: /./,
+    applies: ({ here, plain }) =>
+      here.type === 'ok' &&
+      plain.type === 'ok' &&
+      compareAnswers(here, withoutInfinities(plain)) === undefined,
+  },
+];
+
+function withoutControl(answer: DoneAnswer): DoneAnswer {
+  return { ...answer, autocommit: true };
+}
+
+function withoutInfinities(answer: DoneAnswer): DoneAnswer {
+  const rows = answer.rows.map(row =>
+    row.map(value =>
+      value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY ? Number.NaN : value,
+    ),
+  );
+  return { ...answer, rows };
+}
+
+/** Why a statement is not run; undefined where it is. */
+export function findNotCompared(sql: string): string | undefined {
+  return NOT_COMPARED.find(({ pattern }) => pattern.test(sql))?.reason;
+}
+
+/** Why a difference is meant to be; undefined where it is a fault. */
+export function findDocumented(through: InterfaceName, context: DifferenceContext): string | undefined {
+  return DOCUMENTED.find(
+    ({ through: only, pattern, applies }) =>
+      (only === undefined || only === through) && pattern.test(context.sql) && (applies?.(context) ?? true),
+  )?.reason;
+}
