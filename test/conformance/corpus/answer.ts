@@ -86,7 +86,7 @@ function describe(answer: Answer): string {
 }
 
 function describeRowid(rowid: DoneAnswer['lastInsertRowid']): string {
-  return Array.isArray(rowid) ? rowid.join(' or ') : String(rowid);
+  return Array.isArray(rowid) ? rowid.map(String).join(' or ') : String(rowid);
 }
 
 function describeValue(value: SqlValue): string {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { INTERNAL_TABLE_PREFIX, type SqlValue } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 
@@ -40,10 +40,16 @@ function hashTable(db: Database.Database, name: string): string {
   const table = `"${name.replaceAll('"', '""')}"`;
   try {
     // With the rowid, where there is one by that name: an INSERT elsewhere may refer to it.
+    // The statistics' rows are not numbered alike, because the writer's tables have rows there.
     let select = `SELECT rowid, * FROM main.${table}`;
-    if (!isValid(db, select)) select = `SELECT * FROM main.${table}`;
-    const statement = db.prepare(select).raw(true).safeIntegers(true);
-    return digest((statement.all() as SqlValue[][]).map(row => row.map(encode).join()).sort());
+    if (name.startsWith('sqlite_stat') || !isValid(db, select)) select = `SELECT * FROM main.${table}`;
+    const hash = createHash('sha256');
+    // Row by row, as they lie in the file: a table may have millions.
+    const rows = db.prepare(select).raw(true).safeIntegers(true).iterate() as Iterable<SqlValue[]>;
+    for (const row of rows) {
+      if (!isOfWriter(name, row)) hash.update(row.map(encode).join()).update('\n');
+    }
+    return shortHash(hash);
   } catch (error) {
     return (error as Error).message;
   }
@@ -68,5 +74,17 @@ function encode(value: SqlValue): string {
 function digest(lines: readonly string[]): string {
   const hash = createHash('sha256');
   for (const line of lines) hash.update(line).update('\n');
+  return shortHash(hash);
+}
+
+function shortHash(hash: Hash): string {
   return hash.digest('hex').slice(0, 16);
+}
+
+/** ANALYZE counts the rows of the writer's tables, too. */
+function isOfWriter(table: string, row: readonly SqlValue[]): boolean {
+  return (
+    table.startsWith('sqlite_stat') &&
+    row.some(value => typeof value === 'string' && value.startsWith(INTERNAL_TABLE_PREFIX))
+  );
 }
