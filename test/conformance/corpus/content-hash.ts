@@ -5,6 +5,8 @@ import Database from 'better-sqlite3';
 /** A hash of each table's rows, and of the schema, by name. */
 export type ContentHashes = ReadonlyMap<string, string>;
 
+const NOT_OF_WRITER = `tbl NOT GLOB '${INTERNAL_TABLE_PREFIX}*'`;
+
 interface SchemaRow {
   readonly type: string;
   readonly name: string;
@@ -12,8 +14,14 @@ interface SchemaRow {
   readonly sql: string | null;
 }
 
-/** What is in a file, without the writer's own tables. */
-export function hashContents(path: string): ContentHashes {
+/** Rows between two calls of `onProgress`. */
+const ROWS_PER_CALL = 50_000;
+
+/**
+ * What is in a file, without the writer's own tables.
+ * @param onProgress called from time to time: a large file takes long
+ */
+export function hashContents(path: string, onProgress: () => void): ContentHashes {
   const db = new Database(path, { readonly: true });
   try {
     const rows = db
@@ -27,7 +35,7 @@ export function hashContents(path: string): ContentHashes {
     );
     hashes.set('the schema', digest([...schema, JSON.stringify(settings)]));
     for (const { name } of rows.filter(({ type }) => type === 'table')) {
-      hashes.set(`table ${name}`, hashTable(db, name));
+      hashes.set(`table ${name}`, hashTable(db, name, onProgress));
     }
     return hashes;
   } finally {
@@ -36,18 +44,22 @@ export function hashContents(path: string): ContentHashes {
 }
 
 /** A table that cannot be read, such as a virtual one without its module, has its error for a hash. */
-function hashTable(db: Database.Database, name: string): string {
+function hashTable(db: Database.Database, name: string, onProgress: () => void): string {
   const table = `"${name.replaceAll('"', '""')}"`;
   try {
     // With the rowid, where there is one by that name: an INSERT elsewhere may refer to it.
-    // The statistics' rows are not numbered alike, because the writer's tables have rows there.
     let select = `SELECT rowid, * FROM main.${table}`;
-    if (name.startsWith('sqlite_stat') || !isValid(db, select)) select = `SELECT * FROM main.${table}`;
+    // Statistics are written in no certain order, and ANALYZE counts the rows of the writer's tables, too.
+    if (name.startsWith('sqlite_stat'))
+      select = `SELECT * FROM main.${table} WHERE ${NOT_OF_WRITER} ORDER BY tbl, idx`;
+    else if (!isValid(db, select)) select = `SELECT * FROM main.${table}`;
     const hash = createHash('sha256');
     // Row by row, as they lie in the file: a table may have millions.
     const rows = db.prepare(select).raw(true).safeIntegers(true).iterate() as Iterable<SqlValue[]>;
+    let count = 0;
     for (const row of rows) {
-      if (!isOfWriter(name, row)) hash.update(row.map(encode).join()).update('\n');
+      hash.update(row.map(encode).join()).update('\n');
+      if (++count % ROWS_PER_CALL === 0) onProgress();
     }
     return shortHash(hash);
   } catch (error) {
@@ -79,12 +91,4 @@ function digest(lines: readonly string[]): string {
 
 function shortHash(hash: Hash): string {
   return hash.digest('hex').slice(0, 16);
-}
-
-/** ANALYZE counts the rows of the writer's tables, too. */
-function isOfWriter(table: string, row: readonly SqlValue[]): boolean {
-  return (
-    table.startsWith('sqlite_stat') &&
-    row.some(value => typeof value === 'string' && value.startsWith(INTERNAL_TABLE_PREFIX))
-  );
 }

@@ -150,7 +150,7 @@ function untag(value: TaggedValue): SqlValue {
 type HranaValue =
   | { type: 'null' }
   | { type: 'integer'; value: string }
-  | { type: 'float'; value: number | null }
+  | { type: 'float'; value: number }
   | { type: 'text'; value: string }
   | { type: 'blob'; base64: string };
 
@@ -247,8 +247,6 @@ function fromHranaValue(value: HranaValue): SqlValue {
     case 'integer':
       return BigInt(value.value);
     case 'float':
-      // Infinities come as null, see the table of documented differences.
-      return value.value ?? Number.NaN;
     case 'text':
       return value.value;
     case 'blob':

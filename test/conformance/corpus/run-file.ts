@@ -24,7 +24,7 @@ export interface RunFileOptions {
   /** Ids of tenants that nobody has used. */
   readonly newTenant: () => string;
   readonly openSession: (tenant: string) => Session;
-  /** Called before each item is run: it may never come back. */
+  /** Called before each item is run, which may never come back, and from time to time while files are compared. */
   readonly onItem: (index: number) => void;
 }
 
@@ -56,6 +56,8 @@ class FileRun {
   readonly #refused: Record<string, number> = {};
   readonly #documented: Record<string, number> = {};
   readonly #differences: Difference[] = [];
+  /** The item that was run last. */
+  #index = 0;
   #statements = 0;
   #equal = 0;
   #different = 0;
@@ -73,6 +75,7 @@ class FileRun {
       if (item.type === 'reset') await this.#endDatabase(item.line);
       else if (leftOut.includes(index)) count(this.#skipped, ENDLESS);
       else {
+        this.#index = index;
         onItem(index);
         await this.#statement(item);
       }
@@ -146,8 +149,10 @@ class FileRun {
     const { tenant, session, plain } = this.#database;
     await session.end();
     plain.endTransaction();
-    const here = hashContents(tenantFile(this.#options.dataDir, tenant));
-    const expected = hashContents(plain.path);
+    const isAlive = () => this.#options.onItem(this.#index);
+    isAlive();
+    const here = hashContents(tenantFile(this.#options.dataDir, tenant), isAlive);
+    const expected = hashContents(plain.path, isAlive);
     for (const name of new Set([...here.keys(), ...expected.keys()])) {
       const [hash, right] = [here.get(name) ?? 'not there', expected.get(name) ?? 'not there'];
       if (hash !== right) this.#differs(line, 'contents at the end', name, hash, right);

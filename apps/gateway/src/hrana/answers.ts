@@ -4,7 +4,7 @@ import type { AnswerPlan } from './compile-requests.ts';
 import { type HranaError, toHranaError } from './hrana-error.ts';
 import { findVariables } from './sql-variables.ts';
 import type { StepColumn, StepResult } from './steps.ts';
-import { encodeHranaValue, type HranaValue } from './values.ts';
+import { encodeHranaValue, type HranaValue, toHranaJson } from './values.ts';
 
 const ROWS_AT_ONCE = 500;
 
@@ -112,7 +112,7 @@ function toDescription(sql: string, { columns, readonly }: Done) {
 
 /** An entry of a cursor, as a line. A step that was skipped has none. */
 function line(entry: { readonly type: string; readonly [field: string]: unknown }): string {
-  return `${JSON.stringify(entry)}\n`;
+  return `${toHranaJson(entry)}\n`;
 }
 
 function toRowLines(rows: readonly (readonly SqlValue[])[]): string {

@@ -136,7 +136,7 @@ describe('a pipeline', () => {
                   { type: 'float', value: 1 },
                   { type: 'blob', base64: 'AQI' },
                   { type: 'null' },
-                  { type: 'float', value: null },
+                  { type: 'float', value: Number.POSITIVE_INFINITY },
                 ],
               ],
               affected_row_count: 0,

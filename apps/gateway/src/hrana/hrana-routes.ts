@@ -16,6 +16,7 @@ import type { StepResult } from './steps.ts';
 import type { StreamRunner } from './stream-runner.ts';
 import type { HranaStream, StreamRegistry } from './streams.ts';
 import { readTenant } from './tenant-address.ts';
+import { toHranaJson } from './values.ts';
 import { CursorBody, PipelineBody } from './wire.ts';
 
 /** What the libSQL protocol is made of. */
@@ -81,7 +82,8 @@ async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): 
   begin(c, options, request, sqls);
   const results = await run(c, hrana, request);
   const next = finish(c, hrana, request);
-  return c.json({ baton: next, base_url: null, results: toStreamResults(answers, results) });
+  const answer = { baton: next, base_url: null, results: toStreamResults(answers, results) };
+  return c.body(toHranaJson(answer), 200, { 'content-type': 'application/json' });
 }
 
 async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Promise<Response> {

@@ -4,11 +4,20 @@ import type { WireHranaValue } from './wire.ts';
 const INT64_TEXT = /^[+-]?\d{1,19}$/;
 const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/;
 
+/** Doubles that JSON.stringify writes as another value; see {@link toHranaJson}. */
+type UnwritableDouble = keyof typeof JSON_NUMBERS;
+
+/** How they are written. A parser makes an infinity of a number that is too large for a double. */
+const JSON_NUMBERS = { '-0': '-0.0', Infinity: '1e999', '-Infinity': '-1e999' } as const;
+
+/** In the text of a string the quotation marks would have backslashes before them. */
+const UNWRITABLE_DOUBLE = /\{"type":"float","value":"(-0|-?Infinity)"\}/g;
+
 /** A value in an answer. */
 export type HranaValue =
   | { readonly type: 'null' }
   | { readonly type: 'integer'; readonly value: string }
-  | { readonly type: 'float'; readonly value: number | null }
+  | { readonly type: 'float'; readonly value: number | UnwritableDouble }
   | { readonly type: 'text'; readonly value: string }
   | { readonly type: 'blob'; readonly base64: string };
 
@@ -43,14 +52,36 @@ export function encodeHranaValue(value: SqlValue): HranaValue {
     case 'bigint':
       return { type: 'integer', value: value.toString() };
     case 'number':
-      // JSON has no infinities.
-      return { type: 'float', value: Number.isFinite(value) ? value : null };
+      return { type: 'float', value: isWritable(value) ? value : nameOf(value) };
     case 'string':
       return { type: 'text', value };
     default:
       if (value === null) return { type: 'null' };
       return { type: 'blob', base64: toUnpaddedBase64(value) };
   }
+}
+
+function isWritable(double: number): boolean {
+  return Number.isFinite(double) && !Object.is(double, -0);
+}
+
+function nameOf(double: number): UnwritableDouble {
+  if (double === 0) return '-0';
+  return double > 0 ? 'Infinity' : '-Infinity';
+}
+
+/**
+ * Writes an answer as JSON, with every double as it is: clients in JavaScript take null for a mistake, and others for 0.
+ * @param answer with values of {@link encodeHranaValue} in it
+ */
+export function toHranaJson(answer: unknown): string {
+  const json = JSON.stringify(answer);
+  return json.includes('"type":"float","value":"')
+    ? json.replace(
+        UNWRITABLE_DOUBLE,
+        (_, name: UnwritableDouble) => `{"type":"float","value":${JSON_NUMBERS[name]}}`,
+      )
+    : json;
 }
 
 function toUnpaddedBase64(blob: Uint8Array): string {
