@@ -43,7 +43,7 @@ function toFailure(code: string, message: string, sqliteCode: string | undefined
   return { type: 'error', code: code === 'INVALID_ARGUMENT' ? NOT_FROM_SQLITE : code, message };
 }
 
-/** Rules are told apart by the first sentence of what they say, limits by their code. */
+/** A rule is named by the first sentence of its message, a limit by its code. */
 function ruleOf(code: string, message: string): string {
   if (code !== 'STATEMENT_NOT_ALLOWED' && code !== 'SQLITE_AUTH') return code;
   return /^.*?(?=[.;:](?:\s|$)|$)/s.exec(message)![0];

@@ -10,7 +10,7 @@ const CHECKPOINT_EVERY = 500;
 /**
  * Plain SQLite, with the settings of the writer: what every answer is compared with.
  *
- * A write by itself, and each transaction, has a connection of its own, because that is what a caller is promised: it sees
+ * A write outside a transaction, and each transaction, has a connection of its own, because that is what a caller is promised: it sees
  * the work of no other through `last_insert_rowid()` or `changes()`. One more connection stays open meanwhile, or SQLite
  * would write back the WAL whenever one is closed.
  */
