@@ -4,6 +4,9 @@ import type { SqlValue } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { type DoneAnswer, type FailedAnswer, NOT_FROM_SQLITE } from './answer.ts';
 
+/** Of what is no INSERT; null is libSQL's. */
+const NO_ROWID = [0n, null];
+
 /** Writes after which the WAL is written back, so that it does not grow with the file. */
 const CHECKPOINT_EVERY = 500;
 
@@ -32,7 +35,7 @@ export class PlainSqlite {
 
   /**
    * Runs one statement.
-   * @param inserts whether it is an INSERT: only then a last rowid means something
+   * @param inserts whether it is an INSERT: only then the last rowid is in its result
    */
   run(sql: string, inserts: boolean): DoneAnswer | FailedAnswer {
     this.#connection ??= this.#open();
@@ -66,7 +69,7 @@ export class PlainSqlite {
       'SELECT total_changes(), changes(), last_insert_rowid()',
     );
     counters.raw(true).safeIntegers(true);
-    const [totalBefore, , rowidBefore] = counters.get()!;
+    const [totalBefore] = counters.get()!;
     let rows: SqlValue[][] = [];
     let columns: string[] | undefined;
     if (statement.reader) {
@@ -77,18 +80,9 @@ export class PlainSqlite {
     const changed = total === totalBefore || statement.readonly ? 0 : Number(changes);
     return {
       ...{ type: 'ok', columns, rows, changes: changed },
-      lastInsertRowid: this.#rightRowids(inserts && changed > 0, rowidBefore, rowid),
+      lastInsertRowid: inserts ? [rowid] : NO_ROWID,
       autocommit: !db.inTransaction,
     };
-  }
-
-  /**
-   * The row that this statement inserted, else 0; libSQL says null of what is no INSERT. Where an insert left the last rowid
-   * as it was, it inserted nothing with a rowid, or a row with an equal one.
-   */
-  #rightRowids(inserts: boolean, before: bigint, after: bigint): readonly (bigint | null)[] {
-    if (!inserts) return [0n, null];
-    return before === after ? [after, 0n] : [after];
   }
 
   #open(): Database.Database {
@@ -126,7 +120,7 @@ export function readFrom(path: string, sql: string): DoneAnswer | FailedAnswer {
     const statement = db.prepare(sql).raw(true).safeIntegers(true);
     const rows = statement.all() as SqlValue[][];
     const columns = statement.columns().map(({ name }) => name);
-    return { type: 'ok', columns, rows, changes: 0, lastInsertRowid: [0n, null], autocommit: true };
+    return { type: 'ok', columns, rows, changes: 0, lastInsertRowid: NO_ROWID, autocommit: true };
   } catch (error) {
     return toFailure(error);
   } finally {
