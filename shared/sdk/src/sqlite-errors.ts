@@ -8,15 +8,24 @@ import { type ErrorCode, OnewriterError } from '@onewriter/protocol';
 const CODES: readonly (readonly [prefix: string, code: ErrorCode])[] = [
   ['SQLITE_BUSY', 'DATABASE_BUSY'],
   ['SQLITE_LOCKED', 'DATABASE_BUSY'],
+  // A virtual table's own complaint (a full-text index that does not match its content) is not a damaged file.
+  ['SQLITE_CORRUPT_VTAB', 'SQL_ERROR'],
   ['SQLITE_CORRUPT', 'DATABASE_CORRUPT'],
   ['SQLITE_NOTADB', 'DATABASE_CORRUPT'],
   ['SQLITE_IOERR', 'DATABASE_IO_ERROR'],
   ['SQLITE_CANTOPEN', 'TENANT_UNAVAILABLE'],
-  ['SQLITE_READONLY', 'TENANT_UNAVAILABLE'],
+  // Only with an extension it speaks of the file or its folder; see WRITING_SELECT.
+  ['SQLITE_READONLY_', 'TENANT_UNAVAILABLE'],
   ['SQLITE_PERM', 'TENANT_UNAVAILABLE'],
   ['SQLITE_AUTH', 'STATEMENT_NOT_ALLOWED'],
   ['SQLITE_TOOBIG', 'RESULT_TOO_LARGE'],
 ];
+
+/** SQLite's code where a SELECT writes all the same, as one with `optimize()` of FTS3 and FTS4 does. */
+const WRITING_SELECT = 'SQLITE_READONLY';
+const WRITING_SELECT_REMEDY =
+  ': this is a SELECT that writes, and reads run on read-only connections; use a statement that is a write ' +
+  "(of optimize(t): INSERT INTO t(t) VALUES ('optimize'))";
 
 /** SQLite's extended code of an error that better-sqlite3 threw, or undefined. */
 export function sqliteCodeOf(error: unknown): string | undefined {
@@ -36,10 +45,11 @@ export function isBusy(error: unknown): boolean {
  */
 export function isUnreachable(error: unknown): boolean {
   const code = sqliteCodeOf(error);
-  return code !== undefined && /^SQLITE_(CANTOPEN|READONLY|PERM)/.test(code);
+  return code !== undefined && /^SQLITE_(CANTOPEN|READONLY_|PERM)/.test(code);
 }
 
-function remedyFor(code: ErrorCode): string {
+function remedyFor(code: ErrorCode, sqliteCode: string): string {
+  if (sqliteCode === WRITING_SELECT) return WRITING_SELECT_REMEDY;
   return code === 'TENANT_UNAVAILABLE'
     ? '; the folder must be writable here, or give connect() a gatewayUrl to read through'
     : '';
@@ -52,7 +62,7 @@ export function toReadError(error: unknown, tenant: string): OnewriterError {
   const message = error instanceof Error ? error.message : String(error);
   if (sqliteCode !== undefined) {
     const code = CODES.find(([prefix]) => sqliteCode.startsWith(prefix))?.[1] ?? 'SQL_ERROR';
-    return new OnewriterError(code, message + remedyFor(code), { tenant, sqliteCode }, error);
+    return new OnewriterError(code, message + remedyFor(code, sqliteCode), { tenant, sqliteCode }, error);
   }
   // better-sqlite3 throws these for parameters that do not fit the statement.
   if (error instanceof RangeError || error instanceof TypeError) {

@@ -5,16 +5,25 @@ import Database from 'better-sqlite3';
 const CODES: readonly (readonly [prefix: string, code: ErrorCode])[] = [
   ['SQLITE_BUSY', 'DATABASE_BUSY'],
   ['SQLITE_LOCKED', 'DATABASE_BUSY'],
+  // A virtual table's own complaint (a full-text index that does not match its content) is not a damaged file.
+  ['SQLITE_CORRUPT_VTAB', 'SQL_ERROR'],
   ['SQLITE_CORRUPT', 'DATABASE_CORRUPT'],
   ['SQLITE_NOTADB', 'DATABASE_CORRUPT'],
   ['SQLITE_IOERR', 'DATABASE_IO_ERROR'],
   ['SQLITE_CANTOPEN', 'TENANT_UNAVAILABLE'],
-  ['SQLITE_READONLY', 'TENANT_UNAVAILABLE'],
+  // Only with an extension it speaks of the file or its folder; see WRITING_SELECT.
+  ['SQLITE_READONLY_', 'TENANT_UNAVAILABLE'],
   ['SQLITE_PERM', 'TENANT_UNAVAILABLE'],
   ['SQLITE_AUTH', 'STATEMENT_NOT_ALLOWED'],
   ['SQLITE_TOOBIG', 'RESULT_TOO_LARGE'],
   ['SQLITE_NOMEM', 'RESULT_TOO_LARGE'],
 ];
+
+/** SQLite's code where a SELECT writes all the same, as one with `optimize()` of FTS3 and FTS4 does. */
+const WRITING_SELECT = 'SQLITE_READONLY';
+const WRITING_SELECT_REMEDY =
+  ': this is a SELECT that writes, and reads run on read-only connections; use a statement that is a write ' +
+  "(of optimize(t): INSERT INTO t(t) VALUES ('optimize'))";
 
 /** Translates what a read-only connection threw. */
 export function toReadError(error: unknown, tenant: string): OnewriterError {
@@ -22,7 +31,8 @@ export function toReadError(error: unknown, tenant: string): OnewriterError {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof Database.SqliteError) {
     const code = CODES.find(([prefix]) => error.code.startsWith(prefix))?.[1] ?? 'SQL_ERROR';
-    return new OnewriterError(code, message, { tenant, sqliteCode: error.code }, error);
+    const remedy = error.code === WRITING_SELECT ? WRITING_SELECT_REMEDY : '';
+    return new OnewriterError(code, message + remedy, { tenant, sqliteCode: error.code }, error);
   }
   if (isOutOfMemory(error)) return tooMuchMemory(tenant, error);
   // better-sqlite3 throws these for parameters that do not fit the statement.
