@@ -260,7 +260,7 @@ describe('steps among other writes', () => {
     const done = lane.applyOne(job);
     expect(verdicts(done)).toEqual(Array(2_100).fill('ok'));
     expect(lane.column('SELECT count(*) FROM d')).toEqual([2_100]);
-    expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);
+    expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
   });
 
   it('tell which of them were committed before one was stopped', () => {
@@ -278,7 +278,7 @@ describe('steps among other writes', () => {
     const done = lane.applyOne({ ...job, condemned: { 0: stopped } });
     expect(verdicts(done)).toEqual(['ok', 'ok', 'ok', 'STATEMENT_TIMEOUT', 'skipped']);
     expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a']);
-    expect(lane.column('SELECT count(*) FROM _onewriter_keys')).toEqual([0]);
+    expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
     expect(lane.applyOne(job)).toMatchObject({ duplicate: true, results: done.results });
   });
 });
