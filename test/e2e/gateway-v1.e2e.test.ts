@@ -471,9 +471,10 @@ describe('tenants', () => {
       origin: 'c',
       columns: ['owner'],
       sql: expect.stringContaining('CREATE UNIQUE INDEX'),
+      error: null,
     });
     expect(body.triggers).toEqual([
-      { name: 'tr', table: 'items', sql: expect.stringContaining('CREATE TRIGGER') },
+      { name: 'tr', table: 'items', sql: expect.stringContaining('CREATE TRIGGER'), error: null },
     ]);
     expect(body.commitSeq).toBe(1);
   });

@@ -18,16 +18,21 @@ const CODES: readonly (readonly [prefix: string, code: ErrorCode, hint: string])
   ['SQLITE_PERM', 'DATABASE_READONLY', ' Run this as the user that the broker runs as.'],
 ];
 
-/** Whatever a command's own use of SQLite threw, as an error of ours. @param what is being done: `Cannot open acme` */
-export function toFileError(error: unknown, what: string): OnewriterError {
+/**
+ * Whatever a command's own use of SQLite threw, as an error of ours.
+ * @param what is being done: `Cannot open acme`
+ * @param trouble why the file cannot be read, where that is known: `it is empty (0 bytes)`
+ */
+export function toFileError(error: unknown, what: string, trouble?: string | undefined): OnewriterError {
   if (error instanceof OnewriterError) return error;
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof Database.SqliteError) {
     const row = CODES.find(([prefix]) => error.code.startsWith(prefix));
     const details = { sqliteCode: error.code };
+    const reason = trouble === undefined ? message : `${trouble} (SQLite: ${message})`;
     return new OnewriterError(
       row?.[1] ?? 'SQL_ERROR',
-      `${what}: ${message}.${row?.[2] ?? ''}`,
+      `${what}: ${reason}.${trouble === undefined ? (row?.[2] ?? '') : ''}`,
       details,
       error,
     );

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { OnewriterError } from '@onewriter/protocol';
 import { type Config, loadConfig, signToken } from '@onewriter/runtime';
@@ -39,9 +40,48 @@ export function findTarget(dataDir: string | undefined): Target {
   };
 }
 
+/** What lies in a data directory, and in no other folder. */
+const MARKS = ['tenants', 'onewriter.json', 'up.lock', 'epoch', 'token-secret', 'trash'];
+
+/** Why a folder is no data directory, for a sentence; undefined where it is one. */
+export function dataDirTrouble(dataDir: string): string | undefined {
+  let names: string[];
+  try {
+    names = readdirSync(dataDir);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return `There is no folder ${dataDir}.`;
+    if (code === 'ENOTDIR') return `${dataDir} is no folder.`;
+    return `The folder ${dataDir} cannot be read (${code}).`;
+  }
+  if (names.length === 0) return `The folder ${dataDir} is empty.`;
+  if (names.some(name => MARKS.includes(name))) return undefined;
+  return `${dataDir} is no data directory of Onewriter: neither tenants nor anything else of it is there.`;
+}
+
+/** For commands that read files: in another folder they would say that there is nothing. @throws OnewriterError MISCONFIGURED */
+export function requireDataDir({ dataDir }: Target): void {
+  const trouble = dataDirTrouble(dataDir);
+  if (trouble !== undefined) throw wrongDataDir(trouble);
+}
+
+function wrongDataDir(trouble: string): OnewriterError {
+  return new OnewriterError(
+    'MISCONFIGURED',
+    `${trouble} Name the data directory with --data-dir or ONEWRITER_DATA_DIR, or go to the folder that holds ./data.`,
+  );
+}
+
 /** The target's Redis. @throws OnewriterError MISCONFIGURED where there is none, with what to do. */
 export function requireRedis(target: Target): string {
   if (target.redisUrl !== undefined) return target.redisUrl;
+  const trouble = dataDirTrouble(target.dataDir);
+  if (trouble !== undefined) {
+    throw new OnewriterError(
+      'MISCONFIGURED',
+      `${trouble} Name the data directory of a running Onewriter with --data-dir or ONEWRITER_DATA_DIR, or set ONEWRITER_REDIS_URL.`,
+    );
+  }
   throw new OnewriterError(
     'MISCONFIGURED',
     `Nothing runs on ${target.dataDir}. Start it (npm start), name its folder with --data-dir, or set ONEWRITER_REDIS_URL.`,

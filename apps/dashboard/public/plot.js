@@ -65,7 +65,7 @@ function point(svg, wanted) {
     tip.setAttribute('role', 'status');
     svg.parentElement.append(tip);
   }
-  const time = new Date(endsAt - (length - 1 - at) * everyMs).toLocaleTimeString();
+  const time = formatTime(endsAt - (length - 1 - at) * everyMs);
   const figures = series.map(({ name, values }) => `${name} ${format(values[at], unit)}`).join(', ');
   tip.textContent = `${time}: ${figures}`;
 }
@@ -75,6 +75,11 @@ function clear(svg) {
   svg.removeAttribute('data-at');
   svg.querySelector('.plot-cursor')?.remove();
   svg.parentElement.querySelector('.plot-tip')?.remove();
+}
+
+/** `09:28:51 UTC`: as all times on the pages, whatever clock this computer has. */
+function formatTime(ms) {
+  return `${new Date(ms).toISOString().slice(11, 19)} UTC`;
 }
 
 /** As the server writes figures: src/views/format.ts. */

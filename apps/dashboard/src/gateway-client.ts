@@ -34,6 +34,8 @@ export interface TenantSchema {
     readonly strict: boolean;
     readonly withoutRowid: boolean;
     readonly sql: string | null;
+    /** Why SQLite cannot use it here. */
+    readonly error?: string | null | undefined;
     readonly columns: readonly {
       readonly name: string;
       readonly type: string;
@@ -56,9 +58,23 @@ export interface TenantSchema {
       readonly origin: 'c' | 'u' | 'pk';
       readonly columns: readonly (string | null)[];
       readonly sql: string | null;
+      readonly error?: string | null | undefined;
     }[];
   }[];
-  readonly triggers: readonly { readonly name: string; readonly table: string; readonly sql: string }[];
+  readonly triggers: readonly {
+    readonly name: string;
+    readonly table: string;
+    readonly sql: string;
+    readonly error?: string | null | undefined;
+  }[];
+}
+
+/** What a check of a whole file found. */
+export interface FileCheck {
+  /** `ok`, or what is wrong, a line each. */
+  readonly integrity: string;
+  /** Tables that SQLite could not check here. */
+  readonly unchecked: readonly { readonly name: string; readonly error: string }[];
 }
 
 /** Rows of a read, values tagged. */
@@ -103,13 +119,14 @@ export class GatewayClient {
     return (await this.#ask('GET', `/v1/tenants/${tenant}/schema`, call)) as TenantSchema;
   }
 
-  /** Checks the whole file. @returns `ok`, or what is wrong, a line each */
-  async check(tenant: string, call: GatewayCall): Promise<string> {
+  /** Checks the whole file. */
+  async check(tenant: string, call: GatewayCall): Promise<FileCheck> {
     const answer = await this.#ask('GET', `/info/${tenant}?check=full`, {
       timeoutMs: CHECK_TIMEOUT_MS,
       ...call,
     });
-    return String((answer as { integrity?: unknown }).integrity);
+    const { integrity, unchecked = [] } = answer as Partial<FileCheck>;
+    return { integrity: String(integrity), unchecked };
   }
 
   /**

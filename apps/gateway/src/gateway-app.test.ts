@@ -71,7 +71,7 @@ async function createTestGateway(
     corsOrigins: options.corsOrigins ?? [],
     closing: new AbortController().signal,
     health: async () => options.health ?? HEALTHY,
-    checkIntegrity: async () => 'ok',
+    checkIntegrity: async () => ({ integrity: 'ok', unchecked: [] }),
     draining: () => false,
     maxBodyBytes: options.maxBodyBytes ?? 10_000,
     writeTimeoutMs: 1_000,

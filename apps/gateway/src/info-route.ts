@@ -2,11 +2,14 @@ import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import type { Hono } from 'hono';
 import type { GatewayEnv } from './gateway-env.ts';
 import type { GatewayOptions } from './gateway-options.ts';
+import type { IntegrityResult } from './integrity-check.ts';
 import type { Reads } from './reads/read-processes.ts';
 import { authorizeTenant } from './security/authorize.ts';
 
 /** SQLite's own numbers for the writer's setting, as existing proxies answer them. */
 const SYNCHRONOUS: Readonly<Record<string, number>> = { OFF: 0, NORMAL: 1, FULL: 2, EXTRA: 3 };
+
+const UNCHECKED: IntegrityResult = { integrity: 'unchecked', unchecked: [] };
 
 /** Answer of `GET /info/:tenantId`. */
 export interface InfoResponse {
@@ -17,6 +20,8 @@ export interface InfoResponse {
   readonly synchronous: number | null;
   /** `unchecked`; with `?check=full` `ok`, or what is wrong. */
   readonly integrity: string;
+  /** Tables that SQLite could not check here, and why; absent where there are none. All else was checked. */
+  readonly unchecked?: IntegrityResult['unchecked'] | undefined;
 }
 
 /**
@@ -35,14 +40,15 @@ export function addInfoRoute(app: Hono<GatewayEnv>, options: GatewayOptions): vo
     const { results } = await options.reads.read({ tenant: tenantId, statements, ...wait });
     const journalMode = results[0]?.rows[0]?.[0];
     const synchronous = await readSynchronous(options.reads, tenantId, wait);
-    const integrity =
+    const { integrity, unchecked } =
       check === 'full'
         ? await options.checkIntegrity(tenantId, {
             timeoutMs: options.writeTimeoutMs,
             signal: c.req.raw.signal,
           })
-        : 'unchecked';
-    return c.json({ tenantId, journalMode, synchronous, integrity } satisfies InfoResponse);
+        : UNCHECKED;
+    const more = unchecked.length === 0 ? {} : { unchecked };
+    return c.json({ tenantId, journalMode, synchronous, integrity, ...more } satisfies InfoResponse);
   });
 }
 

@@ -1,6 +1,7 @@
 import { OnewriterError, toWireError } from '@onewriter/protocol';
+import { checkIntegrity, inspected } from '@onewriter/runtime/inspect';
 import Database from 'better-sqlite3';
-import type { IntegrityCheckAnswer, IntegrityCheckRequest } from './integrity-check.ts';
+import type { IntegrityCheckAnswer, IntegrityCheckRequest, IntegrityResult } from './integrity-check.ts';
 
 /*
  * The process that checks one database file in full and ends. Its argument is an IntegrityCheckRequest as JSON; it
@@ -10,11 +11,13 @@ import type { IntegrityCheckAnswer, IntegrityCheckRequest } from './integrity-ch
 /** Lines of damage that are told. */
 const MAX_PROBLEMS = 100;
 
-function check({ path, busyTimeoutMs }: IntegrityCheckRequest): string {
+function check({ path, busyTimeoutMs }: IntegrityCheckRequest): IntegrityResult {
   const database = new Database(path, { readonly: true, fileMustExist: true, timeout: busyTimeoutMs });
   try {
-    const rows = database.pragma(`integrity_check(${MAX_PROBLEMS})`) as { integrity_check: string }[];
-    return rows.map(row => row.integrity_check).join('\n');
+    // A file that cannot be opened as a database throws here; damage that stops the check is a line of it.
+    database.prepare('SELECT count(*) FROM sqlite_schema').get();
+    const { problems, unchecked } = checkIntegrity(inspected(database), MAX_PROBLEMS);
+    return { integrity: problems.length === 0 ? 'ok' : problems.join('\n'), unchecked };
   } finally {
     database.close();
   }
@@ -28,7 +31,9 @@ function translate(error: unknown): OnewriterError {
     return new OnewriterError('TENANT_NOT_FOUND', 'The tenant has no database file.', details, error);
   }
   if (sqliteCode?.startsWith('SQLITE_CORRUPT') || sqliteCode?.startsWith('SQLITE_NOTADB')) {
-    return new OnewriterError('DATABASE_CORRUPT', 'The file is damaged or not a database.', details, error);
+    const reason = (error as Error).message;
+    const message = `The file is damaged, or no database that can be read here (SQLite: ${reason}).`;
+    return new OnewriterError('DATABASE_CORRUPT', message, details, error);
   }
   if (sqliteCode?.startsWith('SQLITE_BUSY')) {
     return new OnewriterError('DATABASE_BUSY', 'Another process holds the database lock.', details, error);
@@ -38,7 +43,7 @@ function translate(error: unknown): OnewriterError {
 
 function answer(): IntegrityCheckAnswer {
   try {
-    return { integrity: check(JSON.parse(process.argv[2]!) as IntegrityCheckRequest) };
+    return check(JSON.parse(process.argv[2]!) as IntegrityCheckRequest);
   } catch (error) {
     // better-sqlite3 says in a TypeError that the folder does not exist.
     return error instanceof TypeError

@@ -1,8 +1,17 @@
 import { fork } from 'node:child_process';
 import { fromWireError, OnewriterError, type WireError } from '@onewriter/protocol';
+import type { UncheckedTable } from '@onewriter/runtime/inspect';
 
-/** Checks a database file in full: 'ok', or what is wrong with it (at most 100 lines). */
-export type IntegrityCheck = (tenant: string, options: IntegrityCheckOptions) => Promise<string>;
+/** Checks a database file in full. */
+export type IntegrityCheck = (tenant: string, options: IntegrityCheckOptions) => Promise<IntegrityResult>;
+
+/** What a check found. */
+export interface IntegrityResult {
+  /** 'ok', or what is wrong (at most 100 lines). */
+  readonly integrity: string;
+  /** Tables that SQLite could not check here, and why; what else there is was checked. */
+  readonly unchecked: readonly UncheckedTable[];
+}
 
 /** How long the caller waits. */
 export interface IntegrityCheckOptions {
@@ -17,7 +26,7 @@ export interface IntegrityCheckRequest {
 }
 
 /** What it answers, once, over IPC. */
-export type IntegrityCheckAnswer = { readonly integrity: string } | { readonly error: WireError };
+export type IntegrityCheckAnswer = IntegrityResult | { readonly error: WireError };
 
 /** Full checks at the same time: each reads a whole file. */
 const MAX_CHECKS = 2;
@@ -52,7 +61,7 @@ export function createIntegrityCheck(options: IntegrityCheckerOptions): Integrit
       const request = { path: options.fileOf(tenant), busyTimeoutMs: options.busyTimeoutMs };
       const answer = await runCheck(request, tenant, timeoutMs, signal);
       if ('error' in answer) throw fromWireError(answer.error);
-      return answer.integrity;
+      return answer;
     } finally {
       running--;
     }

@@ -983,15 +983,17 @@ const OF_THE_FILE: ReadonlySet<string> = new Set([
   ...['DATABASE_CORRUPT', 'DATABASE_READONLY', 'DATABASE_IO_ERROR', 'TENANT_UNAVAILABLE'],
 ]);
 
-function toFinishedJob(outcome: JobOutcome): FinishedJob {
-  const { id, error, commitSeq, writes, failures } = outcome;
-  return error === undefined
-    ? {
-        id,
-        state: 'completed',
-        value: `{"commitSeq":${commitSeq},"writes":${writes},"failures":${failures}}`,
-      }
-    : { id, state: 'failed', value: `${error.code}: ${error.message}` };
+/**
+ * What is kept of a job in Redis. Of steps that run alone it also says whether the ledger has a row of them (`recorded`):
+ * those that committed nothing, or left a transaction open, have none. Every other job that is completed has one.
+ */
+export function toFinishedJob(outcome: JobOutcome): FinishedJob {
+  const { id, error, commitSeq, writes, failures, answer } = outcome;
+  if (error !== undefined) return { id, state: 'failed', value: `${error.code}: ${error.message}` };
+  // An answer that is repeated while the transaction is open has no commit.
+  const recorded = isStepsJobId(id) ? `,"recorded":${answer === undefined && commitSeq > 0}` : '';
+  const value = `{"commitSeq":${commitSeq},"writes":${writes},"failures":${failures}${recorded}}`;
+  return { id, state: 'completed', value };
 }
 
 /** The writer's letters, and one for each condemned write that has none: somebody waits for it, and people look here. */

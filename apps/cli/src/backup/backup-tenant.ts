@@ -2,13 +2,15 @@ import { chmodSync, mkdirSync, readdirSync, renameSync, statfsSync, statSync, wr
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { OnewriterError, tenantFile } from '@onewriter/protocol';
+import type { UncheckedTable } from '@onewriter/runtime/inspect';
 import type { Database } from 'better-sqlite3';
 import { toFileError } from '../sqlite-error.ts';
 import { formatBytes } from '../table.ts';
 import type { Target } from '../target.ts';
 import { hasTable, openReadOnly, openTenant, readState } from '../tenants/open-tenant.ts';
+import { checkFile, countViolations, mergeUnchecked } from './check-file.ts';
 import { type ContentSummary, summarizeContent } from './content-hash.ts';
-import { checkIntegrity, copyDatabase, flush, removeDatabase } from './copy-database.ts';
+import { copyDatabase, flush, removeDatabase } from './copy-database.ts';
 import { type BackupManifest, hashFile, manifestPath } from './manifest.ts';
 
 /** A backup that was taken and verified. */
@@ -63,7 +65,7 @@ export async function backupTenant(target: Target, tenant: string, out: string):
   const moment = await copyDatabase(source, draft, target.config.busyTimeoutMs, readMoment);
   try {
     chmodSync(draft, 0o600);
-    const foreignKeyViolations = verify(draft, moment, tenant);
+    const { foreignKeyViolations, unchecked } = verify(draft, moment, tenant);
     const file = nameFor(moment, folder);
     const manifest: BackupManifest = {
       manifest: 1,
@@ -84,6 +86,7 @@ export async function backupTenant(target: Target, tenant: string, out: string):
       ledgerRows: moment.ledgerRows,
       foreignKeyViolations,
       sqliteVersion: moment.sqliteVersion,
+      ...(unchecked.length > 0 && { unchecked }),
     };
     const path = join(folder, file);
     // The manifest first: a database without one would be restored without knowing what it should be.
@@ -126,11 +129,18 @@ function readMoment(db: Database): Moment {
   };
 }
 
-/** @returns violations of foreign keys, which are in the source, too. @throws OnewriterError DATABASE_CORRUPT */
-function verify(copy: string, moment: Moment, tenant: string): number {
+/** What a copy that is kept has of its source. */
+interface Verified {
+  readonly foreignKeyViolations: number;
+  readonly unchecked: readonly UncheckedTable[];
+}
+
+/** @throws OnewriterError DATABASE_CORRUPT */
+function verify(copy: string, moment: Moment, tenant: string): Verified {
   const db = openReadOnly(copy, 0);
   try {
-    const { problems, foreignKeyViolations } = checkIntegrity(db);
+    const report = checkFile(db);
+    const { problems } = report;
     const content = problems.length === 0 ? summarizeContent(db) : undefined;
     const same =
       content?.hash === moment.content.hash && (readState(db)?.commitSeq ?? null) === moment.commitSeq;
@@ -142,7 +152,10 @@ function verify(copy: string, moment: Moment, tenant: string): number {
         { tenant, problems },
       );
     }
-    return foreignKeyViolations;
+    return {
+      foreignKeyViolations: countViolations(report),
+      unchecked: mergeUnchecked(report.unchecked, moment.content.unread),
+    };
   } finally {
     db.close();
   }

@@ -58,3 +58,30 @@ it('reads tables of every kind', () => {
   expect(hashOf(script)).toBe(hashOf(script));
   expect(hashOf(script)).not.toBe(hashOf(script.replace('one two', 'one too')));
 });
+
+it('reads what is stored where SQLite cannot compute the rest, and tells what it cannot read', () => {
+  const db = new Database(':memory:');
+  try {
+    db.exec(`CREATE TABLE computed(a TEXT, b TEXT AS (upper(a)));
+      INSERT INTO computed(a) VALUES ('x');
+      CREATE TABLE keyed(a TEXT COLLATE NOCASE PRIMARY KEY) WITHOUT ROWID;
+      INSERT INTO keyed VALUES ('x');
+      CREATE TABLE other(a)`);
+    db.unsafeMode(true);
+    db.pragma('writable_schema = ON');
+    db.exec(`UPDATE sqlite_schema SET sql = replace(sql, 'upper', 'their_function') WHERE name = 'computed';
+      UPDATE sqlite_schema SET sql = replace(sql, 'NOCASE', 'their_collation') WHERE name = 'keyed'`);
+    db.pragma('writable_schema = RESET');
+    db.unsafeMode(false);
+    const before = summarizeContent(db);
+    expect(before).toMatchObject({
+      tables: 3,
+      rows: 1,
+      unread: [{ name: 'keyed', error: expect.stringMatching(/./) }],
+    });
+    db.exec('DELETE FROM computed');
+    expect(summarizeContent(db).hash).not.toBe(before.hash);
+  } finally {
+    db.close();
+  }
+});

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { INTERNAL_TABLE_PREFIX } from '@onewriter/protocol';
+import { isStatementError, quoteName, type UncheckedTable } from '@onewriter/runtime/inspect';
 import type { Database } from 'better-sqlite3';
 
 /** What a database holds, in short: two databases with equal hashes hold the same. */
@@ -8,6 +9,8 @@ export interface ContentSummary {
   readonly hash: string;
   readonly tables: number;
   readonly rows: number;
+  /** Tables whose rows are not in the hash, because SQLite cannot read them here. */
+  readonly unread: readonly UncheckedTable[];
 }
 
 /** Bytes that are gathered before they are hashed. */
@@ -19,6 +22,9 @@ const ROWID_NAMES = ['rowid', '_rowid_', 'oid'];
  * name, its rows in the order of their row ids (of a table without row ids: of its key), each with its row id and values,
  * type and length in front. It does not depend on pages, free space or journal mode, nor on the writer's own tables, so
  * it stays the same from the file to its backup and to what is restored from it.
+ *
+ * Where SQLite cannot compute a generated column, what is stored is read; where it cannot read a table at all (a key of a
+ * collation that it lacks), the table is told as `unread`, and the others are read.
  *
  * @throws SqliteError
  */
@@ -42,30 +48,52 @@ export function summarizeContent(db: Database): ContentSummary {
     )
     .all();
   let rows = 0;
+  const unread: UncheckedTable[] = [];
   for (const { name, wr } of tables) {
     sink.value(name);
-    const statement = db
-      .prepare(selectAll(db, name, wr === 1))
-      .raw(true)
-      .safeIntegers(true);
-    for (const row of statement.iterate() as IterableIterator<unknown[]>) {
-      for (const value of row) sink.value(value);
-      rows++;
-    }
+    const read = hashRows(db, name, wr === 1, sink);
+    if (typeof read === 'number') rows += read;
+    else unread.push({ name, error: read.message });
   }
   sink.flush();
-  return { hash: digest.digest('hex'), tables: tables.length, rows };
+  return { hash: digest.digest('hex'), tables: tables.length, rows, unread };
+}
+
+/** Reads all of a table, or what it stores. @returns how many rows, or why SQLite refused both */
+function hashRows(db: Database, table: string, withoutRowid: boolean, sink: Sink): number | Error {
+  let refusal: Error | undefined;
+  for (const columns of ['all', 'stored'] as const) {
+    let rows = 0;
+    try {
+      const statement = db
+        .prepare(selectAll(db, table, withoutRowid, columns))
+        .raw(true)
+        .safeIntegers(true);
+      for (const row of statement.iterate() as IterableIterator<unknown[]>) {
+        for (const value of row) sink.value(value);
+        rows++;
+      }
+      return rows;
+    } catch (error) {
+      // An expression can also fail in the middle: at the same row in the file and its copy.
+      if (!isStatementError(error)) throw error;
+      refusal ??= error;
+    }
+  }
+  return refusal!;
 }
 
 /** `NOT INDEXED`: by the table itself, whose order is that of row ids or of its key, and never by a covering index. */
-function selectAll(db: Database, table: string, withoutRowid: boolean): string {
-  const name = `"${table.replaceAll('"', '""')}"`;
-  if (withoutRowid) return `SELECT * FROM ${name} NOT INDEXED`;
-  const columns = (db.pragma(`table_xinfo(${name})`) as { name: string }[]).map(column =>
-    column.name.toLowerCase(),
-  );
-  const rowid = ROWID_NAMES.find(candidate => !columns.includes(candidate));
-  return `SELECT ${rowid === undefined ? '' : `${rowid}, `}* FROM ${name} NOT INDEXED`;
+function selectAll(db: Database, table: string, withoutRowid: boolean, what: 'all' | 'stored'): string {
+  const name = quoteName(table);
+  const columns = db.pragma(`table_xinfo(${name})`) as { name: string; hidden: number }[];
+  // Source: sqlite.org/pragma.html#pragma_table_xinfo: 2 is a virtual generated column.
+  const stored = columns.filter(({ hidden }) => hidden !== 2).map(column => quoteName(column.name));
+  const list = what === 'all' ? '*' : stored.join();
+  if (withoutRowid) return `SELECT ${list} FROM ${name} NOT INDEXED`;
+  const known = columns.map(column => column.name.toLowerCase());
+  const rowid = ROWID_NAMES.find(candidate => !known.includes(candidate));
+  return `SELECT ${rowid === undefined ? '' : `${rowid}, `}${list} FROM ${name} NOT INDEXED`;
 }
 
 /** Writes values into a hash so that no two lists of values look alike. */

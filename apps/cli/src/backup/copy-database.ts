@@ -7,8 +7,6 @@ import { openReadOnly } from '../tenants/open-tenant.ts';
 
 /** SQLite's largest number of pages in one step: a copy that is made in one go is never begun anew by writers. */
 const ALL_PAGES = 0x7fffffff;
-/** Lines of damage that are told. */
-const MAX_PROBLEMS = 20;
 
 /**
  * Copies a database that is in use, as it is at one moment, into a file of its own without a write-ahead log. `look` gets
@@ -71,29 +69,4 @@ export function flush(path: string): void {
 /** Removes a database and what SQLite keeps beside it. */
 export function removeDatabase(path: string): void {
   for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${path}${suffix}`, { force: true });
-}
-
-/** What a full look at a file finds. */
-export interface IntegrityReport {
-  /** Empty: the file is sound. */
-  readonly problems: readonly string[];
-  /** Rows that refer to a row that is not there. */
-  readonly foreignKeyViolations: number;
-}
-
-/** Checks all pages, indexes and foreign keys of a database. A damage that stops the check is a problem, too. */
-export function checkIntegrity(db: Database.Database): IntegrityReport {
-  try {
-    const rows = db.pragma(`integrity_check(${MAX_PROBLEMS})`) as { integrity_check: string }[];
-    const problems = rows.map(row => row.integrity_check).filter(problem => problem !== 'ok');
-    if (problems.length > 0) return { problems, foreignKeyViolations: 0 };
-    let foreignKeyViolations = 0;
-    for (const _ of db.prepare('PRAGMA foreign_key_check').iterate()) foreignKeyViolations++;
-    return { problems, foreignKeyViolations };
-  } catch (error) {
-    if (!(error instanceof Database.SqliteError)) throw error;
-    // A schema that names what is not there is SQLITE_ERROR: the tenant's own affair, and not a damage.
-    if (error.code === 'SQLITE_ERROR') return { problems: [], foreignKeyViolations: 0 };
-    return { problems: [`${error.code}: ${error.message}`], foreignKeyViolations: 0 };
-  }
 }

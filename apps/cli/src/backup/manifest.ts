@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { OnewriterError } from '@onewriter/protocol';
+import type { UncheckedTable } from '@onewriter/runtime/inspect';
 
 /** What is known of a backup; in a file of its own beside it, `<backup without .db>.json`. */
 export interface BackupManifest {
@@ -29,6 +30,8 @@ export interface BackupManifest {
   /** Rows that refer to a row that is not there; they are in the source, too. */
   readonly foreignKeyViolations: number;
   readonly sqliteVersion: string;
+  /** Tables that are copied and could not be verified in full, because SQLite lacks what they use; absent: none. */
+  readonly unchecked?: readonly UncheckedTable[] | undefined;
 }
 
 /** Path of the manifest of a backup. */

@@ -1,4 +1,14 @@
-import { chmodSync, chownSync, existsSync, linkSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import {
   groupKeys,
@@ -10,15 +20,18 @@ import {
   uuidv7,
 } from '@onewriter/protocol';
 import { isTenantPaused, resumeTenant, withReleasedTenant } from '@onewriter/runtime';
-import { addLedgerNote, takeEpoch } from '@onewriter/writer';
+import type { UncheckedTable } from '@onewriter/runtime/inspect';
+import { addLedgerNote, FILE_FORMAT, takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
 import { toFileError } from '../sqlite-error.ts';
 import type { Target } from '../target.ts';
-import { hasTable, openReadOnly, readState } from '../tenants/open-tenant.ts';
+import { hasTable, openReadOnly, readFormat, readState } from '../tenants/open-tenant.ts';
 import { assertRoom } from './backup-tenant.ts';
+import { checkFile, countViolations, mergeUnchecked } from './check-file.ts';
 import { summarizeContent } from './content-hash.ts';
-import { checkIntegrity, copyDatabase, flush, removeDatabase } from './copy-database.ts';
+import { copyDatabase, flush, removeDatabase } from './copy-database.ts';
+import { explainFile } from './explain-file.ts';
 import { assertUnchanged, type BackupManifest } from './manifest.ts';
 import { swapFile } from './swap-file.ts';
 
@@ -128,24 +141,27 @@ interface Staged {
 /** Checks the backup by itself. @throws OnewriterError DATABASE_CORRUPT */
 async function stage(target: Target, request: RestoreRequest, file: string): Promise<Staged> {
   const { backup, manifest } = request;
-  if (manifest !== undefined) await assertUnchanged(backup, manifest);
   const warnings: string[] = [];
+  if (manifest !== undefined) await assertUnchanged(backup, manifest);
+  else warnings.push(...lookAtPlainFile(backup));
   const folder = dirname(file);
   const owner = ownerOf(existsSync(file) ? file : tenantsDir(target.dataDir));
-  if (!existsSync(folder)) {
+  const path = `${file}.restoring-${process.pid}-${Date.now()}`;
+  const isNew = !existsSync(folder);
+  if (isNew) {
     mkdirSync(folder, { recursive: true });
     flush(tenantsDir(target.dataDir));
     giveTo(folder, owner, warnings);
   }
-  assertRoom(folder, statSync(backup).size);
-  const path = `${file}.restoring-${process.pid}-${Date.now()}`;
   try {
+    assertRoom(folder, statSync(backup).size);
     await copyDatabase(backup, path, target.config.busyTimeoutMs, () => {});
     const db = openReadOnly(path, 0);
     try {
-      const { problems, foreignKeyViolations } = checkIntegrity(db);
-      if (problems.length > 0) throw damaged(backup, problems[0]!);
-      const { hash, rows, tables } = summarizeContent(db);
+      const report = checkFile(db);
+      if (report.problems.length > 0) throw damaged(backup, report.problems[0]!);
+      assertKnownFormat(db, backup);
+      const { hash, rows, tables, unread } = summarizeContent(db);
       if (manifest !== undefined && hash !== manifest.contentHash) {
         throw damaged(backup, 'it does not hold what its manifest says');
       }
@@ -153,14 +169,58 @@ async function stage(target: Target, request: RestoreRequest, file: string): Pro
       giveTo(path, owner, warnings);
       const commitSeq = readState(db)?.commitSeq ?? null;
       const numbers = readNumbers(db);
+      const foreignKeyViolations = countViolations(report);
+      warnings.push(...mergeUnchecked(report.unchecked, unread).map(notVerified));
       return { path, commitSeq, numbers, rows, tables, contentHash: hash, foreignKeyViolations, warnings };
     } finally {
       db.close();
     }
   } catch (error) {
     removeDatabase(path);
+    if (isNew) removeIfEmpty(folder);
     throw toFileError(error, `Cannot restore ${backup}`);
   }
+}
+
+/** An empty folder of a tenant would look as if its file were lost. */
+function removeIfEmpty(folder: string): void {
+  if (readdirSync(folder).length === 0) rmdirSync(folder);
+}
+
+/**
+ * A file that no manifest vouches for. @returns what may be missing in it
+ * @throws OnewriterError INVALID_ARGUMENT where it is no database
+ */
+function lookAtPlainFile(backup: string): string[] {
+  const { isDatabase, isWalMode, trouble } = explainFile(backup);
+  if (!isDatabase) {
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      `${backup} cannot be restored: ${trouble}. Nothing was restored.`,
+      {
+        reason: trouble,
+      },
+    );
+  }
+  if (!isWalMode || existsSync(`${backup}-wal`)) return [];
+  return [
+    `${backup} is in WAL mode, and no -wal is beside it: if it was copied while it was in use, its newest commits are missing.`,
+  ];
+}
+
+/** @throws OnewriterError UNSUPPORTED_VERSION */
+function assertKnownFormat(db: Database.Database, backup: string): void {
+  const format = readFormat(db);
+  if (format === undefined || (format >= 1 && format <= FILE_FORMAT)) return;
+  throw new OnewriterError(
+    'UNSUPPORTED_VERSION',
+    `${backup} was written by a newer version of Onewriter: its tables have format ${format}, and this program knows 1 to ${FILE_FORMAT}. Update it first. Nothing was restored.`,
+    { fileFormat: format },
+  );
+}
+
+function notVerified({ name, error }: UncheckedTable): string {
+  return `table ${name} is restored and not verified in full, because SQLite lacks here what it uses: ${error}.`;
 }
 
 function damaged(backup: string, damage: string): OnewriterError {

@@ -23,15 +23,15 @@ describe('checking the index of the ledger', () => {
   });
 
   it.each([
-    ["DELETE FROM _onewriter_jobs WHERE job_id = 'w-3'", [/^1 rows of the ledger are missing in its index/]],
+    ["DELETE FROM _onewriter_jobs WHERE job_id = 'w-3'", [/^1 row of the ledger is missing in its index/]],
     [
       "UPDATE _onewriter_jobs SET id = 4 WHERE job_id = 'w-3'",
-      [/^1 rows of the ledger are missing/, /^1 entries of the ledger's index have no row/],
+      [/^1 row of the ledger is missing/, /^1 entry of the ledger's index has no row/],
     ],
-    ["INSERT INTO _onewriter_jobs VALUES ('w-99', 5)", [/^1 entries of the ledger's index have no row/]],
+    ["INSERT INTO _onewriter_jobs VALUES ('w-99', 5)", [/^1 entry of the ledger's index has no row/]],
     [
       "INSERT INTO _onewriter_ledger(job_id, commit_seq, committed_at, results) VALUES ('w-3', 41, 0, '[]')",
-      [/^1 rows of the ledger are of a job that has another/],
+      [/^1 row of the ledger is of a job that has another/],
     ],
   ])('finds what %s does', (spoil, expected) => {
     fill(40);

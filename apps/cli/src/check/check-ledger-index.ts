@@ -1,22 +1,26 @@
 import { LEDGER_INDEXED_TO } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
+import { countOf } from './finding.ts';
 
 /** What must not be there, and how it is told; each query counts. */
 const RULES: readonly (readonly [sql: string, found: (count: number) => string])[] = [
   [
     'SELECT count(*) - count(DISTINCT job_id) FROM _onewriter_ledger',
-    count => `${count} rows of the ledger are of a job that has another.`,
+    count => `${countOf(count, 'row', ['of the ledger is', 'of the ledger are'])} of a job that has another.`,
   ],
   [
     `SELECT count(*) FROM _onewriter_ledger l WHERE id <= ${LEDGER_INDEXED_TO}
        AND NOT EXISTS (SELECT 1 FROM _onewriter_jobs j WHERE j.job_id = l.job_id AND j.id = l.id)`,
     count =>
-      `${count} rows of the ledger are missing in its index: if their jobs come again, they are applied again.`,
+      `${countOf(count, 'row', ['of the ledger is', 'of the ledger are'])} missing in its index: if the job comes again, it is applied again.`,
   ],
   [
     `SELECT count(*) FROM _onewriter_jobs j
      WHERE NOT EXISTS (SELECT 1 FROM _onewriter_ledger l WHERE l.id = j.id AND l.job_id = j.job_id)`,
-    count => `${count} entries of the ledger's index have no row.`,
+    count =>
+      count === 1
+        ? "1 entry of the ledger's index has no row."
+        : `${count} entries of the ledger's index have no row.`,
   ],
 ];
 

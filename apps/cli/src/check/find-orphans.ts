@@ -2,7 +2,7 @@ import { type Dirent, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { TENANT_ID_PATTERN, tenantsDir } from '@onewriter/protocol';
 import type { Target } from '../target.ts';
-import type { Finding } from './check-tenant.ts';
+import type { Finding } from './finding.ts';
 
 /** Files beside a database that belong to it. */
 const COMPANIONS = ['-wal', '-shm', '-journal'];

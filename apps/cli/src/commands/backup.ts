@@ -2,12 +2,13 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { assertTenantId, OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
 import { backupTenant } from '../backup/backup-tenant.ts';
+import { describeUnchecked } from '../backup/check-file.ts';
 import { type BackupManifest, readManifest } from '../backup/manifest.ts';
 import { EXIT } from '../exit-codes.ts';
 import { printError } from '../print-error.ts';
 import { createProgress } from '../progress.ts';
 import { count, formatBytes, formatTable } from '../table.ts';
-import { findTarget, type Target } from '../target.ts';
+import { findTarget, requireDataDir, type Target } from '../target.ts';
 import { listTenantFiles } from '../tenants/list-tenants.ts';
 
 /** Options of `onewriter backup`, as the command line gives them. */
@@ -32,6 +33,7 @@ export interface BackupSummary {
 /** Backs up one tenant or all, one after the other, while they are written. A tenant that fails does not keep the others. */
 export async function backup(tenant: string | undefined, options: BackupOptions): Promise<number> {
   const target = findTarget(options.dataDir);
+  if (!options.list || options.out === undefined) requireDataDir(target);
   const out = resolve(options.out ?? join(target.dataDir, 'backups'));
   if (tenant !== undefined) assertTenantId(tenant);
   if (options.list) return list(tenant, out, options);
@@ -76,13 +78,15 @@ async function backupOne(target: Target, tenant: string, out: string): Promise<B
 }
 
 function describe({ tenant, path, manifest }: BackupSummary): string {
-  const { bytes, rows, commitSeq, foreignKeyViolations } = manifest!;
+  const { bytes, rows, commitSeq, foreignKeyViolations, unchecked = [] } = manifest!;
   const commit = commitSeq === null ? 'no commit yet' : `commit ${commitSeq}`;
   const keys =
     foreignKeyViolations === 0
       ? ''
       : `; ${foreignKeyViolations} rows break foreign keys, there as here (onewriter tenants check ${tenant})`;
-  return `${tenant}: ${path}  ${formatBytes(bytes)}, ${count(rows, 'row')}, ${commit}, verified${keys}`;
+  const but =
+    unchecked.length === 0 ? '' : `, but for what SQLite cannot check here: ${describeUnchecked(unchecked)}`;
+  return `${tenant}: ${path}  ${formatBytes(bytes)}, ${count(rows, 'row')}, ${commit}, verified${but}${keys}`;
 }
 
 function closingWords(total: number, failed: number, out: string, isDefaultPlace: boolean): string {

@@ -1,13 +1,15 @@
 import { existsSync } from 'node:fs';
-import { assertTenantId, isOnewriterError, OnewriterError, tenantFile } from '@onewriter/protocol';
+import { join } from 'node:path';
+import { assertTenantId, isOnewriterError, OnewriterError, tenantsDir } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { checkTenant, type Finding } from '../check/check-tenant.ts';
+import { checkTenant } from '../check/check-tenant.ts';
 import { findInFolder, findOrphans } from '../check/find-orphans.ts';
+import type { Finding } from '../check/finding.ts';
 import { EXIT } from '../exit-codes.ts';
 import { openRedis } from '../open-redis.ts';
 import { createProgress } from '../progress.ts';
 import { count as plural } from '../table.ts';
-import { findTarget, type Target } from '../target.ts';
+import { findTarget, requireDataDir, type Target } from '../target.ts';
 import { listTenantFiles } from '../tenants/list-tenants.ts';
 
 /** Options of `onewriter check`, as the command line gives them. */
@@ -34,6 +36,7 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
     throw new OnewriterError('INVALID_ARGUMENT', 'Give tenants, or --all.');
   }
   const target = findTarget(options.dataDir);
+  requireDataDir(target);
   const skipped: string[] = [];
   const redis = await tryOpenRedis(target, skipped);
   const progress = createProgress(options.json);
@@ -72,7 +75,7 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
 
 /** A folder that is not there is told by the check of its file. */
 function orphansOf(target: Target, tenant: string): Finding[] {
-  return existsSync(tenantFile(target.dataDir, tenant, target.dbFile)) ? findInFolder(target, tenant) : [];
+  return existsSync(join(tenantsDir(target.dataDir), tenant)) ? findInFolder(target, tenant) : [];
 }
 
 async function tryOpenRedis(target: Target, skipped: string[]): Promise<Redis | undefined> {

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { assertTenantId, isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import { connect } from '@onewriter/sdk';
@@ -9,7 +9,7 @@ import { EXIT } from '../exit-codes.ts';
 import { openRedis } from '../open-redis.ts';
 import { audited } from '../operator.ts';
 import { count } from '../table.ts';
-import { connectOptions, findTarget, type Target } from '../target.ts';
+import { connectOptions, findTarget, requireDataDir, type Target } from '../target.ts';
 
 /** Options of `onewriter restore`, as the command line gives them. */
 export interface RestoreOptions {
@@ -45,6 +45,7 @@ export async function restore(
       `There is no file ${backup}. List backups: onewriter backup --list [tenant]`,
     );
   }
+  assertPlace(target, options.offline === true);
   const manifest = readManifest(backup);
   const tenant = assertTenantId(tenantName ?? manifest?.tenant ?? nameIt(backup));
   // A signal in the middle would leave the tenant paused: what was begun is short, and is finished.
@@ -71,6 +72,12 @@ export async function restore(
   } finally {
     redis?.disconnect();
   }
+}
+
+/** A new machine's data directory may be empty, where no broker runs. @throws OnewriterError MISCONFIGURED */
+function assertPlace(target: Target, offline: boolean): void {
+  if (offline && existsSync(target.dataDir) && readdirSync(target.dataDir).length === 0) return;
+  requireDataDir(target);
 }
 
 function nameIt(backup: string): never {

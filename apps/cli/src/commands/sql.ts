@@ -6,7 +6,7 @@ import { EXIT } from '../exit-codes.ts';
 import { formatResult } from '../shell/format-result.ts';
 import { runAtTerminal } from '../shell/run-terminal.ts';
 import { SqlShell } from '../shell/sql-shell.ts';
-import { connectOptions, findTarget } from '../target.ts';
+import { connectOptions, findTarget, requireDataDir } from '../target.ts';
 
 /** Options of `onewriter sql`, as the command line gives them. */
 export interface SqlOptions {
@@ -31,7 +31,9 @@ export async function sql(
   const params = parseParams(options.params);
   const timeoutMs = parseTimeout(options.timeout);
   const script = options.script === undefined ? undefined : readScript(options.script, statement);
-  await using onewriter = await connect(await connectOptions(findTarget(options.dataDir)));
+  const target = findTarget(options.dataDir);
+  requireDataDir(target);
+  await using onewriter = await connect(await connectOptions(target));
   const mode = options.json ? 'json' : 'table';
   if (script !== undefined) {
     const { commitSeq } = await onewriter.tenant(tenant).exec(script, { timeoutMs });

@@ -4,7 +4,7 @@ import { connect, type Tenant } from '@onewriter/sdk';
 import type { Redis } from 'ioredis';
 import { EXIT } from '../exit-codes.ts';
 import { openRedis } from '../open-redis.ts';
-import { connectOptions, findTarget } from '../target.ts';
+import { connectOptions, findTarget, requireDataDir } from '../target.ts';
 
 /** Options of `onewriter tail`, as the command line gives them. */
 export interface TailOptions {
@@ -54,6 +54,7 @@ const SELECT = `SELECT id, job_id, commit_seq, committed_at, next_op, json_array
 export async function tail(tenant: string, options: TailOptions): Promise<number> {
   const last = parseLast(options.last);
   const target = findTarget(options.dataDir);
+  requireDataDir(target);
   await using onewriter = await connect(await connectOptions(target));
   const db = onewriter.tenant(tenant);
   const stop = new AbortController();

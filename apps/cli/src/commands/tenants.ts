@@ -8,7 +8,7 @@ import { openRedis, withRedis } from '../open-redis.ts';
 import { audited } from '../operator.ts';
 import { toFileError } from '../sqlite-error.ts';
 import { formatBytes, formatTable } from '../table.ts';
-import { findTarget, type Target } from '../target.ts';
+import { findTarget, requireDataDir, type Target } from '../target.ts';
 import {
   type ParkedRecord,
   readQueues,
@@ -51,6 +51,7 @@ export interface TenantSummary {
 /** Lists all tenants that have a file or are known to Redis, by name. */
 export async function listTenants(options: TenantsOptions): Promise<number> {
   const target = findTarget(options.dataDir);
+  requireDataDir(target);
   const sizes = await readSizes(target);
   const queues = await tryReadQueues(target, [...sizes.keys()]);
   const names = new Set([...sizes.keys(), ...(queues?.activity.keys() ?? [])]);
@@ -136,6 +137,7 @@ export interface TenantInfo extends TenantSummary {
 export async function tenantInfo(tenant: string, options: TenantsOptions): Promise<number> {
   assertTenantId(tenant);
   const target = findTarget(options.dataDir);
+  requireDataDir(target);
   const size = await readSize(target, tenant);
   const found = await withRedis(target, redis => readOne(redis, target.group, tenant));
   if (size === undefined && found.activity === null && found.queuedJobs === 0)

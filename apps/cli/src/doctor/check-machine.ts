@@ -13,7 +13,7 @@ import { inspectDataDir, STATUS_BOUNDS, tenantFile, tenantsDir } from '@onewrite
 import { configSchema, environmentName } from '@onewriter/runtime';
 import Database from 'better-sqlite3';
 import { formatBytes } from '../table.ts';
-import type { Target } from '../target.ts';
+import { dataDirTrouble, type Target } from '../target.ts';
 import { bad, type Diagnosis, ok, skipped } from './diagnosis.ts';
 import { isOldSqlite, OLDEST_SAFE_SQLITE } from './sqlite-version.ts';
 
@@ -79,15 +79,11 @@ function checkOwnSqlite(): Diagnosis {
 
 function checkDataDir(target: Target): Diagnosis[] {
   const { dataDir } = target;
-  if (!existsSync(dataDir)) {
-    return [
-      bad(
-        'error',
-        'data-directory',
-        `The data directory ${dataDir} does not exist.`,
-        'Name the right one with --data-dir or ONEWRITER_DATA_DIR, or mount it. `onewriter up` makes a new one.',
-      ),
-    ];
+  const trouble = dataDirTrouble(dataDir);
+  if (trouble !== undefined && !isUnreadable(dataDir)) {
+    const next =
+      'Name the right one with --data-dir or ONEWRITER_DATA_DIR, or mount it. `onewriter up` makes a new one.';
+    return [bad('error', 'data-directory', trouble, next)];
   }
   return [
     checkAccess(dataDir),
@@ -96,6 +92,17 @@ function checkDataDir(target: Target): Diagnosis[] {
     ...checkPermissions(target),
     ...checkOwners(target),
   ];
+}
+
+/** It is there, and this user may not look into it: what is said of its access says more. */
+function isUnreadable(dataDir: string): boolean {
+  if (statSync(dataDir, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
+  try {
+    accessSync(dataDir, constants.R_OK | constants.X_OK);
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 function checkAccess(dataDir: string): Diagnosis {

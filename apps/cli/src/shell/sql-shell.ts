@@ -90,7 +90,8 @@ export class SqlShell {
   /** Names of tables, views and columns, for completion. Empty where they cannot be read. */
   async names(): Promise<string[]> {
     const sql = `SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND ${OWN_TABLES}
-      UNION SELECT c.name FROM sqlite_schema s, pragma_table_info(s.name) c WHERE s.type = 'table' AND s.${OWN_TABLES.replace('AND name', 'AND s.name')}`;
+      UNION SELECT c.name FROM sqlite_schema s, pragma_table_info(s.name) c WHERE s.type = 'table' AND s.rootpage > 0
+        AND s.${OWN_TABLES.replace('AND name', 'AND s.name')}`; // a virtual table may be of a module that is not known here
     try {
       const { rows = [] } = await this.#db.execute(sql, [], { rowMode: 'array' });
       return rows.map(([name]) => String(name));

@@ -1,4 +1,4 @@
-import type { Dirent } from 'node:fs';
+import { type Dirent, readdirSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { groupKeys, TENANT_ID_PATTERN, tenantFile, tenantQueue, tenantsDir } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
@@ -7,6 +7,13 @@ import type { Target } from '../target.ts';
 /** Names of all tenants that have a folder with a database file, sorted. */
 export async function listTenantFiles(target: Target): Promise<string[]> {
   return [...(await readSizes(target)).keys()].sort();
+}
+
+/** Names of all folders that may be a tenant's, whatever is in them. */
+export function listTenantFolders(target: Target): string[] {
+  return readdirSync(tenantsDir(target.dataDir), { withFileTypes: true })
+    .filter(entry => entry.isDirectory() && TENANT_ID_PATTERN.test(entry.name))
+    .map(({ name }) => name);
 }
 
 /** Bytes of a tenant's files. */

@@ -1,6 +1,7 @@
 import { lstatSync } from 'node:fs';
 import { NEWEST_COMMIT_SEQ_SQL, OnewriterError, tenantFile } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
+import { explainFile } from '../backup/explain-file.ts';
 import { toFileError } from '../sqlite-error.ts';
 import type { Target } from '../target.ts';
 
@@ -28,7 +29,16 @@ export function openReadOnly(path: string, busyTimeoutMs: number): Database.Data
     return db;
   } catch (error) {
     db?.close();
-    throw toFileError(error, `Cannot read ${path}`);
+    throw toFileError(error, `Cannot read ${path}`, troubleOf(path));
+  }
+}
+
+/** Why SQLite cannot read a file, where its first bytes say so. */
+function troubleOf(path: string): string | undefined {
+  try {
+    return explainFile(path).trouble;
+  } catch {
+    return undefined; // SQLite's own error says that it cannot be read
   }
 }
 
@@ -51,6 +61,12 @@ export function readState(db: Database.Database): FileState | undefined {
       `SELECT format, epoch, ${commitSeq} AS commitSeq, synchronous FROM _onewriter_state WHERE id = 1`,
     )
     .get();
+}
+
+/** The layout of the writer's tables; undefined where it is not told. @throws SqliteError */
+export function readFormat(db: Database.Database): number | undefined {
+  if (!hasTable(db, '_onewriter_state')) return undefined;
+  return db.prepare<[], number>('SELECT format FROM _onewriter_state WHERE id = 1').pluck().get();
 }
 
 export function hasTable(db: Database.Database, name: string): boolean {

@@ -25,15 +25,16 @@ export function schemaSection(schema: TenantSchema | string): Html {
         ? NOTHING
         : html`<h3>Triggers</h3>${triggers.map(
             trigger =>
-              html`<details><summary>${trigger.name} <span class="dim">on ${trigger.table}</span></summary><pre class="sql">${trigger.sql}</pre></details>`,
+              html`<details><summary>${trigger.name} <span class="dim">on ${trigger.table}</span></summary>${unusable(trigger.error)}<pre class="sql">${trigger.sql}</pre></details>`,
           )}`
     }
   </section>`;
 }
 
 function tableDetails(table: Table, open: boolean): Html {
-  const { name, type, columns, indexes, foreignKeys, strict, withoutRowid, sql } = table;
+  const { name, type, columns, indexes, foreignKeys, strict, withoutRowid, sql, error } = table;
   const traits = [
+    error ? 'cannot be used' : '',
     type === 'table' ? '' : type,
     strict ? 'strict' : '',
     withoutRowid ? 'without rowid' : '',
@@ -41,6 +42,7 @@ function tableDetails(table: Table, open: boolean): Html {
   const quoted = `"${name.replaceAll('"', '""')}"`;
   return html`<details${open ? html` open` : NOTHING}>
     <summary>${name} <span class="dim">${[plural(columns.length, 'column'), indexes.length === 0 ? 'no index' : plural(indexes.length, 'index', 'indexes'), ...traits].join(', ')}</span></summary>
+    ${unusable(error)}
     <div class="scroll"><table>
       <thead><tr><th scope="col">Column</th><th scope="col">Type</th><th scope="col">Null</th><th scope="col">Default</th><th scope="col">Key</th></tr></thead>
       <tbody>${columns.map(
@@ -58,7 +60,7 @@ function tableDetails(table: Table, open: boolean): Html {
         ? NOTHING
         : html`<ul class="plain">${indexes.map(
             index => html`<li><strong>${index.name}</strong>${index.unique ? ' unique' : ''}${index.partial ? ' partial' : ''} on
-              <code>${index.columns.map(column => column ?? '(expression)').join(', ')}</code></li>`,
+              <code>${index.columns.map(column => column ?? '(expression)').join(', ')}</code>${unusable(index.error)}</li>`,
           )}</ul>`
     }
     ${
@@ -72,6 +74,11 @@ function tableDetails(table: Table, open: boolean): Html {
     ${sql === null ? NOTHING : html`<pre class="sql">${sql}</pre>`}
     <p><button type="button" data-sql="SELECT * FROM ${quoted} LIMIT 50">Show rows</button></p>
   </details>`;
+}
+
+/** Why SQLite cannot use it here; all else of the schema can be. */
+function unusable(error: string | null | undefined): Html {
+  return error ? noticeBox({ tone: 'warning', text: `SQLite cannot use it here: ${error}` }) : NOTHING;
 }
 
 function keyOf({ columns, foreignKeys }: Table, column: Table['columns'][number]): string {

@@ -1,0 +1,137 @@
+import {
+  isOnewriterError,
+  isStepsJobId,
+  LEDGER_ROW_OF_JOB,
+  LEDGER_ROW_OF_JOB_FORMAT_1,
+  LIMITS,
+  tenantQueue,
+} from '@onewriter/protocol';
+import { sqliteCodeOf } from '@onewriter/runtime/inspect';
+import type Database from 'better-sqlite3';
+import type { Redis } from 'ioredis';
+import type { Target } from '../target.ts';
+import { listTenantFolders } from '../tenants/list-tenants.ts';
+import { hasTable, openTenant } from '../tenants/open-tenant.ts';
+import type { Finding } from './finding.ts';
+
+/*
+ * What was completed must be in the ledger, or the file is not the one that it was committed to. But for jobs of steps that
+ * committed nothing, or left a transaction open: their answer is in Redis alone, and the broker says so in their return
+ * value (`recorded`). One that says nothing is of an older broker, and may be either.
+ */
+
+/** A job that Redis says was completed, and that must be in the ledger. */
+export interface DoneJob {
+  readonly id: string;
+  /** Ms, by the broker's clock. */
+  readonly finishedOn: number;
+}
+
+/** Tenants whose ledgers are searched for a job that is in the wrong file. */
+const MAX_SEARCHED = 5_000;
+
+/** Reads them; the newest 20 to 29 completed jobs are there. @throws Error of Redis */
+export async function readDoneJobs(redis: Redis, group: string, tenant: string): Promise<DoneJob[]> {
+  const { prefix, name } = tenantQueue(group, tenant);
+  const entries = await redis.zrange(`${prefix}:${name}:completed`, '0', '-1', 'WITHSCORES');
+  const jobs: DoneJob[] = [];
+  for (let index = 0; index + 1 < entries.length; index += 2) {
+    jobs.push({ id: entries[index]!, finishedOn: Number(entries[index + 1]) });
+  }
+  const steps = jobs.filter(({ id }) => isStepsJobId(id));
+  if (steps.length === 0) return jobs;
+  const values = await Promise.all(
+    steps.map(({ id }) => redis.hget(`${prefix}:${name}:${id}`, 'returnvalue')),
+  );
+  const unrecorded = new Set(steps.filter((_, index) => !isRecorded(values[index])).map(({ id }) => id));
+  return jobs.filter(({ id }) => !unrecorded.has(id));
+}
+
+function isRecorded(returnValue: string | null | undefined): boolean {
+  if (!returnValue) return false;
+  try {
+    return (JSON.parse(returnValue) as { recorded?: unknown } | null)?.recorded === true;
+  } catch {
+    return false; // some other tool's
+  }
+}
+
+/** Looks for them in the ledger, and for one that is not there in the files of other tenants. */
+export function checkDoneJobs(
+  db: Database.Database,
+  target: Target,
+  tenant: string,
+  jobs: readonly DoneJob[],
+): Finding[] {
+  const missing = findMissing(db, jobs);
+  if (missing.length === 0) return [];
+  const isEmpty = db.pragma('page_count', { simple: true }) === 0;
+  const verb = ['is', 'are'] as const;
+  const found = `${missing.length} of the last ${jobs.length} completed jobs ${missing.length === 1 ? verb[0] : verb[1]} not in the ledger (${missing[0]!.id}${missing.length > 1 ? ' …' : ''}).`;
+  const owner = findOwner(target, tenant, missing);
+  return [
+    {
+      level: 'error',
+      tenant,
+      check: 'committed-jobs',
+      found:
+        owner !== undefined
+          ? `${found} They are in the file of tenant ${owner}: the files were mixed up.`
+          : isEmpty
+            ? `${found} The file is empty (0 bytes).`
+            : found,
+      next:
+        owner !== undefined
+          ? `Before anything more is written: pause both (onewriter tenants pause ${tenant}, and ${owner}), and put each file into the folder that it belongs to.`
+          : `Rows of the ledger were deleted, or the file was replaced by another outside of \`onewriter restore\`, or Redis belongs to other files. Find the right file before anything more is written: onewriter tenants pause ${tenant}`,
+    },
+  ];
+}
+
+function findMissing(db: Database.Database, jobs: readonly DoneJob[]): readonly DoneJob[] {
+  if (jobs.length === 0 || !hasTable(db, '_onewriter_ledger')) return jobs;
+  const find = finder(db);
+  const from = firstExpected(db);
+  return jobs.filter(({ id, finishedOn }) => finishedOn > from && !find(id));
+}
+
+function finder(db: Database.Database): (jobId: string) => boolean {
+  const ofJob = hasTable(db, '_onewriter_jobs') ? LEDGER_ROW_OF_JOB : LEDGER_ROW_OF_JOB_FORMAT_1;
+  const indexed = db.prepare<[string]>(`SELECT 1 FROM _onewriter_ledger WHERE ${ofJob}`);
+  // Where the index is out of step, which is found by itself, the row is there all the same.
+  const scanned = db.prepare<[string]>('SELECT 1 FROM _onewriter_ledger WHERE job_id = ?');
+  return jobId => indexed.get(jobId) !== undefined || scanned.get(jobId) !== undefined;
+}
+
+/**
+ * What was completed before a restore is rightly gone. So is what was pruned: a row is pruned by a commit that is
+ * `maxTimeoutMs` younger at least, by the clock that both have their time from, whatever that did in between. The first row
+ * of all has id 1.
+ */
+function firstExpected(db: Database.Database): number {
+  const read = (sql: string) => db.prepare<[], number | null>(sql).pluck().get() ?? 0;
+  const restoredAt = read("SELECT max(committed_at) FROM _onewriter_ledger WHERE job_id LIKE 'restore-%'");
+  if (read('SELECT min(id) FROM _onewriter_ledger') <= 1) return restoredAt;
+  return Math.max(restoredAt, read('SELECT max(committed_at) FROM _onewriter_ledger') - LIMITS.maxTimeoutMs);
+}
+
+/** The tenant whose file has them; undefined where none has. */
+function findOwner(target: Target, tenant: string, missing: readonly DoneJob[]): string | undefined {
+  for (const other of listTenantFolders(target).slice(0, MAX_SEARCHED)) {
+    if (other === tenant) continue;
+    try {
+      const db = openTenant(target, other);
+      try {
+        if (!hasTable(db, '_onewriter_ledger')) continue;
+        const find = finder(db);
+        if (missing.every(({ id }) => find(id))) return other;
+      } finally {
+        db.close();
+      }
+    } catch (error) {
+      // One that cannot be read is a finding of its own.
+      if (!isOnewriterError(error) && sqliteCodeOf(error) === undefined) throw error;
+    }
+  }
+  return undefined;
+}
