@@ -168,7 +168,7 @@ describe('npm run test:corpus', () => {
       sql: "INSERT INTO books(author, title) VALUES (99, 'Orphan')",
     });
     expect(differences).toContainEqual(
-      expect.objectContaining({ kind: 'contents at the end', sql: 'table books', follows: true }),
+      expect.objectContaining({ kind: 'contents at the end', sql: 'table log', follows: true }),
     );
   });
 

@@ -1,3 +1,4 @@
+import { INTERNAL_TABLE_PREFIX } from '@onewriter/protocol';
 import { type Answer, compareAnswers, type DoneAnswer } from './answer.ts';
 import type { InterfaceName } from './interfaces.ts';
 import { readFrom } from './plain-sqlite.ts';
@@ -46,14 +47,20 @@ export interface DifferenceContext {
   readonly file: string;
 }
 
+/** Why tables behind a full-text index differ in contents, while the index itself holds the same. */
+export const FULL_TEXT_LAYOUT =
+  'in a transaction, a full-text index is written after each statement, so it is cut otherwise (docs/sql.md)';
+
 export const DOCUMENTED: readonly Documented[] = [
   {
     reason: "the file holds the writer's tables, too (docs/sql.md)",
     pattern:
       /sqlite_(?:schema|master|stat\d)|\b(?:table|index)_list\b|^\s*explain\s+(?!query\b)|\bpragma(?:\s+|_)(?:main\.)?(?:page_count|freelist_count|schema_version|data_version)\b|\b(?:dbstat|bytecode|tables_used)\b/i,
-    // Then it is what plain SQLite says of that very file.
-    applies: ({ here, sql, file }) =>
-      here.type === 'ok' && compareAnswers(withoutControl(here), readFrom(file, sql)) === undefined,
+    // It is what plain SQLite says of that very file, or, in a transaction, nothing but their rows is different.
+    applies: ({ here, plain, sql, file }) =>
+      here.type === 'ok' &&
+      (compareAnswers(withoutControl(here), readFrom(file, sql)) === undefined ||
+        (plain.type === 'ok' && compareAnswers(withoutWriters(here), withoutWriters(plain)) === undefined)),
   },
   {
     reason: 'a setting of the connection, which is the one of the writer or of a reader (docs/sql.md)',
@@ -98,6 +105,12 @@ export const DOCUMENTED: readonly Documented[] = [
     reason: 'a SELECT that writes, on a connection that only reads (docs/sql.md)',
     pattern: /\boptimize\s*\(/i,
     applies: ({ here }) => here.type === 'error' && here.code === 'SQLITE_READONLY',
+    contents: true,
+  },
+  {
+    reason: FULL_TEXT_LAYOUT,
+    through: 'libsql',
+    pattern: /_(?:data|idx|segments|segdir|stat)\b/i,
   },
   {
     reason: "SQLite's own: behind the greatest rowid it takes them at random",
@@ -110,6 +123,15 @@ export const DOCUMENTED: readonly Documented[] = [
     pattern: /^\s*explain\s+(?!query\b)/i,
   },
 ];
+
+/** Without rows of the writer's tables, and without the numbers of root pages, which follow from them. */
+function withoutWriters(answer: DoneAnswer): DoneAnswer {
+  const page = answer.columns?.findIndex(name => name.toLowerCase() === 'rootpage');
+  const rows = answer.rows
+    .filter(row => !row.some(value => typeof value === 'string' && value.startsWith(INTERNAL_TABLE_PREFIX)))
+    .map(row => row.filter((_, column) => column !== page));
+  return { ...answer, rows };
+}
 
 /** No counting up gets there. */
 function hasRandomRowid(answer: Answer): boolean {

@@ -4,7 +4,7 @@ import type { SqlValue } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { type DoneAnswer, type FailedAnswer, NOT_FROM_SQLITE } from './answer.ts';
 
-/** Of what is no INSERT; null is libSQL's. */
+/** Where no row with a rowid was inserted; null is libSQL's. */
 const NO_ROWID = [0n, null];
 
 /** Writes after which the WAL is written back, so that it does not grow with the file. */
@@ -40,15 +40,16 @@ export class PlainSqlite {
   run(sql: string, inserts: boolean): DoneAnswer | FailedAnswer {
     this.#connection ??= this.#open();
     const db = this.#connection;
-    let writes = true;
+    let endsConnection = true;
     try {
       const statement = db.prepare(sql);
-      writes = !statement.readonly || db.inTransaction;
+      // What a PRAGMA sets ends with its connection, too.
+      endsConnection = !statement.readonly || db.inTransaction || /^\s*pragma\b/i.test(sql);
       return this.#execute(db, statement, inserts);
     } catch (error) {
       return toFailure(error);
     } finally {
-      if (writes && !db.inTransaction) this.#endConnection();
+      if (endsConnection && !db.inTransaction) this.#endConnection();
     }
   }
 
@@ -80,7 +81,7 @@ export class PlainSqlite {
     const changed = total === totalBefore || statement.readonly ? 0 : Number(changes);
     return {
       ...{ type: 'ok', columns, rows, changes: changed },
-      lastInsertRowid: inserts ? [rowid] : NO_ROWID,
+      lastInsertRowid: inserts && rowid !== 0n ? [rowid] : NO_ROWID,
       autocommit: !db.inTransaction,
     };
   }
