@@ -1,3 +1,4 @@
+import type { WireRowsOperation } from './import-rows.ts';
 import type { WireError } from './onewriter-error.ts';
 import { OnewriterError } from './onewriter-error.ts';
 import type { WireParameters } from './value.ts';
@@ -50,6 +51,8 @@ export interface WireStep {
    * this member.
    */
   readonly e?: WireError | undefined;
+  /** Set: a piece of an import instead of a statement; `s` is the INSERT of its first row, for people. */
+  readonly w?: WireRowsOperation | undefined;
 }
 
 /** Result of a {@link WireStepsOperation}. */

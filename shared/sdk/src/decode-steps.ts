@@ -24,7 +24,7 @@ function decodeStep(step: WireStepResult): StepResult {
   if (step === 0) return { type: 'skipped' };
   if ('e' in step) {
     const { code, message, details } = fromWireError(step.e);
-    const { sqliteCode, statementIndex } = details;
+    const { sqliteCode, statementIndex, row } = details;
     return {
       type: 'error',
       error: {
@@ -32,6 +32,7 @@ function decodeStep(step: WireStepResult): StepResult {
         message,
         ...(sqliteCode === undefined ? {} : { sqliteCode }),
         ...(statementIndex === undefined ? {} : { statementIndex }),
+        ...(typeof row === 'number' ? { row } : {}),
       },
     };
   }

@@ -1,4 +1,5 @@
 import type { ErrorCode, SqlParameters, SqlValue, StepCondition } from '@onewriter/protocol';
+import type { ImportPiece } from './import-types.ts';
 import type { WaitOptions } from './types.ts';
 
 /*
@@ -36,6 +37,8 @@ export interface Step {
   readonly params?: SqlParameters | undefined;
   /** `false`: the rows are not returned. */
   readonly rows?: boolean | undefined;
+  /** Rows of an import instead of a statement, all or nothing; `sql` is the INSERT of the first. */
+  readonly importRows?: ImportPiece | undefined;
   /** Only compiled, for its columns; an error where it would not run. */
   readonly describe?: boolean | undefined;
   /** When it runs; absent: always. */
@@ -98,6 +101,8 @@ export interface StepError {
   readonly sqliteCode?: string | undefined;
   /** Of a script: the statement that failed, from 0. */
   readonly statementIndex?: number | undefined;
+  /** Number of the row in its import, where it is about one. */
+  readonly row?: number | undefined;
 }
 
 export type { StepCondition };

@@ -1,7 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { WireOperation, WireOperationResult, WireStatementResult } from '@onewriter/protocol';
+import type {
+  WireOperation,
+  WireOperationResult,
+  WireRowsOperation,
+  WireStatementResult,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { expect, it, onTestFinished } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
@@ -52,6 +57,9 @@ const VARIANTS: Readonly<Record<string, string>> = {
 };
 
 type Random = () => number;
+
+/** Imports are not generated. */
+type Write = Exclude<WireOperation, WireRowsOperation>;
 
 /** A statement without parameters; of values that meet each other often. */
 function statement(random: Random): string {
@@ -108,7 +116,7 @@ function schemaStatement(random: Random): string {
   )();
 }
 
-function write(random: Random, virtualTables: boolean): readonly [sql: string[], op: WireOperation] {
+function write(random: Random, virtualTables: boolean): readonly [sql: string[], op: Write] {
   // A virtual table writes rows of its own when a transaction or savepoint ends, and both counters of changes count them.
   const virtual = virtualTables && random() < 0.5;
   const suits = (sql: string) => !(virtual ? /changes\b/ : /words|v1|v2/).test(sql);
@@ -132,7 +140,7 @@ function write(random: Random, virtualTables: boolean): readonly [sql: string[],
 }
 
 /** Puts a write's SQL texts behind those of the job. */
-function shifted(op: WireOperation, by: number): WireOperation {
+function shifted(op: Write, by: number): Write {
   if ('t' in op) return { t: op.t.map(({ s }) => ({ s: s + by })) };
   if ('x' in op) return { x: op.x + by };
   if ('q' in op) return { q: op.q.map(({ s }) => ({ s: s + by })) };
@@ -140,7 +148,7 @@ function shifted(op: WireOperation, by: number): WireOperation {
 }
 
 /** Runs one write as plain SQLite would: on a connection of its own. */
-function runBare(file: string, sql: readonly string[], op: WireOperation): unknown {
+function runBare(file: string, sql: readonly string[], op: Write): unknown {
   const db = new Database(file);
   try {
     db.pragma('synchronous = OFF');
@@ -202,7 +210,7 @@ function shown(result: WireOperationResult): unknown {
   }
   if ('e' in result) return { e: result.e.details?.sqliteCode ?? result.e.code };
   if ('t' in result) return { t: result.t.map(plain) };
-  return plain(result);
+  return plain(result as WireStatementResult);
 }
 
 const plain = (result: WireStatementResult): unknown => result;

@@ -5,6 +5,7 @@ import {
   splitScript,
   toWireError,
   type WireOperation,
+  type WireRowsOperation,
   type WireStatement,
   type WireStep,
   type WireStepsOperation,
@@ -13,6 +14,7 @@ import {
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { fingerprint, hasCommitSeq, type StoredKey, withCommitSeq } from './idempotency-keys.ts';
+import { runRows } from './run-rows.ts';
 import { OwnTransactionsNeeded, StepsFailed } from './run-steps.ts';
 import { runSharedSteps } from './shared-steps.ts';
 import { isFileError, translateError } from './sqlite-errors.ts';
@@ -94,7 +96,7 @@ export function runOperation(
 
 /** Whether a write is one statement, which is atomic without a savepoint. */
 export function isSingle(op: WireOperation | null | undefined): boolean {
-  return isObject(op) && !('t' in op!) && !('x' in op!) && !('q' in op!);
+  return isObject(op) && !['t', 'x', 'q', 'w'].some(kind => kind in op!);
 }
 
 /**
@@ -116,6 +118,8 @@ function runOnce(
 ): string {
   const op = message.ops[place.op];
   assertShape(op);
+  // Its mark does for it what a key does for others.
+  if ('w' in op) return runRows(database, message.sql, op, place, budgetBytes);
   if (op.k === undefined) return dispatch(database, message.sql, op, budgetBytes);
   const print = fingerprint(op, message.sql);
   const stored = database.keys.find(op.k, print);
@@ -161,7 +165,7 @@ export function assertSteps(steps: unknown): void {
 function dispatch(
   database: TenantDatabase,
   sql: readonly string[],
-  op: WireOperation,
+  op: Exclude<WireOperation, WireRowsOperation>,
   budgetBytes: number,
 ): string {
   if ('t' in op) return runTransaction(database, sql, op.t, budgetBytes);

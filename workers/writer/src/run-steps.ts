@@ -9,10 +9,13 @@ import {
   type StepStates,
   splitScript,
   toWireError,
+  type WireRowsOperation,
+  type WireRowsResult,
   type WireStep,
   type WireStepsOperation,
 } from '@onewriter/protocol';
 import type { Statement } from 'better-sqlite3';
+import { runRows } from './run-rows.ts';
 import { ShadowTables } from './shadow-tables.ts';
 import { isFileError, translateError } from './sqlite-errors.ts';
 import type { CompiledStatement } from './statement-cache.ts';
@@ -128,6 +131,7 @@ export class StepsRun implements StepStates {
       try {
         if (step.e !== undefined) throw fromWireError(step.e);
         if (step.d === 1) this.#describe(this.#textOf(step), startedMs);
+        else if (step.w !== undefined) this.#runRows(step, step.w, startedMs);
         else if (step.x === 1) this.#runScript(this.#textOf(step), startedMs);
         else this.#runOne(this.#textOf(step), step, startedMs);
       } catch (thrown) {
@@ -234,6 +238,21 @@ export class StepsRun implements StepStates {
         }
       },
       () => this.#note(`{"r":${result}${types},"ms":${elapsed(startedMs)}}`, true),
+    );
+  }
+
+  /** Runs a piece of an import. */
+  #runRows(step: WireStep, piece: WireRowsOperation, startedMs: number): void {
+    const place = { jobId: '', op: 0, nowMs: Date.now() };
+    let applied = 0;
+    this.#runSql(
+      this.#textOf(step),
+      () => {
+        const json = runRows(this.#database, this.#sql, piece, place, this.#budgetBytes);
+        const result = JSON.parse(json) as WireRowsResult;
+        applied = 'w' in result ? result.w : 0;
+      },
+      () => this.#note(`{"r":[${applied},0],"ms":${elapsed(startedMs)}}`, true),
     );
   }
 

@@ -98,12 +98,12 @@ export class StatementRunner {
     );
   }
 
-  /** Runs a statement to its end and drops its rows. */
-  runForEffect(compiled: CompiledStatement): void {
+  /** Runs a statement to its end and drops its rows. @param bound values as better-sqlite3 binds them */
+  runForEffect(compiled: CompiledStatement, bound: readonly unknown[] = []): void {
     this.#counted(compiled, statement => {
       let changes: number | undefined;
-      if (!compiled.returnsRows) ({ changes } = statement.run());
-      else for (const _ of statement.iterate());
+      if (!compiled.returnsRows) ({ changes } = statement.run(...bound));
+      else for (const _ of statement.iterate(...bound));
       this.#noteChanges(compiled, changes);
     });
   }

@@ -5,6 +5,7 @@ import { readExactRows } from './exact-rows.ts';
 import type { ExportOutput } from './export-output.ts';
 import type { ExportTable } from './export-tables.ts';
 import { type ExportValue, RawText, toCsvField } from './sql-text.ts';
+import { toTaggedJson } from './tagged-json.ts';
 
 /** A table that is left out of an export of all tables, and why. */
 interface OmittedTable {
@@ -71,6 +72,7 @@ function writeTable(
   const names = rowid === undefined ? columns : [rowid, ...columns];
   const keys = names.map((name, index) => `${index === 0 ? '' : ','}${JSON.stringify(name)}:`);
   const toValue = valueWriter(values);
+  const toJson = values === 'tagged' ? toTaggedJson : JSON.stringify;
   const before = named ? `{"table":${JSON.stringify(table.name)},"row":{` : '{';
   const after = named ? '}}\n' : '}\n';
   for (const row of readExactRows(db, { ...table, rowid })) {
@@ -79,7 +81,7 @@ function writeTable(
       const value = row[index]!;
       const written =
         value instanceof RawText ? writeRawText(value, table.name, names[index]!, values) : toValue(value);
-      line += keys[index]! + JSON.stringify(written);
+      line += keys[index]! + toJson(written);
     }
     output.write(line + after);
     output.rows++;
