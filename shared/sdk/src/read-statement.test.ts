@@ -17,6 +17,8 @@ function ownProperties(row: unknown) {
   return row === undefined ? row : Object.entries(Object.getOwnPropertyDescriptors(row));
 }
 
+const ownValues = (row: object) => Object.values(row);
+
 let turn = 0;
 
 describe('ReadStatement', () => {
@@ -87,6 +89,27 @@ describe('ReadStatement', () => {
       const grown = open(db, `${sql} WHERE n <= ? ORDER BY n DESC`);
       for (const at of [1, 1]) expect(grown.get([7], at)).toEqual({ n: 7 });
       expect(grown.get([2n ** 60n], 1)).toEqual(rows[0]);
+    }
+  });
+
+  it('gives reals that are as large as such integers, with them and without', () => {
+    const db = openMemory(
+      'CREATE TABLE t(n, "__proto__"); INSERT INTO t VALUES (1e21, 1), (9e999, 2), (2, 3)',
+    );
+    for (const sql of [
+      'SELECT n FROM t',
+      'SELECT n, 9007199254740993 AS i FROM t',
+      'SELECT n AS "__proto__" FROM t',
+    ]) {
+      const bare = db.prepare(sql).raw().safeIntegers();
+      const expected = (bare.all() as unknown[][]).map(row => row.map(v => (v === 2n ? 2 : v)));
+      const statement = open(db, sql);
+      for (const at of [1, 1, 2]) {
+        expect(ownValues(statement.get([], at)!)).toEqual(expected[0]);
+        expect(statement.all([], 10, at).map(ownValues)).toEqual(expected);
+      }
+      expect(statement.allArrays([], 10).rows).toEqual(expected);
+      expect([...statement.iterate([])].map(ownValues)).toEqual(expected);
     }
   });
 

@@ -71,13 +71,14 @@ export class ReadStatement {
   all(params: BoundParameters, maxRows: number, turn: number): SqlRow[] {
     const bound = this.#parameters.toArguments(params);
     if (!this.#exactAlways) {
-      const objects = this.#toObjects(this.#fast, collect(this.#fast, bound, maxRows), turn);
+      const objects = this.#collectObjects(bound, maxRows, turn);
       if (objects !== undefined) return objects;
     }
     const exact = this.#toExact();
     const rows = collect(exact, bound, maxRows);
-    for (const row of rows) narrow(row);
-    return this.#toObjects(exact, rows, turn)!;
+    if (rows.length === 0) return [];
+    const columns = this.#columnsAfter(exact, rows[0]!, turn);
+    return rows.map(row => columns.toObject(narrow(row)));
   }
 
   /**
@@ -148,18 +149,18 @@ export class ReadStatement {
     return values && this.#columnsAfter(exact, values, turn).toObject(narrow(values));
   }
 
-  /** In place. Undefined where a value may be an integer that was rounded. */
-  #toObjects(statement: Database.Statement, rows: SqlRowArray[], turn: number): SqlRow[] | undefined {
-    const [first] = rows;
-    if (first === undefined) return [];
-    const columns = this.#columnsAfter(statement, first, turn);
-    const objects = rows as Row[];
+  /** Undefined where a value may be an integer that was rounded. */
+  #collectObjects(bound: readonly unknown[], maxRows: number, turn: number): SqlRow[] | undefined {
+    const rows = collect(this.#fast, bound, maxRows) as Row[];
+    if (rows.length === 0) return [];
+    const columns = this.#columnsAfter(this.#fast, rows[0] as SqlRowArray, turn);
+    // In place: the array is this method's own.
     for (let index = 0; index < rows.length; index++) {
-      const object = columns.toExactObject(rows[index]!);
+      const object = columns.toExactObject(rows[index] as SqlRowArray);
       if (object === undefined) return undefined;
-      objects[index] = object;
+      rows[index] = object;
     }
-    return objects as SqlRow[];
+    return rows as SqlRow[];
   }
 
   /** The columns of a row that the statement just gave: the names are asked for only now, see above. */
