@@ -1,5 +1,7 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { readLines } from './read-lines.ts';
+import { readChunks, readLines } from './read-lines.ts';
 
 const BOUNDS = { maxLineBytes: 20, idleTimeoutMs: 1_000 };
 
@@ -52,6 +54,29 @@ describe('readLines', () => {
     });
     await expect(read(silent, { idleTimeoutMs: 10 })).rejects.toMatchObject({ code: 'TIMEOUT' });
     expect(cancelled).toBe(true);
+  });
+
+  it('lets go of chunks that were read', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const megabyte = 1024 * 1024;
+    let left = 64;
+    const body = new ReadableStream<Uint8Array>({
+      pull: controller => {
+        if (left-- > 0) controller.enqueue(new Uint8Array(megabyte));
+        else controller.close();
+      },
+    });
+    const before = process.memoryUsage().arrayBuffers;
+    let held = 0;
+    const stop = new AbortController().signal;
+    for await (const chunk of readChunks(body, { idleTimeoutMs: 10_000, stop })) {
+      if (left > 0 || chunk.length === 0) continue;
+      collect();
+      held = process.memoryUsage().arrayBuffers - before;
+    }
+    expect(held).toBeGreaterThan(0);
+    expect(held).toBeLessThan(16 * megabyte);
   });
 
   it('stops when it is told to, without half a line', async () => {

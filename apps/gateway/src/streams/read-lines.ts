@@ -62,21 +62,26 @@ export async function* readChunks(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (body === null) return;
   const reader = body.getReader();
-  let onStop: (() => void) | undefined;
-  const stopped = new Promise<'stopped'>(resolve => {
-    onStop = () => resolve('stopped');
-    if (stop?.aborted) onStop();
-    else stop?.addEventListener('abort', onStop, { once: true });
-  });
+  // A promise of the stop for all reads would hold every chunk until the last: Promise.race never lets go of its losers.
+  let stopWaiting: (() => void) | undefined;
+  const onStop = () => stopWaiting?.();
+  stop?.addEventListener('abort', onStop, { once: true });
   let finished = false;
   try {
-    for (;;) {
-      let timer: NodeJS.Timeout | undefined;
-      const silence = new Promise<'silence'>(resolve => {
-        timer = setTimeout(() => resolve('silence'), idleTimeoutMs);
-      });
-      const next = await Promise.race([reader.read(), silence, stopped]);
-      clearTimeout(timer);
+    while (!stop?.aborted) {
+      const next = await new Promise<Awaited<ReturnType<typeof reader.read>> | 'silence' | 'stopped'>(
+        (resolve, reject) => {
+          const timer = setTimeout(() => resolve('silence'), idleTimeoutMs);
+          stopWaiting = () => {
+            clearTimeout(timer);
+            resolve('stopped');
+          };
+          reader
+            .read()
+            .finally(() => clearTimeout(timer))
+            .then(resolve, reject);
+        },
+      );
       if (next === 'stopped') return;
       if (next === 'silence') {
         throw new OnewriterError('TIMEOUT', `Nothing came for ${idleTimeoutMs} ms; the stream was given up.`);
@@ -88,7 +93,7 @@ export async function* readChunks(
       yield next.value;
     }
   } finally {
-    if (onStop !== undefined) stop?.removeEventListener('abort', onStop);
+    stop?.removeEventListener('abort', onStop);
     if (!finished) await reader.cancel().catch(() => {}); // the sender is gone, or told by the answer
   }
 }
