@@ -6,6 +6,7 @@ export * from './duration-histogram.ts';
 export * from './error-codes.ts';
 export * from './gateway-api.ts';
 export * from './ids.ts';
+export * from './import-rows.ts';
 export * from './ledger-sql.ts';
 export * from './limits.ts';
 export * from './metric-source.ts';

@@ -15,6 +15,10 @@ export const LIMITS = Object.freeze({
   maxOperationBytes: 8 * 1024 * 1024,
   /** Writes that share one job. */
   maxJobOperations: 500,
+  /** Rows in one piece of an import. */
+  maxImportPieceRows: 500,
+  /** Refused rows of an import that are remembered; more end it. */
+  maxImportRefused: 1_000,
   /** One job, encoded; a single larger write (up to maxOperationBytes) travels alone. */
   maxJobBytes: 1024 * 1024,
   /** Writes of one job whose traces the broker adds its spans to; of the others the SDK's own spans tell. */

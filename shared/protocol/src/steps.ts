@@ -1,3 +1,4 @@
+import type { WireRowsOperation } from './import-rows.ts';
 import type { WireError } from './onewriter-error.ts';
 import { OnewriterError } from './onewriter-error.ts';
 import type { WireParameters } from './value.ts';
@@ -45,6 +46,8 @@ export interface WireStep {
   readonly c?: StepCondition | undefined;
   /** Set: it is compiled and not run. */
   readonly d?: 1 | undefined;
+  /** Set: a piece of an import instead of a statement; `s` is the INSERT of its first row, for people. */
+  readonly w?: WireRowsOperation | undefined;
 }
 
 /** Result of a {@link WireStepsOperation}. */

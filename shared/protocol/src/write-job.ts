@@ -1,3 +1,4 @@
+import type { WireRowsOperation, WireRowsResult } from './import-rows.ts';
 import { LIMITS } from './limits.ts';
 import { OnewriterError, type WireError } from './onewriter-error.ts';
 import type { WireStepsOperation, WireStepsResult } from './steps.ts';
@@ -33,12 +34,13 @@ export interface WriteJobMessage {
   readonly ops: readonly WireOperation[];
 }
 
-/** One write: a statement, a transaction, a script, or a list of steps. */
+/** One write: a statement, a transaction, a script, a list of steps, or a piece of an import. */
 export type WireOperation =
   | WireStatementOperation
   | WireTransactionOperation
   | WireScriptOperation
-  | (WireOperationOptions & WireStepsOperation);
+  | (WireOperationOptions & WireStepsOperation)
+  | (WireOperationOptions & WireRowsOperation);
 
 interface WireOperationOptions {
   /** Idempotency key: among writes of a tenant with the same key only the first is applied. */
@@ -97,6 +99,7 @@ export type WireOperationResult =
   | WireStatementResult
   | { readonly t: readonly WireStatementResult[] }
   | WireStepsResult
+  | WireRowsResult
   | { readonly e: WireError };
 
 /** Fields of a `settled` event on a client's inbox: a BullMQ custom event, so all are strings. */

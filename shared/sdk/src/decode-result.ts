@@ -59,6 +59,7 @@ export function decodeOutcome<Mode extends RowMode>(
   shape: RowShape<Mode>,
 ): WriteOutcome<RowOf<Mode>> {
   if ('q' in result) return decodeStepsOutcome(result, commitSeq, shape);
+  if ('w' in result) return { changes: result.w, lastInsertRowid: 0, commitSeq };
   if (!('t' in result)) return decodeStatement(result, commitSeq, shape);
   const statements = decodeTransaction(result, commitSeq, shape);
   const changes = statements.reduce((sum, statement) => sum + statement.changes, 0);
@@ -129,7 +130,7 @@ const NOTHING: WireStatementResult = Object.freeze([0, 0]) as WireStatementResul
 
 function onlyStatement(result: WireOperationResult): WireStatementResult {
   if ('e' in result) throw fromWireError(result.e);
-  if ('q' in result) return NOTHING;
+  if ('q' in result || 'w' in result || 'm' in result) return NOTHING;
   return 't' in result ? (result.t.at(-1) ?? NOTHING) : result;
 }
 

@@ -8,6 +8,7 @@ import {
   TRANSACTION_ID_PATTERN,
 } from '@onewriter/protocol';
 import { atStatement, type EncodedWrite, encodeBindings, encodeRequestId } from './encoded-write.ts';
+import { encodeRows } from './import-pieces.ts';
 import { assertParameters } from './parameters.ts';
 import type { Step, StepsRequest } from './steps-types.ts';
 
@@ -53,14 +54,23 @@ export function encodeSteps(
     (interactive ? ',"i":1' : '') +
     (expectCommitSeq === undefined ? '' : `,"at":${expectCommitSeq}`) +
     encodeRequestId(requestId);
-  const operationBytes = rests.reduce((sum, rest) => sum + Buffer.byteLength(rest) + 12, 64 + suffix.length);
+  let operationBytes = rests.reduce((sum, rest) => sum + Buffer.byteLength(rest) + 12, 64 + suffix.length);
+  // After the texts of the steps those of imported rows.
   const sql = steps.map(step => step.sql);
+  const pieces = steps.map(({ importRows }) => {
+    if (importRows === undefined) return undefined;
+    const rows = encodeRows(importRows, true);
+    const from = sql.length;
+    sql.push(...rows.sql);
+    operationBytes += rows.bytes;
+    return (indexes: readonly number[]) => `,"w":${rows.format(indexes.slice(from, from + rows.sql.length))}`;
+  });
   const sqlBytes = [...new Set(sql)].reduce((sum, text) => sum + text.length, 0);
   if (operationBytes + sqlBytes > LIMITS.maxOperationBytes) {
     throw tooLarge(`over ${LIMITS.maxOperationBytes} bytes, encoded`);
   }
   const format = (indexes: readonly number[]) =>
-    `{"q":[${rests.map((rest, index) => `{"s":${indexes[index]}${rest}}`).join(',')}]${suffix}}`;
+    `{"q":[${rests.map((rest, index) => `{"s":${indexes[index]}${rest}${pieces[index]?.(indexes) ?? ''}}`).join(',')}]${suffix}}`;
   return { sql, format, operationBytes, sqlBytes, alone };
 }
 

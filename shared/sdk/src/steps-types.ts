@@ -1,4 +1,5 @@
 import type { ErrorCode, SqlParameters, SqlValue, StepCondition } from '@onewriter/protocol';
+import type { ImportPiece } from './import-types.ts';
 import type { WaitOptions } from './types.ts';
 
 /*
@@ -36,6 +37,8 @@ export interface Step {
   readonly params?: SqlParameters | undefined;
   /** `false`: the rows are not returned. */
   readonly rows?: boolean | undefined;
+  /** Rows of an import instead of a statement, all or nothing; `sql` is the INSERT of the first. */
+  readonly importRows?: ImportPiece | undefined;
   /** Only compiled, for its columns; an error where it would not run. */
   readonly describe?: boolean | undefined;
   /** When it runs; absent: always. */
@@ -94,6 +97,8 @@ export interface StepError {
   readonly message: string;
   /** SQLite's extended result code, for example `SQLITE_CONSTRAINT_PRIMARYKEY`. */
   readonly sqliteCode?: string | undefined;
+  /** Number of the row in its import, where it is about one. */
+  readonly row?: number | undefined;
 }
 
 export type { StepCondition };

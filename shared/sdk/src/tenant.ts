@@ -11,6 +11,8 @@ import { decodeStatement, decodeTransaction, type RowShape, toRowObject } from '
 import { decodeSteps } from './decode-steps.ts';
 import { encodeSteps } from './encode-steps.ts';
 import { atStatement, encodeScript, encodeStatement, encodeTransaction, flagsOf } from './encoded-write.ts';
+import { decodeImportPiece, encodeImportPiece } from './import-pieces.ts';
+import type { ImportPiece, ImportPieceResult } from './import-types.ts';
 import type { JobStates } from './job-states.ts';
 import type { Ledger } from './ledger.ts';
 import { assertParameters, bindParameters } from './parameters.ts';
@@ -33,6 +35,7 @@ import type {
   StatementResult,
   Tenant,
   TransactionStatement,
+  WaitOptions,
   WriteOptions,
 } from './types.ts';
 import type { WritePath } from './write-path.ts';
@@ -120,6 +123,12 @@ export class TenantDatabase implements Tenant {
     const payload = encodeSteps(request, options.timeoutMs ?? writeTimeoutMs, options.requestId);
     const { result, commitSeq } = await writes.sendSteps(this.id, payload, request.transaction, options);
     return decodeSteps(result!, commitSeq);
+  }
+
+  async importRows(piece: ImportPiece, options: WaitOptions = {}): Promise<ImportPieceResult> {
+    const payload = encodeImportPiece(piece);
+    const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
+    return decodeImportPiece(result!, commitSeq);
   }
 
   async pragma(sql: string, options: PragmaOptions = {}): Promise<unknown> {

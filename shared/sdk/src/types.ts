@@ -7,6 +7,7 @@ import type {
   StatementExpectation,
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import type { ImportPiece, ImportPieceResult } from './import-types.ts';
 import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
 
 /*
@@ -218,6 +219,12 @@ export interface Tenant {
    *   gone, and nothing but ROLLBACK will do.
    */
   steps(request: StepsRequest, options?: StepsOptions): Promise<StepsAnswer>;
+  /**
+   * Advanced: applies a piece of an import, if it begins where the import is. The gateway's import does the rest.
+   * @throws OnewriterError as run(); IDEMPOTENCY_KEY_REUSED; an error that is not about one row. Nothing of the piece was
+   *   applied then.
+   */
+  importRows(piece: ImportPiece, options?: WaitOptions): Promise<ImportPieceResult>;
   /** The receipt of a write of any process. @throws OnewriterError INVALID_ARGUMENT */
   receipt(id: string): Receipt;
 }

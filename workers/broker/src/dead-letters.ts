@@ -7,6 +7,7 @@ import {
   parseReceiptId,
   parseWriteJob,
   type WireOperation,
+  type WireRowsOperation,
   type WireStatement,
   type WriteJobMessage,
 } from '@onewriter/protocol';
@@ -110,12 +111,24 @@ export function extractWrite(message: WriteJobMessage, index: number): WriteJobM
     return moved;
   };
   const moveStatement = (statement: WireStatement): WireStatement => ({ ...statement, s: move(statement.s) });
+  const moveRows = <Rows extends WireRowsOperation>(rows: Rows): Rows => ({
+    ...rows,
+    w: rows.w.map(row => (row === 0 ? 0 : [move(row[0]), ...row.slice(1)])),
+  });
   const operation = message.ops[index]!;
   let moved: WireOperation;
   if ('x' in operation) moved = { ...operation, x: move(operation.x) };
   else if ('t' in operation) moved = { ...operation, t: operation.t.map(moveStatement) };
   else if ('q' in operation)
-    moved = { ...operation, q: operation.q.map(step => ({ ...step, s: move(step.s) })) };
+    moved = {
+      ...operation,
+      q: operation.q.map(step => ({
+        ...step,
+        s: move(step.s),
+        ...(step.w === undefined ? {} : { w: moveRows(step.w) }),
+      })),
+    };
+  else if ('w' in operation) moved = moveRows(operation);
   else moved = { ...operation, ...moveStatement(operation) };
   return { ...message, sql, ops: [moved] };
 }

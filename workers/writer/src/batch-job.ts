@@ -199,7 +199,9 @@ function sqlOf(message: WriteJobMessage, op: WireOperation, statementIndex: numb
         ? op.x
         : 'q' in op
           ? op.q?.[statementIndex ?? 0]?.s
-          : op.s;
+          : 'w' in op
+            ? op.w?.find(row => row !== 0)?.[0]
+            : op.s;
   const text = typeof statement === 'number' ? message.sql[statement] : undefined;
   return typeof text === 'string' ? text : '';
 }

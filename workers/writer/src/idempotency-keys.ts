@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto';
-import { LIMITS, OnewriterError, type WireOperation, type WireStatement } from '@onewriter/protocol';
+import {
+  type ImportMark,
+  LIMITS,
+  OnewriterError,
+  type WireOperation,
+  type WireStatement,
+} from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
 import { lazily } from './lazily.ts';
 
@@ -18,10 +24,18 @@ interface StoredKey {
 export class IdempotencyKeys {
   readonly #find: () => Statement<[string], StoredKey>;
   readonly #store: () => Statement<[string, string, string, number, number, string]>;
+  readonly #replace: () => Statement<[string, string, string, number, number, string]>;
+  readonly #findRowKeys: () => Statement<[string, string]>;
 
   constructor(db: Database) {
     this.#find = lazily(() => db.prepare('SELECT fingerprint, result FROM _onewriter_keys WHERE key = ?'));
     this.#store = lazily(() => db.prepare('INSERT INTO _onewriter_keys VALUES (?, ?, ?, ?, ?, ?)'));
+    this.#replace = lazily(() =>
+      db.prepare('INSERT OR REPLACE INTO _onewriter_keys VALUES (?, ?, ?, ?, ?, ?)'),
+    );
+    this.#findRowKeys = lazily(() =>
+      db.prepare('SELECT 1 FROM _onewriter_keys WHERE key > ? AND key < ? LIMIT 1'),
+    );
   }
 
   /**
@@ -42,6 +56,37 @@ export class IdempotencyKeys {
       'IDEMPOTENCY_KEY_REUSED',
       'The idempotency key was used before with another write.',
     );
+  }
+
+  /**
+   * How far an import is; its mark lies among the keys, as the result of the import's key.
+   * @throws OnewriterError IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT as {@link find}
+   */
+  findMark(key: string, fingerprint: string): ImportMark | undefined {
+    const stored = this.find(key, fingerprint);
+    return stored === undefined ? undefined : (JSON.parse(stored) as ImportMark);
+  }
+
+  /** Moves the mark of an import, in the transaction of its rows. It becomes the newest key, so that it is pruned last. */
+  storeMark(
+    key: string,
+    fingerprint: string,
+    jobId: string,
+    op: number,
+    nowMs: number,
+    mark: ImportMark,
+  ): void {
+    this.#replace().run(key, fingerprint, jobId, op, nowMs, JSON.stringify(mark));
+  }
+
+  /** Whether rows of an import have keys of their own, `<key>:<number>`: an older version began it. */
+  hasRowKeys(key: string): boolean {
+    return this.#findRowKeys().get(`${key}:`, `${key}:9z`) !== undefined;
+  }
+
+  /** Whether a write with this key was applied. */
+  has(key: string): boolean {
+    return this.#find().get(key) !== undefined;
   }
 
   /** Stores the result of a write that was just applied, in the same transaction. */
@@ -72,7 +117,9 @@ export function fingerprint(op: WireOperation, sql: readonly string[]): string {
         ? ['script', sql[op.x]]
         : 'q' in op
           ? ['steps', op.q.map(({ s, p, x, n, c }) => [sql[s], canonical(p), x ?? 0, n ?? 0, c ?? null])]
-          : ['statement', statement(op)];
+          : 'w' in op
+            ? ['rows', op.m]
+            : ['statement', statement(op)];
   return createHash('sha256').update(JSON.stringify(content)).digest('hex');
 }
 

@@ -5,6 +5,7 @@ import {
   splitScript,
   toWireError,
   type WireOperation,
+  type WireRowsOperation,
   type WireStatement,
   type WireStep,
   type WireStepsOperation,
@@ -12,6 +13,7 @@ import {
   type WriteJobMessage,
 } from '@onewriter/protocol';
 import { fingerprint } from './idempotency-keys.ts';
+import { runRows } from './run-rows.ts';
 import { OwnTransactionsNeeded, StepsFailed } from './run-steps.ts';
 import { runSharedSteps } from './shared-steps.ts';
 import { isFileError, translateError } from './sqlite-errors.ts';
@@ -87,6 +89,8 @@ function runOnce(
 ): string {
   const op = message.ops[place.op];
   assertShape(op);
+  // Its mark does for it what a key does for others.
+  if ('w' in op) return runRows(database, message.sql, op, place, budgetBytes);
   if (op.k === undefined) return dispatch(database, message.sql, op, budgetBytes);
   const print = fingerprint(op, message.sql);
   const stored = database.keys.find(op.k, print);
@@ -125,7 +129,7 @@ export function assertSteps(steps: unknown): void {
 function dispatch(
   database: TenantDatabase,
   sql: readonly string[],
-  op: WireOperation,
+  op: Exclude<WireOperation, WireRowsOperation>,
   budgetBytes: number,
 ): string {
   if ('t' in op) return runTransaction(database, sql, op.t, budgetBytes);

@@ -6,10 +6,13 @@ import {
   type StepStates,
   splitScript,
   toWireError,
+  type WireRowsOperation,
+  type WireRowsResult,
   type WireStep,
   type WireStepsOperation,
 } from '@onewriter/protocol';
 import type { Statement } from 'better-sqlite3';
+import { runRows } from './run-rows.ts';
 import { isFileError, translateError } from './sqlite-errors.ts';
 import { type CompiledStatement, compileStatement } from './statement-cache.ts';
 import type { TenantDatabase } from './tenant-database.ts';
@@ -119,6 +122,7 @@ export class StepsRun implements StepStates {
       const startedMs = performance.now();
       try {
         if (step.d === 1) this.#describe(this.#textOf(step), startedMs);
+        else if (step.w !== undefined) this.#runRows(step, step.w, startedMs);
         else if (step.x === 1) this.#runScript(this.#textOf(step), startedMs);
         else this.#runOne(this.#textOf(step), step, startedMs);
       } catch (thrown) {
@@ -198,6 +202,22 @@ export class StepsRun implements StepStates {
         }
       },
       () => this.#note(`{"r":${result}${types},"ms":${elapsed(startedMs)}}`, true),
+      false,
+    );
+  }
+
+  /** Runs a piece of an import. */
+  #runRows(step: WireStep, piece: WireRowsOperation, startedMs: number): void {
+    const place = { jobId: '', op: 0, nowMs: Date.now() };
+    let applied = 0;
+    this.#runSql(
+      this.#textOf(step),
+      () => {
+        const json = runRows(this.#database, this.#sql, piece, place, this.#budgetBytes);
+        const result = JSON.parse(json) as WireRowsResult;
+        applied = 'w' in result ? result.w : 0;
+      },
+      () => this.#note(`{"r":[${applied},0],"ms":${elapsed(startedMs)}}`, true),
       false,
     );
   }

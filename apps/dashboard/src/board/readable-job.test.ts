@@ -34,6 +34,14 @@ describe('toReadableJob', () => {
     });
   });
 
+  it('shows how many rows of an import there are', () => {
+    const m = { k: 'import-7', f: '', at: 0, h: '', max: 100 };
+    const job = message({ sql: ['INSERT INTO t VALUES (?)'], ops: [{ w: [0, [0, 'secret'], [0, 2]], m }] });
+    expect(toReadableJob('acme', job)).toMatchObject({
+      writes: [{ sql: 'INSERT INTO t VALUES (?)', rowsOfImport: 3, idempotencyKey: 'import-7' }],
+    });
+  });
+
   it('shows statements, transactions and scripts with their texts and values', () => {
     const job = message({
       sql: ['INSERT INTO t VALUES (?, ?)', 'UPDATE t SET a = @a', 'CREATE TABLE t(a); CREATE TABLE u(b)'],

@@ -19,12 +19,13 @@ export interface ReadableJob {
   readonly notShown?: string | undefined;
 }
 
-/** One write: a statement, a transaction, a script, or a list of steps. */
+/** One write: a statement, a transaction, a script, a list of steps, or a piece of an import. */
 export type ReadableWrite = (
   | ReadableStatement
   | { transaction: ReadableStatement[] }
   | { script: string }
   | { steps: ReadableStep[]; goesOnWith?: string | undefined }
+  | { sql: string; rowsOfImport: number }
 ) & {
   readonly idempotencyKey?: string | undefined;
   /** Set where nobody waits for it. */
@@ -106,6 +107,15 @@ function toReadableWrite(operation: WireOperation, texts: readonly string[]): Re
     const notShown = more(operation.q.length, MAX_STATEMENTS, 'steps');
     if (notShown !== undefined) shown.push({ sql: `… ${notShown}` });
     return { steps: shown, ...(operation.tx === undefined ? {} : { goesOnWith: operation.tx }), ...options };
+  }
+  if ('w' in operation) {
+    const first = operation.w.find(row => row !== 0);
+    return {
+      sql: first === undefined ? '' : sqlAt(first[0], texts),
+      rowsOfImport: operation.w.length,
+      idempotencyKey: operation.m.k,
+      ...options,
+    };
   }
   return { ...toReadableStatement(operation, texts), ...options };
 }
