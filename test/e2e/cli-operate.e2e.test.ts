@@ -416,7 +416,7 @@ describe('onewriter import and export', () => {
     const refused = await onewriter('import', id, at('rows.csv'), '--table', 't');
     expect(refused).toMatchObject({
       code: 1,
-      stdout: expect.stringMatching(/^2 rows of 3 committed .* 1 rejected\n +row 3: CONSTRAINT_VIOLATION/),
+      stdout: expect.stringMatching(/^2 rows of 3 committed .* 1 rejected\n +line 4: CONSTRAINT_VIOLATION/),
     });
     const [more, missing, unread] = await Promise.all([
       onewriter('import', id, at('more.ndjson'), '--table', 't', '--on-conflict', 'ignore', '--json'),

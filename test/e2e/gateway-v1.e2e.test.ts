@@ -560,8 +560,7 @@ describe('export', () => {
     const create =
       'CREATE TABLE kinds(id INTEGER PRIMARY KEY AUTOINCREMENT, "odd ""name" TEXT, n NUMERIC, b BLOB)';
     await post('back/script', { sql: create });
-    // Infinity is no value of a write.
-    const body = ndjson.bytes.toString().replace('{"f":"-Infinity"}', 'null');
+    const body = ndjson.bytes.toString();
     const imported = await post('back/import?table=kinds', body, { headers: { 'content-type': NDJSON } });
     expect(lines(imported.body).at(-1)).toMatchObject({ event: 'done', rows: 5, accepted: 5, rejected: 0 });
     const sql = 'SELECT id, "odd ""name", n, b FROM kinds WHERE id <> 3 ORDER BY id';
@@ -591,9 +590,21 @@ describe('import', () => {
       });
     const first = lines((await send(csv(2_000))).body);
     expect(first.filter(event => event.event === 'rejected')).toEqual([
-      { event: 'rejected', row: 1_500, error: expect.objectContaining({ code: 'CONSTRAINT_VIOLATION' }) },
+      {
+        event: 'rejected',
+        row: 1_500,
+        line: 1_502,
+        error: expect.objectContaining({ code: 'CONSTRAINT_VIOLATION' }),
+      },
     ]);
-    expect(first.at(-1)).toMatchObject({ event: 'done', rows: 2_000, accepted: 1_999, rejected: 1 });
+    expect(first.at(-1)).toMatchObject({
+      event: 'done',
+      idempotencyKey: 'import-1',
+      rows: 2_000,
+      accepted: 1_999,
+      skipped: 0,
+      rejected: 1,
+    });
     const jobs = new Database(tenantFile(data.path, 'in'), { readonly: true });
     const largest = jobs
       .prepare('SELECT max(json_array_length(results)) FROM _onewriter_ledger')
@@ -605,7 +616,8 @@ describe('import', () => {
     expect(again.at(-1)).toMatchObject({
       event: 'done',
       rows: 3_000,
-      accepted: 2_999,
+      accepted: 1_000,
+      skipped: 1_999,
       rejected: 1,
       unknown: 0,
     });
@@ -613,7 +625,29 @@ describe('import', () => {
     const sum = rows.reduce((total, _, id) => total + (id === 1_500 ? 0 : id + 1), 0);
     expect(count.body.rows).toEqual([{ n: 2_999, s: sum }]);
     const bad = lines((await send(csv(3_000), 'table=t&maxRejected=0')).body);
-    expect(bad.at(-1)).toMatchObject({ event: 'failed', error: { code: 'INVALID_ARGUMENT' } });
+    expect(bad.at(-1)).toMatchObject({
+      event: 'failed',
+      skipped: 2_999,
+      rejected: 1,
+      error: { code: 'INVALID_ARGUMENT', message: expect.stringContaining('line 1502') },
+    });
+    // Only a row that was refused may be another one when it comes again.
+    const fixed = csv(3_000).replace('"name, 1500",-1', '"name, 1500",5');
+    expect(lines((await send(fixed)).body).at(-1)).toMatchObject({
+      event: 'done',
+      accepted: 1,
+      skipped: 2_999,
+      rejected: 0,
+    });
+    for (const other of [fixed.replace('"name, 7",8', '"name, 7",9'), csv(2_000)]) {
+      expect(lines((await send(other)).body).at(-1)).toMatchObject({
+        event: 'failed',
+        accepted: 0,
+        error: { code: 'IDEMPOTENCY_KEY_REUSED' },
+      });
+    }
+    const replacing = lines((await send(fixed, 'table=t&onConflict=replace')).body);
+    expect(replacing.at(-1)).toMatchObject({ error: { code: 'IDEMPOTENCY_KEY_REUSED' } });
   });
 
   it('refuses what cannot be imported', async () => {
@@ -632,9 +666,24 @@ describe('import', () => {
     expect(lines(mixed.body).map(event => event.error?.code ?? event.event)).toEqual([
       'INVALID_ARGUMENT',
       'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
       'INVALID_VALUE',
-      'SQL_ERROR',
       'done',
+    ]);
+    expect(lines(mixed.body).map(event => event.line)).toEqual([2, 3, 4, 5, undefined]);
+    const csv = { headers: { 'content-type': 'text/csv' } };
+    expect((await post('in2/import', 'a\n1', csv)).status).toBe(400);
+    const duplicate = await post('in2/import?table=t', 'a,A\n1,2\n', csv);
+    expect(lines(duplicate.body)).toEqual([
+      expect.objectContaining({
+        event: 'failed',
+        rows: 0,
+        error: {
+          code: 'INVALID_ARGUMENT',
+          message: expect.stringContaining('"a" and "A"'),
+          details: { line: 1 },
+        },
+      }),
     ]);
   });
 });

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { assertTenantId, OnewriterError, type WireError } from '@onewriter/protocol';
 import { EXIT } from '../exit-codes.ts';
@@ -13,8 +12,12 @@ import { findTarget } from '../target.ts';
 /** Options of `onewriter import`, as the command line gives them. */
 export interface ImportOptions {
   readonly dataDir?: string | undefined;
-  readonly table: string;
+  /** Without it each line of NDJSON names its own. */
+  readonly table?: string | undefined;
   readonly format?: string | undefined;
+  readonly separator?: string | undefined;
+  /** All rows in one transaction, or none. */
+  readonly deferred?: boolean | undefined;
   readonly onConflict?: string | undefined;
   readonly maxRejected?: string | undefined;
   /** Under one key the same import can be sent again: no row is applied twice. */
@@ -25,23 +28,33 @@ export interface ImportOptions {
 /** What `onewriter import --json` prints. */
 export interface ImportSummary {
   readonly tenant: string;
-  readonly table: string;
+  /** null: each line named its own. */
+  readonly table: string | null;
   readonly outcome: 'done' | 'failed' | 'interrupted';
   readonly rows: number;
   readonly accepted: number;
+  /** Committed before, under the same key. */
+  readonly skipped: number;
   readonly rejected: number;
   readonly unknown: number;
   readonly commitSeq: number;
   readonly idempotencyKey: string;
-  /** The first rejected rows, from 0. */
-  readonly rejections: readonly { readonly row: number; readonly error: WireError }[];
+  /** The first rejected rows: their number from 0, and where they begin in the file, from 1. */
+  readonly rejections: readonly Rejection[];
   readonly error: WireError | null;
+}
+
+interface Rejection {
+  readonly row: number;
+  readonly line: number;
+  readonly error: WireError;
 }
 
 /** The gateway's events. */
 interface ImportEvent extends Partial<Omit<ImportSummary, 'error'>> {
   readonly event: 'progress' | 'rejected' | 'done' | 'failed' | 'interrupted';
   readonly row?: number | undefined;
+  readonly line?: number | undefined;
   readonly error?: WireError | undefined;
 }
 
@@ -50,13 +63,17 @@ const MAX_REJECTIONS_TOLD = 20;
 /** An answer begins when the gateway has looked at the table. */
 const BEGIN_TIMEOUT_MS = 60_000;
 
-/** Writes the rows of a CSV or NDJSON file into a table, through the gateway. @param path `-` is standard input */
+/** Writes the rows of a CSV or NDJSON file into tables, through the gateway. @param path `-` is standard input */
 export async function importFile(tenant: string, path: string, options: ImportOptions): Promise<number> {
   assertTenantId(tenant);
   const format = chooseFormat(path, options.format);
   const totalBytes = path === '-' ? undefined : sizeOf(path);
   const gateway = await openGateway(findTarget(options.dataDir));
-  const query = new URLSearchParams({ table: options.table });
+  const separator = options.separator ?? (/\.tsv$/i.test(path) ? 'tab' : undefined);
+  const query = new URLSearchParams();
+  if (options.table !== undefined) query.set('table', options.table);
+  if (separator !== undefined) query.set('separator', separator);
+  if (options.deferred) query.set('deferred', 'true');
   if (options.onConflict !== undefined) query.set('onConflict', options.onConflict);
   if (options.maxRejected !== undefined) query.set('maxRejected', options.maxRejected);
   const idempotencyKey = options.idempotencyKey ?? `import-${randomUUID()}`;
@@ -81,10 +98,11 @@ export async function importFile(tenant: string, path: string, options: ImportOp
   };
   const summary: { -readonly [Key in keyof ImportSummary]: ImportSummary[Key] } = {
     tenant,
-    table: options.table,
+    table: options.table ?? null,
     outcome: 'interrupted',
     rows: 0,
     accepted: 0,
+    skipped: 0,
     rejected: 0,
     unknown: 0,
     commitSeq: 0,
@@ -92,7 +110,7 @@ export async function importFile(tenant: string, path: string, options: ImportOp
     rejections: [],
     error: null,
   };
-  const rejections: { row: number; error: WireError }[] = [];
+  const rejections: Rejection[] = [];
   try {
     const response = await gateway.request(`/tenants/${tenant}/import?${query}`, {
       method: 'POST',
@@ -100,11 +118,11 @@ export async function importFile(tenant: string, path: string, options: ImportOp
       body: Readable.toWeb(Readable.from(counted())) as ReadableStream<Uint8Array>,
       timeoutMs: BEGIN_TIMEOUT_MS,
     });
-    const lines = createInterface({ input: Readable.fromWeb(response.body as never) });
-    for await (const line of lines) {
-      const { event, row, error, ...figures } = JSON.parse(line) as ImportEvent;
+    for await (const text of readLines(response.body as ReadableStream<Uint8Array>)) {
+      const { event, row, line, error, ...figures } = JSON.parse(text) as ImportEvent;
       if (event === 'rejected') {
-        if (rejections.push({ row: row!, error: error! }) > MAX_REJECTIONS_TOLD) rejections.pop();
+        if (rejections.push({ row: row!, line: line!, error: error! }) > MAX_REJECTIONS_TOLD)
+          rejections.pop();
         continue;
       }
       Object.assign(summary, figures);
@@ -114,8 +132,9 @@ export async function importFile(tenant: string, path: string, options: ImportOp
       if (error !== undefined) summary.error = error;
     }
   } catch (error) {
-    // The connection broke while rows were on their way; before that, the error is the answer.
-    if (summary.rows === 0 || error instanceof OnewriterError) throw error;
+    // The connection broke while rows were on their way; before that, and where the gateway refused, the error is the answer.
+    const refused = error instanceof OnewriterError && error.code !== 'MISCONFIGURED';
+    if (refused || sentBytes === 0) throw error;
     summary.error = { code: 'INTERNAL', message: `The connection broke: ${(error as Error).message}` };
   } finally {
     progress.end();
@@ -127,12 +146,27 @@ export async function importFile(tenant: string, path: string, options: ImportOp
   return summary.outcome === 'done' && summary.rejected === 0 ? EXIT.ok : EXIT.failed;
 }
 
+/** Lines that end with LF, and with nothing else: a message may have any other character. */
+async function* readLines(body: ReadableStream<Uint8Array>): AsyncGenerator<string, void, undefined> {
+  let pending = '';
+  for await (const text of body.pipeThrough(new TextDecoderStream() as never) as AsyncIterable<string>) {
+    const lines = (pending + text).split('\n');
+    pending = lines.pop()!;
+    yield* lines;
+  }
+  if (pending !== '') yield pending;
+}
+
 function asText(summary: ImportSummary): string {
   const { tenant, table, outcome, rows, accepted, rejected, unknown, rejections, idempotencyKey } = summary;
-  const lines = [
-    `${count(accepted, 'row')} of ${rows} committed into ${tenant}.${table}${rejected > 0 ? `, ${rejected} rejected` : ''}${unknown > 0 ? `, ${unknown} unknown` : ''}`,
+  const parts = [
+    `${count(accepted, 'row')} of ${rows} committed into ${table === null ? tenant : `${tenant}.${table}`}`,
+    ...(summary.skipped > 0 ? [`${summary.skipped} were there before`] : []),
+    ...(rejected > 0 ? [`${rejected} rejected`] : []),
+    ...(unknown > 0 ? [`${unknown} unknown`] : []),
   ];
-  for (const { row, error } of rejections) lines.push(`  row ${row + 1}: ${error.code} ${error.message}`);
+  const lines = [parts.join(', ')];
+  for (const { line, error } of rejections) lines.push(`  line ${line}: ${error.code} ${error.message}`);
   if (rejected > rejections.length) lines.push(`  and ${rejected - rejections.length} more`);
   if (outcome !== 'done') {
     lines.push(
@@ -146,7 +180,7 @@ function asText(summary: ImportSummary): string {
 /** @throws OnewriterError INVALID_ARGUMENT */
 function chooseFormat(path: string, given: string | undefined): string {
   const format =
-    given ?? (/\.csv$/i.test(path) ? 'csv' : /\.(ndjson|jsonl)$/i.test(path) ? 'ndjson' : undefined);
+    given ?? (/\.[ct]sv$/i.test(path) ? 'csv' : /\.(ndjson|jsonl)$/i.test(path) ? 'ndjson' : undefined);
   if (format !== undefined && format in TYPES) return format;
   throw new OnewriterError(
     'INVALID_ARGUMENT',

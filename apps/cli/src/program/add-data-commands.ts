@@ -53,11 +53,19 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
   withExamples(
     program
       .command('import')
-      .description('write the rows of a CSV or NDJSON file into a table')
+      .description('write the rows of a CSV or NDJSON file into tables')
       .argument('<tenant>')
       .argument('<file>', "'-' is standard input")
-      .requiredOption('--table <name>', 'the table, which must be there')
+      .option(
+        '--table <name>',
+        'the table, which must be there; without it each line of ndjson names its own',
+      )
       .option('--format <format>', 'csv or ndjson (default: by the name of the file)')
+      .option('--separator <what>', 'of csv: comma, semicolon or tab (default: comma; tab for .tsv)')
+      .option(
+        '--deferred',
+        'one transaction, all or nothing: rows may refer to later ones; other writers wait',
+      )
       .option(
         '--on-conflict <what>',
         'reject, ignore or replace a row that breaks a constraint (default: reject)',
@@ -71,6 +79,7 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
       ),
     [
       'onewriter import acme tasks.csv --table tasks',
+      'onewriter import acme tree.ndjson --table tree --deferred           parents may come after their children',
       'gunzip -c tasks.ndjson.gz | onewriter import acme - --table tasks --format ndjson --on-conflict ignore',
     ],
   );

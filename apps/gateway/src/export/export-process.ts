@@ -10,9 +10,10 @@ import {
 import Database from 'better-sqlite3';
 import { openTenantFile } from '../reads/open-tenant-file.ts';
 import { toReadError } from '../reads/read-errors.ts';
-import { toRowObject, valueWriter } from '../v1/result-shapes.ts';
+import { valueWriter } from '../v1/result-shapes.ts';
 import type { ExportMessage, ExportTask } from './export-messages.ts';
 import { quoteName, toCsvField, toSqlLiteral } from './sql-text.ts';
+import { toTaggedJson } from './tagged-json.ts';
 
 /*
  * A process that writes one export to its standard output and ends. Its argument is an ExportTask as JSON. Writing blocks
@@ -132,9 +133,12 @@ function* rowsOf(table: string, columns: readonly string[]): Generator<SqlValue[
 function writeNdjson(table: string, named: boolean): void {
   const columns = storedColumns(table);
   const toValue = valueWriter(task.values);
+  const toJson = task.values === 'tagged' ? toTaggedJson : JSON.stringify;
+  const names = columns.map(name => JSON.stringify(name));
   for (const row of rowsOf(table, columns)) {
-    const object = toRowObject(columns, row, toValue);
-    write(`${JSON.stringify(named ? { table, row: object } : object)}\n`);
+    const members = names.map((name, index) => `${name}:${toJson(toValue(row[index]!))}`);
+    const object = `{${members.join()}}`;
+    write(named ? `{"table":${JSON.stringify(table)},"row":${object}}\n` : `${object}\n`);
   }
 }
 

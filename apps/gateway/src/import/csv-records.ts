@@ -1,101 +1,160 @@
 import { OnewriterError } from '@onewriter/protocol';
 
-/** A record of CSV; null is a field of nothing, which is not the empty text `""`. */
-export type CsvRecord = readonly (string | null)[];
+/** A record of CSV. */
+export interface CsvRecord {
+  /** The line where it begins, from 1. */
+  readonly line: number;
+  /** null is a field of nothing, which is not the empty text `""`. */
+  readonly fields: readonly (string | null)[];
+}
+
+/** What stands between two fields. */
+export const CSV_SEPARATORS = Object.freeze({ comma: ',', semicolon: ';', tab: '\t' });
+export type CsvSeparator = keyof typeof CSV_SEPARATORS;
 
 /**
- * Reads CSV as it arrives. Source: RFC 4180; also lines that end with LF alone, and a byte-order mark.
+ * Reads CSV as it arrives. Source: RFC 4180; also lines that end with LF or CR alone. An empty line is no record, but where
+ * the first record has one field only: there it is a field of nothing.
  *
  *   start ──"──▶ quoted ──"──▶ quote ──"──▶ quoted
- *     │                          │ , or end of line
+ *     │                          │ separator or end of line
  *     └──other──▶ plain ─────────┴──▶ the next field or record
  */
 export class CsvParser {
+  /** The line that is being read. */
+  line = 1;
   readonly #maxRecordCharacters: number;
+  readonly #separator: string;
+  readonly #endOfField: RegExp;
   #state: 'start' | 'plain' | 'quoted' | 'quote' = 'start';
   #field = '';
-  #record: (string | null)[] = [];
+  #fields: (string | null)[] = [];
   #size = 0;
+  #recordLine = 1;
+  #quoteLine = 1;
   #afterReturn = false;
+  #oneColumn: boolean | undefined;
 
-  constructor(maxRecordCharacters: number) {
+  constructor(maxRecordCharacters: number, separator: CsvSeparator = 'comma') {
     this.#maxRecordCharacters = maxRecordCharacters;
+    this.#separator = CSV_SEPARATORS[separator];
+    this.#endOfField = new RegExp(`[${this.#separator}\r\n]`, 'g');
   }
 
-  /** The records that this piece of text completes. @throws OnewriterError PAYLOAD_TOO_LARGE, INVALID_ARGUMENT */
-  push(text: string): CsvRecord[] {
-    const records: CsvRecord[] = [];
+  /**
+   * Takes a piece of text.
+   * @param records gets those that it completes, also where it then fails
+   * @throws OnewriterError PAYLOAD_TOO_LARGE, INVALID_ARGUMENT
+   */
+  push(text: string, records: CsvRecord[]): void {
     for (let index = 0; index < text.length; index++) {
-      const character = text[index]!;
       // The end of a line is CR LF, LF or CR.
       if (this.#afterReturn) {
         this.#afterReturn = false;
-        if (character === '\n') continue;
+        if (text[index] === '\n') {
+          // In a quoted field it belongs to the text, as the CR before it.
+          if (this.#state === 'quoted') this.#field += '\n';
+          continue;
+        }
       }
       if (this.#state === 'quoted') {
         index = this.#takeQuoted(text, index);
-      } else if (character === ',') {
+        continue;
+      }
+      const character = text[index]!;
+      if (character === this.#separator) {
         this.#endField();
       } else if (character === '\n' || character === '\r') {
         this.#afterReturn = character === '\r';
         this.#endRecord(records);
       } else if (character === '"' && this.#state === 'start') {
         this.#state = 'quoted';
+        this.#quoteLine = this.line;
       } else if (character === '"' && this.#state === 'quote') {
         this.#field += '"';
         this.#state = 'quoted';
       } else if (this.#state === 'quote') {
-        throw new OnewriterError('INVALID_ARGUMENT', 'The CSV has a character after a closing quote.');
+        const message = `Line ${this.line}: after a closing quote comes neither a ${this.#separatorName} nor the end of the line.`;
+        throw new OnewriterError('INVALID_ARGUMENT', message, { line: this.line });
       } else {
-        this.#state = 'plain';
-        this.#field += character;
+        index = this.#takePlain(text, index) - 1;
       }
     }
     if (this.#size + this.#field.length > this.#maxRecordCharacters) throw this.#tooLarge();
-    return records;
   }
 
   /** The last record, where the text does not end with a line end. @throws OnewriterError INVALID_ARGUMENT */
-  end(): CsvRecord[] {
+  end(records: CsvRecord[]): void {
     if (this.#state === 'quoted') {
-      throw new OnewriterError('INVALID_ARGUMENT', 'The CSV ends inside a quoted field.');
+      const line = this.#quoteLine;
+      throw new OnewriterError(
+        'INVALID_ARGUMENT',
+        `The file ends inside a quoted field that begins in line ${line}.`,
+        {
+          line,
+        },
+      );
     }
-    const records: CsvRecord[] = [];
-    this.#endRecord(records);
-    return records;
+    if (this.#fields.length > 0 || this.#state !== 'start') this.#endRecord(records);
   }
 
-  /** Takes all up to the next quote at once. @returns where it ended */
+  /** Takes all up to the end of the field at once. @returns where that is */
+  #takePlain(text: string, from: number): number {
+    this.#state = 'plain';
+    this.#endOfField.lastIndex = from;
+    const end = this.#endOfField.exec(text)?.index ?? text.length;
+    this.#field += text.slice(from, end);
+    return end;
+  }
+
+  /** Takes all up to the next quote or end of line at once. @returns the last character that was taken */
   #takeQuoted(text: string, from: number): number {
     const quote = text.indexOf('"', from);
     const end = quote < 0 ? text.length : quote;
-    this.#field += text.slice(from, end);
+    const taken = text.slice(from, end);
+    this.#field += taken;
+    for (const [lineEnd] of taken.matchAll(/\r\n|\n|\r/g)) {
+      this.line++;
+      this.#afterReturn = lineEnd === '\r';
+    }
+    this.#afterReturn &&= quote < 0 && taken.endsWith('\r');
     if (this.#size + this.#field.length > this.#maxRecordCharacters) throw this.#tooLarge();
     if (quote >= 0) this.#state = 'quote';
     return end;
   }
 
   #endField(): void {
-    this.#record.push(this.#state === 'start' ? null : this.#field);
+    this.#fields.push(this.#state === 'start' ? null : this.#field);
     this.#size += this.#field.length;
     this.#field = '';
     this.#state = 'start';
   }
 
   #endRecord(records: CsvRecord[]): void {
-    // An empty line is no record.
-    if (this.#record.length > 0 || this.#state !== 'start') {
+    const empty = this.#fields.length === 0 && this.#state === 'start';
+    if (!empty || this.#oneColumn === true) {
       this.#endField();
-      records.push(this.#record);
+      records.push({ line: this.#recordLine, fields: this.#fields });
+      this.#oneColumn ??= this.#fields.length === 1;
     }
-    this.#record = [];
+    this.#fields = [];
     this.#size = 0;
+    this.line++;
+    this.#recordLine = this.line;
+  }
+
+  get #separatorName(): string {
+    return this.#separator === '\t' ? 'tab' : `"${this.#separator}"`;
   }
 
   #tooLarge(): OnewriterError {
+    const line = this.#recordLine;
+    const quoted =
+      this.#state === 'quoted' ? `, with a quote in line ${this.#quoteLine} that is not closed` : '';
     return new OnewriterError(
       'PAYLOAD_TOO_LARGE',
-      `A record of the CSV has more than ${this.#maxRecordCharacters} characters.`,
+      `The record that begins in line ${line} has more than ${this.#maxRecordCharacters} characters${quoted}.`,
+      { line },
     );
   }
 }

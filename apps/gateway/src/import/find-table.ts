@@ -1,0 +1,49 @@
+import { INTERNAL_TABLE_PREFIX, OnewriterError } from '@onewriter/protocol';
+import type { Reads } from '../reads/read-processes.ts';
+import type { OnConflict } from './import-options.ts';
+import { type TableColumn, TableShape } from './table-shape.ts';
+
+/** The first, because it makes a connection look at the schema again, which what comes after it does not. */
+const LOOK_SQL = "SELECT max(sql LIKE '%deferr%') FROM sqlite_schema";
+const TABLE_SQL =
+  "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE";
+const COLUMNS_SQL = 'SELECT name, hidden FROM pragma_table_xinfo(?) ORDER BY cid';
+
+/**
+ * Looks at a table that rows are to be written into.
+ * @throws OnewriterError NOT_FOUND, TENANT_NOT_FOUND, STATEMENT_NOT_ALLOWED
+ */
+export async function findTable(
+  reads: Reads,
+  tenant: string,
+  name: string,
+  onConflict: OnConflict,
+): Promise<TableShape> {
+  if (name.toLowerCase().startsWith(INTERNAL_TABLE_PREFIX)) {
+    throw new OnewriterError('STATEMENT_NOT_ALLOWED', 'That table belongs to the writer.', { tenant });
+  }
+  const { results } = await reads.read({
+    tenant,
+    statements: [{ sql: LOOK_SQL }, { sql: TABLE_SQL, params: [name] }, { sql: COLUMNS_SQL, params: [name] }],
+  });
+  const [, tables, columns] = results;
+  const table = tables!.rows[0];
+  if (table === undefined) {
+    throw new OnewriterError('NOT_FOUND', `There is no table ${JSON.stringify(name)}; create it first.`, {
+      tenant,
+    });
+  }
+  const [, type, withoutRowid] = table;
+  const hasRowid = (type === 'table' || type === 'virtual') && Number(withoutRowid) === 0;
+  const found: TableColumn[] = columns!.rows.map(([column, hidden]) => ({
+    name: String(column),
+    hidden: Number(hidden),
+  }));
+  return new TableShape(name, found, hasRowid, onConflict);
+}
+
+/** Whether a file has foreign keys that are judged at the end of a transaction only. */
+export async function hasDeferredKeys(reads: Reads, tenant: string): Promise<boolean> {
+  const { results } = await reads.read({ tenant, statements: [{ sql: LOOK_SQL }] });
+  return Number(results[0]!.rows[0]?.[0] ?? 0) === 1;
+}
