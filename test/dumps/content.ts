@@ -34,7 +34,8 @@ export function readContent(path: string): Content {
         `SELECT * FROM sqlite_schema WHERE ${OWN} AND ${OWN.replaceAll('name', 'tbl_name')}`,
       )
       .all();
-    for (const { type, name, tbl_name, sql } of entries) content[`${type} ${name}`] = `${tbl_name}: ${withoutLastComment(sql)}`;
+    for (const { type, name, tbl_name, sql } of entries)
+      content[`${type} ${name}`] = `${tbl_name}: ${withoutLastComment(sql)}`;
     if (has(db, 'sqlite_sequence')) {
       content['sqlite_sequence'] = hashRows(db, ['name', 'seq'], 'FROM sqlite_sequence ORDER BY name');
     }
@@ -144,9 +145,9 @@ function toBytes(value: unknown, text: Buffer | null, encoding: string): Buffer 
 export function compareContent(
   expected: Content,
   actual: Content,
-  only: (name: string, actual: Content) => boolean = () => true,
+  only: (name: string) => boolean = () => true,
 ): string[] {
   return [...new Set([...Object.keys(expected), ...Object.keys(actual)])]
-    .filter(name => only(name, actual) && expected[name] !== actual[name])
+    .filter(name => only(name) && expected[name] !== actual[name])
     .map(name => `${name}: ${expected[name] ?? 'nothing'} became ${actual[name] ?? 'nothing'}`);
 }

@@ -4,7 +4,9 @@ import { FEATURES } from './features.ts';
 import { startRoundTrips } from './round-trip.ts';
 
 /** `npm run test:dumps -- --schemas 400` runs more. */
-const SCHEMAS = 44;
+const SCHEMAS = 40;
+/** One in so many also goes through NDJSON. */
+const ROWS_EVERY = 3;
 /** As many at a time as a gateway exports, so that none is refused. */
 const AT_ONCE = 3;
 
@@ -17,7 +19,8 @@ it('exports load to an equal database, here and with the sqlite3 shell', async (
   let next = 0;
   const runAll = async () => {
     while (next < SCHEMAS) {
-      const trip = await trips.run(next++);
+      const seed = next++;
+      const trip = await trips.run(seed, seed % ROWS_EVERY === 0);
       expect(trip.differences, `seed ${trip.seed}: ${trip.features}`).toEqual([]);
       for (const feature of trip.features) seen.add(feature);
       imported += trip.imported;
@@ -25,5 +28,5 @@ it('exports load to an equal database, here and with the sqlite3 shell', async (
   };
   await Promise.all(Array.from({ length: AT_ONCE }, runAll));
   expect([...seen].sort()).toEqual(Object.keys(FEATURES).sort());
-  expect(imported).toBeGreaterThan(SCHEMAS);
+  expect(imported).toBeGreaterThan(SCHEMAS / ROWS_EVERY);
 }, 240_000);

@@ -24,7 +24,7 @@ let tables = 0;
 try {
   await using trips = await startRoundTrips(data, values.sqlite3);
   for (let seed = from; seed < from + schemas; seed++) {
-    const { features, encoding, differences, imported, loadedHere } = await trips.run(seed);
+    const { features, encoding, differences, imported, loadedHere } = await trips.run(seed, true);
     tables += imported;
     if (!loadedHere) process.stdout.write(`seed ${seed}: too large for a script\n`);
     if (differences.length === 0) continue;

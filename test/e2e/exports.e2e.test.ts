@@ -298,7 +298,7 @@ describe('a command whose reader goes away', () => {
     ['export large - --format sql', 'PRAGMA foreign_keys=OFF;\n'],
     ['sql large "SELECT * FROM t"', ''],
     ['tenants --json', ''],
-    ['tail busy', expect.stringContaining('commit 1') as string],
+    ['tail busy --no-follow', expect.stringContaining('commit 1') as string],
   ])('ends quietly: %s', async (args, first) => {
     const lines = first === '' ? 0 : 1;
     const script = `node() { '${process.execPath}' '${CLI_MAIN}' ${args}; echo "$?" >&2; }; node | head -n ${lines}`;

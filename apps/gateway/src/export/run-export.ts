@@ -88,7 +88,7 @@ class RunningExport {
   readonly #outcome: Promise<Outcome>;
   #end: Extract<ExportMessage, { type: 'end' }> | undefined;
   #failure: OnewriterError | undefined;
-  /** Of a body that nobody may read any more: it ends at once, also where its reader is slow. */
+  /** Ends the body at once, also where its reader is slow; undefined while there is none. */
   #breakOff: ((error: OnewriterError) => void) | undefined;
 
   constructor(
@@ -119,7 +119,7 @@ class RunningExport {
     const onAbort = () => this.#stop(new OnewriterError('ABORTED', 'The caller went away.', { tenant }));
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
-    this.#output.on('error', () => {}); // told to whoever reads the body
+    this.#output.on('error', () => {}); // the reader of the body gets it
     child.once('close', () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
@@ -133,7 +133,7 @@ class RunningExport {
   #stop(error: OnewriterError): void {
     this.#failure ??= error;
     this.#child.kill('SIGKILL');
-    // Nobody may be reading; what is left in the pipe would keep the export from its end.
+    // Its reader may have stopped; what is left in the pipe would keep the process from being closed.
     this.#output.destroy();
     this.#breakOff?.(this.#failure);
   }
