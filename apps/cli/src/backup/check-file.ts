@@ -6,7 +6,7 @@ import {
 } from '@onewriter/runtime/inspect';
 import type Database from 'better-sqlite3';
 
-/** Lines of damage that are told. */
+/** Lines of damage that are listed. */
 const MAX_PROBLEMS = 20;
 
 /** Checks all pages, indexes and foreign keys of a file that is open. */

@@ -59,7 +59,7 @@ it('reads tables of every kind', () => {
   expect(hashOf(script)).not.toBe(hashOf(script.replace('one two', 'one too')));
 });
 
-it('reads what is stored where SQLite cannot compute the rest, and tells what it cannot read', () => {
+it('reads what is stored where SQLite cannot compute the rest, and names what it cannot read', () => {
   const db = new Database(':memory:');
   try {
     db.exec(`CREATE TABLE computed(a TEXT, b TEXT AS (upper(a)));

@@ -24,7 +24,7 @@ const ROWID_NAMES = ['rowid', '_rowid_', 'oid'];
  * it stays the same from the file to its backup and to what is restored from it.
  *
  * Where SQLite cannot compute a generated column, what is stored is read; where it cannot read a table at all (a key of a
- * collation that it lacks), the table is told as `unread`, and the others are read.
+ * collation that it lacks), the table is listed as `unread`, and the others are read.
  *
  * @throws SqliteError
  */

@@ -98,7 +98,7 @@ function findMissing(db: Database.Database, jobs: readonly DoneJob[]): readonly 
 function finder(db: Database.Database): (jobId: string) => boolean {
   const ofJob = hasTable(db, '_onewriter_jobs') ? LEDGER_ROW_OF_JOB : LEDGER_ROW_OF_JOB_FORMAT_1;
   const indexed = db.prepare<[string]>(`SELECT 1 FROM _onewriter_ledger WHERE ${ofJob}`);
-  // Where the index is out of step, which is found by itself, the row is there all the same.
+  // Where the index is out of step, which is a finding of its own, the row is there all the same.
   const scanned = db.prepare<[string]>('SELECT 1 FROM _onewriter_ledger WHERE job_id = ?');
   return jobId => indexed.get(jobId) !== undefined || scanned.get(jobId) !== undefined;
 }

@@ -7,7 +7,7 @@ import { countOf, type Finding } from './finding.ts';
 
 /** The layouts of the writer's tables that this program knows. */
 const KNOWN_FORMATS = [1, FILE_FORMAT];
-/** Ids that are told. */
+/** Ids that are listed. */
 const MAX_IDS = 5;
 
 /*
@@ -65,7 +65,7 @@ export function checkLedger(db: Database.Database, tenant: string): Finding[] {
   }
   if (format !== 1) for (const found of checkLedgerIndex(db)) fail(found);
   const missing = db.prepare<[], { first: number; rows: number }>(MISSING).all();
-  if (missing.length > 0) fail(tellMissing(missing));
+  if (missing.length > 0) fail(describeMissing(missing));
   const disordered = one<number>(DISORDERED) ?? 0;
   if (disordered > 0) {
     fail(
@@ -98,7 +98,7 @@ function compareWithBackup(tenant: string): string {
   return `Pause it (onewriter tenants pause ${tenant}), compare with the newest backup, and restore that if the data is wrong.`;
 }
 
-function tellMissing(missing: readonly { readonly first: number; readonly rows: number }[]): string {
+function describeMissing(missing: readonly { readonly first: number; readonly rows: number }[]): string {
   const rows = missing.reduce((sum, gap) => sum + gap.rows, 0);
   const ids = missing
     .slice(0, MAX_IDS)

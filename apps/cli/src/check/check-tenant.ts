@@ -13,7 +13,7 @@ import { checkLedger } from './check-ledger.ts';
 import { checkLog } from './check-log.ts';
 import type { Finding } from './finding.ts';
 
-/** Lines of damage that are told. */
+/** Lines of damage that are listed. */
 const MAX_LINES = 5;
 
 /**
@@ -49,7 +49,7 @@ function checkOpened(
     try {
       db.exec('BEGIN'); // all of one state
       report = checkFile(db);
-      // A damaged file's tables tell nothing.
+      // What a damaged file's tables say means nothing.
       if (report.problems.length === 0) {
         findings.push(
           ...checkSchema(db, tenant, report),

@@ -1,7 +1,7 @@
 /**
  * - `error`: data is damaged or missing, or will be.
  * - `warning`: look at it.
- * - `note`: what somebody may want to know.
+ * - `note`: what people may want to know.
  */
 export type FindingLevel = 'error' | 'warning' | 'note';
 

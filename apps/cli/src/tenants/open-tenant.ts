@@ -63,7 +63,7 @@ export function readState(db: Database.Database): FileState | undefined {
     .get();
 }
 
-/** The layout of the writer's tables; undefined where it is not told. @throws SqliteError */
+/** The layout of the writer's tables; undefined where there is none. @throws SqliteError */
 export function readFormat(db: Database.Database): number | undefined {
   if (!hasTable(db, '_onewriter_state')) return undefined;
   return db.prepare<[], number>('SELECT format FROM _onewriter_state WHERE id = 1').pluck().get();

@@ -5,7 +5,7 @@ import type { ReadSteps } from '../reads/read-steps.ts';
 
 /** What is found out about one table, beyond what the schema itself says. */
 export interface ProbedColumns extends TableErrors {
-  /** name, type, notnull, dflt_value, pk, hidden; undefined where they were not asked for, or SQLite cannot tell them. */
+  /** name, type, notnull, dflt_value, pk, hidden; undefined where they were not asked for, or SQLite does not know them. */
   readonly columns: readonly SqlValue[][] | undefined;
 }
 

@@ -53,7 +53,7 @@ const Table = z
     withoutRowid: z.boolean(),
     sql: z.string().nullable(),
     error: ObjectError,
-    columns: z.array(Column).openapi({ description: 'Empty where SQLite cannot tell them: see "error".' }),
+    columns: z.array(Column).openapi({ description: 'Empty where SQLite does not know them: see "error".' }),
     foreignKeys: z.array(ForeignKey),
     indexes: z.array(Index),
   })
