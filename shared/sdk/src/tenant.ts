@@ -201,6 +201,8 @@ export class TenantDatabase implements Tenant {
     rows: SqlRowArray[],
     { mode }: RowShape<Mode>,
   ): ExecuteResult<RowOf<Mode>> {
+    // A PRAGMA that is answered because its effect is true already returns no rows, as in SQLite.
+    if (columns.length === 0) return { kind: 'read', changes: 0, lastInsertRowid: 0 };
     const shaped = mode === 'array' ? rows : rows.map(values => toRowObject(columns, values));
     return { kind: 'read', columns, rows: shaped as RowOf<Mode>[], changes: 0, lastInsertRowid: 0 };
   }

@@ -56,16 +56,18 @@ export const DOCUMENTED: readonly Documented[] = [
     reason: "the file holds the writer's tables, too (docs/sql.md)",
     pattern:
       /sqlite_(?:schema|master|stat\d)|\b(?:table|index)_list\b|^\s*explain\s+(?!query\b)|\bpragma(?:\s+|_)(?:main\.)?(?:page_count|freelist_count|schema_version|data_version)\b|\b(?:dbstat|bytecode|tables_used)\b/i,
-    // It is what plain SQLite says of that very file, or, in a transaction, nothing but their rows is different.
+    // It is what plain SQLite says of that very file. In a transaction that is seen by nothing else: a count of pages, or
+    // nothing but their rows is different.
     applies: ({ here, plain, sql, file }) =>
       here.type === 'ok' &&
       (compareAnswers(withoutControl(here), readFrom(file, sql)) === undefined ||
+        (here.autocommit === false && /_count\b/i.test(sql)) ||
         (plain.type === 'ok' && compareAnswers(withoutWriters(here), withoutWriters(plain)) === undefined)),
   },
   {
     reason: 'a setting of the connection, which is the one of the writer or of a reader (docs/sql.md)',
     pattern:
-      /^\s*pragma\s+(?:main\.)?(?:cache_size|synchronous|wal_autocheckpoint|query_only|busy_timeout|journal_size_limit|data_version|locking_mode)\s*;?\s*$/i,
+      /^\s*pragma\s+(?:main\.)?(?:cache_size|synchronous|wal_autocheckpoint|query_only|busy_timeout|journal_size_limit|data_version|locking_mode|temp_store)\s*;?\s*$/i,
   },
   {
     reason:

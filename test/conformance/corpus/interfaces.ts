@@ -132,7 +132,7 @@ export class HttpSession implements Session {
       return toFailure(body.error.code, body.error.message, body.error.details?.sqliteCode);
     }
     return {
-      ...{ type: 'ok', columns: body.columns, changes: body.changes ?? 0 },
+      ...{ type: 'ok', columns: body.columns?.length ? body.columns : undefined, changes: body.changes ?? 0 },
       rows: (body.rows ?? []).map(row => row.map(untag)),
       lastInsertRowid: BigInt(body.lastInsertRowid?.i ?? 0),
     };

@@ -38,9 +38,6 @@ const here = process.env['INIT_CWD'] ?? '.';
 const path = resolve(here, program.args[0]!);
 const outFile = out === undefined ? undefined : resolve(here, out);
 
-process.on('SIGINT', () => process.exit(130));
-process.on('SIGTERM', () => process.exit(143));
-
 const files = findFiles();
 if (files.length === 0) program.error(`There is no *.test file in ${path}.`);
 if (outFile !== undefined) writeFileSync(outFile, '');
@@ -48,6 +45,16 @@ if (outFile !== undefined) writeFileSync(outFile, '');
 const started = performance.now();
 const summary = new Summary();
 let reports = 0;
+// A run takes long: what was found up to here is printed.
+for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 })) {
+  process.on(signal, () => {
+    const seconds = (performance.now() - started) / 1_000;
+    process.stdout.write(
+      summary.toText({ unknownFiles: [], givenUp: ['the files that were left'] }, seconds),
+    );
+    process.exit(code);
+  });
+}
 const run = await runCorpus({
   ...{ files, interfaces: through, limit, lanes: jobs, pragmas: plain },
   onReport: report => {
