@@ -18,15 +18,19 @@ class FakeWriter {
   readonly refuses: ReadonlySet<string>;
   readonly ends: ReadonlySet<string>;
   readonly #fates: Fate[];
+  readonly #refuses: ReadonlySet<string>;
+  readonly #ends: ReadonlySet<string>;
   #commitSeq = 0;
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param refuses values that are refused, and values that end their piece. */
+  /** @param refuses values that are refused. @param ends values that end their piece. */
   constructor(
     fates: readonly Fate[],
     refuses: ReadonlySet<string> = new Set(),
     ends: ReadonlySet<string> = new Set(),
   ) {
+    this.#refuses = refuses;
+    this.#ends = ends;
     this.#fates = [...fates];
     this.refuses = refuses;
     this.ends = ends;
@@ -56,7 +60,7 @@ class FakeWriter {
     const { n, h, r } = this.mark;
     const fits = typeof at === 'number' ? at === n : at.every(number => r.includes(number));
     if (!fits) return { type: 'elsewhere', mark: this.mark, commitSeq };
-    if (rows.some(row => row !== undefined && this.ends.has(row.values))) {
+    if (rows.some(row => row !== undefined && this.#ends.has(row.values))) {
       throw new OnewriterError('CONSTRAINT_VIOLATION', 'ended');
     }
     const sum = new RowsHash(h);
@@ -69,7 +73,7 @@ class FakeWriter {
       const number = typeof at === 'number' ? at + index : at[index]!;
       const isOver = typeof at === 'number' && left.size > maxRefused;
       if (typeof at === 'number' && !isOver) next = number + 1;
-      if (row !== undefined && !isOver && !this.refuses.has(row.values)) {
+      if (row !== undefined && !isOver && !this.#refuses.has(row.values)) {
         applied++;
         left.delete(number);
         this.applied.push(row.values);
