@@ -4,7 +4,7 @@ import { EXIT } from './exit-codes.ts';
 export const BROKEN_PIPE_EXIT = 141;
 
 /**
- * Ends the process where nobody reads what it prints any more (`onewriter export acme - --format sql | head`): quietly, as
+ * Ends the process when the reader of its output has gone (`onewriter export acme - --format sql | head`): quietly, as
  * programs do that know nothing of pipes. An output that cannot be written otherwise (a full disk) is an error.
  */
 export function endQuietlyOnBrokenPipe(): void {
