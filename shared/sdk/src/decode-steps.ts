@@ -24,8 +24,16 @@ function decodeStep(step: WireStepResult): StepResult {
   if (step === 0) return { type: 'skipped' };
   if ('e' in step) {
     const { code, message, details } = fromWireError(step.e);
-    const sqliteCode = details.sqliteCode;
-    return { type: 'error', error: { code, message, ...(sqliteCode === undefined ? {} : { sqliteCode }) } };
+    const { sqliteCode, statementIndex } = details;
+    return {
+      type: 'error',
+      error: {
+        code,
+        message,
+        ...(sqliteCode === undefined ? {} : { sqliteCode }),
+        ...(statementIndex === undefined ? {} : { statementIndex }),
+      },
+    };
   }
   const { changes, lastInsertRowid, columns, rows } = decodeStatement(step.r, 0, EXACT_ARRAYS);
   return {

@@ -94,6 +94,8 @@ export interface StepError {
   readonly message: string;
   /** SQLite's extended result code, for example `SQLITE_CONSTRAINT_PRIMARYKEY`. */
   readonly sqliteCode?: string | undefined;
+  /** Of a script: the statement that failed, from 0. */
+  readonly statementIndex?: number | undefined;
 }
 
 export type { StepCondition };

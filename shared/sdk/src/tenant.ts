@@ -9,6 +9,7 @@ import {
 import { assertNotAborted } from './deadline.ts';
 import { decodeStatement, decodeTransaction, type RowShape, toRowObject } from './decode-result.ts';
 import { decodeSteps } from './decode-steps.ts';
+import { isDump } from './dump-script.ts';
 import { encodeSteps } from './encode-steps.ts';
 import { atStatement, encodeScript, encodeStatement, encodeTransaction, flagsOf } from './encoded-write.ts';
 import type { JobStates } from './job-states.ts';
@@ -84,6 +85,7 @@ export class TenantDatabase implements Tenant {
         tenant: this.id,
       });
     }
+    if (isDump(statements)) return this.#load(script, statements, options);
     assertAllowed(statements);
     const payload = encodeScript(script, flagsOf(options));
     const { commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
@@ -148,6 +150,22 @@ export class TenantDatabase implements Tenant {
     return new TenantReceipt(context, id);
   }
 
+  /** Runs a dump by itself, in the transaction that it begins and commits. */
+  async #load(script: string, statements: readonly string[], options: WriteOptions): Promise<ScriptResult> {
+    if (options.idempotencyKey !== undefined) {
+      const message = 'A dump begins a transaction of its own, which takes no idempotency key.';
+      throw new OnewriterError('INVALID_ARGUMENT', message, { tenant: this.id });
+    }
+    assertAllowed(statements.slice(2, -1), 2);
+    const { results, commitSeq } = await this.steps({ steps: [{ sql: script, script: true }] }, options);
+    const result = results[0]!;
+    if (result.type === 'error') {
+      const { code, message, ...details } = result.error;
+      throw new OnewriterError(code, message, { tenant: this.id, ...details });
+    }
+    return { commitSeq: commitSeq ?? 0 };
+  }
+
   async #executeRead<Mode extends RowMode>(
     sql: string,
     params: SqlParameters,
@@ -162,13 +180,13 @@ export class TenantDatabase implements Tenant {
   }
 }
 
-/** Refuses what the writer would refuse, before anything is sent. @throws OnewriterError with `statementIndex` */
-function assertAllowed(statements: readonly string[]): void {
+/** Refuses what the writer would refuse, before anything is sent. @param first the index of the first. @throws OnewriterError with `statementIndex` */
+function assertAllowed(statements: readonly string[], first = 0): void {
   statements.forEach((sql, index) => {
     try {
       classifyStatement(sql);
     } catch (error) {
-      throw atStatement(error, index);
+      throw atStatement(error, first + index);
     }
   });
 }

@@ -184,7 +184,10 @@ export interface Tenant {
     params?: SqlParameters,
     options?: ExecuteOptions<Mode>,
   ): Promise<ExecuteResult<RowOf<Mode>>>;
-  /** A script of any number of statements, applied as a whole or not at all. */
+  /**
+   * A script of any number of statements, applied as a whole or not at all. One that is a dump (`PRAGMA foreign_keys=OFF;
+   * BEGIN; … COMMIT;`) runs alone, without foreign keys, and takes no idempotency key.
+   */
   exec(script: string, options?: WriteOptions): Promise<ScriptResult>;
   /**
    * Statements applied as a whole or not at all; reads among them see the writes before them.

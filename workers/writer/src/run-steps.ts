@@ -10,8 +10,9 @@ import {
   type WireStepsOperation,
 } from '@onewriter/protocol';
 import type { Statement } from 'better-sqlite3';
+import { ShadowTables } from './shadow-tables.ts';
 import { isFileError, translateError } from './sqlite-errors.ts';
-import { type CompiledStatement, compileStatement } from './statement-cache.ts';
+import type { CompiledStatement } from './statement-cache.ts';
 import type { TenantDatabase } from './tenant-database.ts';
 
 /*
@@ -173,15 +174,23 @@ export class StepsRun implements StepStates {
 
   #runScript(script: string, startedMs: number): void {
     const statements = splitScript(script);
+    const shadows = new ShadowTables(this.#database.db);
     while (this.#scriptDone < statements.length) {
-      this.#runSql(
-        statements[this.#scriptDone]!,
-        compiled => this.#database.runner.runForEffect(compiled),
-        () => {
-          this.#scriptDone++;
-        },
-        true,
-      );
+      const statementIndex = this.#scriptDone;
+      try {
+        this.#runSql(
+          statements[statementIndex]!,
+          compiled => shadows.run(compiled, () => this.#database.runner.runForEffect(compiled)),
+          () => {
+            this.#scriptDone++;
+          },
+          sql => shadows.compile(sql),
+        );
+      } catch (thrown) {
+        if (thrown instanceof StepsFailed || thrown instanceof OwnTransactionsNeeded) throw thrown;
+        const { code, message, details, cause } = translateError(thrown);
+        throw new OnewriterError(code, message, { ...details, statementIndex }, cause);
+      }
     }
     this.#note(`{"r":[0,0],"ms":${elapsed(startedMs)}}`, true);
   }
@@ -198,16 +207,20 @@ export class StepsRun implements StepStates {
         }
       },
       () => this.#note(`{"r":${result}${types},"ms":${elapsed(startedMs)}}`, true),
-      false,
     );
   }
 
-  /** Runs one statement. @param done called when it was executed, before it is committed. */
+  /**
+   * Runs one statement.
+   * @param done called when it was executed, before it is committed.
+   * @param compileOnce of a script: its statements are compiled when those before them have made the tables, and seldom
+   * come again.
+   */
   #runSql(
     sql: string,
     execute: (compiled: CompiledStatement) => void,
     done: () => void,
-    once: boolean,
+    compileOnce?: (sql: string) => CompiledStatement,
   ): void {
     const step = classifyStep(sql);
     if (this.#dead) {
@@ -220,9 +233,7 @@ export class StepsRun implements StepStates {
       this.#session.control(step, sql, done);
       return;
     }
-    const { db, statements } = this.#database;
-    // A script's statements are compiled when those before them have made the tables, and seldom come again.
-    const compiled = once ? compileStatement(db, sql) : statements.get(sql);
+    const compiled = compileOnce?.(sql) ?? this.#database.statements.get(sql);
     this.#session.statement(compiled, () => {
       execute(compiled);
       done();
