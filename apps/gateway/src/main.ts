@@ -110,6 +110,7 @@ await startProcess('gateway', async (config, log) => {
       files,
       memoryBytes: config.readMemoryBytes,
       timeoutMs: config.exportTimeoutMs,
+      log,
     }),
     verifyToken,
     metrics: { registry: metrics, http, assertAccess: createMetricsAccess(config.metricsToken, verifyToken) },

@@ -7,20 +7,33 @@ export const EXPORT_FORMATS = ['ndjson', 'csv', 'sql', 'sqlite'] as const;
 /** See {@link EXPORT_FORMATS}. */
 export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
-/** What the exporting process is told, as its argument (JSON). Its standard output is the export. */
+/** What to export: the argument of the exporting process, as JSON. Its standard output is the export. */
 export interface ExportTask {
   readonly files: TenantFiles;
   readonly tenant: string;
   readonly format: ExportFormat;
-  /** Needed for CSV; of NDJSON all tables where there is none. */
+  /** A table or view. Needed for CSV; of NDJSON all tables where there is none. */
   readonly table?: string | undefined;
   readonly values: 'plain' | 'tagged';
-  /** A folder for the copy, which is made by the gateway and removed by whoever empties the trash. */
+  /** A folder for the copy, which the gateway makes and removes. */
   readonly scratch: string;
 }
 
-/** What it sends: once `begin` or `error` before any output, then `end` or `error`. */
+/**
+ * What it sends: once `begin` or `error` before any output, then `end` or `error`. An export without `end`, or with other
+ * bytes than `end` counts, is not whole.
+ */
 export type ExportMessage =
-  | { readonly type: 'begin'; readonly commitSeq: number | undefined }
-  | { readonly type: 'end' }
+  | {
+      readonly type: 'begin';
+      readonly commitSeq: number | undefined;
+      /** Of the whole export, where they are known before. */
+      readonly bytes?: number | undefined;
+    }
+  | {
+      readonly type: 'end';
+      readonly bytes: number;
+      /** Undefined for a copy of the file. */
+      readonly rows?: number | undefined;
+    }
   | { readonly type: 'error'; readonly error: WireError };

@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
-import { quoteName, toCsvField, toSqlLiteral } from './sql-text.ts';
+import { quoteName, RawText, toCsvField, toSqlLiteral } from './sql-text.ts';
 
 describe('toSqlLiteral', () => {
   it.each([
@@ -21,6 +21,16 @@ describe('toSqlLiteral', () => {
     '',
     "it's",
     'a\0b',
+    'a\r\nb\rc',
+    '\\r is no CR, \r is, \\r1',
+    -1.7976931348623157e308,
+    1e21,
+    1e-20,
+    9.999999999999999e-21,
+    2.5e-310,
+    -5e-324,
+    0.30000000000000004,
+    9.95,
     'line\n"quoted" ü🧵',
     Buffer.of(0, 255),
     Buffer.alloc(0),
@@ -33,6 +43,38 @@ describe('toSqlLiteral', () => {
     expect(Object.is(x, value) || (Buffer.isBuffer(value) && value.equals(x as Buffer)), String(x)).toBe(
       true,
     );
+  });
+});
+
+describe('toSqlLiteral of a real', () => {
+  it('is few digits where few are enough, and exact for all', () => {
+    expect([0.1, 12.5, -9.95, 100].map(toSqlLiteral)).toEqual(['0.1', '12.5', '-9.95', '100.0']);
+    const db = new Database(':memory:');
+    const bits = new DataView(new ArrayBuffer(8));
+    // A step through all exponents and many fractions.
+    for (let high = 0n; high < 0x7ff0n; high += 7n) {
+      bits.setBigUint64(0, (high << 48n) | ((high * 0x9e3779b97f4a7c15n) & 0xffffffffffffn));
+      const value = bits.getFloat64(0);
+      expect(
+        db
+          .prepare(`SELECT ${toSqlLiteral(value)}`)
+          .pluck()
+          .get(),
+      ).toBe(value);
+    }
+    db.close();
+  });
+});
+
+describe('toSqlLiteral of a text that is not UTF-8', () => {
+  it('gives back its bytes', () => {
+    const db = new Database(':memory:');
+    const literal = toSqlLiteral(new RawText(Buffer.of(0x61, 0xff, 0)));
+    expect(db.prepare(`SELECT typeof(${literal}), CAST(${literal} AS BLOB)`).raw().get()).toEqual([
+      'text',
+      Buffer.of(0x61, 0xff, 0),
+    ]);
+    db.close();
   });
 });
 
@@ -58,6 +100,10 @@ describe('toCsvField', () => {
     [' a', '" a"'],
     [9007199254740993n, '9007199254740993'],
     [1.5, '1.5'],
+    [5, '5.0'],
+    [-0, '-0.0'],
+    [1e300, '1e+300'],
+    [Number.NEGATIVE_INFINITY, '-9e999'],
     [Buffer.of(0, 255), 'AP8='],
   ])('writes %s as %s', (value, field) => {
     expect(toCsvField(value)).toBe(field);

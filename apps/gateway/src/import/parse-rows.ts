@@ -16,8 +16,21 @@ export async function* parseNdjsonRows(
   body: Body,
   bounds: LineBounds,
 ): AsyncGenerator<ImportRow, void, undefined> {
-  for await (const line of readLines(body, bounds)) yield parseLine(line);
+  let rows = 0;
+  for await (const line of readLines(body, bounds)) {
+    const closing = CLOSING_RECORD.exec(line);
+    if (closing === null) {
+      rows++;
+      yield parseLine(line);
+    } else if (Number(closing[1]) !== rows) {
+      const message = `The export had ${closing[1]} rows, and ${rows} came: it is not whole.`;
+      yield { error: new OnewriterError('INVALID_ARGUMENT', message) };
+    }
+  }
 }
+
+/** The last line of an export. */
+const CLOSING_RECORD = /^\s*\{"onewriter_export":\{"rows":(\d+)[,}]/;
 
 function parseLine(line: string): ImportRow {
   try {

@@ -36,6 +36,9 @@ const script = createRoute({
   path: '/v1/tenants/{tenant}/script',
   operationId: 'script',
   summary: 'Apply a script as a whole or not at all',
+  description:
+    'A dump, as an export or the sqlite3 shell writes it (PRAGMA foreign_keys=OFF; BEGIN; … COMMIT;), is a script, too; it ' +
+    'takes no Idempotency-Key.',
   security: SECURED,
   request: { params: TenantParam, headers: WriteHeaders, body: jsonBody(ScriptRequest) },
   responses: { 200: json('It is committed.', ScriptResponse), ...FAILURE },
