@@ -1,3 +1,7 @@
+import { endQuietlyOnBrokenPipe } from './broken-pipe.ts';
 import { runCli } from './program.ts';
 
-process.exitCode = await runCli(process.argv.slice(2));
+const args = process.argv.slice(2);
+// `up` goes on without those who read its log.
+if (args[0] !== 'up') endQuietlyOnBrokenPipe();
+process.exitCode = await runCli(args);

@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { assertTenantId, OnewriterError } from '@onewriter/protocol';
 import { flush } from '../backup/copy-database.ts';
 import { EXIT } from '../exit-codes.ts';
+import { ExportEnd } from '../export/export-end.ts';
 import { openGateway } from '../gateway-client.ts';
 import { createProgress, describeRate } from '../progress.ts';
 import { toFileError } from '../sqlite-error.ts';
@@ -60,16 +61,22 @@ export async function exportFile(tenant: string, path: string, options: ExportOp
   const progress = createProgress(options.json === true || path === '-');
   const started = performance.now();
   let bytes = 0;
+  const end = new ExportEnd(format);
   const counter = new Transform({
     transform(chunk: Buffer, _, done) {
       bytes += chunk.length;
+      end.add(chunk);
       const fraction = expected === undefined ? undefined : bytes / (expected.bytes + expected.walBytes);
       progress.update(describeRate(bytes, performance.now() - started), fraction);
       done(null, chunk);
     },
+    flush(done) {
+      done(end.problem === undefined ? null : new OnewriterError('INTERNAL', end.problem));
+    },
   });
   const body = Readable.fromWeb(response.body as never);
-  const draft = `${path}.part`;
+  // What is left of it where this process is killed bears this name, never the one that was asked for.
+  const draft = `${path}.partial`;
   try {
     if (path === '-') await pipeline(body, counter, process.stdout, { end: false });
     else {
@@ -101,13 +108,14 @@ export async function exportFile(tenant: string, path: string, options: ExportOp
 
 /** The gateway ends the connection early where an export breaks off: what came is not the whole. */
 function toExportError(error: unknown, tenant: string): OnewriterError {
-  const { code, cause } = error as NodeJS.ErrnoException & { cause?: { code?: string } };
-  if (typeof code === 'string' && /^E(NOSPC|DQUOT|ACCES|PERM|ROFS|NOENT|ISDIR|IO)$/.test(code)) {
+  const { code, cause, message } = error as NodeJS.ErrnoException & { cause?: { code?: string } };
+  if (typeof code === 'string' && /^E(NOSPC|DQUOT|FBIG|ACCES|PERM|ROFS|NOENT|ISDIR|IO)$/.test(code)) {
     return toFileError(error, 'Cannot write the export');
   }
+  const reason = error instanceof OnewriterError ? message : (cause?.code ?? code ?? message);
   return new OnewriterError(
     'INTERNAL',
-    `The export of ${tenant} broke off (${cause?.code ?? code ?? (error as Error).message}); nothing was kept. The gateway's log says why; ONEWRITER_EXPORT_TIMEOUT_MS is its deadline.`,
+    `The export of ${tenant} broke off (${reason}); nothing was kept. The gateway's log says why; ONEWRITER_EXPORT_TIMEOUT_MS is its deadline.`,
     { tenant },
     error,
   );

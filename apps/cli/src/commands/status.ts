@@ -40,7 +40,6 @@ export async function status(options: StatusOptions): Promise<number> {
 async function watch(target: Target, options: StatusOptions): Promise<number> {
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort());
-  process.stdout.on('error', () => stop.abort());
   const isScreen = process.stdout.isTTY === true && !options.json;
   const restore = isScreen ? takeScreen(stop) : () => {};
   let redis: Redis | undefined;

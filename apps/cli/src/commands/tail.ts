@@ -58,8 +58,6 @@ export async function tail(tenant: string, options: TailOptions): Promise<number
   const db = onewriter.tenant(tenant);
   const stop = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort());
-  // Whoever reads may go away (`onewriter tail acme | head`).
-  process.stdout.on('error', () => stop.abort());
   const redis = await openRedis(target);
   const { prefix, name } = tenantQueue(target.group, tenant);
   const print = async (rows: readonly LedgerRow[]) => {

@@ -1,0 +1,20 @@
+import { EXIT } from './exit-codes.ts';
+
+/** What a shell reports of a program that SIGPIPE ended: 128 and the signal's number. Node ignores that signal. */
+export const BROKEN_PIPE_EXIT = 141;
+
+/**
+ * Ends the process when the reader of its output has gone (`onewriter export acme - --format sql | head`): quietly, as
+ * programs do that know nothing of pipes. An output that cannot be written otherwise (a full disk) is an error.
+ */
+export function endQuietlyOnBrokenPipe(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(BROKEN_PIPE_EXIT);
+      if (stream === process.stdout) {
+        process.stderr.write(`onewriter: DATABASE_IO_ERROR Cannot write the output: ${error.message}\n`);
+      }
+      process.exit(EXIT.failed);
+    });
+  }
+}
