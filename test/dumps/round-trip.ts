@@ -1,0 +1,124 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { LIMITS, splitScript, tenantFile } from '@onewriter/protocol';
+import { signToken } from '@onewriter/runtime';
+import { spawnProcess, startRedis, startService, TEST_TOKEN_SECRET, waitFor } from '@onewriter/testkit';
+import { compareContent, readContent } from './content.ts';
+import { makeDatabase } from './make-database.ts';
+
+/** What came of one schema. */
+export interface RoundTrip {
+  readonly seed: number;
+  readonly features: readonly string[];
+  readonly encoding: string;
+  /** Empty: what was loaded equals what was exported. */
+  readonly differences: readonly string[];
+  /** Tables whose rows went through NDJSON and back. */
+  readonly imported: number;
+  /** False: the dump is larger than a script may be, so only the sqlite3 shell has loaded it. */
+  readonly loadedHere: boolean;
+}
+
+/** A gateway and a broker over files that are made elsewhere. */
+export interface RoundTrips extends AsyncDisposable {
+  /**
+   * Makes a database, exports it, loads the export in all ways there are, and compares.
+   * @param rows also as NDJSON, which takes a request for each table
+   */
+  run(seed: number, rows: boolean): Promise<RoundTrip>;
+}
+
+const NDJSON = 'application/x-ndjson';
+/** Values that an import refuses, with the number of the row. */
+const NOT_IMPORTED = /\{"t":|\{"f":"-?Infinity"\}/;
+
+/** @param dataDir an empty folder. @param shell the sqlite3 program */
+export async function startRoundTrips(dataDir: string, shell = 'sqlite3'): Promise<RoundTrips> {
+  const redis = await startRedis();
+  const options = { redisUrl: redis.url, dataDir };
+  const broker = await startService('broker', options);
+  const gateway = await startService('gateway', options);
+  const authorization = `Bearer ${await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'write' })}`;
+  await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
+    what: 'a leading broker',
+  });
+
+  async function ask(path: string, body?: string, type = 'application/json'): Promise<string> {
+    const response = await fetch(`${gateway.url}/v1/tenants/${path}`, {
+      headers: { authorization, ...(body === undefined ? {} : { 'content-type': type }) },
+      ...(body === undefined ? {} : { method: 'POST', body }),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${path} answered ${response.status}: ${text.slice(0, 2_000)}`);
+    return text;
+  }
+  const runScript = (tenant: string, sql: string) => ask(`${tenant}/script`, JSON.stringify({ sql }));
+
+  /** @returns the tables that were imported */
+  async function loadRows(tenant: string, dump: string, ndjson: string): Promise<ReadonlySet<string>> {
+    const tables = splitScript(dump).filter(sql => /^CREATE (VIRTUAL )?TABLE/i.test(sql));
+    await runScript(tenant, tables.join(';\n;'));
+    const linesOf = new Map<string, string[]>();
+    for (const line of ndjson.trimEnd().split('\n').slice(0, -1)) {
+      const { table } = JSON.parse(line) as { table: string };
+      const row = line.slice(`{"table":${JSON.stringify(table)},"row":`.length, -1);
+      linesOf.set(table, [...(linesOf.get(table) ?? []), row]);
+    }
+    const imported = new Set<string>();
+    for (const [table, lines] of linesOf) {
+      // A row that refers to one that comes after it is refused.
+      if (NOT_IMPORTED.test(lines.join()) || /^(child|parent)\d/.test(table)) continue;
+      const closing = `{"onewriter_export":{"rows":${lines.length}}}`;
+      const path = `${tenant}/import?table=${encodeURIComponent(table)}`;
+      const answer = await ask(path, `${[...lines, closing].join('\n')}\n`, NDJSON);
+      if (!/"event":"done".*"rejected":0/.test(answer)) throw new Error(`${table}: ${answer}`);
+      imported.add(table);
+    }
+    return imported;
+  }
+
+  async function load(dump: string, path: string): Promise<readonly string[]> {
+    await writeFile(`${path}.sql`, dump);
+    const loading = await spawnProcess('sh', ['-c', 'exec "$0" -bail "$1" < "$1.sql"', shell, path]);
+    const { code } = await loading.exited;
+    return code === 0 ? [] : [`sqlite3 ended with ${code}: ${loading.stderr()}`];
+  }
+
+  async function run(seed: number, rows: boolean): Promise<RoundTrip> {
+    const [source, target, byRow] = [`source-${seed}`, `script-${seed}`, `rows-${seed}`];
+    const path = tenantFile(dataDir, source);
+    await mkdir(dirname(path), { recursive: true });
+    const made = makeDatabase(path, seed);
+    // Every other file has the writer's own tables in it.
+    if (seed % 2 === 0) await runScript(source, 'DROP TABLE IF EXISTS never_made');
+    const dump = await ask(`${source}/export?format=sql`);
+    const shellFile = join(dirname(path), 'shell.db');
+    const complaints = await load(dump, shellFile);
+    const expected = readContent(path);
+    const compare = (way: string, file: string, only?: (name: string) => boolean) =>
+      compareContent(expected, readContent(file), only).map(text => `${way}: ${text}`);
+    const differences = [...complaints, ...compare('sqlite3', shellFile)];
+    const loadedHere = Buffer.byteLength(dump) <= LIMITS.maxStatementBytes;
+    let imported: ReadonlySet<string> = new Set();
+    if (loadedHere) {
+      await runScript(target, dump);
+      differences.push(...compare('script', tenantFile(dataDir, target)));
+    }
+    if (loadedHere && rows) {
+      imported = await loadRows(byRow, dump, await ask(`${source}/export`));
+      const wasImported = (name: string) => imported.has(name.replace(/^(rows|terms) of /, ''));
+      differences.push(...compare('ndjson', tenantFile(dataDir, byRow), wasImported));
+    }
+    await rm(dirname(path), { recursive: true });
+    return { seed, ...made, differences, imported: imported.size, loadedHere };
+  }
+
+  return {
+    run,
+    async [Symbol.asyncDispose]() {
+      await gateway.stop();
+      await broker.stop();
+      await redis.stop();
+    },
+  };
+}
