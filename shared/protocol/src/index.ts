@@ -11,6 +11,7 @@ export * from './limits.ts';
 export * from './metric-source.ts';
 export * from './names.ts';
 export * from './onewriter-error.ts';
+export * from './schema-check.ts';
 export * from './split-script.ts';
 export * from './sql-tokens.ts';
 export * from './statement.ts';

@@ -351,6 +351,72 @@ describe('FileReads', () => {
     other.close();
   });
 
+  it.each([
+    ['ALTER TABLE t ADD COLUMN y DEFAULT 5', 'SELECT * FROM t ORDER BY 3', [{ id: 1, v: 2, y: 5 }]],
+    [
+      'ALTER TABLE t ADD COLUMN y DEFAULT 5',
+      'SELECT * FROM t UNION SELECT 1, 2, 3',
+      [
+        { id: 1, v: 2, y: 3 },
+        { id: 1, v: 2, y: 5 },
+      ],
+    ],
+    [
+      'ALTER TABLE t ADD COLUMN y DEFAULT 5',
+      'SELECT 1 AS one WHERE (1, 2, 5) IN (SELECT * FROM t)',
+      [{ one: 1 }],
+    ],
+    ['ALTER TABLE t DROP COLUMN v', 'SELECT 7 AS seven WHERE 1 IN (SELECT * FROM t)', [{ seven: 7 }]],
+    ['CREATE TABLE a(t REFERENCES t)', 'SELECT count(*) AS n FROM a', [{ n: 0 }]],
+    ['CREATE TABLE a(t REFERENCES t)', 'PRAGMA foreign_key_list(a)', [{ table: 't', from: 't' }]],
+    ['CREATE TABLE a(u UNIQUE)', 'PRAGMA index_list(a)', [{ name: 'sqlite_autoindex_a_1' }]],
+    ['CREATE TABLE a(u UNIQUE)', 'PRAGMA index_info(sqlite_autoindex_a_1)', [{ name: 'u' }]],
+    ['CREATE INDEX i ON t(v)', '-- which\nPRAGMA index_list(t)', [{ name: 'i' }]],
+    ['CREATE INDEX i ON t(v)', 'PRAGMA main.index_xinfo(i)', [{ name: 'v' }, { name: null }]],
+    ['CREATE INDEX i ON t(v)', 'EXPLAIN QUERY PLAN SELECT v FROM t WHERE v = 1', [{ detail: /INDEX i/ }]],
+    ['DROP TABLE other', "SELECT count(*) AS n FROM pragma_table_list WHERE name = 'other'", [{ n: 0 }]],
+  ])('knows the schema that another connection made: %s; %s', async (change, sql, expected) => {
+    const db = createTenant('acme');
+    db.exec('CREATE TABLE other(x); INSERT INTO t VALUES (1, 2)');
+    const rows = expected.map(row =>
+      expect.objectContaining(
+        Object.fromEntries(
+          Object.entries(row).map(([name, value]) => [
+            name,
+            value instanceof RegExp ? expect.stringMatching(value) : value,
+          ]),
+        ),
+      ),
+    );
+    // Warm, and before the change a statement may be wrong, or empty.
+    void reads.get(request('acme', 'SELECT * FROM t'));
+    for (let run = 0; run < 2; run++) await failure(() => reads.all(request('acme', sql)));
+    db.exec(change);
+    expect(reads.all(request('acme', sql))).toEqual(rows);
+    await new Promise(setImmediate);
+    expect(reads.get(request('acme', sql))).toEqual(rows[0]);
+    expect((reads.allArrays(request('acme', sql)) as { rows: unknown[] }).rows).toHaveLength(rows.length);
+    expect(await collect(reads.iterate(request('acme', sql)))).toEqual(rows);
+  });
+
+  it('has the names of the newest schema from the turn after it was committed', async () => {
+    const db = createTenant('acme');
+    db.exec('INSERT INTO t VALUES (1, 2)');
+    const named = request('acme', 'SELECT v FROM t WHERE id = ?', [1]);
+    const all = request('acme', 'SELECT * FROM t');
+    let before = 'v';
+    for (const name of ['V', 'w', 'v', 'constructor', 'v']) {
+      await failure(() => reads.get(named));
+      db.exec(`ALTER TABLE t RENAME COLUMN ${before} TO ${name}`);
+      before = name;
+      await new Promise(setImmediate);
+      if (/^v$/i.test(name)) expect(reads.get(named)).toEqual({ [name]: 2 });
+      else expect(await failure(() => reads.get(named))).toBe('SQL_ERROR');
+      expect(reads.get(all)).toEqual({ id: 1, [name]: 2 });
+      expect(reads.all(all)).toEqual([{ id: 1, [name]: 2 }]);
+    }
+  });
+
   it('finds a job in the ledger by its index, among the newest, and in a file of format 1', async () => {
     const db = createTenant('acme');
     const found = (job: number) => ({ kind: 'found', commitSeq: job, results: [[1, job]] });

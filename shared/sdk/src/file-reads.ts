@@ -9,7 +9,6 @@ import { assertNotAborted, now, pause } from './deadline.ts';
 import { flushWal, flushWalSync } from './flush-wal.ts';
 import { ABSENT, type Ledger, type LedgerAnswer } from './ledger.ts';
 import { ReadPool } from './read-pool.ts';
-import { narrow } from './read-statement.ts';
 import type { Reader } from './reader.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 import { isBusy, isUnreachable, toReadError } from './sqlite-errors.ts';
@@ -59,16 +58,17 @@ export class FileReads implements Reads, Ledger {
   get(request: ReadRequest): SqlRow | undefined | Promise<SqlRow | undefined> {
     const { tenant, sql, params } = request;
     try {
-      return this.#pool.reader(tenant).statement(sql).get(params);
+      return this.#pool.reader(tenant).statement(sql).get(params, this.#pool.turn);
     } catch (error) {
-      const read = () => this.#pool.reader(tenant).statement(sql).get(params);
+      const read = () => this.#pool.reader(tenant).statement(sql).get(params, this.#pool.turn);
       return this.#again(error, request, read, it => it.get(request));
     }
   }
 
   all(request: ReadRequest): SqlRow[] | Promise<SqlRow[]> {
     const { tenant, sql, params } = request;
-    const read = () => this.#pool.reader(tenant).statement(sql).all(params, this.#options.maxResultRows);
+    const read = () =>
+      this.#pool.reader(tenant).statement(sql).all(params, this.#options.maxResultRows, this.#pool.turn);
     try {
       return read();
     } catch (error) {
@@ -90,7 +90,7 @@ export class FileReads implements Reads, Ledger {
   async *iterate(request: ReadRequest): AsyncGenerator<SqlRow, void, undefined> {
     const { tenant, sql, params, options } = request;
     let reader: Reader | undefined;
-    let rows: IterableIterator<SqlRow>;
+    let rows: Generator<SqlRow, void, undefined>;
     let row: IteratorResult<SqlRow>;
     try {
       const leased = this.#pool.lease(tenant);
@@ -112,7 +112,7 @@ export class FileReads implements Reads, Ledger {
     }, ITERATION_IDLE_MS).unref();
     try {
       for (let count = 1; !row.done; count++) {
-        yield narrow(row.value);
+        yield row.value;
         idle.refresh();
         // A loop over rows that are there at once would keep every timer and socket of the process waiting.
         if (count % ROWS_PER_TURN === 0) await new Promise<void>(resolve => setImmediate(resolve));
@@ -168,10 +168,10 @@ export class FileReads implements Reads, Ledger {
   #ledgerRow(tenant: string, jobId: string): SqlRow | undefined {
     const reader = this.#pool.reader(tenant);
     try {
-      return reader.statement(LEDGER_SQL).get([jobId]);
+      return reader.statement(LEDGER_SQL).get([jobId], this.#pool.turn);
     } catch (error) {
       if (!(error instanceof Error) || !NO_INDEX.test(error.message)) throw error;
-      return reader.statement(LEDGER_SQL_FORMAT_1).get([jobId]);
+      return reader.statement(LEDGER_SQL_FORMAT_1).get([jobId], this.#pool.turn);
     }
   }
 

@@ -34,6 +34,12 @@ export class ReadPool {
   /** Counts the periods of {@link CHECK_FILES_EVERY_MS}. */
   #period = 0;
   readonly #periods: NodeJS.Timeout;
+  #turn = 0;
+  #turnEnds = false;
+  readonly #endTurn = () => {
+    this.#turnEnds = false;
+    this.#turn++;
+  };
 
   constructor(options: ReadPoolOptions) {
     this.#options = options;
@@ -43,6 +49,19 @@ export class ReadPool {
   /** Connections that are open. */
   get size(): number {
     return this.#shared.size + this.#leased.size;
+  }
+
+  /**
+   * A number that changes with each turn of the event loop: all that a program can learn by waiting, it learns in a
+   * later one. To be asked for each read.
+   */
+  get turn(): number {
+    if (!this.#turnEnds) {
+      this.#turnEnds = true;
+      // After the microtasks of this turn, before any other callback: setImmediate would let others of the same phase run.
+      process.nextTick(this.#endTurn);
+    }
+    return this.#turn;
   }
 
   /**

@@ -1,5 +1,6 @@
 import { OnewriterError, type SqlValue, toExactInteger } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
+import { toRowObject } from './decode-result.ts';
 import type { BoundParameters } from './parameters.ts';
 import type { SqlRow, SqlRowArray } from './types.ts';
 
@@ -11,72 +12,63 @@ import type { SqlRow, SqlRowArray } from './types.ts';
 
 type Row = SqlRow | SqlRowArray;
 
+/*
+ * Names of columns come from the schema (`SELECT name` gives `Name` where the table says so, `rowid` the name of the
+ * key), and SQLite compiles a statement again without a word when the schema has changed. To ask for the names after
+ * each run would cost more than the run. So they are looked at once in a turn of the event loop, after the run: that a
+ * change was committed can only be learnt in a later turn. Within a turn rows come as arrays, and the objects are made
+ * here, which is faster than better-sqlite3's way, whose objects are of V8's slow kind.
+ */
+
 /** A compiled read on one connection. */
 export class ReadStatement {
   usedAt = 0;
-  readonly #db: Database.Database;
-  readonly #sql: string;
-  /** Gives rows as arrays where {@link #names} are known, else as objects. */
+  readonly #compile: () => Database.Statement;
+  /** Gives rows as arrays, unless {@link #getNamed} is at work. */
   readonly #fast: Database.Statement;
-  /**
-   * Names of its columns; undefined where a `*` may come to stand for others. Making the objects from arrays here is
-   * faster than better-sqlite3's: its objects are of V8's slow kind.
-   */
-  #names: readonly string[] | undefined;
-  #namesPeriod: number;
   #exact: Database.Statement | undefined;
   #exactAlways = false;
+  #columns = new Columns([]);
+  /** The turn in which {@link #columns} was last seen to be right. */
+  #columnsTurn: number | undefined;
 
   /**
-   * @param period as of {@link refreshNames}
+   * @param compile compiles it; called a second time where integers are to be exact
    * @throws better-sqlite3's errors
    */
-  constructor(db: Database.Database, sql: string, period: number) {
-    this.#db = db;
-    this.#sql = sql;
-    this.#fast = db.prepare(sql);
-    this.#namesPeriod = period;
+  constructor(compile: () => Database.Statement) {
+    this.#compile = compile;
+    this.#fast = compile();
     if (!this.#fast.reader) throw new TypeError('This statement does not return data.');
-    if (sql.includes('*')) return;
-    this.#names = namesOf(this.#fast);
     this.#fast.raw(true);
   }
 
   /**
-   * Looks at the names again, once in a period: after a change of the schema a column may be written in other case.
-   * @param period a number that changes from time to time
+   * The first row.
+   * @param turn a number that changes with each turn of the event loop
    */
-  refreshNames(period: number): void {
-    if (period === this.#namesPeriod) return;
-    this.#namesPeriod = period;
-    if (this.#names !== undefined) this.#names = namesOf(this.#fast);
+  get(params: BoundParameters, turn: number): SqlRow | undefined {
+    if (!this.#exactAlways) {
+      if (turn !== this.#columnsTurn) return this.#getInNewTurn(params, turn);
+      const values = getFirst(this.#fast, params) as SqlRowArray | undefined;
+      if (values === undefined) return undefined;
+      const object = this.#columnsAfter(this.#fast, values, turn).toExactObject(values);
+      if (object !== undefined) return object;
+    }
+    return this.#getExact(params, turn);
   }
 
-  /** The first row. */
-  get(params: BoundParameters): SqlRow | undefined {
+  /** All rows. @param turn as of {@link get} @throws OnewriterError RESULT_TOO_LARGE over `maxRows` */
+  all(params: BoundParameters, maxRows: number, turn: number): SqlRow[] {
     if (!this.#exactAlways) {
-      const row = getFirst(this.#fast, params);
-      if (row === undefined) return undefined;
-      if (this.#names === undefined) {
-        if (!isRounded(row)) return row as SqlRow;
-      } else {
-        const object = toObject(this.#names, row as SqlRowArray);
-        if (object !== undefined) return object;
-      }
+      const objects = this.#collectObjects(params, maxRows, turn);
+      if (objects !== undefined) return objects;
     }
-    const row = this.#toExact().get(params) as Row | undefined;
-    return row === undefined ? undefined : (narrow(row) as SqlRow);
-  }
-
-  /** All rows. @throws OnewriterError RESULT_TOO_LARGE over `maxRows` */
-  all(params: BoundParameters, maxRows: number): SqlRow[] {
-    if (!this.#exactAlways) {
-      const rows = this.#collectObjects(params, maxRows);
-      if (rows !== undefined) return rows;
-    }
-    const rows = collect(this.#toExact(), params, maxRows);
-    for (const row of rows) narrow(row);
-    return rows as SqlRow[];
+    const exact = this.#toExact();
+    const rows = collect(exact, params, maxRows);
+    if (rows.length === 0) return [];
+    const columns = this.#columnsAfter(exact, rows[0]!, turn);
+    return rows.map(row => columns.toObject(narrow(row)));
   }
 
   /**
@@ -89,46 +81,85 @@ export class ReadStatement {
     maxRows: number,
     safeIntegers = false,
   ): { columns: string[]; rows: SqlRowArray[] } {
-    // Asked only afterwards: running it has compiled it anew if the schema had changed.
-    const columns = () => this.#fast.columns().map(column => column.name);
-    this.#fast.raw(true);
-    this.#exact?.raw(true);
-    try {
-      if (safeIntegers) {
-        this.#exact ??= this.#prepareExact();
-        const rows = collect(this.#exact.raw(true), params, maxRows) as SqlRowArray[];
-        // Its own columns: it was run, the other one was not.
-        return { columns: namesOf(this.#exact), rows };
-      }
-      if (!this.#exactAlways) {
-        const rows = collect(this.#fast, params, maxRows) as SqlRowArray[];
-        if (!rows.some(isRounded)) return { columns: columns(), rows };
-      }
-      const rows = collect(this.#toExact().raw(true), params, maxRows) as SqlRowArray[];
-      for (const row of rows) narrow(row);
-      return { columns: columns(), rows };
-    } finally {
-      this.#fast.raw(this.#names !== undefined);
-      this.#exact?.raw(false);
+    if (safeIntegers) {
+      this.#exact ??= this.#prepareExact();
+      const rows = collect(this.#exact, params, maxRows);
+      return { columns: namesOf(this.#exact), rows };
     }
+    if (!this.#exactAlways) {
+      const rows = collect(this.#fast, params, maxRows);
+      if (!rows.some(isRounded)) return { columns: namesOf(this.#fast), rows };
+    }
+    const exact = this.#toExact();
+    const rows = collect(exact, params, maxRows);
+    for (const row of rows) narrow(row);
+    return { columns: namesOf(exact), rows };
   }
 
   /** The rows one after the other, always exact: it cannot begin anew when a large integer comes. */
-  iterate(params: BoundParameters): IterableIterator<SqlRow> {
-    return this.#toExact().iterate(params) as IterableIterator<SqlRow>;
+  *iterate(params: BoundParameters): Generator<SqlRow, void, undefined> {
+    const exact = this.#toExact();
+    let columns: Columns | undefined;
+    for (const values of exact.iterate(params) as Iterable<SqlRowArray>) {
+      columns ??= new Columns(namesOf(exact));
+      yield columns.toObject(narrow(values));
+    }
+  }
+
+  #getInNewTurn(params: BoundParameters, turn: number): SqlRow | undefined {
+    if (this.#columns.showInObjects) {
+      const row = this.#getNamed(params);
+      if (row === undefined) return undefined;
+      const object = this.#columns.toExactObjectIfNamed(row);
+      if (object !== undefined) {
+        this.#columnsTurn = turn;
+        return object;
+      }
+    }
+    // Other names, or a large integer: it is read again.
+    const values = getFirst(this.#fast, params) as SqlRowArray | undefined;
+    if (values === undefined) return undefined;
+    return this.#columnsAfter(this.#fast, values, turn).toExactObject(values) ?? this.#getExact(params, turn);
+  }
+
+  /** The first row as better-sqlite3 names it: to compare the names so costs a tenth of asking for them. */
+  #getNamed(params: BoundParameters): SqlRow | undefined {
+    this.#fast.raw(false);
+    try {
+      return getFirst(this.#fast, params) as SqlRow | undefined;
+    } finally {
+      this.#fast.raw(true);
+    }
+  }
+
+  #getExact(params: BoundParameters, turn: number): SqlRow | undefined {
+    const exact = this.#toExact();
+    const values = getFirst(exact, params) as SqlRowArray | undefined;
+    return values && this.#columnsAfter(exact, values, turn).toObject(narrow(values));
   }
 
   /** Undefined where a value may be an integer that was rounded. */
-  #collectObjects(params: BoundParameters, maxRows: number): SqlRow[] | undefined {
-    const rows = collect(this.#fast, params, maxRows);
-    if (this.#names === undefined) return rows.some(isRounded) ? undefined : (rows as SqlRow[]);
-    // In place: the array is ours.
+  #collectObjects(params: BoundParameters, maxRows: number, turn: number): SqlRow[] | undefined {
+    const rows = collect(this.#fast, params, maxRows) as Row[];
+    if (rows.length === 0) return [];
+    const columns = this.#columnsAfter(this.#fast, rows[0] as SqlRowArray, turn);
+    // In place: the array is this method's own.
     for (let index = 0; index < rows.length; index++) {
-      const object = toObject(this.#names, rows[index] as SqlRowArray);
+      const object = columns.toExactObject(rows[index] as SqlRowArray);
       if (object === undefined) return undefined;
       rows[index] = object;
     }
     return rows as SqlRow[];
+  }
+
+  /** The columns of a row that the statement just gave: the names are asked for only now, see above. */
+  #columnsAfter(statement: Database.Statement, row: SqlRowArray, turn: number): Columns {
+    if (turn !== this.#columnsTurn || row.length !== this.#columns.names.length) {
+      const names = namesOf(statement);
+      if (!this.#columns.areNamed(names)) this.#columns = new Columns(names);
+      this.#columnsTurn = turn;
+    }
+    return this.#columns;
   }
 
   #toExact(): Database.Statement {
@@ -138,8 +169,66 @@ export class ReadStatement {
   }
 
   #prepareExact(): Database.Statement {
-    return this.#db.prepare(this.#sql).safeIntegers(true);
+    return this.#compile().raw(true).safeIntegers(true);
   }
+}
+
+/** The names of a statement's columns, and how rows become objects with them. */
+class Columns {
+  readonly names: readonly string[];
+  /**
+   * Whether an object of better-sqlite3 shows all names, in their order. Of equal names it has one, `__proto__` it may
+   * not have, and V8 puts names that are numbers first.
+   */
+  readonly showInObjects: boolean;
+  readonly #ordinary: boolean;
+
+  constructor(names: readonly string[]) {
+    this.names = names;
+    this.#ordinary = !names.includes('__proto__');
+    this.showInObjects =
+      names.length > 0 && this.#ordinary && isSame(Object.keys(this.toObject(names)), names);
+  }
+
+  areNamed(names: readonly string[]): boolean {
+    return isSame(this.names, names);
+  }
+
+  /** A row as an object; of columns with equal names the last counts. */
+  toObject(values: readonly SqlValue[]): SqlRow {
+    if (!this.#ordinary) return toRowObject(this.names, values);
+    const row: SqlRow = {};
+    for (let index = 0; index < values.length; index++) row[this.names[index]!] = values[index]!;
+    return row;
+  }
+
+  /** Undefined where a value may have been rounded. */
+  toExactObject(values: SqlRowArray): SqlRow | undefined {
+    if (!this.#ordinary) return values.some(isLarge) ? undefined : toRowObject(this.names, values);
+    const row: SqlRow = {};
+    for (let index = 0; index < values.length; index++) {
+      const value = values[index]!;
+      if (isLarge(value)) return undefined;
+      row[this.names[index]!] = value;
+    }
+    return row;
+  }
+
+  /** Undefined where a value may have been rounded, or the row has other names. */
+  toExactObjectIfNamed(named: SqlRow): SqlRow | undefined {
+    const row: SqlRow = {};
+    let index = 0;
+    for (const name in named) {
+      const value = named[name]!;
+      if (name !== this.names[index++] || isLarge(value)) return undefined;
+      row[name] = value;
+    }
+    return index === this.names.length ? row : undefined;
+  }
+}
+
+function isSame(left: readonly string[], right: readonly string[]): boolean {
+  return left.length === right.length && left.every((name, index) => name === right[index]);
 }
 
 /** One or two values are bound faster as arguments than as an array. */
@@ -154,20 +243,9 @@ function namesOf(statement: Database.Statement): string[] {
   return statement.columns().map(column => column.name);
 }
 
-/** A row as an object; of columns with equal names the last counts. Undefined where a value may have been rounded. */
-function toObject(names: readonly string[], values: SqlRowArray): SqlRow | undefined {
-  const row: SqlRow = {};
-  for (let index = 0; index < names.length; index++) {
-    const value = values[index]!;
-    if (isLarge(value)) return undefined;
-    row[names[index]!] = value;
-  }
-  return row;
-}
-
 /** Stepping costs about a tenth more than better-sqlite3's all(), and never holds more than `maxRows`. */
-function collect(statement: Database.Statement, params: BoundParameters, maxRows: number): Row[] {
-  const rows: Row[] = [];
+function collect(statement: Database.Statement, params: BoundParameters, maxRows: number): SqlRowArray[] {
+  const rows: SqlRowArray[] = [];
   for (const row of statement.iterate(params)) {
     if (rows.length >= maxRows) {
       throw new OnewriterError(
@@ -176,15 +254,14 @@ function collect(statement: Database.Statement, params: BoundParameters, maxRows
         { maxRows },
       );
     }
-    rows.push(row as Row);
+    rows.push(row as SqlRowArray);
   }
   return rows;
 }
 
-/** Whether a value may be an integer that was rounded. Works for rows of both modes. */
-function isRounded(row: Row): boolean {
-  for (const name in row) if (isLarge((row as SqlRow)[name]!)) return true;
-  return false;
+/** Whether a value may be an integer that was rounded. */
+function isRounded(row: SqlRowArray): boolean {
+  return row.some(isLarge);
 }
 
 function isLarge(value: SqlValue): boolean {
@@ -192,11 +269,10 @@ function isLarge(value: SqlValue): boolean {
 }
 
 /** Turns bigints into numbers where that is exact, in place. */
-export function narrow<R extends Row>(row: R): R {
-  const values = row as Record<string, SqlValue>;
-  for (const name in values) {
-    const value = values[name];
-    if (typeof value === 'bigint') values[name] = toExactInteger(value);
+function narrow(values: SqlRowArray): SqlRowArray {
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index];
+    if (typeof value === 'bigint') values[index] = toExactInteger(value);
   }
-  return row;
+  return values;
 }

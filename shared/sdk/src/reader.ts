@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { LIMITS } from '@onewriter/protocol';
+import { isAnsweredFromMemory, LIMITS, SCHEMA_CHECK_SQL } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import type { BoundParameters } from './parameters.ts';
 import { ReadStatement } from './read-statement.ts';
@@ -24,7 +24,8 @@ export class Reader {
   usedAt = 0;
   #clock = 0;
   #checkedIn: number;
-  #iterating: IterableIterator<SqlRow> | undefined;
+  #iterating: Generator<SqlRow, void, undefined> | undefined;
+  #schemaCheck: Database.Statement | undefined;
   #closed = false;
 
   /**
@@ -71,17 +72,37 @@ export class Reader {
   statement(sql: string): ReadStatement {
     let statement = this.#statements.get(sql);
     if (statement === undefined) {
-      statement = new ReadStatement(this.#db, sql, this.#checkedIn);
+      if (isAnsweredFromMemory(sql)) {
+        this.#checkSchema();
+        return new ReadStatement(() => this.#db.prepare(sql));
+      }
+      statement = new ReadStatement(() => this.#compile(sql));
       if (this.#statements.size >= LIMITS.maxCachedStatements) this.#dropOldestStatement();
       this.#statements.set(sql, statement);
     }
-    statement.refreshNames(this.#checkedIn);
     statement.usedAt = ++this.#clock;
     return statement;
   }
 
+  /** A statement that is refused may have been compiled under an older schema than the file's: see schema-check.ts. */
+  #compile(sql: string): Database.Statement {
+    try {
+      return this.#db.prepare(sql);
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      this.#checkSchema();
+      return this.#db.prepare(sql);
+    }
+  }
+
+  /** Loads the schema again if it has changed. */
+  #checkSchema(): void {
+    this.#schemaCheck ??= this.#db.prepare(SCHEMA_CHECK_SQL);
+    this.#schemaCheck.get();
+  }
+
   /** Rows one after the other; one iteration at a time. @throws better-sqlite3's errors */
-  iterate(sql: string, params: BoundParameters): IterableIterator<SqlRow> {
+  iterate(sql: string, params: BoundParameters): Generator<SqlRow, void, undefined> {
     this.#iterating = this.statement(sql).iterate(params);
     return this.#iterating;
   }
@@ -99,7 +120,7 @@ export class Reader {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#iterating?.return?.(); // better-sqlite3 closes no connection that is still stepping
+    this.#iterating?.return(); // better-sqlite3 closes no connection that is still stepping
     this.#statements.clear();
     this.#db.close();
   }
@@ -114,6 +135,10 @@ export class Reader {
     }
     if (oldest !== undefined) this.#statements.delete(oldest);
   }
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof Database.SqliteError && error.code === 'SQLITE_ERROR';
 }
 
 function identify(path: string): FileIdentity {

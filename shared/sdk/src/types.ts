@@ -90,7 +90,7 @@ export interface EnqueueOptions extends WriteOptions {}
 
 /** The shape of rows. */
 export interface RowOptions<Mode extends RowMode = RowMode> {
-  /** `object` (default): one property per column. `array`: values in column order, also of equal names. */
+  /** `object` (default): one property per name; of equal names the last column counts. `array`: values in column order, all. */
   readonly rowMode?: Mode | undefined;
   /** Every integer in the rows is a bigint, so that it differs from a real; default false. */
   readonly safeIntegers?: boolean | undefined;

@@ -36,7 +36,8 @@ export class StatementCache {
       return known;
     }
     const compiled = compileStatement(this.#db, sql);
-    if (sql.length <= MAX_CACHED_LENGTH) {
+    // SQLite answers PRAGMA and EXPLAIN from the schema that they were compiled under, however it has changed since.
+    if (sql.length <= MAX_CACHED_LENGTH && compiled.keyword !== 'PRAGMA' && !compiled.explain) {
       if (this.#statements.size >= LIMITS.maxCachedStatements) {
         this.#statements.delete(this.#statements.keys().next().value!);
       }

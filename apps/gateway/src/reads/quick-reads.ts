@@ -27,6 +27,7 @@ interface QuickReader {
   readonly reader: TenantReader;
   readonly begin: Database.Statement<[]>;
   readonly commit: Database.Statement<[]>;
+  readonly readSchemaVersion: Database.Statement<[], number>;
   checkedAt: number;
   small: boolean;
   /** Statements by text, and whether they are quick under this version of the schema. */
@@ -154,6 +155,7 @@ export class QuickReads implements Reads {
       reader,
       begin: reader.db.prepare('BEGIN'),
       commit: reader.db.prepare('COMMIT'),
+      readSchemaVersion: reader.db.prepare<[], number>('PRAGMA schema_version').pluck(),
       checkedAt: now,
       small: this.#isSmall(tenant),
       plans: new Map(),
@@ -177,8 +179,10 @@ export class QuickReads implements Reads {
 /** Whether the plan of a statement finds at most one row in every table, as the schema is now. */
 function isQuick(known: QuickReader, sql: string, values: readonly unknown[]): boolean {
   const { reader, plans } = known;
-  const version = reader.statement('PRAGMA schema_version').pluck(true).get();
+  const version = known.readSchemaVersion.get();
   if (version !== known.schemaVersion) {
+    // A plan is made from the schema in memory.
+    reader.checkSchema();
     plans.clear();
     known.schemaVersion = version;
   }

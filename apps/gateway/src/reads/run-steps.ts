@@ -8,6 +8,7 @@ import {
 } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import { isStepMet, type StepColumn, type StepError, type StepResult } from '../hrana/steps.ts';
+import { checkSchema, prepareRead } from './prepare-read.ts';
 import { toReadError } from './read-errors.ts';
 import type { ReadStepTask } from './read-messages.ts';
 
@@ -85,6 +86,8 @@ async function runStep(
     return undefined;
   }
   if (step.describe) {
+    // It is not run, and so would be described as it was before another process changed the schema.
+    checkSchema(db);
     const statement = db.prepare(step.sql);
     sink.begin(index, columnsOf(statement));
     return statement.readonly;
@@ -100,7 +103,7 @@ async function runStatement(
   sink: StepSink,
   meter: { reads: number },
 ): Promise<void> {
-  const statement = db.prepare<unknown[], unknown[]>(withoutReadonly(sql));
+  const statement = prepareRead<unknown[]>(db, withoutReadonly(sql));
   const bound = decodeParameters(params);
   const values = Array.isArray(bound) ? bound : [bound];
   if (!statement.reader) {

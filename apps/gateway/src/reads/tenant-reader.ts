@@ -1,4 +1,5 @@
 import {
+  isAnsweredFromMemory,
   isOnewriterError,
   LIMITS,
   NEWEST_COMMIT_SEQ_SQL,
@@ -7,6 +8,7 @@ import {
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { identifyFile, openTenantFile, type TenantFiles } from './open-tenant-file.ts';
+import { checkSchema, prepareRead } from './prepare-read.ts';
 
 /** A compiled read. */
 export type CompiledRead = Database.Statement<unknown[], unknown[]>;
@@ -38,16 +40,22 @@ export class TenantReader {
     if (statement !== undefined) {
       this.#statements.delete(sql);
     } else {
-      statement = this.db.prepare<unknown[], unknown[]>(sql);
+      statement = prepareRead<unknown[]>(this.db, sql);
       // `readonly` says false of some PRAGMAs that only read; the connection itself cannot write.
       if (!statement.reader) throw new TypeError('This statement returns no rows.');
       statement.raw(true).safeIntegers(true);
+      if (isAnsweredFromMemory(sql)) return statement;
       if (this.#statements.size >= LIMITS.maxCachedStatements) {
         this.#statements.delete(this.#statements.keys().next().value!);
       }
     }
     this.#statements.set(sql, statement);
     return statement;
+  }
+
+  /** Loads the schema again if it has changed. */
+  checkSchema(): void {
+    checkSchema(this.db);
   }
 
   /** The newest commit that this connection's transaction sees; undefined for a file that no writer has opened. */

@@ -1,0 +1,23 @@
+import { isAnsweredFromMemory, SCHEMA_CHECK_SQL } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
+
+/**
+ * Compiles a read under the schema that the file has now, which another process may have changed: see the protocol's
+ * schema-check.ts.
+ * @throws better-sqlite3's errors
+ */
+export function prepareRead<Row>(db: Database.Database, sql: string): Database.Statement<unknown[], Row> {
+  if (isAnsweredFromMemory(sql)) checkSchema(db);
+  try {
+    return db.prepare<unknown[], Row>(sql);
+  } catch (error) {
+    if (!(error instanceof Database.SqliteError) || error.code !== 'SQLITE_ERROR') throw error;
+    checkSchema(db);
+    return db.prepare<unknown[], Row>(sql);
+  }
+}
+
+/** Loads the schema again if it has changed. @throws better-sqlite3's errors */
+export function checkSchema(db: Database.Database): void {
+  db.prepare(SCHEMA_CHECK_SQL).get();
+}

@@ -1,0 +1,23 @@
+import { SqlTokens } from './sql-tokens.ts';
+
+/*
+ * SQLite keeps the schema of a file in memory and compares it with the file when a statement that reads a table begins
+ * to run: it then loads the schema again and compiles the statement again. It does not look when it compiles, nor for
+ * PRAGMA and EXPLAIN, which it may answer from memory. So on a connection that reads what others write
+ *
+ * - a statement can be refused that the file's schema allows (`SELECT * FROM a ORDER BY 2` after ADD COLUMN);
+ * - `PRAGMA index_list(a)` can be empty after CREATE TABLE, also when it is run again: it was compiled to nothing.
+ */
+
+/** Running this makes SQLite look, and load the schema again if it has changed. */
+export const SCHEMA_CHECK_SQL = 'SELECT 1 FROM sqlite_schema LIMIT 1';
+
+/** Whether SQLite may answer a statement from the schema in memory: look first, and compile it each time. */
+export function isAnsweredFromMemory(sql: string): boolean {
+  const tokens = new SqlTokens(sql);
+  for (;;) {
+    const kind = tokens.next();
+    if (kind === 'space' || kind === 'semicolon') continue;
+    return kind === 'word' && /^(?:PRAGMA|EXPLAIN)$/i.test(tokens.text);
+  }
+}
