@@ -1,13 +1,13 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { classifyStatement, LIMITS, OnewriterError, type SqlParameters } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
-import type { ExecuteResult, StatementResult } from '@onewriter/sdk';
+import type { StatementResult } from '@onewriter/sdk';
 import type { Context } from 'hono';
 import type { GatewayEnv } from './gateway-env.ts';
 import type { GatewayOptions } from './gateway-options.ts';
 import { readJsonBody } from './json-body.ts';
 import { decodeJsonParameters } from './parameter-values.ts';
-import { toPlainRow, toPlainRows, toPlainValue } from './result-values.ts';
+import { toPlainRows, toPlainValue } from './result-values.ts';
 import { authorizeTenant } from './security/authorize.ts';
 import { atStatement } from './statement-index.ts';
 import { createRoute, json, jsonBody, Parameters, SECURED, z } from './v1/schemas.ts';
@@ -52,7 +52,10 @@ const PlainValue = z.union([
   z.string(),
   z.object({ type: z.literal('Buffer'), data: z.array(z.int()) }),
 ]);
-const PlainRow = z.record(z.string(), PlainValue).openapi('DropInRow');
+const PlainRow = z.record(z.string(), PlainValue).openapi('DropInRow', {
+  description:
+    'A property per column. Of columns with equal names the last is id, for example, and those before it are id:1, id:2.',
+});
 const RunResult = z
   .object({ changes: z.int(), lastInsertRowid: z.union([z.int(), z.string()]) })
   .openapi('DropInRunResult');
@@ -132,11 +135,12 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
     await options.pauses.assertNotPaused(tenantId);
     const result = await options.onewriter
       .tenant(tenantId)
-      .execute(body.query, params, waitOptions(c, options));
-    if (result.rows === undefined || body.method === 'run') {
+      .execute(body.query, params, { ...waitOptions(c, options), rowMode: 'array' });
+    const { columns = [], rows: values } = result;
+    if (values === undefined || body.method === 'run') {
       return c.json({ type: 'run', result: toPlainRun(result) });
     }
-    const rows = toPlainRows(result.rows);
+    const rows = toPlainRows(columns, values);
     return body.method === 'get'
       ? c.json({ type: 'get', result: rows[0] ?? null })
       : c.json({ type: 'all', result: rows });
@@ -151,10 +155,12 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
       params: atStatement(index, () => decodeJsonParameters(params)),
     }));
     await options.pauses.assertNotPaused(tenantId);
-    const results = await options.onewriter.tenant(tenantId).transaction(statements, waitOptions(c, options));
+    const results = await options.onewriter
+      .tenant(tenantId)
+      .transaction(statements, { ...waitOptions(c, options), rowMode: 'array' });
     return c.json({
       results: results.map(result =>
-        result.rows === undefined ? toPlainRun(result) : toPlainRows(result.rows),
+        result.rows === undefined ? toPlainRun(result) : toPlainRows(result.columns ?? [], result.rows),
       ),
     });
   });
@@ -183,13 +189,13 @@ async function readRows(
     signal: c.req.raw.signal,
   });
   const { columns, rows } = results[0]!;
-  return rows.map(row => toPlainRow(columns, row));
+  return toPlainRows(columns, rows);
 }
 
 function waitOptions(c: Context<GatewayEnv>, options: GatewayOptions) {
   return { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal, requestId: c.get('requestId') };
 }
 
-function toPlainRun(result: ExecuteResult | StatementResult) {
+function toPlainRun(result: Pick<StatementResult, 'changes' | 'lastInsertRowid'>) {
   return { changes: result.changes, lastInsertRowid: toPlainValue(result.lastInsertRowid) };
 }

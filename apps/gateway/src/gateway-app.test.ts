@@ -181,7 +181,7 @@ describe('POST /query', () => {
     const written = {
       kind: 'write',
       columns: ['a'],
-      rows: [{ a: 1 }, { a: 2 }],
+      rows: [[1], [2]],
       changes: 2,
       lastInsertRowid: 0,
     };
@@ -240,7 +240,7 @@ describe('POST /transaction', () => {
   it('answers rows or changes per statement', async () => {
     const { post } = await createTestGateway(() => [
       { changes: 1, lastInsertRowid: 2, commitSeq: 9 },
-      { changes: 0, lastInsertRowid: 0, columns: ['a'], rows: [{ a: 1 }], commitSeq: 9 },
+      { changes: 0, lastInsertRowid: 0, columns: ['a'], rows: [[1]], commitSeq: 9 },
     ]);
     const queries = [{ query: 'INSERT INTO t VALUES (1)' }, { query: 'SELECT a FROM t', params: [] }];
     expect(await (await post('/transaction', { tenantId: 'acme', queries })).json()).toEqual({

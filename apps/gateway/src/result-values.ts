@@ -1,5 +1,5 @@
 import type { SqlValue } from '@onewriter/protocol';
-import type { SqlRow } from '@onewriter/sdk';
+import { toRowKeys, toRowObject } from './row-keys.ts';
 
 /** A value in a drop-in answer; a Buffer is written `{"type":"Buffer","data":[…]}` by JSON.stringify. */
 export type PlainValue = null | number | string | Uint8Array;
@@ -17,25 +17,11 @@ export function toPlainValue(value: SqlValue): PlainValue {
   return value;
 }
 
-/** {@link toPlainValue} on all values of the rows, in place: the rows are the gateway's own. */
-export function toPlainRows(rows: SqlRow[]): Record<string, PlainValue>[] {
-  for (const row of rows) {
-    for (const column in row) {
-      const value = row[column]!;
-      if (typeof value === 'bigint' || typeof value === 'number') row[column] = toPlainValue(value);
-    }
-  }
-  return rows as Record<string, PlainValue>[];
-}
-
-/** A row of a read as an object, with plain values; of columns with equal names the last counts. */
-export function toPlainRow(columns: readonly string[], row: readonly SqlValue[]): Record<string, PlainValue> {
-  const plain: Record<string, PlainValue> = {};
-  for (let index = 0; index < columns.length; index++) {
-    const name = columns[index]!;
-    const value = toPlainValue(row[index] ?? null);
-    if (name !== '__proto__') plain[name] = value;
-    else Object.defineProperty(plain, name, { value, enumerable: true, writable: true, configurable: true });
-  }
-  return plain;
+/** Rows as objects, with plain values. */
+export function toPlainRows(
+  columns: readonly string[],
+  rows: readonly (readonly SqlValue[])[],
+): Record<string, PlainValue>[] {
+  const keys = toRowKeys(columns);
+  return rows.map(row => toRowObject(keys, row, toPlainValue));
 }

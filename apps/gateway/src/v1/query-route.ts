@@ -7,10 +7,11 @@ import type { GatewayOptions } from '../gateway-options.ts';
 import { readJsonBody } from '../json-body.ts';
 import { decodeJsonParameters } from '../parameter-values.ts';
 import { readIdempotencyKey, readMinCommitSeq } from '../request-headers.ts';
+import { toRowKeys, toRowObject } from '../row-keys.ts';
 import { authorizeTenant } from '../security/authorize.ts';
 import { NDJSON, toLineStream } from '../streams/line-response.ts';
 import { type Api, addRoute } from './api.ts';
-import { type JsonValue, toRowObject, type ValueMode, valueWriter, writeInteger } from './result-shapes.ts';
+import { type JsonValue, type ValueMode, valueWriter, writeInteger } from './result-shapes.ts';
 import {
   createRoute,
   FAILURE,
@@ -120,11 +121,16 @@ function toRowsJson(columns: readonly string[], rows: readonly SqlValue[][], { m
     case 'run':
       return {};
     case 'get':
-      return { columns, row: rows[0] === undefined ? null : toRowObject(columns, rows[0], write) };
+      return {
+        columns,
+        row: rows[0] === undefined ? null : toRowObject(toRowKeys(columns), rows[0], write),
+      };
     case 'values':
       return { columns, rows: rows.map(row => row.map(write)) };
-    case 'all':
-      return { columns, rows: rows.map(row => toRowObject(columns, row, write)) };
+    case 'all': {
+      const keys = toRowKeys(columns);
+      return { columns, rows: rows.map(row => toRowObject(keys, row, write)) };
+    }
     default:
       return method satisfies never;
   }
@@ -149,13 +155,14 @@ async function* toRowLines(
   { method, values }: Shape,
 ): AsyncGenerator<string, void, undefined> {
   const write = valueWriter(values);
+  const keys = toRowKeys(columns);
   let count = 0;
   yield `${JSON.stringify({ columns })}\n`;
   for await (const rows of chunks) {
     count += rows.length;
     let lines = '';
     for (const row of rows) {
-      const shaped = method === 'values' ? row.map(write) : toRowObject(columns, row, write);
+      const shaped = method === 'values' ? row.map(write) : toRowObject(keys, row, write);
       lines += `${JSON.stringify(shaped)}\n`;
     }
     yield lines;

@@ -1,9 +1,10 @@
 import { OnewriterError, toWireError } from '@onewriter/protocol';
 import type { OutcomeOptions, Receipt, ReceiptStatus, SqlRowArray, StatementResult } from '@onewriter/sdk';
+import { toRowKeys, toRowObject } from '../row-keys.ts';
 import { authorizeTenant } from '../security/authorize.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
-import { toRowObject, type ValueMode, valueWriter, writeInteger } from './result-shapes.ts';
+import { type ValueMode, valueWriter, writeInteger } from './result-shapes.ts';
 import { createRoute, FAILURE, json, ReceiptResponse, SECURED, TenantParam, z } from './schemas.ts';
 
 const Query = z.object({
@@ -87,12 +88,13 @@ function toJson(status: ReceiptStatus<SqlRowArray>, values: ValueMode) {
 function toResultJson(result: StatementResult<SqlRowArray>, values: ValueMode) {
   const { columns, rows } = result;
   const write = valueWriter(values);
+  const keys = toRowKeys(columns ?? []);
   return {
     ...(columns === undefined || rows === undefined
       ? {}
       : {
           columns,
-          rows: rows.map(row => (values === 'tagged' ? row.map(write) : toRowObject(columns, row, write))),
+          rows: rows.map(row => (values === 'tagged' ? row.map(write) : toRowObject(keys, row, write))),
         }),
     changes: result.changes,
     lastInsertRowid: writeInteger(result.lastInsertRowid, values),

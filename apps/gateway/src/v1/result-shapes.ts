@@ -30,18 +30,4 @@ export function writeInteger(value: number | bigint, mode: ValueMode): JsonValue
   return mode === 'tagged' ? { i: value.toString() } : toPlainJson(value);
 }
 
-/** A row as an object; of columns with equal names the last counts. */
-export function toRowObject(
-  columns: readonly string[],
-  row: readonly SqlValue[],
-  write: (value: SqlValue) => JsonValue,
-): Record<string, JsonValue> {
-  const object: Record<string, JsonValue> = {};
-  for (let index = 0; index < columns.length; index++) {
-    const name = columns[index]!;
-    const value = write(row[index] ?? null);
-    if (name !== '__proto__') object[name] = value;
-    else Object.defineProperty(object, name, { value, enumerable: true, writable: true, configurable: true });
-  }
-  return object;
-}
+export { toRowObject } from '../row-keys.ts';

@@ -58,7 +58,11 @@ const Value = z
   ])
   .openapi('Value', { description: 'With plain values null, a number or a string. Tagged: see values.' });
 
-const Row = z.union([z.array(Value), z.record(z.string(), Value)]).openapi('Row');
+const Row = z.union([z.array(Value), z.record(z.string(), Value)]).openapi('Row', {
+  description:
+    'An array has the values in the order of columns. An object has a property per column: of columns with equal names ' +
+    'the last is id, for example, and those before it are id:1, id:2.',
+});
 
 const commitSeq = z
   .int()
@@ -83,7 +87,9 @@ export const QueryRequest = z
 
 /** What one statement did. */
 const statementResult = {
-  columns: z.array(z.string()).optional(),
+  columns: z.array(z.string()).optional().openapi({
+    description: 'The names of all columns, in order; equal names stand there as often as they come.',
+  }),
   rows: z.array(Row).optional(),
   row: z.union([Row, z.null()]).optional(),
   changes: z.int().optional(),
