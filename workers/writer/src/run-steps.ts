@@ -18,7 +18,7 @@ import type { Statement } from 'better-sqlite3';
 import { runRows } from './run-rows.ts';
 import { ShadowTables } from './shadow-tables.ts';
 import { isFileError, translateError } from './sqlite-errors.ts';
-import type { CompiledStatement } from './statement-cache.ts';
+import { type CompiledStatement, compileStatement } from './statement-cache.ts';
 import type { TenantDatabase } from './tenant-database.ts';
 
 /*
@@ -185,14 +185,15 @@ export class StepsRun implements StepStates {
   /** Compiles a statement, where the tables that the transaction made are known. */
   #describe(sql: string, startedMs: number): void {
     if (this.#dead) throw transactionGone();
-    const { db, statements } = this.#database;
+    const { db } = this.#database;
     const step = classifyStep(sql);
     if (step.kind === 'session') {
       // Compiling it would set it for all callers; it has no columns.
       this.#note(`{"r":[0,0],"ms":${elapsed(startedMs)},"ro":1}`, true);
       return;
     }
-    const statement = step.kind === 'statement' ? statements.get(sql).statement : db.prepare(sql);
+    // Compiled for this alone: one that is kept has the columns of an older schema until it runs again.
+    const statement = step.kind === 'statement' ? compileStatement(db, sql).statement : db.prepare(sql);
     const names = statement.reader ? statement.columns().map(({ name }) => name) : undefined;
     const result = names === undefined ? '[0,0]' : `{"c":${JSON.stringify(names)},"r":[],"n":0,"i":0}`;
     const types = names === undefined ? '' : typesOf(statement);

@@ -283,6 +283,16 @@ describe('steps among other writes', () => {
   });
 });
 
+describe('a step that is only compiled', () => {
+  it('has the columns of the present schema', () => {
+    const lane = new TemporaryLane();
+    lane.apply(script('CREATE TABLE t(a)'), stepsJob(['INSERT INTO t VALUES (1) RETURNING *']));
+    const look = queuedJob(['INSERT INTO t VALUES (1) RETURNING *'], [{ q: [{ s: 0, d: 1 }] }]);
+    lane.applyOne(script('DROP TABLE t; CREATE TABLE t(renamed)'));
+    expect(resultOf(lane.applyOne(look)).q[0]).toMatchObject({ r: { c: ['renamed'], r: [] } });
+  });
+});
+
 describe('an interactive transaction', () => {
   it('stays open between requests, and commits with its entry in the ledger', () => {
     const lane = new TemporaryLane();
