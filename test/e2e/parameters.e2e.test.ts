@@ -188,6 +188,13 @@ const cases: readonly [expressions: string, params: SqlParameters, expected: unk
   ['?0', [], 'SQL_ERROR'],
 ];
 
+const numbered = (names: readonly string[]) =>
+  names.map((name, index) =>
+    names.lastIndexOf(name) === index
+      ? name
+      : `${name}:${names.slice(0, index + 1).filter(other => other === name).length}`,
+  );
+
 describe.each(Object.keys(ways))('parameters through %s', way => {
   it('are bound by number or name as in SQLite, and name their columns; a wrong one is an error', async () => {
     const bare = new Database(':memory:').exec('CREATE TABLE w(id INTEGER PRIMARY KEY, v)');
@@ -207,8 +214,9 @@ describe.each(Object.keys(ways))('parameters through %s', way => {
         const { columns: named, row } = answer;
         const pairs = (names: readonly string[], values: readonly unknown[]) =>
           new Map(names.map((name, index) => [name, values[index]]));
-        // Of columns with equal names an object has the last.
-        expect([sql, pairs(named, row)]).toEqual([sql, pairs(columns, expected)]);
+        // Of columns with equal names an object over HTTP has the last under its name, and the others with a number.
+        const wanted = named.some(name => !columns.includes(name)) ? numbered(columns) : columns;
+        expect([sql, pairs(named, row)]).toEqual([sql, pairs(wanted, expected)]);
       }
     }
     bare.close();
