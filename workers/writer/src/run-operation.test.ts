@@ -137,6 +137,20 @@ describe('lastInsertRowid', () => {
   });
 });
 
+describe('OR FAIL', () => {
+  it('keeps the rows before, but for a write with a key, whose repeat would add them again', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(script('CREATE TABLE t(a NOT NULL)'));
+    const sql = ['INSERT OR FAIL INTO t VALUES (?), (NULL)'];
+    const [plain, ...keyed] = lane.apply(
+      queuedJob(sql, [{ s: 0, p: [1] }]),
+      ...[1, 2].map(() => queuedJob(sql, [{ s: 0, p: [2], k: 'key' }])),
+    );
+    expect([plain, ...keyed].map(verdicts)).toEqual(Array(3).fill(['SQLITE_CONSTRAINT_NOTNULL']));
+    expect(lane.rows('SELECT a FROM t')).toEqual([[1]]);
+  });
+});
+
 describe('last_insert_rowid(), changes() and total_changes()', () => {
   const transaction = (...sql: string[]) => queuedJob(sql, [{ t: sql.map((_, s) => ({ s })) }]);
 

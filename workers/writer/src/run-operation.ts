@@ -80,8 +80,13 @@ export function runOperation(
       if (isFileError(error)) throw error;
       if (!database.db.inTransaction) throw new TransactionEnded(error);
       try {
-        // Of one statement SQLite has undone what is to be undone, and left what OR FAIL is to leave.
-        const keeps = single && thrown === runner.failure && thrown instanceof Database.SqliteError;
+        // Of one statement SQLite has undone what is to be undone, and left what OR FAIL is to leave. Under a key nothing may
+        // stay: a failed write is not stored, so its repeat runs again.
+        const keeps =
+          single &&
+          op?.k === undefined &&
+          thrown === runner.failure &&
+          thrown instanceof Database.SqliteError;
         if (!keeps) control.rollbackTo.run();
         control.release.run();
       } catch {

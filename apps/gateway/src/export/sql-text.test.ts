@@ -105,6 +105,7 @@ describe('toCsvField', () => {
     [1e300, '1e+300'],
     [Number.NEGATIVE_INFINITY, '-9e999'],
     [Buffer.of(0, 255), 'AP8='],
+    [Buffer.of(), '""'],
   ])('writes %s as %s', (value, field) => {
     expect(toCsvField(value)).toBe(field);
   });

@@ -103,6 +103,8 @@ export function toCsvField(value: SqlValue): string {
   if (typeof value === 'string')
     return /[",\r\n]|^$|^\s|\s$/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
   if (value instanceof Uint8Array) {
+    // Nothing at all is NULL.
+    if (value.byteLength === 0) return '""';
     return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64');
   }
   return typeof value === 'number' ? toCsvReal(value) : value.toString();

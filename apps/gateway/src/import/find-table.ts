@@ -7,7 +7,7 @@ import { type TableColumn, TableShape } from './table-shape.ts';
 const LOOK_SQL = "SELECT max(sql LIKE '%deferr%') FROM sqlite_schema";
 const TABLE_SQL =
   "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE";
-const COLUMNS_SQL = 'SELECT name, hidden FROM pragma_table_xinfo(?) ORDER BY cid';
+const COLUMNS_SQL = 'SELECT name, hidden, upper(type), pk FROM pragma_table_xinfo(?) ORDER BY cid';
 
 /**
  * Looks at a table that rows are to be written into.
@@ -39,7 +39,9 @@ export async function findTable(
     name: String(column),
     hidden: Number(hidden),
   }));
-  return new TableShape(name, found, hasRowid, onConflict);
+  const keys = columns!.rows.filter(([, , , pk]) => Number(pk) > 0);
+  const isRowid = hasRowid && keys.length === 1 && keys[0]![2] === 'INTEGER';
+  return new TableShape(name, found, hasRowid, onConflict, isRowid ? String(keys[0]![0]) : undefined);
 }
 
 /** Whether a file has foreign keys that are judged at the end of a transaction only. */

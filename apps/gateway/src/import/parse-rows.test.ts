@@ -173,6 +173,27 @@ describe('parseNdjsonRows', () => {
     expect(TABLE.insert(['id', 'n'])).toBe('INSERT INTO "t" ("id", "n") VALUES (?, ?)');
   });
 
+  it('takes the names of the rowid for one column', () => {
+    const keyed = new TableShape(
+      't',
+      [
+        { name: 'id', hidden: 0 },
+        { name: 'x', hidden: 0 },
+      ],
+      true,
+      'reject',
+      'id',
+    );
+    for (const fields of [
+      ['id', 'rowid'],
+      ['ROWID', 'Id'],
+      ['oid', 'x', 'rowid'],
+    ]) {
+      expect(() => keyed.insert(fields), fields.join()).toThrow('Two fields are for one column');
+    }
+    expect(keyed.insert(['rowid', 'x'])).toContain('("rowid", "x")');
+  });
+
   it('bounds a line', async () => {
     const { rows, failure } = await ndjson(`{"id":1}\n{"id":"${'x'.repeat(20_000)}"}`);
     expect(rows).toEqual([[1, '1']]);

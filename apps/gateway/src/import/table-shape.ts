@@ -22,14 +22,26 @@ export class TableShape {
   readonly #columns: ReadonlyMap<string, TableColumn>;
   readonly #hasRowid: boolean;
   readonly #onConflict: OnConflict;
+  /** The column that is the rowid, folded. */
+  readonly #key: string | undefined;
   readonly #statements = new Map<string, string>();
 
-  /** @param hasRowid rows can be given a rowid under its own name */
-  constructor(name: string, columns: readonly TableColumn[], hasRowid: boolean, onConflict: OnConflict) {
+  /**
+   * @param hasRowid rows can be given a rowid under its own name
+   * @param key the INTEGER PRIMARY KEY, which is the rowid, too
+   */
+  constructor(
+    name: string,
+    columns: readonly TableColumn[],
+    hasRowid: boolean,
+    onConflict: OnConflict,
+    key?: string | undefined,
+  ) {
     this.name = name;
     this.#columns = new Map(columns.map(column => [foldName(column.name), column]));
     this.#hasRowid = hasRowid;
     this.#onConflict = onConflict;
+    this.#key = key === undefined ? undefined : foldName(key);
   }
 
   /** Whether a row can have a value for this name. */
@@ -58,7 +70,7 @@ export class TableShape {
   #assertColumns(fields: readonly string[]): void {
     const seen = new Map<string, string>();
     for (const field of fields) {
-      const folded = foldName(field);
+      const folded = this.#columnOf(field);
       const twin = seen.get(folded);
       if (twin !== undefined) {
         throw invalid(`Two fields are for one column: ${quoteName(twin)} and ${quoteName(field)}.`);
@@ -76,6 +88,13 @@ export class TableShape {
     if (generated.length > 0) {
       throw invalid(`SQLite makes the values of ${listNames(generated)}; leave such columns out.`);
     }
+  }
+
+  /** The same text for all names of a column; those of the rowid are one. */
+  #columnOf(field: string): string {
+    const folded = foldName(field);
+    if (this.#columns.has(folded)) return folded === this.#key ? 'the rowid' : folded;
+    return this.#hasRowid && ROWID_NAMES.includes(folded) ? 'the rowid' : folded;
   }
 
   #write(fields: readonly string[], texts: readonly number[]): string {
