@@ -4,7 +4,7 @@ import { type TemporaryDirectory, temporaryDirectory } from '@onewriter/testkit'
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { JournalEntry } from './journal.ts';
-import { SCHEMA } from './operation.ts';
+import { schemaOf } from './operation.ts';
 import { judge, type OracleOptions, type ViolationKind } from './oracle.ts';
 
 const JOB = 'w-01930000-0000-7000-8000-000000000001';
@@ -26,7 +26,7 @@ function openTenant(tenant: string): Database.Database {
   mkdirSync(`${data.path}/tenants/${tenant}`, { recursive: true });
   const file = new Database(`${data.path}/tenants/${tenant}/tenant.db`);
   file.pragma('journal_mode = WAL');
-  file.exec(SCHEMA);
+  file.exec(schemaOf('t0'));
   file.exec(`
     CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
     CREATE TABLE _onewriter_ledger(id INTEGER PRIMARY KEY, job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT);

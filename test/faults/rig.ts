@@ -20,7 +20,7 @@ import { type ClientSettings, USUAL_CLIENT } from './client-settings.ts';
 import { FaultFailure } from './fault-failure.ts';
 import { FaultProxy } from './fault-proxy.ts';
 import { monotonicMs, type Way } from './journal.ts';
-import { SCHEMA } from './operation.ts';
+import { schemaOf } from './operation.ts';
 import { createRandom, deriveSeed } from './random.ts';
 import { SupervisedProcess } from './supervised-process.ts';
 
@@ -230,7 +230,7 @@ export class Rig {
     });
     await Promise.all(
       this.tenants.map(async tenant => {
-        await this.#probe.tenant(tenant).exec(`${SCHEMA}CREATE TABLE probe(at REAL);`);
+        await this.#probe.tenant(tenant).exec(`${schemaOf(tenant)}CREATE TABLE probe(at REAL);`);
       }),
     );
     this.clients.push(...(await Promise.all(this.#kinds.map((_, index) => this.#startClient(index)))));
