@@ -31,6 +31,7 @@ function openTenant(tenant: string): Database.Database {
     CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
     CREATE TABLE _onewriter_ledger(id INTEGER PRIMARY KEY, job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT);
     CREATE TABLE _onewriter_jobs(job_id TEXT PRIMARY KEY, id INTEGER);
+    CREATE TABLE _onewriter_keys(key TEXT PRIMARY KEY, result TEXT);
     INSERT INTO _onewriter_state VALUES (1, 0)`);
   return file;
 }
