@@ -19,7 +19,7 @@ const CODES: readonly (readonly [prefix: string, code: ErrorCode, hint: string])
 ];
 
 /**
- * Whatever a command's own use of SQLite threw, as an error of ours.
+ * Turns what SQLite threw in a command into an OnewriterError.
  * @param what is being done: `Cannot open acme`
  * @param trouble why the file cannot be read, where that is known: `it is empty (0 bytes)`
  */

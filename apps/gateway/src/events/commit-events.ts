@@ -156,7 +156,7 @@ async function readBounds(options: FollowOptions): Promise<{ min: number; max: n
 
 async function readCommits(
   options: FollowOptions,
-  { commitSeq: told, ledgerId }: LedgerPosition,
+  { commitSeq: after, ledgerId }: LedgerPosition,
 ): Promise<{ events: Exclude<FollowedEvent, { type: 'quiet' }>[]; more: boolean }> {
   const rows = await read(options, NEXT, [ledgerId]);
   const commits = new Map<number, FoundCommit>();
@@ -173,7 +173,7 @@ async function readCommits(
     const parts = typeof note === 'string' ? (JSON.parse(note) as readonly CommittedWrites[]) : [whole];
     for (const [commitSeq, from, to] of parts) {
       // Rows can lie before those of older commits, so some are read twice.
-      if (commitSeq <= told) continue;
+      if (commitSeq <= after) continue;
       let commit = commits.get(commitSeq);
       if (commit === undefined) {
         const at = new Date(Number(committedAt)).toISOString();

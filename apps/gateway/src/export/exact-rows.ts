@@ -6,7 +6,7 @@ import { type ExportValue, quoteName, RawText } from './sql-text.ts';
 
 /** What a string has where the bytes of a text were not UTF-8; a text may hold it itself, too. */
 const REPLACEMENT = '\ufffd';
-/** Types that one column of the query tells of: SQLite bounds the depth of an expression. */
+/** Columns whose types one column of the query holds: SQLite bounds the depth of an expression. */
 const TYPES_PER_COLUMN = 200;
 
 /**

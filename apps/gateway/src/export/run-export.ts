@@ -141,11 +141,11 @@ class RunningExport {
   #awaitBegin(): Promise<ExportStream> {
     return new Promise((resolve, reject) => {
       this.#child.on('message', message => {
-        const told = message as ExportMessage;
-        if (told.type === 'begin') {
-          resolve({ commitSeq: told.commitSeq, bytes: told.bytes, body: this.#createBody() });
-        } else if (told.type === 'end') this.#end = told;
-        else this.#failure ??= fromWireError(told.error);
+        const event = message as ExportMessage;
+        if (event.type === 'begin') {
+          resolve({ commitSeq: event.commitSeq, bytes: event.bytes, body: this.#createBody() });
+        } else if (event.type === 'end') this.#end = event;
+        else this.#failure ??= fromWireError(event.error);
       });
       void this.#outcome.then(outcome => {
         if (!(outcome instanceof OnewriterError)) return;
