@@ -1,24 +1,30 @@
 import { parseWriteJob, type SqlParameters, type WireStatementOperation } from '@onewriter/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { now } from './deadline.ts';
 import { encodeStatement } from './encoded-write.ts';
 import { ABSENT } from './ledger.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import { WritePath } from './write-path.ts';
 
 /** A write path whose queue takes every job at once; what is in them is settled by hand. */
-function openPath() {
+function openPath(downSince?: () => number | undefined) {
   const jobs: { readonly id: string; readonly numbers: readonly number[] }[] = [];
   const silent = { warn: () => {}, error: () => {} };
   const path = new WritePath({
     clientId: 'c-test',
     sender: {
-      downSince: undefined,
+      get downSince() {
+        return downSince?.();
+      },
       send: async (job: OutboundJob) => {
+        if (downSince?.() !== undefined) return { kind: 'unsent', cause: new Error('down') };
         const { ops } = parseWriteJob(job.message);
         jobs.push({ id: job.id, numbers: ops.map(op => ((op as WireStatementOperation).p as number[])[0]!) });
         return { kind: 'accepted', depth: 0 };
       },
-      readyToRetry: async () => {},
+      readyToRetry: async () => {
+        while (downSince?.() !== undefined) await new Promise<void>(resolve => setTimeout(resolve, 100));
+      },
       depth: async () => 0,
     } as never,
     states: {
@@ -37,8 +43,9 @@ function openPath() {
       number: number,
       waitsFor: 'commit' | 'acceptance' = 'commit',
       params: SqlParameters = [number],
+      timeoutMs?: number,
     ) => {
-      const wait = path.send('acme', encodeStatement({ sql: 'INSERT', params }, {}), waitsFor, {});
+      const wait = path.send('acme', encodeStatement({ sql: 'INSERT', params }, {}), waitsFor, { timeoutMs });
       waits.push(wait);
       return wait;
     },
@@ -129,5 +136,23 @@ describe('a coalescer', () => {
     await vi.waitFor(() => expect(path.jobs.length).toBe(3));
     expect(path.numbers()).toEqual([[1, 2], [3, 4], [5]]);
     await path.end();
+  });
+
+  it('keeps the deadline of a write that comes after another had timed out, while Redis is away', async () => {
+    const downSince = now();
+    const path = openPath(() => downSince);
+    const told: [number, string, number][] = [];
+    const issue = (number: number, timeoutMs: number) => {
+      path.issue(number, 'commit', [number], timeoutMs).catch(({ code }) => {
+        told.push([number, code, now() - downSince]);
+      });
+    };
+    issue(1, 200);
+    await vi.advanceTimersByTimeAsync(300);
+    expect(told).toMatchObject([[1, 'TIMEOUT', expect.closeTo(200, -1)]]);
+    issue(2, 6_000);
+    // Refused when the outage has lasted too long, which is before its deadline.
+    await vi.advanceTimersByTimeAsync(6_100);
+    expect(told[1]).toMatchObject([2, 'QUEUE_UNAVAILABLE', expect.closeTo(5_000, -2)]);
   });
 });

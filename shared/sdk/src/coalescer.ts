@@ -175,10 +175,7 @@ export class Coalescer implements WriteHolder, Due {
     // Else a buffer that cannot be sent would grow with writes whose callers have gone.
     if (dead > MIN_DEAD_ENTRIES && dead > this.#buffered)
       this.#buffer = this.#buffer.filter(it => !it.settled);
-    if (this.#buffered === 0) {
-      this.dueAt = Number.POSITIVE_INFINITY;
-      this.#context.alarm.remove(this);
-    }
+    if (this.#buffered === 0) this.#unsetDue();
   }
 
   /** Deadlines of writes that were not sent. */
@@ -192,8 +189,9 @@ export class Coalescer implements WriteHolder, Due {
       else if (write.dueAt <= time) write.refuse(this.#late());
       else this.dueAt = Math.min(this.dueAt, write.dueAt);
     }
-    if (downSince !== undefined) this.dueAt = Math.min(this.dueAt, downSince + OUTAGE_GRACE_MS);
-    if (this.#buffered === 0) this.#context.alarm.remove(this);
+    // A time left here while nothing is buffered would keep the next write's deadline from the alarm.
+    if (this.#buffered === 0) this.#unsetDue();
+    else if (downSince !== undefined) this.dueAt = Math.min(this.dueAt, downSince + OUTAGE_GRACE_MS);
   }
 
   async #run(): Promise<void> {
@@ -338,10 +336,7 @@ export class Coalescer implements WriteHolder, Due {
     this.#buffer = taken === this.#buffer.length ? [] : this.#buffer.slice(taken);
     this.#buffered -= writes.length;
     this.#urgent = false;
-    if (this.#buffered === 0) {
-      this.dueAt = Number.POSITIVE_INFINITY;
-      this.#context.alarm.remove(this);
-    }
+    if (this.#buffered === 0) this.#unsetDue();
     try {
       const { clientId, tracer, metrics } = this.#context;
       const job = new OutboundJob(clientId, this.tenant, ++this.seq, writes, tracer?.depart(writes));
@@ -364,6 +359,11 @@ export class Coalescer implements WriteHolder, Due {
 
   #takeBuffer(): PendingWrite[] {
     return this.#buffer.filter(write => !write.settled);
+  }
+
+  #unsetDue(): void {
+    this.dueAt = Number.POSITIVE_INFINITY;
+    this.#context.alarm.remove(this);
   }
 
   #noteDue(at: number): void {

@@ -136,11 +136,7 @@ export class FileReads implements Reads, Ledger {
       flushWalSync(this.#path(tenant));
       return toAnswer(row);
     } catch (error) {
-      const known = toReadError(error, tenant);
-      if (known.code === 'TENANT_NOT_FOUND') return ABSENT;
-      // A file that the writer has not made its own yet.
-      if (NO_LEDGER.test(known.message)) return ABSENT;
-      return undefined;
+      return isWithoutLedger(toReadError(error, tenant)) ? ABSENT : undefined;
     }
   }
 
@@ -150,19 +146,18 @@ export class FileReads implements Reads, Ledger {
     indexes: readonly number[],
     signal?: AbortSignal,
   ): Promise<LedgerAnswer> {
-    const answer = this.lookNow(tenant, jobId);
-    if (answer !== undefined) return answer;
-    if (this.#fallback) return this.#fallback.look(tenant, jobId, indexes, signal);
     const request = { tenant, sql: LEDGER_SQL, params: [jobId], options: { signal } };
-    let row: SqlRow | undefined;
     try {
-      row = await this.#withRetry(request, () => this.#ledgerRow(tenant, jobId));
+      const row = await this.#withRetry(request, () => this.#ledgerRow(tenant, jobId));
       if (row === undefined) return ABSENT;
       await flushWal(this.#path(tenant));
+      return toAnswer(row);
     } catch (error) {
-      throw toReadError(error, tenant);
+      const known = toReadError(error, tenant);
+      if (isWithoutLedger(known)) return ABSENT;
+      if (this.#fallback) return this.#fallback.look(tenant, jobId, indexes, signal);
+      throw known;
     }
-    return toAnswer(row);
   }
 
   #ledgerRow(tenant: string, jobId: string): SqlRow | undefined {
@@ -247,6 +242,11 @@ function toAnswer(row: SqlRow): LedgerAnswer {
     results: typeof nextOp === 'number' ? results.slice(0, nextOp) : results,
     commitSeq: Number(row['commit_seq']),
   };
+}
+
+/** No file, or one that the writer has not made its own yet. */
+function isWithoutLedger({ code, message }: OnewriterError): boolean {
+  return code === 'TENANT_NOT_FOUND' || NO_LEDGER.test(message);
 }
 
 function clientClosed(): OnewriterError {

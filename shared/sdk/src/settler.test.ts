@@ -190,3 +190,59 @@ describe('Settler', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 });
+
+describe('Settler of many late jobs', () => {
+  /** So long does a look into a ledger hold up the event loop, where its disk is slow. */
+  const SLOW_LOOK_MS = 10;
+  const JOBS = 100;
+  const TIMEOUT_MS = 250;
+
+  it('answers each caller in time, though there is no time to look into every ledger', async () => {
+    let looks = 0;
+    const answersMs: number[] = [];
+    const began = now();
+    const settler = new Settler({
+      alarm: new Alarm(),
+      states: { look: async jobs => jobs.map(() => 'queued'), answer: async () => undefined },
+      ledger: {
+        lookNow: () => {
+          looks++;
+          const until = now() + SLOW_LOOK_MS;
+          while (now() < until);
+          return ABSENT;
+        },
+        look: async () => ABSENT,
+      },
+      logger: { warn: () => {}, error: () => {} },
+    });
+    const holder = { onPayloadDropped: () => {}, onSettled: () => {} };
+    const answers = Array.from({ length: JOBS }, (_, number) => {
+      return new Promise<string>(resolve => {
+        const caller = {
+          resolve: () => resolve('committed'),
+          reject: ({ code }: { code: string }) => {
+            answersMs.push(now() - began);
+            resolve(code);
+          },
+        };
+        const payload = encodeStatement({ sql: 'INSERT', params: [number] }, {});
+        const write = new PendingWrite(
+          payload,
+          'commit',
+          began + TIMEOUT_MS,
+          undefined,
+          caller as never,
+          holder,
+        );
+        const job = new OutboundJob('c-1', `t${number}`, 1, [write]);
+        settler.track(job);
+        job.accept(now());
+      });
+    });
+    expect(new Set(await Promise.all(answers))).toEqual(new Set(['OUTCOME_UNKNOWN']));
+    // Of all that are due in the same turn, as many as the time allows.
+    expect(looks).toBeGreaterThan(0);
+    expect(looks).toBeLessThan(JOBS / 4);
+    expect(Math.max(...answersMs)).toBeLessThan(TIMEOUT_MS + JOBS * SLOW_LOOK_MS * 0.5);
+  });
+});

@@ -8,7 +8,7 @@ import {
 } from '@onewriter/protocol';
 import type { Alarm, Due } from './alarm.ts';
 import { now } from './deadline.ts';
-import type { JobStates } from './job-states.ts';
+import type { JobState, JobStates } from './job-states.ts';
 import type { Ledger, LedgerAnswer } from './ledger.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import type { SdkLogger } from './types.ts';
@@ -26,6 +26,10 @@ import type { WriteTracer } from './write-tracer.ts';
  *             │
  *             └─ a caller's deadline: last look in the ledger ▶ in the ledger: settled by its results
  *                                                              else OUTCOME_UNKNOWN with its receipt id
+ *
+ * A look that must be answered at once reads and flushes synchronously, so such looks may hold up the event loop for a
+ * few milliseconds per turn only: behind thousands of late jobs every caller would hear late. Where that time is used
+ * up, a check waits for its round, and a deadline is answered without the last look; the check before it has looked.
  *
  * The state is read before the ledger. The broker completes a job only after the commit, so a job that was finished
  * when asked and is not in the ledger afterwards was not committed before; the other way round, the commit could
@@ -45,6 +49,11 @@ export const SETTLE_TIMES = Object.freeze({
 
 /** Jobs that are asked about in one round trip; one round is under way at a time. */
 const MAX_CHECKS_PER_ROUND = 64;
+/** Ledgers of a round that are read at the same time. */
+const PARALLEL_LOOKS = 8;
+/** Synchronous looks of one turn of the event loop, together; those at a client's close may take longer. */
+const MAX_LOOKS_MS = 20;
+const MAX_CLOSING_LOOKS_MS = 1_000;
 
 /** What settling needs. */
 export interface SettlerContext {
@@ -62,6 +71,7 @@ export class Settler {
   readonly #jobs = new Map<string, TrackedJob>();
   readonly #watchers = new Map<string, Set<() => void>>();
   readonly #toCheck = new Set<TrackedJob>();
+  readonly #looks = new LookTime(MAX_LOOKS_MS);
   #checking = false;
   #versionReported = false;
 
@@ -83,7 +93,7 @@ export class Settler {
 
   /** Takes care of a job from now on, until its last caller has its answer. */
   track(job: OutboundJob): void {
-    const tracked = new TrackedJob(job, this.#context, due => this.#check(due));
+    const tracked = new TrackedJob(job, this.#context, this.#looks, due => this.#check(due));
     job.onDone = () => this.forget(job);
     this.#jobs.set(job.id, tracked);
     this.#context.alarm.set(tracked);
@@ -132,8 +142,9 @@ export class Settler {
 
   /** Gives every caller that still waits the answer that can be had at once. */
   settleAll(): void {
+    const looks = new LookTime(MAX_CLOSING_LOOKS_MS);
     for (const tracked of [...this.#jobs.values()]) {
-      tracked.lookInLedger();
+      tracked.lookInLedger(looks);
       for (const write of tracked.job.writes) {
         write.giveUp('The client was closed while the write was on its way.', 'closed');
       }
@@ -194,20 +205,23 @@ export class Settler {
       round.map(({ job }) => job),
       true,
     );
-    for (let index = 0; index < round.length; index++) {
-      const tracked = round[index]!;
-      const { job } = tracked;
-      if (job.open === 0) continue;
-      // Only now, after the state: see above.
-      const answer = tracked.lookInLedger() ?? (await tracked.askLedger());
-      if (answer?.kind !== 'found' && isStepsJobId(job.id)) await this.#askForAnswer(job);
-      const state = states[index];
-      const lost = answer?.kind === 'absent' && (state === 'gone' || state === 'finished');
-      if (!lost || job.acceptedAt === undefined) tracked.missing = 0;
-      else if (++tracked.missing >= 2) {
-        const message = 'The queue has lost the write, or its outcome; neither queue nor ledger know it.';
-        for (const write of job.writes) write.giveUp(message, 'lost');
-      }
+    for (let start = 0; start < round.length; start += PARALLEL_LOOKS) {
+      const some = round.slice(start, start + PARALLEL_LOOKS);
+      await Promise.all(some.map((tracked, index) => this.#checkLedger(tracked, states[start + index])));
+    }
+  }
+
+  async #checkLedger(tracked: TrackedJob, state: JobState | undefined): Promise<void> {
+    const { job } = tracked;
+    if (job.open === 0) return;
+    // Only now, after the state: see above.
+    const answer = await tracked.askLedger();
+    if (answer?.kind !== 'found' && isStepsJobId(job.id)) await this.#askForAnswer(job);
+    const lost = answer?.kind === 'absent' && (state === 'gone' || state === 'finished');
+    if (!lost || job.acceptedAt === undefined) tracked.missing = 0;
+    else if (++tracked.missing >= 2) {
+      const message = 'The queue has lost the write, or its outcome; neither queue nor ledger know it.';
+      for (const write of job.writes) write.giveUp(message, 'lost');
     }
   }
 
@@ -218,6 +232,32 @@ export class Settler {
   }
 }
 
+/** What is left of the time that one turn of the event loop may spend on synchronous looks. */
+class LookTime {
+  readonly #maxMs: number;
+  #spentMs = 0;
+  #renewal: NodeJS.Immediate | undefined;
+
+  constructor(maxMs: number) {
+    this.#maxMs = maxMs;
+  }
+
+  /** Runs `look` where there is time left. */
+  spend<T>(look: () => T): T | undefined {
+    if (this.#spentMs >= this.#maxMs) return undefined;
+    const startedAt = performance.now();
+    try {
+      return look();
+    } finally {
+      this.#spentMs += performance.now() - startedAt;
+      this.#renewal ??= setImmediate(() => {
+        this.#renewal = undefined;
+        this.#spentMs = 0;
+      });
+    }
+  }
+}
+
 /** A job, and when to look after it. */
 class TrackedJob implements Due {
   readonly job: OutboundJob;
@@ -225,14 +265,21 @@ class TrackedJob implements Due {
   /** Checks in a row that found it neither in the queue nor in the ledger. */
   missing = 0;
   readonly #context: SettlerContext;
+  readonly #looks: LookTime;
   readonly #check: (tracked: TrackedJob) => void;
   #checks = 0;
   #nextCheckAt: number;
   #nextDeadline: number;
 
-  constructor(job: OutboundJob, context: SettlerContext, check: (tracked: TrackedJob) => void) {
+  constructor(
+    job: OutboundJob,
+    context: SettlerContext,
+    looks: LookTime,
+    check: (tracked: TrackedJob) => void,
+  ) {
     this.job = job;
     this.#context = context;
+    this.#looks = looks;
     this.#check = check;
     this.#nextDeadline = this.#earliestDeadline();
     this.#nextCheckAt = 0;
@@ -267,14 +314,13 @@ class TrackedJob implements Due {
     this.dueAt = Math.min(this.#nextDeadline, this.#nextCheckAt);
   }
 
-  /** Settles what the ledger knows, where it can be read at once. */
-  lookInLedger(): LedgerAnswer | undefined {
-    const answer = this.#context.ledger.lookNow(this.job.tenant, this.job.id);
-    this.#apply(answer);
-    return answer;
+  /** Settles what the ledger knows, where it can be read at once and there is time for it. */
+  lookInLedger(looks = this.#looks): void {
+    const { ledger } = this.#context;
+    this.#apply(looks.spend(() => ledger.lookNow(this.job.tenant, this.job.id)));
   }
 
-  /** The same by way of the gateway; undefined where that fails. */
+  /** The same by whatever way there is, without holding anything up; undefined where that fails. */
   async askLedger(): Promise<LedgerAnswer | undefined> {
     const open = this.job.writes.filter(write => !write.settled).map(write => write.index);
     try {
