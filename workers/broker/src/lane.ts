@@ -1,3 +1,4 @@
+import type { Logger } from '@onewriter/runtime';
 import {
   type AppliedOutcome,
   type ApplyOutcome,
@@ -34,6 +35,21 @@ export interface LaneWork {
   readonly task: ApplyTask;
 }
 
+/** Settings of a {@link Lane}. */
+export interface LaneOptions {
+  readonly writer: Omit<WriterOptions, 'progress'>;
+  readonly flusher: WalFlusher;
+  /** Asked before each task. */
+  readonly mayBegin: () => boolean;
+  /** Called when the thread has nothing to do. */
+  readonly onIdle: () => void;
+  /** Called where no thread stays up: nothing that this lane is given would ever be done. */
+  readonly onBroken: (error: Error) => void;
+  readonly log: Logger;
+  /** What the thread runs; default: the writer. */
+  readonly threadUrl?: URL | undefined;
+}
+
 /** What the thread has. */
 interface Group {
   readonly id: number;
@@ -52,6 +68,8 @@ const MAX_GROUP = 16;
 
 /** A thread that wants more memory than this is ended, and its task with it; the process goes on. */
 const MAX_HEAP_MB = 1_024;
+/** A thread that ends so often in a row without having done anything does not stay up. */
+const MAX_IDLE_ENDS = 3;
 
 /**
  * One writer thread, and the tenants that wait for it, in turn. Where several wait, their batches go to the thread as a
@@ -65,13 +83,11 @@ export class Lane {
   /** Tenants that moved to another lane: their connection here is to be closed. */
   readonly leaving = new Set<string>();
   #group: Group | undefined;
-  #closing = false;
+  #closing: Promise<void> | undefined;
   readonly #queue: LaneClient[] = [];
   readonly #pool: Piscina<LaneTask, LaneOutcome>;
   readonly #progress: Int32Array;
-  readonly #flusher: WalFlusher;
-  readonly #mayBegin: () => boolean;
-  readonly #onIdle: () => void;
+  readonly #options: LaneOptions;
   /** Flushes under way: their tenants are not answered yet. */
   #flushing = 0;
   #groups = 0;
@@ -80,38 +96,35 @@ export class Lane {
   /** Time that groups took that have ended, and when the one at work began; on the monotonic clock, ms. */
   #busyMs = 0;
   #busySince: number | undefined;
-  /** Times that the thread ended in the middle of its work and was replaced. */
+  /** Times that the thread ended without being told to and was replaced. */
   faults = 0;
+  /** Of these, in a row, those without work. */
+  #idleEnds = 0;
 
-  /** @param mayBegin asked before each task. @param onIdle called when the thread has nothing to do. */
-  constructor(
-    index: number,
-    options: Omit<WriterOptions, 'progress'>,
-    flusher: WalFlusher,
-    mayBegin: () => boolean,
-    onIdle: () => void,
-  ) {
+  constructor(index: number, options: LaneOptions) {
     const progress = new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT);
     this.index = index;
     this.#progress = new Int32Array(progress);
-    this.#flusher = flusher;
-    this.#mayBegin = mayBegin;
-    this.#onIdle = onIdle;
+    this.#options = options;
     this.#pool = new Piscina({
-      filename: writerThreadUrl.href,
+      filename: (options.threadUrl ?? writerThreadUrl).href,
       minThreads: 1,
       maxThreads: 1,
       idleTimeout: Number.POSITIVE_INFINITY,
       // The thread's event loop turns between tasks: checkpoints run after the outcome is posted.
       atomics: 'disabled',
       recordTiming: false,
+      // Tasks run in the order in which they were given: what closes a file comes after what was begun with it.
+      stricterFIFO: true,
       resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
-      workerData: { ...options, progress } satisfies WriterOptions,
+      workerData: { ...options.writer, progress } satisfies WriterOptions,
     });
     this.#pool.on('message', ({ group, item, outcome }: GroupItemOutcome) => {
       // One that a thread posted before it ended may come late.
       if (this.#group?.id === group) this.#answer(this.#group, item, outcome);
     });
+    // Where it had a task, that is rejected instead.
+    this.#pool.on('error', (error: Error) => this.#onIdleEnd(error));
   }
 
   /** The batch that the thread is at; undefined: none. */
@@ -183,7 +196,8 @@ export class Lane {
 
   /** Begins what waits, if the thread is free and it may. */
   pump(): void {
-    if (this.#group !== undefined || this.#closing || this.#queue.length === 0 || !this.#mayBegin()) return;
+    if (this.#group !== undefined || this.#closing !== undefined || this.#queue.length === 0) return;
+    if (!this.#options.mayBegin()) return;
     const items: LaneWork[] = [];
     while (items.length < MAX_GROUP && this.#queue.length > 0) {
       const client = this.#queue.shift()!;
@@ -195,6 +209,7 @@ export class Lane {
 
   /** Runs the tenant's next task, whatever else waits; the thread must be free. */
   async runAlone(client: LaneClient): Promise<void> {
+    if (this.#closing !== undefined) return;
     client.lane = this;
     this.tenants.add(client.tenant);
     const task = client.nextTask(false);
@@ -204,21 +219,47 @@ export class Lane {
   /** Rolls a tenant's open transaction back, after what runs and before what is begun later. */
   rollback(tenant: string, transaction: string): void {
     // Where the thread ended, the transaction did.
-    this.#pool.run({ kind: 'rollback', tenant, transaction }).catch(() => {});
+    this.#tidy({ kind: 'rollback', tenant, transaction }).catch(() => {});
   }
 
-  /** Closes a tenant's connection, or all; after what runs. */
-  async closeTenant(tenant: string | null): Promise<void> {
-    if (tenant !== null) this.tenants.delete(tenant);
-    await this.#pool.run({ kind: 'close', tenant });
+  /** Closes a tenant's connection; after what runs. */
+  async closeTenant(tenant: string): Promise<void> {
+    this.tenants.delete(tenant);
+    await this.#tidy({ kind: 'close', tenant });
   }
 
-  /** Closes all connections and ends the thread. Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closing) return;
-    this.#closing = true;
-    await this.closeTenant(null);
-    await this.#pool.destroy();
+  /** Closes all connections and ends the thread, after what it was given before. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#pool.run({ kind: 'close', tenant: null });
+    } finally {
+      // Nothing is under way now: the pool takes the answer to a task that it gave up for an error of its own.
+      await this.#pool.destroy();
+    }
+  }
+
+  /** Runs a task that nobody's answer depends on. A lane that closes closes all connections anyway. */
+  async #tidy(task: LaneTask): Promise<void> {
+    if (this.#closing === undefined) await this.#pool.run(task);
+    else await this.#closing;
+  }
+
+  /** The thread ended without a task: out of memory, or it could not start. */
+  #onIdleEnd(error: Error): void {
+    const { log, onBroken } = this.#options;
+    this.faults++;
+    if (this.#closing !== undefined) return;
+    if (this.#pool.threads.length > 0 && ++this.#idleEnds < MAX_IDLE_ENDS) {
+      log.error({ err: error, lane: this.index }, 'A writer thread ended; another takes its place');
+      return;
+    }
+    this.#closing = this.#pool.destroy();
+    onBroken(error);
   }
 
   async #run(items: readonly LaneWork[]): Promise<void> {
@@ -245,6 +286,7 @@ export class Lane {
         client.onFault(error as Error);
       }
     }
+    this.#idleEnds = 0;
     this.#busyMs = this.busyMs(performance.now());
     this.#busySince = undefined;
     if (this.#group === group) this.#group = undefined;
@@ -253,7 +295,7 @@ export class Lane {
       this.leaving.delete(tenant);
       void this.closeTenant(tenant).catch(() => {}); // the thread ended: its connections are closed
     }
-    if (!this.busy) this.#onIdle();
+    if (!this.busy) this.#options.onIdle();
   }
 
   /** @returns the clients of items that the thread has not begun, which are theirs again. */
@@ -285,7 +327,7 @@ export class Lane {
     const startedAt = performance.now();
     let told: ApplyOutcome = outcome;
     try {
-      await this.#flusher.flush(wal);
+      await this.#options.flusher.flush(wal);
       const flushMs = performance.now() - startedAt;
       told = { ...outcome, stats: { ...outcome.stats, flushMs } };
     } catch (error) {
@@ -299,12 +341,12 @@ export class Lane {
         evicted: [],
       };
       // Where the thread ended meanwhile its connection is gone, too.
-      await this.#pool.run({ kind: 'distrust', tenant: client.tenant }).catch(() => {});
+      await this.#tidy({ kind: 'distrust', tenant: client.tenant }).catch(() => {});
     } finally {
       this.#flushing--;
     }
     client.onOutcome(told);
-    if (!this.busy) this.#onIdle();
+    if (!this.busy) this.#options.onIdle();
   }
 
   /** @returns false where the item was settled before. */

@@ -10,6 +10,10 @@ export interface LanesOptions {
   readonly writer: Omit<WriterOptions, 'progress'>;
   /** Asked before each task: whether this process leads. */
   readonly mayBegin: () => boolean;
+  /** Called where the threads of a lane do not stay up. */
+  readonly onBroken: (error: Error) => void;
+  /** How long a spare lane stays that has nothing to do; default: 30,000. */
+  readonly spareIdleMs?: number | undefined;
   readonly log: Logger;
 }
 
@@ -50,7 +54,7 @@ export class Lanes {
     return this.#lanes;
   }
 
-  /** Times that a thread ended in the middle of its work and was replaced. */
+  /** Times that a thread ended without being told to and was replaced. */
   get faults(): number {
     return this.#lanes.reduce((sum, lane) => sum + lane.faults, this.#retiredFaults);
   }
@@ -103,15 +107,17 @@ export class Lanes {
   }
 
   #open(maxOpenTenants = this.#options.writer.maxOpenTenants): Lane {
-    const lane = new Lane(
-      this.#nextIndex++,
-      { ...this.#options.writer, maxOpenTenants },
-      this.#flusher,
-      () => !this.#paused && this.#alone.length === 0 && this.#options.mayBegin(),
-      () => {
+    const { writer, mayBegin, onBroken, log } = this.#options;
+    const lane = new Lane(this.#nextIndex++, {
+      writer: { ...writer, maxOpenTenants },
+      flusher: this.#flusher,
+      mayBegin: () => !this.#paused && this.#alone.length === 0 && mayBegin(),
+      onIdle: () => {
         for (const resolve of this.#idleWaiters.splice(0)) resolve();
       },
-    );
+      onBroken,
+      log,
+    });
     this.#lanes.push(lane);
     return lane;
   }
@@ -163,12 +169,13 @@ export class Lanes {
   }
 
   #retireSpare(lane: Lane, now: number): void {
-    if (lane.load > 0) {
+    if (lane.load > 0 || lane.busy) {
       this.#spareIdleSince.set(lane, now);
       return;
     }
     // A lane whose tenants may come back keeps their connections until they are closed for being idle.
-    if (lane.tenants.size > 0 || now - (this.#spareIdleSince.get(lane) ?? now) < SPARE_IDLE_MS) return;
+    const { spareIdleMs = SPARE_IDLE_MS } = this.#options;
+    if (lane.tenants.size > 0 || now - (this.#spareIdleSince.get(lane) ?? now) < spareIdleMs) return;
     this.#lanes.splice(this.#lanes.indexOf(lane), 1);
     this.#spareIdleSince.delete(lane);
     this.#retiredFaults += lane.faults;

@@ -98,6 +98,7 @@ export class Leader {
       threads: config.threads,
       log,
       mayBegin: () => lease.held,
+      onBroken: error => this.#context.onBug(error),
       writer: {
         dataDir: config.dataDir,
         dbFile: config.dbFile,

@@ -1,0 +1,135 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { newJobId } from '@onewriter/protocol';
+import type { Logger } from '@onewriter/runtime';
+import type { ApplyOutcome, ApplyTask } from '@onewriter/writer';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { Lane, type LaneClient, type LaneOptions } from './lane.ts';
+import { Lanes } from './lanes.ts';
+import { WalFlusher } from './wal-flusher.ts';
+
+/* With real threads and files: what matters here is what the pool and its threads do. */
+
+const quiet = { info() {}, warn() {}, error() {} } as unknown as Logger;
+
+/** Takes the thread more than half a second, and changes nothing. */
+const SLOW =
+  'WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < 5000000) SELECT count(*) FROM c';
+
+/** A tenant with one job. */
+class Client implements LaneClient {
+  readonly tenant: string;
+  lane: Lane | undefined;
+  readonly pinned = false;
+  outcome: ApplyOutcome | Error | undefined;
+  readonly #sql: string;
+  #begun = false;
+
+  constructor(tenant: string, sql = 'CREATE TABLE IF NOT EXISTS t(x)') {
+    this.tenant = tenant;
+    this.#sql = sql;
+  }
+
+  nextTask(): ApplyTask | undefined {
+    if (this.#begun) return undefined;
+    this.#begun = true;
+    const data = JSON.stringify({ v: 1, client: 'c-1', seq: 1, at: 0, sql: [this.#sql], ops: [{ x: 0 }] });
+    return { kind: 'apply', tenant: this.tenant, epoch: 1, jobs: [{ id: newJobId(), data }] };
+  }
+
+  onOutcome(outcome: ApplyOutcome): void {
+    this.outcome = outcome;
+  }
+
+  onRevoked(): void {
+    this.#begun = false;
+  }
+
+  onFault(error: Error): void {
+    this.outcome = error;
+  }
+}
+
+function writerOptions(): LaneOptions['writer'] {
+  const dataDir = mkdtempSync(join(tmpdir(), 'onewriter-lanes-'));
+  onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
+  return {
+    dataDir,
+    dbFile: 'tenant.db',
+    createTenants: true,
+    busyTimeoutMs: 1_000,
+    maxOpenTenants: 400,
+    exclusive: false,
+  };
+}
+
+function createLane(writer: LaneOptions['writer'], more: Partial<LaneOptions> = {}): Lane {
+  const flusher = new WalFlusher(10);
+  const nothing = () => {};
+  const lane = new Lane(0, {
+    ...{ writer, flusher, mayBegin: () => true, onIdle: nothing, onBroken: nothing, log: quiet },
+    ...more,
+  });
+  onTestFinished(async () => {
+    await lane.close();
+    flusher.close();
+  });
+  return lane;
+}
+
+const until = (condition: () => boolean) =>
+  vi.waitFor(() => expect(condition()).toBe(true), { timeout: 30_000, interval: 10 });
+
+it('a lane does what it is given in that order, and ends only after all of it', async () => {
+  const lane = createLane(writerOptions());
+  const order: number[] = [];
+  const closes = Array.from({ length: 300 }, async (_, index) => {
+    await lane.closeTenant(`t${index}`);
+    order.push(index);
+  });
+  const closing = lane.close();
+  await Promise.all(closes);
+  await closing;
+  expect(order).toEqual(Array.from({ length: 300 }, (_, index) => index));
+});
+
+it('a spare lane retires while many idle tenants are being closed', { timeout: 60_000 }, async () => {
+  const lanes = new Lanes({
+    threads: 1,
+    writer: writerOptions(),
+    mayBegin: () => true,
+    onBroken: error => expect.fail(String(error)),
+    spareIdleMs: 0,
+    log: quiet,
+  });
+  onTestFinished(() => lanes.close());
+  const slow = [new Client('slow-1', SLOW), new Client('slow-2', SLOW)];
+  const clients = Array.from({ length: 60 }, (_, index) => new Client(`t${index}`));
+  for (const client of [...slow, ...clients]) lanes.enqueue(client);
+  await until(() => lanes.all.length > 1);
+  await until(() => [...slow, ...clients].every(({ outcome }) => outcome !== undefined));
+  expect(clients.filter(({ outcome }) => (outcome as ApplyOutcome).kind !== 'applied')).toEqual([]);
+  const closed = Promise.all([...slow, ...clients].map(client => lanes.closeTenant(client)));
+  await until(() => lanes.all.length === 1);
+  await closed;
+  await lanes.close();
+});
+
+it('a lane whose threads do not stay up says so, and gives its work back', async () => {
+  const writer = writerOptions();
+  const thread = join(writer.dataDir, 'thread.mjs');
+  writeFileSync(thread, "throw new Error('This thread does not start.');");
+  let broken: Error | undefined;
+  const onBroken = (error: Error) => {
+    broken = error;
+  };
+  const lane = createLane(writer, { onBroken, threadUrl: pathToFileURL(thread) });
+  const client = new Client('t0');
+  lane.enqueue(client);
+  await until(() => broken !== undefined);
+  await until(() => client.outcome !== undefined);
+  expect(broken?.message).toBe('This thread does not start.');
+  expect(client.outcome).toBeInstanceOf(Error);
+});
