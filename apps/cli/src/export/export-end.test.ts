@@ -9,6 +9,9 @@ it.each([
   ['ndjson', '{"onewriter_export":{"rows":0}}', undefined],
   ['ndjson', '{"a":1}\n', /closing/],
   ['ndjson', '{"a":', /closing/],
+  ['ndjson', '{"onewriter_export":5}\n', /closing/],
+  ['ndjson', '{"onewriter_export":null}\n', /closing/],
+  ['ndjson', '{"onewriter_export":{"i":"5"}}\n', /closing/],
   ['csv', 'a', undefined],
 ])('sees whether %s ends: %j', (format, text, problem) => {
   // In pieces of every size.

@@ -27,18 +27,20 @@ export class ExportEnd {
     if (this.#format === 'sql' && !this.#tail.toString('utf8').endsWith(COMMIT)) {
       return 'the dump does not end with COMMIT';
     }
-    if (this.#format === 'ndjson' && this.#lastRecord()?.['onewriter_export'] === undefined) {
+    if (this.#format === 'ndjson' && !this.#hasClosingRecord()) {
       return 'its closing record is missing';
     }
     return undefined;
   }
 
-  #lastRecord(): Record<string, unknown> | undefined {
+  /** A row may have a value of this name, but none that is an object with `rows`. */
+  #hasClosingRecord(): boolean {
     const line = this.#tail.toString('utf8').trimEnd().split('\n').at(-1) ?? '';
     try {
-      return JSON.parse(line) as Record<string, unknown>;
+      const record = JSON.parse(line) as { readonly onewriter_export?: { readonly rows?: unknown } | null };
+      return typeof record.onewriter_export?.rows === 'number';
     } catch {
-      return undefined; // cut off in the middle
+      return false; // cut off in the middle
     }
   }
 }

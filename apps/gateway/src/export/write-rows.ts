@@ -42,8 +42,8 @@ function reasonFor(content: ExportTable['content']): string {
 }
 
 /**
- * Rows, then a closing record, `{"onewriter_export":{"rows":3}}`: without it the export is not whole. It has one name that no
- * table is likely to have for its only column, so that an import can tell it from a row. Of an export of all tables it also
+ * Rows, then a closing record, `{"onewriter_export":{"rows":3}}`: without it the export is not whole. No value of a row is such
+ * an object, so an import knows it from a row, also of a table with a column of this name. Of an export of all tables it also
  * lists those that were left out, as `omitted`.
  */
 export function writeNdjson(

@@ -1,20 +1,15 @@
-/** The last line of an export, which says that it is whole. */
-export interface ClosingRecord {
-  /** The one name in it, in case a table has a column of this name. */
-  readonly name: string;
-  readonly rows: number;
-}
-
-const NAME = 'onewriter_export';
 const BEGINS = /^\s*\{\s*"onewriter_export"\s*:/;
 
-/** Reads `{"onewriter_export":{"rows":3}}`, in which there may be more. Undefined where a line is none. */
-export function readClosingRecord(line: string): ClosingRecord | undefined {
+/**
+ * Reads the last line of an export, `{"onewriter_export":{"rows":3}}`, in which there may be more: how many rows are in front
+ * of it. Undefined for every row, also of a table with a column of this name: no value of a row is an object that has `rows`.
+ */
+export function readClosingRecord(line: string): number | undefined {
   if (!BEGINS.test(line)) return undefined;
   try {
     const record = JSON.parse(line) as Record<string, { readonly rows?: unknown } | null>;
-    const rows = Object.keys(record).length === 1 ? record[NAME]?.rows : undefined;
-    return Number.isSafeInteger(rows) ? { name: NAME, rows: Number(rows) } : undefined;
+    const rows = Object.keys(record).length === 1 ? record['onewriter_export']?.rows : undefined;
+    return Number.isSafeInteger(rows) ? Number(rows) : undefined;
   } catch {
     return undefined;
   }

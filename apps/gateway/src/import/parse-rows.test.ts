@@ -168,6 +168,21 @@ describe('parseNdjsonRows', () => {
     expect((await parse('{"onewriter_export":{"rows":0}}', 'tables')).failure).toBeUndefined();
   });
 
+  it('knows the record that closes an export from the rows of a table with a column of its name', async () => {
+    const table = new TableShape('t', [{ name: 'onewriter_export', hidden: 0 }], true, 'reject');
+    const content =
+      '{"onewriter_export":"{\\"rows\\":1}"}\n{"onewriter_export":{"i":"5"}}\n{"onewriter_export":{"rows":2}}\n';
+    const bounds = { maxLineBytes: 1_000, idleTimeoutMs: 10_000 };
+    const body = bodyOf(Buffer.from(content), 7);
+    expect(await collect(parseNdjsonRows({ body, bounds, table, findTable: async () => table }))).toEqual({
+      rows: [
+        [1, '"{\\"rows\\":1}"'],
+        [2, '5'],
+      ],
+      failure: undefined,
+    });
+  });
+
   it('stores text that is not UTF-8 through a blob', () => {
     expect(TABLE.insert(['id', 'n'], [1])).toBe('INSERT INTO "t" ("id", "n") VALUES (?, CAST(? AS TEXT))');
     expect(TABLE.insert(['id', 'n'])).toBe('INSERT INTO "t" ("id", "n") VALUES (?, ?)');

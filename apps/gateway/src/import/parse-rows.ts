@@ -107,12 +107,12 @@ class NdjsonParser {
         );
       }
       const closing = readClosingRecord(text);
-      if (closing !== undefined && this.#table?.has(closing.name) !== true) {
+      if (closing !== undefined) {
         this.#closedAt = line;
-        if (closing.rows !== this.#rows) {
+        if (closing !== this.#rows) {
           throw atLine(
             line,
-            `The file is not whole: ${this.#rows} rows are in front of the record that closes it, which says ${closing.rows}.`,
+            `The file is not whole: ${this.#rows} rows are in front of the record that closes it, which says ${closing}.`,
           );
         }
         continue;
