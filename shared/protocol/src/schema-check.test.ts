@@ -7,6 +7,8 @@ it.each([
   ['EXPLAIN QUERY PLAN SELECT 1', true],
   ['explain select 1', true],
   ['SELECT * FROM pragma_index_list(?)', false],
+  ['SELECT * FROM pragma_integrity_check', true],
+  ['SELECT * FROM Pragma_Quick_Check(?)', true],
   ['SELECT "PRAGMA"', false],
   ["'PRAGMA'", false],
   ['', false],

@@ -12,8 +12,22 @@ import { SqlTokens } from './sql-tokens.ts';
 /** Running this makes SQLite look, and load the schema again if it has changed. */
 export const SCHEMA_CHECK_SQL = 'SELECT 1 FROM sqlite_schema LIMIT 1';
 
-/** Whether SQLite may answer a statement from the schema in memory: look first, and compile it each time. */
+/**
+ * FTS5, too, keeps what it has read of an index, until a query opens the table. A check of the file does not open it, so on
+ * a connection that reads what others write it would report damage where there is none. Each row is a query that opens one
+ * table. Run them before a statement that {@link checksIndexes}; one that fails says nothing: the check finds out why.
+ */
+export const FULL_TEXT_QUERIES_SQL = `SELECT printf('SELECT 1 FROM "%w" LIMIT 1', name) FROM sqlite_schema
+  WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%fts5%'`;
+
+/** Whether a statement may be `PRAGMA integrity_check` or `quick_check`, also as `pragma_integrity_check` in a SELECT. */
+export function checksIndexes(sql: string): boolean {
+  return /(?:integrity|quick)_check/i.test(sql);
+}
+
+/** Whether SQLite may answer a statement from what is in memory: look first, and compile it each time. */
 export function isAnsweredFromMemory(sql: string): boolean {
+  if (checksIndexes(sql)) return true;
   const tokens = new SqlTokens(sql);
   for (;;) {
     const kind = tokens.next();

@@ -87,6 +87,20 @@ describe('FileReads', () => {
     expect(reads.get(request('acme', 'SELECT v FROM t WHERE id = ?', [9]))).toBeUndefined();
   });
 
+  it.each(['PRAGMA integrity_check', 'PRAGMA quick_check', 'SELECT * FROM pragma_integrity_check'])(
+    'finds no damage in a full-text index that another connection has written: %s',
+    async sql => {
+      const writer = createTenant(
+        'acme',
+        `CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('a b')`,
+      );
+      const check = () => reads.allArrays(request('acme', sql));
+      expect(await check()).toMatchObject({ rows: [['ok']] });
+      writer.exec(`INSERT INTO f VALUES ('b c'); INSERT INTO f(f) VALUES ('optimize')`);
+      expect(await check()).toMatchObject({ rows: [['ok']] });
+    },
+  );
+
   it('gives integers exactly: numbers where they fit, else bigint, in every kind of read', async () => {
     const db = createTenant('acme');
     const values = [

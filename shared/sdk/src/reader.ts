@@ -1,5 +1,11 @@
 import { statSync } from 'node:fs';
-import { isAnsweredFromMemory, LIMITS, SCHEMA_CHECK_SQL } from '@onewriter/protocol';
+import {
+  checksIndexes,
+  FULL_TEXT_QUERIES_SQL,
+  isAnsweredFromMemory,
+  LIMITS,
+  SCHEMA_CHECK_SQL,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import type { BoundParameters } from './parameters.ts';
 import { ReadStatement } from './read-statement.ts';
@@ -74,6 +80,7 @@ export class Reader {
     if (statement === undefined) {
       if (isAnsweredFromMemory(sql)) {
         this.#checkSchema();
+        if (checksIndexes(sql)) this.#openFullText();
         return new ReadStatement(() => this.#db.prepare(sql));
       }
       statement = new ReadStatement(() => this.#compile(sql));
@@ -99,6 +106,17 @@ export class Reader {
   #checkSchema(): void {
     this.#schemaCheck ??= this.#db.prepare(SCHEMA_CHECK_SQL);
     this.#schemaCheck.get();
+  }
+
+  /** Makes FTS5 read its indexes again where they have changed: see the protocol's schema-check.ts. */
+  #openFullText(): void {
+    for (const query of this.#db.prepare<[], string>(FULL_TEXT_QUERIES_SQL).pluck().all()) {
+      try {
+        this.#db.prepare(query).get();
+      } catch (error) {
+        if (!(error instanceof Database.SqliteError)) throw error;
+      }
+    }
   }
 
   /** Rows one after the other; one iteration at a time. @throws better-sqlite3's errors */

@@ -1,4 +1,9 @@
-import { isAnsweredFromMemory, SCHEMA_CHECK_SQL } from '@onewriter/protocol';
+import {
+  checksIndexes,
+  FULL_TEXT_QUERIES_SQL,
+  isAnsweredFromMemory,
+  SCHEMA_CHECK_SQL,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 
 /**
@@ -8,6 +13,7 @@ import Database from 'better-sqlite3';
  */
 export function prepareRead<Row>(db: Database.Database, sql: string): Database.Statement<unknown[], Row> {
   if (isAnsweredFromMemory(sql)) checkSchema(db);
+  if (checksIndexes(sql)) openFullText(db);
   try {
     return db.prepare<unknown[], Row>(sql);
   } catch (error) {
@@ -20,4 +26,15 @@ export function prepareRead<Row>(db: Database.Database, sql: string): Database.S
 /** Loads the schema again if it has changed. @throws better-sqlite3's errors */
 export function checkSchema(db: Database.Database): void {
   db.prepare(SCHEMA_CHECK_SQL).get();
+}
+
+/** Makes FTS5 read its indexes again where they have changed: see the protocol's schema-check.ts. */
+function openFullText(db: Database.Database): void {
+  for (const query of db.prepare<[], string>(FULL_TEXT_QUERIES_SQL).pluck().all()) {
+    try {
+      db.prepare(query).get();
+    } catch (error) {
+      if (!(error instanceof Database.SqliteError)) throw error;
+    }
+  }
 }

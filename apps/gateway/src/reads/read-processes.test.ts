@@ -77,6 +77,20 @@ describe('ReadProcesses', () => {
     expect(results.map(result => result.rows)).toEqual([[[9007199254740993n, 'integer']], [[1]]]);
   });
 
+  it('finds no damage in a full-text index that another process has written', async () => {
+    const { read, create } = await openReads();
+    const statements = [
+      { sql: 'PRAGMA integrity_check' },
+      { sql: 'PRAGMA quick_check' },
+      { sql: 'SELECT * FROM pragma_integrity_check' },
+    ];
+    const check = async () => (await read('', { statements })).results.map(({ rows }) => rows);
+    create('acme', `CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('a b')`);
+    expect(await check()).toEqual([[['ok']], [['ok']], [['ok']]]);
+    create('acme', `INSERT INTO f VALUES ('b c'); INSERT INTO f(f) VALUES ('optimize')`);
+    expect(await check()).toEqual([[['ok']], [['ok']], [['ok']]]);
+  });
+
   it('says what is wrong', async () => {
     const { read, reads } = await openReads();
     await expect(read('SELECT nothing FROM t')).rejects.toMatchObject({
