@@ -29,8 +29,6 @@ export interface RoundTrips extends AsyncDisposable {
 }
 
 const NDJSON = 'application/x-ndjson';
-/** Values that an import refuses, with the number of the row. */
-const NOT_IMPORTED = /\{"t":|\{"f":"-?Infinity"\}/;
 
 /** @param dataDir an empty folder. @param shell the sqlite3 program */
 export async function startRoundTrips(dataDir: string, shell = 'sqlite3'): Promise<RoundTrips> {
@@ -67,7 +65,7 @@ export async function startRoundTrips(dataDir: string, shell = 'sqlite3'): Promi
     const imported = new Set<string>();
     for (const [table, lines] of linesOf) {
       // A row that refers to one that comes after it is refused.
-      if (NOT_IMPORTED.test(lines.join()) || /^(child|parent)\d/.test(table)) continue;
+      if (/^(child|parent)\d/.test(table)) continue;
       const closing = `{"onewriter_export":{"rows":${lines.length}}}`;
       const path = `${tenant}/import?table=${encodeURIComponent(table)}`;
       const answer = await ask(path, `${[...lines, closing].join('\n')}\n`, NDJSON);
