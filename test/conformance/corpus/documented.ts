@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { INTERNAL_TABLE_PREFIX } from '@onewriter/protocol';
 import { type Answer, compareAnswers, type DoneAnswer } from './answer.ts';
 import type { InterfaceName } from './interfaces.ts';
@@ -47,11 +48,32 @@ export interface DifferenceContext {
   readonly file: string;
 }
 
+/** Tables of FTS3, FTS4 and FTS5 that hold an index, by how their names end. */
+const FULL_TEXT_PART = /_(?:data|idx|segments|segdir|stat)\b/i;
+
+/** Whether a table holds the index of a full-text table in a file. */
+export function isFullTextPart(file: string, name: string): boolean {
+  if (!FULL_TEXT_PART.test(name)) return false;
+  const answer = readFrom(
+    file,
+    `SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow' AND lower(name) = '${name.toLowerCase()}'`,
+  );
+  return answer.type === 'ok' && answer.rows.length > 0;
+}
+
 /** Why tables behind a full-text index differ in contents, while the index itself holds the same. */
 export const FULL_TEXT_LAYOUT =
   'in a transaction, a full-text index is written after each statement, so it is cut otherwise (docs/sql.md)';
 
 export const DOCUMENTED: readonly Documented[] = [
+  {
+    reason: 'PRAGMA database_list does not name the file (docs/sql.md)',
+    pattern: /\bdatabase_list\b/i,
+    applies: ({ here, plain }) =>
+      here.type === 'ok' &&
+      plain.type === 'ok' &&
+      compareAnswers(here, { ...plain, rows: [[0n, 'main', '']] }) === undefined,
+  },
   {
     reason: "the file holds the writer's tables, too (docs/sql.md)",
     pattern:
@@ -61,13 +83,14 @@ export const DOCUMENTED: readonly Documented[] = [
     applies: ({ here, plain, sql, file }) =>
       here.type === 'ok' &&
       (compareAnswers(withoutControl(here), readFrom(file, sql)) === undefined ||
-        (here.autocommit === false && /_count\b/i.test(sql)) ||
+        (here.autocommit === false && (/_count\b/i.test(sql) || hasOnlyRootPages(here))) ||
         (plain.type === 'ok' && compareAnswers(withoutWriters(here), withoutWriters(plain)) === undefined)),
   },
   {
     reason: 'a setting of the connection, which is the one of the writer or of a reader (docs/sql.md)',
     pattern:
       /^\s*pragma\s+(?:main\.)?(?:cache_size|synchronous|wal_autocheckpoint|query_only|busy_timeout|journal_size_limit|data_version|locking_mode|temp_store)\s*;?\s*$/i,
+    applies: isOneValue,
   },
   {
     reason:
@@ -85,6 +108,16 @@ export const DOCUMENTED: readonly Documented[] = [
       here.type === 'ok' &&
       plain.type === 'ok' &&
       compareAnswers(here, { ...plain, changes: here.changes }) === undefined,
+  },
+  {
+    reason: "ANALYZE counts the rows of the writer's tables, too",
+    pattern: /^\s*(?:insert|replace)\b.*\bsqlite_stat\d\b/is,
+    // They take the rowids in front of it.
+    applies: ({ here, plain, file }) =>
+      here.type === 'ok' &&
+      plain.type === 'ok' &&
+      compareAnswers(here, { ...plain, lastInsertRowid: here.lastInsertRowid }) === undefined &&
+      hasStatisticsOfWriter(file),
   },
   {
     // Where another connection has run ANALYZE; a change of the schema makes it read them again.
@@ -110,9 +143,20 @@ export const DOCUMENTED: readonly Documented[] = [
     contents: true,
   },
   {
+    // Plain SQLite has a connection for each statement here; on one that stays open it fails in the same way.
+    reason:
+      'an open connection keeps the columns that a full-text index found in the table it is over, as in SQLite',
+    pattern: /^\s*insert\s+into\s+(\w+)\s*\(\s*\1\s*\)\s*values\s*\(\s*'rebuild'\s*\)/i,
+    applies: ({ here, plain, sql, file }) =>
+      here.type === 'error' && here.code === 'SQLITE_ERROR' && plain.type === 'ok' && isOverTable(file, sql),
+    contents: true,
+  },
+  {
     reason: FULL_TEXT_LAYOUT,
     through: 'libsql',
-    pattern: /_(?:data|idx|segments|segdir|stat)\b/i,
+    pattern: FULL_TEXT_PART,
+    applies: ({ here, plain, sql, file }) =>
+      here.type === plain.type && (sql.match(/\w+/g) ?? []).some(name => isFullTextPart(file, name)),
   },
   {
     reason: "SQLite's own: behind the greatest rowid it takes them at random",
@@ -123,14 +167,52 @@ export const DOCUMENTED: readonly Documented[] = [
   {
     reason: 'EXPLAIN of a write, compiled by a reader, which may not write',
     pattern: /^\s*explain\s+(?!query\b)/i,
+    applies: ({ here, plain }) =>
+      plain.type === 'ok' &&
+      (here.type === 'ok'
+        ? isDeepStrictEqual(here.columns, plain.columns)
+        : here.type === 'error' && here.code.startsWith('SQLITE_READONLY')),
   },
 ];
+
+/** Both say one value, by the same name. */
+function isOneValue({ here, plain }: DifferenceContext): boolean {
+  return (
+    here.type === 'ok' &&
+    plain.type === 'ok' &&
+    isDeepStrictEqual(here.columns, plain.columns) &&
+    here.rows.length === 1 &&
+    plain.rows.length === 1
+  );
+}
+
+/** Whether the FTS3 or FTS4 table that a statement names first has its rows in another table. */
+function isOverTable(file: string, sql: string): boolean {
+  const name = /\binto\s+(\w+)/i.exec(sql)?.[1]?.toLowerCase();
+  const answer = readFrom(
+    file,
+    `SELECT 1 FROM sqlite_schema WHERE lower(name) = '${name}' AND sql LIKE '%using fts_(%content=%'`,
+  );
+  return answer.type === 'ok' && answer.rows.length > 0;
+}
+
+function hasStatisticsOfWriter(file: string): boolean {
+  const answer = readFrom(file, `SELECT 1 FROM sqlite_stat1 WHERE tbl GLOB '${INTERNAL_TABLE_PREFIX}*'`);
+  return answer.type === 'ok' && answer.rows.length > 0;
+}
+
+/** Names of the writer's tables, and of the indexes that SQLite makes for their keys. */
+const OF_WRITER = new RegExp(`^(?:sqlite_autoindex_)?${INTERNAL_TABLE_PREFIX}`);
+
+function hasOnlyRootPages({ columns = [] }: DoneAnswer): boolean {
+  return columns.length > 0 && columns.every(name => name.toLowerCase() === 'rootpage');
+}
 
 /** Without rows of the writer's tables, and without the numbers of root pages, which follow from them. */
 function withoutWriters(answer: DoneAnswer): DoneAnswer {
   const page = answer.columns?.findIndex(name => name.toLowerCase() === 'rootpage');
   const rows = answer.rows
-    .filter(row => !row.some(value => typeof value === 'string' && value.startsWith(INTERNAL_TABLE_PREFIX)))
+    .filter(row => !row.some(value => typeof value === 'string' && OF_WRITER.test(value)))
     .map(row => row.filter((_, column) => column !== page));
   return { ...answer, rows };
 }

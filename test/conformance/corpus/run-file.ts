@@ -2,7 +2,7 @@ import { classifyStatement, classifyStep, OnewriterError, tenantFile } from '@on
 import { type Answer, compareAnswers, describeAnswer, shorten } from './answer.ts';
 import { hashContents } from './content-hash.ts';
 import type { CorpusItem, CorpusScript } from './corpus-item.ts';
-import { FULL_TEXT_LAYOUT, findDocumented, findNotCompared } from './documented.ts';
+import { FULL_TEXT_LAYOUT, findDocumented, findNotCompared, isFullTextPart } from './documented.ts';
 import { count, type Difference, type FileReport, MAX_DIFFERENCES } from './file-report.ts';
 import type { InterfaceName, Session } from './interfaces.ts';
 import { PlainSqlite } from './plain-sqlite.ts';
@@ -162,12 +162,13 @@ class FileRun {
   #compareContents(line: number, { tenant, plain }: OpenDatabase): void {
     const isAlive = () => this.#options.onItem(this.#index);
     isAlive();
-    const here = hashContents(tenantFile(this.#options.dataDir, tenant), isAlive);
+    const file = tenantFile(this.#options.dataDir, tenant);
+    const here = hashContents(file, isAlive);
     const expected = hashContents(plain.path, isAlive);
     for (const name of new Set([...here.keys(), ...expected.keys()])) {
       const [hash, right] = [here.get(name) ?? 'not there', expected.get(name) ?? 'not there'];
       if (hash === right) continue;
-      if (this.#options.through === 'libsql' && /_(?:data|idx|segments|segdir|stat)$/.test(name)) {
+      if (this.#options.through === 'libsql' && isFullTextPart(file, name.replace(/^table /, ''))) {
         count(this.#documented, FULL_TEXT_LAYOUT);
       } else this.#differs(line, 'contents at the end', name, hash, right);
     }
