@@ -351,6 +351,20 @@ describe('values', () => {
   });
 });
 
+describe('row ids', () => {
+  it('go through an export and an import beside a key that is not the row id', async () => {
+    const columns = '(id INTEGER PRIMARY KEY DESC, v)';
+    const tenant = await newTenant(
+      `CREATE TABLE a${columns}; CREATE TABLE b${columns}; INSERT INTO a(rowid, id, v) VALUES (100, 1, 'x'), (99, 2, 'y')`,
+    );
+    const path = `${gateway.url}/v1/tenants/${tenant}/export?table=a`;
+    const exported = await (await fetch(path, { headers: { authorization } })).text();
+    expect(await send(tenant, 'table=b', exported)).toMatchObject([{ event: 'done', accepted: 2 }]);
+    const rows = (table: string) => rowsOf(tenant, `SELECT rowid, id, v FROM ${table} ORDER BY id`);
+    expect(rows('b')).toEqual(rows('a'));
+  });
+});
+
 describe('onewriter import', () => {
   it('names lines and causes, takes separators and one transaction, and continues under its key', async () => {
     const tenant = await newTenant(TREE);

@@ -8,6 +8,8 @@ const LOOK_SQL = "SELECT max(sql LIKE '%deferr%') FROM sqlite_schema";
 const TABLE_SQL =
   "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE";
 const COLUMNS_SQL = 'SELECT name, hidden, upper(type), pk FROM pragma_table_xinfo(?) ORDER BY cid';
+/** An INTEGER PRIMARY KEY DESC is not the rowid: it has an index. */
+const KEY_INDEX_SQL = "SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk'";
 
 /**
  * Looks at a table that rows are to be written into.
@@ -24,9 +26,12 @@ export async function findTable(
   }
   const { results } = await reads.read({
     tenant,
-    statements: [{ sql: LOOK_SQL }, { sql: TABLE_SQL, params: [name] }, { sql: COLUMNS_SQL, params: [name] }],
+    statements: [
+      { sql: LOOK_SQL },
+      ...[TABLE_SQL, COLUMNS_SQL, KEY_INDEX_SQL].map(sql => ({ sql, params: [name] })),
+    ],
   });
-  const [, tables, columns] = results;
+  const [, tables, columns, keyIndex] = results;
   const table = tables!.rows[0];
   if (table === undefined) {
     throw new OnewriterError('NOT_FOUND', `There is no table ${JSON.stringify(name)}; create it first.`, {
@@ -40,7 +45,7 @@ export async function findTable(
     hidden: Number(hidden),
   }));
   const keys = columns!.rows.filter(([, , , pk]) => Number(pk) > 0);
-  const isRowid = hasRowid && keys.length === 1 && keys[0]![2] === 'INTEGER';
+  const isRowid = hasRowid && keys.length === 1 && keys[0]![2] === 'INTEGER' && keyIndex!.rows.length === 0;
   return new TableShape(name, found, hasRowid, onConflict, isRowid ? String(keys[0]![0]) : undefined);
 }
 
