@@ -1,10 +1,13 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { SqlValue } from '@onewriter/protocol';
 import { temporaryDirectory } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
-import { compareAnswers, type DoneAnswer } from './corpus/answer.ts';
+import { type Answer, compareAnswers, type DoneAnswer } from './corpus/answer.ts';
 import type { CorpusItem } from './corpus/corpus-item.ts';
+import { findDocumented } from './corpus/documented.ts';
 import type { Difference } from './corpus/file-report.ts';
 import { INTERFACES } from './corpus/interfaces.ts';
 import { readCorpusFile } from './corpus/read-corpus.ts';
@@ -121,6 +124,53 @@ describe('two answers', () => {
     );
     expect(compareAnswers(unique, plain)).toBe('SQLITE_CONSTRAINT_UNIQUE here, ok in SQLite');
     expect(compareAnswers(here, unique)).toBe('ok here, SQLITE_CONSTRAINT_UNIQUE in SQLite');
+  });
+});
+
+describe('a documented difference', () => {
+  const rows = (columns: readonly string[], ...of: readonly SqlValue[][]): DoneAnswer => ({
+    ...{ type: 'ok', columns, rows: of, changes: 0, lastInsertRowid: 0n },
+  });
+  const inserted = (lastInsertRowid: bigint): DoneAnswer => ({
+    ...{ type: 'ok', columns: undefined, rows: [], changes: 1, lastInsertRowid },
+  });
+  const failed = { type: 'error', code: 'SQLITE_ERROR', message: '' } as const;
+
+  it.each<[string, boolean, string, Answer, Answer]>([
+    ['a setting', true, 'PRAGMA cache_size', rows(['cache_size'], [-1n]), rows(['cache_size'], [-2n])],
+    ['no setting', false, 'PRAGMA cache_size', failed, rows(['cache_size'], [-2n])],
+    ['a full-text index', true, 'SELECT id FROM f_data', rows(['id'], [1n]), rows(['id'], [2n])],
+    ['a table with such a name', false, 'SELECT id FROM my_data', rows(['id'], [1n]), rows(['id'], [2n])],
+    ['statistics', true, "INSERT INTO sqlite_stat1 VALUES ('t', NULL, '1')", inserted(4n), inserted(1n)],
+    ['no statistics', false, "INSERT INTO t VALUES ('sqlite_stat')", inserted(4n), inserted(1n)],
+    ['EXPLAIN', false, 'EXPLAIN INSERT INTO t VALUES (1)', failed, rows(['addr'], [0n])],
+    [
+      'the name of the file',
+      true,
+      'PRAGMA database_list',
+      rows(['seq', 'name', 'file'], [0n, 'main', '']),
+      rows(['seq', 'name', 'file'], [0n, 'main', '/plain.db']),
+    ],
+    [
+      'the name of a file that is told',
+      false,
+      'PRAGMA database_list',
+      rows(['seq', 'name', 'file'], [0n, 'main', '/tenant.db']),
+      rows(['seq', 'name', 'file'], [0n, 'main', '/plain.db']),
+    ],
+    ['an index over a table', true, "INSERT INTO o(o) VALUES ('rebuild')", failed, inserted(0n)],
+    ['an index of its own', false, "INSERT INTO f(f) VALUES ('rebuild')", failed, inserted(0n)],
+  ])('is one, or is none: %s (%s)', async (_, expected, sql, here, plain) => {
+    await using folder = await temporaryDirectory('documented');
+    const file = `${folder.path}/tenant.db`;
+    const db = new Database(file);
+    db.exec(
+      `CREATE TABLE t(x); CREATE VIRTUAL TABLE f USING fts5(x); CREATE TABLE my_data(id);
+       CREATE VIRTUAL TABLE o USING fts4(content=t);
+       CREATE TABLE _onewriter_state(x); INSERT INTO _onewriter_state VALUES (1); ANALYZE`,
+    );
+    db.close();
+    expect(findDocumented('libsql', { sql, here, plain, file }) !== undefined).toBe(expected);
   });
 });
 
