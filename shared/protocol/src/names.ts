@@ -142,6 +142,10 @@ export interface LeaseRecord {
   readonly pid: number;
   /** ISO time of acquisition. */
   readonly since: string;
+  /** Life of the lease in ms. Absent in those of older brokers, as {@link renewals}. */
+  readonly leaseMs?: number | undefined;
+  /** Grows with each renewal: a record that stays the same for {@link leaseMs} is a dead leader's. */
+  readonly renewals?: number | undefined;
 }
 
 /** `<dataDir>/tenants`: one folder per tenant. */

@@ -19,7 +19,7 @@ import type { BatchObserver } from './finished-batch.ts';
 import { InboxEvents } from './inbox-events.ts';
 import { factsOfWrite, JobLog } from './job-log.ts';
 import { Lanes } from './lanes.ts';
-import type { Lease } from './lease.ts';
+import type { Lease, Raised } from './lease.ts';
 import { Parked } from './parked.ts';
 import type { RedisLink } from './redis-link.ts';
 import { SlowFactsWatch } from './status/slow-facts.ts';
@@ -79,7 +79,7 @@ export class Leader {
   readonly #unfinished = new Set<TenantSession>();
   #finishing: NodeJS.Timeout | undefined;
   #ending = false;
-  #raising: Promise<boolean> | undefined;
+  #raising: Promise<Raised> | undefined;
 
   constructor(options: LeaderOptions) {
     const { config, log, link, lease } = options;
@@ -403,18 +403,27 @@ export class Leader {
     this.#raising ??= lease.raise(fileEpoch).finally(() => {
       this.#raising = undefined;
     });
-    if (await this.#raising) {
+    const raised = await this.#raising;
+    if (raised === 'raised') {
       log.warn(
         { tenant, fileEpoch, epoch: lease.epoch },
         'A file has seen a newer epoch than ours, and yet we lead: a restored file, or Redis lost its data. Epoch raised',
       );
       return;
     }
-    log.error(
-      { tenant, fileEpoch, epoch: lease.epoch },
-      'Fenced: a newer broker has taken over; this one leaves the lead',
-    );
-    this.#end('fenced by a newer broker');
+    if (raised === 'contested') {
+      this.#end(
+        `another broker leads the files in ${this.#options.config.dataDir} through another Redis: both raised the epoch ` +
+          'again and again. Give all brokers of a data directory the same ONEWRITER_REDIS_URL and ONEWRITER_GROUP, or ' +
+          'stop the others',
+      );
+    } else {
+      log.error(
+        { tenant, fileEpoch, epoch: lease.epoch },
+        'Fenced: a newer broker has taken over; this one leaves the lead',
+      );
+      this.#end('fenced by a newer broker');
+    }
     await new Promise<never>(() => {}); // the process ends
   }
 

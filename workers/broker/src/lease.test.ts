@@ -23,6 +23,8 @@ const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resol
 class ModelRedis {
   lease: string | undefined;
   epoch = 0;
+  /** What was added to its clock: by that the lease's life ends. */
+  clockMs = 0;
   #expiresAt = 0;
 
   wipe(): void {
@@ -31,28 +33,29 @@ class ModelRedis {
   }
 
   execute(script: Script, args: readonly (string | number)[]): unknown {
-    if (this.lease !== undefined && performance.now() >= this.#expiresAt) this.lease = undefined;
+    if (this.lease !== undefined && this.#now >= this.#expiresAt) this.lease = undefined;
     const [, , ...rest] = args;
+    const isHeldBy = (name: unknown) => this.lease?.includes(String(name)) === true;
+    const mayChange = (name: unknown, epoch: unknown) =>
+      this.lease === undefined ? this.epoch === Number(epoch) : isHeldBy(name);
     switch (script) {
       case acquireLease: {
         const [floor, leaseMs, dead, tail] = rest;
         if (this.lease !== undefined && this.lease !== dead) return [0, this.lease];
-        return this.#lead(Math.max(this.epoch, Number(floor)) + 1, String(tail), Number(leaseMs));
+        return [this.#lead(Number(floor), String(tail), Number(leaseMs)), ''];
       }
       case renewLease: {
-        const [record, leaseMs, epoch] = rest;
-        if (this.lease !== record && (this.lease !== undefined || this.epoch !== Number(epoch))) return 0;
-        this.lease = String(record);
-        this.#expiresAt = performance.now() + Number(leaseMs);
+        const [name, record, leaseMs, epoch] = rest;
+        if (!mayChange(name, epoch)) return 0;
+        this.#set(String(record), Number(leaseMs));
         return 1;
       }
       case raiseEpoch: {
-        const [record, floor, leaseMs, tail] = rest;
-        if (this.lease !== record) return [0, ''];
-        return this.#lead(Math.max(this.epoch, Number(floor)) + 1, String(tail), Number(leaseMs));
+        const [name, floor, leaseMs, tail, epoch] = rest;
+        return mayChange(name, epoch) ? this.#lead(Number(floor), String(tail), Number(leaseMs)) : 0;
       }
       case releaseLease: {
-        if (this.lease !== args[1]) return 0;
+        if (!isHeldBy(args[1])) return 0;
         this.lease = undefined;
         return 1;
       }
@@ -60,11 +63,19 @@ class ModelRedis {
     throw new Error('not one of the lease’s scripts');
   }
 
-  #lead(epoch: number, tail: string, leaseMs: number): [number, string] {
-    this.epoch = epoch;
-    this.lease = `{"epoch":${epoch},${tail}`;
-    this.#expiresAt = performance.now() + leaseMs;
-    return [epoch, this.lease];
+  get #now(): number {
+    return performance.now() + this.clockMs;
+  }
+
+  #set(record: string, leaseMs: number): void {
+    this.lease = record;
+    this.#expiresAt = this.#now + leaseMs;
+  }
+
+  #lead(floor: number, tail: string, leaseMs: number): number {
+    this.epoch = Math.max(this.epoch, floor) + 1;
+    this.#set(`{"epoch":${this.epoch},${tail}`, leaseMs);
+    return this.epoch;
   }
 }
 
@@ -125,8 +136,18 @@ describe('the lease', () => {
           epochs.push(lease.epoch);
           alive.add(lease);
           const lost = new Promise<void>(resolve => lease.keep(() => resolve()));
-          // It leads until it loses the lease, dies without a word, or hands over.
-          await Promise.race([lost, delay(random() * LEASE_MS * 8)]);
+          // It leads until it loses the lease, dies without a word, or hands over; files raise its epoch now and then.
+          const end = Promise.race([lost, delay(random() * LEASE_MS * 8)]);
+          let over = false;
+          void end.then(() => {
+            over = true;
+          });
+          while (!over) {
+            await Promise.race([end, delay(random() * LEASE_MS * 4)]);
+            if (over || (await Promise.race([end, lease.raise(lease.epoch)])) !== 'raised') break;
+            epochs.push(lease.epoch);
+          }
+          await end;
           alive.delete(lease);
           await lease.release().catch(() => {});
         }
@@ -162,7 +183,7 @@ describe('the lease', () => {
     expect(first.epoch).toBe(1);
     const raising = first.raise(40);
     await vi.advanceTimersByTimeAsync(100);
-    expect(await raising).toBe(true);
+    expect(await raising).toBe('raised');
     expect(first.epoch).toBe(41);
     redis.wipe();
     const second = await acquire();
@@ -171,7 +192,7 @@ describe('the lease', () => {
     // The first has lost it, whatever it believes.
     const again = first.raise(50);
     await vi.advanceTimersByTimeAsync(100);
-    expect(await again).toBe(false);
+    expect(await again).toBe('overtaken');
   });
 
   it('counts as over for its holder before it is over for others, and as lost when another has it', async () => {
@@ -207,5 +228,135 @@ describe('the lease', () => {
     expect([lease.held, other.held, onLost.mock.calls.length]).toEqual([false, true, 1]);
     await lease.release();
     expect((JSON.parse(redis.lease ?? '{}') as LeaseRecord).broker).toBe(other.broker);
+  });
+
+  it('is not lost by a renewal that overlaps a raised epoch, nor by an answer that is lost', async () => {
+    const redis = new ModelRedis();
+    let loses = false;
+    const link = {
+      async run(script: Script, args: readonly (string | number)[]) {
+        await delay(LEASE_MS / 10);
+        const reply = redis.execute(script, args);
+        await delay(LEASE_MS / 10);
+        if (loses && script === raiseEpoch) {
+          loses = false;
+          throw new Error('connection lost after');
+        }
+        return reply;
+      },
+      ready: async () => {},
+      async insist<Result>(attempt: () => Promise<Result>) {
+        return attempt().catch(() => attempt());
+      },
+    } as unknown as RedisLink;
+    const lease = createLease(link);
+    const acquiring = lease.acquire(new AbortController().signal);
+    await vi.advanceTimersByTimeAsync(LEASE_MS);
+    expect(await acquiring).toBe(true);
+    const onLost = vi.fn();
+    lease.keep(onLost);
+    for (let above = 10; above < 200; above += 10) {
+      loses = above % 20 === 0;
+      const raising = lease.raise(above);
+      await vi.advanceTimersByTimeAsync(LEASE_MS * 1.03);
+      expect(await raising).toBe('raised');
+      expect([onLost.mock.calls.length, lease.held]).toEqual([0, true]);
+      expect((JSON.parse(redis.lease ?? '{}') as LeaseRecord).epoch).toBe(lease.epoch);
+    }
+    const releasing = lease.release();
+    await vi.advanceTimersByTimeAsync(LEASE_MS);
+    await releasing;
+    expect(redis.lease).toBeUndefined();
+  });
+
+  it('is given up where another broker raises epochs for the same files under another Redis', async () => {
+    const leases = [new ModelRedis(), new ModelRedis()].map(redis => {
+      const link = {
+        run: async (script: Script, args: readonly (string | number)[]) => redis.execute(script, args),
+        ready: async () => {},
+        insist: <Result>(attempt: () => Promise<Result>) => attempt(),
+      } as unknown as RedisLink;
+      return createLease(link);
+    });
+    let fileEpoch = 0;
+    for (const lease of leases) expect(await lease.acquire(new AbortController().signal)).toBe(true);
+    const startedAt = performance.now();
+    let raises = 0;
+    let last: string;
+    do {
+      const lease = leases[raises++ % 2]!;
+      const raising = lease.raise(fileEpoch);
+      await vi.advanceTimersByTimeAsync(2_000);
+      last = await raising;
+      fileEpoch = Math.max(fileEpoch, lease.epoch);
+    } while (last === 'raised' && raises < 100);
+    expect(last).toBe('contested');
+    expect(raises).toBeLessThanOrEqual(12);
+    expect(performance.now() - startedAt).toBeGreaterThan(1_500);
+    // Files of another place are no contest, however many there are.
+    const other = leases[raises % 2]!;
+    for (let above = 1_000; above < 1_020; above++) {
+      const raising = other.raise(above);
+      await vi.advanceTimersByTimeAsync(2_000);
+      expect(await raising).toBe('raised');
+    }
+  });
+
+  it('is taken from a dead leader also where the clock of Redis was put back, and from no leader that lives', async () => {
+    const redis = new ModelRedis();
+    const link = {
+      run: async (script: Script, args: readonly (string | number)[]) => redis.execute(script, args),
+      ready: async () => {},
+    } as unknown as RedisLink;
+    let away = false;
+    const first = createLease({
+      async run(script: Script, args: readonly (string | number)[]) {
+        if (away) throw new Error('It is dead');
+        return redis.execute(script, args);
+      },
+    } as unknown as RedisLink);
+    expect(await first.acquire(new AbortController().signal)).toBe(true);
+    const onLost = vi.fn();
+    first.keep(onLost);
+    const standby = createLease(link);
+    const acquiring = standby.acquire(new AbortController().signal);
+    redis.clockMs = -3_600_000;
+    await vi.advanceTimersByTimeAsync(LEASE_MS * 20);
+    expect([first.held, standby.held, onLost.mock.calls.length]).toEqual([true, false, 0]);
+    // It dies: nothing renews the lease, whose life in Redis is an hour now.
+    redis.clockMs = -7_200_000;
+    away = true;
+    const diedAt = performance.now();
+    while (!standby.held && performance.now() < diedAt + 10 * LEASE_MS) {
+      expect(first.held && standby.held).toBe(false);
+      await vi.advanceTimersByTimeAsync(10);
+    }
+    expect(await acquiring).toBe(true);
+    expect(performance.now() - diedAt).toBeLessThan(LEASE_MS * 1.1 + 400);
+    // Put forward, it may end a lease too early: then another leads, under a newer epoch.
+    standby.keep(onLost);
+    redis.clockMs = 3_600_000;
+    const third = createLease(link);
+    expect(await third.acquire(new AbortController().signal)).toBe(true);
+    third.keep(onLost);
+    await vi.advanceTimersByTimeAsync(LEASE_MS);
+    expect([standby.held, third.held, third.epoch > standby.epoch]).toEqual([false, true, true]);
+  });
+
+  it('of an older broker, whose renewals do not show, lasts as long as Redis says', async () => {
+    const redis = new ModelRedis();
+    const link = {
+      run: async (script: Script, args: readonly (string | number)[]) => redis.execute(script, args),
+      ready: async () => {},
+    } as unknown as RedisLink;
+    redis.execute(acquireLease, ['', '', 0, LEASE_MS * 10, '', '"broker":"b-old","processes":"","pid":1}']);
+    const lease = createLease(link);
+    const stop = new AbortController();
+    const acquiring = lease.acquire(stop.signal);
+    await vi.advanceTimersByTimeAsync(LEASE_MS * 9);
+    expect(lease.held).toBe(false);
+    await vi.advanceTimersByTimeAsync(LEASE_MS * 2);
+    expect(await acquiring).toBe(true);
+    await lease.release();
   });
 });

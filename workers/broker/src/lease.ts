@@ -16,6 +16,14 @@ import { isTemporary, type RedisLink } from './redis-link.ts';
  *
  * The lease decides who tries to lead; what keeps a second leader from committing is the epoch in each file. An epoch
  * is given out once: by Redis, and never below the one noted in the data directory.
+ *
+ * A holder is dead where its process on this host is gone, or where its record was not renewed for as long as it lives:
+ * each renewal changes the record. The key's life in Redis ends by the clock on Redis' wall, which may be put back; a
+ * standby therefore also looks for how long the record has stayed the same, on its own monotonic clock. The holder has
+ * stopped by then, because its own count began earlier, when it sent the renewal.
+ *
+ * Whatever changes the record is done one after the other: a renewal that was sent with an older epoch than the one that
+ * is being taken would undo it, or look as if somebody else led.
  */
 
 /** Settings of a {@link Lease}. */
@@ -29,6 +37,19 @@ export interface LeaseOptions {
 
 /** Pause of a standby between two looks. */
 const STANDBY_POLL_MS = 100;
+/** What two monotonic clocks may differ by, as a share of the lease's life. */
+const CLOCK_MARGIN = 0.1;
+
+/** Others' epochs that were met in the data directory within this time end the lead; see {@link Lease.raise}. */
+const CONTEST_WINDOW_MS = 60_000;
+const MAX_CONTESTS = 5;
+const FIRST_CONTEST_PAUSE_MS = 100;
+
+/**
+ * How it went to raise the epoch. `overtaken`: another process holds the lease. `contested`: another broker raises its
+ * own for the same files, again and again, under another Redis.
+ */
+export type Raised = 'raised' | 'overtaken' | 'contested';
 
 /** The leader lease of a placement group, as one process sees it. */
 export class Lease {
@@ -38,12 +59,21 @@ export class Lease {
   readonly #options: LeaseOptions;
   readonly #lease: string;
   readonly #epochKey: string;
-  #record = '';
+  /** Its name in the record. */
+  readonly #name = `"broker":"${this.broker}"`;
   #epoch = 0;
+  #renewals = 0;
+  /** What changes the record, one after the other. */
+  #lastChange: Promise<unknown> = Promise.resolve();
+  #released = false;
+  /** When another broker's epochs were met in the data directory; on the monotonic clock, ms. */
+  #contests: number[] = [];
   /** On the monotonic clock: wall clocks jump. */
   #expiresAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #lost = false;
+  /** ISO time of acquisition. */
+  #acquiredAt = '';
   #since = 0;
   #answeredAt = performance.now();
 
@@ -82,26 +112,33 @@ export class Lease {
 
   /** Waits until this process leads. @returns false where `signal` was aborted first. */
   async acquire(signal: AbortSignal): Promise<boolean> {
-    let reported = '';
+    let reported: string | undefined;
+    let seen = { record: '', since: 0 };
     while (!signal.aborted) {
       try {
         const holder = await this.#tryAcquire('');
         if (holder === undefined) return true;
-        if (holder !== reported) {
-          reported = holder;
-          const { broker, host, pid, epoch, since } = JSON.parse(holder) as LeaseRecord;
+        const record = JSON.parse(holder) as LeaseRecord;
+        if (record.broker !== reported) {
+          reported = record.broker;
+          const { broker, host, pid, epoch, since } = record;
           this.#options.log.info(
             { leader: { broker, host, pid, epoch, since } },
             'Standing by: another broker leads',
           );
         }
-        // A leader that died on this host needs no waiting for.
-        if (isDead(holder) && (await this.#tryAcquire(holder)) === undefined) return true;
+        const now = performance.now();
+        if (holder !== seen.record) seen = { record: holder, since: now };
+        // It needs no waiting for; and where another looked first, or it was renewed just now, nothing happens.
+        const over = isDead(record) || isOver(record, now - seen.since);
+        if (over && (await this.#tryAcquire(holder)) === undefined) return true;
       } catch (error) {
         if (!isTemporary(error)) throw error;
+        // Its holder could not renew it either.
+        seen = { record: '', since: 0 };
         await this.#link.ready();
       }
-      await new Promise<void>(resolve => void setTimeout(resolve, STANDBY_POLL_MS));
+      await pause(STANDBY_POLL_MS);
     }
     return false;
   }
@@ -113,21 +150,8 @@ export class Lease {
     this.#timer = setInterval(async () => {
       if (renewing || this.#lost) return;
       renewing = true;
-      const sentAt = performance.now();
       try {
-        const kept = await this.#link.run(renewLease, [
-          this.#lease,
-          this.#epochKey,
-          this.#record,
-          this.#options.leaseMs,
-          this.#epoch,
-        ]);
-        if (kept === 1) this.#expiresAt = sentAt + this.#options.leaseMs;
-        else if (this.#timer !== undefined) {
-          this.#lost = true;
-          clearInterval(this.#timer);
-          onLost('another broker took the lease, or Redis lost its data');
-        }
+        await this.#inTurn(() => this.#renew(onLost));
       } catch (error) {
         // Redis is away: tried again until it is back; `held` turns false meanwhile.
         this.#options.log.debug({ err: error }, 'The lease could not be renewed');
@@ -137,26 +161,59 @@ export class Lease {
     }, everyMs);
   }
 
+  async #renew(onLost: (reason: string) => void): Promise<void> {
+    if (this.#released || this.#lost) return;
+    const { leaseMs } = this.#options;
+    const sentAt = performance.now();
+    this.#renewals++;
+    const record = `{"epoch":${this.#epoch},${this.#tail()}`;
+    const kept = await this.#link.run(renewLease, [
+      ...[this.#lease, this.#epochKey],
+      ...[this.#name, record, leaseMs, this.#epoch],
+    ]);
+    if (kept === 1) {
+      this.#expiresAt = sentAt + leaseMs;
+      return;
+    }
+    this.#lost = true;
+    clearInterval(this.#timer);
+    onLost('another broker took the lease, or Redis lost its data');
+  }
+
   /**
    * Takes a higher epoch than `above`, which a file has seen: of a restored copy, or given out by a Redis that lost its
-   * data. @returns false where this process does not hold the lease: then that epoch is a newer leader's.
+   * data. Where another broker noted a higher one in the data directory it leads the same files under another Redis: the
+   * epoch is raised with growing pauses, and after some times no more.
    */
-  async raise(above: number): Promise<boolean> {
-    const sentAt = performance.now();
-    const floor = Math.max(above, readEpochFloor(this.#options.dataDir));
-    const [epoch, record] = (await this.#link.insist(() =>
-      this.#link.run(raiseEpoch, [
-        this.#lease,
-        this.#epochKey,
-        this.#record,
-        floor,
-        this.#options.leaseMs,
-        this.#tail(),
-      ]),
-    )) as [number, string];
-    if (epoch === 0) return false;
-    this.#lead(epoch, record, sentAt);
-    return true;
+  async raise(above: number): Promise<Raised> {
+    // Outside of its turn: meanwhile the lease is renewed.
+    if (await this.#isContested()) return 'contested';
+    return this.#inTurn(() => this.#raise(above));
+  }
+
+  async #isContested(): Promise<boolean> {
+    if (readEpochFloor(this.#options.dataDir) <= this.#epoch) return false;
+    const now = performance.now();
+    this.#contests = [...this.#contests.filter(at => at > now - CONTEST_WINDOW_MS), now];
+    const contests = this.#contests.length;
+    if (contests > MAX_CONTESTS) return true;
+    if (contests > 1) await pause(FIRST_CONTEST_PAUSE_MS * 2 ** (contests - 2));
+    return false;
+  }
+
+  async #raise(above: number): Promise<Raised> {
+    const { dataDir, leaseMs } = this.#options;
+    return this.#link.insist(async () => {
+      if (this.#released) return 'overtaken';
+      const sentAt = performance.now();
+      const epoch = (await this.#link.run(raiseEpoch, [
+        ...[this.#lease, this.#epochKey],
+        ...[this.#name, Math.max(above, readEpochFloor(dataDir)), leaseMs, this.#tail(), this.#epoch],
+      ])) as number;
+      if (epoch === 0) return 'overtaken';
+      this.#lead(epoch, sentAt);
+      return 'raised';
+    });
   }
 
   /** Gives the lease up, so that a standby need not wait. Idempotent. */
@@ -164,13 +221,23 @@ export class Lease {
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#expiresAt = Number.NEGATIVE_INFINITY;
-    if (this.#record !== '') await this.#link.run(releaseLease, [this.#lease, this.#record]);
-    this.#record = '';
+    if (this.#released || this.#epoch === 0) return;
+    // Nothing that changes the record is sent from now on; what was sent comes before this.
+    this.#released = true;
+    await this.#link.run(releaseLease, [this.#lease, this.#name]);
+  }
+
+  /** Runs what changes the record when all that was begun before is done. */
+  #inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
+    const turn = this.#lastChange.then(change);
+    this.#lastChange = turn.catch(() => {}); // its caller hears
+    return turn;
   }
 
   /** @returns the record of who holds it; undefined: this process. */
   async #tryAcquire(deadHolder: string): Promise<string | undefined> {
     const sentAt = performance.now();
+    this.#acquiredAt = new Date().toISOString();
     const [epoch, record] = (await this.#link.run(acquireLease, [
       this.#lease,
       this.#epochKey,
@@ -181,13 +248,12 @@ export class Lease {
     ])) as [number, string];
     this.#answeredAt = performance.now();
     if (epoch === 0) return record;
-    this.#lead(epoch, record, sentAt);
+    this.#lead(epoch, sentAt);
     return undefined;
   }
 
-  #lead(epoch: number, record: string, sentAt: number): void {
+  #lead(epoch: number, sentAt: number): void {
     this.#epoch = epoch;
-    this.#record = record;
     if (this.#since === 0) this.#since = Date.now();
     this.#expiresAt = sentAt + this.#options.leaseMs;
     try {
@@ -205,7 +271,9 @@ export class Lease {
       host: hostname(),
       processes: PROCESS_SPACE,
       pid: process.pid,
-      since: new Date().toISOString(),
+      since: this.#acquiredAt,
+      leaseMs: this.#options.leaseMs,
+      renewals: this.#renewals,
     } satisfies Omit<LeaseRecord, 'epoch'>;
     return JSON.stringify(record).slice(1);
   }
@@ -224,8 +292,7 @@ function readProcessSpace(): string {
 }
 
 /** Whether a lease's holder was a process here and is no more. */
-function isDead(record: string): boolean {
-  const { processes, pid } = JSON.parse(record) as LeaseRecord;
+function isDead({ processes, pid }: LeaseRecord): boolean {
   if (processes === '' || processes !== PROCESS_SPACE) return false;
   try {
     process.kill(pid, 0);
@@ -233,4 +300,14 @@ function isDead(record: string): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
+}
+
+/** Whether a record that stayed the same for so long is over. One that is not renewed in it has Redis' word only. */
+function isOver({ renewals, leaseMs }: LeaseRecord, unchangedMs: number): boolean {
+  if (renewals === undefined || leaseMs === undefined) return false;
+  return unchangedMs > leaseMs * (1 + CLOCK_MARGIN) + STANDBY_POLL_MS;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise(resolve => void setTimeout(resolve, ms));
 }
