@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createClient } from '@libsql/client/http';
-import { groupKeys, tenantFile } from '@onewriter/protocol';
+import { groupKeys, newJobId, PROTOCOL_VERSION, tenantFile, tenantQueue } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
@@ -167,6 +167,12 @@ async function within<Result>(work: Promise<Result>): Promise<Result> {
   }
 }
 
+/** What the keys of a tenant's queue begin with. */
+const queueOf = (tenant: string) => {
+  const { prefix, name } = tenantQueue('default', tenant);
+  return `${prefix}:${name}:`;
+};
+
 const isParked = async (tenant: string) =>
   (await commands.hexists(groupKeys('default').parked, tenant)) === 1;
 
@@ -235,5 +241,90 @@ describe('a job that a broker took before it was killed', () => {
     writeFileSync(file, whole);
     expect(await write).toBe('ok');
     expect(columnInFile(data.path, tenant, 'SELECT a FROM t')).toEqual([1]);
+  });
+});
+
+/** Batches that files refused, as the broker counts them since its start. */
+async function countRefused(): Promise<number> {
+  const text = await (await fetch(`${broker.url}/metrics`)).text();
+  const counts = text.matchAll(/^onewriter_refused_batches_total\{[^}]*\} (\d+)/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+describe('jobs of a parked tenant', () => {
+  it('are never taken for poison, however often the broker is killed while they wait', async () => {
+    const tenant = await closedTenant('waiting');
+    const file = tenantFile(data.path, tenant);
+    const whole = readFileSync(file);
+    writeFileSync(file, Buffer.alloc(whole.length, 0xa5));
+    const receipts = await Promise.all([1, 2, 3, 4, 5].map(() => onewriter.tenant(tenant).enqueue(INSERT)));
+    const active = `${queueOf(tenant)}active`;
+    for (let kills = 0; kills < 5; kills++) {
+      await waitFor(async () => (await commands.llen(active)) > 0 && (await countRefused()) > 1, {
+        timeoutMs: 15_000,
+        what: 'the file to be tried',
+      });
+      process.kill(broker.pid, 'SIGKILL');
+      broker = await startBroker();
+    }
+    // A kill in the very moment of a try may count as one.
+    const starts = Object.values(await commands.hgetall(groupKeys('default').starts)).map(Number);
+    expect(Math.max(0, ...starts)).toBeLessThan(2);
+    writeFileSync(file, whole);
+    const settled = await Promise.all(receipts.map(receipt => receipt.committed({ timeoutMs: 20_000 })));
+    expect(settled.map(({ changes }) => changes)).toEqual([1, 1, 1, 1, 1]);
+    await waitFor(async () => (await commands.exists(groupKeys('default').starts)) === 0, {
+      what: 'the counts to be forgotten',
+    });
+  });
+});
+
+describe('a job of a protocol version that the broker does not know', () => {
+  it('stays in its place, visible, until a broker leads that knows it', async () => {
+    const tenant = 'newer-app';
+    const db = onewriter.tenant(tenant);
+    await db.exec('CREATE TABLE t(a)');
+    const id = newJobId();
+    const encode = (v: number) =>
+      JSON.stringify({
+        v,
+        client: 'c-newer',
+        seq: 1,
+        at: 0,
+        sql: ['INSERT INTO t VALUES (2)'],
+        ops: [{ s: 0 }],
+      });
+    const key = queueOf(tenant);
+    const newer = encode(PROTOCOL_VERSION + 1);
+    await commands.hset(key + id, { name: 'newer', data: newer, opts: '{}', timestamp: Date.now() });
+    await commands.lpush(`${key}wait`, id);
+    const later = await db.enqueue('INSERT INTO t VALUES (3)');
+    await waitFor(() => isParked(tenant), { timeoutMs: 10_000, what: 'the tenant to be parked' });
+    const record = JSON.parse((await commands.hget(groupKeys('default').parked, tenant))!);
+    expect(record).toMatchObject({
+      code: 'UNSUPPORTED_VERSION',
+      message: expect.stringMatching(/version 2 /),
+    });
+    // Callers behind it hear at once; other tenants are not touched.
+    const ways = Object.entries(WAYS);
+    const told = await within(Promise.all(ways.map(([, write]) => write(tenant))));
+    expect(told).toEqual(
+      ways.map(([way]) =>
+        way === 'libSQL' ? expect.stringContaining('TENANT_UNAVAILABLE') : 'TENANT_UNAVAILABLE',
+      ),
+    );
+    await within(onewriter.tenant('same-app').exec('CREATE TABLE t(a)'));
+    expect(await later.status()).toMatchObject({ state: 'pending' });
+    expect(await commands.hget(key + id, 'finishedOn')).toBeNull();
+
+    await broker.stop();
+    const oldestFirst = (await commands.lrange(`${key}wait`, 0, -1)).reverse();
+    expect(oldestFirst).toEqual([id, later.id.split('.')[0]]);
+    // For the broker that is started now it is of a version that it knows.
+    await commands.hset(key + id, 'data', encode(PROTOCOL_VERSION));
+    broker = await startBroker();
+    await later.committed({ timeoutMs: 15_000 });
+    expect(columnInFile(data.path, tenant, 'SELECT a FROM t ORDER BY rowid')).toEqual([2, 3]);
+    await waitFor(async () => !(await isParked(tenant)), { what: 'the tenant to be parked no more' });
   });
 });

@@ -1,3 +1,4 @@
+import { PROTOCOL_VERSION, presenceKey, tenantQueue } from '@onewriter/protocol';
 import { connect, type Onewriter, type Step, type StepsAnswer, type Tenant } from '@onewriter/sdk';
 import {
   type Service,
@@ -8,6 +9,7 @@ import {
   temporaryDirectory,
   waitFor,
 } from '@onewriter/testkit';
+import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { columnInFile, ledgerInFile } from './tenant-file.ts';
 
@@ -153,6 +155,33 @@ describe('a broker with interactive transactions', () => {
       ),
     ).rejects.toMatchObject({ code: 'SNAPSHOT_STALE' });
     expect(namesIn(db)).toEqual(['a', 'b']);
+  });
+
+  it('begins none for a client that is gone', async () => {
+    const db = await createTenant('gone');
+    const open = await begin(db, insert('a'));
+    const redisClient = new Redis(redis.url);
+    onTestFinished(() => redisClient.disconnect());
+    expect(await redisClient.exists(presenceKey('default', app.clientId))).toBe(1);
+    const { prefix, name } = tenantQueue('default', db.id);
+    const key = `${prefix}:${name}:`;
+    // As long ago as it takes a client to be missed; they would hold the writer for a minute each.
+    const old = (Date.now() - 10_000).toString(16).padStart(12, '0');
+    const ids = [1, 2, 3].map(n => `b-${old.slice(0, 8)}-${old.slice(8)}-7000-8000-00000000000${n}`);
+    const by = Date.now() + 60_000;
+    const message = `{"v":${PROTOCOL_VERSION},"client":"c-gone","seq":1,"at":0,"live":1,"sql":["BEGIN IMMEDIATE"],"ops":[{"q":[{"s":0}],"i":1,"by":${by}}]}`;
+    for (const id of ids) {
+      await redisClient.hset(key + id, { name: 'gone', data: message, opts: '{}', timestamp: Date.now() });
+      await redisClient.lpush(`${key}wait`, id);
+    }
+    const write = db.prepare("INSERT INTO t(name) VALUES ('b')").withOptions(PATIENT).run();
+    await waitFor(async () => (await redisClient.llen(`${key}wait`)) === 4, { what: 'a write that waits' });
+    await goOn(db, open, ...sql('COMMIT'));
+    await write;
+    expect(namesIn(db)).toEqual(['a', 'b']);
+    for (const id of ids) {
+      expect(await redisClient.hget(key + id, 'failedReason')).toMatch(/^TRANSACTION_BUSY: .* gone/);
+    }
   });
 
   it('lets a migration switch foreign keys off, for itself alone', async () => {

@@ -39,6 +39,8 @@ export const LIMITS = Object.freeze({
   maxInboxEvents: 10_000,
   /** An inbox nobody refreshes is deleted after this. */
   inboxTtlMs: 10 * 60_000,
+  /** A client whose presence key was not renewed for this long is gone; it renews it four times in that time. */
+  presenceTtlMs: 3_000,
   /** Jobs waiting in one tenant's queue before producers are refused. */
   maxQueueDepth: 1_000,
   /** Writes a client holds in memory (buffered, or sent and not yet settled), per tenant and in all. */

@@ -5,6 +5,7 @@ import { OnewriterError } from './onewriter-error.ts';
  *
  *   tenant queue   BullMQ queue `tenant.<tenant>`, prefix `ow:<group>:{<tenant>}`
  *   client inbox   BullMQ queue `inbox.<client>`,  prefix `ow:<group>:{<client>}`
+ *   client present `ow:<group>:{<client>}:present`
  *   dead letters   BullMQ queue `dead-letters`,    prefix `ow:{<group>}`
  *   per group      `ow:{<group>}:bell|tenants|open|lease|epoch|…`
  *
@@ -63,6 +64,14 @@ export function eventsKey(queue: QueueAddress): string {
 export function answerKey(group: string, tenant: string, jobId: string): string {
   const { prefix, name } = tenantQueue(group, tenant);
   return `${prefix}:${name}:${jobId}:answer`;
+}
+
+/**
+ * Redis key that a client keeps alive while it is there, from its first interactive transaction on (LIMITS.presenceTtlMs):
+ * a transaction is neither begun nor kept open for a client that is gone.
+ */
+export function presenceKey(group: string, client: string): string {
+  return `ow:${group}:{${client}}:present`;
 }
 
 /** Redis keys shared by a placement group. */
@@ -156,6 +165,11 @@ export function tenantsDir(dataDir: string): string {
 /** `<dataDir>/trash`: folders of deleted tenants, `<tenant>.<deleted at, ms>.<expires at, ms>`. */
 export function trashDir(dataDir: string): string {
   return `${dataDir}/trash`;
+}
+
+/** `<dataDir>/running`: what each writer thread is at, `<epoch>.<lane>`; a successor reads it. */
+export function runningDir(dataDir: string): string {
+  return `${dataDir}/running`;
 }
 
 /** `<dataDir>/tenants/<tenant>/<file>`. @throws OnewriterError INVALID_TENANT */

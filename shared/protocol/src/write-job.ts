@@ -28,6 +28,11 @@ export interface WriteJobMessage {
    * Stands before `sql`, so that it can be read without the rest: {@link readTraceparents}.
    */
   readonly tp?: readonly string[] | undefined;
+  /**
+   * Set where the client keeps its {@link presenceKey} and the steps may leave a transaction open: without the key nobody is
+   * there who could end it. Stands before `sql`: {@link readLiveClient}.
+   */
+  readonly live?: 1 | undefined;
   /** SQL texts, each once. */
   readonly sql: readonly string[];
   /** 1 to `LIMITS.maxJobOperations` writes, in order. */
@@ -155,6 +160,29 @@ const TRACED_HEAD = /^\{"v":\d+,"client":"[\w-]+","seq":\d+,"at":\d+,"tp":\[([^\
 export function readTraceparents(json: string): readonly TraceParent[] {
   const texts = TRACED_HEAD.exec(json)?.[1]?.split(',', LIMITS.maxTracedWrites) ?? [];
   return texts.map(text => parseTraceparent(text.slice(1, -1))).filter(parent => parent !== undefined);
+}
+
+const LIVE_HEAD = /^\{"v":\d+,"client":"([\w-]{1,80})","seq":\d+,"at":\d+(?:,"tp":\[[^\]]*\])?,"live":1,/;
+
+/** The client of a job that is `live`, read from the beginning of its data; undefined for any other job. */
+export function readLiveClient(json: string): string | undefined {
+  return LIVE_HEAD.exec(json)?.[1];
+}
+
+/** As the SDK writes it. */
+const KNOWN_HEAD = `{"v":${PROTOCOL_VERSION},`;
+
+/** The version of a job that this side does not know; undefined for a job that it knows, and for what is no message at all. */
+export function unknownVersionOf(json: string): number | undefined {
+  if (json.startsWith(KNOWN_HEAD)) return undefined;
+  let version: unknown;
+  try {
+    version = (JSON.parse(json) as { v?: unknown } | null)?.v;
+  } catch {
+    return undefined; // refused as unreadable
+  }
+  if (typeof version !== 'number' || !Number.isSafeInteger(version) || version <= 0) return undefined;
+  return version === PROTOCOL_VERSION ? undefined : version;
 }
 
 /** Refuses a message of another version. @throws OnewriterError UNSUPPORTED_VERSION */

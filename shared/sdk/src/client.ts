@@ -8,6 +8,7 @@ import { Inbox } from './inbox.ts';
 import { RedisJobStates } from './job-states.ts';
 import type { Ledger } from './ledger.ts';
 import { type ResolvedOptions, resolveOptions } from './options.ts';
+import { Presence } from './presence.ts';
 import type { Reads } from './reads.ts';
 import {
   connectRedis,
@@ -61,6 +62,7 @@ async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis
   const tracer = options.tracing ? new WriteTracer() : undefined;
   const metrics = new ClientMetrics();
   const reads = new CountedReads(ways, metrics);
+  const presence = new Presence(redis, group, clientId);
   const writes = new WritePath({
     clientId,
     sender,
@@ -70,6 +72,7 @@ async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis
     writeTimeoutMs,
     tracer,
     metrics,
+    presence,
   });
   const inbox = new Inbox({
     group,
@@ -86,20 +89,22 @@ async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis
     await inbox.close();
     throw error;
   }
-  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, inbox, redis);
+  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, inbox, presence, redis);
 }
 
 class Client implements Onewriter {
   readonly clientId: string;
   readonly #context: ClientContext;
   readonly #inbox: Inbox;
+  readonly #presence: Presence;
   readonly #redis: Redis;
   #closing: Promise<void> | undefined;
 
-  constructor(clientId: string, context: ClientContext, inbox: Inbox, redis: Redis) {
+  constructor(clientId: string, context: ClientContext, inbox: Inbox, presence: Presence, redis: Redis) {
     this.clientId = clientId;
     this.#context = context;
     this.#inbox = inbox;
+    this.#presence = presence;
     this.#redis = redis;
   }
 
@@ -156,6 +161,7 @@ class Client implements Onewriter {
     const { writes, reads, writeTimeoutMs } = this.#context;
     if (options.timeoutMs !== 0) dueAt(options, writeTimeoutMs);
     await writes.close(options.timeoutMs ?? writeTimeoutMs);
+    await this.#presence.close();
     await this.#inbox.close();
     reads.close();
     this.#redis.disconnect();

@@ -79,7 +79,7 @@ export function encodeSteps(
   }
   const format = (indexes: readonly number[]) =>
     `{"q":[${rests.map((rest, index) => `{"s":${indexes[index]}${rest}${pieces[index]?.(indexes) ?? ''}}`).join(',')}]${suffix}}`;
-  return { sql, format, operationBytes, sqlBytes, alone };
+  return { sql, format, operationBytes, sqlBytes, alone, live: alone === 'b' && interactive === true };
 }
 
 /** The members of a WireStep after its index. */

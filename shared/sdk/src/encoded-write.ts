@@ -25,6 +25,8 @@ export interface EncodedWrite {
   readonly sqlBytes: number;
   /** Set where it must have a job of its own: the first letter of the job's id. */
   readonly alone?: 'b' | 's' | undefined;
+  /** Whether it may begin a transaction and leave it open. */
+  readonly live?: boolean | undefined;
 }
 
 /** One statement, still to be encoded. */

@@ -149,5 +149,6 @@ function formatMessage(
   const sql = JSON.stringify([...indexes.keys()]);
   const head = `{"v":${PROTOCOL_VERSION},"client":${JSON.stringify(client)},"seq":${seq},"at":${Date.now()}`;
   const traced = traceparents.length === 0 ? '' : `,"tp":${JSON.stringify(traceparents)}`;
-  return `${head}${traced},"sql":${sql},"ops":[${operations.join(',')}]}`;
+  const live = writes[0]?.payload?.live ? ',"live":1' : '';
+  return `${head}${traced}${live},"sql":${sql},"ops":[${operations.join(',')}]}`;
 }

@@ -9,6 +9,7 @@ import type { EncodedWrite } from './encoded-write.ts';
 import type { JobStates } from './job-states.ts';
 import type { Ledger } from './ledger.ts';
 import { PendingWrite, type WaitsFor, type WriteCaller } from './pending-write.ts';
+import type { Presence } from './presence.ts';
 import type { JobSender } from './sender.ts';
 import { Settler } from './settler.ts';
 import type { RunResult, SdkLogger, WaitOptions } from './types.ts';
@@ -25,6 +26,8 @@ export interface WritePathContext {
   /** Undefined where tracing is off. */
   readonly tracer?: WriteTracer | undefined;
   readonly metrics?: ClientMetrics | undefined;
+  /** Kept while requests may leave transactions open. */
+  readonly presence?: Pick<Presence, 'keep'> | undefined;
 }
 
 /** What a write came to. */
@@ -150,6 +153,7 @@ export class WritePath {
           ? this.#coalescer(tenant)
           : this.#coalescer(`${tenant}/${transaction}`, tenant);
       coalescer.admit(payload.operationBytes + payload.sqlBytes);
+      if (payload.live) this.#context.presence?.keep();
       let timer: NodeJS.Timeout | undefined;
       const caller: WriteCaller = {
         resolve: (result, commitSeq, { receipt }) => {

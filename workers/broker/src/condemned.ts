@@ -3,14 +3,16 @@ import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from './redis-link.ts';
 
 /*
- * Jobs that ended their process or thread, and writes that must not run again. A crash leaves all jobs behind that were
- * active, and only one of them is to blame:
+ * Jobs that ended their process or thread, and writes that must not run again. A start counts only where the job was in a
+ * thread when that ended, which each thread notes before it begins (the writer's running-note.ts): not one that was taken
+ * and waited, and not one of a parked tenant, however often that is tried. Of those that were in a thread only one is to
+ * blame:
  *
- *   starts 0      never seen before                     batched as usual
- *   starts 1      was active when one process ended     batched as usual
- *   starts max-1  … when so many ended                  run alone: nothing else is in a thread
- *   starts max    was alone when a process ended        run alone once more: that may have been somebody's kill -9
- *   starts max+1  was alone twice                       condemned: its callers hear POISON_JOB, it does not run
+ *   starts 0      never seen before                 batched as usual
+ *   starts 1      was there when a process ended    batched as usual
+ *   starts max-1  … when so many ended              run alone: nothing else is in a thread
+ *   starts max    was alone when a process ended    run alone once more: that may have been somebody's kill -9
+ *   starts max+1  was alone twice                   condemned: its callers hear POISON_JOB, it does not run
  *
  * A job that was merely near does not get beyond "alone", unless somebody kills the process twice just while it runs.
  */
@@ -27,6 +29,8 @@ export class Condemned {
   readonly #condemned: string;
   readonly #log: Logger;
   readonly #verdicts = new Map<string, Verdict>();
+  /** Jobs that were counted for a dead leader and not found in a queue so far. */
+  readonly #unclaimed = new Set<string>();
 
   constructor(link: RedisLink, group: string, log: Logger) {
     const keys = groupKeys(group);
@@ -67,25 +71,16 @@ export class Condemned {
     return starts >= MAX_STARTS - 1;
   }
 
-  /** Notes that a job is about to run alone: if the process ends now, it was this job. */
-  async noteRunAlone(jobId: string): Promise<void> {
-    await this.#link.insist(() => this.#link.call('HINCRBY', this.#starts, jobId, 1));
-  }
-
   /**
-   * Counts one more start for jobs whose process or thread ended, and condemns those that were alone.
+   * Counts one more start for jobs whose process or thread ended with them in it, and condemns those that were alone.
    * @returns the starts of each; 0 for a condemned one, which does no harm any more.
    */
   async countStarts(jobIds: readonly string[]): Promise<readonly number[]> {
-    if (jobIds.length === 0) return [];
-    const known = (await this.#link.insist(() => this.#link.call('HMGET', this.#starts, ...jobIds))) as (
-      | string
-      | null
-    )[];
+    const known = await this.startsOf(jobIds);
     return Promise.all(
       jobIds.map(async (id, index) => {
-        const starts = Number(known[index] ?? 0);
         if (this.#verdicts.has(id)) return 0;
+        const starts = known[index]! + 1;
         if (starts > MAX_STARTS) {
           this.#log.error(
             { job: id, starts },
@@ -94,14 +89,34 @@ export class Condemned {
           await this.condemn(id, -1, poison(starts));
           return 0;
         }
-        // Who is run alone is counted by that.
-        const counted = Math.max(starts, Math.min(starts + 1, MAX_STARTS - 1));
-        if (counted > starts) {
-          await this.#link.insist(() => this.#link.call('HSET', this.#starts, id, counted));
-        }
-        return counted;
+        await this.#link.insist(() => this.#link.call('HSET', this.#starts, id, starts));
+        return starts;
       }),
     );
+  }
+
+  /** Counts a start for the jobs that a dead leader had in its threads; {@link startsOf} gives them to who finds them. */
+  async countLastStarts(jobIds: readonly string[]): Promise<void> {
+    await this.countStarts(jobIds);
+    for (const id of jobIds) this.#unclaimed.add(id);
+  }
+
+  /** Starts of jobs that were active; 0 for a condemned one. */
+  async startsOf(jobIds: readonly string[]): Promise<readonly number[]> {
+    if (jobIds.length === 0) return [];
+    for (const id of jobIds) this.#unclaimed.delete(id);
+    const known = (await this.#link.insist(() => this.#link.call('HMGET', this.#starts, ...jobIds))) as (
+      | string
+      | null
+    )[];
+    return jobIds.map((id, index) => (this.#verdicts.has(id) ? 0 : Number(known[index] ?? 0)));
+  }
+
+  /** Forgets what was counted of jobs that no queue has any more: they were finished. */
+  async forgetUnclaimed(): Promise<void> {
+    const ids = [...this.#unclaimed];
+    this.#unclaimed.clear();
+    await this.forget(ids.map(id => ({ id, starts: 1 })));
   }
 
   /** Forgets jobs that are done. */

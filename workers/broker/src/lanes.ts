@@ -7,6 +7,7 @@ import { WalFlusher } from './wal-flusher.ts';
 export interface LanesOptions {
   /** Lanes that are always there. */
   readonly threads: number;
+  /** Of `runningNote` the beginning: each lane has a file of its own. */
   readonly writer: Omit<WriterOptions, 'progress'>;
   /** Asked before each task: whether this process leads. */
   readonly mayBegin: () => boolean;
@@ -35,7 +36,7 @@ export class Lanes {
   readonly #options: LanesOptions;
   readonly #lanes: Lane[] = [];
   readonly #spareIdleSince = new Map<Lane, number>();
-  readonly #alone: { readonly client: LaneClient; readonly before: () => Promise<void> }[] = [];
+  readonly #alone: LaneClient[] = [];
   readonly #flusher: WalFlusher;
   #nextIndex = 0;
   #retiredFaults = 0;
@@ -65,12 +66,9 @@ export class Lanes {
     lane.enqueue(client);
   }
 
-  /**
-   * Gives a tenant its turn while nothing else runs in this process.
-   * @param before done when its turn has come; where it fails the tenant's task is not begun.
-   */
-  enqueueAlone(client: LaneClient, before: () => Promise<void>): void {
-    this.#alone.push({ client, before });
+  /** Gives a tenant its turn while nothing else runs in this process. */
+  enqueueAlone(client: LaneClient): void {
+    this.#alone.push(client);
     if (this.#alone.length === 1) void this.#runAlone();
   }
 
@@ -108,8 +106,9 @@ export class Lanes {
 
   #open(maxOpenTenants = this.#options.writer.maxOpenTenants): Lane {
     const { writer, mayBegin, onBroken, log } = this.#options;
-    const lane = new Lane(this.#nextIndex++, {
-      writer: { ...writer, maxOpenTenants },
+    const index = this.#nextIndex++;
+    const lane = new Lane(index, {
+      writer: { ...writer, maxOpenTenants, runningNote: `${writer.runningNote}.${index}` },
       flusher: this.#flusher,
       mayBegin: () => !this.#paused && this.#alone.length === 0 && mayBegin(),
       onIdle: () => {
@@ -186,14 +185,8 @@ export class Lanes {
   async #runAlone(): Promise<void> {
     for (let next = this.#alone[0]; next !== undefined; next = this.#alone[0]) {
       await this.idle();
-      const { client, before } = next;
-      try {
-        await before();
-        const lane = client.lane ?? this.#choose();
-        await lane.runAlone(client);
-      } catch (error) {
-        client.onFault(error as Error);
-      }
+      const lane = next.lane ?? this.#choose();
+      await lane.runAlone(next);
       this.#alone.shift();
     }
     this.pump();

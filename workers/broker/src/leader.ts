@@ -1,16 +1,19 @@
 import { hostname } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   type BrokerStatus,
   groupKeys,
   inspectDataDir,
   readReleaseBell,
+  runningDir,
   type StatusTransactions,
   TENANT_ID_PATTERN,
   type WireError,
 } from '@onewriter/protocol';
 import type { Config, Logger } from '@onewriter/runtime';
 import type { BrokerMetrics } from './broker-metrics.ts';
+import { ClientPresence } from './client-presence.ts';
 import { Condemned } from './condemned.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { Doorbell } from './doorbell.ts';
@@ -22,6 +25,7 @@ import { Lanes } from './lanes.ts';
 import type { Lease, Raised } from './lease.ts';
 import { Parked } from './parked.ts';
 import type { RedisLink } from './redis-link.ts';
+import { readRunningNotes, removeRunningNotes } from './running-notes.ts';
 import { SlowFactsWatch } from './status/slow-facts.ts';
 import { StatusPublisher } from './status/status-publisher.ts';
 import { TenantLoads } from './status/tenant-load.ts';
@@ -106,12 +110,14 @@ export class Leader {
         busyTimeoutMs: config.busyTimeoutMs,
         maxOpenTenants: config.maxOpenTenants,
         exclusive,
+        runningNote: join(runningDir(config.dataDir), String(lease.epoch)),
       },
     });
     this.#context = {
       lanes: this.#lanes,
       link,
       inbox: new InboxEvents(link, config.group),
+      presence: new ClientPresence(link, config.group),
       deadLetters: new DeadLetters(link, config.group, log),
       condemned: new Condemned(link, config.group, log),
       parked: new Parked(link, config.group, log),
@@ -157,7 +163,11 @@ export class Leader {
     await Promise.all([this.#context.condemned.load(), this.#context.parked.load()]);
     // Before the adoption: with many tenants that takes its time, and people look at it.
     this.#status.start();
+    // All are counted before the first may run again.
+    await this.#context.condemned.countLastStarts(readRunningNotes(config.dataDir));
+    removeRunningNotes(config.dataDir);
     await this.#adoptAll();
+    await this.#context.condemned.forgetUnclaimed();
     void this.#doorbell.listen();
     void this.#sweep.run(
       config.sweepIntervalMs,

@@ -1,4 +1,4 @@
-import { PROTOCOL_VERSION } from '@onewriter/protocol';
+import { OnewriterError, PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
@@ -59,6 +59,10 @@ class ModelQueue {
   finished: string[] = [];
   failed: string[] = [];
   doubt = false;
+  /** Its broker is: nothing that it sends comes here any more. */
+  dead = false;
+  /** How often a take is told that a newer leader had the queue. */
+  fenceRate = 0;
   readonly #random: () => number;
   readonly #lossRate: number;
   /** Commands on one connection are executed in the order they were sent. */
@@ -73,6 +77,7 @@ class ModelQueue {
     const turn = this.#last.then(async () => {
       await delay(this.#random() * 3);
       const fate = this.#random();
+      if (this.dead) await new Promise<never>(() => {});
       if (fate < this.#lossRate / 2) throw new Error('connection lost before');
       const result = command();
       if (fate < this.#lossRate) throw new Error('connection lost after');
@@ -91,9 +96,16 @@ class ModelQueue {
   async #takeBehind(bell: ModelBell, bounds: TakeBounds): Promise<Taken> {
     const taken = await new Promise<Taken>((resolve, reject) => {
       bell.behind(() => {
+        if (this.dead) return;
         const fate = this.#random();
         if (fate < this.#lossRate / 2) reject(new Error('connection lost before'));
-        const answer = this.#takeNow(bounds);
+        let answer: Taken;
+        try {
+          answer = this.#takeNow(bounds);
+        } catch (error) {
+          reject(error);
+          return;
+        }
         if (fate < this.#lossRate) reject(new Error('connection lost after'));
         resolve(answer);
       });
@@ -103,6 +115,7 @@ class ModelQueue {
   }
 
   #takeNow({ maxJobs }: TakeBounds): Taken {
+    if (this.#random() < this.fenceRate) throw new OnewriterError('FENCED', 'A newer broker has the queue.');
     const jobs = this.wait.splice(0, maxJobs);
     this.active.push(...jobs);
     return { jobs, waiting: this.wait.length };
@@ -149,6 +162,10 @@ class ModelLanes {
   readonly ledger = new Set<string>();
   batches = 0;
   busy = false;
+  dead = false;
+  #running: ApplyTask | undefined;
+  /** How often the file has seen a newer epoch. */
+  fenceRate = 0;
   readonly #random: () => number;
   readonly #refusalRate: number;
 
@@ -161,12 +178,19 @@ class ModelLanes {
     void this.#serve(client);
   }
 
-  enqueueAlone(client: LaneClient, before: () => Promise<void>): void {
-    void before().then(() => this.#serve(client));
+  enqueueAlone(client: LaneClient): void {
+    this.enqueue(client);
+  }
+
+  /** The process ends, before or after the commit of what is in the thread. */
+  die(): void {
+    this.dead = true;
+    if (this.#running !== undefined && this.#random() < 0.5) this.#commit(this.#running);
   }
 
   async #serve(client: LaneClient): Promise<void> {
     await delay(this.#random() * 4);
+    if (this.dead) return;
     const task = client.nextTask(this.#random() < 0.5);
     if (task === undefined) return;
     if (this.#random() < 0.1) {
@@ -177,13 +201,21 @@ class ModelLanes {
     if (this.busy) throw new Error('two batches of a tenant at a time');
     this.busy = true;
     this.batches++;
+    this.#running = task;
     await delay(this.#random() * 5);
+    if (this.dead) return;
     this.busy = false;
+    this.#running = undefined;
     const fate = this.#random();
     // As the writer: certain only where the ledger knows none of the jobs.
     const known = task.jobs.some(({ id }) => this.ledger.has(id));
     // The file cannot be opened: its ledger could not be asked.
-    if (fate < this.#refusalRate / 2) client.onOutcome(refuse(true, false));
+    if (this.#random() < this.fenceRate) {
+      // Ranges of the batch may be committed before one is refused.
+      const some = this.#random() < 0.2;
+      if (some) this.#commit({ ...task, jobs: task.jobs.slice(0, 1) });
+      client.onOutcome(refuse(known || some, true, 'FENCED'));
+    } else if (fate < this.#refusalRate / 2) client.onOutcome(refuse(true, false));
     else if (fate < this.#refusalRate) client.onOutcome(refuse(known || this.#random() < 0.5));
     else if (fate < this.#refusalRate * 1.3) {
       // The thread ends before or after its commit.
@@ -218,6 +250,12 @@ function refuse(uncertain: boolean, begun = true, code = 'DATABASE_BUSY'): Apply
   };
 }
 
+interface Rates {
+  readonly lossRate: number;
+  readonly refusalRate: number;
+  readonly fenceRate?: number | undefined;
+}
+
 interface World {
   readonly bell: ModelBell;
   takesAtBell: number;
@@ -230,10 +268,11 @@ interface World {
   readonly parked: Set<string>;
 }
 
-function createWorld(random: () => number, rates: { lossRate: number; refusalRate: number }): World {
+function createWorld(random: () => number, rates: Rates): World {
   const bell = new ModelBell();
   const queue = new ModelQueue(random, rates.lossRate);
   const lanes = new ModelLanes(random, rates.refusalRate);
+  queue.fenceRate = lanes.fenceRate = rates.fenceRate ?? 0;
   const told = new Map<string, string>();
   const bugs: unknown[] = [];
   const parked = new Set<string>();
@@ -247,7 +286,8 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
         for (;;) {
           try {
             return await attempt();
-          } catch {
+          } catch (error) {
+            if (error instanceof OnewriterError) throw error;
             await delay(random() * 20);
           }
         }
@@ -255,6 +295,8 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     },
     inbox: {
       async publish(settlements: readonly { jobId: string; error?: { code: string } | undefined }[]) {
+        await delay(random() * 5);
+        if (queue.dead) return false;
         for (const { jobId, error } of settlements) {
           const answer = error === undefined ? 'committed' : error.code;
           const before = told.get(jobId);
@@ -264,17 +306,23 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
         return random() >= rates.lossRate;
       },
     },
+    presence: { isHere: async () => true },
     deadLetters: { add: async () => {} },
     condemned: {
       of: () => undefined,
       mustRunAlone: (count: number) => count >= 2,
-      noteRunAlone: async () => {},
-      countStarts: async (ids: readonly string[]) =>
-        ids.map(id => {
+      startsOf: async (ids: readonly string[]) => {
+        await delay(random() * 5);
+        return ids.map(id => starts.get(id) ?? 0);
+      },
+      countStarts: async (ids: readonly string[]) => {
+        await delay(random() * 20);
+        return ids.map(id => {
           const count = Math.min((starts.get(id) ?? 0) + 1, 2);
           starts.set(id, count);
           return count;
-        }),
+        });
+      },
       knows: ({ starts: count }: { starts: number }) => count > 0,
       forget: async () => {},
     },
@@ -296,7 +344,8 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     observers: [],
     epoch: () => 1,
     afterCommit: quiet,
-    onFenced: async () => {},
+    // Redis is asked for a higher epoch.
+    onFenced: () => delay(random() * 40),
     finishSoon: quiet,
     onBug: (error: unknown) => bugs.push(error),
   };
@@ -306,6 +355,23 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     context as unknown as SessionContext,
   );
   return { bell, takesAtBell: 0, queue, lanes, session, told, inbox: context.inbox, bugs, parked };
+}
+
+/** The broker dies in the middle of whatever it does; the next has what is in Redis and in the file. */
+function succeed(dead: World, random: () => number, rates: Rates): World {
+  dead.queue.dead = true;
+  dead.lanes.die();
+  const world = createWorld(random, rates);
+  world.queue.wait = dead.queue.wait;
+  world.queue.active = dead.queue.active;
+  world.queue.doubt = dead.queue.doubt;
+  world.queue.finished.push(...dead.queue.finished);
+  world.queue.failed.push(...dead.queue.failed);
+  world.lanes.applied.push(...dead.lanes.applied);
+  for (const id of dead.lanes.ledger) world.lanes.ledger.add(id);
+  for (const [id, answer] of dead.told) world.told.set(id, answer);
+  world.bugs.push(...dead.bugs);
+  return world;
 }
 
 function createJob(index: number, unawaited: boolean): TakenJob {
@@ -321,11 +387,13 @@ function createJob(index: number, unawaited: boolean): TakenJob {
 }
 
 /** Adds jobs at random times, each with its bell after it. */
-async function produce(world: World, random: () => number, count: number): Promise<void> {
-  for (let index = 0; index < count; index++) {
+async function produce(world: World, random: () => number, count: number, first = 0): Promise<void> {
+  for (let index = first; index < first + count; index++) {
     world.queue.wait.push(createJob(index, random() < 0.5));
     world.bell.ring();
     if (random() < 0.1) void world.session.finishTold();
+    // The sweep found active jobs, and did not know that it woke up.
+    if (random() < 0.02) world.session.adopt().catch(error => world.bugs.push(error));
     // Now and then longer than it takes to give a batch up.
     if (random() < 0.4) await delay(random() < 0.05 ? 1_000 : random() * 8);
   }
@@ -383,6 +451,7 @@ describe('a tenant’s session', () => {
       const world = createWorld(random, {
         lossRate: quiet ? 0 : random() * 0.3,
         refusalRate: quiet ? 0 : random() * 0.3,
+        fenceRate: quiet ? 0 : random() * 0.2,
       });
       const count = 1 + Math.floor(random() * 60);
       void listen(world, random);
@@ -404,6 +473,38 @@ describe('a tenant’s session', () => {
     expect(takesAtBell).toBeGreaterThan(5_000);
   }, 120_000);
 
+  it('keeps the order through deaths of the broker in the middle of anything, in 300 interleavings', async () => {
+    let adopted = 0;
+    for (let seed = 1; seed <= 300; seed++) {
+      const random = createRandom(seed);
+      const rates = { lossRate: random() * 0.2, refusalRate: random() * 0.2, fenceRate: random() * 0.2 };
+      let world = createWorld(random, rates);
+      let count = 0;
+      for (let life = 1 + Math.floor(random() * 4); life > 0; life--) {
+        void listen(world, random);
+        const more = 1 + Math.floor(random() * 20);
+        await pass(produce(world, random, more, count));
+        count += more;
+        if (life === 1) break;
+        world = succeed(world, random, rates);
+        adopted += world.queue.active.length;
+        const { session, bugs } = world;
+        session.adopt().catch(error => bugs.push(error));
+      }
+      await settle(world);
+      const where = `seed ${seed}`;
+      expect(world.bugs, where).toEqual([]);
+      expect(world.queue.active, where).toEqual([]);
+      expect(world.lanes.applied, where).toEqual(inOrder(world.lanes.applied));
+      expect(new Set([...world.lanes.applied, ...world.queue.failed]).size, where).toBe(count);
+      for (const [id, answer] of world.told) {
+        expect(answer === 'committed', `${where}: ${id} was told ${answer}`).toBe(world.lanes.ledger.has(id));
+      }
+      vi.clearAllTimers();
+    }
+    expect(adopted).toBeGreaterThan(300);
+  }, 120_000);
+
   it('keeps jobs that somebody sent without waiting until the file takes them', async () => {
     const random = createRandom(7);
     const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
@@ -422,6 +523,51 @@ describe('a tenant’s session', () => {
     await settle(world);
     expect(world.queue.finished).toEqual(['w-0', 'w-2']);
     expect(world.parked.size).toBe(0);
+  });
+
+  it('leaves a job of a version it does not know in its place, and tells callers behind it', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    const { data } = createJob(1, true);
+    const foreign = {
+      id: 'w-1',
+      data: data.replace(`"v":${PROTOCOL_VERSION}`, `"v":${PROTOCOL_VERSION + 1}`),
+    };
+    world.queue.wait.push(createJob(0, false), foreign, createJob(2, true), createJob(3, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(world.lanes.applied).toEqual(['w-0']);
+    expect(Object.fromEntries(world.told)).toEqual({ 'w-0': 'committed', 'w-3': 'TENANT_UNAVAILABLE' });
+    expect([...world.parked]).toEqual(['acme']);
+    expect([world.queue.failed, world.queue.active.map(({ id }) => id)]).toEqual([['w-3'], ['w-1', 'w-2']]);
+    // Also one that comes much later.
+    await vi.advanceTimersByTimeAsync(60_000);
+    world.queue.wait.push(createJob(4, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(100);
+    expect(world.told.get('w-4')).toBe('TENANT_UNAVAILABLE');
+    await pass(world.session.drain());
+    await pass(world.session.giveBack().then(() => {}));
+    expect(world.queue.wait.map(({ id }) => id)).toEqual(['w-1', 'w-2']);
+    // The next broker knows it.
+    const successor = createWorld(createRandom(8), { lossRate: 0, refusalRate: 0 });
+    successor.queue.wait.push({ id: 'w-1', data }, world.queue.wait[1]!);
+    successor.session.ring();
+    await settle(successor);
+    expect(successor.lanes.applied).toEqual(['w-1', 'w-2']);
+    expect([world.bugs, successor.bugs]).toEqual([[], []]);
+  });
+
+  it('adopts a job of a version it does not know, and puts it back as one that may be applied', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    const { data } = createJob(0, false);
+    world.queue.active.push({ id: 'w-0', data: data.replace('"v":1', '"v":9') });
+    world.queue.wait.push(createJob(1, true));
+    await pass(world.session.adopt().then(() => {}));
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([world.lanes.applied, world.told.size, world.queue.failed]).toEqual([[], 0, []]);
+    await pass(world.session.drain());
+    await pass(world.session.giveBack().then(() => {}));
+    expect([world.queue.wait.map(({ id }) => id), world.queue.doubt]).toEqual([['w-0', 'w-1'], true]);
   });
 
   it('tells nobody that a write failed while it may be committed', async () => {

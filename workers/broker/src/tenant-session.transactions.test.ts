@@ -1,6 +1,6 @@
 import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
 import type { Lane, LaneClient } from './lane.ts';
 import type {
@@ -143,8 +143,8 @@ class ModelThread {
     void this.#serve(client);
   }
 
-  enqueueAlone(client: LaneClient, before: () => Promise<void>): void {
-    void before().then(() => this.enqueue(client));
+  enqueueAlone(client: LaneClient): void {
+    this.enqueue(client);
   }
 
   async #serve(client: LaneClient): Promise<void> {
@@ -223,6 +223,8 @@ interface World {
   readonly session: TenantSession;
   readonly told: Map<string, string>;
   readonly bugs: unknown[];
+  /** Clients that ended. */
+  readonly gone: Set<string>;
 }
 
 function createWorld(random: () => number, rates: { lossRate: number; refusalRate: number }): World {
@@ -230,6 +232,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
   const thread = new ModelThread(random, rates.refusalRate);
   const told = new Map<string, string>();
   const bugs: unknown[] = [];
+  const gone = new Set<string>();
   const starts = new Map<string, number>();
   const quiet = () => {};
   const context = {
@@ -255,17 +258,28 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
         return true;
       },
     },
+    presence: {
+      async isHere(client: string) {
+        await delay(random() * 5);
+        return !gone.has(client);
+      },
+    },
     deadLetters: { add: async () => {} },
     condemned: {
       of: () => undefined,
       mustRunAlone: (count: number) => count >= 2,
-      noteRunAlone: async () => {},
-      countStarts: async (ids: readonly string[]) =>
-        ids.map(id => {
+      startsOf: async (ids: readonly string[]) => {
+        await delay(random() * 5);
+        return ids.map(id => starts.get(id) ?? 0);
+      },
+      countStarts: async (ids: readonly string[]) => {
+        await delay(random() * 20);
+        return ids.map(id => {
           const count = Math.min((starts.get(id) ?? 0) + 1, 2);
           starts.set(id, count);
           return count;
-        }),
+        });
+      },
       knows: () => false,
       forget: async () => {},
     },
@@ -283,7 +297,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     transactionLimits: LIMITS,
     epoch: () => 1,
     afterCommit: quiet,
-    onFenced: async () => {},
+    onFenced: () => delay(random() * 40),
     finishSoon: quiet,
     onBug: (error: unknown) => bugs.push(error),
   };
@@ -292,11 +306,12 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     queue as unknown as TenantQueue,
     context as unknown as SessionContext,
   );
-  return { queue, thread, session, told, bugs };
+  return { queue, thread, session, told, bugs, gone };
 }
 
-function createJob(id: string, does: ModelJob['does'], tx?: string | undefined): TakenJob {
-  return { id, data: JSON.stringify({ v: PROTOCOL_VERSION, client: 'c-1', ops: [{}], sql: [], does, tx }) };
+function createJob(id: string, does: ModelJob['does'], tx?: string | undefined, client = 'c-1'): TakenJob {
+  const head = `{"v":${PROTOCOL_VERSION},"client":"${client}","seq":1,"at":0${does === 'begin' ? ',"live":1' : ''}`;
+  return { id, data: `${head},"sql":[],${JSON.stringify({ ops: [{}], does, tx }).slice(1)}` };
 }
 
 /** Sends a job and waits for its answer, ringing again when it is late as the SDK does. */
@@ -314,15 +329,19 @@ async function send({ queue, session, told }: World, job: TakenJob): Promise<str
 
 /** A client with a transaction: some steps, some of them late, and an end, or none. */
 async function transact(world: World, random: () => number, client: number): Promise<void> {
-  const transaction = await send(world, createJob(`b-${client}`, 'begin'));
+  const name = `c-${client}`;
+  const transaction = await send(world, createJob(`b-${client}`, 'begin', undefined, name));
   if (!transaction.startsWith('t-')) return; // refused: nothing is open
   const jobs = [`b-${client}`];
   for (let step = 0; ; step++) {
     await delay(random() < 0.2 ? random() * 200 : random() * 10);
-    if (random() < 0.1) return; // the client is gone
+    if (random() < 0.1) {
+      world.gone.add(name);
+      return;
+    }
     const does = random() < 0.6 ? 'step' : random() < 0.8 ? 'commit' : 'rollback';
     const id = `s-${client}-${step}`;
-    const answer = await send(world, createJob(id, does, transaction));
+    const answer = await send(world, createJob(id, does, transaction, name));
     jobs.push(id);
     if (answer === 'committed') {
       const [whole] = world.thread.committed.filter(committed => committed.at(-1) === id);
@@ -430,6 +449,28 @@ describe('a tenant’s session with open transactions', () => {
     expect(world.session.openTransaction).toBeDefined();
     expect(world.queue.wait.map(job => job.id)).toEqual(['b-1', 'w-0']);
     expect(world.session.held).toBe(0);
+  });
+
+  it('begins none for clients that are gone, and ends theirs that is open', async () => {
+    const limits = { ...LIMITS };
+    Object.assign(LIMITS, { timeoutMs: 5_000, idleMs: 10_000, maxMs: 60_000 });
+    onTestFinished(() => void Object.assign(LIMITS, limits));
+    const world = createWorld(createRandom(1), { lossRate: 0, refusalRate: 0 });
+    world.queue.wait.push(...[0, 1, 2, 3].map(n => createJob(`b-${n}`, 'begin', undefined, 'c-dead')));
+    world.queue.wait.push(createJob('b-4', 'begin', undefined, 'c-alive'));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(100);
+    expect(world.session.openTransaction).toMatchObject({ client: 'c-dead' });
+    world.gone.add('c-dead');
+    await vi.advanceTimersByTimeAsync(1_200);
+    expect(world.session.openTransaction).toMatchObject({ client: 'c-alive' });
+    expect(['b-1', 'b-2', 'b-3'].map(id => world.told.get(id))).toEqual(Array(3).fill('TRANSACTION_BUSY'));
+    expect([world.thread.takenAway, world.bugs]).toEqual([1, []]);
+    // Others wait for more than a second, and it stays.
+    world.queue.wait.push(createJob('w-0', 'write'));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(world.session.openTransaction).toMatchObject({ client: 'c-alive' });
   });
 
   it('does not wait for one when it drains', async () => {

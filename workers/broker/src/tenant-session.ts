@@ -4,12 +4,16 @@ import {
   isStepsJobId,
   LIMITS,
   newTransactionId,
+  OnewriterError,
+  PROTOCOL_VERSION,
   parseReceiptId,
   parseWriteJob,
+  readLiveClient,
   receiptId,
   type StatusTransaction,
   timeOfJobId,
   toWireError,
+  unknownVersionOf,
   type WireError,
   type WriteJobMessage,
 } from '@onewriter/protocol';
@@ -25,6 +29,7 @@ import type {
   TransactionGrant,
 } from '@onewriter/writer';
 import type { BrokerMetrics } from './broker-metrics.ts';
+import type { ClientPresence } from './client-presence.ts';
 import type { Condemned } from './condemned.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import type { Failpoint } from './failpoint.ts';
@@ -55,8 +60,15 @@ import type { WalWatch } from './wal-watch.ts';
  *                          │                └── the next batch ◀┘ while it runs      │
  *                          └────────────────── with the finish: the next jobs ◀──────┘
  *
- * Order: jobs are taken oldest first, by one take at a time, and stand in `#ready` in that order; one batch is in the
- * thread at a time. A batch that is refused goes back to the front.
+ * Order (G3): jobs are taken oldest first, by one take at a time, and stand in `#ready` in that order; one batch is in the
+ * thread at a time. What holds at every moment, so that a job begins only if it is the oldest that is held:
+ *
+ *   1. Each job that is held stands in exactly one of `#ready`, `#followUps` and `#inThread`; `#unsettled` counts them. A
+ *      batch that leaves the thread and is not applied is back at the front before anything is awaited.
+ *   2. `#ready` is in the order of the takes (`place`), apart from steps of a transaction that is over.
+ *   3. While it is being decided what becomes of a job (`#undecided`), nothing of the tenant begins.
+ *
+ * `#assertOldest` checks 1 and 2 before each batch.
  *
  * A bell that rings during a take may be of a job that the take did not see: `#mayHaveMore` is cleared before the take
  * is sent, set by each ring, and set where the answer tells of more. Only when it is clear does the tenant sleep.
@@ -68,6 +80,11 @@ import type { WalWatch } from './wal-watch.ts';
  *            steps left it open                        COMMIT, ROLLBACK
  *   in the thread ──────────────▶ leased ◀──▶ a step in the thread ─────────▶ as usual
  *                                   └── others wait, and its time is over: rolled back ──▶
+ *
+ * Such a job is not begun for a client that is gone: it is looked for first, and the lease ends where it is not found.
+ *
+ * A job of a protocol version that this broker does not know stays at the front, and what came after it behind it, until a
+ * broker leads that knows it. Callers behind it hear at once that their writes are not applied.
  *
  * What is committed is told to its callers at once, and finished in Redis with the next take, or a moment later where the
  * tenant is busy and none comes: until then a successor would find it active, and in the ledger.
@@ -82,6 +99,7 @@ export interface SessionContext {
   readonly lanes: Lanes;
   readonly link: RedisLink;
   readonly inbox: InboxEvents;
+  readonly presence: Pick<ClientPresence, 'isHere'>;
   readonly deadLetters: DeadLetters;
   readonly condemned: Condemned;
   readonly parked: Parked;
@@ -108,14 +126,20 @@ type BatchTimes = Pick<FinishedBatch, 'queuedAt' | 'begunAt' | 'committedAt'>;
 
 /** A job that this broker has. */
 interface HeldJob extends TakenJob {
+  /** Rises with each job that is held. */
+  readonly place: number;
   /** By the client's clock, ms; undefined where its id does not tell. */
   readonly enqueuedAt: number | undefined;
   /** On the monotonic clock, ms. */
   readonly takenAt: number;
-  /** Starts of it that ended with their process; 0 for a job that no dead leader had. */
+  /** Starts of it that ended with their process or thread, as far as known: that of a job that waited in the queue is 0. */
   readonly starts: number;
   /** It may be in the ledger: a leader that is gone had it, or a batch with it ended so that nobody knows. */
   readonly doubtful: boolean;
+  /** Set where the job is of a version that this broker does not know. */
+  readonly unknownVersion: number | undefined;
+  /** When its client was last seen, where it was looked for; on the monotonic clock, ms. */
+  readonly clientSeenAt?: number | undefined;
 }
 
 /** Jobs taken ahead of the thread: one batch. */
@@ -130,6 +154,8 @@ const TRIES_BEFORE_TELLING = 4;
 const MAX_RETRY_PAUSE_MS = 5_000;
 /** While the file refuses writes, a job that comes has it tried again, but not more often than this. */
 const MIN_RETRY_PAUSE_MS = 100;
+/** A client that sent a job, or was seen, this short a time ago is not looked for. */
+const CLIENT_SEEN_MS = 1_000;
 /** Jobs held of a tenant whose file refuses writes: behind those that wait for it are some whose callers want to know. */
 const MAX_PARKED_JOBS = LIMITS.maxQueueDepth;
 const MAX_PARKED_BYTES = 16 * 1024 * 1024;
@@ -144,6 +170,11 @@ export class TenantSession implements LaneClient, LoadSource {
   readonly #context: SessionContext;
   #ready: HeldJob[] = [];
   #readyBytes = 0;
+  /** Jobs held: neither applied, nor failed, nor given back. */
+  #unsettled = 0;
+  #lastPlace = 0;
+  /** Decisions that are awaited: see 3 above. */
+  #undecided = 0;
   #inThread: readonly HeldJob[] = [];
   /** It waits for its turn at a lane. */
   #queued = false;
@@ -172,6 +203,8 @@ export class TenantSession implements LaneClient, LoadSource {
   #doubt = false;
   /** On the monotonic clock, ms. */
   #toldAt = Number.NEGATIVE_INFINITY;
+  /** The `place` up to which callers behind a job of an unknown version were told. */
+  #toldBehindPlace = 0;
   readonly #load = new TenantLoad(this);
   /** Jobs that wait in Redis, as last heard. */
   #waiting = 0;
@@ -264,23 +297,15 @@ export class TenantSession implements LaneClient, LoadSource {
     return this.#takeBy(() => this.#queue.take(this.#room, link)).catch(this.#context.onBug);
   }
 
-  /** Takes over the active jobs of a leader that died. @throws Error of Redis */
+  /** Takes over the active jobs of a leader that died. @returns how many. @throws Error of Redis */
   async adopt(): Promise<number> {
-    this.#taking = true;
-    try {
-      const active = await this.#leading(() => this.#queue.adopt());
-      this.#doubt ||= active.doubt;
-      const jobs = this.#unknown(active.jobs);
-      const starts = await this.#context.condemned.countStarts(jobs.map(job => job.id));
-      this.#hold(jobs, true, starts);
-      this.#stale = false;
-      return jobs.length;
-    } finally {
-      this.#taking = false;
-      this.#mayHaveMore = true;
+    // It woke up meanwhile: what it has on its way is active, too, and its own.
+    if (this.#taking || this.#finishing > 0) {
+      this.#stale = true;
       this.#pump();
-      this.#rest();
+      return 0;
     }
+    return this.#reload();
   }
 
   /**
@@ -312,6 +337,7 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#followUps = [];
     this.#ready = [];
     this.#readyBytes = 0;
+    this.#unsettled -= jobs.length;
     const doubt = this.#doubt || jobs.some(({ doubtful }) => doubtful);
     if (jobs.length > 0)
       await this.#queue.giveBack(
@@ -329,19 +355,22 @@ export class TenantSession implements LaneClient, LoadSource {
 
   nextTask(contended: boolean): ApplyTask | undefined {
     this.#queued = false;
-    if (this.#draining || this.#atWork) return undefined;
+    if (this.#draining || this.#atWork || this.#undecided > 0) return undefined;
+    if (!this.#assertOldest()) return undefined;
     if (this.#lease !== undefined) return this.#nextFollowUp(this.#lease);
     if (this.#ready.length === 0) return this.#closedOut ? this.#tryOpening() : undefined;
     const batch: HeldJob[] = [];
     let bytes = 0;
     const maxBytes = contended ? SLICE_BYTES : MAX_READY_BYTES;
     for (const job of this.#ready) {
+      if (job.unknownVersion !== undefined) break;
       const alone = isStepsJobId(job.id) || this.#context.condemned.mustRunAlone(job.starts);
       if (batch.length > 0 && (alone || bytes + job.data.length > maxBytes)) break;
       batch.push(job);
       bytes += job.data.length;
       if (alone || batch.length === LIMITS.maxBatchJobs) break;
     }
+    if (batch.length === 0) return undefined;
     this.#ready.splice(0, batch.length);
     this.#readyBytes -= bytes;
     this.#inThread = batch;
@@ -358,6 +387,34 @@ export class TenantSession implements LaneClient, LoadSource {
       epoch: this.#context.epoch(),
       jobs: batch.map(job => this.#toQueuedJob(job)),
     };
+  }
+
+  /** Whether what begins now can only be the oldest that is held; where it cannot, the process ends. */
+  #assertOldest(): boolean {
+    const ready = this.#ready;
+    let wrong = this.#unsettled !== ready.length + this.#followUps.length;
+    // As far as a batch may go: each job comes by here before it begins.
+    for (let index = 1; index < ready.length && index <= LIMITS.maxBatchJobs; index++) {
+      const [before, after] = [ready[index - 1]!, ready[index]!];
+      if (before.place > after.place && !isFollowUpJobId(before.id) && !isFollowUpJobId(after.id))
+        wrong = true;
+    }
+    if (!wrong) return true;
+    const lists = `${ready.length} ready, ${this.#followUps.length} follow-ups, ${this.#unsettled} held`;
+    this.#context.onBug(new Error(`Jobs of ${this.tenant} lost their order: ${lists}.`));
+    return false;
+  }
+
+  /** Holds everything of the tenant up until it is decided what becomes of a job that it holds. */
+  async #decide<Result>(decision: () => Promise<Result>): Promise<Result> {
+    this.#undecided++;
+    try {
+      return await decision();
+    } finally {
+      this.#undecided--;
+      this.#pump();
+      this.#rest();
+    }
   }
 
   /** No jobs: whether the file can be opened again. */
@@ -400,13 +457,14 @@ export class TenantSession implements LaneClient, LoadSource {
         this.#rest();
         return;
       }
+      this.#unsettled -= batch.length;
       // What was put back is the oldest: it is among what was taken by now.
       if (this.#doubt && this.#waiting === 0 && this.#ready.length === 0) this.#clearDoubt();
       this.#noteApplied(batch, outcome);
       this.#context.walWatch.observe(this.tenant, outcome.stats.walBytes);
       this.#context.afterCommit();
       const times = { queuedAt: this.#queuedAt, begunAt: this.#begunAt, committedAt: performance.now() };
-      if (outcome.open !== undefined || this.#lease !== undefined) this.#noteTransaction(outcome);
+      if (outcome.open !== undefined || this.#lease !== undefined) this.#noteTransaction(outcome, batch);
       // The next batch first: the thread works while this one is told.
       this.#enqueue();
       this.#finish(batch, outcome, times).catch(this.#context.onBug);
@@ -421,17 +479,21 @@ export class TenantSession implements LaneClient, LoadSource {
       { err: error, tenant: this.tenant, jobs: batch.map(job => job.id) },
       'The writer thread ended in the middle of a batch; it is delivered again',
     );
-    // Each start that ended its thread counts like one that ended the process.
-    this.#context.condemned
-      .countStarts(batch.map(job => job.id))
-      .then(starts => {
-        this.#putBack(
-          batch.map((job, index) => ({ ...job, starts: starts[index] ?? job.starts, doubtful: true })),
-        );
-        this.#pause();
-      })
-      .catch(this.#context.onBug)
-      .finally(() => this.#rest());
+    this.#putBack(batch.map(job => ({ ...job, doubtful: true })));
+    this.#pause();
+    this.#decide(async () => {
+      // Each start that ended its thread counts like one that ended the process.
+      const starts = await this.#context.condemned.countStarts(batch.map(job => job.id));
+      this.#setStarts(new Map(batch.map((job, index) => [job.id, starts[index] ?? job.starts])));
+    }).catch(this.#context.onBug);
+    this.#rest();
+  }
+
+  #setStarts(known: ReadonlyMap<string, number>): void {
+    this.#ready = this.#ready.map(job => {
+      const starts = known.get(job.id) ?? job.starts;
+      return starts === job.starts ? job : { ...job, starts };
+    });
   }
 
   /** The thread is free of it, and more may be taken. */
@@ -484,19 +546,78 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   #enqueue(): void {
-    if (this.#queued || this.#atWork || this.#retry !== undefined) return;
+    if (this.#queued || this.#atWork || this.#retry !== undefined || this.#undecided > 0) return;
     const next = this.#lease === undefined ? this.#ready[0] : this.#followUps[0];
     if (next === undefined && !this.#closedOut) return;
+    if (next !== undefined && this.#lease === undefined && this.#mustWait(next)) return;
     this.#queued = true;
     this.#queuedAt = performance.now();
     if (next === undefined) {
       this.#context.lanes.enqueue(this);
       return;
     }
-    const { id, starts } = next;
     const { condemned, lanes } = this.#context;
-    if (condemned.mustRunAlone(starts)) lanes.enqueueAlone(this, () => condemned.noteRunAlone(id));
+    if (condemned.mustRunAlone(next.starts)) lanes.enqueueAlone(this);
     else lanes.enqueue(this);
+  }
+
+  /** Whether the oldest job must not begin, or not yet; sees to what comes of it. */
+  #mustWait(next: HeldJob): boolean {
+    if (next.unknownVersion !== undefined) {
+      this.#waitForNewerBroker(next.unknownVersion);
+      return true;
+    }
+    const client = this.#clientToLookFor(next);
+    if (client === undefined) return false;
+    this.#decide(() => this.#lookForClient(next, client)).catch(this.#context.onBug);
+    return true;
+  }
+
+  /** It can neither be applied nor refused here: nothing is known of it, not even whether somebody waits for it. */
+  #waitForNewerBroker(version: number): void {
+    const { parked, metrics } = this.#context;
+    const what = `A job of protocol version ${version} is the oldest, and this broker knows version ${PROTOCOL_VERSION}: it stays queued for a broker that knows it, and so does what came after it.`;
+    if (this.#refusals < TRIES_BEFORE_TELLING) metrics.refused('UNSUPPORTED_VERSION');
+    // As of a parked tenant more jobs are held: among them are some whose callers want to know.
+    this.#refusals = Math.max(this.#refusals, TRIES_BEFORE_TELLING);
+    parked.park(this.tenant, { code: 'UNSUPPORTED_VERSION', message: what });
+    const behind = this.#ready.filter(
+      job =>
+        job.place > this.#toldBehindPlace &&
+        job.unknownVersion === undefined &&
+        !job.doubtful &&
+        !hasUnawaitedWrite(job.data),
+    );
+    this.#toldBehindPlace = this.#lastPlace;
+    if (behind.length === 0) return;
+    const details = { tenant: this.tenant, reason: 'a job of an unknown protocol version is before it' };
+    const error = toWireError(new OnewriterError('TENANT_UNAVAILABLE', what, details));
+    this.#fail(behind, error).catch(this.#context.onBug);
+  }
+
+  /** The client of a job that may leave a transaction open, if it is to be looked for before that begins. */
+  #clientToLookFor({ id, data, enqueuedAt, doubtful, clientSeenAt }: HeldJob): string | undefined {
+    // One that may be committed is asked about in the ledger.
+    if (!isStepsJobId(id) || isFollowUpJobId(id) || doubtful) return undefined;
+    if (clientSeenAt !== undefined && performance.now() - clientSeenAt < CLIENT_SEEN_MS) return undefined;
+    const ageMs = enqueuedAt === undefined ? Number.NaN : Date.now() - enqueuedAt;
+    if (ageMs >= 0 && ageMs < CLIENT_SEEN_MS) return undefined;
+    return readLiveClient(data);
+  }
+
+  async #lookForClient(job: HeldJob, client: string): Promise<void> {
+    const { presence, log } = this.#context;
+    const isHere = await presence.isHere(client);
+    // Else it was given back meanwhile.
+    if (this.#ready[0]?.id !== job.id) return;
+    if (isHere) {
+      this.#ready[0] = { ...job, clientSeenAt: performance.now() };
+      return;
+    }
+    log.info({ tenant: this.tenant, job: job.id, client }, 'A transaction is not begun: its client is gone');
+    const message = 'The client was gone when its transaction could begin; nothing was run.';
+    const error = toWireError(new OnewriterError('TRANSACTION_BUSY', message, { tenant: this.tenant }));
+    await this.#fail([job], error);
   }
 
   #take(): Promise<void> {
@@ -574,6 +695,7 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#taking = true;
     const jobs = this.#returnable;
     this.#setReady(this.#ready.slice(0, this.#ready.length - jobs.length));
+    this.#unsettled -= jobs.length;
     try {
       await this.#leading(() =>
         this.#queue.giveBack(
@@ -590,13 +712,21 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   /** A transaction was open before this outcome, or is now. */
-  #noteTransaction({ open, jobs }: AppliedOutcome): void {
+  #noteTransaction({ open, jobs }: AppliedOutcome, batch: readonly HeldJob[]): void {
     if (open === undefined) this.#endLease();
     else if (this.#lease?.id !== open) {
       this.#endLease();
       const { transactionLimits } = this.#context;
       const client = jobs[0]?.client ?? '';
-      this.#lease = new TransactionLease(open, client, transactionLimits, () => this.#onLeaseExpired());
+      const isLive = readLiveClient(batch[0]?.data ?? '') === client;
+      const lease = new TransactionLease(
+        open,
+        client,
+        transactionLimits,
+        () => this.#onLeaseExpired(),
+        isLive ? () => this.#lookForHolder(lease).catch(this.#context.onBug) : undefined,
+      );
+      this.#lease = lease;
       this.#lease.noteOthers(this.#mayHaveMore || this.#ready.length > 0);
       if (this.#draining) this.#lease.close();
     } else if (this.#lease.expired) this.#takeAway(this.#lease);
@@ -607,6 +737,19 @@ export class TenantSession implements LaneClient, LoadSource {
     // A step that is in the thread is finished first: its outcome comes here.
     if (this.#lease === undefined || this.#inThread.length > 0) return;
     this.#takeAway(this.#lease);
+    this.#pump();
+  }
+
+  /** Others wait: whether the client of the open transaction is still there to end it. */
+  async #lookForHolder(lease: TransactionLease): Promise<void> {
+    if (await this.#context.presence.isHere(lease.client)) return;
+    // A step that came meanwhile is a sign of life.
+    if (this.#lease !== lease || this.#inThread.length > 0 || this.#followUps.length > 0) return;
+    this.#context.log.info(
+      { tenant: this.tenant, transaction: lease.id, client: lease.client },
+      'The client of an interactive transaction is gone',
+    );
+    this.#takeAway(lease);
     this.#pump();
   }
 
@@ -652,14 +795,6 @@ export class TenantSession implements LaneClient, LoadSource {
     }
   }
 
-  /** Jobs that are not here yet. */
-  #unknown(active: readonly TakenJob[]): readonly TakenJob[] {
-    if (this.held === 0 && this.#unfinished.length === 0) return active;
-    const here = [...this.#inThread, ...this.#followUps, ...this.#ready, ...this.#unfinished];
-    const known = new Set(here.map(job => job.id));
-    return active.filter(job => !known.has(job.id));
-  }
-
   #receive({ jobs, waiting }: Taken): void {
     this.#waiting = waiting;
     if (waiting > 0) this.#mayHaveMore = true;
@@ -676,7 +811,17 @@ export class TenantSession implements LaneClient, LoadSource {
     for (const [index, { id, data }] of jobs.entries()) {
       const enqueuedAt = timeOfJobId(id);
       if (enqueuedAt !== undefined) metrics.observe('queue', now - enqueuedAt);
-      const job = { id, data, enqueuedAt, takenAt, starts: starts?.[index] ?? 0, doubtful };
+      const place = ++this.#lastPlace;
+      const job = {
+        id,
+        data,
+        place,
+        enqueuedAt,
+        takenAt,
+        starts: starts?.[index] ?? 0,
+        doubtful,
+        unknownVersion: unknownVersionOf(data),
+      };
       if (this.#lease !== undefined && isFollowUpJobId(id)) this.#followUps.push(job);
       else {
         this.#ready.push(job);
@@ -684,25 +829,32 @@ export class TenantSession implements LaneClient, LoadSource {
       }
       bytes += data.length;
     }
+    this.#unsettled += jobs.length;
     metrics.taken(bytes);
     if (jobs.length > 0 && this.#retry !== undefined) this.#hurry();
     if (!this.#load.listed && jobs.length > 0) loads.list(this.#load);
   }
 
-  /** Reads what is active, adds what is not known here (it is newer than all that is), and takes more. */
-  async #reload(): Promise<void> {
+  /** Reads what is active, adds what is not known here (it is newer than all that is), and takes more. @returns how many */
+  async #reload(): Promise<number> {
     this.#taking = true;
     this.#mayHaveMore = false;
     try {
       if (this.#unfinished.length > 0) await this.#finishUnfinished();
+      // Before it is asked: what is in the thread now may be committed, and active still, when the answer comes.
+      const here = [...this.#inThread, ...this.#followUps, ...this.#ready, ...this.#unfinished];
+      const known = new Set(here.map(job => job.id));
       // In one round trip; a take whose answer is lost is among the active jobs of the next attempt.
       const [active, taken] = await this.#leading(() =>
         Promise.all([this.#queue.adopt(), this.#queue.take(this.#room)]),
       );
+      const jobs = active.jobs.filter(job => !known.has(job.id));
+      const starts = await this.#context.condemned.startsOf(jobs.map(job => job.id));
       this.#stale = false;
       this.#doubt ||= active.doubt;
-      this.#hold(this.#unknown(active.jobs), true);
+      this.#hold(jobs, true, starts);
       this.#receive(taken);
+      return jobs.length;
     } finally {
       this.#taking = false;
       this.#pump();
@@ -834,10 +986,9 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#endLease();
     const { log, parked, metrics } = this.#context;
     metrics.refused(error.code);
+    this.#putBack(uncertain && begun ? batch.map(job => ({ ...job, doubtful: true })) : batch);
     if (error.code === 'FENCED') {
-      await this.#context.onFenced(this.tenant, error);
-      this.#putBack(batch);
-      this.#pump();
+      await this.#decide(() => this.#context.onFenced(this.tenant, error));
       return;
     }
     this.#refusals++;
@@ -849,14 +1000,13 @@ export class TenantSession implements LaneClient, LoadSource {
         `The tenant refused a batch: ${error.message}`,
       );
     }
-    this.#putBack(uncertain && begun ? batch.map(job => ({ ...job, doubtful: true })) : batch);
     if (mayRecover && this.#refusals < TRIES_BEFORE_TELLING) {
       this.#pause();
       return;
     }
     // Of what may be committed nobody is told anything before the ledger could be asked.
-    const failed = this.#takeRefused(batch, refusal);
-    const kept = this.#ready.some(job => batch.some(({ id }) => id === job.id));
+    const failed = this.#refusedBy(batch, refusal);
+    const kept = batch.some(({ id }) => !failed.some(job => job.id === id));
     if (mayRecover || kept || error.code === 'DATABASE_CORRUPT') {
       this.#refusals = Math.max(this.#refusals, TRIES_BEFORE_TELLING);
       this.#closedOut = !begun;
@@ -867,24 +1017,26 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   /**
-   * Takes out of what is held the jobs that were certainly not applied and that callers wait for; the others stay until the
-   * file can be written. Where the file as a whole refuses, those that were not tried would fail, too.
+   * The jobs of what is held that were certainly not applied and that callers wait for; the others stay until the file can
+   * be written. Where the file as a whole refuses, those that were not tried would fail, too.
    */
-  #takeRefused(batch: readonly HeldJob[], { error, uncertain, begun }: RefusedOutcome): readonly HeldJob[] {
+  #refusedBy(batch: readonly HeldJob[], { error, uncertain, begun }: RefusedOutcome): readonly HeldJob[] {
     const tried = new Set(batch.map(({ id }) => id));
     const concernsAll = !begun || OF_THE_FILE.has(error.code);
     const isRefused = (job: HeldJob) => {
       const certain = tried.has(job.id) && !uncertain ? true : !job.doubtful;
+      // Of a version that is not known here nobody can say whether its caller waits.
+      if (job.unknownVersion !== undefined) return false;
       return certain && (concernsAll || tried.has(job.id)) && !hasUnawaitedWrite(job.data);
     };
-    const refused = this.#ready.filter(isRefused);
-    if (refused.length > 0) this.#setReady(this.#ready.filter(job => !refused.includes(job)));
-    return refused;
+    return this.#ready.filter(isRefused);
   }
 
   /**
    * Fails jobs of which nothing is committed. First they leave the queue, then their callers hear: told before, a crash
-   * in between would deliver a job again whose caller believes that it failed.
+   * in between would deliver a job again whose caller believes that it failed. Until then they keep their places: one that
+   * cannot be failed, because its lock is not ours, is read again and begins before what came after it.
+   * @param jobs in `#ready`.
    */
   async #fail(jobs: readonly HeldJob[], error: WireError): Promise<void> {
     if (jobs.length === 0) {
@@ -893,14 +1045,7 @@ export class TenantSession implements LaneClient, LoadSource {
     }
     this.#finishing++;
     try {
-      const finished = jobs.map(({ id }) => ({
-        id,
-        state: 'failed' as const,
-        value: `${error.code}: ${error.message}`,
-      }));
-      const { refused } = await this.#context.link.insist(() => this.#queue.finish(finished, undefined));
-      if (refused.length > 0) this.#stale = true;
-      const told = jobs.filter(job => !refused.includes(job.id));
+      const told = await this.#decide(() => this.#failInQueue(jobs, error));
       await this.#context.inbox.publish(
         told.map(job => ({
           jobId: job.id,
@@ -917,6 +1062,19 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#pump();
       this.#rest();
     }
+  }
+
+  /** @returns those that left the queue, and are not held any more. */
+  async #failInQueue(jobs: readonly HeldJob[], error: WireError): Promise<readonly HeldJob[]> {
+    const value = `${error.code}: ${error.message}`;
+    const finished = jobs.map(({ id }) => ({ id, state: 'failed' as const, value }));
+    const { refused } = await this.#context.link.insist(() => this.#queue.finish(finished, undefined));
+    if (refused.length > 0) this.#stale = true;
+    const failed = new Set(jobs.map(({ id }) => id).filter(id => !refused.includes(id)));
+    const left = this.#ready.filter(({ id }) => !failed.has(id));
+    this.#unsettled -= this.#ready.length - left.length;
+    this.#setReady(left);
+    return jobs.filter(({ id }) => failed.has(id));
   }
 
   #setReady(jobs: HeldJob[]): void {

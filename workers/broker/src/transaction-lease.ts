@@ -2,6 +2,7 @@
  * A transaction that its client leaves open holds the tenant's writer. It is taken away
  *
  *   when others wait and it is `timeoutMs` old, or nothing came of its client for `idleMs`;
+ *   when others wait and its client is gone (looked for once a second);
  *   in any case when it is `maxMs` old.
  *
  * A step that is in the thread just then is finished first.
@@ -14,6 +15,8 @@ export interface TransactionLimits {
   readonly maxMs: number;
 }
 
+const LOOK_EVERY_MS = 1_000;
+
 /** What a tenant's session knows of the transaction that is open on the tenant's connection. */
 export class TransactionLease {
   readonly id: string;
@@ -23,18 +26,30 @@ export class TransactionLease {
   readonly openedAt = Date.now();
   readonly #limits: TransactionLimits;
   readonly #onExpired: () => void;
+  readonly #onLook: (() => void) | undefined;
+  #look: NodeJS.Timeout | undefined;
   readonly #begunAt = performance.now();
   #touchedAt = this.#begunAt;
   #othersWait = false;
   #expired = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param onExpired called when it is to be taken away; once. */
-  constructor(id: string, client: string, limits: TransactionLimits, onExpired: () => void) {
+  /**
+   * @param onExpired called when it is to be taken away; once.
+   * @param onLook called now and then while others wait, to look for its client; undefined where it cannot be looked for.
+   */
+  constructor(
+    id: string,
+    client: string,
+    limits: TransactionLimits,
+    onExpired: () => void,
+    onLook: (() => void) | undefined,
+  ) {
     this.id = id;
     this.client = client;
     this.#limits = limits;
     this.#onExpired = onExpired;
+    this.#onLook = onLook;
     this.#arm();
   }
 
@@ -75,12 +90,24 @@ export class TransactionLease {
     if (wait === this.#othersWait) return;
     this.#othersWait = wait;
     this.#arm();
+    clearTimeout(this.#look);
+    if (wait) this.#lookLater();
   }
 
   /** It is over. Idempotent. */
   close(): void {
     this.#expired = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#look);
+  }
+
+  #lookLater(): void {
+    const look = this.#onLook;
+    if (look === undefined || this.#expired) return;
+    this.#look = setTimeout(() => {
+      look();
+      this.#lookLater();
+    }, LOOK_EVERY_MS);
   }
 
   #arm(): void {

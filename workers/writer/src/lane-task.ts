@@ -22,6 +22,8 @@ export interface WriterOptions {
    * the task, [2] index of the write in the job; and [3] tasks of a group that were begun (see {@link GroupTask}).
    */
   readonly progress: SharedArrayBuffer;
+  /** Path of the file in which the thread notes what it is at (`RunningNote`); no file without it. */
+  readonly runningNote?: string | undefined;
 }
 
 export type LaneTask = ApplyTask | GroupTask | CloseTask | DistrustTask | RollbackTask;

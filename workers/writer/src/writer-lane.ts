@@ -14,6 +14,7 @@ import type {
   WriterOptions,
 } from './lane-task.ts';
 import { Progress } from './progress.ts';
+import { RunningNote } from './running-note.ts';
 import { translateError } from './sqlite-errors.ts';
 import { hasProgress } from './steps-progress.ts';
 import { FILE_REPLACED, type TenantDatabase } from './tenant-database.ts';
@@ -30,12 +31,14 @@ export class WriterLane {
   readonly #registry: TenantRegistry;
   readonly #progress: Progress;
   readonly #batchOptions: ApplyBatchOptions;
+  readonly #note: RunningNote | undefined;
   /** Time spent on checkpoints since it was last reported. */
   #checkpointMs = 0;
 
   constructor(options: WriterOptions) {
     this.#registry = new TenantRegistry(options);
     this.#progress = new Progress(options.progress);
+    this.#note = options.runningNote === undefined ? undefined : new RunningNote(options.runningNote);
     this.#batchOptions = Object.freeze({ progress: this.#progress });
   }
 
@@ -50,6 +53,7 @@ export class WriterLane {
       case 'group':
         return this.#runGroup(task, post);
       case 'close':
+        if (task.tenant === null) this.#note?.remove();
         return { kind: 'closed', tenants: this.#registry.close(task.tenant) };
       case 'rollback': {
         const database = this.#registry.get(task.tenant);
@@ -72,8 +76,11 @@ export class WriterLane {
 
   #applyWatched(task: ApplyTask): ApplyOutcome {
     this.#progress.taskBegins();
+    this.#note?.begin(task.jobs);
     try {
-      return this.#apply(task);
+      const outcome = this.#apply(task);
+      if (outcome.kind === 'refused') this.#note?.clear();
+      return outcome;
     } finally {
       this.#progress.taskEnds();
     }

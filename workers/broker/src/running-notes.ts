@@ -1,0 +1,38 @@
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { runningDir } from '@onewriter/protocol';
+import { parseRunningNote } from '@onewriter/writer';
+
+/** The jobs that leaders before this one had in their threads when they ended. */
+export function readRunningNotes(dataDir: string): readonly string[] {
+  const jobs = new Set<string>();
+  for (const path of list(dataDir)) {
+    for (const id of parseRunningNote(read(path))) jobs.add(id);
+  }
+  return [...jobs];
+}
+
+/** Deletes the notes of leaders before this one, which has none before its first batch. */
+export function removeRunningNotes(dataDir: string): void {
+  for (const path of list(dataDir)) rmSync(path, { force: true });
+}
+
+/** '' where an older leader that is just ending removed it. */
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+function list(dataDir: string): readonly string[] {
+  const folder = runningDir(dataDir);
+  try {
+    return readdirSync(folder).map(name => join(folder, name));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}

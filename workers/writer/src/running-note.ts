@@ -1,0 +1,60 @@
+import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { isJobId, LIMITS } from '@onewriter/protocol';
+
+/*
+ * What a thread is at, for the leader after this one: a job counts as a start of its process only if it was in a thread when
+ * that ended. One write to the page cache per batch, some microseconds; it outlives the process, and need not outlive a loss
+ * of power, of which no job is guilty.
+ *
+ *   <job id>\n<job id>\n\n   then what is left of a longer note
+ */
+
+/** The note of one thread. */
+export class RunningNote {
+  readonly #path: string;
+  #file: number | undefined;
+  #unusable = false;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** A batch begins. */
+  begin(jobs: readonly { readonly id: string }[]): void {
+    if (jobs.length > 0) this.#write(`${jobs.map(({ id }) => id).join('\n')}\n\n`);
+  }
+
+  /** The batch was refused: its jobs wait again. Of one that is applied the jobs are gone before a successor looks. */
+  clear(): void {
+    this.#write('\n');
+  }
+
+  /** Nothing begins any more. Idempotent. */
+  remove(): void {
+    if (this.#file === undefined) return;
+    closeSync(this.#file);
+    this.#file = undefined;
+    rmSync(this.#path, { force: true }); // a successor may have been quicker
+  }
+
+  #write(text: string): void {
+    if (this.#unusable) return;
+    try {
+      if (this.#file === undefined) {
+        mkdirSync(dirname(this.#path), { recursive: true });
+        this.#file = openSync(this.#path, 'w');
+      }
+      writeSync(this.#file, text, 0, 'latin1');
+    } catch {
+      // A full disk, say: what the tenants' files make of that their callers hear. Without a note no start is counted.
+      this.#unusable = true;
+    }
+  }
+}
+
+/** The jobs in a note. */
+export function parseRunningNote(text: string): readonly string[] {
+  const jobs = text.split('\n\n', 1)[0]!.split('\n', LIMITS.maxBatchJobs);
+  return jobs.filter(isJobId);
+}
