@@ -168,6 +168,11 @@ export class Rig {
     return monotonicMs() - startedAt;
   }
 
+  /** Lets its bearer do everything at the gateway. */
+  get token(): string {
+    return this.#token;
+  }
+
   /** An SDK client of the run's own, beside the clients' processes. */
   get probe(): Onewriter {
     return this.#probe;

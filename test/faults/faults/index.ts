@@ -1,6 +1,7 @@
 import type { Fault } from '../fault.ts';
 import { clockJumps } from './clock-jumps.ts';
 import { corruptFile, movedFile, replacedFile } from './damage.ts';
+import { deadGateway } from './dead-gateway.ts';
 import { diskFull, ioErrors, powerCut, powerCutSlowFlush } from './disk.ts';
 import { duplicates } from './duplicates.ts';
 import { events } from './events.ts';
@@ -16,6 +17,7 @@ import { openTransaction } from './open-transaction.ts';
 import { overload } from './overload.ts';
 import { pauseLeader } from './pause-leader.ts';
 import { endlessStatement, poisonJob } from './poison.ts';
+import { raisedEpochs } from './raised-epochs.ts';
 import { redisMemory } from './redis-memory.ts';
 import { rollingRestart } from './rolling-restart.ts';
 
@@ -46,6 +48,8 @@ const ALL: readonly Fault[] = [
   clockJumps,
   longReaders,
   openTransaction,
+  deadGateway,
+  raisedEpochs,
   rollingRestart,
   overload,
 ];
