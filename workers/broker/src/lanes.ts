@@ -8,7 +8,7 @@ export interface LanesOptions {
   /** Lanes that are always there. */
   readonly threads: number;
   /** Of `runningNote` the beginning: each lane has a file of its own. */
-  readonly writer: Omit<WriterOptions, 'progress'>;
+  readonly writer: Omit<WriterOptions, 'progress' | 'runningNote'> & { readonly runningNote: string };
   /** Asked before each task: whether this process leads. */
   readonly mayBegin: () => boolean;
   /** Called where the threads of a lane do not stay up. */

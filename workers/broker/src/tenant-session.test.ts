@@ -669,6 +669,34 @@ describe('a tenant’s session', () => {
     expect(successor.queue.doubt).toBe(false);
   });
 
+  it('begins nothing while a job leaves the queue as failed', async () => {
+    const world = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
+    const { lanes, queue, session, told } = world;
+    let refusing = true;
+    const { onOutcome } = session;
+    session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(false) : outcome);
+    };
+    const finish = vi.spyOn(queue, 'finish');
+    const { finish: now } = ModelQueue.prototype;
+    finish.mockImplementationOnce(async (...args) => {
+      await delay(300);
+      return now.apply(queue, args);
+    });
+    queue.wait.push(createJob(0, false));
+    session.ring();
+    while (finish.mock.calls.length === 0) await vi.advanceTimersByTimeAsync(1);
+    refusing = false;
+    const { batches } = lanes;
+    queue.wait.push(createJob(1, false));
+    session.ring();
+    await vi.advanceTimersByTimeAsync(200);
+    expect([lanes.batches, told.size]).toEqual([batches, 0]);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(Object.fromEntries(told)).toEqual({ 'w-0': 'DATABASE_BUSY', 'w-1': 'committed' });
+    expect([world.bugs, session.held]).toEqual([[], 0]);
+  });
+
   it('takes the next jobs with the finish: one command a batch while it is busy', async () => {
     const random = createRandom(3);
     const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
