@@ -25,8 +25,8 @@ export interface LaneClient {
   onOutcome(outcome: ApplyOutcome): void;
   /** Its batch was taken back before the thread began it. */
   onRevoked(): void;
-  /** The thread failed: it is not known how far it came. */
-  onFault(error: Error): void;
+  /** The thread failed: it is not known how far it came. @param wasRunning false: it had not begun this batch. */
+  onFault(error: Error, wasRunning: boolean): void;
 }
 
 /** One tenant's batch in the thread, or waiting there behind others of its group. */
@@ -61,6 +61,9 @@ interface Group {
 
 /** Cell of the progress that counts the items begun; see GroupTask. */
 const BEGUN = 3;
+/** Cell of the progress with the job that the thread is at; {@link NO_JOB} until it begins. */
+const JOB = 1;
+const NO_JOB = -1;
 /** A number that no item has: what is not begun is revoked. */
 const REVOKED = 1 << 30;
 /** Tenants' batches that go to the thread at a time. */
@@ -168,7 +171,7 @@ export class Lane {
 
   /** Where the thread is in its batch: index of the job, of the write in the job. */
   get position(): { readonly job: number; readonly op: number } {
-    return { job: Atomics.load(this.#progress, 1), op: Atomics.load(this.#progress, 2) };
+    return { job: Atomics.load(this.#progress, JOB), op: Atomics.load(this.#progress, 2) };
   }
 
   /** The tenant gets its turn after those that wait already. */
@@ -268,6 +271,7 @@ export class Lane {
     this.#seen = { item: -1, since: 0 };
     this.#busySince = performance.now();
     Atomics.store(this.#progress, BEGUN, 0);
+    Atomics.store(this.#progress, JOB, NO_JOB);
     try {
       if (items.length === 1) {
         // Alone: the commit flushes by itself, which is the shortest way.
@@ -281,9 +285,10 @@ export class Lane {
       }
     } catch (error) {
       this.faults++;
+      const running = this.position.job === NO_JOB ? undefined : this.#item;
       for (const [index, { client }] of items.entries()) {
         if (!this.#settle(group, index)) continue;
-        client.onFault(error as Error);
+        client.onFault(error as Error, index === running);
       }
     }
     this.#idleEnds = 0;

@@ -7,7 +7,7 @@ import type { Logger } from '@onewriter/runtime';
 import type { ApplyOutcome, ApplyTask } from '@onewriter/writer';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { Lane, type LaneClient, type LaneOptions } from './lane.ts';
-import { Lanes } from './lanes.ts';
+import { Lanes, type LanesOptions } from './lanes.ts';
 import { WalFlusher } from './wal-flusher.ts';
 
 /* With real threads and files: what matters here is what the pool and its threads do. */
@@ -24,6 +24,7 @@ class Client implements LaneClient {
   lane: Lane | undefined;
   readonly pinned = false;
   outcome: ApplyOutcome | Error | undefined;
+  wasRunning: boolean | undefined;
   readonly #sql: string;
   #begun = false;
 
@@ -47,12 +48,13 @@ class Client implements LaneClient {
     this.#begun = false;
   }
 
-  onFault(error: Error): void {
+  onFault(error: Error, wasRunning: boolean): void {
     this.outcome = error;
+    this.wasRunning = wasRunning;
   }
 }
 
-function writerOptions(): LaneOptions['writer'] {
+function writerOptions(): LanesOptions['writer'] {
   const dataDir = mkdtempSync(join(tmpdir(), 'onewriter-lanes-'));
   onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
   return {
@@ -62,6 +64,7 @@ function writerOptions(): LaneOptions['writer'] {
     busyTimeoutMs: 1_000,
     maxOpenTenants: 400,
     exclusive: false,
+    runningNote: join(dataDir, 'running', '1'),
   };
 }
 
@@ -132,4 +135,33 @@ it('a lane whose threads do not stay up says so, and gives its work back', async
   await until(() => client.outcome !== undefined);
   expect(broken?.message).toBe('This thread does not start.');
   expect(client.outcome).toBeInstanceOf(Error);
+  // No start of a job that may be poison.
+  expect(client.wasRunning).toBe(false);
+});
+
+it('a thread that ends in the middle of a group says in whose batch', async () => {
+  const writer = writerOptions();
+  const thread = join(writer.dataDir, 'thread.mjs');
+  writeFileSync(
+    thread,
+    `import { workerData } from 'node:worker_threads';
+    const cells = new Int32Array(workerData.progress);
+    export default ({ kind }) => {
+      if (kind !== 'group') return;
+      Atomics.store(cells, 3, 2);
+      Atomics.store(cells, 1, 0);
+      setImmediate(() => {
+        throw new Error('The thread ends.');
+      });
+      return new Promise(() => {});
+    };`,
+  );
+  let mayBegin = false;
+  const lane = createLane(writer, { threadUrl: pathToFileURL(thread), mayBegin: () => mayBegin });
+  const clients = [new Client('t0'), new Client('t1'), new Client('t2')];
+  for (const client of clients) lane.enqueue(client);
+  mayBegin = true;
+  lane.pump();
+  await until(() => clients.every(({ outcome }) => outcome !== undefined));
+  expect(clients.map(({ wasRunning }) => wasRunning)).toEqual([false, true, false]);
 });

@@ -220,7 +220,7 @@ class ModelLanes {
     else if (fate < this.#refusalRate * 1.3) {
       // The thread ends before or after its commit.
       if (this.#random() < 0.5) this.#commit(task);
-      client.onFault(new Error('thread ended'));
+      client.onFault(new Error('thread ended'), this.#random() < 0.8);
     } else client.onOutcome(this.#commit(task));
   }
 

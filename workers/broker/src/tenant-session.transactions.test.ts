@@ -174,7 +174,7 @@ class ModelThread {
     } else if (fate < this.#refusalRate * 1.3) {
       if (this.#random() < 0.5) this.#apply(task);
       this.open = undefined;
-      client.onFault(new Error('thread ended'));
+      client.onFault(new Error('thread ended'), this.#random() < 0.8);
     } else client.onOutcome(this.#apply(task));
   }
 

@@ -472,7 +472,7 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#rest();
   }
 
-  onFault(error: Error): void {
+  onFault(error: Error, wasRunning: boolean): void {
     const batch = this.#leaveThread();
     this.#endLease();
     this.#context.log.error(
@@ -481,12 +481,15 @@ export class TenantSession implements LaneClient, LoadSource {
     );
     this.#putBack(batch.map(job => ({ ...job, doubtful: true })));
     this.#pause();
-    this.#decide(async () => {
-      // Each start that ended its thread counts like one that ended the process.
-      const starts = await this.#context.condemned.countStarts(batch.map(job => job.id));
-      this.#setStarts(new Map(batch.map((job, index) => [job.id, starts[index] ?? job.starts])));
-    }).catch(this.#context.onBug);
+    // Else the thread could not start, or ended with another's batch.
+    if (wasRunning) this.#decide(() => this.#countStarts(batch)).catch(this.#context.onBug);
     this.#rest();
+  }
+
+  /** Each start that ended its thread counts like one that ended the process. */
+  async #countStarts(batch: readonly HeldJob[]): Promise<void> {
+    const starts = await this.#context.condemned.countStarts(batch.map(job => job.id));
+    this.#setStarts(new Map(batch.map((job, index) => [job.id, starts[index] ?? job.starts])));
   }
 
   #setStarts(known: ReadonlyMap<string, number>): void {
