@@ -1,4 +1,10 @@
-import { type MetricRegistry, newClientId, OnewriterError } from '@onewriter/protocol';
+import {
+  explainReply,
+  type MetricRegistry,
+  newClientId,
+  OnewriterError,
+  RedisGuard,
+} from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { chooseReads } from './choose-reads.ts';
 import { ClientMetrics } from './client-metrics.ts';
@@ -32,11 +38,12 @@ import { WriteTracer } from './write-tracer.ts';
 export async function connect(options: ConnectOptions): Promise<Onewriter> {
   const resolved = resolveOptions(options);
   const reads = chooseReads(resolved);
-  const redis = createCommandConnection(resolved.redis);
+  const guard = new RedisGuard(resolved.logger);
+  const redis = createCommandConnection(resolved.redis, guard);
   try {
-    await connectRedis(redis);
+    await connectRedis(redis, guard);
     logOutages(redis, resolved.logger);
-    return await open(resolved, reads, redis);
+    return await open(resolved, reads, redis, guard);
   } catch (error) {
     redis.disconnect();
     reads.close();
@@ -49,11 +56,18 @@ const PING_TIMEOUT_MS = 1_000;
 /** What BullMQ and ioredis throw while connections are made. */
 function asConnectError(error: unknown): unknown {
   if (error instanceof OnewriterError) return error;
+  const explained = explainReply(error);
+  if (explained !== undefined) return explained;
   const message = error instanceof Error ? error.message : String(error);
   return new OnewriterError('QUEUE_UNAVAILABLE', `Cannot connect to Redis: ${message}`, {}, error);
 }
 
-async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis): Promise<Onewriter> {
+async function open(
+  options: ResolvedOptions,
+  ways: Reads & Ledger,
+  redis: Redis,
+  guard: RedisGuard,
+): Promise<Onewriter> {
   const { group, logger, writeTimeoutMs } = options;
   const clientId = newClientId();
   const sender = new RedisSender(redis, group, logger);
@@ -75,7 +89,7 @@ async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis
     group,
     clientId,
     redis,
-    blockingModel: createBlockingModel(options.redis),
+    blockingModel: createBlockingModel(options.redis, guard),
     logger,
     onEvent: event => writes.settler.onEvent(event),
     onAnswered: ms => metrics.observe('settle', ms),
@@ -86,7 +100,7 @@ async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis
     await inbox.close();
     throw error;
   }
-  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, inbox, redis);
+  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, inbox, redis, guard);
 }
 
 class Client implements Onewriter {
@@ -94,13 +108,15 @@ class Client implements Onewriter {
   readonly #context: ClientContext;
   readonly #inbox: Inbox;
   readonly #redis: Redis;
+  readonly #guard: RedisGuard;
   #closing: Promise<void> | undefined;
 
-  constructor(clientId: string, context: ClientContext, inbox: Inbox, redis: Redis) {
+  constructor(clientId: string, context: ClientContext, inbox: Inbox, redis: Redis, guard: RedisGuard) {
     this.clientId = clientId;
     this.#context = context;
     this.#inbox = inbox;
     this.#redis = redis;
+    this.#guard = guard;
   }
 
   get readRoute(): Reads['route'] {
@@ -136,6 +152,7 @@ class Client implements Onewriter {
     try {
       await Promise.race([this.#redis.ping(), late]);
     } catch (error) {
+      if (this.#guard.refusal !== undefined) throw this.#guard.refusal;
       const reason = error instanceof Error ? error.message : String(error);
       throw new OnewriterError('QUEUE_UNAVAILABLE', `Redis does not answer: ${reason}`, {}, error);
     } finally {

@@ -17,6 +17,7 @@ import { overload } from './overload.ts';
 import { pauseLeader } from './pause-leader.ts';
 import { endlessStatement, poisonJob } from './poison.ts';
 import { redisMemory } from './redis-memory.ts';
+import { redisRoles, scriptFlush } from './redis-roles.ts';
 import { rollingRestart } from './rolling-restart.ts';
 
 const ALL: readonly Fault[] = [
@@ -34,6 +35,8 @@ const ALL: readonly Fault[] = [
   events,
   duplicates,
   redisMemory,
+  redisRoles,
+  scriptFlush,
   ioErrors,
   diskFull,
   powerCut,
