@@ -19,6 +19,8 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['events', 1],
   ['duplicates', 1],
   ['redis-memory', 1],
+  ['redis-roles', 1],
+  ['script-flush', 1],
   ['corrupt-file', 1],
   ['open-transaction', 2],
 ];

@@ -1,4 +1,4 @@
-import { toWireError } from '@onewriter/protocol';
+import { explainReply, toWireError } from '@onewriter/protocol';
 import { Command, CommanderError } from 'commander';
 import { EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
 import { printError, printErrorAsJson } from './print-error.ts';
@@ -32,7 +32,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
       tell({ code: 'INVALID_ARGUMENT', message });
       return EXIT.usage;
     }
-    tell(toWireError(error));
+    tell(toWireError(explainReply(error) ?? error));
     return EXIT.failed;
   }
 }

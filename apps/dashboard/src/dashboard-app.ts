@@ -5,6 +5,7 @@ import {
   type HttpMetrics,
   type Logger,
   type Registry,
+  redisRefusal,
   type TokenVerifier,
 } from '@onewriter/runtime';
 import { LetterBox } from '@onewriter/runtime/dead-letters';
@@ -112,7 +113,11 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
   app.get('/livez', c => c.json({ status: 'alive' }));
   const look = createReadiness({
     draining: () => (options.draining() ? 'The dashboard is shutting down.' : undefined),
-    redis: () => checkRedis(() => redis.ping()),
+    redis: () =>
+      checkRedis(
+        () => redis.ping(),
+        () => redisRefusal(redis),
+      ),
   });
   app.get('/readyz', async c => {
     const report = await look();

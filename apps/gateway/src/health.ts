@@ -1,5 +1,5 @@
 import { groupKeys } from '@onewriter/protocol';
-import { checkDataDir, checkRedis, createReadiness } from '@onewriter/runtime';
+import { checkDataDir, checkRedis, createReadiness, redisRefusal } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 
 /** Whether writes can be served now. */
@@ -18,7 +18,11 @@ export type HealthCheck = () => Promise<HealthReport>;
 export function createHealthCheck(redis: Redis, group: string, dataDir: string): HealthCheck {
   const { lease } = groupKeys(group);
   const look = createReadiness({
-    redis: () => checkRedis(() => redis.ping()),
+    redis: () =>
+      checkRedis(
+        () => redis.ping(),
+        () => redisRefusal(redis),
+      ),
     broker: async () => {
       let leases: number | undefined;
       // Where Redis does not answer nothing is known of the broker; the check above says so.

@@ -14,6 +14,8 @@ export * from './metric-source.ts';
 export * from './names.ts';
 export * from './onewriter-error.ts';
 export type { PragmaAnswer } from './pragma-rules.ts';
+export * from './redis-guard.ts';
+export * from './redis-url.ts';
 export * from './schema-check.ts';
 export * from './split-script.ts';
 export * from './sql-tokens.ts';

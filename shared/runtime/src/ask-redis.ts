@@ -1,9 +1,7 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { isNotNow, OnewriterError } from '@onewriter/protocol';
 
 const RETRY_AFTER_MS = 1_000;
 
-/** Replies of a Redis that is there, and cannot do it now. Source: Redis, `shared.…err` in server.c. */
-const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) /;
 /** Errors that ioredis makes itself. Source: ioredis, Redis.js, Command.js, redis/event_handler.js. */
 const NO_ANSWER =
   /^(Connection is closed|Command timed out|Command aborted|Reached the max retries per request|Stream isn't writeable|Socket timeout|connect )/;
@@ -26,5 +24,5 @@ export async function askRedis<T>(ask: () => Promise<T>): Promise<T> {
 
 function isOutage(error: unknown): error is Error {
   if (!(error instanceof Error) || error instanceof OnewriterError) return false;
-  return error.name === 'ReplyError' ? NOT_NOW.test(error.message) : NO_ANSWER.test(error.message);
+  return error.name === 'ReplyError' ? isNotNow(error.message) : NO_ANSWER.test(error.message);
 }

@@ -18,7 +18,9 @@ export const configSchema = z.object({
   redisUrl: z
     .string()
     .default('redis://127.0.0.1:6379')
-    .describe('Redis or Valkey, with maxmemory-policy noeviction.'),
+    .describe(
+      'Redis or Valkey, with maxmemory-policy noeviction: redis://, rediss:// or redis+sentinel://host,host/name.',
+    ),
   dataDir: z.string().default('./data').describe('Folder that holds tenants/<tenant>/<file>.'),
   dbFile: z
     .string()

@@ -8,6 +8,7 @@ export * from './http-metrics.ts';
 export * from './http-server.ts';
 export * from './logger.ts';
 export * from './metrics-access.ts';
+export * from './new-redis.ts';
 export * from './open-redis.ts';
 export * from './process-metrics.ts';
 export * from './read-group-status.ts';

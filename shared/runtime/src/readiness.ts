@@ -57,12 +57,20 @@ async function runInTime(name: string, check: ReadinessCheck): Promise<string | 
   }
 }
 
-/** Asks Redis something; a server that takes the question and is silent is found out before the whole check ends. */
-export async function checkRedis(ask: () => Promise<unknown>): Promise<string | undefined> {
+/**
+ * Asks Redis something; a server that takes the question and is silent is found out before the whole check ends.
+ * @param refusal what is known to be wrong with the server, see redisRefusal()
+ */
+export async function checkRedis(
+  ask: () => Promise<unknown>,
+  refusal: () => Error | undefined = () => undefined,
+): Promise<string | undefined> {
   try {
     await withDeadline(ask(), REDIS_TIMEOUT_MS);
     return undefined;
   } catch (error) {
+    const known = refusal();
+    if (known !== undefined) return known.message;
     return `Redis does not answer: ${error instanceof Error ? error.message : String(error)}`;
   }
 }

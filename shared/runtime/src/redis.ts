@@ -1,6 +1,7 @@
-import { OnewriterError } from '@onewriter/protocol';
-import { Redis } from 'ioredis';
+import { explainReply, OnewriterError, RedisGuard } from '@onewriter/protocol';
+import type { Redis } from 'ioredis';
 import type { Logger } from './logger.ts';
+import { newRedis } from './new-redis.ts';
 
 /** What may differ between connections. */
 export interface RedisConnectionOptions {
@@ -26,12 +27,19 @@ export const FAIL_FAST: RedisConnectionOptions = Object.freeze({
  * @param options overrides, see {@link FAIL_FAST}
  */
 export function createRedis(url: string, log: Logger, options: RedisConnectionOptions = {}): Redis {
-  const redis = new Redis(url, {
-    maxRetriesPerRequest: null,
-    enableReadyCheck: true,
-    retryStrategy: times => Math.min(50 * times, 1_000),
-    ...options,
-  });
+  const guard = new RedisGuard(log);
+  const redis = newRedis(
+    url,
+    {
+      maxRetriesPerRequest: null,
+      enableReadyCheck: true,
+      retryStrategy: times => Math.min(50 * times, 1_000),
+      ...options,
+    },
+    guard,
+  );
+  guards.set(redis, guard);
+  watchRole(redis);
   let reported = '';
   redis.on('error', error => {
     // One line per outage, not one per attempt.
@@ -46,12 +54,33 @@ export function createRedis(url: string, log: Logger, options: RedisConnectionOp
   return redis;
 }
 
+const guards = new WeakMap<Redis, RedisGuard>();
+/** Whoever only reads would not notice that its server became a replica. */
+const LOOK_AT_ROLE_EVERY_MS = 5_000;
+
+/** What is wrong with the server of a connection made by {@link createRedis}; undefined where nothing is known to be. */
+export function redisRefusal(redis: Redis): OnewriterError | undefined {
+  return guards.get(redis)?.refusal;
+}
+
+function watchRole(redis: Redis): void {
+  const timer = setInterval(async () => {
+    if (redis.status !== 'ready') return;
+    // Without an answer, or without the right to ask, the other commands tell.
+    const info = await redis.info('replication').catch(() => '');
+    if (/^role:(?!master)/m.test(info) && redis.status === 'ready') redis.disconnect(true);
+  }, LOOK_AT_ROLE_EVERY_MS).unref();
+  redis.on('end', () => clearInterval(timer));
+}
+
 /**
  * Refuses a Redis that may evict keys: it would lose queued writes without a word.
  * @throws OnewriterError MISCONFIGURED
  */
 export async function assertNoEviction(redis: Redis): Promise<void> {
-  const info = await redis.info('memory');
+  const info = await redis.info('memory').catch(error => {
+    throw explainReply(error) ?? error;
+  });
   const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
   if (policy === 'noeviction') return;
   throw new OnewriterError(

@@ -1,4 +1,4 @@
-import { isOnewriterError } from '@onewriter/protocol';
+import { explainReply, isOnewriterError } from '@onewriter/protocol';
 import { type Config, loadConfig } from './config.ts';
 import { createLogger, type Logger } from './logger.ts';
 
@@ -15,7 +15,8 @@ export async function startProcess(
     const config = loadConfig();
     log = createLogger(name, config.logLevel);
     await start(config, log);
-  } catch (error) {
+  } catch (thrown) {
+    const error = explainReply(thrown) ?? thrown;
     if (isOnewriterError(error)) log.fatal({ code: error.code }, `Cannot start: ${error.message}`);
     else log.fatal({ err: error }, 'Cannot start');
     process.exit(1);

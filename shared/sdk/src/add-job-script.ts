@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { isFollowUpJobId, type QueueAddress } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { OutboundJob } from './outbound-job.ts';
@@ -40,26 +41,30 @@ if redis.call('LREM', KEYS[1], 0, ARGV[1]) == 0 then return 0 end
 redis.call('DEL', KEYS[2])
 return 1`;
 
-const NAME = 'onewriterAdd';
-const NAME_FRONT = 'onewriterAddFront';
-const NAME_WITHDRAW = 'onewriterWithdraw';
+const ADD = defineScript(LUA);
+const ADD_FRONT = defineScript(LUA_FRONT);
 
 /** `attempts: 1`: a retry would push the job behind later ones; the writer retries what can be retried, in its place. */
 const OPTIONS = JSON.stringify({ attempts: 1, stackTraceLimit: 0 });
 
-/** Defines the script on a connection; the result is what {@link addJob} takes. */
-export function withAddJob(redis: Redis): RedisWithAddJob {
-  redis.defineCommand(NAME, { lua: LUA, numberOfKeys: 2 });
-  redis.defineCommand(NAME_FRONT, { lua: LUA_FRONT, numberOfKeys: 2 });
-  redis.defineCommand(NAME_WITHDRAW, { lua: LUA_WITHDRAW, numberOfKeys: 2 });
-  return redis as RedisWithAddJob;
+/**
+ * How a script is sent: by its hash, which a Redis that has forgotten it refuses (NOSCRIPT), or in full. Not with ioredis'
+ * own scripts: they send a refused one again, behind commands that belong behind it.
+ */
+export type ScriptForm = 'hash' | 'full';
+
+interface Script {
+  readonly lua: string;
+  readonly sha: string;
 }
 
-/** A connection on which the script is defined. */
-export interface RedisWithAddJob extends Redis {
-  [NAME](...args: (string | number)[]): Promise<number>;
-  [NAME_FRONT](...args: (string | number)[]): Promise<number>;
-  [NAME_WITHDRAW](...args: (string | number)[]): Promise<number>;
+function defineScript(lua: string): Script {
+  return { lua, sha: createHash('sha1').update(lua).digest('hex') };
+}
+
+/** Whether a script was refused because Redis does not know its hash: it was not executed. */
+export function isNoScript(error: Error | null | undefined): boolean {
+  return error?.name === 'ReplyError' && error.message.startsWith('NOSCRIPT');
 }
 
 /**
@@ -68,21 +73,25 @@ export interface RedisWithAddJob extends Redis {
  * @throws as any command of Redis; then the job is not in the queue, unless the connection broke
  */
 export function addJob(
-  redis: RedisWithAddJob,
+  redis: Redis,
   { prefix, name }: QueueAddress,
   job: OutboundJob,
-): Promise<number> {
+  form: ScriptForm,
+): Promise<unknown> {
   const keys = `${prefix}:${name}:`;
-  const command = isFollowUpJobId(job.id) ? NAME_FRONT : NAME;
-  return redis[command](`${keys}wait`, keys + job.id, job.id, job.name, job.message, OPTIONS, Date.now());
+  const script = isFollowUpJobId(job.id) ? ADD_FRONT : ADD;
+  const args = [`${keys}wait`, keys + job.id, job.id, job.name, job.message, OPTIONS, Date.now()];
+  return form === 'hash'
+    ? redis.call('EVALSHA', script.sha, 2, ...args)
+    : redis.call('EVAL', script.lua, 2, ...args);
 }
 
 /** Takes back a job that waits. @returns false where it was begun, or is not there. */
 export async function withdrawJob(
-  redis: RedisWithAddJob,
+  redis: Redis,
   { prefix, name }: QueueAddress,
   jobId: string,
 ): Promise<boolean> {
   const keys = `${prefix}:${name}:`;
-  return (await redis[NAME_WITHDRAW](`${keys}wait`, keys + jobId, jobId)) === 1;
+  return (await redis.call('EVAL', LUA_WITHDRAW, 2, `${keys}wait`, keys + jobId, jobId)) === 1;
 }

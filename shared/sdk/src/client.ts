@@ -1,4 +1,10 @@
-import { type MetricRegistry, newClientId, OnewriterError } from '@onewriter/protocol';
+import {
+  explainReply,
+  type MetricRegistry,
+  newClientId,
+  OnewriterError,
+  RedisGuard,
+} from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { chooseReads } from './choose-reads.ts';
 import { ClientMetrics } from './client-metrics.ts';
@@ -33,11 +39,12 @@ import { WriteTracer } from './write-tracer.ts';
 export async function connect(options: ConnectOptions): Promise<Onewriter> {
   const resolved = resolveOptions(options);
   const reads = chooseReads(resolved);
-  const redis = createCommandConnection(resolved.redis);
+  const guard = new RedisGuard(resolved.logger);
+  const redis = createCommandConnection(resolved.redis, guard);
   try {
-    await connectRedis(redis);
+    await connectRedis(redis, guard);
     logOutages(redis, resolved.logger);
-    return await open(resolved, reads, redis);
+    return await open(resolved, reads, redis, guard);
   } catch (error) {
     redis.disconnect();
     reads.close();
@@ -50,11 +57,18 @@ const PING_TIMEOUT_MS = 1_000;
 /** What BullMQ and ioredis throw while connections are made. */
 function asConnectError(error: unknown): unknown {
   if (error instanceof OnewriterError) return error;
+  const explained = explainReply(error);
+  if (explained !== undefined) return explained;
   const message = error instanceof Error ? error.message : String(error);
   return new OnewriterError('QUEUE_UNAVAILABLE', `Cannot connect to Redis: ${message}`, {}, error);
 }
 
-async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis): Promise<Onewriter> {
+async function open(
+  options: ResolvedOptions,
+  ways: Reads & Ledger,
+  redis: Redis,
+  guard: RedisGuard,
+): Promise<Onewriter> {
   const { group, logger, writeTimeoutMs } = options;
   const clientId = newClientId();
   const sender = new RedisSender(redis, group, logger);
@@ -78,7 +92,7 @@ async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis
     group,
     clientId,
     redis,
-    blockingModel: createBlockingModel(options.redis),
+    blockingModel: createBlockingModel(options.redis, guard),
     logger,
     onEvent: event => writes.settler.onEvent(event),
     onAnswered: ms => metrics.observe('settle', ms),
@@ -89,7 +103,15 @@ async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis
     await inbox.close();
     throw error;
   }
-  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, inbox, presence, redis);
+  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, { inbox, presence, redis, guard });
+}
+
+/** What a client ends at its close. */
+interface Connections {
+  readonly inbox: Inbox;
+  readonly presence: Presence;
+  readonly redis: Redis;
+  readonly guard: RedisGuard;
 }
 
 class Client implements Onewriter {
@@ -98,14 +120,16 @@ class Client implements Onewriter {
   readonly #inbox: Inbox;
   readonly #presence: Presence;
   readonly #redis: Redis;
+  readonly #guard: RedisGuard;
   #closing: Promise<void> | undefined;
 
-  constructor(clientId: string, context: ClientContext, inbox: Inbox, presence: Presence, redis: Redis) {
+  constructor(clientId: string, context: ClientContext, { inbox, presence, redis, guard }: Connections) {
     this.clientId = clientId;
     this.#context = context;
     this.#inbox = inbox;
     this.#presence = presence;
     this.#redis = redis;
+    this.#guard = guard;
   }
 
   get readRoute(): Reads['route'] {
@@ -141,6 +165,7 @@ class Client implements Onewriter {
     try {
       await Promise.race([this.#redis.ping(), late]);
     } catch (error) {
+      if (this.#guard.refusal !== undefined) throw this.#guard.refusal;
       const reason = error instanceof Error ? error.message : String(error);
       throw new OnewriterError('QUEUE_UNAVAILABLE', `Redis does not answer: ${reason}`, {}, error);
     } finally {

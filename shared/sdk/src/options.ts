@@ -1,5 +1,13 @@
 import { resolve } from 'node:path';
-import { DEFAULT_DB_FILE, DEFAULT_GROUP, LIMITS, OnewriterError } from '@onewriter/protocol';
+import {
+  DEFAULT_DB_FILE,
+  DEFAULT_GROUP,
+  isSentinelUrl,
+  LIMITS,
+  OnewriterError,
+  parseSentinelUrl,
+  REDIS_PROBLEMS,
+} from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { ConnectOptions, ReadRoute, SdkLogger } from './types.ts';
 
@@ -40,8 +48,16 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const merged = { ...DEFAULTS, ...(given as unknown as ConnectOptions) } as typeof DEFAULTS & ConnectOptions;
   const { redis, dataDir, gatewayUrl, token, reads, group, dbFile, logger } = merged;
-  if (typeof redis === 'string') assertUrl('redis', redis, ['redis:', 'rediss:']);
-  else if (typeof redis?.duplicate !== 'function' || isCluster(redis)) {
+  if (typeof redis === 'string') {
+    if (!isSentinelUrl(redis)) assertUrl('redis', redis, ['redis:', 'rediss:']);
+    else if (!canParseSentinelUrl(redis)) {
+      refuse(
+        'The option redis must look like redis+sentinel://host:port,host:port/name where it lists Sentinels.',
+      );
+    }
+  } else if (typeof redis?.duplicate === 'function' && isCluster(redis)) {
+    throw new OnewriterError('MISCONFIGURED', REDIS_PROBLEMS.cluster);
+  } else if (typeof redis?.duplicate !== 'function') {
     refuse('The option redis must be a redis:// or rediss:// URL, or an ioredis Redis instance.');
   }
   if (typeof redis !== 'string' && redis.options.keyPrefix) {
@@ -87,6 +103,14 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
 
 function isCluster(redis: object): boolean {
   return 'isCluster' in redis && redis.isCluster === true;
+}
+
+function canParseSentinelUrl(url: string): boolean {
+  try {
+    return parseSentinelUrl(url) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function assertUrl(option: string, value: unknown, protocols: readonly string[]): void {

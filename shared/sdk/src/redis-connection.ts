@@ -1,4 +1,4 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { OnewriterError, parseSentinelUrl, type RedisGuard } from '@onewriter/protocol';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { SdkLogger } from './types.ts';
 
@@ -26,8 +26,8 @@ const COMMON = {
  * The connection for commands, not connected yet. A command on it is sent at once or not at all: nothing is queued
  * or sent again behind our back, so what certainly did not go and what may have gone can be told apart.
  */
-export function createCommandConnection(redis: string | Redis): Redis {
-  return open(redis, {
+export function createCommandConnection(redis: string | Redis, guard: RedisGuard): Redis {
+  return open(redis, guard, {
     ...COMMON,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
@@ -37,12 +37,15 @@ export function createCommandConnection(redis: string | Redis): Redis {
 }
 
 /** A model for the blocking connection, never connected itself: BullMQ makes a copy of its own. */
-export function createBlockingModel(redis: string | Redis): Redis {
-  return open(redis, { ...COMMON, enableOfflineQueue: true, maxRetriesPerRequest: null });
+export function createBlockingModel(redis: string | Redis, guard: RedisGuard): Redis {
+  return open(redis, guard, { ...COMMON, enableOfflineQueue: true, maxRetriesPerRequest: null });
 }
 
-function open(redis: string | Redis, options: Omit<RedisOptions, 'replyMapping'>): Redis {
-  return typeof redis === 'string' ? new Redis(redis, options) : redis.duplicate(options);
+function open(redis: string | Redis, guard: RedisGuard, options: Omit<RedisOptions, 'replyMapping'>): Redis {
+  if (typeof redis !== 'string') return guard.attach(redis.duplicate(options));
+  const sentinel = parseSentinelUrl(redis);
+  if (sentinel === undefined) return guard.attach(new Redis(redis, options));
+  return guard.attach(new Redis({ ...options, ...sentinel, sentinels: [...sentinel.sentinels] }));
 }
 
 /** Logs one line per outage, and one when it is over. */
@@ -61,9 +64,9 @@ export function logOutages(redis: Redis, logger: SdkLogger): void {
 
 /**
  * Makes the first connection.
- * @throws OnewriterError QUEUE_UNAVAILABLE, MISCONFIGURED (Redis refuses the credentials)
+ * @throws OnewriterError QUEUE_UNAVAILABLE, MISCONFIGURED (Redis refuses the credentials, or runs in cluster mode)
  */
-export async function connectRedis(redis: Redis): Promise<void> {
+export async function connectRedis(redis: Redis, guard: RedisGuard): Promise<void> {
   let lastError: Error | undefined;
   const remember = (error: Error) => {
     lastError = error;
@@ -80,6 +83,7 @@ export async function connectRedis(redis: Redis): Promise<void> {
     const cause = lastError ?? error;
     const message = cause instanceof Error ? cause.message : String(cause);
     redis.disconnect();
+    if (guard.refusal !== undefined) throw guard.refusal;
     const refused = /NOAUTH|WRONGPASS|NOPERM/.test(message);
     throw new OnewriterError(
       refused ? 'MISCONFIGURED' : 'QUEUE_UNAVAILABLE',

@@ -1,7 +1,14 @@
 import type { Socket } from 'node:net';
-import { groupKeys, OnewriterError, type QueueAddress, tenantQueue } from '@onewriter/protocol';
+import {
+  explainReply,
+  groupKeys,
+  isNotNow,
+  OnewriterError,
+  type QueueAddress,
+  tenantQueue,
+} from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { addJob, type RedisWithAddJob, withAddJob, withdrawJob } from './add-job-script.ts';
+import { addJob, isNoScript, type ScriptForm, withdrawJob } from './add-job-script.ts';
 import { now } from './deadline.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import type { SdkLogger } from './types.ts';
@@ -36,9 +43,6 @@ const LIST_EVERY_MS = 5 * 60_000;
 const MAX_QUEUES = 10_000;
 const MAX_RETRY_PAUSE_MS = 1_000;
 
-/** Not executed for now: it can be sent again. Source: Redis, server.c (processCommand) and cluster.c. */
-const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|MISCONF|NOREPLICAS|NOSCRIPT) /;
-
 /** Like an entry of a pipeline's results. */
 type Reply = readonly [error: Error | null, value: unknown];
 
@@ -61,10 +65,12 @@ interface SenderQueue {
  *   add job … add job, ZADD bell, [ZADD tenants]
  *
  * The doorbell comes after the jobs: rung before, the broker could look, find nothing and sleep. The commands of a
- * connection are executed in order, so this needs no second round trip.
+ * connection are executed in order, so this needs no second round trip. Where Redis has forgotten the script (SCRIPT FLUSH),
+ * the jobs are sent once more, in full, and the bell again behind them. (One script over both would not do: the queue and
+ * the bell have different hash tags, ADR 0024.)
  */
 export class RedisSender implements JobSender {
-  readonly #redis: RedisWithAddJob;
+  readonly #redis: Redis;
   readonly #group: string;
   readonly #bell: string;
   readonly #tenants: string;
@@ -75,7 +81,7 @@ export class RedisSender implements JobSender {
   #downSince: number | undefined;
 
   constructor(redis: Redis, group: string, logger: SdkLogger) {
-    this.#redis = withAddJob(redis);
+    this.#redis = redis;
     this.#group = group;
     this.#bell = groupKeys(group).bell;
     this.#tenants = groupKeys(group).tenants;
@@ -134,16 +140,23 @@ export class RedisSender implements JobSender {
   async #sendRound(): Promise<void> {
     const round = this.#round;
     this.#round = [];
+    const unknown = await this.#sendAs('hash', round);
+    if (unknown.length > 0) await this.#sendAs('full', unknown);
+  }
+
+  /** @returns those whose script Redis does not know: they are not answered yet */
+  async #sendAs(form: ScriptForm, round: readonly Entry[]): Promise<readonly Entry[]> {
     if (this.#redis.status !== 'ready') {
       const cause = new Error(`The connection to Redis is ${this.#redis.status}.`);
       for (const { resolve } of round) resolve({ kind: 'unsent', cause });
-      return;
+      return [];
     }
     try {
-      this.#answer(round, await Promise.all(this.#write(round)));
+      return this.#answer(form, round, await Promise.all(this.#write(form, round)));
     } catch (cause) {
       // Nothing tells how far it came.
       for (const { resolve } of round) resolve({ kind: 'ambiguous', cause });
+      return [];
     }
   }
 
@@ -153,14 +166,14 @@ export class RedisSender implements JobSender {
    * Not with ioredis' pipeline, which makes a promise more for each command and one string of all of them; replies come
    * in the order of the commands all the same.
    */
-  #write(round: readonly Entry[]): Promise<Reply>[] {
+  #write(form: ScriptForm, round: readonly Entry[]): Promise<Reply>[] {
     const redis = this.#redis;
     const time = Date.now();
     const replies: Promise<Reply>[] = [];
     const { stream } = redis as unknown as { stream: Socket };
     stream.cork();
     try {
-      for (const { queue, job } of round) replies.push(toReply(addJob(redis, queue.address, job)));
+      for (const { queue, job } of round) replies.push(toReply(addJob(redis, queue.address, job, form)));
       replies.push(
         toReply(redis.zadd(this.#bell, 'NX', ...round.flatMap(({ queue }) => [time, queue.tenant]))),
       );
@@ -177,13 +190,18 @@ export class RedisSender implements JobSender {
     return replies;
   }
 
-  /** @param results of the jobs, then of the bell */
-  #answer(round: readonly Entry[], results: readonly Reply[]): void {
+  /**
+   * @param results of the jobs, then of the bell
+   * @returns those whose script Redis does not know, where they can be sent in full
+   */
+  #answer(form: ScriptForm, round: readonly Entry[], results: readonly Reply[]): readonly Entry[] {
+    const unknown: Entry[] = [];
     const bellError = results[round.length]?.[0];
     for (let index = 0; index < round.length; index++) {
       const { resolve, queue } = round[index]!;
       const [error, depth] = results[index] ?? [new Error('Redis did not answer.'), undefined];
-      if (error) resolve(this.#classify(error, queue.tenant));
+      if (form === 'hash' && isNoScript(error)) unknown.push(round[index]!);
+      else if (error) resolve(this.#classify(error, queue.tenant));
       else {
         resolve({ kind: 'accepted', depth: typeof depth === 'number' ? depth : 0 });
         if (bellError && this.#redis.status === 'ready') {
@@ -192,13 +210,13 @@ export class RedisSender implements JobSender {
         }
       }
     }
+    return unknown;
   }
 
   #classify(error: Error, tenant: string): SendOutcome {
     const { message } = error;
     if (error.name === 'ReplyError') {
-      if (message.startsWith('READONLY')) this.#redis.disconnect(true); // a replica now: find the new primary
-      if (NOT_NOW.test(message)) return { kind: 'unsent', cause: error };
+      if (isNotNow(message)) return { kind: 'unsent', cause: error };
       return { kind: 'refused', error: refusal(error, tenant) };
     }
     // Source: ioredis, Redis.js (sendCommand) with enableOfflineQueue off: said before anything is written.
@@ -227,6 +245,8 @@ function toReply(command: Promise<unknown>): Promise<Reply> {
 }
 
 function refusal(error: Error, tenant: string): OnewriterError {
+  const explained = explainReply(error);
+  if (explained !== undefined) return explained;
   return error.message.startsWith('OOM')
     ? new OnewriterError(
         'QUEUE_FULL',

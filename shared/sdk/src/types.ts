@@ -19,8 +19,8 @@ import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
 /** Where Onewriter is, and how this client behaves. */
 export interface ConnectOptions {
   /**
-   * `redis://` or `rediss://` URL, or an ioredis instance whose settings are copied (the instance itself is
-   * neither used nor closed). The client opens two connections: one for commands, one that waits for results.
+   * `redis://` or `rediss://` URL, `redis+sentinel://host:port,host:port/name` for a primary that Sentinels name, or an
+   * ioredis instance whose settings are copied (the instance itself is neither used nor closed). The client opens two connections: one for commands, one that waits for results.
    */
   readonly redis: string | Redis;
   /**

@@ -10,6 +10,8 @@ export interface TcpProxy extends AsyncDisposable {
   muteAnswers(mute: boolean): void;
   /** From now on, and until `false`: nothing passes, and nobody is told. */
   swallow(swallow: boolean): void;
+  /** New connections go to another server; those that are open stay where they are. */
+  retarget(port: number): void;
   /** Ends everything. Idempotent. */
   stop(): Promise<void>;
 }
@@ -19,8 +21,9 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
   const pairs = new Set<readonly [client: Socket, server: Socket]>();
   let muted = false;
   let swallowing = false;
+  let target = targetPort;
   const proxy = createServer(client => {
-    const server = connect(targetPort, '127.0.0.1');
+    const server = connect(target, '127.0.0.1');
     const pair = [client, server] as const;
     pairs.add(pair);
     client.on('data', data => {
@@ -60,6 +63,9 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
     },
     swallow: swallow => {
       swallowing = swallow;
+    },
+    retarget: port => {
+      target = port;
     },
     stop,
     [Symbol.asyncDispose]: stop,

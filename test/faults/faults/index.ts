@@ -19,6 +19,7 @@ import { pauseLeader } from './pause-leader.ts';
 import { endlessStatement, poisonJob } from './poison.ts';
 import { raisedEpochs } from './raised-epochs.ts';
 import { redisMemory } from './redis-memory.ts';
+import { redisRoles, scriptFlush } from './redis-roles.ts';
 import { rollingRestart } from './rolling-restart.ts';
 
 const ALL: readonly Fault[] = [
@@ -36,6 +37,8 @@ const ALL: readonly Fault[] = [
   events,
   duplicates,
   redisMemory,
+  redisRoles,
+  scriptFlush,
   ioErrors,
   diskFull,
   powerCut,

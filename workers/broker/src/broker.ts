@@ -83,7 +83,7 @@ export class Broker implements HealthSource {
   readonly checks: Readonly<Record<string, ReadinessCheck>> = {
     state: () =>
       this.#state === 'leading' || this.#state === 'standby' ? undefined : `The broker is ${this.#state}.`,
-    redis: () => (this.#link.redis.status === 'ready' ? undefined : 'Redis does not answer.'),
+    redis: () => this.#link.trouble ?? this.#bellLink.trouble,
     lease: () => this.#checkLease(),
     dataDir: () => checkDataDir(this.#config.dataDir, 'write'),
   };

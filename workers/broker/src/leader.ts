@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   type BrokerStatus,
+  explainReply,
   groupKeys,
   inspectDataDir,
   readReleaseBell,
@@ -137,6 +138,12 @@ export class Leader {
       afterCommit: readFailpoint('after-commit', process.env['ONEWRITER_FAILPOINT']),
       onBug: error => {
         if (this.#ending) return;
+        const refused = explainReply(error);
+        if (refused !== undefined) {
+          log.fatal({ code: refused.code }, refused.message);
+          this.#end('Redis refuses what a leader needs');
+          return;
+        }
         log.fatal({ err: error }, 'A fault of ours; the process ends, and its work is delivered again');
         this.#end('a fault of ours');
       },

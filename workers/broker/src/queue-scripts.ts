@@ -201,6 +201,8 @@ for i = #ids, 1, -1 do
   end
 end
 return jobs`,
+  // A take is sent behind it: executed before, its jobs would be among those adopted, too.
+  true,
 );
 
 /**

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { OnewriterError } from '@onewriter/protocol';
-import type { Logger } from '@onewriter/runtime';
-import { Redis } from 'ioredis';
+import { isNotNow, OnewriterError, RedisGuard } from '@onewriter/protocol';
+import { type Logger, newRedis } from '@onewriter/runtime';
+import type { Redis } from 'ioredis';
 
 /** The broker's two connections: commands, and the wait at the doorbell. Their number does not grow with tenants. */
 export interface RedisLinkOptions {
@@ -18,20 +18,22 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const MAX_RECONNECT_PAUSE_MS = 500;
 const MAX_RETRY_PAUSE_MS = 1_000;
 
-/** Not executed for now: it can be sent again. Source: Redis, server.c (processCommand) and cluster.c. */
-const NOT_NOW = /^(LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|MISCONF|NOREPLICAS|NOSCRIPT|OOM)\b/;
-
 /** A Lua script, run by its hash. */
 export interface Script {
   readonly lua: string;
   readonly sha: string;
   /** Its first so many arguments are keys. */
   readonly keys: number;
+  /**
+   * Commands are sent behind it that must not be executed before it. It is sent in full: a Redis that has forgotten it
+   * (SCRIPT FLUSH) would refuse its hash, and it would be sent again behind them.
+   */
+  readonly inFull: boolean;
 }
 
 /** Makes a {@link Script}. @param keys how many of its arguments are keys; they come first. */
-export function defineScript(keys: number, lua: string): Script {
-  return { lua, keys, sha: createHash('sha1').update(lua).digest('hex') };
+export function defineScript(keys: number, lua: string, inFull = false): Script {
+  return { lua, keys, inFull, sha: createHash('sha1').update(lua).digest('hex') };
 }
 
 /** Up to so many commands in a millisecond there is little to do: three are those of a lonely job. */
@@ -46,6 +48,7 @@ const QUIET_COMMANDS_PER_MS = 6;
  */
 export class RedisLink {
   readonly redis: Redis;
+  readonly #guard: RedisGuard;
   #corked = false;
   /** Whether there is little to do, as the millisecond before had it. */
   #quiet = true;
@@ -56,15 +59,20 @@ export class RedisLink {
 
   constructor(options: RedisLinkOptions) {
     const { log } = options;
-    this.redis = new Redis(options.url, {
-      connectionName: options.name,
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-      socketTimeout: options.silenceTimeoutMs ?? SILENCE_TIMEOUT_MS,
-      retryStrategy: times => Math.min(25 * 2 ** Math.min(times, 10), MAX_RECONNECT_PAUSE_MS),
-    });
+    this.#guard = new RedisGuard(log, () => this.#wake());
+    this.redis = newRedis(
+      options.url,
+      {
+        connectionName: options.name,
+        connectTimeout: CONNECT_TIMEOUT_MS,
+        enableOfflineQueue: false,
+        autoResendUnfulfilledCommands: false,
+        maxRetriesPerRequest: 0,
+        socketTimeout: options.silenceTimeoutMs ?? SILENCE_TIMEOUT_MS,
+        retryStrategy: times => Math.min(25 * 2 ** Math.min(times, 10), MAX_RECONNECT_PAUSE_MS),
+      },
+      this.#guard,
+    );
     let reported = false;
     this.redis.on('error', error => {
       if (!reported) log.error({ err: error }, 'Redis is not reachable; trying again until it is');
@@ -78,10 +86,21 @@ export class RedisLink {
     this.redis.on('end', () => this.#wake());
   }
 
-  /** Resolves when there is a connection. @throws Error when the link is closed. */
+  /** What is wrong with the connection, for people; undefined while there is one to a server that can serve. */
+  get trouble(): string | undefined {
+    if (this.redis.status === 'ready') return undefined;
+    return this.#guard.refusal?.message ?? 'Redis does not answer.';
+  }
+
+  /**
+   * Resolves when there is a connection.
+   * @throws Error when the link is closed; OnewriterError MISCONFIGURED where Redis runs in cluster mode
+   */
   async ready(): Promise<void> {
     while (this.redis.status !== 'ready') {
       if (this.#closed) throw new LinkClosed();
+      const refusal = this.#guard.refusal;
+      if (refusal?.code === 'MISCONFIGURED') throw refusal;
       await new Promise<void>(resolve => {
         this.#wakers.add(resolve);
       });
@@ -107,7 +126,8 @@ export class RedisLink {
   }
 
   /** Runs a script; keys first. @throws as {@link call} */
-  async run({ sha, keys, lua }: Script, args: readonly (string | number)[]): Promise<unknown> {
+  async run({ sha, keys, lua, inFull }: Script, args: readonly (string | number)[]): Promise<unknown> {
+    if (inFull) return this.call('EVAL', lua, keys, ...args);
     try {
       return await this.call('EVALSHA', sha, keys, ...args);
     } catch (error) {
@@ -182,5 +202,5 @@ export class LinkClosed extends Error {
 export function isTemporary(error: unknown): boolean {
   if (error instanceof LinkClosed || error instanceof OnewriterError || !(error instanceof Error))
     return false;
-  return error.name !== 'ReplyError' || NOT_NOW.test(error.message);
+  return error.name !== 'ReplyError' || isNotNow(error.message) || error.message.startsWith('OOM');
 }

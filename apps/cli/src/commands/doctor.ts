@@ -1,4 +1,4 @@
-import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import { explainReply, isOnewriterError, LEAST_RIGHTS, OnewriterError } from '@onewriter/protocol';
 import { useColour } from '../colour.ts';
 import { checkMachine } from '../doctor/check-machine.ts';
 import { checkBrokers, checkServices } from '../doctor/check-processes.ts';
@@ -53,13 +53,12 @@ async function diagnose(target: Target): Promise<Diagnosis[]> {
   const diagnoses = checkMachine(target);
   diagnoses.push(...checkReaders(target));
   try {
-    const redis = await openRedis(target);
+    const redis = await openRedis(target, { anyServer: true });
     try {
-      diagnoses.push(
-        ...(await checkRedis(redis)),
-        ...(await checkBrokers(target, redis)),
-        ...(await checkTenants(target, redis)),
-      );
+      // One after the other: what follows may fail at a Redis with which something is wrong.
+      diagnoses.push(...(await checkRedis(redis)));
+      diagnoses.push(...(await checkBrokers(target, redis)));
+      diagnoses.push(...(await checkTenants(target, redis)));
     } finally {
       redis.disconnect();
     }
@@ -71,6 +70,14 @@ async function diagnose(target: Target): Promise<Diagnosis[]> {
 }
 
 function redisFailed(error: unknown): Diagnosis[] {
+  const explained = explainReply(error);
+  if (explained !== undefined) {
+    return [
+      bad('error', 'redis-rights', explained.message, `ACL SETUSER <user> ${LEAST_RIGHTS}`),
+      skipped('leader', 'Redis refused to tell'),
+      skipped('tenants', 'Redis refused to tell'),
+    ];
+  }
   const message = error instanceof Error ? error.message : String(error);
   const next = /WRONGPASS|NOAUTH/.test(message)
     ? 'Give the password in ONEWRITER_REDIS_URL: redis://:<password>@<host>:<port>.'

@@ -1,18 +1,32 @@
-import { LIMITS, STATUS_BOUNDS } from '@onewriter/protocol';
+import { explainReply, LEAST_RIGHTS, LIMITS, REDIS_PROBLEMS, STATUS_BOUNDS } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { formatBytes } from '../table.ts';
-import { bad, type Diagnosis, ok } from './diagnosis.ts';
+import { bad, type Diagnosis, ok, skipped } from './diagnosis.ts';
 
 /** Looks at Redis: can it lose, evict or refuse what is queued? */
 export async function checkRedis(redis: Redis): Promise<Diagnosis[]> {
   const started = performance.now();
   await redis.ping();
   const roundTripMs = performance.now() - started;
-  const info = parseInfo(await redis.info());
+  let answer: string;
+  try {
+    answer = await redis.info();
+  } catch (error) {
+    const explained = explainReply(error);
+    if (explained === undefined) throw error;
+    return [
+      bad('error', 'redis-rights', explained.message, `ACL SETUSER <user> ${LEAST_RIGHTS}`),
+      checkRoundTrip(roundTripMs),
+      skipped('redis-role', 'without INFO it is not known; nor are eviction, AOF and memory'),
+      await checkClock(redis),
+    ];
+  }
+  const info = parseInfo(answer);
   return [
     checkVersion(info),
     checkRoundTrip(roundTripMs),
     checkRole(info),
+    ...checkCluster(info),
     checkEviction(info),
     ...checkPersistence(info, await readFsync(redis)),
     checkMemory(info),
@@ -55,8 +69,14 @@ function checkRole(info: ReadonlyMap<string, string>): Diagnosis {
     'error',
     'redis-role',
     'This Redis is a replica: it takes no writes.',
-    'Set ONEWRITER_REDIS_URL to the primary, in all processes.',
+    'Set ONEWRITER_REDIS_URL to the primary, or to the Sentinels (redis+sentinel://…), in all processes.',
   );
+}
+
+function checkCluster(info: ReadonlyMap<string, string>): Diagnosis[] {
+  if (info.get('cluster_enabled') !== '1') return [];
+  const next = 'Set ONEWRITER_REDIS_URL to a Redis without cluster mode, in all processes.';
+  return [bad('error', 'redis-cluster', REDIS_PROBLEMS.cluster, next)];
 }
 
 function checkEviction(info: ReadonlyMap<string, string>): Diagnosis {
@@ -75,7 +95,7 @@ async function readFsync(redis: Redis): Promise<string | undefined> {
     const [, value] = (await redis.config('GET', 'appendfsync')) as string[];
     return value;
   } catch {
-    return undefined; // managed servers do not allow CONFIG
+    return undefined; // managed servers do not allow CONFIG, nor does the least ACL
   }
 }
 
@@ -104,7 +124,9 @@ function checkPersistence(info: ReadonlyMap<string, string>, fsync: string | und
     diagnoses.push(bad('warning', 'redis-aof', 'appendfsync is no: up to half a minute can be lost.', next));
   } else {
     const lost = fsync === 'always' ? 'nothing' : 'up to about a second of queued writes';
-    diagnoses.push(ok('redis-aof', `AOF ${fsync ?? 'on'}: a power failure loses ${lost}`));
+    const found =
+      fsync === undefined ? 'AOF on, appendfsync unknown (no right to CONFIG GET)' : `AOF ${fsync}`;
+    diagnoses.push(ok('redis-aof', `${found}: a power failure loses ${lost}`));
   }
   if (info.get('rdb_last_bgsave_status') === 'err') {
     diagnoses.push(

@@ -1,4 +1,4 @@
-import { type GroupStatus, type Logger, readGroupStatus } from '@onewriter/runtime';
+import { type GroupStatus, type Logger, readGroupStatus, redisRefusal } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { History, type HistoryColumns } from './history.ts';
 import { type PausedTenant, PausedWalk } from './paused-walk.ts';
@@ -88,7 +88,8 @@ export class StatusWatch {
       if (group.status !== undefined) this.#history.add(group.status);
       look = { at: Date.now(), group };
     } catch (error) {
-      look = { at: Date.now(), failure: error instanceof Error ? error.message : String(error) };
+      const cause = redisRefusal(this.#redis) ?? error;
+      look = { at: Date.now(), failure: cause instanceof Error ? cause.message : String(cause) };
     }
     const before = this.#moment.verdict;
     this.#moment = this.#toMoment(look);
