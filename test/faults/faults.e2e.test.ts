@@ -20,6 +20,7 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['duplicates', 1],
   ['redis-memory', 1],
   ['corrupt-file', 1],
+  ['held-file', 2],
   ['open-transaction', 2],
 ];
 
