@@ -62,7 +62,7 @@ const fileOf = (tenant: string) => tenantFile(stack.dataDir, tenant);
 
 /** Closes a tenant's file. */
 async function close(tenant: string): Promise<void> {
-  await pauseTenant(redis, 'default', tenant);
+  await pauseTenant(redis, 'default', tenant, 'test');
 }
 
 /** Changes a file that no broker has open. */

@@ -28,7 +28,7 @@ beforeAll(async () => {
   app = await connect({ redis: stack.redisUrl, dataDir: stack.dataDir });
   redis = await openRedis(stack.redisUrl);
   await app.tenant(ODD).exec('CREATE TABLE first(n)');
-  await pauseTenant(redis, 'default', ODD);
+  await pauseTenant(redis, 'default', ODD, 'test');
   const db = new Database(fileOf(ODD));
   addBrokenObjects(db);
   db.close();
@@ -215,7 +215,7 @@ describe('onewriter restore', () => {
 
   it('says the same of a tenant, in backup and check', async () => {
     await app.tenant('foreign').exec('CREATE TABLE t(n)');
-    await pauseTenant(redis, 'default', 'foreign');
+    await pauseTenant(redis, 'default', 'foreign', 'test');
     for (const suffix of ['-wal', '-shm']) rmSync(`${fileOf('foreign')}${suffix}`, { force: true });
     writeFileSync(fileOf('foreign'), Buffer.alloc(8192, 'key'));
     for (const command of ['backup', 'check']) {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createClient } from '@libsql/client/http';
 import { groupKeys, newJobId, PROTOCOL_VERSION, tenantFile, tenantQueue } from '@onewriter/protocol';
-import { signToken } from '@onewriter/runtime';
+import { signToken, withHeldTenant } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
   type Service,
@@ -144,13 +144,8 @@ const DAMAGES: readonly Damage[] = [
 /** A tenant whose file the broker has closed. */
 async function closedTenant(name: string): Promise<string> {
   await onewriter.tenant(name).exec('CREATE TABLE t(a)');
-  await commands.hset(groupKeys('default').releasing, name, 'test');
-  await commands.zadd(groupKeys('default').bell, Date.now(), `release:${name}`);
-  await waitFor(async () => (await commands.hget(groupKeys('default').released, name)) === 'test', {
-    what: 'the broker to close the file',
-  });
-  await commands.hdel(groupKeys('default').releasing, name);
-  await commands.hdel(groupKeys('default').released, name);
+  const hold = { name: 'restore', who: 'test', reason: '', exclusive: true } as const;
+  await withHeldTenant(commands, 'default', name, hold, async () => {});
   return name;
 }
 

@@ -22,6 +22,7 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['redis-roles', 1],
   ['script-flush', 1],
   ['corrupt-file', 1],
+  ['held-file', 2],
   ['open-transaction', 2],
 ];
 

@@ -28,10 +28,10 @@ export interface GatewayOptions {
   /** Tenants as a whole. */
   readonly tenants: {
     readonly files: TenantFiles;
+    /** Makes an empty one. @returns false where there is one already */
+    readonly create: (tenant: string, who: string) => Promise<boolean>;
     readonly build: TenantBuilder;
     readonly registry: TenantRegistry;
-    /** Has the broker close the tenant's file; of a paused tenant it stays closed. */
-    readonly release: (tenant: string) => Promise<void>;
     readonly remove: TenantDeletion;
   };
   readonly audit: AuditLog;

@@ -13,7 +13,6 @@ import {
   openHttpServer,
   startProcess,
   startTracing,
-  withReleasedTenant,
 } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
 import { trace } from '@opentelemetry/api';
@@ -31,6 +30,7 @@ import { isStreamRequest } from './streams/stream-request.ts';
 import { createTenantBuilder } from './tenants/build-tenant.ts';
 import { createTenantDeletion } from './tenants/delete-tenant.ts';
 import { createPauseFlags } from './tenants/pause-flags.ts';
+import { createTenantPlacement } from './tenants/place-tenant.ts';
 import { TenantFiles } from './tenants/tenant-files.ts';
 import { TenantRegistry } from './tenants/tenant-registry.ts';
 
@@ -63,6 +63,7 @@ await startProcess('gateway', async (config, log) => {
   const reads = new QuickReads(places, readProcesses);
   const files = new TenantFiles(config.dataDir, config.dbFile);
   const registry = new TenantRegistry(redis, config.group, files);
+  const place = createTenantPlacement(redis, config.group, files);
   const pauses = createPauseFlags(redis, config.group);
   const hrana = createHrana({
     onewriter,
@@ -92,13 +93,14 @@ await startProcess('gateway', async (config, log) => {
     hrana,
     tenants: {
       files,
+      create: (tenant, who) => place(tenant, who, () => files.create(tenant)),
       build: createTenantBuilder({
         files,
+        place,
         memoryBytes: config.readMemoryBytes,
         timeoutMs: config.writeTimeoutMs,
       }),
       registry,
-      release: tenant => withReleasedTenant(redis, config.group, tenant, async () => {}),
       remove: createTenantDeletion({
         redis,
         group: config.group,

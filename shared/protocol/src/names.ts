@@ -90,10 +90,6 @@ export interface GroupKeys {
   readonly parked: string;
   /** Hash, tenant to JSON: paused tenants that somebody set aside by hand, and why. */
   readonly aside: string;
-  /** Hash, tenant to the id of a request: the leader must let go of the tenant's file. */
-  readonly releasing: string;
-  /** Hash, tenant to the id of the request that the leader has met. */
-  readonly released: string;
   /** Stream of what admins did, newest last. */
   readonly audit: string;
   /** Hash, job id to number of starts that ended with the process. */
@@ -117,8 +113,6 @@ export function groupKeys(group: string): GroupKeys {
     epoch: key('epoch'),
     parked: key('parked'),
     aside: key('aside'),
-    releasing: key('releasing'),
-    released: key('released'),
     audit: key('audit'),
     starts: key('starts'),
     condemned: key('condemned'),
@@ -129,7 +123,7 @@ export function groupKeys(group: string): GroupKeys {
 
 const RELEASE_BELL = 'release:';
 
-/** The bell that asks the leader to look into `releasing` for a tenant; no tenant id has a colon. */
+/** The bell that asks the leader to look at who holds a tenant; no tenant id has a colon. */
 export function releaseBell(tenant: string): string {
   return `${RELEASE_BELL}${assertTenantId(tenant)}`;
 }

@@ -7,6 +7,7 @@ import { duplicates } from './duplicates.ts';
 import { events } from './events.ts';
 import { failover, handover } from './failover.ts';
 import { failpoint } from './failpoint.ts';
+import { heldFile } from './held-file.ts';
 import { killBroker } from './kill-broker.ts';
 import { killClient } from './kill-client.ts';
 import { killGateway } from './kill-gateway.ts';
@@ -46,6 +47,7 @@ const ALL: readonly Fault[] = [
   corruptFile,
   movedFile,
   replacedFile,
+  heldFile,
   poisonJob,
   endlessStatement,
   clockJumps,

@@ -85,6 +85,8 @@ export class Lane {
   readonly tenants = new Set<string>();
   /** Tenants that moved to another lane: their connection here is to be closed. */
   readonly leaving = new Set<string>();
+  /** Tenants whose file the thread may have open: those of `tenants`, and those whose close it has not answered. */
+  readonly #open = new Set<string>();
   #group: Group | undefined;
   #closing: Promise<void> | undefined;
   readonly #queue: LaneClient[] = [];
@@ -178,6 +180,7 @@ export class Lane {
   enqueue(client: LaneClient): void {
     client.lane = this;
     this.tenants.add(client.tenant);
+    this.#open.add(client.tenant);
     this.leaving.delete(client.tenant);
     this.#queue.push(client);
     this.pump();
@@ -215,6 +218,7 @@ export class Lane {
     if (this.#closing !== undefined) return;
     client.lane = this;
     this.tenants.add(client.tenant);
+    this.#open.add(client.tenant);
     const task = client.nextTask(false);
     if (task !== undefined) await this.#run([{ client, task }]);
   }
@@ -229,6 +233,12 @@ export class Lane {
   async closeTenant(tenant: string): Promise<void> {
     this.tenants.delete(tenant);
     await this.#tidy({ kind: 'close', tenant });
+    if (!this.tenants.has(tenant)) this.#open.delete(tenant);
+  }
+
+  /** Whether the thread may have the tenant's file open. */
+  mayHaveOpen(tenant: string): boolean {
+    return this.#open.has(tenant);
   }
 
   /** Closes all connections and ends the thread, after what it was given before. Idempotent. */

@@ -96,6 +96,13 @@ export class Lanes {
     await lane?.closeTenant(client.tenant);
   }
 
+  /** Resolves when no thread has the file of a tenant open, which has no work: also where it was before it moved. */
+  async closeFile(tenant: string): Promise<void> {
+    await Promise.all(
+      this.#lanes.filter(lane => lane.mayHaveOpen(tenant)).map(lane => lane.closeTenant(tenant)),
+    );
+  }
+
   /** Closes all connections and ends the threads. Idempotent. */
   async close(): Promise<void> {
     this.#paused = true;

@@ -10,6 +10,7 @@ import {
   runningDir,
   type StatusTransactions,
   TENANT_ID_PATTERN,
+  toWireError,
   type WireError,
 } from '@onewriter/protocol';
 import type { Config, Logger } from '@onewriter/runtime';
@@ -20,6 +21,7 @@ import { DeadLetters } from './dead-letters.ts';
 import { Doorbell } from './doorbell.ts';
 import { readFailpoint } from './failpoint.ts';
 import type { BatchObserver } from './finished-batch.ts';
+import { HeldTenants } from './held-tenants.ts';
 import { InboxEvents } from './inbox-events.ts';
 import { factsOfWrite, JobLog } from './job-log.ts';
 import { Lanes } from './lanes.ts';
@@ -75,6 +77,7 @@ export class Leader {
   readonly #sessions = new Map<string, TenantSession>();
   readonly #lanes: Lanes;
   readonly #context: SessionContext;
+  readonly #held: HeldTenants;
   readonly #doorbell: Doorbell;
   readonly #sweep: Sweep;
   readonly #watchdog: Watchdog;
@@ -134,6 +137,7 @@ export class Leader {
         maxMs: config.transactionMaxMs,
       },
       onFenced: (tenant, error) => this.#onFenced(tenant, error),
+      onHeld: tenant => this.#held.release(tenant),
       finishSoon: session => this.#finishSoon(session),
       afterCommit: readFailpoint('after-commit', process.env['ONEWRITER_FAILPOINT']),
       onBug: error => {
@@ -148,6 +152,16 @@ export class Leader {
         this.#end('a fault of ours');
       },
     };
+    this.#held = new HeldTenants({
+      link,
+      group: config.group,
+      log,
+      epoch: () => lease.epoch,
+      close: tenant => this.#closeHeld(tenant),
+      onFree: tenant => this.#session(tenant).ring(),
+      onFenced: (tenant, error) => this.#onFenced(tenant, toWireError(error)),
+      onBug: this.#context.onBug,
+    });
     this.#doorbell = new Doorbell({
       link: options.bellLink,
       key: keys.bell,
@@ -180,6 +194,7 @@ export class Leader {
       config.sweepIntervalMs,
       tenant => this.#sessions.get(tenant)?.asleep === false,
       ({ tenant, active }) => {
+        if (this.#held.onRing(tenant)) return;
         // Jobs that are active here are known to a session that is awake; these are a dead leader's.
         if (active > 0) this.#session(tenant).adopt().catch(this.#context.onBug);
         else this.#session(tenant).ring();
@@ -328,32 +343,30 @@ export class Leader {
   #onRing(tenants: readonly string[]): void {
     for (const tenant of tenants) {
       const released = readReleaseBell(tenant);
-      if (TENANT_ID_PATTERN.test(tenant)) this.#session(tenant).ring();
-      else if (released !== undefined) this.#release(released).catch(this.#context.onBug);
+      if (TENANT_ID_PATTERN.test(tenant)) {
+        if (!this.#held.onRing(tenant)) this.#session(tenant).ring();
+      } else if (released !== undefined) this.#held.release(released);
       else this.#options.log.warn({ tenant: tenant.slice(0, 80) }, 'The doorbell was rung for no tenant id');
     }
   }
 
-  /** Somebody asked for a tenant's file: lets go of it, and says so. */
-  async #release(tenant: string): Promise<void> {
-    const { link, config, log } = this.#options;
-    const keys = groupKeys(config.group);
-    const request = await link.insist(() => link.call('HGET', keys.releasing, tenant));
-    if (request === null || this.#ending) return;
+  /** A tenant is held: finishes what was begun, puts back what was not, and closes its file. */
+  async #closeHeld(tenant: string): Promise<void> {
+    const { link } = this.#options;
     const session = this.#sessions.get(tenant);
     if (session !== undefined) {
       const rest = session.drain();
-      // It may be taking when the next bell rings.
+      // A take may wait for the next bell.
       await link.insist(() => this.#doorbell.wake(link));
       await rest;
       await link.insist(() => session.giveBack());
-      if (this.#ending) return;
+      if (this.#ending) await new Promise<never>(() => {}); // what it holds is handed over by the end of the process
       this.#sessions.delete(tenant);
-      await this.#lanes.closeTenant(session);
-      await link.insist(() => link.call('SREM', this.#open, tenant));
+      this.#context.walWatch.forget(tenant);
     }
-    await link.insist(() => link.call('HSET', keys.released, tenant, request as string));
-    log.info({ tenant }, 'The tenant’s file is released');
+    // Also without a session: one that was idle may be on its way to be closed.
+    await this.#lanes.closeFile(tenant);
+    if (session !== undefined) await link.insist(() => link.call('SREM', this.#open, tenant));
   }
 
   /** The active jobs of whoever led before: ours now, the fence keeps its commits out. */

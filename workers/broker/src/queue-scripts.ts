@@ -18,13 +18,14 @@ import { defineScript } from './redis-link.ts';
 /**
  * The epoch of the leader that a queue belongs to, a field of its `meta`. Only an adoption makes it ours: where Redis lost
  * its data the field is gone, an older leader may have taken jobs since, and whoever had the queue has to look at what is
- * active before it takes more.
+ * active before it takes more. Nothing is taken or adopted of a tenant that is held: a program works on its file (ADR 0025).
  */
 const FENCE = `
 local function fence(meta, epoch)
-  local found = redis.call('HMGET', meta, 'onewriter.epoch', 'paused')
+  local found = redis.call('HMGET', meta, 'onewriter.epoch', 'paused', 'onewriter.holds')
   local newest = tonumber(found[1] or '0')
   if newest > epoch then return {-2, newest} end
+  if found[3] then return {-4} end
   if newest < epoch then return {-3} end
   return nil, found[2]
 end
@@ -76,7 +77,7 @@ end
  * Moves the oldest waiting jobs to active.
  * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, epoch
  * Returns jobs left in wait (-1: the queue is paused; -2: it belongs to a newer leader, whose epoch follows; -3: it has to
- * be adopted first), then id and data of each.
+ * be adopted first; -4: the tenant is held), then id and data of each.
  */
 export const takeJobs = defineScript(
   3,
@@ -184,8 +185,10 @@ export const adoptJobs = defineScript(
   `
 local epoch = tonumber(ARGV[4])
 redis.call('HDEL', KEYS[2], '')
-local newest = tonumber(redis.call('HGET', KEYS[2], 'onewriter.epoch') or '0')
+local found = redis.call('HMGET', KEYS[2], 'onewriter.epoch', 'onewriter.holds')
+local newest = tonumber(found[1] or '0')
 if newest > epoch then return {-2, newest} end
+if found[2] then return {-4} end
 if newest < epoch then redis.call('HSET', KEYS[2], 'onewriter.epoch', string.format('%d', epoch)) end
 local ids = redis.call('LRANGE', KEYS[1], 0, -1)
 local jobs = {redis.call('HEXISTS', KEYS[2], 'onewriter.doubt')}

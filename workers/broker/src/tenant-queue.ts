@@ -15,6 +15,8 @@ export interface Taken {
   readonly jobs: readonly TakenJob[];
   /** Jobs that still wait; 0 where the queue is paused: whoever resumes it rings, or the sweep finds it. */
   readonly waiting: number;
+  /** The tenant is held: nothing was taken, and its file has to be closed. */
+  readonly held?: true;
 }
 
 /** What an adoption brought. */
@@ -23,6 +25,8 @@ export interface Adopted {
   readonly jobs: readonly TakenJob[];
   /** Among the jobs that wait there may be some that a leader put back, not knowing whether they are applied. */
   readonly doubt: boolean;
+  /** The tenant is held: nothing was adopted. */
+  readonly held?: true;
 }
 
 /** A job that is done. */
@@ -60,6 +64,7 @@ export const LOCK_MS = 30_000;
 const MAX_QUEUE_EVENTS = 100;
 
 const NOTHING: Taken = Object.freeze({ jobs: Object.freeze([]), waiting: 0 });
+const HELD: Taken = Object.freeze({ ...NOTHING, held: true });
 
 /**
  * A tenant's BullMQ queue, on a connection that all tenants share. Commands are executed in the order in which they
@@ -175,8 +180,10 @@ export class TenantQueue {
       LOCK_MS,
       this.#leader.epoch,
     ]);
-    const { jobs, waiting } = this.#readTaken(reply);
-    return { jobs, doubt: waiting > 0 };
+    const taken = this.#readTaken(reply);
+    return taken.held
+      ? { jobs: [], doubt: false, held: true }
+      : { jobs: taken.jobs, doubt: taken.waiting > 0 };
   }
 
   /** The ledger could be asked: see {@link Adopted}. */
@@ -208,6 +215,7 @@ export class TenantQueue {
       });
     }
     if (waiting === -3) throw new QueueForgotten();
+    if (waiting === -4) return HELD;
     return { jobs: readJobs(rest as string[]), waiting: Math.max(waiting, 0) };
   }
 

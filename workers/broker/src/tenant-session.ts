@@ -114,6 +114,8 @@ export interface SessionContext {
   /** A file has seen a newer epoch. Resolves where this process still leads, under a higher one; else it ends. */
   readonly onFenced: (tenant: string, error: WireError) => Promise<void>;
   readonly transactionLimits: TransactionLimits;
+  /** The tenant is held: this session begins nothing more, and is to be drained and forgotten. */
+  readonly onHeld: (tenant: string) => void;
   /** A session told what is not finished in Redis: it is to be asked soon ({@link TenantSession.finishTold}). */
   readonly finishSoon: (session: TenantSession) => void;
   /** Called for each batch that is committed, before anybody is told. */
@@ -334,16 +336,18 @@ export class TenantSession implements LaneClient, LoadSource {
   /** Puts jobs that were not begun back into the queue. @returns how many. */
   async giveBack(): Promise<number> {
     const jobs = [...this.#followUps, ...this.#ready];
-    this.#followUps = [];
-    this.#ready = [];
-    this.#readyBytes = 0;
-    this.#unsettled -= jobs.length;
     const doubt = this.#doubt || jobs.some(({ doubtful }) => doubtful);
     if (jobs.length > 0)
       await this.#queue.giveBack(
         jobs.map(job => job.id),
         doubt,
       );
+    // Not before: a call that fails is repeated.
+    const given = new Set(jobs);
+    const before = this.#followUps.length + this.#ready.length;
+    this.#followUps = this.#followUps.filter(job => !given.has(job));
+    this.#setReady(this.#ready.filter(job => !given.has(job)));
+    this.#unsettled -= before - this.#followUps.length - this.#ready.length;
     return jobs.length;
   }
 
@@ -675,7 +679,12 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#taking = true;
     this.#mayHaveMore = false;
     try {
-      const { jobs, waiting } = await this.#queue.takeFollowUps();
+      const taken = await this.#queue.takeFollowUps();
+      if (taken.held) {
+        this.#giveWay();
+        return;
+      }
+      const { jobs, waiting } = taken;
       this.#waiting = waiting;
       this.#hold(jobs, this.#doubt);
       this.#lease?.noteOthers(waiting > 0 || this.#ready.length > 0);
@@ -798,7 +807,17 @@ export class TenantSession implements LaneClient, LoadSource {
     }
   }
 
-  #receive({ jobs, waiting }: Taken): void {
+  /** The tenant is held. What was begun is finished; a session of its own follows when the last hold has ended. */
+  #giveWay(): void {
+    this.#draining = true;
+    this.#context.onHeld(this.tenant);
+  }
+
+  #receive({ jobs, waiting, held }: Taken): void {
+    if (held) {
+      this.#giveWay();
+      return;
+    }
     this.#waiting = waiting;
     if (waiting > 0) this.#mayHaveMore = true;
     if (jobs.length > 0) this.#hold(jobs, this.#doubt);
@@ -851,6 +870,10 @@ export class TenantSession implements LaneClient, LoadSource {
       const [active, taken] = await this.#leading(() =>
         Promise.all([this.#queue.adopt(), this.#queue.take(this.#room)]),
       );
+      if (active.held) {
+        this.#giveWay();
+        return 0;
+      }
       const jobs = active.jobs.filter(job => !known.has(job.id));
       const starts = await this.#context.condemned.startsOf(jobs.map(job => job.id));
       this.#stale = false;

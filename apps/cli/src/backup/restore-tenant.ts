@@ -10,20 +10,13 @@ import {
   statSync,
 } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import {
-  groupKeys,
-  isOnewriterError,
-  OnewriterError,
-  tenantFile,
-  tenantQueue,
-  tenantsDir,
-  uuidv7,
-} from '@onewriter/protocol';
-import { isTenantPaused, resumeTenant, withReleasedTenant } from '@onewriter/runtime';
+import { groupKeys, OnewriterError, tenantFile, tenantsDir, uuidv7 } from '@onewriter/protocol';
+import { type HeldTenant, isTenantPaused, markPaused, withHeldTenant } from '@onewriter/runtime';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
 import { addLedgerNote, FILE_FORMAT, takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
+import { operatorName } from '../operator.ts';
 import { toFileError } from '../sqlite-error.ts';
 import type { Target } from '../target.ts';
 import { hasTable, openReadOnly, readFormat, readState } from '../tenants/open-tenant.ts';
@@ -251,7 +244,7 @@ async function placeNew(
   return finish(request, file, staged, { replaced: null, old: undefined, commitSeq }, null, paused);
 }
 
-/** Has the broker close the file, and keeps it closed until the new one is in place. */
+/** Has the broker close the file, and holds the tenant until the new one is in place. */
 async function replaceReleased(
   target: Target,
   request: RestoreRequest,
@@ -259,41 +252,33 @@ async function replaceReleased(
   staged: Staged,
   redis: Redis,
 ): Promise<RestoreReport> {
-  const { tenant, leavePaused } = request;
+  const { tenant, leavePaused, backup } = request;
   const { group } = target;
-  const wasPaused = await isTenantPaused(redis, group, tenant);
-  let isSafe = true;
-  let outcome: ReplacedFile | undefined;
-  let queuedJobs: number | null = null;
-  try {
+  const who = operatorName();
+  const hold = {
+    name: 'restore',
+    who,
+    reason: `from ${backup}`,
+    exclusive: true,
+    pauseIfLost: true,
+  } as const;
+  return withHeldTenant(redis, group, tenant, hold, async held => {
     const epoch = await lastEpoch(target, redis);
-    await pauseFlag(redis, group, tenant);
-    const work = async (queued: number | null) => {
-      queuedJobs = queued;
-      isSafe = false;
-      outcome = replaceFile(target, request, file, staged, epoch);
-      isSafe = true;
-    };
+    await held.assertHeld();
+    let outcome: ReplacedFile;
     try {
-      await withReleasedTenant(redis, group, tenant, work);
+      outcome = replaceFile(target, request, file, staged, epoch, held);
     } catch (error) {
-      // Where nobody leads, nobody has the file open; whoever comes to lead finds it paused.
-      if (!isOnewriterError(error, 'BROKER_UNAVAILABLE')) throw error;
-      await work(null);
+      // Half replaced: no broker may take that for a tenant without a file. Without Redis the hold runs out, to the same end.
+      if (!existsSync(file)) {
+        await markPaused(redis, group, tenant, who, 'its restore failed half way').catch(() => {});
+      }
+      throw error;
     }
-  } catch (error) {
-    isSafe = isSafe || existsSync(file);
-    if (isSafe && !wasPaused) await resumeTenant(redis, group, tenant);
-    throw error;
-  }
-  const paused = wasPaused || leavePaused;
-  if (!paused) await resumeTenant(redis, group, tenant);
-  return finish(request, file, staged, outcome!, queuedJobs, paused);
-}
-
-async function pauseFlag(redis: Redis, group: string, tenant: string): Promise<void> {
-  const { prefix, name } = tenantQueue(group, tenant);
-  await redis.hset(`${prefix}:${name}:meta`, 'paused', 1);
+    if (leavePaused) await markPaused(redis, group, tenant, who, 'left paused by its restore');
+    const paused = await isTenantPaused(redis, group, tenant);
+    return finish(request, file, staged, outcome, await held.countJobs(), paused);
+  });
 }
 
 interface ReplacedFile {
@@ -308,6 +293,7 @@ function replaceFile(
   file: string,
   staged: Staged,
   epoch: number,
+  held?: HeldTenant,
 ): ReplacedFile {
   const old = readOldFile(file, tenant, target.config.busyTimeoutMs);
   const from = old ?? {
@@ -319,6 +305,7 @@ function replaceFile(
   const replaced = freeName(
     `${file}.replaced-${new Date().toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`,
   );
+  held?.assertFresh();
   swapFile(file, staged.path, replaced);
   return { replaced, old, commitSeq };
 }

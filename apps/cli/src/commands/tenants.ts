@@ -1,11 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { assertTenantId, groupKeys, OnewriterError, tenantFile, tenantQueue } from '@onewriter/protocol';
-import { isTenantPaused, pauseTenant, resumeTenant } from '@onewriter/runtime';
+import {
+  describeHolder,
+  pauseTenant,
+  readHolders,
+  resumeTenant,
+  type TenantHolder,
+} from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { confirmByName } from '../confirm.ts';
 import { openGateway } from '../gateway-client.ts';
 import { openRedis, withRedis } from '../open-redis.ts';
-import { audited } from '../operator.ts';
+import { audited, operatorName } from '../operator.ts';
 import { toFileError } from '../sqlite-error.ts';
 import { formatBytes, formatTable } from '../table.ts';
 import { findTarget, requireDataDir, type Target } from '../target.ts';
@@ -26,7 +32,7 @@ export interface TenantsOptions {
 
 /**
  * - `active`: writes are applied.
- * - `paused`: writes wait until somebody resumes it.
+ * - `paused`: writes wait as long as it has holders.
  * - `parked`: its file refuses writes; the broker tries again and again.
  * - `new`: it has queued writes and no file yet.
  * - `unknown`: Redis does not answer.
@@ -46,6 +52,8 @@ export interface TenantSummary {
   readonly queuedJobs: number | null;
   /** Code of the reason why it cannot be written, as the broker noted it; null for a healthy tenant. */
   readonly parked: string | null;
+  /** Who keeps it still, why and since when; it is active again when the last lets go. */
+  readonly holders: readonly TenantHolder[];
 }
 
 /** Lists all tenants that have a file or are known to Redis, by name. */
@@ -67,6 +75,7 @@ export async function listTenants(options: TenantsOptions): Promise<number> {
         lastActivity: isoTime(queues?.activity.get(tenant)),
         queuedJobs: queues === undefined ? null : (queues.depths.get(tenant) ?? 0),
         parked: queues?.parked.get(tenant)?.code ?? null,
+        holders: queues?.holders.get(tenant) ?? [],
       };
     });
   if (queues === undefined) {
@@ -94,18 +103,25 @@ async function tryReadQueues(target: Target, names: readonly string[]): Promise<
 
 function stateOf(tenant: string, hasFile: boolean, queues: TenantQueues | undefined): TenantState {
   if (queues === undefined) return 'unknown';
-  if (queues.paused.has(tenant)) return 'paused';
+  if (queues.holders.has(tenant)) return 'paused';
   if (queues.parked.has(tenant)) return 'parked';
   return hasFile ? 'active' : 'new';
 }
 
+/** `paused`, `paused (restore)`, `parked: DATABASE_FULL`. */
+function stateAsText(state: TenantState, parked: string | null, holders: TenantSummary['holders']): string {
+  const programs = holders.filter(({ expiresAt }) => expiresAt !== null).map(({ name }) => name);
+  const text = programs.length === 0 ? state : `${state} (${programs.join(', ')})`;
+  return parked === null ? text : `${text}: ${parked}`;
+}
+
 function listAsText(list: readonly TenantSummary[]): string {
-  const rows = list.map(({ tenant, state, bytes, lastActivity, queuedJobs, parked }) => [
+  const rows = list.map(({ tenant, state, bytes, lastActivity, queuedJobs, parked, holders }) => [
     tenant,
     bytes === null ? '-' : formatBytes(bytes),
     shortTime(lastActivity),
     queuedJobs === null ? '-' : String(queuedJobs),
-    parked === null ? state : `${state}: ${parked}`,
+    stateAsText(state, parked, holders),
   ]);
   const count = `${list.length} ${list.length === 1 ? 'tenant' : 'tenants'}\n`;
   return formatTable(['tenant', 'size', 'last activity (UTC)', 'queued jobs', 'state'], rows) + count;
@@ -127,8 +143,6 @@ export interface TenantInfo extends TenantSummary {
   readonly freeBytes: number | null;
   /** The tenant's own tables. */
   readonly tables: readonly string[] | null;
-  /** Whether somebody has asked the broker to let go of the file. */
-  readonly releasing: boolean;
   /** Why the file cannot be read here. */
   readonly fileError: string | null;
 }
@@ -142,7 +156,8 @@ export async function tenantInfo(tenant: string, options: TenantsOptions): Promi
   const found = await withRedis(target, redis => readOne(redis, target.group, tenant));
   if (size === undefined && found.activity === null && found.queuedJobs === 0)
     throw noSuchTenant(tenant, target);
-  const state = found.paused ? 'paused' : found.parked ? 'parked' : size === undefined ? 'new' : 'active';
+  const state =
+    found.holders.length > 0 ? 'paused' : found.parked ? 'parked' : size === undefined ? 'new' : 'active';
   const info: TenantInfo = {
     tenant,
     state,
@@ -153,7 +168,7 @@ export async function tenantInfo(tenant: string, options: TenantsOptions): Promi
     queuedJobs: found.queuedJobs,
     parked: found.parked?.code ?? null,
     parkedReason: found.parked,
-    releasing: found.releasing,
+    holders: found.holders,
     ...(size === undefined ? NO_FILE : readFile(target, tenant)),
   };
   process.stdout.write(options.json ? `${JSON.stringify(info)}\n` : infoAsText(info));
@@ -163,20 +178,19 @@ export async function tenantInfo(tenant: string, options: TenantsOptions): Promi
 async function readOne(redis: Redis, group: string, tenant: string) {
   const keys = groupKeys(group);
   const { prefix, name } = tenantQueue(group, tenant);
-  const [waiting, active, paused, activity, parked, releasing] = await Promise.all([
+  const [waiting, active, activity, parked, [holders = []]] = await Promise.all([
     redis.llen(`${prefix}:${name}:wait`),
     redis.llen(`${prefix}:${name}:active`),
-    isTenantPaused(redis, group, tenant),
     redis.zscore(keys.tenants, tenant),
     redis.hget(keys.parked, tenant),
-    redis.hexists(keys.releasing, tenant),
+    readHolders(redis, group, [tenant]),
   ]);
   return {
     queuedJobs: waiting + active,
-    paused,
+    paused: holders.some(({ name, expiresAt }) => name === 'pause' && expiresAt === null),
     activity: activity === null ? null : isoTime(Number(activity)),
     parked: parked === null ? null : (JSON.parse(parked) as ParkedRecord),
-    releasing: releasing === 1,
+    holders,
   };
 }
 
@@ -240,7 +254,8 @@ function infoAsText(info: TenantInfo): string {
   const { parkedReason } = info;
   return [
     line('tenant', info.tenant),
-    line('state', info.releasing ? `${info.state}, its file is being released` : info.state),
+    line('state', info.state),
+    ...info.holders.map(holder => line('held', describeHolder(holder))),
     parkedReason === null
       ? ''
       : line('parked', `${parkedReason.code} ${parkedReason.message} (since ${parkedReason.since})`),
@@ -296,7 +311,7 @@ function readScript(path: string): string {
 /** Pauses a tenant: what is queued stays queued, its file is closed. */
 export async function pause(tenant: string, options: TenantsOptions): Promise<number> {
   return change(tenant, options, 'tenant.pause', async (redis, group) => {
-    await pauseTenant(redis, group, tenant);
+    await pauseTenant(redis, group, tenant, operatorName());
     return `paused ${tenant}: nothing is applied, its file is closed, reads go on. Resume: onewriter tenants resume ${tenant}\n`;
   });
 }
@@ -304,9 +319,12 @@ export async function pause(tenant: string, options: TenantsOptions): Promise<nu
 /** Resumes a tenant. */
 export async function resume(tenant: string, options: TenantsOptions): Promise<number> {
   return change(tenant, options, 'tenant.resume', async (redis, group) => {
-    const wasPaused = await isTenantPaused(redis, group, tenant);
+    const { paused: wasPaused } = await readOne(redis, group, tenant);
     await resumeTenant(redis, group, tenant);
-    const { queuedJobs } = await readOne(redis, group, tenant);
+    const { queuedJobs, holders } = await readOne(redis, group, tenant);
+    if (holders.length > 0) {
+      return `${tenant} is not paused any more; its ${queuedJobs} queued jobs wait for: ${holders.map(describeHolder).join('; ')}\n`;
+    }
     return wasPaused
       ? `resumed ${tenant}: ${queuedJobs} queued jobs are applied now\n`
       : `${tenant} was not paused; the broker was told to look at its queue\n`;

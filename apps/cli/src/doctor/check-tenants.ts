@@ -1,21 +1,22 @@
-import { groupKeys, LIMITS } from '@onewriter/protocol';
+import { LIMITS } from '@onewriter/protocol';
+import { describeHolder } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { formatBytes } from '../table.ts';
 import type { Target } from '../target.ts';
-import { readQueues, readSizes } from '../tenants/list-tenants.ts';
+import { readQueues, readSizes, type TenantQueues } from '../tenants/list-tenants.ts';
 import { bad, type Diagnosis, ok } from './diagnosis.ts';
 import { nextForAlert } from './next-for-alert.ts';
 
 const MAX_NAMES = 10;
 /** A log is written back at 4 MB, as a rule; one of this size is held by a reader, or by a broker that is gone. */
 const LARGE_WAL_BYTES = 64 * 1024 * 1024;
-/** As long as a request to let go of a file may take. */
-const RELEASE_MS = 120_000;
+/** A program that works on a file needs seconds. */
+const LONG_HOLD_MS = 180_000;
 
 /** Looks at all tenants for what keeps their writes from being applied. */
 export async function checkTenants(target: Target, redis: Redis): Promise<Diagnosis[]> {
   const sizes = await readSizes(target);
-  const { paused, parked, depths } = await readQueues(redis, target.group, [...sizes.keys()]);
+  const { holders, parked, depths } = await readQueues(redis, target.group, [...sizes.keys()]);
   const diagnoses: Diagnosis[] = [];
   for (const [tenant, { code, message, since }] of [...parked].slice(0, MAX_NAMES)) {
     diagnoses.push(
@@ -27,12 +28,14 @@ export async function checkTenants(target: Target, redis: Redis): Promise<Diagno
       ),
     );
   }
-  if (paused.size > 0) {
+  const paused = [...holders].filter(([, all]) => all.some(({ expiresAt }) => expiresAt === null));
+  if (paused.length > 0) {
+    const names = paused.map(([tenant]) => tenant);
     diagnoses.push(
       bad(
         'warning',
         'paused',
-        `${paused.size} tenants are paused: ${someOf([...paused])}. Their writes wait.`,
+        `${names.length} tenants are paused: ${someOf(names)}. Their writes wait.`,
         'Resume each when its reason is gone: onewriter tenants resume <tenant>.',
       ),
     );
@@ -59,30 +62,26 @@ export async function checkTenants(target: Target, redis: Redis): Promise<Diagno
       ),
     );
   }
-  diagnoses.push(...(await checkReleases(target, redis)));
+  diagnoses.push(...findLongHolds(holders));
   return diagnoses.length > 0 ? diagnoses : [ok('tenants', `${sizes.size} tenants, none paused or parked`)];
 }
 
-/** Requests to let go of a file that somebody made and did not end: whoever made them died. */
-async function checkReleases(target: Target, redis: Redis): Promise<Diagnosis[]> {
-  const releasing = await redis.hgetall(groupKeys(target.group).releasing);
-  const stale = Object.entries(releasing)
-    .filter(([, id]) => Date.now() - timeOf(id) > RELEASE_MS)
-    .map(([tenant]) => tenant);
-  if (stale.length === 0) return [];
+/** Programs that hold a tenant for longer than their work takes. */
+function findLongHolds(holders: TenantQueues['holders']): Diagnosis[] {
+  const long = [...holders].flatMap(([tenant, all]) =>
+    all
+      .filter(({ since, expiresAt }) => expiresAt !== null && Date.now() - Date.parse(since!) > LONG_HOLD_MS)
+      .map(holder => `${tenant}: ${describeHolder(holder)}`),
+  );
+  if (long.length === 0) return [];
   return [
     bad(
       'warning',
-      'releases',
-      `A command or gateway died while it worked on the files of ${someOf(stale)}; they may be paused.`,
-      'Check each (onewriter check <tenant>), then resume it (onewriter tenants resume <tenant>).',
+      'holds',
+      `Some operations hold tenants for minutes, whose writes wait: ${someOf(long)}.`,
+      'See what that process does, and end it if it hangs: its hold ends half a minute later.',
     ),
   ];
-}
-
-/** When an id was made: the first 48 bits of a UUIDv7, ms since the epoch. Source: RFC 9562, section 5.7. */
-function timeOf(id: string): number {
-  return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
 }
 
 function someOf(names: readonly string[]): string {

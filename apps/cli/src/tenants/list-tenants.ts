@@ -1,6 +1,7 @@
 import { type Dirent, readdirSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { groupKeys, TENANT_ID_PATTERN, tenantFile, tenantQueue, tenantsDir } from '@onewriter/protocol';
+import { readHolders, type TenantHolder } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import type { Target } from '../target.ts';
 
@@ -63,7 +64,8 @@ export interface TenantQueues {
   readonly activity: ReadonlyMap<string, number>;
   /** Jobs that wait or are being applied. */
   readonly depths: ReadonlyMap<string, number>;
-  readonly paused: ReadonlySet<string>;
+  /** Who keeps tenants still; tenants without a holder are not in it. */
+  readonly holders: ReadonlyMap<string, readonly TenantHolder[]>;
   readonly parked: ReadonlyMap<string, ParkedRecord>;
 }
 
@@ -105,9 +107,9 @@ async function readDepths(
   redis: Redis,
   group: string,
   names: readonly string[],
-): Promise<{ depths: Map<string, number>; paused: Set<string> }> {
+): Promise<{ depths: Map<string, number>; holders: Map<string, readonly TenantHolder[]> }> {
   const depths = new Map<string, number>();
-  const paused = new Set<string>();
+  const holders = new Map<string, readonly TenantHolder[]>();
   for (let start = 0; start < names.length; start += CHUNK) {
     const part = names.slice(start, start + CHUNK);
     const pipeline = redis.pipeline();
@@ -115,19 +117,19 @@ async function readDepths(
       // BullMQ's lists of a queue: what waits, what is being applied, what waits while the queue is paused.
       const queue = tenantQueue(group, tenant);
       for (const list of ['wait', 'active', 'paused']) pipeline.llen(`${queue.prefix}:${queue.name}:${list}`);
-      pipeline.hexists(`${queue.prefix}:${queue.name}:meta`, 'paused');
     }
-    const replies = (await pipeline.exec()) ?? [];
+    const [executed, held] = await Promise.all([pipeline.exec(), readHolders(redis, group, part)]);
+    const replies = executed ?? [];
     part.forEach((tenant, index) => {
-      const numbers = replies.slice(index * 4, index * 4 + 4).map(([error, value]) => {
+      const numbers = replies.slice(index * 3, index * 3 + 3).map(([error, value]) => {
         if (error) throw error;
         return Number(value);
       });
       depths.set(tenant, numbers[0]! + numbers[1]! + numbers[2]!);
-      if (numbers[3] === 1) paused.add(tenant);
+      if (held[index]!.length > 0) holders.set(tenant, held[index]!);
     });
   }
-  return { depths, paused };
+  return { depths, holders };
 }
 
 function parseParked(json: string): ParkedRecord {

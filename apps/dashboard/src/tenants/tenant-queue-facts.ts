@@ -1,4 +1,5 @@
 import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
+import { readHolders, type TenantHolder } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { type AsideNote, readAsideNote } from '../live/paused-walk.ts';
 
@@ -7,7 +8,10 @@ export interface QueueFacts {
   readonly tenant: string;
   readonly waitingJobs: number;
   readonly activeJobs: number;
+  /** Whether it has a holder. */
   readonly paused: boolean;
+  /** Who keeps it still. */
+  readonly holders: readonly TenantHolder[];
   readonly aside: AsideNote | undefined;
   /** Why its file refuses writes, as the broker noted it. */
   readonly parked: { readonly code: string; readonly message: string; readonly since: string } | undefined;
@@ -24,7 +28,7 @@ export interface QueuedJob {
   readonly active: boolean;
 }
 
-const REPLIES_PER_TENANT = 6;
+const REPLIES_PER_TENANT = 5;
 
 /** Reads what Redis knows of tenants, in one round trip. @throws Error of Redis */
 export async function readQueueFacts(
@@ -38,10 +42,11 @@ export async function readQueueFacts(
   for (const tenant of tenants) {
     const { prefix, name } = tenantQueue(group, tenant);
     const key = (part: string) => `${prefix}:${name}:${part}`;
-    pipeline.llen(key('wait')).llen(key('active')).hexists(key('meta'), 'paused');
+    pipeline.llen(key('wait')).llen(key('active'));
     pipeline.hget(keys.aside, tenant).hget(keys.parked, tenant).zscore(keys.tenants, tenant);
   }
-  const replies = (await pipeline.exec()) ?? [];
+  const [executed, allHolders] = await Promise.all([pipeline.exec(), readHolders(redis, group, tenants)]);
+  const replies = executed ?? [];
   return tenants.map((tenant, index) => {
     const values = replies
       .slice(index * REPLIES_PER_TENANT, (index + 1) * REPLIES_PER_TENANT)
@@ -49,13 +54,16 @@ export async function readQueueFacts(
         if (error) throw error;
         return value;
       });
-    const [waiting, active, paused, aside, parked, activity] = values;
+    const [waiting, active, aside, parked, activity] = values;
+    const holders = allHolders[index]!;
+    const isPaused = holders.some(({ expiresAt }) => expiresAt === null);
     return {
       tenant,
       waitingJobs: Number(waiting),
       activeJobs: Number(active),
-      paused: paused === 1,
-      aside: paused === 1 ? readAsideNote(aside as string | null) : undefined,
+      paused: holders.length > 0,
+      holders,
+      aside: isPaused ? readAsideNote(aside as string | null) : undefined,
       parked: readParked(parked),
       lastActivity: typeof activity === 'string' ? Number(activity) : undefined,
     };

@@ -90,7 +90,9 @@ export function addTenantRoutes(parts: Parts): void {
 
   app.post('/tenants/:tenant/pause', c =>
     act(c, 'pause', 'It could not be paused', tenant =>
-      audit.record('tenant.pause', tenant, '', () => pauseTenant(redis, group, tenant)),
+      audit.record('tenant.pause', tenant, '', () =>
+        pauseTenant(redis, group, tenant, c.get('operator').subject ?? ''),
+      ),
     ),
   );
 
@@ -107,7 +109,7 @@ export function addTenantRoutes(parts: Parts): void {
       await audit.record('tenant.park', tenant, reason, async () => {
         const by = c.get('operator').subject ?? '';
         await writeAsideNote(redis, group, tenant, { reason, by, since: new Date().toISOString() });
-        await pauseTenant(redis, group, tenant);
+        await pauseTenant(redis, group, tenant, by, reason);
       });
     });
   });

@@ -66,8 +66,16 @@ export function tenantListPage({ search, page, number, facts, now, problem }: Te
 }
 
 /** A tenant's state in a word. */
-export function tenantState({ paused, aside, parked, waitingJobs }: QueueFacts): Html {
+export function tenantState({ paused, holders, aside, parked, waitingJobs }: QueueFacts): Html {
   if (paused)
-    return chip(waitingJobs > 0 ? 'warning' : 'info', aside === undefined ? 'paused' : 'parked by hand');
+    return chip(
+      waitingJobs > 0 ? 'warning' : 'info',
+      aside === undefined ? nameHold(holders) : 'parked by hand',
+    );
   return parked === undefined ? chip('good', 'written') : chip('critical', 'parked');
+}
+
+function nameHold(holders: QueueFacts['holders']): string {
+  const program = holders.find(({ expiresAt }) => expiresAt !== null);
+  return program === undefined ? 'paused' : `held: ${program.name}`;
 }

@@ -1,5 +1,6 @@
 import type { BrokerStatus, StatusTenant } from '@onewriter/protocol';
 import { describeStatement } from '@onewriter/protocol';
+import type { TenantHolder } from '@onewriter/runtime';
 import type { Letter } from '@onewriter/runtime/dead-letters';
 import type { TenantInfo } from '../gateway-client.ts';
 import type { LedgerFacts } from '../tenants/ledger-facts.ts';
@@ -110,13 +111,14 @@ export function tenantPage(view: TenantView, { schema, sql, outcome, notice }: T
 }
 
 function head({ tenant, facts, now }: TenantView): Html {
-  const { paused, aside, parked } = facts;
+  const { paused, holders, aside, parked } = facts;
+  const isPaused = holders.some(({ expiresAt }) => expiresAt === null);
   return html`<div class="tenant-head">
       <h1>${tenant}</h1>
       ${tenantState(facts)}
       <div class="actions" role="group" aria-label="Actions">
         ${
-          paused
+          isPaused
             ? html`<form method="post" action="/tenants/${tenant}/resume"><button class="primary">Resume</button></form>`
             : html`<button type="button" data-dialog="pause-dialog">Pause…</button><button type="button" data-dialog="park-dialog">Park…</button>`
         }
@@ -126,12 +128,20 @@ function head({ tenant, facts, now }: TenantView): Html {
     </div>
     <p class="subline">${
       paused
-        ? html`${aside === undefined ? 'Somebody paused it' : html`Parked by hand${aside.by === '' ? '' : ` by ${aside.by}`} ${formatAgo(now - Date.parse(aside.since))}: <strong>${aside.reason}</strong>`}. Its file is closed, new writes through the gateway are refused, others wait in the queue; reads go on.`
+        ? html`${aside === undefined ? holders.map(holder => holderLine(holder, now)).join('; ') : html`Parked by hand${aside.by === '' ? '' : ` by ${aside.by}`} ${formatAgo(now - Date.parse(aside.since))}: <strong>${aside.reason}</strong>`}. Its file is closed, new writes through the gateway are refused, others wait in the queue; reads go on.`
         : parked === undefined
           ? 'Its writes are applied.'
           : html`<strong>${parked.code}</strong>: ${parked.message}${parked.since === '' ? '' : ` For ${formatAge(now - Date.parse(parked.since))}.`}`
     }</p>
     ${parked === undefined ? NOTHING : html`<div class="notice critical">${icon('critical')}<div><p>${PARKED_REMEDIES[parked.code] ?? 'The broker tries again by itself, at most five seconds apart, and goes on when it can.'}</p></div></div>`}`;
+}
+
+/** `Paused by alice 3 min ago: to copy the file`; `Held by a restore of …`. */
+function holderLine({ name, who, since, reason, expiresAt }: TenantHolder, now: number): string {
+  const what = expiresAt === null ? 'Paused' : `Held by a ${name}`;
+  const by = who === '' ? '' : expiresAt === null ? ` by ${who}` : ` of ${who}`;
+  const ago = since === null ? '' : ` ${formatAgo(now - Date.parse(since))}`;
+  return `${what}${by}${ago}${reason === '' ? '' : `: ${reason}`}`;
 }
 
 function tiles({ facts, info, status, tenant, now, gatewayProblem }: TenantView): Html {

@@ -3,6 +3,7 @@ import { fromWireError, OnewriterError, splitScript } from '@onewriter/protocol'
 import { endedOutOfMemory, startBoundedProcess } from '../reads/bounded-process.ts';
 import { tooMuchMemory } from '../reads/read-errors.ts';
 import type { BuildAnswer, BuildTask } from './build-messages.ts';
+import type { TenantPlacement } from './place-tenant.ts';
 import type { TenantFiles } from './tenant-files.ts';
 
 /*
@@ -20,11 +21,17 @@ import type { TenantFiles } from './tenant-files.ts';
  * @throws OnewriterError of the script, with `statementIndex`: SQL_ERROR, CONSTRAINT_VIOLATION, STATEMENT_NOT_ALLOWED …;
  * STATEMENT_TIMEOUT, ABORTED, RATE_LIMITED, DATABASE_FULL, TENANT_UNAVAILABLE. There is no tenant then.
  */
-export type TenantBuilder = (tenant: string, script: string, signal?: AbortSignal) => Promise<boolean>;
+export type TenantBuilder = (
+  tenant: string,
+  script: string,
+  who: string,
+  signal?: AbortSignal,
+) => Promise<boolean>;
 
 /** Settings of {@link createTenantBuilder}. */
 export interface TenantBuilderOptions {
   readonly files: TenantFiles;
+  readonly place: TenantPlacement;
   readonly memoryBytes: number;
   /** For the whole script. */
   readonly timeoutMs: number;
@@ -39,7 +46,7 @@ const ENTRY = new URL('./build-process.js', import.meta.url);
 
 /** A {@link TenantBuilder} of this gateway. */
 export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilder {
-  const { files, timeoutMs } = options;
+  const { files, place, timeoutMs } = options;
   let building = 0;
   const waiting: (() => void)[] = [];
 
@@ -61,7 +68,7 @@ export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilde
     else next();
   }
 
-  return async (tenant, script, signal) => {
+  return async (tenant, script, who, signal) => {
     if (splitScript(script).length === 0) {
       throw new OnewriterError('INVALID_ARGUMENT', 'There is no statement in this script.', { tenant });
     }
@@ -72,7 +79,7 @@ export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilde
       try {
         const path = join(scratch, FILE);
         await runBuild({ tenant, path, script }, options, signal);
-        return await files.place(tenant, path);
+        return await place(tenant, who, () => files.place(tenant, path));
       } finally {
         await files.removeScratch(scratch);
       }

@@ -1,5 +1,5 @@
 import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
-import { withReleasedTenant } from '@onewriter/runtime';
+import { withHeldTenant } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import type { TenantFiles, TrashEntry } from './tenant-files.ts';
 
@@ -14,11 +14,12 @@ export interface TenantDeletionOptions {
 }
 
 /**
- * Deletes a tenant.
+ * Deletes a tenant. Writes that come meanwhile wait, and make a new one where they are not discarded with the others.
  * @param discardQueued whether writes that wait in its queue may be lost
+ * @param who asked for it
  * @throws OnewriterError TENANT_BUSY (writes wait), TENANT_NOT_FOUND, BROKER_UNAVAILABLE, TENANT_UNAVAILABLE
  */
-export type TenantDeletion = (tenant: string, discardQueued: boolean) => Promise<TrashEntry>;
+export type TenantDeletion = (tenant: string, discardQueued: boolean, who: string) => Promise<TrashEntry>;
 
 /** Lists and sets of a queue whose jobs are deleted with it. Source: BullMQ's QueueKeys. */
 const FINISHED = ['completed', 'failed'];
@@ -67,15 +68,19 @@ export function createTenantDeletion(options: TenantDeletionOptions): TenantDele
     if ((await redis.llen(key('wait'))) === 0) await redis.zrem(keys.tenants, tenant);
   }
 
-  return async (tenant, discardQueued) => {
+  return async (tenant, discardQueued, who) => {
     if ((await files.size(tenant)) === undefined) {
       throw new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
     }
-    return withReleasedTenant(redis, group, tenant, async queuedJobs => {
+    const reason = discardQueued ? 'with what waits in its queue' : 'its folder goes to the trash';
+    const request = { name: 'delete', who, reason, exclusive: true, needsLeader: true } as const;
+    return withHeldTenant(redis, group, tenant, request, async held => {
+      const queuedJobs = await held.countJobs();
       if (queuedJobs > 0 && !discardQueued) {
         const message = `${queuedJobs} jobs wait in the tenant's queue; let them be applied, or discard them.`;
         throw new OnewriterError('TENANT_BUSY', message, { tenant, queuedJobs });
       }
+      await held.assertHeld();
       const entry = await files.moveToTrash(tenant, retentionMs);
       onMoved(tenant);
       await clearQueue(tenant, discardQueued);

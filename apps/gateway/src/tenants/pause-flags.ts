@@ -1,4 +1,11 @@
-import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
+import { OnewriterError } from '@onewriter/protocol';
+import {
+  describeHolder,
+  pauseTenant,
+  readHolders,
+  resumeTenant,
+  type TenantHolder,
+} from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 
 /** How long an answer of Redis counts. */
@@ -7,72 +14,62 @@ const FRESH_MS = 250;
 const MAX_REMEMBERED = 10_000;
 const RETRY_AFTER_MS = 1_000;
 
-/**
- * Whether tenants are paused: BullMQ's own flag in the meta hash of their queue, which the broker respects, so that a
- * pause by any tool counts.
- */
+/** Who keeps tenants still: a person's pause, by any tool, and programs that work on their files. */
 export interface PauseFlags {
-  /** Sets the flag: what is queued stays queued. */
-  pause(tenant: string): Promise<void>;
-  /** Clears it, and rings: the broker goes on at once. */
-  resume(tenant: string): Promise<void>;
-  isPaused(tenant: string): Promise<boolean>;
   /**
-   * Refuses new writes of a paused tenant. Right after a pause by somebody else a write may still pass and wait in the
-   * queue: an answer counts for a quarter of a second.
-   * @throws OnewriterError TENANT_PAUSED
+   * Pauses a tenant: what is queued stays queued, and its file is closed.
+   * @throws OnewriterError TENANT_UNAVAILABLE where the broker does not close it in time; it is paused then, too
+   */
+  pause(tenant: string, who: string): Promise<void>;
+  /** Ends a pause, and rings: the broker goes on at once, if no other holder is left. */
+  resume(tenant: string): Promise<void>;
+  /**
+   * Refuses new writes of a tenant that is held. Right after another process paused it a write may still pass and wait in
+   * the queue: an answer counts for a quarter of a second.
+   * @throws OnewriterError TENANT_PAUSED, which says who holds the tenant, why and since when
    */
   assertNotPaused(tenant: string): Promise<void>;
 }
 
 /** {@link PauseFlags} in Redis. */
 export function createPauseFlags(redis: Redis, group: string): PauseFlags {
-  const keys = groupKeys(group);
-  const known = new Map<string, { readonly paused: boolean; readonly until: number }>();
+  const known = new Map<string, { readonly holders: readonly TenantHolder[]; readonly until: number }>();
 
-  function queueKey(tenant: string, part: string): string {
-    const { prefix, name } = tenantQueue(group, tenant);
-    return `${prefix}:${name}:${part}`;
-  }
-
-  function remember(tenant: string, paused: boolean): void {
+  async function look(tenant: string): Promise<readonly TenantHolder[]> {
+    const [holders = []] = await readHolders(redis, group, [tenant]);
     if (known.size >= MAX_REMEMBERED) known.clear();
-    known.set(tenant, { paused, until: performance.now() + FRESH_MS });
-  }
-
-  async function isPaused(tenant: string): Promise<boolean> {
-    const paused = (await redis.hexists(queueKey(tenant, 'meta'), 'paused')) === 1;
-    remember(tenant, paused);
-    return paused;
+    known.set(tenant, { holders, until: performance.now() + FRESH_MS });
+    return holders;
   }
 
   return {
-    async pause(tenant) {
-      await redis.hset(queueKey(tenant, 'meta'), 'paused', 1);
-      remember(tenant, true);
+    async pause(tenant, who) {
+      try {
+        await pauseTenant(redis, group, tenant, who);
+      } finally {
+        known.delete(tenant);
+      }
     },
     async resume(tenant) {
-      await redis.hdel(queueKey(tenant, 'meta'), 'paused');
-      await redis.hdel(keys.aside, tenant);
-      remember(tenant, false);
-      await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
+      await resumeTenant(redis, group, tenant);
+      known.delete(tenant);
     },
-    isPaused,
     async assertNotPaused(tenant) {
       const answer = known.get(tenant);
-      let paused = answer?.paused === true;
+      let holders = answer?.holders ?? [];
       if (answer === undefined || answer.until < performance.now()) {
         try {
-          paused = await isPaused(tenant);
+          holders = await look(tenant);
         } catch {
           return; // without Redis the write itself says so
         }
       }
-      if (!paused) return;
-      throw new OnewriterError('TENANT_PAUSED', `Tenant ${tenant} is paused.`, {
-        tenant,
-        retryAfterMs: RETRY_AFTER_MS,
-      });
+      if (holders.length === 0) return;
+      throw new OnewriterError(
+        'TENANT_PAUSED',
+        `Tenant ${tenant} is held: ${holders.map(describeHolder).join('; ')}.`,
+        { tenant, holders, retryAfterMs: RETRY_AFTER_MS },
+      );
     },
   };
 }

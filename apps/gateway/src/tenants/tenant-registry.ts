@@ -1,4 +1,5 @@
 import { groupKeys, tenantQueue } from '@onewriter/protocol';
+import { readHolders, type TenantHolder } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import type { TenantFiles } from './tenant-files.ts';
 
@@ -15,7 +16,7 @@ export interface TenantSummary {
   readonly tenant: string;
   /**
    * - `active`: writes are applied.
-   * - `paused`: writes are refused or wait, until somebody resumes it.
+   * - `paused`: writes are refused or wait, as long as it has holders.
    * - `parked`: its file refuses writes; the broker tries again and again.
    * - `new`: it has queued writes and no file yet.
    */
@@ -27,6 +28,8 @@ export interface TenantSummary {
   /** ISO time; null where Redis knows none. */
   readonly lastActivity: string | null;
   readonly parked: ParkedTenant | null;
+  /** Who keeps it still; it is active again when the last lets go. */
+  readonly holders: TenantHolder[];
 }
 
 /** A page of tenants. */
@@ -96,29 +99,32 @@ export class TenantRegistry {
     for (const tenant of tenants) {
       const { prefix, name } = tenantQueue(this.#group, tenant);
       const key = (part: string) => `${prefix}:${name}:${part}`;
-      pipeline.llen(key('wait')).llen(key('active')).hexists(key('meta'), 'paused');
+      pipeline.llen(key('wait')).llen(key('active'));
       pipeline.zscore(keys.tenants, tenant).hget(keys.parked, tenant);
     }
-    const [sizes, replies] = await Promise.all([
+    const [sizes, holders, replies] = await Promise.all([
       Promise.all(tenants.map(tenant => this.#files.size(tenant))),
+      readHolders(this.#redis, this.#group, tenants),
       pipeline.exec(),
     ]);
     return tenants.map((tenant, index) => {
-      const values = (replies ?? []).slice(index * 5, index * 5 + 5).map(([error, value]) => {
+      const values = (replies ?? []).slice(index * 4, index * 4 + 4).map(([error, value]) => {
         if (error) throw error;
         return value;
       });
-      const [waiting, active, paused, activity, parkedJson] = values;
+      const [waiting, active, activity, parkedJson] = values;
+      const held = holders[index] ?? [];
       const size = sizes[index];
       const parked = readParked(parkedJson);
       return {
         tenant,
-        state: paused === 1 ? 'paused' : parked ? 'parked' : size === undefined ? 'new' : 'active',
+        state: held.length > 0 ? 'paused' : parked ? 'parked' : size === undefined ? 'new' : 'active',
         bytes: size?.bytes ?? null,
         walBytes: size?.walBytes ?? null,
         queuedJobs: Number(waiting) + Number(active),
         lastActivity: typeof activity === 'string' ? new Date(Number(activity)).toISOString() : null,
         parked,
+        holders: held,
       };
     });
   }

@@ -1,5 +1,7 @@
-import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import { OnewriterError } from '@onewriter/protocol';
 import { askRedis, assertAccess, coversTenant } from '@onewriter/runtime';
+import type { Context } from 'hono';
+import type { GatewayEnv } from '../gateway-env.ts';
 import { readJsonBody } from '../json-body.ts';
 import type { ReadAnswer } from '../reads/read-processes.ts';
 import { authorizeTenant } from '../security/authorize.ts';
@@ -9,9 +11,21 @@ import { createRoute, FAILURE, json, jsonBody, SECURED, TenantParam, z } from '.
 
 const TenantState = z.enum(['active', 'paused', 'parked', 'new']).openapi('TenantState', {
   description:
-    'active: writes are applied. paused: writes are refused or wait. parked: its file refuses writes, the broker tries ' +
+    'active: writes are applied. paused: writes are refused or wait, as long as it has holders. parked: its file refuses writes, the broker tries ' +
     'again and again. new: it has queued writes and no file yet.',
 });
+
+const Holder = z
+  .object({
+    name: z.string().openapi({ description: 'pause, restore, delete or create.' }),
+    reason: z.string(),
+    who: z.string(),
+    since: z.string().nullable(),
+    expiresAt: z.string().nullable().openapi({
+      description: 'When it ends, unless its process renews it; null for a pause, which ends with resume.',
+    }),
+  })
+  .openapi('TenantHolder');
 
 const Summary = z
   .object({
@@ -22,6 +36,9 @@ const Summary = z
     queuedJobs: z.int(),
     lastActivity: z.string().nullable(),
     parked: z.object({ code: z.string(), message: z.string(), since: z.string() }).nullable(),
+    holders: z.array(Holder).openapi({
+      description: 'Who keeps it still, why and since when. It is active again when the last lets go.',
+    }),
   })
   .openapi('TenantSummary');
 
@@ -114,9 +131,10 @@ const resume = createRoute({
   path: `${path}/resume`,
   operationId: 'resumeTenant',
   summary: 'Apply writes again',
-  description: 'Needs access admin.',
+  description:
+    'Needs access admin. Ends a pause; a file operation that holds the tenant meanwhile goes on, and "holders" names it.',
   request: { params: TenantParam },
-  responses: { 200: json('It is active.', Tenant), ...FAILURE },
+  responses: { 200: json('It is not paused any more.', Tenant), ...FAILURE },
 });
 const remove = createRoute({
   ...common,
@@ -142,6 +160,12 @@ const remove = createRoute({
     ...FAILURE,
   },
 });
+
+/** As the tenant's other users see them: never the token itself. */
+function whoAsks(c: Context<GatewayEnv>): string {
+  const { subject, id } = c.get('access');
+  return subject === undefined || subject === '' ? `token ${id}` : subject;
+}
 
 /** `/v1/tenants` and what can be done with a tenant as a whole. */
 export function addTenantRoutes(api: Api): void {
@@ -207,8 +231,8 @@ export function addTenantRoutes(api: Api): void {
     const body = hasBody ? await readJsonBody(c, PutRequest, options.maxBodyBytes) : {};
     const created = await audit.record(c, 'tenant.create', tenant, () =>
       body.script === undefined
-        ? tenants.files.create(tenant)
-        : tenants.build(tenant, body.script, c.req.raw.signal),
+        ? tenants.create(tenant, whoAsks(c))
+        : tenants.build(tenant, body.script, whoAsks(c), c.req.raw.signal),
     );
     if (created) {
       tenants.registry.refresh();
@@ -221,15 +245,7 @@ export function addTenantRoutes(api: Api): void {
   addRoute(api, pause, guards.token, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
     await askRedis(() => describe(tenant));
-    await audit.record(c, 'tenant.pause', tenant, async () => {
-      await options.pauses.pause(tenant);
-      try {
-        await tenants.release(tenant);
-      } catch (error) {
-        // Where nobody leads, nobody has the file open.
-        if (!isOnewriterError(error, 'BROKER_UNAVAILABLE')) throw error;
-      }
-    });
+    await audit.record(c, 'tenant.pause', tenant, () => options.pauses.pause(tenant, whoAsks(c)));
     return c.json(await describe(tenant));
   });
 
@@ -251,7 +267,7 @@ export function addTenantRoutes(api: Api): void {
       );
     }
     const entry = await audit.record(c, 'tenant.delete', tenant, () =>
-      tenants.remove(tenant, discardQueued === 'true'),
+      tenants.remove(tenant, discardQueued === 'true', whoAsks(c)),
     );
     return c.json({
       tenant,

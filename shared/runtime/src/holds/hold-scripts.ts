@@ -1,0 +1,113 @@
+/*
+ * A tenant's holds: who keeps it still, so that no job is taken and no broker opens its file. They lie in the slot of the
+ * tenant's queue:
+ *
+ *   <queue>:holds   hash, hold id to JSON: name, who, reason, exclusive, pauseIfLost, since, expiresAt (ms of Redis' clock)
+ *   <queue>:meta    onewriter.holds      how many there are; no field where there is none
+ *                   onewriter.released   the epoch under which the file was closed; goes with the last hold
+ *                   onewriter.pause      JSON: who paused it, why, since when
+ *                   paused               BullMQ's own flag. A hold neither sets nor clears it, and is not ended with it
+ *
+ * Scripts that take jobs read the count with the fence (queue-scripts.ts of the broker): a hold costs nothing where there
+ * is none. One that ran out counts as absent, because its process died or was stopped; the leader forgets it when it looks
+ * (RELEASE_FILE) and writes that down. Where such a hold asked for it (pauseIfLost: its process may have been in the middle
+ * of changing files), the tenant is paused then.
+ *
+ * What each script writes first is a delete, which Redis allows at its memory limit.
+ */
+
+const NOW = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
+/**
+ * Adds a hold. Of two that are exclusive the second is refused.
+ * KEYS holds, meta · ARGV id, lifeMs, JSON
+ * Returns '', or the JSON of the hold that excludes it.
+ */
+export const ADD_HOLD = `${NOW}
+local hold = cjson.decode(ARGV[3])
+if hold.exclusive then
+  for _, json in ipairs(redis.call('HVALS', KEYS[1])) do
+    local other = cjson.decode(json)
+    if other.exclusive and other.expiresAt > now then return json end
+  end
+end
+hold.since = now
+hold.expiresAt = now + tonumber(ARGV[2])
+redis.call('HDEL', KEYS[2], '')
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(hold))
+redis.call('HSET', KEYS[2], 'onewriter.holds', redis.call('HLEN', KEYS[1]))
+return ''`;
+
+/**
+ * Makes a hold last longer. One that ran out is not renewed, nor one whose count was removed: jobs may have been taken.
+ * KEYS holds, meta · ARGV id, lifeMs
+ * Returns 1, or 0 where it is lost.
+ */
+export const RENEW_HOLD = `${NOW}
+if redis.call('HEXISTS', KEYS[2], 'onewriter.holds') == 0 then return 0 end
+local json = redis.call('HGET', KEYS[1], ARGV[1])
+if not json then return 0 end
+local hold = cjson.decode(json)
+if hold.expiresAt <= now then return 0 end
+hold.expiresAt = now + tonumber(ARGV[2])
+redis.call('HDEL', KEYS[2], '')
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(hold))
+return 1`;
+
+/**
+ * Ends a hold, no other.
+ * KEYS holds, meta · ARGV id
+ * Returns how many are left.
+ */
+export const REMOVE_HOLD = `
+redis.call('HDEL', KEYS[1], ARGV[1])
+local left = redis.call('HLEN', KEYS[1])
+if left == 0 then redis.call('HDEL', KEYS[2], 'onewriter.holds', 'onewriter.released')
+else redis.call('HSET', KEYS[2], 'onewriter.holds', left) end
+return left`;
+
+/**
+ * Forgets holds that ran out, and says that no broker has the file open, if one is left; then none opens it before the last
+ * hold ends. Called by the leader when it has closed the file, by a holder where none leads. What is active now is of a
+ * leader that is gone: it waits again, the oldest at the tail, and may be applied.
+ * KEYS wait, active, meta, holds · ARGV prefix, epoch
+ * Returns -2 and the epoch of a newer leader; 1 (held) or 0; jobs that wait or are active; holds that ran out.
+ */
+export const RELEASE_FILE = `${NOW}
+local wait, active, meta, holds = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local epoch = tonumber(ARGV[2])
+local newest = tonumber(redis.call('HGET', meta, 'onewriter.epoch') or '0')
+if newest > epoch then return {-2, newest, {}} end
+local gone = {}
+redis.call('HDEL', meta, '')
+local all = redis.call('HGETALL', holds)
+for i = 1, #all, 2 do
+  local hold = cjson.decode(all[i + 1])
+  if hold.expiresAt <= now then
+    redis.call('HDEL', holds, all[i])
+    gone[#gone + 1] = all[i + 1]
+    if hold.pauseIfLost and redis.call('HSETNX', meta, 'paused', 1) == 1 then
+      local reason = 'its ' .. hold.name .. ' was cut off; check the file before you resume it'
+      redis.call('HSET', meta, 'onewriter.pause', cjson.encode({who = hold.who, reason = reason, since = now}))
+    end
+  end
+end
+local left = #all / 2 - #gone
+if left == 0 then
+  redis.call('HDEL', meta, 'onewriter.holds', 'onewriter.released')
+  return {0, redis.call('LLEN', wait) + redis.call('LLEN', active), gone}
+end
+local id = redis.call('LPOP', active)
+while id do
+  redis.call('DEL', ARGV[1] .. id .. ':lock')
+  redis.call('RPUSH', wait, id)
+  redis.call('HDEL', ARGV[1] .. id, 'processedOn', 'ats')
+  redis.call('HSET', meta, 'onewriter.doubt', 1)
+  id = redis.call('LPOP', active)
+end
+local word = string.format('%d', epoch)
+redis.call('HSET', meta, 'onewriter.holds', left, 'onewriter.epoch', word, 'onewriter.released', word)
+return {1, redis.call('LLEN', wait), gone}`;

@@ -1,0 +1,55 @@
+import { groupKeys } from '@onewriter/protocol';
+import type { Redis } from 'ioredis';
+import { holdKeys, type PauseNote } from './tenant-holder.ts';
+import { withHeldTenant } from './with-held-tenant.ts';
+
+/** Whether a person has paused a tenant: BullMQ's own flag, so that a pause by any tool counts. */
+export async function isTenantPaused(redis: Redis, group: string, tenant: string): Promise<boolean> {
+  return (await redis.hexists(holdKeys(group, tenant).meta, 'paused')) === 1;
+}
+
+/** Sets the flag, without waiting for what is being applied. @param reason for people, '' where there is none */
+export async function markPaused(
+  redis: Redis,
+  group: string,
+  tenant: string,
+  who: string,
+  reason = '',
+): Promise<void> {
+  const note: PauseNote = { who, reason, since: Date.now() };
+  await redis.hset(holdKeys(group, tenant).meta, { paused: 1, 'onewriter.pause': JSON.stringify(note) });
+}
+
+/**
+ * Pauses a tenant; when this resolves nothing is being applied any more and the broker has closed its file, which stays
+ * closed until {@link resumeTenant}.
+ * @throws OnewriterError TENANT_UNAVAILABLE where the broker does not let go of the file in time; it is paused then, too
+ */
+export async function pauseTenant(
+  redis: Redis,
+  group: string,
+  tenant: string,
+  who: string,
+  reason = '',
+): Promise<void> {
+  await markPaused(redis, group, tenant, who, reason);
+  // Held together with the others: the broker closes the file once for all of them.
+  await withHeldTenant(
+    redis,
+    group,
+    tenant,
+    { name: 'pause', who, reason: 'the broker closes the file', exclusive: false },
+    async () => {},
+  );
+}
+
+/**
+ * Ends a person's pause, no other hold, and rings: the broker goes on at once where there is none. A note why it was set
+ * aside goes with it.
+ */
+export async function resumeTenant(redis: Redis, group: string, tenant: string): Promise<void> {
+  const keys = groupKeys(group);
+  await redis.hdel(holdKeys(group, tenant).meta, 'paused', 'onewriter.pause');
+  await redis.hdel(keys.aside, tenant);
+  await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
+}

@@ -1,0 +1,281 @@
+import { tenantQueue } from '@onewriter/protocol';
+import {
+  holdKeys,
+  isTenantPaused,
+  openRedis,
+  pauseTenant,
+  readAudit,
+  resumeTenant,
+  withHeldTenant,
+} from '@onewriter/runtime';
+import { connect, type Onewriter, type Receipt, type Tenant } from '@onewriter/sdk';
+import { type Stack, startStack, waitFor } from '@onewriter/testkit';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { parseJson, runCli } from './cli-run.ts';
+import { columnInFile } from './tenant-file.ts';
+
+/* What keeps a tenant still while its file is worked on, whatever else is done with the tenant meanwhile. Issue 13. */
+
+const GROUP = 'default';
+
+let stack: Stack;
+let app: Onewriter;
+let redis: Redis;
+
+beforeAll(async () => {
+  stack = await startStack();
+  app = await connect({ redis: stack.redisUrl, dataDir: stack.dataDir });
+  redis = await openRedis(stack.redisUrl);
+});
+
+afterAll(async () => {
+  redis?.disconnect();
+  await app?.close();
+  await stack?.stop();
+});
+
+const onewriter = (...args: string[]) => runCli([...args, '--data-dir', stack.dataDir]);
+
+async function newTenant(name: string): Promise<Tenant> {
+  const db = app.tenant(name);
+  await db.exec('CREATE TABLE t(n INTEGER PRIMARY KEY)');
+  return db;
+}
+
+function gateway(method: string, path: string, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(`${stack.gatewayUrl}/v1/tenants/${path}`, {
+    method,
+    headers: { authorization: `Bearer ${stack.token}`, ...headers },
+  });
+}
+
+/** Does `work` again and again until it is stopped. */
+function repeat(work: () => Promise<unknown>): () => Promise<void> {
+  let stopped = false;
+  const running = (async () => {
+    while (!stopped) await work();
+  })();
+  const stop = async () => {
+    stopped = true;
+    await running;
+  };
+  // Also where the test fails before it stops it.
+  onTestFinished(() => {
+    stopped = true;
+  });
+  return stop;
+}
+
+/** Writers that note what was acknowledged. */
+function startWriters(db: Tenant, count: number) {
+  const acknowledged: { readonly n: number; readonly commitSeq: number }[] = [];
+  let next = 0;
+  const stops = Array.from({ length: count }, () =>
+    repeat(async () => {
+      const n = next++;
+      const { commitSeq } = await db.prepare('INSERT INTO t VALUES (?)').run(n);
+      acknowledged.push({ n, commitSeq: commitSeq! });
+    }),
+  );
+  const stop = async () => {
+    await Promise.all(stops.map(each => each()));
+    return acknowledged;
+  };
+  return { acknowledged, stop };
+}
+
+describe('a restore in the place of a file that is written', () => {
+  it('loses no write that was acknowledged with a later commit number, however often the tenant is resumed meanwhile', async () => {
+    const db = await newTenant('resumed');
+    await db.prepare('INSERT INTO t VALUES (-1)').run();
+    const [{ path }] = parseJson(await onewriter('backup', 'resumed', '--json'));
+    const writers = startWriters(db, 32);
+    const stopResumes = repeat(() => resumeTenant(redis, GROUP, 'resumed'));
+    const restores = [];
+    for (let round = 0; round < 3; round++) {
+      await waitFor(() => writers.acknowledged.length > (round + 1) * 300, { what: 'some writes' });
+      restores.push(parseJson(await onewriter('restore', path, 'resumed', '--replace', '--json')));
+    }
+    await stopResumes();
+    const acknowledged = await writers.stop();
+    const { commitSeq, paused } = restores.at(-1)!;
+    expect(paused).toBe(false);
+    const kept = new Set(columnInFile(stack.dataDir, 'resumed', 'SELECT n FROM t'));
+    const later = acknowledged.filter(write => write.commitSeq > commitSeq);
+    expect(later.filter(({ n }) => !kept.has(n))).toEqual([]);
+    expect(later.length).toBeGreaterThan(0);
+    const numbersOfRestores = new Set(restores.map(restore => restore.commitSeq));
+    expect(acknowledged.filter(write => numbersOfRestores.has(write.commitSeq))).toEqual([]);
+    // What a restore took away has a number up to that of the file that it replaced.
+    const replaced = restores.at(-1)!.replacedCommitSeq;
+    expect(acknowledged.filter(write => write.commitSeq > replaced && !kept.has(write.n))).toEqual([]);
+  });
+});
+
+describe('a deletion', () => {
+  it('leaves a tenant that is written again, however often it is resumed meanwhile', async () => {
+    for (let round = 0; round < 5; round++) {
+      const tenant = `deleted-${round}`;
+      const db = await newTenant(tenant);
+      const stopWriters = Array.from({ length: 32 }, (_, n) =>
+        repeat(() =>
+          db
+            .prepare('INSERT INTO t VALUES (?) ON CONFLICT DO NOTHING')
+            .run(n)
+            .catch(() => {}),
+        ),
+      );
+      const stopResumes = repeat(() => resumeTenant(redis, GROUP, tenant));
+      const deleted = await gateway('DELETE', `${tenant}?discardQueued=true`, { 'confirm-delete': tenant });
+      expect([deleted.status, await deleted.text()]).toEqual([200, expect.stringContaining('trash')]);
+      await stopResumes();
+      const began = performance.now();
+      // A new file, without the table.
+      await db.exec('CREATE TABLE u(n)');
+      expect(performance.now() - began).toBeLessThan(3_000);
+      await Promise.all(stopWriters.map(stop => stop()));
+      await waitFor(async () => (await jobsOf(tenant)).active === 0, { what: 'no active jobs' });
+    }
+  });
+});
+
+describe('a tenant that is held', () => {
+  const hold = { name: 'restore', who: 'test', reason: 'of this test', exclusive: true } as const;
+
+  it('is taken up by no broker, whatever rings and whoever leads, and goes on when the hold ends', async () => {
+    const db = await newTenant('held');
+    const receipts: Receipt[] = [];
+    await withHeldTenant(redis, GROUP, 'held', hold, async held => {
+      const before = stack.currentPids().broker;
+      for (let n = 0; n < 20; n++) receipts.push(await db.enqueue('INSERT INTO t VALUES (?)', [n]));
+      await resumeTenant(redis, GROUP, 'held');
+      process.kill(before, 'SIGKILL');
+      await waitFor(() => stack.currentPids().broker !== before, { what: 'a new broker' });
+      // Another tenant is written: the new one leads.
+      await newTenant('beside');
+      for (let n = 0; n < 20; n++) await resumeTenant(redis, GROUP, 'held');
+      await newTenant('beside-2');
+      expect(await jobsOf('held')).toEqual({ waiting: 20, active: 0 });
+      expect(columnInFile(stack.dataDir, 'held', 'SELECT n FROM t')).toEqual([]);
+      await held.assertHeld();
+    });
+    for (const receipt of receipts) await receipt.committed();
+    expect(columnInFile(stack.dataDir, 'held', 'SELECT count(*) FROM t')).toEqual([20]);
+  });
+
+  it('says who holds it, to writers, in its state and on the command line, and refuses a second file operation', async () => {
+    await newTenant('named');
+    await withHeldTenant(redis, GROUP, 'named', hold, async () => {
+      const holder = { name: 'restore', who: 'test', reason: 'of this test', since: expect.any(String) };
+      const state = await (await gateway('GET', 'named')).json();
+      expect(state).toMatchObject({ state: 'paused', holders: [holder] });
+      const write = await fetch(`${stack.gatewayUrl}/v1/tenants/named/query`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${stack.token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ sql: 'INSERT INTO t VALUES (1)' }),
+      });
+      expect([write.status, await write.json()]).toEqual([
+        503,
+        {
+          error: expect.objectContaining({
+            code: 'TENANT_PAUSED',
+            message: expect.stringMatching(/restore by test since .* \(of this test\)/),
+            details: expect.objectContaining({ holders: [expect.objectContaining(holder)] }),
+          }),
+        },
+      ]);
+      const deleted = await gateway('DELETE', 'named', { 'confirm-delete': 'named' });
+      expect([deleted.status, await deleted.json()]).toEqual([
+        503,
+        {
+          error: expect.objectContaining({
+            code: 'TENANT_UNAVAILABLE',
+            details: expect.objectContaining({
+              holder: expect.objectContaining(holder),
+              retryAfterMs: 1_000,
+            }),
+          }),
+        },
+      ]);
+      const info = await onewriter('tenants', 'info', 'named');
+      expect(info.stdout).toMatch(/^held: +restore by test since .*\(of this test\)$/m);
+      expect((await onewriter('tenants', 'list')).stdout).toMatch(/named .*paused \(restore\)/);
+      const page = await fetch(`${stack.dashboardUrl}/tenants/named`, {
+        headers: { authorization: `Bearer ${stack.token}` },
+      });
+      expect(await page.text()).toMatch(/Held by a restore of test .*of this test/);
+    });
+    expect(await (await gateway('GET', 'named')).json()).toMatchObject({ state: 'active', holders: [] });
+  });
+
+  it('stays paused where a person paused it meanwhile, and names that person', async () => {
+    const db = await newTenant('both');
+    await withHeldTenant(redis, GROUP, 'both', hold, async () => {
+      // It joins the hold: the file is closed already.
+      await pauseTenant(redis, GROUP, 'both', 'alice', 'to copy the file');
+    });
+    const receipt = await db.enqueue('INSERT INTO t VALUES (1)');
+    expect(await (await gateway('GET', 'both')).json()).toMatchObject({
+      state: 'paused',
+      holders: [{ name: 'pause', who: 'alice', reason: 'to copy the file', expiresAt: null }],
+    });
+    await newTenant('beside-3');
+    expect(await jobsOf('both')).toEqual({ waiting: 1, active: 0 });
+    await resumeTenant(redis, GROUP, 'both');
+    await receipt.committed();
+  });
+
+  it('is written again when the process that held it died, and paused if that was in the middle of a restore', async () => {
+    const db = await newTenant('left');
+    for (const pauseIfLost of [false, true]) {
+      let receipt: Receipt | undefined;
+      const working = withHeldTenant(redis, GROUP, 'left', { ...hold, pauseIfLost }, async held => {
+        receipt = await db.enqueue('INSERT INTO t VALUES (?)', [Number(pauseIfLost)]);
+        await expireHolds('left');
+        if (pauseIfLost)
+          await waitFor(async () => isTenantPaused(redis, GROUP, 'left'), { timeoutMs: 30_000 });
+        else await receipt.committed();
+        // What was stopped for so long changes no file.
+        await held.assertHeld();
+      });
+      await expect(working).rejects.toMatchObject({ code: 'TENANT_UNAVAILABLE' });
+      const state = await (await gateway('GET', 'left')).json();
+      expect(state).toMatchObject({ state: pauseIfLost ? 'paused' : 'active' });
+      if (pauseIfLost) {
+        expect(state.holders).toEqual([
+          expect.objectContaining({
+            name: 'pause',
+            who: 'test',
+            reason: expect.stringContaining('restore was cut off'),
+          }),
+        ]);
+      }
+      await resumeTenant(redis, GROUP, 'left');
+      await receipt!.committed();
+    }
+    const audit = await readAudit(redis, GROUP, 100);
+    const lost = audit.filter(({ action }) => action === 'tenant.hold-lost');
+    expect(lost.map(({ tenant, outcome }) => [tenant, outcome])).toEqual([
+      ['left', 'paused'],
+      ['left', 'resumed'],
+    ]);
+  });
+});
+
+/** As half a minute does in which a hold is not renewed. */
+async function expireHolds(tenant: string): Promise<void> {
+  const { holds } = holdKeys(GROUP, tenant);
+  for (const [id, json] of Object.entries(await redis.hgetall(holds))) {
+    await redis.hset(holds, id, JSON.stringify({ ...JSON.parse(json), expiresAt: 1 }));
+  }
+}
+
+async function jobsOf(tenant: string) {
+  const { prefix, name } = tenantQueue(GROUP, tenant);
+  const [waiting, active] = await Promise.all([
+    redis.llen(`${prefix}:${name}:wait`),
+    redis.llen(`${prefix}:${name}:active`),
+  ]);
+  return { waiting, active };
+}

@@ -1,0 +1,153 @@
+import { OnewriterError } from '@onewriter/protocol';
+import {
+  appendAudit,
+  describeHolder,
+  type HoldRecord,
+  holdKeys,
+  type Logger,
+  RELEASE_FILE,
+  toHolder,
+} from '@onewriter/runtime';
+import { defineScript, type RedisLink } from './redis-link.ts';
+
+/*
+ * Tenants that are held: a program works on their file, so this broker has it closed and takes nothing (ADR 0025).
+ *
+ *                 a take says so, or the release bell rings          file closed, Redis says so
+ *   as usual ─────────────────────────────────────────▶ releasing ─────────────────────▶ held
+ *      ▲                                                    ▲ │                             │
+ *      └──────────────── no hold is left ───────────────────┼─┘                             │
+ *                                                           └──────── any bell ◀────────────┘
+ *
+ * Bells that ring meanwhile come here, so that no session is made behind the back of a release. They have the holds looked at
+ * again: the last may have ended, or run out.
+ */
+
+/** What {@link HeldTenants} needs of the leader. */
+export interface HeldTenantsOptions {
+  readonly link: RedisLink;
+  readonly group: string;
+  readonly log: Logger;
+  readonly epoch: () => number;
+  /** Finishes what was begun, puts back what was not, closes the file and forgets the session. */
+  readonly close: (tenant: string) => Promise<void>;
+  /** No hold is left, and jobs may wait. */
+  readonly onFree: (tenant: string) => void;
+  /** Resolves where this process still leads, under a higher epoch; else it ends. */
+  readonly onFenced: (tenant: string, error: OnewriterError) => Promise<void>;
+  readonly onBug: (error: unknown) => void;
+}
+
+interface Held {
+  state: 'releasing' | 'held';
+  /** The release bell rang since the holds were last looked at. */
+  rung: boolean;
+  /** It was the tenant's own, which says that jobs wait. */
+  hasWork: boolean;
+}
+
+const releaseFile = defineScript(4, RELEASE_FILE);
+
+/** The tenants of a leader that are held. */
+export class HeldTenants {
+  readonly #options: HeldTenantsOptions;
+  readonly #tenants = new Map<string, Held>();
+
+  constructor(options: HeldTenantsOptions) {
+    this.#options = options;
+  }
+
+  /** The tenant's bell rang. @returns false where it is not held: the bell is for its session. */
+  onRing(tenant: string): boolean {
+    const held = this.#tenants.get(tenant);
+    if (held === undefined) return false;
+    held.hasWork = true;
+    // One that is being looked at is not looked at again for each job that comes: the end of a hold rings the release bell.
+    if (held.state === 'held') this.#lookAgain(tenant, held);
+    return true;
+  }
+
+  /** Somebody may hold the tenant, or may have ended the hold. */
+  release(tenant: string): void {
+    const held = this.#tenants.get(tenant);
+    if (held !== undefined) {
+      this.#lookAgain(tenant, held);
+      return;
+    }
+    const added: Held = { state: 'held', rung: false, hasWork: false };
+    this.#tenants.set(tenant, added);
+    this.#lookAgain(tenant, added);
+  }
+
+  #lookAgain(tenant: string, held: Held): void {
+    held.rung = true;
+    if (held.state === 'held') this.#run(tenant, held).catch(this.#options.onBug);
+  }
+
+  async #run(tenant: string, held: Held): Promise<void> {
+    const { onFree } = this.#options;
+    held.state = 'releasing';
+    while (held.rung) {
+      held.rung = false;
+      const { isHeld, jobs } = await this.#look(tenant);
+      // A release bell that rang meanwhile may be of a hold that was added since.
+      if (isHeld || held.rung) continue;
+      this.#tenants.delete(tenant);
+      if (jobs > 0 || held.hasWork) onFree(tenant);
+      return;
+    }
+    held.state = 'held';
+  }
+
+  /** Closes the file and says so, if the tenant is held. */
+  async #look(tenant: string): Promise<{ isHeld: boolean; jobs: number }> {
+    const { link, group, close } = this.#options;
+    const { wait, active, meta } = holdKeys(group, tenant);
+    const [holds, waiting, begun] = await link.insist(() =>
+      Promise.all([
+        link.call('HEXISTS', meta, 'onewriter.holds'),
+        link.call('LLEN', wait),
+        link.call('LLEN', active),
+      ]),
+    );
+    // A hold that comes after this rings again.
+    if (holds === 0) return { isHeld: false, jobs: Number(waiting) + Number(begun) };
+    await close(tenant);
+    return this.#tellReleased(tenant);
+  }
+
+  async #tellReleased(tenant: string): Promise<{ isHeld: boolean; jobs: number }> {
+    const { link, group, epoch, onFenced } = this.#options;
+    const { wait, active, meta, holds, prefix } = holdKeys(group, tenant);
+    for (;;) {
+      const [state, count, gone] = (await link.insist(() =>
+        link.run(releaseFile, [wait, active, meta, holds, prefix, epoch()]),
+      )) as [number, number, string[]];
+      if (state !== -2) {
+        for (const json of gone) this.#noteLost(tenant, JSON.parse(json) as HoldRecord);
+        return { isHeld: state === 1, jobs: count };
+      }
+      const message = 'A newer broker has taken over this queue.';
+      await onFenced(tenant, new OnewriterError('FENCED', message, { tenant, fileEpoch: count }));
+    }
+  }
+
+  #noteLost(tenant: string, record: HoldRecord): void {
+    const { link, group, log } = this.#options;
+    const holder = toHolder(record);
+    log.warn(
+      { tenant, holder, paused: record.pauseIfLost },
+      `A hold ran out, its process died or was stopped: ${describeHolder(holder)}`,
+    );
+    void appendAudit(link.redis, group, log, {
+      action: 'tenant.hold-lost',
+      tenant,
+      outcome: record.pauseIfLost ? 'paused' : 'resumed',
+      subject: record.who,
+      token: '',
+      requestId: '',
+      address: '',
+      detail: describeHolder(holder),
+    });
+  }
+}
