@@ -32,6 +32,7 @@ import { columnInFile, ledgerInFile } from './tenant-file.ts';
 const BROKER_MAIN = fileURLToPath(new URL('../../workers/broker/dist/main.js', import.meta.url));
 const CREATE = 'CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT, n INTEGER UNIQUE)';
 const INSERT = 'INSERT INTO t(n) VALUES (?)';
+const INSERT_N = 'INSERT INTO t(n) VALUES (1)';
 const SWEEP_INTERVAL_MS = 200;
 /** On a busy machine a slow write takes several times as long as it was meant to; the watchdog must not step in. */
 const PATIENCE = { ONEWRITER_STATEMENT_TIMEOUT_MS: '100000' };
@@ -435,6 +436,59 @@ describe('two brokers', () => {
     expect(columnInFile(data.path, db.id, 'SELECT n FROM t ORDER BY id')).toEqual([-1, ...numbers]);
     expect(ledgerInFile(data.path, db.id)).toHaveLength(2 + numbers.length);
     expect(second.logs()).toContain('Jobs of the last leader are delivered again');
+  });
+
+  it('a standby takes over also where Redis would keep the lease for an hour, as after a clock that was put back', async () => {
+    const { client, commands, startBroker } = await startGround();
+    const leaseMs = 500;
+    const env = { ONEWRITER_LEASE_MS: String(leaseMs) };
+    const first = await startBroker(env);
+    await waitFor(async () => (await readinessOf(first)).state === 'leading');
+    const second = await startBroker(env);
+    // Its process stays, so nothing but the lease says that it does not lead.
+    first.kill('SIGSTOP');
+    onTestFinished(() => first.kill('SIGCONT'));
+    const stoppedAt = performance.now();
+    expect(await commands.pexpire(keys.lease, 3_600_000)).toBe(1);
+    await waitFor(async () => (await readinessOf(second)).state === 'leading');
+    expect(performance.now() - stoppedAt).toBeLessThan(leaseMs + 2_000);
+    await client.tenant('acme').exec(CREATE);
+    first.kill('SIGCONT');
+    expect((await first.exited).code).toBe(1);
+  });
+
+  it('two that lead the same files through two Redis raise epochs a few times, and one stops and says why', async () => {
+    const { data, client, startBroker } = await startGround();
+    const otherRedis = await startRedis();
+    onTestFinished(() => otherRedis.stop());
+    const otherClient = await connect({ redis: otherRedis.url, dataDir: data.path });
+    onTestFinished(() => otherClient.close({ timeoutMs: 1_000 }));
+    const first = await startBroker();
+    await waitFor(async () => (await readinessOf(first)).state === 'leading');
+    const second = await startService('broker', { redisUrl: otherRedis.url, dataDir: data.path });
+    onTestFinished(async () => void (await second.stop()));
+    await waitFor(async () => (await readinessOf(second)).state === 'leading');
+    await client.tenant('acme').exec('CREATE TABLE IF NOT EXISTS t(n)');
+    let ended = false;
+    const end = Promise.race([first.exited, second.exited]).then(exit => {
+      ended = true;
+      return exit;
+    });
+    const write = async (from: Onewriter) => {
+      // One of them gets no answer any more when its broker has ended.
+      while (!ended)
+        await from
+          .tenant('acme')
+          .prepare(INSERT_N, { timeoutMs: 1_000 })
+          .run()
+          .catch(() => {});
+    };
+    await Promise.all([write(client), write(otherClient), end]);
+    expect((await end).code).toBe(1);
+    const loser = first.child.exitCode === null ? second : first;
+    expect(loser.logs()).toMatch(/"level":60.*another broker leads the files in .* through another Redis/);
+    const raised = [first, second].flatMap(broker => broker.logs().match(/Epoch raised/g) ?? []);
+    expect(raised.length).toBeLessThanOrEqual(12);
   });
 
   it('a leader that was stopped for longer than its lease commits nothing more than it had begun, and ends', async () => {

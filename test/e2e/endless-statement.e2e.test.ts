@@ -1,7 +1,8 @@
-import { deadLetterQueue } from '@onewriter/protocol';
+import { deadLetterQueue, groupKeys } from '@onewriter/protocol';
 import { connect, OnewriterError } from '@onewriter/sdk';
-import { startRedis, startService, temporaryDirectory, waitFor } from '@onewriter/testkit';
+import { startRedis, startService, startStack, temporaryDirectory, waitFor } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 
 const ENDLESS =
@@ -55,7 +56,7 @@ describe('a statement that never ends', () => {
     expect(await other.prepare<[], { count: number }>('SELECT count(*) AS count FROM t').get()).toEqual({
       count: others,
     });
-    expect(first.child.signalCode).toBe('SIGKILL');
+    expect(first.child.signalCode).toBe('SIGALRM');
     expect(first.logs()).toContain('A statement runs past its deadline');
 
     const { name, prefix } = deadLetterQueue('default');
@@ -67,6 +68,44 @@ describe('a statement that never ends', () => {
       sql: ENDLESS,
       error: { code: 'STATEMENT_TIMEOUT' },
     });
+  });
+
+  it('sent again and again holds its own tenant back, longer each time, and nobody else', async () => {
+    const timeoutMs = 700;
+    const stack = await startStack({ env: { ONEWRITER_STATEMENT_TIMEOUT_MS: String(timeoutMs) } });
+    onTestFinished(async () => void (await stack.stop()));
+    const client = await connect({ redis: stack.redisUrl, dataDir: stack.dataDir });
+    onTestFinished(() => client.close({ timeoutMs: 1_000 }));
+    const [slow, other] = [client.tenant('slow'), client.tenant('other')];
+    for (const db of [slow, other]) await db.exec('CREATE TABLE t(n INTEGER PRIMARY KEY)');
+    const receipts = [];
+    for (let count = 0; count < 3; count++) receipts.push(await slow.enqueue(ENDLESS, []));
+    let done = false;
+    const writing = (async () => {
+      for (let n = 0; !done; n++) {
+        await other.prepare('INSERT INTO t(n) VALUES (?)', { timeoutMs: 20_000 }).run(n);
+      }
+    })();
+    const redis = new Redis(stack.redisUrl);
+    onTestFinished(() => redis.disconnect());
+    const parked = await waitFor(() => redis.hget(groupKeys('default').parked, 'slow'), {
+      timeoutMs: 40_000,
+      what: 'the finding',
+    });
+    expect(JSON.parse(parked)).toMatchObject({ code: 'STATEMENT_TIMEOUT' });
+    const failed = receipts.map(receipt => receipt.committed({ timeoutMs: 60_000 }).catch(codeOf));
+    expect(await Promise.all(failed)).toEqual(Array(3).fill('STATEMENT_TIMEOUT'));
+    await slow.prepare('INSERT INTO t(n) VALUES (1)', { timeoutMs: 20_000 }).run();
+    done = true;
+    await writing;
+    await waitFor(async () => (await redis.hlen(groupKeys('default').parked)) === 0, { what: 'its end' });
+    const logs = stack.logs();
+    const replaced = logs.split('broker ended to be replaced; starting it again at once').length - 1;
+    expect([replaced, logs.includes('broker ended (')]).toEqual([3, false]);
+    const pauses = [...logs.matchAll(/A tenant is held back.*pauseMs=(\d+)/g)].map(([, ms]) => Number(ms));
+    expect(pauses).toHaveLength(2);
+    expect(pauses[0]).toBeLessThanOrEqual(timeoutMs);
+    expect(pauses[1]).toBeLessThanOrEqual(2 * timeoutMs);
   });
 
   it('does not keep a broker from handing over: the rest is finished, and its job left to the next', async () => {

@@ -148,6 +148,11 @@ export class Rig {
     );
   }
 
+  /** Waits until this broker leads; the others may not even answer. */
+  async untilLeads(broker: SupervisedProcess, timeoutMs = RECOVERY_MS): Promise<void> {
+    await waitFor(() => isLeading(broker), { timeoutMs, what: `${broker.name} to lead`, intervalMs: 20 });
+  }
+
   /** The epoch in the lease; 0 where nobody holds it. */
   async epoch(): Promise<number> {
     const record = await this.direct.get(groupKeys('default').lease);

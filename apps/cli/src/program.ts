@@ -1,4 +1,4 @@
-import { explainReply, toWireError } from '@onewriter/protocol';
+import { assertSqliteOpens, explainReply, toWireError } from '@onewriter/protocol';
 import { Command, CommanderError } from 'commander';
 import { EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
 import { printError, printErrorAsJson } from './print-error.ts';
@@ -7,6 +7,11 @@ import { addHealthCommands } from './program/add-health-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
 import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './program/options.ts';
+
+/** Commands that open no database; `doctor` says by itself what is wrong. */
+const WITHOUT_SQLITE: ReadonlySet<string> = new Set([
+  ...['config', 'token', 'completion', '__tenants', 'status', 'doctor'],
+]);
 
 /**
  * Runs the command line. Errors are one line on standard error; with `--json`, of JSON.
@@ -57,6 +62,13 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .addHelpText('after', EXIT_CODES_HELP)
     .exitOverride()
     .configureOutput({ outputError: () => {} });
+
+  program.hook('preAction', async (_, action) => {
+    if (WITHOUT_SQLITE.has(action.name())) return;
+    // Not a static import: it would cost every command its time.
+    const { default: Database } = await import('better-sqlite3');
+    assertSqliteOpens(() => new Database(':memory:'));
+  });
 
   program
     .command('up')

@@ -1,5 +1,5 @@
 import { getRequestListener } from '@hono/node-server';
-import { registerMetrics, tenantFile } from '@onewriter/protocol';
+import { assertSqliteOpens, registerMetrics, tenantFile } from '@onewriter/protocol';
 import {
   announceReady,
   createConfiguredVerifier,
@@ -16,6 +16,7 @@ import {
 } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
 import { trace } from '@opentelemetry/api';
+import Database from 'better-sqlite3';
 import { createExporter } from './export/run-export.ts';
 import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './health.ts';
@@ -37,6 +38,8 @@ import { TenantRegistry } from './tenants/tenant-registry.ts';
 const EMPTY_TRASH_EVERY_MS = 60 * 60_000;
 
 await startProcess('gateway', async (config, log) => {
+  // Its read processes load the same.
+  assertSqliteOpens(() => new Database(':memory:'));
   const tracing = await startTracing('onewriter-gateway', config, log);
   const redis = createRedis(config.redisUrl, log, FAIL_FAST);
   const onewriter = await connect({

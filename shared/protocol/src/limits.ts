@@ -79,3 +79,9 @@ export const LIMITS = Object.freeze({
   /** SQLite waits this long for a lock held by another process. */
   busyTimeoutMs: 5_000,
 });
+
+/**
+ * How a broker ends that is replaced because of a statement that never ends: like an alarm clock, no crash. Whatever
+ * supervises it starts it again at once (`128 + 14` as an exit code).
+ */
+export const REPLACED_SIGNAL = 'SIGALRM';

@@ -96,6 +96,8 @@ export interface GroupKeys {
   readonly starts: string;
   /** Hash, job id to JSON: operations that must not run again, and the error their callers get. */
   readonly condemned: string;
+  /** Hash, tenant to JSON: tenants whose statements had a process replaced, and how often; see TenantBackOff. */
+  readonly backOff: string;
   /** String with a TTL: the leader's BrokerStatus as JSON. */
   readonly status: string;
   /** Hash with a TTL, broker id to BrokerRecord as JSON: the leader and its standbys. */
@@ -116,6 +118,7 @@ export function groupKeys(group: string): GroupKeys {
     audit: key('audit'),
     starts: key('starts'),
     condemned: key('condemned'),
+    backOff: key('back-off'),
     status: key('status'),
     brokers: key('brokers'),
   };

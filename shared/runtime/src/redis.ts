@@ -20,6 +20,9 @@ export const FAIL_FAST: RedisConnectionOptions = Object.freeze({
   commandTimeout: 2_000,
 });
 
+/** Pause between two looks whether Redis has loaded its data; ioredis would wait for as long as Redis guesses, up to 10 s. */
+const LOADING_LOOK_MS = 250;
+
 /**
  * A connection of a consumer: it waits for Redis to come back for as long as it takes, with growing pauses up to
  * one second. Source: facts on `maxRetriesPerRequest`; producers fail fast instead.
@@ -33,6 +36,7 @@ export function createRedis(url: string, log: Logger, options: RedisConnectionOp
     {
       maxRetriesPerRequest: null,
       enableReadyCheck: true,
+      maxLoadingRetryTime: LOADING_LOOK_MS,
       retryStrategy: times => Math.min(50 * times, 1_000),
       ...options,
     },

@@ -1,4 +1,5 @@
-import { inspectDataDir, OnewriterError } from '@onewriter/protocol';
+import { assertSqliteOpens, inspectDataDir, OnewriterError } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
 import { FileReads } from './file-reads.ts';
 import { GatewayReads } from './gateway-reads.ts';
 import type { Ledger } from './ledger.ts';
@@ -37,6 +38,7 @@ export function chooseReads(options: ResolvedOptions): Reads & Ledger {
 }
 
 function openFiles(options: ResolvedOptions): FileReads {
+  assertSqliteOpens(() => new Database(':memory:'));
   const { dataDir, gatewayUrl } = options;
   const fallback = gatewayUrl === undefined ? undefined : openGateway(options);
   return new FileReads({ ...options, dataDir: dataDir! }, fallback);

@@ -13,6 +13,8 @@ export const REDIS_TIMES = Object.freeze({
   silenceTimeoutMs: 5_000,
   /** Longest pause between two attempts to connect. */
   maxReconnectPauseMs: 1_000,
+  /** Between two looks whether Redis has loaded its data; ioredis would wait for as long as Redis guesses, up to 10 s. */
+  loadingLookMs: 250,
 });
 
 const COMMON = {
@@ -20,6 +22,7 @@ const COMMON = {
   connectTimeout: REDIS_TIMES.connectTimeoutMs,
   retryStrategy: (times: number) => Math.min(25 * 2 ** Math.min(times, 10), REDIS_TIMES.maxReconnectPauseMs),
   enableReadyCheck: true,
+  maxLoadingRetryTime: REDIS_TIMES.loadingLookMs,
 };
 
 /**

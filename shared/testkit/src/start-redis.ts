@@ -15,6 +15,8 @@ export interface StartRedisOptions {
   readonly password?: string | undefined;
   /** Further settings, as on redis-server's command line: `{ maxmemory: '10mb' }`. */
   readonly settings?: Readonly<Record<string, string>> | undefined;
+  /** Added to the server's environment. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
 /** A Redis server of one test's own. */
@@ -75,7 +77,9 @@ async function launch(
   // Between finding a free port and listening on it, another process may take it: then try the next.
   for (let attempt = 1; ; attempt++) {
     const port = options.port ?? (await freePort());
-    const server = await spawnProcess('redis-server', settingsAsArguments(directory, port, options));
+    const server = await spawnProcess('redis-server', settingsAsArguments(directory, port, options), {
+      env: options.env,
+    });
     try {
       await waitUntilServing(server, port, options.password);
       return { server, port };

@@ -1,9 +1,8 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { findFaketime } from '../faketime.ts';
 import type { Fault } from '../fault.ts';
-import { CannotInject } from '../fault-failure.ts';
-import { must, needProgram } from '../machine.ts';
 
 let library = '';
 
@@ -13,10 +12,7 @@ export const clockJumps: Fault = {
   summary:
     "The brokers' clocks jump by seconds to days, each for itself (faketime): no second leader, and not none.",
   prepare: async () => {
-    await needProgram('faketime', 'faketime');
-    const files = await must('dpkg', '-L', 'libfaketime');
-    library = files.split('\n').find(file => /\/libfaketimeMT\.so/.test(file)) ?? '';
-    if (!existsSync(library)) throw new CannotInject('The package libfaketime has no libfaketimeMT.');
+    library = await findFaketime();
     return async () => {};
   },
   // A clock that jumps by more than a day makes the ledger's rows old; the newest stay.

@@ -12,13 +12,15 @@ import { killBroker } from './kill-broker.ts';
 import { killClient } from './kill-client.ts';
 import { killGateway } from './kill-gateway.ts';
 import { killRedisAlways, killRedisEverysec, wipeRedis } from './kill-redis.ts';
+import { killLeaderAndRedis } from './leader-and-redis.ts';
 import { longReaders } from './long-readers.ts';
 import { network } from './network.ts';
 import { openTransaction } from './open-transaction.ts';
 import { overload } from './overload.ts';
 import { pauseLeader } from './pause-leader.ts';
-import { endlessStatement, poisonJob } from './poison.ts';
+import { endlessStatement, endlessStatements, poisonJob } from './poison.ts';
 import { raisedEpochs } from './raised-epochs.ts';
+import { redisClock } from './redis-clock.ts';
 import { redisMemory } from './redis-memory.ts';
 import { redisRoles, scriptFlush } from './redis-roles.ts';
 import { rollingRestart } from './rolling-restart.ts';
@@ -34,6 +36,7 @@ const ALL: readonly Fault[] = [
   killRedisAlways,
   killRedisEverysec,
   wipeRedis,
+  killLeaderAndRedis,
   network,
   events,
   duplicates,
@@ -50,7 +53,9 @@ const ALL: readonly Fault[] = [
   heldFile,
   poisonJob,
   endlessStatement,
+  endlessStatements,
   clockJumps,
+  redisClock,
   longReaders,
   openTransaction,
   deadGateway,

@@ -38,6 +38,46 @@ export const endlessStatement: Fault = {
   },
 };
 
+const REPLACED_STATEMENTS = 3;
+/** For a write of another tenant, the start of a process on a busy machine included. */
+const MAX_OTHERS_MS = 6_000;
+
+/** One tenant sends statement after statement that never ends, and there is no standby: nobody else pays for the second. */
+export const endlessStatements: Fault = {
+  name: 'endless-statements',
+  summary:
+    'One tenant sends statements that never end, again and again, to a broker without a standby: no other write is late.',
+  rig: { clients: PATIENT_CLIENTS, env: { ONEWRITER_STATEMENT_TIMEOUT_MS: '1000' } },
+  judgeBy: { unknownAllowed: false },
+  rounds: 5,
+  roundsPerRig: 1,
+  async round({ rig, random, say, measure }) {
+    await pause(random.between(100, 500));
+    const [tenant, ...others] = rig.tenants;
+    const receipts: Receipt[] = [];
+    for (let count = 0; count < REPLACED_STATEMENTS; count++) {
+      receipts.push(await rig.probe.tenant(tenant!).enqueue(ENDLESS, [], { timeoutMs: 5_000 }));
+    }
+    let done = false;
+    let longestMs = 0;
+    const writing = (async () => {
+      while (!done) longestMs = Math.max(longestMs, await rig.awaitRecovery([random.pick(others)]));
+    })();
+    try {
+      for (const receipt of receipts) assertFailed(await settled(receipt, 40_000), 'STATEMENT_TIMEOUT');
+    } finally {
+      done = true;
+    }
+    await writing;
+    measure('ms of the longest write of the others', longestMs);
+    if (longestMs > MAX_OTHERS_MS) {
+      throw new FaultFailure(`A write of another tenant took ${Math.round(longestMs)} ms.`);
+    }
+    await rig.awaitRecovery();
+    say(`${REPLACED_STATEMENTS} in ${tenant}, the longest write of the others ${Math.round(longestMs)} ms`);
+  },
+};
+
 /** A job that takes its process down whenever it runs is set aside; those that were merely near are not. */
 export const poisonJob: Fault = {
   name: 'poison-job',

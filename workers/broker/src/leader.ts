@@ -6,6 +6,7 @@ import {
   explainReply,
   groupKeys,
   inspectDataDir,
+  REPLACED_SIGNAL,
   readReleaseBell,
   runningDir,
   type StatusTransactions,
@@ -33,6 +34,7 @@ import { SlowFactsWatch } from './status/slow-facts.ts';
 import { StatusPublisher } from './status/status-publisher.ts';
 import { TenantLoads } from './status/tenant-load.ts';
 import { Sweep } from './sweep.ts';
+import { TenantBackOff } from './tenant-back-off.ts';
 import { LOCK_MS, TenantQueue } from './tenant-queue.ts';
 import { FINISH_AFTER_MS, type SessionContext, TenantSession } from './tenant-session.ts';
 import { WalWatch } from './wal-watch.ts';
@@ -117,6 +119,7 @@ export class Leader {
         runningNote: join(runningDir(config.dataDir), String(lease.epoch)),
       },
     });
+    const parked = new Parked(link, config.group, log);
     this.#context = {
       lanes: this.#lanes,
       link,
@@ -124,7 +127,8 @@ export class Leader {
       presence: new ClientPresence(link, config.group),
       deadLetters: new DeadLetters(link, config.group, log),
       condemned: new Condemned(link, config.group, log),
-      parked: new Parked(link, config.group, log),
+      parked,
+      backOff: new TenantBackOff(link, config.group, config.statementTimeoutMs, parked, log),
       metrics: options.metrics,
       loads: new TenantLoads(),
       walWatch: new WalWatch(config.dataDir, config.dbFile, log),
@@ -181,7 +185,8 @@ export class Leader {
   /** Takes over what the last leader left, and listens. Resolves when the doorbell is listened to. */
   async start(): Promise<void> {
     const { config, link } = this.#options;
-    await Promise.all([this.#context.condemned.load(), this.#context.parked.load()]);
+    const { condemned, parked, backOff } = this.#context;
+    await Promise.all([condemned.load(), parked.load(), backOff.load()]);
     // Before the adoption: with many tenants that takes its time, and people look at it.
     this.#status.start();
     // All are counted before the first may run again.
@@ -478,9 +483,12 @@ export class Leader {
       message: `The statement ran longer than ${config.statementTimeoutMs} ms and was stopped; it was not applied.`,
       details: { statementTimeoutMs: config.statementTimeoutMs },
     };
-    const condemning = this.#context.condemned.condemn(jobId, op, error);
+    const noting = Promise.all([
+      this.#context.condemned.condemn(jobId, op, error),
+      this.#context.backOff.note(tenant),
+    ]);
     const condemned = await Promise.race([
-      condemning.then(() => true),
+      noting.then(() => true),
       pause(CONDEMN_TIMEOUT_MS).then(() => false),
     ]).catch(() => false);
     // Without the note the successor would run into it again, and note it then.
@@ -495,8 +503,8 @@ export class Leader {
       ),
       pause(REPLACE_GRACE_MS),
     ]).catch(failure => log.warn({ err: failure }, 'Handing over failed; the lease runs out by itself'));
-    // process.exit() would wait for the thread.
-    process.kill(process.pid, 'SIGKILL');
+    // process.exit() would wait for the thread. A signal of its own: it is no crash, and supervisors need not wait.
+    process.kill(process.pid, REPLACED_SIGNAL);
   }
 
   /** Where Redis lost its data, the successor would not know in which queues this process left active jobs. */

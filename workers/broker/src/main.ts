@@ -1,8 +1,10 @@
 import { announceReady, drainOnSignal, openHttpServer, startProcess, startTracing } from '@onewriter/runtime';
+import { assertSqliteWorks } from '@onewriter/writer';
 import { Broker } from './broker.ts';
 import { createHealthListener } from './health.ts';
 
 await startProcess('broker', async (config, log) => {
+  assertSqliteWorks();
   const tracing = await startTracing('onewriter-broker', config, log);
   const broker = new Broker(config, log);
   await broker.prepare();

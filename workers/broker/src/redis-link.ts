@@ -17,6 +17,8 @@ const SILENCE_TIMEOUT_MS = 5_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 const MAX_RECONNECT_PAUSE_MS = 500;
 const MAX_RETRY_PAUSE_MS = 1_000;
+/** Pause between two looks whether Redis has loaded its data; ioredis would wait for as long as Redis guesses, up to 10 s. */
+const LOADING_LOOK_MS = 100;
 
 /** A Lua script, run by its hash. */
 export interface Script {
@@ -68,6 +70,7 @@ export class RedisLink {
         enableOfflineQueue: false,
         autoResendUnfulfilledCommands: false,
         maxRetriesPerRequest: 0,
+        maxLoadingRetryTime: LOADING_LOOK_MS,
         socketTimeout: options.silenceTimeoutMs ?? SILENCE_TIMEOUT_MS,
         retryStrategy: times => Math.min(25 * 2 ** Math.min(times, 10), MAX_RECONNECT_PAUSE_MS),
       },

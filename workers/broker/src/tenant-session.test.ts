@@ -327,6 +327,7 @@ function createWorld(random: () => number, rates: Rates): World {
       forget: async () => {},
     },
     parked: {
+      backOff: { leftMs: () => 0 },
       park: (tenant: string) => parked.add(tenant),
       release: (tenant: string) => parked.delete(tenant),
     },

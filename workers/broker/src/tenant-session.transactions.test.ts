@@ -284,6 +284,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
       forget: async () => {},
     },
     parked: { park: quiet, release: quiet },
+    backOff: { leftMs: () => 0 },
     metrics: new Proxy(
       { delay: { observe: quiet } },
       {

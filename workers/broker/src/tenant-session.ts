@@ -41,6 +41,7 @@ import type { Lanes } from './lanes.ts';
 import type { Parked } from './parked.ts';
 import { isTemporary, type RedisLink } from './redis-link.ts';
 import { type LoadSource, TenantLoad, type TenantLoads } from './status/tenant-load.ts';
+import type { TenantBackOff } from './tenant-back-off.ts';
 import {
   type FinishedJob,
   QueueForgotten,
@@ -103,6 +104,7 @@ export interface SessionContext {
   readonly deadLetters: DeadLetters;
   readonly condemned: Condemned;
   readonly parked: Parked;
+  readonly backOff: TenantBackOff;
   readonly metrics: BrokerMetrics;
   readonly loads: TenantLoads;
   readonly walWatch: WalWatch;
@@ -522,6 +524,11 @@ export class TenantSession implements LaneClient, LoadSource {
   #pump(): void {
     if (this.#draining) {
       this.#rest();
+      return;
+    }
+    const heldBackMs = this.#context.backOff.leftMs(this.tenant);
+    if (heldBackMs > 0) {
+      if (this.#retry === undefined) this.#retryIn(heldBackMs);
       return;
     }
     if (this.#stale) {

@@ -1,4 +1,5 @@
 export * from './apply-batch.ts';
+export * from './assert-sqlite-works.ts';
 export * from './internal-tables.ts';
 export * from './lane-task.ts';
 export * from './ledger-index.ts';

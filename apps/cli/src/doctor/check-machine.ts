@@ -9,7 +9,7 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { inspectDataDir, STATUS_BOUNDS, tenantFile, tenantsDir } from '@onewriter/protocol';
+import { assertSqliteOpens, inspectDataDir, STATUS_BOUNDS, tenantFile, tenantsDir } from '@onewriter/protocol';
 import { configSchema, environmentName } from '@onewriter/runtime';
 import Database from 'better-sqlite3';
 import { formatBytes } from '../table.ts';
@@ -62,6 +62,11 @@ export function checkNode(version: string): Diagnosis {
 }
 
 function checkOwnSqlite(): Diagnosis {
+  try {
+    assertSqliteOpens(() => new Database(':memory:'));
+  } catch (error) {
+    return bad('error', 'sqlite', (error as Error).message, 'No process opens a tenant before that.');
+  }
   const db = new Database(':memory:');
   try {
     const version = db.prepare<[], string>('SELECT sqlite_version()').pluck().get()!;

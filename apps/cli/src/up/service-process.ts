@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { REPLACED_SIGNAL } from '@onewriter/protocol';
 import type { ReadyMessage } from '@onewriter/runtime';
 import { formatChildLine, type UpLog } from './log.ts';
 import { type Service, servicePath } from './services.ts';
@@ -44,6 +45,7 @@ export class ServiceProcess {
       log,
       graceMs,
       startTimeoutMs: START_TIMEOUT_MS,
+      replacedSignal: REPLACED_SIGNAL,
       command: failedOutput => {
         // Taken between the look and the start. Once it served, the port is in people's settings and stays.
         if (!this.#served && options.mayMove && /EADDRINUSE/.test(failedOutput)) this.#port = 0;

@@ -55,6 +55,22 @@ describe('SupervisedProcess', () => {
     expect(logs[0]).toBe('error child ended (signal SIGKILL); starting it again in 100 ms');
   });
 
+  it('starts a child at once that ends to be replaced, however often', async () => {
+    const { supervised, logs, pids } = supervise(READY + STAY, { replacedSignal: 'SIGALRM' });
+    await supervised.start();
+    for (let times = 1; times <= 8; times++) {
+      process.kill(supervised.pid, 'SIGALRM');
+      await until(() => pids.length === times + 1);
+    }
+    expect(
+      logs.filter(line => line !== 'warn child ended to be replaced; starting it again at once'),
+    ).toEqual(pids.slice(1).map(pid => `info child is back (pid ${pid})`));
+    // A crash in between begins with the shortest pause.
+    process.kill(supervised.pid, 'SIGKILL');
+    await until(() => pids.length === 10);
+    expect(logs).toContain('error child ended (signal SIGKILL); starting it again in 100 ms');
+  });
+
   it('does not start it again after stop(), and lets it drain', async () => {
     const { supervised, lines, starts } = supervise(
       `process.on('SIGTERM', () => { console.log('drained'); process.exit(0); }); ${READY + STAY}`,

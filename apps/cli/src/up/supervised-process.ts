@@ -39,6 +39,8 @@ export interface SupervisedProcessOptions<Ready> {
   readonly startTimeoutMs: number;
   /** From SIGTERM to SIGKILL. */
   readonly graceMs: number;
+  /** A child that ends by this signal does so on purpose: it is started again at once, and that counts as no failure. */
+  readonly replacedSignal?: NodeJS.Signals | undefined;
 }
 
 /** Attempts of the first start; a process that served once is restarted for ever. */
@@ -137,7 +139,10 @@ export class SupervisedProcess<Ready> {
     void this.#exited.then(() => {
       clearTimeout(timer);
       this.#child = undefined;
-      if (ready) this.#restartLater(howItEnded(child), performance.now() - started);
+      if (!ready) return;
+      const { replacedSignal } = this.#options;
+      if (replacedSignal !== undefined && child.signalCode === replacedSignal) this.#replace();
+      else this.#restartLater(howItEnded(child), performance.now() - started);
     });
     try {
       const result = await whenReady(child, over.signal);
@@ -162,12 +167,24 @@ export class SupervisedProcess<Ready> {
     }
   }
 
+  #replace(): void {
+    if (this.#stopping !== undefined) return;
+    const { name, log } = this.#options;
+    log('warn', `${name} ended to be replaced; starting it again at once`);
+    this.#restartIn(0);
+  }
+
   #restartLater(how: string, livedMs: number): void {
     if (this.#stopping !== undefined) return;
     this.#failures = livedMs > BACK_OFF.healthyAfterMs ? 1 : this.#failures + 1;
     const delayMs = restartDelayMs(this.#failures);
     const { name, log } = this.#options;
     log('error', `${name} ended (${how}); starting it again in ${delayMs} ms`);
+    this.#restartIn(delayMs);
+  }
+
+  #restartIn(delayMs: number): void {
+    const { name, log } = this.#options;
     this.#restartTimer = setTimeout(() => {
       this.#launch().then(
         () => log('info', `${name} is back (pid ${this.pid})`),
