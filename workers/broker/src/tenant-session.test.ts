@@ -326,8 +326,8 @@ function createWorld(random: () => number, rates: Rates): World {
       knows: ({ starts: count }: { starts: number }) => count > 0,
       forget: async () => {},
     },
+    backOff: { leftMs: () => 0 },
     parked: {
-      backOff: { leftMs: () => 0 },
       park: (tenant: string) => parked.add(tenant),
       release: (tenant: string) => parked.delete(tenant),
     },
