@@ -1,5 +1,6 @@
-import { LIMITS, parseWriteJob } from '@onewriter/protocol';
+import { LIMITS, parseWriteJob, readLiveClient } from '@onewriter/protocol';
 import { describe, expect, it } from 'vitest';
+import { encodeSteps } from './encode-steps.ts';
 import { type EncodedWrite, encodeScript, encodeStatement, encodeTransaction } from './encoded-write.ts';
 import { OutboundJob } from './outbound-job.ts';
 import { PendingWrite } from './pending-write.ts';
@@ -23,6 +24,15 @@ function codeOf(run: () => unknown): unknown {
 }
 
 describe('OutboundJob', () => {
+  it('names the client that has to be there only where a transaction may stay open', () => {
+    const steps = [{ sql: 'BEGIN IMMEDIATE' }];
+    const clientOf = (payload: EncodedWrite) => readLiveClient(jobOf(payload).message);
+    expect(clientOf(encodeSteps({ steps, interactive: true }, 1_000))).toBe('c-1');
+    expect(clientOf(encodeSteps({ steps: [{ sql: 'SAVEPOINT a' }] }, 1_000))).toBeUndefined();
+    const transaction = 't-01234567-89ab-7cde-8f01-23456789abcd';
+    expect(clientOf(encodeSteps({ steps, interactive: true, transaction }, 1_000))).toBeUndefined();
+  });
+
   it('carries statements, transactions and scripts, each SQL text once', () => {
     const insert = 'INSERT INTO t VALUES (?, ?)';
     const job = jobOf(

@@ -1,0 +1,62 @@
+import { groupKeys, LIMITS } from '@onewriter/protocol';
+import type { Logger } from '@onewriter/runtime';
+import { describe, expect, it } from 'vitest';
+import { Condemned } from './condemned.ts';
+import type { RedisLink } from './redis-link.ts';
+
+const keys = groupKeys('default');
+const log = { error: () => {} } as unknown as Logger;
+
+/** Redis, as far as it is asked: hashes. */
+class ModelLink {
+  readonly hashes = new Map([
+    [keys.starts, new Map<string, string>()],
+    [keys.condemned, new Map<string, string>()],
+  ]);
+  readonly redis = { hgetall: async (key: string) => Object.fromEntries(this.hashes.get(key)!) };
+
+  insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
+    return attempt();
+  }
+
+  async call(command: string, key: string, ...args: (string | number)[]): Promise<unknown> {
+    const hash = this.hashes.get(key)!;
+    if (command === 'HMGET') return args.map(field => hash.get(String(field)) ?? null);
+    if (command === 'HSET') return hash.set(String(args[0]), String(args[1]));
+    if (command === 'HDEL') return args.map(field => hash.delete(String(field)));
+    throw new Error(`What does ${command} do?`);
+  }
+}
+
+const open = (link: ModelLink) => new Condemned(link as unknown as RedisLink, 'default', log);
+
+describe('starts of jobs', () => {
+  it('condemn one that its process never survived, alone twice, and forget those that were near', async () => {
+    const link = new ModelLink();
+    for (let death = 1; death <= LIMITS.maxJobStarts + 1; death++) {
+      const condemned = open(link);
+      await condemned.load();
+      // Two near it until it runs alone; one of them was finished, and no queue has it.
+      const near = death < LIMITS.maxJobStarts ? ['near', 'finished'] : [];
+      await condemned.countLastStarts(['poison', ...near]);
+      const [poison, waiting] = await condemned.startsOf(['poison', 'waiting', 'near']);
+      await condemned.forgetUnclaimed();
+      expect(waiting).toBe(0);
+      if (death > LIMITS.maxJobStarts) {
+        expect(poison).toBe(0);
+        expect(condemned.of('poison')).toMatchObject({ [-1]: { code: 'POISON_JOB' } });
+      } else {
+        expect(poison).toBe(death);
+        expect(condemned.mustRunAlone(death)).toBe(death >= LIMITS.maxJobStarts - 1);
+        expect(condemned.of('poison')).toBeUndefined();
+      }
+      expect(link.hashes.get(keys.starts)!.has('finished')).toBe(false);
+      if (death === LIMITS.maxJobStarts - 1) await condemned.forget([{ id: 'near', starts: death }]);
+    }
+    const last = open(link);
+    await last.load();
+    expect([...link.hashes.get(keys.starts)!.keys()]).toEqual(['poison']);
+    await last.forget([{ id: 'poison', starts: 0 }]);
+    expect([...link.hashes.values()].map(({ size }) => size)).toEqual([0, 0]);
+  });
+});
