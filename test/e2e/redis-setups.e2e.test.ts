@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { REDIS_PROBLEMS } from '@onewriter/protocol';
 import { connect, type Onewriter, OnewriterError } from '@onewriter/sdk';
 import {
@@ -66,8 +67,11 @@ async function ownStack(redisUrl: string, args: readonly string[] = []): Promise
 /** Writers that number their rows, until they are stopped; each write ends by its deadline. */
 async function startLoad(redisUrl: string, dataDir: string) {
   const app = await connect({ redis: redisUrl, dataDir, writeTimeoutMs: WRITE_TIMEOUT_MS });
-  onTestFinished(() => app.close({ timeoutMs: 1_000 }));
   const writers = TENANTS.map(tenant => createWriter(app, tenant));
+  onTestFinished(async () => {
+    await Promise.allSettled(writers.map(writer => writer.stop()));
+    await app.close({ timeoutMs: 1_000 });
+  });
   await Promise.all(writers.map(({ ready }) => ready));
   return {
     app,
@@ -115,6 +119,7 @@ function createWriter(app: Onewriter, tenant: string) {
         if (!(error instanceof OnewriterError)) throw error;
         (error.code === 'OUTCOME_UNKNOWN' ? unknown : failed).add(n);
         if (error.code !== 'OUTCOME_UNKNOWN') expect(error.retryable, error.code).toBe(true);
+        await pause(20); // a refusal without a connection comes at once
       }
       slowest = Math.max(slowest, performance.now() - startedAt);
     }
