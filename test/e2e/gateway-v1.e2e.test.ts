@@ -373,6 +373,7 @@ describe('tenants', () => {
         queuedJobs: 0,
         lastActivity: expect.any(String),
         parked: null,
+        holders: [],
         commitSeq: 1,
         lastWrite: expect.any(String),
       },

@@ -132,6 +132,7 @@ describe('a running stack', () => {
       lastActivity: expect.stringMatching(/^\d{4}-/),
       queuedJobs: 0,
       parked: null,
+      holders: [],
     });
     const token = await onewriter('token', '--tenants', 'cli', '--access', 'read', ...at);
     const response = await fetch(`${stack.gatewayUrl}/query`, {

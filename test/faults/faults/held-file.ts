@@ -7,6 +7,7 @@ import { FaultFailure } from '../fault-failure.ts';
 import { isWriteLocked } from '../write-lock.ts';
 
 const GROUP = 'default';
+const MAX_ATTEMPTS = 50;
 const HOLD = { name: 'restore', who: 'faults', reason: 'a copy takes its place', exclusive: true } as const;
 
 /**
@@ -46,9 +47,9 @@ export const heldFile: Fault = {
     const isKilled = random.oneIn(3);
     let replaced = 0;
     try {
-      for (let copy = 0; copy < 3; copy++) {
+      for (let attempt = 0; attempt < MAX_ATTEMPTS && replaced < 3; attempt++) {
         const work = withHeldTenant(rig.direct, GROUP, tenant, HOLD, async held => {
-          if (isKilled && copy === 1) for (const broker of rig.brokers) broker.signal('SIGKILL');
+          if (isKilled && replaced === 1) for (const broker of rig.brokers) broker.signal('SIGKILL');
           await pause(random.between(0, 200));
           await held.assertHeld();
           if (isWriteLocked(`${folder}/${DEFAULT_DB_FILE}`)) {
@@ -65,10 +66,12 @@ export const heldFile: Fault = {
           await rm(`${folder}.old`, { recursive: true });
           replaced++;
         });
-        // The other one was first.
+        // Another holder was first.
         await work.catch(error => {
           if (!isOnewriterError(error, 'TENANT_UNAVAILABLE')) throw error;
+          refused++;
         });
+        await pause(random.between(0, 20));
       }
     } finally {
       done.abort();
