@@ -33,6 +33,8 @@ export interface ImportSummary {
   readonly outcome: 'done' | 'failed' | 'interrupted';
   readonly rows: number;
   readonly accepted: number;
+  /** Of the accepted rows those that changed nothing: they conflict with a row that is there. */
+  readonly ignored: number;
   /** Committed before, under the same key. */
   readonly skipped: number;
   readonly rejected: number;
@@ -102,6 +104,7 @@ export async function importFile(tenant: string, path: string, options: ImportOp
     outcome: 'interrupted',
     rows: 0,
     accepted: 0,
+    ignored: 0,
     skipped: 0,
     rejected: 0,
     unknown: 0,
@@ -126,7 +129,7 @@ export async function importFile(tenant: string, path: string, options: ImportOp
         continue;
       }
       Object.assign(summary, figures);
-      accepted = summary.accepted;
+      accepted = summary.accepted - summary.ignored;
       draw();
       if (event !== 'progress') summary.outcome = event;
       if (error !== undefined) summary.error = error;
@@ -158,9 +161,11 @@ async function* readLines(body: ReadableStream<Uint8Array>): AsyncGenerator<stri
 }
 
 function asText(summary: ImportSummary): string {
-  const { tenant, table, outcome, rows, accepted, rejected, unknown, rejections, idempotencyKey } = summary;
+  const { tenant, table, outcome, rows, accepted, ignored, rejected, unknown, rejections, idempotencyKey } =
+    summary;
   const parts = [
-    `${count(accepted, 'row')} of ${rows} committed into ${table === null ? tenant : `${tenant}.${table}`}`,
+    `${count(accepted - ignored, 'row')} of ${rows} committed into ${table === null ? tenant : `${tenant}.${table}`}`,
+    ...(ignored > 0 ? [`${ignored} ignored`] : []),
     ...(summary.skipped > 0 ? [`${summary.skipped} were there before`] : []),
     ...(rejected > 0 ? [`${rejected} rejected`] : []),
     ...(unknown > 0 ? [`${unknown} unknown`] : []),

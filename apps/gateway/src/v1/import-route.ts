@@ -54,7 +54,14 @@ const Event = z
       .optional()
       .openapi({ description: 'The key of the request; one that was made where it came without.' }),
     rows: z.int().optional().openapi({ description: 'Rows that were read.' }),
-    accepted: z.int().optional().openapi({ description: 'Rows that this request committed.' }),
+    accepted: z
+      .int()
+      .optional()
+      .openapi({ description: 'Rows that this request committed, ignored ones included.' }),
+    ignored: z.int().optional().openapi({
+      description:
+        'Of the accepted rows those that changed nothing: with onConflict=ignore, rows that conflict with one that is there.',
+    }),
     skipped: z
       .int()
       .optional()
