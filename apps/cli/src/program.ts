@@ -7,6 +7,7 @@ import { addHealthCommands } from './program/add-health-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
 import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './program/options.ts';
+import { UsageError } from './usage-error.ts';
 
 /**
  * Runs the command line. Errors are one line on standard error; with `--json`, of JSON.
@@ -33,7 +34,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
       return EXIT.usage;
     }
     tell(toWireError(error));
-    return EXIT.failed;
+    return error instanceof UsageError ? EXIT.usage : EXIT.failed;
   }
 }
 

@@ -245,7 +245,7 @@ describe('parseCsvRows', () => {
     [
       'semicolons',
       'id;name;n\n1;2;3',
-      /separated by semicolon: say separator=semicolon; the columns would be "id", "name", "n"/,
+      /separated by semicolon: send it with separator=semicolon \(--separator semicolon\); the columns would be "id", "name", "n"/,
     ],
     ['tabs', 'id\tname\n1\t2', /separated by tab: say separator=tab/],
     ['JSON', '{"id":1}\n', /looks like JSON/],

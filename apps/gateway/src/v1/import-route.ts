@@ -118,7 +118,10 @@ export function addImportRoute(api: Api): void {
       throw new OnewriterError('UNSUPPORTED_MEDIA_TYPE', `Content-Type is ${NDJSON} or text/csv.`);
     }
     if (type === 'text/csv' && query.table === undefined) {
-      throw new OnewriterError('INVALID_ARGUMENT', 'CSV goes into one table: say which, as ?table=….');
+      throw new OnewriterError(
+        'INVALID_ARGUMENT',
+        'CSV goes into one table: name it with ?table=… (--table).',
+      );
     }
     const idempotencyKey = readIdempotencyKey(c) ?? `import-${randomUUID()}`;
     await options.pauses.assertNotPaused(tenant);
