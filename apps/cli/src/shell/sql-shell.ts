@@ -131,7 +131,9 @@ export class SqlShell {
     const started = performance.now();
     try {
       const result = await this.#db.execute(sql, [], {
-        ...{ rowMode: 'array', safeIntegers: true, timeoutMs },
+        rowMode: 'array',
+        safeIntegers: true,
+        timeoutMs,
         signal: running.signal,
       });
       write(formatResult(result, this.#mode));
