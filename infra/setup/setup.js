@@ -118,7 +118,13 @@ async function ensurePrometheus() {
 async function build() {
   const command = [localTool('turbo'), 'run', 'build', '--output-logs=errors-only'];
   const started = performance.now();
-  await runOrFail(command, { env: TURBO_ENV, failure: 'The build failed.' });
+  // Where nothing has changed there is nothing to wait for, and nothing to say.
+  const announcement = setTimeout(() => say('building (the first time about a minute) …'), 1_000);
+  try {
+    await runOrFail(command, { env: TURBO_ENV, failure: 'The build failed.' });
+  } finally {
+    clearTimeout(announcement);
+  }
   const seconds = (performance.now() - started) / 1_000;
   if (seconds > 2) say(`built in ${seconds.toFixed(0)} s`);
 }

@@ -522,7 +522,7 @@ describe('onewriter completion', () => {
     const [unknown, zsh, fish] = await Promise.all(
       ['tcsh', 'zsh', 'fish'].map(shell => runCli(['completion', shell])),
     );
-    expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('bash, zsh, fish') });
+    expect(unknown).toMatchObject({ code: 2, stderr: expect.stringContaining('bash, zsh, fish') });
     for (const { stdout } of [zsh!, fish!]) expect(stdout).toContain('tenants pause');
   });
 });

@@ -254,7 +254,7 @@ describe('onewriter dead-letters', () => {
 
   it('wants to be told which letters', async () => {
     expect(await deadLetters('drop')).toEqual({
-      code: 1,
+      code: 2,
       stdout: '',
       stderr: 'onewriter: INVALID_ARGUMENT Give the ids of letters or receipts, or --all.\n',
     });

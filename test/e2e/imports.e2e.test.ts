@@ -343,6 +343,15 @@ describe('values', () => {
       expect(events).toMatchObject([{ event: 'done', accepted: 18 }]);
       expect(values('b')).toEqual(values('a'));
     }
+    for (const more of ['', '&deferred=true']) {
+      const events = await send(
+        tenant,
+        `table=b&onConflict=ignore${more}`,
+        '{"id":1}\n{"id":99}\n{"id":2}\n',
+      );
+      // The second time 99 is there, too.
+      expect(events).toMatchObject([{ event: 'done', accepted: 3, ignored: more === '' ? 2 : 3 }]);
+    }
     const csv = 'v\r\n\r\n""\r\nx\r\n';
     expect(await send(tenant, 'table=c', csv, { type: 'text/csv' })).toMatchObject([
       { event: 'done', accepted: 3 },

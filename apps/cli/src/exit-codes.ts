@@ -4,7 +4,7 @@ export const EXIT = Object.freeze({
   ok: 0,
   /** It failed, or a part of it did; standard error says what, and what to do. */
   failed: 1,
-  /** The command line was not understood; nothing was done. */
+  /** The command line is wrong, also a value of an option; nothing was done. */
   usage: 2,
   /** It looked, and found something wrong: `check`, `doctor`, `status`. */
   found: 3,
@@ -15,5 +15,5 @@ export const EXIT_CODES_HELP = `
 Exit codes:
   0  done
   1  failed, or a part of it did: standard error says what, and what to do
-  2  the command line was not understood; nothing was done
+  2  the command line is wrong, also a value of an option; nothing was done
   3  looked, and found something wrong (check, doctor, status)`;

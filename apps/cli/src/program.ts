@@ -7,6 +7,7 @@ import { addHealthCommands } from './program/add-health-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
 import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './program/options.ts';
+import { UsageError } from './usage-error.ts';
 
 /** Commands that open no database; `doctor` says by itself what is wrong. */
 const WITHOUT_SQLITE: ReadonlySet<string> = new Set([
@@ -38,7 +39,7 @@ export async function runCli(args: readonly string[]): Promise<number> {
       return EXIT.usage;
     }
     tell(toWireError(explainReply(error) ?? error));
-    return EXIT.failed;
+    return error instanceof UsageError ? EXIT.usage : EXIT.failed;
   }
 }
 

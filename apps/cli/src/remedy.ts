@@ -8,6 +8,8 @@ const REMEDIES: Partial<Readonly<Record<ErrorCode, string>>> = {
     'Look whether Redis runs and ONEWRITER_REDIS_URL is right; `onewriter doctor` looks closer.',
   QUEUE_FULL:
     'Redis is out of memory: give it more, or end what fills it; `onewriter doctor` tells how full it is.',
+  TENANT_NOT_FOUND:
+    '`onewriter tenants` lists those that are there; `onewriter tenants create <tenant>` makes one.',
   TENANT_PAUSED:
     'Resume it with `onewriter tenants resume <tenant>` when whatever it was paused for is done.',
   DATABASE_CORRUPT:

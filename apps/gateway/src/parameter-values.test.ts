@@ -2,6 +2,20 @@ import { describe, expect, it } from 'vitest';
 import { decodeJsonParameters } from './parameter-values.ts';
 
 describe('decodeJsonParameters', () => {
+  it("names a parameter by SQLite's number, and says what is wrong with it", () => {
+    const messageOf = (params: unknown) => {
+      try {
+        return decodeJsonParameters(params);
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    expect(messageOf([1, [2]])).toMatch(/^Parameter 2 is an array, which/);
+    expect(messageOf([{ i: '1.5' }])).toMatch(/^Parameter 1 is \{"i":…\} without the decimal of an integer/);
+    expect(messageOf([1, 2, Number.POSITIVE_INFINITY])).toMatch(/^Parameter 3 is a number beyond/);
+    expect(messageOf({ when: { b: 5 } })).toMatch(/^Parameter when is \{"b":…\} without base64/);
+  });
+
   it('decodes positional and named parameters', () => {
     expect(decodeJsonParameters([1, 'two', null, true])).toEqual([1, 'two', null, true]);
     expect(decodeJsonParameters({ id: 1, title: 'x' })).toEqual({ id: 1, title: 'x' });

@@ -22,7 +22,7 @@ const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
  */
 export function decodeJsonParameters(params: unknown): SqlParameters {
   if (params === undefined || params === null) return [];
-  if (Array.isArray(params)) return params.map((value, index) => decodeJsonValue(value, String(index)));
+  if (Array.isArray(params)) return params.map((value, index) => decodeJsonValue(value, index + 1));
   if (typeof params !== 'object') {
     throw new OnewriterError('INVALID_ARGUMENT', 'params must be an array or an object.');
   }
@@ -31,9 +31,12 @@ export function decodeJsonParameters(params: unknown): SqlParameters {
   );
 }
 
-function decodeJsonValue(value: unknown, name: string): SqlParameter {
+/** @param parameter SQLite's number of it, from 1, or its name */
+function decodeJsonValue(value: unknown, parameter: number | string): SqlParameter {
   // A number in JSON that no double holds, 1e999, is rather a mistake than an infinity: that is {"f":"Infinity"}.
-  if (typeof value === 'number' && !Number.isFinite(value)) throw unusable(name);
+  if (typeof value === 'number' && !Number.isFinite(value)) {
+    throw unusable(parameter, 'a number beyond what SQLite can store');
+  }
   if (value === null || typeof value !== 'object') return value as null | number | string | boolean;
   const object = value as Readonly<Record<string, unknown>>;
   const keys = Object.keys(object);
@@ -50,15 +53,34 @@ function decodeJsonValue(value: unknown, name: string): SqlParameter {
   } else if (keys.length === 2 && object['type'] === 'Buffer' && isByteArray(object['data'])) {
     return Buffer.from(object['data']);
   }
-  throw unusable(name);
+  throw unusable(parameter, describe(object, keys));
 }
 
-function unusable(name: string): OnewriterError {
+/** What came in place of a value, without its content. */
+function describe(object: Readonly<Record<string, unknown>>, keys: readonly string[]): string {
+  if (Array.isArray(object)) return 'an array';
+  if (keys.length !== 1)
+    return keys.length === 2 && 'data' in object ? 'an object that is no Buffer' : 'an object';
+  switch (keys[0]) {
+    case 'i':
+      return '{"i":…} without the decimal of an integer, as a string';
+    case 'b':
+      return '{"b":…} without base64, as a string';
+    case 'f':
+      return '{"f":…} without the decimal of a real that a double holds, as a string';
+    default:
+      return 'an object';
+  }
+}
+
+function unusable(parameter: number | string, what: string): OnewriterError {
+  const shown = typeof parameter === 'string' ? parameter.slice(0, 100) : parameter;
   return new OnewriterError(
     'INVALID_VALUE',
-    `Parameter ${name.slice(0, 100)} is not a value SQLite can store. Send null, a number, a string, a boolean, a ` +
+    `Parameter ${shown} is ${what}, which is not a value SQLite can store. Send null, a number, a string, a boolean, a ` +
       'blob as {"type":"Buffer","data":[…]} or {"b":"<base64>"}, an integer of up to 64 bits as {"i":"<decimal>"}, a ' +
       'real as {"f":"<decimal>"}, {"f":"Infinity"} or {"f":"-Infinity"}.',
+    { parameter: shown },
   );
 }
 

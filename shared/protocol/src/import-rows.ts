@@ -54,11 +54,16 @@ export interface ImportMark {
 
 /** Result of a {@link WireRowsOperation}. */
 export type WireRowsResult =
-  /** Rows applied, and applied by an older version under keys of their own; the mark now; the rows that were refused, but for those that were 0. */
   | {
+      /** Rows applied. */
       readonly w: number;
+      /** Rows that an older version applied, under keys of their own. */
       readonly s?: number | undefined;
+      /** Of `w` those whose INSERT changed no row, as one that is ignored because it conflicts. */
+      readonly i?: number | undefined;
+      /** The mark now. */
       readonly n: number;
+      /** Rows that were refused, but for those that were 0. */
       readonly r?: readonly (readonly [row: number, error: WireError])[] | undefined;
     }
   /** It begins elsewhere than the mark: nothing was applied. */

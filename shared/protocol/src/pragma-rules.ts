@@ -59,7 +59,7 @@ const isOff = (value: string) => value === '0' || value === 'off' || value === '
 const OWN_SETTING = 'Writer and readers set it for themselves; leave the statement out.';
 const SHARED = 'The connection is shared by all callers of the tenant; leave the statement out.';
 const TOGETHER =
-  'Send it with the statements that it is for, in front of BEGIN, as one request: steps() of the SDK, a batch or migrate() of a libSQL client.';
+  'with the statements that it is for, in front of BEGIN, as one request: steps() of the SDK, a batch or migrate() of a libSQL client.';
 
 const READ: PragmaRule = { bare: 'read', argument: 'read' };
 /** What only tells something. */
@@ -154,8 +154,11 @@ const PRAGMAS: Readonly<Record<string, PragmaRule>> = {
     argument: value => (/^[1-9]\d{0,8}$/.test(value) ? answerRow(['timeout'], [Number(value)]) : undefined),
     remedy: 'Statements wait for others until their own deadline; give the call a timeout.',
   },
-  foreign_keys: flag('on', `Foreign keys are always enforced. To rebuild a table without: ${TOGETHER}`),
-  defer_foreign_keys: flag('off', `It holds until the end of a transaction. ${TOGETHER}`),
+  foreign_keys: flag(
+    'on',
+    `Foreign keys are always enforced. To rebuild a table without them, send it ${TOGETHER}`,
+  ),
+  defer_foreign_keys: flag('off', `It holds until the end of a transaction. Send it ${TOGETHER}`),
   query_only: {
     bare: answerRow(['query_only'], [0]),
     argument: value => (isOff(value) ? NOTHING : undefined),

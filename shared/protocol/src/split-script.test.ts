@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { splitScript, takeStatements } from './split-script.ts';
+import { locateStatements, splitScript, takeStatements } from './split-script.ts';
 
 describe('splitScript', () => {
   it.each<[string, string[]]>([
@@ -54,6 +54,14 @@ describe('splitScript', () => {
   });
 });
 
+it('says where statements begin', () => {
+  const script = "-- ;\nSELECT ';';;\n\n /* ; */ SELECT 2";
+  expect(locateStatements(script)).toEqual([
+    { sql: "SELECT ';'", start: script.indexOf('SELECT') },
+    { sql: 'SELECT 2', start: script.indexOf('SELECT 2') },
+  ]);
+});
+
 describe('takeStatements', () => {
   it.each([
     ['SELECT 1', [], 'SELECT 1'],
@@ -67,6 +75,7 @@ describe('takeStatements', () => {
     ],
     ["SELECT 'half ; of a string", [], "SELECT 'half ; of a string"],
   ])('of %j', (text, statements, rest) => {
-    expect(takeStatements(text)).toEqual({ statements, rest });
+    const located = statements.map(sql => ({ sql, start: text.indexOf(sql) }));
+    expect(takeStatements(text)).toEqual({ statements: located, rest });
   });
 });

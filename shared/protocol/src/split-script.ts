@@ -11,8 +11,19 @@ import { assertStatementText } from './statement-text.ts';
  * @throws OnewriterError INVALID_ARGUMENT, INVALID_VALUE, STATEMENT_TOO_LARGE
  */
 export function splitScript(sql: string): readonly string[] {
+  return locateStatements(sql).map(statement => statement.sql);
+}
+
+/** A statement of a script, and where in it it begins. */
+export interface LocatedStatement {
+  readonly sql: string;
+  readonly start: number;
+}
+
+/** The same as {@link splitScript}, with the places of the statements. */
+export function locateStatements(sql: string): readonly LocatedStatement[] {
   assertStatementText(sql);
-  const statements: string[] = [];
+  const statements: LocatedStatement[] = [];
   const tokens = new SqlTokens(sql);
   const boundary = new StatementBoundary();
   let first = -1;
@@ -20,28 +31,28 @@ export function splitScript(sql: string): readonly string[] {
   for (let kind = tokens.next(); kind !== 'end'; kind = tokens.next()) {
     if (kind === 'space') continue;
     if (boundary.accept(kind, kind === 'word' ? tokens.text.toUpperCase() : '')) {
-      statements.push(sql.slice(first, last));
+      statements.push({ sql: sql.slice(first, last), start: first });
       first = -1;
     } else if (!boundary.atStart) {
       if (first < 0) first = tokens.start;
       last = tokens.end;
     }
   }
-  if (first >= 0) statements.push(sql.slice(first, last));
+  if (first >= 0) statements.push({ sql: sql.slice(first, last), start: first });
   return statements;
 }
 
 /** Text of which only the beginning is whole statements. */
 export interface PartialScript {
   /** Those that ended with a semicolon, in order, without it. */
-  readonly statements: readonly string[];
+  readonly statements: readonly LocatedStatement[];
   /** What follows the last of them. */
   readonly rest: string;
 }
 
 /** Takes the statements that have ended off a text that goes on: what somebody types. */
 export function takeStatements(sql: string): PartialScript {
-  const statements: string[] = [];
+  const statements: LocatedStatement[] = [];
   const tokens = new SqlTokens(sql);
   const boundary = new StatementBoundary();
   let first = -1;
@@ -49,7 +60,7 @@ export function takeStatements(sql: string): PartialScript {
   for (let kind = tokens.next(); kind !== 'end'; kind = tokens.next()) {
     if (kind === 'space') continue;
     if (boundary.accept(kind, kind === 'word' ? tokens.text.toUpperCase() : '')) {
-      statements.push(sql.slice(first, tokens.start).trimEnd());
+      statements.push({ sql: sql.slice(first, tokens.start).trimEnd(), start: first });
       first = -1;
       end = tokens.end;
     } else if (boundary.atStart) end = tokens.end;

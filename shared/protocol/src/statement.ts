@@ -27,6 +27,9 @@ export interface StatementClass {
 }
 
 const TRANSACTION_REMEDY = 'A script or transaction is atomic as it is; leave transaction control out.';
+const VACUUM_REMEDY =
+  "It would rewrite the whole file while the tenant's other writers wait. Freed pages are used again; a file that must shrink " +
+  'is exported, vacuumed and restored (docs/sql.md).';
 const SHARED_REMEDY = 'Tenants share nothing, and their files belong to the writer.';
 
 /** Keywords that are refused, and what to do instead. */
@@ -39,7 +42,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   RELEASE: TRANSACTION_REMEDY,
   ATTACH: SHARED_REMEDY,
   DETACH: SHARED_REMEDY,
-  VACUUM: SHARED_REMEDY,
+  VACUUM: VACUUM_REMEDY,
 };
 
 /** Virtual tables over PRAGMAs that a SELECT may not use: one tells paths, one writes. */
@@ -94,7 +97,10 @@ function classify(sql: string): StatementClass {
     if (kind === 'space') continue;
     if (complete) {
       if (kind === 'semicolon') continue;
-      refuse('Only one statement is allowed here; use exec() for a script.');
+      refuse(
+        'Only one statement is allowed here. Send several as a script: exec() of the SDK, POST /v1/tenants/:tenant/script, ' +
+          'or onewriter sql --script.',
+      );
     }
     const word = kind === 'word' ? tokens.text.toUpperCase() : '';
     complete = boundary.accept(kind, word);

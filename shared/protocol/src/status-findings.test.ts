@@ -6,7 +6,7 @@ const GB = 1024 ** 3;
 
 const STATUS: BrokerStatus = {
   v: 1,
-  at: 0,
+  at: 3_600_000,
   leader: { broker: 'b-1', host: 'h', pid: 1, epoch: 1, since: 0, leaseHeld: true },
   writes: {
     windowMs: 10_000,
@@ -171,6 +171,32 @@ it('tells who is missing where nobody reports', () => {
   ]);
   expect(textOf({ ...none, lease: {} })).toEqual([expect.stringContaining('does not report')]);
   expect(textOf({ ...none, lease: {}, problem: 'Version 2.' })).toEqual(['Version 2.']);
+});
+
+it('says once why the writes of many tenants are late', () => {
+  const delayed = Array.from({ length: 8 }, (_, index) => ({
+    ...TENANT,
+    tenant: `t${index}`,
+    maxDelayMs: 9_000 - index,
+  }));
+  const tenants = { ...STATUS.tenants, delayed };
+  const summaries = (change: Partial<BrokerStatus>) =>
+    find({ tenants, ...change }).map(({ alert, text, tenant }) => [alert, text, tenant]);
+  expect(summaries({ leader: { ...STATUS.leader, since: STATUS.at - 4_000 } })).toEqual([
+    [
+      'OnewriterWritesDelayed',
+      'The broker began to lead 4 s ago: writes of 8 tenants waited for it, up to 9.0 s.',
+      undefined,
+    ],
+  ]);
+  expect(summaries({ process: { ...STATUS.process, eventLoopDelayP99Ms: 900 } })).toEqual([
+    ['OnewriterEventLoopSlow', expect.stringContaining('lacks CPU'), undefined],
+    ['OnewriterWritesDelayed', expect.stringContaining('8 tenants take up to 9.0 s'), undefined],
+  ]);
+  expect(summaries({ tenants: { ...tenants, delayed: delayed.slice(0, 2) } }).map(row => row[2])).toEqual([
+    't0',
+    't1',
+  ]);
 });
 
 it('names ten parked tenants and counts the rest', () => {

@@ -32,6 +32,8 @@ export const STATUS_BOUNDS = Object.freeze({
   diskFreeShareCritical: 0.03,
   redisMemoryShare: 0.8,
   eventLoopDelayMs: 200,
+  /** So long after a broker began to lead, writes that took long had waited for it. */
+  newLeaderMs: 30_000,
   /** A status that is older was not renewed. */
   statusAgeMs: STATUS_TTL_MS,
 });
@@ -46,6 +48,8 @@ export interface StatusSource {
 }
 
 const MAX_TENANT_FINDINGS = 10;
+/** Delayed tenants that are named one by one; more have a common cause. */
+const MAX_DELAYED_FINDINGS = 3;
 const MB = 1024 * 1024;
 
 /** What is wrong now, the critical first; empty where all is well. */
@@ -79,19 +83,9 @@ export function findStatusProblems(source: StatusSource): readonly StatusFinding
   }
   findInRedis(status, add);
   findInDisk(status, add);
+  findSlowMachine(status, add);
+  findDelays(status, add);
   findInTenants(status, add);
-  const { commitP99Ms } = status.writes;
-  if (commitP99Ms !== null && commitP99Ms > STATUS_BOUNDS.commitP99Ms) {
-    add(
-      'warning',
-      'OnewriterCommitsSlow',
-      `Commits are slow: p99 ${Math.round(commitP99Ms)} ms. Look at the disk.`,
-    );
-  }
-  if (status.process.eventLoopDelayP99Ms > STATUS_BOUNDS.eventLoopDelayMs) {
-    const delay = Math.round(status.process.eventLoopDelayP99Ms);
-    add('warning', 'OnewriterEventLoopSlow', `The broker's event loop is late by ${delay} ms: it lacks CPU.`);
-  }
   if (status.deadLetters.waiting > 0) {
     const { waiting } = status.deadLetters;
     add(
@@ -104,6 +98,48 @@ export function findStatusProblems(source: StatusSource): readonly StatusFinding
 }
 
 type Add = (level: StatusFinding['level'], alert: string, text: string, tenant?: string) => void;
+
+/** What makes the writes of all tenants slow: it stands in front of what it does to each. */
+function findSlowMachine(status: BrokerStatus, add: Add): void {
+  const { commitP99Ms } = status.writes;
+  if (commitP99Ms !== null && commitP99Ms > STATUS_BOUNDS.commitP99Ms) {
+    add(
+      'warning',
+      'OnewriterCommitsSlow',
+      `Commits are slow: p99 ${Math.round(commitP99Ms)} ms. Look at the disk.`,
+    );
+  }
+  if (status.process.eventLoopDelayP99Ms > STATUS_BOUNDS.eventLoopDelayMs) {
+    const delay = Math.round(status.process.eventLoopDelayP99Ms);
+    add('warning', 'OnewriterEventLoopSlow', `The broker's event loop is late by ${delay} ms: it lacks CPU.`);
+  }
+}
+
+/** Tenants whose writes take long; one finding where they have a common cause. */
+function findDelays({ at, leader, tenants }: BrokerStatus, add: Add): void {
+  const delayed = tenants.delayed.filter(({ maxDelayMs }) => maxDelayMs > STATUS_BOUNDS.delayMs);
+  const longest = delayed[0];
+  if (longest === undefined) return;
+  // The status lists the largest.
+  const more = delayed.length < MAX_TENANT_FINDINGS ? '' : ' or more';
+  const upTo = `${(longest.maxDelayMs / 1_000).toFixed(1)} s`;
+  const whose = delayed.length === 1 ? longest.tenant : `${delayed.length} tenants${more}`;
+  const leadsForMs = at - leader.since;
+  if (leadsForMs < STATUS_BOUNDS.newLeaderMs) {
+    const ago = Math.max(0, Math.round(leadsForMs / 1_000));
+    const text = `The broker began to lead ${ago} s ago: writes of ${whose} waited for it, up to ${upTo}.`;
+    add('warning', 'OnewriterWritesDelayed', text);
+  } else if (delayed.length > MAX_DELAYED_FINDINGS) {
+    const text = `Writes of ${whose} take up to ${upTo} to their commit, those of ${longest.tenant} the longest.`;
+    add('warning', 'OnewriterWritesDelayed', text);
+  } else {
+    for (const { tenant, maxDelayMs } of delayed) {
+      const seconds = (maxDelayMs / 1_000).toFixed(1);
+      const text = `Writes of ${tenant} take ${seconds} s to their commit.`;
+      add('warning', 'OnewriterWritesDelayed', text, tenant);
+    }
+  }
+}
 
 function findInRedis({ redis }: BrokerStatus, add: Add): void {
   if (redis.maxMemoryPolicy !== 'noeviction') {
@@ -150,16 +186,6 @@ function findInTenants({ parked, tenants, lanes, wal }: BrokerStatus, add: Add):
   if (parked.total > MAX_TENANT_FINDINGS) {
     const more = parked.total - MAX_TENANT_FINDINGS;
     add('critical', 'OnewriterTenantParked', `${more} more tenants cannot be written.`);
-  }
-  for (const { tenant, maxDelayMs } of tenants.delayed) {
-    if (maxDelayMs <= STATUS_BOUNDS.delayMs) continue;
-    const seconds = (maxDelayMs / 1_000).toFixed(1);
-    add(
-      'warning',
-      'OnewriterWritesDelayed',
-      `Writes of ${tenant} take ${seconds} s to their commit.`,
-      tenant,
-    );
   }
   for (const { tenant, queuedJobs } of tenants.deepest) {
     if (queuedJobs <= STATUS_BOUNDS.tenantQueuedJobs) continue;

@@ -21,11 +21,11 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'Open the tenant: its page says what its error means. Damaged files are restored from a backup; everything else is tried again by itself once its cause is gone.',
   OnewriterTenantPaused: 'Resume the tenant when its work is done, or tell its callers how long it takes.',
   OnewriterWritesDelayed:
-    'Open the tenant: see whether it sends more than one thread applies, or one statement is slow (an index is missing).',
+    'After a change of the leader: nothing, if it does not last. Else open the tenant: see whether it sends more than one thread applies, or one statement is slow (an index is missing); of many tenants look at CPU and disk.',
   OnewriterQueueDeep:
     'Open the tenant: at 1,000 jobs its callers are refused (TENANT_OVERLOADED). Slow statements or a burst; batch the writes or send fewer.',
   OnewriterLaneHeld:
-    'A slow statement: the watchdog ends it at its limit, other tenants go on in other lanes. Look at the tenant’s statements.',
+    'A slow statement, which the watchdog ends at its limit, or a machine that lacks CPU. Other tenants use other lanes. Look at the tenant’s statements, and at what else runs on the machine.',
   OnewriterWalHeld:
     'End that process or its transaction: the log shrinks by itself afterwards. Until then reads slow down and the disk fills.',
   OnewriterCommitsSlow:

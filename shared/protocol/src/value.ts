@@ -26,8 +26,15 @@ export type WireParameters = readonly WireValue[] | { readonly [name: string]: W
 const MIN_INT64 = -(2n ** 63n);
 const MAX_INT64 = 2n ** 63n - 1n;
 
-function refuse(what: string): never {
-  throw new OnewriterError('INVALID_VALUE', `${what} cannot be stored in SQLite.`);
+function refuse(what: string, remedy = ''): never {
+  throw new OnewriterError('INVALID_VALUE', `${what} cannot be stored in SQLite${remedy}.`);
+}
+
+/** What to pass in place of values that are often passed by mistake. */
+function remedyFor(type: string): string {
+  if (type === 'undefined') return '; pass null for NULL';
+  if (type === 'Date') return '; pass its time as a number (getTime()) or a text (toISOString())';
+  return type === 'Object' || type === 'Array' ? '; pass it as a text (JSON.stringify())' : '';
 }
 
 /** Encodes one parameter. @throws OnewriterError INVALID_VALUE for what SQLite could not give back exactly. */
@@ -50,10 +57,35 @@ export function encodeValue(value: SqlParameter): WireValue {
       if (value instanceof Uint8Array) {
         return { b: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64') };
       }
-      return refuse(`A value of type ${(value as object).constructor?.name ?? 'object'}`);
+      return refuseType((value as object).constructor?.name ?? 'object');
     default:
-      return refuse(`A value of type ${typeof value}`);
+      return refuseType(typeof value);
   }
+}
+
+function refuseType(type: string): never {
+  return refuse(`A value of type ${type}`, remedyFor(type));
+}
+
+/**
+ * Encodes one parameter of a statement.
+ * @param parameter SQLite's number of it, from 1, or its name
+ * @throws OnewriterError INVALID_VALUE, naming the parameter
+ */
+export function encodeParameter(value: SqlParameter, parameter: number | string): WireValue {
+  try {
+    return encodeValue(value);
+  } catch (error) {
+    throw atParameter(error, parameter);
+  }
+}
+
+/** Adds to the error of a value which parameter it is about. */
+export function atParameter(error: unknown, parameter: number | string): unknown {
+  if (!(error instanceof OnewriterError)) return error;
+  const shown = typeof parameter === 'string' ? parameter.slice(0, 100) : parameter;
+  const { code, message, details } = error;
+  return new OnewriterError(code, `Parameter ${shown}: ${message}`, { ...details, parameter: shown });
 }
 
 /** Decodes one value: the exact inverse of {@link encodeValue} and {@link encodeTaggedValue}; integers stay bigint. */
@@ -65,12 +97,16 @@ export function decodeValue(wire: WireValue): SqlValue {
   throw new OnewriterError('INVALID_VALUE', 'A value in the message has an unknown type tag.');
 }
 
-/** Encodes a statement's parameters; `undefined` means none. */
+/** Encodes a statement's parameters; `undefined` means none. @throws OnewriterError INVALID_VALUE, naming the parameter */
 export function encodeParameters(params: SqlParameters | undefined): WireParameters | undefined {
   if (params === undefined) return undefined;
-  if (Array.isArray(params)) return params.length === 0 ? undefined : params.map(encodeValue);
+  if (Array.isArray(params)) {
+    return params.length === 0 ? undefined : params.map((value, index) => encodeParameter(value, index + 1));
+  }
   // fromEntries: a name may be `__proto__`.
-  return Object.fromEntries(Object.entries(params).map(([name, value]) => [name, encodeValue(value)]));
+  return Object.fromEntries(
+    Object.entries(params).map(([name, value]) => [name, encodeParameter(value, name)]),
+  );
 }
 
 /** Decodes a statement's parameters. */

@@ -66,7 +66,7 @@ export function decodeOutcome<Mode extends RowMode>(
   shape: RowShape<Mode>,
 ): WriteOutcome<RowOf<Mode>> {
   if ('q' in result) return decodeStepsOutcome(result, commitSeq, shape);
-  if ('w' in result) return { changes: result.w, lastInsertRowid: 0, commitSeq };
+  if ('w' in result) return { changes: result.w - (result.i ?? 0), lastInsertRowid: 0, commitSeq };
   if (!('t' in result)) return decodeStatement(result, commitSeq, shape);
   const statements = decodeTransaction(result, commitSeq, shape);
   const changes = statements.reduce((sum, statement) => sum + statement.changes, 0);

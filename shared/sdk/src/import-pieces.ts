@@ -68,6 +68,7 @@ export function decodeImportPiece(result: WireOperationResult, commitSeq: number
   return {
     type: 'applied',
     applied: rows.w,
+    ignored: rows.i ?? 0,
     known: rows.s ?? 0,
     next: rows.n,
     refused: (rows.r ?? []).map(([row, error]) => ({ row, error: fromWireError(error) })),

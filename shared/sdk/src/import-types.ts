@@ -34,6 +34,8 @@ export type ImportPieceResult =
   | {
       readonly type: 'applied';
       readonly applied: number;
+      /** Of the applied ones those whose INSERT changed no row: they conflicted, and were ignored. */
+      readonly ignored: number;
       /** Applied before, under keys of their own. */
       readonly known: number;
       /** The number of the row that is next. */

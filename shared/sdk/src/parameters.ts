@@ -1,5 +1,5 @@
 import {
-  encodeValue,
+  encodeParameter,
   LIMITS,
   OnewriterError,
   type SqlParameter,
@@ -37,13 +37,13 @@ export function bindParameters(params: SqlParameters): BoundParameters {
   if (Array.isArray(params)) {
     if (params.length > LIMITS.maxParameters) throw tooMany();
     for (let index = 0; index < params.length; index++) {
-      if (!isBindable(params[index])) return params.map(bindValue);
+      if (!isBindable(params[index])) return params.map((value, at) => bindValue(value, at + 1));
     }
     return params;
   }
   for (const name in params) {
     if (!isBindable((params as Record<string, unknown>)[name])) {
-      return Object.fromEntries(Object.entries(params).map(([key, value]) => [key, bindValue(value)]));
+      return Object.fromEntries(Object.entries(params).map(([key, value]) => [key, bindValue(value, key)]));
     }
   }
   return params as BoundParameters;
@@ -67,8 +67,8 @@ function isBindable(value: unknown): boolean {
   }
 }
 
-function bindValue(value: SqlParameter): unknown {
-  encodeValue(value); // refuses what could not be stored
+function bindValue(value: SqlParameter, parameter: number | string): unknown {
+  encodeParameter(value, parameter); // refuses what could not be stored
   if (typeof value === 'boolean') return value ? 1 : 0;
   // better-sqlite3 takes only Buffers.
   if (value instanceof Uint8Array && !Buffer.isBuffer(value)) {

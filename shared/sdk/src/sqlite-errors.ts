@@ -14,18 +14,19 @@ const CODES: readonly (readonly [prefix: string, code: ErrorCode])[] = [
   ['SQLITE_NOTADB', 'DATABASE_CORRUPT'],
   ['SQLITE_IOERR', 'DATABASE_IO_ERROR'],
   ['SQLITE_CANTOPEN', 'TENANT_UNAVAILABLE'],
-  // Only with an extension it speaks of the file or its folder; see WRITING_SELECT.
+  // Only with an extension it speaks of the file or its folder; see WRITE_IN_READ.
   ['SQLITE_READONLY_', 'TENANT_UNAVAILABLE'],
   ['SQLITE_PERM', 'TENANT_UNAVAILABLE'],
   ['SQLITE_AUTH', 'STATEMENT_NOT_ALLOWED'],
   ['SQLITE_TOOBIG', 'RESULT_TOO_LARGE'],
 ];
 
-/** SQLite's code where a SELECT writes all the same, as one with `optimize()` of FTS3 and FTS4 does. */
-const WRITING_SELECT = 'SQLITE_READONLY';
-const WRITING_SELECT_REMEDY =
-  ': this is a SELECT that writes, and reads run on read-only connections; use a statement that is a write ' +
-  "(of optimize(t): INSERT INTO t(t) VALUES ('optimize'))";
+/** SQLite's code of a write in a read transaction, and of a SELECT that writes, as one with `optimize()` of FTS4 does. */
+const WRITE_IN_READ = 'SQLITE_READONLY';
+const WRITE_IN_READ_REMEDY =
+  ': the statement writes, and its connection only reads. Write outside a read transaction (BEGIN READONLY, the mode ' +
+  '"read" of libSQL clients), and with a statement that is a write, not with a SELECT that calls a function which writes ' +
+  "(not SELECT optimize(t), but INSERT INTO t(t) VALUES ('optimize'))";
 
 /** SQLite's extended code of an error that better-sqlite3 threw, or undefined. */
 export function sqliteCodeOf(error: unknown): string | undefined {
@@ -49,7 +50,7 @@ export function isUnreachable(error: unknown): boolean {
 }
 
 function remedyFor(code: ErrorCode, sqliteCode: string): string {
-  if (sqliteCode === WRITING_SELECT) return WRITING_SELECT_REMEDY;
+  if (sqliteCode === WRITE_IN_READ) return WRITE_IN_READ_REMEDY;
   return code === 'TENANT_UNAVAILABLE'
     ? '; the folder must be writable here, or give connect() a gatewayUrl to read through'
     : '';

@@ -158,8 +158,8 @@ export class Lanes {
       if (this.#lanes.length >= maxLanes) return;
       const spare = this.#open(Math.min(SPARE_OPEN_TENANTS, this.#options.writer.maxOpenTenants));
       this.#options.log.warn(
-        { lanes: this.#lanes.length, heldUpBy: held.work?.client.tenant },
-        'All lanes are held up by long statements; a spare one is opened',
+        { lanes: this.#lanes.length, at: held.work?.client.tenant },
+        'Each lane has been at one batch for long (a long statement, or a machine without CPU); a spare one is opened',
       );
       this.#spareIdleSince.set(spare, now);
     }

@@ -113,6 +113,28 @@ describe('a piece of an import', () => {
     expect(it.mark().h).toBe(hashOf([rows[0], [3, 3]], [0, 3]));
   });
 
+  it('counts the rows whose INSERT changed nothing', () => {
+    const it = new Import();
+    const [plain, ignoring] = [INSERT, INSERT.replace('INSERT', 'INSERT OR IGNORE')];
+    const hash = new RowsHash();
+    const rows = [
+      [0, 1, 10],
+      [1, 1, 11],
+      [1, 2, 20],
+      [1, 3, -1],
+    ];
+    rows.forEach(([sql, ...values], index) => {
+      hash.toggle(hashRow(index, [plain, ignoring][sql!]!, JSON.stringify(values).slice(1, -1)));
+    });
+    const m = { k: 'key', f: PRINT, at: 0, h: hash.toString(), max: 100 };
+    const job = queuedJob([plain, ignoring], [{ w: rows as unknown as WireRow[], m }]);
+    expect(resultsOf(it.lane.applyOne(job))[0]).toEqual({ w: 4, i: 2, n: 4 });
+    expect(it.rows).toEqual([
+      [1, 10],
+      [2, 20],
+    ]);
+  });
+
   it('binds values exactly', () => {
     const it = new Import('id, v TEXT');
     it.piece(

@@ -72,6 +72,7 @@ class RowsRun {
   /** Rows of this import have keys of their own: an older version began it. */
   readonly #hasRowKeys: boolean;
   #applied = 0;
+  #ignored = 0;
   #known = 0;
   #next: number;
   #bytesLeft: number;
@@ -102,8 +103,9 @@ class RowsRun {
 
   toJson(): string {
     const known = this.#known === 0 ? '' : `,"s":${this.#known}`;
+    const ignored = this.#ignored === 0 ? '' : `,"i":${this.#ignored}`;
     const errors = this.#errors.length === 0 ? '' : `,"r":${JSON.stringify(this.#errors)}`;
-    return `{"w":${this.#applied}${known},"n":${this.#next}${errors}}`;
+    return `{"w":${this.#applied}${known}${ignored},"n":${this.#next}${errors}}`;
   }
 
   apply(index: number, row: WireRow): void {
@@ -140,7 +142,7 @@ class RowsRun {
         throw malformed('The row comes with a statement that is no plain INSERT.');
       // Each row is a write: what triggers see of the connection's counters begins with it.
       runner.startAnew(compiled.asksTotal);
-      runner.runForEffect(compiled, values.map(decodeExactValue));
+      if (runner.runForEffect(compiled, values.map(decodeExactValue)) === 0) this.#ignored++;
       stepControl.releaseStatement.run();
       return undefined;
     } catch (thrown) {

@@ -245,15 +245,15 @@ export class StepsRun implements StepStates {
   /** Runs a piece of an import. */
   #runRows(step: WireStep, piece: WireRowsOperation, startedMs: number): void {
     const place = { jobId: '', op: 0, nowMs: Date.now() };
-    let applied = 0;
+    let inserted = 0;
     this.#runSql(
       this.#textOf(step),
       () => {
         const json = runRows(this.#database, this.#sql, piece, place, this.#budgetBytes);
         const result = JSON.parse(json) as WireRowsResult;
-        applied = 'w' in result ? result.w : 0;
+        inserted = 'w' in result ? result.w - (result.i ?? 0) : 0;
       },
-      () => this.#note(`{"r":[${applied},0],"ms":${elapsed(startedMs)}}`, true),
+      () => this.#note(`{"r":[${inserted},0],"ms":${elapsed(startedMs)}}`, true),
     );
   }
 

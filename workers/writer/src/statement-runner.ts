@@ -98,13 +98,18 @@ export class StatementRunner {
     );
   }
 
-  /** Runs a statement to its end and drops its rows. @param bound values as better-sqlite3 binds them */
-  runForEffect(compiled: CompiledStatement, bound: readonly unknown[] = []): void {
-    this.#counted(compiled, statement => {
+  /**
+   * Runs a statement to its end and drops its rows.
+   * @param bound values as better-sqlite3 binds them
+   * @returns the rows that it changed; undefined: it returns rows, whose changes are not known here
+   */
+  runForEffect(compiled: CompiledStatement, bound: readonly unknown[] = []): number | undefined {
+    return this.#counted(compiled, statement => {
       let changes: number | undefined;
       if (!compiled.returnsRows) ({ changes } = statement.run(...bound));
       else for (const _ of statement.iterate(...bound));
       this.#noteChanges(compiled, changes);
+      return changes;
     });
   }
 

@@ -10,6 +10,7 @@ import { createProgress } from '../progress.ts';
 import { count, formatBytes, formatTable } from '../table.ts';
 import { findTarget, requireDataDir, type Target } from '../target.ts';
 import { listTenantFiles } from '../tenants/list-tenants.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter backup`, as the command line gives them. */
 export interface BackupOptions {
@@ -61,7 +62,7 @@ async function chooseTenants(
   { all }: BackupOptions,
 ): Promise<readonly string[]> {
   if ((tenant === undefined) === !all) {
-    throw new OnewriterError('INVALID_ARGUMENT', 'Give one tenant, or --all.');
+    throw new UsageError('Give one tenant, or --all.');
   }
   return tenant === undefined ? listTenantFiles(target) : [tenant];
 }

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import { isOnewriterError } from '@onewriter/protocol';
 import { connect, type Onewriter, type Statement } from '@onewriter/sdk';
 import { EXIT } from '../exit-codes.ts';
 import { type GatewayClient, openGateway } from '../gateway-client.ts';
 import { createProgress } from '../progress.ts';
 import { formatTable } from '../table.ts';
 import { connectOptions, findTarget } from '../target.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter bench`, as the command line gives them. */
 export interface BenchOptions {
@@ -199,5 +200,5 @@ function parseSeconds({ quick, seconds }: BenchOptions): number {
   if (seconds === undefined) return quick ? QUICK_SECONDS : SECONDS;
   const value = Number(seconds);
   if (value > 0 && value <= 600) return value;
-  throw new OnewriterError('INVALID_ARGUMENT', '--seconds is a number above 0, up to 600.');
+  throw new UsageError('--seconds is a number above 0, up to 600.');
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { assertTenantId, isOnewriterError, OnewriterError, tenantsDir } from '@onewriter/protocol';
+import { assertTenantId, isOnewriterError, tenantsDir } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { checkTenant } from '../check/check-tenant.ts';
 import { findInFolder, findOrphans } from '../check/find-orphans.ts';
@@ -11,6 +11,7 @@ import { createProgress } from '../progress.ts';
 import { count as plural } from '../table.ts';
 import { findTarget, requireDataDir, type Target } from '../target.ts';
 import { listTenantFiles } from '../tenants/list-tenants.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter check`, as the command line gives them. */
 export interface CheckOptions {
@@ -33,7 +34,7 @@ export interface CheckReport {
 export async function check(tenants: readonly string[], options: CheckOptions): Promise<number> {
   for (const tenant of tenants) assertTenantId(tenant);
   if ((tenants.length === 0) === !options.all) {
-    throw new OnewriterError('INVALID_ARGUMENT', 'Give tenants, or --all.');
+    throw new UsageError('Give tenants, or --all.');
   }
   const target = findTarget(options.dataDir);
   requireDataDir(target);

@@ -16,6 +16,7 @@ import {
 import { printError } from '../print-error.ts';
 import { formatTable } from '../table.ts';
 import { findTarget, requireRedis } from '../target.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter dead-letters list`, as the command line gives them. */
 export interface ListLettersOptions {
@@ -149,10 +150,10 @@ async function changeLetters(
 /** @throws OnewriterError INVALID_ARGUMENT */
 function assertChoice(ids: readonly string[], { all, tenant }: ChangeLettersOptions): void {
   if (ids.length > 0 && (all || tenant !== undefined)) {
-    throw new OnewriterError('INVALID_ARGUMENT', 'Give ids, or --all with or without --tenant, not both.');
+    throw new UsageError('Give ids, or --all with or without --tenant, not both.');
   }
   if (ids.length === 0 && !all) {
-    throw new OnewriterError('INVALID_ARGUMENT', 'Give the ids of letters or receipts, or --all.');
+    throw new UsageError('Give the ids of letters or receipts, or --all.');
   }
 }
 
@@ -160,7 +161,7 @@ function assertChoice(ids: readonly string[], { all, tenant }: ChangeLettersOpti
 export function parseLimit(text: string | undefined): number {
   if (text === undefined) return DEFAULT_LIMIT;
   if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw new OnewriterError('INVALID_ARGUMENT', '--limit is a number from 1 to 999999.');
+  throw new UsageError('--limit is a number from 1 to 999999.');
 }
 
 async function openBox({ dataDir }: { readonly dataDir?: string | undefined }): Promise<LetterBox> {

@@ -11,6 +11,7 @@ import { toFileError } from '../sqlite-error.ts';
 import { formatBytes } from '../table.ts';
 import { findTarget } from '../target.ts';
 import { readSize } from '../tenants/list-tenants.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter export`, as the command line gives them. */
 export interface ExportOptions {
@@ -125,8 +126,7 @@ function toExportError(error: unknown, tenant: string): OnewriterError {
 function chooseFormat(path: string, given: string | undefined): string {
   const format = given ?? BY_ENDING[/\.(\w+)$/.exec(path)?.[1]?.toLowerCase() ?? ''];
   if (format !== undefined && FORMATS.includes(format)) return format;
-  throw new OnewriterError(
-    'INVALID_ARGUMENT',
+  throw new UsageError(
     `--format is one of ${FORMATS.join(', ')}; it is told by the name of the file otherwise.`,
   );
 }

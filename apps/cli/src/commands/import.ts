@@ -1,13 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
 import { Readable } from 'node:stream';
-import { assertTenantId, OnewriterError, type WireError } from '@onewriter/protocol';
+import {
+  assertTenantId,
+  ERROR_CODES,
+  type ErrorCode,
+  isErrorCode,
+  LIMITS,
+  OnewriterError,
+  type WireError,
+} from '@onewriter/protocol';
 import { EXIT } from '../exit-codes.ts';
 import { openGateway } from '../gateway-client.ts';
 import { printError } from '../print-error.ts';
 import { createProgress, describeRate } from '../progress.ts';
 import { count } from '../table.ts';
 import { findTarget } from '../target.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter import`, as the command line gives them. */
 export interface ImportOptions {
@@ -33,6 +42,8 @@ export interface ImportSummary {
   readonly outcome: 'done' | 'failed' | 'interrupted';
   readonly rows: number;
   readonly accepted: number;
+  /** Of the accepted rows those that changed nothing: they conflict with a row that is there. */
+  readonly ignored: number;
   /** Committed before, under the same key. */
   readonly skipped: number;
   readonly rejected: number;
@@ -67,6 +78,16 @@ const BEGIN_TIMEOUT_MS = 60_000;
 export async function importFile(tenant: string, path: string, options: ImportOptions): Promise<number> {
   assertTenantId(tenant);
   const format = chooseFormat(path, options.format);
+  if (format === 'csv' && options.table === undefined) {
+    throw new UsageError('CSV goes into one table: name it with --table.');
+  }
+  const { maxRejected } = options;
+  if (
+    maxRejected !== undefined &&
+    !(/^\d{1,9}$/.test(maxRejected) && Number(maxRejected) <= LIMITS.maxImportRefused)
+  ) {
+    throw new UsageError(`--max-rejected is a number from 0 to ${LIMITS.maxImportRefused}.`);
+  }
   const totalBytes = path === '-' ? undefined : sizeOf(path);
   const gateway = await openGateway(findTarget(options.dataDir));
   const separator = options.separator ?? (/\.tsv$/i.test(path) ? 'tab' : undefined);
@@ -102,6 +123,7 @@ export async function importFile(tenant: string, path: string, options: ImportOp
     outcome: 'interrupted',
     rows: 0,
     accepted: 0,
+    ignored: 0,
     skipped: 0,
     rejected: 0,
     unknown: 0,
@@ -126,7 +148,7 @@ export async function importFile(tenant: string, path: string, options: ImportOp
         continue;
       }
       Object.assign(summary, figures);
-      accepted = summary.accepted;
+      accepted = summary.accepted - summary.ignored;
       draw();
       if (event !== 'progress') summary.outcome = event;
       if (error !== undefined) summary.error = error;
@@ -158,9 +180,10 @@ async function* readLines(body: ReadableStream<Uint8Array>): AsyncGenerator<stri
 }
 
 function asText(summary: ImportSummary): string {
-  const { tenant, table, outcome, rows, accepted, rejected, unknown, rejections, idempotencyKey } = summary;
+  const { tenant, table, outcome, rows, accepted, ignored, rejected, unknown, rejections } = summary;
   const parts = [
-    `${count(accepted, 'row')} of ${rows} committed into ${table === null ? tenant : `${tenant}.${table}`}`,
+    `${count(accepted - ignored, 'row')} of ${rows} committed into ${table === null ? tenant : `${tenant}.${table}`}`,
+    ...(ignored > 0 ? [`${ignored} ignored`] : []),
     ...(summary.skipped > 0 ? [`${summary.skipped} were there before`] : []),
     ...(rejected > 0 ? [`${rejected} rejected`] : []),
     ...(unknown > 0 ? [`${unknown} unknown`] : []),
@@ -168,13 +191,32 @@ function asText(summary: ImportSummary): string {
   const lines = [parts.join(', ')];
   for (const { line, error } of rejections) lines.push(`  line ${line}: ${error.code} ${error.message}`);
   if (rejected > rejections.length) lines.push(`  and ${rejected - rejections.length} more`);
-  if (outcome !== 'done') {
-    lines.push(
-      `It did not end (${outcome}). Send it again with the same file: no row is applied twice under ` +
-        `--idempotency-key ${idempotencyKey}`,
-    );
-  }
+  if (outcome !== 'done') lines.push(`It did not end (${outcome}). ${adviseOn(summary)}`);
   return `${lines.join('\n')}\n`;
+}
+
+/** What to do about an import that did not end. */
+export function adviseOn(
+  summary: Pick<ImportSummary, 'outcome' | 'accepted' | 'skipped' | 'unknown' | 'error' | 'idempotencyKey'>,
+): string {
+  const { outcome, accepted, skipped, unknown, error, idempotencyKey } = summary;
+  const key = `--idempotency-key ${idempotencyKey}`;
+  const sameFile = `Send it again with the same file: no row is applied twice under ${key}`;
+  if (outcome === 'interrupted' || unknown > 0 || error === null || mayPass(error.code)) return sameFile;
+  if (error.code === 'IDEMPOTENCY_KEY_REUSED') return 'Nothing more was committed.';
+  const committed = accepted + skipped;
+  if (committed === 0) return 'Nothing was committed.';
+  return (
+    `${count(committed, 'row')} stay committed. Send the mended file under ${key}: rows that were committed must be in it as ` +
+    'they were, and are not applied twice'
+  );
+}
+
+/** Whether the same file may go through another time. */
+function mayPass(code: string): boolean {
+  if (code === 'OUTCOME_UNKNOWN' || code === 'ABORTED' || !isErrorCode(code)) return true;
+  const { retryable, status } = ERROR_CODES[code as ErrorCode];
+  return retryable || status >= 500;
 }
 
 /** @throws OnewriterError INVALID_ARGUMENT */
@@ -182,10 +224,7 @@ function chooseFormat(path: string, given: string | undefined): string {
   const format =
     given ?? (/\.[ct]sv$/i.test(path) ? 'csv' : /\.(ndjson|jsonl)$/i.test(path) ? 'ndjson' : undefined);
   if (format !== undefined && format in TYPES) return format;
-  throw new OnewriterError(
-    'INVALID_ARGUMENT',
-    '--format is csv or ndjson; it is told by the name of the file otherwise.',
-  );
+  throw new UsageError('--format is csv or ndjson; it is told by the name of the file otherwise.');
 }
 
 function sizeOf(path: string): number {

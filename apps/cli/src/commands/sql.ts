@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { decodeParameters, OnewriterError } from '@onewriter/protocol';
+import { decodeParameters, OnewriterError, splitScript } from '@onewriter/protocol';
 import { connect } from '@onewriter/sdk';
 import { EXIT } from '../exit-codes.ts';
 import { formatResult } from '../shell/format-result.ts';
+import { inScript } from '../shell/locate-error.ts';
 import { runAtTerminal } from '../shell/run-terminal.ts';
 import { SqlShell } from '../shell/sql-shell.ts';
 import { connectOptions, findTarget, requireDataDir } from '../target.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter sql`, as the command line gives them. */
 export interface SqlOptions {
@@ -30,18 +32,26 @@ export async function sql(
 ): Promise<number> {
   const params = parseParams(options.params);
   const timeoutMs = parseTimeout(options.timeout);
+  if (statement !== undefined) assertOneStatement(statement);
   const script = options.script === undefined ? undefined : readScript(options.script, statement);
   const target = findTarget(options.dataDir);
   requireDataDir(target);
   await using onewriter = await connect(await connectOptions(target));
   const mode = options.json ? 'json' : 'table';
   if (script !== undefined) {
-    const { commitSeq } = await onewriter.tenant(tenant).exec(script, { timeoutMs });
+    const { commitSeq } = await onewriter
+      .tenant(tenant)
+      .exec(script, { timeoutMs })
+      .catch((error: unknown) => {
+        throw inScript(error, script);
+      });
     process.stdout.write(options.json ? `${JSON.stringify({ commitSeq })}\n` : `commit ${commitSeq}\n`);
     return EXIT.ok;
   }
   if (statement !== undefined && !statement.trimStart().startsWith('.')) {
-    const result = await onewriter.tenant(tenant).execute(statement, params, { rowMode: 'array', timeoutMs });
+    const result = await onewriter
+      .tenant(tenant)
+      .execute(statement, params, { rowMode: 'array', safeIntegers: true, timeoutMs });
     process.stdout.write(formatResult(result, mode));
     return EXIT.ok;
   }
@@ -50,6 +60,7 @@ export async function sql(
     tenant,
     mode,
     timeoutMs,
+    locates: statement === undefined && !process.stdin.isTTY,
     write: text => void process.stdout.write(text),
     writeError: text => void process.stderr.write(options.json ? text : `onewriter: ${text}`),
   });
@@ -70,9 +81,17 @@ async function runLines(shell: SqlShell): Promise<number> {
   return (await shell.end()) === 'failed' ? EXIT.failed : EXIT.ok;
 }
 
+/** @throws UsageError */
+function assertOneStatement(statement: string): void {
+  if (statement.trimStart().startsWith('.') || splitScript(statement).length < 2) return;
+  throw new UsageError(
+    'Give one statement here. Several go into a file: --script <file> applies all or nothing, on standard input each commits alone.',
+  );
+}
+
 function readScript(path: string, statement: string | undefined): string {
   if (statement !== undefined) {
-    throw new OnewriterError('INVALID_ARGUMENT', 'Give a statement or --script, not both.');
+    throw new UsageError('Give a statement or --script, not both.');
   }
   try {
     return readFileSync(path === '-' ? 0 : path, 'utf8');
@@ -89,10 +108,9 @@ export function parseParams(json: string | undefined) {
     if (params !== null && typeof params === 'object') return decodeParameters(params as never);
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
-    throw new OnewriterError('INVALID_ARGUMENT', `--params is not JSON: ${cause.message}`, {}, cause);
+    throw new UsageError(`--params is not JSON: ${cause.message}`, cause);
   }
-  throw new OnewriterError(
-    'INVALID_ARGUMENT',
+  throw new UsageError(
     `--params is a JSON array, or an object of named parameters: '["a", 1]' or '{"id": "a"}'.`,
   );
 }
@@ -101,5 +119,5 @@ function parseTimeout(seconds: string | undefined): number | undefined {
   if (seconds === undefined) return undefined;
   const value = Number(seconds);
   if (value > 0 && Number.isFinite(value)) return value * 1_000;
-  throw new OnewriterError('INVALID_ARGUMENT', '--timeout is a number of seconds above 0.');
+  throw new UsageError('--timeout is a number of seconds above 0.');
 }

@@ -1,10 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { isOnewriterError, OnewriterError, tenantQueue, toWireError } from '@onewriter/protocol';
+import { isOnewriterError, tenantQueue, toWireError } from '@onewriter/protocol';
 import { connect, type Tenant } from '@onewriter/sdk';
 import type { Redis } from 'ioredis';
 import { EXIT } from '../exit-codes.ts';
 import { openRedis } from '../open-redis.ts';
 import { connectOptions, findTarget, requireDataDir } from '../target.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter tail`, as the command line gives them. */
 export interface TailOptions {
@@ -156,5 +157,5 @@ function asText(job: TailedJob): string {
 function parseLast(text: string | undefined): number {
   if (text === undefined) return 10;
   if (/^\d{1,6}$/.test(text)) return Number(text);
-  throw new OnewriterError('INVALID_ARGUMENT', '--last is a number from 0 to 999999.');
+  throw new UsageError('--last is a number from 0 to 999999.');
 }

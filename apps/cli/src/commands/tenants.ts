@@ -12,6 +12,7 @@ import { confirmByName } from '../confirm.ts';
 import { openGateway } from '../gateway-client.ts';
 import { openRedis, withRedis } from '../open-redis.ts';
 import { audited, operatorName } from '../operator.ts';
+import { inScript } from '../shell/locate-error.ts';
 import { toFileError } from '../sqlite-error.ts';
 import { formatBytes, formatTable } from '../table.ts';
 import { findTarget, requireDataDir, type Target } from '../target.ts';
@@ -285,11 +286,15 @@ export async function createTenant(tenant: string, options: CreateTenantOptions)
   assertTenantId(tenant);
   const gateway = await openGateway(findTarget(options.dataDir));
   const script = options.script === undefined ? undefined : readScript(options.script);
-  const response = await gateway.request(`/tenants/${tenant}`, {
-    method: 'PUT',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ script }),
-  });
+  const response = await gateway
+    .request(`/tenants/${tenant}`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ script }),
+    })
+    .catch((error: unknown) => {
+      throw script === undefined ? error : inScript(error, script);
+    });
   const created = response.status === 201;
   const answer = (await response.json()) as { readonly commitSeq: number | null };
   const result = { tenant, created, commitSeq: answer.commitSeq };

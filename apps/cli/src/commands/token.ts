@@ -1,6 +1,7 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { ACCESS_LEVELS, type AccessLevel, signToken } from '@onewriter/runtime';
 import { findTarget, findTokenSecret } from '../target.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter token`, as the command line gives them. */
 export interface TokenOptions {
@@ -35,7 +36,7 @@ export async function token(options: TokenOptions): Promise<number> {
     );
   }
   if (!ACCESS_LEVELS.includes(options.access as AccessLevel)) {
-    throw new OnewriterError('INVALID_ARGUMENT', `--access is one of ${ACCESS_LEVELS.join(', ')}.`);
+    throw new UsageError(`--access is one of ${ACCESS_LEVELS.join(', ')}.`);
   }
   const tenants = options.tenants === '*' ? '*' : options.tenants.split(',');
   const access = options.access as AccessLevel;
@@ -53,5 +54,5 @@ export function parseDuration(text: string | undefined): number | undefined {
   const match = /^(\d{1,6})([smhd])$/.exec(text);
   const ms = match ? Number(match[1]) * UNIT_MS[match[2]!]! : 0;
   if (ms > 0) return ms;
-  throw new OnewriterError('INVALID_ARGUMENT', '--expires is a duration such as 30m, 24h or 7d.');
+  throw new UsageError('--expires is a duration such as 30m, 24h or 7d.');
 }

@@ -5,6 +5,7 @@ import { createUpLog } from '../up/log.ts';
 import { describeReady, readyEvent } from '../up/ready-message.ts';
 import { runStack, type Stack } from '../up/run-stack.ts';
 import type { Service } from '../up/services.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter up`, as the command line gives them. */
 export interface UpOptions {
@@ -89,7 +90,7 @@ const MAX_BROKERS = 4;
 export function parseBrokers(text: string | undefined): number {
   const count = text === undefined ? 1 : /^\d$/.test(text) ? Number(text) : 0;
   if (count >= 1 && count <= MAX_BROKERS) return count;
-  throw new OnewriterError('INVALID_ARGUMENT', `--brokers is a number from 1 to ${MAX_BROKERS}.`);
+  throw new UsageError(`--brokers is a number from 1 to ${MAX_BROKERS}.`);
 }
 
 /** Options win over the environment, which wins over the defaults. */

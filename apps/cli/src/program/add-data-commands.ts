@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
 
 /** `sql`, `tail`, `import` and `export`: what is in a tenant. */
@@ -61,14 +61,22 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
         'the table, which must be there; without it each line of ndjson names its own',
       )
       .option('--format <format>', 'csv or ndjson (default: by the name of the file)')
-      .option('--separator <what>', 'of csv: comma, semicolon or tab (default: comma; tab for .tsv)')
+      .addOption(
+        new Option('--separator <what>', 'of csv (default: comma; tab for .tsv)').choices([
+          'comma',
+          'semicolon',
+          'tab',
+        ]),
+      )
       .option(
         '--deferred',
         'one transaction, all or nothing: rows may refer to later ones; other writers wait',
       )
-      .option(
-        '--on-conflict <what>',
-        'reject, ignore or replace a row that breaks a constraint (default: reject)',
+      .addOption(
+        new Option(
+          '--on-conflict <what>',
+          'reject, ignore or replace a row that breaks a constraint (default: reject)',
+        ).choices(['reject', 'ignore', 'replace']),
       )
       .option('--max-rejected <count>', 'more rejected rows end it (default: 100)')
       .option('--idempotency-key <key>', 'sent again under one key, no row is applied twice')

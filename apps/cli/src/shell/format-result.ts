@@ -35,7 +35,7 @@ function asTable({ columns, rows = [] }: ExecuteResult<SqlRowArray>): string {
   if (columns === undefined) return '';
   const table = formatTable(
     columns,
-    rows.map(row => row.map(formatValue)),
+    rows.map(row => row.map(formatCell)),
   );
   return `${table}${rows.length} ${rows.length === 1 ? 'row' : 'rows'}\n`;
 }
@@ -45,7 +45,7 @@ function asLines({ columns, rows = [] }: ExecuteResult<SqlRowArray>): string {
   const width = columns.reduce((widest, column) => Math.max(widest, column.length), 0);
   return rows
     .map(row =>
-      columns.map((column, index) => `${column.padStart(width)} = ${formatValue(row[index]!)}\n`).join(''),
+      columns.map((column, index) => `${column.padStart(width)} = ${formatCell(row[index]!)}\n`).join(''),
     )
     .join('\n');
 }
@@ -65,11 +65,21 @@ function asCsv({ columns, rows = [] }: ExecuteResult<SqlRowArray>): string {
 function writeSummary(result: ExecuteResult<SqlRowArray>): string {
   if (result.kind !== 'write') return '';
   const { changes, lastInsertRowid, commitSeq } = result;
-  const rowid = lastInsertRowid === 0 ? '' : `, last row id ${lastInsertRowid}`;
+  const rowid = Number(lastInsertRowid) === 0 ? '' : `, last row id ${lastInsertRowid}`;
   return `${changes} ${changes === 1 ? 'change' : 'changes'}${rowid}, commit ${commitSeq}\n`;
 }
 
+/** A value where NULL is written out: the text that looks like it is in quotes. */
+function formatCell(value: SqlValue): string {
+  return value === 'NULL' ? "'NULL'" : formatValue(value);
+}
+
+/** @param value an integer is a bigint, a number a real */
 function formatValue(value: SqlValue): string {
+  if (typeof value === 'number' && Number.isInteger(value)) {
+    const text = Object.is(value, -0) ? '-0' : String(value);
+    return text.includes('e') ? text : `${text}.0`;
+  }
   if (value === null) return 'NULL';
   if (value instanceof Uint8Array) return `x'${Buffer.from(value).toString('hex')}'`;
   return String(value);

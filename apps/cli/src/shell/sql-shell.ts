@@ -2,7 +2,8 @@ import { assertTenantId, isOnewriterError, OnewriterError, toWireError } from '@
 import type { Onewriter, Tenant } from '@onewriter/sdk';
 import { remedyFor } from '../remedy.ts';
 import { formatResult, RESULT_MODES, type ResultMode } from './format-result.ts';
-import { StatementBuffer } from './statement-buffer.ts';
+import { atStatement } from './locate-error.ts';
+import { type BufferedStatement, StatementBuffer } from './statement-buffer.ts';
 
 const HELP = `Statements end with a semicolon. Reads are done directly, writes go through the broker, each by itself: BEGIN and
 COMMIT are refused, a script that is all or nothing is \`onewriter sql <tenant> --script <file>\`.
@@ -25,6 +26,8 @@ export interface SqlShellOptions {
   readonly tenant: string;
   readonly mode: ResultMode;
   readonly timeoutMs: number | undefined;
+  /** Errors name the statement and its line: the input is a file. */
+  readonly locates?: boolean | undefined;
   readonly write: (text: string) => void;
   readonly writeError: (text: string) => void;
 }
@@ -39,6 +42,8 @@ export class SqlShell {
   #db: Tenant;
   #mode: ResultMode;
   #timer = false;
+  /** Statements that were begun. */
+  #statements = 0;
   #running: AbortController | undefined;
 
   /** @throws OnewriterError INVALID_TENANT */
@@ -61,9 +66,11 @@ export class SqlShell {
   async line(line: string): Promise<LineOutcome> {
     try {
       const command = line.trim();
-      if (!this.isOpen && command.startsWith('.')) return await this.#command(command);
-      for (const statement of this.#buffer.push(line)) await this.#run(statement);
-      return 'ok';
+      if (!this.isOpen && command.startsWith('.')) {
+        this.#buffer.skip();
+        return await this.#command(command);
+      }
+      return await this.#runAll(this.#buffer.push(line));
     } catch (error) {
       this.#tell(error);
       return 'failed';
@@ -72,8 +79,12 @@ export class SqlShell {
 
   /** The input has ended: what is left is a statement without its semicolon. */
   async end(): Promise<LineOutcome> {
-    const rest = this.#buffer.takeRest();
-    return rest === '' ? 'ok' : this.line(`${rest};`);
+    try {
+      return await this.#runAll(this.#buffer.takeRest());
+    } catch (error) {
+      this.#tell(error);
+      return 'failed';
+    }
   }
 
   /** Drops what was begun, or ends the wait for what runs. @returns whether there was anything */
@@ -101,14 +112,31 @@ export class SqlShell {
     }
   }
 
-  async #run(sql: string, mode = this.#mode): Promise<void> {
+  async #runAll(statements: readonly BufferedStatement[]): Promise<'ok'> {
+    for (const { sql, line } of statements) {
+      this.#statements++;
+      try {
+        await this.#run(sql);
+      } catch (error) {
+        throw this.#options.locates ? atStatement(error, this.#statements, line) : error;
+      }
+    }
+    return 'ok';
+  }
+
+  async #run(sql: string): Promise<void> {
     const { timeoutMs, write } = this.#options;
     const running = new AbortController();
     this.#running = running;
     const started = performance.now();
     try {
-      const result = await this.#db.execute(sql, [], { rowMode: 'array', timeoutMs, signal: running.signal });
-      write(formatResult(result, mode));
+      const result = await this.#db.execute(sql, [], {
+        rowMode: 'array',
+        safeIntegers: true,
+        timeoutMs,
+        signal: running.signal,
+      });
+      write(formatResult(result, this.#mode));
       if (this.#timer) write(`${(performance.now() - started).toFixed(1)} ms\n`);
     } finally {
       this.#running = undefined;

@@ -1,4 +1,11 @@
-import { LIMITS, OnewriterError, readCondition, type SqlParameters } from '@onewriter/protocol';
+import {
+  atParameter,
+  LIMITS,
+  OnewriterError,
+  readCondition,
+  type SqlParameters,
+  type SqlValue,
+} from '@onewriter/protocol';
 import { classifyOne, classifyScript, type StatementKind } from './classify-text.ts';
 import { mapSteps } from './conditions.ts';
 import { type HranaError, RequestError, StaticError, toHranaError, toStepError } from './hrana-error.ts';
@@ -10,6 +17,7 @@ import {
   MAX_STEPS,
   type StreamRequest,
   type WireBatch,
+  type WireHranaValue,
   type WireStatement,
 } from './wire.ts';
 
@@ -177,8 +185,17 @@ function readArguments(statement: WireStatement): SqlParameters | undefined {
     const { code, message, details } = tooMany(given.length, 'arguments', LIMITS.maxParameters);
     throw new OnewriterError(code, message, details);
   }
-  if (!named_args?.length) return args?.map(decodeHranaValue);
-  return Object.fromEntries(named_args.map(({ name, value }) => [name, decodeHranaValue(value)]));
+  if (!named_args?.length) return args?.map((value, index) => readValue(value, index + 1));
+  return Object.fromEntries(named_args.map(({ name, value }) => [name, readValue(value, name)]));
+}
+
+/** @param parameter SQLite's number of it, from 1, or its name */
+function readValue(value: WireHranaValue, parameter: number | string): SqlValue {
+  try {
+    return decodeHranaValue(value);
+  } catch (error) {
+    throw atParameter(error, parameter);
+  }
 }
 
 function tooMany(count: number, what: string, limit: number): StaticError {

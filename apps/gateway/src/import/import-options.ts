@@ -24,8 +24,13 @@ export interface ImportOptions {
 export interface ImportProgress {
   /** Rows that were read. */
   readonly rows: number;
-  /** Rows that this request committed; with `onConflict=ignore` also those that were ignored. */
+  /** Rows that this request committed, with `onConflict=ignore` also those that were ignored. */
   readonly accepted: number;
+  /**
+   * Of `accepted` those that changed nothing: they conflict with a row that is there. Those of a piece whose answer was lost
+   * are not counted.
+   */
+  readonly ignored: number;
   /** Rows that were committed before, by a request with the same key. */
   readonly skipped: number;
   readonly rejected: number;

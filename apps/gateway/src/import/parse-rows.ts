@@ -204,6 +204,9 @@ export async function* parseCsvRows(
     parser,
     parse,
   );
+  if (columns === undefined && !bounds.stop?.aborted) {
+    throw atLine(1, 'The file is empty: CSV begins with a record that names the columns.');
+  }
 }
 
 /** @throws OnewriterError INVALID_ARGUMENT where the header does not fit the table */
@@ -236,7 +239,7 @@ function hint(columns: readonly string[], separator: CsvSeparator): string {
     name => name !== separator && only.includes(CSV_SEPARATORS[name]),
   );
   if (other === undefined) return '';
-  return ` Its fields look separated by ${other}: say separator=${other}; the columns would be ${listNames(only.split(CSV_SEPARATORS[other]))}.`;
+  return ` Its fields look separated by ${other}: send it with separator=${other} (--separator ${other}); the columns would be ${listNames(only.split(CSV_SEPARATORS[other]))}.`;
 }
 
 function atLine(line: number, message: string): OnewriterError {

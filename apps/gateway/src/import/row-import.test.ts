@@ -14,6 +14,8 @@ type Fate = 'fine' | 'lost' | 'answer lost' | 'not now' | 'late';
 /** A tenant's writer, in memory: it does what run-rows.ts does, and what is on its way to it may go wrong. */
 class FakeWriter {
   readonly applied: string[] = [];
+  /** Values that change nothing. */
+  readonly ignores = new Set<string>();
   mark: ImportMark = NO_MARK;
   readonly refuses: ReadonlySet<string>;
   readonly ends: ReadonlySet<string>;
@@ -69,12 +71,14 @@ class FakeWriter {
     const refused: { row: number; error: OnewriterError }[] = [];
     let next = n;
     let applied = 0;
+    let ignored = 0;
     for (const [index, row] of rows.entries()) {
       const number = typeof at === 'number' ? at + index : at[index]!;
       const isOver = typeof at === 'number' && left.size > maxRefused;
       if (typeof at === 'number' && !isOver) next = number + 1;
       if (row !== undefined && !isOver && !this.#refuses.has(row.values)) {
         applied++;
+        if (this.ignores.has(row.values)) ignored++;
         left.delete(number);
         this.applied.push(row.values);
         continue;
@@ -86,7 +90,7 @@ class FakeWriter {
         refused.push({ row: number, error: new OnewriterError('CONSTRAINT_VIOLATION', 'no') });
     }
     this.mark = { n: next, h: sum.toString(), r: [...left] };
-    return { type: 'applied', applied, known: 0, next, refused, commitSeq };
+    return { type: 'applied', applied, ignored, known: 0, next, refused, commitSeq };
   }
 }
 
@@ -175,6 +179,17 @@ describe('importRows', () => {
       ),
       { numRuns: 200 },
     );
+  });
+
+  it('counts the rows that change nothing, also those that are tried again', async () => {
+    const writer = new FakeWriter(['late', 'fine', 'not now'], new Set(['3', '4']));
+    for (const value of ['1', '4', '12']) writer.ignores.add(value);
+    const { end } = await run(writer, numbers(20));
+    expect(end).toMatchObject({ event: 'done', accepted: 18, ignored: 2 });
+    const later = new FakeWriter([]);
+    later.mark = writer.mark;
+    later.ignores.add('4');
+    expect((await run(later, numbers(20))).end).toMatchObject({ accepted: 2, ignored: 1, skipped: 18 });
   });
 
   it('refuses another file under the key, before it applies anything', async () => {

@@ -110,6 +110,7 @@ class RowImport {
   readonly #rejections: ImportEvent[] = [];
   #rows = 0;
   #accepted = 0;
+  #ignored = 0;
   #skipped = 0;
   #rejected = 0;
   #unknown = 0;
@@ -145,6 +146,7 @@ class RowImport {
     return {
       rows: this.#rows,
       accepted: this.#accepted,
+      ignored: Math.min(this.#ignored, this.#accepted),
       skipped: this.#skipped,
       rejected: this.#rejected,
       unknown: this.#unknown,
@@ -330,6 +332,7 @@ class RowImport {
     this.#failingSince = undefined;
     this.#commitSeq = Math.max(this.#commitSeq, result.commitSeq);
     this.#skipped += result.known;
+    this.#ignored += result.ignored;
     // Counted as accepted below.
     this.#accepted -= result.known;
     for (const { row, error } of result.refused) this.#errors.set(row, error);
@@ -392,6 +395,7 @@ class RowImport {
     for (const { result } of this.#flights) {
       if (result?.type !== 'applied') continue;
       this.#commitSeq = Math.max(this.#commitSeq, result.commitSeq);
+      this.#ignored += result.ignored;
       for (const { row, error: refused } of result.refused) this.#errors.set(row, refused);
     }
     this.#flights.length = 0;
@@ -506,6 +510,7 @@ class RowImport {
           left.map(({ number }) => number),
         );
         const errors = result.type === 'applied' ? result.refused : [];
+        if (result.type === 'applied') this.#ignored += result.ignored;
         for (const { row, error } of errors) this.#errors.set(row, error);
         this.#commitSeq = Math.max(this.#commitSeq, result.commitSeq);
         refused = new Set(result.type === 'applied' ? errors.map(({ row }) => row) : result.mark.r);

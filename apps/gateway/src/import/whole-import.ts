@@ -45,7 +45,7 @@ export async function* importWhole(
   options: WholeImportOptions,
 ): AsyncGenerator<ImportEvent, void, undefined> {
   const { idempotencyKey, maxRejected, stop } = options;
-  const progress = { rows: 0, accepted: 0, skipped: 0, rejected: 0, unknown: 0, commitSeq: 0 };
+  const progress = { rows: 0, accepted: 0, ignored: 0, skipped: 0, rejected: 0, unknown: 0, commitSeq: 0 };
   const spool = await RowSpool.open(options.scratch);
   const hash = new RowsHash();
   let reportedAt = performance.now();
@@ -109,8 +109,9 @@ async function commit(
     return;
   }
   if (rows === 0) return;
+  const transaction = new WholeTransaction(options);
   try {
-    progress.commitSeq = await new WholeTransaction(options).run(spool.read());
+    progress.commitSeq = await transaction.run(spool.read());
     progress.accepted = rows;
   } catch (thrown) {
     const error = asOnewriterError(thrown);
@@ -121,12 +122,15 @@ async function commit(
     }
     progress.accepted = rows;
   }
+  progress.ignored = transaction.ignored;
 }
 
 /** The rows of a step, to find the line of one that fails; undefined for a step without rows. */
 type StepRows = readonly SpooledRow[] | undefined;
 
 class WholeTransaction {
+  /** Rows that changed nothing. */
+  ignored = 0;
   readonly #options: WholeImportOptions;
   #transaction: string | undefined;
   #next = 0;
@@ -180,6 +184,8 @@ class WholeTransaction {
     this.#transaction = transaction?.id;
     for (const [index, result] of results.entries()) {
       if (result.type === 'error') throw this.#toError(result.error, rowsOfSteps[index], from);
+      const sent = rowsOfSteps[index]?.length ?? 0;
+      if (result.type === 'ok' && sent > 0) this.ignored += sent - result.changes;
     }
     if (transaction === undefined) throw timedOut();
   }

@@ -14,4 +14,11 @@ describe('an error of a read', () => {
     const error = new Database.SqliteError('as SQLite says', sqliteCode);
     expect(toReadError(error, 'acme')).toMatchObject({ code, details: { sqliteCode } });
   });
+
+  it('says what to do about a write on a connection that reads, whatever made it one', () => {
+    const error = new Database.SqliteError('as SQLite says', 'SQLITE_READONLY');
+    expect(toReadError(error, 'acme').message).toMatch(
+      /^as SQLite says: the statement writes, .*outside a read transaction.*not SELECT optimize/,
+    );
+  });
 });

@@ -63,7 +63,7 @@ export function addExportRoute(api: Api): void {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
     const { format, table, values } = parseQuery(Query, c.req.query());
     if (format === 'csv' && table === undefined) {
-      throw new OnewriterError('INVALID_ARGUMENT', 'CSV has one table: say which, as ?table=….');
+      throw new OnewriterError('INVALID_ARGUMENT', 'CSV has one table: name it with ?table=… (--table).');
     }
     if (format !== 'csv' && format !== 'ndjson' && table !== undefined) {
       throw new OnewriterError(

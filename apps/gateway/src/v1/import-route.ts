@@ -54,7 +54,14 @@ const Event = z
       .optional()
       .openapi({ description: 'The key of the request; one that was made where it came without.' }),
     rows: z.int().optional().openapi({ description: 'Rows that were read.' }),
-    accepted: z.int().optional().openapi({ description: 'Rows that this request committed.' }),
+    accepted: z
+      .int()
+      .optional()
+      .openapi({ description: 'Rows that this request committed, ignored ones included.' }),
+    ignored: z.int().optional().openapi({
+      description:
+        'Of the accepted rows those that changed nothing: with onConflict=ignore, rows that conflict with one that is there.',
+    }),
     skipped: z
       .int()
       .optional()
@@ -111,7 +118,10 @@ export function addImportRoute(api: Api): void {
       throw new OnewriterError('UNSUPPORTED_MEDIA_TYPE', `Content-Type is ${NDJSON} or text/csv.`);
     }
     if (type === 'text/csv' && query.table === undefined) {
-      throw new OnewriterError('INVALID_ARGUMENT', 'CSV goes into one table: say which, as ?table=….');
+      throw new OnewriterError(
+        'INVALID_ARGUMENT',
+        'CSV goes into one table: name it with ?table=… (--table).',
+      );
     }
     const idempotencyKey = readIdempotencyKey(c) ?? `import-${randomUUID()}`;
     await options.pauses.assertNotPaused(tenant);
