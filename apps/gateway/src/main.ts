@@ -31,6 +31,7 @@ import { isStreamRequest } from './streams/stream-request.ts';
 import { createTenantBuilder } from './tenants/build-tenant.ts';
 import { createTenantDeletion } from './tenants/delete-tenant.ts';
 import { createPauseFlags } from './tenants/pause-flags.ts';
+import { createRetireFile } from './tenants/retire-file.ts';
 import { TenantFiles } from './tenants/tenant-files.ts';
 import { TenantRegistry } from './tenants/tenant-registry.ts';
 
@@ -61,7 +62,7 @@ await startProcess('gateway', async (config, log) => {
     log,
   });
   const reads = new QuickReads(places, readProcesses);
-  const files = new TenantFiles(config.dataDir, config.dbFile);
+  const files = new TenantFiles(config.dataDir, config.dbFile, createRetireFile(config.busyTimeoutMs, log));
   const registry = new TenantRegistry(redis, config.group, files);
   const pauses = createPauseFlags(redis, config.group);
   const hrana = createHrana({

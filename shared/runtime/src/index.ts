@@ -15,6 +15,7 @@ export * from './readiness.ts';
 export * from './ready.ts';
 export * from './redis.ts';
 export * from './release-tenant.ts';
+export * from './retire-database.ts';
 export * from './start-process.ts';
 export * from './tenant-control.ts';
 export * from './token.ts';

@@ -9,7 +9,7 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { inspectDataDir, STATUS_BOUNDS, tenantFile, tenantsDir } from '@onewriter/protocol';
+import { inspectDataDir, realDatabasePath, STATUS_BOUNDS, tenantFile, tenantsDir } from '@onewriter/protocol';
 import { configSchema, environmentName } from '@onewriter/runtime';
 import Database from 'better-sqlite3';
 import { formatBytes } from '../table.ts';
@@ -202,7 +202,7 @@ function checkOwners(target: Target): Diagnosis[] {
   const foreign = names
     .flatMap(name => {
       const folder = join(root, name);
-      const file = join(folder, target.dbFile);
+      const file = realDatabasePath(join(folder, target.dbFile));
       return [folder, file, `${file}-wal`, `${file}-shm`];
     })
     .filter(path => {
