@@ -32,6 +32,7 @@ import { createTenantBuilder } from './tenants/build-tenant.ts';
 import { createTenantDeletion } from './tenants/delete-tenant.ts';
 import { createPauseFlags } from './tenants/pause-flags.ts';
 import { createTenantPlacement } from './tenants/place-tenant.ts';
+import { createRetireFile } from './tenants/retire-file.ts';
 import { TenantFiles } from './tenants/tenant-files.ts';
 import { TenantRegistry } from './tenants/tenant-registry.ts';
 
@@ -64,7 +65,7 @@ await startProcess('gateway', async (config, log) => {
     log,
   });
   const reads = new QuickReads(places, readProcesses);
-  const files = new TenantFiles(config.dataDir, config.dbFile);
+  const files = new TenantFiles(config.dataDir, config.dbFile, createRetireFile(config.busyTimeoutMs, log));
   const registry = new TenantRegistry(redis, config.group, files);
   const place = createTenantPlacement(redis, config.group, files);
   const pauses = createPauseFlags(redis, config.group);

@@ -2,6 +2,7 @@ export * from './assert-sqlite-opens.ts';
 export * from './bind-parameters.ts';
 export * from './broker-status.ts';
 export * from './data-dir-kind.ts';
+export * from './database-file.ts';
 export * from './dead-letter.ts';
 export * from './describe-statement.ts';
 export * from './duration-histogram.ts';

@@ -173,3 +173,8 @@ export function runningDir(dataDir: string): string {
 export function tenantFile(dataDir: string, tenant: string, dbFile: string = DEFAULT_DB_FILE): string {
   return `${tenantsDir(dataDir)}/${assertTenantId(tenant)}/${dbFile}`;
 }
+
+/** `<dataDir>/former/<tenant>`: an empty file that says that the tenant had a database before. @throws OnewriterError INVALID_TENANT */
+export function formerTenantMark(dataDir: string, tenant: string): string {
+  return `${dataDir}/former/${assertTenantId(tenant)}`;
+}

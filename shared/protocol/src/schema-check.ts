@@ -35,3 +35,29 @@ export function isAnsweredFromMemory(sql: string): boolean {
     return kind === 'word' && /^(?:PRAGMA|EXPLAIN)$/i.test(tokens.text);
   }
 }
+
+/** SQLite's own tables and table-valued functions, which need none of the schema; a name can be quoted. */
+const OF_EACH_FILE = /^["'`[]?(?:sqlite_|pragma_|json_|dbstat|bytecode|tables_used)/i;
+
+/**
+ * Whether a statement could be answered by a file whose schema is gone, as that of a replaced file is: it names no table,
+ * or one that each file has. All others fail there ("no such table"). In doubt it is true: then it is looked before each
+ * run whether the schema is there.
+ */
+export function mayOutliveSchema(sql: string): boolean {
+  const tokens = new SqlTokens(sql);
+  let first = true;
+  let afterFrom = false;
+  let namesTable = false;
+  for (;;) {
+    const kind = tokens.next();
+    if (kind === 'end') return !namesTable;
+    if (kind === 'space') continue;
+    const { text } = tokens;
+    // A name after FROM may be that of a common table expression.
+    if (OF_EACH_FILE.test(text) || (first && /^WITH$/i.test(text))) return true;
+    first = false;
+    if (afterFrom && (kind === 'word' || kind === 'name' || kind === 'string')) namesTable = true;
+    afterFrom = kind === 'word' && /^FROM$/i.test(text);
+  }
+}

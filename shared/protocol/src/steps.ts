@@ -26,6 +26,8 @@ export interface WireStepsOperation {
   readonly i?: 1 | undefined;
   /** Nothing runs unless the tenant's commit_seq is this. */
   readonly at?: number | undefined;
+  /** With `at`: nothing runs unless the tenant's file is this incarnation, as of DatabaseFile. */
+  readonly in?: string | undefined;
   /**
    * Nothing runs after this: ms since the epoch, by the client's clock. A transaction whose client has gone would hold the
    * tenant up for nothing.

@@ -16,6 +16,7 @@ export * from './read-group-status.ts';
 export * from './readiness.ts';
 export * from './ready.ts';
 export * from './redis.ts';
+export * from './retire-database.ts';
 export * from './start-process.ts';
 export * from './token.ts';
 export * from './token-cache.ts';

@@ -33,7 +33,7 @@ export function encodeSteps(
   timeoutMs: number,
   requestId?: string | undefined,
 ): EncodedWrite {
-  const { steps, transaction, interactive, expectCommitSeq } = request;
+  const { steps, transaction, interactive, expectCommitSeq, expectIncarnation } = request;
   if (!Array.isArray(steps) || steps.length === 0) throw invalid('steps() takes at least one step.');
   if (steps.length > LIMITS.maxSteps) {
     throw tooLarge(`${steps.length} steps; at most ${LIMITS.maxSteps} are allowed`, {
@@ -45,6 +45,9 @@ export function encodeSteps(
   }
   if (expectCommitSeq !== undefined && !Number.isSafeInteger(expectCommitSeq)) {
     throw invalid('expectCommitSeq is a whole number.');
+  }
+  if (expectIncarnation !== undefined && !/^[0-9a-f]*$/.test(expectIncarnation)) {
+    throw invalid('expectIncarnation is the id of an incarnation.');
   }
   const rests = steps.map((step, index) => {
     try {
@@ -59,6 +62,7 @@ export function encodeSteps(
     (transaction === undefined ? '' : `,"tx":"${transaction}"`) +
     (interactive ? ',"i":1' : '') +
     (expectCommitSeq === undefined ? '' : `,"at":${expectCommitSeq}`) +
+    (expectIncarnation === undefined ? '' : `,"in":"${expectIncarnation}"`) +
     encodeRequestId(requestId);
   let operationBytes = rests.reduce((sum, rest) => sum + Buffer.byteLength(rest) + 12, 64 + suffix.length);
   // After the texts of the steps those of imported rows.

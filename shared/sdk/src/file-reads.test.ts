@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { linkSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { newDatabaseName, realDatabasePath } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileReads, type FileReadsOptions } from './file-reads.ts';
@@ -44,6 +45,50 @@ const request = (tenant: string, sql: string, params: BoundParameters = []) => (
 /** SQL that inserts this many rows. */
 const fill = (rows: number) =>
   `INSERT INTO t(v) WITH RECURSIVE s(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM s WHERE x < ${rows}) SELECT x FROM s`;
+
+/** Reads in turns of the event loop of their own. */
+async function readInTurns(tenant: string, turns: number): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) {
+    await failure(() => reads.get(request(tenant, 'SELECT v FROM t')));
+    await new Promise<void>(resolve => setImmediate(resolve));
+  }
+}
+
+/** The tombstone of a file: see the runtime's retire-database.ts, which is not a package of this one's. */
+function retire(path: string): void {
+  const db = new Database(path);
+  db.unsafeMode(true);
+  const version = Number(db.pragma('schema_version', { simple: true }));
+  db.exec(
+    `PRAGMA writable_schema = ON; BEGIN IMMEDIATE; DELETE FROM sqlite_schema; PRAGMA schema_version = ${version + 1}; COMMIT`,
+  );
+  writers.push(db);
+}
+
+/** Puts another file in a tenant's place, as a restore does. */
+function replace(tenant: string, schema: string): void {
+  const folder = join(dataDir, 'tenants', tenant);
+  const path = join(folder, 'tenant.db');
+  const old = realDatabasePath(path);
+  const name = newDatabaseName('tenant.db');
+  const db = new Database(join(folder, name));
+  db.pragma('journal_mode = WAL');
+  db.exec(schema);
+  writers.push(db);
+  if (old === path) {
+    for (const suffix of ['', '-wal', '-shm']) linkSync(`${old}${suffix}`, join(folder, `aside${suffix}`));
+  }
+  symlinkSync(name, `${path}.link`);
+  renameSync(`${path}.link`, path);
+  retire(old === path ? join(folder, 'aside') : old);
+}
+
+/** Deletes a tenant as the gateway does. */
+function remove(tenant: string): void {
+  const trash = join(dataDir, `trash-${Math.random()}`);
+  renameSync(join(dataDir, 'tenants', tenant), trash);
+  retire(realDatabasePath(join(trash, 'tenant.db')));
+}
 
 async function collect(rows: AsyncIterable<SqlRow>): Promise<SqlRow[]> {
   const collected: SqlRow[] = [];
@@ -217,17 +262,93 @@ describe('FileReads', () => {
     expect(reads.get(request('b', 'SELECT 2 AS two'))).toEqual({ two: 2 });
   });
 
-  it('reads the new file when a tenant was replaced, and none when it was deleted', async () => {
+  it('reads the new file when one was moved there by hand, and none when it was deleted, after some turns', async () => {
     createTenant('acme').exec("INSERT INTO t(v) VALUES ('old')");
     expect(reads.get(request('acme', 'SELECT v FROM t'))).toEqual({ v: 'old' });
     renameSync(join(dataDir, 'tenants', 'acme'), join(dataDir, 'tenants', 'moved'));
     createTenant('acme').exec("INSERT INTO t(v) VALUES ('new')");
-    await sleep(700); // longer than the period in which files are looked at
+    await readInTurns('acme', 70);
     expect(reads.get(request('acme', 'SELECT v FROM t'))).toEqual({ v: 'new' });
     for (const db of writers.splice(0)) db.close();
     rmSync(join(dataDir, 'tenants', 'acme'), { recursive: true });
-    await sleep(700);
+    await readInTurns('acme', 70);
     expect(await failure(() => reads.get(request('acme', 'SELECT v FROM t')))).toBe('TENANT_NOT_FOUND');
+  });
+
+  describe('after the file was replaced', () => {
+    const READS = [
+      'SELECT v FROM t',
+      'SELECT v FROM t WHERE id = 1',
+      "SELECT name AS v FROM pragma_table_info('t')",
+      'SELECT sql AS v FROM sqlite_schema',
+      'PRAGMA table_info(t)',
+      'EXPLAIN QUERY PLAN SELECT * FROM t',
+      'SELECT count(*) AS v FROM sqlite_schema',
+    ];
+
+    it.each(READS)('answers each kind of read from the new one at once: %s', async sql => {
+      createTenant('acme').exec("INSERT INTO t(v) VALUES ('old')");
+      const before = reads.all(request('acme', sql));
+      expect(reads.get(request('acme', sql))).toEqual((before as SqlRow[])[0]);
+      replace(
+        'acme',
+        "CREATE TABLE u(w); CREATE TABLE t(id INTEGER PRIMARY KEY, v, more); INSERT INTO t(v) VALUES ('new')",
+      );
+      const fresh = open();
+      const now = fresh.all(request('acme', sql));
+      expect(reads.all(request('acme', sql))).toEqual(now);
+      expect(reads.get(request('acme', sql))).toEqual((now as SqlRow[])[0]);
+      expect(await collect(reads.iterate(request('acme', sql)))).toEqual(now);
+      expect(await reads.allArrays(request('acme', sql))).toEqual(
+        await fresh.allArrays(request('acme', sql)),
+      );
+      fresh.close();
+      if (!sql.startsWith('EXPLAIN')) expect(now).not.toEqual(before);
+    });
+
+    it('finds no tenant where it was deleted, also for a read that names no table', async () => {
+      for (const sql of [
+        'SELECT 1',
+        'SELECT v FROM t',
+        'PRAGMA user_version',
+        'WITH c AS (SELECT 1) SELECT * FROM c',
+      ]) {
+        createTenant('acme');
+        const other = open();
+        for (const each of [reads, other]) await each.get(request('acme', sql));
+        remove('acme');
+        expect(await failure(() => reads.get(request('acme', sql)))).toBe('TENANT_NOT_FOUND');
+        expect(await failure(() => other.iterate(request('acme', sql)).next())).toBe('TENANT_NOT_FOUND');
+        other.close();
+        // The next is plain: here it had no file before.
+        rmSync(join(dataDir, 'tenants', 'acme'), { recursive: true, force: true });
+      }
+    });
+
+    it('keeps an open iteration whole', async () => {
+      createTenant('acme').exec(fill(1_000));
+      const rows = reads.iterate(request('acme', 'SELECT v FROM t ORDER BY id'));
+      await rows.next();
+      replace('acme', 'CREATE TABLE t(v)');
+      expect(await collect(rows)).toHaveLength(999);
+      expect(reads.all(request('acme', 'SELECT v FROM t'))).toEqual([]);
+    });
+
+    it('finds the receipt of a write to the new one at once', async () => {
+      const ledger = (job: string) =>
+        `${LEDGER}; ${JOBS}; INSERT INTO _onewriter_ledger VALUES (1, '${job}', 1, NULL, '[[1,0]]'); INSERT INTO _onewriter_jobs VALUES ('${job}', 1)`;
+      createTenant('acme', ledger('first'));
+      expect(await reads.look('acme', 'first', [0])).toMatchObject({ kind: 'found' });
+      replace('acme', ledger('second'));
+      expect(await reads.look('acme', 'second', [0])).toMatchObject({ kind: 'found' });
+      expect(await reads.look('acme', 'first', [0])).toMatchObject({ kind: 'absent' });
+    });
+
+    it('returns its own error where nothing was replaced', async () => {
+      createTenant('acme');
+      expect(await failure(() => reads.get(request('acme', 'SELECT * FROM missing')))).toBe('SQL_ERROR');
+      expect(await failure(() => reads.get(request('acme', 'SELECT missing FROM t')))).toBe('SQL_ERROR');
+    });
   });
 
   it('follows no symbolic link to another tenant, or out of the folder', async () => {

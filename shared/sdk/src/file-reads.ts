@@ -2,13 +2,13 @@ import {
   LEDGER_ROW_OF_JOB,
   LEDGER_ROW_OF_JOB_FORMAT_1,
   OnewriterError,
-  tenantFile,
   type WireOperationResult,
 } from '@onewriter/protocol';
 import { assertNotAborted, now, pause } from './deadline.ts';
 import { flushWal, flushWalSync } from './flush-wal.ts';
 import { ABSENT, type Ledger, type LedgerAnswer } from './ledger.ts';
-import { ReadPool } from './read-pool.ts';
+import type { BoundParameters } from './parameters.ts';
+import { isAnswerOfReplaced, MAX_REOPENS, ReadPool } from './read-pool.ts';
 import type { Reader } from './reader.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 import { isBusy, isUnreachable, toReadError } from './sqlite-errors.ts';
@@ -89,19 +89,13 @@ export class FileReads implements Reads, Ledger {
 
   async *iterate(request: ReadRequest): AsyncGenerator<SqlRow, void, undefined> {
     const { tenant, sql, params, options } = request;
-    let reader: Reader | undefined;
+    let reader: Reader;
     let rows: Generator<SqlRow, void, undefined>;
     let row: IteratorResult<SqlRow>;
     try {
-      const leased = this.#pool.lease(tenant);
-      reader = leased;
-      // With the first row: only then does a lock show, or that the file cannot be read here.
-      [rows, row] = await this.#withRetry(request, () => {
-        const begun = leased.iterate(sql, params);
-        return [begun, begun.next()];
-      });
+      // With the first row: only then does a lock show, or that the file cannot be read here, or was replaced.
+      [reader, rows, row] = await this.#withRetry(request, () => this.#beginIteration(tenant, sql, params));
     } catch (error) {
-      if (reader) this.#pool.release(reader);
       if (!this.#canFallBack(error)) throw toReadError(error, tenant);
       return yield* this.#fallback!.iterate(request);
     }
@@ -131,10 +125,10 @@ export class FileReads implements Reads, Ledger {
 
   lookNow(tenant: string, jobId: string): LedgerAnswer | undefined {
     try {
-      const row = this.#ledgerRow(tenant, jobId);
-      if (row === undefined) return ABSENT;
-      flushWalSync(this.#path(tenant));
-      return toAnswer(row);
+      const found = this.#ledgerRow(tenant, jobId);
+      if (found === undefined) return ABSENT;
+      flushWalSync(found.path);
+      return toAnswer(found.row);
     } catch (error) {
       return isWithoutLedger(toReadError(error, tenant)) ? ABSENT : undefined;
     }
@@ -148,10 +142,10 @@ export class FileReads implements Reads, Ledger {
   ): Promise<LedgerAnswer> {
     const request = { tenant, sql: LEDGER_SQL, params: [jobId], options: { signal } };
     try {
-      const row = await this.#withRetry(request, () => this.#ledgerRow(tenant, jobId));
-      if (row === undefined) return ABSENT;
-      await flushWal(this.#path(tenant));
-      return toAnswer(row);
+      const found = await this.#withRetry(request, () => this.#ledgerRow(tenant, jobId));
+      if (found === undefined) return ABSENT;
+      await flushWal(found.path);
+      return toAnswer(found.row);
     } catch (error) {
       const known = toReadError(error, tenant);
       if (isWithoutLedger(known)) return ABSENT;
@@ -160,18 +154,38 @@ export class FileReads implements Reads, Ledger {
     }
   }
 
-  #ledgerRow(tenant: string, jobId: string): SqlRow | undefined {
-    const reader = this.#pool.reader(tenant);
-    try {
-      return reader.statement(LEDGER_SQL).get([jobId], this.#pool.turn);
-    } catch (error) {
-      if (!(error instanceof Error) || !NO_INDEX.test(error.message)) throw error;
-      return reader.statement(LEDGER_SQL_FORMAT_1).get([jobId], this.#pool.turn);
-    }
+  /** The job's row, and the file that it was found in. */
+  #ledgerRow(tenant: string, jobId: string): { readonly row: SqlRow; readonly path: string } | undefined {
+    return this.#pool.current(tenant, () => {
+      const reader = this.#pool.reader(tenant);
+      const find = (sql: string) => reader.statement(sql).get([jobId], this.#pool.turn);
+      let row: SqlRow | undefined;
+      try {
+        row = find(LEDGER_SQL);
+      } catch (error) {
+        if (!(error instanceof Error) || !NO_INDEX.test(error.message) || reader.isReplaced()) throw error;
+        row = find(LEDGER_SQL_FORMAT_1);
+      }
+      return row && { row, path: reader.path };
+    });
   }
 
-  #path(tenant: string): string {
-    return tenantFile(this.#options.dataDir, tenant, this.#options.dbFile);
+  #beginIteration(
+    tenant: string,
+    sql: string,
+    params: BoundParameters,
+  ): [Reader, Generator<SqlRow, void, undefined>, IteratorResult<SqlRow>] {
+    for (let reopens = 0; ; reopens++) {
+      const reader = this.#pool.lease(tenant);
+      try {
+        const rows = reader.iterate(sql, params);
+        return [reader, rows, rows.next()];
+      } catch (error) {
+        const isReplaced = reopens < MAX_REOPENS && isAnswerOfReplaced(error, reader);
+        this.#pool.release(reader);
+        if (!isReplaced) throw error;
+      }
+    }
   }
 
   close(): void {
@@ -179,16 +193,24 @@ export class FileReads implements Reads, Ledger {
     this.#fallback?.close();
   }
 
-  /** What to do about a read that failed: wait for a lock, go another way, or tell the caller. */
+  /** What to do about a read that failed: read the file that took the place of the one that was read, wait for a lock, go another way, or tell the caller. */
   #again<T>(
     error: unknown,
     request: ReadRequest,
     read: () => T,
     fallback: (reads: Reads) => T | Promise<T>,
   ): Promise<T> | T {
-    if (isBusy(error)) return this.#retryBusy(error, request, read);
-    if (this.#canFallBack(error)) return fallback(this.#fallback!);
-    throw toReadError(error, request.tenant);
+    let failure = error;
+    if (this.#pool.dropReplaced(request.tenant, error)) {
+      try {
+        return this.#pool.current(request.tenant, read);
+      } catch (again) {
+        failure = again;
+      }
+    }
+    if (isBusy(failure)) return this.#retryBusy(failure, request, read);
+    if (this.#canFallBack(failure)) return fallback(this.#fallback!);
+    throw toReadError(failure, request.tenant);
   }
 
   async #withRetry<T>(request: ReadRequest, read: () => T): Promise<T> {
@@ -209,7 +231,7 @@ export class FileReads implements Reads, Ledger {
       await pause(pauseMs, options.signal);
       assertNotAborted(options.signal);
       try {
-        return read();
+        return this.#pool.current(tenant, read);
       } catch (again) {
         if (!isBusy(again)) throw toReadError(again, tenant);
         error = again;

@@ -1,8 +1,8 @@
-import { realpathSync } from 'node:fs';
-import { join } from 'node:path';
-import { OnewriterError, tenantFile, tenantsDir } from '@onewriter/protocol';
-import { Reader } from './reader.ts';
-import { toReadError } from './sqlite-errors.ts';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { locateDatabase, OnewriterError } from '@onewriter/protocol';
+import { FileReplaced, Reader } from './reader.ts';
+import { isBusy, sqliteCodeOf } from './sqlite-errors.ts';
 
 /** Settings of a {@link ReadPool}. */
 export interface ReadPoolOptions {
@@ -16,8 +16,13 @@ const MAX_CACHE_BYTES = 256 * 1024 * 1024;
 const MAX_READER_CACHE_BYTES = 16_000 * 1024;
 const RETRY_AFTER_MS = 100;
 
-/** How often it is looked whether a file in use is still the one that was opened. */
-const CHECK_FILES_EVERY_MS = 500;
+/**
+ * Turns of the event loop after which it is looked whether a file in use is still the one that was opened. A restore and a
+ * deletion need no such look, they end the file with a tombstone; this is for a file that was moved by hand.
+ */
+const CHECK_EVERY_TURNS = 64;
+/** A tenant that is replaced all the time is not followed for ever. */
+export const MAX_REOPENS = 20;
 
 /**
  * Read-only connections, at most `maxOpenReaders`, the least recently used is closed. A tenant has one for reads
@@ -31,9 +36,6 @@ export class ReadPool {
   #clock = 0;
   #readerCacheBytes = MAX_READER_CACHE_BYTES;
   #closed = false;
-  /** Counts the periods of {@link CHECK_FILES_EVERY_MS}. */
-  #period = 0;
-  readonly #periods: NodeJS.Timeout;
   #turn = 0;
   #turnEnds = false;
   readonly #endTurn = () => {
@@ -43,7 +45,6 @@ export class ReadPool {
 
   constructor(options: ReadPoolOptions) {
     this.#options = options;
-    this.#periods = setInterval(() => this.#period++, CHECK_FILES_EVERY_MS).unref();
   }
 
   /** Connections that are open. */
@@ -66,13 +67,16 @@ export class ReadPool {
 
   /**
    * The tenant's connection, for a read that is done before anything else runs.
-   * @throws OnewriterError CLOSED, TENANT_NOT_FOUND, TENANT_UNAVAILABLE, DATABASE_…
+   * @throws OnewriterError CLOSED, TENANT_NOT_FOUND, TENANT_UNAVAILABLE; better-sqlite3's errors
    */
   reader(tenant: string): Reader {
     let reader = this.#shared.get(tenant);
-    if (reader?.isStale(this.#period)) {
-      this.drop(tenant);
-      reader = undefined;
+    if (reader !== undefined && this.#turn - reader.checkedIn >= CHECK_EVERY_TURNS) {
+      reader.checkedIn = this.#turn;
+      if (reader.isMoved()) {
+        this.drop(tenant);
+        reader = undefined;
+      }
     }
     if (reader === undefined) {
       reader = this.#open(tenant);
@@ -105,34 +109,46 @@ export class ReadPool {
   /** Closes all, also those that are leased. Idempotent. */
   close(): void {
     this.#closed = true;
-    clearInterval(this.#periods);
     for (const reader of [...this.#shared.values(), ...this.#leased]) reader.close();
     this.#shared.clear();
     this.#leased.clear();
   }
 
-  #open(tenant: string): Reader {
-    if (this.#closed) throw new OnewriterError('CLOSED', 'The client is closed.');
-    this.#makeRoom();
-    try {
-      const reader = new Reader(this.#locate(tenant), this.#period);
-      this.#shareCache(reader);
-      return reader;
-    } catch (error) {
-      throw isMissing(error) ? notFound(tenant) : toReadError(error, tenant);
+  /** Whether a read of the tenant's connection failed because its file does not count any more; it is closed then. */
+  dropReplaced(tenant: string, error: unknown): boolean {
+    const reader = this.#shared.get(tenant);
+    if (reader === undefined || !isAnswerOfReplaced(error, reader)) return false;
+    this.drop(tenant);
+    return true;
+  }
+
+  /** Runs a read on the tenant's connection; again on the file that counts where it was replaced. @throws as the read */
+  current<T>(tenant: string, read: () => T): T {
+    for (let reopens = 0; ; reopens++) {
+      try {
+        return read();
+      } catch (error) {
+        if (reopens >= MAX_REOPENS || !this.dropReplaced(tenant, error)) throw error;
+      }
     }
   }
 
-  /** The path of the tenant's file, which is really there: a link could lead to another tenant's. */
-  #locate(tenant: string): string {
-    const { dataDir, dbFile } = this.#options;
-    const file = tenantFile(dataDir, tenant, dbFile);
-    const expected = join(realpathSync(tenantsDir(dataDir)), tenant, dbFile);
-    if (realpathSync(file) === expected) return expected;
-    throw new OnewriterError('TENANT_UNAVAILABLE', "The tenant's folder or file is a symbolic link.", {
-      tenant,
-      reason: 'symbolic link',
-    });
+  #open(tenant: string): Reader {
+    if (this.#closed) throw new OnewriterError('CLOSED', 'The client is closed.');
+    this.#makeRoom();
+    for (let reopens = 0; ; reopens++) {
+      const { dataDir, dbFile } = this.#options;
+      const file = locateDatabase(dataDir, tenant, dbFile);
+      try {
+        const reader = new Reader(file, join(dirname(file.path), dbFile), this.#turn);
+        this.#shareCache(reader);
+        return reader;
+      } catch (error) {
+        // It may have been removed, or replaced, since it was found; if it is really gone, that is found now.
+        const wasMoved = error instanceof FileReplaced || isGone(error, file.path);
+        if (!wasMoved || reopens >= MAX_REOPENS) throw error;
+      }
+    }
   }
 
   #makeRoom(): void {
@@ -165,10 +181,14 @@ export class ReadPool {
   }
 }
 
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+function isGone(error: unknown, path: string): boolean {
+  const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  return isMissing || (sqliteCodeOf(error)?.startsWith('SQLITE_CANTOPEN') === true && !existsSync(path));
 }
 
-function notFound(tenant: string): OnewriterError {
-  return new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
+/** What a connection to a file that was replaced fails with is in SQLite's words an error of the statement. */
+export function isAnswerOfReplaced(error: unknown, reader: Reader): boolean {
+  if (error instanceof FileReplaced) return true;
+  const code = sqliteCodeOf(error);
+  return code !== undefined && !isBusy(error) && reader.isReplaced();
 }

@@ -29,6 +29,8 @@ type Row = SqlRow | SqlRowArray;
 /** A compiled read on one connection. */
 export class ReadStatement {
   usedAt = 0;
+  /** Whether it can be answered without the tables that the file had when it was compiled. */
+  readonly mayOutliveSchema: boolean;
   readonly #compile: () => Database.Statement;
   readonly #parameters: StatementParameters;
   /** Gives rows as arrays, unless {@link #getNamed} is at work. */
@@ -43,7 +45,8 @@ export class ReadStatement {
    * @param compile compiles it; called a second time where integers are to be exact
    * @throws better-sqlite3's errors
    */
-  constructor(compile: () => Database.Statement) {
+  constructor(compile: () => Database.Statement, mayOutliveSchema = false) {
+    this.mayOutliveSchema = mayOutliveSchema;
     this.#compile = compile;
     this.#fast = compile();
     this.#parameters = parametersOf(this.#fast.source);

@@ -1,9 +1,11 @@
 import { statSync } from 'node:fs';
 import {
   checksIndexes,
+  type DatabaseFile,
   FULL_TEXT_QUERIES_SQL,
   isAnsweredFromMemory,
   LIMITS,
+  mayOutliveSchema,
   SCHEMA_CHECK_SQL,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
@@ -20,57 +22,68 @@ interface FileIdentity {
 /** SQLite's own wait for a lock: it blocks the event loop, so longer waits are ours. */
 const NATIVE_BUSY_TIMEOUT_MS = 5;
 
+/** The tenant's path leads to another file by now, or to none: the read is to be done again on what is there. */
+export class FileReplaced extends Error {}
+
 /** One read-only connection to a tenant's file, with its compiled statements. */
 export class Reader {
+  /** Of the file itself; its write-ahead log is beside it. */
   readonly path: string;
+  readonly #link: string;
   readonly #db: Database.Database;
   readonly #file: FileIdentity;
   readonly #statements = new Map<string, ReadStatement>();
+  readonly #schemaCheck: Database.Statement;
   /** For choosing the least recently used: the pool's and the statements' clock. */
   usedAt = 0;
+  /** The turn in which it was last looked where the path leads. */
+  checkedIn: number;
   #clock = 0;
-  #checkedIn: number;
   #iterating: Generator<SqlRow, void, undefined> | undefined;
-  #schemaCheck: Database.Statement | undefined;
   #closed = false;
 
   /**
-   * Opens the file, which must exist.
-   * @param period as of {@link isStale}
-   * @throws better-sqlite3's errors; the file system's where it is missing
+   * Opens the file, which must exist, and reads it. Who has read has its log open, too, and so notices a tombstone: see
+   * infra/adr/0026-a-name-for-each-incarnation.md.
+   * @param link the tenant's path, which led to the file
+   * @throws FileReplaced; better-sqlite3's errors; the file system's where it is missing
    */
-  constructor(path: string, period: number) {
+  constructor({ path }: DatabaseFile, link: string, turn: number) {
     this.path = path;
+    this.#link = link;
+    this.checkedIn = turn;
     // Never opened with fs: closing any descriptor of it would drop this process's SQLite locks on it.
-    const before = identify(path);
+    this.#file = identify(path);
     this.#db = new Database(path, { readonly: true, fileMustExist: true, timeout: NATIVE_BUSY_TIMEOUT_MS });
     try {
       this.#db.pragma('query_only = 1');
-      const after = identify(path);
-      if (after.inode !== before.inode || after.device !== before.device) {
-        throw new Error('The file was replaced while it was opened.');
-      }
+      this.#schemaCheck = this.#db.prepare(SCHEMA_CHECK_SQL);
+      this.#schemaCheck.get();
+      if (this.isMoved()) throw new FileReplaced('The file was replaced while it was opened.');
     } catch (error) {
       this.#db.close();
       throw error;
     }
-    this.#file = before;
-    this.#checkedIn = period;
   }
 
-  /**
-   * Whether the file at the path may be another by now: deleted, or replaced (a restore, a move). SQLite would go
-   * on reading the old one. Looks once in a period.
-   * @param period a number that changes from time to time; asking a clock would cost a read three per cent
-   */
-  isStale(period: number): boolean {
-    if (period === this.#checkedIn) return false;
-    this.#checkedIn = period;
+  /** Whether the path leads to another file, or to none. */
+  isMoved(): boolean {
     try {
-      const { inode, device } = identify(this.path);
+      const { inode, device } = identify(this.#link);
       return inode !== this.#file.inode || device !== this.#file.device;
     } catch {
       return true;
+    }
+  }
+
+  /** Whether a read that failed is to be done again on what the path leads to now. */
+  isReplaced(): boolean {
+    if (this.isMoved()) return true;
+    try {
+      // A file that was deleted and put back is the same, and its connections still see the tombstone.
+      return this.#schemaCheck.get() === undefined;
+    } catch {
+      return true; // whoever opens it again has its error
     }
   }
 
@@ -83,10 +96,11 @@ export class Reader {
         if (checksIndexes(sql)) this.#openFullText();
         return new ReadStatement(() => this.#db.prepare(sql));
       }
-      statement = new ReadStatement(() => this.#compile(sql));
+      statement = new ReadStatement(() => this.#compile(sql), mayOutliveSchema(sql));
       if (this.#statements.size >= LIMITS.maxCachedStatements) this.#dropOldestStatement();
       this.#statements.set(sql, statement);
     }
+    if (statement.mayOutliveSchema) this.#checkSchema();
     statement.usedAt = ++this.#clock;
     return statement;
   }
@@ -102,10 +116,11 @@ export class Reader {
     }
   }
 
-  /** Loads the schema again if it has changed. */
+  /** Loads the schema again if it has changed. @throws FileReplaced where it is gone because the file is */
   #checkSchema(): void {
-    this.#schemaCheck ??= this.#db.prepare(SCHEMA_CHECK_SQL);
-    this.#schemaCheck.get();
+    if (this.#schemaCheck.get() === undefined && this.isMoved()) {
+      throw new FileReplaced('The file was replaced.');
+    }
   }
 
   /** Makes FTS5 read its indexes again where they have changed: see the protocol's schema-check.ts. */

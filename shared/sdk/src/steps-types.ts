@@ -20,6 +20,8 @@ export interface StepsRequest {
   readonly interactive?: boolean | undefined;
   /** Nothing runs unless the tenant's commit_seq is this: SNAPSHOT_STALE. */
   readonly expectCommitSeq?: number | undefined;
+  /** With `expectCommitSeq`: nor unless the tenant's file is this incarnation. */
+  readonly expectIncarnation?: string | undefined;
 }
 
 /** How a {@link StepsRequest} is sent. */

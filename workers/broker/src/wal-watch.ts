@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { STATUS_TOP, type StatusHeldWal, tenantFile } from '@onewriter/protocol';
+import { realDatabasePath, STATUS_TOP, type StatusHeldWal, tenantFile } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { pickLargest } from './status/pick-largest.ts';
 
@@ -99,7 +99,7 @@ export class WalWatch {
 
   async #findReaders(tenant: string): Promise<readonly WalReader[]> {
     try {
-      return await findWalReaders(tenantFile(this.#dataDir, tenant, this.#dbFile));
+      return await findWalReaders(realDatabasePath(tenantFile(this.#dataDir, tenant, this.#dbFile)));
     } catch (error) {
       this.#log.debug({ err: error, tenant }, 'Who reads the file cannot be told here');
       return [];

@@ -81,7 +81,9 @@ export function runOwnSteps(
   }
   if (!goesOn && options.progress === undefined && op.at !== undefined) {
     const commitSeq = database.ledger.commitSeq();
-    if (commitSeq !== op.at) throw staleSnapshot(commitSeq);
+    // An equal number in another file is another commit.
+    const isOther = op.in !== undefined && op.in !== database.incarnation;
+    if (isOther || commitSeq !== op.at) throw staleSnapshot(commitSeq);
   }
   // Within an open transaction its counters go on.
   if (!goesOn) database.runner.startAnew(true);

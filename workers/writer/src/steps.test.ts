@@ -37,6 +37,7 @@ interface RequestOptions {
   readonly tx?: string | undefined;
   readonly i?: 1 | undefined;
   readonly at?: number | undefined;
+  readonly in?: string | undefined;
   readonly by?: number | undefined;
   readonly id?: string | undefined;
 }
@@ -416,7 +417,10 @@ describe('an interactive transaction', () => {
     expect(() => stream.send(['BEGIN', "INSERT INTO parent(name) VALUES ('b')"], { at: commitSeq })).toThrow(
       'SNAPSHOT_STALE',
     );
-    expect(stream.send(['BEGIN'], { at: commitSeq + 1 })).toMatchObject({ a: 0 });
+    // An equal number in another file is another commit.
+    const at = commitSeq + 1;
+    expect(() => stream.send(['BEGIN'], { at, in: '0123456789abcdef0123' })).toThrow('SNAPSHOT_STALE');
+    expect(stream.send(['BEGIN'], { at, in: '' })).toMatchObject({ a: 0 });
   });
 
   it('does not begin for a client that has given up', () => {

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { OnewriterError } from '@onewriter/protocol';
+import { type DatabaseFile, OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { IdempotencyKeys } from './idempotency-keys.ts';
 import { takeEpoch } from './internal-tables.ts';
@@ -37,7 +37,10 @@ export interface OpenTenantOptions
  */
 export class TenantDatabase {
   readonly tenant: string;
+  /** It leads to the file that is open, or is the file. */
   readonly path: string;
+  /** See the protocol's DatabaseFile. */
+  readonly incarnation: string;
   readonly db: Database.Database;
   readonly statements: StatementCache;
   readonly schema: SchemaTraits;
@@ -69,10 +72,14 @@ export class TenantDatabase {
    */
   static open(tenant: string, options: OpenTenantOptions): TenantDatabase {
     try {
-      const { path, exists } = locateTenant(options, tenant);
-      const db = new Database(path, { timeout: options.busyTimeoutMs, fileMustExist: exists });
+      const { path, file } = locateTenant(options, tenant);
+      const place = file ?? { path, incarnation: '' };
+      const db = new Database(place.path, {
+        timeout: options.busyTimeoutMs,
+        fileMustExist: file !== undefined,
+      });
       try {
-        return new TenantDatabase(tenant, path, db, options);
+        return new TenantDatabase(tenant, path, place, db, options);
       } catch (error) {
         db.close();
         throw error;
@@ -82,9 +89,16 @@ export class TenantDatabase {
     }
   }
 
-  private constructor(tenant: string, path: string, db: Database.Database, options: OpenTenantOptions) {
+  private constructor(
+    tenant: string,
+    path: string,
+    place: DatabaseFile,
+    db: Database.Database,
+    options: OpenTenantOptions,
+  ) {
     this.tenant = tenant;
     this.path = path;
+    this.incarnation = place.incarnation;
     this.db = db;
     // Before the first access to the WAL, or SQLite makes the shared-memory file all the same.
     if (options.exclusive) db.pragma('locking_mode = EXCLUSIVE');
@@ -115,8 +129,9 @@ export class TenantDatabase {
       rollbackTo: db.prepare('ROLLBACK TO write'),
     };
     this.#commit = db.prepare('COMMIT');
-    this.#file = identify(path);
-    this.#wal = { path: `${path}-wal`, identity: identify(`${path}-wal`) };
+    this.#file = identify(place.path);
+    const wal = `${place.path}-wal`;
+    this.#wal = { path: wal, identity: identify(wal) };
     this.walSpace = new WalSpace(this.#wal.path);
   }
 

@@ -1,20 +1,37 @@
-import { closeSync, existsSync, fsyncSync, lstatSync, mkdirSync, openSync, realpathSync } from 'node:fs';
+import { existsSync, mkdirSync, realpathSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { OnewriterError, tenantFile, tenantsDir } from '@onewriter/protocol';
+import {
+  createDatabaseFile,
+  type DatabaseFile,
+  findDatabaseFile,
+  flushPath,
+  hadDatabase,
+  OnewriterError,
+  tenantFile,
+  tenantsDir,
+} from '@onewriter/protocol';
 import type { WriterOptions } from './lane-task.ts';
 
+/** Where a tenant's file is. */
+export interface TenantLocation {
+  /** Absolute; it leads to the file. */
+  readonly path: string;
+  /** The file itself; undefined where there is none, and SQLite may make it at the path. */
+  readonly file: DatabaseFile | undefined;
+}
+
 /**
- * Finds the path of a tenant's file, and makes its folder if it may. The path is `<dataDir>/tenants/<tenant>/<file>`
- * and nothing else: neither the folder nor the file may be a symbolic link, which could lead to another tenant's.
+ * Finds a tenant's file, and makes its folder if it may. The path is `<dataDir>/tenants/<tenant>/<file>` and nothing else:
+ * the folder may not be a symbolic link, and the file only one to a file beside it, as a link could lead to another
+ * tenant's. The file of a tenant that had one before is made here, with a name of its own.
  *
- * @returns an absolute path; whether there is a file is told by `exists`.
  * @throws OnewriterError INVALID_TENANT; TENANT_NOT_FOUND where there is no file and none may be made;
  * TENANT_UNAVAILABLE for a link or a thing that is not a file. Errors of the file system pass through.
  */
 export function locateTenant(
   options: Pick<WriterOptions, 'dataDir' | 'dbFile' | 'createTenants'>,
   tenant: string,
-): { readonly path: string; readonly exists: boolean } {
+): TenantLocation {
   const path = resolve(tenantFile(options.dataDir, tenant, options.dbFile));
   const folder = dirname(path);
   const tenants = resolve(tenantsDir(options.dataDir));
@@ -23,10 +40,13 @@ export function locateTenant(
     makeFolder(tenants, folder);
   }
   if (realpathSync(folder) !== join(realpathSync(tenants), tenant)) throw unavailable('folder is a link');
-  const file = lstatSync(path, { throwIfNoEntry: false });
-  if (file === undefined && !options.createTenants) throw notFound(tenant);
-  if (file?.isFile() === false) throw unavailable('not a regular file');
-  return { path, exists: file !== undefined };
+  const file = findDatabaseFile(path);
+  if (file !== undefined) return { path, file };
+  if (!options.createTenants) throw notFound(tenant);
+  if (!hadDatabase(options.dataDir, tenant)) return { path, file: undefined };
+  // Where another has made one meanwhile, that one counts.
+  createDatabaseFile(path, true);
+  return { path, file: findDatabaseFile(path) };
 }
 
 /**
@@ -36,17 +56,8 @@ export function locateTenant(
 function makeFolder(tenants: string, folder: string): void {
   const first = mkdirSync(tenants, { recursive: true });
   mkdirSync(folder, { recursive: true });
-  flushFolder(tenants);
-  if (first !== undefined) flushFolder(dirname(first));
-}
-
-function flushFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
+  flushPath(tenants);
+  if (first !== undefined) flushPath(dirname(first));
 }
 
 function notFound(tenant: string): OnewriterError {

@@ -1,4 +1,5 @@
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -9,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { findDatabaseFile, newDatabaseName, noteFormerDatabase } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
@@ -149,6 +151,37 @@ describe('opening a tenant', () => {
     lane.run([TABLE], { tenant: 'other' });
     place(join(lane.options.dataDir, 'tenants'));
     expect(refused(lane.run([TABLE])).error.code).toBe('TENANT_UNAVAILABLE');
+  });
+
+  it('refuses a link that leads nowhere, and makes no file at its end', () => {
+    const lane = new TemporaryLane();
+    mkdirSync(dirname(lane.file), { recursive: true });
+    const name = newDatabaseName('tenant.db');
+    symlinkSync(name, lane.file);
+    expect(refused(lane.run([TABLE])).error.code).toBe('TENANT_UNAVAILABLE');
+    expect(existsSync(join(dirname(lane.file), name))).toBe(false);
+  });
+
+  it('makes the file of a tenant that had one before under a name of its own', () => {
+    const lane = new TemporaryLane();
+    noteFormerDatabase(lane.options.dataDir, 'acme');
+    lane.applyOne(TABLE);
+    const { path, incarnation } = findDatabaseFile(lane.file)!;
+    expect(incarnation).toMatch(/^[0-9a-f]{20}$/);
+    expect(existsSync(`${path}-wal`)).toBe(true);
+    expect(existsSync(`${lane.file}-wal`)).toBe(false);
+    // It is opened by its link again, and notices when that leads elsewhere.
+    lane.lane.close();
+    lane.applyOne(writes(INSERT));
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([1]);
+    const other = newDatabaseName('tenant.db');
+    copyFileSync(path, join(dirname(lane.file), other));
+    rmSync(lane.file);
+    symlinkSync(other, lane.file);
+    expect(refused(lane.run([writes(INSERT)])).error).toMatchObject({
+      code: 'TENANT_UNAVAILABLE',
+      details: { reason: 'file deleted or replaced' },
+    });
   });
 
   it('needs no shared memory in exclusive mode', () => {

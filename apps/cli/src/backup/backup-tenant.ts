@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readdirSync, renameSync, statfsSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import { OnewriterError, tenantFile } from '@onewriter/protocol';
+import { OnewriterError, realDatabasePath, tenantFile } from '@onewriter/protocol';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
 import type { Database } from 'better-sqlite3';
 import { toFileError } from '../sqlite-error.ts';
@@ -47,7 +47,7 @@ export function backupFolder(out: string, tenant: string): string {
  * @throws OnewriterError TENANT_NOT_FOUND, DATABASE_CORRUPT (nothing is kept), DATABASE_FULL, DATABASE_…
  */
 export async function backupTenant(target: Target, tenant: string, out: string): Promise<TakenBackup> {
-  const source = tenantFile(target.dataDir, tenant, target.dbFile);
+  const source = realDatabasePath(tenantFile(target.dataDir, tenant, target.dbFile));
   const started = performance.now();
   openTenant(target, tenant).close(); // says what is wrong before a folder is made
   const folder = backupFolder(out, tenant);

@@ -8,9 +8,19 @@ import {
   rmdirSync,
   rmSync,
   statSync,
+  unlinkSync,
 } from 'node:fs';
-import { dirname, resolve } from 'node:path';
-import { groupKeys, OnewriterError, tenantFile, tenantsDir, uuidv7 } from '@onewriter/protocol';
+import { basename, dirname, join, resolve } from 'node:path';
+import {
+  groupKeys,
+  hadDatabase,
+  linkNewDatabase,
+  newDatabaseName,
+  OnewriterError,
+  tenantFile,
+  tenantsDir,
+  uuidv7,
+} from '@onewriter/protocol';
 import { type HeldTenant, isTenantPaused, markPaused, withHeldTenant } from '@onewriter/runtime';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
 import { addLedgerNote, FILE_FORMAT, takeEpoch } from '@onewriter/writer';
@@ -33,7 +43,7 @@ import { swapFile } from './swap-file.ts';
  *
  *   check the backup ▸ copy it beside the tenant's file ▸ check the copy ▸        nothing has changed yet
  *   pause the tenant ▸ the broker closes its file ▸ nobody else writes it ▸
- *   number the copy on from the old file ▸ old file to its other name ▸ copy to its name ▸
+ *   number the copy on from the old file ▸ a second name for the old one ▸ the path leads to the copy ▸ the old one ends ▸
  *   resume the tenant ▸ the broker commits to it
  *
  * Numbering (ADR "A restore is a commit"): readers and clients hold commit numbers, positions in the ledger and epochs of
@@ -231,8 +241,9 @@ async function placeNew(
   const epoch = await lastEpoch(target, redis);
   const commitSeq = number(staged, { epoch, commitSeq: 0, ledgerId: 0 });
   try {
-    // Unlike a rename it never takes the place of a file that came meanwhile.
-    linkSync(staged.path, file);
+    // Unlike a rename neither takes the place of a file that came meanwhile.
+    if (!hadDatabase(target.dataDir, tenant)) linkSync(staged.path, file);
+    else linkUnderOwnName(staged.path, file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     const message = `Tenant ${tenant} got a file meanwhile: somebody writes to it. Nothing was restored.`;
@@ -242,6 +253,16 @@ async function placeNew(
   flush(dirname(file));
   const paused = redis !== undefined && (await isTenantPaused(redis, target.group, tenant));
   return finish(request, file, staged, { replaced: null, old: undefined, commitSeq }, null, paused);
+}
+
+/** For a tenant that had a file before. @throws Error EEXIST */
+function linkUnderOwnName(fresh: string, file: string): void {
+  const name = newDatabaseName(basename(file));
+  const own = join(dirname(file), name);
+  linkSync(fresh, own);
+  if (linkNewDatabase(file, name)) return;
+  unlinkSync(own);
+  throw Object.assign(new Error(`${file} is there`), { code: 'EEXIST' });
 }
 
 /** Has the broker close the file, and holds the tenant until the new one is in place. */
@@ -306,7 +327,12 @@ function replaceFile(
     `${file}.replaced-${new Date().toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`,
   );
   held?.assertFresh();
-  swapFile(file, staged.path, replaced);
+  const { notRetired } = swapFile(file, staged.path, replaced, target.config.busyTimeoutMs);
+  if (notRetired !== undefined) {
+    staged.warnings.push(
+      `the replaced file could not take a last commit (${notRetired.message}): a process that has it open goes on reading it until it is restarted.`,
+    );
+  }
   return { replaced, old, commitSeq };
 }
 
@@ -370,6 +396,8 @@ function number(staged: Staged, from: FileNumbers): number {
     const id = Math.max(from.ledgerId, numbers.ledgerId) + 1;
     const jobId = `restore-${uuidv7()}`;
     db.transaction(() => addLedgerNote(db, { id, jobId, commitSeq, committedAtMs: Date.now() }))();
+    // As the broker would: who reads it before that must notice when it is replaced in its turn.
+    db.pragma('journal_mode = WAL');
     return commitSeq;
   } finally {
     db.close();

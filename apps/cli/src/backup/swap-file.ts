@@ -1,64 +1,82 @@
-import { existsSync, renameSync, rmSync } from 'node:fs';
-import { dirname } from 'node:path';
-import { OnewriterError } from '@onewriter/protocol';
-import { flush } from './copy-database.ts';
+import { existsSync, linkSync, renameSync, rmSync, symlinkSync, unlinkSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import {
+  DATABASE_COMPANIONS,
+  findDatabaseFile,
+  flushPath,
+  newDatabaseName,
+  OnewriterError,
+} from '@onewriter/protocol';
+import { retireDatabase } from '@onewriter/runtime';
+import Database from 'better-sqlite3';
 
-/** What SQLite keeps beside a database, under its name. */
-const COMPANIONS = ['-wal', '-shm', '-journal'];
-/** Longer than a reader takes from opening a file to its first read. */
-const QUIET_MS = 100;
+/** What a swap could not do as it should. */
+export interface SwapResult {
+  /** Why those who have the old file open may go on reading it; undefined where they notice. */
+  readonly notRetired: Error | undefined;
+}
 
 /**
  * Puts a database in the place of another, which keeps living under another name, with its write-ahead log.
  *
- *   old and its companions to the other name ▸ quiet ▸ what readers left there in between ▸ new to its name
+ *   new file to a name of its own ▸ a second name for the old one, with its log ▸ the link leads to the new one ▸
+ *   tombstone into the old one ▸ its first name, and those of its log, are removed
  *
- * Nobody may have the old file open for writes. Readers may: those that have it open go on reading it, until they notice
- * that the path leads elsewhere. Never may the new file meet the write-ahead log or its index of the old: SQLite would take
- * them for its own. A reader opens the file, and those a moment later, by path; so between the two renames there is a pause
- * in which the path leads nowhere (a read fails then), and what such a late reader has made at the path goes before the new
- * file comes.
+ * Nobody may have the old file open for writes. Readers may, and the path leads to one of the two at each moment. No name
+ * is used twice, so a reader that opens a file, and its log a moment later, never has the log of another. Those that have
+ * the old one open fail their next read, and open the new one: see retire-database.ts.
  *
- * @param fresh a database without companions, on the same file system
+ * @param fresh a database without companions, in the same folder, flushed
  * @param aside must not exist
- * @throws OnewriterError DATABASE_IO_ERROR; the old file is in its place again, or the message says where all is
+ * @throws OnewriterError DATABASE_IO_ERROR; nothing has changed then
  */
-export function swapFile(path: string, fresh: string, aside: string): void {
-  const moved: string[] = [];
+export function swapFile(path: string, fresh: string, aside: string, busyTimeoutMs: number): SwapResult {
+  const folder = dirname(path);
+  const old = findDatabaseFile(path)?.path ?? path;
+  const name = newDatabaseName(basename(path));
+  const file = join(folder, name);
+  const link = `${file}.link`;
+  const linked: string[] = [];
   try {
-    for (const suffix of ['', ...COMPANIONS]) {
-      if (!existsSync(`${path}${suffix}`)) continue;
-      renameSync(`${path}${suffix}`, `${aside}${suffix}`);
-      moved.push(suffix);
+    renameSync(fresh, file);
+    for (const suffix of [...DATABASE_COMPANIONS, '']) {
+      if (!existsSync(`${old}${suffix}`)) continue;
+      linkSync(`${old}${suffix}`, `${aside}${suffix}`);
+      linked.push(`${aside}${suffix}`);
     }
-    flush(dirname(path));
-    // Synchronous, so that nothing of this process comes in between.
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, QUIET_MS);
-    for (const suffix of COMPANIONS) rmSync(`${path}${suffix}`, { force: true });
-    renameSync(fresh, path);
-    flush(dirname(path));
+    symlinkSync(name, link);
+    flushPath(folder);
+    // From here on it is done, in one step.
+    renameSync(link, path);
   } catch (error) {
-    putBack(path, aside, moved, error);
+    for (const name of linked.toReversed()) rmSync(name, { force: true });
+    rmSync(link, { force: true });
+    rmSync(file, { force: true });
     throw new OnewriterError(
       'DATABASE_IO_ERROR',
-      `The file could not be put in place (${(error as Error).message}); the old one is in its place again, and nothing has changed.`,
+      `The file could not be put in place (${(error as Error).message}); the old one is in its place, and nothing has changed.`,
       {},
       error,
     );
   }
+  flushPath(folder);
+  const notRetired = retire(aside, busyTimeoutMs);
+  // The database first: without its log it must not be found.
+  if (old !== path) unlinkSync(old);
+  for (const suffix of DATABASE_COMPANIONS) rmSync(`${old}${suffix}`, { force: true });
+  flushPath(folder);
+  return { notRetired };
 }
 
-function putBack(path: string, aside: string, moved: readonly string[], cause: unknown): void {
+function retire(path: string, busyTimeoutMs: number): Error | undefined {
   try {
-    // The database last: until then nobody can open it without its log.
-    for (const suffix of moved.toReversed()) renameSync(`${aside}${suffix}`, `${path}${suffix}`);
-  } catch (error) {
-    throw new OnewriterError(
-      'DATABASE_IO_ERROR',
-      `The file could not be put in place, nor the old one back (${(error as Error).message}). The tenant stays paused. ` +
-        `All of the old file is at ${aside}*: move these to ${path}*, then resume the tenant.`,
-      {},
-      cause,
+    retireDatabase(
+      path,
+      (file, { readonly }) => new Database(file, { readonly, fileMustExist: true, timeout: busyTimeoutMs }),
     );
+    return undefined;
+  } catch (error) {
+    // What cannot be read as a database is kept as it is.
+    return error as Error;
   }
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { tenantFile } from '@onewriter/protocol';
+import { realDatabasePath, tenantFile } from '@onewriter/protocol';
 import { findBrokenObjects, type IntegrityReport, inspected } from '@onewriter/runtime/inspect';
 import type Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
@@ -27,7 +27,7 @@ export async function checkTenant(
 ): Promise<Finding[]> {
   // Before the file is read: what is done then must be in the ledger that is read after it.
   const done = redis === undefined ? [] : await readDoneJobs(redis, target.group, tenant);
-  const path = tenantFile(target.dataDir, tenant, target.dbFile);
+  const path = realDatabasePath(tenantFile(target.dataDir, tenant, target.dbFile));
   const look = (open: () => Database.Database, file: string) => checkOpened(open, target, tenant, file, done);
   const findings = look(() => openTenant(target, tenant), path);
   if (!findings.some(({ level }) => level === 'error')) return findings;

@@ -1,11 +1,16 @@
 import { type Dirent, readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { TENANT_ID_PATTERN, tenantsDir } from '@onewriter/protocol';
+import { basename, join } from 'node:path';
+import {
+  DATABASE_COMPANIONS,
+  findDatabaseFile,
+  incarnationOf,
+  isOnewriterError,
+  TENANT_ID_PATTERN,
+  tenantsDir,
+} from '@onewriter/protocol';
 import type { Target } from '../target.ts';
 import type { Finding } from './finding.ts';
 
-/** Files beside a database that belong to it. */
-const COMPANIONS = ['-wal', '-shm', '-journal'];
 const MAX_DEPTH_NOTE = 20;
 
 /** Looks for what lies in the tenants' folder and belongs to nobody, or to a command that was cut off. */
@@ -44,9 +49,14 @@ export function findInFolder(target: Target, tenant: string): Finding[] {
   const names = new Set(entriesOf(folder).map(({ name }) => name));
   const findings: Finding[] = [];
   const path = (name: string) => join(folder, name);
+  const current = nameOfCurrent(path(dbFile)) ?? dbFile;
   const others = [...names].filter(
-    name => name !== dbFile && !COMPANIONS.some(suffix => name === `${dbFile}${suffix}`),
+    name =>
+      name !== dbFile &&
+      name !== current &&
+      !DATABASE_COMPANIONS.some(suffix => name === `${current}${suffix}`),
   );
+  const former = others.filter(name => incarnationOf(dbFile, withoutSuffix(name)) !== undefined);
   const staged = others.filter(name => name.startsWith(`${dbFile}.restoring-`) && !isCompanion(name));
   const replaced = others.filter(name => name.startsWith(`${dbFile}.replaced-`) && !isCompanion(name)).sort();
   if (!names.has(dbFile)) {
@@ -103,8 +113,21 @@ export function findInFolder(target: Target, tenant: string): Finding[] {
       );
     }
   }
+  if (former.length > 0) {
+    findings.push(
+      orphan(
+        'warning',
+        tenant,
+        `${former.map(path).join(', ')}: ${path(dbFile)} does not lead there. It was left by a restore or a deletion that was cut off, or one that runs.`,
+        'Nothing reads it. Remove it if none runs.',
+      ),
+    );
+  }
   const strange = others.filter(
-    name => !name.startsWith(`${dbFile}.restoring-`) && !name.startsWith(`${dbFile}.replaced-`),
+    name =>
+      !former.includes(name) &&
+      !name.startsWith(`${dbFile}.restoring-`) &&
+      !name.startsWith(`${dbFile}.replaced-`),
   );
   if (strange.length > 0) {
     const list = strange.slice(0, MAX_DEPTH_NOTE).join(', ');
@@ -121,7 +144,25 @@ export function findInFolder(target: Target, tenant: string): Finding[] {
 }
 
 function isCompanion(name: string): boolean {
-  return COMPANIONS.some(suffix => name.endsWith(suffix));
+  return withoutSuffix(name) !== name;
+}
+
+/** Of a database's companion, and of what a command makes for a moment: the name of the database. */
+function withoutSuffix(name: string): string {
+  const suffix = [...DATABASE_COMPANIONS, '-wal.kept', '.link'].find(end => name.endsWith(end));
+  return suffix === undefined ? name : name.slice(0, -suffix.length);
+}
+
+/** Name of the file that a tenant's path leads to; undefined where it leads to none. */
+function nameOfCurrent(path: string): string | undefined {
+  try {
+    const file = findDatabaseFile(path);
+    return file && basename(file.path);
+  } catch (error) {
+    // A link that the broker refuses.
+    if (isOnewriterError(error, 'TENANT_UNAVAILABLE')) return undefined;
+    throw error;
+  }
 }
 
 function entriesOf(folder: string): Dirent[] {

@@ -9,7 +9,14 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { assertSqliteOpens, inspectDataDir, STATUS_BOUNDS, tenantFile, tenantsDir } from '@onewriter/protocol';
+import {
+  assertSqliteOpens,
+  inspectDataDir,
+  realDatabasePath,
+  STATUS_BOUNDS,
+  tenantFile,
+  tenantsDir,
+} from '@onewriter/protocol';
 import { configSchema, environmentName } from '@onewriter/runtime';
 import Database from 'better-sqlite3';
 import { formatBytes } from '../table.ts';
@@ -207,7 +214,7 @@ function checkOwners(target: Target): Diagnosis[] {
   const foreign = names
     .flatMap(name => {
       const folder = join(root, name);
-      const file = join(folder, target.dbFile);
+      const file = realDatabasePath(join(folder, target.dbFile));
       return [folder, file, `${file}-wal`, `${file}-shm`];
     })
     .filter(path => {

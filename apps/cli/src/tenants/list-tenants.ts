@@ -1,6 +1,13 @@
 import { type Dirent, readdirSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
-import { groupKeys, TENANT_ID_PATTERN, tenantFile, tenantQueue, tenantsDir } from '@onewriter/protocol';
+import {
+  groupKeys,
+  realDatabasePath,
+  TENANT_ID_PATTERN,
+  tenantFile,
+  tenantQueue,
+  tenantsDir,
+} from '@onewriter/protocol';
 import { readHolders, type TenantHolder } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import type { Target } from '../target.ts';
@@ -44,7 +51,7 @@ export async function readSizes(target: Target): Promise<Map<string, TenantSize>
 
 /** By stat alone: opening and closing a database file would drop SQLite's locks of this process. */
 export async function readSize(target: Target, tenant: string): Promise<TenantSize | undefined> {
-  const file = tenantFile(target.dataDir, tenant, target.dbFile);
+  const file = realDatabasePath(tenantFile(target.dataDir, tenant, target.dbFile));
   const [bytes, walBytes] = await Promise.all([sizeOf(file), sizeOf(`${file}-wal`)]);
   return bytes === undefined ? undefined : { bytes, walBytes: walBytes ?? 0 };
 }

@@ -1,5 +1,4 @@
-import { lstatSync } from 'node:fs';
-import { NEWEST_COMMIT_SEQ_SQL, OnewriterError, tenantFile } from '@onewriter/protocol';
+import { findDatabaseFile, NEWEST_COMMIT_SEQ_SQL, OnewriterError, tenantFile } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { explainFile } from '../backup/explain-file.ts';
 import { toFileError } from '../sqlite-error.ts';
@@ -11,11 +10,11 @@ import type { Target } from '../target.ts';
  */
 export function openTenant(target: Target, tenant: string): Database.Database {
   const path = tenantFile(target.dataDir, tenant, target.dbFile);
-  const file = lstatSync(path, { throwIfNoEntry: false });
+  const file = findDatabaseFile(path);
   if (file === undefined) {
     throw new OnewriterError('TENANT_NOT_FOUND', `Tenant ${tenant} has no file ${path}.`, { tenant });
   }
-  return openReadOnly(path, target.config.busyTimeoutMs);
+  return openReadOnly(file.path, target.config.busyTimeoutMs);
 }
 
 /** Opens any SQLite file for reads. @throws OnewriterError DATABASE_…, TENANT_UNAVAILABLE */

@@ -26,6 +26,8 @@ export interface LedgerPosition {
   readonly commitSeq: number;
   /** Rows up to this one belong to this commit and older ones. */
   readonly ledgerId: number;
+  /** The file that the numbers are of; see the protocol's DatabaseFile. */
+  readonly incarnation: string;
 }
 
 /** What following a ledger brings. */
@@ -67,6 +69,9 @@ const RESTORE_PREFIX = 'restore-';
 const BOUNDS = `
   SELECT min(id), coalesce(min(CASE WHEN next_op IS NOT NULL THEN id END) - 1, max(id)), max(commit_seq)
   FROM _onewriter_ledger`;
+/** Where the file of a restore begins: it holds the ledger of the backup, too. */
+const RESTORED = `
+  SELECT id, commit_seq FROM _onewriter_ledger WHERE job_id LIKE '${RESTORE_PREFIX}%' ORDER BY id DESC LIMIT 1`;
 const NEXT = `
   SELECT id, job_id, commit_seq, committed_at, next_op, json_array_length(results),
     (SELECT group_concat(e.key) FROM json_each(results) e WHERE e.type = 'object' AND json_type(e.value, '$.e') IS NOT NULL),
@@ -81,11 +86,16 @@ const NEXT = `
 export async function* followCommits(options: FollowOptions): AsyncGenerator<FollowedEvent, void, undefined> {
   const { files, tenant, signal, after } = options;
   const bounds = await readBounds(options);
-  const newest = { commitSeq: bounds.commitSeq, ledgerId: bounds.max };
+  const { incarnation } = bounds;
+  const newest = { commitSeq: bounds.commitSeq, ledgerId: bounds.max, incarnation };
   let position = after ?? newest;
   if (after === undefined) yield { type: 'ready', position };
-  else if (after.ledgerId < bounds.min - 1) {
-    position = { commitSeq: after.commitSeq, ledgerId: bounds.min - 1 };
+  else if (after.incarnation !== incarnation) {
+    // Equal numbers are of other commits there.
+    position = await readStart(options, bounds);
+    yield { type: 'gap', position };
+  } else if (after.ledgerId < bounds.min - 1) {
+    position = { commitSeq: after.commitSeq, ledgerId: bounds.min - 1, incarnation };
     yield { type: 'gap', position };
   } else if (after.ledgerId > bounds.max) {
     position = newest;
@@ -113,6 +123,12 @@ export async function* followCommits(options: FollowOptions): AsyncGenerator<Fol
         });
         if (found === undefined) break;
         awaySince = undefined;
+        if (found.incarnation !== position.incarnation) {
+          position = await readStart(options, await readBounds(options));
+          toldAt = performance.now();
+          yield { type: 'gap', position };
+          continue;
+        }
         more = found.more;
         for (const event of found.events) {
           position = event.position;
@@ -129,36 +145,69 @@ export async function* followCommits(options: FollowOptions): AsyncGenerator<Fol
   }
 }
 
+/** Rows, and the file that they are of. */
+interface FileRows {
+  readonly rows: SqlValue[][];
+  readonly incarnation: string;
+}
+
 async function read(
-  { reads, tenant, readTimeoutMs, signal }: FollowOptions,
+  { reads, files, tenant, readTimeoutMs, signal }: FollowOptions,
   sql: string,
   params: readonly number[],
-): Promise<SqlValue[][]> {
+): Promise<FileRows> {
   try {
-    const { results } = await reads.read({
+    const { results, incarnation = '' } = await reads.read({
       tenant,
       statements: [{ sql, params }],
       timeoutMs: readTimeoutMs,
       signal,
     });
-    return results[0]!.rows;
+    return { rows: results[0]!.rows, incarnation };
   } catch (error) {
     // No broker has opened this file yet, so it has no ledger; or the follower is going.
-    if (isOnewriterError(error, 'SQL_ERROR') || isOnewriterError(error, 'ABORTED')) return [];
+    if (isOnewriterError(error, 'SQL_ERROR') || isOnewriterError(error, 'ABORTED')) {
+      return { rows: [], incarnation: files.incarnation(tenant) ?? '' };
+    }
     throw error;
   }
 }
 
-async function readBounds(options: FollowOptions): Promise<{ min: number; max: number; commitSeq: number }> {
-  const [row] = await read(options, BOUNDS, []);
-  return { min: Number(row?.[0] ?? 1), max: Number(row?.[1] ?? 0), commitSeq: Number(row?.[2] ?? 0) };
+interface Bounds {
+  readonly min: number;
+  readonly max: number;
+  readonly commitSeq: number;
+  readonly incarnation: string;
+}
+
+async function readBounds(options: FollowOptions): Promise<Bounds> {
+  const {
+    rows: [row],
+    incarnation,
+  } = await read(options, BOUNDS, []);
+  return {
+    min: Number(row?.[0] ?? 1),
+    max: Number(row?.[1] ?? 0),
+    commitSeq: Number(row?.[2] ?? 0),
+    incarnation,
+  };
+}
+
+/** Before the first commit to a file: to a new one, or after the restore that put it in place. */
+async function readStart(options: FollowOptions, { min, incarnation }: Bounds): Promise<LedgerPosition> {
+  const {
+    rows: [restored],
+  } = await read(options, RESTORED, []);
+  return restored === undefined
+    ? { commitSeq: 0, ledgerId: min - 1, incarnation }
+    : { commitSeq: Number(restored[1]), ledgerId: Number(restored[0]), incarnation };
 }
 
 async function readCommits(
   options: FollowOptions,
   { commitSeq: after, ledgerId }: LedgerPosition,
-): Promise<{ events: Exclude<FollowedEvent, { type: 'quiet' }>[]; more: boolean }> {
-  const rows = await read(options, NEXT, [ledgerId]);
+): Promise<{ events: Exclude<FollowedEvent, { type: 'quiet' }>[]; more: boolean; incarnation: string }> {
+  const { rows, incarnation } = await read(options, NEXT, [ledgerId]);
   const commits = new Map<number, FoundCommit>();
   const restored = new Set<number>();
   let readTo = ledgerId;
@@ -195,13 +244,13 @@ async function readCommits(
   if (last !== undefined) readTo = Math.min(readTo, last.firstId - 1);
   const events: Exclude<FollowedEvent, { type: 'quiet' }>[] = [];
   for (const { firstId, ...commit } of inOrder.toReversed()) {
-    const position = { commitSeq: commit.commitSeq, ledgerId: readTo };
+    const position = { commitSeq: commit.commitSeq, ledgerId: readTo, incarnation };
     events.unshift(
       restored.has(commit.commitSeq) ? { type: 'gap', position } : { type: 'commit', position, commit },
     );
     readTo = Math.min(readTo, firstId - 1);
   }
-  return { events, more };
+  return { events, more, incarnation };
 }
 
 /** A commit in the making. */

@@ -21,7 +21,7 @@ let begun = false;
 
 process.on('disconnect', () => process.exit(1));
 try {
-  const db = openTenantFile(task.files, task.tenant);
+  const { db } = openTenantFile(task.files, task.tenant);
   if (task.format === 'sqlite') await exportFile(db);
   else exportText(db);
   const rows = task.format === 'sqlite' ? undefined : output.rows;

@@ -25,6 +25,7 @@ export interface StepWriter {
       readonly transaction?: string | undefined;
       readonly interactive?: boolean | undefined;
       readonly expectCommitSeq?: number | undefined;
+      readonly expectIncarnation?: string | undefined;
     },
     options: StepsOptions,
   ): Promise<StepsAnswer>;
@@ -208,6 +209,7 @@ export class StreamRunner {
         name: keep,
         readonly: lastBeginMode(steps, answer.results) ?? known?.readonly ?? false,
         commitSeq: answer.commitSeq,
+        incarnation: answer.incarnation,
         endsAt: known?.endsAt ?? performance.now() + this.#options.maxSnapshotMs,
       };
     }
@@ -229,7 +231,7 @@ export class StreamRunner {
     });
     let results: readonly StepResult[];
     try {
-      results = await this.#runWrites(stream, [begin, ...moved], options, state.commitSeq);
+      results = await this.#runWrites(stream, [begin, ...moved], options, state);
     } catch (error) {
       if (!isOnewriterError(error, 'SNAPSHOT_STALE')) throw error;
       return this.#runReads(stream, steps, options, SNAPSHOT_STALE);
@@ -248,7 +250,7 @@ export class StreamRunner {
     stream: HranaStream,
     steps: readonly PlannedStep[],
     options: RunOptions,
-    expectCommitSeq?: number,
+    seen?: Pick<Extract<HranaStream['state'], { type: 'reading' }>, 'commitSeq' | 'incarnation'>,
   ): Promise<readonly StepResult[]> {
     const { closes, signal, requestId } = options;
     const { state } = stream;
@@ -256,7 +258,14 @@ export class StreamRunner {
     let answer: StepsAnswer;
     try {
       if (transaction === undefined) await this.#options.assertNotPaused(stream.tenant);
-      const request = { steps: steps.map(toStep), transaction, interactive: !closes, expectCommitSeq };
+      const request = {
+        steps: steps.map(toStep),
+        transaction,
+        interactive: !closes,
+        expectCommitSeq: seen?.commitSeq,
+        // Without a number nothing was read yet, and any file will do.
+        expectIncarnation: seen?.commitSeq === undefined ? undefined : seen.incarnation,
+      };
       answer = await this.#options.writer.steps(stream.tenant, request, {
         timeoutMs: this.#options.writeTimeoutMs,
         signal,

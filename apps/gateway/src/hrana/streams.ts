@@ -26,6 +26,8 @@ export type StreamState =
       readonly readonly: boolean;
       /** The newest commit that it sees, once it has read anything. */
       readonly commitSeq: number | undefined;
+      /** The file that it reads: a commit with this number in another is not the one that it sees. */
+      readonly incarnation: string | undefined;
       /** Monotonic, ms: it ends then, used or not. */
       readonly endsAt: number;
     }

@@ -1,6 +1,5 @@
-import { realpathSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { OnewriterError, tenantFile, tenantsDir } from '@onewriter/protocol';
+import { existsSync, statSync } from 'node:fs';
+import { type DatabaseFile, locateDatabase, SCHEMA_CHECK_SQL, tenantFile } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { toReadError } from './read-errors.ts';
 
@@ -11,54 +10,72 @@ export interface TenantFiles {
   readonly busyTimeoutMs: number;
 }
 
+/** A tenant's file that is open for reads. */
+export interface OpenFile {
+  readonly db: Database.Database;
+  /** See the protocol's DatabaseFile. */
+  readonly incarnation: string;
+  /** What tells it from another file at the tenant's path. */
+  readonly identity: string;
+}
+
+/** A tenant that is replaced all the time is not followed for ever. */
+export const MAX_REOPENS = 20;
+
 /**
- * Opens a tenant's file for reads. Only in a process that does nothing else: SQLite's wait for a lock and its work
- * block it.
+ * Opens a tenant's file for reads, and reads it: who has read has its log open, too, and so notices when it is replaced
+ * (infra/adr/0026-a-name-for-each-incarnation.md). Only in a process that does nothing else: SQLite's wait for a lock and
+ * its work block it.
  * @throws OnewriterError INVALID_TENANT, TENANT_NOT_FOUND, TENANT_UNAVAILABLE, DATABASE_…
  */
-export function openTenantFile(files: TenantFiles, tenant: string): Database.Database {
+export function openTenantFile(files: TenantFiles, tenant: string): OpenFile {
   try {
-    const path = locate(files, tenant);
-    const db = new Database(path, { readonly: true, fileMustExist: true, timeout: files.busyTimeoutMs });
-    try {
-      db.pragma('query_only = 1');
-      // Sorting and grouping must not write to a disk, nor take more memory than the process has.
-      db.pragma('temp_store = MEMORY');
-    } catch (error) {
-      db.close();
-      throw error;
+    for (let reopens = 0; ; reopens++) {
+      const file = locateDatabase(files.dataDir, tenant, files.dbFile);
+      const opened = openIfCurrent(files, tenant, file);
+      if (opened !== undefined) return opened;
+      if (reopens >= MAX_REOPENS) throw new Error('The file was replaced each time that it was opened.');
     }
-    return db;
   } catch (error) {
-    throw isMissing(error) ? notFound(tenant) : toReadError(error, tenant);
+    throw toReadError(error, tenant);
+  }
+}
+
+/** Undefined where the path leads to another file by now, or to none. */
+function openIfCurrent(
+  files: TenantFiles,
+  tenant: string,
+  { path, incarnation }: DatabaseFile,
+): OpenFile | undefined {
+  const identity = identify(path);
+  if (identity === undefined) return undefined;
+  let db: Database.Database | undefined;
+  try {
+    db = new Database(path, { readonly: true, fileMustExist: true, timeout: files.busyTimeoutMs });
+    db.pragma('query_only = 1');
+    // Sorting and grouping must not write to a disk, nor take more memory than the process has.
+    db.pragma('temp_store = MEMORY');
+    db.prepare(SCHEMA_CHECK_SQL).get();
+    if (identifyFile(files, tenant) === identity) return { db, incarnation, identity };
+    db.close();
+    return undefined;
+  } catch (error) {
+    db?.close();
+    if (!existsSync(path)) return undefined;
+    throw error;
   }
 }
 
 /** What tells one file from another at the same path; undefined where there is none. */
 export function identifyFile(files: TenantFiles, tenant: string): string | undefined {
+  return identify(tenantFile(files.dataDir, tenant, files.dbFile));
+}
+
+function identify(path: string): string | undefined {
   try {
-    const { dev, ino } = statSync(tenantFile(files.dataDir, tenant, files.dbFile));
+    const { dev, ino } = statSync(path);
     return `${dev}:${ino}`;
   } catch {
     return undefined;
   }
-}
-
-/** The path of the tenant's file, which is really there: a link could lead to another tenant's. */
-function locate({ dataDir, dbFile }: TenantFiles, tenant: string): string {
-  const file = tenantFile(dataDir, tenant, dbFile);
-  const expected = join(realpathSync(tenantsDir(dataDir)), tenant, dbFile);
-  if (realpathSync(file) === expected) return expected;
-  throw new OnewriterError('TENANT_UNAVAILABLE', "The tenant's folder or file is a symbolic link.", {
-    tenant,
-    reason: 'symbolic link',
-  });
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
-}
-
-function notFound(tenant: string): OnewriterError {
-  return new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
 }

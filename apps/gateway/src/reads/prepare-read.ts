@@ -23,9 +23,13 @@ export function prepareRead<Row>(db: Database.Database, sql: string): Database.S
   }
 }
 
-/** Loads the schema again if it has changed. @throws better-sqlite3's errors */
-export function checkSchema(db: Database.Database): void {
-  db.prepare(SCHEMA_CHECK_SQL).get();
+/**
+ * Loads the schema again if it has changed.
+ * @returns false where it is empty: the file was never written, or was replaced
+ * @throws better-sqlite3's errors
+ */
+export function checkSchema(db: Database.Database): boolean {
+  return db.prepare(SCHEMA_CHECK_SQL).get() !== undefined;
 }
 
 /** Makes FTS5 read its indexes again where they have changed: see the protocol's schema-check.ts. */

@@ -3,6 +3,7 @@ import {
   decodeParameters,
   encodeParameters,
   parametersOf,
+  realDatabasePath,
   type SqlValue,
   tenantFile,
 } from '@onewriter/protocol';
@@ -47,6 +48,7 @@ interface QuickResult {
   /** One at most; integers are bigint. */
   readonly rows: SqlValue[][];
   readonly commitSeq: number | undefined;
+  readonly incarnation: string | undefined;
 }
 
 /**
@@ -115,9 +117,9 @@ export class QuickReads implements Reads {
     }
     const quick = this.#tryStatement(tenant, statement);
     if (quick === undefined) return undefined;
-    const { columns, rows, commitSeq } = quick;
+    const { columns, rows, commitSeq, incarnation } = quick;
     if (!safeIntegers) for (const row of rows) narrowIntegers(row);
-    return { results: [{ columns: columns.map(({ name }) => name), rows }], commitSeq };
+    return { results: [{ columns: columns.map(({ name }) => name), rows }], commitSeq, incarnation };
   }
 
   #tryStatement(tenant: string, { sql, params }: ReadStatement): QuickResult | undefined {
@@ -169,7 +171,7 @@ export class QuickReads implements Reads {
   }
 
   #isSmall(tenant: string): boolean {
-    const path = tenantFile(this.#files.dataDir, tenant, this.#files.dbFile);
+    const path = realDatabasePath(tenantFile(this.#files.dataDir, tenant, this.#files.dbFile));
     const bytes = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
     return bytes(path) + bytes(`${path}-wal`) <= MAX_FILE_BYTES;
   }
@@ -186,8 +188,8 @@ function isQuick(known: QuickReader, sql: string, values: readonly unknown[]): b
   const { reader, plans } = known;
   const version = known.readSchemaVersion.get();
   if (version !== known.schemaVersion) {
-    // A plan is made from the schema in memory.
-    reader.checkSchema();
+    // A plan is made from the schema in memory. Without one the file was replaced, or is empty.
+    if (!reader.checkSchema()) throw new Error('There is no schema.');
     plans.clear();
     known.schemaVersion = version;
   }
@@ -225,7 +227,7 @@ function runQuick(
   const statement = reader.statement(sql);
   const rows = statement.all(...values) as SqlValue[][];
   commit.run();
-  return { columns: statement.columns(), rows, commitSeq };
+  return { columns: statement.columns(), rows, commitSeq, incarnation: reader.incarnation };
 }
 
 function isTooLarge(rows: readonly (readonly SqlValue[])[]): boolean {

@@ -104,6 +104,8 @@ export type FromReadProcess =
 export interface EndMessage {
   readonly type: 'end';
   readonly commitSeq: number | undefined;
+  /** Of the file that was read; see the protocol's DatabaseFile. */
+  readonly incarnation?: string | undefined;
   readonly openFiles: number;
   /** Of steps: whether no transaction is open. */
   readonly autocommit?: boolean | undefined;

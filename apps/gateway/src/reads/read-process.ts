@@ -7,9 +7,11 @@ import {
   type SqlValue,
   toWireError,
 } from '@onewriter/protocol';
+import { MAX_REOPENS } from './open-tenant-file.ts';
 import { assertSo, toExact } from './pragma-answers.ts';
 import { toReadError } from './read-errors.ts';
 import {
+  type EndMessage,
   type FromReadProcess,
   type ReadProcessSettings,
   type ReadStatementTask,
@@ -18,7 +20,7 @@ import {
   type StepsTask,
   type ToReadProcess,
 } from './read-messages.ts';
-import { runSteps } from './run-steps.ts';
+import { runSteps, type StepSource } from './run-steps.ts';
 import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 
 /*
@@ -81,8 +83,8 @@ async function run(task: ReadTask): Promise<void> {
   acknowledged = 0;
   cancelled = false;
   try {
-    const commitSeq = await runStatements(task);
-    send({ type: 'end', commitSeq, openFiles: readers.size });
+    const { commitSeq, incarnation } = await runStatements(task);
+    send({ type: 'end', commitSeq, incarnation, openFiles: readers.size });
   } catch (error) {
     const wire = toWireError(toReadError(error, task.tenant));
     send({ type: 'error', error: wire, openFiles: readers.size });
@@ -93,8 +95,8 @@ async function runStepsTask(task: StepsTask): Promise<void> {
   acknowledged = 0;
   cancelled = false;
   try {
-    const { commitSeq, autocommit } = await runStepsOn(task);
-    send({ type: 'end', commitSeq, autocommit, openFiles: readers.size + kept.size });
+    const answer = await runStepsOn(task);
+    send({ type: 'end', ...answer, openFiles: readers.size + kept.size });
   } catch (error) {
     const wire = toWireError(toReadError(error, task.tenant));
     send({ type: 'error', error: wire, openFiles: readers.size + kept.size });
@@ -102,24 +104,40 @@ async function runStepsTask(task: StepsTask): Promise<void> {
 }
 
 /** What a transaction that is still open has seen, where it has seen anything. */
-async function runStepsOn(task: StepsTask): Promise<{ commitSeq: number | undefined; autocommit: boolean }> {
+async function runStepsOn(
+  task: StepsTask,
+): Promise<Pick<EndMessage, 'commitSeq' | 'incarnation' | 'autocommit'>> {
   const { tenant, resume, keep } = task;
   const known = resume === undefined ? undefined : kept.get(resume);
-  const reader = known?.reader ?? readerOf(tenant, task.emptyIfMissing);
-  const { db } = reader;
+  let reader = known?.reader ?? readerOf(tenant, task.emptyIfMissing);
   if (resume !== undefined) kept.delete(resume);
+  const source: StepSource = {
+    get db() {
+      return reader.db;
+    },
+    renew: () => {
+      if (reader.isEmptyDatabase || !reader.isReplaced(settings, tenant)) return false;
+      const { inTransaction } = reader.db;
+      if (readers.get(tenant) === reader) readers.delete(tenant);
+      reader.close();
+      reader = readerOf(tenant, task.emptyIfMissing);
+      // Of the transaction nothing was read yet.
+      if (inTransaction) reader.db.exec('BEGIN');
+      return true;
+    },
+  };
   let done = false;
   try {
-    const hasRead = await runSteps(db, tenant, task.steps, createSink(task));
+    const hasRead = await runSteps(source, tenant, task.steps, createSink(task));
     done = true;
-    if (!db.inTransaction || keep === undefined) return { commitSeq: undefined, autocommit: true };
+    if (!reader.db.inTransaction || keep === undefined) return { commitSeq: undefined, autocommit: true };
     const commitSeq = known?.commitSeq ?? (hasRead ? (reader.commitSeq() ?? 0) : undefined);
     if (readers.get(tenant) === reader) readers.delete(tenant);
     kept.set(keep, { reader, commitSeq });
-    return { commitSeq, autocommit: false };
+    return { commitSeq, incarnation: reader.incarnation, autocommit: false };
   } finally {
     if (!done || !kept.has(keep ?? '')) {
-      if (db.inTransaction) db.exec('ROLLBACK');
+      if (reader.db.inTransaction) reader.db.exec('ROLLBACK');
       if (readers.get(tenant) !== reader) reader.close();
     }
   }
@@ -158,9 +176,8 @@ function createSink(task: StepsTask) {
 }
 
 /** All statements in one transaction: they see one state of the database, and what commit it is. */
-async function runStatements(task: ReadTask): Promise<number | undefined> {
-  const reader = readerOf(task.tenant);
-  reader.db.exec('BEGIN');
+async function runStatements(task: ReadTask): Promise<Pick<EndMessage, 'commitSeq' | 'incarnation'>> {
+  const reader = beginOnCurrent(task.tenant);
   try {
     const commitSeq = reader.commitSeq();
     if (task.minCommitSeq !== undefined && (commitSeq ?? 0) < task.minCommitSeq) {
@@ -175,7 +192,7 @@ async function runStatements(task: ReadTask): Promise<number | undefined> {
       if (cancelled) break;
       await runStatement(reader, statement, task, result);
     }
-    return commitSeq;
+    return { commitSeq, incarnation: reader.incarnation };
   } finally {
     if (reader.db.open && reader.db.inTransaction) reader.db.exec('COMMIT');
   }
@@ -273,6 +290,24 @@ class ResultMeter {
   chunkSent(): void {
     this.chunks++;
     this.#chunkBytes = 0;
+  }
+}
+
+/** Begins a transaction, whose snapshot is of a file that counted when it was taken. */
+function beginOnCurrent(tenant: string): TenantReader {
+  for (let reopens = 0; ; reopens++) {
+    const reader = readerOf(tenant);
+    reader.db.exec('BEGIN');
+    try {
+      // The first read takes the snapshot.
+      if (reader.checkSchema()) return reader;
+    } catch (error) {
+      reader.db.exec('ROLLBACK');
+      throw error;
+    }
+    if (!reader.isStale(settings, tenant) || reopens >= MAX_REOPENS) return reader;
+    reader.db.exec('ROLLBACK');
+    forget(tenant);
   }
 }
 

@@ -43,6 +43,8 @@ export interface ReadAnswer {
   readonly results: readonly ReadResult[];
   /** The newest commit that the read saw; undefined for a file that no writer has opened. */
   readonly commitSeq: number | undefined;
+  /** Of the file that was read; see the protocol's DatabaseFile. */
+  readonly incarnation?: string | undefined;
 }
 
 /** A result that comes in pieces. */
@@ -262,7 +264,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
             if (result.rows.length === 0) result.rows = rows;
             else for (const row of rows) result.rows.push(row);
           },
-          onEnd: ({ commitSeq }) => resolve({ results, commitSeq }),
+          onEnd: ({ commitSeq, incarnation }) => resolve({ results, commitSeq, incarnation }),
           onError: reject,
         }),
         reject,

@@ -23,6 +23,8 @@ export interface ReadStepsAnswer {
   readonly autocommit: boolean;
   /** Of a transaction that is kept: the newest commit that it sees, once it has read anything. */
   readonly commitSeq: number | undefined;
+  /** Of that transaction: the file that it reads; see the protocol's DatabaseFile. */
+  readonly incarnation?: string | undefined;
   /** A step was stopped, and a transaction with it. */
   readonly lost: boolean;
 }
@@ -134,8 +136,8 @@ function runSteps(processes: StepProcesses, request: ReadStepsRequest): Promise<
         if (rows.length === 0) rows = chunk;
         else for (const row of chunk) rows.push(row);
       },
-      onEnd: ({ autocommit, commitSeq }) =>
-        resolve({ results, autocommit: autocommit !== false, commitSeq, lost: false }),
+      onEnd: ({ autocommit, commitSeq, incarnation }) =>
+        resolve({ results, autocommit: autocommit !== false, commitSeq, incarnation, lost: false }),
       onError: error => {
         const { code, message } = error;
         if (!STOPPED.has(code) || step >= results.length) return reject(error);

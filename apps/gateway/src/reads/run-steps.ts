@@ -3,6 +3,7 @@ import {
   classifyStep,
   decodeParameters,
   isOnewriterError,
+  mayOutliveSchema,
   OnewriterError,
   parametersOf,
   type SqlValue,
@@ -26,13 +27,24 @@ export interface StepSink {
   readonly cancelled: boolean;
 }
 
+/** The connection that steps run on. */
+export interface StepSource {
+  readonly db: Database.Database;
+  /**
+   * Opens the tenant's file again where the one that is open does not count any more. Not where a transaction has a
+   * snapshot of it.
+   * @returns false where there was no need
+   */
+  renew(): boolean;
+}
+
 /**
  * Runs steps on a connection, one after the other. A step that fails ends nothing but itself.
  * @returns whether any of them has read, so that a transaction that is open now has its snapshot
  * @throws OnewriterError RESULT_TOO_LARGE
  */
 export async function runSteps(
-  db: Database.Database,
+  source: StepSource,
   tenant: string,
   steps: readonly ReadStepTask[],
   sink: StepSink,
@@ -41,14 +53,14 @@ export async function runSteps(
   const meter = { reads: 0 };
   for (const [index, step] of steps.entries()) {
     if (sink.cancelled) break;
-    if (!isStepMet(step.condition, outcomes, !db.inTransaction)) {
+    if (!isStepMet(step.condition, outcomes, !source.db.inTransaction)) {
       outcomes.push('skipped');
       continue;
     }
     try {
       if (step.refused !== undefined) throw new Refused(step.refused);
       const started = performance.now();
-      const readonly = await runStep(db, index, step, sink, meter);
+      const readonly = await runOnCurrent(source, index, step, sink, meter);
       sink.end(performance.now() - started, readonly);
       outcomes.push('ok');
     } catch (error) {
@@ -58,6 +70,41 @@ export async function runSteps(
     }
   }
   return meter.reads > 0;
+}
+
+/** Runs a step; once more where it failed because its file had been replaced, which shows before it has any result. */
+async function runOnCurrent(
+  source: StepSource,
+  index: number,
+  step: ReadStepTask,
+  sink: StepSink,
+  meter: { reads: number },
+): Promise<boolean | undefined> {
+  let begun = false;
+  const watched: StepSink = {
+    begin: (...args) => {
+      begun = true;
+      sink.begin(...args);
+    },
+    row: row => sink.row(row),
+    end: (...args) => sink.end(...args),
+    error: (...args) => sink.error(...args),
+    get cancelled() {
+      return sink.cancelled;
+    },
+  };
+  // Before it: it could be answered by a file whose schema is gone.
+  if (step.script || step.describe || mayOutliveSchema(step.sql)) source.renew();
+  try {
+    return await runStep(source.db, index, step, watched, meter);
+  } catch (error) {
+    if (begun || step.script || !isAboutFile(error) || !source.renew()) throw error;
+    return await runStep(source.db, index, step, watched, meter);
+  }
+}
+
+function isAboutFile(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('SQLITE_');
 }
 
 class Refused extends Error {

@@ -7,7 +7,7 @@ import {
   toExactInteger,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
-import { identifyFile, openTenantFile, type TenantFiles } from './open-tenant-file.ts';
+import { identifyFile, type OpenFile, openTenantFile, type TenantFiles } from './open-tenant-file.ts';
 import { checkSchema, prepareRead } from './prepare-read.ts';
 
 /** A compiled read. */
@@ -16,6 +16,8 @@ export type CompiledRead = Database.Statement<unknown[], unknown[]>;
 /** One open tenant file of a reading process, with its compiled statements. */
 export class TenantReader {
   readonly db: Database.Database;
+  /** See the protocol's DatabaseFile; undefined where there is no file. */
+  readonly incarnation: string | undefined;
   readonly #file: string | undefined;
   readonly #statements = new Map<string, CompiledRead>();
   #commitSeq: Database.Statement<[], number> | undefined;
@@ -25,13 +27,29 @@ export class TenantReader {
    * @throws OnewriterError as {@link openTenantFile}
    */
   constructor(files: TenantFiles, tenant: string, emptyIfMissing = false) {
-    this.#file = identifyFile(files, tenant);
-    this.db = openFile(files, tenant, emptyIfMissing);
+    const { db, incarnation, identity } = openFile(files, tenant, emptyIfMissing);
+    this.db = db;
+    this.incarnation = incarnation;
+    this.#file = identity;
+  }
+
+  /** Whether it stands for a tenant that has no file. */
+  get isEmptyDatabase(): boolean {
+    return this.#file === undefined;
   }
 
   /** Whether the path leads to another file by now: it was deleted, or replaced by a restore. */
   isStale(files: TenantFiles, tenant: string): boolean {
     return this.#file === undefined || identifyFile(files, tenant) !== this.#file;
+  }
+
+  /**
+   * Whether what it reads is of a file that does not count any more. The snapshot of a transaction counts on; one of a file
+   * that had been replaced has no schema.
+   */
+  isReplaced(files: TenantFiles, tenant: string): boolean {
+    if (this.db.inTransaction) return !checkSchema(this.db) && this.isStale(files, tenant);
+    return this.isStale(files, tenant) || !checkSchema(this.db);
   }
 
   /** @throws better-sqlite3's errors; TypeError for a statement that returns no rows. */
@@ -53,9 +71,9 @@ export class TenantReader {
     return statement;
   }
 
-  /** Loads the schema again if it has changed. */
-  checkSchema(): void {
-    checkSchema(this.db);
+  /** Loads the schema again if it has changed. @returns false where there is none, as in a file that was replaced */
+  checkSchema(): boolean {
+    return checkSchema(this.db);
   }
 
   /** The newest commit that this connection's transaction sees; undefined for a file that no writer has opened. */
@@ -84,13 +102,17 @@ export function narrowIntegers(row: SqlValue[]): void {
   }
 }
 
-function openFile(files: TenantFiles, tenant: string, emptyIfMissing: boolean): Database.Database {
+function openFile(
+  files: TenantFiles,
+  tenant: string,
+  emptyIfMissing: boolean,
+): Pick<OpenFile, 'db'> & { readonly [Key in 'incarnation' | 'identity']: string | undefined } {
   try {
     return openTenantFile(files, tenant);
   } catch (error) {
     if (!emptyIfMissing || !isOnewriterError(error, 'TENANT_NOT_FOUND')) throw error;
     const db = new Database(':memory:');
     db.pragma('query_only = 1');
-    return db;
+    return { db, incarnation: undefined, identity: undefined };
   }
 }

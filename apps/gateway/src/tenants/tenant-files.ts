@@ -1,7 +1,21 @@
 import type { Stats } from 'node:fs';
-import { link, mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { OnewriterError, TENANT_ID_PATTERN, tenantFile, tenantsDir, trashDir } from '@onewriter/protocol';
+import { link, mkdir, mkdtemp, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import {
+  createDatabaseFile,
+  findDatabaseFile,
+  hadDatabase,
+  isOnewriterError,
+  linkNewDatabase,
+  newDatabaseName,
+  noteFormerDatabase,
+  OnewriterError,
+  realDatabasePath,
+  TENANT_ID_PATTERN,
+  tenantFile,
+  tenantsDir,
+  trashDir,
+} from '@onewriter/protocol';
 
 /** Size of a tenant's files. */
 export interface TenantFileSize {
@@ -19,6 +33,9 @@ export interface TrashEntry {
   readonly expiresAtMs: number;
 }
 
+/** Makes all who have a tenant's file open notice that it was moved away. Never throws. */
+export type RetireFile = (tenant: string, path: string) => void;
+
 const SCRATCH_PREFIX = 'scratch.';
 const TRASH_NAME = /^(?:scratch\.)?([a-z0-9-]{1,63})\.(\d{1,15})\.(\d{1,15})(?:\.\w{6})?$/;
 
@@ -29,10 +46,12 @@ const TRASH_NAME = /^(?:scratch\.)?([a-z0-9-]{1,63})\.(\d{1,15})\.(\d{1,15})(?:\
 export class TenantFiles {
   readonly #dataDir: string;
   readonly #dbFile: string;
+  readonly #retire: RetireFile;
 
-  constructor(dataDir: string, dbFile: string) {
+  constructor(dataDir: string, dbFile: string, retire: RetireFile) {
     this.#dataDir = dataDir;
     this.#dbFile = dbFile;
+    this.#retire = retire;
   }
 
   /** All tenants that have a folder, by name. */
@@ -48,14 +67,19 @@ export class TenantFiles {
 
   /** Undefined where there is no file. */
   async size(tenant: string): Promise<TenantFileSize | undefined> {
-    const path = this.#path(tenant);
+    const path = realDatabasePath(this.#path(tenant));
     const [file, wal] = await Promise.all([statOf(path), statOf(`${path}-wal`)]);
     return file === undefined ? undefined : { bytes: file.size, walBytes: wal?.size ?? 0 };
   }
 
+  /** Of the file that the tenant's path leads to; undefined where it leads to none. */
+  incarnation(tenant: string): string | undefined {
+    return findDatabaseFile(this.#path(tenant))?.incarnation;
+  }
+
   /** Changes with every commit, nearly always; undefined where there is no file. */
   async fingerprint(tenant: string): Promise<string | undefined> {
-    const path = this.#path(tenant);
+    const path = realDatabasePath(this.#path(tenant));
     const [file, wal] = await Promise.all([statOf(path), statOf(`${path}-wal`)]);
     if (file === undefined) return undefined;
     return `${file.ino}:${file.mtimeMs}:${wal?.size ?? 0}:${wal?.mtimeMs ?? 0}`;
@@ -68,15 +92,7 @@ export class TenantFiles {
   async create(tenant: string): Promise<boolean> {
     const path = this.#path(tenant);
     await mkdir(dirname(path), { recursive: true });
-    try {
-      // Never an existing one: `wx` fails instead of opening it.
-      const file = await open(path, 'wx', 0o644);
-      await file.sync();
-      await file.close();
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-      throw error;
-    }
+    if (!createDatabaseFile(path, hadDatabase(this.#dataDir, tenant))) return false;
     await this.#flushAbove(path);
     return true;
   }
@@ -98,12 +114,21 @@ export class TenantFiles {
         { tenant, reason: 'a log without its database' },
       );
     }
-    try {
-      // Unlike a rename it never replaces a file.
-      await link(file, path);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-      throw error;
+    if (hadDatabase(this.#dataDir, tenant)) {
+      const name = newDatabaseName(basename(path));
+      await link(file, join(dirname(path), name));
+      if (!linkNewDatabase(path, name)) {
+        await unlink(join(dirname(path), name));
+        return false;
+      }
+    } else {
+      try {
+        // Unlike a rename it never replaces a file.
+        await link(file, path);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+        throw error;
+      }
     }
     await this.#flushAbove(path);
     return true;
@@ -114,7 +139,10 @@ export class TenantFiles {
     for (const folder of [dirname(path), tenantsDir(this.#dataDir), this.#dataDir]) await flushFolder(folder);
   }
 
-  /** Moves a tenant's folder into the trash. Nobody may have the file open for writes. */
+  /**
+   * Moves a tenant's folder into the trash, from where it can be moved back as it was. Nobody may have the file open for
+   * writes; who has it open for reads fails the next one, and looks where the path leads.
+   */
   async moveToTrash(tenant: string, retentionMs: number): Promise<TrashEntry> {
     const deletedAtMs = Date.now();
     const expiresAtMs = deletedAtMs + retentionMs;
@@ -122,6 +150,8 @@ export class TenantFiles {
     const name = `${tenant}.${deletedAtMs}.${expiresAtMs}`;
     const folder = dirname(this.#path(tenant));
     await mkdir(trash, { recursive: true });
+    // Before it is away: who makes the next file must not use a name of this one.
+    noteFormerDatabase(this.#dataDir, tenant);
     try {
       await rename(folder, join(trash, name));
     } catch (error) {
@@ -130,6 +160,7 @@ export class TenantFiles {
     }
     await flushFolder(trash);
     await flushFolder(tenantsDir(this.#dataDir));
+    this.#retireIn(tenant, join(trash, name));
     return { name, tenant, deletedAtMs, expiresAtMs };
   }
 
@@ -160,6 +191,17 @@ export class TenantFiles {
       removed.push({ name, tenant: match[1]!, deletedAtMs: Number(match[2]), expiresAtMs: Number(match[3]) });
     }
     return removed;
+  }
+
+  #retireIn(tenant: string, folder: string): void {
+    let path: string | undefined;
+    try {
+      path = findDatabaseFile(join(folder, this.#dbFile))?.path;
+    } catch (error) {
+      // What no reader opens needs no notice.
+      if (!isOnewriterError(error, 'TENANT_UNAVAILABLE')) throw error;
+    }
+    if (path !== undefined) this.#retire(tenant, path);
   }
 
   #path(tenant: string): string {

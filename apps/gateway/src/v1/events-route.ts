@@ -16,7 +16,8 @@ const route = createRoute({
   summary: 'Follow the commits of a tenant',
   description:
     'Server-sent events: "commit" with {"commitSeq", "committedAt", "receipts", "failed"}, in order, each once; "ready" ' +
-    'when it begins; "gap" where what was asked for is no longer there (look at the data anew); "error" before it ends ' +
+    'when it begins; "gap" where what was asked for is no longer there, also as the tenant was deleted and created again, ' +
+    'or restored: look at the data, and go on with the commits that follow; "error" before it ends ' +
     'with one. Without Last-Event-ID it begins now. It ends after half an hour, and a client goes on where it was.',
   security: SECURED,
   request: {
@@ -34,7 +35,8 @@ const route = createRoute({
   },
 });
 
-const EVENT_ID = /^(\d{1,15})\.(\d{1,15})$/;
+/** The number of the commit, its place in the ledger, and the file where that is not a tenant's first. */
+const EVENT_ID = /^(\d{1,15})\.(\d{1,15})(?:\.([0-9a-f]{1,64}))?$/;
 const MAX_STREAMS = 200;
 /** A token is checked when a stream begins: none outlives it by more than this. */
 const MAX_LIFE_MS = 30 * 60_000;
@@ -81,7 +83,7 @@ function readPosition(id: string | undefined): LedgerPosition | undefined {
   const match = EVENT_ID.exec(id);
   if (match === null)
     throw new OnewriterError('INVALID_ARGUMENT', 'Last-Event-ID is not an id of this stream.');
-  return { commitSeq: Number(match[1]), ledgerId: Number(match[2]) };
+  return { commitSeq: Number(match[1]), ledgerId: Number(match[2]), incarnation: match[3] ?? '' };
 }
 
 async function* toTexts(events: AsyncIterable<FollowedEvent>): AsyncGenerator<string, void, undefined> {
@@ -96,7 +98,8 @@ async function* toTexts(events: AsyncIterable<FollowedEvent>): AsyncGenerator<st
 /** Source: html.spec.whatwg.org, 9.2 Server-sent events */
 function toText(event: FollowedEvent): string {
   if (event.type === 'quiet') return ': quiet\n\n';
-  const { commitSeq, ledgerId } = event.position;
+  const { commitSeq, ledgerId, incarnation } = event.position;
+  const id = `${commitSeq}.${ledgerId}${incarnation === '' ? '' : `.${incarnation}`}`;
   const data = event.type === 'commit' ? event.commit : { commitSeq };
-  return `event: ${event.type}\nid: ${commitSeq}.${ledgerId}\ndata: ${JSON.stringify(data)}\n\n`;
+  return `event: ${event.type}\nid: ${id}\ndata: ${JSON.stringify(data)}\n\n`;
 }

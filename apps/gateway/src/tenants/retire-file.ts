@@ -1,0 +1,21 @@
+import { retireDatabase } from '@onewriter/runtime';
+import Database from 'better-sqlite3';
+import type { RetireFile } from './tenant-files.ts';
+
+/** {@link RetireFile} with a line in the log where it could not be done. */
+export function createRetireFile(
+  busyTimeoutMs: number,
+  log: { warn(fields: object, message: string): void },
+): RetireFile {
+  return (tenant, path) => {
+    try {
+      retireDatabase(
+        path,
+        (file, { readonly }) => new Database(file, { readonly, fileMustExist: true, timeout: busyTimeoutMs }),
+      );
+    } catch (error) {
+      // It is away all the same; a damaged file, for one, cannot take the commit.
+      log.warn({ err: error, tenant, path }, 'Processes that have the deleted file open cannot be notified');
+    }
+  };
+}

@@ -1,0 +1,228 @@
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  realpathSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
+import { basename, dirname, join, parse } from 'node:path';
+import { formerTenantMark, tenantFile, tenantsDir } from './names.ts';
+import { OnewriterError } from './onewriter-error.ts';
+
+/*
+ * A tenant's file can be replaced by another (a restore), and a deleted tenant can be created again: each such file is a
+ * new incarnation of the tenant. SQLite opens a database and its write-ahead log one after the other, both by name, so a
+ * name that is used a second time lets a reader combine one file with the log of another. Therefore
+ *
+ *   tenant.db             the first file of a tenant; or a relative link to the one that counts
+ *   tenant.<id>.db        a file that came later: its name is never used again
+ *
+ * SQLite resolves the link when it opens the file, so -wal and -shm have the name of the file itself. Reasons:
+ * infra/adr/0026-a-name-for-each-incarnation.md.
+ */
+
+/** What SQLite keeps beside a database, under its name. The order is one in which they can be removed. */
+export const DATABASE_COMPANIONS = ['-shm', '-wal', '-journal'] as const;
+
+/** What the path of a tenant's database leads to. */
+export interface DatabaseFile {
+  /** The file itself: its companions are beside it. */
+  readonly path: string;
+  /** The id in its name; '' for a file that lies at the path itself. */
+  readonly incarnation: string;
+}
+
+const ID_BYTES = 10;
+const ID = /^[0-9a-f]{20}$/;
+/** A link that is swapped all the time is not followed for ever. */
+const MAX_SWAPS = 100;
+
+/** A name for a new incarnation that no other has had or will have: `tenant.<id>.db` for `tenant.db`. */
+export function newDatabaseName(dbFile: string): string {
+  const { name, ext } = parse(dbFile);
+  return `${name}.${randomBytes(ID_BYTES).toString('hex')}${ext}`;
+}
+
+/** The id in a name of {@link newDatabaseName}, without a companion's suffix; undefined for any other name. */
+export function incarnationOf(dbFile: string, fileName: string): string | undefined {
+  const { name, ext } = parse(dbFile);
+  if (!fileName.startsWith(`${name}.`) || !fileName.endsWith(ext)) return undefined;
+  const id = fileName.slice(name.length + 1, fileName.length - ext.length);
+  return ID.test(id) ? id : undefined;
+}
+
+/**
+ * Follows the path of a tenant's database. Looks by name only: opening a database with fs and closing it would drop
+ * SQLite's locks of this process.
+ *
+ * @param path as of {@link tenantFile}
+ * @returns undefined where there is nothing
+ * @throws OnewriterError TENANT_UNAVAILABLE for any other link, a link that leads to no file, and what is no file
+ */
+export function findDatabaseFile(path: string): DatabaseFile | undefined {
+  let before: string | undefined;
+  for (let swaps = 0; swaps < MAX_SWAPS; swaps++) {
+    const stats = lstat(path);
+    if (stats === undefined) return undefined;
+    if (stats.isFile()) return { path, incarnation: '' };
+    if (!stats.isSymbolicLink()) throw unavailable('not a regular file');
+    const target = readLink(path);
+    if (target === undefined) continue; // replaced by a file since
+    const incarnation = incarnationOf(basename(path), target);
+    if (incarnation === undefined) throw unavailable('symbolic link');
+    const file = join(dirname(path), target);
+    const targetStats = lstat(file);
+    if (targetStats?.isFile()) return { path: file, incarnation };
+    // It may have been swapped, and the old file removed, between the two looks.
+    if (targetStats !== undefined || target === before) throw unavailable('a link that leads to no file');
+    before = target;
+  }
+  throw unavailable('replaced all the time');
+}
+
+/**
+ * Finds a tenant's database for readers: `<dataDir>/tenants/<tenant>/<dbFile>` and nothing else, as a link of another kind,
+ * or a folder that is one, could lead to another tenant's.
+ *
+ * @throws OnewriterError INVALID_TENANT, TENANT_NOT_FOUND, TENANT_UNAVAILABLE; errors of the file system
+ */
+export function locateDatabase(dataDir: string, tenant: string, dbFile?: string): DatabaseFile {
+  const path = tenantFile(dataDir, tenant, dbFile);
+  let folder: string;
+  let expected: string;
+  try {
+    folder = realpathSync(dirname(path));
+    expected = join(realpathSync(tenantsDir(dataDir)), tenant);
+  } catch (error) {
+    throw isMissing(error) ? notFound(tenant) : error;
+  }
+  if (folder !== expected) {
+    throw new OnewriterError('TENANT_UNAVAILABLE', "The tenant's folder or file is a symbolic link.", {
+      tenant,
+      reason: 'symbolic link',
+    });
+  }
+  const file = findDatabaseFile(join(folder, basename(path)));
+  if (file === undefined) throw notFound(tenant);
+  return file;
+}
+
+/**
+ * The file itself, for those who look at its size or its companions; the path as it is where it leads to none.
+ * @throws nothing but errors of the file system
+ */
+export function realDatabasePath(path: string): string {
+  try {
+    return findDatabaseFile(path)?.path ?? path;
+  } catch (error) {
+    if (error instanceof OnewriterError) return path;
+    throw error;
+  }
+}
+
+/**
+ * Makes an empty file, which is an empty database, in a folder that exists.
+ *
+ * @param hadFile whether the tenant had a file before: then the new one has a name of its own
+ * @returns false where there is something at the path already; then nothing was done
+ */
+export function createDatabaseFile(path: string, hadFile: boolean): boolean {
+  if (!hadFile) return makeEmpty(path);
+  const name = newDatabaseName(basename(path));
+  const file = join(dirname(path), name);
+  makeEmpty(file);
+  // The link comes last, so that it never leads nowhere: a writer that opens it would make a file.
+  if (linkNewDatabase(path, name)) return true;
+  unlinkSync(file);
+  return false;
+}
+
+/**
+ * Makes a link to a file that is on the disk already, where there is nothing yet.
+ * @returns false where there is something at the path already; then nothing was done
+ */
+export function linkNewDatabase(path: string, name: string): boolean {
+  flushPath(dirname(path));
+  try {
+    symlinkSync(name, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+  flushPath(dirname(path));
+  return true;
+}
+
+/** Whether a tenant had a database that was deleted, so that the next must not have its name. */
+export function hadDatabase(dataDir: string, tenant: string): boolean {
+  return existsSync(formerTenantMark(dataDir, tenant));
+}
+
+/** Notes for good that a tenant had a database; before it is moved away. */
+export function noteFormerDatabase(dataDir: string, tenant: string): void {
+  const mark = formerTenantMark(dataDir, tenant);
+  const folder = dirname(mark);
+  if (mkdirSync(folder, { recursive: true }) !== undefined) flushPath(dirname(folder));
+  if (makeEmpty(mark)) flushPath(folder);
+}
+
+/** Flushes the names in a folder, or a file that SQLite does not have open in this process. */
+export function flushPath(path: string): void {
+  const descriptor = openSync(path, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function makeEmpty(path: string): boolean {
+  let descriptor: number;
+  try {
+    // Never an existing one: `wx` fails instead of opening it.
+    descriptor = openSync(path, 'wx', 0o644);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+  fsyncSync(descriptor);
+  closeSync(descriptor);
+  return true;
+}
+
+function lstat(path: string) {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+function readLink(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'EINVAL') return undefined;
+    throw error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+}
+
+function notFound(tenant: string): OnewriterError {
+  return new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
+}
+
+function unavailable(reason: string): OnewriterError {
+  return new OnewriterError('TENANT_UNAVAILABLE', `The tenant's path is refused: ${reason}.`, { reason });
+}

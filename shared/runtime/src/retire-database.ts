@@ -1,0 +1,95 @@
+import { copyFileSync, renameSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { flushPath } from '@onewriter/protocol';
+
+/*
+ * Processes that have a database open go on reading it when it was moved away or replaced: SQLite looks at the path once.
+ * Its last commit, the tombstone, makes the schema empty, so the next read of each of them fails ("no such table"), and
+ * a reader that looks where the path leads opens the file that counts. A snapshot that is open stays whole.
+ *
+ * The file is kept, and must be whole for those who restore it. So the tombstone goes into a log that the kept file no
+ * longer has:
+ *
+ *   write the log back ▸ commit the schema as it is, so that the log has each page that the tombstone changes ▸
+ *   a copy of that log takes the log's name ▸ tombstone, into the log that has lost its name
+ *
+ * At each moment the database with the log of its name is whole. It stays so even if a process that had the file open for
+ * writes ends later and has SQLite write the tombstone back: the kept log is applied over it.
+ * Reasons and limits: infra/adr/0026-a-name-for-each-incarnation.md.
+ */
+
+/** A connection of better-sqlite3, as far as it is used here. */
+export interface RetiredConnection {
+  pragma(source: string, options: { simple: true }): unknown;
+  exec(sql: string): unknown;
+  prepare(sql: string): { all(): unknown[] };
+  unsafeMode(on: boolean): unknown;
+  close(): unknown;
+}
+
+/** Opens a file that exists. @throws SQLite's own errors */
+export type OpenRetired = (path: string, options: { readonly: boolean }) => RetiredConnection;
+
+const HAS_SCHEMA = 'SELECT 1 FROM sqlite_schema LIMIT 1';
+/** All in SQL, so that each byte of it stays as it is. */
+const REWRITE_SCHEMA = `
+  CREATE TEMP TABLE kept AS SELECT rowid AS id, type, name, tbl_name, rootpage, sql FROM main.sqlite_schema;
+  BEGIN IMMEDIATE;
+  DELETE FROM main.sqlite_schema;
+  INSERT INTO main.sqlite_schema(rowid, type, name, tbl_name, rootpage, sql)
+    SELECT id, type, name, tbl_name, rootpage, sql FROM temp.kept ORDER BY id;
+  COMMIT`;
+
+/**
+ * Makes all who have a database open notice that it does not count any more.
+ *
+ * @param path of a file that no tenant's path leads to any more; nobody may have it open for writes
+ * @throws SQLite's errors, where the file is damaged, is not a database, or cannot be written: those who have it open then
+ * go on reading it. The file is as whole as it was before.
+ */
+export function retireDatabase(path: string, open: OpenRetired): void {
+  const db = open(path, { readonly: false });
+  let guard: RetiredConnection | undefined;
+  try {
+    // An empty file has nothing that could be read from it.
+    if (db.prepare(HAS_SCHEMA).all().length === 0) return;
+    const mode = db.pragma('journal_mode = WAL', { simple: true });
+    if (mode !== 'wal') throw new Error(`The file cannot be put into WAL mode: ${String(mode)}.`);
+    db.pragma('wal_autocheckpoint = 0', { simple: true });
+    db.pragma('synchronous = FULL', { simple: true });
+    // Closed last, and it cannot write: so SQLite neither writes the log back nor removes the file of its name.
+    guard = open(path, { readonly: true });
+    guard.prepare(HAS_SCHEMA).all();
+    // As far as snapshots allow. Not waiting for them: what cannot be written back stays in the log that is kept.
+    db.pragma('wal_checkpoint(PASSIVE)', { simple: true });
+    db.unsafeMode(true);
+    db.pragma('writable_schema = ON', { simple: true });
+    db.pragma('temp_store = MEMORY', { simple: true });
+    // Each page of the schema, and of the free pages that become some of it, comes into the log with the content it has.
+    db.exec(REWRITE_SCHEMA);
+    keepLog(path);
+    const version = Number(db.pragma('schema_version', { simple: true }));
+    db.exec(
+      `BEGIN IMMEDIATE; DELETE FROM main.sqlite_schema; PRAGMA schema_version = ${version + 1}; COMMIT`,
+    );
+  } finally {
+    db.close();
+    guard?.close();
+  }
+}
+
+/** A copy takes the name of the log. Its index goes first: it is that of the log which loses its name. */
+function keepLog(path: string): void {
+  const copy = `${path}-wal.kept`;
+  try {
+    // Opening and closing a log drops no lock of SQLite: those are on the database and the index.
+    copyFileSync(`${path}-wal`, copy);
+    flushPath(copy);
+    rmSync(`${path}-shm`, { force: true });
+    renameSync(copy, `${path}-wal`);
+    flushPath(dirname(path));
+  } catch (error) {
+    rmSync(copy, { force: true });
+    throw error;
+  }
+}
