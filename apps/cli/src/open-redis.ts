@@ -1,10 +1,36 @@
-import { openRedis as open } from '@onewriter/runtime';
+import { findForeignDataDir, groupKeys, type OnewriterError } from '@onewriter/protocol';
+import { askRedis, openRedis as open } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
-import { requireRedis, type Target } from './target.ts';
+import { dataDirTrouble, requireRedis, type Target } from './target.ts';
 
-/** A connection for one command. @throws OnewriterError MISCONFIGURED (none is known), QUEUE_UNAVAILABLE */
+/**
+ * A connection for one command.
+ * @throws OnewriterError MISCONFIGURED (none is known, or the group belongs to another data directory), QUEUE_UNAVAILABLE
+ */
 export async function openRedis(target: Target): Promise<Redis> {
+  const redis = await openAnyRedis(target);
+  try {
+    const trouble = await findForeignGroup(target, redis);
+    if (trouble !== undefined) throw trouble;
+    return redis;
+  } catch (error) {
+    redis.disconnect();
+    throw error;
+  }
+}
+
+/** As {@link openRedis}, whosever the group is. */
+export async function openAnyRedis(target: Target): Promise<Redis> {
   return open(requireRedis(target));
+}
+
+/** The error of a group that belongs to another data directory than the target's, where there is one here. */
+export async function findForeignGroup(
+  { group, dataDir }: Target,
+  redis: Redis,
+): Promise<OnewriterError | undefined> {
+  if (dataDirTrouble(dataDir) !== undefined) return undefined;
+  return findForeignDataDir(group, dataDir, await askRedis(() => redis.get(groupKeys(group).dataDir)));
 }
 
 /** Runs `work` on a connection of its own. @throws as {@link openRedis}, and whatever `work` throws */

@@ -1,5 +1,6 @@
 export * from './bind-parameters.ts';
 export * from './broker-status.ts';
+export * from './data-dir-identity.ts';
 export * from './data-dir-kind.ts';
 export * from './dead-letter.ts';
 export * from './describe-statement.ts';

@@ -2,6 +2,15 @@ import { isFollowUpJobId, type QueueAddress } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { OutboundJob } from './outbound-job.ts';
 
+const TIMESTAMP = `
+local function timestamp()
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local taken = tonumber(redis.call('HGET', KEYS[3], 'onewriter.added') or '0')
+  return string.format('%d', math.max(now, taken))
+end
+`;
+
 /*
  * Puts a job on a tenant's BullMQ queue. The data structures are BullMQ's (6.7, addStandardJob-9.lua): the job's hash,
  * and its id at the head of `wait`, so its tools and Bull Board see nothing unusual. Left out is what the jobs of a
@@ -11,12 +20,15 @@ import type { OutboundJob } from './outbound-job.ts';
  *
  * A job whose id is there is not added again, so that it can be sent twice.
  *
- * KEYS wait, job · ARGV id, name, data, opts, timestamp
+ * Its `timestamp` is by Redis' clock, the one clock that all clients share, and never before that of a job that the broker has
+ * taken: so the broker knows a job that comes again out of an old snapshot of Redis (ADR 0027).
+ *
+ * KEYS wait, job, meta · ARGV id, name, data, opts
  * Returns how many jobs wait.
  */
 const LUA = `
-if redis.call('EXISTS', KEYS[2]) == 1 then return redis.call('LLEN', KEYS[1]) end
-redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', ARGV[5], 'delay', '0',
+${TIMESTAMP}if redis.call('EXISTS', KEYS[2]) == 1 then return redis.call('LLEN', KEYS[1]) end
+redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', timestamp(), 'delay', '0',
   'priority', '0')
 return redis.call('LPUSH', KEYS[1], ARGV[1])`;
 
@@ -25,8 +37,8 @@ return redis.call('LPUSH', KEYS[1], ARGV[1])`;
  * them. Returns 0: their sender is not held up by the length of the queue.
  */
 const LUA_FRONT = `
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', ARGV[5], 'delay', '0',
+${TIMESTAMP}if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', timestamp(), 'delay', '0',
   'priority', '0')
 redis.call('RPUSH', KEYS[1], ARGV[1])
 return 0`;
@@ -49,8 +61,8 @@ const OPTIONS = JSON.stringify({ attempts: 1, stackTraceLimit: 0 });
 
 /** Defines the script on a connection; the result is what {@link addJob} takes. */
 export function withAddJob(redis: Redis): RedisWithAddJob {
-  redis.defineCommand(NAME, { lua: LUA, numberOfKeys: 2 });
-  redis.defineCommand(NAME_FRONT, { lua: LUA_FRONT, numberOfKeys: 2 });
+  redis.defineCommand(NAME, { lua: LUA, numberOfKeys: 3 });
+  redis.defineCommand(NAME_FRONT, { lua: LUA_FRONT, numberOfKeys: 3 });
   redis.defineCommand(NAME_WITHDRAW, { lua: LUA_WITHDRAW, numberOfKeys: 2 });
   return redis as RedisWithAddJob;
 }
@@ -74,7 +86,7 @@ export function addJob(
 ): Promise<number> {
   const keys = `${prefix}:${name}:`;
   const command = isFollowUpJobId(job.id) ? NAME_FRONT : NAME;
-  return redis[command](`${keys}wait`, keys + job.id, job.id, job.name, job.message, OPTIONS, Date.now());
+  return redis[command](`${keys}wait`, keys + job.id, `${keys}meta`, job.id, job.name, job.message, OPTIONS);
 }
 
 /** Takes back a job that waits. @returns false where it was begun, or is not there. */

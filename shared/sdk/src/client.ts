@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { chooseReads } from './choose-reads.ts';
 import { ClientMetrics } from './client-metrics.ts';
 import { CountedReads } from './counted-reads.ts';
+import { DataDirGuard } from './data-dir-guard.ts';
 import { dueAt } from './deadline.ts';
 import { Inbox } from './inbox.ts';
 import { RedisJobStates } from './job-states.ts';
@@ -25,7 +26,7 @@ import { WriteTracer } from './write-tracer.ts';
  * Connects to Onewriter.
  *
  * @throws OnewriterError INVALID_ARGUMENT (an option is wrong), MISCONFIGURED (no safe way to read, or Redis refuses
- *   the credentials), QUEUE_UNAVAILABLE (Redis does not answer)
+ *   the credentials, or the group belongs to another data directory), QUEUE_UNAVAILABLE (Redis does not answer)
  * @example
  * const onewriter = await connect({ redis: 'redis://127.0.0.1:6379', dataDir: '/data' });
  */
@@ -60,7 +61,12 @@ async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis
   const states = new RedisJobStates(redis, group);
   const tracer = options.tracing ? new WriteTracer() : undefined;
   const metrics = new ClientMetrics();
-  const reads = new CountedReads(ways, metrics);
+  const guard =
+    ways.route === 'file' && options.dataDir !== undefined
+      ? new DataDirGuard({ redis, group, dataDir: options.dataDir, logger })
+      : undefined;
+  await guard?.start();
+  const reads = new CountedReads(ways, metrics, guard);
   const writes = new WritePath({
     clientId,
     sender,
@@ -70,6 +76,7 @@ async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis
     writeTimeoutMs,
     tracer,
     metrics,
+    guard,
   });
   const inbox = new Inbox({
     group,
@@ -83,10 +90,11 @@ async function open(options: ResolvedOptions, ways: Reads & Ledger, redis: Redis
   try {
     await inbox.ready();
   } catch (error) {
+    guard?.close();
     await inbox.close();
     throw error;
   }
-  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, inbox, redis);
+  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, inbox, redis, guard);
 }
 
 class Client implements Onewriter {
@@ -94,9 +102,17 @@ class Client implements Onewriter {
   readonly #context: ClientContext;
   readonly #inbox: Inbox;
   readonly #redis: Redis;
+  readonly #guard: DataDirGuard | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(clientId: string, context: ClientContext, inbox: Inbox, redis: Redis) {
+  constructor(
+    clientId: string,
+    context: ClientContext,
+    inbox: Inbox,
+    redis: Redis,
+    guard: DataDirGuard | undefined,
+  ) {
+    this.#guard = guard;
     this.clientId = clientId;
     this.#context = context;
     this.#inbox = inbox;
@@ -154,6 +170,7 @@ class Client implements Onewriter {
 
   async #close(options: CloseOptions): Promise<void> {
     const { writes, reads, writeTimeoutMs } = this.#context;
+    this.#guard?.close();
     if (options.timeoutMs !== 0) dueAt(options, writeTimeoutMs);
     await writes.close(options.timeoutMs ?? writeTimeoutMs);
     await this.#inbox.close();

@@ -12,6 +12,7 @@ import { killGateway } from './kill-gateway.ts';
 import { killRedisAlways, killRedisEverysec, wipeRedis } from './kill-redis.ts';
 import { longReaders } from './long-readers.ts';
 import { network } from './network.ts';
+import { oldSnapshot } from './old-snapshot.ts';
 import { openTransaction } from './open-transaction.ts';
 import { overload } from './overload.ts';
 import { pauseLeader } from './pause-leader.ts';
@@ -30,6 +31,7 @@ const ALL: readonly Fault[] = [
   killRedisAlways,
   killRedisEverysec,
   wipeRedis,
+  oldSnapshot,
   network,
   events,
   duplicates,

@@ -62,6 +62,7 @@ function writerOptions(): LaneOptions['writer'] {
     busyTimeoutMs: 1_000,
     maxOpenTenants: 400,
     exclusive: false,
+    retentionClock: { id: 'test', offsetMs: 0 },
   };
 }
 

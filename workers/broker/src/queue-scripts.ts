@@ -30,6 +30,9 @@ local function fence(meta, epoch)
 end
 `;
 
+/** How far what is noted of the newest job's time may lie behind; the ledger covers an hour and more. */
+const NOTE_ADDED_EVERY_MS = 60_000;
+
 /** Each command that a script calls costs about a microsecond, twice that where it writes: as few as will do. */
 const TAKE = `
 ${FENCE}
@@ -37,25 +40,33 @@ local function start(key, token, lockMs, now)
   redis.call('SET', key .. ':lock', token, 'PX', lockMs)
   redis.call('HSET', key, 'processedOn', now, 'ats', '1')
 end
+-- Redis' clock may step back: jobs that are added from then on are not to seem older than these (add-job-script.ts).
+local function noteAdded(meta, added)
+  added = tonumber(added or '')
+  if not added then return end
+  local noted = tonumber(redis.call('HGET', meta, 'onewriter.added') or '0')
+  if added > noted + ${NOTE_ADDED_EVERY_MS} then redis.call('HSET', meta, 'onewriter.added', added) end
+end
 local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, maxBytes)
   local waiting = redis.call('LLEN', wait)
   if waiting == 0 then return {0} end
   redis.call('HDEL', meta, '')
   local taken = {waiting}
   local bytes = 0
+  local newest
   for n = 1, math.min(maxJobs, waiting) do
-    local id, key, data
+    local id, key, data, added
     if n > 1 then
       -- How large it is has to be known first.
       id = redis.call('LINDEX', wait, -1)
-      data = redis.call('HGET', prefix .. id, 'data')
+      data, added = unpack(redis.call('HMGET', prefix .. id, 'data', 'timestamp'))
       if data and bytes > 0 and bytes + #data > maxBytes then break end
       redis.call('RPOPLPUSH', wait, active)
       key = prefix .. id
     else
       id = redis.call('RPOPLPUSH', wait, active)
       key = prefix .. id
-      data = redis.call('HGET', key, 'data')
+      data, added = unpack(redis.call('HMGET', key, 'data', 'timestamp'))
     end
     waiting = waiting - 1
     if data then
@@ -63,10 +74,13 @@ local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, max
       start(key, token, lockMs, now)
       taken[#taken + 1] = id
       taken[#taken + 1] = data
+      taken[#taken + 1] = added or ''
+      newest = added
     else
       redis.call('LREM', active, 1, id)
     end
   end
+  noteAdded(meta, newest)
   taken[1] = waiting
   return taken
 end
@@ -76,7 +90,7 @@ end
  * Moves the oldest waiting jobs to active.
  * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, epoch
  * Returns jobs left in wait (-1: the queue is paused; -2: it belongs to a newer leader, whose epoch follows; -3: it has to
- * be adopted first), then id and data of each.
+ * be adopted first), then id, data and time of adding of each.
  */
 export const takeJobs = defineScript(
   3,
@@ -105,13 +119,14 @@ local taken = {0}
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], -${FOLLOW_UPS_AMONG}, -1)) do
   if string.sub(id, 1, 2) == 's-' then
     local key = ARGV[1] .. id
-    local data = redis.call('HGET', key, 'data')
+    local data, added = unpack(redis.call('HMGET', key, 'data', 'timestamp'))
     redis.call('LREM', KEYS[1], -1, id)
     if data then
       redis.call('LPUSH', KEYS[2], id)
       start(key, ARGV[2], ARGV[3], ARGV[4])
       taken[#taken + 1] = id
       taken[#taken + 1] = data
+      taken[#taken + 1] = added or ''
     end
   end
 end
@@ -191,11 +206,12 @@ local ids = redis.call('LRANGE', KEYS[1], 0, -1)
 local jobs = {redis.call('HEXISTS', KEYS[2], 'onewriter.doubt')}
 for i = #ids, 1, -1 do
   local key = ARGV[1] .. ids[i]
-  local data = redis.call('HGET', key, 'data')
+  local data, added = unpack(redis.call('HMGET', key, 'data', 'timestamp'))
   if data then
     redis.call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
     jobs[#jobs + 1] = ids[i]
     jobs[#jobs + 1] = data
+    jobs[#jobs + 1] = added or ''
   else
     redis.call('LREM', KEYS[1], 1, ids[i])
   end

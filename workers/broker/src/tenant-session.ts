@@ -444,9 +444,9 @@ export class TenantSession implements LaneClient, LoadSource {
     return batch;
   }
 
-  #toQueuedJob({ id, data }: HeldJob): QueuedJob {
+  #toQueuedJob({ id, data, addedAt }: HeldJob): QueuedJob {
     const condemned = this.#context.condemned.of(id);
-    return condemned === undefined ? { id, data } : { id, data, condemned };
+    return condemned === undefined ? { id, data, addedAt } : { id, data, addedAt, condemned };
   }
 
   /** Does whatever there is to do now. */
@@ -673,10 +673,10 @@ export class TenantSession implements LaneClient, LoadSource {
     const { metrics, loads } = this.#context;
     this.lastUsedAt = takenAt;
     let bytes = 0;
-    for (const [index, { id, data }] of jobs.entries()) {
+    for (const [index, { id, data, addedAt }] of jobs.entries()) {
       const enqueuedAt = timeOfJobId(id);
       if (enqueuedAt !== undefined) metrics.observe('queue', now - enqueuedAt);
-      const job = { id, data, enqueuedAt, takenAt, starts: starts?.[index] ?? 0, doubtful };
+      const job = { id, data, addedAt, enqueuedAt, takenAt, starts: starts?.[index] ?? 0, doubtful };
       if (this.#lease !== undefined && isFollowUpJobId(id)) this.#followUps.push(job);
       else {
         this.#ready.push(job);
