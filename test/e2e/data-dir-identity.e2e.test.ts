@@ -89,6 +89,10 @@ describe('two installations on one Redis and group', () => {
     const error = await errorOf(startService('broker', options));
     expect(String(error)).toMatch(/MISCONFIGURED/);
 
+    const up = await runCli(['up', '--data-dir', staging, '--redis-url', redis.url]);
+    expect(up.code).not.toBe(0);
+    expect(up.stderr + up.stdout).toContain(production);
+
     const env = { ONEWRITER_REDIS_URL: redis.url };
     const tenants = await runCli(['tenants', '--data-dir', staging], { env });
     expect(tenants.code).not.toBe(0);

@@ -6,8 +6,9 @@ const TIMESTAMP = `
 local function timestamp()
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local taken = tonumber(redis.call('HGET', KEYS[3], 'onewriter.added') or '0')
-  return string.format('%d', math.max(now, taken))
+  local taken = redis.call('HGET', KEYS[3], 'onewriter.added')
+  if taken and tonumber(taken) > now then return taken end
+  return now
 end
 `;
 

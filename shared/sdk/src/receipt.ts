@@ -149,7 +149,10 @@ export class TenantReceipt implements Receipt {
   }
 
   #notFound(reason: string | undefined): OnewriterError {
-    if (reason !== undefined) return this.#unknown(reason, undefined);
+    if (reason !== undefined) {
+      const details = { tenant: this.tenant, receiptId: this.id, reason: 'set aside' };
+      return new OnewriterError('OUTCOME_UNKNOWN', reason, details);
+    }
     return new OnewriterError('RECEIPT_NOT_FOUND', 'Neither the queue nor the ledger know this receipt.', {
       tenant: this.tenant,
       receiptId: this.id,

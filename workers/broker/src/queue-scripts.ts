@@ -22,11 +22,11 @@ import { defineScript } from './redis-link.ts';
  */
 const FENCE = `
 local function fence(meta, epoch)
-  local found = redis.call('HMGET', meta, 'onewriter.epoch', 'paused')
+  local found = redis.call('HMGET', meta, 'onewriter.epoch', 'paused', 'onewriter.added')
   local newest = tonumber(found[1] or '0')
   if newest > epoch then return {-2, newest} end
   if newest < epoch then return {-3} end
-  return nil, found[2]
+  return nil, found[2], found[3]
 end
 `;
 
@@ -41,13 +41,13 @@ local function start(key, token, lockMs, now)
   redis.call('HSET', key, 'processedOn', now, 'ats', '1')
 end
 -- Redis' clock may step back: jobs that are added from then on are not to seem older than these (add-job-script.ts).
-local function noteAdded(meta, added)
+local function noteAdded(meta, noted, added)
   added = tonumber(added or '')
-  if not added then return end
-  local noted = tonumber(redis.call('HGET', meta, 'onewriter.added') or '0')
-  if added > noted + ${NOTE_ADDED_EVERY_MS} then redis.call('HSET', meta, 'onewriter.added', added) end
+  if added and added > tonumber(noted or '0') + ${NOTE_ADDED_EVERY_MS} then
+    redis.call('HSET', meta, 'onewriter.added', added)
+  end
 end
-local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, maxBytes)
+local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, maxBytes, noted)
   local waiting = redis.call('LLEN', wait)
   if waiting == 0 then return {0} end
   redis.call('HDEL', meta, '')
@@ -80,7 +80,7 @@ local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, max
       redis.call('LREM', active, 1, id)
     end
   end
-  noteAdded(meta, newest)
+  noteAdded(meta, noted, newest)
   taken[1] = waiting
   return taken
 end
@@ -95,10 +95,10 @@ end
 export const takeJobs = defineScript(
   3,
   `${TAKE}
-local refusal, paused = fence(KEYS[3], tonumber(ARGV[7]))
+local refusal, paused, noted = fence(KEYS[3], tonumber(ARGV[7]))
 if refusal then return refusal end
 if paused then return {-1} end
-return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))`,
+return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), noted)`,
 );
 
 /** Jobs at the tail of wait among which follow-ups are looked for; what was put back may lie behind them. */
@@ -183,10 +183,10 @@ end
 if completed then trim(KEYS[4]) end
 if failed then trim(KEYS[5]) end
 if ARGV[5] == '0' then return {refused, {}} end
-local refusal, paused = fence(KEYS[3], tonumber(ARGV[7]))
+local refusal, paused, noted = fence(KEYS[3], tonumber(ARGV[7]))
 if refusal then return {refused, refusal} end
 if paused then return {refused, {-1}} end
-return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]))}`,
+return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]), noted)}`,
 );
 
 /**

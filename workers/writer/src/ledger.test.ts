@@ -158,6 +158,7 @@ describe('pruning the ledger', () => {
     clock.advance(DAY_MS / 24);
     const again = openTenant(dataDir, 1, clock);
     again.ledger.prune();
+    clock.advance(10_001);
     fill(again, LIMITS.maxQueueDepth, 3_000);
     again.ledger.prune();
     clock.advance(DAY_MS);

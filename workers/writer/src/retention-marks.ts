@@ -19,6 +19,8 @@ export interface RetentionClock {
   readonly id: string;
   /** What it is ahead of the machine's monotonic clock, in ms. */
   readonly offsetMs: number;
+  /** Asked instead, where a test sets the time. */
+  readonly now?: (() => number) | undefined;
 }
 
 /** The machine's monotonic clock in ms: the same in all threads, other than `performance.now()`. */
@@ -101,7 +103,7 @@ export class RetentionMarks {
 
   /** ms by the data directory's clock. */
   nowMs(): number {
-    return monotonicMs() + this.#clock.offsetMs;
+    return this.#clock.now?.() ?? monotonicMs() + this.#clock.offsetMs;
   }
 
   /** A job was recorded, other than one that goes before those that wait. @param addedAt when Redis got it. */
