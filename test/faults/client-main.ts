@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
+import { isOnewriterError } from '@onewriter/protocol';
 import { connect, type Onewriter, type Tenant } from '@onewriter/sdk';
 import type { ClientOrder, ClientReport, ClientSettings } from './client-settings.ts';
 import { GatewayWriter } from './gateway-writer.ts';
@@ -188,7 +189,8 @@ class Client {
       } catch (error) {
         const told = toldBy(error);
         const code = told.outcome === 'committed' ? '' : told.code;
-        if (code === 'OUTCOME_UNKNOWN') entry = { state: 'pending', code };
+        if (isSetAside(error)) entry = { state: 'unknown', code };
+        else if (code === 'OUTCOME_UNKNOWN') entry = { state: 'pending', code };
         else if (code === 'RECEIPT_NOT_FOUND') entry = { state: 'unknown', code };
         else if (CANNOT_ASK.has(code)) entry = { state: 'pending', code };
         else entry = { state: 'failed', code };
@@ -248,3 +250,8 @@ process.on('disconnect', () => {
 });
 report({ type: 'ready' });
 await client.run().catch(die);
+
+/** A job out of an old snapshot of Redis: whether it was applied before nothing can say, and it will not be now. */
+function isSetAside(error: unknown): boolean {
+  return isOnewriterError(error, 'OUTCOME_UNKNOWN') && error.details.reason === 'set aside';
+}

@@ -41,7 +41,7 @@ export function findTarget(dataDir: string | undefined): Target {
 }
 
 /** What lies in a data directory, and in no other folder. */
-const MARKS = ['tenants', 'onewriter.json', 'up.lock', 'epoch', 'token-secret', 'trash'];
+const MARKS = ['tenants', 'identity', 'onewriter.json', 'up.lock', 'epoch', 'token-secret', 'trash'];
 
 /** Why a folder is no data directory, for a sentence; undefined where it is one. */
 export function dataDirTrouble(dataDir: string): string | undefined {

@@ -50,6 +50,8 @@ export interface StatusLeader {
   readonly epoch: number;
   /** When it began to lead. */
   readonly since: number;
+  /** Id and place of its data directory; absent in the status of older brokers. */
+  readonly dataDir?: { readonly id: string; readonly path: string } | undefined;
   /** False while its lease may be over by its own clock: it begins nothing then. */
   readonly leaseHeld: boolean;
 }

@@ -1,6 +1,7 @@
 export * from './assert-sqlite-opens.ts';
 export * from './bind-parameters.ts';
 export * from './broker-status.ts';
+export * from './data-dir-identity.ts';
 export * from './data-dir-kind.ts';
 export * from './database-file.ts';
 export * from './dead-letter.ts';

@@ -86,6 +86,8 @@ export interface GroupKeys {
   readonly lease: string;
   /** Integer: the last epoch given out. */
   readonly epoch: string;
+  /** String: the DataDirRecord of the data directory that the group belongs to, as JSON. */
+  readonly dataDir: string;
   /** Hash, tenant to JSON: tenants that cannot be opened, and why. */
   readonly parked: string;
   /** Hash, tenant to JSON: paused tenants that somebody set aside by hand, and why. */
@@ -113,6 +115,7 @@ export function groupKeys(group: string): GroupKeys {
     open: key('open'),
     lease: key('lease'),
     epoch: key('epoch'),
+    dataDir: key('data-dir'),
     parked: key('parked'),
     aside: key('aside'),
     audit: key('audit'),
@@ -146,6 +149,8 @@ export interface LeaseRecord {
   /** Boot and process namespace: where two of these are equal, process ids can be compared; '' where unknown. */
   readonly processes: string;
   readonly pid: number;
+  /** Id and place of its data directory; absent in records of older brokers. */
+  readonly dataDir?: { readonly id: string; readonly path: string } | undefined;
   /** ISO time of acquisition. */
   readonly since: string;
   /** Life of the lease in ms. Absent in those of older brokers, as {@link renewals}. */

@@ -24,6 +24,11 @@ export interface WriteJobMessage {
   /** When the client sent it: ms since the epoch, by the client's clock; for people, never for decisions. */
   readonly at: number;
   /**
+   * The data directory that the client reads, in short ({@link shortIdentity}); a broker of another does not apply the job.
+   * Absent where the client reads no files.
+   */
+  readonly dir?: string | undefined;
+  /**
    * W3C `traceparent` of each write that is traced, up to `LIMITS.maxTracedWrites`; the broker adds its spans to these.
    * Stands before `sql`, so that it can be read without the rest: {@link readTraceparents}.
    */
@@ -154,7 +159,7 @@ export function parseWriteJob(json: string): WriteJobMessage {
 }
 
 /** In the order in which the SDK writes them; a job of another producer is just not traced. */
-const TRACED_HEAD = /^\{"v":\d+,"client":"[\w-]+","seq":\d+,"at":\d+,"tp":\[([^\]]*)\]/;
+const TRACED_HEAD = /^\{"v":\d+,"client":"[\w-]+","seq":\d+,"at":\d+(?:,"dir":"[\w-]+")?,"tp":\[([^\]]*)\]/;
 
 /** The spans that a job's writes belong to, read from the beginning of its data. */
 export function readTraceparents(json: string): readonly TraceParent[] {

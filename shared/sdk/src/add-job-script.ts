@@ -3,6 +3,16 @@ import { isFollowUpJobId, type QueueAddress } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { OutboundJob } from './outbound-job.ts';
 
+const TIMESTAMP = `
+local function timestamp()
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local taken = redis.call('HGET', KEYS[3], 'onewriter.added')
+  if taken and tonumber(taken) > now then return taken end
+  return now
+end
+`;
+
 /*
  * Puts a job on a tenant's BullMQ queue. The data structures are BullMQ's (6.7, addStandardJob-9.lua): the job's hash,
  * and its id at the head of `wait`, so its tools and Bull Board see nothing unusual. Left out is what the jobs of a
@@ -12,12 +22,15 @@ import type { OutboundJob } from './outbound-job.ts';
  *
  * A job whose id is there is not added again, so that it can be sent twice.
  *
- * KEYS wait, job · ARGV id, name, data, opts, timestamp
+ * Its `timestamp` is by Redis' clock, the one clock that all clients share, and never before that of a job that the broker has
+ * taken: so the broker knows a job that comes again out of an old snapshot of Redis (ADR 0027).
+ *
+ * KEYS wait, job, meta · ARGV id, name, data, opts
  * Returns how many jobs wait.
  */
 const LUA = `
-if redis.call('EXISTS', KEYS[2]) == 1 then return redis.call('LLEN', KEYS[1]) end
-redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', ARGV[5], 'delay', '0',
+${TIMESTAMP}if redis.call('EXISTS', KEYS[2]) == 1 then return redis.call('LLEN', KEYS[1]) end
+redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', timestamp(), 'delay', '0',
   'priority', '0')
 return redis.call('LPUSH', KEYS[1], ARGV[1])`;
 
@@ -26,8 +39,8 @@ return redis.call('LPUSH', KEYS[1], ARGV[1])`;
  * them. Returns 0: their sender is not held up by the length of the queue.
  */
 const LUA_FRONT = `
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', ARGV[5], 'delay', '0',
+${TIMESTAMP}if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', timestamp(), 'delay', '0',
   'priority', '0')
 redis.call('RPUSH', KEYS[1], ARGV[1])
 return 0`;
@@ -80,10 +93,10 @@ export function addJob(
 ): Promise<unknown> {
   const keys = `${prefix}:${name}:`;
   const script = isFollowUpJobId(job.id) ? ADD_FRONT : ADD;
-  const args = [`${keys}wait`, keys + job.id, job.id, job.name, job.message, OPTIONS, Date.now()];
+  const args = [`${keys}wait`, keys + job.id, `${keys}meta`, job.id, job.name, job.message, OPTIONS];
   return form === 'hash'
-    ? redis.call('EVALSHA', script.sha, 2, ...args)
-    : redis.call('EVAL', script.lua, 2, ...args);
+    ? redis.call('EVALSHA', script.sha, 3, ...args)
+    : redis.call('EVAL', script.lua, 3, ...args);
 }
 
 /** Takes back a job that waits. @returns false where it was begun, or is not there. */

@@ -9,6 +9,7 @@ import type { Redis } from 'ioredis';
 import { chooseReads } from './choose-reads.ts';
 import { ClientMetrics } from './client-metrics.ts';
 import { CountedReads } from './counted-reads.ts';
+import { DataDirGuard } from './data-dir-guard.ts';
 import { dueAt } from './deadline.ts';
 import { Inbox } from './inbox.ts';
 import { RedisJobStates } from './job-states.ts';
@@ -32,7 +33,7 @@ import { WriteTracer } from './write-tracer.ts';
  * Connects to Onewriter.
  *
  * @throws OnewriterError INVALID_ARGUMENT (an option is wrong), MISCONFIGURED (no safe way to read, or Redis refuses
- *   the credentials), QUEUE_UNAVAILABLE (Redis does not answer)
+ *   the credentials, or the group belongs to another data directory), QUEUE_UNAVAILABLE (Redis does not answer)
  * @example
  * const onewriter = await connect({ redis: 'redis://127.0.0.1:6379', dataDir: '/data' });
  */
@@ -75,7 +76,12 @@ async function open(
   const states = new RedisJobStates(redis, group);
   const tracer = options.tracing ? new WriteTracer() : undefined;
   const metrics = new ClientMetrics();
-  const reads = new CountedReads(ways, metrics);
+  const dataDirGuard =
+    ways.route === 'file' && options.dataDir !== undefined
+      ? new DataDirGuard({ redis, group, dataDir: options.dataDir, logger })
+      : undefined;
+  await dataDirGuard?.start();
+  const reads = new CountedReads(ways, metrics, dataDirGuard);
   const presence = new Presence(redis, group, clientId);
   const writes = new WritePath({
     clientId,
@@ -87,6 +93,7 @@ async function open(
     tracer,
     metrics,
     presence,
+    guard: dataDirGuard,
   });
   const inbox = new Inbox({
     group,
@@ -100,10 +107,12 @@ async function open(
   try {
     await inbox.ready();
   } catch (error) {
+    dataDirGuard?.close();
     await inbox.close();
     throw error;
   }
-  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, { inbox, presence, redis, guard });
+  const connections = { inbox, presence, redis, guard, dataDirGuard };
+  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, connections);
 }
 
 /** What a client ends at its close. */
@@ -112,6 +121,7 @@ interface Connections {
   readonly presence: Presence;
   readonly redis: Redis;
   readonly guard: RedisGuard;
+  readonly dataDirGuard: DataDirGuard | undefined;
 }
 
 class Client implements Onewriter {
@@ -121,9 +131,15 @@ class Client implements Onewriter {
   readonly #presence: Presence;
   readonly #redis: Redis;
   readonly #guard: RedisGuard;
+  readonly #dataDirGuard: DataDirGuard | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(clientId: string, context: ClientContext, { inbox, presence, redis, guard }: Connections) {
+  constructor(
+    clientId: string,
+    context: ClientContext,
+    { inbox, presence, redis, guard, dataDirGuard }: Connections,
+  ) {
+    this.#dataDirGuard = dataDirGuard;
     this.clientId = clientId;
     this.#context = context;
     this.#inbox = inbox;
@@ -184,6 +200,7 @@ class Client implements Onewriter {
 
   async #close(options: CloseOptions): Promise<void> {
     const { writes, reads, writeTimeoutMs } = this.#context;
+    this.#dataDirGuard?.close();
     if (options.timeoutMs !== 0) dueAt(options, writeTimeoutMs);
     await writes.close(options.timeoutMs ?? writeTimeoutMs);
     await this.#presence.close();

@@ -33,6 +33,8 @@ export interface CoalescerContext {
   /** Undefined where tracing is off. */
   readonly tracer: WriteTracer | undefined;
   readonly metrics: ClientMetrics;
+  /** Of the data directory that the client reads, in short; undefined where it reads none. */
+  readonly dir?: (() => string | undefined) | undefined;
   /** Told of each job before it is sent for the first time: its event may come before the queue's answer. */
   track(job: OutboundJob): void;
   /** Told of a job that was certainly not accepted, or that nobody waits for any more. */
@@ -338,8 +340,8 @@ export class Coalescer implements WriteHolder, Due {
     this.#urgent = false;
     if (this.#buffered === 0) this.#unsetDue();
     try {
-      const { clientId, tracer, metrics } = this.#context;
-      const job = new OutboundJob(clientId, this.tenant, ++this.seq, writes, tracer?.depart(writes));
+      const { clientId, tracer, metrics, dir } = this.#context;
+      const job = new OutboundJob(clientId, this.tenant, ++this.seq, writes, tracer?.depart(writes), dir?.());
       job.issuedAt = this.#issuedAt;
       metrics.observe('coalesce', job.madeAt - job.issuedAt);
       metrics.jobs++;

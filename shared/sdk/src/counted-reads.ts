@@ -1,4 +1,5 @@
 import type { ClientMetrics } from './client-metrics.ts';
+import type { DataDirGuard } from './data-dir-guard.ts';
 import { now } from './deadline.ts';
 import type { Ledger, LedgerAnswer } from './ledger.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
@@ -12,8 +13,11 @@ export class CountedReads implements Reads, Ledger {
   readonly route: Reads['route'];
   readonly #reads: Reads & Ledger;
   readonly #metrics: ClientMetrics;
+  readonly #guard: Pick<DataDirGuard, 'assertOwn'> | undefined;
 
-  constructor(reads: Reads & Ledger, metrics: ClientMetrics) {
+  /** @param guard of the files that are read */
+  constructor(reads: Reads & Ledger, metrics: ClientMetrics, guard?: Pick<DataDirGuard, 'assertOwn'>) {
+    this.#guard = guard;
     this.route = reads.route;
     this.#reads = reads;
     this.#metrics = metrics;
@@ -26,6 +30,7 @@ export class CountedReads implements Reads, Ledger {
   get(request: ReadRequest): SqlRow | undefined | Promise<SqlRow | undefined> {
     const startedAt = this.#metrics.beginRead() ? now() : 0;
     try {
+      this.#guard?.assertOwn();
       return this.#end(this.#reads.get(request), startedAt);
     } catch (error) {
       this.#metrics.failed(error);
@@ -36,6 +41,7 @@ export class CountedReads implements Reads, Ledger {
   all(request: ReadRequest): SqlRow[] | Promise<SqlRow[]> {
     const startedAt = this.#metrics.beginRead() ? now() : 0;
     try {
+      this.#guard?.assertOwn();
       return this.#end(this.#reads.all(request), startedAt);
     } catch (error) {
       this.#metrics.failed(error);
@@ -46,6 +52,7 @@ export class CountedReads implements Reads, Ledger {
   allArrays(request: ReadRequest): RowsWithColumns | Promise<RowsWithColumns> {
     const startedAt = this.#metrics.beginRead() ? now() : 0;
     try {
+      this.#guard?.assertOwn();
       return this.#end(this.#reads.allArrays(request), startedAt);
     } catch (error) {
       this.#metrics.failed(error);
@@ -57,6 +64,7 @@ export class CountedReads implements Reads, Ledger {
     // Not timed: how long it takes is up to the loop that fetches the rows.
     this.#metrics.reads++;
     try {
+      this.#guard?.assertOwn();
       yield* this.#reads.iterate(request);
     } catch (error) {
       this.#metrics.failed(error);

@@ -26,6 +26,8 @@ export interface JobStates {
   look(jobs: readonly JobAddress[], ring: boolean): Promise<readonly (JobState | undefined)[]>;
   /** JSON of the results of steps that no ledger has, because their transaction is open; undefined where there is none. */
   answer(job: JobAddress): Promise<string | undefined>;
+  /** Why the broker failed a job, `CODE: message`; undefined where it did not, or that is not known. */
+  failure?(job: JobAddress): Promise<string | undefined>;
 }
 
 /** {@link JobStates} from BullMQ's job hashes: one command per job, all in one round trip. */
@@ -70,6 +72,15 @@ export class RedisJobStates implements JobStates {
       return (await this.#redis.get(answerKey(this.#group, tenant, id))) ?? undefined;
     } catch {
       return undefined; // asked again
+    }
+  }
+
+  async failure({ tenant, id }: JobAddress): Promise<string | undefined> {
+    const { prefix, name } = tenantQueue(this.#group, tenant);
+    try {
+      return (await this.#redis.hget(`${prefix}:${name}:${id}`, 'failedReason')) ?? undefined;
+    } catch {
+      return undefined; // only the reason is missing
     }
   }
 

@@ -31,13 +31,17 @@ export class OutboundJob {
   onDone: (() => void) | undefined;
   #message: string | undefined;
 
-  /** @param traceparents of the writes that are traced */
+  /**
+   * @param traceparents of the writes that are traced
+   * @param dir of the data directory that the client reads
+   */
   constructor(
     client: string,
     tenant: string,
     seq: number,
     writes: readonly PendingWrite[],
     traceparents: readonly string[] = [],
+    dir?: string,
   ) {
     const alone = writes[0]?.payload?.alone;
     this.id = alone === undefined ? newJobId() : newStepsJobId(alone);
@@ -46,7 +50,7 @@ export class OutboundJob {
     this.writes = writes;
     this.open = writes.length;
     this.name = describeJob(tenant, writes);
-    this.#message = formatMessage(client, seq, writes, traceparents);
+    this.#message = formatMessage(client, seq, writes, traceparents, dir);
     this.size = this.#message.length;
     for (let index = 0; index < writes.length; index++) {
       writes[index]!.job = this;
@@ -130,6 +134,7 @@ function formatMessage(
   seq: number,
   writes: readonly PendingWrite[],
   traceparents: readonly string[],
+  dir: string | undefined,
 ): string {
   const indexes = new Map<string, number>();
   const operations: string[] = [];
@@ -148,7 +153,8 @@ function formatMessage(
   }
   const sql = JSON.stringify([...indexes.keys()]);
   const head = `{"v":${PROTOCOL_VERSION},"client":${JSON.stringify(client)},"seq":${seq},"at":${Date.now()}`;
+  const directory = dir === undefined ? '' : `,"dir":${JSON.stringify(dir)}`;
   const traced = traceparents.length === 0 ? '' : `,"tp":${JSON.stringify(traceparents)}`;
   const live = writes[0]?.payload?.live ? ',"live":1' : '';
-  return `${head}${traced}${live},"sql":${sql},"ops":[${operations.join(',')}]}`;
+  return `${head}${directory}${traced}${live},"sql":${sql},"ops":[${operations.join(',')}]}`;
 }

@@ -33,6 +33,8 @@ export interface ReceiptContext {
 /** Between two looks at a write that is pending, unless its event comes first. */
 const MIN_POLL_MS = 10;
 const MAX_POLL_MS = 500;
+/** How the reason of a job begins that was set aside. */
+const UNKNOWN = 'OUTCOME_UNKNOWN: ';
 
 /** A {@link Receipt}: an id and whom to ask. */
 export class TenantReceipt implements Receipt {
@@ -73,7 +75,7 @@ export class TenantReceipt implements Receipt {
         }
         if (status?.state === 'committed') return status.result;
         if (status?.state === 'failed') throw status.error;
-        if (status?.state === 'unknown') throw this.#notFound();
+        if (status?.state === 'unknown') throw this.#notFound(status.reason);
         if (options.signal?.aborted)
           throw this.#unknown('The caller aborted while the write was on its way.', cause);
         const left = due - now();
@@ -126,7 +128,7 @@ export class TenantReceipt implements Receipt {
       return state === 'queued' ? { state: 'pending' } : { state: 'unknown' };
     }
     if (state === undefined) return undefined;
-    return state === 'queued' ? { state: 'pending' } : { state: 'unknown' };
+    return state === 'queued' ? { state: 'pending' } : { state: 'unknown', ...(await this.#whySetAside()) };
   }
 
   async #wait(ms: number, event: AbortSignal, signal: AbortSignal | undefined): Promise<void> {
@@ -140,7 +142,17 @@ export class TenantReceipt implements Receipt {
     return new OnewriterError('OUTCOME_UNKNOWN', message, details, cause);
   }
 
-  #notFound(): OnewriterError {
+  /** A job that was set aside, because it may have been applied before, says why. */
+  async #whySetAside(): Promise<{ readonly reason?: string }> {
+    const failure = await this.#context.states.failure?.({ tenant: this.tenant, id: this.#jobId });
+    return failure?.startsWith(UNKNOWN) ? { reason: failure.slice(UNKNOWN.length) } : {};
+  }
+
+  #notFound(reason: string | undefined): OnewriterError {
+    if (reason !== undefined) {
+      const details = { tenant: this.tenant, receiptId: this.id, reason: 'set aside' };
+      return new OnewriterError('OUTCOME_UNKNOWN', reason, details);
+    }
     return new OnewriterError('RECEIPT_NOT_FOUND', 'Neither the queue nor the ledger know this receipt.', {
       tenant: this.tenant,
       receiptId: this.id,

@@ -346,6 +346,7 @@ export type ReceiptStatus<Row = SqlRow> =
   | { readonly state: 'committed'; readonly result: WriteOutcome<Row> }
   | { readonly state: 'failed'; readonly error: OnewriterError }
   | { readonly state: 'pending' }
-  | { readonly state: 'unknown' };
+  /** `reason` where the write was set aside, because it may have been applied before. */
+  | { readonly state: 'unknown'; readonly reason?: string | undefined };
 
 export type { SqlParameter, SqlParameters, SqlValue, StatementExpectation };

@@ -3,6 +3,7 @@ import { Alarm } from './alarm.ts';
 import { Budget } from './budget.ts';
 import { ClientMetrics } from './client-metrics.ts';
 import { Coalescer, type CoalescerContext } from './coalescer.ts';
+import type { DataDirGuard } from './data-dir-guard.ts';
 import { assertNotAborted, dueAt } from './deadline.ts';
 import { decodeRun } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
@@ -28,6 +29,8 @@ export interface WritePathContext {
   readonly metrics?: ClientMetrics | undefined;
   /** Kept while requests may leave transactions open. */
   readonly presence?: Pick<Presence, 'keep'> | undefined;
+  /** Undefined where the client reads no files. */
+  readonly guard?: Pick<DataDirGuard, 'dir' | 'assertOwn'> | undefined;
 }
 
 /** What a write came to. */
@@ -59,7 +62,7 @@ export class WritePath {
   constructor(context: WritePathContext) {
     this.#context = context;
     this.metrics = context.metrics ?? new ClientMetrics();
-    const { states, ledger, logger, tracer } = context;
+    const { states, ledger, logger, tracer, guard } = context;
     this.settler = new Settler({ states, ledger, logger, tracer, alarm: this.#alarm });
     this.#coalescerContext = {
       clientId: context.clientId,
@@ -68,6 +71,7 @@ export class WritePath {
       alarm: this.#alarm,
       tracer,
       metrics: this.metrics,
+      dir: guard && (() => guard.dir),
       track: job => this.settler.track(job),
       forget: job => this.settler.forget(job),
     };
@@ -118,6 +122,7 @@ export class WritePath {
     caller: WriteCaller,
   ): void {
     if (this.#closed) throw this.#closed;
+    this.#context.guard?.assertOwn();
     assertNotAborted(options.signal);
     const due = dueAt(options, this.#context.writeTimeoutMs);
     const coalescer = this.#coalescer(tenant);
@@ -145,6 +150,7 @@ export class WritePath {
   ): Promise<WriteAnswer> {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw this.#closed;
+      this.#context.guard?.assertOwn();
       assertNotAborted(options.signal);
       const timeoutMs = options.timeoutMs ?? this.#context.writeTimeoutMs;
       const due = dueAt(options, timeoutMs);

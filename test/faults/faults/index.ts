@@ -15,6 +15,7 @@ import { killRedisAlways, killRedisEverysec, wipeRedis } from './kill-redis.ts';
 import { killLeaderAndRedis } from './leader-and-redis.ts';
 import { longReaders } from './long-readers.ts';
 import { network } from './network.ts';
+import { oldSnapshot } from './old-snapshot.ts';
 import { openTransaction } from './open-transaction.ts';
 import { overload } from './overload.ts';
 import { pauseLeader } from './pause-leader.ts';
@@ -37,6 +38,7 @@ const ALL: readonly Fault[] = [
   killRedisEverysec,
   wipeRedis,
   killLeaderAndRedis,
+  oldSnapshot,
   network,
   events,
   duplicates,

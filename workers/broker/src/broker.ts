@@ -6,6 +6,7 @@ import {
   type ReadinessCheck,
 } from '@onewriter/runtime';
 import { BrokerMetrics, type BrokerMetricsSource } from './broker-metrics.ts';
+import { DataDirClaim } from './data-dir-claim.ts';
 import type { BrokerState, HealthSource } from './health.ts';
 import { Leader } from './leader.ts';
 import { Lease } from './lease.ts';
@@ -31,6 +32,7 @@ export class Broker implements HealthSource {
   readonly #link: RedisLink;
   readonly #bellLink: RedisLink;
   readonly #lease: Lease;
+  readonly #claim: DataDirClaim;
   readonly #metrics: BrokerMetrics;
   readonly #presence: BrokerPresence;
   readonly #stopping = new AbortController();
@@ -43,11 +45,13 @@ export class Broker implements HealthSource {
     const url = config.redisUrl;
     this.#link = new RedisLink({ url, log, name: 'onewriter-broker' });
     this.#bellLink = new RedisLink({ url, log, name: 'onewriter-broker-bell' });
+    this.#claim = new DataDirClaim(this.#link, config.group, config.dataDir);
     this.#lease = new Lease(this.#link, {
       group: config.group,
       dataDir: config.dataDir,
       leaseMs: config.leaseMs,
       log,
+      claim: this.#claim,
     });
     this.#metrics = new BrokerMetrics(this.#metricsSource());
     const state = () => this.#state;
@@ -114,9 +118,10 @@ export class Broker implements HealthSource {
       : `The lease could not be looked at for ${Math.round(silentMs / 100) / 10} s.`;
   }
 
-  /** Waits for Redis. @throws OnewriterError MISCONFIGURED where it may evict keys. */
+  /** Waits for Redis. @throws OnewriterError MISCONFIGURED where it may evict keys, or the group is another directory's. */
   async prepare(): Promise<void> {
     await this.#link.insist(() => assertNoEviction(this.#link.redis));
+    await this.#link.insist(() => this.#claim.claim());
     this.#state = 'standby';
   }
 
@@ -131,6 +136,7 @@ export class Broker implements HealthSource {
       link: this.#link,
       bellLink: this.#bellLink,
       lease: this.#lease,
+      claim: this.#claim,
       metrics: this.#metrics,
       onEnd: reason => void this.#end(reason),
     });

@@ -65,6 +65,7 @@ function writerOptions(): LanesOptions['writer'] {
     maxOpenTenants: 400,
     exclusive: false,
     runningNote: join(dataDir, 'running', '1'),
+    retentionClock: { id: 'test', offsetMs: 0 },
   };
 }
 

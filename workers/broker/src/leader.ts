@@ -6,6 +6,8 @@ import {
   explainReply,
   groupKeys,
   inspectDataDir,
+  isOnewriterError,
+  placeOf,
   REPLACED_SIGNAL,
   readReleaseBell,
   runningDir,
@@ -18,6 +20,7 @@ import type { Config, Logger } from '@onewriter/runtime';
 import type { BrokerMetrics } from './broker-metrics.ts';
 import { ClientPresence } from './client-presence.ts';
 import { Condemned } from './condemned.ts';
+import type { DataDirClaim } from './data-dir-claim.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { Doorbell } from './doorbell.ts';
 import { readFailpoint } from './failpoint.ts';
@@ -29,6 +32,7 @@ import { Lanes } from './lanes.ts';
 import type { Lease, Raised } from './lease.ts';
 import { Parked } from './parked.ts';
 import type { RedisLink } from './redis-link.ts';
+import { DataDirClock, SAVE_CLOCK_EVERY_MS } from './retention-clock.ts';
 import { readRunningNotes, removeRunningNotes } from './running-notes.ts';
 import { SlowFactsWatch } from './status/slow-facts.ts';
 import { StatusPublisher } from './status/status-publisher.ts';
@@ -59,12 +63,15 @@ export interface LeaderOptions {
   readonly bellLink: RedisLink;
   /** Held. */
   readonly lease: Lease;
+  readonly claim: DataDirClaim;
   readonly metrics: BrokerMetrics;
   /** The process has to end, at once: what it holds is delivered to its successor. */
   readonly onEnd: (reason: string) => void;
 }
 
 const CLOSE_IDLE_EVERY_MS = 5_000;
+/** Between two claims of the group. */
+const CLAIM_EVERY_MS = 2_000;
 /** How long the other tenants' batches may take when the process is replaced because of one. */
 const REPLACE_GRACE_MS = 1_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
@@ -78,6 +85,7 @@ export class Leader {
   readonly #options: LeaderOptions;
   readonly #sessions = new Map<string, TenantSession>();
   readonly #lanes: Lanes;
+  readonly #clock: DataDirClock;
   readonly #context: SessionContext;
   readonly #held: HeldTenants;
   readonly #doorbell: Doorbell;
@@ -104,6 +112,7 @@ export class Leader {
         'The data directory is on a network file system: files are locked for this process, and not read directly',
       );
     }
+    this.#clock = new DataDirClock(config.dataDir, log);
     this.#lanes = new Lanes({
       threads: config.threads,
       log,
@@ -117,6 +126,8 @@ export class Leader {
         maxOpenTenants: config.maxOpenTenants,
         exclusive,
         runningNote: join(runningDir(config.dataDir), String(lease.epoch)),
+        dataDirId: options.claim.id,
+        retentionClock: { id: this.#clock.id, offsetMs: this.#clock.offsetMs },
       },
     });
     const parked = new Parked(link, config.group, log);
@@ -207,9 +218,25 @@ export class Leader {
     );
     this.#every(CLOSE_IDLE_EVERY_MS, () => this.#closeIdle());
     this.#every(LOCK_MS / 3, () => this.#renewLocks());
+    this.#every(SAVE_CLOCK_EVERY_MS, () => {
+      // Overtaken, its count is behind that of its successor.
+      if (this.#options.lease.held) this.#clock.save();
+    });
     // What the lease held up goes on when it is held again.
     this.#every(50, () => this.#lanes.pump());
+    this.#every(CLAIM_EVERY_MS, () => void this.#claim());
     link.redis.on('ready', () => this.#onReconnected());
+  }
+
+  /** Where Redis lost its data, and another installation was the first to come, the group is no longer ours. */
+  async #claim(): Promise<void> {
+    if (this.#ending) return;
+    try {
+      await this.#options.claim.claim();
+    } catch (error) {
+      if (!isOnewriterError(error, 'MISCONFIGURED')) return; // Redis is away: claimed again soon
+      this.#end(error.message);
+    }
   }
 
   /** What people and probes want to know. */
@@ -240,7 +267,8 @@ export class Leader {
   }
 
   #createStatus(): StatusPublisher {
-    const { config, link, lease, log, metrics } = this.#options;
+    const options = this.#options;
+    const { config, link, lease, log, metrics } = options;
     const { loads, parked, walWatch } = this.#context;
     const leader = () => ({
       broker: lease.broker,
@@ -248,6 +276,7 @@ export class Leader {
       pid: process.pid,
       epoch: lease.epoch,
       since: lease.since,
+      dataDir: { id: options.claim.id, path: placeOf(config.dataDir).path },
       leaseHeld: lease.held,
     });
     return new StatusPublisher(

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { groupKeys, type LeaseRecord } from '@onewriter/protocol';
+import { groupKeys, type LeaseRecord, placeOf } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
+import type { DataDirClaim } from './data-dir-claim.ts';
 import { readEpochFloor, writeEpochFloor } from './epoch-floor.ts';
 import { acquireLease, raiseEpoch, releaseLease, renewLease } from './lease-scripts.ts';
 import { isTemporary, type RedisLink } from './redis-link.ts';
@@ -33,6 +34,8 @@ export interface LeaseOptions {
   /** Life of the lease in ms. */
   readonly leaseMs: number;
   readonly log: Logger;
+  /** The claim to the group that a broker must have before it leads. */
+  readonly claim?: Pick<DataDirClaim, 'id' | 'claim'> | undefined;
 }
 
 /** Pause of a standby between two looks. */
@@ -116,6 +119,7 @@ export class Lease {
     let seen = { record: '', since: 0 };
     while (!signal.aborted) {
       try {
+        await this.#options.claim?.claim();
         const holder = await this.#tryAcquire('');
         if (holder === undefined) return true;
         const record = JSON.parse(holder) as LeaseRecord;
@@ -271,6 +275,7 @@ export class Lease {
       host: hostname(),
       processes: PROCESS_SPACE,
       pid: process.pid,
+      dataDir: { id: this.#options.claim?.id ?? '', path: placeOf(this.#options.dataDir).path },
       since: this.#acquiredAt,
       leaseMs: this.#options.leaseMs,
       renewals: this.#renewals,

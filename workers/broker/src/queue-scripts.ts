@@ -22,14 +22,17 @@ import { defineScript } from './redis-link.ts';
  */
 const FENCE = `
 local function fence(meta, epoch)
-  local found = redis.call('HMGET', meta, 'onewriter.epoch', 'paused', 'onewriter.holds')
+  local found = redis.call('HMGET', meta, 'onewriter.epoch', 'paused', 'onewriter.holds', 'onewriter.added')
   local newest = tonumber(found[1] or '0')
   if newest > epoch then return {-2, newest} end
   if found[3] then return {-4} end
   if newest < epoch then return {-3} end
-  return nil, found[2]
+  return nil, found[2], found[4]
 end
 `;
+
+/** How far what is noted of the newest job's time may lie behind; the ledger covers an hour and more. */
+const NOTE_ADDED_EVERY_MS = 60_000;
 
 /** Each command that a script calls costs about a microsecond, twice that where it writes: as few as will do. */
 const TAKE = `
@@ -38,25 +41,33 @@ local function start(key, token, lockMs, now)
   redis.call('SET', key .. ':lock', token, 'PX', lockMs)
   redis.call('HSET', key, 'processedOn', now, 'ats', '1')
 end
-local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, maxBytes)
+-- Redis' clock may step back: jobs that are added from then on are not to seem older than these (add-job-script.ts).
+local function noteAdded(meta, noted, added)
+  added = tonumber(added or '')
+  if added and added > tonumber(noted or '0') + ${NOTE_ADDED_EVERY_MS} then
+    redis.call('HSET', meta, 'onewriter.added', added)
+  end
+end
+local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, maxBytes, noted)
   local waiting = redis.call('LLEN', wait)
   if waiting == 0 then return {0} end
   redis.call('HDEL', meta, '')
   local taken = {waiting}
   local bytes = 0
+  local newest
   for n = 1, math.min(maxJobs, waiting) do
-    local id, key, data
+    local id, key, data, added
     if n > 1 then
       -- How large it is has to be known first.
       id = redis.call('LINDEX', wait, -1)
-      data = redis.call('HGET', prefix .. id, 'data')
+      data, added = unpack(redis.call('HMGET', prefix .. id, 'data', 'timestamp'))
       if data and bytes > 0 and bytes + #data > maxBytes then break end
       redis.call('RPOPLPUSH', wait, active)
       key = prefix .. id
     else
       id = redis.call('RPOPLPUSH', wait, active)
       key = prefix .. id
-      data = redis.call('HGET', key, 'data')
+      data, added = unpack(redis.call('HMGET', key, 'data', 'timestamp'))
     end
     waiting = waiting - 1
     if data then
@@ -64,10 +75,13 @@ local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, max
       start(key, token, lockMs, now)
       taken[#taken + 1] = id
       taken[#taken + 1] = data
+      taken[#taken + 1] = added or ''
+      newest = added
     else
       redis.call('LREM', active, 1, id)
     end
   end
+  noteAdded(meta, noted, newest)
   taken[1] = waiting
   return taken
 end
@@ -77,15 +91,15 @@ end
  * Moves the oldest waiting jobs to active.
  * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, epoch
  * Returns jobs left in wait (-1: the queue is paused; -2: it belongs to a newer leader, whose epoch follows; -3: it has to
- * be adopted first; -4: the tenant is held), then id and data of each.
+ * be adopted first; -4: the tenant is held), then id, data and time of adding of each.
  */
 export const takeJobs = defineScript(
   3,
   `${TAKE}
-local refusal, paused = fence(KEYS[3], tonumber(ARGV[7]))
+local refusal, paused, noted = fence(KEYS[3], tonumber(ARGV[7]))
 if refusal then return refusal end
 if paused then return {-1} end
-return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]))`,
+return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), noted)`,
 );
 
 /** Jobs at the tail of wait among which follow-ups are looked for; what was put back may lie behind them. */
@@ -106,13 +120,14 @@ local taken = {0}
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], -${FOLLOW_UPS_AMONG}, -1)) do
   if string.sub(id, 1, 2) == 's-' then
     local key = ARGV[1] .. id
-    local data = redis.call('HGET', key, 'data')
+    local data, added = unpack(redis.call('HMGET', key, 'data', 'timestamp'))
     redis.call('LREM', KEYS[1], -1, id)
     if data then
       redis.call('LPUSH', KEYS[2], id)
       start(key, ARGV[2], ARGV[3], ARGV[4])
       taken[#taken + 1] = id
       taken[#taken + 1] = data
+      taken[#taken + 1] = added or ''
     end
   end
 end
@@ -169,10 +184,10 @@ end
 if completed then trim(KEYS[4]) end
 if failed then trim(KEYS[5]) end
 if ARGV[5] == '0' then return {refused, {}} end
-local refusal, paused = fence(KEYS[3], tonumber(ARGV[7]))
+local refusal, paused, noted = fence(KEYS[3], tonumber(ARGV[7]))
 if refusal then return {refused, refusal} end
 if paused then return {refused, {-1}} end
-return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]))}`,
+return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]), noted)}`,
 );
 
 /**
@@ -194,11 +209,12 @@ local ids = redis.call('LRANGE', KEYS[1], 0, -1)
 local jobs = {redis.call('HEXISTS', KEYS[2], 'onewriter.doubt')}
 for i = #ids, 1, -1 do
   local key = ARGV[1] .. ids[i]
-  local data = redis.call('HGET', key, 'data')
+  local data, added = unpack(redis.call('HMGET', key, 'data', 'timestamp'))
   if data then
     redis.call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
     jobs[#jobs + 1] = ids[i]
     jobs[#jobs + 1] = data
+    jobs[#jobs + 1] = added or ''
   else
     redis.call('LREM', KEYS[1], 1, ids[i])
   end

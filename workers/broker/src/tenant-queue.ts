@@ -7,6 +7,8 @@ export interface TakenJob {
   readonly id: string;
   /** JSON of a WriteJobMessage, unparsed: the thread parses it. */
   readonly data: string;
+  /** When it was added, ms by Redis' clock; undefined where its producer did not say. */
+  readonly addedAt?: number | undefined;
 }
 
 /** What a take brought. */
@@ -232,8 +234,13 @@ export class QueueForgotten extends Error {
 
 function readJobs(flat: readonly string[]): readonly TakenJob[] {
   const jobs: TakenJob[] = [];
-  for (let index = 0; index + 1 < flat.length; index += 2) {
-    jobs.push({ id: flat[index]!, data: flat[index + 1]! });
+  for (let index = 0; index + 2 < flat.length; index += 3) {
+    const addedAt = Number.parseInt(flat[index + 2]!, 10);
+    jobs.push({
+      id: flat[index]!,
+      data: flat[index + 1]!,
+      addedAt: Number.isSafeInteger(addedAt) ? addedAt : undefined,
+    });
   }
   return jobs;
 }

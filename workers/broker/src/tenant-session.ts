@@ -515,9 +515,9 @@ export class TenantSession implements LaneClient, LoadSource {
     return batch;
   }
 
-  #toQueuedJob({ id, data }: HeldJob): QueuedJob {
+  #toQueuedJob({ id, data, addedAt }: HeldJob): QueuedJob {
     const condemned = this.#context.condemned.of(id);
-    return condemned === undefined ? { id, data } : { id, data, condemned };
+    return condemned === undefined ? { id, data, addedAt } : { id, data, addedAt, condemned };
   }
 
   /** Does whatever there is to do now. */
@@ -837,13 +837,14 @@ export class TenantSession implements LaneClient, LoadSource {
     const { metrics, loads } = this.#context;
     this.lastUsedAt = takenAt;
     let bytes = 0;
-    for (const [index, { id, data }] of jobs.entries()) {
+    for (const [index, { id, data, addedAt }] of jobs.entries()) {
       const enqueuedAt = timeOfJobId(id);
       if (enqueuedAt !== undefined) metrics.observe('queue', now - enqueuedAt);
       const place = ++this.#lastPlace;
       const job = {
         id,
         data,
+        addedAt,
         place,
         enqueuedAt,
         takenAt,

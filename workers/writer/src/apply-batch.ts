@@ -1,6 +1,8 @@
 import {
   COMMIT_ROW_PREFIX,
   fromWireError,
+  isFollowUpJobId,
+  isStepsJobId,
   LIMITS,
   OnewriterError,
   receiptId,
@@ -24,7 +26,7 @@ import {
 } from './run-operation.ts';
 import { OwnTransactionsNeeded, StepsFailed } from './run-steps.ts';
 import { translateError } from './sqlite-errors.ts';
-import { findProgress, forgetProgress, noteProgress } from './steps-progress.ts';
+import { findProgress, forgetProgress, hasProgress, noteProgress } from './steps-progress.ts';
 import type { TenantDatabase } from './tenant-database.ts';
 
 /*
@@ -54,6 +56,8 @@ import type { TenantDatabase } from './tenant-database.ts';
 
 export interface ApplyBatchOptions {
   readonly progress: Progress;
+  /** The data directory's identity, in short: a job with another is refused. */
+  readonly dir?: string | undefined;
   /** The batch is one job of steps that run alone; what it leaves open has this name. */
   readonly transaction?: TransactionGrant | undefined;
   /** Too many transactions are open in this thread for another. */
@@ -101,6 +105,9 @@ export function applyBatch(
 ): BatchResult {
   return new Batch(database, jobs, options).apply();
 }
+
+/** `details.reason` of jobs that may have been applied so long ago that the ledger does not have them any more. */
+const OLDER_THAN_LEDGER = 'older than the ledger';
 
 /** Results of one job that the ledger takes, encoded: several writes of the largest size. */
 const MAX_JOB_RESULT_BYTES = 32 * 1024 * 1024;
@@ -196,6 +203,8 @@ class Batch {
       if (job.message === undefined) continue;
       const row = this.#database.ledger.find(job.id);
       if (row !== undefined) job.resume(row);
+      else if (this.#isForeign(job)) job.refuse(meantForAnother(), true);
+      else if (this.#mayBePruned(job)) job.refuse(olderThanLedger(this.#database.ledger.prunedTo));
       else if (this.#options.transaction !== undefined) this.#planAlone(job, next);
       if (job.remaining === 0) continue;
       runs.push({ job, index, from: next, to: next + job.remaining });
@@ -203,6 +212,18 @@ class Batch {
     }
     this.#runs = runs;
     return [0, next];
+  }
+
+  #isForeign({ message }: BatchJob): boolean {
+    const { dir } = this.#options;
+    return dir !== undefined && message!.dir !== undefined && message!.dir !== dir;
+  }
+
+  /** Not where an earlier delivery committed some of its steps: those are noted beside the ledger. */
+  #mayBePruned({ id, addedAt }: BatchJob): boolean {
+    const { ledger, db, transaction } = this.#database;
+    if (!ledger.mayHavePruned(addedAt) || transaction?.jobs.has(id)) return false;
+    return !isStepsJobId(id) || !hasProgress(db, id);
   }
 
   #planAlone(job: BatchJob, number: number): void {
@@ -251,7 +272,7 @@ class Batch {
         }
         if (at === end) break;
       }
-      this.#database.ledger.prune(nowMs);
+      this.#database.ledger.prune();
     } catch (error) {
       this.#undo(touched, from);
       if (error instanceof OwnTransactionsNeeded) return { kind: 'own', at };
@@ -331,7 +352,7 @@ class Batch {
       control.begin.run();
       const commit = this.#advance();
       record(commit, result.json);
-      ledger.prune(nowMs);
+      ledger.prune();
       const refused = this.#commit(commit);
       commitSeq = commit.seq;
       if (refused !== undefined) throw refused;
@@ -409,6 +430,8 @@ class Batch {
     // Only an earlier delivery, or an earlier transaction of this one, can have left a row.
     const again = job.known || this.#commits > 0;
     ledger.record(commit, job.id, nowMs, nextOp, results, again);
+    // Steps of an open transaction go before all that waits: older jobs are still to come.
+    if (!isFollowUpJobId(job.id)) ledger.noteJob(job.addedAt);
     if (nextOp !== null) noteJobCommit(db, job.id, nowMs, [commit.seq, firstOp, nextOp]);
     else if (again) noteLastJobCommit(db, job.id, [commit.seq, firstOp, job.message!.ops.length]);
     runner.forgetLastRowid();
@@ -517,6 +540,23 @@ class Batch {
 /** Whether the client of steps that are still to begin has given up. */
 function isLate({ by, tx }: WireStepsOperation, { progress }: OwnStepsOptions, nowMs: number): boolean {
   return by !== undefined && tx === undefined && progress === undefined && nowMs > by;
+}
+
+function meantForAnother(): OnewriterError {
+  return new OnewriterError(
+    'MISCONFIGURED',
+    'The write comes from a client of another data directory: two installations share this Redis and ONEWRITER_GROUP. It was not applied.',
+    { reason: 'another data directory' },
+  );
+}
+
+/** @param prunedTo ms by Redis' clock */
+function olderThanLedger(prunedTo: number): OnewriterError {
+  return new OnewriterError(
+    'OUTCOME_UNKNOWN',
+    `Redis got this job by ${new Date(prunedTo).toISOString()}; jobs of that time are no longer in the ledger, so it may have been applied before. It is not applied now.`,
+    { reason: OLDER_THAN_LEDGER },
+  );
 }
 
 function tooLate(): OnewriterError {

@@ -26,8 +26,10 @@ export class BatchJob {
   readonly condemned: Readonly<Record<number, WireError>> | undefined;
   /** Failures that are final, by index of the write: it ended a transaction, and is not tried again. */
   readonly failed = new Map<number, string>();
+  /** When Redis got it. */
+  readonly addedAt: number | undefined;
   readonly #client: string;
-  readonly #error: WireError | undefined;
+  #error: WireError | undefined;
   /** JSON of the results of writes that were tried, in order. */
   #results: string[] = [];
   #resultBytes = 0;
@@ -45,6 +47,7 @@ export class BatchJob {
   constructor(job: QueuedJob) {
     this.id = job.id;
     this.condemned = job.condemned;
+    this.addedAt = job.addedAt;
     try {
       this.message = parseJob(job.data);
       this.#client = this.message.client;
@@ -60,7 +63,9 @@ export class BatchJob {
 
   /** Writes that are still to run. */
   get remaining(): number {
-    return this.message === undefined || this.#duplicate ? 0 : this.message.ops.length - this.#first;
+    return this.message === undefined || this.#duplicate || this.#error !== undefined
+      ? 0
+      : this.message.ops.length - this.#first;
   }
 
   /** Whether an earlier delivery committed some of it. */
@@ -85,6 +90,18 @@ export class BatchJob {
   get asksTotal(): boolean {
     this.#asksTotal ??= this.message!.sql.some(text => /total_changes/i.test(String(text)));
     return this.#asksTotal;
+  }
+
+  /**
+   * Refuses the whole job: nothing of it is run.
+   * @param answered whoever waits for a write hears, so that only those that nobody waits for become dead letters.
+   */
+  refuse(error: OnewriterError, answered = false): void {
+    const refusal = toWireError(error);
+    this.#error = refusal;
+    this.#deadLetters = [...this.message!.ops.keys()]
+      .filter(op => !answered || this.message!.ops[op]?.d === 1)
+      .map(op => this.#bury(op, refusal));
   }
 
   /** About how many bytes the results so far take, encoded. */
@@ -149,7 +166,10 @@ export class BatchJob {
       commitSeq: this.#commitSeq,
       results: this.#shown,
     };
-    if (this.#error !== undefined) return { ...outcome, error: this.#error };
+    if (this.#error !== undefined) {
+      const refused = { ...outcome, error: this.#error };
+      return this.#deadLetters.length === 0 ? refused : { ...refused, deadLetters: this.#deadLetters };
+    }
     if (this.#answer !== undefined) return { ...outcome, answer: this.#answer };
     if (this.#failureCodes.length === 0) return outcome;
     const failed = { ...outcome, failureCodes: this.#failureCodes };
@@ -198,6 +218,8 @@ function fitsEvent(results: string): boolean {
 
 /** The SQL text of a write; of a transaction its failing statement. '' where the write is malformed. */
 function sqlOf(message: WriteJobMessage, op: WireOperation, statementIndex: number | undefined): string {
+  // A job that is refused as a whole was not looked into.
+  if (op === null || typeof op !== 'object') return '';
   const statement: unknown =
     't' in op
       ? op.t?.[statementIndex ?? 0]?.s

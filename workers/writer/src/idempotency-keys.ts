@@ -39,8 +39,10 @@ export class IdempotencyKeys {
       db.prepare('SELECT fingerprint, result, job_id AS jobId FROM _onewriter_keys WHERE key = ?'),
     );
     this.#store = lazily(() => db.prepare('INSERT INTO _onewriter_keys VALUES (?, ?, ?, ?, ?, ?)'));
+    // Behind the largest as it was before: the row that is replaced may be the largest, and its id may lie before a mark.
     this.#replace = lazily(() =>
-      db.prepare('INSERT OR REPLACE INTO _onewriter_keys VALUES (?, ?, ?, ?, ?, ?)'),
+      db.prepare(`INSERT OR REPLACE INTO _onewriter_keys(rowid, key, fingerprint, job_id, op, committed_at, result)
+        VALUES ((SELECT coalesce(max(rowid), 0) + 1 FROM _onewriter_keys), ?, ?, ?, ?, ?, ?)`),
     );
     this.#findRowKeys = lazily(() =>
       db.prepare('SELECT 1 FROM _onewriter_keys WHERE key > ? AND key < ? LIMIT 1'),

@@ -4,6 +4,7 @@ export * from './internal-tables.ts';
 export * from './lane-task.ts';
 export * from './ledger-index.ts';
 export * from './progress.ts';
+export * from './retention-marks.ts';
 export * from './running-note.ts';
 export * from './tenant-database.ts';
 export * from './writer-lane.ts';

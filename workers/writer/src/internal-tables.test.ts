@@ -182,7 +182,14 @@ describe('tables of ours', () => {
     expect(takeEpoch(db, 1)).toBe(false);
     expect(
       db.prepare('SELECT name FROM sqlite_schema WHERE type = ? ORDER BY name').pluck().all('table'),
-    ).toEqual(['_onewriter_jobs', '_onewriter_keys', '_onewriter_ledger', '_onewriter_state', 'theirs']);
+    ).toEqual([
+      '_onewriter_jobs',
+      '_onewriter_keys',
+      '_onewriter_ledger',
+      '_onewriter_marks',
+      '_onewriter_state',
+      'theirs',
+    ]);
     expect(db.prepare('SELECT name FROM sqlite_temp_schema').all()).toEqual([]);
   });
 });

@@ -1,6 +1,7 @@
 import { OnewriterError } from '@onewriter/protocol';
 import type { Database } from 'better-sqlite3';
 import { INDEX_ALL_SQL } from './ledger-index.ts';
+import { MARKS_SCHEMA, MARKS_TABLE } from './retention-marks.ts';
 
 /** The layout of the tables below. Older ones are brought to it; a newer one is refused, never guessed. */
 export const FILE_FORMAT = 2;
@@ -16,6 +17,7 @@ export const FILE_FORMAT = 2;
  *   broker's clock. Without an index, because that would be another page for every commit to write.
  * - `_onewriter_jobs`: which row of the ledger is a job's, but for the newest rows (`ledger-index.ts`).
  * - `_onewriter_keys`: one row per applied write with an idempotency key.
+ * - `_onewriter_marks`: how old the rows of ledger and keys are (`retention-marks.ts`). Writers that do not know it leave it.
  */
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS _onewriter_state(
@@ -45,6 +47,7 @@ CREATE TABLE IF NOT EXISTS _onewriter_keys(
   committed_at INTEGER NOT NULL,
   result TEXT NOT NULL
 ) STRICT;
+${MARKS_SCHEMA}
 INSERT OR IGNORE INTO _onewriter_state VALUES (1, ${FILE_FORMAT}, 0, 0, 'full');
 `;
 
@@ -80,13 +83,14 @@ interface FileState {
  */
 export function takeEpoch(db: Database, epoch: number): boolean {
   const state = readState(db, epoch);
-  if (state?.epoch === epoch && state.format === FILE_FORMAT) return false;
+  if (state?.epoch === epoch && state.format === FILE_FORMAT && hasTable(db, MARKS_TABLE)) return false;
   db.exec('BEGIN IMMEDIATE');
   try {
     // Between the look and the lock another broker may have come.
     const { format } = readState(db, epoch) ?? {};
     // A ledger without a state was not left by us; what is in it must be found all the same.
     if (format !== FILE_FORMAT) db.exec(hasTable(db, '_onewriter_ledger') ? FROM_FORMAT_1 : SCHEMA);
+    else db.exec(MARKS_SCHEMA);
     db.prepare('UPDATE _onewriter_state SET epoch = ? WHERE id = 1').run(epoch);
     db.exec('COMMIT');
     return true;

@@ -1,4 +1,5 @@
 import type { WireError } from '@onewriter/protocol';
+import type { RetentionClock } from './retention-marks.ts';
 
 /*
  * What the broker's main thread and a writer thread say to each other: one task in, one outcome out. The thread
@@ -15,6 +16,10 @@ export interface WriterOptions {
   readonly busyTimeoutMs: number;
   /** Connections this thread keeps open; the least recently used is closed. */
   readonly maxOpenTenants: number;
+  /** The identity of the data directory; jobs that are meant for another are refused. '' refuses none. */
+  readonly dataDirId?: string | undefined;
+  /** By which rows grow old. */
+  readonly retentionClock: RetentionClock;
   /** `locking_mode=EXCLUSIVE`, for file systems without shared memory. */
   readonly exclusive: boolean;
   /**
@@ -83,6 +88,8 @@ export interface QueuedJob {
   readonly id: string;
   /** JSON of a WriteJobMessage, as it lay in Redis. */
   readonly data: string;
+  /** When Redis got it, ms by its clock; undefined where that is not known. */
+  readonly addedAt?: number | undefined;
   /** Writes that must not run (by index), and the error their callers get; `-1` is the whole job. */
   readonly condemned?: Readonly<Record<number, WireError>> | undefined;
 }

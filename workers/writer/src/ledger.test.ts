@@ -1,79 +1,192 @@
-import { LEDGER_INDEXED_TO, LEDGER_ROW_OF_JOB, LIMITS, newJobId } from '@onewriter/protocol';
+import { type ImportMark, LEDGER_INDEXED_TO, LEDGER_ROW_OF_JOB, LIMITS, newJobId } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { SettableClock } from '../test-support/settable-clock.ts';
 import { script, TemporaryLane, temporaryDataDir, writes } from '../test-support/temporary-lane.ts';
 import type { NumberedCommit } from './ledger.ts';
 import { addLedgerNote } from './ledger-index.ts';
+import type { RetentionClock } from './retention-marks.ts';
 import { TenantDatabase } from './tenant-database.ts';
 
-const DAY_MS = 24 * 60 * 60_000;
+const HOUR_MS = 60 * 60_000;
+const DAY_MS = 24 * HOUR_MS;
+/** When rows are committed; nothing is judged by it. */
 const NOW_MS = 1_800_000_000_000;
 
-function openTenant(dataDir = temporaryDataDir(), epoch = 1): TenantDatabase {
+function openTenant(
+  dataDir = temporaryDataDir(),
+  epoch = 1,
+  retentionClock: RetentionClock = new SettableClock(),
+): TenantDatabase {
   return TenantDatabase.open('acme', {
     dataDir,
     dbFile: 'a.db',
     createTenants: true,
     busyTimeoutMs: 0,
     exclusive: false,
+    retentionClock,
     epoch,
   });
 }
 
 describe('pruning the ledger', () => {
-  const fill = (database: TenantDatabase, rows: number, committedAtMs: number) => {
-    database.db.exec('BEGIN');
-    const commit = database.ledger.advance(1)!;
+  /** Records jobs that Redis got at `addedAt`. */
+  const fill = ({ db, ledger }: TenantDatabase, rows: number, addedAt?: number) => {
+    db.exec('BEGIN');
+    const commit = ledger.advance(1)!;
     for (let row = 0; row < rows; row++) {
-      database.ledger.record(commit, newJobId(), committedAtMs, null, '[]', false);
+      ledger.record(commit, newJobId(), NOW_MS, null, '[]', false);
+      ledger.noteJob(addedAt);
     }
-    database.db.exec('COMMIT');
+    db.exec('COMMIT');
   };
-  const count = (database: TenantDatabase) =>
-    database.db.prepare('SELECT count(*) FROM _onewriter_ledger').pluck().get();
+  const count = ({ db }: TenantDatabase) =>
+    db.prepare('SELECT count(*) FROM _onewriter_ledger').pluck().get();
+  const keys = ({ db }: TenantDatabase) => db.prepare('SELECT count(*) FROM _onewriter_keys').pluck().get();
+  const storeKeys = (database: TenantDatabase, from: number, to: number) => {
+    for (let key = from; key < to; key++) database.keys.store(`k${key}`, 'f', 'w', 0, NOW_MS, '[]');
+    database.ledger.noteJob(undefined);
+  };
+  const open = () => {
+    const clock = new SettableClock();
+    const dataDir = temporaryDataDir();
+    const database = openTenant(dataDir, 1, clock);
+    onTestFinished(() => database.close());
+    return { database, clock, dataDir };
+  };
 
   it('deletes what is past its retention, a bounded number at a time', () => {
-    const database = openTenant();
-    fill(database, 450, NOW_MS - 2 * DAY_MS);
-    fill(database, LIMITS.maxQueueDepth, NOW_MS);
+    const { database, clock } = open();
+    fill(database, 450);
+    database.ledger.prune();
+    clock.advance(DAY_MS);
+    fill(database, LIMITS.maxQueueDepth);
     const left: unknown[] = [];
     for (let step = 0; step < 4; step++) {
-      database.ledger.prune(NOW_MS);
+      database.ledger.prune();
       left.push(count(database));
     }
     expect(left).toEqual([1_250, 1_050, 1_000, 1_000]);
     // The next look is not before its time.
-    fill(database, 5, NOW_MS);
-    database.ledger.prune(NOW_MS + 1);
+    fill(database, 5);
+    database.ledger.prune();
     expect(count(database)).toBe(1_005);
-    database.close();
   });
 
-  it('keeps the newest rows however far the clock jumps ahead', () => {
-    const database = openTenant();
-    fill(database, LIMITS.maxQueueDepth + 10, NOW_MS);
-    database.ledger.prune(NOW_MS + 10_000 * DAY_MS);
+  it('keeps the newest rows and keys however far the clock goes', () => {
+    const { database, clock } = open();
+    fill(database, LIMITS.maxQueueDepth + 10);
+    storeKeys(database, 0, LIMITS.maxQueueDepth + 10);
+    database.ledger.prune();
+    clock.advance(10_000 * DAY_MS);
+    database.ledger.prune();
     expect(count(database)).toBe(LIMITS.maxQueueDepth);
-    database.close();
+    expect(keys(database)).toBe(LIMITS.maxQueueDepth);
+  });
+
+  it('deletes nothing that no mark of its own clock has seen grow old, whatever another clock says', () => {
+    const { database, clock, dataDir } = open();
+    fill(database, LIMITS.maxQueueDepth + 10);
+    storeKeys(database, 0, LIMITS.maxQueueDepth + 10);
+    database.ledger.prune();
+    const other = new SettableClock('clock-2');
+    other.advance(10_000 * DAY_MS);
+    const moved = openTenant(dataDir, 2, other);
+    moved.ledger.noteJob(undefined);
+    moved.ledger.prune();
+    other.advance(DAY_MS - 1);
+    moved.ledger.prune();
+    moved.close();
+    expect([count(database), keys(database)]).toEqual([1_010, 1_010]);
+    // Back on the first, which was not set back meanwhile, all begins again.
+    clock.advance(2 * DAY_MS);
+    const back = openTenant(dataDir, 3, clock);
+    back.ledger.noteJob(undefined);
+    back.ledger.prune();
+    expect([count(back), keys(back)]).toEqual([1_010, 1_010]);
+    clock.advance(DAY_MS);
+    back.ledger.prune();
+    expect([count(back), keys(back)]).toEqual([1_000, 1_000]);
+    back.close();
   });
 
   it('deletes by number only what no deadline can ask for', () => {
-    const database = openTenant();
-    fill(database, 300, NOW_MS - LIMITS.maxTimeoutMs - 1);
-    fill(database, 100, NOW_MS - LIMITS.maxTimeoutMs + 1_000);
-    fill(database, LIMITS.maxLedgerRows, NOW_MS);
-    for (let step = 0; step < 4; step++) database.ledger.prune(NOW_MS);
+    const { database, clock } = open();
+    fill(database, 300);
+    database.ledger.prune();
+    clock.advance(LIMITS.maxTimeoutMs);
+    fill(database, 100);
+    fill(database, LIMITS.maxLedgerRows);
+    for (let step = 0; step < 4; step++) database.ledger.prune();
     expect(count(database)).toBe(LIMITS.maxLedgerRows + 100);
-    database.close();
   });
 
   it('deletes idempotency keys past their retention', () => {
-    const database = openTenant();
-    database.keys.store('old', 'f', 'w', 0, NOW_MS - 2 * DAY_MS, '[]');
-    database.keys.store('new', 'f', 'w', 0, NOW_MS, '[]');
-    database.ledger.prune(NOW_MS);
-    expect(database.db.prepare('SELECT key FROM _onewriter_keys').pluck().all()).toEqual(['new']);
-    database.close();
+    const { database, clock } = open();
+    storeKeys(database, 0, 100);
+    database.ledger.prune();
+    clock.advance(DAY_MS - 1);
+    storeKeys(database, 100, 100 + LIMITS.maxQueueDepth);
+    database.ledger.prune();
+    expect(keys(database)).toBe(100 + LIMITS.maxQueueDepth);
+    clock.advance(10_001);
+    database.ledger.prune();
+    expect(keys(database)).toBe(LIMITS.maxQueueDepth);
+    expect(database.keys.has('k99')).toBe(false);
+    expect(database.keys.has('k100')).toBe(true);
+  });
+
+  it('keeps a key that was moved, although its row was there before the mark', () => {
+    const { database, clock } = open();
+    const mark = { next: 1, applied: 0, refused: [] } as unknown as ImportMark;
+    database.keys.storeMark('import', 'f', 'w', 0, NOW_MS, mark);
+    database.ledger.noteJob(undefined);
+    database.ledger.prune();
+    clock.advance(DAY_MS - 1);
+    database.keys.storeMark('import', 'f', 'w', 0, NOW_MS, mark);
+    storeKeys(database, 0, LIMITS.maxQueueDepth);
+    clock.advance(1);
+    database.ledger.prune();
+    expect(database.keys.has('import')).toBe(true);
+  });
+
+  it('makes no mark before it knows when Redis got the newest job: another connection recorded jobs, too', () => {
+    const { database, clock, dataDir } = open();
+    fill(database, 300, 1_000);
+    database.ledger.prune();
+    fill(database, 10, 2_000);
+    clock.advance(DAY_MS / 24);
+    const again = openTenant(dataDir, 1, clock);
+    again.ledger.prune();
+    clock.advance(10_001);
+    fill(again, LIMITS.maxQueueDepth, 3_000);
+    again.ledger.prune();
+    clock.advance(DAY_MS);
+    again.ledger.prune();
+    again.ledger.prune();
+    expect(again.ledger.mayHavePruned(2_000)).toBe(true);
+    again.close();
+  });
+
+  it('knows from when on it covers all jobs, also when it is opened again', () => {
+    const { database, clock, dataDir } = open();
+    const { ledger } = database;
+    fill(database, 300, 1_000);
+    ledger.prune();
+    clock.advance(DAY_MS / 2);
+    fill(database, 10, 2_000);
+    ledger.prune();
+    expect(ledger.mayHavePruned(1)).toBe(false);
+    fill(database, LIMITS.maxQueueDepth, 3_000);
+    clock.advance(DAY_MS / 2);
+    ledger.prune();
+    expect(ledger.mayHavePruned(1_000)).toBe(true);
+    expect(ledger.mayHavePruned(1_001)).toBe(false);
+    expect(ledger.mayHavePruned(undefined)).toBe(false);
+    const again = openTenant(dataDir, 2, clock);
+    expect(again.ledger.mayHavePruned(1_000)).toBe(true);
+    expect(again.ledger.mayHavePruned(1_001)).toBe(false);
+    again.close();
   });
 });
 
@@ -103,12 +216,12 @@ class WatchedLedger {
   commitSeq = 0;
   readonly gone = new Set<string>();
   readonly #dataDir = temporaryDataDir();
+  readonly #clock = new SettableClock();
   #epoch = 1;
-  #nowMs = NOW_MS;
 
   constructor(seed: number) {
     this.random = randomFrom(seed);
-    this.database = openTenant(this.#dataDir);
+    this.database = openTenant(this.#dataDir, 1, this.#clock);
   }
 
   get lastId(): number {
@@ -119,7 +232,7 @@ class WatchedLedger {
 
   reopen(): void {
     this.database.close();
-    this.database = openTenant(this.#dataDir, ++this.#epoch);
+    this.database = openTenant(this.#dataDir, ++this.#epoch, this.#clock);
   }
 
   /** A transaction as a batch makes it: rows of new jobs and of known ones, or none at all. */
@@ -134,7 +247,7 @@ class WatchedLedger {
     if (random(4) === 0) {
       database.db.exec('SAVEPOINT books');
       for (let row = random(20); row >= 0; row--)
-        ledger.record(commit, newJobId(), this.#nowMs, null, '[]', false);
+        ledger.record(commit, newJobId(), NOW_MS, null, '[]', false);
       ledger.seal(commit);
       database.db.exec('ROLLBACK TO books; RELEASE books');
       commit = ledger.advance(this.#epoch)!;
@@ -159,14 +272,19 @@ class WatchedLedger {
     const row = { next_op: random(3) === 0 ? random(9) : null, results: `[[1,${random(1e6)}]]` };
     const id = this.jobs.get(job)?.id ?? this.lastId + 1;
     // To look for a row that is not there is no mistake.
-    this.database.ledger.record(commit, job, this.#nowMs, row.next_op, row.results, again || random(3) === 0);
+    this.database.ledger.record(commit, job, NOW_MS, row.next_op, row.results, again || random(3) === 0);
     this.jobs.set(job, { id, commit_seq: commit.seq, ...row });
   }
 
   /** All that is not among the newest is past its retention. */
   #prune(): void {
-    this.#nowMs += 2 * DAY_MS;
-    this.database.ledger.prune(this.#nowMs);
+    // A mark of what is there now and no other; then two days later.
+    this.database.db.exec('DELETE FROM _onewriter_marks WHERE id > 0');
+    this.database.ledger.noteJob(undefined);
+    this.#clock.advance(HOUR_MS);
+    this.database.ledger.prune();
+    this.#clock.advance(2 * DAY_MS);
+    this.database.ledger.prune();
     const oldest = [...this.jobs].sort(([, a], [, b]) => a.id - b.id).slice(0, 200);
     for (const [job, { id }] of oldest) if (id <= this.lastId - LIMITS.maxQueueDepth) this.jobs.delete(job);
   }
@@ -178,7 +296,7 @@ class WatchedLedger {
     const jobId = `restore-${newJobId()}`;
     const commitSeq = this.commitSeq + 1 + random(5);
     database.db.transaction(() =>
-      addLedgerNote(database.db, { id, jobId, commitSeq, committedAtMs: this.#nowMs }),
+      addLedgerNote(database.db, { id, jobId, commitSeq, committedAtMs: NOW_MS }),
     )();
     this.jobs.set(jobId, { id, commit_seq: commitSeq, next_op: null, results: '[]' });
     this.commitSeq = commitSeq;

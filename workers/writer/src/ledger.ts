@@ -2,11 +2,14 @@ import { LEDGER_BLOCK_ROWS, LEDGER_ROW_OF_JOB, LIMITS, NEWEST_COMMIT_SEQ_SQL } f
 import type { Database, Statement } from 'better-sqlite3';
 import { lazily } from './lazily.ts';
 import { INDEX_RANGE_SQL } from './ledger-index.ts';
+import { type RetentionClock, RetentionMarks } from './retention-marks.ts';
 
 /** Rows that one pruning step deletes at most, so that no transaction is held up by it. */
 const MAX_PRUNED_ROWS = 200;
 /** How often the tables are looked at when there was nothing left to prune. */
 const PRUNE_INTERVAL_MS = 10_000;
+/** Keys that are kept whatever the clock says, as many as jobs that may wait. */
+const NEWEST_KEYS = LIMITS.maxQueueDepth;
 
 /** What the ledger knows of a job. */
 export interface LedgerRow {
@@ -38,15 +41,17 @@ export class Ledger {
   readonly #add: Statement<[string, number, number, number | null, string]>;
   readonly #replace: () => Statement<[number, number, number | null, string, string]>;
   readonly #index: () => Statement<[number, number]>;
-  readonly #pruneJobs: Statement<
+  readonly #pruneJobs: () => Statement<
     [{ expired: number; prunable: number; newest: number; maxRows: number }],
-    string
+    { readonly id: number; readonly job_id: string }
   >;
   readonly #unindex: () => Statement<[string]>;
-  readonly #pruneKeys: Statement<[number]>;
-  #pruneAtMs = 0;
+  readonly #pruneKeys: () => Statement<[{ expired: number; newest: number }]>;
+  readonly #marks: RetentionMarks;
+  #pruneAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(db: Database) {
+  constructor(db: Database, clock: RetentionClock) {
+    this.#marks = new RetentionMarks(db, clock);
     this.#newest = lazily(() => db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck());
     this.#next = db
       .prepare<[number], number>(
@@ -69,20 +74,23 @@ export class Ledger {
       ),
     );
     this.#index = lazily(() => db.prepare(INDEX_RANGE_SQL));
-    // The newest rows stay whatever the clock says: a clock that jumps ahead must not lead to a job applied twice.
-    this.#pruneJobs = db
-      .prepare<[{ expired: number; prunable: number; newest: number; maxRows: number }], string>(`
+    // The newest rows stay whatever the clock says: pruned too early, a job could be applied twice.
+    this.#pruneJobs = lazily(() =>
+      db.prepare(`
       DELETE FROM _onewriter_ledger
       WHERE id IN (SELECT id FROM _onewriter_ledger ORDER BY id LIMIT ${MAX_PRUNED_ROWS})
         AND id <= (SELECT max(id) FROM _onewriter_ledger) - @newest
-        AND (committed_at < @expired
-          OR (committed_at < @prunable AND id <= (SELECT max(id) FROM _onewriter_ledger) - @maxRows))
-      RETURNING job_id`)
-      .pluck();
+        AND (id <= @expired
+          OR (id <= @prunable AND id <= (SELECT max(id) FROM _onewriter_ledger) - @maxRows))
+      RETURNING id, job_id`),
+    );
     this.#unindex = lazily(() => db.prepare('DELETE FROM _onewriter_jobs WHERE job_id = ?'));
-    this.#pruneKeys = db.prepare(`
+    this.#pruneKeys = lazily(() =>
+      db.prepare(`
       DELETE FROM _onewriter_keys
-      WHERE rowid IN (SELECT rowid FROM _onewriter_keys ORDER BY rowid LIMIT ${MAX_PRUNED_ROWS}) AND committed_at < ?`);
+      WHERE rowid IN (SELECT rowid FROM _onewriter_keys ORDER BY rowid LIMIT ${MAX_PRUNED_ROWS})
+        AND rowid <= @expired AND rowid <= (SELECT max(rowid) FROM _onewriter_keys) - @newest`),
+    );
   }
 
   /**
@@ -136,21 +144,59 @@ export class Ledger {
   }
 
   /**
-   * Deletes a bounded number of rows nobody can ask for any more: jobs older than `LIMITS.ledgerRetentionMs`, or
-   * above `LIMITS.maxLedgerRows` and older than the longest deadline; keys past their retention. Most calls only
-   * look at the clock.
+   * A job is recorded, done or in part; before {@link prune}, in the same transaction.
+   * @param addedAt when Redis got it, where it was applied in the order of the queue; else undefined.
    */
-  prune(nowMs: number): void {
+  noteJob(addedAt: number | undefined): void {
+    this.#marks.noteJob(addedAt);
+  }
+
+  /** Whether a job that is not in the ledger may have been in it, and was pruned. @param addedAt when Redis got it. */
+  mayHavePruned(addedAt: number | undefined): boolean {
+    return this.#marks.mayHavePruned(addedAt);
+  }
+
+  /** Up to when Redis got the jobs that may be pruned; ms by Redis' clock. */
+  get prunedTo(): number {
+    return this.#marks.prunedTo;
+  }
+
+  /**
+   * Deletes a bounded number of rows that need no answer any more: jobs older than `LIMITS.ledgerRetentionMs`, or
+   * above `LIMITS.maxLedgerRows` and older than the longest deadline; keys past their retention. Their age is counted by
+   * the data directory's clock, which cannot leap. Most calls only look at the clock.
+   */
+  prune(): void {
+    const nowMs = this.#marks.nowMs();
     if (nowMs < this.#pruneAtMs) return;
-    const jobs = this.#pruneJobs.all({
-      expired: nowMs - LIMITS.ledgerRetentionMs,
-      prunable: nowMs - LIMITS.maxTimeoutMs,
-      newest: LIMITS.maxQueueDepth,
-      maxRows: LIMITS.maxLedgerRows,
-    });
-    for (const job of jobs) this.#unindex().run(job);
-    const keys = this.#pruneKeys.run(nowMs - LIMITS.idempotencyRetentionMs);
-    const more = jobs.length === MAX_PRUNED_ROWS || keys.changes === MAX_PRUNED_ROWS;
-    this.#pruneAtMs = more ? 0 : nowMs + PRUNE_INTERVAL_MS;
+    this.#marks.note(nowMs);
+    const expired = this.#marks.olderThan(nowMs, LIMITS.ledgerRetentionMs);
+    const prunable = this.#marks.olderThan(nowMs, LIMITS.maxTimeoutMs);
+    let more = false;
+    if (prunable !== undefined) {
+      const jobs = this.#pruneJobs().all({
+        expired: expired?.ledger_id ?? 0,
+        prunable: prunable.ledger_id,
+        newest: LIMITS.maxQueueDepth,
+        maxRows: LIMITS.maxLedgerRows,
+      });
+      let last = 0;
+      for (const { id, job_id: jobId } of jobs) {
+        this.#unindex().run(jobId);
+        last = Math.max(last, id);
+      }
+      if (jobs.length > 0) {
+        const covers = expired !== undefined && last <= expired.ledger_id ? expired : prunable;
+        this.#marks.setHorizon(covers, nowMs);
+      }
+      more = jobs.length === MAX_PRUNED_ROWS;
+    }
+    const expiredKeys = this.#marks.olderThan(nowMs, LIMITS.idempotencyRetentionMs);
+    if (expiredKeys !== undefined) {
+      const keys = this.#pruneKeys().run({ expired: expiredKeys.key_id, newest: NEWEST_KEYS });
+      more ||= keys.changes === MAX_PRUNED_ROWS;
+      this.#marks.forgetBefore(expiredKeys);
+    }
+    this.#pruneAtMs = more ? Number.NEGATIVE_INFINITY : nowMs + PRUNE_INTERVAL_MS;
   }
 }

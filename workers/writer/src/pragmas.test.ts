@@ -42,6 +42,7 @@ describe('PRAGMAs that are so already', () => {
       ...options,
       busyTimeoutMs: 5_000,
       exclusive: false,
+      retentionClock: { id: 'test', offsetMs: 0 },
       epoch: 1,
     });
     const { db } = database;

@@ -23,7 +23,10 @@ const CACHE_KIB = 2_000;
 
 /** What opening a tenant needs of the {@link WriterOptions}, and why it is opened. */
 export interface OpenTenantOptions
-  extends Pick<WriterOptions, 'dataDir' | 'dbFile' | 'createTenants' | 'busyTimeoutMs' | 'exclusive'> {
+  extends Pick<
+    WriterOptions,
+    'dataDir' | 'dbFile' | 'createTenants' | 'busyTimeoutMs' | 'exclusive' | 'retentionClock'
+  > {
   /** The leader's epoch. */
   readonly epoch: number;
   /** Set after an I/O error: everything in the WAL is first written to the file and flushed, or opening fails. */
@@ -120,7 +123,7 @@ export class TenantDatabase {
     this.statements = new StatementCache(db);
     this.schema = new SchemaTraits(db);
     this.runner = new StatementRunner(db, this.schema);
-    this.ledger = new Ledger(db);
+    this.ledger = new Ledger(db, options.retentionClock);
     this.keys = new IdempotencyKeys(db);
     this.control = {
       begin: db.prepare('BEGIN IMMEDIATE'),

@@ -1,4 +1,5 @@
 import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import type { WriterOptions } from './lane-task.ts';
 import { type OpenTenantOptions, TenantDatabase } from './tenant-database.ts';
 
 /** The tenants that one thread has open, at most `maxOpenTenants`; the least recently used is closed for another. */
@@ -11,9 +12,7 @@ export class TenantRegistry {
   /** Tenants whose file vanished while it was open: an empty one in its place would look like lost data. */
   readonly #vanished = new Set<string>();
 
-  constructor(
-    options: Omit<OpenTenantOptions, 'epoch' | 'afterIoError'> & { readonly maxOpenTenants: number },
-  ) {
+  constructor(options: WriterOptions) {
     this.#options = options;
     this.#maxOpenTenants = options.maxOpenTenants;
   }

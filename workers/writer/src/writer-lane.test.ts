@@ -13,6 +13,7 @@ import { dirname, join } from 'node:path';
 import { findDatabaseFile, newDatabaseName, noteFormerDatabase } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { SettableClock } from '../test-support/settable-clock.ts';
 import {
   applied,
   queuedJob,
@@ -416,5 +417,55 @@ describe('the WAL', () => {
     write(lane);
     expect(write(lane)).toBeLessThan(12_000_000);
     expect(resultsOf(lane.applyOne(writes(INSERT)))).toHaveLength(1);
+  });
+});
+
+describe('a job that the ledger does not have any more', () => {
+  const DAY_MS = 24 * 60 * 60_000;
+  /** A lane whose ledger begins with the jobs that Redis got after 2,000. */
+  const prune = () => {
+    const retentionClock = new SettableClock();
+    const lane = new TemporaryLane({ retentionClock });
+    lane.applyOne({ ...script('CREATE TABLE t(a)'), addedAt: 1_000 });
+    const old = { ...writes('INSERT INTO t VALUES (1)', 'INSERT INTO t VALUES (2)'), addedAt: 2_000 };
+    lane.applyOne(old);
+    retentionClock.advance(10 * 60_000);
+    lane.applyOne({ ...writes('INSERT INTO t VALUES (3)'), addedAt: 3_000 });
+    // More jobs than the newest, which are kept: but for the first three.
+    const more = () => ({ ...writes('SELECT 1'), addedAt: 4_000 });
+    for (let batch = 0; batch < 40; batch++) lane.apply(...Array.from({ length: 26 }, more));
+    retentionClock.advance(DAY_MS);
+    lane.applyOne({ ...writes('SELECT 1'), addedAt: 5_000 });
+    expect(lane.column('SELECT job_id FROM _onewriter_ledger')).not.toContain(old.id);
+    return { lane, old };
+  };
+
+  it('is set aside as unknown where it may have been applied, and is not applied', () => {
+    const { lane, old } = prune();
+    const outcome = lane.applyOne(old);
+    expect(outcome).toMatchObject({
+      commitSeq: 0,
+      error: { code: 'OUTCOME_UNKNOWN', details: { reason: 'older than the ledger' } },
+    });
+    expect(outcome.deadLetters?.map(({ sql, error }) => [sql, error.code])).toEqual([
+      ['INSERT INTO t VALUES (1)', 'OUTCOME_UNKNOWN'],
+      ['INSERT INTO t VALUES (2)', 'OUTCOME_UNKNOWN'],
+    ]);
+    expect(lane.column('SELECT a FROM t')).toEqual([1, 2, 3]);
+  });
+
+  it('is applied where Redis got it later, whatever the clock of its client says', () => {
+    const { lane } = prune();
+    const yearsAgo = 'w-00000000-0001-7000-8000-000000000001';
+    const outcome = lane.applyOne({ ...writes('INSERT INTO t VALUES (4)'), id: yearsAgo, addedAt: 5_001 });
+    expect(outcome.error).toBeUndefined();
+    expect(lane.column('SELECT a FROM t')).toEqual([1, 2, 3, 4]);
+  });
+
+  it('does not keep the others of its batch from being applied', () => {
+    const { lane, old } = prune();
+    const [first, second] = lane.apply(old, { ...writes('INSERT INTO t VALUES (5)'), addedAt: 5_002 });
+    expect([first!.error?.code, second!.error]).toEqual(['OUTCOME_UNKNOWN', undefined]);
+    expect(lane.column('SELECT a FROM t')).toEqual([1, 2, 3, 5]);
   });
 });

@@ -1,4 +1,4 @@
-import { isFollowUpJobId, type OnewriterError, toWireError } from '@onewriter/protocol';
+import { isFollowUpJobId, type OnewriterError, shortIdentity, toWireError } from '@onewriter/protocol';
 import { type ApplyBatchOptions, applyBatch, BatchFailed, type BatchResult } from './apply-batch.ts';
 import type {
   ApplyOutcome,
@@ -39,7 +39,8 @@ export class WriterLane {
     this.#registry = new TenantRegistry(options);
     this.#progress = new Progress(options.progress);
     this.#note = options.runningNote === undefined ? undefined : new RunningNote(options.runningNote);
-    this.#batchOptions = Object.freeze({ progress: this.#progress });
+    const dir = options.dataDirId ? shortIdentity({ id: options.dataDirId }) : undefined;
+    this.#batchOptions = Object.freeze({ progress: this.#progress, dir });
   }
 
   /** Runs one task. @param post gets the outcomes of a group, each as soon as it is there. */

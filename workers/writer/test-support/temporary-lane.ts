@@ -26,7 +26,7 @@ export function queuedJob(
   more: Partial<QueuedJob> & { client?: string } = {},
 ): QueuedJob {
   const data = JSON.stringify({ v: 1, client: more.client ?? 'c-1', seq: 1, at: 0, sql, ops });
-  return { id: more.id ?? newJobId(), data, condemned: more.condemned };
+  return { id: more.id ?? newJobId(), data, condemned: more.condemned, addedAt: more.addedAt };
 }
 
 /** A job of statements without parameters, one write each. */
@@ -83,6 +83,7 @@ export class TemporaryLane {
       busyTimeoutMs: 200,
       maxOpenTenants: 10,
       exclusive: false,
+      retentionClock: { id: 'test', offsetMs: 0 },
       progress: new SharedArrayBuffer(16),
       ...options,
     };

@@ -13,6 +13,7 @@ import {
   summarizeLetter,
   toLetterId,
 } from '@onewriter/runtime/dead-letters';
+import { withRedis } from '../open-redis.ts';
 import { printError } from '../print-error.ts';
 import { formatTable } from '../table.ts';
 import { findTarget, requireRedis } from '../target.ts';
@@ -166,6 +167,8 @@ export function parseLimit(text: string | undefined): number {
 
 async function openBox({ dataDir }: { readonly dataDir?: string | undefined }): Promise<LetterBox> {
   const target = findTarget(dataDir);
+  // It looks whose the group is.
+  await withRedis(target, async () => {});
   return LetterBox.open(requireRedis(target), target.group);
 }
 

@@ -7,7 +7,7 @@ import { checkRedis } from '../doctor/check-redis.ts';
 import { checkTenants } from '../doctor/check-tenants.ts';
 import { bad, type Diagnosis, type DiagnosisLevel, skipped } from '../doctor/diagnosis.ts';
 import { EXIT } from '../exit-codes.ts';
-import { openRedis } from '../open-redis.ts';
+import { openAnyRedis } from '../open-redis.ts';
 import { count } from '../table.ts';
 import { findTarget, type Target } from '../target.ts';
 
@@ -53,7 +53,7 @@ async function diagnose(target: Target): Promise<Diagnosis[]> {
   const diagnoses = checkMachine(target);
   diagnoses.push(...checkReaders(target));
   try {
-    const redis = await openRedis(target, { anyServer: true });
+    const redis = await openAnyRedis(target);
     try {
       // One after the other: what follows may fail at a Redis with which something is wrong.
       diagnoses.push(...(await checkRedis(redis)));

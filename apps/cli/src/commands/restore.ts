@@ -89,7 +89,7 @@ async function openForRestore(target: Target): Promise<Redis> {
   try {
     return await openRedis(target);
   } catch (error) {
-    if (!isOnewriterError(error)) throw error;
+    if (!isOnewriterError(error) || error.details.reason === 'another data directory') throw error;
     throw new OnewriterError(
       error.code,
       `${error.message} Without Redis nobody can tell whether a broker writes: start it, or, where no broker runs, use --offline.`,

@@ -1,5 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { assertTenantId, groupKeys, OnewriterError, tenantFile, tenantQueue } from '@onewriter/protocol';
+import {
+  assertTenantId,
+  groupKeys,
+  isOnewriterError,
+  OnewriterError,
+  tenantFile,
+  tenantQueue,
+} from '@onewriter/protocol';
 import {
   describeHolder,
   pauseTenant,
@@ -86,13 +93,17 @@ export async function listTenants(options: TenantsOptions): Promise<number> {
   return 0;
 }
 
-/** Undefined where there is no Redis, or it does not answer. */
+/**
+ * Undefined where there is no Redis, or it does not answer.
+ * @throws OnewriterError MISCONFIGURED where the group belongs to another data directory
+ */
 async function tryReadQueues(target: Target, names: readonly string[]): Promise<TenantQueues | undefined> {
   if (target.redisUrl === undefined) return undefined;
   let redis: Redis;
   try {
     redis = await openRedis(target);
-  } catch {
+  } catch (error) {
+    if (isOnewriterError(error, 'MISCONFIGURED')) throw error;
     return undefined; // the caller says that it does not answer
   }
   try {

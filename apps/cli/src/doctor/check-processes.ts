@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findStatusProblems, isOnewriterError } from '@onewriter/protocol';
+import { findStatusProblems, groupKeys, isOnewriterError, parseDataDirRecord } from '@onewriter/protocol';
 import { type GroupStatus, readGroupStatus } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { openGateway } from '../gateway-client.ts';
+import { findForeignGroup } from '../open-redis.ts';
 import type { Target } from '../target.ts';
 import { checkOpenFiles, openFilesNeeded } from './check-machine.ts';
 import { judgeClock } from './check-redis.ts';
@@ -98,7 +99,11 @@ async function checkGatewayDoor(target: Target, url: string): Promise<Diagnosis[
 /** Looks who leads, and at what the leader tells. */
 export async function checkBrokers(target: Target, redis: Redis): Promise<Diagnosis[]> {
   const group = await readGroupStatus(redis, target.group);
-  const diagnoses = [checkLeader(target, group), checkEpoch(target, group)];
+  const diagnoses = [
+    await checkGroupOwner(target, redis),
+    checkLeader(target, group),
+    checkEpoch(target, group),
+  ];
   for (const { level, alert, text } of findStatusProblems(group)) {
     if (LOOKED_AT_DIRECTLY.test(alert)) continue;
     diagnoses.push(bad(level === 'critical' ? 'error' : 'warning', alert, text, nextForAlert(alert)));
@@ -140,6 +145,33 @@ function checkLeader(target: Target, { status, brokers, lease, problem }: GroupS
     target.run === undefined
       ? 'Start one: npm start, or your service; it needs this Redis, this group and this data directory.'
       : '`onewriter up` starts it again and again; its log says why it ends.',
+  );
+}
+
+/** Two installations on one Redis and group answer each other's writes. */
+async function checkGroupOwner(target: Target, redis: Redis): Promise<Diagnosis> {
+  const { group, dataDir } = target;
+  try {
+    const trouble = await findForeignGroup(target, redis);
+    if (trouble !== undefined) {
+      return bad(
+        'error',
+        'data-directory-owner',
+        trouble.message,
+        'Stop one of the two until they are apart.',
+      );
+    }
+  } catch (error) {
+    if (!isOnewriterError(error, 'MISCONFIGURED')) throw error;
+    return bad('error', 'data-directory-owner', error.message, null);
+  }
+  const owner = parseDataDirRecord(await redis.get(groupKeys(group).dataDir));
+  if (owner === undefined)
+    return skipped('data-directory-owner', `no broker has claimed group "${group}" yet`);
+  const place = `${owner.host}:${owner.path}`;
+  return ok(
+    'data-directory-owner',
+    `group "${group}" belongs to ${place}${owner.path === dataDir ? '' : `, seen here as ${dataDir}`}`,
   );
 }
 

@@ -115,7 +115,7 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
       });
       redisUrl = await privateRedis.start();
     } else {
-      await checkRedis(redisUrl);
+      await checkRedis(redisUrl, config.group, dataDir);
     }
     signal.throwIfAborted();
 

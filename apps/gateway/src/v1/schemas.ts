@@ -177,6 +177,9 @@ export const ReceiptResponse = z
     commitSeq: commitSeq.optional(),
     result: writeResult.extend({ statements: z.array(writeResult).optional() }).optional(),
     error: WireError.optional(),
+    reason: z.string().optional().openapi({
+      description: 'With unknown: the write was set aside, because it may have been applied before.',
+    }),
   })
   .openapi('Receipt');
 

@@ -160,7 +160,9 @@ export class LetterBox implements AsyncDisposable {
     const backend = this.#backend.forQueue(name, prefix) as RedisQueueBackend;
     await this.#queue.waitUntilReady();
     const pipeline = createIORedisClient(this.#redis).pipeline() as IRedisTransaction & ChainableCommander;
-    const nowMs = Date.now();
+    // By Redis' clock, as producers do: see add-job-script.ts of the SDK.
+    const [seconds, microseconds] = await this.#redis.time();
+    const nowMs = Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
     const adding = backend.addJobToTransaction(
       pipeline,
       {

@@ -1,0 +1,63 @@
+import { tenantQueue } from '@onewriter/protocol';
+import { connect } from '@onewriter/sdk';
+import { startRedis, startService, temporaryDirectory, waitFor } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
+import { Redis } from 'ioredis';
+import { expect, it, onTestFinished } from 'vitest';
+import { runCli } from './cli-run.ts';
+
+it('sets aside a job out of an old snapshot of Redis whose ledger row was pruned, and its receipt says why', async () => {
+  const [redis, folder] = await Promise.all([startRedis(), temporaryDirectory('old-jobs')]);
+  const dataDir = folder.path;
+  const looker = new Redis(redis.url);
+  const options = { redisUrl: redis.url, dataDir };
+  let broker = await startService('broker', options);
+  const app = await connect({ redis: redis.url, dataDir, writeTimeoutMs: 20_000 });
+  onTestFinished(async () => {
+    await app.close({ timeoutMs: 100 });
+    await broker.stop();
+    looker.disconnect();
+    await redis.stop();
+    await folder.remove();
+  });
+  const db = app.tenant('acme');
+  await db.exec('CREATE TABLE t(a)');
+  const receipt = await db.enqueue('INSERT INTO t VALUES (?)', [1]);
+  await receipt.committed();
+  const jobId = receipt.id.split('.')[0]!;
+  const { prefix, name } = tenantQueue('default', 'acme');
+  const key = (part: string) => `${prefix}:${name}:${part}`;
+  const addedAt = Number(await looker.hget(key(jobId), 'timestamp'));
+  const [seconds] = await looker.time();
+  expect(Math.abs(addedAt / 1_000 - Number(seconds))).toBeLessThan(60);
+  await waitFor(async () => (await looker.zscore(key('completed'), jobId)) ?? undefined, {
+    timeoutMs: 10_000,
+    what: 'the job to be finished',
+  });
+  await broker.stop();
+
+  // As after a day of writes: the job is no longer in the ledger, which covers those that came after it.
+  const file = new Database(`${dataDir}/tenants/acme/tenant.db`);
+  file.exec('DELETE FROM _onewriter_ledger; DELETE FROM _onewriter_jobs');
+  file.prepare("INSERT INTO _onewriter_marks VALUES (0, '', 0, 0, 0, ?)").run(addedAt);
+  file.close();
+  // As in the snapshot: it waits, and was not taken.
+  await looker
+    .multi()
+    .zrem(key('completed'), jobId)
+    .hdel(key(jobId), 'finishedOn', 'processedOn', 'returnvalue')
+    .rpush(key('wait'), jobId)
+    .exec();
+  broker = await startService('broker', options);
+  await db.exec('INSERT INTO t VALUES (2)');
+  expect(await db.prepare('SELECT a FROM t').all()).toEqual([{ a: 1 }, { a: 2 }]);
+  await expect(db.receipt(receipt.id).committed({ timeoutMs: 10_000 })).rejects.toMatchObject({
+    code: 'OUTCOME_UNKNOWN',
+    message: expect.stringContaining('no longer in the ledger'),
+  });
+  const letters = await runCli(['dead-letters', 'list', '--json', '--data-dir', dataDir], {
+    env: { ONEWRITER_REDIS_URL: redis.url },
+  });
+  expect(letters.stdout).toContain(receipt.id);
+  expect(letters.stdout).toContain('older than the ledger');
+});
