@@ -43,8 +43,12 @@ export const clockJumps: Fault = {
   async round({ rig, random, round, say }) {
     await writeKeyed(rig, round);
     await pause(random.between(100, 500));
-    const broker = random.integer(rig.brokers.length);
-    const seconds = random.pick([1, 5, 60, 3_600, 86_400, 400 * 86_400]) * (random.oneIn(2) ? -1 : 1);
+    // Every other round the leader's clock is days ahead: what is pruned by it would be gone.
+    const leaps = round % 2 === 0;
+    const broker = leaps ? rig.brokers.indexOf(await rig.leader()) : random.integer(rig.brokers.length);
+    const seconds = leaps
+      ? random.pick([2, 400]) * 86_400
+      : random.pick([1, 5, 60, 3_600, 86_400, 400 * 86_400]) * (random.oneIn(2) ? -1 : 1);
     writeFileSync(clockFile(join(rig.dataDir, '..'), broker), `${seconds < 0 ? '' : '+'}${seconds}`);
     await pause(random.between(200, 2_500));
     const leader = await rig.leader();

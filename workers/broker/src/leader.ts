@@ -234,7 +234,8 @@ export class Leader {
     try {
       await this.#options.claim.claim();
     } catch (error) {
-      if (!isOnewriterError(error, 'MISCONFIGURED')) return; // Redis is away: claimed again soon
+      // Anything else passes, such as an outage of Redis: claimed again soon.
+      if (!isOnewriterError(error) || error.details.reason !== 'another data directory') return;
       this.#end(error.message);
     }
   }
