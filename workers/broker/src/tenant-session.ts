@@ -344,11 +344,11 @@ export class TenantSession implements LaneClient, LoadSource {
         jobs.map(job => job.id),
         doubt,
       );
-    // Not before: a call that fails is repeated.
-    const given = new Set(jobs);
+    // Not before: a call that fails is repeated. By id: what is learned of a job meanwhile makes another object of it.
+    const given = new Set(jobs.map(job => job.id));
     const before = this.#followUps.length + this.#ready.length;
-    this.#followUps = this.#followUps.filter(job => !given.has(job));
-    this.#setReady(this.#ready.filter(job => !given.has(job)));
+    this.#followUps = this.#followUps.filter(job => !given.has(job.id));
+    this.#setReady(this.#ready.filter(job => !given.has(job.id)));
     this.#unsettled -= before - this.#followUps.length - this.#ready.length;
     return jobs.length;
   }
