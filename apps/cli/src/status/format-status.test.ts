@@ -89,7 +89,7 @@ it('says what is wrong first, with what to do, and then the figures', () => {
   const text = formatStatus({ ...SOURCE, status: STATUS }, VIEW);
   expect(text).toMatch(/^Onewriter {2}✗ 1 critical/);
   expect(text).toMatch(/✗ sick cannot be written: DATABASE_CORRUPT.*\n {2}→ /);
-  expect(text).toMatch(/! Writes of late take 7\.0 s/);
+  expect(text).toMatch(/! The broker began to lead 0 s ago: writes of late waited for it, up to 7\.0 s/);
   expect(text).toContain('▁▄█ 10.0/s at most in 15 s');
   expect(text).toMatch(/^busy .*\nlate .*$/m);
 });

@@ -66,6 +66,7 @@ describe('ReadProcesses', () => {
         },
       ],
       commitSeq: 7,
+      incarnation: '',
     });
   });
 
