@@ -154,6 +154,11 @@ export function trashDir(dataDir: string): string {
   return `${dataDir}/trash`;
 }
 
+/** Where the broker notes, a file per tenant, that it opens a file only when somebody has looked at it. */
+export function withheldDir(dataDir: string): string {
+  return `${dataDir}/withheld`;
+}
+
 /** `<dataDir>/tenants/<tenant>/<file>`. @throws OnewriterError INVALID_TENANT */
 export function tenantFile(dataDir: string, tenant: string, dbFile: string = DEFAULT_DB_FILE): string {
   return `${tenantsDir(dataDir)}/${assertTenantId(tenant)}/${dbFile}`;

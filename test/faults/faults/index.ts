@@ -1,6 +1,6 @@
 import type { Fault } from '../fault.ts';
 import { clockJumps } from './clock-jumps.ts';
-import { corruptFile, movedFile, replacedFile } from './damage.ts';
+import { changedFile, corruptFile, movedFile, replacedFile } from './damage.ts';
 import { diskFull, ioErrors, powerCut, powerCutSlowFlush } from './disk.ts';
 import { duplicates } from './duplicates.ts';
 import { events } from './events.ts';
@@ -41,6 +41,7 @@ const ALL: readonly Fault[] = [
   corruptFile,
   movedFile,
   replacedFile,
+  changedFile,
   poisonJob,
   endlessStatement,
   clockJumps,

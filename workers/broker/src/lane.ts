@@ -1,7 +1,9 @@
+import type { WireError } from '@onewriter/protocol';
 import {
   type AppliedOutcome,
   type ApplyOutcome,
   type ApplyTask,
+  type CloseOutcome,
   type GroupItemOutcome,
   type LaneOutcome,
   type LaneTask,
@@ -72,6 +74,7 @@ export class Lane {
   readonly #flusher: WalFlusher;
   readonly #mayBegin: () => boolean;
   readonly #onIdle: () => void;
+  readonly #onChanged: (tenant: string, finding: WireError) => void;
   /** Flushes under way: their tenants are not answered yet. */
   #flushing = 0;
   #groups = 0;
@@ -83,13 +86,18 @@ export class Lane {
   /** Times that the thread ended in the middle of its work and was replaced. */
   faults = 0;
 
-  /** @param mayBegin asked before each task. @param onIdle called when the thread has nothing to do. */
+  /**
+   * @param mayBegin asked before each task
+   * @param onIdle called when the thread has nothing to do
+   * @param onChanged called where a connection that is closed finds that its file changed
+   */
   constructor(
     index: number,
     options: Omit<WriterOptions, 'progress'>,
     flusher: WalFlusher,
     mayBegin: () => boolean,
     onIdle: () => void,
+    onChanged: (tenant: string, finding: WireError) => void,
   ) {
     const progress = new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT);
     this.index = index;
@@ -97,6 +105,7 @@ export class Lane {
     this.#flusher = flusher;
     this.#mayBegin = mayBegin;
     this.#onIdle = onIdle;
+    this.#onChanged = onChanged;
     this.#pool = new Piscina({
       filename: writerThreadUrl.href,
       minThreads: 1,
@@ -210,7 +219,8 @@ export class Lane {
   /** Closes a tenant's connection, or all; after what runs. */
   async closeTenant(tenant: string | null): Promise<void> {
     if (tenant !== null) this.tenants.delete(tenant);
-    await this.#pool.run({ kind: 'close', tenant });
+    const { changed = [] } = (await this.#pool.run({ kind: 'close', tenant })) as CloseOutcome;
+    for (const each of changed) this.#onChanged(each.tenant, each.error);
   }
 
   /** Closes all connections and ends the thread. Idempotent. */

@@ -111,6 +111,8 @@ export class Lanes {
       () => {
         for (const resolve of this.#idleWaiters.splice(0)) resolve();
       },
+      (tenant, { code, message }) =>
+        this.#options.log.error({ tenant, code }, `Found when the tenant was closed: ${message}`),
     );
     this.#lanes.push(lane);
     return lane;

@@ -10,6 +10,7 @@ import {
   type WireError,
 } from '@onewriter/protocol';
 import type { Config, Logger } from '@onewriter/runtime';
+import { releaseWithheld } from '@onewriter/writer';
 import type { BrokerMetrics } from './broker-metrics.ts';
 import { Condemned } from './condemned.ts';
 import { DeadLetters } from './dead-letters.ts';
@@ -333,6 +334,12 @@ export class Leader {
       this.#sessions.delete(tenant);
       await this.#lanes.closeTenant(session);
       await link.insist(() => link.call('SREM', this.#open, tenant));
+    }
+    // Whatever happened to the file: who asks for it puts it right.
+    try {
+      releaseWithheld(config.dataDir, tenant);
+    } catch (error) {
+      log.error({ err: error, tenant }, 'The note that keeps the tenant closed could not be removed');
     }
     await link.insist(() => link.call('HSET', keys.released, tenant, request as string));
     log.info({ tenant }, 'The tenant’s file is released');

@@ -4,5 +4,6 @@ export * from './lane-task.ts';
 export * from './ledger-index.ts';
 export * from './progress.ts';
 export * from './tenant-database.ts';
+export * from './withheld-tenant.ts';
 export * from './writer-lane.ts';
 export * from './writer-thread-url.ts';
