@@ -17,6 +17,8 @@ export interface ProcessFacts {
 
 /** From the last byte of a drained process to its end, and what a busy node adds. */
 const STOP_MARGIN_SECONDS = 5;
+/** Folders that are on a node's root disk unless somebody mounts another there. */
+const ROOT_DISK = /^\/(?:var|home|opt|tmp|root|etc|usr)(?:\/|$)/;
 const OUR_ROLES = ['broker', 'gateway', 'dashboard', 'kanban'];
 /** Variables that must come from a Secret. */
 const SECRET_VARIABLE = /(?:SECRET|TOKEN|PASSWORD|REDIS_URL)$/;
@@ -184,6 +186,7 @@ function findPlaceProblems(objects: readonly KubernetesObject[], workload: Kuber
   );
   if (volume !== undefined && volume['spec'].local === undefined) problems.push('the volume is not local');
   if (podNodes !== volumeNodes) problems.push('the pod is not sent to the node of the files');
+  if (volume !== undefined) problems.push(...findPressureProblems(objects, workload, volume));
   if (roleOf(workload) === 'kanban') {
     const mount = mountAt(workload, '/data');
     if (mount?.readOnly !== true) problems.push('an app can write the files');
@@ -192,6 +195,25 @@ function findPlaceProblems(objects: readonly KubernetesObject[], workload: Kuber
     }
   }
   return problems.map(problem => `${nameOf(workload)}: ${problem}`);
+}
+
+/** The node of the files is the only one that can run these pods: what others do to its root disk must not keep them off it. */
+function findPressureProblems(
+  objects: readonly KubernetesObject[],
+  workload: KubernetesObject,
+  volume: KubernetesObject,
+): string[] {
+  const problems: string[] = [];
+  if (ROOT_DISK.test(String(volume['spec'].local?.path))) problems.push('the files are on the root disk');
+  if (roleOf(workload) === 'kanban') return problems;
+  const { priorityClassName, tolerations = [] } = workload['spec'].template.spec;
+  if (find(objects, 'PriorityClass', priorityClassName) === undefined) {
+    problems.push('no priority class keeps it from being evicted first');
+  }
+  if (!tolerations.some(({ key }: { key?: string }) => key === 'node.kubernetes.io/disk-pressure')) {
+    problems.push('it cannot start under disk pressure');
+  }
+  return problems;
 }
 
 function findNetworkProblems(

@@ -393,6 +393,34 @@ describe('kubernetes', () => {
       /the brokers do not share Redis, group and files/,
     ],
     [
+      'a broker that the node evicts first',
+      of => {
+        delete of('StatefulSet', 'broker')['spec'].template.spec.priorityClassName;
+      },
+      /StatefulSet broker: no priority class keeps it from being evicted first/,
+    ],
+    [
+      'a priority class that there is not',
+      of => {
+        of('PriorityClass', 'onewriter-files').metadata.name = 'another';
+      },
+      /Deployment gateway: no priority class keeps it from being evicted first/,
+    ],
+    [
+      'a broker that a full root disk keeps off its node',
+      of => {
+        delete of('StatefulSet', 'broker')['spec'].template.spec.tolerations;
+      },
+      /StatefulSet broker: it cannot start under disk pressure/,
+    ],
+    [
+      'files on the root disk',
+      of => {
+        of('PersistentVolume', 'onewriter-default')['spec'].local.path = '/var/lib/onewriter';
+      },
+      /StatefulSet broker: the files are on the root disk/,
+    ],
+    [
       'a drain that is longer than the grace',
       of => {
         of('ConfigMap', 'onewriter-settings')['data'].ONEWRITER_DRAIN_MS = '60000';

@@ -174,6 +174,11 @@ export function runningDir(dataDir: string): string {
   return `${dataDir}/running`;
 }
 
+/** Where the broker notes, a file per tenant, that it opens a file only when somebody has looked at it. */
+export function withheldDir(dataDir: string): string {
+  return `${dataDir}/withheld`;
+}
+
 /** `<dataDir>/tenants/<tenant>/<file>`. @throws OnewriterError INVALID_TENANT */
 export function tenantFile(dataDir: string, tenant: string, dbFile: string = DEFAULT_DB_FILE): string {
   return `${tenantsDir(dataDir)}/${assertTenantId(tenant)}/${dbFile}`;

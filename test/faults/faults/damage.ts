@@ -1,13 +1,16 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DEFAULT_DB_FILE, groupKeys, tenantFile, tenantsDir } from '@onewriter/protocol';
+import { pauseTenant, resumeTenant } from '@onewriter/runtime';
 import { waitFor } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
 import { excuse, excused } from '../excused-spans.ts';
 import type { Fault } from '../fault.ts';
 import { CannotInject, FaultFailure } from '../fault-failure.ts';
 import { monotonicMs } from '../journal.ts';
+import type { Random } from '../random.ts';
 import { RECOVERY_MS, type Rig } from '../rig.ts';
 import { isWriteLocked } from '../write-lock.ts';
 
@@ -89,7 +92,7 @@ export const movedFile: Fault = {
 export const replacedFile: Fault = {
   name: 'replaced-file',
   summary:
-    "A tenant's open file is replaced by a copy of it between two commits: nothing is committed to the old one.",
+    "A tenant's open file is replaced by a copy of it between two commits: nothing is committed to the old one, the tenant is parked until somebody says so.",
   rig: {},
   // A reader looks every half second whether its file is still the one that the path leads to.
   judgeBy: { staleReadsAllowed: true },
@@ -97,33 +100,132 @@ export const replacedFile: Fault = {
   roundsPerRig: 5,
   async round({ rig, random, say }) {
     await pause(random.between(100, 500));
-    const [broker] = rig.brokers;
     const tenant = random.pick(rig.tenants);
     const folder = `${tenantsDir(rig.dataDir)}/${tenant}`;
-    for (let attempt = 1; ; attempt++) {
-      broker!.signal('SIGSTOP');
-      try {
-        // In the middle of a transaction nobody could tell which of the two files it belongs to.
-        if (!isWriteLocked(`${folder}/${DEFAULT_DB_FILE}`)) {
-          await rename(folder, `${folder}.old`);
-          await mkdir(folder);
-          for (const name of [DEFAULT_DB_FILE, `${DEFAULT_DB_FILE}-wal`]) {
-            await copyFile(`${folder}.old/${name}`, `${folder}/${name}`);
-          }
-          break;
-        }
-      } finally {
-        broker!.signal('SIGCONT');
+    // In the middle of a transaction nobody could tell which of the two files it belongs to.
+    await changeBetweenCommits(rig, random, `${folder}/${DEFAULT_DB_FILE}`, async () => {
+      await rename(folder, `${folder}.old`);
+      await mkdir(folder);
+      for (const name of [DEFAULT_DB_FILE, `${DEFAULT_DB_FILE}-wal`]) {
+        await copyFile(`${folder}.old/${name}`, `${folder}/${name}`);
       }
-      if (attempt === 50) throw new CannotInject('There is no moment between two commits.');
-      await pause(random.between(1, 20));
-    }
-    await pause(random.between(100, 1_000));
+    });
+    await awaitFinding(rig, tenant, 'It is whole at');
+    await pause(random.between(0, 500));
+    await pauseTenant(rig.direct, 'default', tenant, 'faults');
+    await resumeTenant(rig.direct, 'default', tenant);
     const recoveredMs = await rig.awaitRecovery();
     await rm(`${folder}.old`, { recursive: true });
     say(`${tenant}, back after ${Math.round(recoveredMs)} ms`);
   },
 };
+
+/** What is done to the files of a tenant in use, each of which once mixed a log into a file that it is not of. */
+const CHANGES: Readonly<Record<string, (file: string, other: string) => Promise<void>>> = {
+  'mv over the file': (file, other) => rename(other, file),
+  'cp over the file': async (file, other) => writeFile(file, await readFile(other)),
+  'rm of the log': file => rm(`${file}-wal`),
+  'mv over the log': async (file, other) => {
+    await rename(`${other}-wal`, `${file}-wal`);
+  },
+};
+
+/** Files change under the broker in ways that nothing can go on from: what was told committed is in what it saved. */
+export const changedFile: Fault = {
+  name: 'changed-file',
+  summary:
+    "Another file is put in a tenant's place (mv, cp over it), its log is deleted or replaced: parked, nothing mixed, all that was committed saved; then the saved copy is put back.",
+  rig: {},
+  // Between the change and its end a reader sees another file, and none.
+  judgeBy: { staleReadsAllowed: true, excusedCodes: ['SQL_ERROR', 'DATABASE_CORRUPT', 'TENANT_NOT_FOUND'] },
+  rounds: 12,
+  roundsPerRig: 4,
+  async round({ rig, random, say }) {
+    await pause(random.between(100, 500));
+    const tenant = random.pick(rig.tenants);
+    const file = tenantFile(rig.dataDir, tenant);
+    const [what, change] = random.pick(Object.entries(CHANGES));
+    const other = `${file}.other`;
+    await changeBetweenCommits(rig, random, file, async () => {
+      // Of `cp over` only its log could be saved: the oracle needs the file as it was, too.
+      await copyFile(file, `${file}.before`);
+      makeOther(other);
+      await change(file, other);
+    });
+    const finding = await awaitFinding(rig, tenant, 'saved as');
+    const [, saved] = / saved as ([^;\s]+)[;.] /.exec(finding) ?? [];
+    if (saved === undefined) throw new FaultFailure(`The finding names no copy: ${finding}`);
+    if (what.endsWith('the file')) assertWhole(file);
+    await pauseTenant(rig.direct, 'default', tenant, 'faults');
+    for (const suffix of ['-wal', '-shm']) await rm(`${file}${suffix}`, { force: true });
+    if (saved.endsWith('-wal')) {
+      await rename(saved, `${file}-wal`);
+      await rename(`${file}.before`, file);
+    } else await rename(saved, file);
+    await resumeTenant(rig.direct, 'default', tenant);
+    const recoveredMs = await rig.awaitRecovery();
+    for (const path of [other, `${other}-wal`, `${other}-shm`, `${file}.before`])
+      await rm(path, { force: true });
+    say(`${what} of ${tenant}, back after ${Math.round(recoveredMs)} ms`);
+  },
+};
+
+/** A database with a log, of another program. */
+function makeOther(path: string): void {
+  const db = new Database(path);
+  db.exec('PRAGMA journal_mode = WAL; CREATE TABLE other(a)');
+  db.exec('INSERT INTO other VALUES (zeroblob(500000))');
+  const log = readFileSync(`${path}-wal`);
+  db.close();
+  const descriptor = openSync(`${path}-wal`, 'w');
+  writeSync(descriptor, log);
+  closeSync(descriptor);
+}
+
+function assertWhole(path: string): void {
+  const db = new Database(path, { readonly: true });
+  try {
+    const found = db.pragma('integrity_check', { simple: true });
+    if (found !== 'ok') throw new FaultFailure(`The file that was put there is damaged: ${String(found)}`);
+  } finally {
+    db.close();
+  }
+}
+
+/** Does something to a tenant's file while the broker stands still between two commits. */
+async function changeBetweenCommits(
+  rig: Rig,
+  random: Random,
+  file: string,
+  change: () => Promise<void>,
+): Promise<void> {
+  const [broker] = rig.brokers;
+  for (let attempt = 1; attempt <= 50; attempt++) {
+    broker!.signal('SIGSTOP');
+    try {
+      if (!isWriteLocked(file)) {
+        await change();
+        return;
+      }
+    } finally {
+      broker!.signal('SIGCONT');
+    }
+    await pause(random.between(1, 20));
+  }
+  throw new CannotInject('There is no moment between two commits.');
+}
+
+/** The tenant is parked, with a finding that says so much. */
+async function awaitFinding(rig: Rig, tenant: string, words: string): Promise<string> {
+  return waitFor(
+    async () => {
+      const record = await rig.direct.hget(groupKeys('default').parked, tenant);
+      const { message } = JSON.parse(record ?? '{"message":""}') as { message: string };
+      return message.includes(words) ? message : undefined;
+    },
+    { timeoutMs: RECOVERY_MS, what: `${tenant} to be parked with a finding` },
+  );
+}
 
 /** What was accepted so long before may still have been in the queue. */
 const SENT_BEFORE_MS = 2_000;

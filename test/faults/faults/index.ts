@@ -1,6 +1,6 @@
 import type { Fault } from '../fault.ts';
 import { clockJumps } from './clock-jumps.ts';
-import { corruptFile, movedFile, replacedFile } from './damage.ts';
+import { changedFile, corruptFile, movedFile, replacedFile } from './damage.ts';
 import { deadGateway } from './dead-gateway.ts';
 import { diskFull, ioErrors, powerCut, powerCutSlowFlush } from './disk.ts';
 import { duplicates } from './duplicates.ts';
@@ -53,6 +53,7 @@ const ALL: readonly Fault[] = [
   movedFile,
   replacedFile,
   heldFile,
+  changedFile,
   poisonJob,
   endlessStatement,
   endlessStatements,

@@ -1,8 +1,10 @@
+import type { WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import {
   type AppliedOutcome,
   type ApplyOutcome,
   type ApplyTask,
+  type CloseOutcome,
   type GroupItemOutcome,
   type LaneOutcome,
   type LaneTask,
@@ -43,6 +45,8 @@ export interface LaneOptions {
   readonly mayBegin: () => boolean;
   /** Called when the thread has nothing to do. */
   readonly onIdle: () => void;
+  /** Called where a connection that is closed finds that its file changed. */
+  readonly onChanged: (tenant: string, finding: WireError) => void;
   /** Called where no thread stays up: nothing that this lane is given would ever be done. */
   readonly onBroken: (error: Error) => void;
   readonly log: Logger;
@@ -249,7 +253,7 @@ export class Lane {
 
   async #close(): Promise<void> {
     try {
-      await this.#pool.run({ kind: 'close', tenant: null });
+      await this.#runTidy({ kind: 'close', tenant: null });
     } finally {
       // Nothing is under way now: the pool takes the answer to a task that it gave up for an error of its own.
       await this.#pool.destroy();
@@ -258,8 +262,13 @@ export class Lane {
 
   /** Runs a task that nobody's answer depends on. A lane that closes closes all connections anyway. */
   async #tidy(task: LaneTask): Promise<void> {
-    if (this.#closing === undefined) await this.#pool.run(task);
+    if (this.#closing === undefined) await this.#runTidy(task);
     else await this.#closing;
+  }
+
+  async #runTidy(task: LaneTask): Promise<void> {
+    const { changed = [] } = (await this.#pool.run(task)) as CloseOutcome;
+    for (const { tenant, error } of changed) this.#options.onChanged(tenant, error);
   }
 
   /** The thread ended without a task: out of memory, or it could not start. */

@@ -73,7 +73,15 @@ function createLane(writer: LaneOptions['writer'], more: Partial<LaneOptions> = 
   const flusher = new WalFlusher(10);
   const nothing = () => {};
   const lane = new Lane(0, {
-    ...{ writer, flusher, mayBegin: () => true, onIdle: nothing, onBroken: nothing, log: quiet },
+    ...{
+      writer,
+      flusher,
+      mayBegin: () => true,
+      onIdle: nothing,
+      onChanged: nothing,
+      onBroken: nothing,
+      log: quiet,
+    },
     ...more,
   });
   onTestFinished(async () => {
@@ -148,7 +156,7 @@ it('a thread that ends in the middle of a group says in whose batch', async () =
     `import { workerData } from 'node:worker_threads';
     const cells = new Int32Array(workerData.progress);
     export default ({ kind }) => {
-      if (kind !== 'group') return;
+      if (kind !== 'group') return { kind: 'closed', tenants: [] };
       Atomics.store(cells, 3, 2);
       Atomics.store(cells, 1, 0);
       setImmediate(() => {

@@ -121,6 +121,8 @@ export class Lanes {
       onIdle: () => {
         for (const resolve of this.#idleWaiters.splice(0)) resolve();
       },
+      onChanged: (tenant, { code, message }) =>
+        log.error({ tenant, code }, `Found when the tenant was closed: ${message}`),
       onBroken,
       log,
     });

@@ -17,6 +17,7 @@ import {
   type WireError,
 } from '@onewriter/protocol';
 import type { Config, Logger } from '@onewriter/runtime';
+import { releaseWithheld } from '@onewriter/writer';
 import type { BrokerMetrics } from './broker-metrics.ts';
 import { ClientPresence } from './client-presence.ts';
 import { Condemned } from './condemned.ts';
@@ -387,7 +388,7 @@ export class Leader {
 
   /** A tenant is held: finishes what was begun, puts back what was not, and closes its file. */
   async #closeHeld(tenant: string): Promise<void> {
-    const { link } = this.#options;
+    const { link, config, log } = this.#options;
     const session = this.#sessions.get(tenant);
     if (session !== undefined) {
       const rest = session.drain();
@@ -402,6 +403,12 @@ export class Leader {
     // Also without a session: one that was idle may be on its way to be closed.
     await this.#lanes.closeFile(tenant);
     if (session !== undefined) await link.insist(() => link.call('SREM', this.#open, tenant));
+    // Whatever happened to the file: who holds the tenant puts it right.
+    try {
+      releaseWithheld(config.dataDir, tenant);
+    } catch (error) {
+      log.error({ err: error, tenant }, 'The note that keeps the tenant closed could not be removed');
+    }
   }
 
   /** The active jobs of whoever led before: ours now, the fence keeps its commits out. */

@@ -57,12 +57,13 @@ export class Parked {
 
   /** Notes that a tenant's file refuses writes. */
   park(tenant: string, error: WireError): void {
-    if (this.#records.get(tenant)?.code === error.code) return;
+    const known = this.#records.get(tenant);
+    if (known?.code === error.code && known.message === error.message) return;
     this.#log.error({ tenant, code: error.code }, `Tenant parked: ${error.message} It is tried again.`);
     const record: ParkedRecord = {
       code: error.code,
       message: error.message,
-      since: new Date().toISOString(),
+      since: (known?.code === error.code ? known.since : undefined) ?? new Date().toISOString(),
     };
     this.#records.set(tenant, record);
     this.#save(this.#link.insist(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record))));

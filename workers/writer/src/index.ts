@@ -7,5 +7,6 @@ export * from './progress.ts';
 export * from './retention-marks.ts';
 export * from './running-note.ts';
 export * from './tenant-database.ts';
+export * from './withheld-tenant.ts';
 export * from './writer-lane.ts';
 export * from './writer-thread-url.ts';

@@ -120,6 +120,8 @@ export interface GroupItemOutcome {
 export interface CloseOutcome {
   readonly kind: 'closed';
   readonly tenants: readonly string[];
+  /** What was found of files that changed under the connection; they are opened no more until {@link releaseWithheld}. */
+  readonly changed?: readonly { readonly tenant: string; readonly error: WireError }[] | undefined;
 }
 
 export type ApplyOutcome = AppliedOutcome | RefusedOutcome;
@@ -201,4 +203,6 @@ export interface ApplyStats {
   readonly checkpointMs: number;
   readonly walBytes: number;
   readonly commits: number;
+  /** Another connection committed to the file. */
+  readonly othersCommitted?: true | undefined;
 }

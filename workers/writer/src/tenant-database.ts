@@ -1,22 +1,22 @@
-import { statSync } from 'node:fs';
 import { type DatabaseFile, OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
+import { describeChange, describeUnsaved } from './file-finding.ts';
+import { rescueFile, setLogApart } from './file-rescue.ts';
+import { type FileChange, FileWatch } from './file-watch.ts';
 import { IdempotencyKeys } from './idempotency-keys.ts';
 import { takeEpoch } from './internal-tables.ts';
 import type { WalFile, WriterOptions } from './lane-task.ts';
 import { Ledger, type NumberedCommit } from './ledger.ts';
 import type { OpenTransaction } from './open-transaction.ts';
 import { SchemaTraits } from './schema-traits.ts';
-import { translateError } from './sqlite-errors.ts';
+import { explainOpenError, translateError } from './sqlite-errors.ts';
 import { StatementCache } from './statement-cache.ts';
 import { StatementRunner } from './statement-runner.ts';
 import { compileStepControl, type StepControl } from './step-control.ts';
 import { locateTenant } from './tenant-location.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
 import { WalSpace } from './wal-space.ts';
-
-/** `details.reason` where the path leads elsewhere than it did. */
-export const FILE_REPLACED = 'file deleted or replaced';
+import { assertNotWithheld, FILE_CHANGED, fileChanged, withhold } from './withheld-tenant.ts';
 
 /** Page cache of one connection. Source: SQLite's own default; better-sqlite3's is 16 MB, times every open tenant. */
 const CACHE_KIB = 2_000;
@@ -35,8 +35,8 @@ export interface OpenTenantOptions
 
 /**
  * The one connection that writes to a tenant's file: WAL, `synchronous=FULL`, foreign keys on, our tables made, our
- * epoch stored. It remembers which file it opened, because a file that was deleted or replaced under SQLite would
- * swallow writes without an error.
+ * epoch stored. It watches which files it opened, because a file that was deleted or replaced under SQLite would swallow
+ * writes without an error.
  */
 export class TenantDatabase {
   readonly tenant: string;
@@ -52,6 +52,7 @@ export class TenantDatabase {
   readonly keys: IdempotencyKeys;
   readonly checkpoints: WalCheckpoints;
   readonly walSpace: WalSpace;
+  readonly watch: FileWatch;
   /** Transaction control, compiled once. */
   readonly control: Readonly<Record<'begin' | 'savepoint' | 'release' | 'rollbackTo', Statement<[]>>>;
   /** The transaction that waits for the next steps of its client. */
@@ -60,7 +61,7 @@ export class TenantDatabase {
   sessionChanged = false;
   #stepControl: StepControl | undefined;
   readonly #commit: Statement<[]>;
-  readonly #file: string;
+  readonly #dataDir: string;
   readonly #wal: WalFile;
   #epoch: number;
   #flushesAtCommit = true;
@@ -75,17 +76,25 @@ export class TenantDatabase {
    */
   static open(tenant: string, options: OpenTenantOptions): TenantDatabase {
     try {
+      // Before a folder is made.
+      assertNotWithheld(options.dataDir, tenant);
       const { path, file } = locateTenant(options, tenant);
       const place = file ?? { path, incarnation: '' };
-      const db = new Database(place.path, {
-        timeout: options.busyTimeoutMs,
-        fileMustExist: file !== undefined,
-      });
       try {
-        return new TenantDatabase(tenant, path, place, db, options);
+        const db = new Database(place.path, {
+          timeout: options.busyTimeoutMs,
+          fileMustExist: file !== undefined,
+        });
+        try {
+          return new TenantDatabase(tenant, path, place, db, options);
+        } catch (error) {
+          // Before its close removes files again.
+          const explained = explainOpenError(error, path);
+          db.close();
+          throw explained;
+        }
       } catch (error) {
-        db.close();
-        throw error;
+        throw explainOpenError(error, path);
       }
     } catch (error) {
       throw translateError(error);
@@ -132,9 +141,9 @@ export class TenantDatabase {
       rollbackTo: db.prepare('ROLLBACK TO write'),
     };
     this.#commit = db.prepare('COMMIT');
-    this.#file = identify(place.path);
-    const wal = `${place.path}-wal`;
-    this.#wal = { path: wal, identity: identify(wal) };
+    this.#dataDir = options.dataDir;
+    this.watch = new FileWatch(db, path, place.path, options.exclusive);
+    this.#wal = { path: this.watch.walPath, identity: this.watch.wal };
     this.walSpace = new WalSpace(this.#wal.path);
   }
 
@@ -193,16 +202,49 @@ export class TenantDatabase {
     return this.#unflushed ? this.#wal : undefined;
   }
 
-  /**
-   * Checks that the path still leads to the files that SQLite has open. Looks at them by path only: opening one
-   * here and closing it would drop SQLite's locks.
-   * @throws OnewriterError TENANT_UNAVAILABLE
-   */
+  /** Checks that the files are those that SQLite has open. @throws OnewriterError TENANT_UNAVAILABLE */
   assertInPlace(): void {
-    if (identify(this.path) === this.#file && identify(this.#wal.path) === this.#wal.identity) return;
-    throw new OnewriterError('TENANT_UNAVAILABLE', 'The file was deleted or replaced while it was open.', {
-      reason: FILE_REPLACED,
-    });
+    if (this.watch.look() !== undefined) throw fileChanged('The file changed while it was open.');
+  }
+
+  /**
+   * Ends the connection to files that changed: saves what only it can still reach, has the tenant opened no more, and closes
+   * without writing anything back. Where that fails the connection stays open, and this is to be called again.
+   * @param mayBeTheirs this process may have been overtaken: files that lie whole elsewhere were put there by another's restore
+   * @returns the finding; undefined where there is none
+   */
+  secure(mayBeTheirs: boolean): OnewriterError | undefined {
+    this.rollback();
+    const change = this.db.open ? this.watch.look() : undefined;
+    if (change === undefined) return undefined;
+    try {
+      return this.#secure(change, mayBeTheirs);
+    } catch (error) {
+      return new OnewriterError(
+        'TENANT_UNAVAILABLE',
+        describeUnsaved(change, (error as { code?: string }).code ?? (error as Error).message),
+        { reason: FILE_CHANGED },
+        error,
+      );
+    }
+  }
+
+  #secure(change: FileChange, mayBeTheirs: boolean): OnewriterError | undefined {
+    const since = new Date().toISOString();
+    const base = `${this.path}.rescued-${since.replaceAll(':', '')}`;
+    const rescued = rescueFile(this.db, this.watch, change, base);
+    if (mayBeTheirs && rescued.movedTo !== undefined) {
+      // SQLite looks itself whether the file has moved, and writes nothing back then.
+      this.db.close();
+      return undefined;
+    }
+    const message = describeChange(this.tenant, this.path, change, rescued);
+    const { main, wal, path } = this.watch;
+    const back = change === 'gone' || rescued.movedTo !== undefined ? { main, wal } : undefined;
+    withhold(this.#dataDir, this.tenant, { message, entry: this.path, path, since, back });
+    setLogApart(this.watch, change, base);
+    this.db.close();
+    return fileChanged(message);
   }
 
   /**
@@ -223,7 +265,10 @@ export class TenantDatabase {
     }
   }
 
-  /** Writes the WAL back to the file as far as readers let it, waiting for nobody, and closes. Idempotent. */
+  /**
+   * Writes the WAL back to the file as far as readers let it, waiting for nobody, and closes. Idempotent. Not for files that
+   * changed: see {@link secure}.
+   */
   close(): void {
     if (!this.db.open) return;
     this.rollback();
@@ -236,10 +281,4 @@ export class TenantDatabase {
     this.rollback();
     this.db.close();
   }
-}
-
-/** Device and inode of a file. */
-function identify(path: string): string {
-  const stats = statSync(path, { throwIfNoEntry: false });
-  return stats === undefined ? 'none' : `${stats.dev}:${stats.ino}`;
 }

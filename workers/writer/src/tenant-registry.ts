@@ -1,4 +1,4 @@
-import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import type { OnewriterError } from '@onewriter/protocol';
 import type { WriterOptions } from './lane-task.ts';
 import { type OpenTenantOptions, TenantDatabase } from './tenant-database.ts';
 
@@ -9,8 +9,6 @@ export class TenantRegistry {
   readonly #open = new Map<string, TenantDatabase>();
   /** Tenants whose file failed since it was last opened in full health. */
   readonly #failed = new Set<string>();
-  /** Tenants whose file vanished while it was open: an empty one in its place would look like lost data. */
-  readonly #vanished = new Set<string>();
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -45,17 +43,9 @@ export class TenantRegistry {
       return known;
     }
     const afterIoError = this.#failed.has(tenant);
-    const vanished = this.#vanished.has(tenant);
-    const createTenants = this.#options.createTenants && !vanished && mayCreate;
-    let database: TenantDatabase;
-    try {
-      database = TenantDatabase.open(tenant, { ...this.#options, createTenants, epoch, afterIoError });
-    } catch (error) {
-      if (vanished && isOnewriterError(error, 'TENANT_NOT_FOUND')) throw fileIsGone(error);
-      throw error;
-    }
+    const createTenants = this.#options.createTenants && mayCreate;
+    const database = TenantDatabase.open(tenant, { ...this.#options, createTenants, epoch, afterIoError });
     this.#failed.delete(tenant);
-    this.#vanished.delete(tenant);
     this.#open.set(tenant, database);
     for (const [oldest, { transaction }] of this.#open) {
       if (this.#open.size <= this.#maxOpenTenants) break;
@@ -66,38 +56,61 @@ export class TenantRegistry {
     return database;
   }
 
-  /** The tenant's file is not where it was opened: until it is closed on purpose, none is made in its place. */
-  noteVanished(tenant: string): void {
-    this.#vanished.add(tenant);
+  /**
+   * Ends the connection to files that changed; does nothing where they did not.
+   * @returns the finding
+   */
+  secure(tenant: string, mayBeTheirs: boolean): OnewriterError | undefined {
+    const database = this.#open.get(tenant);
+    const finding = database?.secure(mayBeTheirs);
+    if (database?.db.open === false) this.#open.delete(tenant);
+    return finding;
   }
 
-  /** Gives up a connection that failed or is fenced. @param ioError the WAL is not to be trusted until it is flushed. */
-  abandon(tenant: string, ioError: boolean): void {
+  /**
+   * Gives up a connection that failed or is fenced.
+   * @param ioError the WAL is not to be trusted until it is flushed
+   * @returns the finding, where it failed because its files changed
+   */
+  abandon(tenant: string, ioError: boolean): OnewriterError | undefined {
     if (ioError) this.#failed.add(tenant);
+    // Its close would write the log back.
+    const finding = this.secure(tenant, true);
+    if (finding !== undefined) return finding;
     const database = this.#open.get(tenant);
     this.#open.delete(tenant);
     database?.abandon();
+    return undefined;
   }
 
-  /** Checkpoints and closes one tenant, or all. @returns the tenants that were open. */
-  close(tenant: string | null): readonly string[] {
-    if (tenant === null) this.#vanished.clear();
-    else this.#vanished.delete(tenant);
+  /**
+   * Checkpoints and closes one tenant, or all; files that changed are secured instead.
+   * @returns the tenants that were open, and what was found.
+   */
+  close(tenant: string | null): ClosedTenants {
     const tenants = tenant === null ? [...this.#open.keys()] : this.#open.has(tenant) ? [tenant] : [];
+    const changed: ChangedTenant[] = [];
     for (const name of tenants) {
       const database = this.#open.get(name)!;
+      // A process that ends may have been overtaken.
+      const error = this.secure(name, tenant === null);
+      if (error !== undefined) {
+        changed.push({ tenant: name, error });
+        continue;
+      }
       this.#open.delete(name);
       database.close();
     }
-    return tenants;
+    return { tenants, changed };
   }
 }
 
-function fileIsGone(cause: unknown): OnewriterError {
-  return new OnewriterError(
-    'TENANT_UNAVAILABLE',
-    'The file was deleted or moved away while it was in use. Put it back; a new one is made only after the tenant was closed.',
-    { reason: 'file deleted or moved away' },
-    cause,
-  );
+export interface ClosedTenants {
+  readonly tenants: readonly string[];
+  readonly changed: readonly ChangedTenant[];
+}
+
+export interface ChangedTenant {
+  readonly tenant: string;
+  readonly error: OnewriterError;
 }

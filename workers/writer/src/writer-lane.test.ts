@@ -27,6 +27,7 @@ import {
 import type { GroupItemOutcome, QueuedJob } from './lane-task.ts';
 import { TenantDatabase } from './tenant-database.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
+import { FILE_CHANGED } from './withheld-tenant.ts';
 
 const TABLE = script('CREATE TABLE t(id INTEGER PRIMARY KEY, a)');
 const INSERT = 'INSERT INTO t(a) VALUES (1)';
@@ -181,7 +182,7 @@ describe('opening a tenant', () => {
     symlinkSync(other, lane.file);
     expect(refused(lane.run([writes(INSERT)])).error).toMatchObject({
       code: 'TENANT_UNAVAILABLE',
-      details: { reason: 'file deleted or replaced' },
+      details: { reason: FILE_CHANGED },
     });
   });
 
@@ -297,32 +298,11 @@ describe('a lane', () => {
     renameSync(`${folder}.away`, folder);
     lane.applyOne(writes(INSERT));
     expect(lane.column('SELECT count(*) FROM t')).toEqual([2]);
-    // Closed on purpose, it may begin anew.
+    // Closed, it may be made again.
     lane.lane.run({ kind: 'close', tenant: 'acme' });
     rmSync(folder, { recursive: true });
     lane.applyOne(TABLE);
     expect(lane.column('SELECT count(*) FROM t')).toEqual([0]);
-  });
-
-  it.each([
-    [
-      'replaced',
-      (file: string) => {
-        renameSync(file, `${file}.old`);
-        new Database(file).exec('CREATE TABLE t(a)').close();
-      },
-    ],
-    ['left without its WAL', (file: string) => rmSync(`${file}-wal`)],
-  ])('notices that a file was %s under it', (_, harm) => {
-    const lane = new TemporaryLane();
-    lane.applyOne(TABLE);
-    harm(lane.file);
-    expect(refused(lane.run([writes(INSERT)]))).toMatchObject({
-      error: { code: 'TENANT_UNAVAILABLE', details: { reason: 'file deleted or replaced' } },
-      uncertain: true,
-    });
-    // The next task opens what is there now.
-    expect(lane.run([writes('SELECT 1')])).toMatchObject({ kind: 'applied' });
   });
 
   it('stops at a damaged page, and says so', () => {

@@ -17,8 +17,9 @@ import { Progress } from './progress.ts';
 import { RunningNote } from './running-note.ts';
 import { translateError } from './sqlite-errors.ts';
 import { hasProgress } from './steps-progress.ts';
-import { FILE_REPLACED, type TenantDatabase } from './tenant-database.ts';
+import type { TenantDatabase } from './tenant-database.ts';
 import { TenantRegistry } from './tenant-registry.ts';
+import { FILE_CHANGED } from './withheld-tenant.ts';
 
 /** Codes after which the connection is as good as before. */
 const HARMLESS: ReadonlySet<string> = new Set(['DATABASE_BUSY', 'DATABASE_FULL']);
@@ -54,8 +55,7 @@ export class WriterLane {
       case 'group':
         return this.#runGroup(task, post);
       case 'close':
-        if (task.tenant === null) this.#note?.remove();
-        return { kind: 'closed', tenants: this.#registry.close(task.tenant) };
+        return this.#close(task);
       case 'rollback': {
         const database = this.#registry.get(task.tenant);
         if (database?.transaction?.id === task.transaction) database.rollback();
@@ -65,6 +65,14 @@ export class WriterLane {
         this.#registry.abandon(task.tenant, true);
         return { kind: 'closed', tenants: [task.tenant] };
     }
+  }
+
+  #close(task: CloseTask): CloseOutcome {
+    if (task.tenant === null) this.#note?.remove();
+    const { tenants, changed } = this.#registry.close(task.tenant);
+    if (changed.length === 0) return { kind: 'closed', tenants };
+    const findings = changed.map(({ tenant, error }) => ({ tenant, error: toWireError(error) }));
+    return { kind: 'closed', tenants, changed: findings };
   }
 
   #runGroup({ id, tasks }: GroupTask, post: (outcome: GroupItemOutcome) => void): GroupOutcome {
@@ -156,13 +164,20 @@ export class WriterLane {
         evicted,
       };
     }
+    const others = database.watch.othersCommitted(performance.now());
     if (checkpoints.due) setImmediate(() => this.#checkpointIfOpen(database));
     else if (database.walSpace.isScarce(walBytes)) setImmediate(() => this.#extendIfOpen(database));
     return {
       kind: 'applied',
       jobs: result.jobs,
       unflushed: database.unflushed,
-      stats: { ...result.stats, openMs, checkpointMs, walBytes },
+      stats: {
+        ...result.stats,
+        openMs,
+        checkpointMs,
+        walBytes,
+        ...(others ? { othersCommitted: true } : {}),
+      },
       evicted,
     };
   }
@@ -192,23 +207,29 @@ export class WriterLane {
   /** Closes the tenant's connection unless the error is harmless. */
   #giveUp(tenant: string, thrown: unknown): OnewriterError {
     const error = translateError(thrown);
-    if (error.details.reason === FILE_REPLACED) this.#registry.noteVanished(tenant);
-    if (!HARMLESS.has(error.code)) this.#registry.abandon(tenant, error.code === 'DATABASE_IO_ERROR');
-    return error;
+    // What is open stays so until all is saved.
+    if (error.details['reason'] === FILE_CHANGED) return this.#registry.secure(tenant, false) ?? error;
+    if (HARMLESS.has(error.code)) return error;
+    return this.#registry.abandon(tenant, error.code === 'DATABASE_IO_ERROR') ?? error;
   }
 
   #checkpoint(database: TenantDatabase): void {
     if (!database.checkpoints.due || database.transaction !== undefined) return;
     const startedMs = performance.now();
     try {
+      // It would write the log back to another file.
+      database.assertInPlace();
       database.checkpoints.run();
+      database.watch.noteCheckpoint();
     } finally {
       this.#checkpointMs += performance.now() - startedMs;
     }
   }
 
   #extendIfOpen(database: TenantDatabase): void {
-    if (this.#registry.get(database.tenant) === database) database.walSpace.extend();
+    if (this.#registry.get(database.tenant) !== database || !database.db.open) return;
+    // The path may lead to another log.
+    if (database.watch.look() === undefined) database.walSpace.extend();
   }
 
   #checkpointIfOpen(database: TenantDatabase): void {

@@ -1,0 +1,284 @@
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import {
+  applied,
+  queuedJob,
+  refused,
+  script,
+  TemporaryLane,
+  temporaryDataDir,
+  writes,
+} from '../test-support/temporary-lane.ts';
+import { FILE_CHANGED, releaseWithheld } from './withheld-tenant.ts';
+
+const TABLE = script('CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE INDEX t_a ON t(a)');
+const INSERT = 'INSERT INTO t(a) VALUES (randomblob(900))';
+/** Pages enough that a log of this file, applied to another, damages it. */
+const ROWS = 60;
+const fill = () => queuedJob([INSERT], Array(ROWS).fill({ s: 0 }));
+
+/** A whole database with other tables, as a backup of another day would be. */
+function anotherFile(rows = 200): string {
+  const path = join(temporaryDataDir(), 'another.db');
+  const db = new Database(path);
+  db.exec('PRAGMA journal_mode = WAL; CREATE TABLE other(id INTEGER PRIMARY KEY, b UNIQUE)');
+  const insert = db.prepare('INSERT INTO other(b) VALUES (randomblob(500))');
+  for (let row = 0; row < rows; row++) insert.run();
+  db.close();
+  return path;
+}
+
+/** A tenant with acknowledged rows in the file, and more in its log. */
+function tenantInUse(): TemporaryLane {
+  const lane = new TemporaryLane();
+  lane.apply(TABLE, fill());
+  lane.lane.run({ kind: 'close', tenant: 'acme' });
+  lane.apply(fill());
+  lane.apply(fill());
+  expect(statSync(`${lane.file}-wal`).size).toBeGreaterThan(100_000);
+  return lane;
+}
+
+function look<Row>(path: string, sql: string): Row[] {
+  const db = new Database(path, { readonly: true });
+  try {
+    return db.prepare(sql).pluck().all() as Row[];
+  } finally {
+    db.close();
+  }
+}
+
+/** The tenant is refused, and stays so; nothing is written to what lies there. @returns the finding */
+function expectWithheld(lane: TemporaryLane): string {
+  const { error, uncertain } = refused(lane.run([writes(INSERT)]));
+  expect(error).toMatchObject({ code: 'TENANT_UNAVAILABLE', details: { reason: FILE_CHANGED } });
+  expect(uncertain).toBe(true);
+  expect(refused(lane.run([writes(INSERT)])).error.message).toBe(error.message);
+  // So does a new leader, whose threads know nothing of it.
+  const next = new TemporaryLane(lane.options);
+  expect(refused(next.run([writes(INSERT)])).error.message).toBe(error.message);
+  return error.message;
+}
+
+/** The copy that a finding names is whole and has every acknowledged row. */
+function expectRescued(finding: string, rows = 3 * ROWS): void {
+  const [, copy] = / saved as (\S+)\. /.exec(finding) ?? [];
+  expect(finding).toContain(`onewriter restore ${copy} acme --replace`);
+  expect(existsSync(`${copy}-wal`)).toBe(false);
+  expect(look(copy!, 'PRAGMA integrity_check')).toEqual(['ok']);
+  expect(look(copy!, 'SELECT count(*) FROM t')).toEqual([rows]);
+}
+
+/** Somebody looks at it, and the tenant is written on with what lies there. */
+function expectWrittenOn(lane: TemporaryLane, table: string, rows: number): void {
+  releaseWithheld(lane.options.dataDir, 'acme');
+  const insert = table === 't' ? INSERT : 'INSERT INTO other(b) VALUES (randomblob(500))';
+  expect(applied(lane.run([writes(insert)])).jobs).toMatchObject([{ failures: 0 }]);
+  lane.lane.run({ kind: 'close', tenant: null });
+  expect(look(lane.file, 'PRAGMA integrity_check')).toEqual(['ok']);
+  expect(look(lane.file, `SELECT count(*) FROM ${table}`)).toEqual([rows + 1]);
+}
+
+describe('a file that is put in the place of an open one', () => {
+  it.each(['a write', 'the idle close', 'a checkpoint'])(
+    'by mv never gets the old log: %s finds it',
+    async finder => {
+      const lane = tenantInUse();
+      const { file } = lane;
+      if (finder === 'a checkpoint') {
+        // More than a thousand pages: a checkpoint is due.
+        lane.apply(
+          writes(`INSERT INTO t(a) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000)
+          SELECT randomblob(900) FROM n`),
+        );
+      }
+      renameSync(anotherFile(), file);
+      if (finder === 'a checkpoint') await turn();
+      if (finder === 'the idle close') {
+        expect(lane.lane.run({ kind: 'close', tenant: 'acme' })).toMatchObject({
+          changed: [{ tenant: 'acme', error: { details: { reason: FILE_CHANGED } } }],
+        });
+      }
+      const finding = expectWithheld(lane);
+      expect(finding).toMatch(/^Another file was put in the place of the one in use\. /);
+      expectRescued(finding, finder === 'a checkpoint' ? 3 * ROWS + 3_000 : 3 * ROWS);
+      expect(look(file, 'PRAGMA integrity_check')).toEqual(['ok']);
+      expectWrittenOn(lane, 'other', 200);
+    },
+  );
+
+  it('with its own log is left as it is, and so is the pair that was moved away', () => {
+    const lane = tenantInUse();
+    const folder = dirname(lane.file);
+    renameSync(folder, `${folder}.old`);
+    mkdirSync(folder);
+    for (const suffix of ['', '-wal']) {
+      copyFileSync(join(`${folder}.old`, `tenant.db${suffix}`), `${lane.file}${suffix}`);
+    }
+    const finding = expectWithheld(lane);
+    expect(finding).toContain(`It is whole at ${folder}.old/tenant.db`);
+    expect(readdirSync(`${folder}.old`).sort()).toEqual(['tenant.db', 'tenant.db-shm', 'tenant.db-wal']);
+    expect(look(join(`${folder}.old`, 'tenant.db'), 'SELECT count(*) FROM t')).toEqual([3 * ROWS]);
+    expectWrittenOn(lane, 't', 3 * ROWS);
+  });
+
+  it('by another broker, which restored it meanwhile, keeps nothing closed when this process ends', () => {
+    const lane = tenantInUse();
+    for (const suffix of ['', '-wal', '-shm'])
+      renameSync(lane.file + suffix, `${lane.file}.replaced${suffix}`);
+    renameSync(anotherFile(), lane.file);
+    expect(lane.lane.run({ kind: 'close', tenant: null })).not.toHaveProperty('changed');
+    expect(look(`${lane.file}.replaced`, 'SELECT count(*) FROM t')).toEqual([3 * ROWS]);
+    expectWrittenOn(lane, 'other', 200);
+  });
+
+  it.each(['a write', 'the idle close'])('by cp over it never gets the old log: %s finds it', finder => {
+    const lane = tenantInUse();
+    const { ino } = statSync(lane.file);
+    writeFileSync(lane.file, readFileSync(anotherFile()));
+    expect(statSync(lane.file).ino).toBe(ino);
+    if (finder === 'the idle close') lane.lane.run({ kind: 'close', tenant: 'acme' });
+    const finding = expectWithheld(lane);
+    expect(finding).toMatch(/^The file was overwritten /);
+    const [, log] = / saved as (\S+);/.exec(finding) ?? [];
+    expect(statSync(log!).size).toBeGreaterThan(100_000);
+    expect(look(lane.file, 'PRAGMA integrity_check')).toEqual(['ok']);
+    expectWrittenOn(lane, 'other', 200);
+  });
+
+  it('by cp over it is noticed after the log began again, too', () => {
+    const lane = tenantInUse();
+    const other = new Database(lane.file);
+    onTestFinished(() => void other.close());
+    other.pragma('wal_checkpoint(PASSIVE)');
+    lane.apply(fill());
+    lane.apply(fill());
+    writeFileSync(lane.file, readFileSync(anotherFile()));
+    expect(expectWithheld(lane)).toMatch(/^The file was overwritten /);
+  });
+
+  it('that was only touched is suspected, and the log can be put back as the finding says', () => {
+    const lane = tenantInUse();
+    utimesSync(lane.file, new Date(), new Date(0));
+    const [, log, place] = / saved as (\S+);.*move the log to (\S+),/.exec(expectWithheld(lane)) ?? [];
+    renameSync(log!, place!);
+    expectWrittenOn(lane, 't', 3 * ROWS);
+  });
+
+  it('after the old one was moved away alone never gets the log that was left', () => {
+    const lane = tenantInUse();
+    renameSync(lane.file, `${lane.file}.moved`);
+    expectRescued(expectWithheld(lane));
+    renameSync(anotherFile(), lane.file);
+    expectWithheld(lane);
+    expect(look(lane.file, 'PRAGMA integrity_check')).toEqual(['ok']);
+    expectWrittenOn(lane, 'other', 200);
+  });
+
+  it('after the old one was moved away and the tenant released never gets the log that was left', () => {
+    const lane = tenantInUse();
+    renameSync(lane.file, `${lane.file}.moved`);
+    expectWithheld(lane);
+    renameSync(anotherFile(), lane.file);
+    expectWrittenOn(lane, 'other', 200);
+  });
+
+  it('is saved first: where that fails nothing is closed, and it is tried again', () => {
+    const lane = tenantInUse();
+    vi.useFakeTimers({ toFake: ['Date'], now: 1_700_000_000_000 });
+    onTestFinished(() => void vi.useRealTimers());
+    rmSync(lane.file);
+    writeFileSync(`${lane.file}.rescued-2023-11-14T221320.000Z`, 'in the way');
+    const { error } = refused(lane.run([writes(INSERT)]));
+    expect(error.message).toMatch(/could not be saved \(EEXIST.*do not end the broker/);
+    vi.setSystemTime(1_700_000_000_001);
+    expectRescued(expectWithheld(lane));
+  });
+});
+
+describe('a log that is deleted or replaced under an open file', () => {
+  it.each(['a write', 'the idle close'])('is saved where it was deleted: %s finds it', finder => {
+    const lane = tenantInUse();
+    rmSync(`${lane.file}-wal`);
+    if (finder === 'the idle close') lane.lane.run({ kind: 'close', tenant: 'acme' });
+    const finding = expectWithheld(lane);
+    expect(finding).toMatch(/^The log of the file \(-wal\) was deleted /);
+    expectRescued(finding);
+    expect(look(lane.file, 'PRAGMA integrity_check')).toEqual(['ok']);
+    // The file is as the last checkpoint left it.
+    expectWrittenOn(lane, 't', ROWS);
+  });
+
+  it('is saved with the folder that was deleted', () => {
+    const lane = tenantInUse();
+    rmSync(dirname(lane.file), { recursive: true });
+    expectRescued(expectWithheld(lane));
+  });
+
+  it('is not mixed with a log of another file, which is kept', () => {
+    const lane = tenantInUse();
+    const another = new TemporaryLane();
+    another.apply(script('CREATE TABLE u(a, b, c)'), writes('INSERT INTO u VALUES (1, 2, zeroblob(90000))'));
+    copyFileSync(`${another.file}-wal`, `${lane.file}-wal.new`);
+    const { size } = statSync(`${lane.file}-wal.new`);
+    renameSync(`${lane.file}-wal.new`, `${lane.file}-wal`);
+    const finding = expectWithheld(lane);
+    expect(finding).toMatch(/^Another log \(-wal\) was put /);
+    expectRescued(finding);
+    const [kept] = readdirSync(dirname(lane.file)).filter(name => name.endsWith('.other-wal'));
+    expect(statSync(join(dirname(lane.file), kept!)).size).toBe(size);
+    expect(kept).toMatch(new RegExp(`^${basename(lane.file)}\\.rescued-`));
+    expectWrittenOn(lane, 't', ROWS);
+  });
+});
+
+describe('another process that uses SQLite', () => {
+  const other = (lane: TemporaryLane) => {
+    const db = new Database(lane.file);
+    onTestFinished(() => void db.close());
+    return db;
+  };
+
+  it('may write: nothing is parked, and it is reported, not at every batch', () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const lane = tenantInUse();
+    const db = other(lane);
+    const reports: (true | undefined)[] = [];
+    for (let round = 0; round < 4; round++) {
+      vi.advanceTimersByTime(1_500);
+      if (round > 0) db.exec("INSERT INTO t(a) VALUES ('theirs')");
+      reports.push(applied(lane.run([writes(INSERT)])).stats.othersCommitted);
+    }
+    expect(reports).toEqual([undefined, true, undefined, undefined]);
+    expect(lane.column("SELECT count(*) FROM t WHERE a = 'theirs'")).toEqual([3]);
+  });
+
+  it.each(['PASSIVE', 'FULL', 'RESTART', 'TRUNCATE'])('may make a %s checkpoint, at any time', mode => {
+    const lane = tenantInUse();
+    const db = other(lane);
+    for (let round = 0; round < 4; round++) {
+      db.pragma(`wal_checkpoint(${mode})`);
+      lane.apply(writes(INSERT));
+      db.pragma(`wal_checkpoint(${mode})`);
+      lane.apply(fill(), writes(INSERT));
+    }
+    expect(lane.lane.run({ kind: 'close', tenant: 'acme' })).not.toHaveProperty('changed');
+    expect(look(lane.file, 'PRAGMA integrity_check')).toEqual(['ok']);
+    expect(look(lane.file, 'SELECT count(*) FROM t')).toEqual([7 * ROWS + 8]);
+  });
+});

@@ -1,0 +1,43 @@
+import type { RescuedFile } from './file-rescue.ts';
+import type { FileChange } from './file-watch.ts';
+
+const WHAT: Readonly<Record<FileChange, string>> = {
+  gone: 'The file was deleted or moved away while it was in use.',
+  replaced: 'Another file was put in the place of the one in use.',
+  overwritten: 'The file was overwritten while it was in use, by something that is not SQLite.',
+  'log-gone': 'The log of the file (-wal) was deleted while it was in use.',
+  'log-replaced': 'Another log (-wal) was put in the place of the one in use.',
+};
+
+/** What happened to a tenant's file, where its commits are, and what to do: for the log, people and callers. */
+export function describeChange(
+  tenant: string,
+  path: string,
+  change: FileChange,
+  rescued: RescuedFile,
+): string {
+  return [
+    WHAT[change],
+    ...describeRescue(path, rescued),
+    ...(rescued.copy === undefined
+      ? []
+      : [`To write on where it ended: onewriter restore ${rescued.copy.path} ${tenant} --replace.`]),
+    change === 'gone'
+      ? `To begin with a new, empty file: onewriter tenants pause ${tenant}, then resume.`
+      : `To write on with what is at ${path} now: onewriter tenants pause ${tenant}, then resume.`,
+  ].join(' ');
+}
+
+/** The same where nothing could be saved yet. */
+export function describeUnsaved(change: FileChange, cause: string): string {
+  return `${WHAT[change]} What was committed to it is in memory only and could not be saved (${cause}): make that possible, do not end the broker. It is tried again.`;
+}
+
+function describeRescue(path: string, { copy, log, movedTo }: RescuedFile): string[] {
+  if (copy !== undefined) return [`All of it, up to commit ${copy.commitSeq}, was saved as ${copy.path}.`];
+  if (movedTo !== undefined) return [`It is whole at ${movedTo}: put it back, or restore a backup.`];
+  return [
+    `Its newest commits were in the log, which was saved as ${log}; only with the file as it was they are of use.`,
+    `If that is what is there (its time was touched): pause, move the log to ${path}-wal, resume.`,
+  ];
+}

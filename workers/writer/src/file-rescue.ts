@@ -1,0 +1,123 @@
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { NEWEST_COMMIT_SEQ_SQL } from '@onewriter/protocol';
+import Database from 'better-sqlite3';
+import { type FileChange, type FileWatch, identify } from './file-watch.ts';
+
+/** What was saved of files that changed under an open connection. */
+export interface RescuedFile {
+  /** A whole copy of the database, with the number of its newest commit. */
+  readonly copy?: { readonly path: string; readonly commitSeq: number } | undefined;
+  /** The log alone: what it belongs to was overwritten. */
+  readonly log?: string | undefined;
+  /** Where the database and its log are now, together. */
+  readonly movedTo?: string | undefined;
+}
+
+/**
+ * Saves what only the open connection can still reach, through the descriptors that SQLite has open (/proc/self/fd).
+ * Writes only files that are new.
+ *
+ * @param base path that the names of new files begin with
+ * @throws Error of the file system or SQLite; what was begun is removed
+ */
+export function rescueFile(
+  db: Database.Database,
+  watch: FileWatch,
+  change: FileChange,
+  base: string,
+): RescuedFile {
+  const wal = findOpenFile(watch.wal);
+  if (change === 'overwritten') {
+    const log = `${base}-wal`;
+    copyNew(wal, log);
+    return { log };
+  }
+  const main = findOpenFile(watch.main.identity);
+  if (change === 'gone' || change === 'replaced') {
+    const at = readlinkSync(main);
+    if (identify(at) === watch.main.identity && identify(`${at}-wal`) === watch.wal) return { movedTo: at };
+  }
+  mkdirSync(dirname(base), { recursive: true });
+  try {
+    // While this connection reads, no other can begin the log again.
+    db.exec('BEGIN');
+    db.prepare('SELECT count(*) FROM sqlite_schema').get();
+    // Closing this descriptor drops SQLite's locks on the file. The connection is closed next.
+    copyNew(main, base);
+    copyNew(wal, `${base}-wal`);
+    db.exec('COMMIT');
+    return { copy: { path: base, commitSeq: joinCopy(base) } };
+  } catch (error) {
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${base}${suffix}`, { force: true });
+    if (db.inTransaction) db.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+/**
+ * Sees to it that the log is never applied to a file that it does not belong to: neither by whoever opens that file next,
+ * nor by the close of this connection, which would write the log back. Call it when all is saved.
+ */
+export function setLogApart(watch: FileWatch, change: FileChange, base: string): void {
+  if (change === 'gone') return; // what the path leads to next is looked at before it is opened
+  const isOurs = identify(watch.walPath) === watch.wal;
+  // Database and log were put there together.
+  if (change === 'replaced' && !isOurs) return;
+  // Whoever has it open can write nothing of it back from here on.
+  if (change !== 'replaced' || isOurs) truncateSync(findOpenFile(watch.wal), 0);
+  if (change === 'log-replaced') renameSync(watch.walPath, `${base}.other-wal`);
+  else rmSync(watch.walPath, { force: true });
+  // The index is of that log, too.
+  rmSync(`${watch.path}-shm`, { force: true });
+}
+
+/** A path to a file that this process has open, wherever its name is now. */
+function findOpenFile(identity: string): string {
+  const folder = '/proc/self/fd';
+  for (const name of readdirSync(folder)) {
+    if (identify(`${folder}/${name}`) === identity) return `${folder}/${name}`;
+  }
+  throw new Error('The file is not among those that the process has open.');
+}
+
+function copyNew(from: string, to: string): void {
+  copyFileSync(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  flush(to);
+}
+
+/** Writes the log of a copy back into it, so that it is one file. @returns its newest commit */
+function joinCopy(path: string): number {
+  const db = new Database(path, { fileMustExist: true });
+  let commitSeq: number;
+  try {
+    commitSeq = db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck().get() ?? 0;
+    db.pragma('journal_mode = DELETE');
+  } finally {
+    db.close();
+  }
+  flush(path);
+  flush(dirname(path));
+  return commitSeq;
+}
+
+function flush(path: string): void {
+  const file = openSync(path, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}

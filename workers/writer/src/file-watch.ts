@@ -1,0 +1,214 @@
+import { closeSync, openSync, readSync, type Stats, statSync } from 'node:fs';
+import Database, { type Statement } from 'better-sqlite3';
+
+/**
+ * What happened to the files under an open connection:
+ *
+ * - `gone`: nothing is at the database's path
+ * - `replaced`: another file is
+ * - `overwritten`: the same file, written by something that is not SQLite (`cp` over it keeps the inode)
+ * - `log-gone`, `log-replaced`: the same of the write-ahead log
+ */
+export type FileChange = 'gone' | 'replaced' | 'overwritten' | 'log-gone' | 'log-replaced';
+
+/** Device and inode of a file, and what changes when something writes it. */
+export interface FileMark {
+  readonly identity: string;
+  readonly size: number;
+  readonly mtimeMs: number;
+}
+
+/** A checkpoint of another process writes pages first, and says so in the index of the log only when all are written. */
+const CHECKPOINT_SETTLES_MS = 200;
+const CHECKPOINT_LASTS_MS = 2_000;
+/** Where the log's header has the number of times that it was begun again. Source: fileformat2.html, section 4.1. */
+const SEQUENCE_OFFSET = 12;
+
+/** How often it is asked whether others commit, and how often that is reported, per file. */
+const ASK_OTHERS_MS = 1_000;
+const REPORT_OTHERS_MS = 60_000;
+
+/** How far the log was written back. */
+interface LogState {
+  /** Times that the log was begun again; -1 where it has no header yet. */
+  readonly sequence: number;
+  /** The same after this connection begins the log again. */
+  readonly next: number;
+  readonly writtenBack: number;
+  /** All of it is: the next commit begins it again. */
+  readonly complete: boolean;
+  /** As other connections changed it: their commits, and what cut the log. */
+  readonly version: number;
+}
+
+/**
+ * Notices that the files of an open connection were deleted, replaced or overwritten, under which SQLite would go on
+ * without an error. Looks at them by path only: opening the database file here and closing it would drop SQLite's locks.
+ *
+ * In WAL mode only checkpoints write the database file. So its time and size are as the last one of this connection left
+ * them, or another process made a checkpoint, which the index and the header of the log show.
+ *
+ * A look is two calls of stat. See ADR 0029.
+ */
+export class FileWatch {
+  /** The file itself. */
+  readonly path: string;
+  readonly walPath: string;
+  /** What readers and tools use; it may be a link to the file. */
+  readonly #entry: string;
+  readonly #db: Database.Database;
+  /** undefined: on a network file system the time of a file may change after its last write. */
+  readonly #log: Statement<[], readonly [number, number, number]> | undefined;
+  /** Changes with each commit of another connection, and never with this one's. */
+  readonly #version: Statement<[], number>;
+  readonly #wal: string;
+  #main: FileMark;
+  #state: LogState;
+  #seenVersion: number | undefined;
+  #askedMs = 0;
+  #reportedMs = Number.NEGATIVE_INFINITY;
+
+  /** @param entry leads to the file. @param path the file itself. @param exclusive the file system is a network's */
+  constructor(db: Database.Database, entry: string, path: string, exclusive: boolean) {
+    this.#entry = entry;
+    this.path = path;
+    this.walPath = `${path}-wal`;
+    this.#db = db;
+    this.#log = exclusive
+      ? undefined
+      : db.prepare<[], readonly [number, number, number]>('PRAGMA wal_checkpoint(NOOP)').raw(true);
+    this.#version = db.prepare<[], number>('PRAGMA data_version').pluck();
+    this.#wal = identify(this.walPath);
+    this.#main = markOf(path);
+    this.#state = this.#readState(0);
+  }
+
+  /** The database file, as it was when all was well. */
+  get main(): FileMark {
+    return this.#main;
+  }
+
+  /** The log, by device and inode. */
+  get wal(): string {
+    return this.#wal;
+  }
+
+  /** What happened to the files; undefined where they are in place. */
+  look(): FileChange | undefined {
+    const main = statSync(this.#entry, { throwIfNoEntry: false });
+    if (main === undefined) return 'gone';
+    if (toIdentity(main) !== this.#main.identity) return 'replaced';
+    const wal = statSync(this.walPath, { throwIfNoEntry: false });
+    if (toIdentity(wal) !== this.#wal) return (wal?.size ?? 0) === 0 ? 'log-gone' : 'log-replaced';
+    if (main.mtimeMs === this.#main.mtimeMs && main.size === this.#main.size) return undefined;
+    // Inside a transaction a connection cannot look at its log. The next look finds it.
+    if (this.#log === undefined || this.#db.inTransaction) return undefined;
+    if (!this.#isCheckpointed(main)) return 'overwritten';
+    this.noteCheckpoint();
+    return undefined;
+  }
+
+  /** This connection has made a checkpoint: the file is as that left it. */
+  noteCheckpoint(): void {
+    const main = markOf(this.path);
+    // Else the next look finds another file.
+    if (main.identity === this.#main.identity) this.#main = main;
+    const { sequence, next } = this.#state;
+    this.#state = this.#readState(sequence === -1 ? next : sequence);
+  }
+
+  /**
+   * Whether another connection committed to the file: SQLite keeps it whole, but those commits have no number. To be asked
+   * outside of transactions, after a batch; most calls only look at the clock.
+   */
+  othersCommitted(nowMs: number): boolean {
+    if (nowMs - this.#askedMs < ASK_OTHERS_MS) return false;
+    this.#askedMs = nowMs;
+    const version = this.#version.get()!;
+    const changed = this.#seenVersion !== undefined && this.#seenVersion !== version;
+    this.#seenVersion = version;
+    if (!changed || nowMs - this.#reportedMs < REPORT_OTHERS_MS) return false;
+    this.#reportedMs = nowMs;
+    return true;
+  }
+
+  /** Whether another process's checkpoint wrote the file. Waits for one that is under way. */
+  #isCheckpointed(seen: Stats): boolean {
+    try {
+      return this.#awaitCheckpoint(seen);
+    } catch (error) {
+      // The file was written, and the log cannot be read: what lies there is not to be trusted.
+      if (error instanceof Database.SqliteError) return false;
+      throw error;
+    }
+  }
+
+  #awaitCheckpoint(seen: Stats): boolean {
+    const dueMs = performance.now() + CHECKPOINT_LASTS_MS;
+    for (let before = seen; ; ) {
+      if (this.#othersWroteBack()) return true;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CHECKPOINT_SETTLES_MS);
+      const now = statSync(this.path, { throwIfNoEntry: false }) ?? before;
+      const rests = now.mtimeMs === before.mtimeMs && now.size === before.size;
+      if (rests || performance.now() > dueMs) return this.#othersWroteBack();
+      before = now;
+    }
+  }
+
+  #othersWroteBack(): boolean {
+    const then = this.#state;
+    const now = this.#readState(then.next);
+    if (now.sequence === then.sequence) {
+      return now.writtenBack > then.writtenBack || (now.sequence === -1 && now.version !== then.version);
+    }
+    // A commit of this connection begins a log again that is all written back.
+    if (then.complete && now.sequence === then.next) return now.writtenBack > 0;
+    return true;
+  }
+
+  /** @param next where the log has no header: the sequence that it gets with the next commit */
+  #readState(next: number): LogState {
+    const [, pages, writtenBack] = this.#log?.get() ?? [0, 0, 0];
+    const sequence = readSequence(this.walPath);
+    return {
+      sequence,
+      next: sequence === -1 ? next : sequence + 1,
+      writtenBack,
+      complete: writtenBack === pages,
+      version: this.#version.get()!,
+    };
+  }
+}
+
+/** Opening and closing the log drops no lock: SQLite locks the database and the index. */
+function readSequence(walPath: string): number {
+  let file: number;
+  try {
+    file = openSync(walPath, 'r');
+  } catch {
+    return -1; // it is gone: the next look says so
+  }
+  try {
+    const header = Buffer.alloc(SEQUENCE_OFFSET + 4);
+    return readSync(file, header, 0, header.length, 0) < header.length
+      ? -1
+      : header.readUInt32BE(SEQUENCE_OFFSET);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** The mark of what a path leads to. */
+export function markOf(path: string): FileMark {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return { identity: toIdentity(stats), size: stats?.size ?? 0, mtimeMs: stats?.mtimeMs ?? 0 };
+}
+
+/** Device and inode of what a path leads to; `none` where that is nothing. */
+export function identify(path: string): string {
+  return toIdentity(statSync(path, { throwIfNoEntry: false }));
+}
+
+function toIdentity(stats: Stats | undefined): string {
+  return stats === undefined ? 'none' : `${stats.dev}:${stats.ino}`;
+}
