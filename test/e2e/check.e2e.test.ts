@@ -141,7 +141,7 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
       mkdirSync(fileOf(tenant));
     },
     check: 'readable',
-    found: /is a directory/,
+    found: /not a regular file/,
   },
   'a log without its database': {
     plant: (tenant, other) => {

@@ -87,6 +87,9 @@ it('explains missing rights, also those of a managed Redis, and nothing else', (
   const missing = explainReply(replyError("NOPERM User app has no permissions to run the 'info' command"));
   expect(missing).toMatchObject({ code: 'MISCONFIGURED', message: expect.stringContaining('+info') });
   expect(explainReply(replyError("ERR unknown command 'CONFIG'"))?.code).toBe('MISCONFIGURED');
+  const inScript =
+    "ERR The user executing the script can't run this command or subcommand script: 1, on @user_script:4.";
+  expect(explainReply(replyError(inScript))?.code).toBe('MISCONFIGURED');
   expect(explainReply(replyError('WRONGTYPE x'))).toBeUndefined();
   expect(explainReply(new Error('NOPERM'))).toBeUndefined();
 });

@@ -43,6 +43,10 @@ export function problemOfReply(message: string): RedisProblemKind | undefined {
   return message.startsWith('LOADING') ? 'loading' : undefined;
 }
 
+/** Also of a command in a script. Source: Redis, script.c (scriptVerifyACL). */
+const MISSING_RIGHTS =
+  /^NOPERM\b|^ERR unknown command|^ERR The user executing the script can't run this command/;
+
 /**
  * What an error reply that no retry will mend means for whoever set Redis up.
  * @returns undefined for other errors
@@ -51,7 +55,7 @@ export function explainReply(error: unknown): OnewriterError | undefined {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
   if (CLUSTER.test(error.message))
     return new OnewriterError('MISCONFIGURED', REDIS_PROBLEMS.cluster, {}, error);
-  if (!/^NOPERM\b|^ERR unknown command/.test(error.message)) return undefined;
+  if (!MISSING_RIGHTS.test(error.message)) return undefined;
   const reason = error.message.replace(/^(NOPERM|ERR) /, '').replace(/\.$/, '');
   return new OnewriterError(
     'MISCONFIGURED',
@@ -62,7 +66,8 @@ export function explainReply(error: unknown): OnewriterError | undefined {
 }
 
 /** The least ACL of the Redis user of all processes; `test/e2e/redis-setups.e2e.test.ts` runs under it. */
-export const LEAST_RIGHTS = '~ow:* +@read +@write +@connection +@scripting +@blocking +@transaction +info';
+export const LEAST_RIGHTS =
+  '~ow:* +@read +@write +@connection +@scripting +@blocking +@transaction +info +time';
 
 /** Where a guard reports. */
 export interface RedisGuardLog {
