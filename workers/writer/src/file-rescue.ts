@@ -84,11 +84,18 @@ export function setLogApart(watch: FileWatch, change: FileChange, base: string):
   rmSync(`${watch.path}-shm`, { force: true });
 }
 
+/** Whether several connections of this process have the database open: each has a descriptor of its own. */
+export function isOpenTwice({ main }: FileWatch): boolean {
+  const names = readdirSync(DESCRIPTORS);
+  return names.filter(name => identify(`${DESCRIPTORS}/${name}`) === main.identity).length > 1;
+}
+
+const DESCRIPTORS = '/proc/self/fd';
+
 /** A path to a file that this process has open, wherever its name is now. */
 function findOpenFile(identity: string): string {
-  const folder = '/proc/self/fd';
-  for (const name of readdirSync(folder)) {
-    if (identify(`${folder}/${name}`) === identity) return `${folder}/${name}`;
+  for (const name of readdirSync(DESCRIPTORS)) {
+    if (identify(`${DESCRIPTORS}/${name}`) === identity) return `${DESCRIPTORS}/${name}`;
   }
   throw new Error('The file is not among those that the process has open.');
 }

@@ -79,8 +79,10 @@ export class FileWatch {
       : db.prepare<[], readonly [number, number, number]>('PRAGMA wal_checkpoint(NOOP)').raw(true);
     this.#version = db.prepare<[], number>('PRAGMA data_version').pluck();
     this.#wal = identify(this.walPath);
-    this.#main = markOf(path);
+    // In this order: a checkpoint of another connection that ends in between is one more that others made. The other way
+    // round its last pages would look as if something else had written them.
     this.#state = this.#readState(0);
+    this.#main = markOf(path);
   }
 
   /** The database file, as it was when all was well. */
@@ -103,18 +105,20 @@ export class FileWatch {
     if (main.mtimeMs === this.#main.mtimeMs && main.size === this.#main.size) return undefined;
     // Inside a transaction a connection cannot look at its log. The next look finds it.
     if (this.#log === undefined || this.#db.inTransaction) return undefined;
-    if (!this.#isCheckpointed(main)) return 'overwritten';
-    this.noteCheckpoint();
+    const checkpointed = this.#isCheckpointed(main);
+    if (checkpointed === false) return 'overwritten';
+    if (checkpointed) this.noteCheckpoint();
     return undefined;
   }
 
   /** This connection has made a checkpoint: the file is as that left it. */
   noteCheckpoint(): void {
+    // In this order, as when it was opened.
+    const { sequence, next } = this.#state;
+    this.#state = this.#readState(sequence === -1 ? next : sequence);
     const main = markOf(this.path);
     // Else the next look finds another file.
     if (main.identity === this.#main.identity) this.#main = main;
-    const { sequence, next } = this.#state;
-    this.#state = this.#readState(sequence === -1 ? next : sequence);
   }
 
   /**
@@ -132,14 +136,18 @@ export class FileWatch {
     return true;
   }
 
-  /** Whether another process's checkpoint wrote the file. Waits for one that is under way. */
-  #isCheckpointed(seen: Stats): boolean {
+  /**
+   * Whether a checkpoint of another connection wrote the file. Waits for one that is under way; undefined where a lock keeps
+   * it from being known: the next look asks again.
+   */
+  #isCheckpointed(seen: Stats): boolean | undefined {
     try {
       return this.#awaitCheckpoint(seen);
     } catch (error) {
+      if (!(error instanceof Database.SqliteError)) throw error;
+      if (/^SQLITE_(BUSY|LOCKED|PROTOCOL)/.test(error.code)) return undefined;
       // The file was written, and the log cannot be read: what lies there is not to be trusted.
-      if (error instanceof Database.SqliteError) return false;
-      throw error;
+      return false;
     }
   }
 

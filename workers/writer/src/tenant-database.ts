@@ -1,7 +1,7 @@
 import { type DatabaseFile, OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { describeChange, describeUnsaved } from './file-finding.ts';
-import { rescueFile, setLogApart } from './file-rescue.ts';
+import { isOpenTwice, rescueFile, setLogApart } from './file-rescue.ts';
 import { type FileChange, FileWatch } from './file-watch.ts';
 import { IdempotencyKeys } from './idempotency-keys.ts';
 import { takeEpoch } from './internal-tables.ts';
@@ -16,7 +16,7 @@ import { compileStepControl, type StepControl } from './step-control.ts';
 import { locateTenant } from './tenant-location.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
 import { WalSpace } from './wal-space.ts';
-import { assertNotWithheld, FILE_CHANGED, fileChanged, withhold } from './withheld-tenant.ts';
+import { assertNotWithheld, FILE_CHANGED, fileChanged, isWithheld, withhold } from './withheld-tenant.ts';
 
 /** Page cache of one connection. Source: SQLite's own default; better-sqlite3's is 16 MB, times every open tenant. */
 const CACHE_KIB = 2_000;
@@ -211,13 +211,20 @@ export class TenantDatabase {
    * Ends the connection to files that changed: saves what only it can still reach, has the tenant opened no more, and closes
    * without writing anything back. Where that fails the connection stays open, and this is to be called again.
    * @param mayBeTheirs this process may have been overtaken: files that lie whole elsewhere were put there by another's restore
+   * @param closing it is to be closed anyway
    * @returns the finding; undefined where there is none
    */
-  secure(mayBeTheirs: boolean): OnewriterError | undefined {
+  secure(mayBeTheirs: boolean, closing = false): OnewriterError | undefined {
     this.rollback();
     const change = this.db.open ? this.watch.look() : undefined;
     if (change === undefined) return undefined;
     try {
+      // The tenant went to another thread, whose log this is: that one looks for itself, or has found it already. A connection
+      // that is not the last of its process writes nothing back when it is closed.
+      if (closing && (isOpenTwice(this.watch) || isWithheld(this.#dataDir, this.tenant))) {
+        this.db.close();
+        return undefined;
+      }
       return this.#secure(change, mayBeTheirs);
     } catch (error) {
       return new OnewriterError(

@@ -60,9 +60,9 @@ export class TenantRegistry {
    * Ends the connection to files that changed; does nothing where they did not.
    * @returns the finding
    */
-  secure(tenant: string, mayBeTheirs: boolean): OnewriterError | undefined {
+  secure(tenant: string, mayBeTheirs: boolean, closing = false): OnewriterError | undefined {
     const database = this.#open.get(tenant);
-    const finding = database?.secure(mayBeTheirs);
+    const finding = database?.secure(mayBeTheirs, closing);
     if (database?.db.open === false) this.#open.delete(tenant);
     return finding;
   }
@@ -93,7 +93,7 @@ export class TenantRegistry {
     for (const name of tenants) {
       const database = this.#open.get(name)!;
       // A process that ends may have been overtaken.
-      const error = this.secure(name, tenant === null);
+      const error = this.secure(name, tenant === null, true);
       if (error !== undefined) {
         changed.push({ tenant: name, error });
         continue;

@@ -55,6 +55,11 @@ export function assertNotWithheld(dataDir: string, tenant: string): void {
   rmSync(recordPath(dataDir, tenant), { force: true });
 }
 
+/** Whether the tenant's file is opened no more. */
+export function isWithheld(dataDir: string, tenant: string): boolean {
+  return readRecord(dataDir, tenant) !== undefined;
+}
+
 /** Somebody has looked at the tenant's file, or put another there on purpose: it may be opened as it is. Idempotent. */
 export function releaseWithheld(dataDir: string, tenant: string): void {
   const record = readRecord(dataDir, tenant);
