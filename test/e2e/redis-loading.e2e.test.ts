@@ -33,7 +33,7 @@ it('a broker leads within 2 s of Redis answering, where the leader was killed wi
   for (let count = 0; count < COMMANDS; count++) await commands.set('filler', 'x'.repeat(100));
   redis.kill();
   first.kill('SIGKILL');
-  await redis.restart();
+  const restarted = redis.restart();
   let loading = false;
   await waitFor(
     async () => {
@@ -45,6 +45,8 @@ it('a broker leads within 2 s of Redis answering, where the leader was killed wi
   );
   const answersAt = performance.now();
   await waitFor(async () => (await stateOf(second)) === 'leading');
+  const tookMs = performance.now() - answersAt;
+  await restarted;
   expect(loading).toBe(true);
-  expect(performance.now() - answersAt).toBeLessThan(2_000);
+  expect(tookMs).toBeLessThan(2_000);
 });
