@@ -295,3 +295,14 @@ it('leaves the log alone where a thread closes a tenant that another thread has 
   expect(after.column('SELECT count(*) FROM t')).toEqual([5 * ROWS]);
   expect(after.column('PRAGMA integrity_check')).toEqual(['ok']);
 });
+
+it('saves what a moved tenant has, also where the thread that closes it got it from another', () => {
+  const before = tenantInUse();
+  const after = new TemporaryLane(before.options);
+  after.apply(fill());
+  before.lane.run({ kind: 'close', tenant: 'acme' });
+  rmSync(after.file);
+  const { changed } = after.lane.run({ kind: 'close', tenant: 'acme' });
+  expect(changed).toHaveLength(1);
+  expectRescued(changed![0]!.error.message, 4 * ROWS);
+});

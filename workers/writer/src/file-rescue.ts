@@ -6,6 +6,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   readlinkSync,
   renameSync,
   rmSync,
@@ -84,10 +85,20 @@ export function setLogApart(watch: FileWatch, change: FileChange, base: string):
   rmSync(`${watch.path}-shm`, { force: true });
 }
 
-/** Whether several connections of this process have the database open: each has a descriptor of its own. */
-export function isOpenTwice({ main }: FileWatch): boolean {
-  const names = readdirSync(DESCRIPTORS);
-  return names.filter(name => identify(`${DESCRIPTORS}/${name}`) === main.identity).length > 1;
+/**
+ * Whether several connections of this process have the log open, each with a descriptor to read and write it. (Not told by the
+ * database's descriptors: SQLite keeps that of a closed connection for as long as another holds a lock.)
+ */
+export function isOpenTwice({ wal }: FileWatch): boolean {
+  const names = readdirSync(DESCRIPTORS).filter(name => identify(`${DESCRIPTORS}/${name}`) === wal);
+  return names.filter(canReadAndWrite).length > 1;
+}
+
+/** Source: proc_pid_fdinfo(5); O_ACCMODE of the flags, which are octal. */
+function canReadAndWrite(descriptor: string): boolean {
+  const facts = readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8');
+  const flags = Number.parseInt(/^flags:\s*([0-7]+)/m.exec(facts)?.[1] ?? '0', 8);
+  return (flags & (constants.O_RDONLY | constants.O_WRONLY | constants.O_RDWR)) === constants.O_RDWR;
 }
 
 const DESCRIPTORS = '/proc/self/fd';
