@@ -78,7 +78,8 @@ export class WalFlusher {
   }
 
   async #openWal(path: string, identity: string): Promise<OpenWal> {
-    const fd = await openFile(path, 'r+');
+    // Not to write: by that the writer tells its connections from this (file-rescue.ts).
+    const fd = await openFile(path, 'r');
     const { dev, ino } = await statFile(fd);
     if (`${dev}:${ino}` !== identity) {
       await closeFile(fd);
