@@ -9,7 +9,7 @@ import { flushWal, flushWalSync } from './flush-wal.ts';
 import { ABSENT, type Ledger, type LedgerAnswer } from './ledger.ts';
 import type { BoundParameters } from './parameters.ts';
 import { isAnswerOfReplaced, MAX_REOPENS, ReadPool } from './read-pool.ts';
-import type { Reader } from './reader.ts';
+import { FileReplaced, type Reader } from './reader.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 import { isBusy, isUnreachable, toReadError } from './sqlite-errors.ts';
 import type { SdkLogger, SqlRow } from './types.ts';
@@ -166,6 +166,8 @@ export class FileReads implements Reads, Ledger {
         if (!(error instanceof Error) || !NO_INDEX.test(error.message) || reader.isReplaced()) throw error;
         row = find(LEDGER_SQL_FORMAT_1);
       }
+      // Before it is said that there is none: a file that was replaced by hand says nothing of it by itself.
+      if (row === undefined && reader.isMoved()) throw new FileReplaced('The file was replaced.');
       return row && { row, path: reader.path };
     });
   }
