@@ -9,7 +9,7 @@ import { addTenantCommands } from './program/add-tenant-commands.ts';
 import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './program/options.ts';
 import { UsageError } from './usage-error.ts';
 
-/** Commands that open no database; `doctor` says by itself what is wrong. */
+/** Commands that open no database; `doctor` reports a broken one as a finding. */
 const WITHOUT_SQLITE: ReadonlySet<string> = new Set([
   ...['config', 'token', 'completion', '__tenants', 'status', 'doctor'],
 ]);

@@ -174,7 +174,7 @@ export function runningDir(dataDir: string): string {
   return `${dataDir}/running`;
 }
 
-/** Where the broker notes, a file per tenant, that it opens a file only when somebody has looked at it. */
+/** Where the broker notes, a file per tenant, that it opens a file only after a person has looked at it. */
 export function withheldDir(dataDir: string): string {
   return `${dataDir}/withheld`;
 }

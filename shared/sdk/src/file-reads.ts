@@ -166,7 +166,7 @@ export class FileReads implements Reads, Ledger {
         if (!(error instanceof Error) || !NO_INDEX.test(error.message) || reader.isReplaced()) throw error;
         row = find(LEDGER_SQL_FORMAT_1);
       }
-      // Before it is said that there is none: a file that was replaced by hand says nothing of it by itself.
+      // Before it is said that there is none: a file that was replaced by hand gives no sign of it.
       if (row === undefined && reader.isMoved()) throw new FileReplaced('The file was replaced.');
       return row && { row, path: reader.path };
     });

@@ -25,7 +25,7 @@ export interface WithheldRecord {
   readonly since: string;
   /** Where nothing was written or lost: the files that may be opened again when they are back. */
   readonly back?: { readonly main: FileMark; readonly wal: string } | undefined;
-  /** Somebody has looked at it: what lies there is opened next. */
+  /** A person has looked at it: what lies there is opened next. */
   readonly released?: boolean | undefined;
 }
 
@@ -60,7 +60,7 @@ export function isWithheld(dataDir: string, tenant: string): boolean {
   return readRecord(dataDir, tenant) !== undefined;
 }
 
-/** Somebody has looked at the tenant's file, or put another there on purpose: it may be opened as it is. Idempotent. */
+/** A person has looked at the tenant's file, or put another there on purpose: it may be opened as it is. Idempotent. */
 export function releaseWithheld(dataDir: string, tenant: string): void {
   const record = readRecord(dataDir, tenant);
   // Where a log was left behind the next to open the file has to know it.

@@ -22,7 +22,7 @@ export interface SwapResult {
  *   new file to a name of its own ▸ a second name for the old one, with its log ▸ the link leads to the new one ▸
  *   tombstone into the old one ▸ its first name, and those of its log, are removed
  *
- * Nobody may have the old file open for writes. Readers may, and the path leads to one of the two at each moment. No name
+ * No process may have the old file open for writes. Readers may, and the path leads to one of the two at each moment. No name
  * is used twice, so a reader that opens a file, and its log a moment later, never has the log of another. Those that have
  * the old one open fail their next read, and open the new one: see retire-database.ts.
  *

@@ -137,7 +137,7 @@ function compileRequest(request: StreamRequest, store: SqlStore, steps: PlannedS
 function addBatch(batch: WireBatch, store: SqlStore, steps: PlannedStep[]): void {
   const offset = steps.length;
   if (batch.steps.length > MAX_STEPS) {
-    // Told in its place: of a batch that is no batch nothing runs, and a client shows the message.
+    // Reported in its place: nothing of a malformed batch runs, and a client shows the message.
     const { code, message, details } = tooMany(batch.steps.length, 'statements', MAX_STEPS);
     throw new OnewriterError(code, message, details);
   }
