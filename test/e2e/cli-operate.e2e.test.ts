@@ -268,6 +268,16 @@ describe('onewriter backup and restore', () => {
     expect(await late.status()).toMatchObject({ state: 'committed' });
   });
 
+  it('prints an undo that works as it is pasted, also where the data directory was an option', async () => {
+    const db = await newTenant();
+    const { path } = await backUp(db.id);
+    await db.prepare('INSERT INTO t VALUES (7)').run();
+    const restored = await onewriter('restore', path, '--replace');
+    const undo = /^undo: onewriter (.+)$/m.exec(restored.stdout)?.[1] ?? restored.stdout;
+    expect(await runCli(undo.split(' '))).toMatchObject({ code: 0 });
+    expect(numbers(db.id)).toContain(7);
+  });
+
   it('restores as another tenant, also what no broker has written', async () => {
     const db = await newTenant();
     const { path } = await backUp(db.id);

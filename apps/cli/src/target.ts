@@ -40,6 +40,13 @@ export function findTarget(dataDir: string | undefined): Target {
   };
 }
 
+/** What a printed command needs behind it, so that it works where it is pasted: the option as it was given. */
+export function withDataDir({ dataDir }: { readonly dataDir?: string | undefined }): string {
+  return dataDir === undefined
+    ? ''
+    : ` --data-dir ${/^[\w./-]+$/.test(dataDir) ? dataDir : JSON.stringify(dataDir)}`;
+}
+
 /** What lies in a data directory, and in no other folder. */
 const MARKS = ['tenants', 'identity', 'onewriter.json', 'up.lock', 'epoch', 'token-secret', 'trash'];
 

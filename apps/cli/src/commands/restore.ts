@@ -9,7 +9,7 @@ import { EXIT } from '../exit-codes.ts';
 import { openRedis } from '../open-redis.ts';
 import { audited } from '../operator.ts';
 import { count } from '../table.ts';
-import { connectOptions, findTarget, requireDataDir, type Target } from '../target.ts';
+import { connectOptions, findTarget, requireDataDir, type Target, withDataDir } from '../target.ts';
 
 /** Options of `onewriter restore`, as the command line gives them. */
 export interface RestoreOptions {
@@ -67,7 +67,9 @@ export async function restore(
       : audited(redis, target.group, 'tenant.restore', tenant, work, backup));
     const proof = redis === undefined || report.paused ? NO_PROOF : await prove(target, tenant);
     const summary: RestoreSummary = { ...report, backup, ...proof };
-    process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : asText(summary));
+    process.stdout.write(
+      options.json ? `${JSON.stringify(summary)}\n` : asText(summary, withDataDir(options)),
+    );
     return proof.writableError === null ? EXIT.ok : EXIT.failed;
   } finally {
     redis?.disconnect();
@@ -118,7 +120,8 @@ async function prove(
   }
 }
 
-function asText(report: RestoreSummary): string {
+/** @param place what commands that are printed need behind them */
+function asText(report: RestoreSummary, place: string): string {
   const { tenant, replaced, replacedCommitSeq, backupCommitSeq, commitSeq } = report;
   const lines = [
     `restored ${tenant} from ${report.backup}: ${count(report.rows, 'row')} in ${count(report.tables, 'table')}, commit ${commitSeq}`,
@@ -129,11 +132,11 @@ function asText(report: RestoreSummary): string {
   if (replaced !== null) {
     lines.push(`the file that was there is kept: ${replaced}`);
     lines.push(lostCommits(replacedCommitSeq, backupCommitSeq));
-    lines.push(`undo: onewriter restore ${replaced} ${tenant} --replace`);
+    lines.push(`undo: onewriter restore ${replaced} ${tenant} --replace${place}`);
   }
   if (report.foreignKeyViolations > 0) {
     lines.push(
-      `${report.foreignKeyViolations} rows break foreign keys, as in the backup: onewriter tenants check ${tenant}`,
+      `${report.foreignKeyViolations} rows break foreign keys, as in the backup: onewriter tenants check ${tenant}${place}`,
     );
   }
   for (const warning of report.warnings) lines.push(`warning: ${warning}`);
@@ -141,11 +144,11 @@ function asText(report: RestoreSummary): string {
     const when = report.paused ? 'will be applied to it when it is resumed' : 'are applied to it now';
     lines.push(`${report.queuedJobs} queued jobs ${when}`);
   }
-  if (report.paused) lines.push(`it is paused; resume it: onewriter tenants resume ${tenant}`);
+  if (report.paused) lines.push(`it is paused; resume it: onewriter tenants resume ${tenant}${place}`);
   else if (report.firstCommitSeq !== null)
     lines.push(`the broker writes it: commit ${report.firstCommitSeq}`);
   else if (report.writableError !== null) {
-    lines.push(`the broker did not write it yet: ${report.writableError}. Look: onewriter doctor`);
+    lines.push(`the broker did not write it yet: ${report.writableError}. Look: onewriter doctor${place}`);
   }
   return `${lines.join('\n')}\n`;
 }

@@ -22,7 +22,7 @@ import { audited, operatorName } from '../operator.ts';
 import { inScript } from '../shell/locate-error.ts';
 import { toFileError } from '../sqlite-error.ts';
 import { formatBytes, formatTable } from '../table.ts';
-import { findTarget, requireDataDir, type Target } from '../target.ts';
+import { findTarget, requireDataDir, type Target, withDataDir } from '../target.ts';
 import {
   type ParkedRecord,
   readQueues,
@@ -328,7 +328,7 @@ function readScript(path: string): string {
 export async function pause(tenant: string, options: TenantsOptions): Promise<number> {
   return change(tenant, options, 'tenant.pause', async (redis, group) => {
     await pauseTenant(redis, group, tenant, operatorName());
-    return `paused ${tenant}: nothing is applied, its file is closed, reads go on. Resume: onewriter tenants resume ${tenant}\n`;
+    return `paused ${tenant}: nothing is applied, its file is closed, reads go on. Resume: onewriter tenants resume ${tenant}${withDataDir(options)}\n`;
   });
 }
 
