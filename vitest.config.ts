@@ -1,9 +1,17 @@
 import { defineConfig } from 'vitest/config';
 
 /*
- * Two projects: `unit` beside the code, and `e2e` against the built packages with real Redis servers, real files and
- * real processes. `npm test` builds first; alone: `npx vitest run --project unit shared/protocol`.
+ * Three projects, one after the other: `unit` beside the code; `e2e` against the built packages with real Redis servers, real
+ * files and real processes; `faults`, of which latencies are asserted. `npm test` builds first; alone:
+ * `npx vitest run --project unit shared/protocol`.
  */
+
+const AGAINST_PROCESSES = {
+  setupFiles: ['./test/leak-check.ts'],
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
+};
+
 export default defineConfig({
   test: {
     teardownTimeout: 60_000,
@@ -17,13 +25,22 @@ export default defineConfig({
       },
       {
         test: {
+          ...AGAINST_PROCESSES,
           name: 'e2e',
           include: ['test/**/*.e2e.test.ts'],
-          setupFiles: ['./test/leak-check.ts'],
-          // One file at a time: each starts several processes, and timing tests need the cores.
+          exclude: ['test/faults/**'],
+          // Each file starts several processes and waits for them most of the time.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...AGAINST_PROCESSES,
+          name: 'faults',
+          include: ['test/faults/**/*.e2e.test.ts'],
           fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -156,7 +156,10 @@ describe('onewriter sql', () => {
     });
     await waitFor(() => screen.includes(`${id}> `), { timeoutMs: 30_000, what: 'the prompt' });
     shell.stdin.write('SELECT max(n)\n AS top FROM t;\n.schema\n.quit\n');
-    await waitFor(() => existsSync(history), { timeoutMs: 30_000, what: 'the history file' });
+    await waitFor(() => shell.exitCode !== null && shell.stdout.readableEnded, {
+      timeoutMs: 30_000,
+      what: 'the end of the shell',
+    });
     expect(screen).toMatch(/top\r?\n─+\r?\n +2\r?\n1 row/);
     expect(screen).toContain('CREATE TABLE t(n INTEGER PRIMARY KEY);');
     expect(readFileSync(history, 'utf8')).toContain('.schema');
