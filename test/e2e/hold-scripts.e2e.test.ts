@@ -159,6 +159,31 @@ describe('holds', () => {
     expect(await redis.hmget(meta, 'onewriter.epoch', 'onewriter.doubt')).toEqual(['6', '1']);
   });
 
+  it('of a file that was opened again are not answered by a word that was sent before', async () => {
+    const { wait, active, meta, holds, prefix } = holdKeys(GROUP, 'opened');
+    const add = (id: string) =>
+      redis.eval(ADD_HOLD, 2, holds, meta, id, LIFE_MS, JSON.stringify({ exclusive: true }));
+    const release = (word: string | number) =>
+      redis.eval(RELEASE_FILE, 4, wait, active, meta, holds, prefix, word);
+    await add('first');
+    expect(await release('5.2')).toEqual([1, 0, []]);
+    await redis.eval(REMOVE_HOLD, 2, holds, meta, 'first');
+    // The leader adopts the queue, opens the file and takes a job; then another wants to hold the tenant.
+    await redis.hset(meta, 'onewriter.epoch', '5.4');
+    await redis.lpush(active, 'w-1');
+    await add('second');
+    expect(await release('5.3')).toEqual([-3, 0, []]);
+    expect(await redis.hexists(meta, 'onewriter.released')).toBe(0);
+    expect(await redis.lrange(active, 0, -1)).toEqual(['w-1']);
+    expect(await release('5.5')).toEqual([1, 1, []]);
+    // Numbers, not letters, are compared.
+    expect(await release('5.10')).toEqual([1, 1, []]);
+    expect(await release('5.9')).toEqual([-3, 0, []]);
+    // Where no broker leads the epoch alone will do, and whoever led last adopts before it takes.
+    expect(await release(5)).toEqual([1, 1, []]);
+    expect(await redis.hget(meta, 'onewriter.epoch')).toBe('5');
+  });
+
   it('are had where no broker leads, and are lost with the data of Redis', async () => {
     const hold = { name: 'restore', who: 'w', reason: '', exclusive: true } as const;
     const lost = withHeldTenant(redis, GROUP, 'unled', hold, async held => {

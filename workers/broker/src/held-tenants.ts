@@ -9,6 +9,7 @@ import {
   toHolder,
 } from '@onewriter/runtime';
 import { defineScript, type RedisLink } from './redis-link.ts';
+import { nextTurn, turnWord } from './turn.ts';
 
 /*
  * Tenants that are held: a program works on their file, so this broker has it closed and takes nothing (ADR 0025).
@@ -120,13 +121,15 @@ export class HeldTenants {
     const { link, group, epoch, onFenced } = this.#options;
     const { wait, active, meta, holds, prefix } = holdKeys(group, tenant);
     for (;;) {
+      // Executed late, after the tenant was free and opened again, it must not say that its file is closed.
       const [state, count, gone] = (await link.insist(() =>
-        link.run(releaseFile, [wait, active, meta, holds, prefix, epoch()]),
+        link.run(releaseFile, [wait, active, meta, holds, prefix, turnWord(epoch(), nextTurn())]),
       )) as [number, number, string[]];
-      if (state !== -2) {
+      if (state >= 0) {
         for (const json of gone) this.#noteLost(tenant, JSON.parse(json) as HoldRecord);
         return { isHeld: state === 1, jobs: count };
       }
+      if (state === -3) continue;
       const message = 'A newer broker has taken over this queue.';
       await onFenced(tenant, new OnewriterError('FENCED', message, { tenant, fileEpoch: count }));
     }

@@ -1,3 +1,4 @@
 export * from './broker.ts';
 export * from './dead-letters.ts';
 export * from './redis-link.ts';
+export * from './tenant-queue.ts';

@@ -1,3 +1,4 @@
+import { ADOPTED_SINCE } from '@onewriter/runtime';
 import { defineScript } from './redis-link.ts';
 
 /*
@@ -10,96 +11,99 @@ import { defineScript } from './redis-link.ts';
  * What each script writes first is a delete, which Redis allows at its memory limit, and lets what follows it through: else
  * a full Redis could never be emptied. Source: Redis, script.c (scriptVerifyOOM).
  *
- * A leader that was overtaken may still speak: stopped in the middle of a call, or with a lease it has not missed yet. The
- * epoch of the newest leader that had a queue is a field of its `meta`; an older one neither takes nor puts back, or
- * later jobs would overtake those it holds.
+ * A leader that was overtaken may still speak: stopped in the middle of a call, or with a lease it has not missed yet. And
+ * what was sent on a connection that broke may be executed after what was sent on the next (turn.ts). So a field of the
+ * queue's `meta` says whose it is: the epoch of the leader that adopted it last, and the turn of that adoption. Each
+ * command brings the epoch and the turn that it was sent under:
+ *
+ *   takeJobs, takeFollowUps   only under what is noted: later jobs would overtake, and nobody would know of those taken
+ *   finishJobs                what is committed is completed whenever it comes; failed only if nobody adopted since
+ *   adoptJobs, returnJobs     with a turn of their own, newer than what is noted; it is noted
+ *   forgetDoubt               if nobody adopted or put back since
+ *   renewLocks                whenever it comes: it only makes a lock last longer that is the broker's own
  */
 
 /**
- * The epoch of the leader that a queue belongs to, a field of its `meta`. Only an adoption makes it ours: where Redis lost
- * its data the field is gone, an older leader may have taken jobs since, and whoever had the queue has to look at what is
- * active before it takes more. Nothing is taken or adopted of a tenant that is held: a program works on its file (ADR 0025).
+ * Only an adoption makes a queue ours: where Redis lost its data the field is gone, an older leader may have taken jobs since,
+ * and whoever had the queue has to look at what is active before it takes more. Nothing is taken or adopted of a tenant that
+ * is held: a program works on its file (ADR 0025).
  */
 const FENCE = `
-local function fence(meta, epoch)
-  local found = redis.call('HMGET', meta, 'onewriter.epoch', 'paused', 'onewriter.holds', 'onewriter.added')
-  local newest = tonumber(found[1] or '0')
-  if newest > epoch then return {-2, newest} end
-  if found[3] then return {-4} end
-  if newest < epoch then return {-3} end
-  return nil, found[2], found[4]
+local found = call('HMGET', meta, 'onewriter.epoch', 'paused', 'onewriter.holds')
+local paused = found[2]
+local refusal
+if found[1] ~= word or found[3] then
+  ${ADOPTED_SINCE}
+  local since, newest = adoptedSince(found[1], word)
+  if since == 'leader' then refusal = {-2, newest}
+  elseif found[3] then refusal = {-4}
+  else refusal = {-3} end
 end
 `;
 
-/** How far what is noted of the newest job's time may lie behind; the ledger covers an hour and more. */
-const NOTE_ADDED_EVERY_MS = 60_000;
-
-/** Each command that a script calls costs about a microsecond, twice that where it writes: as few as will do. */
+/**
+ * Takes up to maxJobs into `taken`. Each command that a script calls costs about half a microsecond, twice that where it
+ * writes, and each function that it defines about 0.2: as few as will do. The first write is a delete, see above.
+ */
 const TAKE = `
-${FENCE}
-local function start(key, token, lockMs, now)
-  redis.call('SET', key .. ':lock', token, 'PX', lockMs)
-  redis.call('HSET', key, 'processedOn', now, 'ats', '1')
-end
--- Redis' clock may step back: jobs that are added from then on are not to seem older than these (add-job-script.ts).
-local function noteAdded(meta, noted, added)
-  added = tonumber(added or '')
-  if added and added > tonumber(noted or '0') + ${NOTE_ADDED_EVERY_MS} then
-    redis.call('HSET', meta, 'onewriter.added', added)
-  end
-end
-local function take(wait, active, meta, prefix, token, lockMs, now, maxJobs, maxBytes, noted)
-  local waiting = redis.call('LLEN', wait)
-  if waiting == 0 then return {0} end
-  redis.call('HDEL', meta, '')
-  local taken = {waiting}
+local waiting = call('LLEN', wait)
+local taken = {waiting}
+if waiting > 0 then
   local bytes = 0
   local newest
   for n = 1, math.min(maxJobs, waiting) do
-    local id, key, data, added
+    local id, job
     if n > 1 then
       -- How large it is has to be known first.
-      id = redis.call('LINDEX', wait, -1)
-      data, added = unpack(redis.call('HMGET', prefix .. id, 'data', 'timestamp'))
-      if data and bytes > 0 and bytes + #data > maxBytes then break end
-      redis.call('RPOPLPUSH', wait, active)
-      key = prefix .. id
+      id = call('LINDEX', wait, -1)
+      job = call('HMGET', prefix .. id, 'data', 'timestamp')
+      if job[1] and bytes > 0 and bytes + #job[1] > maxBytes then break end
+      call('RPOPLPUSH', wait, active)
     else
-      id = redis.call('RPOPLPUSH', wait, active)
-      key = prefix .. id
-      data, added = unpack(redis.call('HMGET', key, 'data', 'timestamp'))
+      id = call('RPOP', wait)
+      call('LPUSH', active, id)
+      job = call('HMGET', prefix .. id, 'data', 'timestamp')
     end
     waiting = waiting - 1
-    if data then
-      bytes = bytes + #data
-      start(key, token, lockMs, now)
+    if job[1] then
+      local key = prefix .. id
+      bytes = bytes + #job[1]
+      newest = job[2]
+      call('SET', key .. ':lock', token, 'PX', lockMs)
+      call('HSET', key, 'processedOn', now, 'ats', '1')
       taken[#taken + 1] = id
-      taken[#taken + 1] = data
-      taken[#taken + 1] = added or ''
-      newest = added
+      taken[#taken + 1] = job[1]
+      taken[#taken + 1] = newest or ''
     else
-      redis.call('LREM', active, 1, id)
+      call('LREM', active, 1, id)
     end
   end
-  noteAdded(meta, noted, newest)
   taken[1] = waiting
-  return taken
+  -- Redis' clock may step back: jobs that are added from then on are not to seem older than these (add-job-script.ts).
+  local added = tonumber(newest or '')
+  if added and added >= noteFrom and added > tonumber(call('HGET', meta, 'onewriter.added') or '0') then
+    call('HSET', meta, 'onewriter.added', newest)
+  end
 end
 `;
 
 /**
  * Moves the oldest waiting jobs to active.
- * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, epoch
+ * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, word, time from which on it is noted
  * Returns jobs left in wait (-1: the queue is paused; -2: it belongs to a newer leader, whose epoch follows; -3: it has to
  * be adopted first; -4: the tenant is held), then id, data and time of adding of each.
  */
 export const takeJobs = defineScript(
   3,
-  `${TAKE}
-local refusal, paused, noted = fence(KEYS[3], tonumber(ARGV[7]))
+  `
+local call = redis.call
+local wait, active, meta, prefix, token, lockMs, now = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local maxJobs, maxBytes, word, noteFrom = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+${FENCE}
 if refusal then return refusal end
 if paused then return {-1} end
-return take(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), noted)`,
+${TAKE}
+return taken`,
 );
 
 /** Jobs at the tail of wait among which follow-ups are looked for; what was put back may lie behind them. */
@@ -107,31 +111,34 @@ const FOLLOW_UPS_AMONG = 128;
 
 /**
  * Moves to active the jobs that go on with an open transaction, and no others; a pause of the queue does not stop them.
- * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, epoch
+ * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, word
  * Returns as {@link takeJobs}; what waits are other jobs, 0 where the queue is paused.
  */
 export const takeFollowUps = defineScript(
   3,
-  `${TAKE}
-local refusal, paused = fence(KEYS[3], tonumber(ARGV[5]))
+  `
+local call = redis.call
+local wait, active, meta, prefix, word = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[5]
+${FENCE}
 if refusal then return refusal end
-redis.call('HDEL', KEYS[3], '')
+call('HDEL', meta, '')
 local taken = {0}
-for _, id in ipairs(redis.call('LRANGE', KEYS[1], -${FOLLOW_UPS_AMONG}, -1)) do
+for _, id in ipairs(call('LRANGE', wait, -${FOLLOW_UPS_AMONG}, -1)) do
   if string.sub(id, 1, 2) == 's-' then
-    local key = ARGV[1] .. id
-    local data, added = unpack(redis.call('HMGET', key, 'data', 'timestamp'))
-    redis.call('LREM', KEYS[1], -1, id)
-    if data then
-      redis.call('LPUSH', KEYS[2], id)
-      start(key, ARGV[2], ARGV[3], ARGV[4])
+    local key = prefix .. id
+    local job = call('HMGET', key, 'data', 'timestamp')
+    call('LREM', wait, -1, id)
+    if job[1] then
+      call('LPUSH', active, id)
+      call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
+      call('HSET', key, 'processedOn', ARGV[4], 'ats', '1')
       taken[#taken + 1] = id
-      taken[#taken + 1] = data
-      taken[#taken + 1] = added or ''
+      taken[#taken + 1] = job[1]
+      taken[#taken + 1] = job[2] or ''
     end
   end
 end
-if not paused then taken[1] = redis.call('LLEN', KEYS[1]) end
+if not paused then taken[1] = call('LLEN', wait) end
 return taken`,
 );
 
@@ -140,71 +147,79 @@ const TRIM_SLACK = 10;
 
 /**
  * Moves active jobs to completed or failed, trims those to the newest (or a few more), and takes the next.
- * A job is failed only under our own lock: without it another broker has the job and may be committing it. A job that
- * is completed is committed, whoever holds the lock.
- * KEYS wait, active, meta, completed, failed · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, epoch, keep, then
- * id, 'completed' or 'failed', and value of each
+ * A job is failed only under our own lock, and if the queue was not adopted since: else it may be being committed. A job
+ * that is completed is committed, whoever holds the lock.
+ * KEYS wait, active, meta, completed, failed · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, word, keep, time from
+ * which on it is noted, then id, 'completed' or 'failed', and value of each
  * Returns the ids that were not failed, then what `take` returns (maxJobs 0: an empty list).
  */
 export const finishJobs = defineScript(
   5,
-  `${TAKE}
-local prefix, token, now = ARGV[1], ARGV[2], ARGV[4]
+  `
+local call = redis.call
+local wait, active, meta, prefix, token, lockMs, now = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local maxJobs, maxBytes, word, noteFrom = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[9])
 local keep = tonumber(ARGV[8])
 local refused = {}
-local function trim(finished)
-  local excess = redis.call('ZCARD', finished) - keep
-  if excess < ${TRIM_SLACK} then return end
-  local oldest = redis.call('ZPOPMIN', finished, excess)
-  for i = 1, #oldest, 2 do redis.call('DEL', prefix .. oldest[i], prefix .. oldest[i] .. ':logs') end
-end
-local completed, failed = false, false
-for i = 9, #ARGV, 3 do
+local mayFail, hasCompleted, hasFailed
+for i = 10, #ARGV, 3 do
   local id = ARGV[i]
   local key = prefix .. id
   local lock = key .. ':lock'
   local fails = ARGV[i + 1] == 'failed'
-  if fails and redis.call('GET', lock) ~= token then
-    refused[#refused + 1] = id
+  if fails and mayFail == nil then
+    ${ADOPTED_SINCE}
+    mayFail = not adoptedSince(call('HGET', meta, 'onewriter.epoch'), word)
+  end
+  if fails and not (mayFail and call('GET', lock) == token) then
+    -- By a call whose answer was lost it may be failed already.
+    if not call('ZSCORE', KEYS[5], id) then refused[#refused + 1] = id end
   else
-    redis.call('DEL', lock)
-    if redis.call('LREM', KEYS[2], -1, id) == 1 then
+    call('DEL', lock)
+    if call('LREM', active, -1, id) == 1 then
       if fails then
-        failed = true
-        redis.call('HSET', key, 'failedReason', ARGV[i + 2], 'finishedOn', now, 'atm', '1')
-        redis.call('ZADD', KEYS[5], now, id)
+        hasFailed = true
+        call('HSET', key, 'failedReason', ARGV[i + 2], 'finishedOn', now, 'atm', '1')
+        call('ZADD', KEYS[5], now, id)
       else
-        completed = true
-        redis.call('HSET', key, 'returnvalue', ARGV[i + 2], 'finishedOn', now, 'atm', '1')
-        redis.call('ZADD', KEYS[4], now, id)
+        hasCompleted = true
+        call('HSET', key, 'returnvalue', ARGV[i + 2], 'finishedOn', now, 'atm', '1')
+        call('ZADD', KEYS[4], now, id)
       end
     end
   end
 end
-if completed then trim(KEYS[4]) end
-if failed then trim(KEYS[5]) end
-if ARGV[5] == '0' then return {refused, {}} end
-local refusal, paused, noted = fence(KEYS[3], tonumber(ARGV[7]))
+for n = 4, 5 do
+  local excess = 0
+  if n == 4 and hasCompleted or n == 5 and hasFailed then excess = call('ZCARD', KEYS[n]) - keep end
+  if excess >= ${TRIM_SLACK} then
+    local oldest = call('ZPOPMIN', KEYS[n], excess)
+    for i = 1, #oldest, 2 do call('DEL', prefix .. oldest[i], prefix .. oldest[i] .. ':logs') end
+  end
+end
+if maxJobs == 0 then return {refused, {}} end
+${FENCE}
 if refusal then return {refused, refusal} end
 if paused then return {refused, {-1}} end
-return {refused, take(KEYS[1], KEYS[2], KEYS[3], prefix, token, ARGV[3], now, tonumber(ARGV[5]), tonumber(ARGV[6]), noted)}`,
+${TAKE}
+return {refused, taken}`,
 );
 
 /**
  * Makes all active jobs ours, oldest first: a dead leader's, or those of a take whose answer was lost.
- * KEYS active, meta · ARGV prefix, token, lockMs, epoch
- * Returns as {@link takeJobs}; what waits is not counted: 1 says that jobs were put back that may be applied.
+ * KEYS active, meta · ARGV prefix, token, lockMs, word with a new turn
+ * Returns as {@link takeJobs} (-3: it is older than the last adoption); what waits is not counted: 1 says that jobs were put back that may be applied.
  */
 export const adoptJobs = defineScript(
   2,
-  `
-local epoch = tonumber(ARGV[4])
+  `${ADOPTED_SINCE}
 redis.call('HDEL', KEYS[2], '')
-local found = redis.call('HMGET', KEYS[2], 'onewriter.epoch', 'onewriter.holds')
-local newest = tonumber(found[1] or '0')
-if newest > epoch then return {-2, newest} end
-if found[2] then return {-4} end
-if newest < epoch then redis.call('HSET', KEYS[2], 'onewriter.epoch', string.format('%d', epoch)) end
+local noted, holds = unpack(redis.call('HMGET', KEYS[2], 'onewriter.epoch', 'onewriter.holds'))
+local since, newest = adoptedSince(noted, ARGV[4])
+if since == 'leader' then return {-2, newest} end
+if since == 'turn' then return {-3} end
+if holds then return {-4} end
+redis.call('HSET', KEYS[2], 'onewriter.epoch', ARGV[4])
 local ids = redis.call('LRANGE', KEYS[1], 0, -1)
 local jobs = {redis.call('HEXISTS', KEYS[2], 'onewriter.doubt')}
 for i = #ids, 1, -1 do
@@ -227,19 +242,24 @@ return jobs`,
 /**
  * Puts active jobs of ours back to the tail of wait, where the oldest is. Where one of them may be applied, whoever takes
  * them next has to know: it is a field of `meta` until the ledger could be asked.
- * KEYS wait, active, meta · ARGV prefix, token, epoch, doubt (1 or 0), ids (newest first)
+ * A call that is repeated has a newer turn: the first may be executed after it, when the jobs were taken again.
+ * KEYS wait, active, meta · ARGV prefix, token, word with a new turn, doubt (1 or 0), ids (newest first)
  * Returns how many.
  */
 export const returnJobs = defineScript(
   3,
-  `
+  `${ADOPTED_SINCE}
 local returned = 0
 redis.call('HDEL', KEYS[3], '')
-if tonumber(redis.call('HGET', KEYS[3], 'onewriter.epoch') or '0') > tonumber(ARGV[3]) then return returned end
+local noted = redis.call('HGET', KEYS[3], 'onewriter.epoch')
+if adoptedSince(noted, ARGV[3]) then return returned end
+-- Where Redis lost its data only an adoption makes the queue ours, and only locks say which jobs are.
+local ours = (readTurn(noted)) == (readTurn(ARGV[3]))
+if ours then redis.call('HSET', KEYS[3], 'onewriter.epoch', ARGV[3]) end
 if ARGV[4] == '1' then redis.call('HSET', KEYS[3], 'onewriter.doubt', 1) end
 for i = 5, #ARGV do
   local key = ARGV[1] .. ARGV[i]
-  if redis.call('GET', key .. ':lock') == ARGV[2] then
+  if ours or redis.call('GET', key .. ':lock') == ARGV[2] then
     redis.call('DEL', key .. ':lock')
     if redis.call('LREM', KEYS[2], 1, ARGV[i]) == 1 then
       redis.call('RPUSH', KEYS[1], ARGV[i])
@@ -249,6 +269,16 @@ for i = 5, #ARGV do
   end
 end
 return returned`,
+);
+
+/**
+ * The ledger could be asked about all that was put back. KEYS meta · ARGV word
+ */
+export const forgetDoubt = defineScript(
+  1,
+  `${ADOPTED_SINCE}
+if adoptedSince(redis.call('HGET', KEYS[1], 'onewriter.epoch'), ARGV[1]) then return 0 end
+return redis.call('HDEL', KEYS[1], 'onewriter.doubt')`,
 );
 
 /**

@@ -1,6 +1,15 @@
 import { LIMITS, OnewriterError, tenantQueue } from '@onewriter/protocol';
-import { adoptJobs, finishJobs, renewLocks, returnJobs, takeFollowUps, takeJobs } from './queue-scripts.ts';
+import {
+  adoptJobs,
+  finishJobs,
+  forgetDoubt,
+  renewLocks,
+  returnJobs,
+  takeFollowUps,
+  takeJobs,
+} from './queue-scripts.ts';
 import type { RedisLink } from './redis-link.ts';
+import { nextTurn, turnWord } from './turn.ts';
 
 /** A job as it lies in Redis. */
 export interface TakenJob {
@@ -65,6 +74,12 @@ export const LOCK_MS = 30_000;
 /** Events that BullMQ keeps per queue, of jobs added; nobody but people reads them. BullMQ's default is 10,000. */
 const MAX_QUEUE_EVENTS = 100;
 
+/**
+ * How far what is noted of the newest job's time may lie behind; the ledger covers an hour and more. Noted by the takes, but
+ * not asked for by each: that is known here, and where it is not, noted once more.
+ */
+const NOTE_ADDED_EVERY_MS = 60_000;
+
 const NOTHING: Taken = Object.freeze({ jobs: Object.freeze([]), waiting: 0 });
 const HELD: Taken = Object.freeze({ ...NOTHING, held: true });
 
@@ -80,6 +95,11 @@ export class TenantQueue {
   readonly #wait: string;
   readonly #active: string;
   readonly #meta: string;
+  /** Of the last adoption or return that was sent; the epoch is that of the adoption. */
+  #epoch = 0;
+  #turn = 0;
+  /** From which time of adding on a take notes it; ms by Redis' clock. */
+  #noteFrom = 0;
 
   constructor(link: RedisLink, group: string, tenant: string, leader: QueueLeader) {
     const { name, prefix } = tenantQueue(group, tenant);
@@ -124,9 +144,10 @@ export class TenantQueue {
       Date.now(),
       maxJobs,
       maxBytes,
-      this.#leader.epoch,
+      this.#word,
+      this.#noteFrom,
     ]);
-    return this.#readTaken(reply);
+    return this.#noteTime(this.#readTaken(reply));
   }
 
   /**
@@ -142,7 +163,7 @@ export class TenantQueue {
       this.#leader.broker,
       LOCK_MS,
       Date.now(),
-      this.#leader.epoch,
+      this.#word,
     ]);
     return this.#readTaken(reply);
   }
@@ -164,23 +185,28 @@ export class TenantQueue {
       Date.now(),
       bounds?.maxJobs ?? 0,
       bounds?.maxBytes ?? 0,
-      this.#leader.epoch,
+      this.#word,
       LIMITS.keepCompletedJobs,
+      this.#noteFrom,
     ];
     for (const { id, state, value } of jobs) args.push(id, state, value);
     const [refused, taken] = (await this.#link.run(finishJobs, args)) as [string[], unknown];
-    return { refused, taken: this.#readTaken(taken) };
+    return { refused, taken: this.#noteTime(this.#readTaken(taken)) };
   }
 
   /** Makes all active jobs ours, oldest first, and the queue, too. May be repeated. @throws OnewriterError FENCED */
   async adopt(): Promise<Adopted> {
+    // A take may be sent behind it, before the answer.
+    this.#epoch = this.#leader.epoch;
+    this.#turn = nextTurn();
+    this.#noteFrom = 0;
     const reply = await this.#link.run(adoptJobs, [
       this.#active,
       this.#meta,
       this.#prefix,
       this.#leader.broker,
       LOCK_MS,
-      this.#leader.epoch,
+      this.#word,
     ]);
     const taken = this.#readTaken(reply);
     return taken.held
@@ -188,23 +214,41 @@ export class TenantQueue {
       : { jobs: taken.jobs, doubt: taken.waiting > 0 };
   }
 
-  /** The ledger could be asked: see {@link Adopted}. */
-  async forgetDoubt(): Promise<void> {
-    await this.#link.call('HDEL', this.#meta, 'onewriter.doubt');
+  /** What is put back from now on is not meant by a {@link forgetDoubt} of before. */
+  get doubtMark(): string {
+    return turnWord(this.#epoch, this.#turn);
+  }
+
+  /** The ledger could be asked: see {@link Adopted}. @param mark {@link doubtMark} of then. May be repeated. */
+  async forgetDoubt(mark: string): Promise<void> {
+    await this.#link.run(forgetDoubt, [this.#meta, mark]);
   }
 
   /** Puts jobs back where they came from. @param ids oldest first. @param doubt one of them may be applied. */
   async giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
+    this.#turn = nextTurn();
     await this.#link.run(returnJobs, [
       this.#wait,
       this.#active,
       this.#meta,
       this.#prefix,
       this.#leader.broker,
-      this.#leader.epoch,
+      turnWord(this.#epoch, this.#turn),
       doubt ? 1 : 0,
       ...ids.toReversed(),
     ]);
+  }
+
+  /** What is taken under: after the epoch was raised it is not what is noted, and the queue has to be adopted again. */
+  get #word(): string {
+    return turnWord(this.#leader.epoch, this.#turn);
+  }
+
+  #noteTime(taken: Taken): Taken {
+    // By the rule of the script, which notes the newest.
+    const addedAt = taken.jobs.at(-1)?.addedAt ?? 0;
+    if (addedAt >= this.#noteFrom) this.#noteFrom = addedAt + NOTE_ADDED_EVERY_MS;
+    return taken;
   }
 
   #readTaken(reply: unknown): Taken {

@@ -1126,7 +1126,8 @@ export class TenantSession implements LaneClient, LoadSource {
   /** The ledger could be asked about any job. */
   #clearDoubt(): void {
     this.#doubt = false;
-    this.#context.link.insist(() => this.#queue.forgetDoubt()).catch(this.#context.onBug);
+    const mark = this.#queue.doubtMark;
+    this.#context.link.insist(() => this.#queue.forgetDoubt(mark)).catch(this.#context.onBug);
   }
 
   #putBack(jobs: readonly HeldJob[]): void {

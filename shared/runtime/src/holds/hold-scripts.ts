@@ -8,6 +8,9 @@
  *                   onewriter.pause      JSON: who paused it, why, since when
  *                   paused               BullMQ's own flag. A hold neither sets nor clears it, and is not ended with it
  *
+ *                   onewriter.epoch      whose queue it is: the epoch of a leader, a point, the turn of its last adoption; a
+ *                                        holder where none leads writes the epoch alone, which no leader takes under
+ *
  * Scripts that take jobs read the count with the fence (queue-scripts.ts of the broker): a hold costs nothing where there
  * is none. One that ran out counts as absent, because its process died or was stopped; the leader forgets it when it looks
  * (RELEASE_FILE) and writes that down. Where such a hold asked for it (pauseIfLost: its process may have been in the middle
@@ -19,6 +22,23 @@
 const NOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
+/**
+ * Lua: whether a queue was adopted since a command was sent, by its leader or by a newer one. `word` is '<epoch>.<turn>', and
+ * the turn is 0 where it is missing. Returns 'leader' (and the newer epoch), 'turn', or nil.
+ */
+export const ADOPTED_SINCE = `
+local function readTurn(word)
+  local epoch, turn = string.match(word or '', '^(%d+)%.?(%d*)')
+  return tonumber(epoch) or 0, tonumber(turn) or 0
+end
+local function adoptedSince(noted, word)
+  local newest, last = readTurn(noted)
+  local epoch, turn = readTurn(word)
+  if newest > epoch then return 'leader', newest end
+  if newest == epoch and last > turn then return 'turn' end
+end
 `;
 
 /**
@@ -73,14 +93,17 @@ return left`;
  * Forgets holds that ran out, and says that no broker has the file open, if one is left; then none opens it before the last
  * hold ends. Called by the leader when it has closed the file, by a holder where none leads. What is active now is of a
  * leader that is gone: it waits again, the oldest at the tail, and may be applied.
- * KEYS wait, active, meta, holds · ARGV prefix, epoch
- * Returns -2 and the epoch of a newer leader; 1 (held) or 0; jobs that wait or are active; holds that ran out.
+ * KEYS wait, active, meta, holds · ARGV prefix, a leader's word with a new turn, or a holder's epoch
+ * Returns -2 and the epoch of a newer leader; -3 where the leader adopted the queue since; 1 (held) or 0; jobs that wait or
+ * are active; holds that ran out.
  */
-export const RELEASE_FILE = `${NOW}
+export const RELEASE_FILE = `${NOW}${ADOPTED_SINCE}
 local wait, active, meta, holds = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local epoch = tonumber(ARGV[2])
-local newest = tonumber(redis.call('HGET', meta, 'onewriter.epoch') or '0')
-if newest > epoch then return {-2, newest, {}} end
+local word = ARGV[2]
+local since, newest = adoptedSince(redis.call('HGET', meta, 'onewriter.epoch'), word)
+if since == 'leader' then return {-2, newest, {}} end
+-- A holder that finds no leader has no turn: nobody's file is open.
+if since == 'turn' and string.find(word, '.', 1, true) then return {-3, 0, {}} end
 local gone = {}
 redis.call('HDEL', meta, '')
 local all = redis.call('HGETALL', holds)
@@ -108,6 +131,5 @@ while id do
   redis.call('HSET', meta, 'onewriter.doubt', 1)
   id = redis.call('LPOP', active)
 end
-local word = string.format('%d', epoch)
 redis.call('HSET', meta, 'onewriter.holds', left, 'onewriter.epoch', word, 'onewriter.released', word)
 return {1, redis.call('LLEN', wait), gone}`;
