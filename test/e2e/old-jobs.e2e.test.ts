@@ -61,3 +61,36 @@ it('sets aside a job out of an old snapshot of Redis whose ledger row was pruned
   expect(letters.stdout).toContain(receipt.id);
   expect(letters.stdout).toContain('older than the ledger');
 });
+
+it('stamps jobs by the clock of Redis, read once in a while, and never before what was taken', async () => {
+  await using redis = await startRedis();
+  await using folder = await temporaryDirectory('job-stamps');
+  const looker = new Redis(redis.url);
+  const app = await connect({ redis: redis.url, dataDir: folder.path });
+  onTestFinished(async () => {
+    await app.close({ timeoutMs: 100 });
+    looker.disconnect();
+  });
+  const redisMs = async () => {
+    const [seconds, micros] = await looker.time();
+    return Number(seconds) * 1_000 + Number(micros) / 1_000;
+  };
+  const { prefix, name } = tenantQueue('default', 'acme');
+  const add = async () => {
+    const { id } = await app.tenant('acme').enqueue('INSERT INTO t VALUES (1)');
+    return Number(await looker.hget(`${prefix}:${name}:${id.split('.')[0]!}`, 'timestamp'));
+  };
+  await looker.config('RESETSTAT');
+  const before = await redisMs();
+  const stamps: number[] = [];
+  for (let n = 0; n < 50; n++) stamps.push(await add());
+  const after = await redisMs();
+  expect(stamps).toEqual(stamps.toSorted((a, b) => a - b));
+  expect(stamps[0]).toBeGreaterThanOrEqual(Math.floor(before));
+  expect(stamps.at(-1)).toBeLessThanOrEqual(after);
+  // Two are this test's.
+  expect(await looker.info('commandstats')).toContain('cmdstat_time:calls=3,');
+  const taken = Math.floor(after) + 3_600_000;
+  await looker.hset(`${prefix}:${name}:meta`, 'onewriter.added', taken);
+  expect(await add()).toBe(taken);
+});

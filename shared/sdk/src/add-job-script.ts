@@ -3,15 +3,18 @@ import { isFollowUpJobId, type QueueAddress } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { OutboundJob } from './outbound-job.ts';
 
-const TIMESTAMP = `
-local function timestamp()
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local taken = redis.call('HGET', KEYS[3], 'onewriter.added')
-  if taken and tonumber(taken) > now then return taken end
-  return now
+/** The job's hash. Times stay strings where they can: to write a number as one costs as much as a command. */
+const ADD = `
+local now = ARGV[5]
+local isRead = now == ''
+if isRead then
+  local time = call('TIME')
+  now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
-`;
+local stamp = now
+local taken = call('HGET', KEYS[3], 'onewriter.added')
+if taken and tonumber(taken) > tonumber(now) then stamp = taken end
+call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', stamp, 'delay', '0', 'priority', '0')`;
 
 /*
  * Puts a job on a tenant's BullMQ queue. The data structures are BullMQ's (6.7, addStandardJob-9.lua): the job's hash,
@@ -23,26 +26,30 @@ end
  * A job whose id is there is not added again, so that it can be sent twice.
  *
  * Its `timestamp` is by Redis' clock, the one clock that all clients share, and never before that of a job that the broker has
- * taken: so the broker knows a job that comes again out of an old snapshot of Redis (ADR 0027).
+ * taken: so the broker knows a job that comes again out of an old snapshot of Redis (ADR 0027). A client that has read that
+ * clock a moment ago says the time itself, because TIME is the dearest command here (redis-clock.ts).
  *
- * KEYS wait, job, meta · ARGV id, name, data, opts
- * Returns how many jobs wait.
+ * KEYS wait, job, meta · ARGV id, name, data, opts, time by Redis' clock (ms, '' to have it read)
+ * Returns how many jobs wait; and where it was read, the time.
  */
 const LUA = `
-${TIMESTAMP}if redis.call('EXISTS', KEYS[2]) == 1 then return redis.call('LLEN', KEYS[1]) end
-redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', timestamp(), 'delay', '0',
-  'priority', '0')
-return redis.call('LPUSH', KEYS[1], ARGV[1])`;
+local call = redis.call
+if call('EXISTS', KEYS[2]) == 1 then return call('LLEN', KEYS[1]) end
+${ADD}
+local depth = call('LPUSH', KEYS[1], ARGV[1])
+if isRead then return {depth, now} end
+return depth`;
 
 /*
  * The same for steps of an open transaction: at the tail, where the oldest job is, because everything that waits waits for
  * them. Returns 0: their sender is not held up by the length of the queue.
  */
 const LUA_FRONT = `
-${TIMESTAMP}if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-redis.call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', timestamp(), 'delay', '0',
-  'priority', '0')
-redis.call('RPUSH', KEYS[1], ARGV[1])
+local call = redis.call
+if call('EXISTS', KEYS[2]) == 1 then return 0 end
+${ADD}
+call('RPUSH', KEYS[1], ARGV[1])
+if isRead then return {0, now} end
 return 0`;
 
 /*
@@ -54,7 +61,7 @@ if redis.call('LREM', KEYS[1], 0, ARGV[1]) == 0 then return 0 end
 redis.call('DEL', KEYS[2])
 return 1`;
 
-const ADD = defineScript(LUA);
+const ADD_BACK = defineScript(LUA);
 const ADD_FRONT = defineScript(LUA_FRONT);
 
 /** `attempts: 1`: a retry would push the job behind later ones; the writer retries what can be retried, in its place. */
@@ -80,9 +87,17 @@ export function isNoScript(error: Error | null | undefined): boolean {
   return error?.name === 'ReplyError' && error.message.startsWith('NOSCRIPT');
 }
 
+/** What the script answers: how many jobs wait, and the time, if it was asked for. */
+export function readAdded(reply: unknown): { readonly depth: number; readonly redisMs?: number } {
+  if (!Array.isArray(reply)) return { depth: typeof reply === 'number' ? reply : 0 };
+  const [depth, redisMs] = reply as [number, string];
+  return { depth, redisMs: Number(redisMs) };
+}
+
 /**
  * Adds a job, in one command.
- * @returns how many jobs wait in the queue
+ * @param time by Redis' clock, ms; '' where it is to be read
+ * @returns for {@link readAdded}
  * @throws as any command of Redis; then the job is not in the queue, unless the connection broke
  */
 export function addJob(
@@ -90,10 +105,11 @@ export function addJob(
   { prefix, name }: QueueAddress,
   job: OutboundJob,
   form: ScriptForm,
+  time: number | '',
 ): Promise<unknown> {
   const keys = `${prefix}:${name}:`;
-  const script = isFollowUpJobId(job.id) ? ADD_FRONT : ADD;
-  const args = [`${keys}wait`, keys + job.id, `${keys}meta`, job.id, job.name, job.message, OPTIONS];
+  const script = isFollowUpJobId(job.id) ? ADD_FRONT : ADD_BACK;
+  const args = [`${keys}wait`, keys + job.id, `${keys}meta`, job.id, job.name, job.message, OPTIONS, time];
   return form === 'hash'
     ? redis.call('EVALSHA', script.sha, 3, ...args)
     : redis.call('EVAL', script.lua, 3, ...args);

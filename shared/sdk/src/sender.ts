@@ -8,9 +8,10 @@ import {
   tenantQueue,
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { addJob, isNoScript, type ScriptForm, withdrawJob } from './add-job-script.ts';
+import { addJob, isNoScript, readAdded, type ScriptForm, withdrawJob } from './add-job-script.ts';
 import { now } from './deadline.ts';
 import type { OutboundJob } from './outbound-job.ts';
+import { RedisClock } from './redis-clock.ts';
 import type { SdkLogger } from './types.ts';
 
 /** What became of sending a job once. */
@@ -75,6 +76,7 @@ export class RedisSender implements JobSender {
   readonly #bell: string;
   readonly #tenants: string;
   readonly #logger: SdkLogger;
+  readonly #clock = new RedisClock();
   readonly #queues = new Map<string, SenderQueue>();
   #round: Entry[] = [];
   readonly #waiting: (() => void)[] = [];
@@ -91,6 +93,7 @@ export class RedisSender implements JobSender {
     });
     redis.on('ready', () => {
       this.#downSince = undefined;
+      this.#clock.forget();
       this.#wake();
     });
     redis.on('end', () => this.#wake());
@@ -169,11 +172,13 @@ export class RedisSender implements JobSender {
   #write(form: ScriptForm, round: readonly Entry[]): Promise<Reply>[] {
     const redis = this.#redis;
     const time = Date.now();
+    const redisTime = this.#clock.now();
     const replies: Promise<Reply>[] = [];
     const { stream } = redis as unknown as { stream: Socket };
     stream.cork();
     try {
-      for (const { queue, job } of round) replies.push(toReply(addJob(redis, queue.address, job, form)));
+      for (const { queue, job } of round)
+        replies.push(toReply(addJob(redis, queue.address, job, form, redisTime)));
       replies.push(
         toReply(redis.zadd(this.#bell, 'NX', ...round.flatMap(({ queue }) => [time, queue.tenant]))),
       );
@@ -199,11 +204,13 @@ export class RedisSender implements JobSender {
     const bellError = results[round.length]?.[0];
     for (let index = 0; index < round.length; index++) {
       const { resolve, queue } = round[index]!;
-      const [error, depth] = results[index] ?? [new Error('Redis did not answer.'), undefined];
+      const [error, reply] = results[index] ?? [new Error('Redis did not answer.'), undefined];
       if (form === 'hash' && isNoScript(error)) unknown.push(round[index]!);
       else if (error) resolve(this.#classify(error, queue.tenant));
       else {
-        resolve({ kind: 'accepted', depth: typeof depth === 'number' ? depth : 0 });
+        const { depth, redisMs } = readAdded(reply);
+        if (redisMs !== undefined) this.#clock.read(redisMs);
+        resolve({ kind: 'accepted', depth });
         if (bellError && this.#redis.status === 'ready') {
           // The broker's sweep finds the job, and the check of a late job rings again.
           this.#logger.warn({ err: bellError, tenant: queue.tenant }, 'The doorbell was not rung');
