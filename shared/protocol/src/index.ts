@@ -20,6 +20,7 @@ export type { PragmaAnswer } from './pragma-rules.ts';
 export * from './redis-guard.ts';
 export * from './redis-url.ts';
 export * from './schema-check.ts';
+export * from './second-redis.ts';
 export * from './split-script.ts';
 export * from './sql-tokens.ts';
 export * from './statement.ts';

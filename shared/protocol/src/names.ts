@@ -104,6 +104,8 @@ export interface GroupKeys {
   readonly status: string;
   /** Hash with a TTL, broker id to BrokerRecord as JSON: the leader and its standbys. */
   readonly brokers: string;
+  /** String: an id of this Redis, by which brokers of one data directory see that they have two; see LedFrom. */
+  readonly redisId: string;
 }
 
 /** The {@link GroupKeys} of a group. */
@@ -124,6 +126,7 @@ export function groupKeys(group: string): GroupKeys {
     backOff: key('back-off'),
     status: key('status'),
     brokers: key('brokers'),
+    redisId: key('redis-id'),
   };
 }
 

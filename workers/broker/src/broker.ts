@@ -11,6 +11,7 @@ import type { BrokerState, HealthSource } from './health.ts';
 import { Leader } from './leader.ts';
 import { Lease } from './lease.ts';
 import { RedisLink } from './redis-link.ts';
+import { SecondRedis } from './second-redis.ts';
 import { BrokerPresence } from './status/broker-presence.ts';
 
 /*
@@ -33,6 +34,7 @@ export class Broker implements HealthSource {
   readonly #bellLink: RedisLink;
   readonly #lease: Lease;
   readonly #claim: DataDirClaim;
+  readonly #secondRedis: SecondRedis;
   readonly #metrics: BrokerMetrics;
   readonly #presence: BrokerPresence;
   readonly #stopping = new AbortController();
@@ -46,12 +48,15 @@ export class Broker implements HealthSource {
     this.#link = new RedisLink({ url, log, name: 'onewriter-broker' });
     this.#bellLink = new RedisLink({ url, log, name: 'onewriter-broker-bell' });
     this.#claim = new DataDirClaim(this.#link, config.group, config.dataDir);
+    const { group, dataDir } = config;
+    this.#secondRedis = new SecondRedis({ link: this.#link, group, dataDir, redisUrl: url, log });
     this.#lease = new Lease(this.#link, {
       group: config.group,
       dataDir: config.dataDir,
       leaseMs: config.leaseMs,
       log,
       claim: this.#claim,
+      secondRedis: this.#secondRedis,
     });
     this.#metrics = new BrokerMetrics(this.#metricsSource());
     const state = () => this.#state;
@@ -89,6 +94,7 @@ export class Broker implements HealthSource {
       this.#state === 'leading' || this.#state === 'standby' ? undefined : `The broker is ${this.#state}.`,
     redis: () => this.#link.trouble ?? this.#bellLink.trouble,
     lease: () => this.#checkLease(),
+    secondRedis: () => this.#secondRedis.finding,
     dataDir: () => checkDataDir(this.#config.dataDir, 'write'),
   };
 

@@ -11,6 +11,7 @@ import {
   REPLACED_SIGNAL,
   readReleaseBell,
   runningDir,
+  SECOND_REDIS_REMEDY,
   type StatusTransactions,
   TENANT_ID_PATTERN,
   toWireError,
@@ -486,8 +487,7 @@ export class Leader {
     if (raised === 'contested') {
       this.#end(
         `another broker leads the files in ${this.#options.config.dataDir} through another Redis: both raised the epoch ` +
-          'again and again. Give all brokers of a data directory the same ONEWRITER_REDIS_URL and ONEWRITER_GROUP, or ' +
-          'stop the others',
+          `again and again. ${lease.contest} ${SECOND_REDIS_REMEDY}`,
       );
     } else {
       log.error(

@@ -7,6 +7,7 @@ import type { DataDirClaim } from './data-dir-claim.ts';
 import { readEpochFloor, writeEpochFloor } from './epoch-floor.ts';
 import { acquireLease, raiseEpoch, releaseLease, renewLease } from './lease-scripts.ts';
 import { isTemporary, type RedisLink } from './redis-link.ts';
+import type { SecondRedis } from './second-redis.ts';
 
 /*
  *   standby ──(key free, expired, or its holder dead)──▶ held ──renew, every third──▶ held
@@ -36,6 +37,8 @@ export interface LeaseOptions {
   readonly log: Logger;
   /** The claim to the group that a broker must have before it leads. */
   readonly claim?: Pick<DataDirClaim, 'id' | 'claim'> | undefined;
+  /** Which of two Redis servers with a leader each gives way. */
+  readonly secondRedis?: Pick<SecondRedis, 'mayLead' | 'noteLead' | 'giveWay'> | undefined;
 }
 
 /** Pause of a standby between two looks. */
@@ -79,6 +82,7 @@ export class Lease {
   #acquiredAt = '';
   #since = 0;
   #answeredAt = performance.now();
+  #contest = '';
 
   constructor(link: RedisLink, options: LeaseOptions) {
     this.#link = link;
@@ -113,6 +117,11 @@ export class Lease {
     return this.#answeredAt;
   }
 
+  /** Who gave way to whom, for people; '' before {@link raise} said `contested`. */
+  get contest(): string {
+    return this.#contest;
+  }
+
   /** Waits until this process leads. @returns false where `signal` was aborted first. */
   async acquire(signal: AbortSignal): Promise<boolean> {
     let reported: string | undefined;
@@ -120,6 +129,11 @@ export class Lease {
     while (!signal.aborted) {
       try {
         await this.#options.claim?.claim();
+        if ((await this.#options.secondRedis?.mayLead()) === false) {
+          this.#answeredAt = performance.now();
+          await pause(STANDBY_POLL_MS);
+          continue;
+        }
         const holder = await this.#tryAcquire('');
         if (holder === undefined) return true;
         const record = JSON.parse(holder) as LeaseRecord;
@@ -187,7 +201,7 @@ export class Lease {
   /**
    * Takes a higher epoch than `above`, which a file has seen: of a restored copy, or given out by a Redis that lost its
    * data. Where another broker noted a higher one in the data directory it leads the same files under another Redis: the
-   * epoch is raised with growing pauses, and after some times no more.
+   * epoch is raised with growing pauses, and after some times no more: one of both gives way (second-redis.ts).
    */
   async raise(above: number): Promise<Raised> {
     // Outside of its turn: meanwhile the lease is renewed.
@@ -196,11 +210,18 @@ export class Lease {
   }
 
   async #isContested(): Promise<boolean> {
-    if (readEpochFloor(this.#options.dataDir) <= this.#epoch) return false;
+    const floor = readEpochFloor(this.#options.dataDir);
+    if (floor <= this.#epoch) return false;
     const now = performance.now();
     this.#contests = [...this.#contests.filter(at => at > now - CONTEST_WINDOW_MS), now];
     const contests = this.#contests.length;
-    if (contests > MAX_CONTESTS) return true;
+    if (contests > MAX_CONTESTS) {
+      const { secondRedis } = this.#options;
+      const contest = secondRedis === undefined ? '' : secondRedis.giveWay(this.#epoch, floor);
+      this.#contest = contest ?? '';
+      this.#contests = [];
+      return contest !== undefined;
+    }
     if (contests > 1) await pause(FIRST_CONTEST_PAUSE_MS * 2 ** (contests - 2));
     return false;
   }
@@ -260,6 +281,8 @@ export class Lease {
     this.#epoch = epoch;
     if (this.#since === 0) this.#since = Date.now();
     this.#expiresAt = sentAt + this.#options.leaseMs;
+    // Before the epoch: whoever finds that one finds this.
+    this.#options.secondRedis?.noteLead(epoch);
     try {
       writeEpochFloor(this.#options.dataDir, epoch);
     } catch (error) {

@@ -1,6 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findStatusProblems, groupKeys, isOnewriterError, parseDataDirRecord } from '@onewriter/protocol';
+import {
+  describeSecondRedis,
+  findStatusProblems,
+  groupKeys,
+  isOnewriterError,
+  parseDataDirRecord,
+  readSecondRedisNote,
+  SECOND_REDIS_REMEDY,
+  type SecondRedisNote,
+} from '@onewriter/protocol';
 import { type GroupStatus, readGroupStatus } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { openGateway } from '../gateway-client.ts';
@@ -103,6 +112,7 @@ export async function checkBrokers(target: Target, redis: Redis): Promise<Diagno
     await checkGroupOwner(target, redis),
     checkLeader(target, group),
     checkEpoch(target, group),
+    await checkSecondRedis(target, redis),
   ];
   for (const { level, alert, text } of findStatusProblems(group)) {
     if (LOOKED_AT_DIRECTLY.test(alert)) continue;
@@ -190,6 +200,24 @@ function checkEpoch(target: Target, { lease }: GroupStatus): Diagnosis {
     'epoch',
     `The leader has epoch ${lease.epoch}, and these files were led with ${floor}: its data directory is another, or Redis lost its data.`,
     'Look whether broker and files belong together (ONEWRITER_DATA_DIR, ONEWRITER_GROUP), then restart the broker.',
+  );
+}
+
+/** A broker that led these files through another Redis than another gave way, and says so in the data directory. */
+async function checkSecondRedis({ dataDir, group }: Target, redis: Redis): Promise<Diagnosis> {
+  let note: SecondRedisNote | undefined;
+  try {
+    note = readSecondRedisNote(dataDir);
+  } catch (error) {
+    return skipped('second-redis', (error as Error).message);
+  }
+  if (note === undefined) return ok('second-redis', 'no broker leads these files through another Redis');
+  const isThis = (await redis.get(groupKeys(group).redisId)) === note.gaveWay.redisId;
+  return bad(
+    isThis ? 'error' : 'warning',
+    'second-redis',
+    `${describeSecondRedis(dataDir, note)} ${isThis ? 'No broker of this Redis leads while the other does.' : 'Its brokers lead no more while one of this Redis does.'}`,
+    SECOND_REDIS_REMEDY,
   );
 }
 
