@@ -91,12 +91,12 @@ it('every process says what it looked at; brokers say who leads and who stands b
       httpStatus: 200,
       state: 'leading',
       reasons: [],
-      checks: { state: 'ok', redis: 'ok', lease: 'ok', dataDir: 'ok' },
+      checks: { state: 'ok', redis: 'ok', lease: 'ok', secondRedis: 'ok', dataDir: 'ok' },
     }),
     standby: expect.objectContaining({
       httpStatus: 200,
       state: 'standby',
-      checks: { state: 'ok', redis: 'ok', lease: 'ok', dataDir: 'ok' },
+      checks: { state: 'ok', redis: 'ok', lease: 'ok', secondRedis: 'ok', dataDir: 'ok' },
     }),
     gateway: {
       httpStatus: 200,

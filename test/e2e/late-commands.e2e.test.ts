@@ -181,7 +181,7 @@ class Session {
     const [wait, active, failed] = await Promise.all([
       this.#list('wait'),
       this.#list('active'),
-      redis.zrange(this.#key('failed'), 0, -1),
+      redis.zrange(this.#key('failed'), '0', '-1'),
     ]);
     const held = [...this.held];
     expect(held).toEqual(held.toSorted());
