@@ -178,6 +178,11 @@ export class Rig {
     return this.#token;
   }
 
+  /** Environment of a command that a person runs. */
+  commandEnvironment(): Record<string, string | undefined> {
+    return this.#environment('client');
+  }
+
   /** An SDK client of the run's own, beside the clients' processes. */
   get probe(): Onewriter {
     return this.#probe;

@@ -17,6 +17,7 @@ import { longReaders } from './long-readers.ts';
 import { network } from './network.ts';
 import { oldSnapshot } from './old-snapshot.ts';
 import { openTransaction } from './open-transaction.ts';
+import { orderOfLife } from './order-of-life.ts';
 import { overload } from './overload.ts';
 import { pauseLeader } from './pause-leader.ts';
 import { endlessStatement, endlessStatements, poisonJob } from './poison.ts';
@@ -53,6 +54,7 @@ const ALL: readonly Fault[] = [
   movedFile,
   replacedFile,
   heldFile,
+  orderOfLife,
   changedFile,
   poisonJob,
   endlessStatement,
