@@ -60,6 +60,9 @@ class Model {
     const other = await redis.eval(ADD_HOLD, 2, this.keys.holds, this.keys.meta, id, LIFE_MS, json);
     const isExcluded = exclusive && this.holds.some(hold => hold.exclusive && !hold.expired);
     expect(other !== '').toBe(isExcluded);
+    // Sent again, as after a connection that broke before the answer: no hold excludes itself.
+    const again = await redis.eval(ADD_HOLD, 2, this.keys.holds, this.keys.meta, id, LIFE_MS, json);
+    expect(again !== '').toBe(isExcluded);
     if (!isExcluded) this.holds.push({ id, exclusive, pauseIfLost, expired: false });
   }
 
@@ -201,5 +204,33 @@ describe('holds', () => {
     expect(await isTenantPaused(redis, GROUP, 'unled')).toBe(false);
     const needsLeader = withHeldTenant(redis, GROUP, 'unled', { ...hold, needsLeader: true }, async () => {});
     await expect(needsLeader).rejects.toMatchObject({ code: 'BROKER_UNAVAILABLE' });
+  });
+
+  it('are had by a holder whose connection broke before the answer, and left by one that heard of none', async () => {
+    const hold = { name: 'restore', who: 'w', reason: '', exclusive: true, pauseIfLost: true } as const;
+    const connection = redis.duplicate();
+    try {
+      const send = connection.eval.bind(connection) as Redis['eval'];
+      // The client of Redis sends a command again that had no answer.
+      connection.eval = (async (...args: Parameters<Redis['eval']>) => {
+        await send(...args);
+        return send(...args);
+      }) as Redis['eval'];
+      await withHeldTenant(connection, GROUP, 'broken', hold, held => held.assertHeld());
+      expect(await readHolders(redis, GROUP, ['broken'])).toEqual([[]]);
+
+      const lost = new Error('Command timed out');
+      let sent = 0;
+      connection.eval = (async (...args: Parameters<Redis['eval']>) => {
+        const answer = await send(...args);
+        if (++sent === 1) throw lost;
+        return answer;
+      }) as Redis['eval'];
+      const work = withHeldTenant(connection, GROUP, 'broken', hold, async () => {});
+      await expect(work).rejects.toBe(lost);
+      expect(await readHolders(redis, GROUP, ['broken'])).toEqual([[]]);
+    } finally {
+      connection.disconnect();
+    }
   });
 });

@@ -42,16 +42,18 @@ end
 `;
 
 /**
- * Adds a hold. Of two that are exclusive the second is refused.
+ * Adds a hold. Of two that are exclusive the second is refused. A connection that breaks has the client send it again: then the
+ * hold itself may be there already.
  * KEYS holds, meta · ARGV id, lifeMs, JSON
  * Returns '', or the JSON of the hold that excludes it.
  */
 export const ADD_HOLD = `${NOW}
 local hold = cjson.decode(ARGV[3])
 if hold.exclusive then
-  for _, json in ipairs(redis.call('HVALS', KEYS[1])) do
-    local other = cjson.decode(json)
-    if other.exclusive and other.expiresAt > now then return json end
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    local other = cjson.decode(all[i + 1])
+    if all[i] ~= ARGV[1] and other.exclusive and other.expiresAt > now then return all[i + 1] end
   end
 end
 hold.since = now

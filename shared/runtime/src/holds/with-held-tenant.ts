@@ -118,12 +118,19 @@ class Hold implements HeldTenant {
     this.#keys = holdKeys(group, tenant);
   }
 
-  /** @throws OnewriterError TENANT_UNAVAILABLE */
+  /** @throws OnewriterError TENANT_UNAVAILABLE; Error of Redis, and then no hold is left where Redis answers */
   async add({ name, who, reason, exclusive, pauseIfLost = false }: HoldRequest): Promise<void> {
     const { holds, meta } = this.#keys;
     const sentAt = performance.now();
     const json = JSON.stringify({ name, who, reason, exclusive, pauseIfLost });
-    const other = (await this.#redis.eval(ADD_HOLD, 2, holds, meta, this.#id, LIFE_MS, json)) as string;
+    let other: string;
+    try {
+      other = (await this.#redis.eval(ADD_HOLD, 2, holds, meta, this.#id, LIFE_MS, json)) as string;
+    } catch (error) {
+      // Redis may have the hold although its answer did not come. Sent later on the same connection, this removes it.
+      await this.end().catch(() => {});
+      throw error;
+    }
     if (other !== '') {
       const holder = toHolder(JSON.parse(other) as HoldRecord);
       throw new OnewriterError(
