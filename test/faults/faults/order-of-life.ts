@@ -84,7 +84,7 @@ async function live(life: TenantLife, { rig, round }: RoundContext): Promise<voi
   await pause(random.between(200, 600));
   await life.backup();
   for (let number = 0; number < EVENTS; number++) {
-    await pause(random.between(50, 500));
+    await pause(random.between(300, 900));
     const events = { pause: 1, replace: 3, recreate: 3, restoreDeleted: 2 };
     const event = random.weighted<LifeEvent>(events);
     const needsBackup = event === 'replace' || event === 'restoreDeleted';

@@ -48,9 +48,9 @@ export interface CallersOptions {
 const SDK_CLIENTS = 3;
 const HTTP_CALLERS = 2;
 /** Calls of one caller under way. */
-const CONCURRENCY = 6;
+const CONCURRENCY = 16;
 /** Between two calls of one caller, on average. */
-const PAUSE_MS = 20;
+const PAUSE_MS = 15;
 const WRITE_TIMEOUT_MS: readonly [min: number, max: number] = [4_000, 8_000];
 /** After a call was refused or not answered. */
 const REFUSED_PAUSE_MS = 50;

@@ -174,13 +174,13 @@ export class TenantLife {
     const meddling = (async () => {
       while (!isDone) {
         try {
-          if (this.#random.oneIn(6)) await pauseTenant(direct, GROUP, this.tenant, 'faults');
+          if (this.#random.oneIn(10)) await pauseTenant(direct, GROUP, this.tenant, 'faults');
           else await resumeTenant(direct, GROUP, this.tenant);
         } catch (error) {
           // Another holder was first, or no broker leads.
           if (!isOnewriterError(error)) throw error;
         }
-        await pause(this.#random.between(0, 30));
+        await pause(this.#random.between(0, 40));
       }
     })();
     try {
