@@ -52,7 +52,7 @@ export const orderOfLife: Fault = {
     const faults: string[] = [];
     try {
       await Promise.all([...lives.map(life => live(life, context)), injectFaults(context, faults)]);
-      await rig.awaitRecovery();
+      await rig.awaitRecovery([...rig.tenants, ...lives.map(({ tenant }) => tenant)]);
       await pause(random.between(100, 300));
     } finally {
       await callers.stop();

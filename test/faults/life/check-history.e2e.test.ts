@@ -143,6 +143,21 @@ it('leaves room where calls overlap', () => {
   expect(checkHistory(calls)).toEqual([]);
 });
 
+it('lets reads see the new file and the last state of the old while a restore is under way, and no longer', () => {
+  const seesNew = { ...whole(61, RESTORED(W1, W2)), completed: 62 };
+  const old = A(W1, W2, W3, W4, W5);
+  expect(checkHistory(add(seesNew, { ...whole(63, old), completed: 64 }))).toEqual([]);
+  expect(kindsOf(add(seesNew, { ...whole(63, A(W1, W2, W3, W4)), completed: 64 }))).toEqual(['stale']);
+  expect(kindsOf(add(seesNew, { ...whole(66, old), completed: 67 }))).toEqual(['stale']);
+  const longer = (calls: Call[]) =>
+    calls.map(call =>
+      call.kind === 'life' && call.incarnation === 'a/r' ? { ...call, completed: 85 } : call,
+    );
+  expect(checkHistory(longer(rightHistory()))).toEqual([]);
+  // A write to the new file was acknowledged at 75.
+  expect(kindsOf(longer(add({ ...whole(80, old), completed: 81 })))).toEqual(['stale']);
+});
+
 it('lets a write whose outcome is not known be there later, or not at all', () => {
   const unknown: Partial<WriteCall> = { outcome: 'unknown', code: 'OUTCOME_UNKNOWN', commitSeq: undefined };
   expect(checkHistory(add(write(20, append(20), 112, { ...unknown, caller: 'd' })))).toEqual([]);

@@ -29,6 +29,10 @@ import {
  * it first appears, a read at any whose state is what it saw. From left to right in the order of invocation each call gets the
  * first of its points that is not left of a call that had completed before. Where there is none, the history has no order.
  * (Taking the first is right: it leaves most to those that follow.)
+ *
+ * One thing is allowed besides (ADR 0026, "Cost accepted"): while a restore puts a file in the place of another, one read may
+ * see the new file and a later one the last state of the old. Nobody may write then. It ends with the first write to the new
+ * file, and with the restore.
  */
 
 /** What can be wrong. */
@@ -415,9 +419,36 @@ class TenantChecker {
     let floor = -1;
     const stand = (call: Call, place: (floor: number) => number | undefined, holds = true) => {
       let point: number | undefined;
-      moments.push({ at: call.invoked, run: () => (point = place(floor)) });
+      const raise = (to: number) => {
+        floor = Math.max(floor, to);
+      };
+      moments.push({
+        at: call.invoked,
+        run: () => {
+          point = place(floor);
+        },
+      });
       // Of a write whose outcome is not known it is not known when it was over either.
-      if (holds) moments.push({ at: call.completed, run: () => (floor = Math.max(floor, point ?? -1)) });
+      if (!holds) return;
+      moments.push({
+        at: call.completed,
+        run: () => {
+          if (point === undefined) return;
+          const replacing = this.#replacingAt(point, call);
+          raise(replacing === undefined ? point : replacing.offset + replacing.base - 1);
+        },
+      });
+      if (call.kind !== 'read' && call.kind !== 'receipt') return;
+      // What was held back of reads while a file was replaced.
+      for (const { life } of this.#incarnations) {
+        if (life.what === 'create' || life.completed < call.completed) continue;
+        moments.push({
+          at: life.completed,
+          run: () => {
+            if (point !== undefined && this.#replacingAt(point, call)?.life === life) raise(point);
+          },
+        });
+      }
     };
     for (const call of this.#calls) {
       switch (call.kind) {
@@ -457,6 +488,14 @@ class TenantChecker {
     }
     moments.sort((a, b) => a.at - b.at);
     for (const { run } of moments) run();
+  }
+
+  /** The file that a read saw while a restore was still putting it in the place of another. */
+  #replacingAt(point: number, call: Call): Incarnation | undefined {
+    if (call.kind !== 'read' && call.kind !== 'receipt') return undefined;
+    const incarnation = this.#incarnations.findLast(({ offset, base }) => offset + base <= point);
+    if (incarnation === undefined || incarnation.life.what === 'create') return undefined;
+    return incarnation.life.completed > call.completed ? incarnation : undefined;
   }
 
   #standWrite(

@@ -7,7 +7,7 @@ import { ACCOUNTS, type Change, INITIAL_BALANCE, REGISTERS, UNWRITTEN, type Whol
  * many its list had before it, which its own statement counts.
  */
 
-/** A tenant's tables. @param born names the creation */
+/** A tenant's tables, and the one that a rig writes to. @param born names the creation */
 export function createScript(born: string): string {
   return `
 CREATE TABLE life(born TEXT NOT NULL);
@@ -15,6 +15,7 @@ CREATE TABLE elements(pos INTEGER PRIMARY KEY, list TEXT NOT NULL, place INTEGER
 CREATE INDEX elements_by_list ON elements(list);
 CREATE TABLE registers(id INTEGER PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE accounts(id INTEGER PRIMARY KEY, balance INTEGER NOT NULL CHECK (balance >= 0));
+CREATE TABLE probe(at REAL);
 INSERT INTO life VALUES ('${born}');
 ${Array.from({ length: REGISTERS }, (_, id) => `INSERT INTO registers VALUES (${id}, '${UNWRITTEN}');`).join('\n')}
 ${Array.from({ length: ACCOUNTS }, (_, id) => `INSERT INTO accounts VALUES (${id}, ${INITIAL_BALANCE});`).join('\n')}
