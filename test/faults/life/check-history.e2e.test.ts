@@ -1,6 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { checkHistory, type FindingKind, stateAfter } from './check-history.ts';
-import type { Call, Change, KeptCall, LifeCall, ReadCall, ReceiptCall, Whole, WriteCall } from './history.ts';
+import type {
+  Call,
+  Change,
+  KeptCall,
+  LifeCall,
+  PositionCall,
+  ReadCall,
+  ReceiptCall,
+  Whole,
+  WriteCall,
+} from './history.ts';
 
 /*
  * A history that is right, and each way in which one can be wrong. Ticks are counted by hand:
@@ -44,6 +54,10 @@ const receipt = (at: number, of: number, state: ReceiptCall['state']): ReceiptCa
   ...{ kind: 'receipt', tenant: TENANT, invoked: at, completed: at + 1, of, state },
 });
 
+const position = (invoked: number, of: string, at: string, event: string): PositionCall => ({
+  ...{ kind: 'position', tenant: TENANT, invoked, completed: invoked + 1, of, at, event },
+});
+
 const A = (...changes: Change[]) => stateAfter('a', changes, changes.length);
 const RESTORED = (...changes: Change[]) => stateAfter('a/r', changes, 4 + changes.length);
 const B = (...changes: Change[]) => stateAfter('b', changes, changes.length);
@@ -76,6 +90,8 @@ function rightHistory(): Call[] {
     kept(96, RESTORED(W1, W2, W6, W7)),
     write(8, W8, 100, { commitSeq: 1 }),
     receipt(104, 7, 'unknown'),
+    position(106, 'a/r', 'b', 'gap'),
+    position(108, 'b', 'b', 'ready'),
     write(9, W9, 110, { commitSeq: 2 }),
     whole(116, B(W8, W9)),
     kept(120, B(W8, W9)),
@@ -384,6 +400,26 @@ describe('finds', () => {
     ],
     ['a receipt that does not know what is there', 'wrong-receipt', () => add(receipt(118, 9, 'unknown'))],
     [
+      'a position of the deleted tenant that is taken for one of the new',
+      'wrong-position',
+      () =>
+        mutate(
+          'position',
+          call => call.of === 'a/r',
+          call => ({ ...call, event: 'ready' }),
+        ),
+    ],
+    [
+      'a gap where there is none',
+      'wrong-position',
+      () =>
+        mutate(
+          'position',
+          call => call.of === 'b',
+          call => ({ ...call, event: 'gap' }),
+        ),
+    ],
+    [
       'a failure for which there is no reason',
       'wrong-code',
       () =>
@@ -411,6 +447,13 @@ describe('finds', () => {
   it.each(cases)('%s', (_, kind, calls) => {
     expect(kindsOf(calls())).toContain(kind);
   });
+});
+
+it('lets a receipt be unknown while the tenant may not be there', () => {
+  const unknown = receipt(118, 9, 'unknown');
+  const absence = { kind: 'absence', tenant: TENANT, invoked: 117, completed: 119 } as const;
+  expect(checkHistory(add(absence, unknown))).toEqual([]);
+  expect(kindsOf(add({ ...absence, completed: 117.5 }, unknown))).toEqual(['wrong-receipt']);
 });
 
 it('excuses a failure while the tenant may not be there', () => {

@@ -67,6 +67,8 @@ export type FindingKind =
   | 'number'
   /** A receipt contradicts the files. */
   | 'wrong-receipt'
+  /** A stream of events went on in another file as if it were the same, or with a gap in the same. */
+  | 'wrong-position'
   /** Money came or went. */
   | 'balance'
   /** A call failed for no reason of its own. */
@@ -459,6 +461,8 @@ class TenantChecker {
           stand(call, from => this.#placeSeen(call.seen, from, `A read by ${call.door}`, call));
           break;
         case 'receipt':
+          // Of a tenant that is not there nothing is known, and that is no state of a file.
+          if (call.state === 'unknown' && this.#mayBeAbsent(call)) break;
           stand(call, from => this.#placeReceipt(call, from));
           break;
         case 'life': {
@@ -479,6 +483,16 @@ class TenantChecker {
             this.#add('torn', `The last state of ${call.state.incarnation} is not what its writes make.`);
           }
           break;
+        case 'position': {
+          const expected = call.of === call.at ? 'ready' : 'gap';
+          if (call.event !== expected) {
+            this.#add(
+              'wrong-position',
+              `Behind an event of ${call.of}, ${call.at} begins with ${call.event}.`,
+            );
+          }
+          break;
+        }
         case 'failed-read':
         case 'absence':
           break;
@@ -605,16 +619,20 @@ class TenantChecker {
     return `${incarnation.id} with ${incarnation.states[point - incarnation.offset]?.rows} rows`;
   }
 
+  /** Whether a call was under way while the tenant may have had no file, or one without tables. */
+  #mayBeAbsent(call: Call): boolean {
+    return this.#calls.some(
+      ({ kind, invoked, completed }) =>
+        kind === 'absence' && invoked < call.completed && call.invoked < completed,
+    );
+  }
+
   /** What fails for good fails for a reason: the tenant is not there, or its file has no tables yet. */
   #checkCodes(): void {
-    const absences = this.#calls.filter(({ kind }) => kind === 'absence');
     for (const call of this.#calls) {
       const isWrite = call.kind === 'write' && call.outcome === 'failed' && call.retryable === false;
       if (!isWrite && call.kind !== 'failed-read') continue;
-      const isAbsent = absences.some(
-        ({ invoked, completed }) => invoked < call.completed && call.invoked < completed,
-      );
-      if (!isAbsent) {
+      if (!this.#mayBeAbsent(call)) {
         const what = call.kind === 'write' ? describe(call) : `a read by ${call.door}`;
         this.#add('wrong-code', `At ${call.invoked} ${what} failed with ${call.code}.`);
       }

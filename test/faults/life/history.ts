@@ -101,6 +101,16 @@ export interface LifeCall extends Interval {
   readonly commitSeq?: number | undefined;
 }
 
+/** A stream of events was begun behind an event of before. */
+export interface PositionCall extends Interval {
+  readonly kind: 'position';
+  /** The file that the id of the last event is of, and the one that is there when the stream begins. */
+  readonly of: string;
+  readonly at: string;
+  /** Type of the first event. */
+  readonly event: string;
+}
+
 /** A span in which the tenant may have had no file, or one without tables, whatever came of it. */
 export interface AbsenceCall extends Interval {
   readonly kind: 'absence';
@@ -112,7 +122,15 @@ export interface KeptCall extends Interval {
   readonly state: Whole;
 }
 
-export type Call = WriteCall | ReadCall | FailedReadCall | ReceiptCall | LifeCall | AbsenceCall | KeptCall;
+export type Call =
+  | WriteCall
+  | ReadCall
+  | FailedReadCall
+  | ReceiptCall
+  | LifeCall
+  | PositionCall
+  | AbsenceCall
+  | KeptCall;
 
 /** An element of a list as {@link Whole.log} has it. @param place how many elements the list had before */
 export function rowText(list: string, place: number, value: string): string {

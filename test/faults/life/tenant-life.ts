@@ -37,6 +37,7 @@ const CLI_MAIN = fileURLToPath(
 /** For a command, and for one request. */
 const COMMAND_MS = 40_000;
 const REQUEST_MS = 20_000;
+const EVENT_MS = 10_000;
 /** For a tenant to be there again, as it was or new. */
 const SETTLE_MS = 40_000;
 const RETRY_MS = 50;
@@ -67,6 +68,7 @@ export class TenantLife {
   readonly #kept = new Set<string>();
   /** Those that their own file has named so far. */
   readonly #incarnations = new Set<string>();
+  #current: string | undefined;
   #creations = 0;
   #copies = 0;
   /** What was done, for people. */
@@ -195,6 +197,7 @@ export class TenantLife {
   async #change(what: LifeCall['what'], work: () => Promise<unknown>, backup?: Backup): Promise<void> {
     const { tenant } = this;
     const history = this.#history;
+    const position = this.#current === undefined ? undefined : await this.#firstEvent();
     const invoked = history.tick();
     await work();
     const state = await this.#settle();
@@ -212,6 +215,43 @@ export class TenantLife {
       });
     }
     await this.#collectKept();
+    const of = this.#current;
+    this.#current = incarnation;
+    if (of === undefined || position === undefined) return;
+    const began = history.tick();
+    const event = await this.#firstEvent(position.id);
+    if (event === undefined) return;
+    const interval = { tenant, invoked: began, completed: history.tick() };
+    history.add({ kind: 'position', ...interval, of, at: incarnation, event: event.type });
+  }
+
+  /** The first event of the tenant's stream of commits. @returns undefined where the gateway is away, or the tenant */
+  async #firstEvent(after?: string): Promise<{ readonly type: string; readonly id: string } | undefined> {
+    const { gateway, token } = this.#rig;
+    await gateway!.waitUntilReady();
+    const gone = new AbortController();
+    const signal = AbortSignal.any([gone.signal, AbortSignal.timeout(EVENT_MS)]);
+    try {
+      const response = await fetch(`${gateway!.url}/v1/tenants/${this.tenant}/events`, {
+        headers: {
+          authorization: `Bearer ${token}`,
+          ...(after === undefined ? {} : { 'last-event-id': after }),
+        },
+        signal,
+      });
+      let text = '';
+      for await (const bytes of response.body!) {
+        text += Buffer.from(bytes).toString();
+        const [, type, id] = /^event: (\w+)\nid: (\S+)\n/m.exec(text) ?? [];
+        if (type !== undefined && id !== undefined) return { type, id };
+      }
+      return undefined;
+    } catch (error) {
+      this.#rig.note(`${this.tenant}: events: ${String(error)}`);
+      return undefined;
+    } finally {
+      gone.abort();
+    }
   }
 
   /** Whether it was created, not restored. */
