@@ -85,7 +85,10 @@ async function launch(
       return { server, port };
     } catch (error) {
       await server.stop(5_000);
-      if (attempt === 5 || !server.logs().includes('Address already in use')) throw error;
+      const logs = server.logs();
+      if (attempt < 5 && logs.includes('Address already in use')) continue;
+      const { message } = error as Error;
+      throw message.includes(logs) ? error : new Error(`${message}\nIt printed:\n${logs}`, { cause: error });
     }
   }
 }
