@@ -10,7 +10,7 @@ import {
   tenantQueue,
   type WriteJobMessage,
 } from '@onewriter/protocol';
-import { signToken } from '@onewriter/runtime';
+import { pauseTenant, resumeTenant, signToken, withHeldTenant } from '@onewriter/runtime';
 import {
   type Service,
   startRedis,
@@ -114,6 +114,41 @@ function request(path: string, init: RequestInit & { token?: string } = {}): Pro
   const headers = { authorization: `Bearer ${token}`, ...rest.headers };
   return fetch(`${dashboard.url}${path}`, { redirect: 'manual', ...rest, headers });
 }
+
+it('shows on the overview who keeps tenants still, why and since when', async () => {
+  // A resume would apply nothing here: nobody leads.
+  onTestFinished(() => resumeTenant(connection, 'default', 'globex'));
+  await pauseTenant(connection, 'default', 'globex', 'ada@laptop', 'to copy <the file>');
+  const hold = { name: 'restore', who: 'bob@host', reason: 'from /backups/a.db', exclusive: true } as const;
+  const row = (page: string, tenant: string) => {
+    const [found] = new RegExp(`<tr data-key="${tenant}">.*?</tr>`, 's').exec(page) ?? [];
+    return (found ?? '')
+      .replaceAll(/<[^>]*>/g, ' ')
+      .replaceAll(/\s+/g, ' ')
+      .trim();
+  };
+  const overview = async () => (await request('/')).text();
+  await withHeldTenant(connection, 'default', 'acme', hold, async () => {
+    await waitFor(async () => row(await overview(), 'acme') !== '', {
+      timeoutMs: 20_000,
+      what: 'the held tenant on the overview',
+    });
+    const page = await overview();
+    expect(row(page, 'globex')).toMatch(
+      /^globex paused Paused by ada@laptop \d+ s ago: to copy &lt;the file&gt;; 1 job waiting \d+ s$/,
+    );
+    expect(row(page, 'acme')).toMatch(
+      /^acme held: restore Held by a restore of bob@host (now|\d+ s ago): from \/backups\/a\.db; 1 job waiting \d+ s$/,
+    );
+    expect(page).toContain(
+      'globex is paused by ada@laptop (to copy &lt;the file&gt;) and 1 job waits in its queue.',
+    );
+  });
+  await waitFor(async () => row(await overview(), 'acme') === '', {
+    timeoutMs: 20_000,
+    what: 'the tenant that was let go',
+  });
+});
 
 describe('in a browser', () => {
   let browser: Browser;

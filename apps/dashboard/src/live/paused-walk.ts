@@ -1,10 +1,13 @@
 import { groupKeys, TENANT_ID_PATTERN, tenantQueue } from '@onewriter/protocol';
+import { readHolders, type TenantHolder } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 
-/** A tenant whose writes nobody applies until somebody resumes it. */
+/** A tenant whose writes nobody applies until its last holder lets go: somebody resumes it, a restore ends. */
 export interface PausedTenant {
   readonly tenant: string;
   readonly waitingJobs: number;
+  /** Who keeps it still; at least one. */
+  readonly holders: readonly TenantHolder[];
   /** Where it was parked by hand. */
   readonly aside: AsideNote | undefined;
 }
@@ -24,7 +27,7 @@ const STEP = 500;
 const MAX_PAUSED = 1_000;
 
 /**
- * Finds paused tenants, by whatever tool they were paused: a pause that was forgotten looks like a tenant that hangs.
+ * Finds tenants that are kept still, by whatever tool: a pause that was forgotten looks like a tenant that hangs.
  * Walks all tenants a bounded step at a time and looks at those it knows as paused, and those of interest, in each.
  */
 export class PausedWalk {
@@ -57,17 +60,26 @@ export class PausedWalk {
     const pipeline = this.#redis.pipeline();
     for (const tenant of tenants) {
       const { prefix, name } = tenantQueue(this.#group, tenant);
-      pipeline.hexists(`${prefix}:${name}:meta`, 'paused').llen(`${prefix}:${name}:wait`);
+      pipeline.llen(`${prefix}:${name}:wait`);
     }
-    const replies = (await pipeline.exec()) ?? [];
+    const [replies, allHolders] = await Promise.all([
+      pipeline.exec(),
+      readHolders(this.#redis, this.#group, tenants),
+    ]);
     const paused = new Map<string, PausedTenant>();
     for (const [index, tenant] of tenants.entries()) {
-      const [isPaused, waiting] = [replies[index * 2]?.[1], replies[index * 2 + 1]?.[1]];
-      if (isPaused !== 1 || paused.size >= MAX_PAUSED) continue;
-      paused.set(tenant, { tenant, waitingJobs: Number(waiting), aside: readAsideNote(notes[tenant]) });
+      const holders = allHolders[index]!;
+      if (holders.length === 0 || paused.size >= MAX_PAUSED) continue;
+      const aside = isPaused(holders) ? readAsideNote(notes[tenant]) : undefined;
+      paused.set(tenant, { tenant, waitingJobs: Number(replies?.[index]?.[1]), holders, aside });
     }
     this.#paused = paused;
   }
+}
+
+/** Whether a person is among the holders: nobody else's hold waits for a person. */
+export function isPaused(holders: readonly TenantHolder[]): boolean {
+  return holders.some(({ expiresAt }) => expiresAt === null);
 }
 
 /** Reads a note of the group's hash; undefined where there is none or it is not one. */

@@ -40,10 +40,13 @@ export function judge(look: Look, paused: readonly PausedTenant[]): Verdict {
   const findings: (Omit<Problem, 'remedy'> & { remedy?: string | undefined })[] = [
     ...findStatusProblems(look.group),
   ];
-  for (const { tenant, waitingJobs, aside } of paused) {
-    // Without waiting writes a pause harms nobody; it is shown beside the parked tenants.
-    if (waitingJobs === 0) continue;
-    const why = aside === undefined ? 'is paused' : `was parked by hand (${aside.reason})`;
+  for (const { tenant, waitingJobs, holders, aside } of paused) {
+    // Without waiting writes a pause harms nobody, and what a program holds it lets go: shown beside the parked tenants.
+    const pause = holders.find(({ expiresAt }) => expiresAt === null);
+    if (waitingJobs === 0 || pause === undefined) continue;
+    const by = pause.who === '' ? '' : ` by ${pause.who}`;
+    const reason = pause.reason === '' ? '' : ` (${pause.reason})`;
+    const why = aside === undefined ? `is paused${by}${reason}` : `was parked by hand (${aside.reason})`;
     const text = `${tenant} ${why} and ${waitingJobs === 1 ? '1 job waits' : `${waitingJobs} jobs wait`} in its queue.`;
     findings.push({ level: 'warning', alert: 'OnewriterTenantPaused', text, tenant });
   }

@@ -11,6 +11,7 @@ import {
   formatSpan,
   plural,
 } from './format.ts';
+import { heldSince, holderLine, nameHold } from './holder.ts';
 import { type Html, html, NOTHING } from './html.ts';
 import { chip, icon } from './icon.ts';
 import { bar, plot } from './plot.ts';
@@ -20,6 +21,9 @@ import { type Regions, region } from './regions.ts';
  * For a person who looks for five seconds, perhaps at three in the morning: first the state in words and what to do,
  * then figures with their last quarter of an hour, then who it is about, then the parts underneath.
  */
+
+/** Tenants that are kept still, of which the overview shows so many; the rest is in the list of tenants. */
+const MAX_PAUSED_ROWS = 50;
 
 /** The overview's pieces, by the ids of the places they go to. */
 export function overviewRegions(moment: Moment): Regions {
@@ -159,23 +163,27 @@ function parked({ look, paused }: Moment): Html {
         <td class="num">${formatAge(now - since)}</td>
       </tr>`,
     ),
-    ...paused.slice(0, 50).map(
-      ({ tenant, waitingJobs, aside }) => html`<tr data-key="${tenant}">
+    ...paused.slice(0, MAX_PAUSED_ROWS).map(
+      ({ tenant, waitingJobs, holders, aside }) => html`<tr data-key="${tenant}">
         <th scope="row"><a href="/tenants/${tenant}">${tenant}</a></th>
-        <td>${chip(waitingJobs > 0 ? 'warning' : 'info', aside === undefined ? 'paused' : 'parked by hand')}</td>
-        <td>${aside === undefined ? 'Somebody paused it' : `${aside.reason}${aside.by === '' ? '' : ` – ${aside.by}`}`}; ${plural(waitingJobs, 'job')} waiting</td>
-        <td class="num">${aside === undefined ? '' : formatAge(now - Date.parse(aside.since))}</td>
+        <td>${chip(waitingJobs > 0 ? 'warning' : 'info', aside === undefined ? nameHold(holders) : 'parked by hand')}</td>
+        <td>${aside === undefined ? holders.map(holder => holderLine(holder, now)).join('; ') : `${aside.reason}${aside.by === '' ? '' : ` – ${aside.by}`}`}; ${plural(waitingJobs, 'job')} waiting</td>
+        <td class="num">${ageOf(aside === undefined ? heldSince(holders) : Date.parse(aside.since), now)}</td>
       </tr>`,
     ),
   ];
   return html`<section class="card wide" aria-labelledby="parked-title">
     <h2 id="parked-title">Not written now</h2>
-    <p class="hint">Parked: the file refuses writes; the broker tries again by itself. Paused, or parked by hand: by a person, until somebody resumes it.</p>
+    <p class="hint">Parked: the file refuses writes; the broker tries again by itself. Paused, or parked by hand: by a person, until somebody resumes it. Held: by a program that works on the file, until that is done.</p>
     <div class="scroll"><table>
       <thead><tr><th scope="col">Tenant</th><th scope="col">State</th><th scope="col">Why</th><th scope="col" class="num">For</th></tr></thead>
       <tbody>${rows}</tbody>
     </table></div>
   </section>`;
+}
+
+function ageOf(since: number | undefined, now: number): string {
+  return since === undefined ? '' : formatAge(now - since);
 }
 
 interface Measure {

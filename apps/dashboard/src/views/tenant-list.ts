@@ -1,6 +1,7 @@
 import type { QueueFacts } from '../tenants/tenant-queue-facts.ts';
 import type { NamePage } from '../tenants/tenant-search.ts';
 import { formatAgo, formatCount, plural } from './format.ts';
+import { nameHold } from './holder.ts';
 import { type Html, html, NOTHING } from './html.ts';
 import { chip } from './icon.ts';
 
@@ -73,9 +74,4 @@ export function tenantState({ paused, holders, aside, parked, waitingJobs }: Que
       aside === undefined ? nameHold(holders) : 'parked by hand',
     );
   return parked === undefined ? chip('good', 'written') : chip('critical', 'parked');
-}
-
-function nameHold(holders: QueueFacts['holders']): string {
-  const program = holders.find(({ expiresAt }) => expiresAt !== null);
-  return program === undefined ? 'paused' : `held: ${program.name}`;
 }

@@ -1,6 +1,5 @@
 import type { BrokerStatus, StatusTenant } from '@onewriter/protocol';
 import { describeStatement } from '@onewriter/protocol';
-import type { TenantHolder } from '@onewriter/runtime';
 import type { Letter } from '@onewriter/runtime/dead-letters';
 import type { TenantInfo } from '../gateway-client.ts';
 import type { LedgerFacts } from '../tenants/ledger-facts.ts';
@@ -17,6 +16,7 @@ import {
   formatTime,
   plural,
 } from './format.ts';
+import { holderLine } from './holder.ts';
 import { type Html, html, NOTHING } from './html.ts';
 import { chip, icon } from './icon.ts';
 import { type Notice, noticeBox } from './notice.ts';
@@ -136,14 +136,6 @@ function head({ tenant, facts, now }: TenantView): Html {
           : html`<strong>${parked.code}</strong>: ${parked.message}${parked.since === '' ? '' : ` For ${formatAge(now - Date.parse(parked.since))}.`}`
     }</p>
     ${parked === undefined ? NOTHING : html`<div class="notice critical">${icon('critical')}<div><p>${PARKED_REMEDIES[parked.code] ?? 'The broker tries again by itself, at most five seconds apart, and goes on when it can.'}</p></div></div>`}`;
-}
-
-/** `Paused by alice 3 min ago: to copy the file`; `Held by a restore of …`. */
-function holderLine({ name, who, since, reason, expiresAt }: TenantHolder, now: number): string {
-  const what = expiresAt === null ? 'Paused' : `Held by a ${name}`;
-  const by = who === '' ? '' : expiresAt === null ? ` by ${who}` : ` of ${who}`;
-  const ago = since === null ? '' : ` ${formatAgo(now - Date.parse(since))}`;
-  return `${what}${by}${ago}${reason === '' ? '' : `: ${reason}`}`;
 }
 
 function tiles({ facts, info, status, tenant, now, gatewayProblem }: TenantView): Html {
