@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createClient } from '@libsql/client/http';
 import { groupKeys, newJobId, PROTOCOL_VERSION, tenantFile, tenantQueue } from '@onewriter/protocol';
-import { signToken, withHeldTenant } from '@onewriter/runtime';
+import { pauseTenant, resumeTenant, signToken, withHeldTenant } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
   type Service,
@@ -17,6 +17,7 @@ import {
 import Database from 'better-sqlite3';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { runCli } from './cli-run.ts';
 import { columnInFile } from './tenant-file.ts';
 
 /** Far below the deadline of a write, 30 s, and above what a busy machine takes. */
@@ -321,5 +322,52 @@ describe('a job of a protocol version that the broker does not know', () => {
     await later.committed({ timeoutMs: 15_000 });
     expect(columnInFile(data.path, tenant, 'SELECT a FROM t ORDER BY rowid')).toEqual([2, 3]);
     await waitFor(async () => !(await isParked(tenant)), { what: 'the tenant to be parked no more' });
+  });
+});
+
+describe('a tenant whose file another program writes while the broker has it open', () => {
+  const found = async (tenant: string) => {
+    const env = { ONEWRITER_REDIS_URL: redis.url };
+    const [status, doctor] = await Promise.all([
+      runCli(['status', '--data-dir', data.path], { env }),
+      runCli(['doctor', '--data-dir', data.path], { env }),
+    ]);
+    const finding = `Another process wrote to the file .*onewriter tenants pause ${tenant}, then resume`;
+    return [status.stdout, doctor.stdout].map(text => new RegExp(finding).test(text.replaceAll(/\s+/g, ' ')));
+  };
+  const writeElsewhere = (tenant: string) => {
+    const file = new Database(tenantFile(data.path, tenant), { fileMustExist: true });
+    file.exec('INSERT INTO t VALUES (99)');
+    file.close();
+  };
+
+  it('is refused before the next commit, at each door and with what to do, and goes on after a pause', async () => {
+    const tenant = 'shared';
+    const db = onewriter.tenant(tenant);
+    await db.exec('CREATE TABLE t(a)');
+    writeElsewhere(tenant);
+    const expected = Object.keys(WAYS).map(way =>
+      way === 'libSQL' ? expect.stringMatching('TENANT_UNAVAILABLE|Another process wrote') : 'TENANT_UNAVAILABLE',
+    );
+    expect(await within(Promise.all(Object.values(WAYS).map(write => write(tenant))))).toEqual(expected);
+    await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });
+    await waitFor(async () => (await found(tenant)).every(Boolean), {
+      timeoutMs: 20_000,
+      what: 'status and doctor to say it',
+    });
+    expect(columnInFile(data.path, tenant, 'SELECT a FROM t')).toEqual([99]);
+    await pauseTenant(commands, 'default', tenant, 'test');
+    expect(await isParked(tenant)).toBe(false);
+    await resumeTenant(commands, 'default', tenant);
+    expect(await WAYS['SDK']!(tenant)).toBe('ok');
+    expect(columnInFile(data.path, tenant, 'SELECT a FROM t')).toEqual([99, 1]);
+  });
+
+  it('is parked when its file is closed for being idle, without a write', async () => {
+    const tenant = 'shared-idle';
+    await onewriter.tenant(tenant).exec('CREATE TABLE t(a)');
+    writeElsewhere(tenant);
+    await waitFor(() => isParked(tenant), { timeoutMs: 15_000, what: 'the tenant to be parked' });
+    expect(await WAYS['SDK']!(tenant)).toBe('TENANT_UNAVAILABLE');
   });
 });

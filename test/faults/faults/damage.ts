@@ -2,7 +2,13 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
-import { DEFAULT_DB_FILE, groupKeys, tenantFile, tenantsDir } from '@onewriter/protocol';
+import {
+  DEFAULT_DB_FILE,
+  groupKeys,
+  NEWEST_COMMIT_SEQ_SQL,
+  tenantFile,
+  tenantsDir,
+} from '@onewriter/protocol';
 import { pauseTenant, resumeTenant } from '@onewriter/runtime';
 import { waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
@@ -169,6 +175,78 @@ export const changedFile: Fault = {
     say(`${what} of ${tenant}, back after ${Math.round(recoveredMs)} ms`);
   },
 };
+
+/** Another program writes to a file in use: nothing is committed after it before somebody has looked. */
+export const otherWriter: Fault = {
+  name: 'other-writer',
+  summary:
+    "Another process commits to a tenant's file through SQLite: the broker commits nothing more, parks the tenant and says what to do.",
+  rig: {},
+  rounds: 10,
+  roundsPerRig: 5,
+  async round({ rig, random, say }) {
+    await pause(random.between(100, 500));
+    const tenant = random.pick(rig.tenants);
+    const file = tenantFile(rig.dataDir, tenant);
+    const rows = random.pick([1, 3, 2_000]);
+    const cuts = random.oneIn(3);
+    let seenSeq = 0;
+    await changeBetweenCommits(rig, random, file, async () => {
+      seenSeq = writeElsewhere(file, rows, cuts);
+    });
+    await awaitFinding(rig, tenant, 'Another process wrote');
+    await pause(random.between(0, 500));
+    const seq = readNewestSeq(file);
+    if (seq !== seenSeq) {
+      throw new FaultFailure(
+        `Another process wrote to ${tenant} at commit ${seenSeq}, and the broker went on to ${seq}.`,
+      );
+    }
+    assertWhole(file);
+    await pauseTenant(rig.direct, 'default', tenant, 'faults');
+    await resumeTenant(rig.direct, 'default', tenant);
+    const recoveredMs = await rig.awaitRecovery();
+    await assertReleased(rig, tenant);
+    say(
+      `${rows} rows in ${tenant}${cuts ? ', its log cut before' : ''}, back after ${Math.round(recoveredMs)} ms`,
+    );
+  },
+};
+
+/**
+ * Commits to a table of its own: the oracle knows nothing of it.
+ * @param cuts whether the log is first written back and cut
+ * @returns the newest commit_seq in the file
+ */
+function writeElsewhere(file: string, rows: number, cuts: boolean): number {
+  const db = new Database(file, { fileMustExist: true, timeout: 0 });
+  try {
+    if (cuts) db.pragma('wal_checkpoint(TRUNCATE)');
+    return db
+      .transaction(() => {
+        db.exec('CREATE TABLE IF NOT EXISTS elsewhere(a)');
+        const insert = db.prepare('INSERT INTO elsewhere VALUES (randomblob(500))');
+        for (let row = 0; row < rows; row++) insert.run();
+        return newestSeq(db);
+      })
+      .immediate();
+  } finally {
+    db.close();
+  }
+}
+
+function readNewestSeq(file: string): number {
+  const db = new Database(file, { readonly: true });
+  try {
+    return newestSeq(db);
+  } finally {
+    db.close();
+  }
+}
+
+function newestSeq(db: Database.Database): number {
+  return db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck().get() ?? 0;
+}
 
 /** A database with a log, of another program. */
 function makeOther(path: string): void {

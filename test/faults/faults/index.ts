@@ -1,6 +1,6 @@
 import type { Fault } from '../fault.ts';
 import { clockJumps } from './clock-jumps.ts';
-import { changedFile, corruptFile, movedFile, replacedFile } from './damage.ts';
+import { changedFile, corruptFile, movedFile, otherWriter, replacedFile } from './damage.ts';
 import { deadGateway } from './dead-gateway.ts';
 import { diskFull, ioErrors, powerCut, powerCutSlowFlush } from './disk.ts';
 import { duplicates } from './duplicates.ts';
@@ -56,6 +56,7 @@ const ALL: readonly Fault[] = [
   heldFile,
   orderOfLife,
   changedFile,
+  otherWriter,
   poisonJob,
   endlessStatement,
   endlessStatements,

@@ -112,6 +112,7 @@ it('a spare lane retires while many idle tenants are being closed', { timeout: 6
     threads: 1,
     writer: writerOptions(),
     mayBegin: () => true,
+    onChanged: (_, finding) => expect.fail(finding.message),
     onBroken: error => expect.fail(String(error)),
     spareIdleMs: 0,
     log: quiet,

@@ -1,3 +1,4 @@
+import type { WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { WriterOptions } from '@onewriter/writer';
 import { Lane, type LaneClient } from './lane.ts';
@@ -11,6 +12,8 @@ export interface LanesOptions {
   readonly writer: Omit<WriterOptions, 'progress' | 'runningNote'> & { readonly runningNote: string };
   /** Asked before each task: whether this process leads. */
   readonly mayBegin: () => boolean;
+  /** Called for a tenant whose files changed, and was closed: it is opened no more until somebody says so. */
+  readonly onChanged: (tenant: string, finding: WireError) => void;
   /** Called where the threads of a lane do not stay up. */
   readonly onBroken: (error: Error) => void;
   /** How long a spare lane stays that has nothing to do; default: 30,000. */
@@ -112,7 +115,7 @@ export class Lanes {
   }
 
   #open(maxOpenTenants = this.#options.writer.maxOpenTenants): Lane {
-    const { writer, mayBegin, onBroken, log } = this.#options;
+    const { writer, mayBegin, onChanged, onBroken, log } = this.#options;
     const index = this.#nextIndex++;
     const lane = new Lane(index, {
       writer: { ...writer, maxOpenTenants, runningNote: `${writer.runningNote}.${index}` },
@@ -121,8 +124,7 @@ export class Lanes {
       onIdle: () => {
         for (const resolve of this.#idleWaiters.splice(0)) resolve();
       },
-      onChanged: (tenant, { code, message }) =>
-        log.error({ tenant, code }, `Found when the tenant was closed: ${message}`),
+      onChanged,
       onBroken,
       log,
     });

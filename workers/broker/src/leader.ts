@@ -119,6 +119,7 @@ export class Leader {
       threads: config.threads,
       log,
       mayBegin: () => lease.held,
+      onChanged: (tenant, finding) => this.#onChanged(tenant, finding),
       onBroken: error => this.#context.onBug(error),
       writer: {
         dataDir: config.dataDir,
@@ -387,6 +388,15 @@ export class Leader {
     }
   }
 
+  /** Found when a tenant was closed: people are to know before its next write is refused. */
+  #onChanged(tenant: string, finding: WireError): void {
+    const { code, message } = finding;
+    // Its successor finds it with the tenant's next write.
+    if (this.#ending)
+      this.#options.log.error({ tenant, code }, `Found when the tenant was closed: ${message}`);
+    else this.#context.parked.park(tenant, finding);
+  }
+
   /** A tenant is held: finishes what was begun, puts back what was not, and closes its file. */
   async #closeHeld(tenant: string): Promise<void> {
     const { link, config, log } = this.#options;
@@ -406,7 +416,9 @@ export class Leader {
     if (session !== undefined) await link.insist(() => link.call('SREM', this.#open, tenant));
     // Whatever happened to the file: who holds the tenant puts it right.
     try {
-      releaseWithheld(config.dataDir, tenant);
+      if (releaseWithheld(config.dataDir, tenant)) {
+        this.#context.parked.release(tenant, 'Somebody looks after the file that changed');
+      }
     } catch (error) {
       log.error({ err: error, tenant }, 'The note that keeps the tenant closed could not be removed');
     }

@@ -10,8 +10,8 @@ export interface ParkedRecord {
   readonly since: string;
 }
 
-/** Of an error, in a list. */
-const MAX_MESSAGE_LENGTH = 300;
+/** Of an error, in a list: long enough to say what happened, where, and what to do. */
+const MAX_MESSAGE_LENGTH = 700;
 
 /** Tenants whose file refuses writes, where people can see them. It is tried again, with growing pauses. */
 export class Parked {
@@ -69,10 +69,10 @@ export class Parked {
     this.#save(this.#link.insist(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record))));
   }
 
-  /** Notes that a tenant's file takes writes. Costs nothing where it was not parked. */
-  release(tenant: string): void {
+  /** Notes that a tenant's file takes writes, or that a person looks after it. Costs nothing where it was not parked. */
+  release(tenant: string, why = 'The tenant is written again'): void {
     if (this.#records.size === 0 || !this.#records.delete(tenant)) return;
-    this.#log.info({ tenant }, 'The tenant is written again');
+    this.#log.info({ tenant }, why);
     this.#save(this.#link.insist(() => this.#link.call('HDEL', this.#key, tenant)));
   }
 

@@ -468,13 +468,6 @@ export class TenantSession implements LaneClient, LoadSource {
       if (this.#doubt && this.#waiting === 0 && this.#ready.length === 0) this.#clearDoubt();
       this.#noteApplied(batch, outcome);
       this.#context.walWatch.observe(this.tenant, outcome.stats.walBytes);
-      if (outcome.stats.othersCommitted) {
-        this.#context.log.warn(
-          { tenant: this.tenant },
-          'Another process commits to the file: its commits have no number, and whoever waits for one does not see them. ' +
-            'Find it (fuser -v on the file), and have it write through Onewriter',
-        );
-      }
       this.#context.afterCommit();
       const times = { queuedAt: this.#queuedAt, begunAt: this.#begunAt, committedAt: performance.now() };
       if (outcome.open !== undefined || this.#lease !== undefined) this.#noteTransaction(outcome, batch);

@@ -238,9 +238,9 @@ class Batch {
   /** One transaction over a range of writes. Whatever goes wrong, nothing of it is left. */
   #attempt(from: number, to: number): Attempt {
     if (to - from === 1 && this.#own.has(from)) return this.#attemptOwn(from);
-    const { control, schema } = this.#database;
+    const { schema } = this.#database;
     if (to - from > 1 && schema.look().deferredKeys) return { kind: 'alone' };
-    control.begin.run();
+    this.#database.begin();
     const touched = this.#runs.filter(run => run.from < to && run.to > from);
     const failures = new Map<number, string>();
     let at = from;
@@ -299,7 +299,7 @@ class Batch {
     const { job } = run;
     const op = number - run.from + job.first;
     const nowMs = this.#now();
-    const { db, ledger, control } = this.#database;
+    const { db, ledger } = this.#database;
     const progress = findProgress(db, job.id, op);
     // What an earlier delivery committed makes a failure of this one uncertain.
     if (progress !== undefined) this.#outcomeUnknown = true;
@@ -349,7 +349,7 @@ class Batch {
     }
     let { commitSeq } = result;
     if (!recorded) {
-      control.begin.run();
+      this.#database.begin();
       const commit = this.#advance();
       record(commit, result.json);
       ledger.prune();

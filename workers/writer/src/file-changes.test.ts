@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   copyFileSync,
   existsSync,
@@ -10,10 +11,12 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { mountTmpfs } from '../test-support/mount-tmpfs.ts';
 import {
   applied,
   queuedJob,
@@ -30,6 +33,14 @@ const INSERT = 'INSERT INTO t(a) VALUES (randomblob(900))';
 /** Pages enough that a log of this file, applied to another, damages it. */
 const ROWS = 60;
 const fill = () => queuedJob([INSERT], Array(ROWS).fill({ s: 0 }));
+
+const SQLITE = createRequire(import.meta.url).resolve('better-sqlite3');
+
+/** Runs SQL as another program does, and closes. */
+function inAnotherProcess(file: string, sql: string): void {
+  const program = `new (require(${JSON.stringify(SQLITE)}))(${JSON.stringify(file)}).exec(${JSON.stringify(sql)}).close()`;
+  execFileSync(process.execPath, ['--eval', program], { stdio: 'pipe', timeout: 30_000 });
+}
 
 /** A whole database with other tables, as a backup of another day would be. */
 function anotherFile(rows = 200): string {
@@ -64,9 +75,10 @@ function look<Row>(path: string, sql: string): Row[] {
 
 /** The tenant is refused, and stays so; nothing is written to what lies there. @returns the finding */
 function expectWithheld(lane: TemporaryLane): string {
-  const { error, uncertain } = refused(lane.run([writes(INSERT)]));
+  const { error, uncertain, begun } = refused(lane.run([writes(INSERT)]));
   expect(error).toMatchObject({ code: 'TENANT_UNAVAILABLE', details: { reason: FILE_CHANGED } });
-  expect(uncertain).toBe(true);
+  // Where it could be begun the ledger was asked.
+  expect(uncertain).toBe(!begun);
   expect(refused(lane.run([writes(INSERT)])).error.message).toBe(error.message);
   // So does a new leader, whose threads know nothing of it.
   const next = new TemporaryLane(lane.options);
@@ -253,19 +265,73 @@ describe('another process that uses SQLite', () => {
     return db;
   };
 
-  it('may write: nothing is parked, and it is reported, not at every batch', () => {
-    vi.useFakeTimers({ toFake: ['performance'] });
-    onTestFinished(() => void vi.useRealTimers());
+  const theirs = "INSERT INTO t(a) VALUES ('theirs')";
+
+  it.each(['a write', 'steps of their own', 'the idle close', 'the end of the process'])(
+    'and commits is found before the next commit, by %s',
+    finder => {
+      const lane = tenantInUse();
+      inAnotherProcess(lane.file, theirs);
+      if (finder === 'the idle close' || finder === 'the end of the process') {
+        const tenant = finder === 'the idle close' ? 'acme' : null;
+        expect(lane.lane.run({ kind: 'close', tenant })).toMatchObject({
+          changed: [{ tenant: 'acme', error: { details: { reason: FILE_CHANGED } } }],
+        });
+      }
+      const job =
+        finder === 'a write'
+          ? writes(INSERT)
+          : queuedJob(['BEGIN', INSERT, 'COMMIT'], [{ q: [{ s: 0 }, { s: 1 }, { s: 2 }] }]);
+      const first = refused(lane.run([job]));
+      // Nothing of it was run.
+      expect(first).toMatchObject({ uncertain: !first.begun, error: { details: { reason: FILE_CHANGED } } });
+      const finding = expectWithheld(lane);
+      expect(first.error.message).toBe(finding);
+      expect(finding).toMatch(
+        /^Another process wrote to the file .*onewriter tenants pause acme, then resume\.$/,
+      );
+      expect(look(lane.file, 'SELECT count(*) FROM t')).toEqual([3 * ROWS + 1]);
+      expectWrittenOn(lane, 't', 3 * ROWS + 1);
+    },
+  );
+
+  it('and commits is found where it wrote the log back, and where its commits are fewer than what was in the log', () => {
     const lane = tenantInUse();
     const db = other(lane);
-    const reports: (true | undefined)[] = [];
-    for (let round = 0; round < 4; round++) {
-      vi.advanceTimersByTime(1_500);
-      if (round > 0) db.exec("INSERT INTO t(a) VALUES ('theirs')");
-      reports.push(applied(lane.run([writes(INSERT)])).stats.othersCommitted);
+    db.pragma('wal_checkpoint(TRUNCATE)');
+    db.exec(theirs);
+    expect(expectWithheld(lane)).toMatch(/^Another process wrote to the file /);
+  });
+
+  it('and commits is found after the file was open under another epoch', () => {
+    const lane = tenantInUse();
+    applied(lane.run([writes(INSERT)], { epoch: 9 }));
+    other(lane).exec(theirs);
+    const { error } = refused(lane.run([writes(INSERT)], { epoch: 9 }));
+    expect(error.details).toEqual({ reason: FILE_CHANGED });
+  });
+
+  it('and commits keeps nobody from writing where it is released again and again', () => {
+    const lane = tenantInUse();
+    const db = other(lane);
+    for (let round = 0; round < 3; round++) {
+      db.exec(theirs);
+      expectWithheld(lane);
+      releaseWithheld(lane.options.dataDir, 'acme');
+      lane.apply(writes(INSERT));
     }
-    expect(reports).toEqual([undefined, true, undefined, undefined]);
-    expect(lane.column("SELECT count(*) FROM t WHERE a = 'theirs'")).toEqual([3]);
+    expect(lane.column("SELECT sum(a = 'theirs') FROM t")).toEqual([3]);
+  });
+
+  it('may roll back, read and lock', () => {
+    const lane = tenantInUse();
+    const db = other(lane);
+    db.exec(`BEGIN IMMEDIATE; ${theirs}; ROLLBACK`);
+    lane.apply(writes(INSERT));
+    db.exec('BEGIN; SELECT count(*) FROM t');
+    lane.apply(writes(INSERT));
+    db.exec('COMMIT');
+    lane.apply(writes(INSERT));
   });
 
   it.each(['PASSIVE', 'FULL', 'RESTART', 'TRUNCATE'])('may make a %s checkpoint, at any time', mode => {
@@ -281,6 +347,35 @@ describe('another process that uses SQLite', () => {
     expect(look(lane.file, 'PRAGMA integrity_check')).toEqual(['ok']);
     expect(look(lane.file, 'SELECT count(*) FROM t')).toEqual([7 * ROWS + 8]);
   });
+});
+
+it('knows what another thread of the same broker wrote, while the tenant was there', () => {
+  const before = tenantInUse();
+  const after = new TemporaryLane(before.options);
+  after.apply(fill());
+  before.apply(fill());
+  after.apply(fill());
+  // The epoch is noted by a commit without a number.
+  applied(after.run([], { epoch: 2 }));
+  applied(before.run([writes(INSERT)], { epoch: 2 }));
+  applied(after.run([writes(INSERT)], { epoch: 2 }));
+  for (const lane of [before, after]) {
+    expect(lane.lane.run({ kind: 'close', tenant: 'acme' })).not.toHaveProperty('changed');
+  }
+  expect(look(after.file, 'SELECT count(*) FROM t')).toEqual([6 * ROWS + 2]);
+});
+
+it('takes nothing for another program where a transaction of its own finds the disk full', () => {
+  const dataDir = mountTmpfs('size=4m');
+  if (dataDir === undefined) return;
+  const lane = new TemporaryLane({ dataDir });
+  lane.apply(TABLE, fill());
+  const large = writes('INSERT INTO t(a) VALUES (zeroblob(8000000))');
+  for (let round = 1; round <= 2; round++) {
+    expect(applied(lane.run([large])).jobs).toMatchObject([{ failureCodes: ['DATABASE_FULL'] }]);
+    lane.apply(writes(INSERT));
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([ROWS + round]);
+  }
 });
 
 it('leaves the log alone where a thread closes a tenant that another thread has open', () => {

@@ -33,6 +33,21 @@ export function describeUnsaved(change: FileChange, cause: string): string {
   return `${WHAT[change]} What was committed to it is in memory only and could not be saved (${cause}): make that possible, do not end the broker. It is tried again.`;
 }
 
+/** What is found where another program commits to a file that is in place, and what to do. */
+export function describeOthersWrote(tenant: string, path: string): string {
+  return [
+    'Another process wrote to the file while the broker had it open.',
+    'Nothing is lost; but what it wrote has no commit number, so events, waiting readers and open transactions do not see it.',
+    `Find the process (fuser -v ${path}) and have it write through Onewriter, or while the tenant is paused.`,
+    `To write on with what is there: onewriter tenants pause ${tenant}, then resume.`,
+  ].join(' ');
+}
+
+/** The same where that could not be noted beside the file. */
+export function describeUnnoted(finding: string, cause: string): string {
+  return `${finding} This could not be noted in the data directory (${cause}); it is tried again.`;
+}
+
 function describeRescue(path: string, { copy, log, movedTo }: RescuedFile): string[] {
   if (copy !== undefined) return [`All of it, up to commit ${copy.commitSeq}, was saved as ${copy.path}.`];
   if (movedTo !== undefined) return [`It is whole at ${movedTo}: put it back, or restore a backup.`];

@@ -24,10 +24,6 @@ const CHECKPOINT_LASTS_MS = 2_000;
 /** Where the log's header has the number of times that it was begun again. Source: fileformat2.html, section 4.1. */
 const SEQUENCE_OFFSET = 12;
 
-/** How often it is asked whether others commit, and how often that is reported, per file. */
-const ASK_OTHERS_MS = 1_000;
-const REPORT_OTHERS_MS = 60_000;
-
 /** How far the log was written back. */
 interface LogState {
   /** Times that the log was begun again; -1 where it has no header yet. */
@@ -59,14 +55,14 @@ export class FileWatch {
   readonly #db: Database.Database;
   /** undefined: on a network file system the time of a file may change after its last write. */
   readonly #log: Statement<[], readonly [number, number, number]> | undefined;
-  /** Changes with each commit of another connection, and never with this one's. */
+  /** Changes with each commit of another connection, when another cuts the log, and when this one fails; never with a commit of its own. */
   readonly #version: Statement<[], number>;
   readonly #wal: string;
   #main: FileMark;
   #state: LogState;
-  #seenVersion: number | undefined;
-  #askedMs = 0;
-  #reportedMs = Number.NEGATIVE_INFINITY;
+  /** As this connection has seen them: version, and pages in the log after its own last commit. */
+  #seenVersion = 0;
+  #pages = 0;
 
   /** @param entry leads to the file. @param path the file itself. @param exclusive the file system is a network's */
   constructor(db: Database.Database, entry: string, path: string, exclusive: boolean) {
@@ -83,6 +79,7 @@ export class FileWatch {
     // round its last pages would look as if something else had written them.
     this.#state = this.#readState(0);
     this.#main = markOf(path);
+    this.forgetOthers();
   }
 
   /** The database file, as it was when all was well. */
@@ -121,19 +118,35 @@ export class FileWatch {
     if (main.identity === this.#main.identity) this.#main = main;
   }
 
+  /** This connection has committed: what is in the log now is its own. Not inside a transaction. */
+  noteCommit(pages: number): void {
+    this.#pages = pages;
+  }
+
   /**
-   * Whether another connection committed to the file: SQLite keeps it whole, but those commits have no number. To be asked
-   * outside of transactions, after a batch; most calls only look at the clock.
+   * Whether something happened to the database that this connection did not do, or a transaction of its own failed for want of
+   * space: {@link othersAdded} tells. Inside a transaction it costs no lock.
    */
-  othersCommitted(nowMs: number): boolean {
-    if (nowMs - this.#askedMs < ASK_OTHERS_MS) return false;
-    this.#askedMs = nowMs;
-    const version = this.#version.get()!;
-    const changed = this.#seenVersion !== undefined && this.#seenVersion !== version;
-    this.#seenVersion = version;
-    if (!changed || nowMs - this.#reportedMs < REPORT_OTHERS_MS) return false;
-    this.#reportedMs = nowMs;
-    return true;
+  get isVersionNew(): boolean {
+    return this.#version.get() !== this.#seenVersion;
+  }
+
+  /**
+   * Whether others added pages to the log since this connection committed last, so that somebody committed. Not inside a
+   * transaction. Where the log was cut meanwhile (RESTART, TRUNCATE) what was in it cannot be known, and the answer is no.
+   */
+  othersAdded(): boolean {
+    const { pages } = this.forgetOthers();
+    return pages.now > 0 && pages.now !== pages.then;
+  }
+
+  /** What others did so far is known. */
+  forgetOthers(): { readonly pages: { readonly then: number; readonly now: number } } {
+    const then = this.#pages;
+    // In this order: what comes in between is a new version to the next look.
+    this.#seenVersion = this.#version.get()!;
+    this.#pages = this.#log?.get()?.[1] ?? 0;
+    return { pages: { then, now: this.#pages } };
   }
 
   /**

@@ -203,6 +203,4 @@ export interface ApplyStats {
   readonly checkpointMs: number;
   readonly walBytes: number;
   readonly commits: number;
-  /** Another connection committed to the file. */
-  readonly othersCommitted?: true | undefined;
 }

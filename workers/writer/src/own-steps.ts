@@ -229,9 +229,9 @@ class OwnSession implements StepSession {
   }
 
   #begin(readOnly: boolean): void {
-    const { control, db, ledger, epoch } = this.#database;
+    const { db, ledger, epoch } = this.#database;
     try {
-      control.begin.run();
+      this.#database.begin();
     } catch (error) {
       // SQLite's complaint about a second BEGIN is the step's; a lock that another process holds is not.
       if (db.inTransaction) throw error;

@@ -1,6 +1,6 @@
 import { type DatabaseFile, OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
-import { describeChange, describeUnsaved } from './file-finding.ts';
+import { describeChange, describeOthersWrote, describeUnnoted, describeUnsaved } from './file-finding.ts';
 import { isOpenTwice, rescueFile, setLogApart } from './file-rescue.ts';
 import { type FileChange, FileWatch } from './file-watch.ts';
 import { IdempotencyKeys } from './idempotency-keys.ts';
@@ -20,6 +20,9 @@ import { assertNotWithheld, FILE_CHANGED, fileChanged, isWithheld, withhold } fr
 
 /** Page cache of one connection. Source: SQLite's own default; better-sqlite3's is 16 MB, times every open tenant. */
 const CACHE_KIB = 2_000;
+
+/** Looks for what others did, before one transaction. */
+const MAX_LOOKS = 5;
 
 /** What opening a tenant needs of the {@link WriterOptions}, and why it is opened. */
 export interface OpenTenantOptions
@@ -53,18 +56,26 @@ export class TenantDatabase {
   readonly checkpoints: WalCheckpoints;
   readonly walSpace: WalSpace;
   readonly watch: FileWatch;
-  /** Transaction control, compiled once. */
-  readonly control: Readonly<Record<'begin' | 'savepoint' | 'release' | 'rollbackTo', Statement<[]>>>;
+  /** Transaction control inside a transaction, compiled once. */
+  readonly control: Readonly<Record<'savepoint' | 'release' | 'rollbackTo', Statement<[]>>>;
   /** The transaction that waits for the next steps of its client. */
   transaction: OpenTransaction | undefined;
   /** Steps set a PRAGMA of the connection; it is set back when no transaction is open. */
   sessionChanged = false;
   #stepControl: StepControl | undefined;
+  readonly #begin: Statement<[]>;
   readonly #commit: Statement<[]>;
+  readonly #exclusive: boolean;
   readonly #dataDir: string;
   readonly #wal: WalFile;
   #epoch: number;
   #flushesAtCommit = true;
+  /** The commit_seq of this connection's last commit, or what it was when others were last looked for. */
+  #seq: number;
+  /** Pages of own commits are in the log that the watch does not know. */
+  #lookDue = false;
+  /** Somebody else commits to the file. */
+  #othersWrote = false;
   /** Whether something may be in the WAL that was committed and not flushed. */
   #unflushed = true;
 
@@ -135,14 +146,16 @@ export class TenantDatabase {
     this.ledger = new Ledger(db, options.retentionClock);
     this.keys = new IdempotencyKeys(db);
     this.control = {
-      begin: db.prepare('BEGIN IMMEDIATE'),
       savepoint: db.prepare('SAVEPOINT write'),
       release: db.prepare('RELEASE write'),
       rollbackTo: db.prepare('ROLLBACK TO write'),
     };
+    this.#begin = db.prepare('BEGIN IMMEDIATE');
     this.#commit = db.prepare('COMMIT');
     this.#dataDir = options.dataDir;
+    this.#exclusive = options.exclusive;
     this.watch = new FileWatch(db, path, place.path, options.exclusive);
+    this.#seq = this.ledger.commitSeq();
     this.#wal = { path: this.watch.walPath, identity: this.watch.wal };
     this.walSpace = new WalSpace(this.#wal.path);
   }
@@ -169,6 +182,8 @@ export class TenantDatabase {
       throw translateError(error);
     }
     this.#epoch = epoch;
+    // Another thread may have had the file meanwhile, and noted the epoch.
+    this.#forgetOthers();
   }
 
   /**
@@ -183,6 +198,24 @@ export class TenantDatabase {
   }
 
   /**
+   * BEGIN IMMEDIATE, the only way to: a transaction of a caller's begins where the last one ended. What another program
+   * committed in between is noticed before anything is added to it.
+   * @throws OnewriterError TENANT_UNAVAILABLE; SQLite's own errors
+   */
+  begin(): void {
+    if (this.#lookDue && !this.db.inTransaction) this.lookAtLog();
+    for (let look = 0; ; look++) {
+      if (this.#othersWrote) throw fileChanged('Another process wrote to the file.');
+      this.#begin.run();
+      // Who cuts the log again and again keeps nobody from writing.
+      if (this.#exclusive || !this.watch.isVersionNew || look === MAX_LOOKS) return;
+      // Inside a transaction a connection cannot look at its log. What comes before the next one is looked for again.
+      this.db.exec('ROLLBACK');
+      this.#lookForOthers();
+    }
+  }
+
+  /**
    * COMMITs, the only way to.
    * @param commit its number; undefined where nothing of a caller's was written
    */
@@ -190,6 +223,33 @@ export class TenantDatabase {
     if (commit !== undefined) this.ledger.seal(commit);
     this.#commit.run();
     this.schema.committed();
+    if (commit === undefined) return;
+    this.#seq = commit.seq;
+    this.#lookDue = true;
+  }
+
+  /** Looks at the log, after commits: once for all of a batch. Not inside a transaction. */
+  lookAtLog(): void {
+    this.checkpoints.look();
+    if (this.#lookDue) this.watch.noteCommit(this.checkpoints.pages);
+    this.#lookDue = false;
+  }
+
+  /**
+   * Whether pages were added that no connection of ours added: the number of the last commit is as this one left it. (A tenant
+   * moves between threads, and an older leader may hear late that it is one.)
+   */
+  #lookForOthers(): void {
+    if (this.#lookDue) this.lookAtLog();
+    const added = this.watch.othersAdded();
+    const isOurs = this.ledger.fileEpoch() !== this.#epoch || this.ledger.commitSeq() !== this.#seq;
+    if (added && !isOurs) this.#othersWrote = true;
+    else this.#seq = this.ledger.commitSeq();
+  }
+
+  #forgetOthers(): void {
+    this.watch.forgetOthers();
+    this.#seq = this.ledger.commitSeq();
   }
 
   /** A COMMIT was done. A flush is of the whole file: it covers what earlier commits left. */
@@ -217,7 +277,7 @@ export class TenantDatabase {
   secure(mayBeTheirs: boolean, closing = false): OnewriterError | undefined {
     this.rollback();
     const change = this.db.open ? this.watch.look() : undefined;
-    if (change === undefined) return undefined;
+    if (change === undefined) return this.#secureOthers(closing);
     try {
       // The tenant went to another thread, whose log this is: that one looks for itself, or has found it already. A connection
       // that is not the last of its process writes nothing back when it is closed.
@@ -233,6 +293,43 @@ export class TenantDatabase {
         { reason: FILE_CHANGED },
         error,
       );
+    }
+  }
+
+  /** The same for files that are in place, to which somebody else commits. There is nothing to save. */
+  #secureOthers(closing: boolean): OnewriterError | undefined {
+    if (closing) this.#lookForOthersAtClose();
+    if (!this.#othersWrote || !this.db.open) return undefined;
+    if (closing && (isOpenTwice(this.watch) || isWithheld(this.#dataDir, this.tenant))) return undefined;
+    const message = describeOthersWrote(this.tenant, this.path);
+    const { path } = this.watch;
+    try {
+      withhold(this.#dataDir, this.tenant, {
+        message,
+        entry: this.path,
+        path,
+        since: new Date().toISOString(),
+      });
+    } catch (error) {
+      const cause = (error as { code?: string }).code ?? (error as Error).message;
+      return new OnewriterError(
+        'TENANT_UNAVAILABLE',
+        describeUnnoted(message, cause),
+        { reason: FILE_CHANGED },
+        error,
+      );
+    }
+    this.db.close();
+    return fileChanged(message);
+  }
+
+  #lookForOthersAtClose(): void {
+    if (this.#exclusive || !this.db.open) return;
+    try {
+      if (this.watch.isVersionNew) this.#lookForOthers();
+    } catch (error) {
+      // It is closed because it fails, or somebody has the lock: whoever opens it next begins anew.
+      if (!(error instanceof Database.SqliteError)) throw error;
     }
   }
 

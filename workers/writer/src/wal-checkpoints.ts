@@ -50,6 +50,11 @@ export class WalCheckpoints {
     if (this.#pages < this.#pagesThen) this.#pagesThen = 0;
   }
 
+  /** Pages in the WAL at the last look. */
+  get pages(): number {
+    return this.#pages;
+  }
+
   /** Bytes of the WAL in use at the last look; after a checkpoint it stays until the next write begins it anew. */
   get walBytes(): number {
     return this.#pages * this.#frameBytes;

@@ -60,12 +60,16 @@ export function isWithheld(dataDir: string, tenant: string): boolean {
   return readRecord(dataDir, tenant) !== undefined;
 }
 
-/** A person has looked at the tenant's file, or put another there on purpose: it may be opened as it is. Idempotent. */
-export function releaseWithheld(dataDir: string, tenant: string): void {
+/**
+ * A person has looked at the tenant's file, or put another there on purpose: it may be opened as it is. Idempotent.
+ * @returns whether it was withheld
+ */
+export function releaseWithheld(dataDir: string, tenant: string): boolean {
   const record = readRecord(dataDir, tenant);
   // Where a log was left behind the next to open the file has to know it.
   if (record?.back === undefined) rmSync(recordPath(dataDir, tenant), { force: true });
   else withhold(dataDir, tenant, { ...record, released: true });
+  return record !== undefined;
 }
 
 /** SQLite would apply a log that was left behind to whatever database is put beside it. */

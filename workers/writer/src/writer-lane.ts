@@ -149,7 +149,7 @@ export class WriterLane {
     this.#checkpointMs = 0;
     const { open } = result;
     // Inside a transaction a connection cannot look at its log.
-    if (open === undefined) checkpoints.look();
+    if (open === undefined) database.lookAtLog();
     const { walBytes } = checkpoints;
     // After the outcome is posted, if the thread's event loop turns before the next task; a checkpoint else with that one.
     if (open !== undefined) {
@@ -164,20 +164,13 @@ export class WriterLane {
         evicted,
       };
     }
-    const others = database.watch.othersCommitted(performance.now());
     if (checkpoints.due) setImmediate(() => this.#checkpointIfOpen(database));
     else if (database.walSpace.isScarce(walBytes)) setImmediate(() => this.#extendIfOpen(database));
     return {
       kind: 'applied',
       jobs: result.jobs,
       unflushed: database.unflushed,
-      stats: {
-        ...result.stats,
-        openMs,
-        checkpointMs,
-        walBytes,
-        ...(others ? { othersCommitted: true } : {}),
-      },
+      stats: { ...result.stats, openMs, checkpointMs, walBytes },
       evicted,
     };
   }
