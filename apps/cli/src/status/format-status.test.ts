@@ -94,6 +94,15 @@ it('says what is wrong first, with what to do, and then the figures', () => {
   expect(text).toMatch(/^busy .*\nlate .*$/m);
 });
 
+it('shows the whole of what is wrong, on as many lines as it takes', () => {
+  const message = `${'It happened, and this is why. '.repeat(10)}To go on: resume.`;
+  const parked = { total: 1, tenants: [{ tenant: 'sick', code: 'TENANT_UNAVAILABLE', message, since: 0 }] };
+  const text = formatStatus({ ...SOURCE, status: { ...STATUS, parked } }, { ...VIEW, width: 60 });
+  expect(text.replaceAll(/\s+/g, ' ')).toContain(
+    `${message} OnewriterTenantParked → Do what the message says;`,
+  );
+});
+
 it('says so where nobody leads', () => {
   const text = formatStatus({ ...SOURCE, status: undefined }, VIEW);
   expect(text).toContain('No broker runs');

@@ -35,7 +35,16 @@ export function formatStatus(source: GroupStatus, view: StatusView): string {
   ];
   for (const { level, alert, text } of problems.slice(0, MAX_PROBLEMS)) {
     const mark = level === 'critical' ? paint(31, '✗') : paint(33, '!');
-    lines.push(`${mark} ${text} ${dim(alert)}`, `  ${dim('→')} ${nextForAlert(alert)}`);
+    // Whole: what to do is at the end.
+    const [first = '', ...rest] = wrap(text, view.width - 3);
+    const words = [`${mark} ${first}`, ...rest.map(line => `  ${line}`)];
+    const fits = (rest.at(-1) ?? first).length + alert.length + 4 <= view.width;
+    if (fits) words.push(`${words.pop()} ${dim(alert)}`);
+    else words.push(`  ${dim(alert)}`);
+    lines.push(...words);
+    for (const [index, line] of wrap(nextForAlert(alert), view.width - 5).entries()) {
+      lines.push(index === 0 ? `  ${dim('→')} ${line}` : `    ${line}`);
+    }
   }
   if (problems.length > MAX_PROBLEMS)
     lines.push(dim(`  and ${problems.length - MAX_PROBLEMS} more: onewriter doctor`));
@@ -160,6 +169,17 @@ function fit(lines: readonly string[], { width, height }: StatusView): string {
     .slice(0, Math.max(1, height))
     .map(line => cut(line, width))
     .join('\n')}\n`;
+}
+
+/** Lines of so many characters; a longer word is a line by itself. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines.push(`${lines.pop()} ${word}`);
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** Cuts a line at its visible width: colours take no room. */
