@@ -1,4 +1,4 @@
-import { type ErrorCode, OnewriterError } from '@onewriter/protocol';
+import { type ErrorCode, isLackOfRoom, OnewriterError } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 
 /** First match wins. Source: sqlite.org/rescode.html */
@@ -38,7 +38,7 @@ export function toFileError(error: unknown, what: string, trouble?: string | und
     );
   }
   const code = (error as NodeJS.ErrnoException).code;
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
+  if (isLackOfRoom(error)) {
     return new OnewriterError('DATABASE_FULL', `${what}: the disk is full.`, { reason: code }, error);
   }
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {

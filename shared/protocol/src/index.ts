@@ -11,6 +11,7 @@ export * from './error-codes.ts';
 export * from './gateway-api.ts';
 export * from './ids.ts';
 export * from './import-rows.ts';
+export * from './lack-of-room.ts';
 export * from './ledger-sql.ts';
 export * from './limits.ts';
 export * from './metric-source.ts';

@@ -1,6 +1,5 @@
-import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type ErrorCode, OnewriterError } from '@onewriter/protocol';
+import { type ErrorCode, findLackOfRoom, isLackOfRoom, OnewriterError } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 
 /*
@@ -50,12 +49,11 @@ function translateSqliteError(error: InstanceType<typeof Database.SqliteError>):
 
 function translateSystemError(error: Error & { readonly code?: string }): OnewriterError {
   const reason = error.code ?? 'unknown';
-  const code: ErrorCode =
-    reason === 'ENOSPC' || reason === 'EDQUOT'
-      ? 'DATABASE_FULL'
-      : reason === 'EROFS'
-        ? 'DATABASE_READONLY'
-        : 'TENANT_UNAVAILABLE';
+  const code: ErrorCode = isLackOfRoom(error)
+    ? 'DATABASE_FULL'
+    : reason === 'EROFS'
+      ? 'DATABASE_READONLY'
+      : 'TENANT_UNAVAILABLE';
   return new OnewriterError(
     code,
     `The tenant's folder or file cannot be used (${reason}).`,
@@ -65,19 +63,13 @@ function translateSystemError(error: Error & { readonly code?: string }): Onewri
 }
 
 /**
- * The error of opening a database: SQLite says of a file that it cannot make that it cannot be opened, whatever the reason,
- * and a file system may have space and yet no room for another file.
+ * The error of opening a database: where the file system has no room for another file it is that.
  * @param path of the database, whose log and index are made beside it
  */
 export function explainOpenError(error: unknown, path: string): unknown {
   const { code } = translateError(error);
   if (code !== 'DATABASE_IO_ERROR') return error;
-  const { files, ffree, bavail } = statfsSync(dirname(path));
-  // File systems that count no inodes have none and none free.
-  if (bavail > 0 && (files === 0 || ffree > 0)) return error;
-  const reason = bavail === 0 ? 'no space' : 'no inodes';
-  const what = bavail === 0 ? 'is full' : 'has no inodes left for another file';
-  return new OnewriterError('DATABASE_FULL', `The tenant's file system ${what}.`, { reason }, error);
+  return findLackOfRoom(dirname(path), error) ?? error;
 }
 
 /** Errors that speak of the file, not of the write: going on would risk what is not damaged yet. */

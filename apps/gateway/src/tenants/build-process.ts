@@ -1,6 +1,8 @@
+import { dirname } from 'node:path';
 import {
   classifyStatement,
   type ErrorCode,
+  findLackOfRoom,
   OnewriterError,
   splitScript,
   toWireError,
@@ -33,7 +35,7 @@ function build({ tenant, path, script }: BuildTask): void {
       try {
         runStatement(db, sql);
       } catch (error) {
-        const { code, message, details } = toError(error, tenant);
+        const { code, message, details } = toError(error, tenant, dirname(path));
         throw new OnewriterError(code, message, { ...details, statementIndex: index }, error);
       }
     }
@@ -56,9 +58,15 @@ function runStatement(db: Database.Database, sql: string): void {
   else for (const _ of statement.iterate());
 }
 
-function toError(error: unknown, tenant: string): OnewriterError {
+/** @param folder of the new database */
+function toError(error: unknown, tenant: string, folder: string): OnewriterError {
   const primary =
     error instanceof Database.SqliteError ? /^SQLITE_([A-Z]+)/.exec(error.code)?.[1] : undefined;
+  // Of a file that it cannot make SQLite says that it cannot be opened.
+  if (primary === 'CANTOPEN' || primary === 'IOERR') {
+    const full = findLackOfRoom(folder, error);
+    if (full !== undefined) return full;
+  }
   const code = primary === undefined ? undefined : CODES[primary];
   if (code === undefined) return toReadError(error, tenant);
   const { message, code: sqliteCode } = error as InstanceType<typeof Database.SqliteError>;
@@ -72,7 +80,7 @@ process.once('message', (task: BuildTask) => {
     build(task);
     answer = { done: true };
   } catch (error) {
-    answer = { error: toWireError(toError(error, task.tenant)) };
+    answer = { error: toWireError(toError(error, task.tenant, dirname(task.path))) };
   }
   process.send?.(answer, undefined, undefined, () => process.exit(0));
 });

@@ -1,10 +1,12 @@
 import type { Stats } from 'node:fs';
-import { link, mkdir, mkdtemp, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import {
   createDatabaseFile,
   findDatabaseFile,
+  findLackOfRoom,
   hadDatabase,
+  isLackOfRoom,
   isOnewriterError,
   linkNewDatabase,
   newDatabaseName,
@@ -91,10 +93,11 @@ export class TenantFiles {
    */
   async create(tenant: string): Promise<boolean> {
     const path = this.#path(tenant);
-    await mkdir(dirname(path), { recursive: true });
-    if (!createDatabaseFile(path, hadDatabase(this.#dataDir, tenant))) return false;
-    await this.#flushAbove(path);
-    return true;
+    return this.#inFolder(tenant, async () => {
+      if (!createDatabaseFile(path, hadDatabase(this.#dataDir, tenant))) return false;
+      await this.#flushAbove(path);
+      return true;
+    });
   }
 
   /**
@@ -103,9 +106,12 @@ export class TenantFiles {
    * @throws OnewriterError TENANT_UNAVAILABLE where a log of another file lies there, which SQLite would take for its own
    */
   async place(tenant: string, file: string): Promise<boolean> {
-    const path = this.#path(tenant);
     await flushFile(file);
-    await mkdir(dirname(path), { recursive: true });
+    return this.#inFolder(tenant, () => this.#place(tenant, file));
+  }
+
+  async #place(tenant: string, file: string): Promise<boolean> {
+    const path = this.#path(tenant);
     for (const log of [`${path}-wal`, `${path}-journal`]) {
       if ((await statOf(log)) === undefined || (await statOf(path)) !== undefined) continue;
       throw new OnewriterError(
@@ -117,10 +123,13 @@ export class TenantFiles {
     if (hadDatabase(this.#dataDir, tenant)) {
       const name = newDatabaseName(basename(path));
       await link(file, join(dirname(path), name));
-      if (!linkNewDatabase(path, name)) {
-        await unlink(join(dirname(path), name));
-        return false;
+      let isPlaced = false;
+      try {
+        isPlaced = linkNewDatabase(path, name);
+      } finally {
+        if (!isPlaced) await unlink(join(dirname(path), name));
       }
+      if (!isPlaced) return false;
     } else {
       try {
         // Unlike a rename it never replaces a file.
@@ -132,6 +141,37 @@ export class TenantFiles {
     }
     await this.#flushAbove(path);
     return true;
+  }
+
+  /** Works in the tenant's folder, which goes again where it was made for nothing. @throws OnewriterError DATABASE_FULL */
+  async #inFolder<Result>(tenant: string, work: () => Promise<Result>): Promise<Result> {
+    const folder = dirname(this.#path(tenant));
+    return this.#orFull(tenant, async () => {
+      const made = (await mkdir(folder, { recursive: true })) !== undefined;
+      try {
+        return await work();
+      } catch (error) {
+        // Where it holds anything it stays: what failed first is what the caller has to know.
+        if (made) await rmdir(folder).catch(() => {});
+        throw error;
+      }
+    });
+  }
+
+  /** @throws OnewriterError DATABASE_FULL where the file system takes nothing more; what `work` throws */
+  async #orFull<Result>(tenant: string, work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      // Of a folder that has no room Node's recursive mkdir says that the one above is missing. Measured: Node 20.
+      const full =
+        isLackOfRoom(error) || code === 'ENOENT' ? findLackOfRoom(this.#dataDir, error) : undefined;
+      if (full === undefined && !isLackOfRoom(error)) throw error;
+      const message = full?.message ?? 'The file system is full, or what this user may have of it.';
+      const reason = full?.details['reason'] ?? code;
+      throw new OnewriterError('DATABASE_FULL', message, { tenant, reason }, error);
+    }
   }
 
   /** A new file's name is in its folder, and the folder's in those above. */
@@ -149,9 +189,11 @@ export class TenantFiles {
     const trash = trashDir(this.#dataDir);
     const name = `${tenant}.${deletedAtMs}.${expiresAtMs}`;
     const folder = dirname(this.#path(tenant));
-    await mkdir(trash, { recursive: true });
-    // Before it is away: who makes the next file must not use a name of this one.
-    noteFormerDatabase(this.#dataDir, tenant);
+    await this.#orFull(tenant, async () => {
+      await mkdir(trash, { recursive: true });
+      // Before it is away: who makes the next file must not use a name of this one.
+      noteFormerDatabase(this.#dataDir, tenant);
+    });
     try {
       await rename(folder, join(trash, name));
     } catch (error) {
@@ -167,12 +209,15 @@ export class TenantFiles {
   /**
    * Makes a folder for a temporary file, on the disk of the data. It lies in the trash, so that what a process that died
    * left there expires.
+   * @throws OnewriterError DATABASE_FULL
    */
-  async makeScratch(tenant: string, lifeMs: number): Promise<string> {
+  makeScratch(tenant: string, lifeMs: number): Promise<string> {
     const name = `${tenant}.${Date.now()}.${Date.now() + 2 * lifeMs}`;
     const trash = trashDir(this.#dataDir);
-    await mkdir(trash, { recursive: true });
-    return mkdtemp(join(trash, `${SCRATCH_PREFIX}${name}.`));
+    return this.#orFull(tenant, async () => {
+      await mkdir(trash, { recursive: true });
+      return mkdtemp(join(trash, `${SCRATCH_PREFIX}${name}.`));
+    });
   }
 
   /** Removes a folder of {@link makeScratch}. */
