@@ -29,7 +29,13 @@ afterAll(async () => {
 const onewriter = (...args: string[]) => runCli([...args, '--data-dir', stack.dataDir]);
 const fileOf = (tenant: string) => tenantFile(stack.dataDir, tenant);
 
-const ask = (method: string, path: string, init: { body?: unknown; headers?: Record<string, string> } = {}) =>
+interface AskOptions {
+  readonly body?: unknown;
+  readonly headers?: Record<string, string>;
+  readonly signal?: AbortSignal;
+}
+
+const ask = (method: string, path: string, init: AskOptions = {}) =>
   fetch(`${stack.gatewayUrl}${path}`, {
     method,
     headers: {
@@ -38,6 +44,7 @@ const ask = (method: string, path: string, init: { body?: unknown; headers?: Rec
       ...init.headers,
     },
     ...(init.body === undefined ? {} : { body: JSON.stringify(init.body) }),
+    ...(init.signal === undefined ? {} : { signal: init.signal }),
   });
 
 async function destroy(tenant: string): Promise<string> {
@@ -175,11 +182,12 @@ it('finds the receipt of the first write to a tenant that was created again', as
 
 /** The first events after an id. */
 async function follow(tenant: string, count: number, lastEventId?: string) {
-  const gone = new AbortController();
+  // Else a follower that is told nothing waits for ever.
+  const signal = AbortSignal.timeout(20_000);
   const response = await ask('GET', `/v1/tenants/${tenant}/events`, {
     headers: lastEventId === undefined ? {} : { 'last-event-id': lastEventId },
+    signal,
   });
-  onTestFinished(() => gone.abort());
   let text = '';
   const decoder = new TextDecoder();
   const events = () =>

@@ -347,7 +347,9 @@ describe('a tenant whose file another program writes while the broker has it ope
     await db.exec('CREATE TABLE t(a)');
     writeElsewhere(tenant);
     const expected = Object.keys(WAYS).map(way =>
-      way === 'libSQL' ? expect.stringMatching('TENANT_UNAVAILABLE|Another process wrote') : 'TENANT_UNAVAILABLE',
+      way === 'libSQL'
+        ? expect.stringMatching('TENANT_UNAVAILABLE|Another process wrote')
+        : 'TENANT_UNAVAILABLE',
     );
     expect(await within(Promise.all(Object.values(WAYS).map(write => write(tenant))))).toEqual(expected);
     await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });

@@ -2,7 +2,14 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { groupKeys } from '@onewriter/protocol';
-import { CLI_MAIN, spawnProcess, startRedis, temporaryDirectory, withoutSettings } from '@onewriter/testkit';
+import {
+  CLI_MAIN,
+  spawnProcess,
+  startRedis,
+  temporaryDirectory,
+  waitFor,
+  withoutSettings,
+} from '@onewriter/testkit';
 import { Redis } from 'ioredis';
 import { expect, it, onTestFinished } from 'vitest';
 
@@ -47,7 +54,11 @@ async function startGround() {
       },
     });
     onTestFinished(async () => void (await child.stop()));
-    const { code } = await child.exited;
+    // One that does not look would run on.
+    const { code } = await waitFor(() => Promise.race([child.exited, undefined]), {
+      timeoutMs: 30_000,
+      what: `the end of ${args[0]}`,
+    });
     return { code, lines: child.stderr().trim().split('\n'), stdout: child.stdout() };
   };
   return { redis, dataDir, run };

@@ -59,4 +59,16 @@ describe('starts of jobs', () => {
     await last.forget([{ id: 'poison', starts: 0 }]);
     expect([...link.hashes.values()].map(({ size }) => size)).toEqual([0, 0]);
   });
+
+  it('are not counted of a job that is condemned in part: its other writes run', async () => {
+    const link = new ModelLink();
+    const condemned = open(link);
+    const endless = { code: 'STATEMENT_TIMEOUT', message: 'It never ended.' };
+    await condemned.condemn('job', 2, endless);
+    for (let death = 1; death <= LIMITS.maxJobStarts + 1; death++) {
+      expect((await condemned.countStarts(['job', 'other']))[0]).toBe(0);
+    }
+    expect(condemned.of('job')).toEqual({ 2: endless });
+    expect([...link.hashes.get(keys.starts)!.keys()]).toEqual(['other']);
+  });
 });
