@@ -33,6 +33,11 @@ const INSERT = 'INSERT INTO t(a) VALUES (randomblob(900))';
 /** Pages enough that a log of this file, applied to another, damages it. */
 const ROWS = 60;
 const fill = () => queuedJob([INSERT], Array(ROWS).fill({ s: 0 }));
+/** More than a thousand pages: a checkpoint is due, and made in the next turn. */
+const LARGE_ROWS = 3_000;
+const fillLarge = () =>
+  writes(`INSERT INTO t(a) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ${LARGE_ROWS})
+    SELECT randomblob(900) FROM n`);
 
 const SQLITE = createRequire(import.meta.url).resolve('better-sqlite3');
 
@@ -111,13 +116,7 @@ describe('a file that is put in the place of an open one', () => {
     async finder => {
       const lane = tenantInUse();
       const { file } = lane;
-      if (finder === 'a checkpoint') {
-        // More than a thousand pages: a checkpoint is due.
-        lane.apply(
-          writes(`INSERT INTO t(a) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 3000)
-          SELECT randomblob(900) FROM n`),
-        );
-      }
+      if (finder === 'a checkpoint') lane.apply(fillLarge());
       renameSync(anotherFile(), file);
       if (finder === 'a checkpoint') await turn();
       if (finder === 'the idle close') {
@@ -127,7 +126,7 @@ describe('a file that is put in the place of an open one', () => {
       }
       const finding = expectWithheld(lane);
       expect(finding).toMatch(/^Another file was put in the place of the one in use\. /);
-      expectRescued(finding, finder === 'a checkpoint' ? 3 * ROWS + 3_000 : 3 * ROWS);
+      expectRescued(finding, finder === 'a checkpoint' ? 3 * ROWS + LARGE_ROWS : 3 * ROWS);
       expect(look(file, 'PRAGMA integrity_check')).toEqual(['ok']);
       expectWrittenOn(lane, 'other', 200);
     },
@@ -360,6 +359,18 @@ describe('another process that uses SQLite', () => {
     expect(look(lane.file, 'PRAGMA integrity_check')).toEqual(['ok']);
     expect(look(lane.file, 'SELECT count(*) FROM t')).toEqual([7 * ROWS + 8]);
   });
+
+  it('is known for what it is where the log gets a number that it had before: each connection counts for itself', async () => {
+    const lane = tenantInUse();
+    lane.apply(fillLarge());
+    await turn();
+    lane.apply(fill());
+    const db = other(lane);
+    db.pragma('wal_checkpoint(PASSIVE)');
+    db.exec("INSERT INTO t(a) VALUES ('theirs')");
+    expect(() => lane.apply(writes(INSERT))).toThrow(/Another process wrote to the file/);
+    expect(lane.column("SELECT count(*) FROM t WHERE a = 'theirs'")).toEqual([1]);
+  });
 });
 
 it('knows what another thread of the same broker wrote, while the tenant was there', () => {
@@ -390,16 +401,19 @@ it('takes nothing for another program where a transaction of its own finds the d
   }
 });
 
-it('leaves the log alone where a thread closes a tenant that another thread has open', () => {
+it('leaves the log alone where a thread closes a tenant that another thread has open', async () => {
   const before = tenantInUse();
-  // To this one, which does not look at it, the file is written by something else: as it may seem while another checkpoints.
-  utimesSync(before.file, 1, 1);
   const after = new TemporaryLane(before.options);
   after.apply(fill());
+  // It knows of the other's commits.
+  before.apply(fillLarge());
+  await turn();
+  // To this one, which does not look at it, the file is written by something else: as it may seem while another checkpoints.
+  utimesSync(before.file, 1, 1);
   expect(before.lane.run({ kind: 'close', tenant: 'acme' })).toEqual({ kind: 'closed', tenants: ['acme'] });
   expect(statSync(`${before.file}-wal`).size).toBeGreaterThan(100_000);
   after.apply(fill());
-  expect(after.column('SELECT count(*) FROM t')).toEqual([5 * ROWS]);
+  expect(after.column('SELECT count(*) FROM t')).toEqual([5 * ROWS + LARGE_ROWS]);
   expect(after.column('PRAGMA integrity_check')).toEqual(['ok']);
 });
 

@@ -21,15 +21,23 @@ export interface FileMark {
 /** A checkpoint of another process writes pages first, and says so in the index of the log only when all are written. */
 const CHECKPOINT_SETTLES_MS = 200;
 const CHECKPOINT_LASTS_MS = 2_000;
-/** Where the log's header has the number of times that it was begun again. Source: fileformat2.html, section 4.1. */
+/**
+ * Where the log's header has the number of times that it was begun again, and the first salt. Source: fileformat2.html,
+ * section 4.1. Each connection counts the first for itself, so that two logs in a row can have the same; the salt lies in the
+ * index that all share, and grows by one whenever any of them begins the log again (wal.c, walRestartHdr).
+ */
 const SEQUENCE_OFFSET = 12;
+const SALT_OFFSET = 16;
+const SALTS = 2 ** 32;
 
 /** How far the log was written back. */
 interface LogState {
-  /** Times that the log was begun again; -1 where it has no header yet. */
+  /** Times that the connection which began the log did so; -1 where it has no header yet. */
   readonly sequence: number;
-  /** The same after this connection begins the log again. */
+  /** The same after this connection begins a log that has no header. */
   readonly next: number;
+  /** First salt of the log; 0 where it has no header. */
+  readonly salt: number;
   readonly writtenBack: number;
   /** All of it is: the next commit begins it again. */
   readonly complete: boolean;
@@ -179,20 +187,22 @@ export class FileWatch {
   #othersWroteBack(): boolean {
     const then = this.#state;
     const now = this.#readState(then.next);
-    if (now.sequence === then.sequence) {
-      return now.writtenBack > then.writtenBack || (now.sequence === -1 && now.version !== then.version);
-    }
-    // A commit of this connection begins a log again that is all written back.
-    if (then.complete && now.sequence === then.next) return now.writtenBack > 0;
-    return true;
+    const othersCommitted = now.version !== then.version;
+    // It was cut, or has been empty: only others' commits would need a checkpoint.
+    if (now.sequence === -1) return then.sequence !== -1 || othersCommitted;
+    if (then.sequence !== -1 && now.salt === then.salt) return now.writtenBack > then.writtenBack;
+    // A commit of this connection begins a log again that is all written back, or has no header yet.
+    const isNext = then.sequence === -1 ? now.sequence === then.next : now.salt === (then.salt + 1) % SALTS;
+    return !(then.complete && isNext) || now.writtenBack > 0 || othersCommitted;
   }
 
   /** @param next where the log has no header: the sequence that it gets with the next commit */
   #readState(next: number): LogState {
     const [, pages, writtenBack] = this.#log?.get() ?? [0, 0, 0];
-    const sequence = readSequence(this.walPath);
+    const { sequence, salt } = readHeader(this.walPath);
     return {
       sequence,
+      salt,
       next: sequence === -1 ? next : sequence + 1,
       writtenBack,
       complete: writtenBack === pages,
@@ -201,19 +211,23 @@ export class FileWatch {
   }
 }
 
+/** What a log begins with. */
+type LogHeader = Pick<LogState, 'sequence' | 'salt'>;
+const NO_HEADER: LogHeader = Object.freeze({ sequence: -1, salt: 0 });
+
 /** Opening and closing the log drops no lock: SQLite locks the database and the index. */
-function readSequence(walPath: string): number {
+function readHeader(walPath: string): LogHeader {
   let file: number;
   try {
     file = openSync(walPath, 'r');
   } catch {
-    return -1; // it is gone: the next look says so
+    return NO_HEADER; // it is gone: the next look says so
   }
   try {
-    const header = Buffer.alloc(SEQUENCE_OFFSET + 4);
+    const header = Buffer.alloc(SALT_OFFSET + 4);
     return readSync(file, header, 0, header.length, 0) < header.length
-      ? -1
-      : header.readUInt32BE(SEQUENCE_OFFSET);
+      ? NO_HEADER
+      : { sequence: header.readUInt32BE(SEQUENCE_OFFSET), salt: header.readUInt32BE(SALT_OFFSET) };
   } finally {
     closeSync(file);
   }
