@@ -1,7 +1,7 @@
 import type { ClientMetrics } from './client-metrics.ts';
 import type { DataDirGuard } from './data-dir-guard.ts';
 import { now } from './deadline.ts';
-import type { Ledger, LedgerAnswer } from './ledger.ts';
+import type { ImmediateAnswer, Ledger, LedgerAnswer } from './ledger.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 import type { SqlRow } from './types.ts';
 
@@ -72,7 +72,7 @@ export class CountedReads implements Reads, Ledger {
     }
   }
 
-  lookNow(tenant: string, jobId: string): LedgerAnswer | undefined {
+  lookNow(tenant: string, jobId: string): ImmediateAnswer | undefined {
     return this.#reads.lookNow(tenant, jobId);
   }
 

@@ -31,6 +31,22 @@ export function aborted(signal: AbortSignal | undefined): OnewriterError {
   return new OnewriterError('ABORTED', 'The caller aborted before the request was sent.', {}, signal?.reason);
 }
 
+/** As `work`, but no longer than until the signal fires; the work goes on then. @throws OnewriterError ABORTED */
+export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  let end = () => {};
+  const ended = new Promise<never>((_, reject) => {
+    end = () => reject(new OnewriterError('ABORTED', 'The caller waits no longer.', {}, signal.reason));
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
+  });
+  try {
+    return await Promise.race([work, ended]);
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
+}
+
 /** Resolves after `ms`, or when the signal fires; never rejects. */
 export function pause(ms: number, signal?: AbortSignal | undefined): Promise<void> {
   return new Promise(resolve => {

@@ -4,9 +4,9 @@ import {
   OnewriterError,
   type WireOperationResult,
 } from '@onewriter/protocol';
-import { assertNotAborted, now, pause } from './deadline.ts';
+import { assertNotAborted, now, pause, untilAborted } from './deadline.ts';
 import { flushWal, flushWalSync } from './flush-wal.ts';
-import { ABSENT, type Ledger, type LedgerAnswer } from './ledger.ts';
+import { ABSENT, type ImmediateAnswer, type Ledger, type LedgerAnswer } from './ledger.ts';
 import type { BoundParameters } from './parameters.ts';
 import { isAnswerOfReplaced, MAX_REOPENS, ReadPool } from './read-pool.ts';
 import { FileReplaced, type Reader } from './reader.ts';
@@ -123,12 +123,12 @@ export class FileReads implements Reads, Ledger {
     }
   }
 
-  lookNow(tenant: string, jobId: string): LedgerAnswer | undefined {
+  lookNow(tenant: string, jobId: string): ImmediateAnswer | undefined {
     try {
       const found = this.#ledgerRow(tenant, jobId);
       if (found === undefined) return ABSENT;
-      flushWalSync(found.path);
-      return toAnswer(found.row);
+      const { path, row } = found;
+      return { ...toAnswer(row), flush: { now: () => flushWalSync(path), later: () => flushWal(path) } };
     } catch (error) {
       return isWithoutLedger(toReadError(error, tenant)) ? ABSENT : undefined;
     }
@@ -144,7 +144,7 @@ export class FileReads implements Reads, Ledger {
     try {
       const found = await this.#withRetry(request, () => this.#ledgerRow(tenant, jobId));
       if (found === undefined) return ABSENT;
-      await flushWal(found.path);
+      await untilAborted(flushWal(found.path), signal);
       return toAnswer(found.row);
     } catch (error) {
       const known = toReadError(error, tenant);

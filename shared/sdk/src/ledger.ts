@@ -14,13 +14,25 @@ export type LedgerAnswer =
   /** Not in the ledger, as of now. */
   | { readonly kind: 'absent' };
 
+/** What is to be done before an answer may be believed: what was read has to be on the disk. May take as long as the disk. */
+export interface LedgerFlush {
+  /** @throws Error of the file system: then it is not known. */
+  now(): void;
+  /** The same without holding up the event loop. */
+  later(): Promise<void>;
+}
+
+/** An answer of a look at once; without `flush` it can be believed. */
+export type ImmediateAnswer = LedgerAnswer & { readonly flush?: LedgerFlush | undefined };
+
 /** Reads ledgers. */
 export interface Ledger {
   /** Looks at once, where the file can be opened here; undefined where it cannot, or fails. */
-  lookNow(tenant: string, jobId: string): LedgerAnswer | undefined;
+  lookNow(tenant: string, jobId: string): ImmediateAnswer | undefined;
   /**
    * Looks, by whatever way there is.
    * @param indexes the writes of interest
+   * @param signal ends the wait
    * @throws OnewriterError as of a read
    */
   look(

@@ -46,6 +46,28 @@ it('never takes the error of a read for the outcome of the write', async () => {
   await expect(refused).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN', cause: { code: 'FORBIDDEN' } });
 });
 
+it('waits no longer than its deadline for a Redis or a disk that does not answer', async () => {
+  const never = () => new Promise<never>(() => {});
+  const absent = { kind: 'absent' } as const;
+  for (const [states, ledger] of [
+    [never, async () => absent],
+    [async () => ['queued'], never],
+  ] as const) {
+    const context = {
+      ...{ tenant: 'acme', states: { look: states }, ledger: { look: ledger } },
+      ...{ settler: { watch: () => () => {} }, writeTimeoutMs: 60_000 },
+    };
+    const receipt = new TenantReceipt(context as unknown as ReceiptContext, receiptId(newJobId(), 0));
+    const began = performance.now();
+    const waiting = receipt.committed({ timeoutMs: 50 });
+    await expect(waiting).rejects.toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      details: { receiptId: receipt.id },
+    });
+    expect(performance.now() - began).toBeLessThan(1_000);
+  }
+});
+
 it('tells a failed write by its own error', async () => {
   const failed = createReceipt('finished', [
     found({ e: { code: 'CONSTRAINT_VIOLATION', message: 'unique' } }),

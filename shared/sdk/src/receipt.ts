@@ -5,7 +5,7 @@ import {
   parseReceiptId,
   type WireOperationResult,
 } from '@onewriter/protocol';
-import { assertNotAborted, dueAt, now, pause } from './deadline.ts';
+import { assertNotAborted, dueAt, now, pause, untilAborted } from './deadline.ts';
 import { commitSeqOf, decodeOutcome, errorOf, type RowShape } from './decode-result.ts';
 import type { JobStates } from './job-states.ts';
 import type { Ledger, LedgerAnswer } from './ledger.ts';
@@ -61,14 +61,17 @@ export class TenantReceipt implements Receipt {
     const due = dueAt(options, this.#context.writeTimeoutMs);
     // Watched from before the first look, so that no event falls between a look and the wait after it.
     const wake = new AbortController();
+    const late = AbortSignal.timeout(Math.max(1, Math.ceil(due - now())));
     const unwatch = this.#context.settler.watch(this.#jobId, () => wake.abort());
     let cause: unknown;
     try {
       for (let pauseMs = MIN_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, MAX_POLL_MS)) {
         let status: ReceiptStatus<RowOf<Mode>> | undefined;
         try {
-          status = await this.#look(options, due, shape);
+          // Redis may not answer, and a disk may take its time: the deadline stands.
+          status = await untilAborted(this.#look(options, due, shape), late);
         } catch (error) {
+          if (late.aborted) throw this.#unknown('The deadline passed while the write was on its way.', cause);
           // That the ledger cannot be read says nothing about the write: its error must not look like the write's.
           cause = error;
           if (!mayPass(error)) throw this.#unknown('The ledger cannot be read.', cause);

@@ -4,7 +4,7 @@ import { Alarm } from './alarm.ts';
 import { now } from './deadline.ts';
 import { encodeStatement } from './encoded-write.ts';
 import type { JobState } from './job-states.ts';
-import { ABSENT, type LedgerAnswer } from './ledger.ts';
+import { ABSENT, type ImmediateAnswer } from './ledger.ts';
 import { OutboundJob } from './outbound-job.ts';
 import { PendingWrite } from './pending-write.ts';
 import { SETTLE_TIMES, Settler } from './settler.ts';
@@ -14,7 +14,7 @@ function setUp(options: { timeoutMs?: number; direct?: boolean } = {}) {
   const { timeoutMs = 30_000, direct = true } = options;
   const world = {
     state: 'queued' as JobState | undefined,
-    answer: ABSENT as LedgerAnswer,
+    answer: ABSENT as ImmediateAnswer,
     looks: 0,
     told: [] as { verdict: string; atMs: number; reason?: unknown; commitSeq?: number }[],
     logged: [] as string[],
@@ -173,6 +173,46 @@ describe('Settler', () => {
     world.answer = COMMITTED;
     await vi.advanceTimersByTimeAsync(20);
     expect(world.told[0]).toMatchObject({ verdict: 'committed', commitSeq: 7 });
+  });
+
+  /** An answer that may be believed when the disk has it, or never. */
+  const unflushed = (flushMs: number, isFlushed = true): ImmediateAnswer => ({
+    ...COMMITTED,
+    flush: {
+      now: () => {},
+      later: () =>
+        new Promise((resolve, reject) => {
+          setTimeout(() => (isFlushed ? resolve() : reject(new Error('EIO'))), flushMs);
+        }),
+    },
+  });
+
+  it.each([
+    ['waits shortly at the deadline for', 30, true, 'committed', 535],
+    ['hears in time of a disk that is too slow for', 5_000, true, 'OUTCOME_UNKNOWN', 560],
+    ['does not believe, where the disk fails,', 10, false, 'OUTCOME_UNKNOWN', 515],
+  ] as const)('%s what the last look found', async (_, flushMs, isFlushed, verdict, byMs) => {
+    const { world, settler } = setUp({ timeoutMs: 500 });
+    await vi.advanceTimersByTimeAsync(490);
+    world.answer = unflushed(flushMs, isFlushed);
+    await vi.advanceTimersByTimeAsync(15);
+    expect(world.told).toEqual([]);
+    await vi.advanceTimersByTimeAsync(byMs - 505);
+    expect(world.told[0]).toMatchObject({ verdict });
+    expect(world.told[0]!.atMs).toBeLessThan(byMs);
+    await vi.advanceTimersByTimeAsync(6_000);
+    expect(world.told).toHaveLength(2);
+    expect(settler.jobs).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('refuses the rest of a job that failed only when what is committed of it is on the disk', async () => {
+    const { world, event } = setUp();
+    world.answer = { ...unflushed(20), results: [[1, 1]] } as ImmediateAnswer;
+    event({ error: JSON.stringify({ code: 'POISON_JOB', message: 'set aside' }) });
+    expect(world.told).toEqual([]);
+    await vi.advanceTimersByTimeAsync(25);
+    expect(world.told.map(told => told.verdict)).toEqual(['committed', 'POISON_JOB']);
   });
 
   it('settles only the writes that are committed of a job that takes several commits', async () => {

@@ -24,12 +24,13 @@ import type { WriteTracer } from './write-tracer.ts';
  *             │                                                gone or finished, and not in the ledger,
  *             │                                                twice: lost, OUTCOME_UNKNOWN
  *             │
- *             └─ a caller's deadline: last look in the ledger ▶ in the ledger: settled by its results
+ *             └─ a caller's deadline: last look in the ledger ▶ in the ledger, and on the disk soon: settled by its results
  *                                                              else OUTCOME_UNKNOWN with its receipt id
  *
- * A look that must be answered at once reads and flushes synchronously, so such looks may hold up the event loop for a
- * few milliseconds per turn only: behind thousands of late jobs every caller would hear late. Where that time is used
- * up, a check waits for its round, and a deadline is answered without the last look; the check before it has looked.
+ * A look at once reads synchronously, so such looks may hold up the event loop for a few milliseconds per turn only: behind
+ * thousands of late jobs every caller would hear late. Where that time is used up, a check waits for its round, and a
+ * deadline is answered without the last look; the check before it has looked. What is found is flushed without holding
+ * anything up, as a slow disk takes its time: at a deadline that is waited for shortly, or nobody would hear in time.
  *
  * The state is read before the ledger. The broker completes a job only after the commit, so a job that was finished
  * when asked and is not in the ledger afterwards was not committed before; the other way round, the commit could
@@ -51,6 +52,8 @@ export const SETTLE_TIMES = Object.freeze({
 const MAX_CHECKS_PER_ROUND = 64;
 /** Ledgers of a round that are read at the same time. */
 const PARALLEL_LOOKS = 8;
+/** A flush of what the last look found may take so long after the deadline; with the loop's own delays that stays below 100. */
+const MAX_LAST_FLUSH_MS = 50;
 /** Synchronous looks of one turn of the event loop, together; those at a client's close may take longer. */
 const MAX_LOOKS_MS = 20;
 const MAX_CLOSING_LOOKS_MS = 1_000;
@@ -144,7 +147,7 @@ export class Settler {
   settleAll(): void {
     const looks = new LookTime(MAX_CLOSING_LOOKS_MS);
     for (const tracked of [...this.#jobs.values()]) {
-      tracked.lookInLedger(looks);
+      tracked.lookAtClose(looks);
       for (const write of tracked.job.writes) {
         write.giveUp('The client was closed while the write was on its way.', 'closed');
       }
@@ -158,8 +161,9 @@ export class Settler {
       const error = fromWireError(JSON.parse(event.error));
       job.accept(now());
       // Of a job that took several commits the first writes may be in.
-      tracked.lookInLedger();
-      for (const write of job.writes) write.refuse(error);
+      tracked.lookInLedger(() => {
+        for (const write of job.writes) write.refuse(error);
+      });
       return;
     }
     if (event.results) {
@@ -171,7 +175,11 @@ export class Settler {
   }
 
   #check(tracked: TrackedJob): void {
-    tracked.lookInLedger();
+    tracked.lookInLedger(() => this.#checkLater(tracked));
+  }
+
+  /** Where the look at once has not settled all of it. */
+  #checkLater(tracked: TrackedJob): void {
     if (tracked.job.open === 0) return;
     this.#toCheck.add(tracked);
     if (this.#checking) return;
@@ -267,6 +275,10 @@ class TrackedJob implements Due {
   readonly #context: SettlerContext;
   readonly #looks: LookTime;
   readonly #check: (tracked: TrackedJob) => void;
+  /** Called when the flush that is under way has ended; empty where there is none. */
+  #afterFlush: (() => void)[] = [];
+  /** The deadline has passed, and the flush of what the last look found is waited for. */
+  #isLastFlush = false;
   #checks = 0;
   #nextCheckAt: number;
   #nextDeadline: number;
@@ -299,13 +311,11 @@ class TrackedJob implements Due {
 
   onDue(time: number): void {
     if (this.#nextDeadline <= time) {
-      this.lookInLedger();
-      for (const write of this.job.writes) {
-        if (!write.settled && write.dueAt <= time) {
-          write.giveUp('The deadline passed while the write was on its way; ask later with the receipt id.');
-        }
-      }
-      this.#nextDeadline = this.#earliestDeadline();
+      const wasLast = this.#isLastFlush;
+      if (!wasLast) this.lookInLedger(() => this.#endLastFlush());
+      this.#isLastFlush = !wasLast && this.#afterFlush.length > 0;
+      if (this.#isLastFlush) this.#nextDeadline = time + MAX_LAST_FLUSH_MS;
+      else this.#giveUp(time);
     }
     if (this.job.open > 0 && this.#nextCheckAt <= time) {
       this.#nextCheckAt = Number.POSITIVE_INFINITY; // set again when the check is done
@@ -314,10 +324,66 @@ class TrackedJob implements Due {
     this.dueAt = Math.min(this.#nextDeadline, this.#nextCheckAt);
   }
 
-  /** Settles what the ledger knows, where it can be read at once and there is time for it. */
-  lookInLedger(looks = this.#looks): void {
+  /**
+   * Settles what the ledger knows, where it can be read at once and there is time for it; when that is done, or cannot be, calls
+   * `andThen`: at once, or when what was found is on the disk.
+   */
+  lookInLedger(andThen: () => void): void {
+    if (this.#afterFlush.length > 0) {
+      this.#afterFlush.push(andThen);
+      return;
+    }
     const { ledger } = this.#context;
-    this.#apply(looks.spend(() => ledger.lookNow(this.job.tenant, this.job.id)));
+    const answer = this.#looks.spend(() => ledger.lookNow(this.job.tenant, this.job.id));
+    if (answer?.flush === undefined) {
+      this.#apply(answer);
+      andThen();
+      return;
+    }
+    this.#afterFlush.push(andThen);
+    // Where the flush fails it is not known: as if there had been no look.
+    void answer.flush.later().then(
+      () => this.#endFlush(answer),
+      () => this.#endFlush(undefined),
+    );
+  }
+
+  /** The same before the process may end: waits for the disk. */
+  lookAtClose(looks: LookTime): void {
+    const { ledger } = this.#context;
+    try {
+      const look = () => {
+        const answer = ledger.lookNow(this.job.tenant, this.job.id);
+        answer?.flush?.now();
+        return answer;
+      };
+      this.#apply(looks.spend(look));
+    } catch {
+      // The log could not be flushed: not known.
+    }
+  }
+
+  #endFlush(answer: LedgerAnswer | undefined): void {
+    this.#apply(answer);
+    for (const then of this.#afterFlush.splice(0)) then();
+  }
+
+  /** Whose deadline has passed does not wait for the end of the time that a flush may take. */
+  #endLastFlush(): void {
+    if (!this.#isLastFlush) return;
+    this.#isLastFlush = false;
+    this.#giveUp(now());
+    this.dueAt = Math.min(this.#nextDeadline, this.#nextCheckAt);
+    if (this.job.open > 0) this.#context.alarm.set(this);
+  }
+
+  #giveUp(time: number): void {
+    for (const write of this.job.writes) {
+      if (!write.settled && write.dueAt <= time) {
+        write.giveUp('The deadline passed while the write was on its way; ask later with the receipt id.');
+      }
+    }
+    this.#nextDeadline = this.#earliestDeadline();
   }
 
   /** The same by whatever way there is, without holding anything up; undefined where that fails. */
