@@ -3,6 +3,7 @@ import { classifyStatement, LIMITS, OnewriterError, type SqlParameters } from '@
 import { assertAccess } from '@onewriter/runtime';
 import type { StatementResult } from '@onewriter/sdk';
 import type { Context } from 'hono';
+import { admitWrite } from './admit-write.ts';
 import type { GatewayEnv } from './gateway-env.ts';
 import type { GatewayOptions } from './gateway-options.ts';
 import { readJsonBody } from './json-body.ts';
@@ -136,10 +137,10 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
         ? c.json({ type: 'get', result: rows[0] ?? null })
         : c.json({ type: 'all', result: rows });
     }
-    await options.pauses.assertNotPaused(tenantId);
+    const wait = await admitWrite(c, options, tenantId);
     const result = await options.onewriter
       .tenant(tenantId)
-      .execute(body.query, params, { ...waitOptions(c, options), rowMode: 'array' });
+      .execute(body.query, params, { ...wait, rowMode: 'array' });
     const { columns = [], rows: values } = result;
     if (values === undefined || body.method === 'run') {
       return c.json({ type: 'run', result: toPlainRun(result) });
@@ -158,10 +159,10 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
       sql: query,
       params: atStatement(index, () => decodeJsonParameters(params)),
     }));
-    await options.pauses.assertNotPaused(tenantId);
+    const wait = await admitWrite(c, options, tenantId);
     const results = await options.onewriter
       .tenant(tenantId)
-      .transaction(statements, { ...waitOptions(c, options), rowMode: 'array' });
+      .transaction(statements, { ...wait, rowMode: 'array' });
     return c.json({
       results: results.map(result =>
         result.rows === undefined ? toPlainRun(result) : toPlainRows(result.columns ?? [], result.rows),
@@ -194,10 +195,6 @@ async function readRows(
   });
   const { columns, rows } = results[0]!;
   return toPlainRows(columns, rows);
-}
-
-function waitOptions(c: Context<GatewayEnv>, options: GatewayOptions) {
-  return { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal, requestId: c.get('requestId') };
 }
 
 function toPlainRun(result: Pick<StatementResult, 'changes' | 'lastInsertRowid'>) {

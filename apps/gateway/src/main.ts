@@ -73,7 +73,7 @@ await startProcess('gateway', async (config, log) => {
     onewriter,
     processes: readProcesses,
     readNow: (tenant, statement) => reads.readNow(tenant, statement),
-    assertNotPaused: tenant => pauses.assertNotPaused(tenant),
+    assertNotPaused: (tenant, timeoutMs) => pauses.assertNotPaused(tenant, timeoutMs),
     secret: config.tokenSecret,
     createTenants: config.createTenants,
     hostDomain: config.libsqlHost,

@@ -11,7 +11,7 @@ export interface HranaOptions {
   readonly onewriter: Pick<Onewriter, 'tenant'>;
   readonly processes: StepProcesses;
   readonly readNow: ReadNow;
-  readonly assertNotPaused: (tenant: string) => Promise<void>;
+  readonly assertNotPaused: (tenant: string, timeoutMs: number) => Promise<void>;
   /** Batons of a gateway are good at others with the same; without it, at this process. */
   readonly secret: string | undefined;
   readonly createTenants: boolean;

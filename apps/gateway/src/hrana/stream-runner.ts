@@ -43,7 +43,7 @@ export interface StreamRunnerOptions {
   readonly readNow: ReadNow;
   readonly writer: StepWriter;
   /** @throws OnewriterError TENANT_PAUSED */
-  readonly assertNotPaused: (tenant: string) => Promise<void>;
+  readonly assertNotPaused: (tenant: string, timeoutMs: number) => Promise<void>;
   /** A tenant without a file is one without tables; else it is TENANT_NOT_FOUND. */
   readonly createTenants: boolean;
   readonly readTimeoutMs: number;
@@ -255,9 +255,14 @@ export class StreamRunner {
     const { closes, signal, requestId } = options;
     const { state } = stream;
     const transaction = state.type === 'writing' ? state.id : undefined;
+    const { writeTimeoutMs } = this.#options;
+    // Asking counts towards the deadline, and leaves the write half of the time.
+    const dueMs = performance.now() + writeTimeoutMs;
     let answer: StepsAnswer;
     try {
-      if (transaction === undefined) await this.#options.assertNotPaused(stream.tenant);
+      if (transaction === undefined) {
+        await this.#options.assertNotPaused(stream.tenant, writeTimeoutMs / 2);
+      }
       const request = {
         steps: steps.map(toStep),
         transaction,
@@ -267,7 +272,7 @@ export class StreamRunner {
         expectIncarnation: seen?.commitSeq === undefined ? undefined : seen.incarnation,
       };
       answer = await this.#options.writer.steps(stream.tenant, request, {
-        timeoutMs: this.#options.writeTimeoutMs,
+        timeoutMs: Math.max(1, Math.ceil(dueMs - performance.now())),
         signal,
         requestId,
       });

@@ -26,9 +26,10 @@ export interface PauseFlags {
   /**
    * Refuses new writes of a tenant that is held. Right after another process paused it a write may still pass and wait in
    * the queue: an answer counts for a quarter of a second.
+   * @param timeoutMs without an answer for so long, the write passes. Default: as long as Redis takes, or fails
    * @throws OnewriterError TENANT_PAUSED, which says who holds the tenant, why and since when
    */
-  assertNotPaused(tenant: string): Promise<void>;
+  assertNotPaused(tenant: string, timeoutMs?: number): Promise<void>;
 }
 
 /** {@link PauseFlags} in Redis. */
@@ -54,12 +55,12 @@ export function createPauseFlags(redis: Redis, group: string): PauseFlags {
       await resumeTenant(redis, group, tenant);
       known.delete(tenant);
     },
-    async assertNotPaused(tenant) {
+    async assertNotPaused(tenant, timeoutMs) {
       const answer = known.get(tenant);
       let holders = answer?.holders ?? [];
       if (answer === undefined || answer.until < performance.now()) {
         try {
-          holders = await look(tenant);
+          holders = await within(look(tenant), timeoutMs);
         } catch {
           return; // without Redis the write itself says so
         }
@@ -72,4 +73,18 @@ export function createPauseFlags(redis: Redis, group: string): PauseFlags {
       );
     },
   };
+}
+
+/** As the work, unless that takes longer; then it goes on for the next one who asks. @throws Error */
+async function within<T>(work: Promise<T>, timeoutMs: number | undefined): Promise<T> {
+  if (timeoutMs === undefined) return work;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`Redis has not answered for ${timeoutMs} ms.`)), timeoutMs);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -1,6 +1,7 @@
 import { classifyStatement, OnewriterError, toWireError } from '@onewriter/protocol';
 import type { Tenant } from '@onewriter/sdk';
 import type { Context } from 'hono';
+import { admitWrite } from '../admit-write.ts';
 import { asOnewriterError } from '../error-response.ts';
 import { parseExactJson } from '../exact-json.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
@@ -61,17 +62,9 @@ export function addEnqueueRoute(api: Api): void {
   const single = async (c: Context<GatewayEnv>) => {
     const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
     const body = await readJsonBody(c, EnqueueRequest, options.maxBodyBytes);
-    await options.pauses.assertNotPaused(tenantId);
+    const wait = await admitWrite(c, options, tenantId, body.timeoutMs);
     const idempotencyKey = readIdempotencyKey(c);
-    const receiptId = await enqueue(
-      options.onewriter.tenant(tenantId),
-      { ...body, idempotencyKey },
-      {
-        timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
-        signal: c.req.raw.signal,
-        requestId: c.get('requestId'),
-      },
-    );
+    const receiptId = await enqueue(options.onewriter.tenant(tenantId), { ...body, idempotencyKey }, wait);
     const href = receiptHref(tenantId, receiptId);
     return c.json({ receiptId, href }, 202, { location: href });
   };

@@ -2,6 +2,7 @@ import { classifyStatement, OnewriterError, type SqlParameters, type SqlValue } 
 import { assertAccess } from '@onewriter/runtime';
 import type { ExecuteResult, SqlRowArray } from '@onewriter/sdk';
 import type { Context } from 'hono';
+import { admitWrite } from '../admit-write.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
 import { readJsonBody } from '../json-body.ts';
@@ -73,14 +74,12 @@ export function addQueryRoute(api: Api): void {
     if (statement.kind === 'read') return read(c, options, tenant, body, params, { method, values });
 
     assertAccess(c.get('access'), 'write', tenant);
-    await options.pauses.assertNotPaused(tenant);
+    const wait = await admitWrite(c, options, tenant, body.timeoutMs);
     const result = await options.onewriter.tenant(tenant).execute(body.sql, params, {
       rowMode: 'array',
       safeIntegers: values === 'tagged',
       idempotencyKey: readIdempotencyKey(c),
-      requestId: c.get('requestId'),
-      timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
-      signal: c.req.raw.signal,
+      ...wait,
     });
     if (result.commitSeq !== undefined) c.header('Commit-Seq', String(result.commitSeq));
     return c.json({ ...toStatementJson(result, { method, values }), commitSeq: result.commitSeq });

@@ -1,3 +1,4 @@
+import { admitWrite } from '../admit-write.ts';
 import { readJsonBody } from '../json-body.ts';
 import { decodeJsonParameters } from '../parameter-values.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
@@ -56,14 +57,12 @@ export function addWriteRoutes(api: Api): void {
       params: atStatement(index, () => decodeJsonParameters(params)),
       ...(expect === null || expect === undefined ? {} : { expect }),
     }));
-    await options.pauses.assertNotPaused(tenant);
+    const wait = await admitWrite(c, options, tenant, body.timeoutMs);
     const results = await options.onewriter.tenant(tenant).transaction(statements, {
       rowMode: 'array',
       safeIntegers: body.values === 'tagged',
       idempotencyKey: readIdempotencyKey(c),
-      requestId: c.get('requestId'),
-      timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
-      signal: c.req.raw.signal,
+      ...wait,
     });
     const commitSeq = results[0]!.commitSeq;
     c.header('Commit-Seq', String(commitSeq));
@@ -74,12 +73,10 @@ export function addWriteRoutes(api: Api): void {
   addRoute(api, script, guards.token, guards.jsonBody, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
     const body = await readJsonBody(c, ScriptRequest, options.maxBodyBytes);
-    await options.pauses.assertNotPaused(tenant);
+    const wait = await admitWrite(c, options, tenant, body.timeoutMs);
     const { commitSeq } = await options.onewriter.tenant(tenant).exec(body.sql, {
       idempotencyKey: readIdempotencyKey(c),
-      requestId: c.get('requestId'),
-      timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.writeTimeoutMs),
-      signal: c.req.raw.signal,
+      ...wait,
     });
     c.header('Commit-Seq', String(commitSeq));
     return c.json({ commitSeq });

@@ -1,0 +1,33 @@
+import type { Context } from 'hono';
+import type { GatewayEnv } from './gateway-env.ts';
+import type { GatewayOptions } from './gateway-options.ts';
+
+/** How a write waits for its answer. */
+export interface WriteWait {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  readonly requestId: string;
+}
+
+/**
+ * Refuses a write of a tenant that is held, and says how long the write may wait: asking Redis who holds the tenant counts
+ * towards the caller's deadline. Where Redis has not answered after half of that time, the write goes on without an answer.
+ *
+ * @param timeoutMs the caller's; the gateway's own is the longest
+ * @throws OnewriterError TENANT_PAUSED
+ */
+export async function admitWrite(
+  c: Context<GatewayEnv>,
+  options: Pick<GatewayOptions, 'pauses' | 'writeTimeoutMs'>,
+  tenant: string,
+  timeoutMs: number = Number.POSITIVE_INFINITY,
+): Promise<WriteWait> {
+  const wholeMs = Math.min(timeoutMs, options.writeTimeoutMs);
+  const dueMs = performance.now() + wholeMs;
+  await options.pauses.assertNotPaused(tenant, wholeMs / 2);
+  return {
+    timeoutMs: Math.max(1, Math.ceil(dueMs - performance.now())),
+    signal: c.req.raw.signal,
+    requestId: c.get('requestId'),
+  };
+}
