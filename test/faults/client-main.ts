@@ -8,6 +8,7 @@ import { drawOperation, type Operation, scriptOf, statementsOf } from './operati
 import { toldBy } from './outcome.ts';
 import { createRandom } from './random.ts';
 import { Slots } from './slots.ts';
+import { Starvation } from './starvation.ts';
 import { commitOpen, commitSteps } from './transactions.ts';
 
 /*
@@ -27,6 +28,7 @@ class Client {
   readonly #journal: JournalWriter;
   readonly #tenants: readonly Tenant[];
   readonly #underWay: Slots;
+  readonly #starvation: Starvation;
   /** Receipts to ask at the end: by write. */
   readonly #unknown = new Map<number, { readonly tenant: Tenant; readonly receiptId: string }>();
   #n = 0;
@@ -39,6 +41,7 @@ class Client {
     this.#onewriter = onewriter;
     this.#journal = journal;
     this.#gateway = new GatewayWriter(settings);
+    this.#starvation = new Starvation(() => journal.spentMs);
     this.#underWay = new Slots(settings.concurrency);
     this.#tenants = settings.tenants.map(id => onewriter.tenant(id));
   }
@@ -86,23 +89,27 @@ class Client {
   }
 
   async #write(n: number, tenant: Tenant, op: Operation, timeoutMs: number, read: boolean): Promise<void> {
-    this.#journal.write({ k: 'issue', n, tenant: tenant.id, op, timeoutMs, at: monotonicMs() });
+    let sentAt = monotonicMs();
+    this.#journal.write({ k: 'issue', n, tenant: tenant.id, op, timeoutMs, at: sentAt });
     let told = await this.#attempt(n, tenant, op, timeoutMs);
-    this.#tell(n, tenant, told);
+    this.#tell(n, tenant, told, sentAt + timeoutMs);
     if (op.kind === 'keyed' && this.#settings.via === 'sdk') {
       for (let attempt = 2; attempt <= MAX_ATTEMPTS && mayTryAgain(told) && !this.#finishing; attempt++) {
         await pause(told.outcome === 'failed' ? Math.min(told.retryAfterMs ?? 100, 500) : 0);
-        this.#journal.write({ k: 'again', n, timeoutMs, at: monotonicMs() });
+        sentAt = monotonicMs();
+        this.#journal.write({ k: 'again', n, timeoutMs, at: sentAt });
         told = await this.#attempt(n, tenant, op, timeoutMs);
-        this.#tell(n, tenant, told);
+        this.#tell(n, tenant, told, sentAt + timeoutMs);
       }
     }
     if (told.outcome === 'committed') this.committed++;
     if (read && told.outcome === 'committed' && op.kind !== 'bad') await this.#read(n, tenant);
   }
 
-  #tell(n: number, tenant: Tenant, told: Told): void {
-    this.#journal.write({ k: 'told', n, at: monotonicMs(), ...told });
+  #tell(n: number, tenant: Tenant, told: Told, dueAt: number): void {
+    const at = monotonicMs();
+    const starvedMs = at > dueAt ? this.#starvation.since(dueAt) : undefined;
+    this.#journal.write({ k: 'told', n, at, starvedMs, ...told });
     if (told.outcome === 'unknown' && told.receiptId !== undefined) {
       this.#unknown.set(n, { tenant, receiptId: told.receiptId });
     }

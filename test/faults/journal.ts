@@ -32,8 +32,13 @@ export type JournalEntry =
   | { readonly k: 'again'; readonly n: number; readonly timeoutMs: number; readonly at: number }
   /** The queue has accepted a write sent with enqueue(). */
   | { readonly k: 'accepted'; readonly n: number; readonly receiptId: string; readonly at: number }
-  /** The caller's answer. */
-  | ({ readonly k: 'told'; readonly n: number; readonly at: number } & Told)
+  /** The caller's answer. After its deadline, with the time that the machine took from the client since then. */
+  | ({
+      readonly k: 'told';
+      readonly n: number;
+      readonly at: number;
+      readonly starvedMs?: number | undefined;
+    } & Told)
   /** A later answer of the write's receipt. */
   | {
       readonly k: 'receipt';
@@ -82,6 +87,8 @@ export function monotonicMs(): number {
 /** Writes a journal. */
 export class JournalWriter {
   readonly #descriptor: number;
+  /** Time that its writes have taken. */
+  spentMs = 0;
 
   constructor(path: string) {
     mkdirSync(dirname(path), { recursive: true });
@@ -90,7 +97,9 @@ export class JournalWriter {
 
   /** Returns when the kernel has the entry. */
   write(entry: JournalEntry): void {
+    const startedAt = performance.now();
     writeSync(this.#descriptor, `${JSON.stringify(entry)}\n`);
+    this.spentMs += performance.now() - startedAt;
   }
 
   close(): void {

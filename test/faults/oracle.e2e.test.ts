@@ -260,13 +260,50 @@ describe('the oracle', () => {
     expect(kindsFound(journal)).toEqual(['register']);
   });
 
-  it('finds callers that got no answer, or a late one', () => {
+  it('finds callers that got no answer, or one that came 100 ms after the deadline', () => {
     commit(1);
     commit(2);
     expect(kindsFound([client(), issue(1), issue(2), committed(1), end])).toEqual(['unsettled']);
-    expect(
-      kindsFound([client(), issue(1), issue(2), committed(1, { at: 9_000 }), committed(2), end]),
-    ).toEqual(['unsettled']);
+    // Its deadline is at 1,001.
+    const answered = (at: number) =>
+      kindsFound([client(), issue(1), issue(2), committed(1, { at }), committed(2), end]);
+    expect(answered(1_100)).toEqual([]);
+    expect(answered(1_102)).toEqual(['unsettled']);
+  });
+
+  it('takes off what the machine took from a client since the deadline, up to a bound', () => {
+    commit(1);
+    const answered = (at: number, starvedMs: number) => {
+      const told = { ...committed(1, { at }), starvedMs } as JournalEntry;
+      const { violations, counts } = judge([[client(), issue(1), told, end]], {
+        dataDir: data.path,
+        tenants: ['a'],
+      });
+      return {
+        kinds: violations.map(({ kind }) => kind),
+        starved: counts.starved,
+        latestMs: counts.latestMs,
+      };
+    };
+    expect(answered(1_501, 450)).toEqual({ kinds: [], starved: 1, latestMs: 50 });
+    expect(answered(1_501, 390)).toEqual({ kinds: ['unsettled'], starved: 0, latestMs: 110 });
+    expect(answered(20_001, 30_000)).toMatchObject({ kinds: ['unsettled'] });
+  });
+
+  it('takes off what the machine took from the gateway, for its callers alone', () => {
+    commit(1);
+    const gatewayStarved = [
+      { from: 0, to: 900, ms: 500 },
+      { from: 1_050, to: 1_400, ms: 300 },
+      { from: 1_600, to: 1_700, ms: 90 },
+    ];
+    const rest = [issue(1), committed(1, { at: 1_401 }), end];
+    const viaGateway: JournalEntry = { k: 'client', client: 'c', via: 'gateway', at: 0 };
+    expect(kindsFound([viaGateway, ...rest], { gatewayStarved })).toEqual([]);
+    expect(kindsFound([viaGateway, ...rest], { gatewayStarved: gatewayStarved.slice(0, 1) })).toEqual([
+      'unsettled',
+    ]);
+    expect(kindsFound([client(), ...rest], { gatewayStarved })).toEqual(['unsettled']);
   });
 
   it('finds an accepted write that vanished, unless Redis may have lost it just then', () => {

@@ -2,6 +2,7 @@ import { LEDGER_ROW_OF_JOB, NEWEST_COMMIT_SEQ_SQL, parseReceiptId, tenantFile } 
 import Database from 'better-sqlite3';
 import type { EntryOf, JournalEntry, Told } from './journal.ts';
 import { ACCOUNTS, INITIAL_BALANCE, type Operation, rowsOf, SPOILERS } from './operation.ts';
+import type { StarvedSpan } from './starvation.ts';
 
 /*
  * The oracle compares what clients were told with what is in the tenants' files, when everything has stopped. It knows
@@ -66,8 +67,10 @@ export interface Violation {
 export interface OracleOptions {
   readonly dataDir: string;
   readonly tenants: readonly string[];
-  /** How much later than its deadline a caller may be answered. Default: 2,500 (two cores, many processes). */
+  /** How much later than its deadline a caller may be answered, apart from what the machine took. Default: 100. */
   readonly slackMs?: number | undefined;
+  /** When the gateway waited for a CPU; of clients themselves the journals say it. Default: never. */
+  readonly gatewayStarved?: readonly StarvedSpan[] | undefined;
   /** Accepted writes may be lost where Redis itself lost them: accepted in one of these spans of time. */
   readonly acceptedMayBeLost?: readonly TimeSpan[] | undefined;
   /**
@@ -101,6 +104,10 @@ export interface Verdict {
     readonly unknown: number;
     /** Clients that were killed left these without an answer. */
     readonly unanswered: number;
+    /** Answers that came after the slack, all of it time that the machine took. */
+    readonly starved: number;
+    /** Of the answer that came latest, how long after its deadline, without the time that the machine took. */
+    readonly latestMs: number;
     /** Rows in the logs. */
     readonly rows: number;
     /** Sum of commit_seq over the tenants. */
@@ -108,14 +115,17 @@ export interface Verdict {
   };
 }
 
-const DEFAULT_SLACK_MS = 2_500;
+const DEFAULT_SLACK_MS = 100;
+/** Whatever a machine takes: an answer that comes so long after its deadline is late. */
+const MAX_STARVED_MS = 10_000;
 /** Enough to see what is wrong; a broken run has thousands. */
 const MAX_VIOLATIONS = 500;
 
 /** Judges a run. All processes that write must have ended. */
 export function judge(journals: readonly (readonly JournalEntry[])[], options: OracleOptions): Verdict {
   const found = new Findings();
-  const writes = collectWrites(journals, options, found);
+  const lateness = new Lateness(options);
+  const writes = collectWrites(journals, options, lateness, found);
   let rows = 0;
   let commits = 0;
   for (const tenant of options.tenants) {
@@ -127,7 +137,8 @@ export function judge(journals: readonly (readonly JournalEntry[])[], options: O
     commits += content.commitSeq;
     compareTenant(tenant, content, written, options, found);
   }
-  const counts = { ...countOutcomes(writes), rows, commits };
+  const { starved, latestMs } = lateness;
+  const counts = { ...countOutcomes(writes), starved, latestMs, rows, commits };
   if (counts.committed === 0) found.add('no-progress', 'No client was told that a write is committed.');
   return { violations: found.all, counts };
 }
@@ -166,9 +177,9 @@ interface Write {
 function collectWrites(
   journals: readonly (readonly JournalEntry[])[],
   options: OracleOptions,
+  lateness: Lateness,
   found: Findings,
 ): Write[] {
-  const slackMs = options.slackMs ?? DEFAULT_SLACK_MS;
   const all: Write[] = [];
   for (const journal of journals) {
     const first = journal[0];
@@ -209,7 +220,8 @@ function collectWrites(
         case 'told': {
           const write = of(entry.n);
           write.answers.push(entry);
-          checkAnswer(write, entry, slackMs, options, found);
+          lateness.check(write, entry, found);
+          checkAnswer(write, entry, options, found);
           break;
         }
         case 'receipt':
@@ -234,6 +246,41 @@ function collectWrites(
   return all;
 }
 
+/** Judges when answers came, apart from the time that the machine took from who answers and who hears. */
+class Lateness {
+  readonly #slackMs: number;
+  readonly #gatewayStarved: readonly StarvedSpan[];
+  starved = 0;
+  latestMs = 0;
+
+  constructor({ slackMs = DEFAULT_SLACK_MS, gatewayStarved = [] }: OracleOptions) {
+    this.#slackMs = slackMs;
+    this.#gatewayStarved = gatewayStarved;
+  }
+
+  check(write: Write, told: EntryOf<'told'>, found: Findings): void {
+    const afterMs = told.at - write.dueAt;
+    if (afterMs <= 0) return;
+    const starvedMs = Math.min(this.#starvedMs(write, told), MAX_STARVED_MS);
+    const lateMs = afterMs - starvedMs;
+    this.latestMs = Math.max(this.latestMs, lateMs);
+    if (lateMs > this.#slackMs) {
+      const machine = starvedMs >= 1 ? `, of which the machine took ${Math.round(starvedMs)}` : '';
+      const message = `Answered ${Math.round(afterMs)} ms after the deadline${machine} (${describe(write)}).`;
+      found.add('unsettled', message, write);
+    } else if (afterMs > this.#slackMs) this.starved++;
+  }
+
+  #starvedMs(write: Write, told: EntryOf<'told'>): number {
+    let starvedMs = told.starvedMs ?? 0;
+    if (write.via !== 'gateway') return starvedMs;
+    for (const { from, to, ms } of this.#gatewayStarved) {
+      if (to > write.dueAt && from < told.at) starvedMs += ms;
+    }
+    return starvedMs;
+  }
+}
+
 /** Failures that are the write's own, by kind of operation. */
 const OWN_FAILURES: Readonly<Record<Operation['kind'], readonly string[]>> = {
   append: [],
@@ -250,16 +297,7 @@ const OWN_FAILURES: Readonly<Record<Operation['kind'], readonly string[]>> = {
 /** At a bound the answer says when to try again. */
 const REFUSALS: readonly string[] = ['TENANT_OVERLOADED', 'BUFFER_FULL', 'QUEUE_FULL', 'QUEUE_UNAVAILABLE'];
 
-function checkAnswer(
-  write: Write,
-  told: EntryOf<'told'>,
-  slackMs: number,
-  options: OracleOptions,
-  found: Findings,
-): void {
-  if (told.at > write.dueAt + slackMs) {
-    found.add('unsettled', `Answered ${Math.round(told.at - write.dueAt)} ms after the deadline.`, write);
-  }
+function checkAnswer(write: Write, told: EntryOf<'told'>, options: OracleOptions, found: Findings): void {
   if (told.outcome === 'committed' && write.op.kind === 'bad') {
     found.add('false-commit', `A write that must fail (${write.op.how}) was reported committed.`, write);
   }
@@ -473,7 +511,7 @@ function compareTenant(
   checkHoles(content, spoiled, options.ledgerMayBePruned ?? false, tenant, found);
   checkOrder(content.rows, byId, found);
   // A job in several commits is told by its last.
-  if (!spoiled) checkCommitOrder(content.rows, byId, found);
+  if (!spoiled) checkCommitOrder(content, byId, found);
   checkBalances(content, tenant, found);
   checkRegisters(content, tenant, found);
 }
@@ -596,13 +634,17 @@ function checkOrder(rows: readonly LogRow[], byId: ReadonlyMap<string, Write>, f
   }
 }
 
-/** A commitSeq that callers were told rises along the log. */
-function checkCommitOrder(rows: readonly LogRow[], byId: ReadonlyMap<string, Write>, found: Findings): void {
+/** A commitSeq that callers were told rises along the log. Of a job that took several commits, a receipt tells the last. */
+function checkCommitOrder(
+  { rows, noted }: TenantContent,
+  byId: ReadonlyMap<string, Write>,
+  found: Findings,
+): void {
   let highest = 0;
   for (const row of rows) {
     const write = byId.get(`${row.client} ${row.n}`);
     for (const told of write?.answers ?? []) {
-      if (told.outcome !== 'committed' || told.commitSeq === undefined) continue;
+      if (told.outcome !== 'committed' || told.commitSeq === undefined || noted.has(told.commitSeq)) continue;
       if (told.commitSeq < highest) {
         found.add('wrong-answer', `Told commit ${told.commitSeq}, after a row of commit ${highest}.`, row);
       }
@@ -649,7 +691,9 @@ function checkRegisters(content: TenantContent, tenant: string, found: Findings)
   }
 }
 
-function countOutcomes(writes: readonly Write[]): Omit<Verdict['counts'], 'rows' | 'commits'> {
+function countOutcomes(
+  writes: readonly Write[],
+): Pick<Verdict['counts'], 'issued' | 'committed' | 'failed' | 'unknown' | 'unanswered'> {
   const failed: Record<string, number> = {};
   let [committed, unknown, unanswered] = [0, 0, 0];
   for (const { answers } of writes) {

@@ -22,6 +22,7 @@ import { FaultProxy } from './fault-proxy.ts';
 import { monotonicMs, type Way } from './journal.ts';
 import { schemaOf } from './operation.ts';
 import { createRandom, deriveSeed } from './random.ts';
+import { StarvationWatch, type StarvedSpan } from './starvation.ts';
 import { SupervisedProcess } from './supervised-process.ts';
 
 /** The parties that talk to Redis; brokers are `broker-0`, `broker-1`, … */
@@ -61,6 +62,9 @@ export interface ClientKind
 /** Clients that wait so long that nobody may leave them in doubt, however slow the machine is. */
 export const PATIENT_CLIENTS: readonly ClientKind[] = [1, 2, 3].map(() => ({ timeoutMs: [30_000, 45_000] }));
 
+/** A client whose deadlines pass during faults, to see whether they are kept. */
+export const HASTY_CLIENT: ClientKind = { timeoutMs: [100, 3_000] };
+
 /** Where a rig puts things, and what it draws from. */
 export interface RigPlace {
   readonly folder: string;
@@ -94,6 +98,7 @@ export class Rig {
   readonly brokers: SupervisedProcess[] = [];
   readonly clients: ClientProcess[] = [];
   gateway: SupervisedProcess | undefined;
+  #gatewayWatch: StarvationWatch | undefined;
   readonly proxies = new Map<Party, FaultProxy>();
   /** Connects to Redis directly. */
   readonly direct: Redis;
@@ -173,6 +178,11 @@ export class Rig {
     return monotonicMs() - startedAt;
   }
 
+  /** When the gateway waited for a CPU. */
+  get gatewayStarved(): readonly StarvedSpan[] {
+    return this.#gatewayWatch?.spans ?? [];
+  }
+
   /** Lets its bearer do everything at the gateway. */
   get token(): string {
     return this.#token;
@@ -219,6 +229,7 @@ export class Rig {
   async destroy(): Promise<void> {
     await Promise.all(this.clients.map(client => client.destroy()));
     await this.#probe?.close({ timeoutMs: 100 }).catch(() => {}); // its writes are nobody's any more
+    this.#gatewayWatch?.stop();
     await this.gateway?.destroy();
     for (const broker of this.brokers) await broker.destroy();
     this.direct.disconnect();
@@ -301,6 +312,7 @@ export class Rig {
       logFile: this.#logFile('gateway'),
     }));
     await this.gateway.start();
+    this.#gatewayWatch = new StarvationWatch(() => this.gateway?.pid);
   }
 
   async #startClient(index: number): Promise<ClientProcess> {

@@ -131,8 +131,8 @@ async function runOnOneRig(
     await rig?.destroy();
     // Also after a failure: what is in the files then is a clue.
     if (rig !== undefined) {
-      const { dataDir, tenants } = rig;
-      verdict = judge(readJournals(rig.journals), { dataDir, tenants, ...judgeBy });
+      const { dataDir, tenants, gatewayStarved } = rig;
+      verdict = judge(readJournals(rig.journals), { dataDir, tenants, gatewayStarved, ...judgeBy });
     }
   } catch (error) {
     failures.push(`The oracle could not judge: ${String((error as Error).stack)}`);
@@ -160,9 +160,19 @@ export function summarize(report: RunReport): string[] {
       `${sum(({ counts }) => counts.issued)} writes, ${sum(({ counts }) => counts.committed)} told committed, ` +
       `${sum(({ counts }) => counts.unknown)} unknown, ${sum(({ counts }) => counts.unanswered)} unheard, ` +
       `${sum(({ counts }) => counts.rows)} rows, ${sum(({ counts }) => counts.commits)} commits`,
+    ...describeLateness(report.verdicts),
     ...(codes.length > 0 ? [`  failed: ${codes.map(([code, count]) => `${code} ${count}`).join(', ')}`] : []),
     ...Array.from(report.figures, ([name, values]) => `  ${name}: ${describeFigures(values)}`),
     ...report.failures.map(failure => `  ${failure}`),
+  ];
+}
+
+function describeLateness(verdicts: readonly Verdict[]): string[] {
+  const latestMs = Math.max(0, ...verdicts.map(({ counts }) => counts.latestMs));
+  if (latestMs === 0) return [];
+  const starved = verdicts.reduce((sum, { counts }) => sum + counts.starved, 0);
+  return [
+    `  latest answer ${Math.round(latestMs)} ms after its deadline; ${starved} more late by what the machine took`,
   ];
 }
 

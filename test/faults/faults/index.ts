@@ -8,12 +8,14 @@ import { events } from './events.ts';
 import { failover, handover } from './failover.ts';
 import { failpoint } from './failpoint.ts';
 import { heldFile } from './held-file.ts';
+import { incarnations } from './incarnations.ts';
 import { killBroker } from './kill-broker.ts';
 import { killClient } from './kill-client.ts';
 import { killGateway } from './kill-gateway.ts';
 import { killRedisAlways, killRedisEverysec, wipeRedis } from './kill-redis.ts';
 import { killLeaderAndRedis } from './leader-and-redis.ts';
 import { longReaders } from './long-readers.ts';
+import { movingTenants } from './moving-tenants.ts';
 import { network } from './network.ts';
 import { oldSnapshot } from './old-snapshot.ts';
 import { openTransaction } from './open-transaction.ts';
@@ -55,6 +57,7 @@ const ALL: readonly Fault[] = [
   replacedFile,
   heldFile,
   orderOfLife,
+  incarnations,
   changedFile,
   otherWriter,
   poisonJob,
@@ -63,6 +66,7 @@ const ALL: readonly Fault[] = [
   clockJumps,
   redisClock,
   longReaders,
+  movingTenants,
   openTransaction,
   deadGateway,
   raisedEpochs,

@@ -1,11 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Fault } from '../fault.ts';
+import { HASTY_CLIENT } from '../rig.ts';
 
 /** The gateway is killed under the load of callers that write and read through it. */
 export const killGateway: Fault = {
   name: 'kill-gateway',
   summary: 'kill -9 of the gateway at random points, under callers of its HTTP endpoints.',
-  rig: { clients: [{ via: 'gateway' }, { via: 'gateway' }, {}] },
+  rig: { clients: [{ via: 'gateway' }, { via: 'gateway', ...HASTY_CLIENT }, {}] },
   rounds: 100,
   async round({ rig, random, say, measure }) {
     const gateway = rig.gateway!;

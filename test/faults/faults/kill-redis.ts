@@ -8,6 +8,7 @@ import { CannotInject } from '../fault-failure.ts';
 import { monotonicMs } from '../journal.ts';
 import type { Random } from '../random.ts';
 import { deleteFiles } from '../redis-files.ts';
+import { HASTY_CLIENT } from '../rig.ts';
 
 /** Between the moment that Redis accepts a write and its client's note of it, on a busy machine. */
 const HEARD_LATER_MS = 250;
@@ -16,7 +17,7 @@ const HEARD_LATER_MS = 250;
 export const killRedisAlways: Fault = {
   name: 'kill-redis-always',
   summary: 'kill -9 of Redis (AOF always) under load, and restart: no accepted write is lost.',
-  rig: { redis: { appendonly: 'always' } },
+  rig: { clients: [{}, {}, HASTY_CLIENT], redis: { appendonly: 'always' } },
   rounds: 30,
   async round({ rig, random, say, measure }) {
     await pause(random.between(200, 800));

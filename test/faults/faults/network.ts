@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Fault } from '../fault.ts';
 import type { FaultProxy } from '../fault-proxy.ts';
 import type { Random } from '../random.ts';
-import type { Party } from '../rig.ts';
+import { HASTY_CLIENT, type Party } from '../rig.ts';
 
 /** What is done to the connections of a party, while clients write. */
 const TROUBLES = {
@@ -61,7 +61,7 @@ export const network: Fault = {
   rig: {
     brokers: 2,
     proxies: ['brokers', 'gateway', 'clients'],
-    clients: [{}, {}, { via: 'gateway' }],
+    clients: [{}, HASTY_CLIENT, { via: 'gateway', ...HASTY_CLIENT }],
   },
   rounds: 60,
   async round({ rig, random, say }) {

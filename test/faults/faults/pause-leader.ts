@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
+import { HASTY_CLIENT } from '../rig.ts';
 
 const LEASE_MS = 1_000;
 
@@ -9,7 +10,7 @@ export const pauseLeader: Fault = {
   name: 'pause-leader',
   summary:
     'SIGSTOP of the leader past its lease, the standby takes over, SIGCONT: the old one must commit nothing.',
-  rig: { brokers: 2, env: { ONEWRITER_LEASE_MS: String(LEASE_MS) } },
+  rig: { brokers: 2, clients: [{}, {}, HASTY_CLIENT], env: { ONEWRITER_LEASE_MS: String(LEASE_MS) } },
   rounds: 100,
   async round({ rig, random, say, measure }) {
     const leader = await rig.leader();

@@ -1,0 +1,124 @@
+import { readFileSync } from 'node:fs';
+import { monotonicMs } from './journal.ts';
+
+/*
+ * How long a process was kept from working by the machine. A caller that is answered late on a machine with two cores may
+ * be so because its thread waited for a CPU; that is no fault of the product. Work of the product itself, however long it
+ * holds the event loop, uses CPU or sleeps in a system call, and neither is counted here.
+ *
+ *   waiting for a CPU   the kernel's count for the main thread: second field of /proc/<pid>/schedstat, in ns
+ *   stopped             from SIGSTOP to SIGCONT: the gap between two samples, less what the thread did and waited in it. An
+ *                       answer that is taken before the signal's listener runs, in the same turn, does not have it yet
+ *   journal             time that a client of this test spends on its journal, with writes that return when the kernel has them
+ */
+
+/** Between two samples while the event loop is free; a turn that takes longer lies between two samples as a whole. */
+const SAMPLE_MS = 20;
+/** Samples are kept for longer than the longest deadline of a client (45 s). */
+const MAX_SAMPLES = 60_000 / SAMPLE_MS;
+
+/** Of a process's main thread, since it began. */
+export interface ThreadTimes {
+  readonly cpuMs: number;
+  readonly waitedMs: number;
+}
+
+/** @returns undefined where this system does not count, or there is no such process */
+export function threadTimes(pid: number | 'self' = 'self'): ThreadTimes | undefined {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/schedstat`, 'utf8');
+  } catch {
+    return undefined;
+  }
+  const [cpuNs, waitedNs] = text.split(' ').map(Number);
+  return { cpuMs: cpuNs! / 1e6, waitedMs: waitedNs! / 1e6 };
+}
+
+interface Sample extends ThreadTimes {
+  readonly at: number;
+  /** Of all kinds, since the process began. */
+  readonly starvedMs: number;
+}
+
+/** What the machine took from this process. */
+export class Starvation {
+  readonly #journalMs: () => number;
+  readonly #samples: Sample[] = [];
+  #stoppedMs = 0;
+
+  /** @param journalMs time spent on the journal so far */
+  constructor(journalMs: () => number) {
+    this.#journalMs = journalMs;
+    this.#samples.push(this.#look());
+    setInterval(() => this.#sample(), SAMPLE_MS).unref();
+    process.on('SIGCONT', () => {
+      this.#sample();
+      // The timer may come before the signal: then the gap is before the last sample but one.
+      const [first, ...others] = this.#samples.slice(-3);
+      let before = first!;
+      for (const sample of others) {
+        const awakeMs = sample.cpuMs - before.cpuMs + sample.waitedMs - before.waitedMs;
+        this.#stoppedMs += Math.max(0, sample.at - before.at - awakeMs - SAMPLE_MS);
+        before = sample;
+      }
+    });
+  }
+
+  /** From the turn of the event loop that was under way at `at` until now, in ms. */
+  since(at: number): number {
+    const before = this.#samples.findLast(sample => sample.at <= at) ?? this.#samples[0]!;
+    return this.#look().starvedMs - before.starvedMs;
+  }
+
+  #sample(): void {
+    this.#samples.push(this.#look());
+    if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
+  }
+
+  #look(): Sample {
+    const { cpuMs, waitedMs } = threadTimes() ?? { cpuMs: 0, waitedMs: 0 };
+    const starvedMs = waitedMs + this.#stoppedMs + this.#journalMs();
+    return { at: monotonicMs(), cpuMs, waitedMs, starvedMs };
+  }
+}
+
+/** A span of time in which a process waited for a CPU for `ms`. */
+export interface StarvedSpan {
+  readonly from: number;
+  readonly to: number;
+  readonly ms: number;
+}
+
+/** Spans with less are not noted. */
+const MIN_NOTED_MS = 1;
+
+/** Watches from outside how long another process waits for a CPU, from one start of it to the next. */
+export class StarvationWatch {
+  readonly spans: StarvedSpan[] = [];
+  readonly #timer: NodeJS.Timeout;
+  #last: { readonly pid: number; readonly at: number; readonly waitedMs: number } | undefined;
+
+  /** @param pid asked before each look: undefined while the process does not run */
+  constructor(pid: () => number | undefined) {
+    this.#timer = setInterval(() => this.#look(pid()), SAMPLE_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(pid: number | undefined): void {
+    const waitedMs = pid === undefined ? undefined : threadTimes(pid)?.waitedMs;
+    if (pid === undefined || waitedMs === undefined) {
+      this.#last = undefined;
+      return;
+    }
+    const at = monotonicMs();
+    const last = this.#last?.pid === pid ? this.#last : undefined;
+    if (last !== undefined && waitedMs - last.waitedMs >= MIN_NOTED_MS) {
+      this.spans.push({ from: last.at, to: at, ms: waitedMs - last.waitedMs });
+    }
+    this.#last = { pid, at, waitedMs };
+  }
+}
