@@ -55,7 +55,7 @@ const PARALLEL_LOOKS = 8;
 /** A flush of what the last look found may take so long after the deadline; with the loop's own delays that stays below 100. */
 const MAX_LAST_FLUSH_MS = 50;
 /** Synchronous looks of one turn of the event loop, together; those at a client's close may take longer. */
-const MAX_LOOKS_MS = 20;
+const MAX_LOOKS_MS = 10;
 const MAX_CLOSING_LOOKS_MS = 1_000;
 
 /** What settling needs. */
