@@ -167,7 +167,8 @@ export function readTraceparents(json: string): readonly TraceParent[] {
   return texts.map(text => parseTraceparent(text.slice(1, -1))).filter(parent => parent !== undefined);
 }
 
-const LIVE_HEAD = /^\{"v":\d+,"client":"([\w-]{1,80})","seq":\d+,"at":\d+(?:,"tp":\[[^\]]*\])?,"live":1,/;
+const LIVE_HEAD =
+  /^\{"v":\d+,"client":"([\w-]{1,80})","seq":\d+,"at":\d+(?:,"dir":"[\w-]+")?(?:,"tp":\[[^\]]*\])?,"live":1,/;
 
 /** The client of a job that is `live`, read from the beginning of its data; undefined for any other job. */
 export function readLiveClient(json: string): string | undefined {

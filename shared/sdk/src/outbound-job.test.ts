@@ -9,8 +9,12 @@ const CALLER = { resolve: () => {}, reject: () => {} };
 const HOLDER = { onPayloadDropped: () => {}, onSettled: () => {} };
 
 function jobOf(...payloads: EncodedWrite[]): OutboundJob {
+  return jobWith({}, ...payloads);
+}
+
+function jobWith(head: { traceparents?: string[]; dir?: string }, ...payloads: EncodedWrite[]): OutboundJob {
   const writes = payloads.map(payload => new PendingWrite(payload, 'commit', 1, undefined, CALLER, HOLDER));
-  return new OutboundJob('c-1', 'acme', 3, writes);
+  return new OutboundJob('c-1', 'acme', 3, writes, head.traceparents, head.dir);
 }
 
 function codeOf(run: () => unknown): unknown {
@@ -28,6 +32,12 @@ describe('OutboundJob', () => {
     const steps = [{ sql: 'BEGIN IMMEDIATE' }];
     const clientOf = (payload: EncodedWrite) => readLiveClient(jobOf(payload).message);
     expect(clientOf(encodeSteps({ steps, interactive: true }, 1_000))).toBe('c-1');
+    // Whatever else stands at the beginning.
+    const traceparents = ['00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'];
+    for (const head of [{ dir: 'd-1' }, { traceparents }, { dir: 'd-1', traceparents }]) {
+      const job = jobWith(head, encodeSteps({ steps, interactive: true }, 1_000));
+      expect(readLiveClient(job.message)).toBe('c-1');
+    }
     expect(clientOf(encodeSteps({ steps: [{ sql: 'SAVEPOINT a' }] }, 1_000))).toBeUndefined();
     const transaction = 't-01234567-89ab-7cde-8f01-23456789abcd';
     expect(clientOf(encodeSteps({ steps, interactive: true, transaction }, 1_000))).toBeUndefined();
