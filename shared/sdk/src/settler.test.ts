@@ -4,7 +4,7 @@ import { Alarm } from './alarm.ts';
 import { now } from './deadline.ts';
 import { encodeStatement } from './encoded-write.ts';
 import type { JobState } from './job-states.ts';
-import { ABSENT, type ImmediateAnswer } from './ledger.ts';
+import { ABSENT, type ImmediateAnswer, type LedgerAnswer } from './ledger.ts';
 import { OutboundJob } from './outbound-job.ts';
 import { PendingWrite } from './pending-write.ts';
 import { SETTLE_TIMES, Settler } from './settler.ts';
