@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   copyFileSync,
   existsSync,
@@ -26,6 +27,7 @@ import {
   temporaryDataDir,
   writes,
 } from '../test-support/temporary-lane.ts';
+import { isBeingCheckpointed } from './checkpoint-lock.ts';
 import { FILE_CHANGED, releaseWithheld } from './withheld-tenant.ts';
 
 const TABLE = script('CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE INDEX t_a ON t(a)');
@@ -399,6 +401,30 @@ it('takes nothing for another program where a transaction of its own finds the d
     lane.apply(writes(INSERT));
     expect(lane.column('SELECT count(*) FROM t')).toEqual([ROWS + round]);
   }
+});
+
+it('waits for a checkpoint whose flush takes long, and takes it for nothing else', async () => {
+  const lane = tenantInUse();
+  const other = new Database(lane.file);
+  const writer = new Database(lane.file);
+  onTestFinished(() => {
+    other.close();
+    writer.close();
+  });
+  // A checkpoint has its lock, and waits for the writer: so long it has written nothing back.
+  writer.exec('BEGIN IMMEDIATE');
+  const program = `new (require(${JSON.stringify(SQLITE)}))(${JSON.stringify(lane.file)}, { timeout: 30000 }).pragma('wal_checkpoint(FULL)')`;
+  const checkpoint = spawn(process.execPath, ['--eval', program], { stdio: 'ignore' });
+  onTestFinished(() => void checkpoint.kill('SIGKILL'));
+  await vi.waitFor(() => expect(isBeingCheckpointed(`${lane.file}-shm`)).toBe(true), { timeout: 20_000 });
+  // As its first pages do.
+  utimesSync(lane.file, new Date(), new Date());
+  expect(applied(lane.run([])).jobs).toEqual([]);
+  writer.exec('ROLLBACK');
+  await once(checkpoint, 'exit');
+  expect(isBeingCheckpointed(`${lane.file}-shm`)).toBe(false);
+  lane.apply(writes(INSERT));
+  expect(lane.column('SELECT count(*) FROM t')).toEqual([3 * ROWS + 1]);
 });
 
 it('leaves the log alone where a thread closes a tenant that another thread has open', async () => {

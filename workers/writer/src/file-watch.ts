@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import Database, { type Statement } from 'better-sqlite3';
+import { isBeingCheckpointed } from './checkpoint-lock.ts';
 
 /**
  * What happened to the files under an open connection:
@@ -158,8 +159,8 @@ export class FileWatch {
   }
 
   /**
-   * Whether a checkpoint of another connection wrote the file. Waits for one that is under way; undefined where a lock keeps
-   * it from being known: the next look asks again.
+   * Whether a checkpoint of another connection wrote the file. Waits a while for one that is under way; undefined where a lock
+   * keeps it from being known, or it is not over: the next look asks again.
    */
   #isCheckpointed(seen: Stats): boolean | undefined {
     try {
@@ -172,14 +173,17 @@ export class FileWatch {
     }
   }
 
-  #awaitCheckpoint(seen: Stats): boolean {
+  #awaitCheckpoint(seen: Stats): boolean | undefined {
     const dueMs = performance.now() + CHECKPOINT_LASTS_MS;
     for (let before = seen; ; ) {
       if (this.#othersWroteBack()) return true;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CHECKPOINT_SETTLES_MS);
       const now = statSync(this.path, { throwIfNoEntry: false }) ?? before;
       const rests = now.mtimeMs === before.mtimeMs && now.size === before.size;
-      if (rests || performance.now() > dueMs) return this.#othersWroteBack();
+      if (rests || performance.now() > dueMs) {
+        // Its flush takes as long as the disk does.
+        return isBeingCheckpointed(`${this.path}-shm`) ? undefined : this.#othersWroteBack();
+      }
       before = now;
     }
   }

@@ -1,0 +1,31 @@
+import { readFileSync, statSync } from 'node:fs';
+
+/** The byte of the log's index that is locked while a checkpoint runs. Source: SQLite, walformat.html, section 2.3.1. */
+const CHECKPOINT_BYTE = 121;
+
+/**
+ * Whether a connection, of any process, is in the middle of a checkpoint: it has the lock until all is written and flushed,
+ * which takes as long as the disk does. Asked of the kernel, because SQLite tells only who begins a checkpoint.
+ * @returns false also where the kernel does not tell
+ */
+export function isBeingCheckpointed(shmPath: string): boolean {
+  const inode = statSync(shmPath, { throwIfNoEntry: false })?.ino;
+  if (inode === undefined) return false;
+  let locks: string;
+  try {
+    locks = readFileSync('/proc/locks', 'utf8');
+  } catch {
+    return false; // not Linux, or not mounted
+  }
+  return locks.split('\n').some(line => isCheckpointLock(line, inode));
+}
+
+/**
+ * `1: POSIX  ADVISORY  WRITE 1234 fe:00:2264654 121 121`. Not by the device, of which some file systems tell stat another.
+ * Source: proc_locks(5).
+ */
+function isCheckpointLock(line: string, inode: number): boolean {
+  const [, kind, , access, , file = '', from, to] = line.trim().split(/\s+/);
+  if (kind !== 'POSIX' || access !== 'WRITE' || Number(file.split(':')[2]) !== inode) return false;
+  return Number(from) <= CHECKPOINT_BYTE && (to === 'EOF' || Number(to) >= CHECKPOINT_BYTE);
+}
