@@ -279,7 +279,8 @@ describe('a broker', () => {
     expect(done.attemptsMade).toBe(1);
     expect(done.finishedOn).toBeGreaterThanOrEqual(done.processedOn!);
     expect(done.processedOn).toBeGreaterThanOrEqual(done.timestamp);
-    expect(done.data).toMatchObject({ v: PROTOCOL_VERSION, client: client.clientId });
+    expect(done.data).toEqual({}); // it may be of megabytes
+    expect(done.name).toContain('INSERT INTO t');
     await waitFor(async () => (await queue.getJobCounts('active'))['active'] === 0);
     const { completed: kept, ...others } = await queue.getJobCounts(
       'waiting',

@@ -58,9 +58,14 @@ export const LIMITS = Object.freeze({
   idempotencyRetentionMs: 24 * 60 * 60_000,
   /** An idempotency key's length in characters. */
   maxIdempotencyKeyLength: 255,
-  /** Finished jobs kept in Redis for people to look at. */
+  /** Finished jobs kept in Redis for people to look at, without their data. */
   keepCompletedJobs: 20,
   keepDeadLetters: 10_000,
+  /** Of all dead letters of a group together: each holds its write, up to maxOperationBytes. */
+  keepDeadLetterBytes: 256 * 1024 * 1024,
+  /** A finished job is kept this long at most, and a look of the broker (finishedLookMs) longer. */
+  keepFinishedMs: 10 * 60_000,
+  finishedLookMs: 60_000,
   /** A statement that runs longer than this is stopped by the watchdog. */
   statementTimeoutMs: 10_000,
   /** Starts of a job that may end its process; one more, alone in the process, and it is set aside as poison. */

@@ -18,6 +18,9 @@ import type { Redis } from 'ioredis';
 import type { RedisLink } from './redis-link.ts';
 import type { TakenJob } from './tenant-queue.ts';
 
+/** Letters whose size is asked for in one round trip. */
+const SIZES_AT_ONCE = 500;
+
 /**
  * The queue of writes that were set aside: writes that nobody waits for and that failed, and writes that took their
  * process down or never ended. A letter's job id is made from its receipt, so that a redelivery adds it once.
@@ -27,47 +30,97 @@ export class DeadLetters {
   readonly #group: string;
   readonly #log: Logger;
   readonly #keep: number;
+  readonly #keepBytes: number;
   #queue: Queue | undefined;
   #connection: Redis | undefined;
+  /** Bytes of all letters when they were last counted, less those removed here since; what people remove is not noticed. */
+  #counted: number | undefined;
+  /** Of letters that were added since. */
+  #addedBytes = 0;
+  /** The last look at the bounds; one at a time. */
+  #bounding: Promise<void> = Promise.resolve();
 
-  /** @param keep letters kept at most. */
-  constructor(link: RedisLink, group: string, log: Logger, keep: number = LIMITS.keepDeadLetters) {
+  /**
+   * @param keep letters kept at most.
+   * @param keepBytes of their data kept at most; the newest letter stays, whatever its size.
+   */
+  constructor(
+    link: RedisLink,
+    group: string,
+    log: Logger,
+    keep: number = LIMITS.keepDeadLetters,
+    keepBytes: number = LIMITS.keepDeadLetterBytes,
+  ) {
     this.#link = link;
     this.#group = group;
     this.#log = log;
     this.#keep = keep;
+    this.#keepBytes = keepBytes;
   }
 
   /**
-   * Adds letters of one job; resolves when the queue has them. May be repeated. Beyond `LIMITS.keepDeadLetters` the oldest
-   * letters go, and the log says so.
+   * Adds letters of one job; resolves when the queue has them. May be repeated. Beyond `LIMITS.keepDeadLetters` and
+   * `keepDeadLetterBytes` the oldest letters go, and the log says so.
    */
   async add(tenant: string, job: TakenJob, letters: readonly DeadLetter[]): Promise<void> {
     const queue = this.#open();
-    await queue.addBulk(
-      letters.map(({ receiptId, error, sql }) => ({
-        name: `${tenant} · ${error.code} · ${describeStatement(sql)}`,
-        data: {
-          tenant,
-          receiptId,
-          error,
-          sql,
-          message: tryExtractWrite(job.data, parseReceiptId(receiptId).index),
-        } satisfies DeadLetterMessage,
-        opts: { jobId: deadLetterId(receiptId), attempts: 1 },
-      })),
-    );
-    const excess = (await queue.getWaitingCount()) - this.#keep;
-    if (excess > 0) await this.#removeOldest(queue, excess);
+    const entries = letters.map(({ receiptId, error, sql }) => ({
+      name: `${tenant} · ${error.code} · ${describeStatement(sql)}`,
+      data: {
+        tenant,
+        receiptId,
+        error,
+        sql,
+        message: tryExtractWrite(job.data, parseReceiptId(receiptId).index),
+      } satisfies DeadLetterMessage,
+      opts: { jobId: deadLetterId(receiptId), attempts: 1 },
+    }));
+    await queue.addBulk(entries);
+    for (const { data } of entries) this.#addedBytes += Buffer.byteLength(JSON.stringify(data));
+    const bounding = this.#bounding.catch(() => {}).then(() => this.#bound(queue));
+    this.#bounding = bounding;
+    await bounding;
   }
 
-  async #removeOldest(queue: Queue, count: number): Promise<void> {
-    const oldest = await queue.getJobs('wait', 0, count - 1, true);
-    await Promise.all(oldest.map(letter => letter.remove()));
+  async #bound(queue: Queue): Promise<void> {
+    let removed = 0;
+    const excess = (await queue.getWaitingCount()) - this.#keep;
+    if (excess > 0) {
+      const oldest = await queue.getRanges(['waiting'], 0, excess - 1, true);
+      const sizes = await this.#sizesOf(queue, oldest);
+      await this.#remove(queue, oldest);
+      if (this.#counted !== undefined) this.#counted -= sizes.reduce((sum, size) => sum + size, 0);
+      removed += oldest.length;
+    }
+    if (this.#counted === undefined || this.#counted + this.#addedBytes > this.#keepBytes) {
+      // What is added while they are counted is counted twice at most.
+      this.#addedBytes = 0;
+      const ids = await queue.getRanges(['waiting'], 0, -1, true);
+      const sizes = await this.#sizesOf(queue, ids);
+      const count = countToRemove(sizes, this.#keepBytes);
+      await this.#remove(queue, ids.slice(0, count));
+      this.#counted = sizes.slice(count).reduce((sum, size) => sum + size, 0);
+      removed += count;
+    }
+    if (removed === 0) return;
     this.#log.error(
-      { removed: oldest.length, kept: this.#keep },
+      { removed, kept: this.#keep, keptBytes: this.#keepBytes },
       'The dead-letter queue is full: its oldest letters were removed. See `onewriter dead-letters list`',
     );
+  }
+
+  async #remove(queue: Queue, ids: readonly string[]): Promise<void> {
+    await Promise.all(ids.map(id => queue.remove(id)));
+  }
+
+  /** Bytes of the data of letters, in the order of `ids`. */
+  async #sizesOf(queue: Queue, ids: readonly string[]): Promise<readonly number[]> {
+    const sizes: number[] = [];
+    for (let start = 0; start < ids.length; start += SIZES_AT_ONCE) {
+      const part = ids.slice(start, start + SIZES_AT_ONCE);
+      sizes.push(...(await Promise.all(part.map(id => this.#connection!.hstrlen(queue.toKey(id), 'data')))));
+    }
+    return sizes;
   }
 
   /** Ends the connection, if there is one. */
@@ -87,6 +140,19 @@ export class DeadLetters {
     }
     return this.#queue;
   }
+}
+
+/**
+ * How many of the oldest letters have to go, so that their bytes fit; a tenth more, or each further letter would have all
+ * of them counted again. The newest stays.
+ * @param sizes oldest first
+ */
+export function countToRemove(sizes: readonly number[], keepBytes: number): number {
+  let bytes = sizes.reduce((sum, size) => sum + size, 0);
+  if (bytes <= keepBytes) return 0;
+  let removed = 0;
+  while (removed < sizes.length - 1 && bytes > keepBytes * 0.9) bytes -= sizes[removed++]!;
+  return removed;
 }
 
 /** A producer that is not the SDK may send anything: a letter that cannot be sent again is still a letter. */

@@ -58,35 +58,49 @@ export class InboxEvents {
         const ttlMs = LIMITS.transactionAnswerTtlMs;
         replies.push(this.#link.call('SET', answerKey(this.#group, tenant, jobId), answer, 'PX', ttlMs));
       }
-      const key = eventsKey(inboxQueue(this.#group, settlement.client));
-      replies.push(
-        this.#link.call(
-          'XADD',
-          key,
-          'MAXLEN',
-          '~',
-          LIMITS.maxInboxEvents,
-          '*',
-          'event',
-          SETTLED_EVENT,
-          'v',
-          PROTOCOL_VERSION,
-          'jobId',
-          settlement.jobId,
-          'tenant',
-          settlement.tenant,
-          'commitSeq',
-          settlement.commitSeq,
-          'results',
-          settlement.results,
-          'error',
-          settlement.error === undefined ? '' : JSON.stringify(settlement.error),
-        ),
-      );
-      if (this.#isDue(settlement.client)) replies.push(this.#link.call('PEXPIRE', key, LIMITS.inboxTtlMs));
+      replies.push(this.#add(settlement));
     }
     const answers = await Promise.allSettled(replies);
     return answers.every(({ status }) => status === 'fulfilled');
+  }
+
+  /**
+   * A stream that was renewed a while ago has an expiry, if it is still there. One that is not (its client closed it, or Redis
+   * lost its data) is made again by an XADD of its own, with an expiry: else it would stay for good.
+   */
+  async #add(settlement: Settlement): Promise<void> {
+    const { client } = settlement;
+    const key = eventsKey(inboxQueue(this.#group, client));
+    const event = [
+      'MAXLEN',
+      '~',
+      LIMITS.maxInboxEvents,
+      '*',
+      'event',
+      SETTLED_EVENT,
+      'v',
+      PROTOCOL_VERSION,
+      'jobId',
+      settlement.jobId,
+      'tenant',
+      settlement.tenant,
+      'commitSeq',
+      settlement.commitSeq,
+      'results',
+      settlement.results,
+      'error',
+      settlement.error === undefined ? '' : JSON.stringify(settlement.error),
+    ];
+    if (!this.#isDue(client) && (await this.#link.call('XADD', key, 'NOMKSTREAM', ...event)) !== null) return;
+    try {
+      await Promise.all([
+        this.#link.call('XADD', key, ...event),
+        this.#link.call('PEXPIRE', key, LIMITS.inboxTtlMs),
+      ]);
+    } catch (error) {
+      this.#renewedAt.delete(client);
+      throw error;
+    }
   }
 
   #isDue(client: string): boolean {

@@ -27,6 +27,7 @@ import { DeadLetters } from './dead-letters.ts';
 import { Doorbell } from './doorbell.ts';
 import { readFailpoint } from './failpoint.ts';
 import type { BatchObserver } from './finished-batch.ts';
+import { FinishedJobs } from './finished-jobs.ts';
 import { HeldTenants } from './held-tenants.ts';
 import { InboxEvents } from './inbox-events.ts';
 import { factsOfWrite, JobLog } from './job-log.ts';
@@ -92,6 +93,7 @@ export class Leader {
   readonly #held: HeldTenants;
   readonly #doorbell: Doorbell;
   readonly #sweep: Sweep;
+  readonly #finishedJobs: FinishedJobs;
   readonly #watchdog: Watchdog;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #open: string;
@@ -188,6 +190,7 @@ export class Leader {
       log,
     });
     this.#sweep = new Sweep(link, config.group, log);
+    this.#finishedJobs = new FinishedJobs(link, config.group, log);
     this.#status = this.#createStatus();
     this.#watchdog = new Watchdog(
       () => this.#lanes.all,
@@ -219,6 +222,7 @@ export class Leader {
         else this.#session(tenant).ring();
       },
     );
+    void this.#finishedJobs.run();
     this.#every(CLOSE_IDLE_EVERY_MS, () => this.#closeIdle());
     this.#every(LOCK_MS / 3, () => this.#renewLocks());
     this.#every(SAVE_CLOCK_EVERY_MS, () => {
@@ -344,6 +348,7 @@ export class Leader {
     this.#status.stop();
     this.#doorbell.stop();
     this.#sweep.stop();
+    this.#finishedJobs.stop();
     this.#watchdog.close();
     for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#finishing);

@@ -146,7 +146,8 @@ return taken`,
 const TRIM_SLACK = 10;
 
 /**
- * Moves active jobs to completed or failed, trims those to the newest (or a few more), and takes the next.
+ * Moves active jobs to completed or failed, trims those to the newest (or a few more), and takes the next. A finished job's
+ * data is dropped: a write that a person may send again lies in a dead letter (ADR 0035).
  * A job is failed only under our own lock, and if the queue was not adopted since: else it may be being committed. A job
  * that is completed is committed, whoever holds the lock.
  * KEYS wait, active, meta, completed, failed · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, word, keep, time from
@@ -179,11 +180,11 @@ for i = 10, #ARGV, 3 do
     if call('LREM', active, -1, id) == 1 then
       if fails then
         hasFailed = true
-        call('HSET', key, 'failedReason', ARGV[i + 2], 'finishedOn', now, 'atm', '1')
+        call('HSET', key, 'data', '', 'failedReason', ARGV[i + 2], 'finishedOn', now, 'atm', '1')
         call('ZADD', KEYS[5], now, id)
       else
         hasCompleted = true
-        call('HSET', key, 'returnvalue', ARGV[i + 2], 'finishedOn', now, 'atm', '1')
+        call('HSET', key, 'data', '', 'returnvalue', ARGV[i + 2], 'finishedOn', now, 'atm', '1')
         call('ZADD', KEYS[4], now, id)
       end
     end

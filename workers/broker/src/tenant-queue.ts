@@ -80,6 +80,9 @@ const MAX_QUEUE_EVENTS = 100;
  */
 const NOTE_ADDED_EVERY_MS = 60_000;
 
+/** Characters of a failed job's reason: a message of SQLite may quote a long expression. */
+const MAX_REASON_LENGTH = 2_000;
+
 const NOTHING: Taken = Object.freeze({ jobs: Object.freeze([]), waiting: 0 });
 const HELD: Taken = Object.freeze({ ...NOTHING, held: true });
 
@@ -189,7 +192,9 @@ export class TenantQueue {
       LIMITS.keepCompletedJobs,
       this.#noteFrom,
     ];
-    for (const { id, state, value } of jobs) args.push(id, state, value);
+    for (const { id, state, value } of jobs) {
+      args.push(id, state, state === 'failed' ? value.slice(0, MAX_REASON_LENGTH) : value);
+    }
     const [refused, taken] = (await this.#link.run(finishJobs, args)) as [string[], unknown];
     return { refused, taken: this.#noteTime(this.#readTaken(taken)) };
   }

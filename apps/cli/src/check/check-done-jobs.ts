@@ -30,7 +30,10 @@ export interface DoneJob {
 /** Tenants whose ledgers are searched for a job that is in the wrong file. */
 const MAX_SEARCHED = 5_000;
 
-/** Reads them; the newest 20 to 29 completed jobs are there. @throws Error of Redis */
+/**
+ * Reads them: the newest 20 to 29 completed jobs of the last minutes, and of a tenant that is idle the last one, which the
+ * broker notes when it removes them. @throws Error of Redis
+ */
 export async function readDoneJobs(redis: Redis, group: string, tenant: string): Promise<DoneJob[]> {
   const { prefix, name } = tenantQueue(group, tenant);
   const entries = await redis.zrange(`${prefix}:${name}:completed`, '0', '-1', 'WITHSCORES');
@@ -38,6 +41,10 @@ export async function readDoneJobs(redis: Redis, group: string, tenant: string):
   for (let index = 0; index + 1 < entries.length; index += 2) {
     jobs.push({ id: entries[index]!, finishedOn: Number(entries[index + 1]) });
   }
+  const noted = /^(w-\S+) (\d+)/.exec(
+    (await redis.hget(`${prefix}:${name}:meta`, 'onewriter.finished')) ?? '',
+  );
+  if (noted !== null) jobs.push({ id: noted[1]!, finishedOn: Number(noted[2]) });
   const steps = jobs.filter(({ id }) => isStepsJobId(id));
   if (steps.length === 0) return jobs;
   const values = await Promise.all(

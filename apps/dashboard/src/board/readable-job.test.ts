@@ -1,6 +1,6 @@
 import { PROTOCOL_VERSION, type WriteJobMessage } from '@onewriter/protocol';
 import { describe, expect, it } from 'vitest';
-import { abbreviate, toReadableJob } from './readable-job.ts';
+import { abbreviate, DROPPED_DATA, toReadableJob } from './readable-job.ts';
 
 function message(part: Partial<WriteJobMessage>): WriteJobMessage {
   return { v: PROTOCOL_VERSION, client: 'c-1', seq: 2, at: 0, sql: ['SELECT 1'], ops: [{ s: 0 }], ...part };
@@ -87,6 +87,10 @@ describe('toReadableJob', () => {
     expect(shown.writes[0]!.params.at(-1)).toBe('… 901 more parameters');
     expect(JSON.stringify(shown).length).toBeLessThan(600_000);
     expect(JSON.stringify(job).length).toBeGreaterThan(5_000_000);
+  });
+
+  it('says that the data of a finished job is not kept', () => {
+    expect(toReadableJob('acme', {})).toBe(DROPPED_DATA);
   });
 
   it.each([null, 'text', { v: 99, ops: [], sql: [] }, { v: PROTOCOL_VERSION }])(

@@ -52,11 +52,17 @@ const MAX_SQL_LENGTH = 4_000;
 const MAX_TEXT_LENGTH = 300;
 const SHOWN_BLOB_BYTES = 16;
 
+/** What stands for the data of a finished job: the broker drops it. */
+export const DROPPED_DATA =
+  'The data of a finished job is not kept. The name of the job tells its first statement.';
+
 /**
  * Formats the data of a job on a tenant's queue; anything that is not a message of this version is returned as it is,
  * because then it is what one wants to see.
  */
 export function toReadableJob(tenant: string, data: unknown): unknown {
+  // BullMQ reads empty data as an empty object.
+  if (data !== null && typeof data === 'object' && Object.keys(data).length === 0) return DROPPED_DATA;
   const message = data as WriteJobMessage | null;
   if (message?.v !== PROTOCOL_VERSION || !Array.isArray(message.ops) || !Array.isArray(message.sql))
     return data;

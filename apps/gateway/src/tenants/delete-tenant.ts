@@ -63,6 +63,8 @@ export function createTenantDeletion(options: TenantDeletionOptions): TenantDele
       await unlinkJobs(tenant, waiting);
     }
     await redis.unlink(...OTHER_KEYS.map(key));
+    // The last job of the deleted file: it is in no ledger of a new one.
+    await redis.hdel(key('meta'), 'onewriter.finished');
     await redis.hdel(keys.parked, tenant);
     // A write that came meanwhile keeps the tenant known: it makes a new, empty one.
     if ((await redis.llen(key('wait'))) === 0) await redis.zrem(keys.tenants, tenant);
