@@ -65,9 +65,10 @@ describe('a finished job', () => {
     const { queue, finish } = await newTenant();
     const id = await finish(state);
     const job = (await queue.getJob(id))!;
-    expect(job).toMatchObject({ name: 'acme · 1 write · INSERT', data: {} });
+    expect(job.name).toBe('acme · 1 write · INSERT');
+    expect(job.data).toEqual({});
     expect(await job.getState()).toBe(state);
-    expect(await link.call('MEMORY', 'USAGE', queue.toKey(id))).toBeLessThan(2_000);
+    expect(await link.call('MEMORY', 'USAGE', queue.toKey(id), 'SAMPLES', 0)).toBeLessThan(2_000);
   });
 
   it('that failed keeps a bounded reason', async () => {

@@ -109,6 +109,8 @@ export async function connectOptions(target: Target): Promise<ConnectOptions> {
     group: target.group,
     dbFile: target.dbFile,
     gatewayUrl: target.run?.gatewayUrl,
+    maxQueueBytes: target.config.maxQueueBytes,
+    maxRedisBytes: target.config.maxRedisBytes,
     token: secret === undefined ? undefined : await signToken(secret, { tenants: '*', access: 'admin' }),
   };
 }

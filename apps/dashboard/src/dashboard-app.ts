@@ -35,6 +35,8 @@ export interface DashboardOptions {
   /** A connection that fails fast; it is not closed here. */
   readonly redis: Redis;
   readonly group: string;
+  /** Bytes of jobs that may wait for one tenant: dead letters are not sent beyond it. */
+  readonly maxQueueBytes: number;
   readonly verifyToken: TokenVerifier;
   /** Where the gateway is; undefined: what `onewriter up` left in the data directory tells. */
   readonly gatewayUrl: string | undefined;
@@ -98,7 +100,7 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
   const watch = new StatusWatch(redis, group, log);
   const streams = new RegionStreams();
   const gateway = new GatewayClient(options.gatewayUrl, options.dataDir);
-  const letters = LetterBox.over(redis, group);
+  const letters = LetterBox.over(redis, group, options.maxQueueBytes);
   const audit = new AuditTrail(redis, group, log);
   const tenants = new TenantWatch({ redis, group, gateway, letters, watch });
   const parts: Parts = { app, redis, group, log, watch, streams, gateway, letters, tenants, audit };

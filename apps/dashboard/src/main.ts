@@ -26,6 +26,7 @@ await startProcess('dashboard', async (config, log) => {
   const dashboard = await createDashboard({
     redis,
     group: config.group,
+    maxQueueBytes: config.maxQueueBytes,
     metrics: {
       registry: metrics,
       http,

@@ -52,6 +52,8 @@ await startProcess('gateway', async (config, log) => {
     reads: 'file',
     writeTimeoutMs: config.writeTimeoutMs,
     busyTimeoutMs: config.busyTimeoutMs,
+    maxQueueBytes: config.maxQueueBytes,
+    maxRedisBytes: config.maxRedisBytes,
     tracing: tracing !== undefined,
     logger: log,
   });

@@ -196,7 +196,7 @@ export const ERROR_CODES = {
     retryable: true,
     meaning: 'Redis does not answer, or did not accept the write; nothing was applied.',
   },
-  QUEUE_FULL: { status: 503, retryable: true, meaning: 'Redis is out of memory; nothing was accepted.' },
+  QUEUE_FULL: { status: 503, retryable: true, meaning: 'Redis is full, or nearly; nothing was accepted.' },
   BROKER_UNAVAILABLE: { status: 503, retryable: true, meaning: 'No broker leads.' },
   KEYS_UNAVAILABLE: {
     status: 503,

@@ -43,6 +43,8 @@ export const LIMITS = Object.freeze({
   presenceTtlMs: 3_000,
   /** Jobs waiting in one tenant's queue before producers are refused. */
   maxQueueDepth: 1_000,
+  /** Bytes of their data; a job that finds none waiting may be larger. */
+  maxQueueBytes: 64 * 1024 * 1024,
   /** Writes a client holds in memory (buffered, or sent and not yet settled), per tenant and in all. */
   maxClientTenantOperations: 20_000,
   maxClientOperations: 100_000,

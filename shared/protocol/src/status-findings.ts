@@ -166,7 +166,7 @@ function findInRedis({ redis }: BrokerStatus, add: Add): void {
     add(
       'critical',
       'OnewriterRedisMemory',
-      `Redis uses ${percent(share)} of its maxmemory; full, it refuses writes.`,
+      `Redis uses ${percent(share)} of its maxmemory; from 90 % on new writes are refused.`,
     );
   }
 }

@@ -85,6 +85,17 @@ export const configSchema = z.object({
   threads: z.coerce.number().int().min(1).max(64).default(2).describe('Writer threads of the broker.'),
   maxOpenTenants: count(256).describe('Tenant files a writer thread keeps open.'),
   idleCloseMs: ms(5 * 60_000).describe('A tenant without writes for this long is closed.'),
+  maxQueueBytes: count(LIMITS.maxQueueBytes).describe(
+    'Bytes of jobs that may wait for one tenant; beyond it TENANT_OVERLOADED.',
+  ),
+  maxRedisBytes: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      "What Redis may use where it has no maxmemory; 0 is half of its machine's memory. At 90 % of it writes are refused.",
+    ),
   sweepIntervalMs: ms(10_000).describe('How often the broker looks for work whose bell was never rung.'),
   busyTimeoutMs: ms(LIMITS.busyTimeoutMs).describe("How long SQLite waits for another process's lock."),
   statementTimeoutMs: ms(LIMITS.statementTimeoutMs).describe('The watchdog stops a statement after this.'),

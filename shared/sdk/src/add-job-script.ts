@@ -12,8 +12,15 @@ if isRead then
   now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
 local stamp = now
-local taken = call('HGET', KEYS[3], 'onewriter.added')
-if taken and tonumber(taken) > tonumber(now) then stamp = taken end
+local found = call('HMGET', KEYS[3], 'onewriter.added', 'onewriter.bytes')
+if found[1] and tonumber(found[1]) > tonumber(now) then stamp = found[1] end
+local bytes = tonumber(found[2] or '0')
+-- Without a job that waits the count is wrong: another tool removed one.
+if bytes > 0 and bytes + #ARGV[3] > tonumber(ARGV[6]) and call('LLEN', KEYS[1]) > 0 then
+  if isRead then return {-bytes, now} end
+  return -bytes
+end
+call('HINCRBY', KEYS[3], 'onewriter.bytes', #ARGV[3])
 call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timestamp', stamp, 'delay', '0', 'priority', '0')`;
 
 /*
@@ -29,8 +36,11 @@ call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timest
  * taken: so the broker knows a job that comes again out of an old snapshot of Redis (ADR 0027). A client that has read that
  * clock a moment ago says the time itself, because TIME is the dearest command here (redis-clock.ts).
  *
- * KEYS wait, job, meta · ARGV id, name, data, opts, time by Redis' clock (ms, '' to have it read)
- * Returns how many jobs wait; and where it was read, the time.
+ * `onewriter.bytes` of `meta` counts the bytes of the data that waits (ADR 0035). A job that would make them more than the bound
+ * is not added; one that finds none waiting is, whatever its size.
+ *
+ * KEYS wait, job, meta · ARGV id, name, data, opts, time by Redis' clock (ms, '' to have it read), most bytes that may wait
+ * Returns how many jobs wait, or where it was not added the bytes that wait, negative; and where it was read, the time.
  */
 const LUA = `
 local call = redis.call
@@ -53,11 +63,12 @@ if isRead then return {0, now} end
 return 0`;
 
 /*
- * Takes a job out of the queue that nobody has begun. KEYS wait, job · ARGV id
+ * Takes a job out of the queue that nobody has begun. KEYS wait, job, meta · ARGV id
  * Returns 1 where it was waiting: it will not run.
  */
 const LUA_WITHDRAW = `
 if redis.call('LREM', KEYS[1], 0, ARGV[1]) == 0 then return 0 end
+redis.call('HINCRBY', KEYS[3], 'onewriter.bytes', -redis.call('HSTRLEN', KEYS[2], 'data'))
 redis.call('DEL', KEYS[2])
 return 1`;
 
@@ -87,7 +98,7 @@ export function isNoScript(error: Error | null | undefined): boolean {
   return error?.name === 'ReplyError' && error.message.startsWith('NOSCRIPT');
 }
 
-/** What the script answers: how many jobs wait, and the time, if it was asked for. */
+/** What the script answers: how many jobs wait (negative: the bytes that wait, too many to add it), and the time, if it was asked for. */
 export function readAdded(reply: unknown): { readonly depth: number; readonly redisMs?: number } {
   if (!Array.isArray(reply)) return { depth: typeof reply === 'number' ? reply : 0 };
   const [depth, redisMs] = reply as [number, string];
@@ -97,6 +108,7 @@ export function readAdded(reply: unknown): { readonly depth: number; readonly re
 /**
  * Adds a job, in one command.
  * @param time by Redis' clock, ms; '' where it is to be read
+ * @param maxBytes that may wait in the queue; steps of an open transaction are added all the same
  * @returns for {@link readAdded}
  * @throws as any command of Redis; then the job is not in the queue, unless the connection broke
  */
@@ -106,13 +118,17 @@ export function addJob(
   job: OutboundJob,
   form: ScriptForm,
   time: number | '',
+  maxBytes: number,
 ): Promise<unknown> {
   const keys = `${prefix}:${name}:`;
-  const script = isFollowUpJobId(job.id) ? ADD_FRONT : ADD_BACK;
-  const args = [`${keys}wait`, keys + job.id, `${keys}meta`, job.id, job.name, job.message, OPTIONS, time];
+  const isFollowUp = isFollowUpJobId(job.id);
+  const script = isFollowUp ? ADD_FRONT : ADD_BACK;
+  const most = isFollowUp ? Number.MAX_SAFE_INTEGER : maxBytes;
+  const redisKeys = [`${keys}wait`, keys + job.id, `${keys}meta`];
+  const args = [job.id, job.name, job.message, OPTIONS, time, most];
   return form === 'hash'
-    ? redis.call('EVALSHA', script.sha, 3, ...args)
-    : redis.call('EVAL', script.lua, 3, ...args);
+    ? redis.call('EVALSHA', script.sha, 3, ...redisKeys, ...args)
+    : redis.call('EVAL', script.lua, 3, ...redisKeys, ...args);
 }
 
 /** Takes back a job that waits. @returns false where it was begun, or is not there. */
@@ -122,5 +138,5 @@ export async function withdrawJob(
   jobId: string,
 ): Promise<boolean> {
   const keys = `${prefix}:${name}:`;
-  return (await redis.call('EVAL', LUA_WITHDRAW, 2, `${keys}wait`, keys + jobId, jobId)) === 1;
+  return (await redis.call('EVAL', LUA_WITHDRAW, 3, `${keys}wait`, keys + jobId, `${keys}meta`, jobId)) === 1;
 }

@@ -72,7 +72,7 @@ async function open(
 ): Promise<Onewriter> {
   const { group, logger, writeTimeoutMs } = options;
   const clientId = newClientId();
-  const sender = new RedisSender(redis, group, logger);
+  const sender = new RedisSender(redis, group, logger, options);
   const states = new RedisJobStates(redis, group);
   const tracer = options.tracing ? new WriteTracer() : undefined;
   const metrics = new ClientMetrics();

@@ -25,7 +25,9 @@ function openPath(downSince?: () => number | undefined) {
       readyToRetry: async () => {
         while (downSince?.() !== undefined) await new Promise<void>(resolve => setTimeout(resolve, 100));
       },
-      depth: async () => 0,
+      maxQueueBytes: 1_000_000,
+      refusal: () => undefined,
+      load: async () => ({ jobs: 0, bytes: 0 }),
     } as never,
     states: {
       look: async addresses => addresses.map(() => 'queued' as const),

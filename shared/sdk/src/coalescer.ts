@@ -53,8 +53,8 @@ const FULL_JOB_BYTES = 48 * 1024;
 /** So many writes wait for no earlier job: they are worth a job of their own, made while that one is applied. */
 const HALF_JOB_WRITES = FULL_JOB_WRITES / 2;
 const MAX_GATHER_MS = 1;
-/** While the queue is too deep, its depth is asked again after this at the earliest. */
-const DEPTH_CHECK_MS = 200;
+/** While too much waits in the queue, it is asked again after this at the earliest. */
+const LOAD_CHECK_MS = 200;
 const OVERLOAD_RETRY_AFTER_MS = 500;
 /** Dead entries of the buffer are swept out when there are more than this, and more than living ones. */
 const MIN_DEAD_ENTRIES = 64;
@@ -66,6 +66,8 @@ export class Coalescer implements WriteHolder, Due {
   /** Jobs sent; the last job's `seq`. */
   seq: number;
   readonly #context: CoalescerContext;
+  /** Its jobs go on with an open transaction, and are not held up by what waits. */
+  readonly #followsUp: boolean;
   #buffer: PendingWrite[] = [];
   /** Entries of the buffer that are not settled. */
   #buffered = 0;
@@ -81,14 +83,20 @@ export class Coalescer implements WriteHolder, Due {
   #closed: OnewriterError | undefined;
   /** Of the queue, as last heard; refused above LIMITS.maxQueueDepth. */
   #depth = 0;
-  #depthAskedAt = Number.NEGATIVE_INFINITY;
+  /** Bytes that wait in the queue, heard since a job was too much; 0 where none was. */
+  #queuedBytes = 0;
+  #loadAskedAt = Number.NEGATIVE_INFINITY;
   /** Since when Redis answers "not now", though there is a connection. */
   #notNowSince: number | undefined;
 
-  /** @param seq of the last job that this client sent to the tenant; 0 where there is none */
-  constructor(tenant: string, context: CoalescerContext, seq = 0) {
+  /**
+   * @param seq of the last job that this client sent to the tenant; 0 where there is none
+   * @param followsUp its jobs go on with an open transaction
+   */
+  constructor(tenant: string, context: CoalescerContext, seq = 0, followsUp = false) {
     this.tenant = tenant;
     this.#context = context;
+    this.#followsUp = followsUp;
     this.seq = seq;
   }
 
@@ -109,7 +117,7 @@ export class Coalescer implements WriteHolder, Due {
 
   /**
    * Makes room for a write. Call before making it, and then {@link add} in the same turn.
-   * @throws OnewriterError CLOSED, QUEUE_UNAVAILABLE, TENANT_OVERLOADED, BUFFER_FULL
+   * @throws OnewriterError CLOSED, QUEUE_UNAVAILABLE, QUEUE_FULL, TENANT_OVERLOADED, BUFFER_FULL
    */
   admit(bytes: number): void {
     try {
@@ -125,13 +133,15 @@ export class Coalescer implements WriteHolder, Due {
     const { sender, budget } = this.#context;
     if (sender.downSince !== undefined && now() - sender.downSince >= OUTAGE_GRACE_MS)
       throw this.#unavailable();
+    const full = this.#redisFull;
+    if (full !== undefined) throw full;
     if (this.#depth >= LIMITS.maxQueueDepth) {
-      this.#askDepth();
-      throw new OnewriterError(
-        'TENANT_OVERLOADED',
-        `The tenant's queue holds ${this.#depth} jobs, its limit is ${LIMITS.maxQueueDepth}.`,
-        { tenant: this.tenant, retryAfterMs: OVERLOAD_RETRY_AFTER_MS },
-      );
+      this.#askLoad();
+      throw this.#overloaded(`${this.#depth} jobs, its limit is ${LIMITS.maxQueueDepth}`);
+    }
+    if (this.#queuedBytes > 0 && this.#queuedBytes + bytes > sender.maxQueueBytes) {
+      this.#askLoad();
+      throw this.#tooManyBytes();
     }
     budget.take(this.#held, bytes);
     this.#held++;
@@ -234,6 +244,8 @@ export class Coalescer implements WriteHolder, Due {
   /** @returns whether the next job may go at once; if not, the job's writes are buffered again */
   async #deliver(job: OutboundJob): Promise<boolean> {
     const { sender } = this.#context;
+    const full = this.#redisFull;
+    if (full !== undefined) return this.#refuse(job, full);
     this.#context.track(job);
     let maybeSent = false;
     for (let attempt = 0; ; attempt++) {
@@ -241,6 +253,7 @@ export class Coalescer implements WriteHolder, Due {
       if (outcome.kind === 'accepted') {
         this.#context.tracer?.accept(job);
         this.#depth = outcome.depth;
+        this.#queuedBytes = 0;
         this.#notNowSince = undefined;
         const acceptedAt = now();
         this.#context.metrics.observe('enqueue', acceptedAt - job.madeAt);
@@ -248,9 +261,11 @@ export class Coalescer implements WriteHolder, Due {
         return true;
       }
       this.#noteOutage();
+      if (outcome.kind === 'overloaded') this.#queuedBytes = outcome.queuedBytes;
       if (outcome.kind === 'ambiguous') maybeSent = true;
       else if (!maybeSent) {
         this.#context.forget(job);
+        if (outcome.kind === 'overloaded') return this.#refuseAll(job);
         return outcome.kind === 'refused'
           ? this.#refuse(job, outcome.error)
           : this.#takeBack(job, outcome.cause);
@@ -268,6 +283,14 @@ export class Coalescer implements WriteHolder, Due {
   #refuse(job: OutboundJob, error: OnewriterError): true {
     this.#notNowSince = undefined;
     for (const write of job.dissolve()) this.#refuseUnbuffered(write, error);
+    return true;
+  }
+
+  /** A job that was too much takes along what was issued behind it: the queue is not emptier a moment later. */
+  #refuseAll(job: OutboundJob): true {
+    const error = this.#tooManyBytes();
+    this.#refuse(job, error);
+    for (const write of this.#takeBuffer()) write.refuse(error);
     return true;
   }
 
@@ -380,12 +403,30 @@ export class Coalescer implements WriteHolder, Due {
     if (downSince !== undefined && this.#buffered > 0) this.#noteDue(downSince + OUTAGE_GRACE_MS);
   }
 
-  #askDepth(): void {
+  #askLoad(): void {
     const time = now();
-    if (time - this.#depthAskedAt < DEPTH_CHECK_MS) return;
-    this.#depthAskedAt = time;
-    void this.#context.sender.depth(this.tenant).then(depth => {
-      if (depth !== undefined) this.#depth = depth;
+    if (time - this.#loadAskedAt < LOAD_CHECK_MS) return;
+    this.#loadAskedAt = time;
+    void this.#context.sender.load(this.tenant).then(load => {
+      if (load === undefined) return;
+      this.#depth = load.jobs;
+      this.#queuedBytes = load.bytes;
+    });
+  }
+
+  /** Undefined where there is room. */
+  get #redisFull(): OnewriterError | undefined {
+    return this.#followsUp ? undefined : this.#context.sender.refusal(this.tenant);
+  }
+
+  #tooManyBytes(): OnewriterError {
+    return this.#overloaded(`${this.#queuedBytes} bytes, its limit is ${this.#context.sender.maxQueueBytes}`);
+  }
+
+  #overloaded(held: string): OnewriterError {
+    return new OnewriterError('TENANT_OVERLOADED', `The tenant's queue holds ${held}.`, {
+      tenant: this.tenant,
+      retryAfterMs: OVERLOAD_RETRY_AFTER_MS,
     });
   }
 

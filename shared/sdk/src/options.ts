@@ -28,6 +28,8 @@ export interface ResolvedOptions {
   readonly busyTimeoutMs: number;
   readonly maxOpenReaders: number;
   readonly maxResultRows: number;
+  readonly maxQueueBytes: number;
+  readonly maxRedisBytes: number;
 }
 
 const DEFAULTS = Object.freeze({
@@ -39,6 +41,8 @@ const DEFAULTS = Object.freeze({
   busyTimeoutMs: LIMITS.busyTimeoutMs,
   maxOpenReaders: LIMITS.maxOpenReaders,
   maxResultRows: LIMITS.maxResultRows,
+  maxQueueBytes: LIMITS.maxQueueBytes,
+  maxRedisBytes: 0,
   logger: Object.freeze({ warn: () => {}, error: () => {} }),
 } as const);
 
@@ -84,6 +88,8 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
   assertWhole('busyTimeoutMs', merged.busyTimeoutMs, 0, LIMITS.maxTimeoutMs);
   assertWhole('maxOpenReaders', merged.maxOpenReaders, 1, 100_000);
   assertWhole('maxResultRows', merged.maxResultRows, 1, 0xffff_ffff);
+  assertWhole('maxQueueBytes', merged.maxQueueBytes, 1, Number.MAX_SAFE_INTEGER);
+  assertWhole('maxRedisBytes', merged.maxRedisBytes, 0, Number.MAX_SAFE_INTEGER);
   return Object.freeze({
     redis,
     dataDir: dataDir === undefined ? undefined : resolve(dataDir),
@@ -98,6 +104,8 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
     busyTimeoutMs: merged.busyTimeoutMs,
     maxOpenReaders: merged.maxOpenReaders,
     maxResultRows: merged.maxResultRows,
+    maxQueueBytes: merged.maxQueueBytes,
+    maxRedisBytes: merged.maxRedisBytes,
   });
 }
 

@@ -11,6 +11,7 @@ import type { Redis } from 'ioredis';
 import { addJob, isNoScript, readAdded, type ScriptForm, withdrawJob } from './add-job-script.ts';
 import { now } from './deadline.ts';
 import type { OutboundJob } from './outbound-job.ts';
+import { type MemoryLimits, RedisMemory } from './redis-memory.ts';
 import { RedisClock } from './redis-clock.ts';
 import type { SdkLogger } from './types.ts';
 
@@ -20,20 +21,33 @@ export type SendOutcome =
   | { readonly kind: 'accepted'; readonly depth: number }
   /** Redis said no, for good: it is not in the queue. */
   | { readonly kind: 'refused'; readonly error: OnewriterError }
+  /** With those that wait, `queuedBytes`, it is too much: it is not in the queue. */
+  | { readonly kind: 'overloaded'; readonly queuedBytes: number }
   /** It did not go, or Redis said "not now": it is not in the queue, and may go later. */
   | { readonly kind: 'unsent'; readonly cause: unknown }
   /** The connection broke on the way: it may be in the queue or not. */
   | { readonly kind: 'ambiguous'; readonly cause: unknown };
 
+/** What waits in a tenant's queue. */
+export interface QueueLoad {
+  readonly jobs: number;
+  /** Of their data. */
+  readonly bytes: number;
+}
+
 /** Sends jobs; what the coalescer needs to know of Redis. */
 export interface JobSender {
   /** Since when there is no connection, on the clock of now(); undefined while there is one. */
   readonly downSince: number | undefined;
+  /** Bytes of jobs that may wait for one tenant; fewer while Redis is nearly full. */
+  readonly maxQueueBytes: number;
+  /** Why no job is to be sent now, but those that end what is begun; undefined where there is room in Redis. */
+  refusal(tenant: string): OnewriterError | undefined;
   send(job: OutboundJob): Promise<SendOutcome>;
   /** Takes back a job that nobody has begun; false where that is not certain. */
   withdraw(job: OutboundJob): Promise<boolean>;
-  /** Jobs that wait in the tenant's queue; undefined where Redis does not say. */
-  depth(tenant: string): Promise<number | undefined>;
+  /** Undefined where Redis does not say. */
+  load(tenant: string): Promise<QueueLoad | undefined>;
   /** Resolves when another attempt makes sense: there is a connection, and a pause has passed. */
   readyToRetry(attempt: number): Promise<void>;
 }
@@ -76,18 +90,20 @@ export class RedisSender implements JobSender {
   readonly #bell: string;
   readonly #tenants: string;
   readonly #logger: SdkLogger;
+  readonly #memory: RedisMemory;
   readonly #clock = new RedisClock();
   readonly #queues = new Map<string, SenderQueue>();
   #round: Entry[] = [];
   readonly #waiting: (() => void)[] = [];
   #downSince: number | undefined;
 
-  constructor(redis: Redis, group: string, logger: SdkLogger) {
+  constructor(redis: Redis, group: string, logger: SdkLogger, limits: MemoryLimits) {
     this.#redis = redis;
     this.#group = group;
     this.#bell = groupKeys(group).bell;
     this.#tenants = groupKeys(group).tenants;
     this.#logger = logger;
+    this.#memory = new RedisMemory(redis, limits, logger);
     redis.on('close', () => {
       this.#downSince ??= now();
     });
@@ -101,6 +117,20 @@ export class RedisSender implements JobSender {
 
   get downSince(): number | undefined {
     return this.#downSince;
+  }
+
+  get maxQueueBytes(): number {
+    return this.#memory.maxQueueBytes;
+  }
+
+  refusal(tenant: string): OnewriterError | undefined {
+    this.#memory.look();
+    if (!this.#memory.full) return undefined;
+    return new OnewriterError(
+      'QUEUE_FULL',
+      `Redis uses ${Math.round(this.#memory.share * 100)} % of its memory; what is left is for the work that is queued.`,
+      { tenant, retryAfterMs: 1_000 },
+    );
   }
 
   send(job: OutboundJob): Promise<SendOutcome> {
@@ -119,10 +149,14 @@ export class RedisSender implements JobSender {
     }
   }
 
-  async depth(tenant: string): Promise<number | undefined> {
+  async load(tenant: string): Promise<QueueLoad | undefined> {
     try {
       const { prefix, name } = tenantQueue(this.#group, tenant);
-      return await this.#redis.llen(`${prefix}:${name}:wait`);
+      const [jobs, bytes] = await Promise.all([
+        this.#redis.llen(`${prefix}:${name}:wait`),
+        this.#redis.hget(`${prefix}:${name}:meta`, 'onewriter.bytes'),
+      ]);
+      return { jobs, bytes: jobs === 0 ? 0 : Math.max(0, Number(bytes ?? 0)) };
     } catch {
       return undefined; // asked again before the next refusal
     }
@@ -177,8 +211,10 @@ export class RedisSender implements JobSender {
     const { stream } = redis as unknown as { stream: Socket };
     stream.cork();
     try {
-      for (const { queue, job } of round)
-        replies.push(toReply(addJob(redis, queue.address, job, form, redisTime)));
+      const { maxQueueBytes } = this.#memory;
+      for (const { queue, job } of round) {
+        replies.push(toReply(addJob(redis, queue.address, job, form, redisTime, maxQueueBytes)));
+      }
       replies.push(
         toReply(redis.zadd(this.#bell, 'NX', ...round.flatMap(({ queue }) => [time, queue.tenant]))),
       );
@@ -210,6 +246,10 @@ export class RedisSender implements JobSender {
       else {
         const { depth, redisMs } = readAdded(reply);
         if (redisMs !== undefined) this.#clock.read(redisMs);
+        if (depth < 0) {
+          resolve({ kind: 'overloaded', queuedBytes: -depth });
+          continue;
+        }
         resolve({ kind: 'accepted', depth });
         if (bellError && this.#redis.status === 'ready') {
           // The broker's sweep finds the job, and the check of a late job rings again.

@@ -54,6 +54,10 @@ export interface ConnectOptions {
   readonly maxOpenReaders?: number | undefined;
   /** Rows that all() returns at most; default LIMITS.maxResultRows. */
   readonly maxResultRows?: number | undefined;
+  /** Bytes of jobs that may wait for one tenant; default LIMITS.maxQueueBytes (64 MiB). Beyond it: TENANT_OVERLOADED. */
+  readonly maxQueueBytes?: number | undefined;
+  /** What Redis may use where it has no `maxmemory`; default 0: half of its machine's memory. At 90 % of it: QUEUE_FULL. */
+  readonly maxRedisBytes?: number | undefined;
 }
 
 /** How reads reach a tenant's file. */

@@ -48,6 +48,7 @@ class Model implements JobSender, JobStates, Ledger {
   readonly queues = new Map<string, QueuedJob[]>();
   readonly finished = new Set<string>();
   downSince: number | undefined;
+  readonly maxQueueBytes = 1_000_000;
   emit: (event: Record<string, string>) => void = () => {};
   #commitSeq = 0;
   #inFlight = new Set<string>();
@@ -75,6 +76,7 @@ class Model implements JobSender, JobStates, Ledger {
     await later(this.random() * 3);
     if (this.chance(0.05)) return { kind: 'unsent', cause: new Error('LOADING') };
     if (this.chance(0.02)) return { kind: 'refused', error: refusedError() };
+    if (this.chance(0.02)) return { kind: 'overloaded', queuedBytes: 999_999 };
     if (this.chance(0.15)) {
       if (this.chance(0.5)) this.#accept(job.tenant, job.id, message);
       await later(this.random() * 20);
@@ -90,8 +92,12 @@ class Model implements JobSender, JobStates, Ledger {
     while (this.downSince !== undefined) await later(5);
   }
 
-  async depth(tenant: string): Promise<number> {
-    return this.queues.get(tenant)?.length ?? 0;
+  async load(tenant: string): Promise<{ jobs: number; bytes: number }> {
+    return { jobs: this.queues.get(tenant)?.length ?? 0, bytes: 0 };
+  }
+
+  refusal(): undefined {
+    return undefined;
   }
 
   async withdraw(): Promise<boolean> {
@@ -282,6 +288,7 @@ describe('the write path', () => {
       'TIMEOUT',
       'ABORTED',
       'QUEUE_FULL',
+      'TENANT_OVERLOADED',
       'CONSTRAINT_VIOLATION',
     ];
     expect([...verdicts]).toEqual(expect.arrayContaining(all));

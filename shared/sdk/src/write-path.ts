@@ -209,7 +209,7 @@ export class WritePath {
     let coalescer = this.#coalescers.get(key);
     if (coalescer === undefined) {
       if (this.#coalescers.size >= MAX_IDLE_COALESCERS) this.#dropIdle();
-      coalescer = new Coalescer(tenant, this.#coalescerContext, this.#droppedSeq);
+      coalescer = new Coalescer(tenant, this.#coalescerContext, this.#droppedSeq, key !== tenant);
       this.#coalescers.set(key, coalescer);
     }
     return coalescer;

@@ -37,7 +37,9 @@ class Queue implements JobSender {
   readonly downSince = undefined;
   readonly jobs: { id: string; message: string; writes: number }[] = [];
   outcomes: SendOutcome[] = [];
-  depth = async () => 0;
+  readonly maxQueueBytes = 1_000_000;
+  refusal = () => undefined;
+  load = async () => ({ jobs: 0, bytes: 0 });
   readyToRetry = async () => {};
   withdraw = async () => false;
 

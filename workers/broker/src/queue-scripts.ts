@@ -21,6 +21,9 @@ import { defineScript } from './redis-link.ts';
  *   adoptJobs, returnJobs     with a turn of their own, newer than what is noted; it is noted
  *   forgetDoubt               if nobody adopted or put back since
  *   renewLocks                whenever it comes: it only makes a lock last longer that is the broker's own
+ *
+ * `onewriter.bytes` of `meta` counts the bytes of the jobs that wait (ADR 0035): whatever puts a job into `wait` adds those of its
+ * data, whatever takes it out subtracts them. Other tools do not; the count is right again when none waits.
  */
 
 /**
@@ -29,8 +32,8 @@ import { defineScript } from './redis-link.ts';
  * is held: a program works on its file (ADR 0025).
  */
 const FENCE = `
-local found = call('HMGET', meta, 'onewriter.epoch', 'paused', 'onewriter.holds')
-local paused = found[2]
+local found = call('HMGET', meta, 'onewriter.epoch', 'paused', 'onewriter.holds', 'onewriter.bytes')
+local paused, waitingBytes = found[2], found[4]
 local refusal
 if found[1] ~= word or found[3] then
   ${ADOPTED_SINCE}
@@ -79,6 +82,11 @@ if waiting > 0 then
     end
   end
   taken[1] = waiting
+  -- Where none waits the field goes: whatever was wrong with the count is forgotten.
+  if waitingBytes then
+    if waiting > 0 and tonumber(waitingBytes) > bytes then call('HINCRBY', meta, 'onewriter.bytes', -bytes)
+    else call('HDEL', meta, 'onewriter.bytes') end
+  end
   -- Redis' clock may step back: jobs that are added from then on are not to seem older than these (add-job-script.ts).
   local added = tonumber(newest or '')
   if added and added >= noteFrom and added > tonumber(call('HGET', meta, 'onewriter.added') or '0') then
@@ -123,12 +131,14 @@ ${FENCE}
 if refusal then return refusal end
 call('HDEL', meta, '')
 local taken = {0}
+local bytes = 0
 for _, id in ipairs(call('LRANGE', wait, -${FOLLOW_UPS_AMONG}, -1)) do
   if string.sub(id, 1, 2) == 's-' then
     local key = prefix .. id
     local job = call('HMGET', key, 'data', 'timestamp')
     call('LREM', wait, -1, id)
     if job[1] then
+      bytes = bytes + #job[1]
       call('LPUSH', active, id)
       call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
       call('HSET', key, 'processedOn', ARGV[4], 'ats', '1')
@@ -138,6 +148,7 @@ for _, id in ipairs(call('LRANGE', wait, -${FOLLOW_UPS_AMONG}, -1)) do
     end
   end
 end
+if bytes > 0 and waitingBytes then call('HINCRBY', meta, 'onewriter.bytes', -bytes) end
 if not paused then taken[1] = call('LLEN', wait) end
 return taken`,
 );
@@ -250,7 +261,7 @@ return jobs`,
 export const returnJobs = defineScript(
   3,
   `${ADOPTED_SINCE}
-local returned = 0
+local returned, bytes = 0, 0
 redis.call('HDEL', KEYS[3], '')
 local noted = redis.call('HGET', KEYS[3], 'onewriter.epoch')
 if adoptedSince(noted, ARGV[3]) then return returned end
@@ -266,9 +277,11 @@ for i = 5, #ARGV do
       redis.call('RPUSH', KEYS[1], ARGV[i])
       redis.call('HDEL', key, 'processedOn', 'ats')
       returned = returned + 1
+      bytes = bytes + redis.call('HSTRLEN', key, 'data')
     end
   end
 end
+if bytes > 0 then redis.call('HINCRBY', KEYS[3], 'onewriter.bytes', bytes) end
 return returned`,
 );
 

@@ -169,7 +169,7 @@ async function openBox({ dataDir }: { readonly dataDir?: string | undefined }): 
   const target = findTarget(dataDir);
   // It looks whose the group is.
   await withRedis(target, async () => {});
-  return LetterBox.open(requireRedis(target), target.group);
+  return LetterBox.open(requireRedis(target), target.group, target.config.maxQueueBytes);
 }
 
 async function* ofTenant(letters: AsyncIterable<Letter>, tenant: string | undefined): AsyncGenerator<Letter> {

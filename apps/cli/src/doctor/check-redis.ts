@@ -155,7 +155,7 @@ function checkMemory(info: ReadonlyMap<string, string>): Diagnosis {
   return bad(
     'error',
     'redis-memory',
-    `Redis is nearly full: ${found}. Full, it refuses writes (QUEUE_FULL).`,
+    `Redis is nearly full: ${found}. From 90 % on new writes are refused (QUEUE_FULL).`,
     'Raise maxmemory; look which tenants are not applied: onewriter status, onewriter tenants.',
   );
 }

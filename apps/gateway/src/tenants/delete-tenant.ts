@@ -58,6 +58,7 @@ export function createTenantDeletion(options: TenantDeletionOptions): TenantDele
       await redis.unlink(key(set));
     }
     if (discardQueued) {
+      await redis.hdel(key('meta'), 'onewriter.bytes');
       const waiting = await redis.lrange(key('wait'), 0, -1);
       await redis.unlink(key('wait'));
       await unlinkJobs(tenant, waiting);

@@ -62,12 +62,14 @@ export class LetterBox implements AsyncDisposable {
   readonly #client = newClientId();
   readonly #queue: Queue;
   readonly #backend: RedisQueueBackend;
+  readonly #maxQueueBytes: number;
   readonly #ownsConnection: boolean;
 
-  private constructor(redis: Redis, group: string, ownsConnection: boolean) {
+  private constructor(redis: Redis, group: string, maxQueueBytes: number, ownsConnection: boolean) {
     const { name, prefix } = deadLetterQueue(group);
     this.#redis = redis;
     this.#group = group;
+    this.#maxQueueBytes = maxQueueBytes;
     this.#ownsConnection = ownsConnection;
     // Looking writes nothing: BullMQ would else note its version in the queue.
     const options = { connection: redis, prefix, skipVersionCheck: true, skipMetasUpdate: true };
@@ -77,9 +79,13 @@ export class LetterBox implements AsyncDisposable {
   }
 
   /** @throws OnewriterError QUEUE_UNAVAILABLE */
-  static async open(redisUrl: string, group: string): Promise<LetterBox> {
+  static async open(
+    redisUrl: string,
+    group: string,
+    maxQueueBytes: number = LIMITS.maxQueueBytes,
+  ): Promise<LetterBox> {
     const redis = await openRedis(redisUrl);
-    const box = new LetterBox(redis, group, true);
+    const box = new LetterBox(redis, group, maxQueueBytes, true);
     try {
       await askRedis(() => box.#queue.waitUntilReady()); // BullMQ's scripts are known to the connection then
       return box;
@@ -90,8 +96,8 @@ export class LetterBox implements AsyncDisposable {
   }
 
   /** On a connection of the caller's, which stays open. Needs no answer of Redis before its first use. */
-  static over(redis: Redis, group: string): LetterBox {
-    return new LetterBox(redis, group, false);
+  static over(redis: Redis, group: string, maxQueueBytes: number = LIMITS.maxQueueBytes): LetterBox {
+    return new LetterBox(redis, group, maxQueueBytes, false);
   }
 
   /** Ids of letters, newest first: all, or `count` of them after the first `skip`. */
@@ -131,7 +137,8 @@ export class LetterBox implements AsyncDisposable {
       throw new OnewriterError('INVALID_ARGUMENT', `The letter ${id} cannot be read, so it cannot be sent.`);
     }
     const job = createResendJob(content, this.#client, Date.now());
-    await this.#waitForRoom(content.tenant);
+    const bytes = Buffer.byteLength(job.data);
+    await this.#waitForRoom(content.tenant, bytes);
     const jobId = await this.#redis.eval(CLAIM, 1, this.#queue.toKey(id), RETRY_FIELD, newJobId());
     if (typeof jobId !== 'string') throw noSuchLetter(id);
     await this.#add(content.tenant, { id: jobId, ...job });
@@ -149,7 +156,7 @@ export class LetterBox implements AsyncDisposable {
     await this.close();
   }
 
-  /** In one pipeline, in this order: rung before the job is in, the broker could look, find nothing and sleep. */
+  /** In one pipeline, in this order, the bytes that wait (add-job-script.ts of the SDK) before the job that a take subtracts; rung before the job is in, the broker could look, find nothing and sleep. */
   async #add(
     tenant: string,
     job: { readonly id: string; readonly name: string; readonly data: string },
@@ -163,6 +170,7 @@ export class LetterBox implements AsyncDisposable {
     // By Redis' clock, as producers do: see add-job-script.ts of the SDK.
     const [seconds, microseconds] = await this.#redis.time();
     const nowMs = Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
+    pipeline.hincrby(`${prefix}:${name}:meta`, 'onewriter.bytes', Buffer.byteLength(job.data));
     const adding = backend.addJobToTransaction(
       pipeline,
       {
@@ -182,7 +190,7 @@ export class LetterBox implements AsyncDisposable {
     pipeline.zadd(keys.bell, 'NX', nowMs, tenant);
     pipeline.zadd(keys.tenants, nowMs, tenant);
     // A bell that is not rung costs time alone: the broker's sweep finds the job.
-    const [added] = (await pipeline.exec()) ?? [];
+    const [, added] = (await pipeline.exec()) ?? [];
     const error = added === undefined ? new Error('Redis did not answer.') : added[0];
     if (error === null) return;
     const code = error.message.startsWith('OOM') ? 'QUEUE_FULL' : 'QUEUE_UNAVAILABLE';
@@ -190,14 +198,20 @@ export class LetterBox implements AsyncDisposable {
   }
 
   /** The bound that producers keep holds for letters, too. */
-  async #waitForRoom(tenant: string): Promise<void> {
+  async #waitForRoom(tenant: string, bytes: number): Promise<void> {
     const { name, prefix } = tenantQueue(this.#group, tenant);
     const deadline = performance.now() + FULL_QUEUE_TIMEOUT_MS;
-    while ((await this.#redis.llen(`${prefix}:${name}:wait`)) >= LIMITS.maxQueueDepth) {
+    for (;;) {
+      const [jobs, queuedBytes] = await Promise.all([
+        this.#redis.llen(`${prefix}:${name}:wait`),
+        this.#redis.hget(`${prefix}:${name}:meta`, 'onewriter.bytes'),
+      ]);
+      const held = Number(queuedBytes ?? 0);
+      if (jobs === 0 || (jobs < LIMITS.maxQueueDepth && held + bytes <= this.#maxQueueBytes)) return;
       if (performance.now() > deadline) {
         throw new OnewriterError(
           'TENANT_OVERLOADED',
-          `${LIMITS.maxQueueDepth} jobs of tenant ${tenant} wait already, and have for ${FULL_QUEUE_TIMEOUT_MS / 1_000} s.`,
+          `${jobs} jobs of tenant ${tenant} (${held} bytes) wait already, and have for ${FULL_QUEUE_TIMEOUT_MS / 1_000} s.`,
           { tenant },
         );
       }

@@ -125,13 +125,17 @@ if left == 0 then
   redis.call('HDEL', meta, 'onewriter.holds', 'onewriter.released')
   return {0, redis.call('LLEN', wait) + redis.call('LLEN', active), gone}
 end
+local bytes = 0
 local id = redis.call('LPOP', active)
 while id do
   redis.call('DEL', ARGV[1] .. id .. ':lock')
   redis.call('RPUSH', wait, id)
   redis.call('HDEL', ARGV[1] .. id, 'processedOn', 'ats')
   redis.call('HSET', meta, 'onewriter.doubt', 1)
+  bytes = bytes + redis.call('HSTRLEN', ARGV[1] .. id, 'data')
   id = redis.call('LPOP', active)
 end
+-- What waits is counted in bytes: see queue-scripts.ts of the broker.
+if bytes > 0 then redis.call('HINCRBY', meta, 'onewriter.bytes', bytes) end
 redis.call('HSET', meta, 'onewriter.holds', left, 'onewriter.epoch', word, 'onewriter.released', word)
 return {1, redis.call('LLEN', wait), gone}`;
