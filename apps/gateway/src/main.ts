@@ -64,6 +64,7 @@ await startProcess('gateway', async (config, log) => {
     maxProcesses: config.readProcesses,
     memoryBytes: config.readMemoryBytes,
     timeoutMs: config.readTimeoutMs,
+    snapshotLogBytes: config.snapshotLogBytes,
     log,
   });
   const reads = new QuickReads(places, readProcesses);
@@ -124,6 +125,7 @@ await startProcess('gateway', async (config, log) => {
       files,
       memoryBytes: config.readMemoryBytes,
       timeoutMs: config.exportTimeoutMs,
+      snapshotLogBytes: config.snapshotLogBytes,
       log,
     }),
     verifyToken,

@@ -33,6 +33,7 @@ export async function openHranaGateway(
     maxProcesses: 2,
     memoryBytes: 512 * 1024 * 1024,
     timeoutMs: 10_000,
+    snapshotLogBytes: 256 * 1024 * 1024,
     log,
   });
   const quick = new QuickReads({ dataDir: directory, dbFile: 'tenant.db', busyTimeoutMs: 1_000 }, processes);

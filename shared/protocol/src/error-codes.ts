@@ -87,6 +87,12 @@ export const ERROR_CODES = {
     retryable: false,
     meaning: 'The read ran past its deadline and was stopped.',
   },
+  SNAPSHOT_ENDED: {
+    status: 503,
+    retryable: true,
+    meaning:
+      'The read held its snapshot while so much was written that the log reached its limit, so it was ended. Read in smaller pieces, or faster.',
+  },
   COMMIT_SEQ_NOT_REACHED: {
     status: 412,
     retryable: true,

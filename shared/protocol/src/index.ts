@@ -22,6 +22,7 @@ export * from './redis-guard.ts';
 export * from './redis-url.ts';
 export * from './schema-check.ts';
 export * from './second-redis.ts';
+export * from './snapshot-bound.ts';
 export * from './split-script.ts';
 export * from './sql-tokens.ts';
 export * from './statement.ts';

@@ -74,6 +74,8 @@ export const LIMITS = Object.freeze({
   maxJobStarts: 3,
   /** Read-only connections a client keeps open. */
   maxOpenReaders: 100,
+  /** A snapshot of a reader of ours is ended when the write-ahead log has grown by so much behind it. */
+  maxSnapshotLogBytes: 256 * 1024 * 1024,
   /** Compiled statements kept per connection. */
   maxCachedStatements: 200,
   /** An open transaction is not taken away from its client before it is this old, or nothing came for so long. */

@@ -27,7 +27,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   OnewriterLaneHeld:
     'A slow statement, which the watchdog ends at its limit, or a machine that lacks CPU. Other tenants use other lanes. Look at the tenant’s statements, and at what else runs on the machine.',
   OnewriterWalHeld:
-    'End that process or its transaction: the log shrinks by itself afterwards. Until then reads slow down and the disk fills.',
+    'End that process or its transaction: the log is cut afterwards. Until then reads slow down and the disk fills.',
   OnewriterCommitsSlow:
     'Look at the disk: iostat -x 1. A neighbour that writes a lot, a volume at its limit, or no local disk at all.',
   OnewriterEventLoopSlow: 'The broker needs more CPU: see what else runs on the machine, raise its limit.',

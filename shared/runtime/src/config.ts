@@ -137,6 +137,12 @@ export const configSchema = z.object({
     .min(256 * 1024 * 1024)
     .default(768 * 1024 * 1024)
     .describe('Memory that a process of reads may take.'),
+  snapshotLogBytes: z.coerce
+    .number()
+    .int()
+    .min(1024 * 1024)
+    .default(LIMITS.maxSnapshotLogBytes)
+    .describe('A read or export of the gateway ends when a write-ahead log has grown by so much behind it.'),
   exportTimeoutMs: ms(10 * 60_000).describe('An export is stopped after this.'),
   tokenRateLimit: z.coerce
     .number()

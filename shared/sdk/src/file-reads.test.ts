@@ -15,7 +15,13 @@ let dataDir: string;
 let reads: FileReads;
 const writers: Database.Database[] = [];
 
-const OPTIONS = { dbFile: 'tenant.db', maxOpenReaders: 3, maxResultRows: 1_000, busyTimeoutMs: 300 };
+const OPTIONS = {
+  dbFile: 'tenant.db',
+  maxOpenReaders: 3,
+  maxResultRows: 1_000,
+  busyTimeoutMs: 300,
+  maxSnapshotLogBytes: 256 * 1024 * 1024,
+};
 const SILENT = { warn: () => {}, error: () => {} };
 
 function open(options: Partial<FileReadsOptions> = {}): FileReads {
@@ -571,5 +577,48 @@ describe('FileReads', () => {
     db.exec("DELETE FROM _onewriter_jobs WHERE job_id = 'w-20'");
     expect(reads.lookNow('acme', 'w-20')).toEqual({ kind: 'absent' });
     expect(await reads.look('acme', 'w-40', [0])).toEqual(found(40));
+  });
+});
+
+describe('an iteration behind which much is written', () => {
+  const MIB = 1024 * 1024;
+
+  function write(db: Database.Database, mebibytes: number): void {
+    const insert = db.prepare('INSERT INTO big(v) VALUES (zeroblob(1048576))');
+    for (let count = 0; count < mebibytes; count++) insert.run();
+  }
+
+  it('is ended, so that the log can begin again', async () => {
+    const db = createTenant('acme', 'CREATE TABLE t(v); CREATE TABLE big(v)');
+    db.exec(fill(1_000));
+    reads.close();
+    reads = open({ maxSnapshotLogBytes: 4 * MIB });
+    const rows = reads.iterate(request('acme', 'SELECT v FROM t'));
+    expect((await rows.next()).value).toEqual({ v: 1 });
+    write(db, 8);
+    const [blocked] = db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[];
+    expect(blocked?.busy).toBe(1);
+    // Nothing is fetched meanwhile: the connection lets go of its snapshot all the same.
+    const free = () => (db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[])[0]?.busy;
+    db.pragma('busy_timeout = 0');
+    await expect.poll(free, { timeout: 5_000 }).toBe(0);
+    await expect(rows.next()).rejects.toMatchObject({ code: 'SNAPSHOT_ENDED', retryable: true });
+    expect(reads.get(request('acme', 'SELECT count(*) AS n FROM big'))).toEqual({ n: 8 });
+  });
+
+  it('goes on where a log that something else made large does not grow', async () => {
+    const db = createTenant('acme', 'CREATE TABLE t(v); CREATE TABLE big(v)');
+    db.exec(fill(1_000));
+    db.pragma('wal_autocheckpoint = 0');
+    write(db, 32);
+    reads.close();
+    reads = open({ maxSnapshotLogBytes: 4 * MIB });
+    const rows = reads.iterate(request('acme', 'SELECT v FROM t'));
+    await rows.next();
+    write(db, 1);
+    await sleep(2_500);
+    let count = 1;
+    for await (const _ of rows) count++;
+    expect(count).toBe(1_000);
   });
 });

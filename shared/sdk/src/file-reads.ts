@@ -2,6 +2,9 @@ import {
   LEDGER_ROW_OF_JOB,
   LEDGER_ROW_OF_JOB_FORMAT_1,
   OnewriterError,
+  SNAPSHOT_LOOK_MS,
+  SnapshotBound,
+  snapshotEnded,
   type WireOperationResult,
 } from '@onewriter/protocol';
 import { assertNotAborted, now, pause, untilAborted } from './deadline.ts';
@@ -20,6 +23,7 @@ export interface FileReadsOptions {
   readonly dbFile: string;
   readonly maxOpenReaders: number;
   readonly maxResultRows: number;
+  readonly maxSnapshotLogBytes: number;
   readonly busyTimeoutMs: number;
   readonly logger: SdkLogger;
 }
@@ -99,11 +103,15 @@ export class FileReads implements Reads, Ledger {
       if (!this.#canFallBack(error)) throw toReadError(error, tenant);
       return yield* this.#fallback!.iterate(request);
     }
-    let idleTooLong = false;
-    const idle = setTimeout(() => {
-      idleTooLong = true;
+    let ended: OnewriterError | undefined;
+    const end = (error: OnewriterError) => {
+      ended ??= error;
       reader.close();
-    }, ITERATION_IDLE_MS).unref();
+    };
+    const idle = setTimeout(() => end(endedIdle(tenant)), ITERATION_IDLE_MS).unref();
+    // By a timer, so that it also ends where the caller is slow to fetch.
+    const bound = new SnapshotBound(reader.path, this.#options.maxSnapshotLogBytes);
+    const look = setInterval(() => bound.isReached() && end(endedByBound(tenant)), SNAPSHOT_LOOK_MS).unref();
     try {
       for (let count = 1; !row.done; count++) {
         yield row.value;
@@ -112,13 +120,14 @@ export class FileReads implements Reads, Ledger {
         if (count % ROWS_PER_TURN === 0) await new Promise<void>(resolve => setImmediate(resolve));
         assertNotAborted(options.signal);
         // Closed meanwhile: its rows would just end here, as if there were no more.
-        if (reader.closed) throw idleTooLong ? endedIdle(tenant) : clientClosed();
+        if (reader.closed) throw ended ?? clientClosed();
         row = rows.next();
       }
     } catch (error) {
       throw toReadError(error, tenant);
     } finally {
       clearTimeout(idle);
+      clearInterval(look);
       this.#pool.release(reader);
     }
   }
@@ -282,5 +291,12 @@ function endedIdle(tenant: string): OnewriterError {
     'STATEMENT_TIMEOUT',
     `Nothing was fetched from the iteration for ${ITERATION_IDLE_MS / 1_000} s, so it was ended.`,
     { tenant },
+  );
+}
+
+function endedByBound(tenant: string): OnewriterError {
+  return snapshotEnded(
+    tenant,
+    'Fetch the rows faster, or read in pieces (WHERE id > ? ORDER BY id LIMIT 1000).',
   );
 }

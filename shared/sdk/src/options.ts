@@ -30,6 +30,7 @@ export interface ResolvedOptions {
   readonly maxResultRows: number;
   readonly maxQueueBytes: number;
   readonly maxRedisBytes: number;
+  readonly maxSnapshotLogBytes: number;
 }
 
 const DEFAULTS = Object.freeze({
@@ -43,6 +44,7 @@ const DEFAULTS = Object.freeze({
   maxResultRows: LIMITS.maxResultRows,
   maxQueueBytes: LIMITS.maxQueueBytes,
   maxRedisBytes: 0,
+  maxSnapshotLogBytes: LIMITS.maxSnapshotLogBytes,
   logger: Object.freeze({ warn: () => {}, error: () => {} }),
 } as const);
 
@@ -90,6 +92,7 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
   assertWhole('maxResultRows', merged.maxResultRows, 1, 0xffff_ffff);
   assertWhole('maxQueueBytes', merged.maxQueueBytes, 1, Number.MAX_SAFE_INTEGER);
   assertWhole('maxRedisBytes', merged.maxRedisBytes, 0, Number.MAX_SAFE_INTEGER);
+  assertWhole('maxSnapshotLogBytes', merged.maxSnapshotLogBytes, 1, Number.MAX_SAFE_INTEGER);
   return Object.freeze({
     redis,
     dataDir: dataDir === undefined ? undefined : resolve(dataDir),
@@ -106,6 +109,7 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
     maxResultRows: merged.maxResultRows,
     maxQueueBytes: merged.maxQueueBytes,
     maxRedisBytes: merged.maxRedisBytes,
+    maxSnapshotLogBytes: merged.maxSnapshotLogBytes,
   });
 }
 

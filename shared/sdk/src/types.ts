@@ -58,6 +58,11 @@ export interface ConnectOptions {
   readonly maxQueueBytes?: number | undefined;
   /** What Redis may use where it has no `maxmemory`; default 0: half of its machine's memory. At 90 % of it: QUEUE_FULL. */
   readonly maxRedisBytes?: number | undefined;
+  /**
+   * An iteration of a file is ended (SNAPSHOT_ENDED) when so much was written to the tenant since it began: until it ends
+   * the write-ahead log only grows. Default LIMITS.maxSnapshotLogBytes (256 MiB).
+   */
+  readonly maxSnapshotLogBytes?: number | undefined;
 }
 
 /** How reads reach a tenant's file. */

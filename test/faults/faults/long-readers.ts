@@ -17,6 +17,22 @@ const READER = `
   setInterval(() => db.prepare('SELECT count(*) FROM log').get(), 50);
 `;
 
+/** Iterates with the SDK, which lets it hold so much of the log, and fetches one row. */
+const ITERATION = `
+  const [sdk, redis, dataDir, tenant, bound] = process.argv.slice(1);
+  const { connect } = await import(sdk);
+  const onewriter = await connect({ redis, dataDir, maxSnapshotLogBytes: Number(bound) });
+  const rows = onewriter.tenant(tenant).prepare('SELECT * FROM log').iterate();
+  await rows.next();
+  process.send({ type: 'reading' });
+  process.on('SIGUSR2', () => rows.next().then(() => 'none', error => error.code).then(code => process.send({ type: 'ended', code })));
+`;
+const SNAPSHOT_BYTES = 8 * 1024 * 1024;
+/** What a commit and a second between two looks may add. */
+const MAX_HELD_BYTES = SNAPSHOT_BYTES + 24 * 1024 * 1024;
+/** What the writer leaves of a log that was held. */
+const KEPT_BYTES = 6 * 1024 * 1024;
+
 /**
  * Nobody reads: a checkpoint comes every 4 MB (1,000 pages) at the latest and the WAL is begun anew, so its file grows no
  * more.
@@ -28,7 +44,7 @@ const MAX_GROWTH_BYTES = 6 * 1024 * 1024;
 export const longReaders: Fault = {
   name: 'long-readers',
   summary:
-    'Readers in other processes hold snapshots and are killed (-9) during checkpoints: the WAL stays bounded afterwards, and who holds it is named.',
+    'Readers in other processes hold snapshots and are killed (-9) during checkpoints: the WAL stays bounded afterwards, is cut, and who holds it is named; an iteration of the SDK is ended.',
   rig: {
     tenants: 3,
     clients: [
@@ -67,8 +83,64 @@ export const longReaders: Fault = {
       `largest WAL ${Math.round(largest / 1024 / 1024)} MB, grown afterwards ${Math.round(grown / 1024)} KB`,
     );
   },
-  afterRounds: assertNamed,
+  async afterRounds(context) {
+    await assertNamed(context);
+    await assertEnded(context);
+  },
 };
+
+/** An iteration whose rows nobody fetches holds so much of the log and no more, and the log is cut afterwards. */
+async function assertEnded({ rig, say, measure }: RoundContext): Promise<void> {
+  const tenant = rig.tenants[0]!;
+  const wal = `${tenantFile(rig.dataDir, tenant)}-wal`;
+  await awaitCut(wal);
+  const sdk = import.meta.resolve('@onewriter/sdk');
+  const args = [sdk, rig.redis.url, rig.dataDir, tenant, String(SNAPSHOT_BYTES)];
+  const reader = await spawnProcess(process.execPath, ['--input-type=module', '-e', ITERATION, ...args], {
+    ipc: true,
+  });
+  let largest = 0;
+  try {
+    await waitFor(() => reader.messages.length > 0, {
+      timeoutMs: RECOVERY_MS,
+      what: 'an iteration',
+      intervalMs: 5,
+    });
+    await waitFor(
+      () => {
+        const size = sizeOf(wal);
+        const shrank = size < largest;
+        largest = Math.max(largest, size);
+        return shrank && largest >= SNAPSHOT_BYTES;
+      },
+      { timeoutMs: NAMED_MS, what: 'the iteration to be ended and the log to be cut', intervalMs: 20 },
+    );
+    reader.kill('SIGUSR2');
+    await waitFor(() => reader.messages.length > 1, {
+      timeoutMs: RECOVERY_MS,
+      what: 'its end',
+      intervalMs: 5,
+    });
+    const { code } = reader.messages[1] as { code?: string };
+    if (code !== 'SNAPSHOT_ENDED') throw new FaultFailure(`The iteration ended with ${code}.`);
+  } finally {
+    await kill(reader);
+  }
+  measure('MB of the WAL behind an iteration of the SDK', largest / 1024 / 1024);
+  if (largest > MAX_HELD_BYTES) {
+    throw new FaultFailure(`An iteration held ${Math.round(largest / 1024 / 1024)} MB of the log.`);
+  }
+  await awaitCut(wal);
+  say(`an iteration was ended at ${Math.round(largest / 1024 / 1024)} MB`);
+}
+
+async function awaitCut(wal: string): Promise<void> {
+  await waitFor(() => sizeOf(wal) <= KEPT_BYTES, {
+    timeoutMs: NAMED_MS,
+    what: 'the log to be cut',
+    intervalMs: 100,
+  });
+}
 
 /** The operator can find out who it is. */
 async function assertNamed({ rig, say }: RoundContext): Promise<void> {

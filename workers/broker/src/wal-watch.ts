@@ -5,10 +5,13 @@ import type { Logger } from '@onewriter/runtime';
 import { pickLargest } from './status/pick-largest.ts';
 
 /**
- * A log that nobody holds is begun anew at 1,000 pages (4 MB) at most. One of this size is held by a reader whose
- * transaction does not end; it is told again each time the log has doubled.
+ * A log that nobody holds begins again at 1,000 pages (4 MB) at most. One of this size is of one large write, after which the
+ * writer cuts it at once, or is held by a reader whose transaction does not end; that is reported again each time the log
+ * has doubled.
  */
 const HELD_BYTES = 16 * 1024 * 1024;
+/** The writer has cut a log that nobody holds by then. */
+const CONFIRM_MS = 1_500;
 /** SQLite's locks of readers in the index of the log. Source: https://www.sqlite.org/walformat.html, section 2.3.1. */
 const FIRST_READ_LOCK = 123;
 const LAST_READ_LOCK = 127;
@@ -29,6 +32,8 @@ interface HeldWal {
   /** The size at which it is told again. */
   nextBytes: number;
   readers: readonly WalReader[];
+  /** It was still large when it was looked at later. */
+  confirmed: boolean;
 }
 
 /** Notices write-ahead logs that a reader keeps from being begun anew, and names the reader. */
@@ -47,12 +52,16 @@ export class WalWatch {
 
   /** Tenants whose log is held. */
   get heldTenants(): number {
-    return this.#held.size;
+    let held = 0;
+    for (const { confirmed } of this.#held.values()) if (confirmed) held++;
+    return held;
   }
 
   /** The largest of them, with their readers as of the last call: each call has them looked for again. */
   held(): readonly StatusHeldWal[] {
-    const largest = pickLargest(this.#held, STATUS_TOP, ([, { bytes }]) => bytes);
+    const largest = pickLargest(this.#held, STATUS_TOP, ([, { bytes, confirmed }]) =>
+      confirmed ? bytes : 0,
+    );
     if (largest.length > 0) void this.#refresh(largest);
     return largest.map(([tenant, { bytes, since, readers }]) => ({ tenant, bytes, since, readers }));
   }
@@ -60,9 +69,7 @@ export class WalWatch {
   /** Takes the size of a tenant's log after a batch. */
   observe(tenant: string, walBytes: number): void {
     if (walBytes < HELD_BYTES) {
-      if (this.#held.size > 0 && this.#held.delete(tenant)) {
-        this.#log.info({ tenant, walBytes }, 'The write-ahead log is not held any more');
-      }
+      if (this.#held.size > 0) this.#free(tenant, walBytes);
       return;
     }
     const held = this.#held.get(tenant);
@@ -71,13 +78,37 @@ export class WalWatch {
       return;
     }
     const since = held?.since ?? Date.now();
-    this.#held.set(tenant, { since, bytes: walBytes, nextBytes: walBytes * 2, readers: held?.readers ?? [] });
-    void this.#tell(tenant, walBytes);
+    const { readers = [], confirmed = false } = held ?? {};
+    const entry = { since, bytes: walBytes, nextBytes: walBytes * 2, readers, confirmed };
+    this.#held.set(tenant, entry);
+    if (confirmed) void this.#tell(tenant, walBytes);
+    else setTimeout(() => this.#confirm(tenant, entry), CONFIRM_MS).unref();
   }
 
   /** The tenant is closed. */
   forget(tenant: string): void {
     this.#held.delete(tenant);
+  }
+
+  #confirm(tenant: string, entry: HeldWal): void {
+    if (this.#held.get(tenant) !== entry || !this.#isStillLarge(tenant)) return;
+    entry.confirmed = true;
+    void this.#tell(tenant, entry.bytes);
+  }
+
+  /** By the file: the writer cuts it, also where nothing is written any more. */
+  #isStillLarge(tenant: string): boolean {
+    const path = realDatabasePath(tenantFile(this.#dataDir, tenant, this.#dbFile));
+    const size = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+    if (size >= HELD_BYTES) return true;
+    this.#free(tenant, size);
+    return false;
+  }
+
+  #free(tenant: string, walBytes: number): void {
+    const held = this.#held.get(tenant);
+    this.#held.delete(tenant);
+    if (held?.confirmed) this.#log.info({ tenant, walBytes }, 'The write-ahead log is not held any more');
   }
 
   async #tell(tenant: string, walBytes: number): Promise<void> {
@@ -93,7 +124,9 @@ export class WalWatch {
   async #refresh(entries: readonly (readonly [string, HeldWal])[]): Promise<void> {
     if (this.#refreshing) return;
     this.#refreshing = true;
-    for (const [tenant, held] of entries) held.readers = await this.#findReaders(tenant);
+    for (const [tenant, held] of entries) {
+      if (this.#isStillLarge(tenant)) held.readers = await this.#findReaders(tenant);
+    }
     this.#refreshing = false;
   }
 

@@ -122,6 +122,10 @@ export class FileWatch {
     // In this order, as when it was opened.
     const { sequence, next } = this.#state;
     this.#state = this.#readState(sequence === -1 ? next : sequence);
+    this.#noteMain();
+  }
+
+  #noteMain(): void {
     const main = markOf(this.path);
     // Else the next look finds another file.
     if (main.identity === this.#main.identity) this.#main = main;
@@ -130,6 +134,13 @@ export class FileWatch {
   /** This connection has committed: what is in the log now is its own. Not inside a transaction. */
   noteCommit(pages: number): void {
     this.#pages = pages;
+  }
+
+  /** This connection has cut the log, which counts as beginning it again. Call {@link noteCheckpoint} before the cut. */
+  noteCut(): void {
+    this.#state = this.#readState(this.#state.next);
+    this.#pages = 0;
+    this.#noteMain();
   }
 
   /**

@@ -236,6 +236,18 @@ export class TenantDatabase {
   }
 
   /**
+   * Cuts a large log after a checkpoint, but not one to which others added: what they added could not be seen afterwards.
+   * @returns whether it was cut
+   */
+  cutLog(): boolean {
+    if (!this.#exclusive && this.watch.isVersionNew) this.#lookForOthers();
+    if (this.#othersWrote || !this.checkpoints.cut()) return false;
+    this.watch.noteCut();
+    this.walSpace.noteCut();
+    return true;
+  }
+
+  /**
    * Whether pages were added that no connection of ours added: the number of the last commit is as this one left it. (A tenant
    * moves between threads, and an older leader may hear late that it is one.)
    */

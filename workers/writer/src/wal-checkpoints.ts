@@ -1,6 +1,7 @@
 import { OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { translateError } from './sqlite-errors.ts';
+import { KEPT_LOG_BYTES } from './wal-space.ts';
 
 /** The WAL is written back when it holds this many pages, however few commits made them. Source: SQLite's own default. */
 const MAX_PAGES = 1_000;
@@ -12,6 +13,13 @@ const MIN_PAGES = 128;
 const MIN_COMMITS = 32;
 /** Pages to wait for before trying again, where a reader kept the last checkpoint from finishing. */
 const RETRY_PAGES = 250;
+/**
+ * A log of this size is held by readers that overlap, if not by one. Then the writer waits for them, no longer than this
+ * and no more often: other tenants of the thread wait, too.
+ */
+const PRESSED_BYTES = 64 * 1024 * 1024;
+const READERS_WAIT_MS = 20;
+const WAIT_EVERY_MS = 1_000;
 /** Bytes in front of every page in the WAL. Source: https://www.sqlite.org/fileformat2.html, section 4. */
 const FRAME_HEADER_BYTES = 24;
 
@@ -21,8 +29,8 @@ type CheckpointRow = readonly [busy: number, pagesInWal: number, pagesWrittenBac
 /**
  * When the WAL is written back to the file. SQLite's automatic checkpoints are off: they would run inside a COMMIT,
  * while callers wait for it. PASSIVE ones run between batches and wait for nobody; TRUNCATE, without waiting either,
- * when the tenant is closed. The file of the WAL is not cut after a checkpoint: overwriting it is cheaper to flush
- * than growing it.
+ * when the tenant is closed. The file of the WAL is not cut after a checkpoint, because overwriting it is cheaper to flush
+ * than growing it, unless it grew beyond {@link KEPT_LOG_BYTES}: behind a reader's snapshot, or by one large write.
  */
 export class WalCheckpoints {
   readonly #db: Database.Database;
@@ -35,11 +43,19 @@ export class WalCheckpoints {
   #pages = 0;
   /** Looks since the last checkpoint. */
   #commits = 0;
+  /** The last checkpoint wrote all back. */
+  #complete = false;
+  /** When the writer last waited for readers; monotonic, ms. */
+  #waitedMs = Number.NEGATIVE_INFINITY;
+  readonly #busyTimeoutMs: number;
 
   constructor(db: Database.Database) {
     this.#db = db;
     this.#look = db.prepare<[], CheckpointRow>('PRAGMA wal_checkpoint(NOOP)').raw(true);
     this.#passive = db.prepare<[], CheckpointRow>('PRAGMA wal_checkpoint(PASSIVE)').raw(true);
+    // The first commit after the log began again cuts the file, where `cut` did not come to it.
+    db.pragma(`journal_size_limit = ${KEPT_LOG_BYTES}`);
+    this.#busyTimeoutMs = db.pragma('busy_timeout', { simple: true }) as number;
     this.#frameBytes = (db.pragma('page_size', { simple: true }) as number) + FRAME_HEADER_BYTES;
   }
 
@@ -73,14 +89,47 @@ export class WalCheckpoints {
    */
   run(): void {
     this.#commits = 0;
+    this.#complete = false;
     try {
-      this.#pages = this.#passive.get()![1];
-      this.#pagesThen = this.#pages;
+      const [, pages, writtenBack] = this.#passive.get()!;
+      this.#pages = pages;
+      this.#pagesThen = pages;
+      this.#complete = writtenBack === pages;
     } catch (error) {
       const { code } = translateError(error);
       if (code !== 'DATABASE_FULL' && code !== 'DATABASE_BUSY') throw error;
       this.#pagesThen = this.#pages;
     }
+  }
+
+  /** Whether the log is larger than it is kept: {@link run} is worth trying again, also where nothing is written. */
+  get isLarge(): boolean {
+    return this.walBytes > KEPT_LOG_BYTES;
+  }
+
+  /**
+   * Cuts a large log after {@link run}. Readers that overlap would keep it for ever, as each begins before the last has
+   * ended; so where they kept `run` from writing all back, it waits for them, briefly and seldom.
+   * @returns whether it was cut
+   */
+  cut(): boolean {
+    const now = performance.now();
+    const mayWait = this.walBytes >= PRESSED_BYTES && now - this.#waitedMs >= WAIT_EVERY_MS;
+    if (!this.isLarge || !(this.#complete || mayWait)) return false;
+    if (mayWait) this.#waitedMs = now;
+    this.#db.pragma(`busy_timeout = ${mayWait ? READERS_WAIT_MS : 0}`);
+    try {
+      const [row] = this.#db.pragma('wal_checkpoint(TRUNCATE)') as { busy: number }[];
+      if (row?.busy !== 0) return false;
+    } catch (error) {
+      const { code } = translateError(error);
+      if (code !== 'DATABASE_FULL' && code !== 'DATABASE_BUSY') throw error;
+      return false;
+    } finally {
+      this.#db.pragma(`busy_timeout = ${this.#busyTimeoutMs}`);
+    }
+    this.#pages = this.#pagesThen = 0;
+    return true;
   }
 
   /**

@@ -13,6 +13,7 @@ import type {
   RefusedOutcome,
   WriterOptions,
 } from './lane-task.ts';
+import { type FreeSpace, LogRoom } from './log-room.ts';
 import { Progress } from './progress.ts';
 import { RunningNote } from './running-note.ts';
 import { translateError } from './sqlite-errors.ts';
@@ -23,6 +24,8 @@ import { FILE_CHANGED } from './withheld-tenant.ts';
 
 /** Codes after which the connection is as good as before. */
 const HARMLESS: ReadonlySet<string> = new Set(['DATABASE_BUSY', 'DATABASE_FULL']);
+/** Between two tries to cut a log that a reader holds. */
+const CUT_RETRY_MS = 1_000;
 
 /**
  * All that one writer thread does: a task in, an outcome out, one after the other. A tenant's fault is an outcome;
@@ -33,10 +36,15 @@ export class WriterLane {
   readonly #progress: Progress;
   readonly #batchOptions: ApplyBatchOptions;
   readonly #note: RunningNote | undefined;
+  readonly #room: LogRoom;
+  /** Tenants whose log is to be cut. */
+  readonly #large = new Set<TenantDatabase>();
   /** Time spent on checkpoints since it was last reported. */
   #checkpointMs = 0;
 
-  constructor(options: WriterOptions) {
+  /** @param freeSpace of the disk of a file; for tests */
+  constructor(options: WriterOptions, freeSpace?: FreeSpace) {
+    this.#room = new LogRoom(freeSpace);
     this.#registry = new TenantRegistry(options);
     this.#progress = new Progress(options.progress);
     this.#note = options.runningNote === undefined ? undefined : new RunningNote(options.runningNote);
@@ -114,6 +122,7 @@ export class WriterLane {
       database.flushAtCommit(task.flush !== 'later' && !database.schema.look().deferredKeys);
       openMs = performance.now() - startedMs;
       this.#checkpoint(database);
+      if (task.jobs.length > 0) this.#room.assertRoom(database);
     } catch (thrown) {
       const error = this.#giveUp(task.tenant, thrown);
       // The ledger could not be asked whether an earlier delivery committed, unless there is none.
@@ -206,17 +215,28 @@ export class WriterLane {
     return this.#registry.abandon(tenant, error.code === 'DATABASE_IO_ERROR') ?? error;
   }
 
-  #checkpoint(database: TenantDatabase): void {
-    if (!database.checkpoints.due || database.transaction !== undefined) return;
+  #checkpoint(database: TenantDatabase, large = false): void {
+    if (!(large || database.checkpoints.due) || database.transaction !== undefined) return;
     const startedMs = performance.now();
     try {
       // It would write the log back to another file.
       database.assertInPlace();
       database.checkpoints.run();
       database.watch.noteCheckpoint();
+      if (!database.cutLog() && database.checkpoints.isLarge) this.#checkpointLater(database);
     } finally {
       this.#checkpointMs += performance.now() - startedMs;
     }
+  }
+
+  /** A log that a reader holds is cut when the reader is gone, also where nobody writes any more. */
+  #checkpointLater(database: TenantDatabase): void {
+    if (this.#large.has(database)) return;
+    this.#large.add(database);
+    setTimeout(() => {
+      this.#large.delete(database);
+      this.#checkpointIfOpen(database, true);
+    }, CUT_RETRY_MS).unref();
   }
 
   #extendIfOpen(database: TenantDatabase): void {
@@ -225,10 +245,13 @@ export class WriterLane {
     if (database.watch.look() === undefined) database.walSpace.extend();
   }
 
-  #checkpointIfOpen(database: TenantDatabase): void {
-    if (this.#registry.get(database.tenant) !== database) return;
+  /** @param large it is tried because the log is large, however little was written since */
+  #checkpointIfOpen(database: TenantDatabase, large = false): void {
+    if (this.#registry.get(database.tenant) !== database || !database.db.open) return;
     try {
-      this.#checkpoint(database);
+      this.#checkpoint(database, large);
+      // A transaction was open, which may end without a commit.
+      if (large && database.checkpoints.isLarge) this.#checkpointLater(database);
     } catch (thrown) {
       // The next task opens the file anew, and reports what is wrong with it.
       this.#giveUp(database.tenant, thrown);

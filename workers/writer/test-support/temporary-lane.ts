@@ -17,6 +17,7 @@ import type {
   RefusedOutcome,
   WriterOptions,
 } from '../src/lane-task.ts';
+import type { FreeSpace } from '../src/log-room.ts';
 import { WriterLane } from '../src/writer-lane.ts';
 
 /** A job as it lies in Redis. */
@@ -75,7 +76,7 @@ export class TemporaryLane {
   readonly options: WriterOptions;
   readonly lane: WriterLane;
 
-  constructor(options: Partial<WriterOptions> = {}) {
+  constructor(options: Partial<WriterOptions> = {}, freeSpace?: FreeSpace) {
     this.options = {
       dataDir: options.dataDir ?? temporaryDataDir(),
       dbFile: 'tenant.db',
@@ -87,7 +88,7 @@ export class TemporaryLane {
       progress: new SharedArrayBuffer(16),
       ...options,
     };
-    this.lane = new WriterLane(this.options);
+    this.lane = new WriterLane(this.options, freeSpace);
     onTestFinished(() => this.lane.close());
   }
 

@@ -1,6 +1,14 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Readable } from 'node:stream';
-import { fromWireError, OnewriterError } from '@onewriter/protocol';
+import {
+  fromWireError,
+  OnewriterError,
+  realDatabasePath,
+  SNAPSHOT_LOOK_MS,
+  SnapshotBound,
+  snapshotEnded,
+  tenantFile,
+} from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { endedOutOfMemory, startBoundedProcess } from '../reads/bounded-process.ts';
 import type { TenantFiles as FileSettings } from '../reads/open-tenant-file.ts';
@@ -43,6 +51,8 @@ export interface ExporterOptions {
   readonly files: TenantFiles;
   readonly memoryBytes: number;
   readonly timeoutMs: number;
+  /** An export of rows ends when the write-ahead log has grown by so much behind its snapshot. */
+  readonly snapshotLogBytes: number;
   readonly log: Logger;
 }
 
@@ -94,7 +104,7 @@ class RunningExport {
   constructor(
     request: ExportRequest,
     scratch: string,
-    { settings, memoryBytes, timeoutMs, log }: ExporterOptions,
+    { settings, memoryBytes, timeoutMs, snapshotLogBytes, log }: ExporterOptions,
     onClose: () => void,
   ) {
     const { tenant, format, table, values, signal } = request;
@@ -116,12 +126,19 @@ class RunningExport {
         ),
       timeoutMs,
     );
+    // Rows leave as fast as the caller takes them. A copy of the file holds its snapshot only until it is taken.
+    const path = realDatabasePath(tenantFile(settings.dataDir, tenant, settings.dbFile));
+    const bound = format === 'sqlite' ? undefined : new SnapshotBound(path, snapshotLogBytes);
+    const look = setInterval(() => {
+      if (bound?.isReached()) this.#stop(snapshotEnded(tenant, 'Export the file instead: format=sqlite.'));
+    }, SNAPSHOT_LOOK_MS);
     const onAbort = () => this.#stop(new OnewriterError('ABORTED', 'The caller went away.', { tenant }));
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     this.#output.on('error', () => {}); // the reader of the body gets it
     child.once('close', () => {
       clearTimeout(timer);
+      clearInterval(look);
       signal.removeEventListener('abort', onAbort);
       onClose();
     });

@@ -5,15 +5,21 @@ import { tenantFile } from '@onewriter/protocol';
 import { createLogger } from '@onewriter/runtime';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { ReadStepsRequest } from './read-steps.ts';
 
 const ENDLESS = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n';
 
 // The processes are those that were built: threads and processes load JavaScript.
+const { createReadSteps } = (await import(
+  new URL('../../dist/reads/read-steps.js', import.meta.url).href
+)) as typeof import('./read-steps.ts');
 const { ReadProcesses } = (await import(
   new URL('../../dist/reads/read-processes.js', import.meta.url).href
 )) as typeof import('./read-processes.ts');
 
-async function openReads(options: { maxProcesses?: number; memoryBytes?: number } = {}) {
+async function openReads(
+  options: { maxProcesses?: number; memoryBytes?: number; snapshotLogBytes?: number } = {},
+) {
   const directory = mkdtempSync(join(tmpdir(), 'onewriter-reads-'));
   const reads = new ReadProcesses({
     dataDir: directory,
@@ -22,6 +28,7 @@ async function openReads(options: { maxProcesses?: number; memoryBytes?: number 
     maxProcesses: options.maxProcesses ?? 2,
     memoryBytes: options.memoryBytes ?? 512 * 1024 * 1024,
     timeoutMs: 10_000,
+    snapshotLogBytes: options.snapshotLogBytes ?? 256 * 1024 * 1024,
     log: createLogger('test', 'silent'),
   });
   onTestFinished(async () => {
@@ -201,5 +208,42 @@ describe('ReadProcesses', () => {
     await expect(read('SELECT 1')).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
     create('acme', 'CREATE TABLE t(a)');
     expect((await read('SELECT count(*) FROM t')).results[0]?.rows).toEqual([[0]]);
+  });
+
+  it('ends what holds a snapshot while much is written: a statement inside SQLite, a slow stream, a kept transaction', async () => {
+    const { reads, read, directory } = await openReads({
+      snapshotLogBytes: 4 * 1024 * 1024,
+      maxProcesses: 4,
+    });
+    const db = new Database(tenantFile(directory, 'acme'));
+    onTestFinished(() => void db.close());
+    db.pragma('busy_timeout = 0');
+    db.exec('CREATE TABLE big(v)');
+    const { chunks } = await reads.stream({
+      tenant: 'acme',
+      statements: [
+        {
+          sql: 'SELECT t.a, zeroblob(100000) FROM t, (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n)',
+        },
+      ],
+    });
+    const endless = read(`SELECT a FROM t, (${ENDLESS}) LIMIT 1`).catch((error: unknown) => error);
+    const steps = ['BEGIN', 'SELECT a FROM t'].map(sql => ({ sql, params: [], rows: true }));
+    const request = { tenant: 'acme', steps, keep: 'k1', emptyIfMissing: false };
+    const kept = await createReadSteps(reads).run(request as unknown as ReadStepsRequest);
+    expect(kept.autocommit).toBe(false);
+    // All have begun; each is looked at a second later, and from then on what is written counts.
+    await vi.waitFor(
+      () => {
+        for (let count = 0; count < 4; count++) db.exec('INSERT INTO big VALUES (zeroblob(1048576))');
+        expect(db.pragma('wal_checkpoint(TRUNCATE)')).toMatchObject([{ busy: 0 }]);
+      },
+      { timeout: 9_000, interval: 200 },
+    );
+    expect(await endless).toMatchObject({ code: 'SNAPSHOT_ENDED', retryable: true });
+    const failure = (async () => {
+      for await (const _ of chunks);
+    })();
+    await expect(failure).rejects.toMatchObject({ code: 'SNAPSHOT_ENDED' });
   });
 });

@@ -2,8 +2,13 @@ import {
   encodeParameters,
   LIMITS,
   OnewriterError,
+  realDatabasePath,
+  SNAPSHOT_LOOK_MS,
+  SnapshotBound,
   type SqlParameters,
   type SqlValue,
+  snapshotEnded,
+  tenantFile,
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { ReadProcessSettings, ReadTask, StepsTask } from './read-messages.ts';
@@ -75,6 +80,8 @@ export interface ReadProcessesOptions extends Omit<ReadProcessSettings, 'maxOpen
   readonly maxProcesses: number;
   readonly memoryBytes: number;
   readonly timeoutMs: number;
+  /** A snapshot ends when a write-ahead log has grown by so much behind it. */
+  readonly snapshotLogBytes: number;
   readonly log: Logger;
 }
 
@@ -104,6 +111,14 @@ interface WaitingTask {
   lose(): void;
 }
 
+/** What holds a snapshot of a tenant's file. */
+interface HeldSnapshot {
+  readonly tenant: string;
+  /** Undefined until it is first looked at: most reads end before. */
+  bound: SnapshotBound | undefined;
+  readonly end: (error: OnewriterError) => void;
+}
+
 /**
  * A few processes that run reads, one at a time each. SQLite cannot be stopped inside a step, a process can: at its
  * deadline a read's process is killed, and another takes its place. A tenant never has all of them, so one that reads
@@ -115,7 +130,11 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   readonly #waiting: WaitingTask[] = [];
   /** Which process keeps a transaction. */
   readonly #kept = new Map<string, ReadProcessHandle>();
+  /** Reads that run, and transactions that are kept. */
+  readonly #snapshots = new Set<HeldSnapshot>();
+  readonly #keptSnapshots = new Map<string, HeldSnapshot>();
   readonly #retiring: NodeJS.Timeout;
+  readonly #looking: NodeJS.Timeout;
   #growing: NodeJS.Timeout | undefined;
   #closed = false;
   #whenGone: (() => void) | undefined;
@@ -123,6 +142,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   constructor(options: ReadProcessesOptions) {
     this.#options = options;
     this.#retiring = setInterval(() => this.#retire(), RETIRE_AFTER_MS / 2).unref();
+    this.#looking = setInterval(() => this.#boundSnapshots(), SNAPSHOT_LOOK_MS).unref();
     this.#start();
   }
 
@@ -191,7 +211,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   ): void {
     const deadline = performance.now() + (options.timeoutMs ?? this.#options.timeoutMs);
     const pinned = task.resume === undefined ? undefined : this.#kept.get(task.resume);
-    if (task.resume !== undefined) this.#kept.delete(task.resume);
+    if (task.resume !== undefined) this.#forgetKept(task.resume);
     if (task.resume !== undefined && pinned === undefined) {
       refuse(lost(task.tenant));
       return;
@@ -205,7 +225,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
         return {
           ...listener,
           onEnd: end => {
-            if (end.autocommit === false) this.#kept.set(task.keep!, handle);
+            if (end.autocommit === false) this.#keep(task.keep!, handle, task.tenant);
             listener.onEnd(end);
           },
         };
@@ -221,7 +241,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
 
   release(name: string): void {
     this.#kept.get(name)?.release(name);
-    this.#kept.delete(name);
+    this.#forgetKept(name);
   }
 
   forget(tenant: string): void {
@@ -232,6 +252,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#retiring);
+    clearInterval(this.#looking);
     clearTimeout(this.#growing);
     if (this.#handles.size === 0) return;
     const gone = new Promise<void>(resolve => {
@@ -307,8 +328,10 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
       if (running === undefined) withdraw(aborted(tenant));
       else abandoned = setTimeout(() => running?.kill(aborted(tenant)), ABANDONED_MS);
     };
+    const snapshot: HeldSnapshot = { tenant, bound: undefined, end: error => running?.kill(error) };
     const done = () => {
       running = undefined;
+      this.#snapshots.delete(snapshot);
       clearTimeout(timer);
       clearTimeout(abandoned);
       signal?.removeEventListener('abort', onAbort);
@@ -322,6 +345,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
       lose: () => withdraw(lost(tenant)),
       begin: handle => {
         running = handle;
+        this.#snapshots.add(snapshot);
         const listener = begin(handle);
         handle.begin(task, {
           ...listener,
@@ -338,6 +362,36 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
     };
     this.#waiting.push(waiting);
     this.#assign();
+  }
+
+  #keep(name: string, handle: ReadProcessHandle, tenant: string): void {
+    this.#kept.set(name, handle);
+    // Whoever goes on with it finds that it is lost, and begins again.
+    const snapshot = { tenant, bound: undefined, end: () => this.release(name) };
+    this.#keptSnapshots.set(name, snapshot);
+    this.#snapshots.add(snapshot);
+  }
+
+  #forgetKept(name: string): void {
+    this.#kept.delete(name);
+    const snapshot = this.#keptSnapshots.get(name);
+    if (snapshot !== undefined) this.#snapshots.delete(snapshot);
+    this.#keptSnapshots.delete(name);
+  }
+
+  /** Ends what keeps a log from beginning again while much is written. A read inside SQLite cannot look itself. */
+  #boundSnapshots(): void {
+    const { dataDir, dbFile, snapshotLogBytes } = this.#options;
+    for (const snapshot of [...this.#snapshots]) {
+      const { tenant } = snapshot;
+      if (snapshot.bound === undefined) {
+        const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
+        snapshot.bound = new SnapshotBound(path, snapshotLogBytes);
+      } else if (snapshot.bound.isReached()) {
+        this.#options.log.warn({ tenant }, 'A read was ended: its snapshot kept the log growing');
+        snapshot.end(snapshotEnded(tenant, 'Fetch the rows faster, or read in smaller pieces.'));
+      }
+    }
   }
 
   #refusal(tenant: string, signal: AbortSignal | undefined): OnewriterError | undefined {
@@ -397,7 +451,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
 
   #onGone(handle: ReadProcessHandle, stderr: string): void {
     this.#handles.delete(handle);
-    for (const [name, keeper] of this.#kept) if (keeper === handle) this.#kept.delete(name);
+    for (const [name, keeper] of this.#kept) if (keeper === handle) this.#forgetKept(name);
     for (const waiting of this.#waiting.filter(({ pinned }) => pinned === handle)) waiting.lose();
     if (this.#closed) {
       if (this.#handles.size === 0) this.#whenGone?.();

@@ -62,7 +62,7 @@ export interface StepProcesses {
 }
 
 /** What ends a step and the process or connection it ran on. */
-const STOPPED = new Set<string>(['READ_TIMEOUT', 'RESULT_TOO_LARGE']);
+const STOPPED = new Set<string>(['READ_TIMEOUT', 'SNAPSHOT_ENDED', 'RESULT_TOO_LARGE']);
 const MAX_RESULT_BYTES = 32 * 1024 * 1024;
 
 /** {@link ReadSteps} in these processes. */
