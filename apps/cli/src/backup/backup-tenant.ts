@@ -8,10 +8,10 @@ import { toFileError } from '../sqlite-error.ts';
 import { formatBytes } from '../table.ts';
 import type { Target } from '../target.ts';
 import { hasTable, openReadOnly, openTenant, readState } from '../tenants/open-tenant.ts';
-import { checkFile, countViolations, mergeUnchecked } from './check-file.ts';
-import { type ContentSummary, summarizeContent } from './content-hash.ts';
+import { checkAs, countViolations, mergeUnchecked } from './check-file.ts';
+import { compareCopy, countRows, MAPPED_BYTES } from './compare-copy.ts';
 import { copyDatabase, flush, removeDatabase } from './copy-database.ts';
-import { type BackupManifest, hashFile, manifestPath } from './manifest.ts';
+import { type BackupManifest, hashFile, manifestPath, type Verification } from './manifest.ts';
 
 /** A backup that was taken and verified. */
 export interface TakenBackup {
@@ -23,7 +23,7 @@ export interface TakenBackup {
 /** What belongs to the moment that is copied. */
 interface Moment {
   readonly takenAt: string;
-  readonly content: ContentSummary;
+  readonly pages: number;
   readonly commitSeq: number | null;
   readonly epoch: number | null;
   readonly ledgerRows: number;
@@ -44,9 +44,15 @@ export function backupFolder(out: string, tenant: string): string {
  * it holds, row by row, what the database held then. Only then does it get its name, and its manifest.
  *
  * @param out folder of all backups
+ * @param verification how much of that is done
  * @throws OnewriterError TENANT_NOT_FOUND, DATABASE_CORRUPT (nothing is kept), DATABASE_FULL, DATABASE_…
  */
-export async function backupTenant(target: Target, tenant: string, out: string): Promise<TakenBackup> {
+export async function backupTenant(
+  target: Target,
+  tenant: string,
+  out: string,
+  verification: Verification,
+): Promise<TakenBackup> {
   const source = realDatabasePath(tenantFile(target.dataDir, tenant, target.dbFile));
   const started = performance.now();
   openTenant(target, tenant).close(); // says what is wrong before a folder is made
@@ -62,13 +68,25 @@ export async function backupTenant(target: Target, tenant: string, out: string):
     statSync(source).size + (statSync(`${source}-wal`, { throwIfNoEntry: false })?.size ?? 0),
   );
   const draft = join(folder, `.${Date.now()}.${process.pid}.part`);
-  const moment = await copyDatabase(source, draft, target.config.busyTimeoutMs, readMoment);
+  const { moment, unread } = await copyDatabase(
+    source,
+    draft,
+    target.config.busyTimeoutMs,
+    readMoment,
+    (db, held) => ({ moment: held, unread: compare(db, draft, tenant, verification) }),
+  );
   try {
     chmodSync(draft, 0o600);
-    const { foreignKeyViolations, unchecked } = verify(draft, moment, tenant);
+    const { foreignKeyViolations, unchecked, tables, rows } = verify(
+      draft,
+      moment,
+      tenant,
+      verification,
+      unread,
+    );
     const file = nameFor(moment, folder);
     const manifest: BackupManifest = {
-      manifest: 1,
+      manifest: 2,
       tenant,
       group: target.group,
       host: hostname(),
@@ -77,9 +95,9 @@ export async function backupTenant(target: Target, tenant: string, out: string):
       file,
       bytes: statSync(draft).size,
       sha256: await hashFile(draft),
-      contentHash: moment.content.hash,
-      tables: moment.content.tables,
-      rows: moment.content.rows,
+      verified: verification,
+      tables,
+      rows,
       commitSeq: moment.commitSeq,
       epoch: moment.epoch,
       lastCommit: moment.lastCommit,
@@ -120,7 +138,7 @@ function readMoment(db: Database): Moment {
     : { rows: 0, last: null };
   return {
     takenAt: new Date().toISOString(),
-    content: summarizeContent(db),
+    pages: db.pragma('page_count', { simple: true }) as number,
     commitSeq: state?.commitSeq ?? null,
     epoch: state?.epoch ?? null,
     ledgerRows: ledger.rows,
@@ -131,34 +149,59 @@ function readMoment(db: Database): Moment {
 
 /** What a copy that is kept has of its source. */
 interface Verified {
-  readonly foreignKeyViolations: number;
+  readonly tables: number;
+  readonly rows: number;
+  /** Null where it was not looked at. */
+  readonly foreignKeyViolations: number | null;
   readonly unchecked: readonly UncheckedTable[];
 }
 
+/** Compares a copy with its source, which is as it was when it was copied. @throws OnewriterError DATABASE_CORRUPT */
+function compare(
+  db: Database,
+  copy: string,
+  tenant: string,
+  verification: Verification,
+): readonly UncheckedTable[] {
+  if (verification === 'quick') return [];
+  const { difference, unread } = compareCopy(db, copy);
+  if (difference !== undefined) throw notSound(tenant, [difference]);
+  return unread;
+}
+
 /** @throws OnewriterError DATABASE_CORRUPT */
-function verify(copy: string, moment: Moment, tenant: string): Verified {
+function verify(
+  copy: string,
+  moment: Moment,
+  tenant: string,
+  verification: Verification,
+  unread: readonly UncheckedTable[],
+): Verified {
   const db = openReadOnly(copy, 0);
   try {
-    const report = checkFile(db);
-    const { problems } = report;
-    const content = problems.length === 0 ? summarizeContent(db) : undefined;
-    const same =
-      content?.hash === moment.content.hash && (readState(db)?.commitSeq ?? null) === moment.commitSeq;
-    if (problems.length > 0 || !same) {
-      const damage = problems[0] ?? 'the copy does not hold what the database held';
-      throw new OnewriterError(
-        'DATABASE_CORRUPT',
-        `The copy of tenant ${tenant} is not sound (${damage}), so it was not kept; older backups are untouched.`,
-        { tenant, problems },
-      );
-    }
+    db.pragma(`mmap_size = ${MAPPED_BYTES}`);
+    const { problems, report } = checkAs(verification, db);
+    if (problems.length > 0) throw notSound(tenant, problems);
+    const isSameMoment =
+      db.pragma('page_count', { simple: true }) === moment.pages &&
+      (readState(db)?.commitSeq ?? null) === moment.commitSeq;
+    if (!isSameMoment) throw notSound(tenant, ['the copy does not hold what the database held']);
     return {
-      foreignKeyViolations: countViolations(report),
-      unchecked: mergeUnchecked(report.unchecked, moment.content.unread),
+      ...countRows(db),
+      foreignKeyViolations: report === undefined ? null : countViolations(report),
+      unchecked: mergeUnchecked(report?.unchecked ?? [], unread),
     };
   } finally {
     db.close();
   }
+}
+
+function notSound(tenant: string, problems: readonly string[]): OnewriterError {
+  return new OnewriterError(
+    'DATABASE_CORRUPT',
+    `The copy of tenant ${tenant} is not sound (${problems[0]}), so it was not kept; older backups are untouched.`,
+    { tenant, problems },
+  );
 }
 
 /** `20261121T093000Z-c42.db`; with a number behind it where there is one of that second already. */

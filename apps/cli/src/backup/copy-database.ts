@@ -10,30 +10,34 @@ const ALL_PAGES = 0x7fffffff;
 
 /**
  * Copies a database that is in use, as it is at one moment, into a file of its own without a write-ahead log. `look` gets
- * the connection to the source while the moment is held: what it reads is exactly what is copied.
+ * the connection to the source while the moment is held, and the copy is complete: what it reads is exactly what was copied.
+ * Until it returns the source's write-ahead log grows.
  *
  * @param copy must not exist; it does not after an error, either
+ * @param fixMoment the first read, which fixes the moment
  * @returns what `look` returned
  * @throws OnewriterError DATABASE_… with what could not be read or written
  */
-export async function copyDatabase<T>(
+export async function copyDatabase<M, T>(
   source: string,
   copy: string,
   busyTimeoutMs: number,
-  look: (db: Database.Database) => T,
+  fixMoment: (db: Database.Database) => M,
+  look: (db: Database.Database, moment: M) => T,
 ): Promise<T> {
   const db = openReadOnly(source, busyTimeoutMs);
   try {
     // The backup reads within this transaction, whose state the first read fixes (sqlite3_backup_step begins one of its
     // own only where there is none).
     db.exec('BEGIN');
-    const seen = look(db);
+    const moment = fixMoment(db);
     const { totalPages } = await db.backup(copy, { progress: () => ALL_PAGES });
-    db.exec('COMMIT');
     // A source that is locked exclusively resolves with nothing.
     if (totalPages === 0)
       throw new OnewriterError('DATABASE_BUSY', `${source} is empty, or locked by its broker.`);
     settle(copy);
+    const seen = look(db, moment);
+    db.exec('COMMIT');
     return seen;
   } catch (error) {
     removeDatabase(copy);

@@ -3,9 +3,18 @@ import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { OnewriterError } from '@onewriter/protocol';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
 
+/**
+ * How a copy is verified:
+ *
+ * - `full`: all pages, indexes and foreign keys are sound, and each row is the source's
+ * - `quick`: all pages are sound, and as many as the source's, and the newest commit is the source's
+ */
+export type Verification = 'full' | 'quick';
+
 /** What is known of a backup; in a file of its own beside it, `<backup without .db>.json`. */
 export interface BackupManifest {
-  readonly manifest: 1;
+  /** 1 had a hash of the content besides, and was verified in full. */
+  readonly manifest: 1 | 2;
   readonly tenant: string;
   readonly group: string;
   readonly host: string;
@@ -17,8 +26,8 @@ export interface BackupManifest {
   readonly bytes: number;
   /** Of the file, in hexadecimal. */
   readonly sha256: string;
-  /** Of the tenant's own rows, see content-hash.ts. */
-  readonly contentHash: string;
+  /** How the copy was verified when it was taken; absent in the first version: in full. */
+  readonly verified?: Verification | undefined;
   readonly tables: number;
   readonly rows: number;
   /** Null for a file that no broker had opened. */
@@ -27,8 +36,8 @@ export interface BackupManifest {
   /** ISO time of the newest commit; null where the ledger is empty. */
   readonly lastCommit: string | null;
   readonly ledgerRows: number;
-  /** Rows that refer to a row that is not there; they are in the source, too. */
-  readonly foreignKeyViolations: number;
+  /** Rows that refer to a row that is not there; they are in the source, too. Null where it was not looked at. */
+  readonly foreignKeyViolations: number | null;
   readonly sqliteVersion: string;
   /** Tables that are copied and could not be verified in full, because SQLite lacks what they use; absent: none. */
   readonly unchecked?: readonly UncheckedTable[] | undefined;
@@ -51,7 +60,8 @@ export function readManifest(backup: string): BackupManifest | undefined {
   }
   try {
     const manifest = JSON.parse(text) as BackupManifest;
-    if (manifest.manifest === 1 && typeof manifest.sha256 === 'string') return manifest;
+    if ((manifest.manifest === 1 || manifest.manifest === 2) && typeof manifest.sha256 === 'string')
+      return manifest;
   } catch {
     // told below
   }
@@ -61,19 +71,27 @@ export function readManifest(backup: string): BackupManifest | undefined {
   );
 }
 
+/** Read at a time: each call costs as much as hashing 10 KB. */
+const READ_BYTES = 1024 * 1024;
+
 /** SHA-256 of a file. Not for a tenant's file that is in use. */
 export async function hashFile(path: string): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  for await (const chunk of createReadStream(path, { highWaterMark: READ_BYTES }))
+    hash.update(chunk as Buffer);
   return hash.digest('hex');
 }
 
-/** @throws OnewriterError DATABASE_CORRUPT where the file is not the one that was written */
-export async function assertUnchanged(backup: string, manifest: BackupManifest): Promise<void> {
-  const { size } = statSync(backup);
+/**
+ * Looks whether a backup, or a copy of it, is what the manifest says, byte for byte.
+ * @param file of the same bytes as the backup
+ * @throws OnewriterError DATABASE_CORRUPT
+ */
+export async function assertUnchanged(backup: string, manifest: BackupManifest, file: string): Promise<void> {
+  const { size } = statSync(file);
   const damage =
     size === manifest.bytes
-      ? (await hashFile(backup)) === manifest.sha256
+      ? (await hashFile(file)) === manifest.sha256
         ? undefined
         : 'its SHA-256 is another'
       : `it has ${size} bytes, not ${manifest.bytes}`;

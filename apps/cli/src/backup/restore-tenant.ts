@@ -1,6 +1,8 @@
 import {
   chmodSync,
   chownSync,
+  constants,
+  copyFileSync,
   existsSync,
   linkSync,
   mkdirSync,
@@ -31,8 +33,8 @@ import { toFileError } from '../sqlite-error.ts';
 import type { Target } from '../target.ts';
 import { hasTable, openReadOnly, readFormat, readState } from '../tenants/open-tenant.ts';
 import { assertRoom } from './backup-tenant.ts';
-import { checkFile, countViolations, mergeUnchecked } from './check-file.ts';
-import { summarizeContent } from './content-hash.ts';
+import { checkAs, countViolations, mergeUnchecked } from './check-file.ts';
+import { countRows, MAPPED_BYTES } from './compare-copy.ts';
 import { copyDatabase, flush, removeDatabase } from './copy-database.ts';
 import { explainFile } from './explain-file.ts';
 import { assertUnchanged, type BackupManifest } from './manifest.ts';
@@ -41,7 +43,7 @@ import { swapFile } from './swap-file.ts';
 /*
  * A restore destroys nothing, and leaves everything as it was until the last moment:
  *
- *   check the backup ▸ copy it beside the tenant's file ▸ check the copy ▸        nothing has changed yet
+ *   copy the backup beside the tenant's file ▸ check the copy ▸                      nothing has changed yet
  *   pause the tenant ▸ the broker closes its file ▸ nobody else writes it ▸
  *   number the copy on from the old file ▸ a second name for the old one ▸ the path leads to the copy ▸ the old one ends ▸
  *   resume the tenant ▸ the broker commits to it
@@ -82,9 +84,9 @@ export interface RestoreReport {
   readonly commitSeq: number;
   readonly rows: number;
   readonly tables: number;
-  readonly contentHash: string;
-  readonly foreignKeyViolations: number;
-  /** Whether content was compared with a manifest. */
+  /** Null where the manifest does not say and it was not looked at. */
+  readonly foreignKeyViolations: number | null;
+  /** Whether the bytes were compared with a manifest. */
   readonly comparedWithManifest: boolean;
   /** Jobs that wait in the queue: they are applied to what was restored. */
   readonly queuedJobs: number | null;
@@ -136,8 +138,7 @@ interface Staged {
   readonly numbers: FileNumbers;
   readonly rows: number;
   readonly tables: number;
-  readonly contentHash: string;
-  readonly foreignKeyViolations: number;
+  readonly foreignKeyViolations: number | null;
   readonly warnings: string[];
 }
 
@@ -145,8 +146,7 @@ interface Staged {
 async function stage(target: Target, request: RestoreRequest, file: string): Promise<Staged> {
   const { backup, manifest } = request;
   const warnings: string[] = [];
-  if (manifest !== undefined) await assertUnchanged(backup, manifest);
-  else warnings.push(...lookAtPlainFile(backup));
+  if (manifest === undefined) warnings.push(...lookAtPlainFile(backup));
   const folder = dirname(file);
   const owner = ownerOf(existsSync(file) ? file : tenantsDir(target.dataDir));
   const path = `${file}.restoring-${process.pid}-${Date.now()}`;
@@ -158,23 +158,25 @@ async function stage(target: Target, request: RestoreRequest, file: string): Pro
   }
   try {
     assertRoom(folder, statSync(backup).size);
-    await copyDatabase(backup, path, target.config.busyTimeoutMs, () => {});
+    if (manifest === undefined) await copyDatabase(backup, path, target.config.busyTimeoutMs, noLook, noLook);
+    else await copyBytes(backup, manifest, path);
     const db = openReadOnly(path, 0);
     try {
-      const report = checkFile(db);
-      if (report.problems.length > 0) throw damaged(backup, report.problems[0]!);
+      db.pragma(`mmap_size = ${MAPPED_BYTES}`);
+      // The same bytes were checked in full when the backup was taken, unless it was asked for less.
+      const wasVerified = manifest !== undefined && (manifest.verified ?? 'full') === 'full';
+      const { problems, report } = checkAs(wasVerified ? 'quick' : 'full', db);
+      if (problems.length > 0) throw damaged(backup, problems[0]!);
       assertKnownFormat(db, backup);
-      const { hash, rows, tables, unread } = summarizeContent(db);
-      if (manifest !== undefined && hash !== manifest.contentHash) {
-        throw damaged(backup, 'it does not hold what its manifest says');
-      }
+      const { rows, tables } = countRows(db);
       chmodSync(path, existsSync(file) ? statSync(file).mode & 0o777 : 0o644);
       giveTo(path, owner, warnings);
       const commitSeq = readState(db)?.commitSeq ?? null;
       const numbers = readNumbers(db);
-      const foreignKeyViolations = countViolations(report);
-      warnings.push(...mergeUnchecked(report.unchecked, unread).map(notVerified));
-      return { path, commitSeq, numbers, rows, tables, contentHash: hash, foreignKeyViolations, warnings };
+      const foreignKeyViolations =
+        report === undefined ? (manifest?.foreignKeyViolations ?? null) : countViolations(report);
+      warnings.push(...mergeUnchecked(report?.unchecked ?? manifest?.unchecked ?? []).map(notVerified));
+      return { path, commitSeq, numbers, rows, tables, foreignKeyViolations, warnings };
     } finally {
       db.close();
     }
@@ -183,6 +185,19 @@ async function stage(target: Target, request: RestoreRequest, file: string): Pro
     if (isNew) removeIfEmpty(folder);
     throw toFileError(error, `Cannot restore ${backup}`);
   }
+}
+
+function noLook(): void {}
+
+/**
+ * Copies a backup that has a manifest. It is one file that nothing writes, so that its bytes can be compared: those of the
+ * copy are, which shows at the same time that the backup is sound. @throws OnewriterError DATABASE_CORRUPT
+ */
+async function copyBytes(backup: string, manifest: BackupManifest, path: string): Promise<void> {
+  copyFileSync(backup, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  await assertUnchanged(backup, manifest, path);
+  flush(path);
+  flush(dirname(path));
 }
 
 /** An empty folder of a tenant would look as if its file were lost. */
@@ -428,7 +443,6 @@ function finish(
     commitSeq,
     rows: staged.rows,
     tables: staged.tables,
-    contentHash: staged.contentHash,
     foreignKeyViolations: staged.foreignKeyViolations,
     comparedWithManifest: request.manifest !== undefined,
     queuedJobs,

@@ -3,8 +3,9 @@ import { realDatabasePath, tenantFile } from '@onewriter/protocol';
 import { findBrokenObjects, type IntegrityReport, inspected } from '@onewriter/runtime/inspect';
 import type Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
-import { checkFile, mergeUnchecked } from '../backup/check-file.ts';
+import { checkAs, mergeUnchecked } from '../backup/check-file.ts';
 import { explainFile } from '../backup/explain-file.ts';
+import type { Verification } from '../backup/manifest.ts';
 import { toFileError } from '../sqlite-error.ts';
 import type { Target } from '../target.ts';
 import { openReadOnly, openTenant } from '../tenants/open-tenant.ts';
@@ -24,11 +25,13 @@ export async function checkTenant(
   target: Target,
   tenant: string,
   redis: Redis | undefined,
+  verification: Verification = 'full',
 ): Promise<Finding[]> {
   // Before the file is read: what is done then must be in the ledger that is read after it.
   const done = redis === undefined ? [] : await readDoneJobs(redis, target.group, tenant);
   const path = realDatabasePath(tenantFile(target.dataDir, tenant, target.dbFile));
-  const look = (open: () => Database.Database, file: string) => checkOpened(open, target, tenant, file, done);
+  const look = (open: () => Database.Database, file: string) =>
+    checkOpened(open, target, tenant, file, done, verification);
   const findings = look(() => openTenant(target, tenant), path);
   if (!findings.some(({ level }) => level === 'error')) return findings;
   // Nothing of this process has the file open now.
@@ -41,19 +44,21 @@ function checkOpened(
   tenant: string,
   path: string,
   done: readonly DoneJob[],
+  verification: Verification,
 ): Finding[] {
-  let report: IntegrityReport | undefined;
+  let problems: readonly string[] = [];
   const findings: Finding[] = [];
   try {
     const db = open();
     try {
       db.exec('BEGIN'); // all of one state
-      report = checkFile(db);
+      const checked = checkAs(verification, db);
+      problems = checked.problems;
       // What a damaged file's tables say means nothing.
-      if (report.problems.length === 0) {
+      if (problems.length === 0) {
         findings.push(
-          ...checkSchema(db, tenant, report),
-          ...checkKeys(tenant, report),
+          ...checkSchema(db, tenant, checked.report),
+          ...checkKeys(tenant, checked.report),
           ...checkLedger(db, tenant),
           ...checkDoneJobs(db, target, tenant, done),
         );
@@ -65,8 +70,7 @@ function checkOpened(
     findings.push(unreadable(error, tenant, path));
   }
   // Its first bytes are looked at when it is closed.
-  if (report !== undefined && report.problems.length > 0)
-    findings.push(damaged(report.problems, tenant, path));
+  if (problems.length > 0) findings.push(damaged(problems, tenant, path));
   return findings;
 }
 
@@ -107,7 +111,7 @@ const INDEX_PROBLEM =
   /^(row \S+ missing from index |wrong # of entries in index |non-unique entry in index )/;
 
 /** What the schema names and SQLite does not have here is the tenant's own affair, and not a damage. */
-function checkSchema(db: Database.Database, tenant: string, report: IntegrityReport): Finding[] {
+function checkSchema(db: Database.Database, tenant: string, report: IntegrityReport | undefined): Finding[] {
   const broken = findBrokenObjects(inspected(db));
   const findings = broken.map(({ type, name, table, error }): Finding => {
     const of = type === 'index' || type === 'trigger' ? ` on ${table}` : '';
@@ -119,7 +123,7 @@ function checkSchema(db: Database.Database, tenant: string, report: IntegrityRep
       next: `Mend or drop it, or leave it to the program that made it: onewriter sql ${tenant} .schema`,
     };
   });
-  for (const { name, error } of mergeUnchecked(report.unchecked)) {
+  for (const { name, error } of mergeUnchecked(report?.unchecked ?? [])) {
     findings.push({
       level: 'warning',
       tenant,
@@ -131,8 +135,8 @@ function checkSchema(db: Database.Database, tenant: string, report: IntegrityRep
   return findings;
 }
 
-function checkKeys(tenant: string, { violations }: IntegrityReport): Finding[] {
-  return violations.map(({ table, parent, rows }) => ({
+function checkKeys(tenant: string, report: IntegrityReport | undefined): Finding[] {
+  return (report?.violations ?? []).map(({ table, parent, rows }) => ({
     level: 'warning',
     tenant,
     check: 'foreign-keys',

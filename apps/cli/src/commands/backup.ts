@@ -1,10 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { assertTenantId, OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
-import { backupTenant } from '../backup/backup-tenant.ts';
+import { backupTenant, type TakenBackup } from '../backup/backup-tenant.ts';
 import { describeUnchecked } from '../backup/check-file.ts';
-import { type BackupManifest, readManifest } from '../backup/manifest.ts';
+import { type BackupManifest, readManifest, type Verification } from '../backup/manifest.ts';
 import { EXIT } from '../exit-codes.ts';
+import { type JobOutcome, parseJobs, runInProcesses } from '../jobs/job-processes.ts';
 import { printError } from '../print-error.ts';
 import { createProgress } from '../progress.ts';
 import { count, formatBytes, formatTable } from '../table.ts';
@@ -17,6 +18,10 @@ export interface BackupOptions {
   readonly dataDir?: string | undefined;
   readonly all?: boolean | undefined;
   readonly list?: boolean | undefined;
+  /** How many tenants at a time, with `all`. */
+  readonly jobs?: string | undefined;
+  /** How the copies are verified: `full` or `quick`. */
+  readonly verify?: string | undefined;
   /** Folder of all backups. */
   readonly out?: string | undefined;
   readonly json?: boolean | undefined;
@@ -31,25 +36,34 @@ export interface BackupSummary {
   readonly error: WireError | null;
 }
 
-/** Backs up one tenant or all, one after the other, while they are written. A tenant that fails does not keep the others. */
+/** Backs up one tenant or all, some at a time, while they are written. A tenant that fails does not keep the others. */
 export async function backup(tenant: string | undefined, options: BackupOptions): Promise<number> {
   const target = findTarget(options.dataDir);
   if (!options.list || options.out === undefined) requireDataDir(target);
   const out = resolve(options.out ?? join(target.dataDir, 'backups'));
   if (tenant !== undefined) assertTenantId(tenant);
   if (options.list) return list(tenant, out, options);
+  const verification = parseVerification(options.verify);
+  const jobs = parseJobs(options.jobs);
   const tenants = await chooseTenants(target, tenant, options);
   const progress = createProgress(options.json);
   const summaries: BackupSummary[] = [];
-  for (const [index, name] of tenants.entries()) {
-    progress.update(`${index + 1} of ${tenants.length}: ${name}`, index / tenants.length);
-    const summary = await backupOne(target, name, out);
+  const onDone = (name: string, outcome: JobOutcome<TakenBackup>) => {
+    const summary = toSummary(name, outcome);
     summaries.push(summary);
     progress.end();
-    if (options.json) continue;
-    if (summary.error !== null) printError(summary.error);
-    else process.stdout.write(`${describe(summary)}\n`);
-  }
+    if (!options.json) {
+      if (summary.error !== null) printError(summary.error);
+      else process.stdout.write(`${describe(summary)}\n`);
+    }
+    progress.update(`${summaries.length} of ${tenants.length} done`, summaries.length / tenants.length);
+  };
+  const job = { kind: 'backup', out, verification } as const;
+  if (tenant !== undefined) {
+    progress.update(tenant);
+    onDone(tenant, await backupOne(target, tenant, out, verification));
+  } else await runInProcesses({ dataDir: options.dataDir, job }, tenants, jobs, onDone);
+  progress.end();
   const failed = summaries.filter(({ error }) => error !== null).length;
   if (options.json) process.stdout.write(`${JSON.stringify(summaries)}\n`);
   else process.stdout.write(closingWords(summaries.length, failed, out, options.out === undefined));
@@ -67,27 +81,44 @@ async function chooseTenants(
   return tenant === undefined ? listTenantFiles(target) : [tenant];
 }
 
-async function backupOne(target: Target, tenant: string, out: string): Promise<BackupSummary> {
+async function backupOne(
+  target: Target,
+  tenant: string,
+  out: string,
+  verification: Verification,
+): Promise<JobOutcome<TakenBackup>> {
   try {
-    const { path, manifest } = await backupTenant(target, tenant, out);
-    return { tenant, path, manifest, error: null };
+    return { result: await backupTenant(target, tenant, out, verification) };
   } catch (error) {
-    // A fault of ours ends the command; a file's keeps the others from nothing.
+    // An internal error ends the command.
     if (!(error instanceof OnewriterError)) throw error;
-    return { tenant, path: null, manifest: null, error: toWireError(error) };
+    return { error: toWireError(error) };
   }
 }
 
+function toSummary(tenant: string, outcome: JobOutcome<TakenBackup>): BackupSummary {
+  return 'error' in outcome
+    ? { tenant, path: null, manifest: null, error: outcome.error }
+    : { tenant, ...outcome.result, error: null };
+}
+
+/** @throws UsageError */
+function parseVerification(text = 'full'): Verification {
+  if (text === 'full' || text === 'quick') return text;
+  throw new UsageError('--verify is full or quick.');
+}
+
 function describe({ tenant, path, manifest }: BackupSummary): string {
-  const { bytes, rows, commitSeq, foreignKeyViolations, unchecked = [] } = manifest!;
+  const { bytes, rows, commitSeq, foreignKeyViolations, verified, unchecked = [] } = manifest!;
+  const how = verified === 'quick' ? 'pages verified' : 'verified';
   const commit = commitSeq === null ? 'no commit yet' : `commit ${commitSeq}`;
   const keys =
-    foreignKeyViolations === 0
+    foreignKeyViolations === 0 || foreignKeyViolations === null
       ? ''
       : `; ${foreignKeyViolations} rows break foreign keys, there as here (onewriter tenants check ${tenant})`;
   const but =
     unchecked.length === 0 ? '' : `, but for what SQLite cannot check here: ${describeUnchecked(unchecked)}`;
-  return `${tenant}: ${path}  ${formatBytes(bytes)}, ${count(rows, 'row')}, ${commit}, verified${but}${keys}`;
+  return `${tenant}: ${path}  ${formatBytes(bytes)}, ${count(rows, 'row')}, ${commit}, ${how}${but}${keys}`;
 }
 
 function closingWords(total: number, failed: number, out: string, isDefaultPlace: boolean): string {

@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { assertTenantId, isOnewriterError, tenantsDir } from '@onewriter/protocol';
+import { assertTenantId, isOnewriterError, tenantsDir, type WireError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { checkTenant } from '../check/check-tenant.ts';
 import { findInFolder, findOrphans } from '../check/find-orphans.ts';
 import type { Finding } from '../check/finding.ts';
 import { EXIT } from '../exit-codes.ts';
+import { parseJobs, runInProcesses } from '../jobs/job-processes.ts';
 import { openRedis } from '../open-redis.ts';
 import { createProgress } from '../progress.ts';
 import { count as plural } from '../table.ts';
@@ -17,6 +18,10 @@ import { UsageError } from '../usage-error.ts';
 export interface CheckOptions {
   readonly dataDir?: string | undefined;
   readonly all?: boolean | undefined;
+  /** How many tenants at a time. */
+  readonly jobs?: string | undefined;
+  /** Only pages, ledger and jobs: not indexes and foreign keys. */
+  readonly quick?: boolean | undefined;
   readonly json?: boolean | undefined;
 }
 
@@ -36,6 +41,8 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
   if ((tenants.length === 0) === !options.all) {
     throw new UsageError('Give tenants, or --all.');
   }
+  const jobs = parseJobs(options.jobs);
+  const verification = options.quick ? 'quick' : 'full';
   const target = findTarget(options.dataDir);
   requireDataDir(target);
   const skipped: string[] = [];
@@ -50,9 +57,16 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
   try {
     const names = options.all ? await listTenantFiles(target) : tenants;
     report(options.all ? findOrphans(target) : tenants.flatMap(tenant => orphansOf(target, tenant)));
-    for (const [index, tenant] of names.entries()) {
-      progress.update(`${index + 1} of ${names.length}: ${tenant}`, index / names.length);
-      report(await checkTenant(target, tenant, redis));
+    const [only] = names;
+    if (names.length === 1) report(await checkTenant(target, only!, redis, verification));
+    else {
+      const job = { kind: 'check', verification, withRedis: redis !== undefined } as const;
+      let done = 0;
+      await runInProcesses<Finding[]>({ dataDir: options.dataDir, job }, names, jobs, (tenant, outcome) => {
+        report('error' in outcome ? [notChecked(tenant, outcome.error)] : outcome.result);
+        progress.update(`${++done} of ${names.length} checked`, done / names.length);
+      });
+      progress.end();
     }
     const count = (level: Finding['level']) => findings.filter(finding => finding.level === level).length;
     const result: CheckReport = {
@@ -72,6 +86,17 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
   } finally {
     redis?.disconnect();
   }
+}
+
+/** Its process ended, or it failed in a way that the check itself does not know. */
+function notChecked(tenant: string, { code, message }: WireError): Finding {
+  return {
+    level: 'error',
+    tenant,
+    check: 'readable',
+    found: `${code} ${message}`,
+    next: `Check it alone: onewriter check ${tenant}. The log of the system (dmesg) tells of memory and disks.`,
+  };
 }
 
 /** A folder that is not there is told by the check of its file. */

@@ -126,7 +126,7 @@ function asText(report: RestoreSummary, place: string): string {
   const lines = [
     `restored ${tenant} from ${report.backup}: ${count(report.rows, 'row')} in ${count(report.tables, 'table')}, commit ${commitSeq}`,
     report.comparedWithManifest
-      ? 'verified: checksum, integrity, and the content that the manifest names'
+      ? 'verified: checksum, byte for byte what the manifest names, and integrity'
       : 'verified: integrity; there is no manifest to compare with',
   ];
   if (replaced !== null) {
@@ -134,7 +134,7 @@ function asText(report: RestoreSummary, place: string): string {
     lines.push(lostCommits(replacedCommitSeq, backupCommitSeq));
     lines.push(`undo: onewriter restore ${replaced} ${tenant} --replace${place}`);
   }
-  if (report.foreignKeyViolations > 0) {
+  if (report.foreignKeyViolations !== null && report.foreignKeyViolations > 0) {
     lines.push(
       `${report.foreignKeyViolations} rows break foreign keys, as in the backup: onewriter tenants check ${tenant}${place}`,
     );
