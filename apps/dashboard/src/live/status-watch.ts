@@ -1,7 +1,7 @@
 import { type GroupStatus, type Logger, readGroupStatus, redisRefusal } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { History, type HistoryColumns } from './history.ts';
-import { type PausedTenant, PausedWalk } from './paused-walk.ts';
+import { type PausedTenant, PausedWalk, type WalkProgress } from './paused-walk.ts';
 import { judge, type Look, type Verdict } from './verdict.ts';
 
 /** What all pages show: one look, shared by however many people look. */
@@ -9,11 +9,13 @@ export interface Moment {
   readonly look: Look;
   readonly verdict: Verdict;
   readonly paused: readonly PausedTenant[];
+  /** How far the search for paused tenants is. */
+  readonly walk: WalkProgress;
   readonly history: HistoryColumns;
 }
 
 const EVERY_MS = 1_000;
-/** Looks between two steps through all tenants. */
+/** Looks between two steps through all tenants, once all were looked at; before that each look takes a step. */
 const WALK_EVERY = 5;
 
 /** Looks at Redis once a second, remembers the last quarter of an hour, and tells who listens. */
@@ -84,7 +86,8 @@ export class StatusWatch {
     let look: Look;
     try {
       const group = await readGroupStatus(this.#redis, this.#group);
-      if (this.#looks++ % WALK_EVERY === 0) await this.#walk.step(tenantsOfInterest(group));
+      const isDue = this.#looks++ % WALK_EVERY === 0 || !this.#walk.progress.complete;
+      if (isDue) await this.#walk.step(tenantsOfInterest(group));
       if (group.status !== undefined) this.#history.add(group.status);
       look = { at: Date.now(), group };
     } catch (error) {
@@ -101,7 +104,8 @@ export class StatusWatch {
   #toMoment(look: Look): Moment {
     const paused = this.#walk.tenants;
     const now = look.group?.readAt ?? look.at;
-    return { look, paused, verdict: judge(look, paused), history: this.#history.columns(now) };
+    const walk = this.#walk.progress;
+    return { look, paused, walk, verdict: judge(look, paused), history: this.#history.columns(now) };
   }
 }
 

@@ -150,10 +150,14 @@ function plots({ look, history }: Moment): Html {
   })}`;
 }
 
-function parked({ look, paused }: Moment): Html {
+function parked({ look, paused, walk }: Moment): Html {
   const now = look.group?.readAt ?? look.at;
   const parkedTenants = look.group?.status?.parked;
-  if ((parkedTenants === undefined || parkedTenants.total === 0) && paused.length === 0) return NOTHING;
+  // Without Redis nothing was counted.
+  const isSearching = !walk.complete && walk.total > 0;
+  const isEmpty = (parkedTenants === undefined || parkedTenants.total === 0) && paused.length === 0;
+  if (isEmpty && !isSearching) return NOTHING;
+  const search = `Looked at ${walk.looked} of ${walk.total} tenants for pauses so far.`;
   const rows = [
     ...(parkedTenants?.tenants ?? []).map(
       ({ tenant, code, message, since }) => html`<tr data-key="${tenant}">
@@ -174,7 +178,7 @@ function parked({ look, paused }: Moment): Html {
   ];
   return html`<section class="card wide" aria-labelledby="parked-title">
     <h2 id="parked-title">Not written now</h2>
-    <p class="hint">Parked: the file refuses writes; the broker tries again by itself. Paused, or parked by hand: by a person, until somebody resumes it. Held: by a program that works on the file, until that is done.</p>
+    <p class="hint">Parked: the file refuses writes; the broker tries again by itself. Paused, or parked by hand: by a person, until somebody resumes it. Held: by a program that works on the file, until that is done.${isSearching ? ` ${search}` : ''}</p>
     <div class="scroll"><table>
       <thead><tr><th scope="col">Tenant</th><th scope="col">State</th><th scope="col">Why</th><th scope="col" class="num">For</th></tr></thead>
       <tbody>${rows}</tbody>
