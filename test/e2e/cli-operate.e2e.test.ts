@@ -221,6 +221,17 @@ describe('onewriter backup and restore', () => {
     expect(existsSync(`${path}-wal`)).toBe(false);
   });
 
+  it('verifies pages only where it is asked to, and all of it when such a backup is restored', async () => {
+    const db = await newTenant(3);
+    const taken = await onewriter('backup', db.id, '--verify', 'quick', '--json');
+    const [{ path, manifest }] = parseJson(taken);
+    expect(manifest).toMatchObject({ manifest: 2, verified: 'quick', rows: 3, foreignKeyViolations: null });
+    const report = parseJson(await onewriter('restore', path, `${db.id}-quick`, '--json'));
+    expect(report).toMatchObject({ rows: 3, comparedWithManifest: true, foreignKeyViolations: 0 });
+    const refused = await onewriter('backup', db.id, '--verify', 'none');
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('--verify is full or quick') });
+  });
+
   it('restores in place: the old file is kept, numbers go on, followers are told', async () => {
     const db = await newTenant();
     const { path } = await backUp(db.id);

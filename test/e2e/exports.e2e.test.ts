@@ -31,6 +31,8 @@ let broker: Service;
 let gateway: Service;
 /** Stops exports after a second. */
 let hasty: Service;
+/** Ends exports behind which a megabyte is written. */
+let strict: Service;
 let headers: { readonly authorization: string };
 let cliEnv: Record<string, string>;
 
@@ -41,6 +43,10 @@ beforeAll(async () => {
   broker = await startService('broker', options);
   gateway = await startService('gateway', { ...options, env: { ONEWRITER_READ_MEMORY_BYTES: '268435456' } });
   hasty = await startService('gateway', { ...options, env: { ONEWRITER_EXPORT_TIMEOUT_MS: '1000' } });
+  strict = await startService('gateway', {
+    ...options,
+    env: { ONEWRITER_SNAPSHOT_LOG_BYTES: '1048576' },
+  });
   const token = await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'read' });
   headers = { authorization: `Bearer ${token}` };
   cliEnv = {
@@ -57,6 +63,7 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(async () => {
   await hasty?.stop();
+  await strict?.stop();
   await gateway?.stop();
   await broker?.stop();
   await redis?.stop();
@@ -153,6 +160,26 @@ describe('an export that breaks off is never taken for whole', () => {
     await readUntilBroken(await ask('large', query(format), hasty), async () => {
       await waitFor(() => exportingProcesses(hasty).length === 0, { what: 'the export to be stopped' });
     });
+  });
+
+  it.each(['ndjson', 'csv', 'sql'])('when much is written behind its snapshot: %s', async format => {
+    const tenant = `pressed-${format}`;
+    const path = await makeTenant(tenant, `PRAGMA journal_mode = WAL; ${fill(ROWS)}`);
+    const db = new Database(path);
+    try {
+      db.pragma('busy_timeout = 0');
+      const response = await ask(tenant, query(format), strict);
+      expect(response.status).toBe(200);
+      db.exec('CREATE TABLE more(a); INSERT INTO more VALUES (zeroblob(4000000))');
+      expect(db.pragma('wal_checkpoint(TRUNCATE)')).toMatchObject([{ busy: 1 }]);
+      await readUntilBroken(response, async () => {
+        await waitFor(() => exportingProcesses(strict).length === 0, { what: 'the export to be ended' });
+      });
+      expect(db.pragma('wal_checkpoint(TRUNCATE)')).toMatchObject([{ busy: 0 }]);
+      expect(strict.logs()).toMatch(/SNAPSHOT_ENDED/);
+    } finally {
+      db.close();
+    }
   });
 
   it('when a page is damaged', async () => {

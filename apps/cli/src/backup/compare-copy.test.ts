@@ -54,6 +54,7 @@ it.each([
   ['a row more', TABLES.rowid, 'INSERT INTO t(id) VALUES (4)'],
   ['a row less', TABLES.rowid, 'DELETE FROM t WHERE id = 2'],
   ['a row id', 'CREATE TABLE t(a); INSERT INTO t VALUES (1)', 'UPDATE t SET rowid = 7'],
+  ['a row id of a row of NULLs', 'CREATE TABLE t(a); INSERT INTO t VALUES (NULL)', 'UPDATE t SET rowid = 7'],
   ['a value of a table without row ids', TABLES.keyed, "UPDATE t SET a = 2 WHERE k = 'a'"],
   ['a key in another case', TABLES.keyed, "UPDATE t SET k = 'A' WHERE k = 'a'"],
   ['a row more of a table without row ids', TABLES.keyed, "INSERT INTO t VALUES ('c', '3', 1)"],
