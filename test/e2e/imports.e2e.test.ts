@@ -231,6 +231,95 @@ describe('one mark for an import', () => {
   });
 });
 
+describe('imports at the same time', () => {
+  /** A metric of the gateway: the sum of its lines that have this text. */
+  async function metric(text: string): Promise<number> {
+    const response = await fetch(`${gateway.url}/metrics`, { headers: { authorization } });
+    const lines = (await response.text()).split('\n').filter(line => line.startsWith(`onewriter_${text}`));
+    expect(lines, text).not.toEqual([]);
+    return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+  }
+
+  it('hold a bounded number of rows of a tenant, are pushed back and not refused, and hold nothing up', async () => {
+    const [tenant, other] = [
+      await newTenant('CREATE TABLE t(id INTEGER, name TEXT)'),
+      await newTenant('CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)'),
+    ];
+    const [rows, imports] = [10_000, 24];
+    const errorsBefore = await metric('client_errors_total');
+    const all = Array.from({ length: imports }, () => send(tenant, 'table=t', numbered(rows)));
+    let ended = false;
+    let reads = 0;
+    const read = async () => {
+      while (!ended) {
+        const response = await fetch(`${gateway.url}/v1/tenants/${other}/query`, {
+          method: 'POST',
+          headers: { authorization, 'content-type': 'application/json' },
+          body: '{"sql":"SELECT id FROM t WHERE id = 1"}',
+        });
+        expect(response.status, await response.text()).toBe(200);
+        reads++;
+      }
+    };
+    const reading = read();
+    const ends = (await Promise.all(all)).map(events => events.at(-1));
+    ended = true;
+    await reading;
+    for (const end of ends) expect(end).toMatchObject({ event: 'done', accepted: rows, unknown: 0 });
+    expect(numberOf(tenant, 'SELECT count(*) FROM t')).toBe(imports * rows);
+    expect(reads).toBeGreaterThan(imports);
+    expect(await metric('client_errors_total')).toBe(errorsBefore);
+    // The bounds of stream-room.ts, with one row more of each stream.
+    expect(await metric('gateway_stream_peak{of="tenant",unit="writes"}')).toBeLessThanOrEqual(4_000 + imports);
+    expect(await metric('gateway_stream_peak{of="tenant",unit="writes"}')).toBeGreaterThan(2_000);
+    expect(await metric('gateway_stream_peak{of="tenant",unit="bytes"}')).toBeLessThanOrEqual(8 * 1024 * 1024);
+    for (const name of ['write_streams', 'stream_writes', 'stream_bytes'])
+      expect(await metric(`gateway_${name}`), name).toBe(0);
+  });
+
+  it('end where their sender goes away: nothing more is applied, and what was sent is settled', async () => {
+    const tenant = await newTenant('CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT)');
+    const gone = new AbortController();
+    const rows = 2_000_000;
+    const ending = send(tenant, 'table=t', numbered(rows), { key: 'left', signal: gone.signal });
+    const refused = expect(ending).rejects.toThrow();
+    await waitFor(() => numberOf(tenant, 'SELECT count(*) FROM t') > 2_000, { what: 'rows' });
+    gone.abort();
+    await refused;
+    await waitFor(() => gateway.logs().includes('"idempotencyKey":"left"'), { what: 'a line in the log' });
+    const line = gateway
+      .logs()
+      .split('\n')
+      .find(text => text.includes('"idempotencyKey":"left"'))!;
+    const end = JSON.parse(line);
+    expect(end).toMatchObject({ tenant, unknown: 0, error: { code: 'ABORTED' } });
+    expect(end.accepted).toBeGreaterThan(2_000);
+    expect(numberOf(tenant, 'SELECT count(*) FROM t')).toBe(end.accepted);
+    await waitFor(async () => (await metric('gateway_write_streams')) === 0, { what: 'the stream to end' });
+    expect(await metric('gateway_stream_writes')).toBe(0);
+    expect(numberOf(tenant, 'SELECT count(*) FROM t')).toBe(end.accepted);
+  });
+
+  it('push back lines that are enqueued, by their bytes', async () => {
+    const tenant = await newTenant('CREATE TABLE t(v)');
+    const lines = Array.from({ length: 200 }, (_, id) =>
+      JSON.stringify({ sql: 'INSERT INTO t VALUES (?)', params: [`${id}`.padEnd(200_000, 'x')] }),
+    );
+    const response = await fetch(`${gateway.url}/v1/tenants/${tenant}/enqueue`, {
+      method: 'POST',
+      headers: { authorization, 'content-type': NDJSON },
+      body: lines.join('\n'),
+    });
+    const answers = (await response.text()).trimEnd().split('\n');
+    expect(answers.map(answer => JSON.parse(answer))).toEqual(
+      lines.map((_, index) => ({ index, receiptId: expect.any(String) })),
+    );
+    // 40 MB in all; a stream has 4 MiB.
+    expect(await metric('gateway_stream_peak{of="all",unit="bytes"}')).toBeLessThanOrEqual(5 * 1024 * 1024);
+    await waitFor(() => numberOf(tenant, 'SELECT count(*) FROM t') === lines.length, { what: 'the writes' });
+  });
+});
+
 describe('an import as one transaction', () => {
   it('takes rows that refer forward, in a tree and in two tables, where row by row they are refused', async () => {
     const tenant = await newTenant(

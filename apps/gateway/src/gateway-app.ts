@@ -19,6 +19,8 @@ import { logRequests } from './log-requests.ts';
 import { allowOrigins } from './security/allow-origins.ts';
 import { authenticate } from './security/authenticate.ts';
 import { securityHeaders } from './security/security-headers.ts';
+import { LoopTurns } from './streams/loop-turns.ts';
+import { StreamRooms } from './streams/stream-room.ts';
 import { StreamSlots } from './streams/stream-slots.ts';
 import { traceRequests } from './trace-requests.ts';
 import { addV1Routes } from './v1/index.ts';
@@ -87,7 +89,13 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
   addV1Routes({
     app,
     options,
-    guards: { token, jsonBody, streams: new StreamSlots(MAX_STREAMED_BODIES, 'streams of writes') },
+    guards: {
+      token,
+      jsonBody,
+      streams: new StreamSlots(MAX_STREAMED_BODIES, 'streams of writes'),
+      rooms: options.rooms ?? new StreamRooms(),
+      turns: new LoopTurns(),
+    },
   });
   addHranaRoutes(app, options, { token, jsonBody });
   addDocsRoutes(app);

@@ -9,6 +9,7 @@ import type { IntegrityCheck } from './integrity-check.ts';
 import type { Reads } from './reads/read-processes.ts';
 import type { AuditLog } from './security/audit-log.ts';
 import type { RateLimits } from './security/rate-limits.ts';
+import type { StreamRooms } from './streams/stream-room.ts';
 import type { TenantBuilder } from './tenants/build-tenant.ts';
 import type { TenantDeletion } from './tenants/delete-tenant.ts';
 import type { PauseFlags } from './tenants/pause-flags.ts';
@@ -45,6 +46,8 @@ export interface GatewayOptions {
   /** Fires when the process begins to shut down: what streams ends early, with the truth. */
   readonly closing: AbortSignal;
   readonly maxBodyBytes: number;
+  /** What streams of writes have under way; default: one with the usual bounds. */
+  readonly rooms?: StreamRooms | undefined;
   /** Deadline of every request that waits for the writer. */
   readonly writeTimeoutMs: number;
   /** Deadline of every read. */

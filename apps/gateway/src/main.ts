@@ -27,7 +27,9 @@ import { readMetrics } from './reads/read-metrics.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
 import { createAuditLog } from './security/audit-log.ts';
 import { createRateLimits } from './security/rate-limits.ts';
+import { streamMetrics } from './streams/stream-metrics.ts';
 import { isStreamRequest } from './streams/stream-request.ts';
+import { StreamRooms } from './streams/stream-room.ts';
 import { createTenantBuilder } from './tenants/build-tenant.ts';
 import { createTenantDeletion } from './tenants/delete-tenant.ts';
 import { createPauseFlags } from './tenants/pause-flags.ts';
@@ -90,7 +92,12 @@ await startProcess('gateway', async (config, log) => {
   const http = new HttpMetrics();
   const metrics = createProcessRegistry(redis);
   onewriter.exposeMetrics(metrics);
-  registerMetrics(metrics, [...http.sources(() => server.bytes()), ...readMetrics(reads, readProcesses)]);
+  const rooms = new StreamRooms();
+  registerMetrics(metrics, [
+    ...http.sources(() => server.bytes()),
+    ...readMetrics(reads, readProcesses),
+    ...streamMetrics(rooms),
+  ]);
 
   const app = createGatewayApp({
     onewriter,
@@ -139,6 +146,7 @@ await startProcess('gateway', async (config, log) => {
     draining: () => server.draining,
     closing: closing.signal,
     maxBodyBytes: config.maxBodyBytes,
+    rooms,
     writeTimeoutMs: config.writeTimeoutMs,
     readTimeoutMs: config.readTimeoutMs,
     log,

@@ -1,4 +1,4 @@
-import { parseWriteJob, type SqlParameters, type WireStatementOperation } from '@onewriter/protocol';
+import { LIMITS, parseWriteJob, type SqlParameters, type WireStatementOperation } from '@onewriter/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { now } from './deadline.ts';
 import { encodeStatement } from './encoded-write.ts';
@@ -51,6 +51,18 @@ function openPath(downSince?: () => number | undefined) {
       waits.push(wait);
       return wait;
     },
+    /** Waits for room, where a write of {@link issue} is refused. */
+    issueWhenFree: (number: number) => {
+      const payload = encodeStatement({ sql: 'INSERT', params: [number] }, {});
+      const wait = path.sendWhenFree('acme', payload, {});
+      waits.push(wait);
+      return wait;
+    },
+    refused: (number: number) =>
+      path
+        .send('acme', encodeStatement({ sql: 'INSERT', params: [number] }, {}), 'commit', {})
+        .then(() => undefined)
+        .catch(({ code }) => code),
     settle: (index: number) => {
       const { id, numbers } = jobs[index]!;
       const results = JSON.stringify(numbers.map(number => [1, number]));
@@ -156,5 +168,20 @@ describe('a coalescer', () => {
     // Refused when the outage has lasted too long, which is before its deadline.
     await vi.advanceTimersByTimeAsync(6_100);
     expect(told[1]).toMatchObject([2, 'QUEUE_UNAVAILABLE', expect.closeTo(5_000, -2)]);
+  });
+
+  it('lets writes that can wait in when there is room again, in their order, and refuses others meanwhile', async () => {
+    const path = openPath();
+    const max = LIMITS.maxClientTenantOperations;
+    for (let number = 1; number <= max; number++) void path.issue(number);
+    await vi.waitFor(() => expect(path.numbers().flat().length).toBe(max));
+    void path.issueWhenFree(max + 1);
+    void path.issueWhenFree(max + 2);
+    await turn();
+    await expect(path.refused(max + 3)).resolves.toBe('BUFFER_FULL');
+    expect(path.numbers().flat().length).toBe(max);
+    path.settle(0);
+    await vi.waitFor(() => expect(path.numbers().flat().slice(max)).toEqual([max + 1, max + 2]));
+    await path.end();
   });
 });

@@ -75,6 +75,8 @@ export class Coalescer implements WriteHolder, Due {
   #issuedAt = 0;
   /** Writes not settled, buffered or sent. */
   #held = 0;
+  /** Writes that wait for room. */
+  #entering = 0;
   #running = false;
   /** A write is buffered that shall not wait. */
   #urgent = false;
@@ -112,7 +114,7 @@ export class Coalescer implements WriteHolder, Due {
 
   /** Whether it can be dropped without losing anything but its `seq`. */
   get idle(): boolean {
-    return !this.#running && this.#held === 0;
+    return !this.#running && this.#held === 0 && this.#entering === 0;
   }
 
   /**
@@ -128,9 +130,45 @@ export class Coalescer implements WriteHolder, Due {
     }
   }
 
+  /**
+   * As {@link admit}, but waits where the client's buffer is full: for senders of many writes that have nobody to refuse them to.
+   * Call {@link add} in the same turn in which this resolves; writes are let in in the order of the calls.
+   * @throws OnewriterError as {@link admit}, BUFFER_FULL after `timeoutMs`; ABORTED
+   */
+  async admitWhenFree(
+    bytes: number,
+    wait: { readonly timeoutMs: number; readonly signal: AbortSignal | undefined },
+  ): Promise<void> {
+    const { budget, metrics } = this.#context;
+    this.#entering++;
+    try {
+      this.#assertTakesWrites();
+      await budget.takeWhenFree(this, bytes, () => this.#held++, wait);
+      try {
+        this.#assertTakesWrites();
+      } catch (error) {
+        this.#held--;
+        budget.releaseBytes(bytes);
+        budget.releaseOperation();
+        throw error;
+      }
+    } catch (error) {
+      metrics.failed(error);
+      throw error;
+    } finally {
+      this.#entering--;
+    }
+  }
+
   #admit(bytes: number): void {
+    this.#assertTakesWrites();
+    this.#context.budget.take(this.#held, bytes);
+    this.#held++;
+  }
+
+  #assertTakesWrites(): void {
     if (this.#closed) throw this.#closed;
-    const { sender, budget } = this.#context;
+    const { sender } = this.#context;
     if (sender.downSince !== undefined && now() - sender.downSince >= OUTAGE_GRACE_MS)
       throw this.#unavailable();
     const full = this.#redisFull;
@@ -143,8 +181,6 @@ export class Coalescer implements WriteHolder, Due {
       this.#askLoad();
       throw this.#tooManyBytes();
     }
-    budget.take(this.#held, bytes);
-    this.#held++;
   }
 
   /** Takes a write that was admitted; it leaves at the end of this turn of the event loop. */

@@ -131,13 +131,20 @@ export class TenantDatabase implements Tenant {
   async steps(request: StepsRequest, options: StepsOptions = {}): Promise<StepsAnswer> {
     const { writes, writeTimeoutMs } = this.#context;
     const payload = encodeSteps(request, options.timeoutMs ?? writeTimeoutMs, options.requestId);
-    const { result, commitSeq } = await writes.sendSteps(this.id, payload, request.transaction, options);
+    const isImport = request.steps.some(({ importRows }) => importRows !== undefined);
+    const { result, commitSeq } = await writes.sendSteps(
+      this.id,
+      payload,
+      request.transaction,
+      options,
+      isImport,
+    );
     return decodeSteps(result!, commitSeq);
   }
 
   async importRows(piece: ImportPiece, options: WaitOptions = {}): Promise<ImportPieceResult> {
     const payload = encodeImportPiece(piece);
-    const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
+    const { result, commitSeq } = await this.#context.writes.sendWhenFree(this.id, payload, options);
     return decodeImportPiece(result!, commitSeq);
   }
 

@@ -4,7 +4,7 @@ import { Budget } from './budget.ts';
 import { ClientMetrics } from './client-metrics.ts';
 import { Coalescer, type CoalescerContext } from './coalescer.ts';
 import type { DataDirGuard } from './data-dir-guard.ts';
-import { assertNotAborted, dueAt } from './deadline.ts';
+import { assertNotAborted, dueAt, now } from './deadline.ts';
 import { decodeRun } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { JobStates } from './job-states.ts';
@@ -106,6 +106,26 @@ export class WritePath {
     });
   }
 
+  /**
+   * As {@link send} with 'commit', but where the client's buffer is full it waits for room until the deadline. Writes of one
+   * tenant that are sent so keep the order of their calls.
+   */
+  async sendWhenFree(tenant: string, payload: EncodedWrite, options: WaitOptions): Promise<WriteAnswer> {
+    if (this.#closed) throw this.#closed;
+    this.#context.guard?.assertOwn();
+    assertNotAborted(options.signal);
+    const due = dueAt(options, this.#context.writeTimeoutMs);
+    const coalescer = this.#coalescer(tenant);
+    const { signal } = options;
+    await coalescer.admitWhenFree(bytesOf(payload), { timeoutMs: due - now(), signal });
+    return new Promise((resolve, reject) => {
+      this.#add(coalescer, payload, 'commit', due, options, {
+        resolve: (result, commitSeq, { receipt }) => resolve({ result, commitSeq, receipt }),
+        reject,
+      });
+    });
+  }
+
   /** As {@link send} with 'commit', for the many small writes: no promise and no object but the result's own. */
   run(tenant: string, payload: EncodedWrite, options: WaitOptions): Promise<RunResult> {
     return new Promise((resolve, reject) => {
@@ -126,13 +146,25 @@ export class WritePath {
     assertNotAborted(options.signal);
     const due = dueAt(options, this.#context.writeTimeoutMs);
     const coalescer = this.#coalescer(tenant);
-    coalescer.admit(payload.operationBytes + payload.sqlBytes);
-    const trace = this.#context.tracer?.begin(tenant, payload, caller);
+    coalescer.admit(bytesOf(payload));
+    this.#add(coalescer, payload, waitsFor, due, options, caller);
+  }
+
+  /** Adds a write that was admitted. */
+  #add(
+    coalescer: Coalescer,
+    payload: EncodedWrite,
+    waitsFor: WaitsFor,
+    due: number,
+    { signal }: WaitOptions,
+    caller: WriteCaller,
+  ): void {
+    const trace = this.#context.tracer?.begin(coalescer.tenant, payload, caller);
     if (trace === undefined) {
-      coalescer.add(new PendingWrite(payload, waitsFor, due, options.signal, caller, coalescer));
+      coalescer.add(new PendingWrite(payload, waitsFor, due, signal, caller, coalescer));
       return;
     }
-    const write = new PendingWrite(payload, waitsFor, due, options.signal, trace, coalescer);
+    const write = new PendingWrite(payload, waitsFor, due, signal, trace, coalescer);
     write.trace = trace;
     coalescer.add(write);
   }
@@ -141,24 +173,28 @@ export class WritePath {
    * Sends a request of steps. Those of an open transaction do not wait behind the tenant's other writes; requests of one
    * transaction keep their order. One that may begin a transaction and was not begun shortly before the deadline is taken
    * back: TRANSACTION_BUSY.
+   * @param waitsForRoom where the client's buffer is full; else it is refused
    */
-  sendSteps(
+  async sendSteps(
     tenant: string,
     payload: EncodedWrite,
     transaction: string | undefined,
     options: WaitOptions,
+    waitsForRoom = false,
   ): Promise<WriteAnswer> {
+    if (this.#closed) throw this.#closed;
+    this.#context.guard?.assertOwn();
+    assertNotAborted(options.signal);
+    const timeoutMs = options.timeoutMs ?? this.#context.writeTimeoutMs;
+    const due = dueAt(options, timeoutMs);
+    const coalescer =
+      transaction === undefined
+        ? this.#coalescer(tenant)
+        : this.#coalescer(`${tenant}/${transaction}`, tenant);
+    // Without a wait it takes its place in the order before this returns.
+    if (waitsForRoom) await coalescer.admitWhenFree(bytesOf(payload), { timeoutMs, signal: options.signal });
+    else coalescer.admit(bytesOf(payload));
     return new Promise((resolve, reject) => {
-      if (this.#closed) throw this.#closed;
-      this.#context.guard?.assertOwn();
-      assertNotAborted(options.signal);
-      const timeoutMs = options.timeoutMs ?? this.#context.writeTimeoutMs;
-      const due = dueAt(options, timeoutMs);
-      const coalescer =
-        transaction === undefined
-          ? this.#coalescer(tenant)
-          : this.#coalescer(`${tenant}/${transaction}`, tenant);
-      coalescer.admit(payload.operationBytes + payload.sqlBytes);
       if (payload.live) this.#context.presence?.keep();
       let timer: NodeJS.Timeout | undefined;
       const caller: WriteCaller = {
@@ -179,7 +215,7 @@ export class WritePath {
       if (trace !== undefined) write.trace = trace;
       if (payload.alone === 'b') {
         const marginMs = Math.min(timeoutMs / 4, MAX_WITHDRAW_MARGIN_MS);
-        timer = setTimeout(() => void this.#withdraw(write), timeoutMs - marginMs);
+        timer = setTimeout(() => void this.#withdraw(write), due - now() - marginMs);
       }
       coalescer.add(write);
     });
@@ -199,6 +235,7 @@ export class WritePath {
    */
   async close(timeoutMs: number): Promise<void> {
     this.#closed ??= new OnewriterError('CLOSED', 'The client is closed.');
+    this.#budget.refuseWaiting(this.#closed);
     await this.#budget.empty(timeoutMs);
     for (const coalescer of this.#coalescers.values()) coalescer.close(this.#closed);
     this.settler.settleAll();
@@ -222,6 +259,11 @@ export class WritePath {
       this.#coalescers.delete(key);
     }
   }
+}
+
+/** What a write takes of the budget. */
+function bytesOf({ operationBytes, sqlBytes }: EncodedWrite): number {
+  return operationBytes + sqlBytes;
 }
 
 /** Turns the wire's result into the caller's. */

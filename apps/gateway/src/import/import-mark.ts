@@ -13,7 +13,7 @@ const DEFAULT_RETRY_AFTER_MS = 100;
  * @returns also the commit of the answer: everything in front of the mark is older
  */
 export async function askMark(
-  { tenant, idempotencyKey, fingerprint, writeTimeoutMs, stop }: ImportOptions,
+  { tenant, idempotencyKey, fingerprint, writeTimeoutMs, stop, gone }: ImportOptions,
   isOver: () => boolean,
 ): Promise<{ readonly mark: ImportMark; readonly commitSeq: number }> {
   const since = performance.now();
@@ -26,13 +26,18 @@ export async function askMark(
     } catch (thrown) {
       const error = asOnewriterError(thrown);
       const again = error.retryable || error.code === 'OUTCOME_UNKNOWN';
-      if (!again || stop.aborted || isOver() || performance.now() - since >= RETRY_FOR_MS) throw error;
-      await pauseAfter(error);
+      const isEnough = stop.aborted || gone.aborted || isOver();
+      if (!again || isEnough || performance.now() - since >= RETRY_FOR_MS) throw error;
+      await pauseAfter(error, gone);
     }
   }
 }
 
-/** Waits as long as an error says. */
-export async function pauseAfter(error: OnewriterError): Promise<void> {
-  await pause(error.details.retryAfterMs ?? DEFAULT_RETRY_AFTER_MS);
+/** Waits as long as an error says, or until the signal fires. */
+export async function pauseAfter(error: OnewriterError, signal: AbortSignal): Promise<void> {
+  try {
+    await pause(error.details.retryAfterMs ?? DEFAULT_RETRY_AFTER_MS, undefined, { signal });
+  } catch (thrown) {
+    if (!signal.aborted) throw thrown;
+  }
 }

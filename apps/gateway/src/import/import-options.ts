@@ -18,6 +18,8 @@ export interface ImportOptions {
   readonly assertMayWrite: () => Promise<void>;
   /** Ends the import early. */
   readonly stop: AbortSignal;
+  /** Fires when nobody waits for its end any more: nothing more is sent. */
+  readonly gone: AbortSignal;
 }
 
 /** How far an import is. `accepted + skipped + rejected + unknown` are `rows`, where it was not ended early. */

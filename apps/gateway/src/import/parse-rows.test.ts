@@ -51,6 +51,7 @@ async function parse(
     const options = {
       body: bodyOf(bytes, size),
       bounds: { maxLineBytes: 10_000, idleTimeoutMs: 10_000 },
+      nextTurn: async () => {},
       table: how === 'tables' ? undefined : TABLE,
       findTable: async (name: string) => {
         if (name === 't') return TABLE;
@@ -174,13 +175,45 @@ describe('parseNdjsonRows', () => {
       '{"onewriter_export":"{\\"rows\\":1}"}\n{"onewriter_export":{"i":"5"}}\n{"onewriter_export":{"rows":2}}\n';
     const bounds = { maxLineBytes: 1_000, idleTimeoutMs: 10_000 };
     const body = bodyOf(Buffer.from(content), 7);
-    expect(await collect(parseNdjsonRows({ body, bounds, table, findTable: async () => table }))).toEqual({
+    const options = { body, bounds, table, findTable: async () => table, nextTurn: async () => {} };
+    expect(await collect(parseNdjsonRows(options))).toEqual({
       rows: [
         [1, '"{\\"rows\\":1}"'],
         [2, '5'],
       ],
       failure: undefined,
     });
+  });
+
+  it('takes a turn of the event loop for each slice, and none any more when its sender is gone', async () => {
+    const line = '{"id":1,"name":"äöü"}\n';
+    const content = Buffer.from(line.repeat(10_000));
+    const gone = new AbortController();
+    let turns = 0;
+    let largest = 0;
+    let rows = 0;
+    const read = async (lastTurn: number) => {
+      for await (const piece of parseNdjsonRows({
+        body: bodyOf(content, content.length),
+        bounds: { maxLineBytes: 1_000, idleTimeoutMs: 10_000, gone: gone.signal },
+        table: TABLE,
+        findTable: async () => TABLE,
+        nextTurn: async () => {
+          if (++turns === lastTurn) gone.abort();
+        },
+      })) {
+        largest = Math.max(largest, piece.length);
+        rows += piece.length;
+      }
+    };
+    await read(Number.POSITIVE_INFINITY);
+    expect(rows).toBe(10_000);
+    expect(turns).toBeGreaterThanOrEqual((10_000 * line.length) / (16 * 1024));
+    expect(largest).toBeLessThanOrEqual((16 * 1024) / line.length + 1);
+    [turns, rows] = [0, 0];
+    await expect(read(3)).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(turns).toBe(3);
+    expect(rows).toBeLessThanOrEqual(2 * largest);
   });
 
   it('stores text that is not UTF-8 through a blob', () => {

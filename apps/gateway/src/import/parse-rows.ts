@@ -1,7 +1,7 @@
 import { OnewriterError } from '@onewriter/protocol';
 import type { ImportRow as SentRow } from '@onewriter/sdk';
 import { asOnewriterError } from '../error-response.ts';
-import type { LineBounds } from '../streams/read-lines.ts';
+import { brokeOff, type LineBounds } from '../streams/read-lines.ts';
 import { readClosingRecord } from './closing-record.ts';
 import { CSV_SEPARATORS, CsvParser, type CsvRecord, type CsvSeparator } from './csv-records.ts';
 import { type JsonRow, parseJsonRow, parseTableRow } from './json-row.ts';
@@ -23,10 +23,14 @@ export interface ParseOptions {
   readonly table: TableShape | undefined;
   /** @throws OnewriterError NOT_FOUND, STATEMENT_NOT_ALLOWED */
   readonly findTable: (name: string) => Promise<TableShape>;
+  /** Waited for in front of each slice of the text: other requests are served in between. */
+  readonly nextTurn: () => Promise<void>;
 }
 
 /** What a row costs beside its text. */
 const ROW_BYTES = 64;
+/** Text that is parsed in one turn of the event loop: a millisecond or two, with all that is done to its rows. */
+const SLICE_CHARACTERS = 16 * 1024;
 
 /**
  * Rows of NDJSON, each line an object of column and value (json-row.ts has the rules), in pieces as they arrive. A bad line is
@@ -39,7 +43,7 @@ export async function* parseNdjsonRows(options: ParseOptions): AsyncGenerator<Pa
   const parser = new NdjsonParser(options);
   yield* inPieces(
     readText(body, bounds, () => splitter),
-    bounds,
+    options,
     splitter,
     (lines, rows) => parser.parse(lines, rows),
   );
@@ -54,7 +58,7 @@ interface Splitter<Unit> {
 /** Rows as their text arrives. An error comes after the rows in front of it. */
 async function* inPieces<Unit>(
   texts: AsyncIterable<string>,
-  { stop }: LineBounds,
+  { bounds: { stop, gone }, nextTurn }: ParseOptions,
   splitter: Splitter<Unit>,
   parse: (units: readonly Unit[], rows: ParsedRow[]) => Promise<void>,
 ): AsyncGenerator<ParsedRow[], void, undefined> {
@@ -77,7 +81,14 @@ async function* inPieces<Unit>(
     if (rows.length > 0) yield rows;
     if (failure !== undefined) throw failure.error;
   };
-  for await (const text of texts) yield* take(units => splitter.push(text, units));
+  for await (const text of texts) {
+    for (let from = 0; from < text.length; from += SLICE_CHARACTERS) {
+      await nextTurn();
+      if (gone?.aborted) throw brokeOff(gone.reason);
+      const slice = text.slice(from, from + SLICE_CHARACTERS);
+      yield* take(units => splitter.push(slice, units));
+    }
+  }
   // What was cut off in the middle is no row.
   if (!stop?.aborted) yield* take(units => splitter.end(units));
 }
@@ -200,7 +211,7 @@ export async function* parseCsvRows(
   };
   yield* inPieces(
     readText(body, bounds, () => parser),
-    bounds,
+    options,
     parser,
     parse,
   );

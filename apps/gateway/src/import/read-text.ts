@@ -1,5 +1,5 @@
 import { OnewriterError } from '@onewriter/protocol';
-import { type LineBounds, readChunks } from '../streams/read-lines.ts';
+import { brokeOff, type LineBounds, readChunks } from '../streams/read-lines.ts';
 import { assertText, SNIFFED_BYTES } from './assert-text.ts';
 
 /** Line of a body, from 1; where a piece of it is. */
@@ -62,7 +62,7 @@ async function* readBody(
     yield* readChunks(body, bounds);
   } catch (cause) {
     if (cause instanceof OnewriterError) throw cause;
-    throw new OnewriterError('ABORTED', 'The upload broke off before its end.', {}, cause);
+    throw brokeOff(cause);
   }
 }
 

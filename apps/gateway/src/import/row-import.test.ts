@@ -2,6 +2,7 @@ import { hashRow, type ImportMark, NO_MARK, OnewriterError, RowsHash } from '@on
 import type { ImportPiece, ImportPieceResult, Tenant } from '@onewriter/sdk';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { StreamRooms } from '../streams/stream-room.ts';
 import type { ImportEvent } from './import-options.ts';
 import type { ParsedRow } from './parse-rows.ts';
 import { importRows } from './row-import.ts';
@@ -110,13 +111,16 @@ interface RunOptions {
   readonly maxRejected?: number;
   readonly maxPieceRows?: number;
   readonly size?: number;
+  readonly rooms?: StreamRooms;
+  readonly tenant?: Tenant;
+  readonly gone?: AbortSignal;
 }
 
 async function run(writer: FakeWriter, values: readonly (string | undefined)[], options: RunOptions = {}) {
-  const { maxRejected = 100, maxPieceRows = 7, size = 10 } = options;
+  const { maxRejected = 100, maxPieceRows = 7, size = 10, rooms = new StreamRooms() } = options;
   const events: ImportEvent[] = [];
   for await (const event of importRows(pieces(values, size), {
-    tenant: writer.tenant,
+    tenant: options.tenant ?? writer.tenant,
     idempotencyKey: 'k',
     fingerprint: 'f',
     maxRejected,
@@ -124,6 +128,8 @@ async function run(writer: FakeWriter, values: readonly (string | undefined)[], 
     writeTimeoutMs: 1_000,
     assertMayWrite: async () => {},
     stop: new AbortController().signal,
+    gone: options.gone ?? new AbortController().signal,
+    room: rooms.open('t'),
   })) {
     events.push(event);
   }
@@ -217,5 +223,47 @@ describe('importRows', () => {
       rejected: 3,
       error: { code: 'INVALID_ARGUMENT', details: { line: 12 } },
     });
+  });
+
+  it('holds no more rows than there is room for, over all imports of a tenant, and gives all of it back', async () => {
+    const limits = { maxTenantWrites: 40, maxTenantBytes: 1_000, maxWrites: 60, maxBytes: 10_000 };
+    const rooms = new StreamRooms({ maxStreamWrites: 20, maxStreamBytes: 5_000, ...limits });
+    const writers = Array.from({ length: 6 }, () => new FakeWriter(['late', 'fine', 'not now', 'late']));
+    const ends = await Promise.all(writers.map(writer => run(writer, numbers(300), { rooms })));
+    for (const { end } of ends) expect(end).toMatchObject({ event: 'done', accepted: 300 });
+    // 1,000 bytes are 20 rows, and one more of each.
+    expect(rooms.peak.tenantBytes).toBeGreaterThan(500);
+    expect(rooms.peak.tenantBytes).toBeLessThanOrEqual(1_000 + 6 * 50);
+    expect(rooms.used).toEqual({ streams: 0, writes: 0, bytes: 0 });
+  });
+
+  it('sends nothing more when its sender is gone, and settles what was sent', async () => {
+    const writer = new FakeWriter([]);
+    const gone = new AbortController();
+    const rooms = new StreamRooms();
+    let open = () => {};
+    const opened = new Promise<void>(resolve => {
+      open = resolve;
+    });
+    let sent = 0;
+    const tenant = {
+      importRows: async (piece: ImportPiece) => {
+        if (piece.at !== -1) {
+          sent += piece.rows.length;
+          await opened;
+        }
+        return await writer.tenant.importRows(piece);
+      },
+    } as unknown as Tenant;
+    const ending = run(writer, numbers(10_000), { tenant, gone: gone.signal, rooms, size: 500 });
+    // All of its room is taken: it reads no further.
+    while (rooms.used.writes < rooms.limits.maxStreamWrites) await new Promise(setImmediate);
+    gone.abort();
+    open();
+    const { end } = await ending;
+    expect(end).toMatchObject({ event: 'failed', error: { code: 'ABORTED' }, accepted: sent, unknown: 0 });
+    expect(sent).toBeGreaterThan(0);
+    expect(writer.applied).toHaveLength(sent);
+    expect(rooms.used).toEqual({ streams: 0, writes: 0, bytes: 0 });
   });
 });

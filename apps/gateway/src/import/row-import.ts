@@ -16,6 +16,8 @@ import {
   type ImportProgress,
   PROGRESS_EVERY_MS,
 } from './import-options.ts';
+import { brokeOff } from '../streams/read-lines.ts';
+import type { StreamRoom } from '../streams/stream-room.ts';
 import type { ParsedRow } from './parse-rows.ts';
 
 /*
@@ -30,16 +32,19 @@ import type { ParsedRow } from './parse-rows.ts';
  * on its way any more the mark is asked for, and the sending begins again there.
  */
 
-/** Rows and bytes that are read and not settled. */
-const MAX_ROWS_HELD = 4 * LIMITS.maxImportPieceRows;
-const MAX_BYTES_HELD = 4 * 1024 * 1024;
 const MAX_PIECE_BYTES = 512 * 1024;
+/** Refused rows of an earlier request that wait until it is known whether they may be tried again. */
+const MAX_AGAIN_BYTES = 1024 * 1024;
 const MAX_PIECES_UNDER_WAY = 4;
+/** Rows under way in pieces that are small because of their rows. */
+const MAX_SMALL_PIECE_ROWS = 2 * LIMITS.maxImportPieceRows;
 
 /** Settings of {@link importRows}. */
 export interface RowImportOptions extends ImportOptions {
   /** Rows of a piece: 1 where a row must be judged alone also by what is checked at a COMMIT. */
   readonly maxPieceRows: number;
+  /** Bounds the rows that are read and not settled; closed when the import ends. */
+  readonly room: StreamRoom;
 }
 
 /**
@@ -78,6 +83,7 @@ export async function* importRows(
     // Its sender is gone, or the reader of its answer: what was not sent stays unsent.
     if (!isRead) run.halt();
     await run.finished();
+    run.close();
   }
   yield* run.takeRejections();
   failure ??= run.failure;
@@ -140,7 +146,16 @@ class RowImport {
 
   constructor(options: RowImportOptions) {
     this.#options = options;
+    const { gone } = options;
+    if (gone.aborted) this.#breakOff();
+    else gone.addEventListener('abort', this.#breakOff, { once: true });
   }
+
+  readonly #breakOff = (): void => {
+    this.halt();
+    this.failure ??= brokeOff(this.#options.gone.reason);
+    this.#wake();
+  };
 
   get progress(): ImportProgress {
     return {
@@ -175,6 +190,7 @@ class RowImport {
       hash: row === undefined ? undefined : hashRow(number, row.sql, row.values),
       error: 'error' in parsed ? parsed.error : undefined,
     };
+    const { room } = this.#options;
     for (;;) {
       if (this.failure !== undefined) return;
       if (this.#earlier !== undefined && number < this.#earlier.n) {
@@ -182,7 +198,8 @@ class RowImport {
         return;
       }
       if (this.#earlier !== undefined) await this.#passed(this.#earlier);
-      if (this.#held.length < MAX_ROWS_HELD && this.#heldBytes < MAX_BYTES_HELD) break;
+      if (room.tryTake(bytes)) break;
+      room.whenFree(() => this.#wake());
       await this.#change();
     }
     this.#held.push(held);
@@ -207,6 +224,12 @@ class RowImport {
     this.#flushing = true;
     this.#send();
     while (this.#flights.length > 0 || this.#recovery !== undefined || this.#hasToSend) await this.#change();
+  }
+
+  /** Gives all room back. */
+  close(): void {
+    this.#options.gone.removeEventListener('abort', this.#breakOff);
+    this.#options.room.close();
   }
 
   takeRejections(): ImportEvent[] {
@@ -254,7 +277,7 @@ class RowImport {
 
   /** Where pieces are small, more of them are under way. */
   get #maxFlights(): number {
-    return Math.max(MAX_PIECES_UNDER_WAY, Math.ceil(MAX_ROWS_HELD / (2 * this.#pieceRows)));
+    return Math.max(MAX_PIECES_UNDER_WAY, Math.ceil(MAX_SMALL_PIECE_ROWS / this.#pieceRows));
   }
 
   #nextPiece(): HeldRow[] {
@@ -347,12 +370,17 @@ class RowImport {
     for (const held of this.#held) {
       if (held.number >= next) break;
       count++;
-      this.#heldBytes -= held.bytes;
+      this.#release(held);
       if (held.row === undefined || isRefused(held.number)) this.#reject(held);
       else this.#accept(held);
     }
     this.#held.splice(0, count);
     this.#sent = Math.max(0, this.#sent - count);
+  }
+
+  #release({ bytes }: HeldRow): void {
+    this.#heldBytes -= bytes;
+    this.#options.room.give(1, bytes);
   }
 
   #accept(held: HeldRow): void {
@@ -402,7 +430,7 @@ class RowImport {
     this.#sent = 0;
     if (error !== undefined) this.#judge(flight, error);
     try {
-      if (this.failure === undefined && error?.retryable) await pauseAfter(error);
+      if (this.failure === undefined && error?.retryable) await pauseAfter(error, this.#options.gone);
       await this.#catchUp(await this.#askMark(), error === undefined);
     } catch (failure) {
       this.#unknown += uncertain.reduce((sum, { rows }) => sum + rows.length, 0);
@@ -452,7 +480,7 @@ class RowImport {
       this.#earlier = mark;
       this.#earlierRefused = new Set(mark.r);
       for (const row of held) {
-        this.#heldBytes -= row.bytes;
+        this.#release(row);
         this.#pass(row);
       }
       if (this.#held.length > 0) await this.#passed(mark);
@@ -479,7 +507,7 @@ class RowImport {
       this.#hash.toggle(held.hash);
       return;
     }
-    if (held.row === undefined || this.#againBytes >= MAX_BYTES_HELD) {
+    if (held.row === undefined || this.#againBytes >= MAX_AGAIN_BYTES) {
       held.error ??= refusedBefore();
       this.#reject(held);
       return;
@@ -493,7 +521,7 @@ class RowImport {
     this.#earlier = undefined;
     if (this.#rows < mark.n) throw differs(`it had ${mark.n} rows or more`);
     if (this.#hash.toString() !== mark.h) throw differs(`of its first ${mark.n} rows some are not the same`);
-    for (let from = 0; from < this.#again.length; from += this.#options.maxPieceRows) {
+    for (let from = 0; from < this.#again.length && !this.#isEnded; from += this.#options.maxPieceRows) {
       await this.#tryAgain(this.#again.slice(from, from + this.#options.maxPieceRows));
     }
     this.#again.length = 0;
@@ -523,9 +551,10 @@ class RowImport {
         const error = asOnewriterError(thrown);
         since ??= performance.now();
         const again = error.retryable || error.code === 'OUTCOME_UNKNOWN';
-        const isOver = this.#options.stop.aborted || performance.now() - since >= RETRY_FOR_MS;
+        const isOver =
+          this.#options.stop.aborted || this.#isEnded || performance.now() - since >= RETRY_FOR_MS;
         if (again && !isOver) {
-          await pauseAfter(error);
+          await pauseAfter(error, this.#options.gone);
         } else if (!again && error.status < 500 && error.code !== 'IDEMPOTENCY_KEY_REUSED') {
           if (left.length === 1) {
             left[0]!.error = error;

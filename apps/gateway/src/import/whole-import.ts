@@ -15,6 +15,7 @@ import {
   type ImportProgress,
   PROGRESS_EVERY_MS,
 } from './import-options.ts';
+import { brokeOff } from '../streams/read-lines.ts';
 import type { ParsedRow } from './parse-rows.ts';
 import { RowSpool, type SpooledRow } from './row-spool.ts';
 
@@ -33,6 +34,8 @@ export interface WholeImportOptions extends ImportOptions {
   readonly scratch: string;
 }
 
+/** Of the request that begins the transaction: those of other imports may wait beside it. */
+const MAX_FIRST_BYTES = 256 * 1024;
 /** Of one request of the transaction. */
 const MAX_REQUEST_ROWS = 4 * LIMITS.maxImportPieceRows;
 const MAX_REQUEST_BYTES = 2 * 1024 * 1024;
@@ -145,10 +148,10 @@ class WholeTransaction {
       let request: SpooledRow[] = [];
       let bytes = 0;
       for await (const row of rows) {
-        if (
-          request.length >= MAX_REQUEST_ROWS ||
-          (request.length > 0 && bytes + row.values.length > MAX_REQUEST_BYTES)
-        ) {
+        const isFirst = this.#transaction === undefined;
+        const maxRows = isFirst ? LIMITS.maxImportPieceRows : MAX_REQUEST_ROWS;
+        const maxBytes = isFirst ? MAX_FIRST_BYTES : MAX_REQUEST_BYTES;
+        if (request.length >= maxRows || (request.length > 0 && bytes + row.values.length > maxBytes)) {
           await this.#sendRows(request);
           request = [];
           bytes = 0;
@@ -165,6 +168,7 @@ class WholeTransaction {
   }
 
   async #sendRows(rows: readonly SpooledRow[]): Promise<void> {
+    this.#assertWaitedFor();
     const steps: Step[] = [];
     const rowsOfSteps: StepRows[] = [];
     if (this.#transaction === undefined) {
@@ -202,7 +206,14 @@ class WholeTransaction {
     return { key, fingerprint, at, rows: sent, hash: hash.toString(), maxRefused: 0 };
   }
 
+  /** @throws OnewriterError ABORTED where its sender is gone: the transaction is rolled back */
+  #assertWaitedFor(): void {
+    const { gone } = this.#options;
+    if (gone.aborted) throw brokeOff(gone.reason);
+  }
+
   async #commit(): Promise<number> {
+    this.#assertWaitedFor();
     const failed = { type: 'error', step: 0 } as const;
     const { results, commitSeq } = await this.#send([
       { sql: 'COMMIT' },

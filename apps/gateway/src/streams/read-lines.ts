@@ -7,6 +7,13 @@ export interface LineBounds {
   readonly idleTimeoutMs: number;
   /** Ends the reading without an error: what was read so far counts. */
   readonly stop?: AbortSignal | undefined;
+  /** Fires when the sender is gone: what was read and not used yet is not used any more. */
+  readonly gone?: AbortSignal | undefined;
+}
+
+/** The error of a stream whose sender is gone. */
+export function brokeOff(cause?: unknown): OnewriterError {
+  return new OnewriterError('ABORTED', 'The upload broke off before its end.', {}, cause);
 }
 
 const NEWLINE = 10;
@@ -55,10 +62,10 @@ async function* readByteLines(
   if (pendingBytes > 0 && !bounds.stop?.aborted) yield Buffer.concat(pending);
 }
 
-/** The chunks of a body until it ends, is silent for too long, or is to stop. */
+/** The chunks of a body until it ends, is silent for too long, or is to stop. @throws OnewriterError TIMEOUT, ABORTED */
 export async function* readChunks(
   body: ReadableStream<Uint8Array> | null,
-  { idleTimeoutMs, stop }: Pick<LineBounds, 'idleTimeoutMs' | 'stop'>,
+  { idleTimeoutMs, stop, gone }: Pick<LineBounds, 'idleTimeoutMs' | 'stop' | 'gone'>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (body === null) return;
   const reader = body.getReader();
@@ -66,9 +73,11 @@ export async function* readChunks(
   let stopWaiting: (() => void) | undefined;
   const onStop = () => stopWaiting?.();
   stop?.addEventListener('abort', onStop, { once: true });
+  gone?.addEventListener('abort', onStop, { once: true });
   let finished = false;
   try {
     while (!stop?.aborted) {
+      if (gone?.aborted) throw brokeOff(gone.reason);
       const next = await new Promise<Awaited<ReturnType<typeof reader.read>> | 'silence' | 'stopped'>(
         (resolve, reject) => {
           const timer = setTimeout(() => resolve('silence'), idleTimeoutMs);
@@ -82,7 +91,7 @@ export async function* readChunks(
             .then(resolve, reject);
         },
       );
-      if (next === 'stopped') return;
+      if (next === 'stopped') continue;
       if (next === 'silence') {
         throw new OnewriterError('TIMEOUT', `Nothing came for ${idleTimeoutMs} ms; the stream was given up.`);
       }
@@ -94,6 +103,7 @@ export async function* readChunks(
     }
   } finally {
     stop?.removeEventListener('abort', onStop);
+    gone?.removeEventListener('abort', onStop);
     if (!finished) await reader.cancel().catch(() => {}); // the sender is gone, or told by the answer
   }
 }

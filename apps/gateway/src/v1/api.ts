@@ -2,6 +2,8 @@ import type { OpenAPIHono, RouteConfig } from '@hono/zod-openapi';
 import type { Handler, MiddlewareHandler } from 'hono';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
+import type { LoopTurns } from '../streams/loop-turns.ts';
+import type { StreamRooms } from '../streams/stream-room.ts';
 import type { StreamSlots } from '../streams/stream-slots.ts';
 
 /** What the routes of the native API are added to. */
@@ -16,6 +18,10 @@ export interface Api {
     readonly jsonBody: MiddlewareHandler<GatewayEnv>;
     /** Bodies that are read as they arrive. */
     readonly streams: StreamSlots;
+    /** What such bodies may have under way. */
+    readonly rooms: StreamRooms;
+    /** Whose work it is: for bodies that keep the event loop busy. */
+    readonly turns: LoopTurns;
   };
 }
 

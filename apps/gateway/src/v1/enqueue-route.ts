@@ -5,7 +5,6 @@ import { admitWrite } from '../admit-write.ts';
 import { asOnewriterError } from '../error-response.ts';
 import { parseExactJson } from '../exact-json.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
-import type { GatewayOptions } from '../gateway-options.ts';
 import { readJsonBody, validate } from '../json-body.ts';
 import { decodeJsonParameters } from '../parameter-values.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
@@ -55,6 +54,10 @@ const route = createRoute({
 /** Writes of one stream that are on their way to the queue: enough for full jobs. */
 const MAX_UNDER_WAY = 500;
 const IDLE_TIMEOUT_MS = 30_000;
+/** Lines are worked on until there are so many characters of them; then other requests are served. */
+const SLICE_CHARACTERS = 16 * 1024;
+/** What a line costs besides its characters, in characters. */
+const LINE_COST = 200;
 
 /** `POST /v1/tenants/{tenant}/enqueue` */
 export function addEnqueueRoute(api: Api): void {
@@ -80,7 +83,7 @@ export function addEnqueueRoute(api: Api): void {
       const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
       await options.pauses.assertNotPaused(tenantId);
       const release = guards.streams.take();
-      const lines = enqueueLines(c, options, options.onewriter.tenant(tenantId));
+      const lines = enqueueLines(c, api, tenantId);
       return c.body(toLineStream(releaseAfter(lines, release)), 200, UPLOAD_ANSWER);
     },
     guards.jsonBody,
@@ -90,22 +93,38 @@ export function addEnqueueRoute(api: Api): void {
 
 async function* enqueueLines(
   c: Context<GatewayEnv>,
-  options: GatewayOptions,
-  tenant: Tenant,
+  { options, guards }: Api,
+  tenantId: string,
 ): AsyncGenerator<string, void, undefined> {
+  const tenant = options.onewriter.tenant(tenantId);
   const answers: Promise<string>[] = [];
-  const wait = { timeoutMs: options.writeTimeoutMs, signal: c.req.raw.signal, requestId: c.get('requestId') };
+  const { signal } = c.req.raw;
+  const wait = { timeoutMs: options.writeTimeoutMs, signal, requestId: c.get('requestId') };
   const bounds = {
     maxLineBytes: options.maxBodyBytes,
     idleTimeoutMs: IDLE_TIMEOUT_MS,
     stop: options.closing,
+    gone: signal,
   };
+  const room = guards.rooms.open(tenantId);
   let index = 0;
-  for await (const line of readLines(c.req.raw.body, bounds)) {
-    answers.push(enqueueLine(tenant, line, index++, wait));
-    if (answers.length >= MAX_UNDER_WAY) yield await answers.shift()!;
+  let worked = 0;
+  try {
+    for await (const line of readLines(c.req.raw.body, bounds)) {
+      if (worked >= SLICE_CHARACTERS) {
+        worked = 0;
+        await guards.turns.next(tenantId);
+      }
+      worked += line.length + LINE_COST;
+      // The room of those under way comes back with their answers; with none of them there is always some.
+      while (answers.length >= MAX_UNDER_WAY || !room.tryTake(line.length)) yield await answers.shift()!;
+      answers.push(enqueueLine(tenant, line, index++, wait).finally(() => room.give(1, line.length)));
+    }
+    while (answers.length > 0) yield await answers.shift()!;
+  } finally {
+    await Promise.all(answers);
+    room.close();
   }
-  for (const answer of answers) yield await answer;
 }
 
 async function enqueueLine(tenant: Tenant, line: string, index: number, wait: SendOptions): Promise<string> {

@@ -130,10 +130,17 @@ export function addImportRoute(api: Api): void {
     const maxPieceRows =
       !whole && (await hasDeferredKeys(options.reads, tenant)) ? 1 : LIMITS.maxImportPieceRows;
     const release = guards.streams.take();
+    const gone = c.req.raw.signal;
     const source = {
       body: c.req.raw.body,
-      bounds: { maxLineBytes: options.maxBodyBytes, idleTimeoutMs: IDLE_TIMEOUT_MS, stop: options.closing },
+      bounds: {
+        maxLineBytes: options.maxBodyBytes,
+        idleTimeoutMs: IDLE_TIMEOUT_MS,
+        stop: options.closing,
+        gone,
+      },
       findTable: findIt,
+      nextTurn: () => guards.turns.next(tenant),
     };
     const pieces =
       type === NDJSON
@@ -147,10 +154,11 @@ export function addImportRoute(api: Api): void {
       writeTimeoutMs: options.writeTimeoutMs,
       assertMayWrite: () => options.pauses.assertNotPaused(tenant),
       stop: options.closing,
+      gone,
     };
     const events = whole
       ? importFromScratch(tenant, pieces, settings)
-      : importRows(pieces, { ...settings, maxPieceRows });
+      : importRows(pieces, { ...settings, maxPieceRows, room: guards.rooms.open(tenant) });
     const lines = toLines(events, event => logEnd(tenant, event));
     return c.body(toLineStream(releaseAfter(lines, release)), 200, UPLOAD_ANSWER);
   });
