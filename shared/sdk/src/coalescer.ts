@@ -142,10 +142,10 @@ export class Coalescer implements WriteHolder, Due {
     const { budget, metrics } = this.#context;
     this.#entering++;
     try {
-      this.#assertTakesWrites();
+      this.#assertTakesWrites(bytes);
       await budget.takeWhenFree(this, bytes, () => this.#held++, wait);
       try {
-        this.#assertTakesWrites();
+        this.#assertTakesWrites(bytes);
       } catch (error) {
         this.#held--;
         budget.releaseBytes(bytes);
@@ -161,12 +161,12 @@ export class Coalescer implements WriteHolder, Due {
   }
 
   #admit(bytes: number): void {
-    this.#assertTakesWrites();
+    this.#assertTakesWrites(bytes);
     this.#context.budget.take(this.#held, bytes);
     this.#held++;
   }
 
-  #assertTakesWrites(): void {
+  #assertTakesWrites(bytes: number): void {
     if (this.#closed) throw this.#closed;
     const { sender } = this.#context;
     if (sender.downSince !== undefined && now() - sender.downSince >= OUTAGE_GRACE_MS)
