@@ -270,9 +270,13 @@ describe('imports at the same time', () => {
     expect(reads).toBeGreaterThan(imports);
     expect(await metric('client_errors_total')).toBe(errorsBefore);
     // The bounds of stream-room.ts, with one row more of each stream.
-    expect(await metric('gateway_stream_peak{of="tenant",unit="writes"}')).toBeLessThanOrEqual(4_000 + imports);
+    expect(await metric('gateway_stream_peak{of="tenant",unit="writes"}')).toBeLessThanOrEqual(
+      4_000 + imports,
+    );
     expect(await metric('gateway_stream_peak{of="tenant",unit="writes"}')).toBeGreaterThan(2_000);
-    expect(await metric('gateway_stream_peak{of="tenant",unit="bytes"}')).toBeLessThanOrEqual(8 * 1024 * 1024);
+    expect(await metric('gateway_stream_peak{of="tenant",unit="bytes"}')).toBeLessThanOrEqual(
+      8 * 1024 * 1024,
+    );
     for (const name of ['write_streams', 'stream_writes', 'stream_bytes'])
       expect(await metric(`gateway_${name}`), name).toBe(0);
   });

@@ -11,8 +11,8 @@ import type { Redis } from 'ioredis';
 import { addJob, isNoScript, readAdded, type ScriptForm, withdrawJob } from './add-job-script.ts';
 import { now } from './deadline.ts';
 import type { OutboundJob } from './outbound-job.ts';
-import { type MemoryLimits, RedisMemory } from './redis-memory.ts';
 import { RedisClock } from './redis-clock.ts';
+import { type MemoryLimits, RedisMemory } from './redis-memory.ts';
 import type { SdkLogger } from './types.ts';
 
 /** What became of sending a job once. */

@@ -9,6 +9,8 @@ import {
 } from '@onewriter/protocol';
 import type { ImportPiece, ImportPieceResult, ImportRow as SentRow } from '@onewriter/sdk';
 import { asOnewriterError } from '../error-response.ts';
+import { brokeOff } from '../streams/read-lines.ts';
+import type { StreamRoom } from '../streams/stream-room.ts';
 import { askMark, pauseAfter, RETRY_FOR_MS } from './import-mark.ts';
 import {
   type ImportEvent,
@@ -16,8 +18,6 @@ import {
   type ImportProgress,
   PROGRESS_EVERY_MS,
 } from './import-options.ts';
-import { brokeOff } from '../streams/read-lines.ts';
-import type { StreamRoom } from '../streams/stream-room.ts';
 import type { ParsedRow } from './parse-rows.ts';
 
 /*

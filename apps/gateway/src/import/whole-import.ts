@@ -8,6 +8,7 @@ import type {
   StepsOptions,
 } from '@onewriter/sdk';
 import { asOnewriterError } from '../error-response.ts';
+import { brokeOff } from '../streams/read-lines.ts';
 import { askMark } from './import-mark.ts';
 import {
   type ImportEvent,
@@ -15,7 +16,6 @@ import {
   type ImportProgress,
   PROGRESS_EVERY_MS,
 } from './import-options.ts';
-import { brokeOff } from '../streams/read-lines.ts';
 import type { ParsedRow } from './parse-rows.ts';
 import { RowSpool, type SpooledRow } from './row-spool.ts';
 
