@@ -74,6 +74,7 @@ describe('a finished job', () => {
   it('that failed keeps a bounded reason', async () => {
     const { queue } = await newTenant();
     const jobs = new TenantQueue(link, GROUP, `t${tenants}`, { broker: 'b-1', epoch: 1 });
+    await jobs.adopt();
     const jobId = newJobId();
     await queue.add('x', {}, { jobId });
     await jobs.take({ maxJobs: 1, maxBytes: 1 });
