@@ -1,5 +1,11 @@
 import { getRequestListener } from '@hono/node-server';
-import { assertSqliteOpens, registerMetrics, tenantFile } from '@onewriter/protocol';
+import {
+  assertSqliteOpens,
+  chooseGatewayOpenFiles,
+  readProcessRoom,
+  registerMetrics,
+  tenantFile,
+} from '@onewriter/protocol';
 import {
   announceReady,
   createConfiguredVerifier,
@@ -45,6 +51,8 @@ await startProcess('gateway', async (config, log) => {
   assertSqliteOpens(() => new Database(':memory:'));
   const tracing = await startTracing('onewriter-gateway', config, log);
   const redis = createRedis(config.redisUrl, log, FAIL_FAST);
+  const openFiles = chooseGatewayOpenFiles(readProcessRoom());
+  log.info(openFiles, 'Files that are kept open for reads, and connections');
   const onewriter = await connect({
     redis: config.redisUrl,
     dataDir: config.dataDir,
@@ -56,6 +64,7 @@ await startProcess('gateway', async (config, log) => {
     busyTimeoutMs: config.busyTimeoutMs,
     maxQueueBytes: config.maxQueueBytes,
     maxRedisBytes: config.maxRedisBytes,
+    maxOpenReaders: openFiles.client,
     tracing: tracing !== undefined,
     logger: log,
   });
@@ -63,13 +72,14 @@ await startProcess('gateway', async (config, log) => {
   const places = { dataDir: config.dataDir, dbFile: config.dbFile, busyTimeoutMs: config.busyTimeoutMs };
   const readProcesses = new ReadProcesses({
     ...places,
+    maxOpenFiles: openFiles.perProcess,
     maxProcesses: config.readProcesses,
     memoryBytes: config.readMemoryBytes,
     timeoutMs: config.readTimeoutMs,
     snapshotLogBytes: config.snapshotLogBytes,
     log,
   });
-  const reads = new QuickReads(places, readProcesses);
+  const reads = new QuickReads(places, readProcesses, openFiles.quick);
   const files = new TenantFiles(config.dataDir, config.dbFile, createRetireFile(config.busyTimeoutMs, log));
   const registry = new TenantRegistry(redis, config.group, files);
   const place = createTenantPlacement(redis, config.group, files);
@@ -157,6 +167,7 @@ await startProcess('gateway', async (config, log) => {
     host: config.host,
     log,
     mayStream: isStreamRequest,
+    maxConnections: openFiles.connections,
   });
   emptyTrashNowAndThen(files, log);
   log.info({ host: config.host, port: server.port }, 'Gateway listens');

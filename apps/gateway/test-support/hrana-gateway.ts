@@ -30,13 +30,18 @@ export async function openHranaGateway(
     dataDir: directory,
     dbFile: 'tenant.db',
     busyTimeoutMs: 1_000,
+    maxOpenFiles: 32,
     maxProcesses: 2,
     memoryBytes: 512 * 1024 * 1024,
     timeoutMs: 10_000,
     snapshotLogBytes: 256 * 1024 * 1024,
     log,
   });
-  const quick = new QuickReads({ dataDir: directory, dbFile: 'tenant.db', busyTimeoutMs: 1_000 }, processes);
+  const quick = new QuickReads(
+    { dataDir: directory, dbFile: 'tenant.db', busyTimeoutMs: 1_000 },
+    processes,
+    64,
+  );
   const writer = new FileWriter(directory);
   const paused = new Set<string>();
   const hrana = createHrana({

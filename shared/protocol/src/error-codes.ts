@@ -172,6 +172,13 @@ export const ERROR_CODES = {
   },
   DATABASE_IO_ERROR: { status: 503, retryable: true, meaning: 'Reading or writing the file failed.' },
   // the service
+  TOO_MANY_OPEN_FILES: {
+    status: 503,
+    retryable: true,
+    meaning:
+      'The process may open no more files (ulimit -n), and none of its own could be closed; details.retryAfterMs tells ' +
+      'when to try again.',
+  },
   BUFFER_FULL: {
     status: 429,
     retryable: true,

@@ -17,6 +17,7 @@ export * from './limits.ts';
 export * from './metric-source.ts';
 export * from './names.ts';
 export * from './onewriter-error.ts';
+export * from './open-files.ts';
 export type { PragmaAnswer } from './pragma-rules.ts';
 export * from './redis-guard.ts';
 export * from './redis-url.ts';

@@ -72,8 +72,6 @@ export const LIMITS = Object.freeze({
   statementTimeoutMs: 10_000,
   /** Starts of a job that may end its process; one more, alone in the process, and it is set aside as poison. */
   maxJobStarts: 3,
-  /** Read-only connections a client keeps open. */
-  maxOpenReaders: 100,
   /** A snapshot of a reader of ours is ended when the write-ahead log has grown by so much behind it. */
   maxSnapshotLogBytes: 256 * 1024 * 1024,
   /** Compiled statements kept per connection. */

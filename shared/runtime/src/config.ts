@@ -83,7 +83,12 @@ export const configSchema = z.object({
     .default(1)
     .describe('Share of the traces that are recorded, 0 to 1.'),
   threads: z.coerce.number().int().min(1).max(64).default(2).describe('Writer threads of the broker.'),
-  maxOpenTenants: count(256).describe('Tenant files a writer thread keeps open.'),
+  maxOpenTenants: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .optional()
+    .describe('Tenant files a writer thread keeps open; default: as many as ulimit -n and memory allow.'),
   idleCloseMs: ms(5 * 60_000).describe('A tenant without writes for this long is closed.'),
   maxQueueBytes: count(LIMITS.maxQueueBytes).describe(
     'Bytes of jobs that may wait for one tenant; beyond it TENANT_OVERLOADED.',

@@ -13,6 +13,8 @@ export interface HttpServerOptions {
   readonly mayStream?: ((request: IncomingMessage) => boolean) | undefined;
   /** A request must have arrived in full by then. Default: 30,000. */
   readonly requestTimeoutMs?: number | undefined;
+  /** Connections at a time; further ones are closed at once. Default: 10,000. */
+  readonly maxConnections?: number | undefined;
 }
 
 /** An HTTP server that can be drained. */
@@ -96,7 +98,7 @@ export async function openHttpServer(
     },
   );
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
-  server.maxConnections = MAX_CONNECTIONS;
+  server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   server.on('connection', socket => {
     sockets.add(socket);
     socket.once('close', () => {

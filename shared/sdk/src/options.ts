@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import {
+  chooseOpenReaders,
   DEFAULT_DB_FILE,
   DEFAULT_GROUP,
   isSentinelUrl,
@@ -7,6 +8,7 @@ import {
   OnewriterError,
   parseSentinelUrl,
   REDIS_PROBLEMS,
+  readProcessRoom,
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { ConnectOptions, ReadRoute, SdkLogger } from './types.ts';
@@ -40,7 +42,6 @@ const DEFAULTS = Object.freeze({
   dbFile: DEFAULT_DB_FILE,
   writeTimeoutMs: LIMITS.writeTimeoutMs,
   busyTimeoutMs: LIMITS.busyTimeoutMs,
-  maxOpenReaders: LIMITS.maxOpenReaders,
   maxResultRows: LIMITS.maxResultRows,
   maxQueueBytes: LIMITS.maxQueueBytes,
   maxRedisBytes: 0,
@@ -52,7 +53,10 @@ const DEFAULTS = Object.freeze({
 export function resolveOptions(options: ConnectOptions): ResolvedOptions {
   if (options === null || typeof options !== 'object') refuse('connect() takes an object of options.');
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const merged = { ...DEFAULTS, ...(given as unknown as ConnectOptions) } as typeof DEFAULTS & ConnectOptions;
+  const chosen = { maxOpenReaders: chooseOpenReaders(readProcessRoom()) };
+  const merged = { ...DEFAULTS, ...chosen, ...(given as unknown as ConnectOptions) } as typeof DEFAULTS &
+    typeof chosen &
+    ConnectOptions;
   const { redis, dataDir, gatewayUrl, token, reads, group, dbFile, logger } = merged;
   if (typeof redis === 'string') {
     if (!isSentinelUrl(redis)) assertUrl('redis', redis, ['redis:', 'rediss:']);

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { locateDatabase, OnewriterError } from '@onewriter/protocol';
+import { isOutOfDescriptors, locateDatabase, OnewriterError } from '@onewriter/protocol';
 import { FileReplaced, Reader } from './reader.ts';
-import { isBusy, sqliteCodeOf } from './sqlite-errors.ts';
+import { isBusy, sqliteCodeOf, tooManyOpenFiles } from './sqlite-errors.ts';
 
 /** Settings of a {@link ReadPool}. */
 export interface ReadPoolOptions {
@@ -15,6 +15,10 @@ export interface ReadPoolOptions {
 const MAX_CACHE_BYTES = 256 * 1024 * 1024;
 const MAX_READER_CACHE_BYTES = 16_000 * 1024;
 const RETRY_AFTER_MS = 100;
+/** So much of what is open is closed where the process may open no more files. */
+const SHARE_CLOSED = 1 / 8;
+/** What was left open then is the bound for so long: the process may have used its descriptors only for a moment. */
+const LOWER_BOUND_MS = 60_000;
 
 /**
  * Turns of the event loop after which it is looked whether a file in use is still the one that was opened. A restore and a
@@ -33,6 +37,8 @@ export class ReadPool {
   readonly #options: ReadPoolOptions;
   readonly #shared = new Map<string, Reader>();
   readonly #leased = new Set<Reader>();
+  /** Set where descriptors ran out before `maxOpenReaders` was reached. */
+  #lowered: { readonly bound: number; readonly untilMs: number } | undefined;
   #clock = 0;
   #readerCacheBytes = MAX_READER_CACHE_BYTES;
   #closed = false;
@@ -80,6 +86,7 @@ export class ReadPool {
     }
     if (reader === undefined) {
       reader = this.#open(tenant);
+      reader.placedAt = this.#clock + 1;
       this.#shared.set(tenant, reader);
     }
     reader.usedAt = ++this.#clock;
@@ -144,6 +151,10 @@ export class ReadPool {
         this.#shareCache(reader);
         return reader;
       } catch (error) {
+        if (isOutOfDescriptors(error)) {
+          if (!this.#lowerBound()) throw tooManyOpenFiles(tenant, error);
+          continue;
+        }
         // It may have been removed, or replaced, since it was found; if it is really gone, that is found now.
         const wasMoved = error instanceof FileReplaced || isGone(error, file.path);
         if (!wasMoved || reopens >= MAX_REOPENS) throw error;
@@ -152,22 +163,47 @@ export class ReadPool {
   }
 
   #makeRoom(): void {
-    if (this.size < this.#options.maxOpenReaders) return;
-    let oldest: string | undefined;
-    let usedAt = Number.POSITIVE_INFINITY;
+    const bound = this.#bound;
+    this.#closeOldest(bound - 1);
+    if (this.size < bound) return;
+    throw new OnewriterError(
+      'BUFFER_FULL',
+      `This client has ${this.size} iterations open, its limit is ${bound}; end some.`,
+      { retryAfterMs: RETRY_AFTER_MS },
+    );
+  }
+
+  get #bound(): number {
+    const { maxOpenReaders } = this.#options;
+    if (this.#lowered === undefined) return maxOpenReaders;
+    if (performance.now() < this.#lowered.untilMs) return Math.min(this.#lowered.bound, maxOpenReaders);
+    this.#lowered = undefined;
+    return maxOpenReaders;
+  }
+
+  /** The process may open no more files: closes some and keeps fewer open. @returns false where there are none to close */
+  #lowerBound(): boolean {
+    if (this.#shared.size === 0) return false;
+    this.#closeOldest(Math.min(Math.floor(this.size * (1 - SHARE_CLOSED)), this.size - 1));
+    this.#lowered = { bound: this.size + 1, untilMs: performance.now() + LOWER_BOUND_MS };
+    return true;
+  }
+
+  /**
+   * Closes those that were not used for long until `left` are open, or only iterations. A read moves nothing in the list, so
+   * the first is put back where it was used since it was put there; that is the order of use, but for the latest.
+   */
+  #closeOldest(left: number): void {
     for (const [tenant, reader] of this.#shared) {
-      if (reader.usedAt >= usedAt) continue;
-      oldest = tenant;
-      usedAt = reader.usedAt;
+      if (this.size <= left) return;
+      if (reader.usedAt === reader.placedAt) {
+        this.drop(tenant);
+        continue;
+      }
+      reader.placedAt = reader.usedAt;
+      this.#shared.delete(tenant);
+      this.#shared.set(tenant, reader);
     }
-    if (oldest === undefined) {
-      throw new OnewriterError(
-        'BUFFER_FULL',
-        `This client has ${this.size} iterations open, its limit is ${this.#options.maxOpenReaders}; end some.`,
-        { retryAfterMs: RETRY_AFTER_MS },
-      );
-    }
-    this.drop(oldest);
   }
 
   #shareCache(opened: Reader): void {

@@ -36,6 +36,8 @@ export class Reader {
   readonly #schemaCheck: Database.Statement;
   /** For choosing the least recently used: the pool's and the statements' clock. */
   usedAt = 0;
+  /** The pool's clock when it was put at the end of its list. */
+  placedAt = 0;
   /** The turn in which it was last looked where the path leads. */
   checkedIn: number;
   #clock = 0;

@@ -1,4 +1,9 @@
-import { type ErrorCode, OnewriterError } from '@onewriter/protocol';
+import {
+  DESCRIPTORS_RETRY_AFTER_MS,
+  type ErrorCode,
+  isOutOfDescriptors,
+  OnewriterError,
+} from '@onewriter/protocol';
 
 /*
  * Errors of direct reads. The writer's edge translates its own; a read can fail in fewer ways.
@@ -56,9 +61,20 @@ function remedyFor(code: ErrorCode, sqliteCode: string): string {
     : '';
 }
 
+/** The process has no descriptor left for a file, and no file of its own that could be closed. */
+export function tooManyOpenFiles(tenant: string, cause: unknown): OnewriterError {
+  return new OnewriterError(
+    'TOO_MANY_OPEN_FILES',
+    'This process may open no more files. Raise its limit (ulimit -n), or lower maxOpenReaders of its clients.',
+    { tenant, retryAfterMs: DESCRIPTORS_RETRY_AFTER_MS },
+    cause,
+  );
+}
+
 /** Translates whatever a direct read threw. */
 export function toReadError(error: unknown, tenant: string): OnewriterError {
   if (error instanceof OnewriterError) return error;
+  if (isOutOfDescriptors(error)) return tooManyOpenFiles(tenant, error);
   const sqliteCode = sqliteCodeOf(error);
   const message = error instanceof Error ? error.message : String(error);
   if (sqliteCode !== undefined) {

@@ -50,7 +50,7 @@ export interface ConnectOptions {
   readonly writeTimeoutMs?: number | undefined;
   /** How long a read waits for SQLite's lock; default LIMITS.busyTimeoutMs. */
   readonly busyTimeoutMs?: number | undefined;
-  /** Tenant files kept open for reading; default LIMITS.maxOpenReaders. */
+  /** Tenant files kept open for reading; default: what a quarter of `ulimit -n` and a sixteenth of the memory allow. */
   readonly maxOpenReaders?: number | undefined;
   /** Rows that all() returns at most; default LIMITS.maxResultRows. */
   readonly maxResultRows?: number | undefined;

@@ -33,6 +33,8 @@ export interface StartStackOptions {
   readonly args?: readonly string[] | undefined;
   /** Settings of all processes, for example `{ ONEWRITER_LEASE_MS: '500' }`. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** `ulimit -n` of all processes. */
+  readonly maxDescriptors?: number | undefined;
   /** Default: 60,000. */
   readonly startTimeoutMs?: number | undefined;
 }
@@ -76,7 +78,12 @@ export async function startStack(options: StartStackOptions = {}): Promise<Stack
   const dataDir = options.dataDir ?? temporary!.path;
   let up: SpawnedProcess | undefined;
   try {
-    up = await spawnProcess(process.execPath, [CLI_MAIN, ...upArguments(dataDir, options)], {
+    const command = [process.execPath, CLI_MAIN, ...upArguments(dataDir, options)];
+    const { maxDescriptors } = options;
+    // $0 is the limit, and what follows the command.
+    const limited = maxDescriptors && ['bash', '-c', 'ulimit -n "$0"; exec "$@"', String(maxDescriptors)];
+    const [program, ...args] = limited ? [...limited, ...command] : command;
+    up = await spawnProcess(program!, args, {
       env: { ...withoutSettings(), ...options.env },
     });
     const stack = createStack(up, await readReadyEvent(up, options.startTimeoutMs ?? 60_000));

@@ -54,7 +54,7 @@ class Client implements LaneClient {
   }
 }
 
-function writerOptions(): LanesOptions['writer'] {
+function writerOptions() {
   const dataDir = mkdtempSync(join(tmpdir(), 'onewriter-lanes-'));
   onTestFinished(() => rmSync(dataDir, { recursive: true, force: true }));
   return {
@@ -62,19 +62,18 @@ function writerOptions(): LanesOptions['writer'] {
     dbFile: 'tenant.db',
     createTenants: true,
     busyTimeoutMs: 1_000,
-    maxOpenTenants: 400,
     exclusive: false,
     runningNote: join(dataDir, 'running', '1'),
     retentionClock: { id: 'test', offsetMs: 0 },
   };
 }
 
-function createLane(writer: LaneOptions['writer'], more: Partial<LaneOptions> = {}): Lane {
+function createLane(options: LanesOptions['writer'], more: Partial<LaneOptions> = {}): Lane {
   const flusher = new WalFlusher(10);
   const nothing = () => {};
   const lane = new Lane(0, {
     ...{
-      writer,
+      writer: { ...options, maxOpenTenants: 400 },
       flusher,
       mayBegin: () => true,
       onIdle: nothing,
@@ -111,6 +110,7 @@ it('a spare lane retires while many idle tenants are being closed', { timeout: 6
   const lanes = new Lanes({
     threads: 1,
     writer: writerOptions(),
+    openFiles: { perLane: 400, perSpareLane: 32, logs: 400 },
     mayBegin: () => true,
     onChanged: (_, finding) => expect.fail(finding.message),
     onBroken: error => expect.fail(String(error)),

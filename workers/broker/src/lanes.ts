@@ -1,4 +1,4 @@
-import type { WireError } from '@onewriter/protocol';
+import { type BrokerOpenFiles, SPARE_LANES_PER_LANE, type WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { WriterOptions } from '@onewriter/writer';
 import { Lane, type LaneClient } from './lane.ts';
@@ -9,7 +9,10 @@ export interface LanesOptions {
   /** Lanes that are always there. */
   readonly threads: number;
   /** Of `runningNote` the beginning: each lane has a file of its own. */
-  readonly writer: Omit<WriterOptions, 'progress' | 'runningNote'> & { readonly runningNote: string };
+  readonly writer: Omit<WriterOptions, 'progress' | 'runningNote' | 'maxOpenTenants'> & {
+    readonly runningNote: string;
+  };
+  readonly openFiles: BrokerOpenFiles;
   /** Asked before each task: whether this process leads. */
   readonly mayBegin: () => boolean;
   /** Called for a tenant whose files changed, and was closed: it is opened no more until somebody says so. */
@@ -24,11 +27,7 @@ export interface LanesOptions {
 /** A batch that takes longer holds its lane up: tenants that wait behind it go elsewhere. */
 const HELD_UP_MS = 100;
 const LOOK_EVERY_MS = 50;
-/** Further lanes that are opened while all others are held up, per lane. */
-const SPARE_LANES_PER_LANE = 2;
 const SPARE_IDLE_MS = 30_000;
-/** A spare lane keeps fewer files open: it is there for some moments, and the bound on memory is of the lanes that stay. */
-const SPARE_OPEN_TENANTS = 32;
 
 /**
  * The lanes: one thread each, tenants bound to them. A tenant stays with its lane, where its connection is open, until
@@ -49,7 +48,7 @@ export class Lanes {
 
   constructor(options: LanesOptions) {
     this.#options = options;
-    this.#flusher = new WalFlusher(options.threads * options.writer.maxOpenTenants);
+    this.#flusher = new WalFlusher(options.openFiles.logs);
     for (let count = 0; count < options.threads; count++) this.#open();
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
   }
@@ -114,7 +113,7 @@ export class Lanes {
     this.#flusher.close();
   }
 
-  #open(maxOpenTenants = this.#options.writer.maxOpenTenants): Lane {
+  #open(maxOpenTenants = this.#options.openFiles.perLane): Lane {
     const { writer, mayBegin, onChanged, onBroken, log } = this.#options;
     const index = this.#nextIndex++;
     const lane = new Lane(index, {
@@ -160,7 +159,7 @@ export class Lanes {
     const isFree = (lane: Lane) => !isHeldUp(lane, now);
     if (!this.#lanes.some(isFree)) {
       if (this.#lanes.length >= maxLanes) return;
-      const spare = this.#open(Math.min(SPARE_OPEN_TENANTS, this.#options.writer.maxOpenTenants));
+      const spare = this.#open(this.#options.openFiles.perSpareLane);
       this.#options.log.warn(
         { lanes: this.#lanes.length, at: held.work?.client.tenant },
         'Each lane has been at one batch for long (a long statement, or a machine without CPU); a spare one is opened',

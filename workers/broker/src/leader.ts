@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   type BrokerStatus,
+  chooseBrokerOpenFiles,
   explainReply,
   groupKeys,
   inspectDataDir,
   isOnewriterError,
   placeOf,
   REPLACED_SIGNAL,
+  readProcessRoom,
   readReleaseBell,
   runningDir,
   SECOND_REDIS_REMEDY,
@@ -117,18 +119,20 @@ export class Leader {
       );
     }
     this.#clock = new DataDirClock(config.dataDir, log);
+    const openFiles = chooseBrokerOpenFiles(readProcessRoom(), config.threads, config.maxOpenTenants);
+    log.info(openFiles, 'Tenants that each writer thread keeps open, and logs to flush');
     this.#lanes = new Lanes({
       threads: config.threads,
       log,
       mayBegin: () => lease.held,
       onChanged: (tenant, finding) => this.#onChanged(tenant, finding),
+      openFiles,
       onBroken: error => this.#context.onBug(error),
       writer: {
         dataDir: config.dataDir,
         dbFile: config.dbFile,
         createTenants: config.createTenants,
         busyTimeoutMs: config.busyTimeoutMs,
-        maxOpenTenants: config.maxOpenTenants,
         exclusive,
         runningNote: join(runningDir(config.dataDir), String(lease.epoch)),
         dataDirId: options.claim.id,

@@ -3,6 +3,9 @@ import { assertSqliteWorks } from '@onewriter/writer';
 import { Broker } from './broker.ts';
 import { createHealthListener } from './health.ts';
 
+/** Of probes and scrapes. */
+const MAX_CONNECTIONS = 32;
+
 await startProcess('broker', async (config, log) => {
   assertSqliteWorks();
   const tracing = await startTracing('onewriter-broker', config, log);
@@ -12,6 +15,8 @@ await startProcess('broker', async (config, log) => {
     port: config.brokerPort,
     host: config.host,
     log,
+    // Their descriptors are of those that the writer threads leave (open-files.ts of the protocol).
+    maxConnections: MAX_CONNECTIONS,
   });
   drainOnSignal(config.drainMs, log, async () => {
     await Promise.all([broker.drain(), server.close(config.drainMs / 2)]);

@@ -1,5 +1,7 @@
 import { close, fdatasync, fstat, open } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { isOutOfDescriptors } from '@onewriter/protocol';
 import type { WalFile } from '@onewriter/writer';
 
 /*
@@ -12,6 +14,10 @@ const openFile = promisify(open);
 const statFile = promisify(fstat);
 const flushFile = promisify(fdatasync);
 const closeFile = promisify(close);
+
+/** Tries to open a log where descriptors have run out; each closes others first, or waits for those in use. */
+const MAX_TRIES = 20;
+const TRY_AFTER_MS = 50;
 
 interface OpenWal {
   readonly fd: number;
@@ -78,14 +84,33 @@ export class WalFlusher {
   }
 
   async #openWal(path: string, identity: string): Promise<OpenWal> {
-    // Not to write: by that the writer tells its connections from this (file-rescue.ts).
-    const fd = await openFile(path, 'r');
+    const fd = await this.#openWithRoom(path);
     const { dev, ino } = await statFile(fd);
     if (`${dev}:${ino}` !== identity) {
       await closeFile(fd);
       throw new Error(`${path} is not the file that was written.`);
     }
     return { fd, identity, users: 0, evicted: false };
+  }
+
+  /** Where the process may open no more files, half of the logs are closed until it can. */
+  async #openWithRoom(path: string): Promise<number> {
+    for (let tries = 1; ; tries++) {
+      try {
+        // Not to write: by that the writer tells its connections from this (file-rescue.ts).
+        return await openFile(path, 'r');
+      } catch (error) {
+        if (!isOutOfDescriptors(error) || tries >= MAX_TRIES) throw error;
+        const half = this.#open.size / 2;
+        for (const oldest of this.#open.keys()) {
+          if (this.#open.size <= half) break;
+          // The one that is being opened stays, so that others wait for it instead of opening it again.
+          if (oldest !== path) this.#forget(oldest);
+        }
+        // Flushes that are under way end, and the threads close files.
+        if (tries > 1) await pause(TRY_AFTER_MS);
+      }
+    }
   }
 
   #forget(path: string): void {

@@ -1,4 +1,5 @@
 import { closeSync, openSync, readSync, type Stats, statSync } from 'node:fs';
+import { isOutOfDescriptors } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { isBeingCheckpointed } from './checkpoint-lock.ts';
 
@@ -121,7 +122,17 @@ export class FileWatch {
   noteCheckpoint(): void {
     // In this order, as when it was opened.
     const { sequence, next } = this.#state;
-    this.#state = this.#readState(sequence === -1 ? next : sequence);
+    this.#renewState(sequence === -1 ? next : sequence);
+  }
+
+  #renewState(next: number): void {
+    try {
+      this.#state = this.#readState(next);
+    } catch (error) {
+      // What is known stays: the next look finds by the log that it was written back or cut.
+      if (isOutOfDescriptors(error)) return;
+      throw error;
+    }
     this.#noteMain();
   }
 
@@ -138,9 +149,8 @@ export class FileWatch {
 
   /** This connection has cut the log, which counts as beginning it again. Call {@link noteCheckpoint} before the cut. */
   noteCut(): void {
-    this.#state = this.#readState(this.#state.next);
     this.#pages = 0;
-    this.#noteMain();
+    this.#renewState(this.#state.next);
   }
 
   /**
@@ -177,6 +187,7 @@ export class FileWatch {
     try {
       return this.#awaitCheckpoint(seen);
     } catch (error) {
+      if (isOutOfDescriptors(error)) return undefined;
       if (!(error instanceof Database.SqliteError)) throw error;
       if (/^SQLITE_(BUSY|LOCKED|PROTOCOL)/.test(error.code)) return undefined;
       // The file was written, and the log cannot be read: what lies there is not to be trusted.
@@ -235,7 +246,8 @@ function readHeader(walPath: string): LogHeader {
   let file: number;
   try {
     file = openSync(walPath, 'r');
-  } catch {
+  } catch (error) {
+    if (isOutOfDescriptors(error)) throw error;
     return NO_HEADER; // it is gone: the next look says so
   }
   try {

@@ -1,5 +1,12 @@
 import { dirname } from 'node:path';
-import { type ErrorCode, findLackOfRoom, isLackOfRoom, OnewriterError } from '@onewriter/protocol';
+import {
+  DESCRIPTORS_RETRY_AFTER_MS,
+  type ErrorCode,
+  findLackOfRoom,
+  isLackOfRoom,
+  isOutOfDescriptors,
+  OnewriterError,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 
 /*
@@ -31,12 +38,23 @@ const REFUSED_BY_DRIVER = /parameter|can only bind|too big|SQL string/;
  */
 export function translateError(error: unknown): OnewriterError {
   if (error instanceof OnewriterError) return error;
+  if (isOutOfDescriptors(error)) return tooManyOpenFiles(error);
   if (error instanceof Database.SqliteError) return translateSqliteError(error);
   if (error instanceof Error && 'syscall' in error) return translateSystemError(error);
   if ((error instanceof TypeError || error instanceof RangeError) && REFUSED_BY_DRIVER.test(error.message)) {
     return new OnewriterError('INVALID_ARGUMENT', `${error.message}.`, {}, error);
   }
   return new OnewriterError('INTERNAL', 'The writer failed in a way nobody foresaw.', {}, error);
+}
+
+/** The file is as good as before: it is to be tried again when another was closed. */
+function tooManyOpenFiles(cause: unknown): OnewriterError {
+  return new OnewriterError(
+    'TOO_MANY_OPEN_FILES',
+    'The writer may open no more files. Raise the limit of open files (ulimit -n) of the broker.',
+    { retryAfterMs: DESCRIPTORS_RETRY_AFTER_MS },
+    cause,
+  );
 }
 
 function translateSqliteError(error: InstanceType<typeof Database.SqliteError>): OnewriterError {
@@ -67,8 +85,10 @@ function translateSystemError(error: Error & { readonly code?: string }): Onewri
  * @param path of the database, whose log and index are made beside it
  */
 export function explainOpenError(error: unknown, path: string): unknown {
-  const { code } = translateError(error);
-  if (code !== 'DATABASE_IO_ERROR') return error;
+  const translated = translateError(error);
+  // It is known only as long as nothing else was closed.
+  if (translated.code === 'TOO_MANY_OPEN_FILES') return translated;
+  if (translated.code !== 'DATABASE_IO_ERROR') return error;
   return findLackOfRoom(dirname(path), error) ?? error;
 }
 
@@ -77,7 +97,8 @@ export function isFileError(error: OnewriterError): boolean {
   return (
     error.code === 'DATABASE_IO_ERROR' ||
     error.code === 'DATABASE_CORRUPT' ||
-    error.code === 'DATABASE_READONLY'
+    error.code === 'DATABASE_READONLY' ||
+    error.code === 'TOO_MANY_OPEN_FILES'
   );
 }
 

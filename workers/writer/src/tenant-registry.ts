@@ -1,6 +1,11 @@
-import type { OnewriterError } from '@onewriter/protocol';
+import { isOnewriterError, type OnewriterError } from '@onewriter/protocol';
 import type { WriterOptions } from './lane-task.ts';
 import { type OpenTenantOptions, TenantDatabase } from './tenant-database.ts';
+
+/** So much of what is open is closed where the process may open no more files. */
+const SHARE_CLOSED = 1 / 8;
+/** What was left open then is the bound for so long: others may have used the descriptors only for a moment. */
+const LOWER_BOUND_MS = 60_000;
 
 /** The tenants that one thread has open, at most `maxOpenTenants`; the least recently used is closed for another. */
 export class TenantRegistry {
@@ -9,6 +14,8 @@ export class TenantRegistry {
   readonly #open = new Map<string, TenantDatabase>();
   /** Tenants whose file failed since it was last opened in full health. */
   readonly #failed = new Set<string>();
+  /** Set where descriptors ran out before `maxOpenTenants` was reached. */
+  #lowered: { readonly bound: number; readonly untilMs: number } | undefined;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -44,16 +51,49 @@ export class TenantRegistry {
     }
     const afterIoError = this.#failed.has(tenant);
     const createTenants = this.#options.createTenants && mayCreate;
-    const database = TenantDatabase.open(tenant, { ...this.#options, createTenants, epoch, afterIoError });
+    const options = { ...this.#options, createTenants, epoch, afterIoError };
+    // First, so that there are never more.
+    this.#closeOldest(this.#bound - 1, evicted);
+    const database = this.#openWithRoom(tenant, options, evicted);
     this.#failed.delete(tenant);
     this.#open.set(tenant, database);
+    return database;
+  }
+
+  /** Opens a file; where the process may open no more, others are closed until it can. */
+  #openWithRoom(tenant: string, options: OpenTenantOptions, evicted: string[]): TenantDatabase {
+    for (;;) {
+      try {
+        return TenantDatabase.open(tenant, options);
+      } catch (error) {
+        if (!isOnewriterError(error, 'TOO_MANY_OPEN_FILES')) throw error;
+        const left = Math.floor(this.#open.size * (1 - SHARE_CLOSED));
+        if (!this.#closeOldest(Math.min(left, this.#open.size - 1), evicted)) throw error;
+        const bound = this.#open.size + 1;
+        this.#lowered = { bound, untilMs: performance.now() + LOWER_BOUND_MS };
+      }
+    }
+  }
+
+  get #bound(): number {
+    if (this.#lowered === undefined) return this.#maxOpenTenants;
+    if (performance.now() < this.#lowered.untilMs) return Math.min(this.#lowered.bound, this.#maxOpenTenants);
+    this.#lowered = undefined;
+    return this.#maxOpenTenants;
+  }
+
+  /** Closes the least recently used until `left` are open. @returns whether one was closed */
+  #closeOldest(left: number, evicted: string[]): boolean {
+    if (this.#open.size <= left) return false;
+    const before = this.#open.size;
     for (const [oldest, { transaction }] of this.#open) {
-      if (this.#open.size <= this.#maxOpenTenants) break;
+      if (this.#open.size <= left) break;
+      // Its client goes on with it.
       if (transaction !== undefined) continue;
       this.close(oldest);
       evicted.push(oldest);
     }
-    return database;
+    return this.#open.size < before;
   }
 
   /**

@@ -23,7 +23,7 @@ import { TenantRegistry } from './tenant-registry.ts';
 import { FILE_CHANGED } from './withheld-tenant.ts';
 
 /** Codes after which the connection is as good as before. */
-const HARMLESS: ReadonlySet<string> = new Set(['DATABASE_BUSY', 'DATABASE_FULL']);
+const HARMLESS: ReadonlySet<string> = new Set(['DATABASE_BUSY', 'DATABASE_FULL', 'TOO_MANY_OPEN_FILES']);
 /** Between two tries to cut a log that a reader holds. */
 const CUT_RETRY_MS = 1_000;
 

@@ -1,17 +1,12 @@
-import {
-  accessSync,
-  constants,
-  existsSync,
-  readdirSync,
-  readFileSync,
-  type Stats,
-  statfsSync,
-  statSync,
-} from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   assertSqliteOpens,
+  chooseBrokerOpenFiles,
+  descriptorsOfBroker,
   inspectDataDir,
+  readDescriptorLimit,
+  readProcessRoom,
   realDatabasePath,
   STATUS_BOUNDS,
   tenantFile,
@@ -236,28 +231,31 @@ function mayWrite({ mode }: Stats, uid: number): boolean {
   return uid === 0 || (mode & 0o002) !== 0;
 }
 
-/** Whether a limit of open files is enough for the tenants that a broker keeps open. */
-export function checkOpenFiles(pid: number, needed: number): Diagnosis {
-  let text: string;
-  try {
-    text = readFileSync(`/proc/${pid}/limits`, 'utf8');
-  } catch {
+/** With fewer open tenants than that many installations close and open files all the time. */
+const FEW_OPEN_TENANTS = 500;
+
+/** Whether a broker's limit of open files is enough for the tenants that it is to keep open. */
+export function checkOpenFiles(pid: number, { config }: Target): Diagnosis {
+  const descriptors = readDescriptorLimit(pid);
+  if (descriptors === undefined) {
     return skipped('open-files', 'the limits of the broker can be read on its own machine only');
   }
-  const soft = /^Max open files\s+(\S+)/m.exec(text)?.[1] ?? 'unlimited';
-  if (soft === 'unlimited' || Number(soft) >= needed)
-    return ok('open-files', `the broker may open ${soft} files`);
+  const { threads, maxOpenTenants } = config;
+  const room = { ...readProcessRoom(), descriptors };
+  const chosen = chooseBrokerOpenFiles(room, threads, maxOpenTenants);
+  const tenants = chosen.perLane * threads;
+  const found = `the broker may open ${descriptors} files, and keeps up to ${tenants} tenants open`;
+  if (maxOpenTenants === undefined && tenants >= FEW_OPEN_TENANTS) return ok('open-files', found);
+  const needed = descriptorsOfBroker(chosen, threads);
+  if (maxOpenTenants !== undefined && descriptors >= needed) return ok('open-files', found);
   return bad(
     'warning',
     'open-files',
-    `The broker may open ${soft} files, and its tenants may need ${needed}.`,
-    'Raise the limit (ulimit -n, LimitNOFILE) or lower ONEWRITER_MAX_OPEN_TENANTS, and restart it.',
+    maxOpenTenants === undefined
+      ? `The broker may open ${descriptors} files, so it keeps no more than ${tenants} tenants open.`
+      : `The broker may open ${descriptors} files, and its tenants may need ${needed}.`,
+    `Raise the limit (ulimit -n, LimitNOFILE)${maxOpenTenants === undefined ? '' : ' or lower ONEWRITER_MAX_OPEN_TENANTS'}, and restart it.`,
   );
-}
-
-/** Files that a broker with these settings may have open: three for each tenant, and its log to flush. */
-export function openFilesNeeded({ config }: Target): number {
-  return config.threads * config.maxOpenTenants * 4 + 100;
 }
 
 /** Path of a tenant's file, for messages. */

@@ -15,7 +15,7 @@ import type { Redis } from 'ioredis';
 import { openGateway } from '../gateway-client.ts';
 import { findForeignGroup } from '../open-redis.ts';
 import type { Target } from '../target.ts';
-import { checkOpenFiles, openFilesNeeded } from './check-machine.ts';
+import { checkOpenFiles } from './check-machine.ts';
 import { judgeClock } from './check-redis.ts';
 import { bad, type Diagnosis, ok, skipped } from './diagnosis.ts';
 import { nextForAlert } from './next-for-alert.ts';
@@ -121,7 +121,7 @@ export async function checkBrokers(target: Target, redis: Redis): Promise<Diagno
   const leader = group.brokers.find(broker => broker.state === 'leading');
   // Its limits are in this machine's /proc.
   if (leader !== undefined && target.run?.pids.brokers?.includes(leader.pid)) {
-    diagnoses.push(checkOpenFiles(leader.pid, openFilesNeeded(target)));
+    diagnoses.push(checkOpenFiles(leader.pid, target));
   }
   return diagnoses;
 }

@@ -24,7 +24,7 @@ beforeEach(() => {
     INSERT INTO t VALUES (1, 'one', 1, 1, 1), (2, 'two', 1, 2, 1), (9007199254740993, 'big', 3, x'00ff', 9007199254740993);
   `);
   const others = { read: async () => OTHERS, forget() {}, openFiles: 0 } as unknown as Reads;
-  reads = new QuickReads({ dataDir, dbFile: 'tenant.db', busyTimeoutMs: 1_000 }, others);
+  reads = new QuickReads({ dataDir, dbFile: 'tenant.db', busyTimeoutMs: 1_000 }, others, 64);
   onTestFinished(() => {
     reads.close();
     db.close();

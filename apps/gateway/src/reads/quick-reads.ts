@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import {
   decodeParameters,
   encodeParameters,
+  isOnewriterError,
   parametersOf,
   realDatabasePath,
   type SqlValue,
@@ -13,7 +14,12 @@ import type { TenantFiles } from './open-tenant-file.ts';
 import type { ReadAnswer, ReadRequest, ReadStatement, ReadStream, Reads } from './read-processes.ts';
 import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 
-const MAX_OPEN_FILES = 64;
+/** Page caches of all connections together, and the least that each has. SQLite would give each 16 MB. */
+const MAX_CACHE_KIB = 128 * 1024;
+const MIN_READER_CACHE_KIB = 64;
+const MAX_READER_CACHE_KIB = 16_000;
+/** So much of what is open is closed where the process may open no more files. */
+const SHARE_CLOSED = 1 / 8;
 /** A value is no larger than its file: in a larger one a single row could hold everybody up. */
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
 const CHECK_FILE_EVERY_MS = 1_000;
@@ -59,11 +65,14 @@ interface QuickResult {
 export class QuickReads implements Reads {
   readonly #files: TenantFiles;
   readonly #others: Reads;
+  readonly #maxOpenFiles: number;
   readonly #readers = new Map<string, QuickReader>();
   /** Reads that were run here, and those that were handed on. */
   readonly counts = { quick: 0, other: 0 };
 
-  constructor(files: TenantFiles, others: Reads) {
+  /** @param maxOpenFiles files that are kept open here; the least recently used is closed */
+  constructor(files: TenantFiles, others: Reads, maxOpenFiles: number) {
+    this.#maxOpenFiles = maxOpenFiles;
     // Waiting for a lock would hold up everybody: the others can wait.
     this.#files = { ...files, busyTimeoutMs: 0 };
     this.#others = others;
@@ -152,12 +161,14 @@ export class QuickReads implements Reads {
     known ??= this.#open(tenant, now);
     this.#readers.delete(tenant);
     this.#readers.set(tenant, known);
-    if (this.#readers.size > MAX_OPEN_FILES) this.#close(this.#readers.keys().next().value!);
     return known;
   }
 
   #open(tenant: string, now: number): QuickReader {
-    const reader = new TenantReader(this.#files, tenant);
+    this.#closeOldest(this.#maxOpenFiles - 1);
+    const reader = this.#openWithRoom(tenant);
+    const cacheKib = Math.max(MIN_READER_CACHE_KIB, Math.floor(MAX_CACHE_KIB / this.#maxOpenFiles));
+    reader.db.pragma(`cache_size = -${Math.min(cacheKib, MAX_READER_CACHE_KIB)}`);
     return {
       reader,
       begin: reader.db.prepare('BEGIN'),
@@ -168,6 +179,26 @@ export class QuickReads implements Reads {
       plans: new Map(),
       schemaVersion: undefined,
     };
+  }
+
+  /** Where the process may open no more files, others are closed until it can. */
+  #openWithRoom(tenant: string): TenantReader {
+    for (;;) {
+      try {
+        return new TenantReader(this.#files, tenant);
+      } catch (error) {
+        const { size } = this.#readers;
+        if (size === 0 || !isOnewriterError(error, 'TOO_MANY_OPEN_FILES')) throw error;
+        this.#closeOldest(Math.min(Math.floor(size * (1 - SHARE_CLOSED)), size - 1));
+      }
+    }
+  }
+
+  #closeOldest(left: number): void {
+    for (const oldest of this.#readers.keys()) {
+      if (this.#readers.size <= left) return;
+      this.#close(oldest);
+    }
   }
 
   #isSmall(tenant: string): boolean {

@@ -1,4 +1,9 @@
-import { type ErrorCode, OnewriterError } from '@onewriter/protocol';
+import {
+  DESCRIPTORS_RETRY_AFTER_MS,
+  type ErrorCode,
+  isOutOfDescriptors,
+  OnewriterError,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 
 /** First match wins. Source: sqlite.org/rescode.html */
@@ -29,6 +34,10 @@ const WRITE_IN_READ_REMEDY =
 /** Translates what a read-only connection threw. */
 export function toReadError(error: unknown, tenant: string): OnewriterError {
   if (error instanceof OnewriterError) return error;
+  if (isOutOfDescriptors(error)) {
+    const details = { tenant, retryAfterMs: DESCRIPTORS_RETRY_AFTER_MS };
+    return new OnewriterError('TOO_MANY_OPEN_FILES', 'The gateway may open no more files.', details, error);
+  }
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof Database.SqliteError) {
     const code = CODES.find(([prefix]) => error.code.startsWith(prefix))?.[1] ?? 'SQL_ERROR';

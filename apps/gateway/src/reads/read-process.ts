@@ -2,6 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import {
   answerOfStep,
   decodeParameters,
+  isOnewriterError,
   OnewriterError,
   parametersOf,
   type SqlValue,
@@ -319,10 +320,23 @@ function readerOf(tenant: string, emptyIfMissing = false): TenantReader {
     return known;
   }
   known?.close();
-  const reader = new TenantReader(settings, tenant, emptyIfMissing);
+  while (readers.size >= settings.maxOpenFiles) forget(readers.keys().next().value!);
+  const reader = openWithRoom(tenant, emptyIfMissing);
   readers.set(tenant, reader);
-  if (readers.size > settings.maxOpenFiles) forget(readers.keys().next().value!);
   return reader;
+}
+
+/** Where this process may open no more files, others are closed until it can. */
+function openWithRoom(tenant: string, emptyIfMissing: boolean): TenantReader {
+  for (;;) {
+    try {
+      return new TenantReader(settings, tenant, emptyIfMissing);
+    } catch (error) {
+      const [oldest] = readers.keys();
+      if (oldest === undefined || !isOnewriterError(error, 'TOO_MANY_OPEN_FILES')) throw error;
+      forget(oldest);
+    }
+  }
 }
 
 function forget(tenant: string): void {

@@ -25,6 +25,7 @@ async function openReads(
     dataDir: directory,
     dbFile: 'tenant.db',
     busyTimeoutMs: 1_000,
+    maxOpenFiles: 32,
     maxProcesses: options.maxProcesses ?? 2,
     memoryBytes: options.memoryBytes ?? 512 * 1024 * 1024,
     timeoutMs: 10_000,

@@ -76,7 +76,7 @@ export interface Reads {
 }
 
 /** Settings of {@link ReadProcesses}. */
-export interface ReadProcessesOptions extends Omit<ReadProcessSettings, 'maxOpenFiles'> {
+export interface ReadProcessesOptions extends ReadProcessSettings {
   readonly maxProcesses: number;
   readonly memoryBytes: number;
   readonly timeoutMs: number;
@@ -95,7 +95,6 @@ const RESTART_AFTER_MS = 1_000;
 const RETIRE_AFTER_MS = 60_000;
 /** A read whose caller went away may finish until then: most do, and a new process costs more. */
 const ABANDONED_MS = 200;
-const MAX_OPEN_FILES_PER_PROCESS = 32;
 const MAX_RESULT_BYTES = 32 * 1024 * 1024;
 /** Between two looks whether a commit has come. */
 const MIN_POLL_MS = 5;
@@ -439,9 +438,9 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   }
 
   #start(): void {
-    const { dataDir, dbFile, busyTimeoutMs, memoryBytes } = this.#options;
+    const { dataDir, dbFile, busyTimeoutMs, maxOpenFiles, memoryBytes } = this.#options;
     const handle = new ReadProcessHandle(
-      { dataDir, dbFile, busyTimeoutMs, maxOpenFiles: MAX_OPEN_FILES_PER_PROCESS },
+      { dataDir, dbFile, busyTimeoutMs, maxOpenFiles },
       memoryBytes,
       () => this.#assign(),
       (gone, stderr) => this.#onGone(gone, stderr),
