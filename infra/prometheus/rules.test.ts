@@ -68,5 +68,7 @@ describe('the overview page and the alerts', () => {
     expect(expressions('OnewriterDiskFull')).toContain(`< ${STATUS_BOUNDS.diskFreeShareCritical}`);
     expect(expressions('OnewriterRedisMemory')).toContain(`> ${STATUS_BOUNDS.redisMemoryShare}`);
     expect(expressions('OnewriterEventLoopSlow')).toContain(seconds(STATUS_BOUNDS.eventLoopDelayMs));
+    expect(expressions('OnewriterTooFewOpenFiles')).toContain(`> ${STATUS_BOUNDS.evictedPerSecond} `);
+    expect(expressions('OnewriterTooFewOpenFiles')).toContain(`> ${STATUS_BOUNDS.evictedShare} `);
   });
 });

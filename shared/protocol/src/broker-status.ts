@@ -32,6 +32,8 @@ export interface BrokerStatus {
   readonly tenants: StatusTenants;
   readonly parked: StatusParked;
   readonly lanes: readonly StatusLane[];
+  /** Absent in the status of older brokers. */
+  readonly files?: StatusFiles | undefined;
   readonly transactions: StatusTransactions;
   readonly redis: StatusRedis;
   readonly wal: StatusWal;
@@ -155,6 +157,14 @@ export interface StatusLane {
   readonly tenant: string | null;
   /** How long it has been at that batch, to about 50 ms. */
   readonly tenantForMs: number;
+}
+
+/** Tenants whose files are open. */
+export interface StatusFiles {
+  /** Tenants that the threads keep open, those of spare threads not counted. */
+  readonly maxOpenTenants: number;
+  /** Tenants that were closed because others were opened, over the window of {@link StatusWrites}. */
+  readonly evictedPerSecond: number;
 }
 
 /** Interactive transactions that are open. */

@@ -97,8 +97,9 @@ export function locateDatabase(dataDir: string, tenant: string, dbFile?: string)
   let folder: string;
   let expected: string;
   try {
-    folder = realpathSync(dirname(path));
-    expected = join(realpathSync(tenantsDir(dataDir)), tenant);
+    // Native: one call, where the other looks at each part of the path.
+    folder = realpathSync.native(dirname(path));
+    expected = join(realpathSync.native(tenantsDir(dataDir)), tenant);
   } catch (error) {
     throw isMissing(error) ? notFound(tenant) : error;
   }

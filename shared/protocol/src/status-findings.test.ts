@@ -104,6 +104,14 @@ it.each<[string, Partial<BrokerStatus>, string | undefined]>([
   ['OnewriterEventLoopSlow', { process: { ...STATUS.process, eventLoopDelayP99Ms: 900 } }, undefined],
   ['OnewriterDeadLetters', { deadLetters: { waiting: 1, addedTotal: 1 } }, undefined],
   [
+    'OnewriterTooFewOpenFiles',
+    {
+      files: { maxOpenTenants: 512, evictedPerSecond: 300 },
+      writes: { ...STATUS.writes, batchesPerSecond: 400 },
+    },
+    undefined,
+  ],
+  [
     'OnewriterTenantParked',
     {
       parked: {
@@ -154,6 +162,15 @@ it('tells a disk that is nearly full from one that is about to be, and puts the 
     find({ deadLetters, disk: { ...STATUS.disk, freeBytes } }).map(({ level, alert }) => `${level} ${alert}`);
   expect(levels(5 * GB)).toEqual(['warning OnewriterDiskFull', 'warning OnewriterDeadLetters']);
   expect(levels(2 * GB)).toEqual(['critical OnewriterDiskFull', 'warning OnewriterDeadLetters']);
+});
+
+it('says nothing of tenants that are closed for others now and then', () => {
+  const busy = { ...STATUS.writes, batchesPerSecond: 1_000 };
+  const findings = (evictedPerSecond: number, writes = busy) =>
+    find({ files: { maxOpenTenants: 512, evictedPerSecond }, writes }).map(({ alert }) => alert);
+  expect(findings(90)).toEqual([]);
+  expect(findings(5, STATUS.writes)).toEqual([]);
+  expect(findings(110)).toEqual(['OnewriterTooFewOpenFiles']);
 });
 
 it('tells who is missing where nobody reports', () => {

@@ -32,6 +32,9 @@ export const STATUS_BOUNDS = Object.freeze({
   diskFreeShareCritical: 0.03,
   redisMemoryShare: 0.8,
   eventLoopDelayMs: 200,
+  /** Tenants closed a second for others to be opened, and as a share of the batches: more tenants are at work than fit. */
+  evictedPerSecond: 5,
+  evictedShare: 0.1,
   /** So long after a broker began to lead, writes that took long had waited for it. */
   newLeaderMs: 30_000,
   /** A status that is older was not renewed. */
@@ -84,6 +87,7 @@ export function findStatusProblems(source: StatusSource): readonly StatusFinding
   findInRedis(status, add);
   findInDisk(status, add);
   findSlowMachine(status, add);
+  findTooFewFiles(status, add);
   findDelays(status, add);
   findInTenants(status, add);
   if (status.deadLetters.waiting > 0) {
@@ -113,6 +117,20 @@ function findSlowMachine(status: BrokerStatus, add: Add): void {
     const delay = Math.round(status.process.eventLoopDelayP99Ms);
     add('warning', 'OnewriterEventLoopSlow', `The broker's event loop is late by ${delay} ms: it lacks CPU.`);
   }
+}
+
+/** Tenants that are closed and opened again and again: each time costs several flushes. */
+function findTooFewFiles({ files, writes }: BrokerStatus, add: Add): void {
+  if (files === undefined) return;
+  const { evictedPerSecond, maxOpenTenants } = files;
+  if (evictedPerSecond <= STATUS_BOUNDS.evictedPerSecond) return;
+  if (evictedPerSecond <= STATUS_BOUNDS.evictedShare * writes.batchesPerSecond) return;
+  add(
+    'warning',
+    'OnewriterTooFewOpenFiles',
+    `${Math.round(evictedPerSecond)} tenants a second are closed so that others can be opened: more are at work than the ` +
+      `${maxOpenTenants} that may be open.`,
+  );
 }
 
 /** Tenants whose writes take long; one finding where they have a common cause. */

@@ -30,6 +30,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'End that process or its transaction: the log is cut afterwards. Until then reads slow down and the disk fills.',
   OnewriterCommitsSlow:
     'Look at the disk: iostat -x 1. A neighbour that writes a lot, a volume at its limit, or no local disk at all.',
+  OnewriterTooFewOpenFiles:
+    'Raise ulimit -n or the memory of the broker, or ONEWRITER_MAX_OPEN_TENANTS: a closed tenant costs several flushes when it is written again.',
   OnewriterEventLoopSlow: 'The broker needs more CPU: see what else runs on the machine, raise its limit.',
   OnewriterDeadLetters: 'Read them: retry what may go through by now, drop what is dealt with.',
 };

@@ -103,6 +103,7 @@ export class BrokerMetrics {
   #commits = 0;
   #batches = 0;
   #jobBytes = 0;
+  #evicted = 0;
   #deadLetters = 0;
   #transactionsTakenAway = 0;
 
@@ -118,7 +119,12 @@ export class BrokerMetrics {
   /** Since this process leads. */
   get totals(): Totals {
     const failed = this.#writes.get('failed');
-    return { writes: this.#writes.get('committed') + failed, failed, batches: this.#batches };
+    return {
+      writes: this.#writes.get('committed') + failed,
+      failed,
+      batches: this.#batches,
+      evicted: this.#evicted,
+    };
   }
 
   /** Writes set aside since this process leads. */
@@ -137,7 +143,7 @@ export class BrokerMetrics {
   }
 
   /** A batch was applied. @returns the writes that were tried, and those of them that failed. */
-  applied({ jobs, stats }: AppliedOutcome): { readonly writes: number; readonly failures: number } {
+  applied({ jobs, stats, evicted }: AppliedOutcome): { readonly writes: number; readonly failures: number } {
     let writes = 0;
     let failures = 0;
     let duplicates = 0;
@@ -153,6 +159,7 @@ export class BrokerMetrics {
       }
     }
     this.#batches++;
+    this.#evicted += evicted.length;
     this.#writes.add('committed', writes - failures);
     if (failures > 0) this.#writes.add('failed', failures);
     this.#jobs.add('applied', jobs.length - duplicates - refused);
@@ -199,6 +206,11 @@ export class BrokerMetrics {
       this.#refusals,
       counter('onewriter_commits_total', 'Transactions committed.', () => this.#commits),
       counter('onewriter_batches_total', 'Batches applied: jobs of a tenant, together.', () => this.#batches),
+      counter(
+        'onewriter_tenants_evicted_total',
+        'Tenants closed so that others could be opened.',
+        () => this.#evicted,
+      ),
       counter('onewriter_job_bytes_total', 'Data of the jobs taken off the queues.', () => this.#jobBytes),
       counter(
         'onewriter_transactions_taken_away_total',
@@ -274,6 +286,11 @@ function lookedAt(source: BrokerMetricsSource): MetricSource[] {
       ({ tenants }) => tenants.active,
     ),
     gauge('onewriter_known_tenants', 'Tenants ever seen in this group.', ({ tenants }) => tenants.known),
+    family(
+      'onewriter_max_open_tenants',
+      'Tenants that the threads keep open, from ulimit -n and memory.',
+      it => (it.files === undefined ? [] : [{ labels: {}, value: it.files.maxOpenTenants }]),
+    ),
     gauge('onewriter_lanes', 'Writer threads, spare ones included.', ({ lanes }) => lanes.length),
     gauge('onewriter_spare_lanes', 'Writer threads opened because all others were held up.', ({ lanes }) =>
       count(lanes, lane => lane.spare),

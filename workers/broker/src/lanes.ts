@@ -62,6 +62,11 @@ export class Lanes {
     return this.#lanes.reduce((sum, lane) => sum + lane.faults, this.#retiredFaults);
   }
 
+  /** Tenants that the lanes that stay keep open. */
+  get maxOpenTenants(): number {
+    return this.#options.threads * this.#options.openFiles.perLane;
+  }
+
   /** Gives a tenant with work its turn. */
   enqueue(client: LaneClient): void {
     const lane = client.lane ?? this.#choose();

@@ -301,6 +301,7 @@ export class Leader {
         leader,
         lanes: () => this.#lanes.all,
         threads: config.threads,
+        maxOpenTenants: this.#lanes.maxOpenTenants,
         threadRestarts: () => this.#lanes.faults,
         sessions: () => this.#sessions.size,
         idleJobs: () => this.#sweep.idleJobs,

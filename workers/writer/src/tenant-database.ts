@@ -24,6 +24,13 @@ const CACHE_KIB = 2_000;
 /** Looks for what others did, before one transaction. */
 const MAX_LOOKS = 5;
 
+const CONNECTION_PRAGMAS = `
+  PRAGMA synchronous = FULL;
+  PRAGMA foreign_keys = ON;
+  PRAGMA wal_autocheckpoint = 0;
+  PRAGMA cache_size = -${CACHE_KIB};
+`;
+
 /** What opening a tenant needs of the {@link WriterOptions}, and why it is opened. */
 export interface OpenTenantOptions
   extends Pick<
@@ -131,10 +138,7 @@ export class TenantDatabase {
         reason: `journal mode ${String(mode)}`,
       });
     }
-    db.pragma('synchronous = FULL');
-    db.pragma('foreign_keys = ON');
-    db.pragma('wal_autocheckpoint = 0');
-    db.pragma(`cache_size = -${CACHE_KIB}`);
+    db.exec(CONNECTION_PRAGMAS);
     this.checkpoints = new WalCheckpoints(db);
     if (options.afterIoError) this.checkpoints.complete();
     // A commit, which flushes whatever a predecessor left in the WAL.

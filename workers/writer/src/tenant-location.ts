@@ -39,7 +39,8 @@ export function locateTenant(
     if (!options.createTenants) throw notFound(tenant);
     makeFolder(tenants, folder);
   }
-  if (realpathSync(folder) !== join(realpathSync(tenants), tenant)) throw unavailable('folder is a link');
+  // Native: one call, where the other looks at each part of the path.
+  if (realpathSync.native(folder) !== join(realpathSync.native(tenants), tenant)) throw unavailable('folder is a link');
   const file = findDatabaseFile(path);
   if (file !== undefined) return { path, file };
   if (!options.createTenants) throw notFound(tenant);

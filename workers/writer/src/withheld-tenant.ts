@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { assertTenantId, OnewriterError, withheldDir } from '@onewriter/protocol';
@@ -86,9 +87,12 @@ export function fileChanged(message: string): OnewriterError {
 }
 
 function readRecord(dataDir: string, tenant: string): WithheldRecord | undefined {
+  const path = recordPath(dataDir, tenant);
+  // An error costs more than a look, and nearly no tenant is withheld.
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
   let json: string;
   try {
-    json = readFileSync(recordPath(dataDir, tenant), 'utf8');
+    json = readFileSync(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

@@ -12,6 +12,8 @@ const NEXT: Readonly<Record<string, string>> = {
     'Look whether it is paused or parked (onewriter tenants info), or written faster than applied.',
   OnewriterDeadLetters: 'onewriter dead-letters list, then retry or drop them.',
   OnewriterCommitsSlow: 'Look at the disk: iostat -x 1, other load on it, a failing drive (dmesg).',
+  OnewriterTooFewOpenFiles:
+    'Raise ulimit -n (LimitNOFILE) or the memory of the broker, or ONEWRITER_MAX_OPEN_TENANTS, and restart it.',
   OnewriterEventLoopSlow: 'Give the broker more CPU, or look what else runs on the machine.',
   OnewriterMixedVersions: 'Finish the upgrade: all processes should be of one version.',
   OnewriterNoLeader: 'onewriter doctor tells why.',

@@ -5,6 +5,8 @@ export interface Totals {
   readonly writes: number;
   readonly failed: number;
   readonly batches: number;
+  /** Tenants closed so that others could be opened. */
+  readonly evicted: number;
 }
 
 interface Look extends Totals {
@@ -19,6 +21,7 @@ export interface WindowRates {
   readonly perSecond: number;
   readonly failedPerSecond: number;
   readonly batchesPerSecond: number;
+  readonly evictedPerSecond: number;
   readonly commitP50Ms: number | null;
   readonly commitP99Ms: number | null;
   readonly delayP50Ms: number | null;
@@ -56,6 +59,7 @@ export class RateWindow {
       perSecond: perSecond(now.writes - then.writes),
       failedPerSecond: perSecond(now.failed - then.failed),
       batchesPerSecond: perSecond(now.batches - then.batches),
+      evictedPerSecond: perSecond(now.evicted - then.evicted),
       commitP50Ms: round(durationQuantile(then.commit, now.commit, 0.5)),
       commitP99Ms: round(durationQuantile(then.commit, now.commit, 0.99)),
       delayP50Ms: round(durationQuantile(then.delay, now.delay, 0.5)),

@@ -32,6 +32,8 @@ export interface StatusSources {
   /** Spare ones are those from index `threads` on. */
   readonly lanes: () => readonly Lane[];
   readonly threads: number;
+  /** Of the lanes that stay, together. */
+  readonly maxOpenTenants: number;
   readonly threadRestarts: () => number;
   /** Tenants that have a session. */
   readonly sessions: () => number;
@@ -111,6 +113,7 @@ export class StatusPublisher {
     const at = Date.now();
     const { totals } = metrics;
     const rates = this.#rates.look(now, totals);
+    const { evictedPerSecond, ...writeRates } = rates;
     const figures = loads.read(now, at);
     const lanes = this.#lanes(now);
     const waitingJobs = figures.waitingJobs + idleJobs();
@@ -124,7 +127,7 @@ export class StatusPublisher {
       v: STATUS_VERSION,
       at,
       leader: leader(),
-      writes: { ...rates, total: totals.writes, failedTotal: totals.failed },
+      writes: { ...writeRates, total: totals.writes, failedTotal: totals.failed },
       queue: { waitingJobs, heldJobs: figures.heldJobs, depth },
       tenants: {
         windowMs: figures.windowMs,
@@ -139,6 +142,7 @@ export class StatusPublisher {
       },
       parked: { total: parked.size, tenants: parked.list(MAX_PARKED) },
       lanes,
+      files: { maxOpenTenants: this.#sources.maxOpenTenants, evictedPerSecond },
       transactions: transactions(),
       redis: facts.redis,
       wal: {
