@@ -26,7 +26,7 @@ export const overload: Fault = {
   summary:
     'A minute of several times what the broker can do: memory bounded, refusals with retryAfterMs, throughput kept.',
   rig: { clients: [PRODUCER, PRODUCER, PRODUCER], tenants: 10, emptyQueuesMs: 240_000 },
-  // 20,000 callers in a process are answered by hundreds in one turn of its event loop, and what they do then is work, too.
+  // Not the usual 100: see "Late answers" in the README.
   judgeBy: { slackMs: 250 },
   rounds: 1,
   roundsPerRig: 1,
