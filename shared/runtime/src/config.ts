@@ -89,6 +89,14 @@ export const configSchema = z.object({
     .min(1)
     .optional()
     .describe('Tenant files a writer thread keeps open; default: as many as ulimit -n and memory allow.'),
+  jobMemoryBytes: z.coerce
+    .number()
+    .int()
+    .min(1024 * 1024)
+    .optional()
+    .describe(
+      "Memory of the broker for the jobs that it holds; none: a quarter of its heap's or container's limit.",
+    ),
   idleCloseMs: ms(5 * 60_000).describe('A tenant without writes for this long is closed.'),
   maxQueueBytes: count(LIMITS.maxQueueBytes).describe(
     'Bytes of jobs that may wait for one tenant; beyond it TENANT_OVERLOADED.',

@@ -33,6 +33,7 @@ import { FinishedJobs } from './finished-jobs.ts';
 import { HeldTenants } from './held-tenants.ts';
 import { InboxEvents } from './inbox-events.ts';
 import { factsOfWrite, JobLog } from './job-log.ts';
+import { JobMemory, jobMemoryBytes } from './job-memory.ts';
 import { Lanes } from './lanes.ts';
 import type { Lease, Raised } from './lease.ts';
 import { Parked } from './parked.ts';
@@ -151,6 +152,7 @@ export class Leader {
       backOff: new TenantBackOff(link, config.group, config.statementTimeoutMs, parked, log),
       metrics: options.metrics,
       loads: new TenantLoads(),
+      memory: new JobMemory(jobMemoryBytes(config.jobMemoryBytes)),
       walWatch: new WalWatch(config.dataDir, config.dbFile, log),
       observers: createObservers(config, log),
       log,

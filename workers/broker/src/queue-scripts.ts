@@ -53,19 +53,28 @@ local waiting = call('LLEN', wait)
 local taken = {waiting}
 if waiting > 0 then
   local bytes = 0
-  local newest
+  local newest, tooLarge
   for n = 1, math.min(maxJobs, waiting) do
     local id, job
     if n > 1 then
       -- How large it is has to be known first.
       id = call('LINDEX', wait, -1)
       job = call('HMGET', prefix .. id, 'data', 'timestamp')
-      if job[1] and bytes > 0 and bytes + #job[1] > maxBytes then break end
+      if job[1] and bytes + #job[1] > maxBytes then
+        if #taken == 1 then tooLarge = #job[1] end
+        break
+      end
       call('RPOPLPUSH', wait, active)
     else
       id = call('RPOP', wait)
       call('LPUSH', active, id)
       job = call('HMGET', prefix .. id, 'data', 'timestamp')
+      if job[1] and #job[1] > maxBytes then
+        call('LPOP', active)
+        call('RPUSH', wait, id)
+        tooLarge = #job[1]
+        break
+      end
     end
     waiting = waiting - 1
     if job[1] then
@@ -81,9 +90,9 @@ if waiting > 0 then
       call('LREM', active, 1, id)
     end
   end
-  taken[1] = waiting
+  if tooLarge then taken = {-5, tooLarge, waiting} else taken[1] = waiting end
   -- Where none waits the field goes: whatever was wrong with the count is forgotten.
-  if waitingBytes then
+  if waitingBytes and not tooLarge then
     if waiting > 0 and tonumber(waitingBytes) > bytes then call('HINCRBY', meta, 'onewriter.bytes', -bytes)
     else call('HDEL', meta, 'onewriter.bytes') end
   end
@@ -96,10 +105,11 @@ end
 `;
 
 /**
- * Moves the oldest waiting jobs to active.
- * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, word, time from which on it is noted
+ * Moves the oldest waiting jobs to active; with `ifIdle` (1 or 0) only where none is active.
+ * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, word, time from which on it is noted, ifIdle
  * Returns jobs left in wait (-1: the queue is paused; -2: it belongs to a newer leader, whose epoch follows; -3: it has to
- * be adopted first; -4: the tenant is held), then id, data and time of adding of each.
+ * be adopted first; -4: the tenant is held; -5: the oldest is larger than maxBytes, its size and the jobs in wait follow),
+ * then id, data and time of adding of each.
  */
 export const takeJobs = defineScript(
   3,
@@ -110,17 +120,19 @@ local maxJobs, maxBytes, word, noteFrom = tonumber(ARGV[5]), tonumber(ARGV[6]), 
 ${FENCE}
 if refusal then return refusal end
 if paused then return {-1} end
+if ARGV[9] == '1' and call('EXISTS', active) == 1 then return {call('LLEN', wait)} end
 ${TAKE}
 return taken`,
 );
 
 /** Jobs at the tail of wait among which follow-ups are looked for; what was put back may lie behind them. */
-const FOLLOW_UPS_AMONG = 128;
+export const FOLLOW_UPS_AMONG = 128;
 
 /**
- * Moves to active the jobs that go on with an open transaction, and no others; a pause of the queue does not stop them.
- * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, word
- * Returns as {@link takeJobs}; what waits are other jobs, 0 where the queue is paused.
+ * Moves to active the jobs that go on with an open transaction, all of them and no others; a pause of the queue does not stop
+ * them.
+ * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, word, maxBytes
+ * Returns as {@link takeJobs}; what waits are other jobs, 0 where the queue is paused, and -5 tells the size of all of them.
  */
 export const takeFollowUps = defineScript(
   3,
@@ -130,22 +142,26 @@ local wait, active, meta, prefix, word = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARG
 ${FENCE}
 if refusal then return refusal end
 call('HDEL', meta, '')
-local taken = {0}
-local bytes = 0
+local found, bytes = {}, 0
 for _, id in ipairs(call('LRANGE', wait, -${FOLLOW_UPS_AMONG}, -1)) do
   if string.sub(id, 1, 2) == 's-' then
-    local key = prefix .. id
-    local job = call('HMGET', key, 'data', 'timestamp')
-    call('LREM', wait, -1, id)
-    if job[1] then
-      bytes = bytes + #job[1]
-      call('LPUSH', active, id)
-      call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
-      call('HSET', key, 'processedOn', ARGV[4], 'ats', '1')
-      taken[#taken + 1] = id
-      taken[#taken + 1] = job[1]
-      taken[#taken + 1] = job[2] or ''
-    end
+    local job = call('HMGET', prefix .. id, 'data', 'timestamp')
+    found[#found + 1] = {id, job[1], job[2]}
+    if job[1] then bytes = bytes + #job[1] end
+  end
+end
+if bytes > tonumber(ARGV[6]) then return {-5, bytes, call('LLEN', wait)} end
+local taken = {0}
+for _, job in ipairs(found) do
+  local id, key = job[1], prefix .. job[1]
+  call('LREM', wait, -1, id)
+  if job[2] then
+    call('LPUSH', active, id)
+    call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
+    call('HSET', key, 'processedOn', ARGV[4], 'ats', '1')
+    taken[#taken + 1] = id
+    taken[#taken + 1] = job[2]
+    taken[#taken + 1] = job[3] or ''
   end
 end
 if bytes > 0 and waitingBytes then call('HINCRBY', meta, 'onewriter.bytes', -bytes) end
@@ -218,9 +234,11 @@ return {refused, taken}`,
 );
 
 /**
- * Makes all active jobs ours, oldest first: a dead leader's, or those of a take whose answer was lost.
+ * Makes all active jobs ours, oldest first: a dead leader's, or those of a take whose answer was lost. Their data stays in
+ * Redis until there is room for it.
  * KEYS active, meta · ARGV prefix, token, lockMs, word with a new turn
- * Returns as {@link takeJobs} (-3: it is older than the last adoption); what waits is not counted: 1 says that jobs were put back that may be applied.
+ * Returns as {@link takeJobs}, with the data's size in its place (-3: it is older than the last adoption); what waits is not
+ * counted: 1 says that jobs were put back that may be applied.
  */
 export const adoptJobs = defineScript(
   2,
@@ -236,12 +254,12 @@ local ids = redis.call('LRANGE', KEYS[1], 0, -1)
 local jobs = {redis.call('HEXISTS', KEYS[2], 'onewriter.doubt')}
 for i = #ids, 1, -1 do
   local key = ARGV[1] .. ids[i]
-  local data, added = unpack(redis.call('HMGET', key, 'data', 'timestamp'))
-  if data then
+  -- That of a job that is finished is empty.
+  if redis.call('HEXISTS', key, 'data') == 1 then
     redis.call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
     jobs[#jobs + 1] = ids[i]
-    jobs[#jobs + 1] = data
-    jobs[#jobs + 1] = added or ''
+    jobs[#jobs + 1] = redis.call('HSTRLEN', key, 'data')
+    jobs[#jobs + 1] = redis.call('HGET', key, 'timestamp') or ''
   else
     redis.call('LREM', KEYS[1], 1, ids[i])
   end

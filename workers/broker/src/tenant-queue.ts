@@ -28,12 +28,20 @@ export interface Taken {
   readonly waiting: number;
   /** The tenant is held: nothing was taken, and its file has to be closed. */
   readonly held?: true;
+  /** Nothing was taken: the oldest job has so many bytes of data, more than there were to be. */
+  readonly tooLarge?: number;
+}
+
+/** A job that is active, and whose data is in Redis. */
+export interface ActiveJob extends Omit<TakenJob, 'data'> {
+  /** Of its data, in UTF-8. */
+  readonly bytes: number;
 }
 
 /** What an adoption brought. */
 export interface Adopted {
   /** Oldest first. Any of them may be applied. */
-  readonly jobs: readonly TakenJob[];
+  readonly jobs: readonly ActiveJob[];
   /** Among the jobs that wait there may be some that a leader put back, not knowing whether they are applied. */
   readonly doubt: boolean;
   /** The tenant is held: nothing was adopted. */
@@ -64,8 +72,10 @@ export interface QueueLeader {
 /** How much to take at most. */
 export interface TakeBounds {
   readonly maxJobs: number;
-  /** Of data; the first job may be larger. */
+  /** Of data, also of the first job. */
   readonly maxBytes: number;
+  /** Take only where no job is active: those that are come first. */
+  readonly ifIdle?: boolean | undefined;
 }
 
 /** Life of a job's lock. Locks keep other tools' hands off; what keeps two brokers apart is the fence. */
@@ -136,7 +146,7 @@ export class TenantQueue {
    * @param link the connection to take on.
    * @throws OnewriterError FENCED; QueueForgotten
    */
-  async take({ maxJobs, maxBytes }: TakeBounds, link = this.#link): Promise<Taken> {
+  async take({ maxJobs, maxBytes, ifIdle = false }: TakeBounds, link = this.#link): Promise<Taken> {
     const reply = await link.run(takeJobs, [
       this.#wait,
       this.#active,
@@ -149,15 +159,17 @@ export class TenantQueue {
       maxBytes,
       this.#word,
       this.#noteFrom,
+      ifIdle ? 1 : 0,
     ]);
     return this.#noteTime(this.#readTaken(reply));
   }
 
   /**
    * Takes the jobs that go on with an open transaction, and tells how many others wait.
+   * @param maxBytes of data of all of them
    * @throws as {@link take}
    */
-  async takeFollowUps(): Promise<Taken> {
+  async takeFollowUps(maxBytes: number): Promise<Taken> {
     const reply = await this.#link.run(takeFollowUps, [
       this.#wait,
       this.#active,
@@ -167,6 +179,7 @@ export class TenantQueue {
       LOCK_MS,
       Date.now(),
       this.#word,
+      maxBytes,
     ]);
     return this.#readTaken(reply);
   }
@@ -199,7 +212,11 @@ export class TenantQueue {
     return { refused, taken: this.#noteTime(this.#readTaken(taken)) };
   }
 
-  /** Makes all active jobs ours, oldest first, and the queue, too. May be repeated. @throws OnewriterError FENCED */
+  /**
+   * Makes all active jobs ours, oldest first, and the queue, too; their data is read when there is room for it. May be
+   * repeated.
+   * @throws OnewriterError FENCED
+   */
   async adopt(): Promise<Adopted> {
     // A take may be sent behind it, before the answer.
     this.#epoch = this.#leader.epoch;
@@ -213,10 +230,20 @@ export class TenantQueue {
       LOCK_MS,
       this.#word,
     ]);
-    const taken = this.#readTaken(reply);
-    return taken.held
-      ? { jobs: [], doubt: false, held: true }
-      : { jobs: taken.jobs, doubt: taken.waiting > 0 };
+    const [doubt, ...rest] = this.#assertMine(reply);
+    if (doubt === -4) return { jobs: [], doubt: false, held: true };
+    const jobs = readTriples(rest).map(([id, bytes, addedAt]) => ({ id, bytes: Number(bytes), addedAt }));
+    return { jobs, doubt: doubt > 0 };
+  }
+
+  /** Reads the data of active jobs. @returns those that are still there, in the order of `ids` */
+  async read(ids: readonly string[]): Promise<readonly TakenJob[]> {
+    const replies = (await Promise.all(
+      ids.map(id => this.#link.call('HMGET', this.#prefix + id, 'data', 'timestamp')),
+    )) as [string | null, string | null][];
+    return replies.flatMap(([data, added], index) =>
+      data === null ? [] : [{ id: ids[index]!, data, addedAt: readTime(added) }],
+    );
   }
 
   /** What is put back from now on is not meant by a {@link forgetDoubt} of before. */
@@ -257,17 +284,25 @@ export class TenantQueue {
   }
 
   #readTaken(reply: unknown): Taken {
-    const [waiting, ...rest] = reply as [number?, ...(string | number)[]];
-    if (waiting === undefined) return NOTHING;
-    if (waiting === -2) {
+    if ((reply as unknown[]).length === 0) return NOTHING;
+    const [waiting, ...rest] = this.#assertMine(reply);
+    if (waiting === -4) return HELD;
+    if (waiting === -5) return { jobs: [], waiting: Number(rest[1]), tooLarge: Number(rest[0]) };
+    const jobs = readTriples(rest).map(([id, data, addedAt]) => ({ id, data: String(data), addedAt }));
+    return { jobs, waiting: Math.max(waiting, 0) };
+  }
+
+  /** @throws OnewriterError FENCED; QueueForgotten */
+  #assertMine(reply: unknown): [number, ...(string | number)[]] {
+    const [state, ...rest] = reply as [number, ...(string | number)[]];
+    if (state === -2) {
       throw new OnewriterError('FENCED', 'A newer broker has taken over this queue.', {
         tenant: this.#tenant,
         fileEpoch: Number(rest[0]),
       });
     }
-    if (waiting === -3) throw new QueueForgotten();
-    if (waiting === -4) return HELD;
-    return { jobs: readJobs(rest as string[]), waiting: Math.max(waiting, 0) };
+    if (state === -3) throw new QueueForgotten();
+    return [state, ...rest];
   }
 
   /** Keeps the locks of jobs alive that take long. */
@@ -281,15 +316,17 @@ export class QueueForgotten extends Error {
   override readonly message = 'The queue has to be adopted first.';
 }
 
-function readJobs(flat: readonly string[]): readonly TakenJob[] {
-  const jobs: TakenJob[] = [];
+type Triple = readonly [id: string, value: string | number, addedAt: number | undefined];
+
+function readTriples(flat: readonly (string | number)[]): readonly Triple[] {
+  const triples: Triple[] = [];
   for (let index = 0; index + 2 < flat.length; index += 3) {
-    const addedAt = Number.parseInt(flat[index + 2]!, 10);
-    jobs.push({
-      id: flat[index]!,
-      data: flat[index + 1]!,
-      addedAt: Number.isSafeInteger(addedAt) ? addedAt : undefined,
-    });
+    triples.push([String(flat[index]), flat[index + 1]!, readTime(String(flat[index + 2]))]);
   }
-  return jobs;
+  return triples;
+}
+
+function readTime(text: string | null): number | undefined {
+  const time = Number.parseInt(text ?? '', 10);
+  return Number.isSafeInteger(time) ? time : undefined;
 }

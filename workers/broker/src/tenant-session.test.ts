@@ -3,6 +3,7 @@ import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
 import type { InboxEvents } from './inbox-events.ts';
+import { JobMemory, type MemoryWaiter, SHARE_BYTES } from './job-memory.ts';
 import type { LaneClient } from './lane.ts';
 import type { RedisLink } from './redis-link.ts';
 import { TenantLoads } from './status/tenant-load.ts';
@@ -114,9 +115,19 @@ class ModelQueue {
     return taken;
   }
 
-  #takeNow({ maxJobs }: TakeBounds): Taken {
+  #takeNow({ maxJobs, maxBytes, ifIdle = false }: TakeBounds): Taken {
     if (this.#random() < this.fenceRate) throw new OnewriterError('FENCED', 'A newer broker has the queue.');
-    const jobs = this.wait.splice(0, maxJobs);
+    if (ifIdle && this.active.length > 0) return { jobs: [], waiting: this.wait.length };
+    const first = this.wait[0];
+    if (first !== undefined && first.data.length > maxBytes) {
+      return { jobs: [], waiting: this.wait.length, tooLarge: first.data.length };
+    }
+    const jobs: TakenJob[] = [];
+    for (let left = maxBytes; jobs.length < maxJobs; ) {
+      left -= this.wait[0]?.data.length ?? Number.POSITIVE_INFINITY;
+      if (left < 0) break;
+      jobs.push(this.wait.shift()!);
+    }
     this.active.push(...jobs);
     return { jobs, waiting: this.wait.length };
   }
@@ -137,7 +148,14 @@ class ModelQueue {
   }
 
   adopt(): Promise<Adopted> {
-    return this.#execute(() => ({ jobs: [...this.active], doubt: this.doubt }));
+    return this.#execute(() => ({
+      jobs: this.active.map(({ id, data }) => ({ id, bytes: data.length })),
+      doubt: this.doubt,
+    }));
+  }
+
+  read(ids: readonly string[]): Promise<readonly TakenJob[]> {
+    return this.#execute(() => this.active.filter(({ id }) => ids.includes(id)));
   }
 
   forgetDoubt(): Promise<void> {
@@ -266,6 +284,21 @@ interface World {
   readonly inbox: Pick<InboxEvents, 'publish'>;
   readonly bugs: unknown[];
   readonly parked: Set<string>;
+  readonly memory: JobMemory;
+}
+
+/** Other tenants, which have all of the memory again and again, and give it back. */
+async function compete(memory: JobMemory, random: () => number): Promise<never> {
+  for (;;) {
+    const other: MemoryWaiter = {
+      overtakesAt: random() < 0.5 ? 0 : undefined,
+      onMemory: grant => void delay(random() * 10).then(() => grant.release()),
+    };
+    const size = random() < 0.5 ? SHARE_BYTES : memory.limit / 2;
+    const grant = memory.request(other, size, size);
+    if (grant !== undefined) other.onMemory(grant);
+    await delay(random() * 15);
+  }
 }
 
 function createWorld(random: () => number, rates: Rates): World {
@@ -277,6 +310,7 @@ function createWorld(random: () => number, rates: Rates): World {
   const bugs: unknown[] = [];
   const parked = new Set<string>();
   const starts = new Map<string, number>();
+  const memory = new JobMemory(4 * SHARE_BYTES);
   const quiet = () => {};
   const context = {
     lanes,
@@ -340,6 +374,7 @@ function createWorld(random: () => number, rates: Rates): World {
       delay: { observe: quiet },
     },
     loads: new TenantLoads(),
+    memory,
     log: { warn: quiet, error: quiet, info: quiet },
     walWatch: { observe: quiet },
     observers: [],
@@ -355,7 +390,7 @@ function createWorld(random: () => number, rates: Rates): World {
     queue as unknown as TenantQueue,
     context as unknown as SessionContext,
   );
-  return { bell, takesAtBell: 0, queue, lanes, session, told, inbox: context.inbox, bugs, parked };
+  return { bell, takesAtBell: 0, queue, lanes, session, told, inbox: context.inbox, bugs, parked, memory };
 }
 
 /** The broker dies in the middle of whatever it does; the next has what is in Redis and in the file. */
@@ -375,13 +410,14 @@ function succeed(dead: World, random: () => number, rates: Rates): World {
   return world;
 }
 
-function createJob(index: number, unawaited: boolean): TakenJob {
+/** @param padding characters that make it larger */
+function createJob(index: number, unawaited: boolean, padding = 0): TakenJob {
   const message = {
     v: PROTOCOL_VERSION,
     client: 'c-1',
     seq: index,
     at: 0,
-    sql: ['x'],
+    sql: ['x'.repeat(1 + padding)],
     ops: [unawaited ? { s: 0, d: 1 } : { s: 0 }],
   };
   return { id: `w-${index}`, data: JSON.stringify(message) };
@@ -390,7 +426,9 @@ function createJob(index: number, unawaited: boolean): TakenJob {
 /** Adds jobs at random times, each with its bell after it. */
 async function produce(world: World, random: () => number, count: number, first = 0): Promise<void> {
   for (let index = first; index < first + count; index++) {
-    world.queue.wait.push(createJob(index, random() < 0.5));
+    // Some are larger than the least share of the memory, and some than half of all of it.
+    const padding = random() < 0.1 ? 40_000 + random() * 100_000 : 0;
+    world.queue.wait.push(createJob(index, random() < 0.5, padding));
     world.bell.ring();
     if (random() < 0.1) void world.session.finishTold();
     // The sweep found active jobs, and did not know that it woke up.
@@ -456,9 +494,11 @@ describe('a tenant’s session', () => {
       });
       const count = 1 + Math.floor(random() * 60);
       void listen(world, random);
+      if (seed % 2 === 0) void compete(world.memory, random);
       await pass(produce(world, random, count));
       await settle(world);
       const where = `seed ${seed}`;
+      if (seed % 2 === 1) expect(world.memory.used, where).toBe(0);
       expect(world.bugs, where).toEqual([]);
       expect(world.queue.active, where).toEqual([]);
       expect(world.lanes.applied, where).toEqual(inOrder(world.lanes.applied));
@@ -471,7 +511,7 @@ describe('a tenant’s session', () => {
       takesAtBell += world.takesAtBell;
       vi.clearAllTimers();
     }
-    expect(takesAtBell).toBeGreaterThan(5_000);
+    expect(takesAtBell).toBeGreaterThan(3_500);
   }, 120_000);
 
   it('keeps the order through deaths of the broker in the middle of anything, in 300 interleavings', async () => {
@@ -483,6 +523,7 @@ describe('a tenant’s session', () => {
       let count = 0;
       for (let life = 1 + Math.floor(random() * 4); life > 0; life--) {
         void listen(world, random);
+        if (seed % 2 === 0) void compete(world.memory, random);
         const more = 1 + Math.floor(random() * 20);
         await pass(produce(world, random, more, count));
         count += more;
@@ -494,6 +535,7 @@ describe('a tenant’s session', () => {
       }
       await settle(world);
       const where = `seed ${seed}`;
+      if (seed % 2 === 1) expect(world.memory.used, where).toBe(0);
       expect(world.bugs, where).toEqual([]);
       expect(world.queue.active, where).toEqual([]);
       expect(world.lanes.applied, where).toEqual(inOrder(world.lanes.applied));

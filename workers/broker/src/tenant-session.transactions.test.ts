@@ -2,6 +2,7 @@ import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
+import { JobMemory, SHARE_BYTES } from './job-memory.ts';
 import type { Lane, LaneClient } from './lane.ts';
 import type {
   Adopted,
@@ -66,7 +67,8 @@ class ModelQueue {
     return this.#execute(() => this.#takeNow(bounds));
   }
 
-  #takeNow({ maxJobs }: TakeBounds): Taken {
+  #takeNow({ maxJobs, ifIdle = false }: TakeBounds): Taken {
+    if (ifIdle && this.active.length > 0) return { jobs: [], waiting: this.wait.length };
     const jobs = this.wait.splice(0, maxJobs);
     this.active.push(...jobs);
     return { jobs, waiting: this.wait.length };
@@ -93,7 +95,14 @@ class ModelQueue {
   }
 
   adopt(): Promise<Adopted> {
-    return this.#execute(() => ({ jobs: [...this.active], doubt: this.doubt }));
+    return this.#execute(() => ({
+      jobs: this.active.map(({ id, data }) => ({ id, bytes: data.length })),
+      doubt: this.doubt,
+    }));
+  }
+
+  read(ids: readonly string[]): Promise<readonly TakenJob[]> {
+    return this.#execute(() => this.active.filter(({ id }) => ids.includes(id)));
   }
 
   forgetDoubt(): Promise<void> {
@@ -292,6 +301,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
       },
     ),
     loads: { list: quiet },
+    memory: new JobMemory(4 * SHARE_BYTES),
     observers: [],
     log: { warn: quiet, error: quiet, info: quiet },
     walWatch: { observe: quiet },

@@ -36,20 +36,33 @@ import type { Failpoint } from './failpoint.ts';
 import type { BatchObserver, FinishedBatch } from './finished-batch.ts';
 import type { InboxEvents, Settlement } from './inbox-events.ts';
 import { factsOfWrite } from './job-log.ts';
+import {
+  bytesThatFit,
+  costOfJob,
+  type Grant,
+  type JobMemory,
+  type MemoryWaiter,
+  maxCostOfJobs,
+  SHARE_BYTES,
+} from './job-memory.ts';
 import type { Lane, LaneClient } from './lane.ts';
 import type { Lanes } from './lanes.ts';
 import type { Parked } from './parked.ts';
+import { FOLLOW_UPS_AMONG } from './queue-scripts.ts';
 import { isTemporary, type RedisLink } from './redis-link.ts';
 import { type LoadSource, TenantLoad, type TenantLoads } from './status/tenant-load.ts';
 import type { TenantBackOff } from './tenant-back-off.ts';
 import {
+  type ActiveJob,
   type FinishedJob,
   QueueForgotten,
+  type TakeBounds,
   type Taken,
   type TakenJob,
   type TenantQueue,
 } from './tenant-queue.ts';
 import { firstExpiry, TransactionLease, type TransactionLimits } from './transaction-lease.ts';
+import { OVERTAKE_PAUSE_MS } from './turns.ts';
 import type { WalWatch } from './wal-watch.ts';
 
 /*
@@ -60,6 +73,11 @@ import type { WalWatch } from './wal-watch.ts';
  *                          ▲                ▲                   │                    │
  *                          │                └── the next batch ◀┘ while it runs      │
  *                          └────────────────── with the finish: the next jobs ◀──────┘
+ *
+ * What is taken, and read, is paid for with memory that all tenants share (job-memory.ts): without a grant nothing is asked of
+ * Redis. A job that is held may be without its data, which is in Redis then: one that was active when this process began to
+ * lead, and those of a tenant that cannot go on now, whose memory others need more. It has its place all the same, and its
+ * data is read when its turn is near.
  *
  * Order (G3): jobs are taken oldest first, by one take at a time, and stand in `#ready` in that order; one batch is in the
  * thread at a time. What holds at every moment, so that a job begins only if it is the oldest that is held:
@@ -107,6 +125,7 @@ export interface SessionContext {
   readonly backOff: TenantBackOff;
   readonly metrics: BrokerMetrics;
   readonly loads: TenantLoads;
+  readonly memory: JobMemory;
   readonly walWatch: WalWatch;
   /** Told of each batch that is done. */
   readonly observers: readonly BatchObserver[];
@@ -129,7 +148,7 @@ export interface SessionContext {
 type BatchTimes = Pick<FinishedBatch, 'queuedAt' | 'begunAt' | 'committedAt'>;
 
 /** A job that this broker has. */
-interface HeldJob extends TakenJob {
+interface HeldJob extends ActiveJob {
   /** Rises with each job that is held. */
   readonly place: number;
   /** By the client's clock, ms; undefined where its id does not tell. */
@@ -140,12 +159,31 @@ interface HeldJob extends TakenJob {
   readonly starts: number;
   /** It may be in the ledger: a leader that is gone had it, or a batch with it ended so that nobody knows. */
   readonly doubtful: boolean;
-  /** Set where the job is of a version that this broker does not know. */
+  /** Undefined while it is in Redis only. */
+  readonly data: string | undefined;
+  /** What `data` costs, and of which grant; undefined as `data` is. */
+  readonly memory: { readonly grant: Grant; readonly cost: number } | undefined;
+  /** Set where the job is of a version that this broker does not know; undefined until its data was seen. */
   readonly unknownVersion: number | undefined;
+  /** What was read of data that is in Redis only. */
+  readonly seen?: SeenFacts | undefined;
   /** When its client was last seen, where it was looked for; on the monotonic clock, ms. */
   readonly clientSeenAt?: number | undefined;
 }
 
+/** A {@link HeldJob} whose data is here. */
+type LoadedJob = HeldJob & { readonly data: string };
+
+/** What has to be known of a job that fails. */
+interface SeenFacts {
+  readonly client: string;
+  readonly hasUnawaitedWrite: boolean;
+}
+
+/** What a take asks memory for at first; after that twice what the last one brought. */
+const FIRST_TAKE_BYTES = 128 * 1024;
+/** Jobs of one take. */
+const MAX_TAKEN_JOBS = LIMITS.maxBatchJobs;
 /** Jobs taken ahead of the thread: one batch. */
 const MAX_READY_JOBS = LIMITS.maxBatchJobs;
 const MAX_READY_BYTES = 2 * 1024 * 1024;
@@ -165,7 +203,7 @@ const MAX_PARKED_JOBS = LIMITS.maxQueueDepth;
 const MAX_PARKED_BYTES = 16 * 1024 * 1024;
 
 /** One tenant's jobs on their way through this process. */
-export class TenantSession implements LaneClient, LoadSource {
+export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   readonly tenant: string;
   lane: Lane | undefined;
   /** On the monotonic clock, ms. */
@@ -173,16 +211,27 @@ export class TenantSession implements LaneClient, LoadSource {
   readonly #queue: TenantQueue;
   readonly #context: SessionContext;
   #ready: HeldJob[] = [];
+  /** Of those whose data is here. */
   #readyBytes = 0;
+  /** Some of what is held may be without its data. */
+  #hasUnloaded = false;
   /** Jobs held: neither applied, nor failed, nor given back. */
   #unsettled = 0;
   #lastPlace = 0;
   /** Decisions that are awaited: see 3 above. */
   #undecided = 0;
-  #inThread: readonly HeldJob[] = [];
+  #inThread: readonly LoadedJob[] = [];
   /** It waits for its turn at a lane. */
   #queued = false;
   #taking = false;
+  /** Memory that came and is not used yet. */
+  #granted: Grant | undefined;
+  /** Of the oldest job that waits, where it was too large for a take; else 0. */
+  #tooLargeBytes = 0;
+  /** The same of all jobs that go on with the open transaction. */
+  #followUpsTooLargeBytes = 0;
+  /** Of data that the last take brought. */
+  #lastTakenBytes = FIRST_TAKE_BYTES / 2;
   /** The take under way waits for a bell. */
   #atBell = false;
   #mayHaveMore = false;
@@ -209,7 +258,7 @@ export class TenantSession implements LaneClient, LoadSource {
   #toldAt = Number.NEGATIVE_INFINITY;
   /** The `place` up to which callers behind a job of an unknown version were told. */
   #toldBehindPlace = 0;
-  readonly #load = new TenantLoad(this);
+  readonly #figures = new TenantLoad(this);
   /** Jobs that wait in Redis, as last heard. */
   #waiting = 0;
   /** When it got in line for its lane, and when its turn came; on the monotonic clock, ms. */
@@ -271,6 +320,14 @@ export class TenantSession implements LaneClient, LoadSource {
     return this.#waiting;
   }
 
+  /** See Turns: a tenant whose work fits into one turn may overtake those that have a backlog. */
+  get overtakesAt(): number | undefined {
+    // A transaction that is open holds its tenant up, and has a deadline.
+    if (this.#lease !== undefined) return 0;
+    if (this.#waiting > 0 || this.#hasUnloaded) return undefined;
+    return this.#begunAt === 0 ? 0 : this.#begunAt + OVERTAKE_PAUSE_MS;
+  }
+
   get oldestAt(): number | undefined {
     return (this.#inThread[0] ?? this.#ready[0])?.enqueuedAt;
   }
@@ -296,9 +353,12 @@ export class TenantSession implements LaneClient, LoadSource {
   takeAtBell(link: RedisLink): Promise<void> | undefined {
     if (this.#draining || this.#stale || this.#taking || this.#mayHaveMore || this.#prefetched)
       return undefined;
-    if (!this.#hasRoom || this.#alone || this.#lease !== undefined) return undefined;
+    if (!this.#hasRoom || this.#nextToLoad.length > 0 || this.#alone || this.#lease !== undefined)
+      return undefined;
+    const grant = this.#context.memory.requestNow(...this.#wishForTake);
+    if (grant === undefined) return undefined;
     this.#atBell = true;
-    return this.#takeBy(() => this.#queue.take(this.#room, link)).catch(this.#context.onBug);
+    return this.#takeBy(grant, bounds => this.#queue.take(bounds, link)).catch(this.#context.onBug);
   }
 
   /** Takes over the active jobs of a leader that died. @returns how many. @throws Error of Redis */
@@ -318,6 +378,7 @@ export class TenantSession implements LaneClient, LoadSource {
    */
   async drain(): Promise<void> {
     this.#draining = true;
+    this.#context.memory.cancel(this);
     clearTimeout(this.#retry);
     this.#lease?.close();
     while (this.#atWork || this.#finishing > 0 || this.#taking || this.#unfinished.length > 0) {
@@ -346,10 +407,10 @@ export class TenantSession implements LaneClient, LoadSource {
       );
     // Not before: a call that fails is repeated. By id: what is learned of a job meanwhile makes another object of it.
     const given = new Set(jobs.map(job => job.id));
-    const before = this.#followUps.length + this.#ready.length;
-    this.#followUps = this.#followUps.filter(job => !given.has(job.id));
-    this.#setReady(this.#ready.filter(job => !given.has(job.id)));
-    this.#unsettled -= before - this.#followUps.length - this.#ready.length;
+    const isGiven = ({ id }: HeldJob) => given.has(id);
+    this.#letGo([...this.#followUps, ...this.#ready].filter(isGiven));
+    this.#followUps = this.#followUps.filter(job => !isGiven(job));
+    this.#setReady(this.#ready.filter(job => !isGiven(job)));
     return jobs.length;
   }
 
@@ -365,11 +426,11 @@ export class TenantSession implements LaneClient, LoadSource {
     if (!this.#assertOldest()) return undefined;
     if (this.#lease !== undefined) return this.#nextFollowUp(this.#lease);
     if (this.#ready.length === 0) return this.#closedOut ? this.#tryOpening() : undefined;
-    const batch: HeldJob[] = [];
+    const batch: LoadedJob[] = [];
     let bytes = 0;
     const maxBytes = contended ? SLICE_BYTES : MAX_READY_BYTES;
     for (const job of this.#ready) {
-      if (job.unknownVersion !== undefined) break;
+      if (job.unknownVersion !== undefined || !isLoaded(job)) break;
       const alone = isStepsJobId(job.id) || this.#context.condemned.mustRunAlone(job.starts);
       if (batch.length > 0 && (alone || bytes + job.data.length > maxBytes)) break;
       batch.push(job);
@@ -386,7 +447,7 @@ export class TenantSession implements LaneClient, LoadSource {
       const grant = { id: newTransactionId(), expiresAt: firstExpiry(this.#context.transactionLimits) };
       return this.#toStepsTask(batch[0]!, grant);
     }
-    if (this.#mayHaveMore) queueMicrotask(() => this.#pump());
+    if (this.#mayHaveMore || this.#nextToLoad.length > 0) queueMicrotask(() => this.#pump());
     return {
       kind: 'apply',
       tenant: this.tenant,
@@ -431,14 +492,15 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   #nextFollowUp(lease: TransactionLease): ApplyTask | undefined {
-    const job = this.#followUps.shift();
-    if (job === undefined) return undefined;
+    const job = this.#followUps[0];
+    if (job === undefined || !isLoaded(job)) return undefined;
+    this.#followUps.shift();
     this.#inThread = [job];
     this.#noteBegin(job);
     return this.#toStepsTask(job, { id: lease.id, expiresAt: lease.expiresAt });
   }
 
-  #toStepsTask(job: HeldJob, transaction: TransactionGrant): ApplyTask {
+  #toStepsTask(job: LoadedJob, transaction: TransactionGrant): ApplyTask {
     this.#alone = true;
     const epoch = this.#context.epoch();
     return { kind: 'apply', tenant: this.tenant, epoch, jobs: [this.#toQueuedJob(job)], transaction };
@@ -506,7 +568,7 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   /** The thread is free of it, and more may be taken. */
-  #leaveThread(): readonly HeldJob[] {
+  #leaveThread(): readonly LoadedJob[] {
     const batch = this.#inThread;
     this.#inThread = [];
     this.#trying = false;
@@ -515,7 +577,7 @@ export class TenantSession implements LaneClient, LoadSource {
     return batch;
   }
 
-  #toQueuedJob({ id, data, addedAt }: HeldJob): QueuedJob {
+  #toQueuedJob({ id, data, addedAt }: LoadedJob): QueuedJob {
     const condemned = this.#context.condemned.of(id);
     return condemned === undefined ? { id, data, addedAt } : { id, data, addedAt, condemned };
   }
@@ -528,16 +590,54 @@ export class TenantSession implements LaneClient, LoadSource {
     }
     const heldBackMs = this.#context.backOff.leftMs(this.tenant);
     if (heldBackMs > 0) {
+      this.#unload();
       if (this.#retry === undefined) this.#retryIn(heldBackMs);
       return;
     }
     if (this.#stale) {
       if (!this.#taking && this.#finishing === 0) this.#reload().catch(this.#context.onBug);
-    } else if (this.#lease !== undefined) this.#pumpLeased();
-    else if (this.#mayHaveMore && !this.#taking && this.#hasRoom && !this.#prefetched && !this.#alone) {
-      this.#take().catch(this.#context.onBug);
+    } else if (!this.#taking) {
+      const toLoad = this.#nextToLoad;
+      if (toLoad.length > 0) this.#load(toLoad);
+      else if (this.#lease !== undefined) this.#pumpLeased();
+      else if (this.#mayHaveMore && this.#hasRoom && !this.#prefetched && !this.#alone) this.#take();
     }
     this.#enqueue();
+  }
+
+  /** Memory that this tenant waited for. */
+  onMemory(grant: Grant): void {
+    this.#granted = grant;
+    this.#pump();
+    // What it was for is done, or cannot be done now.
+    this.#granted?.release();
+    this.#granted = undefined;
+  }
+
+  /** @returns undefined where there is none now: {@link onMemory} follows. */
+  #requestMemory([minimum, desired]: readonly [number, number]): Grant | undefined {
+    const granted = this.#granted;
+    this.#granted = undefined;
+    if (granted !== undefined && granted.bytes >= minimum) return granted;
+    granted?.release();
+    return this.#context.memory.request(this, minimum, desired);
+  }
+
+  /** What a take needs, and what it could use. */
+  get #wishForTake(): readonly [number, number] {
+    if (this.#tooLargeBytes > 0) {
+      const cost = maxCostOfJobs(1, this.#tooLargeBytes);
+      return [cost, cost];
+    }
+    const { maxJobs, maxBytes } = this.#room;
+    return [SHARE_BYTES, maxCostOfJobs(maxJobs, Math.min(maxBytes, 2 * this.#lastTakenBytes))];
+  }
+
+  /** As much as there is room and memory for. */
+  #boundsOf({ bytes }: Grant): TakeBounds {
+    if (this.#tooLargeBytes > 0) return { maxJobs: 1, maxBytes: this.#tooLargeBytes };
+    const { maxJobs, maxBytes } = this.#room;
+    return { maxJobs, maxBytes: Math.min(maxBytes, bytesThatFit(maxJobs, bytes)) };
   }
 
   /** The thread has something of it. */
@@ -554,7 +654,7 @@ export class TenantSession implements LaneClient, LoadSource {
   get #room() {
     const parked = this.#refusals >= TRIES_BEFORE_TELLING;
     return {
-      maxJobs: (parked ? MAX_PARKED_JOBS : MAX_READY_JOBS) - this.#ready.length,
+      maxJobs: Math.min((parked ? MAX_PARKED_JOBS : MAX_READY_JOBS) - this.#ready.length, MAX_TAKEN_JOBS),
       maxBytes: (parked ? MAX_PARKED_BYTES : MAX_READY_BYTES) - this.#readyBytes,
     };
   }
@@ -563,6 +663,7 @@ export class TenantSession implements LaneClient, LoadSource {
     if (this.#queued || this.#atWork || this.#retry !== undefined || this.#undecided > 0) return;
     const next = this.#lease === undefined ? this.#ready[0] : this.#followUps[0];
     if (next === undefined && !this.#closedOut) return;
+    if (next !== undefined && next.unknownVersion === undefined && !isLoaded(next)) return;
     if (next !== undefined && this.#lease === undefined && this.#mustWait(next)) return;
     this.#queued = true;
     this.#queuedAt = performance.now();
@@ -600,9 +701,10 @@ export class TenantSession implements LaneClient, LoadSource {
         job.place > this.#toldBehindPlace &&
         job.unknownVersion === undefined &&
         !job.doubtful &&
-        !hasUnawaitedWrite(job.data),
+        !hasUnawaitedWrite(job),
     );
     this.#toldBehindPlace = this.#lastPlace;
+    this.#unload();
     if (behind.length === 0) return;
     const details = { tenant: this.tenant, reason: 'a job of an unknown protocol version is before it' };
     const error = toWireError(new OnewriterError('TENANT_UNAVAILABLE', what, details));
@@ -616,7 +718,7 @@ export class TenantSession implements LaneClient, LoadSource {
     if (clientSeenAt !== undefined && performance.now() - clientSeenAt < CLIENT_SEEN_MS) return undefined;
     const ageMs = enqueuedAt === undefined ? Number.NaN : Date.now() - enqueuedAt;
     if (ageMs >= 0 && ageMs < CLIENT_SEEN_MS) return undefined;
-    return readLiveClient(data);
+    return data === undefined ? undefined : readLiveClient(data);
   }
 
   async #lookForClient(job: HeldJob, client: string): Promise<void> {
@@ -634,26 +736,29 @@ export class TenantSession implements LaneClient, LoadSource {
     await this.#fail([job], error);
   }
 
-  #take(): Promise<void> {
+  #take(): void {
+    const grant = this.#requestMemory(this.#wishForTake);
+    if (grant === undefined) return;
     const finished = this.#unfinished.splice(0);
-    return this.#takeBy(async () => {
-      if (finished.length === 0) return this.#queue.take(this.#room);
+    this.#takeBy(grant, async bounds => {
+      if (finished.length === 0) return this.#queue.take(bounds);
       try {
-        return (await this.#queue.finish(finished, this.#room)).taken;
+        return (await this.#queue.finish(finished, bounds)).taken;
       } catch (error) {
         if (!isFinishedAllTheSame(error)) this.#unfinished.unshift(...finished);
         throw error;
       }
-    });
+    }).catch(this.#context.onBug);
   }
 
-  async #takeBy(take: () => Promise<Taken>): Promise<void> {
+  async #takeBy(grant: Grant, take: (bounds: TakeBounds) => Promise<Taken>): Promise<void> {
     this.#taking = true;
     this.#mayHaveMore = false;
     this.#prefetched = this.#inThread.length > 0;
     try {
-      this.#receive(await take());
+      this.#receive(await take(this.#boundsOf(grant)), grant);
     } catch (error) {
+      grant.release();
       await this.#onTakeFailed(error);
     } finally {
       this.#taking = false;
@@ -661,6 +766,107 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#pump();
       this.#rest();
     }
+  }
+
+  /** What is held without its data, and is near its turn. */
+  get #nextToLoad(): readonly HeldJob[] {
+    // A pause is over before anything is tried.
+    if (!this.#hasUnloaded || this.#retry !== undefined) return NO_JOBS;
+    if (this.#lease !== undefined)
+      return this.#followUps.filter(job => !isLoaded(job)).slice(0, MAX_TAKEN_JOBS);
+    if (this.#ready[0]?.unknownVersion !== undefined) return NO_JOBS;
+    const jobs: HeldJob[] = [];
+    let bytes = this.#readyBytes;
+    for (const job of this.#ready.slice(0, MAX_READY_JOBS)) {
+      if (isLoaded(job)) continue;
+      bytes += job.bytes;
+      // The oldest is needed whatever it is.
+      if (bytes > MAX_READY_BYTES && job !== this.#ready[0]) break;
+      jobs.push(job);
+    }
+    return jobs;
+  }
+
+  /** Reads data of jobs that are held, as much as there is memory for. */
+  #load(jobs: readonly HeldJob[]): void {
+    const allBytes = jobs.reduce((sum, { bytes }) => sum + bytes, 0);
+    const grant = this.#requestMemory([
+      maxCostOfJobs(1, jobs[0]!.bytes),
+      maxCostOfJobs(jobs.length, allBytes),
+    ]);
+    if (grant === undefined) {
+      // What is newer than the oldest cannot begin before it, and must not keep memory from it.
+      if (this.#lease !== undefined || jobs[0] === this.#ready[0]) this.#unload();
+      return;
+    }
+    let count = 0;
+    let bytes = 0;
+    for (const job of jobs) {
+      bytes += job.bytes;
+      if (maxCostOfJobs(count + 1, bytes) > grant.bytes) break;
+      count++;
+    }
+    this.#read(
+      jobs.slice(0, count).map(({ id }) => id),
+      grant,
+    ).catch(this.#context.onBug);
+  }
+
+  async #read(ids: readonly string[], grant: Grant): Promise<void> {
+    this.#taking = true;
+    try {
+      this.#fill(ids, await this.#context.link.insist(() => this.#queue.read(ids)), grant);
+    } finally {
+      this.#taking = false;
+      this.#pump();
+      this.#rest();
+    }
+  }
+
+  /** The data of jobs that are held came; those that are not in Redis any more are gone. */
+  #fill(ids: readonly string[], read: readonly TakenJob[], grant: Grant): void {
+    const asked = new Set(ids);
+    const found = new Map(read.map(({ id, data }) => [id, data]));
+    const gone: HeldJob[] = [];
+    let left = grant.bytes;
+    const fill = (job: HeldJob): readonly HeldJob[] => {
+      if (!asked.has(job.id) || isLoaded(job)) return [job];
+      const data = found.get(job.id);
+      if (data === undefined) {
+        gone.push(job);
+        return [];
+      }
+      const cost = costOfJob(data);
+      // Changed since its size was asked for: read again.
+      if (cost > left) return [{ ...job, bytes: Buffer.byteLength(data) }];
+      left -= cost;
+      if (job.seen === undefined) this.#context.metrics.taken(data.length);
+      return [{ ...job, data, memory: { grant, cost }, unknownVersion: unknownVersionOf(data) }];
+    };
+    this.#followUps = this.#followUps.flatMap(fill);
+    this.#setReady(this.#ready.flatMap(fill));
+    this.#letGo(gone);
+    grant.shrinkTo(grant.bytes - left);
+    this.#hasUnloaded = [...this.#followUps, ...this.#ready].some(job => !isLoaded(job));
+  }
+
+  /** Gives the memory of what is held back, where it cannot begin now: others need it more. */
+  #unload(): void {
+    if (this.#readyBytes === 0) return;
+    const unloaded = this.#ready.map((job): HeldJob => {
+      if (!isLoaded(job)) return job;
+      const seen = job.seen ?? (job.doubtful ? undefined : readFacts(job.data));
+      return { ...job, seen, data: undefined, memory: undefined };
+    });
+    for (const job of this.#ready) free(job);
+    this.#setReady(unloaded);
+    this.#hasUnloaded = true;
+  }
+
+  /** It does not hold these any more. */
+  #letGo(jobs: readonly HeldJob[]): void {
+    this.#unsettled -= jobs.length;
+    for (const job of jobs) free(job);
   }
 
   async #finishUnfinished(): Promise<void> {
@@ -677,25 +883,39 @@ export class TenantSession implements LaneClient, LoadSource {
 
   /** While a transaction is open. */
   #pumpLeased(): void {
-    if (this.#taking) return;
-    if (this.#returnable.length > 0) this.#returnReady().catch(this.#context.onBug);
-    else if (this.#mayHaveMore) this.#takeFollowUps().catch(this.#context.onBug);
+    if (this.#returnable.length > 0) {
+      this.#returnReady().catch(this.#context.onBug);
+      return;
+    }
+    this.#unload();
+    if (!this.#mayHaveMore) return;
+    const tooLarge = this.#followUpsTooLargeBytes;
+    const usefulBytes = Math.max(tooLarge, 2 * this.#lastTakenBytes);
+    const grant = this.#requestMemory([
+      tooLarge === 0 ? SHARE_BYTES : maxCostOfJobs(FOLLOW_UPS_AMONG, tooLarge),
+      maxCostOfJobs(FOLLOW_UPS_AMONG, usefulBytes),
+    ]);
+    if (grant !== undefined) this.#takeFollowUps(grant).catch(this.#context.onBug);
   }
 
-  async #takeFollowUps(): Promise<void> {
+  async #takeFollowUps(grant: Grant): Promise<void> {
     this.#taking = true;
     this.#mayHaveMore = false;
     try {
-      const taken = await this.#queue.takeFollowUps();
+      const taken = await this.#queue.takeFollowUps(bytesThatFit(FOLLOW_UPS_AMONG, grant.bytes));
+      this.#followUpsTooLargeBytes = taken.tooLarge ?? 0;
       if (taken.held) {
+        grant.release();
         this.#giveWay();
         return;
       }
-      const { jobs, waiting } = taken;
+      const { jobs, waiting, tooLarge } = taken;
       this.#waiting = waiting;
-      this.#hold(jobs, this.#doubt);
+      if (tooLarge !== undefined) this.#mayHaveMore = true;
+      this.#hold(jobs, this.#doubt, grant);
       this.#lease?.noteOthers(waiting > 0 || this.#ready.length > 0);
     } catch (error) {
+      grant.release();
       await this.#onTakeFailed(error);
     } finally {
       this.#taking = false;
@@ -714,7 +934,7 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#taking = true;
     const jobs = this.#returnable;
     this.#setReady(this.#ready.slice(0, this.#ready.length - jobs.length));
-    this.#unsettled -= jobs.length;
+    this.#letGo(jobs);
     try {
       await this.#leading(() =>
         this.#queue.giveBack(
@@ -747,6 +967,7 @@ export class TenantSession implements LaneClient, LoadSource {
       );
       this.#lease = lease;
       this.#lease.noteOthers(this.#mayHaveMore || this.#ready.length > 0);
+      this.#followUpsTooLargeBytes = 0;
       if (this.#draining) this.#lease.close();
     } else if (this.#lease.expired) this.#takeAway(this.#lease);
     else this.#lease.touch();
@@ -820,63 +1041,91 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#context.onHeld(this.tenant);
   }
 
-  #receive({ jobs, waiting, held }: Taken): void {
+  #receive({ jobs, waiting, held, tooLarge }: Taken, grant: Grant): void {
     if (held) {
+      grant.release();
       this.#giveWay();
       return;
     }
     this.#waiting = waiting;
-    if (waiting > 0) this.#mayHaveMore = true;
-    if (jobs.length > 0) this.#hold(jobs, this.#doubt);
+    this.#tooLargeBytes = tooLarge ?? 0;
+    if (waiting > 0 || tooLarge !== undefined) this.#mayHaveMore = true;
+    // Nothing is here yet of what was to be taken while the thread works.
+    if (tooLarge !== undefined) this.#prefetched = false;
+    this.#hold(jobs, this.#doubt, grant);
   }
 
-  /** @param doubtful they may be applied */
-  #hold(jobs: readonly TakenJob[], doubtful: boolean, starts?: readonly number[]): void {
+  /** @param doubtful they may be applied @param grant that they were taken with, and share from now on */
+  #hold(jobs: readonly TakenJob[], doubtful: boolean, grant: Grant): void {
+    let bytes = 0;
+    let costs = 0;
+    const held = jobs.map(({ id, data, addedAt }) => {
+      const cost = costOfJob(data);
+      bytes += data.length;
+      costs += cost;
+      return {
+        ...{
+          id,
+          data,
+          addedAt,
+          bytes: Buffer.byteLength(data),
+          doubtful,
+          starts: 0,
+          memory: { grant, cost },
+        },
+        unknownVersion: unknownVersionOf(data),
+      };
+    });
+    grant.shrinkTo(costs);
+    if (jobs.length === 0) return;
+    this.#lastTakenBytes = bytes;
+    this.#context.metrics.taken(bytes);
+    this.#add(held);
+  }
+
+  /** Jobs that were active before: their data is read when their turn is near. */
+  #holdActive(jobs: readonly ActiveJob[], starts: readonly number[]): void {
+    if (jobs.length === 0) return;
+    this.#hasUnloaded = true;
+    const unloaded = { data: undefined, memory: undefined, unknownVersion: undefined, doubtful: true };
+    this.#add(jobs.map((job, index) => ({ ...job, ...unloaded, starts: starts[index] ?? 0 })));
+  }
+
+  #add(jobs: readonly Omit<HeldJob, 'place' | 'enqueuedAt' | 'takenAt'>[]): void {
     const takenAt = performance.now();
     const now = Date.now();
     const { metrics, loads } = this.#context;
     this.lastUsedAt = takenAt;
-    let bytes = 0;
-    for (const [index, { id, data, addedAt }] of jobs.entries()) {
-      const enqueuedAt = timeOfJobId(id);
+    for (const added of jobs) {
+      const enqueuedAt = timeOfJobId(added.id);
       if (enqueuedAt !== undefined) metrics.observe('queue', now - enqueuedAt);
-      const place = ++this.#lastPlace;
-      const job = {
-        id,
-        data,
-        addedAt,
-        place,
-        enqueuedAt,
-        takenAt,
-        starts: starts?.[index] ?? 0,
-        doubtful,
-        unknownVersion: unknownVersionOf(data),
-      };
-      if (this.#lease !== undefined && isFollowUpJobId(id)) this.#followUps.push(job);
+      const job: HeldJob = { ...added, place: ++this.#lastPlace, enqueuedAt, takenAt };
+      if (this.#lease !== undefined && isFollowUpJobId(job.id)) this.#followUps.push(job);
       else {
         this.#ready.push(job);
-        this.#readyBytes += data.length;
+        this.#readyBytes += job.data?.length ?? 0;
       }
-      bytes += data.length;
     }
     this.#unsettled += jobs.length;
-    metrics.taken(bytes);
-    if (jobs.length > 0 && this.#retry !== undefined) this.#hurry();
-    if (!this.#load.listed && jobs.length > 0) loads.list(this.#load);
+    if (this.#retry !== undefined) this.#hurry();
+    if (!this.#figures.listed) loads.list(this.#figures);
   }
 
   /** Reads what is active, adds what is not known here (it is newer than all that is), and takes more. @returns how many */
   async #reload(): Promise<number> {
     this.#taking = true;
     this.#mayHaveMore = false;
+    let grant: Grant | undefined;
     try {
       if (this.#unfinished.length > 0) await this.#finishUnfinished();
       // Before it is asked: what is in the thread now may be committed, and active still, when the answer comes.
       const here = [...this.#inThread, ...this.#followUps, ...this.#ready, ...this.#unfinished];
       const known = new Set(here.map(job => job.id));
+      grant = this.#hasRoom ? this.#context.memory.requestNow(...this.#wishForTake) : undefined;
+      const bounds = grant === undefined ? undefined : { ...this.#boundsOf(grant), ifIdle: true };
       // In one round trip; a take whose answer is lost is among the active jobs of the next attempt.
       const [active, taken] = await this.#leading(() =>
-        Promise.all([this.#queue.adopt(), this.#queue.take(this.#room)]),
+        Promise.all([this.#queue.adopt(), bounds && this.#queue.take(bounds)]),
       );
       if (active.held) {
         this.#giveWay();
@@ -886,10 +1135,15 @@ export class TenantSession implements LaneClient, LoadSource {
       const starts = await this.#context.condemned.startsOf(jobs.map(job => job.id));
       this.#stale = false;
       this.#doubt ||= active.doubt;
-      this.#hold(jobs, true, starts);
-      this.#receive(taken);
+      this.#holdActive(jobs, starts);
+      if (grant === undefined || taken === undefined) this.#mayHaveMore = true;
+      else {
+        this.#receive(taken, grant);
+        grant = undefined;
+      }
       return jobs.length;
     } finally {
+      grant?.release();
       this.#taking = false;
       this.#pump();
       this.#rest();
@@ -918,11 +1172,11 @@ export class TenantSession implements LaneClient, LoadSource {
       metrics.delay.observe(delayMs);
       if (delayMs > longestMs) longestMs = delayMs;
     }
-    this.#load.add(writes, failures, inThreadMs, longestMs, walBytes);
+    this.#figures.add(writes, failures, inThreadMs, longestMs, walBytes);
   }
 
   /** After the commit: tells the clients, and sees to it that the jobs are finished. */
-  async #finish(batch: readonly HeldJob[], applied: AppliedOutcome, times: BatchTimes): Promise<void> {
+  async #finish(batch: readonly LoadedJob[], applied: AppliedOutcome, times: BatchTimes): Promise<void> {
     const { jobs: outcomes, stats } = applied;
     const settlements = outcomes.map(outcome => ({ ...outcome, jobId: outcome.id, tenant: this.tenant }));
     const finished = outcomes.map(toFinishedJob);
@@ -937,6 +1191,7 @@ export class TenantSession implements LaneClient, LoadSource {
         observer.observe({ tenant, jobs: batch, outcomes, stats, ...times, finishedAt });
       }
     } finally {
+      for (const job of batch) free(job);
       this.#finishing--;
       this.#pump();
       this.#rest();
@@ -973,7 +1228,7 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   async #finishNow(
-    batch: readonly HeldJob[],
+    batch: readonly LoadedJob[],
     outcomes: readonly JobOutcome[],
     settlements: readonly Settlement[],
     finished: readonly FinishedJob[],
@@ -993,7 +1248,7 @@ export class TenantSession implements LaneClient, LoadSource {
 
   /** Undefined, without a promise, where there are none: that is the usual case. */
   #collectDeadLetters(
-    batch: readonly HeldJob[],
+    batch: readonly LoadedJob[],
     outcomes: readonly JobOutcome[],
   ): Promise<unknown> | undefined {
     const { deadLetters, condemned, link, log, metrics } = this.#context;
@@ -1014,7 +1269,7 @@ export class TenantSession implements LaneClient, LoadSource {
     return additions.length === 0 ? undefined : Promise.all(additions);
   }
 
-  async #onRefused(batch: readonly HeldJob[], refusal: RefusedOutcome): Promise<void> {
+  async #onRefused(batch: readonly LoadedJob[], refusal: RefusedOutcome): Promise<void> {
     const { error, uncertain, begun } = refusal;
     // Whatever refused it, the transaction is rolled back, or its connection given up.
     this.#endLease();
@@ -1061,7 +1316,7 @@ export class TenantSession implements LaneClient, LoadSource {
       const certain = tried.has(job.id) && !uncertain ? true : !job.doubtful;
       // Of a version that is not known here nobody can say whether its caller waits.
       if (job.unknownVersion !== undefined) return false;
-      return certain && (concernsAll || tried.has(job.id)) && !hasUnawaitedWrite(job.data);
+      return certain && (concernsAll || tried.has(job.id)) && !hasUnawaitedWrite(job);
     };
     return this.#ready.filter(isRefused);
   }
@@ -1083,7 +1338,7 @@ export class TenantSession implements LaneClient, LoadSource {
       await this.#context.inbox.publish(
         told.map(job => ({
           jobId: job.id,
-          client: clientOf(job.data),
+          client: clientOf(job),
           tenant: this.tenant,
           commitSeq: 0,
           results: '',
@@ -1105,15 +1360,14 @@ export class TenantSession implements LaneClient, LoadSource {
     const { refused } = await this.#context.link.insist(() => this.#queue.finish(finished, undefined));
     if (refused.length > 0) this.#stale = true;
     const failed = new Set(jobs.map(({ id }) => id).filter(id => !refused.includes(id)));
-    const left = this.#ready.filter(({ id }) => !failed.has(id));
-    this.#unsettled -= this.#ready.length - left.length;
-    this.#setReady(left);
+    this.#letGo(this.#ready.filter(({ id }) => failed.has(id)));
+    this.#setReady(this.#ready.filter(({ id }) => !failed.has(id)));
     return jobs.filter(({ id }) => failed.has(id));
   }
 
   #setReady(jobs: HeldJob[]): void {
     this.#ready = jobs;
-    this.#readyBytes = jobs.reduce((sum, { data }) => sum + data.length, 0);
+    this.#readyBytes = jobs.reduce((sum, { data }) => sum + (data?.length ?? 0), 0);
   }
 
   /** The ledger could be asked about any job. */
@@ -1130,12 +1384,13 @@ export class TenantSession implements LaneClient, LoadSource {
       return;
     }
     this.#ready.unshift(...jobs);
-    for (const { data } of jobs) this.#readyBytes += data.length;
+    for (const { data } of jobs) this.#readyBytes += data?.length ?? 0;
   }
 
   /** Waits before the next try. */
   #pause(): void {
     if (this.#draining) return;
+    if (this.#refusals >= TRIES_BEFORE_TELLING) this.#unload();
     this.#retryIn(Math.min(25 * 2 ** Math.min(this.#refusals, 10), MAX_RETRY_PAUSE_MS));
   }
 
@@ -1229,8 +1484,22 @@ function firstSql(message: WriteJobMessage, index: number): string {
   return typeof text === 'string' ? text : '';
 }
 
-/** Whether nobody waits for one of a job's writes: then the job stays until the tenant can be written. */
-function hasUnawaitedWrite(data: string): boolean {
+const NO_JOBS: readonly HeldJob[] = Object.freeze([]);
+
+function isLoaded(job: HeldJob): job is LoadedJob {
+  return job.data !== undefined;
+}
+
+/** Its data is needed no more. */
+function free({ memory }: HeldJob): void {
+  memory?.grant.release(memory.cost);
+}
+
+function readFacts(data: string): SeenFacts {
+  return { client: clientIn(data), hasUnawaitedWrite: hasUnawaitedWriteIn(data) };
+}
+
+function hasUnawaitedWriteIn(data: string): boolean {
   if (!data.includes('"d":1')) return false;
   try {
     return parseWriteJob(data).ops.some(operation => operation?.d === 1);
@@ -1239,10 +1508,19 @@ function hasUnawaitedWrite(data: string): boolean {
   }
 }
 
-function clientOf(data: string): string {
+function clientIn(data: string): string {
   try {
     return String((JSON.parse(data) as WriteJobMessage).client);
   } catch {
     return '';
   }
+}
+
+/** Whether nobody waits for one of a job's writes: then the job stays until the tenant can be written. */
+function hasUnawaitedWrite({ data, seen }: HeldJob): boolean {
+  return data === undefined ? (seen?.hasUnawaitedWrite ?? true) : hasUnawaitedWriteIn(data);
+}
+
+function clientOf({ data, seen }: HeldJob): string {
+  return data === undefined ? (seen?.client ?? '') : clientIn(data);
 }

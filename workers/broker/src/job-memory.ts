@@ -1,0 +1,217 @@
+import { totalmem } from 'node:os';
+import { getHeapStatistics } from 'node:v8';
+import { Turns } from './turns.ts';
+
+/*
+ * Memory for the jobs of all tenants. Who wants jobs from Redis asks first, and gives the memory back when they are done:
+ *
+ *   request ──there is some──▶ Grant ──the jobs came──▶ shrunk to what they cost ──each is done──▶ given back
+ *      └── none ──▶ waits for its turn ─────┘
+ *
+ * Half is for takes of small jobs and half for single large ones, so that neither keeps the other waiting. A take of small
+ * jobs gets an eighth of what is free, and at least a share that fits hundreds of times: many tenants have some at a time. A job
+ * that is larger than all of its half is granted when nothing else is.
+ */
+
+/** How often a job's data is in memory at the same time: here, on its way to the thread, there, and parsed. */
+const COPIES = 4;
+/** What a job costs beside its data. */
+const JOB_BYTES = 1_024;
+/** The share that a take gets at least; a job that costs more is a large one. */
+export const SHARE_BYTES = 256 * 1_024;
+/** A take gets at most one of so many parts of what is free. */
+const PARTS_OF_FREE = 8;
+/** Of the memory that the process may use; the rest is for what jobs leave behind, for files and for answers. */
+const PART_OF_PROCESS = 4;
+const MIN_BYTES = 16 * 1_024 * 1_024;
+
+/** What a job costs while it is held. V8 keeps a string in one byte a character where each is below 256, else in two. */
+export function costOfJob(data: string): number {
+  // It fails at once on a string of one byte a character.
+  const width = /[\u0100-\uffff]/.test(data) ? 2 : 1;
+  return JOB_BYTES + COPIES * width * data.length;
+}
+
+/** What jobs cost at most. @param bytes of their data in Redis, in UTF-8 */
+export function maxCostOfJobs(jobs: number, bytes: number): number {
+  return jobs * JOB_BYTES + COPIES * 2 * bytes;
+}
+
+/** How many bytes of data in Redis fit into `cost` for sure. */
+export function bytesThatFit(jobs: number, cost: number): number {
+  return Math.max(0, Math.floor((cost - jobs * JOB_BYTES) / (COPIES * 2)));
+}
+
+/**
+ * The memory for jobs of this process, in bytes: a quarter of what its heap or its container may have.
+ * @param configured `ONEWRITER_JOB_MEMORY_BYTES`
+ */
+export function jobMemoryBytes(configured: number | undefined): number {
+  if (configured !== undefined) return configured;
+  // Without a limit it tells a number beyond all memory, or 0.
+  const container = process.constrainedMemory() || Number.POSITIVE_INFINITY;
+  const available = Math.min(getHeapStatistics().heap_size_limit, container, totalmem());
+  return Math.max(MIN_BYTES, Math.floor(available / PART_OF_PROCESS));
+}
+
+/** Who waits for memory. */
+export interface MemoryWaiter {
+  /** See Turns: from when on it may overtake others; undefined: it stands in line. */
+  readonly overtakesAt: number | undefined;
+  /** Gets what it asked for, and gives back what it does not need. Called with nothing of the caller's under way. */
+  onMemory(grant: Grant): void;
+}
+
+interface Pool {
+  readonly limit: number;
+  used: number;
+  readonly waiting: Turns<MemoryWaiter>;
+  /** Whose turn it is; it waits until there is enough for it. */
+  next: MemoryWaiter | undefined;
+}
+
+interface Wish {
+  readonly pool: Pool;
+  readonly minimum: number;
+  readonly desired: number;
+}
+
+/** Memory that was granted: of a take, then of the jobs that came with it. */
+export class Grant {
+  readonly #give: (bytes: number) => void;
+  #bytes: number;
+
+  constructor(bytes: number, give: (bytes: number) => void) {
+    this.#bytes = bytes;
+    this.#give = give;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Gives back all but `bytes`. */
+  shrinkTo(bytes: number): void {
+    this.release(this.#bytes - bytes);
+  }
+
+  /** Gives some back; default: all. @throws Error where it was given back before, or never granted */
+  release(bytes = this.#bytes): void {
+    if (bytes < 0 || bytes > this.#bytes) {
+      throw new Error(`${bytes} bytes of memory are given back, and ${this.#bytes} were granted.`);
+    }
+    this.#bytes -= bytes;
+    if (bytes > 0) this.#give(bytes);
+  }
+}
+
+/** The memory for jobs, and who waits for it. */
+export class JobMemory {
+  readonly #small: Pool;
+  readonly #large: Pool;
+  readonly #wishes = new Map<MemoryWaiter, Wish>();
+  #toBeServed = false;
+
+  /** @param limitBytes of all jobs that are held */
+  constructor(limitBytes: number) {
+    const limit = Math.max(Math.floor(limitBytes / 2), SHARE_BYTES);
+    this.#small = { limit, used: 0, waiting: new Turns(), next: undefined };
+    this.#large = { limit, used: 0, waiting: new Turns(), next: undefined };
+  }
+
+  /** Granted now, in bytes. */
+  get used(): number {
+    return this.#small.used + this.#large.used;
+  }
+
+  get limit(): number {
+    return this.#small.limit + this.#large.limit;
+  }
+
+  /** Waiters. */
+  get waiting(): number {
+    return this.#wishes.size;
+  }
+
+  /**
+   * Asks for memory. Where none is free the waiter gets it later ({@link MemoryWaiter.onMemory}); who waits already keeps its
+   * place.
+   * @param minimum in bytes, without which it cannot go on @param desired as much as would be of use
+   */
+  request(waiter: MemoryWaiter, minimum: number, desired: number): Grant | undefined {
+    const wish = this.#wish(minimum, desired);
+    const before = this.#wishes.get(waiter);
+    if (before?.pool === wish.pool) {
+      this.#wishes.set(waiter, wish);
+      this.#serveSoon();
+      return undefined;
+    }
+    this.cancel(waiter);
+    const grant = this.#grantInTurn(wish);
+    if (grant !== undefined) return grant;
+    this.#wishes.set(waiter, wish);
+    wish.pool.waiting.add(waiter, waiter);
+    return undefined;
+  }
+
+  /** As {@link request}, but does not wait. */
+  requestNow(minimum: number, desired: number): Grant | undefined {
+    return this.#grantInTurn(this.#wish(minimum, desired));
+  }
+
+  /** It waits no longer. Idempotent. */
+  cancel(waiter: MemoryWaiter): void {
+    const wish = this.#wishes.get(waiter);
+    if (wish === undefined) return;
+    this.#wishes.delete(waiter);
+    wish.pool.waiting.delete(waiter);
+    if (wish.pool.next === waiter) wish.pool.next = undefined;
+    this.#serveSoon();
+  }
+
+  #wish(minimum: number, desired: number): Wish {
+    const pool = minimum > SHARE_BYTES ? this.#large : this.#small;
+    return { pool, minimum, desired: Math.max(minimum, desired) };
+  }
+
+  /** Who waits comes first. */
+  #grantInTurn(wish: Wish): Grant | undefined {
+    const { next, waiting } = wish.pool;
+    return next === undefined && waiting.size === 0 ? this.#grant(wish) : undefined;
+  }
+
+  #grant({ pool, minimum, desired }: Wish): Grant | undefined {
+    const free = pool.limit - pool.used;
+    if (minimum > free && pool.used > 0) return undefined;
+    const share = Math.max(minimum, Math.min(desired, Math.floor(free / PARTS_OF_FREE)));
+    pool.used += share;
+    return new Grant(share, bytes => {
+      pool.used -= bytes;
+      this.#serveSoon();
+    });
+  }
+
+  /** When what gives memory back has come to its end: it may be in the middle of something. */
+  #serveSoon(): void {
+    if (this.#toBeServed || this.#wishes.size === 0) return;
+    this.#toBeServed = true;
+    queueMicrotask(() => {
+      this.#toBeServed = false;
+      this.#serve(this.#small);
+      this.#serve(this.#large);
+    });
+  }
+
+  #serve(pool: Pool): void {
+    for (;;) {
+      pool.next ??= pool.waiting.next(performance.now());
+      if (pool.next === undefined) return;
+      const waiter = pool.next;
+      const grant = this.#grant(this.#wishes.get(waiter)!);
+      if (grant === undefined) return;
+      pool.next = undefined;
+      this.#wishes.delete(waiter);
+      waiter.onMemory(grant);
+    }
+  }
+}
