@@ -23,7 +23,12 @@ export const SHARE_BYTES = 256 * 1_024;
 const PARTS_OF_FREE = 8;
 /** Of the memory that the process may use; the rest is for what jobs leave behind, for files and for answers. */
 const PART_OF_PROCESS = 4;
-const MIN_BYTES = 16 * 1_024 * 1_024;
+const MEGABYTE = 1_024 * 1_024;
+const MIN_BYTES = 16 * MEGABYTE;
+/** The largest job in two bytes a character, parsed, and its results. */
+const MIN_THREAD_HEAP_MB = 64;
+/** A thread that wants more is ended, and its task with it; the process goes on. */
+const MAX_THREAD_HEAP_MB = 1_024;
 
 /** What a job costs while it is held. V8 keeps a string in one byte a character where each is below 256, else in two. */
 export function costOfJob(data: string): number {
@@ -42,16 +47,28 @@ export function bytesThatFit(jobs: number, cost: number): number {
   return Math.max(0, Math.floor((cost - jobs * JOB_BYTES) / (COPIES * 2)));
 }
 
+/** What the process may use, in bytes: the limit of its heap, or of its container where that is less. */
+function availableBytes(): number {
+  // Without a limit it tells a number beyond all memory, or 0.
+  const container = process.constrainedMemory() || Number.POSITIVE_INFINITY;
+  return Math.min(getHeapStatistics().heap_size_limit, container, totalmem());
+}
+
 /**
  * The memory for jobs of this process, in bytes: a quarter of what its heap or its container may have.
  * @param configured `ONEWRITER_JOB_MEMORY_BYTES`
  */
 export function jobMemoryBytes(configured: number | undefined): number {
-  if (configured !== undefined) return configured;
-  // Without a limit it tells a number beyond all memory, or 0.
-  const container = process.constrainedMemory() || Number.POSITIVE_INFINITY;
-  const available = Math.min(getHeapStatistics().heap_size_limit, container, totalmem());
-  return Math.max(MIN_BYTES, Math.floor(available / PART_OF_PROCESS));
+  return configured ?? Math.max(MIN_BYTES, Math.floor(availableBytes() / PART_OF_PROCESS));
+}
+
+/**
+ * The heap that each writer thread may have, in MB. V8 collects nothing before half of it is used, so a thread's limit is also
+ * what it leaves lying about.
+ */
+export function threadHeapMb(): number {
+  const part = Math.floor(availableBytes() / PART_OF_PROCESS / MEGABYTE);
+  return Math.min(Math.max(part, MIN_THREAD_HEAP_MB), MAX_THREAD_HEAP_MB);
 }
 
 /** Who waits for memory. */

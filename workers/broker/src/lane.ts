@@ -13,6 +13,7 @@ import {
   writerThreadUrl,
 } from '@onewriter/writer';
 import { Piscina } from 'piscina';
+import { threadHeapMb } from './job-memory.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 
 /** A tenant with work, as a lane sees it. */
@@ -73,8 +74,6 @@ const REVOKED = 1 << 30;
 /** Tenants' batches that go to the thread at a time. */
 const MAX_GROUP = 16;
 
-/** A thread that wants more memory than this is ended, and its task with it; the process goes on. */
-const MAX_HEAP_MB = 1_024;
 /** A thread that ends so often in a row without having done anything does not stay up. */
 const MAX_IDLE_ENDS = 3;
 
@@ -125,7 +124,7 @@ export class Lane {
       recordTiming: false,
       // Tasks run in the order in which they were given: what closes a file comes after what was begun with it.
       stricterFIFO: true,
-      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
+      resourceLimits: { maxOldGenerationSizeMb: threadHeapMb() },
       workerData: { ...options.writer, progress } satisfies WriterOptions,
     });
     this.#pool.on('message', ({ group, item, outcome }: GroupItemOutcome) => {

@@ -40,6 +40,23 @@ describe('applying a batch', () => {
     expect(lane.column('SELECT count(*) FROM t')).toEqual([100]);
   });
 
+  it('keeps nothing of a write that failed, or was run again for its rowid', () => {
+    const lane = new TemporaryLane();
+    lane.applyOne(TABLE);
+    lane.applyOne(script('CREATE TABLE other(id INTEGER PRIMARY KEY)'));
+    const database = openTenant(lane);
+    const options = { progress: new Progress(new SharedArrayBuffer(16)) };
+    for (const sql of [
+      'INSERT INTO t VALUES (1, 1)',
+      'INSERT INTO other VALUES (1)',
+      'INSERT INTO t VALUES (1, 1)',
+    ]) {
+      applyBatch(database, [queuedJob([sql], [{ s: 0 }])], options);
+
+      expect(database.runner.failure).toBeUndefined();
+    }
+  });
+
   it('answers results in the form of the protocol', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);

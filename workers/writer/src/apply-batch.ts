@@ -103,7 +103,12 @@ export function applyBatch(
   jobs: readonly QueuedJob[],
   options: ApplyBatchOptions,
 ): BatchResult {
-  return new Batch(database, jobs, options).apply();
+  try {
+    return new Batch(database, jobs, options).apply();
+  } finally {
+    // Its stack holds the parameters of the write: of each open tenant a whole large job would stay in memory.
+    database.runner.failure = undefined;
+  }
 }
 
 /** `details.reason` of jobs that may have been applied so long ago that the ledger does not have them any more. */

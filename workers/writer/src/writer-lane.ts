@@ -27,6 +27,9 @@ const HARMLESS: ReadonlySet<string> = new Set(['DATABASE_BUSY', 'DATABASE_FULL',
 /** Between two tries to cut a log that a reader holds. */
 const CUT_RETRY_MS = 1_000;
 
+/** Data of a batch that fills a good part of its connection's page cache. */
+const LARGE_BATCH_LENGTH = 512 * 1024;
+
 /**
  * All that one writer thread does: a task in, an outcome out, one after the other. A tenant's fault is an outcome;
  * what is thrown is a fault of the thread.
@@ -130,7 +133,9 @@ export class WriterLane {
       return { ...refused(error, uncertain, evicted), begun: false };
     }
     try {
-      return this.#applied(database, applyBatch(database, task.jobs, this.#optionsOf(task)), openMs, evicted);
+      const result = applyBatch(database, task.jobs, this.#optionsOf(task));
+      if (isLarge(task)) database.shrinkCache();
+      return this.#applied(database, result, openMs, evicted);
     } catch (thrown) {
       if (!(thrown instanceof BatchFailed)) {
         this.#giveUp(task.tenant, thrown);
@@ -266,4 +271,8 @@ function goesOn({ transaction, jobs }: ApplyTask): boolean {
 
 function refused(error: OnewriterError, uncertain: boolean, evicted: readonly string[]): RefusedOutcome {
   return { kind: 'refused', error: toWireError(error), uncertain, begun: true, evicted };
+}
+
+function isLarge({ jobs }: ApplyTask): boolean {
+  return jobs.reduce((sum, { data }) => sum + data.length, 0) > LARGE_BATCH_LENGTH;
 }
