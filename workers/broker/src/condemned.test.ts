@@ -22,6 +22,7 @@ class ModelLink {
   async call(command: string, key: string, ...args: (string | number)[]): Promise<unknown> {
     const hash = this.hashes.get(key)!;
     if (command === 'HMGET') return args.map(field => hash.get(String(field)) ?? null);
+    if (command === 'HKEYS') return [...hash.keys()];
     if (command === 'HSET') return hash.set(String(args[0]), String(args[1]));
     if (command === 'HDEL') return args.map(field => hash.delete(String(field)));
     throw new Error(`What does ${command} do?`);
@@ -70,5 +71,16 @@ describe('starts of jobs', () => {
     }
     expect(condemned.of('job')).toEqual({ 2: endless });
     expect([...link.hashes.get(keys.starts)!.keys()]).toEqual(['other']);
+  });
+
+  it('are forgotten by the next leader where no queue has the job any more', async () => {
+    const link = new ModelLink();
+    for (let job = 0; job < 2_500; job++) link.hashes.get(keys.starts)!.set(`done-${job}`, '1');
+    link.hashes.get(keys.starts)!.set('active', '2');
+    const condemned = open(link);
+    await condemned.load();
+    expect(await condemned.startsOf(['active'])).toEqual([2]);
+    await condemned.forgetUnclaimed();
+    expect([...link.hashes.get(keys.starts)!]).toEqual([['active', '2']]);
   });
 });

@@ -21,6 +21,8 @@ import type { RedisLink } from './redis-link.ts';
 type Verdict = Readonly<Record<number, WireError>>;
 
 const MAX_STARTS = LIMITS.maxJobStarts;
+/** Fields of one command. */
+const MAX_FIELDS = 1_000;
 
 /** What is known of jobs that did harm; in Redis, so that a successor knows it. */
 export class Condemned {
@@ -29,7 +31,7 @@ export class Condemned {
   readonly #condemned: string;
   readonly #log: Logger;
   readonly #verdicts = new Map<string, Verdict>();
-  /** Jobs that were counted for a dead leader and not found in a queue so far. */
+  /** Jobs that were counted for dead leaders and not found in a queue so far. */
   readonly #unclaimed = new Set<string>();
 
   constructor(link: RedisLink, group: string, log: Logger) {
@@ -47,6 +49,9 @@ export class Condemned {
       string
     >;
     for (const [id, json] of Object.entries(flat)) this.#verdicts.set(id, JSON.parse(json) as Verdict);
+    // A predecessor that died between the end of a job and its note leaves it behind.
+    const counted = (await this.#link.insist(() => this.#link.call('HKEYS', this.#starts))) as string[];
+    for (const id of counted) this.#unclaimed.add(id);
   }
 
   /** What must not run of a job; undefined: nothing. */
@@ -116,7 +121,9 @@ export class Condemned {
   async forgetUnclaimed(): Promise<void> {
     const ids = [...this.#unclaimed];
     this.#unclaimed.clear();
-    await this.forget(ids.map(id => ({ id, starts: 1 })));
+    for (let start = 0; start < ids.length; start += MAX_FIELDS) {
+      await this.forget(ids.slice(start, start + MAX_FIELDS).map(id => ({ id, starts: 1 })));
+    }
   }
 
   /** Forgets jobs that are done. */

@@ -20,7 +20,9 @@ class ModelRedis {
       return Promise.resolve(1);
     }
     return this.execute(async () => {
-      if (command === 'ZPOPMIN') return this.#bells.splice(0).flatMap(tenant => [tenant, '0']);
+      const pairs = (bells: readonly string[]) => bells.flatMap(tenant => [tenant, '0']);
+      if (command === 'ZPOPMIN') return pairs(this.#bells.splice(0, 191));
+      if (command === 'ZPOPMAX') return pairs(this.#bells.splice(-64).toReversed());
       while (this.#bells.length === 0) await new Promise<void>(resolve => (this.#ring = resolve));
       return ['bell', this.#bells.shift()!, '0'];
     });
@@ -115,4 +117,15 @@ it('ends the wait, and the take behind it, when it is asked to, and rings for no
   await vi.waitFor(() => expect(rung).toEqual(['acme', 'acme', 'take acme']));
   await ring('beta');
   expect(rung).toEqual(['acme', 'acme', 'take acme', 'beta']);
+});
+
+it('answers the newest of many bells with the oldest', async () => {
+  const { ring, rung } = listen({});
+  const tenants = Array.from({ length: 1_000 }, (_, index) => `t${index}`);
+  await ring(...tenants);
+  await vi.waitFor(() => expect(rung.join(' ').split(' ')).toHaveLength(1_000));
+  expect(rung[0]!.split(' ')).toEqual(tenants.slice(0, 192));
+  const second = rung[1]!.split(' ');
+  expect(second.slice(0, 192)).toEqual(tenants.slice(192, 384));
+  expect(second.slice(192)).toEqual(tenants.slice(-64).toReversed());
 });

@@ -1,8 +1,9 @@
 import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from './redis-link.ts';
 
-/** Bells answered at a time. */
-const MAX_BELLS = 256;
+/** Bells answered at a time: most of those that rang first, and some of the newest, which would wait for all before them. */
+const OLDEST_BELLS = 192;
+const NEWEST_BELLS = 64;
 /** Rung to end a wait; no tenant's id. */
 const NOBODY = '-';
 /** How long one wait lasts; shorter than the connection's silence timeout. */
@@ -33,7 +34,7 @@ export interface DoorbellOptions {
 
 /**
  * The doorbell of a placement group: a sorted set of tenants with work, which producers add to and the broker pops,
- * waiting on one connection however many tenants there are. It survives a broker that is down. A bell that was popped
+ * waiting on one connection however many tenants there are. Of many that ring at a time the newest come with the oldest. It survives a broker that is down. A bell that was popped
  * and then lost with this process is made up for by the sweep of its successor.
  *
  * Who rang alone, twice in a row, is expected to ring next: a take of its jobs is sent behind the wait. Redis executes it
@@ -44,6 +45,8 @@ export class Doorbell {
   /** Who alone ended the last wait. */
   #last: string | undefined;
   #expected: string | undefined;
+  /** More rang than were answered at a time. */
+  #crowded = false;
   #stopped = false;
 
   constructor(options: DoorbellOptions) {
@@ -83,14 +86,17 @@ export class Doorbell {
     await next?.untilTaken();
     const wait = link.call('BZPOPMIN', key, WAIT_SECONDS);
     // This one is executed as soon as that one has an answer, and brings whoever else rang by then; then the take.
-    const more = link.call('ZPOPMIN', key, MAX_BELLS - 1);
+    const more = link.call('ZPOPMIN', key, OLDEST_BELLS - 1);
+    const newest = this.#crowded ? link.call('ZPOPMAX', key, NEWEST_BELLS) : [];
     const take = next?.takeAtBell(link);
-    const [first, others] = await Promise.all([wait, more, take]);
+    const [first, others, last] = await Promise.all([wait, more, newest, take]);
     const tenants: string[] = [];
     if (first !== null) tenants.push((first as [string, string])[1]);
     // Pairs in RESP3, flat in RESP2.
-    const flat = (others as (string | string[])[]).flat();
+    const flat = [others, last].flatMap(reply => (reply as (string | string[])[]).flat());
     for (let index = 0; index < flat.length; index += 2) tenants.push(flat[index]!);
+    // Pairs in RESP3 count once, else twice: as many as were asked for, in any case.
+    this.#crowded = (others as unknown[]).length >= OLDEST_BELLS - 1;
     const alone = tenants.length === 1 ? tenants[0] : undefined;
     this.#expected = alone === this.#last ? alone : undefined;
     this.#last = alone;

@@ -128,6 +128,7 @@ export class JobMemory {
   readonly #large: Pool;
   readonly #wishes = new Map<MemoryWaiter, Wish>();
   #toBeServed = false;
+  #fewer: (() => void)[] = [];
 
   /** @param limitBytes of all jobs that are held */
   constructor(limitBytes: number) {
@@ -148,6 +149,11 @@ export class JobMemory {
   /** Waiters. */
   get waiting(): number {
     return this.#wishes.size;
+  }
+
+  /** Resolves when fewer than `count` wait. */
+  async untilFewerWait(count: number): Promise<void> {
+    while (this.#wishes.size >= count) await new Promise<void>(resolve => this.#fewer.push(resolve));
   }
 
   /**
@@ -210,12 +216,13 @@ export class JobMemory {
 
   /** When what gives memory back has come to its end: it may be in the middle of something. */
   #serveSoon(): void {
-    if (this.#toBeServed || this.#wishes.size === 0) return;
+    if (this.#toBeServed || (this.#wishes.size === 0 && this.#fewer.length === 0)) return;
     this.#toBeServed = true;
     queueMicrotask(() => {
       this.#toBeServed = false;
       this.#serve(this.#small);
       this.#serve(this.#large);
+      for (const resolve of this.#fewer.splice(0)) resolve();
     });
   }
 

@@ -14,6 +14,7 @@ import {
 } from '@onewriter/writer';
 import { Piscina } from 'piscina';
 import { threadHeapMb } from './job-memory.ts';
+import { Turns } from './turns.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 
 /** A tenant with work, as a lane sees it. */
@@ -25,6 +26,8 @@ export interface LaneClient {
   nextTask(contended: boolean): ApplyTask | undefined;
   /** A transaction is open on its connection: it cannot go to another lane. */
   readonly pinned: boolean;
+  /** From when on it may overtake those with a backlog; undefined: it has one (see Turns). */
+  readonly overtakesAt: number | undefined;
   onOutcome(outcome: ApplyOutcome): void;
   /** Its batch was taken back before the thread began it. */
   onRevoked(): void;
@@ -92,7 +95,7 @@ export class Lane {
   readonly #open = new Set<string>();
   #group: Group | undefined;
   #closing: Promise<void> | undefined;
-  readonly #queue: LaneClient[] = [];
+  readonly #queue = new Turns<LaneClient>();
   readonly #pool: Piscina<LaneTask, LaneOutcome>;
   readonly #progress: Int32Array;
   readonly #options: LaneOptions;
@@ -150,7 +153,7 @@ export class Lane {
 
   /** Tenants that wait, and those that the thread has. */
   get load(): number {
-    return this.#queue.length + (this.#group?.left ?? 0);
+    return this.#queue.size + (this.#group?.left ?? 0);
   }
 
   /** Index of the item that the thread is at. */
@@ -159,7 +162,7 @@ export class Lane {
   }
 
   get waiting(): number {
-    return this.#queue.length;
+    return this.#queue.size;
   }
 
   /** How long the thread has had work in all, in ms. */
@@ -179,13 +182,13 @@ export class Lane {
     return { job: Atomics.load(this.#progress, JOB), op: Atomics.load(this.#progress, 2) };
   }
 
-  /** The tenant gets its turn after those that wait already. */
+  /** The tenant gets its turn after those that wait already; with new work only, perhaps before some of them. */
   enqueue(client: LaneClient): void {
     client.lane = this;
     this.tenants.add(client.tenant);
     this.#open.add(client.tenant);
     this.leaving.delete(client.tenant);
-    this.#queue.push(client);
+    this.#queue.add(client, client);
     this.pump();
   }
 
@@ -193,24 +196,25 @@ export class Lane {
   get hasMovable(): boolean {
     const waits = ({ pinned }: LaneClient) => !pinned;
     return (
-      this.#queue.some(waits) ||
+      [...this.#queue].some(waits) ||
       (this.#group?.items.some(({ client }, index) => index > this.#item && waits(client)) ?? false)
     );
   }
 
   /** Takes all that wait away: out of the queue, and out of the group what the thread has not begun. */
   withdrawAll(): readonly LaneClient[] {
-    return [...this.#revoke(), ...this.#queue.splice(0)];
+    return [...this.#revoke(), ...this.#queue.takeAll()];
   }
 
   /** Begins what waits, if the thread is free and it may. */
   pump(): void {
-    if (this.#group !== undefined || this.#closing !== undefined || this.#queue.length === 0) return;
+    if (this.#group !== undefined || this.#closing !== undefined || this.#queue.size === 0) return;
     if (!this.#options.mayBegin()) return;
     const items: LaneWork[] = [];
-    while (items.length < MAX_GROUP && this.#queue.length > 0) {
-      const client = this.#queue.shift()!;
-      const task = client.nextTask(items.length > 0 || this.#queue.length > 0);
+    while (items.length < MAX_GROUP) {
+      const client = this.#queue.next(performance.now());
+      if (client === undefined) break;
+      const task = client.nextTask(items.length > 0 || this.#queue.size > 0);
       if (task !== undefined) items.push({ client, task });
     }
     if (items.length > 0) void this.#run(items);

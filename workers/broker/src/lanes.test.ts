@@ -23,13 +23,15 @@ class Client implements LaneClient {
   readonly tenant: string;
   lane: Lane | undefined;
   readonly pinned = false;
+  readonly overtakesAt: number | undefined;
   outcome: ApplyOutcome | Error | undefined;
   wasRunning: boolean | undefined;
   readonly #sql: string;
   #begun = false;
 
-  constructor(tenant: string, sql = 'CREATE TABLE IF NOT EXISTS t(x)') {
+  constructor(tenant: string, sql = 'CREATE TABLE IF NOT EXISTS t(x)', overtakesAt?: number) {
     this.tenant = tenant;
+    this.overtakesAt = overtakesAt;
     this.#sql = sql;
   }
 
@@ -174,4 +176,21 @@ it('a thread that ends in the middle of a group says in whose batch', async () =
   lane.pump();
   await until(() => clients.every(({ outcome }) => outcome !== undefined));
   expect(clients.map(({ wasRunning }) => wasRunning)).toEqual([false, true, false]);
+});
+
+it('a lane serves a tenant with new work before a backlog of hundreds has had its round', async () => {
+  let mayBegin = false;
+  const order: string[] = [];
+  const lane = createLane(writerOptions(), { mayBegin: () => mayBegin });
+  const enqueue = (client: Client) => {
+    client.onOutcome = () => order.push(client.tenant);
+    lane.enqueue(client);
+  };
+  for (let count = 0; count < 200; count++) enqueue(new Client(`backlog-${count}`));
+  enqueue(new Client('fresh', undefined, 0));
+  mayBegin = true;
+  lane.pump();
+  await until(() => order.length === 201);
+  expect(order.indexOf('fresh')).toBeLessThan(16);
+  expect(order.slice(-10)).toEqual(Array.from({ length: 10 }, (_, index) => `backlog-${190 + index}`));
 });

@@ -37,6 +37,7 @@ import { JobMemory, jobMemoryBytes } from './job-memory.ts';
 import { Lanes } from './lanes.ts';
 import type { Lease, Raised } from './lease.ts';
 import { Parked } from './parked.ts';
+import { Reclaim } from './reclaim.ts';
 import type { RedisLink } from './redis-link.ts';
 import { DataDirClock, SAVE_CLOCK_EVERY_MS } from './retention-clock.ts';
 import { readRunningNotes, removeRunningNotes } from './running-notes.ts';
@@ -81,6 +82,8 @@ const CLAIM_EVERY_MS = 2_000;
 /** How long the other tenants' batches may take when the process is replaced because of one. */
 const REPLACE_GRACE_MS = 1_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
+/** Tenants that wait for memory, before more are reclaimed or swept. */
+const MAX_WAITING_TENANTS = 1_000;
 
 /** Open transactions that the status tells about. */
 const MAX_STATUS_TRANSACTIONS = 50;
@@ -97,6 +100,7 @@ export class Leader {
   readonly #doorbell: Doorbell;
   readonly #sweep: Sweep;
   readonly #finishedJobs: FinishedJobs;
+  readonly #reclaim: Reclaim;
   readonly #watchdog: Watchdog;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #open: string;
@@ -195,6 +199,13 @@ export class Leader {
       taker: tenant => this.#sessions.get(tenant),
       log,
     });
+    this.#reclaim = new Reclaim({
+      link,
+      group: config.group,
+      adopt: tenant => this.#adopt(tenant),
+      untilRoom: () => this.#untilRoom(),
+      isOpen: tenant => this.#sessions.has(tenant),
+    });
     this.#sweep = new Sweep(link, config.group, log);
     this.#finishedJobs = new FinishedJobs(link, config.group, log);
     this.#status = this.#createStatus();
@@ -205,29 +216,19 @@ export class Leader {
     );
   }
 
-  /** Takes over what the last leader left, and listens. Resolves when the doorbell is listened to. */
+  /** Listens, and reclaims what the last leader left. Resolves when the doorbell is listened to. */
   async start(): Promise<void> {
     const { config, link } = this.#options;
     const { condemned, parked, backOff } = this.#context;
     await Promise.all([condemned.load(), parked.load(), backOff.load()]);
-    // Before the adoption: with many tenants that takes its time, and people look at it.
     this.#status.start();
     // All are counted before the first may run again.
     await this.#context.condemned.countLastStarts(readRunningNotes(config.dataDir));
     removeRunningNotes(config.dataDir);
-    await this.#adoptAll();
-    await this.#context.condemned.forgetUnclaimed();
     void this.#doorbell.listen();
-    void this.#sweep.run(
-      config.sweepIntervalMs,
-      tenant => this.#sessions.get(tenant)?.asleep === false,
-      ({ tenant, active }) => {
-        if (this.#held.onRing(tenant)) return;
-        // Jobs that are active here are known to a session that is awake; these are a dead leader's.
-        if (active > 0) this.#session(tenant).adopt().catch(this.#context.onBug);
-        else this.#session(tenant).ring();
-      },
-    );
+    this.#reclaimAndSweep().catch(error => {
+      if (!this.#ending) this.#context.onBug(error);
+    });
     void this.#finishedJobs.run();
     this.#every(CLOSE_IDLE_EVERY_MS, () => this.#closeIdle());
     this.#every(LOCK_MS / 3, () => this.#renewLocks());
@@ -354,6 +355,7 @@ export class Leader {
     this.#ending = true;
     this.#status.stop();
     this.#doorbell.stop();
+    this.#reclaim.stop();
     this.#sweep.stop();
     this.#finishedJobs.stop();
     this.#watchdog.close();
@@ -436,19 +438,39 @@ export class Leader {
     }
   }
 
-  /** The active jobs of whoever led before: ours now, the fence keeps its commits out. */
-  async #adoptAll(): Promise<void> {
-    const { link, log } = this.#options;
-    const tenants = (await link.insist(() => link.call('SMEMBERS', this.#open))) as string[];
-    let jobs = 0;
-    await Promise.all(
-      tenants
-        .filter(tenant => TENANT_ID_PATTERN.test(tenant))
-        .map(async tenant => {
-          jobs += await this.#session(tenant).adopt();
-        }),
+  /** The active jobs of whoever led before: ours now, the fence keeps its commits out. Then whatever else was left, again and again. */
+  async #reclaimAndSweep(): Promise<void> {
+    const { config, log } = this.#options;
+    const { condemned } = this.#context;
+    const found = await this.#reclaim.run();
+    if (found === undefined || this.#ending) return;
+    if (found.jobs > 0) log.info(found, 'Jobs of the last leader are delivered again');
+    await condemned.forgetUnclaimed();
+    await this.#sweep.run(
+      config.sweepIntervalMs,
+      tenant => this.#sessions.get(tenant)?.asleep === false,
+      async ({ tenant, active }) => {
+        await this.#untilRoom();
+        if (this.#ending || this.#held.onRing(tenant)) return;
+        // Jobs that are active here are known to a session that is awake; these are a dead leader's.
+        if (active > 0) await this.#session(tenant).adopt().catch(this.#context.onBug);
+        else this.#session(tenant).ring();
+      },
     );
-    if (jobs > 0) log.info({ jobs, tenants: tenants.length }, 'Jobs of the last leader are delivered again');
+  }
+
+  /** @returns jobs that were not known here */
+  async #adopt(tenant: string): Promise<number> {
+    if (this.#ending || this.#held.onRing(tenant)) return 0;
+    const session = this.#session(tenant);
+    // It rang meanwhile: its first take reads what is active.
+    await session.untilTaken();
+    return session.adopted ? 0 : session.adopt();
+  }
+
+  /** Tenants with work stay in Redis while many here wait for memory. */
+  #untilRoom(): Promise<void> {
+    return this.#context.memory.untilFewerWait(MAX_WAITING_TENANTS);
   }
 
   #onReconnected(): void {

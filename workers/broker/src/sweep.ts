@@ -41,7 +41,7 @@ export class Sweep {
   async run(
     intervalMs: number,
     isAwake: (tenant: string) => boolean,
-    onFound: (work: ForgottenWork) => void,
+    onFound: (work: ForgottenWork) => Promise<void>,
   ): Promise<void> {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
@@ -60,7 +60,10 @@ export class Sweep {
     this.#stopped.abort();
   }
 
-  async #sweep(isAwake: (tenant: string) => boolean, onFound: (work: ForgottenWork) => void): Promise<void> {
+  async #sweep(
+    isAwake: (tenant: string) => boolean,
+    onFound: (work: ForgottenWork) => Promise<void>,
+  ): Promise<void> {
     const key = groupKeys(this.#group).tenants;
     const told = new Set<string>();
     let idleJobs = 0;
@@ -80,7 +83,7 @@ export class Sweep {
         if ((waiting === 0 && active === 0) || isAwake(tenant)) continue;
         if (this.#told.has(tenant)) idleJobs += waiting;
         told.add(tenant);
-        onFound({ tenant, waiting, active });
+        await onFound({ tenant, waiting, active });
       }
     }
     this.#told = told;

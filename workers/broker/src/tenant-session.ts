@@ -361,6 +361,11 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return this.#takeBy(grant, bounds => this.#queue.take(bounds, link)).catch(this.#context.onBug);
   }
 
+  /** Whether the queue is this process's, and all that is active in it is known here. */
+  get adopted(): boolean {
+    return !this.#stale;
+  }
+
   /** Takes over the active jobs of a leader that died. @returns how many. @throws Error of Redis */
   async adopt(): Promise<number> {
     // It woke up meanwhile: what it has on its way is active, too, and its own.
