@@ -25,6 +25,7 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['held-file', 2],
   ['order-of-life', 1],
   ['open-transaction', 2],
+  ['many-active', 1],
 ];
 
 it.each(SHORT)('keeps every promise under %s', async (name, rounds) => {

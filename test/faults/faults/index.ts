@@ -1,4 +1,5 @@
 import type { Fault } from '../fault.ts';
+import { largeBacklog, largeBacklogShort, manyActive } from './backlogs.ts';
 import { clockJumps } from './clock-jumps.ts';
 import { changedFile, corruptFile, movedFile, otherWriter, replacedFile } from './damage.ts';
 import { deadGateway } from './dead-gateway.ts';
@@ -72,6 +73,9 @@ const ALL: readonly Fault[] = [
   raisedEpochs,
   rollingRestart,
   overload,
+  largeBacklog,
+  largeBacklogShort,
+  manyActive,
 ];
 
 /** All faults, by name. */

@@ -1,0 +1,153 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { groupKeys, tenantQueue } from '@onewriter/protocol';
+import { waitFor } from '@onewriter/testkit';
+import type { Fault } from '../fault.ts';
+import { CannotInject, FaultFailure } from '../fault-failure.ts';
+import type { Rig } from '../rig.ts';
+
+const MEGABYTE = 1024 * 1024;
+
+/** A blob that is 8 MB in Redis, in base64: the largest write that is accepted is not much larger. */
+const BLOB_BYTES = 5_900_000;
+const KILLS = 2;
+/** A write of a tenant without a backlog is answered within this. */
+const MAX_UNINVOLVED_MS = 1_000;
+/** Heap of the broker that starts on the backlog. */
+const HEAP_MB = 512;
+const MAX_DRAIN_MS = 240_000;
+
+const ACTIVE_TENANTS = 100_000;
+const MAX_FIRST_WRITE_MS = 2_000;
+const MAX_MEMORY_BYTES = 512 * MEGABYTE;
+
+/** @param tenants each has one large job */
+function createLargeBacklog(name: string, tenants: number): Fault {
+  return {
+    name,
+    summary: `${KILLS} kills of a broker with ${HEAP_MB} MB of heap that starts on ${Math.round((tenants * BLOB_BYTES * 4) / 3e6)} MB of large jobs: all applied, others served.`,
+    rig: {
+      clients: [{ concurrency: 1, pauseMs: 100 }],
+      redis: {},
+      emptyQueuesMs: MAX_DRAIN_MS,
+      brokerEnv: () => ({ NODE_OPTIONS: `--max-old-space-size=${HEAP_MB}` }),
+    },
+    rounds: 1,
+    roundsPerRig: 1,
+    async round({ rig, random, say, measure }) {
+      const [broker] = rig.brokers;
+      broker!.hold(true);
+      await broker!.kill();
+      const names = Array.from({ length: tenants }, (_, index) => `large-${index}`);
+      const blob = Buffer.alloc(BLOB_BYTES, 7);
+      for (const tenant of names) {
+        await rig.probe.tenant(tenant).enqueue('CREATE TABLE large(x)');
+        await rig.probe.tenant(tenant).enqueue('INSERT INTO large VALUES (?)', [blob]);
+      }
+      broker!.hold(false);
+      for (let kill = 0; kill < KILLS; kill++) {
+        await rig.untilLeads(broker!);
+        await pause(random.between(100, 1_500));
+        await broker!.kill();
+      }
+      await rig.untilLeads(broker!);
+      const leadsAt = performance.now();
+      const exits = broker!.exits.length;
+      let longestMs = 0;
+      let peakBytes = 0;
+      for (;;) {
+        const sentAt = performance.now();
+        await rig.awaitRecovery([rig.tenants[0]!]);
+        longestMs = Math.max(longestMs, performance.now() - sentAt);
+        peakBytes = Math.max(peakBytes, residentBytes(broker!.pid));
+        if ((await countJobs(rig, names)) === 0) break;
+        if (performance.now() - leadsAt > MAX_DRAIN_MS)
+          throw new FaultFailure(`Large jobs are left after ${MAX_DRAIN_MS} ms.`);
+        await pause(100);
+      }
+      const drainedMs = performance.now() - leadsAt;
+      measure('ms of the slowest write of a tenant without a backlog', longestMs);
+      measure('s until the backlog was applied', drainedMs / 1_000);
+      measure('MB of resident memory, broker', peakBytes / MEGABYTE);
+      say(
+        `${tenants} jobs applied in ${Math.round(drainedMs)} ms, others within ${Math.round(longestMs)} ms`,
+      );
+      if (broker!.exits.length > exits) throw new FaultFailure('The broker ended on its backlog.');
+      if (longestMs > MAX_UNINVOLVED_MS)
+        throw new FaultFailure(`A write waited ${Math.round(longestMs)} ms behind other tenants' backlog.`);
+      await assertAppliedOnce(rig, names);
+    },
+  };
+}
+
+async function assertAppliedOnce(rig: Rig, tenants: readonly string[]): Promise<void> {
+  for (const tenant of tenants) {
+    const rows = await rig.probe
+      .tenant(tenant)
+      .prepare('SELECT count(*) AS n, sum(length(x)) AS bytes FROM large')
+      .all();
+    const { n, bytes } = rows[0] as { n: number; bytes: number };
+    if (n !== 1 || bytes !== BLOB_BYTES)
+      throw new FaultFailure(`${tenant} has ${n} rows of ${bytes} bytes: its job was not applied once.`);
+  }
+}
+
+/** Jobs that wait or are active. */
+async function countJobs(rig: Rig, tenants: readonly string[]): Promise<number> {
+  const pipeline = rig.direct.pipeline();
+  for (const tenant of tenants) {
+    const { prefix, name } = tenantQueue('default', tenant);
+    for (const list of ['wait', 'active']) pipeline.llen(`${prefix}:${name}:${list}`);
+  }
+  const lengths = (await pipeline.exec()) ?? [];
+  return lengths.reduce((sum, [, length]) => sum + Number(length), 0);
+}
+
+function residentBytes(pid: number | undefined): number {
+  if (process.platform !== 'linux') throw new CannotInject('Memory is measured by /proc, on Linux.');
+  if (pid === undefined) return 0;
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
+}
+
+/** 2.4 GB in Redis; takes some minutes. */
+export const largeBacklog = createLargeBacklog('large-backlog', 300);
+/** As much as a quick look allows: still more than the broker's heap. */
+export const largeBacklogShort = createLargeBacklog('large-backlog-short', 80);
+
+/** The last leader had 100,000 tenants open. */
+export const manyActive: Fault = {
+  name: 'many-active',
+  summary: `Takeover from a leader with ${ACTIVE_TENANTS} tenants open: first write within ${MAX_FIRST_WRITE_MS} ms, memory bounded.`,
+  rig: { clients: [{ concurrency: 1, pauseMs: 100 }], redis: {} },
+  rounds: 1,
+  roundsPerRig: 1,
+  async round({ rig, say, measure }) {
+    const [broker] = rig.brokers;
+    broker!.hold(true);
+    await broker!.kill();
+    const { open, tenants } = groupKeys('default');
+    for (let first = 0; first < ACTIVE_TENANTS; first += 1_000) {
+      const names = Array.from({ length: 1_000 }, (_, index) => `active-${first + index}`);
+      await rig.direct.sadd(open, ...names);
+      await rig.direct.zadd(tenants, ...names.flatMap(name => [Date.now(), name]));
+    }
+    broker!.hold(false);
+    await rig.untilLeads(broker!);
+    const firstMs = await rig.awaitRecovery([rig.tenants[0]!]);
+    let peakBytes = 0;
+    await waitFor(
+      async () => {
+        peakBytes = Math.max(peakBytes, residentBytes(broker!.pid));
+        return (await rig.direct.scard(open)) < 1_000;
+      },
+      { what: 'all tenants to be looked at', timeoutMs: 60_000, intervalMs: 50 },
+    );
+    measure('ms from the lead to the first write', firstMs);
+    measure('MB of resident memory, broker', peakBytes / MEGABYTE);
+    say(`first write after ${Math.round(firstMs)} ms, ${Math.round(peakBytes / MEGABYTE)} MB`);
+    if (firstMs > MAX_FIRST_WRITE_MS)
+      throw new FaultFailure(`The first write waited ${Math.round(firstMs)} ms for the takeover.`);
+    if (peakBytes > MAX_MEMORY_BYTES) throw new FaultFailure('A takeover takes too much memory.');
+  },
+};
