@@ -194,3 +194,38 @@ it('a lane serves a tenant with new work before a backlog of hundreds has had it
   expect(order.indexOf('fresh')).toBeLessThan(16);
   expect(order.slice(-10)).toEqual(Array.from({ length: 10 }, (_, index) => `backlog-${190 + index}`));
 });
+
+it('others are served between tenants that run alone, and never at the same time', async () => {
+  const lanes = new Lanes({
+    threads: 2,
+    writer: writerOptions(),
+    mayBegin: () => true,
+    onBroken: error => expect.fail(String(error)),
+    log: quiet,
+  });
+  onTestFinished(() => lanes.close());
+  const order: string[] = [];
+  const at = new Set<string>();
+  const create = (tenant: string) => {
+    const client = new Client(tenant);
+    const { nextTask } = client;
+    client.nextTask = () => {
+      const task = nextTask.call(client);
+      if (task !== undefined) at.add(tenant);
+      const others = [...at].filter(each => each !== tenant);
+      if (tenant.startsWith('alone') ? others.length > 0 : others.some(each => each.startsWith('alone')))
+        order.push('together');
+      return task;
+    };
+    client.onOutcome = () => {
+      at.delete(tenant);
+      order.push(tenant);
+    };
+    return client;
+  };
+  for (let count = 0; count < 10; count++) lanes.enqueueAlone(create(`alone-${count}`));
+  lanes.enqueue(create('other'));
+  await until(() => order.length >= 11);
+  expect(order).not.toContain('together');
+  expect(order.indexOf('other')).toBeLessThan(3);
+});

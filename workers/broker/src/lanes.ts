@@ -39,6 +39,8 @@ export class Lanes {
   readonly #lanes: Lane[] = [];
   readonly #spareIdleSince = new Map<Lane, number>();
   readonly #alone: LaneClient[] = [];
+  /** A tenant runs alone, or waits for the lanes to come to rest. */
+  #holding = false;
   readonly #flusher: WalFlusher;
   #nextIndex = 0;
   #retiredFaults = 0;
@@ -124,7 +126,7 @@ export class Lanes {
     const lane = new Lane(index, {
       writer: { ...writer, maxOpenTenants, runningNote: `${writer.runningNote}.${index}` },
       flusher: this.#flusher,
-      mayBegin: () => !this.#paused && this.#alone.length === 0 && mayBegin(),
+      mayBegin: () => !this.#paused && !this.#holding && mayBegin(),
       onIdle: () => {
         for (const resolve of this.#idleWaiters.splice(0)) resolve();
       },
@@ -196,15 +198,20 @@ export class Lanes {
     lane.close().catch(error => this.#options.log.error({ err: error }, 'A spare lane did not close'));
   }
 
-  /** One after the other: the lanes come to rest, the tenant runs its task, the lanes go on. */
+  /**
+   * One after the other: the lanes come to rest, the tenant runs its task, each lane runs what it takes at a time. After a crash
+   * there may be hundreds that run alone, and others do not wait for all of them.
+   */
   async #runAlone(): Promise<void> {
     for (let next = this.#alone[0]; next !== undefined; next = this.#alone[0]) {
+      this.#holding = true;
       await this.idle();
       const lane = next.lane ?? this.#choose();
       await lane.runAlone(next);
       this.#alone.shift();
+      this.#holding = false;
+      this.pump();
     }
-    this.pump();
   }
 }
 

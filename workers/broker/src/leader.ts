@@ -442,9 +442,14 @@ export class Leader {
   async #reclaimAndSweep(): Promise<void> {
     const { config, log } = this.#options;
     const { condemned } = this.#context;
-    const found = await this.#reclaim.run();
-    if (found === undefined || this.#ending) return;
-    if (found.jobs > 0) log.info(found, 'Jobs of the last leader are delivered again');
+    if (!(await this.#reclaim.run()) || this.#ending) return;
+    // Also those of tenants that rang meanwhile.
+    const reclaimed = [...this.#sessions.values()]
+      .map(session => session.reclaimed)
+      .filter(count => count > 0);
+    const jobs = reclaimed.reduce((sum, count) => sum + count, 0);
+    if (jobs > 0)
+      log.info({ jobs, tenants: reclaimed.length }, 'Jobs of the last leader are delivered again');
     await condemned.forgetUnclaimed();
     await this.#sweep.run(
       config.sweepIntervalMs,
@@ -459,13 +464,12 @@ export class Leader {
     );
   }
 
-  /** @returns jobs that were not known here */
-  async #adopt(tenant: string): Promise<number> {
-    if (this.#ending || this.#held.onRing(tenant)) return 0;
+  async #adopt(tenant: string): Promise<void> {
+    if (this.#ending || this.#held.onRing(tenant)) return;
     const session = this.#session(tenant);
     // It rang meanwhile: its first take reads what is active.
     await session.untilTaken();
-    return session.adopted ? 0 : session.adopt();
+    if (!session.adopted) await session.adopt();
   }
 
   /** Tenants with work stay in Redis while many here wait for memory. */

@@ -10,8 +10,8 @@ const MAX_AT_ONCE = 32;
 export interface ReclaimOptions {
   readonly link: RedisLink;
   readonly group: string;
-  /** A tenant with active jobs. Resolves with the number of those that were reclaimed; their data is not read yet. */
-  readonly adopt: (tenant: string) => Promise<number>;
+  /** A tenant with active jobs. Resolves when they are known here; their data is not read yet. */
+  readonly adopt: (tenant: string) => Promise<void>;
   /** Resolves when there is room for more tenants with work. */
   readonly untilRoom: () => Promise<void>;
   /** Whether this process has a session of the tenant. */
@@ -33,24 +33,22 @@ export class Reclaim {
     this.#open = groupKeys(options.group).open;
   }
 
-  /** Runs once. @returns jobs and tenants that were found; undefined where it was stopped. */
-  async run(): Promise<{ readonly jobs: number; readonly tenants: number } | undefined> {
-    const found = { jobs: 0, tenants: 0 };
+  /** Runs once. @returns false where it was stopped. */
+  async run(): Promise<boolean> {
     const tenants = await this.#newestFirst();
     for (let start = 0; start < tenants.length; start += CHUNK) {
       const active = await this.#withActiveJobs(tenants.slice(start, start + CHUNK));
-      found.tenants += active.length;
       let next = 0;
       const work = async () => {
         for (let tenant = active[next++]; tenant !== undefined && !this.#stopped; tenant = active[next++]) {
           await this.#options.untilRoom();
-          found.jobs += await this.#options.adopt(tenant);
+          await this.#options.adopt(tenant);
         }
       };
       await Promise.all(Array.from({ length: MAX_AT_ONCE }, work));
-      if (this.#stopped) return undefined;
+      if (this.#stopped) return false;
     }
-    return found;
+    return true;
   }
 
   /** Idempotent. */

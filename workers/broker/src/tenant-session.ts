@@ -236,6 +236,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   #atBell = false;
   #mayHaveMore = false;
   #stale = true;
+  #reclaimed: number | undefined;
   /** A take was made since the batch in the thread began. */
   #prefetched = false;
   /** Steps are in the thread that may leave a transaction open: what is taken then would have to be put back. */
@@ -359,6 +360,11 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     if (grant === undefined) return undefined;
     this.#atBell = true;
     return this.#takeBy(grant, bounds => this.#queue.take(bounds, link)).catch(this.#context.onBug);
+  }
+
+  /** Jobs that were active when this session first looked: a dead leader's. */
+  get reclaimed(): number {
+    return this.#reclaimed ?? 0;
   }
 
   /** Whether the queue is this process's, and all that is active in it is known here. */
@@ -1139,6 +1145,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       const jobs = active.jobs.filter(job => !known.has(job.id));
       const starts = await this.#context.condemned.startsOf(jobs.map(job => job.id));
       this.#stale = false;
+      this.#reclaimed ??= jobs.length;
       this.#doubt ||= active.doubt;
       this.#holdActive(jobs, starts);
       if (grant === undefined || taken === undefined) this.#mayHaveMore = true;
