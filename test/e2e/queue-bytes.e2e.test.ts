@@ -87,7 +87,7 @@ describe('the bytes that wait', () => {
         await link.call('HDEL', meta, 'onewriter.holds', 'onewriter.released');
         active.length = 0;
         await queue.adopt();
-      } else active.push(...(await queue.takeFollowUps()).jobs.map(({ id }) => id));
+      } else active.push(...(await queue.takeFollowUps(1_000_000)).jobs.map(({ id }) => id));
       expect(await counted(), `after step ${step}: ${what}`).toBe(await real());
     }
     await take(1_000, 1_000_000_000);

@@ -199,7 +199,9 @@ it('others are served between tenants that run alone, and never at the same time
   const lanes = new Lanes({
     threads: 2,
     writer: writerOptions(),
+    openFiles: { perLane: 400, perSpareLane: 32, logs: 400 },
     mayBegin: () => true,
+    onChanged: (_, finding) => expect.fail(finding.message),
     onBroken: error => expect.fail(String(error)),
     log: quiet,
   });

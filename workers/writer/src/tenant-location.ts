@@ -40,7 +40,8 @@ export function locateTenant(
     makeFolder(tenants, folder);
   }
   // Native: one call, where the other looks at each part of the path.
-  if (realpathSync.native(folder) !== join(realpathSync.native(tenants), tenant)) throw unavailable('folder is a link');
+  if (realpathSync.native(folder) !== join(realpathSync.native(tenants), tenant))
+    throw unavailable('folder is a link');
   const file = findDatabaseFile(path);
   if (file !== undefined) return { path, file };
   if (!options.createTenants) throw notFound(tenant);
