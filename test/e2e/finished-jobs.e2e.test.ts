@@ -35,7 +35,7 @@ async function newTenant() {
   await jobs.adopt();
   const finish = async (state: 'completed' | 'failed', jobId = newJobId()) => {
     await queue.add('acme · 1 write · INSERT', { v: 1, text: 'x'.repeat(50_000) }, { jobId, attempts: 1 });
-    await jobs.take({ maxJobs: 1, maxBytes: 1 });
+    await jobs.take({ maxJobs: 1, maxBytes: 1_000_000 });
     const value =
       state === 'completed' ? '{"commitSeq":1,"writes":1,"failures":0}' : 'SQL_ERROR: no such table';
     await jobs.finish([{ id: jobId, state, value }], undefined);
@@ -77,7 +77,7 @@ describe('a finished job', () => {
     await jobs.adopt();
     const jobId = newJobId();
     await queue.add('x', {}, { jobId });
-    await jobs.take({ maxJobs: 1, maxBytes: 1 });
+    await jobs.take({ maxJobs: 1, maxBytes: 1_000_000 });
     await jobs.finish(
       [{ id: jobId, state: 'failed', value: `SQL_ERROR: ${'y'.repeat(100_000)}` }],
       undefined,

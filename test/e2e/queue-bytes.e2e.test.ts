@@ -117,7 +117,7 @@ describe('the bytes that wait', () => {
     // Added by BullMQ's own class: not counted, and never negative.
     await other.add('x', { v: 1, text: 'y'.repeat(1_000) }, { jobId: newJobId() });
     await enqueue(100);
-    await queue.take({ maxJobs: 1, maxBytes: 1 });
+    await queue.take({ maxJobs: 1, maxBytes: 1_000_000 });
     expect(await counted()).toBe(0);
     await enqueue(100);
     await queue.take(NOW_HERE);
