@@ -28,6 +28,7 @@ import {
   writes,
 } from '../test-support/temporary-lane.ts';
 import { isBeingCheckpointed } from './checkpoint-lock.ts';
+import { TenantDatabase } from './tenant-database.ts';
 import { FILE_CHANGED, releaseWithheld } from './withheld-tenant.ts';
 
 const TABLE = script('CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE INDEX t_a ON t(a)');
@@ -373,6 +374,24 @@ describe('another process that uses SQLite', () => {
     expect(() => lane.apply(writes(INSERT))).toThrow(/Another process wrote to the file/);
     expect(lane.column("SELECT count(*) FROM t WHERE a = 'theirs'")).toEqual([1]);
   });
+});
+
+it('knows the checkpoint of a thread that closes a moved tenant, also where a commit comes right after it', () => {
+  const before = tenantInUse();
+  const after = new TemporaryLane(before.options);
+  applied(after.run([]));
+  // When `after` has looked at the files.
+  const begin = vi.spyOn(TenantDatabase.prototype, 'begin').mockImplementationOnce(function (
+    this: TenantDatabase,
+  ) {
+    before.lane.run({ kind: 'close', tenant: 'acme' });
+    expect(statSync(`${after.file}-wal`).size).toBe(0);
+    begin.mockRestore();
+    this.begin();
+  });
+  after.apply(writes(INSERT));
+  after.apply(writes(INSERT));
+  expect(after.column('SELECT count(*) FROM t')).toEqual([3 * ROWS + 2]);
 });
 
 it('knows what another thread of the same broker wrote, while the tenant was there', () => {
