@@ -27,11 +27,11 @@ const ITERATION = `
   process.send({ type: 'reading' });
   process.on('SIGUSR2', () => rows.next().then(() => 'none', error => error.code).then(code => process.send({ type: 'ended', code })));
 `;
-const SNAPSHOT_BYTES = 8 * 1024 * 1024;
+const SNAPSHOT_BYTES = 24 * 1024 * 1024;
 /** What a commit and a second between two looks may add. */
 const MAX_HELD_BYTES = SNAPSHOT_BYTES + 24 * 1024 * 1024;
 /** What the writer leaves of a log that was held. */
-const KEPT_BYTES = 6 * 1024 * 1024;
+const KEPT_BYTES = 17 * 1024 * 1024;
 
 /**
  * Nobody reads: a checkpoint comes every 4 MB (1,000 pages) at the latest and the WAL is begun anew, so its file grows no

@@ -1,7 +1,6 @@
 import { OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { translateError } from './sqlite-errors.ts';
-import { KEPT_LOG_BYTES } from './wal-space.ts';
 
 /** The WAL is written back when it holds this many pages, however few commits made them. Source: SQLite's own default. */
 const MAX_PAGES = 1_000;
@@ -13,6 +12,11 @@ const MIN_PAGES = 128;
 const MIN_COMMITS = 32;
 /** Pages to wait for before trying again, where a reader kept the last checkpoint from finishing. */
 const RETRY_PAGES = 250;
+/**
+ * A log is kept at this size, and cut when it grew beyond: 1,000 pages and the batch that comes on top seldom reach it, so that
+ * busy tenants overwrite theirs. It is also the size at which the broker says that a log is held.
+ */
+const KEPT_LOG_BYTES = 16 * 1024 * 1024;
 /**
  * A log of this size is held by readers that overlap, if not by one. Then the writer waits for them, no longer than this
  * and no more often: other tenants of the thread wait, too.

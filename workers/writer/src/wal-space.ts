@@ -5,8 +5,8 @@ const MIN_USED_BYTES = 128 * 1024;
 /** The WAL grows when less than this is left of it. */
 const MIN_LEFT_BYTES = 64 * 1024;
 const MIN_STEP_BYTES = 256 * 1024;
-/** After 1,000 pages at most it is written back and overwritten. What a log grew beyond is cut off: `WalCheckpoints`. */
-export const KEPT_LOG_BYTES = 5 * 1024 * 1024;
+/** After 1,000 pages at most it is written back and overwritten. */
+const MAX_BYTES = 5 * 1024 * 1024;
 
 /**
  * Room in the write-ahead log, made ahead of its use. Flushing a commit that makes the file longer costs about twice what
@@ -29,7 +29,7 @@ export class WalSpace {
   isScarce(usedBytes: number): boolean {
     if (this.#gaveUp || usedBytes < MIN_USED_BYTES) return false;
     if (usedBytes + MIN_LEFT_BYTES > this.#size) this.#size = this.#look();
-    return usedBytes + MIN_LEFT_BYTES > this.#size && this.#size < KEPT_LOG_BYTES;
+    return usedBytes + MIN_LEFT_BYTES > this.#size && this.#size < MAX_BYTES;
   }
 
   /**
@@ -43,7 +43,7 @@ export class WalSpace {
     try {
       file = openSync(this.#path, constants.O_WRONLY | constants.O_APPEND);
       const { size } = fstatSync(file);
-      const step = Math.min(Math.max(size, MIN_STEP_BYTES), KEPT_LOG_BYTES - size);
+      const step = Math.min(Math.max(size, MIN_STEP_BYTES), MAX_BYTES - size);
       if (step > 0) {
         writeSync(file, Buffer.alloc(step));
         fsyncSync(file);
