@@ -22,11 +22,14 @@ it('sets aside a job out of an old snapshot of Redis whose ledger row was pruned
   });
   const db = app.tenant('acme');
   await db.exec('CREATE TABLE t(a)');
+  await broker.stop();
   const receipt = await db.enqueue('INSERT INTO t VALUES (?)', [1]);
-  await receipt.committed();
   const jobId = receipt.id.split('.')[0]!;
   const { prefix, name } = tenantQueue('default', 'acme');
   const key = (part: string) => `${prefix}:${name}:${part}`;
+  const data = (await looker.hget(key(jobId), 'data'))!;
+  broker = await startService('broker', options);
+  await receipt.committed();
   const addedAt = Number(await looker.hget(key(jobId), 'timestamp'));
   const [seconds] = await looker.time();
   expect(Math.abs(addedAt / 1_000 - Number(seconds))).toBeLessThan(60);
@@ -46,6 +49,7 @@ it('sets aside a job out of an old snapshot of Redis whose ledger row was pruned
     .multi()
     .zrem(key('completed'), jobId)
     .hdel(key(jobId), 'finishedOn', 'processedOn', 'returnvalue')
+    .hset(key(jobId), 'data', data)
     .rpush(key('wait'), jobId)
     .exec();
   broker = await startService('broker', options);
