@@ -7,7 +7,8 @@ const BENCH = fileURLToPath(new URL('.', import.meta.url));
 const TSC = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', import.meta.url));
 
 async function bench(...args: readonly string[]) {
-  const { stdout } = await promisify(execFile)(process.execPath, [`${BENCH}dist/main.js`, ...args]);
+  const env = { ...process.env, BENCH_SCALE_FILE_MIB: '1', BENCH_SCALE_IMPORT_ROWS: '500' };
+  const { stdout } = await promisify(execFile)(process.execPath, [`${BENCH}dist/main.js`, ...args], { env });
   return stdout;
 }
 
@@ -32,9 +33,28 @@ describe('the benchmark', () => {
     expect(judged).toHaveLength(3);
   });
 
+  it('measures what grows, and makes the table of sizes of it', async () => {
+    const report = JSON.parse(await bench('--scale', '--quick', '--only', 'file,imports', '--json'));
+    expect(report.parts.map(({ id }: { id: string }) => id)).toEqual(['file', 'imports']);
+    for (const { result } of report.parts) {
+      for (const { lines } of result.curves) {
+        for (const { points } of lines) {
+          expect(points.length).toBeGreaterThan(0);
+          for (const { y } of points) expect(y).toBeGreaterThan(0);
+        }
+      }
+    }
+    const table = await bench('--scale', '--quick', '--sizing');
+    expect(table).toMatch(/^\| what \| measured \|\n/);
+    expect(table).toMatch(/\| memory of the gateway with 24 imports at once \| \d+ MiB \|/);
+  });
+
   it('names what there is when it is asked for something else', async () => {
     await expect(bench('--only', 'everything')).rejects.toThrow(
       /no scenario everything; there are insert-1,/,
+    );
+    await expect(bench('--scale', '--only', 'everything')).rejects.toThrow(
+      /no part everything; there are tenants, file, clients, imports/,
     );
   });
 });

@@ -65,7 +65,7 @@ export class Environment implements AsyncDisposable {
     });
   }
 
-  broker(): Promise<{ pid: number; stop(): Promise<unknown> }> {
+  broker(): Promise<{ pid: number; url: string; stop(): Promise<unknown> }> {
     return this.#once('broker', async () => {
       const redis = await this.redis('onewriter');
       const dataDir = await this.folder('onewriter');
@@ -73,6 +73,13 @@ export class Environment implements AsyncDisposable {
       this.#toStop.push(() => broker.stop());
       return broker;
     });
+  }
+
+  /** Stops the broker; the next {@link broker} starts another. */
+  async stopBroker(): Promise<void> {
+    const broker = this.#started.get('broker') as ReturnType<Environment['broker']> | undefined;
+    this.#started.delete('broker');
+    await (await broker)?.stop();
   }
 
   gateway(): Promise<Server & { token: string; stop(): Promise<unknown> }> {

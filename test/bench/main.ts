@@ -7,6 +7,7 @@ import { runProfile } from './profile.ts';
 import { formatNumber } from './report/format.ts';
 import { type Report, writeReport } from './report/write-report.ts';
 import { runScenario, type ScenarioResult } from './run-scenario.ts';
+import { runScale } from './scale/run-scale.ts';
 import { CONTESTANT_LABELS, SCENARIOS, type Scenario } from './scenarios.ts';
 import { judge } from './targets.ts';
 
@@ -23,6 +24,7 @@ try {
   process.exit(2);
 }
 if (options.help) process.stdout.write(HELP);
+else if (options.scale) await runScale(options);
 else if (options.profile !== undefined) await runProfile(options.profile, options);
 else await bench();
 

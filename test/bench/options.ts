@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import type { MeasureOptions } from './run-scenario.ts';
+import { SCALE_PARTS } from './scale/parts.ts';
 import { CONTESTANT_LABELS, type ContestantName, SCENARIOS } from './scenarios.ts';
 
 /** What a profile can be taken of. */
@@ -20,6 +21,10 @@ export interface BenchOptions {
   readonly mains: Readonly<Record<'broker' | 'gateway', string | undefined>>;
   /** Wait before each scenario until nobody else uses the machine, for two minutes at most. */
   readonly patient: boolean;
+  /** What units cost as their number grows, instead of the scenarios. */
+  readonly scale: boolean;
+  /** Only the table of sizes, from the last run of `scale`. */
+  readonly sizing: boolean;
   readonly help: boolean;
 }
 
@@ -38,6 +43,9 @@ export const HELP = `npm run bench -- [options]
   --patient             wait before each scenario until nobody else uses the machine, two minutes at most
   --json                the results as JSON on standard output, nothing else
   --profile <process>   a CPU profile of ${PROFILES.join(', ')} under the scenario of --only (default insert-64)
+  --scale               what a write, a tenant and a row cost as their number grows, instead of the scenarios; --only takes
+                        ${SCALE_PARTS.map(({ id }) => id).join(', ')}; bounds: BENCH_SCALE_TENANTS, BENCH_SCALE_FILE_MIB, BENCH_SCALE_IMPORT_ROWS
+  --sizing              with --scale: the table of sizes of docs/operations.md, from the last run
   --broker <main.js>    another build of the broker instead of this one; --gateway as well
 
 Scenarios: ${SCENARIOS.map(scenario => scenario.id).join(', ')}, resources
@@ -53,6 +61,8 @@ export function readOptions(args: readonly string[]): BenchOptions {
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
       patient: { type: 'boolean', default: false },
+      scale: { type: 'boolean', default: false },
+      sizing: { type: 'boolean', default: false },
       only: { type: 'string' },
       peers: { type: 'string' },
       profile: { type: 'string' },
@@ -63,15 +73,18 @@ export function readOptions(args: readonly string[]): BenchOptions {
     },
   });
   const base = values.quick ? QUICK : FULL;
-  const ids = [...SCENARIOS.map(scenario => scenario.id), 'resources'];
+  const ids = values.scale
+    ? SCALE_PARTS.map(part => part.id)
+    : [...SCENARIOS.map(scenario => scenario.id), 'resources'];
   const only = listOf(values.only);
   for (const id of only)
     assertOneOf(
       ids,
       id,
-      'scenario',
-      ids.some(it => it.startsWith(id)),
+      values.scale ? 'part' : 'scenario',
+      values.scale ? ids.includes(id) : ids.some(it => it.startsWith(id)),
     );
+  if (values.sizing && !values.scale) throw new TypeError('--sizing goes with --scale.');
   const all = Object.keys(CONTESTANT_LABELS) as ContestantName[];
   const peers = listOf(values.peers);
   for (const peer of peers) assertOneOf(all, peer, 'contestant', all.includes(peer as ContestantName));
@@ -86,6 +99,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       measureMs: (positive(values.seconds, '--seconds') ?? base.measureMs / 1_000) * 1_000,
     },
     ...{ quick: values.quick, json: values.json, help: values.help, patient: values.patient, only },
+    ...{ scale: values.scale, sizing: values.sizing },
     contestants:
       peers.length === 0
         ? all

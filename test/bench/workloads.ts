@@ -31,6 +31,8 @@ const ITEM_SCHEMA = { sqlite: [ITEM_SQLITE], postgres: [ITEM_POSTGRES] };
 
 /** The single-row insert of most workloads. */
 export const INSERT_ITEM = 'INSERT INTO item(owner, title, body) VALUES (?, ?, ?)';
+/** A row anywhere in the file. */
+const UPDATE_ANYWHERE = 'UPDATE item SET owner = ? WHERE id = 1 + ? % (SELECT max(id) FROM item)';
 const READ_ITEM = 'SELECT id, owner, title, body FROM item WHERE id = ?';
 const COUNT_ITEMS = 'SELECT count(*) FROM item';
 const BODY = 'forty characters of text in every row...';
@@ -225,6 +227,12 @@ const KANBAN_COMMENT: Workload = {
 /** All workloads, by name. */
 export const WORKLOADS = {
   insert: insertOf(BODY),
+  'update-anywhere': {
+    schema: { sqlite: [ITEM_SQLITE.replace('TABLE', 'TABLE IF NOT EXISTS')], postgres: [] },
+    perform: (driver, tenant, caller) =>
+      driver.write(tenant, UPDATE_ANYWHERE, [caller.turn, Math.floor(caller.random() * 2 ** 31)]),
+    check: COUNT_ITEMS,
+  },
   'insert-1k': insertOf('x'.repeat(1_024)),
   'insert-64k': insertOf('x'.repeat(64 * 1_024)),
   read: {

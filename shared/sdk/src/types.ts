@@ -232,7 +232,8 @@ export interface Tenant {
    */
   steps(request: StepsRequest, options?: StepsOptions): Promise<StepsAnswer>;
   /**
-   * Advanced: applies a piece of an import, if it begins where the import is. The gateway's import does the rest.
+   * Advanced: applies a piece of an import, if it begins where the import is. The gateway's import does the rest. Where the
+   * client's buffer is full it waits for room until the deadline, so that pieces keep their order.
    * @throws OnewriterError as run(); IDEMPOTENCY_KEY_REUSED; an error that is not about one row. Nothing of the piece was
    *   applied then.
    */

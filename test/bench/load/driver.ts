@@ -27,7 +27,13 @@ export interface Driver {
 
 /** What a load process needs to make a driver; each kind is one file `<kind>-driver.ts`. */
 export type DriverSpec =
-  | { readonly kind: 'sdk'; readonly redisUrl: string; readonly dataDir: string }
+  | {
+      readonly kind: 'sdk';
+      readonly redisUrl: string;
+      readonly dataDir: string;
+      /** SDK clients that share the tenants; default: 1. */
+      readonly clients?: number | undefined;
+    }
   | {
       readonly kind: 'http';
       readonly url: string;
