@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { tenantFile } from '@onewriter/protocol';
-import { signToken } from '@onewriter/runtime';
+import { signToken, withHeldTenant } from '@onewriter/runtime';
 import {
   type Service,
   startRedis,
@@ -130,6 +131,18 @@ describe('PUT /v1/tenants/:tenant with a script', () => {
     expect(columnInFile(data.path, 'crowd', 'SELECT a FROM t')).toEqual([winner]);
     expect((await put('crowd', 'DROP TABLE t')).status).toBe(200);
     expect(columnInFile(data.path, 'crowd', 'SELECT a FROM t')).toEqual([winner]);
+  });
+
+  it('waits for another that creates the same tenant, instead of being refused', async () => {
+    const request = { name: 'create', who: 'test', reason: '', exclusive: true, closesFile: false } as const;
+    const answer = await withHeldTenant(commands, 'default', 'waited', request, async () => {
+      const second = put('waited', GOOD);
+      // Its script has run, and it was refused the tenant: nothing else makes it wait.
+      const first = await Promise.race([second, pause(1_500).then(() => undefined)]);
+      expect(first).toBeUndefined();
+      return { second };
+    });
+    expect((await answer.second).status).toBe(201);
   });
 
   it('whose client gave up leaves nothing', async () => {
