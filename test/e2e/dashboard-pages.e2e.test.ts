@@ -121,6 +121,8 @@ describe('the overview', () => {
       .waitFor();
     await state(page).getByRole('link', { name: 'Open broken' }).click();
     await page.getByText('parked', { exact: true }).waitFor();
+    // Its text is there before its script runs, which opens dialogs.
+    await page.waitForLoadState();
     await page.getByText('restore it from a backup (npx onewriter restore)').waitFor();
     // It is parked by hand while somebody looks after it.
     await page.getByRole('button', { name: 'Park…' }).click();

@@ -30,8 +30,8 @@ let tenants = 0;
 beforeAll(async () => {
   redis = await startRedis();
   data = await temporaryDirectory('imports');
-  // Where others wait, an open transaction is taken away at once.
-  const env = { ONEWRITER_TRANSACTION_TIMEOUT_MS: '1' };
+  // Where others wait, an open transaction is taken away soon.
+  const env = { ONEWRITER_TRANSACTION_TIMEOUT_MS: '150' };
   broker = await startService('broker', { redisUrl: redis.url, dataDir: data.path, env });
   gateway = await startGateway();
   authorization = `Bearer ${await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'admin' })}`;
@@ -401,7 +401,7 @@ describe('an import as one transaction', () => {
       }
     };
     const writers = [write(), write()];
-    const rows = Array.from({ length: 40_000 }, (_, id) => `{"id":${id}}`).join('\n');
+    const rows = Array.from({ length: 100_000 }, (_, id) => `{"id":${id}}`).join('\n');
     const events = await send(tenant, 'table=tree&deferred=true', rows);
     ended = true;
     await Promise.all(writers);

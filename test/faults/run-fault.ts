@@ -17,6 +17,8 @@ export interface RunOptions {
   readonly brokerMain?: string | undefined;
   /** Keep what a run leaves although nothing was found. */
   readonly keep?: boolean | undefined;
+  /** How late an answer may be where the fault itself does not say it; for machines that do other work. Ms; default: 100. */
+  readonly slackMs?: number | undefined;
   /** Takes the lines that tell what happens. */
   readonly say: (line: string) => void;
 }
@@ -76,7 +78,8 @@ async function runOnOneRig(
   const seed = deriveSeed(options.seed, `${fault.name} ${first}`);
   const random = createRandom(seed);
   const failures: string[] = [];
-  let judgeBy: Partial<OracleOptions> = fault.judgeBy ?? {};
+  const { slackMs } = options;
+  let judgeBy: Partial<OracleOptions> = { ...(slackMs === undefined ? {} : { slackMs }), ...fault.judgeBy };
   let rig: Rig | undefined;
   let verdict: Verdict | undefined;
   let release: () => Promise<void> = async () => {};

@@ -4,6 +4,9 @@ import { type ProcessExit, type SpawnedProcess, spawnProcess, waitFor } from '@o
 import { FaultFailure } from './fault-failure.ts';
 import { monotonicMs } from './journal.ts';
 
+/** Of the log, in a failure. */
+const LAST_LINES = 15;
+
 /** How a process is started. */
 export interface Launch {
   /** For messages and the log's name. */
@@ -132,8 +135,9 @@ export class SupervisedProcess {
       const exit = await current.process.stop(graceMs);
       await this.#running;
       if (exit.signal !== null || exit.code !== 0) {
+        const last = current.process.logs().trimEnd().split('\n').slice(-LAST_LINES);
         throw new FaultFailure(
-          `${this.name} did not end cleanly at SIGTERM within ${graceMs} ms: ${describeExit(exit)}`,
+          `${this.name} did not end cleanly at SIGTERM within ${graceMs} ms: ${describeExit(exit)}\n${last.join('\n')}`,
         );
       }
     }

@@ -26,8 +26,6 @@ export const overload: Fault = {
   summary:
     'A minute of several times what the broker can do: memory bounded, refusals with retryAfterMs, throughput kept.',
   rig: { clients: [PRODUCER, PRODUCER, PRODUCER], tenants: 10, emptyQueuesMs: 240_000 },
-  // Not the usual 100: see "Late answers" in the README.
-  judgeBy: { slackMs: 250 },
   rounds: 1,
   roundsPerRig: 1,
   async round({ rig, say, measure }) {
