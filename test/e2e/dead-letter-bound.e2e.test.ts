@@ -5,13 +5,18 @@ import { startRedis } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
 import { expect, it, onTestFinished } from 'vitest';
 
-it('the dead-letter queue keeps the newest letters up to its bound, and each once', async () => {
+async function startLink() {
   const redis = await startRedis();
   onTestFinished(() => redis.stop());
   const log = createLogger('test', 'silent');
   const link = new RedisLink({ url: redis.url, log, name: 'test' });
   onTestFinished(() => link.close());
   await link.ready();
+  return { redis, link, log };
+}
+
+it('the dead-letter queue keeps the newest letters up to its bound, and each once', async () => {
+  const { redis, link, log } = await startLink();
   const letters = new DeadLetters(link, 'default', log, 5);
   onTestFinished(() => letters.close());
 
@@ -33,12 +38,7 @@ it('the dead-letter queue keeps the newest letters up to its bound, and each onc
 });
 
 it('the dead-letter queue keeps the newest letters up to its bytes, also those of another leader', async () => {
-  const redis = await startRedis();
-  onTestFinished(() => redis.stop());
-  const log = createLogger('test', 'silent');
-  const link = new RedisLink({ url: redis.url, log, name: 'test' });
-  onTestFinished(() => link.close());
-  await link.ready();
+  const { redis, link, log } = await startLink();
   const error = { code: 'SQL_ERROR', message: 'no such table' };
   const open = () => {
     const letters = new DeadLetters(link, 'default', log, 1_000, 100_000);

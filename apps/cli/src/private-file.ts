@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { readFileIfThere } from '@onewriter/protocol';
 
 /** Writes a file that only its owner can read, whole or not at all. Creates its folder. */
 export function writePrivateFile(path: string, content: string): void {
@@ -8,17 +9,6 @@ export function writePrivateFile(path: string, content: string): void {
   const draft = `${path}.${process.pid}.new`;
   writeFileSync(draft, content, { mode: 0o600 });
   renameSync(draft, path);
-}
-
-/** Reads a file; undefined if it does not exist. */
-export function readFileIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
-  }
 }
 
 /** The secret kept in `path`; made on first use: 32 random bytes, base64url, readable by its owner alone. */

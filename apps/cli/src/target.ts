@@ -1,9 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { OnewriterError } from '@onewriter/protocol';
+import { OnewriterError, readFileIfThere } from '@onewriter/protocol';
 import { type Config, loadConfig, signToken } from '@onewriter/runtime';
 import type { ConnectOptions } from '@onewriter/sdk';
-import { readFileIfThere } from './private-file.ts';
 import { type RunFile, readRunFile } from './run-file.ts';
 
 /** The Onewriter that a command talks to. */

@@ -19,6 +19,7 @@ export * from './names.ts';
 export * from './onewriter-error.ts';
 export * from './open-files.ts';
 export type { PragmaAnswer } from './pragma-rules.ts';
+export * from './read-file-if-there.ts';
 export * from './redis-guard.ts';
 export * from './redis-url.ts';
 export * from './schema-check.ts';

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileIfThere } from './read-file-if-there.ts';
 
 /*
  * Two brokers that lead one data directory through a Redis each. What is said of it lies in the directory, the one place that
@@ -50,15 +50,10 @@ export function readLastLeader(dataDir: string): LedFrom | undefined {
     : undefined;
 }
 
-/** Of what another process wrote: its shape is the caller's to check. */
+/** JSON that another process wrote; the caller checks its shape. */
 function readJson<Value>(path: string): Partial<Value> | undefined {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+  const text = readFileIfThere(path);
+  if (text === undefined) return undefined;
   try {
     return JSON.parse(text);
   } catch {

@@ -2,7 +2,7 @@ import { Agent, request } from 'node:http';
 import { mergeLatencies, percentile } from '../load/latencies.ts';
 import { cpuSecondsOf, residentMibOf } from '../measure/process-usage.ts';
 import { startLoad, toFigures } from './measure-load.ts';
-import type { ScaleContext, ScalePart, ScaleResult } from './scale-part.ts';
+import type { ScaleContext, ScaleCurve, ScalePart, ScaleResult } from './scale-part.ts';
 
 const IMPORTS = [1, 8, 24];
 /** Others, who read and write (nine to one) through the same gateway. */
@@ -11,6 +11,21 @@ const SAMPLE_MS = 100;
 /** Others are measured in turns of so many ms, until the imports have ended. */
 const TURN_MS = 500;
 const TABLE = 'CREATE TABLE imported(id INTEGER, name TEXT, n INTEGER)';
+
+/** The two lines of a curve over the number of imports. @param isFlat whether the cost should not grow */
+function importLines(
+  one: readonly Point[],
+  each: readonly Point[],
+  isFlat: boolean,
+): Pick<ScaleCurve, 'xLabel' | 'lines'> {
+  return {
+    xLabel: 'imports at once',
+    lines: [
+      { label: 'of one tenant', points: one, isFlat },
+      { label: 'of a tenant each', points: each, isFlat },
+    ],
+  };
+}
 
 /** One import, and many at once: of one tenant, and of a tenant each. */
 export const scaleImports: ScalePart = {
@@ -92,40 +107,16 @@ export const scaleImports: ScalePart = {
       facts,
       curves: [
         {
-          ...{
-            id: 'imports-cpu',
-            title: 'CPU of an imported row',
-            xLabel: 'imports at once',
-            yLabel: 'CPU µs',
-          },
-          lines: [
-            { label: 'of one tenant', points: lines.one, isFlat: true },
-            { label: 'of a tenant each', points: lines.each, isFlat: true },
-          ],
+          ...{ id: 'imports-cpu', title: 'CPU of an imported row', yLabel: 'CPU µs' },
+          ...importLines(lines.one, lines.each, true),
         },
         {
-          ...{
-            id: 'imports-memory',
-            title: 'Memory of the gateway',
-            xLabel: 'imports at once',
-            yLabel: 'MiB',
-          },
-          lines: [
-            { label: 'of one tenant', points: memory.one, isFlat: false },
-            { label: 'of a tenant each', points: memory.each, isFlat: false },
-          ],
+          ...{ id: 'imports-memory', title: 'Memory of the gateway', yLabel: 'MiB' },
+          ...importLines(memory.one, memory.each, false),
         },
         {
-          ...{
-            id: 'imports-others',
-            title: 'Others beside imports, p99',
-            xLabel: 'imports at once',
-            yLabel: 'ms',
-          },
-          lines: [
-            { label: 'of one tenant', points: lines.p99One, isFlat: false },
-            { label: 'of a tenant each', points: lines.p99Each, isFlat: false },
-          ],
+          ...{ id: 'imports-others', title: 'Others beside imports, p99', yLabel: 'ms' },
+          ...importLines(lines.p99One, lines.p99Each, false),
         },
       ],
     };

@@ -1,5 +1,6 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { readFileIfThere } from '@onewriter/protocol';
 
 /** `<dataDir>/epoch`: the highest epoch a broker of this data directory has led with. */
 function epochFile(dataDir: string): string {
@@ -8,13 +9,8 @@ function epochFile(dataDir: string): string {
 
 /** Reads the highest epoch led with; 0 where there is none. @throws Error for an unreadable file. */
 export function readEpochFloor(dataDir: string): number {
-  let text: string;
-  try {
-    text = readFileSync(epochFile(dataDir), 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 0;
-    throw error;
-  }
+  const text = readFileIfThere(epochFile(dataDir));
+  if (text === undefined) return 0;
   const epoch = Number(text.trim());
   if (!Number.isSafeInteger(epoch) || epoch < 0) {
     throw new Error(

@@ -18,6 +18,11 @@ interface ClockFile {
   readonly ms: number;
 }
 
+/** `<dataDir>/clock` */
+export function clockFile(dataDir: string): string {
+  return join(dataDir, 'clock');
+}
+
 /** The clock of a data directory, while this process leads. */
 export class DataDirClock implements RetentionClock {
   readonly id: string;
@@ -27,7 +32,7 @@ export class DataDirClock implements RetentionClock {
   #warned = false;
 
   constructor(dataDir: string, log: Logger) {
-    this.#path = join(dataDir, 'clock');
+    this.#path = clockFile(dataDir);
     this.#log = log;
     const { id, ms } = readClock(this.#path) ?? { id: randomUUID(), ms: 0 };
     this.id = id;

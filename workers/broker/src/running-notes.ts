@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { runningDir } from '@onewriter/protocol';
+import { readFileIfThere, runningDir } from '@onewriter/protocol';
 import { parseRunningNote } from '@onewriter/writer';
 
 /** The jobs that leaders before this one had in their threads when they ended. */
@@ -19,12 +19,7 @@ export function removeRunningNotes(dataDir: string): void {
 
 /** '' where an older leader that is just ending removed it. */
 function read(path: string): string {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
-  }
+  return readFileIfThere(path, 'latin1') ?? '';
 }
 
 function list(dataDir: string): readonly string[] {

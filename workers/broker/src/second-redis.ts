@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
 import {
   describeSecondRedis,
   groupKeys,
   type LedFrom,
   lastLeaderFile,
+  readFileIfThere,
   readLastLeader,
   readSecondRedisNote,
   SECOND_REDIS_REMEDY,
@@ -16,7 +16,7 @@ import {
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { defineScript, type RedisLink } from './redis-link.ts';
-import { SAVE_CLOCK_EVERY_MS } from './retention-clock.ts';
+import { clockFile, SAVE_CLOCK_EVERY_MS } from './retention-clock.ts';
 
 /*
  * Two Redis servers with a leader each on one data directory: each finds the other's epochs in the files and raises its own
@@ -152,19 +152,9 @@ export class SecondRedis {
   /** For how long no leader has noted the clock of the directory, as far as this process saw it. */
   #silentMs(): number {
     const now = performance.now();
-    const text = readClock(this.#options.dataDir);
+    const text = readFileIfThere(clockFile(this.#options.dataDir)) ?? '';
     if (text !== this.#clock.text || this.#clock.since === 0) this.#clock = { text, since: now };
     return now - this.#clock.since;
-  }
-}
-
-/** Whatever is in it: only whether it changes matters. */
-function readClock(dataDir: string): string {
-  try {
-    return readFileSync(join(dataDir, 'clock'), 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
   }
 }
 

@@ -65,7 +65,7 @@ it.each([
   ['the last of many columns', TABLES.wide, 'UPDATE t SET c1499 = 3'],
   ['a full-text index', TABLES.text, "UPDATE t SET a = 'one too'"],
   ['the schema', TABLES.rowid, 'DROP INDEX i'],
-])('tells %s', async (_, script, change) => {
+])('finds %s', async (_, script, change) => {
   expect((await compare(script, change)).difference).toMatch(/other rows|another schema/);
 });
 

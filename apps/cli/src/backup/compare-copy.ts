@@ -29,7 +29,7 @@ interface Column {
  * and of each table the row ids, and each stored value by type and bytes. SQLite does it itself, in one scan of each file.
  * To hash both in JavaScript took seven times as long.
  *
- * @param copy path of a file that nobody else has open
+ * @param copy path of a file that no other process has open
  * @throws SqliteError
  */
 export function compareCopy(db: Database, copy: string): Comparison {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, readFileSync, statSync } from 'node:fs';
-import { OnewriterError } from '@onewriter/protocol';
+import { createReadStream, statSync } from 'node:fs';
+import { OnewriterError, readFileIfThere } from '@onewriter/protocol';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
 
 /**
@@ -51,19 +51,14 @@ export function manifestPath(backup: string): string {
 /** Undefined where there is none. @throws OnewriterError INVALID_ARGUMENT for a file that is no manifest */
 export function readManifest(backup: string): BackupManifest | undefined {
   const path = manifestPath(backup);
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+  const text = readFileIfThere(path);
+  if (text === undefined) return undefined;
   try {
     const manifest = JSON.parse(text) as BackupManifest;
     if ((manifest.manifest === 1 || manifest.manifest === 2) && typeof manifest.sha256 === 'string')
       return manifest;
   } catch {
-    // told below
+    // no JSON: refused below
   }
   throw new OnewriterError(
     'INVALID_ARGUMENT',

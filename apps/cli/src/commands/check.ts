@@ -95,7 +95,7 @@ function notChecked(tenant: string, { code, message }: WireError): Finding {
     tenant,
     check: 'readable',
     found: `${code} ${message}`,
-    next: `Check it alone: onewriter check ${tenant}. The log of the system (dmesg) tells of memory and disks.`,
+    next: `Check it alone: onewriter check ${tenant}. Look for faults of memory or disks in the system log (dmesg).`,
   };
 }
 

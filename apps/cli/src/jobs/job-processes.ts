@@ -40,15 +40,15 @@ export async function runInProcesses<T>(
 ): Promise<void> {
   const outcomes = new Map<number, JobOutcome<T>>();
   let next = 0;
-  let told = 0;
+  let reported = 0;
   const running = new Set<ChildProcess>();
   const settle = (index: number, outcome: JobOutcome<T>) => {
     outcomes.set(index, outcome);
-    for (; ; told++) {
-      const ready = outcomes.get(told);
+    for (; ; reported++) {
+      const ready = outcomes.get(reported);
       if (ready === undefined) return;
-      outcomes.delete(told);
-      onDone(tenants[told]!, ready);
+      outcomes.delete(reported);
+      onDone(tenants[reported]!, ready);
     }
   };
   const work = async () => {
@@ -125,7 +125,7 @@ function runProcess(
       const lost = job;
       if (lost === undefined) return resolve();
       const error = endedEarly(lost.tenant, signal ?? `code ${code}`, stderr);
-      // One that ends before its first answer by itself would do so for each tenant.
+      // A process that exits before its first answer would exit for each tenant.
       if (!answered && signal === null) return reject(error);
       guard(() => settle(lost.index, { error: toWireError(error) }));
       resolve();

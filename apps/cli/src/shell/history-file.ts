@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { readFileIfThere, writePrivateFile } from '../private-file.ts';
+import { readFileIfThere } from '@onewriter/protocol';
+import { writePrivateFile } from '../private-file.ts';
 
 /** Lines that are kept. */
 export const MAX_HISTORY_LINES = 1_000;

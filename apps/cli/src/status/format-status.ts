@@ -171,7 +171,7 @@ function fit(lines: readonly string[], { width, height }: StatusView): string {
     .join('\n')}\n`;
 }
 
-/** Lines of so many characters; a longer word is a line by itself. */
+/** Breaks a text into lines of at most `width` characters; a longer word gets its own line. */
 function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {

@@ -1,9 +1,9 @@
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { OnewriterError } from '@onewriter/protocol';
+import { OnewriterError, readFileIfThere } from '@onewriter/protocol';
 import { Redis } from 'ioredis';
-import { ensureSecret, readFileIfThere, writePrivateFile } from '../private-file.ts';
+import { ensureSecret, writePrivateFile } from '../private-file.ts';
 import type { UpLog } from './log.ts';
 import { findFreePort, isPortFree } from './ports.ts';
 import { guardRedis } from './redis-guard.ts';
@@ -67,7 +67,8 @@ export function readRedisPlace(dataDir: string): RedisPlace {
 
 /** The URL of a Redis on this machine. */
 export function redisUrl(port: number, password: string): string {
-  return `redis://:${encodeURIComponent(password)}@${HOST}:${port}`;
+  // With a user name: redis-cli takes a URL without one for a user whose name is empty.
+  return `redis://default:${encodeURIComponent(password)}@${HOST}:${port}`;
 }
 
 /** Creates the private Redis of a data directory; it runs after `start`. */

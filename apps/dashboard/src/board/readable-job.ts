@@ -54,7 +54,7 @@ const SHOWN_BLOB_BYTES = 16;
 
 /** What stands for the data of a finished job: the broker drops it. */
 export const DROPPED_DATA =
-  'The data of a finished job is not kept. The name of the job tells its first statement.';
+  'The data of a finished job is not kept. The job’s name shows its first statement.';
 
 /**
  * Formats the data of a job on a tenant's queue; anything that is not a message of this version is returned as it is,

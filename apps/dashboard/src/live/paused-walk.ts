@@ -2,7 +2,7 @@ import { groupKeys, TENANT_ID_PATTERN, tenantQueue } from '@onewriter/protocol';
 import { readHolders, type TenantHolder } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 
-/** A tenant whose writes nobody applies until its last holder lets go: somebody resumes it, a restore ends. */
+/** A tenant whose writes are not applied until its last holder ends: a person resumes it, a restore is done. */
 export interface PausedTenant {
   readonly tenant: string;
   readonly waitingJobs: number;
