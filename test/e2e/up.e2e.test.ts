@@ -88,6 +88,11 @@ describe('a running stack', () => {
     }
   });
 
+  it('names a Redis that redis-cli reaches by its URL, as the operations guide uses it', async () => {
+    const args = ['-u', stack.redisUrl, '--no-auth-warning', 'ping'];
+    expect(await promisify(execFile)('redis-cli', args)).toMatchObject({ stdout: 'PONG\n', stderr: '' });
+  });
+
   it('refuses a second one on the same data directory, and goes on', async () => {
     const second = await onewriter('up', '--json', '--data-dir', stack.dataDir);
     expect(second.code).toBe(1);

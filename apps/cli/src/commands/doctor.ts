@@ -80,7 +80,7 @@ function redisFailed(error: unknown): Diagnosis[] {
   }
   const message = error instanceof Error ? error.message : String(error);
   const next = /WRONGPASS|NOAUTH/.test(message)
-    ? 'Give the password in ONEWRITER_REDIS_URL: redis://:<password>@<host>:<port>.'
+    ? 'Give the password in ONEWRITER_REDIS_URL: redis://default:<password>@<host>:<port>.'
     : error instanceof OnewriterError && error.code === 'MISCONFIGURED'
       ? 'Set ONEWRITER_REDIS_URL, or name the data directory of the `onewriter up` that runs.'
       : 'Start Redis, or set ONEWRITER_REDIS_URL right. Writes wait in the apps for some seconds and are refused then; what is committed is safe.';
