@@ -39,6 +39,8 @@ interface ModelHold {
   readonly id: string;
   readonly exclusive: boolean;
   readonly pauseIfLost: boolean;
+  /** It may have begun to change files. */
+  changing: boolean;
   expired: boolean;
 }
 
@@ -54,21 +56,29 @@ class Model {
     this.keys = holdKeys(GROUP, tenant);
   }
 
-  async add(exclusive: boolean, pauseIfLost: boolean): Promise<void> {
+  /** @param hasPhase false: as an older version does */
+  async add(exclusive: boolean, pauseIfLost: boolean, hasPhase: boolean): Promise<void> {
     const id = uuidv7();
-    const json = JSON.stringify({ name: 'restore', who: 'w', reason: '', exclusive, pauseIfLost });
+    const phase = hasPhase ? 'preparing' : undefined;
+    const json = JSON.stringify({ name: 'restore', who: 'w', reason: '', exclusive, pauseIfLost, phase });
     const other = await redis.eval(ADD_HOLD, 2, this.keys.holds, this.keys.meta, id, LIFE_MS, json);
     const isExcluded = exclusive && this.holds.some(hold => hold.exclusive && !hold.expired);
     expect(other !== '').toBe(isExcluded);
     // Sent again, as after a connection that broke before the answer: no hold excludes itself.
     const again = await redis.eval(ADD_HOLD, 2, this.keys.holds, this.keys.meta, id, LIFE_MS, json);
     expect(again !== '').toBe(isExcluded);
-    if (!isExcluded) this.holds.push({ id, exclusive, pauseIfLost, expired: false });
+    if (!isExcluded) this.holds.push({ id, exclusive, pauseIfLost, changing: !hasPhase, expired: false });
   }
 
-  async renew(hold: ModelHold): Promise<void> {
-    const renewed = await redis.eval(RENEW_HOLD, 2, this.keys.holds, this.keys.meta, hold.id, LIFE_MS);
+  async renew(hold: ModelHold, phase = ''): Promise<void> {
+    const { holds, meta } = this.keys;
+    const renewed = await redis.eval(RENEW_HOLD, 2, holds, meta, hold.id, LIFE_MS, phase);
     expect(renewed).toBe(hold.expired ? 0 : 1);
+  }
+
+  async change(hold: ModelHold): Promise<void> {
+    await this.renew(hold, 'changing');
+    hold.changing ||= !hold.expired;
   }
 
   async remove(hold: ModelHold): Promise<void> {
@@ -98,7 +108,7 @@ class Model {
   async release(): Promise<void> {
     const lost = this.holds.filter(({ expired }) => expired);
     this.holds = this.holds.filter(({ expired }) => !expired);
-    this.paused ||= lost.some(({ pauseIfLost }) => pauseIfLost);
+    this.paused ||= lost.some(({ pauseIfLost, changing }) => pauseIfLost && changing);
     const { wait, active, meta, holds, prefix } = this.keys;
     const [state, , gone] = (await redis.eval(RELEASE_FILE, 4, wait, active, meta, holds, prefix, 1)) as [
       number,
@@ -131,6 +141,7 @@ describe('holds', () => {
         const kind = random.weighted({
           add: 5,
           renew: 3,
+          change: 2,
           remove: 4,
           expire: 1,
           pause: 2,
@@ -138,7 +149,7 @@ describe('holds', () => {
           release: 3,
         });
         const hold = model.holds.length > 0 ? random.pick(model.holds) : undefined;
-        if (kind === 'add') await model.add(random.oneIn(2), random.oneIn(2));
+        if (kind === 'add') await model.add(random.oneIn(2), random.oneIn(2), !random.oneIn(4));
         else if (kind === 'pause' || kind === 'resume' || kind === 'release') await model[kind]();
         else if (hold !== undefined) await model[kind](hold);
         await model.check();

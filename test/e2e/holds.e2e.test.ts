@@ -1,4 +1,4 @@
-import { tenantQueue } from '@onewriter/protocol';
+import { tenantFile, tenantQueue } from '@onewriter/protocol';
 import {
   holdKeys,
   isTenantPaused,
@@ -9,7 +9,8 @@ import {
   withHeldTenant,
 } from '@onewriter/runtime';
 import { connect, type Onewriter, type Receipt, type Tenant } from '@onewriter/sdk';
-import { type Stack, startStack, waitFor } from '@onewriter/testkit';
+import { CLI_MAIN, type Stack, spawnProcess, startStack, waitFor, withoutSettings } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { parseJson, runCli } from './cli-run.ts';
@@ -226,23 +227,28 @@ describe('a tenant that is held', () => {
     await receipt.committed();
   });
 
-  it('is written again when the process that held it died, and paused if that was in the middle of a restore', async () => {
+  it('is written again when the process that held it died, and paused if that had begun to replace its file', async () => {
     const db = await newTenant('left');
-    for (const pauseIfLost of [false, true]) {
+    for (const [n, { pauseIfLost, begun }] of [
+      { pauseIfLost: false, begun: true },
+      { pauseIfLost: true, begun: false },
+      { pauseIfLost: true, begun: true },
+    ].entries()) {
+      const pauses = pauseIfLost && begun;
       let receipt: Receipt | undefined;
       const working = withHeldTenant(redis, GROUP, 'left', { ...hold, pauseIfLost }, async held => {
-        receipt = await db.enqueue('INSERT INTO t VALUES (?)', [Number(pauseIfLost)]);
+        receipt = await db.enqueue('INSERT INTO t VALUES (?)', [n]);
+        if (begun) await held.beginChange();
         await expireHolds('left');
-        if (pauseIfLost)
-          await waitFor(async () => isTenantPaused(redis, GROUP, 'left'), { timeoutMs: 30_000 });
+        if (pauses) await waitFor(async () => isTenantPaused(redis, GROUP, 'left'), { timeoutMs: 30_000 });
         else await receipt.committed();
         // What was stopped for so long changes no file.
         await held.assertHeld();
       });
       await expect(working).rejects.toMatchObject({ code: 'TENANT_UNAVAILABLE' });
       const state = await (await gateway('GET', 'left')).json();
-      expect(state).toMatchObject({ state: pauseIfLost ? 'paused' : 'active' });
-      if (pauseIfLost) {
+      expect(state).toMatchObject({ state: pauses ? 'paused' : 'active' });
+      if (pauses) {
         expect(state.holders).toEqual([
           expect.objectContaining({
             name: 'pause',
@@ -259,7 +265,32 @@ describe('a tenant that is held', () => {
     expect(lost.map(({ tenant, outcome }) => [tenant, outcome])).toEqual([
       ['left', 'paused'],
       ['left', 'resumed'],
+      ['left', 'resumed'],
     ]);
+  });
+
+  it('is written again after a restore that was killed before it replaced the file, without anybody who resumes it', async () => {
+    const db = await newTenant('killed');
+    const [{ path }] = parseJson(await onewriter('backup', 'killed', '--json'));
+    // A lock of another program: the restore waits for it when the broker has let go of the file.
+    const other = new Database(tenantFile(stack.dataDir, 'killed'));
+    onTestFinished(() => void other.close());
+    other.exec('BEGIN IMMEDIATE');
+    const args = ['restore', path, 'killed', '--replace', '--data-dir', stack.dataDir];
+    const restore = await spawnProcess(process.execPath, [CLI_MAIN, ...args], { env: withoutSettings() });
+    const { meta } = holdKeys(GROUP, 'killed');
+    await waitFor(async () => (await redis.hexists(meta, 'onewriter.released')) === 1 || undefined, {
+      what: 'a released file',
+    });
+    restore.kill('SIGKILL');
+    expect((await restore.exited).signal).toBe('SIGKILL');
+    other.exec('ROLLBACK');
+    await expireHolds('killed');
+    await db.prepare('INSERT INTO t VALUES (1)', { timeoutMs: 30_000 }).run();
+    expect(await isTenantPaused(redis, GROUP, 'killed')).toBe(false);
+    expect(await readAudit(redis, GROUP, 100)).toContainEqual(
+      expect.objectContaining({ action: 'tenant.hold-lost', tenant: 'killed', outcome: 'resumed' }),
+    );
   });
 });
 

@@ -5,6 +5,7 @@ import {
   type HoldRecord,
   holdKeys,
   type Logger,
+  pausesWhenLost,
   RELEASE_FILE,
   toHolder,
 } from '@onewriter/runtime';
@@ -138,14 +139,15 @@ export class HeldTenants {
   #noteLost(tenant: string, record: HoldRecord): void {
     const { link, group, log } = this.#options;
     const holder = toHolder(record);
+    const paused = pausesWhenLost(record);
     log.warn(
-      { tenant, holder, paused: record.pauseIfLost },
-      `A hold ran out, its process died or was stopped: ${describeHolder(holder)}`,
+      { tenant, holder, paused },
+      `A hold ran out, its process died or was stopped ${paused ? 'while it changed files; the tenant is paused' : 'before it changed a file'}: ${describeHolder(holder)}`,
     );
     void appendAudit(link.redis, group, log, {
       action: 'tenant.hold-lost',
       tenant,
-      outcome: record.pauseIfLost ? 'paused' : 'resumed',
+      outcome: paused ? 'paused' : 'resumed',
       subject: record.who,
       token: '',
       requestId: '',

@@ -124,7 +124,7 @@ export async function restoreTenant(target: Target, request: RestoreRequest): Pr
   try {
     if (!isThere) return await placeNew(target, request, file, staged);
     return redis === undefined
-      ? finish(request, file, staged, replaceFile(target, request, file, staged, 0), null, false)
+      ? finish(request, file, staged, replaceUnheld(target, request, file, staged), null, false)
       : await replaceReleased(target, request, file, staged, redis);
   } finally {
     removeDatabase(staged.path);
@@ -300,10 +300,11 @@ async function replaceReleased(
   } as const;
   return withHeldTenant(redis, group, tenant, hold, async held => {
     const epoch = await lastEpoch(target, redis);
-    await held.assertHeld();
+    const numbers = numberOn(target, request, file, staged, epoch);
+    await held.beginChange();
     let outcome: ReplacedFile;
     try {
-      outcome = replaceFile(target, request, file, staged, epoch, held);
+      outcome = replaceFile(target, file, staged, numbers);
     } catch (error) {
       // Half replaced: no broker may take that for a tenant without a file. Without Redis the hold runs out, to the same end.
       if (!existsSync(file)) {
@@ -323,32 +324,45 @@ interface ReplacedFile {
   readonly commitSeq: number;
 }
 
-function replaceFile(
-  target: Target,
+function replaceUnheld(target: Target, request: RestoreRequest, file: string, staged: Staged): ReplacedFile {
+  return replaceFile(target, file, staged, numberOn(target, request, file, staged, 0));
+}
+
+/** Numbers the copy on from the old file, which stays as it is. @throws OnewriterError TENANT_BUSY */
+function numberOn(
+  { config }: Target,
   { tenant }: RestoreRequest,
   file: string,
   staged: Staged,
   epoch: number,
-  held?: HeldTenant,
-): ReplacedFile {
-  const old = readOldFile(file, tenant, target.config.busyTimeoutMs);
+): Pick<ReplacedFile, 'old' | 'commitSeq'> {
+  const old = readOldFile(file, tenant, config.busyTimeoutMs);
   const from = old ?? {
     epoch,
     commitSeq: staged.numbers.commitSeq + LEAP,
     ledgerId: staged.numbers.ledgerId + LEAP,
   };
   const commitSeq = number(staged, { ...from, epoch: Math.max(from.epoch, epoch) });
+  return { old, commitSeq };
+}
+
+/** What changes files, and nothing before it does. */
+function replaceFile(
+  { config }: Target,
+  file: string,
+  staged: Staged,
+  numbers: Pick<ReplacedFile, 'old' | 'commitSeq'>,
+): ReplacedFile {
   const replaced = freeName(
     `${file}.replaced-${new Date().toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`,
   );
-  held?.assertFresh();
-  const { notRetired } = swapFile(file, staged.path, replaced, target.config.busyTimeoutMs);
+  const { notRetired } = swapFile(file, staged.path, replaced, config.busyTimeoutMs);
   if (notRetired !== undefined) {
     staged.warnings.push(
       `the replaced file could not take a last commit (${notRetired.message}): a process that has it open goes on reading it until it is restarted.`,
     );
   }
-  return { replaced, old, commitSeq };
+  return { replaced, ...numbers };
 }
 
 /** A rename would take the place of a file that an earlier restore has kept. */

@@ -2,7 +2,8 @@
  * A tenant's holds: who keeps it still, so that no job is taken and no broker opens its file. They lie in the slot of the
  * tenant's queue:
  *
- *   <queue>:holds   hash, hold id to JSON: name, who, reason, exclusive, pauseIfLost, since, expiresAt (ms of Redis' clock)
+ *   <queue>:holds   hash, hold id to JSON: name, who, reason, exclusive, pauseIfLost, phase, since, expiresAt (ms of Redis'
+ *                   clock)
  *   <queue>:meta    onewriter.holds      how many there are; no field where there is none
  *                   onewriter.released   the epoch under which the file was closed; goes with the last hold
  *                   onewriter.pause      JSON: who paused it, why, since when
@@ -13,8 +14,12 @@
  *
  * Scripts that take jobs read the count with the fence (queue-scripts.ts of the broker): a hold costs nothing where there
  * is none. One that ran out counts as absent, because its process died or was stopped; the leader forgets it when it looks
- * (RELEASE_FILE) and writes that down. Where such a hold asked for it (pauseIfLost: its process may have been in the middle
- * of changing files), the tenant is paused then.
+ * (RELEASE_FILE) and writes that down. Where such a hold asked for it (pauseIfLost) the tenant is paused then, because its
+ * process may have been in the middle of changing files; not where it had not begun to:
+ *
+ *   preparing ──the last look before files change (RENEW_HOLD)──▶ changing
+ *
+ * A hold of an older version has no phase, and counts as changing.
  *
  * What each script writes first is a delete, which Redis allows at its memory limit.
  */
@@ -64,8 +69,9 @@ redis.call('HSET', KEYS[2], 'onewriter.holds', redis.call('HLEN', KEYS[1]))
 return ''`;
 
 /**
- * Makes a hold last longer. One that ran out is not renewed, nor one whose count was removed: jobs may have been taken.
- * KEYS holds, meta · ARGV id, lifeMs
+ * Makes a hold last longer, and notes its phase at the same stroke. One that ran out is not renewed, nor one whose count was
+ * removed: jobs may have been taken.
+ * KEYS holds, meta · ARGV id, lifeMs, the new phase or '' for the one that it has
  * Returns 1, or 0 where it is lost.
  */
 export const RENEW_HOLD = `${NOW}
@@ -75,6 +81,7 @@ if not json then return 0 end
 local hold = cjson.decode(json)
 if hold.expiresAt <= now then return 0 end
 hold.expiresAt = now + tonumber(ARGV[2])
+if ARGV[3] ~= '' then hold.phase = ARGV[3] end
 redis.call('HDEL', KEYS[2], '')
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(hold))
 return 1`;
@@ -114,8 +121,9 @@ for i = 1, #all, 2 do
   if hold.expiresAt <= now then
     redis.call('HDEL', holds, all[i])
     gone[#gone + 1] = all[i + 1]
-    if hold.pauseIfLost and redis.call('HSETNX', meta, 'paused', 1) == 1 then
-      local reason = 'its ' .. hold.name .. ' was cut off; check the file before you resume it'
+    if hold.pauseIfLost and hold.phase ~= 'preparing' and redis.call('HSETNX', meta, 'paused', 1) == 1 then
+      local reason = 'its ' .. hold.name .. ' was cut off while it replaced the file: look which file is in its place ' ..
+        '(onewriter tenants check; a .replaced- file beside it is the old one), then resume it or repeat the ' .. hold.name
       redis.call('HSET', meta, 'onewriter.pause', cjson.encode({who = hold.who, reason = reason, since = now}))
     end
   end

@@ -4,6 +4,9 @@ import type { Redis } from 'ioredis';
 /** What keeps a tenant still. A pause is by a person, the others are by a program that works on the file. */
 export type HolderName = 'pause' | 'create' | 'delete' | 'restore';
 
+/** Whether the holder has begun to change files, or may have. */
+export type HoldPhase = 'preparing' | 'changing';
+
 /** Who keeps a tenant still, why and since when. */
 export interface TenantHolder {
   readonly name: string;
@@ -23,6 +26,8 @@ export interface HoldRecord {
   readonly who: string;
   readonly exclusive: boolean;
   readonly pauseIfLost: boolean;
+  /** Undefined in a hold of an older version. */
+  readonly phase?: HoldPhase | undefined;
   readonly since: number;
   readonly expiresAt: number;
 }
@@ -101,6 +106,11 @@ function toPause(note: string | null | undefined): TenantHolder {
   }
   const { who, reason, since } = JSON.parse(note) as PauseNote;
   return { name: 'pause', reason, who, since: new Date(since).toISOString(), expiresAt: null };
+}
+
+/** Whether the tenant is paused where this hold runs out; see RELEASE_FILE in hold-scripts.ts. */
+export function pausesWhenLost({ pauseIfLost, phase }: HoldRecord): boolean {
+  return pauseIfLost && phase !== 'preparing';
 }
 
 /** A hold as people see it. */

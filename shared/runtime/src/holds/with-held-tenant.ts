@@ -3,7 +3,14 @@ import { groupKeys, OnewriterError, releaseBell, uuidv7 } from '@onewriter/proto
 import type { Redis } from 'ioredis';
 import { askRedis } from '../ask-redis.ts';
 import { ADD_HOLD, RELEASE_FILE, REMOVE_HOLD, RENEW_HOLD } from './hold-scripts.ts';
-import { describeHolder, type HolderName, type HoldRecord, holdKeys, toHolder } from './tenant-holder.ts';
+import {
+  describeHolder,
+  type HolderName,
+  type HoldPhase,
+  type HoldRecord,
+  holdKeys,
+  toHolder,
+} from './tenant-holder.ts';
 
 /*
  * The leading broker has tenants' files open. Before a file can be moved, the broker has to close it and leave it closed:
@@ -34,7 +41,7 @@ export interface HoldRequest {
   readonly exclusive: boolean;
   /** Whether the broker has to close the file first; not for what only keeps others away. Default: true. */
   readonly closesFile?: boolean | undefined;
-  /** Whether the tenant is paused where the process dies in the middle. Default: false. */
+  /** Whether the tenant is paused where the process dies after {@link HeldTenant.beginChange}. Default: false. */
   readonly pauseIfLost?: boolean | undefined;
   /** Whether a broker has to lead, or else nothing is done. Default: false. */
   readonly needsLeader?: boolean | undefined;
@@ -51,8 +58,12 @@ export interface HeldTenant {
    * @throws OnewriterError TENANT_UNAVAILABLE
    */
   assertHeld(): Promise<void>;
-  /** As {@link assertHeld}, by the time that has passed since the hold was last renewed. */
-  assertFresh(): void;
+  /**
+   * As {@link assertHeld}, and notes that files change from now on: until then a process that dies leaves nothing behind that
+   * a person has to look at.
+   * @throws OnewriterError TENANT_UNAVAILABLE; Error of Redis. Nothing may be changed then.
+   */
+  beginChange(): Promise<void>;
 }
 
 /**
@@ -122,7 +133,8 @@ class Hold implements HeldTenant {
   async add({ name, who, reason, exclusive, pauseIfLost = false }: HoldRequest): Promise<void> {
     const { holds, meta } = this.#keys;
     const sentAt = performance.now();
-    const json = JSON.stringify({ name, who, reason, exclusive, pauseIfLost });
+    const phase: HoldPhase = 'preparing';
+    const json = JSON.stringify({ name, who, reason, exclusive, pauseIfLost, phase });
     let other: string;
     try {
       other = (await this.#redis.eval(ADD_HOLD, 2, holds, meta, this.#id, LIFE_MS, json)) as string;
@@ -189,10 +201,16 @@ class Hold implements HeldTenant {
 
   async assertHeld(): Promise<void> {
     if (!(await this.#renew())) throw this.#lost();
-    this.assertFresh();
+    this.#assertFresh();
   }
 
-  assertFresh(): void {
+  async beginChange(): Promise<void> {
+    if (!(await this.#renew('changing'))) throw this.#lost();
+    this.#assertFresh();
+  }
+
+  /** As {@link assertHeld}, by the time that has passed since the hold was last renewed. */
+  #assertFresh(): void {
     if (this.#endsAt - performance.now() < MIN_LEFT_MS) throw this.#lost();
   }
 
@@ -206,10 +224,10 @@ class Hold implements HeldTenant {
   }
 
   /** @returns false where it is lost. */
-  async #renew(): Promise<boolean> {
+  async #renew(phase: HoldPhase | '' = ''): Promise<boolean> {
     const { holds, meta } = this.#keys;
     const sentAt = performance.now();
-    if ((await this.#redis.eval(RENEW_HOLD, 2, holds, meta, this.#id, LIFE_MS)) === 0) {
+    if ((await this.#redis.eval(RENEW_HOLD, 2, holds, meta, this.#id, LIFE_MS, phase)) === 0) {
       this.#endsAt = Number.NEGATIVE_INFINITY;
       return false;
     }
