@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { groupKeys, OnewriterError, readDataDirIdentity } from '@onewriter/protocol';
+import { isTenantPaused } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import { type Service, startRedis, startService, temporaryDirectory, waitFor } from '@onewriter/testkit';
 import { Redis } from 'ioredis';
@@ -107,6 +108,67 @@ describe('two installations on one Redis and group', () => {
     // The first goes on as if nothing had been.
     expect(await app.tenant('acme').prepare('SELECT a FROM t').all()).toEqual([{ a: 1 }]);
     await app.tenant('acme').exec('INSERT INTO t VALUES (2)');
+  });
+
+  it('a command without the data directory does not act on the other, unless it is told that there is none here', async () => {
+    const { redis, looker, directory, broker, open } = await setUp();
+    const production = directory('production');
+    await broker(production);
+    await awaitClaim(looker);
+    const app = await open(production);
+    await app.tenant('acme').exec('CREATE TABLE t(a)');
+    const env = { ONEWRITER_REDIS_URL: redis.url };
+    const isPaused = () => isTenantPaused(looker, GROUP, 'acme');
+    // A wrong path, a disk that is not mounted.
+    for (const dataDir of [directory('empty'), join(production, '../missing')]) {
+      for (const command of [
+        ['status'],
+        ['status', '--watch', '--json'],
+        ['tenants', 'pause', 'acme'],
+        ['tenants', 'resume', 'acme'],
+        ['dead-letters', 'list'],
+        ['dead-letters', 'retry', '--all'],
+        ['dead-letters', 'drop', '--all'],
+      ]) {
+        const { code, stdout, stderr } = await runCli([...command, '--data-dir', dataDir], { env });
+        expect([command, code, stdout]).toEqual([command, 1, '']);
+        expect(stderr).toMatch(/MISCONFIGURED/);
+        expect(stderr).toContain(production);
+        expect(stderr).toContain(dataDir);
+        expect(stderr).toContain('--without-files');
+      }
+      expect(await isPaused()).toBe(false);
+      const report = parseJson(await runCli(['doctor', '--json', '--data-dir', dataDir], { env }));
+      const found = report.diagnoses.find(({ check }: { check: string }) => check === 'data-directory-owner');
+      expect(found).toMatchObject({ level: 'error', found: expect.stringContaining(production) });
+
+      const remote = ['--without-files', '--data-dir', dataDir];
+      expect(await runCli(['tenants', 'pause', 'acme', ...remote], { env })).toMatchObject({ code: 0 });
+      expect(await isPaused()).toBe(true);
+      expect(await runCli(['tenants', 'resume', 'acme', ...remote], { env })).toMatchObject({ code: 0 });
+      expect(await isPaused()).toBe(false);
+      expect(parseJson(await runCli(['status', '--json', ...remote], { env })).status.leader.leaseHeld).toBe(
+        true,
+      );
+      expect(await runCli(['dead-letters', 'list', ...remote], { env })).toMatchObject({ code: 0 });
+    }
+    // Here there is one: it is no machine without.
+    const staging = directory('staging');
+    writeFileSync(
+      join(staging, 'identity'),
+      JSON.stringify({ id: '0123456789abcdef', created: new Date(0).toISOString() }),
+    );
+    for (const command of [
+      ['tenants', 'pause', 'acme', '--without-files'],
+      ['tenants', 'delete', 'acme', '--confirm', 'acme'],
+      ['export', 'acme', join(staging, 'acme.sql')],
+    ]) {
+      const gateway = { ONEWRITER_GATEWAY_URL: 'http://127.0.0.1:1', ONEWRITER_TOKEN: 'a-token' };
+      const refused = await runCli([...command, '--data-dir', staging], { env: { ...env, ...gateway } });
+      expect([command, refused.code]).toEqual([command, 1]);
+      expect(refused.stderr).toContain(production);
+    }
+    expect(await isPaused()).toBe(false);
   });
 
   it('a client that came before any broker refuses as soon as the group is another’s', async () => {

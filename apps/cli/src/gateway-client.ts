@@ -1,5 +1,6 @@
-import { fromWireError, OnewriterError } from '@onewriter/protocol';
+import { fromWireError, isOnewriterError, OnewriterError, readDataDirIdentity } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
+import { withRedis } from './open-redis.ts';
 import { findTokenSecret, type Target } from './target.ts';
 
 /** Requests to the gateway's own API, with the operator's token. */
@@ -36,6 +37,7 @@ export async function openGateway(target: Target): Promise<GatewayClient> {
         'ONEWRITER_GATEWAY_URL.',
     );
   }
+  await assertOwnGateway(target);
   const token = await findToken(target);
   const request = async (path: string, init: GatewayRequest = {}): Promise<Response> => {
     const started = new AbortController();
@@ -61,6 +63,19 @@ export async function openGateway(target: Target): Promise<GatewayClient> {
     request,
     json: async <T>(path: string, init?: GatewayRequest) => (await request(path, init)).json() as Promise<T>,
   };
+}
+
+/**
+ * Of a gateway that the environment names, and a data directory of another installation, one is a mistake. Asked where Redis
+ * is known and answers; a machine without the data directory has nothing to compare.
+ * @throws OnewriterError MISCONFIGURED
+ */
+async function assertOwnGateway(target: Target): Promise<void> {
+  if (target.config.gatewayUrl === undefined || target.redisUrl === undefined) return;
+  if (readDataDirIdentity(target.dataDir) === undefined) return;
+  await withRedis(target, async () => {}).catch(error => {
+    if (isOnewriterError(error) && error.details.reason === 'another data directory') throw error;
+  });
 }
 
 /** ONEWRITER_TOKEN, or one that is signed with the secret, for some minutes. @throws OnewriterError MISCONFIGURED */

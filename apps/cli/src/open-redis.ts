@@ -1,7 +1,13 @@
-import { findForeignDataDir, groupKeys, type OnewriterError } from '@onewriter/protocol';
+import {
+  type DataDirIdentity,
+  findForeignDataDir,
+  groupKeys,
+  OnewriterError,
+  readDataDirIdentity,
+} from '@onewriter/protocol';
 import { askRedis, openRedis as open } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
-import { dataDirTrouble, requireRedis, type Target } from './target.ts';
+import { requireRedis, type Target } from './target.ts';
 
 /**
  * A connection for one command.
@@ -11,8 +17,7 @@ import { dataDirTrouble, requireRedis, type Target } from './target.ts';
 export async function openRedis(target: Target): Promise<Redis> {
   const redis = await open(requireRedis(target));
   try {
-    const trouble = await findForeignGroup(target, redis);
-    if (trouble !== undefined) throw trouble;
+    await assertOwnGroup(target, redis);
     return redis;
   } catch (error) {
     redis.disconnect();
@@ -25,13 +30,37 @@ export async function openAnyRedis(target: Target): Promise<Redis> {
   return open(requireRedis(target), { anyServer: true });
 }
 
-/** The error of a group that belongs to another data directory than the target's, where there is one here. */
+/**
+ * A wrong path, or a disk that is not mounted, must not have a command act on another installation.
+ * @throws OnewriterError MISCONFIGURED where the group belongs to another data directory
+ */
+export async function assertOwnGroup(target: Target, redis: Redis): Promise<void> {
+  if (target.withoutFiles === true && readIdentityIfAny(target.dataDir) === undefined) return;
+  const trouble = await findForeignGroup(target, redis);
+  if (trouble === undefined) return;
+  if (target.withoutFiles !== false || readIdentityIfAny(target.dataDir) !== undefined) throw trouble;
+  throw new OnewriterError(
+    'MISCONFIGURED',
+    `${trouble.message} On a machine that does not have the data directory: --without-files.`,
+    trouble.details,
+  );
+}
+
+/** The error of a group that belongs to another data directory than the target's; one without an identity is another. */
 export async function findForeignGroup(
   { group, dataDir }: Target,
   redis: Redis,
 ): Promise<OnewriterError | undefined> {
-  if (dataDirTrouble(dataDir) !== undefined) return undefined;
   return findForeignDataDir(group, dataDir, await askRedis(() => redis.get(groupKeys(group).dataDir)));
+}
+
+/** Undefined also where this user may not look. */
+function readIdentityIfAny(dataDir: string): DataDirIdentity | undefined {
+  try {
+    return readDataDirIdentity(dataDir);
+  } catch {
+    return undefined; // what is wrong with it is said where it is needed
+  }
 }
 
 /** Runs `work` on a connection of its own. @throws as {@link openRedis}, and whatever `work` throws */

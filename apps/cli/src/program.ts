@@ -6,7 +6,13 @@ import { addDataCommands } from './program/add-data-commands.ts';
 import { addHealthCommands } from './program/add-health-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
-import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './program/options.ts';
+import {
+  DATA_DIR_OPTION,
+  JSON_OPTION,
+  type ProgramContext,
+  WITHOUT_FILES_OPTION,
+  withExamples,
+} from './program/options.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Commands that open no database; `doctor` reports a broken one as a finding. */
@@ -99,6 +105,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .command('list')
     .description('list them, newest first: receipt, tenant, error, statement')
     .option(...DATA_DIR_OPTION)
+    .option(...WITHOUT_FILES_OPTION)
     .option('--tenant <id>', 'only those of this tenant')
     .option('--limit <count>', 'at most so many (default: 50)')
     .option('--json', 'print one line of JSON')
@@ -111,6 +118,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .description('send them again, oldest first: each as a new job, with the idempotency key it had')
     .argument('[ids...]', 'ids of receipts or letters')
     .option(...DATA_DIR_OPTION)
+    .option(...WITHOUT_FILES_OPTION)
     .option('--all', 'all of them, or all of a tenant')
     .option('--tenant <id>', 'with --all: only those of this tenant')
     .option('--json', 'print one line of JSON')
@@ -123,6 +131,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .description('remove them for good')
     .argument('[ids...]', 'ids of receipts or letters')
     .option(...DATA_DIR_OPTION)
+    .option(...WITHOUT_FILES_OPTION)
     .option('--all', 'all of them, or all of a tenant')
     .option('--tenant <id>', 'with --all: only those of this tenant')
     .option('--json', 'print one line of JSON')

@@ -16,6 +16,19 @@ export interface Target {
   readonly redisUrl: string | undefined;
   /** Of the `onewriter up` that runs on the data directory. */
   readonly run: RunFile | undefined;
+  /** The data directory is not on this machine, and the command needs none. Undefined for commands that cannot do without. */
+  readonly withoutFiles?: boolean | undefined;
+}
+
+/** Options of a command that say where its target is. */
+export interface PlaceOptions {
+  readonly dataDir?: string | undefined;
+  readonly withoutFiles?: boolean | undefined;
+}
+
+/** As {@link findTarget}, for a command that needs no files. @throws OnewriterError MISCONFIGURED */
+export function findRemoteTarget({ dataDir, withoutFiles = false }: PlaceOptions): Target {
+  return { ...findTarget(dataDir), withoutFiles };
 }
 
 /**

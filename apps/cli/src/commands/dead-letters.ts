@@ -16,20 +16,18 @@ import {
 import { withRedis } from '../open-redis.ts';
 import { printError } from '../print-error.ts';
 import { formatTable } from '../table.ts';
-import { findTarget, requireRedis } from '../target.ts';
+import { findRemoteTarget, type PlaceOptions, requireRedis } from '../target.ts';
 import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter dead-letters list`, as the command line gives them. */
-export interface ListLettersOptions {
-  readonly dataDir?: string | undefined;
+export interface ListLettersOptions extends PlaceOptions {
   readonly tenant?: string | undefined;
   readonly limit?: string | undefined;
   readonly json?: boolean | undefined;
 }
 
 /** Options of `onewriter dead-letters retry` and `drop`, as the command line gives them. */
-export interface ChangeLettersOptions {
-  readonly dataDir?: string | undefined;
+export interface ChangeLettersOptions extends PlaceOptions {
   readonly all?: boolean | undefined;
   readonly tenant?: string | undefined;
   readonly json?: boolean | undefined;
@@ -165,8 +163,8 @@ export function parseLimit(text: string | undefined): number {
   throw new UsageError('--limit is a number from 1 to 999999.');
 }
 
-async function openBox({ dataDir }: { readonly dataDir?: string | undefined }): Promise<LetterBox> {
-  const target = findTarget(dataDir);
+async function openBox(options: PlaceOptions): Promise<LetterBox> {
+  const target = findRemoteTarget(options);
   // It looks whose the group is.
   await withRedis(target, async () => {});
   return LetterBox.open(requireRedis(target), target.group, target.config.maxQueueBytes);

@@ -4,13 +4,12 @@ import { type GroupStatus, readGroupStatus } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { useColour } from '../colour.ts';
 import { EXIT } from '../exit-codes.ts';
-import { openRedis } from '../open-redis.ts';
+import { assertOwnGroup, openRedis } from '../open-redis.ts';
 import { formatStatus } from '../status/format-status.ts';
-import { findTarget, type Target } from '../target.ts';
+import { findRemoteTarget, type PlaceOptions, type Target } from '../target.ts';
 
 /** Options of `onewriter status`, as the command line gives them. */
-export interface StatusOptions {
-  readonly dataDir?: string | undefined;
+export interface StatusOptions extends PlaceOptions {
   readonly watch?: boolean | undefined;
   readonly json?: boolean | undefined;
 }
@@ -24,7 +23,7 @@ const WIDE = { width: 400, height: 1_000 };
 
 /** Shows who leads, how it does and what is wrong. @returns 3 where something is critical */
 export async function status(options: StatusOptions): Promise<number> {
-  const target = findTarget(options.dataDir);
+  const target = findRemoteTarget(options);
   if (options.watch) return watch(target, options);
   const redis = await openRedis(target);
   try {
@@ -48,6 +47,8 @@ async function watch(target: Target, options: StatusOptions): Promise<number> {
       let text: string;
       try {
         redis ??= await openRedis(target);
+        // It may have changed hands since.
+        await assertOwnGroup(target, redis);
         text = show(target, await readGroupStatus(redis, target.group), options);
       } catch (error) {
         redis?.disconnect();

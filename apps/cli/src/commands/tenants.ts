@@ -4,6 +4,7 @@ import {
   groupKeys,
   isOnewriterError,
   OnewriterError,
+  readDataDirIdentity,
   tenantFile,
   tenantQueue,
 } from '@onewriter/protocol';
@@ -22,7 +23,14 @@ import { audited, operatorName } from '../operator.ts';
 import { inScript } from '../shell/locate-error.ts';
 import { toFileError } from '../sqlite-error.ts';
 import { formatBytes, formatTable } from '../table.ts';
-import { findTarget, requireDataDir, type Target, withDataDir } from '../target.ts';
+import {
+  findRemoteTarget,
+  findTarget,
+  type PlaceOptions,
+  requireDataDir,
+  type Target,
+  withDataDir,
+} from '../target.ts';
 import {
   type ParkedRecord,
   readQueues,
@@ -325,15 +333,15 @@ function readScript(path: string): string {
 }
 
 /** Pauses a tenant: what is queued stays queued, its file is closed. */
-export async function pause(tenant: string, options: TenantsOptions): Promise<number> {
+export async function pause(tenant: string, options: TenantsOptions & PlaceOptions): Promise<number> {
   return change(tenant, options, 'tenant.pause', async (redis, group) => {
     await pauseTenant(redis, group, tenant, operatorName());
-    return `paused ${tenant}: nothing is applied, its file is closed, reads go on. Resume: onewriter tenants resume ${tenant}${withDataDir(options)}\n`;
+    return `paused ${tenant}: nothing is applied, its file is closed, reads go on. Resume: onewriter tenants resume ${tenant}${withDataDir(options)}${options.withoutFiles ? ' --without-files' : ''}\n`;
   });
 }
 
 /** Resumes a tenant. */
-export async function resume(tenant: string, options: TenantsOptions): Promise<number> {
+export async function resume(tenant: string, options: TenantsOptions & PlaceOptions): Promise<number> {
   return change(tenant, options, 'tenant.resume', async (redis, group) => {
     const { paused: wasPaused } = await readOne(redis, group, tenant);
     await resumeTenant(redis, group, tenant);
@@ -349,12 +357,12 @@ export async function resume(tenant: string, options: TenantsOptions): Promise<n
 
 async function change(
   tenant: string,
-  options: TenantsOptions,
+  options: TenantsOptions & PlaceOptions,
   action: string,
   work: (redis: Redis, group: string) => Promise<string>,
 ): Promise<number> {
   assertTenantId(tenant);
-  const target = findTarget(options.dataDir);
+  const target = findRemoteTarget(options);
   return withRedis(target, async redis => {
     const known = await readOne(redis, target.group, tenant);
     const size = await readSize(target, tenant);
@@ -386,7 +394,9 @@ export async function deleteTenant(tenant: string, options: DeleteTenantOptions)
     `/tenants/${tenant}${query}`,
     { method: 'DELETE', headers: { 'confirm-delete': tenant } },
   );
-  const folder = `${target.dataDir}/trash/${answer.trash}`;
+  // Only with the identity it is known to be the gateway's own; else the name alone is what is known.
+  const place = readDataDirIdentity(target.dataDir) === undefined ? '<data-dir>' : target.dataDir;
+  const folder = `${place}/trash/${answer.trash}`;
   const text =
     `deleted ${tenant}: its folder is ${folder} until ${answer.expiresAt}\n` +
     `Undo: onewriter restore ${folder}/${target.dbFile} ${tenant}\n`;

@@ -6,6 +6,7 @@ import {
   groupKeys,
   isOnewriterError,
   parseDataDirRecord,
+  readDataDirIdentity,
   readSecondRedisNote,
   SECOND_REDIS_REMEDY,
   type SecondRedisNote,
@@ -168,7 +169,9 @@ async function checkGroupOwner(target: Target, redis: Redis): Promise<Diagnosis>
         'error',
         'data-directory-owner',
         trouble.message,
-        'Stop one of the two until they are apart.',
+        readDataDirIdentity(dataDir) === undefined
+          ? 'Name the data directory with --data-dir or ONEWRITER_DATA_DIR, or mount its disk.'
+          : 'Stop one of the two until they are apart.',
       );
     }
   } catch (error) {

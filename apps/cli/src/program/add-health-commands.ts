@@ -1,5 +1,11 @@
 import type { Command } from 'commander';
-import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
+import {
+  DATA_DIR_OPTION,
+  JSON_OPTION,
+  type ProgramContext,
+  WITHOUT_FILES_OPTION,
+  withExamples,
+} from './options.ts';
 
 /** `status`, `doctor` and `bench`. */
 export function addHealthCommands(program: Command, { setExitCode }: ProgramContext): void {
@@ -11,6 +17,7 @@ export function addHealthCommands(program: Command, { setExitCode }: ProgramCont
       )
       .option('--watch', 'every second, on a screen of its own; q ends it')
       .option(...DATA_DIR_OPTION)
+      .option(...WITHOUT_FILES_OPTION)
       .option('--json', 'print one line of JSON; with --watch one every second')
       .action(async options => setExitCode(await (await import('../commands/status.ts')).status(options))),
     ['onewriter status', 'onewriter status --watch', 'onewriter status --json | jq .findings'],

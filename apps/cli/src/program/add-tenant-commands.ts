@@ -1,5 +1,11 @@
 import type { Command } from 'commander';
-import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
+import {
+  DATA_DIR_OPTION,
+  JSON_OPTION,
+  type ProgramContext,
+  WITHOUT_FILES_OPTION,
+  withExamples,
+} from './options.ts';
 
 /** `onewriter tenants …` */
 export function addTenantCommands(program: Command, { setExitCode }: ProgramContext): void {
@@ -48,6 +54,7 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     .description('stop applying writes: they wait in the queue, the broker closes the file, reads go on')
     .argument('<tenant>')
     .option(...DATA_DIR_OPTION)
+    .option(...WITHOUT_FILES_OPTION)
     .option(...JSON_OPTION)
     .action(async (tenant, options) =>
       setExitCode(await (await import('../commands/tenants.ts')).pause(tenant, options)),
@@ -58,6 +65,7 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     .description('apply writes again, those that waited first')
     .argument('<tenant>')
     .option(...DATA_DIR_OPTION)
+    .option(...WITHOUT_FILES_OPTION)
     .option(...JSON_OPTION)
     .action(async (tenant, options) =>
       setExitCode(await (await import('../commands/tenants.ts')).resume(tenant, options)),

@@ -16,6 +16,12 @@ export const DATA_DIR_OPTION = [
   'folder that holds the tenants (default: ONEWRITER_DATA_DIR, else ./data)',
 ] as const;
 
+/** Of commands that need Redis alone. */
+export const WITHOUT_FILES_OPTION = [
+  '--without-files',
+  'this machine does not have the data directory: act on the group that Redis names',
+] as const;
+
 export const JSON_OPTION = ['--json', 'print one line of JSON'] as const;
 
 /** Adds examples to a command's help. */
