@@ -314,8 +314,10 @@ describe('a Redis user with few rights', () => {
     const refused = await startService('broker', place).catch(error => String(error));
     expect(refused).toMatch(/Cannot start: Redis refuses a command: .*'info'.*needed: ~ow:\* .*\+info/);
     expect(refused).not.toContain('"stack"');
+    expect(refused).not.toContain('ready check');
     const degraded = await runCli(['doctor', '--json', ...on]);
     expect(degraded.code).toBe(3);
+    expect(degraded.stderr).toBe('');
     expect(parseJson(degraded).diagnoses).toEqual(
       expect.arrayContaining([
         expect.objectContaining({ check: 'redis-rights', level: 'error' }),

@@ -9,6 +9,16 @@ class Connection extends EventEmitter {
     reconnectOnError: undefined as unknown as (error: Error) => boolean,
     retryStrategy: (times: number) => times,
   };
+  /** Answered at once, or refused. */
+  reply: Error | string = 'role:master';
+  info(...args: unknown[]): string {
+    const callback = args.at(-1) as (error: Error | null, answer?: unknown) => void;
+    if (typeof callback === 'function') {
+      if (this.reply instanceof Error) callback(this.reply);
+      else callback(null, this.reply);
+    }
+    return 'a promise of the same';
+  }
   duplicate(): Connection {
     return new Connection();
   }
@@ -24,6 +34,21 @@ function guarded() {
 function replyError(message: string): Error {
   return Object.assign(new Error(message), { name: 'ReplyError' });
 }
+
+it('has ioredis go on without a word where INFO is not allowed, and hides it from nobody else', () => {
+  const { connection } = guarded();
+  const ask = () => {
+    const answers: unknown[] = [];
+    connection.info((...answer: unknown[]) => void answers.push(answer));
+    return answers;
+  };
+  expect(ask()).toEqual([[null, 'role:master']]);
+  connection.reply = replyError("NOPERM this user has no permissions to run the 'info' command");
+  expect(ask()).toEqual([[null, '']]);
+  connection.reply = replyError('LOADING Redis is loading the dataset in memory');
+  expect(ask()).toEqual([[connection.reply, undefined]]);
+  expect(connection.info('memory')).toBe('a promise of the same');
+});
 
 it('keeps off replicas and clusters, says so once, and again when it lasts', () => {
   const { guard, lines, connection } = guarded();

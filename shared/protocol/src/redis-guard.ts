@@ -78,6 +78,7 @@ export interface RedisGuardLog {
 
 /** What a guard needs of a connection of ioredis. */
 interface GuardedConnection {
+  info(...args: unknown[]): unknown;
   readonly connector: {
     check(info: RedisInfo): boolean;
     /** Only where there are Sentinels. */
@@ -89,6 +90,26 @@ interface GuardedConnection {
   };
   duplicate(override?: object): object;
   on(event: 'close', listener: () => void): unknown;
+}
+
+type InfoCallback = (error: Error | null, answer?: unknown) => void;
+
+/**
+ * Without the right to INFO ioredis goes on after a line on standard error at each connection. What a process says itself, where it
+ * needs INFO, is clearer. Only ioredis asks with a callback. Source: ioredis, Redis.js (_readyCheck).
+ * @param redis an instance of ioredis' Redis
+ */
+export function quietReadyCheck<Connection extends object>(redis: Connection): Connection {
+  const connection = redis as unknown as Pick<GuardedConnection, 'info'>;
+  const info = connection.info.bind(connection);
+  connection.info = (...args) => {
+    const callback = args.at(-1);
+    if (typeof callback !== 'function') return info(...args);
+    const quiet: InfoCallback = (error, answer) =>
+      error !== null && /^NOPERM\b/.test(error.message) ? callback(null, '') : callback(error, answer);
+    return info(...args.slice(0, -1), quiet);
+  };
+  return redis;
 }
 
 /** Answer to INFO, by name. */
@@ -133,6 +154,7 @@ export class RedisGuard {
   attach<Connection extends object>(redis: Connection): Connection {
     const connection = redis as unknown as GuardedConnection;
     const { connector, options } = connection;
+    quietReadyCheck(redis);
     const check = connector.check.bind(connector);
     // Called with the answer to INFO before the connection counts as ready. Source: ioredis, event_handler.js.
     connector.check = info => {

@@ -1,4 +1,4 @@
-import { parseSentinelUrl, type RedisGuard } from '@onewriter/protocol';
+import { parseSentinelUrl, quietReadyCheck, type RedisGuard } from '@onewriter/protocol';
 import { Redis, type RedisOptions } from 'ioredis';
 
 /**
@@ -16,5 +16,5 @@ export function newRedis(
     sentinel === undefined
       ? new Redis(url, options)
       : new Redis({ ...options, ...sentinel, sentinels: [...sentinel.sentinels] });
-  return guard === undefined ? redis : guard.attach(redis);
+  return guard === undefined ? quietReadyCheck(redis) : guard.attach(redis);
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isNotNow, OnewriterError, RedisGuard } from '@onewriter/protocol';
 import { type Logger, newRedis } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
+import { Standstill } from './standstill.ts';
 
 /** The broker's two connections: commands, and the wait at the doorbell. Their number does not grow with tenants. */
 export interface RedisLinkOptions {
@@ -16,6 +17,8 @@ export interface RedisLinkOptions {
 const SILENCE_TIMEOUT_MS = 5_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 const MAX_RECONNECT_PAUSE_MS = 500;
+/** Connections that broke because this process stood still end within this time. */
+const AFTER_STANDSTILL_MS = 200;
 const MAX_RETRY_PAUSE_MS = 1_000;
 /** Pause between two looks whether Redis has loaded its data; ioredis would wait for as long as Redis guesses, up to 10 s. */
 const LOADING_LOOK_MS = 100;
@@ -51,6 +54,7 @@ const QUIET_COMMANDS_PER_MS = 6;
 export class RedisLink {
   readonly redis: Redis;
   readonly #guard: RedisGuard;
+  readonly #standstill = new Standstill();
   #corked = false;
   /** Whether there is little to do, as the millisecond before had it. */
   #quiet = true;
@@ -78,6 +82,15 @@ export class RedisLink {
     );
     let reported = false;
     this.redis.on('error', error => {
+      const stoodStillMs = Math.round(this.#standstill.recentMs(AFTER_STANDSTILL_MS));
+      if (stoodStillMs > 0 && !reported) {
+        // Answers that were due count as missing then; what is wrong with Redis shows when it is connected to again.
+        log.warn(
+          { err: error, stoodStillMs },
+          `This process was stopped, or stood still, for ${Math.round(stoodStillMs / 1_000)} s; connecting to Redis again`,
+        );
+        return;
+      }
       if (!reported) log.error({ err: error }, 'Redis is not reachable; trying again until it is');
       reported = true;
     });
@@ -160,6 +173,7 @@ export class RedisLink {
   /** Ends the connection; what is under way fails. Idempotent. */
   close(): void {
     this.#closed = true;
+    this.#standstill.close();
     this.redis.disconnect();
     this.#wake();
   }
