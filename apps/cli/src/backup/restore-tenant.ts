@@ -23,7 +23,7 @@ import {
   tenantsDir,
   uuidv7,
 } from '@onewriter/protocol';
-import { type HeldTenant, isTenantPaused, markPaused, withHeldTenant } from '@onewriter/runtime';
+import { isTenantPaused, markPaused, withHeldTenant } from '@onewriter/runtime';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
 import { addLedgerNote, FILE_FORMAT, takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
