@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import { startRedis, startService, temporaryDirectory, waitFor } from '@onewriter/testkit';
@@ -19,10 +19,11 @@ async function readinessOf(broker: { readonly url: string }): Promise<Readiness>
 /** Longer than a leader has to be silent. */
 const GOES_ON_WITHIN_MS = 60_000;
 
+/** A data directory, and what uses it through a Redis. */
 async function startGround() {
   const data = await temporaryDirectory('second-redis');
   onTestFinished(() => data.remove());
-  const startSide = async () => {
+  const makeSide = async () => {
     const redis = await startRedis();
     onTestFinished(() => redis.stop());
     const client = await connect({ redis: redis.url, dataDir: data.path });
@@ -32,62 +33,8 @@ async function startGround() {
       onTestFinished(async () => void (await broker.stop()));
       return broker;
     };
-    return { redis, client, start, broker: await start() };
+    return { redis, client, start };
   };
-  const sides = [await startSide(), await startSide()] as const;
-  for (const { broker } of sides)
-    await waitFor(async () => (await readinessOf(broker)).state === 'leading', { what: 'the lead' });
-  await sides[0].client.tenant('acme').exec('CREATE TABLE IF NOT EXISTS t(n)');
-  return { data, sides };
-}
-
-const write = (client: Onewriter) =>
-  client.tenant('acme').prepare('INSERT INTO t VALUES (1)', { timeoutMs: 2_000 }).run();
-
-it('a broker that gave way to one of another Redis stays away while that one leads, says so, and leads when it is gone', async () => {
-  const { data, sides } = await startGround();
-  const [first, second] = sides;
-  let ended = false;
-  const end = Promise.race(sides.map(({ broker }) => broker.exited)).then(exit => {
-    ended = true;
-    return exit;
-  });
-  const writeOn = async (client: Onewriter) => {
-    while (!ended) await write(client).catch(() => {});
-  };
-  await Promise.all([writeOn(first.client), writeOn(second.client), end]);
-  expect((await end).code).toBe(1);
-  const isFirstGone = first.broker.child.exitCode !== null;
-  const [loser, winner] = isFirstGone ? [first, second] : [second, first];
-  expect(loser.broker.logs()).toContain(loser.redis.url);
-  expect(loser.broker.logs()).toContain(winner.redis.url);
-
-  // As its supervisor does, again and again.
-  const epoch = () => readFileSync(join(data.path, 'epoch'), 'utf8');
-  await write(winner.client);
-  const before = epoch();
-  let broker = await loser.start();
-  for (let start = 0; start < 3; start++) {
-    const { state, ready, reasons, checks } = await waitFor(
-      async () => {
-        const found = await readinessOf(broker);
-        return found.ready ? undefined : found;
-      },
-      { what: 'the finding' },
-    );
-    expect([state, ready]).toEqual(['standby', false]);
-    expect(reasons).toEqual([checks['secondRedis']]);
-    for (const { redis } of sides) expect(checks['secondRedis']).toContain(redis.url);
-    expect(broker.logs()).toMatch(/"level":50.*two Redis servers/);
-    for (let n = 0; n < 20; n++) await write(winner.client);
-    if (start < 2) {
-      await broker.stop();
-      broker = await loser.start();
-    }
-  }
-  expect(epoch()).toBe(before);
-  expect(await readinessOf(winner.broker)).toMatchObject({ state: 'leading', ready: true });
-
   const doctor = async (redisUrl: string) => {
     const { stdout } = await runCli(['doctor', '--json', '--data-dir', data.path], {
       env: { ONEWRITER_REDIS_URL: redisUrl },
@@ -97,23 +44,106 @@ it('a broker that gave way to one of another Redis stays away while that one lea
     };
     return diagnoses.find(({ check }) => check === 'second-redis');
   };
-  const found = await doctor(loser.redis.url);
-  expect(found?.level).toBe('error');
-  for (const { redis } of sides) expect(found?.found).toContain(redis.url);
-  expect((await doctor(winner.redis.url))?.level).toBe('warning');
+  return { data, makeSide, doctor };
+}
 
-  // A successor of the other side leads at once, whatever the note says.
-  await winner.broker.stop();
-  const next = await winner.start();
-  await waitFor(async () => (await readinessOf(next)).state === 'leading', { timeoutMs: 10_000 });
-  expect((await readinessOf(broker)).state).toBe('standby');
-  await next.stop();
-  await waitFor(async () => (await readinessOf(broker)).state === 'leading', {
-    timeoutMs: GOES_ON_WITHIN_MS,
-    what: 'the lead of the one that gave way',
-  });
-  expect(existsSync(join(data.path, 'second-redis'))).toBe(false);
-  await write(loser.client);
-  expect((await readinessOf(broker)).reasons).toEqual([]);
-  expect((await doctor(loser.redis.url))?.level).toBe('ok');
+async function untilLeading(broker: { readonly url: string }, timeoutMs = 10_000): Promise<number> {
+  const began = performance.now();
+  const state = async () => (await readinessOf(broker)).state === 'leading';
+  await waitFor(state, { what: 'the lead', timeoutMs });
+  return performance.now() - began;
+}
+
+const write = (client: Onewriter, tenant = 'acme') =>
+  client.tenant(tenant).prepare('INSERT INTO t VALUES (1)', { timeoutMs: 5_000 }).run();
+
+it('a broker of a second Redis does not lead while one of the first does, says so, and does not take over from its successor', async () => {
+  const { data, makeSide, doctor } = await startGround();
+  const [first, second] = [await makeSide(), await makeSide()];
+  let leader = await first.start();
+  await untilLeading(leader);
+  await first.client.tenant('acme').exec('CREATE TABLE t(n)');
+  const epoch = () => readFileSync(join(data.path, 'epoch'), 'utf8');
+  const before = epoch();
+  expect((await doctor(second.redis.url))?.level).toBe('error');
+
+  // As its supervisor does, again and again.
+  let stray = await second.start();
+  for (let start = 0; start < 3; start++) {
+    const { state, ready, reasons, checks } = await waitFor(
+      async () => {
+        const found = await readinessOf(stray);
+        return found.ready ? undefined : found;
+      },
+      { what: 'the finding' },
+    );
+    expect([state, ready]).toEqual(['standby', false]);
+    expect(reasons).toEqual([checks['secondRedis']]);
+    for (const { redis } of [first, second]) expect(checks['secondRedis']).toContain(redis.url);
+    expect(stray.logs()).toMatch(/"level":50.*MISCONFIGURED.*another Redis/);
+    for (let n = 0; n < 20; n++) await write(first.client);
+    if (start < 2) {
+      await stray.stop();
+      stray = await second.start();
+    }
+  }
+  expect(epoch()).toBe(before);
+  expect(await readinessOf(leader)).toMatchObject({ state: 'leading', ready: true });
+  const found = await waitFor(
+    async () => {
+      const diagnosis = await doctor(first.redis.url);
+      return diagnosis?.level === 'warning' ? diagnosis : undefined;
+    },
+    { what: 'a word of the stray one', timeoutMs: 30_000, intervalMs: 1_000 },
+  );
+  for (const { redis } of [first, second]) expect(found.found).toContain(redis.url);
+  expect((await doctor(second.redis.url))?.level).toBe('error');
+
+  // A successor leads at once, whoever waits.
+  await leader.stop();
+  leader = await first.start();
+  await untilLeading(leader);
+  expect((await readinessOf(stray)).state).toBe('standby');
+
+  // The first Redis is lost, and its broker: a new one leads at once, unlike one that stood aside.
+  leader.child.kill('SIGKILL');
+  await leader.exited;
+  const third = await makeSide();
+  leader = await third.start();
+  expect(await untilLeading(leader)).toBeLessThan(3_000);
+  await write(third.client);
+  expect((await readinessOf(stray)).state).toBe('standby');
+
+  await leader.stop();
+  await untilLeading(stray, GOES_ON_WITHIN_MS);
+  await write(second.client);
+  expect((await readinessOf(stray)).reasons).toEqual([]);
+  expect((await doctor(second.redis.url))?.level).toBe('ok');
+});
+
+it('a leader that was stopped until one of another Redis took over ends with its next renewal, though they met in no file, and comes back when that one is gone', async () => {
+  const { makeSide, doctor } = await startGround();
+  const [first, second] = [await makeSide(), await makeSide()];
+  const stopped = await first.start();
+  await untilLeading(stopped);
+  await first.client.tenant('acme').exec('CREATE TABLE t(n)');
+  stopped.child.kill('SIGSTOP');
+  const other = await second.start();
+  await untilLeading(other, GOES_ON_WITHIN_MS);
+  await second.client.tenant('other').exec('CREATE TABLE t(n)');
+  const continued = performance.now();
+  stopped.child.kill('SIGCONT');
+  expect((await stopped.exited).code).toBe(1);
+  expect(performance.now() - continued).toBeLessThan(3_000);
+  // Nothing is wrong with Redis.
+  expect(stopped.logs()).not.toContain('not reachable');
+  for (const { redis } of [first, second]) expect(stopped.logs()).toContain(redis.url);
+
+  const again = await first.start();
+  await waitFor(async () => !(await readinessOf(again)).ready, { what: 'the finding' });
+  await write(second.client, 'other');
+  expect((await doctor(first.redis.url))?.level).toBe('error');
+  await other.stop();
+  expect(await untilLeading(again, GOES_ON_WITHIN_MS)).toBeLessThan(15_000);
+  await write(first.client);
 });

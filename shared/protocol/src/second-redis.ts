@@ -14,16 +14,28 @@ export interface LedFrom {
   readonly group: string;
   readonly host: string;
   readonly pid: number;
+  /** 0: it has not led. */
   readonly epoch: number;
+  /** Of the process. Undefined as of an older broker, which renews nothing in the directory. */
+  readonly broker?: string | undefined;
+  /** Within what its process id can be compared; see LeaseRecord. */
+  readonly processes?: string | undefined;
+  /** It has ended, and says so. */
+  readonly ended?: boolean | undefined;
 }
 
-/** What is in `<dataDir>/second-redis`: brokers of `gaveWay` lead no more before nobody leads through the other. */
+/**
+ * What is in `<dataDir>/second-redis`: brokers of `gaveWay` do not lead while one of the other does. One that has not led gave
+ * way before it began.
+ */
 export interface SecondRedisNote {
   /** ISO time. */
   readonly at: string;
   readonly gaveWay: LedFrom;
   /** Undefined where it is not known, as of an older broker. */
   readonly other?: LedFrom | undefined;
+  /** ISO time at which a broker of `gaveWay` that has not led was last there. */
+  readonly seen?: string | undefined;
 }
 
 /** `<dataDir>/second-redis` */
@@ -31,28 +43,37 @@ export function secondRedisFile(dataDir: string): string {
   return `${dataDir}/second-redis`;
 }
 
-/** `<dataDir>/leader`: a {@link LedFrom} of who took an epoch last. */
+/** `<dataDir>/leader`: a {@link LedFrom} of who took an epoch last. It sets the file's time with each renewal of its lease. */
 export function lastLeaderFile(dataDir: string): string {
   return `${dataDir}/leader`;
 }
 
-/** Undefined where there is none, or what is there cannot be understood. @throws Error of the file system */
+/** What a broker that has not led noted counts for so long after it was last there. */
+const NOTE_LIFE_MS = 60_000;
+
+/** Undefined where there is none that counts, or what is there cannot be understood. @throws Error of the file system */
 export function readSecondRedisNote(dataDir: string): SecondRedisNote | undefined {
-  const note = readJson<SecondRedisNote>(secondRedisFile(dataDir));
-  return typeof note?.gaveWay?.redisId === 'string' ? (note as SecondRedisNote) : undefined;
+  const note = parseJson<SecondRedisNote>(readFileIfThere(secondRedisFile(dataDir)));
+  if (typeof note?.gaveWay?.redisId !== 'string') return undefined;
+  const isOld = note.seen !== undefined && Math.abs(Date.now() - Date.parse(note.seen)) > NOTE_LIFE_MS;
+  return isOld ? undefined : (note as SecondRedisNote);
 }
 
 /** Undefined as of {@link readSecondRedisNote}. @throws Error of the file system */
 export function readLastLeader(dataDir: string): LedFrom | undefined {
-  const leader = readJson<LedFrom>(lastLeaderFile(dataDir));
+  return parseLastLeader(readFileIfThere(lastLeaderFile(dataDir)));
+}
+
+/** What is in {@link lastLeaderFile}. */
+export function parseLastLeader(text: string | undefined): LedFrom | undefined {
+  const leader = parseJson<LedFrom>(text);
   return typeof leader?.redisId === 'string' && Number.isSafeInteger(leader.epoch)
     ? (leader as LedFrom)
     : undefined;
 }
 
 /** JSON that another process wrote; the caller checks its shape. */
-function readJson<Value>(path: string): Partial<Value> | undefined {
-  const text = readFileIfThere(path);
+function parseJson<Value>(text: string | undefined): Partial<Value> | undefined {
   if (text === undefined) return undefined;
   try {
     return JSON.parse(text);
@@ -68,14 +89,21 @@ export function withoutCredentials(url: string): string {
 
 /** For people: who gave way to whom, and since when. */
 export function describeSecondRedis(dataDir: string, { at, gaveWay, other }: SecondRedisNote): string {
+  if (gaveWay.epoch === 0 && other !== undefined) {
+    return (
+      `The files in ${dataDir} are led through another Redis: ${describeLedFrom(other)} leads, ` +
+      `and ${describeLedFrom(gaveWay)} stands by since ${at}.`
+    );
+  }
   return (
-    `Two brokers led the files in ${dataDir} through two Redis servers: ${describe(gaveWay)} gave way at ${at} ` +
-    `to ${other === undefined ? 'another, which is not known' : describe(other)}.`
+    `Two brokers led the files in ${dataDir} through two Redis servers: ${describeLedFrom(gaveWay)} gave way at ${at} ` +
+    `to ${other === undefined ? 'another, which is not known' : describeLedFrom(other)}.`
   );
 }
 
-function describe({ redis, group, host, pid }: LedFrom): string {
-  return `the one through ${redis}, group "${group}" (${host}, pid ${pid})`;
+/** For people: through which Redis a broker leads, or led. */
+export function describeLedFrom({ redis, group, host, pid }: LedFrom): string {
+  return `the broker through ${redis}, group "${group}" (${host}, pid ${pid})`;
 }
 
 /** What is to be done about it. */

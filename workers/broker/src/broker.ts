@@ -160,6 +160,7 @@ export class Broker implements HealthSource {
     await this.#lease.release().catch(error => {
       this.#log.warn({ err: error }, 'The lease could not be given up: it runs out by itself');
     });
+    this.#secondRedis.noteEnd();
     await this.#presence.stop();
     // The end of the process would wait for the thread.
     if (!atRest) process.kill(process.pid, 'SIGKILL');
@@ -177,6 +178,7 @@ export class Broker implements HealthSource {
     this.#state = 'draining';
     this.#log.fatal({ reason, epoch: this.#lease.epoch }, `This broker stops leading: ${reason}`);
     const atRest = (await this.#leader?.halt(HALT_GRACE_MS)) ?? true;
+    this.#secondRedis.noteEnd();
     // process.exit() would wait for a thread that is at work.
     if (!atRest) process.kill(process.pid, 'SIGKILL');
     process.exit(1);

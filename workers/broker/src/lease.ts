@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { groupKeys, type LeaseRecord, placeOf } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { DataDirClaim } from './data-dir-claim.ts';
 import { readEpochFloor, writeEpochFloor } from './epoch-floor.ts';
 import { acquireLease, raiseEpoch, releaseLease, renewLease } from './lease-scripts.ts';
+import { findProcess, PROCESS_SPACE } from './process-space.ts';
 import { isTemporary, type RedisLink } from './redis-link.ts';
 import type { SecondRedis } from './second-redis.ts';
 
@@ -38,7 +38,7 @@ export interface LeaseOptions {
   /** The claim to the group that a broker must have before it leads. */
   readonly claim?: Pick<DataDirClaim, 'id' | 'claim'> | undefined;
   /** Which of two Redis servers with a leader each gives way. */
-  readonly secondRedis?: Pick<SecondRedis, 'mayLead' | 'noteLead' | 'giveWay'> | undefined;
+  readonly secondRedis?: Pick<SecondRedis, 'mayLead' | 'noteLead' | 'renew' | 'giveWay'> | undefined;
 }
 
 /** Pause of a standby between two looks. */
@@ -78,6 +78,7 @@ export class Lease {
   #expiresAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #lost = false;
+  #renewingInDirectory = false;
   /** ISO time of acquisition. */
   #acquiredAt = '';
   #since = 0;
@@ -148,7 +149,7 @@ export class Lease {
         const now = performance.now();
         if (holder !== seen.record) seen = { record: holder, since: now };
         // It needs no waiting for; and where another looked first, or it was renewed just now, nothing happens.
-        const over = isDead(record) || isOver(record, now - seen.since);
+        const over = findProcess(record) === 'gone' || isOver(record, now - seen.since);
         if (over && (await this.#tryAcquire(holder)) === undefined) return true;
       } catch (error) {
         if (!isTemporary(error)) throw error;
@@ -166,6 +167,8 @@ export class Lease {
     const everyMs = Math.max(Math.floor(this.#options.leaseMs / 3), 10);
     let renewing = false;
     this.#timer = setInterval(async () => {
+      // Not behind the renewal in Redis, which may not answer.
+      void this.#renewInDirectory(onLost);
       if (renewing || this.#lost) return;
       renewing = true;
       try {
@@ -177,6 +180,18 @@ export class Lease {
         renewing = false;
       }
     }, everyMs);
+  }
+
+  /** A leader of another Redis that took an epoch since is found here, before the two meet in a file. */
+  async #renewInDirectory(onLost: (reason: string) => void): Promise<void> {
+    if (this.#renewingInDirectory || this.#lost || this.#released) return;
+    this.#renewingInDirectory = true;
+    const reason = await this.#options.secondRedis?.renew(() => this.#epoch);
+    this.#renewingInDirectory = false;
+    if (reason === undefined || this.#lost || this.#released) return;
+    this.#lost = true;
+    clearInterval(this.#timer);
+    onLost(reason);
   }
 
   async #renew(onLost: (reason: string) => void): Promise<void> {
@@ -304,29 +319,6 @@ export class Lease {
       renewals: this.#renewals,
     } satisfies Omit<LeaseRecord, 'epoch'>;
     return JSON.stringify(record).slice(1);
-  }
-}
-
-/** Within what process ids can be compared: this boot of this kernel, and its process namespace. */
-const PROCESS_SPACE = readProcessSpace();
-
-function readProcessSpace(): string {
-  try {
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    return `${boot} ${readlinkSync('/proc/self/ns/pid')}`;
-  } catch {
-    return ''; // not Linux: a dead leader's lease has to run out
-  }
-}
-
-/** Whether a lease's holder was a process here and is no more. */
-function isDead({ processes, pid }: LeaseRecord): boolean {
-  if (processes === '' || processes !== PROCESS_SPACE) return false;
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
 }
 

@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readSecondRedisNote, withoutCredentials } from '@onewriter/protocol';
+import { lastLeaderFile, readLastLeader, readSecondRedisNote, withoutCredentials } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
-import { afterEach, beforeEach, expect, it, onTestFinished, vi } from 'vitest';
-import { SecondRedis, SILENT_MS } from './second-redis.ts';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { BACK_AFTER_MS, RENEWAL_SILENT_MS, SecondRedis, SILENT_MS } from './second-redis.ts';
 
 const log = { info: vi.fn(), warn: vi.fn(), error: vi.fn() };
 let dataDir: string;
@@ -18,12 +19,38 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A broker of a Redis that has this id. */
-async function startBroker(redisId: string) {
+/** A broker of a Redis that has this id, and this address. */
+function makeBroker(redisId: string, address = redisId): SecondRedis {
   const link = { run: async () => redisId };
-  const redisUrl = `redis://user:secret@${redisId}:6379/0?password=secret`;
-  const broker = new SecondRedis({ link, group: 'g', dataDir, redisUrl, log: log as unknown as Logger });
+  const redisUrl = `redis://user:secret@${address}:6379/0?password=secret`;
+  return new SecondRedis({ link, group: 'g', dataDir, redisUrl, log: log as unknown as Logger });
+}
+
+async function startBroker(redisId: string, address?: string) {
+  const broker = makeBroker(redisId, address);
   return { broker, mayLead: await broker.mayLead() };
+}
+
+/** As if the leader were a process that cannot be seen from here, such as in another container, or a given one. */
+function moveLeader(process: object): void {
+  writeFileSync(lastLeaderFile(dataDir), JSON.stringify({ ...readLastLeader(dataDir), ...process }));
+}
+const ELSEWHERE = { processes: 'another kernel' };
+
+let renewals = 0;
+/** As a leader does. */
+function renewLeader(): void {
+  const at = new Date(1_000_000 + ++renewals * 700);
+  utimesSync(lastLeaderFile(dataDir), at, at);
+}
+
+/** How long it takes until a broker may lead, looking every 100 ms, while nothing else happens. */
+async function waitOf(broker: SecondRedis): Promise<number> {
+  for (let waitedMs = 0; waitedMs <= 2 * SILENT_MS; waitedMs += 100) {
+    if (await broker.mayLead()) return waitedMs;
+    vi.advanceTimersByTime(100);
+  }
+  return Number.POSITIVE_INFINITY;
 }
 
 it('one of two gives way, and only an epoch that was taken since has the other give way, too', async () => {
@@ -42,14 +69,134 @@ it('one of two gives way, and only an epoch that was taken since has the other g
   expect(readSecondRedisNote(dataDir)?.other).toMatchObject({ redisId: 'a', epoch: 11 });
 });
 
-it('those of the Redis that gave way lead when no leader noted the clock for a while, those of the other at once', async () => {
+describe('a leader', () => {
+  it('renews its note, puts it back where it is lost, and ends where another took an epoch since', async () => {
+    const [a, b] = await Promise.all([startBroker('a'), startBroker('b')]);
+    const path = lastLeaderFile(dataDir);
+    a.broker.noteLead(8);
+    utimesSync(path, new Date(0), new Date(0));
+    expect(await a.broker.renew(() => 8)).toBeUndefined();
+    expect(statSync(path).mtimeMs).toBeGreaterThan(0);
+    rmSync(path);
+    expect(await a.broker.renew(() => 8)).toBeUndefined();
+    expect(readLastLeader(dataDir)).toMatchObject({ redisId: 'a', epoch: 8 });
+    writeFileSync(path, 'half a no');
+    expect(await a.broker.renew(() => 8)).toBeUndefined();
+    expect(readLastLeader(dataDir)).toMatchObject({ redisId: 'a', epoch: 8 });
+
+    // Both Redis gave out the same epoch: the one that noted it last goes on.
+    b.broker.noteLead(8);
+    const noted = readFileSync(path, 'utf8');
+    utimesSync(path, new Date(0), new Date(0));
+    expect(await a.broker.renew(() => 8)).toMatch(
+      /redis:\/\/a:6379.* gave way .*redis:\/\/b:6379.*ONEWRITER_REDIS_URL/,
+    );
+    // It has not renewed the other's.
+    expect([readFileSync(path, 'utf8'), statSync(path).mtimeMs]).toEqual([noted, 0]);
+    expect(readSecondRedisNote(dataDir)?.gaveWay).toMatchObject({ redisId: 'a', epoch: 8 });
+    expect(await b.broker.renew(() => 8)).toBeUndefined();
+    // One that has an older epoch is overtaken instead.
+    expect(await a.broker.renew(() => 9)).toBeUndefined();
+    expect(await b.broker.renew(() => 8)).toMatch(/gave way/);
+  });
+
+  it('ends without a note where another of the same Redis took an epoch', async () => {
+    const [first, second] = await Promise.all([startBroker('a'), startBroker('a')]);
+    first.broker.noteLead(8);
+    second.broker.noteLead(9);
+    expect(await first.broker.renew(() => 8)).toMatch(/another broker took epoch 9/);
+    expect(readSecondRedisNote(dataDir)).toBeUndefined();
+  });
+});
+
+describe('a broker of another Redis', () => {
+  it('leads at once where the last leader has ended, or its process is gone', async () => {
+    const { broker } = await startBroker('a');
+    broker.noteLead(8);
+    expect((await startBroker('b')).mayLead).toBe(false);
+    broker.noteEnd();
+    expect((await startBroker('b')).mayLead).toBe(true);
+    broker.noteLead(9);
+    const child = spawn(process.execPath, ['-e', '']);
+    await new Promise(resolve => child.once('exit', resolve));
+    moveLeader({ pid: child.pid });
+    expect((await startBroker('b')).mayLead).toBe(true);
+  });
+
+  it('waits until a leader that it cannot see is silent, and longer for one that may be stopped', async () => {
+    (await startBroker('a')).broker.noteLead(8);
+    // Its process is this one.
+    expect(await waitOf(makeBroker('b'))).toBe(SILENT_MS);
+    moveLeader(ELSEWHERE);
+    expect(await waitOf(makeBroker('b'))).toBe(RENEWAL_SILENT_MS);
+  });
+
+  it('stands aside while the other renews, says so, and leaves time to a successor on the other side', async () => {
+    const a = await startBroker('a');
+    a.broker.noteLead(8);
+    moveLeader(ELSEWHERE);
+    const { broker } = await startBroker('b');
+    for (let step = 0; step < 100; step++) {
+      renewLeader();
+      vi.advanceTimersByTime(700);
+      expect(await broker.mayLead()).toBe(false);
+    }
+    expect(broker.finding).toMatch(/redis:\/\/a:.* leads, .*redis:\/\/b:.* stands by .*ONEWRITER_REDIS_URL/);
+    expect(broker.finding).not.toContain('secret');
+    expect(readSecondRedisNote(dataDir)).toMatchObject({ gaveWay: { redisId: 'b', epoch: 0 } });
+    // One of the same Redis is not held up, and the note is not its own.
+    expect((await startBroker('a')).mayLead).toBe(true);
+    moveLeader({ ended: true });
+    expect(await waitOf(broker)).toBe(SILENT_MS);
+    expect(broker.finding).toBeUndefined();
+    // Started again meanwhile, it waits as long; not where its note is old.
+    expect(await waitOf(makeBroker('b'))).toBe(SILENT_MS);
+    const note = { ...readSecondRedisNote(dataDir), seen: new Date(Date.now() - 3_600_000).toISOString() };
+    writeFileSync(join(dataDir, 'second-redis'), JSON.stringify(note));
+    expect(await waitOf(makeBroker('b'))).toBe(0);
+    broker.noteLead(9);
+    expect((await startBroker('b')).mayLead).toBe(true);
+  });
+
+  it('that led before the other did comes back some seconds after the other is gone', async () => {
+    const [a, b] = await Promise.all([startBroker('a'), startBroker('b')]);
+    a.broker.noteLead(8);
+    b.broker.noteLead(9);
+    moveLeader(ELSEWHERE);
+    expect(await a.broker.renew(() => 8)).toMatch(/gave way/);
+    const { broker } = await startBroker('a');
+    for (let step = 0; step < 100; step++) {
+      renewLeader();
+      vi.advanceTimersByTime(700);
+      expect(await broker.mayLead()).toBe(false);
+    }
+    moveLeader({ ended: true });
+    expect(await waitOf(broker)).toBe(BACK_AFTER_MS);
+    a.broker.noteLead(10);
+    expect(readSecondRedisNote(dataDir)).toBeUndefined();
+  });
+
+  it('is none where a Redis lost its data: another id at the same address, which only the machine itself may name otherwise', async () => {
+    const { broker } = await startBroker('a', 'redis');
+    broker.noteLead(8);
+    expect((await startBroker('b', 'redis')).mayLead).toBe(true);
+    moveLeader({ host: 'another', redis: 'redis://127.0.0.1:6379/0' });
+    expect((await startBroker('b', '127.0.0.1')).mayLead).toBe(false);
+    moveLeader({ host: hostname() });
+    expect((await startBroker('b', '127.0.0.1')).mayLead).toBe(true);
+  });
+});
+
+it('those of a Redis that gave way to an older broker lead when that has not noted the clock for a while', async () => {
   const [a, b] = await Promise.all([startBroker('a'), startBroker('b')]);
   b.broker.noteLead(2);
+  const { broker: _, processes: __, ...older } = readLastLeader(dataDir)!;
+  writeFileSync(lastLeaderFile(dataDir), JSON.stringify(older));
+  // It is not known to lead.
+  expect((await startBroker('c')).mayLead).toBe(true);
   a.broker.giveWay(1, 2);
   const { broker, mayLead } = await startBroker('a');
   expect([mayLead, (await startBroker('b')).mayLead, b.broker.finding]).toEqual([false, true, undefined]);
-  expect(broker.finding).toMatch(/redis:\/\/a:.*redis:\/\/b:.*ONEWRITER_REDIS_URL/);
-  expect(broker.finding).not.toContain('secret');
   for (let step = 1; step < 5; step++) {
     writeFileSync(join(dataDir, 'clock'), `${step}`);
     expect(await broker.mayLead()).toBe(false);
@@ -58,10 +205,6 @@ it('those of the Redis that gave way lead when no leader noted the clock for a w
   }
   vi.advanceTimersByTime(1);
   expect([await broker.mayLead(), broker.finding]).toEqual([true, undefined]);
-  // Started again, it waits as long as before.
-  expect((await startBroker('a')).mayLead).toBe(false);
-  broker.noteLead(3);
-  expect((await startBroker('a')).mayLead).toBe(true);
 });
 
 it('says a URL without what is secret in it', () => {

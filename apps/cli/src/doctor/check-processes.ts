@@ -1,27 +1,34 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  describeLedFrom,
   describeSecondRedis,
   findStatusProblems,
   groupKeys,
   isOnewriterError,
+  type LedFrom,
+  lastLeaderFile,
   parseDataDirRecord,
   readDataDirIdentity,
+  readLastLeader,
   readSecondRedisNote,
   SECOND_REDIS_REMEDY,
   type SecondRedisNote,
+  withoutCredentials,
 } from '@onewriter/protocol';
 import { type GroupStatus, readGroupStatus } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { openGateway } from '../gateway-client.ts';
 import { findForeignGroup } from '../open-redis.ts';
-import type { Target } from '../target.ts';
+import { requireRedis, type Target } from '../target.ts';
 import { checkOpenFiles } from './check-machine.ts';
 import { judgeClock } from './check-redis.ts';
 import { bad, type Diagnosis, ok, skipped } from './diagnosis.ts';
 import { nextForAlert } from './next-for-alert.ts';
 
 const PROBE_TIMEOUT_MS = 3_000;
+/** A leader renews its note in the data directory several times in this time. */
+const RENEWED_WITHIN_MS = 10_000;
 /** The resolution of the header Date. */
 const DATE_UNCERTAIN_MS = 1_500;
 /** What is looked at here directly, because it must be found without a broker, too. */
@@ -113,7 +120,7 @@ export async function checkBrokers(target: Target, redis: Redis): Promise<Diagno
     await checkGroupOwner(target, redis),
     checkLeader(target, group),
     checkEpoch(target, group),
-    await checkSecondRedis(target, redis),
+    await checkSecondRedis(target, group, redis),
   ];
   for (const { level, alert, text } of findStatusProblems(group)) {
     if (LOOKED_AT_DIRECTLY.test(alert)) continue;
@@ -206,22 +213,38 @@ function checkEpoch(target: Target, { lease }: GroupStatus): Diagnosis {
   );
 }
 
-/** A broker that led these files through another Redis than another gave way, and says so in the data directory. */
-async function checkSecondRedis({ dataDir, group }: Target, redis: Redis): Promise<Diagnosis> {
+/** Brokers of two Redis servers on one data directory say so there: the one that leads, and the one that stands aside. */
+async function checkSecondRedis(target: Target, { lease }: GroupStatus, redis: Redis): Promise<Diagnosis> {
+  const { dataDir, group } = target;
   let note: SecondRedisNote | undefined;
+  let leader: LedFrom | undefined;
+  let renewedMs = 0;
   try {
     note = readSecondRedisNote(dataDir);
+    leader = readLastLeader(dataDir);
+    renewedMs = statSync(lastLeaderFile(dataDir), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   } catch (error) {
     return skipped('second-redis', (error as Error).message);
   }
-  if (note === undefined) return ok('second-redis', 'no broker leads these files through another Redis');
-  const isThis = (await redis.get(groupKeys(group).redisId)) === note.gaveWay.redisId;
-  return bad(
-    isThis ? 'error' : 'warning',
-    'second-redis',
-    `${describeSecondRedis(dataDir, note)} ${isThis ? 'No broker of this Redis leads while the other does.' : 'Its brokers lead no more while one of this Redis does.'}`,
-    SECOND_REDIS_REMEDY,
-  );
+  const redisId = await redis.get(groupKeys(group).redisId);
+  if (note !== undefined) {
+    const isThis = redisId === note.gaveWay.redisId;
+    return bad(
+      isThis ? 'error' : 'warning',
+      'second-redis',
+      `${describeSecondRedis(dataDir, note)} ${isThis ? 'No broker of this Redis leads while the other does.' : 'Its brokers do not lead while one of this Redis does.'}`,
+      SECOND_REDIS_REMEDY,
+    );
+  }
+  const here = withoutCredentials(requireRedis(target));
+  // A Redis that lost its data has another id, at the same address.
+  const isOther = leader !== undefined && leader.redisId !== redisId && leader.redis !== here;
+  const isLeading = Date.now() - renewedMs < RENEWED_WITHIN_MS || (lease?.epoch ?? 0) > 0;
+  if (!isOther || leader === undefined || leader.ended === true || !isLeading) {
+    return ok('second-redis', 'no broker leads these files through another Redis');
+  }
+  const found = `The files in ${dataDir} are led through another Redis than ${here}, group "${group}": ${describeLedFrom(leader)} has the newest epoch, ${leader.epoch}.`;
+  return bad('error', 'second-redis', found, SECOND_REDIS_REMEDY);
 }
 
 function isAlive(pid: number): boolean {
