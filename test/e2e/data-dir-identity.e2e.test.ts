@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { groupKeys, OnewriterError, readDataDirIdentity } from '@onewriter/protocol';
-import { isTenantPaused } from '@onewriter/runtime';
+import { isTenantPaused, signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import { type Service, startRedis, startService, temporaryDirectory, waitFor } from '@onewriter/testkit';
 import { Redis } from 'ioredis';
@@ -169,6 +169,26 @@ describe('two installations on one Redis and group', () => {
       expect(refused.stderr).toContain(production);
     }
     expect(await isPaused()).toBe(false);
+    const secret = 'a-secret-that-is-long-enough-to-sign';
+    const token = await signToken(secret, { tenants: '*', access: 'admin' });
+    const headers = { authorization: `Bearer ${token}` };
+    // A dashboard reads no files: it may run where there is no directory.
+    for (const [dataDir, status, ready] of [
+      [staging, 500, 503],
+      [directory('none'), 200, 200],
+      [production, 200, 200],
+    ] as const) {
+      const settings = { ONEWRITER_TOKEN_SECRET: secret };
+      const options = { redisUrl: redis.url, dataDir, env: settings };
+      const dashboard = await startService('dashboard', options);
+      onTestFinished(async () => void (await dashboard.stop()));
+      const page = await fetch(`${dashboard.url}/tenants`, { headers });
+      const probe = await fetch(`${dashboard.url}/readyz`);
+      expect([dataDir, page.status, probe.status]).toEqual([dataDir, status, ready]);
+      if (status !== 200)
+        for (const place of [production, staging]) expect(await probe.clone().text()).toContain(place);
+      await dashboard.stop();
+    }
   });
 
   it('a client that came before any broker refuses as soon as the group is another’s', async () => {
@@ -237,6 +257,10 @@ describe('a data directory', () => {
     await waitFor(async () => (await looker.get(groupKeys(GROUP).dataDir))?.includes(there) || undefined, {
       timeoutMs: 20_000,
       what: 'a claim at the new place',
+    });
+    // One that does not lead yet goes on.
+    await waitFor(async () => (await looker.exists(groupKeys(GROUP).lease)) === 1 || undefined, {
+      what: 'the lead',
     });
     await looker.flushall();
     await second.exited;

@@ -23,6 +23,7 @@ import { RegionStreams } from './live/region-stream.ts';
 import { StatusWatch } from './live/status-watch.ts';
 import { addOverviewRoutes } from './overview-routes.ts';
 import { AuditTrail, rememberOperator } from './security/audit-trail.ts';
+import { checkOwnGroup, requireOwnGroup } from './security/group-owner.ts';
 import { requireSameOrigin } from './security/same-origin.ts';
 import { securityHeaders } from './security/security-headers.ts';
 import { addLoginRoutes, requireOperator } from './security/session.ts';
@@ -120,6 +121,7 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
         () => redis.ping(),
         () => redisRefusal(redis),
       ),
+    dataDir: () => checkOwnGroup(options),
   });
   app.get('/readyz', async c => {
     const report = await look();
@@ -140,6 +142,7 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
   app.use(bodyLimit({ maxSize: MAX_FORM_BYTES }));
   addLoginRoutes(app, verifyToken, log);
   app.use(requireOperator(verifyToken));
+  app.use(requireOwnGroup(options));
   app.use(rememberOperator);
   addOverviewRoutes(parts);
   addTenantRoutes(parts);
