@@ -116,12 +116,12 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
   app.get('/livez', c => c.json({ status: 'alive' }));
   const look = createReadiness({
     draining: () => (options.draining() ? 'The dashboard is shutting down.' : undefined),
-    redis: () =>
-      checkRedis(
+    // A Redis whose group is another installation's is the wrong one.
+    redis: async () =>
+      (await checkRedis(
         () => redis.ping(),
         () => redisRefusal(redis),
-      ),
-    dataDir: () => checkOwnGroup(options),
+      )) ?? checkOwnGroup(options),
   });
   app.get('/readyz', async c => {
     const report = await look();
