@@ -110,7 +110,7 @@ describe('two installations on one Redis and group', () => {
     await app.tenant('acme').exec('INSERT INTO t VALUES (2)');
   });
 
-  it('a command without the data directory does not act on the other, unless it is told that there is none here', async () => {
+  it('a command without the data directory does not act on the other, unless --without-files says that there is none here', async () => {
     const { redis, looker, directory, broker, open } = await setUp();
     const production = directory('production');
     await broker(production);

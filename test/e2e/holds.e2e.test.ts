@@ -269,7 +269,7 @@ describe('a tenant that is held', () => {
     ]);
   });
 
-  it('is written again after a restore that was killed before it replaced the file, without anybody who resumes it', async () => {
+  it('is written again after a restore that was killed before it replaced the file, without a resume', async () => {
     const db = await newTenant('killed');
     const [{ path }] = parseJson(await onewriter('backup', 'killed', '--json'));
     // A lock of another program: the restore waits for it when the broker has let go of the file.

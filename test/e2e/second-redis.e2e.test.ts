@@ -99,7 +99,7 @@ it('a broker of a second Redis does not lead while one of the first does, says s
   for (const { redis } of [first, second]) expect(found.found).toContain(redis.url);
   expect((await doctor(second.redis.url))?.level).toBe('error');
 
-  // A successor leads at once, whoever waits.
+  // A successor leads at once, although the other waits.
   await leader.stop();
   leader = await first.start();
   await untilLeading(leader);
