@@ -6,11 +6,12 @@ import {
   RedisGuard,
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import { BatchedJobStates } from './batched-job-states.ts';
 import { chooseReads } from './choose-reads.ts';
 import { ClientMetrics } from './client-metrics.ts';
 import { CountedReads } from './counted-reads.ts';
 import { DataDirGuard } from './data-dir-guard.ts';
-import { dueAt } from './deadline.ts';
+import { dueAt, now, untilDue } from './deadline.ts';
 import { Inbox } from './inbox.ts';
 import { RedisJobStates } from './job-states.ts';
 import type { Ledger } from './ledger.ts';
@@ -22,6 +23,7 @@ import {
   createBlockingModel,
   createCommandConnection,
   logOutages,
+  REDIS_TIMES,
 } from './redis-connection.ts';
 import { RedisSender } from './sender.ts';
 import { type ClientContext, TenantDatabase } from './tenant.ts';
@@ -54,6 +56,9 @@ export async function connect(options: ConnectOptions): Promise<Onewriter> {
 }
 
 const PING_TIMEOUT_MS = 1_000;
+/** Redis is tidied up at a close until its deadline, but for this long at least and at most: what is left there expires. */
+const MIN_CLEAN_UP_MS = 50;
+const MAX_CLEAN_UP_MS = 1_000;
 
 /** What BullMQ and ioredis throw while connections are made. */
 function asConnectError(error: unknown): unknown {
@@ -105,14 +110,19 @@ async function open(
     onAnswered: ms => metrics.observe('settle', ms),
   });
   try {
-    await inbox.ready();
+    const ready = await untilDue(
+      inbox.ready().then(() => true),
+      now() + REDIS_TIMES.connectTimeoutMs,
+    );
+    if (ready === undefined) throw new Error(`no answer in ${REDIS_TIMES.connectTimeoutMs} ms`);
   } catch (error) {
     dataDirGuard?.close();
     await inbox.close();
     throw error;
   }
   const connections = { inbox, presence, redis, guard, dataDirGuard };
-  return new Client(clientId, { reads, writes, states, writeTimeoutMs }, connections);
+  const context = { reads, writes, states: new BatchedJobStates(states), writeTimeoutMs };
+  return new Client(clientId, context, connections);
 }
 
 /** What a client ends at its close. */
@@ -202,9 +212,11 @@ class Client implements Onewriter {
     const { writes, reads, writeTimeoutMs } = this.#context;
     this.#dataDirGuard?.close();
     if (options.timeoutMs !== 0) dueAt(options, writeTimeoutMs);
-    await writes.close(options.timeoutMs ?? writeTimeoutMs);
-    await this.#presence.close();
-    await this.#inbox.close();
+    const timeoutMs = options.timeoutMs ?? writeTimeoutMs;
+    const due = now() + timeoutMs;
+    await writes.close(timeoutMs);
+    const cleanUpMs = Math.min(Math.max(due - now(), MIN_CLEAN_UP_MS), MAX_CLEAN_UP_MS);
+    await untilDue(Promise.all([this.#presence.close(), this.#inbox.close()]), now() + cleanUpMs);
     reads.close();
     this.#redis.disconnect();
   }

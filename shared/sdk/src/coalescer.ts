@@ -294,6 +294,7 @@ export class Coalescer implements WriteHolder, Due {
         const acceptedAt = now();
         this.#context.metrics.observe('enqueue', acceptedAt - job.madeAt);
         job.accept(acceptedAt);
+        this.#context.alarm.check();
         return true;
       }
       this.#noteOutage();

@@ -47,6 +47,57 @@ export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | un
   }
 }
 
+/** The end of a wait: at its deadline, or when its caller aborts. */
+export interface WaitEnd {
+  /** Fires at the end. */
+  readonly signal: AbortSignal;
+  /** Whether the deadline has passed. */
+  readonly isLate: boolean;
+  /** To be called when the wait is over, however it ended. */
+  clear(): void;
+}
+
+/** AbortSignal.timeout() and AbortSignal.any() cost many times as much; a process may have thousands of waits. */
+export function endOfWait(due: number, signal: AbortSignal | undefined): WaitEnd {
+  const controller = new AbortController();
+  let isLate = false;
+  const timer = setTimeout(
+    () => {
+      isLate = true;
+      controller.abort(LATE);
+    },
+    Math.max(1, Math.ceil(due - now())),
+  );
+  const onAbort = () => controller.abort(signal?.reason);
+  if (signal?.aborted) onAbort();
+  else signal?.addEventListener('abort', onAbort, { once: true });
+  return {
+    signal: controller.signal,
+    get isLate() {
+      return isLate;
+    },
+    clear() {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    },
+  };
+}
+
+const LATE = Object.freeze(new Error('The deadline has passed.'));
+
+/** As `work`, or undefined once `due` has passed; the work goes on then, and its error is not heard. */
+export async function untilDue<T>(work: Promise<T>, due: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>(resolve => {
+    timer = setTimeout(() => resolve(undefined), Math.max(0, due - now()));
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Resolves after `ms`, or when the signal fires; never rejects. */
 export function pause(ms: number, signal?: AbortSignal | undefined): Promise<void> {
   return new Promise(resolve => {

@@ -415,6 +415,10 @@ describe('FileReads', () => {
     const timer = setInterval(() => turns++, 10);
     expect(await failure(() => reads.get(request('acme', 'SELECT v FROM t')))).toBe('DATABASE_BUSY');
     expect(turns).toBeGreaterThan(5);
+    const began = performance.now();
+    const hasty = { ...request('acme', 'SELECT v FROM t'), options: { timeoutMs: 30 } };
+    expect(await failure(() => reads.get(hasty))).toBe('DATABASE_BUSY');
+    expect(performance.now() - began).toBeLessThan(250);
     const reading = reads.all(request('acme', 'SELECT v FROM t'));
     await sleep(30);
     db.pragma('locking_mode = NORMAL');

@@ -8,7 +8,7 @@ import {
   type WireOperationResult,
 } from '@onewriter/protocol';
 import { assertNotAborted, now, pause, untilAborted } from './deadline.ts';
-import { flushWal, flushWalSync } from './flush-wal.ts';
+import { flushWal } from './flush-wal.ts';
 import { ABSENT, type ImmediateAnswer, type Ledger, type LedgerAnswer } from './ledger.ts';
 import type { BoundParameters } from './parameters.ts';
 import { isAnswerOfReplaced, MAX_REOPENS, ReadPool } from './read-pool.ts';
@@ -137,7 +137,7 @@ export class FileReads implements Reads, Ledger {
       const found = this.#ledgerRow(tenant, jobId);
       if (found === undefined) return ABSENT;
       const { path, row } = found;
-      return { ...toAnswer(row), flush: { now: () => flushWalSync(path), later: () => flushWal(path) } };
+      return { ...toAnswer(row), flush: { later: () => flushWal(path) } };
     } catch (error) {
       return isWithoutLedger(toReadError(error, tenant)) ? ABSENT : undefined;
     }
@@ -236,7 +236,8 @@ export class FileReads implements Reads, Ledger {
   /** SQLite would wait for the lock too, but with the event loop of the whole process. */
   async #retryBusy<T>(first: unknown, request: ReadRequest, read: () => T): Promise<T> {
     const { tenant, options } = request;
-    const until = now() + this.#options.busyTimeoutMs;
+    const { busyTimeoutMs } = this.#options;
+    const until = now() + Math.min(busyTimeoutMs, options.timeoutMs ?? busyTimeoutMs);
     let error = first;
     for (let pauseMs = 1; now() + pauseMs < until; pauseMs = Math.min(pauseMs * 2, MAX_BUSY_PAUSE_MS)) {
       await pause(pauseMs, options.signal);

@@ -1,4 +1,4 @@
-import { close, closeSync, fdatasync, fdatasyncSync, open, openSync } from 'node:fs';
+import { close, fdatasync, open } from 'node:fs';
 import { promisify } from 'node:util';
 
 /*
@@ -9,23 +9,7 @@ import { promisify } from 'node:util';
  * The log carries none of SQLite's locks, so that opening and closing it in a process that reads the file drops none.
  */
 
-/** Flushes the write-ahead log of a database. @throws Error of the file system: then it is not known. */
-export function flushWalSync(databasePath: string): void {
-  let file: number;
-  try {
-    file = openSync(`${databasePath}-wal`, 'r');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-    throw error;
-  }
-  try {
-    fdatasyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-}
-
-/** The same without holding up the event loop. */
+/** Flushes the write-ahead log of a database, without holding up the event loop. @throws Error of the file system: then it is not known. */
 export async function flushWal(databasePath: string): Promise<void> {
   let file: number;
   try {

@@ -16,9 +16,7 @@ export type LedgerAnswer =
 
 /** What is to be done before an answer may be believed: what was read has to be on the disk. May take as long as the disk. */
 export interface LedgerFlush {
-  /** @throws Error of the file system: then it is not known. */
-  now(): void;
-  /** The same without holding up the event loop. */
+  /** Does not hold up the event loop. @throws Error of the file system: then it is not known. */
   later(): Promise<void>;
 }
 

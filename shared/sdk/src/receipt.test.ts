@@ -17,7 +17,7 @@ function createReceipt(state: JobState, answers: readonly (LedgerAnswer | Error)
         return answer;
       },
     },
-    settler: { watch: () => () => {} },
+    settler: { watch: () => () => {}, watched: 1 },
     writeTimeoutMs: 200,
   };
   return new TenantReceipt(context as unknown as ReceiptContext, receiptId(newJobId(), 0));
@@ -55,7 +55,7 @@ it('waits no longer than its deadline for a Redis or a disk that does not answer
   ] as const) {
     const context = {
       ...{ tenant: 'acme', states: { look: states }, ledger: { look: ledger } },
-      ...{ settler: { watch: () => () => {} }, writeTimeoutMs: 60_000 },
+      ...{ settler: { watch: () => () => {}, watched: 1 }, writeTimeoutMs: 60_000 },
     };
     const receipt = new TenantReceipt(context as unknown as ReceiptContext, receiptId(newJobId(), 0));
     const began = performance.now();
@@ -66,6 +66,71 @@ it('waits no longer than its deadline for a Redis or a disk that does not answer
     });
     expect(performance.now() - began).toBeLessThan(1_000);
   }
+});
+
+/** A receipt that asks a Redis that never answers. */
+function createUnanswered(look: () => Promise<LedgerAnswer>, watched = 1): TenantReceipt {
+  const context = {
+    tenant: 'acme',
+    states: { look: () => new Promise<never>(() => {}), failure: () => new Promise<never>(() => {}) },
+    ledger: { look },
+    settler: { watch: () => () => {}, watched },
+    writeTimeoutMs: 60_000,
+  };
+  return new TenantReceipt(context as unknown as ReceiptContext, receiptId(newJobId(), 0));
+}
+
+it('says where a write is by its deadline, whatever does not answer', async () => {
+  const looks = [async () => ({ kind: 'absent' }) as const, () => new Promise<never>(() => {})];
+  for (const look of looks) {
+    const began = performance.now();
+    const status = createUnanswered(look).status({ timeoutMs: 50 });
+    const late = new Promise((_, reject) => {
+      setTimeout(() => reject(new Error('late')), 1_000).unref();
+    });
+    await expect(Promise.race([status, late])).rejects.toMatchObject({ code: 'QUEUE_UNAVAILABLE' });
+    expect(performance.now() - began).toBeLessThan(1_000);
+  }
+});
+
+it('needs no Redis for what is in the ledger', async () => {
+  const receipt = createUnanswered(async () => found([1, 5]));
+  expect(await receipt.status({ timeoutMs: 1_000 })).toMatchObject({ state: 'committed' });
+  expect(await receipt.committed({ timeoutMs: 1_000 })).toMatchObject({ commitSeq: 7 });
+});
+
+it('reads the ledger again after a state that says that the job is done', async () => {
+  const receipt = createReceipt('finished', [{ kind: 'absent' }, found([1, 5])]);
+  expect(await receipt.status()).toMatchObject({ state: 'committed' });
+});
+
+it('hears its caller abort while nothing answers', async () => {
+  const caller = new AbortController();
+  const receipt = createUnanswered(() => new Promise<never>(() => {}));
+  const status = receipt.status({ signal: caller.signal });
+  const committed = receipt.committed({ signal: caller.signal });
+  caller.abort();
+  await expect(status).rejects.toMatchObject({ code: 'ABORTED' });
+  await expect(committed).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+});
+
+it('looks less often where thousands of writes are waited for', async () => {
+  let looks = 0;
+  const context = {
+    tenant: 'acme',
+    states: { look: async () => ['queued'] },
+    ledger: {
+      look: async () => {
+        looks++;
+        return { kind: 'absent' };
+      },
+    },
+    settler: { watch: () => () => {}, watched: 5_000 },
+    writeTimeoutMs: 300,
+  };
+  const receipt = new TenantReceipt(context as unknown as ReceiptContext, receiptId(newJobId(), 0));
+  await expect(receipt.committed()).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+  expect(looks).toBeLessThanOrEqual(3);
 });
 
 it('tells a failed write by its own error', async () => {

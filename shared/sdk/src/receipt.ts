@@ -5,21 +5,14 @@ import {
   parseReceiptId,
   type WireOperationResult,
 } from '@onewriter/protocol';
-import { assertNotAborted, dueAt, now, pause, untilAborted } from './deadline.ts';
+import { assertNotAborted, dueAt, endOfWait, now, untilAborted, untilDue } from './deadline.ts';
 import { commitSeqOf, decodeOutcome, errorOf, type RowShape } from './decode-result.ts';
 import type { JobStates } from './job-states.ts';
-import type { Ledger, LedgerAnswer } from './ledger.ts';
+import { Latch } from './latch.ts';
+import type { Ledger } from './ledger.ts';
 import { shapeOf } from './row-shape.ts';
 import type { Settler } from './settler.ts';
-import type {
-  OutcomeOptions,
-  Receipt,
-  ReceiptStatus,
-  RowMode,
-  RowOf,
-  WaitOptions,
-  WriteOutcome,
-} from './types.ts';
+import type { OutcomeOptions, Receipt, ReceiptStatus, RowMode, RowOf, WriteOutcome } from './types.ts';
 
 /** What receipts ask. */
 export interface ReceiptContext {
@@ -33,8 +26,13 @@ export interface ReceiptContext {
 /** Between two looks at a write that is pending, unless its event comes first. */
 const MIN_POLL_MS = 10;
 const MAX_POLL_MS = 500;
+/** Each wait looks so seldom that all waits of a client together look once in this time. Events are heard at once all the same. */
+const MS_PER_LOOK = 1;
 /** How the reason of a job begins that was set aside. */
 const UNKNOWN = 'OUTCOME_UNKNOWN: ';
+
+const LATE = 'The deadline passed while the write was on its way.';
+const ABORTED = 'The caller aborted while the write was on its way.';
 
 /** A {@link Receipt}: an id and whom to ask. */
 export class TenantReceipt implements Receipt {
@@ -58,20 +56,23 @@ export class TenantReceipt implements Receipt {
     options: OutcomeOptions<Mode> = {},
   ): Promise<WriteOutcome<RowOf<Mode>>> {
     const shape = shapeOf(options);
-    const due = dueAt(options, this.#context.writeTimeoutMs);
+    const { signal } = options;
+    const { settler, writeTimeoutMs } = this.#context;
+    const due = dueAt(options, writeTimeoutMs);
+    const end = endOfWait(due, signal);
     // Watched from before the first look, so that no event falls between a look and the wait after it.
-    const wake = new AbortController();
-    const late = AbortSignal.timeout(Math.max(1, Math.ceil(due - now())));
-    const unwatch = this.#context.settler.watch(this.#jobId, () => wake.abort());
+    const event = new Latch();
+    const unwatch = settler.watch(this.#jobId, () => event.open());
     let cause: unknown;
     try {
       for (let pauseMs = MIN_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, MAX_POLL_MS)) {
         let status: ReceiptStatus<RowOf<Mode>> | undefined;
         try {
           // Redis may not answer, and a disk may take its time: the deadline stands.
-          status = await untilAborted(this.#look(options, due, shape), late);
+          status = await untilAborted(this.#look(end.signal, due, shape), end.signal);
         } catch (error) {
-          if (late.aborted) throw this.#unknown('The deadline passed while the write was on its way.', cause);
+          if (signal?.aborted) throw this.#unknown(ABORTED, cause);
+          if (end.isLate) throw this.#unknown(LATE, cause);
           // That the ledger cannot be read says nothing about the write: its error must not look like the write's.
           cause = error;
           if (!mayPass(error)) throw this.#unknown('The ledger cannot be read.', cause);
@@ -79,13 +80,14 @@ export class TenantReceipt implements Receipt {
         if (status?.state === 'committed') return status.result;
         if (status?.state === 'failed') throw status.error;
         if (status?.state === 'unknown') throw this.#notFound(status.reason);
-        if (options.signal?.aborted)
-          throw this.#unknown('The caller aborted while the write was on its way.', cause);
-        const left = due - now();
-        if (left <= 0) throw this.#unknown('The deadline passed while the write was on its way.', cause);
-        await this.#wait(Math.min(pauseMs, left), wake.signal, options.signal);
+        if (signal?.aborted) throw this.#unknown(ABORTED, cause);
+        const leftMs = due - now();
+        if (leftMs <= 0) throw this.#unknown(LATE, cause);
+        const minMs = event.isOpen ? 0 : settler.watched * MS_PER_LOOK;
+        await event.wait(Math.min(Math.max(pauseMs, minMs), leftMs), signal);
       }
     } finally {
+      end.clear();
       unwatch();
     }
   }
@@ -94,50 +96,57 @@ export class TenantReceipt implements Receipt {
     options: OutcomeOptions<Mode> = {},
   ): Promise<ReceiptStatus<RowOf<Mode>>> {
     const shape = shapeOf(options);
-    assertNotAborted(options.signal);
-    const status = await this.#look(options, dueAt(options, LIMITS.busyTimeoutMs), shape);
-    if (status !== undefined) return status;
+    const { signal } = options;
+    assertNotAborted(signal);
+    const due = dueAt(options, LIMITS.busyTimeoutMs);
+    const end = endOfWait(due, signal);
+    try {
+      const status = await untilAborted(this.#look(end.signal, due, shape), end.signal);
+      if (status !== undefined) return status;
+    } catch (error) {
+      assertNotAborted(signal);
+      if (!end.isLate) throw error;
+    } finally {
+      end.clear();
+    }
     throw new OnewriterError(
       'QUEUE_UNAVAILABLE',
-      'Redis does not answer, and the ledger does not have the write.',
-      {
-        tenant: this.tenant,
-        receiptId: this.id,
-        retryAfterMs: 1_000,
-      },
+      'Neither Redis nor the ledger said in time where the write is.',
+      { tenant: this.tenant, receiptId: this.id, retryAfterMs: 1_000 },
     );
   }
 
-  /** The state is read before the ledger: see settler.ts. @returns undefined where nothing can be told now */
+  /**
+   * What is in the ledger needs no state. Where it is not there, the state is read, and then the ledger once more: see
+   * settler.ts.
+   * @param ended fires at `due`, or earlier
+   * @returns undefined where nothing can be told now
+   */
   async #look<Mode extends RowMode>(
-    options: WaitOptions,
+    ended: AbortSignal,
     due: number,
     shape: RowShape<Mode>,
   ): Promise<ReceiptStatus<RowOf<Mode>> | undefined> {
-    const [state] = await this.#context.states.look([{ tenant: this.tenant, id: this.#jobId }], false);
-    const late = AbortSignal.timeout(Math.max(1, Math.ceil(due - now())));
-    const signal = options.signal ? AbortSignal.any([late, options.signal]) : late;
-    let answer: LedgerAnswer;
-    try {
-      answer = await this.#context.ledger.look(this.tenant, this.#jobId, [this.#index], signal);
-    } catch (error) {
-      if (signal.aborted) return { state: 'pending' };
-      throw error;
-    }
-    if (answer.kind === 'found') {
-      const result = answer.results[this.#index];
-      if (result !== undefined) return toStatus(result, answer.commitSeq, shape);
-      // The job is still being applied, or it has fewer writes.
-      return state === 'queued' ? { state: 'pending' } : { state: 'unknown' };
-    }
+    const found = await this.#lookInLedger(ended, shape);
+    if (found !== undefined) return found;
+    const states = this.#context.states.look([{ tenant: this.tenant, id: this.#jobId }], false);
+    const [state] = (await untilDue(states, due)) ?? [];
     if (state === undefined) return undefined;
-    return state === 'queued' ? { state: 'pending' } : { state: 'unknown', ...(await this.#whySetAside()) };
+    if (state === 'queued') return { state: 'pending' };
+    const committed = await this.#lookInLedger(ended, shape);
+    return committed ?? { state: 'unknown', ...(await untilDue(this.#whySetAside(), due)) };
   }
 
-  async #wait(ms: number, event: AbortSignal, signal: AbortSignal | undefined): Promise<void> {
-    // After its event the ledger has the write, or no event will come: then only time helps.
-    if (event.aborted) return pause(ms, signal);
-    return pause(ms, signal ? AbortSignal.any([event, signal]) : event);
+  /** @returns undefined where the ledger does not have the write: not yet, or its job has fewer */
+  async #lookInLedger<Mode extends RowMode>(
+    ended: AbortSignal,
+    shape: RowShape<Mode>,
+  ): Promise<ReceiptStatus<RowOf<Mode>> | undefined> {
+    const { ledger } = this.#context;
+    const answer = await ledger.look(this.tenant, this.#jobId, [this.#index], ended);
+    const result = answer.kind === 'found' ? answer.results[this.#index] : undefined;
+    if (answer.kind === 'absent' || result === undefined) return undefined;
+    return toStatus(result, answer.commitSeq, shape);
   }
 
   #unknown(message: string, cause: unknown): OnewriterError {

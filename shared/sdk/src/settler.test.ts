@@ -179,7 +179,6 @@ describe('Settler', () => {
   const unflushed = (flushMs: number, isFlushed = true): ImmediateAnswer => ({
     ...COMMITTED,
     flush: {
-      now: () => {},
       later: () =>
         new Promise((resolve, reject) => {
           setTimeout(() => (isFlushed ? resolve() : reject(new Error('EIO'))), flushMs);
@@ -222,12 +221,22 @@ describe('Settler', () => {
     expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'OUTCOME_UNKNOWN']);
   });
 
-  it('gives everyone the answer that can be had when the client closes', () => {
+  it('gives everyone the answer that can be had when the client closes', async () => {
     const { world, settler } = setUp();
     world.answer = { kind: 'found', results: [[1, 1]], commitSeq: 7 };
-    settler.settleAll();
+    await settler.settleAll();
     expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'OUTCOME_UNKNOWN']);
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('waits shortly for a disk when the client closes', async () => {
+    const { world, settler } = setUp();
+    world.answer = unflushed(60_000);
+    const closing = settler.settleAll();
+    await vi.advanceTimersByTimeAsync(60);
+    expect(world.told.map(({ verdict }) => verdict)).toEqual(['OUTCOME_UNKNOWN', 'OUTCOME_UNKNOWN']);
+    await closing;
+    await vi.advanceTimersByTimeAsync(60_000);
   });
 });
 
@@ -284,5 +293,41 @@ describe('Settler of many late jobs', () => {
     expect(looks).toBeGreaterThan(0);
     expect(looks).toBeLessThan(JOBS / 4);
     expect(Math.max(...answersMs)).toBeLessThan(TIMEOUT_MS + JOBS * SLOW_LOOK_MS * 0.5);
+  });
+
+  it('spends a small share of the time on looks, however many jobs are late', async () => {
+    let looks = 0;
+    const lookMs = 5;
+    const jobs = 200;
+    const settler = new Settler({
+      alarm: new Alarm(),
+      states: { look: async all => all.map(() => 'queued'), answer: async () => undefined },
+      ledger: {
+        lookNow: () => {
+          looks++;
+          const until = now() + lookMs;
+          while (now() < until);
+          return ABSENT;
+        },
+        look: async () => ABSENT,
+      },
+      logger: { warn: () => {}, error: () => {} },
+    });
+    const began = now();
+    const holder = { onPayloadDropped: () => {}, onSettled: () => {} };
+    const answers = Array.from({ length: jobs }, (_, number) => {
+      return new Promise<void>(resolve => {
+        const caller = { resolve: () => resolve(), reject: () => resolve() };
+        const payload = encodeStatement({ sql: 'INSERT', params: [number] }, {});
+        const due = began + 50 + number * 5;
+        const write = new PendingWrite(payload, 'commit', due, undefined, caller as never, holder);
+        const job = new OutboundJob('c-1', `t${number}`, 1, [write]);
+        settler.track(job);
+        job.accept(now());
+      });
+    });
+    await Promise.all(answers);
+    expect(looks).toBeGreaterThan(0);
+    expect(looks * lookMs).toBeLessThan((now() - began) * 0.25);
   });
 });

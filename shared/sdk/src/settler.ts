@@ -7,7 +7,7 @@ import {
   type WireOperationResult,
 } from '@onewriter/protocol';
 import type { Alarm, Due } from './alarm.ts';
-import { now } from './deadline.ts';
+import { now, pause, untilDue } from './deadline.ts';
 import type { JobState, JobStates } from './job-states.ts';
 import type { Ledger, LedgerAnswer } from './ledger.ts';
 import type { OutboundJob } from './outbound-job.ts';
@@ -27,8 +27,8 @@ import type { WriteTracer } from './write-tracer.ts';
  *             └─ a caller's deadline: last look in the ledger ▶ in the ledger, and on the disk soon: settled by its results
  *                                                              else OUTCOME_UNKNOWN with its receipt id
  *
- * A look at once reads synchronously, so such looks may hold up the event loop for a few milliseconds per turn only: behind
- * thousands of late jobs every caller would hear late. Where that time is used up, a check waits for its round, and a
+ * A look at once reads synchronously, so such looks may take a small share of the time only: behind thousands of late jobs
+ * every caller would hear late. Where that time is used up, a check waits for its round, and a
  * deadline is answered without the last look; the check before it has looked. What is found is flushed without holding
  * anything up, as a slow disk takes its time: at a deadline that is waited for shortly, or nobody would hear in time.
  *
@@ -54,9 +54,13 @@ const MAX_CHECKS_PER_ROUND = 64;
 const PARALLEL_LOOKS = 8;
 /** A flush of what the last look found may take so long after the deadline; with the loop's own delays that stays below 100. */
 const MAX_LAST_FLUSH_MS = 50;
-/** Synchronous looks of one turn of the event loop, together; those at a client's close may take longer. */
+/** Synchronous looks in a row, together; those at a client's close may take longer, but not so long that callers hear late. */
 const MAX_LOOKS_MS = 10;
-const MAX_CLOSING_LOOKS_MS = 1_000;
+const MAX_CLOSING_LOOKS_MS = 40;
+/** Of the time, for synchronous looks: an overloaded process has thousands of late jobs all the time. */
+const LOOKS_SHARE = 0.1;
+/** Pause after a round, for each of its looks, for the same reason. */
+const PAUSE_PER_LOOK_MS = 0.5;
 
 /** What settling needs. */
 export interface SettlerContext {
@@ -94,6 +98,11 @@ export class Settler {
     return writes;
   }
 
+  /** Jobs that are watched. */
+  get watched(): number {
+    return this.#watchers.size;
+  }
+
   /** Takes care of a job from now on, until its last caller has its answer. */
   track(job: OutboundJob): void {
     const tracked = new TrackedJob(job, this.#context, this.#looks, due => this.#check(due));
@@ -125,6 +134,7 @@ export class Settler {
   onEvent(event: Partial<SettledEvent>): void {
     const { jobId } = event;
     if (jobId === undefined) return;
+    this.#context.alarm.check();
     for (const listener of this.#watchers.get(jobId) ?? []) listener();
     const tracked = this.#jobs.get(jobId);
     if (tracked === undefined) return;
@@ -143,12 +153,14 @@ export class Settler {
     }
   }
 
-  /** Gives every caller that still waits the answer that can be had at once. */
-  settleAll(): void {
+  /** Gives every caller that still waits the answer that can be had at once; a disk is waited for shortly. */
+  async settleAll(): Promise<void> {
     const looks = new LookTime(MAX_CLOSING_LOOKS_MS);
-    for (const tracked of [...this.#jobs.values()]) {
-      tracked.lookAtClose(looks);
-      for (const write of tracked.job.writes) {
+    const all = [...this.#jobs.values()];
+    const flushed = Promise.all(all.map(tracked => tracked.lookAtClose(looks)));
+    await untilDue(flushed, now() + MAX_LAST_FLUSH_MS);
+    for (const { job } of all) {
+      for (const write of job.writes) {
         write.giveUp('The client was closed while the write was on its way.', 'closed');
       }
     }
@@ -204,6 +216,7 @@ export class Settler {
         tracked.scheduleCheck();
         this.#context.alarm.set(tracked);
       }
+      if (this.#toCheck.size > 0) await pause(round.length * PAUSE_PER_LOOK_MS);
     }
     this.#checking = false;
   }
@@ -240,28 +253,28 @@ export class Settler {
   }
 }
 
-/** What is left of the time that one turn of the event loop may spend on synchronous looks. */
+/** What is left of the time for synchronous looks: it grows by a share of the time that passes. */
 class LookTime {
   readonly #maxMs: number;
-  #spentMs = 0;
-  #renewal: NodeJS.Immediate | undefined;
+  #leftMs: number;
+  #countedAt = now();
 
   constructor(maxMs: number) {
     this.#maxMs = maxMs;
+    this.#leftMs = maxMs;
   }
 
   /** Runs `look` where there is time left. */
   spend<T>(look: () => T): T | undefined {
-    if (this.#spentMs >= this.#maxMs) return undefined;
-    const startedAt = performance.now();
+    const startedAt = now();
+    const grownMs = (startedAt - this.#countedAt) * LOOKS_SHARE;
+    this.#leftMs = Math.min(this.#leftMs + grownMs, this.#maxMs);
+    this.#countedAt = startedAt;
+    if (this.#leftMs <= 0) return undefined;
     try {
       return look();
     } finally {
-      this.#spentMs += performance.now() - startedAt;
-      this.#renewal ??= setImmediate(() => {
-        this.#renewal = undefined;
-        this.#spentMs = 0;
-      });
+      this.#leftMs -= now() - startedAt;
     }
   }
 }
@@ -348,16 +361,13 @@ class TrackedJob implements Due {
     );
   }
 
-  /** The same before the process may end: waits for the disk. */
-  lookAtClose(looks: LookTime): void {
+  /** The same before the process may end; resolves when that is done. */
+  async lookAtClose(looks: LookTime): Promise<void> {
     const { ledger } = this.#context;
     try {
-      const look = () => {
-        const answer = ledger.lookNow(this.job.tenant, this.job.id);
-        answer?.flush?.now();
-        return answer;
-      };
-      this.#apply(looks.spend(look));
+      const answer = looks.spend(() => ledger.lookNow(this.job.tenant, this.job.id));
+      await answer?.flush?.later();
+      this.#apply(answer);
     } catch {
       // The log could not be flushed: not known.
     }

@@ -336,7 +336,11 @@ export interface Receipt {
   committed<Mode extends RowMode = 'object'>(
     options?: OutcomeOptions<Mode>,
   ): Promise<WriteOutcome<RowOf<Mode>>>;
-  /** Where the write is now. */
+  /**
+   * Where the write is now.
+   * @throws OnewriterError QUEUE_UNAVAILABLE where neither Redis nor the ledger says it by `timeoutMs` (default
+   *   LIMITS.busyTimeoutMs)
+   */
   status<Mode extends RowMode = 'object'>(
     options?: OutcomeOptions<Mode>,
   ): Promise<ReceiptStatus<RowOf<Mode>>>;

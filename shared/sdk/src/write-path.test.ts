@@ -259,7 +259,8 @@ describe('the write path', () => {
     for (const { tenant, number, verdict, lateMs, receipt } of told) {
       const times = model.applied.get(tenant)?.filter(applied => applied === number).length ?? 0;
       expect(times, `write ${number} was applied`).toBeLessThanOrEqual(1);
-      expect(lateMs, `write ${number} was answered late`).toBeLessThanOrEqual(5);
+      // Deadlines within 10 ms are looked through together.
+      expect(lateMs, `write ${number} was answered late`).toBeLessThanOrEqual(15);
       if (verdict === 'committed') expect(times, `write ${number} was told committed`).toBe(1);
       else if (verdict === 'OUTCOME_UNKNOWN' || verdict === 'accepted') {
         // Its receipt tells the truth later.

@@ -238,7 +238,7 @@ export class WritePath {
     this.#budget.refuseWaiting(this.#closed);
     await this.#budget.empty(timeoutMs);
     for (const coalescer of this.#coalescers.values()) coalescer.close(this.#closed);
-    this.settler.settleAll();
+    await this.settler.settleAll();
   }
 
   /** @param key the tenant, or one of its transactions. */

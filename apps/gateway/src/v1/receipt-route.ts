@@ -7,6 +7,9 @@ import { parseQuery } from './parse-query.ts';
 import { type ValueMode, valueWriter, writeInteger } from './result-shapes.ts';
 import { createRoute, FAILURE, json, ReceiptResponse, SECURED, TenantParam, z } from './schemas.ts';
 
+/** A look at a receipt may take so long after the deadline: it says more than the error of a wait. */
+const LOOK_MS = 50;
+
 const Query = z.object({
   wait: z.coerce
     .number()
@@ -40,12 +43,13 @@ export function addReceiptRoute(api: Api): void {
       safeIntegers: query.values === 'tagged',
       signal: c.req.raw.signal,
     } as const;
-    let status = await receipt.status({ ...shape, timeoutMs: options.writeTimeoutMs });
-    if (status.state === 'pending' && query.wait !== undefined && query.wait > 0) {
-      status = await waitForOutcome(receipt, {
-        ...shape,
-        timeoutMs: Math.min(query.wait, options.writeTimeoutMs),
-      });
+    const waitMs = Math.min(query.wait || Number.POSITIVE_INFINITY, options.writeTimeoutMs);
+    const dueMs = performance.now() + waitMs;
+    const leftMs = () => Math.max(1, dueMs - performance.now());
+    const lookMs = () => Math.min(leftMs() + LOOK_MS, options.writeTimeoutMs);
+    let status = await receipt.status({ ...shape, timeoutMs: lookMs() });
+    if (status.state === 'pending' && query.wait) {
+      status = await waitForOutcome(receipt, shape, leftMs, lookMs);
     }
     return c.json(toJson(status, query.values));
   });
@@ -54,14 +58,16 @@ export function addReceiptRoute(api: Api): void {
 /** The status once it is no longer pending, or at the deadline. */
 async function waitForOutcome(
   receipt: Receipt,
-  wait: OutcomeOptions<'array'>,
+  shape: OutcomeOptions<'array'>,
+  leftMs: () => number,
+  lookMs: () => number,
 ): Promise<ReceiptStatus<SqlRowArray>> {
   try {
-    return { state: 'committed', result: await receipt.committed(wait) };
+    return { state: 'committed', result: await receipt.committed({ ...shape, timeoutMs: leftMs() }) };
   } catch (error) {
     if (!(error instanceof OnewriterError)) throw error;
     // It failed, or it is not known: only a look tells the write's error from one of the wait.
-    return receipt.status({ ...wait, timeoutMs: undefined });
+    return receipt.status({ ...shape, timeoutMs: lookMs() });
   }
 }
 

@@ -1,0 +1,143 @@
+import { newJobId, receiptId } from '@onewriter/protocol';
+import { signToken } from '@onewriter/runtime';
+import { connect, type Onewriter } from '@onewriter/sdk';
+import {
+  type Service,
+  startRedis,
+  startService,
+  startTcpProxy,
+  type TcpProxy,
+  TEST_TOKEN_SECRET,
+  type TemporaryDirectory,
+  type TestRedis,
+  temporaryDirectory,
+} from '@onewriter/testkit';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+/*
+ * Every call that takes a deadline ends by it while Redis does not answer: stopped, killed, or behind a network that
+ * swallows all. Each would otherwise wait until the connection is given up, 5 s.
+ */
+
+const TIMEOUT_MS = 600;
+/** 100 is the promise; tests run beside others, and the clients' own waits for a CPU are not counted here. */
+const SLACK_MS = 400;
+
+let redis: TestRedis;
+let proxy: TcpProxy;
+let data: TemporaryDirectory;
+let url: string;
+
+beforeEach(async () => {
+  redis = await startRedis();
+  proxy = await startTcpProxy(redis.port);
+  data = await temporaryDirectory('deadlines');
+  url = `redis://127.0.0.1:${proxy.port}`;
+});
+afterEach(async () => {
+  proxy.swallow(false);
+  redis.kill('SIGCONT');
+  await proxy.stop();
+  await redis.stop();
+  await data.remove();
+});
+
+const OUTAGES = {
+  stopped: () => redis.kill('SIGSTOP'),
+  killed: () => redis.kill('SIGKILL'),
+  'behind a black hole': () => proxy.swallow(true),
+} as const;
+const NAMES = Object.keys(OUTAGES) as (keyof typeof OUTAGES)[];
+
+/** How long each of the calls took. */
+async function timeAll(
+  calls: Readonly<Record<string, () => Promise<unknown>>>,
+): Promise<Map<string, number>> {
+  const took = new Map<string, number>();
+  await Promise.all(
+    Object.entries(calls).map(async ([name, call]) => {
+      const began = performance.now();
+      await call().catch(() => {}); // what it says is another test's concern
+      took.set(name, performance.now() - began);
+    }),
+  );
+  return took;
+}
+
+function assertInTime(took: ReadonlyMap<string, number>): void {
+  const late = [...took].filter(([, ms]) => ms > TIMEOUT_MS + SLACK_MS);
+  expect(late).toEqual([]);
+}
+
+describe('the SDK', () => {
+  let client: Onewriter | undefined;
+  afterEach(async () => {
+    await client?.close({ timeoutMs: 0 });
+  });
+
+  it.each(NAMES)('answers every call by its deadline while Redis is %s', async outage => {
+    client = await connect({ redis: url, dataDir: data.path });
+    const db = client.tenant('acme');
+    const wait = { timeoutMs: TIMEOUT_MS };
+    const sql = 'INSERT INTO t VALUES (1)';
+    // Known to the queue, so that its state is worth asking.
+    const receipt = await db.enqueue(sql, []);
+    OUTAGES[outage]();
+    const took = await timeAll({
+      run: () => db.prepare(sql, wait).run(),
+      returning: () => db.prepare(`${sql} RETURNING 1`, wait).all(),
+      exec: () => db.exec(sql, wait),
+      execute: () => db.execute(sql, [], wait),
+      transaction: () => db.transaction([{ sql }], wait),
+      enqueue: () => db.enqueue(sql, [], wait),
+      steps: () => db.steps({ steps: [{ sql }] }, wait),
+      begin: () => db.steps({ steps: [{ sql: 'BEGIN IMMEDIATE' }] }, wait),
+      pragma: () => db.pragma('user_version', wait),
+      status: () => receipt.status(wait),
+      'status of an unknown receipt': () => db.receipt(receiptId(newJobId(), 0)).status(wait),
+      committed: () => receipt.committed(wait),
+      ping: () => client!.ping(wait),
+    });
+    assertInTime(took);
+    assertInTime(await timeAll({ close: () => client!.close(wait) }));
+  });
+});
+
+describe('the gateway', () => {
+  let gateway: Service | undefined;
+  afterEach(async () => {
+    redis.kill('SIGCONT');
+    proxy.swallow(false);
+    await gateway?.stop();
+  });
+
+  it.each(NAMES)('answers every call by its deadline while Redis is %s', async outage => {
+    gateway = await startService('gateway', {
+      redisUrl: url,
+      dataDir: data.path,
+      env: { ONEWRITER_DRAIN_MS: '1000' },
+    });
+    const token = await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'admin' });
+    const send = (method: string, path: string, body?: object) =>
+      fetch(`${gateway!.url}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        signal: AbortSignal.timeout(20_000),
+      }).then(response => response.text());
+    const path = '/v1/tenants/acme';
+    const sql = 'INSERT INTO t VALUES (1)';
+    const timeoutMs = TIMEOUT_MS;
+    const accepted = JSON.parse(await send('POST', `${path}/enqueue`, { sql })) as { receiptId: string };
+    OUTAGES[outage]();
+    assertInTime(
+      await timeAll({
+        write: () => send('POST', `${path}/query`, { sql, timeoutMs }),
+        transaction: () => send('POST', `${path}/transaction`, { statements: [{ sql }], timeoutMs }),
+        script: () => send('POST', `${path}/script`, { sql, timeoutMs }),
+        enqueue: () => send('POST', `${path}/enqueue`, { sql, timeoutMs }),
+        receipt: () => send('GET', `${path}/receipts/${accepted.receiptId}?wait=${timeoutMs}`),
+      }),
+    );
+  });
+});
