@@ -1,5 +1,5 @@
-import { newJobId, receiptId } from '@onewriter/protocol';
-import { signToken } from '@onewriter/runtime';
+import { newJobId, type OnewriterError, receiptId } from '@onewriter/protocol';
+import { openRedis, pauseTenant, resumeTenant, signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
   type Service,
@@ -101,6 +101,37 @@ describe('the SDK', () => {
     assertInTime(took);
     assertInTime(await timeAll({ close: () => client!.close(wait) }));
   });
+});
+
+it('says at the deadline who keeps the tenant still, and why', async () => {
+  await using broker = await startService('broker', { redisUrl: url, dataDir: data.path });
+  await using client = await connect({ redis: url, dataDir: data.path });
+  const db = client.tenant('acme');
+  await db.exec('CREATE TABLE t(a)');
+  const connection = await openRedis(redis.url);
+  try {
+    await pauseTenant(connection, 'default', 'acme', 'alice', 'the disk is replaced');
+    const write = db.prepare('INSERT INTO t VALUES (1)', { timeoutMs: 1_000 }).run();
+    const error = await write.catch((reason: unknown) => reason);
+    expect(error).toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      message: expect.stringMatching(/Tenant acme is held: pause by alice since .* \(the disk is replaced\)/),
+      details: {
+        reason: 'paused',
+        holders: [{ name: 'pause', who: 'alice', reason: 'the disk is replaced', since: expect.any(String) }],
+      },
+    });
+    await resumeTenant(connection, 'default', 'acme');
+    const { receiptId } = (error as OnewriterError).details as { receiptId: string };
+    expect(await db.receipt(receiptId).committed({ timeoutMs: 10_000 })).toMatchObject({ changes: 1 });
+    // Of a tenant that is not held nothing is said.
+    broker.kill('SIGSTOP');
+    const other = await db.exec('DELETE FROM t', { timeoutMs: 700 }).catch((reason: unknown) => reason);
+    expect((other as OnewriterError).details).not.toHaveProperty('holders');
+  } finally {
+    broker.kill('SIGCONT');
+    connection.disconnect();
+  }
 });
 
 describe('the gateway', () => {

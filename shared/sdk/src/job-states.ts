@@ -1,5 +1,6 @@
 import { answerKey, groupKeys, tenantQueue } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import { readHolders, type TenantHolder } from './tenant-holders.ts';
 
 /** What Redis knows of a job. Never the truth about its writes: that is the ledger's. */
 export type JobState =
@@ -28,6 +29,8 @@ export interface JobStates {
   answer(job: JobAddress): Promise<string | undefined>;
   /** Why the broker failed a job, `CODE: message`; undefined where it did not, or that is not known. */
   failure?(job: JobAddress): Promise<string | undefined>;
+  /** Who keeps tenants still; empty where that is not known. */
+  holders?(tenants: readonly string[]): Promise<ReadonlyMap<string, readonly TenantHolder[]>>;
 }
 
 /** {@link JobStates} from BullMQ's job hashes: one command per job, all in one round trip. */
@@ -81,6 +84,14 @@ export class RedisJobStates implements JobStates {
       return (await this.#redis.hget(`${prefix}:${name}:${id}`, 'failedReason')) ?? undefined;
     } catch {
       return undefined; // only the reason is missing
+    }
+  }
+
+  async holders(tenants: readonly string[]): Promise<ReadonlyMap<string, readonly TenantHolder[]>> {
+    try {
+      return await readHolders(this.#redis, this.#group, tenants);
+    } catch {
+      return new Map(); // only the reason of a wait is missing
     }
   }
 

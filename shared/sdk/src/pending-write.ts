@@ -3,6 +3,7 @@ import { aborted } from './deadline.ts';
 import { commitSeqOf, errorOf } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { OutboundJob } from './outbound-job.ts';
+import type { TenantHolder } from './tenant-holders.ts';
 import type { WriteTrace } from './write-tracer.ts';
 
 /** What the caller of a write waits for. */
@@ -32,6 +33,13 @@ export interface WriteHolder {
   onPayloadDropped(write: PendingWrite): void;
   /** The caller has its answer. @param error undefined where it is none. */
   onSettled(write: PendingWrite, error?: unknown): void;
+}
+
+/** What else is said where the outcome of a write is not known. */
+export interface GiveUpFacts {
+  readonly cause?: unknown;
+  /** Who keeps the tenant still. */
+  readonly holders?: readonly TenantHolder[];
 }
 
 /*
@@ -122,11 +130,16 @@ export class PendingWrite {
     this.#caller.reject(error);
   }
 
-  /** It may have been applied, and nothing tells. */
-  giveUp(message: string, reason?: string | undefined, cause?: unknown): void {
+  /** It may have been applied, and nothing tells. @param more of its details */
+  giveUp(message: string, reason?: string | undefined, more: GiveUpFacts = {}): void {
     if (this.settled) return;
     const { tenant } = this.job!;
-    const details = { tenant, receiptId: this.receipt, ...(reason === undefined ? {} : { reason }) };
+    const { cause, holders } = more;
+    const details = {
+      ...{ tenant, receiptId: this.receipt },
+      ...(reason === undefined ? {} : { reason }),
+      ...(holders === undefined ? {} : { holders }),
+    };
     const error = new OnewriterError('OUTCOME_UNKNOWN', message, details, cause);
     this.#settle(error);
     this.#caller.reject(error);
@@ -134,7 +147,10 @@ export class PendingWrite {
 
   #abort(): void {
     if (this.job === undefined) this.refuse(aborted(this.#signal));
-    else this.giveUp('The caller aborted while the write was on its way.', 'aborted', this.#signal?.reason);
+    else {
+      const cause: unknown = this.#signal?.reason;
+      this.giveUp('The caller aborted while the write was on its way.', 'aborted', { cause });
+    }
   }
 
   #settle(error?: unknown): void {

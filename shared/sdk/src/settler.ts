@@ -11,6 +11,7 @@ import { now, pause, untilDue } from './deadline.ts';
 import type { JobState, JobStates } from './job-states.ts';
 import type { Ledger, LedgerAnswer } from './ledger.ts';
 import type { OutboundJob } from './outbound-job.ts';
+import { describeHolder, type TenantHolder } from './tenant-holders.ts';
 import type { SdkLogger } from './types.ts';
 import type { WriteTracer } from './write-tracer.ts';
 
@@ -61,6 +62,8 @@ const MAX_CLOSING_LOOKS_MS = 40;
 const LOOKS_SHARE = 0.1;
 /** Pause after a round, for each of its looks, for the same reason. */
 const PAUSE_PER_LOOK_MS = 0.5;
+
+const LATE = 'The deadline passed while the write was on its way; ask later with the receipt id.';
 
 /** What settling needs. */
 export interface SettlerContext {
@@ -222,10 +225,13 @@ export class Settler {
   }
 
   async #checkRound(round: readonly TrackedJob[]): Promise<void> {
-    const states = await this.#context.states.look(
-      round.map(({ job }) => job),
-      true,
-    );
+    const { states: asked } = this.#context;
+    const jobs = round.map(({ job }) => job);
+    const tenants = [...new Set(jobs.map(({ tenant }) => tenant))];
+    const [states, holders] = await Promise.all([asked.look(jobs, true), asked.holders?.(tenants)]);
+    for (const [index, tracked] of round.entries()) {
+      tracked.heldBy = states[index] === 'queued' ? (holders?.get(tracked.job.tenant) ?? []) : [];
+    }
     for (let start = 0; start < round.length; start += PARALLEL_LOOKS) {
       const some = round.slice(start, start + PARALLEL_LOOKS);
       await Promise.all(some.map((tracked, index) => this.#checkLedger(tracked, states[start + index])));
@@ -285,6 +291,8 @@ class TrackedJob implements Due {
   dueAt = 0;
   /** Checks in a row that found it neither in the queue nor in the ledger. */
   missing = 0;
+  /** Who kept its tenant still at the last check. */
+  heldBy: readonly TenantHolder[] = [];
   readonly #context: SettlerContext;
   readonly #looks: LookTime;
   readonly #check: (tracked: TrackedJob) => void;
@@ -389,8 +397,13 @@ class TrackedJob implements Due {
 
   #giveUp(time: number): void {
     for (const write of this.job.writes) {
-      if (!write.settled && write.dueAt <= time) {
-        write.giveUp('The deadline passed while the write was on its way; ask later with the receipt id.');
+      if (write.settled || write.dueAt > time) continue;
+      if (this.heldBy.length === 0) write.giveUp(LATE);
+      else {
+        const holders = this.heldBy.map(describeHolder).join('; ');
+        write.giveUp(`${LATE} Tenant ${this.job.tenant} is held: ${holders}.`, 'paused', {
+          holders: this.heldBy,
+        });
       }
     }
     this.#nextDeadline = this.#earliestDeadline();
