@@ -69,6 +69,36 @@ it.runIf(isLinux)(
   },
 );
 
+/** Sleeps in one turn, as for a garbage collection of several threads, while threads of its own want more CPUs than there are. */
+const HELPED = (threads: number) => `
+  import { cpus } from 'node:os';
+  import { Worker } from 'node:worker_threads';
+  import { monotonicMs } from './dist/journal.js';
+  import { Starvation } from './dist/starvation.js';
+  const spin = 'const until = performance.now() + 4000; while (performance.now() < until);';
+  const workers = Array.from({ length: ${threads} * cpus().length }, () => new Worker(spin, { eval: true }));
+  await Promise.all(workers.map(worker => new Promise(resolve => worker.once('online', resolve))));
+  const starvation = new Starvation(() => 0);
+  await new Promise(resolve => setTimeout(resolve, 100));
+  const before = Number((await import('node:fs')).readFileSync('/proc/self/schedstat', 'utf8').split(' ')[1]) / 1e6;
+  const at = monotonicMs();
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600);
+  const tookMs = starvation.since(at);
+  const waitedMs = Number((await import('node:fs')).readFileSync('/proc/self/schedstat', 'utf8').split(' ')[1]) / 1e6 - before;
+  console.log(JSON.stringify(tookMs - waitedMs));
+  process.exit(0);
+`;
+
+it.runIf(isLinux)('counts a sleep in the middle of a turn only while a helper waits for a CPU', async () => {
+  const slept = async (threads: number) => {
+    const { output } = run(HELPED(threads));
+    await waitFor(() => output().includes('\n'), { what: 'its figure', timeoutMs: 30_000, intervalMs: 5 });
+    return Number(output());
+  };
+  expect(await slept(3)).toBeGreaterThan(100);
+  expect(await slept(0)).toBeLessThan(100);
+});
+
 it.runIf(isLinux)('sees from outside when a process waits for a CPU', async () => {
   // Two that want the same one.
   const spin = 'for (;;);';

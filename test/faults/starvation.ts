@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { monotonicMs } from './journal.ts';
 
 /*
@@ -9,6 +9,8 @@ import { monotonicMs } from './journal.ts';
  *   waiting for a CPU   the kernel's count for the main thread: second field of /proc/<pid>/schedstat, in ns
  *   stopped             from SIGSTOP to SIGCONT: the gap between two samples, less what the thread did and waited in it. An
  *                       answer that is taken before the signal's listener runs, in the same turn, does not have it yet
+ *   helpers             the event loop stands still and its thread sleeps, while another thread of the process waits for a CPU:
+ *                       the garbage collector shares its work among threads, and the main thread waits for the last of them
  *   journal             time that a client of this test spends on its journal, with writes that return when the kernel has them
  */
 
@@ -17,6 +19,8 @@ const SAMPLE_MS = 20;
 /** Samples are kept for longer than the longest deadline of a client (45 s). */
 const MAX_SAMPLES = 60_000 / SAMPLE_MS;
 
+/** What is shorter is not worth asking every thread. */
+const MIN_SLEPT_MS = 5;
 /** So long a look counts. */
 const LATEST_LASTS_MS = 1;
 
@@ -27,7 +31,7 @@ export interface ThreadTimes {
 }
 
 /** @returns undefined where this system does not count, or there is no such process */
-export function threadTimes(pid: number | 'self' = 'self'): ThreadTimes | undefined {
+export function threadTimes(pid: number | 'self' | `self/task/${string}` = 'self'): ThreadTimes | undefined {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/schedstat`, 'utf8');
@@ -36,6 +40,18 @@ export function threadTimes(pid: number | 'self' = 'self'): ThreadTimes | undefi
   }
   const [cpuNs, waitedNs] = text.split(' ').map(Number);
   return { cpuMs: cpuNs! / 1e6, waitedMs: waitedNs! / 1e6 };
+}
+
+/** Time that each of a process's threads but the main one has waited for a CPU. */
+function helperWaits(): ReadonlyMap<string, number> {
+  const waits = new Map<string, number>();
+  if (process.platform !== 'linux') return waits;
+  for (const thread of readdirSync('/proc/self/task')) {
+    if (thread === String(process.pid)) continue;
+    const waitedMs = threadTimes(`self/task/${thread}`)?.waitedMs;
+    if (waitedMs !== undefined) waits.set(thread, waitedMs); // else it has ended
+  }
+  return waits;
 }
 
 interface Sample extends ThreadTimes {
@@ -49,6 +65,8 @@ export class Starvation {
   readonly #journalMs: () => number;
   readonly #samples: Sample[] = [];
   #stoppedMs = 0;
+  #helpersMs = 0;
+  #helperWaits = helperWaits();
   /** The latest look for an answer. */
   #latest: Sample;
 
@@ -75,18 +93,42 @@ export class Starvation {
   since(at: number): number {
     const before = this.#samples.findLast(sample => sample.at <= at) ?? this.#samples[0]!;
     // Thousands of answers may come at once, and each look costs a read of a file.
-    if (monotonicMs() - this.#latest.at > LATEST_LASTS_MS) this.#latest = this.#look();
+    if (monotonicMs() - this.#latest.at > LATEST_LASTS_MS) {
+      const look = this.#look();
+      const helpersMs = this.#sleptMs() > MIN_SLEPT_MS ? this.#sleptForHelpers(helperWaits()) : 0;
+      this.#latest = { ...look, starvedMs: look.starvedMs + helpersMs };
+    }
     return this.#latest.starvedMs - before.starvedMs;
   }
 
   #sample(): void {
+    const waits = helperWaits();
+    this.#helpersMs += this.#sleptForHelpers(waits);
+    this.#helperWaits = waits;
     this.#samples.push(this.#look());
     if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
   }
 
+  /** Since the last sample, in a turn that is long: neither at work nor waiting for a CPU. */
+  #sleptMs(): number {
+    const last = this.#samples.at(-1)!;
+    const { at, cpuMs, waitedMs } = this.#look();
+    // Before such a turn the loop may have been idle until the sample was due.
+    return Math.max(0, at - last.at - SAMPLE_MS - (cpuMs - last.cpuMs) - (waitedMs - last.waitedMs));
+  }
+
+  /** Of that, at most the longest wait of a helper. */
+  #sleptForHelpers(waits: ReadonlyMap<string, number>): number {
+    let longestMs = 0;
+    for (const [thread, waitedMs] of waits) {
+      longestMs = Math.max(longestMs, waitedMs - (this.#helperWaits.get(thread) ?? waitedMs));
+    }
+    return Math.min(this.#sleptMs(), longestMs);
+  }
+
   #look(): Sample {
     const { cpuMs, waitedMs } = threadTimes() ?? { cpuMs: 0, waitedMs: 0 };
-    const starvedMs = waitedMs + this.#stoppedMs + this.#journalMs();
+    const starvedMs = waitedMs + this.#stoppedMs + this.#helpersMs + this.#journalMs();
     return { at: monotonicMs(), cpuMs, waitedMs, starvedMs };
   }
 }
