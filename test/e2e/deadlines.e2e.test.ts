@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { newJobId, type OnewriterError, receiptId } from '@onewriter/protocol';
 import { openRedis, pauseTenant, resumeTenant, signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
@@ -170,5 +172,32 @@ describe('the gateway', () => {
         receipt: () => send('GET', `${path}/receipts/${accepted.receiptId}?wait=${timeoutMs}`),
       }),
     );
+  });
+
+  it('counts the deadline from the head of a request, also where its body takes its time', async () => {
+    gateway = await startService('gateway', {
+      redisUrl: url,
+      dataDir: data.path,
+      env: { ONEWRITER_DRAIN_MS: '1000' },
+    });
+    const token = await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'admin' });
+    const bodyAfterMs = 700;
+    const body = JSON.stringify({ sql: 'INSERT INTO t VALUES (1)', timeoutMs: bodyAfterMs + 100 });
+    const began = performance.now();
+    const sending = request(`${gateway.url}/v1/tenants/acme/query`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/json',
+        'content-length': body.length,
+      },
+    });
+    const answered = once(sending, 'response');
+    sending.flushHeaders();
+    setTimeout(() => sending.end(body), bodyAfterMs);
+    const [response] = (await answered) as [IncomingMessage];
+    response.resume();
+    expect(response.statusCode).toBe(504);
+    expect(performance.now() - began).toBeLessThan(bodyAfterMs + 100 + SLACK_MS);
   });
 });

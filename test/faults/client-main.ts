@@ -50,6 +50,7 @@ class Client {
   async run(): Promise<void> {
     const { seed, pauseMs, mix, client, via } = this.#settings;
     const random = createRandom(seed);
+    if (via === 'gateway') await this.#gateway.warmUp();
     while (!this.#finishing) {
       await this.#underWay.free();
       const waitMs = Math.max(this.#refusedUntil - monotonicMs(), random.integer(2 * pauseMs + 1));

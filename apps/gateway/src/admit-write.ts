@@ -10,8 +10,9 @@ export interface WriteWait {
 }
 
 /**
- * Refuses a write of a tenant that is held, and says how long the write may wait: asking Redis who holds the tenant counts
- * towards the caller's deadline. Where Redis has not answered after half of that time, the write goes on without an answer.
+ * Refuses a write of a tenant that is held, and says how long the write may wait: reading the request, and asking Redis who holds
+ * the tenant, count towards the caller's deadline. Where Redis has not answered after half of what is left, the write goes on
+ * without an answer.
  *
  * @param timeoutMs the caller's; the gateway's own is the longest
  * @throws OnewriterError TENANT_PAUSED
@@ -23,8 +24,8 @@ export async function admitWrite(
   timeoutMs: number = Number.POSITIVE_INFINITY,
 ): Promise<WriteWait> {
   const wholeMs = Math.min(timeoutMs, options.writeTimeoutMs);
-  const dueMs = performance.now() + wholeMs;
-  await options.pauses.assertNotPaused(tenant, wholeMs / 2);
+  const dueMs = c.get('receivedAt') + wholeMs;
+  await options.pauses.assertNotPaused(tenant, Math.max(1, dueMs - performance.now()) / 2);
   return {
     timeoutMs: Math.max(1, Math.ceil(dueMs - performance.now())),
     signal: c.req.raw.signal,

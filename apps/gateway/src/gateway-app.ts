@@ -46,6 +46,10 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     return errorResponse(c, error);
   };
 
+  app.use(async (c, next) => {
+    c.set('receivedAt', performance.now());
+    await next();
+  });
   if (options.metrics) app.use(options.metrics.http.middleware<Context<GatewayEnv>>(c => routePath(c, -1)));
   app.use(requestId({ limitLength: MAX_REQUEST_ID_LENGTH, generator: () => uuidv7() }));
   if (options.tracer !== undefined) app.use(traceRequests(options.tracer));

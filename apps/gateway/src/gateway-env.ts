@@ -7,6 +7,8 @@ export interface GatewayEnv {
   readonly Bindings: Partial<HttpBindings>;
   readonly Variables: {
     requestId: string;
+    /** When its head was there, on the clock of performance.now(): its deadline counts from then. */
+    receivedAt: number;
     /** What the request's token allows; set by `authenticate`. */
     access: VerifiedToken;
   };

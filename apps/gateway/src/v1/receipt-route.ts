@@ -44,7 +44,7 @@ export function addReceiptRoute(api: Api): void {
       signal: c.req.raw.signal,
     } as const;
     const waitMs = Math.min(query.wait || Number.POSITIVE_INFINITY, options.writeTimeoutMs);
-    const dueMs = performance.now() + waitMs;
+    const dueMs = c.get('receivedAt') + waitMs;
     const leftMs = () => Math.max(1, dueMs - performance.now());
     const lookMs = () => Math.min(leftMs() + LOOK_MS, options.writeTimeoutMs);
     let status = await receipt.status({ ...shape, timeoutMs: lookMs() });
