@@ -130,7 +130,7 @@ export class PendingWrite {
     this.#caller.reject(error);
   }
 
-  /** It may have been applied, and nothing tells. @param more of its details */
+  /** It may have been applied, and its outcome is not known. @param more of its details */
   giveUp(message: string, reason?: string | undefined, more: GiveUpFacts = {}): void {
     if (this.settled) return;
     const { tenant } = this.job!;

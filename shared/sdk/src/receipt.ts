@@ -120,7 +120,7 @@ export class TenantReceipt implements Receipt {
    * What is in the ledger needs no state. Where it is not there, the state is read, and then the ledger once more: see
    * settler.ts.
    * @param ended fires at `due`, or earlier
-   * @returns undefined where nothing can be told now
+   * @returns undefined where it is not known now
    */
   async #look<Mode extends RowMode>(
     ended: AbortSignal,
