@@ -1,16 +1,21 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
+  closeSync,
   copyFileSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
+  truncateSync,
   utimesSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
@@ -260,6 +265,128 @@ describe('a log that is deleted or replaced under an open file', () => {
   });
 });
 
+/** What is done to a log that is in use, in place. */
+const IN_PLACE: Readonly<Record<string, (log: string, older: string) => void>> = {
+  'cut to nothing': log => truncateSync(log, 0),
+  'cut to a part': log => truncateSync(log, statSync(log).size / 2),
+  'overwritten by something else': log => writeFileSync(log, randomBytes(50_000)),
+  'overwritten by a log of another file': log => writeFileSync(log, logOfAnother()),
+  'overwritten by an older copy': (log, older) => writeFileSync(log, readFileSync(older)),
+  'damaged in its header': log => overwriteAt(log, 17),
+  'damaged in its middle': log => overwriteAt(log, Math.floor(statSync(log).size / 2)),
+};
+
+function logOfAnother(): Buffer {
+  const another = new TemporaryLane();
+  another.apply(TABLE, fill(), fill(), fill(), fill());
+  return readFileSync(`${another.file}-wal`);
+}
+
+function overwriteAt(path: string, offset: number): void {
+  const { mtimeMs } = statSync(path);
+  const bytes = randomBytes(16);
+  const file = openSync(path, 'r+');
+  // The clock of the file system has ticks of some milliseconds.
+  do writeSync(file, bytes, 0, bytes.length, offset);
+  while (statSync(path).mtimeMs === mtimeMs);
+  closeSync(file);
+}
+
+/** Does something when the next batch has looked at the files, and is about to begin. */
+function atNextBegin(run: () => void): void {
+  const begin = vi.spyOn(TenantDatabase.prototype, 'begin').mockImplementationOnce(function (
+    this: TenantDatabase,
+  ) {
+    run();
+    begin.mockRestore();
+    this.begin();
+  });
+}
+
+describe('a log that is written in place', () => {
+  const CUT = /^The log of the file \(-wal\) was cut or overwritten /;
+
+  /** A tenant with a copy of its log as it was before the last batch. */
+  function tenantWithOlderLog(): { lane: TemporaryLane; older: string } {
+    const lane = tenantInUse();
+    const older = join(temporaryDataDir(), 'older-wal');
+    copyFileSync(`${lane.file}-wal`, older);
+    lane.apply(fill());
+    return { lane, older };
+  }
+
+  it.each(Object.keys(IN_PLACE))('%s, is found by a write, and what the connection has is saved', what => {
+    const { lane, older } = tenantWithOlderLog();
+    IN_PLACE[what]!(`${lane.file}-wal`, older);
+    const finding = expectWithheld(lane);
+    expect(finding).toMatch(CUT);
+    expectRescued(finding, 4 * ROWS);
+    expect(look(lane.file, 'PRAGMA integrity_check')).toEqual(['ok']);
+    // The file is as the last checkpoint left it.
+    expectWrittenOn(lane, 't', ROWS);
+  });
+
+  it.each(Object.keys(IN_PLACE))('%s, is found by the idle close', what => {
+    const { lane, older } = tenantWithOlderLog();
+    IN_PLACE[what]!(`${lane.file}-wal`, older);
+    expect(lane.lane.run({ kind: 'close', tenant: 'acme' })).toMatchObject({ changed: [{ tenant: 'acme' }] });
+    expectRescued(expectWithheld(lane), 4 * ROWS);
+    expectWrittenOn(lane, 't', ROWS);
+  });
+
+  it.each(Object.keys(IN_PLACE).filter(what => !what.startsWith('damaged')))(
+    '%s, is found before a commit that was under way is acknowledged',
+    what => {
+      const { lane, older } = tenantWithOlderLog();
+      atNextBegin(() => IN_PLACE[what]!(`${lane.file}-wal`, older));
+      const { error, uncertain, begun } = refused(lane.run([writes(INSERT)]));
+      expect({ uncertain, begun }).toEqual({ uncertain: true, begun: true });
+      expect(error.message).toMatch(CUT);
+      expectRescued(error.message, 4 * ROWS + 1);
+      expectWithheld(lane);
+      expectWrittenOn(lane, 't', ROWS);
+    },
+  );
+
+  it('is saved as far as the log is whole, where the connection does not have the rest; the finding says so', () => {
+    const { lane } = tenantWithOlderLog();
+    const log = `${lane.file}-wal`;
+    const seq = lane.commitSeq;
+    lane.apply(fillLarge());
+    // A large batch leaves nothing in the cache.
+    vi.spyOn(Database.prototype, 'serialize').mockImplementationOnce(function (this: Database.Database) {
+      this.pragma('shrink_memory');
+      return this.serialize();
+    });
+    onTestFinished(() => void vi.restoreAllMocks());
+    overwriteAt(log, statSync(log).size - 100_000);
+    const finding = expectWithheld(lane);
+    expect(finding).toContain(`Commits ${seq + 1} to ${seq + 1} were only in the log and are lost; `);
+    const [, copy, found] = /it was saved as (\S+)\. .* as it was found is (\S+)\. /.exec(finding) ?? [];
+    expect(look(copy!, 'SELECT count(*) FROM t')).toEqual([4 * ROWS]);
+    expect(look(copy!, 'PRAGMA integrity_check')).toEqual(['ok']);
+    expect(statSync(found!).size).toBeGreaterThan(1_000_000);
+    expect(finding).toContain(`onewriter restore ${copy} acme --replace`);
+  });
+
+  it('is not suspected where only its time changes', () => {
+    const lane = tenantInUse();
+    utimesSync(`${lane.file}-wal`, 1, 1);
+    lane.apply(writes(INSERT));
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([3 * ROWS + 1]);
+  });
+
+  it('is not suspected where another process adds to it and takes that back', () => {
+    const lane = tenantInUse();
+    inAnotherProcess(
+      lane.file,
+      `PRAGMA cache_size = 1; BEGIN; INSERT INTO t(a) SELECT randomblob(9000) FROM t; ROLLBACK`,
+    );
+    lane.apply(writes(INSERT), fill());
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([4 * ROWS + 1]);
+  });
+});
+
 describe('another process that uses SQLite', () => {
   const other = (lane: TemporaryLane) => {
     const db = new Database(lane.file);
@@ -381,13 +508,9 @@ it('knows the checkpoint of a thread that closes a moved tenant, also where a co
   const after = new TemporaryLane(before.options);
   applied(after.run([]));
   // When `after` has looked at the files.
-  const begin = vi.spyOn(TenantDatabase.prototype, 'begin').mockImplementationOnce(function (
-    this: TenantDatabase,
-  ) {
+  atNextBegin(() => {
     before.lane.run({ kind: 'close', tenant: 'acme' });
     expect(statSync(`${after.file}-wal`).size).toBe(0);
-    begin.mockRestore();
-    this.begin();
   });
   after.apply(writes(INSERT));
   after.apply(writes(INSERT));

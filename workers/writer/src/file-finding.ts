@@ -7,6 +7,8 @@ const WHAT: Readonly<Record<FileChange, string>> = {
   overwritten: 'The file was overwritten while it was in use, by something that is not SQLite.',
   'log-gone': 'The log of the file (-wal) was deleted while it was in use.',
   'log-replaced': 'Another log (-wal) was put in the place of the one in use.',
+  'log-overwritten':
+    'The log of the file (-wal) was cut or overwritten while it was in use, by something that is not SQLite.',
 };
 
 /** What happened to a tenant's file, where its commits are, and what to do: for the log, people and callers. */
@@ -15,10 +17,11 @@ export function describeChange(
   path: string,
   change: FileChange,
   rescued: RescuedFile,
+  newestSeq: number,
 ): string {
   return [
     WHAT[change],
-    ...describeRescue(path, rescued),
+    ...describeRescue(path, rescued, newestSeq),
     ...(rescued.copy === undefined
       ? []
       : [`To write on where it ended: onewriter restore ${rescued.copy.path} ${tenant} --replace.`]),
@@ -48,7 +51,17 @@ export function describeUnnoted(finding: string, cause: string): string {
   return `${finding} This could not be noted in the data directory (${cause}); it is tried again.`;
 }
 
-function describeRescue(path: string, { copy, log, movedTo }: RescuedFile): string[] {
+function describeRescue(
+  path: string,
+  { copy, log, movedTo, foundLog }: RescuedFile,
+  newestSeq: number,
+): string[] {
+  if (copy !== undefined && copy.commitSeq < newestSeq) {
+    return [
+      `Up to commit ${copy.commitSeq}, it was saved as ${copy.path}.`,
+      `Commits ${copy.commitSeq + 1} to ${newestSeq} were only in the log and are lost; the log as it was found is ${foundLog}.`,
+    ];
+  }
   if (copy !== undefined) return [`All of it, up to commit ${copy.commitSeq}, was saved as ${copy.path}.`];
   if (movedTo !== undefined) return [`It is whole at ${movedTo}: put it back, or restore a backup.`];
   return [

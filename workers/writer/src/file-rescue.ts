@@ -11,6 +11,7 @@ import {
   renameSync,
   rmSync,
   truncateSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { NEWEST_COMMIT_SEQ_SQL } from '@onewriter/protocol';
@@ -21,6 +22,8 @@ import { type FileChange, type FileWatch, identify } from './file-watch.ts';
 export interface RescuedFile {
   /** A whole copy of the database, with the number of its newest commit. */
   readonly copy?: { readonly path: string; readonly commitSeq: number } | undefined;
+  /** The log as it was found, where it was written in place. */
+  readonly foundLog?: string | undefined;
   /** The log alone: what it belongs to was overwritten. */
   readonly log?: string | undefined;
   /** Where the database and its log are now, together. */
@@ -32,6 +35,7 @@ export interface RescuedFile {
  * Writes only files that are new.
  *
  * @param base path that the names of new files begin with
+ * @param newestSeq the last commit of this connection
  * @throws Error of the file system or SQLite; what was begun is removed
  */
 export function rescueFile(
@@ -39,7 +43,9 @@ export function rescueFile(
   watch: FileWatch,
   change: FileChange,
   base: string,
+  newestSeq: number,
 ): RescuedFile {
+  if (change === 'log-overwritten') return rescueFromCutLog(db, watch, base, newestSeq);
   const wal = findOpenFile(watch.wal);
   if (change === 'overwritten') {
     const log = `${base}-wal`;
@@ -62,10 +68,98 @@ export function rescueFile(
     db.exec('COMMIT');
     return { copy: { path: base, commitSeq: joinCopy(base) } };
   } catch (error) {
-    for (const suffix of ['', '-wal', '-shm']) rmSync(`${base}${suffix}`, { force: true });
+    removeDatabase(base);
     if (db.inTransaction) db.exec('ROLLBACK');
     throw error;
   }
+}
+
+/**
+ * The same where the log was written or cut in place. What is left of it is joined to the file as the last checkpoint left that.
+ * Pages that are only in this connection's cache make it whole, where it has all that are missing.
+ */
+function rescueFromCutLog(
+  db: Database.Database,
+  watch: FileWatch,
+  base: string,
+  newestSeq: number,
+): RescuedFile {
+  const foundLog = `${base}.changed-wal`;
+  mkdirSync(dirname(base), { recursive: true });
+  try {
+    // While this connection reads, no other can begin the log again.
+    const { committed, committedBytes, writtenBack } = watch.readLog();
+    db.exec('BEGIN');
+    db.prepare('SELECT count(*) FROM sqlite_schema').get();
+    const wal = findOpenFile(watch.wal);
+    copyNew(wal, foundLog);
+    copyNew(findOpenFile(watch.main.identity), base);
+    // Older pages than those in the file would be applied to it.
+    if (committed > 0 && committed >= writtenBack) {
+      copyNew(wal, `${base}-wal`);
+      truncateSync(`${base}-wal`, committedBytes);
+    }
+    let commitSeq = joinCopy(base);
+    if (commitSeq < newestSeq) {
+      // What is not in the cache cannot be read then, and cannot be mistaken for what was committed.
+      truncateSync(wal, 0);
+      if (writeFromCache(db, `${base}.whole`, newestSeq)) {
+        renameSync(`${base}.whole`, base);
+        flush(dirname(base));
+        commitSeq = newestSeq;
+      }
+    }
+    db.exec('COMMIT');
+    return { copy: { path: base, commitSeq }, foundLog };
+  } catch (error) {
+    removeDatabase(base);
+    rmSync(foundLog, { force: true });
+    if (db.inTransaction) db.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+/** Larger databases are not read into memory. */
+const MAX_IMAGE_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Writes what a connection sees while its log cannot be read, if that is all.
+ * @returns whether it is; else nothing is left
+ */
+function writeFromCache(db: Database.Database, path: string, newestSeq: number): boolean {
+  const pageSize = db.pragma('page_size', { simple: true }) as number;
+  const pages = db.pragma('page_count', { simple: true }) as number;
+  if (pages * pageSize > MAX_IMAGE_BYTES) return false;
+  try {
+    // Reading drops no page from the cache.
+    db.pragma(`cache_size = ${pages + 1}`);
+    const image = db.serialize();
+    const none = Buffer.alloc(pageSize);
+    // SQLite leaves a page that cannot be read empty.
+    for (let at = 0; at < image.length; at += pageSize) {
+      if (none.equals(image.subarray(at, at + pageSize))) return false;
+    }
+    writeFileSync(path, image, { flag: 'wx' });
+    if (joinCopy(path) === newestSeq && isSound(path)) return true;
+  } catch (error) {
+    // What was saved before stays as it is.
+    if (!(error instanceof Database.SqliteError)) throw error;
+  }
+  removeDatabase(path);
+  return false;
+}
+
+function isSound(path: string): boolean {
+  const db = new Database(path, { readonly: true });
+  try {
+    return db.pragma('quick_check', { simple: true }) === 'ok';
+  } finally {
+    db.close();
+  }
+}
+
+function removeDatabase(path: string): void {
+  for (const suffix of ['', '-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
 }
 
 /**

@@ -2,6 +2,7 @@ import { closeSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import { isOutOfDescriptors } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { isBeingCheckpointed } from './checkpoint-lock.ts';
+import { endsCommitOf, type LogMark, markOfOpen, readValidLog, type ValidLog, withLog } from './log-check.ts';
 
 /**
  * What happened to the files under an open connection:
@@ -9,9 +10,15 @@ import { isBeingCheckpointed } from './checkpoint-lock.ts';
  * - `gone`: nothing is at the database's path
  * - `replaced`: another file is
  * - `overwritten`: the same file, written by something that is not SQLite (`cp` over it keeps the inode)
- * - `log-gone`, `log-replaced`: the same of the write-ahead log
+ * - `log-gone`, `log-replaced`, `log-overwritten`: the same of the write-ahead log
  */
-export type FileChange = 'gone' | 'replaced' | 'overwritten' | 'log-gone' | 'log-replaced';
+export type FileChange =
+  | 'gone'
+  | 'replaced'
+  | 'overwritten'
+  | 'log-gone'
+  | 'log-replaced'
+  | 'log-overwritten';
 
 /** Device and inode of a file, and what changes when something writes it. */
 export interface FileMark {
@@ -23,6 +30,8 @@ export interface FileMark {
 /** A checkpoint of another process writes pages first, and says so in the index of the log only when all are written. */
 const CHECKPOINT_SETTLES_MS = 200;
 const CHECKPOINT_LASTS_MS = 2_000;
+/** Looks into a log that others cut or begin again meanwhile. */
+const MAX_LOG_LOOKS = 5;
 /**
  * Where the log's header has the number of times that it was begun again, and the first salt. Source: fileformat2.html,
  * section 4.1. Each connection counts the first for itself, so that two logs in a row can have the same; the salt lies in the
@@ -54,6 +63,9 @@ interface LogState {
  * In WAL mode only checkpoints write the database file. So its time and size are as the last one of this connection left
  * them, or another process made a checkpoint, which the index and the header of the log show.
  *
+ * The log is written by transactions only, and after those of this connection it is looked at as well: who writes or cuts it
+ * in place changes its time or size. Then all of it is read, and has to be what SQLite would take from it after a crash.
+ *
  * A look is two calls of stat. See ADR 0029.
  */
 export class FileWatch {
@@ -73,6 +85,13 @@ export class FileWatch {
   /** As this connection has seen them: version, and pages in the log after its own last commit. */
   #seenVersion = 0;
   #pages = 0;
+  /** The log as it was when all of it was well; undefined where that is to be looked at. */
+  #logMark: LogMark | undefined;
+  /** Of the log, as hex. */
+  #salts = '';
+  /** As others had changed it then. */
+  #saltsVersion = 0;
+  readonly #pageSize: number;
 
   /** @param entry leads to the file. @param path the file itself. @param exclusive the file system is a network's */
   constructor(db: Database.Database, entry: string, path: string, exclusive: boolean) {
@@ -84,6 +103,7 @@ export class FileWatch {
       ? undefined
       : db.prepare<[], readonly [number, number, number]>('PRAGMA wal_checkpoint(NOOP)').raw(true);
     this.#version = db.prepare<[], number>('PRAGMA data_version').pluck();
+    this.#pageSize = db.pragma('page_size', { simple: true }) as number;
     this.#wal = identify(this.walPath);
     // In this order: a checkpoint of another connection that ends in between is one more that others made. The other way
     // round its last pages would look as if something else had written them.
@@ -108,7 +128,10 @@ export class FileWatch {
     if (main === undefined) return 'gone';
     if (toIdentity(main) !== this.#main.identity) return 'replaced';
     const wal = statSync(this.walPath, { throwIfNoEntry: false });
-    if (toIdentity(wal) !== this.#wal) return (wal?.size ?? 0) === 0 ? 'log-gone' : 'log-replaced';
+    if (wal === undefined || toIdentity(wal) !== this.#wal) {
+      return (wal?.size ?? 0) === 0 ? 'log-gone' : 'log-replaced';
+    }
+    if (this.#isLogWhole(wal) === false) return 'log-overwritten';
     if (main.mtimeMs === this.#main.mtimeMs && main.size === this.#main.size) return undefined;
     // Inside a transaction a connection cannot look at its log. The next look finds it.
     if (this.#log === undefined || this.#db.inTransaction) return undefined;
@@ -142,9 +165,89 @@ export class FileWatch {
     if (main.identity === this.#main.identity) this.#main = main;
   }
 
-  /** This connection has committed: what is in the log now is its own. Not inside a transaction. */
-  noteCommit(pages: number): void {
+  /**
+   * This connection has committed: what is in the log now is its own. Not inside a transaction.
+   * @returns false where the log was written or cut in place meanwhile, so that the commit may be lost with it
+   */
+  noteCommit(pages: number): boolean {
+    const then = this.#pages;
     this.#pages = pages;
+    try {
+      return withLog(this.walPath, file => {
+        // In this order: what is written after it is noticed by the next look.
+        this.#logMark = markOfOpen(file);
+        // The frame before the commit is not there where the log was cut, and another where it was overwritten or began again.
+        if (then > 0 && then <= pages && endsCommitOf(file, this.#salts, then, this.#pageSize)) return true;
+        this.#logMark = undefined;
+        return this.#checkLog() !== false;
+      });
+    } catch (error) {
+      this.#logMark = undefined;
+      // It is gone, or cannot be opened now: the next look says so.
+      if (isOutOfDescriptors(error) || (error as NodeJS.ErrnoException).code === 'ENOENT') return true;
+      throw error;
+    }
+  }
+
+  /** This process has made the log longer, right after a look. */
+  noteLogExtended(): void {
+    if (this.#logMark !== undefined) this.#logMark = markOf(this.walPath);
+  }
+
+  /** What SQLite would take from the log now, of the log that this connection wrote; and pages of it written back. */
+  readLog(): ValidLog & { readonly writtenBack: number } {
+    const [, pages, writtenBack] = this.#log?.get() ?? [0, this.#pages, 0];
+    const found = withLog(this.walPath, file => readValidLog(file, pages));
+    const isOther = found.salts !== this.#salts;
+    return { ...found, ...(isOther ? { frames: 0, committed: 0, committedBytes: 0 } : {}), writtenBack };
+  }
+
+  /** Undefined where it cannot be known now: the next look asks again. */
+  #isLogWhole({ size, mtimeMs }: Stats): boolean | undefined {
+    const then = this.#logMark;
+    if (then?.size === size && then.mtimeMs === mtimeMs) return true;
+    // On a network file system times change after the last write. Inside a transaction the log is not looked at.
+    if (this.#log === undefined || this.#db.inTransaction) return undefined;
+    return this.#checkLog();
+  }
+
+  #checkLog(): boolean | undefined {
+    try {
+      for (let look = 0; look < MAX_LOG_LOOKS; look++) {
+        // In this order: who begins the log again, or cuts it, changes the version before the file.
+        const version = this.#version.get()!;
+        const pages = this.#log?.get()?.[1] ?? this.#pages;
+        const { frames, salts, mark } = withLog(this.walPath, file => ({
+          mark: markOfOpen(file),
+          ...readValidLog(file, pages),
+        }));
+        if (frames === pages && (pages === 0 || this.#follows(salts, version))) {
+          // Who begins a log that others cut may choose any.
+          if (pages > 0) this.#salts = salts;
+          else if (version !== this.#saltsVersion) this.#salts = '';
+          this.#saltsVersion = version;
+          this.#logMark = mark;
+          return true;
+        }
+        if (this.#version.get() === version) return false;
+      }
+      return undefined;
+    } catch (error) {
+      if (isOutOfDescriptors(error) || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      // A lock, or SQLite cannot read the file itself, which the next batch finds.
+      if (error instanceof Database.SqliteError) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Whether a log is the known one, or that one begun again; not an older one that was put back. Where another connection cut it,
+   * which is a new version, the salts are any.
+   */
+  #follows(salts: string, version: number): boolean {
+    if (this.#salts === '' || salts === this.#salts || version !== this.#saltsVersion) return true;
+    const times = firstSalt(salts) - firstSalt(this.#salts);
+    return (times + SALTS) % SALTS < SALTS / 2;
   }
 
   /** This connection has cut the log, which counts as beginning it again. Call {@link noteCheckpoint} before the cut. */
@@ -235,6 +338,11 @@ export class FileWatch {
       version: this.#version.get()!,
     };
   }
+}
+
+/** It grows by one with each log. */
+function firstSalt(salts: string): number {
+  return Number.parseInt(salts.slice(0, 8), 16);
 }
 
 /** What a log begins with. */

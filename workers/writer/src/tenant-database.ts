@@ -1,4 +1,4 @@
-import { type DatabaseFile, OnewriterError } from '@onewriter/protocol';
+import { type DatabaseFile, isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { describeChange, describeOthersWrote, describeUnnoted, describeUnsaved } from './file-finding.ts';
 import { isOpenTwice, rescueFile, setLogApart } from './file-rescue.ts';
@@ -232,11 +232,15 @@ export class TenantDatabase {
     this.#lookDue = true;
   }
 
-  /** Looks at the log, after commits: once for all of a batch. Not inside a transaction. */
+  /**
+   * Looks at the log, after commits: once for all of a batch. Not inside a transaction.
+   * @throws OnewriterError TENANT_UNAVAILABLE where it was written or cut in place: the commits may be lost
+   */
   lookAtLog(): void {
     this.checkpoints.look();
-    if (this.#lookDue) this.watch.noteCommit(this.checkpoints.pages);
+    const isWhole = !this.#lookDue || this.watch.noteCommit(this.checkpoints.pages);
     this.#lookDue = false;
+    if (!isWhole) throw fileChanged('The log of the file changed while it was written.');
   }
 
   /**
@@ -345,20 +349,20 @@ export class TenantDatabase {
       if (this.watch.isVersionNew) this.#lookForOthers();
     } catch (error) {
       // It is closed because it fails, or somebody has the lock: whoever opens it next begins anew.
-      if (!(error instanceof Database.SqliteError)) throw error;
+      if (!(error instanceof Database.SqliteError) && !isOnewriterError(error)) throw error;
     }
   }
 
   #secure(change: FileChange, mayBeTheirs: boolean): OnewriterError | undefined {
     const since = new Date().toISOString();
     const base = `${this.path}.rescued-${since.replaceAll(':', '')}`;
-    const rescued = rescueFile(this.db, this.watch, change, base);
+    const rescued = rescueFile(this.db, this.watch, change, base, this.#seq);
     if (mayBeTheirs && rescued.movedTo !== undefined) {
       // SQLite looks itself whether the file has moved, and writes nothing back then.
       this.db.close();
       return undefined;
     }
-    const message = describeChange(this.tenant, this.path, change, rescued);
+    const message = describeChange(this.tenant, this.path, change, rescued, this.#seq);
     const { main, wal, path } = this.watch;
     const back = change === 'gone' || rescued.movedTo !== undefined ? { main, wal } : undefined;
     withhold(this.#dataDir, this.tenant, { message, entry: this.path, path, since, back });

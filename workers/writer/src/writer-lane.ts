@@ -1,4 +1,10 @@
-import { isFollowUpJobId, type OnewriterError, shortIdentity, toWireError } from '@onewriter/protocol';
+import {
+  isFollowUpJobId,
+  isOnewriterError,
+  type OnewriterError,
+  shortIdentity,
+  toWireError,
+} from '@onewriter/protocol';
 import { type ApplyBatchOptions, applyBatch, BatchFailed, type BatchResult } from './apply-batch.ts';
 import type {
   ApplyOutcome,
@@ -138,8 +144,10 @@ export class WriterLane {
       return this.#applied(database, result, openMs, evicted);
     } catch (thrown) {
       if (!(thrown instanceof BatchFailed)) {
-        this.#giveUp(task.tenant, thrown);
-        throw thrown;
+        const error = this.#giveUp(task.tenant, thrown);
+        if (!isFileChanged(thrown)) throw thrown;
+        // What was committed may be lost with the log.
+        return refused(error, true, evicted);
       }
       const error = this.#giveUp(task.tenant, thrown.cause);
       if (!thrown.uncertain || HARMLESS.has(error.code)) return refused(error, thrown.uncertain, evicted);
@@ -247,7 +255,9 @@ export class WriterLane {
   #extendIfOpen(database: TenantDatabase): void {
     if (this.#registry.get(database.tenant) !== database || !database.db.open) return;
     // The path may lead to another log.
-    if (database.watch.look() === undefined) database.walSpace.extend();
+    if (database.watch.look() !== undefined) return;
+    database.walSpace.extend();
+    database.watch.noteLogExtended();
   }
 
   /** @param large it is tried because the log is large, however little was written since */
@@ -262,6 +272,10 @@ export class WriterLane {
       this.#giveUp(database.tenant, thrown);
     }
   }
+}
+
+function isFileChanged(thrown: unknown): boolean {
+  return isOnewriterError(thrown, 'TENANT_UNAVAILABLE') && thrown.details['reason'] === FILE_CHANGED;
 }
 
 /** Whether a task may belong to the transaction that is open. */
