@@ -387,6 +387,115 @@ describe('a log that is written in place', () => {
   });
 });
 
+/** Another program that has the file open, and does what it is asked to. */
+async function openElsewhere(file: string): Promise<(sql: string) => Promise<unknown[]>> {
+  const program = `
+    const db = new (require(${JSON.stringify(SQLITE)}))(${JSON.stringify(file)}, { timeout: 5000 });
+    process.on('message', sql => {
+      if (sql === 'close') return void process.send([db.close().open]);
+      const statement = db.prepare(sql);
+      process.send(statement.reader ? statement.raw().all().flat() : [statement.run().changes]);
+    });
+    process.send([]);`;
+  const child = spawn(process.execPath, ['--eval', program], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  const answer = async () => (await once(child, 'message', { signal: AbortSignal.timeout(20_000) }))[0];
+  await answer();
+  return async sql => {
+    child.send(sql);
+    return answer();
+  };
+}
+
+describe('an index of the log (-shm) that is deleted or replaced', () => {
+  const COUNT = 'SELECT count(*) FROM t';
+  const HARM: Readonly<Record<string, (index: string) => void>> = {
+    deleted: index => rmSync(index),
+    'replaced by a copy': index => {
+      copyFileSync(index, `${index}.new`);
+      renameSync(`${index}.new`, index);
+    },
+    'replaced by junk': index => {
+      writeFileSync(`${index}.new`, randomBytes(32_768));
+      renameSync(`${index}.new`, index);
+    },
+  };
+
+  it.each(Object.keys(HARM))('%s, is made again by the next write', what => {
+    const lane = tenantInUse();
+    HARM[what]!(`${lane.file}-shm`);
+    lane.apply(writes(INSERT));
+    for (let round = 0; round < 3; round++) lane.apply(writes(INSERT));
+    expect(lane.column(COUNT)).toEqual([3 * ROWS + 4]);
+    expect(lane.lane.run({ kind: 'close', tenant: 'acme' })).not.toHaveProperty('changed');
+    lane.apply(writes(INSERT));
+    expect(lane.column(COUNT)).toEqual([3 * ROWS + 5]);
+    expect(lane.column('PRAGMA integrity_check')).toEqual(['ok']);
+  });
+
+  it.each(Object.keys(HARM))('%s, is made again by the idle close', what => {
+    const lane = tenantInUse();
+    HARM[what]!(`${lane.file}-shm`);
+    expect(lane.lane.run({ kind: 'close', tenant: 'acme' })).not.toHaveProperty('changed');
+    lane.apply(writes(INSERT));
+    expect(lane.column(COUNT)).toEqual([3 * ROWS + 1]);
+  });
+
+  it.each(['a write', 'the idle close'])(
+    'hides no commit from a process that made another, and lets it lose none: %s finds it',
+    async finder => {
+      const lane = tenantInUse();
+      rmSync(`${lane.file}-shm`);
+      const ask = await openElsewhere(lane.file);
+      expect(await ask(COUNT)).toEqual([3 * ROWS]);
+      if (finder === 'a write') {
+        for (let round = 1; round <= 3; round++) {
+          lane.apply(writes(INSERT));
+          expect(await ask(COUNT)).toEqual([3 * ROWS + round]);
+        }
+      }
+      expect(lane.lane.run({ kind: 'close', tenant: 'acme' })).not.toHaveProperty('changed');
+      lane.apply(fillLarge());
+      await turn();
+      lane.apply(fill());
+      const rows = 4 * ROWS + LARGE_ROWS + (finder === 'a write' ? 3 : 0);
+      expect(await ask(COUNT)).toEqual([rows]);
+      expect(await ask('PRAGMA integrity_check')).toEqual(['ok']);
+    },
+  );
+
+  it('loses nothing where the process that made another is the last to close', async () => {
+    const lane = tenantInUse();
+    rmSync(`${lane.file}-shm`);
+    const ask = await openElsewhere(lane.file);
+    expect(await ask(COUNT)).toEqual([3 * ROWS]);
+    lane.apply(fill());
+    // Without having looked.
+    await ask('close');
+    expect(existsSync(`${lane.file}-wal`)).toBe(false);
+    lane.apply(writes(INSERT));
+    expect(lane.column(COUNT)).toEqual([4 * ROWS + 1]);
+    expect(lane.column('PRAGMA integrity_check')).toEqual(['ok']);
+  });
+
+  it('is made again when the other thread that has the old one open closes the tenant', () => {
+    const before = tenantInUse();
+    const after = new TemporaryLane(before.options);
+    after.apply(fill());
+    rmSync(`${after.file}-shm`);
+    after.apply(fill());
+    before.lane.run({ kind: 'close', tenant: 'acme' });
+    after.apply(fill());
+    after.apply(writes(INSERT));
+    expect(existsSync(`${after.file}-shm`)).toBe(true);
+    expect(after.column(COUNT)).toEqual([6 * ROWS + 1]);
+    expect(after.lane.run({ kind: 'close', tenant: 'acme' })).not.toHaveProperty('changed');
+    expect(look(after.file, COUNT)).toEqual([6 * ROWS + 1]);
+  });
+});
+
 describe('another process that uses SQLite', () => {
   const other = (lane: TemporaryLane) => {
     const db = new Database(lane.file);

@@ -72,6 +72,8 @@ export class FileWatch {
   /** The file itself. */
   readonly path: string;
   readonly walPath: string;
+  /** The index of the log. */
+  readonly indexPath: string;
   /** What readers and tools use; it may be a link to the file. */
   readonly #entry: string;
   readonly #db: Database.Database;
@@ -80,6 +82,8 @@ export class FileWatch {
   /** Changes with each commit of another connection, when another cuts the log, and when this one fails; never with a commit of its own. */
   readonly #version: Statement<[], number>;
   readonly #wal: string;
+  /** undefined: on a network file system SQLite makes none. */
+  readonly #index: string | undefined;
   #main: FileMark;
   #state: LogState;
   /** As this connection has seen them: version, and pages in the log after its own last commit. */
@@ -105,6 +109,8 @@ export class FileWatch {
     this.#version = db.prepare<[], number>('PRAGMA data_version').pluck();
     this.#pageSize = db.pragma('page_size', { simple: true }) as number;
     this.#wal = identify(this.walPath);
+    this.indexPath = `${path}-shm`;
+    this.#index = exclusive ? undefined : identify(this.indexPath);
     // In this order: a checkpoint of another connection that ends in between is one more that others made. The other way
     // round its last pages would look as if something else had written them.
     this.#state = this.#readState(0);
@@ -120,6 +126,18 @@ export class FileWatch {
   /** The log, by device and inode. */
   get wal(): string {
     return this.#wal;
+  }
+
+  /** Whether the index of the log was deleted or replaced: who opens the database next uses another. */
+  get isIndexGone(): boolean {
+    if (this.#index === undefined) return false;
+    const index = identify(this.indexPath);
+    return index === NO_FILE || index !== this.#index;
+  }
+
+  /** The index, by device and inode. */
+  get index(): string {
+    return this.#index ?? NO_FILE;
   }
 
   /** What happened to the files; undefined where they are in place. */
@@ -307,7 +325,7 @@ export class FileWatch {
       const rests = now.mtimeMs === before.mtimeMs && now.size === before.size;
       if (rests || performance.now() > dueMs) {
         // Its flush takes as long as the disk does.
-        return isBeingCheckpointed(`${this.path}-shm`) ? undefined : this.#othersWroteBack();
+        return isBeingCheckpointed(this.indexPath) ? undefined : this.#othersWroteBack();
       }
       before = now;
     }
@@ -374,11 +392,14 @@ export function markOf(path: string): FileMark {
   return { identity: toIdentity(stats), size: stats?.size ?? 0, mtimeMs: stats?.mtimeMs ?? 0 };
 }
 
+const NO_FILE = 'none';
+
 /** Device and inode of what a path leads to; `none` where that is nothing. */
 export function identify(path: string): string {
   return toIdentity(statSync(path, { throwIfNoEntry: false }));
 }
 
-function toIdentity(stats: Stats | undefined): string {
-  return stats === undefined ? 'none' : `${stats.dev}:${stats.ino}`;
+/** Device and inode of a file. */
+export function toIdentity(stats: Stats | undefined): string {
+  return stats === undefined ? NO_FILE : `${stats.dev}:${stats.ino}`;
 }

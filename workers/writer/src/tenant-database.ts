@@ -7,6 +7,7 @@ import { IdempotencyKeys } from './idempotency-keys.ts';
 import { takeEpoch } from './internal-tables.ts';
 import type { WalFile, WriterOptions } from './lane-task.ts';
 import { Ledger, type NumberedCommit } from './ledger.ts';
+import { invalidateIndex } from './log-index.ts';
 import type { OpenTransaction } from './open-transaction.ts';
 import { SchemaTraits } from './schema-traits.ts';
 import { explainOpenError, translateError } from './sqlite-errors.ts';
@@ -297,7 +298,11 @@ export class TenantDatabase {
   secure(mayBeTheirs: boolean, closing = false): OnewriterError | undefined {
     this.rollback();
     const change = this.db.open ? this.watch.look() : undefined;
-    if (change === undefined) return this.#secureOthers(closing);
+    if (change === undefined) {
+      const finding = this.#secureOthers(closing);
+      if (finding === undefined) this.renewIndex();
+      return finding;
+    }
     try {
       // The tenant went to another thread, whose log this is: that one looks for itself, or has found it already. A connection
       // that is not the last of its process writes nothing back when it is closed.
@@ -369,6 +374,22 @@ export class TenantDatabase {
     setLogApart(this.watch, change, base);
     this.db.close();
     return fileChanged(message);
+  }
+
+  /**
+   * Closes the connection if the index of its log is another one now: who opened the database since does not see its commits.
+   * All of them are in the log. Whoever opens the file next, this process included, makes the index from it.
+   * @returns whether it is closed; not where another thread still has the old index open
+   */
+  renewIndex(): boolean {
+    if (!this.db.open || !this.watch.isIndexGone) return false;
+    // Before the close: who is the last to close a database writes back what his index has, and deletes the log.
+    invalidateIndex(this.watch.indexPath, this.watch.index);
+    if (isOpenTwice(this.watch)) return false;
+    this.rollback();
+    // SQLite writes the log back only where no other process has the file open.
+    this.db.close();
+    return true;
   }
 
   /** Frees the page cache, which a large write has filled: of each of many open tenants it would stay until that is closed. */

@@ -186,7 +186,10 @@ export class WriterLane {
         evicted,
       };
     }
-    if (checkpoints.due) setImmediate(() => this.#checkpointIfOpen(database));
+    // Before anybody hears of the commit: readers see it then.
+    if (result.stats.commits > 0 && database.renewIndex()) {
+      // It is opened again for the next task.
+    } else if (checkpoints.due) setImmediate(() => this.#checkpointIfOpen(database));
     else if (database.walSpace.isScarce(walBytes)) setImmediate(() => this.#extendIfOpen(database));
     return {
       kind: 'applied',
@@ -264,6 +267,7 @@ export class WriterLane {
   #checkpointIfOpen(database: TenantDatabase, large = false): void {
     if (this.#registry.get(database.tenant) !== database || !database.db.open) return;
     try {
+      if (database.renewIndex()) return;
       this.#checkpoint(database, large);
       // A transaction was open, which may end without a commit.
       if (large && database.checkpoints.isLarge) this.#checkpointLater(database);
