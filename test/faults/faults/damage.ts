@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
   DEFAULT_DB_FILE,
@@ -134,13 +134,18 @@ const CHANGES: Readonly<Record<string, (file: string, other: string) => Promise<
   'mv over the log': async (file, other) => {
     await rename(`${other}-wal`, `${file}-wal`);
   },
+  'the log cut to nothing': file => truncate(`${file}-wal`, 0),
+  'the log cut to a part': async file =>
+    truncate(`${file}-wal`, Math.floor((await stat(`${file}-wal`)).size / 2)),
+  'cp over the log': async (file, other) => writeFile(`${file}-wal`, await readFile(`${other}-wal`)),
+  'an older copy over the log': async file => writeFile(`${file}-wal`, await readFile(`${file}.older-wal`)),
 };
 
 /** Files change under the broker in ways that nothing can go on from: what was told committed is in what it saved. */
 export const changedFile: Fault = {
   name: 'changed-file',
   summary:
-    "Another file is put in a tenant's place (mv, cp over it), its log is deleted or replaced: parked, nothing mixed, all that was committed saved; then the saved copy is put back.",
+    "Another file is put in a tenant's place (mv, cp over it), its log is deleted, replaced, cut or written over: parked, nothing mixed, all that was committed saved; then the saved copy is put back.",
   rig: {},
   // Between the change and its end a reader sees another file, and none.
   judgeBy: { staleReadsAllowed: true, excusedCodes: ['SQL_ERROR', 'DATABASE_CORRUPT', 'TENANT_NOT_FOUND'] },
@@ -152,27 +157,115 @@ export const changedFile: Fault = {
     const file = tenantFile(rig.dataDir, tenant);
     const [what, change] = random.pick(Object.entries(CHANGES));
     const other = `${file}.other`;
+    await copyFile(`${file}-wal`, `${file}.older-wal`);
+    await pause(random.between(20, 200));
+    let seqThen = Number.POSITIVE_INFINITY;
     await changeBetweenCommits(rig, random, file, async () => {
-      // Of `cp over` only its log could be saved: the oracle needs the file as it was, too.
+      // Of `cp over` only its log could be saved, and of a log that was cut a part: the oracle needs what was there, too.
       await copyFile(file, `${file}.before`);
+      await copyFile(`${file}-wal`, `${file}.before-wal`);
       makeOther(other);
+      // A log may be cut, or written over, where nothing of it counts any more, or with what was there.
+      if (what.includes('the log')) seqThen = readNewestSeq(file);
       await change(file, other);
     });
-    const finding = await awaitFinding(rig, tenant, 'saved as');
+    const finding = await awaitFindingOrCommits(rig, tenant, file, seqThen);
+    if (finding === undefined) {
+      const recoveredMs = await rig.awaitRecovery();
+      await removeCopies(file);
+      say(`${what} of ${tenant}, which harmed nothing; written after ${Math.round(recoveredMs)} ms`);
+      return;
+    }
     const [, saved] = / saved as ([^;\s]+)[;.] /.exec(finding) ?? [];
     if (saved === undefined) throw new FaultFailure(`The finding names no copy: ${finding}`);
     if (what.endsWith('the file')) assertWhole(file);
     await pauseTenant(rig.direct, 'default', tenant, 'faults');
     for (const suffix of ['-wal', '-shm']) await rm(`${file}${suffix}`, { force: true });
-    if (saved.endsWith('-wal')) {
+    const isPart = finding.includes('are lost');
+    if (isPart) {
+      assertWhole(saved);
+      await rename(`${file}.before-wal`, `${file}-wal`);
+      await rename(`${file}.before`, file);
+    } else if (saved.endsWith('-wal')) {
       await rename(saved, `${file}-wal`);
       await rename(`${file}.before`, file);
     } else await rename(saved, file);
     await resumeTenant(rig.direct, 'default', tenant);
     const recoveredMs = await rig.awaitRecovery();
-    for (const path of [other, `${other}-wal`, `${other}-shm`, `${file}.before`])
-      await rm(path, { force: true });
-    say(`${what} of ${tenant}, back after ${Math.round(recoveredMs)} ms`);
+    await removeCopies(file);
+    say(`${what} of ${tenant}${isPart ? ', saved in part' : ''}, back after ${Math.round(recoveredMs)} ms`);
+  },
+};
+
+/** More commits than there may be before the log is looked at. */
+const COMMITS_OF_A_BATCH = 100;
+
+/** @returns the finding; undefined where the tenant is written on */
+async function awaitFindingOrCommits(
+  rig: Rig,
+  tenant: string,
+  file: string,
+  seqThen: number,
+): Promise<string | undefined> {
+  const found = await waitFor(
+    async () => {
+      const message = await findingOf(rig, tenant);
+      if (message.includes('saved as')) return { message };
+      return message === '' && hasCommits(file, seqThen + COMMITS_OF_A_BATCH) ? {} : undefined;
+    },
+    { timeoutMs: RECOVERY_MS, what: `${tenant} to be parked with a finding` },
+  );
+  return (found as { message?: string }).message;
+}
+
+function hasCommits(file: string, seq: number): boolean {
+  if (seq === Number.POSITIVE_INFINITY) return false;
+  try {
+    return readNewestSeq(file) > seq;
+  } catch {
+    return false; // it is harmed
+  }
+}
+
+async function removeCopies(file: string): Promise<void> {
+  for (const suffix of ['.other', '.other-wal', '.other-shm', '.before', '.before-wal', '.older-wal']) {
+    await rm(`${file}${suffix}`, { force: true });
+  }
+}
+
+/** The index of a log goes away under the broker and readers: nobody has to do anything. */
+export const deletedIndex: Fault = {
+  name: 'deleted-index',
+  summary:
+    'The -shm file of a tenant in use is deleted or replaced: no commit is lost or hidden, from old readers or new ones, and the tenant can be paused and resumed.',
+  rig: {},
+  rounds: 10,
+  roundsPerRig: 5,
+  async round({ rig, random, say }) {
+    await pause(random.between(100, 500));
+    const tenant = random.pick(rig.tenants);
+    const file = tenantFile(rig.dataDir, tenant);
+    const replaces = random.oneIn(3);
+    await changeBetweenCommits(rig, random, file, async () => {
+      if (replaces) {
+        await copyFile(`${file}-shm`, `${file}-shm.new`);
+        await rename(`${file}-shm.new`, `${file}-shm`);
+      } else await rm(`${file}-shm`);
+    });
+    // Makes an index of its own where the broker was not faster.
+    const seenSeq = readNewestSeq(file);
+    const recoveredMs = await rig.awaitRecovery();
+    const seq = readNewestSeq(file);
+    if (seq <= seenSeq) throw new FaultFailure(`A new reader of ${tenant} sees no commit after ${seenSeq}.`);
+    if (random.oneIn(2)) {
+      await pauseTenant(rig.direct, 'default', tenant, 'faults');
+      await resumeTenant(rig.direct, 'default', tenant);
+      await rig.awaitRecovery();
+    }
+    assertWhole(file);
+    const record = await rig.direct.hget(groupKeys('default').parked, tenant);
+    if (record !== null) throw new FaultFailure(`${tenant} is parked: ${record}`);
+    say(`${replaces ? 'replaced' : 'deleted'} in ${tenant}, written after ${Math.round(recoveredMs)} ms`);
   },
 };
 
@@ -182,21 +275,28 @@ export const otherWriter: Fault = {
   summary:
     "Another process commits to a tenant's file through SQLite: the broker commits nothing more, parks the tenant and says what to do.",
   rig: {},
-  rounds: 10,
-  roundsPerRig: 5,
+  rounds: 12,
+  roundsPerRig: 4,
   async round({ rig, random, say }) {
-    await pause(random.between(100, 500));
+    // Where commits are counted is looked up a moment after a file was opened.
+    await pause(random.between(500, 900));
     const tenant = random.pick(rig.tenants);
     const file = tenantFile(rig.dataDir, tenant);
     const rows = random.pick([1, 3, 2_000]);
-    const cuts = random.oneIn(3);
+    const how = random.pick([
+      'as it is',
+      'with the log cut before',
+      'with the log cut after it',
+      'without the ledger',
+    ] as const);
     let seenSeq = 0;
     await changeBetweenCommits(rig, random, file, async () => {
-      seenSeq = writeElsewhere(file, rows, cuts);
+      for (const suffix of ['', '-wal']) await copyFile(`${file}${suffix}`, `${file}.before${suffix}`);
+      seenSeq = writeElsewhere(file, rows, how);
     });
     await awaitFinding(rig, tenant, 'Another process wrote');
     await pause(random.between(0, 500));
-    const seq = readNewestSeq(file);
+    const seq = how === 'without the ledger' ? seenSeq : readNewestSeq(file);
     if (seq !== seenSeq) {
       throw new FaultFailure(
         `Another process wrote to ${tenant} at commit ${seenSeq}, and the broker went on to ${seq}.`,
@@ -204,25 +304,28 @@ export const otherWriter: Fault = {
     }
     assertWhole(file);
     await pauseTenant(rig.direct, 'default', tenant, 'faults');
+    if (how === 'without the ledger') {
+      await rm(`${file}-shm`, { force: true });
+      for (const suffix of ['-wal', '']) await rename(`${file}.before${suffix}`, `${file}${suffix}`);
+    }
     await resumeTenant(rig.direct, 'default', tenant);
     const recoveredMs = await rig.awaitRecovery();
     await assertReleased(rig, tenant);
-    say(
-      `${rows} rows in ${tenant}${cuts ? ', its log cut before' : ''}, back after ${Math.round(recoveredMs)} ms`,
-    );
+    for (const suffix of ['', '-wal']) await rm(`${file}.before${suffix}`, { force: true });
+    say(`${rows} rows in ${tenant}, ${how}, back after ${Math.round(recoveredMs)} ms`);
   },
 };
 
 /**
  * Commits to a table of its own: the oracle knows nothing of it.
- * @param cuts whether the log is first written back and cut
+ * @param how whether the log is written back and cut, and whether the ledger is removed
  * @returns the newest commit_seq in the file
  */
-function writeElsewhere(file: string, rows: number, cuts: boolean): number {
+function writeElsewhere(file: string, rows: number, how: string): number {
   const db = new Database(file, { fileMustExist: true, timeout: 0 });
   try {
-    if (cuts) db.pragma('wal_checkpoint(TRUNCATE)');
-    return db
+    if (how.endsWith('before')) db.pragma('wal_checkpoint(TRUNCATE)');
+    const seq = db
       .transaction(() => {
         db.exec('CREATE TABLE IF NOT EXISTS elsewhere(a)');
         const insert = db.prepare('INSERT INTO elsewhere VALUES (randomblob(500))');
@@ -230,6 +333,9 @@ function writeElsewhere(file: string, rows: number, cuts: boolean): number {
         return newestSeq(db);
       })
       .immediate();
+    if (how.endsWith('ledger')) db.exec('DROP TABLE _onewriter_ledger');
+    if (how.endsWith('after it')) db.pragma('wal_checkpoint(TRUNCATE)');
+    return seq;
   } finally {
     db.close();
   }
@@ -293,12 +399,17 @@ async function changeBetweenCommits(
   throw new CannotInject('There is no moment between two commits.');
 }
 
+/** Why a tenant is parked; '' where it is not. */
+async function findingOf(rig: Rig, tenant: string): Promise<string> {
+  const record = await rig.direct.hget(groupKeys('default').parked, tenant);
+  return (JSON.parse(record ?? '{"message":""}') as { message: string }).message;
+}
+
 /** The tenant is parked, with a finding that says so much. */
 async function awaitFinding(rig: Rig, tenant: string, words: string): Promise<string> {
   return waitFor(
     async () => {
-      const record = await rig.direct.hget(groupKeys('default').parked, tenant);
-      const { message } = JSON.parse(record ?? '{"message":""}') as { message: string };
+      const message = await findingOf(rig, tenant);
       return message.includes(words) ? message : undefined;
     },
     { timeoutMs: RECOVERY_MS, what: `${tenant} to be parked with a finding` },

@@ -1,7 +1,7 @@
 import type { Fault } from '../fault.ts';
 import { largeBacklog, largeBacklogShort, manyActive } from './backlogs.ts';
 import { clockJumps } from './clock-jumps.ts';
-import { changedFile, corruptFile, movedFile, otherWriter, replacedFile } from './damage.ts';
+import { changedFile, corruptFile, deletedIndex, movedFile, otherWriter, replacedFile } from './damage.ts';
 import { deadGateway } from './dead-gateway.ts';
 import { diskFull, ioErrors, powerCut, powerCutSlowFlush } from './disk.ts';
 import { duplicates } from './duplicates.ts';
@@ -60,6 +60,7 @@ const ALL: readonly Fault[] = [
   orderOfLife,
   incarnations,
   changedFile,
+  deletedIndex,
   otherWriter,
   poisonJob,
   endlessStatement,

@@ -33,6 +33,7 @@ import {
   writes,
 } from '../test-support/temporary-lane.ts';
 import { isBeingCheckpointed } from './checkpoint-lock.ts';
+import { CommitCounter } from './commit-counter.ts';
 import { TenantDatabase } from './tenant-database.ts';
 import { FILE_CHANGED, releaseWithheld } from './withheld-tenant.ts';
 
@@ -74,6 +75,15 @@ function tenantInUse(): TemporaryLane {
   lane.apply(fill());
   lane.apply(fill());
   expect(statSync(`${lane.file}-wal`).size).toBeGreaterThan(100_000);
+  return lane;
+}
+
+/** The same, when the writer has found where all connections count their commits. */
+async function tenantWithCounter(): Promise<TemporaryLane> {
+  const find = vi.spyOn(CommitCounter, 'find');
+  onTestFinished(() => find.mockRestore());
+  const lane = tenantInUse();
+  await vi.waitFor(() => expect(find.mock.results.at(-1)?.value).toBeDefined(), { timeout: 5_000 });
   return lane;
 }
 
@@ -393,8 +403,12 @@ async function openElsewhere(file: string): Promise<(sql: string) => Promise<unk
     const db = new (require(${JSON.stringify(SQLITE)}))(${JSON.stringify(file)}, { timeout: 5000 });
     process.on('message', sql => {
       if (sql === 'close') return void process.send([db.close().open]);
-      const statement = db.prepare(sql);
-      process.send(statement.reader ? statement.raw().all().flat() : [statement.run().changes]);
+      try {
+        const statement = db.prepare(sql);
+        process.send(statement.reader ? statement.raw().all().flat() : [statement.run().changes]);
+      } catch (error) {
+        process.send([error.code]);
+      }
     });
     process.send([]);`;
   const child = spawn(process.execPath, ['--eval', program], {
@@ -463,6 +477,21 @@ describe('an index of the log (-shm) that is deleted or replaced', () => {
       const rows = 4 * ROWS + LARGE_ROWS + (finder === 'a write' ? 3 : 0);
       expect(await ask(COUNT)).toEqual([rows]);
       expect(await ask('PRAGMA integrity_check')).toEqual(['ok']);
+    },
+  );
+
+  it.each(['a write', 'the idle close'])(
+    'is ended for who has the old one open: the next read fails, and sees all when the file is opened again; after %s',
+    async finder => {
+      const lane = tenantInUse();
+      const ask = await openElsewhere(lane.file);
+      expect(await ask(COUNT)).toEqual([3 * ROWS]);
+      rmSync(`${lane.file}-shm`);
+      if (finder === 'the idle close') lane.lane.run({ kind: 'close', tenant: 'acme' });
+      lane.apply(writes(INSERT));
+      expect(await ask(COUNT)).toEqual(['SQLITE_CANTOPEN']);
+      await ask('close');
+      expect(await (await openElsewhere(lane.file))(COUNT)).toEqual([3 * ROWS + 1]);
     },
   );
 
@@ -561,6 +590,48 @@ describe('another process that uses SQLite', () => {
     const { error } = refused(lane.run([writes(INSERT)], { epoch: 9 }));
     expect(error.details).toEqual({ reason: FILE_CHANGED });
   });
+
+  it.each(['a write', 'the idle close'])(
+    'and commits is found where it wrote all of the log back and cut it: by %s',
+    async finder => {
+      const lane = await tenantWithCounter();
+      lane.apply(writes(INSERT), writes(INSERT));
+      inAnotherProcess(lane.file, "UPDATE t SET a = 'theirs' WHERE id = 1; PRAGMA wal_checkpoint(TRUNCATE)");
+      if (finder === 'the idle close') lane.lane.run({ kind: 'close', tenant: 'acme' });
+      expect(expectWithheld(lane)).toMatch(/^Another process wrote to the file /);
+    },
+  );
+
+  it('and cuts the log, in the middle of what this one commits, is taken for nothing else', async () => {
+    const lane = await tenantWithCounter();
+    for (let round = 0; round < 4; round++) {
+      atNextBegin(() => inAnotherProcess(lane.file, 'PRAGMA wal_checkpoint(TRUNCATE)'));
+      lane.apply(writes(INSERT));
+      lane.apply(writes(INSERT), fill());
+      inAnotherProcess(lane.file, 'PRAGMA wal_checkpoint(TRUNCATE)');
+    }
+    expect(lane.lane.run({ kind: 'close', tenant: 'acme' })).not.toHaveProperty('changed');
+    expect(look(lane.file, 'SELECT count(*) FROM t')).toEqual([7 * ROWS + 8]);
+  });
+
+  it.each(['the log stays', 'the log is cut'])(
+    'and removes our tables is found before anything is answered without them: %s',
+    what => {
+      const lane = tenantInUse();
+      inAnotherProcess(lane.file, 'DROP TABLE _onewriter_ledger');
+      if (what === 'the log is cut') inAnotherProcess(lane.file, 'PRAGMA wal_checkpoint(TRUNCATE)');
+      const finding = expectWithheld(lane);
+      expect(finding).toMatch(/^Another process wrote to the file .* removed or changed tables of Onewriter/);
+      expect(finding).toContain('onewriter restore <backup> acme --replace');
+      // To be released is of no use.
+      releaseWithheld(lane.options.dataDir, 'acme');
+      expect(refused(lane.run([writes(INSERT)])).error).toMatchObject({
+        code: 'TENANT_UNAVAILABLE',
+        message: expect.stringContaining('_onewriter_ledger was removed'),
+      });
+      expect(look(lane.file, 'SELECT count(*) FROM t')).toEqual([3 * ROWS]);
+    },
+  );
 
   it('and commits keeps nobody from writing where it is released again and again', () => {
     const lane = tenantInUse();

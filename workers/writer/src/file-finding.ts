@@ -36,12 +36,24 @@ export function describeUnsaved(change: FileChange, cause: string): string {
   return `${WHAT[change]} What was committed to it is in memory only and could not be saved (${cause}): make that possible, do not end the broker. It is tried again.`;
 }
 
-/** What is found where another program commits to a file that is in place, and what to do. */
-export function describeOthersWrote(tenant: string, path: string): string {
+/**
+ * What is found where another program commits to a file that is in place, and what to do.
+ * @param tablesGone it removed what commits are numbered with
+ */
+export function describeOthersWrote(tenant: string, path: string, tablesGone: boolean): string {
+  const find = `Find the process (fuser -v ${path}) and have it write through Onewriter, or while the tenant is paused.`;
+  if (tablesGone) {
+    return [
+      'Another process wrote to the file while the broker had it open, and removed or changed tables of Onewriter (_onewriter_…).',
+      'Without them it is not known which writes were applied, so nothing more is written to it.',
+      find,
+      `Put a backup in its place: onewriter restore <backup> ${tenant} --replace.`,
+    ].join(' ');
+  }
   return [
     'Another process wrote to the file while the broker had it open.',
     'Nothing is lost; but what it wrote has no commit number, so events, waiting readers and open transactions do not see it.',
-    `Find the process (fuser -v ${path}) and have it write through Onewriter, or while the tenant is paused.`,
+    find,
     `To write on with what is there: onewriter tenants pause ${tenant}, then resume.`,
   ].join(' ');
 }

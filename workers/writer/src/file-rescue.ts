@@ -16,7 +16,7 @@ import {
 import { dirname } from 'node:path';
 import { NEWEST_COMMIT_SEQ_SQL } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
-import { type FileChange, type FileWatch, identify } from './file-watch.ts';
+import { type FileChange, type FileWatch, identify, NO_FILE } from './file-watch.ts';
 
 /** What was saved of files that changed under an open connection. */
 export interface RescuedFile {
@@ -90,7 +90,7 @@ function rescueFromCutLog(
     // While this connection reads, no other can begin the log again.
     const { committed, committedBytes, writtenBack } = watch.readLog();
     db.exec('BEGIN');
-    db.prepare('SELECT count(*) FROM sqlite_schema').get();
+    beginToRead(db);
     const wal = findOpenFile(watch.wal);
     copyNew(wal, foundLog);
     copyNew(findOpenFile(watch.main.identity), base);
@@ -116,6 +116,15 @@ function rescueFromCutLog(
     rmSync(foundLog, { force: true });
     if (db.inTransaction) db.exec('ROLLBACK');
     throw error;
+  }
+}
+
+/** Where it cannot, because a page was only in the log, no other process can either. */
+function beginToRead(db: Database.Database): void {
+  try {
+    db.prepare('SELECT count(*) FROM sqlite_schema').get();
+  } catch (error) {
+    if (!(error instanceof Database.SqliteError)) throw error;
   }
 }
 
@@ -197,8 +206,9 @@ function canReadAndWrite(descriptor: string): boolean {
 
 const DESCRIPTORS = '/proc/self/fd';
 
-/** A path to a file that this process has open, wherever its name is now. */
-function findOpenFile(identity: string): string {
+/** A path to a file that this process has open, wherever its name is now. @throws Error where there is none, or no /proc */
+export function findOpenFile(identity: string): string {
+  if (identity === NO_FILE) throw new Error('There is no such file.');
   for (const name of readdirSync(DESCRIPTORS)) {
     if (identify(`${DESCRIPTORS}/${name}`) === identity) return `${DESCRIPTORS}/${name}`;
   }
@@ -210,12 +220,22 @@ function copyNew(from: string, to: string): void {
   flush(to);
 }
 
+/** 0 where even the tables that tell were only in a log that is lost. */
+function newestSeqOf(db: Database.Database): number {
+  try {
+    return db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck().get() ?? 0;
+  } catch (error) {
+    if (error instanceof Database.SqliteError && error.code === 'SQLITE_ERROR') return 0;
+    throw error;
+  }
+}
+
 /** Writes the log of a copy back into it, so that it is one file. @returns its newest commit */
 function joinCopy(path: string): number {
   const db = new Database(path, { fileMustExist: true });
   let commitSeq: number;
   try {
-    commitSeq = db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck().get() ?? 0;
+    commitSeq = newestSeqOf(db);
     db.pragma('journal_mode = DELETE');
   } finally {
     db.close();

@@ -1,7 +1,8 @@
-import { closeSync, openSync, readSync, type Stats, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync, type Stats, statSync } from 'node:fs';
 import { isOutOfDescriptors } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { isBeingCheckpointed } from './checkpoint-lock.ts';
+import { CommitCounter, commitsBetween, type Mappings } from './commit-counter.ts';
 import { endsCommitOf, type LogMark, markOfOpen, readValidLog, type ValidLog, withLog } from './log-check.ts';
 
 /**
@@ -40,6 +41,7 @@ const MAX_LOG_LOOKS = 5;
 const SEQUENCE_OFFSET = 12;
 const SALT_OFFSET = 16;
 const SALTS = 2 ** 32;
+const HAS_PROC = existsSync('/proc/self/fd');
 
 /** How far the log was written back. */
 interface LogState {
@@ -82,7 +84,7 @@ export class FileWatch {
   /** Changes with each commit of another connection, when another cuts the log, and when this one fails; never with a commit of its own. */
   readonly #version: Statement<[], number>;
   readonly #wal: string;
-  /** undefined: on a network file system SQLite makes none. */
+  /** undefined: on a network file system SQLite makes none, and without /proc the open one cannot be ended. */
   readonly #index: string | undefined;
   #main: FileMark;
   #state: LogState;
@@ -96,9 +98,20 @@ export class FileWatch {
   /** As others had changed it then. */
   #saltsVersion = 0;
   readonly #pageSize: number;
+  /** undefined until {@link findCounter}, and where that finds none. */
+  #counter: CommitCounter | undefined;
+  #soughtCounter = false;
+  /** As it was when the version was that seen, and commits of this connection since. */
+  #counted = 0;
+  #ownCommits = 0;
 
-  /** @param entry leads to the file. @param path the file itself. @param exclusive the file system is a network's */
-  constructor(db: Database.Database, entry: string, path: string, exclusive: boolean) {
+  /**
+   * @param entry leads to the file
+   * @param path the file itself
+   * @param index of the log, by device and inode
+   * @param exclusive the file system is a network's
+   */
+  constructor(db: Database.Database, entry: string, path: string, index: string, exclusive: boolean) {
     this.#entry = entry;
     this.path = path;
     this.walPath = `${path}-wal`;
@@ -110,7 +123,7 @@ export class FileWatch {
     this.#pageSize = db.pragma('page_size', { simple: true }) as number;
     this.#wal = identify(this.walPath);
     this.indexPath = `${path}-shm`;
-    this.#index = exclusive ? undefined : identify(this.indexPath);
+    this.#index = exclusive || !HAS_PROC ? undefined : index;
     // In this order: a checkpoint of another connection that ends in between is one more that others made. The other way
     // round its last pages would look as if something else had written them.
     this.#state = this.#readState(0);
@@ -190,6 +203,8 @@ export class FileWatch {
   noteCommit(pages: number): boolean {
     const then = this.#pages;
     this.#pages = pages;
+    // In this order: a commit of another is a new version only after it is counted.
+    if (this.#counter !== undefined) this.#countOwn();
     try {
       return withLog(this.walPath, file => {
         // In this order: what is written after it is noticed by the next look.
@@ -282,20 +297,60 @@ export class FileWatch {
     return this.#version.get() !== this.#seenVersion;
   }
 
+  /** Whether {@link findCounter} is to be called. */
+  get wantsCounter(): boolean {
+    return !this.#soughtCounter && this.#index !== undefined;
+  }
+
   /**
-   * Whether others added pages to the log since this connection committed last, so that somebody committed. Not inside a
-   * transaction. Where the log was cut meanwhile (RESTART, TRUNCATE) what was in it cannot be known, and the answer is no.
+   * Finds the counter of commits that all connections share.
+   * @param mappings of this process
+   */
+  findCounter(mappings: Mappings): void {
+    if (!this.wantsCounter || this.#db.inTransaction || this.isVersionNew || this.isIndexGone) return;
+    const [, inode = ''] = this.#index!.split(':');
+    this.#counter = CommitCounter.find(mappings, inode);
+    this.#soughtCounter = true;
+    this.#count();
+  }
+
+  /** This connection has committed something. */
+  noteOwnCommit(): void {
+    this.#ownCommits++;
+  }
+
+  /** All that was committed is this connection's, if the version is that seen; also what it does not know of. */
+  #countOwn(): void {
+    const counted = this.#counter!.read();
+    if (this.isVersionNew) return;
+    this.#counted = counted;
+    this.#ownCommits = 0;
+  }
+
+  #count(): void {
+    if (this.#counter === undefined) return;
+    this.#counted = this.#counter.read();
+    this.#ownCommits = 0;
+  }
+
+  /**
+   * Whether others committed since this connection did. Not inside a transaction. Where the counter is not known they did if pages
+   * were added to the log; where that was cut meanwhile (RESTART, TRUNCATE) it cannot be known, and the answer is no.
    */
   othersAdded(): boolean {
+    const commits = this.#counter && commitsBetween(this.#counted + this.#ownCommits, this.#counter.read());
     const { pages } = this.forgetOthers();
-    return pages.now > 0 && pages.now !== pages.then;
+    return commits === undefined ? pages.now > 0 && pages.now !== pages.then : commits > 0;
   }
 
   /** What others did so far is known. */
   forgetOthers(): { readonly pages: { readonly then: number; readonly now: number } } {
     const then = this.#pages;
-    // In this order: what comes in between is a new version to the next look.
-    this.#seenVersion = this.#version.get()!;
+    // What comes in between is a new version to the next look, and must not be counted yet.
+    do {
+      this.#seenVersion = this.#version.get()!;
+      this.#count();
+    } while (this.#counter !== undefined && this.isVersionNew);
     this.#pages = this.#log?.get()?.[1] ?? 0;
     return { pages: { then, now: this.#pages } };
   }
@@ -392,7 +447,7 @@ export function markOf(path: string): FileMark {
   return { identity: toIdentity(stats), size: stats?.size ?? 0, mtimeMs: stats?.mtimeMs ?? 0 };
 }
 
-const NO_FILE = 'none';
+export const NO_FILE = 'none';
 
 /** Device and inode of what a path leads to; `none` where that is nothing. */
 export function identify(path: string): string {

@@ -115,6 +115,13 @@ function readState(db: Database, epoch: number): FileState | undefined {
     );
   }
   if (state.epoch > epoch) throw fenced(state.epoch);
+  if (!hasTable(db, '_onewriter_ledger')) {
+    throw new OnewriterError(
+      'TENANT_UNAVAILABLE',
+      'The table _onewriter_ledger was removed from the file: it is not known which writes were applied. Put a backup in its place: onewriter restore <backup> <tenant> --replace.',
+      { reason: 'no ledger' },
+    );
+  }
   return state;
 }
 

@@ -1,8 +1,15 @@
-import { closeSync, fstatSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { toIdentity } from './file-watch.ts';
 
-/** Two copies of the header, of 48 bytes each. Source: https://www.sqlite.org/walformat.html, section 2.1. */
-const HEADERS_BYTES = 96;
+/**
+ * There are two copies of the header. It begins with a version, and ends with a checksum of all before it, in two words of the
+ * machine's order. Source: https://www.sqlite.org/walformat.html, section 2.1.
+ */
+const HEADER_BYTES = 48;
+const HEADERS_BYTES = 2 * HEADER_BYTES;
+const CHECKSUM_WORD = 10;
+/** SQLite refuses all but its own, 3007000. */
+const NO_VERSION = 1;
 
 /**
  * Has everybody who uses another index (-shm) of the same log make it again from the log. A process that opens a database whose
@@ -27,4 +34,29 @@ export function invalidateIndex(shmPath: string, own: string): void {
   } finally {
     closeSync(file);
   }
+}
+
+/**
+ * Ends an index that has lost its name: each connection that has it open fails its next read with SQLITE_CANTOPEN, instead of seeing
+ * no further commit. Readers of this project open the database again then.
+ *
+ * @param path to the index, which this process has open
+ * @returns a descriptor, to be closed after SQLite's own: closing it drops SQLite's locks
+ */
+export function retireIndex(path: string): number {
+  const file = openSync(path, 'r+');
+  const header = Buffer.alloc(HEADER_BYTES);
+  readSync(file, header, 0, HEADER_BYTES, 0);
+  const words = new Int32Array(header.buffer, header.byteOffset, HEADER_BYTES / 4);
+  words[0] = NO_VERSION;
+  let first = 0;
+  let second = 0;
+  for (let word = 0; word < CHECKSUM_WORD; word += 2) {
+    first = (first + words[word]! + second) | 0;
+    second = (second + words[word + 1]! + first) | 0;
+  }
+  words[CHECKSUM_WORD] = first;
+  words[CHECKSUM_WORD + 1] = second;
+  writeSync(file, Buffer.concat([header, header]), 0, HEADERS_BYTES, 0);
+  return file;
 }

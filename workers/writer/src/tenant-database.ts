@@ -1,13 +1,14 @@
-import { type DatabaseFile, isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import { closeSync } from 'node:fs';
+import { type DatabaseFile, isOnewriterError, isOutOfDescriptors, OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { describeChange, describeOthersWrote, describeUnnoted, describeUnsaved } from './file-finding.ts';
-import { isOpenTwice, rescueFile, setLogApart } from './file-rescue.ts';
-import { type FileChange, FileWatch } from './file-watch.ts';
+import { findOpenFile, isOpenTwice, rescueFile, setLogApart } from './file-rescue.ts';
+import { type FileChange, FileWatch, identify } from './file-watch.ts';
 import { IdempotencyKeys } from './idempotency-keys.ts';
 import { takeEpoch } from './internal-tables.ts';
 import type { WalFile, WriterOptions } from './lane-task.ts';
 import { Ledger, type NumberedCommit } from './ledger.ts';
-import { invalidateIndex } from './log-index.ts';
+import { invalidateIndex, retireIndex } from './log-index.ts';
 import type { OpenTransaction } from './open-transaction.ts';
 import { SchemaTraits } from './schema-traits.ts';
 import { explainOpenError, translateError } from './sqlite-errors.ts';
@@ -84,6 +85,8 @@ export class TenantDatabase {
   #lookDue = false;
   /** Somebody else commits to the file. */
   #othersWrote = false;
+  /** And removed what commits are numbered with. */
+  #tablesGone = false;
   /** Whether something may be in the WAL that was committed and not flushed. */
   #unflushed = true;
 
@@ -139,6 +142,9 @@ export class TenantDatabase {
         reason: `journal mode ${String(mode)}`,
       });
     }
+    // SQLite opens the log and its index with the first access to the log, if it has not yet.
+    db.pragma('data_version');
+    const index = identify(`${place.path}-shm`);
     db.exec(CONNECTION_PRAGMAS);
     this.checkpoints = new WalCheckpoints(db);
     if (options.afterIoError) this.checkpoints.complete();
@@ -159,7 +165,7 @@ export class TenantDatabase {
     this.#commit = db.prepare('COMMIT');
     this.#dataDir = options.dataDir;
     this.#exclusive = options.exclusive;
-    this.watch = new FileWatch(db, path, place.path, options.exclusive);
+    this.watch = new FileWatch(db, path, place.path, index, options.exclusive);
     this.#seq = this.ledger.commitSeq();
     this.#wal = { path: this.watch.walPath, identity: this.watch.wal };
     this.walSpace = new WalSpace(this.#wal.path);
@@ -230,6 +236,7 @@ export class TenantDatabase {
     this.schema.committed();
     if (commit === undefined) return;
     this.#seq = commit.seq;
+    this.watch.noteOwnCommit();
     this.#lookDue = true;
   }
 
@@ -263,9 +270,14 @@ export class TenantDatabase {
   #lookForOthers(): void {
     if (this.#lookDue) this.lookAtLog();
     const added = this.watch.othersAdded();
-    const isOurs = this.ledger.fileEpoch() !== this.#epoch || this.ledger.commitSeq() !== this.#seq;
-    if (added && !isOurs) this.#othersWrote = true;
-    else this.#seq = this.ledger.commitSeq();
+    try {
+      const isOurs = this.ledger.fileEpoch() !== this.#epoch || this.ledger.commitSeq() !== this.#seq;
+      if (added && !isOurs) this.#othersWrote = true;
+      else this.#seq = this.ledger.commitSeq();
+    } catch (error) {
+      if (!isAboutTables(error)) throw error;
+      this.#othersWrote = this.#tablesGone = true;
+    }
   }
 
   #forgetOthers(): void {
@@ -323,10 +335,11 @@ export class TenantDatabase {
 
   /** The same for files that are in place, to which somebody else commits. There is nothing to save. */
   #secureOthers(closing: boolean): OnewriterError | undefined {
-    if (closing) this.#lookForOthersAtClose();
+    // A batch fails, too, where the tables of the ledger are gone.
+    this.#lookForOthersAtClose();
     if (!this.#othersWrote || !this.db.open) return undefined;
     if (closing && (isOpenTwice(this.watch) || isWithheld(this.#dataDir, this.tenant))) return undefined;
-    const message = describeOthersWrote(this.tenant, this.path);
+    const message = describeOthersWrote(this.tenant, this.path, this.#tablesGone);
     const { path } = this.watch;
     try {
       withhold(this.#dataDir, this.tenant, {
@@ -378,7 +391,7 @@ export class TenantDatabase {
 
   /**
    * Closes the connection if the index of its log is another one now: who opened the database since does not see its commits.
-   * All of them are in the log. Whoever opens the file next, this process included, makes the index from it.
+   * All of them are in the log. Each process that has the database open, and the next to open it, makes the index from it.
    * @returns whether it is closed; not where another thread still has the old index open
    */
   renewIndex(): boolean {
@@ -387,8 +400,16 @@ export class TenantDatabase {
     invalidateIndex(this.watch.indexPath, this.watch.index);
     if (isOpenTwice(this.watch)) return false;
     this.rollback();
-    // SQLite writes the log back only where no other process has the file open.
+    let retired: number;
+    try {
+      retired = retireIndex(findOpenFile(this.watch.index));
+    } catch (error) {
+      if (isOutOfDescriptors(error)) return false; // the next batch tries it again
+      throw error;
+    }
+    // This writes nothing back, with an index that SQLite refuses.
     this.db.close();
+    closeSync(retired);
     return true;
   }
 
@@ -431,4 +452,9 @@ export class TenantDatabase {
     this.rollback();
     this.db.close();
   }
+}
+
+/** No such table, or no such column: SQLite has one code for both. */
+function isAboutTables(error: unknown): boolean {
+  return error instanceof Database.SqliteError && error.code === 'SQLITE_ERROR';
 }

@@ -29,6 +29,11 @@ export class TenantRegistry {
     return open >= Math.max(1, Math.floor(this.#maxOpenTenants / 2));
   }
 
+  /** All that are open. */
+  databases(): Iterable<TenantDatabase> {
+    return this.#open.values();
+  }
+
   /** The tenant's database if it is open. */
   get(tenant: string): TenantDatabase | undefined {
     return this.#open.get(tenant);

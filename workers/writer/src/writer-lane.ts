@@ -1,11 +1,13 @@
 import {
   isFollowUpJobId,
   isOnewriterError,
+  isOutOfDescriptors,
   type OnewriterError,
   shortIdentity,
   toWireError,
 } from '@onewriter/protocol';
 import { type ApplyBatchOptions, applyBatch, BatchFailed, type BatchResult } from './apply-batch.ts';
+import { readMappings } from './commit-counter.ts';
 import type {
   ApplyOutcome,
   ApplyTask,
@@ -32,6 +34,8 @@ import { FILE_CHANGED } from './withheld-tenant.ts';
 const HARMLESS: ReadonlySet<string> = new Set(['DATABASE_BUSY', 'DATABASE_FULL', 'TOO_MANY_OPEN_FILES']);
 /** Between two tries to cut a log that a reader holds. */
 const CUT_RETRY_MS = 1_000;
+/** After this the counters of commits are found of all that was opened meanwhile, with one look at the process's mappings. */
+const FIND_COUNTERS_MS = 200;
 
 /** Data of a batch that fills a good part of its connection's page cache. */
 const LARGE_BATCH_LENGTH = 512 * 1024;
@@ -48,6 +52,7 @@ export class WriterLane {
   readonly #room: LogRoom;
   /** Tenants whose log is to be cut. */
   readonly #large = new Set<TenantDatabase>();
+  #findsCounters = false;
   /** Time spent on checkpoints since it was last reported. */
   #checkpointMs = 0;
 
@@ -186,6 +191,7 @@ export class WriterLane {
         evicted,
       };
     }
+    if (database.watch.wantsCounter) this.#findCounters();
     // Before anybody hears of the commit: readers see it then.
     if (result.stats.commits > 0 && database.renewIndex()) {
       // It is opened again for the next task.
@@ -253,6 +259,20 @@ export class WriterLane {
       this.#large.delete(database);
       this.#checkpointIfOpen(database, true);
     }, CUT_RETRY_MS).unref();
+  }
+
+  #findCounters(): void {
+    if (this.#findsCounters) return;
+    this.#findsCounters = true;
+    setTimeout(() => {
+      this.#findsCounters = false;
+      try {
+        const mappings = readMappings();
+        for (const { db, watch } of this.#registry.databases()) if (db.open) watch.findCounter(mappings);
+      } catch (error) {
+        if (!isOutOfDescriptors(error)) throw error; // after the next batch it is tried again
+      }
+    }, FIND_COUNTERS_MS).unref();
   }
 
   #extendIfOpen(database: TenantDatabase): void {

@@ -48,8 +48,14 @@ export class TenantReader {
    * that had been replaced has no schema.
    */
   isReplaced(files: TenantFiles, tenant: string): boolean {
-    if (this.db.inTransaction) return !checkSchema(this.db) && this.isStale(files, tenant);
-    return this.isStale(files, tenant) || !checkSchema(this.db);
+    try {
+      if (this.db.inTransaction) return !checkSchema(this.db) && this.isStale(files, tenant);
+      return this.isStale(files, tenant) || !checkSchema(this.db);
+    } catch (error) {
+      // The index of its log was deleted, and the broker has made another (infra/adr/0029).
+      if (error instanceof Database.SqliteError && error.code.startsWith('SQLITE_CANTOPEN')) return true;
+      throw error;
+    }
   }
 
   /** @throws better-sqlite3's errors; TypeError for a statement that returns no rows. */
