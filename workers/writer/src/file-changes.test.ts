@@ -379,6 +379,36 @@ describe('a log that is written in place', () => {
     expect(finding).toContain(`onewriter restore ${copy} acme --replace`);
   });
 
+  it('overwritten by a longer log from before it began again, is found by a write', async () => {
+    const lane = tenantInUse();
+    lane.apply(fillLarge());
+    await turn();
+    const older = readFileSync(`${lane.file}-wal`);
+    lane.apply(fill());
+    writeFileSync(`${lane.file}-wal`, older);
+    const finding = expectWithheld(lane);
+    expect(finding).toMatch(CUT);
+    expectRescued(finding, 4 * ROWS + LARGE_ROWS);
+    expectWrittenOn(lane, 't', 3 * ROWS + LARGE_ROWS);
+  });
+
+  it('is not taken for saved where a page is missing that no check of the database finds', () => {
+    const lane = tenantInUse();
+    lane.apply(writes("INSERT INTO t(a) VALUES (printf('%.*c', 10000, 'x'))"));
+    const serialize = vi.spyOn(Database.prototype, 'serialize').mockImplementationOnce(function (
+      this: Database.Database,
+    ) {
+      const image = this.serialize();
+      // The last page of the text: SQLite leaves a page empty that it cannot read.
+      const page = image.indexOf('\0\0\0\0xxxxxxxx');
+      expect(page % 4096).toBe(0);
+      return image.fill(0, page, page + 4096);
+    });
+    onTestFinished(() => serialize.mockRestore());
+    truncateSync(`${lane.file}-wal`, 0);
+    expect(expectWithheld(lane)).toContain(' were only in the log and are lost; ');
+  });
+
   it('is not suspected where only its time changes', () => {
     const lane = tenantInUse();
     utimesSync(`${lane.file}-wal`, 1, 1);
