@@ -233,7 +233,7 @@ async function removeCopies(file: string): Promise<void> {
   }
 }
 
-/** The index of a log goes away under the broker and readers: nobody has to do anything. */
+/** The index of a log goes away under the broker and readers: no command is needed. */
 export const deletedIndex: Fault = {
   name: 'deleted-index',
   summary:
