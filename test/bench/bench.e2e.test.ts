@@ -54,7 +54,7 @@ describe('the benchmark', () => {
       /no scenario everything; there are insert-1,/,
     );
     await expect(bench('--scale', '--only', 'everything')).rejects.toThrow(
-      /no part everything; there are tenants, file, clients, imports/,
+      /no part everything; there are tenants, turns, file, clients, imports/,
     );
   });
 });

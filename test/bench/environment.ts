@@ -65,11 +65,14 @@ export class Environment implements AsyncDisposable {
     });
   }
 
-  broker(): Promise<{ pid: number; url: string; stop(): Promise<unknown> }> {
+  /** @param env settings of this broker, where none runs yet */
+  broker(
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<{ pid: number; url: string; stop(): Promise<unknown> }> {
     return this.#once('broker', async () => {
       const redis = await this.redis('onewriter');
       const dataDir = await this.folder('onewriter');
-      const broker = await this.#startOurs('broker', redis.url, dataDir);
+      const broker = await this.#startOurs('broker', redis.url, dataDir, env);
       this.#toStop.push(() => broker.stop());
       return broker;
     });
@@ -131,9 +134,14 @@ export class Environment implements AsyncDisposable {
     await this.#folder?.remove();
   }
 
-  async #startOurs(name: 'broker' | 'gateway', redisUrl: string, dataDir: string): Promise<Service> {
+  async #startOurs(
+    name: 'broker' | 'gateway',
+    redisUrl: string,
+    dataDir: string,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<Service> {
     const nodeArguments = this.#options.nodeArguments?.[name] ?? [];
-    const env = { ONEWRITER_LOG_LEVEL: 'warn', ...this.#options.env };
+    const env = { ONEWRITER_LOG_LEVEL: 'warn', ...this.#options.env, ...more };
     const other = this.#options.mains?.[name];
     if (nodeArguments.length === 0 && other === undefined) {
       return startService(name, { redisUrl, dataDir, env });

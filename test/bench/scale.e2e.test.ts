@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { limitedBy } from './scale/run-scale.ts';
 import { growthOf, type ScaleLimits, stepsUpTo } from './scale/scale-part.ts';
-import { curveRows, type ScaleReport } from './scale/scale-report.ts';
+import { curveRows, type ScaleReport, targetRows } from './scale/scale-report.ts';
 import { sizingRows } from './scale/sizing-table.ts';
 
 const line = (...values: number[]) => ({ points: values.map((y, x) => ({ x, y })) });
@@ -31,6 +31,16 @@ describe('--scale', () => {
     expect(() => limitedBy({ BENCH_SCALE_FILE_MIB: '4G' }, limits)).toThrow(
       /BENCH_SCALE_FILE_MIB takes a whole/,
     );
+  });
+
+  it('says of each target whether it was reached', () => {
+    const target = { what: 'writes', asked: 'at least 10/s', measured: '12/s', passed: true };
+    const part = { id: 'a', title: '', othersBefore: 0 };
+    const rows = targetRows([
+      { ...part, result: { curves: [], facts: {} } },
+      { ...part, result: { curves: [], facts: {}, targets: [target, { ...target, passed: false }] } },
+    ]);
+    expect(rows.slice(1).map(row => row.at(-1))).toEqual(['pass', 'NO']);
   });
 
   it('has a row of sizes for each figure that was measured, and none for another', () => {

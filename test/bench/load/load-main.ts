@@ -54,6 +54,24 @@ function firstCallers(count: number): readonly Caller[] {
   return callers.slice(0, count);
 }
 
+/** Of all callers together. */
+let turns = 0;
+
+/** How a caller chooses the tenant of its next operation: an index. */
+function createChoice({ index, random }: Caller): () => number {
+  const { length } = spec.tenants;
+  switch (spec.choice) {
+    case 'own':
+      return () => index % length;
+    case 'zipf':
+      return createZipf(length, random);
+    case 'turns':
+      return () => turns++ % length;
+    case 'uniform':
+      return () => Math.floor(random() * length);
+  }
+}
+
 async function run({
   warmupMs,
   measureMs,
@@ -69,10 +87,9 @@ async function run({
   let allRows = 0;
 
   const call = async (caller: Caller) => {
-    const own = spec.tenants[caller.index % spec.tenants.length]!;
-    const zipf = createZipf(spec.tenants.length, caller.random);
-    for (let turns = 0; !stopping; ) {
-      const tenant = spec.choice === 'own' ? own : spec.tenants[zipf()]!;
+    const choose = createChoice(caller);
+    for (let done = 0; !stopping; ) {
+      const tenant = spec.tenants[choose()]!;
       caller.turn++;
       const started = performance.now();
       const written = await workload.perform(driver, tenant, caller);
@@ -82,7 +99,7 @@ async function run({
         rows += written;
         latencies.add(performance.now() - started);
       }
-      if (++turns % MAX_TURNS_WITHOUT_PAUSE === 0) await new Promise(resolve => setImmediate(resolve));
+      if (++done % MAX_TURNS_WITHOUT_PAUSE === 0) await new Promise(resolve => setImmediate(resolve));
     }
   };
   // A caller that fails stops them all.

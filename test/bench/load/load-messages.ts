@@ -52,7 +52,11 @@ export type TenantChoice =
   /** Each has one of its own, in turn. */
   | 'own'
   /** For each operation, by popularity. */
-  | 'zipf';
+  | 'zipf'
+  /** For each operation, the next one: all callers together go through all tenants again and again. */
+  | 'turns'
+  /** For each operation, each with the same chance. */
+  | 'uniform';
 
 /** What a load process does; its first argument, as JSON. */
 export interface LoadSpec {

@@ -31,9 +31,18 @@ export interface ScaleCurve {
   readonly lines: readonly ScaleLine[];
 }
 
+/** Something that has to be reached, or must not be exceeded. */
+export interface ScaleTarget {
+  readonly what: string;
+  readonly asked: string;
+  readonly measured: string;
+  readonly passed: boolean;
+}
+
 /** What a part found: plots, and single figures for the table of sizes. */
 export interface ScaleResult {
   readonly curves: readonly ScaleCurve[];
+  readonly targets?: readonly ScaleTarget[] | undefined;
   readonly facts: Readonly<Record<string, number>>;
 }
 

@@ -40,7 +40,9 @@ export async function writeScaleReport(report: ScaleReport, json: boolean): Prom
   await writeFile(join(folder, 'report.md'), toMarkdown(report, curves));
   if (json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else {
-    const tables = [formatTable(curveRows(curves)), formatTable(sizingRows(report))];
+    const tables = [curveRows(curves), targetRows(report.parts), sizingRows(report)]
+      .filter(rows => rows.length > 1)
+      .map(rows => formatTable(rows));
     process.stdout.write(`\n${tables.join('\n\n')}\n\n${report.seconds} s. Written: ${folder}/report.md\n`);
   }
 }
@@ -68,6 +70,16 @@ export function curveRows(curves: readonly ScaleCurve[]): string[][] {
   ];
 }
 
+/** A row for each target of the parts that ran. */
+export function targetRows(parts: ScaleReport['parts']): string[][] {
+  return [
+    ['target', 'asked', 'measured', ''],
+    ...parts.flatMap(({ result: { targets = [] } }) =>
+      targets.map(({ what, asked, measured, passed }) => [what, asked, measured, passed ? 'pass' : 'NO']),
+    ),
+  ];
+}
+
 function judge(line: ScaleCurve['lines'][number]): string {
   if (!line.isFlat) return '';
   if (growthOf(line) <= MAX_GROWTH) return 'flat';
@@ -85,6 +97,7 @@ function drawCurve({ title, xLabel, yLabel, lines }: ScaleCurve): string {
 function toMarkdown(report: ScaleReport, curves: readonly ScaleCurve[]): string {
   const { machine, limits, parts } = report;
   const others = parts.map(({ title, othersBefore }) => `${title} ${(othersBefore * 100).toFixed(0)} %`);
+  const targets = targetRows(parts);
   const sections = [
     '# Cost at scale',
     'Written by `npm run bench -- --scale`; what is measured and how is in `test/bench/README.md`.',
@@ -92,6 +105,7 @@ function toMarkdown(report: ScaleReport, curves: readonly ScaleCurve[]): string 
       `${machine.redis}; commit ${machine.commit}, finished ${report.finishedAt}. Medians of ${limits.rounds} turns of ` +
       `${limits.measureMs / 1_000} s. Others used of the machine's CPU time just before: ${others.join(', ')}.`,
     formatMarkdownTable(curveRows(curves)),
+    ...(targets.length > 1 ? ['## Targets', formatMarkdownTable(targets)] : []),
     '## Sizes',
     formatMarkdownTable(sizingRows(report)),
     '## Plots',

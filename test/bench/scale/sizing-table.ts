@@ -22,6 +22,10 @@ export function sizingRows({ parts }: ScaleReport): string[][] {
       'memory of Redis for a tenant that was written and is idle',
       show('redisBytesPerTenant', ' KiB', 1 / 1_024),
     ],
+    [
+      `writes a second of 64 callers anywhere in ${show('uniformTenants', '')} tenants`,
+      show('uniformPerSecond', ''),
+    ],
     ['memory of Redis for a small write that waits', show('redisBytesPerBacklogWrite', ' bytes')],
     [`writes a second out of a backlog of ${tenants} tenants`, show('backlogWritesPerSecond', '')],
     [`an update in a file of ${show('fileMib', ' MiB')}, against 1 MiB: CPU`, show('fileCostRatio', 'x')],
