@@ -27,6 +27,8 @@ import {
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { CannotInject } from '../faults/fault-failure.ts';
+import { injectEffect } from '../faults/strace.ts';
 import { slowInsert } from './slow-write.ts';
 import { columnInFile, ledgerInFile } from './tenant-file.ts';
 
@@ -401,6 +403,42 @@ describe('SIGTERM', () => {
     for (const receipt of receipts) seqs.push((await receipt.committed()).commitSeq);
     expect(seqs).toEqual(seqs.toSorted((a, b) => a - b));
     expect(columnInFile(data.path, db.id, 'SELECT n FROM t ORDER BY id')).toEqual([-1, ...numbers]);
+  });
+});
+
+describe('SIGTERM with many files open on a slow disk', () => {
+  it('ends in time: what it cannot close stays as after a crash, and the next broker continues', async ctx => {
+    const { data, client, startBroker } = await startGround();
+    const drainMs = 2_000;
+    const first = await startBroker({ ONEWRITER_DRAIN_MS: String(drainMs) });
+    const tenants = Array.from({ length: 80 }, (_, index) => client.tenant(`t${index}`));
+    await Promise.all(
+      tenants.map(async db => {
+        await db.exec(CREATE);
+        await db.prepare(INSERT).run(1);
+      }),
+    );
+    // Each close flushes the file: 80 of them take two seconds on two threads.
+    const effect = { calls: 'fsync', effect: 'delay_enter=50000', when: '1+1' };
+    const slowDisk = await injectEffect(first.pid, data.path, effect).catch((error: unknown) => {
+      if (error instanceof CannotInject) return ctx.skip(error.message);
+      throw error;
+    });
+    const startedAt = performance.now();
+    // Its threads would close all files before the process ends, so it ends them.
+    expect(await first.stop(drainMs * 5)).toEqual({ code: null, signal: 'SIGKILL' });
+    expect(performance.now() - startedAt).toBeLessThan(drainMs);
+    await slowDisk.stop();
+    expect(first.logs()).toMatch(/Files were not closed in time/);
+    const logs = tenants.filter(({ id }) => existsSync(`${tenantFile(data.path, id)}-wal`));
+    expect(logs.length).toBeGreaterThan(0);
+
+    await startBroker();
+    await Promise.all(tenants.map(db => db.prepare(INSERT).run(2)));
+    for (const { id } of tenants) {
+      expect(columnInFile(data.path, id, 'SELECT n FROM t ORDER BY n')).toEqual([1, 2]);
+      expect(columnInFile(data.path, id, 'PRAGMA integrity_check')).toEqual(['ok']);
+    }
   });
 });
 

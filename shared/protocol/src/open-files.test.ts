@@ -7,6 +7,7 @@ import {
   chooseOpenReaders,
   DESCRIPTORS_PER_CONNECTION,
   isOutOfDescriptors,
+  logsBeside,
   RESERVED_DESCRIPTORS,
   readDescriptorLimit,
   readProcessRoom,
@@ -48,8 +49,29 @@ describe('a broker', () => {
       perLane: 4,
       perSpareLane: 1,
       logs: 4,
+      descriptors: 0,
     });
   });
+
+  it.each([1, 2, 8])(
+    'with %i threads keeps the log of each open tenant while descriptors suffice',
+    threads => {
+      for (const room of rooms.filter(({ descriptors }) => descriptors >= 256 * threads)) {
+        const files = chooseBrokerOpenFiles(room, threads);
+        const most = tenantsOf(threads, files);
+        for (const open of [0, 1, Math.floor(most / 2), most]) {
+          const logs = logsBeside(files, open);
+          const used = open * DESCRIPTORS_PER_CONNECTION + logs;
+          expect(used).toBeLessThanOrEqual(room.descriptors - RESERVED_DESCRIPTORS);
+          // One for each, or no descriptor is left.
+          if (logs < Math.max(4, open)) expect(used).toBe(files.descriptors);
+        }
+      }
+      const files = chooseBrokerOpenFiles({ descriptors: 20_000, memoryBytes: 24 * GB }, 2);
+      expect(files.logs).toBeLessThan(1_600);
+      expect(logsBeside(files, 4_000)).toBe(4_000);
+    },
+  );
 });
 
 describe('readers', () => {

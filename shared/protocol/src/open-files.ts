@@ -73,8 +73,10 @@ export interface BrokerOpenFiles {
   readonly perLane: number;
   /** The same for a spare lane. */
   readonly perSpareLane: number;
-  /** Logs that are kept open to be flushed, of all lanes together. */
+  /** Logs that are kept open to be flushed, of all lanes together, while as many tenants are open as may be. */
   readonly logs: number;
+  /** For tenants and logs together: all but the reserve. */
+  readonly descriptors: number;
 }
 
 /**
@@ -100,7 +102,17 @@ export function chooseBrokerOpenFiles(room: ProcessRoom, threads: number, perLan
   const perSpareLane = Math.max(1, Math.min(MAX_SPARE_OPEN, Math.floor(chosen * SPARE_SHARE)));
   const open = threads * (chosen + SPARE_LANES_PER_LANE * perSpareLane);
   const left = Math.floor(descriptors - open * DESCRIPTORS_PER_CONNECTION);
-  return { perLane: chosen, perSpareLane, logs: Math.max(MIN_OPEN, Math.min(open, left)) };
+  const logs = Math.max(MIN_OPEN, Math.min(open, left));
+  return { perLane: chosen, perSpareLane, logs, descriptors: Math.max(0, Math.floor(descriptors)) };
+}
+
+/**
+ * How many logs a broker may keep open to flush them while so many tenants are open: one for each, where the descriptors that
+ * these tenants leave suffice.
+ */
+export function logsBeside({ logs, descriptors }: BrokerOpenFiles, openTenants: number): number {
+  const left = Math.max(logs, descriptors - openTenants * DESCRIPTORS_PER_CONNECTION);
+  return Math.max(MIN_OPEN, Math.min(openTenants, left));
 }
 
 /** Descriptors that a broker needs to keep so many tenants open, with all their logs. */

@@ -152,20 +152,24 @@ export class Broker implements HealthSource {
     await this.#leader.start();
   }
 
-  /** Finishes what was begun and hands the rest over. */
-  async drain(): Promise<void> {
+  /**
+   * Finishes what was begun and hands the rest over.
+   * @returns false where the process has to be ended by a signal, because its end would wait for a thread.
+   */
+  async drain(): Promise<boolean> {
     this.#state = 'draining';
     this.#stopping.abort();
-    const atRest = (await this.#leader?.drain(this.#config.drainMs / 2)) ?? true;
+    const atRest = (await this.#leader?.drain(this.#config.drainMs)) ?? true;
     await this.#lease.release().catch(error => {
       this.#log.warn({ err: error }, 'The lease could not be given up: it runs out by itself');
     });
     this.#secondRedis.noteEnd();
     await this.#presence.stop();
-    // The end of the process would wait for the thread.
-    if (!atRest) process.kill(process.pid, 'SIGKILL');
+    // What waits for an answer of Redis must not end the process in another way.
+    if (!atRest) return false;
     this.#bellLink.close();
     this.#link.close();
+    return true;
   }
 
   /** Ends the process without answering anybody: its successor does. */

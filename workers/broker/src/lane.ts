@@ -94,7 +94,7 @@ export class Lane {
   /** Tenants whose file the thread may have open: those of `tenants`, and those whose close it has not answered. */
   readonly #open = new Set<string>();
   #group: Group | undefined;
-  #closing: Promise<void> | undefined;
+  #closing: Promise<number> | undefined;
   readonly #queue = new Turns<LaneClient>();
   readonly #pool: Piscina<LaneTask, LaneOutcome>;
   readonly #progress: Int32Array;
@@ -243,24 +243,35 @@ export class Lane {
     if (!this.tenants.has(tenant)) this.#open.delete(tenant);
   }
 
+  /** Tenants whose file the thread has open, at most: more are closed for others. */
+  get openTenants(): number {
+    return Math.min(this.#open.size, this.#options.writer.maxOpenTenants);
+  }
+
   /** Whether the thread may have the tenant's file open. */
   mayHaveOpen(tenant: string): boolean {
     return this.#open.has(tenant);
   }
 
-  /** Closes all connections and ends the thread, after what it was given before. Idempotent. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
+  /**
+   * Closes all connections and ends the thread, after what it was given before. Idempotent.
+   * @param withinMs see CloseTask. Where connections are left, the thread stays: its end would close them.
+   * @returns how many are left
+   */
+  close(withinMs?: number): Promise<number> {
+    this.#closing ??= this.#close(withinMs);
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
+  async #close(withinMs: number | undefined): Promise<number> {
+    let left = 0;
     try {
-      await this.#runTidy({ kind: 'close', tenant: null });
+      left = await this.#runTidy({ kind: 'close', tenant: null, withinMs });
     } finally {
       // Nothing is under way now: the pool takes the answer to a task that it gave up for an error of its own.
-      await this.#pool.destroy();
+      if (left === 0) await this.#pool.destroy();
     }
+    return left;
   }
 
   /** Runs a task that nobody's answer depends on. A lane that closes closes all connections anyway. */
@@ -269,9 +280,11 @@ export class Lane {
     else await this.#closing;
   }
 
-  async #runTidy(task: LaneTask): Promise<void> {
-    const { changed = [] } = (await this.#pool.run(task)) as CloseOutcome;
+  /** @returns connections that are left open because time was up */
+  async #runTidy(task: LaneTask): Promise<number> {
+    const { changed = [], left = 0 } = (await this.#pool.run(task)) as CloseOutcome;
     for (const { tenant, error } of changed) this.#options.onChanged(tenant, error);
+    return left;
   }
 
   /** The thread ended without a task: out of memory, or it could not start. */
@@ -283,7 +296,7 @@ export class Lane {
       log.error({ err: error, lane: this.index }, 'A writer thread ended; another takes its place');
       return;
     }
-    this.#closing = this.#pool.destroy();
+    this.#closing = this.#pool.destroy().then(() => 0);
     onBroken(error);
   }
 

@@ -71,7 +71,7 @@ function writerOptions() {
 }
 
 function createLane(options: LanesOptions['writer'], more: Partial<LaneOptions> = {}): Lane {
-  const flusher = new WalFlusher(10);
+  const flusher = new WalFlusher(() => 10);
   const nothing = () => {};
   const lane = new Lane(0, {
     ...{
@@ -112,7 +112,7 @@ it('a spare lane retires while many idle tenants are being closed', { timeout: 6
   const lanes = new Lanes({
     threads: 1,
     writer: writerOptions(),
-    openFiles: { perLane: 400, perSpareLane: 32, logs: 400 },
+    openFiles: { perLane: 400, perSpareLane: 32, logs: 400, descriptors: 2_000 },
     mayBegin: () => true,
     onChanged: (_, finding) => expect.fail(finding.message),
     onBroken: error => expect.fail(String(error)),
@@ -199,7 +199,7 @@ it('others are served between tenants that run alone, and never at the same time
   const lanes = new Lanes({
     threads: 2,
     writer: writerOptions(),
-    openFiles: { perLane: 400, perSpareLane: 32, logs: 400 },
+    openFiles: { perLane: 400, perSpareLane: 32, logs: 400, descriptors: 2_000 },
     mayBegin: () => true,
     onChanged: (_, finding) => expect.fail(finding.message),
     onBroken: error => expect.fail(String(error)),

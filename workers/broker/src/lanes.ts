@@ -1,4 +1,4 @@
-import { type BrokerOpenFiles, SPARE_LANES_PER_LANE, type WireError } from '@onewriter/protocol';
+import { type BrokerOpenFiles, logsBeside, SPARE_LANES_PER_LANE, type WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { WriterOptions } from '@onewriter/writer';
 import { Lane, type LaneClient } from './lane.ts';
@@ -50,7 +50,7 @@ export class Lanes {
 
   constructor(options: LanesOptions) {
     this.#options = options;
-    this.#flusher = new WalFlusher(options.openFiles.logs);
+    this.#flusher = new WalFlusher(() => logsBeside(options.openFiles, this.#openTenants));
     for (let count = 0; count < options.threads; count++) this.#open();
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
   }
@@ -69,10 +69,18 @@ export class Lanes {
     return this.#options.threads * this.#options.openFiles.perLane;
   }
 
+  /** Tenants whose files are open, or are about to be, at most. */
+  get #openTenants(): number {
+    return this.#lanes.reduce((sum, lane) => sum + lane.openTenants, 0);
+  }
+
   /** Gives a tenant with work its turn. */
   enqueue(client: LaneClient): void {
     const lane = client.lane ?? this.#choose();
+    const isNew = !lane.mayHaveOpen(client.tenant);
     lane.enqueue(client);
+    // Its descriptors may be those of logs.
+    if (isNew) this.#flusher.trim();
   }
 
   /** Gives a tenant its turn while nothing else runs in this process. */
@@ -103,6 +111,7 @@ export class Lanes {
     const { lane } = client;
     client.lane = undefined;
     await lane?.closeTenant(client.tenant);
+    this.#flusher.trim();
   }
 
   /** Resolves when no thread has the file of a tenant open, which has no work: also where it was before it moved. */
@@ -110,14 +119,20 @@ export class Lanes {
     await Promise.all(
       this.#lanes.filter(lane => lane.mayHaveOpen(tenant)).map(lane => lane.closeTenant(tenant)),
     );
+    this.#flusher.trim();
   }
 
-  /** Closes all connections and ends the threads. Idempotent. */
-  async close(): Promise<void> {
+  /**
+   * Closes all connections and ends the threads. Idempotent.
+   * @param withinMs after which no further connection is closed; default: all are
+   * @returns how many are left; then the process has to be ended by a signal, or its threads would close them as they end
+   */
+  async close(withinMs?: number): Promise<number> {
     this.#paused = true;
     clearInterval(this.#timer);
-    await Promise.all(this.#lanes.map(lane => lane.close()));
+    const left = await Promise.all(this.#lanes.map(lane => lane.close(withinMs)));
     this.#flusher.close();
+    return left.reduce((sum, count) => sum + count, 0);
   }
 
   #open(maxOpenTenants = this.#options.openFiles.perLane): Lane {

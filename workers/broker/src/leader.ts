@@ -79,6 +79,9 @@ export interface LeaderOptions {
 const CLOSE_IDLE_EVERY_MS = 5_000;
 /** Between two claims of the group. */
 const CLAIM_EVERY_MS = 2_000;
+/** Of the time for a drain: when the last file may be closed, and what one that was begun may take beyond that. */
+const CLOSE_UNTIL = 0.75;
+const CLOSE_GRACE = 0.1;
 /** How long the other tenants' batches may take when the process is replaced because of one. */
 const REPLACE_GRACE_MS = 1_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
@@ -319,10 +322,13 @@ export class Leader {
   /**
    * Finishes what was begun, puts back what was not, and gives the lease up; then closes the files, which may take
    * longer: nothing is committed to them any more.
-   * @param graceMs for what was begun; what is not finished then is left to the successor.
-   * @returns false where a thread is still at work.
+   * @param drainMs for all of it: half for what was begun, which is left to the successor if it is not finished then; what is left
+   * but a fifth, for the files.
+   * @returns false where a thread is still at work or has files open: the process has to be ended by a signal.
    */
-  async drain(graceMs: number): Promise<boolean> {
+  async drain(drainMs: number): Promise<boolean> {
+    const startedAt = performance.now();
+    const graceMs = drainMs / 2;
     this.#stop();
     const sessions = [...this.#sessions.values()];
     await Promise.race([Promise.all(sessions.map(session => session.drain())), pause(graceMs)]);
@@ -336,9 +342,28 @@ export class Leader {
       );
       return false;
     }
-    await this.#lanes.close();
+    const closeMs = Math.max(0, drainMs * CLOSE_UNTIL - (performance.now() - startedAt));
+    const atRest = await this.#closeFiles(closeMs, drainMs * CLOSE_GRACE);
     this.#context.deadLetters.close();
-    return true;
+    return atRest;
+  }
+
+  /** @returns whether all files were closed; each costs flushes, and thousands can take longer than the drain may. */
+  async #closeFiles(withinMs: number, graceMs: number): Promise<boolean> {
+    const closing = this.#lanes.close(withinMs);
+    const late = new AbortController();
+    const left = await Promise.race([
+      closing,
+      // A close that a disk holds up for longer than that ends with the process.
+      pause(withinMs + graceMs, undefined, { signal: late.signal }),
+    ]).finally(() => late.abort());
+    if (left === 0) return true;
+    closing.catch(error => this.#options.log.warn({ err: error }, 'A lane did not close'));
+    this.#options.log.warn(
+      { files: left, withinMs: Math.round(withinMs) },
+      'Files were not closed in time: their logs, which are flushed, are written back when they are opened again',
+    );
+    return false;
   }
 
   /**

@@ -19,8 +19,9 @@ await startProcess('broker', async (config, log) => {
     maxConnections: MAX_CONNECTIONS,
   });
   drainOnSignal(config.drainMs, log, async () => {
-    await Promise.all([broker.drain(), server.close(config.drainMs / 2)]);
+    const [atRest] = await Promise.all([broker.drain(), server.close(config.drainMs / 2)]);
     await tracing?.close(config.drainMs * 0.1);
+    if (!atRest) process.kill(process.pid, 'SIGKILL');
   });
   broker.announce(server.port);
   announceReady(server.port);

@@ -31,8 +31,8 @@ function openFiles(): string[] {
     .filter(path => path.startsWith(folder));
 }
 
-const createFlusher = (maxOpen: number) => {
-  const flusher = new WalFlusher(maxOpen);
+const createFlusher = (maxOpen: number | (() => number)) => {
+  const flusher = new WalFlusher(typeof maxOpen === 'number' ? () => maxOpen : maxOpen);
   onTestFinished(() => flusher.close());
   return flusher;
 };
@@ -44,6 +44,19 @@ it('flushes many files at once and keeps at most its bound of descriptors', asyn
   await expect.poll(() => new Set(openFiles()).size).toBeLessThanOrEqual(4);
   flusher.close();
   await expect.poll(openFiles).toEqual([]);
+});
+
+it('keeps more or fewer as its bound moves', async () => {
+  let bound = 20;
+  const flusher = createFlusher(() => bound);
+  const wals = Array.from({ length: 20 }, (_, index) => createWal(`${index}-wal`));
+  await Promise.all(wals.map(wal => flusher.flush(wal)));
+  expect(new Set(openFiles()).size).toBe(20);
+  bound = 5;
+  flusher.trim();
+  await expect
+    .poll(() => openFiles().map(path => path.slice(folder.length + 1)))
+    .toEqual([...['15-wal', '16-wal', '17-wal', '18-wal', '19-wal']]);
 });
 
 it('refuses a file that is not the one that was written', async () => {

@@ -32,12 +32,21 @@ interface OpenWal {
  * so that closing a descriptor of the WAL drops no lock.
  */
 export class WalFlusher {
-  readonly #maxOpen: number;
+  readonly #maxOpen: () => number;
   readonly #open = new Map<string, Promise<OpenWal>>();
 
-  /** @param maxOpen descriptors kept; the least recently used is closed. */
-  constructor(maxOpen: number) {
+  /** @param maxOpen descriptors that may be kept now; the least recently used is closed. */
+  constructor(maxOpen: () => number) {
     this.#maxOpen = maxOpen;
+  }
+
+  /** Closes what is beyond the bound, which changes as tenants are opened and closed. */
+  trim(): void {
+    const bound = this.#maxOpen();
+    for (const oldest of this.#open.keys()) {
+      if (this.#open.size <= bound) break;
+      this.#forget(oldest);
+    }
   }
 
   /**
@@ -74,10 +83,7 @@ export class WalFlusher {
     }
     opening ??= this.#openWal(path, identity);
     this.#open.set(path, opening);
-    for (const oldest of this.#open.keys()) {
-      if (this.#open.size <= this.#maxOpen) break;
-      this.#forget(oldest);
-    }
+    this.trim();
     const wal = await opening;
     wal.users++;
     return wal;

@@ -98,6 +98,11 @@ export interface QueuedJob {
 export interface CloseTask {
   readonly kind: 'close';
   readonly tenant: string | null;
+  /**
+   * Of all: after so many ms no further one is closed. Those that are left are as after a crash: all that was committed is in their
+   * logs, flushed, and whoever opens them next writes it back. Default: all are closed, however long it takes.
+   */
+  readonly withinMs?: number | undefined;
 }
 
 export type LaneOutcome = ApplyOutcome | GroupOutcome | CloseOutcome;
@@ -120,6 +125,8 @@ export interface GroupItemOutcome {
 export interface CloseOutcome {
   readonly kind: 'closed';
   readonly tenants: readonly string[];
+  /** Tenants that are open still, where time was up; undefined: none. */
+  readonly left?: number | undefined;
   /** What was found of files that changed under the connection; they are opened no more until {@link releaseWithheld}. */
   readonly changed?: readonly { readonly tenant: string; readonly error: WireError }[] | undefined;
 }

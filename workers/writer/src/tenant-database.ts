@@ -439,11 +439,13 @@ export class TenantDatabase {
   /**
    * Writes the WAL back to the file as far as readers let it, waiting for nobody, and closes. Idempotent. Not for files that
    * changed: see {@link secure}.
+   * @param mayLeaveLog what is in a small log may stay there where others have the file open; where none has, SQLite's own close
+   * writes it back and removes it
    */
-  close(): void {
+  close(mayLeaveLog = false): void {
     if (!this.db.open) return;
     this.rollback();
-    if (this.db.open) this.checkpoints.truncate();
+    if (this.db.open && !(mayLeaveLog && this.checkpoints.isSmall)) this.checkpoints.truncate();
     this.db.close();
   }
 

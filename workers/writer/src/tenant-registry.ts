@@ -129,29 +129,50 @@ export class TenantRegistry {
   }
 
   /**
-   * Checkpoints and closes one tenant, or all; files that changed are secured instead.
-   * @returns the tenants that were open, and what was found.
+   * Checkpoints and closes one tenant; files that changed are secured instead.
+   * @returns the tenant, if it was open, and what was found.
    */
-  close(tenant: string | null): ClosedTenants {
-    const tenants = tenant === null ? [...this.#open.keys()] : this.#open.has(tenant) ? [tenant] : [];
+  close(tenant: string): ClosedTenants {
     const changed: ChangedTenant[] = [];
-    for (const name of tenants) {
-      const database = this.#open.get(name)!;
-      // A process that ends may have been overtaken.
-      const error = this.secure(name, tenant === null, true);
-      if (error !== undefined) {
-        changed.push({ tenant: name, error });
-        continue;
-      }
-      this.#open.delete(name);
-      database.close();
+    const wasOpen = this.#open.has(tenant);
+    if (wasOpen) this.#closeOne(tenant, false, changed);
+    return { tenants: wasOpen ? [tenant] : [], changed, left: 0 };
+  }
+
+  /**
+   * The same for all, the least recently used first, as they are not needed any more.
+   * @param withinMs no further one is closed when so much time has passed.
+   */
+  closeAll(withinMs = Number.POSITIVE_INFINITY): ClosedTenants {
+    const until = performance.now() + withinMs;
+    const tenants: string[] = [];
+    const changed: ChangedTenant[] = [];
+    for (const tenant of [...this.#open.keys()]) {
+      if (performance.now() >= until) break;
+      this.#closeOne(tenant, true, changed);
+      tenants.push(tenant);
     }
-    return { tenants, changed };
+    // One whose finding could not be saved stays open as well.
+    return { tenants, changed, left: withinMs === Number.POSITIVE_INFINITY ? 0 : this.#open.size };
+  }
+
+  /** @param ending the process ends: it may have been overtaken, and the log may be left to whoever opens the file next */
+  #closeOne(tenant: string, ending: boolean, changed: ChangedTenant[]): void {
+    const database = this.#open.get(tenant)!;
+    const error = this.secure(tenant, ending, true);
+    if (error !== undefined) {
+      changed.push({ tenant, error });
+      return;
+    }
+    this.#open.delete(tenant);
+    database.close(ending);
   }
 }
 
 export interface ClosedTenants {
   readonly tenants: readonly string[];
+  /** Tenants that are open still, because time was up. */
+  readonly left: number;
   readonly changed: readonly ChangedTenant[];
 }
 

@@ -24,6 +24,8 @@ const KEPT_LOG_BYTES = 16 * 1024 * 1024;
 const PRESSED_BYTES = 64 * 1024 * 1024;
 const READERS_WAIT_MS = 20;
 const WAIT_EVERY_MS = 1_000;
+/** A log of this size may be left to whoever opens the file next: it is read in a few milliseconds then. */
+const SMALL_LOG_BYTES = 1024 * 1024;
 /** Bytes in front of every page in the WAL. Source: https://www.sqlite.org/fileformat2.html, section 4. */
 const FRAME_HEADER_BYTES = 24;
 
@@ -104,6 +106,11 @@ export class WalCheckpoints {
       if (code !== 'DATABASE_FULL' && code !== 'DATABASE_BUSY') throw error;
       this.#pagesThen = this.#pages;
     }
+  }
+
+  /** Whether the log need not be cut when the process ends. */
+  get isSmall(): boolean {
+    return this.walBytes <= SMALL_LOG_BYTES;
   }
 
   /** Whether the log is larger than it is kept: {@link run} is worth trying again, also where nothing is written. */

@@ -1,5 +1,6 @@
 import {
   copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -21,6 +22,7 @@ import {
   resultsOf,
   script,
   TemporaryLane,
+  temporaryDataDir,
   verdicts,
   writes,
 } from '../test-support/temporary-lane.ts';
@@ -207,6 +209,39 @@ describe('a lane', () => {
     expect(lane.lane.run({ kind: 'close', tenant: null })).toEqual({ kind: 'closed', tenants: ['c', 'b'] });
     // Closed, and the WAL written back.
     expect(existsSync(join(lane.options.dataDir, 'tenants/c/tenant.db-wal'))).toBe(false);
+  });
+
+  it('leaves logs to the next opener where there is no time to close all', () => {
+    const lane = new TemporaryLane();
+    const tenants = ['a', 'b', 'acme'];
+    for (const tenant of tenants) applied(lane.run([TABLE, writes(INSERT)], { tenant }));
+    expect(lane.lane.run({ kind: 'close', tenant: null, withinMs: 0 })).toEqual({
+      ...{ kind: 'closed', tenants: [], left: 3 },
+    });
+    // As after a crash: the files are copied as they are, and opened.
+    const copy = temporaryDataDir();
+    cpSync(lane.options.dataDir, copy, { recursive: true });
+    const next = new TemporaryLane({ dataDir: copy });
+    expect(statSync(`${next.file}-wal`).size).toBeGreaterThan(0);
+    applied(next.run([writes(INSERT)], { epoch: 2 }));
+    expect(next.column('SELECT count(*) FROM t')).toEqual([2]);
+    expect(lane.lane.run({ kind: 'close', tenant: null, withinMs: 60_000 })).toEqual({
+      ...{ kind: 'closed', tenants },
+    });
+    expect(existsSync(`${lane.file}-wal`)).toBe(false);
+  });
+
+  it('at its end leaves a small log to those who have the file open, and cuts a large one', () => {
+    const lane = new TemporaryLane();
+    lane.apply(TABLE);
+    const reader = otherConnection(lane.file);
+    reader.prepare('SELECT count(*) FROM t').get();
+    lane.lane.run({ kind: 'close', tenant: null });
+    expect(statSync(`${lane.file}-wal`).size).toBeGreaterThan(0);
+    lane.apply(writes('INSERT INTO t(a) SELECT zeroblob(2000000)'));
+    lane.lane.run({ kind: 'close', tenant: null });
+    expect(statSync(`${lane.file}-wal`).size).toBe(0);
+    expect(reader.prepare('SELECT count(*) FROM t').pluck().get()).toBe(1);
   });
 
   it('tells what it runs', () => {

@@ -91,10 +91,14 @@ export class WriterLane {
 
   #close(task: CloseTask): CloseOutcome {
     if (task.tenant === null) this.#note?.remove();
-    const { tenants, changed } = this.#registry.close(task.tenant);
-    if (changed.length === 0) return { kind: 'closed', tenants };
+    const { tenants, changed, left } =
+      task.tenant === null ? this.#registry.closeAll(task.withinMs) : this.#registry.close(task.tenant);
     const findings = changed.map(({ tenant, error }) => ({ tenant, error: toWireError(error) }));
-    return { kind: 'closed', tenants, changed: findings };
+    return {
+      ...{ kind: 'closed', tenants },
+      ...(left > 0 ? { left } : {}),
+      ...(findings.length > 0 ? { changed: findings } : {}),
+    };
   }
 
   #runGroup({ id, tasks }: GroupTask, post: (outcome: GroupItemOutcome) => void): GroupOutcome {
@@ -119,7 +123,7 @@ export class WriterLane {
 
   /** Checkpoints and closes everything. Idempotent. */
   close(): void {
-    this.#registry.close(null);
+    this.#registry.closeAll();
   }
 
   #apply(task: ApplyTask): ApplyOutcome {
