@@ -119,7 +119,7 @@ it('a spare lane retires while many idle tenants are being closed', { timeout: 6
     spareIdleMs: 0,
     log: quiet,
   });
-  onTestFinished(() => lanes.close());
+  onTestFinished(async () => void (await lanes.close()));
   const slow = [new Client('slow-1', SLOW), new Client('slow-2', SLOW)];
   const clients = Array.from({ length: 60 }, (_, index) => new Client(`t${index}`));
   for (const client of [...slow, ...clients]) lanes.enqueue(client);
@@ -205,7 +205,7 @@ it('others are served between tenants that run alone, and never at the same time
     onBroken: error => expect.fail(String(error)),
     log: quiet,
   });
-  onTestFinished(() => lanes.close());
+  onTestFinished(async () => void (await lanes.close()));
   const order: string[] = [];
   const at = new Set<string>();
   const create = (tenant: string) => {
