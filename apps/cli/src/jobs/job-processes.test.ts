@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { type JobOutcome, parseJobs, runInProcesses } from './job-processes.ts';
@@ -71,6 +71,13 @@ it('gives up where a process cannot start', async () => {
     ),
   ).rejects.toThrow(/ended \(code 1\)/);
   expect(seen).toEqual([]);
+});
+
+it('takes --jobs from 1 to 64; its default is no more than the machine has processors', () => {
+  expect(['1', '7', '64'].map(parseJobs)).toEqual([1, 7, 64]);
+  const chosen = parseJobs(undefined);
+  expect(chosen).toBeGreaterThanOrEqual(1);
+  expect(chosen).toBeLessThanOrEqual(Math.min(4, availableParallelism()));
 });
 
 it.each(['0', '65', '1.5', 'many', ''])('refuses --jobs %s', text => {

@@ -1,5 +1,6 @@
 import type { BrokerStatus } from '@onewriter/protocol';
 import { expect, it } from 'vitest';
+import { nextForAlert } from '../doctor/next-for-alert.ts';
 import { cut, duration, formatStatus, milliseconds } from './format-status.ts';
 
 const VIEW = { colour: false, width: 120, height: 50, group: 'default', place: '/data' };
@@ -99,7 +100,7 @@ it('shows the whole of what is wrong, on as many lines as it takes', () => {
   const parked = { total: 1, tenants: [{ tenant: 'sick', code: 'TENANT_UNAVAILABLE', message, since: 0 }] };
   const text = formatStatus({ ...SOURCE, status: { ...STATUS, parked } }, { ...VIEW, width: 60 });
   expect(text.replaceAll(/\s+/g, ' ')).toContain(
-    `${message} OnewriterTenantParked → Do what the message says;`,
+    `${message} OnewriterTenantParked → ${nextForAlert('OnewriterTenantParked')}`,
   );
 });
 
