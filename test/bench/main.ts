@@ -8,6 +8,7 @@ import { formatNumber } from './report/format.ts';
 import { type Report, writeReport } from './report/write-report.ts';
 import { runScenario, type ScenarioResult } from './run-scenario.ts';
 import { runScale } from './scale/run-scale.ts';
+import { NoResults } from './scale/scale-report.ts';
 import { CONTESTANT_LABELS, SCENARIOS, type Scenario } from './scenarios.ts';
 import { judge } from './targets.ts';
 
@@ -24,9 +25,19 @@ try {
   process.exit(2);
 }
 if (options.help) process.stdout.write(HELP);
-else if (options.scale) await runScale(options);
+else if (options.scale) await scale();
 else if (options.profile !== undefined) await runProfile(options.profile, options);
 else await bench();
+
+async function scale(): Promise<void> {
+  try {
+    await runScale(options);
+  } catch (error) {
+    if (!(error instanceof NoResults)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 2;
+  }
+}
 
 async function bench(): Promise<void> {
   const started = performance.now();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { limitedBy } from './scale/run-scale.ts';
 import { growthOf, type ScaleLimits, stepsUpTo } from './scale/scale-part.ts';
-import { curveRows, type ScaleReport, targetRows } from './scale/scale-report.ts';
+import { curveRows, NoResults, readLastReport, type ScaleReport, targetRows } from './scale/scale-report.ts';
 import { sizingRows } from './scale/sizing-table.ts';
 
 const line = (...values: number[]) => ({ points: values.map((y, x) => ({ x, y })) });
@@ -31,6 +31,16 @@ describe('--scale', () => {
     expect(() => limitedBy({ BENCH_SCALE_FILE_MIB: '4G' }, limits)).toThrow(
       /BENCH_SCALE_FILE_MIB takes a whole/,
     );
+  });
+
+  it('says which run is missing where there is none to make the table of', async () => {
+    const folder = '/no/such/folder';
+    const missing = readLastReport(folder, { quick: true });
+    await expect(missing).rejects.toBeInstanceOf(NoResults);
+    await expect(missing).rejects.toThrow(
+      `There are no results in ${folder}/results.json: run \`npm run bench -- --scale --quick\` first`,
+    );
+    await expect(readLastReport('/dev/null', { quick: false })).rejects.toThrow('ENOTDIR');
   });
 
   it('says of each target whether it was reached', () => {

@@ -47,11 +47,32 @@ export async function writeScaleReport(report: ScaleReport, json: boolean): Prom
   }
 }
 
-/** Prints the table of sizes as Markdown, from the last run. @throws Error where there was none */
+/** There is no run whose results could be shown. Its message is for people. */
+export class NoResults extends Error {}
+
+/** Prints the table of sizes as Markdown, from the last run. @throws NoResults */
 export async function printSizingTable(kind: Pick<ScaleReport, 'quick' | 'partial'>): Promise<void> {
-  const path = join(scaleFolder(kind), 'results.json');
-  const report = JSON.parse(await readFile(path, 'utf8')) as ScaleReport;
+  const report = await readLastReport(scaleFolder(kind), kind);
   process.stdout.write(`${formatMarkdownTable(sizingRows(report))}\n`);
+}
+
+/** @throws NoResults */
+export async function readLastReport(
+  folder: string,
+  { quick }: Pick<ScaleReport, 'quick'>,
+): Promise<ScaleReport> {
+  const path = join(folder, 'results.json');
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const command = `npm run bench -- --scale${quick ? ' --quick' : ''}`;
+    throw new NoResults(
+      `There are no results in ${path}: run \`${command}\` first, with the same --only and bounds.`,
+    );
+  }
+  return JSON.parse(text) as ScaleReport;
 }
 
 /** A row for each line of each plot. */
