@@ -28,6 +28,7 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['held-file', 2],
   ['order-of-life', 1],
   ['open-transaction', 2],
+  ['imports', 1],
   ['many-active', 1],
 ];
 

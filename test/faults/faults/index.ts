@@ -9,6 +9,7 @@ import { events } from './events.ts';
 import { failover, handover } from './failover.ts';
 import { failpoint } from './failpoint.ts';
 import { heldFile } from './held-file.ts';
+import { imports } from './imports.ts';
 import { incarnations } from './incarnations.ts';
 import { killBroker } from './kill-broker.ts';
 import { killClient } from './kill-client.ts';
@@ -71,6 +72,7 @@ const ALL: readonly Fault[] = [
   movingTenants,
   openTransaction,
   deadGateway,
+  imports,
   raisedEpochs,
   rollingRestart,
   overload,
