@@ -54,8 +54,10 @@ it('keeps more or fewer as its bound moves', async () => {
   expect(new Set(openFiles()).size).toBe(20);
   bound = 5;
   flusher.trim();
+  // A descriptor is used again by any file, so their order says nothing.
+  const names = () => openFiles().map(path => path.slice(folder.length + 1));
   await expect
-    .poll(() => openFiles().map(path => path.slice(folder.length + 1)))
+    .poll(() => names().toSorted())
     .toEqual([...['15-wal', '16-wal', '17-wal', '18-wal', '19-wal']]);
 });
 
