@@ -3,7 +3,7 @@ import { existsSync, readdirSync, symlinkSync } from 'node:fs';
 import { connect as connectSocket } from 'node:net';
 import { join } from 'node:path';
 import { classifyStep, NEWEST_COMMIT_SEQ_SQL, tenantFile } from '@onewriter/protocol';
-import { type Access, signToken } from '@onewriter/runtime';
+import { type Grant, signToken } from '@onewriter/runtime';
 import {
   isAlive,
   type Service,
@@ -23,7 +23,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
  * take the service down. Each attack has the answer it must get; afterwards everything is as it was.
  */
 
-const MINE: Access = { tenants: ['mine'], access: 'admin' };
+const MINE: Grant = { tenants: ['mine'], access: 'admin' };
 
 let redis: TestRedis;
 let data: TemporaryDirectory;
@@ -236,7 +236,8 @@ describe('tokens', () => {
     return `${text}.${createHmac(hash, secret).update(text).digest('base64url')}`;
   };
   const HS256 = { alg: 'HS256', typ: 'JWT' };
-  const ALL = { tenants: '*', access: 'admin' };
+  const exp = Math.floor(Date.now() / 1_000) + 600;
+  const ALL = { tenants: '*', access: 'admin', exp };
   const now = Math.floor(Date.now() / 1_000);
 
   it.each<[name: string, token: string, code: string]>([
@@ -252,15 +253,23 @@ describe('tokens', () => {
     ['a critical extension', sign({ ...HS256, crit: ['x'], x: 1 }, ALL), 'UNAUTHENTICATED'],
     ['expired', sign(HS256, { ...ALL, exp: now - 60 }), 'UNAUTHENTICATED'],
     ['not valid yet', sign(HS256, { ...ALL, nbf: now + 600 }), 'UNAUTHENTICATED'],
-    ['an unknown level', sign(HS256, { tenants: '*', access: 'root' }), 'UNAUTHENTICATED'],
-    ['levels as a list', sign(HS256, { tenants: '*', access: ['admin'] }), 'UNAUTHENTICATED'],
-    ['tenants as a text', sign(HS256, { tenants: 'theirs', access: 'admin' }), 'UNAUTHENTICATED'],
-    ['tenants as an object', sign(HS256, { tenants: { theirs: 1 }, access: 'admin' }), 'UNAUTHENTICATED'],
-    ['no tenants', sign(HS256, { access: 'admin' }), 'UNAUTHENTICATED'],
-    ['a star in a list', sign(HS256, { tenants: ['*'], access: 'admin' }), 'FORBIDDEN'],
-    ['a prefix', sign(HS256, { tenants: ['their', 'theirs-'], access: 'admin' }), 'FORBIDDEN'],
-    ['another case', sign(HS256, { tenants: ['THEIRS'], access: 'admin' }), 'FORBIDDEN'],
-    ['an empty list', sign(HS256, { tenants: [], access: 'admin' }), 'FORBIDDEN'],
+    ['an unknown level', sign(HS256, { tenants: '*', access: 'root', exp }), 'UNAUTHENTICATED'],
+    ['levels as a list', sign(HS256, { tenants: '*', access: ['admin'], exp }), 'UNAUTHENTICATED'],
+    ['tenants as a text', sign(HS256, { tenants: 'theirs', access: 'admin', exp }), 'UNAUTHENTICATED'],
+    [
+      'tenants as an object',
+      sign(HS256, { tenants: { theirs: 1 }, access: 'admin', exp }),
+      'UNAUTHENTICATED',
+    ],
+    ['neither exp nor iat', sign(HS256, { tenants: '*', access: 'admin' }), 'UNAUTHENTICATED'],
+    ['an unknown right', sign(HS256, { tenants: '*', rights: ['root'], exp }), 'UNAUTHENTICATED'],
+    ['level and rights', sign(HS256, { ...ALL, rights: ['read'] }), 'UNAUTHENTICATED'],
+    ['rights without the right one', sign(HS256, { tenants: '*', rights: ['export'], exp }), 'FORBIDDEN'],
+    ['no tenants', sign(HS256, { access: 'admin', exp }), 'UNAUTHENTICATED'],
+    ['a star in a list', sign(HS256, { tenants: ['*'], access: 'admin', exp }), 'FORBIDDEN'],
+    ['a prefix', sign(HS256, { tenants: ['their', 'theirs-'], access: 'admin', exp }), 'FORBIDDEN'],
+    ['another case', sign(HS256, { tenants: ['THEIRS'], access: 'admin', exp }), 'FORBIDDEN'],
+    ['an empty list', sign(HS256, { tenants: [], access: 'admin', exp }), 'FORBIDDEN'],
     ['a very long one', 'a'.repeat(12_000), 'UNAUTHENTICATED'],
   ])('%s', async (_, forged, code) => {
     const headers = { authorization: `Bearer ${forged}`, 'content-type': 'application/json' };

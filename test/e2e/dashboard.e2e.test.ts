@@ -415,7 +415,10 @@ describe('access', () => {
     });
     onTestFinished(async () => void (await service.stop()));
     const sign = (tenants: unknown) =>
-      new SignJWT({ tenants, access: 'admin' }).setProtectedHeader({ alg: 'EdDSA' }).sign(privateKey);
+      new SignJWT({ tenants, access: 'admin' })
+        .setProtectedHeader({ alg: 'EdDSA' })
+        .setExpirationTime('1h')
+        .sign(privateKey);
     const statusWith = async (token: string) =>
       (await fetch(`${service.url}/session`, { headers: { authorization: `Bearer ${token}` } })).status;
     expect(await statusWith('a-fixed-token-of-the-tests')).toBe(204);

@@ -1,4 +1,4 @@
-import { type Access, signToken } from '@onewriter/runtime';
+import { type Grant, signToken } from '@onewriter/runtime';
 import {
   type Service,
   startRedis,
@@ -38,7 +38,7 @@ afterAll(async () => {
   await data?.remove();
 });
 
-async function send(path: string, body: unknown, access: Access = { tenants: ['shop'], access: 'write' }) {
+async function send(path: string, body: unknown, access: Grant = { tenants: ['shop'], access: 'write' }) {
   const response = await fetch(gateway.url + path, {
     method: 'POST',
     headers: {
@@ -156,7 +156,7 @@ describe('proxies that share one connection', () => {
 });
 
 describe('proxies with a list of forbidden words', () => {
-  const reader: Access = { tenants: ['shop'], access: 'read' };
+  const reader: Grant = { tenants: ['shop'], access: 'read' };
 
   it.each([
     'DROP TABLE items',

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 
 import { tenantFile, tenantQueue } from '@onewriter/protocol';
-import { type Access, signToken } from '@onewriter/runtime';
+import { type Grant, signToken } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
 import {
   type Service,
@@ -23,7 +23,7 @@ import Database from 'better-sqlite3';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
-const ADMIN: Access = { tenants: '*', access: 'admin' };
+const ADMIN: Grant = { tenants: '*', access: 'admin' };
 const NDJSON = 'application/x-ndjson';
 const run = promisify(execFile);
 
@@ -106,7 +106,7 @@ function createValidator(document: Document): typeof validate {
 
 interface Ask extends Omit<RequestInit, 'body'> {
   readonly body?: unknown;
-  readonly access?: Access;
+  readonly access?: Grant;
   readonly headers?: Record<string, string>;
 }
 
@@ -385,7 +385,7 @@ describe('tenants', () => {
       ['page-1', 'page-2'],
       'page-2',
     ]);
-    const access: Access = { tenants: ['page-3', 'nowhere'], access: 'read' };
+    const access: Grant = { tenants: ['page-3', 'nowhere'], access: 'read' };
     const own = await ask('GET', '/v1/tenants', { access });
     expect([own.body.tenants.map((t: { tenant: string }) => t.tenant), own.body.next]).toEqual([
       ['page-3'],
@@ -428,7 +428,7 @@ describe('tenants', () => {
       ['tenant.pause', 'ok'],
       ['tenant.create', 'ok'],
     ]);
-    const access: Access = { tenants: ['rest'], access: 'admin' };
+    const access: Grant = { tenants: ['rest'], access: 'admin' };
     expect((await ask('GET', '/v1/audit', { access })).status).toBe(403);
   });
 
@@ -659,7 +659,7 @@ describe('import', () => {
       'STATEMENT_NOT_ALLOWED',
     );
     expect((await post('in2/import?table=t', '{}')).status).toBe(415);
-    const access: Access = { tenants: ['in2'], access: 'read' };
+    const access: Grant = { tenants: ['in2'], access: 'read' };
     expect((await post('in2/import?table=t', '{}', { headers, access })).status).toBe(403);
     const mixed = await post('in2/import?table=t', '{"a":1}\nnonsense\n[]\n{"b":1}\n{"a":[1]}\n', {
       headers,
@@ -798,7 +798,7 @@ describe('deleting a tenant', () => {
     const unsure = await ask('DELETE', path);
     expect([unsure.status, unsure.body.error.code]).toEqual([428, 'CONFIRMATION_REQUIRED']);
     const headers = { 'confirm-delete': 'gone' };
-    const access: Access = { tenants: ['gone'], access: 'write' };
+    const access: Grant = { tenants: ['gone'], access: 'write' };
     expect((await ask('DELETE', path, { headers, access })).status).toBe(403);
     const deleted = await ask('DELETE', path, { headers });
     expect([deleted.status, deleted.body]).toEqual([

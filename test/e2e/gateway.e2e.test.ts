@@ -4,7 +4,7 @@ import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { groupKeys, newJobId, tenantFile } from '@onewriter/protocol';
-import { type Access, signToken } from '@onewriter/runtime';
+import { type Grant, signToken } from '@onewriter/runtime';
 import {
   type Service,
   startRedis,
@@ -19,7 +19,7 @@ import Database from 'better-sqlite3';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
-const ADMIN: Access = { tenants: '*', access: 'admin' };
+const ADMIN: Grant = { tenants: '*', access: 'admin' };
 
 let redis: TestRedis;
 let data: TemporaryDirectory;
@@ -55,7 +55,7 @@ async function send(
   method: 'GET' | 'POST',
   path: string,
   body?: unknown,
-  init: RequestInit & { access?: Access } = {},
+  init: RequestInit & { access?: Grant } = {},
 ) {
   const { access = ADMIN, ...rest } = init;
   const token = await signToken(TEST_TOKEN_SECRET, access);
@@ -481,11 +481,11 @@ describe('with a broker', () => {
 
   it('keeps tenants apart', async () => {
     await query('mine', 'CREATE TABLE t(a)');
-    const access: Access = { tenants: ['mine'], access: 'write' };
+    const access: Grant = { tenants: ['mine'], access: 'write' };
     const other = { tenantId: 'shop', query: 'SELECT 1' };
     expect((await send(gateway, 'POST', '/query', other, { access })).status).toBe(403);
     const own = { tenantId: 'mine', query: 'SELECT 1 AS one' };
-    const reader: Access = { tenants: ['mine'], access: 'read' };
+    const reader: Grant = { tenants: ['mine'], access: 'read' };
     expect((await send(gateway, 'POST', '/query', own, { access: reader })).status).toBe(200);
     const write = { tenantId: 'mine', query: 'INSERT INTO t VALUES (1)' };
     expect((await send(gateway, 'POST', '/query', write, { access: reader })).status).toBe(403);

@@ -1,4 +1,4 @@
-import { type Access, signToken } from '@onewriter/runtime';
+import { type Grant, signToken } from '@onewriter/runtime';
 import { connect, isOnewriterError, LIMITS, type Onewriter, type SqlParameters } from '@onewriter/sdk';
 import {
   type Service,
@@ -13,7 +13,7 @@ import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 const TENANT = 'parameters';
-const ADMIN: Access = { tenants: '*', access: 'admin' };
+const ADMIN: Grant = { tenants: '*', access: 'admin' };
 
 let redis: TestRedis;
 let data: TemporaryDirectory;

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { type Access, signToken } from '@onewriter/runtime';
+import { type Grant, signToken } from '@onewriter/runtime';
 import { connect, type Onewriter, type SqlValue, type Tenant } from '@onewriter/sdk';
 import {
   type Service,
@@ -21,7 +21,7 @@ import { runCli } from './cli-run.ts';
  */
 
 const TENANT = 'schema';
-const ADMIN: Access = { tenants: '*', access: 'admin' };
+const ADMIN: Grant = { tenants: '*', access: 'admin' };
 
 /** A result with the names of its columns; names alone where a way to read shows no more. */
 interface Rows {

@@ -1,4 +1,4 @@
-import { type Access, signToken } from '@onewriter/runtime';
+import { type Grant, signToken } from '@onewriter/runtime';
 import { connect, type Onewriter, OnewriterError, type SqlParameter, type SqlValue } from '@onewriter/sdk';
 import {
   type Service,
@@ -22,7 +22,7 @@ import { inFile } from './tenant-file.ts';
  */
 
 const TENANT = 'values';
-const ADMIN: Access = { tenants: '*', access: 'admin' };
+const ADMIN: Grant = { tenants: '*', access: 'admin' };
 
 let redis: TestRedis;
 let data: TemporaryDirectory;

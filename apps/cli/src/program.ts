@@ -6,9 +6,9 @@ import { addDataCommands } from './program/add-data-commands.ts';
 import { addHealthCommands } from './program/add-health-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
+import { addTokenCommands } from './program/add-token-commands.ts';
 import {
   DATA_DIR_OPTION,
-  JSON_OPTION,
   type ProgramContext,
   WITHOUT_FILES_OPTION,
   withExamples,
@@ -86,7 +86,11 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .option('--dashboard-port <port>', 'port of the dashboard, 0 for any free one (default: 8081 if free)')
     .option('--threads <count>', 'writer threads (default: 2)')
     .option('--brokers <count>', 'brokers: one leads, the others stand by to take over (default: 1)')
-    .option('--json', 'print one line of JSON when all is ready, and nothing else on standard output')
+    .option('--show-token', 'print the admin token also where the output is no terminal')
+    .option(
+      '--json',
+      'print one line of JSON when all is ready, with the token, and nothing else on standard output',
+    )
     .action(async options => setExitCode(await (await import('./commands/up.ts')).up(options)));
 
   const context: ProgramContext = { setExitCode };
@@ -145,15 +149,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
     .option('--json', 'print one line of JSON')
     .action(async options => setExitCode(await (await import('./commands/config.ts')).config(options)));
 
-  program
-    .command('token')
-    .description('sign a bearer token')
-    .option(...DATA_DIR_OPTION)
-    .requiredOption('--tenants <list>', "tenant ids with commas between them, or '*' for all")
-    .option('--access <level>', 'read, write or admin', 'write')
-    .option('--expires <duration>', 'for example 30m, 24h, 7d (default: never)')
-    .option(...JSON_OPTION)
-    .action(async options => setExitCode(await (await import('./commands/token.ts')).token(options)));
+  addTokenCommands(program, context);
 
   withExamples(
     program

@@ -112,6 +112,9 @@ export function findTokenSecret(target: Target): string | undefined {
   return target.config.tokenSecret ?? readFileIfThere(join(target.dataDir, 'token-secret'))?.trim();
 }
 
+/** Longer than any command runs. */
+const TOKEN_LIFE_MS = 7 * 24 * 60 * 60_000;
+
 /** What the SDK needs to reach the target. @throws OnewriterError MISCONFIGURED */
 export async function connectOptions(target: Target): Promise<ConnectOptions> {
   const secret = findTokenSecret(target);
@@ -123,6 +126,9 @@ export async function connectOptions(target: Target): Promise<ConnectOptions> {
     gatewayUrl: target.run?.gatewayUrl,
     maxQueueBytes: target.config.maxQueueBytes,
     maxRedisBytes: target.config.maxRedisBytes,
-    token: secret === undefined ? undefined : await signToken(secret, { tenants: '*', access: 'admin' }),
+    token:
+      secret === undefined
+        ? undefined
+        : await signToken(secret, { tenants: '*', access: 'admin' }, { expiresInMs: TOKEN_LIFE_MS }),
   };
 }

@@ -27,6 +27,7 @@ import { checkOwnGroup, requireOwnGroup } from './security/group-owner.ts';
 import { requireSameOrigin } from './security/same-origin.ts';
 import { securityHeaders } from './security/security-headers.ts';
 import { addLoginRoutes, requireOperator } from './security/session.ts';
+import { SessionStore } from './security/session-store.ts';
 import { addTenantRoutes } from './tenants/tenant-routes.ts';
 import { TenantWatch } from './tenants/tenant-watch.ts';
 import { errorPage } from './views/error-page.ts';
@@ -140,8 +141,9 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
 
   app.use(requireSameOrigin);
   app.use(bodyLimit({ maxSize: MAX_FORM_BYTES }));
-  addLoginRoutes(app, verifyToken, log);
-  app.use(requireOperator(verifyToken));
+  const sessions = new SessionStore(redis, group);
+  addLoginRoutes(app, verifyToken, sessions, log);
+  app.use(requireOperator(verifyToken, sessions));
   app.use(requireOwnGroup(options));
   app.use(rememberOperator);
   addOverviewRoutes(parts);

@@ -7,6 +7,8 @@ export interface Operator extends VerifiedToken {
   readonly token: string;
   /** The address that the request came from; '' where it is not known. */
   readonly address: string;
+  /** Whether token and session still count. @throws OnewriterError UNAUTHENTICATED */
+  readonly check: () => Promise<void>;
 }
 
 /** What the dashboard's handlers find in their context. */

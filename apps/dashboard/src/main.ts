@@ -10,13 +10,18 @@ import {
   FAIL_FAST,
   HttpMetrics,
   openHttpServer,
+  RevocationsInRedis,
   startProcess,
 } from '@onewriter/runtime';
 import { createDashboard } from './dashboard-app.ts';
 
 await startProcess('dashboard', async (config, log) => {
   const redis = createRedis(config.redisUrl, log, FAIL_FAST);
-  const verifyToken = await createConfiguredVerifier(config, log);
+  const verifyToken = await createConfiguredVerifier(
+    config,
+    new RevocationsInRedis(redis, config.group),
+    log,
+  );
   const http = new HttpMetrics();
   const metrics = createProcessRegistry(redis);
   registerMetrics(

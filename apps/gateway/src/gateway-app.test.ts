@@ -1,5 +1,5 @@
 import { OnewriterError, receiptId } from '@onewriter/protocol';
-import { type Access, createLogger, createTokenVerifier, signToken } from '@onewriter/runtime';
+import { createLogger, createTokenVerifier, type Grant, signToken } from '@onewriter/runtime';
 import type { Onewriter } from '@onewriter/sdk';
 import { describe, expect, it } from 'vitest';
 import { createGatewayApp } from './gateway-app.ts';
@@ -28,7 +28,7 @@ async function createTestGateway(
     commitSeq: 3,
   }),
   options: {
-    access?: Access;
+    access?: Grant;
     health?: HealthReport;
     maxBodyBytes?: number;
     corsOrigins?: string[];
@@ -66,6 +66,7 @@ async function createTestGateway(
     limits: createRateLimits({ perToken: options.perToken ?? 0, perTenant: options.perTenant ?? 0 }),
     tenants: {} as GatewayOptions['tenants'],
     audit: {} as GatewayOptions['audit'],
+    revocations: { add: () => {}, list: () => [] },
     hrana: {} as GatewayOptions['hrana'],
     exporter: () => Promise.reject(new Error('nothing is exported here')),
     corsOrigins: options.corsOrigins ?? [],

@@ -11,5 +11,7 @@ export interface GatewayEnv {
     receivedAt: number;
     /** What the request's token allows; set by `authenticate`. */
     access: VerifiedToken;
+    /** The token itself, so that long answers can see whether it has ended. */
+    token: string;
   };
 }

@@ -1,4 +1,4 @@
-import type { Logger, TokenVerifier } from '@onewriter/runtime';
+import type { Logger, RevocationFiles, TokenVerifier } from '@onewriter/runtime';
 import type { Onewriter } from '@onewriter/sdk';
 import type { Tracer } from '@opentelemetry/api';
 import type { Exporter } from './export/run-export.ts';
@@ -38,6 +38,7 @@ export interface GatewayOptions {
   readonly audit: AuditLog;
   readonly exporter: Exporter;
   readonly verifyToken: TokenVerifier;
+  readonly revocations: Pick<RevocationFiles, 'add' | 'list'>;
   readonly limits: RateLimits;
   /** Origins whose pages may call the gateway; none where it is empty. */
   readonly corsOrigins: readonly string[];

@@ -17,6 +17,8 @@ import {
   HttpMetrics,
   type Logger,
   openHttpServer,
+  publishRevocations,
+  RevocationFiles,
   startProcess,
   startTracing,
 } from '@onewriter/runtime';
@@ -98,7 +100,9 @@ await startProcess('gateway', async (config, log) => {
     maxSnapshotMs: config.transactionMaxMs,
   });
   const closing = new AbortController();
-  const verifyToken = await createConfiguredVerifier(config, log);
+  const revocations = new RevocationFiles(config.dataDir);
+  const stopPublishing = publishRevocations(redis, config.group, revocations, log);
+  const verifyToken = await createConfiguredVerifier(config, revocations, log);
   const http = new HttpMetrics();
   const metrics = createProcessRegistry(redis);
   onewriter.exposeMetrics(metrics);
@@ -137,6 +141,7 @@ await startProcess('gateway', async (config, log) => {
       }),
     },
     audit: createAuditLog(redis, config.group, log),
+    revocations,
     exporter: createExporter({
       settings: places,
       files,
@@ -182,6 +187,7 @@ await startProcess('gateway', async (config, log) => {
     await closed;
     reads.close();
     await readProcesses.close();
+    stopPublishing();
     redis.disconnect();
     await tracing?.close(config.drainMs * 0.1);
   });

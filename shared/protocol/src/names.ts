@@ -94,6 +94,10 @@ export interface GroupKeys {
   readonly aside: string;
   /** Stream of what admins did, newest last. */
   readonly audit: string;
+  /** Prefix of the dashboard's sessions: strings with a TTL, encrypted. */
+  readonly sessions: string;
+  /** Hash, revocation to its time: a copy of the data directory's revoked tokens. */
+  readonly revoked: string;
   /** Hash, job id to number of starts that ended with the process. */
   readonly starts: string;
   /** Hash, job id to JSON: operations that must not run again, and the error their callers get. */
@@ -121,6 +125,8 @@ export function groupKeys(group: string): GroupKeys {
     parked: key('parked'),
     aside: key('aside'),
     audit: key('audit'),
+    revoked: key('revoked'),
+    sessions: key('session'),
     starts: key('starts'),
     condemned: key('condemned'),
     backOff: key('back-off'),

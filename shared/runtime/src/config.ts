@@ -38,6 +38,17 @@ export const configSchema = z.object({
     .min(16)
     .optional()
     .describe('Secret that signs tokens (HS256), at least 16 characters.'),
+  tokenSecretPrevious: z
+    .string()
+    .min(16)
+    .optional()
+    .describe('The secret before it: tokens signed with that stay valid while you change to the new one.'),
+  tokenLifeMs: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(30 * 24 * 60 * 60_000)
+    .describe('A token without "exp" ends this long after its "iat"; 0: tokens must have "exp".'),
   adminToken: z
     .string()
     .min(16)

@@ -1,7 +1,6 @@
 export * from './ask-redis.ts';
 export * from './audit.ts';
 export * from './config.ts';
-export * from './configured-verifier.ts';
 export * from './data-dir-check.ts';
 export * from './drain.ts';
 export * from './holds/index.ts';
@@ -18,8 +17,5 @@ export * from './ready.ts';
 export * from './redis.ts';
 export * from './retire-database.ts';
 export * from './start-process.ts';
-export * from './token.ts';
-export * from './token-cache.ts';
-export * from './token-secret.ts';
-export * from './token-verifier.ts';
+export * from './tokens/index.ts';
 export * from './tracing.ts';

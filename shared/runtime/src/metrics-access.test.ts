@@ -1,12 +1,20 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { expect, it } from 'vitest';
 import { createMetricsAccess } from './metrics-access.ts';
-import type { TokenVerifier } from './token-verifier.ts';
+import type { TokenVerifier } from './tokens/token-verifier.ts';
 
 const verify: TokenVerifier = async token => {
   if (!token.startsWith('t-')) throw new OnewriterError('UNAUTHENTICATED', 'no');
   const tenants = token === 't-all' ? '*' : ['acme'];
-  return { tenants, access: 'read', id: token, subject: undefined };
+  return {
+    tenants,
+    rights: ['read'],
+    id: token,
+    subject: undefined,
+    jti: undefined,
+    issuedAtMs: undefined,
+    expiresAtMs: Number.POSITIVE_INFINITY,
+  };
 };
 
 it('opens to the token for metrics, and to those for all tenants', async () => {

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { OnewriterError } from '@onewriter/protocol';
-import type { Access } from './token.ts';
+import type { Access } from './tokens/token.ts';
 
 const BEARER = /^Bearer +(\S+) *$/i;
 

@@ -17,7 +17,13 @@ export interface SettingSummary {
   readonly description: string;
 }
 
-const SECRETS: ReadonlySet<string> = new Set(['tokenSecret', 'adminToken', 'token']);
+const SECRETS: ReadonlySet<string> = new Set([
+  'tokenSecret',
+  'tokenSecretPrevious',
+  'adminToken',
+  'metricsToken',
+  'token',
+]);
 
 /** Lists every setting. @throws OnewriterError MISCONFIGURED for a wrong environment variable. */
 export function config(options: ConfigOptions): number {

@@ -15,6 +15,7 @@ export interface UpOptions {
   readonly dashboardPort?: string | undefined;
   readonly threads?: string | undefined;
   readonly brokers?: string | undefined;
+  readonly showToken?: boolean | undefined;
   readonly json?: boolean | undefined;
 }
 
@@ -79,7 +80,10 @@ export async function up(options: UpOptions): Promise<number> {
     if (starting.signal.aborted) throw starting.signal.reason;
     throw error;
   }
-  process.stdout.write(options.json ? `${JSON.stringify(readyEvent(stack))}\n` : describeReady(stack));
+  const showToken = options.showToken === true || process.stdout.isTTY === true;
+  process.stdout.write(
+    options.json ? `${JSON.stringify(readyEvent(stack))}\n` : describeReady(stack, showToken),
+  );
   return stopped;
 }
 

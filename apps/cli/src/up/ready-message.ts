@@ -20,8 +20,15 @@ export function readyEvent({ run, token }: Pick<Stack, 'run' | 'token'>): ReadyE
   return { event: 'ready', gatewayUrl, dashboardUrl, redisUrl, dataDir, token, pids, brokerUrls };
 }
 
-/** Where everything is, and a first request, for people. */
-export function describeReady({ run, token, leaderUrl }: Pick<Stack, 'run' | 'token' | 'leaderUrl'>): string {
+/**
+ * Where everything is, and a first request, for people.
+ * @param showToken false where it would end in a log: then a command that signs one stands in its place
+ */
+export function describeReady(
+  { run, token, leaderUrl }: Pick<Stack, 'run' | 'token' | 'leaderUrl'>,
+  showToken: boolean,
+): string {
+  const sign = `npx onewriter token --tenants '*' --access admin --data-dir ${quote(run.dataDir)}`;
   const brokers = run.brokerUrls.map(url => `${url} ${url === leaderUrl ? 'leads' : 'stands by'}`);
   return `
 Onewriter is ready.
@@ -29,14 +36,14 @@ Onewriter is ready.
   gateway    ${run.gatewayUrl}
   dashboard  ${run.dashboardUrl}
   broker     ${brokers.join('\n             ')}
-  Redis      ${run.redisUrl}
+  Redis      ${withoutPassword(run.redisUrl)}
   data       ${run.dataDir}
-  token      ${token}
+  token      ${showToken ? token : sign}
              (all tenants, admin; also the dashboard's login)
 
 A first write and read:
 
-${exampleRequest(run.gatewayUrl, token)}
+${exampleRequest(run.gatewayUrl, showToken ? token : `$(${sign})`)}
 
 Ctrl-C drains and stops everything.
 
@@ -53,7 +60,20 @@ export function exampleRequest(gatewayUrl: string, token: string): string {
     ],
   };
   return (
-    `curl -sS ${gatewayUrl}/transaction -H 'authorization: Bearer ${token}' ` +
+    `curl -sS ${gatewayUrl}/transaction -H "authorization: Bearer ${token}" ` +
     `-H 'content-type: application/json' -d '${JSON.stringify(body)}'`
   );
+}
+
+/** The password stands in the run file, which only its owner can read. */
+function withoutPassword(redisUrl: string): string {
+  if (!URL.canParse(redisUrl)) return redisUrl;
+  const url = new URL(redisUrl);
+  if (url.password !== '') url.password = '***';
+  return url.href;
+}
+
+/** For a shell. */
+function quote(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

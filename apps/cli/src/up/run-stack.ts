@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { OnewriterError } from '@onewriter/protocol';
-import { type Config, signToken } from '@onewriter/runtime';
+import { type Config, DEFAULT_TOKEN_LIFE_MS, signToken } from '@onewriter/runtime';
 import { ensureSecret } from '../private-file.ts';
 import { type ChildPids, type RunFile, removeRunFile, writeRunFile } from '../run-file.ts';
 import { isLeading } from './broker-state.ts';
@@ -157,7 +157,11 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
     ]);
     signal.throwIfAborted();
     const leads = await Promise.all(brokerUrls.map(isLeading));
-    const token = await signToken(tokenSecret, { tenants: '*', access: 'admin' });
+    const token = await signToken(
+      tokenSecret,
+      { tenants: '*', access: 'admin' },
+      { expiresInMs: DEFAULT_TOKEN_LIFE_MS },
+    );
     signal.throwIfAborted();
     run = {
       pid: process.pid,

@@ -1,4 +1,5 @@
 import { OnewriterError } from '@onewriter/protocol';
+import { watchAccess } from '@onewriter/runtime';
 import type { Context } from 'hono';
 import { streamSSE } from 'hono/streaming';
 import type { DashboardEnv } from '../dashboard-env.ts';
@@ -10,7 +11,7 @@ export type RegionSource = (signal: AbortSignal) => AsyncIterable<Regions>;
 
 /** People who look at the same time; each costs some kilobytes a second. */
 const MAX_STREAMS = 200;
-/** A token is checked when a stream begins: none outlives it by more than this. The browser comes back by itself. */
+/** The browser reconnects, which prolongs its session. */
 const MAX_LIFE_MS = 15 * 60_000;
 /** Sent where nothing changed, so that the page knows that it is live. */
 const QUIET_AFTER_MS = 2_500;
@@ -35,6 +36,7 @@ export class RegionStreams {
     return streamSSE(c, async stream => {
       const gone = new AbortController();
       stream.onAbort(() => gone.abort());
+      const unwatch = watchAccess(c.get('operator').check, () => gone.abort());
       const signal = AbortSignal.any([gone.signal, this.#closing.signal, AbortSignal.timeout(MAX_LIFE_MS)]);
       try {
         await stream.write(`retry: ${RETRY_MS}\n\n`);
@@ -58,6 +60,7 @@ export class RegionStreams {
           }
         }
       } finally {
+        unwatch();
         this.#open--;
       }
     });

@@ -5,20 +5,19 @@ import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { DashboardEnv } from '../dashboard-env.ts';
 import { loginPage } from '../views/login.ts';
+import { SESSION_SECONDS, type SessionStore } from './session-store.ts';
 
 /*
- * Who may look. A token with access `admin` to all tenants, given as
+ * Who may look. A token with the right `admin:fleet` to all tenants, given as
  *
  *   Authorization: Bearer <token>            scripts
  *   Authorization: Basic <anyone>:<token>    scripts, and browsers that are asked for it by hand
- *   the session cookie                       browsers, after the login form
+ *   the session cookie                       browsers, after the login form; see session-store.ts
  *
- * The cookie holds the token itself: it ends when the token does, and a new secret ends all sessions. It is HttpOnly
- * and SameSite=Strict, and Secure where the page came over HTTPS.
+ * The cookie is HttpOnly and SameSite=Strict, and Secure where the page came over HTTPS.
  */
 
 const COOKIE = 'onewriter_session';
-const SESSION_SECONDS = 12 * 60 * 60;
 
 /**
  * Checks a token for the dashboard: the gateway's own check, so that what opens one opens the other.
@@ -26,10 +25,10 @@ const SESSION_SECONDS = 12 * 60 * 60;
  */
 export async function assertOperator(verify: TokenVerifier, token: string): Promise<VerifiedToken> {
   const access = await verify(token);
-  if (access.access !== 'admin' || access.tenants !== '*') {
+  if (!access.rights.includes('admin:fleet') || access.tenants !== '*') {
     throw new OnewriterError(
       'FORBIDDEN',
-      'The dashboard shows all tenants: it needs a token with access "admin" to all of them.',
+      'The dashboard shows all tenants: it needs a token with the right "admin:fleet" to all of them.',
     );
   }
   return access;
@@ -39,7 +38,12 @@ export async function assertOperator(verify: TokenVerifier, token: string): Prom
  *   GET  /login, POST /login     the login form
  *   POST /logout, GET /logout    ends the session
  */
-export function addLoginRoutes(app: Hono<DashboardEnv>, verify: TokenVerifier, log: Logger): void {
+export function addLoginRoutes(
+  app: Hono<DashboardEnv>,
+  verify: TokenVerifier,
+  sessions: SessionStore,
+  log: Logger,
+): void {
   app.get('/login', c => c.html(loginPage(safeNextPath(c.req.query('next')))));
   app.post('/login', async c => {
     const form = await c.req.parseBody();
@@ -53,30 +57,39 @@ export function addLoginRoutes(app: Hono<DashboardEnv>, verify: TokenVerifier, l
       const problem = error.code === 'UNAUTHENTICATED' ? 'That token is not valid.' : error.message;
       return c.html(loginPage(next, problem), error.status as ContentfulStatusCode);
     }
-    startSession(c, token);
+    // A session from before ends here: its id must not live on beside the new one.
+    await endSession(c, sessions);
+    setCookie(c, COOKIE, await sessions.start(token), { ...cookieOptions(c), maxAge: SESSION_SECONDS });
     return c.redirect(next, 303);
   });
-  app.on(['GET', 'POST'], '/logout', c => {
-    endSession(c);
+  app.on(['GET', 'POST'], '/logout', async c => {
+    await endSession(c, sessions);
+    deleteCookie(c, COOKIE, cookieOptions(c));
     return c.redirect('/login', 303);
   });
 }
 
 /** Lets only operators pass; a browser without a session is sent to the login form. */
-export function requireOperator(verify: TokenVerifier): MiddlewareHandler<DashboardEnv> {
+export function requireOperator(
+  verify: TokenVerifier,
+  sessions: SessionStore,
+): MiddlewareHandler<DashboardEnv> {
   return async (c, next) => {
-    const token = tokenOf(c);
-    if (token === undefined) {
-      if (wantsPage(c)) return c.redirect(loginPath(c), 303);
-      throw new OnewriterError('UNAUTHENTICATED', 'Log in, or send a bearer token.');
-    }
+    const given = c.req.header('authorization');
+    const session = given === undefined ? getCookie(c, COOKIE) : undefined;
     try {
+      const token = session === undefined ? tokenOf(given) : await sessions.tokenOf(session);
       const access = await assertOperator(verify, token);
       const address = c.env.incoming?.socket.remoteAddress ?? '';
-      c.set('operator', { ...access, token, address });
+      const check = async () => {
+        if (session !== undefined) await sessions.assertAlive(session);
+        await verify(token);
+      };
+      c.set('operator', { ...access, token, address, check });
     } catch (error) {
       // A session that has ended starts again at the form.
-      if (wantsPage(c) && getCookie(c, COOKIE) === token) return c.redirect(loginPath(c), 303);
+      if (given === undefined && wantsPage(c) && isUnauthenticated(error))
+        return c.redirect(loginPath(c), 303);
       throw error;
     }
     await next();
@@ -84,20 +97,17 @@ export function requireOperator(verify: TokenVerifier): MiddlewareHandler<Dashbo
   };
 }
 
-/** Starts a session. The token must have been checked. */
-export function startSession(c: Context<DashboardEnv>, token: string): void {
-  setCookie(c, COOKIE, token, {
-    path: '/',
-    httpOnly: true,
-    sameSite: 'Strict',
-    secure: isHttps(c),
-    maxAge: SESSION_SECONDS,
-  });
+async function endSession(c: Context<DashboardEnv>, sessions: SessionStore): Promise<void> {
+  const session = getCookie(c, COOKIE);
+  if (session !== undefined) await sessions.end(session);
 }
 
-/** Ends the session. */
-export function endSession(c: Context<DashboardEnv>): void {
-  deleteCookie(c, COOKIE, { path: '/', httpOnly: true, sameSite: 'Strict', secure: isHttps(c) });
+function cookieOptions(c: Context<DashboardEnv>) {
+  return { path: '/', httpOnly: true, sameSite: 'Strict', secure: isHttps(c) } as const;
+}
+
+function isUnauthenticated(error: unknown): boolean {
+  return isOnewriterError(error) && (error.code === 'UNAUTHENTICATED' || error.code === 'FORBIDDEN');
 }
 
 /** A path of ours to go to after the login; anything else becomes the start page. */
@@ -109,14 +119,13 @@ export function safeNextPath(next: string | undefined): string {
     : '/';
 }
 
-function tokenOf(c: Context<DashboardEnv>): string | undefined {
-  const authorization = c.req.header('authorization');
-  if (authorization === undefined) return getCookie(c, COOKIE);
-  const [, scheme, credentials] = /^(Bearer|Basic) +(\S+) *$/i.exec(authorization) ?? [];
-  if (scheme === undefined || credentials === undefined) return undefined;
-  if (scheme.toLowerCase() === 'bearer') return credentials;
-  const decoded = Buffer.from(credentials, 'base64').toString('utf8');
-  return decoded.includes(':') ? decoded.slice(decoded.indexOf(':') + 1) : undefined;
+/** @throws OnewriterError UNAUTHENTICATED */
+function tokenOf(authorization: string | undefined): string {
+  const [, scheme, credentials] = /^(Bearer|Basic) +(\S+) *$/i.exec(authorization ?? '') ?? [];
+  if (scheme?.toLowerCase() === 'bearer') return credentials!;
+  const decoded = Buffer.from(credentials ?? '', 'base64').toString('utf8');
+  if (decoded.includes(':')) return decoded.slice(decoded.indexOf(':') + 1);
+  throw new OnewriterError('UNAUTHENTICATED', 'Log in, or send a bearer token.');
 }
 
 function wantsPage(c: Context<DashboardEnv>): boolean {

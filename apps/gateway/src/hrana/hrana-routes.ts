@@ -129,13 +129,15 @@ async function authorize(c: Context<GatewayEnv>, options: GatewayOptions) {
 /** Nothing has happened before this; what it refuses leaves the stream and its baton as they were. */
 function begin(
   c: Context<GatewayEnv>,
-  { hrana }: GatewayOptions,
+  { hrana, verifyToken }: GatewayOptions,
   { stream, steps, closes }: StreamRequest,
   sqls: SqlStore,
 ): void {
   if (hrana.runner.needsWriter(stream, steps)) assertAccess(c.get('access'), 'write', stream.tenant);
   const mayHold = sqls.size > 0 || stream.state.type !== 'autocommit' || !onlyStatements(steps);
-  hrana.streams.begin(stream, sqls, mayHold && !closes);
+  // The watch outlives the request: it must not keep its context.
+  const token = c.get('token');
+  hrana.streams.begin(stream, sqls, mayHold && !closes, () => verifyToken(token));
 }
 
 async function run(

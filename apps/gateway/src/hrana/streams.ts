@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { OnewriterError } from '@onewriter/protocol';
+import { watchAccess } from '@onewriter/runtime';
 import type { BatonSigner } from './baton.ts';
 import { SqlStore } from './sql-store.ts';
 import type { StepError } from './steps.ts';
@@ -50,6 +51,10 @@ export interface HranaStream {
   busy: boolean;
   /** Monotonic, ms. */
   usedAt: number;
+  /** Ends the watch over its token, while it holds something. */
+  stopWatch: (() => void) | undefined;
+  /** Its token has ended: the stream ends with the next sweep. */
+  tokenEnded: boolean;
 }
 
 /** Settings of {@link StreamRegistry}. */
@@ -126,12 +131,18 @@ export class StreamRegistry {
    * A request begins: the baton that it came with is used up.
    * @param sqls the SQL texts that the stream has from now on
    * @param mayHold whether the stream may hold something at the end of the request
+   * @param checkToken throws UNAUTHENTICATED once the stream's token has ended; then what it holds ends, too
    * @throws OnewriterError RATE_LIMITED; the baton is then good as before
    */
-  begin(stream: HranaStream, sqls: SqlStore, mayHold: boolean): void {
+  begin(stream: HranaStream, sqls: SqlStore, mayHold: boolean, checkToken: () => Promise<unknown>): void {
     const more = sqls.characters - stream.sqls.characters;
     if (mayHold) this.#assertRoom(stream, more);
-    if (mayHold) this.#holding.add(stream);
+    if (mayHold) {
+      this.#holding.add(stream);
+      stream.stopWatch ??= watchAccess(checkToken, () => {
+        stream.tokenEnded = true;
+      });
+    }
     this.#storedCharacters += more;
     stream.sqls = sqls;
     stream.busy = true;
@@ -142,7 +153,7 @@ export class StreamRegistry {
   /** The request is done. @returns the baton for the next one */
   finish(stream: HranaStream): string {
     stream.busy = false;
-    if (!isHolding(stream)) this.#holding.delete(stream);
+    if (!isHolding(stream)) this.#release(stream);
     this.#touch(stream);
     return this.#options.signer.sign(
       { stream: stream.id, sequence: stream.sequence, stateless: !isHolding(stream) },
@@ -154,7 +165,7 @@ export class StreamRegistry {
   end(stream: HranaStream): void {
     stream.busy = false;
     if (this.#streams.delete(stream.id)) this.#storedCharacters -= stream.sqls.characters;
-    this.#holding.delete(stream);
+    this.#release(stream);
     const ending = stream.state;
     if (ending.type !== 'autocommit') this.#options.onEnd(stream);
     stream.state = { type: 'autocommit' };
@@ -164,6 +175,12 @@ export class StreamRegistry {
   close(): void {
     clearInterval(this.#sweeping);
     for (const stream of [...this.#streams.values()]) this.end(stream);
+  }
+
+  #release(stream: HranaStream): void {
+    this.#holding.delete(stream);
+    stream.stopWatch?.();
+    stream.stopWatch = undefined;
   }
 
   #touch(stream: HranaStream): void {
@@ -202,7 +219,7 @@ export class StreamRegistry {
       if (stream.busy) continue;
       const idleMs = now - stream.usedAt;
       const { state } = stream;
-      if (idleMs > EXPIRE_AFTER_MS) this.end(stream);
+      if (idleMs > EXPIRE_AFTER_MS || stream.tokenEnded) this.end(stream);
       else if (state.type === 'reading' && (idleMs > this.#options.readIdleMs || now > state.endsAt)) {
         this.#options.onSnapshotExpired(stream);
       }
@@ -220,6 +237,8 @@ function open(tenant: string, owner: string): HranaStream {
     state: { type: 'autocommit' },
     busy: false,
     usedAt: performance.now(),
+    stopWatch: undefined,
+    tokenEnded: false,
   };
 }
 

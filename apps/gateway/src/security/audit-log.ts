@@ -5,7 +5,12 @@ import type { Redis } from 'ioredis';
 import type { GatewayEnv } from '../gateway-env.ts';
 
 /** What an admin can do that is written down. */
-export type AuditAction = 'tenant.create' | 'tenant.pause' | 'tenant.resume' | 'tenant.delete';
+export type AuditAction =
+  | 'tenant.create'
+  | 'tenant.pause'
+  | 'tenant.resume'
+  | 'tenant.delete'
+  | 'token.revoke';
 
 /** Writes down what admins do, in Redis and in the log. */
 export interface AuditLog {

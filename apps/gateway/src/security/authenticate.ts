@@ -23,6 +23,7 @@ export function authenticate(verify: TokenVerifier, limits: RateLimits): Middlew
     const access = await verify(token);
     await limits.countToken(access.id);
     c.set('access', access);
+    c.set('token', token);
     await next();
   };
 }

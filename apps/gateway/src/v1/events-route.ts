@@ -2,6 +2,7 @@ import { OnewriterError, toWireError } from '@onewriter/protocol';
 import { asOnewriterError } from '../error-response.ts';
 import { type FollowedEvent, followCommits, type LedgerPosition } from '../events/commit-events.ts';
 import { authorizeTenant } from '../security/authorize.ts';
+import { endOfToken } from '../security/end-of-token.ts';
 import { releaseAfter, toLineStream } from '../streams/line-response.ts';
 import { StreamSlots } from '../streams/stream-slots.ts';
 import { type Api, addRoute } from './api.ts';
@@ -18,7 +19,7 @@ const route = createRoute({
     'Server-sent events: "commit" with {"commitSeq", "committedAt", "receipts", "failed"}, in order, each once; "ready" ' +
     'when it begins; "gap" where what was asked for is no longer there, also as the tenant was deleted and created again, ' +
     'or restored: look at the data, and go on with the commits that follow; "error" before it ends ' +
-    'with one. Without Last-Event-ID it begins now. It ends after half an hour, and a client goes on where it was.',
+    'with one. Without Last-Event-ID it begins now. It ends after half an hour or with its token, and a client goes on where it was.',
   security: SECURED,
   request: {
     params: TenantParam,
@@ -38,7 +39,7 @@ const route = createRoute({
 /** The number of the commit, its place in the ledger, and the file where that is not a tenant's first. */
 const EVENT_ID = /^(\d{1,15})\.(\d{1,15})(?:\.([0-9a-f]{1,64}))?$/;
 const MAX_STREAMS = 200;
-/** A token is checked when a stream begins: none outlives it by more than this. */
+/** Clients reconnect, so that a gateway which is replaced loses its streams in time. */
 const MAX_LIFE_MS = 30 * 60_000;
 /** What a client waits before it comes back. */
 const RECONNECT_AFTER_MS = 1_000;
@@ -55,8 +56,10 @@ export function addEventsRoute(api: Api): void {
     }
     const release = slots.take();
     const gone = new AbortController();
+    const tokenEnd = endOfToken(c, options.verifyToken);
     const signal = AbortSignal.any([
       gone.signal,
+      tokenEnd,
       c.req.raw.signal,
       options.closing,
       AbortSignal.timeout(MAX_LIFE_MS),
@@ -69,7 +72,7 @@ export function addEventsRoute(api: Api): void {
       readTimeoutMs: options.readTimeoutMs,
       signal,
     });
-    const texts = releaseAfter(toTexts(events), () => {
+    const texts = releaseAfter(toTexts(events, tokenEnd), () => {
       gone.abort();
       release();
     });
@@ -86,10 +89,14 @@ function readPosition(id: string | undefined): LedgerPosition | undefined {
   return { commitSeq: Number(match[1]), ledgerId: Number(match[2]), incarnation: match[3] ?? '' };
 }
 
-async function* toTexts(events: AsyncIterable<FollowedEvent>): AsyncGenerator<string, void, undefined> {
+async function* toTexts(
+  events: AsyncIterable<FollowedEvent>,
+  tokenEnd: AbortSignal,
+): AsyncGenerator<string, void, undefined> {
   yield `retry: ${RECONNECT_AFTER_MS}\n\n`;
   try {
     for await (const event of events) yield toText(event);
+    tokenEnd.throwIfAborted();
   } catch (error) {
     yield `event: error\ndata: ${JSON.stringify(toWireError(asOnewriterError(error)))}\n\n`;
   }

@@ -2,6 +2,7 @@ import type { HttpBindings } from '@hono/node-server';
 import { OnewriterError } from '@onewriter/protocol';
 import { EXPORT_FORMATS, type ExportFormat } from '../export/export-messages.ts';
 import { authorizeTenant } from '../security/authorize.ts';
+import { endOfToken } from '../security/end-of-token.ts';
 import { NDJSON } from '../streams/line-response.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
@@ -60,7 +61,7 @@ const route = createRoute({
 export function addExportRoute(api: Api): void {
   const { options } = api;
   addRoute(api, route, api.guards.token, async c => {
-    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'export');
     const { format, table, values } = parseQuery(Query, c.req.query());
     if (format === 'csv' && table === undefined) {
       throw new OnewriterError('INVALID_ARGUMENT', 'CSV has one table: name it with ?table=… (--table).');
@@ -78,7 +79,7 @@ export function addExportRoute(api: Api): void {
       format,
       table,
       values,
-      signal: c.req.raw.signal,
+      signal: AbortSignal.any([c.req.raw.signal, endOfToken(c, options.verifyToken)]),
       onWhole: rows => rows !== undefined && outgoing?.addTrailers({ [ROWS_TRAILER]: String(rows) }),
     });
     if (commitSeq !== undefined) c.header('Commit-Seq', String(commitSeq));

@@ -8,6 +8,7 @@ import { importRows } from '../import/row-import.ts';
 import { importWhole } from '../import/whole-import.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
 import { authorizeTenant } from '../security/authorize.ts';
+import { endOfToken } from '../security/end-of-token.ts';
 import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../streams/line-response.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
@@ -109,7 +110,7 @@ const SCRATCH_LIFE_MS = 60 * 60_000;
 export function addImportRoute(api: Api): void {
   const { options, guards } = api;
   addRoute(api, route, guards.token, async c => {
-    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'import');
     const query = parseQuery(Query, c.req.query());
     const { onConflict, maxRejected, separator } = query;
     const whole = query.deferred === 'true';
@@ -131,12 +132,13 @@ export function addImportRoute(api: Api): void {
       !whole && (await hasDeferredKeys(options.reads, tenant)) ? 1 : LIMITS.maxImportPieceRows;
     const release = guards.streams.take();
     const gone = c.req.raw.signal;
+    const stop = AbortSignal.any([options.closing, endOfToken(c, options.verifyToken)]);
     const source = {
       body: c.req.raw.body,
       bounds: {
         maxLineBytes: options.maxBodyBytes,
         idleTimeoutMs: IDLE_TIMEOUT_MS,
-        stop: options.closing,
+        stop,
         gone,
       },
       findTable: findIt,
@@ -153,7 +155,7 @@ export function addImportRoute(api: Api): void {
       maxRejected,
       writeTimeoutMs: options.writeTimeoutMs,
       assertMayWrite: () => options.pauses.assertNotPaused(tenant),
-      stop: options.closing,
+      stop,
       gone,
     };
     const events = whole

@@ -8,6 +8,7 @@ import { addQueryRoute } from './query-route.ts';
 import { addReceiptRoute } from './receipt-route.ts';
 import { addSchemaRoute } from './schema-route.ts';
 import { addTenantRoutes } from './tenant-routes.ts';
+import { addTokenRoutes } from './token-routes.ts';
 import { addWriteRoutes } from './write-routes.ts';
 
 /** Adds the native API. */
@@ -22,4 +23,5 @@ export function addV1Routes(api: Api): void {
   addExportRoute(api);
   addImportRoute(api);
   addAuditRoute(api);
+  addTokenRoutes(api);
 }

@@ -226,7 +226,7 @@ export function addTenantRoutes(api: Api): void {
   });
 
   addRoute(api, put, guards.token, guards.jsonBody, async c => {
-    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin:tenants');
     const hasBody = c.req.header('content-length') !== '0' && c.req.raw.body !== null;
     const body = hasBody ? await readJsonBody(c, PutRequest, options.maxBodyBytes) : {};
     const created = await audit.record(c, 'tenant.create', tenant, () =>
@@ -243,21 +243,21 @@ export function addTenantRoutes(api: Api): void {
   });
 
   addRoute(api, pause, guards.token, async c => {
-    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin:tenants');
     await askRedis(() => describe(tenant));
     await audit.record(c, 'tenant.pause', tenant, () => options.pauses.pause(tenant, whoAsks(c)));
     return c.json(await describe(tenant));
   });
 
   addRoute(api, resume, guards.token, async c => {
-    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin:tenants');
     await askRedis(() => describe(tenant));
     await audit.record(c, 'tenant.resume', tenant, () => options.pauses.resume(tenant));
     return c.json(await describe(tenant));
   });
 
   addRoute(api, remove, guards.token, async c => {
-    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin');
+    const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin:tenants');
     const { discardQueued } = parseQuery(DeleteQuery, c.req.query());
     if (c.req.header('confirm-delete') !== tenant) {
       throw new OnewriterError(

@@ -30,18 +30,10 @@ export function cacheVerifiedTokens(verify: TokenVerifier, options: TokenCacheOp
     known.delete(token);
     const verified = await verify(token);
     if (known.size >= maxTokens) known.delete(known.keys().next().value!);
-    known.set(token, { verified, until: Math.min(now + maxAgeMs, expiryOf(token)) });
+    known.set(token, {
+      verified,
+      until: Math.min(now + maxAgeMs, verified.expiresAtMs + CLOCK_TOLERANCE_SECONDS * 1_000),
+    });
     return verified;
   };
-}
-
-/** When a token that was verified ends, in ms since the epoch; never for one without `exp`, or that is no JWT. */
-function expiryOf(token: string): number {
-  try {
-    const payload: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
-    const exp = (payload as { exp?: unknown } | null)?.exp;
-    return typeof exp === 'number' ? (exp + CLOCK_TOLERANCE_SECONDS) * 1_000 : Number.POSITIVE_INFINITY;
-  } catch {
-    return Number.POSITIVE_INFINITY; // the fixed admin token
-  }
 }

@@ -22,7 +22,7 @@ it('checks a token once in a while, and tells the same each time', async () => {
   const { verify, cached } = createCached();
   const token = await signToken(SECRET, { tenants: ['acme'], access: 'read' });
   const first = await cached(token);
-  expect(first).toMatchObject({ tenants: ['acme'], access: 'read' });
+  expect(first).toMatchObject({ tenants: ['acme'], rights: ['read', 'export'] });
   for (let count = 0; count < 5; count++) expect(await cached(token)).toEqual(first);
   expect(verify).toHaveBeenCalledTimes(1);
   vi.setSystemTime(Date.now() + 10_001);

@@ -2,11 +2,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { signToken } from './token.ts';
+import { RIGHTS_OF, signToken } from './token.ts';
 import { createTokenVerifier } from './token-verifier.ts';
 
 const SECRET = 'a-secret-for-tests-only';
 const CLAIMS = { tenants: ['acme'], access: 'write' };
+const RIGHTS = RIGHTS_OF.write;
 const refused = { code: 'UNAUTHENTICATED' };
 
 async function sign(alg: 'RS256' | 'EdDSA', claims: object = CLAIMS, kid?: string) {
@@ -15,6 +16,7 @@ async function sign(alg: 'RS256' | 'EdDSA', claims: object = CLAIMS, kid?: strin
   const token = await new SignJWT({ ...claims })
     .setProtectedHeader(header)
     .setSubject('ada')
+    .setIssuedAt()
     .sign(privateKey);
   return { token, publicKey, pem: await exportSPKI(publicKey), privateKey };
 }
@@ -26,17 +28,31 @@ describe('createTokenVerifier', () => {
     const verified = await verify(token);
     expect(verified).toEqual({
       tenants: ['acme'],
-      access: 'read',
+      rights: RIGHTS_OF.read,
       id: expect.any(String),
       subject: undefined,
+      jti: undefined,
+      issuedAtMs: expect.any(Number),
+      expiresAtMs: expect.any(Number),
     });
     expect((await verify(token)).id).toBe(verified.id);
     expect(token).not.toContain(verified.id);
   });
 
+  it('accepts the secret before this one, too, while both are set', async () => {
+    const verify = createTokenVerifier({ secret: 'the-new-secret-of-tests', previousSecret: SECRET });
+    const grant = { tenants: ['acme'], access: 'read' } as const;
+    for (const secret of [SECRET, 'the-new-secret-of-tests']) {
+      expect(await verify(await signToken(secret, grant))).toMatchObject({ tenants: ['acme'] });
+    }
+    await expect(verify(await signToken('a-third-secret-of-tests', grant))).rejects.toMatchObject(refused);
+    const expired = await signToken('the-new-secret-of-tests', grant, { expiresInMs: -60_000 });
+    await expect(verify(expired)).rejects.toMatchObject({ message: 'The token has expired.' });
+  });
+
   it('accepts the admin token, and nothing that is nearly it', async () => {
     const verify = createTokenVerifier({ adminToken: 'letmein-letmein-letmein' });
-    expect(await verify('letmein-letmein-letmein')).toMatchObject({ tenants: '*', access: 'admin' });
+    expect(await verify('letmein-letmein-letmein')).toMatchObject({ tenants: '*', rights: RIGHTS_OF.admin });
     for (const token of [
       'letmein-letmein-letmei',
       'letmein-letmein-letmein ',
@@ -50,7 +66,7 @@ describe('createTokenVerifier', () => {
   it.each(['RS256', 'EdDSA'] as const)('accepts %s with the public key', async alg => {
     const { token, pem } = await sign(alg);
     const verify = createTokenVerifier({ secret: SECRET, publicKey: pem });
-    expect(await verify(token)).toMatchObject({ tenants: ['acme'], access: 'write', subject: 'ada' });
+    expect(await verify(token)).toMatchObject({ tenants: ['acme'], rights: RIGHTS, subject: 'ada' });
     await expect(verify((await sign(alg)).token)).rejects.toMatchObject(refused);
   });
 
@@ -59,6 +75,7 @@ describe('createTokenVerifier', () => {
     const verify = createTokenVerifier({ secret: SECRET, publicKey: pem });
     const forged = await new SignJWT(CLAIMS)
       .setProtectedHeader({ alg: 'HS256' })
+      .setIssuedAt()
       .sign(new TextEncoder().encode(pem));
     await expect(verify(forged)).rejects.toMatchObject(refused);
     await expect(verify(new UnsecuredJWT(CLAIMS).encode())).rejects.toMatchObject(refused);
@@ -71,7 +88,10 @@ describe('createTokenVerifier', () => {
   it('asks for the issuer and audience it is told', async () => {
     const { token, pem } = await sign('EdDSA', { ...CLAIMS, iss: 'https://id.example', aud: 'onewriter' });
     const options = { publicKey: pem, issuer: 'https://id.example' };
-    expect(await createTokenVerifier({ ...options, audience: 'onewriter' })(token)).toMatchObject(CLAIMS);
+    expect(await createTokenVerifier({ ...options, audience: 'onewriter' })(token)).toMatchObject({
+      tenants: ['acme'],
+      rights: RIGHTS,
+    });
     const other = createTokenVerifier({ ...options, audience: 'somebody-else' });
     await expect(other(token)).rejects.toMatchObject(refused);
   });
@@ -94,7 +114,7 @@ describe('createTokenVerifier', () => {
     onTestFinished(() => void server.close());
     const jwksUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`;
     const verify = createTokenVerifier({ jwksUrl });
-    expect(await verify(token)).toMatchObject({ ...CLAIMS, subject: 'ada' });
+    expect(await verify(token)).toMatchObject({ rights: RIGHTS, subject: 'ada' });
     await expect(verify((await sign('RS256', CLAIMS, 'key-2')).token)).rejects.toMatchObject(refused);
     status = 500;
     await expect(createTokenVerifier({ jwksUrl })(token)).rejects.toMatchObject({ code: 'KEYS_UNAVAILABLE' });

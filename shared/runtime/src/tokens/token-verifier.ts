@@ -3,11 +3,14 @@ import { readFileSync } from 'node:fs';
 import { OnewriterError } from '@onewriter/protocol';
 import { createRemoteJWKSet, decodeProtectedHeader, errors, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import {
-  type Access,
   CLOCK_TOLERANCE_SECONDS,
+  DEFAULT_TOKEN_LIFE_MS,
   MAX_TOKEN_LENGTH,
   MIN_SECRET_LENGTH,
-  readAccess,
+  RIGHTS,
+  readClaims,
+  type TokenClaims,
+  toUnauthenticated,
   unauthenticated,
   verifyToken,
 } from './token.ts';
@@ -17,7 +20,7 @@ import {
  * never be taken for a secret:
  *
  *   the admin token   a fixed text from the environment: access admin to all tenants
- *   HS256             the secret
+ *   HS256             the secret, or the one before it
  *   RS256, EdDSA      the public key, or one of a key set that is fetched (JWKS) and cached
  */
 
@@ -25,6 +28,10 @@ import {
 export interface TokenVerifierOptions {
   /** For HS256. */
   readonly secret?: string | undefined;
+  /** The secret before this one: tokens signed with it stay valid while secrets are changed. */
+  readonly previousSecret?: string | undefined;
+  /** How long a token without `exp` is valid after its `iat`; 0: it must have one. Default: 30 days. */
+  readonly lifeMs?: number | undefined;
   /** Accepted as it is. */
   readonly adminToken?: string | undefined;
   /** For RS256 or EdDSA: PEM, or the path of a PEM file. */
@@ -38,11 +45,9 @@ export interface TokenVerifierOptions {
 }
 
 /** What a token allows, and whose it is. */
-export interface VerifiedToken extends Access {
-  /** The same for every use of this token; tells nothing about it. For limits and logs. */
+export interface VerifiedToken extends TokenClaims {
+  /** The same for every use of this token, which cannot be found from it. For limits and logs. */
   readonly id: string;
-  /** The claim `sub`, where there is one; `admin token` for the fixed one. */
-  readonly subject: string | undefined;
 }
 
 /**
@@ -55,15 +60,15 @@ const PUBLIC_KEY_ALGORITHMS = ['RS256', 'EdDSA'];
 const JWKS_TIMEOUT_MS = 3_000;
 /** An unknown key id has the key set fetched anew, but not more often than this. */
 const JWKS_COOLDOWN_MS = 30_000;
-const MAX_SUBJECT_LENGTH = 128;
 
 /** A verifier for the keys that are configured. @throws OnewriterError MISCONFIGURED for a key that cannot be read. */
 export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
-  const { secret, adminToken, issuer, audience } = options;
-  if (secret !== undefined && secret.length < MIN_SECRET_LENGTH) {
+  const { secret, previousSecret, adminToken, issuer, audience, lifeMs = DEFAULT_TOKEN_LIFE_MS } = options;
+  for (const one of [secret, previousSecret]) {
+    if (one === undefined || one.length >= MIN_SECRET_LENGTH) continue;
     throw new OnewriterError(
       'MISCONFIGURED',
-      `The token secret has fewer than ${MIN_SECRET_LENGTH} characters.`,
+      `A token secret has fewer than ${MIN_SECRET_LENGTH} characters.`,
     );
   }
   const adminDigest = adminToken === undefined ? undefined : digest(adminToken);
@@ -81,18 +86,28 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
     ...(audience === undefined ? {} : { audience }),
   };
 
-  async function verifyWithPublicKey(token: string): Promise<Access> {
+  async function verifyWithSecret(token: string): Promise<TokenClaims> {
+    try {
+      return await verifyToken(secret!, token, lifeMs);
+    } catch (error) {
+      if (previousSecret === undefined || !isWrongSignature(error)) throw error;
+      return verifyToken(previousSecret, token, lifeMs);
+    }
+  }
+
+  async function verifyWithPublicKey(token: string): Promise<TokenClaims> {
     let cause: unknown;
     if (publicKey !== undefined) {
       try {
         const { key, algorithm } = publicKey;
-        return readAccess((await jwtVerify(token, key, { ...claims, algorithms: [algorithm] })).payload);
+        const { payload } = await jwtVerify(token, key, { ...claims, algorithms: [algorithm] });
+        return readClaims(payload, lifeMs);
       } catch (error) {
         cause = error;
       }
     }
-    if (keySet !== undefined) return readAccess(await verifyWithKeySet(token, keySet));
-    throw unauthenticated(cause);
+    if (keySet !== undefined) return readClaims(await verifyWithKeySet(token, keySet), lifeMs);
+    throw toUnauthenticated(cause);
   }
 
   async function verifyWithKeySet(token: string, keys: JWTVerifyGetKey) {
@@ -104,7 +119,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
         !(error instanceof errors.JWKSTimeout) &&
         !isFetchFailure(error)
       ) {
-        throw unauthenticated(error);
+        throw toUnauthenticated(error);
       }
       throw new OnewriterError(
         'KEYS_UNAVAILABLE',
@@ -120,17 +135,32 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
   return async token => {
     if (typeof token !== 'string' || token.length > MAX_TOKEN_LENGTH) throw unauthenticated();
     const hash = digest(token);
-    const id = hash.toString('hex').slice(0, 16);
-    if (adminDigest !== undefined && timingSafeEqual(hash, adminDigest)) {
-      return { tenants: '*', access: 'admin', id, subject: 'admin token' };
-    }
+    const id = tokenId(token);
+    if (adminDigest !== undefined && timingSafeEqual(hash, adminDigest)) return { ...ADMIN, id };
     const header = readHeader(token);
-    let access: Access;
-    if (header === 'HS256' && secret !== undefined) access = await verifyToken(secret, token);
-    else if (PUBLIC_KEY_ALGORITHMS.includes(header)) access = await verifyWithPublicKey(token);
-    else throw unauthenticated();
-    return { ...access, id, subject: subjectOf(token) };
+    if (header === 'HS256' && secret !== undefined) return { ...(await verifyWithSecret(token)), id };
+    if (PUBLIC_KEY_ALGORITHMS.includes(header)) return { ...(await verifyWithPublicKey(token)), id };
+    throw unauthenticated();
   };
+}
+
+/** What the fixed admin token allows. It ends with the setting. */
+const ADMIN: TokenClaims = Object.freeze({
+  tenants: '*',
+  rights: RIGHTS,
+  subject: 'admin token',
+  jti: undefined,
+  issuedAtMs: undefined,
+  expiresAtMs: Number.POSITIVE_INFINITY,
+});
+
+function isWrongSignature(error: unknown): boolean {
+  return error instanceof OnewriterError && error.cause instanceof errors.JWSSignatureVerificationFailed;
+}
+
+/** The id of a token in logs and limits; the token cannot be found from it. */
+export function tokenId(token: string): string {
+  return digest(token).toString('hex').slice(0, 16);
 }
 
 function digest(text: string): Buffer {
@@ -144,14 +174,6 @@ function readHeader(token: string): string {
   } catch {
     return '';
   }
-}
-
-/** `sub` of a token that was verified. */
-function subjectOf(token: string): string | undefined {
-  const payload = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString('utf8')) as {
-    sub?: unknown;
-  };
-  return typeof payload.sub === 'string' ? payload.sub.slice(0, MAX_SUBJECT_LENGTH) : undefined;
 }
 
 /** jose answers with its base class where the key set is not 200 or not JSON. */

@@ -1,0 +1,52 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { RevocationFiles } from './revocation-files.ts';
+import type { VerifiedToken } from './token-verifier.ts';
+
+function makeFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'onewriter-revoked-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+const NOW = Date.now();
+const TOKEN: VerifiedToken = {
+  tenants: '*',
+  rights: ['read'],
+  id: 'abc',
+  subject: 'ada',
+  jti: 'j-1',
+  issuedAtMs: NOW - 60_000,
+  expiresAtMs: NOW + 3_600_000,
+};
+
+it('revokes by jti, by id, and a subject’s tokens until then, for every process', async () => {
+  const folder = makeFolder();
+  const reader = new RevocationFiles(folder);
+  expect(reader.isRevoked(TOKEN)).toBe(false);
+  new RevocationFiles(folder).add({ kind: 'jti', value: 'j-1', atMs: NOW, untilMs: null });
+  await vi.waitFor(() => expect(reader.isRevoked(TOKEN)).toBe(true));
+  expect(reader.isRevoked({ ...TOKEN, jti: 'j-2' })).toBe(false);
+  // Right behind the first: the folder may have the same time.
+  new RevocationFiles(folder).add({ kind: 'token', value: 'abcd', atMs: NOW, untilMs: null });
+  await vi.waitFor(() => expect(reader.isRevoked({ ...TOKEN, jti: undefined, id: 'abcd' })).toBe(true));
+  new RevocationFiles(folder).add({ kind: 'subject', value: 'eve', atMs: NOW, untilMs: null });
+  const eve = { ...TOKEN, jti: undefined, subject: 'eve' };
+  await vi.waitFor(() => expect(reader.isRevoked(eve)).toBe(true));
+  expect(reader.isRevoked({ ...eve, issuedAtMs: undefined })).toBe(true);
+  expect(reader.isRevoked({ ...eve, issuedAtMs: NOW + 1 })).toBe(false);
+  new RevocationFiles(folder).add({ kind: 'subject', value: 'eve', atMs: NOW + 5, untilMs: null });
+  await vi.waitFor(() => expect(reader.isRevoked({ ...eve, issuedAtMs: NOW + 1 })).toBe(true));
+});
+
+it('lists them, the newest first, and forgets those whose token has ended long ago', () => {
+  const folder = makeFolder();
+  const files = new RevocationFiles(folder);
+  files.add({ kind: 'jti', value: 'old', atMs: 1, untilMs: 2 });
+  files.add({ kind: 'jti', value: 'a', atMs: NOW - 2, untilMs: NOW - 1 });
+  files.add({ kind: 'subject', value: 'b', atMs: NOW, untilMs: null });
+  expect(files.list().map(({ value }) => value)).toEqual(['b', 'a']);
+  expect(readdirSync(join(folder, 'revoked-tokens'))).toHaveLength(2);
+});
