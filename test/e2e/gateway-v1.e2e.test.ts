@@ -876,7 +876,7 @@ describe('keys', () => {
     });
     onTestFinished(async () => void (await other.stop()));
     const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
-    const text = `${part({ alg: 'EdDSA' })}.${part({ tenants: ['keys'], access: 'write', sub: 'ada' })}`;
+    const text = `${part({ alg: 'EdDSA' })}.${part({ tenants: ['keys'], access: 'write', sub: 'ada', iat: Math.floor(Date.now() / 1_000) })}`;
     const signed = `${text}.${sign(null, Buffer.from(text), privateKey).toString('base64url')}`;
     for (const [token, path, status] of [
       [signed, 'keys/query', 200],
