@@ -1,3 +1,5 @@
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   CLI_MAIN,
   type Stack,
@@ -180,6 +182,17 @@ describe('a session of the dashboard', () => {
 });
 
 describe('onewriter up', () => {
+  it('makes files that no other user of the machine may read', () => {
+    const folder = join(directory.path, 'tenants', 'acme');
+    const paths = [
+      join(directory.path, 'tenants'),
+      folder,
+      ...readdirSync(folder).map(name => join(folder, name)),
+    ];
+    expect(paths.length).toBeGreaterThan(4);
+    for (const path of paths) expect([path, statSync(path).mode & 0o077]).toEqual([path, 0]);
+  });
+
   it('prints neither the token nor a password where the output is no terminal', async () => {
     const folder = await temporaryDirectory('quiet-up');
     const up = await spawnProcess(

@@ -187,7 +187,7 @@ function makeEmpty(path: string): boolean {
   let descriptor: number;
   try {
     // Never an existing one: `wx` fails instead of opening it.
-    descriptor = openSync(path, 'wx', 0o644);
+    descriptor = openSync(path, 'wx', 0o666);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;

@@ -33,6 +33,13 @@ export const configSchema = z.object({
     .default(DEFAULT_GROUP)
     .describe("Placement group: one host's files, led by one broker."),
   createTenants: flag(true).describe('Whether the first write of an unknown tenant creates its file.'),
+  umask: z
+    .string()
+    .regex(/^0?[0-7]{3}$/)
+    .default('077')
+    .describe(
+      'Rights that new files and folders do not have, octal: 077: only the owner has any; 007: the group, too.',
+    ),
   tokenSecret: z
     .string()
     .min(16)

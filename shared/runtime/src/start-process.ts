@@ -14,6 +14,7 @@ export async function startProcess(
   try {
     const config = loadConfig();
     log = createLogger(name, config.logLevel);
+    process.umask(Number.parseInt(config.umask, 8));
     await start(config, log);
   } catch (thrown) {
     const error = explainReply(thrown) ?? thrown;

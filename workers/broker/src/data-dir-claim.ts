@@ -90,7 +90,7 @@ export function makeIdentity(dataDir: string, id: string): DataDirIdentity {
   const path = identityFile(dataDir);
   const temporary = `${path}.${process.pid}.tmp`;
   mkdirSync(dataDir, { recursive: true });
-  const file = openSync(temporary, 'w', 0o644);
+  const file = openSync(temporary, 'w', 0o666);
   try {
     writeSync(
       file,

@@ -169,7 +169,7 @@ async function stage(target: Target, request: RestoreRequest, file: string): Pro
       if (problems.length > 0) throw damaged(backup, problems[0]!);
       assertKnownFormat(db, backup);
       const { rows, tables } = countRows(db);
-      chmodSync(path, existsSync(file) ? statSync(file).mode & 0o777 : 0o644);
+      chmodSync(path, existsSync(file) ? statSync(file).mode & 0o777 : 0o666 & ~process.umask());
       giveTo(path, owner, warnings);
       const commitSeq = readState(db)?.commitSeq ?? null;
       const numbers = readNumbers(db);

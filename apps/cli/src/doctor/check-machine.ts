@@ -16,6 +16,7 @@ import { configSchema, environmentName } from '@onewriter/runtime';
 import Database from 'better-sqlite3';
 import { formatBytes } from '../table.ts';
 import { dataDirTrouble, type Target } from '../target.ts';
+import { checkRights } from './check-rights.ts';
 import { bad, type Diagnosis, ok, skipped } from './diagnosis.ts';
 import { isOldSqlite, OLDEST_SAFE_SQLITE } from './sqlite-version.ts';
 
@@ -94,6 +95,7 @@ function checkDataDir(target: Target): Diagnosis[] {
   }
   return [
     checkAccess(dataDir),
+    checkRights(dataDir),
     checkFileSystem(dataDir),
     ...checkDisk(dataDir),
     ...checkPermissions(target),
