@@ -4,7 +4,6 @@ import type { Context, Hono } from 'hono';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import { requestId } from 'hono/request-id';
 import { routePath } from 'hono/route';
-import { BodyBudget } from './body-budget.ts';
 import { addDocsRoutes } from './docs/docs-routes.ts';
 import { addDropInRoutes } from './drop-in-routes.ts';
 import { asOnewriterError, errorResponse } from './error-response.ts';
@@ -19,14 +18,16 @@ import { logRequests } from './log-requests.ts';
 import { allowOrigins } from './security/allow-origins.ts';
 import { authenticate } from './security/authenticate.ts';
 import { securityHeaders } from './security/security-headers.ts';
+import { Shares } from './security/shares.ts';
 import { LoopTurns } from './streams/loop-turns.ts';
 import { StreamRooms } from './streams/stream-room.ts';
-import { StreamSlots } from './streams/stream-slots.ts';
 import { traceRequests } from './trace-requests.ts';
 import { addV1Routes } from './v1/index.ts';
 
 /** Request bodies held at the same time, in bodies of the largest size. */
 const MAX_HELD_BODIES = 16;
+/** Of them those of one tenant or token. */
+const MAX_HELD_BODIES_OF_OWNER = 4;
 /** Bodies that are read as they arrive, at the same time. */
 const MAX_STREAMED_BODIES = 32;
 const DOCS_POLICY = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";
@@ -83,7 +84,11 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
   if (options.metrics) addMetricsRoute(app, options.metrics);
 
   const token = authenticate(options.verifyToken, options.limits);
-  const bodies = new BodyBudget(options.maxBodyBytes * MAX_HELD_BODIES);
+  const bodies = new Shares({
+    what: 'request bodies',
+    total: options.maxBodyBytes * MAX_HELD_BODIES,
+    share: options.maxBodyBytes * MAX_HELD_BODIES_OF_OWNER,
+  });
   const jsonBody = acceptJsonBody(options.maxBodyBytes, bodies);
   app.post('/query', token, jsonBody);
   app.post('/transaction', token, jsonBody);
@@ -96,7 +101,7 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     guards: {
       token,
       jsonBody,
-      streams: new StreamSlots(MAX_STREAMED_BODIES, 'streams of writes'),
+      streams: new Shares({ what: 'streams of writes', total: MAX_STREAMED_BODIES }),
       rooms: options.rooms ?? new StreamRooms(),
       turns: new LoopTurns(),
     },

@@ -1,26 +1,29 @@
 import { OnewriterError } from '@onewriter/protocol';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { z } from 'zod';
-import type { BodyBudget } from './body-budget.ts';
 import { parseExactJson } from './exact-json.ts';
 import type { GatewayEnv } from './gateway-env.ts';
+import { ownerOf, type Shares, type Taken } from './security/shares.ts';
 
 /** Wrong UTF-8 would be stored as U+FFFD without a word. */
 const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true });
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 
+/** A body of this size is read at once; it counts before it has arrived. */
+const SMALL_BYTES = 16 * 1024;
+
 /**
- * A body that is too large is read up to this, and dropped, before it is refused: a client that is still sending when the
- * connection ends often does not see the answer.
+ * A body that is refused is read up to this, and dropped, before the answer: a client that is still sending when the connection
+ * ends often does not see it.
  */
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
 
 /**
- * Refuses bodies that are not JSON or too large before any of it is kept, and holds the others within `budget` until
- * the answer is made.
+ * Refuses bodies that are not JSON or too large before any of it is kept. Of the others what has arrived counts in `bodies`, until
+ * the answer is made: who declares a large body and sends it slowly holds little.
  * @throws OnewriterError UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, RATE_LIMITED
  */
-export function acceptJsonBody(maxBytes: number, budget: BodyBudget): MiddlewareHandler<GatewayEnv> {
+export function acceptJsonBody(maxBytes: number, bodies: Shares): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
     // Without the header it may be JSON; parsing will tell.
     const type = c.req.header('content-type');
@@ -30,17 +33,18 @@ export function acceptJsonBody(maxBytes: number, budget: BodyBudget): Middleware
         'The body must be JSON: send the header "Content-Type: application/json".',
       );
     }
-    // A body without a length is read up to the limit.
-    const bytes = declaredBytes(c) ?? maxBytes;
-    if (bytes > maxBytes) {
+    const bytes = declaredBytes(c);
+    if (bytes !== undefined && bytes > maxBytes) {
       if (bytes <= MAX_DISCARDED_BYTES) await discard(c.req.raw.body, bytes);
       throw tooLarge(maxBytes);
     }
-    const release = budget.reserve(bytes);
+    const isSmall = bytes !== undefined && bytes <= SMALL_BYTES;
+    const body = bodies.take(ownerOf(c.get('access')), isSmall ? bytes : 0);
+    c.set('body', isSmall ? undefined : body);
     try {
       await next();
     } finally {
-      release();
+      body.release();
     }
   };
 }
@@ -48,7 +52,7 @@ export function acceptJsonBody(maxBytes: number, budget: BodyBudget): Middleware
 /**
  * Reads the body and validates it.
  * @param parseText default: large integers are kept exactly, see `exact-json.ts`
- * @throws OnewriterError INVALID_ARGUMENT naming the field, PAYLOAD_TOO_LARGE
+ * @throws OnewriterError INVALID_ARGUMENT naming the field, PAYLOAD_TOO_LARGE, RATE_LIMITED
  */
 export async function readJsonBody<Schema extends z.ZodType>(
   c: Context<GatewayEnv>,
@@ -56,10 +60,11 @@ export async function readJsonBody<Schema extends z.ZodType>(
   maxBytes: number,
   parseText: (text: string) => unknown = parseExactJson,
 ): Promise<z.output<Schema>> {
+  const taken = c.get('body');
   const bytes =
-    declaredBytes(c) === undefined
-      ? await readAtMost(c.req.raw.body, maxBytes)
-      : new Uint8Array(await c.req.arrayBuffer());
+    taken === undefined
+      ? new Uint8Array(await c.req.arrayBuffer())
+      : await readAtMost(c.req.raw.body, maxBytes, taken);
   return validate(schema, parse(bytes, parseText));
 }
 
@@ -88,18 +93,36 @@ function parse(bytes: Uint8Array, parseText: (text: string) => unknown): unknown
   }
 }
 
-async function readAtMost(body: ReadableStream<Uint8Array> | null, maxBytes: number): Promise<Uint8Array> {
+async function readAtMost(
+  body: ReadableStream<Uint8Array> | null,
+  maxBytes: number,
+  taken: Taken,
+): Promise<Uint8Array> {
   if (body === null) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let size = 0;
+  let refusal: OnewriterError | undefined;
   for await (const chunk of body) {
     size += chunk.byteLength;
-    if (size <= maxBytes) chunks.push(chunk);
+    if (size <= maxBytes) refusal ??= tryAdd(taken, chunk.byteLength);
+    if (size <= maxBytes && refusal === undefined) chunks.push(chunk);
     else chunks.length = 0;
     if (size > Math.max(maxBytes, MAX_DISCARDED_BYTES)) break;
   }
   if (size > maxBytes) throw tooLarge(maxBytes);
+  if (refusal !== undefined) throw refusal;
   return Buffer.concat(chunks, size);
+}
+
+/** @returns why there is no room for so many bytes more */
+function tryAdd(taken: Taken, bytes: number): OnewriterError | undefined {
+  try {
+    taken.add(bytes);
+    return undefined;
+  } catch (error) {
+    if (error instanceof OnewriterError) return error;
+    throw error;
+  }
 }
 
 /** Reads what nobody wants. */

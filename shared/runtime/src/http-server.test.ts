@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { openHttpServer } from './http-server.ts';
@@ -8,7 +8,7 @@ import { createLogger } from './logger.ts';
 const TIMEOUT_MS = 150;
 
 /** A server that answers when a request has arrived; GET /stream goes on for twice the timeout. */
-async function open() {
+async function open(maxConnections?: number) {
   const server = await openHttpServer(
     (request, response) => {
       if (request.url === '/stream') {
@@ -24,6 +24,7 @@ async function open() {
       log: createLogger('test', 'silent'),
       mayStream: request => request.url === '/upload',
       requestTimeoutMs: TIMEOUT_MS,
+      maxConnections,
     },
   );
   onTestFinished(() => server.close(0));
@@ -58,5 +59,33 @@ describe('openHttpServer', () => {
     expect(await sendSlowly(port, '/upload', 3 * TIMEOUT_MS)).toMatch(/arrived$/);
     const response = await fetch(`http://127.0.0.1:${port}/stream`);
     expect(await response.text()).toBe('begin end');
+  });
+
+  it('closes the connection that was idle for the longest where there are too many, and none with a request', async () => {
+    const { port } = await open(3);
+    const ask = async (socket: Socket, path: string) => {
+      const answered = once(socket, 'data');
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      return String((await answered)[0]);
+    };
+    const openSocket = async () => {
+      const socket = connect(port, '127.0.0.1');
+      onTestFinished(() => void socket.destroy());
+      socket.on('error', () => {}); // it may be closed by the server
+      await once(socket, 'connect');
+      return socket;
+    };
+    const [first, second, third] = [await openSocket(), await openSocket(), await openSocket()];
+    const isClosed = (socket: Socket) => once(socket, 'close');
+    // The first has asked last of all.
+    for (const socket of [second, third, first]) expect(await ask(socket, '/')).toContain('200 OK');
+    const closed = isClosed(second);
+    const fourth = await openSocket();
+    await closed;
+    expect(await ask(fourth, '/')).toContain('200 OK');
+    for (const socket of [first, third, fourth]) expect(await ask(socket, '/stream')).toContain('200 OK');
+    const fifth = await openSocket();
+    await isClosed(fifth);
+    expect([first, third, fourth].map(socket => socket.destroyed)).toEqual([false, false, false]);
   });
 });

@@ -13,7 +13,10 @@ export interface HttpServerOptions {
   readonly mayStream?: ((request: IncomingMessage) => boolean) | undefined;
   /** A request must have arrived in full by then. Default: 30,000. */
   readonly requestTimeoutMs?: number | undefined;
-  /** Connections at a time; further ones are closed at once. Default: 10,000. */
+  /**
+   * Connections at a time. Beyond it the one that was idle for the longest is closed, so that idle ones keep nobody out; where
+   * all have a request under way the new one is. Default: 10,000.
+   */
   readonly maxConnections?: number | undefined;
 }
 
@@ -76,7 +79,11 @@ export async function openHttpServer(
   options: HttpServerOptions,
 ): Promise<HttpServer> {
   const answering = new Set<ServerResponse>();
+  /** Those without a request under way come in the order in which they became idle. */
   const sockets = new Set<Socket>();
+  /** Requests under way, by socket. */
+  const busy = new Map<Socket, number>();
+  const maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
   /** Of sockets that are closed. */
   const gone = { read: 0, written: 0 };
@@ -88,8 +95,11 @@ export async function openHttpServer(
     (request, response) => {
       if (options.mayStream?.(request) === false) endIfSlow(request, response, requestTimeoutMs);
       answering.add(response);
+      const { socket } = request;
+      busy.set(socket, (busy.get(socket) ?? 0) + 1);
       response.once('close', () => {
         answering.delete(response);
+        endRequest(socket);
         // A stream's headers were sent before the drain began: nothing told its connection to end with it.
         if (closing !== undefined) setImmediate(() => server.closeIdleConnections());
       });
@@ -98,15 +108,35 @@ export async function openHttpServer(
     },
   );
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
-  server.maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   server.on('connection', socket => {
+    if (sockets.size >= maxConnections) makeRoom(socket);
+    if (socket.destroyed) return;
     sockets.add(socket);
     socket.once('close', () => {
       sockets.delete(socket);
+      busy.delete(socket);
       gone.read += socket.bytesRead;
       gone.written += socket.bytesWritten;
     });
   });
+  function endRequest(socket: Socket): void {
+    const left = (busy.get(socket) ?? 1) - 1;
+    if (left > 0) busy.set(socket, left);
+    else busy.delete(socket);
+    if (left > 0 || !sockets.delete(socket)) return;
+    sockets.add(socket);
+  }
+
+  function makeRoom(newcomer: Socket): void {
+    for (const socket of sockets) {
+      if (busy.has(socket)) continue;
+      sockets.delete(socket);
+      socket.destroy();
+      return;
+    }
+    newcomer.destroy();
+  }
+
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) {
       socket.destroy();

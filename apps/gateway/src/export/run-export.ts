@@ -13,13 +13,15 @@ import type { Logger } from '@onewriter/runtime';
 import { endedOutOfMemory, startBoundedProcess } from '../reads/bounded-process.ts';
 import type { TenantFiles as FileSettings } from '../reads/open-tenant-file.ts';
 import { tooMuchMemory } from '../reads/read-errors.ts';
-import { StreamSlots } from '../streams/stream-slots.ts';
+import { type Owner, Shares } from '../security/shares.ts';
 import type { TenantFiles } from '../tenants/tenant-files.ts';
 import type { ExportFormat, ExportMessage, ExportTask } from './export-messages.ts';
 
 /** What to export, and how long it may take. */
 export interface ExportRequest {
   readonly tenant: string;
+  /** Whose share it takes. */
+  readonly owner: Owner;
   readonly format: ExportFormat;
   readonly table?: string | undefined;
   readonly values: 'plain' | 'tagged';
@@ -58,13 +60,14 @@ export interface ExporterOptions {
 
 /** Exports at the same time: each reads a whole file. */
 const MAX_EXPORTS = 4;
+const MAX_EXPORTS_OF_OWNER = 2;
 const ENTRY = new URL('./export-process.js', import.meta.url);
 
 /** An {@link Exporter} of this gateway. */
 export function createExporter(options: ExporterOptions): Exporter {
-  const slots = new StreamSlots(MAX_EXPORTS, 'exports');
+  const slots = new Shares({ what: 'exports', total: MAX_EXPORTS, share: MAX_EXPORTS_OF_OWNER });
   return async request => {
-    const release = slots.take();
+    const { release } = slots.take(request.owner);
     let scratch: string;
     try {
       scratch = await options.files.makeScratch(request.tenant, options.timeoutMs);

@@ -76,6 +76,8 @@ const MAX_SNAPSHOTS = 128;
 const MAX_SNAPSHOTS_OF_TENANT = 32;
 /** SQL texts of all streams. */
 const MAX_STORED_CHARACTERS = 16 * 1024 * 1024;
+/** Of them those of one tenant. */
+const MAX_STORED_CHARACTERS_OF_TENANT = MAX_STORED_CHARACTERS / 4;
 /** Streams that hold nothing; the least recently used are forgotten, and reopen silently. */
 const MAX_IDLE = 10_000;
 /** A stream that holds something ends after this without a request. */
@@ -198,6 +200,11 @@ export class StreamRegistry {
   #assertRoom(stream: HranaStream, moreCharacters: number): void {
     if (moreCharacters > 0 && this.#storedCharacters + moreCharacters > MAX_STORED_CHARACTERS)
       throw full(stream);
+    if (
+      moreCharacters > 0 &&
+      this.#charactersOf(stream.tenant) + moreCharacters > MAX_STORED_CHARACTERS_OF_TENANT
+    )
+      throw full(stream);
     if (this.#holding.has(stream)) return;
     let own = 0;
     let snapshots = 0;
@@ -211,6 +218,12 @@ export class StreamRegistry {
     }
     if (this.#holding.size >= MAX_HOLDING || own >= MAX_HOLDING_OF_TENANT) throw full(stream);
     if (snapshots >= MAX_SNAPSHOTS || ownSnapshots >= MAX_SNAPSHOTS_OF_TENANT) throw full(stream);
+  }
+
+  #charactersOf(tenant: string): number {
+    let characters = 0;
+    for (const stream of this.#holding) if (stream.tenant === tenant) characters += stream.sqls.characters;
+    return characters;
   }
 
   #sweep(): void {

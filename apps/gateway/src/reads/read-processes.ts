@@ -87,6 +87,8 @@ export interface ReadProcessesOptions extends ReadProcessSettings {
 
 /** Reads that wait for a process; beyond, callers are told to come back. */
 const MAX_WAITING = 1_000;
+/** Of them those of one tenant. */
+const MAX_WAITING_OF_TENANT = MAX_WAITING / 4;
 const RETRY_AFTER_MS = 500;
 /** A read that waits this long is given one more process, if there may be one. */
 const GROW_AFTER_MS = 25;
@@ -396,9 +398,19 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   #refusal(tenant: string, signal: AbortSignal | undefined): OnewriterError | undefined {
     if (this.#closed) return closed();
     if (signal?.aborted) return aborted(tenant);
-    if (this.#waiting.length < MAX_WAITING) return undefined;
-    const message = `${MAX_WAITING} reads wait already; try again.`;
+    const own = this.#waitingOf(tenant);
+    if (this.#waiting.length < MAX_WAITING && own < MAX_WAITING_OF_TENANT) return undefined;
+    const message =
+      own < MAX_WAITING_OF_TENANT
+        ? `${MAX_WAITING} reads wait already; try again.`
+        : `${own} reads of this tenant wait already; try again.`;
     return new OnewriterError('RATE_LIMITED', message, { tenant, retryAfterMs: RETRY_AFTER_MS });
+  }
+
+  #waitingOf(tenant: string): number {
+    let count = 0;
+    for (const { task } of this.#waiting) if (task.tenant === tenant) count++;
+    return count;
   }
 
   /** Gives waiting tasks to free processes, oldest first, a tenant never all of them. */

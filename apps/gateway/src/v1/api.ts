@@ -2,9 +2,9 @@ import type { OpenAPIHono, RouteConfig } from '@hono/zod-openapi';
 import type { Handler, MiddlewareHandler } from 'hono';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
+import type { Shares } from '../security/shares.ts';
 import type { LoopTurns } from '../streams/loop-turns.ts';
 import type { StreamRooms } from '../streams/stream-room.ts';
-import type { StreamSlots } from '../streams/stream-slots.ts';
 
 /** What the routes of the native API are added to. */
 export interface Api {
@@ -17,7 +17,7 @@ export interface Api {
     /** A JSON body of a bounded size. */
     readonly jsonBody: MiddlewareHandler<GatewayEnv>;
     /** Bodies that are read as they arrive. */
-    readonly streams: StreamSlots;
+    readonly streams: Shares;
     /** What such bodies may have under way. */
     readonly rooms: StreamRooms;
     /** Whose work it is: for bodies that keep the event loop busy. */

@@ -9,6 +9,7 @@ import { readJsonBody, validate } from '../json-body.ts';
 import { decodeJsonParameters } from '../parameter-values.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
 import { authorizeTenant } from '../security/authorize.ts';
+import { ownerOf } from '../security/shares.ts';
 import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../streams/line-response.ts';
 import { readLines } from '../streams/read-lines.ts';
 import { type Api, addRoute } from './api.ts';
@@ -82,7 +83,7 @@ export function addEnqueueRoute(api: Api): void {
       }
       const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
       await options.pauses.assertNotPaused(tenantId);
-      const release = guards.streams.take();
+      const { release } = guards.streams.take(ownerOf(c.get('access'), tenantId));
       const lines = enqueueLines(c, api, tenantId);
       return c.body(toLineStream(releaseAfter(lines, release)), 200, UPLOAD_ANSWER);
     },

@@ -3,8 +3,8 @@ import { asOnewriterError } from '../error-response.ts';
 import { type FollowedEvent, followCommits, type LedgerPosition } from '../events/commit-events.ts';
 import { authorizeTenant } from '../security/authorize.ts';
 import { endOfToken } from '../security/end-of-token.ts';
+import { ownerOf, Shares } from '../security/shares.ts';
 import { releaseAfter, toLineStream } from '../streams/line-response.ts';
-import { StreamSlots } from '../streams/stream-slots.ts';
 import { type Api, addRoute } from './api.ts';
 import { createRoute, FAILURE, SECURED, TenantParam, z } from './schemas.ts';
 
@@ -47,14 +47,14 @@ const RECONNECT_AFTER_MS = 1_000;
 /** `GET /v1/tenants/{tenant}/events` */
 export function addEventsRoute(api: Api): void {
   const { options } = api;
-  const slots = new StreamSlots(MAX_STREAMS, 'streams of events');
+  const slots = new Shares({ what: 'streams of events', total: MAX_STREAMS });
   addRoute(api, route, api.guards.token, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
     const after = readPosition(c.req.header('last-event-id'));
     if ((await options.tenants.files.size(tenant)) === undefined) {
       throw new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
     }
-    const release = slots.take();
+    const { release } = slots.take(ownerOf(c.get('access'), tenant));
     const gone = new AbortController();
     const tokenEnd = endOfToken(c, options.verifyToken);
     const signal = AbortSignal.any([

@@ -3,6 +3,7 @@ import { OnewriterError } from '@onewriter/protocol';
 import { EXPORT_FORMATS, type ExportFormat } from '../export/export-messages.ts';
 import { authorizeTenant } from '../security/authorize.ts';
 import { endOfToken } from '../security/end-of-token.ts';
+import { ownerOf } from '../security/shares.ts';
 import { NDJSON } from '../streams/line-response.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
@@ -76,6 +77,7 @@ export function addExportRoute(api: Api): void {
     const outgoing = (c.env as Partial<HttpBindings> | undefined)?.outgoing;
     const { commitSeq, bytes, body } = await options.exporter({
       tenant,
+      owner: ownerOf(c.get('access'), tenant),
       format,
       table,
       values,

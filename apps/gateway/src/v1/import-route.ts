@@ -9,6 +9,7 @@ import { importWhole } from '../import/whole-import.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
 import { authorizeTenant } from '../security/authorize.ts';
 import { endOfToken } from '../security/end-of-token.ts';
+import { ownerOf } from '../security/shares.ts';
 import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../streams/line-response.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
@@ -130,7 +131,7 @@ export function addImportRoute(api: Api): void {
     const table = query.table === undefined ? undefined : await findIt(query.table);
     const maxPieceRows =
       !whole && (await hasDeferredKeys(options.reads, tenant)) ? 1 : LIMITS.maxImportPieceRows;
-    const release = guards.streams.take();
+    const { release } = guards.streams.take(ownerOf(c.get('access'), tenant));
     const gone = c.req.raw.signal;
     const stop = AbortSignal.any([options.closing, endOfToken(c, options.verifyToken)]);
     const source = {
