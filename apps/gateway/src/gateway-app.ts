@@ -89,7 +89,8 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     total: options.maxBodyBytes * MAX_HELD_BODIES,
     share: options.maxBodyBytes * MAX_HELD_BODIES_OF_OWNER,
   });
-  const jsonBody = acceptJsonBody(options.maxBodyBytes, bodies);
+  const turns = new LoopTurns();
+  const jsonBody = acceptJsonBody(options.maxBodyBytes, bodies, turns);
   app.post('/query', token, jsonBody);
   app.post('/transaction', token, jsonBody);
   app.get('/info/:tenantId', token);
@@ -103,7 +104,7 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
       jsonBody,
       streams: new Shares({ what: 'streams of writes', total: MAX_STREAMED_BODIES }),
       rooms: options.rooms ?? new StreamRooms(),
-      turns: new LoopTurns(),
+      turns,
     },
   });
   addHranaRoutes(app, options, { token, jsonBody });

@@ -1,6 +1,6 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { VerifiedToken } from '@onewriter/runtime';
-import type { Taken } from './security/shares.ts';
+import type { LargeBody } from './json-body.ts';
 
 /** What the gateway's handlers find in their context. */
 export interface GatewayEnv {
@@ -14,7 +14,7 @@ export interface GatewayEnv {
     access: VerifiedToken;
     /** The token itself, so that long answers can see whether it has ended. */
     token: string;
-    /** Where a body that is read as it arrives is counted. */
-    body: Taken | undefined;
+    /** Of a body that is not small. */
+    body: LargeBody | undefined;
   };
 }

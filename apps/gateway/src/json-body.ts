@@ -4,6 +4,15 @@ import type { z } from 'zod';
 import { parseExactJson } from './exact-json.ts';
 import type { GatewayEnv } from './gateway-env.ts';
 import { ownerOf, type Shares, type Taken } from './security/shares.ts';
+import type { LoopTurns } from './streams/loop-turns.ts';
+
+/** How a body that is not small is read. */
+export interface LargeBody {
+  /** What has arrived of it. */
+  readonly taken: Taken;
+  /** Resolves when it may keep the event loop busy. */
+  nextTurn(): Promise<void>;
+}
 
 /** Wrong UTF-8 would be stored as U+FFFD without a word. */
 const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true });
@@ -23,7 +32,11 @@ const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
  * the answer is made: who declares a large body and sends it slowly holds little.
  * @throws OnewriterError UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, RATE_LIMITED
  */
-export function acceptJsonBody(maxBytes: number, bodies: Shares): MiddlewareHandler<GatewayEnv> {
+export function acceptJsonBody(
+  maxBytes: number,
+  bodies: Shares,
+  turns: LoopTurns,
+): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
     // Without the header it may be JSON; parsing will tell.
     const type = c.req.header('content-type');
@@ -39,12 +52,13 @@ export function acceptJsonBody(maxBytes: number, bodies: Shares): MiddlewareHand
       throw tooLarge(maxBytes);
     }
     const isSmall = bytes !== undefined && bytes <= SMALL_BYTES;
-    const body = bodies.take(ownerOf(c.get('access')), isSmall ? bytes : 0);
-    c.set('body', isSmall ? undefined : body);
+    const owner = ownerOf(c.get('access'));
+    const taken = bodies.take(owner, isSmall ? bytes : 0);
+    c.set('body', isSmall ? undefined : { taken, nextTurn: () => turns.next(owner.names.at(-1)!) });
     try {
       await next();
     } finally {
-      body.release();
+      taken.release();
     }
   };
 }
@@ -60,11 +74,13 @@ export async function readJsonBody<Schema extends z.ZodType>(
   maxBytes: number,
   parseText: (text: string) => unknown = parseExactJson,
 ): Promise<z.output<Schema>> {
-  const taken = c.get('body');
+  const large = c.get('body');
   const bytes =
-    taken === undefined
+    large === undefined
       ? new Uint8Array(await c.req.arrayBuffer())
-      : await readAtMost(c.req.raw.body, maxBytes, taken);
+      : await readAtMost(c.req.raw.body, maxBytes, large.taken);
+  // Parsing it keeps the loop busy: one at a time, tenants in turns.
+  await large?.nextTurn();
   return validate(schema, parse(bytes, parseText));
 }
 

@@ -20,18 +20,62 @@ const MIN_READER_CACHE_KIB = 64;
 const MAX_READER_CACHE_KIB = 16_000;
 /** So much of what is open is closed where the process may open no more files. */
 const SHARE_CLOSED = 1 / 8;
-/** A value is no larger than its file: in a larger one a single row could hold everybody up. */
+/** A value is no larger than its file: in a larger one a single key could hold up all others. */
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
+/** A row that is larger is read by the others. */
+const MAX_ROW_BYTES = 1024 * 1024;
+/** A statement that took longer is not quick any more, whatever its plan. */
+const MAX_MS = 20;
 const CHECK_FILE_EVERY_MS = 1_000;
 const MAX_SQL_LENGTH = 2_000;
-/** As in a process: what is larger is RESULT_TOO_LARGE there. */
-const MAX_RESULT_BYTES = 32 * 1024 * 1024;
-/**
- * A parenthesis may be a function, a list or a query inside, which can take any time; so can patterns and JSON paths on a
- * long text.
- */
-const MAY_TAKE_LONG = /[()]|->|\b(?:LIKE|GLOB|REGEXP|MATCH)\b/i;
 const SELECT = /^\s*SELECT\s/i;
+/**
+ * What the program of a quick statement consists of: it seeks rows by key and takes columns out of them. No function, no
+ * sub-program, no arithmetic, no virtual table, no sorting, and nothing that goes back to an earlier step but once at its
+ * start: a view or a generated column may hide any of them. Source: https://www.sqlite.org/opcode.html
+ */
+const QUICK_OPCODES: ReadonlySet<string> = new Set([
+  ...['Init', 'Transaction', 'Goto', 'Halt', 'Noop', 'Explain', 'ReleaseReg', 'Close', 'CursorHint'],
+  ...[
+    'OpenRead',
+    'SeekRowid',
+    'NotExists',
+    'SeekGE',
+    'IdxGT',
+    'DeferredSeek',
+    'FinishSeek',
+    'IdxRowid',
+    'Rowid',
+  ],
+  ...[
+    'Column',
+    'ResultRow',
+    'Integer',
+    'Int64',
+    'Real',
+    'String8',
+    'Blob',
+    'Null',
+    'Variable',
+    'Copy',
+    'SCopy',
+  ],
+  ...[
+    'Affinity',
+    'RealAffinity',
+    'MustBeInt',
+    'IsNull',
+    'NotNull',
+    'Eq',
+    'Ne',
+    'Lt',
+    'Le',
+    'Gt',
+    'Ge',
+    'If',
+    'IfNot',
+  ],
+]);
 /** Steps of a plan that find at most one row. Source: https://www.sqlite.org/eqp.html */
 const BY_ROWID = /^SEARCH \S+ USING INTEGER PRIMARY KEY \(rowid=\?\)$/;
 const BY_UNIQUE_INDEX = /^SEARCH \S+ USING (?:COVERING )?INDEX (sqlite_autoindex_\S+) \(([^()]+)\)$/;
@@ -42,10 +86,16 @@ interface QuickReader {
   readonly commit: Database.Statement<[]>;
   readonly readSchemaVersion: Database.Statement<[], number>;
   checkedAt: number;
-  small: boolean;
-  /** Statements by text, and whether they are quick under this version of the schema. */
-  readonly plans: Map<string, boolean>;
+  /** Of the file and its log. */
+  bytes: number;
+  /** By text: statements that are quick under this version of the schema, null for those that are not. */
+  readonly plans: Map<string, QuickPlan | null>;
   schemaVersion: unknown;
+}
+
+interface QuickPlan {
+  /** Adds up the bytes of the row without reading it. */
+  readonly measure: Database.Statement<unknown[], number>;
 }
 
 /** What one statement found on one state of the database. */
@@ -60,7 +110,8 @@ interface QuickResult {
 /**
  * Runs the reads that cannot take long here, and hands all others on. A read in a process of its own can be stopped, which
  * costs two messages; a lookup of one row by its key need not be stopped, and is what most requests are. Whether it is one
- * is not guessed from its text: SQLite's plan must find at most one row in every table.
+ * is not guessed from its text: SQLite's plan must find at most one row in every table, its program may do nothing but take columns
+ * out of them, and the row must be small.
  */
 export class QuickReads implements Reads {
   readonly #files: TenantFiles;
@@ -132,14 +183,18 @@ export class QuickReads implements Reads {
   }
 
   #tryStatement(tenant: string, { sql, params }: ReadStatement): QuickResult | undefined {
-    if (sql.length > MAX_SQL_LENGTH || !SELECT.test(sql) || MAY_TAKE_LONG.test(sql)) return undefined;
+    if (sql.length > MAX_SQL_LENGTH || !SELECT.test(sql)) return undefined;
     try {
       const known = this.#reader(tenant);
       // As they would arrive in a process of its own.
       const values = parametersOf(sql).toArguments(decodeParameters(encodeParameters(params)));
-      if (!known.small || !isQuick(known, sql, values)) return undefined;
-      const result = runQuick(known, sql, values);
-      return isTooLarge(result.rows) ? undefined : result;
+      if (known.bytes > MAX_FILE_BYTES) return undefined;
+      const plan = findPlan(known, sql, values);
+      if (plan === null) return undefined;
+      const begunAt = performance.now();
+      const result = runQuick(known, plan, sql, values);
+      if (performance.now() - begunAt > MAX_MS) known.plans.set(sql, null);
+      return result;
     } catch {
       this.#close(tenant);
       return undefined;
@@ -155,7 +210,7 @@ export class QuickReads implements Reads {
         known = undefined;
       } else {
         known.checkedAt = now;
-        known.small = this.#isSmall(tenant);
+        known.bytes = this.#bytesOf(tenant);
       }
     }
     known ??= this.#open(tenant, now);
@@ -175,7 +230,7 @@ export class QuickReads implements Reads {
       commit: reader.db.prepare('COMMIT'),
       readSchemaVersion: reader.db.prepare<[], number>('PRAGMA schema_version').pluck(),
       checkedAt: now,
-      small: this.#isSmall(tenant),
+      bytes: this.#bytesOf(tenant),
       plans: new Map(),
       schemaVersion: undefined,
     };
@@ -201,10 +256,10 @@ export class QuickReads implements Reads {
     }
   }
 
-  #isSmall(tenant: string): boolean {
+  #bytesOf(tenant: string): number {
     const path = realDatabasePath(tenantFile(this.#files.dataDir, tenant, this.#files.dbFile));
     const bytes = (file: string) => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
-    return bytes(path) + bytes(`${path}-wal`) <= MAX_FILE_BYTES;
+    return bytes(path) + bytes(`${path}-wal`);
   }
 
   #close(tenant: string): void {
@@ -214,8 +269,8 @@ export class QuickReads implements Reads {
   }
 }
 
-/** Whether the plan of a statement finds at most one row in every table, as the schema is now. */
-function isQuick(known: QuickReader, sql: string, values: readonly unknown[]): boolean {
+/** How a statement is run here, as the schema is now; null where it may take long. */
+function findPlan(known: QuickReader, sql: string, values: readonly unknown[]): QuickPlan | null {
   const { reader, plans } = known;
   const version = known.readSchemaVersion.get();
   if (version !== known.schemaVersion) {
@@ -224,18 +279,34 @@ function isQuick(known: QuickReader, sql: string, values: readonly unknown[]): b
     plans.clear();
     known.schemaVersion = version;
   }
-  let quick = plans.get(sql);
-  if (quick === undefined) {
+  let plan = plans.get(sql);
+  if (plan === undefined) {
     if (plans.size >= 1_000) plans.clear();
-    quick = hasQuickPlan(reader, sql, values);
-    plans.set(sql, quick);
+    plan = hasQuickPlan(reader, sql, values) ? { measure: prepareMeasure(reader, sql) } : null;
+    plans.set(sql, plan);
   }
-  return quick;
+  return plan;
 }
 
 function hasQuickPlan({ db }: TenantReader, sql: string, values: readonly unknown[]): boolean {
   const steps = db.prepare<unknown[], { detail: string }>(`EXPLAIN QUERY PLAN ${sql}`).all(...values);
-  return steps.length > 0 && steps.every(({ detail }) => BY_ROWID.test(detail) || usesWholeKey(db, detail));
+  if (steps.length === 0) return false;
+  if (!steps.every(({ detail }) => BY_ROWID.test(detail) || usesWholeKey(db, detail))) return false;
+  const program = db.prepare<unknown[], { opcode: string }>(`EXPLAIN ${sql}`).all(...values);
+  return program.every(({ opcode }) => QUICK_OPCODES.has(opcode));
+}
+
+/** SQLite takes the length of a column in bytes from the head of its row; what it is of is not loaded. */
+function prepareMeasure({ db }: TenantReader, sql: string): Database.Statement<unknown[], number> {
+  const names = db
+    .prepare(sql)
+    .columns()
+    .map((_, index) => `c${index}`);
+  const bytes = names.map(name => `coalesce(octet_length(${name}), 0)`).join(' + ');
+  const query = sql.replace(/[\s;]+$/, '');
+  return db
+    .prepare<unknown[], number>(`WITH q(${names.join(', ')}) AS (${query}\n) SELECT ${bytes} FROM q`)
+    .pluck();
 }
 
 /** Whether a step finds its row by all columns of a unique key. */
@@ -247,27 +318,22 @@ function usesWholeKey(db: TenantReader['db'], detail: string): boolean {
   return terms.every(term => term.endsWith('=?')) && terms.length === Number(columns);
 }
 
-/** The commit that it saw and the row, of one state of the database. */
+/** The commit that it saw and the row, of one state of the database; undefined where the row is large. */
 function runQuick(
-  { reader, begin, commit }: QuickReader,
+  { reader, begin, commit, bytes }: QuickReader,
+  { measure }: QuickPlan,
   sql: string,
   values: readonly unknown[],
-): QuickResult {
+): QuickResult | undefined {
   begin.run();
+  // No row is larger than its file.
+  if (bytes > MAX_ROW_BYTES && (measure.get(...values) ?? 0) > MAX_ROW_BYTES) {
+    commit.run();
+    return undefined;
+  }
   const commitSeq = reader.commitSeq();
   const statement = reader.statement(sql);
   const rows = statement.all(...values) as SqlValue[][];
   commit.run();
   return { columns: statement.columns(), rows, commitSeq, incarnation: reader.incarnation };
-}
-
-function isTooLarge(rows: readonly (readonly SqlValue[])[]): boolean {
-  let bytes = 0;
-  for (const row of rows) {
-    for (const value of row) {
-      if (typeof value === 'string') bytes += value.length;
-      else if (value instanceof Uint8Array) bytes += value.byteLength;
-    }
-  }
-  return bytes > MAX_RESULT_BYTES;
 }

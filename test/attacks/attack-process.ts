@@ -1,0 +1,39 @@
+import { setPriority } from 'node:os';
+import { type AccessLevel, signToken } from '@onewriter/runtime';
+import { TEST_TOKEN_SECRET } from '@onewriter/testkit';
+import { ATTACKS } from './attacks/index.ts';
+import { ask, type Target } from './rig.ts';
+
+/* An attack in a process of its own: the honest clients must not wait for its event loop, nor its work for a CPU. */
+
+/** What this process is started with. */
+export interface AttackTask {
+  readonly attack: string;
+  readonly gatewayUrl: string;
+  readonly tenant: string;
+}
+
+setPriority(19);
+const { attack, gatewayUrl, tenant } = JSON.parse(process.argv[2]!) as AttackTask;
+const ending = new AbortController();
+process.once('SIGTERM', () => ending.abort());
+process.once('disconnect', () => ending.abort());
+
+const tokens = new Map<AccessLevel, Promise<string>>();
+function signFor(access: AccessLevel): Promise<string> {
+  const token = tokens.get(access) ?? signToken(TEST_TOKEN_SECRET, { tenants: [tenant], access });
+  tokens.set(access, token);
+  return token;
+}
+
+const target: Target = {
+  gatewayUrl,
+  port: Number(new URL(gatewayUrl).port),
+  tenant,
+  token: signFor,
+  ask: async (path, body, { access = 'write' } = {}) =>
+    ask(gatewayUrl, path, await signFor(access), body, ending.signal),
+  signal: ending.signal,
+};
+await ATTACKS.get(attack)!.run(target);
+process.exit(0);

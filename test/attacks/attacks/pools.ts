@@ -1,0 +1,175 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { type Attack, ask, ended, pause, type Target } from '../rig.ts';
+
+/* Attacks that take all they can of what is shared, with one token. */
+
+/** Opens a socket, writes, and keeps it until the attack ends. */
+async function hold(target: Target, text: string, drip?: string | undefined): Promise<void> {
+  const socket = connect(target.port, '127.0.0.1');
+  socket.on('error', () => {}); // the gateway may close it
+  socket.resume();
+  target.signal.addEventListener('abort', () => socket.destroy(), { once: true });
+  const closed = once(socket, 'close').catch(() => {});
+  socket.write(text);
+  const timer = drip === undefined ? undefined : setInterval(() => socket.write(drip), 1_000);
+  await closed;
+  clearInterval(timer);
+}
+
+/** Keeps `count` of something up, beginning again what was refused or ended. */
+async function keepUp(target: Target, count: number, one: () => Promise<unknown>): Promise<void> {
+  await Promise.all(
+    Array.from({ length: count }, async () => {
+      while (!target.signal.aborted) {
+        await one().catch(() => {}); // refused: try again
+        await pause(100);
+      }
+    }),
+  );
+}
+
+function head(method: string, path: string, token: string, rest = ''): string {
+  return `${method} ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n${rest}\r\n`;
+}
+
+export const slowBodies: Attack = {
+  name: 'slow-bodies',
+  summary: '64 requests that declare the largest body and send a byte a second',
+  async run(target) {
+    const token = await target.token('read');
+    const text = head(
+      'POST',
+      `/v1/tenants/${target.tenant}/query`,
+      token,
+      'Content-Type: application/json\r\nContent-Length: 8000000\r\n',
+    );
+    await keepUp(target, 64, () => hold(target, `${text}{"sql":"`, 'x'));
+  },
+};
+
+export const largeBodies: Attack = {
+  name: 'large-bodies',
+  summary: '32 requests that send the largest body but for its last byte',
+  async run(target) {
+    const token = await target.token('read');
+    const text = head(
+      'POST',
+      `/v1/tenants/${target.tenant}/query`,
+      token,
+      'Content-Type: application/json\r\nContent-Length: 8000000\r\n',
+    );
+    const body = `{"sql":"${'x'.repeat(7_999_980)}`;
+    await keepUp(target, 32, () => hold(target, text + body));
+  },
+};
+
+export const eventStreams: Attack = {
+  name: 'event-streams',
+  summary: '300 streams of events of one token',
+  async run(target) {
+    const token = await target.token('read');
+    await keepUp(target, 300, () => hold(target, head('GET', `/v1/tenants/${target.tenant}/events`, token)));
+  },
+};
+
+export const importStreams: Attack = {
+  name: 'import-streams',
+  summary: '64 imports that send a row a second',
+  async run(target) {
+    const token = await target.token('write');
+    const text = head(
+      'POST',
+      `/v1/tenants/${target.tenant}/import?table=t`,
+      token,
+      'Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n',
+    );
+    await keepUp(target, 64, () => hold(target, text, 'a\r\n{"v":123}\n\r\n'));
+  },
+};
+
+export const slowExports: Attack = {
+  name: 'slow-exports',
+  summary: '16 exports that are not read',
+  schema:
+    'INSERT INTO t(v) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 200000) SELECT i FROM c;',
+  async run(target) {
+    const token = await target.token('read');
+    await keepUp(target, 16, async () => {
+      const socket = connect(target.port, '127.0.0.1');
+      socket.on('error', () => {});
+      target.signal.addEventListener('abort', () => socket.destroy(), { once: true });
+      socket.write(head('GET', `/v1/tenants/${target.tenant}/export`, token));
+      await once(socket, 'close').catch(() => {});
+    });
+  },
+};
+
+export const idleConnections: Attack = {
+  name: 'idle-connections',
+  summary: '2,000 connections that send half a request',
+  async run(target) {
+    await keepUp(target, 2_000, () => hold(target, 'GET /livez HTTP/1.1\r\n'));
+  },
+};
+
+export const slowReads: Attack = {
+  name: 'slow-reads',
+  summary: '400 reads at the same time that end at their deadline only',
+  async run(target) {
+    const sql = 'WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT count(*) FROM c';
+    await keepUp(target, 400, () =>
+      target.ask(`/v1/tenants/${target.tenant}/query`, { sql }, { access: 'read' }),
+    );
+  },
+};
+
+export const openTransactions: Attack = {
+  name: 'open-transactions',
+  summary: '200 libSQL streams that begin a transaction and store SQL texts',
+  async run(target) {
+    const requests = [
+      ...Array.from({ length: 40 }, (_, id) => ({
+        type: 'store_sql',
+        sql_id: id,
+        sql: `SELECT '${'x'.repeat(4_900)}'`,
+      })),
+      { type: 'execute', stmt: { sql: 'BEGIN' } },
+      { type: 'execute', stmt: { sql: 'SELECT * FROM t LIMIT 1' } },
+    ];
+    await keepUp(target, 200, () => target.ask(`/t/${target.tenant}/v3/pipeline`, { requests }));
+  },
+};
+
+export const floodOfWrites: Attack = {
+  name: 'flood-of-writes',
+  summary: '100 writers without a pause, and a backlog of enqueued writes',
+  async run(target) {
+    await keepUp(target, 100, async () => {
+      await target.ask(`/v1/tenants/${target.tenant}/enqueue`, {
+        sql: 'INSERT INTO t(v) VALUES (randomblob(10000))',
+      });
+      await target.ask(`/v1/tenants/${target.tenant}/query`, { sql: 'INSERT INTO t(v) VALUES (1)' });
+    });
+  },
+};
+
+export const strangers: Attack = {
+  name: 'strangers',
+  summary: 'requests without a valid token, as fast as they go',
+  async run(target) {
+    await Promise.all(
+      Array.from({ length: 16 }, async () => {
+        while (!target.signal.aborted)
+          await ask(
+            target.gatewayUrl,
+            `/v1/tenants/honest-0/query`,
+            'x.y.z',
+            { sql: 'SELECT 1' },
+            target.signal,
+          );
+      }),
+    );
+    await ended(target.signal);
+  },
+};

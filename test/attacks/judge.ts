@@ -1,0 +1,51 @@
+import type { Attack, Outcome } from './rig.ts';
+
+/** Bounds of a run. */
+export interface Bounds {
+  /** The honest tenants' p99 beside the quiet one. */
+  readonly ratio: number;
+  /** Below it the ratio says nothing: a pause of the machine, in ms. */
+  readonly leastMs: number;
+  /** What a process and its children may take, in MiB. */
+  readonly mib: Readonly<Record<string, number>>;
+}
+
+/** The documented memory (docs/operations.md, "Size"): the gateway has four reading processes and an export beside it. */
+export const BOUNDS: Bounds = Object.freeze({
+  ratio: 3,
+  leastMs: 50,
+  mib: Object.freeze({ broker: 1_024, gateway: 500 + 4 * 768 + 768, dashboard: 300, redis: 1_024 }),
+});
+
+/** What is wrong with a run, in sentences; none where all is well. */
+export function judge(attacks: readonly Attack[], outcome: Outcome, bounds: Bounds = BOUNDS): string[] {
+  const { quiet, attacked, peakMib, replaced } = outcome;
+  const problems: string[] = [];
+  const stallMs = Math.max(0, ...attacks.map(attack => attack.stallMs ?? 0));
+  const most = Math.max(bounds.leastMs, quiet.p99 * bounds.ratio, stallMs);
+  if (attacked.p99 > most)
+    problems.push(
+      `p99 of the honest tenants ${attacked.p99.toFixed(0)} ms, quiet ${quiet.p99.toFixed(1)} ms`,
+    );
+  for (const [code, count] of Object.entries(attacked.errors))
+    problems.push(`${count} honest requests: ${code}`);
+  for (const [name, mib] of Object.entries(peakMib)) {
+    const limit = bounds.mib[name];
+    if (limit !== undefined && mib > limit)
+      problems.push(`the ${name} had ${mib} MiB, ${limit} are documented`);
+  }
+  if (stallMs === 0) for (const name of replaced) problems.push(`the ${name} was replaced`);
+  return problems;
+}
+
+/** One line of figures. */
+export function describeOutcome({ quiet, attacked, peakMib, replaced }: Outcome): string {
+  const memory = Object.entries(peakMib).map(([name, mib]) => `${name} ${mib}`);
+  const errors = Object.entries(attacked.errors).map(([code, count]) => `${count} ${code}`);
+  return [
+    `p99 ${quiet.p99.toFixed(1)} → ${attacked.p99.toFixed(1)} ms, worst ${attacked.worst.toFixed(0)} ms of ${attacked.requests}`,
+    `MiB: ${memory.join(', ')}`,
+    ...(errors.length > 0 ? [`errors: ${errors.join(', ')}`] : []),
+    ...(replaced.length > 0 ? [`replaced: ${replaced.join(', ')}`] : []),
+  ].join(' · ');
+}

@@ -1,0 +1,246 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type AccessLevel, signToken } from '@onewriter/runtime';
+import { type Stack, startStack, TEST_TOKEN_SECRET, waitFor } from '@onewriter/testkit';
+import type { AttackTask } from './attack-process.ts';
+
+/*
+ * A running stack with honest tenants, and hostile ones that attack with a token of their own. What is asserted is what the
+ * honest ones notice: their latency beside that of a quiet run, errors, the processes' memory, and processes that were replaced.
+ */
+
+/** Latencies of the honest tenants' requests, in ms, and what went wrong. */
+export interface Honest {
+  readonly requests: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly worst: number;
+  /** Codes of refused or failed requests, and how often. */
+  readonly errors: Readonly<Record<string, number>>;
+}
+
+/** What an attack can use. */
+export interface Target {
+  readonly gatewayUrl: string;
+  readonly port: number;
+  /** A tenant of the attacker. */
+  readonly tenant: string;
+  token(access: AccessLevel): Promise<string>;
+  /** Asks the gateway with a token of the attacker. @returns status and body */
+  ask(path: string, body: object, options?: { access?: AccessLevel }): Promise<Answer>;
+  /** Fires when the attack is to end. */
+  readonly signal: AbortSignal;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** Does harm until the signal fires. What it hears does not matter. */
+export interface Attack {
+  readonly name: string;
+  /** What it takes. */
+  readonly summary: string;
+  /** Statements that its tenant needs first. */
+  readonly schema?: string | undefined;
+  /** A process that others need may be replaced: the documented answer to it. Others then wait this long at most, in ms. */
+  readonly stallMs?: number | undefined;
+  run(target: Target): Promise<void>;
+}
+
+/** What a run showed. */
+export interface Outcome {
+  readonly quiet: Honest;
+  readonly attacked: Honest;
+  /** Most memory that each kind of process had, in MiB; for the gateway with its children. */
+  readonly peakMib: Readonly<Record<string, number>>;
+  /** Processes of the stack that were replaced. */
+  readonly replaced: readonly string[];
+}
+
+export interface RigOptions {
+  readonly honest: number;
+  /** Of each phase. */
+  readonly seconds: number;
+  readonly settings?: Readonly<Record<string, string>> | undefined;
+}
+
+/** This folder, also where this file runs from `dist`. */
+const ROOT = new URL(import.meta.url.includes('/dist/') ? '../' : './', import.meta.url);
+/** Between two requests of an honest tenant. */
+const PAUSE_MS = 20;
+const SAMPLE_MS = 200;
+const REQUEST_TIMEOUT_MS = 15_000;
+const ATTACK_PROCESS = fileURLToPath(new URL('./dist/attack-process.js', ROOT));
+
+/** A stack with honest tenants that work all the time. */
+export class AttackRig implements AsyncDisposable {
+  readonly #stack: Stack;
+  readonly #options: RigOptions;
+
+  private constructor(stack: Stack, options: RigOptions) {
+    this.#stack = stack;
+    this.#options = options;
+  }
+
+  static async start(options: RigOptions): Promise<AttackRig> {
+    const env = { ONEWRITER_TOKEN_SECRET: TEST_TOKEN_SECRET, ...options.settings };
+    const rig = new AttackRig(await startStack({ env }), options);
+    const { gatewayUrl, token } = rig.#stack;
+    for (const tenant of rig.#tenants()) {
+      const answer = await ask(gatewayUrl, `/v1/tenants/${tenant}/script`, token, {
+        sql: 'CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t(v) VALUES (1)',
+      });
+      if (answer.status !== 200) throw new Error(`${tenant}: ${answer.status} ${answer.text}`);
+    }
+    return rig;
+  }
+
+  /** Measures the honest tenants alone, then beside the attacks. */
+  async run(attacks: readonly Attack[]): Promise<Outcome> {
+    const quiet = await this.#measure(async () => {});
+    const before = this.#stack.currentPids();
+    const peakMib: Record<string, number> = {};
+    const tasks = await Promise.all(attacks.map((attack, index) => this.#prepare(attack, index)));
+    const attacked = await this.#measure(async signal => {
+      const sampling = setInterval(() => this.#sample(peakMib), SAMPLE_MS);
+      await Promise.all(tasks.map(task => runApart(task, signal)));
+      clearInterval(sampling);
+    });
+    const after = this.#stack.currentPids();
+    const replaced = (['broker', 'gateway', 'dashboard', 'redis'] as const).filter(
+      name => before[name] !== after[name],
+    );
+    await this.#awaitCalm();
+    return { quiet, attacked, peakMib, replaced };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.stop();
+  }
+
+  #tenants(): string[] {
+    return Array.from({ length: this.#options.honest }, (_, index) => `honest-${index}`);
+  }
+
+  /** Makes the tenant of an attack. */
+  async #prepare(attack: Attack, index: number): Promise<AttackTask> {
+    const { gatewayUrl, token } = this.#stack;
+    const tenant = `hostile-${attack.name}-${index}`;
+    const sql = `CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v);${attack.schema ?? ''}`;
+    const made = await ask(gatewayUrl, `/v1/tenants/${tenant}/script`, token, { sql });
+    if (made.status !== 200) throw new Error(`${tenant}: ${made.status} ${made.text}`);
+    return { attack: attack.name, gatewayUrl, tenant };
+  }
+
+  /** Lets the honest tenants work for as long as a phase is, with `work` beside them. */
+  async #measure(work: (signal: AbortSignal) => Promise<void>): Promise<Honest> {
+    const latencies: number[] = [];
+    const errors: Record<string, number> = {};
+    const ending = new AbortController();
+    const timer = setTimeout(() => ending.abort(), this.#options.seconds * 1_000);
+    const { gatewayUrl } = this.#stack;
+    const clients = this.#tenants().map(async tenant => {
+      const token = await signToken(TEST_TOKEN_SECRET, { tenants: [tenant], access: 'write' });
+      for (let count = 0; !ending.signal.aborted; count++) {
+        const sql = count % 2 === 0 ? 'UPDATE t SET v = v + 1 WHERE id = 1' : 'SELECT v FROM t WHERE id = 1';
+        const begun = performance.now();
+        const answer = await ask(gatewayUrl, `/v1/tenants/${tenant}/query`, token, { sql });
+        latencies.push(performance.now() - begun);
+        if (answer.status !== 200) {
+          const code = /"code":"(\w+)"/.exec(answer.text)?.[1] ?? `${answer.status} ${answer.text}`.trim();
+          errors[code] = (errors[code] ?? 0) + 1;
+        }
+        await pause(PAUSE_MS);
+      }
+    });
+    // An attack that ends early does no more harm: the phase goes on.
+    await Promise.all([...clients, work(ending.signal)]);
+    clearTimeout(timer);
+    latencies.sort((a, b) => a - b);
+    const at = (part: number) =>
+      latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * part))]!;
+    return { requests: latencies.length, p50: at(0.5), p99: at(0.99), worst: latencies.at(-1)!, errors };
+  }
+
+  #sample(peakMib: Record<string, number>): void {
+    const pids = this.#stack.currentPids();
+    for (const name of ['broker', 'gateway', 'dashboard', 'redis'] as const) {
+      const mib = [pids[name], ...childrenOf(pids[name])].reduce((sum, pid) => sum + residentMib(pid), 0);
+      peakMib[name] = Math.max(peakMib[name] ?? 0, Math.round(mib));
+    }
+  }
+
+  /** So that the next run does not measure this one's end. */
+  async #awaitCalm(): Promise<void> {
+    const { gatewayUrl, token } = this.#stack;
+    await waitFor(
+      async () =>
+        (await ask(gatewayUrl, '/v1/tenants/honest-0/query', token, { sql: 'UPDATE t SET v = v' })).status ===
+        200,
+      { timeoutMs: 60_000, what: 'an honest write after the attack' },
+    );
+  }
+}
+
+/** Runs an attack in a process of its own until the signal fires. */
+async function runApart(task: AttackTask, signal: AbortSignal): Promise<void> {
+  const child = fork(ATTACK_PROCESS, [JSON.stringify(task)]);
+  const closed = once(child, 'close');
+  signal.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
+  await closed;
+  if (!signal.aborted) throw new Error(`The attack ${task.attack} ended by itself.`);
+}
+
+/** Never throws: an answer that does not come has status 0. */
+export async function ask(
+  gatewayUrl: string,
+  path: string,
+  token: string,
+  body: object,
+  signal?: AbortSignal,
+): Promise<Answer> {
+  const timeout = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+  try {
+    const response = await fetch(gatewayUrl + path, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+    });
+    return { status: response.status, text: await response.text() };
+  } catch (error) {
+    return { status: 0, text: (error as Error).name };
+  }
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms));
+}
+
+/** Resolves when the signal fires. */
+export function ended(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise(resolve => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap(thread =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
+    );
+  } catch {
+    return []; // it has ended
+  }
+}
+
+function residentMib(pid: number): number {
+  try {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024;
+  } catch {
+    return 0; // it has ended
+  }
+}
