@@ -140,6 +140,12 @@ export const configSchema = z.object({
     'An interactive transaction that is older is taken away in any case.',
   ),
   leaseMs: ms(2_000).describe('Life of the leader lease; renewed every third of it.'),
+  stallMs: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(10_000)
+    .describe('A process whose event loop does not turn for this long ends, to be started again; 0: never.'),
   drainMs: ms(10_000).describe('Grace period at SIGTERM.'),
   writeTimeoutMs: ms(LIMITS.writeTimeoutMs).describe("Deadline of a gateway caller's write."),
   host: z.string().default('127.0.0.1').describe('Address the HTTP servers listen on.'),

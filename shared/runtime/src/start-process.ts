@@ -1,6 +1,7 @@
 import { explainReply, isOnewriterError } from '@onewriter/protocol';
 import { type Config, loadConfig } from './config.ts';
 import { createLogger, type Logger } from './logger.ts';
+import { watchLoop } from './watch-loop.ts';
 
 /**
  * Reads the settings of the process `name`, makes its logger and runs `start`. Where any of that fails, it says why in
@@ -15,6 +16,7 @@ export async function startProcess(
     const config = loadConfig();
     log = createLogger(name, config.logLevel);
     process.umask(Number.parseInt(config.umask, 8));
+    if (config.stallMs > 0) watchLoop(name, config.stallMs, log);
     await start(config, log);
   } catch (thrown) {
     const error = explainReply(thrown) ?? thrown;
