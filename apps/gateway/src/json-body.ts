@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { parseExactJson } from './exact-json.ts';
 import type { GatewayEnv } from './gateway-env.ts';
 import { ownerOf, type Shares, type Taken } from './security/shares.ts';
+import { assertNotEncoded } from './streams/decode-body.ts';
 import type { LoopTurns } from './streams/loop-turns.ts';
 
 /** How a body that is not small is read. */
@@ -46,6 +47,7 @@ export function acceptJsonBody(
         'The body must be JSON: send the header "Content-Type: application/json".',
       );
     }
+    assertNotEncoded(c);
     const bytes = declaredBytes(c);
     if (bytes !== undefined && bytes > maxBytes) {
       if (bytes <= MAX_DISCARDED_BYTES) await discard(c.req.raw.body, bytes);

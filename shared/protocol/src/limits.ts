@@ -15,6 +15,8 @@ export const LIMITS = Object.freeze({
   maxOperationBytes: 8 * 1024 * 1024,
   /** Writes that share one job. */
   maxJobOperations: 500,
+  /** Bytes of a body that came packed (gzip), when it is unpacked. */
+  maxUnpackedBytes: 16 * 1024 * 1024 * 1024,
   /** Rows in one piece of an import. */
   maxImportPieceRows: 500,
   /** Refused rows of an import that are remembered; more end it. */

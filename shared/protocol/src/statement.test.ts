@@ -112,6 +112,9 @@ describe('classifyStatement', () => {
     ['DELETE FROM sqlite_temp_master', NOT_ALLOWED],
     // the writer's own tables
     ['DELETE FROM _onewriter_ledger', NOT_ALLOWED],
+    ['CREATE VIRTUAL TABLE _onewriter USING fts5(a)', NOT_ALLOWED],
+    ['CREATE VIRTUAL TABLE main."_OneWriter" USING rtree(id, a, b)', NOT_ALLOWED],
+    ['ALTER TABLE a RENAME TO _onewriter', NOT_ALLOWED],
     ['UPDATE "_ONEWRITER_state" SET epoch = 0', NOT_ALLOWED],
     ['UPDATE main._onewriter_state SET epoch = 0', NOT_ALLOWED],
     ["INSERT INTO '_onewriter_keys' DEFAULT VALUES", NOT_ALLOWED],

@@ -206,7 +206,8 @@ class StatementScan {
     if (REFUSED_TABLES.has(table)) refuse(`${table} is not allowed.`);
     const target = BEFORE_TARGET.has(this.#previous);
     if (kind === 'string' && !target && !BEFORE_REFERENCE.has(this.#previous)) return;
-    if (name.startsWith(INTERNAL_PREFIX)) this.#internalName = true;
+    // A virtual table named by the prefix has shadow tables whose names begin with it.
+    if (`${name}_`.startsWith(INTERNAL_PREFIX)) this.#internalName = true;
     if (name === 'SQLITE_TEMP_MASTER' || name === 'SQLITE_TEMP_SCHEMA') this.#temporary = true;
     this.#afterTemp = target && name === 'TEMP';
   }

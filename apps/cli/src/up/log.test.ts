@@ -25,6 +25,14 @@ describe('formatChildLine', () => {
     expect(afterClock(formatChildLine('gateway', line, false))).toBe(`gateway   info  ${line}\n`);
   });
 
+  it('shows control characters of what tenants named, so that no name forges a line', () => {
+    const msg = 'no such table: a\n12:00:00 broker    error all is lost\u001b[2J\u2028\u0007';
+    const line = formatChildLine('broker', JSON.stringify({ level: 30, time: 0, msg, table: 'x\ry' }), false);
+    expect(afterClock(line)).toBe(
+      'broker    info  no such table: a\\n12:00:00 broker    error all is lost\\u001b[2J\\u2028\\u0007  table=x\\ry\n',
+    );
+  });
+
   it('has no escape sequences without colour, and some with it', () => {
     expect(formatChildLine('broker', 'x', false)).not.toContain('\u001b');
     expect(formatChildLine('broker', 'x', true)).toContain('\u001b[36m');

@@ -76,5 +76,15 @@ function formatLine(line: Line, colour: boolean): string {
   const level = line.level.padEnd(5);
   const paint = (code: number, text: string) => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
   const levelColour = line.level === 'warn' ? 33 : line.level === 'error' || line.level === 'fatal' ? 31 : 2;
-  return `${paint(2, clock)} ${paint(36, line.process.padEnd(9))} ${paint(levelColour, level)} ${line.message}\n`;
+  const message = escapeControls(line.message);
+  return `${paint(2, clock)} ${paint(36, line.process.padEnd(9))} ${paint(levelColour, level)} ${message}\n`;
+}
+
+/** A name of a tenant's table may hold a newline or an escape sequence, which would forge a line or drive the terminal. */
+function escapeControls(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, character => {
+    const short = JSON.stringify(character).slice(1, -1);
+    return short.length > 1 ? short : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
 }

@@ -10,6 +10,7 @@ import { decodeJsonParameters } from '../parameter-values.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
 import { authorizeTenant } from '../security/authorize.ts';
 import { ownerOf } from '../security/shares.ts';
+import { decodeBody } from '../streams/decode-body.ts';
 import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../streams/line-response.ts';
 import { readLines } from '../streams/read-lines.ts';
 import { type Api, addRoute } from './api.ts';
@@ -83,8 +84,9 @@ export function addEnqueueRoute(api: Api): void {
       }
       const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
       await options.pauses.assertNotPaused(tenantId);
+      const body = decodeBody(c);
       const { release } = guards.streams.take(ownerOf(c.get('access'), tenantId));
-      const lines = enqueueLines(c, api, tenantId);
+      const lines = enqueueLines(c, body, api, tenantId);
       return c.body(toLineStream(releaseAfter(lines, release)), 200, UPLOAD_ANSWER);
     },
     guards.jsonBody,
@@ -94,6 +96,7 @@ export function addEnqueueRoute(api: Api): void {
 
 async function* enqueueLines(
   c: Context<GatewayEnv>,
+  body: ReadableStream<Uint8Array> | null,
   { options, guards }: Api,
   tenantId: string,
 ): AsyncGenerator<string, void, undefined> {
@@ -111,7 +114,7 @@ async function* enqueueLines(
   let index = 0;
   let worked = 0;
   try {
-    for await (const line of readLines(c.req.raw.body, bounds)) {
+    for await (const line of readLines(body, bounds)) {
       if (worked >= SLICE_CHARACTERS) {
         worked = 0;
         await guards.turns.next(tenantId);

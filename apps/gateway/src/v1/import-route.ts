@@ -10,6 +10,7 @@ import { readIdempotencyKey } from '../request-headers.ts';
 import { authorizeTenant } from '../security/authorize.ts';
 import { endOfToken } from '../security/end-of-token.ts';
 import { ownerOf } from '../security/shares.ts';
+import { decodeBody } from '../streams/decode-body.ts';
 import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../streams/line-response.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
@@ -84,7 +85,7 @@ const route = createRoute({
   summary: 'Write many rows into a table',
   description:
     'The body streams, NDJSON (an object per line) or CSV (Content-Type: text/csv, the first record has the columns), in ' +
-    'UTF-8. Rows are written in pieces of a bounded size, each row alone. The answer is a stream of events; the last is ' +
+    'UTF-8, also with Content-Encoding: gzip. Rows are written in pieces of a bounded size, each row alone. The answer is a stream of events; the last is ' +
     'done, failed or interrupted. The same body can be sent again under its Idempotency-Key: no row is applied twice, and ' +
     'those that were rejected are tried again.',
   security: SECURED,
@@ -131,11 +132,12 @@ export function addImportRoute(api: Api): void {
     const table = query.table === undefined ? undefined : await findIt(query.table);
     const maxPieceRows =
       !whole && (await hasDeferredKeys(options.reads, tenant)) ? 1 : LIMITS.maxImportPieceRows;
+    const body = decodeBody(c);
     const { release } = guards.streams.take(ownerOf(c.get('access'), tenant));
     const gone = c.req.raw.signal;
     const stop = AbortSignal.any([options.closing, endOfToken(c, options.verifyToken)]);
     const source = {
-      body: c.req.raw.body,
+      body,
       bounds: {
         maxLineBytes: options.maxBodyBytes,
         idleTimeoutMs: IDLE_TIMEOUT_MS,
