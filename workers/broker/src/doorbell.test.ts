@@ -129,3 +129,24 @@ it('answers the newest of many bells with the oldest', async () => {
   expect(second.slice(0, 192)).toEqual(tenants.slice(192, 384));
   expect(second.slice(192)).toEqual(tenants.slice(-64).toReversed());
 });
+
+it('answers more of a crowd when the jobs of those before were taken, or after a second', async () => {
+  const open = new Map<string, () => void>();
+  const untilTaken = (tenant: string) => () => new Promise<void>(resolve => open.set(tenant, resolve));
+  const tenants = Array.from({ length: 500 }, (_, index) => `t${index}`);
+  const takers = Object.fromEntries(
+    tenants.map(tenant => [tenant, { untilTaken: untilTaken(tenant), takeAtBell: () => undefined }]),
+  );
+  const { ring, rung } = listen(takers);
+  await ring(...tenants);
+  await vi.waitFor(() => expect(open.size).toBe(192));
+  await new Promise(setImmediate);
+  expect(rung).toHaveLength(1);
+  for (const [tenant, taken] of open) if (tenant !== 't7') taken();
+  await new Promise(setImmediate);
+  expect(rung).toHaveLength(1);
+  open.get('t7')!();
+  await vi.waitFor(() => expect(rung).toHaveLength(2));
+  // The rest comes although none of these is ever taken.
+  await vi.waitFor(() => expect(rung.join(' ').split(' ')).toHaveLength(500), { timeout: 5_000 });
+});

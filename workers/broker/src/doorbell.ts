@@ -6,6 +6,8 @@ const OLDEST_BELLS = 192;
 const NEWEST_BELLS = 64;
 /** Rung to end a wait; no tenant's id. */
 const NOBODY = '-';
+/** How long the takes of a crowd are waited for, before more bells are answered. */
+const MAX_CROWD_MS = 1_000;
 /** How long one wait lasts; shorter than the connection's silence timeout. */
 const WAIT_SECONDS = 3;
 
@@ -34,8 +36,11 @@ export interface DoorbellOptions {
 
 /**
  * The doorbell of a placement group: a sorted set of tenants with work, which producers add to and the broker pops,
- * waiting on one connection however many tenants there are. Of many that ring at a time the newest come with the oldest. It survives a broker that is down. A bell that was popped
+ * waiting on one connection however many tenants there are. It survives a broker that is down. A bell that was popped
  * and then lost with this process is made up for by the sweep of its successor.
+ *
+ * Of many that ring at a time the newest come with the oldest, and more are answered only when the jobs of these were taken:
+ * the takes of thousands of tenants would stand before that of any tenant that rings later.
  *
  * Who rang alone, twice in a row, is expected to ring next: a take of its jobs is sent behind the wait. Redis executes it
  * when the wait ends, which saves the broker a round trip between the bell and the jobs (ADR 0019).
@@ -59,11 +64,27 @@ export class Doorbell {
     while (!this.#stopped) {
       try {
         const tenants = await link.insist(() => this.#wait());
-        if (tenants.length > 0 && !this.#stopped) onRing(tenants);
+        if (tenants.length === 0 || this.#stopped) continue;
+        onRing(tenants);
+        if (this.#crowded) await this.#untilTaken(tenants);
       } catch (error) {
         if (this.#stopped) return;
         log.error({ err: error }, 'The doorbell failed; listening again');
       }
+    }
+  }
+
+  /** Resolves when the jobs of these were taken, or after {@link MAX_CROWD_MS}: one of them may be taken from all the time. */
+  async #untilTaken(tenants: readonly string[]): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, MAX_CROWD_MS);
+    });
+    const taken = tenants.map(tenant => this.#options.taker(tenant)?.untilTaken());
+    try {
+      await Promise.race([Promise.all(taken), deadline]);
+    } finally {
+      clearTimeout(timer);
     }
   }
 

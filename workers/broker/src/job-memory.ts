@@ -173,7 +173,8 @@ export class JobMemory {
     const grant = this.#grantInTurn(wish);
     if (grant !== undefined) return grant;
     this.#wishes.set(waiter, wish);
-    wish.pool.waiting.add(waiter, waiter);
+    const { overtakesAt } = waiter;
+    wish.pool.waiting.add(waiter, { overtakesAt });
     return undefined;
   }
 

@@ -28,6 +28,10 @@ export interface LaneClient {
   readonly pinned: boolean;
   /** From when on it may overtake those with a backlog; undefined: it has one (see Turns). */
   readonly overtakesAt: number | undefined;
+  /** Since when it waits for a lane, on the monotonic clock, ms; it keeps its place where it moves to another. Default: now. */
+  readonly waitsSince?: number | undefined;
+  /** When its oldest job was added, by the clock of Redis. */
+  readonly addedAt?: number | undefined;
   onOutcome(outcome: ApplyOutcome): void;
   /** Its batch was taken back before the thread began it. */
   onRevoked(): void;

@@ -329,6 +329,14 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return this.#begunAt === 0 ? 0 : this.#begunAt + OVERTAKE_PAUSE_MS;
   }
 
+  get waitsSince(): number {
+    return this.#queuedAt;
+  }
+
+  get addedAt(): number | undefined {
+    return (this.#lease === undefined ? this.#ready[0] : this.#followUps[0])?.addedAt;
+  }
+
   get oldestAt(): number | undefined {
     return (this.#inThread[0] ?? this.#ready[0])?.enqueuedAt;
   }

@@ -1,4 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
 import { Turns } from './turns.ts';
 
@@ -34,6 +36,41 @@ describe('turns', () => {
     turns.add('later', { overtakesAt: 100 });
     expect([1, 2, 3, 4].map(() => turns.next(99))).toEqual(['a', 'b', 'c', 'd']);
     expect([1, 2, 3, 4].map(() => turns.next(100))).toEqual(['e', 'f', 'g', 'later']);
+  });
+
+  it('let the newest work overtake, whatever order it was added in', () => {
+    const turns = new Turns<string>();
+    for (const item of ['a', 'b', 'c', 'd', 'e', 'f']) turns.add(item, inLine);
+    turns.add('newest', { overtakesAt: 0, addedAt: 9 });
+    for (const addedAt of [3, 8, 5]) turns.add(`t${addedAt}`, { overtakesAt: 0, addedAt });
+    turns.add('unknown', atOnce);
+    expect(serveAll(turns)).toEqual(['a', 'b', 'c', 'newest', 'd', 'e', 'f', 't8', 't3', 't5', 'unknown']);
+  });
+
+  it('are kept by an item that is moved', () => {
+    const [from, to] = [new Turns<string>(), new Turns<string>()];
+    for (const item of ['b', 'd', 'f']) to.add(item, { ...inLine, waitsSince: item.charCodeAt(0) });
+    for (const item of ['a', 'c', 'e']) from.add(item, { ...inLine, waitsSince: item.charCodeAt(0) });
+    for (const item of from.takeAll()) to.add(item, { ...inLine, waitsSince: item.charCodeAt(0) });
+    expect(serveAll(to)).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
+  });
+
+  it('cost no memory for what left', () => {
+    const turns = new Turns<object>();
+    const stays = {};
+    turns.add(stays, atOnce);
+    const left = Array.from({ length: 1_000 }, () => {
+      const item = {};
+      turns.add(item, atOnce);
+      turns.delete(item);
+      return new WeakRef(item);
+    });
+    // 16 of each heap stay at most until they come to the front.
+    return vi.waitFor(() => {
+      setFlagsFromString('--expose-gc');
+      (runInNewContext('gc') as () => void)();
+      expect(left.filter(item => item.deref() !== undefined).length).toBeLessThan(100);
+    });
   });
 
   it('serve a newcomer within four turns, whatever comes back with more, and everyone in the end', () => {

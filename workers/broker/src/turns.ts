@@ -1,12 +1,17 @@
+import { Heap } from './heap.ts';
+
 /*
- * Whose turn it is, where many wait: the one that waited longest; at each fourth turn the one that came last, if it only has
- * new work. So a tenant without a backlog does not wait for a whole round of those that have one.
+ * Whose turn it is, where many wait: the one that waited longest; at each fourth turn the one whose work came last, if it only
+ * has new work. So a tenant without a backlog does not wait for a whole round of those that have one.
  *
- *   add ──▶ in line (oldest first) ─────────────────────────────▶ next: three of four turns
+ *   add ──▶ in line (longest waiting first) ────────────────────▶ next: three of four turns
  *     └──▶ overtakes later ──its time comes──▶ overtakes (newest first) ──▶ next: one of four turns
  *
  * Not more often: of tenants that come back as soon as they were served the newest would otherwise have most turns, and the
  * others wait longer than in a plain line. For the same reason a tenant overtakes only some time after its last turn.
+ *
+ * Newest is whose work came last, not who was added last: after a start thousands of tenants are added within seconds, in any
+ * order, and a tenant that moves to another lane is added there again.
  */
 
 /** One of so many turns is of the newest. */
@@ -19,22 +24,30 @@ export const OVERTAKE_PAUSE_MS = 250;
 export interface TurnOptions {
   /** From when on it may overtake, on the monotonic clock, ms; undefined: it has a backlog, and stands in line. */
   readonly overtakesAt: number | undefined;
+  /** Since when it waits, on the monotonic clock, ms; default: now. */
+  readonly waitsSince?: number | undefined;
+  /** When its oldest work came, ms by any one clock; default: before all others. */
+  readonly addedAt?: number | undefined;
 }
 
 interface Place<Item> {
   readonly item: Item;
   readonly overtakesAt: number;
+  readonly waitsSince: number;
+  readonly addedAt: number;
+  /** Rises with each that is added. */
+  readonly order: number;
   gone: boolean;
 }
 
 /** Items that wait for their turn, each at most once. */
 export class Turns<Item> {
   readonly #places = new Map<Item, Place<Item>>();
-  readonly #line = new Line<Item>();
-  /** Those that may overtake later, in the order in which they came. */
-  readonly #later = new Line<Item>();
-  /** Those that may overtake now, the newest last. */
-  #overtaking: Place<Item>[] = [];
+  readonly #line = new Heap<Place<Item>>((a, b) => a.waitsSince - b.waitsSince || a.order - b.order);
+  readonly #later = new Heap<Place<Item>>((a, b) => a.overtakesAt - b.overtakesAt || a.order - b.order);
+  /** Those that may overtake now. */
+  readonly #overtaking = new Heap<Place<Item>>((a, b) => b.addedAt - a.addedAt || b.order - a.order);
+  #added = 0;
   #turn = 0;
 
   get size(): number {
@@ -51,9 +64,13 @@ export class Turns<Item> {
   }
 
   /** @throws Error where it waits already */
-  add(item: Item, { overtakesAt }: TurnOptions): void {
+  add(item: Item, { overtakesAt, waitsSince = performance.now(), addedAt = 0 }: TurnOptions): void {
     if (this.#places.has(item)) throw new Error('It waits for its turn already.');
-    const place = { item, overtakesAt: overtakesAt ?? Number.POSITIVE_INFINITY, gone: false };
+    const place = {
+      ...{ item, waitsSince, addedAt, gone: false },
+      overtakesAt: overtakesAt ?? Number.POSITIVE_INFINITY,
+      order: ++this.#added,
+    };
     this.#places.set(item, place);
     this.#line.push(place);
     if (overtakesAt !== undefined) this.#later.push(place);
@@ -74,8 +91,7 @@ export class Turns<Item> {
     if (place === undefined) return false;
     place.gone = true;
     this.#places.delete(item);
-    // What is gone is dropped when it is at an end of its list; an empty one holds nothing on.
-    if (this.#places.size === 0) this.#clear();
+    this.#dropGone();
     return true;
   }
 
@@ -88,55 +104,34 @@ export class Turns<Item> {
   }
 
   #choose(now: number): Place<Item> | undefined {
-    for (let place = this.#later.first; place !== undefined; place = this.#later.first) {
+    for (let place = first(this.#later); place !== undefined; place = first(this.#later)) {
       if (place.overtakesAt > now) break;
       this.#later.shift();
       this.#overtaking.push(place);
     }
-    while (this.#overtaking.at(-1)?.gone) this.#overtaking.pop();
     if (this.#turn === NEWEST_EVERY - 1) {
-      const newest = this.#overtaking.pop();
+      const newest = first(this.#overtaking);
       if (newest !== undefined) return newest;
     }
-    // Those that were served in line are in the middle: dropped when they are the most.
-    if (this.#overtaking.length > 2 * this.#places.size + 16) {
-      this.#overtaking = this.#overtaking.filter(({ gone }) => !gone);
+    return first(this.#line);
+  }
+
+  /** What is gone leaves a heap when it comes to the front, or all at once where it is most of it. */
+  #dropGone(): void {
+    for (const heap of [this.#line, this.#later, this.#overtaking]) {
+      if (heap.size > 2 * this.#places.size + 16 || this.#places.size === 0) heap.keep(({ gone }) => !gone);
     }
-    return this.#line.first;
   }
 
   #clear(): void {
     this.#line.clear();
     this.#later.clear();
-    this.#overtaking = [];
+    this.#overtaking.clear();
   }
 }
 
-/** Places, oldest first; those that are gone are skipped. */
-class Line<Item> {
-  #places: Place<Item>[] = [];
-  #first = 0;
-
-  push(place: Place<Item>): void {
-    this.#places.push(place);
-  }
-
-  get first(): Place<Item> | undefined {
-    while (this.#places[this.#first]?.gone) this.shift();
-    return this.#places[this.#first];
-  }
-
-  shift(): void {
-    this.#first++;
-    // Moving what is left costs as much as was shifted since the last time.
-    if (this.#first > 1_024 && this.#first * 2 > this.#places.length) {
-      this.#places = this.#places.slice(this.#first);
-      this.#first = 0;
-    }
-  }
-
-  clear(): void {
-    this.#places = [];
-    this.#first = 0;
-  }
+/** The first that is not gone. */
+function first<Item>(heap: Heap<Place<Item>>): Place<Item> | undefined {
+  while (heap.first?.gone) heap.shift();
+  return heap.first;
 }
