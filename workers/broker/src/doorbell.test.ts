@@ -21,8 +21,8 @@ class ModelRedis {
     }
     return this.execute(async () => {
       const pairs = (bells: readonly string[]) => bells.flatMap(tenant => [tenant, '0']);
-      if (command === 'ZPOPMIN') return pairs(this.#bells.splice(0, 191));
-      if (command === 'ZPOPMAX') return pairs(this.#bells.splice(-64).toReversed());
+      if (command === 'ZPOPMIN') return pairs(this.#bells.splice(0, 95));
+      if (command === 'ZPOPMAX') return pairs(this.#bells.splice(-32).toReversed());
       while (this.#bells.length === 0) await new Promise<void>(resolve => (this.#ring = resolve));
       return ['bell', this.#bells.shift()!, '0'];
     });
@@ -124,22 +124,22 @@ it('answers the newest of many bells with the oldest', async () => {
   const tenants = Array.from({ length: 1_000 }, (_, index) => `t${index}`);
   await ring(...tenants);
   await vi.waitFor(() => expect(rung.join(' ').split(' ')).toHaveLength(1_000));
-  expect(rung[0]!.split(' ')).toEqual(tenants.slice(0, 192));
+  expect(rung[0]!.split(' ')).toEqual(tenants.slice(0, 96));
   const second = rung[1]!.split(' ');
-  expect(second.slice(0, 192)).toEqual(tenants.slice(192, 384));
-  expect(second.slice(192)).toEqual(tenants.slice(-64).toReversed());
+  expect(second.slice(0, 96)).toEqual(tenants.slice(96, 192));
+  expect(second.slice(96)).toEqual(tenants.slice(-32).toReversed());
 });
 
 it('answers more of a crowd when the jobs of those before were taken, or after a second', async () => {
   const open = new Map<string, () => void>();
   const untilTaken = (tenant: string) => () => new Promise<void>(resolve => open.set(tenant, resolve));
-  const tenants = Array.from({ length: 500 }, (_, index) => `t${index}`);
+  const tenants = Array.from({ length: 250 }, (_, index) => `t${index}`);
   const takers = Object.fromEntries(
     tenants.map(tenant => [tenant, { untilTaken: untilTaken(tenant), takeAtBell: () => undefined }]),
   );
   const { ring, rung } = listen(takers);
   await ring(...tenants);
-  await vi.waitFor(() => expect(open.size).toBe(192));
+  await vi.waitFor(() => expect(open.size).toBe(96));
   await new Promise(setImmediate);
   expect(rung).toHaveLength(1);
   for (const [tenant, taken] of open) if (tenant !== 't7') taken();
@@ -148,5 +148,5 @@ it('answers more of a crowd when the jobs of those before were taken, or after a
   open.get('t7')!();
   await vi.waitFor(() => expect(rung).toHaveLength(2));
   // The rest comes although none of these is ever taken.
-  await vi.waitFor(() => expect(rung.join(' ').split(' ')).toHaveLength(500), { timeout: 5_000 });
+  await vi.waitFor(() => expect(rung.join(' ').split(' ')).toHaveLength(250), { timeout: 5_000 });
 });

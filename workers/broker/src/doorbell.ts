@@ -2,8 +2,8 @@ import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from './redis-link.ts';
 
 /** Bells answered at a time: most of those that rang first, and some of the newest, which would wait for all before them. */
-const OLDEST_BELLS = 192;
-const NEWEST_BELLS = 64;
+const OLDEST_BELLS = 96;
+const NEWEST_BELLS = 32;
 /** Rung to end a wait; no tenant's id. */
 const NOBODY = '-';
 /** How long the takes of a crowd are waited for, before more bells are answered. */
@@ -27,7 +27,7 @@ export interface DoorbellOptions {
   /** A connection of its own, on which nothing else waits. */
   readonly link: RedisLink;
   readonly key: string;
-  /** Gets 1 to 256 tenants, those that rang first in front. */
+  /** Gets 1 to 128 tenants, those that rang first in front. */
   readonly onRing: (tenants: readonly string[]) => void;
   /** Whose jobs can be taken behind a wait. */
   readonly taker: (tenant: string) => Taker | undefined;
