@@ -3,7 +3,13 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { chmod, chown } from 'node:fs/promises';
 import { join } from 'node:path';
-import { configSchema, environmentName, loadConfig, signToken } from '@onewriter/runtime';
+import {
+  ALLOCATOR_ENVIRONMENT,
+  configSchema,
+  environmentName,
+  loadConfig,
+  signToken,
+} from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
 import {
   type SpawnedProcess,
@@ -175,6 +181,9 @@ describe('the image', () => {
 
   it('is built of every package, by steps that are there, for a user without rights', () => {
     const dockerfile = readRepository('infra/docker/Dockerfile');
+    for (const [name, value] of Object.entries(ALLOCATOR_ENVIRONMENT)) {
+      expect(dockerfile).toMatch(new RegExp(`^ENV (.*\\\\\n)*.*\\b${name}=${value}\\b`, 'm'));
+    }
     const folders = ['shared', 'workers', 'apps'].flatMap(parent =>
       execFileSync('git', ['ls-files', `${parent}/*/package.json`], { cwd: REPOSITORY, encoding: 'utf8' })
         .trim()

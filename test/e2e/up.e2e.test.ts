@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { ALLOCATOR_ENVIRONMENT } from '@onewriter/runtime';
 import {
   CLI_MAIN,
   freePort,
@@ -83,6 +84,11 @@ describe('a running stack', () => {
     expect(Object.keys(event.pids)).toEqual(['broker', 'gateway', 'dashboard', 'redis', 'brokers']);
     expect(event.pids.brokers).toEqual([event.pids.broker]);
     for (const pid of Object.values(event.pids).flat()) expect(isAlive(pid as number)).toBe(true);
+    if (process.platform === 'linux') {
+      // The C library reads it once, at the start.
+      const environment = readFileSync(`/proc/${event.pids.broker}/environ`, 'utf8').split('\0');
+      expect(environment).toContain(`MALLOC_MMAP_THRESHOLD_=${ALLOCATOR_ENVIRONMENT.MALLOC_MMAP_THRESHOLD_}`);
+    }
     for (const url of [event.gatewayUrl, event.dashboardUrl, ...event.brokerUrls]) {
       expect((await fetch(`${url}/readyz`)).status).toBe(200);
     }

@@ -1,3 +1,4 @@
+export * from './allocator.ts';
 export * from './ask-redis.ts';
 export * from './audit.ts';
 export * from './config.ts';

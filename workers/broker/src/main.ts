@@ -1,4 +1,11 @@
-import { announceReady, drainOnSignal, openHttpServer, startProcess, startTracing } from '@onewriter/runtime';
+import {
+  adviseOnMemory,
+  announceReady,
+  drainOnSignal,
+  openHttpServer,
+  startProcess,
+  startTracing,
+} from '@onewriter/runtime';
 import { assertSqliteWorks } from '@onewriter/writer';
 import { Broker } from './broker.ts';
 import { createHealthListener } from './health.ts';
@@ -8,6 +15,8 @@ const MAX_CONNECTIONS = 32;
 
 await startProcess('broker', async (config, log) => {
   assertSqliteWorks();
+  const advice = adviseOnMemory(process.constrainedMemory(), process.env);
+  if (advice !== undefined) log.warn(advice);
   const tracing = await startTracing('onewriter-broker', config, log);
   const broker = new Broker(config, log);
   await broker.prepare();

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { OnewriterError } from '@onewriter/protocol';
-import { type Config, DEFAULT_TOKEN_LIFE_MS, signToken } from '@onewriter/runtime';
+import { ALLOCATOR_ENVIRONMENT, type Config, DEFAULT_TOKEN_LIFE_MS, signToken } from '@onewriter/runtime';
 import { ensureSecret } from '../private-file.ts';
 import { type ChildPids, type RunFile, removeRunFile, writeRunFile } from '../run-file.ts';
 import { isLeading } from './broker-state.ts';
@@ -121,6 +121,7 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
 
     const tokenSecret = config.tokenSecret ?? ensureSecret(join(dataDir, 'token-secret'));
     const environment: NodeJS.ProcessEnv = {
+      ...ALLOCATOR_ENVIRONMENT,
       ...process.env,
       ONEWRITER_REDIS_URL: redisUrl,
       ONEWRITER_DATA_DIR: dataDir,
