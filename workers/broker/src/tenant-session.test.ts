@@ -751,6 +751,22 @@ describe('a tenant’s session', () => {
     expect(take.mock.calls.length).toBeLessThanOrEqual(world.lanes.batches);
   });
 
+  it('waits for a lane since it got in line, however late its place is asked for', async () => {
+    const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
+    let waiting: LaneClient | undefined;
+    vi.spyOn(world.lanes, 'enqueue').mockImplementation(client => {
+      waiting = client;
+    });
+    world.queue.wait.push({ ...createJob(0, false), addedAt: 7 });
+    world.session.ring();
+    await pass(vi.waitFor(() => expect(waiting).toBeDefined()));
+    const since = waiting!.waitsSince;
+    await vi.advanceTimersByTimeAsync(100);
+    expect(waiting!.waitsSince).toBe(since);
+    expect(performance.now() - since!).toBeGreaterThanOrEqual(100);
+    expect(waiting!.addedAt).toBe(7);
+  });
+
   it('tells once more what Redis may not have heard', async () => {
     const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
     const publish = vi.spyOn(world.inbox, 'publish').mockResolvedValueOnce(false);
