@@ -231,3 +231,33 @@ it('others are served between tenants that run alone, and never at the same time
   expect(order).not.toContain('together');
   expect(order.indexOf('other')).toBeLessThan(3);
 });
+
+it('says when fewer tenants wait, and when none will any more', async () => {
+  let mayBegin = false;
+  const lanes = new Lanes({
+    threads: 2,
+    writer: writerOptions(),
+    openFiles: { perLane: 400, perSpareLane: 32, logs: 400 },
+    mayBegin: () => mayBegin,
+    onChanged: (_, finding) => expect.fail(finding.message),
+    onBroken: error => expect.fail(String(error)),
+    log: quiet,
+  });
+  onTestFinished(() => lanes.close());
+  const clients = Array.from({ length: 30 }, (_, index) => new Client(`t${index}`));
+  for (const client of clients) lanes.enqueue(client);
+  const room: number[] = [];
+  for (const count of [31, 30, 1]) void lanes.untilFewerWait(count).then(() => room.push(count));
+  const look = vi.spyOn(lanes.all[0]!, 'heldUpMs');
+  await until(() => look.mock.calls.length >= 2);
+  expect([lanes.waiting, room]).toEqual([30, [31]]);
+  mayBegin = true;
+  lanes.pump();
+  await until(() => room.length === 3);
+  expect(lanes.waiting).toBe(0);
+  mayBegin = false;
+  lanes.enqueue(new Client('last'));
+  const waits = lanes.untilFewerWait(1);
+  lanes.pause();
+  await waits;
+});

@@ -47,6 +47,7 @@ export class Lanes {
   #timer: NodeJS.Timeout | undefined;
   #paused = false;
   #idleWaiters: (() => void)[] = [];
+  #roomWaiters: { readonly count: number; readonly resolve: () => void }[] = [];
 
   constructor(options: LanesOptions) {
     this.#options = options;
@@ -92,6 +93,7 @@ export class Lanes {
   /** Begins nothing any more. */
   pause(): void {
     this.#paused = true;
+    this.#makeRoom();
   }
 
   /** Begins what waits, where it did not because this process did not lead. */
@@ -104,6 +106,17 @@ export class Lanes {
     while (this.#lanes.some(lane => lane.busy)) {
       await new Promise<void>(resolve => this.#idleWaiters.push(resolve));
     }
+  }
+
+  /** Tenants that wait for their turn. */
+  get waiting(): number {
+    return this.#lanes.reduce((sum, lane) => sum + lane.waiting, 0);
+  }
+
+  /** Resolves when fewer than `count` tenants wait, at most 50 ms later, or when the lanes are closed. */
+  async untilFewerWait(count: number): Promise<void> {
+    if (this.waiting < count || this.#paused) return;
+    await new Promise<void>(resolve => this.#roomWaiters.push({ count, resolve }));
   }
 
   /** Closes the connection of a tenant that has no work. */
@@ -128,7 +141,7 @@ export class Lanes {
    * @returns how many are left; then the process has to be ended by a signal, or its threads would close them as they end
    */
   async close(withinMs?: number): Promise<number> {
-    this.#paused = true;
+    this.pause();
     clearInterval(this.#timer);
     const left = await Promise.all(this.#lanes.map(lane => lane.close(withinMs)));
     this.#flusher.close();
@@ -165,7 +178,17 @@ export class Lanes {
     });
   }
 
+  #makeRoom(): void {
+    if (this.#roomWaiters.length === 0) return;
+    const { waiting } = this;
+    const hasRoom = ({ count }: { readonly count: number }) => waiting < count || this.#paused;
+    const ready = this.#roomWaiters.filter(hasRoom);
+    this.#roomWaiters = this.#roomWaiters.filter(waiter => !hasRoom(waiter));
+    for (const { resolve } of ready) resolve();
+  }
+
   #look(): void {
+    this.#makeRoom();
     const now = performance.now();
     for (const lane of [...this.#lanes]) {
       if (isHeldUp(lane, now) && lane.load > 1) this.#relieve(lane, now);

@@ -85,7 +85,7 @@ const CLOSE_GRACE = 0.1;
 /** How long the other tenants' batches may take when the process is replaced because of one. */
 const REPLACE_GRACE_MS = 1_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
-/** Tenants that wait for memory, before more are reclaimed or swept. */
+/** Tenants that wait for memory, or for a lane, before more are reclaimed or swept. */
 const MAX_WAITING_TENANTS = 1_000;
 
 /** Open transactions that the status tells about. */
@@ -267,7 +267,7 @@ export class Leader {
       sessions: this.#sessions.size,
       lanes: lanes.length,
       busyLanes: lanes.filter(lane => lane.work !== undefined).length,
-      waitingTenants: lanes.reduce((sum, lane) => sum + lane.waiting, 0),
+      waitingTenants: this.#lanes.waiting,
       parkedTenants: this.#context.parked.size,
       heldWals: this.#context.walWatch.heldTenants,
     };
@@ -497,9 +497,10 @@ export class Leader {
     if (!session.adopted) await session.adopt();
   }
 
-  /** Tenants with work stay in Redis while many here wait for memory. */
-  #untilRoom(): Promise<void> {
-    return this.#context.memory.untilFewerWait(MAX_WAITING_TENANTS);
+  /** Tenants with work stay in Redis while many wait here, each with some kilobytes of its own. */
+  async #untilRoom(): Promise<void> {
+    await this.#context.memory.untilFewerWait(MAX_WAITING_TENANTS);
+    await this.#lanes.untilFewerWait(MAX_WAITING_TENANTS);
   }
 
   #onReconnected(): void {
