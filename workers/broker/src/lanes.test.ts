@@ -258,6 +258,6 @@ it('says when fewer tenants wait, and when none will any more', async () => {
   mayBegin = false;
   lanes.enqueue(new Client('last'));
   const waits = lanes.untilFewerWait(1);
-  lanes.pause();
+  await lanes.close();
   await waits;
 });
