@@ -192,7 +192,9 @@ it('a lane serves a tenant with new work before a backlog of hundreds has had it
   lane.pump();
   await until(() => order.length === 201);
   expect(order.indexOf('fresh')).toBeLessThan(16);
-  expect(order.slice(-10)).toEqual(Array.from({ length: 10 }, (_, index) => `backlog-${190 + index}`));
+  // Flushes of one group end in any order.
+  const last = Array.from({ length: 10 }, (_, index) => `backlog-${190 + index}`);
+  expect(order.slice(-10).toSorted()).toEqual(last);
 });
 
 it('others are served between tenants that run alone, and never at the same time', async () => {

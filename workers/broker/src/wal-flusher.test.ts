@@ -1,4 +1,14 @@
-import { mkdtempSync, readdirSync, readlinkSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
@@ -76,3 +86,30 @@ it('refuses a file that is not the one that was written', async () => {
 });
 
 const createMissing = () => ({ path: join(folder, 'none-wal'), identity: '1:1' });
+
+it('closes each descriptor once, whatever closes others while it is opened', async () => {
+  let bound = 4;
+  const flusher = createFlusher(() => bound);
+  const wals = Array.from({ length: 8 }, (_, index) => createWal(`${index}-wal`));
+  const guarded = join(folder, 'guarded');
+  writeFileSync(guarded, '');
+  const held = new Set<number>();
+  const closeHeld = () => {
+    for (const fd of held) closeSync(fd); // fails where something else has closed it
+    held.clear();
+  };
+  for (let round = 0; round < 300; round++) {
+    const flushes = wals.map(wal => flusher.flush(wal));
+    bound = round % 4;
+    for (let turn = 0; turn < 4; turn++) {
+      await new Promise(resolve => setImmediate(resolve));
+      flusher.trim();
+      // Takes numbers that were closed a moment ago.
+      held.add(openSync(guarded, 'r'));
+    }
+    await Promise.all(flushes);
+    for (const fd of held) expect(readlinkSync(`/proc/self/fd/${fd}`)).toBe(guarded);
+    if (round % 10 === 9) closeHeld();
+  }
+  closeHeld();
+});

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { close, fdatasync, fstat, open } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -19,11 +20,11 @@ const closeFile = promisify(close);
 const MAX_TRIES = 20;
 const TRY_AFTER_MS = 50;
 
-interface OpenWal {
-  readonly fd: number;
-  readonly identity: string;
-  /** Flushes under way; it is not closed before they end. */
+interface OpenLog {
+  readonly opened: Promise<{ readonly fd: number; readonly identity: string }>;
+  /** Flushes under way, also those that wait for it to be opened: it is not closed before they end. */
   users: number;
+  /** Nothing finds it any more; the last user closes it. */
   evicted: boolean;
 }
 
@@ -33,7 +34,7 @@ interface OpenWal {
  */
 export class WalFlusher {
   readonly #maxOpen: () => number;
-  readonly #open = new Map<string, Promise<OpenWal>>();
+  readonly #open = new Map<string, OpenLog>();
 
   /** @param maxOpen descriptors that may be kept now; the least recently used is closed. */
   constructor(maxOpen: () => number) {
@@ -43,9 +44,9 @@ export class WalFlusher {
   /** Closes what is beyond the bound, which changes as tenants are opened and closed. */
   trim(): void {
     const bound = this.#maxOpen();
-    for (const oldest of this.#open.keys()) {
+    for (const [path, oldest] of this.#open) {
       if (this.#open.size <= bound) break;
-      this.#forget(oldest);
+      this.#evict(path, oldest);
     }
   }
 
@@ -54,49 +55,55 @@ export class WalFlusher {
    * @throws Error of the file system, or where the path leads to another file by now: then nothing is known.
    */
   async flush({ path, identity }: WalFile): Promise<void> {
-    const wal = await this.#acquire(path, identity);
+    const { log, fd } = await this.#acquire(path, identity);
     try {
-      await flushFile(wal.fd);
+      await flushFile(fd);
     } catch (error) {
-      this.#forget(path);
+      this.#evict(path, log);
       throw error;
     } finally {
-      wal.users--;
-      if (wal.evicted) this.#closeUnused(wal);
+      this.#release(log);
     }
   }
 
   /** Closes all descriptors that are not in use. */
   close(): void {
-    for (const path of [...this.#open.keys()]) this.#forget(path);
+    for (const [path, log] of [...this.#open]) this.#evict(path, log);
   }
 
-  async #acquire(path: string, identity: string): Promise<OpenWal> {
-    let opening = this.#open.get(path);
-    this.#open.delete(path);
-    if (opening !== undefined) {
-      const wal = await opening.catch(() => undefined);
-      if (wal?.identity !== identity) {
-        if (wal !== undefined) this.#evict(wal);
-        opening = undefined;
+  /** Call {@link #release} when the flush has ended. */
+  async #acquire(path: string, identity: string): Promise<{ readonly log: OpenLog; readonly fd: number }> {
+    for (;;) {
+      const known = this.#open.get(path);
+      const log = known ?? { opened: this.#openLog(path, identity), users: 0, evicted: false };
+      // The most recently used comes last. It counts as used before it is waited for: what closes others meanwhile leaves it.
+      this.#open.delete(path);
+      this.#open.set(path, log);
+      log.users++;
+      this.trim();
+      try {
+        const file = await log.opened;
+        if (file.identity === identity) return { log, fd: file.fd };
+      } catch (error) {
+        this.#evict(path, log);
+        this.#release(log);
+        if (log !== known) throw error;
+        continue;
       }
+      // Of the file that was there before.
+      this.#evict(path, log);
+      this.#release(log);
     }
-    opening ??= this.#openWal(path, identity);
-    this.#open.set(path, opening);
-    this.trim();
-    const wal = await opening;
-    wal.users++;
-    return wal;
   }
 
-  async #openWal(path: string, identity: string): Promise<OpenWal> {
+  async #openLog(path: string, identity: string): Promise<{ fd: number; identity: string }> {
     const fd = await this.#openWithRoom(path);
     const { dev, ino } = await statFile(fd);
     if (`${dev}:${ino}` !== identity) {
       await closeFile(fd);
       throw new Error(`${path} is not the file that was written.`);
     }
-    return { fd, identity, users: 0, evicted: false };
+    return { fd, identity };
   }
 
   /** Where the process may open no more files, half of the logs are closed until it can. */
@@ -108,10 +115,10 @@ export class WalFlusher {
       } catch (error) {
         if (!isOutOfDescriptors(error) || tries >= MAX_TRIES) throw error;
         const half = this.#open.size / 2;
-        for (const oldest of this.#open.keys()) {
+        for (const [other, oldest] of this.#open) {
           if (this.#open.size <= half) break;
           // The one that is being opened stays, so that others wait for it instead of opening it again.
-          if (oldest !== path) this.#forget(oldest);
+          if (other !== path) this.#evict(other, oldest);
         }
         // Flushes that are under way end, and the threads close files.
         if (tries > 1) await pause(TRY_AFTER_MS);
@@ -119,21 +126,25 @@ export class WalFlusher {
     }
   }
 
-  #forget(path: string): void {
-    const opening = this.#open.get(path);
+  #evict(path: string, log: OpenLog): void {
+    if (log.evicted) return;
+    log.evicted = true;
     this.#open.delete(path);
-    // One that could not be opened has told its caller.
-    opening?.then(wal => this.#evict(wal)).catch(() => {});
+    if (log.users === 0) void this.#closeLog(log);
   }
 
-  #evict(wal: OpenWal): void {
-    wal.evicted = true;
-    this.#closeUnused(wal);
+  #release(log: OpenLog): void {
+    log.users--;
+    assert(log.users >= 0, 'A log was released more often than it was acquired.');
+    if (log.users === 0 && log.evicted) void this.#closeLog(log);
   }
 
-  #closeUnused(wal: OpenWal): void {
-    if (wal.users > 0) return;
-    // Closing a descriptor that is not used any more has no result that matters.
-    closeFile(wal.fd).catch(() => {});
+  /** Once for each: a number that is closed twice may be another file's by then. */
+  async #closeLog(log: OpenLog): Promise<void> {
+    try {
+      await closeFile((await log.opened).fd);
+    } catch {
+      // It could not be opened, which its users heard; of one that is not used any more no result matters.
+    }
   }
 }
