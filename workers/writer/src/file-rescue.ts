@@ -6,7 +6,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   readlinkSync,
   renameSync,
   rmSync,
@@ -14,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { NEWEST_COMMIT_SEQ_SQL } from '@onewriter/protocol';
+import { NEWEST_COMMIT_SEQ_SQL, readFileIfThere } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { type FileChange, type FileWatch, identify, NO_FILE } from './file-watch.ts';
 
@@ -199,7 +198,8 @@ export function isOpenTwice({ wal }: FileWatch): boolean {
 
 /** Source: proc_pid_fdinfo(5); O_ACCMODE of the flags, which are octal. */
 function canReadAndWrite(descriptor: string): boolean {
-  const facts = readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8');
+  // Another thread may have closed it meanwhile.
+  const facts = readFileIfThere(`/proc/self/fdinfo/${descriptor}`) ?? '';
   const flags = Number.parseInt(/^flags:\s*([0-7]+)/m.exec(facts)?.[1] ?? '0', 8);
   return (flags & (constants.O_RDONLY | constants.O_WRONLY | constants.O_RDWR)) === constants.O_RDWR;
 }
