@@ -286,8 +286,13 @@ describe('a folder that is no data directory', () => {
         stderr: expect.stringMatching(/There is no folder/),
       });
     }
-    // Those that ask Redis alone need no folder.
-    expect((await runCli(['status', '--data-dir', inFolder('missing')], { env })).code).toBe(0);
+    // Those that ask Redis alone need no folder where they are told so.
+    const status = ['status', '--data-dir', inFolder('missing')];
+    expect(await runCli(status, { env })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('MISCONFIGURED'),
+    });
+    expect((await runCli([...status, '--without-files'], { env })).code).toBe(0);
   });
 
   it('may be empty for a restore where no broker runs', async () => {
