@@ -115,12 +115,13 @@ export class TenantRegistry {
   /**
    * Gives up a connection that failed or is fenced.
    * @param ioError the WAL is not to be trusted until it is flushed
+   * @param fenced another leader may have put other files there
    * @returns the finding, where it failed because its files changed
    */
-  abandon(tenant: string, ioError: boolean): OnewriterError | undefined {
+  abandon(tenant: string, ioError: boolean, fenced: boolean): OnewriterError | undefined {
     if (ioError) this.#failed.add(tenant);
-    // Its close would write the log back.
-    const finding = this.secure(tenant, true);
+    // Its close would write the log back, and the next to open it would make an empty file where it was moved away.
+    const finding = this.secure(tenant, fenced);
     if (finding !== undefined) return finding;
     const database = this.#open.get(tenant);
     this.#open.delete(tenant);

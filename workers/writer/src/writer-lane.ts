@@ -84,7 +84,7 @@ export class WriterLane {
         return { kind: 'closed', tenants: [] };
       }
       case 'distrust':
-        this.#registry.abandon(task.tenant, true);
+        this.#registry.abandon(task.tenant, true, false);
         return { kind: 'closed', tenants: [task.tenant] };
     }
   }
@@ -238,7 +238,9 @@ export class WriterLane {
     // What is open stays so until all is saved.
     if (error.details['reason'] === FILE_CHANGED) return this.#registry.secure(tenant, false) ?? error;
     if (HARMLESS.has(error.code)) return error;
-    return this.#registry.abandon(tenant, error.code === 'DATABASE_IO_ERROR') ?? error;
+    return (
+      this.#registry.abandon(tenant, error.code === 'DATABASE_IO_ERROR', error.code === 'FENCED') ?? error
+    );
   }
 
   #checkpoint(database: TenantDatabase, large = false): void {
