@@ -568,6 +568,43 @@ describe('an index of the log (-shm) that is deleted or replaced', () => {
   });
 });
 
+describe('an index of the log (-shm) that an older copy is written over', () => {
+  const COUNT = 'SELECT count(*) FROM t';
+  /** As `cp` does, without the moment in which it is empty. */
+  const overwrite = (file: string, older: Buffer) => {
+    const descriptor = openSync(`${file}-shm`, 'r+');
+    writeSync(descriptor, older);
+    closeSync(descriptor);
+  };
+
+  it.each(['a write', 'a checkpoint', 'the idle close', 'a new leader'])(
+    'is made again from the log, and no commit is lost: %s finds it',
+    async finder => {
+      const lane = tenantInUse();
+      // Has the index open, so that it stays as it is for who opens the file next.
+      const ask = await openElsewhere(lane.file);
+      expect(await ask(COUNT)).toEqual([3 * ROWS]);
+      const older = readFileSync(`${lane.file}-shm`);
+      for (let round = 0; round < 5; round++) lane.apply(fill());
+      if (finder === 'a checkpoint') lane.apply(fillLarge());
+      const rows = 8 * ROWS + (finder === 'a checkpoint' ? LARGE_ROWS : 0);
+      overwrite(lane.file, older);
+      if (finder === 'a checkpoint') await turn();
+      if (finder === 'the idle close') {
+        expect(lane.lane.run({ kind: 'close', tenant: 'acme' })).not.toHaveProperty('changed');
+      }
+      const writer = finder === 'a new leader' ? new TemporaryLane(lane.options) : lane;
+      for (let round = 1; round <= 3; round++) {
+        writer.apply(writes(INSERT));
+        expect(await ask(COUNT)).toEqual([rows + round]);
+      }
+      expect(await ask('PRAGMA integrity_check')).toEqual(['ok']);
+      expect(writer.lane.run({ kind: 'close', tenant: 'acme' })).not.toHaveProperty('changed');
+      expect(await ask(COUNT)).toEqual([rows + 3]);
+    },
+  );
+});
+
 describe('another process that uses SQLite', () => {
   const other = (lane: TemporaryLane) => {
     const db = new Database(lane.file);

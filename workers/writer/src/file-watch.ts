@@ -289,6 +289,13 @@ export class FileWatch {
     this.#renewState(this.#state.next);
   }
 
+  /** The index was made again from the log, and says nothing of what was written back before. */
+  noteIndexRemade(): void {
+    this.forgetOthers();
+    const { sequence, next } = this.#state;
+    this.#state = this.#readState(sequence === -1 ? next : sequence);
+  }
+
   /**
    * Whether something happened to the database that this connection did not do, or a transaction of its own failed for want of
    * space: {@link othersAdded} tells. Inside a transaction it costs no lock.

@@ -1,5 +1,9 @@
-import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { basename } from 'node:path';
+import type Database from 'better-sqlite3';
+import { findOpenFile } from './file-rescue.ts';
 import { toIdentity } from './file-watch.ts';
+import { readValidLog, withLog } from './log-check.ts';
 
 /**
  * There are two copies of the header. It begins with a version, and ends with a checksum of all before it, in two words of the
@@ -59,4 +63,44 @@ export function retireIndex(path: string): number {
   words[CHECKSUM_WORD + 1] = second;
   writeSync(file, Buffer.concat([header, header]), 0, HEADERS_BYTES, 0);
   return file;
+}
+
+/** Looks at an index that others change meanwhile. */
+const MAX_INDEX_LOOKS = 5;
+
+/**
+ * Whether the index of an open database ends elsewhere than its log: an older copy was written over it. The next commit would be
+ * written over those that it does not know. Reads the whole log; not inside a transaction.
+ *
+ * One that another process is just committing looks the same. To make the index again does no harm then.
+ */
+export function isIndexOfAnotherTime(db: Database.Database, walPath: string): boolean {
+  // It could not be made again.
+  if (!existsSync('/proc/self/fd')) return false;
+  const look = db.prepare<[], readonly [number, number, number]>('PRAGMA wal_checkpoint(NOOP)').raw(true);
+  let [, pages] = look.get() ?? [0, 0, 0];
+  for (let looks = 0; looks < MAX_INDEX_LOOKS; looks++) {
+    let committed: number;
+    try {
+      ({ committed } = withLog(walPath, file => readValidLog(file, Number.POSITIVE_INFINITY)));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false; // the next look at the files says so
+      throw error;
+    }
+    if (committed === pages) return false;
+    const then = pages;
+    [, pages] = look.get() ?? [0, 0, 0];
+    if (then === pages) return true;
+  }
+  return false;
+}
+
+/**
+ * Has SQLite make an index again from the log with the next read, for all who have it open. Not inside a transaction.
+ * @param index by device and inode; open in this process
+ */
+export function remakeIndex(index: string): void {
+  // SQLite does so where the header is not valid. By its own descriptor: closing another of the same file would drop its locks.
+  const file = Number(basename(findOpenFile(index)));
+  writeSync(file, Buffer.alloc(HEADERS_BYTES), 0, HEADERS_BYTES, 0);
 }

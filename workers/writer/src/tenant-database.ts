@@ -8,7 +8,7 @@ import { IdempotencyKeys } from './idempotency-keys.ts';
 import { takeEpoch } from './internal-tables.ts';
 import type { WalFile, WriterOptions } from './lane-task.ts';
 import { Ledger, type NumberedCommit } from './ledger.ts';
-import { invalidateIndex, retireIndex } from './log-index.ts';
+import { invalidateIndex, isIndexOfAnotherTime, remakeIndex, retireIndex } from './log-index.ts';
 import type { OpenTransaction } from './open-transaction.ts';
 import { SchemaTraits } from './schema-traits.ts';
 import { explainOpenError, translateError } from './sqlite-errors.ts';
@@ -145,6 +145,7 @@ export class TenantDatabase {
     // SQLite opens the log and its index with the first access to the log, if it has not yet.
     db.pragma('data_version');
     const index = identify(`${place.path}-shm`);
+    if (!options.exclusive && isIndexOfAnotherTime(db, `${place.path}-wal`)) remakeIndex(index);
     db.exec(CONNECTION_PRAGMAS);
     this.checkpoints = new WalCheckpoints(db);
     if (options.afterIoError) this.checkpoints.complete();
@@ -269,6 +270,12 @@ export class TenantDatabase {
    */
   #lookForOthers(): void {
     if (this.#lookDue) this.lookAtLog();
+    if (!this.watch.isIndexGone && isIndexOfAnotherTime(this.db, this.watch.walPath)) {
+      remakeIndex(this.watch.index);
+      this.watch.noteIndexRemade();
+      this.#seq = this.ledger.commitSeq();
+      return;
+    }
     const added = this.watch.othersAdded();
     try {
       const isOurs = this.ledger.fileEpoch() !== this.#epoch || this.ledger.commitSeq() !== this.#seq;
