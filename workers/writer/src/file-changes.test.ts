@@ -165,18 +165,32 @@ describe('a file that is put in the place of an open one', () => {
     expectWrittenOn(lane, 't', 3 * ROWS);
   });
 
-  it('gets no empty file in its place where its folder was moved away before a commit was flushed', () => {
-    const lane = tenantInUse();
-    const folder = dirname(lane.file);
-    renameSync(folder, `${folder}.old`);
-    // The flush failed.
-    lane.lane.run({ kind: 'distrust', tenant: 'acme' });
-    expect(expectWithheld(lane)).toContain(`It is whole at ${folder}.old/tenant.db`);
-    expect(existsSync(lane.file)).toBe(false);
-    renameSync(`${folder}.old`, folder);
-    lane.apply(writes(INSERT));
-    expect(lane.column('SELECT count(*) FROM t')).toEqual([3 * ROWS + 1]);
-  });
+  it.each(['a flush', 'a checkpoint', 'a commit'])(
+    'gets no empty file in its place where its folder was moved away: %s finds it',
+    async finder => {
+      const lane = tenantInUse();
+      const folder = dirname(lane.file);
+      const move = () => renameSync(folder, `${folder}.old`);
+      if (finder === 'a commit') {
+        const { commit } = TenantDatabase.prototype;
+        const spy = vi.spyOn(TenantDatabase.prototype, 'commit');
+        onTestFinished(() => spy.mockRestore());
+        spy.mockImplementationOnce(function (this: TenantDatabase, ...args) {
+          commit.apply(this, args);
+          move();
+        });
+      }
+      lane.apply(fillLarge());
+      if (finder !== 'a commit') move();
+      if (finder === 'a flush') lane.lane.run({ kind: 'distrust', tenant: 'acme' });
+      else await turn();
+      expect(expectWithheld(lane)).toContain(`It is whole at ${folder}.old/tenant.db`);
+      expect(existsSync(lane.file)).toBe(false);
+      renameSync(`${folder}.old`, folder);
+      lane.apply(writes(INSERT));
+      expect(lane.column('SELECT count(*) FROM t')).toEqual([3 * ROWS + LARGE_ROWS + 1]);
+    },
+  );
 
   it('by another broker, which restored it meanwhile, keeps nothing closed when this process ends', () => {
     const lane = tenantInUse();

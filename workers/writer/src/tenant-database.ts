@@ -403,6 +403,8 @@ export class TenantDatabase {
    */
   renewIndex(): boolean {
     if (!this.db.open || !this.watch.isIndexGone) return false;
+    // It went with the file: who opens that next would make an empty one. The next look at the files says so.
+    if (this.watch.look() !== undefined) return false;
     // Before the close: who is the last to close a database writes back what his index has, and deletes the log.
     invalidateIndex(this.watch.indexPath, this.watch.index);
     if (isOpenTwice(this.watch)) return false;
