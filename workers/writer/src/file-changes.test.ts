@@ -20,6 +20,7 @@ import {
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
+import { trashDir } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { mountTmpfs } from '../test-support/mount-tmpfs.ts';
@@ -200,6 +201,26 @@ describe('a file that is put in the place of an open one', () => {
     expect(lane.lane.run({ kind: 'close', tenant: null })).not.toHaveProperty('changed');
     expect(look(`${lane.file}.replaced`, 'SELECT count(*) FROM t')).toEqual([3 * ROWS]);
     expectWrittenOn(lane, 'other', 200);
+  });
+
+  it('is not made where it was moved away and this process ends', () => {
+    const lane = tenantInUse();
+    const folder = dirname(lane.file);
+    renameSync(folder, `${folder}.old`);
+    expect(lane.lane.run({ kind: 'close', tenant: null })).toMatchObject({ changed: [{ tenant: 'acme' }] });
+    expect(refused(new TemporaryLane(lane.options).run([writes(INSERT)])).error.message).toContain(
+      `It is whole at ${folder}.old/tenant.db`,
+    );
+    expect(existsSync(folder)).toBe(false);
+  });
+
+  it('may be made where another broker deleted the tenant meanwhile and this process ends', () => {
+    const lane = tenantInUse();
+    const trash = trashDir(lane.options.dataDir);
+    mkdirSync(trash);
+    renameSync(dirname(lane.file), join(trash, 'acme.1'));
+    expect(lane.lane.run({ kind: 'close', tenant: null })).not.toHaveProperty('changed');
+    new TemporaryLane(lane.options).apply(TABLE);
   });
 
   it.each(['a write', 'the idle close'])('by cp over it never gets the old log: %s finds it', finder => {

@@ -1,5 +1,11 @@
-import { closeSync } from 'node:fs';
-import { type DatabaseFile, isOnewriterError, isOutOfDescriptors, OnewriterError } from '@onewriter/protocol';
+import { closeSync, realpathSync } from 'node:fs';
+import {
+  type DatabaseFile,
+  isOnewriterError,
+  isOutOfDescriptors,
+  OnewriterError,
+  trashDir,
+} from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { describeChange, describeOthersWrote, describeUnnoted, describeUnsaved } from './file-finding.ts';
 import { findOpenFile, isOpenTwice, rescueFile, setLogApart } from './file-rescue.ts';
@@ -310,7 +316,7 @@ export class TenantDatabase {
   /**
    * Ends the connection to files that changed: saves what only it can still reach, has the tenant opened no more, and closes
    * without writing anything back. Where that fails the connection stays open, and this is to be called again.
-   * @param mayBeTheirs this process may have been overtaken: files that lie whole elsewhere were put there by another's restore
+   * @param mayBeTheirs this process may have been overtaken: files that lie whole elsewhere may have been put there by another's restore or deletion
    * @param closing it is to be closed anyway
    * @returns the finding; undefined where there is none
    */
@@ -382,7 +388,7 @@ export class TenantDatabase {
     const since = new Date().toISOString();
     const base = `${this.path}.rescued-${since.replaceAll(':', '')}`;
     const rescued = rescueFile(this.db, this.watch, change, base, this.#seq);
-    if (mayBeTheirs && rescued.movedTo !== undefined) {
+    if (mayBeTheirs && this.#isMovedByBroker(change, rescued.movedTo)) {
       // SQLite looks itself whether the file has moved, and writes nothing back then.
       this.db.close();
       return undefined;
@@ -394,6 +400,12 @@ export class TenantDatabase {
     setLogApart(this.watch, change, base);
     this.db.close();
     return fileChanged(message);
+  }
+
+  /** A restore puts another file in the place of one that it moves away, and a deletion moves the folder into the trash. */
+  #isMovedByBroker(change: FileChange, movedTo: string | undefined): boolean {
+    if (movedTo === undefined || change !== 'gone') return movedTo !== undefined;
+    return movedTo.startsWith(`${trashDir(realpathSync(this.#dataDir))}/`);
   }
 
   /**
