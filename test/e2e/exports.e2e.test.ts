@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, rmSync, readFileSync } from 'node:fs';
 import { mkdir, open, stat } from 'node:fs/promises';
 import { get } from 'node:http';
 import { dirname, join } from 'node:path';
@@ -183,6 +183,24 @@ describe('an export that breaks off is never taken for whole', () => {
       db.close();
     }
   });
+
+  it.each(['ndjson', 'csv', 'sql'])(
+    'when the index of the log (-shm) is deleted under it: %s',
+    async format => {
+      const tenant = `unguarded-${format}`;
+      const path = await makeTenant(tenant, `PRAGMA journal_mode = WAL; ${fill(ROWS)}`);
+      const db = new Database(path);
+      try {
+        const response = await ask(tenant, query(format));
+        expect(response.status).toBe(200);
+        const text = await readUntilBroken(response, async () => rmSync(`${path}-shm`));
+        expect(text).not.toContain('onewriter_export');
+        expect(gateway.logs()).toMatch(/SNAPSHOT_ENDED/);
+      } finally {
+        db.close();
+      }
+    },
+  );
 
   it('when a page is damaged', async () => {
     const path = await makeTenant('damaged', fill(3_000));

@@ -91,7 +91,7 @@ export const ERROR_CODES = {
     status: 503,
     retryable: true,
     meaning:
-      'The read held its snapshot while so much was written that the log reached its limit, so it was ended. Read in smaller pieces, or faster.',
+      'The read held its snapshot while so much was written that the log reached its limit, or the index of the log was deleted, so it was ended. The message says what to do.',
   },
   COMMIT_SEQ_NOT_REACHED: {
     status: 412,

@@ -25,6 +25,7 @@ export * from './redis-url.ts';
 export * from './schema-check.ts';
 export * from './second-redis.ts';
 export * from './snapshot-bound.ts';
+export * from './snapshot-index.ts';
 export * from './split-script.ts';
 export * from './sql-tokens.ts';
 export * from './statement.ts';

@@ -1,6 +1,17 @@
-import { linkSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { newDatabaseName, realDatabasePath } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
@@ -100,6 +111,17 @@ async function collect(rows: AsyncIterable<SqlRow>): Promise<SqlRow[]> {
   const collected: SqlRow[] = [];
   for await (const row of rows) collected.push(row);
   return collected;
+}
+
+/** Names of the files that this process has open. */
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap(name => {
+    try {
+      return [basename(readlinkSync(`/proc/self/fd/${name}`))];
+    } catch {
+      return []; // that of the folder itself
+    }
+  });
 }
 
 async function failure(read: () => unknown): Promise<string | undefined> {
@@ -219,6 +241,42 @@ describe('FileReads', () => {
     expect(reads.openReaders).toBe(2);
     expect(await collect(rows)).toHaveLength(9);
     expect(reads.openReaders).toBe(1);
+  });
+
+  it('ends an iteration whose index of the log (-shm) is deleted, before it hands out rows of a later state', async () => {
+    const db = createTenant('acme');
+    db.exec('PRAGMA wal_autocheckpoint = 0');
+    db.exec(fill(20_000));
+    const rows = reads.iterate(request('acme', 'SELECT v > 20000 AS later FROM t ORDER BY id'));
+    expect((await rows.next()).value).toEqual({ later: 0 });
+    rmSync(join(dataDir, 'tenants', 'acme', 'tenant.db-shm'));
+    // As a broker that has made another index, in a process of its own: it does not see the iteration.
+    const program = `
+      const db = new (require(${JSON.stringify(createRequire(import.meta.url).resolve('better-sqlite3'))}))(process.argv[1]);
+      db.exec('UPDATE t SET v = v + 20000');
+      db.pragma('wal_checkpoint(TRUNCATE)');`;
+    const path = join(dataDir, 'tenants', 'acme', 'tenant.db');
+    execFileSync(process.execPath, ['--eval', program, path], { timeout: 30_000 });
+    await new Promise<void>(resolve => setImmediate(resolve));
+    const seen = new Set<unknown>();
+    const drain = async () => {
+      for await (const row of rows) seen.add(row['later']);
+    };
+    expect(await failure(drain)).toBe('SNAPSHOT_ENDED');
+    expect([...seen].filter(later => later !== 0)).toEqual([]);
+    expect(reads.openReaders).toBe(0);
+  });
+
+  it('ends such an iteration within seconds where no row is fetched, so that other reads can open the file', async () => {
+    const db = createTenant('acme');
+    db.exec(fill(2_000));
+    const rows = reads.iterate(request('acme', 'SELECT id FROM t'));
+    await rows.next();
+    rmSync(join(dataDir, 'tenants', 'acme', 'tenant.db-shm'));
+    db.close();
+    expect(openFiles()).toContain('tenant.db-shm (deleted)');
+    await expect.poll(openFiles, { timeout: 5_000 }).not.toContain('tenant.db-shm (deleted)');
+    expect(await failure(() => rows.next())).toBe('SNAPSHOT_ENDED');
   });
 
   it('gives the connection of an iteration back when the loop ends early, and fails no others', async () => {

@@ -4,7 +4,9 @@ import {
   OnewriterError,
   SNAPSHOT_LOOK_MS,
   SnapshotBound,
+  SnapshotIndex,
   snapshotEnded,
+  snapshotLost,
   type WireOperationResult,
 } from '@onewriter/protocol';
 import { assertNotAborted, now, pause, untilAborted } from './deadline.ts';
@@ -96,9 +98,12 @@ export class FileReads implements Reads, Ledger {
     let reader: Reader;
     let rows: Generator<SqlRow, void, undefined>;
     let row: IteratorResult<SqlRow>;
+    let index: SnapshotIndex;
     try {
       // With the first row: only then does a lock show, or that the file cannot be read here, or was replaced.
-      [reader, rows, row] = await this.#withRetry(request, () => this.#beginIteration(tenant, sql, params));
+      [reader, rows, row, index] = await this.#withRetry(request, () =>
+        this.#beginIteration(tenant, sql, params),
+      );
     } catch (error) {
       if (!this.#canFallBack(error)) throw toReadError(error, tenant);
       return yield* this.#fallback!.iterate(request);
@@ -111,7 +116,12 @@ export class FileReads implements Reads, Ledger {
     const idle = setTimeout(() => end(endedIdle(tenant)), ITERATION_IDLE_MS).unref();
     // By a timer, so that it also ends where the caller is slow to fetch.
     const bound = new SnapshotBound(reader.path, this.#options.maxSnapshotLogBytes);
-    const look = setInterval(() => bound.isReached() && end(endedByBound(tenant)), SNAPSHOT_LOOK_MS).unref();
+    const look = setInterval(() => {
+      if (bound.isReached()) end(endedByBound(tenant));
+      // Its connection keeps all others of this process from opening the file: they share the old index.
+      else if (index.isReplaced()) end(snapshotLost(tenant));
+    }, SNAPSHOT_LOOK_MS).unref();
+    let { turn } = this.#pool;
     try {
       for (let count = 1; !row.done; count++) {
         yield row.value;
@@ -122,8 +132,12 @@ export class FileReads implements Reads, Ledger {
         // Closed meanwhile: its rows would just end here, as if there were no more.
         if (reader.closed) throw ended ?? clientClosed();
         row = rows.next();
+        if (turn === this.#pool.turn) continue;
+        turn = this.#pool.turn;
+        index.assertKept(tenant);
       }
     } catch (error) {
+      if (index.isReplaced()) throw snapshotLost(tenant);
       throw toReadError(error, tenant);
     } finally {
       clearTimeout(idle);
@@ -185,12 +199,12 @@ export class FileReads implements Reads, Ledger {
     tenant: string,
     sql: string,
     params: BoundParameters,
-  ): [Reader, Generator<SqlRow, void, undefined>, IteratorResult<SqlRow>] {
+  ): [Reader, Generator<SqlRow, void, undefined>, IteratorResult<SqlRow>, SnapshotIndex] {
     for (let reopens = 0; ; reopens++) {
       const reader = this.#pool.lease(tenant);
       try {
         const rows = reader.iterate(sql, params);
-        return [reader, rows, rows.next()];
+        return [reader, rows, rows.next(), new SnapshotIndex(reader.path)];
       } catch (error) {
         const isReplaced = reopens < MAX_REOPENS && isAnswerOfReplaced(error, reader);
         this.#pool.release(reader);

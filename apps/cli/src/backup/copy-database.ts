@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { OnewriterError } from '@onewriter/protocol';
+import { OnewriterError, SnapshotIndex } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { toFileError } from '../sqlite-error.ts';
 import { openReadOnly } from '../tenants/open-tenant.ts';
@@ -31,12 +31,14 @@ export async function copyDatabase<M, T>(
     // own only where there is none).
     db.exec('BEGIN');
     const moment = fixMoment(db);
+    const index = new SnapshotIndex(db.name);
     const { totalPages } = await db.backup(copy, { progress: () => ALL_PAGES });
     // A source that is locked exclusively resolves with nothing.
     if (totalPages === 0)
       throw new OnewriterError('DATABASE_BUSY', `${source} is empty, or locked by its broker.`);
     settle(copy);
     const seen = look(db, moment);
+    index.assertKept();
     db.exec('COMMIT');
     return seen;
   } catch (error) {

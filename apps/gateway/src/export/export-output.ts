@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import type { SnapshotIndex } from '@onewriter/protocol';
 
 const STDOUT = 1;
 /** Text that is gathered before it is written. */
@@ -11,16 +12,39 @@ export class ExportOutput {
   /** Bytes written so far. */
   bytes = 0;
   #pending = '';
+  #assertKept = () => {};
+
+  /** What is written from now on was read with this snapshot. */
+  guard(index: SnapshotIndex, tenant: string): void {
+    this.#assertKept = () => index.assertKept(tenant);
+  }
 
   write(text: string): void {
     this.#pending += text;
     if (this.#pending.length >= FLUSH_CHARACTERS) this.flush();
   }
 
+  /** @throws OnewriterError SNAPSHOT_ENDED; what was to be written may be of another state, and is dropped */
   flush(): void {
     const bytes = Buffer.from(this.#pending, 'utf8');
     this.#pending = '';
+    this.#assertKept();
     this.writeBytes(bytes);
+  }
+
+  /** Writes what says that an export is whole. @throws as {@link flush} */
+  end(text = ''): void {
+    this.flush();
+    this.#assertKept = () => {};
+    this.write(text);
+    this.flush();
+  }
+
+  /** Writes what says that an export is not whole. */
+  fail(text: string): void {
+    this.#assertKept = () => {};
+    this.write(text);
+    this.flush();
   }
 
   writeBytes(bytes: Uint8Array): void {

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { NEWEST_COMMIT_SEQ_SQL, toWireError, type WireError } from '@onewriter/protocol';
+import { NEWEST_COMMIT_SEQ_SQL, SnapshotIndex, toWireError, type WireError } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import { openTenantFile } from '../reads/open-tenant-file.ts';
 import { toReadError } from '../reads/read-errors.ts';
@@ -47,6 +47,7 @@ function exportText(db: Database.Database): void {
   db.pragma('cell_size_check = ON');
   db.exec('BEGIN');
   const tables = readTables(db);
+  output.guard(new SnapshotIndex(db.name), task.tenant);
   const { format, values } = task;
   const chosen = task.table === undefined ? undefined : findTable(db, tables, task.table);
   assertReadable(db, chosen === undefined ? tables : [chosen]);
@@ -59,13 +60,14 @@ function exportText(db: Database.Database): void {
       values,
       named: chosen === undefined,
     });
-  output.flush();
   db.exec('COMMIT');
 }
 
 async function exportFile(db: Database.Database): Promise<void> {
   const path = join(task.scratch, 'snapshot.db');
+  const index = new SnapshotIndex(db.name);
   await copyFile(db, path);
+  index.assertKept(task.tenant);
   const commitSeq = settleCopy(path, readCommitSeq);
   const copy = openCopy(path);
   begin({ commitSeq, bytes: copy.bytes });
@@ -83,9 +85,9 @@ function readCommitSeq(file: Database.Database): number | undefined {
 function writeFailure(error: WireError): void {
   const reason = `${error.code} ${error.message}`.replace(/\s+/g, ' ');
   try {
-    if (task.format === 'ndjson') output.write(`${JSON.stringify({ error })}\n`);
-    else if (task.format === 'sql') output.write(`\n-- This dump is not whole: ${reason}\n`);
-    output.flush();
+    if (task.format === 'ndjson') output.fail(`${JSON.stringify({ error })}\n`);
+    else if (task.format === 'sql') output.fail(`\n-- This dump is not whole: ${reason}\n`);
+    else output.flush();
   } catch {
     // the reader is gone: the parent knows
   }

@@ -40,7 +40,7 @@ export function writeDump(db: Database, output: ExportOutput, tables: readonly E
   for (const name of ['user_version', 'application_id']) {
     output.write(`PRAGMA ${name}=${db.pragma(name, { simple: true })};\n`);
   }
-  output.write(LAST_LINE);
+  output.end(LAST_LINE);
 }
 
 function writeTable(db: Database, output: ExportOutput, table: ExportTable): void {

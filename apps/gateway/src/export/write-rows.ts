@@ -57,7 +57,7 @@ export function writeNdjson(
     .filter(({ content }) => content !== 'rows')
     .map(({ name, content }): OmittedTable => ({ table: name, reason: reasonFor(content) }));
   const more = omitted.length === 0 ? {} : { omitted };
-  output.write(`${JSON.stringify({ onewriter_export: { rows: output.rows, ...more } })}\n`);
+  output.end(`${JSON.stringify({ onewriter_export: { rows: output.rows, ...more } })}\n`);
 }
 
 function writeTable(
@@ -113,6 +113,7 @@ export function writeCsv(db: Database, output: ExportOutput, table: ExportTable)
     output.write(`${row.map((value, index) => toField(value, name, columns[index]!)).join(',')}\r\n`);
     output.rows++;
   }
+  output.end();
 }
 
 function toField(value: ExportValue, table: string, column: string): string {

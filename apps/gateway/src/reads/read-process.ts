@@ -5,6 +5,7 @@ import {
   isOnewriterError,
   OnewriterError,
   parametersOf,
+  SnapshotIndex,
   type SqlValue,
   toWireError,
 } from '@onewriter/protocol';
@@ -179,6 +180,7 @@ function createSink(task: StepsTask) {
 /** All statements in one transaction: they see one state of the database, and what commit it is. */
 async function runStatements(task: ReadTask): Promise<Pick<EndMessage, 'commitSeq' | 'incarnation'>> {
   const reader = beginOnCurrent(task.tenant);
+  const index = new SnapshotIndex(reader.db.name);
   try {
     const commitSeq = reader.commitSeq();
     if (task.minCommitSeq !== undefined && (commitSeq ?? 0) < task.minCommitSeq) {
@@ -191,7 +193,7 @@ async function runStatements(task: ReadTask): Promise<Pick<EndMessage, 'commitSe
     const result = new ResultMeter(task);
     for (const statement of task.statements) {
       if (cancelled) break;
-      await runStatement(reader, statement, task, result);
+      await runStatement(reader, statement, task, result, index);
     }
     return { commitSeq, incarnation: reader.incarnation };
   } finally {
@@ -204,6 +206,7 @@ async function runStatement(
   { sql, params }: ReadStatementTask,
   task: ReadTask,
   meter: ResultMeter,
+  index: SnapshotIndex,
 ): Promise<void> {
   const answer = answerOfStep(sql);
   if (answer !== undefined) {
@@ -227,12 +230,14 @@ async function runStatement(
       chunk.push(row);
       if (task.firstRowOnly) break;
       if (meter.chunkIsFull(chunk.length)) {
+        index.assertKept(task.tenant);
         await sendRows(chunk, task.streamed === true, meter);
         chunk = [];
         if (cancelled) break;
       }
       next = rows.next();
     }
+    index.assertKept(task.tenant);
     if (chunk.length > 0 && !cancelled) await sendRows(chunk, false, meter);
   } finally {
     rows.return?.();
