@@ -1,4 +1,4 @@
-import { readdirSync, rmSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { mkdir, open, stat } from 'node:fs/promises';
 import { get } from 'node:http';
 import { dirname, join } from 'node:path';

@@ -239,13 +239,13 @@ it('says when fewer tenants wait, and when none will any more', async () => {
   const lanes = new Lanes({
     threads: 2,
     writer: writerOptions(),
-    openFiles: { perLane: 400, perSpareLane: 32, logs: 400 },
+    openFiles: { perLane: 400, perSpareLane: 32, logs: 400, descriptors: 4_000 },
     mayBegin: () => mayBegin,
     onChanged: (_, finding) => expect.fail(finding.message),
     onBroken: error => expect.fail(String(error)),
     log: quiet,
   });
-  onTestFinished(() => lanes.close());
+  onTestFinished(async () => void (await lanes.close()));
   const clients = Array.from({ length: 30 }, (_, index) => new Client(`t${index}`));
   for (const client of clients) lanes.enqueue(client);
   const room: number[] = [];

@@ -183,7 +183,7 @@ describe('a file that is put in the place of an open one', () => {
       }
       lane.apply(fillLarge());
       if (finder !== 'a commit') move();
-      if (finder === 'a flush') lane.lane.run({ kind: 'distrust', tenant: 'acme' });
+      if (finder === 'a flush') lane.lane.run({ kind: 'distrust', tenant: 'acme' }, () => {});
       else await turn();
       expect(expectWithheld(lane)).toContain(`It is whole at ${folder}.old/tenant.db`);
       expect(existsSync(lane.file)).toBe(false);
