@@ -50,6 +50,8 @@ export const LIMITS = Object.freeze({
   /** Writes a client holds in memory (buffered, or sent and not yet settled), per tenant and in all. */
   maxClientTenantOperations: 20_000,
   maxClientOperations: 100_000,
+  /** Bytes of writes that the queue has not accepted, per tenant and in all. */
+  maxClientTenantBytes: 16 * 1024 * 1024,
   maxClientBytes: 64 * 1024 * 1024,
   /** A caller is settled after this at the latest, unless it says otherwise. */
   writeTimeoutMs: 30_000,

@@ -7,11 +7,13 @@ const WAIT = { timeoutMs: 10_000, signal: undefined };
 /** A tenant whose writes are let in one by one. */
 class Owner {
   held = 0;
+  readonly tenant: string;
   readonly entered: number[] = [];
   readonly #budget: Budget;
 
-  constructor(budget: Budget) {
+  constructor(budget: Budget, tenant = 'one') {
     this.#budget = budget;
+    this.tenant = tenant;
   }
 
   enter(bytes: number, wait: { timeoutMs: number; signal: AbortSignal | undefined } = WAIT): Promise<void> {
@@ -22,7 +24,7 @@ class Owner {
 
   leave(bytes: number): void {
     this.held--;
-    this.#budget.releaseBytes(bytes);
+    this.#budget.releaseBytes(this, bytes);
     this.#budget.releaseOperation();
   }
 }
@@ -31,8 +33,8 @@ const settled = () => new Promise(setImmediate);
 
 describe('Budget.takeWhenFree', () => {
   it('lets the writes of one tenant in in their order, and does not hold up other tenants behind them', async () => {
-    const budget = new Budget({ maxTenantOperations: 2, maxOperations: 10, maxBytes: 100 });
-    const [one, two] = [new Owner(budget), new Owner(budget)];
+    const budget = new Budget({ maxTenantOperations: 2, maxTenantBytes: 100, maxOperations: 10, maxBytes: 100 });
+    const [one, two] = [new Owner(budget), new Owner(budget, 'two')];
     await one.enter(60);
     const waiting = [one.enter(50), one.enter(1), two.enter(20), two.enter(30)];
     await settled();
@@ -51,8 +53,8 @@ describe('Budget.takeWhenFree', () => {
   });
 
   it('never counts more than its bounds, also of one tenant', async () => {
-    const budget = new Budget({ maxTenantOperations: 2, maxOperations: 3, maxBytes: 100 });
-    const [one, two] = [new Owner(budget), new Owner(budget)];
+    const budget = new Budget({ maxTenantOperations: 2, maxTenantBytes: 100, maxOperations: 3, maxBytes: 100 });
+    const [one, two] = [new Owner(budget), new Owner(budget, 'two')];
     const all = [...Array(5)].flatMap(() => [one.enter(1), two.enter(1)]);
     for (let turn = 0; turn < 10; turn++) {
       await settled();
@@ -66,7 +68,7 @@ describe('Budget.takeWhenFree', () => {
   });
 
   it('ends with BUFFER_FULL at the deadline, with ABORTED, and with the client; then the next one may go', async () => {
-    const budget = new Budget({ maxTenantOperations: 10, maxOperations: 10, maxBytes: 100 });
+    const budget = new Budget({ maxTenantOperations: 10, maxTenantBytes: 100, maxOperations: 10, maxBytes: 100 });
     const owner = new Owner(budget);
     await owner.enter(60);
     const abort = new AbortController();
@@ -81,5 +83,20 @@ describe('Budget.takeWhenFree', () => {
     budget.refuseWaiting(new OnewriterError('CLOSED', 'closed'));
     await expect(waiting).rejects.toMatchObject({ code: 'CLOSED' });
     expect([budget.operations, budget.bytes, owner.held]).toEqual([2, 100, 2]);
+  });
+});
+
+describe('Budget.take', () => {
+  it('leaves bytes to other tenants where one takes all it can, also with a transaction beside its writes', () => {
+    const budget = new Budget({ maxTenantOperations: 10, maxTenantBytes: 40, maxOperations: 10, maxBytes: 100 });
+    const [greedy, same, other] = [new Owner(budget, 'greedy'), new Owner(budget, 'greedy'), new Owner(budget)];
+    budget.take(greedy, 40);
+    for (const owner of [greedy, same])
+      expect(() => budget.take(owner, 1)).toThrow('40 bytes of this tenant');
+    budget.take(other, 20);
+    budget.releaseBytes(greedy, 40);
+    // A write that is larger than the share goes alone.
+    budget.take(greedy, 60);
+    expect(budget.bytes).toBe(80);
   });
 });

@@ -1,15 +1,18 @@
+import assert from 'node:assert/strict';
 import { LIMITS, OnewriterError } from '@onewriter/protocol';
 import { aborted } from './deadline.ts';
 
 /** What a client may hold in memory. */
 export interface BudgetLimits {
   readonly maxTenantOperations: number;
+  readonly maxTenantBytes: number;
   readonly maxOperations: number;
   readonly maxBytes: number;
 }
 
 const DEFAULTS: BudgetLimits = Object.freeze({
   maxTenantOperations: LIMITS.maxClientTenantOperations,
+  maxTenantBytes: LIMITS.maxClientTenantBytes,
   maxOperations: LIMITS.maxClientOperations,
   maxBytes: LIMITS.maxClientBytes,
 });
@@ -19,6 +22,7 @@ const RETRY_AFTER_MS = 100;
 
 /** Who asks for room: the writes of one tenant. */
 export interface RoomOwner {
+  readonly tenant: string;
   /** Writes that it holds. */
   readonly held: number;
 }
@@ -32,11 +36,16 @@ interface Waiter {
   readonly refuse: (error: OnewriterError) => void;
 }
 
-/** Counts the writes of a client that are not settled, and the bytes of those not yet accepted by the queue. */
+/**
+ * Counts the writes of a client that are not settled, and the bytes of those not yet accepted by the queue, per tenant and in all:
+ * a gateway has one client for all tenants, and none may have its buffer alone.
+ */
 export class Budget {
   readonly #limits: BudgetLimits;
   operations = 0;
   bytes = 0;
+  /** Of the tenants that hold any. */
+  readonly #tenantBytes = new Map<string, number>();
   #whenEmpty: (() => void)[] = [];
   /** In the order in which they asked. */
   #waiting: Waiter[] = [];
@@ -47,14 +56,13 @@ export class Budget {
 
   /**
    * Takes room for one write.
-   * @param tenantOperations writes held for its tenant
    * @throws OnewriterError BUFFER_FULL with `retryAfterMs`
    */
-  take(tenantOperations: number, bytes: number): void {
-    const reached = this.#boundReached(tenantOperations, bytes);
+  take(owner: RoomOwner, bytes: number): void {
+    const reached = this.#boundReached(owner, bytes);
     if (reached !== undefined) throw full(reached);
     this.operations++;
-    this.bytes += bytes;
+    this.#countBytes(owner, bytes);
   }
 
   /**
@@ -69,9 +77,9 @@ export class Budget {
     onTaken: () => void,
     { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal: AbortSignal | undefined },
   ): Promise<void> {
-    const reached = this.#boundReached(owner.held, bytes);
+    const reached = this.#boundReached(owner, bytes);
     if (reached === undefined && !this.#waiting.some(waiter => waiter.owner === owner)) {
-      this.take(owner.held, bytes);
+      this.take(owner, bytes);
       onTaken();
       return;
     }
@@ -95,7 +103,7 @@ export class Budget {
           this.#grantWaiting();
         };
         timer = setTimeout(
-          () => leave(full(this.#boundReached(owner.held, bytes) ?? 'earlier writes of this tenant')),
+          () => leave(full(this.#boundReached(owner, bytes) ?? 'earlier writes of this tenant')),
           timeoutMs,
         );
         onAbort = () => leave(aborted(signal));
@@ -113,8 +121,8 @@ export class Budget {
     for (const { refuse } of this.#waiting.splice(0)) refuse(error);
   }
 
-  releaseBytes(bytes: number): void {
-    this.bytes -= bytes;
+  releaseBytes(owner: RoomOwner, bytes: number): void {
+    this.#countBytes(owner, -bytes);
     this.#grantWaiting();
   }
 
@@ -129,23 +137,34 @@ export class Budget {
     if (this.#waiting.length === 0) return;
     const blocked = new Set<RoomOwner>();
     this.#waiting = this.#waiting.filter(({ owner, bytes, grant }) => {
-      if (blocked.has(owner) || this.#boundReached(owner.held, bytes) !== undefined) {
+      if (blocked.has(owner) || this.#boundReached(owner, bytes) !== undefined) {
         blocked.add(owner);
         return true;
       }
       this.operations++;
-      this.bytes += bytes;
+      this.#countBytes(owner, bytes);
       grant();
       return false;
     });
   }
 
   /** The bound that leaves no room for one write more; undefined where there is room. */
-  #boundReached(tenantOperations: number, bytes: number): string | undefined {
-    const { maxTenantOperations, maxOperations, maxBytes } = this.#limits;
-    if (tenantOperations >= maxTenantOperations) return `${maxTenantOperations} writes of this tenant`;
+  #boundReached({ tenant, held }: RoomOwner, bytes: number): string | undefined {
+    const { maxTenantOperations, maxTenantBytes, maxOperations, maxBytes } = this.#limits;
+    if (held >= maxTenantOperations) return `${maxTenantOperations} writes of this tenant`;
     if (this.operations >= maxOperations) return `${maxOperations} writes`;
+    const tenantBytes = this.#tenantBytes.get(tenant) ?? 0;
+    // One write that is larger than the bound goes alone.
+    if (tenantBytes > 0 && tenantBytes + bytes > maxTenantBytes) return `${maxTenantBytes} bytes of this tenant`;
     return this.bytes + bytes > maxBytes && this.operations > 0 ? `${maxBytes} bytes` : undefined;
+  }
+
+  #countBytes({ tenant }: RoomOwner, bytes: number): void {
+    this.bytes += bytes;
+    const held = (this.#tenantBytes.get(tenant) ?? 0) + bytes;
+    assert(held >= 0, 'More bytes were given back than were taken.');
+    if (held === 0) this.#tenantBytes.delete(tenant);
+    else this.#tenantBytes.set(tenant, held);
   }
 
   /** Resolves when no write is held, or after `timeoutMs`. */

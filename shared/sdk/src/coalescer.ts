@@ -148,7 +148,7 @@ export class Coalescer implements WriteHolder, Due {
         this.#assertTakesWrites(bytes);
       } catch (error) {
         this.#held--;
-        budget.releaseBytes(bytes);
+        budget.releaseBytes(this, bytes);
         budget.releaseOperation();
         throw error;
       }
@@ -162,7 +162,7 @@ export class Coalescer implements WriteHolder, Due {
 
   #admit(bytes: number): void {
     this.#assertTakesWrites(bytes);
-    this.#context.budget.take(this.#held, bytes);
+    this.#context.budget.take(this, bytes);
     this.#held++;
   }
 
@@ -204,7 +204,7 @@ export class Coalescer implements WriteHolder, Due {
   }
 
   onPayloadDropped(write: PendingWrite): void {
-    this.#context.budget.releaseBytes(write.bytes);
+    this.#context.budget.releaseBytes(this, write.bytes);
   }
 
   onSettled(write: PendingWrite, error?: unknown): void {
