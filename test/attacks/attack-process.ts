@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setPriority } from 'node:os';
 import { type AccessLevel, signToken } from '@onewriter/runtime';
 import { TEST_TOKEN_SECRET } from '@onewriter/testkit';
@@ -16,6 +17,8 @@ export interface AttackTask {
 setPriority(19);
 const { attack, gatewayUrl, tenant } = JSON.parse(process.argv[2]!) as AttackTask;
 const ending = new AbortController();
+// Each of thousands of sockets waits for it.
+setMaxListeners(0, ending.signal);
 process.once('SIGTERM', () => ending.abort());
 process.once('disconnect', () => ending.abort());
 

@@ -16,6 +16,7 @@ export * from './ledger-sql.ts';
 export * from './limits.ts';
 export * from './metric-source.ts';
 export * from './names.ts';
+export * from './on-abort.ts';
 export * from './onewriter-error.ts';
 export * from './open-files.ts';
 export type { PragmaAnswer } from './pragma-rules.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { LIMITS, OnewriterError } from '@onewriter/protocol';
+import { LIMITS, OnewriterError, onAbort } from '@onewriter/protocol';
 import { aborted } from './deadline.ts';
 
 /** What a client may hold in memory. */
@@ -84,7 +84,7 @@ export class Budget {
       return;
     }
     let timer: NodeJS.Timeout | undefined;
-    let onAbort: (() => void) | undefined;
+    let endWatch: (() => void) | undefined;
     try {
       await new Promise<void>((resolve, reject) => {
         const waiter: Waiter = {
@@ -106,13 +106,12 @@ export class Budget {
           () => leave(full(this.#boundReached(owner, bytes) ?? 'earlier writes of this tenant')),
           timeoutMs,
         );
-        onAbort = () => leave(aborted(signal));
-        signal?.addEventListener('abort', onAbort, { once: true });
+        endWatch = signal && onAbort(signal, () => leave(aborted(signal)));
         this.#waiting.push(waiter);
       });
     } finally {
       clearTimeout(timer);
-      if (onAbort !== undefined) signal?.removeEventListener('abort', onAbort);
+      endWatch?.();
     }
   }
 

@@ -1,4 +1,4 @@
-import { LIMITS, OnewriterError } from '@onewriter/protocol';
+import { LIMITS, OnewriterError, onAbort } from '@onewriter/protocol';
 import type { WaitOptions } from './types.ts';
 
 /** Now, on the clock that all deadlines use: it neither jumps nor runs backwards. Milliseconds. */
@@ -34,16 +34,16 @@ export function aborted(signal: AbortSignal | undefined): OnewriterError {
 /** As `work`, but no longer than until the signal fires; the work goes on then. @throws OnewriterError ABORTED */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
-  let end = () => {};
+  let endWatch = () => {};
   const ended = new Promise<never>((_, reject) => {
-    end = () => reject(new OnewriterError('ABORTED', 'The caller waits no longer.', {}, signal.reason));
+    const end = () => reject(new OnewriterError('ABORTED', 'The caller waits no longer.', {}, signal.reason));
     if (signal.aborted) end();
-    else signal.addEventListener('abort', end, { once: true });
+    else endWatch = onAbort(signal, end);
   });
   try {
     return await Promise.race([work, ended]);
   } finally {
-    signal.removeEventListener('abort', end);
+    endWatch();
   }
 }
 
@@ -68,9 +68,10 @@ export function endOfWait(due: number, signal: AbortSignal | undefined): WaitEnd
     },
     Math.max(1, Math.ceil(due - now())),
   );
-  const onAbort = () => controller.abort(signal?.reason);
-  if (signal?.aborted) onAbort();
-  else signal?.addEventListener('abort', onAbort, { once: true });
+  const end = () => controller.abort(signal?.reason);
+  let endWatch: (() => void) | undefined;
+  if (signal?.aborted) end();
+  else if (signal !== undefined) endWatch = onAbort(signal, end);
   return {
     signal: controller.signal,
     get isLate() {
@@ -78,7 +79,7 @@ export function endOfWait(due: number, signal: AbortSignal | undefined): WaitEnd
     },
     clear() {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
+      endWatch?.();
     },
   };
 }
@@ -104,10 +105,10 @@ export function pause(ms: number, signal?: AbortSignal | undefined): Promise<voi
     if (signal?.aborted) return resolve();
     const done = () => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', done);
+      endWatch?.();
       resolve();
     };
     const timer = setTimeout(done, ms);
-    signal?.addEventListener('abort', done, { once: true });
+    const endWatch = signal && onAbort(signal, done);
   });
 }

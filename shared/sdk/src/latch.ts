@@ -1,3 +1,5 @@
+import { onAbort } from '@onewriter/protocol';
+
 /** Opens once, and wakes the one who waits. An AbortController would do, at many times the cost. */
 export class Latch {
   #isOpen = false;
@@ -19,12 +21,12 @@ export class Latch {
       if (signal?.aborted) return resolve();
       const done = () => {
         clearTimeout(timer);
-        signal?.removeEventListener('abort', done);
+        endWatch?.();
         this.#wake = undefined;
         resolve();
       };
       const timer = setTimeout(done, ms);
-      signal?.addEventListener('abort', done, { once: true });
+      const endWatch = signal && onAbort(signal, done);
       if (!wasOpen) this.#wake = done;
     });
   }

@@ -1,4 +1,4 @@
-import { OnewriterError, receiptId, type WireOperationResult } from '@onewriter/protocol';
+import { OnewriterError, onAbort, receiptId, type WireOperationResult } from '@onewriter/protocol';
 import { aborted } from './deadline.ts';
 import { commitSeqOf, errorOf } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
@@ -64,7 +64,7 @@ export class PendingWrite {
   readonly #caller: WriteCaller;
   readonly #holder: WriteHolder;
   readonly #signal: AbortSignal | undefined;
-  readonly #onAbort: (() => void) | undefined;
+  readonly #endWatch: (() => void) | undefined;
   #payload: EncodedWrite | undefined;
 
   constructor(
@@ -83,8 +83,7 @@ export class PendingWrite {
     this.#holder = holder;
     if (signal !== undefined) {
       this.#signal = signal;
-      this.#onAbort = () => this.#abort();
-      signal.addEventListener('abort', this.#onAbort, { once: true });
+      this.#endWatch = onAbort(signal, () => this.#abort());
     }
   }
 
@@ -155,7 +154,7 @@ export class PendingWrite {
 
   #settle(error?: unknown): void {
     this.settled = true;
-    if (this.#onAbort) this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#endWatch?.();
     if (this.job === undefined) this.dropPayload();
     else this.job.onWriteSettled();
     this.#holder.onSettled(this, error);

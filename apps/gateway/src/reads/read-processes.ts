@@ -2,6 +2,7 @@ import {
   encodeParameters,
   LIMITS,
   OnewriterError,
+  onAbort,
   realDatabasePath,
   SNAPSHOT_LOOK_MS,
   SnapshotBound,
@@ -325,7 +326,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
         );
       }
     };
-    const onAbort = () => {
+    const leave = () => {
       if (running === undefined) withdraw(aborted(tenant));
       else abandoned = setTimeout(() => running?.kill(aborted(tenant)), ABANDONED_MS);
     };
@@ -335,10 +336,10 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
       this.#snapshots.delete(snapshot);
       clearTimeout(timer);
       clearTimeout(abandoned);
-      signal?.removeEventListener('abort', onAbort);
+      endWatch?.();
     };
     const timer = setTimeout(onLate, Math.max(1, deadline - performance.now()));
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const endWatch = signal && onAbort(signal, leave);
     const waiting: WaitingTask = {
       task,
       since: performance.now(),

@@ -1,4 +1,4 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { OnewriterError, onAbort } from '@onewriter/protocol';
 
 /** How much a stream of lines may ask of the gateway. */
 export interface LineBounds {
@@ -72,8 +72,9 @@ export async function* readChunks(
   // A promise of the stop for all reads would hold every chunk until the last: Promise.race never lets go of its losers.
   let stopWaiting: (() => void) | undefined;
   const onStop = () => stopWaiting?.();
-  stop?.addEventListener('abort', onStop, { once: true });
-  gone?.addEventListener('abort', onStop, { once: true });
+  const watches = [stop, gone].map(signal =>
+    signal === undefined || signal.aborted ? undefined : onAbort(signal, onStop),
+  );
   let finished = false;
   try {
     while (!stop?.aborted) {
@@ -102,8 +103,7 @@ export async function* readChunks(
       yield next.value;
     }
   } finally {
-    stop?.removeEventListener('abort', onStop);
-    gone?.removeEventListener('abort', onStop);
+    for (const endWatch of watches) endWatch?.();
     if (!finished) await reader.cancel().catch(() => {}); // the sender is gone, or told by the answer
   }
 }
