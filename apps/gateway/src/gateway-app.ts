@@ -24,6 +24,10 @@ import { StreamRooms } from './streams/stream-room.ts';
 import { traceRequests } from './trace-requests.ts';
 import { addV1Routes } from './v1/index.ts';
 
+/** Requests with a valid token that are not answered: as many as there may be connections. */
+const MAX_REQUESTS = 10_000;
+/** Of them those of one token of tenants: half of the reads that may wait, so that it cannot have all of those either. */
+const MAX_REQUESTS_OF_OWNER = 500;
 /** Request bodies held at the same time, in bodies of the largest size. */
 const MAX_HELD_BODIES = 16;
 /** Of them those of one tenant or token. */
@@ -40,6 +44,7 @@ const MAX_REQUEST_ID_LENGTH = 128;
  * way is answered as JSON by {@link errorResponse}.
  */
 export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
+  const { maxRequests = MAX_REQUESTS } = options;
   const app = new OpenAPIHono<GatewayEnv>();
   const answer = (c: Context<GatewayEnv>, error: OnewriterError) => {
     options.metrics?.http.errors.add(error.code);
@@ -83,7 +88,12 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
 
   if (options.metrics) addMetricsRoute(app, options.metrics);
 
-  const token = authenticate(options.verifyToken, options.limits);
+  const requests = new Shares({
+    what: 'requests under way',
+    total: maxRequests,
+    share: Math.min(MAX_REQUESTS_OF_OWNER, Math.ceil(maxRequests / 4)),
+  });
+  const token = authenticate(options.verifyToken, options.limits, requests);
   const bodies = new Shares({
     what: 'request bodies',
     total: options.maxBodyBytes * MAX_HELD_BODIES,

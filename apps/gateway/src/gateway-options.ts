@@ -47,6 +47,8 @@ export interface GatewayOptions {
   /** Fires when the process begins to shut down: what streams ends early, with the truth. */
   readonly closing: AbortSignal;
   readonly maxBodyBytes: number;
+  /** Requests with a valid token under way; default: 10,000. */
+  readonly maxRequests?: number | undefined;
   /** What streams of writes have under way; default: one with the usual bounds. */
   readonly rooms?: StreamRooms | undefined;
   /** Deadline of every request that waits for the writer. */

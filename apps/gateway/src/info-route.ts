@@ -5,6 +5,7 @@ import type { GatewayOptions } from './gateway-options.ts';
 import type { IntegrityResult } from './integrity-check.ts';
 import type { Reads } from './reads/read-processes.ts';
 import { authorizeTenant } from './security/authorize.ts';
+import { ownerOf } from './security/shares.ts';
 
 /** SQLite's own numbers for the writer's setting, as existing proxies answer them. */
 const SYNCHRONOUS: Readonly<Record<string, number>> = { OFF: 0, NORMAL: 1, FULL: 2, EXTRA: 3 };
@@ -43,6 +44,7 @@ export function addInfoRoute(app: Hono<GatewayEnv>, options: GatewayOptions): vo
     const { integrity, unchecked } =
       check === 'full'
         ? await options.checkIntegrity(tenantId, {
+            owner: ownerOf(c.get('access'), tenantId),
             timeoutMs: options.writeTimeoutMs,
             signal: c.req.raw.signal,
           })

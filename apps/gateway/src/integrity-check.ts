@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { fromWireError, OnewriterError, type WireError } from '@onewriter/protocol';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
+import { type Owner, Shares } from './security/shares.ts';
 
 /** Checks a database file in full. */
 export type IntegrityCheck = (tenant: string, options: IntegrityCheckOptions) => Promise<IntegrityResult>;
@@ -15,6 +16,8 @@ export interface IntegrityResult {
 
 /** How long the caller waits. */
 export interface IntegrityCheckOptions {
+  /** Whose share it takes. */
+  readonly owner: Owner;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -28,8 +31,8 @@ export interface IntegrityCheckRequest {
 /** What it answers, once, over IPC. */
 export type IntegrityCheckAnswer = IntegrityResult | { readonly error: WireError };
 
-/** Full checks at the same time: each reads a whole file. */
-const MAX_CHECKS = 2;
+/** Full checks at the same time: each reads a whole file. A tenant, or a token of its own, has one of them. */
+const MAX_CHECKS = 3;
 const RETRY_AFTER_MS = 5_000;
 const PROCESS = new URL('./integrity-check-process.js', import.meta.url);
 
@@ -48,22 +51,21 @@ export interface IntegrityCheckerOptions {
  * RATE_LIMITED when too many are under way; DATABASE_* where the file cannot be read.
  */
 export function createIntegrityCheck(options: IntegrityCheckerOptions): IntegrityCheck {
-  let running = 0;
-  return async (tenant, { timeoutMs, signal }) => {
-    if (running >= MAX_CHECKS) {
-      throw new OnewriterError('RATE_LIMITED', `${MAX_CHECKS} full checks are under way; try again later.`, {
-        tenant,
-        retryAfterMs: RETRY_AFTER_MS,
-      });
-    }
-    running++;
+  const checks = new Shares({
+    what: 'full checks',
+    total: MAX_CHECKS,
+    share: 1,
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+  return async (tenant, { owner, timeoutMs, signal }) => {
+    const { release } = checks.take(owner);
     try {
       const request = { path: options.fileOf(tenant), busyTimeoutMs: options.busyTimeoutMs };
       const answer = await runCheck(request, tenant, timeoutMs, signal);
       if ('error' in answer) throw fromWireError(answer.error);
       return answer;
     } finally {
-      running--;
+      release();
     }
   };
 }

@@ -161,6 +161,7 @@ await startProcess('gateway', async (config, log) => {
     draining: () => server.draining,
     closing: closing.signal,
     maxBodyBytes: config.maxBodyBytes,
+    maxRequests: openFiles.connections,
     rooms,
     writeTimeoutMs: config.writeTimeoutMs,
     readTimeoutMs: config.readTimeoutMs,

@@ -33,7 +33,12 @@ const settled = () => new Promise(setImmediate);
 
 describe('Budget.takeWhenFree', () => {
   it('lets the writes of one tenant in in their order, and does not hold up other tenants behind them', async () => {
-    const budget = new Budget({ maxTenantOperations: 2, maxTenantBytes: 100, maxOperations: 10, maxBytes: 100 });
+    const budget = new Budget({
+      maxTenantOperations: 2,
+      maxTenantBytes: 100,
+      maxOperations: 10,
+      maxBytes: 100,
+    });
     const [one, two] = [new Owner(budget), new Owner(budget, 'two')];
     await one.enter(60);
     const waiting = [one.enter(50), one.enter(1), two.enter(20), two.enter(30)];
@@ -53,7 +58,12 @@ describe('Budget.takeWhenFree', () => {
   });
 
   it('never counts more than its bounds, also of one tenant', async () => {
-    const budget = new Budget({ maxTenantOperations: 2, maxTenantBytes: 100, maxOperations: 3, maxBytes: 100 });
+    const budget = new Budget({
+      maxTenantOperations: 2,
+      maxTenantBytes: 100,
+      maxOperations: 3,
+      maxBytes: 100,
+    });
     const [one, two] = [new Owner(budget), new Owner(budget, 'two')];
     const all = [...Array(5)].flatMap(() => [one.enter(1), two.enter(1)]);
     for (let turn = 0; turn < 10; turn++) {
@@ -68,7 +78,12 @@ describe('Budget.takeWhenFree', () => {
   });
 
   it('ends with BUFFER_FULL at the deadline, with ABORTED, and with the client; then the next one may go', async () => {
-    const budget = new Budget({ maxTenantOperations: 10, maxTenantBytes: 100, maxOperations: 10, maxBytes: 100 });
+    const budget = new Budget({
+      maxTenantOperations: 10,
+      maxTenantBytes: 100,
+      maxOperations: 10,
+      maxBytes: 100,
+    });
     const owner = new Owner(budget);
     await owner.enter(60);
     const abort = new AbortController();
@@ -88,8 +103,17 @@ describe('Budget.takeWhenFree', () => {
 
 describe('Budget.take', () => {
   it('leaves bytes to other tenants where one takes all it can, also with a transaction beside its writes', () => {
-    const budget = new Budget({ maxTenantOperations: 10, maxTenantBytes: 40, maxOperations: 10, maxBytes: 100 });
-    const [greedy, same, other] = [new Owner(budget, 'greedy'), new Owner(budget, 'greedy'), new Owner(budget)];
+    const budget = new Budget({
+      maxTenantOperations: 10,
+      maxTenantBytes: 40,
+      maxOperations: 10,
+      maxBytes: 100,
+    });
+    const [greedy, same, other] = [
+      new Owner(budget, 'greedy'),
+      new Owner(budget, 'greedy'),
+      new Owner(budget),
+    ];
     budget.take(greedy, 40);
     for (const owner of [greedy, same])
       expect(() => budget.take(owner, 1)).toThrow('40 bytes of this tenant');

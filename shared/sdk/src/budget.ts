@@ -154,7 +154,8 @@ export class Budget {
     if (this.operations >= maxOperations) return `${maxOperations} writes`;
     const tenantBytes = this.#tenantBytes.get(tenant) ?? 0;
     // One write that is larger than the bound goes alone.
-    if (tenantBytes > 0 && tenantBytes + bytes > maxTenantBytes) return `${maxTenantBytes} bytes of this tenant`;
+    if (tenantBytes > 0 && tenantBytes + bytes > maxTenantBytes)
+      return `${maxTenantBytes} bytes of this tenant`;
     return this.bytes + bytes > maxBytes && this.operations > 0 ? `${maxBytes} bytes` : undefined;
   }
 

@@ -154,6 +154,29 @@ export const floodOfWrites: Attack = {
   },
 };
 
+export const fullChecks: Attack = {
+  name: 'full-checks',
+  summary: '32 full checks of a file at the same time',
+  async run(target) {
+    const token = await target.token('read');
+    const path = `/info/${target.tenant}?check=full`;
+    await keepUp(target, 32, () => hold(target, head('GET', path, token, 'Connection: close\r\n')));
+  },
+};
+
+export const largeWrites: Attack = {
+  name: 'large-writes',
+  summary: '24 writes of 7 MB at the same time, which fill the buffer of the client that all tenants share',
+  async run(target) {
+    const sql = `INSERT INTO t(v) SELECT length('${'x'.repeat(900_000)}')`;
+    await keepUp(target, 24, () =>
+      target.ask(`/v1/tenants/${target.tenant}/transaction`, {
+        statements: Array.from({ length: 7 }, () => ({ sql })),
+      }),
+    );
+  },
+};
+
 export const strangers: Attack = {
   name: 'strangers',
   summary: 'requests without a valid token, as fast as they go',

@@ -72,9 +72,9 @@ export function addHranaRoutes(
 
 async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): Promise<Response> {
   const { hrana } = options;
-  const { tenant, token } = await authorize(c, options);
+  const { tenant, access } = await authorize(c, options);
   const { baton, requests } = await readJsonBody(c, PipelineBody, options.maxBodyBytes, JSON.parse);
-  const stream = hrana.streams.find(baton, tenant, token);
+  const stream = hrana.streams.find(baton, tenant, access);
   // Of a request that is refused, nothing may stay.
   const sqls = stream.sqls.copy();
   const { steps, answers, closes } = compileRequests(requests, sqls);
@@ -88,9 +88,9 @@ async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): 
 
 async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Promise<Response> {
   const { hrana } = options;
-  const { tenant, token } = await authorize(c, options);
+  const { tenant, access } = await authorize(c, options);
   const { baton, batch } = await readJsonBody(c, CursorBody, options.maxBodyBytes, JSON.parse);
-  const stream = hrana.streams.find(baton, tenant, token);
+  const stream = hrana.streams.find(baton, tenant, access);
   let steps: PlannedStep[];
   try {
     steps = compileBatch(batch, stream.sqls);
@@ -123,7 +123,7 @@ async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Pr
 async function authorize(c: Context<GatewayEnv>, options: GatewayOptions) {
   const id = readTenant(c, options.hrana.hostDomain);
   const tenant = await authorizeTenant(c, options.limits, id, 'read');
-  return { tenant, token: c.get('access').id };
+  return { tenant, access: c.get('access') };
 }
 
 /** Nothing has happened before this; what it refuses leaves the stream and its baton as they were. */
@@ -134,10 +134,12 @@ function begin(
   sqls: SqlStore,
 ): void {
   if (hrana.runner.needsWriter(stream, steps)) assertAccess(c.get('access'), 'write', stream.tenant);
-  const mayHold = sqls.size > 0 || stream.state.type !== 'autocommit' || !onlyStatements(steps);
+  const mayBegin = !closes && !onlyStatements(steps);
+  const mayHold = !closes && (sqls.size > 0 || stream.state.type !== 'autocommit' || mayBegin);
+  const mayRead = mayBegin && !hrana.runner.needsWriter(stream, steps);
   // The watch outlives the request: it must not keep its context.
   const token = c.get('token');
-  hrana.streams.begin(stream, sqls, mayHold && !closes, () => verifyToken(token));
+  hrana.streams.begin(stream, sqls, { mayHold, mayRead }, () => verifyToken(token));
 }
 
 async function run(

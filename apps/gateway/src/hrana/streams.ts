@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { OnewriterError } from '@onewriter/protocol';
-import { watchAccess } from '@onewriter/runtime';
+import { type VerifiedToken, watchAccess } from '@onewriter/runtime';
+import { type Owner, ownerOf, Shares, type Taken } from '../security/shares.ts';
 import type { BatonSigner } from './baton.ts';
 import { SqlStore } from './sql-store.ts';
 import type { StepError } from './steps.ts';
@@ -41,8 +42,11 @@ export type StreamState =
 export interface HranaStream {
   readonly id: string;
   readonly tenant: string;
-  /** Of tenant and token. */
+  /** Of tenant and token, for its batons. */
   readonly owner: string;
+  /** Whose shares it takes, and what it has of each pool. */
+  readonly shares: Owner;
+  held: HeldShares | undefined;
   sequence: number;
   /** Replaced by {@link StreamRegistry.begin}, never changed. */
   sqls: SqlStore;
@@ -57,6 +61,22 @@ export interface HranaStream {
   tokenEnded: boolean;
 }
 
+/** What a stream that holds something has of the pools. */
+interface HeldShares {
+  readonly stream: Taken;
+  readonly characters: Taken;
+  /** Of a snapshot, also while it may come to one. */
+  snapshot: Taken | undefined;
+}
+
+/** What a stream may hold at the end of a request. */
+export interface StreamPlan {
+  /** Anything. */
+  readonly mayHold: boolean;
+  /** A snapshot that it does not have yet. */
+  readonly mayRead: boolean;
+}
+
 /** Settings of {@link StreamRegistry}. */
 export interface StreamRegistryOptions {
   readonly signer: BatonSigner;
@@ -68,22 +88,18 @@ export interface StreamRegistryOptions {
   readonly onSnapshotExpired: (stream: HranaStream) => void;
 }
 
-/** Streams that hold something, in all and of one tenant. */
+/** Streams that hold something, in all and of one tenant or token. */
 const MAX_HOLDING = 2_000;
-const MAX_HOLDING_OF_TENANT = 100;
-/** Snapshots, each a connection of its own in a reading process. */
+const MAX_HOLDING_OF_OWNER = 100;
+/** Snapshots, each a connection of its own in a reading process; a quarter of them for one tenant or token. */
 const MAX_SNAPSHOTS = 128;
-const MAX_SNAPSHOTS_OF_TENANT = 32;
-/** SQL texts of all streams. */
+/** SQL texts of all streams; a quarter of them for one tenant or token. */
 const MAX_STORED_CHARACTERS = 16 * 1024 * 1024;
-/** Of them those of one tenant. */
-const MAX_STORED_CHARACTERS_OF_TENANT = MAX_STORED_CHARACTERS / 4;
 /** Streams that hold nothing; the least recently used are forgotten, and reopen silently. */
 const MAX_IDLE = 10_000;
 /** A stream that holds something ends after this without a request. */
 const EXPIRE_AFTER_MS = 60_000;
 const SWEEP_EVERY_MS = 1_000;
-const RETRY_AFTER_MS = 1_000;
 
 /** The streams of this gateway. */
 export class StreamRegistry {
@@ -93,7 +109,11 @@ export class StreamRegistry {
   /** Those of them that hold something, or may at the end of the request that is at them. */
   readonly #holding = new Set<HranaStream>();
   readonly #sweeping: NodeJS.Timeout;
-  #storedCharacters = 0;
+  readonly #shares = {
+    streams: new Shares({ what: 'open transactions', total: MAX_HOLDING, share: MAX_HOLDING_OF_OWNER }),
+    snapshots: new Shares({ what: 'open snapshots', total: MAX_SNAPSHOTS }),
+    characters: new Shares({ what: 'stored SQL texts', total: MAX_STORED_CHARACTERS }),
+  };
 
   constructor(options: StreamRegistryOptions) {
     this.#options = options;
@@ -108,16 +128,17 @@ export class StreamRegistry {
    * The stream that a request is for: a new one without a baton.
    * @throws OnewriterError INVALID_ARGUMENT (a baton of somebody else, or used before), STREAM_EXPIRED
    */
-  find(baton: string | null | undefined, tenant: string, token: string): HranaStream {
-    const owner = `${tenant}\0${token}`;
-    if (baton == null) return open(tenant, owner);
+  find(baton: string | null | undefined, tenant: string, access: VerifiedToken): HranaStream {
+    const owner = `${tenant}\0${access.id}`;
+    const shares = ownerOf(access, tenant);
+    if (baton == null) return open(tenant, owner, shares);
     const content = this.#options.signer.verify(baton, owner);
     if (content === undefined) {
       throw new OnewriterError('INVALID_ARGUMENT', 'This baton is not of this tenant and token.');
     }
     const stream = this.#streams.get(content.stream);
     if (stream === undefined) {
-      if (content.stateless) return open(tenant, owner);
+      if (content.stateless) return open(tenant, owner, shares);
       throw streamExpired(tenant);
     }
     if (stream.sequence === content.sequence && !stream.busy) return stream;
@@ -132,20 +153,22 @@ export class StreamRegistry {
   /**
    * A request begins: the baton that it came with is used up.
    * @param sqls the SQL texts that the stream has from now on
-   * @param mayHold whether the stream may hold something at the end of the request
    * @param checkToken throws UNAUTHENTICATED once the stream's token has ended; then what it holds ends, too
    * @throws OnewriterError RATE_LIMITED; the baton is then good as before
    */
-  begin(stream: HranaStream, sqls: SqlStore, mayHold: boolean, checkToken: () => Promise<unknown>): void {
-    const more = sqls.characters - stream.sqls.characters;
-    if (mayHold) this.#assertRoom(stream, more);
+  begin(
+    stream: HranaStream,
+    sqls: SqlStore,
+    { mayHold, mayRead }: StreamPlan,
+    checkToken: () => Promise<unknown>,
+  ): void {
     if (mayHold) {
+      this.#take(stream, sqls.characters, mayRead);
       this.#holding.add(stream);
       stream.stopWatch ??= watchAccess(checkToken, () => {
         stream.tokenEnded = true;
       });
     }
-    this.#storedCharacters += more;
     stream.sqls = sqls;
     stream.busy = true;
     stream.sequence++;
@@ -155,6 +178,7 @@ export class StreamRegistry {
   /** The request is done. @returns the baton for the next one */
   finish(stream: HranaStream): string {
     stream.busy = false;
+    if (stream.state.type !== 'reading') this.#releaseSnapshot(stream);
     if (!isHolding(stream)) this.#release(stream);
     this.#touch(stream);
     return this.#options.signer.sign(
@@ -166,7 +190,7 @@ export class StreamRegistry {
   /** Ends a stream; its batons are worth nothing more. Idempotent. */
   end(stream: HranaStream): void {
     stream.busy = false;
-    if (this.#streams.delete(stream.id)) this.#storedCharacters -= stream.sqls.characters;
+    this.#streams.delete(stream.id);
     this.#release(stream);
     const ending = stream.state;
     if (ending.type !== 'autocommit') this.#options.onEnd(stream);
@@ -183,6 +207,15 @@ export class StreamRegistry {
     this.#holding.delete(stream);
     stream.stopWatch?.();
     stream.stopWatch = undefined;
+    this.#releaseSnapshot(stream);
+    stream.held?.stream.release();
+    stream.held?.characters.release();
+    stream.held = undefined;
+  }
+
+  #releaseSnapshot({ held }: HranaStream): void {
+    held?.snapshot?.release();
+    if (held !== undefined) held.snapshot = undefined;
   }
 
   #touch(stream: HranaStream): void {
@@ -197,33 +230,29 @@ export class StreamRegistry {
     }
   }
 
-  #assertRoom(stream: HranaStream, moreCharacters: number): void {
-    if (moreCharacters > 0 && this.#storedCharacters + moreCharacters > MAX_STORED_CHARACTERS)
-      throw full(stream);
-    if (
-      moreCharacters > 0 &&
-      this.#charactersOf(stream.tenant) + moreCharacters > MAX_STORED_CHARACTERS_OF_TENANT
-    )
-      throw full(stream);
-    if (this.#holding.has(stream)) return;
-    let own = 0;
-    let snapshots = 0;
-    let ownSnapshots = 0;
-    for (const { tenant, state } of this.#holding) {
-      const isOwn = tenant === stream.tenant;
-      if (isOwn) own++;
-      if (state.type !== 'reading') continue;
-      snapshots++;
-      if (isOwn) ownSnapshots++;
+  /** Takes what a request may need. @throws OnewriterError RATE_LIMITED; what the stream had stays */
+  #take(stream: HranaStream, characters: number, mayRead: boolean): void {
+    const { shares, held } = stream;
+    const taken: Taken[] = [];
+    const take = (pool: Shares, amount?: number) => {
+      const one = pool.take(shares, amount);
+      taken.push(one);
+      return one;
+    };
+    try {
+      const next = held ?? {
+        stream: take(this.#shares.streams),
+        characters: take(this.#shares.characters, 0),
+        snapshot: undefined,
+      };
+      if (mayRead) next.snapshot ??= take(this.#shares.snapshots);
+      next.characters.add(characters - next.characters.amount);
+      stream.held = next;
+    } catch (error) {
+      for (const one of taken) one.release();
+      if (held?.snapshot !== undefined && taken.includes(held.snapshot)) held.snapshot = undefined;
+      throw error;
     }
-    if (this.#holding.size >= MAX_HOLDING || own >= MAX_HOLDING_OF_TENANT) throw full(stream);
-    if (snapshots >= MAX_SNAPSHOTS || ownSnapshots >= MAX_SNAPSHOTS_OF_TENANT) throw full(stream);
-  }
-
-  #charactersOf(tenant: string): number {
-    let characters = 0;
-    for (const stream of this.#holding) if (stream.tenant === tenant) characters += stream.sqls.characters;
-    return characters;
   }
 
   #sweep(): void {
@@ -235,16 +264,19 @@ export class StreamRegistry {
       if (idleMs > EXPIRE_AFTER_MS || stream.tokenEnded) this.end(stream);
       else if (state.type === 'reading' && (idleMs > this.#options.readIdleMs || now > state.endsAt)) {
         this.#options.onSnapshotExpired(stream);
+        this.#releaseSnapshot(stream);
       }
     }
   }
 }
 
-function open(tenant: string, owner: string): HranaStream {
+function open(tenant: string, owner: string, shares: Owner): HranaStream {
   return {
     id: randomBytes(12).toString('base64url'),
     tenant,
     owner,
+    shares,
+    held: undefined,
     sequence: 0,
     sqls: new SqlStore(),
     state: { type: 'autocommit' },
@@ -272,11 +304,4 @@ function streamExpired(tenant: string): OnewriterError {
       'before you run it again.',
     { tenant },
   );
-}
-
-function full({ tenant }: HranaStream): OnewriterError {
-  return new OnewriterError('RATE_LIMITED', 'Too many transactions are open; try again.', {
-    tenant,
-    retryAfterMs: RETRY_AFTER_MS,
-  });
 }

@@ -1,17 +1,23 @@
+import type { HttpBindings } from '@hono/node-server';
 import { OnewriterError } from '@onewriter/protocol';
 import type { TokenVerifier } from '@onewriter/runtime';
 import type { MiddlewareHandler } from 'hono';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { RateLimits } from './rate-limits.ts';
+import { ownerOf, type Shares } from './shares.ts';
 
 const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 
 /**
- * Lets only requests with a valid bearer token pass, as many as the token's limit allows, and tells the handlers what
- * it allows.
+ * Lets only requests with a valid bearer token pass, as many as the token's limit and its share of the requests under way allow,
+ * and tells the handlers what it allows. A request is under way until its answer was sent, so that slow readers count, too.
  * @throws OnewriterError UNAUTHENTICATED, RATE_LIMITED, KEYS_UNAVAILABLE
  */
-export function authenticate(verify: TokenVerifier, limits: RateLimits): MiddlewareHandler<GatewayEnv> {
+export function authenticate(
+  verify: TokenVerifier,
+  limits: RateLimits,
+  requests: Shares,
+): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
     const token = BEARER.exec(c.req.header('authorization') ?? '')?.[1];
     if (token === undefined) {
@@ -24,6 +30,14 @@ export function authenticate(verify: TokenVerifier, limits: RateLimits): Middlew
     await limits.countToken(access.id);
     c.set('access', access);
     c.set('token', token);
-    await next();
+    const { release } = requests.take(ownerOf(access));
+    // Missing where a request is made in a test, without a server.
+    const outgoing = (c.env as Partial<HttpBindings> | undefined)?.outgoing;
+    if (outgoing !== undefined) outgoing.once('close', release);
+    try {
+      await next();
+    } finally {
+      if (outgoing === undefined || outgoing.closed) release();
+    }
   };
 }

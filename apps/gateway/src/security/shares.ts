@@ -28,8 +28,9 @@ export interface SharesOptions {
   readonly retryAfterMs?: number | undefined;
 }
 
-/** What somebody took of a pool. */
+/** What an owner has of a pool. */
 export interface Taken {
+  readonly amount: number;
   /** Takes more. @throws OnewriterError RATE_LIMITED; what was taken before stays */
   add(amount: number): void;
   /** Gives all of it back. Idempotent. */
@@ -73,6 +74,9 @@ export class Shares {
     };
     add(amount);
     return {
+      get amount() {
+        return taken;
+      },
       add,
       release: () => {
         this.#count(owner, -taken);
@@ -81,14 +85,23 @@ export class Shares {
     };
   }
 
-  #take(owner: Owner, amount: number): void {
+  /** Whether there is room for it now. */
+  hasRoom(owner: Owner, amount = 1): boolean {
+    return this.#all + amount <= this.#total && !this.#isOver(owner, amount);
+  }
+
+  #isOver(owner: Owner, amount: number): boolean {
     const most = owner.isFleet ? Math.max(this.#share, Math.floor(this.#total * FLEET_SHARE)) : this.#share;
-    const isOver = owner.names.some((name, index) => {
+    return owner.names.some((name, index) => {
       // The first name is the token's.
       const share = index === 0 ? most : this.#share;
       return (this.#held.get(name) ?? 0) + amount > share;
     });
-    if (isOver) throw this.#refusal(`This tenant's or token's share of ${this.#what} is used up`);
+  }
+
+  #take(owner: Owner, amount: number): void {
+    if (this.#isOver(owner, amount))
+      throw this.#refusal(`This tenant's or token's share of ${this.#what} is used up`);
     if (this.#all + amount > this.#total) throw this.#refusal(`Too many ${this.#what} are under way`);
     this.#count(owner, amount);
   }

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
@@ -54,6 +55,29 @@ describe('readLines', () => {
     });
     await expect(read(silent, { idleTimeoutMs: 10 })).rejects.toMatchObject({ code: 'TIMEOUT' });
     expect(cancelled).toBe(true);
+  });
+
+  it('gives up a slow sender, but not one that waits for its reader', async () => {
+    const bounds = { idleTimeoutMs: 50, leastBytesPerS: 1_000 };
+    const everyMs = (ms: number, text: string, count: number) =>
+      new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          await pause(ms);
+          if (count-- > 0) controller.enqueue(Buffer.from(text));
+          else controller.close();
+        },
+      });
+    await expect(read(everyMs(10, 'a\n', 1_000), bounds)).rejects.toMatchObject({
+      code: 'TIMEOUT',
+      message: expect.stringContaining('1000 bytes'),
+    });
+    expect(await read(everyMs(10, 'a\n'.repeat(100), 12), bounds)).toHaveLength(1_200);
+    let lines = 0;
+    for await (const _ of readLines(bodyOf('a\n', 'b\n', 'c\n'), { ...BOUNDS, ...bounds })) {
+      lines++;
+      await pause(60);
+    }
+    expect(lines).toBe(3);
   });
 
   it('lets go of chunks that were read', async () => {

@@ -5,6 +5,8 @@ export interface LineBounds {
   readonly maxLineBytes: number;
   /** Silence after which the stream is given up. */
   readonly idleTimeoutMs: number;
+  /** Bytes that its sender has to send in each second that it is waited for, over as long as the silence may be. Default: any. */
+  readonly leastBytesPerS?: number | undefined;
   /** Ends the reading without an error: what was read so far counts. */
   readonly stop?: AbortSignal | undefined;
   /** Fires when the sender is gone: what was read and not used yet is not used any more. */
@@ -16,12 +18,18 @@ export function brokeOff(cause?: unknown): OnewriterError {
   return new OnewriterError('ABORTED', 'The upload broke off before its end.', {}, cause);
 }
 
+/**
+ * Least throughput of streamed bodies: a place for a stream is not kept for who sends a byte now and then.
+ * Source: a bad mobile connection has ten times as much.
+ */
+export const LEAST_BYTES_PER_S = 512;
+
 const NEWLINE = 10;
 
 /**
  * Splits a body into its lines as it arrives, without their ends and without empty ones. Reading pauses while the caller
  * of the loop is busy, and so does the sender.
- * @throws OnewriterError PAYLOAD_TOO_LARGE (a line), INVALID_ARGUMENT (not UTF-8), TIMEOUT (silence)
+ * @throws OnewriterError PAYLOAD_TOO_LARGE (a line), INVALID_ARGUMENT (not UTF-8), TIMEOUT (silence, or too slow)
  */
 export async function* readLines(
   body: ReadableStream<Uint8Array> | null,
@@ -62,10 +70,10 @@ async function* readByteLines(
   if (pendingBytes > 0 && !bounds.stop?.aborted) yield Buffer.concat(pending);
 }
 
-/** The chunks of a body until it ends, is silent for too long, or is to stop. @throws OnewriterError TIMEOUT, ABORTED */
+/** The chunks of a body until it ends, is silent or slow for too long, or is to stop. @throws OnewriterError TIMEOUT, ABORTED */
 export async function* readChunks(
   body: ReadableStream<Uint8Array> | null,
-  { idleTimeoutMs, stop, gone }: Pick<LineBounds, 'idleTimeoutMs' | 'stop' | 'gone'>,
+  { idleTimeoutMs, leastBytesPerS = 0, stop, gone }: Omit<LineBounds, 'maxLineBytes'>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (body === null) return;
   const reader = body.getReader();
@@ -75,10 +83,14 @@ export async function* readChunks(
   const watches = [stop, gone].map(signal =>
     signal === undefined || signal.aborted ? undefined : onAbort(signal, onStop),
   );
+  // Of this stretch: what came, and how long it was waited for. While the reader is busy nobody waits for the sender.
+  let bytes = 0;
+  let waitedMs = 0;
   let finished = false;
   try {
     while (!stop?.aborted) {
       if (gone?.aborted) throw brokeOff(gone.reason);
+      const since = performance.now();
       const next = await new Promise<Awaited<ReturnType<typeof reader.read>> | 'silence' | 'stopped'>(
         (resolve, reject) => {
           const timer = setTimeout(() => resolve('silence'), idleTimeoutMs);
@@ -100,6 +112,13 @@ export async function* readChunks(
         finished = true;
         return;
       }
+      bytes += next.value.length;
+      waitedMs += performance.now() - since;
+      if (waitedMs >= idleTimeoutMs) {
+        if (bytes < (leastBytesPerS * waitedMs) / 1_000) throw tooSlow(leastBytesPerS);
+        bytes = 0;
+        waitedMs = 0;
+      }
       yield next.value;
     }
   } finally {
@@ -110,4 +129,11 @@ export async function* readChunks(
 
 function tooLong({ maxLineBytes }: LineBounds): OnewriterError {
   return new OnewriterError('PAYLOAD_TOO_LARGE', `A line is over ${maxLineBytes} bytes.`, { maxLineBytes });
+}
+
+function tooSlow(leastBytesPerS: number): OnewriterError {
+  return new OnewriterError(
+    'TIMEOUT',
+    `Less than ${leastBytesPerS} bytes came in a second; the stream was given up.`,
+  );
 }

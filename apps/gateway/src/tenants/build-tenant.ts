@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { fromWireError, OnewriterError, splitScript } from '@onewriter/protocol';
 import { endedOutOfMemory, startBoundedProcess } from '../reads/bounded-process.ts';
 import { tooMuchMemory } from '../reads/read-errors.ts';
+import { type Owner, Shares, type Taken } from '../security/shares.ts';
 import type { BuildAnswer, BuildTask } from './build-messages.ts';
 import type { TenantPlacement } from './place-tenant.ts';
 import type { TenantFiles } from './tenant-files.ts';
@@ -25,6 +26,7 @@ export type TenantBuilder = (
   tenant: string,
   script: string,
   who: string,
+  owner: Owner,
   signal?: AbortSignal,
 ) => Promise<boolean>;
 
@@ -37,43 +39,24 @@ export interface TenantBuilderOptions {
   readonly timeoutMs: number;
 }
 
-/** Scripts at the same time, and callers that wait for one to end. */
+/** Scripts at the same time, and those of one tenant or token. */
 const MAX_BUILDS = 4;
-const MAX_WAITING = 100;
-const RETRY_AFTER_MS = 1_000;
+const MAX_BUILDS_OF_OWNER = 2;
+/** Callers that have a turn, or wait for one. */
+const MAX_CALLERS = 104;
 const FILE = 'new.db';
 const ENTRY = new URL('./build-process.js', import.meta.url);
 
 /** A {@link TenantBuilder} of this gateway. */
 export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilder {
   const { files, place, timeoutMs } = options;
-  let building = 0;
-  const waiting: (() => void)[] = [];
-
-  async function takeTurn(tenant: string): Promise<void> {
-    if (building < MAX_BUILDS) {
-      building++;
-      return;
-    }
-    if (waiting.length >= MAX_WAITING) {
-      const message = 'Too many tenants are being created; try again.';
-      throw new OnewriterError('RATE_LIMITED', message, { tenant, retryAfterMs: RETRY_AFTER_MS });
-    }
-    await new Promise<void>(resolve => waiting.push(resolve));
-  }
-
-  function endTurn(): void {
-    const next = waiting.shift();
-    if (next === undefined) building--;
-    else next();
-  }
-
-  return async (tenant, script, who, signal) => {
+  const turns = new BuildTurns();
+  return async (tenant, script, who, owner, signal) => {
     if (splitScript(script).length === 0) {
       throw new OnewriterError('INVALID_ARGUMENT', 'There is no statement in this script.', { tenant });
     }
     if ((await files.size(tenant)) !== undefined) return false;
-    await takeTurn(tenant);
+    const endTurn = await turns.take(owner);
     try {
       const scratch = await files.makeScratch(tenant, timeoutMs);
       try {
@@ -87,6 +70,39 @@ export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilde
       endTurn();
     }
   };
+}
+
+/** Turns at building: the longest wait first, but of one owner never all. */
+export class BuildTurns {
+  readonly #callers = new Shares({ what: 'tenants that are created', total: MAX_CALLERS });
+  readonly #building = new Shares({
+    what: 'tenants that are created',
+    total: MAX_BUILDS,
+    share: MAX_BUILDS_OF_OWNER,
+  });
+  #waiting: { readonly owner: Owner; readonly begin: (turn: Taken) => void }[] = [];
+
+  /** @returns ends the turn. @throws OnewriterError RATE_LIMITED */
+  async take(owner: Owner): Promise<() => void> {
+    const place = this.#callers.take(owner);
+    const turn = await new Promise<Taken>(begin => {
+      this.#waiting.push({ owner, begin });
+      this.#give();
+    });
+    return () => {
+      place.release();
+      turn.release();
+      this.#give();
+    };
+  }
+
+  #give(): void {
+    this.#waiting = this.#waiting.filter(({ owner, begin }) => {
+      if (!this.#building.hasRoom(owner)) return true;
+      begin(this.#building.take(owner));
+      return false;
+    });
+  }
 }
 
 function runBuild(

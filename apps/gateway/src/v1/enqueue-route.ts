@@ -12,7 +12,7 @@ import { authorizeTenant } from '../security/authorize.ts';
 import { ownerOf } from '../security/shares.ts';
 import { decodeBody } from '../streams/decode-body.ts';
 import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../streams/line-response.ts';
-import { readLines } from '../streams/read-lines.ts';
+import { LEAST_BYTES_PER_S, readLines } from '../streams/read-lines.ts';
 import { type Api, addRoute } from './api.ts';
 import {
   createRoute,
@@ -107,6 +107,7 @@ async function* enqueueLines(
   const bounds = {
     maxLineBytes: options.maxBodyBytes,
     idleTimeoutMs: IDLE_TIMEOUT_MS,
+    leastBytesPerS: LEAST_BYTES_PER_S,
     stop: options.closing,
     gone: signal,
   };

@@ -12,6 +12,7 @@ import { endOfToken } from '../security/end-of-token.ts';
 import { ownerOf } from '../security/shares.ts';
 import { decodeBody } from '../streams/decode-body.ts';
 import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../streams/line-response.ts';
+import { LEAST_BYTES_PER_S } from '../streams/read-lines.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
 import { createRoute, FAILURE, SECURED, TenantParam, WireError, WriteHeaders, z } from './schemas.ts';
@@ -141,6 +142,7 @@ export function addImportRoute(api: Api): void {
       bounds: {
         maxLineBytes: options.maxBodyBytes,
         idleTimeoutMs: IDLE_TIMEOUT_MS,
+        leastBytesPerS: LEAST_BYTES_PER_S,
         stop,
         gone,
       },

@@ -5,6 +5,7 @@ import type { GatewayEnv } from '../gateway-env.ts';
 import { readJsonBody } from '../json-body.ts';
 import type { ReadAnswer } from '../reads/read-processes.ts';
 import { authorizeTenant } from '../security/authorize.ts';
+import { ownerOf } from '../security/shares.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
 import { createRoute, FAILURE, json, jsonBody, SECURED, TenantParam, z } from './schemas.ts';
@@ -232,7 +233,7 @@ export function addTenantRoutes(api: Api): void {
     const created = await audit.record(c, 'tenant.create', tenant, () =>
       body.script === undefined
         ? tenants.create(tenant, whoAsks(c))
-        : tenants.build(tenant, body.script, whoAsks(c), c.req.raw.signal),
+        : tenants.build(tenant, body.script, whoAsks(c), ownerOf(c.get('access'), tenant), c.req.raw.signal),
     );
     if (created) {
       tenants.registry.refresh();
