@@ -33,6 +33,7 @@ import { asImageUser, assembleImageTree, IMAGE_USER, REPOSITORY } from '../deplo
 import { type KubernetesObject, parseManifests } from '../deployment/kubernetes-objects.ts';
 import { findRuleProblems, type ProcessFacts } from '../deployment/kubernetes-rules.ts';
 import { findSchemaProblems } from '../deployment/kubernetes-schemas.ts';
+import { findRestrictedProblems } from '../deployment/pod-security.ts';
 
 /*
  * What `infra/docker` and `infra/kubernetes` say is compared with the processes themselves: each role is started from
@@ -214,6 +215,9 @@ describe('compose.yaml', () => {
     readonly stop_grace_period?: string;
     readonly ports?: readonly string[];
     readonly user?: string;
+    readonly read_only?: boolean;
+    readonly cap_drop?: readonly string[];
+    readonly security_opt?: readonly string[];
   }
   const values: Record<string, string> = {};
   const text = readRepository('infra/docker/compose.yaml');
@@ -275,6 +279,20 @@ describe('compose.yaml', () => {
           : source in compose.volumes;
         expect(exists, `${name}: ${volume}`).toBe(true);
       }
+    }
+  });
+
+  it('runs all without rights, and what is ours and Redis on a read-only root file system', () => {
+    for (const [name, service] of Object.entries(compose.services)) {
+      const { cap_drop, security_opt } = service;
+      expect([name, cap_drop, security_opt]).toEqual([name, ['ALL'], ['no-new-privileges:true']]);
+      // The images of the other two have a user of their own.
+      if (name === 'prometheus' || name === 'grafana') continue;
+      expect([name, service.read_only, service.user]).toEqual([
+        name,
+        true,
+        name === 'redis' ? '999:999' : '1000:1000',
+      ]);
     }
   });
 
@@ -368,7 +386,72 @@ describe('kubernetes', () => {
     it('keeps the rules', () => {
       expect(findRuleProblems(load(), facts)).toEqual([]);
     });
+
+    it('has only pods that the level "restricted" lets in, with a read-only root file system', () => {
+      expect(findRestrictedProblems(load())).toEqual([]);
+      for (const [breakIt, problem] of UNSAFE) {
+        const objects = load();
+        const spec = objects.find(
+          ({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'gateway',
+        )!['spec'].template.spec;
+        breakIt(spec, spec.containers[0].securityContext, objects);
+        expect(findRestrictedProblems(objects)).toEqual([problem]);
+      }
+    });
   });
+
+  /** Ways to make a pod unsafe, each with what must be said. */
+  const UNSAFE: readonly [
+    // biome-ignore lint/suspicious/noExplicitAny: what they break is checked by the schemas
+    breakIt: (spec: any, container: any, objects: readonly KubernetesObject[]) => void,
+    problem: string,
+  ][] = [
+    [
+      spec => delete spec.securityContext.runAsNonRoot,
+      'Deployment gateway: gateway: runAsNonRoot is not true',
+    ],
+    [
+      spec => delete spec.securityContext.seccompProfile,
+      'Deployment gateway: gateway: seccompProfile is not RuntimeDefault',
+    ],
+    [
+      (_, own) => delete own.allowPrivilegeEscalation,
+      'Deployment gateway: gateway: allowPrivilegeEscalation is not false',
+    ],
+    [
+      (_, own) => {
+        own.capabilities.drop = ['NET_RAW'];
+      },
+      'Deployment gateway: gateway: capabilities are not dropped',
+    ],
+    [
+      (_, own) => {
+        own.capabilities.add = ['SYS_PTRACE'];
+      },
+      'Deployment gateway: gateway: capabilities are added',
+    ],
+    [
+      (_, own) => delete own.readOnlyRootFilesystem,
+      'Deployment gateway: gateway: the root file system is not read-only',
+    ],
+    [
+      spec => spec.volumes.push({ name: 'node', hostPath: { path: '/' } }),
+      'Deployment gateway: the volume node is a hostPath',
+    ],
+    [
+      spec => {
+        const { securityContext } = spec.containers[0];
+        spec.initContainers = [{ name: 'first', securityContext: { ...securityContext, runAsUser: 0 } }];
+      },
+      'Deployment gateway: first: runAsUser is 0',
+    ],
+    [
+      (_, _own, objects) => {
+        objects.find(({ kind }) => kind === 'Namespace')!.metadata.labels = {};
+      },
+      'the namespace does not enforce "restricted"',
+    ],
+  ];
 
   /** Ways to break production, each with what the rules must say. */
   const MISTAKES: readonly [what: string, breakIt: (of: Finder) => void, problem: RegExp][] = [
