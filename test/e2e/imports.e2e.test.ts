@@ -245,7 +245,8 @@ describe('imports at the same time', () => {
       await newTenant('CREATE TABLE t(id INTEGER, name TEXT)'),
       await newTenant('CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)'),
     ];
-    const [rows, imports] = [10_000, 24];
+    // All streams of writes that a tenant may have.
+    const [rows, imports] = [25_000, 8];
     const errorsBefore = await metric('client_errors_total');
     const all = Array.from({ length: imports }, () => send(tenant, 'table=t', numbered(rows)));
     let ended = false;
