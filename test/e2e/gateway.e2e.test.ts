@@ -220,6 +220,16 @@ describe('GET /info/:tenantId', () => {
     expect(body.integrity.length).toBeGreaterThan(10);
   });
 
+  it('bounds the memory of a check, which computes what the schema says', async () => {
+    createFile(
+      'costly',
+      `CREATE TABLE t(n); CREATE INDEX i ON t(length(hex(zeroblob(n)))); INSERT INTO t VALUES (150000000)`,
+    );
+    const gateway = await startGateway({ ONEWRITER_READ_MEMORY_BYTES: String(256 * 1024 * 1024) });
+    const { status, body } = await send(gateway, 'GET', '/info/costly?check=full');
+    expect([status, body.code]).toEqual([413, 'RESULT_TOO_LARGE']);
+  });
+
   it('stops a check at its deadline, and serves others meanwhile', async () => {
     createFile(
       'large',

@@ -1,7 +1,12 @@
 import { OnewriterError, toWireError } from '@onewriter/protocol';
 import { checkIntegrity, inspected } from '@onewriter/runtime/inspect';
 import Database from 'better-sqlite3';
-import type { IntegrityCheckAnswer, IntegrityCheckRequest, IntegrityResult } from './integrity-check.ts';
+import {
+  checkTooLarge,
+  type IntegrityCheckAnswer,
+  type IntegrityCheckRequest,
+  type IntegrityResult,
+} from './integrity-check.ts';
 
 /*
  * The process that checks one database file in full and ends. Its argument is an IntegrityCheckRequest as JSON; it
@@ -10,6 +15,7 @@ import type { IntegrityCheckAnswer, IntegrityCheckRequest, IntegrityResult } fro
 
 /** Lines of damage that are told. */
 const MAX_PROBLEMS = 100;
+const OUT_OF_MEMORY = /: SQLITE_NOMEM: out of memory$/;
 
 function check({ path, busyTimeoutMs }: IntegrityCheckRequest): IntegrityResult {
   const database = new Database(path, { readonly: true, fileMustExist: true, timeout: busyTimeoutMs });
@@ -17,6 +23,8 @@ function check({ path, busyTimeoutMs }: IntegrityCheckRequest): IntegrityResult 
     // A file that cannot be opened as a database throws here; damage that stops the check is a line of it.
     database.prepare('SELECT count(*) FROM sqlite_schema').get();
     const { problems, unchecked } = checkIntegrity(inspected(database), MAX_PROBLEMS);
+    // No damage: this process may not take more.
+    if (problems.some(problem => OUT_OF_MEMORY.test(problem))) throw checkTooLarge();
     return { integrity: problems.length === 0 ? 'ok' : problems.join('\n'), unchecked };
   } finally {
     database.close();
@@ -25,6 +33,7 @@ function check({ path, busyTimeoutMs }: IntegrityCheckRequest): IntegrityResult 
 
 /** A file that is not a database or too damaged to be read throws where one would expect a line of damage. */
 function translate(error: unknown): OnewriterError {
+  if (error instanceof OnewriterError) return error;
   const sqliteCode = error instanceof Database.SqliteError ? error.code : undefined;
   const details = { sqliteCode };
   if (sqliteCode?.startsWith('SQLITE_CANTOPEN')) {
@@ -35,6 +44,7 @@ function translate(error: unknown): OnewriterError {
     const message = `The file is damaged, or no database that can be read here (SQLite: ${reason}).`;
     return new OnewriterError('DATABASE_CORRUPT', message, details, error);
   }
+  if (sqliteCode?.startsWith('SQLITE_NOMEM')) return checkTooLarge(error);
   if (sqliteCode?.startsWith('SQLITE_BUSY')) {
     return new OnewriterError('DATABASE_BUSY', 'Another process holds the database lock.', details, error);
   }

@@ -1,6 +1,6 @@
-import { fork } from 'node:child_process';
 import { fromWireError, OnewriterError, type WireError } from '@onewriter/protocol';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
+import { endedOutOfMemory, startBoundedProcess } from './reads/bounded-process.ts';
 import { type Owner, Shares } from './security/shares.ts';
 
 /** Checks a database file in full. */
@@ -41,6 +41,8 @@ export interface IntegrityCheckerOptions {
   /** The database file of a tenant. */
   readonly fileOf: (tenant: string) => string;
   readonly busyTimeoutMs: number;
+  /** Of the checking process; the kernel enforces it on Linux. */
+  readonly memoryBytes: number;
 }
 
 /**
@@ -48,7 +50,7 @@ export interface IntegrityCheckerOptions {
  * neither writes nor other requests, and unlike a thread inside SQLite it can be stopped at any moment.
  *
  * @returns a function that throws OnewriterError TENANT_NOT_FOUND; STATEMENT_TIMEOUT, ABORTED (the check was stopped);
- * RATE_LIMITED when too many are under way; DATABASE_* where the file cannot be read.
+ * RESULT_TOO_LARGE where it took too much memory; RATE_LIMITED when too many are under way; DATABASE_* where the file cannot be read.
  */
 export function createIntegrityCheck(options: IntegrityCheckerOptions): IntegrityCheck {
   const checks = new Shares({
@@ -61,7 +63,7 @@ export function createIntegrityCheck(options: IntegrityCheckerOptions): Integrit
     const { release } = checks.take(owner);
     try {
       const request = { path: options.fileOf(tenant), busyTimeoutMs: options.busyTimeoutMs };
-      const answer = await runCheck(request, tenant, timeoutMs, signal);
+      const answer = await runCheck(request, tenant, { memoryBytes: options.memoryBytes, timeoutMs, signal });
       if ('error' in answer) throw fromWireError(answer.error);
       return answer;
     } finally {
@@ -70,18 +72,29 @@ export function createIntegrityCheck(options: IntegrityCheckerOptions): Integrit
   };
 }
 
+/** The check computes generated columns, and the expressions of indexes and CHECK constraints. */
+export function checkTooLarge(cause?: unknown): OnewriterError {
+  const message =
+    'The full check needs more memory than it may take: an expression of the schema makes a large value.';
+  return new OnewriterError('RESULT_TOO_LARGE', message, {}, cause);
+}
+
 function runCheck(
   request: IntegrityCheckRequest,
   tenant: string,
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
+  { memoryBytes, timeoutMs, signal }: Omit<IntegrityCheckOptions, 'owner'> & { readonly memoryBytes: number },
 ): Promise<IntegrityCheckAnswer> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
       reject(new OnewriterError('ABORTED', 'The caller went away.', { tenant }));
       return;
     }
-    const child = fork(PROCESS, [JSON.stringify(request)], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+    const checking = startBoundedProcess(PROCESS, {
+      memoryBytes,
+      stdout: 'ignore',
+      args: [JSON.stringify(request)],
+    });
+    const { child } = checking;
     let outcome: IntegrityCheckAnswer | OnewriterError | undefined;
     const stop = (code: 'STATEMENT_TIMEOUT' | 'ABORTED', message: string) => {
       outcome ??= new OnewriterError(code, message, { tenant });
@@ -101,6 +114,7 @@ function runCheck(
       signal?.removeEventListener('abort', onAbort);
       if (outcome instanceof OnewriterError) reject(outcome);
       else if (outcome !== undefined) resolve(outcome);
+      else if (endedOutOfMemory(checking.stderr())) reject(checkTooLarge());
       else
         reject(
           new OnewriterError('INTERNAL', 'The checking process ended without an answer.', { tenant }, cause),

@@ -156,6 +156,7 @@ await startProcess('gateway', async (config, log) => {
     checkIntegrity: createIntegrityCheck({
       fileOf: tenant => tenantFile(config.dataDir, tenant, config.dbFile),
       busyTimeoutMs: config.busyTimeoutMs,
+      memoryBytes: config.readMemoryBytes,
     }),
     corsOrigins: config.corsOrigins.split(/[\s,]+/).filter(origin => origin !== ''),
     draining: () => server.draining,

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 /** How a process is started. */
@@ -11,6 +12,8 @@ export interface BoundedProcessOptions {
   readonly args: readonly string[];
 }
 
+/** Of 19: with it a process gets a tenth of a CPU that others want, and all of one that is idle. */
+const NICENESS = 10;
 /** Kept of what it prints on standard error. */
 const MAX_STDERR_CHARACTERS = 4_000;
 
@@ -23,7 +26,8 @@ export interface BoundedProcess {
 /**
  * Starts a JavaScript file as a process whose memory is limited by the kernel (RLIMIT_DATA: heap and anonymous
  * mappings, with Linux 4.7 and later), so that what a statement asks for cannot take the machine's: SQLite and Node
- * then report that an allocation failed. Its environment holds no secrets.
+ * then report that an allocation failed. Its environment holds no secrets. It has a lower priority than the processes that serve
+ * all tenants: a tenant may keep a few of these busy for as long as it likes.
  */
 export function startBoundedProcess(entry: URL, options: BoundedProcessOptions): BoundedProcess {
   const kilobytes = Math.floor(options.memoryBytes / 1024);
@@ -46,11 +50,28 @@ export function startBoundedProcess(entry: URL, options: BoundedProcessOptions):
       env: { PATH: process.env['PATH'], TZ: process.env['TZ'] },
     },
   );
+  lowerPriority(child.pid);
   let stderr = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     stderr = (stderr + text).slice(-MAX_STDERR_CHARACTERS);
   });
   return { child, stderr: () => stderr };
+}
+
+function lowerPriority(pid: number | undefined): void {
+  if (pid === undefined) return; // it did not start; 'error' says why
+  try {
+    setPriority(pid, NICENESS);
+  } catch (error) {
+    // It has ended already, or a sandbox does not allow it: then it runs with the usual priority.
+    if (!['ESRCH', 'EACCES', 'EPERM'].includes(codeOf(error))) throw error;
+  }
+}
+
+/** Errors of `setPriority` have the code of the system call's in `info`. */
+function codeOf(error: unknown): string {
+  const { code, info } = error as { readonly code?: string; readonly info?: { readonly code?: string } };
+  return info?.code ?? code ?? '';
 }
 
 /** Whether a process ended because an allocation failed where nothing could be done about it. */
