@@ -10,7 +10,7 @@ export interface Bounds {
   readonly mib: Readonly<Record<string, number>>;
 }
 
-/** The documented memory (docs/operations.md, "Size"): the gateway has four reading processes and an export beside it. */
+/** The memory that docs/operations.md ("Size") gives beside hostile tenants: in the gateway's are four processes of reads and one more. */
 export const BOUNDS: Bounds = Object.freeze({
   ratio: 3,
   leastMs: 50,

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
+import { getPriority } from 'node:os';
 import { dirname } from 'node:path';
 import { groupKeys, newJobId, tenantFile } from '@onewriter/protocol';
 import { type Grant, signToken } from '@onewriter/runtime';
@@ -240,6 +241,8 @@ describe('GET /info/:tenantId', () => {
     const gateway = await startGateway({ ONEWRITER_WRITE_TIMEOUT_MS: '400' });
     await send(gateway, 'GET', '/info/large'); // the reading process is there
     const before = childrenOf(gateway.pid);
+    // What a tenant keeps busy for long leaves the CPU to what serves all.
+    expect(before.map(pid => getPriority(Number(pid)))).toEqual(before.map(() => 10));
     const check = send(gateway, 'GET', '/info/large?check=full');
     await waitFor(() => childrenOf(gateway.pid).length > before.length, {
       intervalMs: 2,

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,4 +27,17 @@ it('runs the first example of README.md as it stands there', async () => {
   expect(first.stderr()).toBe('');
   expect(first.stdout()).toMatch(/^\{ changes: 1, lastInsertRowid: 1, commitSeq: \d+ \}\n/);
   expect(first.stdout()).toContain("[ { id: 1, title: 'write once' } ]");
+});
+
+it('names in docs/limits.md and SECURITY.md only files that there are', async () => {
+  const limits = (await readFile(join(REPOSITORY, 'docs/limits.md'), 'utf8')).replaceAll(
+    '`src/',
+    '`apps/gateway/src/',
+  );
+  const security = await readFile(join(REPOSITORY, 'SECURITY.md'), 'utf8');
+  const paths = [...(limits + security).matchAll(/`((?:apps|shared|test|workers)\/[\w./-]+)`/g)].map(
+    ([, path]) => path!,
+  );
+  expect(paths.length).toBeGreaterThan(40);
+  expect(paths.filter(path => !existsSync(join(REPOSITORY, path)))).toEqual([]);
 });
