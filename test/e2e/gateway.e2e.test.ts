@@ -242,7 +242,7 @@ describe('GET /info/:tenantId', () => {
     await send(gateway, 'GET', '/info/large'); // the reading process is there
     const before = childrenOf(gateway.pid);
     // What a tenant keeps busy for long leaves the CPU to what serves all.
-    expect(before.map(pid => getPriority(Number(pid)))).toEqual(before.map(() => 10));
+    expect(before.map(pid => getPriority(Number(pid)))).toEqual(before.map(() => 5));
     const check = send(gateway, 'GET', '/info/large?check=full');
     await waitFor(() => childrenOf(gateway.pid).length > before.length, {
       intervalMs: 2,

@@ -12,8 +12,8 @@ export interface BoundedProcessOptions {
   readonly args: readonly string[];
 }
 
-/** Of 19: with it a process gets a tenth of a CPU that others want, and all of one that is idle. */
-const NICENESS = 10;
+/** Of 19: three processes with it weigh as much as one without; where a CPU is idle they lose nothing. */
+const NICENESS = 5;
 /** Kept of what it prints on standard error. */
 const MAX_STDERR_CHARACTERS = 4_000;
 
