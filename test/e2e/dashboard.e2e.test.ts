@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   type DeadLetterMessage,
   deadLetterId,
@@ -504,6 +505,40 @@ describe('the process', () => {
     expect((await fetch(`${service.url}/livez`)).status).toBe(200);
     own.kill('SIGCONT');
     expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
+  });
+
+  it('shows what it knows while Redis is away, and says of the rest that it is Redis', async () => {
+    await using own = await startRedis();
+    await using service = await startService('dashboard', { redisUrl: own.url, dataDir: own.directory });
+    const headers = { authorization: `Bearer ${admin}` };
+    const look = (path: string) => fetch(`${service.url}${path}`, { headers });
+    expect((await look('/')).status).toBe(200);
+    own.kill('SIGKILL');
+    // Until then what was read of the revoked tokens is taken for new.
+    await pause(1_100);
+    const overview = await look('/');
+    expect([overview.status, await overview.text()]).toEqual([200, expect.stringContaining('Overview')]);
+    expect((await look('/metrics')).status).toBe(200);
+    for (const path of ['/tenants', '/tenants/acme', '/audit']) {
+      const answer = await look(path);
+      expect([path, answer.status, await answer.json()]).toEqual([
+        path,
+        503,
+        { error: expect.stringContaining('Redis does not answer'), code: 'QUEUE_UNAVAILABLE' },
+      ]);
+    }
+    expect(service.logs()).not.toContain('Request failed');
+  });
+
+  it('lets no token in before it has read once what is revoked', async () => {
+    await using own = await startRedis();
+    await using service = await startService('dashboard', { redisUrl: own.url, dataDir: own.directory });
+    own.kill('SIGKILL');
+    const answer = await fetch(service.url, { headers: { authorization: `Bearer ${admin}` } });
+    expect([answer.status, await answer.json()]).toEqual([
+      503,
+      { error: expect.stringContaining('Redis does not answer'), code: 'QUEUE_UNAVAILABLE' },
+    ]);
   });
 
   it('drains on SIGTERM and exits 0', async () => {

@@ -3,6 +3,7 @@ import {
   checkRedis,
   createReadiness,
   type HttpMetrics,
+  isRedisOutage,
   type Logger,
   type Registry,
   redisRefusal,
@@ -169,7 +170,7 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
 }
 
 function answerError(c: Context<DashboardEnv>, error: unknown, log: Logger): Response | Promise<Response> {
-  const known = isOnewriterError(error) ? error : undefined;
+  const known = isOnewriterError(error) ? error : outageError(c, error);
   if (known === undefined || known.code === 'INTERNAL') {
     log.error({ err: error, path: c.req.path }, 'Request failed');
   }
@@ -180,4 +181,14 @@ function answerError(c: Context<DashboardEnv>, error: unknown, log: Logger): Res
   return wantsPage
     ? c.html(errorPage(answer), status)
     : c.json({ error: answer.message, code: answer.code }, status);
+}
+
+/** What a request that needs Redis hears while Redis is away; undefined for any other error. */
+function outageError(c: Context<DashboardEnv>, error: unknown): OnewriterError | undefined {
+  if (!isRedisOutage(error)) return undefined;
+  const reason = `Redis does not answer: ${error.message}`;
+  if (c.req.method === 'GET') return new OnewriterError('QUEUE_UNAVAILABLE', reason, {}, error);
+  // A command that was sent and not answered may have been done.
+  const message = `${reason}. Look whether it was done before you do it again.`;
+  return new OnewriterError('OUTCOME_UNKNOWN', message, {}, error);
 }

@@ -16,13 +16,14 @@ export async function askRedis<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (error) {
-    if (!isOutage(error)) throw error;
+    if (!isRedisOutage(error)) throw error;
     const message = `Redis does not answer: ${error.message}`;
     throw new OnewriterError('QUEUE_UNAVAILABLE', message, { retryAfterMs: RETRY_AFTER_MS }, error);
   }
 }
 
-function isOutage(error: unknown): error is Error {
+/** Whether an error of a command says that Redis does not answer now. */
+export function isRedisOutage(error: unknown): error is Error {
   if (!(error instanceof Error) || error instanceof OnewriterError) return false;
   return error.name === 'ReplyError' ? isNotNow(error.message) : NO_ANSWER.test(error.message);
 }

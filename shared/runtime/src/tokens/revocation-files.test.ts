@@ -1,8 +1,10 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { RevocationFiles } from './revocation-files.ts';
+import { signToken, verifyToken } from './token.ts';
 import type { VerifiedToken } from './token-verifier.ts';
 
 function makeFolder(): string {
@@ -11,6 +13,9 @@ function makeFolder(): string {
   return folder;
 }
 
+/** Longer than the pause between two looks. */
+const LOOK_EVERY_MS = 250;
+const SECRET = 'a-secret-of-the-unit-tests';
 const NOW = Date.now();
 const TOKEN: VerifiedToken = {
   tenants: '*',
@@ -49,4 +54,47 @@ it('lists them, the newest first, and forgets those whose token has ended long a
   files.add({ kind: 'subject', value: 'b', atMs: NOW, untilMs: null });
   expect(files.list().map(({ value }) => value)).toEqual(['b', 'a']);
   expect(readdirSync(join(folder, 'revoked-tokens'))).toHaveLength(2);
+});
+
+it('keeps what is revoked while the folder is away, and where a file is damaged', async () => {
+  const folder = makeFolder();
+  const files = new RevocationFiles(folder);
+  files.add({ kind: 'subject', value: 'ada', atMs: NOW, untilMs: null });
+  expect(files.isRevoked(TOKEN)).toBe(true);
+  const path = join(folder, 'revoked-tokens');
+  renameSync(path, `${path}.moved`);
+  await pause(2 * LOOK_EVERY_MS);
+  expect(files.isRevoked(TOKEN)).toBe(true);
+  renameSync(`${path}.moved`, path);
+  writeFileSync(join(path, readdirSync(path)[0]!), '{"kind":');
+  const reader = new RevocationFiles(folder);
+  expect(reader.isRevoked(TOKEN)).toBe(true);
+  expect(reader.isRevoked({ ...TOKEN, subject: 'eve' })).toBe(false);
+  expect(reader.list()).toEqual([expect.objectContaining({ kind: 'subject' })]);
+  reader.add({ kind: 'subject', value: 'ada', atMs: NOW, untilMs: null });
+  expect(reader.list()).toEqual([{ kind: 'subject', value: 'ada', atMs: NOW, untilMs: null }]);
+});
+
+it('lets a token in that was made right after its subject was revoked', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const files = new RevocationFiles(makeFolder());
+  const sign = () => signToken(SECRET, { tenants: '*', access: 'read' }, { subject: 'ada' });
+  const check = async (token: string) =>
+    files.isRevoked({ ...TOKEN, jti: undefined, ...(await verifyToken(SECRET, token)) });
+  const before = await sign();
+  files.add({ kind: 'subject', value: 'ada', atMs: Date.now(), untilMs: null });
+  vi.setSystemTime(Date.now() + 1);
+  expect([await check(before), await check(await sign())]).toEqual([true, false]);
+});
+
+it('revokes a subject that is longer than what counts of it', async () => {
+  const subject = 's'.repeat(200);
+  const token = await verifyToken(
+    SECRET,
+    await signToken(SECRET, { tenants: '*', access: 'read' }, { subject }),
+  );
+  const files = new RevocationFiles(makeFolder());
+  files.add({ kind: 'subject', value: subject, atMs: Date.now(), untilMs: null });
+  expect(files.isRevoked({ ...TOKEN, jti: undefined, ...token, id: 'abc' })).toBe(true);
 });

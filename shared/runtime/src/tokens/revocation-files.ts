@@ -11,7 +11,14 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { OnewriterError, readFileIfThere } from '@onewriter/protocol';
-import { isRevoked, type Revocation, type Revocations, type RevokedAt, revocationKey } from './revocation.ts';
+import {
+  isRevoked,
+  REVOCATION_KINDS,
+  type Revocation,
+  type Revocations,
+  type RevokedAt,
+  revocationKey,
+} from './revocation.ts';
 import type { VerifiedToken } from './token-verifier.ts';
 
 /** How often the folder is looked at; a revocation is known to every gateway after it. */
@@ -101,7 +108,7 @@ export class RevocationFiles implements Revocations {
   #look(): void {
     const time = statSync(this.#folder, { throwIfNoEntry: false })?.mtimeMs;
     if (time === undefined) {
-      this.#known.clear();
+      // Nothing was revoked yet; or the folder was moved or its disk is gone, which makes no token valid again.
       this.#folderTime = undefined;
       return;
     }
@@ -127,9 +134,27 @@ export class RevocationFiles implements Revocations {
 
   /** undefined: another process has removed it. */
   #read(name: string): Revocation | undefined {
-    const text = readFileIfThere(join(this.#folder, name));
-    return text === undefined ? undefined : (JSON.parse(text) as Revocation);
+    const path = join(this.#folder, name);
+    const text = readFileIfThere(path);
+    return text === undefined ? undefined : (parse(text) ?? damaged(name, statSync(path).mtimeMs));
   }
+}
+
+function parse(text: string): Revocation | undefined {
+  try {
+    const read = JSON.parse(text) as Partial<Revocation> | null;
+    return typeof read?.value === 'string' && typeof read.atMs === 'number'
+      ? (read as Revocation)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a damaged file still says: its name has what is revoked, and its time when. */
+function damaged(name: string, atMs: number): Revocation {
+  const kind = REVOCATION_KINDS.find(one => name.startsWith(`${one}-`))!;
+  return { kind, value: `(damaged: ${name})`, atMs, untilMs: null };
 }
 
 function syncFolder(path: string): void {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { MAX_SUBJECT_LENGTH } from './token.ts';
 import type { VerifiedToken } from './token-verifier.ts';
 
 /*
@@ -30,7 +31,9 @@ export type RevokedAt = ReadonlyMap<string, number>;
 
 /** A name for what is revoked, the same in a file name and in Redis. */
 export function revocationKey(kind: RevocationKind, value: string): string {
-  return `${kind}-${createHash('sha256').update(value).digest('hex').slice(0, 32)}`;
+  // As much of it as a verified token has.
+  const counted = kind === 'subject' ? value.slice(0, MAX_SUBJECT_LENGTH) : value;
+  return `${kind}-${createHash('sha256').update(counted).digest('hex').slice(0, 32)}`;
 }
 
 /** Whether a token is among what was revoked. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { groupKeys } from '@onewriter/protocol';
+import { groupKeys, isOnewriterError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import { askRedis } from '../ask-redis.ts';
 import type { Logger } from '../logger.ts';
 import { isRevoked, type Revocations, type RevokedAt } from './revocation.ts';
 import type { RevocationFiles } from './revocation-files.ts';
@@ -55,12 +56,16 @@ export function publishRevocations(
   return () => clearInterval(timer);
 }
 
-/** Reads the copy: what is revoked, as it was a second ago at the latest. Where Redis does not answer: as it was then. */
+/**
+ * Reads the copy: what is revoked, as it was a second ago at the latest. While Redis does not answer, as it was before; one
+ * caller a second waits for it then. Until the first answer a token is refused: it may be revoked.
+ */
 export class RevocationsInRedis implements Revocations {
   readonly #redis: Redis;
   readonly #key: string;
   #known: RevokedAt = new Map();
   #version: string | null = null;
+  #isKnown = false;
   #lookedAt = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
 
@@ -69,6 +74,7 @@ export class RevocationsInRedis implements Revocations {
     this.#key = groupKeys(group).revoked;
   }
 
+  /** @throws OnewriterError QUEUE_UNAVAILABLE where Redis has not answered yet */
   async isRevoked(token: VerifiedToken): Promise<boolean> {
     if (performance.now() - this.#lookedAt >= EVERY_MS) {
       this.#looking ??= this.#look().finally(() => {
@@ -80,18 +86,30 @@ export class RevocationsInRedis implements Revocations {
   }
 
   async #look(): Promise<void> {
-    const version = await this.#redis.hget(this.#key, VERSION);
-    if (version !== this.#version) {
-      const fields = await this.#redis.hgetall(this.#key);
-      this.#known = new Map(
-        Object.entries(fields)
-          .filter(([key]) => key !== VERSION)
-          .map(([key, at]) => [key, Number(at)]),
-      );
-      this.#version = version;
+    try {
+      await askRedis(() => this.#read());
+      this.#isKnown = true;
+    } catch (error) {
+      if (!this.#isKnown || !isOutage(error)) throw error;
     }
     this.#lookedAt = performance.now();
   }
+
+  async #read(): Promise<void> {
+    const version = await this.#redis.hget(this.#key, VERSION);
+    if (version === this.#version) return;
+    const fields = await this.#redis.hgetall(this.#key);
+    this.#known = new Map(
+      Object.entries(fields)
+        .filter(([key]) => key !== VERSION)
+        .map(([key, at]) => [key, Number(at)]),
+    );
+    this.#version = version;
+  }
+}
+
+function isOutage(error: unknown): boolean {
+  return isOnewriterError(error) && error.code === 'QUEUE_UNAVAILABLE';
 }
 
 function versionOf(known: RevokedAt): string {

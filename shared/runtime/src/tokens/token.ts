@@ -64,7 +64,8 @@ export interface SignTokenOptions {
 
 /** How long a token without `exp` is valid after its `iat`, unless a setting says otherwise. */
 export const DEFAULT_TOKEN_LIFE_MS = 30 * 24 * 60 * 60_000;
-const MAX_SUBJECT_LENGTH = 128;
+/** Characters of `sub` that count. */
+export const MAX_SUBJECT_LENGTH = 128;
 
 /** The shortest secret that is accepted, in characters. */
 export const MIN_SECRET_LENGTH = 16;
@@ -96,7 +97,11 @@ export async function signToken(
 ): Promise<string> {
   const key = keyOf(secret);
   if (grant.tenants !== '*') for (const tenant of grant.tenants) assertTenantId(tenant);
-  const token = new SignJWT({ ...grant }).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).setIssuedAt();
+  // To the millisecond: a token that is made right after its subject was revoked is a later one.
+  const issuedAt = Date.now() / 1_000;
+  const token = new SignJWT({ ...grant })
+    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+    .setIssuedAt(issuedAt);
   if (options.expiresInMs !== undefined) {
     token.setExpirationTime(new Date(Date.now() + options.expiresInMs));
   }
@@ -138,7 +143,7 @@ export function readClaims(payload: JWTPayload, lifeMs: number): TokenClaims {
   if (access !== undefined && !isAccessLevel(access)) throw unauthenticated();
   if (rights !== undefined && !isListOf(rights, right => RIGHTS.includes(right as Right)))
     throw unauthenticated();
-  const issuedAtMs = iat === undefined ? undefined : iat * 1_000;
+  const issuedAtMs = iat === undefined ? undefined : Math.round(iat * 1_000);
   const expiresAtMs =
     exp !== undefined
       ? exp * 1_000
