@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
+import { setTimeout as pause } from 'node:timers/promises';
 import { newJobId, type OnewriterError, receiptId } from '@onewriter/protocol';
 import { openRedis, pauseTenant, resumeTenant, signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
@@ -14,7 +15,7 @@ import {
   type TestRedis,
   temporaryDirectory,
 } from '@onewriter/testkit';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 
 /*
  * Every call that takes a deadline ends by it while Redis does not answer: stopped, killed, or behind a network that
@@ -103,6 +104,22 @@ describe('the SDK', () => {
     assertInTime(took);
     assertInTime(await timeAll({ close: () => client!.close(wait) }));
   });
+});
+
+it('gives a Redis up that takes connections and answers nothing, and prints nothing of its own', async () => {
+  const printed = vi.spyOn(console, 'error');
+  onTestFinished(() => printed.mockRestore());
+  redis.kill('SIGSTOP');
+  const began = performance.now();
+  await expect(openRedis(url)).rejects.toMatchObject({ code: 'QUEUE_UNAVAILABLE' });
+  expect(performance.now() - began).toBeLessThan(4_000);
+  await expect(connect({ redis: url, dataDir: data.path })).rejects.toMatchObject({
+    code: 'QUEUE_UNAVAILABLE',
+    message: 'Cannot connect to Redis: no answer in 5000 ms',
+  });
+  // The connection that was given up ends within this.
+  await pause(500);
+  expect(printed).not.toHaveBeenCalled();
 });
 
 it('says at the deadline who keeps the tenant still, and why', async () => {

@@ -22,14 +22,16 @@ const SILENT = Object.freeze({ warn: () => {}, error: () => {} });
  */
 export async function openRedis(url: string, options: OpenRedisOptions = {}): Promise<Redis> {
   const guard = options.anyServer ? undefined : new RedisGuard(SILENT);
+  const connectTimeout = options.connectTimeoutMs ?? 3_000;
   const redis = newRedis(
     url,
     {
       lazyConnect: true,
       retryStrategy: null,
       sentinelRetryStrategy: () => null,
-      connectTimeout: options.connectTimeoutMs ?? 3_000,
-      commandTimeout: options.commandTimeoutMs ?? 10_000,
+      connectTimeout,
+      // Of the first question, which is part of connecting: a server that is stopped still takes connections.
+      commandTimeout: connectTimeout,
     },
     guard,
   );
@@ -39,6 +41,7 @@ export async function openRedis(url: string, options: OpenRedisOptions = {}): Pr
   });
   try {
     await redis.connect();
+    redis.options.commandTimeout = options.commandTimeoutMs ?? 10_000;
     return redis;
   } catch (cause) {
     redis.disconnect();

@@ -82,6 +82,7 @@ export async function connectRedis(redis: Redis, guard: RedisGuard): Promise<voi
       timer = setTimeout(() => reject(error), REDIS_TIMES.connectTimeoutMs);
     });
     await Promise.race([redis.connect(), late]);
+    redis.off('error', remember);
   } catch (error) {
     const cause = lastError ?? error;
     const message = cause instanceof Error ? cause.message : String(cause);
@@ -95,7 +96,7 @@ export async function connectRedis(redis: Redis, guard: RedisGuard): Promise<voi
       cause,
     );
   } finally {
+    // Where it failed the listener stays: a connection that is given up may still have an error, which ioredis would print.
     clearTimeout(timer);
-    redis.off('error', remember);
   }
 }
