@@ -17,11 +17,9 @@ import { createDashboard } from './dashboard-app.ts';
 
 await startProcess('dashboard', async (config, log) => {
   const redis = createRedis(config.redisUrl, log, FAIL_FAST);
-  const verifyToken = await createConfiguredVerifier(
-    config,
-    new RevocationsInRedis(redis, config.group),
-    log,
-  );
+  const revocations = new RevocationsInRedis(redis, config.group);
+  const unfollow = revocations.follow(log);
+  const verifyToken = await createConfiguredVerifier(config, revocations, log);
   const http = new HttpMetrics();
   const metrics = createProcessRegistry(redis);
   registerMetrics(
@@ -58,6 +56,7 @@ await startProcess('dashboard', async (config, log) => {
     dashboard.endStreams();
     await closed;
     await dashboard.close();
+    unfollow();
     redis.disconnect();
   });
   announceReady(server.port);

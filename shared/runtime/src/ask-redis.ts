@@ -22,8 +22,13 @@ export async function askRedis<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Whether an error of a command says that Redis does not answer now. */
+/** Credentials that were changed, or rights that were taken: whoever set Redis up can mend it. */
+const REFUSED = /^(NOAUTH|WRONGPASS|NOPERM)\b/;
+
+/** Whether an error of a command says that Redis does not answer now, or refuses this process. */
 export function isRedisOutage(error: unknown): error is Error {
   if (!(error instanceof Error) || error instanceof OnewriterError) return false;
-  return error.name === 'ReplyError' ? isNotNow(error.message) : NO_ANSWER.test(error.message);
+  return error.name === 'ReplyError'
+    ? isNotNow(error.message) || REFUSED.test(error.message)
+    : NO_ANSWER.test(error.message);
 }

@@ -82,8 +82,9 @@ export function requireOperator(
       const access = await assertOperator(verify, token);
       const address = c.env.incoming?.socket.remoteAddress ?? '';
       const check = async () => {
-        if (session !== undefined) await sessions.assertAlive(session);
+        // First what needs no Redis: its end is seen also while that is away.
         await verify(token);
+        if (session !== undefined) await sessions.assertAlive(session);
       };
       c.set('operator', { ...access, token, address, check });
     } catch (error) {

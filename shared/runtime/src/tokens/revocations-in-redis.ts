@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { groupKeys, isOnewriterError } from '@onewriter/protocol';
+import { groupKeys } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { askRedis } from '../ask-redis.ts';
 import type { Logger } from '../logger.ts';
@@ -57,16 +57,14 @@ export function publishRevocations(
 }
 
 /**
- * Reads the copy: what is revoked, as it was a second ago at the latest. While Redis does not answer, as it was before; one
- * caller a second waits for it then. Until the first answer a token is refused: it may be revoked.
+ * Reads the copy once a second: people open the dashboard when Redis is in trouble, and then what was read before counts. Until
+ * the first answer a token is refused: it may be revoked.
  */
 export class RevocationsInRedis implements Revocations {
   readonly #redis: Redis;
   readonly #key: string;
-  #known: RevokedAt = new Map();
+  #known: RevokedAt | undefined;
   #version: string | null = null;
-  #isKnown = false;
-  #lookedAt = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
 
   constructor(redis: Redis, group: string) {
@@ -74,30 +72,42 @@ export class RevocationsInRedis implements Revocations {
     this.#key = groupKeys(group).revoked;
   }
 
-  /** @throws OnewriterError QUEUE_UNAVAILABLE where Redis has not answered yet */
-  async isRevoked(token: VerifiedToken): Promise<boolean> {
-    if (performance.now() - this.#lookedAt >= EVERY_MS) {
-      this.#looking ??= this.#look().finally(() => {
-        this.#looking = undefined;
-      });
-      await this.#looking;
-    }
-    return isRevoked(this.#known, token);
+  /** Reads it from now on. @returns ends that */
+  follow(log: Logger): () => void {
+    let failing = false;
+    const look = () => {
+      this.#look().then(
+        () => {
+          failing = false;
+        },
+        (error: unknown) => {
+          if (!failing)
+            log.warn({ err: error }, 'Revoked tokens cannot be read; what is known of them counts');
+          failing = true;
+        },
+      );
+    };
+    look();
+    const timer = setInterval(look, EVERY_MS).unref();
+    return () => clearInterval(timer);
   }
 
-  async #look(): Promise<void> {
-    try {
-      await askRedis(() => this.#read());
-      this.#isKnown = true;
-    } catch (error) {
-      if (!this.#isKnown || !isOutage(error)) throw error;
-    }
-    this.#lookedAt = performance.now();
+  /** @throws OnewriterError QUEUE_UNAVAILABLE where Redis has not answered yet */
+  async isRevoked(token: VerifiedToken): Promise<boolean> {
+    if (this.#known === undefined) await this.#look();
+    return isRevoked(this.#known!, token);
+  }
+
+  #look(): Promise<void> {
+    this.#looking ??= askRedis(() => this.#read()).finally(() => {
+      this.#looking = undefined;
+    });
+    return this.#looking;
   }
 
   async #read(): Promise<void> {
     const version = await this.#redis.hget(this.#key, VERSION);
-    if (version === this.#version) return;
+    if (this.#known !== undefined && version === this.#version) return;
     const fields = await this.#redis.hgetall(this.#key);
     this.#known = new Map(
       Object.entries(fields)
@@ -106,10 +116,6 @@ export class RevocationsInRedis implements Revocations {
     );
     this.#version = version;
   }
-}
-
-function isOutage(error: unknown): boolean {
-  return isOnewriterError(error) && error.code === 'QUEUE_UNAVAILABLE';
 }
 
 function versionOf(known: RevokedAt): string {
