@@ -140,6 +140,13 @@ it('says at the deadline who keeps the tenant still, and why', async () => {
         holders: [{ name: 'pause', who: 'alice', reason: 'the disk is replaced', since: expect.any(String) }],
       },
     });
+    // One that may begin a transaction is taken back.
+    const begin = db.steps({ steps: [{ sql: 'BEGIN IMMEDIATE' }], interactive: true }, { timeoutMs: 1_000 });
+    await expect(begin).rejects.toMatchObject({
+      code: 'TRANSACTION_BUSY',
+      message: expect.stringMatching(/^Tenant acme is held: pause by alice since .*; nothing was run\.$/),
+      details: { holders: [{ name: 'pause', who: 'alice' }] },
+    });
     await resumeTenant(connection, 'default', 'acme');
     const { receiptId } = (error as OnewriterError).details as { receiptId: string };
     expect(await db.receipt(receiptId).committed({ timeoutMs: 10_000 })).toMatchObject({ changes: 1 });

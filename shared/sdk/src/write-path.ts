@@ -4,7 +4,7 @@ import { Budget } from './budget.ts';
 import { ClientMetrics } from './client-metrics.ts';
 import { Coalescer, type CoalescerContext } from './coalescer.ts';
 import type { DataDirGuard } from './data-dir-guard.ts';
-import { assertNotAborted, dueAt, now } from './deadline.ts';
+import { assertNotAborted, dueAt, now, untilDue } from './deadline.ts';
 import { decodeRun } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { JobStates } from './job-states.ts';
@@ -13,6 +13,7 @@ import { PendingWrite, type WaitsFor, type WriteCaller } from './pending-write.t
 import type { Presence } from './presence.ts';
 import type { JobSender } from './sender.ts';
 import { Settler } from './settler.ts';
+import { describeHolder } from './tenant-holders.ts';
 import type { RunResult, SdkLogger, WaitOptions } from './types.ts';
 import type { WriteTracer } from './write-tracer.ts';
 
@@ -224,9 +225,21 @@ export class WritePath {
   async #withdraw(write: PendingWrite): Promise<void> {
     const { job } = write;
     if (write.settled || job === undefined || job.acceptedAt === undefined) return;
-    if (!(await this.#context.sender.withdraw(job))) return;
-    const message = 'Others had the writer of this tenant until the deadline; nothing was run.';
-    write.refuse(new OnewriterError('TRANSACTION_BUSY', message, { tenant: job.tenant }));
+    const { tenant } = job;
+    const { states, sender } = this.#context;
+    const [withdrawn, held] = await Promise.all([
+      sender.withdraw(job),
+      // Asked behind it on the same connection. Without an answer in time it is said without them.
+      untilDue(Promise.resolve(states.holders?.([tenant])), write.dueAt),
+    ]);
+    if (!withdrawn) return;
+    const holders = held?.get(tenant) ?? [];
+    const reason =
+      holders.length === 0
+        ? 'Others had the writer of this tenant until the deadline'
+        : `Tenant ${tenant} is held: ${holders.map(describeHolder).join('; ')}`;
+    const details = holders.length === 0 ? { tenant } : { tenant, holders };
+    write.refuse(new OnewriterError('TRANSACTION_BUSY', `${reason}; nothing was run.`, details));
   }
 
   /**
