@@ -1,5 +1,14 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { lastLeaderFile, readLastLeader, readSecondRedisNote, withoutCredentials } from '@onewriter/protocol';
@@ -67,6 +76,20 @@ it('one of two gives way, and only an epoch that was taken since has the other g
   expect(readSecondRedisNote(dataDir)).toBeUndefined();
   expect(b.broker.giveWay(10, 11)).toMatch(/redis:\/\/b:6379\/0, .* gave way/);
   expect(readSecondRedisNote(dataDir)?.other).toMatchObject({ redisId: 'a', epoch: 11 });
+});
+
+it('does not lead where it cannot read who does, says so once, and leads when it can', async () => {
+  log.error.mockClear();
+  // Read as another user's file is: with an error.
+  mkdirSync(lastLeaderFile(dataDir));
+  const broker = makeBroker('a');
+  expect([await broker.mayLead(), await broker.mayLead()]).toEqual([false, false]);
+  expect(broker.finding).toMatch(
+    /^Who leads cannot be read in the data directory \(EISDIR.*Give this user the right/,
+  );
+  expect(log.error).toHaveBeenCalledOnce();
+  rmdirSync(lastLeaderFile(dataDir));
+  expect([await broker.mayLead(), broker.finding]).toEqual([true, undefined]);
 });
 
 describe('a leader', () => {

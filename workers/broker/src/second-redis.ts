@@ -85,6 +85,8 @@ export class SecondRedis {
   /** On the monotonic clock, ms. */
   #notedAt = Number.NEGATIVE_INFINITY;
   #warned = false;
+  /** Why what is noted in the directory cannot be read; undefined where it can. */
+  #unreadable: string | undefined;
 
   constructor(options: SecondRedisOptions) {
     this.#options = options;
@@ -92,14 +94,40 @@ export class SecondRedis {
 
   /** Why no broker of this Redis leads, for people; undefined where one may. */
   get finding(): string | undefined {
-    return this.#finding;
+    return this.#unreadable ?? this.#finding;
   }
 
-  /** Asked before each look at the lease. @throws Error of Redis or of the file system */
+  /** Asked before each look at the lease. @throws Error of Redis */
   async mayLead(): Promise<boolean> {
-    const { dataDir } = this.#options;
+    const { log } = this.#options;
     // Each time: a Redis that lost its data has another.
     this.#redisId = await this.#identify();
+    try {
+      const mayLead = this.#judge();
+      if (this.#unreadable !== undefined) log.info({}, 'Who leads can be read in the data directory again');
+      this.#unreadable = undefined;
+      return mayLead;
+    } catch (error) {
+      this.#cannotRead(error);
+      return false;
+    }
+  }
+
+  /** Another user's file, or a disk in trouble: without a word of it a broker would stand by for good. */
+  #cannotRead(error: unknown): void {
+    const { dataDir, log } = this.#options;
+    const reason = error instanceof Error ? error.message : String(error);
+    const before = this.#unreadable;
+    this.#unreadable =
+      `Who leads cannot be read in the data directory (${reason}), and this broker does not lead until it can. ` +
+      `Give this user the right to read and write ${lastLeaderFile(dataDir)} and ${secondRedisFile(dataDir)}, ` +
+      'or remove them while no broker runs.';
+    if (before !== this.#unreadable) log.error({ err: error }, this.#unreadable);
+  }
+
+  /** @throws Error of the file system */
+  #judge(): boolean {
+    const { dataDir } = this.#options;
     const leader = readLastLeader(dataDir);
     if (leader === undefined || this.#isThisRedis(leader)) return this.#allow();
     const note = this.#ownNote();
