@@ -535,7 +535,7 @@ describe('the process', () => {
     onTestFinished(() => other.disconnect());
     expect((await fetch(`${service.url}/readyz`)).status).toBe(200);
     await other.config('SET', 'requirepass', 'another');
-    await other.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    await other.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
     const headers = { authorization: `Bearer ${admin}` };
     const tenants = await fetch(`${service.url}/tenants`, { headers });
     expect([tenants.status, await tenants.json()]).toEqual([

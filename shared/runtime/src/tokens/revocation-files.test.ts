@@ -80,8 +80,7 @@ it('lets a token in that was made right after its subject was revoked', async ()
   onTestFinished(() => void vi.useRealTimers());
   const files = new RevocationFiles(makeFolder());
   const sign = () => signToken(SECRET, { tenants: '*', access: 'read' }, { subject: 'ada' });
-  const check = async (token: string) =>
-    files.isRevoked({ ...TOKEN, jti: undefined, ...(await verifyToken(SECRET, token)) });
+  const check = async (token: string) => files.isRevoked({ ...TOKEN, ...(await verifyToken(SECRET, token)) });
   const before = await sign();
   files.add({ kind: 'subject', value: 'ada', atMs: Date.now(), untilMs: null });
   vi.setSystemTime(Date.now() + 1);
@@ -96,5 +95,5 @@ it('revokes a subject that is longer than what counts of it', async () => {
   );
   const files = new RevocationFiles(makeFolder());
   files.add({ kind: 'subject', value: subject, atMs: Date.now(), untilMs: null });
-  expect(files.isRevoked({ ...TOKEN, jti: undefined, ...token, id: 'abc' })).toBe(true);
+  expect(files.isRevoked({ ...TOKEN, ...token, id: 'abc' })).toBe(true);
 });
