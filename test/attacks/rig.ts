@@ -2,8 +2,9 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type AccessLevel, signToken } from '@onewriter/runtime';
+import { type AccessLevel, pauseTenant, signToken } from '@onewriter/runtime';
 import { type Stack, startStack, TEST_TOKEN_SECRET, waitFor } from '@onewriter/testkit';
+import { Redis } from 'ioredis';
 import type { AttackTask } from './attack-process.ts';
 
 /*
@@ -114,7 +115,7 @@ export class AttackRig implements AsyncDisposable {
     const replaced = (['broker', 'gateway', 'dashboard', 'redis'] as const).filter(
       name => before[name] !== after[name],
     );
-    await this.#awaitCalm();
+    await this.#awaitCalm(tasks.map(({ tenant }) => tenant));
     return { quiet, attacked, peakMib, replaced };
   }
 
@@ -174,9 +175,22 @@ export class AttackRig implements AsyncDisposable {
     }
   }
 
-  /** So that the next run does not measure this one's end. */
-  async #awaitCalm(): Promise<void> {
-    const { gatewayUrl, token } = this.#stack;
+  /** So that the next run does not measure this one's end: what the attackers left in their queues is not run. */
+  async #awaitCalm(hostile: readonly string[]): Promise<void> {
+    const { gatewayUrl, redisUrl, token } = this.#stack;
+    const redis = new Redis(redisUrl);
+    try {
+      // Where the broker is just being replaced it does not let go in time.
+      const pause = (tenant: string) =>
+        pauseTenant(redis, 'default', tenant, 'attacks').then(
+          () => true,
+          () => false,
+        );
+      for (const tenant of hostile)
+        await waitFor(() => pause(tenant), { timeoutMs: 60_000, what: `${tenant} to be paused` });
+    } finally {
+      redis.disconnect();
+    }
     await waitFor(
       async () =>
         (await ask(gatewayUrl, '/v1/tenants/honest-0/query', token, { sql: 'UPDATE t SET v = v' })).status ===

@@ -82,6 +82,11 @@ export const ERROR_CODES = {
     retryable: false,
     meaning: 'The statement ran past its deadline and was stopped; it was not applied.',
   },
+  STATEMENT_TOO_COSTLY: {
+    status: 413,
+    retryable: false,
+    meaning: 'The statement took more memory than a write may and was stopped; it was not applied.',
+  },
   READ_TIMEOUT: {
     status: 504,
     retryable: false,

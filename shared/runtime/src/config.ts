@@ -107,6 +107,14 @@ export const configSchema = z.object({
     .min(1)
     .optional()
     .describe('Tenant files a writer thread keeps open; default: as many as ulimit -n and memory allow.'),
+  writeMemoryBytes: z.coerce
+    .number()
+    .int()
+    .min(16 * 1024 * 1024)
+    .optional()
+    .describe(
+      'Memory by which the broker may grow during one write; none: a quarter of the machine or container, 64 MiB to 256 MiB.',
+    ),
   jobMemoryBytes: z.coerce
     .number()
     .int()

@@ -32,6 +32,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
     'STATEMENT_TOO_LARGE',
     'RESULT_TOO_LARGE',
     'STATEMENT_TIMEOUT',
+    'STATEMENT_TOO_COSTLY',
     'READ_TIMEOUT',
   ],
   ...['POISON_JOB', 'SQLITE_AUTH', 'RESPONSE_TOO_LARGE'],

@@ -39,7 +39,7 @@ describe('starts of jobs', () => {
       await condemned.load();
       // Two near it until it runs alone; one of them was finished, and no queue has it.
       const near = death < LIMITS.maxJobStarts ? ['near', 'finished'] : [];
-      await condemned.countLastStarts(['poison', ...near]);
+      await condemned.countLastStarts([['poison'], near].filter(jobs => jobs.length > 0));
       const [poison, waiting] = await condemned.startsOf(['poison', 'waiting', 'near']);
       await condemned.forgetUnclaimed();
       expect(waiting).toBe(0);
@@ -59,6 +59,32 @@ describe('starts of jobs', () => {
     expect([...link.hashes.get(keys.starts)!.keys()]).toEqual(['poison']);
     await last.forget([{ id: 'poison', starts: 0 }]);
     expect([...link.hashes.values()].map(({ size }) => size)).toEqual([0, 0]);
+  });
+
+  it('make jobs run alone at once whose thread was the only one at work', async () => {
+    const link = new ModelLink();
+    for (const [death, starts] of [LIMITS.maxJobStarts - 1, LIMITS.maxJobStarts, 0].entries()) {
+      const condemned = open(link);
+      await condemned.load();
+      await condemned.countLastStarts([['poison']]);
+      expect(await condemned.startsOf(['poison'])).toEqual([starts]);
+      expect(condemned.mustRunAlone(starts)).toBe(death < 2);
+    }
+    const beside = open(link);
+    await beside.countLastStarts([['a', 'b'], ['c']]);
+    expect(await beside.startsOf(['a', 'b', 'c'])).toEqual([1, 1, 1]);
+  });
+
+  it('make suspects run alone, and leave those that do', async () => {
+    const link = new ModelLink();
+    const condemned = open(link);
+    link.hashes.get(keys.starts)!.set('often', String(LIMITS.maxJobStarts));
+    await condemned.condemn('bad', 0, { code: 'STATEMENT_TOO_COSTLY', message: 'Too much.' });
+    await condemned.suspect(['new', 'often', 'bad']);
+    expect([...link.hashes.get(keys.starts)!]).toEqual([
+      ['often', String(LIMITS.maxJobStarts)],
+      ['new', String(LIMITS.maxJobStarts - 1)],
+    ]);
   });
 
   it('are not counted of a job that is condemned in part: its other writes run', async () => {

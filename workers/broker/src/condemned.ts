@@ -8,19 +8,24 @@ import type { RedisLink } from './redis-link.ts';
  * and waited, and not one of a parked tenant, however often that is tried. Of those that were in a thread only one is to
  * blame:
  *
- *   starts 0      never seen before                 batched as usual
- *   starts 1      was there when a process ended    batched as usual
- *   starts max-1  … when so many ended              run alone: nothing else is in a thread
- *   starts max    was alone when a process ended    run alone once more: that may have been somebody's kill -9
- *   starts max+1  was alone twice                   condemned: its callers hear POISON_JOB, it does not run
+ *   starts 0      never seen before                         batched as usual
+ *   starts 1      in a thread when a process ended, as      batched as usual
+ *                 were those of another thread
+ *   starts max-1  … when so many ended; or no other thread  run alone: nothing else is in a thread
+ *                 was at work; or the process grew too much
+ *   starts max    was alone when a process ended            run alone once more: that may have been a kill -9 by hand
+ *   starts max+1  was alone twice                           condemned: its callers get POISON_JOB, it does not run
  *
- * A job that was merely near does not get beyond "alone", unless somebody kills the process twice just while it runs.
+ * So the second start of what was alone at a death is never beside other tenants. A job that was merely near does not get
+ * beyond "alone", unless the process is killed twice just while it runs.
  */
 
 /** Errors by index of the write; -1 is the whole job. */
 type Verdict = Readonly<Record<number, WireError>>;
 
 const MAX_STARTS = LIMITS.maxJobStarts;
+/** With so many a job runs alone. */
+const ALONE_STARTS = MAX_STARTS - 1;
 /** Fields of one command. */
 const MAX_FIELDS = 1_000;
 
@@ -73,19 +78,20 @@ export class Condemned {
 
   /** Whether a job with so many starts may share neither batch nor process. */
   mustRunAlone(starts: number): boolean {
-    return starts >= MAX_STARTS - 1;
+    return starts >= ALONE_STARTS;
   }
 
   /**
    * Counts one more start for jobs whose process or thread ended with them in it, and condemns those that were alone.
+   * @param least what they then have at least
    * @returns the starts of each; 0 for a condemned one, which does no harm any more.
    */
-  async countStarts(jobIds: readonly string[]): Promise<readonly number[]> {
+  async countStarts(jobIds: readonly string[], least = 0): Promise<readonly number[]> {
     const known = await this.startsOf(jobIds);
     return Promise.all(
       jobIds.map(async (id, index) => {
         if (this.#verdicts.has(id)) return 0;
-        const starts = known[index]! + 1;
+        const starts = Math.max(known[index]! + 1, least);
         if (starts > MAX_STARTS) {
           this.#log.error(
             { job: id, starts },
@@ -100,10 +106,25 @@ export class Condemned {
     );
   }
 
-  /** Counts a start for the jobs that a dead leader had in its threads; {@link startsOf} gives them to who finds them. */
-  async countLastStarts(jobIds: readonly string[]): Promise<void> {
-    await this.countStarts(jobIds);
+  /**
+   * Counts a start for the jobs that dead leaders had in their threads; {@link startsOf} gives them to who finds them.
+   * @param threads the jobs of each thread that was at work
+   */
+  async countLastStarts(threads: readonly (readonly string[])[]): Promise<void> {
+    const jobIds = [...new Set(threads.flat())];
+    await this.countStarts(jobIds, threads.length === 1 ? ALONE_STARTS : 0);
     for (const id of jobIds) this.#unclaimed.add(id);
+  }
+
+  /** Has jobs run alone from their next start on. */
+  async suspect(jobIds: readonly string[]): Promise<void> {
+    const known = await this.startsOf(jobIds);
+    await Promise.all(
+      jobIds.map(async (id, index) => {
+        if (known[index]! >= ALONE_STARTS || this.#verdicts.has(id)) return;
+        await this.#link.insist(() => this.#link.call('HSET', this.#starts, id, ALONE_STARTS));
+      }),
+    );
   }
 
   /** Starts of jobs that were active; 0 for a condemned one. */

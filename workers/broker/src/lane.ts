@@ -78,6 +78,9 @@ const JOB = 1;
 const NO_JOB = -1;
 /** A number that no item has: what is not begun is revoked. */
 const REVOKED = 1 << 30;
+/** What a batch may leave in memory: the page cache of its connection, and beside it the copies of its jobs. */
+const BATCH_BYTES = 2_500 * 1_024;
+const COPIES_OF_JOB = 8;
 /** Tenants' batches that go to the thread at a time. */
 const MAX_GROUP = 16;
 
@@ -111,6 +114,8 @@ export class Lane {
   /** Time that groups took that have ended, and when the one at work began; on the monotonic clock, ms. */
   #busyMs = 0;
   #busySince: number | undefined;
+  /** What the batches that it began may have left in memory, in bytes. */
+  begunBytes = 0;
   /** Times that the thread ended without being told to and was replaced. */
   faults = 0;
   /** Of these, in a row, those without work. */
@@ -307,6 +312,9 @@ export class Lane {
   async #run(items: readonly LaneWork[]): Promise<void> {
     const group: Group = { id: ++this.#groups, items, answered: items.map(() => false), left: items.length };
     this.#group = group;
+    for (const { task } of items) {
+      this.begunBytes += task.jobs.reduce((sum, { data }) => sum + COPIES_OF_JOB * data.length, BATCH_BYTES);
+    }
     this.#seen = { item: -1, since: 0 };
     this.#busySince = performance.now();
     Atomics.store(this.#progress, BEGUN, 0);

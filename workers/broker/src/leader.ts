@@ -34,8 +34,10 @@ import { HeldTenants } from './held-tenants.ts';
 import { InboxEvents } from './inbox-events.ts';
 import { factsOfWrite, JobLog } from './job-log.ts';
 import { JobMemory, jobMemoryBytes } from './job-memory.ts';
+import type { LaneWork } from './lane.ts';
 import { Lanes } from './lanes.ts';
 import type { Lease, Raised } from './lease.ts';
+import { type CostlyWrite, type MemoryFinding, MemoryWatch, writeMemoryBytes } from './memory-watch.ts';
 import { Parked } from './parked.ts';
 import { Reclaim } from './reclaim.ts';
 import type { RedisLink } from './redis-link.ts';
@@ -105,6 +107,7 @@ export class Leader {
   readonly #finishedJobs: FinishedJobs;
   readonly #reclaim: Reclaim;
   readonly #watchdog: Watchdog;
+  readonly #memoryWatch: MemoryWatch;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #open: string;
   /** Those that told what is not finished in Redis. */
@@ -216,6 +219,11 @@ export class Leader {
       () => this.#lanes.all,
       config.statementTimeoutMs,
       stuck => void this.#onStuck(stuck),
+    );
+    this.#memoryWatch = new MemoryWatch(
+      () => this.#lanes.all,
+      writeMemoryBytes(config.writeMemoryBytes),
+      finding => void this.#onMemoryGrown(finding),
     );
   }
 
@@ -384,6 +392,7 @@ export class Leader {
     this.#sweep.stop();
     this.#finishedJobs.stop();
     this.#watchdog.close();
+    this.#memoryWatch.close();
     for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#finishing);
     this.#lanes.pause();
@@ -578,44 +587,97 @@ export class Leader {
   /** A statement that never ends can only be ended with its process. Everyone else's work is handed over first. */
   async #onStuck({ work, jobId, op, ranMs }: StuckWrite): Promise<void> {
     const { config, log } = this.#options;
-    const { tenant } = work.client;
-    const job = work.task.jobs.find(({ id }) => id === jobId);
+    const { statementTimeoutMs } = config;
     log.error(
-      {
-        tenant,
-        job: jobId,
-        write: op,
-        ...(job === undefined ? {} : factsOfWrite(job, op)),
-        ranMs: Math.round(ranMs),
-        statementTimeoutMs: config.statementTimeoutMs,
-      },
+      { ...factsOfWork(work, jobId, op), ranMs: Math.round(ranMs), statementTimeoutMs },
       'A statement runs past its deadline; it is set aside and this process is replaced',
     );
     const error: WireError = {
       code: 'STATEMENT_TIMEOUT',
-      message: `The statement ran longer than ${config.statementTimeoutMs} ms and was stopped; it was not applied.`,
-      details: { statementTimeoutMs: config.statementTimeoutMs },
+      message: `The statement ran longer than ${statementTimeoutMs} ms and was stopped; it was not applied.`,
+      details: { statementTimeoutMs },
     };
-    const noting = Promise.all([
+    await this.#replace([work], () => this.#condemn(work, jobId, op, error));
+  }
+
+  /** A statement that takes memory without end can only be ended with its process, too, and sooner. */
+  async #onMemoryGrown(finding: MemoryFinding): Promise<void> {
+    const { log } = this.#options;
+    const limitBytes = this.#memoryWatch.limitBytes;
+    const facts = ({ work, jobId, op, grownBytes }: CostlyWrite) => ({
+      ...factsOfWork(work, jobId, op),
+      grownBytes: Math.round(grownBytes),
+      limitBytes,
+    });
+    const overrun = new AbortController();
+    const tooMuch = this.#memoryWatch.untilOverrun(overrun.signal);
+    if (finding.kind === 'one') {
+      const { work, jobId, op } = finding.write;
+      log.error(
+        facts(finding.write),
+        'A statement takes more memory than a write may; it is set aside and this process is replaced',
+      );
+      const error: WireError = {
+        code: 'STATEMENT_TOO_COSTLY',
+        message: `The statement took more than ${limitBytes} bytes of memory and was stopped; it was not applied.`,
+        details: { limitBytes },
+      };
+      await this.#replace([work], () => this.#condemn(work, jobId, op, error), tooMuch);
+    } else {
+      for (const write of finding.writes) {
+        log.error(
+          facts(write),
+          'The process grew by more memory than a write may take while several statements ran; each of them runs alone next',
+        );
+      }
+      const jobIds = finding.writes.map(({ jobId }) => jobId);
+      const suspect = () => this.#context.condemned.suspect(jobIds);
+      await this.#replace(
+        finding.writes.map(({ work }) => work),
+        suspect,
+        tooMuch,
+      );
+    }
+    overrun.abort();
+  }
+
+  async #condemn({ client }: LaneWork, jobId: string, op: number, error: WireError): Promise<void> {
+    await Promise.all([
       this.#context.condemned.condemn(jobId, op, error),
-      this.#context.backOff.note(tenant),
+      this.#context.backOff.note(client.tenant),
     ]);
-    const condemned = await Promise.race([
-      noting.then(() => true),
-      pause(CONDEMN_TIMEOUT_MS).then(() => false),
+  }
+
+  /**
+   * Ends the process because of what some threads are at; everyone else's work is handed over first.
+   * @param note leaves word for the successor
+   * @param tooLate resolves when there is no more time for either
+   */
+  async #replace(
+    works: readonly LaneWork[],
+    note: () => Promise<void>,
+    tooLate: Promise<void> = new Promise(() => {}),
+  ): Promise<void> {
+    const { log } = this.#options;
+    const noted = await Promise.race([
+      note().then(() => true),
+      Promise.race([pause(CONDEMN_TIMEOUT_MS), tooLate]).then(() => false),
     ]).catch(() => false);
     // Without the note the successor would run into it again, and note it then.
-    if (!condemned)
-      log.error({ tenant, job: jobId }, 'Redis did not take the note of the statement that never ends');
+    if (!noted)
+      log.error({ tenants: works.map(({ client }) => client.tenant) }, 'Redis did not take the note of it');
     if (this.#ending) return;
     this.#stop();
-    const others = [...this.#sessions.values()].filter(session => session !== work.client);
+    const held = new Set<unknown>(works.map(({ client }) => client));
+    const sessions = [...this.#sessions.values()];
+    const others = sessions.filter(session => !held.has(session));
     await Promise.race([
-      Promise.all(others.map(session => session.drain())).then(() =>
-        this.#handOver([...others, work.client as TenantSession]),
-      ),
+      Promise.all(others.map(session => session.drain())).then(() => this.#handOver(sessions)),
       pause(REPLACE_GRACE_MS),
-    ]).catch(failure => log.warn({ err: failure }, 'Handing over failed; the lease runs out by itself'));
+      tooLate,
+    ]).catch(failure => log.warn({ err: failure }, 'Handing over failed; the lease will expire'));
+    // It is known which jobs are to blame: no other is to count as one that ended its process.
+    if (noted) removeRunningNotes(this.#options.config.dataDir);
     // process.exit() would wait for the thread. A signal of its own: it is no crash, and supervisors need not wait.
     process.kill(process.pid, REPLACED_SIGNAL);
   }
@@ -649,6 +711,17 @@ export class Leader {
     if (settled.length > 0) await link.call('SREM', this.#open, ...settled);
     await lease.release();
   }
+}
+
+/** What people want to know of a write that is stopped. */
+function factsOfWork({ client, task }: LaneWork, jobId: string, op: number) {
+  const job = task.jobs.find(({ id }) => id === jobId);
+  return {
+    tenant: client.tenant,
+    job: jobId,
+    write: op,
+    ...(job === undefined ? {} : factsOfWrite(job, op)),
+  };
 }
 
 function createObservers(config: Config, log: Logger): readonly BatchObserver[] {

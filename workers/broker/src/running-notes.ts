@@ -3,13 +3,11 @@ import { join } from 'node:path';
 import { readFileIfThere, runningDir } from '@onewriter/protocol';
 import { parseRunningNote } from '@onewriter/writer';
 
-/** The jobs that leaders before this one had in their threads when they ended. */
-export function readRunningNotes(dataDir: string): readonly string[] {
-  const jobs = new Set<string>();
-  for (const path of list(dataDir)) {
-    for (const id of parseRunningNote(read(path))) jobs.add(id);
-  }
-  return [...jobs];
+/** The jobs that leaders before this one had in their threads when they ended, by thread; of threads that were at work. */
+export function readRunningNotes(dataDir: string): readonly (readonly string[])[] {
+  return list(dataDir)
+    .map(path => parseRunningNote(read(path)))
+    .filter(jobs => jobs.length > 0);
 }
 
 /** Deletes the notes of leaders before this one, which has none before its first batch. */

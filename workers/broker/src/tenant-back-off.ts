@@ -4,7 +4,7 @@ import type { Parked } from './parked.ts';
 import type { RedisLink } from './redis-link.ts';
 
 /*
- * A statement that never ends costs every tenant a change of the lead. Of a tenant that sends such statements again and
+ * A statement that never ends, or takes too much memory, costs every tenant a change of the lead. Of a tenant that sends such statements again and
  * again the jobs are begun later each time; all others are served as ever:
  *
  *   the first           its other jobs go on at once
@@ -93,7 +93,8 @@ export class TenantBackOff {
       this.#parked.park(tenant, {
         code: 'STATEMENT_TIMEOUT',
         message:
-          `Statements of it ran past ${this.#timeoutMs} ms ${times} times, and the broker was replaced each time. ` +
+          `Statements of it ran past ${this.#timeoutMs} ms, or took too much memory, ${times} times, and the broker was replaced ` +
+          'each time. ' +
           `Its writes wait for ${Math.ceil(pauseMs / 1_000)} s; look at its dead letters.`,
       });
     }

@@ -13,7 +13,7 @@ import { parseRunningNote } from './running-note.ts';
 import { TenantDatabase } from './tenant-database.ts';
 
 describe('the note of what a thread is at', () => {
-  it('has the jobs of the batch that is under way, and none of one that was refused', () => {
+  it('has the jobs of the batch that is under way, and none of one that was applied or refused', () => {
     const dataDir = temporaryDataDir();
     const runningNote = join(dataDir, 'running', '7.0');
     const lane = new TemporaryLane({ dataDir, runningNote });
@@ -26,8 +26,10 @@ describe('the note of what a thread is at', () => {
     const jobs = [1, 2, 3].map(() => writes('INSERT INTO t VALUES (1)'));
     const last = writes('INSERT INTO t VALUES (2)');
     lane.apply(...jobs);
+    expect(noted()).toEqual([]);
     lane.apply(last);
     assertInPlace.mockRestore();
+    expect(noted()).toEqual([]);
     // The shorter one hides what is left of the longer one.
     expect(seen).toEqual([jobs.map(({ id }) => id), [last.id]]);
     lane.lane.run({ kind: 'apply', tenant: 'acme', epoch: 9, jobs: [writes('SELECT 1')] });

@@ -4,7 +4,7 @@ import { isJobId, LIMITS } from '@onewriter/protocol';
 
 /*
  * What a thread is at, for the leader after this one: a job counts as a start of its process only if it was in a thread when
- * that ended. One write to the page cache per batch, some microseconds; it outlives the process, and need not outlive a loss
+ * that ended. Two writes to the page cache per batch, some microseconds; they outlive the process, and need not outlive a loss
  * of power, of which no job is guilty.
  *
  *   <job id>\n<job id>\n\n   then what is left of a longer note
@@ -25,9 +25,9 @@ export class RunningNote {
     if (jobs.length > 0) this.#write(`${jobs.map(({ id }) => id).join('\n')}\n\n`);
   }
 
-  /** The batch was refused: its jobs wait again. Of one that is applied the jobs are gone before a successor looks. */
+  /** The batch has ended: what ends the process later is not its doing. */
   clear(): void {
-    this.#write('\n');
+    if (this.#file !== undefined) this.#write('\n\n');
   }
 
   /** Nothing begins any more. Idempotent. */

@@ -114,7 +114,7 @@ export class WriterLane {
     this.#note?.begin(task.jobs);
     try {
       const outcome = this.#apply(task);
-      if (outcome.kind === 'refused') this.#note?.clear();
+      this.#note?.clear();
       return outcome;
     } finally {
       this.#progress.taskEnds();

@@ -442,7 +442,7 @@ class RowImport {
   #judge({ rows }: Flight, error: OnewriterError): void {
     const lonely = rows.length === 1;
     const [first] = rows;
-    const isRowsFault = (error.status < 500 && !error.retryable) || error.code === 'STATEMENT_TIMEOUT';
+    const isRowsFault = (error.status < 500 && !error.retryable) || endsBroker(error);
     if (
       error.code === 'IDEMPOTENCY_KEY_REUSED' ||
       (!error.retryable && !isRowsFault && error.code !== 'OUTCOME_UNKNOWN')
@@ -453,10 +453,10 @@ class RowImport {
     } else if (!isRowsFault) {
       if (performance.now() - this.#failingSince! >= RETRY_FOR_MS) this.failure ??= error;
     } else if (!lonely) {
-      // One of them ended the transaction for all, or takes too long.
-      const size = error.code === 'STATEMENT_TIMEOUT' ? 1 : Math.ceil(rows.length / 2);
+      // One of them ended the transaction for all, or takes too long or too much memory.
+      const size = endsBroker(error) ? 1 : Math.ceil(rows.length / 2);
       this.#smallPieces = { to: first!.number + rows.length, rows: size };
-    } else if (error.status >= 500) {
+    } else if (error.status >= 500 || endsBroker(error)) {
       this.failure ??= new OnewriterError(
         error.code,
         `Line ${first!.line}: ${error.message}`,
@@ -596,4 +596,9 @@ function usedByAnother(): OnewriterError {
     'IDEMPOTENCY_KEY_REUSED',
     'Another import with other rows uses the same key at the same time.',
   );
+}
+
+/** Errors of writes for which the broker is replaced: they are not tried in halves. */
+function endsBroker({ code }: OnewriterError): boolean {
+  return code === 'STATEMENT_TIMEOUT' || code === 'STATEMENT_TOO_COSTLY';
 }
