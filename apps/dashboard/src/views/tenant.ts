@@ -62,7 +62,7 @@ const PARKED_REMEDIES: Readonly<Record<string, string>> = {
   DATABASE_IO_ERROR:
     'Reading or writing failed: look at the kernel’s log (dmesg) and the disk. It is tried again by itself.',
   STATEMENT_TIMEOUT:
-    'Its statements ran past the deadline again and again. Look at its dead letters for the statement, and whose it is; the writes that wait go on by themselves.',
+    'Its statements ran past the deadline, or took too much memory, again and again. Look at its dead letters for the statement, and whose it is; the writes that wait go on by themselves.',
   TENANT_UNAVAILABLE: 'The file cannot be opened: look whether the folder is there and mounted.',
   UNSUPPORTED_VERSION:
     'An app or gateway with a newer SDK sent its oldest job: update the brokers. The job and all that came after it stay queued until then.',
