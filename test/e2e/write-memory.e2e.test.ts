@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { groupKeys, LIMITS } from '@onewriter/protocol';
+import { groupKeys, LIMITS, tenantFile } from '@onewriter/protocol';
 import { connect, OnewriterError } from '@onewriter/sdk';
 import {
   type Service,
@@ -11,10 +11,14 @@ import {
 } from '@onewriter/testkit';
 import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { isWriteLocked } from '../faults/write-lock.ts';
 
 const MIB = 1_024 * 1_024;
 /** A value of 1 GB. */
 const HEAVY = "INSERT INTO t(n) SELECT length(replace(hex(zeroblob(50000000)), '0', 'xxxxxxxxxx'))";
+/** Takes the thread most of a second, and inserts 1. */
+const OCCUPYING =
+  'INSERT INTO t(n) WITH RECURSIVE c(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM c WHERE i < 3000000) SELECT i FROM c WHERE i = 1';
 /** Runs until its broker ends, and takes no memory. */
 const SLOW =
   'INSERT INTO t(n) WITH RECURSIVE c(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM c) SELECT i FROM c WHERE i < 0';
@@ -32,12 +36,14 @@ function peakMib(pid: number): number {
 }
 
 describe('a write that takes too much memory', () => {
-  it('is refused with a code, once; what shared its job or its process is done', async () => {
+  it('is refused with a code; what shared its job or its process is done', async () => {
     const limitMib = 128;
     const stack = await startStack({ env: { ONEWRITER_WRITE_MEMORY_BYTES: String(limitMib * MIB) } });
     onTestFinished(async () => void (await stack.stop()));
     const client = await connect({ redis: stack.redisUrl, dataDir: stack.dataDir });
     onTestFinished(() => client.close({ timeoutMs: 1_000 }));
+    const second = await connect({ redis: stack.redisUrl, dataDir: stack.dataDir });
+    onTestFinished(() => second.close({ timeoutMs: 1_000 }));
     const [bad, other] = [client.tenant('bad'), client.tenant('other')];
     for (const db of [bad, other]) await db.exec('CREATE TABLE t(n INTEGER)');
     let done = false;
@@ -53,20 +59,25 @@ describe('a write that takes too much memory', () => {
     onTestFinished(() => clearInterval(sampling));
 
     const insert = 'INSERT INTO t(n) VALUES (?)';
-    const opening = bad.prepare(insert).run(1);
+    // What comes while it runs is the next batch: a job with the heavy write, and one of another client.
+    const opening = bad.prepare(OCCUPYING).run();
     const before = bad.prepare(insert).run(2);
     const heavy = bad.prepare(HEAVY).run().catch(codeOf);
     const after = bad.prepare(insert).run(3);
+    const beside = second.tenant('bad').prepare(insert).run(4);
     expect(await heavy).toBe('STATEMENT_TOO_COSTLY');
-    await Promise.all([opening, before, after]);
+    await Promise.all([opening, before, after, beside]);
     done = true;
     await writing;
 
-    expect(await bad.prepare('SELECT n FROM t ORDER BY n').all()).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
+    expect(await bad.prepare('SELECT n FROM t ORDER BY n').all()).toEqual([1, 2, 3, 4].map(n => ({ n })));
     expect(await other.prepare('SELECT count(*) AS n FROM t').get()).toEqual({ n: others });
     const logs = stack.logs();
-    expect(logs.split('takes more memory than a write may').length).toBe(2);
-    expect(logs.split('broker ended to be replaced; starting it again at once').length).toBe(2);
+    // Twice where Redis was too slow for the note, on a busy machine.
+    expect(logs.split('takes more memory than a write may').length).toBeLessThanOrEqual(3);
+    expect(logs.split('broker ended to be replaced; starting it again at once').length).toBeLessThanOrEqual(
+      3,
+    );
     expect(logs).not.toContain('broker ended (');
     expect(peak).toBeGreaterThan(limitMib);
     expect(peak).toBeLessThan(limitMib + REST_MIB);
@@ -101,7 +112,10 @@ describe('a job whose thread was the only one at work when its broker was killed
     const slow = bad.prepare(SLOW, { timeoutMs: 100_000 }).run().catch(codeOf);
     const starts: number[] = [];
     for (let kills = 0; kills < LIMITS.maxJobStarts; kills++) {
-      await waitFor(async () => (await facts(broker)).busyLanes === 1, { what: 'the statement to run' });
+      await waitFor(() => isWriteLocked(tenantFile(data.path, 'bad')), {
+        what: 'the statement to run',
+        timeoutMs: 30_000,
+      });
       starts.push(...Object.values(await commands.hgetall(groupKeys('default').starts)).map(Number));
       let answered = false;
       const write = other
@@ -113,7 +127,7 @@ describe('a job whose thread was the only one at work when its broker was killed
       if (kills === 0) await write;
       else await waitFor(async () => (await facts(broker)).waitingTenants > 0, { what: 'the other to wait' });
       expect(answered).toBe(kills === 0);
-      // The thread of the other one has come to rest.
+      // The thread of the other one has come to rest, and that of the statement has not.
       await waitFor(async () => (await facts(broker)).busyLanes === 1, { what: 'one thread at work' });
       broker.kill('SIGKILL');
       await broker.exited;

@@ -610,7 +610,11 @@ export class Leader {
       limitBytes,
     });
     const overrun = new AbortController();
-    const tooMuch = this.#memoryWatch.untilOverrun(overrun.signal);
+    // Without its note the successor would run it again: that is worth more memory than the others' handing over is.
+    const tooMuch = {
+      toNote: this.#memoryWatch.untilOverrun(2, overrun.signal),
+      toHandOver: this.#memoryWatch.untilOverrun(0.5, overrun.signal),
+    };
     if (finding.kind === 'one') {
       const { work, jobId, op } = finding.write;
       log.error(
@@ -651,17 +655,17 @@ export class Leader {
   /**
    * Ends the process because of what some threads are at; everyone else's work is handed over first.
    * @param note leaves word for the successor
-   * @param tooLate resolves when there is no more time for either
+   * @param tooLate each resolves when there is no more time for it
    */
   async #replace(
     works: readonly LaneWork[],
     note: () => Promise<void>,
-    tooLate: Promise<void> = new Promise(() => {}),
+    tooLate?: Readonly<Record<'toNote' | 'toHandOver', Promise<void>>>,
   ): Promise<void> {
     const { log } = this.#options;
     const noted = await Promise.race([
       note().then(() => true),
-      Promise.race([pause(CONDEMN_TIMEOUT_MS), tooLate]).then(() => false),
+      Promise.race([pause(CONDEMN_TIMEOUT_MS), ...(tooLate ? [tooLate.toNote] : [])]).then(() => false),
     ]).catch(() => false);
     // Without the note the successor would run into it again, and note it then.
     if (!noted)
@@ -674,7 +678,7 @@ export class Leader {
     await Promise.race([
       Promise.all(others.map(session => session.drain())).then(() => this.#handOver(sessions)),
       pause(REPLACE_GRACE_MS),
-      tooLate,
+      ...(tooLate ? [tooLate.toHandOver] : []),
     ]).catch(failure => log.warn({ err: failure }, 'Handing over failed; the lease will expire'));
     // It is known which jobs are to blame: no other is to count as one that ended its process.
     if (noted) removeRunningNotes(this.#options.config.dataDir);

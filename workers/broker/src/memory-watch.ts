@@ -103,9 +103,9 @@ export class MemoryWatch {
     clearInterval(this.#timer);
   }
 
-  /** Resolves when the process has grown by half a limit more. */
-  async untilOverrun(signal: AbortSignal): Promise<void> {
-    const most = this.#read() + this.limitBytes / 2;
+  /** Resolves when the process has grown by so many limits more. */
+  async untilOverrun(limits: number, signal: AbortSignal): Promise<void> {
+    const most = this.#read() + limits * this.limitBytes;
     await new Promise<void>(resolve => {
       const timer = setInterval(() => {
         if (!signal.aborted && this.#read() < most) return;
