@@ -122,6 +122,20 @@ it('gives a Redis up that takes connections and answers nothing, and prints noth
   expect(printed).not.toHaveBeenCalled();
 });
 
+it('waits no longer for the first answer than connect() was told, of which sql --timeout is a part', async () => {
+  redis.kill('SIGSTOP');
+  const begunAt = performance.now();
+  await expect(
+    connect({ redis: url, dataDir: data.path, connectTimeoutMs: TIMEOUT_MS }),
+  ).rejects.toMatchObject({
+    code: 'QUEUE_UNAVAILABLE',
+  });
+  expect(performance.now() - begunAt).toBeLessThan(TIMEOUT_MS + SLACK_MS);
+  await expect(connect({ redis: url, dataDir: data.path, connectTimeoutMs: 5_001 })).rejects.toMatchObject({
+    code: 'INVALID_ARGUMENT',
+  });
+});
+
 it('says at the deadline who keeps the tenant still, and why', async () => {
   await using broker = await startService('broker', { redisUrl: url, dataDir: data.path });
   await using client = await connect({ redis: url, dataDir: data.path });

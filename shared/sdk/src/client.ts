@@ -45,7 +45,7 @@ export async function connect(options: ConnectOptions): Promise<Onewriter> {
   const guard = new RedisGuard(resolved.logger);
   const redis = createCommandConnection(resolved.redis, guard);
   try {
-    await connectRedis(redis, guard);
+    await connectRedis(redis, guard, resolved.connectTimeoutMs);
     logOutages(redis, resolved.logger);
     return await open(resolved, reads, redis, guard);
   } catch (error) {

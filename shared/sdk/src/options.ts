@@ -11,6 +11,7 @@ import {
   readProcessRoom,
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import { REDIS_TIMES } from './redis-connection.ts';
 import type { ConnectOptions, ReadRoute, SdkLogger } from './types.ts';
 
 /** {@link ConnectOptions} with defaults applied, checked once. */
@@ -26,6 +27,7 @@ export interface ResolvedOptions {
   readonly dbFile: string;
   readonly tracing: boolean;
   readonly logger: SdkLogger;
+  readonly connectTimeoutMs: number;
   readonly writeTimeoutMs: number;
   readonly busyTimeoutMs: number;
   readonly maxOpenReaders: number;
@@ -40,6 +42,7 @@ const DEFAULTS = Object.freeze({
   tracing: false,
   group: DEFAULT_GROUP,
   dbFile: DEFAULT_DB_FILE,
+  connectTimeoutMs: REDIS_TIMES.connectTimeoutMs,
   writeTimeoutMs: LIMITS.writeTimeoutMs,
   busyTimeoutMs: LIMITS.busyTimeoutMs,
   maxResultRows: LIMITS.maxResultRows,
@@ -90,6 +93,7 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
   if (typeof logger?.warn !== 'function' || typeof logger.error !== 'function') {
     refuse('The option logger must have the functions warn and error.');
   }
+  assertWhole('connectTimeoutMs', merged.connectTimeoutMs, 1, REDIS_TIMES.connectTimeoutMs);
   assertWhole('writeTimeoutMs', merged.writeTimeoutMs, 1, LIMITS.maxTimeoutMs);
   assertWhole('busyTimeoutMs', merged.busyTimeoutMs, 0, LIMITS.maxTimeoutMs);
   assertWhole('maxOpenReaders', merged.maxOpenReaders, 1, 100_000);
@@ -107,6 +111,7 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
     dbFile,
     tracing: merged.tracing,
     logger,
+    connectTimeoutMs: merged.connectTimeoutMs,
     writeTimeoutMs: merged.writeTimeoutMs,
     busyTimeoutMs: merged.busyTimeoutMs,
     maxOpenReaders: merged.maxOpenReaders,

@@ -69,7 +69,7 @@ export function logOutages(redis: Redis, logger: SdkLogger): void {
  * Makes the first connection.
  * @throws OnewriterError QUEUE_UNAVAILABLE, MISCONFIGURED (Redis refuses the credentials, or runs in cluster mode)
  */
-export async function connectRedis(redis: Redis, guard: RedisGuard): Promise<void> {
+export async function connectRedis(redis: Redis, guard: RedisGuard, timeoutMs: number): Promise<void> {
   let lastError: Error | undefined;
   const remember = (error: Error) => {
     lastError = error;
@@ -78,8 +78,8 @@ export async function connectRedis(redis: Redis, guard: RedisGuard): Promise<voi
   let timer: NodeJS.Timeout | undefined;
   try {
     const late = new Promise<never>((_, reject) => {
-      const error = new Error(`no answer in ${REDIS_TIMES.connectTimeoutMs} ms`);
-      timer = setTimeout(() => reject(error), REDIS_TIMES.connectTimeoutMs);
+      const error = new Error(`no answer in ${timeoutMs} ms`);
+      timer = setTimeout(() => reject(error), timeoutMs);
     });
     await Promise.race([redis.connect(), late]);
     redis.off('error', remember);

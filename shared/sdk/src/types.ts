@@ -46,6 +46,8 @@ export interface ConnectOptions {
   readonly tracing?: boolean | undefined;
   /** Receives what the operator should know; silent by default. */
   readonly logger?: SdkLogger | undefined;
+  /** `connect()` waits this long for Redis' first answer; default 5,000 ms, which is also the most. */
+  readonly connectTimeoutMs?: number | undefined;
   /** Deadline of a write whose caller names none; default LIMITS.writeTimeoutMs (30 s). */
   readonly writeTimeoutMs?: number | undefined;
   /** How long a read waits for SQLite's lock; default LIMITS.busyTimeoutMs. */

@@ -21,6 +21,9 @@ export interface SqlOptions {
   readonly json?: boolean | undefined;
 }
 
+/** The most that the SDK takes. */
+const MAX_CONNECT_MS = 5_000;
+
 /**
  * Runs one statement of one tenant and prints its result; or, without one, what standard input has: a shell at a terminal,
  * else statement by statement until one fails. Reads are direct, writes go through the broker.
@@ -31,12 +34,19 @@ export async function sql(
   options: SqlOptions,
 ): Promise<number> {
   const params = parseParams(options.params);
-  const timeoutMs = parseTimeout(options.timeout);
+  const givenMs = parseTimeout(options.timeout);
+  const begunAt = performance.now();
   if (statement !== undefined) assertOneStatement(statement);
   const script = options.script === undefined ? undefined : readScript(options.script, statement);
   const target = findTarget(options.dataDir);
   requireDataDir(target);
-  await using onewriter = await connect(await connectOptions(target));
+  await using onewriter = await connect({
+    ...(await connectOptions(target)),
+    connectTimeoutMs: givenMs === undefined ? undefined : Math.min(Math.ceil(givenMs), MAX_CONNECT_MS),
+  });
+  // What connecting took is the caller's time, too.
+  const timeoutMs =
+    givenMs === undefined ? undefined : Math.max(1, Math.round(givenMs - (performance.now() - begunAt)));
   const mode = options.json ? 'json' : 'table';
   if (script !== undefined) {
     const { commitSeq } = await onewriter
