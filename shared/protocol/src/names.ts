@@ -102,7 +102,7 @@ export interface GroupKeys {
   readonly starts: string;
   /** Hash, job id to JSON: operations that must not run again, and the error their callers get. */
   readonly condemned: string;
-  /** Hash, tenant to JSON: tenants whose statements had a process replaced, and how often; see TenantBackOff. */
+  /** Hash, tenant to JSON: tenants whose writes had a process replaced, when and how often; see TenantBackOff. */
   readonly backOff: string;
   /** String with a TTL: the leader's BrokerStatus as JSON. */
   readonly status: string;

@@ -138,6 +138,14 @@ export const configSchema = z.object({
   sweepIntervalMs: ms(10_000).describe('How often the broker looks for work whose bell was never rung.'),
   busyTimeoutMs: ms(LIMITS.busyTimeoutMs).describe("How long SQLite waits for another process's lock."),
   statementTimeoutMs: ms(LIMITS.statementTimeoutMs).describe('The watchdog stops a statement after this.'),
+  offenceLimit: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(100)
+    .default(5)
+    .describe('A tenant whose writes had the broker replaced so often is paused, until it is resumed; 0: never.'),
+  offenceWindowMs: ms(10 * 60_000).describe('Within this time.'),
   transactionTimeoutMs: ms(LIMITS.transactionTimeoutMs).describe(
     'An interactive transaction that is older is taken away when others wait.',
   ),

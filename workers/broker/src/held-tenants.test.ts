@@ -53,6 +53,7 @@ class Model {
         this.closes++;
         await this.#delay();
       },
+      onEnded: () => {},
       onFree: () => {
         this.frees++;
         this.#open();

@@ -33,7 +33,9 @@ export interface HeldTenantsOptions {
   readonly epoch: () => number;
   /** Finishes what was begun, puts back what was not, closes the file and forgets the session. */
   readonly close: (tenant: string) => Promise<void>;
-  /** No hold is left, and jobs may wait. */
+  /** No hold is left. */
+  readonly onEnded: (tenant: string) => void;
+  /** Called after it, where jobs may wait. */
   readonly onFree: (tenant: string) => void;
   /** Resolves where this process still leads, under a higher epoch; else it ends. */
   readonly onFenced: (tenant: string, error: OnewriterError) => Promise<void>;
@@ -57,6 +59,11 @@ export class HeldTenants {
 
   constructor(options: HeldTenantsOptions) {
     this.#options = options;
+  }
+
+  /** Tenants that are held, as far as this leader knows. */
+  get size(): number {
+    return this.#tenants.size;
   }
 
   /** The tenant's bell rang. @returns false where it is not held: the bell is for its session. */
@@ -87,7 +94,7 @@ export class HeldTenants {
   }
 
   async #run(tenant: string, held: Held): Promise<void> {
-    const { onFree } = this.#options;
+    const { onEnded, onFree } = this.#options;
     held.state = 'releasing';
     while (held.rung) {
       held.rung = false;
@@ -95,6 +102,7 @@ export class HeldTenants {
       // A release bell that rang meanwhile may be of a hold that was added since.
       if (isHeld || held.rung) continue;
       this.#tenants.delete(tenant);
+      onEnded(tenant);
       if (jobs > 0 || held.hasWork) onFree(tenant);
       return;
     }

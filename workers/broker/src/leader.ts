@@ -159,7 +159,7 @@ export class Leader {
       deadLetters: new DeadLetters(link, config.group, log),
       condemned: new Condemned(link, config.group, log),
       parked,
-      backOff: new TenantBackOff(link, config.group, config.statementTimeoutMs, parked, log),
+      backOff: new TenantBackOff(link, config, parked, log),
       metrics: options.metrics,
       loads: new TenantLoads(),
       memory: new JobMemory(jobMemoryBytes(config.jobMemoryBytes)),
@@ -194,6 +194,7 @@ export class Leader {
       log,
       epoch: () => lease.epoch,
       close: tenant => this.#closeHeld(tenant),
+      onEnded: tenant => this.#context.backOff.onResumed(tenant),
       onFree: tenant => this.#session(tenant).ring(),
       onFenced: (tenant, error) => this.#onFenced(tenant, toWireError(error)),
       onBug: this.#context.onBug,
@@ -231,7 +232,9 @@ export class Leader {
   async start(): Promise<void> {
     const { config, link } = this.#options;
     const { condemned, parked, backOff } = this.#context;
-    await Promise.all([condemned.load(), parked.load(), backOff.load()]);
+    await Promise.all([condemned.load(), parked.load()]);
+    // Their files stay closed, and nothing of them is adopted.
+    for (const tenant of await backOff.load()) this.#held.release(tenant);
     this.#status.start();
     // All are counted before the first may run again.
     await this.#context.condemned.countLastStarts(readRunningNotes(config.dataDir));
@@ -484,7 +487,8 @@ export class Leader {
     const jobs = reclaimed.reduce((sum, count) => sum + count, 0);
     if (jobs > 0)
       log.info({ jobs, tenants: reclaimed.length }, 'Jobs of the last leader are delivered again');
-    await condemned.forgetUnclaimed();
+    // Jobs of a tenant that is held were not looked at: what is known of them has to outlast the hold.
+    if (this.#held.size === 0) await condemned.forgetUnclaimed();
     await this.#sweep.run(
       config.sweepIntervalMs,
       tenant => this.#sessions.get(tenant)?.asleep === false,

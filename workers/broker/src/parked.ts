@@ -55,11 +55,25 @@ export class Parked {
     }
   }
 
+  /** The code of a tenant that is listed. */
+  codeOf(tenant: string): string | undefined {
+    return this.#records.get(tenant)?.code;
+  }
+
+  /** Tenants that are listed with a code. */
+  withCode(code: string): readonly string[] {
+    return [...this.#records].filter(([, record]) => record.code === code).map(([tenant]) => tenant);
+  }
+
   /** Notes that a tenant's file refuses writes. */
   park(tenant: string, error: WireError): void {
     const known = this.#records.get(tenant);
     if (known?.code === error.code && known.message === error.message) return;
-    this.#log.error({ tenant, code: error.code }, `Tenant parked: ${error.message} It is tried again.`);
+    const isPaused = error.code === 'TENANT_PAUSED';
+    this.#log.error(
+      { tenant, code: error.code },
+      isPaused ? `Tenant paused: ${error.message}` : `Tenant parked: ${error.message} It is tried again.`,
+    );
     const record: ParkedRecord = {
       code: error.code,
       message: error.message,
@@ -69,9 +83,22 @@ export class Parked {
     this.#save(this.#link.insist(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record))));
   }
 
-  /** Notes that a tenant's file takes writes, or that a person looks after it. Costs nothing where it was not parked. */
+  /**
+   * Notes that a tenant's file takes writes, or that a person looks after it. Costs nothing where it was not parked. A pause
+   * stays: a batch that was begun before it may commit after it.
+   */
   release(tenant: string, why = 'The tenant is written again'): void {
-    if (this.#records.size === 0 || !this.#records.delete(tenant)) return;
+    if (this.#records.size === 0 || this.codeOf(tenant) === 'TENANT_PAUSED') return;
+    this.#remove(tenant, why);
+  }
+
+  /** Notes that a tenant is not paused any more. */
+  resume(tenant: string): void {
+    if (this.codeOf(tenant) === 'TENANT_PAUSED') this.#remove(tenant, 'The tenant was resumed');
+  }
+
+  #remove(tenant: string, why: string): void {
+    if (!this.#records.delete(tenant)) return;
     this.#log.info({ tenant }, why);
     this.#save(this.#link.insist(() => this.#link.call('HDEL', this.#key, tenant)));
   }

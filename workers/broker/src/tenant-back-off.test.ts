@@ -1,41 +1,71 @@
-import type { Logger } from '@onewriter/runtime';
+import { groupKeys } from '@onewriter/protocol';
+import { holdKeys, LASTING_HOLD_MS, type Logger, REPEAT_OFFENDER } from '@onewriter/runtime';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Parked } from './parked.ts';
+import { Parked } from './parked.ts';
 import type { RedisLink } from './redis-link.ts';
 import { TenantBackOff } from './tenant-back-off.ts';
 
 const TIMEOUT_MS = 10_000;
-const quiet = { warn() {} } as unknown as Logger;
+const quiet = { warn() {}, error() {}, info() {} } as unknown as Logger;
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['Date', 'performance'], now: 1_000_000 }));
 afterEach(() => void vi.useRealTimers());
 
-function createGround() {
-  const hash = new Map<string, string>();
+/** A model of the hashes that are used. */
+function createGround({ offenceLimit = 0, offenceWindowMs = 10 * 60_000 } = {}) {
+  const hashes = new Map<string, Map<string, string>>();
+  const hashOf = (key: string) => hashes.get(key) ?? hashes.set(key, new Map()).get(key)!;
+  const hash = hashOf(groupKeys('default').backOff);
+  const audited: string[] = [];
   const link = {
-    redis: { hgetall: async () => Object.fromEntries(hash) },
+    redis: {
+      hgetall: async (key: string) => Object.fromEntries(hashOf(key)),
+      xadd: async (...args: unknown[]) => audited.push(args.join(' ')),
+    },
     insist: <Result>(attempt: () => Promise<Result>) => attempt(),
-    async call(command: string, _key: string, ...args: string[]) {
-      if (command === 'HSET') hash.set(args[0]!, args[1]!);
-      else for (const tenant of args) hash.delete(tenant);
+    async call(command: string, key: string, ...args: string[]) {
+      if (command === 'HGET') return hashOf(key).get(args[0]!) ?? null;
+      if (command === 'HEXISTS') return hashOf(key).has(args[0]!) ? 1 : 0;
+      if (command === 'HSET') return hashOf(key).set(args[0]!, args[1]!);
+      for (const field of args) hashOf(key).delete(field);
+      return undefined;
+    },
+    async run(_: unknown, [holds, , id, lifeMs, json]: [string, string, string, number, string]) {
+      hashOf(holds).set(id, JSON.stringify({ ...JSON.parse(json), lifeMs }));
+      return '';
     },
   } as unknown as RedisLink;
-  const park = vi.fn();
   /** What a process knows that takes over. */
-  const load = async () => {
-    const backOff = new TenantBackOff(link, 'default', TIMEOUT_MS, { park } as unknown as Parked, quiet);
-    await backOff.load();
-    return backOff;
+  const start = async () => {
+    const parked = new Parked(link, 'default', quiet);
+    await parked.load();
+    const park = vi.spyOn(parked, 'park');
+    const options = { group: 'default', statementTimeoutMs: TIMEOUT_MS, offenceLimit, offenceWindowMs };
+    const backOff = new TenantBackOff(link, options, parked, quiet);
+    return { backOff, parked, park, paused: await backOff.load() };
   };
-  return { hash, park, load };
+  const load = async () => (await start()).backOff;
+  const holdOf = (tenant: string) => {
+    const json = hashOf(holdKeys('default', tenant).holds).get(REPEAT_OFFENDER);
+    return json === undefined ? undefined : (JSON.parse(json) as { reason: string; lifeMs: number });
+  };
+  /** As resumeTenant does. */
+  const resume = (tenant: string) => {
+    hash.delete(tenant);
+    hashOf(holdKeys('default', tenant).holds).delete(REPEAT_OFFENDER);
+  };
+  return { hash, start, load, holdOf, resume, audited };
 }
 
 describe('TenantBackOff', () => {
   it('holds a tenant back from the second time on, twice as long each time, and no other', async () => {
-    const { park, load } = createGround();
+    const { start, load } = createGround();
+    const parked: unknown[] = [];
     const pauses: number[] = [];
     for (let times = 1; times <= 9; times++) {
-      await (await load()).note('slow');
+      const { backOff, park } = await start();
+      expect(await backOff.note('slow')).toBe(false);
+      parked.push(...park.mock.calls.map(([tenant, { code }]) => [tenant, code]));
       const successor = await load();
       pauses.push(successor.leftMs('slow'));
       expect(successor.leftMs('other')).toBe(0);
@@ -43,9 +73,7 @@ describe('TenantBackOff', () => {
       expect(successor.leftMs('slow')).toBe(0);
     }
     expect(pauses).toEqual([0, 10, 20, 40, 80, 160, 320, 600, 600].map(seconds => seconds * 1_000));
-    expect(park.mock.calls.map(([tenant, { code }]) => [tenant, code])).toEqual(
-      Array(8).fill(['slow', 'STATEMENT_TIMEOUT']),
-    );
+    expect(parked).toEqual(Array(8).fill(['slow', 'STATEMENT_TIMEOUT']));
   });
 
   it('forgets it after ten minutes without', async () => {
@@ -69,5 +97,68 @@ describe('TenantBackOff', () => {
     expect(successor.leftMs('slow')).toBe(TIMEOUT_MS);
     vi.advanceTimersByTime(TIMEOUT_MS);
     expect(successor.leftMs('slow')).toBe(0);
+  });
+
+  it('pauses a tenant with the offence that reaches the limit, and no other', async () => {
+    const { start, load, holdOf, audited } = createGround({ offenceLimit: 3 });
+    for (const isPaused of [false, false, true]) {
+      expect(holdOf('slow')).toBeUndefined();
+      await (await load()).note('other');
+      expect(await (await load()).note('slow')).toBe(isPaused);
+      vi.advanceTimersByTime(5 * 60_000 - 1);
+    }
+    expect(holdOf('slow')).toMatchObject({ name: REPEAT_OFFENDER, who: 'broker', lifeMs: LASTING_HOLD_MS });
+    expect(holdOf('slow')?.reason).toContain('onewriter tenants resume slow');
+    expect(audited.filter(entry => entry.includes('tenant slow')).length).toBe(1);
+    const { paused, parked, backOff } = await start();
+    expect(paused).toContain('slow');
+    expect(parked.codeOf('slow')).toBe('TENANT_PAUSED');
+    // The hold keeps it still: once it is resumed nothing else holds it back.
+    expect(backOff.leftMs('slow')).toBe(0);
+  });
+
+  it('does not count offences before the window', async () => {
+    const { load, holdOf } = createGround({ offenceLimit: 3, offenceWindowMs: 60_000 });
+    for (let times = 1; times <= 12; times++) {
+      expect(await (await load()).note('slow')).toBe(false);
+      vi.advanceTimersByTime(30_000);
+    }
+    expect(holdOf('slow')).toBeUndefined();
+  });
+
+  it('begins to count from nothing where a person resumed the tenant, in this process or another', async () => {
+    const { start, resume, holdOf, hash } = createGround({ offenceLimit: 2 });
+    const first = await start();
+    await first.backOff.note('slow');
+    expect(await first.backOff.note('slow')).toBe(true);
+    // A batch that was begun before commits after it.
+    first.parked.release('slow');
+    expect(first.parked.codeOf('slow')).toBe('TENANT_PAUSED');
+    resume('slow');
+    first.backOff.onResumed('slow');
+    expect(first.parked.codeOf('slow')).toBeUndefined();
+    expect(await first.backOff.note('slow')).toBe(false);
+    expect(JSON.parse(hash.get('slow')!)).toMatchObject({ times: 1 });
+    expect(await first.backOff.note('slow')).toBe(true);
+    resume('slow');
+    const second = await start();
+    expect([second.paused, second.parked.size, holdOf('slow')]).toEqual([[], 0, undefined]);
+  });
+
+  it('adds the hold of a predecessor that ended between its note and the hold, and never forgets a pause', async () => {
+    const { start, holdOf, hash } = createGround({ offenceLimit: 2 });
+    hash.set('slow', JSON.stringify({ times: 2, at: Date.now(), offences: [], paused: 'why' }));
+    vi.advanceTimersByTime(400 * 86_400_000);
+    expect((await start()).paused).toEqual(['slow']);
+    expect(holdOf('slow')?.reason).toBe('why');
+  });
+
+  it('counts a poisoned job twice, and holds its tenant back in the process that goes on', async () => {
+    const { load, holdOf } = createGround({ offenceLimit: 3 });
+    const backOff = await load();
+    expect(await backOff.notePoison('bad')).toBe(false);
+    expect(backOff.leftMs('bad')).toBe(TIMEOUT_MS);
+    expect(await backOff.notePoison('bad')).toBe(true);
+    expect(holdOf('bad')).toBeDefined();
   });
 });

@@ -360,7 +360,7 @@ function createWorld(random: () => number, rates: Rates): World {
       knows: ({ starts: count }: { starts: number }) => count > 0,
       forget: async () => {},
     },
-    backOff: { leftMs: () => 0 },
+    backOff: { leftMs: () => 0, notePoison: async () => false },
     parked: {
       park: (tenant: string) => parked.add(tenant),
       release: (tenant: string) => parked.delete(tenant),

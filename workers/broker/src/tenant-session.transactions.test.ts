@@ -293,7 +293,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
       forget: async () => {},
     },
     parked: { park: quiet, release: quiet },
-    backOff: { leftMs: () => 0 },
+    backOff: { leftMs: () => 0, notePoison: async () => false },
     metrics: new Proxy(
       { delay: { observe: quiet } },
       {

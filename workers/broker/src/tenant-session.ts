@@ -1253,7 +1253,10 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     settlements: readonly Settlement[],
     finished: readonly FinishedJob[],
   ): Promise<void> {
-    const { inbox, link, condemned } = this.#context;
+    const { inbox, link, condemned, backOff, onHeld } = this.#context;
+    // Before the job is gone, so that it is counted; a crash in between counts it twice.
+    const isPoisoned = batch.some(({ id }) => condemned.of(id)?.[-1]?.code === 'POISON_JOB');
+    if (isPoisoned && (await backOff.notePoison(this.tenant))) onHeld(this.tenant);
     const letters = this.#collectDeadLetters(batch, outcomes);
     // Before the job is gone: a crash in between delivers it again, and its letters come again under the same ids.
     if (letters !== undefined) await letters;

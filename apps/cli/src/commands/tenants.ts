@@ -207,7 +207,7 @@ async function readOne(redis: Redis, group: string, tenant: string) {
   ]);
   return {
     queuedJobs: waiting + active,
-    paused: holders.some(({ name, expiresAt }) => name === 'pause' && expiresAt === null),
+    paused: holders.some(({ expiresAt }) => expiresAt === null),
     activity: activity === null ? null : isoTime(Number(activity)),
     parked: parked === null ? null : (JSON.parse(parked) as ParkedRecord),
     holders,

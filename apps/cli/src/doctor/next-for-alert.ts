@@ -1,7 +1,7 @@
 /** What to do first, by alert; the operations guide has a section of each name. */
 const NEXT: Readonly<Record<string, string>> = {
   OnewriterTenantParked:
-    'Do what the message says; the broker tries again by itself. A damaged file: onewriter tenants check, then onewriter restore --replace.',
+    'Do what the message says; the broker tries again, unless it paused the tenant. A damaged file: onewriter tenants check, then onewriter restore --replace.',
   OnewriterWalHeld:
     'End that reader, or its transaction: kill it if nobody owns it. Long reports belong on a backup.',
   OnewriterLaneHeld:

@@ -1,5 +1,5 @@
 import { findStatusProblems, remedyOf, type StatusFinding } from '@onewriter/protocol';
-import type { GroupStatus } from '@onewriter/runtime';
+import { type GroupStatus, REPEAT_OFFENDER } from '@onewriter/runtime';
 import type { Tone } from '../views/icon.ts';
 import type { PausedTenant } from './paused-walk.ts';
 
@@ -44,6 +44,8 @@ export function judge(look: Look, paused: readonly PausedTenant[]): Verdict {
     // Without waiting writes a pause harms nobody, and what a program holds it lets go: shown beside the parked tenants.
     const pause = holders.find(({ expiresAt }) => expiresAt === null);
     if (waitingJobs === 0 || pause === undefined) continue;
+    // The broker lists it with the parked tenants.
+    if (pause.name === REPEAT_OFFENDER) continue;
     const by = pause.who === '' ? '' : ` by ${pause.who}`;
     const reason = pause.reason === '' ? '' : ` (${pause.reason})`;
     const why = aside === undefined ? `is paused${by}${reason}` : `was parked by hand (${aside.reason})`;

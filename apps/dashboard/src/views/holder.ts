@@ -1,15 +1,18 @@
 import type { TenantHolder } from '@onewriter/runtime';
 import { formatAgo } from './format.ts';
 
-/** Who keeps a tenant still, in a word: `paused`, `held: restore`. */
+/** Who keeps a tenant still, in a word: `paused`, `paused: repeat-offender`, `held: restore`. */
 export function nameHold(holders: readonly TenantHolder[]): string {
   const program = holders.find(({ expiresAt }) => expiresAt !== null);
-  return program === undefined ? 'paused' : `held: ${program.name}`;
+  if (program !== undefined) return `held: ${program.name}`;
+  const named = holders.find(({ name }) => name !== 'pause');
+  return named === undefined ? 'paused' : `paused: ${named.name}`;
 }
 
 /** `Paused by alice 3 min ago: to copy the file`; `Held by a restore of …`. */
 export function holderLine({ name, who, since, reason, expiresAt }: TenantHolder, now: number): string {
-  const what = expiresAt === null ? 'Paused' : `Held by a ${name}`;
+  const pause = name === 'pause' ? 'Paused' : `Paused (${name})`;
+  const what = expiresAt === null ? pause : `Held by a ${name}`;
   const by = who === '' ? '' : expiresAt === null ? ` by ${who}` : ` of ${who}`;
   const ago = since === null ? '' : ` ${formatAgo(now - Date.parse(since))}`;
   return `${what}${by}${ago}${reason === '' ? '' : `: ${reason}`}`;

@@ -1,6 +1,7 @@
 import { groupKeys } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { holdKeys, type PauseNote } from './tenant-holder.ts';
+import { REMOVE_HOLD } from './hold-scripts.ts';
+import { holdKeys, type PauseNote, REPEAT_OFFENDER } from './tenant-holder.ts';
 import { withHeldTenant } from './with-held-tenant.ts';
 
 /** Whether a person has paused a tenant: BullMQ's own flag, so that a pause by any tool counts. */
@@ -44,12 +45,18 @@ export async function pauseTenant(
 }
 
 /**
- * Ends a person's pause, no other hold, and rings: the broker goes on at once where there is none. A note why it was set
- * aside goes with it.
+ * Ends a person's pause and that of a repeat offender, whose offences are forgotten; no other hold. And rings: the broker goes
+ * on at once where there is none. A note why it was set aside goes with it.
  */
 export async function resumeTenant(redis: Redis, group: string, tenant: string): Promise<void> {
   const keys = groupKeys(group);
-  await redis.hdel(holdKeys(group, tenant).meta, 'paused', 'onewriter.pause');
+  const { meta, holds } = holdKeys(group, tenant);
+  // The count first: a broker that begins to lead in between would pause the tenant for it once more.
+  await redis.hdel(keys.backOff, tenant);
+  if ((await redis.hexists(holds, REPEAT_OFFENDER)) === 1) {
+    await redis.eval(REMOVE_HOLD, 2, holds, meta, REPEAT_OFFENDER);
+  }
+  await redis.hdel(meta, 'paused', 'onewriter.pause');
   await redis.hdel(keys.aside, tenant);
   await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
 }

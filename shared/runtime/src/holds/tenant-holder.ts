@@ -1,8 +1,17 @@
 import { tenantQueue } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 
-/** What keeps a tenant still. A pause is by a person, the others are by a program that works on the file. */
-export type HolderName = 'pause' | 'create' | 'delete' | 'restore';
+/**
+ * What keeps a tenant still. A pause is by a person; a repeat offender is paused by the broker, and resumed by a person; the
+ * others are by a program that works on the file.
+ */
+export type HolderName = 'pause' | 'create' | 'delete' | 'restore' | typeof REPEAT_OFFENDER;
+
+/** Name, and id, of the hold of a tenant whose writes had the broker replaced too often (ADR 0043). */
+export const REPEAT_OFFENDER = 'repeat-offender';
+
+/** Life of a hold that no process renews: 100 years. A person ends it. */
+export const LASTING_HOLD_MS = 100 * 365 * 24 * 60 * 60_000;
 
 /** Whether the holder has begun to change files, or may have. */
 export type HoldPhase = 'preparing' | 'changing';
@@ -15,7 +24,7 @@ export interface TenantHolder {
   readonly who: string;
   /** ISO time; null where it is not known. */
   readonly since: string | null;
-  /** ISO time at which it ends unless its process renews it; null for a pause, which a person ends. */
+  /** ISO time at which it ends unless its process renews it; null for what a person ends: a pause, a repeat offender's. */
   readonly expiresAt: string | null;
 }
 
@@ -120,7 +129,7 @@ export function toHolder({ name, reason, who, since, expiresAt }: HoldRecord): T
     reason,
     who,
     since: new Date(since).toISOString(),
-    expiresAt: new Date(expiresAt).toISOString(),
+    expiresAt: expiresAt - since >= LASTING_HOLD_MS ? null : new Date(expiresAt).toISOString(),
   };
 }
 
