@@ -1,4 +1,5 @@
-import { deadLetterQueue, groupKeys } from '@onewriter/protocol';
+import { deadLetterQueue, findStatusProblems, groupKeys } from '@onewriter/protocol';
+import { readAudit, readGroupStatus, resumeTenant } from '@onewriter/runtime';
 import { connect, OnewriterError } from '@onewriter/sdk';
 import { startRedis, startService, startStack, temporaryDirectory, waitFor } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
@@ -107,6 +108,81 @@ describe('a statement that never ends', () => {
     expect(pauses.length).toBeGreaterThan(0);
     expect(pauses.at(-1)).toBeGreaterThan(0);
     expect(pauses.at(-1)).toBeLessThanOrEqual(2 * timeoutMs);
+  });
+
+  it('pauses its tenant at the limit, where people see it, and no other; resumed, its other writes are applied once', async () => {
+    const env = { ONEWRITER_STATEMENT_TIMEOUT_MS: '700', ONEWRITER_OFFENCE_LIMIT: '2' };
+    const stack = await startStack({ env });
+    onTestFinished(async () => void (await stack.stop()));
+    const client = await connect({ redis: stack.redisUrl, dataDir: stack.dataDir });
+    onTestFinished(() => client.close({ timeoutMs: 1_000 }));
+    const redis = new Redis(stack.redisUrl);
+    onTestFinished(() => redis.disconnect());
+    const [slow, other] = [client.tenant('slow'), client.tenant('other')];
+    for (const db of [slow, other]) await db.exec('CREATE TABLE t(n INTEGER PRIMARY KEY)');
+    const receipts = [];
+    for (let count = 0; count < 2; count++) receipts.push(await slow.enqueue(ENDLESS, []));
+    const behind = await slow.enqueue('INSERT INTO t(n) VALUES (1)', []);
+    expect(await receipts[0]!.committed({ timeoutMs: 30_000 }).catch(codeOf)).toBe('STATEMENT_TIMEOUT');
+    const info = async () => {
+      const url = `${stack.gatewayUrl}/v1/tenants/slow`;
+      const response = await fetch(url, { headers: { authorization: `Bearer ${stack.token}` } });
+      return (await response.json()) as { state: string; holders: object[]; parked: object | null };
+    };
+    const paused = await waitFor(
+      async () => {
+        const answer = await info();
+        return answer.holders.length > 0 ? answer : undefined;
+      },
+      { timeoutMs: 40_000, what: 'the pause' },
+    );
+    expect(paused).toMatchObject({
+      state: 'paused',
+      holders: [
+        {
+          ...{ name: 'repeat-offender', who: 'broker', expiresAt: null },
+          reason: expect.stringContaining('onewriter tenants resume slow'),
+        },
+      ],
+    });
+    await other.prepare('INSERT INTO t(n) VALUES (1)', { timeoutMs: 20_000 }).run();
+    const finding = await waitFor(
+      async () =>
+        findStatusProblems(await readGroupStatus(redis, 'default')).find(({ tenant }) => tenant === 'slow'),
+      { timeoutMs: 20_000, what: 'the finding' },
+    );
+    expect(finding).toMatchObject({ level: 'critical', alert: 'OnewriterTenantParked' });
+    expect(finding.text).toContain('TENANT_PAUSED: Repeat offender');
+    const refused = await fetch(`${stack.gatewayUrl}/v1/tenants/slow/query`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${stack.token}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ sql: 'INSERT INTO t(n) VALUES (3)' }),
+    });
+    const answer = await refused.text();
+    expect(answer).toContain('"code":"TENANT_PAUSED"');
+    expect(answer).toContain('onewriter tenants resume slow');
+    // What an SDK client queues waits.
+    const late = await slow
+      .prepare('INSERT INTO t(n) VALUES (2)', { timeoutMs: 3_000 })
+      .run()
+      .catch((error: unknown) => error);
+    expect(late).toMatchObject({
+      code: 'OUTCOME_UNKNOWN',
+      details: { reason: 'paused', holders: [{ name: 'repeat-offender' }] },
+    });
+    const [entry] = await readAudit(redis, 'default', 1);
+    expect(entry).toMatchObject({ action: 'tenant.pause', tenant: 'slow', subject: 'broker' });
+
+    await resumeTenant(redis, 'default', 'slow');
+    expect(await redis.hexists(groupKeys('default').backOff, 'slow')).toBe(0);
+    expect(await receipts[1]!.committed({ timeoutMs: 20_000 }).catch(codeOf)).toBe('STATEMENT_TIMEOUT');
+    await behind.committed({ timeoutMs: 20_000 });
+    const rows = () => slow.prepare<[], { n: number }>('SELECT n FROM t ORDER BY n').all();
+    await waitFor(async () => (await rows()).length === 2, { what: 'the write that waited' });
+    expect(await rows()).toEqual([{ n: 1 }, { n: 2 }]);
+    await waitFor(async () => (await info()).parked === null, { what: 'the end of the finding' });
+    const replaced = stack.logs().split('broker ended to be replaced').length - 1;
+    expect(replaced).toBe(2);
   });
 
   it('does not keep a broker from handing over: the rest is finished, and its job left to the next', async () => {

@@ -24,7 +24,7 @@ import { openTransaction } from './open-transaction.ts';
 import { orderOfLife } from './order-of-life.ts';
 import { overload } from './overload.ts';
 import { pauseLeader } from './pause-leader.ts';
-import { endlessStatement, endlessStatements, poisonJob } from './poison.ts';
+import { endlessStatement, endlessStatements, poisonJob, repeatOffender } from './poison.ts';
 import { raisedEpochs } from './raised-epochs.ts';
 import { redisClock } from './redis-clock.ts';
 import { redisMemory } from './redis-memory.ts';
@@ -66,6 +66,7 @@ const ALL: readonly Fault[] = [
   poisonJob,
   endlessStatement,
   endlessStatements,
+  repeatOffender,
   clockJumps,
   redisClock,
   longReaders,

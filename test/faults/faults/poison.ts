@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { deadLetterQueue, LIMITS, tenantFile } from '@onewriter/protocol';
+import { holdKeys, REPEAT_OFFENDER, resumeTenant } from '@onewriter/runtime';
 import type { Receipt, ReceiptStatus } from '@onewriter/sdk';
 import { waitFor } from '@onewriter/testkit';
 import type { Fault } from '../fault.ts';
@@ -19,7 +20,11 @@ export const endlessStatement: Fault = {
   name: 'endless-statement',
   summary:
     'A statement never ends: the watchdog replaces the process, the write is set aside, everybody else is settled.',
-  rig: { brokers: 2, clients: PATIENT_CLIENTS, env: { ONEWRITER_STATEMENT_TIMEOUT_MS: '1000' } },
+  rig: {
+    ...{ brokers: 2, clients: PATIENT_CLIENTS },
+    // The rounds together would have a tenant paused.
+    env: { ONEWRITER_STATEMENT_TIMEOUT_MS: '1000', ONEWRITER_OFFENCE_LIMIT: '0' },
+  },
   judgeBy: { unknownAllowed: false },
   rounds: 10,
   async round({ rig, random, say, measure }) {
@@ -78,12 +83,52 @@ export const endlessStatements: Fault = {
   },
 };
 
+const OFFENCE_LIMIT = 2;
+
+/** A tenant that is paused for such statements loses none of its other writes, and has none twice. */
+export const repeatOffender: Fault = {
+  name: 'repeat-offender',
+  summary:
+    'One tenant sends statements that never end until it is paused, and is resumed: its other writes are applied once, and no other tenant waits.',
+  rig: {
+    clients: PATIENT_CLIENTS,
+    env: {
+      ONEWRITER_STATEMENT_TIMEOUT_MS: '1000',
+      ONEWRITER_OFFENCE_LIMIT: String(OFFENCE_LIMIT),
+    },
+  },
+  judgeBy: { unknownAllowed: false },
+  rounds: 3,
+  async round({ rig, random, say, measure }) {
+    await pause(random.between(100, 500));
+    const tenant = random.pick(rig.tenants);
+    const others = rig.tenants.filter(other => other !== tenant);
+    const receipts: Receipt[] = [];
+    for (let count = 0; count < OFFENCE_LIMIT; count++) {
+      receipts.push(await rig.probe.tenant(tenant).enqueue(ENDLESS, [], { timeoutMs: 5_000 }));
+    }
+    const { holds } = holdKeys('default', tenant);
+    await waitFor(async () => (await rig.direct.hexists(holds, REPEAT_OFFENDER)) === 1, {
+      timeoutMs: 30_000,
+      what: `the pause of ${tenant}`,
+    }).catch((error: Error) => {
+      throw new FaultFailure(error.message);
+    });
+    measure('ms of a write of another tenant', await rig.awaitRecovery([random.pick(others)]));
+    await pause(random.between(0, 500));
+    await resumeTenant(rig.direct, 'default', tenant);
+    for (const receipt of receipts) assertFailed(await settled(receipt, 20_000), 'STATEMENT_TIMEOUT');
+    const resumedMs = await rig.awaitRecovery();
+    say(`${tenant} paused after ${OFFENCE_LIMIT}, back ${Math.round(resumedMs)} ms after it was resumed`);
+  },
+};
+
 /** A job that takes its process down whenever it runs is set aside; those that were merely near are not. */
 export const poisonJob: Fault = {
   name: 'poison-job',
   summary:
     'kill -9 of the broker whenever a certain job runs: it is set aside after a few starts, and no other job is.',
-  rig: { clients: PATIENT_CLIENTS },
+  rig: { clients: PATIENT_CLIENTS, env: { ONEWRITER_OFFENCE_LIMIT: '0' } },
   judgeBy: { unknownAllowed: false },
   rounds: 5,
   async round({ rig, random, say }) {

@@ -450,7 +450,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     const maxBytes = contended ? SLICE_BYTES : MAX_READY_BYTES;
     for (const job of this.#ready) {
       if (job.unknownVersion !== undefined || !isLoaded(job)) break;
-      const alone = isStepsJobId(job.id) || this.#context.condemned.mustRunAlone(job.starts);
+      const alone = isStepsJobId(job.id) || this.#isSuspect(job);
       if (batch.length > 0 && (alone || bytes + job.data.length > maxBytes)) break;
       batch.push(job);
       bytes += job.data.length;
@@ -473,6 +473,12 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       epoch: this.#context.epoch(),
       jobs: batch.map(job => this.#toQueuedJob(job)),
     };
+  }
+
+  /** Whether it must not share a batch. The callers of a condemned one are answered before the next may do the same harm. */
+  #isSuspect({ id, starts }: HeldJob): boolean {
+    const { condemned } = this.#context;
+    return condemned.mustRunAlone(starts) || condemned.of(id) !== undefined;
   }
 
   /** Whether what begins now can only be the oldest that is held; where it cannot, the process ends. */

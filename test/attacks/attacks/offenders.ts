@@ -1,0 +1,46 @@
+import { type Attack, pause, type Target } from '../rig.ts';
+
+/* Attacks whose writes have the broker replaced: the tenant is throttled, then paused (ADR 0043). */
+
+/** A change of the lead: others wait for the start of the next broker, where none stands by. */
+const REPLACED_MS = 2_500;
+const NUMBERS = 'WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c)';
+const ENDLESS = `INSERT INTO t(v) ${NUMBERS} SELECT i FROM c WHERE i < 0`;
+
+/** Sends a write again and again, several at a time. */
+async function repeat(target: Target, count: number, path: string, sql: string): Promise<void> {
+  await Promise.all(
+    Array.from({ length: count }, async () => {
+      while (!target.signal.aborted) {
+        await target.ask(`/v1/tenants/${target.tenant}/${path}`, { sql });
+        await pause(50);
+      }
+    }),
+  );
+}
+
+export const endlessWrite: Attack = {
+  name: 'endless-write',
+  summary: 'writes that never end',
+  stallMs: REPLACED_MS,
+  run: target => repeat(target, 4, 'query', ENDLESS),
+};
+
+export const endlessBacklog: Attack = {
+  name: 'endless-backlog',
+  summary: 'a backlog of writes that never end, for which no caller waits',
+  stallMs: REPLACED_MS,
+  run: target => repeat(target, 4, 'enqueue', ENDLESS),
+};
+
+export const timeoutsWrite: Attack = {
+  name: 'timeouts-write',
+  summary: 'writes that take some seconds each, within the deadline of a statement',
+  run: target =>
+    repeat(
+      target,
+      4,
+      'query',
+      `INSERT INTO t(v) SELECT count(*) FROM (${NUMBERS} SELECT i FROM c LIMIT 10000000)`,
+    ),
+};
