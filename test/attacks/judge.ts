@@ -30,6 +30,11 @@ export function judge(attacks: readonly Attack[], outcome: Outcome, bounds: Boun
     problems.push(
       `p99 of the honest tenants ${attacked.p99.toFixed(0)} ms, quiet ${quiet.p99.toFixed(1)} ms`,
     );
+  const totalStallMs = attacks.reduce((sum, attack) => sum + (attack.totalStallMs ?? 0), 0);
+  if (totalStallMs > 0 && attacked.stalledMs > totalStallMs)
+    problems.push(
+      `no honest request was answered for ${attacked.stalledMs.toFixed(0)} ms, ${totalStallMs} are documented`,
+    );
   for (const [code, count] of Object.entries(attacked.errors))
     problems.push(`${count} honest requests: ${code}`);
   for (const [name, mib] of Object.entries(peakMib)) {
@@ -46,7 +51,7 @@ export function describeOutcome({ quiet, attacked, peakMib, replaced }: Outcome)
   const memory = Object.entries(peakMib).map(([name, mib]) => `${name} ${mib}`);
   const errors = Object.entries(attacked.errors).map(([code, count]) => `${count} ${code}`);
   return [
-    `p99 ${quiet.p99.toFixed(1)} → ${attacked.p99.toFixed(1)} ms, worst ${attacked.worst.toFixed(0)} ms of ${attacked.requests}`,
+    `p99 ${quiet.p99.toFixed(1)} → ${attacked.p99.toFixed(1)} ms, worst ${attacked.worst.toFixed(0)} ms of ${attacked.requests}, stalled ${attacked.stalledMs.toFixed(0)} ms`,
     `MiB: ${memory.join(', ')}`,
     ...(errors.length > 0 ? [`errors: ${errors.join(', ')}`] : []),
     ...(replaced.length > 0 ? [`replaced: ${replaced.join(', ')}`] : []),

@@ -18,6 +18,8 @@ export interface Honest {
   readonly p50: number;
   readonly p99: number;
   readonly worst: number;
+  /** Times in which no honest request was answered, those of more than 250 ms, in ms all together. */
+  readonly stalledMs: number;
   /** Codes of refused or failed requests, and how often. */
   readonly errors: Readonly<Record<string, number>>;
 }
@@ -49,6 +51,8 @@ export interface Attack {
   readonly schema?: string | undefined;
   /** A process that others need may be replaced: the documented answer to it. Others then wait this long at most, in ms. */
   readonly stallMs?: number | undefined;
+  /** The sum of these waits, at most, in ms, however long it attacks. */
+  readonly totalStallMs?: number | undefined;
   run(target: Target): Promise<void>;
 }
 
@@ -74,6 +78,8 @@ const ROOT = new URL(import.meta.url.includes('/dist/') ? '../' : './', import.m
 /** Between two requests of an honest tenant. */
 const PAUSE_MS = 20;
 const SAMPLE_MS = 200;
+/** A longer time without any answer is a stall. */
+const STALL_MS = 250;
 const REQUEST_TIMEOUT_MS = 15_000;
 const ATTACK_PROCESS = fileURLToPath(new URL('./dist/attack-process.js', ROOT));
 
@@ -141,6 +147,8 @@ export class AttackRig implements AsyncDisposable {
   async #measure(work: (signal: AbortSignal) => Promise<void>): Promise<Honest> {
     const latencies: number[] = [];
     const errors: Record<string, number> = {};
+    let stalledMs = 0;
+    let answeredAt = performance.now();
     const ending = new AbortController();
     const timer = setTimeout(() => ending.abort(), this.#options.seconds * 1_000);
     const { gatewayUrl } = this.#stack;
@@ -150,7 +158,10 @@ export class AttackRig implements AsyncDisposable {
         const sql = count % 2 === 0 ? 'UPDATE t SET v = v + 1 WHERE id = 1' : 'SELECT v FROM t WHERE id = 1';
         const begun = performance.now();
         const answer = await ask(gatewayUrl, `/v1/tenants/${tenant}/query`, token, { sql });
-        latencies.push(performance.now() - begun);
+        const now = performance.now();
+        latencies.push(now - begun);
+        if (now - answeredAt > STALL_MS) stalledMs += now - answeredAt;
+        answeredAt = now;
         if (answer.status !== 200) {
           const code = /"code":"(\w+)"/.exec(answer.text)?.[1] ?? `${answer.status} ${answer.text}`.trim();
           errors[code] = (errors[code] ?? 0) + 1;
@@ -164,7 +175,8 @@ export class AttackRig implements AsyncDisposable {
     latencies.sort((a, b) => a - b);
     const at = (part: number) =>
       latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * part))]!;
-    return { requests: latencies.length, p50: at(0.5), p99: at(0.99), worst: latencies.at(-1)!, errors };
+    const [p50, p99, worst] = [at(0.5), at(0.99), latencies.at(-1)!];
+    return { requests: latencies.length, p50, p99, worst, stalledMs, errors };
   }
 
   #sample(peakMib: Record<string, number>): void {

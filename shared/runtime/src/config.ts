@@ -144,8 +144,10 @@ export const configSchema = z.object({
     .min(0)
     .max(100)
     .default(5)
-    .describe('A tenant whose writes had the broker replaced so often is paused, until it is resumed; 0: never.'),
-  offenceWindowMs: ms(10 * 60_000).describe('Within this time.'),
+    .describe(
+      'A tenant whose writes had the broker replaced so often is paused, until it is resumed; 0: never.',
+    ),
+  offenceWindowMs: ms(10 * 60_000).describe('ONEWRITER_OFFENCE_LIMIT counts within this time.'),
   transactionTimeoutMs: ms(LIMITS.transactionTimeoutMs).describe(
     'An interactive transaction that is older is taken away when others wait.',
   ),

@@ -4,6 +4,9 @@ import { type Attack, pause, type Target } from '../rig.ts';
 
 /** A change of the lead: others wait for the start of the next broker, where none stands by. */
 const REPLACED_MS = 2_500;
+/** As often as pauses a tenant: ONEWRITER_OFFENCE_LIMIT. */
+const REPLACED_TIMES = 5;
+const STALLS = { stallMs: REPLACED_MS, totalStallMs: REPLACED_TIMES * REPLACED_MS };
 const NUMBERS = 'WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c)';
 const ENDLESS = `INSERT INTO t(v) ${NUMBERS} SELECT i FROM c WHERE i < 0`;
 
@@ -22,14 +25,14 @@ async function repeat(target: Target, count: number, path: string, sql: string):
 export const endlessWrite: Attack = {
   name: 'endless-write',
   summary: 'writes that never end',
-  stallMs: REPLACED_MS,
+  ...STALLS,
   run: target => repeat(target, 4, 'query', ENDLESS),
 };
 
 export const endlessBacklog: Attack = {
   name: 'endless-backlog',
   summary: 'a backlog of writes that never end, for which no caller waits',
-  stallMs: REPLACED_MS,
+  ...STALLS,
   run: target => repeat(target, 4, 'enqueue', ENDLESS),
 };
 
