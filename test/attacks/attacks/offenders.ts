@@ -36,8 +36,8 @@ export const endlessBacklog: Attack = {
   run: target => repeat(target, 4, 'enqueue', ENDLESS),
 };
 
-export const timeoutsWrite: Attack = {
-  name: 'timeouts-write',
+export const slowWrite: Attack = {
+  name: 'slow-write',
   summary: 'writes that take some seconds each, within the deadline of a statement',
   run: target =>
     repeat(
