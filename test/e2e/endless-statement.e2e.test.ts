@@ -1,5 +1,5 @@
-import { deadLetterQueue, findStatusProblems, groupKeys } from '@onewriter/protocol';
-import { readAudit, readGroupStatus, resumeTenant } from '@onewriter/runtime';
+import { deadLetterQueue, findStatusProblems, groupKeys, parseReceiptId } from '@onewriter/protocol';
+import { pauseTenant, readAudit, readGroupStatus, resumeTenant } from '@onewriter/runtime';
 import { connect, OnewriterError } from '@onewriter/sdk';
 import { startRedis, startService, startStack, temporaryDirectory, waitFor } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
@@ -120,9 +120,12 @@ describe('a statement that never ends', () => {
     onTestFinished(() => redis.disconnect());
     const [slow, other] = [client.tenant('slow'), client.tenant('other')];
     for (const db of [slow, other]) await db.exec('CREATE TABLE t(n INTEGER PRIMARY KEY)');
+    // Resumed, the broker takes them all at once.
+    await pauseTenant(redis, 'default', 'slow', 'test');
     const receipts = [];
     for (let count = 0; count < 2; count++) receipts.push(await slow.enqueue(ENDLESS, []));
     const behind = await slow.enqueue('INSERT INTO t(n) VALUES (1)', []);
+    await resumeTenant(redis, 'default', 'slow');
     expect(await receipts[0]!.committed({ timeoutMs: 30_000 }).catch(codeOf)).toBe('STATEMENT_TIMEOUT');
     const info = async () => {
       const url = `${stack.gatewayUrl}/v1/tenants/slow`;
@@ -183,6 +186,27 @@ describe('a statement that never ends', () => {
     await waitFor(async () => (await info()).parked === null, { what: 'the end of the finding' });
     const replaced = stack.logs().split('broker ended to be replaced').length - 1;
     expect(replaced).toBe(2);
+  });
+
+  it('stays set aside while its tenant is paused, whoever leads', async () => {
+    const { redis: server, client, startBroker } = await startGround();
+    const redis = new Redis(server.url);
+    onTestFinished(() => redis.disconnect());
+    const keys = groupKeys('default');
+    const stopped = await client.tenant('slow').enqueue('CREATE TABLE t(n)', []);
+    const other = await client.tenant('other').enqueue('CREATE TABLE t(n)', []);
+    // As a leader leaves it that has paused the tenant.
+    const { jobId } = parseReceiptId(stopped.id);
+    const error = { code: 'STATEMENT_TIMEOUT', message: 'It ran too long.' };
+    await redis.hset(keys.condemned, jobId, JSON.stringify({ 0: error }));
+    await redis.hset(keys.starts, jobId, 1);
+    await redis.hset(keys.backOff, 'slow', JSON.stringify({ times: 5, at: Date.now(), paused: 'why' }));
+    // The other is found by the sweep, which begins when it is forgotten what nobody needs.
+    await redis.del(keys.bell);
+    await startBroker({ ONEWRITER_SWEEP_INTERVAL_MS: '100' });
+    await other.committed({ timeoutMs: 20_000 });
+    await resumeTenant(redis, 'default', 'slow');
+    expect(await stopped.committed({ timeoutMs: 20_000 }).catch(codeOf)).toBe('STATEMENT_TIMEOUT');
   });
 
   it('does not keep a broker from handing over: the rest is finished, and its job left to the next', async () => {
