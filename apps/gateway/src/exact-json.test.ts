@@ -27,6 +27,15 @@ describe('parseExactJson', () => {
     expect(parseExactJson('[9223372036854775808]')).toEqual([2 ** 63]);
   });
 
+  it('takes time that grows with the text, whatever is in it', () => {
+    // The square of it would take minutes.
+    for (const tail of ['\\"'.repeat(400_000), '\\'.repeat(800_001), '"'.repeat(400_001)]) {
+      expect(() => parseExactJson(`{"a":1234567890123456,"${tail}`)).toThrow(SyntaxError);
+    }
+    const digits = '7'.repeat(4_000_000);
+    expect(parseExactJson(`[${digits}]`)).toEqual([{ i: digits }]);
+  });
+
   it.each([
     '{"a":09007199254740993}',
     '[9007199254740993 1]',

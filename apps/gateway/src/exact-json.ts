@@ -3,9 +3,14 @@
  * write 64-bit integers as bare JSON numbers; they are tagged in the text before it is parsed.
  */
 
-/** A string (left alone), or a number without a fraction or exponent. */
-const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+/**
+ * A string (left alone), or a number. A string without an end goes to the end of the text: were it no match, each quote in it would
+ * be tried as a beginning, which takes the square of its length.
+ */
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\[^])*(?:"|\\?$)|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 const INTEGER = /^-?\d+$/;
+/** Of the largest double, and a sign. */
+const MAX_DOUBLE_DIGITS = 310;
 /** The shortest integer that a double may not hold has 16 digits. */
 const MAYBE_TOO_LARGE = /\d{16}/;
 
@@ -31,6 +36,8 @@ function tagLargeIntegers(text: string): string {
  * written 9223372036854776000). Any other would be rounded without a word, and is refused later.
  */
 function isDouble(digits: string): boolean {
+  // Beyond any double; and reading so many digits takes long.
+  if (digits.length > MAX_DOUBLE_DIGITS) return false;
   const integer = BigInt(digits);
   if (BigInt.asIntN(64, integer) === integer) return false;
   const double = Number(digits);

@@ -8,12 +8,15 @@ export function toRowKeys(columns: readonly string[]): readonly string[] {
   const last = new Map(columns.map((name, index) => [name, index]));
   if (last.size === columns.length) return columns;
   const taken = new Set(columns);
+  /** Where the search for each name goes on: a thousand equal names are few steps each. */
+  const next = new Map<string, number>();
   return columns.map((name, index) => {
     if (last.get(name) === index) return name;
-    for (let count = 1; ; count++) {
+    for (let count = next.get(name) ?? 1; ; count++) {
       const key = `${name}:${count}`;
       if (taken.has(key)) continue;
       taken.add(key);
+      next.set(name, count + 1);
       return key;
     }
   });

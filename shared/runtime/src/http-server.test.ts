@@ -11,6 +11,10 @@ const TIMEOUT_MS = 150;
 async function open(maxConnections?: number) {
   const server = await openHttpServer(
     (request, response) => {
+      if (request.url === '/large') {
+        response.end(Buffer.alloc(64 * 1024 * 1024));
+        return;
+      }
       if (request.url === '/stream') {
         response.write('begin ');
         setTimeout(() => response.end('end'), 2 * TIMEOUT_MS);
@@ -24,6 +28,7 @@ async function open(maxConnections?: number) {
       log: createLogger('test', 'silent'),
       mayStream: request => request.url === '/upload',
       requestTimeoutMs: TIMEOUT_MS,
+      answerStallMs: TIMEOUT_MS,
       maxConnections,
     },
   );
@@ -59,6 +64,36 @@ describe('openHttpServer', () => {
     expect(await sendSlowly(port, '/upload', 3 * TIMEOUT_MS)).toMatch(/arrived$/);
     const response = await fetch(`http://127.0.0.1:${port}/stream`);
     expect(await response.text()).toBe('begin end');
+  });
+
+  it('breaks off an answer of which nothing is taken, and none that is taken slowly', async () => {
+    const { port } = await open();
+    const ask = async () => {
+      const socket = connect(port, '127.0.0.1');
+      onTestFinished(() => void socket.destroy());
+      socket.on('error', () => {}); // the server breaks it off
+      await once(socket, 'connect');
+      socket.write('GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+      return socket;
+    };
+    const slow = await ask();
+    let bytes = 0;
+    slow.on('data', chunk => {
+      bytes += chunk.length;
+      slow.pause();
+      setTimeout(() => slow.resume(), 1);
+    });
+    const taken = once(slow, 'end');
+    const stalled = await ask();
+    await pause(4 * TIMEOUT_MS);
+    let held = 0;
+    stalled.on('data', chunk => {
+      held += chunk.length;
+    });
+    await once(stalled, 'close');
+    expect(held).toBeLessThan(64 * 1024 * 1024);
+    await taken;
+    expect(bytes).toBeGreaterThan(64 * 1024 * 1024);
   });
 
   it('closes the connection that was idle for the longest where there are too many, and none with a request', async () => {

@@ -11,6 +11,8 @@ export interface HttpServerOptions {
   readonly log: Logger;
   /** Requests whose body may take as long as it likes; they look after their own silence. Default: none. */
   readonly mayStream?: ((request: IncomingMessage) => boolean) | undefined;
+  /** An answer of which the caller takes nothing for this long is broken off. Default: 30,000. */
+  readonly answerStallMs?: number | undefined;
   /** A request must have arrived in full by then. Default: 30,000. */
   readonly requestTimeoutMs?: number | undefined;
   /**
@@ -107,6 +109,10 @@ export async function openHttpServer(
       listener(request, response);
     },
   );
+  // Node leaves a connection alone that is being written to. One with nothing to send waits for the work, or for events.
+  server.setTimeout(options.answerStallMs ?? REQUEST_TIMEOUT_MS, socket => {
+    if (socket.writableLength > 0) socket.destroy();
+  });
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   server.on('connection', socket => {
     if (sockets.size >= maxConnections) makeRoom(socket);

@@ -23,6 +23,8 @@ export interface JsonRow {
   /** Indexes of values that are blobs and are to be stored as text. */
   readonly texts?: readonly number[] | undefined;
 }
+/** Of the largest double, and a sign. */
+const MAX_DOUBLE_DIGITS = 310;
 
 /** Digits up to which a number is held by a double for sure. */
 const SAFE_DIGITS = 15;
@@ -245,12 +247,18 @@ class JsonReader {
 
 function encodeDigits(name: string, digits: string): string {
   if (digits.length <= SAFE_DIGITS) return digits === '-0' ? '0' : digits;
+  // Beyond any double; and reading so many digits takes long.
+  if (digits.length > MAX_DOUBLE_DIGITS) throw integerTooLarge(name);
   const integer = BigInt(digits);
   if (integer >= MIN_INT64 && integer <= MAX_INT64) return encode(integer);
   // Written by JavaScript it is a real; any other digits would be rounded without a word.
   const real = Number(digits);
   if (String(real) === digits || (Number.isFinite(real) && BigInt(real) === integer)) return encode(real);
-  throw refused(name, 'is an integer over 64 bits; send it as text, or as {"f":"…"} to have it rounded');
+  throw integerTooLarge(name);
+}
+
+function integerTooLarge(name: string): OnewriterError {
+  return refused(name, 'is an integer over 64 bits; send it as text, or as {"f":"…"} to have it rounded');
 }
 
 function encodeReal(name: string, token: string): string {
