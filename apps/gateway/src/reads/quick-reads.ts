@@ -11,7 +11,14 @@ import {
 import type Database from 'better-sqlite3';
 import type { StepColumn } from '../hrana/steps.ts';
 import type { TenantFiles } from './open-tenant-file.ts';
-import type { ReadAnswer, ReadRequest, ReadStatement, ReadStream, Reads } from './read-processes.ts';
+import type {
+  ReadAnswer,
+  ReadRequest,
+  ReadResult,
+  ReadStatement,
+  ReadStream,
+  Reads,
+} from './read-processes.ts';
 import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 
 /** Page caches of all connections together, and the least that each has. SQLite would give each 16 MB. */
@@ -24,8 +31,18 @@ const SHARE_CLOSED = 1 / 8;
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
 /** A row that is larger is read by the others. */
 const MAX_ROW_BYTES = 1024 * 1024;
-/** A statement that took longer is not quick any more, whatever its plan. */
+/** Where a statement took longer, whatever its plan, all of its tenant are run by the others for a while. */
 const MAX_MS = 20;
+const SLOW_FOR_MS = 10 * 60_000;
+/** Steps of a program, which bounds its columns, too. */
+const MAX_STEPS = 250;
+/** Compiling a statement may take any time and memory: one that took longer to explain is not compiled here. */
+const MAX_JUDGING_MS = 50;
+const JUDGING_TIMEOUT_MS = 1_000;
+/** Explanations asked for at a time. */
+const MAX_JUDGING = 4;
+/** A busy process takes long to answer, which says nothing of the statement. */
+const MAX_TRIES = 5;
 const CHECK_FILE_EVERY_MS = 1_000;
 const MAX_SQL_LENGTH = 2_000;
 const SELECT = /^\s*SELECT\s/i;
@@ -88,14 +105,19 @@ interface QuickReader {
   checkedAt: number;
   /** Of the file and its log. */
   bytes: number;
-  /** By text: statements that are quick under this version of the schema, null for those that are not. */
-  readonly plans: Map<string, QuickPlan | null>;
+  /** By text, under this version of the schema. */
+  readonly plans: Map<string, QuickPlan>;
+  /** Monotonic, ms: until then nothing of this tenant is run here. */
+  slowUntil: number;
   schemaVersion: unknown;
 }
 
+/** What is known of a statement. */
 interface QuickPlan {
-  /** Adds up the bytes of the row without reading it. */
-  readonly measure: Database.Statement<unknown[], number>;
+  state: 'unknown' | 'quick' | 'not quick';
+  /** Adds up the bytes of the row without reading it; compiled when it is first run. */
+  measure: Database.Statement<unknown[], number> | undefined;
+  tries: number;
 }
 
 /** What one statement found on one state of the database. */
@@ -110,8 +132,9 @@ interface QuickResult {
 /**
  * Runs the reads that cannot take long here, and hands all others on. A read in a process of its own can be stopped, which
  * costs two messages; a lookup of one row by its key need not be stopped, and is what most requests are. Whether it is one
- * is not guessed from its text: SQLite's plan must find at most one row in every table, its program may do nothing but take columns
- * out of them, and the row must be small.
+ * is not guessed from its text: SQLite's plan must find at most one row in one table, its program may do nothing but take columns
+ * out of it, and the row must be small. The plan is made in a process that can be stopped, when a statement is first seen: compiling
+ * alone can take minutes and gigabytes, by views of views.
  */
 export class QuickReads implements Reads {
   readonly #files: TenantFiles;
@@ -120,6 +143,8 @@ export class QuickReads implements Reads {
   readonly #readers = new Map<string, QuickReader>();
   /** Reads that were run here, and those that were handed on. */
   readonly counts = { quick: 0, other: 0 };
+  /** One for each tenant, so that none keeps others from it. */
+  readonly #judging = new Map<string, Promise<void>>();
 
   /** @param maxOpenFiles files that are kept open here; the least recently used is closed */
   constructor(files: TenantFiles, others: Reads, maxOpenFiles: number) {
@@ -164,6 +189,11 @@ export class QuickReads implements Reads {
     this.#others.forget(tenant);
   }
 
+  /** Resolves when no statement is being explained. */
+  async settled(): Promise<void> {
+    while (this.#judging.size > 0) await Promise.all(this.#judging.values());
+  }
+
   /** Closes the files that are open here. Idempotent. */
   close(): void {
     for (const tenant of [...this.#readers.keys()]) this.#close(tenant);
@@ -188,16 +218,66 @@ export class QuickReads implements Reads {
       const known = this.#reader(tenant);
       // As they would arrive in a process of its own.
       const values = parametersOf(sql).toArguments(decodeParameters(encodeParameters(params)));
-      if (known.bytes > MAX_FILE_BYTES) return undefined;
-      const plan = findPlan(known, sql, values);
-      if (plan === null) return undefined;
+      if (known.bytes > MAX_FILE_BYTES || performance.now() < known.slowUntil) return undefined;
+      const plan = findPlan(known, sql);
+      if (plan.state !== 'quick') {
+        if (plan.state === 'unknown') this.#judgeLater(tenant, known, plan, { sql, params });
+        return undefined;
+      }
       const begunAt = performance.now();
       const result = runQuick(known, plan, sql, values);
-      if (performance.now() - begunAt > MAX_MS) known.plans.set(sql, null);
+      const endedAt = performance.now();
+      if (endedAt - begunAt > MAX_MS) known.slowUntil = endedAt + SLOW_FOR_MS;
       return result;
     } catch {
       this.#close(tenant);
       return undefined;
+    }
+  }
+
+  #judgeLater(tenant: string, known: QuickReader, plan: QuickPlan, statement: ReadStatement): void {
+    if (this.#judging.size >= MAX_JUDGING || this.#judging.has(tenant) || plan.tries >= MAX_TRIES) return;
+    plan.tries++;
+    // Until it is known, no second look.
+    plan.state = 'not quick';
+    const judging = this.#judge(tenant, known, plan, statement);
+    this.#judging.set(
+      tenant,
+      judging.finally(() => this.#judging.delete(tenant)),
+    );
+  }
+
+  /** Never throws: a statement that cannot be explained is not quick. */
+  async #judge(tenant: string, known: QuickReader, plan: QuickPlan, { sql, params }: ReadStatement) {
+    const begunAt = performance.now();
+    let answer: ReadAnswer;
+    try {
+      answer = await this.#others.read({
+        tenant,
+        statements: [
+          { sql: `EXPLAIN QUERY PLAN ${sql}`, params },
+          { sql: `EXPLAIN ${sql}`, params },
+          { sql: 'PRAGMA schema_version' },
+        ],
+        timeoutMs: JUDGING_TIMEOUT_MS,
+      });
+    } catch (error) {
+      // Where the process was busy the next run asks again, up to a bound.
+      if (isOnewriterError(error) && error.retryable) plan.state = 'unknown';
+      return;
+    }
+    if (performance.now() - begunAt > MAX_JUDGING_MS) {
+      plan.state = 'unknown';
+      return;
+    }
+    const [steps, program, version] = answer.results;
+    // Of another schema, or the file was closed meanwhile: the plan is not found any more.
+    if (!known.reader.db.open || Number(version?.rows[0]?.[0]) !== Number(known.schemaVersion)) return;
+    try {
+      if (isQuickPlan(known.reader.db, textsOf(steps, 'detail'), textsOf(program, 'opcode')))
+        plan.state = 'quick';
+    } catch {
+      this.#close(tenant); // the file was replaced
     }
   }
 
@@ -232,6 +312,7 @@ export class QuickReads implements Reads {
       checkedAt: now,
       bytes: this.#bytesOf(tenant),
       plans: new Map(),
+      slowUntil: 0,
       schemaVersion: undefined,
     };
   }
@@ -269,12 +350,12 @@ export class QuickReads implements Reads {
   }
 }
 
-/** How a statement is run here, as the schema is now; null where it may take long. */
-function findPlan(known: QuickReader, sql: string, values: readonly unknown[]): QuickPlan | null {
+/** What is known of a statement, as the schema is now. */
+function findPlan(known: QuickReader, sql: string): QuickPlan {
   const { reader, plans } = known;
   const version = known.readSchemaVersion.get();
   if (version !== known.schemaVersion) {
-    // A plan is made from the schema in memory. Without one the file was replaced, or is empty.
+    // What is compiled is made from the schema in memory. Without one the file was replaced, or is empty.
     if (!reader.checkSchema()) throw new Error('There is no schema.');
     plans.clear();
     known.schemaVersion = version;
@@ -282,18 +363,24 @@ function findPlan(known: QuickReader, sql: string, values: readonly unknown[]): 
   let plan = plans.get(sql);
   if (plan === undefined) {
     if (plans.size >= 1_000) plans.clear();
-    plan = hasQuickPlan(reader, sql, values) ? { measure: prepareMeasure(reader, sql) } : null;
+    plan = { state: 'unknown', measure: undefined, tries: 0 };
     plans.set(sql, plan);
   }
   return plan;
 }
 
-function hasQuickPlan({ db }: TenantReader, sql: string, values: readonly unknown[]): boolean {
-  const steps = db.prepare<unknown[], { detail: string }>(`EXPLAIN QUERY PLAN ${sql}`).all(...values);
-  if (steps.length === 0) return false;
-  if (!steps.every(({ detail }) => BY_ROWID.test(detail) || usesWholeKey(db, detail))) return false;
-  const program = db.prepare<unknown[], { opcode: string }>(`EXPLAIN ${sql}`).all(...values);
-  return program.every(({ opcode }) => QUICK_OPCODES.has(opcode));
+/** @param steps of EXPLAIN QUERY PLAN. @param opcodes of EXPLAIN */
+function isQuickPlan(db: Database.Database, steps: readonly string[], opcodes: readonly string[]): boolean {
+  const [step] = steps;
+  // One table: with several a value of one is the key of the next, and a large one is compared again and again.
+  if (step === undefined || steps.length > 1 || opcodes.length > MAX_STEPS) return false;
+  if (!BY_ROWID.test(step) && !usesWholeKey(db, step)) return false;
+  return opcodes.every(opcode => QUICK_OPCODES.has(opcode));
+}
+
+function textsOf(result: ReadResult | undefined, column: string): string[] {
+  const index = result?.columns.indexOf(column) ?? -1;
+  return result?.rows.map(row => String(row[index])) ?? [];
 }
 
 /** SQLite takes the length of a column in bytes from the head of its row; what it is of is not loaded. */
@@ -321,15 +408,18 @@ function usesWholeKey(db: TenantReader['db'], detail: string): boolean {
 /** The commit that it saw and the row, of one state of the database; undefined where the row is large. */
 function runQuick(
   { reader, begin, commit, bytes }: QuickReader,
-  { measure }: QuickPlan,
+  plan: QuickPlan,
   sql: string,
   values: readonly unknown[],
 ): QuickResult | undefined {
   begin.run();
   // No row is larger than its file.
-  if (bytes > MAX_ROW_BYTES && (measure.get(...values) ?? 0) > MAX_ROW_BYTES) {
-    commit.run();
-    return undefined;
+  if (bytes > MAX_ROW_BYTES) {
+    plan.measure ??= prepareMeasure(reader, sql);
+    if ((plan.measure.get(...values) ?? 0) > MAX_ROW_BYTES) {
+      commit.run();
+      return undefined;
+    }
   }
   const commitSeq = reader.commitSeq();
   const statement = reader.statement(sql);
