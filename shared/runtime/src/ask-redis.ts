@@ -1,4 +1,4 @@
-import { isNotNow, OnewriterError } from '@onewriter/protocol';
+import { explainReply, isNotNow, OnewriterError } from '@onewriter/protocol';
 
 const RETRY_AFTER_MS = 1_000;
 
@@ -10,13 +10,15 @@ const NO_ANSWER =
  * Asks Redis something that changes nothing, for callers that wait for the answer: an outage is told as what it is.
  * Not for commands that write: without their reply nobody knows whether they were done.
  *
- * @throws OnewriterError QUEUE_UNAVAILABLE where Redis does not answer now; whatever else `ask` throws, as it is
+ * @throws OnewriterError QUEUE_UNAVAILABLE where Redis does not answer now, MISCONFIGURED where rights are missing; whatever else `ask` throws, as it is
  */
 export async function askRedis<T>(ask: () => Promise<T>): Promise<T> {
   try {
     return await ask();
   } catch (error) {
     if (!isRedisOutage(error)) throw error;
+    const explained = explainReply(error);
+    if (explained !== undefined) throw explained;
     const message = `Redis does not answer: ${error.message}`;
     throw new OnewriterError('QUEUE_UNAVAILABLE', message, { retryAfterMs: RETRY_AFTER_MS }, error);
   }
