@@ -193,6 +193,7 @@ async function readRows(
     timeoutMs: options.readTimeoutMs,
     signal: c.req.raw.signal,
   });
+  c.get('assertAnswerRoom')();
   const { columns, rows } = results[0]!;
   return toPlainRows(columns, rows);
 }

@@ -7,7 +7,7 @@
  * A string (left alone), or a number. A string without an end goes to the end of the text: were it no match, each quote in it would
  * be tried as a beginning, which takes the square of its length.
  */
-const STRING_OR_NUMBER = /"(?:[^"\\]|\\[^])*(?:"|\\?$)|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\[\s\S])*(?:"|\\?$)|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 const INTEGER = /^-?\d+$/;
 /** Of the largest double, and a sign. */
 const MAX_DOUBLE_DIGITS = 310;

@@ -19,6 +19,7 @@ import { allowOrigins } from './security/allow-origins.ts';
 import { authenticate } from './security/authenticate.ts';
 import { securityHeaders } from './security/security-headers.ts';
 import { Shares } from './security/shares.ts';
+import { UnsentAnswers } from './security/unsent-answers.ts';
 import { LoopTurns } from './streams/loop-turns.ts';
 import { StreamRooms } from './streams/stream-room.ts';
 import { traceRequests } from './trace-requests.ts';
@@ -93,7 +94,7 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     total: maxRequests,
     share: Math.min(MAX_REQUESTS_OF_OWNER, Math.ceil(maxRequests / 4)),
   });
-  const token = authenticate(options.verifyToken, options.limits, requests);
+  const token = authenticate(options.verifyToken, options.limits, requests, new UnsentAnswers());
   const bodies = new Shares({
     what: 'request bodies',
     total: options.maxBodyBytes * MAX_HELD_BODIES,

@@ -14,6 +14,8 @@ export interface GatewayEnv {
     access: VerifiedToken;
     /** The token itself, so that long answers can see whether it has ended. */
     token: string;
+    /** Before a result of a read becomes an answer. @throws OnewriterError RATE_LIMITED */
+    assertAnswerRoom: () => void;
     /** Of a body that is not small. */
     body: LargeBody | undefined;
   };

@@ -65,6 +65,8 @@ describe('classifyStatement', () => {
     ['REINDEX', 'write REINDEX'],
     ['ANALYZE t', 'write ANALYZE'],
     ["INSERT INTO t VALUES ('_onewriter_ledger')", 'write INSERT inserts'],
+    ['CREATE TABLE t(_onewriter)', 'write CREATE'],
+    ['CREATE VIRTUAL TABLE t USING fts5(_onewriter)', 'write CREATE'],
     ["UPDATE t SET a = 'x' WHERE b LIKE '_onewriter_%'", 'write UPDATE'],
     ['UPDATE t SET a = temp.b FROM u AS temp WHERE temp.id = t.id', 'write UPDATE'],
     ['INSERT INTO t SELECT b.x FROM temp JOIN b ON temp.id = b.id', 'write INSERT inserts'],

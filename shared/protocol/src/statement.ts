@@ -124,6 +124,8 @@ class StatementScan {
   #temporary = false;
   #returning = false;
   #internalName = false;
+  /** CREATE VIRTUAL TABLE */
+  #virtual = false;
   /** The token before was the name `temp` where a target may stand; a dot makes it the schema. */
   #afterTemp = false;
   readonly #pragma: string[] = [];
@@ -179,7 +181,8 @@ class StatementScan {
     else if (this.#keyword === 'PRAGMA') this.#pragma.push(tokens.text);
     else if (this.#keyword === 'CREATE' && this.#count === 1 && (word === 'TEMP' || word === 'TEMPORARY')) {
       this.#temporary = true;
-    } else if (this.#keyword === 'WITH') this.#acceptAfterWith(word);
+    } else if (this.#keyword === 'CREATE' && this.#count === 1 && word === 'VIRTUAL') this.#virtual = true;
+    else if (this.#keyword === 'WITH') this.#acceptAfterWith(word);
     // A keyword of SQLite's that is never a bare name.
     if (word === 'RETURNING' && this.#depth === 0) this.#returning = true;
 
@@ -195,6 +198,10 @@ class StatementScan {
     }
   }
 
+  #namesVirtualTable(): boolean {
+    return (this.#virtual && this.#depth === 0) || (this.#keyword === 'ALTER' && this.#previous === 'TO');
+  }
+
   /** The first word outside brackets that follows a common table expression is the statement's own keyword. */
   #acceptAfterWith(word: string): void {
     if (this.#depth === 0 && this.#previous === ')' && word !== '' && word !== 'AS') this.#keyword = word;
@@ -206,8 +213,9 @@ class StatementScan {
     if (REFUSED_TABLES.has(table)) refuse(`${table} is not allowed.`);
     const target = BEFORE_TARGET.has(this.#previous);
     if (kind === 'string' && !target && !BEFORE_REFERENCE.has(this.#previous)) return;
-    // A virtual table named by the prefix has shadow tables whose names begin with it.
-    if (`${name}_`.startsWith(INTERNAL_PREFIX)) this.#internalName = true;
+    if (name.startsWith(INTERNAL_PREFIX)) this.#internalName = true;
+    // A virtual table of this name has shadow tables whose names begin with the prefix.
+    if (`${name}_` === INTERNAL_PREFIX && this.#namesVirtualTable()) this.#internalName = true;
     if (name === 'SQLITE_TEMP_MASTER' || name === 'SQLITE_TEMP_SCHEMA') this.#temporary = true;
     this.#afterTemp = target && name === 'TEMP';
   }

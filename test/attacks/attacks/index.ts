@@ -1,12 +1,15 @@
 import type { Attack } from '../rig.ts';
+import * as loops from './loops.ts';
 import * as memory from './memory.ts';
 import * as offenders from './offenders.ts';
 import * as pools from './pools.ts';
 
 /** All attacks, by name. */
 export const ATTACKS: ReadonlyMap<string, Attack> = new Map(
-  [...Object.values(pools), ...Object.values(memory), ...Object.values(offenders)].map(attack => [
-    attack.name,
-    attack,
-  ]),
+  [
+    ...Object.values(pools),
+    ...Object.values(loops),
+    ...Object.values(memory),
+    ...Object.values(offenders),
+  ].map(attack => [attack.name, attack]),
 );

@@ -30,7 +30,7 @@ beforeEach(() => {
   `);
   // Not in the caller's turn, as a process would not.
   const read = (request: ReadRequest) =>
-    new Promise<ReadAnswer>(resolve => setImmediate(resolve)).then(() => explain(request));
+    new Promise<void>(resolve => setImmediate(resolve)).then(() => explain(request));
   const others = { read, forget() {}, openFiles: 0 };
   reads = new QuickReads(
     { dataDir, dbFile: 'tenant.db', busyTimeoutMs: 1_000 },

@@ -6,6 +6,7 @@ import type { GatewayEnv } from '../gateway-env.ts';
 import { authenticate } from './authenticate.ts';
 import { createRateLimits } from './rate-limits.ts';
 import { Shares } from './shares.ts';
+import { UnsentAnswers } from './unsent-answers.ts';
 
 describe('authenticate', () => {
   it('keeps room for other tokens while one has all the requests under way that it can', async () => {
@@ -14,10 +15,14 @@ describe('authenticate', () => {
     const app = new Hono<GatewayEnv>();
     app.onError((error, c) => errorResponse(c, error as never));
     const answers: (() => void)[] = [];
-    app.get('/', authenticate(verify, createRateLimits({ perToken: 0, perTenant: 0 }), requests), async c => {
-      await new Promise<void>(resolve => answers.push(resolve));
-      return c.text('ok');
-    });
+    app.get(
+      '/',
+      authenticate(verify, createRateLimits({ perToken: 0, perTenant: 0 }), requests, new UnsentAnswers()),
+      async c => {
+        await new Promise<void>(resolve => answers.push(resolve));
+        return c.text('ok');
+      },
+    );
     const ask = async (token: string) => {
       const response = await app.request('/', { headers: { authorization: `Bearer ${token}` } });
       return response.status;

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import { OnewriterError } from '@onewriter/protocol';
 import type { TokenVerifier } from '@onewriter/runtime';
@@ -5,6 +6,7 @@ import type { MiddlewareHandler } from 'hono';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { RateLimits } from './rate-limits.ts';
 import { ownerOf, type Shares } from './shares.ts';
+import type { UnsentAnswers } from './unsent-answers.ts';
 
 const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 
@@ -17,6 +19,7 @@ export function authenticate(
   verify: TokenVerifier,
   limits: RateLimits,
   requests: Shares,
+  answers: UnsentAnswers,
 ): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
     const token = BEARER.exec(c.req.header('authorization') ?? '')?.[1];
@@ -30,10 +33,15 @@ export function authenticate(
     await limits.countToken(access.id);
     c.set('access', access);
     c.set('token', token);
-    const { release } = requests.take(ownerOf(access));
+    const owner = ownerOf(access);
+    const { release } = requests.take(owner);
+    c.set('assertAnswerRoom', () => answers.assertRoom(owner));
     // Missing where a request is made in a test, without a server.
     const outgoing = (c.env as Partial<HttpBindings> | undefined)?.outgoing;
-    if (outgoing !== undefined) outgoing.once('close', release);
+    if (outgoing !== undefined) {
+      answers.add(owner, outgoing as ServerResponse);
+      outgoing.once('close', release);
+    }
     try {
       await next();
     } finally {

@@ -108,6 +108,7 @@ async function read(
   }
   const firstRowOnly = shape.method === 'get';
   const { results, commitSeq } = await options.reads.read({ ...request, firstRowOnly });
+  c.get('assertAnswerRoom')();
   if (commitSeq !== undefined) c.header('Commit-Seq', String(commitSeq));
   const { columns, rows } = results[0]!;
   return c.json(toRowsJson(columns, rows, shape));
