@@ -9,6 +9,7 @@ const LIMIT = 100 * MIB;
 class Model {
   bytes = 300 * MIB;
   looks = 0;
+  isOutOfDescriptors = false;
   readonly lanes = [0, 1].map(() => new ModelLane());
   readonly findings: MemoryFinding[] = [];
   readonly watch = new MemoryWatch(
@@ -17,6 +18,7 @@ class Model {
     finding => this.findings.push(finding),
     () => {
       this.looks++;
+      if (this.isOutOfDescriptors) throw Object.assign(new Error('EMFILE'), { code: 'EMFILE' });
       return this.bytes;
     },
     0,
@@ -57,6 +59,16 @@ describe('memory that a statement takes', () => {
     expect(model.found).toEqual(['heavy']);
     expect(model.findings[0]).toMatchObject({ kind: 'one', write: { op: 0, grownBytes: LIMIT } });
     expect(model.grow(500).found).toEqual(['heavy']);
+  });
+
+  it('is found by a later look where the process can open no file for one', () => {
+    const model = new Model();
+    model.lanes[0]!.begin('heavy');
+    model.grow(10);
+    model.isOutOfDescriptors = true;
+    expect(model.grow(100).found).toEqual([]);
+    model.isOutOfDescriptors = false;
+    expect(model.grow(1).found).toEqual(['heavy']);
   });
 
   it('is that of one write: the next begins with what is there', () => {

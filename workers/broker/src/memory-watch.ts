@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os';
+import { isOutOfDescriptors } from '@onewriter/protocol';
 import type { LaneWork } from './lane.ts';
 
 /*
@@ -93,8 +94,16 @@ export class MemoryWatch {
     this.limitBytes = limitBytes;
     this.#lanes = lanes;
     this.#onFound = onFound;
-    this.#read = read;
     this.#bytes = read();
+    this.#read = () => {
+      try {
+        return read();
+      } catch (error) {
+        // Node opens a file for it. The next look sees more.
+        if (isOutOfDescriptors(error)) return this.#bytes;
+        throw error;
+      }
+    };
     this.#timer = everyMs === 0 ? undefined : setInterval(() => this.look(), everyMs);
   }
 
