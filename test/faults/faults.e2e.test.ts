@@ -26,7 +26,6 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['script-flush', 1],
   ['corrupt-file', 1],
   ['held-file', 2],
-  ['order-of-life', 1],
   ['open-transaction', 2],
   ['imports', 1],
   ['many-active', 1],
