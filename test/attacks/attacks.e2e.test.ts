@@ -16,7 +16,7 @@ afterAll(async () => {
   await rig?.[Symbol.asyncDispose]();
 });
 
-describe('with one token nobody hurts other tenants', () => {
+describe('other tenants are not hurt by', () => {
   it.each([...ATTACKS.values()].map(attack => [attack.name, attack] as const))('%s', async (_, attack) => {
     const outcome = await rig.run([attack]);
     expect(judge([attack], outcome, BESIDE_OTHERS), describeOutcome(outcome)).toEqual([]);

@@ -218,7 +218,7 @@ async function runApart(task: AttackTask, signal: AbortSignal): Promise<void> {
   const closed = once(child, 'close');
   signal.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
   await closed;
-  if (!signal.aborted) throw new Error(`The attack ${task.attack} ended by itself.`);
+  if (!signal.aborted) throw new Error(`The attack ${task.attack} ended before its time.`);
 }
 
 /** Never throws: an answer that does not come has status 0. */

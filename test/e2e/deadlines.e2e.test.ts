@@ -122,7 +122,7 @@ it('gives a Redis up that takes connections and answers nothing, and prints noth
   expect(printed).not.toHaveBeenCalled();
 });
 
-it('waits no longer for the first answer than connect() was told, of which sql --timeout is a part', async () => {
+it('gives up connecting after connectTimeoutMs, which sql --timeout sets', async () => {
   redis.kill('SIGSTOP');
   const begunAt = performance.now();
   await expect(

@@ -24,7 +24,7 @@ export async function askRedis<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Credentials that were changed, or rights that were taken: whoever set Redis up can mend it. */
+/** Credentials or rights have changed: an operator of Redis must correct them. */
 const REFUSED = /^(NOAUTH|WRONGPASS|NOPERM)\b/;
 
 /** Whether an error of a command says that Redis does not answer now, or refuses this process. */

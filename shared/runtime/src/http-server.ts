@@ -16,7 +16,7 @@ export interface HttpServerOptions {
   /** A request must have arrived in full by then. Default: 30,000. */
   readonly requestTimeoutMs?: number | undefined;
   /**
-   * Connections at a time. Beyond it the one that was idle for the longest is closed, so that idle ones keep nobody out; where
+   * Connections at a time. Beyond it the one that was idle for the longest is closed, so that idle ones do not block new ones; where
    * all have a request under way the new one is. Default: 10,000.
    */
   readonly maxConnections?: number | undefined;

@@ -33,17 +33,18 @@ function head(method: string, path: string, token: string, rest = ''): string {
   return `${method} ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n${rest}\r\n`;
 }
 
+/** The head of a query with the largest body. */
+function largeQuery({ tenant }: Target, token: string): string {
+  const rest = 'Content-Type: application/json\r\nContent-Length: 8000000\r\n';
+  return head('POST', `/v1/tenants/${tenant}/query`, token, rest);
+}
+
 export const slowBodies: Attack = {
   name: 'slow-bodies',
   summary: '64 requests that declare the largest body and send a byte a second',
   async run(target) {
     const token = await target.token('read');
-    const text = head(
-      'POST',
-      `/v1/tenants/${target.tenant}/query`,
-      token,
-      'Content-Type: application/json\r\nContent-Length: 8000000\r\n',
-    );
+    const text = largeQuery(target, token);
     await keepUp(target, 64, () => hold(target, `${text}{"sql":"`, 'x'));
   },
 };
@@ -53,12 +54,7 @@ export const largeBodies: Attack = {
   summary: '32 requests that send the largest body but for its last byte',
   async run(target) {
     const token = await target.token('read');
-    const text = head(
-      'POST',
-      `/v1/tenants/${target.tenant}/query`,
-      token,
-      'Content-Type: application/json\r\nContent-Length: 8000000\r\n',
-    );
+    const text = largeQuery(target, token);
     const body = `{"sql":"${'x'.repeat(7_999_980)}`;
     await keepUp(target, 32, () => hold(target, text + body));
   },

@@ -82,7 +82,7 @@ async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): 
   begin(c, options, request, sqls);
   const results = await run(c, hrana, request);
   const next = finish(c, hrana, request);
-  // What was written is told in any case.
+  // An answer that reports a commit is never refused.
   if (next !== null && stream.state.type === 'autocommit' && onlyReads(steps)) c.get('assertAnswerRoom')();
   const answer = { baton: next, base_url: null, results: toStreamResults(answers, results) };
   return c.body(toHranaJson(answer), 200, { 'content-type': 'application/json' });

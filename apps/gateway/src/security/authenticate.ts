@@ -12,7 +12,7 @@ const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 
 /**
  * Lets only requests with a valid bearer token pass, as many as the token's limit and its share of the requests under way allow,
- * and tells the handlers what it allows. A request is under way until its answer was sent, so that slow readers count, too.
+ * and tells the handlers what it allows. A request counts until its answer is sent, so slow readers count too.
  * @throws OnewriterError UNAUTHENTICATED, RATE_LIMITED, KEYS_UNAVAILABLE
  */
 export function authenticate(

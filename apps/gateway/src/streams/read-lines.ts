@@ -83,7 +83,7 @@ export async function* readChunks(
   const watches = [stop, gone].map(signal =>
     signal === undefined || signal.aborted ? undefined : onAbort(signal, onStop),
   );
-  // Of this stretch: what came, and how long it was waited for. While the reader is busy nobody waits for the sender.
+  // Bytes that arrived, and time spent waiting for them. Time in which the reader is busy does not count against the sender.
   let bytes = 0;
   let waitedMs = 0;
   let finished = false;

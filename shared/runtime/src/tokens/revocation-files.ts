@@ -10,7 +10,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { OnewriterError, readFileIfThere } from '@onewriter/protocol';
+import { flushPath, OnewriterError, readFileIfThere } from '@onewriter/protocol';
 import {
   isRevoked,
   REVOCATION_KINDS,
@@ -84,7 +84,7 @@ export class RevocationFiles implements Revocations {
       closeSync(file);
     }
     renameSync(draft, join(this.#folder, name));
-    syncFolder(this.#folder);
+    flushPath(this.#folder);
   }
 
   /** All that still say something, the newest first. */
@@ -155,13 +155,4 @@ function parse(text: string): Revocation | undefined {
 function damaged(name: string, atMs: number): Revocation {
   const kind = REVOCATION_KINDS.find(one => name.startsWith(`${one}-`))!;
   return { kind, value: `(damaged: ${name})`, atMs, untilMs: null };
-}
-
-function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
 }
