@@ -284,12 +284,19 @@ async function enqueue(
 
 /** As libSQL's clients send a batch. */
 function chainOf(statements: readonly OperationStatement[]): Step[] {
-  const chain = [{ sql: 'BEGIN' }, ...statements, { sql: 'COMMIT' }];
-  const steps: Step[] = chain.map((statement, index) => ({
+  return chain([{ sql: 'BEGIN' }, ...statements, { sql: 'COMMIT' }]);
+}
+
+/**
+ * Each statement runs only where the one before it did, and the transaction is rolled back where one did not: without conditions
+ * the steps behind a failed one run all the same, COMMIT too.
+ */
+function chain(statements: readonly { readonly sql: string }[]): Step[] {
+  const steps: Step[] = statements.map((statement, index) => ({
     ...statement,
     ...(index === 0 ? {} : { condition: { type: 'ok', step: index - 1 } }),
   }));
-  steps.push({ sql: 'ROLLBACK', condition: { type: 'not', cond: { type: 'ok', step: chain.length - 1 } } });
+  steps.push({ sql: 'ROLLBACK', condition: { type: 'not', cond: { type: 'ok', step: steps.length - 1 } } });
   return steps;
 }
 
@@ -313,7 +320,7 @@ async function openTransaction(
   { timeoutMs, thinkMs }: DoorOptions,
 ): Promise<Answer> {
   const due = monotonicMs() + timeoutMs;
-  const begin = [{ sql: 'BEGIN IMMEDIATE' }, first!];
+  const begin = chain([{ sql: 'BEGIN IMMEDIATE' }, first!]);
   const begun = await tenant.steps({ steps: begin, interactive: true }, { timeoutMs });
   const answer = ofSteps(begun, 1);
   const id = begun.transaction?.id;
@@ -321,7 +328,7 @@ async function openTransaction(
   if (id === undefined) return { outcome: 'failed', code: 'INTERNAL', retryable: false, results: [] };
   await pause(thinkMs);
   const left = Math.max(1, Math.ceil(due - monotonicMs()));
-  const steps = [...rest, { sql: 'COMMIT' }];
+  const steps = chain([...rest, { sql: 'COMMIT' }]);
   const ended = await told(async () =>
     ofSteps(await tenant.steps({ steps, transaction: id, interactive: true }, { timeoutMs: left }), 0),
   );
