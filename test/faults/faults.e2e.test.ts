@@ -29,6 +29,7 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['open-transaction', 2],
   ['imports', 1],
   ['many-active', 1],
+  ['order-of-life', 1],
 ];
 
 it.each(SHORT)('keeps every promise under %s', async (name, rounds) => {
