@@ -456,6 +456,22 @@ it('lets a receipt be unknown while the tenant may not be there', () => {
   expect(kindsOf(add({ ...absence, completed: 117.5 }, unknown))).toEqual(['wrong-receipt']);
 });
 
+it('lets a compare-and-set whose outcome is not known be committed without a change, where the register had another value', () => {
+  const change: Change = {
+    appends: [{ list: 'r0', value: '20.0' }],
+    sets: [{ register: 0, value: '20.0' }],
+  };
+  const unknown = (value: string): Call[] => [
+    write(20, change, 112, {
+      ...{ outcome: 'unknown', code: 'OUTCOME_UNKNOWN', expected: { register: 0, value } },
+    }),
+    receipt(118, 20, 'committed'),
+  ];
+  expect(checkHistory(add(...unknown('3.0')))).toEqual([]);
+  // No write to `b` changed the register: it had what was expected, and no file has the write.
+  expect(kindsOf(add(...unknown('')))).toEqual(['wrong-receipt']);
+});
+
 it('excuses a failure while the tenant may not be there', () => {
   const absence = { kind: 'absence', tenant: TENANT, invoked: 117, completed: 119 } as const;
   const failed = { kind: 'failed-read', tenant: TENANT, door: 'd', code: 'TENANT_NOT_FOUND' } as const;

@@ -578,6 +578,7 @@ class TenantChecker {
     const has = ({ positions }: Incarnation, version: number) =>
       (positions.get(call.of) ?? Number.POSITIVE_INFINITY) <= version;
     const says = call.state === 'committed';
+    if (says && this.#mayBeRefused(call)) return this.#firstPoint(from, () => true, call);
     const point = this.#firstPoint(from, (incarnation, version) => has(incarnation, version) === says, call);
     if (point === undefined) {
       const write = this.#writes.get(call.of);
@@ -587,6 +588,18 @@ class TenantChecker {
       );
     }
     return point;
+  }
+
+  /** Whether the write may be a compare-and-set that found another value: it is committed then, and no file has rows of it. */
+  #mayBeRefused({ of, completed }: ReceiptCall): boolean {
+    const { outcome, expected, invoked } = this.#writes.get(of) ?? {};
+    if (outcome !== 'unknown' || expected === undefined || invoked === undefined) return false;
+    if (this.#incarnations.some(({ positions }) => positions.has(of))) return false;
+    return this.#incarnations.some(({ life, base, states }, index) => {
+      const next = this.#incarnations[index + 1]?.life;
+      if (life.invoked > completed || (next !== undefined && next.completed < invoked)) return false;
+      return states.slice(base).some(({ registers }) => registers[expected.register] !== expected.value);
+    });
   }
 
   #wholePoint(whole: Whole): number | undefined {
