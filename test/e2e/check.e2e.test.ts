@@ -9,8 +9,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tenantFile } from '@onewriter/protocol';
-import { openRedis, pauseTenant } from '@onewriter/runtime';
+import { openRedis } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
+import { pauseTenant } from '@onewriter/tenants';
 import { type Stack, startStack } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';

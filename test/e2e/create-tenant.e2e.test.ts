@@ -3,7 +3,8 @@ import { readdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { tenantFile } from '@onewriter/protocol';
-import { signToken, withHeldTenant } from '@onewriter/runtime';
+import { signToken } from '@onewriter/runtime';
+import { withHeldTenant } from '@onewriter/tenants';
 import {
   type Service,
   startRedis,

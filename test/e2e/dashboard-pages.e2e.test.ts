@@ -124,11 +124,11 @@ describe('the overview', () => {
     // Its text is there before its script runs, which opens dialogs.
     await page.waitForLoadState();
     await page.getByText('restore it from a backup (npx onewriter restore)').waitFor();
-    // It is parked by hand while somebody looks after it.
-    await page.getByRole('button', { name: 'Park…' }).click();
-    await page.getByLabel('Why?').fill('restoring from backup, ticket 4711');
+    // A person pauses it to look after it.
+    await page.getByRole('button', { name: 'Pause…' }).click();
+    await page.getByLabel('Why? (optional)').fill('restoring from backup, ticket 4711');
     await page.keyboard.press('Enter');
-    await page.getByText('parked by hand', { exact: true }).waitFor();
+    await page.getByText('paused', { exact: true }).waitFor();
     await page.getByRole('link', { name: 'Overview' }).click();
     await page.getByText(/restoring from backup, ticket 4711; 1 job waiting/).waitFor();
   });
@@ -227,7 +227,7 @@ describe('a tenant', () => {
     await page.getByRole('button', { name: 'Check the file' }).press('Enter');
     await page.getByText('The file is in order').waitFor();
     await page.getByRole('link', { name: 'Audit' }).click();
-    for (const action of ['tenant.pause', 'tenant.resume', 'tenant.check', 'tenant.sql', 'tenant.park']) {
+    for (const action of ['tenant.pause', 'tenant.resume', 'tenant.check', 'tenant.sql']) {
       await page.getByText(action, { exact: true }).first().waitFor();
     }
     expect(await page.getByText('SELECT * FROM nowhere').count()).toBe(1);

@@ -10,7 +10,8 @@ import {
   tenantQueue,
   type WriteJobMessage,
 } from '@onewriter/protocol';
-import { pauseTenant, resumeTenant, signToken, withHeldTenant } from '@onewriter/runtime';
+import { signToken } from '@onewriter/runtime';
+import { pauseTenant, resumeTenant, withHeldTenant } from '@onewriter/tenants';
 import {
   type Service,
   startRedis,

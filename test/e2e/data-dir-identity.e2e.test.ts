@@ -1,8 +1,9 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { groupKeys, OnewriterError, readDataDirIdentity } from '@onewriter/protocol';
-import { isTenantPaused, signToken } from '@onewriter/runtime';
+import { signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
+import { isTenantPaused } from '@onewriter/tenants';
 import { type Service, startRedis, startService, temporaryDirectory, waitFor } from '@onewriter/testkit';
 import { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';

@@ -2,8 +2,9 @@ import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import { newJobId, type OnewriterError, receiptId } from '@onewriter/protocol';
-import { openRedis, pauseTenant, resumeTenant, signToken } from '@onewriter/runtime';
+import { openRedis, signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
+import { pauseTenant, resumeTenant } from '@onewriter/tenants';
 import {
   type Service,
   startRedis,

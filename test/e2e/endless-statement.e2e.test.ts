@@ -1,6 +1,7 @@
 import { deadLetterQueue, findStatusProblems, groupKeys, parseReceiptId } from '@onewriter/protocol';
-import { pauseTenant, readAudit, readGroupStatus, resumeTenant } from '@onewriter/runtime';
+import { readAudit, readGroupStatus } from '@onewriter/runtime';
 import { connect, OnewriterError } from '@onewriter/sdk';
+import { pauseTenant, resumeTenant } from '@onewriter/tenants';
 import { startRedis, startService, startStack, temporaryDirectory, waitFor } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';

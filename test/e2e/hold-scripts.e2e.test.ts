@@ -1,17 +1,17 @@
 import { OnewriterError, uuidv7 } from '@onewriter/protocol';
+import { openRedis } from '@onewriter/runtime';
 import {
   ADD_HOLD,
   holdKeys,
   isTenantPaused,
   markPaused,
-  openRedis,
   RELEASE_FILE,
   REMOVE_HOLD,
   RENEW_HOLD,
   readHolders,
   resumeTenant,
   withHeldTenant,
-} from '@onewriter/runtime';
+} from '@onewriter/tenants';
 import { startRedis, type TestRedis } from '@onewriter/testkit';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

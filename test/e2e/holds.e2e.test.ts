@@ -1,14 +1,7 @@
 import { tenantFile, tenantQueue } from '@onewriter/protocol';
-import {
-  holdKeys,
-  isTenantPaused,
-  openRedis,
-  pauseTenant,
-  readAudit,
-  resumeTenant,
-  withHeldTenant,
-} from '@onewriter/runtime';
+import { openRedis, readAudit } from '@onewriter/runtime';
 import { connect, type Onewriter, type Receipt, type Tenant } from '@onewriter/sdk';
+import { holdKeys, isTenantPaused, pauseTenant, resumeTenant, withHeldTenant } from '@onewriter/tenants';
 import { CLI_MAIN, type Stack, spawnProcess, startStack, waitFor, withoutSettings } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
@@ -170,7 +163,7 @@ describe('a tenant that is held', () => {
     await withHeldTenant(redis, GROUP, 'named', hold, async () => {
       const holder = { name: 'restore', who: 'test', reason: 'of this test', since: expect.any(String) };
       const state = await (await gateway('GET', 'named')).json();
-      expect(state).toMatchObject({ state: 'paused', holders: [holder] });
+      expect(state).toMatchObject({ state: 'restoring', holders: [holder] });
       const write = await fetch(`${stack.gatewayUrl}/v1/tenants/named/query`, {
         method: 'POST',
         headers: { authorization: `Bearer ${stack.token}`, 'content-type': 'application/json' },

@@ -2,8 +2,9 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSyn
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { tenantFile } from '@onewriter/protocol';
-import { openRedis, pauseTenant, resumeTenant } from '@onewriter/runtime';
+import { openRedis } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
+import { pauseTenant, resumeTenant } from '@onewriter/tenants';
 import { type Stack, startStack, type TemporaryDirectory, temporaryDirectory } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';

@@ -2,8 +2,9 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createClient } from '@libsql/client/http';
 import { groupKeys, newJobId, PROTOCOL_VERSION, tenantFile, tenantQueue } from '@onewriter/protocol';
-import { pauseTenant, resumeTenant, signToken, withHeldTenant } from '@onewriter/runtime';
+import { signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
+import { pauseTenant, resumeTenant, withHeldTenant } from '@onewriter/tenants';
 import {
   type Service,
   startRedis,

@@ -1,8 +1,9 @@
 import { RedisLink, TenantQueue } from '@onewriter/broker';
 import { LIMITS, newJobId, parseReceiptId, tenantQueue } from '@onewriter/protocol';
-import { createLogger, holdKeys, RELEASE_FILE } from '@onewriter/runtime';
+import { createLogger } from '@onewriter/runtime';
 import { LetterBox } from '@onewriter/runtime/dead-letters';
 import { connect, type Onewriter } from '@onewriter/sdk';
+import { holdKeys, RELEASE_FILE } from '@onewriter/tenants';
 import { startRedis, type TestRedis, waitFor } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';

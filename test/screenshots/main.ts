@@ -43,16 +43,16 @@ try {
   await pause(40_000);
   await shoot(page, 'tenant');
 
-  // A night on call: a damaged file, a tenant parked by hand, writes that nobody can apply.
+  // A night on call: a damaged file, a paused tenant, writes that nobody can apply.
   mkdirSync(join(stack.dataDir, 'tenants/cyberdyne'), { recursive: true });
   writeFileSync(join(stack.dataDir, 'tenants/cyberdyne/tenant.db'), 'not a database any more '.repeat(500));
   await onewriter.tenant('cyberdyne').enqueue('INSERT INTO tasks(title) VALUES (1)');
   await onewriter.tenant('acme').enqueue('INSERT INTO tasks(id, title) VALUES (1, 2)');
   await page.goto(`${stack.dashboardUrl}/tenants/tyrell`);
-  await page.getByRole('button', { name: 'Park…' }).click();
-  await page.getByLabel('Why?').fill('moving to another disk, ticket 4711');
+  await page.getByRole('button', { name: 'Pause…' }).click();
+  await page.getByLabel('Why? (optional)').fill('moving to another disk, ticket 4711');
   await page.keyboard.press('Enter');
-  await page.getByText('parked by hand', { exact: true }).waitFor();
+  await page.getByText('paused', { exact: true }).waitFor();
   await onewriter.tenant('tyrell').enqueue("INSERT INTO tasks(title) VALUES ('waits')");
   await page.goto(stack.dashboardUrl);
   await page.getByText('DATABASE_CORRUPT').first().waitFor();

@@ -1,11 +1,12 @@
 import {
+  askRedis,
   type DataDirIdentity,
   findForeignDataDir,
   groupKeys,
   OnewriterError,
   readDataDirIdentity,
 } from '@onewriter/protocol';
-import { askRedis, openRedis as open } from '@onewriter/runtime';
+import { openRedis as open } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { requireRedis, type Target } from './target.ts';
 

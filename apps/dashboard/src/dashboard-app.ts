@@ -1,9 +1,8 @@
-import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import { isOnewriterError, isRedisOutage, OnewriterError } from '@onewriter/protocol';
 import {
   checkRedis,
   createReadiness,
   type HttpMetrics,
-  isRedisOutage,
   type Logger,
   type Registry,
   redisRefusal,
@@ -93,7 +92,7 @@ const MAX_FORM_BYTES = 256 * 1024;
  *   ── from here on for operators, and changes from the same site only ──
  *   GET  /                           the overview; GET /live its changes, as server-sent events
  *   GET  /tenants?q=                 finds tenants
- *   GET  /tenants/:tenant            one tenant; …/live its changes; POST …/sql, …/pause, …/resume, …/park, …/check
+ *   GET  /tenants/:tenant            one tenant; …/live its changes; POST …/sql, …/pause, …/resume, …/check
  *   GET  /queues…                    Bull Board; `?tenant=acme` goes to that tenant's queue
  *   GET  /audit                      who did what
  */

@@ -1,5 +1,6 @@
 import type { Logger, RevocationFiles, TokenVerifier } from '@onewriter/runtime';
 import type { Onewriter } from '@onewriter/sdk';
+import type { TenantCatalogue } from '@onewriter/tenants';
 import type { Tracer } from '@opentelemetry/api';
 import type { Exporter } from './export/run-export.ts';
 import type { GatewayMetrics } from './gateway-metrics.ts';
@@ -14,7 +15,6 @@ import type { TenantBuilder } from './tenants/build-tenant.ts';
 import type { TenantDeletion } from './tenants/delete-tenant.ts';
 import type { PauseFlags } from './tenants/pause-flags.ts';
 import type { TenantFiles } from './tenants/tenant-files.ts';
-import type { TenantRegistry } from './tenants/tenant-registry.ts';
 
 /** What the gateway is made of; the entry point wires it. */
 export interface GatewayOptions {
@@ -32,7 +32,7 @@ export interface GatewayOptions {
     /** Makes an empty one. @returns false where there is one already */
     readonly create: (tenant: string, who: string) => Promise<boolean>;
     readonly build: TenantBuilder;
-    readonly registry: TenantRegistry;
+    readonly catalogue: TenantCatalogue;
     readonly remove: TenantDeletion;
   };
   readonly audit: AuditLog;

@@ -23,6 +23,7 @@ import {
   startTracing,
 } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
+import { TenantCatalogue } from '@onewriter/tenants';
 import { trace } from '@opentelemetry/api';
 import Database from 'better-sqlite3';
 import { createExporter } from './export/run-export.ts';
@@ -44,7 +45,6 @@ import { createPauseFlags } from './tenants/pause-flags.ts';
 import { createTenantPlacement } from './tenants/place-tenant.ts';
 import { createRetireFile } from './tenants/retire-file.ts';
 import { TenantFiles } from './tenants/tenant-files.ts';
-import { TenantRegistry } from './tenants/tenant-registry.ts';
 
 const EMPTY_TRASH_EVERY_MS = 60 * 60_000;
 
@@ -83,7 +83,7 @@ await startProcess('gateway', async (config, log) => {
   });
   const reads = new QuickReads(places, readProcesses, openFiles.quick);
   const files = new TenantFiles(config.dataDir, config.dbFile, createRetireFile(config.busyTimeoutMs, log));
-  const registry = new TenantRegistry(redis, config.group, files);
+  const catalogue = new TenantCatalogue(redis, config.group, files);
   const place = createTenantPlacement(redis, config.group, files);
   const pauses = createPauseFlags(redis, config.group);
   const hrana = createHrana({
@@ -128,7 +128,7 @@ await startProcess('gateway', async (config, log) => {
         memoryBytes: config.readMemoryBytes,
         timeoutMs: config.writeTimeoutMs,
       }),
-      registry,
+      catalogue,
       remove: createTenantDeletion({
         redis,
         group: config.group,
@@ -136,7 +136,7 @@ await startProcess('gateway', async (config, log) => {
         retentionMs: config.trashRetentionMs,
         onMoved: tenant => {
           reads.forget(tenant);
-          registry.refresh();
+          catalogue.refresh();
         },
       }),
     },

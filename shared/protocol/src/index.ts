@@ -1,3 +1,4 @@
+export * from './ask-redis.ts';
 export * from './assert-sqlite-opens.ts';
 export * from './bind-parameters.ts';
 export * from './broker-status.ts';

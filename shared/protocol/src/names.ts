@@ -90,8 +90,6 @@ export interface GroupKeys {
   readonly dataDir: string;
   /** Hash, tenant to JSON: tenants that cannot be opened, and why. */
   readonly parked: string;
-  /** Hash, tenant to JSON: paused tenants that somebody set aside by hand, and why. */
-  readonly aside: string;
   /** Stream of what admins did, newest last. */
   readonly audit: string;
   /** Prefix of the dashboard's sessions: strings with a TTL, encrypted. */
@@ -123,7 +121,6 @@ export function groupKeys(group: string): GroupKeys {
     epoch: key('epoch'),
     dataDir: key('data-dir'),
     parked: key('parked'),
-    aside: key('aside'),
     audit: key('audit'),
     revoked: key('revoked'),
     sessions: key('session'),

@@ -1,6 +1,6 @@
 import { answerKey, groupKeys, tenantQueue } from '@onewriter/protocol';
+import { readHolders, type TenantHolder } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
-import { readHolders, type TenantHolder } from './tenant-holders.ts';
 
 /** What Redis knows of a job. Never the truth about its writes: that is the ledger's. */
 export type JobState =
@@ -89,7 +89,8 @@ export class RedisJobStates implements JobStates {
 
   async holders(tenants: readonly string[]): Promise<ReadonlyMap<string, readonly TenantHolder[]>> {
     try {
-      return await readHolders(this.#redis, this.#group, tenants);
+      const held = await readHolders(this.#redis, this.#group, tenants);
+      return new Map(tenants.map((tenant, index) => [tenant, held[index]!]));
     } catch {
       return new Map(); // only the reason of a wait is missing
     }

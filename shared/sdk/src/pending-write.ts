@@ -1,9 +1,9 @@
 import { OnewriterError, onAbort, receiptId, type WireOperationResult } from '@onewriter/protocol';
+import type { TenantHolder } from '@onewriter/tenants';
 import { aborted } from './deadline.ts';
 import { commitSeqOf, errorOf } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { OutboundJob } from './outbound-job.ts';
-import type { TenantHolder } from './tenant-holders.ts';
 import type { WriteTrace } from './write-tracer.ts';
 
 /** What the caller of a write waits for. */

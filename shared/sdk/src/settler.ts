@@ -6,12 +6,12 @@ import {
   type SettledEvent,
   type WireOperationResult,
 } from '@onewriter/protocol';
+import { describeHolder, type TenantHolder } from '@onewriter/tenants';
 import type { Alarm, Due } from './alarm.ts';
 import { now, pause, untilDue } from './deadline.ts';
 import type { JobState, JobStates } from './job-states.ts';
 import type { Ledger, LedgerAnswer } from './ledger.ts';
 import type { OutboundJob } from './outbound-job.ts';
-import { describeHolder, type TenantHolder } from './tenant-holders.ts';
 import type { SdkLogger } from './types.ts';
 import type { WriteTracer } from './write-tracer.ts';
 

@@ -1,4 +1,5 @@
 import { OnewriterError, type WireOperationResult } from '@onewriter/protocol';
+import { describeHolder } from '@onewriter/tenants';
 import { Alarm } from './alarm.ts';
 import { Budget } from './budget.ts';
 import { ClientMetrics } from './client-metrics.ts';
@@ -13,7 +14,6 @@ import { PendingWrite, type WaitsFor, type WriteCaller } from './pending-write.t
 import type { Presence } from './presence.ts';
 import type { JobSender } from './sender.ts';
 import { Settler } from './settler.ts';
-import { describeHolder } from './tenant-holders.ts';
 import type { RunResult, SdkLogger, WaitOptions } from './types.ts';
 import type { WriteTracer } from './write-tracer.ts';
 

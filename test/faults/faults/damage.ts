@@ -9,7 +9,7 @@ import {
   tenantFile,
   tenantsDir,
 } from '@onewriter/protocol';
-import { pauseTenant, resumeTenant } from '@onewriter/runtime';
+import { pauseTenant, resumeTenant } from '@onewriter/tenants';
 import { waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { excuse, excused } from '../excused-spans.ts';

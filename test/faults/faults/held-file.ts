@@ -1,7 +1,7 @@
 import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DEFAULT_DB_FILE, isOnewriterError, tenantsDir } from '@onewriter/protocol';
-import { pauseTenant, resumeTenant, withHeldTenant } from '@onewriter/runtime';
+import { pauseTenant, resumeTenant, withHeldTenant } from '@onewriter/tenants';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
 import { isWriteLocked } from '../write-lock.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { deadLetterQueue, LIMITS, tenantFile } from '@onewriter/protocol';
-import { holdKeys, REPEAT_OFFENDER, resumeTenant } from '@onewriter/runtime';
 import type { Receipt, ReceiptStatus } from '@onewriter/sdk';
+import { holdKeys, REPEAT_OFFENDER, resumeTenant } from '@onewriter/tenants';
 import { waitFor } from '@onewriter/testkit';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';

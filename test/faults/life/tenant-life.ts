@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isOnewriterError, realDatabasePath, tenantFile, trashDir } from '@onewriter/protocol';
-import { pauseTenant, resumeTenant } from '@onewriter/runtime';
+import { pauseTenant, resumeTenant } from '@onewriter/tenants';
 import { spawnProcess } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { FaultFailure } from '../fault-failure.ts';

@@ -1,14 +1,13 @@
 import { OnewriterError } from '@onewriter/protocol';
+import { appendAudit, type Logger } from '@onewriter/runtime';
 import {
-  appendAudit,
   describeHolder,
   type HoldRecord,
   holdKeys,
-  type Logger,
   pausesWhenLost,
   RELEASE_FILE,
   toHolder,
-} from '@onewriter/runtime';
+} from '@onewriter/tenants';
 import { defineScript, type RedisLink } from './redis-link.ts';
 import { nextTurn, turnWord } from './turn.ts';
 

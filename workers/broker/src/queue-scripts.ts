@@ -1,4 +1,4 @@
-import { ADOPTED_SINCE } from '@onewriter/runtime';
+import { ADOPTED_SINCE } from '@onewriter/tenants';
 import { defineScript } from './redis-link.ts';
 
 /*

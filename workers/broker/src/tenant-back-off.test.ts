@@ -1,5 +1,6 @@
 import { groupKeys } from '@onewriter/protocol';
-import { holdKeys, LASTING_HOLD_MS, type Logger, REPEAT_OFFENDER } from '@onewriter/runtime';
+import type { Logger } from '@onewriter/runtime';
+import { holdKeys, LASTING_HOLD_MS, REPEAT_OFFENDER } from '@onewriter/tenants';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Parked } from './parked.ts';
 import type { RedisLink } from './redis-link.ts';

@@ -1,13 +1,6 @@
 import { groupKeys } from '@onewriter/protocol';
-import {
-  ADD_HOLD,
-  appendAudit,
-  type Config,
-  holdKeys,
-  LASTING_HOLD_MS,
-  type Logger,
-  REPEAT_OFFENDER,
-} from '@onewriter/runtime';
+import { appendAudit, type Config, type Logger } from '@onewriter/runtime';
+import { ADD_HOLD, holdKeys, LASTING_HOLD_MS, REPEAT_OFFENDER } from '@onewriter/tenants';
 import type { Parked } from './parked.ts';
 import { defineScript, type RedisLink } from './redis-link.ts';
 

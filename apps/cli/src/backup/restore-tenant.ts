@@ -23,8 +23,8 @@ import {
   tenantsDir,
   uuidv7,
 } from '@onewriter/protocol';
-import { isTenantPaused, markPaused, withHeldTenant } from '@onewriter/runtime';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
+import { isTenantPaused, markPaused, withHeldTenant } from '@onewriter/tenants';
 import { addLedgerNote, FILE_FORMAT, takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';

@@ -10,7 +10,7 @@ import { printError } from '../print-error.ts';
 import { createProgress } from '../progress.ts';
 import { count, formatBytes, formatTable } from '../table.ts';
 import { findTarget, requireDataDir, type Target } from '../target.ts';
-import { listTenantFiles } from '../tenants/list-tenants.ts';
+import { listTenantFiles } from '../tenants/catalogue.ts';
 import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter backup`, as the command line gives them. */

@@ -11,7 +11,7 @@ import { openRedis } from '../open-redis.ts';
 import { createProgress } from '../progress.ts';
 import { count as plural } from '../table.ts';
 import { findTarget, requireDataDir, type Target } from '../target.ts';
-import { listTenantFiles } from '../tenants/list-tenants.ts';
+import { listTenantFiles } from '../tenants/catalogue.ts';
 import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter check`, as the command line gives them. */

@@ -10,7 +10,7 @@ import { createProgress, describeRate } from '../progress.ts';
 import { toFileError } from '../sqlite-error.ts';
 import { formatBytes } from '../table.ts';
 import { findTarget } from '../target.ts';
-import { readSize } from '../tenants/list-tenants.ts';
+import { foldersOf } from '../tenants/catalogue.ts';
 import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter export`, as the command line gives them. */
@@ -58,7 +58,7 @@ export async function exportFile(tenant: string, path: string, options: ExportOp
   const response = await gateway.request(`/tenants/${tenant}/export?${query}`);
   const commitSeq = Number(response.headers.get('commit-seq') ?? Number.NaN);
   // Only a copy of the file has a size that is known, about.
-  const expected = format === 'sqlite' ? await readSize(target, tenant) : undefined;
+  const expected = format === 'sqlite' ? await foldersOf(target).size(tenant) : undefined;
   const progress = createProgress(options.json === true || path === '-');
   const started = performance.now();
   let bytes = 0;

@@ -1,6 +1,6 @@
 import { EXIT } from '../exit-codes.ts';
 import { findTarget } from '../target.ts';
-import { listTenantFiles } from '../tenants/list-tenants.ts';
+import { listTenantFiles } from '../tenants/catalogue.ts';
 
 /** Prints the names of tenants, a line each, for the scripts of completion. */
 export async function tenantNames(): Promise<number> {

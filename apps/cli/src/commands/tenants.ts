@@ -1,20 +1,26 @@
 import { readFileSync } from 'node:fs';
 import {
   assertTenantId,
-  groupKeys,
   isOnewriterError,
   OnewriterError,
   readDataDirIdentity,
   tenantFile,
-  tenantQueue,
 } from '@onewriter/protocol';
 import {
+  type CatalogueEntry,
   describeHolder,
+  endsByPerson,
+  isPausedByPerson,
+  type ParkedTenant,
   pauseTenant,
-  readHolders,
+  type QueueFacts,
+  readQueueFacts,
+  readReason,
   resumeTenant,
   type TenantHolder,
-} from '@onewriter/runtime';
+  type TenantSize,
+  type TenantState,
+} from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import { confirmByName } from '../confirm.ts';
 import { openGateway } from '../gateway-client.ts';
@@ -31,13 +37,7 @@ import {
   type Target,
   withDataDir,
 } from '../target.ts';
-import {
-  type ParkedRecord,
-  readQueues,
-  readSize,
-  readSizes,
-  type TenantQueues,
-} from '../tenants/list-tenants.ts';
+import { catalogueOf, foldersOf } from '../tenants/catalogue.ts';
 import { hasTable, openTenant, readState } from '../tenants/open-tenant.ts';
 
 /** Options that all commands of `onewriter tenants` have. */
@@ -46,19 +46,11 @@ export interface TenantsOptions {
   readonly json?: boolean | undefined;
 }
 
-/**
- * - `active`: writes are applied.
- * - `paused`: writes wait as long as it has holders.
- * - `parked`: its file refuses writes; the broker tries again and again.
- * - `new`: it has queued writes and no file yet.
- * - `unknown`: Redis does not answer.
- */
-export type TenantState = 'active' | 'paused' | 'parked' | 'new' | 'unknown';
-
 /** One tenant, as `onewriter tenants list --json` lists it. */
 export interface TenantSummary {
   readonly tenant: string;
-  readonly state: TenantState;
+  /** `unknown` where Redis does not answer. */
+  readonly state: TenantState | 'unknown';
   /** Database and write-ahead log; null where there is no file yet. */
   readonly bytes: number | null;
   readonly walBytes: number | null;
@@ -76,27 +68,11 @@ export interface TenantSummary {
 export async function listTenants(options: TenantsOptions): Promise<number> {
   const target = findTarget(options.dataDir);
   requireDataDir(target);
-  const sizes = await readSizes(target);
-  const queues = await tryReadQueues(target, [...sizes.keys()]);
-  const names = new Set([...sizes.keys(), ...(queues?.activity.keys() ?? [])]);
-  const list = Array.from(names)
-    .sort()
-    .map((tenant): TenantSummary => {
-      const size = sizes.get(tenant);
-      return {
-        tenant,
-        state: stateOf(tenant, size !== undefined, queues),
-        bytes: size === undefined ? null : size.bytes + size.walBytes,
-        walBytes: size?.walBytes ?? null,
-        lastActivity: isoTime(queues?.activity.get(tenant)),
-        queuedJobs: queues === undefined ? null : (queues.depths.get(tenant) ?? 0),
-        parked: queues?.parked.get(tenant)?.code ?? null,
-        holders: queues?.holders.get(tenant) ?? [],
-      };
-    });
-  if (queues === undefined) {
+  const entries = await tryReadCatalogue(target);
+  if (entries === undefined) {
     process.stderr.write('onewriter: Redis does not answer; activity and queues are not shown\n');
   }
+  const list = entries?.map(toSummary) ?? (await listFiles(target));
   process.stdout.write(options.json ? `${JSON.stringify(list)}\n` : listAsText(list));
   return 0;
 }
@@ -105,7 +81,7 @@ export async function listTenants(options: TenantsOptions): Promise<number> {
  * Undefined where there is no Redis, or it does not answer.
  * @throws OnewriterError MISCONFIGURED where the group belongs to another data directory
  */
-async function tryReadQueues(target: Target, names: readonly string[]): Promise<TenantQueues | undefined> {
+async function tryReadCatalogue(target: Target): Promise<CatalogueEntry[] | undefined> {
   if (target.redisUrl === undefined) return undefined;
   let redis: Redis;
   try {
@@ -115,22 +91,54 @@ async function tryReadQueues(target: Target, names: readonly string[]): Promise<
     return undefined; // the caller says that it does not answer
   }
   try {
-    return await readQueues(redis, target.group, names);
+    const catalogue = catalogueOf(target, redis);
+    // A folder without a file that Redis does not know is no tenant.
+    return (await catalogue.look(await catalogue.names())).filter(
+      ({ size, lastActivity, waitingJobs, activeJobs }) =>
+        size !== undefined || lastActivity !== null || waitingJobs + activeJobs > 0,
+    );
   } finally {
     redis.disconnect();
   }
 }
 
-function stateOf(tenant: string, hasFile: boolean, queues: TenantQueues | undefined): TenantState {
-  if (queues === undefined) return 'unknown';
-  if (queues.holders.has(tenant)) return 'paused';
-  if (queues.parked.has(tenant)) return 'parked';
-  return hasFile ? 'active' : 'new';
+/** What is known without Redis. */
+async function listFiles(target: Target): Promise<TenantSummary[]> {
+  const folders = foldersOf(target);
+  const names = await folders.names();
+  const sizes = await folders.sizes(names);
+  return names.flatMap((tenant, index) => {
+    const size = sizes[index];
+    if (size === undefined) return [];
+    const unknown = { lastActivity: null, queuedJobs: null, parked: null, holders: [] };
+    return [{ tenant, state: 'unknown' as const, ...sizeFacts(size), ...unknown }];
+  });
+}
+
+function toSummary({
+  tenant,
+  state,
+  size,
+  waitingJobs,
+  activeJobs,
+  ...entry
+}: CatalogueEntry): TenantSummary {
+  return {
+    ...{ tenant, state, ...sizeFacts(size) },
+    lastActivity: isoTime(entry.lastActivity ?? undefined),
+    queuedJobs: waitingJobs + activeJobs,
+    parked: entry.parked?.code ?? null,
+    holders: entry.holders,
+  };
+}
+
+function sizeFacts(size: TenantSize | undefined): Pick<TenantSummary, 'bytes' | 'walBytes'> {
+  return { bytes: size === undefined ? null : size.bytes + size.walBytes, walBytes: size?.walBytes ?? null };
 }
 
 /** `paused`, `paused (restore)`, `parked: DATABASE_FULL`. */
-function stateAsText(state: TenantState, parked: string | null, holders: TenantSummary['holders']): string {
-  const programs = holders.filter(({ expiresAt }) => expiresAt !== null).map(({ name }) => name);
+function stateAsText(state: string, parked: string | null, holders: TenantSummary['holders']): string {
+  const programs = holders.filter(holder => !endsByPerson(holder)).map(({ name }) => name);
   const text = programs.length === 0 ? state : `${state} (${programs.join(', ')})`;
   return parked === null ? text : `${text}: ${parked}`;
 }
@@ -151,7 +159,7 @@ function listAsText(list: readonly TenantSummary[]): string {
 export interface TenantInfo extends TenantSummary {
   readonly file: string;
   /** Why it cannot be written. */
-  readonly parkedReason: ParkedRecord | null;
+  readonly parkedReason: ParkedTenant | null;
   readonly commitSeq: number | null;
   /** Of the newest broker that opened the file. */
   readonly epoch: number | null;
@@ -172,46 +180,16 @@ export async function tenantInfo(tenant: string, options: TenantsOptions): Promi
   assertTenantId(tenant);
   const target = findTarget(options.dataDir);
   requireDataDir(target);
-  const size = await readSize(target, tenant);
-  const found = await withRedis(target, redis => readOne(redis, target.group, tenant));
-  if (size === undefined && found.activity === null && found.queuedJobs === 0)
-    throw noSuchTenant(tenant, target);
-  const state =
-    found.holders.length > 0 ? 'paused' : found.parked ? 'parked' : size === undefined ? 'new' : 'active';
+  const entry = await withRedis(target, redis => catalogueOf(target, redis).find(tenant));
+  if (entry === undefined) throw noSuchTenant(tenant, target);
   const info: TenantInfo = {
-    tenant,
-    state,
+    ...toSummary(entry),
     file: tenantFile(target.dataDir, tenant, target.dbFile),
-    bytes: size === undefined ? null : size.bytes + size.walBytes,
-    walBytes: size?.walBytes ?? null,
-    lastActivity: found.activity,
-    queuedJobs: found.queuedJobs,
-    parked: found.parked?.code ?? null,
-    parkedReason: found.parked,
-    holders: found.holders,
-    ...(size === undefined ? NO_FILE : readFile(target, tenant)),
+    parkedReason: entry.parked,
+    ...(entry.size === undefined ? NO_FILE : readFile(target, tenant)),
   };
   process.stdout.write(options.json ? `${JSON.stringify(info)}\n` : infoAsText(info));
   return 0;
-}
-
-async function readOne(redis: Redis, group: string, tenant: string) {
-  const keys = groupKeys(group);
-  const { prefix, name } = tenantQueue(group, tenant);
-  const [waiting, active, activity, parked, [holders = []]] = await Promise.all([
-    redis.llen(`${prefix}:${name}:wait`),
-    redis.llen(`${prefix}:${name}:active`),
-    redis.zscore(keys.tenants, tenant),
-    redis.hget(keys.parked, tenant),
-    readHolders(redis, group, [tenant]),
-  ]);
-  return {
-    queuedJobs: waiting + active,
-    paused: holders.some(({ expiresAt }) => expiresAt === null),
-    activity: activity === null ? null : isoTime(Number(activity)),
-    parked: parked === null ? null : (JSON.parse(parked) as ParkedRecord),
-    holders,
-  };
 }
 
 type FileFacts = Pick<
@@ -332,46 +310,54 @@ function readScript(path: string): string {
   }
 }
 
+/** Options of `onewriter tenants pause` and `resume`. */
+export interface PauseOptions extends TenantsOptions, PlaceOptions {
+  /** Why, for the people who see it paused. */
+  readonly reason?: string | undefined;
+}
+
 /** Pauses a tenant: what is queued stays queued, its file is closed. */
-export async function pause(tenant: string, options: TenantsOptions & PlaceOptions): Promise<number> {
-  return change(tenant, options, 'tenant.pause', async (redis, group) => {
-    await pauseTenant(redis, group, tenant, operatorName());
+export async function pause(tenant: string, options: PauseOptions): Promise<number> {
+  const reason = readReason(options.reason ?? '');
+  return change(tenant, options, 'tenant.pause', async (redis, { group }) => {
+    await pauseTenant(redis, group, tenant, operatorName(), reason);
     return `paused ${tenant}: nothing is applied, its file is closed, reads go on. Resume: onewriter tenants resume ${tenant}${withDataDir(options)}${options.withoutFiles ? ' --without-files' : ''}\n`;
   });
 }
 
 /** Resumes a tenant. */
-export async function resume(tenant: string, options: TenantsOptions & PlaceOptions): Promise<number> {
-  return change(tenant, options, 'tenant.resume', async (redis, group) => {
-    const { paused: wasPaused } = await readOne(redis, group, tenant);
-    await resumeTenant(redis, group, tenant);
-    const { queuedJobs, holders } = await readOne(redis, group, tenant);
+export async function resume(tenant: string, options: PauseOptions): Promise<number> {
+  return change(tenant, options, 'tenant.resume', async (redis, target) => {
+    const look = async () => (await readQueueFacts(redis, target.group, [tenant]))[0]!;
+    const before = await look();
+    await resumeTenant(redis, target.group, tenant);
+    const { waitingJobs, activeJobs, holders } = await look();
+    const jobs = waitingJobs + activeJobs;
     if (holders.length > 0) {
-      return `${tenant} is not paused any more; its ${queuedJobs} queued jobs wait for: ${holders.map(describeHolder).join('; ')}\n`;
+      return `${tenant} is not paused any more; its ${jobs} queued jobs wait for: ${holders.map(describeHolder).join('; ')}\n`;
     }
-    return wasPaused
-      ? `resumed ${tenant}: ${queuedJobs} queued jobs are applied now\n`
-      : `${tenant} was not paused; the broker was told to look at its queue\n`;
+    return isPausedByPerson(before.holders)
+      ? `resumed ${tenant}: ${jobs} queued jobs are applied now\n`
+      : `${tenant} was not paused; the broker looks at its queue now\n`;
   });
 }
 
 async function change(
   tenant: string,
-  options: TenantsOptions & PlaceOptions,
+  options: PauseOptions,
   action: string,
-  work: (redis: Redis, group: string) => Promise<string>,
+  work: (redis: Redis, target: Target) => Promise<string>,
 ): Promise<number> {
   assertTenantId(tenant);
   const target = findRemoteTarget(options);
   return withRedis(target, async redis => {
-    const known = await readOne(redis, target.group, tenant);
-    const size = await readSize(target, tenant);
-    if (size === undefined && known.activity === null && known.queuedJobs === 0) {
-      throw noSuchTenant(tenant, target);
-    }
-    const text = await audited(redis, target.group, action, tenant, () => work(redis, target.group));
-    const { paused, queuedJobs } = await readOne(redis, target.group, tenant);
-    const result = { tenant, paused, queuedJobs };
+    const catalogue = catalogueOf(target, redis);
+    if ((await catalogue.find(tenant)) === undefined) throw noSuchTenant(tenant, target);
+    const text = await audited(redis, target.group, action, tenant, () => work(redis, target));
+    const [{ holders, waitingJobs, activeJobs }] = (await readQueueFacts(redis, target.group, [tenant])) as [
+      QueueFacts,
+    ];
+    const result = { tenant, paused: isPausedByPerson(holders), queuedJobs: waitingJobs + activeJobs };
     process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : text);
     return 0;
   });

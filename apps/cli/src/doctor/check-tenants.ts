@@ -1,9 +1,9 @@
 import { LIMITS } from '@onewriter/protocol';
-import { describeHolder } from '@onewriter/runtime';
+import { type CatalogueEntry, describeHolder, endsByPerson, isPausedByPerson } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import { formatBytes } from '../table.ts';
 import type { Target } from '../target.ts';
-import { readQueues, readSizes, type TenantQueues } from '../tenants/list-tenants.ts';
+import { catalogueOf } from '../tenants/catalogue.ts';
 import { bad, type Diagnosis, ok } from './diagnosis.ts';
 import { nextForAlert } from './next-for-alert.ts';
 
@@ -15,22 +15,23 @@ const LONG_HOLD_MS = 180_000;
 
 /** Looks at all tenants for what keeps their writes from being applied. */
 export async function checkTenants(target: Target, redis: Redis): Promise<Diagnosis[]> {
-  const sizes = await readSizes(target);
-  const { holders, parked, depths } = await readQueues(redis, target.group, [...sizes.keys()]);
+  const catalogue = catalogueOf(target, redis);
+  const tenants = await catalogue.look(await catalogue.names());
   const diagnoses: Diagnosis[] = [];
-  for (const [tenant, { code, message, since }] of [...parked].slice(0, MAX_NAMES)) {
+  const parked = tenants.filter(entry => entry.parked !== null);
+  for (const entry of parked.slice(0, MAX_NAMES)) {
+    const { code, message, since } = entry.parked!;
     diagnoses.push(
       bad(
         'error',
         'parked',
-        `${tenant} cannot be written since ${since}: ${code} ${message}`,
+        `${entry.tenant} cannot be written since ${since}: ${code} ${message}`,
         nextForAlert('OnewriterTenantParked'),
       ),
     );
   }
-  const paused = [...holders].filter(([, all]) => all.some(({ expiresAt }) => expiresAt === null));
-  if (paused.length > 0) {
-    const names = paused.map(([tenant]) => tenant);
+  const names = tenants.filter(({ holders }) => isPausedByPerson(holders)).map(({ tenant }) => tenant);
+  if (names.length > 0) {
     diagnoses.push(
       bad(
         'warning',
@@ -40,7 +41,9 @@ export async function checkTenants(target: Target, redis: Redis): Promise<Diagno
       ),
     );
   }
-  const full = [...depths].filter(([, depth]) => depth >= LIMITS.maxQueueDepth).map(([tenant]) => tenant);
+  const full = tenants
+    .filter(({ waitingJobs, activeJobs }) => waitingJobs + activeJobs >= LIMITS.maxQueueDepth)
+    .map(({ tenant }) => tenant);
   if (full.length > 0) {
     diagnoses.push(
       bad(
@@ -51,26 +54,28 @@ export async function checkTenants(target: Target, redis: Redis): Promise<Diagno
       ),
     );
   }
-  const large = [...sizes].filter(([, { walBytes }]) => walBytes >= LARGE_WAL_BYTES);
-  for (const [tenant, { walBytes }] of large.slice(0, MAX_NAMES)) {
+  const large = tenants.filter(({ size }) => size !== undefined && size.walBytes >= LARGE_WAL_BYTES);
+  for (const { tenant, size } of large.slice(0, MAX_NAMES)) {
     diagnoses.push(
       bad(
         'warning',
         'wal',
-        `The write-ahead log of ${tenant} has ${formatBytes(walBytes)}: a reader holds it, or no broker has it open.`,
+        `The write-ahead log of ${tenant} has ${formatBytes(size!.walBytes)}: a reader holds it, or no broker has it open.`,
         `\`onewriter status\` names the reader; fuser -v ${target.dataDir}/tenants/${tenant}/* does, too.`,
       ),
     );
   }
-  diagnoses.push(...findLongHolds(holders));
-  return diagnoses.length > 0 ? diagnoses : [ok('tenants', `${sizes.size} tenants, none paused or parked`)];
+  diagnoses.push(...findLongHolds(tenants));
+  return diagnoses.length > 0
+    ? diagnoses
+    : [ok('tenants', `${tenants.length} tenants, none paused or parked`)];
 }
 
 /** Programs that hold a tenant for longer than their work takes. */
-function findLongHolds(holders: TenantQueues['holders']): Diagnosis[] {
-  const long = [...holders].flatMap(([tenant, all]) =>
-    all
-      .filter(({ since, expiresAt }) => expiresAt !== null && Date.now() - Date.parse(since!) > LONG_HOLD_MS)
+function findLongHolds(tenants: readonly CatalogueEntry[]): Diagnosis[] {
+  const long = tenants.flatMap(({ tenant, holders }) =>
+    holders
+      .filter(holder => !endsByPerson(holder) && Date.now() - Date.parse(holder.since!) > LONG_HOLD_MS)
       .map(holder => `${tenant}: ${describeHolder(holder)}`),
   );
   if (long.length === 0) return [];

@@ -53,6 +53,7 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     .command('pause')
     .description('stop applying writes: they wait in the queue, the broker closes the file, reads go on')
     .argument('<tenant>')
+    .option('--reason <text>', 'why, for the people who see it paused')
     .option(...DATA_DIR_OPTION)
     .option(...WITHOUT_FILES_OPTION)
     .option(...JSON_OPTION)

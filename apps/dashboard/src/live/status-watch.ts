@@ -1,14 +1,14 @@
 import { type GroupStatus, type Logger, readGroupStatus, redisRefusal } from '@onewriter/runtime';
+import { type StillTenant, StillWalk, type WalkProgress } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import { History, type HistoryColumns } from './history.ts';
-import { type PausedTenant, PausedWalk, type WalkProgress } from './paused-walk.ts';
 import { judge, type Look, type Verdict } from './verdict.ts';
 
 /** What all pages show: one look, shared by however many people look. */
 export interface Moment {
   readonly look: Look;
   readonly verdict: Verdict;
-  readonly paused: readonly PausedTenant[];
+  readonly paused: readonly StillTenant[];
   /** How far the search for paused tenants is. */
   readonly walk: WalkProgress;
   readonly history: HistoryColumns;
@@ -24,7 +24,7 @@ export class StatusWatch {
   readonly #group: string;
   readonly #log: Logger;
   readonly #history = new History();
-  readonly #walk: PausedWalk;
+  readonly #walk: StillWalk;
   readonly #listeners = new Set<(moment: Moment) => void>();
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
@@ -35,7 +35,7 @@ export class StatusWatch {
     this.#redis = redis;
     this.#group = group;
     this.#log = log;
-    this.#walk = new PausedWalk(redis, group);
+    this.#walk = new StillWalk(redis, group);
     this.#moment = this.#toMoment({ at: Date.now(), failure: 'it was not asked yet' });
   }
 

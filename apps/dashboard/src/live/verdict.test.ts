@@ -25,7 +25,6 @@ describe('judge', () => {
   });
 
   it('names a forgotten pause where writes wait, whose it is, and is silent where none do or a program works on the file', () => {
-    const aside = { reason: 'moving its disk', by: 'ada', since: '2026-11-21T00:00:00Z' };
     const by = (who: string, reason: string) => [
       { name: 'pause', who, reason, since: null, expiresAt: null },
     ];
@@ -37,16 +36,16 @@ describe('judge', () => {
       expiresAt: '2026-11-21T00:00:30Z',
     };
     const { problems } = judge({ at: 0, group: NOBODY }, [
-      { tenant: 'quiet', waitingJobs: 0, holders: by('', ''), aside: undefined },
-      { tenant: 'acme', waitingJobs: 3, holders: by('', ''), aside: undefined },
-      { tenant: 'initech', waitingJobs: 2, holders: by('ada', 'to copy the file'), aside: undefined },
-      { tenant: 'hooli', waitingJobs: 9, holders: [restore], aside: undefined },
-      { tenant: 'globex', waitingJobs: 1, holders: by('ada', ''), aside },
+      { tenant: 'quiet', waitingJobs: 0, holders: by('', '') },
+      { tenant: 'acme', waitingJobs: 3, holders: by('', '') },
+      { tenant: 'initech', waitingJobs: 2, holders: by('ada', 'to copy the file') },
+      { tenant: 'hooli', waitingJobs: 9, holders: [restore] },
+      { tenant: 'globex', waitingJobs: 1, holders: by('ada', '') },
     ]);
     expect(problems.filter(({ tenant }) => tenant !== undefined).map(({ text }) => text)).toEqual([
       'acme is paused and 3 jobs wait in its queue.',
       'initech is paused by ada (to copy the file) and 2 jobs wait in its queue.',
-      'globex was parked by hand (moving its disk) and 1 job waits in its queue.',
+      'globex is paused by ada and 1 job waits in its queue.',
     ]);
   });
 });

@@ -1,7 +1,7 @@
 import { findStatusProblems, remedyOf, type StatusFinding } from '@onewriter/protocol';
-import { type GroupStatus, REPEAT_OFFENDER } from '@onewriter/runtime';
+import type { GroupStatus } from '@onewriter/runtime';
+import { endsByPerson, REPEAT_OFFENDER, type StillTenant } from '@onewriter/tenants';
 import type { Tone } from '../views/icon.ts';
-import type { PausedTenant } from './paused-walk.ts';
 
 /** What one look brought. */
 export type Look =
@@ -23,7 +23,7 @@ export interface Verdict {
 }
 
 /** Judges a look: by the same findings as the command line and the alerts, and what only the dashboard knows. */
-export function judge(look: Look, paused: readonly PausedTenant[]): Verdict {
+export function judge(look: Look, paused: readonly StillTenant[]): Verdict {
   if (look.group === undefined) {
     const problem: Problem = {
       level: 'critical',
@@ -40,16 +40,15 @@ export function judge(look: Look, paused: readonly PausedTenant[]): Verdict {
   const findings: (Omit<Problem, 'remedy'> & { remedy?: string | undefined })[] = [
     ...findStatusProblems(look.group),
   ];
-  for (const { tenant, waitingJobs, holders, aside } of paused) {
+  for (const { tenant, waitingJobs, holders } of paused) {
     // Without waiting writes a pause harms nobody, and what a program holds it lets go: shown beside the parked tenants.
-    const pause = holders.find(({ expiresAt }) => expiresAt === null);
+    const pause = holders.find(endsByPerson);
     if (waitingJobs === 0 || pause === undefined) continue;
     // The broker lists it with the parked tenants.
     if (pause.name === REPEAT_OFFENDER) continue;
     const by = pause.who === '' ? '' : ` by ${pause.who}`;
     const reason = pause.reason === '' ? '' : ` (${pause.reason})`;
-    const why = aside === undefined ? `is paused${by}${reason}` : `was parked by hand (${aside.reason})`;
-    const text = `${tenant} ${why} and ${waitingJobs === 1 ? '1 job waits' : `${waitingJobs} jobs wait`} in its queue.`;
+    const text = `${tenant} is paused${by}${reason} and ${waitingJobs === 1 ? '1 job waits' : `${waitingJobs} jobs wait`} in its queue.`;
     findings.push({ level: 'warning', alert: 'OnewriterTenantPaused', text, tenant });
   }
   const { status, brokers } = look.group;

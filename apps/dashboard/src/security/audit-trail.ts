@@ -9,7 +9,6 @@ import type { DashboardEnv, Operator } from '../dashboard-env.ts';
 export type AuditAction =
   | 'tenant.pause'
   | 'tenant.resume'
-  | 'tenant.park'
   | 'tenant.check'
   | 'tenant.sql'
   | 'dead-letter.retry'

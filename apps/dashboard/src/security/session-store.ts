@@ -1,6 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
-import { groupKeys, isOnewriterError, OnewriterError } from '@onewriter/protocol';
-import { askRedis } from '@onewriter/runtime';
+import { askRedis, groupKeys, isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 
 /*

@@ -7,8 +7,8 @@ import {
   OnewriterError,
   TENANT_ID_PATTERN,
 } from '@onewriter/protocol';
-import { pauseTenant, resumeTenant } from '@onewriter/runtime';
 import { noSuchLetter } from '@onewriter/runtime/dead-letters';
+import { pauseTenant, readQueueFacts, readReason, resumeTenant } from '@onewriter/tenants';
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { Parts } from '../dashboard-app.ts';
@@ -22,14 +22,12 @@ import { MAX_SHOWN_ROWS, type SqlOutcome, sqlResult } from '../views/sql-result.
 import { tenantPage, tenantRegions } from '../views/tenant.ts';
 import { TENANT_PAGE, tenantListPage } from '../views/tenant-list.ts';
 import { createLetterActions } from './letter-actions.ts';
-import { readQueueFacts, readReason, writeAsideNote } from './tenant-queue-facts.ts';
 import { TenantSearch } from './tenant-search.ts';
 
 /** What a page says after a person was sent back to it. */
 const DONE: Readonly<Record<string, string>> = {
   pause: 'Paused. Its file is closed; writes wait or are refused until you resume it.',
   resume: 'Resumed: what waited in its queue is being applied.',
-  park: 'Parked by hand. The overview lists it with your reason until somebody resumes it.',
   retry: 'Sent again: the write is in the tenant’s queue. If it fails again it comes back as a new letter.',
   drop: 'Dropped: the letter is gone for good.',
 };
@@ -39,7 +37,7 @@ const MAX_SEARCH_LENGTH = 63;
  *   GET  /tenants?q=&page=
  *   GET  /tenants/:tenant          GET …/live
  *   POST /tenants/:tenant/sql      a statement that reads: a page, or with the header X-Fragment its rows alone
- *   POST /tenants/:tenant/pause, …/resume, …/park, …/check
+ *   POST /tenants/:tenant/pause, …/resume, …/check
  *   POST /tenants/:tenant/letters/:id/retry, …/drop
  */
 export function addTenantRoutes(parts: Parts): void {
@@ -88,31 +86,21 @@ export function addTenantRoutes(parts: Parts): void {
       : c.html(sqlResult(outcome));
   });
 
-  app.post('/tenants/:tenant/pause', c =>
-    act(c, 'pause', 'It could not be paused', tenant =>
-      audit.record('tenant.pause', tenant, '', () =>
-        pauseTenant(redis, group, tenant, c.get('operator').subject ?? ''),
-      ),
-    ),
-  );
+  app.post('/tenants/:tenant/pause', async c => {
+    const text = await readField(c, 'reason');
+    return act(c, 'pause', 'It could not be paused', async tenant => {
+      const reason = readReason(text);
+      await audit.record('tenant.pause', tenant, reason, () =>
+        pauseTenant(redis, group, tenant, c.get('operator').subject ?? '', reason),
+      );
+    });
+  });
 
   app.post('/tenants/:tenant/resume', c =>
     act(c, 'resume', 'It could not be resumed', tenant =>
       audit.record('tenant.resume', tenant, '', () => resumeTenant(redis, group, tenant)),
     ),
   );
-
-  app.post('/tenants/:tenant/park', async c => {
-    const text = await readField(c, 'reason');
-    return act(c, 'park', 'It could not be parked', async tenant => {
-      const reason = readReason(text);
-      await audit.record('tenant.park', tenant, reason, async () => {
-        const by = c.get('operator').subject ?? '';
-        await writeAsideNote(redis, group, tenant, { reason, by, since: new Date().toISOString() });
-        await pauseTenant(redis, group, tenant, by, reason);
-      });
-    });
-  });
 
   app.post('/tenants/:tenant/check', async c => {
     const tenant = assertTenantId(c.req.param('tenant'));
@@ -220,7 +208,7 @@ function checkNotice({ integrity, unchecked }: FileCheck, took: string): Notice 
   if (integrity !== 'ok') {
     return {
       tone: 'critical',
-      text: 'The file is damaged. Park the tenant, keep a copy of the file, and restore it from a backup.',
+      text: 'The file is damaged. Pause the tenant, keep a copy of the file, and restore it from a backup.',
       detail: integrity,
     };
   }

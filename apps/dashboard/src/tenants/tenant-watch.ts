@@ -1,13 +1,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { OnewriterError } from '@onewriter/protocol';
 import type { Letter, LetterBox } from '@onewriter/runtime/dead-letters';
+import { readQueueFacts } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import type { GatewayCall, GatewayClient, TenantInfo } from '../gateway-client.ts';
 import type { StatusWatch } from '../live/status-watch.ts';
 import type { TenantView } from '../views/tenant.ts';
 import { type LedgerFacts, readLedgerFacts } from './ledger-facts.ts';
+import { readQueuedJobs } from './queued-jobs.ts';
 import { SizeHistory } from './size-history.ts';
-import { readQueuedJobs, readQueueFacts } from './tenant-queue-facts.ts';
 
 /** Settings of {@link TenantWatch}. */
 export interface TenantWatchOptions {
@@ -53,7 +54,7 @@ export class TenantWatch {
     );
     const { facts, info, gatewayProblem } = view;
     const known =
-      info !== undefined || facts.lastActivity !== undefined || facts.waitingJobs + facts.activeJobs > 0;
+      info !== undefined || facts.lastActivity !== null || facts.waitingJobs + facts.activeJobs > 0;
     if (known || gatewayProblem !== undefined) return view;
     throw new OnewriterError('TENANT_NOT_FOUND', `There is no tenant ${tenant}.`, { tenant });
   }

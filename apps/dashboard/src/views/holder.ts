@@ -1,4 +1,4 @@
-import type { TenantHolder } from '@onewriter/runtime';
+import type { TenantHolder } from '@onewriter/tenants';
 import { formatAgo } from './format.ts';
 
 /** Who keeps a tenant still, in a word: `paused`, `paused: repeat-offender`, `held: restore`. */

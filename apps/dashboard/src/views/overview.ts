@@ -168,17 +168,17 @@ function parked({ look, paused, walk }: Moment): Html {
       </tr>`,
     ),
     ...paused.slice(0, MAX_PAUSED_ROWS).map(
-      ({ tenant, waitingJobs, holders, aside }) => html`<tr data-key="${tenant}">
+      ({ tenant, waitingJobs, holders }) => html`<tr data-key="${tenant}">
         <th scope="row"><a href="/tenants/${tenant}">${tenant}</a></th>
-        <td>${chip(waitingJobs > 0 ? 'warning' : 'info', aside === undefined ? nameHold(holders) : 'parked by hand')}</td>
-        <td>${aside === undefined ? holders.map(holder => holderLine(holder, now)).join('; ') : `${aside.reason}${aside.by === '' ? '' : ` – ${aside.by}`}`}; ${plural(waitingJobs, 'job')} waiting</td>
-        <td class="num">${ageOf(aside === undefined ? heldSince(holders) : Date.parse(aside.since), now)}</td>
+        <td>${chip(waitingJobs > 0 ? 'warning' : 'info', nameHold(holders))}</td>
+        <td>${holders.map(holder => holderLine(holder, now)).join('; ')}; ${plural(waitingJobs, 'job')} waiting</td>
+        <td class="num">${ageOf(heldSince(holders), now)}</td>
       </tr>`,
     ),
   ];
   return html`<section class="card wide" aria-labelledby="parked-title">
     <h2 id="parked-title">Not written now</h2>
-    <p class="hint">Parked: the file refuses writes; the broker tries again by itself. Paused, or parked by hand: by a person, until somebody resumes it. Held: by a program that works on the file, until that is done.${isSearching ? ` ${search}` : ''}</p>
+    <p class="hint">Parked: the file takes no writes; the broker tries again. Paused: until a person resumes it. Held: a program works on the file, until that is done.${isSearching ? ` ${search}` : ''}</p>
     <div class="scroll"><table>
       <thead><tr><th scope="col">Tenant</th><th scope="col">State</th><th scope="col">Why</th><th scope="col" class="num">For</th></tr></thead>
       <tbody>${rows}</tbody>

@@ -1,4 +1,4 @@
-import type { QueueFacts } from '../tenants/tenant-queue-facts.ts';
+import { type QueueFacts, stateOf } from '@onewriter/tenants';
 import type { NamePage } from '../tenants/tenant-search.ts';
 import { formatAgo, formatCount, plural } from './format.ts';
 import { nameHold } from './holder.ts';
@@ -49,7 +49,7 @@ export function tenantListPage({ search, page, number, facts, now, problem }: Te
                   <th scope="row"><a href="/tenants/${fact.tenant}">${fact.tenant}</a></th>
                   <td>${tenantState(fact)}</td>
                   <td class="num">${formatCount(fact.waitingJobs + fact.activeJobs)}</td>
-                  <td class="num">${fact.lastActivity === undefined ? '–' : formatAgo(now - fact.lastActivity)}</td>
+                  <td class="num">${fact.lastActivity === null ? '–' : formatAgo(now - fact.lastActivity)}</td>
                 </tr>`,
               )}</tbody>
             </table></div>`
@@ -67,11 +67,9 @@ export function tenantListPage({ search, page, number, facts, now, problem }: Te
 }
 
 /** A tenant's state in a word. */
-export function tenantState({ paused, holders, aside, parked, waitingJobs }: QueueFacts): Html {
-  if (paused)
-    return chip(
-      waitingJobs > 0 ? 'warning' : 'info',
-      aside === undefined ? nameHold(holders) : 'parked by hand',
-    );
-  return parked === undefined ? chip('good', 'written') : chip('critical', 'parked');
+export function tenantState({ holders, isReleased, parked, waitingJobs }: QueueFacts): Html {
+  // The dashboard does not see files: one that waits for its first write looks like an active one.
+  const state = stateOf({ hasFile: true, holders, isReleased, isParked: parked !== null });
+  if (holders.length > 0) return chip(waitingJobs > 0 ? 'warning' : 'info', nameHold(holders));
+  return state === 'parked' ? chip('critical', state) : chip('good', state);
 }

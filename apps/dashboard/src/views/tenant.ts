@@ -1,11 +1,12 @@
 import type { BrokerStatus, StatusTenant } from '@onewriter/protocol';
 import { describeStatement } from '@onewriter/protocol';
 import type { Letter } from '@onewriter/runtime/dead-letters';
+import { isPausedByPerson, MAX_REASON_LENGTH, type QueueFacts } from '@onewriter/tenants';
 import type { TenantInfo } from '../gateway-client.ts';
 import type { LedgerFacts } from '../tenants/ledger-facts.ts';
 import { MINUTES } from '../tenants/ledger-facts.ts';
+import type { QueuedJob } from '../tenants/queued-jobs.ts';
 import type { SizeColumns } from '../tenants/size-history.ts';
-import type { QueuedJob, QueueFacts } from '../tenants/tenant-queue-facts.ts';
 import {
   formatAge,
   formatAgo,
@@ -53,7 +54,7 @@ export interface TenantPageOptions {
 /** What to do about a parked tenant, by its code. */
 const PARKED_REMEDIES: Readonly<Record<string, string>> = {
   DATABASE_CORRUPT:
-    'The file is damaged. Set the tenant aside, keep a copy of the file, and restore it from a backup (npx onewriter restore). Nothing was changed by the refusal.',
+    'The file is damaged. Pause the tenant, keep a copy of the file, and restore it from a backup (npx onewriter restore). Nothing was changed by the refusal.',
   DATABASE_FULL:
     'The disk is full, or the file has reached its page limit. Free space: the writes that wait go through by themselves.',
   DATABASE_READONLY:
@@ -113,29 +114,28 @@ export function tenantPage(view: TenantView, { schema, sql, outcome, notice }: T
 }
 
 function head({ tenant, facts, now }: TenantView): Html {
-  const { paused, holders, aside, parked } = facts;
-  const isPaused = holders.some(({ expiresAt }) => expiresAt === null);
+  const { holders, parked } = facts;
   return html`<div class="tenant-head">
       <h1>${tenant}</h1>
       ${tenantState(facts)}
       <div class="actions" role="group" aria-label="Actions">
         ${
-          isPaused
+          isPausedByPerson(holders)
             ? html`<form method="post" action="/tenants/${tenant}/resume"><button class="primary">Resume</button></form>`
-            : html`<button type="button" data-dialog="pause-dialog">Pause…</button><button type="button" data-dialog="park-dialog">Park…</button>`
+            : html`<button type="button" data-dialog="pause-dialog">Pause…</button>`
         }
         <form method="post" action="/tenants/${tenant}/check"><button>Check the file</button></form>
         <a class="button" href="/queues?tenant=${tenant}">Its queue</a>
       </div>
     </div>
     <p class="subline">${
-      paused
-        ? html`${aside === undefined ? holders.map(holder => holderLine(holder, now)).join('; ') : html`Parked by hand${aside.by === '' ? '' : ` by ${aside.by}`} ${formatAgo(now - Date.parse(aside.since))}: <strong>${aside.reason}</strong>`}. Its file is closed, new writes through the gateway are refused, others wait in the queue; reads go on.`
-        : parked === undefined
+      holders.length > 0
+        ? html`${holders.map(holder => holderLine(holder, now)).join('; ')}. Its file is closed, new writes through the gateway are refused, others wait in the queue; reads go on.`
+        : parked === null
           ? 'Its writes are applied.'
           : html`<strong>${parked.code}</strong>: ${parked.message}${parked.since === '' ? '' : ` For ${formatAge(now - Date.parse(parked.since))}.`}`
     }</p>
-    ${parked === undefined ? NOTHING : html`<div class="notice critical">${icon('critical')}<div><p>${PARKED_REMEDIES[parked.code] ?? 'The broker tries again by itself, at most five seconds apart, and goes on when it can.'}</p></div></div>`}`;
+    ${parked === null ? NOTHING : html`<div class="notice critical">${icon('critical')}<div><p>${PARKED_REMEDIES[parked.code] ?? 'The broker tries again by itself, at most five seconds apart, and goes on when it can.'}</p></div></div>`}`;
 }
 
 function tiles({ facts, info, status, tenant, now, gatewayProblem }: TenantView): Html {
@@ -272,18 +272,11 @@ function transactions({ status, tenant, now }: TenantView): Html {
 function dialogs(tenant: string): Html {
   return html`<dialog id="pause-dialog" aria-labelledby="pause-title">
       <h2 id="pause-title">Pause ${tenant}?</h2>
-      <p>The broker finishes what it has begun and closes the file. New writes through the gateway are refused (TENANT_PAUSED), those of SDK clients wait in the queue. Reads go on. Resume it when you are done.</p>
-      <form method="post" action="/tenants/${tenant}/pause" class="row">
-        <button type="button" data-close>Cancel</button><button class="primary">Pause</button>
-      </form>
-    </dialog>
-    <dialog id="park-dialog" aria-labelledby="park-title">
-      <h2 id="park-title">Park ${tenant}?</h2>
-      <p>As a pause, for longer: it is listed on the overview with who set it aside, since when and why, until somebody resumes it.</p>
-      <form method="post" action="/tenants/${tenant}/park">
-        <label for="reason">Why?</label>
-        <input id="reason" name="reason" required maxlength="300" placeholder="restoring from last night’s backup, ticket 4711" />
-        <div class="row"><button type="button" data-close>Cancel</button><button class="primary">Park</button></div>
+      <p>The broker finishes what it has begun and closes the file. New writes through the gateway are refused (TENANT_PAUSED), those of SDK clients wait in the queue. Reads go on. Resume it when you are done. The overview lists who paused it, since when and why.</p>
+      <form method="post" action="/tenants/${tenant}/pause">
+        <label for="reason">Why? (optional)</label>
+        <input id="reason" name="reason" maxlength="${MAX_REASON_LENGTH}" placeholder="restoring from last night’s backup, ticket 4711" />
+        <div class="row"><button type="button" data-close>Cancel</button><button class="primary">Pause</button></div>
       </form>
     </dialog>`;
 }

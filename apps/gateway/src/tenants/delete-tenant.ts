@@ -1,5 +1,5 @@
 import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
-import { withHeldTenant } from '@onewriter/runtime';
+import { withHeldTenant } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import type { TenantFiles, TrashEntry } from './tenant-files.ts';
 

@@ -5,7 +5,7 @@ import {
   readHolders,
   resumeTenant,
   type TenantHolder,
-} from '@onewriter/runtime';
+} from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 
 /** How long an answer of Redis counts. */
@@ -20,7 +20,7 @@ export interface PauseFlags {
    * Pauses a tenant: what is queued stays queued, and its file is closed.
    * @throws OnewriterError TENANT_UNAVAILABLE where the broker does not close it in time; it is paused then, too
    */
-  pause(tenant: string, who: string): Promise<void>;
+  pause(tenant: string, who: string, reason?: string): Promise<void>;
   /** Ends a pause, and rings: the broker goes on at once, if no other holder is left. */
   resume(tenant: string): Promise<void>;
   /**
@@ -44,9 +44,9 @@ export function createPauseFlags(redis: Redis, group: string): PauseFlags {
   }
 
   return {
-    async pause(tenant, who) {
+    async pause(tenant, who, reason) {
       try {
-        await pauseTenant(redis, group, tenant, who);
+        await pauseTenant(redis, group, tenant, who, reason);
       } finally {
         known.delete(tenant);
       }

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { isOnewriterError } from '@onewriter/protocol';
-import { withHeldTenant } from '@onewriter/runtime';
+import { withHeldTenant } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import type { TenantFiles } from './tenant-files.ts';
 

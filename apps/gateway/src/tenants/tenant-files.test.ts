@@ -25,13 +25,13 @@ function openFiles() {
 describe('TenantFiles', () => {
   it('creates a file once, and never touches one that is there', async () => {
     const { dataDir, files } = openFiles();
-    expect(await files.list()).toEqual([]);
+    expect(await files.names()).toEqual([]);
     expect(await files.create('acme')).toBe(true);
     writeFileSync(tenantFile(dataDir, 'acme'), 'content');
     expect(await files.create('acme')).toBe(false);
     expect(await files.size('acme')).toEqual({ bytes: 7, walBytes: 0 });
     expect(await files.size('nobody')).toBeUndefined();
-    expect(await files.list()).toEqual(['acme']);
+    expect(await files.names()).toEqual(['acme']);
     await expect(files.create('../acme')).rejects.toMatchObject({ code: 'INVALID_TENANT' });
   });
 
@@ -90,7 +90,7 @@ describe('TenantFiles', () => {
     const { dataDir, files } = openFiles();
     for (const tenant of ['b', 'a', 'c-1']) await files.create(tenant);
     writeFileSync(join(dataDir, 'tenants', 'file'), '');
-    expect(await files.list()).toEqual(['a', 'b', 'c-1']);
+    expect(await files.names()).toEqual(['a', 'b', 'c-1']);
   });
 
   it('keeps what was deleted until it expires', async () => {

@@ -13,18 +13,11 @@ import {
   noteFormerDatabase,
   OnewriterError,
   realDatabasePath,
-  TENANT_ID_PATTERN,
   tenantFile,
   tenantsDir,
   trashDir,
 } from '@onewriter/protocol';
-
-/** Size of a tenant's files. */
-export interface TenantFileSize {
-  readonly bytes: number;
-  /** The write-ahead log, which is part of the database. */
-  readonly walBytes: number;
-}
+import { TenantFolders } from '@onewriter/tenants';
 
 /** A folder in the trash. */
 export interface TrashEntry {
@@ -45,33 +38,16 @@ const TRASH_NAME = /^(?:scratch\.)?([a-z0-9-]{1,63})\.(\d{1,15})\.(\d{1,15})(?:\
  * The tenants' folders, by the file system alone: opening a database file with `fs` and closing it would drop SQLite's
  * locks of this process.
  */
-export class TenantFiles {
+export class TenantFiles extends TenantFolders {
   readonly #dataDir: string;
   readonly #dbFile: string;
   readonly #retire: RetireFile;
 
   constructor(dataDir: string, dbFile: string, retire: RetireFile) {
+    super(dataDir, dbFile);
     this.#dataDir = dataDir;
     this.#dbFile = dbFile;
     this.#retire = retire;
-  }
-
-  /** All tenants that have a folder, by name. */
-  async list(): Promise<string[]> {
-    const folders = await readdir(tenantsDir(this.#dataDir), { withFileTypes: true }).catch(
-      unlessMissing([]),
-    );
-    return folders
-      .filter(folder => folder.isDirectory() && TENANT_ID_PATTERN.test(folder.name))
-      .map(folder => folder.name)
-      .sort();
-  }
-
-  /** Undefined where there is no file. */
-  async size(tenant: string): Promise<TenantFileSize | undefined> {
-    const path = realDatabasePath(this.#path(tenant));
-    const [file, wal] = await Promise.all([statOf(path), statOf(`${path}-wal`)]);
-    return file === undefined ? undefined : { bytes: file.size, walBytes: wal?.size ?? 0 };
   }
 
   /** Of the file that the tenant's path leads to; undefined where it leads to none. */

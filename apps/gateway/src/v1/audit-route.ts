@@ -1,4 +1,4 @@
-import { askRedis } from '@onewriter/runtime';
+import { askRedis } from '@onewriter/protocol';
 import { assertAdminOfAll } from '../security/authorize.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';

@@ -1,5 +1,6 @@
-import { OnewriterError } from '@onewriter/protocol';
-import { askRedis, assertAccess, coversTenant } from '@onewriter/runtime';
+import { askRedis, OnewriterError } from '@onewriter/protocol';
+import { assertAccess, coversTenant } from '@onewriter/runtime';
+import { type CatalogueEntry, MAX_REASON_LENGTH, readReason, TENANT_STATES } from '@onewriter/tenants';
 import type { Context } from 'hono';
 import type { GatewayEnv } from '../gateway-env.ts';
 import { readJsonBody } from '../json-body.ts';
@@ -10,10 +11,11 @@ import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
 import { createRoute, FAILURE, json, jsonBody, SECURED, TenantParam, z } from './schemas.ts';
 
-const TenantState = z.enum(['active', 'paused', 'parked', 'new']).openapi('TenantState', {
+const TenantState = z.enum(TENANT_STATES).openapi('TenantState', {
   description:
-    'active: writes are applied. paused: writes are refused or wait, as long as it has holders. parked: its file refuses writes, the broker tries ' +
-    'again and again. new: it has queued writes and no file yet.',
+    'new: it has queued writes and no file yet. active: writes are applied. releasing: it has holders, the broker is closing its file. ' +
+    'paused: until a person resumes it. restoring, deleting: an operation works on its file. parked: its file takes no writes, the broker ' +
+    'tries again. In all but new, active and parked, writes through the gateway are refused and others wait.',
 });
 
 const Holder = z
@@ -59,6 +61,10 @@ const DeleteQuery = z.object({
     .default('false')
     .openapi({ description: 'Whether writes that wait in the queue may be lost.' }),
 });
+
+const PauseRequest = z
+  .object({ reason: z.string().max(MAX_REASON_LENGTH).default('') })
+  .openapi('PauseTenant', { description: 'Why, for the people who see it paused.' });
 
 const PutRequest = z
   .object({
@@ -123,7 +129,7 @@ const pause = createRoute({
   description:
     "Needs access admin. Answers when nothing is being applied any more and the broker has closed the tenant's file. New writes through the gateway get 503 " +
     'TENANT_PAUSED; those of SDK clients wait in the queue. Reads go on.',
-  request: { params: TenantParam },
+  request: { params: TenantParam, body: { ...jsonBody(PauseRequest), required: false } },
   responses: { 200: json('It is paused.', Tenant), ...FAILURE },
 });
 const resume = createRoute({
@@ -162,6 +168,20 @@ const remove = createRoute({
   },
 });
 
+function hasBody(c: Context<GatewayEnv>): boolean {
+  return c.req.header('content-length') !== '0' && c.req.raw.body !== null;
+}
+
+function toSummary(entry: CatalogueEntry): z.output<typeof Summary> {
+  const { tenant, state, size, waitingJobs, activeJobs, lastActivity, parked, holders } = entry;
+  return {
+    ...{ tenant, state, bytes: size?.bytes ?? null, walBytes: size?.walBytes ?? null },
+    queuedJobs: waitingJobs + activeJobs,
+    lastActivity: lastActivity === null ? null : new Date(lastActivity).toISOString(),
+    ...{ parked, holders: [...holders] },
+  };
+}
+
 /** As the tenant's other users see them: never the token itself. */
 function whoAsks(c: Context<GatewayEnv>): string {
   const { subject, id } = c.get('access');
@@ -179,12 +199,12 @@ export function addTenantRoutes(api: Api): void {
    * @throws OnewriterError TENANT_NOT_FOUND
    */
   async function describe(tenant: string): Promise<z.output<typeof Tenant>> {
-    const summary = await tenants.registry.find(tenant);
-    if (summary === undefined) {
+    const entry = await tenants.catalogue.find(tenant);
+    if (entry === undefined) {
       throw new OnewriterError('TENANT_NOT_FOUND', `There is no tenant ${tenant}.`, { tenant });
     }
-    const known = { ...summary, commitSeq: null, lastWrite: null };
-    if (summary.bytes === null) return known;
+    const known = { ...toSummary(entry), commitSeq: null, lastWrite: null };
+    if (entry.size === undefined) return known;
     let answer: ReadAnswer;
     try {
       const sql = 'SELECT committed_at FROM _onewriter_ledger ORDER BY id DESC LIMIT 1';
@@ -213,12 +233,20 @@ export function addTenantRoutes(api: Api): void {
     }
   }
 
+  /** Tenants after the name `after`, by name, of those that `covers` lets through. */
+  async function page(after: string, limit: number, covers: (tenant: string) => boolean) {
+    const names = (await tenants.catalogue.names()).filter(name => name > after && covers(name));
+    const shown = names.slice(0, limit);
+    const entries = await tenants.catalogue.look(shown);
+    return { tenants: entries.map(toSummary), next: names.length > limit ? shown.at(-1)! : null };
+  }
+
   addRoute(api, list, guards.token, async c => {
     const access = c.get('access');
     assertAccess(access, 'read');
     const { limit, after } = parseQuery(ListQuery, c.req.query());
     const covers = (tenant: string) => coversTenant(access, tenant);
-    return c.json(await askRedis(() => tenants.registry.list(after, limit, covers)));
+    return c.json(await askRedis(() => page(after, limit, covers)));
   });
 
   addRoute(api, get, guards.token, async c => {
@@ -228,25 +256,27 @@ export function addTenantRoutes(api: Api): void {
 
   addRoute(api, put, guards.token, guards.jsonBody, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin:tenants');
-    const hasBody = c.req.header('content-length') !== '0' && c.req.raw.body !== null;
-    const body = hasBody ? await readJsonBody(c, PutRequest, options.maxBodyBytes) : {};
+    const body = hasBody(c) ? await readJsonBody(c, PutRequest, options.maxBodyBytes) : {};
     const created = await audit.record(c, 'tenant.create', tenant, () =>
       body.script === undefined
         ? tenants.create(tenant, whoAsks(c))
         : tenants.build(tenant, body.script, whoAsks(c), ownerOf(c.get('access'), tenant), c.req.raw.signal),
     );
     if (created) {
-      tenants.registry.refresh();
+      tenants.catalogue.refresh();
       await openNew(tenant);
     }
     if (!created) return c.json(await askRedis(() => describe(tenant)));
     return c.json(await describe(tenant), 201);
   });
 
-  addRoute(api, pause, guards.token, async c => {
+  addRoute(api, pause, guards.token, guards.jsonBody, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin:tenants');
+    const { reason = '' } = hasBody(c) ? await readJsonBody(c, PauseRequest, options.maxBodyBytes) : {};
     await askRedis(() => describe(tenant));
-    await audit.record(c, 'tenant.pause', tenant, () => options.pauses.pause(tenant, whoAsks(c)));
+    await audit.record(c, 'tenant.pause', tenant, () =>
+      options.pauses.pause(tenant, whoAsks(c), readReason(reason)),
+    );
     return c.json(await describe(tenant));
   });
 

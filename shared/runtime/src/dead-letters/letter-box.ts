@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import {
+  askRedis,
   deadLetterQueue,
   groupKeys,
   LIMITS,
@@ -17,7 +18,6 @@ import {
   type RedisQueueBackend,
 } from 'bullmq';
 import type { ChainableCommander, Redis } from 'ioredis';
-import { askRedis } from '../ask-redis.ts';
 import { openRedis } from '../open-redis.ts';
 import { type Letter, toLetter } from './letter.ts';
 import { createResendJob } from './resend-job.ts';

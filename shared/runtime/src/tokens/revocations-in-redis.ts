@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { groupKeys } from '@onewriter/protocol';
+import { askRedis, groupKeys } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { askRedis } from '../ask-redis.ts';
 import type { Logger } from '../logger.ts';
 import { isRevoked, type Revocations, type RevokedAt } from './revocation.ts';
 import type { RevocationFiles } from './revocation-files.ts';

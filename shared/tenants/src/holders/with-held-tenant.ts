@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { groupKeys, OnewriterError, releaseBell, uuidv7 } from '@onewriter/protocol';
+import { askRedis, groupKeys, OnewriterError, releaseBell, uuidv7 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { askRedis } from '../ask-redis.ts';
+
 import { ADD_HOLD, RELEASE_FILE, REMOVE_HOLD, RENEW_HOLD } from './hold-scripts.ts';
 import {
   describeHolder,

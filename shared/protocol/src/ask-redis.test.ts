@@ -1,8 +1,8 @@
 import { createServer } from 'node:net';
-import { OnewriterError } from '@onewriter/protocol';
 import { Redis } from 'ioredis';
 import { expect, it, onTestFinished } from 'vitest';
 import { askRedis } from './ask-redis.ts';
+import { OnewriterError } from './onewriter-error.ts';
 
 const codeOf = (work: Promise<unknown>) =>
   work.then(

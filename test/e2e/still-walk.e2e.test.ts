@@ -1,11 +1,8 @@
 import { groupKeys, tenantQueue } from '@onewriter/protocol';
+import { StillWalk } from '@onewriter/tenants';
 import { startRedis } from '@onewriter/testkit';
 import { Redis } from 'ioredis';
 import { expect, it, onTestFinished } from 'vitest';
-
-const { PausedWalk } = (await import(
-  new URL('../../apps/dashboard/dist/live/paused-walk.js', import.meta.url).href
-)) as typeof import('../../apps/dashboard/src/live/paused-walk.ts');
 
 const GROUP = 'walked';
 const TENANTS = 100_000;
@@ -29,7 +26,7 @@ it('finds the paused among 100,000 tenants in seconds, without holding up Redis'
   const { prefix, name } = tenantQueue(GROUP, PAUSED[1]!);
   await redis.rpush(`${prefix}:${name}:wait`, 'job-1', 'job-2');
 
-  const walk = new PausedWalk(redis, GROUP);
+  const walk = new StillWalk(redis, GROUP);
   const started = performance.now();
   let steps = 0;
   let looked = 0;
@@ -46,7 +43,7 @@ it('finds the paused among 100,000 tenants in seconds, without holding up Redis'
   const waiting = [0, 2, 0];
   const holders = [expect.objectContaining({ name: 'pause' })];
   expect(walk.tenants).toEqual(
-    PAUSED.map((tenant, index) => ({ tenant, waitingJobs: waiting[index], holders, aside: undefined })),
+    PAUSED.map((tenant, index) => ({ tenant, waitingJobs: waiting[index], holders })),
   );
   const slowest = (await redis.call('SLOWLOG', 'GET', '10')) as [number, number, number, string[]][];
   const evals = slowest.filter(([, , , [command]]) => command?.toLowerCase() === 'eval');

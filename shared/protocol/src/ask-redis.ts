@@ -1,4 +1,5 @@
-import { explainReply, isNotNow, OnewriterError } from '@onewriter/protocol';
+import { OnewriterError } from './onewriter-error.ts';
+import { explainReply, isNotNow } from './redis-guard.ts';
 
 const RETRY_AFTER_MS = 1_000;
 

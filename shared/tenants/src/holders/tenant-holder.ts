@@ -65,21 +65,34 @@ export function holdKeys(group: string, tenant: string) {
 
 const REPLIES_PER_TENANT = 2;
 
-/**
- * Who keeps each of the tenants still, in one round trip: a pause by any tool, and all holds that have not run out. A tenant
- * with no holder is still for nobody. Every part that shows a tenant's state asks here.
- * @throws Error of Redis
- */
+/** Who keeps a tenant still. */
+export interface TenantHolds {
+  /** A pause by any tool, and all holds that have not run out. */
+  readonly holders: readonly TenantHolder[];
+  /** Whether the broker has closed the file for them. */
+  readonly isReleased: boolean;
+}
+
+/** The holders of each of the tenants, as {@link readHolds} finds them. @throws Error of Redis */
 export async function readHolders(
   redis: Redis,
   group: string,
   tenants: readonly string[],
-): Promise<TenantHolder[][]> {
+): Promise<(readonly TenantHolder[])[]> {
+  return (await readHolds(redis, group, tenants)).map(({ holders }) => holders);
+}
+
+/** Who keeps each of the tenants still, in one round trip. @throws Error of Redis */
+export async function readHolds(
+  redis: Redis,
+  group: string,
+  tenants: readonly string[],
+): Promise<TenantHolds[]> {
   if (tenants.length === 0) return [];
   const pipeline = redis.pipeline().time();
   for (const tenant of tenants) {
     const { meta, holds } = holdKeys(group, tenant);
-    pipeline.hmget(meta, 'paused', 'onewriter.pause').hgetall(holds);
+    pipeline.hmget(meta, 'paused', 'onewriter.pause', 'onewriter.released').hgetall(holds);
   }
   const replies = ((await pipeline.exec()) ?? []).map(([error, value]) => {
     if (error) throw error;
@@ -92,7 +105,10 @@ export async function readHolders(
       (string | null)[],
       Record<string, string>,
     ];
-    return toHolders(pause, Object.values(holds), now);
+    return {
+      holders: toHolders(pause, Object.values(holds), now),
+      isReleased: typeof pause[2] === 'string',
+    };
   });
 }
 

@@ -1,8 +1,20 @@
-import { groupKeys } from '@onewriter/protocol';
+import { groupKeys, OnewriterError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { REMOVE_HOLD } from './hold-scripts.ts';
 import { holdKeys, type PauseNote, REPEAT_OFFENDER } from './tenant-holder.ts';
 import { withHeldTenant } from './with-held-tenant.ts';
+
+/** Of a reason that a person gives, in characters. */
+export const MAX_REASON_LENGTH = 300;
+
+/** A reason as a person typed it, in one line; '' where there is none. @throws OnewriterError INVALID_ARGUMENT */
+export function readReason(text: string): string {
+  const reason = text.replace(/\s+/g, ' ').trim();
+  if (reason.length > MAX_REASON_LENGTH) {
+    throw new OnewriterError('INVALID_ARGUMENT', `A reason has at most ${MAX_REASON_LENGTH} characters.`);
+  }
+  return reason;
+}
 
 /** Whether a person has paused a tenant: BullMQ's own flag, so that a pause by any tool counts. */
 export async function isTenantPaused(redis: Redis, group: string, tenant: string): Promise<boolean> {
@@ -46,7 +58,7 @@ export async function pauseTenant(
 
 /**
  * Ends a person's pause and that of a repeat offender, whose offences are forgotten; no other hold. And rings: the broker goes
- * on at once where there is none. A note why it was set aside goes with it.
+ * on at once where there is none.
  */
 export async function resumeTenant(redis: Redis, group: string, tenant: string): Promise<void> {
   const keys = groupKeys(group);
@@ -57,6 +69,5 @@ export async function resumeTenant(redis: Redis, group: string, tenant: string):
     await redis.eval(REMOVE_HOLD, 2, holds, meta, REPEAT_OFFENDER);
   }
   await redis.hdel(meta, 'paused', 'onewriter.pause');
-  await redis.hdel(keys.aside, tenant);
   await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
 }

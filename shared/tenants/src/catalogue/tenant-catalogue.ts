@@ -1,0 +1,73 @@
+import type { Redis } from 'ioredis';
+import { stateOf, type TenantState } from '../life-cycle.ts';
+import { type QueueFacts, readKnownTenants, readQueueFacts } from './tenant-facts.ts';
+import type { TenantFolders, TenantSize } from './tenant-folders.ts';
+
+/** What the file system and Redis know of a tenant. */
+export interface CatalogueEntry extends QueueFacts {
+  readonly state: TenantState;
+  /** Undefined where there is no file. */
+  readonly size: TenantSize | undefined;
+}
+
+/** Names are shared by callers within this time: with tens of thousands of tenants a list costs some work. */
+const FRESH_MS = 1_000;
+
+/** All tenants: those that have a folder, and those that Redis has heard of. */
+export class TenantCatalogue {
+  readonly #redis: Redis;
+  readonly #group: string;
+  readonly #folders: TenantFolders;
+  #names: Promise<readonly string[]> | undefined;
+  #namesUntil = 0;
+
+  constructor(redis: Redis, group: string, folders: TenantFolders) {
+    this.#redis = redis;
+    this.#group = group;
+    this.#folders = folders;
+  }
+
+  /** Names of all, sorted; at most a second old. @throws Error of Redis or the file system */
+  names(): Promise<readonly string[]> {
+    if (this.#names === undefined || performance.now() > this.#namesUntil) {
+      this.#namesUntil = performance.now() + FRESH_MS;
+      this.#names = this.#readNames();
+      this.#names.catch(() => this.refresh());
+    }
+    return this.#names;
+  }
+
+  /** Looks at each of the tenants, in their order. @throws Error of Redis or the file system */
+  async look(tenants: readonly string[]): Promise<CatalogueEntry[]> {
+    const [sizes, facts] = await Promise.all([
+      this.#folders.sizes(tenants),
+      readQueueFacts(this.#redis, this.#group, tenants),
+    ]);
+    return facts.map((one, index) => {
+      const size = sizes[index];
+      const { holders, isReleased, parked } = one;
+      const isParked = parked !== null;
+      return { ...one, size, state: stateOf({ hasFile: size !== undefined, holders, isReleased, isParked }) };
+    });
+  }
+
+  /** Undefined where neither the file system nor Redis know it. @throws Error of Redis or the file system */
+  async find(tenant: string): Promise<CatalogueEntry | undefined> {
+    const [entry] = await this.look([tenant]);
+    const { size, lastActivity, waitingJobs, activeJobs } = entry!;
+    return size !== undefined || lastActivity !== null || waitingJobs + activeJobs > 0 ? entry : undefined;
+  }
+
+  /** Forgets the names: a tenant was created or deleted. */
+  refresh(): void {
+    this.#namesUntil = 0;
+  }
+
+  async #readNames(): Promise<readonly string[]> {
+    const [folders, known] = await Promise.all([
+      this.#folders.names(),
+      readKnownTenants(this.#redis, this.#group),
+    ]);
+    return [...new Set([...folders, ...known])].sort();
+  }
+}

@@ -1,0 +1,67 @@
+import { readdir, stat } from 'node:fs/promises';
+import { realDatabasePath, TENANT_ID_PATTERN, tenantFile, tenantsDir } from '@onewriter/protocol';
+
+/** Bytes of a tenant's files. */
+export interface TenantSize {
+  readonly bytes: number;
+  /** The write-ahead log, which is part of the database. */
+  readonly walBytes: number;
+}
+
+/** Tenants whose files are looked at side by side. */
+const AT_ONCE = 64;
+
+/**
+ * The folders of tenants, by their names and `stat` alone: opening and closing a database file with `fs` would drop SQLite's locks
+ * of this process.
+ */
+export class TenantFolders {
+  readonly #dataDir: string;
+  readonly #dbFile: string;
+
+  constructor(dataDir: string, dbFile: string) {
+    this.#dataDir = dataDir;
+    this.#dbFile = dbFile;
+  }
+
+  /** All folders that may be a tenant's, by name. None where there is no data directory. @throws Error of the file system */
+  async names(): Promise<string[]> {
+    const folders = await readdir(tenantsDir(this.#dataDir), { withFileTypes: true }).catch(
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return [];
+        throw error;
+      },
+    );
+    return folders
+      .filter(folder => folder.isDirectory() && TENANT_ID_PATTERN.test(folder.name))
+      .map(({ name }) => name)
+      .sort();
+  }
+
+  /** Undefined where there is no database file. @throws Error of the file system */
+  async size(tenant: string): Promise<TenantSize | undefined> {
+    const path = realDatabasePath(tenantFile(this.#dataDir, tenant, this.#dbFile));
+    const [bytes, walBytes] = await Promise.all([sizeOf(path), sizeOf(`${path}-wal`)]);
+    return bytes === undefined ? undefined : { bytes, walBytes: walBytes ?? 0 };
+  }
+
+  /** In the order of `tenants`. @throws Error of the file system */
+  async sizes(tenants: readonly string[]): Promise<(TenantSize | undefined)[]> {
+    const sizes: (TenantSize | undefined)[] = [];
+    for (let from = 0; from < tenants.length; from += AT_ONCE) {
+      const part = tenants.slice(from, from + AT_ONCE);
+      sizes.push(...(await Promise.all(part.map(tenant => this.size(tenant)))));
+    }
+    return sizes;
+  }
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}

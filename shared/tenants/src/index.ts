@@ -1,0 +1,3 @@
+export * from './catalogue/index.ts';
+export * from './holders/index.ts';
+export * from './life-cycle.ts';

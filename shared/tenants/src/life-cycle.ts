@@ -1,0 +1,82 @@
+import type { TenantHolder } from './holders/index.ts';
+
+/*
+ * A tenant's states, by one function for the SDK, gateway, command line and dashboard:
+ *
+ *           first commit                    a holder comes            the file is closed
+ *    new ─────────────────▶ active ──────────────────▶ releasing ──────────────────▶ paused │ restoring │ deleting
+ *     ▲                      │  ▲                                                        │
+ *     │      refuses a batch │  │ a batch commits         the last holder lets go        │
+ *     │                      ▼  │       active ◀────────────────────────────────────────┤
+ *     │                     parked                               deleted (in the trash) ◀┘
+ *     └──────────────────────────────────────────────────────────────────┘ a write, or PUT
+ *
+ * "Active" says that writes are applied, whether the file is open at the moment or not. "Parked" means one thing: the broker has
+ * found that the file takes no writes, and tries again. What people stop is paused. A deleted tenant has no state: it is not in
+ * the catalogue.
+ */
+
+export const TENANT_STATES = [
+  'new',
+  'active',
+  'releasing',
+  'paused',
+  'restoring',
+  'deleting',
+  'parked',
+] as const;
+
+/**
+ * - `new`: it has queued writes and no file yet.
+ * - `active`: writes are applied.
+ * - `releasing`: it has holders, and the broker has not closed its file yet; writes wait.
+ * - `paused`: a person stopped it, or the broker did for its offences; a person resumes it. Writes are refused or wait.
+ * - `restoring`, `deleting`: a program works on its file; writes wait.
+ * - `parked`: its file takes no writes; the broker tries again.
+ */
+export type TenantState = (typeof TENANT_STATES)[number];
+
+/** What a state is computed from. */
+export interface TenantFacts {
+  /** Whether there is a database file. */
+  readonly hasFile: boolean;
+  /** Who keeps it still. */
+  readonly holders: readonly TenantHolder[];
+  /** Whether the broker has closed its file for them. */
+  readonly isReleased: boolean;
+  /** Whether the broker noted that its file takes no writes. */
+  readonly isParked: boolean;
+}
+
+/** What a holder makes of a tenant whose file is closed. Others are paused. */
+const STATE_OF_HOLDER: Readonly<Record<string, TenantState>> = {
+  restore: 'restoring',
+  delete: 'deleting',
+  create: 'new',
+};
+
+/** The state of a tenant. */
+export function stateOf({ hasFile, holders, isReleased, isParked }: TenantFacts): TenantState {
+  if (holders.length > 0) {
+    const programs = holders.filter(holder => !endsByPerson(holder));
+    // What only keeps others away, as a creation does, has no file to be closed.
+    if (programs.some(({ name }) => name !== 'create') && !isReleased) return 'releasing';
+    for (const { name } of programs) {
+      const state = STATE_OF_HOLDER[name];
+      if (state !== undefined) return state;
+    }
+    return 'paused';
+  }
+  if (isParked) return 'parked';
+  return hasFile ? 'active' : 'new';
+}
+
+/** Whether a person ends this hold: a pause, a repeat offender's. The others end with their program. */
+export function endsByPerson({ expiresAt }: Pick<TenantHolder, 'expiresAt'>): boolean {
+  return expiresAt === null;
+}
+
+/** Whether a person has to resume the tenant. */
+export function isPausedByPerson(holders: readonly TenantHolder[]): boolean {
+  return holders.some(endsByPerson);
+}
