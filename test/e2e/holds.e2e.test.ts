@@ -194,7 +194,7 @@ describe('a tenant that is held', () => {
       ]);
       const info = await onewriter('tenants', 'info', 'named');
       expect(info.stdout).toMatch(/^held: +restore by test since .*\(of this test\)$/m);
-      expect((await onewriter('tenants', 'list')).stdout).toMatch(/named .*paused \(restore\)/);
+      expect((await onewriter('tenants', 'list')).stdout).toMatch(/named .*restoring/);
       const page = await fetch(`${stack.dashboardUrl}/tenants/named`, {
         headers: { authorization: `Bearer ${stack.token}` },
       });

@@ -136,10 +136,10 @@ function sizeFacts(size: TenantSize | undefined): Pick<TenantSummary, 'bytes' | 
   return { bytes: size === undefined ? null : size.bytes + size.walBytes, walBytes: size?.walBytes ?? null };
 }
 
-/** `paused`, `paused (restore)`, `parked: DATABASE_FULL`. */
+/** `paused`, `releasing (restore)`, `parked: DATABASE_FULL`. */
 function stateAsText(state: string, parked: string | null, holders: TenantSummary['holders']): string {
   const programs = holders.filter(holder => !endsByPerson(holder)).map(({ name }) => name);
-  const text = programs.length === 0 ? state : `${state} (${programs.join(', ')})`;
+  const text = state === 'releasing' ? `${state} (${programs.join(', ')})` : state;
   return parked === null ? text : `${text}: ${parked}`;
 }
 
