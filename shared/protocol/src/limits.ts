@@ -29,8 +29,6 @@ export const LIMITS = Object.freeze({
   maxRequestIdLength: 128,
   /** Jobs that one transaction of the writer applies together. */
   maxBatchJobs: 32,
-  /** Writes that one transaction of the writer applies together. */
-  maxBatchOperations: 2_000,
   /** Rows returned by one statement, read or RETURNING. */
   maxResultRows: 100_000,
   /** Encoded bytes of the results of one write. */

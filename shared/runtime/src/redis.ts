@@ -1,4 +1,4 @@
-import { explainReply, OnewriterError, RedisGuard } from '@onewriter/protocol';
+import { backOffMs, explainReply, OnewriterError, RedisGuard } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { Logger } from './logger.ts';
 import { newRedis } from './new-redis.ts';
@@ -37,7 +37,7 @@ export function createRedis(url: string, log: Logger, options: RedisConnectionOp
       maxRetriesPerRequest: null,
       enableReadyCheck: true,
       maxLoadingRetryTime: LOADING_LOOK_MS,
-      retryStrategy: times => Math.min(50 * times, 1_000),
+      retryStrategy: times => backOffMs(times, { firstMs: 50, maxMs: 1_000 }),
       ...options,
     },
     guard,

@@ -1,4 +1,5 @@
 import {
+  backOffMs,
   LEDGER_ROW_OF_JOB,
   LEDGER_ROW_OF_JOB_FORMAT_1,
   OnewriterError,
@@ -253,7 +254,9 @@ export class FileReads implements Reads, Ledger {
     const { busyTimeoutMs } = this.#options;
     const until = now() + Math.min(busyTimeoutMs, options.timeoutMs ?? busyTimeoutMs);
     let error = first;
-    for (let pauseMs = 1; now() + pauseMs < until; pauseMs = Math.min(pauseMs * 2, MAX_BUSY_PAUSE_MS)) {
+    for (let tries = 1; ; tries++) {
+      const pauseMs = backOffMs(tries, { firstMs: 1, maxMs: MAX_BUSY_PAUSE_MS });
+      if (now() + pauseMs >= until) throw toReadError(error, tenant);
       await pause(pauseMs, options.signal);
       assertNotAborted(options.signal);
       try {
@@ -263,7 +266,6 @@ export class FileReads implements Reads, Ledger {
         error = again;
       }
     }
-    throw toReadError(error, tenant);
   }
 
   #canFallBack(error: unknown): boolean {

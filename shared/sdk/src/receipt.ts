@@ -1,4 +1,5 @@
 import {
+  backOffMs,
   isOnewriterError,
   LIMITS,
   OnewriterError,
@@ -65,7 +66,7 @@ export class TenantReceipt implements Receipt {
     const unwatch = settler.watch(this.#jobId, () => event.open());
     let cause: unknown;
     try {
-      for (let pauseMs = MIN_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, MAX_POLL_MS)) {
+      for (let looks = 1; ; looks++) {
         let status: ReceiptStatus<RowOf<Mode>> | undefined;
         try {
           // Redis may not answer, and a disk may take its time: the deadline stands.
@@ -84,6 +85,7 @@ export class TenantReceipt implements Receipt {
         const leftMs = due - now();
         if (leftMs <= 0) throw this.#unknown(LATE, cause);
         const minMs = event.isOpen ? 0 : settler.watched * MS_PER_LOOK;
+        const pauseMs = backOffMs(looks, { firstMs: MIN_POLL_MS, maxMs: MAX_POLL_MS });
         await event.wait(Math.min(Math.max(pauseMs, minMs), leftMs), signal);
       }
     } finally {

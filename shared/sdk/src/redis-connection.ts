@@ -1,4 +1,4 @@
-import { OnewriterError, parseSentinelUrl, type RedisGuard } from '@onewriter/protocol';
+import { backOffMs, OnewriterError, parseSentinelUrl, type RedisGuard } from '@onewriter/protocol';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { SdkLogger } from './types.ts';
 
@@ -20,7 +20,7 @@ export const REDIS_TIMES = Object.freeze({
 const COMMON = {
   lazyConnect: true,
   connectTimeout: REDIS_TIMES.connectTimeoutMs,
-  retryStrategy: (times: number) => Math.min(25 * 2 ** Math.min(times, 10), REDIS_TIMES.maxReconnectPauseMs),
+  retryStrategy: (times: number) => backOffMs(times, { firstMs: 50, maxMs: REDIS_TIMES.maxReconnectPauseMs }),
   enableReadyCheck: true,
   maxLoadingRetryTime: REDIS_TIMES.loadingLookMs,
 };

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import {
+  backOffMs,
   explainReply,
   groupKeys,
   isNotNow,
@@ -164,7 +165,7 @@ export class RedisSender implements JobSender {
 
   async readyToRetry(attempt: number): Promise<void> {
     // Whoever still waits for an answer keeps the process alive by a deadline; this pause need not.
-    const pauseMs = Math.min(10 * 2 ** attempt, MAX_RETRY_PAUSE_MS);
+    const pauseMs = backOffMs(attempt + 1, { firstMs: 10, maxMs: MAX_RETRY_PAUSE_MS });
     await new Promise<void>(resolve => void setTimeout(resolve, pauseMs).unref());
     if (this.#redis.status === 'ready' || this.#redis.status === 'end') return;
     await new Promise<void>(resolve => this.#waiting.push(resolve));

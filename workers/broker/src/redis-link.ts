@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isNotNow, OnewriterError, RedisGuard } from '@onewriter/protocol';
+import { backOffMs, isNotNow, OnewriterError, RedisGuard } from '@onewriter/protocol';
 import { type Logger, newRedis } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { Standstill } from './standstill.ts';
@@ -76,7 +76,7 @@ export class RedisLink {
         maxRetriesPerRequest: 0,
         maxLoadingRetryTime: LOADING_LOOK_MS,
         socketTimeout: options.silenceTimeoutMs ?? SILENCE_TIMEOUT_MS,
-        retryStrategy: times => Math.min(25 * 2 ** Math.min(times, 10), MAX_RECONNECT_PAUSE_MS),
+        retryStrategy: times => backOffMs(times, { firstMs: 50, maxMs: MAX_RECONNECT_PAUSE_MS }),
       },
       this.#guard,
     );
@@ -158,14 +158,14 @@ export class RedisLink {
    * @throws other errors of Redis; Error when the link is closed.
    */
   async insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
-    for (let tries = 0; ; tries++) {
+    for (let tries = 1; ; tries++) {
       try {
         if (this.redis.status !== 'ready') await this.ready();
         return await attempt();
       } catch (error) {
         if (this.#closed || !isTemporary(error)) throw error;
       }
-      const pauseMs = Math.min(10 * 2 ** tries, MAX_RETRY_PAUSE_MS);
+      const pauseMs = backOffMs(tries, { firstMs: 10, maxMs: MAX_RETRY_PAUSE_MS });
       await new Promise<void>(resolve => void setTimeout(resolve, pauseMs));
     }
   }

@@ -1,4 +1,5 @@
 import {
+  backOffMs,
   isFollowUpJobId,
   isOnewriterError,
   isStepsJobId,
@@ -1420,7 +1421,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   #pause(): void {
     if (this.#draining) return;
     if (this.#refusals >= TRIES_BEFORE_TELLING) this.#unload();
-    this.#retryIn(Math.min(25 * 2 ** Math.min(this.#refusals, 10), MAX_RETRY_PAUSE_MS));
+    this.#retryIn(backOffMs(Math.max(1, this.#refusals), { firstMs: 50, maxMs: MAX_RETRY_PAUSE_MS }));
   }
 
   /** Cuts a pause short: a job came, whose caller is not to wait for the end of it. */

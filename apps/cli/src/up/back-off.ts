@@ -1,7 +1,9 @@
+import { backOffMs } from '@onewriter/protocol';
+
 /** First and longest pause before a restart, and the life after which a process counts as healthy again. */
 export const BACK_OFF = Object.freeze({ firstMs: 100, maxMs: 10_000, healthyAfterMs: 30_000 });
 
-/** The pause before the next start after `failures` (1, 2, …) in a row: 100 ms, doubled each time, up to 10 s. */
+/** The pause before the next start after `failures` (1, 2, …) in a row. */
 export function restartDelayMs(failures: number): number {
-  return Math.min(BACK_OFF.maxMs, BACK_OFF.firstMs * 2 ** Math.min(30, failures - 1));
+  return backOffMs(failures, BACK_OFF);
 }

@@ -1,4 +1,5 @@
 import {
+  backOffMs,
   encodeParameters,
   LIMITS,
   OnewriterError,
@@ -161,12 +162,13 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
 
   async read(request: ReadRequest): Promise<ReadAnswer> {
     const deadline = performance.now() + (request.timeoutMs ?? this.#options.timeoutMs);
-    for (let pauseMs = MIN_POLL_MS; ; pauseMs = Math.min(pauseMs * 2, MAX_POLL_MS)) {
+    for (let tries = 1; ; tries++) {
       try {
         return await this.#collect(request, deadline);
       } catch (error) {
         // Not there yet: the process is free meanwhile.
         const behind = error instanceof OnewriterError && error.code === 'COMMIT_SEQ_NOT_REACHED';
+        const pauseMs = backOffMs(tries, { firstMs: MIN_POLL_MS, maxMs: MAX_POLL_MS });
         if (!behind || performance.now() + pauseMs >= deadline || request.signal?.aborted) throw error;
         await new Promise(resolve => setTimeout(resolve, pauseMs));
       }
