@@ -1,6 +1,6 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { readAudit } from '@onewriter/runtime';
-import type { Parts } from './dashboard-app.ts';
+import type { Parts } from './parts.ts';
 import { AUDIT_PAGE, auditPage } from './views/audit.ts';
 import { layout } from './views/layout.ts';
 

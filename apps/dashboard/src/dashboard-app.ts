@@ -22,6 +22,7 @@ import { GatewayClient } from './gateway-client.ts';
 import { RegionStreams } from './live/region-stream.ts';
 import { StatusWatch } from './live/status-watch.ts';
 import { addOverviewRoutes } from './overview-routes.ts';
+import type { Parts } from './parts.ts';
 import { AuditTrail, rememberOperator } from './security/audit-trail.ts';
 import { checkOwnGroup, requireOwnGroup } from './security/group-owner.ts';
 import { requireSameOrigin } from './security/same-origin.ts';
@@ -56,20 +57,6 @@ export interface DashboardMetrics {
   readonly http: HttpMetrics;
   /** Checks the header `Authorization`. @throws OnewriterError UNAUTHENTICATED, FORBIDDEN */
   readonly assertAccess: (authorization: string | undefined) => Promise<void>;
-}
-
-/** What the routes share. */
-export interface Parts {
-  readonly app: Hono<DashboardEnv>;
-  readonly redis: Redis;
-  readonly group: string;
-  readonly log: Logger;
-  readonly watch: StatusWatch;
-  readonly streams: RegionStreams;
-  readonly gateway: GatewayClient;
-  readonly letters: LetterBox;
-  readonly tenants: TenantWatch;
-  readonly audit: AuditTrail;
 }
 
 /** The dashboard's routes, and what keeps them up to date. */

@@ -1,5 +1,5 @@
-import type { Parts } from './dashboard-app.ts';
 import type { Moment } from './live/status-watch.ts';
+import type { Parts } from './parts.ts';
 import { html } from './views/html.ts';
 import { layout } from './views/layout.ts';
 import { overviewPage, overviewRegions } from './views/overview.ts';

@@ -5,7 +5,7 @@ import type { Tracer } from '@opentelemetry/api';
 import type { Exporter } from './export/run-export.ts';
 import type { GatewayMetrics } from './gateway-metrics.ts';
 import type { HealthCheck } from './health.ts';
-import type { Hrana } from './hrana/hrana-routes.ts';
+import type { Hrana } from './hrana/hrana.ts';
 import type { IntegrityCheck } from './integrity-check.ts';
 import type { Reads } from './reads/read-processes.ts';
 import type { AuditLog } from './security/audit-log.ts';

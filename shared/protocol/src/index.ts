@@ -32,6 +32,7 @@ export * from './snapshot-index.ts';
 export * from './split-script.ts';
 export * from './sql-tokens.ts';
 export * from './statement.ts';
+export * from './statement-result.ts';
 export * from './status-findings.ts';
 export * from './status-remedies.ts';
 export * from './step-statement.ts';

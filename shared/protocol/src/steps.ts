@@ -1,8 +1,8 @@
 import type { WireRowsOperation } from './import-rows.ts';
 import type { WireError } from './onewriter-error.ts';
 import { OnewriterError } from './onewriter-error.ts';
+import type { WireStatementResult } from './statement-result.ts';
 import type { WireParameters } from './value.ts';
-import type { WireStatementResult } from './write-job.ts';
 
 /*
  * Steps: statements that run one after the other on the tenant's connection, each under a condition, an error in one not

@@ -1,9 +1,10 @@
 import type { WireRowsOperation, WireRowsResult } from './import-rows.ts';
 import { LIMITS } from './limits.ts';
 import { OnewriterError, type WireError } from './onewriter-error.ts';
+import type { WireStatementResult } from './statement-result.ts';
 import type { WireStepsOperation, WireStepsResult } from './steps.ts';
 import { parseTraceparent, type TraceParent } from './trace-context.ts';
-import type { WireParameters, WireValue } from './value.ts';
+import type { WireParameters } from './value.ts';
 
 /*
  * A job carries the writes of one client to one tenant, in the order they were issued. The writes of a job are
@@ -87,25 +88,6 @@ export interface StatementExpectation {
   readonly changes?: number | undefined;
   /** Rows the statement must return. */
   readonly rows?: number | undefined;
-}
-
-/** Result of one statement: `[changes, lastInsertRowid]`, or with rows where the statement returns rows. */
-export type WireStatementResult = WireChanges | WireRows;
-
-/** The third is the commit, only of a write with an idempotency key: see {@link WireOperationResult}. */
-export type WireChanges =
-  | readonly [changes: number, lastInsertRowid: WireValue]
-  | readonly [changes: number, lastInsertRowid: WireValue, commitSeq: number];
-
-export interface WireRows {
-  /** Column names. */
-  readonly c: readonly string[];
-  /** Rows, values in column order, exact: `encodeExactValue`. */
-  readonly r: readonly (readonly WireValue[])[];
-  readonly n: number;
-  readonly i: WireValue;
-  /** As in {@link WireOperationResult}. */
-  readonly seq?: number | undefined;
 }
 
 /**

@@ -3,8 +3,7 @@ import type { TenantHolder } from '@onewriter/tenants';
 import { aborted } from './deadline.ts';
 import { commitSeqOf, errorOf } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
-import type { OutboundJob } from './outbound-job.ts';
-import type { WriteTrace } from './write-tracer.ts';
+import type { WriteCaller, WriteSpans } from './write-caller.ts';
 
 /** What the caller of a write waits for. */
 export type WaitsFor =
@@ -13,26 +12,25 @@ export type WaitsFor =
   /** That the queue has it. */
   | 'acceptance';
 
-/** Where the answer goes: exactly one of these is called, once. */
-export interface WriteCaller {
-  /**
-   * @param result undefined where only acceptance was waited for
-   * @param write has the receipt, which is made when it is asked for: few ask
-   */
-  resolve(
-    result: WireOperationResult | undefined,
-    commitSeq: number,
-    write: { readonly receipt: string },
-  ): void;
-  reject(error: unknown): void;
-}
-
 /** Told when a write needs its room no longer. */
 export interface WriteHolder {
   /** The encoded write was dropped: the queue has it, or nobody will send it. */
   onPayloadDropped(write: PendingWrite): void;
   /** The caller has its answer. @param error undefined where it is none. */
   onSettled(write: PendingWrite, error?: unknown): void;
+}
+
+/** The job that a write is in. */
+export interface JobOfWrite {
+  readonly id: string;
+  readonly tenant: string;
+  /** When its oldest write was issued, on the clock of now(). */
+  readonly issuedAt: number;
+  /** When the queue is known to have it, on the clock of now(). */
+  readonly acceptedAt: number | undefined;
+  /** Writes whose callers still wait. */
+  readonly open: number;
+  onWriteSettled(): void;
 }
 
 /** What else is said where the outcome of a write is not known. */
@@ -56,11 +54,11 @@ export class PendingWrite {
   readonly dueAt: number;
   readonly bytes: number;
   /** The job it is in, while that may have been sent. */
-  job: OutboundJob | undefined;
+  job: JobOfWrite | undefined;
   index = -1;
   settled = false;
   /** Set where its trace is recorded; not even a field else. */
-  declare trace?: WriteTrace;
+  declare trace?: WriteSpans;
   readonly #caller: WriteCaller;
   readonly #holder: WriteHolder;
   readonly #signal: AbortSignal | undefined;

@@ -11,6 +11,7 @@ import {
 import type { Redis } from 'ioredis';
 import { addJob, isNoScript, readAdded, type ScriptForm, withdrawJob } from './add-job-script.ts';
 import { now } from './deadline.ts';
+import type { JobAddress } from './job-states.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import { RedisClock } from './redis-clock.ts';
 import { type MemoryLimits, RedisMemory } from './redis-memory.ts';
@@ -46,7 +47,7 @@ export interface JobSender {
   refusal(tenant: string): OnewriterError | undefined;
   send(job: OutboundJob): Promise<SendOutcome>;
   /** Takes back a job that nobody has begun; false where that is not certain. */
-  withdraw(job: OutboundJob): Promise<boolean>;
+  withdraw(job: JobAddress): Promise<boolean>;
   /** Undefined where Redis does not say. */
   load(tenant: string): Promise<QueueLoad | undefined>;
   /** Resolves when another attempt makes sense: there is a connection, and a pause has passed. */
@@ -142,7 +143,7 @@ export class RedisSender implements JobSender {
     });
   }
 
-  async withdraw(job: OutboundJob): Promise<boolean> {
+  async withdraw(job: JobAddress): Promise<boolean> {
     try {
       return await withdrawJob(this.#redis, tenantQueue(this.#group, job.tenant), job.id);
     } catch {

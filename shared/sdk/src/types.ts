@@ -9,6 +9,9 @@ import type {
 import type { Redis } from 'ioredis';
 import type { ImportPiece, ImportPieceResult } from './import-types.ts';
 import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
+import type { WaitOptions } from './wait-options.ts';
+
+export type { WaitOptions } from './wait-options.ts';
 
 /*
  * The public API, top down: ConnectOptions → Onewriter → Tenant → Statement, Receipt → their results.
@@ -75,14 +78,6 @@ export interface SdkLogger {
   info?(facts: object, message: string): void;
   warn(facts: object, message: string): void;
   error(facts: object, message: string): void;
-}
-
-/** How long the caller waits. */
-export interface WaitOptions {
-  /** The caller is settled after this at the latest. Up to LIMITS.maxTimeoutMs; default `writeTimeoutMs`. */
-  readonly timeoutMs?: number | undefined;
-  /** Ends the wait: ABORTED where the write was never sent, else OUTCOME_UNKNOWN with a receipt id. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** How a write is sent. */

@@ -10,11 +10,12 @@ import { decodeRun } from './decode-result.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { JobStates } from './job-states.ts';
 import type { Ledger } from './ledger.ts';
-import { PendingWrite, type WaitsFor, type WriteCaller } from './pending-write.ts';
+import { PendingWrite, type WaitsFor } from './pending-write.ts';
 import type { Presence } from './presence.ts';
 import type { JobSender } from './sender.ts';
 import { Settler } from './settler.ts';
 import type { RunResult, SdkLogger, WaitOptions } from './types.ts';
+import type { WriteCaller } from './write-caller.ts';
 import type { WriteTracer } from './write-tracer.ts';
 
 /** What the write path needs. */

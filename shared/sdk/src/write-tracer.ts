@@ -17,7 +17,8 @@ import {
 } from '@opentelemetry/api';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { OutboundJob } from './outbound-job.ts';
-import type { PendingWrite, WriteCaller } from './pending-write.ts';
+import type { PendingWrite } from './pending-write.ts';
+import type { SettledBy, WriteCaller, WriteSpans } from './write-caller.ts';
 
 /*
  * The spans of a write. All but the first are its children; the broker's come by way of the job's `tp`.
@@ -30,9 +31,6 @@ import type { PendingWrite, WriteCaller } from './pending-write.ts';
  *
  * SQL is shown without its literals, and parameters not at all.
  */
-
-/** How the news of a job's outcome came. */
-export type SettledBy = 'event' | 'ledger';
 
 /** Makes the SDK's spans; there is none where tracing is off. */
 export class WriteTracer {
@@ -81,7 +79,7 @@ export class WriteTracer {
 }
 
 /** The spans of one write; stands between the write and its caller. */
-export class WriteTrace implements WriteCaller {
+export class WriteTrace implements WriteSpans {
   readonly #tracer: Tracer;
   readonly #span: Span;
   readonly #caller: WriteCaller;
@@ -95,11 +93,6 @@ export class WriteTrace implements WriteCaller {
     this.#enter('onewriter.coalesce');
   }
 
-  /**
-   * It is in a job that is sent now.
-   * @param companion a write of the same job that the broker's spans are shown with, where they are not with this one
-   * @returns its own context
-   */
   depart(companion: SpanContext | undefined): SpanContext {
     this.#enter('onewriter.enqueue', companion && [{ context: companion }]);
     return this.#span.spanContext();

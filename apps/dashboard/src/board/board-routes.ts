@@ -2,7 +2,7 @@ import { createBullBoard } from '@bull-board/api';
 import { HonoAdapter } from '@bull-board/hono';
 import { serveStatic } from '@hono/node-server/serve-static';
 import { assertTenantId, OnewriterError, TENANT_ID_PATTERN } from '@onewriter/protocol';
-import type { Parts } from '../dashboard-app.ts';
+import type { Parts } from '../parts.ts';
 import { createLetterActions } from '../tenants/letter-actions.ts';
 import { BoardQueues } from './board-queues.ts';
 import { QueueFactory } from './queue-factory.ts';

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Onewriter } from '@onewriter/sdk';
 import { createReadSteps, type StepProcesses } from '../reads/read-steps.ts';
 import { BatonSigner } from './baton.ts';
-import type { Hrana } from './hrana-routes.ts';
+import type { Hrana } from './hrana.ts';
 import { type ReadNow, StreamRunner } from './stream-runner.ts';
 import { StreamRegistry } from './streams.ts';
 

@@ -5,30 +5,18 @@ import { asOnewriterError } from '../error-response.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
 import { readJsonBody } from '../json-body.ts';
-import type { ReadSteps } from '../reads/read-steps.ts';
 import { authorizeTenant } from '../security/authorize.ts';
 import { NDJSON, toLineStream } from '../streams/line-response.ts';
 import { toCursorLines, toErrorLine, toStreamedLines, toStreamResults } from './answers.ts';
 import { asRequestError, compileBatch, compileRequests, type PlannedStep } from './compile-requests.ts';
+import type { Hrana } from './hrana.ts';
 import { toHranaError, toStepError } from './hrana-error.ts';
 import type { SqlStore } from './sql-store.ts';
 import type { StepResult } from './steps.ts';
-import type { StreamRunner } from './stream-runner.ts';
-import type { HranaStream, StreamRegistry } from './streams.ts';
+import type { HranaStream } from './streams.ts';
 import { readTenant } from './tenant-address.ts';
 import { toHranaJson } from './values.ts';
 import { CursorBody, PipelineBody } from './wire.ts';
-
-/** What the libSQL protocol is made of. */
-export interface Hrana {
-  readonly streams: StreamRegistry;
-  readonly runner: StreamRunner;
-  readonly reads: ReadSteps;
-  /** A tenant without a file is one without tables. */
-  readonly createTenants: boolean;
-  /** `db.example.com`: `acme.db.example.com` is the tenant acme. */
-  readonly hostDomain: string | undefined;
-}
 
 /** One HTTP request at a stream. */
 interface StreamRequest {
