@@ -75,10 +75,8 @@ const results = (answer: readonly WireOperationResult[]) => JSON.stringify(answe
 describe('Settler', () => {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
-    vi.spyOn(Math, 'random').mockReturnValue(0.5); // of the pauses between looks
   });
   afterEach(() => {
-    vi.restoreAllMocks();
     vi.useRealTimers();
   });
 

@@ -1,6 +1,5 @@
 import {
   assertVersion,
-  backOffMs,
   fromWireError,
   isStepsJobId,
   LIMITS,
@@ -323,9 +322,8 @@ class TrackedJob implements Due {
   /** Sets the time of the next check. */
   scheduleCheck(): void {
     const time = now();
+    const waitMs = Math.min(SETTLE_TIMES.firstCheckMs * 2 ** this.#checks, SETTLE_TIMES.maxCheckMs);
     this.#checks++;
-    const { firstCheckMs: firstMs, maxCheckMs: maxMs } = SETTLE_TIMES;
-    const waitMs = backOffMs(this.#checks, { firstMs, maxMs });
     const regular = time + waitMs;
     const beforeDeadline = this.#nextDeadline - SETTLE_TIMES.beforeDeadlineMs;
     this.#nextCheckAt = beforeDeadline > time ? Math.min(regular, beforeDeadline) : regular;
