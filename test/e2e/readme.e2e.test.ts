@@ -29,6 +29,22 @@ it('runs the first example of README.md as it stands there', async () => {
   expect(first.stdout()).toContain("[ { id: 1, title: 'write once' } ]");
 });
 
+it('runs the requests of README.md as they stand there', async () => {
+  const readme = await readFile(join(REPOSITORY, 'README.md'), 'utf8');
+  const requests = /```sh\n([\s\S]*?)```/.exec(readme)?.[1];
+  expect(requests).toContain('curl -sS');
+
+  await using root = await temporaryDirectory('readme');
+  await symlink(join(REPOSITORY, 'node_modules'), join(root.path, 'node_modules'));
+  await mkdir(join(root.path, 'data'));
+  await using _stack = await startStack({ dataDir: join(root.path, 'data') });
+
+  const shell = await spawnProcess('sh', ['-ec', requests!], { cwd: root.path, env: withoutSettings() });
+  expect(await shell.exited).toEqual({ code: 0, signal: null });
+  expect(shell.stdout()).toContain('"changes":1');
+  expect(shell.stdout()).toMatch(/"rows":\[\{"text":"hello"\}\]/);
+});
+
 it('names in docs/limits.md and SECURITY.md only files that there are', async () => {
   const limits = (await readFile(join(REPOSITORY, 'docs/limits.md'), 'utf8')).replaceAll(
     '`src/',
