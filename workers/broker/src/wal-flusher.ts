@@ -8,7 +8,7 @@ import type { WalFile } from '@onewriter/writer';
 /*
  * A commit of one tenant costs a flush; those of many tenants at the same time need not cost one each after the other.
  * Where several tenants wait for a thread, it commits without flushing, and their WALs are flushed here, all at once: the
- * disk merges them. Nobody is told before that. Why this keeps what `synchronous=FULL` promises: DESIGN.md.
+ * disk merges them. Nobody is told before that. Why this keeps what `synchronous=FULL` promises: README.md.
  */
 
 const openFile = promisify(open);

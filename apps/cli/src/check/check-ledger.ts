@@ -28,7 +28,7 @@ const MISSING = `SELECT before + 1 AS first, id - before - 1 AS rows FROM (
   WHERE id > (SELECT max(id) FROM _onewriter_ledger) - ${LIMITS.maxQueueDepth})
   WHERE id > before + 1 AND job_id NOT LIKE 'restore-%'`;
 
-/** The writer's tables against each other. Source: workers/writer/DESIGN.md */
+/** The writer's tables against each other. Source: workers/writer/README.md */
 export function checkLedger(db: Database.Database, tenant: string): Finding[] {
   const tables = ['_onewriter_state', '_onewriter_ledger', '_onewriter_keys', '_onewriter_jobs'];
   if (!tables.some(table => hasTable(db, table))) {
