@@ -28,6 +28,7 @@ it('names every package, and every folder of infra and test', () => {
 it.each([
   ['TENANT_ID_PATTERN', 'shared/protocol/src/names.ts'],
   ['WireOperation', 'shared/protocol/src/write-job.ts'],
+  ['stateOf', 'shared/tenants/src/life-cycle.ts'],
   ['#closeIdle', 'workers/broker/src/leader.ts'],
   ['findStatusProblems', 'shared/protocol/src/status-findings.ts'],
 ])('finds %s in %s', (name, path) => {

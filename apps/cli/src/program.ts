@@ -101,9 +101,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
 
   const deadLetters = program
     .command('dead-letters')
-    .description(
-      'the writes that were set aside: those nobody waited for that failed, and those that did harm',
-    );
+    .description('writes that were set aside: they failed and no caller waited, or they did harm');
 
   deadLetters
     .command('list')

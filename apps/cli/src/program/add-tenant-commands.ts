@@ -30,7 +30,7 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
 
   tenants
     .command('info')
-    .description('tell all that is known of a tenant: state, sizes, newest commit, queue, tables')
+    .description('show all that is known of a tenant: state, sizes, newest commit, queue, tables')
     .argument('<tenant>')
     .option(...DATA_DIR_OPTION)
     .option(...JSON_OPTION)
