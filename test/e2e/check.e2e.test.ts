@@ -144,6 +144,13 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
     check: 'readable',
     found: /not a regular file/,
   },
+  'a database that is gone': {
+    plant: tenant => {
+      for (const suffix of ['', '-wal', '-shm']) rmSync(fileOf(tenant) + suffix, { force: true });
+    },
+    check: 'orphan',
+    found: /tenant\.db is gone: a broker wrote to it/,
+  },
   'a log without its database': {
     plant: (tenant, other) => {
       writeFileSync(`${fileOf(tenant)}-wal`, logOf(other));

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { createClient } from '@libsql/client/http';
 import { groupKeys, newJobId, PROTOCOL_VERSION, tenantFile, tenantQueue } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
@@ -372,5 +373,62 @@ describe('a tenant whose file another program writes while the broker has it ope
     writeElsewhere(tenant);
     await waitFor(() => isParked(tenant), { timeoutMs: 15_000, what: 'the tenant to be parked' });
     expect(await WAYS['SDK']!(tenant)).toBe('TENANT_UNAVAILABLE');
+  });
+});
+
+async function asAdmin(method: string, tenant: string): Promise<Response> {
+  const admin = await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'admin' });
+  return fetch(`${gateway.url}/v1/tenants/${tenant}`, {
+    method,
+    headers: { authorization: `Bearer ${admin}`, 'confirm-delete': tenant },
+  });
+}
+
+describe('a tenant whose folder was moved away before its broker was killed', () => {
+  it('gets no new file from the next leader, says where it was, and is written again when it is back', async () => {
+    const tenant = 'moved';
+    await onewriter.tenant(tenant).exec('CREATE TABLE t(a)');
+    expect(await WAYS['SDK']!(tenant)).toBe('ok');
+    const folder = dirname(tenantFile(data.path, tenant));
+    const away = join(data.path, 'moved-away');
+    renameSync(folder, away);
+    process.kill(broker.pid, 'SIGKILL');
+    broker = await startBroker();
+    const expected = Object.keys(WAYS).map(way =>
+      way === 'libSQL' ? expect.stringMatching('TENANT_UNAVAILABLE|is gone from') : 'TENANT_UNAVAILABLE',
+    );
+    expect(await within(Promise.all(Object.values(WAYS).map(write => write(tenant))))).toEqual(expected);
+    expect((await within(asAdmin('PUT', tenant))).status).toBe(503);
+    await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });
+    const record = JSON.parse((await commands.hget(groupKeys('default').parked, tenant))!);
+    expect(record.message).toContain(`onewriter tenants pause ${tenant}, then resume`);
+    expect(existsSync(folder)).toBe(false);
+    renameSync(away, folder);
+    expect(await within(WAYS['SDK']!(tenant))).toBe('ok');
+    expect(columnInFile(data.path, tenant, 'SELECT a FROM t')).toEqual([1, 1]);
+    expect(await isParked(tenant)).toBe(false);
+  });
+
+  it('begins with an empty file when a person has paused and resumed it, knowing that it is gone', async () => {
+    const tenant = 'given-up';
+    await onewriter.tenant(tenant).exec('CREATE TABLE t(a)');
+    rmSync(dirname(tenantFile(data.path, tenant)), { recursive: true });
+    process.kill(broker.pid, 'SIGKILL');
+    broker = await startBroker();
+    const pauseAndResume = async () => {
+      await pauseTenant(commands, 'default', tenant, 'test');
+      await resumeTenant(commands, 'default', tenant);
+    };
+    // Paused for something else: nothing was found yet.
+    await pauseAndResume();
+    expect(await within(WAYS['SDK']!(tenant))).toBe('TENANT_UNAVAILABLE');
+    await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });
+    await pauseAndResume();
+    await within(onewriter.tenant(tenant).exec('CREATE TABLE t(a)'));
+    expect(columnInFile(data.path, tenant, 'SELECT a FROM t')).toEqual([]);
+    expect(await isParked(tenant)).toBe(false);
+    // Deleted by Onewriter, it may be made again at once.
+    expect((await within(asAdmin('DELETE', tenant))).status).toBe(200);
+    await within(onewriter.tenant(tenant).exec('CREATE TABLE t(b)'));
   });
 });

@@ -8,11 +8,12 @@ import {
   openSync,
   readlinkSync,
   realpathSync,
+  rmSync,
   symlinkSync,
   unlinkSync,
 } from 'node:fs';
 import { basename, dirname, join, parse } from 'node:path';
-import { formerTenantMark, tenantFile, tenantsDir } from './names.ts';
+import { formerTenantMark, knownTenantMark, tenantFile, tenantsDir } from './names.ts';
 import { OnewriterError } from './onewriter-error.ts';
 
 /*
@@ -172,6 +173,49 @@ export function noteFormerDatabase(dataDir: string, tenant: string): void {
   if (mkdirSync(folder, { recursive: true }) !== undefined) flushPath(dirname(folder));
   if (makeEmpty(mark)) flushPath(folder);
 }
+
+/**
+ * Notes that a broker writes to a tenant's database, outside of the tenant's folder: where the folder is gone, an empty database in
+ * its place would hide what was committed. Not flushed: the tenant's next commit flushes the file system's journal.
+ */
+export function noteKnownDatabase(dataDir: string, tenant: string): void {
+  // An error costs more than a look, and nearly all are known.
+  if (isKnownDatabase(dataDir, tenant)) return;
+  const mark = knownTenantMark(dataDir, tenant);
+  mkdirSync(dirname(mark), { recursive: true });
+  closeSync(openSync(mark, 'a', 0o666));
+}
+
+/** Whether a broker has written to a database of the tenant that was not deleted by Onewriter. */
+export function isKnownDatabase(dataDir: string, tenant: string): boolean {
+  return existsSync(knownTenantMark(dataDir, tenant));
+}
+
+/** The tenant's database goes, or went, on purpose. */
+export function forgetKnownDatabase(dataDir: string, tenant: string): void {
+  rmSync(knownTenantMark(dataDir, tenant), { force: true });
+}
+
+/**
+ * Checks that a new database may be made at a path where there is none.
+ * @throws OnewriterError TENANT_UNAVAILABLE where a broker has written to one there, and it was not deleted by Onewriter
+ */
+export function assertMayMakeDatabase(dataDir: string, tenant: string, path: string): void {
+  if (!isKnownDatabase(dataDir, tenant)) return;
+  throw new OnewriterError(
+    'TENANT_UNAVAILABLE',
+    [
+      `The database of tenant ${tenant} is gone from ${path}: it was moved or deleted while no broker had it open.`,
+      'No new one is made in its place.',
+      `Put it back, with its -wal if it has one, or restore a backup: onewriter restore <backup> ${tenant}.`,
+      `To begin with a new, empty file: onewriter tenants pause ${tenant}, then resume.`,
+    ].join(' '),
+    { tenant, reason: DATABASE_GONE },
+  );
+}
+
+/** `details.reason` of {@link assertMayMakeDatabase}. */
+export const DATABASE_GONE = 'database is gone';
 
 /** Flushes the names in a folder, or a file that SQLite does not have open in this process. */
 export function flushPath(path: string): void {

@@ -190,6 +190,11 @@ export function tenantFile(dataDir: string, tenant: string, dbFile: string = DEF
   return `${tenantsDir(dataDir)}/${assertTenantId(tenant)}/${dbFile}`;
 }
 
+/** `<dataDir>/known/<tenant>`: an empty file that says that a broker has written to the tenant's database. @throws OnewriterError INVALID_TENANT */
+export function knownTenantMark(dataDir: string, tenant: string): string {
+  return `${dataDir}/known/${assertTenantId(tenant)}`;
+}
+
 /** `<dataDir>/former/<tenant>`: an empty file that says that the tenant had a database before. @throws OnewriterError INVALID_TENANT */
 export function formerTenantMark(dataDir: string, tenant: string): string {
   return `${dataDir}/former/${assertTenantId(tenant)}`;

@@ -14,6 +14,10 @@ class Model {
   /** The session has the file open. */
   isOpen = false;
   closes = 0;
+  /** Of the holds. */
+  names: string[] = [];
+  /** Whether a close was for a person. */
+  readonly forPerson: boolean[] = [];
   frees = 0;
   readonly held: HeldTenants;
   readonly #delay: () => Promise<void>;
@@ -34,6 +38,7 @@ class Model {
       call: (command: string, key: string) =>
         answer(() => {
           if (command === 'HEXISTS') return Number(this.holds > 0);
+          if (command === 'HVALS') return this.names.map(name => JSON.stringify({ name }));
           return command === 'LLEN' && key.endsWith(':wait') ? this.waiting : 0;
         }),
       run: (_: Script) =>
@@ -47,7 +52,8 @@ class Model {
       group: 'g',
       log: {} as Logger,
       epoch: () => 1,
-      close: async () => {
+      close: async (_tenant, isForPerson) => {
+        this.forPerson.push(isForPerson);
         await this.#delay();
         this.isOpen = false;
         this.closes++;
@@ -101,6 +107,21 @@ async function settle(): Promise<void> {
 }
 
 describe('a held tenant', () => {
+  it.each([
+    [['create'], false],
+    [['repeat-offender'], false],
+    [['pause'], true],
+    [['create', 'pause'], true],
+    [['delete'], true],
+    [['restore'], true],
+  ])('held by %j is said to be looked after by a person: %s', async (names, expected) => {
+    const model = new Model();
+    model.names = names;
+    model.add();
+    await settle();
+    expect(model.forPerson).toEqual([expected]);
+  });
+
   it('has its file closed once, and is served when the hold ends', async () => {
     const model = new Model();
     model.ring();

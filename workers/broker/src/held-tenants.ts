@@ -2,6 +2,7 @@ import { OnewriterError } from '@onewriter/protocol';
 import { appendAudit, type Logger } from '@onewriter/runtime';
 import {
   describeHolder,
+  type HolderName,
   type HoldRecord,
   holdKeys,
   pausesWhenLost,
@@ -30,8 +31,11 @@ export interface HeldTenantsOptions {
   readonly group: string;
   readonly log: Logger;
   readonly epoch: () => number;
-  /** Finishes what was begun, puts back what was not, closes the file and forgets the session. */
-  readonly close: (tenant: string) => Promise<void>;
+  /**
+   * Finishes what was begun, puts back what was not, closes the file and forgets the session.
+   * @param isForPerson a person asked for one of the holds: who looks after the file, whatever happened to it
+   */
+  readonly close: (tenant: string, isForPerson: boolean) => Promise<void>;
   /** No hold is left. */
   readonly onEnded: (tenant: string) => void;
   /** Called after it, where jobs may wait. */
@@ -48,6 +52,9 @@ interface Held {
   /** It was the tenant's own, which says that jobs wait. */
   hasWork: boolean;
 }
+
+/** Not those that an application's request or the broker adds: a write may come while one makes a tenant. */
+const FOR_PERSON: ReadonlySet<string> = new Set<HolderName>(['pause', 'delete', 'restore']);
 
 const releaseFile = defineScript(4, RELEASE_FILE);
 
@@ -111,17 +118,21 @@ export class HeldTenants {
   /** Closes the file and says so, if the tenant is held. */
   async #look(tenant: string): Promise<{ isHeld: boolean; jobs: number }> {
     const { link, group, close } = this.#options;
-    const { wait, active, meta } = holdKeys(group, tenant);
-    const [holds, waiting, begun] = await link.insist(() =>
+    const { wait, active, meta, holds } = holdKeys(group, tenant);
+    const [isHeld, waiting, begun, records] = await link.insist(() =>
       Promise.all([
         link.call('HEXISTS', meta, 'onewriter.holds'),
         link.call('LLEN', wait),
         link.call('LLEN', active),
+        link.call('HVALS', holds),
       ]),
     );
     // A hold that comes after this rings again.
-    if (holds === 0) return { isHeld: false, jobs: Number(waiting) + Number(begun) };
-    await close(tenant);
+    if (isHeld === 0) return { isHeld: false, jobs: Number(waiting) + Number(begun) };
+    const isForPerson = (records as string[]).some(json =>
+      FOR_PERSON.has((JSON.parse(json) as HoldRecord).name),
+    );
+    await close(tenant, isForPerson);
     return this.#tellReleased(tenant);
   }
 

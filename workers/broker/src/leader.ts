@@ -193,7 +193,7 @@ export class Leader {
       group: config.group,
       log,
       epoch: () => lease.epoch,
-      close: tenant => this.#closeHeld(tenant),
+      close: (tenant, isForPerson) => this.#closeHeld(tenant, isForPerson),
       onEnded: tenant => this.#context.backOff.onResumed(tenant),
       onFree: tenant => this.#session(tenant).ring(),
       onFenced: (tenant, error) => this.#onFenced(tenant, toWireError(error)),
@@ -449,7 +449,7 @@ export class Leader {
   }
 
   /** A tenant is held: finishes what was begun, puts back what was not, and closes its file. */
-  async #closeHeld(tenant: string): Promise<void> {
+  async #closeHeld(tenant: string, isForPerson: boolean): Promise<void> {
     const { link, config, log } = this.#options;
     const session = this.#sessions.get(tenant);
     if (session !== undefined) {
@@ -465,10 +465,13 @@ export class Leader {
     // Also without a session: one that was idle may be on its way to be closed.
     await this.#lanes.closeFile(tenant);
     if (session !== undefined) await link.insist(() => link.call('SREM', this.#open, tenant));
-    // Whatever happened to the file: who holds the tenant puts it right.
+    if (!isForPerson) return;
+    const { parked } = this.#context;
+    // Whatever happened to the file: who holds the tenant puts it right. That it is gone only who could know it.
     try {
-      if (releaseWithheld(config.dataDir, tenant)) {
-        this.#context.parked.release(tenant, 'Somebody looks after the file that changed');
+      const mayBeGone = parked.codeOf(tenant) === 'TENANT_UNAVAILABLE';
+      if (releaseWithheld(config.dataDir, tenant, mayBeGone ? config.dbFile : undefined)) {
+        parked.release(tenant, 'Somebody looks after the file that changed');
       }
     } catch (error) {
       log.error({ err: error, tenant }, 'The note that keeps the tenant closed could not be removed');

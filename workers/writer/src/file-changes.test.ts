@@ -20,7 +20,7 @@ import {
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
-import { trashDir } from '@onewriter/protocol';
+import { forgetKnownDatabase, trashDir } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { mountTmpfs } from '../test-support/mount-tmpfs.ts';
@@ -121,7 +121,7 @@ function expectRescued(finding: string, rows = 3 * ROWS): void {
 
 /** Somebody looks at it, and the tenant is written on with what lies there. */
 function expectWrittenOn(lane: TemporaryLane, table: string, rows: number): void {
-  releaseWithheld(lane.options.dataDir, 'acme');
+  releaseWithheld(lane.options.dataDir, 'acme', 'tenant.db');
   const insert = table === 't' ? INSERT : 'INSERT INTO other(b) VALUES (randomblob(500))';
   expect(applied(lane.run([writes(insert)])).jobs).toMatchObject([{ failures: 0 }]);
   lane.lane.run({ kind: 'close', tenant: null });
@@ -218,6 +218,7 @@ describe('a file that is put in the place of an open one', () => {
     const lane = tenantInUse();
     const trash = trashDir(lane.options.dataDir);
     mkdirSync(trash);
+    forgetKnownDatabase(lane.options.dataDir, 'acme');
     renameSync(dirname(lane.file), join(trash, 'acme.1'));
     expect(lane.lane.run({ kind: 'close', tenant: null })).not.toHaveProperty('changed');
     new TemporaryLane(lane.options).apply(TABLE);
@@ -739,7 +740,7 @@ describe('another process that uses SQLite', () => {
       expect(finding).toMatch(/^Another process wrote to the file .* removed or changed tables of Onewriter/);
       expect(finding).toContain('onewriter restore <backup> acme --replace');
       // To be released is of no use.
-      releaseWithheld(lane.options.dataDir, 'acme');
+      releaseWithheld(lane.options.dataDir, 'acme', 'tenant.db');
       expect(refused(lane.run([writes(INSERT)])).error).toMatchObject({
         code: 'TENANT_UNAVAILABLE',
         message: expect.stringContaining('_onewriter_ledger was removed'),
@@ -754,7 +755,7 @@ describe('another process that uses SQLite', () => {
     for (let round = 0; round < 3; round++) {
       db.exec(theirs);
       expectWithheld(lane);
-      releaseWithheld(lane.options.dataDir, 'acme');
+      releaseWithheld(lane.options.dataDir, 'acme', 'tenant.db');
       lane.apply(writes(INSERT));
     }
     expect(lane.column("SELECT sum(a = 'theirs') FROM t")).toEqual([3]);

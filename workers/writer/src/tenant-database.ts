@@ -3,6 +3,7 @@ import {
   type DatabaseFile,
   isOnewriterError,
   isOutOfDescriptors,
+  noteKnownDatabase,
   OnewriterError,
   trashDir,
 } from '@onewriter/protocol';
@@ -114,7 +115,10 @@ export class TenantDatabase {
           fileMustExist: file !== undefined,
         });
         try {
-          return new TenantDatabase(tenant, path, place, db, options);
+          const database = new TenantDatabase(tenant, path, place, db, options);
+          // Before the first commit of a caller.
+          noteKnownDatabase(options.dataDir, tenant);
+          return database;
         } catch (error) {
           // Before its close removes files again.
           const explained = explainOpenError(error, path);

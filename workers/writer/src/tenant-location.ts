@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, realpathSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import {
+  assertMayMakeDatabase,
   createDatabaseFile,
   type DatabaseFile,
   findDatabaseFile,
@@ -26,7 +27,7 @@ export interface TenantLocation {
  * tenant's. The file of a tenant that had one before is made here, with a name of its own.
  *
  * @throws OnewriterError INVALID_TENANT; TENANT_NOT_FOUND where there is no file and none may be made;
- * TENANT_UNAVAILABLE for a link or a thing that is not a file. Errors of the file system pass through.
+ * TENANT_UNAVAILABLE for a link or a thing that is not a file, and where a file that was there is gone. Errors of the file system pass through.
  */
 export function locateTenant(
   options: Pick<WriterOptions, 'dataDir' | 'dbFile' | 'createTenants'>,
@@ -36,6 +37,7 @@ export function locateTenant(
   const folder = dirname(path);
   const tenants = resolve(tenantsDir(options.dataDir));
   if (!existsSync(folder)) {
+    assertMayMakeDatabase(options.dataDir, tenant, path);
     if (!options.createTenants) throw notFound(tenant);
     makeFolder(tenants, folder);
   }
@@ -44,6 +46,7 @@ export function locateTenant(
     throw unavailable('folder is a link');
   const file = findDatabaseFile(path);
   if (file !== undefined) return { path, file };
+  assertMayMakeDatabase(options.dataDir, tenant, path);
   if (!options.createTenants) throw notFound(tenant);
   if (!hadDatabase(options.dataDir, tenant)) return { path, file: undefined };
   // Where another has made one meanwhile, that one counts.

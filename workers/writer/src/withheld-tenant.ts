@@ -1,6 +1,7 @@
 import {
   closeSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -9,7 +10,15 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { assertTenantId, OnewriterError, withheldDir } from '@onewriter/protocol';
+import {
+  assertTenantId,
+  forgetKnownDatabase,
+  isKnownDatabase,
+  noteFormerDatabase,
+  OnewriterError,
+  tenantFile,
+  withheldDir,
+} from '@onewriter/protocol';
 import { type FileMark, identify, markOf } from './file-watch.ts';
 
 /** `details.reason` where the files changed under the broker. */
@@ -63,14 +72,26 @@ export function isWithheld(dataDir: string, tenant: string): boolean {
 
 /**
  * A person has looked at the tenant's file, or put another there on purpose: it may be opened as it is. Idempotent.
- * @returns whether it was withheld
+ * @param dbFile of tenants, where a file that is gone is known to be: then a new one may be made
+ * @returns whether it was withheld, or its file is gone and a new one may be made
  */
-export function releaseWithheld(dataDir: string, tenant: string): boolean {
+export function releaseWithheld(dataDir: string, tenant: string, dbFile?: string): boolean {
   const record = readRecord(dataDir, tenant);
+  const isGone = dbFile !== undefined && acceptGone(dataDir, tenant, dbFile);
   // Where a log was left behind the next to open the file has to know it.
   if (record?.back === undefined) rmSync(recordPath(dataDir, tenant), { force: true });
   else withhold(dataDir, tenant, { ...record, released: true });
-  return record !== undefined;
+  return record !== undefined || isGone;
+}
+
+/** Where the file is gone a new one may be made, under a name of its own: readers may have the old one open. */
+function acceptGone(dataDir: string, tenant: string, dbFile: string): boolean {
+  const path = tenantFile(dataDir, tenant, dbFile);
+  if (!isKnownDatabase(dataDir, tenant) || lstatSync(path, { throwIfNoEntry: false }) !== undefined)
+    return false;
+  noteFormerDatabase(dataDir, tenant);
+  forgetKnownDatabase(dataDir, tenant);
+  return true;
 }
 
 /** SQLite would apply a log that was left behind to whatever database is put beside it. */

@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { findDatabaseFile, newDatabaseName, noteFormerDatabase } from '@onewriter/protocol';
+import { DATABASE_GONE, findDatabaseFile, newDatabaseName, noteFormerDatabase } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { SettableClock } from '../test-support/settable-clock.ts';
@@ -29,7 +29,7 @@ import {
 import type { GroupItemOutcome, QueuedJob } from './lane-task.ts';
 import { TenantDatabase } from './tenant-database.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
-import { FILE_CHANGED } from './withheld-tenant.ts';
+import { FILE_CHANGED, releaseWithheld } from './withheld-tenant.ts';
 
 const TABLE = script('CREATE TABLE t(id INTEGER PRIMARY KEY, a)');
 const INSERT = 'INSERT INTO t(a) VALUES (1)';
@@ -333,11 +333,60 @@ describe('a lane', () => {
     renameSync(`${folder}.away`, folder);
     lane.applyOne(writes(INSERT));
     expect(lane.column('SELECT count(*) FROM t')).toEqual([2]);
-    // Closed, it may be made again.
+  });
+
+  it.each(['its folder', 'its file'])(
+    'makes no empty file in place of one that went, with %s, while no broker ran',
+    part => {
+      const lane = new TemporaryLane();
+      lane.apply(TABLE, writes(INSERT));
+      // As after a kill: what it has open is closed by nothing.
+      const next = new TemporaryLane(lane.options);
+      const moved = part === 'its folder' ? dirname(lane.file) : lane.file;
+      const away = `${lane.options.dataDir}/away`;
+      renameSync(moved, away);
+      const { error, begun, uncertain } = refused(next.run([writes(INSERT)]));
+      expect(error).toMatchObject({ code: 'TENANT_UNAVAILABLE', details: { reason: DATABASE_GONE } });
+      expect(error.message).toContain(`gone from ${lane.file}`);
+      expect({ begun, uncertain }).toEqual({ begun: false, uncertain: true });
+      // Nor with a look, of which a session takes it that the file can be used.
+      expect(refused(next.run([])).error.message).toBe(error.message);
+      expect(existsSync(moved)).toBe(false);
+      renameSync(away, moved);
+      next.applyOne(writes(INSERT));
+      expect(next.column('SELECT count(*) FROM t')).toEqual([2]);
+    },
+  );
+
+  it('makes a new file, under a name of its own, when a person has accepted that the old one is gone', () => {
+    const lane = new TemporaryLane();
+    lane.apply(TABLE, writes(INSERT));
     lane.lane.run({ kind: 'close', tenant: 'acme' });
-    rmSync(folder, { recursive: true });
+    rmSync(dirname(lane.file), { recursive: true });
+    refused(lane.run([TABLE]));
+    // Who looks after something else does not accept it.
+    releaseWithheld(lane.options.dataDir, 'acme');
+    refused(lane.run([TABLE]));
+    expect(releaseWithheld(lane.options.dataDir, 'acme', 'tenant.db')).toBe(true);
     lane.applyOne(TABLE);
     expect(lane.column('SELECT count(*) FROM t')).toEqual([0]);
+    expect(findDatabaseFile(lane.file)?.incarnation).not.toBe('');
+    // One that is there is not forgotten by a pause.
+    expect(releaseWithheld(lane.options.dataDir, 'acme', 'tenant.db')).toBe(false);
+    lane.lane.run({ kind: 'close', tenant: 'acme' });
+    rmSync(dirname(lane.file), { recursive: true });
+    expect(refused(lane.run([TABLE])).error.details).toMatchObject({ reason: DATABASE_GONE });
+  });
+
+  it('knows a tenant that was there before such marks were made, from its first open', () => {
+    const lane = new TemporaryLane();
+    lane.apply(TABLE);
+    lane.lane.run({ kind: 'close', tenant: 'acme' });
+    rmSync(join(lane.options.dataDir, 'known'), { recursive: true });
+    lane.apply(writes(INSERT));
+    lane.lane.run({ kind: 'close', tenant: 'acme' });
+    rmSync(dirname(lane.file), { recursive: true });
+    refused(lane.run([TABLE]));
   });
 
   it('stops at a damaged page, and says so', () => {

@@ -4,6 +4,7 @@ import {
   DATABASE_COMPANIONS,
   findDatabaseFile,
   incarnationOf,
+  isKnownDatabase,
   isOnewriterError,
   TENANT_ID_PATTERN,
   tenantsDir,
@@ -78,6 +79,15 @@ export function findInFolder(target: Target, tenant: string): Finding[] {
           tenant,
           `${path(dbFile)}-wal is there without its database: commits may be in it.`,
           `Keep it. Pause the tenant and put the database back beside it, or restore a backup.`,
+        ),
+      );
+    } else if (isKnownDatabase(target.dataDir, tenant)) {
+      findings.push(
+        orphan(
+          'error',
+          tenant,
+          `${path(dbFile)} is gone: a broker wrote to it, and Onewriter did not delete it.`,
+          `Put it back, or restore a backup. To begin with a new, empty file, pause and resume the tenant when it is parked for it.`,
         ),
       );
     } else {

@@ -1,7 +1,14 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { incarnationOf, realDatabasePath, tenantFile, trashDir } from '@onewriter/protocol';
+import {
+  DATABASE_GONE,
+  incarnationOf,
+  noteKnownDatabase,
+  realDatabasePath,
+  tenantFile,
+  trashDir,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createRetireFile } from './retire-file.ts';
@@ -84,6 +91,27 @@ describe('TenantFiles', () => {
     const before = readdirSync(dirname(tenantFile(dataDir, 'acme')));
     expect(await files.place('acme', built)).toBe(false);
     expect(readdirSync(dirname(tenantFile(dataDir, 'acme')))).toEqual(before);
+  });
+
+  it('makes nothing in place of a database that a broker wrote to and that is gone, until it was deleted here', async () => {
+    const { dataDir, files } = openFiles();
+    await files.create('acme');
+    noteKnownDatabase(dataDir, 'acme');
+    const folder = dirname(tenantFile(dataDir, 'acme'));
+    renameSync(folder, `${folder}.away`);
+    const built = join(dataDir, 'built.db');
+    new Database(built).exec('CREATE TABLE t(a)').close();
+    for (const work of [() => files.create('acme'), () => files.place('acme', built)]) {
+      await expect(work()).rejects.toMatchObject({
+        code: 'TENANT_UNAVAILABLE',
+        details: { reason: DATABASE_GONE },
+      });
+      expect(existsSync(folder)).toBe(false);
+    }
+    renameSync(`${folder}.away`, folder);
+    expect(await files.create('acme')).toBe(false);
+    await files.moveToTrash('acme', 60_000);
+    expect(await files.create('acme')).toBe(true);
   });
 
   it('lists tenants only, by name', async () => {

@@ -2,9 +2,11 @@ import type { Stats } from 'node:fs';
 import { link, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import {
+  assertMayMakeDatabase,
   createDatabaseFile,
   findDatabaseFile,
   findLackOfRoom,
+  forgetKnownDatabase,
   hadDatabase,
   isLackOfRoom,
   isOnewriterError,
@@ -66,10 +68,12 @@ export class TenantFiles extends TenantFolders {
   /**
    * Makes the folder and an empty file, which is an empty database; the writer does the rest.
    * @returns false where there is a file already
+   * @throws OnewriterError TENANT_UNAVAILABLE where the tenant's file was moved or deleted by hand; DATABASE_FULL
    */
   async create(tenant: string): Promise<boolean> {
     const path = this.#path(tenant);
     return this.#inFolder(tenant, async () => {
+      this.#assertNotGone(tenant, path);
       if (!createDatabaseFile(path, hadDatabase(this.#dataDir, tenant))) return false;
       await this.#flushAbove(path);
       return true;
@@ -86,6 +90,11 @@ export class TenantFiles extends TenantFolders {
     return this.#inFolder(tenant, () => this.#place(tenant, file));
   }
 
+  /** @throws OnewriterError TENANT_UNAVAILABLE where the tenant's file was moved or deleted by hand */
+  #assertNotGone(tenant: string, path: string): void {
+    if (findDatabaseFile(path) === undefined) assertMayMakeDatabase(this.#dataDir, tenant, path);
+  }
+
   async #place(tenant: string, file: string): Promise<boolean> {
     const path = this.#path(tenant);
     for (const log of [`${path}-wal`, `${path}-journal`]) {
@@ -96,6 +105,7 @@ export class TenantFiles extends TenantFolders {
         { tenant, reason: 'a log without its database' },
       );
     }
+    this.#assertNotGone(tenant, path);
     if (hadDatabase(this.#dataDir, tenant)) {
       const name = newDatabaseName(basename(path));
       await link(file, join(dirname(path), name));
@@ -169,6 +179,8 @@ export class TenantFiles extends TenantFolders {
       await mkdir(trash, { recursive: true });
       // Before it is away: who makes the next file must not use a name of this one.
       noteFormerDatabase(this.#dataDir, tenant);
+      // Before, too: where the rename fails the next to open the file notes it again.
+      forgetKnownDatabase(this.#dataDir, tenant);
     });
     try {
       await rename(folder, join(trash, name));
