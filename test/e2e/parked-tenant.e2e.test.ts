@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createClient } from '@libsql/client/http';
 import { groupKeys, newJobId, PROTOCOL_VERSION, tenantFile, tenantQueue } from '@onewriter/protocol';
@@ -142,6 +142,22 @@ const DAMAGES: readonly Damage[] = [
       return () => setFormat(2);
     },
   },
+  ...['', '-wal', '-shm'].map(suffix => ({
+    what: suffix === '' ? 'a folder' : `with a folder as its ${suffix}`,
+    code: 'TENANT_UNAVAILABLE',
+    libsql: 'TENANT_UNAVAILABLE|folder|regular file',
+    damage: (file: string) => {
+      const place = file + suffix;
+      const away = `${place}.away`;
+      const wasThere = existsSync(place);
+      if (wasThere) renameSync(place, away);
+      mkdirSync(place);
+      return () => {
+        rmSync(place, { recursive: true });
+        if (wasThere) renameSync(away, place);
+      };
+    },
+  })),
 ];
 
 /** A tenant whose file the broker has closed. */
@@ -176,7 +192,7 @@ const isParked = async (tenant: string) =>
 
 describe.each(DAMAGES)('a tenant whose file is $what', ({ what, code, libsql, damage }) => {
   it('fails writes at once with the reason, those that wait and those that come, and is written again when it is whole', async () => {
-    const tenant = await closedTenant(`t-${what.replaceAll(' ', '-')}`);
+    const tenant = await closedTenant(`t-${what.replaceAll(/ -?/g, '-')}`);
     const file = tenantFile(data.path, tenant);
     const repair = damage(file);
     const writes = Object.values(WAYS);
@@ -196,7 +212,7 @@ describe.each(DAMAGES)('a tenant whose file is $what', ({ what, code, libsql, da
   });
 
   it('is known as whole again without a write', async () => {
-    const tenant = await closedTenant(`idle-${what.replaceAll(' ', '-')}`);
+    const tenant = await closedTenant(`idle-${what.replaceAll(/ -?/g, '-')}`);
     const repair = damage(tenantFile(data.path, tenant));
     expect(await within(WAYS['SDK']!(tenant))).toBe(code);
     await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });

@@ -36,6 +36,11 @@ export function describeUnsaved(change: FileChange, cause: string): string {
   return `${WHAT[change]} What was committed to it is in memory only and could not be saved (${cause}): make that possible, do not end the broker. It is tried again.`;
 }
 
+/** What is said where it cannot be seen what happened. */
+export function describeUnseen(path: string, cause: string): string {
+  return `It cannot be seen whether ${path} and its log are still the files in use (${cause}): make that possible, do not end the broker. It is tried again.`;
+}
+
 /**
  * What is found where another program commits to a file that is in place, and what to do.
  * @param tablesGone it removed what commits are numbered with

@@ -153,12 +153,12 @@ export class FileWatch {
     return this.#index ?? NO_FILE;
   }
 
-  /** What happened to the files; undefined where they are in place. */
+  /** What happened to the files; undefined where they are in place. @throws Error of the file system where it cannot be known */
   look(): FileChange | undefined {
-    const main = statSync(this.#entry, { throwIfNoEntry: false });
+    const main = statOf(this.#entry);
     if (main === undefined) return 'gone';
     if (toIdentity(main) !== this.#main.identity) return 'replaced';
-    const wal = statSync(this.walPath, { throwIfNoEntry: false });
+    const wal = statOf(this.walPath);
     if (wal === undefined || toIdentity(wal) !== this.#wal) {
       return (wal?.size ?? 0) === 0 ? 'log-gone' : 'log-replaced';
     }
@@ -383,7 +383,7 @@ export class FileWatch {
     for (let before = seen; ; ) {
       if (this.#othersWroteBack()) return true;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CHECKPOINT_SETTLES_MS);
-      const now = statSync(this.path, { throwIfNoEntry: false }) ?? before;
+      const now = statOf(this.path) ?? before;
       const rests = now.mtimeMs === before.mtimeMs && now.size === before.size;
       if (rests || performance.now() > dueMs) {
         // Its flush takes as long as the disk does.
@@ -450,15 +450,25 @@ function readHeader(walPath: string): LogHeader {
 
 /** The mark of what a path leads to. */
 export function markOf(path: string): FileMark {
-  const stats = statSync(path, { throwIfNoEntry: false });
+  const stats = statOf(path);
   return { identity: toIdentity(stats), size: stats?.size ?? 0, mtimeMs: stats?.mtimeMs ?? 0 };
+}
+
+/** Undefined where a path leads to nothing, as a link to itself does. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ELOOP') return undefined;
+    throw error;
+  }
 }
 
 export const NO_FILE = 'none';
 
 /** Device and inode of what a path leads to; `none` where that is nothing. */
 export function identify(path: string): string {
-  return toIdentity(statSync(path, { throwIfNoEntry: false }));
+  return toIdentity(statOf(path));
 }
 
 /** Device and inode of a file. */

@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import type Database from 'better-sqlite3';
 import { findOpenFile } from './file-rescue.ts';
@@ -12,6 +12,8 @@ import { readValidLog, withLog } from './log-check.ts';
 const HEADER_BYTES = 48;
 const HEADERS_BYTES = 2 * HEADER_BYTES;
 const CHECKSUM_WORD = 10;
+/** What opening says of a name that has no file: nothing, a folder, a socket, a link. */
+const NO_INDEX: ReadonlySet<string | undefined> = new Set(['ENOENT', 'EISDIR', 'ENXIO', 'ELOOP']);
 /** SQLite refuses all but its own, 3007000. */
 const NO_VERSION = 1;
 
@@ -24,15 +26,18 @@ const NO_VERSION = 1;
 export function invalidateIndex(shmPath: string, own: string): void {
   let file: number;
   try {
-    file = openSync(shmPath, 'r+');
+    // As SQLite does: where a link leads is not ours.
+    file = openSync(shmPath, constants.O_RDWR | constants.O_NOFOLLOW);
   } catch (error) {
-    // Who opens the database next makes one.
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    // Who opens the database next makes one, or cannot open it.
+    if (NO_INDEX.has((error as NodeJS.ErrnoException).code)) return;
     throw error;
   }
+  const stats = fstatSync(file);
   // It was moved back this moment. Closing it would drop SQLite's locks on it.
-  if (toIdentity(fstatSync(file)) === own) return;
+  if (toIdentity(stats) === own) return;
   try {
+    if (!stats.isFile()) return;
     // SQLite does the same before it makes an index again, which it does for a header that is not valid.
     writeSync(file, Buffer.alloc(HEADERS_BYTES), 0, HEADERS_BYTES, 0);
   } finally {

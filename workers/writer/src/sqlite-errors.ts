@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
 import {
   DESCRIPTORS_RETRY_AFTER_MS,
@@ -40,7 +41,7 @@ export function translateError(error: unknown): OnewriterError {
   if (error instanceof OnewriterError) return error;
   if (isOutOfDescriptors(error)) return tooManyOpenFiles(error);
   if (error instanceof Database.SqliteError) return translateSqliteError(error);
-  if (error instanceof Error && 'syscall' in error) return translateSystemError(error);
+  if (isSystemError(error)) return translateSystemError(error);
   if ((error instanceof TypeError || error instanceof RangeError) && REFUSED_BY_DRIVER.test(error.message)) {
     return new OnewriterError('INVALID_ARGUMENT', `${error.message}.`, {}, error);
   }
@@ -65,7 +66,7 @@ function translateSqliteError(error: InstanceType<typeof Database.SqliteError>):
   return new OnewriterError(code ?? 'SQL_ERROR', withoutValues(error.message), { sqliteCode }, error);
 }
 
-function translateSystemError(error: Error & { readonly code?: string }): OnewriterError {
+function translateSystemError(error: NodeJS.ErrnoException): OnewriterError {
   const reason = error.code ?? 'unknown';
   const code: ErrorCode = isLackOfRoom(error)
     ? 'DATABASE_FULL'
@@ -89,7 +90,38 @@ export function explainOpenError(error: unknown, path: string): unknown {
   // It is known only as long as nothing else was closed.
   if (translated.code === 'TOO_MANY_OPEN_FILES') return translated;
   if (translated.code !== 'DATABASE_IO_ERROR') return error;
-  return findLackOfRoom(dirname(path), error) ?? error;
+  return findLackOfRoom(dirname(path), error) ?? findMissingRight(path, error) ?? error;
+}
+
+/** The part of a database that this process may not use; SQLite says only that it cannot open it. */
+function findMissingRight(path: string, cause: unknown): OnewriterError | undefined {
+  for (const part of [dirname(path), path, `${path}-wal`, `${path}-shm`]) {
+    try {
+      accessSync(part, constants.R_OK | constants.W_OK);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') continue;
+      const message = `${part} cannot be read and written by the broker (${code}): ${REMEDY[code ?? ''] ?? 'look at its folder and disk'}.`;
+      return new OnewriterError(
+        code === 'EROFS' ? 'DATABASE_READONLY' : 'TENANT_UNAVAILABLE',
+        message,
+        { reason: code },
+        cause,
+      );
+    }
+  }
+  return undefined;
+}
+
+const REMEDY: Readonly<Record<string, string>> = {
+  EACCES: "give it to the broker's user",
+  EROFS: 'its file system is mounted read-only',
+  ENOTDIR: 'a file is in the place of a folder',
+};
+
+/** Whether a call of the file system failed with it. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error;
 }
 
 /** Errors that speak of the file, not of the write: going on would risk what is not damaged yet. */

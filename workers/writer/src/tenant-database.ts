@@ -8,7 +8,13 @@ import {
   trashDir,
 } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
-import { describeChange, describeOthersWrote, describeUnnoted, describeUnsaved } from './file-finding.ts';
+import {
+  describeChange,
+  describeOthersWrote,
+  describeUnnoted,
+  describeUnsaved,
+  describeUnseen,
+} from './file-finding.ts';
 import { findOpenFile, isOpenTwice, rescueFile, setLogApart } from './file-rescue.ts';
 import { type FileChange, FileWatch, identify } from './file-watch.ts';
 import { IdempotencyKeys } from './idempotency-keys.ts';
@@ -18,11 +24,11 @@ import { Ledger, type NumberedCommit } from './ledger.ts';
 import { invalidateIndex, isIndexOfAnotherTime, remakeIndex, retireIndex } from './log-index.ts';
 import type { OpenTransaction } from './open-transaction.ts';
 import { SchemaTraits } from './schema-traits.ts';
-import { explainOpenError, translateError } from './sqlite-errors.ts';
+import { explainOpenError, isSystemError, translateError } from './sqlite-errors.ts';
 import { StatementCache } from './statement-cache.ts';
 import { StatementRunner } from './statement-runner.ts';
 import { compileStepControl, type StepControl } from './step-control.ts';
-import { locateTenant } from './tenant-location.ts';
+import { assertCompanions, locateTenant } from './tenant-location.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
 import { WalSpace } from './wal-space.ts';
 import { assertNotWithheld, FILE_CHANGED, fileChanged, isWithheld, withhold } from './withheld-tenant.ts';
@@ -109,6 +115,7 @@ export class TenantDatabase {
       assertNotWithheld(options.dataDir, tenant);
       const { path, file } = locateTenant(options, tenant);
       const place = file ?? { path, incarnation: '' };
+      assertCompanions(place.path);
       try {
         const db = new Database(place.path, {
           timeout: options.busyTimeoutMs,
@@ -326,11 +333,23 @@ export class TenantDatabase {
    */
   secure(mayBeTheirs: boolean, closing = false): OnewriterError | undefined {
     this.rollback();
-    const change = this.db.open ? this.watch.look() : undefined;
-    if (change === undefined) {
-      const finding = this.#secureOthers(closing);
-      if (finding === undefined) this.renewIndex();
-      return finding;
+    let change: FileChange | undefined;
+    try {
+      change = this.db.open ? this.watch.look() : undefined;
+      if (change === undefined) {
+        const finding = this.#secureOthers(closing);
+        if (finding === undefined) this.renewIndex();
+        return finding;
+      }
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      // A close might write the log back to a file that is another.
+      return new OnewriterError(
+        'TENANT_UNAVAILABLE',
+        describeUnseen(this.path, error.code ?? error.message),
+        { reason: FILE_CHANGED },
+        error,
+      );
     }
     try {
       // The tenant went to another thread, whose log this is: that one looks for itself, or has found it already. A connection

@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, realpathSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { existsSync, lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import {
   assertMayMakeDatabase,
   createDatabaseFile,
+  DATABASE_COMPANIONS,
   type DatabaseFile,
   findDatabaseFile,
   flushPath,
@@ -52,6 +53,33 @@ export function locateTenant(
   // Where another has made one meanwhile, that one counts.
   createDatabaseFile(path, true);
   return { path, file: findDatabaseFile(path) };
+}
+
+/**
+ * Checks that what lies where SQLite keeps the log of a database and its index are files. SQLite says of anything else that it cannot
+ * open the database, or that this is read-only.
+ * @param path of the database itself
+ * @throws OnewriterError TENANT_UNAVAILABLE
+ */
+export function assertCompanions(path: string): void {
+  for (const suffix of DATABASE_COMPANIONS) {
+    const stats = lstatSync(path + suffix, { throwIfNoEntry: false });
+    if (stats === undefined || stats.isFile()) continue;
+    const reason = `${describeKind(stats)} in the place of ${basename(path)}${suffix}`;
+    throw new OnewriterError(
+      'TENANT_UNAVAILABLE',
+      `${path}${suffix} is ${describeKind(stats)}, and SQLite needs a file there or nothing: move it away. Where a log (-wal) was there before, put it back: commits may be in it.`,
+      { reason },
+    );
+  }
+}
+
+function describeKind(stats: Stats): string {
+  if (stats.isDirectory()) return 'a folder';
+  if (stats.isSymbolicLink()) return 'a symbolic link';
+  if (stats.isSocket()) return 'a socket';
+  if (stats.isFIFO()) return 'a named pipe';
+  return 'a device';
 }
 
 /**

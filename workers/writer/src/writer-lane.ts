@@ -24,7 +24,7 @@ import type {
 import { type FreeSpace, LogRoom } from './log-room.ts';
 import { Progress } from './progress.ts';
 import { RunningNote } from './running-note.ts';
-import { translateError } from './sqlite-errors.ts';
+import { isSystemError, translateError } from './sqlite-errors.ts';
 import { hasProgress } from './steps-progress.ts';
 import type { TenantDatabase } from './tenant-database.ts';
 import { TenantRegistry } from './tenant-registry.ts';
@@ -154,7 +154,7 @@ export class WriterLane {
     } catch (thrown) {
       if (!(thrown instanceof BatchFailed)) {
         const error = this.#giveUp(task.tenant, thrown);
-        if (!isFileChanged(thrown)) throw thrown;
+        if (!isFileChanged(thrown) && !isSystemError(thrown)) throw thrown;
         // What was committed may be lost with the log.
         return refused(error, true, evicted);
       }
@@ -276,17 +276,22 @@ export class WriterLane {
         const mappings = readMappings();
         for (const { db, watch } of this.#registry.databases()) if (db.open) watch.findCounter(mappings);
       } catch (error) {
-        if (!isOutOfDescriptors(error)) throw error; // after the next batch it is tried again
+        if (!isOutOfDescriptors(error) && !isSystemError(error)) throw error; // after the next batch it is tried again
       }
     }, FIND_COUNTERS_MS).unref();
   }
 
   #extendIfOpen(database: TenantDatabase): void {
     if (this.#registry.get(database.tenant) !== database || !database.db.open) return;
-    // The path may lead to another log.
-    if (database.watch.look() !== undefined) return;
-    database.walSpace.extend();
-    database.watch.noteLogExtended();
+    try {
+      // The path may lead to another log.
+      if (database.watch.look() !== undefined) return;
+      database.walSpace.extend();
+      database.watch.noteLogExtended();
+    } catch (thrown) {
+      // As below.
+      this.#giveUp(database.tenant, thrown);
+    }
   }
 
   /** @param large it is tried because the log is large, however little was written since */
