@@ -187,6 +187,50 @@ describe('a running stack', () => {
   );
 });
 
+describe('a process whose port another took while it was down', () => {
+  /** Kills a process of a stack and listens on its port before it is back. */
+  async function takePort(stack: Stack, name: 'broker' | 'gateway', url: string) {
+    process.kill(stack.currentPids()[name], 'SIGKILL');
+    const port = Number(new URL(url).port);
+    const server = createServer();
+    onTestFinished(() => void server.close());
+    await waitFor(
+      () =>
+        new Promise<boolean>(resolve => {
+          server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+        }),
+      { intervalMs: 5, what: 'the port to be free' },
+    );
+    return { port, server };
+  }
+
+  it('moves to another where that is a broker, and writes go on', async () => {
+    const stack = await startStack();
+    onTestFinished(async () => void (await stack.stop()));
+    const runFile = () => JSON.parse(readFileSync(join(stack.dataDir, 'onewriter.json'), 'utf8'));
+    const url = runFile().brokerUrl;
+    await takePort(stack, 'broker', url);
+    await waitFor(() => runFile().brokerUrl !== url, { timeoutMs: 30_000, what: 'another port' });
+    expect(runFile().brokerUrls).toEqual([runFile().brokerUrl]);
+    expect((await fetch(`${runFile().brokerUrl}/metrics`)).status).toBe(200);
+    await waitFor(() => query(stack, 'CREATE TABLE moved(a)'), { timeoutMs: 30_000, what: 'a write' });
+  });
+
+  it('says which port and setting in one line, and comes back when it is free, where that is the gateway', async () => {
+    const stack = await startStack();
+    onTestFinished(async () => void (await stack.stop()));
+    const { port, server } = await takePort(stack, 'gateway', stack.gatewayUrl);
+    const line = new RegExp(`Port ${port} is in use .*EADDRINUSE.*ONEWRITER_GATEWAY_PORT`);
+    await waitFor(() => line.test(stack.logs()), { timeoutMs: 30_000, what: 'the line' });
+    expect(stack.logs()).not.toMatch(/at Server\.listen|at .*node:net/);
+    server.close();
+    await waitFor(async () => (await fetch(`${stack.gatewayUrl}/livez`)).status === 200, {
+      timeoutMs: 30_000,
+      what: 'the gateway',
+    });
+  });
+});
+
 describe('starting', () => {
   it('prints a curl command that works as printed, twice', async () => {
     const running = await up(

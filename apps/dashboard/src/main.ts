@@ -9,6 +9,7 @@ import {
   drainOnSignal,
   FAIL_FAST,
   HttpMetrics,
+  listenSettings,
   openHttpServer,
   RevocationsInRedis,
   startProcess,
@@ -46,6 +47,7 @@ await startProcess('dashboard', async (config, log) => {
     {
       port: config.dashboardPort,
       host: config.host,
+      settings: listenSettings('dashboardPort'),
       log,
     },
   );

@@ -16,6 +16,7 @@ import {
   FAIL_FAST,
   HttpMetrics,
   type Logger,
+  listenSettings,
   openHttpServer,
   publishRevocations,
   RevocationFiles,
@@ -172,6 +173,7 @@ await startProcess('gateway', async (config, log) => {
   const server = await openHttpServer(getRequestListener(app.fetch, { errorHandler: answerBadRequest }), {
     port: config.gatewayPort,
     host: config.host,
+    settings: listenSettings('gatewayPort'),
     log,
     mayStream: isStreamRequest,
     maxConnections: openFiles.connections,

@@ -236,6 +236,11 @@ export function environmentName(key: keyof Config): string {
   return `ONEWRITER_${key.replace(/[A-Z]/g, letter => `_${letter}`).toUpperCase()}`;
 }
 
+/** Names of the settings of a server, for errors. */
+export function listenSettings(port: 'brokerPort' | 'gatewayPort' | 'dashboardPort') {
+  return { port: environmentName(port), host: environmentName('host') };
+}
+
 /**
  * Reads the settings from environment variables.
  * @throws OnewriterError MISCONFIGURED naming each variable that is wrong.

@@ -124,3 +124,25 @@ describe('openHttpServer', () => {
     expect([first, third, fourth].map(socket => socket.destroyed)).toEqual([false, false, false]);
   });
 });
+
+it('names the port in use and the setting that has it', async () => {
+  const first = await open();
+  const options = { port: first.port, host: '127.0.0.1', log: createLogger('test', 'silent') };
+  const second = openHttpServer(() => {}, {
+    ...options,
+    settings: { port: 'ONEWRITER_GATEWAY_PORT', host: 'ONEWRITER_HOST' },
+  });
+  await expect(second).rejects.toMatchObject({
+    code: 'MISCONFIGURED',
+    details: { reason: 'EADDRINUSE' },
+    message: expect.stringMatching(`Port ${first.port} is in use .*ONEWRITER_GATEWAY_PORT, or 0`),
+  });
+  const elsewhere = openHttpServer(() => {}, {
+    ...options,
+    host: '192.0.2.1',
+    settings: { port: 'ONEWRITER_GATEWAY_PORT', host: 'ONEWRITER_HOST' },
+  });
+  await expect(elsewhere).rejects.toMatchObject({
+    message: expect.stringMatching(/192\.0\.2\.1.*ONEWRITER_HOST/),
+  });
+});

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { OnewriterError } from '@onewriter/protocol';
 import type { Logger } from './logger.ts';
 
 /** Settings of {@link openHttpServer}. */
@@ -8,6 +9,8 @@ export interface HttpServerOptions {
   /** 0 is any free port. */
   readonly port: number;
   readonly host: string;
+  /** Names of the settings of both, for errors. */
+  readonly settings?: { readonly port: string; readonly host: string } | undefined;
   readonly log: Logger;
   /** Requests whose body may take as long as it likes; they look after their own silence. Default: none. */
   readonly mayStream?: ((request: IncomingMessage) => boolean) | undefined;
@@ -52,6 +55,23 @@ function endWithError(socket: Duplex, status: string, message: string): void {
   );
 }
 
+const UNAVAILABLE: Readonly<Record<string, (options: HttpServerOptions) => string>> = {
+  EADDRINUSE: ({ port, settings }) =>
+    `Port ${port} is in use by another process (EADDRINUSE). Give another with ${settings?.port ?? 'its setting'}, or 0 for any free one.`,
+  EACCES: ({ port, settings }) =>
+    `This user may not listen on port ${port} (EACCES). Give one from 1024 on with ${settings?.port ?? 'its setting'}.`,
+  EADDRNOTAVAIL: ({ host, settings }) =>
+    `This machine has no address ${host} (EADDRNOTAVAIL). Give one of its own with ${settings?.host ?? 'its setting'}.`,
+};
+
+function cannotListen(options: HttpServerOptions, error: NodeJS.ErrnoException): Error {
+  const { code = '' } = error;
+  const message = UNAVAILABLE[code]?.(options);
+  return message === undefined
+    ? error
+    : new OnewriterError('MISCONFIGURED', message, { reason: code }, error);
+}
+
 /** Ends a request whose body has not arrived in time, as Node's own timeout would. */
 function endIfSlow(request: IncomingMessage, response: ServerResponse, timeoutMs: number): void {
   const timer = setTimeout(() => {
@@ -74,7 +94,7 @@ const CLIENT_ERRORS: Readonly<Record<string, readonly [status: string, message: 
 
 /**
  * Starts an HTTP server; it listens when this resolves.
- * @throws Error with Node's code (EADDRINUSE, EACCES) if it cannot listen.
+ * @throws OnewriterError MISCONFIGURED if it cannot listen, with Node's code (EADDRINUSE, EACCES) in `details.reason`.
  */
 export async function openHttpServer(
   listener: RequestListener,
@@ -156,9 +176,9 @@ export async function openHttpServer(
   });
 
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    server.once('error', error => reject(cannotListen(options, error)));
     server.listen(options.port, options.host, () => {
-      server.off('error', reject);
+      server.removeAllListeners('error');
       resolve();
     });
   });

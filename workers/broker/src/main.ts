@@ -2,6 +2,7 @@ import {
   adviseOnMemory,
   announceReady,
   drainOnSignal,
+  listenSettings,
   openHttpServer,
   startProcess,
   startTracing,
@@ -23,6 +24,7 @@ await startProcess('broker', async (config, log) => {
   const server = await openHttpServer(createHealthListener(broker, log), {
     port: config.brokerPort,
     host: config.host,
+    settings: listenSettings('brokerPort'),
     log,
     // Their descriptors are of those that the writer threads leave (open-files.ts of the protocol).
     maxConnections: MAX_CONNECTIONS,

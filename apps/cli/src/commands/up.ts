@@ -39,7 +39,22 @@ export async function up(options: UpOptions): Promise<number> {
   const starting = new AbortController();
   let stack: Stack | undefined;
   let firstSignalAt: number | undefined;
+  let onGivenUp: (error: Error) => void = () => {};
   const stopped = new Promise<number>(resolve => {
+    onGivenUp = error => {
+      // A signal, or another process, was first.
+      if (firstSignalAt !== undefined) return;
+      firstSignalAt = performance.now();
+      log('error', `${error.message} Draining: without it nothing here is of use.`);
+      starting.abort(error);
+      stack?.stop().then(
+        () => resolve(1),
+        failure => {
+          log('error', `draining failed: ${(failure as Error).message}`);
+          resolve(1);
+        },
+      );
+    };
     const onSignal = (signal: NodeJS.Signals) => {
       const now = performance.now();
       if (firstSignalAt === undefined) {
@@ -69,6 +84,7 @@ export async function up(options: UpOptions): Promise<number> {
         brokers,
         redisUrl: environment['ONEWRITER_REDIS_URL'] || undefined,
         explicitPorts: explicitPorts(environment),
+        onGivenUp: error => onGivenUp(error),
         log,
         writeLine,
         colour,

@@ -33,6 +33,8 @@ export interface RunStackOptions {
   readonly redisUrl: string | undefined;
   /** Ports that the caller asked for; the others may move where they are taken. */
   readonly explicitPorts: ReadonlySet<Service>;
+  /** A process that served cannot be started any more: the stack is to be stopped. */
+  readonly onGivenUp: (error: Error) => void;
   readonly log: UpLog;
   /** Writes a child's line, ready for people. */
   readonly writeLine: (text: string) => void;
@@ -69,12 +71,14 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
   const processes: ServiceProcess[] = [];
   let redisPid = 0;
   let run: RunFile | undefined;
+  const urlOf = ({ port }: ServiceProcess) => `http://${urlHost(config.host)}:${port}`;
   const updateRun = () => {
     if (run === undefined) return;
-    run = { ...run, pids: pidsOf(processes, redisPid) };
+    // A broker may have moved to another port.
+    const brokerUrls = allOf(processes, 'broker').map(urlOf);
+    run = { ...run, brokerUrl: brokerUrls[0]!, brokerUrls, pids: pidsOf(processes, redisPid) };
     writeRunFile(run);
   };
-  const urlOf = ({ port }: ServiceProcess) => `http://${urlHost(config.host)}:${port}`;
 
   let privateRedis: PrivateRedis | undefined;
   let stopping: Promise<void> | undefined;
@@ -135,10 +139,11 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
           name,
           // The configured port is the first broker's.
           port: first ? ports[service] : 0,
-          mayMove: !(first && options.explicitPorts.has(service)),
+          mayMove: !(first && options.explicitPorts.has(service) && ports[service] !== 0),
           environment,
           graceMs,
           onReady: updateRun,
+          onGivenUp: options.onGivenUp,
           log,
           writeLine: options.writeLine,
           colour: options.colour,

@@ -12,7 +12,7 @@ export interface ServiceProcessOptions {
   readonly name: string;
   /** To listen on; 0 is any free one. */
   readonly port: number;
-  /** Whether another port will do if that one is taken at the first start. */
+  /** Whether another port will do if that one is taken: at the first start, of a broker at each. */
   readonly mayMove: boolean;
   /** All but the port. */
   readonly environment: NodeJS.ProcessEnv;
@@ -20,12 +20,17 @@ export interface ServiceProcessOptions {
   readonly graceMs: number;
   /** After each start. */
   readonly onReady: () => void;
+  /** Its port stays in use by another process: it is started no more. */
+  readonly onGivenUp: (error: Error) => void;
   readonly log: UpLog;
   /** Writes a line of the child's, ready for people. */
   readonly writeLine: (text: string) => void;
   readonly colour: boolean;
 }
 
+const IN_USE = /EADDRINUSE/;
+/** Longer than a process that is being replaced keeps its port. */
+const GIVE_UP_AFTER_MS = 60_000;
 const START_TIMEOUT_MS = 60_000;
 
 /** One supervised process of ours, and where it listens. */
@@ -47,8 +52,10 @@ export class ServiceProcess {
       startTimeoutMs: START_TIMEOUT_MS,
       replacedSignal: REPLACED_SIGNAL,
       command: failedOutput => {
-        // Taken between the look and the start. Once it served, the port is in people's settings and stays.
-        if (!this.#served && options.mayMove && /EADDRINUSE/.test(failedOutput)) this.#port = 0;
+        // Taken between the look and the start, or since it ended. Once a gateway or dashboard served, its port is in people's
+        // settings and stays; without a broker nothing is written, and who looks for its port reads it in the run file.
+        const mayMove = options.mayMove && (!this.#served || service === 'broker');
+        if (mayMove && IN_USE.test(failedOutput)) this.#port = 0;
         return {
           file: process.execPath,
           args: [servicePath(service)],
@@ -57,6 +64,11 @@ export class ServiceProcess {
         };
       },
       whenReady: readReadyMessage,
+      givesUp: {
+        when: output => IN_USE.test(output),
+        afterMs: GIVE_UP_AFTER_MS,
+        onGivenUp: options.onGivenUp,
+      },
       onReady: (port, pid) => {
         this.#served = true;
         this.#port = port;

@@ -128,4 +128,45 @@ describe('SupervisedProcess', () => {
     await expect(starting).rejects.toThrow('did not start');
     expect(supervised.pid).toBe(0);
   });
+
+  it('gives up on a child that served once, when its starts fail for good', async () => {
+    const givenUp: string[] = [];
+    const { supervised, starts } = supervise(
+      start => (start === 1 ? READY + STAY : `console.log('EADDRINUSE'); process.exit(1);`),
+      {
+        givesUp: {
+          when: output => output.includes('EADDRINUSE'),
+          afterMs: 500,
+          onGivenUp: error => givenUp.push(error.message),
+        },
+      },
+    );
+    await supervised.start();
+    process.kill(supervised.pid, 'SIGKILL');
+    await until(() => givenUp.length === 1);
+    expect(givenUp[0]).toMatch(/child did not start \(exit code 1\): EADDRINUSE/);
+    // Not before its time was over.
+    expect(starts()).toBeGreaterThan(2);
+  });
+
+  it('goes on with a child whose starts fail for another reason in between', async () => {
+    const givenUp: Error[] = [];
+    const { supervised, starts } = supervise(
+      start =>
+        start === 1 || start > 6
+          ? READY + STAY
+          : `console.log('${start % 2 ? 'other' : 'EADDRINUSE'}'); process.exit(1);`,
+      {
+        givesUp: {
+          when: output => output.includes('EADDRINUSE'),
+          afterMs: 1,
+          onGivenUp: error => givenUp.push(error),
+        },
+      },
+    );
+    await supervised.start();
+    process.kill(supervised.pid, 'SIGKILL');
+    await until(() => starts() === 7);
+    expect(givenUp).toEqual([]);
+  });
 });

@@ -22,6 +22,16 @@ export interface ChildCommand {
   readonly ipc?: boolean | undefined;
 }
 
+/** Failures to start that do not pass, where somebody has to be told. */
+export interface GivesUp {
+  /** Whether the output of an attempt says so. */
+  readonly when: (output: string) => boolean;
+  /** All attempts for so long have to. */
+  readonly afterMs: number;
+  /** Called once. */
+  readonly onGivenUp: (error: Error) => void;
+}
+
 /** Description of a supervised process. */
 export interface SupervisedProcessOptions<Ready> {
   /** Short name for log lines. */
@@ -39,6 +49,8 @@ export interface SupervisedProcessOptions<Ready> {
   readonly startTimeoutMs: number;
   /** From SIGTERM to SIGKILL. */
   readonly graceMs: number;
+  /** When it is started again no more, although it served once. Default: never. */
+  readonly givesUp?: GivesUp | undefined;
   /** A child that ends by this signal does so on purpose: it is started again at once, and that counts as no failure. */
   readonly replacedSignal?: NodeJS.Signals | undefined;
 }
@@ -57,6 +69,8 @@ export class SupervisedProcess<Ready> {
   #failures = 0;
   #stopping: Promise<void> | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
+  /** Since when all attempts fail as {@link GivesUp} says; on the monotonic clock, ms. */
+  #hopelessSince: number | undefined;
 
   constructor(options: SupervisedProcessOptions<Ready>) {
     this.#options = options;
@@ -187,12 +201,27 @@ export class SupervisedProcess<Ready> {
     const { name, log } = this.#options;
     this.#restartTimer = setTimeout(() => {
       this.#launch().then(
-        () => log('info', `${name} is back (pid ${this.pid})`),
+        () => {
+          this.#hopelessSince = undefined;
+          log('info', `${name} is back (pid ${this.pid})`);
+        },
         error => {
-          if (this.#stopping === undefined) this.#restartLater((error as Error).message, 0);
+          if (this.#stopping !== undefined) return;
+          if (this.#isHopeless()) this.#options.givesUp?.onGivenUp(error as Error);
+          else this.#restartLater((error as Error).message, 0);
         },
       );
     }, delayMs);
+  }
+
+  #isHopeless(): boolean {
+    const { givesUp } = this.#options;
+    if (givesUp?.when(this.#recentLines.join('\n')) !== true) {
+      this.#hopelessSince = undefined;
+      return false;
+    }
+    this.#hopelessSince ??= performance.now();
+    return performance.now() - this.#hopelessSince >= givesUp.afterMs;
   }
 
   async #stop(): Promise<void> {
