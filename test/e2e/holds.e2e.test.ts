@@ -158,6 +158,23 @@ describe('a tenant that is held', () => {
     expect(columnInFile(stack.dataDir, 'held', 'SELECT count(*) FROM t')).toEqual([20]);
   });
 
+  it('says who holds it to those who wait for a receipt, in this process and over HTTP', async () => {
+    const db = await newTenant('receipts');
+    await withHeldTenant(redis, GROUP, 'receipts', hold, async () => {
+      const receipt = await db.enqueue('INSERT INTO t VALUES (1)');
+      const holder = { name: 'restore', who: 'test', reason: 'of this test', since: expect.any(String) };
+      await expect(receipt.committed({ timeoutMs: 1_000 })).rejects.toMatchObject({
+        code: 'OUTCOME_UNKNOWN',
+        message: expect.stringContaining('Tenant receipts is held: restore by test'),
+        details: { holders: [holder] },
+      });
+      expect(await receipt.status()).toEqual({ state: 'pending', holders: [holder] });
+      const response = await gateway('GET', `receipts/receipts/${receipt.id}?wait=500`);
+      expect(await response.json()).toEqual({ state: 'pending', holders: [holder] });
+    });
+    expect(await db.receipt((await db.enqueue('INSERT INTO t VALUES (2)')).id).committed()).toBeDefined();
+  });
+
   it('says who holds it, to writers, in its state and on the command line, and refuses a second file operation', async () => {
     await newTenant('named');
     await withHeldTenant(redis, GROUP, 'named', hold, async () => {

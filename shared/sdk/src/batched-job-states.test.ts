@@ -50,3 +50,24 @@ it('is bounded while Redis does not answer', async () => {
   end(undefined);
   expect(await Promise.all(first)).toEqual([[undefined], [undefined]]);
 });
+
+it('asks once who holds a tenant, for all who ask meanwhile', async () => {
+  const asked: string[] = [];
+  const states = {
+    look: async () => [],
+    answer: async () => undefined,
+    holders: async (tenants: readonly string[]) => {
+      asked.push(...tenants);
+      const holder = { name: 'pause', who: '', reason: '', since: null };
+      return new Map(tenants.map(tenant => [tenant, [holder]]));
+    },
+  };
+  const batched = new BatchedJobStates(states);
+  const answers = await Promise.all(['a', 'b', 'a', 'a'].map(tenant => batched.holders([tenant])));
+  expect(answers.map(answer => [...answer.values()].flat())).toMatchObject(
+    Array.from({ length: 4 }, () => [{ name: 'pause' }]),
+  );
+  expect(asked).toEqual(['a', 'b']);
+  await batched.holders(['a']);
+  expect(asked).toEqual(['a', 'b', 'a']);
+});

@@ -1,4 +1,5 @@
 import { LIMITS } from '@onewriter/protocol';
+import type { TenantHolder } from '@onewriter/tenants';
 import type { JobAddress, JobState, JobStates } from './job-states.ts';
 
 /** Jobs that are asked about in one round trip. */
@@ -16,6 +17,7 @@ interface Question {
 export class BatchedJobStates implements JobStates {
   readonly #states: JobStates;
   readonly #maxWaiting: number;
+  readonly #holders = new Map<string, Promise<readonly TenantHolder[]>>();
   #waiting: Question[] = [];
   #asking = false;
 
@@ -36,6 +38,26 @@ export class BatchedJobStates implements JobStates {
 
   async failure(job: JobAddress): Promise<string | undefined> {
     return this.#states.failure?.(job);
+  }
+
+  /** Of one tenant one question is under way at a time; who asks meanwhile gets the same answer. */
+  async holders(tenants: readonly string[]): Promise<ReadonlyMap<string, readonly TenantHolder[]>> {
+    const found = await Promise.all(tenants.map(tenant => this.#askHolders(tenant)));
+    return new Map(tenants.map((tenant, index) => [tenant, found[index]!]));
+  }
+
+  #askHolders(tenant: string): Promise<readonly TenantHolder[]> {
+    const underWay = this.#holders.get(tenant);
+    if (underWay !== undefined) return underWay;
+    const asking = (async () => {
+      try {
+        return (await this.#states.holders?.([tenant]))?.get(tenant) ?? [];
+      } finally {
+        this.#holders.delete(tenant);
+      }
+    })();
+    this.#holders.set(tenant, asking);
+    return asking;
   }
 
   #ask(job: JobAddress): Promise<JobState | undefined> | undefined {

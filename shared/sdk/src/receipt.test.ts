@@ -139,3 +139,37 @@ it('tells a failed write by its own error', async () => {
   ]);
   await expect(failed.committed()).rejects.toMatchObject({ code: 'CONSTRAINT_VIOLATION' });
 });
+
+const PAUSE = { name: 'pause', who: 'alice@host', reason: 'disk', since: null };
+
+/** A receipt of a tenant that is held. @param asks counts looks at the write, and questions who holds the tenant */
+function createHeld(asks: { look: number; holders: number }): TenantReceipt {
+  const context = {
+    tenant: 'acme',
+    states: {
+      look: async () => {
+        asks.look++;
+        return ['queued'];
+      },
+      holders: async () => {
+        asks.holders++;
+        return new Map([['acme', [PAUSE]]]);
+      },
+    },
+    ledger: { look: async () => ({ kind: 'absent' }) },
+    settler: { watch: () => () => {}, watched: 1 },
+    writeTimeoutMs: 400,
+  };
+  return new TenantReceipt(context as unknown as ReceiptContext, receiptId(newJobId(), 0));
+}
+
+it('names who keeps the tenant still, at the deadline and where it is asked, and asks for it only then', async () => {
+  const asks = { look: 0, holders: 0 };
+  await expect(createHeld(asks).committed()).rejects.toMatchObject({
+    code: 'OUTCOME_UNKNOWN',
+    message: expect.stringContaining('Tenant acme is held: pause by alice@host (disk).'),
+    details: { holders: [PAUSE] },
+  });
+  expect(asks.holders).toBe(1);
+  expect(await createHeld(asks).status()).toEqual({ state: 'pending', holders: [PAUSE] });
+});

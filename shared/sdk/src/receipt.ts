@@ -6,6 +6,7 @@ import {
   parseReceiptId,
   type WireOperationResult,
 } from '@onewriter/protocol';
+import { describeHolder, type TenantHolder } from '@onewriter/tenants';
 import { assertNotAborted, dueAt, endOfWait, now, untilAborted, untilDue } from './deadline.ts';
 import { commitSeqOf, decodeOutcome, errorOf, type RowShape } from './decode-result.ts';
 import type { JobStates } from './job-states.ts';
@@ -29,6 +30,10 @@ const MIN_POLL_MS = 10;
 const MAX_POLL_MS = 500;
 /** Each wait looks so seldom that all waits of a client together look once in this time. Events are heard at once all the same. */
 const MS_PER_LOOK = 1;
+/** So long before its deadline a wait asks who keeps the tenant still, or a quarter of the time that it has. */
+const MAX_HOLDERS_MARGIN_MS = 500;
+/** The state of a write is known before, and is not held up for longer. */
+const HOLDERS_WITHIN_MS = 1_000;
 /** How the reason of a job begins that was set aside. */
 const UNKNOWN = 'OUTCOME_UNKNOWN: ';
 
@@ -60,6 +65,17 @@ export class TenantReceipt implements Receipt {
     const { signal } = options;
     const { settler, writeTimeoutMs } = this.#context;
     const due = dueAt(options, writeTimeoutMs);
+    let isPending = false;
+    let held: readonly TenantHolder[] = [];
+    // Once, and not with each look.
+    const marginMs = Math.min((due - now()) / 4, MAX_HOLDERS_MARGIN_MS);
+    const timer = setTimeout(
+      async () => {
+        if (isPending) held = await this.#askHolders(due);
+      },
+      due - now() - marginMs,
+    );
+    const unknown = (message: string) => this.#unknown(message, cause, isPending ? held : []);
     const end = endOfWait(due, signal);
     // Watched from before the first look, so that no event falls between a look and the wait after it.
     const event = new Latch();
@@ -70,25 +86,27 @@ export class TenantReceipt implements Receipt {
         let status: ReceiptStatus<RowOf<Mode>> | undefined;
         try {
           // Redis may not answer, and a disk may take its time: the deadline stands.
-          status = await untilAborted(this.#look(end.signal, due, shape), end.signal);
+          status = await untilAborted(this.#look(end.signal, due, shape, false), end.signal);
+          if (status !== undefined) isPending = status.state === 'pending';
         } catch (error) {
-          if (signal?.aborted) throw this.#unknown(ABORTED, cause);
-          if (end.isLate) throw this.#unknown(LATE, cause);
+          if (signal?.aborted) throw unknown(ABORTED);
+          if (end.isLate) throw unknown(LATE);
           // That the ledger cannot be read says nothing about the write: its error must not look like the write's.
           cause = error;
-          if (!mayPass(error)) throw this.#unknown('The ledger cannot be read.', cause);
+          if (!mayPass(error)) throw unknown('The ledger cannot be read.');
         }
         if (status?.state === 'committed') return status.result;
         if (status?.state === 'failed') throw status.error;
         if (status?.state === 'unknown') throw this.#notFound(status.reason);
-        if (signal?.aborted) throw this.#unknown(ABORTED, cause);
+        if (signal?.aborted) throw unknown(ABORTED);
         const leftMs = due - now();
-        if (leftMs <= 0) throw this.#unknown(LATE, cause);
+        if (leftMs <= 0) throw unknown(LATE);
         const minMs = event.isOpen ? 0 : settler.watched * MS_PER_LOOK;
         const pauseMs = backOffMs(looks, { firstMs: MIN_POLL_MS, maxMs: MAX_POLL_MS });
         await event.wait(Math.min(Math.max(pauseMs, minMs), leftMs), signal);
       }
     } finally {
+      clearTimeout(timer);
       end.clear();
       unwatch();
     }
@@ -103,7 +121,7 @@ export class TenantReceipt implements Receipt {
     const due = dueAt(options, LIMITS.busyTimeoutMs);
     const end = endOfWait(due, signal);
     try {
-      const status = await untilAborted(this.#look(end.signal, due, shape), end.signal);
+      const status = await untilAborted(this.#look(end.signal, due, shape, true), end.signal);
       if (status !== undefined) return status;
     } catch (error) {
       assertNotAborted(signal);
@@ -122,19 +140,24 @@ export class TenantReceipt implements Receipt {
    * What is in the ledger needs no state. Where it is not there, the state is read, and then the ledger once more: see
    * settler.ts.
    * @param ended fires at `due`, or earlier
+   * @param asksHolders who keeps the tenant still, where the write is pending
    * @returns undefined where it is not known now
    */
   async #look<Mode extends RowMode>(
     ended: AbortSignal,
     due: number,
     shape: RowShape<Mode>,
+    asksHolders: boolean,
   ): Promise<ReceiptStatus<RowOf<Mode>> | undefined> {
     const found = await this.#lookInLedger(ended, shape);
     if (found !== undefined) return found;
     const states = this.#context.states.look([{ tenant: this.tenant, id: this.#jobId }], false);
     const [state] = (await untilDue(states, due)) ?? [];
     if (state === undefined) return undefined;
-    if (state === 'queued') return { state: 'pending' };
+    if (state === 'queued') {
+      const holders = asksHolders ? await this.#askHolders(due) : [];
+      return { state: 'pending', ...(holders.length === 0 ? {} : { holders }) };
+    }
     const committed = await this.#lookInLedger(ended, shape);
     return committed ?? { state: 'unknown', ...(await untilDue(this.#whySetAside(), due)) };
   }
@@ -151,9 +174,18 @@ export class TenantReceipt implements Receipt {
     return toStatus(result, answer.commitSeq, shape);
   }
 
-  #unknown(message: string, cause: unknown): OnewriterError {
+  async #askHolders(due: number): Promise<readonly TenantHolder[]> {
+    const asked = Promise.resolve(this.#context.states.holders?.([this.tenant]));
+    // Without an answer in time nothing is said of them.
+    const all = await untilDue(asked, Math.min(due, now() + HOLDERS_WITHIN_MS));
+    return all?.get(this.tenant) ?? [];
+  }
+
+  #unknown(message: string, cause: unknown, holders: readonly TenantHolder[] = []): OnewriterError {
     const details = { tenant: this.tenant, receiptId: this.id };
-    return new OnewriterError('OUTCOME_UNKNOWN', message, details, cause);
+    if (holders.length === 0) return new OnewriterError('OUTCOME_UNKNOWN', message, details, cause);
+    const whole = `${message} Tenant ${this.tenant} is held: ${holders.map(describeHolder).join('; ')}.`;
+    return new OnewriterError('OUTCOME_UNKNOWN', whole, { ...details, holders }, cause);
   }
 
   /** A job that was set aside, because it may have been applied before, says why. */

@@ -6,6 +6,7 @@ import type {
   SqlValue,
   StatementExpectation,
 } from '@onewriter/protocol';
+import type { TenantHolder } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import type { ImportPiece, ImportPieceResult } from './import-types.ts';
 import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
@@ -356,8 +357,9 @@ export interface WriteOutcome<Row = SqlRow> extends StatementResult<Row> {
 export type ReceiptStatus<Row = SqlRow> =
   | { readonly state: 'committed'; readonly result: WriteOutcome<Row> }
   | { readonly state: 'failed'; readonly error: OnewriterError }
-  | { readonly state: 'pending' }
+  /** `holders`: who keeps the tenant still, which is why the write waits; missing where nothing does. */
+  | { readonly state: 'pending'; readonly holders?: readonly TenantHolder[] | undefined }
   /** `reason` where the write was set aside, because it may have been applied before. */
   | { readonly state: 'unknown'; readonly reason?: string | undefined };
 
-export type { SqlParameter, SqlParameters, SqlValue, StatementExpectation };
+export type { SqlParameter, SqlParameters, SqlValue, StatementExpectation, TenantHolder };

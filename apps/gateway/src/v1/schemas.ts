@@ -177,6 +177,12 @@ export const ReceiptResponse = z
     commitSeq: commitSeq.optional(),
     result: writeResult.extend({ statements: z.array(writeResult).optional() }).optional(),
     error: WireError.optional(),
+    holders: z
+      .array(
+        z.object({ name: z.string(), reason: z.string(), who: z.string(), since: z.string().nullable() }),
+      )
+      .optional()
+      .openapi({ description: 'With pending: who keeps the tenant still, which is why the write waits.' }),
     reason: z.string().optional().openapi({
       description: 'With unknown: the write was set aside, because it may have been applied before.',
     }),
