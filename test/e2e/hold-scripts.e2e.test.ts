@@ -167,7 +167,7 @@ describe('holds', () => {
     const release = (epoch: number) => redis.eval(RELEASE_FILE, 4, wait, active, meta, holds, prefix, epoch);
     expect(await release(4)).toEqual([-2, 5, []]);
     expect(await redis.hexists(meta, 'onewriter.released')).toBe(0);
-    expect(await release(6)).toEqual([1, 4, []]);
+    expect(await release(6)).toEqual([1, 4, [], expect.closeTo(LIFE_MS, -4)]);
     expect(await redis.lrange(wait, 0, -1)).toEqual(['4', '3', '2', '1']);
     expect(await redis.lrange(active, 0, -1)).toEqual([]);
     expect(await redis.hmget(meta, 'onewriter.epoch', 'onewriter.doubt')).toEqual(['6', '1']);
@@ -180,7 +180,7 @@ describe('holds', () => {
     const release = (word: string | number) =>
       redis.eval(RELEASE_FILE, 4, wait, active, meta, holds, prefix, word);
     await add('first');
-    expect(await release('5.2')).toEqual([1, 0, []]);
+    expect(await release('5.2')).toEqual([1, 0, [], expect.closeTo(LIFE_MS, -4)]);
     await redis.eval(REMOVE_HOLD, 2, holds, meta, 'first');
     // The leader adopts the queue, opens the file and takes a job; then another wants to hold the tenant.
     await redis.hset(meta, 'onewriter.epoch', '5.4');
@@ -189,12 +189,12 @@ describe('holds', () => {
     expect(await release('5.3')).toEqual([-3, 0, []]);
     expect(await redis.hexists(meta, 'onewriter.released')).toBe(0);
     expect(await redis.lrange(active, 0, -1)).toEqual(['w-1']);
-    expect(await release('5.5')).toEqual([1, 1, []]);
+    expect(await release('5.5')).toEqual([1, 1, [], expect.closeTo(LIFE_MS, -4)]);
     // Numbers, not letters, are compared.
-    expect(await release('5.10')).toEqual([1, 1, []]);
+    expect(await release('5.10')).toEqual([1, 1, [], expect.closeTo(LIFE_MS, -4)]);
     expect(await release('5.9')).toEqual([-3, 0, []]);
     // Where no broker leads the epoch alone will do, and whoever led last adopts before it takes.
-    expect(await release(5)).toEqual([1, 1, []]);
+    expect(await release(5)).toEqual([1, 1, [], expect.closeTo(LIFE_MS, -4)]);
     expect(await redis.hget(meta, 'onewriter.epoch')).toBe('5');
   });
 

@@ -1,5 +1,5 @@
 import type { Logger } from '@onewriter/runtime';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
 import { HeldTenants } from './held-tenants.ts';
 import type { RedisLink, Script } from './redis-link.ts';
@@ -14,6 +14,8 @@ class Model {
   /** The session has the file open. */
   isOpen = false;
   closes = 0;
+  /** The next hold runs out then, unless it is renewed. */
+  endsInMs = 30_000;
   /** Of the holds. */
   names: string[] = [];
   /** Whether a close was for a person. */
@@ -44,7 +46,7 @@ class Model {
       run: (_: Script) =>
         answer(() => {
           this.released = this.holds > 0;
-          return [Number(this.released), this.waiting, []];
+          return [Number(this.released), this.waiting, [], this.endsInMs];
         }),
     } as unknown as RedisLink;
     this.held = new HeldTenants({
@@ -120,6 +122,45 @@ describe('a held tenant', () => {
     model.add();
     await settle();
     expect(model.forPerson).toEqual([expected]);
+  });
+
+  it('is looked at again when a hold runs out that nothing ends, also where it was renewed', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const model = new Model();
+    model.ring();
+    model.add();
+    await settle();
+    model.ring();
+    await settle();
+    // Renewed, it is held still at the first look; then its process dies, which rings for nothing.
+    vi.advanceTimersByTime(29_000);
+    await settle();
+    expect(model.frees).toBe(0);
+    model.endsInMs = 5_000;
+    vi.advanceTimersByTime(1_100);
+    await settle();
+    expect(model.frees).toBe(0);
+    model.holds = 0;
+    vi.advanceTimersByTime(4_900);
+    await settle();
+    expect(model.frees).toBe(0);
+    vi.advanceTimersByTime(200);
+    await settle();
+    expect([model.isOpen, model.frees]).toEqual([true, 1]);
+  });
+
+  it('of which a hold ends in a hundred years is not looked at all the time', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const model = new Model();
+    model.endsInMs = 100 * 365 * 24 * 60 * 60_000;
+    model.add();
+    await settle();
+    const { closes } = model;
+    vi.advanceTimersByTime(24 * 60 * 60_000);
+    await settle();
+    expect(model.closes).toBe(closes);
   });
 
   it('has its file closed once, and is served when the hold ends', async () => {

@@ -21,6 +21,8 @@ import { nextTurn, turnWord } from './turn.ts';
  *      └──────────────── no hold is left ───────────────────┼─┘                             │
  *                                                           └──────── any bell ◀────────────┘
  *
+ * The end of a hold rings. That of a process that died does not: the holds are looked at again when the next runs out.
+ *
  * Bells that ring meanwhile come here, so that no session is made behind the back of a release. They have the holds looked at
  * again: the last may have ended, or run out.
  */
@@ -51,10 +53,25 @@ interface Held {
   rung: boolean;
   /** It was the tenant's own, which says that jobs wait. */
   hasWork: boolean;
+  /** Runs until the next hold runs out. */
+  timer: NodeJS.Timeout | undefined;
 }
 
 /** Not those that an application's request or the broker adds: a write may come while one makes a tenant. */
 const FOR_PERSON: ReadonlySet<string> = new Set<HolderName>(['pause', 'delete', 'restore']);
+
+interface Look {
+  readonly isHeld: boolean;
+  /** That wait or are active. */
+  readonly jobs: number;
+  /** Where it is held: until the next hold runs out, unless it is renewed. */
+  readonly nextEndMs: number;
+}
+
+/** So that it has run out then by Redis' clock, too. */
+const AFTER_END_MS = 50;
+/** Node's timers take no more. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const releaseFile = defineScript(4, RELEASE_FILE);
 
@@ -89,7 +106,7 @@ export class HeldTenants {
       this.#lookAgain(tenant, held);
       return;
     }
-    const added: Held = { state: 'held', rung: false, hasWork: false };
+    const added: Held = { state: 'held', rung: false, hasWork: false, timer: undefined };
     this.#tenants.set(tenant, added);
     this.#lookAgain(tenant, added);
   }
@@ -102,9 +119,12 @@ export class HeldTenants {
   async #run(tenant: string, held: Held): Promise<void> {
     const { onEnded, onFree } = this.#options;
     held.state = 'releasing';
+    clearTimeout(held.timer);
+    let endsInMs = 0;
     while (held.rung) {
       held.rung = false;
-      const { isHeld, jobs } = await this.#look(tenant);
+      const { isHeld, jobs, nextEndMs } = await this.#look(tenant);
+      endsInMs = nextEndMs;
       // A release bell that rang meanwhile may be of a hold that was added since.
       if (isHeld || held.rung) continue;
       this.#tenants.delete(tenant);
@@ -113,10 +133,16 @@ export class HeldTenants {
       return;
     }
     held.state = 'held';
+    // One that is renewed meanwhile ends later: then it is looked at again.
+    const timer = setTimeout(
+      () => this.#lookAgain(tenant, held),
+      Math.min(endsInMs + AFTER_END_MS, MAX_TIMER_MS),
+    );
+    held.timer = timer.unref();
   }
 
   /** Closes the file and says so, if the tenant is held. */
-  async #look(tenant: string): Promise<{ isHeld: boolean; jobs: number }> {
+  async #look(tenant: string): Promise<Look> {
     const { link, group, close } = this.#options;
     const { wait, active, meta, holds } = holdKeys(group, tenant);
     const [isHeld, waiting, begun, records] = await link.insist(() =>
@@ -128,7 +154,7 @@ export class HeldTenants {
       ]),
     );
     // A hold that comes after this rings again.
-    if (isHeld === 0) return { isHeld: false, jobs: Number(waiting) + Number(begun) };
+    if (isHeld === 0) return { isHeld: false, jobs: Number(waiting) + Number(begun), nextEndMs: 0 };
     const isForPerson = (records as string[]).some(json =>
       FOR_PERSON.has((JSON.parse(json) as HoldRecord).name),
     );
@@ -136,17 +162,17 @@ export class HeldTenants {
     return this.#tellReleased(tenant);
   }
 
-  async #tellReleased(tenant: string): Promise<{ isHeld: boolean; jobs: number }> {
+  async #tellReleased(tenant: string): Promise<Look> {
     const { link, group, epoch, onFenced } = this.#options;
     const { wait, active, meta, holds, prefix } = holdKeys(group, tenant);
     for (;;) {
       // Executed late, after the tenant was free and opened again, it must not say that its file is closed.
-      const [state, count, gone] = (await link.insist(() =>
+      const [state, count, gone, nextEndMs = 0] = (await link.insist(() =>
         link.run(releaseFile, [wait, active, meta, holds, prefix, turnWord(epoch(), nextTurn())]),
-      )) as [number, number, string[]];
+      )) as [number, number, string[], number?];
       if (state >= 0) {
         for (const json of gone) this.#noteLost(tenant, JSON.parse(json) as HoldRecord);
-        return { isHeld: state === 1, jobs: count };
+        return { isHeld: state === 1, jobs: count, nextEndMs };
       }
       if (state === -3) continue;
       const message = 'A newer broker has taken over this queue.';

@@ -104,7 +104,7 @@ return left`;
  * leader that is gone: it waits again, the oldest at the tail, and may be applied.
  * KEYS wait, active, meta, holds · ARGV prefix, a leader's word with a new turn, or a holder's epoch
  * Returns -2 and the epoch of a newer leader; -3 where the leader adopted the queue since; 1 (held) or 0; jobs that wait or
- * are active; holds that ran out.
+ * are active; holds that ran out; where it is held: ms until the next runs out.
  */
 export const RELEASE_FILE = `${NOW}${ADOPTED_SINCE}
 local wait, active, meta, holds = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -114,6 +114,7 @@ if since == 'leader' then return {-2, newest, {}} end
 -- A holder that finds no leader has no turn: nobody's file is open.
 if since == 'turn' and string.find(word, '.', 1, true) then return {-3, 0, {}} end
 local gone = {}
+local soonest = math.huge
 redis.call('HDEL', meta, '')
 local all = redis.call('HGETALL', holds)
 for i = 1, #all, 2 do
@@ -126,6 +127,8 @@ for i = 1, #all, 2 do
         '(onewriter tenants check; a .replaced- file beside it is the old one), then resume it or repeat the ' .. hold.name
       redis.call('HSET', meta, 'onewriter.pause', cjson.encode({who = hold.who, reason = reason, since = now}))
     end
+  else
+    soonest = math.min(soonest, hold.expiresAt)
   end
 end
 local left = #all / 2 - #gone
@@ -146,4 +149,4 @@ end
 -- What waits is counted in bytes: see queue-scripts.ts of the broker.
 if bytes > 0 then redis.call('HINCRBY', meta, 'onewriter.bytes', bytes) end
 redis.call('HSET', meta, 'onewriter.holds', left, 'onewriter.epoch', word, 'onewriter.released', word)
-return {1, redis.call('LLEN', wait), gone}`;
+return {1, redis.call('LLEN', wait), gone, soonest - now}`;
