@@ -162,7 +162,13 @@ describe('a tenant that is held', () => {
     const db = await newTenant('receipts');
     await withHeldTenant(redis, GROUP, 'receipts', hold, async () => {
       const receipt = await db.enqueue('INSERT INTO t VALUES (1)');
-      const holder = { name: 'restore', who: 'test', reason: 'of this test', since: expect.any(String) };
+      const holder = {
+        name: 'restore',
+        who: 'test',
+        reason: 'of this test',
+        since: expect.any(String),
+        expiresAt: expect.any(String),
+      };
       await expect(receipt.committed({ timeoutMs: 1_000 })).rejects.toMatchObject({
         code: 'OUTCOME_UNKNOWN',
         message: expect.stringContaining('Tenant receipts is held: restore by test'),

@@ -58,7 +58,7 @@ it('asks once who holds a tenant, for all who ask meanwhile', async () => {
     answer: async () => undefined,
     holders: async (tenants: readonly string[]) => {
       asked.push(...tenants);
-      const holder = { name: 'pause', who: '', reason: '', since: null };
+      const holder = { name: 'pause', who: '', reason: '', since: null, expiresAt: null };
       return new Map(tenants.map(tenant => [tenant, [holder]]));
     },
   };

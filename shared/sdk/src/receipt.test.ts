@@ -140,7 +140,7 @@ it('tells a failed write by its own error', async () => {
   await expect(failed.committed()).rejects.toMatchObject({ code: 'CONSTRAINT_VIOLATION' });
 });
 
-const PAUSE = { name: 'pause', who: 'alice@host', reason: 'disk', since: null };
+const PAUSE = { name: 'pause', who: 'alice@host', reason: 'disk', since: null, expiresAt: null };
 
 /** A receipt of a tenant that is held. @param asks counts looks at the write, and questions who holds the tenant */
 function createHeld(asks: { look: number; holders: number }): TenantReceipt {

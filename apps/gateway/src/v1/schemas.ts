@@ -179,7 +179,13 @@ export const ReceiptResponse = z
     error: WireError.optional(),
     holders: z
       .array(
-        z.object({ name: z.string(), reason: z.string(), who: z.string(), since: z.string().nullable() }),
+        z.object({
+          name: z.string(),
+          reason: z.string(),
+          who: z.string(),
+          since: z.string().nullable(),
+          expiresAt: z.string().nullable(),
+        }),
       )
       .optional()
       .openapi({ description: 'With pending: who keeps the tenant still, which is why the write waits.' }),
