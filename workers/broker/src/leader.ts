@@ -471,7 +471,7 @@ export class Leader {
     try {
       const mayBeGone = parked.codeOf(tenant) === 'TENANT_UNAVAILABLE';
       if (releaseWithheld(config.dataDir, tenant, mayBeGone ? config.dbFile : undefined)) {
-        parked.release(tenant, 'Somebody looks after the file that changed');
+        parked.release(tenant, 'A person looks after the file that changed');
       }
     } catch (error) {
       log.error({ err: error, tenant }, 'The note that keeps the tenant closed could not be removed');

@@ -22,7 +22,7 @@ export interface ChildCommand {
   readonly ipc?: boolean | undefined;
 }
 
-/** Failures to start that do not pass, where somebody has to be told. */
+/** Failures to start that do not pass: a person has to act. */
 export interface GivesUp {
   /** Whether the output of an attempt says so. */
   readonly when: (output: string) => boolean;
