@@ -59,6 +59,8 @@ const BEFORE_TARGET: ReadonlySet<string> = new Set([
 const BEFORE_REFERENCE: ReadonlySet<string> = new Set(['ON', 'TO', 'REFERENCES']);
 
 const INTERNAL_PREFIX = INTERNAL_TABLE_PREFIX.toUpperCase();
+/** Longer than any name that the rules know: of a literal of 1 MB no more is copied. */
+const MAX_NAME_LENGTH = 64;
 
 /** Statements whose class is remembered, and the longest text of one: a few MB at most. */
 const MAX_CACHED = 1_000;
@@ -194,7 +196,8 @@ class StatementScan {
       else if (character === ')') this.#depth--;
       else if (character === '.' && afterTemp) this.#temporary = true;
     } else if (kind === 'word' || kind === 'name' || kind === 'string') {
-      this.#acceptName(kind, kind === 'word' ? word : sql.slice(start + 1, end - 1).toUpperCase());
+      const nameEnd = Math.min(end - 1, start + 1 + MAX_NAME_LENGTH);
+      this.#acceptName(kind, kind === 'word' ? word : sql.slice(start + 1, nameEnd).toUpperCase());
     }
   }
 
@@ -207,7 +210,7 @@ class StatementScan {
     if (this.#depth === 0 && this.#previous === ')' && word !== '' && word !== 'AS') this.#keyword = word;
   }
 
-  /** @param name upper case, without its quotes */
+  /** @param name upper case, without its quotes; its first characters where it is long */
   #acceptName(kind: SqlTokenKind, name: string): void {
     const table = name.toLowerCase();
     if (REFUSED_TABLES.has(table)) refuse(`${table} is not allowed.`);
