@@ -1,39 +1,17 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import { classifyStatement, LIMITS, OnewriterError, type SqlParameters } from '@onewriter/protocol';
+import { OnewriterError } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
 import type { StatementResult } from '@onewriter/sdk';
 import type { Context } from 'hono';
 import { admitWrite } from './admit-write.ts';
+import { DropInQuery, DropInTransaction } from './bodies/drop-in-bodies.ts';
+import { readStatements } from './bodies/json-body.ts';
 import type { GatewayEnv } from './gateway-env.ts';
 import type { GatewayOptions } from './gateway-options.ts';
-import { readJsonBody } from './json-body.ts';
-import { decodeJsonParameters } from './parameter-values.ts';
+import type { ReadStatement } from './reads/read-processes.ts';
 import { toPlainRows, toPlainValue } from './result-values.ts';
 import { authorizeTenant } from './security/authorize.ts';
-import { atStatement } from './statement-index.ts';
-import { createRoute, json, jsonBody, Parameters, SECURED, z } from './v1/schemas.ts';
-
-/** Body of `POST /query`. */
-const queryBody = z
-  .object({
-    tenantId: z.string(),
-    query: z.string(),
-    params: Parameters,
-    method: z.enum(['run', 'get', 'all']).nullish(),
-  })
-  .openapi('DropInQuery');
-
-/** Body of `POST /transaction`. */
-const transactionBody = z
-  .object({
-    tenantId: z.string(),
-    queries: z
-      .array(z.object({ query: z.string(), params: Parameters }))
-      .min(1)
-      // More are STATEMENT_TOO_LARGE.
-      .openapi({ maxItems: LIMITS.maxTransactionStatements }),
-  })
-  .openapi('DropInTransaction');
+import { createRoute, json, jsonBody, SECURED, z } from './v1/schemas.ts';
 
 const DropInError = z
   .object({
@@ -68,7 +46,7 @@ const queryRoute = createRoute({
   operationId: 'dropInQuery',
   summary: 'Run one statement, as existing proxies do',
   security: SECURED,
-  request: { body: jsonBody(queryBody) },
+  request: { body: jsonBody(DropInQuery) },
   responses: {
     200: json(
       'What the statement did.',
@@ -88,7 +66,7 @@ const transactionRoute = createRoute({
   operationId: 'dropInTransaction',
   summary: 'Apply statements as a whole or not at all, as existing proxies do',
   security: SECURED,
-  request: { body: jsonBody(transactionBody) },
+  request: { body: jsonBody(DropInTransaction) },
   responses: {
     200: json(
       'One result per statement.',
@@ -115,54 +93,51 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
   app.openAPIRegistry.registerPath(queryRoute);
   app.openAPIRegistry.registerPath(transactionRoute);
   app.post('/query', async c => {
-    const body = await readJsonBody(c, queryBody, options.maxBodyBytes);
-    const tenantId = await authorizeTenant(c, options.limits, body.tenantId, 'read');
-    const statement = classifyStatement(body.query);
+    const body = await readStatements(c, 'dropInQuery', options);
+    const { fields, statements, sealed } = body;
+    const statement = body.statement!;
+    const tenantId = await authorizeTenant(c, options.limits, fields.tenantId, 'read');
     if (statement.kind === 'write') assertAccess(c.get('access'), 'write', tenantId);
     // A PRAGMA that only sets returns nothing.
     const onlySets = statement.answer?.columns.length === 0;
-    assertMethod(body.method, (statement.kind === 'read' && !onlySets) || statement.returning);
+    assertMethod(fields.method, (statement.kind === 'read' && !onlySets) || statement.returning);
 
-    const params = decodeJsonParameters(body.params);
     if (statement.kind === 'read') {
-      const rows = await readRows(c, options, {
-        tenant: tenantId,
-        sql: body.query,
-        params,
-        method: body.method,
-      });
-      if (body.method === 'run' || onlySets)
+      const rows = await readRows(c, options, { tenant: tenantId, statements, method: fields.method });
+      if (fields.method === 'run' || onlySets)
         return c.json({ type: 'run', result: { changes: 0, lastInsertRowid: 0 } });
-      return body.method === 'get'
+      return fields.method === 'get'
         ? c.json({ type: 'get', result: rows[0] ?? null })
         : c.json({ type: 'all', result: rows });
     }
     const wait = await admitWrite(c, options, tenantId);
-    const result = await options.onewriter
-      .tenant(tenantId)
-      .execute(body.query, params, { ...wait, rowMode: 'array' });
+    const database = options.onewriter.tenant(tenantId);
+    const shaped = { ...wait, rowMode: 'array' } as const;
+    const result =
+      sealed === undefined
+        ? await database.execute(statements[0]!.sql, statements[0]!.params, shaped)
+        : (await database.sendSealed(sealed, shaped)).results[0]!;
     const { columns = [], rows: values } = result;
-    if (values === undefined || body.method === 'run') {
+    if (values === undefined || fields.method === 'run') {
       return c.json({ type: 'run', result: toPlainRun(result) });
     }
     const rows = toPlainRows(columns, values);
-    return body.method === 'get'
+    return fields.method === 'get'
       ? c.json({ type: 'get', result: rows[0] ?? null })
       : c.json({ type: 'all', result: rows });
   });
 
   app.post('/transaction', async c => {
-    const body = await readJsonBody(c, transactionBody, options.maxBodyBytes);
+    const { fields, statements, sealed } = await readStatements(c, 'dropInTransaction', options);
     // Also one that only reads: all its statements see one state because the writer runs them.
-    const tenantId = await authorizeTenant(c, options.limits, body.tenantId, 'write');
-    const statements = body.queries.map(({ query, params }, index) => ({
-      sql: query,
-      params: atStatement(index, () => decodeJsonParameters(params)),
-    }));
+    const tenantId = await authorizeTenant(c, options.limits, fields.tenantId, 'write');
     const wait = await admitWrite(c, options, tenantId);
-    const results = await options.onewriter
-      .tenant(tenantId)
-      .transaction(statements, { ...wait, rowMode: 'array' });
+    const database = options.onewriter.tenant(tenantId);
+    const shaped = { ...wait, rowMode: 'array' } as const;
+    const results =
+      sealed === undefined
+        ? await database.transaction(statements, shaped)
+        : (await database.sendSealed(sealed, shaped)).results;
     return c.json({
       results: results.map(result =>
         result.rows === undefined ? toPlainRun(result) : toPlainRows(result.columns ?? [], result.rows),
@@ -184,11 +159,11 @@ function assertMethod(method: 'run' | 'get' | 'all' | null | undefined, returnsR
 async function readRows(
   c: Context<GatewayEnv>,
   options: GatewayOptions,
-  read: { tenant: string; sql: string; params: SqlParameters; method: string | null | undefined },
+  read: { tenant: string; statements: readonly ReadStatement[]; method: string | null | undefined },
 ) {
   const { results } = await options.reads.read({
     tenant: read.tenant,
-    statements: [{ sql: read.sql, params: read.params }],
+    statements: read.statements,
     firstRowOnly: read.method === 'get' || read.method === 'run',
     timeoutMs: options.readTimeoutMs,
     signal: c.req.raw.signal,

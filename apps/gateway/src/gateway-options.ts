@@ -2,6 +2,7 @@ import type { Logger, RevocationFiles, TokenVerifier } from '@onewriter/runtime'
 import type { Onewriter } from '@onewriter/sdk';
 import type { TenantCatalogue } from '@onewriter/tenants';
 import type { Tracer } from '@opentelemetry/api';
+import type { BodyReader } from './bodies/body-reader.ts';
 import type { Exporter } from './export/run-export.ts';
 import type { GatewayMetrics } from './gateway-metrics.ts';
 import type { HealthCheck } from './health.ts';
@@ -49,6 +50,8 @@ export interface GatewayOptions {
   readonly maxBodyBytes: number;
   /** Requests with a valid token under way; default: 10,000. */
   readonly maxRequests?: number | undefined;
+  /** Reads large bodies; absent: the event loop reads them, too. */
+  readonly bodies?: BodyReader | undefined;
   /** What streams of writes have under way; default: one with the usual bounds. */
   readonly rooms?: StreamRooms | undefined;
   /** Deadline of every request that waits for the writer. */

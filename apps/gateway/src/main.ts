@@ -27,6 +27,7 @@ import { connect } from '@onewriter/sdk';
 import { TenantCatalogue } from '@onewriter/tenants';
 import { trace } from '@opentelemetry/api';
 import Database from 'better-sqlite3';
+import { BodyThread } from './bodies/body-reader.ts';
 import { createExporter } from './export/run-export.ts';
 import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './health.ts';
@@ -108,6 +109,7 @@ await startProcess('gateway', async (config, log) => {
   const metrics = createProcessRegistry(redis);
   onewriter.exposeMetrics(metrics);
   const rooms = new StreamRooms();
+  const bodies = new BodyThread(config.maxBodyBytes, log);
   registerMetrics(metrics, [
     ...http.sources(() => server.bytes()),
     ...readMetrics(reads, readProcesses),
@@ -165,6 +167,7 @@ await startProcess('gateway', async (config, log) => {
     maxBodyBytes: config.maxBodyBytes,
     maxRequests: openFiles.connections,
     rooms,
+    bodies,
     writeTimeoutMs: config.writeTimeoutMs,
     readTimeoutMs: config.readTimeoutMs,
     log,
@@ -191,6 +194,7 @@ await startProcess('gateway', async (config, log) => {
     await closed;
     reads.close();
     await readProcesses.close();
+    await bodies.close();
     stopPublishing();
     redis.disconnect();
     await tracing?.close(config.drainMs * 0.1);

@@ -3,6 +3,7 @@ import type { Alarm, Due } from './alarm.ts';
 import type { Budget } from './budget.ts';
 import type { ClientMetrics } from './client-metrics.ts';
 import { now } from './deadline.ts';
+import type { EncodedWrite } from './encoded-write.ts';
 import { MESSAGE_OVERHEAD_BYTES, OutboundJob } from './outbound-job.ts';
 import type { PendingWrite, WriteHolder } from './pending-write.ts';
 import type { JobSender } from './sender.ts';
@@ -188,7 +189,7 @@ export class Coalescer implements WriteHolder, Due {
     if (this.#buffered === 0) this.#issuedAt = now();
     this.#buffer.push(write);
     this.#buffered++;
-    if (write.waitsFor === 'acceptance' || write.payload?.alone !== undefined) this.#urgent = true;
+    if (write.waitsFor === 'acceptance' || isSole(write.payload)) this.#urgent = true;
     if (this.#isWorthAJob) this.#stopGathering?.();
     this.#noteDue(write.dueAt);
     this.#noteOutage();
@@ -383,14 +384,14 @@ export class Coalescer implements WriteHolder, Due {
       const write = this.#buffer[taken]!;
       if (write.settled) continue;
       const payload = write.payload!;
-      if (payload.alone !== undefined && writes.length > 0) break;
+      if (isSole(payload) && writes.length > 0) break;
       let size = payload.operationBytes;
       for (const sql of payload.sql) if (!texts.has(sql)) size += sql.length + 3;
       if (writes.length > 0 && bytes + size > FULL_JOB_BYTES) break;
       bytes += size;
       for (const sql of payload.sql) texts.add(sql);
       writes.push(write);
-      if (payload.alone !== undefined) {
+      if (isSole(payload)) {
         taken++;
         break;
       }
@@ -484,4 +485,9 @@ export class Coalescer implements WriteHolder, Due {
       ...(reason === undefined ? {} : { reason }),
     });
   }
+}
+
+/** Whether a write must have a job of its own. */
+function isSole(payload: EncodedWrite | undefined): boolean {
+  return payload?.alone !== undefined || payload?.sealed !== undefined;
 }

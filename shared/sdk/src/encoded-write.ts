@@ -6,7 +6,7 @@ import {
   type StatementExpectation,
 } from '@onewriter/protocol';
 import { assertParameterCount } from './parameters.ts';
-import type { WriteOptions } from './types.ts';
+import type { SealedWrite, WriteOptions } from './types.ts';
 
 /*
  * A write is encoded once, when it is issued, so that a bad value is the caller's error at once, its size is known,
@@ -27,6 +27,8 @@ export interface EncodedWrite {
   readonly alone?: 'b' | 's' | undefined;
   /** Whether it may begin a transaction and leave it open. */
   readonly live?: boolean | undefined;
+  /** Set where its part of the message is made already: it goes in a job of its own, and {@link format} is not called. */
+  readonly sealed?: SealedWrite | undefined;
 }
 
 /** One statement, still to be encoded. */

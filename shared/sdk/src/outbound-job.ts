@@ -8,6 +8,7 @@ import {
 import { now } from './deadline.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { PendingWrite } from './pending-write.ts';
+import { formatTail } from './sealed-write.ts';
 
 /** A job on its way: the writes that travel together, and what is known of it. */
 export class OutboundJob {
@@ -18,7 +19,7 @@ export class OutboundJob {
   readonly name: string;
   /** In order; a write's index here is the one in its receipt. Empty once all callers have their answers. */
   writes: readonly PendingWrite[];
-  /** Size of its message, in characters. */
+  /** Size of its message, in characters, or in bytes where it has a sealed write. */
   readonly size: number;
   /** When its oldest write was issued, and when it was made; on the clock of now(). */
   issuedAt = 0;
@@ -29,7 +30,7 @@ export class OutboundJob {
   open: number;
   /** Called when the last of them has its answer. */
   onDone: (() => void) | undefined;
-  #message: string | undefined;
+  #message: string | Buffer | undefined;
 
   /**
    * @param traceparents of the writes that are traced
@@ -59,7 +60,7 @@ export class OutboundJob {
   }
 
   /** JSON of the WriteJobMessage; '' once the queue has it. */
-  get message(): string {
+  get message(): string | Buffer {
     return this.#message ?? '';
   }
 
@@ -114,6 +115,7 @@ function describeJob(tenant: string, writes: readonly PendingWrite[]): string {
   const count = writes.length;
   const payload = writes[0]?.payload;
   if (payload?.alone !== undefined) return describeSteps(tenant, payload);
+  if (payload?.sealed !== undefined) return `${tenant} · 1 write · ${payload.sealed.description}`;
   const first = payload?.sql[0] ?? '';
   if (first !== lastSql) {
     lastDescription = describeStatement(first);
@@ -135,7 +137,10 @@ function formatMessage(
   writes: readonly PendingWrite[],
   traceparents: readonly string[],
   dir: string | undefined,
-): string {
+): string | Buffer {
+  const head = formatHead(client, seq, writes, traceparents, dir);
+  const sealed = writes[0]?.payload?.sealed;
+  if (sealed !== undefined) return Buffer.concat([Buffer.from(head), sealed.tail]);
   const indexes = new Map<string, number>();
   const operations: string[] = [];
   for (const { payload } of writes) {
@@ -151,10 +156,20 @@ function formatMessage(
     }
     operations.push(payload.format(own));
   }
-  const sql = JSON.stringify([...indexes.keys()]);
+  return head + formatTail(indexes.keys(), operations);
+}
+
+/** The beginning of the message's JSON, up to its SQL texts. */
+function formatHead(
+  client: string,
+  seq: number,
+  writes: readonly PendingWrite[],
+  traceparents: readonly string[],
+  dir: string | undefined,
+): string {
   const head = `{"v":${PROTOCOL_VERSION},"client":${JSON.stringify(client)},"seq":${seq},"at":${Date.now()}`;
   const directory = dir === undefined ? '' : `,"dir":${JSON.stringify(dir)}`;
   const traced = traceparents.length === 0 ? '' : `,"tp":${JSON.stringify(traceparents)}`;
   const live = writes[0]?.payload?.live ? ',"live":1' : '';
-  return `${head}${directory}${traced}${live},"sql":${sql},"ops":[${operations.join(',')}]}`;
+  return head + directory + traced + live;
 }

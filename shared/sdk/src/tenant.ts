@@ -1,17 +1,17 @@
 import {
   assertTenantId,
   classifyStatement,
-  LIMITS,
   OnewriterError,
   type SqlParameters,
   splitScript,
 } from '@onewriter/protocol';
+import { assertAllowed, checkTransaction } from './assert-writes.ts';
 import { assertNotAborted } from './deadline.ts';
 import { decodeStatement, decodeTransaction, type RowShape, toRowObject } from './decode-result.ts';
 import { decodeSteps } from './decode-steps.ts';
 import { isDump } from './dump-script.ts';
 import { encodeSteps } from './encode-steps.ts';
-import { atStatement, encodeScript, encodeStatement, encodeTransaction, flagsOf } from './encoded-write.ts';
+import { encodeScript, encodeStatement, encodeTransaction, flagsOf } from './encoded-write.ts';
 import { decodeImportPiece, encodeImportPiece } from './import-pieces.ts';
 import type { ImportPiece, ImportPieceResult } from './import-types.ts';
 import type { JobStates } from './job-states.ts';
@@ -21,17 +21,21 @@ import { answerPragma } from './pragma-answers.ts';
 import type { Reads } from './reads.ts';
 import { TenantReceipt } from './receipt.ts';
 import { shapeOf } from './row-shape.ts';
+import { openSealed } from './sealed-write.ts';
 import { assertWrites, TenantStatement } from './statement.ts';
 import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
 import type {
   EnqueueOptions,
   ExecuteOptions,
   ExecuteResult,
+  OutcomeOptions,
   PragmaOptions,
   Receipt,
   RowMode,
   RowOf,
   ScriptResult,
+  SealedResult,
+  SealedWrite,
   SqlRow,
   SqlRowArray,
   Statement,
@@ -107,23 +111,7 @@ export class TenantDatabase implements Tenant {
     options: ExecuteOptions<Mode> = {},
   ): Promise<StatementResult<RowOf<Mode>>[]> {
     const shape = shapeOf(options);
-    if (!Array.isArray(statements) || statements.length === 0) {
-      throw new OnewriterError('INVALID_ARGUMENT', 'A transaction takes an array of at least one statement.');
-    }
-    if (statements.length > LIMITS.maxTransactionStatements) {
-      const { maxTransactionStatements } = LIMITS;
-      const message = `The transaction has ${statements.length} statements; at most ${maxTransactionStatements} are allowed: split it.`;
-      throw new OnewriterError('STATEMENT_TOO_LARGE', message, { tenant: this.id, maxTransactionStatements });
-    }
-    assertAllowed(statements.map(statement => statement?.sql));
-    const inputs = statements.map(({ sql, params, expect }, index) => {
-      try {
-        return { sql, params: assertParameters(params), ...(expect === undefined ? {} : { expect }) };
-      } catch (error) {
-        throw atStatement(error, index);
-      }
-    });
-    const payload = encodeTransaction(inputs, flagsOf(options));
+    const payload = encodeTransaction(checkTransaction(statements, this.id), flagsOf(options));
     const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
     return decodeTransaction(result!, commitSeq, shape);
   }
@@ -140,6 +128,22 @@ export class TenantDatabase implements Tenant {
       isImport,
     );
     return decodeSteps(result!, commitSeq);
+  }
+
+  async sendSealed<Mode extends RowMode = 'object'>(
+    sealed: SealedWrite,
+    options: OutcomeOptions<Mode> = {},
+  ): Promise<SealedResult<RowOf<Mode>>> {
+    const shape = shapeOf(options);
+    const { writes } = this.#context;
+    const { result, commitSeq } = await writes.send(this.id, openSealed(sealed), 'commit', options);
+    const results = sealed.kind === 'script' ? [] : decodeTransaction(result!, commitSeq, shape);
+    return { results, commitSeq };
+  }
+
+  async enqueueSealed(sealed: SealedWrite, options: WaitOptions = {}): Promise<Receipt> {
+    const { receipt } = await this.#context.writes.send(this.id, openSealed(sealed), 'acceptance', options);
+    return this.receipt(receipt);
   }
 
   async importRows(piece: ImportPiece, options: WaitOptions = {}): Promise<ImportPieceResult> {
@@ -213,15 +217,4 @@ export class TenantDatabase implements Tenant {
     const shaped = mode === 'array' ? rows : rows.map(values => toRowObject(columns, values));
     return { kind: 'read', columns, rows: shaped as RowOf<Mode>[], changes: 0, lastInsertRowid: 0 };
   }
-}
-
-/** Refuses what the writer would refuse, before anything is sent. @param first the index of the first. @throws OnewriterError with `statementIndex` */
-function assertAllowed(statements: readonly string[], first = 0): void {
-  statements.forEach((sql, index) => {
-    try {
-      classifyStatement(sql);
-    } catch (error) {
-      throw atStatement(error, first + index);
-    }
-  });
 }

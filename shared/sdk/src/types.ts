@@ -236,8 +236,38 @@ export interface Tenant {
    *   applied then.
    */
   importRows(piece: ImportPiece, options?: WaitOptions): Promise<ImportPieceResult>;
+  /**
+   * Advanced: sends a write that another thread has encoded (`@onewriter/sdk/sealed`), and waits for its commit.
+   * @throws OnewriterError as run()
+   */
+  sendSealed<Mode extends RowMode = 'object'>(
+    sealed: SealedWrite,
+    options?: OutcomeOptions<Mode>,
+  ): Promise<SealedResult<RowOf<Mode>>>;
+  /** Advanced: as sendSealed(), without waiting for its commit; it was sealed with the flag `detached`. */
+  enqueueSealed(sealed: SealedWrite, options?: WaitOptions): Promise<Receipt>;
   /** The receipt of a write of any process. @throws OnewriterError INVALID_ARGUMENT */
   receipt(id: string): Receipt;
+}
+
+/**
+ * A large write whose part of the message was made elsewhere, in bytes: the event loop that sends it copies it, and does nothing else
+ * with it. It can be passed between threads.
+ */
+export interface SealedWrite {
+  readonly kind: 'statement' | 'transaction' | 'script';
+  /** What people see of it. */
+  readonly description: string;
+  /** How many SQL texts it has. */
+  readonly texts: number;
+  /** The end of the message's JSON, from its SQL texts on, in UTF-8. */
+  readonly tail: Uint8Array<ArrayBuffer>;
+}
+
+/** What a sealed write did: one result per statement, none of a script. */
+export interface SealedResult<Row> {
+  readonly results: readonly StatementResult<Row>[];
+  readonly commitSeq: number;
 }
 
 export interface PragmaOptions extends WaitOptions {

@@ -43,14 +43,14 @@ export class WriteTracer {
 
   /** A write begins. @returns what to put in the caller's place; undefined where its trace is not recorded. */
   begin(tenant: string, payload: EncodedWrite, caller: WriteCaller): WriteTrace | undefined {
-    const sql = payload.sql[0] ?? '';
+    const { sql, sealed } = payload;
     const span = this.#tracer.startSpan('onewriter.write', {
       kind: SpanKind.CLIENT,
       attributes: {
         'db.system.name': 'sqlite',
         'db.namespace': tenant,
-        'db.query.summary': describeStatement(sql),
-        'onewriter.statements': payload.sql.length,
+        'db.query.summary': sealed?.description ?? describeStatement(sql[0] ?? ''),
+        'onewriter.statements': sealed?.texts ?? sql.length,
       },
     });
     return span.isRecording() ? new WriteTrace(this.#tracer, span, caller) : undefined;

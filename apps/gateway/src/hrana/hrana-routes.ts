@@ -1,10 +1,10 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
 import type { Context, Handler, Hono, MiddlewareHandler } from 'hono';
+import { readJsonBody } from '../bodies/json-body.ts';
 import { asOnewriterError } from '../error-response.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
-import { readJsonBody } from '../json-body.ts';
 import { authorizeTenant } from '../security/authorize.ts';
 import { NDJSON, toLineStream } from '../streams/line-response.ts';
 import { toCursorLines, toErrorLine, toStreamedLines, toStreamResults } from './answers.ts';

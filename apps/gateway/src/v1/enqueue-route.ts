@@ -1,11 +1,12 @@
-import { classifyStatement, OnewriterError, toWireError } from '@onewriter/protocol';
-import type { Tenant } from '@onewriter/sdk';
+import { classifyStatement, OnewriterError, type StatementClass, toWireError } from '@onewriter/protocol';
+import type { Receipt, Tenant } from '@onewriter/sdk';
 import type { Context } from 'hono';
 import { admitWrite } from '../admit-write.ts';
+import { parseExactJson } from '../bodies/exact-json.ts';
+import { readStatements } from '../bodies/json-body.ts';
+import { validate } from '../bodies/parse-body.ts';
 import { asOnewriterError } from '../error-response.ts';
-import { parseExactJson } from '../exact-json.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
-import { readJsonBody, validate } from '../json-body.ts';
 import { decodeJsonParameters } from '../parameter-values.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
 import { authorizeTenant } from '../security/authorize.ts';
@@ -66,10 +67,18 @@ export function addEnqueueRoute(api: Api): void {
   const { options, guards } = api;
   const single = async (c: Context<GatewayEnv>) => {
     const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
-    const body = await readJsonBody(c, EnqueueRequest, options.maxBodyBytes);
-    const wait = await admitWrite(c, options, tenantId, body.timeoutMs);
-    const idempotencyKey = readIdempotencyKey(c);
-    const receiptId = await enqueue(options.onewriter.tenant(tenantId), { ...body, idempotencyKey }, wait);
+    const { fields, statement, statements, sealed } = await readStatements(c, 'enqueue', options);
+    assertEnqueues(statement!);
+    const wait = await admitWrite(c, options, tenantId, fields.timeoutMs);
+    const tenant = options.onewriter.tenant(tenantId);
+    let receipt: Receipt;
+    if (sealed === undefined) {
+      const { sql, params } = statements[0]!;
+      receipt = await tenant.enqueue(sql, params, { ...wait, idempotencyKey: readIdempotencyKey(c) });
+    } else {
+      receipt = await tenant.enqueueSealed(sealed, wait);
+    }
+    const receiptId = receipt.id;
     const href = receiptHref(tenantId, receiptId);
     return c.json({ receiptId, href }, 202, { location: href });
   };
@@ -150,15 +159,19 @@ interface SendOptions {
 /** @throws OnewriterError as Tenant.enqueue; INVALID_ARGUMENT for a statement that only reads */
 async function enqueue(
   tenant: Tenant,
-  write: z.output<typeof EnqueueLine> & { idempotencyKey?: string | undefined },
+  write: z.output<typeof EnqueueLine>,
   wait: SendOptions,
 ): Promise<string> {
-  if (classifyStatement(write.sql).kind === 'read') {
-    throw new OnewriterError('INVALID_ARGUMENT', 'This statement only reads; enqueue is for writes.');
-  }
+  assertEnqueues(classifyStatement(write.sql));
   const params = decodeJsonParameters(write.params);
   const receipt = await tenant.enqueue(write.sql, params, { ...wait, idempotencyKey: write.idempotencyKey });
   return receipt.id;
+}
+
+/** @throws OnewriterError INVALID_ARGUMENT */
+function assertEnqueues(statement: StatementClass): void {
+  if (statement.kind === 'write') return;
+  throw new OnewriterError('INVALID_ARGUMENT', 'This statement only reads; enqueue is for writes.');
 }
 
 function parseLine(line: string): unknown {

@@ -1,12 +1,12 @@
-import { classifyStatement, OnewriterError, type SqlParameters, type SqlValue } from '@onewriter/protocol';
+import { OnewriterError, type SqlValue } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
-import type { ExecuteResult, SqlRowArray } from '@onewriter/sdk';
+import type { ExecuteResult, SqlRowArray, StatementResult } from '@onewriter/sdk';
 import type { Context } from 'hono';
 import { admitWrite } from '../admit-write.ts';
+import { readStatements } from '../bodies/json-body.ts';
+import type { StatementBody } from '../bodies/statement-body.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
-import { readJsonBody } from '../json-body.ts';
-import { decodeJsonParameters } from '../parameter-values.ts';
 import { readIdempotencyKey, readMinCommitSeq } from '../request-headers.ts';
 import { toRowKeys, toRowObject } from '../row-keys.ts';
 import { authorizeTenant } from '../security/authorize.ts';
@@ -61,26 +61,32 @@ export function addQueryRoute(api: Api): void {
   const { options } = api;
   addRoute(api, route, api.guards.token, api.guards.jsonBody, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
-    const body = await readJsonBody(c, QueryRequest, options.maxBodyBytes);
-    const statement = classifyStatement(body.sql);
-    const params = decodeJsonParameters(body.params);
-    const values = body.values;
+    const body = await readStatements(c, 'query', options);
+    const { fields, statements, sealed } = body;
+    const statement = body.statement!;
+    const values = fields.values;
     // The SDK asks for tagged values and wants arrays.
-    const method = body.method ?? (values === 'tagged' ? 'values' : 'all');
+    const method = fields.method ?? (values === 'tagged' ? 'values' : 'all');
     const returnsRows = statement.kind === 'read' || statement.returning;
-    if (!returnsRows && (body.method === 'get' || body.method === 'values')) {
-      throw new OnewriterError('INVALID_ARGUMENT', `"method": "${body.method}" needs a statement with rows.`);
+    if (!returnsRows && (fields.method === 'get' || fields.method === 'values')) {
+      throw new OnewriterError(
+        'INVALID_ARGUMENT',
+        `"method": "${fields.method}" needs a statement with rows.`,
+      );
     }
-    if (statement.kind === 'read') return read(c, options, tenant, body, params, { method, values });
+    if (statement.kind === 'read') return read(c, options, tenant, body, { method, values });
 
     assertAccess(c.get('access'), 'write', tenant);
-    const wait = await admitWrite(c, options, tenant, body.timeoutMs);
-    const result = await options.onewriter.tenant(tenant).execute(body.sql, params, {
-      rowMode: 'array',
-      safeIntegers: values === 'tagged',
-      idempotencyKey: readIdempotencyKey(c),
-      ...wait,
-    });
+    const wait = await admitWrite(c, options, tenant, fields.timeoutMs);
+    const database = options.onewriter.tenant(tenant);
+    const shaped = { rowMode: 'array', safeIntegers: values === 'tagged', ...wait } as const;
+    let result: StatementResult<SqlRowArray> | ExecuteResult<SqlRowArray>;
+    if (sealed === undefined) {
+      const { sql, params } = statements[0]!;
+      result = await database.execute(sql, params, { idempotencyKey: readIdempotencyKey(c), ...shaped });
+    } else {
+      result = (await database.sendSealed(sealed, shaped)).results[0]!;
+    }
     if (result.commitSeq !== undefined) c.header('Commit-Seq', String(result.commitSeq));
     return c.json({ ...toStatementJson(result, { method, values }), commitSeq: result.commitSeq });
   });
@@ -90,16 +96,15 @@ async function read(
   c: Context<GatewayEnv>,
   options: GatewayOptions,
   tenant: string,
-  body: z.output<typeof QueryRequest>,
-  params: SqlParameters,
+  { fields, statements }: StatementBody<'query'>,
   shape: Shape,
 ): Promise<Response> {
   const request = {
     tenant,
-    statements: [{ sql: body.sql, params }],
+    statements,
     minCommitSeq: readMinCommitSeq(c),
     safeIntegers: shape.values === 'tagged',
-    timeoutMs: Math.min(body.timeoutMs ?? Number.POSITIVE_INFINITY, options.readTimeoutMs),
+    timeoutMs: Math.min(fields.timeoutMs ?? Number.POSITIVE_INFINITY, options.readTimeoutMs),
     signal: c.req.raw.signal,
   };
   if (c.req.header('accept')?.includes(NDJSON)) {

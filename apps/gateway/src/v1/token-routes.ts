@@ -1,6 +1,6 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { REVOCATION_KINDS, type Revocation } from '@onewriter/runtime';
-import { readJsonBody } from '../json-body.ts';
+import { readJsonBody } from '../bodies/json-body.ts';
 import { assertAdminOfAll } from '../security/authorize.ts';
 import { type Api, addRoute } from './api.ts';
 import { createRoute, FAILURE, json, SECURED, z } from './schemas.ts';

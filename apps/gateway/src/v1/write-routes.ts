@@ -1,9 +1,7 @@
 import { admitWrite } from '../admit-write.ts';
-import { readJsonBody } from '../json-body.ts';
-import { decodeJsonParameters } from '../parameter-values.ts';
+import { readStatements } from '../bodies/json-body.ts';
 import { readIdempotencyKey } from '../request-headers.ts';
 import { authorizeTenant } from '../security/authorize.ts';
-import { atStatement } from '../statement-index.ts';
 import { type Api, addRoute } from './api.ts';
 import { toStatementJson } from './query-route.ts';
 import {
@@ -51,33 +49,29 @@ export function addWriteRoutes(api: Api): void {
   addRoute(api, transaction, guards.token, guards.jsonBody, async c => {
     // Also one that only reads: all its statements see one state because the writer runs them.
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
-    const body = await readJsonBody(c, TransactionRequest, options.maxBodyBytes);
-    const statements = body.statements.map(({ sql, params, expect }, index) => ({
-      sql,
-      params: atStatement(index, () => decodeJsonParameters(params)),
-      ...(expect === null || expect === undefined ? {} : { expect }),
-    }));
-    const wait = await admitWrite(c, options, tenant, body.timeoutMs);
-    const results = await options.onewriter.tenant(tenant).transaction(statements, {
-      rowMode: 'array',
-      safeIntegers: body.values === 'tagged',
-      idempotencyKey: readIdempotencyKey(c),
-      ...wait,
-    });
+    const { fields, statements, sealed } = await readStatements(c, 'transaction', options);
+    const wait = await admitWrite(c, options, tenant, fields.timeoutMs);
+    const database = options.onewriter.tenant(tenant);
+    const shaped = { rowMode: 'array', safeIntegers: fields.values === 'tagged', ...wait } as const;
+    const results =
+      sealed === undefined
+        ? await database.transaction(statements, { idempotencyKey: readIdempotencyKey(c), ...shaped })
+        : (await database.sendSealed(sealed, shaped)).results;
     const commitSeq = results[0]!.commitSeq;
     c.header('Commit-Seq', String(commitSeq));
-    const shape = { method: body.values === 'tagged' ? 'values' : 'all', values: body.values } as const;
+    const shape = { method: fields.values === 'tagged' ? 'values' : 'all', values: fields.values } as const;
     return c.json({ results: results.map(result => toStatementJson(result, shape)), commitSeq });
   });
 
   addRoute(api, script, guards.token, guards.jsonBody, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
-    const body = await readJsonBody(c, ScriptRequest, options.maxBodyBytes);
-    const wait = await admitWrite(c, options, tenant, body.timeoutMs);
-    const { commitSeq } = await options.onewriter.tenant(tenant).exec(body.sql, {
-      idempotencyKey: readIdempotencyKey(c),
-      ...wait,
-    });
+    const { fields, statements, sealed } = await readStatements(c, 'script', options);
+    const wait = await admitWrite(c, options, tenant, fields.timeoutMs);
+    const database = options.onewriter.tenant(tenant);
+    const { commitSeq } =
+      sealed === undefined
+        ? await database.exec(statements[0]!.sql, { idempotencyKey: readIdempotencyKey(c), ...wait })
+        : await database.sendSealed(sealed, wait);
     c.header('Commit-Seq', String(commitSeq));
     return c.json({ commitSeq });
   });

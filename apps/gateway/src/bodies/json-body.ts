@@ -1,26 +1,33 @@
 import { OnewriterError } from '@onewriter/protocol';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { z } from 'zod';
+import type { GatewayEnv } from '../gateway-env.ts';
+import type { GatewayOptions } from '../gateway-options.ts';
+import { readIdempotencyKey } from '../request-headers.ts';
+import { ownerOf, type Shares, type Taken } from '../security/shares.ts';
+import { assertNotEncoded } from '../streams/decode-body.ts';
+import type { LoopTurns } from '../streams/loop-turns.ts';
 import { parseExactJson } from './exact-json.ts';
-import type { GatewayEnv } from './gateway-env.ts';
-import { ownerOf, type Shares, type Taken } from './security/shares.ts';
-import { assertNotEncoded } from './streams/decode-body.ts';
-import type { LoopTurns } from './streams/loop-turns.ts';
+import { parseJson, validate } from './parse-body.ts';
+import { type BodyName, readStatementBody, type StatementBody } from './statement-body.ts';
 
 /** How a body that is not small is read. */
 export interface LargeBody {
   /** What has arrived of it. */
   readonly taken: Taken;
+  /** Whose it is, where turns are taken. */
+  readonly owner: string;
   /** Resolves when it may keep the event loop busy. */
   nextTurn(): Promise<void>;
 }
 
-/** Wrong UTF-8 would be stored as U+FFFD without a word. */
-const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true });
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 
 /** A body of this size is read at once; it counts before it has arrived. */
 const SMALL_BYTES = 16 * 1024;
+
+/** A body of statements of this size is read by another thread: the event loop reads a smaller one in less than a millisecond. */
+const APART_BYTES = 64 * 1024;
 
 /**
  * A body that is refused is read up to this, and dropped, before the answer: a client that is still sending when the connection
@@ -56,7 +63,8 @@ export function acceptJsonBody(
     const isSmall = bytes !== undefined && bytes <= SMALL_BYTES;
     const owner = ownerOf(c.get('access'));
     const taken = bodies.take(owner, isSmall ? bytes : 0);
-    c.set('body', isSmall ? undefined : { taken, nextTurn: () => turns.next(owner.names.at(-1)!) });
+    const name = owner.names.at(-1)!;
+    c.set('body', isSmall ? undefined : { taken, owner: name, nextTurn: () => turns.next(name) });
     try {
       await next();
     } finally {
@@ -76,26 +84,46 @@ export async function readJsonBody<Schema extends z.ZodType>(
   maxBytes: number,
   parseText: (text: string) => unknown = parseExactJson,
 ): Promise<z.output<Schema>> {
-  const large = c.get('body');
-  const bytes =
-    large === undefined
-      ? new Uint8Array(await c.req.arrayBuffer())
-      : await readAtMost(c.req.raw.body, maxBytes, large.taken);
+  const bytes = await readBytes(c, maxBytes);
   // Parsing it keeps the loop busy: one at a time, tenants in turns.
-  await large?.nextTurn();
-  return validate(schema, parse(bytes, parseText));
+  await c.get('body')?.nextTurn();
+  return validate(schema, parseJson(bytes, parseText));
 }
 
-/** Validates what came as JSON. @throws OnewriterError INVALID_ARGUMENT naming the field */
-export function validate<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  const field = issue.path.join('.');
-  throw new OnewriterError(
-    'INVALID_ARGUMENT',
-    `The request body is wrong${field === '' ? '' : ` at ${field.slice(0, 200)}`}: ${issue.message}.`,
-  );
+/**
+ * Reads a body that has statements. A large one is read by another thread, which seals what it writes: the event loop, which all
+ * tenants share, only passes bytes on.
+ * @throws OnewriterError as {@link readJsonBody}, readStatementBody() and sealStatementBody(); TIMEOUT, ABORTED
+ */
+export async function readStatements<Name extends BodyName>(
+  c: Context<GatewayEnv>,
+  name: Name,
+  {
+    maxBodyBytes,
+    writeTimeoutMs,
+    bodies,
+  }: Pick<GatewayOptions, 'maxBodyBytes' | 'writeTimeoutMs' | 'bodies'>,
+): Promise<StatementBody<Name>> {
+  const bytes = await readBytes(c, maxBodyBytes);
+  const large = c.get('body');
+  if (large === undefined || bodies === undefined || bytes.byteLength < APART_BYTES) {
+    await large?.nextTurn();
+    return readStatementBody(name, bytes);
+  }
+  const flags = {
+    idempotencyKey: name.startsWith('dropIn') ? undefined : readIdempotencyKey(c),
+    requestId: c.get('requestId'),
+    detached: name === 'enqueue',
+  };
+  const timeoutMs = c.get('receivedAt') + writeTimeoutMs - performance.now();
+  return bodies.read({ name, bytes, flags }, { owner: large.owner, timeoutMs, signal: c.req.raw.signal });
+}
+
+async function readBytes(c: Context<GatewayEnv>, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const large = c.get('body');
+  return large === undefined
+    ? new Uint8Array(await c.req.arrayBuffer())
+    : await readAtMost(c.req.raw.body, maxBytes, large.taken);
 }
 
 function declaredBytes(c: Context<GatewayEnv>): number | undefined {
@@ -103,19 +131,11 @@ function declaredBytes(c: Context<GatewayEnv>): number | undefined {
   return length === undefined || c.req.header('transfer-encoding') !== undefined ? undefined : Number(length);
 }
 
-function parse(bytes: Uint8Array, parseText: (text: string) => unknown): unknown {
-  try {
-    return parseText(STRICT_UTF8.decode(bytes));
-  } catch (cause) {
-    throw new OnewriterError('INVALID_ARGUMENT', 'The request body is not JSON in UTF-8.', {}, cause);
-  }
-}
-
 async function readAtMost(
   body: ReadableStream<Uint8Array> | null,
   maxBytes: number,
   taken: Taken,
-): Promise<Uint8Array> {
+): Promise<Uint8Array<ArrayBuffer>> {
   if (body === null) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let size = 0;

@@ -1,0 +1,126 @@
+import { createLogger } from '@onewriter/runtime';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { BodyName } from './statement-body.ts';
+
+// The thread is the one that was built: threads load JavaScript.
+const { BodyThread } = (await import(
+  new URL('../../dist/bodies/body-reader.js', import.meta.url).href
+)) as typeof import('./body-reader.ts');
+
+function open(maxBodyBytes = 8 * 1024 * 1024) {
+  const bodies = new BodyThread(maxBodyBytes, createLogger('test', 'silent'));
+  onTestFinished(() => bodies.close());
+  const read = <Name extends BodyName>(
+    name: Name,
+    body: unknown,
+    wait: { owner?: string; timeoutMs?: number; signal?: AbortSignal } = {},
+  ) =>
+    bodies.read(
+      {
+        name,
+        bytes: new TextEncoder().encode(typeof body === 'string' ? body : JSON.stringify(body)),
+        flags: { requestId: 'r-1' },
+      },
+      { owner: 'tenant acme', timeoutMs: 10_000, signal: new AbortController().signal, ...wait },
+    );
+  return { bodies, read };
+}
+
+const INSERT = 'INSERT INTO t VALUES (?)';
+
+describe('BodyThread', () => {
+  it('seals what a body writes, and says what else is in it', async () => {
+    const { read } = open();
+    const query = await read('query', { sql: INSERT, params: ['x'], values: 'tagged', timeoutMs: 7 });
+    expect(query).toMatchObject({
+      fields: { values: 'tagged', timeoutMs: 7 },
+      statement: { kind: 'write' },
+      statements: [],
+      sealed: { kind: 'statement', texts: 1 },
+    });
+    expect(Buffer.from(query.sealed!.tail).toString()).toBe(
+      `,"sql":["${INSERT}"],"ops":[{"s":0,"p":["x"],"r":"r-1"}]}`,
+    );
+    const queries = [{ query: INSERT, params: [{ i: '5' }] }, { query: INSERT }];
+    const transaction = await read('dropInTransaction', { tenantId: 'acme', queries });
+    expect(transaction).toMatchObject({
+      fields: { tenantId: 'acme' },
+      sealed: { kind: 'transaction', texts: 2 },
+    });
+  });
+
+  it('leaves a read and a dump as they are', async () => {
+    const { read } = open();
+    const params = [{ b: 'AQI=' }, 9_007_199_254_740_993n].map(value =>
+      typeof value === 'bigint' ? '9007199254740993' : JSON.stringify(value),
+    );
+    const select = await read('query', `{"sql":"SELECT ?, ?","params":[${params.join(',')}]}`);
+    expect(select.sealed).toBeUndefined();
+    expect(select.statements).toEqual([
+      { sql: 'SELECT ?, ?', params: [new Uint8Array([1, 2]), 9_007_199_254_740_993n] },
+    ]);
+    const dump = 'PRAGMA foreign_keys=OFF; BEGIN; DELETE FROM t; COMMIT;';
+    expect((await read('script', { sql: dump })).statements).toEqual([{ sql: dump, params: [] }]);
+  });
+
+  it('refuses what is wrong, with the code that it has elsewhere', async () => {
+    const { read } = open();
+    const codes = await Promise.all(
+      [
+        read('query', '{'),
+        read('query', { sql: 5 }),
+        read('query', { sql: INSERT, params: [{ x: 1 }] }),
+        read('query', { sql: 'SELECT 1', params: Array(40_000).fill(1) }),
+        read('script', { sql: 'ATTACH x' }),
+        read('transaction', { statements: Array(5_001).fill({ sql: INSERT }) }),
+      ].map(body => body.catch((error: { code: string }) => error.code)),
+    );
+    expect(codes).toEqual([
+      'INVALID_ARGUMENT',
+      'INVALID_ARGUMENT',
+      'INVALID_VALUE',
+      'STATEMENT_TOO_LARGE',
+      'STATEMENT_NOT_ALLOWED',
+      'STATEMENT_TOO_LARGE',
+    ]);
+  });
+
+  it('lives on after a body that takes too much memory', { timeout: 60_000 }, async () => {
+    const { read } = open(1);
+    const heavy = `{"sql":"SELECT 1","params":[${'{"a":1},'.repeat(1_500_000)}1]}`;
+    await expect(read('query', heavy)).rejects.toMatchObject({ code: 'PAYLOAD_TOO_LARGE' });
+    expect(await read('enqueue', { sql: 'DELETE FROM t' })).toMatchObject({ sealed: { texts: 1 } });
+  });
+
+  it('gives owners turns', async () => {
+    const { read } = open();
+    const order: string[] = [];
+    const body = { sql: INSERT, params: ['x'.repeat(100_000)] };
+    await Promise.all(
+      ['a', 'a', 'a', 'b'].map(owner => read('query', body, { owner }).then(() => order.push(owner))),
+    );
+    expect(order).toEqual(['a', 'a', 'b', 'a']);
+  });
+
+  it('lets a caller leave, and refuses one whose deadline passes before its turn', async () => {
+    const { read } = open();
+    const first = read('query', { sql: INSERT, params: ['x'.repeat(4_000_000)] });
+    const leaving = new AbortController();
+    const left = read('query', { sql: INSERT }, { signal: leaving.signal });
+    const late = read('query', { sql: INSERT }, { timeoutMs: 1 });
+    leaving.abort();
+    await expect(left).rejects.toMatchObject({ code: 'ABORTED' });
+    await expect(late).rejects.toMatchObject({ code: 'TIMEOUT' });
+    expect(await first).toMatchObject({ sealed: { texts: 1 } });
+  });
+
+  it('refuses what waits when it is closed', async () => {
+    const { bodies, read } = open();
+    const waiting = [read('query', { sql: INSERT }), read('query', { sql: INSERT })].map(body =>
+      body.catch((error: { code: string }) => error.code),
+    );
+    await bodies.close();
+    expect(await Promise.all(waiting)).toEqual(['CLOSED', 'CLOSED']);
+    await expect(read('query', { sql: INSERT })).rejects.toMatchObject({ code: 'CLOSED' });
+  });
+});

@@ -1,0 +1,146 @@
+import {
+  classifyStatement,
+  LIMITS,
+  OnewriterError,
+  type SqlParameters,
+  type StatementClass,
+} from '@onewriter/protocol';
+import type { SealedWrite, TransactionStatement } from '@onewriter/sdk';
+import { type OperationFlags, sealScript, sealStatement, sealTransaction } from '@onewriter/sdk/sealed';
+import { decodeJsonParameters } from '../parameter-values.ts';
+import { atStatement } from '../statement-index.ts';
+import { EnqueueRequest, QueryRequest, ScriptRequest, TransactionRequest, type z } from '../v1/schemas.ts';
+import { DropInQuery, DropInTransaction } from './drop-in-bodies.ts';
+import { parseJson, validate } from './parse-body.ts';
+
+/** A statement of a body, with its parameters as they came. */
+interface RawStatement {
+  readonly sql: string;
+  readonly params?: unknown;
+  readonly expect?: TransactionStatement['expect'] | null;
+}
+
+/** How a body with statements is read. */
+interface BodyForm<Schema extends z.ZodType, Fields> {
+  readonly kind: SealedWrite['kind'];
+  readonly schema: Schema;
+  split(body: z.output<Schema>): { readonly fields: Fields; readonly statements: readonly RawStatement[] };
+}
+
+function form<Schema extends z.ZodType, Fields>(
+  kind: SealedWrite['kind'],
+  schema: Schema,
+  split: BodyForm<Schema, Fields>['split'],
+): BodyForm<Schema, Fields> {
+  return { kind, schema, split };
+}
+
+const FORMS = {
+  query: form('statement', QueryRequest, ({ sql, params, ...fields }) => ({
+    fields,
+    statements: [{ sql, params }],
+  })),
+  enqueue: form('statement', EnqueueRequest, ({ sql, params, ...fields }) => ({
+    fields,
+    statements: [{ sql, params }],
+  })),
+  transaction: form('transaction', TransactionRequest, ({ statements, ...fields }) => ({
+    fields,
+    statements,
+  })),
+  script: form('script', ScriptRequest, ({ sql, ...fields }) => ({ fields, statements: [{ sql }] })),
+  dropInQuery: form('statement', DropInQuery, ({ query, params, ...fields }) => ({
+    fields,
+    statements: [{ sql: query, params }],
+  })),
+  dropInTransaction: form('transaction', DropInTransaction, ({ queries, ...fields }) => ({
+    fields,
+    statements: queries.map(({ query, params }) => ({ sql: query, params })),
+  })),
+};
+
+/** The bodies that have statements. */
+export type BodyName = keyof typeof FORMS;
+
+type FieldsOf<Name extends BodyName> = ReturnType<(typeof FORMS)[Name]['split']>['fields'];
+
+/** A body with statements that was read and is valid. */
+export interface StatementBody<Name extends BodyName = BodyName> {
+  /** What it says besides. */
+  readonly fields: FieldsOf<Name>;
+  /** What its statement is, where it is made of one. */
+  readonly statement: StatementClass | undefined;
+  /** None where they are sealed. */
+  readonly statements: readonly TransactionStatement[];
+  /** The write that they are, ready to be sent. */
+  readonly sealed?: SealedWrite | undefined;
+}
+
+/**
+ * Reads a body: parses it, validates it, decodes its parameters. For 8 MB it takes a tenth of a second and more.
+ * @throws OnewriterError INVALID_ARGUMENT naming the field; INVALID_VALUE; as {@link classifyStatement}
+ */
+export function readStatementBody<Name extends BodyName>(name: Name, bytes: Uint8Array): StatementBody<Name> {
+  const { kind, schema, split } = FORMS[name] as unknown as BodyForm<z.ZodType, FieldsOf<Name>>;
+  const { fields, statements } = split(validate(schema, parseJson(bytes)));
+  const statement = kind === 'statement' ? classifyStatement(statements[0]!.sql) : undefined;
+  return {
+    fields,
+    statement,
+    statements: statements.map(({ sql, params, expect }, index) => ({
+      sql,
+      params:
+        kind === 'transaction'
+          ? atStatement(index, () => decodeJsonParameters(params))
+          : decodeJsonParameters(params),
+      ...(expect === null || expect === undefined ? {} : { expect }),
+    })),
+  };
+}
+
+/**
+ * Seals what a body writes, so that the thread that sends it has little to do. A read, and a script that is a dump (1 MB at most), stay
+ * as they are.
+ * @throws OnewriterError as Tenant.execute(), transaction() and exec()
+ */
+export function sealStatementBody<Name extends BodyName>(
+  name: Name,
+  body: StatementBody<Name>,
+  flags: OperationFlags,
+): StatementBody<Name> {
+  const { statement, statements } = body;
+  if (statement?.kind === 'read') {
+    assertParameterCount(statements[0]!.params);
+    return body;
+  }
+  const sealed = seal(FORMS[name].kind, statements, flags);
+  return sealed === undefined ? body : { ...body, statements: [], sealed };
+}
+
+function seal(
+  kind: SealedWrite['kind'],
+  statements: readonly TransactionStatement[],
+  flags: OperationFlags,
+): SealedWrite | undefined {
+  const [first] = statements;
+  switch (kind) {
+    case 'statement':
+      return sealStatement(first!.sql, first!.params ?? [], flags);
+    case 'transaction':
+      return sealTransaction(statements, flags);
+    case 'script':
+      return sealScript(first!.sql, flags);
+    default:
+      return kind satisfies never;
+  }
+}
+
+/** @throws OnewriterError STATEMENT_TOO_LARGE */
+function assertParameterCount(params: SqlParameters | undefined): void {
+  const count = params === undefined ? 0 : Object.keys(params).length;
+  if (count <= LIMITS.maxParameters) return;
+  throw new OnewriterError(
+    'STATEMENT_TOO_LARGE',
+    `A statement has at most ${LIMITS.maxParameters} parameters.`,
+  );
+}
