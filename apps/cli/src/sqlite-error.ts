@@ -1,4 +1,4 @@
-import { type ErrorCode, isLackOfRoom, OnewriterError } from '@onewriter/protocol';
+import { type ErrorCode, isLackOfRoom, OnewriterError, sqliteMessage } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 
 /** First match wins. Source: sqlite.org/rescode.html */
@@ -25,7 +25,7 @@ const CODES: readonly (readonly [prefix: string, code: ErrorCode, hint: string])
  */
 export function toFileError(error: unknown, what: string, trouble?: string | undefined): OnewriterError {
   if (error instanceof OnewriterError) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = sqliteMessage(error);
   if (error instanceof Database.SqliteError) {
     const row = CODES.find(([prefix]) => error.code.startsWith(prefix));
     const details = { sqliteCode: error.code };

@@ -1,4 +1,4 @@
-import { OnewriterError, toWireError } from '@onewriter/protocol';
+import { OnewriterError, sqliteMessage, toWireError } from '@onewriter/protocol';
 import { checkIntegrity, inspected } from '@onewriter/runtime/inspect';
 import Database from 'better-sqlite3';
 import {
@@ -40,7 +40,7 @@ function translate(error: unknown): OnewriterError {
     return new OnewriterError('TENANT_NOT_FOUND', 'The tenant has no database file.', details, error);
   }
   if (sqliteCode?.startsWith('SQLITE_CORRUPT') || sqliteCode?.startsWith('SQLITE_NOTADB')) {
-    const reason = (error as Error).message;
+    const reason = sqliteMessage(error);
     const message = `The file is damaged, or no database that can be read here (SQLite: ${reason}).`;
     return new OnewriterError('DATABASE_CORRUPT', message, details, error);
   }

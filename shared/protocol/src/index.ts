@@ -31,6 +31,7 @@ export * from './snapshot-bound.ts';
 export * from './snapshot-index.ts';
 export * from './split-script.ts';
 export * from './sql-tokens.ts';
+export * from './sqlite-message.ts';
 export * from './statement.ts';
 export * from './statement-result.ts';
 export * from './status-findings.ts';

@@ -3,6 +3,7 @@ import {
   type ErrorCode,
   isOutOfDescriptors,
   OnewriterError,
+  sqliteMessage,
 } from '@onewriter/protocol';
 
 /*
@@ -76,7 +77,7 @@ export function toReadError(error: unknown, tenant: string): OnewriterError {
   if (error instanceof OnewriterError) return error;
   if (isOutOfDescriptors(error)) return tooManyOpenFiles(tenant, error);
   const sqliteCode = sqliteCodeOf(error);
-  const message = error instanceof Error ? error.message : String(error);
+  const message = sqliteMessage(error);
   if (sqliteCode !== undefined) {
     const code = CODES.find(([prefix]) => sqliteCode.startsWith(prefix))?.[1] ?? 'SQL_ERROR';
     return new OnewriterError(code, message + remedyFor(code, sqliteCode), { tenant, sqliteCode }, error);

@@ -1,4 +1,4 @@
-import { OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
+import { boundMessage, OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
 import { fenced } from './internal-tables.ts';
 import type { TransactionGrant } from './lane-task.ts';
 import type { NumberedCommit } from './ledger.ts';
@@ -248,7 +248,9 @@ class OwnSession implements StepSession {
   #toSavepoint(kind: 'release' | 'rollback-to', name: string, sql: string, done: () => void): void {
     const at = this.#savepoints.lastIndexOf(name);
     if (at < 0) {
-      throw new OnewriterError('SQL_ERROR', `no such savepoint: ${name}`, { sqliteCode: 'SQLITE_ERROR' });
+      throw new OnewriterError('SQL_ERROR', boundMessage(`no such savepoint: ${name}`), {
+        sqliteCode: 'SQLITE_ERROR',
+      });
     }
     if (kind === 'release' && at === 0 && this.#bySavepoint) {
       done();

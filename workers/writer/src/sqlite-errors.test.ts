@@ -38,4 +38,14 @@ describe('translateError', () => {
   ])('makes %o %s', (thrown, code) => {
     expect(translateError(thrown).code).toBe(code);
   });
+
+  it('quotes a bounded part of the statement, and no value', () => {
+    const messageOf = (text: string) =>
+      translateError(new Database.SqliteError(text, 'SQLITE_ERROR')).message;
+    const long = 'x'.repeat(500_000);
+    expect(messageOf(`no such column: ${long}`)).toHaveLength(1_000);
+    expect(messageOf(`near "${long}": syntax error`)).toBe('near "?": syntax error');
+    expect(messageOf(`unrecognized token: "'${long}"`)).toBe('unrecognized token: "?"');
+    expect(translateError(new RangeError(`Missing named parameter "${long}"`)).message).toHaveLength(1_001);
+  });
 });

@@ -7,6 +7,7 @@ import {
   isLackOfRoom,
   isOutOfDescriptors,
   OnewriterError,
+  sqliteMessage,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 
@@ -43,7 +44,7 @@ export function translateError(error: unknown): OnewriterError {
   if (error instanceof Database.SqliteError) return translateSqliteError(error);
   if (isSystemError(error)) return translateSystemError(error);
   if ((error instanceof TypeError || error instanceof RangeError) && REFUSED_BY_DRIVER.test(error.message)) {
-    return new OnewriterError('INVALID_ARGUMENT', `${error.message}.`, {}, error);
+    return new OnewriterError('INVALID_ARGUMENT', `${sqliteMessage(error)}.`, {}, error);
   }
   return new OnewriterError('INTERNAL', 'The writer failed in a way nobody foresaw.', {}, error);
 }
@@ -63,7 +64,7 @@ function translateSqliteError(error: InstanceType<typeof Database.SqliteError>):
   const primary = /^SQLITE_([A-Z]+)/.exec(sqliteCode)?.[1] ?? '';
   // A virtual table's own complaint (a full-text index that does not match its content) is not a damaged file.
   const code = sqliteCode === 'SQLITE_CORRUPT_VTAB' ? undefined : CODES[primary];
-  return new OnewriterError(code ?? 'SQL_ERROR', withoutValues(error.message), { sqliteCode }, error);
+  return new OnewriterError(code ?? 'SQL_ERROR', withoutValues(sqliteMessage(error)), { sqliteCode }, error);
 }
 
 function translateSystemError(error: NodeJS.ErrnoException): OnewriterError {

@@ -21,4 +21,21 @@ describe('an error of a read', () => {
       /^as SQLite says: the statement writes, .*outside a read transaction.*not SELECT optimize/,
     );
   });
+
+  it('quotes a bounded part of the statement', () => {
+    const db = new Database(':memory:');
+    const prepare = (sql: string) => {
+      try {
+        db.prepare(sql).all({});
+        return '';
+      } catch (error) {
+        return toReadError(error, 'acme').message;
+      }
+    };
+    const long = 'x'.repeat(500_000);
+    expect(prepare(`SELECT "${long}`)).toMatch(/^unrecognized token: "/);
+    for (const sql of [`SELECT "${long}`, `SELECT ${long}`, `SELECT 1 1${long}`, `SELECT @${long}`])
+      expect([sql.slice(0, 20), prepare(sql).length]).toEqual([sql.slice(0, 20), 1_000]);
+    db.close();
+  });
 });

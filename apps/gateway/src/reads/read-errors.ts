@@ -3,6 +3,7 @@ import {
   type ErrorCode,
   isOutOfDescriptors,
   OnewriterError,
+  sqliteMessage,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 
@@ -38,7 +39,7 @@ export function toReadError(error: unknown, tenant: string): OnewriterError {
     const details = { tenant, retryAfterMs: DESCRIPTORS_RETRY_AFTER_MS };
     return new OnewriterError('TOO_MANY_OPEN_FILES', 'The gateway may open no more files.', details, error);
   }
-  const message = error instanceof Error ? error.message : String(error);
+  const message = sqliteMessage(error);
   if (error instanceof Database.SqliteError) {
     const code = CODES.find(([prefix]) => error.code.startsWith(prefix))?.[1] ?? 'SQL_ERROR';
     const remedy = error.code === WRITE_IN_READ ? WRITE_IN_READ_REMEDY : '';

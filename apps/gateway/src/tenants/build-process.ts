@@ -5,6 +5,7 @@ import {
   findLackOfRoom,
   OnewriterError,
   splitScript,
+  sqliteMessage,
   toWireError,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
@@ -69,8 +70,8 @@ function toError(error: unknown, tenant: string, folder: string): OnewriterError
   }
   const code = primary === undefined ? undefined : CODES[primary];
   if (code === undefined) return toReadError(error, tenant);
-  const { message, code: sqliteCode } = error as InstanceType<typeof Database.SqliteError>;
-  return new OnewriterError(code, message, { tenant, sqliteCode }, error);
+  const { code: sqliteCode } = error as InstanceType<typeof Database.SqliteError>;
+  return new OnewriterError(code, sqliteMessage(error), { tenant, sqliteCode }, error);
 }
 
 process.on('disconnect', () => process.exit(1));

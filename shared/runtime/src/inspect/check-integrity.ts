@@ -1,3 +1,4 @@
+import { sqliteMessage } from '@onewriter/protocol';
 import { type InspectedDatabase, isStatementError, quoteName, sqliteCodeOf } from './inspected-database.ts';
 
 /** What a full look at a file finds. */
@@ -76,7 +77,7 @@ function checkEachTable(
         problems.push(`table ${table}: ${toProblem(error)}`);
         continue;
       }
-      unchecked.push({ name: table, error: error.message });
+      unchecked.push({ name: table, error: sqliteMessage(error) });
       const damage = readAll(db, table);
       if (damage !== undefined) problems.push(`table ${table}: ${damage}`);
     }
@@ -93,7 +94,7 @@ function collect(rows: Iterable<readonly unknown[]>, problems: string[]): void {
 }
 
 function toProblem(error: unknown): string {
-  return `${sqliteCodeOf(error)}: ${(error as Error).message}`;
+  return `${sqliteCodeOf(error)}: ${sqliteMessage(error)}`;
 }
 
 /** Reads what a table stores. @returns what is damaged */
@@ -145,7 +146,7 @@ function checkKeys(db: InspectedDatabase, unchecked: UncheckedTable[]): KeyViola
       violations.push(...countKeys(db.rows(`PRAGMA foreign_key_check(${quoteName(String(name))})`)));
     } catch (error) {
       if (!isStatementError(error)) throw error;
-      const entry = { name: String(name), error: error.message };
+      const entry = { name: String(name), error: sqliteMessage(error) };
       if (!unchecked.some(known => known.name === entry.name && known.error === entry.error))
         unchecked.push(entry);
     }

@@ -1,4 +1,4 @@
-import { INTERNAL_TABLE_PREFIX } from '@onewriter/protocol';
+import { INTERNAL_TABLE_PREFIX, sqliteMessage } from '@onewriter/protocol';
 import { type InspectedDatabase, isStatementError } from './inspected-database.ts';
 import { judgeProbes, type ProbedTable, type ProbedTrigger, probesOf } from './schema-probes.ts';
 
@@ -85,7 +85,7 @@ function refusalOf(db: InspectedDatabase, sql: string): string | undefined {
     db.compile(sql);
     return undefined;
   } catch (error) {
-    if (isStatementError(error)) return error.message;
+    if (isStatementError(error)) return sqliteMessage(error);
     throw error;
   }
 }
