@@ -9,6 +9,7 @@ import { readStatements } from './bodies/json-body.ts';
 import type { GatewayEnv } from './gateway-env.ts';
 import type { GatewayOptions } from './gateway-options.ts';
 import type { ReadStatement } from './reads/read-processes.ts';
+import { jsonResponse, type RowForm, rowsJson } from './reads/row-json.ts';
 import { toPlainRows, toPlainValue } from './result-values.ts';
 import { authorizeTenant } from './security/authorize.ts';
 import { createRoute, json, jsonBody, SECURED, z } from './v1/schemas.ts';
@@ -103,12 +104,15 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
     assertMethod(fields.method, (statement.kind === 'read' && !onlySets) || statement.returning);
 
     if (statement.kind === 'read') {
-      const rows = await readRows(c, options, { tenant: tenantId, statements, method: fields.method });
-      if (fields.method === 'run' || onlySets)
-        return c.json({ type: 'run', result: { changes: 0, lastInsertRowid: 0 } });
-      return fields.method === 'get'
-        ? c.json({ type: 'get', result: rows[0] ?? null })
-        : c.json({ type: 'all', result: rows });
+      const isRun = fields.method === 'run' || onlySets;
+      const isFirst = fields.method === 'get' || fields.method === 'run';
+      const rows = await readRows(c, options, tenantId, statements, isFirst);
+      if (isRun) return c.json({ type: 'run', result: { changes: 0, lastInsertRowid: 0 } });
+      if (fields.method !== 'get') return jsonResponse(c, '{"type":"all","result":[', rows, ']}');
+      const isNone = rows.every(piece => piece.byteLength === 0);
+      return isNone
+        ? c.json({ type: 'get', result: null })
+        : jsonResponse(c, '{"type":"get","result":', rows, '}');
     }
     const wait = await admitWrite(c, options, tenantId);
     const database = options.onewriter.tenant(tenantId);
@@ -159,18 +163,21 @@ function assertMethod(method: 'run' | 'get' | 'all' | null | undefined, returnsR
 async function readRows(
   c: Context<GatewayEnv>,
   options: GatewayOptions,
-  read: { tenant: string; statements: readonly ReadStatement[]; method: string | null | undefined },
-) {
+  tenant: string,
+  statements: readonly ReadStatement[],
+  firstRowOnly: boolean,
+): Promise<readonly Uint8Array[]> {
+  const json: RowForm = { values: 'dropIn', rows: 'objects' };
   const { results } = await options.reads.read({
-    tenant: read.tenant,
-    statements: read.statements,
-    firstRowOnly: read.method === 'get' || read.method === 'run',
+    tenant,
+    statements,
+    firstRowOnly,
+    json,
     timeoutMs: options.readTimeoutMs,
     signal: c.req.raw.signal,
   });
   c.get('assertAnswerRoom')();
-  const { columns, rows } = results[0]!;
-  return toPlainRows(columns, rows);
+  return rowsJson(results[0]!, json);
 }
 
 function toPlainRun(result: Pick<StatementResult, 'changes' | 'lastInsertRowid'>) {

@@ -86,3 +86,24 @@ export const equalColumns: Attack = {
     );
   },
 };
+
+export const wideRows: Attack = {
+  name: 'wide-rows',
+  summary: '1,300 rows of 1,991 columns, and of long names',
+  async run(target) {
+    const rows = (count: number, name: string) =>
+      `WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ${count}) ` +
+      `SELECT ${Array.from({ length: 1_991 }, (_, index) => `1 ${name}${index}`).join(',')} FROM c`;
+    const texts = [rows(1_300, 'c'), rows(300, 'c'.repeat(400))];
+    await Promise.all(
+      Array.from({ length: 8 }, async (_, index) => {
+        while (!target.signal.aborted)
+          await target.ask(
+            `/v1/tenants/${target.tenant}/query`,
+            { sql: texts[index % texts.length]! },
+            { access: 'read' },
+          );
+      }),
+    );
+  },
+};

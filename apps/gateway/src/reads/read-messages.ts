@@ -1,5 +1,6 @@
 import type { SqlValue, WireError, WireParameters } from '@onewriter/protocol';
 import type { StepColumn, StepCondition, StepError } from '../hrana/steps.ts';
+import type { RowForm } from './row-json.ts';
 
 /*
  * What the gateway and a reading process say to each other over IPC (structured clone, so values are exact).
@@ -7,7 +8,7 @@ import type { StepColumn, StepCondition, StepError } from '../hrana/steps.ts';
  *   gateway                         process
  *     ReadTask ───────────────────▶
  *            ◀─────────────────────  columns of statement 0
- *            ◀─────────────────────  rows, rows, …     (streamed: at most STREAM_WINDOW unacknowledged)
+ *            ◀─────────────────────  rows, rows, …     (streamed: at most STREAM_WINDOW unacknowledged), or json, json, …
  *     more ───────────────────────▶
  *            ◀─────────────────────  columns of statement 1 …
  *            ◀─────────────────────  end, or error
@@ -40,6 +41,8 @@ export interface ReadTask {
   readonly minCommitSeq?: number | undefined;
   /** Every integer is a bigint, so that it differs from a real. */
   readonly safeIntegers?: boolean | undefined;
+  /** The rows come as JSON, the elements of an array. Not where it is streamed. */
+  readonly json?: RowForm | undefined;
 }
 
 /** One step of a {@link StepsTask}. */
@@ -94,6 +97,7 @@ export type FromReadProcess =
   | { readonly type: 'ready' }
   | { readonly type: 'columns'; readonly columns: readonly string[] }
   | { readonly type: 'rows'; readonly rows: SqlValue[][] }
+  | { readonly type: 'json'; readonly json: Uint8Array }
   | { readonly type: 'step'; readonly step: number; readonly columns: readonly StepColumn[] }
   | { readonly type: 'stepEnd'; readonly durationMs: number; readonly readonly?: boolean | undefined }
   | { readonly type: 'stepError'; readonly step: number; readonly error: StepError }

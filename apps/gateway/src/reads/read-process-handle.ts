@@ -16,6 +16,8 @@ const ENTRY = new URL('./read-process.js', import.meta.url);
 export interface TaskListener {
   onColumns(columns: readonly string[]): void;
   onRows(rows: Extract<FromReadProcess, { type: 'rows' }>['rows']): void;
+  /** Where they come as JSON. */
+  onJson?(json: Uint8Array): void;
   /** Of steps. */
   onStep?(message: Extract<FromReadProcess, { type: 'step' | 'stepEnd' | 'stepError' }>): void;
   onEnd(end: EndMessage): void;
@@ -124,6 +126,9 @@ export class ReadProcessHandle {
         break;
       case 'rows':
         this.#listener?.onRows(message.rows);
+        break;
+      case 'json':
+        this.#listener?.onJson?.(message.json);
         break;
       case 'step':
       case 'stepEnd':

@@ -22,6 +22,7 @@ import {
   type StepsTask,
   type ToReadProcess,
 } from './read-messages.ts';
+import { type RowForm, rowWriter } from './row-json.ts';
 import { runSteps, type StepSource } from './run-steps.ts';
 import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 
@@ -33,6 +34,8 @@ import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 /** Rows and bytes that travel in one message, about. */
 const CHUNK_ROWS = 512;
 const CHUNK_BYTES = 128 * 1024;
+/** Rows as JSON may be so many times as large as their values. */
+const MAX_TEXT_FACTOR = 2;
 /** What a row and a value cost beside a text or blob. */
 const ROW_BYTES = 16;
 const VALUE_BYTES = 12;
@@ -213,7 +216,14 @@ async function runStatement(
     assertSo(reader.db, answer);
     send({ type: 'columns', columns: answer.columns });
     const row = task.safeIntegers ? answer.row.map(toExact) : [...answer.row];
-    if (row.length > 0) await sendRows([row], false, meter);
+    if (row.length === 0) return;
+    if (task.json === undefined) {
+      await sendRows([row], false, meter);
+      return;
+    }
+    const json = new JsonRows(task.json, answer.columns, meter);
+    json.add(row);
+    json.flush();
     return;
   }
   const statement = reader.statement(sql);
@@ -221,7 +231,21 @@ async function runStatement(
   try {
     // The first step compiles anew where the schema has changed; only then are the columns right.
     let next = rows.next();
-    send({ type: 'columns', columns: statement.columns().map(column => column.name) });
+    const columns = statement.columns().map(column => column.name);
+    send({ type: 'columns', columns });
+    if (task.json !== undefined) {
+      const json = new JsonRows(task.json, columns, meter);
+      for (; !next.done && !cancelled; next = rows.next()) {
+        const row = next.value as SqlValue[];
+        if (!task.safeIntegers) narrowIntegers(row);
+        meter.add(row);
+        if (json.add(row)) index.assertKept(task.tenant);
+        if (task.firstRowOnly) break;
+      }
+      index.assertKept(task.tenant);
+      json.flush();
+      return;
+    }
     let chunk: SqlValue[][] = [];
     while (!next.done) {
       const row = next.value as SqlValue[];
@@ -255,12 +279,42 @@ async function taken(meter: ResultMeter): Promise<void> {
   while (!cancelled && meter.chunks - acknowledged >= STREAM_WINDOW) await once(signals, 'stream');
 }
 
+/** Sends the rows of a statement as JSON. */
+class JsonRows {
+  readonly #write: ((row: readonly SqlValue[]) => string) | undefined;
+  readonly #meter: ResultMeter;
+  #text = '';
+  #rows = 0;
+
+  constructor(form: RowForm, columns: readonly string[], meter: ResultMeter) {
+    this.#write = form.rows === 'none' ? undefined : rowWriter(form, columns);
+    this.#meter = meter;
+  }
+
+  /** @returns whether a message was sent. @throws OnewriterError RESULT_TOO_LARGE */
+  add(row: readonly SqlValue[]): boolean {
+    if (this.#write === undefined) return false;
+    const text = this.#write(row);
+    this.#meter.addText(text.length);
+    this.#text += this.#rows++ === 0 ? text : `,${text}`;
+    if (this.#text.length < CHUNK_BYTES) return false;
+    this.flush();
+    return true;
+  }
+
+  flush(): void {
+    if (this.#text !== '') send({ type: 'json', json: Buffer.from(this.#text) });
+    this.#text = '';
+  }
+}
+
 /** Counts what a task returns. */
 class ResultMeter {
   readonly #task: Pick<ReadTask, 'tenant' | 'maxRows' | 'maxBytes'>;
   #rows = 0;
   #bytes = 0;
   #chunkBytes = 0;
+  #textLength = 0;
   chunks = 0;
 
   constructor(task: Pick<ReadTask, 'tenant' | 'maxRows' | 'maxBytes'>) {
@@ -287,6 +341,19 @@ class ResultMeter {
       const message = `The result has more than ${maxBytes} bytes; ask for less at a time, or for NDJSON.`;
       throw new OnewriterError('RESULT_TOO_LARGE', message, { tenant, maxBytes });
     }
+  }
+
+  /**
+   * Counts rows as they are written: names of columns stand in each.
+   * @throws OnewriterError RESULT_TOO_LARGE
+   */
+  addText(length: number): void {
+    this.#textLength += length;
+    const { tenant } = this.#task;
+    const maxBytes = this.#task.maxBytes * MAX_TEXT_FACTOR;
+    if (this.#textLength <= maxBytes) return;
+    const message = `The result has more than ${maxBytes} bytes as JSON; ask for less at a time, for values without names, or for NDJSON.`;
+    throw new OnewriterError('RESULT_TOO_LARGE', message, { tenant, maxBytes });
   }
 
   chunkIsFull(rows: number): boolean {

@@ -78,6 +78,33 @@ describe('ReadProcesses', () => {
     });
   });
 
+  it('writes rows as JSON in the process, with a bound for names that stand in each row', async () => {
+    const { read } = await openReads();
+    const jsonOf = async (sql: string, rows: 'objects' | 'arrays' | 'none', more: object = {}) => {
+      const { results } = await read(sql, { json: { values: 'plain', rows }, ...more });
+      expect(results[0]!.rows).toEqual([]);
+      return Buffer.concat(results[0]!.json!).toString();
+    };
+    expect(await jsonOf('SELECT a, b FROM t', 'objects')).toBe(
+      '{"a":1,"b":"x"},{"a":"9007199254740993","b":"AQI="},{"a":1.5,"b":null}',
+    );
+    expect(await jsonOf('SELECT a FROM t', 'arrays', { firstRowOnly: true })).toBe('[1]');
+    expect(await jsonOf('SELECT a FROM t WHERE a > 1e300', 'arrays')).toBe('');
+    expect(await jsonOf('PRAGMA synchronous', 'arrays')).toMatch(/^\[\d\]$/);
+    expect(await jsonOf('SELECT a FROM t', 'none')).toBe('');
+    const series = (last: number) =>
+      `WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ${last})`;
+    // In several messages.
+    const many = JSON.parse(`[${await jsonOf(`${series(50_000)} SELECT i FROM c`, 'arrays')}]`) as number[][];
+    expect(many.map(([i]) => i)).toEqual(Array.from({ length: 50_000 }, (_, index) => index + 1));
+    const long = Array.from({ length: 1_000 }, (_, index) => `1 AS ${'c'.repeat(400)}${index}`).join();
+    const wide = jsonOf(`${series(300)} SELECT ${long} FROM c`, 'objects');
+    await expect(wide).rejects.toMatchObject({
+      code: 'RESULT_TOO_LARGE',
+      message: expect.stringContaining('without names'),
+    });
+  });
+
   it('binds parameters by position and by name', async () => {
     const { reads } = await openReads();
     const one = { sql: 'SELECT ?, typeof(?)', params: [9007199254740993n, 2n] };

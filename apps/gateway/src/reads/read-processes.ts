@@ -16,6 +16,7 @@ import type { Logger } from '@onewriter/runtime';
 import type { ReadProcessSettings, ReadTask, StepsTask } from './read-messages.ts';
 import { ReadProcessHandle, type TaskListener } from './read-process-handle.ts';
 import type { StepProcesses } from './read-steps.ts';
+import type { RowForm } from './row-json.ts';
 
 /** A statement that only reads. */
 export interface ReadStatement {
@@ -36,12 +37,16 @@ export interface ReadRequest {
   readonly minCommitSeq?: number | undefined;
   /** Every integer is a bigint, so that it differs from a real. */
   readonly safeIntegers?: boolean | undefined;
+  /** Rows are wanted as JSON: those that a process reads come as `json`. Not for {@link Reads.stream}. */
+  readonly json?: RowForm | undefined;
 }
 
 /** Rows of one statement, values in column order; integers are bigint beyond 2^53, or with `safeIntegers` always. */
 export interface ReadResult {
   readonly columns: readonly string[];
   readonly rows: SqlValue[][];
+  /** In place of the rows: the elements of an array, in pieces. */
+  readonly json?: readonly Uint8Array[] | undefined;
 }
 
 /** What a read came to. */
@@ -273,17 +278,20 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   #collect(request: ReadRequest, deadline: number): Promise<ReadAnswer> {
     const task: ReadTask = {
       ...toTask(request),
+      json: request.json,
       maxRows: LIMITS.maxResultRows,
       maxBytes: MAX_RESULT_BYTES,
     };
     return new Promise((resolve, reject) => {
-      const results: { columns: readonly string[]; rows: SqlValue[][] }[] = [];
+      const results: { columns: readonly string[]; rows: SqlValue[][]; json?: Uint8Array[] }[] = [];
       this.#run(
         task,
         deadline,
         request.signal,
         () => ({
-          onColumns: columns => void results.push({ columns, rows: [] }),
+          onColumns: columns =>
+            void results.push({ columns, rows: [], ...(request.json === undefined ? {} : { json: [] }) }),
+          onJson: json => void results.at(-1)!.json!.push(json),
           onRows: rows => {
             const result = results.at(-1)!;
             if (result.rows.length === 0) result.rows = rows;

@@ -7,6 +7,7 @@ import { readStatements } from '../bodies/json-body.ts';
 import type { StatementBody } from '../bodies/statement-body.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
+import { jsonResponse, type RowForm, rowsJson } from '../reads/row-json.ts';
 import { readIdempotencyKey, readMinCommitSeq } from '../request-headers.ts';
 import { toRowKeys, toRowObject } from '../row-keys.ts';
 import { authorizeTenant } from '../security/authorize.ts';
@@ -111,13 +112,25 @@ async function read(
     const { columns, chunks } = await options.reads.stream(request);
     return c.body(toLineStream(toRowLines(columns, chunks, shape)), 200, { 'content-type': NDJSON });
   }
+  const form: RowForm = { values: shape.values, rows: ROWS[shape.method] };
   const firstRowOnly = shape.method === 'get';
-  const { results, commitSeq } = await options.reads.read({ ...request, firstRowOnly });
+  const { results, commitSeq } = await options.reads.read({ ...request, firstRowOnly, json: form });
   c.get('assertAnswerRoom')();
   if (commitSeq !== undefined) c.header('Commit-Seq', String(commitSeq));
-  const { columns, rows } = results[0]!;
-  return c.json(toRowsJson(columns, rows, shape));
+  if (shape.method === 'run') return c.json({});
+  const result = results[0]!;
+  const rows = rowsJson(result, form);
+  const columns = JSON.stringify(result.columns);
+  if (shape.method === 'get') {
+    const isNone = rows.every(piece => piece.byteLength === 0);
+    return jsonResponse(c, `{"columns":${columns},"row":`, isNone ? [NULL] : rows, '}');
+  }
+  return jsonResponse(c, `{"columns":${columns},"rows":[`, rows, ']}');
 }
+
+/** How the rows of a read are written; of `get` there is one. */
+const ROWS = { all: 'objects', get: 'objects', values: 'arrays', run: 'none' } as const;
+const NULL = Buffer.from('null');
 
 /** The rows of an answer, as its method and values ask for. */
 function toRowsJson(columns: readonly string[], rows: readonly SqlValue[][], { method, values }: Shape) {
