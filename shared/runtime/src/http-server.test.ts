@@ -53,6 +53,26 @@ async function sendSlowly(port: number, path: string, pauseMs: number): Promise<
 }
 
 describe('openHttpServer', () => {
+  it('closes a connection with too many requests that are not answered', async () => {
+    const { port } = await open();
+    const pipeline = async (count: number) => {
+      const socket = connect(port, '127.0.0.1');
+      let answers = '';
+      socket.setEncoding('latin1').on('data', text => {
+        answers += text;
+      });
+      socket.on('error', () => {}); // it may be closed while more is sent
+      const closed = once(socket, 'close');
+      const request = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
+      socket.write(request.repeat(count - 1) + request.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
+      await closed;
+      return answers.split('arrived').length - 1;
+    };
+    expect(await pipeline(100)).toBe(100);
+    expect(await pipeline(1_000)).toBeLessThan(100);
+    expect(await pipeline(1)).toBe(1);
+  });
+
   it('ends a request that does not arrive in time', async () => {
     const { port } = await open();
     expect(await sendSlowly(port, '/', 3 * TIMEOUT_MS)).toMatch(/^HTTP\/1.1 408 /);

@@ -45,6 +45,11 @@ const HEADERS_TIMEOUT_MS = 10_000;
 /** Longer than the idle time of common load balancers (60 s): the side that closes first must be theirs. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 const MAX_CONNECTIONS = 10_000;
+/**
+ * Requests of one connection that are not answered. Node hands on all that one packet has, a thousand and more, before it looks at
+ * what waits to be sent.
+ */
+const MAX_PIPELINED = 100;
 
 /** Writes an answer past Node's own, which there is none of, or none that could still come. */
 function endWithError(socket: Duplex, status: string, message: string): void {
@@ -115,10 +120,15 @@ export async function openHttpServer(
     // Node's own timeout knows no exceptions.
     { requestTimeout: options.mayStream ? 0 : requestTimeoutMs, headersTimeout: HEADERS_TIMEOUT_MS },
     (request, response) => {
+      const { socket } = request;
+      const pipelined = (busy.get(socket) ?? 0) + 1;
+      if (socket.destroyed || pipelined > MAX_PIPELINED) {
+        socket.destroy();
+        return;
+      }
       if (options.mayStream?.(request) === false) endIfSlow(request, response, requestTimeoutMs);
       answering.add(response);
-      const { socket } = request;
-      busy.set(socket, (busy.get(socket) ?? 0) + 1);
+      busy.set(socket, pipelined);
       response.once('close', () => {
         answering.delete(response);
         endRequest(socket);

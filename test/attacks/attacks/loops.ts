@@ -73,6 +73,44 @@ export const untakenAnswers: Attack = {
   },
 };
 
+const LARGE_COMMENT = `/*${'x'.repeat(100_000)}*/`;
+
+export const pipelinedAnswers: Attack = {
+  name: 'pipelined-answers',
+  summary:
+    '20 connections with 100 requests each for a schema of 10 MB, for events, exports, facts and documents, that take nothing',
+  schema: Array.from(
+    { length: 100 },
+    (_, index) => `CREATE TABLE IF NOT EXISTS s${index}(a ${LARGE_COMMENT})`,
+  ).join(';'),
+  async run(target) {
+    const token = await target.token('read');
+    const { tenant } = target;
+    const paths = [
+      ...Array.from({ length: 4 }, () => `/v1/tenants/${tenant}/schema`),
+      ...['events', 'export', 'receipts/w-019378a1-7c3e-7000-8000-000000000000.0'].map(
+        path => `/v1/tenants/${tenant}/${path}`,
+      ),
+      ...[`/info/${tenant}`, '/openapi.json', '/docs'],
+    ];
+    const requests = paths.map(
+      path => `GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+    );
+    await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        while (!target.signal.aborted) {
+          const socket = connect(target.port, '127.0.0.1');
+          socket.on('error', () => {}); // the gateway may close it
+          target.signal.addEventListener('abort', () => socket.destroy(), { once: true });
+          socket.write(Array.from({ length: 100 }, (_, index) => requests[index % requests.length]).join(''));
+          await once(socket, 'close').catch(() => {});
+          await pause(100);
+        }
+      }),
+    );
+  },
+};
+
 export const equalColumns: Attack = {
   name: 'equal-columns',
   summary: 'rows of 1,999 columns of one name',

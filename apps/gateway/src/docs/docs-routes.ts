@@ -50,7 +50,17 @@ export function addDocsRoutes(app: OpenAPIHono<GatewayEnv>): void {
     document ??= app.getOpenAPI31Document(INFO);
     return document;
   };
-  app.get('/openapi.json', c => c.json(makeDocument() as object));
-  app.get('/docs', c => c.html(renderDocsPage(makeDocument(), new URL(c.req.url).origin)));
+  // Bytes that all answers share: whoever asks without a token, and takes none of them, holds no memory.
+  let text: Buffer<ArrayBuffer> | undefined;
+  app.get('/openapi.json', c => {
+    text ??= Buffer.from(JSON.stringify(makeDocument()));
+    return c.body(text, 200, { 'content-type': 'application/json' });
+  });
+  let page: { readonly origin: string; readonly html: Buffer<ArrayBuffer> } | undefined;
+  app.get('/docs', c => {
+    const { origin } = new URL(c.req.url);
+    if (page?.origin !== origin) page = { origin, html: Buffer.from(renderDocsPage(makeDocument(), origin)) };
+    return c.body(page.html, 200, { 'content-type': 'text/html; charset=UTF-8' });
+  });
   app.get('/docs/style.css', c => c.body(STYLE, 200, { 'content-type': 'text/css; charset=utf-8' }));
 }

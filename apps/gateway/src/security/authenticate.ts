@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import { OnewriterError } from '@onewriter/protocol';
 import type { TokenVerifier } from '@onewriter/runtime';
-import type { MiddlewareHandler } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { RateLimits } from './rate-limits.ts';
 import { ownerOf, type Shares } from './shares.ts';
@@ -12,7 +12,9 @@ const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 
 /**
  * Lets only requests with a valid bearer token pass, as many as the token's limit and its share of the requests under way allow,
- * and tells the handlers what it allows. A request counts until its answer is sent, so slow readers count too.
+ * and tells the handlers what it allows. A request counts until its answer is sent, so slow readers count too. While too much of its
+ * owner's answers is not taken a request is refused before it does anything, and the answer of a GET also when it is made: many of them
+ * can arrive at once.
  * @throws OnewriterError UNAUTHENTICATED, RATE_LIMITED, KEYS_UNAVAILABLE
  */
 export function authenticate(
@@ -34,18 +36,31 @@ export function authenticate(
     c.set('access', access);
     c.set('token', token);
     const owner = ownerOf(access);
+    answers.assertRoom(owner);
     const { release } = requests.take(owner);
     c.set('assertAnswerRoom', () => answers.assertRoom(owner));
     // Missing where a request is made in a test, without a server.
     const outgoing = (c.env as Partial<HttpBindings> | undefined)?.outgoing;
-    if (outgoing !== undefined) {
-      answers.add(owner, outgoing as ServerResponse);
-      outgoing.once('close', release);
-    }
+    outgoing?.once('close', release);
     try {
       await next();
+      if (c.req.method === 'GET') await dropWithoutRoom(c, () => answers.assertRoom(owner));
     } finally {
+      if (outgoing !== undefined && !outgoing.closed) answers.add(owner, outgoing as ServerResponse);
       if (outgoing === undefined || outgoing.closed) release();
     }
   };
+}
+
+/** Drops an answer for which there is no room. @throws what `assertRoom` throws */
+async function dropWithoutRoom(c: Context<GatewayEnv>, assertRoom: () => void): Promise<void> {
+  try {
+    assertRoom();
+  } catch (error) {
+    await c.res.body?.cancel();
+    // Else its headers would stay.
+    c.res = undefined;
+    c.res = new Response();
+    throw error;
+  }
 }

@@ -11,8 +11,8 @@ const MAX_BYTES_OF_FLEET = (MAX_BYTES * 3) / 4;
 const RETRY_AFTER_MS = 1_000;
 
 /**
- * Bounds the memory of answers whose callers take them slowly: the next result of a read is not turned into an answer while
- * its owner's wait for so much. An answer of its own size is always let through.
+ * Bounds the memory of answers whose callers take them slowly: no request begins, and the next result of a read is not turned into an
+ * answer, while its owner's wait for so much. An answer of its own size is always let through.
  */
 export class UnsentAnswers {
   readonly #open = new Map<ServerResponse, Owner>();
