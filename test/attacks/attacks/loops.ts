@@ -79,13 +79,13 @@ export const pipelinedAnswers: Attack = {
   name: 'pipelined-answers',
   summary:
     '20 connections with 100 requests each for a schema of 10 MB, for events, exports, facts and documents, that take nothing',
-  schema: Array.from(
-    { length: 100 },
-    (_, index) => `CREATE TABLE IF NOT EXISTS s${index}(a ${LARGE_COMMENT})`,
-  ).join(';'),
   async run(target) {
     const token = await target.token('read');
     const { tenant } = target;
+    for (let index = 0; index < 100; index++) {
+      const sql = `CREATE TABLE IF NOT EXISTS s${index}(a ${LARGE_COMMENT})`;
+      await target.ask(`/v1/tenants/${tenant}/query`, { sql });
+    }
     const paths = [
       ...Array.from({ length: 4 }, () => `/v1/tenants/${tenant}/schema`),
       ...['events', 'export', 'receipts/w-019378a1-7c3e-7000-8000-000000000000.0'].map(

@@ -118,6 +118,20 @@ describe('TenantBackOff', () => {
     expect(backOff.leftMs('slow')).toBe(0);
   });
 
+  it('pauses each tenant at its first offence while those of all tenants are too many', async () => {
+    const { load, holdOf } = createGround({ offenceLimit: 3, offenceWindowMs: 60_000 });
+    // As many tenants as share a token's rights, once each.
+    for (let index = 1; index <= 6; index++) expect(await (await load()).note(`many-${index}`)).toBe(false);
+    expect(await (await load()).note('many-7')).toBe(true);
+    expect(holdOf('many-7')?.reason).toMatch(
+      /^the broker was replaced 7 times within 1 min because of writes of several/,
+    );
+    expect(await (await load()).note('many-1')).toBe(true);
+    expect(holdOf('many-2')).toBeUndefined();
+    vi.advanceTimersByTime(60_000);
+    expect(await (await load()).note('later')).toBe(false);
+  });
+
   it('does not count offences before the window', async () => {
     const { load, holdOf } = createGround({ offenceLimit: 3, offenceWindowMs: 60_000 });
     for (let times = 1; times <= 12; times++) {

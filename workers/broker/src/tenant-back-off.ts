@@ -15,6 +15,8 @@ import { defineScript, type RedisLink } from './redis-link.ts';
  *   offenceLimit within offenceWindowMs
  *                       a hold named repeat-offender: nothing is taken, the file is closed, the queue stays, until a person
  *                       resumes the tenant (resumeTenant), who also clears the count
+ *   twice offenceLimit within offenceWindowMs, of all tenants together
+ *                       the next tenant is held so at its first: a token of many tenants gets no offenceLimit for each
  *
  * Pauses are measured from when this process read or made the note, on the monotonic clock: a wall clock that leaps makes
  * a pause end early or begin again, and never last longer than it would be. The window is by the wall clock: put forward it
@@ -25,6 +27,8 @@ const MAX_PAUSE_MS = 10 * 60_000;
 const FORGET_AFTER_MS = 10 * 60_000;
 /** A poisoned job ended its process alone twice; what it did beside others may have been the others'. */
 const POISON_OFFENCES = 2;
+/** So many times a tenant's limit are the offences of all tenants from which on each is a tenant's last. */
+const LIMIT_OF_ALL = 2;
 
 /** What is kept of a tenant, as JSON in the group's hash: one entry per tenant, a bounded list in each. */
 interface BackOffRecord {
@@ -66,14 +70,9 @@ export class TenantBackOff {
 
   /** Reads what predecessors noted; the parked tenants are read before. @returns tenants that are paused */
   async load(): Promise<readonly string[]> {
-    const flat = (await this.#link.insist(() => this.#link.redis.hgetall(this.#key))) as Record<
-      string,
-      string
-    >;
     const forgotten: string[] = [];
     const paused: string[] = [];
-    for (const [tenant, json] of Object.entries(flat)) {
-      const record = JSON.parse(json) as BackOffRecord;
+    for (const [tenant, record] of await this.#read()) {
       if (record.paused !== undefined) {
         paused.push(tenant);
         await this.#pause(tenant, record.paused);
@@ -133,16 +132,26 @@ export class TenantBackOff {
   async #count(tenant: string, offences: number): Promise<BackOffRecord> {
     const { offenceLimit, offenceWindowMs } = this.#options;
     // Not from memory: a person may have resumed the tenant since.
-    const json = (await this.#link.insist(() => this.#link.call('HGET', this.#key, tenant))) as string | null;
-    const known = json === null ? undefined : (JSON.parse(json) as BackOffRecord);
+    const records = await this.#read();
+    const known = records.get(tenant);
     const now = Date.now();
     const times = (this.#timesOf(known, now) ?? 0) + offences;
-    const recent = (known?.offences ?? []).filter(at => now - at < offenceWindowMs);
-    const counted = [...recent, ...Array<number>(offences).fill(now)].slice(-Math.max(offenceLimit, 1));
-    const isPaused = offenceLimit > 0 && counted.length >= offenceLimit;
+    const recentOf = (record: BackOffRecord | undefined) =>
+      (record?.offences ?? []).filter(at => now - at < offenceWindowMs);
+    const counted = [...recentOf(known), ...Array<number>(offences).fill(now)].slice(
+      -Math.max(offenceLimit, 1),
+    );
+    let ofAll = offences;
+    for (const record of records.values()) ofAll += recentOf(record).length;
+    const isRepeated = counted.length >= offenceLimit;
+    const isPaused = offenceLimit > 0 && (isRepeated || ofAll > offenceLimit * LIMIT_OF_ALL);
     const record: BackOffRecord = {
       ...{ times, at: now, offences: counted },
-      ...(isPaused ? { paused: this.#reasonOf(tenant, counted.length) } : {}),
+      ...(isPaused
+        ? {
+            paused: isRepeated ? this.#reasonOf(tenant, counted.length) : this.#reasonOf(tenant, ofAll, true),
+          }
+        : {}),
     };
     await this.#link.insist(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record)));
     const pauseMs = this.#pauseMs(record.times);
@@ -157,6 +166,15 @@ export class TenantBackOff {
       });
     }
     return record;
+  }
+
+  /** One entry for each tenant that offended and was not forgotten. */
+  async #read(): Promise<Map<string, BackOffRecord>> {
+    const flat = (await this.#link.insist(() => this.#link.redis.hgetall(this.#key))) as Record<
+      string,
+      string
+    >;
+    return new Map(Object.entries(flat).map(([tenant, json]) => [tenant, JSON.parse(json) as BackOffRecord]));
   }
 
   #holdBack(tenant: string, times: number, leftMs: number): void {
@@ -186,10 +204,10 @@ export class TenantBackOff {
     });
   }
 
-  #reasonOf(tenant: string, offences: number): string {
+  #reasonOf(tenant: string, offences: number, ofAll = false): string {
     const minutes = Math.max(1, Math.round(this.#options.offenceWindowMs / 60_000));
     return (
-      `the broker was replaced ${offences} times within ${minutes} min because of its writes; its queue stays. Find them in its ` +
+      `the broker was replaced ${offences} times within ${minutes} min because of ${ofAll ? 'writes of several tenants, its own among them' : 'its writes'}; its queue stays. Find them in its ` +
       `dead letters, have their sender stop, then resume it: onewriter tenants resume ${tenant}`
     );
   }
