@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKS } from './attacks/index.ts';
 import { BOUNDS, describeOutcome, judge } from './judge.ts';
-import { AttackRig } from './rig.ts';
+import { AttackRig, type Offender } from './rig.ts';
 
 /* Each attack for a few seconds; `npm run test:attacks` runs all of them at once for ten minutes. */
 
@@ -14,6 +14,30 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await rig?.[Symbol.asyncDispose]();
+});
+
+describe('the verdict', () => {
+  const honest = { requests: 1, p50: 1, p99: 1, worst: 1, stalledMs: 0, errors: {} };
+  const attack = ATTACKS.get('endless-write')!;
+  const judgeAfter = (seconds: number, state?: Offender['state']) => {
+    const offender = state && { tenant: 'hostile-endless-write-0', times: 2, state };
+    const offenders = new Map(offender && [[attack.name, offender]]);
+    const outcome = { quiet: honest, attacked: honest, peakMib: {}, replaced: [], seconds, offenders };
+    return { problems: judge([attack], outcome), line: describeOutcome(outcome) };
+  };
+
+  it('says which attackers the broker has throttled and held, and wants it of endless writes', () => {
+    expect(judgeAfter(3)).toMatchObject({ problems: [], line: expect.not.stringContaining('hostile') });
+    expect(judgeAfter(40, 'noted').problems).toEqual([
+      'the tenant of endless-write was not throttled after 40 s',
+    ]);
+    expect(judgeAfter(40, 'throttled').line).toContain('hostile-endless-write-0: throttled, 2 offences');
+    expect(judgeAfter(40, 'throttled').problems).toEqual([]);
+    expect(judgeAfter(150, 'throttled').problems).toEqual([
+      'the tenant of endless-write was not held after 150 s',
+    ]);
+    expect(judgeAfter(150, 'held').problems).toEqual([]);
+  });
 });
 
 describe('other tenants are not hurt by', () => {

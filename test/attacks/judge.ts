@@ -42,12 +42,20 @@ export function judge(attacks: readonly Attack[], outcome: Outcome, bounds: Boun
     if (limit !== undefined && mib > limit)
       problems.push(`the ${name} had ${mib} MiB, ${limit} are documented`);
   }
+  for (const { name, offender } of attacks) {
+    if (offender === undefined) continue;
+    const state = outcome.offenders.get(name)?.state;
+    if (outcome.seconds >= offender.heldAfterS && state !== 'held')
+      problems.push(`the tenant of ${name} was not held after ${outcome.seconds} s`);
+    else if (outcome.seconds >= offender.throttledAfterS && state !== 'held' && state !== 'throttled')
+      problems.push(`the tenant of ${name} was not throttled after ${outcome.seconds} s`);
+  }
   if (stallMs === 0) for (const name of replaced) problems.push(`the ${name} was replaced`);
   return problems;
 }
 
 /** One line of figures. */
-export function describeOutcome({ quiet, attacked, peakMib, replaced }: Outcome): string {
+export function describeOutcome({ quiet, attacked, peakMib, replaced, offenders }: Outcome): string {
   const memory = Object.entries(peakMib).map(([name, mib]) => `${name} ${mib}`);
   const errors = Object.entries(attacked.errors).map(([code, count]) => `${count} ${code}`);
   return [
@@ -55,5 +63,8 @@ export function describeOutcome({ quiet, attacked, peakMib, replaced }: Outcome)
     `MiB: ${memory.join(', ')}`,
     ...(errors.length > 0 ? [`errors: ${errors.join(', ')}`] : []),
     ...(replaced.length > 0 ? [`replaced: ${replaced.join(', ')}`] : []),
+    ...[...offenders.values()].map(
+      ({ tenant, times, state }) => `${tenant}: ${state}, ${times} ${times === 1 ? 'offence' : 'offences'}`,
+    ),
   ].join(' · ');
 }

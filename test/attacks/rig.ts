@@ -2,8 +2,9 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { groupKeys } from '@onewriter/protocol';
 import { type AccessLevel, signToken } from '@onewriter/runtime';
-import { pauseTenant } from '@onewriter/tenants';
+import { holdKeys, pauseTenant, REPEAT_OFFENDER } from '@onewriter/tenants';
 import { type Stack, startStack, TEST_TOKEN_SECRET, waitFor } from '@onewriter/testkit';
 import { Redis } from 'ioredis';
 import type { AttackTask } from './attack-process.ts';
@@ -54,6 +55,8 @@ export interface Attack {
   readonly stallMs?: number | undefined;
   /** The sum of these waits, at most, in ms, however long it attacks. */
   readonly totalStallMs?: number | undefined;
+  /** After so many seconds the broker has begun to throttle its tenant, and has it held (ADR 0043). */
+  readonly offender?: { readonly throttledAfterS: number; readonly heldAfterS: number } | undefined;
   run(target: Target): Promise<void>;
 }
 
@@ -65,6 +68,18 @@ export interface Outcome {
   readonly peakMib: Readonly<Record<string, number>>;
   /** Processes of the stack that were replaced. */
   readonly replaced: readonly string[];
+  /** How long it attacked. */
+  readonly seconds: number;
+  /** What the broker knows of the attackers, by attack; none where it was not replaced because of them. */
+  readonly offenders: ReadonlyMap<string, Offender>;
+}
+
+/** An attacker's tenant because of which the broker was replaced. */
+export interface Offender {
+  readonly tenant: string;
+  readonly times: number;
+  /** From the second time on it is throttled. */
+  readonly state: 'noted' | 'throttled' | 'held';
 }
 
 export interface RigOptions {
@@ -122,8 +137,9 @@ export class AttackRig implements AsyncDisposable {
     const replaced = (['broker', 'gateway', 'dashboard', 'redis'] as const).filter(
       name => before[name] !== after[name],
     );
+    const offenders = await this.#offenders(tasks);
     await this.#awaitCalm(tasks.map(({ tenant }) => tenant));
-    return { quiet, attacked, peakMib, replaced };
+    return { quiet, attacked, peakMib, replaced, seconds: this.#options.seconds, offenders };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -185,6 +201,23 @@ export class AttackRig implements AsyncDisposable {
     for (const name of ['broker', 'gateway', 'dashboard', 'redis'] as const) {
       const mib = [pids[name], ...childrenOf(pids[name])].reduce((sum, pid) => sum + residentMib(pid), 0);
       peakMib[name] = Math.max(peakMib[name] ?? 0, Math.round(mib));
+    }
+  }
+
+  async #offenders(tasks: readonly AttackTask[]): Promise<ReadonlyMap<string, Offender>> {
+    const redis = new Redis(this.#stack.redisUrl);
+    try {
+      const offenders = new Map<string, Offender>();
+      for (const { attack, tenant } of tasks) {
+        const json = await redis.hget(groupKeys('default').backOff, tenant);
+        if (json === null) continue;
+        const { times } = JSON.parse(json) as { readonly times: number };
+        const isHeld = (await redis.hexists(holdKeys('default', tenant).holds, REPEAT_OFFENDER)) === 1;
+        offenders.set(attack, { tenant, times, state: isHeld ? 'held' : times > 1 ? 'throttled' : 'noted' });
+      }
+      return offenders;
+    } finally {
+      redis.disconnect();
     }
   }
 

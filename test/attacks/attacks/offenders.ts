@@ -7,6 +7,11 @@ const REPLACED_MS = 2_500;
 /** As often as pauses a tenant: ONEWRITER_OFFENCE_LIMIT. */
 const REPLACED_TIMES = 5;
 const STALLS = { stallMs: REPLACED_MS, totalStallMs: REPLACED_TIMES * REPLACED_MS };
+/**
+ * A statement ends after 10 s; from the second offence on its tenant waits for 10, 20 and 40 s, and at the fifth it is held: after
+ * 120 s, and the starts of five brokers.
+ */
+const OFFENDER = { throttledAfterS: 35, heldAfterS: 145 };
 const NUMBERS = 'WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c)';
 const ENDLESS = `INSERT INTO t(v) ${NUMBERS} SELECT i FROM c WHERE i < 0`;
 
@@ -26,6 +31,7 @@ export const endlessWrite: Attack = {
   name: 'endless-write',
   summary: 'writes that never end',
   ...STALLS,
+  offender: OFFENDER,
   run: target => repeat(target, 4, 'query', ENDLESS),
 };
 
@@ -33,6 +39,7 @@ export const endlessBacklog: Attack = {
   name: 'endless-backlog',
   summary: 'a backlog of writes that never end, for which no caller waits',
   ...STALLS,
+  offender: OFFENDER,
   run: target => repeat(target, 4, 'enqueue', ENDLESS),
 };
 
