@@ -1,6 +1,6 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { VerifiedToken } from '@onewriter/runtime';
-import type { LargeBody } from './bodies/json-body.ts';
+import type { LargeBody } from './bodies/large-body.ts';
 
 /** What the gateway's handlers find in their context. */
 export interface GatewayEnv {

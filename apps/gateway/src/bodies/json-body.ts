@@ -11,16 +11,6 @@ import { parseExactJson } from './exact-json.ts';
 import { parseJson, validate } from './parse-body.ts';
 import { type BodyName, readStatementBody, type StatementBody } from './statement-body.ts';
 
-/** How a body that is not small is read. */
-export interface LargeBody {
-  /** What has arrived of it. */
-  readonly taken: Taken;
-  /** Whose it is, where turns are taken. */
-  readonly owner: string;
-  /** Resolves when it may keep the event loop busy. */
-  nextTurn(): Promise<void>;
-}
-
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 
 /** A body of this size is read at once; it counts before it has arrived. */

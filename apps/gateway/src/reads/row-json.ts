@@ -1,6 +1,4 @@
 import type { SqlValue } from '@onewriter/protocol';
-import type { Context } from 'hono';
-import type { GatewayEnv } from '../gateway-env.ts';
 import { toPlainValue } from '../result-values.ts';
 import { toRowKeys } from '../row-keys.ts';
 import { valueWriter } from '../v1/result-shapes.ts';
@@ -49,15 +47,4 @@ export function rowsJson(
 ): readonly Uint8Array[] {
   if (json !== undefined) return json;
   return [Buffer.from(rows.map(rowWriter(form, columns)).join())];
-}
-
-/** An answer in JSON, of texts around the rows. */
-export function jsonResponse(
-  c: Context<GatewayEnv>,
-  head: string,
-  rows: readonly Uint8Array[],
-  tail: string,
-): Response {
-  const body = Buffer.concat([Buffer.from(head), ...rows, Buffer.from(tail)]);
-  return c.body(body, 200, { 'content-type': 'application/json' });
 }

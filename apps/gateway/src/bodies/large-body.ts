@@ -1,0 +1,11 @@
+import type { Taken } from '../security/shares.ts';
+
+/** How a body that is not small is read. */
+export interface LargeBody {
+  /** What has arrived of it. */
+  readonly taken: Taken;
+  /** Whose it is, where turns are taken. */
+  readonly owner: string;
+  /** Resolves when it may keep the event loop busy. */
+  nextTurn(): Promise<void>;
+}
