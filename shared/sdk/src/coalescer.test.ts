@@ -18,7 +18,7 @@ function openPath(downSince?: () => number | undefined) {
       },
       send: async (job: OutboundJob) => {
         if (downSince?.() !== undefined) return { kind: 'unsent', cause: new Error('down') };
-        const { ops } = parseWriteJob(job.message);
+        const { ops } = parseWriteJob(String(job.message));
         jobs.push({ id: job.id, numbers: ops.map(op => ((op as WireStatementOperation).p as number[])[0]!) });
         return { kind: 'accepted', depth: 0 };
       },

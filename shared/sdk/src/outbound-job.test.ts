@@ -30,13 +30,13 @@ function codeOf(run: () => unknown): unknown {
 describe('OutboundJob', () => {
   it('names the client that has to be there only where a transaction may stay open', () => {
     const steps = [{ sql: 'BEGIN IMMEDIATE' }];
-    const clientOf = (payload: EncodedWrite) => readLiveClient(jobOf(payload).message);
+    const clientOf = (payload: EncodedWrite) => readLiveClient(String(jobOf(payload).message));
     expect(clientOf(encodeSteps({ steps, interactive: true }, 1_000))).toBe('c-1');
     // Whatever else stands at the beginning.
     const traceparents = ['00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'];
     for (const head of [{ dir: 'd-1' }, { traceparents }, { dir: 'd-1', traceparents }]) {
       const job = jobWith(head, encodeSteps({ steps, interactive: true }, 1_000));
-      expect(readLiveClient(job.message)).toBe('c-1');
+      expect(readLiveClient(String(job.message))).toBe('c-1');
     }
     expect(clientOf(encodeSteps({ steps: [{ sql: 'SAVEPOINT a' }] }, 1_000))).toBeUndefined();
     const transaction = 't-01234567-89ab-7cde-8f01-23456789abcd';
@@ -59,7 +59,7 @@ describe('OutboundJob', () => {
       encodeScript('DELETE FROM t', {}),
       encodeStatement({ sql: insert, params: [true, 1.5e300] }, {}),
     );
-    expect(parseWriteJob(job.message)).toEqual({
+    expect(parseWriteJob(String(job.message))).toEqual({
       v: 1,
       client: 'c-1',
       seq: 3,

@@ -72,7 +72,7 @@ class Model implements JobSender, JobStates, Ledger {
 
   async #send(job: OutboundJob): Promise<SendOutcome> {
     if (this.downSince !== undefined) return { kind: 'unsent', cause: new Error('down') };
-    const { message } = job;
+    const message = String(job.message);
     await later(this.random() * 3);
     if (this.chance(0.05)) return { kind: 'unsent', cause: new Error('LOADING') };
     if (this.chance(0.02)) return { kind: 'refused', error: refusedError() };

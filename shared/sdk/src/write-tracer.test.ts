@@ -44,7 +44,7 @@ class Queue implements JobSender {
   withdraw = async () => false;
 
   async send(job: OutboundJob): Promise<SendOutcome> {
-    this.jobs.push({ id: job.id, message: job.message, writes: job.writes.length });
+    this.jobs.push({ id: job.id, message: String(job.message), writes: job.writes.length });
     return this.outcomes.shift() ?? { kind: 'accepted', depth: 0 };
   }
 }
