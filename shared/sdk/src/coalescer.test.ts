@@ -33,7 +33,7 @@ function openPath(downSince?: () => number | undefined) {
       look: async addresses => addresses.map(() => 'queued' as const),
       answer: async () => undefined,
     },
-    ledger: { find: async () => ABSENT } as never,
+    ledger: { find: async () => ABSENT, lookNow: () => undefined } as never,
     logger: silent,
     writeTimeoutMs: 8_000,
   });
