@@ -8,6 +8,7 @@ import {
   type GroupItemOutcome,
   type LaneOutcome,
   type LaneTask,
+  PROGRESS_BYTES,
   type WalFile,
   type WriterOptions,
   writerThreadUrl,
@@ -76,6 +77,8 @@ const BEGUN = 3;
 /** Cell of the progress with the job that the thread is at; {@link NO_JOB} until it begins. */
 const JOB = 1;
 const NO_JOB = -1;
+/** Cell of the progress that says whether the thread is at files: it opens, commits, writes back or closes them. */
+const AT_FILES = 4;
 /** A number that no item has: what is not begun is revoked. */
 const REVOKED = 1 << 30;
 /** What a batch may leave in memory: the page cache of its connection, and beside it the copies of its jobs. */
@@ -100,6 +103,8 @@ export class Lane {
   readonly leaving = new Set<string>();
   /** Tenants whose file the thread may have open: those of `tenants`, and those whose close it has not answered. */
   readonly #open = new Set<string>();
+  /** Tenants that wait, and those that the thread has: it opens their files, again where they were closed for others. */
+  readonly #pending = new Set<string>();
   #group: Group | undefined;
   #closing: Promise<number> | undefined;
   readonly #queue = new Turns<LaneClient>();
@@ -122,7 +127,7 @@ export class Lane {
   #idleEnds = 0;
 
   constructor(index: number, options: LaneOptions) {
-    const progress = new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT);
+    const progress = new SharedArrayBuffer(PROGRESS_BYTES);
     this.index = index;
     this.#progress = new Int32Array(progress);
     this.#options = options;
@@ -186,6 +191,11 @@ export class Lane {
     return item < 0 ? 0 : now - this.#seen.since;
   }
 
+  /** Whether the thread opens, commits, writes back or closes files, for which others would wait as well, or has not begun. */
+  get isAtFiles(): boolean {
+    return Atomics.load(this.#progress, AT_FILES) === 1;
+  }
+
   /** Where the thread is in its batch: index of the job, of the write in the job. */
   get position(): { readonly job: number; readonly op: number } {
     return { job: Atomics.load(this.#progress, JOB), op: Atomics.load(this.#progress, 2) };
@@ -197,6 +207,7 @@ export class Lane {
     this.tenants.add(client.tenant);
     this.#open.add(client.tenant);
     this.leaving.delete(client.tenant);
+    this.#pending.add(client.tenant);
     this.#queue.add(client, client);
     this.pump();
   }
@@ -212,7 +223,9 @@ export class Lane {
 
   /** Takes all that wait away: out of the queue, and out of the group what the thread has not begun. */
   withdrawAll(): readonly LaneClient[] {
-    return [...this.#revoke(), ...this.#queue.takeAll()];
+    const queued = this.#queue.takeAll();
+    for (const { tenant } of queued) this.#pending.delete(tenant);
+    return [...this.#revoke(), ...queued];
   }
 
   /** Begins what waits, if the thread is free and it may. */
@@ -225,6 +238,7 @@ export class Lane {
       if (client === undefined) break;
       const task = client.nextTask(items.length > 0 || this.#queue.size > 0);
       if (task !== undefined) items.push({ client, task });
+      else this.#pending.delete(client.tenant);
     }
     if (items.length > 0) void this.#run(items);
   }
@@ -236,7 +250,9 @@ export class Lane {
     this.tenants.add(client.tenant);
     this.#open.add(client.tenant);
     const task = client.nextTask(false);
-    if (task !== undefined) await this.#run([{ client, task }]);
+    if (task === undefined) return;
+    this.#pending.add(client.tenant);
+    await this.#run([{ client, task }]);
   }
 
   /** Rolls a tenant's open transaction back, after what runs and before what is begun later. */
@@ -319,6 +335,8 @@ export class Lane {
     this.#busySince = performance.now();
     Atomics.store(this.#progress, BEGUN, 0);
     Atomics.store(this.#progress, JOB, NO_JOB);
+    // Until it begins it starts, or writes a log back.
+    Atomics.store(this.#progress, AT_FILES, 1);
     try {
       if (items.length === 1) {
         // Alone: the commit flushes by itself, which is the shortest way.
@@ -369,9 +387,19 @@ export class Lane {
   /** An outcome came; it is told when its WAL is flushed. */
   #answer(group: Group, index: number, outcome: ApplyOutcome): void {
     if (!this.#settle(group, index)) return;
+    this.#forget(outcome.evicted);
     const { client } = group.items[index]!;
     if (outcome.kind === 'refused' || outcome.unflushed === undefined) client.onOutcome(outcome);
     else void this.#flush(client, outcome, outcome.unflushed);
+  }
+
+  /** Their files were closed for others. Those that wait here are opened again, here; the others may go anywhere. */
+  #forget(evicted: readonly string[]): void {
+    for (const tenant of evicted) {
+      if (this.#pending.has(tenant)) continue;
+      this.tenants.delete(tenant);
+      this.#open.delete(tenant);
+    }
   }
 
   async #flush(client: LaneClient, outcome: AppliedOutcome, wal: WalFile): Promise<void> {
@@ -405,6 +433,7 @@ export class Lane {
   #settle(group: Group, index: number): boolean {
     if (group.answered[index]) return false;
     group.answered[index] = true;
+    this.#pending.delete(group.items[index]!.client.tenant);
     if (--group.left === 0) for (const resolve of this.#answerWaiters.splice(0)) resolve();
     return true;
   }

@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { newJobId } from '@onewriter/protocol';
+import { newJobId, tenantFile } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { ApplyOutcome, ApplyTask } from '@onewriter/writer';
+import Database from 'better-sqlite3';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { Lane, type LaneClient, type LaneOptions } from './lane.ts';
 import { Lanes, type LanesOptions } from './lanes.ts';
@@ -42,6 +43,12 @@ class Client implements LaneClient {
     return { kind: 'apply', tenant: this.tenant, epoch: 1, jobs: [{ id: newJobId(), data }] };
   }
 
+  /** It has its job again. */
+  reset(): void {
+    this.#begun = false;
+    this.outcome = undefined;
+  }
+
   onOutcome(outcome: ApplyOutcome): void {
     this.outcome = outcome;
   }
@@ -70,12 +77,16 @@ function writerOptions() {
   };
 }
 
-function createLane(options: LanesOptions['writer'], more: Partial<LaneOptions> = {}): Lane {
+function createLane(
+  options: LanesOptions['writer'],
+  more: Partial<LaneOptions> = {},
+  maxOpenTenants = 400,
+): Lane {
   const flusher = new WalFlusher(() => 10);
   const nothing = () => {};
   const lane = new Lane(0, {
     ...{
-      writer: { ...options, maxOpenTenants: 400 },
+      writer: { ...options, maxOpenTenants },
       flusher,
       mayBegin: () => true,
       onIdle: nothing,
@@ -90,6 +101,21 @@ function createLane(options: LanesOptions['writer'], more: Partial<LaneOptions> 
     flusher.close();
   });
   return lane;
+}
+
+function createLanes(more: Partial<LanesOptions> = {}): Lanes {
+  const lanes = new Lanes({
+    threads: 2,
+    writer: writerOptions(),
+    openFiles: { perLane: 400, perSpareLane: 32, logs: 400, descriptors: 2_000 },
+    mayBegin: () => true,
+    onChanged: (_, finding) => expect.fail(finding.message),
+    onBroken: error => expect.fail(String(error)),
+    log: quiet,
+    ...more,
+  });
+  onTestFinished(async () => void (await lanes.close()));
+  return lanes;
 }
 
 const until = (condition: () => boolean) =>
@@ -109,17 +135,7 @@ it('a lane does what it is given in that order, and ends only after all of it', 
 });
 
 it('a spare lane retires while many idle tenants are being closed', { timeout: 60_000 }, async () => {
-  const lanes = new Lanes({
-    threads: 1,
-    writer: writerOptions(),
-    openFiles: { perLane: 400, perSpareLane: 32, logs: 400, descriptors: 2_000 },
-    mayBegin: () => true,
-    onChanged: (_, finding) => expect.fail(finding.message),
-    onBroken: error => expect.fail(String(error)),
-    spareIdleMs: 0,
-    log: quiet,
-  });
-  onTestFinished(async () => void (await lanes.close()));
+  const lanes = createLanes({ threads: 1, spareIdleMs: 0 });
   const slow = [new Client('slow-1', SLOW), new Client('slow-2', SLOW)];
   const clients = Array.from({ length: 60 }, (_, index) => new Client(`t${index}`));
   for (const client of [...slow, ...clients]) lanes.enqueue(client);
@@ -130,6 +146,63 @@ it('a spare lane retires while many idle tenants are being closed', { timeout: 6
   await until(() => lanes.all.length === 1);
   await closed;
   await lanes.close();
+});
+
+it('the tenants of a spare lane move back while they are written, and it retires', {
+  timeout: 60_000,
+}, async () => {
+  const lanes = createLanes({ threads: 1, spareIdleMs: 0 });
+  const [lasting] = lanes.all;
+  const clients = Array.from({ length: 20 }, (_, index) => new Client(`t${index}`));
+  for (const client of [new Client('slow', SLOW), ...clients]) lanes.enqueue(client);
+  await until(() => !lasting!.isAtFiles); // it runs the statement
+  await until(() => clients.every(({ outcome }) => outcome !== undefined));
+  const spare = lanes.all[1]!;
+  expect(clients.filter(({ lane }) => lane === spare).length).toBeGreaterThan(0);
+  await until(() => {
+    for (const client of clients.filter(({ outcome }) => outcome !== undefined)) {
+      client.reset();
+      lanes.enqueue(client);
+    }
+    return clients.every(({ lane }) => lane === lasting) && lanes.all.length === 1;
+  });
+  expect(spare.tenants.size).toBe(0);
+});
+
+it('no spare lane is opened while a thread waits for a file for a moment', async () => {
+  const writer = { ...writerOptions(), busyTimeoutMs: 250 };
+  const path = tenantFile(writer.dataDir, 'locked', writer.dbFile);
+  mkdirSync(dirname(path), { recursive: true });
+  const other = new Database(path);
+  onTestFinished(() => void other.close());
+  other.pragma('journal_mode = WAL');
+  other.exec('BEGIN IMMEDIATE');
+  const lanes = createLanes({ threads: 1, writer });
+  const first = new Client('first');
+  lanes.enqueue(first);
+  await until(() => first.outcome !== undefined); // the thread has started
+  const look = vi.spyOn(lanes.all[0]!, 'heldUpMs');
+  const clients = [new Client('locked'), new Client('t0'), new Client('t1')];
+  for (const client of clients) lanes.enqueue(client);
+  let most = 0;
+  await until(() => {
+    most = Math.max(most, lanes.all.length);
+    return clients.every(({ outcome }) => outcome !== undefined);
+  });
+  expect(clients[0]!.outcome).toMatchObject({ kind: 'refused', error: { code: 'DATABASE_BUSY' } });
+  expect(Math.max(...look.mock.results.map(({ value }) => value as number))).toBeGreaterThan(150);
+  expect(most).toBe(1);
+});
+
+it('a tenant whose file a lane closed for others is not bound to it any more', async () => {
+  const lane = createLane(writerOptions(), {}, 2);
+  const clients = Array.from({ length: 4 }, (_, index) => new Client(`t${index}`));
+  for (const client of clients) {
+    lane.enqueue(client);
+    await until(() => client.outcome !== undefined);
+  }
+  expect([...lane.tenants]).toEqual(['t2', 't3']);
+  expect(clients.map(({ tenant }) => lane.mayHaveOpen(tenant))).toEqual([false, false, true, true]);
 });
 
 it('a lane whose threads do not stay up says so, and gives its work back', async () => {
@@ -198,16 +271,7 @@ it('a lane serves a tenant with new work before a backlog of hundreds has had it
 });
 
 it('others are served between tenants that run alone, and never at the same time', async () => {
-  const lanes = new Lanes({
-    threads: 2,
-    writer: writerOptions(),
-    openFiles: { perLane: 400, perSpareLane: 32, logs: 400, descriptors: 2_000 },
-    mayBegin: () => true,
-    onChanged: (_, finding) => expect.fail(finding.message),
-    onBroken: error => expect.fail(String(error)),
-    log: quiet,
-  });
-  onTestFinished(async () => void (await lanes.close()));
+  const lanes = createLanes();
   const order: string[] = [];
   const at = new Set<string>();
   const create = (tenant: string) => {
@@ -236,16 +300,7 @@ it('others are served between tenants that run alone, and never at the same time
 
 it('says when fewer tenants wait, and when none will any more', async () => {
   let mayBegin = false;
-  const lanes = new Lanes({
-    threads: 2,
-    writer: writerOptions(),
-    openFiles: { perLane: 400, perSpareLane: 32, logs: 400, descriptors: 4_000 },
-    mayBegin: () => mayBegin,
-    onChanged: (_, finding) => expect.fail(finding.message),
-    onBroken: error => expect.fail(String(error)),
-    log: quiet,
-  });
-  onTestFinished(async () => void (await lanes.close()));
+  const lanes = createLanes({ mayBegin: () => mayBegin });
   const clients = Array.from({ length: 30 }, (_, index) => new Client(`t${index}`));
   for (const client of clients) lanes.enqueue(client);
   const room: number[] = [];

@@ -26,19 +26,27 @@ export interface LanesOptions {
 
 /** A batch that takes longer holds its lane up: tenants that wait behind it go elsewhere. */
 const HELD_UP_MS = 100;
+/**
+ * The same while the thread is at files. Where the disk is slow, another thread would wait for it, too, and a tenant that moves
+ * is closed and opened, which flushes five times.
+ */
+const HELD_UP_AT_FILES_MS = 500;
 const LOOK_EVERY_MS = 50;
 const SPARE_IDLE_MS = 30_000;
 
 /**
  * The lanes: one thread each, tenants bound to them. A tenant stays with its lane, where its connection is open, until
  * it is closed or the lane is held up by another tenant's long statement: then it moves to a lane that is not, and if
- * all are, to a spare one. Of a tenant itself one batch is under way at most.
+ * all are, to a spare one. A spare lane keeps few files open, and its tenants move back when no other lane is held up, one at each
+ * look, so that few files are opened at a time. Of a tenant itself one batch is under way at most.
  */
 export class Lanes {
   readonly #options: LanesOptions;
   readonly #lanes: Lane[] = [];
   readonly #spareIdleSince = new Map<Lane, number>();
   readonly #alone: LaneClient[] = [];
+  /** A tenant may move from a spare lane to one that stays. */
+  #mayMoveBack = false;
   /** A tenant runs alone, or waits for the lanes to come to rest. */
   #holding = false;
   readonly #flusher: WalFlusher;
@@ -77,7 +85,8 @@ export class Lanes {
 
   /** Gives a tenant with work its turn. */
   enqueue(client: LaneClient): void {
-    const lane = client.lane ?? this.#choose();
+    this.#moveBack(client);
+    const lane = this.#laneOf(client) ?? this.#choose();
     const isNew = !lane.mayHaveOpen(client.tenant);
     lane.enqueue(client);
     // Its descriptors may be those of logs.
@@ -166,12 +175,31 @@ export class Lanes {
     return lane;
   }
 
-  /** The lane with the least to do; of equals that with the fewest tenants. */
+  /** The lane that may have a tenant's file open; undefined where it was closed for others, which ends a spare lane, too. */
+  #laneOf({ lane, tenant }: LaneClient): Lane | undefined {
+    return lane !== undefined && this.#lanes.includes(lane) && lane.mayHaveOpen(tenant) ? lane : undefined;
+  }
+
+  /** Closes the file of a tenant with a spare lane, where it may move to one that stays. */
+  #moveBack(client: LaneClient): void {
+    const lane = this.#laneOf(client);
+    if (!this.#mayMoveBack || lane === undefined || client.pinned || !this.#isSpare(lane)) return;
+    this.#mayMoveBack = false;
+    client.lane = undefined;
+    void lane.closeTenant(client.tenant).catch(() => {}); // the thread ended: its connections are closed
+  }
+
+  #isSpare(lane: Lane): boolean {
+    return this.#lanes.indexOf(lane) >= this.#options.threads;
+  }
+
+  /** A lane that is not held up, and that stays; of these the one with the least to do; of equals that with the fewest tenants. */
   #choose(): Lane {
     const now = performance.now();
     return this.#lanes.reduce((best, lane) => {
       const difference =
         Number(isHeldUp(lane, now)) - Number(isHeldUp(best, now)) ||
+        Number(this.#isSpare(lane)) - Number(this.#isSpare(best)) ||
         lane.load - best.load ||
         lane.tenants.size - best.tenants.size;
       return difference < 0 ? lane : best;
@@ -193,7 +221,10 @@ export class Lanes {
     for (const lane of [...this.#lanes]) {
       if (isHeldUp(lane, now) && lane.load > 1) this.#relieve(lane, now);
     }
-    for (const lane of this.#lanes.slice(this.#options.threads)) this.#retireSpare(lane, now);
+    const { threads } = this.#options;
+    for (const lane of this.#lanes.slice(threads)) this.#retireSpare(lane, now);
+    this.#mayMoveBack =
+      this.#lanes.length > threads && !this.#lanes.slice(0, threads).some(lane => isHeldUp(lane, now));
   }
 
   /** Moves the tenants that wait at a lane that is held up. */
@@ -244,7 +275,7 @@ export class Lanes {
     for (let next = this.#alone[0]; next !== undefined; next = this.#alone[0]) {
       this.#holding = true;
       await this.idle();
-      const lane = next.lane ?? this.#choose();
+      const lane = this.#laneOf(next) ?? this.#choose();
       await lane.runAlone(next);
       this.#alone.shift();
       this.#holding = false;
@@ -254,5 +285,5 @@ export class Lanes {
 }
 
 function isHeldUp(lane: Lane, now: number): boolean {
-  return lane.heldUpMs(now) > HELD_UP_MS;
+  return lane.heldUpMs(now) > (lane.isAtFiles ? HELD_UP_AT_FILES_MS : HELD_UP_MS);
 }

@@ -12,7 +12,7 @@ import {
 } from '../test-support/temporary-lane.ts';
 import { applyBatch, BatchFailed } from './apply-batch.ts';
 import type { QueuedJob } from './lane-task.ts';
-import { Progress } from './progress.ts';
+import { PROGRESS_BYTES, Progress } from './progress.ts';
 import { TenantDatabase } from './tenant-database.ts';
 
 const TABLE = script('CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE)');
@@ -45,7 +45,7 @@ describe('applying a batch', () => {
     lane.applyOne(TABLE);
     lane.applyOne(script('CREATE TABLE other(id INTEGER PRIMARY KEY)'));
     const database = openTenant(lane);
-    const options = { progress: new Progress(new SharedArrayBuffer(16)) };
+    const options = { progress: new Progress(new SharedArrayBuffer(PROGRESS_BYTES)) };
     for (const sql of [
       'INSERT INTO t VALUES (1, 1)',
       'INSERT INTO other VALUES (1)',

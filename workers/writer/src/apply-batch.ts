@@ -458,6 +458,7 @@ class Batch {
   /** @returns the error of a COMMIT that was refused because of what it holds. */
   #commit(commit: NumberedCommit): OnewriterError | undefined {
     const startedMs = performance.now();
+    this.#options.progress.atFiles(true);
     try {
       this.#database.commit(commit);
       this.#database.committed();
@@ -471,6 +472,7 @@ class Batch {
       if (error.code === 'DATABASE_IO_ERROR') this.#outcomeUnknown = true;
       throw error;
     } finally {
+      this.#options.progress.atFiles(false);
       this.#commitMs += performance.now() - startedMs;
     }
   }

@@ -24,7 +24,8 @@ export interface WriterOptions {
   readonly exclusive: boolean;
   /**
    * Where the thread tells what it runs, for the watchdog: Int32 [0] 1 while a task runs, [1] index of the job in
-   * the task, [2] index of the write in the job; and [3] tasks of a group that were begun (see {@link GroupTask}).
+   * the task, [2] index of the write in the job, [3] tasks of a group that were begun (see {@link GroupTask}); and [4] 1 while
+   * it opens, commits, writes back or closes files, 0 while it runs a write. Of PROGRESS_BYTES.
    */
   readonly progress: SharedArrayBuffer;
   /** Path of the file in which the thread notes what it is at (`RunningNote`); no file without it. */

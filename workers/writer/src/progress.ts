@@ -1,3 +1,6 @@
+/** Size of {@link WriterOptions.progress}. */
+export const PROGRESS_BYTES = 5 * Int32Array.BYTES_PER_ELEMENT;
+
 /** Where a thread tells what it runs; the layout is {@link WriterOptions.progress}. */
 export class Progress {
   readonly #cells: Int32Array;
@@ -8,11 +11,17 @@ export class Progress {
 
   taskBegins(): void {
     this.at(0, 0);
+    this.atFiles(true);
     Atomics.store(this.#cells, 0, 1);
   }
 
   taskEnds(): void {
     Atomics.store(this.#cells, 0, 0);
+  }
+
+  /** @param is it opens, commits, writes back or closes files; false: it runs a write. */
+  atFiles(is: boolean): void {
+    Atomics.store(this.#cells, 4, is ? 1 : 0);
   }
 
   /** @param job index in the task. @param op index in the job. */

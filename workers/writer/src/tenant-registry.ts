@@ -95,7 +95,7 @@ export class TenantRegistry {
       if (this.#open.size <= left) break;
       // Its client goes on with it.
       if (transaction !== undefined) continue;
-      this.close(oldest);
+      this.#closeOne(oldest, false, [], true);
       evicted.push(oldest);
     }
     return this.#open.size < before;
@@ -136,7 +136,7 @@ export class TenantRegistry {
   close(tenant: string): ClosedTenants {
     const changed: ChangedTenant[] = [];
     const wasOpen = this.#open.has(tenant);
-    if (wasOpen) this.#closeOne(tenant, false, changed);
+    if (wasOpen) this.#closeOne(tenant, false, changed, false);
     return { tenants: wasOpen ? [tenant] : [], changed, left: 0 };
   }
 
@@ -150,15 +150,18 @@ export class TenantRegistry {
     const changed: ChangedTenant[] = [];
     for (const tenant of [...this.#open.keys()]) {
       if (performance.now() >= until) break;
-      this.#closeOne(tenant, true, changed);
+      this.#closeOne(tenant, true, changed, true);
       tenants.push(tenant);
     }
     // One whose finding could not be saved stays open as well.
     return { tenants, changed, left: withinMs === Number.POSITIVE_INFINITY ? 0 : this.#open.size };
   }
 
-  /** @param ending the process ends: it may have been overtaken, and the log may be left to whoever opens the file next */
-  #closeOne(tenant: string, ending: boolean, changed: ChangedTenant[]): void {
+  /**
+   * @param ending the process ends: it may have been overtaken
+   * @param mayLeaveLog see {@link TenantDatabase.close}; not where the caller wants all in the file
+   */
+  #closeOne(tenant: string, ending: boolean, changed: ChangedTenant[], mayLeaveLog: boolean): void {
     const database = this.#open.get(tenant)!;
     const error = this.secure(tenant, ending, true);
     if (error !== undefined) {
@@ -166,7 +169,7 @@ export class TenantRegistry {
       return;
     }
     this.#open.delete(tenant);
-    database.close(ending);
+    database.close(mayLeaveLog);
   }
 }
 

@@ -211,6 +211,25 @@ describe('a lane', () => {
     expect(existsSync(join(lane.options.dataDir, 'tenants/c/tenant.db-wal'))).toBe(false);
   });
 
+  it('leaves a small log where it closes a tenant for another and a reader has the file open', () => {
+    const lane = new TemporaryLane({ maxOpenTenants: 1 });
+    lane.apply(TABLE, writes(INSERT));
+    const reader = otherConnection(lane.file);
+    expect(reader.prepare('SELECT count(*) FROM t').pluck().get()).toBe(1);
+    const walBytes = () => statSync(`${lane.file}-wal`).size;
+    applied(lane.run([TABLE], { tenant: 'b' }));
+    expect(walBytes()).toBeGreaterThan(0);
+    lane.apply(writes(INSERT));
+    expect(reader.prepare('SELECT count(*) FROM t').pluck().get()).toBe(2);
+    // Whoever has it closed wants all of it in the file.
+    lane.lane.run({ kind: 'close', tenant: 'acme' });
+    expect(walBytes()).toBe(0);
+    // So is a large one.
+    lane.apply(writes(`INSERT INTO t(a) VALUES (zeroblob(${2 ** 21}))`));
+    applied(lane.run([writes(INSERT)], { tenant: 'b' }));
+    expect(walBytes()).toBe(0);
+  });
+
   it('leaves logs to the next opener where there is no time to close all', () => {
     const lane = new TemporaryLane();
     const tenants = ['a', 'b', 'acme'];
@@ -248,7 +267,7 @@ describe('a lane', () => {
     const lane = new TemporaryLane();
     const cells = new Int32Array(lane.options.progress);
     lane.apply(TABLE, writes(INSERT, INSERT, INSERT));
-    expect([...cells]).toEqual([0, 1, 2, 0]);
+    expect([...cells]).toEqual([0, 1, 2, 0, 1]);
   });
 
   it('posts each outcome of a group by itself, and leaves out what was revoked', () => {

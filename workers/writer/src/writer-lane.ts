@@ -148,7 +148,9 @@ export class WriterLane {
       return { ...refused(error, uncertain, evicted), begun: false };
     }
     try {
+      this.#progress.atFiles(false);
       const result = applyBatch(database, task.jobs, this.#optionsOf(task));
+      this.#progress.atFiles(true);
       if (isLarge(task)) database.shrinkCache();
       return this.#applied(database, result, openMs, evicted);
     } catch (thrown) {

@@ -18,6 +18,7 @@ import type {
   WriterOptions,
 } from '../src/lane-task.ts';
 import type { FreeSpace } from '../src/log-room.ts';
+import { PROGRESS_BYTES } from '../src/progress.ts';
 import { WriterLane } from '../src/writer-lane.ts';
 
 /** A job as it lies in Redis. */
@@ -85,7 +86,7 @@ export class TemporaryLane {
       maxOpenTenants: 10,
       exclusive: false,
       retentionClock: { id: 'test', offsetMs: 0 },
-      progress: new SharedArrayBuffer(16),
+      progress: new SharedArrayBuffer(PROGRESS_BYTES),
       ...options,
     };
     this.lane = new WriterLane(this.options, freeSpace);
