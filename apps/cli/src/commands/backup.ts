@@ -5,7 +5,7 @@ import { backupTenant, type TakenBackup } from '../backup/backup-tenant.ts';
 import { describeUnchecked } from '../backup/check-file.ts';
 import { type BackupManifest, readManifest, type Verification } from '../backup/manifest.ts';
 import { EXIT } from '../exit-codes.ts';
-import { type JobOutcome, parseJobs, runInProcesses } from '../jobs/job-processes.ts';
+import { fileSizes, type JobOutcome, parseJobs, runInProcesses } from '../jobs/job-processes.ts';
 import { printError } from '../print-error.ts';
 import { createProgress } from '../progress.ts';
 import { count, formatBytes, formatTable } from '../table.ts';
@@ -62,7 +62,13 @@ export async function backup(tenant: string | undefined, options: BackupOptions)
   if (tenant !== undefined) {
     progress.update(tenant);
     onDone(tenant, await backupOne(target, tenant, out, verification));
-  } else await runInProcesses({ dataDir: options.dataDir, job }, tenants, jobs, onDone);
+  } else
+    await runInProcesses(
+      { dataDir: options.dataDir, job },
+      tenants,
+      { jobs, bytesOf: fileSizes(target) },
+      onDone,
+    );
   progress.end();
   const failed = summaries.filter(({ error }) => error !== null).length;
   if (options.json) process.stdout.write(`${JSON.stringify(summaries)}\n`);

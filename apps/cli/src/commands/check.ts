@@ -6,7 +6,7 @@ import { checkTenant } from '../check/check-tenant.ts';
 import { findInFolder, findOrphans } from '../check/find-orphans.ts';
 import type { Finding } from '../check/finding.ts';
 import { EXIT } from '../exit-codes.ts';
-import { parseJobs, runInProcesses } from '../jobs/job-processes.ts';
+import { fileSizes, parseJobs, runInProcesses } from '../jobs/job-processes.ts';
 import { openRedis } from '../open-redis.ts';
 import { createProgress } from '../progress.ts';
 import { count as plural } from '../table.ts';
@@ -62,10 +62,15 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
     else {
       const job = { kind: 'check', verification, withRedis: redis !== undefined } as const;
       let done = 0;
-      await runInProcesses<Finding[]>({ dataDir: options.dataDir, job }, names, jobs, (tenant, outcome) => {
-        report('error' in outcome ? [notChecked(tenant, outcome.error)] : outcome.result);
-        progress.update(`${++done} of ${names.length} checked`, done / names.length);
-      });
+      await runInProcesses<Finding[]>(
+        { dataDir: options.dataDir, job },
+        names,
+        { jobs, bytesOf: fileSizes(target) },
+        (tenant, outcome) => {
+          report('error' in outcome ? [notChecked(tenant, outcome.error)] : outcome.result);
+          progress.update(`${++done} of ${names.length} checked`, done / names.length);
+        },
+      );
       progress.end();
     }
     const count = (level: Finding['level']) => findings.filter(finding => finding.level === level).length;

@@ -13,7 +13,7 @@ export interface JobSettings {
   readonly job: JobKind;
 }
 
-/** To the process: one tenant. It is answered before the next is sent. */
+/** To the process: one tenant. They are done one after the other, and answered in that order. */
 export interface JobRequest {
   readonly tenant: string;
 }

@@ -16,7 +16,10 @@ assertSqliteOpens(() => new Database(':memory:'));
 const redis = job.kind === 'check' && job.withRedis ? await openRedis(target) : undefined;
 
 process.on('disconnect', () => process.exit(0));
-process.on('message', ({ tenant }: JobRequest) => void run(tenant));
+let last = Promise.resolve();
+process.on('message', ({ tenant }: JobRequest) => {
+  last = last.then(() => run(tenant));
+});
 
 async function run(tenant: string): Promise<void> {
   let answer: JobAnswer;

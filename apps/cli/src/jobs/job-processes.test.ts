@@ -2,7 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { type JobOutcome, parseJobs, runInProcesses } from './job-processes.ts';
+import {
+  chooseProcesses,
+  type JobOutcome,
+  type ProcessOptions,
+  parseJobs,
+  runInProcesses,
+} from './job-processes.ts';
 
 const SETTINGS = {
   dataDir: undefined,
@@ -11,11 +17,14 @@ const SETTINGS = {
 /** Answers with its process id, the longer the earlier in the alphabet; `kill` ends it, `refuse` is an error. */
 const SCRIPT = `
 process.on('disconnect', () => process.exit(0));
-process.on('message', ({ tenant }) => {
+let last = Promise.resolve();
+process.on('message', ({ tenant }) => void (last = last.then(() => run(tenant))));
+const run = tenant => new Promise(done => {
+  const answer = more => process.send({ tenant, ...more }, done);
   if (tenant === 'kill') process.kill(process.pid, 'SIGKILL');
   else if (tenant === 'exit') process.exit(7);
-  else if (tenant === 'refuse') process.send({ tenant, error: { code: 'DATABASE_CORRUPT', message: 'no' } });
-  else setTimeout(() => process.send({ tenant, result: process.pid }), tenant === 'a' ? 300 : 5);
+  else if (tenant === 'refuse') answer({ error: { code: 'DATABASE_CORRUPT', message: 'no' } });
+  else setTimeout(() => answer({ result: process.pid }), tenant === 'a' ? 300 : 5);
 });`;
 
 function entryOf(script: string): string {
@@ -26,9 +35,14 @@ function entryOf(script: string): string {
   return entry;
 }
 
-async function run(tenants: readonly string[], jobs: number): Promise<[string, JobOutcome<number>][]> {
+async function run(
+  tenants: readonly string[],
+  jobs: number,
+  bytesOf?: ProcessOptions['bytesOf'],
+): Promise<[string, JobOutcome<number>][]> {
   const done: [string, JobOutcome<number>][] = [];
-  await runInProcesses<number>(SETTINGS, tenants, jobs, (...entry) => void done.push(entry), entryOf(SCRIPT));
+  const options = { jobs, bytesOf, entry: entryOf(SCRIPT) };
+  await runInProcesses<number>(SETTINGS, tenants, options, (...entry) => void done.push(entry));
   return done;
 }
 
@@ -43,20 +57,27 @@ it('works on several tenants at a time, and reports them in their order', async 
   expect(pids.slice(1)).not.toContain(pids[0]);
 });
 
-it('fails the tenant whose job ends its process, and goes on with the others', async () => {
-  const done = await run(['b', 'kill', 'refuse', 'c', 'exit', 'd'], 1);
-  expect(done).toEqual([
-    ['b', { result: expect.any(Number) }],
-    [
-      'kill',
-      { error: expect.objectContaining({ code: 'INTERNAL', message: expect.stringContaining('SIGKILL') }) },
-    ],
-    ['refuse', { error: expect.objectContaining({ code: 'DATABASE_CORRUPT' }) }],
-    ['c', { result: expect.any(Number) }],
-    ['exit', { error: expect.objectContaining({ code: 'INTERNAL' }) }],
-    ['d', { result: expect.any(Number) }],
-  ]);
-});
+// Small files are sent ahead: those that the process had not begun are done by the next.
+it.each([
+  ['large', undefined],
+  ['small', () => 1],
+])(
+  'fails the tenant whose job ends its process, and goes on with the others: %s files',
+  async (_, bytesOf) => {
+    const done = await run(['b', 'kill', 'refuse', 'c', 'exit', 'd'], 1, bytesOf);
+    expect(done).toEqual([
+      ['b', { result: expect.any(Number) }],
+      [
+        'kill',
+        { error: expect.objectContaining({ code: 'INTERNAL', message: expect.stringContaining('SIGKILL') }) },
+      ],
+      ['refuse', { error: expect.objectContaining({ code: 'DATABASE_CORRUPT' }) }],
+      ['c', { result: expect.any(Number) }],
+      ['exit', { error: expect.objectContaining({ code: 'INTERNAL' }) }],
+      ['d', { result: expect.any(Number) }],
+    ]);
+  },
+);
 
 it('gives up where a process cannot start', async () => {
   const tenants = Array.from({ length: 50 }, (_, index) => `t${index}`);
@@ -65,12 +86,42 @@ it('gives up where a process cannot start', async () => {
     runInProcesses(
       SETTINGS,
       tenants,
-      2,
+      { jobs: 2, entry: entryOf("throw new Error('no such module')") },
       tenant => void seen.push(tenant),
-      entryOf("throw new Error('no such module')"),
     ),
   ).rejects.toThrow(/ended \(code 1\)/);
   expect(seen).toEqual([]);
+});
+
+it.each([
+  [2_000, 4_096, 4, 4],
+  [500, 4_096, 4, 2],
+  [100, 4_096, 4, 1],
+  [4, 2 ** 30, 4, 4],
+  [3, 2 ** 30, 4, 3],
+  [0, 0, 4, 0],
+])('of %i tenants of %i bytes with --jobs %i it starts %i processes', (count, bytes, jobs, expected) => {
+  const tenants = Array.from({ length: count }, (_, index) => `t${index}`);
+  expect(chooseProcesses(tenants, { jobs, bytesOf: () => bytes })).toBe(expected);
+});
+
+it('gives a process the next small file before it has answered, and never a large one', async () => {
+  // Answers each with how many it had by then.
+  const script = `
+let count = 0;
+process.on('message', ({ tenant }) => { count++; setTimeout(() => process.send({ tenant, result: count }), 300); });`;
+  const counts = async (bytes: number) => {
+    const results: unknown[] = [];
+    await runInProcesses(
+      SETTINGS,
+      ['a', 'b', 'c'],
+      { jobs: 1, bytesOf: () => bytes, entry: entryOf(script) },
+      (_, outcome) => void results.push('result' in outcome && outcome.result),
+    );
+    return results;
+  };
+  expect(await counts(4_096)).toEqual([3, 3, 3]);
+  expect(await counts(2 ** 30)).toEqual([1, 2, 3]);
 });
 
 it('takes --jobs from 1 to 64; its default is no more than the machine has processors', () => {
