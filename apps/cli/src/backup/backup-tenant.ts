@@ -12,6 +12,7 @@ import { checkAs, countViolations, mergeUnchecked } from './check-file.ts';
 import { compareCopy, countRows, MAPPED_BYTES } from './compare-copy.ts';
 import { copyDatabase, flush, removeDatabase } from './copy-database.ts';
 import { type BackupManifest, hashFile, manifestPath, type Verification } from './manifest.ts';
+import type { SnapshotPages } from './snapshot-pages.ts';
 
 /** A backup that was taken and verified. */
 export interface TakenBackup {
@@ -41,7 +42,7 @@ export function backupFolder(out: string, tenant: string): string {
 
 /**
  * Copies a tenant's database as it is at one moment, while it is written, and verifies the copy: its integrity, and that
- * it holds, row by row, what the database held then. Only then does it get its name, and its manifest.
+ * it holds what the database held then. Only then does it get its name, and its manifest.
  *
  * @param out folder of all backups
  * @param verification how much of that is done
@@ -68,12 +69,12 @@ export async function backupTenant(
     statSync(source).size + (statSync(`${source}-wal`, { throwIfNoEntry: false })?.size ?? 0),
   );
   const draft = join(folder, `.${Date.now()}.${process.pid}.part`);
-  const { moment, unread } = await copyDatabase(
+  const { moment, compared } = await copyDatabase(
     source,
     draft,
     target.config.busyTimeoutMs,
     readMoment,
-    (db, held) => ({ moment: held, unread: compare(db, draft, tenant, verification) }),
+    (db, held, pages) => ({ moment: held, compared: compare(db, pages, draft, tenant, verification) }),
   );
   try {
     chmodSync(draft, 0o600);
@@ -82,7 +83,7 @@ export async function backupTenant(
       moment,
       tenant,
       verification,
-      unread,
+      compared.unread,
     );
     const file = nameFor(moment, folder);
     const manifest: BackupManifest = {
@@ -94,7 +95,7 @@ export async function backupTenant(
       durationMs: Math.round(performance.now() - started),
       file,
       bytes: statSync(draft).size,
-      sha256: await hashFile(draft),
+      sha256: compared.sha256 ?? (await hashFile(draft)),
       verified: verification,
       tables,
       rows,
@@ -127,7 +128,6 @@ function removeOldDrafts(folder: string): void {
 }
 
 function readMoment(db: Database): Moment {
-  // The first read fixes the moment.
   const state = readState(db);
   const ledger = hasTable(db, '_onewriter_ledger')
     ? db
@@ -156,17 +156,29 @@ interface Verified {
   readonly unchecked: readonly UncheckedTable[];
 }
 
-/** Compares a copy with its source, which is as it was when it was copied. @throws OnewriterError DATABASE_CORRUPT */
+/** What comparing a copy found. */
+interface Compared {
+  /** Undefined where the copy was not read for it. */
+  readonly sha256: string | undefined;
+  readonly unread: readonly UncheckedTable[];
+}
+
+/**
+ * Compares a copy with its source, which is as it was when it was copied: page by page, or row by row where its pages cannot be read.
+ * @throws OnewriterError DATABASE_CORRUPT
+ */
 function compare(
   db: Database,
+  pages: SnapshotPages,
   copy: string,
   tenant: string,
   verification: Verification,
-): readonly UncheckedTable[] {
-  if (verification === 'quick') return [];
-  const { difference, unread } = compareCopy(db, copy);
+): Compared {
+  if (verification === 'quick') return { sha256: undefined, unread: [] };
+  const whole = pages.compare(copy);
+  const { difference, unread } = whole === undefined ? compareCopy(db, copy) : { ...whole, unread: [] };
   if (difference !== undefined) throw notSound(tenant, [difference]);
-  return unread;
+  return { sha256: whole?.sha256, unread };
 }
 
 /** @throws OnewriterError DATABASE_CORRUPT */

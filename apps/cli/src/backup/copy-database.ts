@@ -4,17 +4,19 @@ import { OnewriterError, SnapshotIndex } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { toFileError } from '../sqlite-error.ts';
 import { openReadOnly } from '../tenants/open-tenant.ts';
+import { SnapshotPages } from './snapshot-pages.ts';
 
 /** SQLite's largest number of pages in one step: a copy that is made in one go is never begun anew by writers. */
 const ALL_PAGES = 0x7fffffff;
 
 /**
  * Copies a database that is in use, as it is at one moment, into a file of its own without a write-ahead log. `look` gets
- * the connection to the source while the moment is held, and the copy is complete: what it reads is exactly what was copied.
+ * the connection to the source, and its pages, while the moment is held, and the copy is complete: what it reads is exactly what was
+ * copied.
  * Until it returns the source's write-ahead log grows.
  *
  * @param copy must not exist; it does not after an error, either
- * @param fixMoment the first read, which fixes the moment
+ * @param readMoment reads at that moment
  * @returns what `look` returned
  * @throws OnewriterError DATABASE_… with what could not be read or written
  */
@@ -22,22 +24,23 @@ export async function copyDatabase<M, T>(
   source: string,
   copy: string,
   busyTimeoutMs: number,
-  fixMoment: (db: Database.Database) => M,
-  look: (db: Database.Database, moment: M) => T,
+  readMoment: (db: Database.Database) => M,
+  look: (db: Database.Database, moment: M, pages: SnapshotPages) => T,
 ): Promise<T> {
   const db = openReadOnly(source, busyTimeoutMs);
+  const pages = new SnapshotPages(db.name);
   try {
     // The backup reads within this transaction, whose state the first read fixes (sqlite3_backup_step begins one of its
     // own only where there is none).
-    db.exec('BEGIN');
-    const moment = fixMoment(db);
+    pages.begin(db);
+    const moment = readMoment(db);
     const index = new SnapshotIndex(db.name);
     const { totalPages } = await db.backup(copy, { progress: () => ALL_PAGES });
     // A source that is locked exclusively resolves with nothing.
     if (totalPages === 0)
       throw new OnewriterError('DATABASE_BUSY', `${source} is empty, or locked by its broker.`);
     settle(copy);
-    const seen = look(db, moment);
+    const seen = look(db, moment, pages);
     index.assertKept();
     db.exec('COMMIT');
     return seen;
@@ -46,6 +49,7 @@ export async function copyDatabase<M, T>(
     throw toFileError(error, `Cannot copy ${source} to ${copy}`);
   } finally {
     db.close();
+    pages.close();
   }
 }
 

@@ -10,7 +10,7 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .argument('[tenant]')
       .option('--all', 'all tenants')
       .option('--jobs <count>', 'with --all: tenants at a time (default: the cores, 4 at most)')
-      .option('--verify <how>', 'full: integrity, and row by row against the source; quick: pages', 'full')
+      .option('--verify <how>', 'full: integrity, and against the source; quick: pages', 'full')
       .option('--out <folder>', 'folder of all backups (default: backups in the data directory)')
       .option('--list', 'list the backups that are there')
       .option(...DATA_DIR_OPTION)
