@@ -26,8 +26,10 @@ describe('--scale', () => {
   it('goes in steps up to a limit, which the environment can set', () => {
     expect(stepsUpTo(256, [1, 16, 256, 1_024])).toEqual([1, 16, 256]);
     expect(stepsUpTo(600, [100, 1_000])).toEqual([100, 600]);
+    expect(stepsUpTo(600, [100, 1_000], true)).toEqual([600]);
     const limits = { maxTenants: 1, maxFileMib: 2, importRows: 3, measureMs: 4, rounds: 5, warmupMs: 6 };
     expect(limitedBy({ BENCH_SCALE_TENANTS: '70' }, limits)).toEqual({ ...limits, maxTenants: 70 });
+    expect(limitedBy({ BENCH_SCALE_LAST_STEP: '1' }, limits)).toEqual({ ...limits, lastStepOnly: true });
     expect(() => limitedBy({ BENCH_SCALE_FILE_MIB: '4G' }, limits)).toThrow(
       /BENCH_SCALE_FILE_MIB takes a whole/,
     );
@@ -45,7 +47,7 @@ describe('--scale', () => {
 
   it('says of each target whether it was reached', () => {
     const target = { what: 'writes', asked: 'at least 10/s', measured: '12/s', passed: true };
-    const part = { id: 'a', title: '', othersBefore: 0 };
+    const part = { id: 'a', title: '', othersBefore: 0, seconds: 1 };
     const rows = targetRows([
       { ...part, result: { curves: [], facts: {} } },
       { ...part, result: { curves: [], facts: {}, targets: [target, { ...target, passed: false }] } },
@@ -58,7 +60,7 @@ describe('--scale', () => {
     const report: ScaleReport = {
       ...{ machine: {} as ScaleReport['machine'], limits: {} as ScaleLimits, quick: true, partial: true },
       ...{ finishedAt: '', seconds: 1 },
-      parts: [{ id: 'tenants', title: '', othersBefore: 0, result: { curves: [], facts } }],
+      parts: [{ id: 'tenants', title: '', othersBefore: 0, seconds: 1, result: { curves: [], facts } }],
     };
     expect(sizingRows(report).slice(1)).toEqual([
       ['memory of the broker that has just started', '100 MiB'],

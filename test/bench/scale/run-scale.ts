@@ -26,23 +26,43 @@ export async function runScale(options: BenchOptions): Promise<void> {
   const say = (line: string) => void process.stderr.write(`${line}\n`);
   const started = performance.now();
   const parts: ScaleReport['parts'][number][] = [];
+  const failures: Error[] = [];
   let machine: ScaleReport['machine'] | undefined;
   for (const part of wanted) {
     const othersBefore = await busyShare(BUSY_MS);
     say(`${part.title} (others use ${(othersBefore * 100).toFixed(0)} % of the machine)`);
     await using environment = new Environment({ mains });
     machine ??= describeMachine(await environment.folder('machine'));
-    const result = await part.measure({ environment, limits, say: line => say(`  ${line}`) });
-    parts.push({ id: part.id, title: part.title, othersBefore, result });
+    const partStarted = performance.now();
+    try {
+      const result = await part.measure({ environment, limits, say: line => say(`  ${line}`) });
+      parts.push({
+        id: part.id,
+        title: part.title,
+        othersBefore,
+        seconds: secondsSince(partStarted),
+        result,
+      });
+    } catch (error) {
+      // What the others measured is kept.
+      say(`  failed after ${secondsSince(partStarted)} s: ${(error as Error).message}`);
+      failures.push(new Error(`The part ${part.id} failed.`, { cause: error }));
+    }
   }
   await writeScaleReport(
     {
-      ...{ machine: machine!, limits, quick, partial, parts },
+      ...{ machine: machine!, limits, quick, partial: partial || failures.length > 0, parts },
       finishedAt: new Date().toISOString(),
-      seconds: Math.round((performance.now() - started) / 1_000),
+      seconds: secondsSince(started),
     },
     json,
   );
+  if (failures.length > 0)
+    throw new AggregateError(failures, 'Parts of the run failed; the others are in the report.');
+}
+
+function secondsSince(started: number): number {
+  return Math.round((performance.now() - started) / 1_000);
 }
 
 /** Smaller bounds, or larger ones, by the environment. @throws TypeError */
@@ -58,5 +78,6 @@ export function limitedBy(env: NodeJS.ProcessEnv, limits: ScaleLimits): ScaleLim
     maxTenants: read('BENCH_SCALE_TENANTS', limits.maxTenants),
     maxFileMib: read('BENCH_SCALE_FILE_MIB', limits.maxFileMib),
     importRows: read('BENCH_SCALE_IMPORT_ROWS', limits.importRows),
+    ...(env['BENCH_SCALE_LAST_STEP'] === '1' ? { lastStepOnly: true } : {}),
   };
 }

@@ -21,7 +21,7 @@ export const scaleFile: ScalePart = {
     const dataDir = await environment.folder('onewriter');
     const cpu: { x: number; y: number }[] = [];
     const latency: { x: number; y: number }[] = [];
-    for (const mib of stepsUpTo(limits.maxFileMib, STEPS_MIB)) {
+    for (const mib of stepsUpTo(limits.maxFileMib, STEPS_MIB, limits.lastStepOnly)) {
       const tenant = `file-${mib}`;
       makeFile(tenantFile(dataDir, tenant), mib * ROWS_PER_MIB);
       const load = await startLoad({

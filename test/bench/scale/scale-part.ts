@@ -5,6 +5,8 @@ export interface ScaleLimits {
   readonly maxTenants: number;
   readonly maxFileMib: number;
   readonly importRows: number;
+  /** Only the last step of a part: to see whether it works at its full size. */
+  readonly lastStepOnly?: boolean | undefined;
   /** Length of a measured turn, in ms, and how many there are of each point. */
   readonly measureMs: number;
   readonly rounds: number;
@@ -79,7 +81,7 @@ export function growthOf({ points }: Pick<ScaleLine, 'points'>): number {
   return growth;
 }
 
-/** Those of `steps` up to a limit, and the limit. */
-export function stepsUpTo(limit: number, steps: readonly number[]): number[] {
-  return [...steps.filter(step => step < limit), limit];
+/** Those of `steps` up to a limit, and the limit. @param lastOnly only the limit */
+export function stepsUpTo(limit: number, steps: readonly number[], lastOnly = false): number[] {
+  return [...steps.filter(step => step < limit && !lastOnly), limit];
 }

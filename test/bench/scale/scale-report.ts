@@ -21,6 +21,7 @@ export interface ScaleReport {
     readonly title: string;
     /** Share of the machine's CPU (0 to 1) that others used just before. */
     readonly othersBefore: number;
+    readonly seconds: number;
     readonly result: ScaleResult;
   }[];
 }
@@ -117,14 +118,16 @@ function drawCurve({ title, xLabel, yLabel, lines }: ScaleCurve): string {
 
 function toMarkdown(report: ScaleReport, curves: readonly ScaleCurve[]): string {
   const { machine, limits, parts } = report;
-  const others = parts.map(({ title, othersBefore }) => `${title} ${(othersBefore * 100).toFixed(0)} %`);
+  const others = parts.map(
+    ({ title, othersBefore, seconds }) => `${title} ${(othersBefore * 100).toFixed(0)} % (${seconds} s)`,
+  );
   const targets = targetRows(parts);
   const sections = [
     '# Cost at scale',
     'Written by `npm run bench -- --scale`; what is measured and how is in `test/bench/README.md`.',
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB; Node ${machine.node}, SQLite ${machine.sqlite}, Redis ` +
       `${machine.redis}; commit ${machine.commit}, finished ${report.finishedAt}. Medians of ${limits.rounds} turns of ` +
-      `${limits.measureMs / 1_000} s. Others used of the machine's CPU time just before: ${others.join(', ')}.`,
+      `${limits.measureMs / 1_000} s. Others used of the machine's CPU time just before each part, and how long it took: ${others.join(', ')}.`,
     formatMarkdownTable(curveRows(curves)),
     ...(targets.length > 1 ? ['## Targets', formatMarkdownTable(targets)] : []),
     '## Sizes',

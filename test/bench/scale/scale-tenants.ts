@@ -39,7 +39,7 @@ export const scaleTenants: ScalePart = {
       // The code is compiled, and Redis has its scripts.
       await createTenants(onewriter, 0, CALLERS);
       let made = CALLERS;
-      for (const tenants of stepsUpTo(limits.maxTenants, STEPS)) {
+      for (const tenants of stepsUpTo(limits.maxTenants, STEPS, limits.lastStepOnly)) {
         const broker = await environment.broker();
         const before = {
           mib: residentMibOf(broker.pid),
@@ -56,6 +56,7 @@ export const scaleTenants: ScalePart = {
           facts['fdsPerOpenTenant'] = (fdsOf(broker.pid) - before.fds) / opened;
         }
         made = tenants;
+        say(`${tenants} tenants are there`);
 
         const load = await startLoad({
           driver: { kind: 'sdk', redisUrl: server.url, dataDir },

@@ -96,7 +96,8 @@ export class TenantRegistry {
       // Its client goes on with it.
       if (transaction !== undefined) continue;
       this.#closeOne(oldest, false, [], true);
-      evicted.push(oldest);
+      // One whose files changed stays open until all is saved.
+      if (!this.#open.has(oldest)) evicted.push(oldest);
     }
     return this.#open.size < before;
   }
