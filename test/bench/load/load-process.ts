@@ -1,8 +1,8 @@
 import { type SpawnedProcess, spawnProcess } from '@onewriter/testkit';
 import type { Command, LoadRun, Reply } from './load-messages.ts';
 
-/** Making 2,000 tenants takes a while. */
-const COMMAND_TIMEOUT_MS = 180_000;
+/** Making 10,000 tenants takes a while where others use the machine. */
+const COMMAND_TIMEOUT_MS = 400_000;
 
 const EXIT_TIMEOUT_MS = 5_000;
 

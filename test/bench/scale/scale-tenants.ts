@@ -15,7 +15,7 @@ const STEPS = [100, 1_000, 5_000];
 const CREATE_CONCURRENCY = 32;
 /** Writes that wait for each tenant in a backlog. */
 const BACKLOG_WRITES = 4;
-const DRAIN_TIMEOUT_MS = 300_000;
+const DRAIN_TIMEOUT_MS = 600_000;
 
 /** From a hundred tenants to twenty thousand: a write of one, the tenant itself, and a write out of a backlog of all. */
 export const scaleTenants: ScalePart = {
