@@ -34,7 +34,7 @@ function connectToPort(port: number): Redis {
   return redis;
 }
 
-it('tells an outage as one, whether Redis is gone, silent, starting or not to be used', async () => {
+it('reports an outage whether Redis is gone, silent, starting or unusable', async () => {
   const gone = connectToPort(1);
   expect(await codeOf(askRedis(() => gone.get('x')))).toBe('QUEUE_UNAVAILABLE');
   const silent = await connectTo(undefined);

@@ -8,8 +8,8 @@ const NO_ANSWER =
   /^(Connection is closed|Command timed out|Command aborted|Reached the max retries per request|Stream isn't writeable|Socket timeout|connect )/;
 
 /**
- * Asks Redis something that changes nothing, for callers that wait for the answer: an outage is told as what it is.
- * Not for commands that write: without their reply nobody knows whether they were done.
+ * Asks Redis something that changes nothing, for callers that wait for the answer: an outage is reported as one.
+ * Not for commands that write: without a reply it is unknown whether they ran.
  *
  * @throws OnewriterError QUEUE_UNAVAILABLE where Redis does not answer now, MISCONFIGURED where rights are missing; whatever else `ask` throws, as it is
  */

@@ -86,8 +86,8 @@ export class StatementParameters {
   }
 
   /**
-   * The arguments that bind values in better-sqlite3: `statement.run(...toArguments(values))`. Of an object only the names
-   * that the statement has count. Numbers that nothing in the statement uses (of `?3` alone, 1 and 2) need a place in an
+   * The arguments that bind values in better-sqlite3: `statement.run(...toArguments(values))`. Names in an object
+   * that the statement does not use are ignored. Numbers that nothing in the statement uses (of `?3` alone, 1 and 2) need a place in an
    * array and nothing in an object.
    * @throws OnewriterError INVALID_ARGUMENT for a value that is missing or one too many
    */
@@ -129,7 +129,7 @@ export class StatementParameters {
     return gaps === 0 ? [object] : [Array<null>(gaps).fill(null), object];
   }
 
-  /** Whether better-sqlite3 finds every value by itself. */
+  /** Whether better-sqlite3 finds every value in the object as it is. */
   #hasAllKeys(values: object): boolean {
     for (const { name, key } of this.#named) {
       if (!Object.hasOwn(values, key) || Object.hasOwn(values, name)) return false;

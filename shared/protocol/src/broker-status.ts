@@ -1,10 +1,9 @@
 import { OnewriterError } from './onewriter-error.ts';
 
 /*
- * What the leading broker tells about itself and its tenants, about once a second, as JSON in one Redis key
- * (`GroupKeys.status`), and what every broker process tells about itself in a hash beside it (`GroupKeys.brokers`).
- * People's tools read these and ask no broker. They are for people and for tools that show or judge; nothing in the
- * write path reads them.
+ * The leading broker's report on itself and its tenants, about once a second, as JSON in one Redis key
+ * (`GroupKeys.status`), and every broker process's report on itself in a hash beside it (`GroupKeys.brokers`).
+ * They are for people and monitoring tools, which need not ask a broker; nothing in the write path reads them.
  *
  * Times are ms since the epoch by the broker's clock, durations ms, sizes bytes, shares 0 to 1, rates per second.
  */
@@ -15,7 +14,7 @@ export const STATUS_VERSION = 1;
 /** How often both are published. */
 export const STATUS_EVERY_MS = 1_000;
 
-/** The key's life: a status that nobody renews is gone after this, and with it the leader, or its event loop. */
+/** TTL of the key. A missing status means that the leader is gone, or that its event loop hangs. */
 export const STATUS_TTL_MS = 5_000;
 
 /** Rows of each list of tenants, at most. */
@@ -65,7 +64,7 @@ export interface StatusWrites {
   readonly perSecond: number;
   readonly failedPerSecond: number;
   readonly batchesPerSecond: number;
-  /** COMMIT with its flush, of a batch. Read off a histogram whose buckets are 9 % wide. */
+  /** COMMIT of a batch with its flush. Read off a histogram whose buckets are 9 % wide. */
   readonly commitP50Ms: number | null;
   readonly commitP99Ms: number | null;
   /** From the client's enqueue to the commit, of a job: what a caller waits for, without its own coalescing and the answer. */
@@ -78,9 +77,9 @@ export interface StatusWrites {
 
 /** Jobs that are not applied, of all tenants. A job carries 1 to 500 writes. */
 export interface StatusQueue {
-  /** Waiting in Redis, as of the last take of each tenant, and of the last sweep for tenants that nothing is taken of. */
+  /** Waiting in Redis: as of each tenant's last fetch, or of the last sweep for tenants that are not fetched from. */
   readonly waitingJobs: number;
-  /** Taken by the broker and not committed. */
+  /** Fetched by the broker and not committed. */
   readonly heldJobs: number;
   /** Both. */
   readonly depth: number;
@@ -95,7 +94,7 @@ export interface StatusTenants {
   readonly open: number;
   /** Tenants ever seen in this group. */
   readonly known: number;
-  /** Of all tenants at work, over this window. */
+  /** Sum over all active tenants, over this window. */
   readonly writesPerSecond: number;
   /** By writes per second. */
   readonly busiest: readonly StatusTenant[];
@@ -153,7 +152,7 @@ export interface StatusLane {
   readonly waitingTenants: number;
   /** Share of the last second that the thread had work. */
   readonly busyShare: number;
-  /** Whose batch it is at; null where it is idle. */
+  /** Tenant of the current batch; null when idle. */
   readonly tenant: string | null;
   /** How long it has been at that batch, to about 50 ms. */
   readonly tenantForMs: number;
@@ -184,10 +183,10 @@ export interface StatusTransaction {
   readonly deadlineAt: number;
 }
 
-/** Redis, as of the last few seconds. Null: it does not tell. */
+/** Redis, as of the last few seconds. Null: Redis does not report it. */
 export interface StatusRedis {
   readonly version: string;
-  /** Of a PING from the broker. */
+  /** Duration of a PING from the broker. */
   readonly roundTripMs: number;
   readonly usedMemoryBytes: number;
   /** 0 is no limit. */
@@ -210,7 +209,7 @@ export interface StatusRedis {
 export interface StatusWal {
   /** The largest of tenants at work; at most {@link STATUS_TOP}. */
   readonly largest: readonly { readonly tenant: string; readonly bytes: number }[];
-  /** Tenants whose log cannot be begun anew, because a reader does not end its transaction. */
+  /** Tenants whose log cannot restart from its beginning, because a reader does not end its transaction. */
   readonly heldTotal: number;
   /** The largest first; at most {@link STATUS_TOP}. */
   readonly held: readonly StatusHeldWal[];
@@ -221,7 +220,7 @@ export interface StatusHeldWal {
   readonly tenant: string;
   readonly bytes: number;
   readonly since: number;
-  /** Processes that hold a reader's lock on it now, where /proc tells; the broker's own is not among them. */
+  /** Processes that now hold a reader's lock on it, if /proc shows them; without the broker. */
   readonly readers: readonly { readonly pid: number; readonly command: string }[];
 }
 
@@ -237,7 +236,7 @@ export interface StatusDeadLetters {
 export interface StatusDisk {
   readonly path: string;
   readonly totalBytes: number;
-  /** That the broker's user may use. */
+  /** Free for the broker's user. */
   readonly freeBytes: number;
   /** Network file systems are read through the gateway. */
   readonly kind: 'local' | 'network';
@@ -248,7 +247,7 @@ export interface StatusProcess {
   readonly startedAt: number;
   readonly rssBytes: number;
   readonly heapUsedBytes: number;
-  /** Of the last second: how late timers are. */
+  /** How late timers were in the last second. */
   readonly eventLoopDelayP99Ms: number;
   /** Writer threads that ended in the middle of their work and were replaced, since this broker leads. */
   readonly writerThreadRestarts: number;

@@ -48,7 +48,7 @@ export function readDataDirIdentity(dataDir: string): DataDirIdentity | undefine
   }
   throw new OnewriterError(
     'MISCONFIGURED',
-    `${path} does not hold the identity of a data directory. Take it from a backup; where there is none, remove the file and, with all brokers stopped, the key that says whose the group is: see docs/operations.md.`,
+    `${path} does not hold the identity of a data directory. Take it from a backup; where there is none, remove the file and, with all brokers stopped, the key that names the group's owner: see docs/operations.md.`,
   );
 }
 
@@ -85,7 +85,7 @@ export function foreignDataDir(group: string, dataDir: string, owner: DataDirRec
     'MISCONFIGURED',
     `Group "${group}" of this Redis belongs to the data directory ${owner.host}:${owner.path}, and this process has another: ${host}:${path}. ` +
       'Give each installation a Redis or an ONEWRITER_GROUP of its own, or set ONEWRITER_DATA_DIR right. ' +
-      `Only where ${owner.host}:${owner.path} is gone for good: redis-cli DEL '${groupKeys(group).dataDir}', then start the broker of the new one.`,
+      `Only where ${owner.host}:${owner.path} is gone permanently: redis-cli DEL '${groupKeys(group).dataDir}', then start the broker of the new one.`,
     { reason: 'another data directory', owner: `${owner.host}:${owner.path}`, here: `${host}:${path}` },
   );
 }
@@ -93,7 +93,7 @@ export function foreignDataDir(group: string, dataDir: string, owner: DataDirRec
 /**
  * Compares a data directory with the group's.
  * @param record the value of the group's key
- * @returns the error where they are not the same; undefined where they are, or nobody has claimed the group
+ * @returns the error where they are not the same; undefined if they are, or if the group is unclaimed
  * @throws as {@link readDataDirIdentity}
  */
 export function findForeignDataDir(

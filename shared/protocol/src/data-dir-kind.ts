@@ -4,7 +4,7 @@ import { tenantsDir } from './names.ts';
 /*
  * WAL keeps its index in memory that all users of a file share, so they must run on one kernel. On a network file
  * system each host has its own, and a reader elsewhere sees old or torn data without an error. /proc/self/mountinfo
- * tells what a folder is on.
+ * shows what a folder is on.
  */
 
 /** What a data directory is on. */

@@ -166,7 +166,7 @@ export function hadDatabase(dataDir: string, tenant: string): boolean {
   return existsSync(formerTenantMark(dataDir, tenant));
 }
 
-/** Notes for good that a tenant had a database; before it is moved away. */
+/** Notes permanently that a tenant had a database; call it before the file is moved away. */
 export function noteFormerDatabase(dataDir: string, tenant: string): void {
   const mark = formerTenantMark(dataDir, tenant);
   const folder = dirname(mark);

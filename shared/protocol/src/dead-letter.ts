@@ -4,7 +4,7 @@ import type { WriteJobMessage } from './write-job.ts';
 
 /*
  * A write that was set aside is a job of its own on the group's queue of dead letters (see deadLetterQueue), where it
- * stays until somebody sends it again or drops it: no worker listens there.
+ * stays until a person sends it again or drops it: no worker listens there.
  */
 
 /** The data of a job on the dead-letter queue: a write that was set aside. */

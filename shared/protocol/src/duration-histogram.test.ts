@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { DurationHistogram, durationQuantile } from './duration-histogram.ts';
 
-it('tells quantiles to within 9 % of what was observed between two looks', () => {
+it('estimates quantiles to within 9 % of the durations observed between two looks', () => {
   const histogram = new DurationHistogram();
   for (let count = 0; count < 1_000; count++) histogram.observe(700);
   const before = histogram.snapshot();

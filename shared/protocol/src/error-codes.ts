@@ -60,7 +60,7 @@ export const ERROR_CODES = {
   CONSTRAINT_VIOLATION: {
     status: 409,
     retryable: false,
-    meaning: 'The write violates a constraint; details.sqliteCode tells which.',
+    meaning: 'The write violates a constraint; details.sqliteCode says which.',
   },
   EXPECTATION_FAILED: {
     status: 409,
@@ -70,7 +70,7 @@ export const ERROR_CODES = {
   SQL_ERROR: {
     status: 422,
     retryable: false,
-    meaning: 'SQLite refused the statement; details.sqliteCode tells why.',
+    meaning: 'SQLite refused the statement; details.sqliteCode says why.',
   },
   RESULT_TOO_LARGE: {
     status: 413,
@@ -101,13 +101,12 @@ export const ERROR_CODES = {
   COMMIT_SEQ_NOT_REACHED: {
     status: 412,
     retryable: true,
-    meaning:
-      'The tenant has not committed what the read asked to see; details.commitSeq tells how far it is.',
+    meaning: 'The tenant has not committed what the read asked to see; details.commitSeq says how far it is.',
   },
   POISON_JOB: {
     status: 500,
     retryable: false,
-    meaning: 'The write took its process down repeatedly and was set aside; it was not applied.',
+    meaning: 'The write crashed its process repeatedly and was set aside; it was not applied.',
   },
   TRANSACTION_TIMEOUT: {
     status: 408,
@@ -136,8 +135,7 @@ export const ERROR_CODES = {
   TENANT_OVERLOADED: {
     status: 429,
     retryable: true,
-    meaning:
-      'The tenant has more queued writes than its limit; details.retryAfterMs tells when to try again.',
+    meaning: 'The tenant has more queued writes than its limit; details.retryAfterMs says when to try again.',
   },
   TENANT_BUSY: {
     status: 409,
@@ -147,13 +145,13 @@ export const ERROR_CODES = {
   CONFIRMATION_REQUIRED: {
     status: 428,
     retryable: false,
-    meaning: 'This destroys something and needs a confirmation; the message tells which.',
+    meaning: 'This destroys something and needs a confirmation; the message says which.',
   },
   TENANT_PAUSED: { status: 503, retryable: true, meaning: 'The tenant is paused.' },
   TENANT_UNAVAILABLE: {
     status: 503,
     retryable: true,
-    meaning: 'The tenant cannot be opened now; details.reason tells why.',
+    meaning: 'The tenant cannot be opened now; details.reason says why.',
   },
   DATABASE_BUSY: {
     status: 503,
@@ -181,18 +179,18 @@ export const ERROR_CODES = {
     status: 503,
     retryable: true,
     meaning:
-      'The process may open no more files (ulimit -n), and none of its own could be closed; details.retryAfterMs tells ' +
+      'The process may open no more files (ulimit -n), and none of its own could be closed; details.retryAfterMs says ' +
       'when to try again.',
   },
   BUFFER_FULL: {
     status: 429,
     retryable: true,
-    meaning: "This client's own buffer is full; details.retryAfterMs tells when to try again.",
+    meaning: "This client's own buffer is full; details.retryAfterMs says when to try again.",
   },
   RATE_LIMITED: {
     status: 429,
     retryable: true,
-    meaning: 'Too many requests; details.retryAfterMs tells when to try again.',
+    meaning: 'Too many requests; details.retryAfterMs says when to try again.',
   },
   TIMEOUT: {
     status: 504,
@@ -234,9 +232,9 @@ export const ERROR_CODES = {
   MISCONFIGURED: {
     status: 500,
     retryable: false,
-    meaning: 'A setting makes safe operation impossible; the message tells which.',
+    meaning: 'A setting makes safe operation impossible; the message says which.',
   },
-  INTERNAL: { status: 500, retryable: false, meaning: 'A fault of ours; the log has the details.' },
+  INTERNAL: { status: 500, retryable: false, meaning: 'Internal error; the log has the details.' },
 } as const satisfies Record<string, ErrorCodeRow>;
 
 /** One row of {@link ERROR_CODES}. */
@@ -249,7 +247,7 @@ export interface ErrorCodeRow {
 /** The union of all error codes. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** Tells whether `code` is one of ours. */
+/** Whether `code` is an {@link ErrorCode}. */
 export function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
 }

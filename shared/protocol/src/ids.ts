@@ -55,7 +55,7 @@ export function newJobId(): string {
   return `w-${uuidv7()}`;
 }
 
-/** Id of a job of steps that is not batched with others: `s` where it goes on with an open transaction. */
+/** Id of a job of steps that is not batched with others: `s` if it continues an open transaction. */
 export function newStepsJobId(kind: 'b' | 's'): string {
   return `${kind}-${uuidv7()}`;
 }
@@ -65,7 +65,7 @@ export function isStepsJobId(id: string): boolean {
   return id.charCodeAt(1) === 45 && id.charCodeAt(0) !== 119;
 }
 
-/** Whether a job goes on with an open transaction. */
+/** Whether a job continues an open transaction. */
 export function isFollowUpJobId(id: string): boolean {
   return id.startsWith('s-');
 }
@@ -82,7 +82,7 @@ export function isJobId(id: string): boolean {
   return JOB_ID.test(id);
 }
 
-/** When a job id was made, ms by the clock of the client that made it; undefined where it is not one of ours. */
+/** When a job id was made, ms by the clock of the client that made it; undefined for any other id. */
 export function timeOfJobId(id: string): number | undefined {
   if (id.length !== 38 || id[1] !== '-') return undefined;
   const time = Number.parseInt(id.slice(2, 10) + id.slice(11, 15), 16);

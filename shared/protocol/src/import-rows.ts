@@ -34,7 +34,7 @@ export interface WireImport {
   readonly f: string;
   /** Number of the first row, which is the mark; -1: only the mark is wanted. Or the numbers of rows that were refused. */
   readonly at: number | readonly number[];
-  /** Of all rows, those that are 0 left out: {@link RowsHash}. */
+  /** Hash of all rows except those that are 0: {@link RowsHash}. */
   readonly h: string;
   /** Refused rows at which the piece ends. */
   readonly max: number;
@@ -59,7 +59,7 @@ export type WireRowsResult =
       readonly w: number;
       /** Rows that an older version applied, under keys of their own. */
       readonly s?: number | undefined;
-      /** Of `w` those whose INSERT changed no row, as one that is ignored because it conflicts. */
+      /** How many of `w` changed no row: an INSERT ignored because it conflicts. */
       readonly i?: number | undefined;
       /** The mark now. */
       readonly n: number;
@@ -79,8 +79,8 @@ export function fingerprintImport(table: string | undefined, onConflict: string,
 
 /**
  * Stands for a set of rows with their numbers, in 128 bits. The order in which they come does not matter, and a row can be
- * taken out again: it is the XOR of the rows' own hashes. It finds out a file that is not the one from before; it is no
- * protection against a sender who makes two files look the same on purpose.
+ * taken out again: it is the XOR of the rows' own hashes. It detects a file that differs from the one before; it does
+ * not protect against a sender who forges two files with the same hash.
  */
 export class RowsHash {
   readonly #words: Uint32Array;

@@ -1,7 +1,7 @@
 import { statfsSync } from 'node:fs';
 import { OnewriterError } from './onewriter-error.ts';
 
-/** What the system says where a file system, or a user's share of it, takes nothing more. */
+/** Whether an error says that the file system, or the user's quota on it, is full. */
 export function isLackOfRoom(error: unknown): boolean {
   const code = (error as { readonly code?: unknown } | undefined)?.code;
   return code === 'ENOSPC' || code === 'EDQUOT';

@@ -1,5 +1,5 @@
 /*
- * How the writer's tables in a tenant's file are read, by whoever opens it. The file's format is in `_onewriter_state`.
+ * How every process reads the writer's tables in a tenant's file. The file's format is in `_onewriter_state`.
  *
  * Format 2 keeps the index of the ledger's jobs in blocks of 16 ids (ADR 0018). Of the ids 1 to 35:
  *
@@ -24,8 +24,8 @@ export const LEDGER_ROW_OF_JOB = `id = (
 export const LEDGER_ROW_OF_JOB_FORMAT_1 = 'job_id = ?';
 
 /**
- * The number of the file's newest commit, of format 1 and 2. A commit that adds a row to the ledger is told by that row
- * alone, every other one by the row of state.
+ * The number of the file's newest commit, of format 1 and 2. A commit that adds a row to the ledger is recorded by that
+ * row alone, every other commit by the row of state.
  */
 export const NEWEST_COMMIT_SEQ_SQL =
   'SELECT max(commit_seq, coalesce((SELECT commit_seq FROM _onewriter_ledger ORDER BY id DESC LIMIT 1), 0)) FROM _onewriter_state WHERE id = 1';

@@ -23,7 +23,7 @@ export const LIMITS = Object.freeze({
   maxImportRefused: 1_000,
   /** One job, encoded; a single larger write (up to maxOperationBytes) travels alone. */
   maxJobBytes: 1024 * 1024,
-  /** Writes of one job whose traces the broker adds its spans to; of the others the SDK's own spans tell. */
+  /** Writes per job whose traces get the broker's spans; the others have only the SDK's spans. */
   maxTracedWrites: 16,
   /** A request id's length in characters. */
   maxRequestIdLength: 128,
@@ -37,7 +37,7 @@ export const LIMITS = Object.freeze({
   maxEventBytes: 64 * 1024,
   /** Entries kept in a client's inbox. Events are a hint; the ledger is the truth. */
   maxInboxEvents: 10_000,
-  /** An inbox nobody refreshes is deleted after this. */
+  /** An inbox that its client stops refreshing is deleted after this. */
   inboxTtlMs: 10 * 60_000,
   /** A client whose presence key was not renewed for this long is gone; it renews it four times in that time. */
   presenceTtlMs: 3_000,
@@ -65,23 +65,23 @@ export const LIMITS = Object.freeze({
   /** Finished jobs kept in Redis for people to look at, without their data. */
   keepCompletedJobs: 20,
   keepDeadLetters: 10_000,
-  /** Of all dead letters of a group together: each holds its write, up to maxOperationBytes. */
+  /** Total size of a group's dead letters; each holds its write, up to maxOperationBytes. */
   keepDeadLetterBytes: 256 * 1024 * 1024,
   /** A finished job is kept this long at most, and a look of the broker (finishedLookMs) longer. */
   keepFinishedMs: 10 * 60_000,
   finishedLookMs: 60_000,
   /** A statement that runs longer than this is stopped by the watchdog. */
   statementTimeoutMs: 10_000,
-  /** Starts of a job that may end its process; one more, alone in the process, and it is set aside as poison. */
+  /** Highest crash count at which a job still runs, alone in its process; one more and it is set aside as poison. */
   maxJobStarts: 3,
-  /** A snapshot of a reader of ours is ended when the write-ahead log has grown by so much behind it. */
+  /** An Onewriter reader's snapshot is ended when the write-ahead log has grown by this much since it began. */
   maxSnapshotLogBytes: 256 * 1024 * 1024,
   /** Compiled statements kept per connection. */
   maxCachedStatements: 200,
-  /** An open transaction is not taken away from its client before it is this old, or nothing came for so long. */
+  /** An open transaction may be rolled back for other writers once it is this old, or idle for this long. */
   transactionTimeoutMs: 5_000,
   transactionIdleMs: 10_000,
-  /** An open transaction is rolled back at this age, also where nobody waits. */
+  /** An open transaction is rolled back at this age, even if no other write waits. */
   transactionMaxMs: 60_000,
   /** Answers of an open transaction are kept in Redis this long: no ledger has them. */
   transactionAnswerTtlMs: 60_000,

@@ -22,10 +22,10 @@ export const DEFAULT_GROUP = 'default';
 /** File name of a tenant's database when none is configured. */
 export const DEFAULT_DB_FILE = 'tenant.db';
 
-/** All tables of ours in a tenant's file begin with this. */
+/** Prefix of every Onewriter table in a tenant's file. */
 export const INTERNAL_TABLE_PREFIX = '_onewriter_';
 
-/** The custom event on a client's inbox that tells a job's outcome. */
+/** The custom event on a client's inbox that reports a job's outcome. */
 export const SETTLED_EVENT = 'settled';
 
 /** Returns `id` if it is a tenant id. @throws OnewriterError INVALID_TENANT */
@@ -76,11 +76,11 @@ export function presenceKey(group: string, client: string): string {
 
 /** Redis keys shared by a placement group. */
 export interface GroupKeys {
-  /** Sorted set of tenants with work, by the time of the first ring (ms). The broker pops it. */
+  /** Sorted set of tenants with work, by the time of the first notification (ms). The broker pops it. */
   readonly bell: string;
   /** Sorted set of all tenants ever seen, by last activity (ms). The sweep walks it, the dashboard lists it. */
   readonly tenants: string;
-  /** Set of tenants the leading broker has open; a successor adopts their active jobs. */
+  /** Set of tenants the leading broker has open; a successor reclaims their active jobs. */
   readonly open: string;
   /** String with a TTL: the leader's {@link LeaseRecord} as JSON. */
   readonly lease: string;
@@ -96,9 +96,9 @@ export interface GroupKeys {
   readonly sessions: string;
   /** Hash, revocation to its time: a copy of the data directory's revoked tokens. */
   readonly revoked: string;
-  /** Hash, job id to number of starts that ended with the process. */
+  /** Hash, job id to crash count: how often the process ended while the job was active. */
   readonly starts: string;
-  /** Hash, job id to JSON: operations that must not run again, and the error their callers get. */
+  /** Hash, job id to JSON: poisoned operations, which must not run again, and the error their callers get. */
   readonly condemned: string;
   /** Hash, tenant to JSON: tenants whose writes had a process replaced, when and how often; see TenantBackOff. */
   readonly backOff: string;
@@ -135,12 +135,12 @@ export function groupKeys(group: string): GroupKeys {
 
 const RELEASE_BELL = 'release:';
 
-/** The bell that asks the leader to look at who holds a tenant; no tenant id has a colon. */
+/** The notification that asks the leader to check a tenant's holds; no tenant id has a colon. */
 export function releaseBell(tenant: string): string {
   return `${RELEASE_BELL}${assertTenantId(tenant)}`;
 }
 
-/** The tenant of a {@link releaseBell}; undefined for any other bell. */
+/** The tenant of a {@link releaseBell}; undefined for any other notification. */
 export function readReleaseBell(bell: string): string | undefined {
   if (!bell.startsWith(RELEASE_BELL)) return undefined;
   const tenant = bell.slice(RELEASE_BELL.length);

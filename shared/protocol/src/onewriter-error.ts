@@ -45,7 +45,7 @@ export class OnewriterError extends Error {
   }
 }
 
-/** Tells whether `error` is a {@link OnewriterError}, optionally with `code`. */
+/** Whether `error` is a {@link OnewriterError}, optionally with `code`. */
 export function isOnewriterError(error: unknown, code?: ErrorCode): error is OnewriterError {
   return error instanceof OnewriterError && (code === undefined || error.code === code);
 }

@@ -18,7 +18,7 @@ const DESCRIPTORS = [128, 256, 1_024, 4_096, 20_000, 1_048_576, Number.MAX_SAFE_
 const MEMORY = [256 * 1024 ** 2, GB, 4 * GB, 64 * GB];
 const rooms = DESCRIPTORS.flatMap(descriptors => MEMORY.map(memoryBytes => ({ descriptors, memoryBytes })));
 
-/** Of the lanes that stay and the spare ones. */
+/** Tenants of permanent and spare lanes. */
 const tenantsOf = (threads: number, files: ReturnType<typeof chooseBrokerOpenFiles>) =>
   threads * (files.perLane + 2 * files.perSpareLane);
 

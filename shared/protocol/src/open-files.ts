@@ -8,23 +8,23 @@ import { totalmem } from 'node:os';
  *   descriptors  ulimit -n, less a reserve for Redis, HTTP and logs
  *   memory       a share of the machine's, or the container's
  *
- * A setting overrides what is chosen here. Where descriptors run out all the same, whoever has files open closes the least
- * recently used and tries again: {@link isOutOfDescriptors}. See infra/adr/0036-open-files-from-ulimit-and-memory.md.
+ * A setting overrides what is chosen here. If descriptors still run out, the process closes the file that it used least
+ * recently and tries again: {@link isOutOfDescriptors}. See infra/adr/0036-open-files-from-ulimit-and-memory.md.
  */
 
 /** What a process may use. */
 export interface ProcessRoom {
   /** `ulimit -n`. Node raises the soft limit to the hard one when it starts. */
   readonly descriptors: number;
-  /** Of the machine, or of its container where that is less. */
+  /** Memory of the machine, or of its container where that is less. */
   readonly memoryBytes: number;
 }
 
 /** The database, its log, and the index of the log. */
 export const DESCRIPTORS_PER_CONNECTION = 3;
-/** Of any process of ours, for Node itself, Redis, logs and a few connections to its HTTP server. */
+/** Kept free in every Onewriter process for Node, Redis, logs and a few HTTP connections. */
 export const RESERVED_DESCRIPTORS = 96;
-/** Each writer thread has an event loop, and a note of what it is at. */
+/** Each writer thread has an event loop, and a note of its current work. */
 const DESCRIPTORS_PER_THREAD = 8;
 /** A limit that cannot be read, as where there is no /proc. It is macOS's own, of one process. */
 const UNKNOWN_DESCRIPTORS = 10_240;
@@ -172,8 +172,8 @@ function boundReaders(room: ProcessRoom, ofDescriptors: number, ofMemory: number
 }
 
 /**
- * Whether something failed because this process, or the machine, may open no more files. SQLite says of a file that it
- * cannot be opened, whatever the reason; then it is tried whether another can. To be asked at once.
+ * Whether something failed because this process, or the machine, may open no more files. SQLite
+ * reports every failure to open as "cannot open", so this tries to open another file. Call it at once.
  */
 export function isOutOfDescriptors(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
@@ -181,7 +181,7 @@ export function isOutOfDescriptors(error: unknown): boolean {
   return typeof code === 'string' && code.startsWith('SQLITE_CANTOPEN') && !canOpenDatabase();
 }
 
-/** Whether so many files can be opened as SQLite opens for a database, and one for its folder. */
+/** Whether the process can open as many files as SQLite needs for a database, and one for its folder. */
 function canOpenDatabase(): boolean {
   const opened: number[] = [];
   try {
@@ -195,5 +195,5 @@ function canOpenDatabase(): boolean {
   }
 }
 
-/** The time after which a file may be opened again that could not be for want of descriptors. */
+/** Retry delay after a file could not be opened because the process had no free descriptors. */
 export const DESCRIPTORS_RETRY_AFTER_MS = 500;

@@ -56,15 +56,15 @@ function answerRow(columns: readonly string[], row: readonly (string | number)[]
 const isOn = (value: string) => value === '1' || value === 'on' || value === 'yes' || value === 'true';
 const isOff = (value: string) => value === '0' || value === 'off' || value === 'no' || value === 'false';
 
-const OWN_SETTING = 'Writer and readers set it for themselves; leave the statement out.';
+const OWN_SETTING = 'The writer and the readers set it; leave the statement out.';
 const SHARED = 'The connection is shared by all callers of the tenant; leave the statement out.';
 const TOGETHER =
   'with the statements that it is for, in front of BEGIN, as one request: steps() of the SDK, a batch or migrate() of a libSQL client.';
 
 const READ: PragmaRule = { bare: 'read', argument: 'read' };
-/** What only tells something. */
+/** Reads a value; setting it is refused. */
 const VALUE: PragmaRule = { bare: 'read', remedy: OWN_SETTING };
-/** What lives in the file. */
+/** A value kept in the file. */
 const SETTING: PragmaRule = { bare: 'read', argument: 'write' };
 
 /** A flag that has one value for all. */
@@ -79,7 +79,7 @@ function fixedNumber(name: string, value: number, remedy = OWN_SETTING): PragmaR
   return { bare: answer, argument: given => (given === String(value) ? answer : undefined), remedy };
 }
 
-/** What a file has from its beginning; SQLite takes another value without an error and does nothing. */
+/** A value fixed when the file is created; SQLite accepts another value without an error and ignores it. */
 function ofFile(name: string, toLiteral: (value: string) => string | undefined): PragmaRule {
   const remedy = `A file keeps the ${name} that it was made with; PRAGMA ${name} reads it.`;
   return {
@@ -111,7 +111,7 @@ const PRAGMAS: Readonly<Record<string, PragmaRule>> = {
   index_xinfo: READ,
   foreign_key_list: READ,
   schema_version: { bare: 'read', remedy: 'SQLite counts it.' },
-  // As of a database in memory: paths of the server are not told.
+  // Answered as for a database in memory, so that server paths are not disclosed.
   database_list: { bare: answerRow(['seq', 'name', 'file'], [0, 'main', '']) },
   // checks
   foreign_key_check: READ,
@@ -167,7 +167,7 @@ const PRAGMAS: Readonly<Record<string, PragmaRule>> = {
   recursive_triggers: flag('off'),
   case_sensitive_like: {
     argument: value => (isOff(value) ? NOTHING : undefined),
-    remedy: 'It would be for all callers of the tenant; GLOB tells letters of either case apart.',
+    remedy: 'It would be for all callers of the tenant; GLOB is case-sensitive.',
   },
   secure_delete: {
     bare: 'read',

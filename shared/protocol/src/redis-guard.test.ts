@@ -67,7 +67,7 @@ it('keeps off replicas and clusters, says so once, and again when it lasts', () 
   expect(guard.refusal).toMatchObject({ code: 'MISCONFIGURED', message: REDIS_PROBLEMS.cluster });
 });
 
-it('takes a server of which the user may not know the role', () => {
+it('accepts a server whose role the user may not read', () => {
   const { guard, connection } = guarded();
   expect(connection.connector.check({})).toBe(true);
   expect(guard.problem).toBeUndefined();

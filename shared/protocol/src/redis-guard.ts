@@ -7,7 +7,7 @@ import { OnewriterError } from './onewriter-error.ts';
  *       └──┘ INFO: a replica, or cluster mode
  *
  * A connection to a server that cannot serve is given up and made again, with growing pauses: behind the same address, or at
- * the Sentinels, there is another primary soon. No command is sent again here: whoever sent it decides.
+ * the Sentinels, there is another primary soon. No command is sent again here: its sender decides.
  */
 
 /** What is wrong with a Redis that answers. */
@@ -16,7 +16,7 @@ export type RedisProblemKind = 'replica' | 'cluster' | 'loading';
 /** Says what is wrong, and what to do. */
 export const REDIS_PROBLEMS: Readonly<Record<RedisProblemKind, string>> = Object.freeze({
   replica:
-    'This Redis is a replica and takes no writes. Point the URL at the primary, ' +
+    'This Redis is a replica and accepts no writes. Point the URL at the primary, ' +
     'or list the Sentinels: redis+sentinel://host:port,host:port/name.',
   cluster:
     'This Redis runs in cluster mode, which is not supported: the keys of a group and of its tenants are in different ' +
@@ -48,7 +48,7 @@ const MISSING_RIGHTS =
   /^NOPERM\b|^ERR unknown command|^ERR The user executing the script can't run this command/;
 
 /**
- * What an error reply that no retry will mend means for whoever set Redis up.
+ * The remedy, for the operator of Redis, of an error reply that no retry will mend.
  * @returns undefined for other errors
  */
 export function explainReply(error: unknown): OnewriterError | undefined {
@@ -95,8 +95,8 @@ interface GuardedConnection {
 type InfoCallback = (error: Error | null, answer?: unknown) => void;
 
 /**
- * Without the right to INFO ioredis goes on after a line on standard error at each connection. What a process says itself, where it
- * needs INFO, is clearer. Only ioredis asks with a callback. Source: ioredis, Redis.js (_readyCheck).
+ * Without the right to INFO, ioredis prints a line on standard error at each connection and continues. A process that needs INFO
+ * reports it more clearly. Only ioredis asks with a callback. Source: ioredis, Redis.js (_readyCheck).
  * @param redis an instance of ioredis' Redis
  */
 export function quietReadyCheck<Connection extends object>(redis: Connection): Connection {
@@ -165,7 +165,7 @@ export class RedisGuard {
     if (toSentinel !== undefined) {
       connector.connectToSentinel = (...args) => {
         const sentinel = toSentinel(...args);
-        // One of several may be away; ioredis prints an error that has no listener. Where all are, the connection tells.
+        // One of several may be away; ioredis prints an error that has no listener. If all are away, the connection reports it.
         sentinel.on('error', () => {});
         return sentinel;
       };

@@ -3,7 +3,7 @@ import { OnewriterError } from './onewriter-error.ts';
 /** Where Sentinels are and what to ask them for: options of ioredis. */
 export interface SentinelOptions {
   readonly sentinels: readonly { readonly host: string; readonly port: number }[];
-  /** Of the primary, as the Sentinels know it. */
+  /** Name of the primary, as the Sentinels know it. */
   readonly name: string;
   readonly role: 'master';
   readonly db: number;

@@ -16,7 +16,7 @@ export interface LedFrom {
   readonly pid: number;
   /** 0: it has not led. */
   readonly epoch: number;
-  /** Of the process. Undefined as of an older broker, which renews nothing in the directory. */
+  /** Id of the broker process. Undefined for an older broker, which renews nothing in the directory. */
   readonly broker?: string | undefined;
   /** Within what its process id can be compared; see LeaseRecord. */
   readonly processes?: string | undefined;
@@ -43,12 +43,12 @@ export function secondRedisFile(dataDir: string): string {
   return `${dataDir}/second-redis`;
 }
 
-/** `<dataDir>/leader`: a {@link LedFrom} of who took an epoch last. It sets the file's time with each renewal of its lease. */
+/** `<dataDir>/leader`: the {@link LedFrom} of the broker that took the latest epoch. It sets the file's time with each renewal of its lease. */
 export function lastLeaderFile(dataDir: string): string {
   return `${dataDir}/leader`;
 }
 
-/** What a broker that has not led noted counts for so long after it was last there. */
+/** A note of a broker that has not led is valid for this long after the broker last renewed it. */
 const NOTE_LIFE_MS = 60_000;
 
 /** Undefined where there is none that counts, or what is there cannot be understood. @throws Error of the file system */

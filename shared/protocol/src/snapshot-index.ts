@@ -2,10 +2,10 @@ import { statSync } from 'node:fs';
 import { OnewriterError } from './onewriter-error.ts';
 
 /**
- * The index of the write-ahead log (-shm) in which a reader has noted its snapshot. Whoever writes the log back looks there. Where
- * that file is deleted or replaced, the broker makes another, in which the reader is not: pages that the reader has not read yet may
- * then be of a later state. So what was read counts only if the index was still in its place after it. A restore or a deletion
- * takes database and index away together, and nothing is written back to them: such a snapshot is kept.
+ * The index of the write-ahead log (-shm) in which a reader has noted its snapshot; a checkpoint looks there. If that file is
+ * deleted or replaced, the broker makes a new one that does not list the reader: pages that the reader has yet to read may then
+ * be of a later state. So a read counts only if the index was still in place after it. A restore or a deletion removes
+ * database and index together, and nothing is written back to them: such a snapshot stays valid.
  */
 export class SnapshotIndex {
   readonly #database: string;
@@ -13,7 +13,7 @@ export class SnapshotIndex {
   readonly #index: string;
   readonly #indexIdentity: string;
 
-  /** To be made when the snapshot is taken. @param databasePath of the file itself; its log is beside it */
+  /** Make it when the snapshot begins. @param databasePath of the file itself; its log is beside it */
   constructor(databasePath: string) {
     this.#database = databasePath;
     this.#index = `${databasePath}-shm`;
@@ -39,7 +39,7 @@ function identify(path: string): string {
   return stats === undefined ? '' : `${stats.dev}:${stats.ino}`;
 }
 
-/** What the caller of a read gets whose snapshot nothing protects any more. */
+/** The error of a read whose snapshot is no longer protected. */
 export function snapshotLost(tenant?: string): OnewriterError {
   return new OnewriterError(
     'SNAPSHOT_ENDED',

@@ -46,11 +46,11 @@ export function locateStatements(sql: string): readonly LocatedStatement[] {
 export interface PartialScript {
   /** Those that ended with a semicolon, in order, without it. */
   readonly statements: readonly LocatedStatement[];
-  /** What follows the last of them. */
+  /** Text after the last of them. */
   readonly rest: string;
 }
 
-/** Takes the statements that have ended off a text that goes on: what somebody types. */
+/** Removes the complete statements from a text that is still being typed. */
 export function takeStatements(sql: string): PartialScript {
   const statements: LocatedStatement[] = [];
   const tokens = new SqlTokens(sql);

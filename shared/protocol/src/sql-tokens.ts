@@ -67,7 +67,7 @@ export class SqlTokens {
     return this.sql.slice(this.start, this.end);
   }
 
-  /** Steps to the next token and tells what it is. */
+  /** Steps to the next token and returns its kind. */
   next(): SqlTokenKind {
     const { sql } = this;
     const start = this.end;

@@ -15,14 +15,14 @@ import type { SqlTokenKind } from './sql-tokens.ts';
 type State = 'start' | 'explain' | 'create' | 'normal' | 'trigger' | 'triggerSemicolon' | 'triggerEnd';
 
 /**
- * Tells where statements end: at a semicolon, but in a trigger's body only at the one after its END. Feed it every
+ * Finds where statements end: at a semicolon, but in a trigger's body only at the one after its END. Feed it every
  * token that is not `space`.
  * Source: the state machine of sqlite3_complete() in SQLite's complete.c.
  */
 export class StatementBoundary {
   #state: State = 'start';
 
-  /** Whether nothing of a statement has been seen since the last one ended. */
+  /** True until a token of the next statement is seen. */
   get atStart(): boolean {
     return this.#state === 'start';
   }

@@ -70,7 +70,7 @@ describe('classifyStatement', () => {
     ["UPDATE t SET a = 'x' WHERE b LIKE '_onewriter_%'", 'write UPDATE'],
     ['UPDATE t SET a = temp.b FROM u AS temp WHERE temp.id = t.id', 'write UPDATE'],
     ['INSERT INTO t SELECT b.x FROM temp JOIN b ON temp.id = b.id', 'write INSERT inserts'],
-    // what SQLite will refuse by itself
+    // SQLite refuses these
     ['SELEC 1', 'write SELEC'],
     ['(SELECT 1)', 'write '],
     ["'x'", 'write '],

@@ -22,7 +22,7 @@ export interface StatementClass {
   readonly inserts: boolean;
   /** Whether a write returns rows by a RETURNING clause. */
   readonly returning: boolean;
-  /** Of a PRAGMA that is so already: what is answered. The statement itself is not even compiled. */
+  /** The answer to a PRAGMA that would change nothing. The statement is not compiled. */
   readonly answer?: PragmaAnswer | undefined;
 }
 
@@ -45,7 +45,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   VACUUM: VACUUM_REMEDY,
 };
 
-/** Virtual tables over PRAGMAs that a SELECT may not use: one tells paths, one writes. */
+/** Virtual tables over PRAGMAs that a SELECT may not use: one discloses paths, one writes. */
 const REFUSED_TABLES: ReadonlySet<string> = new Set(['pragma_database_list', 'pragma_optimize']);
 
 const READ_KEYWORDS: ReadonlySet<string> = new Set(['SELECT', 'VALUES']);

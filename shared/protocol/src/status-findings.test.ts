@@ -156,7 +156,7 @@ it.each<[string, Partial<BrokerStatus>, string | undefined]>([
   expect(findings[0]?.text).toMatch(/^\S.*\.$/);
 });
 
-it('tells a disk that is nearly full from one that is about to be, and puts the critical first', () => {
+it('distinguishes a disk that is nearly full from one that is filling up, and puts the critical finding first', () => {
   const deadLetters = { waiting: 2, addedTotal: 2 };
   const levels = (freeBytes: number) =>
     find({ deadLetters, disk: { ...STATUS.disk, freeBytes } }).map(({ level, alert }) => `${level} ${alert}`);
@@ -173,7 +173,7 @@ it('says nothing of tenants that are closed for others now and then', () => {
   expect(findings(110)).toEqual(['OnewriterTooFewOpenFiles']);
 });
 
-it('tells who is missing where nobody reports', () => {
+it('names what is missing when no broker reports', () => {
   const none: StatusSource = {
     readAt: 0,
     status: undefined,

@@ -3,12 +3,12 @@ import { type BrokerStatus, STATUS_TTL_MS } from './broker-status.ts';
 /*
  * What is wrong, judged the same way by the overview page, the command line and the alert rules
  * (infra/prometheus/rules.yml): a finding has the name of its alert, and the operations guide a section of that name.
- * Alerts wait for some minutes before they ring; a finding is what is so now.
+ * Alerts wait for some minutes before they fire; a finding is what is wrong now.
  */
 
 /** Something a person on call should look at. */
 export interface StatusFinding {
-  /** Critical: writes are lost, refused or held up. Warning: they will be, or somebody's are. */
+  /** Critical: writes are lost, refused or held up. Warning: they soon will be, or those of some tenants are. */
   readonly level: 'critical' | 'warning';
   /** The alert of the same name, for example `OnewriterTenantParked`. */
   readonly alert: string;
@@ -35,7 +35,7 @@ export const STATUS_BOUNDS = Object.freeze({
   /** Tenants closed a second for others to be opened, and as a share of the batches: more tenants are at work than fit. */
   evictedPerSecond: 5,
   evictedShare: 0.1,
-  /** So long after a broker began to lead, writes that took long had waited for it. */
+  /** For this long after a broker began to lead, slow writes are put down to the change of leader. */
   newLeaderMs: 30_000,
   /** A status that is older was not renewed. */
   statusAgeMs: STATUS_TTL_MS,
@@ -72,7 +72,7 @@ export function findStatusProblems(source: StatusSource): readonly StatusFinding
       add(
         'critical',
         'OnewriterNoLeader',
-        'A broker holds the lease and does not report: it starts, or hangs.',
+        'A broker holds the lease and does not report: it is starting, or hangs.',
       );
     }
     return findings;

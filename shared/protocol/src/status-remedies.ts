@@ -16,10 +16,11 @@ const REMEDIES: Readonly<Record<string, string>> = {
   OnewriterRedisMemory:
     'Give Redis more memory (CONFIG SET maxmemory), or drain the queues: drop dead letters that are dealt with, see who sends more than is applied.',
   OnewriterDiskFull:
-    'Free space on that disk, or grow it. Writes that are refused meanwhile are told so (DATABASE_FULL) and go through when there is space.',
+    'Free space on that disk, or grow it. Until then writes fail with DATABASE_FULL; they succeed again when there is space.',
   OnewriterTenantParked:
     'Open the tenant: its page says what its error means. Damaged files are restored from a backup; a repeat offender (TENANT_PAUSED) waits until you resume it; everything else is tried again once its cause is gone.',
-  OnewriterTenantPaused: 'Resume the tenant when its work is done, or tell its callers how long it takes.',
+  OnewriterTenantPaused:
+    'Resume the tenant when its work is done, or inform its callers how long it will take.',
   OnewriterWritesDelayed:
     'After a change of the leader: nothing, if it does not last. Else open the tenant: see whether it sends more than one thread applies, or one statement is slow (an index is missing); of many tenants look at CPU and disk.',
   OnewriterQueueDeep:

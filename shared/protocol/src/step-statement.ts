@@ -6,8 +6,8 @@ import { assertStatementText } from './statement-text.ts';
 
 /*
  * What a step may be: anything that the statement rules allow, and also transaction control and the two PRAGMAs that
- * migrations need. Those reach nobody else, because the writer runs such steps while no other caller's write is in the
- * transaction, and takes back what they set.
+ * migrations need. Those affect no other caller: the writer runs such steps while no other caller's write is in the
+ * transaction, and resets what they set.
  */
 
 /** What a step's statement is. */
@@ -62,8 +62,8 @@ export function classifyStep(sql: string): StepClass {
 }
 
 /**
- * What is answered in place of a step that is so already, on a connection where no steps set anything; undefined where it is
- * to be run.
+ * The answer to a step that would change nothing on a connection whose settings no step has changed; undefined if the step
+ * must run.
  * @throws as {@link classifyStep}
  */
 export function answerOfStep(sql: string): PragmaAnswer | undefined {
@@ -81,7 +81,7 @@ function firstTokens(sql: string): readonly Token[] {
   for (let kind = scan.next(); kind !== 'end' && tokens.length <= MAX_TOKENS; kind = scan.next()) {
     if (kind === 'space' || (kind === 'semicolon' && tokens.length === 0)) continue;
     tokens.push({ kind, text: kind === 'word' ? scan.text.toUpperCase() : scan.text });
-    // Of most statements the first word tells enough.
+    // For most statements the first word decides.
     if (tokens.length === 1 && !CONTROL.has(tokens[0]!.text) && tokens[0]!.text !== 'PRAGMA') break;
   }
   return tokens;

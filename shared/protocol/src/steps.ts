@@ -29,8 +29,8 @@ export interface WireStepsOperation {
   /** With `at`: nothing runs unless the tenant's file is this incarnation, as of DatabaseFile. */
   readonly in?: string | undefined;
   /**
-   * Nothing runs after this: ms since the epoch, by the client's clock. A transaction whose client has gone would hold the
-   * tenant up for nothing.
+   * Nothing runs after this: ms since the epoch, by the client's clock. A transaction whose client has gone would block the
+   * tenant for no use.
    */
   readonly by?: number | undefined;
   /** Id of the request that the steps came with, for log lines. */
@@ -63,7 +63,7 @@ export interface WireStepsResult {
   readonly q: readonly WireStepResult[];
   /** Whether no transaction is open after the last step; without `tx`, one that was open is rolled back by now. */
   readonly a: 0 | 1;
-  /** The transaction that is kept open, and until when (ms since the epoch, broker's clock) nobody takes it away. */
+  /** The transaction that is kept open, and the time until which it is safe from being rolled back (ms since the epoch, broker's clock). */
   readonly tx?: { readonly id: string; readonly until: number } | undefined;
   /** Set where something was committed: its commit_seq, or 0 where it is that of the job. */
   readonly seq?: number | undefined;
@@ -113,7 +113,7 @@ const MAX_CONDITION_DEPTH = 16;
 const MAX_CONDITIONS = 256;
 
 /**
- * Checks a condition of a request of `steps` steps; gives back a copy without anything else in it.
+ * Checks a condition of a request of `steps` steps; returns a copy without any other field.
  * @throws OnewriterError INVALID_ARGUMENT
  */
 export function readCondition(condition: unknown, steps: number): StepCondition {

@@ -68,7 +68,7 @@ describe('results', () => {
       '{"i":"-9223372036854775808"}',
       '{"i":"9007199254740992"}',
     ]);
-    // A parser of JSON takes 9007199254740992 for an integer of that size.
+    // A JSON parser reads 9007199254740992 as an integer of that size.
     expect([5, 0.1, 1e300, 2 ** 53, -0, Number.NEGATIVE_INFINITY].map(sent)).toEqual([
       '5',
       '0.1',

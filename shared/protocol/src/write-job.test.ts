@@ -26,7 +26,7 @@ describe('the client that says that it is there', () => {
     expect(readLiveClient(`${head},"tp":["00-1-2-01"],"live":1,"sql":[]}`)).toBe('c-01-ab');
   });
 
-  it('is nobody where the job does not say so, whatever its SQL says', () => {
+  it('is undefined if the job does not name one, whatever its SQL contains', () => {
     expect(readLiveClient(`${head},"sql":[",\\"live\\":1,"]}`)).toBeUndefined();
     expect(readLiveClient(`${head},"tp":["x"],"sql":["a"],"live":1,"ops":[]}`)).toBeUndefined();
     expect(readLiveClient('{"v":1,"client":"c:1","seq":3,"at":1,"live":1,"sql":[]}')).toBeUndefined();

@@ -35,8 +35,8 @@ export interface WriteJobMessage {
    */
   readonly tp?: readonly string[] | undefined;
   /**
-   * Set where the client keeps its {@link presenceKey} and the steps may leave a transaction open: without the key nobody is
-   * there who could end it. Stands before `sql`: {@link readLiveClient}.
+   * Set where the client keeps its {@link presenceKey} and the steps may leave a transaction open: without the key no client is
+   * left to end it. Stands before `sql`: {@link readLiveClient}.
    */
   readonly live?: 1 | undefined;
   /** SQL texts, each once. */
@@ -56,7 +56,7 @@ export type WireOperation =
 interface WireOperationOptions {
   /** Idempotency key: among writes of a tenant with the same key only the first is applied. */
   readonly k?: string | undefined;
-  /** Set for writes nobody waits for: a failure goes to the dead letters. */
+  /** Set for writes without a waiting caller: a failure goes to the dead letters. */
   readonly d?: 1 | undefined;
   /** Id of the request that the write came with, for log lines. */
   readonly r?: string | undefined;
