@@ -1,5 +1,5 @@
 /*
- * A tenant's holds: who keeps it still, so that no job is taken and no broker opens its file. They lie in the slot of the
+ * A tenant's holds: who keeps it still, so that no job is fetched and no broker opens its file. They are in the slot of the
  * tenant's queue:
  *
  *   <queue>:holds   hash, hold id to JSON: name, who, reason, exclusive, pauseIfLost, phase, since, expiresAt (ms of Redis'
@@ -9,10 +9,10 @@
  *                   onewriter.pause      JSON: who paused it, why, since when
  *                   paused               BullMQ's own flag. A hold neither sets nor clears it, and is not ended with it
  *
- *                   onewriter.epoch      whose queue it is: the epoch of a leader, a point, the turn of its last adoption; a
- *                                        holder where none leads writes the epoch alone, which no leader takes under
+ *                   onewriter.epoch      the queue's owner: the epoch of a leader, a point, the turn of its last reclaim; a
+ *                                        holder where none leads writes the epoch alone, and no leader fetches with that
  *
- * Scripts that take jobs read the count with the fence (queue-scripts.ts of the broker): a hold costs nothing where there
+ * Scripts that fetch jobs read the count with the fence (queue-scripts.ts of the broker): a hold costs nothing where there
  * is none. One that ran out counts as absent, because its process died or was stopped; the leader forgets it when it looks
  * (RELEASE_FILE) and writes that down. Where such a hold asked for it (pauseIfLost) the tenant is paused then, because its
  * process may have been in the middle of changing files; not where it had not begun to:
@@ -21,7 +21,7 @@
  *
  * A hold of an older version has no phase, and counts as changing.
  *
- * What each script writes first is a delete, which Redis allows at its memory limit.
+ * The first write of each script is a delete, which Redis allows at its memory limit.
  */
 
 const NOW = `
@@ -30,7 +30,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
 /**
- * Lua: whether a queue was adopted since a command was sent, by its leader or by a newer one. `word` is '<epoch>.<turn>', and
+ * Lua: whether a leader has reclaimed a queue since a command was sent: its own leader or a newer one. `word` is '<epoch>.<turn>', and
  * the turn is 0 where it is missing. Returns 'leader' (and the newer epoch), 'turn', or nil.
  */
 export const ADOPTED_SINCE = `
@@ -70,7 +70,7 @@ return ''`;
 
 /**
  * Makes a hold last longer, and notes its phase at the same stroke. One that ran out is not renewed, nor one whose count was
- * removed: jobs may have been taken.
+ * removed: jobs may have been fetched.
  * KEYS holds, meta · ARGV id, lifeMs, the new phase or '' for the one that it has
  * Returns 1, or 0 where it is lost.
  */
@@ -103,7 +103,7 @@ return left`;
  * hold ends. Called by the leader when it has closed the file, by a holder where none leads. What is active now is of a
  * leader that is gone: it waits again, the oldest at the tail, and may be applied.
  * KEYS wait, active, meta, holds · ARGV prefix, a leader's word with a new turn, or a holder's epoch
- * Returns -2 and the epoch of a newer leader; -3 where the leader adopted the queue since; 1 (held) or 0; jobs that wait or
+ * Returns -2 and the epoch of a newer leader; -3 where the leader has reclaimed the queue since; 1 (held) or 0; jobs that wait or
  * are active; holds that ran out; where it is held: ms until the next runs out.
  */
 export const RELEASE_FILE = `${NOW}${ADOPTED_SINCE}
@@ -111,7 +111,7 @@ local wait, active, meta, holds = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local word = ARGV[2]
 local since, newest = adoptedSince(redis.call('HGET', meta, 'onewriter.epoch'), word)
 if since == 'leader' then return {-2, newest, {}} end
--- A holder that finds no leader has no turn: nobody's file is open.
+-- A holder that finds no leader has no turn: no broker has the file open.
 if since == 'turn' and string.find(word, '.', 1, true) then return {-3, 0, {}} end
 local gone = {}
 local soonest = math.huge

@@ -4,7 +4,7 @@ import { REMOVE_HOLD } from './hold-scripts.ts';
 import { holdKeys, type PauseNote, REPEAT_OFFENDER } from './tenant-holder.ts';
 import { withHeldTenant } from './with-held-tenant.ts';
 
-/** Of a reason that a person gives, in characters. */
+/** Limit of a person's reason, in characters. */
 export const MAX_REASON_LENGTH = 300;
 
 /** A reason as a person typed it, in one line; '' where there is none. @throws OnewriterError INVALID_ARGUMENT */
@@ -57,8 +57,8 @@ export async function pauseTenant(
 }
 
 /**
- * Ends a person's pause and that of a repeat offender, whose offences are forgotten; no other hold. And rings: the broker goes
- * on at once where there is none.
+ * Ends a person's pause and that of a repeat offender, whose offences are forgotten; no other hold. Then notifies, so that
+ * the broker resumes at once if no hold is left.
  */
 export async function resumeTenant(redis: Redis, group: string, tenant: string): Promise<void> {
   const keys = groupKeys(group);

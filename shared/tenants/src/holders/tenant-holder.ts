@@ -7,7 +7,7 @@ import type { Redis } from 'ioredis';
  */
 export type HolderName = 'pause' | 'create' | 'delete' | 'restore' | typeof REPEAT_OFFENDER;
 
-/** Name, and id, of the hold of a tenant whose writes had the broker replaced too often (ADR 0043). */
+/** Name and id of the hold on a tenant whose writes caused the broker to be replaced too often (ADR 0043). */
 export const REPEAT_OFFENDER = 'repeat-offender';
 
 /** Life of a hold that no process renews: 100 years. A person ends it. */

@@ -16,19 +16,19 @@ import {
  * The leading broker has tenants' files open. Before a file can be moved, the broker has to close it and leave it closed:
  *
  *   gateway, command line                            broker
- *   add the hold ▸ ring the release bell  ──────▶    finishes what was begun, closes the file,
+ *   add the hold ▸ ask for the release    ──────▶    finishes what was begun, closes the file,
  *                                                    sets onewriter.released
- *   … works on the file, renews the hold …  ◀──────  takes nothing, whatever rings, whoever leads
- *   remove the hold ▸ ring                ──────▶    goes back to work when it was the last
+ *   … works on the file, renews the hold …  ◀──────  fetches nothing, even if notified; any leader
+ *   remove the hold ▸ notify              ──────▶    resumes if it was the last hold
  */
 
 const TIMEOUT_MS = 15_000;
 const POLL_MS = 25;
-const RING_EVERY_MS = 1_000;
+const NOTIFY_EVERY_MS = 1_000;
 const RETRY_AFTER_MS = 1_000;
 /** A hold of a process that died ends after this. Long enough for Redis to be restarted meanwhile. */
 const LIFE_MS = 30_000;
-/** Of its life that has to be left when a file is changed: longer than the change takes. */
+/** The hold must last at least this much longer when a file is changed: longer than the change takes. */
 const MIN_LEFT_MS = 10_000;
 
 /** Settings of {@link withHeldTenant}. */
@@ -81,14 +81,10 @@ export async function withHeldTenant<T>(
   work: (held: HeldTenant) => Promise<T>,
 ): Promise<T> {
   if (!(await askRedis(() => isLed(redis, group))) && request.needsLeader) {
-    throw new OnewriterError(
-      'BROKER_UNAVAILABLE',
-      'No broker leads; without one nobody can close the file.',
-      {
-        tenant,
-        retryAfterMs: RETRY_AFTER_MS,
-      },
-    );
+    throw new OnewriterError('BROKER_UNAVAILABLE', 'No broker leads, so the file cannot be closed.', {
+      tenant,
+      retryAfterMs: RETRY_AFTER_MS,
+    });
   }
   const hold = new Hold(redis, group, tenant);
   await hold.add(request);
@@ -166,11 +162,11 @@ class Hold implements HeldTenant {
     const { bell } = groupKeys(this.#group);
     const { meta } = this.#keys;
     const deadline = performance.now() + timeoutMs;
-    let rungAt = Number.NEGATIVE_INFINITY;
+    let notifiedAt = Number.NEGATIVE_INFINITY;
     while (performance.now() < deadline) {
-      if (performance.now() - rungAt >= RING_EVERY_MS) {
+      if (performance.now() - notifiedAt >= NOTIFY_EVERY_MS) {
         await this.#redis.zadd(bell, 'NX', Date.now(), releaseBell(this.#tenant));
-        rungAt = performance.now();
+        notifiedAt = performance.now();
       }
       if (!needsLeader) await this.#releaseUnled();
       if ((await this.#redis.hexists(meta, 'onewriter.released')) === 1) return;
@@ -188,8 +184,8 @@ class Hold implements HeldTenant {
   }
 
   /**
-   * Where no broker leads, none has the file open. One that takes the lead in between may have opened it before it could
-   * see this: then the word is taken back, and that broker asked.
+   * Where no broker leads, none has the file open. One that becomes leader meanwhile may have opened it before it could
+   * see this hold: then the release is withdrawn, and that broker is asked.
    */
   async #releaseUnled(): Promise<void> {
     if (await isLed(this.#redis, this.#group)) return;
@@ -219,7 +215,7 @@ class Hold implements HeldTenant {
     clearInterval(this.#timer);
     const { holds, meta } = this.#keys;
     await this.#redis.eval(REMOVE_HOLD, 2, holds, meta, this.#id);
-    // Unlike the tenant's own bell it makes no deleted tenant known again.
+    // Unlike a notification for the tenant, this does not register a deleted tenant again.
     await this.#redis.zadd(groupKeys(this.#group).bell, 'NX', Date.now(), releaseBell(this.#tenant));
   }
 
