@@ -8,7 +8,7 @@ const SMALL_BYTES = 1024 * MEGABYTE;
 /**
  * What a process that handles large writes needs in its environment when it starts, because glibc reads it once. By default
  * glibc raises the size from which it returns memory to the kernel each time a large block is freed: then each thread keeps
- * what its largest jobs took, 130 MB in all with six threads (ADR 0034). A value that is set stays.
+ * the memory of its largest jobs, 130 MB in all with six threads (ADR 0034). A value that is already set stays.
  */
 export const ALLOCATOR_ENVIRONMENT = Object.freeze({ MALLOC_MMAP_THRESHOLD_: String(MEGABYTE) });
 
@@ -27,5 +27,5 @@ export function adviseOnMemory(
   }
   const [[name, value]] = Object.entries(ALLOCATOR_ENVIRONMENT) as [[string, string]];
   if (environment[name] !== undefined) return undefined;
-  return `${has} Set ${name}=${value} in the broker's environment: else the C library keeps what large writes took, and they may end it.`;
+  return `${has} Set ${name}=${value} in the broker's environment: otherwise the C library keeps the memory of large writes, and the broker may run out of memory.`;
 }

@@ -6,9 +6,9 @@ import type { Logger } from './logger.ts';
  * What people with access `admin` did, in a stream of the group, whichever process they did it through.
  */
 
-/** One thing that somebody did, or tried to do. */
+/** One action of an admin, or an attempt at one. */
 export interface AuditEntry {
-  /** Of the stream in Redis; rises. */
+  /** Entry id in the stream in Redis; rises. */
   readonly id: string;
   /** ISO time. */
   readonly at: string;
@@ -19,11 +19,11 @@ export interface AuditEntry {
   readonly outcome: string;
   /** The token's `sub`; '' where it has none. */
   readonly subject: string;
-  /** The token's id, which tells nothing about the token. */
+  /** The token's id, which reveals nothing about the token. */
   readonly token: string;
   readonly requestId: string;
   readonly address: string;
-  /** What the action alone does not tell, for people. */
+  /** What the action's name does not say, for people. */
   readonly detail?: string | undefined;
 }
 
@@ -31,7 +31,7 @@ export interface AuditEntry {
 const MAX_ENTRIES = 10_000;
 const MAX_DETAIL_LENGTH = 500;
 
-/** Writes an entry to the log and to the group's stream. Never throws: the log has it where Redis does not take it. */
+/** Writes an entry to the log and to the group's stream. Never throws: the log has it if Redis does not accept it. */
 export async function appendAudit(
   redis: Redis,
   group: string,
@@ -52,7 +52,7 @@ export async function appendAudit(
     const { audit } = groupKeys(group);
     await redis.xadd(audit, 'MAXLEN', '~', MAX_ENTRIES, '*', ...Object.entries(fields).flat());
   } catch (error) {
-    log.warn({ err: error }, 'The audit entry is only in this log: Redis does not take it');
+    log.warn({ err: error }, 'The audit entry is only in this log: Redis did not accept it');
   }
 }
 

@@ -135,7 +135,7 @@ export const configSchema = z.object({
     .describe(
       "What Redis may use where it has no maxmemory; 0 is half of its machine's memory. At 90 % of it writes are refused.",
     ),
-  sweepIntervalMs: ms(10_000).describe('How often the broker looks for work whose bell was never rung.'),
+  sweepIntervalMs: ms(10_000).describe('How often the broker looks for work whose notification was lost.'),
   busyTimeoutMs: ms(LIMITS.busyTimeoutMs).describe("How long SQLite waits for another process's lock."),
   statementTimeoutMs: ms(LIMITS.statementTimeoutMs).describe('The watchdog stops a statement after this.'),
   offenceLimit: z.coerce
@@ -145,17 +145,17 @@ export const configSchema = z.object({
     .max(100)
     .default(5)
     .describe(
-      'A tenant whose writes had the broker replaced so often is paused, until it is resumed; 0: never.',
+      'A tenant whose writes caused the broker to be replaced this often is paused until it is resumed; 0: never.',
     ),
   offenceWindowMs: ms(10 * 60_000).describe('ONEWRITER_OFFENCE_LIMIT counts within this time.'),
   transactionTimeoutMs: ms(LIMITS.transactionTimeoutMs).describe(
-    'An interactive transaction that is older is taken away when others wait.',
+    'An interactive transaction that is older is rolled back when others wait.',
   ),
   transactionIdleMs: ms(LIMITS.transactionIdleMs).describe(
-    'So is one whose client was not heard for this long.',
+    'So is one whose client sent nothing for this long.',
   ),
   transactionMaxMs: ms(LIMITS.transactionMaxMs).describe(
-    'An interactive transaction that is older is taken away in any case.',
+    'An interactive transaction that is older is always rolled back.',
   ),
   leaseMs: ms(2_000).describe('Life of the leader lease; renewed every third of it.'),
   stallMs: z.coerce
@@ -191,7 +191,7 @@ export const configSchema = z.object({
     .int()
     .min(256 * 1024 * 1024)
     .default(768 * 1024 * 1024)
-    .describe('Memory that a process of reads may take.'),
+    .describe('Memory that a read process may use.'),
   snapshotLogBytes: z.coerce
     .number()
     .int()

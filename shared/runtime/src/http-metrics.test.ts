@@ -26,7 +26,7 @@ it('counts requests by the pattern of their route, and what no route answers as 
   expect(read('onewriter_http_requests_in_flight')).toEqual([{ value: 0, labels: {} }]);
 });
 
-it('has no more series than routes, whoever chooses their names', async () => {
+it('bounds the number of series, even if callers choose the route names', async () => {
   const http = new HttpMetrics();
   for (let index = 0; index < 1_000; index++) await answer(http, 'GET', `/${index}`, 200);
   expect(sources(http)('onewriter_http_requests_total')).toHaveLength(301);

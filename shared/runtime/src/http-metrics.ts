@@ -10,7 +10,7 @@ interface RouteCounts {
 }
 
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
-/** A program has fewer routes; more would mean that somebody else chooses their names. */
+/** A program has fewer routes; more would mean that callers choose their names. */
 const MAX_ROUTES = 300;
 const OTHER = 'other';
 

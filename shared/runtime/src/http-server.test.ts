@@ -7,7 +7,7 @@ import { createLogger } from './logger.ts';
 
 const TIMEOUT_MS = 150;
 
-/** A server that answers when a request has arrived; GET /stream goes on for twice the timeout. */
+/** A server that answers when a request has arrived; GET /stream lasts twice the timeout. */
 async function open(maxConnections?: number) {
   const server = await openHttpServer(
     (request, response) => {
@@ -86,7 +86,7 @@ describe('openHttpServer', () => {
     expect(await response.text()).toBe('begin end');
   });
 
-  it('breaks off an answer of which nothing is taken, and none that is taken slowly', async () => {
+  it('breaks off an answer that is not read, but not one that is read slowly', async () => {
     const { port } = await open();
     const ask = async () => {
       const socket = connect(port, '127.0.0.1');

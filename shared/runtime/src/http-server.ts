@@ -12,9 +12,9 @@ export interface HttpServerOptions {
   /** Names of the settings of both, for errors. */
   readonly settings?: { readonly port: string; readonly host: string } | undefined;
   readonly log: Logger;
-  /** Requests whose body may take as long as it likes; they look after their own silence. Default: none. */
+  /** Requests whose body may take as long as it likes; they handle a stalled body themselves. Default: none. */
   readonly mayStream?: ((request: IncomingMessage) => boolean) | undefined;
-  /** An answer of which the caller takes nothing for this long is broken off. Default: 30,000. */
+  /** An answer of which the caller reads nothing for this long is broken off. Default: 30,000. */
   readonly answerStallMs?: number | undefined;
   /** A request must have arrived in full by then. Default: 30,000. */
   readonly requestTimeoutMs?: number | undefined;
@@ -33,7 +33,7 @@ export interface HttpServer {
   /** Bytes read from and written to its sockets so far. */
   bytes(): { readonly read: number; readonly written: number };
   /**
-   * Takes no more connections, lets requests that are under way finish (their connections end with the answer),
+   * Accepts no more connections, lets requests that are under way finish (their connections end with the answer),
    * and cuts what is left after `graceMs`. Idempotent.
    */
   close(graceMs: number): Promise<void>;
@@ -81,7 +81,7 @@ function cannotListen(options: HttpServerOptions, error: NodeJS.ErrnoException):
 function endIfSlow(request: IncomingMessage, response: ServerResponse, timeoutMs: number): void {
   const timer = setTimeout(() => {
     const { socket } = request;
-    // It is complete as soon as it has arrived, whether anybody reads it or not; its answer may take longer.
+    // A request is complete as soon as it has arrived, even if it is not read; its answer may take longer.
     if (request.complete) return;
     if (response.headersSent) socket.destroy();
     else endWithError(socket, ...CLIENT_ERRORS['ERR_HTTP_REQUEST_TIMEOUT']!);
@@ -112,7 +112,7 @@ export async function openHttpServer(
   const busy = new Map<Socket, number>();
   const maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
-  /** Of sockets that are closed. */
+  /** Bytes of sockets that are closed. */
   const gone = { read: 0, written: 0 };
   let closing: Promise<void> | undefined;
 
@@ -132,7 +132,7 @@ export async function openHttpServer(
       response.once('close', () => {
         answering.delete(response);
         endRequest(socket);
-        // A stream's headers were sent before the drain began: nothing told its connection to end with it.
+        // A stream's headers were sent before the drain began: its connection does not end with it.
         if (closing !== undefined) setImmediate(() => server.closeIdleConnections());
       });
       if (closing !== undefined) response.setHeader('connection', 'close');

@@ -30,7 +30,7 @@ export function createMetricsAccess(
   };
 }
 
-/** Of equal length, whatever was sent. */
+/** A hash: the same length for every input, as timingSafeEqual needs. */
 function digest(token: string): Buffer {
   return createHash('sha256').update(token).digest();
 }

@@ -17,7 +17,7 @@ const SILENT = Object.freeze({ warn: () => {}, error: () => {} });
 
 /**
  * A connection for one piece of work, such as a command of the command line: nothing is tried again, so that an outage
- * is told at once.
+ * is reported at once.
  * @throws OnewriterError QUEUE_UNAVAILABLE; MISCONFIGURED (cluster mode; the URL of the Sentinels)
  */
 export async function openRedis(url: string, options: OpenRedisOptions = {}): Promise<Redis> {
@@ -30,7 +30,7 @@ export async function openRedis(url: string, options: OpenRedisOptions = {}): Pr
       retryStrategy: null,
       sentinelRetryStrategy: () => null,
       connectTimeout,
-      // Of the first question, which is part of connecting: a server that is stopped still takes connections.
+      // For the first command, which is part of connecting: a stopped server still accepts connections.
       commandTimeout: connectTimeout,
     },
     guard,

@@ -25,7 +25,7 @@ const EXPORT_EVERY_MS = 1_000;
 const EXPORT_TIMEOUT_MS = 5_000;
 /** Spans held for sending; more are dropped, which OpenTelemetry says in the log. */
 const MAX_HELD_SPANS = 8_192;
-/** A collector that is away is told of once in this time. */
+/** An unreachable collector is logged once in this time. */
 const COMPLAIN_EVERY_MS = 60_000;
 
 /** Sends spans by OTLP over HTTP. Headers can be given in `OTEL_EXPORTER_OTLP_HEADERS`, as everywhere. */

@@ -17,7 +17,7 @@ export function createProcessRegistry(redis: Pick<Redis, 'status'>): Registry {
   registerMetrics(registry, [
     {
       name: 'onewriter_build_info',
-      help: 'Always 1; its labels tell what runs.',
+      help: 'Always 1; its labels name the running version.',
       type: 'gauge',
       read: () => [{ value: 1, labels: { version: ONEWRITER_VERSION, node: process.versions.node } }],
     },

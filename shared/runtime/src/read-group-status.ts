@@ -10,15 +10,15 @@ import {
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 
-/** What a group's brokers tell, as read at one moment. */
+/** What a group's brokers report, as read at one moment. */
 export interface GroupStatus {
   /** Redis' clock when it was read, ms. */
   readonly readAt: number;
-  /** Undefined: nobody leads, or the leader's event loop hangs, or {@link problem}. */
+  /** Undefined: no broker leads, or the leader's event loop hangs, or {@link problem}. */
   readonly status: BrokerStatus | undefined;
   /** All broker processes that live, the leader first. */
   readonly brokers: readonly BrokerRecord[];
-  /** Who holds the lease; undefined: nobody. */
+  /** The lease of the leader; undefined if it is free. */
   readonly lease: LeaseRecord | undefined;
   /** What could not be understood: a broker of another version. */
   readonly problem: string | undefined;

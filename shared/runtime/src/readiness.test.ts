@@ -27,7 +27,7 @@ describe('readiness', () => {
     });
   });
 
-  it('looks once for callers at the same time, and anew for the next', async () => {
+  it('looks once for concurrent callers, and again for the next', async () => {
     let looks = 0;
     const ask = createReadiness({
       redis: async () => {

@@ -58,7 +58,7 @@ async function runInTime(name: string, check: ReadinessCheck): Promise<string | 
 }
 
 /**
- * Asks Redis something; a server that takes the question and is silent is found out before the whole check ends.
+ * Asks Redis something; a server that accepts the command and stays silent is detected before the whole check ends.
  * @param refusal what is known to be wrong with the server, see redisRefusal()
  */
 export async function checkRedis(

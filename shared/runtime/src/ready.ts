@@ -1,4 +1,4 @@
-/** What a process tells its parent when it serves; `onewriter up` waits for it. */
+/** Sent by a process to its parent when it serves; `onewriter up` waits for it. */
 export interface ReadyMessage {
   readonly type: 'ready';
   /** Port of its HTTP server. */
@@ -6,8 +6,8 @@ export interface ReadyMessage {
 }
 
 /**
- * Tells the parent process, if there is one that listens, that this process serves; and from then on drains this
- * process when the parent is gone, so that a parent that was killed leaves nothing running for ever.
+ * Reports to the parent process, if one listens, that this process serves. From then on it drains this process when
+ * the parent is gone, so that a killed parent leaves nothing running.
  */
 export function announceReady(port: number): void {
   if (process.send === undefined) return;

@@ -59,7 +59,7 @@ export function createRedis(url: string, log: Logger, options: RedisConnectionOp
 }
 
 const guards = new WeakMap<Redis, RedisGuard>();
-/** Whoever only reads would not notice that its server became a replica. */
+/** A process that only reads would not notice that its server became a replica. */
 const LOOK_AT_ROLE_EVERY_MS = 5_000;
 
 /** What is wrong with the server of a connection made by {@link createRedis}; undefined where nothing is known to be. */
@@ -70,7 +70,7 @@ export function redisRefusal(redis: Redis): OnewriterError | undefined {
 function watchRole(redis: Redis): void {
   const timer = setInterval(async () => {
     if (redis.status !== 'ready') return;
-    // Without an answer, or without the right to ask, the other commands tell.
+    // Without an answer, or without the right to ask, the other commands report the problem.
     const info = await redis.info('replication').catch(() => '');
     if (/^role:(?!master)/m.test(info) && redis.status === 'ready') redis.disconnect(true);
   }, LOOK_AT_ROLE_EVERY_MS).unref();

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { flushPath } from '@onewriter/protocol';
 
 /*
- * Processes that have a database open go on reading it when it was moved away or replaced: SQLite looks at the path once.
+ * Processes that have a database open keep reading it after it is moved away or replaced: SQLite looks at the path once.
  * Its last commit, the tombstone, makes the schema empty, so the next read of each of them fails ("no such table"), and
  * a reader that looks where the path leads opens the file that counts. A snapshot that is open stays whole.
  *
@@ -11,7 +11,7 @@ import { flushPath } from '@onewriter/protocol';
  * longer has:
  *
  *   write the log back ▸ commit the schema as it is, so that the log has each page that the tombstone changes ▸
- *   a copy of that log takes the log's name ▸ tombstone, into the log that has lost its name
+ *   a copy of that log gets the log's name ▸ tombstone, into the log that has lost its name
  *
  * At each moment the database with the log of its name is whole. It stays so even if a process that had the file open for
  * writes ends later and has SQLite write the tombstone back: the kept log is applied over it.
@@ -43,9 +43,9 @@ const REWRITE_SCHEMA = `
 /**
  * Makes all who have a database open notice that it does not count any more.
  *
- * @param path of a file that no tenant's path leads to any more; nobody may have it open for writes
- * @throws SQLite's errors, where the file is damaged, is not a database, or cannot be written: those who have it open then
- * go on reading it. The file is as whole as it was before.
+ * @param path of a file that no tenant's path leads to any more; it must not be open for writes anywhere
+ * @throws SQLite's errors, where the file is damaged, is not a database, or cannot be written: processes
+ * that have it open then keep reading it. The file is left as it was.
  */
 export function retireDatabase(path: string, open: OpenRetired): void {
   const db = open(path, { readonly: false });
@@ -60,7 +60,7 @@ export function retireDatabase(path: string, open: OpenRetired): void {
     // Closed last, and it cannot write: so SQLite neither writes the log back nor removes the file of its name.
     guard = open(path, { readonly: true });
     guard.prepare(HAS_SCHEMA).all();
-    // As far as snapshots allow. Not waiting for them: what cannot be written back stays in the log that is kept.
+    // As far as snapshots allow, without waiting for them: pages that cannot be written back stay in the kept log.
     db.pragma('wal_checkpoint(PASSIVE)', { simple: true });
     db.unsafeMode(true);
     db.pragma('writable_schema = ON', { simple: true });
@@ -78,7 +78,7 @@ export function retireDatabase(path: string, open: OpenRetired): void {
   }
 }
 
-/** A copy takes the name of the log. Its index goes first: it is that of the log which loses its name. */
+/** Puts a copy in the log's place. The index is removed first: it belongs to the log that loses its name. */
 function keepLog(path: string): void {
   const copy = `${path}-wal.kept`;
   try {

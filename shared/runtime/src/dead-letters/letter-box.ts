@@ -25,9 +25,9 @@ import { createResendJob } from './resend-job.ts';
 /*
  * Sending a letter's write again, so that it is applied once however often the command is cut off and repeated:
  *
- *   note the id of the job to be in the letter, unless one is there ▸ add that job, ring the bell ▸ remove the letter
+ *   note the id of the job to be in the letter, unless one is there ▸ add that job, notify ▸ remove the letter
  *
- * Who comes to a letter with an id in it adds the same job: the queue has it, or the ledger knows it.
+ * A process that finds an id in the letter adds the same job: the queue has it, or the ledger knows it.
  */
 
 /** A job id by that name in the letter's hash is that of the job that sends its write again. */
@@ -51,7 +51,7 @@ const JOB_OPTIONS = { attempts: 1, stackTraceLimit: 0 };
 /** A letter whose write was sent again. */
 export interface Resent {
   readonly jobId: string;
-  /** Of the write that was sent now. */
+  /** Receipt id of the new write. */
   readonly receiptId: string;
 }
 
@@ -120,7 +120,7 @@ export class LetterBox implements AsyncDisposable {
     }
   }
 
-  /** Removes a letter for good. @returns false where there is none. */
+  /** Removes a letter permanently. @returns false where there is none. */
   async remove(id: string): Promise<boolean> {
     if ((await this.#queue.getJob(id)) === undefined) return false;
     return (await this.#queue.remove(id)) === 1;
@@ -156,7 +156,10 @@ export class LetterBox implements AsyncDisposable {
     await this.close();
   }
 
-  /** In one pipeline, in this order, the bytes that wait (add-job-script.ts of the SDK) before the job that a take subtracts; rung before the job is in, the broker could look, find nothing and sleep. */
+  /**
+   * One pipeline, in this order. The waiting bytes (add-job-script.ts of the SDK) come before the job, because a fetch
+   * subtracts them; the notification comes last, because the broker could otherwise look, find nothing and sleep.
+   */
   async #add(
     tenant: string,
     job: { readonly id: string; readonly name: string; readonly data: string },
@@ -189,12 +192,12 @@ export class LetterBox implements AsyncDisposable {
     adding.catch(() => {}); // a failure shows in the pipeline's results
     pipeline.zadd(keys.bell, 'NX', nowMs, tenant);
     pipeline.zadd(keys.tenants, nowMs, tenant);
-    // A bell that is not rung costs time alone: the broker's sweep finds the job.
+    // A lost notification only costs time: the broker's sweep finds the job.
     const [, added] = (await pipeline.exec()) ?? [];
     const error = added === undefined ? new Error('Redis did not answer.') : added[0];
     if (error === null) return;
     const code = error.message.startsWith('OOM') ? 'QUEUE_FULL' : 'QUEUE_UNAVAILABLE';
-    throw new OnewriterError(code, `Redis did not take the write: ${error.message}`, { tenant }, error);
+    throw new OnewriterError(code, `Redis did not accept the write: ${error.message}`, { tenant }, error);
   }
 
   /** The bound that producers keep holds for letters, too. */
@@ -220,7 +223,7 @@ export class LetterBox implements AsyncDisposable {
   }
 }
 
-/** Of a letter that is not, or no longer, there. */
+/** The error for a letter that does not exist, or no longer. */
 export function noSuchLetter(id: string): OnewriterError {
   return new OnewriterError('NOT_FOUND', `There is no dead letter ${id}.`);
 }

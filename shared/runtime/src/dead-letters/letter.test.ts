@@ -10,7 +10,7 @@ const DATA = {
 };
 
 describe('a letter', () => {
-  it('is summed up with all that tells what happened', () => {
+  it('is summed up with everything about what happened', () => {
     const message = { v: 1, client: 'c', seq: 1, at: 0, sql: [DATA.sql], ops: [{ s: 0, k: 'order-77' }] };
     expect(summarizeLetter(toLetter(`dl-${RECEIPT}`, 0, { ...DATA, message }))).toEqual({
       id: `dl-${RECEIPT}`,

@@ -19,7 +19,7 @@ export interface Letter {
 /** One letter, as `onewriter dead-letters list --json` lists it. Null where the letter cannot be read. */
 export interface LetterSummary {
   readonly id: string;
-  /** Of the write that was set aside. */
+  /** Receipt id of the write that was set aside. */
   readonly receiptId: string | null;
   readonly tenant: string | null;
   /** ISO time. */
@@ -55,7 +55,7 @@ export function summarizeLetter({ id, setAsideAt, content }: Letter): LetterSumm
   };
 }
 
-/** The letter that somebody means: named by its own id, or by the receipt id of its write. */
+/** The letter that a person names by its own id, or by the receipt id of its write. */
 export function toLetterId(id: string): string {
   try {
     parseReceiptId(id);

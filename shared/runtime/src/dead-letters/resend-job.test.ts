@@ -18,7 +18,7 @@ const LETTER: DeadLetterMessage = {
 };
 
 describe('createResendJob', () => {
-  it('sends the same write again, as one that nobody waits for', () => {
+  it('sends the same write again, without a waiting caller', () => {
     const { name, data } = createResendJob(LETTER, 'c-second', 1_000);
     expect(name).toBe('acme · 1 write · INSERT INTO t VALUES (?, ?)');
     expect(JSON.parse(data)).toEqual({

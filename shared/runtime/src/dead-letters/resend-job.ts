@@ -15,8 +15,8 @@ export interface ResendJob {
 }
 
 /**
- * Makes a job of a letter's write: the same statements, values and idempotency key. It is a write that nobody waits
- * for, also where somebody waited for the first attempt: if it fails again, it is set aside again.
+ * Makes a job of a letter's write: the same statements, values and idempotency key. It has no
+ * waiting caller, even if the first attempt had one: if it fails again, it is set aside again.
  *
  * @param client who sends it; its inbox gets the outcome.
  * @throws OnewriterError INVALID_ARGUMENT, UNSUPPORTED_VERSION for a letter that cannot be sent again.

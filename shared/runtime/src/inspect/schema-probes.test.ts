@@ -56,7 +56,7 @@ describe('the probes of a schema', () => {
     ]);
   });
 
-  it('take a comparison for what it says of collations alone', () => {
+  it('use a comparison only for its collation errors', () => {
     const both = 'SELECT * FROM main."a ""b""" UNION';
     expect(judge({ [both]: 'no such collation sequence: x' }).error).toBe('no such collation sequence: x');
     expect(judge({ [both]: 'too many terms in compound SELECT' }).error).toBeUndefined();

@@ -39,7 +39,7 @@ export interface SchemaProbe {
 
 /** What cannot be used of a table, in SQLite's words. */
 export interface TableErrors {
-  /** Of the table or view itself. */
+  /** Error of the table or view as a whole. */
   readonly error: string | undefined;
   /** By name. */
   readonly indexes: ReadonlyMap<string, string>;

@@ -20,7 +20,7 @@ export type TokenSettings = Pick<
 >;
 
 /**
- * The verifier of every server of ours, so that one token opens all: by the keys that are configured; where there are
+ * The verifier of every Onewriter server, so that one token opens all: by the configured keys; if there are
  * none, by a secret of this process, with an admin token for it in the log. A revoked token is refused at once.
  *
  * @throws OnewriterError MISCONFIGURED for a key that cannot be read.

@@ -31,7 +31,7 @@ export type RevokedAt = ReadonlyMap<string, number>;
 
 /** A name for what is revoked, the same in a file name and in Redis. */
 export function revocationKey(kind: RevocationKind, value: string): string {
-  // As much of it as a verified token has.
+  // A verified token's subject is cut to the same length.
   const counted = kind === 'subject' ? value.slice(0, MAX_SUBJECT_LENGTH) : value;
   return `${kind}-${createHash('sha256').update(counted).digest('hex').slice(0, 32)}`;
 }

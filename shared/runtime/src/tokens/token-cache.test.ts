@@ -18,7 +18,7 @@ function createCached(maxTokens?: number) {
   return { verify, cached: cacheVerifiedTokens(verify, { maxTokens }) };
 }
 
-it('checks a token once in a while, and tells the same each time', async () => {
+it('checks a token once in a while, with the same result each time', async () => {
   const { verify, cached } = createCached();
   const token = await signToken(SECRET, { tenants: ['acme'], access: 'read' });
   const first = await cached(token);
@@ -33,7 +33,7 @@ it('checks a token once in a while, and tells the same each time', async () => {
   expect(verify).toHaveBeenCalledTimes(3);
 });
 
-it('takes no token after its end', async () => {
+it('accepts no token after its expiry', async () => {
   const { cached } = createCached();
   const token = await signToken(SECRET, { tenants: '*', access: 'admin' }, { expiresInMs: 2_000 });
   await cached(token);

@@ -17,7 +17,7 @@ interface Known {
 
 /**
  * Remembers tokens that were valid: a client sends the same one with every request, and checking its signature costs a
- * fifth of a small request. What was refused is checked again. A token is never taken after its `exp`.
+ * fifth of a small request. What was refused is checked again. A token is never accepted after its `exp`.
  */
 export function cacheVerifiedTokens(verify: TokenVerifier, options: TokenCacheOptions = {}): TokenVerifier {
   const { maxTokens = 1_000, maxAgeMs = 10_000 } = options;

@@ -4,7 +4,7 @@ import { DEFAULT_TOKEN_LIFE_MS, signToken } from './token.ts';
 
 /**
  * The configured secret; without one a random secret of this process, with an admin token for it in the log, once:
- * a server never runs open, and somebody who tries it out can still get in.
+ * a server never runs open, and a person who tries it out can still get in.
  */
 export async function resolveTokenSecret(configured: string | undefined, log: Logger): Promise<string> {
   if (configured !== undefined) return configured;

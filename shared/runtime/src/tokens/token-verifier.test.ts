@@ -22,7 +22,7 @@ async function sign(alg: 'RS256' | 'EdDSA', claims: object = CLAIMS, kid?: strin
 }
 
 describe('createTokenVerifier', () => {
-  it('accepts HS256 with the secret, and tells the same id for the same token', async () => {
+  it('accepts HS256 with the secret, and returns the same id for the same token', async () => {
     const verify = createTokenVerifier({ secret: SECRET });
     const token = await signToken(SECRET, { tenants: ['acme'], access: 'read' });
     const verified = await verify(token);
@@ -70,7 +70,7 @@ describe('createTokenVerifier', () => {
     await expect(verify((await sign(alg)).token)).rejects.toMatchObject(refused);
   });
 
-  it('never takes a public key for a secret, nor a token without a signature', async () => {
+  it('never uses a public key as a secret, nor accepts a token without a signature', async () => {
     const { pem, token } = await sign('RS256');
     const verify = createTokenVerifier({ secret: SECRET, publicKey: pem });
     const forged = await new SignJWT(CLAIMS)
@@ -85,14 +85,14 @@ describe('createTokenVerifier', () => {
     await expect(createTokenVerifier({ secret: SECRET })(token)).rejects.toMatchObject(refused);
   });
 
-  it('asks for the issuer and audience it is told', async () => {
+  it('requires the configured issuer and audience', async () => {
     const { token, pem } = await sign('EdDSA', { ...CLAIMS, iss: 'https://id.example', aud: 'onewriter' });
     const options = { publicKey: pem, issuer: 'https://id.example' };
     expect(await createTokenVerifier({ ...options, audience: 'onewriter' })(token)).toMatchObject({
       tenants: ['acme'],
       rights: RIGHTS,
     });
-    const other = createTokenVerifier({ ...options, audience: 'somebody-else' });
+    const other = createTokenVerifier({ ...options, audience: 'another-service' });
     await expect(other(token)).rejects.toMatchObject(refused);
   });
 

@@ -17,7 +17,7 @@ import {
 
 /*
  * What a server accepts as a token, by the algorithm in its header; each has keys of its own, so that a public key can
- * never be taken for a secret:
+ * never be used as a secret:
  *
  *   the admin token   a fixed text from the environment: access admin to all tenants
  *   HS256             the secret, or the one before it
@@ -58,7 +58,7 @@ export type TokenVerifier = (token: string) => Promise<VerifiedToken>;
 
 const PUBLIC_KEY_ALGORITHMS = ['RS256', 'EdDSA'];
 const JWKS_TIMEOUT_MS = 3_000;
-/** An unknown key id has the key set fetched anew, but not more often than this. */
+/** An unknown key id causes the key set to be fetched again, but not more often than this. */
 const JWKS_COOLDOWN_MS = 30_000;
 
 /** A verifier for the keys that are configured. @throws OnewriterError MISCONFIGURED for a key that cannot be read. */

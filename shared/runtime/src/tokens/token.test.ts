@@ -16,7 +16,7 @@ const HS256 = { alg: 'HS256', typ: 'JWT' };
 const future = Math.floor(Date.now() / 1000) + 600;
 
 describe('tokens', () => {
-  it('give back the access they were signed for', async () => {
+  it('return the access they were signed for', async () => {
     const some = { tenants: ['acme', 'globex'], access: 'write' } as const;
     expect(await verifyToken(SECRET, await signToken(SECRET, some))).toMatchObject({
       tenants: ['acme', 'globex'],
