@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 
 /**
- * A TCP port of 127.0.0.1 that nobody listened on a moment ago. Somebody else may take it before the caller does:
+ * A TCP port of 127.0.0.1 that was free a moment ago. Another process may take it before the caller does:
  * try again then.
  */
 export async function freePort(): Promise<number> {

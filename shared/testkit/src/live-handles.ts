@@ -1,5 +1,5 @@
 /*
- * What tests have started and not yet ended. `test/leak-check.ts` looks here when a test file is done, and what is
+ * Handles that tests have started and not yet ended. `test/leak-check.ts` looks here when a test file is done. What is
  * left when the test process exits is ended here, so that a broken test leaves no processes behind.
  */
 

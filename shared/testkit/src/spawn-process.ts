@@ -90,7 +90,7 @@ export async function spawnProcess(
   const stop = async (graceMs = 15_000) => {
     if (child.exitCode === null && child.signalCode === null) {
       child.kill('SIGTERM');
-      // A stopped process (SIGSTOP) takes no SIGTERM until it goes on.
+      // A stopped process (SIGSTOP) does not handle SIGTERM until it continues.
       child.kill('SIGCONT');
       const timer = setTimeout(() => child.kill('SIGKILL'), graceMs);
       await exited;

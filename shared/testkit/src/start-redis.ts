@@ -26,7 +26,7 @@ export interface TestRedis extends AsyncDisposable {
   readonly port: number;
   /** The folder that holds its AOF. */
   readonly directory: string;
-  /** Of the server that runs now; changes at {@link restart}. */
+  /** Id of the server process that runs now; changes at {@link restart}. */
   readonly pid: () => number;
   readonly logs: () => string;
   /** Sends the server a signal: SIGKILL (default), SIGSTOP, SIGCONT. */

@@ -9,7 +9,7 @@ import { waitFor } from './wait-for.ts';
 /** A Sentinel that watches one primary, and decides alone. */
 export interface TestSentinel extends AsyncDisposable {
   readonly port: number;
-  /** Port of the primary, as it tells clients now. */
+  /** Port of the primary, as Sentinel reports it now. */
   primaryPort(): Promise<number>;
   logs(): string;
   /** Idempotent. */

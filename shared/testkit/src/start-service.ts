@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { type SpawnedProcess, spawnProcess, withoutSettings } from './spawn-process.ts';
 import { waitFor } from './wait-for.ts';
 
-/** The processes of ours that run alone. */
+/** Onewriter processes that can run alone. */
 export type ServiceName = 'broker' | 'gateway' | 'dashboard';
 
 const ENTRIES: Readonly<Record<ServiceName, string>> = {

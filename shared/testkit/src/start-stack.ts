@@ -14,12 +14,12 @@ import { waitFor } from './wait-for.ts';
 
 /** Process ids of a stack's children; `redis` is 0 where the Redis is not the stack's own. */
 export interface StackPids {
-  /** Of the first broker. */
+  /** Process id of the first broker. */
   readonly broker: number;
   readonly gateway: number;
   readonly dashboard: number;
   readonly redis: number;
-  /** Of all brokers, the first included. */
+  /** Process ids of all brokers, the first included. */
   readonly brokers: readonly number[];
 }
 
@@ -150,7 +150,7 @@ function createStack(up: SpawnedProcess, ready: ReadyEvent) {
         try {
           process.kill(pid, 'SIGKILL');
         } catch {
-          // it ended by itself in between
+          // it has ended in the meantime
         }
       }
       await Promise.all(pids.map(pid => waitForExit(pid)));

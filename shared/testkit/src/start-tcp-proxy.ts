@@ -4,11 +4,11 @@ import { trackHandle } from './live-handles.ts';
 /** A TCP proxy in front of a server, for faults of the network. */
 export interface TcpProxy extends AsyncDisposable {
   readonly port: number;
-  /** Ends all connections at once; new ones are taken. */
+  /** Ends all connections at once; new ones are accepted. */
   cut(): void;
   /** From now on, and until `false`: requests pass, answers are lost. */
   muteAnswers(mute: boolean): void;
-  /** From now on, and until `false`: nothing passes, and nobody is told. */
+  /** From now on, and until `false`: nothing passes, without an error. */
   swallow(swallow: boolean): void;
   /** New connections go to another server; those that are open stay where they are. */
   retarget(port: number): void;

@@ -7,7 +7,7 @@ describe('waitFor', () => {
     expect(await waitFor(() => (++looks === 3 ? 'third' : undefined), { intervalMs: 1 })).toBe('third');
   });
 
-  it('takes an error as "not yet" and tells it at the deadline', async () => {
+  it('treats an error as "not yet" and reports it at the deadline', async () => {
     const waiting = waitFor(() => Promise.reject(new Error('no route')), {
       timeoutMs: 30,
       intervalMs: 5,
