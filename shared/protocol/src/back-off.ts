@@ -1,4 +1,4 @@
-/** Of {@link backOffMs}, in ms. */
+/** Bounds of {@link backOffMs}, in ms. */
 export interface BackOff {
   readonly firstMs: number;
   readonly maxMs: number;

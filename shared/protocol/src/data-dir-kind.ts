@@ -73,7 +73,7 @@ export function fileSystemOf(path: string, mountinfo: string): string {
       String.fromCharCode(Number.parseInt(octal, 8)),
     );
     const inside = point === '/' || path === point || path.startsWith(`${point}/`);
-    // Of two mounts on one point the later covers the earlier.
+    // If two mounts share a mount point, the later covers the earlier.
     if (inside && point.length >= best.length) {
       best = point;
       fileSystem = type;

@@ -46,7 +46,7 @@ export interface WireImport {
 export interface ImportMark {
   /** Rows that are behind it. */
   readonly n: number;
-  /** Of those that were applied. */
+  /** Hash of the rows that were applied. */
   readonly h: string;
   /** The others. */
   readonly r: readonly number[];

@@ -141,9 +141,9 @@ export function releaseBell(tenant: string): string {
 }
 
 /** The tenant of a {@link releaseBell}; undefined for any other notification. */
-export function readReleaseBell(bell: string): string | undefined {
-  if (!bell.startsWith(RELEASE_BELL)) return undefined;
-  const tenant = bell.slice(RELEASE_BELL.length);
+export function readReleaseBell(notification: string): string | undefined {
+  if (!notification.startsWith(RELEASE_BELL)) return undefined;
+  const tenant = notification.slice(RELEASE_BELL.length);
   return TENANT_ID_PATTERN.test(tenant) ? tenant : undefined;
 }
 

@@ -35,7 +35,7 @@ function replyError(message: string): Error {
   return Object.assign(new Error(message), { name: 'ReplyError' });
 }
 
-it('has ioredis go on without a word where INFO is not allowed, and answers all others as before', () => {
+it('lets ioredis continue silently where INFO is not allowed, and answers all others as before', () => {
   const { connection } = guarded();
   const ask = () => {
     const answers: unknown[] = [];

@@ -8,7 +8,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'Start a broker, or read the log of the one that should lead: it names what it waits for. Nothing is lost: queued writes are applied when one leads.',
   OnewriterMixedVersions: 'Finish the upgrade: the brokers and this tool are of different versions.',
   OnewriterRedisDown:
-    'Look whether Redis runs and is reachable: systemctl status redis, redis-cli ping. Writers get QUEUE_UNAVAILABLE until it answers; reads go on.',
+    'Look whether Redis runs and is reachable: systemctl status redis, redis-cli ping. Writers get QUEUE_UNAVAILABLE until it answers; reads continue.',
   OnewriterRedisEvicts:
     'At once: redis-cli CONFIG SET maxmemory-policy noeviction, and the same line in redis.conf.',
   OnewriterRedisNotDurable:

@@ -20,7 +20,7 @@ export type StepCondition =
 /** The write that is a list of steps. */
 export interface WireStepsOperation {
   readonly q: readonly WireStep[];
-  /** The open transaction to go on with. */
+  /** The open transaction to continue. */
   readonly tx?: string | undefined;
   /** Set: a transaction that is open at the end is kept, else it is rolled back. */
   readonly i?: 1 | undefined;

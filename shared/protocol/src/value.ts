@@ -37,7 +37,7 @@ function remedyFor(type: string): string {
   return type === 'Object' || type === 'Array' ? '; pass it as a text (JSON.stringify())' : '';
 }
 
-/** Encodes one parameter. @throws OnewriterError INVALID_VALUE for what SQLite could not give back exactly. */
+/** Encodes one parameter. @throws OnewriterError INVALID_VALUE for what SQLite could not return exactly. */
 export function encodeValue(value: SqlParameter): WireValue {
   switch (typeof value) {
     case 'string':
