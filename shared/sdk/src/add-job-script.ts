@@ -26,15 +26,15 @@ call('HSET', KEYS[2], 'name', ARGV[2], 'data', ARGV[3], 'opts', ARGV[4], 'timest
 /*
  * Puts a job on a tenant's BullMQ queue. The data structures are BullMQ's (6.7, addStandardJob-9.lua): the job's hash,
  * and its id at the head of `wait`, so its tools and Bull Board see nothing unusual. Left out is what the jobs of a
- * tenant's queue cannot have (parents, delays, priorities, deduplication) and what nobody reads: the queue's own events
- * `added` and `waiting`, and the marker that wakes BullMQ's workers; the broker has its doorbell. That makes it one
+ * tenant's queue cannot have (parents, delays, priorities, deduplication) and what no process reads: the queue's own events
+ * `added` and `waiting`, and the marker that wakes BullMQ's workers; the broker has its own notification. That makes it one
  * third of BullMQ's script in time, and the length of the queue comes with it.
  *
  * A job whose id is there is not added again, so that it can be sent twice.
  *
  * Its `timestamp` is by Redis' clock, the one clock that all clients share, and never before that of a job that the broker has
- * taken: so the broker knows a job that comes again out of an old snapshot of Redis (ADR 0027). A client that has read that
- * clock a moment ago says the time itself, because TIME is the dearest command here (redis-clock.ts).
+ * fetched: so the broker recognises a job that an old snapshot of Redis brings back (ADR 0027). A client that has read that
+ * clock a moment ago says the time itself, because TIME is the most expensive command here (redis-clock.ts).
  *
  * `onewriter.bytes` of `meta` counts the bytes of the data that waits (ADR 0035). A job that would make them more than the bound
  * is not added; one that finds none waiting is, whatever its size.
@@ -63,7 +63,7 @@ if isRead then return {0, now} end
 return 0`;
 
 /*
- * Takes a job out of the queue that nobody has begun. KEYS wait, job, meta · ARGV id
+ * Removes a job that has not begun from the queue. KEYS wait, job, meta · ARGV id
  * Returns 1 where it was waiting: it will not run.
  */
 const LUA_WITHDRAW = `
@@ -131,7 +131,7 @@ export function addJob(
     : redis.call('EVAL', script.lua, 3, ...redisKeys, ...args);
 }
 
-/** Takes back a job that waits. @returns false where it was begun, or is not there. */
+/** Withdraws a waiting job. @returns false if it has begun or does not exist. */
 export async function withdrawJob(
   redis: Redis,
   { prefix, name }: QueueAddress,

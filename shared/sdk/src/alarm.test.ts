@@ -22,7 +22,7 @@ describe('Alarm', () => {
     vi.useRealTimers();
   });
 
-  it('meets a lonely deadline at once, and thousands together, each a few milliseconds late', async () => {
+  it('meets an isolated deadline at once, and thousands together, each a few milliseconds late', async () => {
     const alarm = new Alarm();
     const lateMs: number[] = [];
     alarm.set(createDue(alarm, now() + 50, lateMs));
@@ -47,7 +47,7 @@ describe('Alarm', () => {
   });
 });
 
-it('does what is due within a turn of the event loop that takes long, where it is asked to', () => {
+it('handles what is due within a long turn of the event loop, when checked', () => {
   const alarm = new Alarm();
   const lateMs: number[] = [];
   const due = createDue(alarm, now() + 5, lateMs);

@@ -3,8 +3,8 @@ import { now } from './deadline.ts';
 /** The timer may be so late before {@link Alarm.check} does its work. */
 const MAX_LATE_MS = 25;
 /**
- * Between two times: thousands of deadlines a second are looked through together then, each a few milliseconds late, and a
- * lonely one is still met at once.
+ * Minimum time between two checks: thousands of deadlines a second are then checked together, each a few milliseconds late,
+ * while an isolated one is still met at once.
  */
 const MIN_APART_MS = 10;
 

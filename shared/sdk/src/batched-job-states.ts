@@ -27,8 +27,8 @@ export class BatchedJobStates implements JobStates {
     this.#maxWaiting = maxWaiting;
   }
 
-  async look(jobs: readonly JobAddress[], ring: boolean): Promise<readonly (JobState | undefined)[]> {
-    if (ring) return this.#states.look(jobs, ring);
+  async look(jobs: readonly JobAddress[], notify: boolean): Promise<readonly (JobState | undefined)[]> {
+    if (notify) return this.#states.look(jobs, notify);
     return Promise.all(jobs.map(job => this.#ask(job)));
   }
 

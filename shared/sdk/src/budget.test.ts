@@ -102,7 +102,7 @@ describe('Budget.takeWhenFree', () => {
 });
 
 describe('Budget.take', () => {
-  it('leaves bytes to other tenants where one takes all it can, also with a transaction beside its writes', () => {
+  it('leaves bytes to other tenants when one takes all it can, also with a transaction beside its writes', () => {
     const budget = new Budget({
       maxTenantOperations: 10,
       maxTenantBytes: 40,

@@ -17,7 +17,7 @@ const DEFAULTS: BudgetLimits = Object.freeze({
   maxBytes: LIMITS.maxClientBytes,
 });
 
-/** Time in which a full buffer has usually drained by a good part; a commit takes milliseconds. */
+/** Time in which a full buffer usually drains by a good part; a commit needs milliseconds. */
 const RETRY_AFTER_MS = 100;
 
 /** Who asks for room: the writes of one tenant. */
@@ -31,7 +31,7 @@ export interface RoomOwner {
 interface Waiter {
   readonly owner: RoomOwner;
   readonly bytes: number;
-  /** Room was taken for it. Its owner's `held` has to count it before this returns. */
+  /** Called when room is reserved for it. Its owner's `held` has to count it before this returns. */
   readonly grant: () => void;
   readonly refuse: (error: OnewriterError) => void;
 }
@@ -44,7 +44,7 @@ export class Budget {
   readonly #limits: BudgetLimits;
   operations = 0;
   bytes = 0;
-  /** Of the tenants that hold any. */
+  /** Bytes of each tenant that holds any. */
   readonly #tenantBytes = new Map<string, number>();
   #whenEmpty: (() => void)[] = [];
   /** In the order in which they asked. */
@@ -55,7 +55,7 @@ export class Budget {
   }
 
   /**
-   * Takes room for one write.
+   * Reserves room for one write.
    * @throws OnewriterError BUFFER_FULL with `retryAfterMs`
    */
   take(owner: RoomOwner, bytes: number): void {
@@ -66,7 +66,7 @@ export class Budget {
   }
 
   /**
-   * Takes room for one write as soon as there is some. Writes of one owner get theirs in the order in which they asked; those of
+   * Reserves room for one write as soon as there is some. Writes of one owner get theirs in the order in which they asked; those of
    * others do not wait for them.
    * @param onTaken called at the same moment, so that the owner's `held` counts the write
    * @throws OnewriterError BUFFER_FULL after `timeoutMs`; the error of {@link refuseWaiting}; the reason of `signal`
@@ -162,7 +162,7 @@ export class Budget {
   #countBytes({ tenant }: RoomOwner, bytes: number): void {
     this.bytes += bytes;
     const held = (this.#tenantBytes.get(tenant) ?? 0) + bytes;
-    assert(held >= 0, 'More bytes were given back than were taken.');
+    assert(held >= 0, 'More bytes were released than were reserved.');
     if (held === 0) this.#tenantBytes.delete(tenant);
     else this.#tenantBytes.set(tenant, held);
   }

@@ -23,7 +23,7 @@ export function chooseReads(options: ResolvedOptions): Reads & Ledger {
   if (found.kind === 'network' && reads === 'file') {
     logger.warn(
       { dataDir, ...found },
-      'Reading files on a shared file system, as told; other hosts must not use them',
+      'Reading files on a shared file system, as configured; other hosts must not use them',
     );
     return openFiles(options);
   }

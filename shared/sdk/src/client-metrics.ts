@@ -27,7 +27,7 @@ export const CLIENT_STAGES = ['coalesce', 'enqueue', 'settle', 'total'] as const
 /** One of {@link CLIENT_STAGES}. */
 export type ClientStage = (typeof CLIENT_STAGES)[number];
 
-/** Of these one is timed. */
+/** One read of this many is timed. */
 const READS_PER_SAMPLE = 16;
 
 /** Counts what a client does. */
@@ -55,7 +55,7 @@ export class ClientMetrics {
 
   /** A read or write ended with an error. */
   failed(error: unknown): void {
-    // A mistake of the program, for example, has no code of ours.
+    // A programming mistake, for example, has no Onewriter code.
     this.#errors.add(isOnewriterError(error) ? error.code : 'other');
   }
 

@@ -6,7 +6,7 @@ import type { OutboundJob } from './outbound-job.ts';
 import type { QueueLoad, SendOutcome } from './sender.ts';
 import { WritePath } from './write-path.ts';
 
-/* What a client does at the bounds of Redis, in a model that answers as it is told. */
+/* What a client does at the bounds of Redis, in a model that answers as the test says. */
 
 function openPath() {
   const model = {
@@ -62,7 +62,7 @@ describe('a queue that holds too many bytes', () => {
     expect(model.sent).toBe(1);
     expect(await enqueue('c')).toBe('TENANT_OVERLOADED');
     expect(model.sent).toBe(1);
-    // The broker took them: heard with the next refusal.
+    // The broker fetched them: the next refusal reports it.
     model.outcome = { kind: 'accepted', depth: 1 };
     model.load = { jobs: 0, bytes: 0 };
     let answer = '';
@@ -86,7 +86,7 @@ describe('a queue that holds too many bytes', () => {
   });
 });
 
-it('a Redis that is nearly full gets no new job, but steps that go on with a transaction', async () => {
+it('a Redis that is nearly full gets no new job, but steps that continue a transaction', async () => {
   const { model, path, enqueue } = openPath();
   model.refusal = new OnewriterError('QUEUE_FULL', 'full', { retryAfterMs: 1_000 });
   expect(await enqueue('a')).toBe('QUEUE_FULL');

@@ -6,7 +6,7 @@ import { ABSENT } from './ledger.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import { WritePath } from './write-path.ts';
 
-/** A write path whose queue takes every job at once; what is in them is settled by hand. */
+/** A write path whose queue accepts every job at once; the test settles their writes. */
 function openPath(downSince?: () => number | undefined) {
   const jobs: { readonly id: string; readonly numbers: readonly number[] }[] = [];
   const silent = { warn: () => {}, error: () => {} };
@@ -102,7 +102,7 @@ describe('a coalescer', () => {
     vi.useRealTimers();
   });
 
-  it('sends a lonely write at once, and what is issued until it is settled together', async () => {
+  it('sends an uncontended write at once, and together what is issued until it is settled', async () => {
     const path = openPath();
     void path.issue(1).then(() => path.issue(4));
     await turn();
@@ -155,19 +155,19 @@ describe('a coalescer', () => {
   it('keeps the deadline of a write that comes after another had timed out, while Redis is away', async () => {
     const downSince = now();
     const path = openPath(() => downSince);
-    const told: [number, string, number][] = [];
+    const answers: [number, string, number][] = [];
     const issue = (number: number, timeoutMs: number) => {
       path.issue(number, 'commit', [number], timeoutMs).catch(({ code }) => {
-        told.push([number, code, now() - downSince]);
+        answers.push([number, code, now() - downSince]);
       });
     };
     issue(1, 200);
     await vi.advanceTimersByTimeAsync(300);
-    expect(told).toMatchObject([[1, 'TIMEOUT', expect.closeTo(200, -1)]]);
+    expect(answers).toMatchObject([[1, 'TIMEOUT', expect.closeTo(200, -1)]]);
     issue(2, 6_000);
     // Refused when the outage has lasted too long, which is before its deadline.
     await vi.advanceTimersByTimeAsync(6_100);
-    expect(told[1]).toMatchObject([2, 'QUEUE_UNAVAILABLE', expect.closeTo(5_000, -2)]);
+    expect(answers[1]).toMatchObject([2, 'QUEUE_UNAVAILABLE', expect.closeTo(5_000, -2)]);
   });
 
   it('lets writes that can wait in when there is room again, in their order, and refuses others meanwhile', async () => {

@@ -13,7 +13,7 @@ import type { WriteTracer } from './write-tracer.ts';
  *          write              microtask                  accepted
  *   idle ─────────▶ gathering ─────────▶ sending a job ─────────▶ next job, or idle
  *                       ▲                 │   │   │
- *                       └──── unsent ─────┘   │   └─ refused: its callers hear why
+ *                       └──── unsent ─────┘   │   └─ refused: its callers get the error
  *                      (no connection)        └───── ambiguous: the same job again, until it is known to be in
  *                                                    or all its callers have gone
  *
@@ -21,8 +21,8 @@ import type { WriteTracer } from './write-tracer.ts';
  * and what is issued meanwhile goes together as the next job.
  *
  * A few writes that are issued while an earlier job is not settled wait for it, a millisecond or two at most: callers that
- * go round together stay together, where each job of a few of them costs as much as one of all (ADR 0017). A lonely
- * write never waits, nor does one whose caller waits for the queue alone.
+ * write in step then share a job, because a job of a few writes costs as much as one of all (ADR 0017). An
+ * uncontended write never waits, nor does one whose caller waits for acceptance only.
  */
 
 /** What a coalescer shares with its client. */
@@ -34,15 +34,15 @@ export interface CoalescerContext {
   /** Undefined where tracing is off. */
   readonly tracer: WriteTracer | undefined;
   readonly metrics: ClientMetrics;
-  /** Of the data directory that the client reads, in short; undefined where it reads none. */
+  /** Short identity of the data directory that the client reads; undefined where it reads none. */
   readonly dir?: (() => string | undefined) | undefined;
-  /** Told of each job before it is sent for the first time: its event may come before the queue's answer. */
+  /** Called before a job is sent for the first time: its event may come before the queue's answer. */
   track(job: OutboundJob): void;
-  /** Told of a job that was certainly not accepted, or that nobody waits for any more. */
+  /** Called when a job was certainly not accepted, or has no waiting caller any more. */
   forget(job: OutboundJob): void;
 }
 
-/** Without a connection for this long, writes that were not sent are refused. A restart of Redis takes less. */
+/** Without a connection for this long, writes that were not sent are refused. A restart of Redis is shorter. */
 export const OUTAGE_GRACE_MS = 5_000;
 /**
  * A job with so many writes is sent, also where more are gathered, and one of so many bytes: larger ones save little, and of
@@ -67,7 +67,7 @@ export class Coalescer implements WriteHolder, Due {
   /** Jobs sent; the last job's `seq`. */
   seq: number;
   readonly #context: CoalescerContext;
-  /** Its jobs go on with an open transaction, and are not held up by what waits. */
+  /** Its jobs continue an open transaction, and do not wait behind other jobs. */
   readonly #followsUp: boolean;
   #buffer: PendingWrite[] = [];
   /** Entries of the buffer that are not settled. */
@@ -84,9 +84,9 @@ export class Coalescer implements WriteHolder, Due {
   /** Ends the wait for an earlier job, while there is one. */
   #stopGathering: (() => void) | undefined;
   #closed: OnewriterError | undefined;
-  /** Of the queue, as last heard; refused above LIMITS.maxQueueDepth. */
+  /** Depth of the queue, as last reported; refused above LIMITS.maxQueueDepth. */
   #depth = 0;
-  /** Bytes that wait in the queue, heard since a job was too much; 0 where none was. */
+  /** Bytes waiting in the queue, as reported since a job was too much; 0 where none was. */
   #queuedBytes = 0;
   #loadAskedAt = Number.NEGATIVE_INFINITY;
   /** Since when Redis answers "not now", though there is a connection. */
@@ -94,7 +94,7 @@ export class Coalescer implements WriteHolder, Due {
 
   /**
    * @param seq of the last job that this client sent to the tenant; 0 where there is none
-   * @param followsUp its jobs go on with an open transaction
+   * @param followsUp its jobs continue an open transaction
    */
   constructor(tenant: string, context: CoalescerContext, seq = 0, followsUp = false) {
     this.tenant = tenant;
@@ -132,7 +132,7 @@ export class Coalescer implements WriteHolder, Due {
   }
 
   /**
-   * As {@link admit}, but waits where the client's buffer is full: for senders of many writes that have nobody to refuse them to.
+   * As {@link admit}, but waits where the client's buffer is full: for senders of many writes that have no caller to refuse.
    * Call {@link add} in the same turn in which this resolves; writes are let in in the order of the calls.
    * @throws OnewriterError as {@link admit}, BUFFER_FULL after `timeoutMs`; ABORTED
    */
@@ -184,7 +184,7 @@ export class Coalescer implements WriteHolder, Due {
     }
   }
 
-  /** Takes a write that was admitted; it leaves at the end of this turn of the event loop. */
+  /** Adds a write that was admitted; it leaves at the end of this turn of the event loop. */
   add(write: PendingWrite): void {
     if (this.#buffered === 0) this.#issuedAt = now();
     this.#buffer.push(write);
@@ -308,7 +308,7 @@ export class Coalescer implements WriteHolder, Due {
           ? this.#refuse(job, outcome.error)
           : this.#takeBack(job, outcome.cause);
       }
-      // It may be in the queue. Sent again under the same id it is taken once, and if it was applied meanwhile the
+      // It may be in the queue. Sent again under the same id it is accepted once, and if it was applied meanwhile the
       // ledger knows it. Later jobs wait, or they would overtake it.
       if (this.#isDone(job)) break;
       await sender.readyToRetry(attempt);
@@ -324,7 +324,7 @@ export class Coalescer implements WriteHolder, Due {
     return true;
   }
 
-  /** A job that was too much takes along what was issued behind it: the queue is not emptier a moment later. */
+  /** A job that was too much also refuses what was issued behind it: the queue is no emptier a moment later. */
   #refuseAll(job: OutboundJob): true {
     const error = this.#tooManyBytes();
     this.#refuse(job, error);
@@ -358,7 +358,7 @@ export class Coalescer implements WriteHolder, Due {
 
   /** A write that is in neither buffer nor job. */
   #refuseUnbuffered(write: PendingWrite, error: OnewriterError): void {
-    this.#buffered++; // onSettled takes it off again
+    this.#buffered++; // onSettled subtracts it again
     write.refuse(error);
   }
 
@@ -472,7 +472,7 @@ export class Coalescer implements WriteHolder, Due {
     const details = { tenant: this.tenant, retryAfterMs: 1_000 };
     return new OnewriterError(
       'QUEUE_UNAVAILABLE',
-      'Redis takes no writes now; nothing was sent.',
+      'Redis accepts no writes now; nothing was sent.',
       details,
       cause,
     );

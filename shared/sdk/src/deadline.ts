@@ -31,7 +31,7 @@ export function aborted(signal: AbortSignal | undefined): OnewriterError {
   return new OnewriterError('ABORTED', 'The caller aborted before the request was sent.', {}, signal?.reason);
 }
 
-/** As `work`, but no longer than until the signal fires; the work goes on then. @throws OnewriterError ABORTED */
+/** As `work`, but no longer than until the signal fires; the work continues then. @throws OnewriterError ABORTED */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   let endWatch = () => {};
@@ -53,7 +53,7 @@ export interface WaitEnd {
   readonly signal: AbortSignal;
   /** Whether the deadline has passed. */
   readonly isLate: boolean;
-  /** To be called when the wait is over, however it ended. */
+  /** Call it when the wait is over, however it ended. */
   clear(): void;
 }
 
@@ -86,7 +86,7 @@ export function endOfWait(due: number, signal: AbortSignal | undefined): WaitEnd
 
 const LATE = Object.freeze(new Error('The deadline has passed.'));
 
-/** As `work`, or undefined once `due` has passed; the work goes on then, and its error is not heard. */
+/** As `work`, or undefined once `due` has passed; the work continues then, and its error is ignored. */
 export async function untilDue<T>(work: Promise<T>, due: number): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<undefined>(resolve => {

@@ -28,13 +28,13 @@ export function errorOf(result: WireOperationResult): OnewriterError | undefined
   return 'e' in result ? fromWireError(result.e) : undefined;
 }
 
-/** The commit that applied a write: the one it carries, else that of its job. Steps tell theirs when they are decoded. */
+/** The commit that applied a write: the one it carries, else that of its job. Decoding steps yields theirs. */
 export function commitSeqOf(result: WireOperationResult, jobCommitSeq: number): number {
   if (Array.isArray(result)) return (result as WireChanges)[2] ?? jobCommitSeq;
   return ('q' in result ? undefined : (result as { readonly seq?: number }).seq) ?? jobCommitSeq;
 }
 
-/** Result of a write whose rows nobody wants. */
+/** Result of a write whose rows are not wanted. */
 export function decodeRun(result: WireOperationResult, commitSeq: number): RunResult {
   const [changes, lastInsertRowid] = countsOf(onlyStatement(result));
   return { changes, lastInsertRowid: exactInteger(lastInsertRowid), commitSeq };
@@ -73,7 +73,7 @@ export function decodeOutcome<Mode extends RowMode>(
   return { changes, lastInsertRowid: statements.at(-1)?.lastInsertRowid ?? 0, commitSeq, statements };
 }
 
-/** Of steps, those that were done. */
+/** Results of the steps that ran. */
 function decodeStepsOutcome<Mode extends RowMode>(
   { q, seq }: WireStepsResult,
   commitSeq: number,

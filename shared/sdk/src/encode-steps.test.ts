@@ -10,7 +10,11 @@ const steps = (...texts: string[]): Step[] => texts.map(sql => ({ sql }));
 describe('a request of steps', () => {
   it.each<[string, StepsRequest, 'b' | 's' | undefined]>([
     ['writes', { steps: steps('INSERT INTO t VALUES (1)', 'SELECT 1') }, undefined],
-    ['a write that may go on', { steps: steps('INSERT INTO t VALUES (1)'), interactive: true }, undefined],
+    [
+      'a write that may be continued',
+      { steps: steps('INSERT INTO t VALUES (1)'), interactive: true },
+      undefined,
+    ],
     ['a whole transaction', { steps: steps('BEGIN', 'DELETE FROM t', 'COMMIT') }, undefined],
     ['what is not allowed', { steps: steps('ATTACH x AS y', 'BEGIN CONCURRENT') }, undefined],
     ['a transaction that may stay open', { steps: steps('BEGIN'), interactive: true }, 'b'],
@@ -22,7 +26,7 @@ describe('a request of steps', () => {
     ['savepoints', { steps: steps('SAVEPOINT a', 'RELEASE a') }, 'b'],
     ['a PRAGMA of the connection', { steps: steps('PRAGMA foreign_keys=off', 'BEGIN', 'COMMIT') }, 'b'],
     ['what expects a state', { steps: steps('DELETE FROM t'), expectCommitSeq: 3 }, 'b'],
-    ['what goes on', { steps: steps('COMMIT'), transaction: TRANSACTION }, 's'],
+    ['what continues a transaction', { steps: steps('COMMIT'), transaction: TRANSACTION }, 's'],
   ])('%s: travels in the job that it needs', (_, request, alone) => {
     expect(encodeSteps(request, 1_000).alone).toBe(alone);
   });

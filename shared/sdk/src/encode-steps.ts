@@ -19,7 +19,7 @@ import type { Step, StepError, StepsRequest } from './steps-types.ts';
  *
  *   with other writes      where its steps can run in a savepoint of their common transaction
  *   in a job of its own    (b) it may leave a transaction open, or set something of the connection
- *   before all that waits  (s) it goes on with the transaction that is open
+ *   before all that waits  (s) it continues the open transaction
  */
 
 /**

@@ -41,7 +41,7 @@ export interface StatementInput {
 /** What else is said of a write. */
 export interface OperationFlags {
   readonly idempotencyKey?: string | undefined;
-  /** Nobody waits for the result: a failure goes to the dead letters. */
+  /** No caller waits for the result: a failure goes to the dead letters. */
   readonly detached?: boolean | undefined;
   /** For log lines. */
   readonly requestId?: string | undefined;

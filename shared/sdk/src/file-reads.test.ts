@@ -214,7 +214,7 @@ describe('FileReads', () => {
     expect(row).toEqual({ a: 1e300, b: Number.POSITIVE_INFINITY, c: 9007199254740992, d: -0.5, e: 3 });
   });
 
-  it('refuses more rows than the limit, and tells how to go on', async () => {
+  it('refuses more rows than the limit, and says what to do instead', async () => {
     createTenant('acme').exec(fill(1001));
     const sql = 'SELECT v FROM t';
     expect(await failure(() => reads.all(request('acme', sql)))).toBe('RESULT_TOO_LARGE');
@@ -250,7 +250,7 @@ describe('FileReads', () => {
     const rows = reads.iterate(request('acme', 'SELECT v > 20000 AS later FROM t ORDER BY id'));
     expect((await rows.next()).value).toEqual({ later: 0 });
     rmSync(join(dataDir, 'tenants', 'acme', 'tenant.db-shm'));
-    // As a broker that has made another index, in a process of its own: it does not see the iteration.
+    // Acts as a broker in another process that has made another index: it does not see the iteration.
     const program = `
       const db = new (require(${JSON.stringify(createRequire(import.meta.url).resolve('better-sqlite3'))}))(process.argv[1]);
       db.exec('UPDATE t SET v = v + 20000');
@@ -279,7 +279,7 @@ describe('FileReads', () => {
     expect(await failure(() => rows.next())).toBe('SNAPSHOT_ENDED');
   });
 
-  it('gives the connection of an iteration back when the loop ends early, and fails no others', async () => {
+  it('releases the connection of an iteration when the loop ends early, and fails no others', async () => {
     createTenant('acme').exec(fill(10));
     for await (const row of reads.iterate(request('acme', 'SELECT id FROM t'))) if (row['id'] === 3) break;
     const thrown = reads.iterate(request('acme', 'SELECT id FROM t'));
@@ -299,7 +299,7 @@ describe('FileReads', () => {
     for (const rows of held) await rows.return();
   });
 
-  it('tells an iteration that the client was closed, instead of ending it early', async () => {
+  it('fails an iteration when the client is closed, instead of ending it early', async () => {
     createTenant('acme').exec('INSERT INTO t(v) VALUES (1), (2), (3)');
     const rows = reads.iterate(request('acme', 'SELECT id FROM t'));
     await rows.next();
@@ -485,7 +485,7 @@ describe('FileReads', () => {
     clearInterval(timer);
   });
 
-  it('takes the other way where a file cannot be opened here, and says so once', async () => {
+  it('uses the fallback where a file cannot be opened here, and says so once', async () => {
     createTenant('acme').exec('INSERT INTO t(v) VALUES (1)');
     for (const db of writers.splice(0)) db.close();
     // As a read-only mount does while the writer has the tenant closed: the -wal file cannot be made.
@@ -522,7 +522,7 @@ describe('FileReads', () => {
     both.close();
   });
 
-  it('reads the ledger at once, and tells absent from unreadable', async () => {
+  it('reads the ledger at once, and distinguishes absent from unreadable', async () => {
     const db = createTenant('acme');
     expect(reads.lookNow('nobody', 'w-1')).toEqual({ kind: 'absent' });
     expect(reads.lookNow('acme', 'w-1')).toEqual({ kind: 'absent' });
@@ -668,7 +668,7 @@ describe('an iteration behind which much is written', () => {
     expect(reads.get(request('acme', 'SELECT count(*) AS n FROM big'))).toEqual({ n: 8 });
   });
 
-  it('goes on where a log that something else made large does not grow', async () => {
+  it('continues where a log that something else made large does not grow', async () => {
     const db = createTenant('acme', 'CREATE TABLE t(v); CREATE TABLE big(v)');
     db.exec(fill(1_000));
     db.pragma('wal_autocheckpoint = 0');

@@ -33,7 +33,7 @@ export interface FileReadsOptions {
 
 /** Rows that iterate() hands out before it lets other work of the process run. */
 const ROWS_PER_TURN = 256;
-/** An iteration whose rows nobody fetches for this long is ended: it keeps the WAL file from being reset. */
+/** An iteration whose rows are not fetched for this long is ended: it keeps the WAL file from being reset. */
 const ITERATION_IDLE_MS = 5 * 60_000;
 const MAX_BUSY_PAUSE_MS = 50;
 
@@ -190,7 +190,7 @@ export class FileReads implements Reads, Ledger {
         if (!(error instanceof Error) || !NO_INDEX.test(error.message) || reader.isReplaced()) throw error;
         row = find(LEDGER_SQL_FORMAT_1);
       }
-      // Before it is said that there is none: a file that was replaced by hand gives no sign of it.
+      // Before reporting no row: a file that was replaced by hand gives no sign of it.
       if (row === undefined && reader.isMoved()) throw new FileReplaced('The file was replaced.');
       return row && { row, path: reader.path };
     });
@@ -219,7 +219,7 @@ export class FileReads implements Reads, Ledger {
     this.#fallback?.close();
   }
 
-  /** What to do about a read that failed: read the file that took the place of the one that was read, wait for a lock, go another way, or tell the caller. */
+  /** Handles a failed read: reads the replacement file, waits for a lock, uses the fallback, or throws to the caller. */
   #again<T>(
     error: unknown,
     request: ReadRequest,
@@ -288,7 +288,7 @@ function toAnswer(row: SqlRow): LedgerAnswer {
   const nextOp = row['next_op'];
   return {
     kind: 'found',
-    // Of a job that is still being applied, only what is committed.
+    // If the job is still being applied, only what is committed.
     results: typeof nextOp === 'number' ? results.slice(0, nextOp) : results,
     commitSeq: Number(row['commit_seq']),
   };

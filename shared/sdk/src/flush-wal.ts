@@ -2,9 +2,9 @@ import { close, fdatasync, open } from 'node:fs';
 import { promisify } from 'node:util';
 
 /*
- * The broker may commit before it flushes, and answers after; whoever reads the file sees the commit in between. Before a
- * row of the ledger is believed, and a caller told "committed", what was read has to be on the disk. Source:
- * infra/adr/0009-flush-many-tenants-at-once.md. Where there is no log any more it was written back and flushed.
+ * The broker may commit before it flushes, and answers after; readers of the file see the commit in between. Before a
+ * row of the ledger counts and a caller gets "committed", what was read has to be on the disk. Source:
+ * infra/adr/0009-flush-many-tenants-at-once.md. If the log no longer exists, it was written back and flushed.
  *
  * The log carries none of SQLite's locks, so that opening and closing it in a process that reads the file drops none.
  */

@@ -95,7 +95,7 @@ describe('GatewayReads', () => {
     expect(await codeOf(reads.all(request()))).toBe('RESULT_TOO_LARGE');
   });
 
-  it('tells deadline, abort, another server and an outage apart', async () => {
+  it('distinguishes deadline, abort, another server and an outage', async () => {
     answer = () => undefined;
     expect(await codeOf(reads.get(request({ timeoutMs: 50 })))).toBe('TIMEOUT');
     const abort = new AbortController();

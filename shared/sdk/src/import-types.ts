@@ -34,7 +34,7 @@ export type ImportPieceResult =
   | {
       readonly type: 'applied';
       readonly applied: number;
-      /** Of the applied ones those whose INSERT changed no row: they conflicted, and were ignored. */
+      /** How many of the applied rows changed nothing: their INSERT conflicted and was ignored. */
       readonly ignored: number;
       /** Applied before, under keys of their own. */
       readonly known: number;

@@ -19,7 +19,7 @@ export interface InboxOptions {
   readonly blockingModel: Redis;
   readonly logger: SdkLogger;
   readonly onEvent: (event: Partial<SettledEvent>) => void;
-  /** Told after each event for how long it has been in the stream, in ms by the clocks of Redis and of this host. */
+  /** Called after each event with its age in the stream, in ms by the clocks of Redis and of this host. */
   readonly onAnswered?: ((ms: number) => void) | undefined;
 }
 
@@ -30,7 +30,7 @@ const CLOSE_TIMEOUT_MS = 1_000;
 /**
  * The client's inbox: a queue of which only the event stream exists, to which the broker adds one event for every job
  * of this client that is done. One connection and one read at a time, however many tenants the client talks to.
- * Events are a hint: one that is lost is made up for by asking (see settler.ts).
+ * Events are a hint: settler.ts asks when one is lost.
  */
 export class Inbox {
   readonly #options: InboxOptions;
@@ -46,7 +46,7 @@ export class Inbox {
       connection: options.blockingModel,
       skipVersionCheck: true,
       blockingTimeout: BLOCKING_TIMEOUT_MS,
-      // The stream is new with the client, so its beginning misses nothing; the default, its end, is taken when the
+      // The stream is new with the client, so its beginning misses nothing; the default, its end, is determined when the
       // first read reaches the server, and what is settled before that would be lost.
       lastEventId: '0-0',
     });
@@ -85,7 +85,7 @@ export class Inbox {
     const closing = this.#events.close().catch(() => {});
     await Promise.race([closing, late]);
     clearTimeout(timer);
-    // Without this it would go by itself, after LIMITS.inboxTtlMs.
+    // Without this it would expire after LIMITS.inboxTtlMs.
     await this.#options.redis.del(eventsKey(this.#queue)).catch(() => {});
   }
 

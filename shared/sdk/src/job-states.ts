@@ -21,10 +21,10 @@ export interface JobAddress {
 export interface JobStates {
   /**
    * One state per job; undefined where Redis does not answer.
-   * @param ring whether to ring the tenant's doorbell for a job that is not finished: nobody may know of it, because the
-   * bell, or the leader that took the job, is gone
+   * @param notify whether to notify the broker of a job that is not finished: the notification, or the leader that fetched
+   * the job, may be lost
    */
-  look(jobs: readonly JobAddress[], ring: boolean): Promise<readonly (JobState | undefined)[]>;
+  look(jobs: readonly JobAddress[], notify: boolean): Promise<readonly (JobState | undefined)[]>;
   /** JSON of the results of steps that no ledger has, because their transaction is open; undefined where there is none. */
   answer(job: JobAddress): Promise<string | undefined>;
   /** Why the broker failed a job, `CODE: message`; undefined where it did not, or that is not known. */
@@ -43,7 +43,7 @@ export class RedisJobStates implements JobStates {
     this.#group = group;
   }
 
-  async look(jobs: readonly JobAddress[], ring: boolean): Promise<readonly (JobState | undefined)[]> {
+  async look(jobs: readonly JobAddress[], notify: boolean): Promise<readonly (JobState | undefined)[]> {
     const pipeline = this.#redis.pipeline();
     for (const { tenant, id } of jobs) {
       const { prefix, name } = tenantQueue(this.#group, tenant);
@@ -66,7 +66,7 @@ export class RedisJobStates implements JobStates {
       unfinished.add(tenant);
       return 'queued';
     });
-    if (ring && unfinished.size > 0) this.#ring(unfinished);
+    if (notify && unfinished.size > 0) this.#notify(unfinished);
     return states;
   }
 
@@ -96,11 +96,11 @@ export class RedisJobStates implements JobStates {
     }
   }
 
-  /** A bell can be lost (Redis out of memory, or gone in between): then the job waits for the sweep. */
-  #ring(tenants: ReadonlySet<string>): void {
+  /** A notification can be lost (Redis out of memory, or restarted): then the job waits for the sweep. */
+  #notify(tenants: ReadonlySet<string>): void {
     const time = Date.now();
     const members = [...tenants].flatMap(tenant => [time, tenant]);
-    // If this one is lost too, the next look rings again.
+    // If this one is lost too, the next look notifies again.
     this.#redis.zadd(groupKeys(this.#group).bell, 'NX', ...members).catch(() => {});
   }
 }

@@ -14,7 +14,7 @@ export type LedgerAnswer =
   /** Not in the ledger, as of now. */
   | { readonly kind: 'absent' };
 
-/** What is to be done before an answer may be believed: what was read has to be on the disk. May take as long as the disk. */
+/** Required before an answer may be believed: what was read has to be on the disk. Takes as long as the disk. */
 export interface LedgerFlush {
   /** Does not hold up the event loop. @throws Error of the file system: then it is not known. */
   later(): Promise<void>;

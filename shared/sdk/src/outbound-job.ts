@@ -96,7 +96,7 @@ export class OutboundJob {
   onWriteSettled(): void {
     if (--this.open > 0) return;
     this.onDone?.();
-    // Of a job that may still be on its way; nobody would put its writes into another one.
+    // The job may still be on its way, and its writes will not go into another one.
     if (this.acceptedAt === undefined) for (const write of this.writes) write.dropPayload();
     // A Map that jobs come into and leave keeps those of its outgrown tables from the young generation's collector
     // (V8 links the tables): the garbage of a job must be small.
@@ -124,11 +124,11 @@ function describeJob(tenant: string, writes: readonly PendingWrite[]): string {
   return `${tenant} · ${count} ${count === 1 ? 'write' : 'writes'} · ${lastDescription}`;
 }
 
-/** Of a transaction, its first statement tells more than its BEGIN. */
+/** For a transaction, its first statement says more than its BEGIN. */
 function describeSteps(tenant: string, { alone, sql }: EncodedWrite): string {
-  const what = alone === 's' ? 'transaction goes on' : 'steps';
-  const told = sql.length > 1 && /^\s*begin\b/i.test(sql[0]!) ? sql[1]! : sql[0]!;
-  return `${tenant} · ${what} · ${describeStatement(told)}`;
+  const what = alone === 's' ? 'transaction continues' : 'steps';
+  const statement = sql.length > 1 && /^\s*begin\b/i.test(sql[0]!) ? sql[1]! : sql[0]!;
+  return `${tenant} · ${what} · ${describeStatement(statement)}`;
 }
 
 function formatMessage(

@@ -9,12 +9,12 @@ import type { WriteCaller, WriteSpans } from './write-caller.ts';
 export type WaitsFor =
   /** Its result. */
   | 'commit'
-  /** That the queue has it. */
+  /** The queue has accepted it. */
   | 'acceptance';
 
-/** Told when a write needs its room no longer. */
+/** Notified when a write no longer needs its room. */
 export interface WriteHolder {
-  /** The encoded write was dropped: the queue has it, or nobody will send it. */
+  /** The encoded write was dropped: the queue has it, or it will not be sent. */
   onPayloadDropped(write: PendingWrite): void;
   /** The caller has its answer. @param error undefined where it is none. */
   onSettled(write: PendingWrite, error?: unknown): void;

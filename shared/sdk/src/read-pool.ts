@@ -22,7 +22,7 @@ const LOWER_BOUND_MS = 60_000;
 
 /**
  * Turns of the event loop after which it is looked whether a file in use is still the one that was opened. A restore and a
- * deletion need no such look, they end the file with a tombstone; this is for a file that was moved by hand.
+ * deletion need no such check, they end the file with a tombstone; this is for a file that was moved by hand.
  */
 const CHECK_EVERY_TURNS = 64;
 /** A tenant that is replaced all the time is not followed for ever. */
@@ -30,7 +30,7 @@ export const MAX_REOPENS = 20;
 
 /**
  * Read-only connections, at most `maxOpenReaders`, the least recently used is closed. A tenant has one for reads
- * that are done at once; a read that goes on (iterate) has one of its own meanwhile, because everything on a
+ * that are done at once; a read that continues (iterate) has one of its own meanwhile, because everything on a
  * connection sees the state of the database as of its oldest open read.
  */
 export class ReadPool {
@@ -93,20 +93,20 @@ export class ReadPool {
     return reader;
   }
 
-  /** A connection of the caller's own; give it back. @throws OnewriterError as {@link reader}, BUFFER_FULL */
+  /** A connection for one caller, to be released. @throws OnewriterError as {@link reader}, BUFFER_FULL */
   lease(tenant: string): Reader {
     const reader = this.#open(tenant);
     this.#leased.add(reader);
     return reader;
   }
 
-  /** Takes a leased connection back. */
+  /** Returns a leased connection. */
   release(reader: Reader): void {
     this.#leased.delete(reader);
     reader.close();
   }
 
-  /** Closes the tenant's connection, so that the next read opens the file anew. */
+  /** Closes the tenant's connection, so that the next read opens the file again. */
   drop(tenant: string): void {
     const reader = this.#shared.get(tenant);
     this.#shared.delete(tenant);

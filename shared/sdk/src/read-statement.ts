@@ -110,7 +110,7 @@ export class ReadStatement {
     return { columns: namesOf(exact), rows };
   }
 
-  /** The rows one after the other, always exact: it cannot begin anew when a large integer comes. */
+  /** The rows one after the other, always exact: it cannot start again when a large integer comes. */
   *iterate(params: BoundParameters): Generator<SqlRow, void, undefined> {
     const exact = this.#toExact();
     let columns: Columns | undefined;

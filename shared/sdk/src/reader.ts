@@ -13,7 +13,7 @@ import type { BoundParameters } from './parameters.ts';
 import { ReadStatement } from './read-statement.ts';
 import type { SqlRow } from './types.ts';
 
-/** What tells one file from another at the same path. */
+/** Distinguishes files at the same path. */
 interface FileIdentity {
   readonly device: number;
   readonly inode: number;
@@ -27,7 +27,7 @@ export class FileReplaced extends Error {}
 
 /** One read-only connection to a tenant's file, with its compiled statements. */
 export class Reader {
-  /** Of the file itself; its write-ahead log is beside it. */
+  /** Path of the file itself; its write-ahead log is beside it. */
   readonly path: string;
   readonly #link: string;
   readonly #db: Database.Database;
@@ -85,7 +85,7 @@ export class Reader {
       // A file that was deleted and put back is the same, and its connections still see the tombstone.
       return this.#schemaCheck.get() === undefined;
     } catch {
-      return true; // whoever opens it again has its error
+      return true; // opening it again reports the error
     }
   }
 

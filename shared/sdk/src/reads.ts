@@ -8,7 +8,7 @@ export interface ReadRequest {
   /** Checked: see bindParameters. */
   readonly params: BoundParameters;
   readonly options: WaitOptions;
-  /** Of allArrays(): every integer is a bigint. */
+  /** For allArrays(): every integer is a bigint. */
   readonly safeIntegers?: boolean | undefined;
 }
 

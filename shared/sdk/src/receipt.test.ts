@@ -30,12 +30,12 @@ const found = (result: WireOperationResult): LedgerAnswer => ({
 });
 const corrupt = new OnewriterError('DATABASE_CORRUPT', 'damaged');
 
-it('waits while the ledger cannot be read, and tells what it says then', async () => {
+it('waits while the ledger cannot be read, and then returns its result', async () => {
   const receipt = createReceipt('finished', [corrupt, corrupt, found([1, 5])]);
   expect(await receipt.committed()).toMatchObject({ changes: 1, lastInsertRowid: 5, commitSeq: 7 });
 });
 
-it('never takes the error of a read for the outcome of the write', async () => {
+it('never mistakes the error of a read for the outcome of the write', async () => {
   const waiting = createReceipt('queued', [corrupt]).committed();
   await expect(waiting).rejects.toMatchObject({
     code: 'OUTCOME_UNKNOWN',
@@ -133,7 +133,7 @@ it('looks less often where thousands of writes are waited for', async () => {
   expect(looks).toBeLessThanOrEqual(3);
 });
 
-it('tells a failed write by its own error', async () => {
+it('reports a failed write by its own error', async () => {
   const failed = createReceipt('finished', [
     found({ e: { code: 'CONSTRAINT_VIOLATION', message: 'unique' } }),
   ]);

@@ -206,7 +206,7 @@ export class TenantReceipt implements Receipt {
   }
 }
 
-/** Whether a read that failed may succeed later: the file is busy, damaged or away, or whoever reads it is. */
+/** Whether a read that failed may succeed later: the file, or the process that reads it, is busy, damaged or away. */
 function mayPass(error: unknown): boolean {
   return isOnewriterError(error) && (error.retryable || error.code === 'DATABASE_CORRUPT');
 }

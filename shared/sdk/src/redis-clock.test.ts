@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { RedisClock } from './redis-clock.ts';
 
-it('goes on from what Redis said, for ten seconds, and never faster', () => {
+it('continues from what Redis said, for ten seconds, and never faster', () => {
   let time = 5_000.5;
   const clock = new RedisClock(() => time);
   expect(clock.now()).toBe('');

@@ -1,8 +1,8 @@
-/** For how long a reading is gone on from; the monotonic clocks of two machines differ by some 0.1 ms in it. */
+/** For how long a reading is extended; the monotonic clocks of two machines differ by some 0.1 ms in it. */
 const READING_LASTS_MS = 10_000;
 
 /**
- * Redis' clock as last read, gone on with by the monotonic clock of this process: jobs are stamped by it (ADR 0027), and to
+ * Redis' clock as last read, extended by the monotonic clock of this process: jobs are stamped by it (ADR 0027), and to
  * have each script ask Redis would cost a quarter more. No wall clock of this machine has a part in it. It can only be slow, by
  * the time that an answer takes, or for as long as this machine stood still, and a job that seems some time older is never
  * applied twice.

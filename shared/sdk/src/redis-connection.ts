@@ -7,8 +7,8 @@ export const REDIS_TIMES = Object.freeze({
   /** A connection attempt, and the first answer at connect(). */
   connectTimeoutMs: 5_000,
   /**
-   * A connection on which an answer is due and nothing comes for this long is given up and made anew: a host that
-   * is gone without a word would else be noticed after many minutes.
+   * A connection on which an answer is due and nothing comes for this long is closed and made again: otherwise a host
+   * that vanished would be noticed after many minutes.
    */
   silenceTimeoutMs: 5_000,
   /** Longest pause between two attempts to connect. */
@@ -27,7 +27,7 @@ const COMMON = {
 
 /**
  * The connection for commands, not connected yet. A command on it is sent at once or not at all: nothing is queued
- * or sent again behind our back, so what certainly did not go and what may have gone can be told apart.
+ * or sent again implicitly, so what was certainly not sent differs from what may have been sent.
  */
 export function createCommandConnection(redis: string | Redis, guard: RedisGuard): Redis {
   return open(redis, guard, {

@@ -24,11 +24,11 @@ const FULL_FROM = 0.9;
 
 /** What INFO says of the memory of Redis. */
 export interface MemoryFacts {
-  /** As Redis compares it with its limit. */
+  /** Memory in use, as Redis compares it with its limit. */
   readonly usedBytes: number;
   /** `maxmemory`; 0 where there is none. */
   readonly maxBytes: number;
-  /** Of the machine; 0 where it is not told. */
+  /** Memory of the machine; 0 if Redis does not report it. */
   readonly systemBytes: number;
 }
 

@@ -21,7 +21,7 @@ import type { SdkLogger } from './types.ts';
 export type SendOutcome =
   /** The queue has it. `depth`: jobs that wait in the tenant's queue. */
   | { readonly kind: 'accepted'; readonly depth: number }
-  /** Redis said no, for good: it is not in the queue. */
+  /** Redis refused it, permanently: it is not in the queue. */
   | { readonly kind: 'refused'; readonly error: OnewriterError }
   /** With those that wait, `queuedBytes`, it is too much: it is not in the queue. */
   | { readonly kind: 'overloaded'; readonly queuedBytes: number }
@@ -33,7 +33,7 @@ export type SendOutcome =
 /** What waits in a tenant's queue. */
 export interface QueueLoad {
   readonly jobs: number;
-  /** Of their data. */
+  /** Size of their data. */
   readonly bytes: number;
 }
 
@@ -46,7 +46,7 @@ export interface JobSender {
   /** Why no job is to be sent now, but those that end what is begun; undefined where there is room in Redis. */
   refusal(tenant: string): OnewriterError | undefined;
   send(job: OutboundJob): Promise<SendOutcome>;
-  /** Takes back a job that nobody has begun; false where that is not certain. */
+  /** Withdraws a job that has not begun; false where that is not certain. */
   withdraw(job: JobAddress): Promise<boolean>;
   /** Undefined where Redis does not say. */
   load(tenant: string): Promise<QueueLoad | undefined>;
@@ -81,15 +81,15 @@ interface SenderQueue {
  *
  *   add job … add job, ZADD bell, [ZADD tenants]
  *
- * The doorbell comes after the jobs: rung before, the broker could look, find nothing and sleep. The commands of a
+ * The notification comes after the jobs: before them, the broker could look, find nothing and sleep. The commands of a
  * connection are executed in order, so this needs no second round trip. Where Redis has forgotten the script (SCRIPT FLUSH),
- * the jobs are sent once more, in full, and the bell again behind them. (One script over both would not do: the queue and
- * the bell have different hash tags, ADR 0024.)
+ * the jobs are sent once more, in full, and the notification again behind them. (One script cannot do both: the queue
+ * and the set of notifications have different hash tags, ADR 0024.)
  */
 export class RedisSender implements JobSender {
   readonly #redis: Redis;
   readonly #group: string;
-  readonly #bell: string;
+  readonly #notifications: string;
   readonly #tenants: string;
   readonly #logger: SdkLogger;
   readonly #memory: RedisMemory;
@@ -102,7 +102,7 @@ export class RedisSender implements JobSender {
   constructor(redis: Redis, group: string, logger: SdkLogger, limits: MemoryLimits) {
     this.#redis = redis;
     this.#group = group;
-    this.#bell = groupKeys(group).bell;
+    this.#notifications = groupKeys(group).bell;
     this.#tenants = groupKeys(group).tenants;
     this.#logger = logger;
     this.#memory = new RedisMemory(redis, limits, logger);
@@ -165,7 +165,7 @@ export class RedisSender implements JobSender {
   }
 
   async readyToRetry(attempt: number): Promise<void> {
-    // Whoever still waits for an answer keeps the process alive by a deadline; this pause need not.
+    // The deadline of a waiting caller keeps the process alive; this pause need not.
     const pauseMs = backOffMs(attempt + 1, { firstMs: 10, maxMs: MAX_RETRY_PAUSE_MS });
     await new Promise<void>(resolve => void setTimeout(resolve, pauseMs).unref());
     if (this.#redis.status === 'ready' || this.#redis.status === 'end') return;
@@ -193,7 +193,7 @@ export class RedisSender implements JobSender {
     try {
       return this.#answer(form, round, await Promise.all(this.#write(form, round)));
     } catch (cause) {
-      // Nothing tells how far it came.
+      // It is unknown how much was sent.
       for (const { resolve } of round) resolve({ kind: 'ambiguous', cause });
       return [];
     }
@@ -218,7 +218,7 @@ export class RedisSender implements JobSender {
         replies.push(toReply(addJob(redis, queue.address, job, form, redisTime, maxQueueBytes)));
       }
       replies.push(
-        toReply(redis.zadd(this.#bell, 'NX', ...round.flatMap(({ queue }) => [time, queue.tenant]))),
+        toReply(redis.zadd(this.#notifications, 'NX', ...round.flatMap(({ queue }) => [time, queue.tenant]))),
       );
       const unlisted = round.filter(({ queue }) => time - queue.listedAt >= LIST_EVERY_MS);
       if (unlisted.length > 0) {
@@ -234,12 +234,12 @@ export class RedisSender implements JobSender {
   }
 
   /**
-   * @param results of the jobs, then of the bell
+   * @param @param results of the jobs, then of the notification
    * @returns those whose script Redis does not know, where they can be sent in full
    */
   #answer(form: ScriptForm, round: readonly Entry[], results: readonly Reply[]): readonly Entry[] {
     const unknown: Entry[] = [];
-    const bellError = results[round.length]?.[0];
+    const notifyError = results[round.length]?.[0];
     for (let index = 0; index < round.length; index++) {
       const { resolve, queue } = round[index]!;
       const [error, reply] = results[index] ?? [new Error('Redis did not answer.'), undefined];
@@ -253,9 +253,12 @@ export class RedisSender implements JobSender {
           continue;
         }
         resolve({ kind: 'accepted', depth });
-        if (bellError && this.#redis.status === 'ready') {
-          // The broker's sweep finds the job, and the check of a late job rings again.
-          this.#logger.warn({ err: bellError, tenant: queue.tenant }, 'The doorbell was not rung');
+        if (notifyError && this.#redis.status === 'ready') {
+          // The broker's sweep finds the job, and the check of a late job notifies again.
+          this.#logger.warn(
+            { err: notifyError, tenant: queue.tenant },
+            'Could not notify the broker; its sweep will find the job',
+          );
         }
       }
     }

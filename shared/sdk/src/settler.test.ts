@@ -16,15 +16,15 @@ function setUp(options: { timeoutMs?: number; direct?: boolean } = {}) {
     state: 'queued' as JobState | undefined,
     answer: ABSENT as ImmediateAnswer,
     looks: 0,
-    told: [] as { verdict: string; atMs: number; reason?: unknown; commitSeq?: number }[],
+    answers: [] as { verdict: string; atMs: number; reason?: unknown; commitSeq?: number }[],
     logged: [] as string[],
   };
   const began = now();
   const caller = {
     resolve: (_: unknown, commitSeq: number) =>
-      void world.told.push({ verdict: 'committed', atMs: now() - began, commitSeq }),
+      void world.answers.push({ verdict: 'committed', atMs: now() - began, commitSeq }),
     reject: (error: { code: string; details: { reason?: unknown } }) =>
-      void world.told.push({ verdict: error.code, atMs: now() - began, reason: error.details.reason }),
+      void world.answers.push({ verdict: error.code, atMs: now() - began, reason: error.details.reason }),
   };
   const holder = { onPayloadDropped: () => {}, onSettled: () => {} };
   const writes = [1, 2].map(number => {
@@ -83,8 +83,8 @@ describe('Settler', () => {
   it('settles each write by its own result in the event', () => {
     const { world, settler, event } = setUp();
     event({ results: results([[1, 1], { e: { code: 'SQL_ERROR', message: 'no' } }]) });
-    expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'SQL_ERROR']);
-    expect(world.told[0]?.commitSeq).toBe(5);
+    expect(world.answers.map(({ verdict }) => verdict)).toEqual(['committed', 'SQL_ERROR']);
+    expect(world.answers[0]?.commitSeq).toBe(5);
     expect(settler.jobs).toBe(0);
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -92,7 +92,7 @@ describe('Settler', () => {
   it('fails all writes of a job that was refused as a whole', () => {
     const { world, event } = setUp();
     event({ error: '{"code":"POISON_JOB","message":"set aside"}' });
-    expect(world.told.map(({ verdict }) => verdict)).toEqual(['POISON_JOB', 'POISON_JOB']);
+    expect(world.answers.map(({ verdict }) => verdict)).toEqual(['POISON_JOB', 'POISON_JOB']);
   });
 
   it.each([true, false])(
@@ -102,7 +102,7 @@ describe('Settler', () => {
       world.answer = COMMITTED;
       event({});
       await vi.advanceTimersByTimeAsync(0);
-      expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'CONSTRAINT_VIOLATION']);
+      expect(world.answers.map(({ verdict }) => verdict)).toEqual(['committed', 'CONSTRAINT_VIOLATION']);
     },
   );
 
@@ -115,11 +115,11 @@ describe('Settler', () => {
       const { world, event } = setUp();
       event(fields);
       event(fields);
-      expect(world.told).toEqual([]);
+      expect(world.answers).toEqual([]);
       expect(world.logged).toHaveLength(1);
       world.answer = COMMITTED;
       event(fields);
-      expect(world.told).toHaveLength(2);
+      expect(world.answers).toHaveLength(2);
     },
   );
 
@@ -127,7 +127,7 @@ describe('Settler', () => {
     const { world, settler } = setUp({ direct });
     world.answer = COMMITTED;
     await vi.advanceTimersByTimeAsync(SETTLE_TIMES.firstCheckMs + 5);
-    expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'CONSTRAINT_VIOLATION']);
+    expect(world.answers.map(({ verdict }) => verdict)).toEqual(['committed', 'CONSTRAINT_VIOLATION']);
     expect(settler.jobs).toBe(0);
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -137,7 +137,7 @@ describe('Settler', () => {
     await vi.advanceTimersByTimeAsync(59_000);
     expect(world.looks).toBeGreaterThan(5);
     expect(world.looks).toBeLessThan(12);
-    expect(world.told).toEqual([]);
+    expect(world.answers).toEqual([]);
   });
 
   it.each(['gone', 'finished'] as const)(
@@ -146,9 +146,9 @@ describe('Settler', () => {
       const { world } = setUp();
       world.state = state;
       await vi.advanceTimersByTimeAsync(SETTLE_TIMES.firstCheckMs + 5);
-      expect(world.told).toEqual([]);
+      expect(world.answers).toEqual([]);
       await vi.advanceTimersByTimeAsync(10_000);
-      expect(world.told.map(({ verdict, reason }) => [verdict, reason])).toEqual([
+      expect(world.answers.map(({ verdict, reason }) => [verdict, reason])).toEqual([
         ['OUTCOME_UNKNOWN', 'lost'],
         ['OUTCOME_UNKNOWN', 'lost'],
       ]);
@@ -159,9 +159,9 @@ describe('Settler', () => {
     const { world } = setUp({ timeoutMs: 20_000 });
     world.state = undefined;
     await vi.advanceTimersByTimeAsync(19_000);
-    expect(world.told).toEqual([]);
+    expect(world.answers).toEqual([]);
     await vi.advanceTimersByTimeAsync(1_005);
-    expect(world.told.map(({ verdict, reason }) => [verdict, reason])).toEqual([
+    expect(world.answers.map(({ verdict, reason }) => [verdict, reason])).toEqual([
       ['OUTCOME_UNKNOWN', undefined],
       ['OUTCOME_UNKNOWN', undefined],
     ]);
@@ -172,7 +172,7 @@ describe('Settler', () => {
     await vi.advanceTimersByTimeAsync(490);
     world.answer = COMMITTED;
     await vi.advanceTimersByTimeAsync(20);
-    expect(world.told[0]).toMatchObject({ verdict: 'committed', commitSeq: 7 });
+    expect(world.answers[0]).toMatchObject({ verdict: 'committed', commitSeq: 7 });
   });
 
   /** An answer that may be believed when the disk has it, or never. */
@@ -195,12 +195,12 @@ describe('Settler', () => {
     await vi.advanceTimersByTimeAsync(490);
     world.answer = unflushed(flushMs, isFlushed);
     await vi.advanceTimersByTimeAsync(15);
-    expect(world.told).toEqual([]);
+    expect(world.answers).toEqual([]);
     await vi.advanceTimersByTimeAsync(byMs - 505);
-    expect(world.told[0]).toMatchObject({ verdict });
-    expect(world.told[0]!.atMs).toBeLessThan(byMs);
+    expect(world.answers[0]).toMatchObject({ verdict });
+    expect(world.answers[0]!.atMs).toBeLessThan(byMs);
     await vi.advanceTimersByTimeAsync(6_000);
-    expect(world.told).toHaveLength(2);
+    expect(world.answers).toHaveLength(2);
     expect(settler.jobs).toBe(0);
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -209,23 +209,23 @@ describe('Settler', () => {
     const { world, event } = setUp();
     world.answer = { ...unflushed(20), results: [[1, 1]] } as ImmediateAnswer;
     event({ error: JSON.stringify({ code: 'POISON_JOB', message: 'set aside' }) });
-    expect(world.told).toEqual([]);
+    expect(world.answers).toEqual([]);
     await vi.advanceTimersByTimeAsync(25);
-    expect(world.told.map(told => told.verdict)).toEqual(['committed', 'POISON_JOB']);
+    expect(world.answers.map(answer => answer.verdict)).toEqual(['committed', 'POISON_JOB']);
   });
 
-  it('settles only the writes that are committed of a job that takes several commits', async () => {
+  it('settles only the committed writes of a job that takes several commits', async () => {
     const { world } = setUp({ timeoutMs: 500 });
     world.answer = { kind: 'found', results: [[1, 1]], commitSeq: 7 };
     await vi.advanceTimersByTimeAsync(510);
-    expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'OUTCOME_UNKNOWN']);
+    expect(world.answers.map(({ verdict }) => verdict)).toEqual(['committed', 'OUTCOME_UNKNOWN']);
   });
 
   it('gives everyone the answer that can be had when the client closes', async () => {
     const { world, settler } = setUp();
     world.answer = { kind: 'found', results: [[1, 1]], commitSeq: 7 };
     await settler.settleAll();
-    expect(world.told.map(({ verdict }) => verdict)).toEqual(['committed', 'OUTCOME_UNKNOWN']);
+    expect(world.answers.map(({ verdict }) => verdict)).toEqual(['committed', 'OUTCOME_UNKNOWN']);
     expect(vi.getTimerCount()).toBe(0);
   });
 
@@ -234,7 +234,7 @@ describe('Settler', () => {
     world.answer = unflushed(60_000);
     const closing = settler.settleAll();
     await vi.advanceTimersByTimeAsync(60);
-    expect(world.told.map(({ verdict }) => verdict)).toEqual(['OUTCOME_UNKNOWN', 'OUTCOME_UNKNOWN']);
+    expect(world.answers.map(({ verdict }) => verdict)).toEqual(['OUTCOME_UNKNOWN', 'OUTCOME_UNKNOWN']);
     await closing;
     await vi.advanceTimersByTimeAsync(60_000);
   });
@@ -289,7 +289,7 @@ describe('Settler of many late jobs', () => {
       });
     });
     expect(new Set(await Promise.all(answers))).toEqual(new Set(['OUTCOME_UNKNOWN']));
-    // Of all that are due in the same turn, as many as the time allows.
+    // As many of those due in the same turn as the time allows.
     expect(looks).toBeGreaterThan(0);
     expect(looks).toBeLessThan(JOBS / 4);
     expect(Math.max(...answersMs)).toBeLessThan(TIMEOUT_MS + JOBS * SLOW_LOOK_MS * 0.5);

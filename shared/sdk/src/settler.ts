@@ -28,10 +28,10 @@ import type { WriteTracer } from './write-tracer.ts';
  *             └─ a caller's deadline: last look in the ledger ▶ in the ledger, and on the disk soon: settled by its results
  *                                                              else OUTCOME_UNKNOWN with its receipt id
  *
- * A look at once reads synchronously, so such looks may take a small share of the time only: behind thousands of late jobs
- * every caller would hear late. Where that time is used up, a check waits for its round, and a
- * deadline is answered without the last look; the check before it has looked. What is found is flushed without holding
- * anything up, as a slow disk takes its time: at a deadline that is waited for shortly, or nobody would hear in time.
+ * A look at once reads synchronously, so such looks may use only a small share of the time: otherwise thousands of late jobs
+ * would make every answer late. Once that time is used up, a check waits for its round, and a deadline is answered
+ * without the last look; the check before it has looked. What is found is flushed without blocking the event loop,
+ * because a disk may be slow. At a deadline the flush is waited for only briefly, so that the caller is answered in time.
  *
  * The state is read before the ledger. The broker completes a job only after the commit, so a job that was finished
  * when asked and is not in the ledger afterwards was not committed before; the other way round, the commit could
@@ -53,12 +53,12 @@ export const SETTLE_TIMES = Object.freeze({
 const MAX_CHECKS_PER_ROUND = 64;
 /** Ledgers of a round that are read at the same time. */
 const PARALLEL_LOOKS = 8;
-/** A flush of what the last look found may take so long after the deadline; with the loop's own delays that stays below 100. */
+/** How long after the deadline a flush of what the last look found may take; with the loop's own delays that stays below 100. */
 const MAX_LAST_FLUSH_MS = 50;
-/** Synchronous looks in a row, together; those at a client's close may take longer, but not so long that callers hear late. */
+/** Total time of synchronous looks in a row; those at a client's close may take longer, but not so long that answers are late. */
 const MAX_LOOKS_MS = 10;
 const MAX_CLOSING_LOOKS_MS = 40;
-/** Of the time, for synchronous looks: an overloaded process has thousands of late jobs all the time. */
+/** Share of the time for synchronous looks: an overloaded process has thousands of late jobs all the time. */
 const LOOKS_SHARE = 0.1;
 /** Pause after a round, for each of its looks, for the same reason. */
 const PAUSE_PER_LOOK_MS = 0.5;
@@ -106,7 +106,7 @@ export class Settler {
     return this.#watchers.size;
   }
 
-  /** Takes care of a job from now on, until its last caller has its answer. */
+  /** Tracks a job from now on, until its last caller has its answer. */
   track(job: OutboundJob): void {
     const tracked = new TrackedJob(job, this.#context, this.#looks, due => this.#check(due));
     job.onDone = () => this.forget(job);
@@ -114,7 +114,7 @@ export class Settler {
     this.#context.alarm.set(tracked);
   }
 
-  /** Takes care of it no more. */
+  /** Stops tracking a job. */
   forget(job: OutboundJob): void {
     const tracked = this.#jobs.get(job.id);
     if (tracked === undefined) return;
@@ -133,7 +133,7 @@ export class Settler {
     };
   }
 
-  /** Takes an event from the client's inbox. */
+  /** Handles an event from the client's inbox. */
   onEvent(event: Partial<SettledEvent>): void {
     const { jobId } = event;
     if (jobId === undefined) return;
@@ -175,7 +175,7 @@ export class Settler {
     if (event.error) {
       const error = fromWireError(JSON.parse(event.error));
       job.accept(now());
-      // Of a job that took several commits the first writes may be in.
+      // The first writes of a job that took several commits may be committed.
       tracked.lookInLedger(() => {
         for (const write of job.writes) write.refuse(error);
       });
@@ -252,7 +252,7 @@ export class Settler {
     }
   }
 
-  /** Of steps whose transaction is open, no ledger has the results. */
+  /** No ledger has the results of steps whose transaction is open. */
   async #askForAnswer(job: OutboundJob): Promise<void> {
     const json = await this.#context.states.answer(job);
     if (json !== undefined) job.finish(JSON.parse(json) as readonly WireOperationResult[], 0, now());
@@ -386,7 +386,7 @@ class TrackedJob implements Due {
     for (const then of this.#afterFlush.splice(0)) then();
   }
 
-  /** Whose deadline has passed does not wait for the end of the time that a flush may take. */
+  /** Callers whose deadline has passed do not wait until the flush has used all its time. */
   #endLastFlush(): void {
     if (!this.#isLastFlush) return;
     this.#isLastFlush = false;

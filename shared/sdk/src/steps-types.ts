@@ -11,7 +11,7 @@ import type { WaitOptions } from './wait-options.ts';
 export interface StepsRequest {
   /** 1 to LIMITS.maxSteps; SQL and parameters together within LIMITS.maxOperationBytes. */
   readonly steps: readonly Step[];
-  /** Id of an open transaction to go on with. */
+  /** Id of an open transaction to continue. */
   readonly transaction?: string | undefined;
   /**
    * `true`: a transaction that is open after the last step is kept open, and its id is in the answer. Else it is rolled
@@ -26,7 +26,7 @@ export interface StepsRequest {
 
 /** How a {@link StepsRequest} is sent. */
 export interface StepsOptions extends WaitOptions {
-  /** Told by the broker's log lines about these steps; 1 to LIMITS.maxRequestIdLength characters. */
+  /** Shown in the broker's log lines about these steps; 1 to LIMITS.maxRequestIdLength characters. */
   readonly requestId?: string | undefined;
 }
 
@@ -60,14 +60,14 @@ export interface StepsAnswer {
   readonly autocommit: boolean;
   /** The transaction that is open now. */
   readonly transaction?: OpenTransaction | undefined;
-  /** Of the last commit that these steps made. */
+  /** commit_seq of the last commit that these steps made. */
   readonly commitSeq?: number | undefined;
 }
 
 /** A transaction that waits for its next steps. */
 export interface OpenTransaction {
   readonly id: string;
-  /** Until then nobody takes it away; ms since the epoch, by the broker's clock. */
+  /** Until then it is safe from being rolled back; ms since the epoch, by the broker's clock. */
   readonly expiresAt: number;
 }
 
@@ -83,7 +83,7 @@ export type StepResult =
       /** null for what is not an insert. */
       readonly lastInsertRowid: number | bigint | null;
       readonly durationMs: number;
-      /** Of a described statement: whether it only reads. */
+      /** For a described statement: whether it only reads. */
       readonly readonly?: boolean | undefined;
     }
   | { readonly type: 'error'; readonly error: StepError }
@@ -101,7 +101,7 @@ export interface StepError {
   readonly message: string;
   /** SQLite's extended result code, for example `SQLITE_CONSTRAINT_PRIMARYKEY`. */
   readonly sqliteCode?: string | undefined;
-  /** Of a script: the statement that failed, from 0. */
+  /** For a script: the statement that failed, from 0. */
   readonly statementIndex?: number | undefined;
   /** Number of the row in its import, where it is about one. */
   readonly row?: number | undefined;

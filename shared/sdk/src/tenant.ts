@@ -178,7 +178,7 @@ export class TenantDatabase implements Tenant {
     return new TenantReceipt(context, id);
   }
 
-  /** Runs a dump by itself, in the transaction that it begins and commits. */
+  /** Runs a dump alone, in the transaction that it begins and commits. */
   async #load(script: string, statements: readonly string[], options: WriteOptions): Promise<ScriptResult> {
     if (options.idempotencyKey !== undefined) {
       const message = 'A dump begins a transaction of its own, which takes no idempotency key.';

@@ -16,7 +16,7 @@ export type { WaitOptions } from './wait-options.ts';
 
 /*
  * The public API, top down: ConnectOptions → Onewriter → Tenant → Statement, Receipt → their results.
- * Everything that waits takes WaitOptions; every failure is an OnewriterError with a code, except mistakes in
+ * Everything that waits accepts WaitOptions; every failure is an OnewriterError with a code, except mistakes in
  * the calling program (a read given to run(), a wrong type), which are TypeErrors.
  */
 
@@ -89,7 +89,7 @@ export interface WriteOptions extends WaitOptions {
    * with another write is IDEMPOTENCY_KEY_REUSED.
    */
   readonly idempotencyKey?: string | undefined;
-  /** Told by the broker's log lines about this write; 1 to LIMITS.maxRequestIdLength characters. */
+  /** Shown in the broker's log lines about this write; 1 to LIMITS.maxRequestIdLength characters. */
   readonly requestId?: string | undefined;
 }
 
@@ -144,7 +144,7 @@ export interface Onewriter extends AsyncDisposable {
    */
   ping(options?: CloseOptions): Promise<void>;
   /**
-   * Takes no more writes, waits for the outstanding ones up to `timeoutMs` (default `writeTimeoutMs`), settles
+   * Accepts no more writes, waits for the outstanding ones up to `timeoutMs` (default `writeTimeoutMs`), settles
    * the rest truthfully (CLOSED where never sent, else OUTCOME_UNKNOWN) and closes all connections. Idempotent.
    */
   close(options?: CloseOptions): Promise<void>;
@@ -314,9 +314,9 @@ export interface Statement<Params extends readonly unknown[] | object = SqlParam
 export interface RunResult {
   /** Rows inserted, updated or deleted. */
   readonly changes: number;
-  /** Of an insert that changed something, else 0; bigint beyond 2^53. */
+  /** Row id of an insert that changed something, else 0; bigint beyond 2^53. */
   readonly lastInsertRowid: number | bigint;
-  /** The tenant's commit that holds it: rises by one per commit. 0 for a PRAGMA that is so already: none was needed. */
+  /** The tenant's commit that holds it: rises by one per commit. 0 for a PRAGMA that changes nothing: no commit was needed. */
   readonly commitSeq: number;
 }
 
@@ -376,7 +376,7 @@ export interface Receipt {
 
 /** Result of a write of any kind. */
 export interface WriteOutcome<Row = SqlRow> extends StatementResult<Row> {
-  /** Of a transaction: one per statement; `changes` is then their sum. */
+  /** For a transaction: one per statement; `changes` is then their sum. */
   readonly statements?: readonly StatementResult<Row>[] | undefined;
 }
 

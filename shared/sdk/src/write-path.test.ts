@@ -17,7 +17,7 @@ import { WritePath } from './write-path.ts';
 /*
  * The write path against a model of Redis, broker and ledger that fails in every way the real ones can: answers that
  * are lost, refusals, outages, a wiped queue, events that are lost, late, doubled or too large. Each run comes from a
- * seed. Afterwards what the callers were told is compared with what the model's ledger holds.
+ * seed. Afterwards the callers' answers are compared with the model's ledger.
  */
 
 /** mulberry32: small, seeded, good enough. */
@@ -108,8 +108,8 @@ class Model implements JobSender, JobStates, Ledger {
     return undefined;
   }
 
-  async look(jobs: unknown, ringOrId: unknown): Promise<never> {
-    return (Array.isArray(jobs) ? this.#states(jobs) : this.#answer(ringOrId as string)) as never;
+  async look(jobs: unknown, notifyOrId: unknown): Promise<never> {
+    return (Array.isArray(jobs) ? this.#states(jobs) : this.#answer(notifyOrId as string)) as never;
   }
 
   lookNow(_tenant: string, jobId: string): LedgerAnswer | undefined {
@@ -188,7 +188,7 @@ const refusedError = () => {
   return Object.assign(error, { code: 'QUEUE_FULL' }) as never;
 };
 
-interface Told {
+interface Answer {
   readonly tenant: string;
   readonly number: number;
   readonly verdict: string;
@@ -196,7 +196,7 @@ interface Told {
   readonly lateMs: number;
 }
 
-async function play(seed: number): Promise<{ told: Told[]; model: Model; path: WritePath }> {
+async function play(seed: number): Promise<{ answers: Answer[]; model: Model; path: WritePath }> {
   const model = new Model(seed);
   const silent = { warn: () => {}, error: () => {} };
   const path = new WritePath({
@@ -208,7 +208,7 @@ async function play(seed: number): Promise<{ told: Told[]; model: Model; path: W
     writeTimeoutMs: 8_000,
   });
   model.emit = event => path.settler.onEvent(event);
-  const told: Told[] = [];
+  const answers: Answer[] = [];
   const waits: Promise<void>[] = [];
   const issue = (tenant: string, number: number) => {
     const payload = encodeStatement({ sql: `INSERT ${number % 3}`, params: [number] }, {});
@@ -216,13 +216,13 @@ async function play(seed: number): Promise<{ told: Told[]; model: Model; path: W
     if (abort) setTimeout(() => abort.abort(), model.random() * 100);
     const timeoutMs = model.chance(0.2) ? 20 + model.random() * 500 : 8_000;
     const due = now() + timeoutMs;
-    const tell = (verdict: string, receipt?: string) =>
-      told.push({ tenant, number, verdict, receipt, lateMs: now() - due });
+    const record = (verdict: string, receipt?: string) =>
+      answers.push({ tenant, number, verdict, receipt, lateMs: now() - due });
     const waitsFor = model.chance(0.1) ? ('acceptance' as const) : ('commit' as const);
     waits.push(
       path.send(tenant, payload, waitsFor, { timeoutMs, signal: abort?.signal }).then(
-        answer => void tell(waitsFor === 'commit' ? 'committed' : 'accepted', answer.receipt),
-        error => void tell(error.code, isOnewriterError(error) ? error.details.receiptId : undefined),
+        answer => void record(waitsFor === 'commit' ? 'committed' : 'accepted', answer.receipt),
+        error => void record(error.code, isOnewriterError(error) ? error.details.receiptId : undefined),
       ),
     );
   };
@@ -238,8 +238,8 @@ async function play(seed: number): Promise<{ told: Told[]; model: Model; path: W
   model.downSince = undefined;
   await vi.advanceTimersByTimeAsync(30_000);
   await Promise.all(waits);
-  expect(told).toHaveLength(number);
-  return { told, model, path };
+  expect(answers).toHaveLength(number);
+  return { answers, model, path };
 }
 
 describe('the write path', () => {
@@ -254,20 +254,20 @@ describe('the write path', () => {
 
   const seeds = Array.from({ length: 150 }, (_, index) => index + 1);
 
-  it.each(seeds)('tells every caller the truth by its deadline, in order: seed %i', async seed => {
-    const { told, model, path } = await play(seed);
-    for (const { tenant, number, verdict, lateMs, receipt } of told) {
+  it.each(seeds)('gives every caller the true answer by its deadline, in order: seed %i', async seed => {
+    const { answers, model, path } = await play(seed);
+    for (const { tenant, number, verdict, lateMs, receipt } of answers) {
       const times = model.applied.get(tenant)?.filter(applied => applied === number).length ?? 0;
       expect(times, `write ${number} was applied`).toBeLessThanOrEqual(1);
       // Deadlines within 10 ms are looked through together.
       expect(lateMs, `write ${number} was answered late`).toBeLessThanOrEqual(15);
-      if (verdict === 'committed') expect(times, `write ${number} was told committed`).toBe(1);
+      if (verdict === 'committed') expect(times, `write ${number} was reported committed`).toBe(1);
       else if (verdict === 'OUTCOME_UNKNOWN' || verdict === 'accepted') {
-        // Its receipt tells the truth later.
+        // Its receipt has the true outcome later.
         const { jobId, index } = parseReceiptId(receipt!);
         const result = model.ledger.get(jobId)?.results[index];
         expect(times).toBe(result === undefined || 'e' in result ? 0 : 1);
-      } else expect(times, `write ${number} was told ${verdict}`).toBe(0);
+      } else expect(times, `write ${number} was reported ${verdict}`).toBe(0);
     }
     for (const [tenant, applied] of model.applied) {
       expect(applied, `order of ${tenant}`).toEqual([...applied].sort((a, b) => a - b));
@@ -281,7 +281,7 @@ describe('the write path', () => {
   it('meets every kind of answer in these runs', async () => {
     const verdicts = new Set<string>();
     for (const seed of seeds.slice(0, 40))
-      for (const { verdict } of (await play(seed)).told) verdicts.add(verdict);
+      for (const { verdict } of (await play(seed)).answers) verdicts.add(verdict);
     const all = [
       'committed',
       'accepted',

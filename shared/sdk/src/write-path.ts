@@ -43,7 +43,7 @@ export interface WriteAnswer {
   readonly receipt: string;
 }
 
-/** A request that may begin a transaction is taken back this long before its deadline, if nobody has begun it. */
+/** A request that may begin a transaction is withdrawn this long before its deadline, if it has not begun. */
 const MAX_WITHDRAW_MARGIN_MS = 500;
 /** Tenants whose coalescer is kept while it has nothing to do. */
 const MAX_IDLE_COALESCERS = 10_000;
@@ -57,7 +57,7 @@ export class WritePath {
   readonly #budget = new Budget();
   readonly #coalescers = new Map<string, Coalescer>();
   readonly #coalescerContext: CoalescerContext;
-  /** A coalescer that was dropped may have counted this far: a new one goes on from here, never backwards. */
+  /** A coalescer that was dropped may have counted this far: a new one continues from here, never backwards. */
   #droppedSeq = 0;
   #closed: OnewriterError | undefined;
 
@@ -135,7 +135,7 @@ export class WritePath {
     });
   }
 
-  /** @throws OnewriterError where it is not taken; else the caller hears. */
+  /** @throws OnewriterError if it is not accepted; any later result goes to the caller. */
   #send(
     tenant: string,
     payload: EncodedWrite,
@@ -173,8 +173,8 @@ export class WritePath {
 
   /**
    * Sends a request of steps. Those of an open transaction do not wait behind the tenant's other writes; requests of one
-   * transaction keep their order. One that may begin a transaction and was not begun shortly before the deadline is taken
-   * back: TRANSACTION_BUSY.
+   * transaction keep their order. One that may begin a transaction and has not begun shortly before the deadline is
+   * withdrawn: TRANSACTION_BUSY.
    * @param waitsForRoom where the client's buffer is full; else it is refused
    */
   async sendSteps(
@@ -206,7 +206,7 @@ export class WritePath {
         },
         reject: error => {
           clearTimeout(timer);
-          // Else a transaction might begin that nobody ends.
+          // Otherwise a transaction might begin that no client ends.
           const { job } = write;
           if (payload.alone === 'b' && job !== undefined) void this.#context.sender.withdraw(job);
           reject(error);
@@ -244,8 +244,8 @@ export class WritePath {
   }
 
   /**
-   * Takes no more writes; what is under way may finish until `timeoutMs` have passed, then everyone gets the answer
-   * that can be had.
+   * Accepts no more writes; what is under way may finish until `timeoutMs` have passed, then every caller gets the
+   * answer that is known.
    */
   async close(timeoutMs: number): Promise<void> {
     this.#closed ??= new OnewriterError('CLOSED', 'The client is closed.');
@@ -275,7 +275,7 @@ export class WritePath {
   }
 }
 
-/** What a write takes of the budget. */
+/** Bytes of the budget that a write needs. */
 function bytesOf({ operationBytes, sqlBytes }: EncodedWrite): number {
   return operationBytes + sqlBytes;
 }

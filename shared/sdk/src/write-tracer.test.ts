@@ -32,7 +32,7 @@ const spans = () =>
   exporter.getFinishedSpans().map(span => ({ ...span, name: span.name, id: span.spanContext().spanId }));
 const named = (name: string) => spans().filter(span => span.name === `onewriter.${name}`);
 
-/** A queue that takes what it is told to, and a broker that answers as the test says. */
+/** A queue that accepts what the test lets it accept, and a broker that answers as the test says. */
 class Queue implements JobSender {
   readonly downSince = undefined;
   readonly jobs: { id: string; message: string; writes: number }[] = [];
@@ -114,7 +114,7 @@ describe('the spans of a write', () => {
     }
   });
 
-  it('tell why a write failed', async () => {
+  it('say why a write failed', async () => {
     const { write, answer } = open();
     const written = write();
     await answer(() => ({ e: { code: 'CONSTRAINT_VIOLATION', message: 'UNIQUE constraint failed: t.a' } }));
@@ -136,7 +136,7 @@ describe('the spans of a write', () => {
     expect(named('write')).toHaveLength(1);
   });
 
-  it('come with the job for a bounded number of its writes; the others tell where to look', async () => {
+  it('come with the job for a bounded number of its writes; the others say where to look', async () => {
     const { queue, write, answer } = open();
     const writes = Array.from({ length: 20 }, (_, n) => write(n));
     await answer();

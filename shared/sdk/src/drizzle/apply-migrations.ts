@@ -7,10 +7,10 @@ import type { Tenant, TransactionStatement } from '../types.ts';
  *
  * Where SQLite cannot alter a table, drizzle-kit copies it and drops the old one, with foreign keys off, or the drop would
  * delete or refuse rows that refer to it. `PRAGMA foreign_keys` has no effect inside a transaction: it has to stand in front
- * of it, and before the COMMIT it is checked that no reference dangles.
+ * of it, and before the COMMIT a check finds dangling references.
  *
- * @param isCurrent a SELECT with a row, unless somebody else has migrated meanwhile
- * @returns false where somebody has: nothing is applied
+ * @param isCurrent a SELECT with a row, unless another process has migrated meanwhile
+ * @returns false if one has: nothing is applied
  * @throws OnewriterError as Tenant.transaction; STATEMENT_NOT_ALLOWED for transaction control in a migration
  */
 export async function applyMigrations(

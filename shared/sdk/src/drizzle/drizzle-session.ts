@@ -11,7 +11,7 @@ import type { SqlParameters, SqlRowArray, StatementResult, Tenant, WaitOptions }
 /** What a statement without RETURNING did, as better-sqlite3 says it. */
 export interface DrizzleRunResult {
   readonly changes: number;
-  /** Of an insert that changed something, else 0. */
+  /** Row id of an insert that changed something, else 0. */
   readonly lastInsertRowid: number | bigint;
   /** The tenant's commit that holds it; undefined inside a transaction, and for a read. */
   readonly commitSeq?: number | undefined;

@@ -15,7 +15,7 @@ const MAX_ATTEMPTS = 10;
  * transaction, or none is. Where several processes do it at the same time, one applies them and the others find them
  * applied.
  *
- * @param config the folder, and the name of the table that tells what was applied
+ * @param config the folder, and the name of the table that records what was applied
  * @throws OnewriterError as Tenant.transaction
  */
 export async function migrate<TSchema extends Record<string, unknown>>(
@@ -37,7 +37,7 @@ export async function migrate<TSchema extends Record<string, unknown>>(
       ...parts.flatMap(part => splitScript(part)).map(statement => ({ sql: statement })),
       toStatement(sql`INSERT INTO ${table}(hash, created_at) VALUES (${hash}, ${folderMillis})`),
     ]);
-    // Nobody else has migrated since we looked.
+    // No other process has migrated since the check.
     const unchanged = sql`SELECT 1 WHERE (SELECT coalesce(max(created_at), -1) FROM ${table}) = ${applied}`;
     if (await applyMigrations(db.$client, toStatement(unchanged), statements)) return;
     if (attempt === MAX_ATTEMPTS) {

@@ -44,7 +44,7 @@ export class OnewriterDriver implements Driver {
     return connection.control(`RELEASE ${quote(name)}`);
   }
 
-  /** The client is closed by whoever made it. */
+  /** The owner of the client closes it. */
   async destroy(): Promise<void> {}
 }
 

@@ -8,7 +8,7 @@ export type StatementExecutor = Pick<Tenant, 'execute'>;
 
 /**
  * An interactive transaction of a tenant, for adapters of libraries that have them: all statements run on the writer's
- * connection, the reads, too. Once it is taken away, at its deadline, every statement but ROLLBACK fails with
+ * connection, the reads, too. Once the broker rolls it back, at its deadline, every statement but ROLLBACK fails with
  * TRANSACTION_TIMEOUT; none is ever run outside of it.
  */
 export class InteractiveTransaction implements StatementExecutor {
