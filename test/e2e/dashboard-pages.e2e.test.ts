@@ -102,7 +102,7 @@ describe('the overview', () => {
 
     // What moves can be stopped.
     await page.getByRole('button', { name: 'Live', exact: true }).click();
-    await page.getByRole('button', { name: 'Stopped: go on' }).click();
+    await page.getByRole('button', { name: 'Stopped: resume' }).click();
     await page.getByRole('button', { name: 'Live', exact: true }).waitFor();
     expect(problems).toEqual([]);
   });
@@ -240,7 +240,7 @@ describe('a tenant', () => {
     await page.getByText('Sent again').waitFor();
     // It fails again, and is back.
     await letters.getByRole('button', { name: 'Drop' }).click();
-    await page.getByText('Dropped: the letter is gone for good.').waitFor();
+    await page.getByText('Dropped: the letter is deleted.').waitFor();
     await letters.getByText('None of this tenant.').waitFor();
   });
 

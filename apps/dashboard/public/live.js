@@ -2,7 +2,7 @@ import { morphInto } from './morph.js';
 
 /*
  * Keeps the pieces of the page up to date. The server sends those that changed as server-sent events; a person can stop
- * them (what moves cannot be read), and is told when they do not come.
+ * them (moving text is hard to read), and the page says so when they do not come.
  */
 
 const SILENT_MS = 6_000;
@@ -51,7 +51,7 @@ export function startLive() {
     button.setAttribute('aria-pressed', String(!stopped));
     if (stopped) {
       close();
-      show('stopped', 'Stopped: go on');
+      show('stopped', 'Stopped: resume');
     } else {
       heardAt = Date.now();
       show('live', 'Live');
@@ -62,11 +62,11 @@ export function startLive() {
     if (stopped) return;
     if (Date.now() - heardAt > SILENT_MS) {
       show('away', `Not live for ${Math.round((Date.now() - heardAt) / 1_000)} s: trying again`);
-      // A stream that was refused (the session has ended) does not try again by itself.
+      // A stream that was refused (the session has ended) does not reconnect on its own.
       if (source === undefined || source.readyState === EventSource.CLOSED) void checkSession().then(open);
     }
   }, 1_000);
-  // A page that nobody sees costs the server nothing.
+  // A hidden page costs the server nothing.
   document.addEventListener('visibilitychange', () => {
     if (stopped) return;
     if (document.hidden) close();

@@ -29,7 +29,7 @@ export function startPlots() {
   document.addEventListener('focusout', event => {
     if (event.target instanceof Element && event.target.matches('svg[data-plot]')) clear(event.target);
   });
-  // What was drawn anew has lost its cursor.
+  // A redrawn plot has lost its cursor.
   document.addEventListener('regions', () => {
     for (const svg of document.querySelectorAll('svg[data-plot]')) {
       const at = cursors.get(svg);
@@ -38,7 +38,7 @@ export function startPlots() {
   });
 }
 
-/** Where the cursors are: a stream of changes takes the attribute away. */
+/** Where the cursors are: a stream of changes removes the attribute. */
 const cursors = new WeakMap();
 
 function read(svg) {

@@ -41,7 +41,7 @@ export interface DashboardOptions {
   /** Bytes of jobs that may wait for one tenant: dead letters are not sent beyond it. */
   readonly maxQueueBytes: number;
   readonly verifyToken: TokenVerifier;
-  /** Where the gateway is; undefined: what `onewriter up` left in the data directory tells. */
+  /** Where the gateway is; undefined: read from what `onewriter up` left in the data directory. */
   readonly gatewayUrl: string | undefined;
   readonly dataDir: string;
   /** Whether the process is shutting down. */

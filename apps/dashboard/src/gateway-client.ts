@@ -96,7 +96,7 @@ const TIMEOUT_MS = 10_000;
 /** A check reads the whole file; the gateway stops it after 30 s, unless it was set otherwise. */
 const CHECK_TIMEOUT_MS = 120_000;
 const FRESH_MS = 2_000;
-/** Of all rows of an answer. */
+/** Limit for all rows of an answer. */
 const MAX_CHARACTERS = 8 * 1024 * 1024;
 
 /** The gateway's native API, as far as the dashboard needs it. */
@@ -233,7 +233,7 @@ async function readError(response: Response, url: string): Promise<OnewriterErro
   if (wire.code === 'UNAUTHENTICATED') {
     return new OnewriterError(
       'FORBIDDEN',
-      `The gateway at ${url} does not take the token that the dashboard takes: give both the same ONEWRITER_TOKEN_SECRET (or keys).`,
+      `The gateway at ${url} does not accept the token that the dashboard accepts: give both the same ONEWRITER_TOKEN_SECRET (or keys).`,
     );
   }
   return fromWireError(wire as WireError);
@@ -259,7 +259,7 @@ function asOnewriterError(error: unknown, call: GatewayCall, url = ''): Onewrite
   );
 }
 
-/** Of one row. */
+/** Limit for one row. */
 const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
 
 async function* linesOf(response: Response): AsyncGenerator<string> {

@@ -17,13 +17,13 @@ export interface BoardQueuesOptions {
 
 /** Tenants shown because they were active last. The board asks Redis five things per queue and poll. */
 const MAX_RECENT = 50;
-/** Tenants shown because somebody asked for them; the one asked for longest ago goes first. */
+/** Tenants shown on request; the oldest request is dropped first. */
 const MAX_ASKED = 20;
 const REFRESH_INTERVAL_MS = 5_000;
 
 /**
- * Which queues the board shows: the dead letters, the tenants that were active last, and those that somebody asked
- * for. However many tenants there are, their number is bounded.
+ * Which queues the board shows: the dead letters, the tenants that were active last, and those that were
+ * asked for. Their number is bounded, however many tenants there are.
  */
 export class BoardQueues {
   readonly #options: BoardQueuesOptions;

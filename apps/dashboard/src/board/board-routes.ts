@@ -12,8 +12,8 @@ const LETTERS = `${BOARD_PATH}/api/queues/dead-letters`;
 /** All that may be changed from the board: dead letters can be sent again, and dropped. */
 const ALLOWED_CHANGE = /^\/queues\/api\/queues\/dead-letters\/(?:clean\/[\w-]+|[^/]+\/(?:clean|retry))$/;
 /**
- * Bull Board keeps a person's settings in the browser and shows JSON three levels deep unless told otherwise: the
- * statements of a job would be folded away. Who has chosen otherwise keeps that.
+ * Bull Board keeps a person's settings in the browser and shows JSON three levels deep by default, which would
+ * fold away the statements of a job. A person's own setting is kept.
  */
 const BOARD_DEFAULTS = `
 const key = 'board-settings';

@@ -14,8 +14,8 @@ import type { LetterActions } from '../tenants/letter-actions.ts';
 import { abbreviate, toReadableJob } from './readable-job.ts';
 
 /**
- * Dead letters on the board. They wait in a queue that nobody takes from; to a person they are failed writes, so that is
- * how they are shown: with their error as the reason, and with Bull Board's own buttons for "retry" (which sends the
+ * Dead letters on the board. They wait in a queue without a worker. The board shows them as failed
+ * writes: with their error as the reason, and with Bull Board's own buttons for "retry" (which sends the
  * write to its tenant's queue again, as `onewriter dead-letters retry` does) and "clean".
  */
 export class DeadLetterAdapter extends BullMQAdapter {
@@ -26,7 +26,7 @@ export class DeadLetterAdapter extends BullMQAdapter {
     super(queue, {
       displayName: 'Dead letters',
       description:
-        'Writes that failed with nobody waiting, or were set aside. Retry sends the write again; clean drops it.',
+        'Writes that failed without a waiting caller, or were set aside. Retry sends the write again; clean drops it.',
     });
     this.#queue = queue;
     this.#actions = actions;
@@ -69,7 +69,7 @@ export class DeadLetterAdapter extends BullMQAdapter {
   async retryAll(): Promise<{ readonly retried: number; readonly skipped: number }> {
     let retried = 0;
     let skipped = 0;
-    // The ids are taken first: a write that fails again is a new letter, and not sent for ever.
+    // The ids are read first: a write that fails again is a new letter, and must not be sent in a loop.
     for (const id of await this.#queue.getRanges(['waiting'], 0, -1, true)) {
       const job = await this.#queue.getJob(id);
       if (job === undefined) continue;

@@ -26,7 +26,7 @@ export class QueueFactory {
     this.#group = group;
     const { name } = deadLetterQueue(group);
     this.#backend = createRedisBackend(name, { connection: redis, skipVersionCheck: true });
-    // The connection's own listener tells; without one here an outage of Redis would end the process.
+    // The connection's own listener reports errors; without one here an outage of Redis would end the process.
     this.#backend.on('error', () => {});
   }
 

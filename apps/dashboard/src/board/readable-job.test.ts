@@ -7,7 +7,7 @@ function message(part: Partial<WriteJobMessage>): WriteJobMessage {
 }
 
 describe('toReadableJob', () => {
-  it('shows steps, their conditions and the transaction they go on with', () => {
+  it('shows steps, their conditions and the transaction they continue', () => {
     const job = message({
       sql: ['INSERT INTO t VALUES (?)', 'COMMIT'],
       ops: [

@@ -28,7 +28,7 @@ export type ReadableWrite = (
   | { sql: string; rowsOfImport: number }
 ) & {
   readonly idempotencyKey?: string | undefined;
-  /** Set where nobody waits for it. */
+  /** Set if no caller waits for it. */
   readonly enqueued?: true | undefined;
 };
 

@@ -28,7 +28,7 @@ describe('History', () => {
     expect([depth.at(-1), p99.at(-1), writes.at(-1)]).toEqual([9, 80, 7]);
   });
 
-  it('takes what it has not seen from the leader’s own history', () => {
+  it('fills what it has not seen from the leader’s own history', () => {
     const history = new History();
     const seen = {
       writesPerSecond: [1, 2, 3],

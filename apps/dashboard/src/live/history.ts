@@ -21,7 +21,7 @@ interface Point {
   depth: number;
 }
 
-/** As the leader's own history has it. */
+/** The interval of the leader's own history. */
 export const HISTORY_EVERY_MS = 5_000;
 /** 15 minutes. */
 export const HISTORY_LENGTH = 180;
@@ -33,7 +33,7 @@ export class History {
   /** By the number of the slot: time divided by its length. */
   readonly #points = new Map<number, Point>();
 
-  /** Takes in a status. The leader's own history fills what was not seen: this process may be younger. */
+  /** Adds a status. The leader's own history fills what was not seen: this process may be younger. */
   add(status: BrokerStatus): void {
     const { history, writes, queue } = status;
     const end = slotOf(history.endsAt);

@@ -66,7 +66,7 @@ export class RegionStreams {
     });
   }
 
-  /** Ends all streams; their pages come back to whoever answers then. Idempotent. */
+  /** Ends all streams; their pages reconnect to the next server that answers. Idempotent. */
   close(): void {
     this.#closing.abort();
   }

@@ -15,10 +15,10 @@ export interface Moment {
 }
 
 const EVERY_MS = 1_000;
-/** Looks between two steps through all tenants, once all were looked at; before that each look takes a step. */
+/** Looks between two steps through all tenants, once all were looked at; before that each look makes a step. */
 const WALK_EVERY = 5;
 
-/** Looks at Redis once a second, remembers the last quarter of an hour, and tells who listens. */
+/** Looks at Redis once a second, remembers the last quarter of an hour, and notifies its listeners. */
 export class StatusWatch {
   readonly #redis: Redis;
   readonly #group: string;
@@ -61,11 +61,11 @@ export class StatusWatch {
     return looking;
   }
 
-  /** Looks at all that somebody has just changed, so that the next page shows it. */
+  /** Looks again at a tenant that was just changed, so that the next page shows it. */
   async refresh(tenant: string): Promise<void> {
     await this.#looking;
     this.#looks = 0;
-    await this.#walk.step([tenant]).catch(() => {}); // the look tells that Redis is away
+    await this.#walk.step([tenant]).catch(() => {}); // the look reports that Redis is away
     await this.look();
   }
 

@@ -2,7 +2,7 @@ import type { GroupStatus } from '@onewriter/runtime';
 import { describe, expect, it } from 'vitest';
 import { judge } from './verdict.ts';
 
-const NOBODY: GroupStatus = {
+const NO_LEADER: GroupStatus = {
   readAt: 1_000,
   status: undefined,
   brokers: [],
@@ -18,8 +18,8 @@ describe('judge', () => {
     expect(problems[0]?.remedy).toContain('redis-cli ping');
   });
 
-  it('says that nobody leads', () => {
-    const { tone, headline, problems } = judge({ at: 0, group: NOBODY }, []);
+  it('says that no broker leads', () => {
+    const { tone, headline, problems } = judge({ at: 0, group: NO_LEADER }, []);
     expect([tone, headline]).toEqual(['critical', 'No broker leads: nothing is written']);
     expect(problems[0]?.remedy).toContain('Start a broker');
   });
@@ -35,7 +35,7 @@ describe('judge', () => {
       since: null,
       expiresAt: '2026-11-21T00:00:30Z',
     };
-    const { problems } = judge({ at: 0, group: NOBODY }, [
+    const { problems } = judge({ at: 0, group: NO_LEADER }, [
       { tenant: 'quiet', waitingJobs: 0, holders: by('', '') },
       { tenant: 'acme', waitingJobs: 3, holders: by('', '') },
       { tenant: 'initech', waitingJobs: 2, holders: by('ada', 'to copy the file') },

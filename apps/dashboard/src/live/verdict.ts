@@ -3,7 +3,7 @@ import type { GroupStatus } from '@onewriter/runtime';
 import { endsByPerson, REPEAT_OFFENDER, type StillTenant } from '@onewriter/tenants';
 import type { Tone } from '../views/icon.ts';
 
-/** What one look brought. */
+/** Result of one look. */
 export type Look =
   | { readonly at: number; readonly group: GroupStatus; readonly failure?: undefined }
   /** Redis did not answer, and why. */
@@ -41,7 +41,7 @@ export function judge(look: Look, paused: readonly StillTenant[]): Verdict {
     ...findStatusProblems(look.group),
   ];
   for (const { tenant, waitingJobs, holders } of paused) {
-    // Without waiting writes a pause harms nobody, and what a program holds it lets go: shown beside the parked tenants.
+    // A pause without waiting writes does no harm, and a program ends its own hold: both are shown beside the parked tenants.
     const pause = holders.find(endsByPerson);
     if (waitingJobs === 0 || pause === undefined) continue;
     // The broker lists it with the parked tenants.

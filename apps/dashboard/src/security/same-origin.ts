@@ -4,7 +4,7 @@ import type { DashboardEnv } from '../dashboard-env.ts';
 
 /**
  * Refuses requests that change something and that another site made a browser send: the cookie is SameSite=Strict,
- * but a browser sends Basic credentials along by itself. Programs send neither of the headers.
+ * but a browser sends Basic credentials automatically. Programs send neither of the headers.
  *
  * @throws OnewriterError FORBIDDEN
  */

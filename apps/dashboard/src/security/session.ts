@@ -11,7 +11,7 @@ import { SESSION_SECONDS, type SessionStore } from './session-store.ts';
  * Who may look. A token with the right `admin:fleet` to all tenants, given as
  *
  *   Authorization: Bearer <token>            scripts
- *   Authorization: Basic <anyone>:<token>    scripts, and browsers that are asked for it by hand
+ *   Authorization: Basic <anyone>:<token>    scripts, and browsers that prompt for it
  *   the session cookie                       browsers, after the login form; see session-store.ts
  *
  * The cookie is HttpOnly and SameSite=Strict, and Secure where the page came over HTTPS.
@@ -111,7 +111,7 @@ function isUnauthenticated(error: unknown): boolean {
   return isOnewriterError(error) && (error.code === 'UNAUTHENTICATED' || error.code === 'FORBIDDEN');
 }
 
-/** A path of ours to go to after the login; anything else becomes the start page. */
+/** A path of the dashboard to go to after the login; anything else becomes the start page. */
 export function safeNextPath(next: string | undefined): string {
   return next !== undefined &&
     /^\/(?:queues|tenants|audit)(?:[/?][\w./?=&%~-]*)?$/.test(next) &&

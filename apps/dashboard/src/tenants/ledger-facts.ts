@@ -2,7 +2,7 @@ import { decodeValue, isOnewriterError, type WireValue } from '@onewriter/protoc
 import type { GatewayCall, GatewayClient } from '../gateway-client.ts';
 
 /*
- * What a tenant's own ledger tells: it is in the same file and the same transactions as the data.
+ * Facts from a tenant's own ledger, which is in the same file and the same transactions as the data.
  */
 
 /** One commit. */
@@ -14,7 +14,7 @@ export interface Commit {
   readonly writes: number;
 }
 
-/** A write that failed and was told so. */
+/** A write that failed, and was reported to its caller as failed. */
 export interface FailedWrite {
   readonly receiptId: string;
   readonly at: number;
@@ -22,7 +22,7 @@ export interface FailedWrite {
   readonly message: string;
 }
 
-/** What the newest part of the ledger tells. */
+/** Facts from the newest part of the ledger. */
 export interface LedgerFacts {
   /** The newest first. */
   readonly commits: readonly Commit[];
@@ -65,7 +65,7 @@ export async function readLedgerFacts(
 ): Promise<LedgerFacts | undefined> {
   const now = Date.now();
   try {
-    // One after the other: a tenant's page must not take all of the gateway's processes.
+    // One after the other: a tenant's page must not occupy all of the gateway's processes.
     const commits = await gateway.read(tenant, COMMITS, MAX_COMMITS, call);
     const failures = await gateway.read(tenant, FAILURES, MAX_FAILURES, call);
     const activity = await gateway.read(tenant, ACTIVITY(now), MINUTES + 2, call);

@@ -6,7 +6,7 @@ import type { AuditTrail } from '../security/audit-trail.ts';
 export interface LetterActions {
   /** Sends its write again, as a new job; the letter goes when the queue has it. @throws OnewriterError */
   retry(letter: Letter): Promise<void>;
-  /** Removes it for good. @throws OnewriterError NOT_FOUND */
+  /** Removes it permanently. @throws OnewriterError NOT_FOUND */
   drop(letter: Letter): Promise<void>;
 }
 

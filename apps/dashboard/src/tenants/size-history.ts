@@ -1,4 +1,4 @@
-/** Sizes of a tenant's files that somebody has watched, for a plot. */
+/** Sizes of a watched tenant's files, for a plot. */
 export interface SizeColumns {
   readonly everyMs: number;
   readonly endsAt: number;
@@ -26,7 +26,7 @@ export class SizeHistory {
     const slots = this.#tenants.get(tenant) ?? new Map<number, Size>();
     this.#tenants.delete(tenant);
     this.#tenants.set(tenant, slots);
-    // The one that nobody has looked at for longest goes.
+    // The least recently watched tenant is dropped.
     if (this.#tenants.size > MAX_TENANTS) this.#tenants.delete(this.#tenants.keys().next().value!);
     const slot = Math.floor(now / EVERY_MS);
     slots.set(slot, size);

@@ -29,7 +29,7 @@ const DONE: Readonly<Record<string, string>> = {
   pause: 'Paused. Its file is closed; writes wait or are refused until you resume it.',
   resume: 'Resumed: what waited in its queue is being applied.',
   retry: 'Sent again: the write is in the tenant’s queue. If it fails again it comes back as a new letter.',
-  drop: 'Dropped: the letter is gone for good.',
+  drop: 'Dropped: the letter is deleted.',
 };
 const MAX_SEARCH_LENGTH = 63;
 
@@ -136,7 +136,7 @@ export function addTenantRoutes(parts: Parts): void {
     work: (tenant: string) => Promise<void>,
   ): Promise<Response> {
     const tenant = assertTenantId(c.req.param('tenant'));
-    // Nobody pauses what is not there.
+    // A tenant that does not exist cannot be paused.
     await tenants.view(tenant, callOf(c));
     try {
       await work(tenant);
@@ -204,7 +204,7 @@ export function addTenantRoutes(parts: Parts): void {
   }
 }
 
-function checkNotice({ integrity, unchecked }: FileCheck, took: string): Notice {
+function checkNotice({ integrity, unchecked }: FileCheck, duration: string): Notice {
   if (integrity !== 'ok') {
     return {
       tone: 'critical',
@@ -213,11 +213,11 @@ function checkNotice({ integrity, unchecked }: FileCheck, took: string): Notice 
     };
   }
   if (unchecked.length === 0) {
-    return { tone: 'good', text: `The file is in order: SQLite’s full check found nothing in ${took}.` };
+    return { tone: 'good', text: `The file is in order: SQLite’s full check found nothing in ${duration}.` };
   }
   return {
     tone: 'warning',
-    text: `What could be checked is in order (${took}). SQLite lacks here what these tables use: they were only read.`,
+    text: `What could be checked is in order (${duration}). SQLite here lacks what these tables use: they were only read.`,
     detail: unchecked.map(({ name, error }) => `${name}: ${error}`).join('\n'),
   };
 }

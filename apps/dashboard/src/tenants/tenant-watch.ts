@@ -73,7 +73,7 @@ export class TenantWatch {
         }
         yield await this.#gather(tenant, file, letters);
       } catch {
-        // Redis is away: the page says that it is not live, and goes on when it is back
+        // Redis is away: the page says that it is not live, and resumes when Redis is back
       }
       await pause(EVERY_MS, undefined, { signal }).catch(() => {});
     }

@@ -13,7 +13,7 @@ export function auditPage(entries: readonly AuditEntry[], before: string | undef
     <section class="card">
       ${
         entries.length === 0
-          ? html`<p class="empty">${before === undefined ? 'Nobody has changed anything yet. Pausing a tenant or dropping a dead letter will be here.' : 'There is nothing older.'}</p>`
+          ? html`<p class="empty">${before === undefined ? 'No changes yet. Pausing a tenant or dropping a dead letter will appear here.' : 'There is nothing older.'}</p>`
           : html`<div class="scroll"><table>
               <thead><tr><th scope="col">When (UTC)</th><th scope="col">What</th><th scope="col">Tenant</th><th scope="col">Outcome</th><th scope="col">Who</th><th scope="col">From</th></tr></thead>
               <tbody>${entries.map(

@@ -3,7 +3,7 @@ import { type Html, html, NOTHING } from './html.ts';
 /** The places one can go to. */
 export type Place = 'overview' | 'tenants' | 'queues' | 'audit';
 
-/** What every page of ours has. */
+/** Common to every page. */
 export interface LayoutOptions {
   readonly title: string;
   readonly place?: Place | undefined;
@@ -38,7 +38,7 @@ export function layout({ title, place, live, group }: LayoutOptions, content: Ht
             ${
               live === undefined
                 ? NOTHING
-                : html`<button type="button" id="live" class="live" hidden aria-pressed="true" title="Stop or go on with updates">
+                : html`<button type="button" id="live" class="live" hidden aria-pressed="true" title="Stop or resume updates">
                     <span class="dot" aria-hidden="true"></span><span id="live-text">Live</span>
                   </button>`
             }

@@ -7,7 +7,7 @@ export function loginPage(next: string, problem?: string): Html {
   return smallPage(
     'Log in',
     html`<h1>Onewriter</h1>
-      <p class="hint">The dashboard of whoever is on call.</p>
+      <p class="hint">The dashboard for people on call.</p>
       ${problem === undefined ? NOTHING : html`<p class="notice critical">${icon('critical')}<span role="alert">${problem}</span></p>`}
       <form method="post" action="/login">
         <input type="hidden" name="next" value="${next}" />

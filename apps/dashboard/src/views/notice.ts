@@ -2,7 +2,7 @@ import type { OnewriterError } from '@onewriter/protocol';
 import { type Html, html, NOTHING } from './html.ts';
 import { icon, type Tone } from './icon.ts';
 
-/** Something to tell on top of a page: what was done, or why not and what to do. */
+/** A message on top of a page: what was done, or why not and what to do. */
 export interface Notice {
   readonly tone: Tone;
   readonly text: string;

@@ -84,7 +84,7 @@ function subline(status: BrokerStatus | undefined, brokerCount: number): Html {
   const { leader, at, writes, queue, tenants } = status;
   const standbys = Math.max(0, brokerCount - 1);
   return html`<strong>${leader.host}</strong> leads (process ${leader.pid}, epoch ${leader.epoch}, for ${formatAge(at - leader.since)});
-    ${standbys === 0 ? 'nobody stands by' : `${plural(standbys, 'broker')} ${standbys === 1 ? 'stands' : 'stand'} by`}.
+    ${standbys === 0 ? 'no standby' : `${plural(standbys, 'broker')} ${standbys === 1 ? 'stands' : 'stand'} by`}.
     ${formatCount(writes.perSecond)} writes/s of ${plural(tenants.active, 'tenant')}, ${plural(queue.depth, 'job')} waiting.`;
 }
 
@@ -178,7 +178,7 @@ function parked({ look, paused, walk }: Moment): Html {
   ];
   return html`<section class="card wide" aria-labelledby="parked-title">
     <h2 id="parked-title">Not written now</h2>
-    <p class="hint">Parked: the file takes no writes; the broker tries again. Paused: until a person resumes it. Held: a program works on the file, until that is done.${isSearching ? ` ${search}` : ''}</p>
+    <p class="hint">Parked: the file cannot be written; the broker tries again. Paused: until a person resumes it. Held: until a program has finished its work on the file.${isSearching ? ` ${search}` : ''}</p>
     <div class="scroll"><table>
       <thead><tr><th scope="col">Tenant</th><th scope="col">State</th><th scope="col">Why</th><th scope="col" class="num">For</th></tr></thead>
       <tbody>${rows}</tbody>
@@ -217,12 +217,12 @@ function tenants({ tenants: { busiest, slowest, delayed, deepest, windowMs } }: 
       first: row => formatCount(row.writesPerSecond),
       second: row => formatShare(row.busyShare),
       alarm: row => row.busyShare > 0.9,
-      empty: 'Nobody wrote in the last seconds. A first write: npx onewriter sql demo "CREATE TABLE t(a)"',
+      empty: 'No writes in the last seconds. A first write: npx onewriter sql demo "CREATE TABLE t(a)"',
     },
     {
       key: 'slowest',
       title: 'Slowest tenants',
-      hint: 'By the time a batch takes in its thread',
+      hint: 'By the duration of a batch in its thread',
       head: ['mean', 'longest'],
       rows: slowest,
       value: row => row.meanBatchMs,
@@ -241,7 +241,7 @@ function tenants({ tenants: { busiest, slowest, delayed, deepest, windowMs } }: 
       first: row => formatMs(row.maxDelayMs),
       second: row => formatCount(row.queuedJobs),
       alarm: row => row.maxDelayMs > STATUS_BOUNDS.delayMs || row.queuedJobs > STATUS_BOUNDS.tenantQueuedJobs,
-      empty: 'Nobody waits.',
+      empty: 'No writes are waiting.',
     },
   ];
   return html`${measures.map(measure => tenantTable(measure))}`;
@@ -272,8 +272,8 @@ function tenantTable({ key, title, hint, head, rows, value, first, second, alarm
 function unknownTenants({ look }: Moment): Html {
   return html`<section class="card wide"><h2>Tenants</h2><p class="empty">${
     look.failure === undefined
-      ? 'The leading broker tells how its tenants do. None leads.'
-      : 'Redis holds what the broker tells about its tenants, and Redis does not answer.'
+      ? 'The leading broker reports on its tenants. No broker leads.'
+      : 'The broker’s report on its tenants is in Redis, and Redis does not answer.'
   }</p></section>`;
 }
 
@@ -407,7 +407,7 @@ export function openTransactions({ open, total }: BrokerStatus['transactions'], 
         deadlineAt,
       }) => html`<li data-key="${id}"><a href="/tenants/${tenant}">${tenant}</a>
         begun ${formatAgo(now - openedAt)}${client === '' ? '' : ` by ${client}`},
-        ${deadlineAt > now ? `ends in ${formatSpan(deadlineAt - now)} at the latest` : 'past its deadline: ended when somebody waits'}</li>`,
+        ${deadlineAt > now ? `ends in ${formatSpan(deadlineAt - now)} at the latest` : 'past its deadline: ends when another write waits'}</li>`,
     )}</ul>
     ${total > 10 ? html`<p class="hint">${total - 10} more</p>` : NOTHING}`;
 }

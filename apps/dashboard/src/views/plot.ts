@@ -8,7 +8,7 @@ import { type Html, html, NOTHING } from './html.ts';
 /** One line. */
 export interface PlotSeries {
   readonly name: string;
-  /** How it is drawn: `main` is solid and filled, `second` dashed. Never told apart by colour alone. */
+  /** How it is drawn: `main` is solid and filled, `second` dashed. Lines never differ by colour alone. */
   readonly style: 'main' | 'second';
   /** null is a gap. */
   readonly values: readonly (number | null)[];

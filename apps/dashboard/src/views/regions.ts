@@ -1,6 +1,6 @@
 import { type Html, html } from './html.ts';
 
-/** Pieces of a page that change while somebody looks, by the id of the element each fills. */
+/** Pieces of a page that update live, by the id of the element each fills. */
 export type Regions = Readonly<Record<string, Html>>;
 
 /** The place of a piece, filled. What comes later through the event stream goes into the same place. */

@@ -33,13 +33,13 @@ export interface TenantView {
   readonly now: number;
   readonly facts: QueueFacts;
   readonly jobs: readonly QueuedJob[];
-  /** Of the newest letters of all tenants. */
+  /** This tenant's letters among the newest of all tenants. */
   readonly letters: readonly Letter[];
   readonly status: BrokerStatus | undefined;
   readonly info: TenantInfo | undefined;
   readonly ledger: LedgerFacts | undefined;
   readonly sizes: SizeColumns;
-  /** Why the gateway could not tell. */
+  /** Why the gateway could not answer. */
   readonly gatewayProblem: string | undefined;
 }
 
@@ -56,20 +56,20 @@ const PARKED_REMEDIES: Readonly<Record<string, string>> = {
   DATABASE_CORRUPT:
     'The file is damaged. Pause the tenant, keep a copy of the file, and restore it from a backup (npx onewriter restore). Nothing was changed by the refusal.',
   DATABASE_FULL:
-    'The disk is full, or the file has reached its page limit. Free space: the writes that wait go through by themselves.',
+    'The disk is full, or the file has reached its page limit. Free space: the waiting writes then go through.',
   DATABASE_READONLY:
     'The file or its folder cannot be written: look at its owner, its mode and the mount (ls -l, mount).',
   DATABASE_BUSY: 'Another process holds the lock on the file: find it (lsof, fuser) and end its transaction.',
   DATABASE_IO_ERROR:
-    'Reading or writing failed: look at the kernel’s log (dmesg) and the disk. It is tried again by itself.',
+    'Reading or writing failed: look at the kernel’s log (dmesg) and the disk. The broker keeps trying.',
   STATEMENT_TIMEOUT:
-    'Its statements ran past the deadline, or took too much memory, again and again. Look at its dead letters for the statement, and whose it is; the writes that wait go on by themselves.',
+    'Its statements ran past the deadline, or used too much memory, again and again. Its dead letters show the statement and its client; the waiting writes continue automatically.',
   TENANT_UNAVAILABLE: 'The file cannot be opened: look whether the folder is there and mounted.',
   UNSUPPORTED_VERSION:
     'An app or gateway with a newer SDK sent its oldest job: update the brokers. The job and all that came after it stay queued until then.',
 };
 
-/** The pieces that change while somebody looks. */
+/** The pieces that update live. */
 export function tenantRegions(view: TenantView): Regions {
   return {
     head: head(view),
@@ -130,12 +130,12 @@ function head({ tenant, facts, now }: TenantView): Html {
     </div>
     <p class="subline">${
       holders.length > 0
-        ? html`${holders.map(holder => holderLine(holder, now)).join('; ')}. Its file is closed, new writes through the gateway are refused, others wait in the queue; reads go on.`
+        ? html`${holders.map(holder => holderLine(holder, now)).join('; ')}. Its file is closed, new writes through the gateway are refused, others wait in the queue; reads continue.`
         : parked === null
           ? 'Its writes are applied.'
           : html`<strong>${parked.code}</strong>: ${parked.message}${parked.since === '' ? '' : ` For ${formatAge(now - Date.parse(parked.since))}.`}`
     }</p>
-    ${parked === null ? NOTHING : html`<div class="notice critical">${icon('critical')}<div><p>${PARKED_REMEDIES[parked.code] ?? 'The broker tries again by itself, at most five seconds apart, and goes on when it can.'}</p></div></div>`}`;
+    ${parked === null ? NOTHING : html`<div class="notice critical">${icon('critical')}<div><p>${PARKED_REMEDIES[parked.code] ?? 'The broker tries again at most five seconds apart, and continues when it can.'}</p></div></div>`}`;
 }
 
 function tiles({ facts, info, status, tenant, now, gatewayProblem }: TenantView): Html {
@@ -150,7 +150,7 @@ function tiles({ facts, info, status, tenant, now, gatewayProblem }: TenantView)
         ? NOTHING
         : noticeBox({
             tone: 'warning',
-            text: `A reader keeps the write-ahead log from being begun anew: ${held.readers.map(({ pid, command }) => `process ${pid} ${command}`).join(', ') || 'it cannot be named from here'}. End its transaction.`,
+            text: `A reader keeps the write-ahead log from restarting: ${held.readers.map(({ pid, command }) => `process ${pid} ${command}`).join(', ') || 'it cannot be named from here'}. End its transaction.`,
           })
     }
     <dl class="tiles">
@@ -187,7 +187,7 @@ function plots({ ledger, sizes, info, gatewayProblem }: TenantView): Html {
     id: 'plot-size',
     title: 'Size',
     now: info?.bytes == null ? '–' : formatBytes(info.bytes + (info.walBytes ?? 0)),
-    note: `while somebody looks: ${grown === 0 ? 'the file did not grow' : `the file ${grown > 0 ? 'grew' : 'shrank'} by ${formatBytes(Math.abs(grown))}`}`,
+    note: `while watched: ${grown === 0 ? 'the file did not grow' : `the file ${grown > 0 ? 'grew' : 'shrank'} by ${formatBytes(Math.abs(grown))}`}`,
     unit: 'bytes',
     format: formatBytes,
     everyMs: sizes.everyMs,
@@ -233,7 +233,7 @@ function errors({ ledger, letters, tenant, now }: TenantView): Html {
   const failures = ledger?.failures ?? [];
   return html`<div class="columns">
     <section class="card" aria-labelledby="letters-title"><h2 id="letters-title">Dead letters</h2>
-      <p class="hint">Writes that nobody waited for and that failed, or that were set aside</p>
+      <p class="hint">Writes that failed without a waiting caller, or were set aside</p>
       ${
         letters.length === 0
           ? html`<p class="empty">None of this tenant.</p>`
@@ -249,7 +249,7 @@ function errors({ ledger, letters, tenant, now }: TenantView): Html {
       }
     </section>
     <section class="card" aria-labelledby="failures-title"><h2 id="failures-title">Writes that failed</h2>
-      <p class="hint">Each was told to its caller; they took nobody else’s write with them</p>
+      <p class="hint">Each caller got the error; no other write was affected</p>
       ${
         failures.length === 0
           ? html`<p class="empty">None among the last thousand jobs.</p>`
@@ -266,13 +266,13 @@ function transactions({ status, tenant, now }: TenantView): Html {
   const open = status?.transactions.open.filter(transaction => transaction.tenant === tenant) ?? [];
   if (open.length === 0) return NOTHING;
   return html`<section class="card">${openTransactions({ open, total: open.length }, now)}
-    <p class="hint">An open transaction holds up this tenant’s other writes. At its deadline it ends as soon as somebody waits: ${plural(open.length, 'transaction')} now.</p></section>`;
+    <p class="hint">An open transaction holds up this tenant’s other writes. Past its deadline it ends as soon as another write waits: ${plural(open.length, 'transaction')} now.</p></section>`;
 }
 
 function dialogs(tenant: string): Html {
   return html`<dialog id="pause-dialog" aria-labelledby="pause-title">
       <h2 id="pause-title">Pause ${tenant}?</h2>
-      <p>The broker finishes what it has begun and closes the file. New writes through the gateway are refused (TENANT_PAUSED), those of SDK clients wait in the queue. Reads go on. Resume it when you are done. The overview lists who paused it, since when and why.</p>
+      <p>The broker finishes what it has begun and closes the file. New writes through the gateway are refused (TENANT_PAUSED), those of SDK clients wait in the queue. Reads continue. Resume it when you are done. The overview lists who paused it, since when and why.</p>
       <form method="post" action="/tenants/${tenant}/pause">
         <label for="reason">Why? (optional)</label>
         <input id="reason" name="reason" maxlength="${MAX_REASON_LENGTH}" placeholder="restoring from last night’s backup, ticket 4711" />
