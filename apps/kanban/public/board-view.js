@@ -1,7 +1,7 @@
 import { element } from './element.js';
 
 /**
- * Draws a board. The whole board is drawn anew at each change; focus and half-typed titles are carried over by
+ * Draws a board. The whole board is redrawn at each change; focus and half-typed titles are carried over by
  * their `data-key`.
  *
  * @param {HTMLElement} container
@@ -80,7 +80,7 @@ function drawNewCard(column, actions) {
   return element('form.new-card', { onsubmit: submit }, input, element('button', { type: 'submit' }, 'Add'));
 }
 
-/** Takes what was typed out of the input at once, before the board is drawn anew; puts it back if it failed. */
+/** Empties the input at once, before the board is redrawn; restores the text if the action failed. */
 function submitTyped(input, action) {
   return async event => {
     event.preventDefault();
@@ -162,7 +162,7 @@ function drawFacts(card, names) {
     card.priority === 'normal' ? null : element(`span.priority`, {}, `${card.priority} priority`),
     card.dueDate ? element('time', { datetime: card.dueDate }, `due ${card.dueDate}`) : null,
     card.effort === null ? null : element('span', {}, `effort ${card.effort}`),
-    card.memberId ? element('span', {}, names.get(card.memberId) ?? 'somebody') : null,
+    card.memberId ? element('span', {}, names.get(card.memberId) ?? 'unknown') : null,
     card.commentCount > 0
       ? element('span', {}, card.commentCount === 1 ? '1 comment' : `${card.commentCount} comments`)
       : null,

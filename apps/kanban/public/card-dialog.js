@@ -2,7 +2,7 @@ import { element } from './element.js';
 
 /**
  * Opens the dialog of one card. Its three parts (fields, tags, comments) are saved on their own; what is typed in
- * one stays when another is drawn anew.
+ * one stays when another is redrawn.
  *
  * @param {HTMLDialogElement} dialog
  * @param {string} cardId
@@ -25,7 +25,7 @@ export async function openCardDialog(dialog, cardId, context) {
   if (!dialog.open) dialog.showModal();
 }
 
-/** Does something to the card, then draws one part anew with the focus where the person goes on typing. */
+/** Does something to the card, then redraws one part, with the focus where the person continues typing. */
 async function changePart(part, draw, cardId, context, action, announcement) {
   if (!(await context.attempt(action, announcement))) return;
   const redraw = async () => {
@@ -66,7 +66,7 @@ function drawFields(dialog, card, { api, members, attempt, onchange }) {
     if (!confirm(`Delete #${card.ticket} with its comments?`)) return;
     await finish(() => api.call('DELETE', `/cards/${card.id}`), 'Card deleted');
   };
-  const memberChoices = [['', 'nobody'], ...members.map(member => [member.id, member.name])];
+  const memberChoices = [['', 'no one'], ...members.map(member => [member.id, member.name])];
   const priorityChoices = ['low', 'normal', 'high'].map(value => [value, value]);
   return element(
     'form.fields',

@@ -146,12 +146,7 @@ function startBoards(tenantId) {
     );
     byId('points').replaceChildren(
       ...current.map(one =>
-        element(
-          'li',
-          {},
-          names.get(one.memberId) ?? 'somebody',
-          element('span.count', {}, String(one.total)),
-        ),
+        element('li', {}, names.get(one.memberId) ?? 'unknown', element('span.count', {}, String(one.total))),
       ),
     );
   }
@@ -162,7 +157,7 @@ function startBoards(tenantId) {
         element(
           'li',
           {},
-          element('strong', {}, line.memberName ?? 'Somebody'),
+          element('strong', {}, line.memberName ?? 'Unknown'),
           ` ${line.action.replaceAll('-', ' ')} `,
           element('em', {}, line.cardTitle ?? line.details.title ?? line.details.tag ?? ''),
           element(
@@ -182,7 +177,7 @@ function startBoards(tenantId) {
     return done;
   }
 
-  /** @returns whether `action` succeeded; if not, the person has been told. */
+  /** @returns whether `action` succeeded; if not, it has shown the error. */
   async function attempt(action, announcement) {
     try {
       await action();

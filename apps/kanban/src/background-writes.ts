@@ -1,4 +1,4 @@
-/** Writes under way that nobody waits for; more are not started. The SDK has its own bound behind this one. */
+/** Writes under way without a waiting caller; more are not started. The SDK has its own bound behind this one. */
 const MAX_PENDING = 10_000;
 
 /**

@@ -62,7 +62,7 @@ describe('migrate', () => {
     expect(database.pragma('user_version', { simple: true })).toBe(SCHEMA_VERSION);
   });
 
-  it('takes it that another process was faster', async () => {
+  it('accepts that another process was faster', async () => {
     const other = new Database(':memory:');
     const late = createLocalTenant(other);
     const exec = late.exec.bind(late);
@@ -158,7 +158,7 @@ describe('cards', () => {
     expect(columns.map(column => column.cardCount)).toEqual([3, 1]);
   });
 
-  it('plans a move again when somebody else changed the order in between', async () => {
+  it('plans a move again when another writer changed the order in between', async () => {
     await createBoard();
     for (const id of ['c', 'b', 'a']) await store.createCard(newCard(id));
     const transaction = tenant.transaction.bind(tenant);
@@ -204,7 +204,7 @@ describe('cards', () => {
     await expect(store.deleteCard('b')).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
-  it('tags twice as once, and tells that a card is gone', async () => {
+  it('tags twice as once, and reports that a card is gone', async () => {
     await createBoard();
     await store.createCard(newCard('one'));
     await store.addTag('one', 'ui');
@@ -221,7 +221,7 @@ describe('cards', () => {
 });
 
 describe('columns', () => {
-  it('are added at the end; a deleted one takes its cards and leaves no gap', async () => {
+  it('are added at the end; deleting one deletes its cards and leaves no gap', async () => {
     await createBoard();
     await store.addColumn('b', { id: 'later', title: 'Later' });
     await store.createCard(newCard('one', 'done'));

@@ -25,7 +25,7 @@ import { planMove } from './plan-move.ts';
 /** Tries of a drag that other changes overtake; of those that compete in one round, one always succeeds. */
 const MAX_MOVE_ATTEMPTS = 50;
 
-/** Which column of `card` holds which field; also the list of fields that {@link BoardStore.editCard} takes. */
+/** Which column of `card` holds which field; also the list of fields that {@link BoardStore.editCard} accepts. */
 const CARD_COLUMNS = {
   title: 'title',
   description: 'description',
@@ -211,7 +211,7 @@ export class BoardStore {
       const results = await this.#tenant.transaction([
         {
           // The counter moves inside the transaction, so two cards never get one number, and a card that is
-          // refused below gives its number back.
+          // refused below uses up none.
           sql: `UPDATE counter SET value = value + 1 WHERE name = 'ticket'`,
           expect: { changes: 1 },
         },
@@ -466,7 +466,7 @@ export class BoardStore {
   }
 }
 
-/** Points of somebody who is not (or no longer) a member go nowhere. */
+/** Points of a person who is not (or no longer) a member are dropped. */
 const ADD_POINTS = `
   INSERT INTO points(member_id, year, month, total) SELECT id, ?, ?, ? FROM member WHERE id = ?
       ON CONFLICT(member_id, year, month) DO UPDATE SET total = total + excluded.total`;

@@ -55,7 +55,7 @@ async function main(): Promise<void> {
 }
 
 function fail(error: unknown): never {
-  // A wrong setting or a port in use is for a person to read; only a fault of ours needs its stack.
+  // A wrong setting or a port in use is for a person to read; only an internal error needs its stack.
   const isExpected = isOnewriterError(error) || (error as NodeJS.ErrnoException).code !== undefined;
   log.error(isExpected ? {} : { err: error }, (error as Error).message);
   process.exit(1);

@@ -41,7 +41,7 @@ export class BoardModel {
   readonly #settings = new Map<string, string>();
   #ticketCounter = 0;
 
-  /** @param result what the store answered; a new card's ticket is taken from it, as only the writer knows it. */
+  /** @param result what the store answered; it has a new card's ticket, which only the writer knows. */
   apply(operation: Operation, result: OperationResult = {}): void {
     switch (operation.kind) {
       case 'put-member':

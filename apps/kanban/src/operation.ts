@@ -51,6 +51,6 @@ export type OperationBody =
 
 /** What an operation answered. */
 export interface OperationResult {
-  /** Of `create-card`: the ticket number it got. */
+  /** For `create-card`: the ticket number it got. */
   readonly ticket?: number | undefined;
 }

@@ -19,13 +19,13 @@ export interface RoutesOptions {
   readonly boards: TenantBoards;
   readonly background: BackgroundWrites;
   readonly page: Page;
-  /** Whether this process takes new requests; false while it drains. */
+  /** Whether this process accepts new requests; false while it drains. */
   readonly isReady: () => boolean;
   /** Resolves when Redis has answered; rejects where it does not. */
   readonly ping: () => Promise<void>;
   /** Read by `GET /metrics`; absent in tests that do not need it. The route is open, as the rest of this example is. */
   readonly metrics?: Pick<Registry, 'metrics' | 'contentType'> | undefined;
-  /** Told of each fault that is not the caller's. */
+  /** Called for each error that is not the caller's. */
   readonly reportFault: (error: unknown) => void;
 }
 
@@ -39,8 +39,8 @@ const MAX_BODY_BYTES = 256 * 1024;
 const POINTS = { create: 2, comment: 1, move: 1 } as const;
 
 /**
- * The whole app: the page, and the JSON API of each tenant under `/t/:tenant/api`. Who acts is told by the header
- * `x-kanban-member`: the app has no login, put your own in front.
+ * The whole app: the page, and the JSON API of each tenant under `/t/:tenant/api`. The header `x-kanban-member` says
+ * who acts: the app has no login, put your own in front.
  */
 export function createRoutes(options: RoutesOptions): Hono<Environment> {
   const app = new Hono<Environment>();

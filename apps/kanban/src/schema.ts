@@ -96,7 +96,7 @@ CREATE INDEX card_tag_by_tag ON card_tag(tag_id);
 
 CREATE TABLE activity(
   id INTEGER PRIMARY KEY AUTOINCREMENT,
-  member_id TEXT, -- no foreign keys: the log outlives what it tells of
+  member_id TEXT, -- no foreign keys: the log outlives what it describes
   action TEXT NOT NULL,
   board_id TEXT,
   card_id TEXT,

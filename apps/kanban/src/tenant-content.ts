@@ -24,7 +24,7 @@ export interface TenantContent {
   readonly settings: readonly { readonly key: string; readonly value: string }[];
 }
 
-/** Reads a tenant's content, table by table; nobody should be writing meanwhile. */
+/** Reads a tenant's content, table by table; call it while no writes are under way. */
 export async function readTenantContent(tenant: Tenant): Promise<TenantContent> {
   const all = <Row>(sql: string) => tenant.prepare<[], Row>(sql).all();
   const counters = await all<{ value: number }>(`SELECT value FROM counter WHERE name = 'ticket'`);

@@ -91,7 +91,7 @@ function pickOperation(
       return { kind, cardId, fields: someFields(random) };
     case 'move-card': {
       const source = columns.find(column => column.cardIds.includes(cardId))!;
-      // A third stays in its column; ids tell a card's board, drags do not leave it.
+      // A third stays in its column; ids name a card's board, and drags do not leave it.
       const target =
         random.integer(3) === 0
           ? source

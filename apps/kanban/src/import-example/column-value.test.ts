@@ -51,7 +51,7 @@ describe('ContentHash', () => {
     return hash.digest();
   };
 
-  it('tells types, lengths, rows and their order apart', () => {
+  it('distinguishes types, lengths, rows and their order', () => {
     const contents = [
       [[null]],
       [['']],

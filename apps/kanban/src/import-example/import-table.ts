@@ -5,7 +5,7 @@ import { ROW_COLUMN, type TableDefinition } from './table-definition.ts';
 import { type WriteBoundedOptions, writeBounded } from './write-bounded.ts';
 
 /**
- * Makes the table anew in the tenant and writes all rows into it, each as a write of its own.
+ * Creates the table again in the tenant and writes all rows into it, each as a write of its own.
  * @throws what the SDK throws; Error where a value does not fit its column.
  */
 export async function importTable(

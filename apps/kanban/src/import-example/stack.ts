@@ -11,7 +11,7 @@ export interface Stack extends AsyncDisposable {
   readonly redisUrl: string;
   readonly dataDir: string;
   readonly isOwn: boolean;
-  /** Of an own stack: stops it and deletes its data. Idempotent. */
+  /** Stops a stack of one's own and deletes its data. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -49,7 +49,7 @@ async function startStack(): Promise<Stack> {
     env: { ...process.env, ONEWRITER_LOG_LEVEL: process.env['ONEWRITER_LOG_LEVEL'] ?? 'error' },
   });
   const exited = once(child, 'close');
-  const endNow = () => child.kill('SIGTERM'); // `onewriter up` drains its children even if nobody waits
+  const endNow = () => child.kill('SIGTERM'); // `onewriter up` drains its children even without a waiting parent
   process.once('exit', endNow);
   const close = async () => {
     if (child.exitCode === null && child.signalCode === null) {

@@ -20,14 +20,14 @@ export interface ColumnDefinition {
   /** As in the source, spaces included. */
   readonly name: string;
   readonly type: ColumnType;
-  /** Of dates; default `iso`. */
+  /** Format of dates; default `iso`. */
   readonly sourceForm?: DateForm | undefined;
 }
 
 export interface TableDefinition {
   /** Also the name of its tenant, after {@link TENANT_PREFIX}. */
   readonly name: string;
-  /** In the folder `data` of the npm package vega-datasets; the ending tells the format. */
+  /** In the folder `data` of the npm package vega-datasets; the file extension gives the format. */
   readonly file: string;
   /** In the order of the source. */
   readonly columns: readonly ColumnDefinition[];

@@ -37,7 +37,7 @@ export async function writeBounded<Item>(
   options: Partial<WriteBoundedOptions> = {},
 ): Promise<void> {
   const { maxOutstanding, patienceMs, onWritten } = { ...DEFAULTS, ...options };
-  // All writers take from one generator; where one leaves its loop by an error, the generator ends for the others.
+  // All writers read from one generator; where one leaves its loop by an error, the generator ends for the others.
   const source = takeFrom(items);
   const writers = Array.from({ length: maxOutstanding }, async () => {
     for (const item of source) {

@@ -6,7 +6,7 @@ import { runLoad } from './run-load.ts';
 
 /*
  * One process of load: `node dist/load/main.js --tenants acme,globex --actor a --seed 1 --operations 500`. Prints
- * a LoadReport as one line of JSON. Where Onewriter is, the environment tells, as for the kanban server.
+ * a LoadReport as one line of JSON. The environment says where Onewriter is, as for the kanban server.
  */
 
 const { values } = parseArgs({
