@@ -32,6 +32,8 @@ export interface RunFile {
   readonly group: string;
   readonly dbFile: string;
   readonly pids: ChildPids;
+  /** Whether a spare process waits to take the place of the broker; absent in a file of an earlier version. */
+  readonly spareBroker?: boolean | undefined;
 }
 
 const FILE_NAME = 'onewriter.json';

@@ -101,6 +101,9 @@ export const configSchema = z.object({
     .default(1)
     .describe('Share of the traces that are recorded, 0 to 1.'),
   threads: z.coerce.number().int().min(1).max(64).default(2).describe('Writer threads of the broker.'),
+  spareBroker: flag(true).describe(
+    'Whether `onewriter up` with one broker keeps a second process ready that takes its place when it ends.',
+  ),
   maxOpenTenants: z.coerce
     .number()
     .int()

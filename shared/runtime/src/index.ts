@@ -15,6 +15,7 @@ export * from './readiness.ts';
 export * from './ready.ts';
 export * from './redis.ts';
 export * from './retire-database.ts';
+export * from './spare.ts';
 export * from './start-process.ts';
 export * from './tokens/index.ts';
 export * from './tracing.ts';

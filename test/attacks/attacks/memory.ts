@@ -2,8 +2,8 @@ import { type Attack, pause, type Target } from '../rig.ts';
 
 /* Attacks with statements that ask for all the memory there is. */
 
-/** A write for which the broker is replaced: others wait for the start of the next one, 1.3 s with two cores and no standby. */
-const REPLACED_MS = 2_500;
+/** A write for which the broker is replaced: its spare takes over. */
+const REPLACED_MS = 1_000;
 /** 1 GB: the largest value of SQLite. */
 const LARGEST = "replace(hex(zeroblob(50000000)), '0', 'xxxxxxxxxx')";
 /** A text that doubles with each row. */

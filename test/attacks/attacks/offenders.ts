@@ -2,8 +2,8 @@ import { type Attack, pause, type Target } from '../rig.ts';
 
 /* Attacks whose writes have the broker replaced: the tenant is throttled, then paused (ADR 0043). */
 
-/** A change of the lead: others wait for the start of the next broker, where none stands by. */
-const REPLACED_MS = 2_500;
+/** A change of the lead: the spare broker takes over. */
+const REPLACED_MS = 1_000;
 /** As often as pauses a tenant: ONEWRITER_OFFENCE_LIMIT. */
 const REPLACED_TIMES = 5;
 const STALLS = { stallMs: REPLACED_MS, totalStallMs: REPLACED_TIMES * REPLACED_MS };

@@ -4,10 +4,12 @@ import {
   checkDataDir,
   type Logger,
   type ReadinessCheck,
+  type Successor,
 } from '@onewriter/runtime';
 import { BrokerMetrics, type BrokerMetricsSource } from './broker-metrics.ts';
 import { DataDirClaim } from './data-dir-claim.ts';
 import type { BrokerState, HealthSource } from './health.ts';
+import { LaneThread } from './lane-thread.ts';
 import { Leader } from './leader.ts';
 import { Lease } from './lease.ts';
 import { RedisLink } from './redis-link.ts';
@@ -30,6 +32,7 @@ const MIN_LOOK_LIMIT_MS = 2_000;
 export class Broker implements HealthSource {
   readonly #config: Config;
   readonly #log: Logger;
+  readonly #successor: Successor;
   readonly #link: RedisLink;
   readonly #bellLink: RedisLink;
   readonly #lease: Lease;
@@ -40,10 +43,13 @@ export class Broker implements HealthSource {
   readonly #stopping = new AbortController();
   #state: BrokerState = 'starting';
   #leader: Leader | undefined;
+  /** Until it leads. */
+  #threads: readonly LaneThread[] = [];
 
-  constructor(config: Config, log: Logger) {
+  constructor(config: Config, log: Logger, successor: Successor) {
     this.#config = config;
     this.#log = log;
+    this.#successor = successor;
     const url = config.redisUrl;
     this.#link = new RedisLink({ url, log, name: 'onewriter-broker' });
     this.#bellLink = new RedisLink({ url, log, name: 'onewriter-broker-bell' });
@@ -128,6 +134,8 @@ export class Broker implements HealthSource {
   async prepare(): Promise<void> {
     await this.#link.insist(() => assertNoEviction(this.#link.redis));
     await this.#link.insist(() => this.#claim.claim());
+    // Their start takes longer than to become the leader.
+    this.#threads = Array.from({ length: this.#config.threads }, () => new LaneThread());
     this.#state = 'standby';
   }
 
@@ -144,6 +152,8 @@ export class Broker implements HealthSource {
       lease: this.#lease,
       claim: this.#claim,
       metrics: this.#metrics,
+      successor: this.#successor,
+      threads: this.#threads,
       onEnd: reason => void this.#end(reason),
     });
     this.#state = 'leading';

@@ -1,20 +1,18 @@
 import type { WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
-import {
-  type AppliedOutcome,
-  type ApplyOutcome,
-  type ApplyTask,
-  type CloseOutcome,
-  type GroupItemOutcome,
-  type LaneOutcome,
-  type LaneTask,
-  PROGRESS_BYTES,
-  type WalFile,
-  type WriterOptions,
-  writerThreadUrl,
+import type {
+  AppliedOutcome,
+  ApplyOutcome,
+  ApplyTask,
+  CloseOutcome,
+  GroupItemOutcome,
+  LaneOutcome,
+  LaneTask,
+  WalFile,
+  WriterOptions,
 } from '@onewriter/writer';
-import { Piscina } from 'piscina';
-import { threadHeapMb } from './job-memory.ts';
+import type { Piscina } from 'piscina';
+import { LaneThread } from './lane-thread.ts';
 import { Turns } from './turns.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 
@@ -61,6 +59,8 @@ export interface LaneOptions {
   readonly log: Logger;
   /** What the thread runs; default: the writer. */
   readonly threadUrl?: URL | undefined;
+  /** One that was started before; default: a new one. */
+  readonly thread?: LaneThread | undefined;
 }
 
 /** What the thread has. */
@@ -127,23 +127,12 @@ export class Lane {
   #idleEnds = 0;
 
   constructor(index: number, options: LaneOptions) {
-    const progress = new SharedArrayBuffer(PROGRESS_BYTES);
+    const thread = options.thread ?? new LaneThread(options.threadUrl);
+    thread.configure(options.writer);
     this.index = index;
-    this.#progress = new Int32Array(progress);
+    this.#progress = thread.progress;
     this.#options = options;
-    this.#pool = new Piscina({
-      filename: (options.threadUrl ?? writerThreadUrl).href,
-      minThreads: 1,
-      maxThreads: 1,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      // The thread's event loop turns between tasks: checkpoints run after the outcome is posted.
-      atomics: 'disabled',
-      recordTiming: false,
-      // Tasks run in the order in which they were given: what closes a file comes after what was begun with it.
-      stricterFIFO: true,
-      resourceLimits: { maxOldGenerationSizeMb: threadHeapMb() },
-      workerData: { ...options.writer, progress } satisfies WriterOptions,
-    });
+    this.#pool = thread.pool;
     this.#pool.on('message', ({ group, item, outcome }: GroupItemOutcome) => {
       // One that a thread posted before it ended may come late.
       if (this.#group?.id === group) this.#answer(this.#group, item, outcome);

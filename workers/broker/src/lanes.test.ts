@@ -298,6 +298,32 @@ it('others are served between tenants that run alone, and never at the same time
   expect(order.indexOf('other')).toBeLessThan(3);
 });
 
+it('lets others work while a tenant waits to run alone', async () => {
+  let mayRun = () => {};
+  const successor = new Promise<void>(resolve => {
+    mayRun = resolve;
+  });
+  const lanes = new Lanes({
+    threads: 2,
+    writer: writerOptions(),
+    openFiles: { perLane: 400, perSpareLane: 32, logs: 400, descriptors: 2_000 },
+    mayBegin: () => true,
+    beforeAlone: () => successor,
+    onChanged: (_, finding) => expect.fail(finding.message),
+    onBroken: error => expect.fail(String(error)),
+    log: quiet,
+  });
+  onTestFinished(async () => void (await lanes.close()));
+  const alone = new Client('alone');
+  lanes.enqueueAlone(alone);
+  const others = ['one', 'two', 'three'].map(tenant => new Client(tenant));
+  for (const other of others) lanes.enqueue(other);
+  await until(() => others.every(({ outcome }) => outcome !== undefined));
+  expect(alone.outcome).toBeUndefined();
+  mayRun();
+  await until(() => alone.outcome !== undefined);
+});
+
 it('says when fewer tenants wait, and when none will any more', async () => {
   let mayBegin = false;
   const lanes = createLanes({ mayBegin: () => mayBegin });

@@ -2,6 +2,7 @@ import { type BrokerOpenFiles, logsBeside, SPARE_LANES_PER_LANE, type WireError 
 import type { Logger } from '@onewriter/runtime';
 import type { WriterOptions } from '@onewriter/writer';
 import { Lane, type LaneClient } from './lane.ts';
+import type { LaneThread } from './lane-thread.ts';
 import { WalFlusher } from './wal-flusher.ts';
 
 /** Settings of {@link Lanes}. */
@@ -15,12 +16,16 @@ export interface LanesOptions {
   readonly openFiles: BrokerOpenFiles;
   /** Asked before each task: whether this process leads. */
   readonly mayBegin: () => boolean;
+  /** Waited for before a tenant runs alone, while others run: what it does may end this process. Default: not at all. */
+  readonly beforeAlone?: (() => Promise<void>) | undefined;
   /** Called for a tenant whose files changed, and was closed: it is opened no more until somebody says so. */
   readonly onChanged: (tenant: string, finding: WireError) => void;
   /** Called where the threads of a lane do not stay up. */
   readonly onBroken: (error: Error) => void;
   /** How long a spare lane stays that has nothing to do; default: 30,000. */
   readonly spareIdleMs?: number | undefined;
+  /** Threads for the first lanes, started before; default: none. */
+  readonly started?: readonly LaneThread[] | undefined;
   readonly log: Logger;
 }
 
@@ -60,7 +65,8 @@ export class Lanes {
   constructor(options: LanesOptions) {
     this.#options = options;
     this.#flusher = new WalFlusher(() => logsBeside(options.openFiles, this.#openTenants));
-    for (let count = 0; count < options.threads; count++) this.#open();
+    for (let count = 0; count < options.threads; count++)
+      this.#open(options.openFiles.perLane, options.started?.[count]);
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
   }
 
@@ -157,7 +163,7 @@ export class Lanes {
     return left.reduce((sum, count) => sum + count, 0);
   }
 
-  #open(maxOpenTenants = this.#options.openFiles.perLane): Lane {
+  #open(maxOpenTenants: number, thread?: LaneThread): Lane {
     const { writer, mayBegin, onChanged, onBroken, log } = this.#options;
     const index = this.#nextIndex++;
     const lane = new Lane(index, {
@@ -170,6 +176,7 @@ export class Lanes {
       onChanged,
       onBroken,
       log,
+      thread,
     });
     this.#lanes.push(lane);
     return lane;
@@ -273,6 +280,7 @@ export class Lanes {
    */
   async #runAlone(): Promise<void> {
     for (let next = this.#alone[0]; next !== undefined; next = this.#alone[0]) {
+      await this.#options.beforeAlone?.();
       this.#holding = true;
       await this.idle();
       const lane = this.#laneOf(next) ?? this.#choose();

@@ -19,7 +19,7 @@ import {
   toWireError,
   type WireError,
 } from '@onewriter/protocol';
-import type { Config, Logger } from '@onewriter/runtime';
+import type { Config, Logger, Successor } from '@onewriter/runtime';
 import { releaseWithheld } from '@onewriter/writer';
 import type { BrokerMetrics } from './broker-metrics.ts';
 import { ClientPresence } from './client-presence.ts';
@@ -35,6 +35,7 @@ import { InboxEvents } from './inbox-events.ts';
 import { factsOfWrite, JobLog } from './job-log.ts';
 import { JobMemory, jobMemoryBytes } from './job-memory.ts';
 import type { LaneWork } from './lane.ts';
+import type { LaneThread } from './lane-thread.ts';
 import { Lanes } from './lanes.ts';
 import type { Lease, Raised } from './lease.ts';
 import { type CostlyWrite, type MemoryFinding, MemoryWatch, writeMemoryBytes } from './memory-watch.ts';
@@ -74,6 +75,9 @@ export interface LeaderOptions {
   readonly lease: Lease;
   readonly claim: DataDirClaim;
   readonly metrics: BrokerMetrics;
+  readonly successor: Successor;
+  /** Writer threads that were started before. */
+  readonly threads: readonly LaneThread[];
   /** The process has to end, at once: what it holds is delivered to its successor. */
   readonly onEnd: (reason: string) => void;
 }
@@ -86,6 +90,10 @@ const CLOSE_UNTIL = 0.75;
 const CLOSE_GRACE = 0.1;
 /** How long the other tenants' batches may take when the process is replaced because of one. */
 const REPLACE_GRACE_MS = 1_000;
+/** A statement may run for so much longer where the process that takes the place of this one is still starting. */
+const SUCCESSOR_GRACE_MS = 2_000;
+/** What may end the process waits so long for the one that takes its place then. */
+const SUCCESSOR_TIMEOUT_MS = 5_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
 /** Tenants that wait for memory, or for a lane, before more are reclaimed or swept. */
 const MAX_WAITING_TENANTS = 1_000;
@@ -135,7 +143,9 @@ export class Leader {
     this.#lanes = new Lanes({
       threads: config.threads,
       log,
+      started: options.threads,
       mayBegin: () => lease.held,
+      beforeAlone: () => options.successor.untilThere(SUCCESSOR_TIMEOUT_MS),
       onChanged: (tenant, finding) => this.#onChanged(tenant, finding),
       openFiles,
       onBroken: error => this.#context.onBug(error),
@@ -218,7 +228,7 @@ export class Leader {
     this.#status = this.#createStatus();
     this.#watchdog = new Watchdog(
       () => this.#lanes.all,
-      config.statementTimeoutMs,
+      () => config.statementTimeoutMs + (options.successor.coming ? SUCCESSOR_GRACE_MS : 0),
       stuck => void this.#onStuck(stuck),
     );
     this.#memoryWatch = new MemoryWatch(

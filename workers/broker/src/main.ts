@@ -2,10 +2,13 @@ import {
   adviseOnMemory,
   announceReady,
   drainOnSignal,
+  isSpare,
   listenSettings,
   openHttpServer,
+  Successor,
   startProcess,
   startTracing,
+  waitAsSpare,
 } from '@onewriter/runtime';
 import { assertSqliteWorks } from '@onewriter/writer';
 import { Broker } from './broker.ts';
@@ -19,8 +22,9 @@ await startProcess('broker', async (config, log) => {
   const advice = adviseOnMemory(process.constrainedMemory(), process.env);
   if (advice !== undefined) log.warn(advice);
   const tracing = await startTracing('onewriter-broker', config, log);
-  const broker = new Broker(config, log);
+  const broker = new Broker(config, log, Successor.ofParent());
   await broker.prepare();
+  if (isSpare()) await waitAsSpare();
   const server = await openHttpServer(createHealthListener(broker, log), {
     port: config.brokerPort,
     host: config.host,

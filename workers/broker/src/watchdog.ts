@@ -26,14 +26,15 @@ export class Watchdog {
   readonly #timer: NodeJS.Timeout;
   readonly #reported = new WeakSet<LaneWork>();
 
-  /** @param timeoutMs the deadline of a write. @param onStuck told about a write that is over it. */
-  constructor(lanes: () => readonly Lane[], timeoutMs: number, onStuck: (stuck: StuckWrite) => void) {
-    const everyMs = Math.min(Math.max(timeoutMs / 20, 20), 250);
+  /** @param timeoutMs the deadline of a write, as it is now. @param onStuck called for a write that is over it. */
+  constructor(lanes: () => readonly Lane[], timeoutMs: () => number, onStuck: (stuck: StuckWrite) => void) {
+    const everyMs = Math.min(Math.max(timeoutMs() / 20, 20), 250);
     this.#timer = setInterval(() => {
       const now = performance.now();
+      const limitMs = timeoutMs();
       for (const lane of lanes()) {
         const stuck = this.#look(lane, now);
-        if (stuck !== undefined && stuck.ranMs > timeoutMs && !this.#reported.has(stuck.work)) {
+        if (stuck !== undefined && stuck.ranMs > limitMs && !this.#reported.has(stuck.work)) {
           this.#reported.add(stuck.work);
           onStuck(stuck);
         }

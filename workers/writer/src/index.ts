@@ -7,6 +7,7 @@ export * from './progress.ts';
 export * from './retention-marks.ts';
 export * from './running-note.ts';
 export * from './tenant-database.ts';
+export * from './thread-data.ts';
 export * from './withheld-tenant.ts';
 export * from './writer-lane.ts';
 export * from './writer-thread-url.ts';

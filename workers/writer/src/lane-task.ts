@@ -6,7 +6,7 @@ import type { RetentionClock } from './retention-marks.ts';
  * never throws for a tenant's fault; a rejected task is a fault of the thread itself.
  */
 
-/** Settings of a writer thread, given once as workerData. */
+/** Settings of a writer thread, given once. */
 export interface WriterOptions {
   readonly dataDir: string;
   /** File name inside a tenant's folder. */

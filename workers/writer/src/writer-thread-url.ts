@@ -1,2 +1,2 @@
-/** The built file that a thread pool loads; it expects {@link WriterOptions} as workerData. */
+/** The built file that a thread pool loads; it expects `WriterThreadData` as workerData. */
 export const writerThreadUrl: URL = new URL('./writer-thread.js', import.meta.url);

@@ -140,11 +140,13 @@ function checkLeader(target: Target, { status, brokers, lease, problem }: GroupS
     const standbys = brokers.filter(({ state }) => state === 'standby').length;
     const found = `pid ${pid} on ${host} leads with epoch ${epoch}`;
     if (standbys > 0) return ok('leader', `${found}; ${standbys} stand by`);
+    if (target.run?.spareBroker && target.run.pids.broker === pid)
+      return ok('leader', `${found}; \`onewriter up\` keeps a spare process for it`);
     return bad(
       'note',
       'leader',
       `${found}; nobody stands by.`,
-      'For a take-over within a moment: onewriter up --brokers 2, or a second broker.',
+      'For a take-over within a moment: ONEWRITER_SPARE_BROKER=on, onewriter up --brokers 2, or a second broker.',
     );
   }
   if (lease !== undefined) {

@@ -68,6 +68,8 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
   mkdirSync(dataDir, { recursive: true });
   const lock = lockDataDirectory(dataDir);
   const startedAt = new Date().toISOString();
+  // Where several run, the others stand by already.
+  const spareBroker = options.brokers === 1 && config.spareBroker;
   const processes: ServiceProcess[] = [];
   let redisPid = 0;
   let run: RunFile | undefined;
@@ -141,6 +143,7 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
           port: first ? ports[service] : 0,
           mayMove: !(first && options.explicitPorts.has(service) && ports[service] !== 0),
           environment,
+          spare: service === 'broker' && spareBroker,
           graceMs,
           onReady: updateRun,
           onGivenUp: options.onGivenUp,
@@ -181,6 +184,7 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
       group: config.group,
       dbFile: config.dbFile,
       pids: pidsOf(processes, redisPid),
+      spareBroker,
     };
     writeRunFile(run);
     return { run, token, leaderUrl: brokerUrls[leads.indexOf(true)], stop, kill };

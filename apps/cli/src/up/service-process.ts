@@ -1,6 +1,12 @@
 import type { ChildProcess } from 'node:child_process';
 import { REPLACED_SIGNAL } from '@onewriter/protocol';
-import type { ReadyMessage } from '@onewriter/runtime';
+import {
+  type ReadyMessage,
+  SPARE_ARGUMENT,
+  type SpareMessage,
+  type SuccessorMessage,
+  type TakeOverMessage,
+} from '@onewriter/runtime';
 import { formatChildLine, type UpLog } from './log.ts';
 import { type Service, servicePath } from './services.ts';
 import { SupervisedProcess } from './supervised-process.ts';
@@ -16,6 +22,8 @@ export interface ServiceProcessOptions {
   readonly mayMove: boolean;
   /** All but the port. */
   readonly environment: NodeJS.ProcessEnv;
+  /** Whether a second process waits to take its place. */
+  readonly spare: boolean;
   /** From SIGTERM to SIGKILL. */
   readonly graceMs: number;
   /** After each start. */
@@ -32,6 +40,8 @@ const IN_USE = /EADDRINUSE/;
 /** Longer than a process that is being replaced keeps its port. */
 const GIVE_UP_AFTER_MS = 60_000;
 const START_TIMEOUT_MS = 60_000;
+/** What took over just now answers what waited for it, before the next spare takes half a second of a processor. */
+const SPARE_DELAY_MS = 500;
 
 /** One supervised process of ours, and where it listens. */
 export class ServiceProcess {
@@ -45,6 +55,12 @@ export class ServiceProcess {
     const { service, name, environment, log, graceMs } = options;
     this.service = service;
     this.#port = options.port;
+    const command = (...args: string[]) => ({
+      file: process.execPath,
+      args: [servicePath(service), ...args],
+      env: { ...environment, [`ONEWRITER_${service.toUpperCase()}_PORT`]: String(this.#port) },
+      ipc: true,
+    });
     this.#supervised = new SupervisedProcess<number>({
       name,
       log,
@@ -56,12 +72,7 @@ export class ServiceProcess {
         // settings and stays; without a broker nothing is written, and who looks for its port reads it in the run file.
         const mayMove = options.mayMove && (!this.#served || service === 'broker');
         if (mayMove && IN_USE.test(failedOutput)) this.#port = 0;
-        return {
-          file: process.execPath,
-          args: [servicePath(service)],
-          env: { ...environment, [`ONEWRITER_${service.toUpperCase()}_PORT`]: String(this.#port) },
-          ipc: true,
-        };
+        return command();
       },
       whenReady: readReadyMessage,
       givesUp: {
@@ -69,6 +80,15 @@ export class ServiceProcess {
         afterMs: GIVE_UP_AFTER_MS,
         onGivenUp: options.onGivenUp,
       },
+      spare: options.spare
+        ? {
+            command: () => command(SPARE_ARGUMENT),
+            whenWaiting: readSpareMessage,
+            takeOver: child => send(child, { type: 'take-over' }),
+            tell: (child, waits) => send(child, { type: 'successor', waits }),
+            delayMs: SPARE_DELAY_MS,
+          }
+        : undefined,
       onReady: (port, pid) => {
         this.#served = true;
         this.#port = port;
@@ -104,12 +124,38 @@ export class ServiceProcess {
   }
 }
 
+function send(child: ChildProcess, message: TakeOverMessage | SuccessorMessage): void {
+  // Where it has just ended that is seen by its exit.
+  child.send(message, () => {});
+}
+
 /** Resolves to the port of the child's HTTP server when the child says that it serves. */
-function readReadyMessage(child: ChildProcess, signal: AbortSignal): Promise<number> {
+async function readReadyMessage(child: ChildProcess, signal: AbortSignal): Promise<number> {
+  return (await readMessage<ReadyMessage>(child, 'ready', signal)).port;
+}
+
+/** Resolves when the child says that it waits to take over. */
+async function readSpareMessage(child: ChildProcess, signal: AbortSignal): Promise<void> {
+  await readMessage<SpareMessage>(child, 'spare', signal);
+}
+
+function readMessage<Message extends { readonly type: string }>(
+  child: ChildProcess,
+  type: Message['type'],
+  signal: AbortSignal,
+): Promise<Message> {
   return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-    child.on('message', (message: ReadyMessage) => {
-      if (message?.type === 'ready') resolve(message.port);
-    });
+    const onAbort = () => {
+      child.off('message', onMessage);
+      reject(signal.reason);
+    };
+    const onMessage = (message: unknown) => {
+      if ((message as { readonly type?: unknown } | null)?.type !== type) return;
+      child.off('message', onMessage);
+      signal.removeEventListener('abort', onAbort);
+      resolve(message as Message);
+    };
+    child.on('message', onMessage);
+    signal.addEventListener('abort', onAbort, { once: true });
   });
 }

@@ -2,6 +2,13 @@ import { once } from 'node:events';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { SupervisedProcess, type SupervisedProcessOptions } from './supervised-process.ts';
 
+/** A spare: it waits, and is ready when it is told to take over. */
+const SPARE = `
+  process.send({ type: 'spare' });
+  process.once('message', message => process.send({ type: 'ready', by: message }));
+  process.on('message', message => console.log(JSON.stringify(message)));
+  setInterval(() => {}, 1000);`;
+
 /** A child that says it is ready, and does what `body` says. */
 const READY = `process.send({ type: 'ready' });`;
 const STAY = 'setInterval(() => {}, 1000);';
@@ -34,6 +41,26 @@ function supervise(
   });
   onTestFinished(() => supervised.stop());
   return { supervised, logs, lines, pids, starts: () => starts };
+}
+
+/** A child with a spare. */
+function superviseWithSpare(child = READY + STAY, spare = SPARE) {
+  let spares = 0;
+  const told: boolean[] = [];
+  const result = supervise(child, {
+    replacedSignal: 'SIGALRM',
+    spare: {
+      command: () => {
+        spares++;
+        return { file: process.execPath, args: ['-e', spare], ipc: true };
+      },
+      whenWaiting: async (process, signal) => void (await once(process, 'message', { signal })),
+      takeOver: process => void process.send('take over'),
+      tell: (_, waits) => told.push(waits),
+      delayMs: 1,
+    },
+  });
+  return { ...result, spares: () => spares, told };
 }
 
 async function until(condition: () => boolean) {
@@ -168,5 +195,79 @@ describe('SupervisedProcess', () => {
     process.kill(supervised.pid, 'SIGKILL');
     await until(() => starts() === 7);
     expect(givenUp).toEqual([]);
+  });
+});
+
+describe('SupervisedProcess with a spare', () => {
+  it.each([
+    ['is killed', 'SIGKILL', 'error child ended (signal SIGKILL); its spare takes over'],
+    ['ends to be replaced', 'SIGALRM', 'warn child ended to be replaced; its spare takes over'],
+  ] as const)('has it take over at once when the child %s, and starts another', async (_, signal, line) => {
+    const { supervised, logs, pids, told } = superviseWithSpare();
+    await supervised.start();
+    await until(() => told.at(-1) === true);
+    const { sparePid } = supervised;
+    process.kill(supervised.pid, signal);
+    await until(() => pids.length === 2);
+    expect(pids[1]).toBe(sparePid);
+    const ready = `info the spare child is ready (pid ${sparePid})`;
+    expect(logs.slice(0, 3)).toEqual([ready, line, `info child is back (pid ${sparePid})`]);
+    // First it is said that one is on its way.
+    await until(() => told.length === 4);
+    expect(told).toEqual([false, true, false, true]);
+    expect(supervised.sparePid).not.toBe(sparePid);
+  });
+
+  it('pauses before the next start where what took over ends soon, too', async () => {
+    const { supervised, logs, pids, told } = superviseWithSpare();
+    await supervised.start();
+    for (const times of [1, 2]) {
+      await until(() => told.at(-1) === true);
+      process.kill(supervised.pid, 'SIGKILL');
+      await until(() => pids.length === times + 1);
+    }
+    expect(logs).toContain('error child ended (signal SIGKILL); starting it again in 200 ms');
+  });
+
+  it('has one that is still starting take over when it is ready to', async () => {
+    const { supervised, pids } = superviseWithSpare(READY + STAY, `setTimeout(() => {${SPARE}}, 300)`);
+    await supervised.start();
+    await until(() => supervised.sparePid !== 0);
+    const { sparePid } = supervised;
+    process.kill(supervised.pid, 'SIGALRM');
+    await until(() => pids.length === 2);
+    expect(pids[1]).toBe(sparePid);
+  });
+
+  it('starts the child again where the spare ends as it takes over', async () => {
+    const dying = `process.send({ type: 'spare' }); process.once('message', () => process.exit(7)); ${STAY}`;
+    const { supervised, logs, pids, starts, told } = superviseWithSpare(READY + STAY, dying);
+    await supervised.start();
+    await until(() => told.at(-1) === true);
+    process.kill(supervised.pid, 'SIGALRM');
+    await until(() => pids.length === 2);
+    expect(logs[2]).toContain('child did not start (exit code 7)');
+    expect(starts()).toBe(3);
+  });
+
+  it('starts a spare again that ends, with a pause, and leaves the child alone', async () => {
+    const { supervised, logs, pids, told, spares } = superviseWithSpare();
+    await supervised.start();
+    await until(() => told.at(-1) === true);
+    process.kill(supervised.sparePid, 'SIGKILL');
+    await until(() => spares() === 2 && told.at(-1) === true);
+    expect(logs).toContain('error the spare child ended (signal SIGKILL); starting it again in 101 ms');
+    expect(told).toEqual([false, true, false, true]);
+    expect(pids).toHaveLength(1);
+  });
+
+  it('ends it with the child, and starts no other', async () => {
+    const { supervised, told, spares } = superviseWithSpare();
+    await supervised.start();
+    await until(() => told.at(-1) === true);
+    const { sparePid } = supervised;
+    await supervised.stop();
+    expect(() => process.kill(sparePid, 0)).toThrow('ESRCH');
+    expect([spares(), supervised.sparePid]).toEqual([1, 0]);
   });
 });

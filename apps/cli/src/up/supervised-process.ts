@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { OnewriterError } from '@onewriter/protocol';
 import { BACK_OFF, restartDelayMs } from './back-off.ts';
-import { createLineSplitter } from './line-splitter.ts';
 import type { UpLog } from './log.ts';
+import { type ChildCommand, RunningChild } from './running-child.ts';
+import { SpareProcess, type SpareProcessOptions } from './spare-process.ts';
 
 /*
  * One child process that is to run for as long as `onewriter up` does.
@@ -12,15 +13,6 @@ import type { UpLog } from './log.ts';
  *      │ later, back-off for as long as it takes
  *   any state ──stop()──▶ SIGTERM ──exit, or SIGKILL after the grace period──▶ stopped
  */
-
-/** What to run. */
-export interface ChildCommand {
-  readonly file: string;
-  readonly args: readonly string[];
-  readonly env?: NodeJS.ProcessEnv | undefined;
-  /** Opens an IPC channel, for the child's ready message and so that it notices the end of its parent. */
-  readonly ipc?: boolean | undefined;
-}
 
 /** Failures to start that do not pass: a person has to act. */
 export interface GivesUp {
@@ -53,19 +45,25 @@ export interface SupervisedProcessOptions<Ready> {
   readonly givesUp?: GivesUp | undefined;
   /** A child that ends by this signal does so on purpose: it is started again at once, and that counts as no failure. */
   readonly replacedSignal?: NodeJS.Signals | undefined;
+  /** A second process that takes the place of one that ends; none: a new one is started then. */
+  readonly spare?:
+    | (Pick<SpareProcessOptions, 'command' | 'whenWaiting' | 'takeOver' | 'delayMs'> & {
+        /** Says to the child whether a spare waits. */
+        readonly tell: (child: ChildProcess, waits: boolean) => void;
+      })
+    | undefined;
 }
 
 /** Attempts of the first start; a process that served once is restarted for ever. */
 const FIRST_START_ATTEMPTS = 3;
 
-/** Lines kept to tell why a child ended. */
-const KEPT_LINES = 30;
-
 export class SupervisedProcess<Ready> {
   readonly #options: SupervisedProcessOptions<Ready>;
-  #child: ChildProcess | undefined;
+  readonly #spare: SpareProcess | undefined;
+  #child: RunningChild | undefined;
   #exited: Promise<void> = Promise.resolve();
-  #recentLines: string[] = [];
+  /** Of the attempt before. */
+  #recentLines: readonly string[] = [];
   #failures = 0;
   #stopping: Promise<void> | undefined;
   #restartTimer: NodeJS.Timeout | undefined;
@@ -74,11 +72,22 @@ export class SupervisedProcess<Ready> {
 
   constructor(options: SupervisedProcessOptions<Ready>) {
     this.#options = options;
+    const { name, spare, onLine, log, graceMs } = options;
+    if (spare === undefined) return;
+    const onChange = (waits: boolean) => {
+      if (this.#child !== undefined) spare.tell(this.#child.process, waits);
+    };
+    this.#spare = new SpareProcess({ ...spare, name: `the spare ${name}`, onLine, log, graceMs, onChange });
   }
 
   /** Of the child that runs now; 0 while none runs. */
   get pid(): number {
-    return this.#child?.pid ?? 0;
+    return this.#child?.process.pid ?? 0;
+  }
+
+  /** Of the spare; 0: there is none now. */
+  get sparePid(): number {
+    return this.#spare?.pid ?? 0;
   }
 
   /** Starts the child. @throws OnewriterError MISCONFIGURED with the child's last line if it does not come up. */
@@ -103,75 +112,51 @@ export class SupervisedProcess<Ready> {
   kill(): void {
     this.#stopping ??= this.#exited;
     clearTimeout(this.#restartTimer);
-    this.#child?.kill('SIGKILL');
+    this.#spare?.kill();
+    this.#child?.process.kill('SIGKILL');
   }
 
   async #launch(): Promise<Ready> {
     const { name, whenReady, onReady, onLine, log, startTimeoutMs } = this.#options;
+    const startedAt = performance.now();
+    const spare = this.#spare?.take();
     const command = await this.#options.command(this.#recentLines.join('\n'));
-    if (this.#stopping !== undefined) throw new OnewriterError('CLOSED', `${name} is being stopped.`);
-    this.#recentLines = [];
-    const child = spawn(command.file, command.args, {
-      env: command.env ?? process.env,
-      stdio: ['ignore', 'pipe', 'pipe', ...(command.ipc ? (['ipc'] as const) : [])],
-      // A process group of its own: Ctrl-C in the terminal reaches `up` alone, which ends the children in order.
-      detached: true,
-    });
-    this.#child = child;
-    const started = performance.now();
-    const over = new AbortController();
-    const timer = setTimeout(() => {
-      over.abort(new Error(`not ready after ${startTimeoutMs} ms`));
-      child.kill('SIGKILL');
-    }, startTimeoutMs);
-    let ready = false;
-    let spawnError: Error | undefined;
-    this.#exited = new Promise(resolve => {
-      // 'exit' is followed by 'close' when the output has been read; a program that is not there has neither.
-      child.once('error', error => {
-        if (child.pid === undefined) {
-          spawnError = error;
-          over.abort(error);
-          resolve();
-        } else {
-          log('error', error.message, name);
-        }
-      });
-      child.once('close', () => {
-        over.abort(new Error('it ended'));
-        resolve();
-      });
-    });
-    for (const stream of [child.stdout!, child.stderr!]) {
-      const splitter = createLineSplitter(line => {
-        this.#recentLines.push(line);
-        if (this.#recentLines.length > KEPT_LINES) this.#recentLines.shift();
-        onLine(line);
-      });
-      stream.setEncoding('utf8').on('data', splitter.push).on('end', splitter.end);
+    if (this.#stopping !== undefined) {
+      spare?.child.process.kill('SIGKILL');
+      await spare?.child.exited;
+      throw new OnewriterError('CLOSED', `${name} is being stopped.`);
     }
-    void this.#exited.then(() => {
-      clearTimeout(timer);
+    const onError = (error: Error) => log('error', error.message, name);
+    const child = spare?.child ?? new RunningChild(command, { onLine, onError });
+    this.#child = child;
+    let ready = false;
+    this.#exited = child.exited.then(() => {
       this.#child = undefined;
+      this.#recentLines = child.recentLines;
       if (!ready) return;
       const { replacedSignal } = this.#options;
-      if (replacedSignal !== undefined && child.signalCode === replacedSignal) this.#replace();
-      else this.#restartLater(howItEnded(child), performance.now() - started);
+      if (replacedSignal !== undefined && child.process.signalCode === replacedSignal) this.#replace();
+      else this.#restartLater(child.ending, performance.now() - startedAt);
     });
     try {
-      const result = await whenReady(child, over.signal);
-      over.signal.throwIfAborted();
-      clearTimeout(timer);
+      const result = await child.until(async signal => {
+        const serving = whenReady(child.process, signal);
+        // Nothing else hears it where the spare is not there to take over.
+        serving.catch(() => {});
+        await spare?.takeOver(signal);
+        return serving;
+      }, startTimeoutMs);
       ready = true;
-      onReady?.(result, child.pid!);
+      onReady?.(result, child.process.pid!);
+      if (this.#stopping === undefined) this.#spare?.keep();
       return result;
     } catch (cause) {
-      clearTimeout(timer);
-      child.kill('SIGKILL');
+      child.process.kill('SIGKILL');
       await this.#exited;
+      const { spawnError } = child;
       if (spawnError !== undefined) throw cannotRun(name, command.file, spawnError);
-      const reason = over.signal.aborted ? (over.signal.reason as Error).message : (cause as Error).message;
-      const how = reason === 'it ended' ? howItEnded(child) : reason;
+      const { message } = cause as Error;
+      const how = message === 'it ended' ? child.ending : message;
       throw new OnewriterError(
         'MISCONFIGURED',
         `${name} did not start (${how}): ${lastWords(this.#recentLines)}`,
@@ -184,15 +169,22 @@ export class SupervisedProcess<Ready> {
   #replace(): void {
     if (this.#stopping !== undefined) return;
     const { name, log } = this.#options;
-    log('warn', `${name} ended to be replaced; starting it again at once`);
+    const what = this.#spare?.waits ? 'its spare takes over' : 'starting it again at once';
+    log('warn', `${name} ended to be replaced; ${what}`);
     this.#restartIn(0);
   }
 
   #restartLater(how: string, livedMs: number): void {
     if (this.#stopping !== undefined) return;
     this.#failures = livedMs > BACK_OFF.healthyAfterMs ? 1 : this.#failures + 1;
-    const delayMs = restartDelayMs(this.#failures);
     const { name, log } = this.#options;
+    // Of several ends in a row only the first can be an accident of this process.
+    if (this.#failures === 1 && this.#spare?.waits) {
+      log('error', `${name} ended (${how}); its spare takes over`);
+      this.#restartIn(0);
+      return;
+    }
+    const delayMs = restartDelayMs(this.#failures);
     log('error', `${name} ended (${how}); starting it again in ${delayMs} ms`);
     this.#restartIn(delayMs);
   }
@@ -226,21 +218,21 @@ export class SupervisedProcess<Ready> {
 
   async #stop(): Promise<void> {
     clearTimeout(this.#restartTimer);
+    await Promise.all([this.#spare?.stop(), this.#stopChild()]);
+  }
+
+  async #stopChild(): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
     const { name, graceMs, log } = this.#options;
     const timer = setTimeout(() => {
       log('warn', `${name} did not drain within ${graceMs} ms and is killed`);
-      child.kill('SIGKILL');
+      child.process.kill('SIGKILL');
     }, graceMs);
-    child.kill('SIGTERM');
+    child.process.kill('SIGTERM');
     await this.#exited;
     clearTimeout(timer);
   }
-}
-
-function howItEnded(child: ChildProcess): string {
-  return child.signalCode === null ? `exit code ${child.exitCode}` : `signal ${child.signalCode}`;
 }
 
 function cannotRun(name: string, file: string, cause: Error): OnewriterError {
