@@ -1,6 +1,7 @@
 import { fromWireError, OnewriterError, type WireError } from '@onewriter/protocol';
+import { endedOutOfMemory } from '@onewriter/runtime';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
-import { endedOutOfMemory, startBoundedProcess } from './reads/bounded-process.ts';
+import { startBoundedProcess } from './reads/bounded-process.ts';
 import { type Owner, Shares } from './security/shares.ts';
 
 /** Checks a database file in full. */

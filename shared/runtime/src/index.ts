@@ -6,6 +6,7 @@ export * from './drain.ts';
 export * from './http-metrics.ts';
 export * from './http-server.ts';
 export * from './logger.ts';
+export * from './memory-limit.ts';
 export * from './metrics-access.ts';
 export * from './new-redis.ts';
 export * from './open-redis.ts';

@@ -1,10 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { assertTenantId, OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
-import { backupTenant, type TakenBackup } from '../backup/backup-tenant.ts';
+import { assertTenantId, type WireError } from '@onewriter/protocol';
+import type { TakenBackup } from '../backup/backup-tenant.ts';
 import { describeUnchecked } from '../backup/check-file.ts';
 import { type BackupManifest, readManifest, type Verification } from '../backup/manifest.ts';
 import { EXIT } from '../exit-codes.ts';
+import { jobLimits } from '../jobs/job-limits.ts';
 import { fileSizes, type JobOutcome, parseJobs, runInProcesses } from '../jobs/job-processes.ts';
 import { printError } from '../print-error.ts';
 import { createProgress } from '../progress.ts';
@@ -20,6 +21,8 @@ export interface BackupOptions {
   readonly list?: boolean | undefined;
   /** How many tenants at a time, with `all`. */
   readonly jobs?: string | undefined;
+  /** Seconds for each tenant. */
+  readonly timeout?: string | undefined;
   /** How the copies are verified: `full` or `quick`. */
   readonly verify?: string | undefined;
   /** Folder of all backups. */
@@ -45,6 +48,7 @@ export async function backup(tenant: string | undefined, options: BackupOptions)
   if (options.list) return list(tenant, out, options);
   const verification = parseVerification(options.verify);
   const jobs = parseJobs(options.jobs);
+  const limits = jobLimits(target, options.timeout);
   const tenants = await chooseTenants(target, tenant, options);
   const progress = createProgress(options.json);
   const summaries: BackupSummary[] = [];
@@ -59,16 +63,13 @@ export async function backup(tenant: string | undefined, options: BackupOptions)
     progress.update(`${summaries.length} of ${tenants.length} done`, summaries.length / tenants.length);
   };
   const job = { kind: 'backup', out, verification } as const;
-  if (tenant !== undefined) {
-    progress.update(tenant);
-    onDone(tenant, await backupOne(target, tenant, out, verification));
-  } else
-    await runInProcesses(
-      { dataDir: options.dataDir, job },
-      tenants,
-      { jobs, bytesOf: fileSizes(target) },
-      onDone,
-    );
+  if (tenant !== undefined) progress.update(tenant);
+  await runInProcesses(
+    { dataDir: options.dataDir, job },
+    tenants,
+    { jobs, limits, bytesOf: fileSizes(target) },
+    onDone,
+  );
   progress.end();
   const failed = summaries.filter(({ error }) => error !== null).length;
   if (options.json) process.stdout.write(`${JSON.stringify(summaries)}\n`);
@@ -85,21 +86,6 @@ async function chooseTenants(
     throw new UsageError('Give one tenant, or --all.');
   }
   return tenant === undefined ? listTenantFiles(target) : [tenant];
-}
-
-async function backupOne(
-  target: Target,
-  tenant: string,
-  out: string,
-  verification: Verification,
-): Promise<JobOutcome<TakenBackup>> {
-  try {
-    return { result: await backupTenant(target, tenant, out, verification) };
-  } catch (error) {
-    // An internal error ends the command.
-    if (!(error instanceof OnewriterError)) throw error;
-    return { error: toWireError(error) };
-  }
 }
 
 function toSummary(tenant: string, outcome: JobOutcome<TakenBackup>): BackupSummary {

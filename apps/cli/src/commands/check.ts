@@ -2,10 +2,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { assertTenantId, isOnewriterError, tenantsDir, type WireError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { checkTenant } from '../check/check-tenant.ts';
 import { findInFolder, findOrphans } from '../check/find-orphans.ts';
 import type { Finding } from '../check/finding.ts';
 import { EXIT } from '../exit-codes.ts';
+import { jobLimits } from '../jobs/job-limits.ts';
 import { fileSizes, parseJobs, runInProcesses } from '../jobs/job-processes.ts';
 import { openRedis } from '../open-redis.ts';
 import { createProgress } from '../progress.ts';
@@ -20,6 +20,8 @@ export interface CheckOptions {
   readonly all?: boolean | undefined;
   /** How many tenants at a time. */
   readonly jobs?: string | undefined;
+  /** Seconds for each tenant. */
+  readonly timeout?: string | undefined;
   /** Only pages, ledger and jobs: not indexes and foreign keys. */
   readonly quick?: boolean | undefined;
   readonly json?: boolean | undefined;
@@ -45,6 +47,7 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
   const verification = options.quick ? 'quick' : 'full';
   const target = findTarget(options.dataDir);
   requireDataDir(target);
+  const limits = jobLimits(target, options.timeout);
   const skipped: string[] = [];
   const redis = await tryOpenRedis(target, skipped);
   const progress = createProgress(options.json);
@@ -57,22 +60,21 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
   try {
     const names = options.all ? await listTenantFiles(target) : tenants;
     report(options.all ? findOrphans(target) : tenants.flatMap(tenant => orphansOf(target, tenant)));
-    const [only] = names;
-    if (names.length === 1) report(await checkTenant(target, only!, redis, verification));
-    else {
-      const job = { kind: 'check', verification, withRedis: redis !== undefined } as const;
-      let done = 0;
-      await runInProcesses<Finding[]>(
-        { dataDir: options.dataDir, job },
-        names,
-        { jobs, bytesOf: fileSizes(target) },
-        (tenant, outcome) => {
-          report('error' in outcome ? [notChecked(tenant, outcome.error)] : outcome.result);
-          progress.update(`${++done} of ${names.length} checked`, done / names.length);
-        },
-      );
-      progress.end();
-    }
+    const settings = {
+      dataDir: options.dataDir,
+      job: { kind: 'check', verification, withRedis: redis !== undefined },
+    } as const;
+    let done = 0;
+    await runInProcesses<Finding[]>(
+      settings,
+      names,
+      { jobs, limits, bytesOf: fileSizes(target) },
+      (tenant, outcome) => {
+        report('error' in outcome ? [notChecked(tenant, outcome.error)] : outcome.result);
+        if (names.length > 1) progress.update(`${++done} of ${names.length} checked`, done / names.length);
+      },
+    );
+    progress.end();
     const count = (level: Finding['level']) => findings.filter(finding => finding.level === level).length;
     const result: CheckReport = {
       tenants: names.length,
@@ -93,14 +95,17 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
   }
 }
 
-/** Its process ended, or it failed in a way that the check itself does not know. */
+/** Its process ended or was stopped, or it failed in a way that the check itself does not know. */
 function notChecked(tenant: string, { code, message }: WireError): Finding {
+  const stopped = code === 'STATEMENT_TIMEOUT' || code === 'RESULT_TOO_LARGE';
   return {
     level: 'error',
     tenant,
     check: 'readable',
     found: `${code} ${message}`,
-    next: `Check it alone: onewriter check ${tenant}. Look for faults of memory or disks in the system log (dmesg).`,
+    next: stopped
+      ? `Look at its schema: onewriter sql ${tenant} .schema`
+      : `Check it alone: onewriter check ${tenant}. Look for faults of memory or disks in the system log (dmesg).`,
   };
 }
 

@@ -14,6 +14,7 @@ const SETTINGS = {
   dataDir: undefined,
   job: { kind: 'check', verification: 'quick', withRedis: false },
 } as const;
+const LIMITS = { timeoutMs: () => 20_000, memoryBytes: 768 * 1024 * 1024 };
 /** Answers with its process id, the longer the earlier in the alphabet; `kill` ends it, `refuse` is an error. */
 const SCRIPT = `
 process.on('disconnect', () => process.exit(0));
@@ -41,7 +42,7 @@ async function run(
   bytesOf?: ProcessOptions['bytesOf'],
 ): Promise<[string, JobOutcome<number>][]> {
   const done: [string, JobOutcome<number>][] = [];
-  const options = { jobs, bytesOf, entry: entryOf(SCRIPT) };
+  const options = { jobs, limits: LIMITS, bytesOf, entry: entryOf(SCRIPT) };
   await runInProcesses<number>(SETTINGS, tenants, options, (...entry) => void done.push(entry));
   return done;
 }
@@ -79,6 +80,30 @@ it.each([
   },
 );
 
+it('stops the job of a tenant that takes longer or more memory than it may, and goes on with the others', async () => {
+  const hostile = `
+process.on('disconnect', () => process.exit(0));
+process.on('message', ({ tenant }) => {
+  if (tenant === 'endless') for (;;);
+  if (tenant === 'large') for (const kept = []; ; ) kept.push(Buffer.alloc(16 * 1024 * 1024, 1));
+  process.send({ tenant, result: 'done' });
+});`;
+  const done: [string, JobOutcome<string>][] = [];
+  const limits = { ...LIMITS, timeoutMs: (tenant: string) => (tenant === 'endless' ? 300 : 20_000) };
+  await runInProcesses<string>(
+    SETTINGS,
+    ['endless', 'b', 'large', 'c'],
+    { jobs: 1, limits, bytesOf: () => 1, entry: entryOf(hostile) },
+    (...entry) => void done.push(entry),
+  );
+  expect(done).toEqual([
+    ['endless', { error: expect.objectContaining({ code: 'STATEMENT_TIMEOUT' }) }],
+    ['b', { result: 'done' }],
+    ['large', { error: expect.objectContaining({ code: 'RESULT_TOO_LARGE' }) }],
+    ['c', { result: 'done' }],
+  ]);
+});
+
 it('gives up where a process cannot start', async () => {
   const tenants = Array.from({ length: 50 }, (_, index) => `t${index}`);
   const seen: string[] = [];
@@ -86,7 +111,7 @@ it('gives up where a process cannot start', async () => {
     runInProcesses(
       SETTINGS,
       tenants,
-      { jobs: 2, entry: entryOf("throw new Error('no such module')") },
+      { jobs: 2, limits: LIMITS, entry: entryOf("throw new Error('no such module')") },
       tenant => void seen.push(tenant),
     ),
   ).rejects.toThrow(/ended \(code 1\)/);

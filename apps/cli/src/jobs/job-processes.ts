@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { OnewriterError, tenantFile, toWireError, type WireError } from '@onewriter/protocol';
+import { endedOutOfMemory, heapOption, withMemoryLimit } from '@onewriter/runtime';
 import type { Target } from '../target.ts';
 import { UsageError } from '../usage-error.ts';
 import type { JobAnswer, JobRequest, JobSettings } from './job-messages.ts';
@@ -24,6 +25,14 @@ const WORK_PER_MIB = 15;
 const MAX_STDERR_CHARACTERS = 2_000;
 const ENTRY = fileURLToPath(new URL('./job-process.js', import.meta.url));
 
+/** What a job may take: the schema of a tenant can make a check of its file as long and as large as it likes. */
+export interface JobLimits {
+  /** How long the job of a tenant may take, in ms; it is stopped then. */
+  readonly timeoutMs: (tenant: string) => number;
+  /** Memory of a process; an allocation beyond fails inside it. */
+  readonly memoryBytes: number;
+}
+
 /** What came of one tenant. */
 export type JobOutcome<T> = { readonly result: T } | { readonly error: WireError };
 
@@ -39,6 +48,7 @@ export function parseJobs(text: string | undefined): number {
 export interface ProcessOptions {
   /** How many processes work at a time, at most. */
   readonly jobs: number;
+  readonly limits: JobLimits;
   /** Size of a tenant's file, by which small ones share a process. Default: all are large. */
   readonly bytesOf?: ((tenant: string) => number) | undefined;
   /** What each process runs. */
@@ -64,7 +74,7 @@ export function chooseProcesses(tenants: readonly string[], { jobs, bytesOf }: P
 
 /**
  * Runs a job for each tenant in processes of their own, each with one tenant after the other. A tenant whose job ends its
- * process has failed, and the others go on.
+ * process, or takes more than it may, has failed, and the others go on.
  *
  * @param onDone called once per tenant, in the order of `tenants`, as soon as all before it are done
  * @throws OnewriterError INTERNAL where a process does not start, or what `onDone` throws; all processes are ended then
@@ -101,7 +111,7 @@ export async function runInProcesses<T>(
   const work = async () => {
     while (next < tenants.length || returned.length > 0) {
       const queue = { take, giveBack, settle: settle as JobQueue['settle'] };
-      await runProcess(entry, settings, running, queue);
+      await runProcess(entry, settings, options.limits, running, queue);
     }
   };
   try {
@@ -128,14 +138,16 @@ interface JobQueue {
 function runProcess(
   entry: string,
   settings: JobSettings,
+  { timeoutMs, memoryBytes }: JobLimits,
   running: Set<ChildProcess>,
   { take, giveBack, settle }: JobQueue,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = fork(entry, [JSON.stringify(settings)], {
-      execArgv: [],
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    });
+    const { file, args } = withMemoryLimit(
+      [process.execPath, heapOption(memoryBytes), entry, JSON.stringify(settings)],
+      memoryBytes,
+    );
+    const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
     running.add(child);
     let stderr = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -145,6 +157,17 @@ function runProcess(
     const sent: Job[] = [];
     let sentBytes = 0;
     let answered = false;
+    let deadline: NodeJS.Timeout | undefined;
+    let stoppedAfterMs: number | undefined;
+    /** The time of a tenant begins when those sent before it are done. */
+    const watch = (tenant: string) => {
+      clearTimeout(deadline);
+      const givenMs = timeoutMs(tenant);
+      deadline = setTimeout(() => {
+        stoppedAfterMs = givenMs;
+        child.kill('SIGKILL');
+      }, givenMs);
+    };
     const advance = () => {
       while (sent.length === 0 || (sent.length < MAX_AHEAD && sentBytes < MAX_AHEAD_BYTES)) {
         const job = take();
@@ -156,6 +179,7 @@ function runProcess(
       }
       // It waits for a message, so a signal ends it at once. After disconnect() here 'close' would not come.
       if (sent.length === 0) child.kill('SIGTERM');
+      else watch(sent[0]!.tenant);
     };
     const guard = (step: () => void) => {
       try {
@@ -170,6 +194,7 @@ function runProcess(
       guard(() => {
         const job = sent.shift();
         assert(job?.tenant === answer.tenant, 'A process of jobs answered out of turn.');
+        clearTimeout(deadline);
         sentBytes -= job.bytes;
         answered = true;
         settle(job.index, 'error' in answer ? { error: answer.error } : { result: answer.result });
@@ -179,17 +204,37 @@ function runProcess(
     child.once('error', reject);
     child.once('close', (code, signal) => {
       running.delete(child);
+      clearTimeout(deadline);
       const lost = sent.shift();
       if (lost === undefined) return resolve();
       giveBack(sent);
-      const error = endedEarly(lost.tenant, signal ?? `code ${code}`, stderr);
+      const error =
+        stoppedAfterMs !== undefined
+          ? tookTooLong(lost.tenant, stoppedAfterMs)
+          : endedOutOfMemory(stderr)
+            ? tookTooMuch(lost.tenant, memoryBytes)
+            : endedEarly(lost.tenant, signal ?? `code ${code}`, stderr);
       // A process that exits before its first answer would exit for each tenant.
-      if (!answered && signal === null) return reject(error);
+      if (!answered && signal === null && error.code === 'INTERNAL') return reject(error);
       guard(() => settle(lost.index, { error: toWireError(error) }));
       resolve();
     });
     advance();
   });
+}
+
+function tookTooLong(tenant: string, ms: number): OnewriterError {
+  const message =
+    `The work on tenant ${tenant} took longer than ${Math.round(ms / 1_000)} s and was stopped. Its schema (views, checks, ` +
+    'generated columns) may make it so long; --timeout <seconds> gives it more time.';
+  return new OnewriterError('STATEMENT_TIMEOUT', message, { tenant });
+}
+
+function tookTooMuch(tenant: string, memoryBytes: number): OnewriterError {
+  const message =
+    `The work on tenant ${tenant} needs more than ${memoryBytes} bytes of memory. Its schema (checks, generated columns) ` +
+    'may make large values; ONEWRITER_READ_MEMORY_BYTES is the limit.';
+  return new OnewriterError('RESULT_TOO_LARGE', message, { tenant });
 }
 
 function endedEarly(tenant: string, how: string, stderr: string): OnewriterError {

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { heapOption, withMemoryLimit } from '@onewriter/runtime';
 
 /** How a process is started. */
 export interface BoundedProcessOptions {
@@ -24,32 +25,21 @@ export interface BoundedProcess {
 }
 
 /**
- * Starts a JavaScript file as a process whose memory is limited by the kernel (RLIMIT_DATA: heap and anonymous
- * mappings, with Linux 4.7 and later), so that what a statement asks for cannot take the machine's: SQLite and Node
+ * Starts a JavaScript file as a process whose memory is limited by the kernel, so that what a statement asks for cannot take the machine's: SQLite and Node
  * then report that an allocation failed. Its environment holds no secrets. It has a lower priority than the processes that serve
  * all tenants: a tenant may keep a few of these busy for as long as it likes.
  */
 export function startBoundedProcess(entry: URL, options: BoundedProcessOptions): BoundedProcess {
-  const kilobytes = Math.floor(options.memoryBytes / 1024);
-  const heapMegabytes = Math.floor(options.memoryBytes / 2 / 1024 / 1024);
-  const child = spawn(
-    '/bin/sh',
-    [
-      '-c',
-      // Where there is no such limit, it runs without one.
-      'ulimit -d "$0" 2>/dev/null; exec "$@"',
-      String(kilobytes),
-      process.execPath,
-      `--max-old-space-size=${heapMegabytes}`,
-      fileURLToPath(entry),
-      ...options.args,
-    ],
-    {
-      stdio: ['ignore', options.stdout, 'pipe', 'ipc'],
-      serialization: 'advanced',
-      env: { PATH: process.env['PATH'], TZ: process.env['TZ'] },
-    },
+  const { memoryBytes } = options;
+  const { file, args } = withMemoryLimit(
+    [process.execPath, heapOption(memoryBytes), fileURLToPath(entry), ...options.args],
+    memoryBytes,
   );
+  const child = spawn(file, args, {
+    stdio: ['ignore', options.stdout, 'pipe', 'ipc'],
+    serialization: 'advanced',
+    env: { PATH: process.env['PATH'], TZ: process.env['TZ'] },
+  });
   lowerPriority(child.pid);
   let stderr = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -72,9 +62,4 @@ function lowerPriority(pid: number | undefined): void {
 function codeOf(error: unknown): string {
   const { code, info } = error as { readonly code?: string; readonly info?: { readonly code?: string } };
   return info?.code ?? code ?? '';
-}
-
-/** Whether a process ended because an allocation failed where nothing could be done about it. */
-export function endedOutOfMemory(stderr: string): boolean {
-  return /out of memory|allocation fail|heap limit/i.test(stderr);
 }

@@ -1,5 +1,6 @@
 import { fromWireError, OnewriterError } from '@onewriter/protocol';
-import { type BoundedProcess, endedOutOfMemory, startBoundedProcess } from './bounded-process.ts';
+import { endedOutOfMemory } from '@onewriter/runtime';
+import { type BoundedProcess, startBoundedProcess } from './bounded-process.ts';
 import { tooMuchMemory } from './read-errors.ts';
 import type {
   EndMessage,

@@ -1,0 +1,55 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { CLI_MAIN, spawnProcess, temporaryDirectory, withoutSettings } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
+import { expect, it, onTestFinished } from 'vitest';
+
+/** SQLite needs most of a minute to look up the columns of the last one: each has the one before it twice. */
+const VIEWS = [
+  'CREATE VIEW v0 AS SELECT 1 AS a',
+  ...Array.from({ length: 15 }, (_, n) => `CREATE VIEW v${n + 1} AS SELECT x.a FROM v${n} x, v${n} y`),
+].join(';');
+
+async function makeTenants(schemas: Readonly<Record<string, string>>): Promise<string> {
+  const data = await temporaryDirectory('hostile-schema');
+  onTestFinished(() => data.remove());
+  for (const [tenant, schema] of Object.entries(schemas)) {
+    const folder = join(data.path, 'tenants', tenant);
+    mkdirSync(folder, { recursive: true });
+    const db = new Database(join(folder, 'tenant.db'));
+    db.exec(`CREATE TABLE t(a); INSERT INTO t VALUES (1); ${schema}`);
+    db.close();
+  }
+  return data.path;
+}
+
+async function onewriter(dataDir: string, ...args: string[]) {
+  const child = await spawnProcess(process.execPath, [CLI_MAIN, ...args, '--data-dir', dataDir, '--json'], {
+    env: { ...withoutSettings(), ONEWRITER_REDIS_URL: 'redis://127.0.0.1:1' },
+  });
+  const { code } = await child.exited;
+  return { code, result: JSON.parse(child.stdout()) };
+}
+
+it('check stops at the tenant whose schema takes too long, and checks the others', async () => {
+  const dataDir = await makeTenants({ bad: VIEWS, good: '' });
+  const alone = await onewriter(dataDir, 'check', 'bad', '--timeout', '3');
+  expect(alone.code).toBe(3);
+  const { code, result } = await onewriter(dataDir, 'check', '--all', '--jobs', '1', '--timeout', '3');
+  expect(code).toBe(3);
+  expect(result.tenants).toBe(2);
+  expect(result.findings).toMatchObject([
+    { tenant: 'bad', level: 'error', found: expect.stringMatching(/^STATEMENT_TIMEOUT .* longer than 3 s/) },
+    { tenant: 'good', level: 'note' },
+  ]);
+});
+
+it('backup stops at such a tenant, leaves no copy of it, and copies the others', async () => {
+  const dataDir = await makeTenants({ bad: VIEWS, good: '' });
+  const { code, result } = await onewriter(dataDir, 'backup', '--all', '--jobs', '1', '--timeout', '3');
+  expect(code).toBe(1);
+  expect(result).toMatchObject([
+    { tenant: 'bad', path: null, error: { code: 'STATEMENT_TIMEOUT' } },
+    { tenant: 'good', error: null },
+  ]);
+});
