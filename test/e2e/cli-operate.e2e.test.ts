@@ -565,7 +565,7 @@ describe('onewriter doctor', () => {
       'redis-eviction': 'ok',
       'redis-aof': 'ok',
       clock: 'ok',
-      leader: 'note',
+      leader: 'ok',
       epoch: 'ok',
       gateway: 'ok',
       dashboard: 'ok',

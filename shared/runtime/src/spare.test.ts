@@ -16,6 +16,9 @@ it('waits for a successor that is on its way, and for no other', async () => {
 it('waits for a successor until its time is up', async () => {
   const successor = new Successor();
   successor.hear({ type: 'successor', waits: false });
+  const other = successor.untilThere(60_000);
   await successor.untilThere(10);
-  expect(successor.coming).toBe(true);
+  // What waited longer does not wait on, and the next does not wait again.
+  await other;
+  expect(successor.coming).toBe(false);
 });

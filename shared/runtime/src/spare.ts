@@ -88,13 +88,16 @@ export class Successor {
     if (waits) for (const resolve of this.#waiters.splice(0)) resolve();
   }
 
-  /** Resolves when none is on its way any more, after `timeoutMs` at the latest. */
+  /** Resolves when none is on its way any more; after `timeoutMs` it counts as one that does not come, for all who would wait. */
   async untilThere(timeoutMs: number): Promise<void> {
     if (!this.#coming) return;
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>(resolve => {
       this.#waiters.push(resolve);
-      timer = setTimeout(resolve, timeoutMs);
+      timer = setTimeout(() => {
+        this.#coming = false;
+        for (const each of this.#waiters.splice(0)) each();
+      }, timeoutMs);
     });
     clearTimeout(timer);
   }

@@ -140,7 +140,8 @@ export class SpareProcess {
     if (this.#held !== held) return;
     this.#held = undefined;
     if (this.#stopped) return;
-    this.#options.onChange(false);
+    // One that does not come up is not announced again and again.
+    if (held.waits) this.#options.onChange(false);
     const pauseMs = restartDelayMs(++this.#failures) + this.#options.delayMs;
     log(
       'error',
