@@ -142,7 +142,7 @@ export class SpareProcess {
     if (this.#stopped) return;
     // One that does not come up is not announced again and again.
     if (held.waits) this.#options.onChange(false);
-    const pauseMs = restartDelayMs(++this.#failures) + this.#options.delayMs;
+    const pauseMs = Math.round(restartDelayMs(++this.#failures) + this.#options.delayMs);
     log(
       'error',
       `${name} ended (${child.spawnError?.message ?? child.ending}); starting it again in ${pauseMs} ms`,
