@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 /** Not in the image. */
 const WITHOUT = ['shared/testkit', 'test'];
-/** Of each package, besides package.json. */
+/** Copied from each package, besides package.json. */
 const PARTS = ['dist', 'bin', 'public'];
 const NEEDLESS = /\.(d\.ts|map|tsbuildinfo)$|\.test(-support)?\.js$/;
 

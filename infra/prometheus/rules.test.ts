@@ -52,7 +52,7 @@ describe('the overview page and the alerts', () => {
     const found = new Set(source.match(/'Onewriter\w+'/g)?.map(name => name.slice(1, -1)));
     expect(found.size).toBeGreaterThan(10);
     const alerts = new Set(rules.map(({ alert }) => alert));
-    // What no metric tells: somebody paused a tenant on purpose.
+    // No metric shows this: a person paused a tenant on purpose.
     alerts.add('OnewriterTenantPaused');
     expect([...found].filter(name => !alerts.has(name))).toEqual([]);
     expect([...found].filter(name => remedyOf(name) === undefined)).toEqual([]);

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * Tells what of package-lock.json is not installed. npm keeps a list of what it has installed in
+ * Lists the packages of package-lock.json that are not installed. npm keeps a list of what it has installed in
  * `node_modules/.package-lock.json` and deletes it when it begins to change something, so this also notices an
- * installation that was broken off, and is right after an `npm install` by hand.
+ * installation that was broken off, and is right after a plain `npm install`.
  *
  * @param {string} root folder of package-lock.json
  * @returns {'complete' | 'none' | string} `none`: nothing is installed; else the first package that is missing or of

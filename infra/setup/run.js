@@ -13,7 +13,7 @@ await runMain(async () => {
     cwd: REPOSITORY,
     stdio: 'inherit',
   });
-  // Ctrl-C reaches the child by itself; this process stays until the child has ended in its own way.
+  // The terminal sends Ctrl-C to the child, too; this process stays until the child has ended.
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
   process.exitCode = await new Promise((resolve, reject) => {
     child.on('error', reject);

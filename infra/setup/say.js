@@ -1,5 +1,5 @@
 /*
- * What set-up tells goes to standard error: standard output belongs to the program that runs afterwards, which may
+ * Messages of set-up go to standard error: standard output belongs to the program that runs afterwards, which may
  * print one line of JSON and nothing else.
  */
 

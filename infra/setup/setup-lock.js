@@ -9,20 +9,20 @@ const MAX_WAIT_MS = 15 * 60_000;
 
 /**
  * Runs `action` while no other set-up works on this repository: two at once would write the same files. A lock
- * whose process is gone is taken over.
+ * whose process is gone is replaced.
  *
  * @param {() => Promise<void>} action
  */
 export async function withSetupLock(action) {
   mkdirSync(FOLDER, { recursive: true });
   const deadline = performance.now() + MAX_WAIT_MS;
-  let told = false;
+  let reported = false;
   while (!tryLock()) {
     if (performance.now() > deadline) {
       throw new SetupError(`Another set-up does not end. If none runs, delete ${FILE} and try again.`);
     }
-    if (!told) say('waiting for another set-up of this repository');
-    told = true;
+    if (!reported) say('waiting for another set-up of this repository');
+    reported = true;
     await new Promise(resolve => setTimeout(resolve, 200));
   }
   try {

@@ -51,7 +51,7 @@ export async function installDebianPackages(packages, remedy) {
   const environment = [
     'DEBIAN_FRONTEND=noninteractive',
     // Packages that bring a service start it unless the machine is in single-user mode; the program is all we need,
-    // and a Redis of the system's own on port 6379 would be nobody's.
+    // and a Redis of the system on port 6379 would have no owner.
     'RUNLEVEL=1',
   ];
   const apt = async (...args) => {

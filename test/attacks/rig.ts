@@ -44,7 +44,7 @@ export interface Answer {
   readonly text: string;
 }
 
-/** Does harm until the signal fires. What it hears does not matter. */
+/** Does harm until the signal fires. Its answers do not matter. */
 export interface Attack {
   readonly name: string;
   /** What it takes. */
@@ -84,7 +84,7 @@ export interface Offender {
 
 export interface RigOptions {
   readonly honest: number;
-  /** Of each phase. */
+  /** How long each phase lasts. */
   readonly seconds: number;
   readonly settings?: Readonly<Record<string, string>> | undefined;
 }
@@ -186,7 +186,7 @@ export class AttackRig implements AsyncDisposable {
         await pause(PAUSE_MS);
       }
     });
-    // An attack that ends early does no more harm: the phase goes on.
+    // An attack that ends early does no more harm: the phase continues.
     await Promise.all([...clients, work(ending.signal)]);
     clearTimeout(timer);
     latencies.sort((a, b) => a - b);
@@ -226,7 +226,7 @@ export class AttackRig implements AsyncDisposable {
     const { gatewayUrl, redisUrl, token } = this.#stack;
     const redis = new Redis(redisUrl);
     try {
-      // Where the broker is just being replaced it does not let go in time.
+      // Where the broker is just being replaced it does not release the file in time.
       const pause = (tenant: string) =>
         pauseTenant(redis, 'default', tenant, 'attacks').then(
           () => true,

@@ -16,7 +16,7 @@ import { WORKLOADS } from './workloads.ts';
 export interface RunTimes {
   readonly warmupMs: number;
   readonly measureMs: number;
-  /** In place of the scenario's; what has none of its own (SQLite in process) goes on as it is. */
+  /** In place of the scenario's; what has none of its own (SQLite in process) keeps its own. */
   readonly callers?: number | undefined;
 }
 
@@ -242,7 +242,7 @@ function mergeRuns(runs: readonly LoadRun[]): LoadRun {
   };
 }
 
-/** The same promise for everybody: an answer means that it was synced. */
+/** The same promise for all contestants: an answer means that it was synced. */
 function assertDurable(name: ContestantName, proof: string | undefined): void {
   const wanted = name === 'postgres' ? 'synchronous_commit=on fsync=on' : 'synchronous=2';
   if (proof !== wanted) throw new Error(`${name} writes with ${proof}; the comparison needs ${wanted}.`);

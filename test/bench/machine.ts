@@ -67,7 +67,7 @@ function output(command: string, ...args: readonly string[]): string {
   }
 }
 
-/** Share of the machine's CPU time (0 to 1) that somebody uses in the next `ms`. */
+/** Share of the machine's CPU time (0 to 1) in use during the next `ms`. */
 export async function busyShare(ms: number): Promise<number> {
   const before = cpuTimes();
   await new Promise(resolve => setTimeout(resolve, ms));
@@ -83,7 +83,7 @@ function cpuTimes(): { busy: number; total: number } {
   return { busy: total - times[3]! - times[4]!, total };
 }
 
-/** Waits until nobody uses the machine much, for a while at most. @returns the share that somebody uses */
+/** Waits until the machine is almost idle, for a while at most. @returns the share in use */
 export async function waitForQuiet(maxShare: number, timeoutMs: number): Promise<number> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

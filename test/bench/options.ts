@@ -19,7 +19,7 @@ export interface BenchOptions {
   readonly contestants: readonly ContestantName[];
   readonly profile: ProfileTarget | undefined;
   readonly mains: Readonly<Record<'broker' | 'gateway', string | undefined>>;
-  /** Wait before each scenario until nobody else uses the machine, for two minutes at most. */
+  /** Wait before each scenario until the machine is otherwise idle, for two minutes at most. */
   readonly patient: boolean;
   /** What units cost as their number grows, instead of the scenarios. */
   readonly scale: boolean;
@@ -40,7 +40,7 @@ export const HELP = `npm run bench -- [options]
   --peers <names>       contestants besides ours, separated by commas; default: all
   --rounds <n>          turns each contestant takes (default ${FULL.rounds})
   --seconds <s>         length of a measured turn (default ${FULL.measureMs / 1_000})
-  --patient             wait before each scenario until nobody else uses the machine, two minutes at most
+  --patient             wait before each scenario until the machine is otherwise idle, two minutes at most
   --json                the results as JSON on standard output, nothing else
   --profile <process>   a CPU profile of ${PROFILES.join(', ')} under the scenario of --only (default insert-64)
   --scale               what a write, a tenant and a row cost as their number grows, instead of the scenarios; --only takes

@@ -6,13 +6,13 @@ import { waitForQuiet } from './machine.ts';
 import { median, quartiles } from './report/statistics.ts';
 import type { ContestantName, Scenario } from './scenarios.ts';
 
-/** Callers while a contestant is warmed, at least: a lonely one would take minutes to have the code compiled. */
+/** Callers while a contestant is warmed, at least: a single one would take minutes to have the code compiled. */
 const MIN_WARMING_CALLERS = 64;
 const SETTLE_STEP_MS = 1_000;
 /** A contestant is warm when it has become so much faster in none of so many steps. */
 const SETTLED_GAIN = 0.03;
 const SETTLED_STEPS = 3;
-/** Of the CPU, used by others: what an idle machine does by itself is below. */
+/** Share of the CPU used by other programs: that of an idle machine is below. */
 const QUIET_SHARE = 0.1;
 
 /** How a scenario is measured. */

@@ -20,7 +20,7 @@ export interface Workload {
    * @returns how much {@link check} must rise by it
    */
   perform(driver: Driver, tenant: string, caller: Caller): Promise<number>;
-  /** One number of a tenant's database that tells what was really written. */
+  /** One number of a tenant's database that shows what was really written. */
   readonly check: string;
 }
 
@@ -111,8 +111,7 @@ const READ_SETTING = 'SELECT value FROM setting WHERE name = ?';
 const READ_TASK = 'SELECT id, title, columnId, position, updatedAt FROM task WHERE id = ?';
 
 const AT = '2026-11-21T08:00:00.000Z';
-const DESCRIPTION =
-  '<p>As a user I want the card to keep its place when somebody else moves another one.</p>';
+const DESCRIPTION = '<p>As a user I want the card to keep its place when someone else moves another one.</p>';
 
 /** Id of a seeded card. */
 export function taskId(column: number, card: number): string {

@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => stack?.stop());
 
-/** The URL of a tenant that nobody has written to. */
+/** The URL of a tenant without writes. */
 function newTenant(): string {
   return `${stack.gatewayUrl}/t/conformance-${++tenants}/`;
 }
@@ -258,7 +258,7 @@ describe('@libsql/client, beside the writes of others', () => {
 
   const insert = (value: string) => ({ sql: 'INSERT INTO t VALUES (?)', args: [value] });
 
-  it('holds up nobody else: other tenants write, reads go on, writes of its tenant wait and come after it', async () => {
+  it('holds up no other tenant: they write, reads continue, writes of its own tenant wait and come after it', async () => {
     const [own, other] = [await newPlace(), await newPlace()];
     const transaction = await own.client.transaction('write');
     await transaction.execute(insert('first'));

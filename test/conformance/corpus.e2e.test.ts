@@ -16,7 +16,7 @@ import { parseTclTest } from './corpus/tcl-tests.ts';
 
 /*
  * That `npm run test:corpus` reads both formats, finds what is different, and finds nothing in these few statements. A
- * corpus takes minutes: it is run by hand.
+ * corpus takes minutes: run it with its command.
  */
 
 const MAIN = fileURLToPath(new URL('./corpus/dist/main.js', import.meta.url));
@@ -152,7 +152,7 @@ describe('a documented difference', () => {
       rows(['seq', 'name', 'file'], [0n, 'main', '/plain.db']),
     ],
     [
-      'the name of a file that is told',
+      'the name of the file',
       false,
       'PRAGMA database_list',
       rows(['seq', 'name', 'file'], [0n, 'main', '/tenant.db']),

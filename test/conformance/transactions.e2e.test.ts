@@ -54,7 +54,7 @@ interface RawStream {
   baton: string | null;
 }
 
-/** One pipeline of statements by hand; the code of each, or `ok`. */
+/** One pipeline of statements, without a client library; the code of each, or `ok`. */
 async function sendRaw(place: Place, stream: RawStream, ...sqls: string[]): Promise<unknown[]> {
   const response = await fetch(`${stack.gatewayUrl}/t/${place.id}/v3/pipeline`, {
     method: 'POST',
@@ -74,7 +74,7 @@ async function sendRaw(place: Place, stream: RawStream, ...sqls: string[]): Prom
 }
 
 describe('an open transaction', () => {
-  it('is taken away when others wait, and nothing commits by itself until ROLLBACK', async () => {
+  it('is taken away when others wait, and nothing commits until ROLLBACK', async () => {
     const place = await newPlace();
     const stream: RawStream = { baton: null };
     expect(await sendRaw(place, stream, 'BEGIN IMMEDIATE', "INSERT INTO t VALUES ('lost')")).toEqual([
@@ -97,7 +97,7 @@ describe('an open transaction', () => {
     expect(await place.values()).toEqual(['waited', 'after']);
   });
 
-  it('is left alone while nobody waits', async () => {
+  it('is left alone while no other writer waits', async () => {
     const place = await newPlace();
     const transaction = await place.client.transaction('write');
     await transaction.execute(insert('slow'));
@@ -108,7 +108,7 @@ describe('an open transaction', () => {
     expect(await place.values()).toEqual(['slow', 'but sure']);
   });
 
-  it('that only reads keeps its state, and is let go when it is idle for too long', async () => {
+  it('that only reads keeps its state, and ends when it is idle for too long', async () => {
     const place = await newPlace();
     const stream: RawStream = { baton: null };
     expect(await sendRaw(place, stream, 'BEGIN READONLY', 'SELECT * FROM t')).toEqual(['ok', 'ok']);
@@ -133,7 +133,7 @@ describe('an open transaction', () => {
     const stream: RawStream = { baton: null };
     await sendRaw(place, stream, 'BEGIN IMMEDIATE', "INSERT INTO t VALUES ('lost')");
     process.kill(stack.currentPids().broker, 'SIGKILL');
-    // Either is true: the new broker says that it is gone, or nobody answers in time and the stream has ended.
+    // Either is true: the new broker says that it is gone, or no answer comes in time and the stream has ended.
     const [first] = await sendRaw(place, stream, "INSERT INTO t VALUES ('x')");
     expect(first).toBe('TRANSACTION_TIMEOUT');
     expect(await sendRaw(place, stream, 'ROLLBACK', "INSERT INTO t VALUES ('after')")).toEqual(['ok', 'ok']);

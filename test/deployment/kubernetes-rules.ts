@@ -3,7 +3,7 @@ import { roleOf, workloadsOf } from './kubernetes-objects.ts';
 
 /** What the processes themselves say, for {@link findRuleProblems}. */
 export interface ProcessFacts {
-  /** Of each role: the port it listens on when nothing else is said. */
+  /** The port that each role listens on by default. */
   readonly ports: Readonly<Record<string, number>>;
   /** Paths that each role answers with 200: probes without a token, metrics with theirs. */
   readonly paths: Readonly<Record<string, readonly string[]>>;
@@ -17,7 +17,7 @@ export interface ProcessFacts {
 
 /** From the last byte of a drained process to its end, and what a busy node adds. */
 const STOP_MARGIN_SECONDS = 5;
-/** Folders that are on a node's root disk unless somebody mounts another there. */
+/** Folders that are on a node's root disk unless another volume is mounted there. */
 const ROOT_DISK = /^\/(?:var|home|opt|tmp|root|etc|usr)(?:\/|$)/;
 const OUR_ROLES = ['broker', 'gateway', 'dashboard', 'kanban'];
 /** Variables that must come from a Secret. */
@@ -127,7 +127,7 @@ function findSettingProblems(
     if (!facts.variables.has(name)) problems.push(`there is no setting ${name}`);
     if (SECRET_VARIABLE.test(name) && value !== undefined) problems.push(`${name} is in a file`);
     if (valueFrom !== undefined && valueFrom.secretKeyRef?.name !== 'onewriter') {
-      problems.push(`${name} comes from a Secret that nobody is told of`);
+      problems.push(`${name} comes from a Secret that is not documented`);
     }
   }
   return problems.map(problem => `${nameOf(workload)}: ${problem}`);
@@ -241,7 +241,7 @@ function findNetworkProblems(
   }
   for (const { metadata, spec } of policies as KubernetesObject[]) {
     for (const rule of spec.ingress ?? []) {
-      if (rule.from === undefined) problems.push(`NetworkPolicy ${metadata.name} lets everybody in`);
+      if (rule.from === undefined) problems.push(`NetworkPolicy ${metadata.name} lets everyone in`);
     }
   }
   return problems;

@@ -1,7 +1,7 @@
 import { connect } from '@onewriter/sdk';
 
 /*
- * An app whose data directory is mounted read-only. Told a tenant on standard input, it reads the tenant's rows and
+ * An app whose data directory is mounted read-only. Given a tenant on standard input, it reads the tenant's rows and
  * prints `{"rows":[…],"throughGateway":boolean}`.
  */
 

@@ -6,7 +6,7 @@ import { spawnProcess, startRedis, startService, TEST_TOKEN_SECRET, waitFor } fr
 import { compareContent, readContent } from './content.ts';
 import { makeDatabase } from './make-database.ts';
 
-/** What came of one schema. */
+/** Result of one schema. */
 export interface RoundTrip {
   readonly seed: number;
   readonly features: readonly string[];

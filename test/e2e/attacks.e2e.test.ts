@@ -19,7 +19,7 @@ import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 /*
- * What somebody with a token for the tenant `mine` might try: to reach the tenant `theirs`, to reach the machine, or to
+ * What a caller with a token for the tenant `mine` might try: to reach the tenant `theirs`, to reach the machine, or to
  * take the service down. Each attack has the answer it must get; afterwards everything is as it was.
  */
 
@@ -515,7 +515,7 @@ describe('statements', () => {
     expect(wrong).toEqual([]);
   });
 
-  it('that never end are stopped, and hold nobody up', async () => {
+  it('that never end are stopped, and delay no one else', async () => {
     const bombs = [
       'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n',
       'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000) SELECT count(*) FROM n a, n b, n c',

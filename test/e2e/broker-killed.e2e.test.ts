@@ -14,7 +14,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { slowInsert } from './slow-write.ts';
 import { columnInFile, inFile, ledgerInFile } from './tenant-file.ts';
 
-/** What a caller was told about its write. */
+/** The answer that a caller got for its write. */
 interface Told {
   readonly tenant: string;
   readonly n: number;
@@ -44,7 +44,7 @@ async function openClient(options: { redis: string; dataDir: string }): Promise<
 }
 
 describe('kill -9 of the broker', () => {
-  it('in the middle of 5,000 writes: it is started again, each caller hears the truth, each write is done once', async () => {
+  it('in the middle of 5,000 writes: it is started again, each caller gets a true answer, each write is applied once', async () => {
     const WRITES = 5_000;
     const CALLERS = 100;
     const stack = await startStack();
@@ -136,7 +136,7 @@ describe('kill -9 of the broker', () => {
 });
 
 describe('gateway and broker, each started alone', () => {
-  it('find each other through Redis and the files alone, in any order, and each ends by itself', async () => {
+  it('find each other through Redis and the files alone, in any order, and each ends without help', async () => {
     await using redis = await startRedis();
     await using data = await temporaryDirectory('alone');
     const options = { redisUrl: redis.url, dataDir: data.path };

@@ -131,7 +131,7 @@ describe('a broker', () => {
     return other;
   }
 
-  /** Adds a job as another program would, and rings no bell. */
+  /** Adds a job as another program would, without a notification. */
   async function addSilently(tenant: string, message: unknown): Promise<string> {
     const id = newJobId();
     await openQueue(redis.url, tenant).add('by hand', message, { jobId: id });
@@ -157,7 +157,7 @@ describe('a broker', () => {
     await waitFor(() => numbersIn(canary.id).length === 1, { what: 'the sweep' });
   }
 
-  it('finds work whose bell was never rung, of tenants that it knows and of others', async () => {
+  it('finds work that was never notified, of known and unknown tenants', async () => {
     const known = await newTenant();
     await addSilently(known.id, insertMessage(1));
     await addSilently('never-seen', {
@@ -200,7 +200,7 @@ describe('a broker', () => {
     expect(numbersIn(db.id)).toEqual([1, 2]);
   });
 
-  it('fails a job that is no message, and goes on with the next', async () => {
+  it('fails a malformed job, and continues with the next', async () => {
     const db = await newTenant();
     const unreadable = await addSilently(db.id, 'not a message');
     await addSilently(db.id, insertMessage(2));
@@ -266,7 +266,7 @@ describe('a broker', () => {
     expect(first.attemptsStarted).toBe(1);
     const last = (await queue.getJob(ids.at(-1)!))!;
     expect(await last.getState()).toBe('waiting');
-    // Taken: nobody else may remove it.
+    // It was fetched: only the broker may remove it.
     await expect(first.remove()).rejects.toThrow(/locked/);
 
     await writing;
@@ -316,13 +316,13 @@ describe('a broker', () => {
     expect(numbersIn(db.id)).toEqual([0, 1, 2]);
   });
 
-  it('applies what an old leader took after Redis had lost its data before what came later', async () => {
+  it('applies jobs that an old leader fetched after Redis had lost its data before later jobs', async () => {
     const db = await newTenant();
     await db.prepare(INSERT).run(0);
     const queue = openQueue(redis.url, db.id);
     await queue.pause();
     const first = await db.enqueue(INSERT, [1]);
-    // The old leader's take: the queue does not tell any more whose it is.
+    // The old leader's fetch: the queue no longer shows whose it is.
     const client = new Redis(redis.url);
     onTestFinished(() => client.disconnect());
     expect(await client.rpoplpush(queue.toKey('wait'), queue.toKey('active'))).toBe(
@@ -334,7 +334,7 @@ describe('a broker', () => {
     await second.committed();
     await first.committed();
     expect(numbersIn(db.id)).toEqual([0, 1, 2]);
-    // They are finished a moment after their callers are told.
+    // They are finished a moment after their callers hear.
     await waitFor(async () => (await queue.getJobCounts('active'))['active'] === 0);
     expect(await queue.getJobCounts('wait')).toEqual({ wait: 0 });
   });
@@ -443,7 +443,7 @@ describe('SIGTERM with many files open on a slow disk', () => {
 });
 
 describe('two brokers', () => {
-  it('one leads and one stands by; when the leader is killed the other takes its jobs over at once', async () => {
+  it('one leads and one stands by; when the leader is killed the other reclaims its jobs at once', async () => {
     const { data, client, commands, startBroker } = await startGround();
     // The lease of a leader that died on this host need not run out.
     const env = { ONEWRITER_LEASE_MS: '60000', ONEWRITER_THREADS: '1' };
@@ -477,7 +477,7 @@ describe('two brokers', () => {
     expect(second.logs()).toContain('Jobs of the last leader are delivered again');
   });
 
-  it('a standby takes over also where Redis would keep the lease for an hour, as after a clock that was put back', async () => {
+  it('a standby leads also where Redis would keep the lease for an hour, as after a clock that was put back', async () => {
     const { client, commands, startBroker } = await startGround();
     const leaseMs = 500;
     const env = { ONEWRITER_LEASE_MS: String(leaseMs) };

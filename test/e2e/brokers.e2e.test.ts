@@ -52,7 +52,7 @@ async function awaitPair(stack: Stack): Promise<{ readonly leader: number; reado
   return found;
 }
 
-/** Writes 1, 2, 3 … one after the other until it is told to stop; resolves to those that were told committed. */
+/** Writes 1, 2, 3 … one after the other until `stop()`; resolves to those that were acknowledged. */
 function writeOn(app: Onewriter) {
   const insert = app.tenant(TENANT).prepare('INSERT INTO numbers(n) VALUES (?)').withOptions(PATIENT);
   const committed: number[] = [];
@@ -63,7 +63,7 @@ function writeOn(app: Onewriter) {
       committed.push(n);
     }
   })();
-  done.catch(() => {}); // told by stop()
+  done.catch(() => {}); // stop() reports it
   return {
     committed,
     stop: async () => {
@@ -100,7 +100,7 @@ describe('up --brokers 2', () => {
     ['kills', 'SIGKILL', 'signal SIGKILL'],
     ['stops', 'SIGTERM', 'exit code 0'],
   ] as const)(
-    'lets the standby lead when somebody %s the leader, which comes back as standby',
+    'lets the standby lead after a person %s the leader, which comes back as standby',
     async (_, signal, end) => {
       await app.tenant(TENANT).exec('DROP TABLE IF EXISTS numbers; CREATE TABLE numbers(n INTEGER UNIQUE)');
       const { leader, standby } = await awaitPair(stack);
@@ -183,7 +183,7 @@ describe('up', () => {
     expect(second.pids.brokers).toEqual([second.pids.broker]);
   });
 
-  it('tells people which broker leads', async () => {
+  it('shows people which broker leads', async () => {
     const dataDir = await newDirectory();
     const args = ['--brokers', '2', '--data-dir', dataDir, '--gateway-port', '0', '--dashboard-port', '0'];
     const up = await spawnProcess(process.execPath, [CLI_MAIN, 'up', ...args], { env: withoutSettings() });

@@ -232,7 +232,7 @@ describe('onewriter backup and restore', () => {
     expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('--verify is full or quick') });
   });
 
-  it('restores in place: the old file is kept, numbers go on, followers are told', async () => {
+  it('restores in place: the old file is kept, numbers continue, followers get a gap', async () => {
     const db = await newTenant();
     const { path } = await backUp(db.id);
     await db.prepare('INSERT INTO t VALUES (3)').run();
@@ -338,7 +338,7 @@ describe('onewriter backup and restore', () => {
     expect(parseJson(await onewriter('check', db.id, '--json')).findings).toEqual([]);
   });
 
-  it('does not touch a tenant that somebody else writes', async () => {
+  it('does not touch a tenant that another process writes', async () => {
     const db = await newTenant();
     const { path } = await backUp(db.id);
     await onewriter('tenants', 'pause', db.id);
@@ -387,14 +387,14 @@ describe('onewriter backup and restore', () => {
 });
 
 describe('onewriter check --all', () => {
-  it('finds what is damaged, what does not fit and what belongs to nobody', async () => {
+  it('finds what is damaged, what does not fit and what has no owner', async () => {
     const stale = await newTenant();
     const { path } = await backUp(stale.id);
     await stale.prepare('INSERT INTO t VALUES (3)').run();
     const cut = await newTenant();
     const keyed = await newTenant();
     for (const { id } of [stale, cut]) await onewriter('tenants', 'pause', id);
-    // Somebody copies an old file over a tenant's: its jobs are done, and not in its ledger.
+    // An old file is copied over a tenant's: its jobs are done, and not in its ledger.
     writeFileSync(fileOf(stale.id), readFileSync(path));
     renameSync(fileOf(cut.id), `${fileOf(cut.id)}.replaced-20261121T000000Z`);
     await keyed.exec('CREATE TABLE child(n REFERENCES t(n))');
@@ -432,7 +432,7 @@ describe('onewriter check --all', () => {
 });
 
 describe('onewriter import and export', () => {
-  it('writes rows of a file, tells which are refused, and writes them out again', async () => {
+  it('imports the rows of a file, names the refused ones, and exports the rest', async () => {
     const { id } = await newTenant(0);
     const at = (name: string) => join(stack.dataDir, name);
     writeFileSync(at('rows.csv'), 'n\n1\n2\n2\n');
@@ -479,7 +479,7 @@ describe('onewriter import and export', () => {
 });
 
 describe('onewriter status', () => {
-  it('tells who leads and what is wrong, once and every second', async () => {
+  it('prints the leader and what is wrong, once and every second', async () => {
     const [text, json] = await Promise.all([onewriter('status'), onewriter('status', '--json')]);
     expect(text.stdout).toMatch(/^Onewriter {2}.* group default/);
     expect(text.stdout).toMatch(new RegExp(`leader +pid ${stack.pids.broker} on `));
@@ -498,7 +498,7 @@ describe('onewriter status', () => {
     expect((await watching.exited).code).toBe(0);
   });
 
-  it('ends with 3 where nobody leads', async () => {
+  it('ends with 3 where no broker leads', async () => {
     await using redis = await startRedis();
     const alone = await runCli(['status'], { env: { ONEWRITER_REDIS_URL: redis.url } });
     expect(alone).toMatchObject({ code: 3, stdout: expect.stringMatching(/critical[\s\S]*No broker runs/) });

@@ -83,7 +83,7 @@ describe('the overview', () => {
     await page.getByText('AOF everysec').waitFor();
     await page.getByRole('rowheader', { name: 'globex' }).waitFor({ state: 'detached' });
 
-    // A write that nobody waits for and that fails is told here, with the way to it.
+    // A failed write that no caller waits for is shown here, with a link to it.
     await onewriter.tenant('acme').enqueue("INSERT INTO tasks(id, title) VALUES (1, 'again')");
     await state(page).getByText('1 write was set aside.').waitFor();
     expect(await page.title()).toMatch(/^! \d+ Overview/);
@@ -133,7 +133,7 @@ describe('the overview', () => {
     await page.getByText(/restoring from backup, ticket 4711; 1 job waiting/).waitFor();
   });
 
-  it('tells when Redis is away and when another broker took over, and recovers by itself', async () => {
+  it('shows when Redis is away and when another broker took over, and recovers', async () => {
     const { page } = await visit('/');
     const leads = state(page).getByText(/leads \(process \d+,/);
     const leader = async () => Number(/\(process (\d+),/.exec((await leads.textContent()) ?? '')?.[1]);

@@ -27,7 +27,7 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
 /*
- * The dashboard alone, on a Redis whose queues this file fills itself: there is no broker that takes the jobs away
+ * The dashboard alone, on a Redis whose queues this file fills itself: there is no broker that fetches the jobs
  * while a person, here a real Chromium, looks at them.
  */
 
@@ -117,7 +117,7 @@ function request(path: string, init: RequestInit & { token?: string } = {}): Pro
 }
 
 it('shows on the overview who keeps tenants still, why and since when', async () => {
-  // A resume would apply nothing here: nobody leads.
+  // A resume would apply nothing here: no broker leads.
   onTestFinished(() => resumeTenant(connection, 'default', 'globex'));
   await pauseTenant(connection, 'default', 'globex', 'ada@laptop', 'to copy <the file>');
   const hold = { name: 'restore', who: 'bob@host', reason: 'from /backups/a.db', exclusive: true } as const;
@@ -210,7 +210,7 @@ describe('in a browser', () => {
     expect(problems).toEqual([]);
   });
 
-  it('says that a token is wrong, and goes on where the person wanted to go', async () => {
+  it('says that a token is wrong, and continues to the page that the person wanted', async () => {
     const { page } = await newPage();
     await page.goto(`${dashboard.url}/queues/queue/tenant.globex`);
     await page.getByLabel('Token').fill('wrong');
@@ -223,7 +223,7 @@ describe('in a browser', () => {
     expect(new URL(page.url()).pathname).toBe('/queues/queue/tenant.globex');
   });
 
-  it('removes a dead letter that somebody has dealt with', async () => {
+  it('removes a dead letter that a person has dealt with', async () => {
     const id = await addDeadLetter('acme');
     const { page, problems } = await newPage();
     await logIn(page, `/queues/queue/dead-letters/${id}`);

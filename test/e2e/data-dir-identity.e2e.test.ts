@@ -106,7 +106,7 @@ describe('two installations on one Redis and group', () => {
     expect(
       own.diagnoses.find(({ check }: { check: string }) => check === 'data-directory-owner'),
     ).toMatchObject({ level: 'ok' });
-    // The first goes on as if nothing had been.
+    // The first is not affected.
     expect(await app.tenant('acme').prepare('SELECT a FROM t').all()).toEqual([{ a: 1 }]);
     await app.tenant('acme').exec('INSERT INTO t VALUES (2)');
   });
@@ -259,7 +259,7 @@ describe('a data directory', () => {
       timeoutMs: 20_000,
       what: 'a claim at the new place',
     });
-    // One that does not lead yet goes on.
+    // A broker that does not lead yet keeps running.
     await waitFor(async () => (await looker.exists(groupKeys(GROUP).lease)) === 1 || undefined, {
       what: 'the lead',
     });

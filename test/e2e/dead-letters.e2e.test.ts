@@ -206,11 +206,11 @@ describe('onewriter dead-letters', () => {
     expect(await letters.getJob(two.id)).toBeUndefined();
   });
 
-  it('says that a malformed write cannot be sent again, and goes on with the others', async () => {
+  it('says that a malformed write cannot be sent again, and continues with the others', async () => {
     const db = await newTenant();
     const { name, prefix } = tenantQueue('default', db.id);
     const jobId = newJobId();
-    // Of a producer that is not the SDK: readable, but its write is none.
+    // A job of another producer than the SDK: readable, but it holds no write.
     const message = { v: PROTOCOL_VERSION, client: 'c-test', seq: 1, at: 0, sql: [], ops: [null] };
     const malformed = { tenant: db.id, receiptId: `${jobId}.0`, sql: '' };
     const error = { code: 'INVALID_ARGUMENT', message: 'The write is not an object.' };
@@ -240,7 +240,7 @@ describe('onewriter dead-letters', () => {
     expect(await connection.llen(`${prefix}:${name}:wait`)).toBe(0);
   });
 
-  it('rings for what it sends, and lists its tenant', async () => {
+  it('notifies the broker of what it sends, and lists its tenant', async () => {
     const db = await newTenant();
     const { receiptId } = await setAside(db.id, 'INSERT INTO other(missing) VALUES (1)');
     await broker.stop();
@@ -252,7 +252,7 @@ describe('onewriter dead-letters', () => {
     broker = await startService('broker', { redisUrl: redis.url, dataDir: redis.directory });
   });
 
-  it('wants to be told which letters', async () => {
+  it('requires a choice of letters', async () => {
     expect(await deadLetters('drop')).toEqual({
       code: 2,
       stdout: '',

@@ -155,7 +155,7 @@ it('says at the deadline who keeps the tenant still, and why', async () => {
         holders: [{ name: 'pause', who: 'alice', reason: 'the disk is replaced', since: expect.any(String) }],
       },
     });
-    // One that may begin a transaction is taken back.
+    // A job that may begin a transaction is withdrawn.
     const begin = db.steps({ steps: [{ sql: 'BEGIN IMMEDIATE' }], interactive: true }, { timeoutMs: 1_000 });
     await expect(begin).rejects.toMatchObject({
       code: 'TRANSACTION_BUSY',
@@ -165,7 +165,7 @@ it('says at the deadline who keeps the tenant still, and why', async () => {
     await resumeTenant(connection, 'default', 'acme');
     const { receiptId } = (error as OnewriterError).details as { receiptId: string };
     expect(await db.receipt(receiptId).committed({ timeoutMs: 10_000 })).toMatchObject({ changes: 1 });
-    // Of a tenant that is not held nothing is said.
+    // Nothing is said about a tenant that is not held.
     broker.kill('SIGSTOP');
     const other = await db.exec('DELETE FROM t', { timeoutMs: 700 }).catch((reason: unknown) => reason);
     expect((other as OnewriterError).details).not.toHaveProperty('holders');

@@ -239,7 +239,7 @@ describe('compose.yaml', () => {
   const ours = Object.entries(compose.services).filter(([, { image }]) => image.startsWith('onewriter:'));
 
   it('is what the compose specification allows', () => {
-    // Its name of the draft is one that nobody knows, and `id` is of an older draft than the rest.
+    // It names an unknown draft, and `id` is of an older draft than the rest.
     const schema = JSON.parse(JSON.stringify(composeSpec.composeSchema), (key, value) =>
       key === '$schema' || (key === 'id' && typeof value === 'string') ? undefined : value,
     ) as object;

@@ -29,7 +29,7 @@ async function startGround() {
 const codeOf = (error: unknown) => (error instanceof OnewriterError ? error.code : String(error));
 
 describe('a statement that never ends', () => {
-  it('is stopped at its deadline and set aside; whoever shared its job or its process is served', async () => {
+  it('is stopped at its deadline and set aside; writes that shared its job or process are applied', async () => {
     const { redis, client, startBroker } = await startGround();
     const env = { ONEWRITER_STATEMENT_TIMEOUT_MS: '700', ONEWRITER_THREADS: '1' };
     const first = await startBroker(env);
@@ -72,7 +72,7 @@ describe('a statement that never ends', () => {
     });
   });
 
-  it('sent again and again holds its own tenant back, longer each time, and nobody else', async () => {
+  it('sent again and again holds its own tenant back, longer each time, and no other', async () => {
     const timeoutMs = 2_000;
     const stack = await startStack({ env: { ONEWRITER_STATEMENT_TIMEOUT_MS: String(timeoutMs) } });
     onTestFinished(async () => void (await stack.stop()));
@@ -121,7 +121,7 @@ describe('a statement that never ends', () => {
     onTestFinished(() => redis.disconnect());
     const [slow, other] = [client.tenant('slow'), client.tenant('other')];
     for (const db of [slow, other]) await db.exec('CREATE TABLE t(n INTEGER PRIMARY KEY)');
-    // Resumed, the broker takes them all at once.
+    // When it is resumed, the broker fetches them all at once.
     await pauseTenant(redis, 'default', 'slow', 'test');
     const receipts = [];
     for (let count = 0; count < 2; count++) receipts.push(await slow.enqueue(ENDLESS, []));
@@ -189,7 +189,7 @@ describe('a statement that never ends', () => {
     expect(replaced).toBe(2);
   });
 
-  it('stays set aside while its tenant is paused, whoever leads', async () => {
+  it('stays set aside while its tenant is paused, whichever broker leads', async () => {
     const { redis: server, client, startBroker } = await startGround();
     const redis = new Redis(server.url);
     onTestFinished(() => redis.disconnect());
@@ -202,7 +202,7 @@ describe('a statement that never ends', () => {
     await redis.hset(keys.condemned, jobId, JSON.stringify({ 0: error }));
     await redis.hset(keys.starts, jobId, 1);
     await redis.hset(keys.backOff, 'slow', JSON.stringify({ times: 5, at: Date.now(), paused: 'why' }));
-    // The other is found by the sweep, which begins when it is forgotten what nobody needs.
+    // The sweep finds the other; it starts by forgetting what is no longer needed.
     await redis.del(keys.bell);
     await startBroker({ ONEWRITER_SWEEP_INTERVAL_MS: '100' });
     await other.committed({ timeoutMs: 20_000 });

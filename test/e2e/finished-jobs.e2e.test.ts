@@ -85,7 +85,7 @@ describe('a finished job', () => {
     expect((await queue.getJob(jobId))!.failedReason).toHaveLength(2_000);
   });
 
-  it('goes when it is old, whoever left it, and the tenant costs nothing but its meta', async () => {
+  it('goes when it is old, whichever process left it, and the tenant costs nothing but its meta', async () => {
     const { queue, finish, keys } = await newTenant();
     for (let n = 0; n < 90; n++) await finish(n % 3 === 0 ? 'failed' : 'completed');
     const last = await finish('completed');

@@ -9,7 +9,7 @@ const MAX_QUEUE_BYTES = 50_000;
 const INSERT = 'INSERT INTO t(body) VALUES (?)';
 const BODY = 'x'.repeat(2_000);
 
-it('whose queue is full refuses writes at every door, and takes them when a broker works', async () => {
+it('whose queue is full refuses writes through every API, and accepts them when a broker works', async () => {
   const redis = await startRedis();
   onTestFinished(() => redis.stop());
   const data = await temporaryDirectory('full-queue');

@@ -280,7 +280,7 @@ describe('statements', () => {
     expect(lines(broken.body).at(-1).error.code).toBe('SQL_ERROR');
   });
 
-  it('stop a read at its deadline, while others go on', async () => {
+  it('stop a read at its deadline, while others continue', async () => {
     await post('slow/script', { sql: 'CREATE TABLE t(a)' });
     const sql = 'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n';
     const endless = post('slow/query', { sql, timeoutMs: 500 });
@@ -323,7 +323,7 @@ describe('Idempotency-Key', () => {
 });
 
 describe('enqueue and receipts', () => {
-  it('accepts a write, and tells later what became of it', async () => {
+  it('accepts a write, and reports its outcome later', async () => {
     await post('later/script', { sql: 'CREATE TABLE t(a UNIQUE)' });
     const accepted = await post('later/enqueue', { sql: 'INSERT INTO t VALUES (?)', params: [1] });
     expect(accepted.status).toBe(202);
@@ -432,7 +432,7 @@ describe('tenants', () => {
     expect((await ask('GET', '/v1/audit', { access })).status).toBe(403);
   });
 
-  it('tell their schema', async () => {
+  it('return their schema', async () => {
     await post('schema/script', {
       sql: `CREATE TABLE owners(id INTEGER PRIMARY KEY);
         CREATE TABLE items(id TEXT NOT NULL, owner INT DEFAULT (1 + 1) REFERENCES owners(id) ON DELETE CASCADE,
@@ -721,7 +721,7 @@ describe('events', () => {
     return { events, done };
   }
 
-  it('tell each commit once, in order, also after a new connection', async () => {
+  it('send each commit once, in order, also after a new connection', async () => {
     await post('feed/script', { sql: 'CREATE TABLE t(a UNIQUE)' });
     const first = await follow('feed', 3);
     await waitFor(() => first.events().length === 1, { what: 'the beginning' });
@@ -755,7 +755,7 @@ describe('events', () => {
     expect((await get('nobody/events')).status).toBe(404);
   });
 
-  it('tell every commit of a write or job that takes several', async () => {
+  it('send every commit of a write or job that has several', async () => {
     const client = await connect({ redis: redis.url, dataDir: data.path });
     onTestFinished(() => client.close({ timeoutMs: 1 }));
     const db = client.tenant('parts');
@@ -817,7 +817,7 @@ describe('deleting a tenant', () => {
     expect((await get('gone')).status).toBe(404);
     expect((await post('gone/query', { sql: 'SELECT * FROM t' })).status).toBe(404);
     expect((await ask('DELETE', path, { headers })).status).toBe(404);
-    // A new one by the same name begins anew: nobody writes into the old file.
+    // A new tenant of the same name starts empty: no process writes into the old file.
     await ask('PUT', path, { body: { script: 'CREATE TABLE t(b)' } });
     expect((await post('gone/query', { sql: 'SELECT * FROM t' })).body.rows).toEqual([]);
     expect((await ask('GET', '/v1/audit?limit=2')).body.entries[1]).toMatchObject({
@@ -840,7 +840,7 @@ describe('deleting a tenant', () => {
     expect((await post('crowd/query', { sql: 'INSERT INTO t VALUES (1)' })).status).toBe(200);
   });
 
-  it('does not lose queued writes unless it is told to', async () => {
+  it('does not lose queued writes unless the caller asks for it', async () => {
     await ask('PUT', '/v1/tenants/full', { body: { script: 'CREATE TABLE t(a)' } });
     const connection = new Redis(redis.url);
     onTestFinished(() => connection.disconnect());
@@ -953,7 +953,7 @@ describe('documentation', () => {
     expect(python.stdout).toBe('two\n');
     for (const language of ['Go', 'PHP'])
       expect(example(language)).toContain(`${gateway.url}/v1/tenants/acme`);
-    // Not everybody has these; they are not installed for it.
+    // Not every machine has these tools; the test does not install them.
     const code = await temporaryDirectory('examples');
     onTestFinished(() => code.remove());
     if (await isInstalled('php')) {

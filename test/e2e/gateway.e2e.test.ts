@@ -40,7 +40,7 @@ async function startGateway(env: Record<string, string | undefined> = {}): Promi
   return gateway;
 }
 
-/** A tenant's file as somebody else may have put it in place. */
+/** A tenant's file as another program may have put it in place. */
 function createFile(tenant: string, script: string): string {
   const path = tenantFile(data.path, tenant);
   mkdirSync(dirname(path), { recursive: true });
@@ -147,7 +147,7 @@ describe('without a broker', () => {
     await waitFor(() => gateway.logs().includes('"code":"OUTCOME_UNKNOWN"'), { what: 'the end of the wait' });
   });
 
-  it('answers what is under way when it is told to end: with the truth', async () => {
+  it('answers the requests under way when it gets SIGTERM: with the truth', async () => {
     const gateway = await startGateway({ ONEWRITER_DRAIN_MS: '1500' });
     const write = send(gateway, 'POST', '/query', { tenantId: 'drain', query: 'CREATE TABLE t(a)' });
     const connection = new Redis(redis.url);
@@ -164,7 +164,7 @@ describe('without a broker', () => {
     expect(await stopped).toEqual({ code: 0, signal: null });
   });
 
-  it('is not held up by connections that nobody uses', async () => {
+  it('is not held up by idle connections', async () => {
     const gateway = await startGateway();
     await send(gateway, 'GET', '/livez'); // fetch keeps this one for later
     const unused = connect(gateway.port, '127.0.0.1');
@@ -206,7 +206,7 @@ describe('GET /info/:tenantId', () => {
     }
   });
 
-  it('tells damage', async () => {
+  it('reports damage', async () => {
     const path = createFile(
       'damaged',
       `CREATE TABLE t(a); CREATE INDEX i ON t(a);
@@ -426,7 +426,7 @@ describe('with a broker', () => {
     ]);
   });
 
-  it('tells errors apart', async () => {
+  it('distinguishes errors', async () => {
     await query('errors', 'CREATE TABLE t(id INTEGER PRIMARY KEY)');
     await query('errors', 'INSERT INTO t VALUES (1)');
     for (const [text, params, status, code, sqliteCode] of [
@@ -505,7 +505,7 @@ describe('with a broker', () => {
     expect((await send(gateway, 'POST', '/query', write, { access })).status).toBe(200);
   });
 
-  it('tells later what became of a write', async () => {
+  it('reports the outcome of a write later', async () => {
     await query('receipts', 'CREATE TABLE t(a)');
     const path = '/v1/tenants/receipts';
     const write = await send(gateway, 'POST', `${path}/query`, {

@@ -122,7 +122,7 @@ it('a Redis that is silent shows in every process, and none of them is restarted
       checks: { redis: expect.stringContaining('Redis does not answer') },
     });
   }
-  // A connection that is only silent has not ended: the lease tells.
+  // A connection that is only silent has not ended: the lease decides.
   expect(found['leader']?.checks['lease']).toMatch(/could not be renewed|^ok$/);
   expect(found['leader']?.reasons.join()).toMatch(/lease could not be renewed|Redis does not answer/);
   expect(found['standby']?.reasons.join()).toMatch(/lease could not be looked at|Redis does not answer/);

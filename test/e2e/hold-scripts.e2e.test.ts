@@ -119,7 +119,7 @@ class Model {
     expect(await redis.hexists(meta, 'onewriter.released')).toBe(state);
   }
 
-  /** What the scripts that take jobs look at, and what people see. */
+  /** What the scripts that fetch jobs read, and what people see. */
   async check(): Promise<void> {
     const [count, paused] = await redis.hmget(this.keys.meta, 'onewriter.holds', 'paused');
     expect(count).toBe(this.holds.length === 0 ? null : String(this.holds.length));
@@ -182,7 +182,7 @@ describe('holds', () => {
     await add('first');
     expect(await release('5.2')).toEqual([1, 0, [], expect.closeTo(LIFE_MS, -4)]);
     await redis.eval(REMOVE_HOLD, 2, holds, meta, 'first');
-    // The leader adopts the queue, opens the file and takes a job; then another wants to hold the tenant.
+    // The leader reclaims the queue, opens the file and fetches a job; then another wants to hold the tenant.
     await redis.hset(meta, 'onewriter.epoch', '5.4');
     await redis.lpush(active, 'w-1');
     await add('second');
@@ -193,7 +193,7 @@ describe('holds', () => {
     // Numbers, not letters, are compared.
     expect(await release('5.10')).toEqual([1, 1, [], expect.closeTo(LIFE_MS, -4)]);
     expect(await release('5.9')).toEqual([-3, 0, []]);
-    // Where no broker leads the epoch alone will do, and whoever led last adopts before it takes.
+    // Where no broker leads, the epoch alone is enough: the last leader reclaims before it fetches.
     expect(await release(5)).toEqual([1, 1, [], expect.closeTo(LIFE_MS, -4)]);
     expect(await redis.hget(meta, 'onewriter.epoch')).toBe('5');
   });

@@ -137,7 +137,7 @@ describe('a deletion', () => {
 describe('a tenant that is held', () => {
   const hold = { name: 'restore', who: 'test', reason: 'of this test', exclusive: true } as const;
 
-  it('is taken up by no broker, whatever rings and whoever leads, and goes on when the hold ends', async () => {
+  it('is not opened by any broker, whatever is notified and whichever leads, until the hold ends', async () => {
     const db = await newTenant('held');
     const receipts: Receipt[] = [];
     await withHeldTenant(redis, GROUP, 'held', hold, async held => {
@@ -288,7 +288,7 @@ describe('a tenant that is held', () => {
   it('is written again after a restore that was killed before it replaced the file, without a resume', async () => {
     const db = await newTenant('killed');
     const [{ path }] = parseJson(await onewriter('backup', 'killed', '--json'));
-    // A lock of another program: the restore waits for it when the broker has let go of the file.
+    // A lock of another program: the restore waits for it when the broker has released the file.
     const other = new Database(tenantFile(stack.dataDir, 'killed'));
     onTestFinished(() => void other.close());
     other.exec('BEGIN IMMEDIATE');

@@ -100,7 +100,7 @@ async function startReaders(tenant: string, count: number) {
   return { askAll };
 }
 
-it('answers from the new file at once, through all doors, after each deletion and restore', async () => {
+it('answers from the new file at once, through all APIs, after each deletion and restore', async () => {
   const tenant = 'fresh';
   await fill(tenant, 'value 0');
   const { askAll } = await startReaders(tenant, 2);
@@ -182,7 +182,7 @@ it('finds the receipt of the first write to a tenant that was created again', as
 
 /** The first events after an id. */
 async function follow(tenant: string, count: number, lastEventId?: string) {
-  // Else a follower that is told nothing waits for ever.
+  // Without an event, a follower would wait for ever.
   const signal = AbortSignal.timeout(20_000);
   const response = await ask('GET', `/v1/tenants/${tenant}/events`, {
     headers: lastEventId === undefined ? {} : { 'last-event-id': lastEventId },
@@ -203,7 +203,7 @@ async function follow(tenant: string, count: number, lastEventId?: string) {
   return events().slice(0, count);
 }
 
-it('tells a follower of events that the tenant is another, and each commit of that', async () => {
+it('sends a follower of events a gap when the file is another, and then each commit of the new file', async () => {
   const tenant = 'events';
   await fill(tenant, 'old');
   for (const id of [3, 4, 5]) await app.tenant(tenant).prepare('INSERT INTO t VALUES (?, 1)').run(id);
@@ -222,7 +222,7 @@ it('tells a follower of events that the tenant is another, and each commit of th
   expect(gap!.id).toMatch(/^\d+\.\d+\.[0-9a-f]{20}$/);
   expect(commits.map(({ event }) => event)).toEqual(['commit', 'commit']);
   expect(commits[0]!.commitSeq).toBe(first!['seq']);
-  // It goes on from there as usual.
+  // It continues from there as usual.
   expect(await follow(tenant, 2, commits[0]!.id)).toMatchObject([
     { event: 'ready' },
     { event: 'commit', commitSeq: commits[1]!.commitSeq },

@@ -140,7 +140,7 @@ it('lets two people work on one board with mouse and keyboard', async () => {
   expect(complaints.filter(text => !text.includes('404'))).toEqual([]);
 });
 
-it('says that the server is away, and goes on when it is back', async () => {
+it('says that the server is away, and continues when it is back', async () => {
   const page = await visit(servers[0]!, '/t/away');
   await page.getByText('No board yet').waitFor();
   await page.context().setOffline(true);

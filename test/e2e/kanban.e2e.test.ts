@@ -225,7 +225,7 @@ describe('two kanban servers on one tenant', () => {
     }
   });
 
-  it('answer what they have begun when one is told to end', async () => {
+  it('answer what they have begun when one gets SIGTERM', async () => {
     const [ending, staying] = [await startServer(), await startServer()];
     const board = await call<BoardView>(ending, 'POST', '/t/drain/api/boards', { title: 'Drain' });
     const path = `/t/drain/api/columns/${board.columns[0]!.id}/cards`;

@@ -8,7 +8,7 @@ import { createRandom, type Random } from '../faults/random.ts';
 
 /*
  * A tenant's queue on a real Redis, whose commands are lost with their connection and executed later: what was sent stays in
- * the buffers of the server, or behind a wait at the doorbell, while its sender has a new connection and goes on.
+ * the buffers of the server, or behind a blocking pop, while its sender has a new connection and continues.
  */
 
 const GROUP = 'late';
@@ -191,7 +191,7 @@ class Session {
       // Nothing overtakes.
       if (wait.length > 0 && held.length > 0) expect(wait[0]! > held.at(-1)!).toBe(true);
     }
-    // Nobody can withdraw what is held, and nothing runs that was withdrawn.
+    // A fetched job cannot be withdrawn, and a withdrawn job does not run.
     expect(wait.filter(id => held.includes(id))).toEqual([]);
     expect(held.filter(id => this.#withdrawn.has(id))).toEqual([]);
     expect(failed.filter(id => !this.#failed.has(id))).toEqual([]);
@@ -255,7 +255,7 @@ describe('commands that Redis executes long after their connection broke', () =>
     expect((await queue.take({ ...BOUNDS, maxJobs: 1 })).jobs.map(({ id }) => id)).toEqual(['w-1']);
   });
 
-  it('fail no job that was adopted since, and may be committed', async () => {
+  it('fail no job that was reclaimed since, and may be committed', async () => {
     const { link, queue, key } = await openQueue('fail', 1);
     await queue.adopt();
     const [job] = (await queue.take(BOUNDS)).jobs;

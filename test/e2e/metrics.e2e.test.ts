@@ -79,7 +79,7 @@ function hostOf(url: string): string {
   return new URL(url).host;
 }
 
-/** Writes, reads and mistakes of all kinds, through every door, until the end. */
+/** Writes, reads and mistakes of all kinds, through every API, until the end. */
 async function load(): Promise<void> {
   const headers = { authorization: `Bearer ${stack.token}`, 'content-type': 'application/json' };
   const ask = async (url: string, body?: object) => {
@@ -127,7 +127,7 @@ describe('/metrics', () => {
     }
   });
 
-  it('of gateway and dashboard opens to the token for metrics and to those for all tenants, to nobody else', async () => {
+  it('of gateway and dashboard opens only to the token for metrics and to tokens for all tenants', async () => {
     for (const url of [stack.gatewayUrl, stack.dashboardUrl]) {
       await expect(metricsOf(url)).rejects.toThrow('401');
       await expect(metricsOf(url, 'another-token-of-some-length')).rejects.toThrow('401');
@@ -172,7 +172,7 @@ describe('Prometheus', () => {
     );
   });
 
-  it('accepts the rules, which ring when they should', async () => {
+  it('accepts the rules, which fire when they should', async () => {
     await promtool(['check', 'rules', join(PROMETHEUS_FOLDER, 'rules.yml')]);
     await promtool(['test', 'rules', join(PROMETHEUS_FOLDER, 'rules-test.yml')]);
   });
@@ -200,8 +200,8 @@ describe('Prometheus', () => {
     expect(names.size).toBeGreaterThan(20);
     for (const name of names) await untilThereIsData(`{__name__="${name}"}`);
     // All is well here. (A loaded machine may have slow commits and late timers.)
-    const ringing = rules.filter(rule => rule.state === 'firing').map(rule => rule.name);
-    expect(ringing.filter(name => !/Slow|Delayed|Busy|Held|Disk/.test(name))).toEqual([]);
+    const firing = rules.filter(rule => rule.state === 'firing').map(rule => rule.name);
+    expect(firing.filter(name => !/Slow|Delayed|Busy|Held|Disk/.test(name))).toEqual([]);
   });
 
   it('returns data for every query of every Grafana dashboard', async () => {

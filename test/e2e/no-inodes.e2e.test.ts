@@ -68,7 +68,7 @@ afterAll(async () => {
   await folder?.remove();
 });
 
-/** Takes all inodes but so many. @returns how to give them back */
+/** Uses up all inodes but so many. @returns a function that frees them */
 function takeInodes(left: number): () => void {
   const fillers: string[] = [];
   while (statfsSync(dataDir).ffree > left) {

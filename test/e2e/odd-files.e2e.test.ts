@@ -287,7 +287,7 @@ describe('a folder that is no data directory', () => {
         stderr: expect.stringMatching(/There is no folder/),
       });
     }
-    // Those that ask Redis alone need no folder where they are told so.
+    // Commands that ask Redis alone need no folder with `--without-files`.
     const status = ['status', '--data-dir', inFolder('missing')];
     expect(await runCli(status, { env })).toMatchObject({
       code: 1,

@@ -21,7 +21,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseJson, runCli } from './cli-run.ts';
 
 /*
- * What somebody on call goes through: a stack under load is broken in five ways, and each time the cause has to be found
+ * What a person on call goes through: a stack under load is broken in five ways, and each time the cause has to be found
  * with nothing but what the overview shows, the metrics and `onewriter doctor`. Then the guide's remedy has to help.
  */
 
@@ -121,7 +121,7 @@ async function doctor(): Promise<string> {
   );
 }
 
-/** The text of the overview page, as somebody reads it. */
+/** The text of the overview page, as a person reads it. */
 async function page(): Promise<string> {
   const headers = { authorization: `Bearer ${stack.token}` };
   const html = await (await fetch(`${stack.dashboardUrl}/`, { headers })).text();
@@ -136,7 +136,7 @@ async function status(): Promise<string> {
   return findings.map(({ level, alert, text }) => `${level} ${alert}: ${text}`).join('\n');
 }
 
-/** A metric of the broker that leads; undefined where nobody does. Labels as in `name{code="X"}`. */
+/** A metric of the broker that leads; undefined where none does. Labels as in `name{code="X"}`. */
 async function metric(series: string): Promise<number | undefined> {
   for (const url of stack.brokerUrls) {
     const text = await fetch(`${url}/metrics`).then(
@@ -169,7 +169,7 @@ async function untilSays(what: () => Promise<string>, ...patterns: RegExp[]): Pr
   }
 }
 
-/** Waits until nothing is wrong, and the load goes on. That writes took long is told for a while after they did. */
+/** Waits until nothing is wrong, and the load continues. Slow writes are reported for a while after they end. */
 async function untilWell(): Promise<void> {
   await untilWritten(5);
   const past = /^warning OnewriterWritesDelayed: .*$/gm;
@@ -179,7 +179,7 @@ async function untilWell(): Promise<void> {
   });
 }
 
-describe('five ways to break it, each found from what it tells', () => {
+describe('five ways to break it, each found from what it shows', () => {
   it('under load it is well, and says so', async () => {
     await untilWell();
     expect(await doctor()).toBe('');
@@ -204,8 +204,8 @@ describe('five ways to break it, each found from what it tells', () => {
     expect(diagnosis.found).toContain(`epoch ${await metric('onewriter_epoch')}`);
   });
 
-  it('the disk is full: disk and tenants are named, and it goes on by itself when there is room', async () => {
-    const filler = join(disk, 'somebody-elses.log');
+  it('the disk is full: disk and tenants are named, and it recovers when there is room', async () => {
+    const filler = join(disk, 'other-program.log');
     const descriptor = openSync(filler, 'w');
     const megabyte = Buffer.alloc(1024 * 1024, 1);
     expect(() => {
@@ -227,7 +227,7 @@ describe('five ways to break it, each found from what it tells', () => {
     expect(await metric('onewriter_parked_tenants')).toBe(0);
   });
 
-  it('Redis is stopped: every process says that it is Redis, reads go on, and nothing is lost', async () => {
+  it('Redis is stopped: every process says that it is Redis, reads continue, and nothing is lost', async () => {
     redis.kill();
     const reasons = async (url: string) =>
       ((await (await fetch(`${url}/readyz`)).json()) as { reasons: string[] }).reasons.join();
@@ -271,7 +271,7 @@ describe('five ways to break it, each found from what it tells', () => {
       .trim()
       .split('\n');
     await cli('restore', backup!, tenant, '--replace');
-    // What nobody waited for was kept, and is applied to the restored file.
+    // Enqueued writes were kept, and are applied to the restored file.
     await receipt.committed({ timeoutMs: 30_000 });
     expect(await client.tenant(tenant).prepare('SELECT n FROM t').all()).toEqual([{ n: 1 }, { n: 2 }]);
     await untilWell();
@@ -312,7 +312,7 @@ describe('five ways to break it, each found from what it tells', () => {
       expect(acknowledged.filter(n => !there.has(n))).toEqual([]);
       expect(acknowledged.length).toBeGreaterThan(20);
     }
-    // Told as they were: the disk, the queue that was away, and never a code that nobody can act on.
+    // Reported as they were: the disk, the queue that was away, and only codes that a caller can act on.
     expect([...load.codes.keys()].filter(code => code === 'INTERNAL')).toEqual([]);
   });
 });

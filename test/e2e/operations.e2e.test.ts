@@ -47,7 +47,7 @@ const GIVEN: Readonly<Record<string, () => Promise<void>>> = {
     await rm(join(folder.path, 'other'), { recursive: true, force: true });
     await mkdir(join(folder.path, 'other'));
   },
-  // A write that nobody waits for, to a file that is no database: it stays, and the tenant is parked.
+  // A write that no caller waits for, to a file that is no database: it stays, and the tenant is parked.
   parked: async () => {
     const tenant = client.tenant('parked');
     await tenant.exec('CREATE TABLE t(n)');
@@ -70,7 +70,7 @@ const GIVEN: Readonly<Record<string, () => Promise<void>>> = {
   },
 };
 
-/** Writes over the beginning of a tenant's file while nobody writes it. */
+/** Overwrites the beginning of a tenant's file while no process writes to it. */
 async function damage(tenant: string): Promise<void> {
   expect(await run(`onewriter tenants pause ${tenant}`)).toMatchObject({ code: 0 });
   const file = tenantFile(stack.dataDir, tenant);

@@ -199,7 +199,7 @@ describe.each(DAMAGES)('a tenant whose file is $what', ({ what, code, libsql, da
     const expected = Object.keys(WAYS).map(way => (way === 'libSQL' ? expect.stringMatching(libsql) : code));
     expect(await within(Promise.all(writes.map(write => write(tenant))))).toEqual(expected);
     await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });
-    // One that nobody waits for stays, and does not hold up the others' answers.
+    // A write that no caller waits for stays, and does not delay the others' answers.
     const receipt = await onewriter.tenant(tenant).enqueue('INSERT INTO t VALUES (7)');
     for (const write of writes) await within(write(tenant));
     expect(await within(Promise.all(writes.map(write => write(tenant))))).toEqual(expected);
@@ -319,10 +319,10 @@ describe('a job of a protocol version that the broker does not know', () => {
       code: 'UNSUPPORTED_VERSION',
       message: expect.stringMatching(/version 2 /),
     });
-    // Callers behind it hear at once; other tenants are not touched.
+    // Callers behind it get their answers at once; other tenants are not touched.
     const ways = Object.entries(WAYS);
-    const told = await within(Promise.all(ways.map(([, write]) => write(tenant))));
-    expect(told).toEqual(
+    const answers = await within(Promise.all(ways.map(([, write]) => write(tenant))));
+    expect(answers).toEqual(
       ways.map(([way]) =>
         way === 'libSQL' ? expect.stringContaining('TENANT_UNAVAILABLE') : 'TENANT_UNAVAILABLE',
       ),
@@ -359,7 +359,7 @@ describe('a tenant whose file another program writes while the broker has it ope
     file.close();
   };
 
-  it('is refused before the next commit, at each door and with what to do, and goes on after a pause', async () => {
+  it('is refused before the next commit, by each API with its remedy, and continues after a pause', async () => {
     const tenant = 'shared';
     const db = onewriter.tenant(tenant);
     await db.exec('CREATE TABLE t(a)');

@@ -90,7 +90,7 @@ export async function startPrometheus(
   };
 }
 
-/** Somebody else may take the port first: then on another. */
+/** Another process may take the port first: then on another. */
 async function launch(folder: string): Promise<{ readonly child: SpawnedProcess; readonly url: string }> {
   for (let attempt = 1; ; attempt++) {
     const address = `127.0.0.1:${await freePort()}`;

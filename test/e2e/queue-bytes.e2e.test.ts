@@ -108,7 +108,7 @@ describe('the bytes that wait', () => {
     const { key, queue, counted, enqueue, name, prefix } = await newTenant();
     const other = new Queue(name, { connection: { url: redis.url }, prefix });
     onTestFinished(() => other.close());
-    // Removed by hand: too much is counted, and yet nothing is refused for good.
+    // Removed with BullMQ's tools: too much is counted, and yet nothing is refused for good.
     const removed = await enqueue(MAX_QUEUE_BYTES - 1_000);
     await other.remove(removed);
     expect(await counted()).toBeGreaterThan(MAX_QUEUE_BYTES - 1_000);
@@ -185,7 +185,7 @@ describe('a Redis that is nearly full', () => {
     onTestFinished(async () => void (await link.call('CONFIG', 'SET', 'maxmemory', 0)));
   }
 
-  it('takes no job of anyone, before its own limit, and takes them again when there is room', async () => {
+  it('accepts no job before its own limit is reached, and accepts jobs again when there is room', async () => {
     const { enqueue } = await newTenant();
     await fillTo(0.93);
     const refused = await waitFor(async () =>

@@ -5,7 +5,7 @@ import { expect, it, onTestFinished } from 'vitest';
 
 /* A Redis that needs seconds to load its data, as a large AOF does. */
 
-/** Of the time that it takes to load one command, µs; and how many there are: Redis answers after each 1,024 of them. */
+/** Time to load one command, µs, and the number of commands: Redis answers after each 1,024 of them. */
 const LOAD_DELAY_US = '1000';
 const COMMANDS = 4_000;
 

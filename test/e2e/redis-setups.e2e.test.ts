@@ -77,7 +77,7 @@ async function startLoad(redisUrl: string, dataDir: string) {
   return {
     app,
     committed: () => Math.min(...writers.map(({ committed }) => committed.size)),
-    /** Stops, and compares what was told with the files. */
+    /** Stops, and compares what was acknowledged with the files. */
     async judge() {
       await Promise.all(writers.map(writer => writer.stop()));
       for (const { tenant, committed, failed, unknown, slowestMs } of writers) {
@@ -126,7 +126,7 @@ function createWriter(app: Onewriter, tenant: string) {
     }
   };
   const done = Promise.all([writeOn(), writeOn(), writeOn(), writeOn()]);
-  done.catch(() => {}); // told by stop()
+  done.catch(() => {}); // stop() reports it
   const stop = async () => {
     stopped = true;
     await done;
@@ -174,7 +174,7 @@ describe('a failover', () => {
     }
   });
 
-  it('that turns the primary into a replica for a while is told by every door, and over when that is', async () => {
+  it('that turns the primary into a replica for a while is reported by every API, until it is the primary again', async () => {
     const { primary, replica } = await startPair();
     const stack = await ownStack(primary.url);
     const load = await startLoad(primary.url, stack.dataDir);
@@ -222,7 +222,7 @@ describe('a failover', () => {
       timeoutMs: 30_000,
     });
     await awaitCommits(load);
-    // What comes back as a primary is made a replica: everybody leaves it, or never goes there.
+    // What comes back as a primary is made a replica: all processes leave it, or never connect to it.
     await primary.restart();
     await awaitLink(directly(primary.url));
     await awaitCommits(load);
@@ -236,7 +236,7 @@ describe('a failover', () => {
 });
 
 describe('a Redis in cluster mode', () => {
-  it('is refused with the reason by every door', async () => {
+  it('is refused with the reason by every API', async () => {
     const redis = await ownRedis({ settings: { 'cluster-enabled': 'yes' } });
     const direct = directly(redis.url);
     await direct.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16_383);
@@ -274,7 +274,7 @@ describe('a Redis user with few rights', () => {
     ' ',
   );
 
-  it('is enough with the least ACL, and what is missing is told in a line', async () => {
+  it('is enough with the least ACL, and a missing permission is reported in one line', async () => {
     const redis = await ownRedis();
     const admin = directly(redis.url);
     await admin.acl('SETUSER', 'app', 'on', '>secret', ...RIGHTS);
@@ -338,7 +338,7 @@ describe('a Redis user with few rights', () => {
 });
 
 describe('a Redis that forgets its scripts', () => {
-  it('holds no write up: its job is there before the bell rings', async () => {
+  it('holds no write up: its job is there before the notification', async () => {
     const redis = await ownRedis();
     const direct = directly(redis.url);
     await using data = await temporaryDirectory('flush');
@@ -357,7 +357,7 @@ describe('a Redis that forgets its scripts', () => {
       tookMs.push(performance.now() - startedAt);
     }
     tookMs.sort((a, b) => a - b);
-    // Without the job before the bell each waits for the client to ask: a second.
+    // If the job came after the notification, each would wait for the client to ask: a second.
     expect(tookMs[15]).toBeLessThan(100);
     expect(tookMs.filter(ms => ms > 700)).toEqual([]);
   });

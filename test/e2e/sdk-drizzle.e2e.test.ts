@@ -354,7 +354,7 @@ PRAGMA foreign_keys=ON;`;
   });
 });
 
-it('logs and waits as it is told', async () => {
+it('logs and waits as configured', async () => {
   const lines: string[] = [];
   const logged = drizzle(tenant, { logger: { logQuery: line => lines.push(line) } });
   await logged.select({ id: people.id }).from(people);

@@ -204,7 +204,7 @@ describe('writes', () => {
 });
 
 describe('receipts', () => {
-  it('tell the outcome later, in any process', async () => {
+  it('return the outcome later, in any process', async () => {
     const db = await newTenant();
     const receipt = await db.enqueue('INSERT INTO t(n) VALUES (?)', [1]);
     expect(await receipt.committed()).toMatchObject({ changes: 1, lastInsertRowid: 1 });
@@ -257,7 +257,7 @@ describe('reads', () => {
     }
   });
 
-  it('give back every kind of value as it was written', async () => {
+  it('return every kind of value as it was written', async () => {
     const db = await newTenant();
     const values = [
       ...[
@@ -312,7 +312,7 @@ describe('reads', () => {
   });
 });
 
-/** Writes numbers from several callers until told to stop, and remembers what they were told. */
+/** Writes numbers from several callers until `stop()`, and remembers the answers. */
 function startLoad(tenantsToUse: readonly Tenant[], timeoutMs: number) {
   const told: { tenant: string; n: number; code: string; receipt: string | undefined }[] = [];
   let running = true;
@@ -342,7 +342,7 @@ function startLoad(tenantsToUse: readonly Tenant[], timeoutMs: number) {
   };
 }
 
-/** Compares what callers were told with what is in the files. */
+/** Compares the answers with what is in the files. */
 async function checkTruth(told: Awaited<ReturnType<ReturnType<typeof startLoad>['stop']>>): Promise<void> {
   for (const tenant of new Set(told.map(entry => entry.tenant))) {
     const unknown = told.filter(entry => entry.tenant === tenant && entry.code === 'OUTCOME_UNKNOWN');
@@ -363,13 +363,13 @@ async function checkTruth(told: Awaited<ReturnType<ReturnType<typeof startLoad>[
         const status = await client.tenant(tenant).receipt(entry.receipt!).status();
         expected = status.state === 'committed';
       }
-      expect(present.has(entry.n), `write ${entry.n} was told ${entry.code}`).toBe(expected);
+      expect(present.has(entry.n), `write ${entry.n} was answered ${entry.code}`).toBe(expected);
     }
   }
 }
 
 describe('faults between the client and Redis', () => {
-  it('are told truthfully when connections are cut and answers are lost', async () => {
+  it('get true answers when connections are cut and replies are lost', async () => {
     const proxy = await startTcpProxy(redis.port);
     onTestFinished(() => proxy.stop());
     const other = await connectTo({ redis: `redis://127.0.0.1:${proxy.port}` });
@@ -389,7 +389,7 @@ describe('faults between the client and Redis', () => {
     await checkTruth(told);
   });
 
-  it('that swallow everything leave nobody without an answer', async () => {
+  it('that swallow everything leave no caller without an answer', async () => {
     const proxy = await startTcpProxy(redis.port);
     onTestFinished(() => proxy.stop());
     const other = await connectTo({ redis: `redis://127.0.0.1:${proxy.port}` });
@@ -454,7 +454,7 @@ describe('a Redis of its own', () => {
     for (const write of waiting) expect((await write).changes).toBe(1);
   });
 
-  it('whose queue is too deep refuses writes, and tells when to come again', async () => {
+  it('whose queue is too deep refuses writes, and says when to retry', async () => {
     const { other } = await startOwn({}, false);
     const db = other.tenant('deep');
     for (let n = 0; n < LIMITS.maxQueueDepth; n++) await db.enqueue('INSERT INTO t VALUES (?)', [n]);
@@ -484,7 +484,7 @@ describe('a Redis of its own', () => {
     expect(await connection.keys('ow:default:{full}:tenant.full:w-*')).toHaveLength(accepted);
   });
 
-  it('without a broker: deadline, abort and close are told by whether the write was sent', async () => {
+  it('without a broker: deadline, abort and close answer by whether the write was sent', async () => {
     const { other } = await startOwn({}, false);
     const insert = other.tenant('alone').prepare('INSERT INTO t VALUES (1)');
     const late = await insert
@@ -556,7 +556,7 @@ describe('the inbox', () => {
 });
 
 describe('a program', () => {
-  it('ends by itself after close()', async () => {
+  it('lets the process exit after close()', async () => {
     const script = `
       import { connect } from ${JSON.stringify(SDK)};
       const client = await connect({ redis: ${JSON.stringify(redis.url)}, dataDir: ${JSON.stringify(data.path)} });

@@ -7,7 +7,7 @@ import { pickChange, pickStatement, READS, randomFrom, SCHEMA, WRITES } from './
 
 /*
  * SQLite shows the program of an EXPLAIN from the schema that it was compiled under, freed or not: where such a statement is
- * kept and run again, the process reads freed memory. So statements of all kinds run again and again at each door while the
+ * kept and run again, the process reads freed memory. So statements of all kinds run again and again through each API while the
  * schema changes. glibc overwrites what is freed (MALLOC_PERTURB_), so that a use of it shows.
  */
 

@@ -27,7 +27,7 @@ beforeAll(async () => {
   server = await startRedis();
   data = await temporaryDirectory('status');
   redis = new Redis(server.url);
-  // Two sweeps tell what waits in queues of which nothing is taken.
+  // It takes two sweeps to count what waits in queues that are not fetched from.
   const env = { ONEWRITER_SWEEP_INTERVAL_MS: '500' };
   const options = { redisUrl: server.url, dataDir: data.path, env };
   brokers = [await startService('broker', options)];
@@ -52,7 +52,7 @@ async function waitForStatus(is: (group: GroupStatus) => boolean, what: string):
   );
 }
 
-it('tells who leads, who stands by, and what tenants do', async () => {
+it('shows the leader, the standbys, and what tenants do', async () => {
   const onewriter = await connect({ redis: server.url, dataDir: data.path });
   try {
     const acme = onewriter.tenant('acme');
@@ -101,7 +101,7 @@ it('counts what waits in the queue of a paused tenant', async () => {
   }
 });
 
-it('goes on telling while Redis is full', async () => {
+it('keeps reporting while Redis is full', async () => {
   await redis.config('SET', 'maxmemory', '1');
   try {
     await expect(redis.set('anything', '1')).rejects.toThrow('OOM');
@@ -120,7 +120,7 @@ it('goes on telling while Redis is full', async () => {
   }
 });
 
-it('shows the successor of a leader that was killed, and then nobody', async () => {
+it('shows the successor of a leader that was killed, and then no leader', async () => {
   const { status } = await readGroupStatus(redis, GROUP);
   brokers[0]!.kill('SIGKILL');
   const after = await waitForStatus(
@@ -131,7 +131,7 @@ it('shows the successor of a leader that was killed, and then nobody', async () 
   expect(after.brokers[0]).toMatchObject({ pid: brokers[1]!.pid, state: 'leading' });
 
   await brokers[1]!.stop();
-  const nobody = await waitForStatus(group => group.status === undefined, 'the status to run out');
-  expect(nobody.brokers).toEqual([]);
-  expect(findStatusProblems(nobody)).toMatchObject([{ level: 'critical', alert: 'OnewriterNoLeader' }]);
+  const noLeader = await waitForStatus(group => group.status === undefined, 'the status to run out');
+  expect(noLeader.brokers).toEqual([]);
+  expect(findStatusProblems(noLeader)).toMatchObject([{ level: 'critical', alert: 'OnewriterNoLeader' }]);
 });

@@ -10,7 +10,7 @@ export interface LedgerEntry {
   readonly results: readonly WireOperationResult[];
 }
 
-/** Looks into a tenant's file without any code of ours between: `look` gets a read-only connection of its own. */
+/** Looks into a tenant's file without any code of the product: `look` gets a read-only connection of its own. */
 export function inFile<Result>(
   dataDir: string,
   tenant: string,

@@ -18,7 +18,7 @@ interface CollectedSpan {
   readonly failed: boolean;
 }
 
-/** What an OpenTelemetry collector is to whoever sends it spans. */
+/** An OpenTelemetry collector, as a sender of spans sees it. */
 class Collector {
   readonly spans: CollectedSpan[] = [];
   readonly #server: Server;
@@ -199,7 +199,7 @@ describe('a traced write', () => {
     for (const span of spans.values()) expect(span.end).toBeGreaterThanOrEqual(span.start);
   });
 
-  it('tells the code of a write that failed, and no value', async () => {
+  it('names the code of a write that failed, and no value', async () => {
     const { status } = await send("INSERT INTO t(a, b) VALUES (1, 'hidden')", [], traceIdOf(5));
     expect(status).toBe(409);
     const spans = await collector.trace(traceIdOf(5), ['onewriter.write', ...STAGES]);
@@ -258,19 +258,19 @@ describe('the log', () => {
     return find()!;
   };
 
-  it('tells of a slow write with its stages, under the id of its request', async () => {
+  it('logs a slow write with its stages, under the id of its request', async () => {
     const headers = { 'x-request-id': 'a-slow-one' };
     const slow = `INSERT INTO t(b) SELECT 'undisclosed' FROM (WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n
       WHERE i < 500000) SELECT count(*) FROM n)`;
     expect((await send(slow, [], traceIdOf(8), headers)).status).toBe(200);
-    const told = await line('Slow write', 'a-slow-one');
-    expect(told).toMatch(/tenant=acme .*receipt=w-[0-9a-f-]{36}\.0 .*statement=INSERT INTO t\(b\) SELECT \?/);
-    expect(told).toContain(traceIdOf(8));
-    expect(told).toMatch(/totalMs=\d.* queueMs=.* laneMs=.* applyMs=.* commitMs=.* completeMs=/);
+    const logged = await line('Slow write', 'a-slow-one');
+    expect(logged).toMatch(/tenant=acme .*receipt=w-[0-9a-f-]{36}\.0 .*statement=INSERT INTO t\(b\) SELECT \?/);
+    expect(logged).toContain(traceIdOf(8));
+    expect(logged).toMatch(/totalMs=\d.* queueMs=.* laneMs=.* applyMs=.* commitMs=.* completeMs=/);
     await line('Request answered', 'a-slow-one', 'status=200', 'durationMs=');
   });
 
-  it('tells of steps under the id of their request', async () => {
+  it('logs steps under the id of their request', async () => {
     const response = await fetch(`${stack.gatewayUrl}/t/acme/v2/pipeline`, {
       method: 'POST',
       headers: {
@@ -287,7 +287,7 @@ describe('the log', () => {
     await line('requestIds=', 'of-steps', 'statement=INSERT INTO t(b) VALUES (?)');
   });
 
-  it('tells of a write that was set aside, under the id of its request', async () => {
+  it('logs a write that was set aside, under the id of its request', async () => {
     const response = await fetch(`${stack.gatewayUrl}/v1/tenants/acme/enqueue`, {
       method: 'POST',
       headers: {

@@ -208,7 +208,7 @@ describe('a broker with interactive transactions', () => {
     });
   });
 
-  it('rolls back when it is told to stop, and its successor says so', async () => {
+  it('rolls back at SIGTERM, and its successor says so', async () => {
     const db = await createTenant('drains');
     const transaction = await begin(db, insert('a'));
     const queued = db.prepare("INSERT INTO t(name) VALUES ('queued')").withOptions(PATIENT).run();
@@ -245,7 +245,7 @@ describe('a broker whose limits for transactions are short', () => {
   it('takes a transaction away when others wait, and not before', async () => {
     const db = await createTenant('leases');
     const transaction = await begin(db, insert('a'));
-    // Well past both limits, with nobody waiting.
+    // Well past both limits, with no other writer waiting.
     const started = Date.now();
     await waitFor(() => Date.now() - started > 600, { ...PATIENT, what: 'the limits to pass' });
     expect(verdicts(await goOn(db, transaction, insert('b')))).toEqual(['ok']);
@@ -260,7 +260,7 @@ describe('a broker whose limits for transactions are short', () => {
   });
 });
 
-describe('kill -9 behind a COMMIT, before anybody is told', () => {
+describe('kill -9 behind a COMMIT, before it is acknowledged', () => {
   it('is answered from the ledger, once', async () => {
     // The table, BEGIN, and the COMMIT.
     const dying = await startBroker({ ONEWRITER_FAILPOINT: 'after-commit:3' });

@@ -99,7 +99,7 @@ describe('a running stack', () => {
     expect(await promisify(execFile)('redis-cli', args)).toMatchObject({ stdout: 'PONG\n', stderr: '' });
   });
 
-  it('refuses a second one on the same data directory, and goes on', async () => {
+  it('refuses a second one on the same data directory, and keeps running', async () => {
     const second = await onewriter('up', '--json', '--data-dir', stack.dataDir);
     expect(second.code).toBe(1);
     expect(second.stdout).toBe('');
@@ -154,7 +154,7 @@ describe('a running stack', () => {
     expect(await response.json()).toEqual({ type: 'all', result: [{ name: 'Zoë' }] });
   });
 
-  it('tells an error in one line', async () => {
+  it('prints an error in one line', async () => {
     const failed = await onewriter('sql', 'cli', 'SELECT * FROM missing', '--data-dir', stack.dataDir);
     expect(failed).toEqual({
       code: 1,
@@ -296,7 +296,7 @@ describe('starting', () => {
     const url = `redis://127.0.0.1:${redis.port}`;
     const failed = await onewriter('up', '--data-dir', await newDirectory(), '--redis-url', url);
     expect(failed.code).toBe(1);
-    // Another stack on this machine may have the usual ports; that is told in lines of its own.
+    // Another stack on this machine may have the usual ports; separate lines report that.
     const lines = failed.stderr.split('\n').filter(line => !/port \d+ is taken/.test(line));
     expect(lines).toEqual([expect.stringMatching(/^onewriter: MISCONFIGURED /), '']);
     expect(failed.stderr).toMatch(expected);
@@ -369,7 +369,7 @@ describe('stopping', () => {
     file.close();
   });
 
-  it('takes its children with it when it is killed and nobody starts it again', async () => {
+  it('takes its children with it when it is killed and not started again', async () => {
     const stack = await startStack({ env: { ONEWRITER_DRAIN_MS: '1000' } });
     onTestFinished(async () => void (await stack.stop()));
     const orphans = Object.values(stack.currentPids()).flat();

@@ -239,7 +239,7 @@ describe('"values":"tagged"', () => {
   const post = async (path: string, body: object, headers?: Record<string, string>): Promise<any> =>
     JSON.parse(await send(path, { values: 'tagged', ...body }, headers));
 
-  /** Of a table, by better-sqlite3 alone. */
+  /** Rows of a table, read by better-sqlite3 alone. */
   const inTable = (table: string, run?: number) =>
     inFile(data.path, 'tagged', file =>
       file
@@ -349,7 +349,7 @@ const loneSurrogate = fc
   .map(([before, unit, after]) => before + String.fromCharCode(unit) + after)
   .filter(text => !text.isWellFormed());
 
-describe('a value that SQLite could not give back', () => {
+describe('a value that SQLite could not return', () => {
   it('is refused with INVALID_VALUE, and the writes beside it are applied', async () => {
     const insert = client.tenant(TENANT).prepare<unknown[]>('INSERT INTO t(run, n, v) VALUES (?, ?, ?)');
     const refused = fc.oneof(

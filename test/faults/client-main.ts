@@ -12,7 +12,7 @@ import { Starvation } from './starvation.ts';
 import { commitOpen, commitSteps } from './transactions.ts';
 
 /*
- * A client process: writes what its seed makes it write, keeps a journal, and ends when it is told to. It is an app
+ * A client process: writes what its seed makes it write, keeps a journal, and ends when its parent says so. It is an app
  * process like any other: it knows nothing of the faults, and never retries a write without an idempotency key.
  */
 
@@ -142,7 +142,7 @@ class Client {
       const { sql, params } = statements[0]!;
       const idempotencyKey = op.kind === 'keyed' ? op.key : undefined;
       const result = await tenant.prepare(sql, { timeoutMs, idempotencyKey }).run(...params);
-      // Of a write with a key the answer may be that of an earlier attempt.
+      // The answer to a write with a key may be that of an earlier attempt.
       return {
         outcome: 'committed',
         commitSeq: op.kind === 'keyed' ? undefined : result.commitSeq,
@@ -252,7 +252,7 @@ process.on('message', (order: ClientOrder) => {
     })
     .catch(die);
 });
-// Without its parent nobody needs it.
+// It is of no use without its parent.
 process.on('disconnect', () => {
   if (process.exitCode === undefined) setImmediate(() => process.exit(0));
 });

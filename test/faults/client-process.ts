@@ -54,12 +54,12 @@ export class ClientProcess {
     return this.#progress?.rssBytes ?? 0;
   }
 
-  /** @throws FaultFailure where it ended by itself. */
+  /** @throws FaultFailure where it ended without a signal from the rig. */
   assertAlive(): void {
     if (!this.#ended || this.#killed) return;
     const { exitCode: code, signalCode: signal } = this.#process.child;
     throw new FaultFailure(
-      `Client ${this.settings.client} ended by itself (${describeExit({ code, signal })}):\n${this.#process.logs().slice(-4_000)}`,
+      `Client ${this.settings.client} ended unexpectedly (${describeExit({ code, signal })}):\n${this.#process.logs().slice(-4_000)}`,
     );
   }
 

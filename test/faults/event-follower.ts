@@ -22,12 +22,12 @@ export class EventFollower {
     this.#running = this.#run();
   }
 
-  /** Numbers of the commits since it was told that something is missing; undefined where it was not. */
+  /** Numbers of the commits since its last gap event; undefined before one. */
   get sinceGap(): ReadonlySet<number> | undefined {
     return this.#sinceGap;
   }
 
-  /** What it was told so far counts no more. */
+  /** Forgets the events so far. */
   forget(): void {
     this.#sinceGap = undefined;
   }

@@ -4,7 +4,7 @@ import { trackHandle } from '@onewriter/testkit';
 /** What happens to bytes of one direction. */
 export type Passage =
   | { readonly kind: 'pass' }
-  /** They vanish, and nobody is told. */
+  /** They vanish without an error. */
   | { readonly kind: 'swallow' }
   /** Each piece arrives this much later, in order. */
   | { readonly kind: 'delay'; readonly delayMs: number }

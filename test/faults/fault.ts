@@ -8,7 +8,7 @@ export interface RoundContext {
   readonly random: Random;
   /** Counts from 1. */
   readonly round: number;
-  /** Tells what is done, on the round's line. */
+  /** Prints what is done, on the round's line. */
   say(text: string): void;
   /** Changes how the oracle judges the rig. */
   judgeBy(options: Partial<OracleOptions>): void;
@@ -28,7 +28,7 @@ export interface Fault {
   readonly judgeBy?: Partial<OracleOptions> | undefined;
   /** Rounds of `npm run test:faults` without `--rounds`. */
   readonly rounds: number;
-  /** Rounds on one rig, before the oracle judges and all is started anew. Default: 20. */
+  /** Rounds on one rig, before the oracle judges and all processes are restarted. Default: 20. */
   readonly roundsPerRig?: number | undefined;
   /** Before the rig starts: programs, file systems. @throws CannotInject */
   prepare?(place: { readonly folder: string; readonly random: Random }): Promise<() => Promise<void>>;

@@ -10,7 +10,7 @@ import { runFault, summarize } from './run-fault.ts';
 /** The same every time: a failure here can be looked for with `--seed`. */
 const SEED = 20_261;
 
-/** A machine that runs tests is slow in more ways than can be told from the product; the command judges by 100. */
+/** A machine that runs tests is slow in ways that the oracle cannot tell from the product; the command judges by 100. */
 const SLACK_MS = 300;
 
 const SHORT: readonly (readonly [name: string, rounds: number])[] = [

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import type { Operation } from './operation.ts';
 
 /*
- * A client's journal: what it issued, noted before it is sent, and what it was told, noted before anything else
+ * A client's journal: what it issued, noted before it is sent, and the answers it got, noted before anything else
  * happens. Each entry is one line of JSON, written with one system call: a client that is killed has it in the kernel.
  *
  * Times are milliseconds of one clock for all processes of the machine that no clock jump moves.
@@ -50,13 +50,13 @@ export type JournalEntry =
     }
   /** A read of a write that had been reported committed. */
   | { readonly k: 'read'; readonly n: number; readonly seen: boolean; readonly at: number }
-  /** The last line of a client that ended by itself: every write has been answered. */
+  /** The last line of a client that ended in order: every write has been answered. */
   | { readonly k: 'end'; readonly at: number };
 
 /** How a client writes. */
 export type Way = 'sdk' | 'gateway';
 
-/** What a caller is told of its write. */
+/** A caller's answer to its write. */
 export type Told =
   | {
       readonly outcome: 'committed';

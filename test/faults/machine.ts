@@ -72,7 +72,7 @@ export interface OwnFileSystem {
   readonly path: string;
   /** Loses what was not flushed, and answers EIO from now on. */
   cutPower(): Promise<void>;
-  /** Mounts it again after {@link cutPower}. Nobody may have files of it open. */
+  /** Mounts it again after {@link cutPower}. No process may have files of it open. */
   powerOn(): Promise<void>;
   remove(): Promise<void>;
 }

@@ -127,7 +127,7 @@ describe('the oracle', () => {
     expect(kindsFound([client(), issue(1), committed(1), end])).toEqual(['doubled']);
   });
 
-  it('finds a write that is there and was told failed', () => {
+  it('finds a write that is there and was reported failed', () => {
     commit(1);
     commit(2);
     expect(kindsFound([client(), issue(1), issue(2), committed(1), failed(2), end])).toEqual([
@@ -180,7 +180,7 @@ describe('the oracle', () => {
     expect(kindsFound(journal)).toEqual(['reordered']);
   });
 
-  it('finds a receipt that does not tell the truth', () => {
+  it('finds a receipt with a false outcome', () => {
     commit(1);
     commit(2, { job: JOB });
     const start = [client(), issue(1), committed(1), issue(2), unknown(2, `${JOB}.0`)];
@@ -239,7 +239,7 @@ describe('the oracle', () => {
     expect(kindsFound(journal)).toEqual(['damaged']);
   });
 
-  it('finds rows of another tenant, and rows that nobody wrote', () => {
+  it('finds rows of another tenant, and rows that no client wrote', () => {
     commit(1);
     const journal = [client(), issue(1), committed(1), end];
     addRow(2, 'c', 'b');

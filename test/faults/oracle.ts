@@ -5,7 +5,7 @@ import { ACCOUNTS, INITIAL_BALANCE, type Operation, rowsOf, SPOILERS } from './o
 import type { StarvedSpan } from './starvation.ts';
 
 /*
- * The oracle compares what clients were told with what is in the tenants' files, when everything has stopped. It knows
+ * The oracle compares the answers of clients with what is in the tenants' files, when everything has stopped. It knows
  * nothing of how a write travels: journals and files are all it reads.
  *
  *   journals ──▶ collectWrites ──▶ what may be in the files, per write: exactly once, at most once, not at all
@@ -15,13 +15,13 @@ import type { StarvedSpan } from './starvation.ts';
 
 /** What the oracle can find. */
 export type ViolationKind =
-  /** Told committed, and not there. */
+  /** Acknowledged, and not there. */
   | 'lost'
   /** There more than once. */
   | 'doubled'
-  /** Told failed, and there. */
+  /** Reported failed, and there. */
   | 'false-failure'
-  /** Told committed although it cannot have been: it violates a constraint. */
+  /** Acknowledged although it cannot have been committed: it violates a constraint. */
   | 'false-commit'
   /** Some rows of an atomic write are there, and some are not. */
   | 'partial'
@@ -35,7 +35,7 @@ export type ViolationKind =
   | 'hole'
   /** A row is in another tenant's file. */
   | 'foreign-row'
-  /** A row that nobody wrote. */
+  /** A row that no client wrote. */
   | 'unknown-row'
   /** Balances are not what the transfers in the log make of them. */
   | 'balance'
@@ -106,7 +106,7 @@ export interface Verdict {
     readonly unanswered: number;
     /** Answers that came after the slack, all of it time that the machine took. */
     readonly starved: number;
-    /** Of the answer that came latest, how long after its deadline, without the time that the machine took. */
+    /** How late the latest answer was after its deadline, without the time that the machine took. */
     readonly latestMs: number;
     /** Rows in the logs. */
     readonly rows: number;
@@ -139,7 +139,7 @@ export function judge(journals: readonly (readonly JournalEntry[])[], options: O
   }
   const { starved, latestMs } = lateness;
   const counts = { ...countOutcomes(writes), starved, latestMs, rows, commits };
-  if (counts.committed === 0) found.add('no-progress', 'No client was told that a write is committed.');
+  if (counts.committed === 0) found.add('no-progress', 'No client got a commit acknowledged.');
   return { violations: found.all, counts };
 }
 
@@ -246,7 +246,7 @@ function collectWrites(
   return all;
 }
 
-/** Judges when answers came, apart from the time that the machine took from who answers and who hears. */
+/** Judges when answers came, apart from the time that the machine took from both sides. */
 class Lateness {
   readonly #slackMs: number;
   readonly #gatewayStarved: readonly StarvedSpan[];
@@ -336,7 +336,7 @@ interface LogRow {
   readonly register: number | null;
 }
 
-/** Of a job's ledger entry: its commit, and what became of each of its writes so far. */
+/** A job's ledger entry: its commit, and the outcomes of its writes so far. */
 interface LedgerEntry {
   readonly commitSeq: number;
   readonly done: boolean;
@@ -495,7 +495,7 @@ function compareTenant(
     }
     const write = byId.get(`${row.client} ${row.n}`);
     if (write === undefined) {
-      found.add('unknown-row', `Nobody issued the write of row ${row.pos}.`, row);
+      found.add('unknown-row', `No client issued the write of row ${row.pos}.`, row);
       continue;
     }
     const rows = rowsByWrite.get(write);
@@ -510,7 +510,7 @@ function compareTenant(
   );
   checkHoles(content, spoiled, options.ledgerMayBePruned ?? false, tenant, found);
   checkOrder(content.rows, byId, found);
-  // A job in several commits is told by its last.
+  // A job in several commits reports the last one.
   if (!spoiled) checkCommitOrder(content, byId, found);
   checkBalances(content, tenant, found);
   checkRegisters(content, tenant, found);
@@ -538,26 +538,26 @@ function compareWrite(
     write.answers.some(({ outcome }) => outcome === 'committed') ||
     write.receipts.some(({ state }) => state === 'committed');
   if (committed && !applied && expectedRows > 0) {
-    found.add('lost', `Told committed, and it is not there (${describe(write)}).`, write);
+    found.add('lost', `Acknowledged, and it is not there (${describe(write)}).`, write);
   }
   const failed =
     write.answers.length === write.attempts && write.answers.every(({ outcome }) => outcome === 'failed');
   if (failed && applied) {
-    found.add('false-failure', `Told failed, and it is there (${describe(write)}).`, write);
+    found.add('false-failure', `Reported failed, and it is there (${describe(write)}).`, write);
   }
   checkReceipts(write, applied, options, found);
   checkLedger(write, applied, content, options, found);
   checkAccepted(write, applied, committed, options, found);
   const rowid = write.answers.flatMap(told => (told.outcome === 'committed' ? [told.rowid] : []))[0];
   if (rowid !== undefined && applied && rows[0]!.pos !== rowid) {
-    found.add('wrong-answer', `Told rowid ${rowid}, and it is row ${rows[0]!.pos}.`, write);
+    found.add('wrong-answer', `The answer says rowid ${rowid}, and it is row ${rows[0]!.pos}.`, write);
   }
 }
 
 /** What receipts said when asked later. */
 function checkReceipts(write: Write, applied: boolean, options: OracleOptions, found: Findings): void {
   const states = write.receipts.map(({ state }) => state).filter(state => state !== 'pending');
-  // Of a write that was sent again, each receipt is one attempt's.
+  // Each receipt of a write that was sent again belongs to one attempt.
   if (write.attempts === 1 && states.includes('failed') && applied) {
     found.add('wrong-receipt', `Its receipt said failed, and it is there (${describe(write)}).`, write);
   }
@@ -573,7 +573,7 @@ function checkReceipts(write: Write, applied: boolean, options: OracleOptions, f
   }
 }
 
-/** What a receipt's ledger entry says, also where nobody was there to ask for it. */
+/** What a receipt's ledger entry says, also where no client asked for it. */
 function checkLedger(
   write: Write,
   applied: boolean,
@@ -625,7 +625,7 @@ function checkOrder(rows: readonly LogRow[], byId: ReadonlyMap<string, Write>, f
   const last = new Map<string, { readonly n: number; readonly part: number; readonly pos: number }>();
   for (const row of rows) {
     const write = byId.get(`${row.client} ${row.n}`);
-    // A gateway serves each request by itself; a write that was sent again has the place of one of its attempts.
+    // A gateway serves each request alone; a write that was sent again has the place of one of its attempts.
     if (write === undefined || write.via !== 'sdk' || write.attempts > 1) continue;
     const before = last.get(row.client);
     if (before !== undefined && (row.n < before.n || (row.n === before.n && row.part < before.part))) {
@@ -634,7 +634,7 @@ function checkOrder(rows: readonly LogRow[], byId: ReadonlyMap<string, Write>, f
   }
 }
 
-/** A commitSeq that callers were told rises along the log. Of a job that took several commits, a receipt tells the last. */
+/** An acknowledged commitSeq rises along the log. The receipt of a job that took several commits has the last one. */
 function checkCommitOrder(
   { rows, noted }: TenantContent,
   byId: ReadonlyMap<string, Write>,
@@ -646,7 +646,11 @@ function checkCommitOrder(
     for (const told of write?.answers ?? []) {
       if (told.outcome !== 'committed' || told.commitSeq === undefined || noted.has(told.commitSeq)) continue;
       if (told.commitSeq < highest) {
-        found.add('wrong-answer', `Told commit ${told.commitSeq}, after a row of commit ${highest}.`, row);
+        found.add(
+          'wrong-answer',
+          `Acknowledged commit ${told.commitSeq}, after a row of commit ${highest}.`,
+          row,
+        );
       }
       highest = Math.max(highest, told.commitSeq);
     }
@@ -711,7 +715,7 @@ function describe(write: Write): string {
   return [
     write.op.kind,
     `sent at ${write.sentAt}`,
-    answers.length === 0 ? 'unanswered' : `told ${answers.join(', ')}`,
+    answers.length === 0 ? 'unanswered' : `answered ${answers.join(', ')}`,
     ...(write.accepted ? [`accepted as ${write.accepted.receiptId}`] : []),
     ...(write.receipts.length > 0 ? [`receipt ${write.receipts.map(({ state }) => state).join(', ')}`] : []),
   ].join(', ');

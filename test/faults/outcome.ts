@@ -1,7 +1,7 @@
 import { OnewriterError } from '@onewriter/sdk';
 import type { Told } from './journal.ts';
 
-/** What an error of the SDK tells of a write. */
+/** The outcome of a write that an error of the SDK stands for. */
 export function toldBy(error: unknown): Told {
   if (!(error instanceof OnewriterError)) throw error;
   const { code, retryable, details } = error;

@@ -48,7 +48,7 @@ export interface RigOptions {
   readonly probeReads?: boolean | undefined;
   /** Longest time for what is left in the queues at the end. Default: {@link RECOVERY_MS}. */
   readonly emptyQueuesMs?: number | undefined;
-  /** Further settings of all processes of ours. */
+  /** Further settings of all Onewriter processes. */
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** Further settings of the brokers; asked before each start. */
   readonly brokerEnv?: ((start: number, broker: number) => Readonly<Record<string, string>>) | undefined;
@@ -59,7 +59,7 @@ export interface ClientKind
   readonly via?: Way | undefined;
 }
 
-/** Clients that wait so long that nobody may leave them in doubt, however slow the machine is. */
+/** Clients that wait so long that none may be left in doubt, however slow the machine is. */
 export const PATIENT_CLIENTS: readonly ClientKind[] = [1, 2, 3].map(() => ({ timeoutMs: [30_000, 45_000] }));
 
 /** A client whose deadlines pass during faults, to see whether they are kept. */
@@ -158,7 +158,7 @@ export class Rig {
     await waitFor(() => isLeading(broker), { timeoutMs, what: `${broker.name} to lead`, intervalMs: 20 });
   }
 
-  /** The epoch in the lease; 0 where nobody holds it. */
+  /** The epoch in the lease; 0 where no broker holds it. */
   async epoch(): Promise<number> {
     const record = await this.direct.get(groupKeys('default').lease);
     return record === null ? 0 : (JSON.parse(record) as LeaseRecord).epoch;
@@ -204,12 +204,12 @@ export class Rig {
     this.clients[index] = await this.#startClient(index);
   }
 
-  /** @throws FaultFailure where a client ended by itself. */
+  /** @throws FaultFailure where a client ended unexpectedly. */
   assertClientsAlive(): void {
     for (const client of this.clients) client.assertAlive();
   }
 
-  /** Writes that clients were told committed, a moment ago; killed clients included. */
+  /** Writes acknowledged to clients, as of a moment ago; killed clients included. */
   get committed(): number {
     return this.#committedBefore + this.clients.reduce((sum, client) => sum + client.committed, 0);
   }
@@ -228,7 +228,7 @@ export class Rig {
   /** Ends whatever is left. Idempotent. */
   async destroy(): Promise<void> {
     await Promise.all(this.clients.map(client => client.destroy()));
-    await this.#probe?.close({ timeoutMs: 100 }).catch(() => {}); // its writes are nobody's any more
+    await this.#probe?.close({ timeoutMs: 100 }).catch(() => {}); // no caller waits for its writes any more
     this.#gatewayWatch?.stop();
     await this.gateway?.destroy();
     for (const broker of this.brokers) await broker.destroy();
@@ -337,7 +337,7 @@ export class Rig {
     );
   }
 
-  /** Tries until one write of ours is committed. */
+  /** Tries until one write of the rig is committed. */
   async #write(tenant: string, due: number): Promise<void> {
     let last: unknown;
     while (monotonicMs() < due) {
@@ -356,7 +356,7 @@ export class Rig {
     throw new FaultFailure(`Tenant ${tenant} takes no writes after the fault: ${String(last)}`);
   }
 
-  /** Whatever was accepted is applied, also what nobody waits for. */
+  /** Whatever was accepted is applied, also what no caller waits for. */
   async #awaitEmptyQueues(timeoutMs: number): Promise<void> {
     let left = '';
     try {

@@ -19,7 +19,7 @@ export interface RunOptions {
   readonly keep?: boolean | undefined;
   /** How late an answer may be where the fault itself does not say it; for machines that do other work. Ms; default: 100. */
   readonly slackMs?: number | undefined;
-  /** Takes the lines that tell what happens. */
+  /** Prints the lines about what happens. */
   readonly say: (line: string) => void;
 }
 
@@ -160,7 +160,7 @@ export function summarize(report: RunReport): string[] {
   const codes = Object.entries(failed).sort(([, a], [, b]) => b - a);
   return [
     `${report.fault}: ${report.ok ? 'ok' : 'FAILED'} · seed ${report.seed} · ${report.rounds} rounds · ` +
-      `${sum(({ counts }) => counts.issued)} writes, ${sum(({ counts }) => counts.committed)} told committed, ` +
+      `${sum(({ counts }) => counts.issued)} writes, ${sum(({ counts }) => counts.committed)} acknowledged, ` +
       `${sum(({ counts }) => counts.unknown)} unknown, ${sum(({ counts }) => counts.unanswered)} unheard, ` +
       `${sum(({ counts }) => counts.rows)} rows, ${sum(({ counts }) => counts.commits)} commits`,
     ...describeLateness(report.verdicts),

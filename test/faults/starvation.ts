@@ -24,7 +24,7 @@ const MIN_SLEPT_MS = 5;
 /** So long a look counts. */
 const LATEST_LASTS_MS = 1;
 
-/** Of a process's main thread, since it began. */
+/** CPU times of a process's main thread, since it began. */
 export interface ThreadTimes {
   readonly cpuMs: number;
   readonly waitedMs: number;

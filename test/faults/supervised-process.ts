@@ -4,7 +4,7 @@ import { type ProcessExit, type SpawnedProcess, spawnProcess, waitFor } from '@o
 import { FaultFailure } from './fault-failure.ts';
 import { monotonicMs } from './journal.ts';
 
-/** Of the log, in a failure. */
+/** Length of the log in a failure. */
 const LAST_LINES = 15;
 
 /** How a process is started. */
@@ -95,7 +95,7 @@ export class SupervisedProcess {
     return this.#starts;
   }
 
-  /** Of the current incarnation; '' where there is none. */
+  /** The log of the current incarnation; '' where there is none. */
   get url(): string {
     return `http://127.0.0.1:${this.#current?.ready?.port ?? 0}`;
   }

@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3';
 
-/** Whether somebody is in the middle of a write transaction on a database. */
+/** Whether a process is in the middle of a write transaction on a database. */
 export function isWriteLocked(file: string): boolean {
   const db = new Database(file, { timeout: 0, fileMustExist: true });
   try {

@@ -39,11 +39,11 @@ try {
     .fill('SELECT state, count(*) AS tasks, max(due) AS latest FROM tasks GROUP BY state');
   await page.getByRole('button', { name: 'Run' }).click();
   await page.locator('.results table').waitFor();
-  // The sizes of a tenant are remembered while somebody looks.
+  // The sizes of a tenant are remembered while the page is open.
   await pause(40_000);
   await shoot(page, 'tenant');
 
-  // A night on call: a damaged file, a paused tenant, writes that nobody can apply.
+  // A night on call: a damaged file, a paused tenant, writes that cannot be applied.
   mkdirSync(join(stack.dataDir, 'tenants/cyberdyne'), { recursive: true });
   writeFileSync(join(stack.dataDir, 'tenants/cyberdyne/tenant.db'), 'not a database any more '.repeat(500));
   await onewriter.tenant('cyberdyne').enqueue('INSERT INTO tasks(title) VALUES (1)');

@@ -46,7 +46,7 @@ async function makeTenant(tenant: string): Promise<void> {
   }
 }
 
-/** Each goes on where it was in the run before. */
+/** Each continues where it was in the run before. */
 function firstCallers(count: number): readonly Caller[] {
   for (let index = callers.length; index < count; index++) {
     callers.push({ index, random: createRandom(spec.seed + index), turn: 0 });

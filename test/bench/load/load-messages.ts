@@ -11,7 +11,7 @@ import type { DriverSpec } from './driver.ts';
 export type Command =
   /** Opens connections, makes tenants and seeds them. */
   | { readonly do: 'set-up' }
-  /** Warms up, then measures; callers go on in between, so the measured time begins in full swing. */
+  /** Warms up, then measures; callers continue in between, so the measured time has no warm-up in it. */
   | {
       readonly do: 'run';
       /** When, by Date.now(): several processes begin together, and what one does while others measure counts. */
@@ -30,7 +30,7 @@ export type Reply =
   | { readonly ok: true; readonly run?: LoadRun | undefined; readonly proof?: string | undefined }
   | { readonly ok: false; readonly error: string };
 
-/** What came of one run. */
+/** Result of one run. */
 export interface LoadRun {
   /** Operations answered in the measured time. */
   readonly operations: number;

@@ -32,7 +32,7 @@ export async function startLoadProcess(
   let closing: Promise<void> | undefined;
   const close = async () => {
     const closed = await ask(process_, { do: 'close' }).catch(() => undefined); // it is ended in any case
-    // It ends by itself, and then writes its profile.
+    // It exits on its own, and then writes its profile.
     const late = new Promise(resolve => setTimeout(resolve, EXIT_TIMEOUT_MS).unref());
     if (closed) await Promise.race([process_.exited, late]);
     await process_.stop();

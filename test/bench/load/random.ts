@@ -1,4 +1,4 @@
-/** Numbers in [0, 1), the same for the same seed: everybody under test gets the same sequence. */
+/** Numbers in [0, 1), the same for the same seed: all contestants get the same sequence. */
 export type Random = () => number;
 
 /** mulberry32: small, fast, and good enough to choose tenants and rows. */

@@ -14,7 +14,7 @@ export interface Resources {
   /** After a write to each of 2,000 tenants, and how many of them are open then. */
   readonly brokerMib: number;
   readonly openThen: number;
-  /** Of the broker's memory, per tenant that it opened beyond the first ten. */
+  /** The broker's memory, per tenant that it opened beyond the first ten. */
   readonly kibPerOpenTenant: number;
   /** Tenants that had been written when {@link kibPerOpenTenant} was measured, all open. */
   readonly openTenants: number;
@@ -43,7 +43,7 @@ const PARAMS = [1, 'a title', 'forty characters of text in every row...'] as con
 /** As many as both threads of a broker with default settings keep open. */
 const OPEN_TENANTS = 500;
 
-/** Measures a broker and a Redis that nobody else uses. */
+/** Measures a broker and a Redis without other users. */
 export async function measureResources(
   options: EnvironmentOptions,
   scale: { touchedTenants: number; coldTenants: number },

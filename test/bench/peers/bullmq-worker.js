@@ -6,7 +6,7 @@ import { Worker } from 'bullmq';
 /*
  * BullMQ used plainly: one queue, one worker, a job for each write, a commit for each job.
  *
- *   node bullmq-worker.js <redis url> <queue> <data directory>      tells its parent {type: 'ready', port: 0}
+ *   node bullmq-worker.js <redis url> <queue> <data directory>      sends its parent {type: 'ready', port: 0}
  */
 
 const [redisUrl, queue, dataDir] = process.argv.slice(2);

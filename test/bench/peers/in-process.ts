@@ -77,7 +77,7 @@ function prepareDrag(): () => number {
   }).immediate;
 }
 
-/** Commits from now on; what is answered between the two times (by Date.now()) counts, whoever held the lock before. */
+/** Commits from now on; what is answered between the two times (by Date.now()) counts, whichever process held the lock before. */
 async function commitUntil(measureAt: number, endAt: number): Promise<LoadRun> {
   const latencies = new Latencies();
   const clock = () => performance.timeOrigin + performance.now();

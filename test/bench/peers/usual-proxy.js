@@ -8,7 +8,7 @@ import express from 'express';
  * a promise chain per tenant so that its statements run one after the other. Written in their style, with their shapes;
  * with synchronous=FULL, so that an answer means as much as ours.
  *
- *   node usual-proxy.js <data directory>      tells its parent {type: 'ready', port}
+ *   node usual-proxy.js <data directory>      sends its parent {type: 'ready', port}
  */
 
 const dataDir = process.argv[2];

@@ -8,7 +8,7 @@ import { type ScaleContext, type ScalePart, type ScaleResult, stepsUpTo } from '
 
 const STEPS_MIB = [1, 16, 256, 1_024];
 const CALLERS = 16;
-/** Of a row's text: three rows are on a page. */
+/** Length of a row's text: three rows fit on a page. */
 const BODY_BYTES = 1_200;
 const ROWS_PER_MIB = Math.floor(2 ** 20 / 4_096) * 3;
 

@@ -50,7 +50,7 @@ export interface ScaleResult {
 
 /** What a part may use. */
 export interface ScaleContext {
-  /** Servers that nobody else uses; stopped when the part ends. */
+  /** Servers for this part alone; stopped when the part ends. */
   readonly environment: Environment;
   readonly limits: ScaleLimits;
   /** A line for people, while it is measured. */

@@ -102,7 +102,7 @@ async function measureTurns(
   } finally {
     await load.close();
   }
-  // Of each round, not of the medians: others on the machine come and go.
+  // The ratio of each round, not of the medians: the load of the machine changes.
   return { ratio: median(rates.all.map((rate, round) => rate / rates.defaults[round]!)) };
 }
 

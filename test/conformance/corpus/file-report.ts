@@ -15,7 +15,7 @@ export interface Difference {
   readonly follows: boolean;
 }
 
-/** What came of one file through one interface. */
+/** Result of one file through one interface. */
 export interface FileReport {
   readonly through: InterfaceName;
   readonly file: string;

@@ -18,7 +18,7 @@ export interface RunFileOptions {
   readonly leftOut: readonly number[];
   /** Folder of its own, for plain SQLite's file. */
   readonly folder: string;
-  /** Of the running Onewriter. */
+  /** Data directory of the running Onewriter. */
   readonly dataDir: string;
   readonly pragmas: readonly string[];
   /** Ids of tenants that were not used before. */

@@ -27,7 +27,7 @@ const MAX_EXAMPLES = 3;
 /** Adds up reports. */
 export class Summary {
   readonly totals: Partial<Record<InterfaceName, InterfaceTotals>> = {};
-  /** Of one interface: they are the same in all. */
+  /** Counted on one interface: they are the same on all. */
   readonly skipped: Record<string, number> = {};
   #skippedOf: InterfaceName | undefined;
 

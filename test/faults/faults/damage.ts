@@ -20,7 +20,7 @@ import type { Random } from '../random.ts';
 import { RECOVERY_MS, type Rig } from '../rig.ts';
 import { isWriteLocked } from '../write-lock.ts';
 
-/** A file is damaged: its tenant is parked and untouched, the others go on, and it is written again when it is whole. */
+/** A file is damaged: its tenant is parked and untouched, the others continue, and it is written again when it is whole. */
 export const corruptFile: Fault = {
   name: 'corrupt-file',
   summary:
@@ -42,7 +42,7 @@ export const corruptFile: Fault = {
       what: 'the end of the broker',
     });
     const file = tenantFile(rig.dataDir, tenant);
-    // Readers may keep a log that has the page: then nobody reads the damaged one.
+    // Readers may keep a log that has the page: then no reader reaches the damaged one.
     cutLog(file);
     const whole = readFileSync(file).subarray(0, 4_096);
     overwrite(file, Buffer.alloc(4_096, 0xa5));
@@ -68,7 +68,7 @@ export const corruptFile: Fault = {
 export const movedFile: Fault = {
   name: 'moved-file',
   summary:
-    "A tenant's folder is moved away under load, and back: no write is swallowed by a file that nobody finds.",
+    "A tenant's folder is moved away under load, and back: no write is lost in a file that has no name.",
   rig: {},
   // A new, empty file may have taken its place for a while: it has no tables.
   judgeBy: { excusedCodes: ['SQL_ERROR', 'TENANT_NOT_FOUND'] },
@@ -82,7 +82,7 @@ export const movedFile: Fault = {
     await rename(folder, `${folder}.away`);
     const lastsMs = random.between(20, 1_500);
     await pause(lastsMs);
-    // Somebody puts the right one back in place of whatever is there.
+    // A person puts the right one back in place of whatever is there.
     await rename(folder, `${folder}.wrong`).catch((error: { code?: string }) => {
       if (error.code !== 'ENOENT') throw error;
     });
@@ -96,11 +96,11 @@ export const movedFile: Fault = {
   },
 };
 
-/** A tenant's file is replaced by an equal one: the old one is nobody's any more, and must get no commit. */
+/** A tenant's file is replaced by an equal one: the old one has no name any more, and must get no commit. */
 export const replacedFile: Fault = {
   name: 'replaced-file',
   summary:
-    "A tenant's open file is replaced by a copy of it between two commits: nothing is committed to the old one, the tenant is parked until somebody says so.",
+    "A tenant's open file is replaced by a copy of it between two commits: nothing is committed to the old one, the tenant is parked until a person resumes it.",
   rig: {},
   // A reader looks every half second whether its file is still the one that the path leads to.
   judgeBy: { staleReadsAllowed: true },
@@ -110,7 +110,7 @@ export const replacedFile: Fault = {
     await pause(random.between(100, 500));
     const tenant = random.pick(rig.tenants);
     const folder = `${tenantsDir(rig.dataDir)}/${tenant}`;
-    // In the middle of a transaction nobody could tell which of the two files it belongs to.
+    // In the middle of a transaction it would be unknown which of the two files it belongs to.
     await changeBetweenCommits(rig, random, `${folder}/${DEFAULT_DB_FILE}`, async () => {
       await rename(folder, `${folder}.old`);
       await mkdir(folder);
@@ -143,7 +143,7 @@ const CHANGES: Readonly<Record<string, (file: string, other: string) => Promise<
   'an older copy over the log': async file => writeFile(`${file}-wal`, await readFile(`${file}.older-wal`)),
 };
 
-/** Files change under the broker in ways that nothing can go on from: what was told committed is in what it saved. */
+/** Files change under the broker beyond repair: what was acknowledged is in what the broker saved. */
 export const changedFile: Fault = {
   name: 'changed-file',
   summary:
@@ -271,7 +271,7 @@ export const deletedIndex: Fault = {
   },
 };
 
-/** Another program writes to a file in use: nothing is committed after it before somebody has looked. */
+/** Another program writes to a file in use: nothing is committed after it before a person has looked. */
 export const otherWriter: Fault = {
   name: 'other-writer',
   summary:
@@ -301,7 +301,7 @@ export const otherWriter: Fault = {
     const seq = how === 'without the ledger' ? seenSeq : readNewestSeq(file);
     if (seq !== seenSeq) {
       throw new FaultFailure(
-        `Another process wrote to ${tenant} at commit ${seenSeq}, and the broker went on to ${seq}.`,
+        `Another process wrote to ${tenant} at commit ${seenSeq}, and the broker continued to ${seq}.`,
       );
     }
     assertWhole(file);

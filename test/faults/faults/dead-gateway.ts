@@ -7,7 +7,7 @@ import type { Rig } from '../rig.ts';
 
 /** Transactions that wait for the tenant's writer when their gateway dies. */
 const WAITING = 8;
-/** One may be open, for its 5 s; those behind it are begun for nobody. */
+/** One may be open, for its 5 s; those behind it are begun without a caller. */
 const MAX_WAIT_MS = 9_000;
 
 /** A gateway dies with interactive transactions open and queued: other writers do not wait for each of them. */

@@ -38,7 +38,7 @@ function onDisk(mount: (folder: string) => Promise<OwnFileSystem>): Pick<Fault, 
 export const diskFull: Fault = {
   name: 'disk-full',
   summary:
-    'The file system of the tenants (a tmpfs) fills up under load, and gets space again: it recovers by itself.',
+    'The file system of the tenants (a tmpfs) fills up under load, and gets space again: the broker recovers without a restart.',
   ...onDisk(folder => mountTmpfs(folder, 192)),
   rig: ({ folder }) => ({ dataDir: diskOf(folder).path }),
   rounds: 10,
@@ -91,7 +91,7 @@ const ERRORS: readonly Pick<InjectedEffect, 'calls' | 'effect'>[] = [
 export const ioErrors: Fault = {
   name: 'io-errors',
   summary:
-    'fsync, fdatasync, pwrite, pread or ftruncate fail in the running broker (strace): nobody hears a lie.',
+    'fsync, fdatasync, pwrite, pread or ftruncate fail in the running broker (strace): every answer is true.',
   rig: {},
   rounds: 30,
   roundsPerRig: 10,
@@ -145,9 +145,9 @@ const ASKING: Mix = { ...USUAL_MIX, append: 10, enqueue: 100 };
 export const powerCutSlowFlush: Fault = {
   name: 'power-cut-slow-flush',
   summary:
-    'The same while flushes of commits take most of a second (strace): nobody is told committed before it is on the disk.',
+    'The same while flushes of commits take most of a second (strace): no commit is acknowledged before it is on the disk.',
   ...onDisk(folder => mountLoop(folder, 512)),
-  // Whoever waits for a receipt looks into the ledger many times a second.
+  // A caller that waits for a receipt looks into the ledger many times a second.
   rig: ({ folder }) => ({
     dataDir: diskOf(folder).path,
     probeReads: false,
@@ -174,7 +174,7 @@ export const powerCutSlowFlush: Fault = {
 
 /**
  * The machine goes off and on: disk, broker and clients; and Redis, which in half of the rounds comes back with nothing.
- * Where it keeps its queue, what was committed and not flushed is delivered again, and nobody can see that it was gone.
+ * Where it keeps its queue, what was committed and not flushed is delivered again, and callers cannot see that it was gone.
  */
 async function cutPower({ rig, random, say, judgeBy }: RoundContext): Promise<void> {
   const [broker] = rig.brokers;

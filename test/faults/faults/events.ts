@@ -9,9 +9,9 @@ const INBOXES = 'ow:default:*:inbox.*:events';
 export const events: Fault = {
   name: 'events',
   summary:
-    "Completion events dropped, trimmed, delayed, the clients' inboxes deleted: everybody is settled all the same.",
+    "Completion events dropped, trimmed, delayed, the clients' inboxes deleted: every caller is settled all the same.",
   rig: { proxies: ['clients'] },
-  // The ledger can be asked all the time: nobody may be left in doubt.
+  // The ledger can be asked all the time: no caller may be left in doubt.
   judgeBy: { unknownAllowed: false },
   rounds: 20,
   async round({ rig, random, say }) {

@@ -31,10 +31,10 @@ export const failover: Fault = {
   },
 };
 
-/** The leader of a pair is told to stop. */
+/** The leader of a pair gets SIGTERM. */
 export const handover: Fault = {
   name: 'handover',
-  summary: `SIGTERM of the leader of a pair: the standby commits within ${MAX_HANDOVER_MS} ms (median), nobody hears an error.`,
+  summary: `SIGTERM of the leader of a pair: the standby commits within ${MAX_HANDOVER_MS} ms (median), no caller gets an error.`,
   rig: { brokers: 2 },
   judgeBy: { unknownAllowed: false },
   rounds: 10,

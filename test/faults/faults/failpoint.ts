@@ -15,7 +15,7 @@ export const failpoint: Fault = {
       ONEWRITER_FAILPOINT: `after-commit:${createRandom(deriveSeed(start, 'failpoint')).between(1, 400)}`,
     }),
   },
-  // Every caller hears what the ledger says: nobody is left in doubt by a broker that comes back.
+  // Every caller hears what the ledger says: a broker that comes back leaves no caller in doubt.
   judgeBy: { unknownAllowed: false },
   rounds: 100,
   async round({ rig, say, measure }) {

@@ -12,7 +12,7 @@ const HOLD = { name: 'restore', who: 'faults', reason: 'a copy takes its place',
 
 /**
  * A tenant's file is replaced by an equal one, as by a restore, while it is paused and resumed at random, a second file
- * operation wants it, and brokers die. Nothing may be committed to the old file once the broker has let go of it.
+ * operation wants it, and brokers die. Nothing may be committed to the old file once the broker has released it.
  *
  * The copy is equal, and put there by a bare rename, so that the oracle can judge the file as if it were one: this is about the
  * hold, under many more pauses and second operations than a command has time for. `restore --replace`, deletion and creation

@@ -26,7 +26,7 @@ const COMMITS = `SELECT DISTINCT commit_seq AS seq FROM _onewriter_ledger WHERE 
   (SELECT coalesce(max(commit_seq), 0) FROM _onewriter_ledger WHERE job_id LIKE 'restore-%') ORDER BY seq`;
 
 /**
- * A tenant is deleted and created again, and restored over itself, under writes. Whoever reads after the answer to that
+ * A tenant is deleted and created again, and restored over itself, under writes. A client that reads after the answer to that
  * sees the new file, whatever had the old one open: SDK readers in other processes, the gateway's readers, a stream of
  * events, an open transaction that has read.
  */
@@ -190,10 +190,10 @@ class ChangedTenant {
   }
 
   async #delete(): Promise<void> {
-    // Something always waits there, as others go on writing.
+    // Something always waits there, as others keep writing.
     const path = `/v1/tenants/${this.tenant}?discardQueued=true`;
     const { status, body } = await this.#ask('DELETE', path, undefined, { 'confirm-delete': this.tenant });
-    // Gone with an attempt before that was not answered, and made by nobody since.
+    // Gone with an earlier attempt that was not answered, and not made since.
     if (status !== 200 && status !== 404) throw new Error(JSON.stringify(body));
   }
 
@@ -213,7 +213,7 @@ class ChangedTenant {
     return backup!.path;
   }
 
-  /** Through all doors, the first read of each after the answer. */
+  /** Through each API, the first read after the answer. */
   async #assertFresh(when: string): Promise<void> {
     const expected = this.#value;
     const see = (who: string, seen: unknown) => {
@@ -303,7 +303,7 @@ class ChangedTenant {
     }
   }
 
-  /** Who follows, and who resumes with an id of the old file, is told so and misses no commit of the present one. */
+  /** A follower, and a client that resumes with an id of the old file, gets a gap and misses no commit of the present file. */
   async #assertEvents(lastEventId: string, when: string): Promise<void> {
     const { gateway, token } = this.#rig;
     const url = `${gateway!.url}/v1/tenants/${this.tenant}/events`;
@@ -317,9 +317,9 @@ class ChangedTenant {
         const isComplete = () => seqs.every(({ seq }) => follower.sinceGap?.has(seq));
         await waitFor(isComplete, { timeoutMs: RECOVERY_MS, what: 'events', intervalMs: 20 }).catch(() => {
           const missed = seqs.filter(({ seq }) => !follower.sinceGap?.has(seq)).map(({ seq }) => seq);
-          const told = follower.sinceGap === undefined ? 'was not told that the file is another' : 'was told';
+          const gap = follower.sinceGap === undefined ? 'got no gap event' : 'got a gap event';
           throw new FaultFailure(
-            `${who} of ${this.tenant} ${told} and misses commits ${missed.slice(0, 10).join(', ')}, ${when}.`,
+            `${who} of ${this.tenant} ${gap} and misses commits ${missed.slice(0, 10).join(', ')}, ${when}.`,
           );
         });
       }

@@ -13,7 +13,7 @@ import { HASTY_CLIENT } from '../rig.ts';
 /** Between the moment that Redis accepts a write and its client's note of it, on a busy machine. */
 const HEARD_LATER_MS = 250;
 
-/** With `always` an accepted write is on the disk: none may be lost, and every caller hears the truth. */
+/** With `always` an accepted write is on the disk: none may be lost, and every answer is true. */
 export const killRedisAlways: Fault = {
   name: 'kill-redis-always',
   summary: 'kill -9 of Redis (AOF always) under load, and restart: no accepted write is lost.',

@@ -26,7 +26,7 @@ export const killLeaderAndRedis: Fault = {
       const leadMs = performance.now() - answersAt;
       measure('ms from the first answer of Redis to the lead', leadMs);
       if (leadMs > MAX_LEAD_MS) {
-        throw new FaultFailure(`Nobody led until ${Math.round(leadMs)} ms after Redis answered again.`);
+        throw new FaultFailure(`No broker led until ${Math.round(leadMs)} ms after Redis answered again.`);
       }
       say(`led again after ${Math.round(leadMs)} ms`);
     } finally {

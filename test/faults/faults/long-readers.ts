@@ -34,7 +34,7 @@ const MAX_HELD_BYTES = SNAPSHOT_BYTES + 24 * 1024 * 1024;
 const KEPT_BYTES = 17 * 1024 * 1024;
 
 /**
- * Nobody reads: a checkpoint comes every 4 MB (1,000 pages) at the latest and the WAL is begun anew, so its file grows no
+ * No reader: a checkpoint comes every 4 MB (1,000 pages) at the latest and the WAL is reset, so its file grows no
  * more.
  */
 const WATCHED_MS = 3_000;
@@ -76,7 +76,7 @@ export const longReaders: Fault = {
     const grown = Math.max(...files.map((file, index) => sizeOf(`${file}-wal`) - sizes[index]!));
     if (grown > MAX_GROWTH_BYTES) {
       throw new FaultFailure(
-        `A WAL grew by ${Math.round(grown / 1024 / 1024)} MB in ${WATCHED_MS} ms although nobody reads.`,
+        `A WAL grew by ${Math.round(grown / 1024 / 1024)} MB in ${WATCHED_MS} ms without a reader.`,
       );
     }
     say(
@@ -89,7 +89,7 @@ export const longReaders: Fault = {
   },
 };
 
-/** An iteration whose rows nobody fetches holds so much of the log and no more, and the log is cut afterwards. */
+/** An iteration whose rows are not fetched holds a bounded part of the log, and the log is cut afterwards. */
 async function assertEnded({ rig, say, measure }: RoundContext): Promise<void> {
   const tenant = rig.tenants[0]!;
   const wal = `${tenantFile(rig.dataDir, tenant)}-wal`;
@@ -169,7 +169,7 @@ async function assertNamed({ rig, say }: RoundContext): Promise<void> {
   say('the reader is named in log and metric');
 }
 
-/** A WAL has to grow to 16 MB before anybody is blamed for it. */
+/** A WAL has to grow to 16 MB before a reader is blamed for it. */
 const NAMED_MS = 60_000;
 
 async function heldTenants(url: string): Promise<number> {

@@ -70,7 +70,7 @@ export const network: Fault = {
     const name = random.pick(Object.keys(TROUBLES) as (keyof typeof TROUBLES)[]);
     const proxies = parties.map(party => rig.proxies.get(party as Party)!);
     await pause(random.between(50, 400));
-    // Some outages are over before anybody's patience is, some are not.
+    // Some outages end before the callers' deadlines, some do not.
     const lastsMs =
       random.weighted({ short: 3, long: 1 }) === 'short'
         ? random.between(20, 700)

@@ -75,7 +75,7 @@ async function waiting(rig: Rig, tenant: string): Promise<number> {
   return rig.direct.llen(`${prefix}:${name}:wait`);
 }
 
-/** The data directory's clock goes on. */
+/** The data directory's clock moves on. */
 async function passTime(rig: Rig, ms: number): Promise<void> {
   const [broker] = rig.brokers;
   broker!.hold(true);

@@ -10,7 +10,7 @@ const CLIENT: ClientKind = { mix: { ...USUAL_MIX, steps: 10, open: 5 }, concurre
 export const openTransaction: Fault = {
   name: 'open-transaction',
   summary:
-    'Interactive transactions and steps, while the leader is killed or told to stop, and clients vanish: whole, or not at all.',
+    'Interactive transactions and steps, while the leader gets SIGKILL or SIGTERM, and clients vanish: whole, or not at all.',
   rig: { brokers: 2, clients: [CLIENT, CLIENT, CLIENT] },
   rounds: 40,
   async round({ rig, random, say, measure }) {

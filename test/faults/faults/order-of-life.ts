@@ -12,11 +12,11 @@ import type { Rig } from '../rig.ts';
 /** Tenants of a round, which are its own, and what happens to each. */
 const TENANTS = 3;
 const EVENTS = 3;
-/** Of a broken run, the first. */
+/** The first violations of a broken run. */
 const MAX_FINDINGS = 12;
 
 /**
- * Callers at all doors append to lists, and read and set registers, of tenants that are paused, replaced, deleted and created
+ * Callers of all APIs append to lists, and read and set registers, of tenants that are paused, replaced, deleted and created
  * again, while processes die. Their history must have an order: see check-history.ts.
  */
 export const orderOfLife: Fault = {

@@ -64,7 +64,7 @@ export const overload: Fault = {
   },
 };
 
-/** Writes that the broker has committed, whether or not anybody still waits for them. */
+/** Writes that the broker has committed, whether or not a caller still waits for them. */
 async function committedBy(url: string): Promise<number> {
   const response = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(5_000) });
   const match = /^onewriter_writes_total\{result="committed"\} (\d+)/m.exec(await response.text());

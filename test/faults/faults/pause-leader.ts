@@ -5,7 +5,7 @@ import { HASTY_CLIENT } from '../rig.ts';
 
 const LEASE_MS = 1_000;
 
-/** The leader is stopped past its lease, its standby takes over, and then the old leader goes on where it was. */
+/** The leader is stopped past its lease, its standby takes over, and then the old leader continues where it was. */
 export const pauseLeader: Fault = {
   name: 'pause-leader',
   summary:
@@ -21,7 +21,7 @@ export const pauseLeader: Fault = {
     leader.signal('SIGSTOP');
     const stoppedAt = performance.now();
     try {
-      // A tenant whose transaction the old leader was in stays locked by SQLite until it goes on: any will do.
+      // A tenant whose transaction the old leader was in stays locked by SQLite until it continues: any will do.
       const recoveredMs = await rig.awaitAnyRecovery();
       measure('ms from SIGSTOP to a commit of the standby', recoveredMs);
       // Far past the lease, or just past it.
@@ -30,7 +30,7 @@ export const pauseLeader: Fault = {
       leader.signal('SIGCONT');
     }
     const pausedMs = Math.round(performance.now() - stoppedAt);
-    // It finds out by itself and makes room: as a standby again, or ended and started again.
+    // It finds out on its own and gives way: as a standby again, or ended and started again.
     await pause(random.between(50, 300));
     await rig.awaitRecovery();
     const leading = await rig.leader();

@@ -19,7 +19,7 @@ const ENDLESS = `INSERT INTO probe
 export const endlessStatement: Fault = {
   name: 'endless-statement',
   summary:
-    'A statement never ends: the watchdog replaces the process, the write is set aside, everybody else is settled.',
+    'A statement never ends: the watchdog replaces the process, the write is set aside, all other callers are settled.',
   rig: {
     ...{ brokers: 2, clients: PATIENT_CLIENTS },
     // The rounds together would have a tenant paused.
@@ -47,7 +47,7 @@ const REPLACED_STATEMENTS = 3;
 /** For a write of another tenant, the start of a process on a busy machine included. */
 const MAX_OTHERS_MS = 6_000;
 
-/** One tenant sends statement after statement that never ends, and there is no standby: nobody else pays for the second. */
+/** One tenant sends statement after statement that never ends, and there is no standby: no other tenant pays for the second. */
 export const endlessStatements: Fault = {
   name: 'endless-statements',
   summary:
@@ -123,7 +123,7 @@ export const repeatOffender: Fault = {
   },
 };
 
-/** A job that takes its process down whenever it runs is set aside; those that were merely near are not. */
+/** A job that takes its process down whenever it runs is set aside; those that only ran beside it are not. */
 export const poisonJob: Fault = {
   name: 'poison-job',
   summary:
@@ -171,7 +171,7 @@ async function settled(receipt: Receipt, timeoutMs: number): Promise<ReceiptStat
 /** Of all writes of a run only the slow one holds the file's write lock for so long. */
 const HELD_MS = 150;
 
-/** Resolves when the slow statement runs: somebody has held the file's write lock for a while. */
+/** Resolves when the slow statement runs: the file's write lock has been held for a while. */
 async function isRunning(rig: Rig, tenant: string, signal: AbortSignal): Promise<undefined> {
   const file = tenantFile(rig.dataDir, tenant);
   for (let heldSince = performance.now(); !signal.aborted; await pause(3)) {

@@ -4,7 +4,7 @@ import Database from 'better-sqlite3';
 import type { Fault } from '../fault.ts';
 import { PATIENT_CLIENTS } from '../rig.ts';
 
-/** To Redis and back: each decision that asks it takes so long, and writes go on meanwhile. */
+/** To Redis and back: each decision that asks it takes so long, and writes continue meanwhile. */
 const ROUND_TRIP_MS = 20;
 const RAISES = 8;
 

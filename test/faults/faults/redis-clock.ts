@@ -15,7 +15,7 @@ const TRIED_SECONDS = 3_600;
 
 let preload = '';
 
-/** The lease's life in Redis ends by the clock on Redis' wall, which is put back and forward. */
+/** The lease in Redis expires by Redis' wall clock, which is put back and forward. */
 export const redisClock: Fault = {
   name: 'redis-clock',
   summary:

@@ -61,7 +61,7 @@ async function awaitFollower(redis: Redis): Promise<void> {
 
 const FLUSHES = 20;
 const FLUSH_EVERY_MS = 50;
-/** Of the writes per second before; a write that waits for its client to ask takes a second, and 4 % are left. */
+/** Share of the writes per second before; a write that waits for its client to ask takes a second, and 4 % are left. */
 const LEAST_SHARE = 0.2;
 
 /** Redis forgets its scripts again and again: every write finds its way all the same, and none waits. */
@@ -92,7 +92,7 @@ export const scriptFlush: Fault = {
   },
 };
 
-/** Writes told committed per second of `work`. */
+/** Writes acknowledged per second of `work`. */
 async function committedIn(rig: { readonly committed: number }, work: () => Promise<void>): Promise<number> {
   const startedAt = monotonicMs();
   const first = rig.committed;

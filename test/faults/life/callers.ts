@@ -32,7 +32,7 @@ import {
 } from './statements.ts';
 
 /*
- * Callers: some SDK clients, each with several writes under way, and callers over HTTP. They write and read through all doors,
+ * Callers: some SDK clients, each with several writes under way, and callers over HTTP. They write and read through all APIs,
  * ask receipts, and note everything in the history. They know nothing of what happens to the tenants.
  */
 

@@ -13,7 +13,7 @@ import type {
 } from './history.ts';
 
 /*
- * A history that is right, and each way in which one can be wrong. Ticks are counted by hand:
+ * A history that is right, and each way in which one can be wrong. Ticks are counted explicitly:
  *
  *   incarnation `a`    w1 w2 w3 w4 w5     created at 1, backed up after w2, replaced at 60 by that backup
  *   incarnation `a/r`  w1 w2 w6 w7        deleted at 90
@@ -237,7 +237,7 @@ describe('finds', () => {
       () => mutateWrite(4, { outcome: 'refused', expected: { register: 0, value: '1.0' } }),
     ],
     [
-      'an element that nobody appended',
+      'an element that no write appended',
       'unknown-row',
       () => mutateKept('b', { log: [...B(W8, W9).log, 'x 2 99.0'] }),
     ],

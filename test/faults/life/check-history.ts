@@ -15,7 +15,7 @@ import {
 
 /*
  * Decides whether a history of tenants is one that could have come about with one call after the other (strict
- * serializability, of each tenant by itself).
+ * serializability, of each tenant alone).
  *
  * The order of writes is not searched for: every write appends to a list, and the lists of a tenant lie in one table, so the
  * last state of a file is the order of all its writes. What was put aside by a deletion or restore keeps its last state, too:
@@ -31,7 +31,7 @@ import {
  * (Taking the first is right: it leaves most to those that follow.)
  *
  * One thing is allowed besides (ADR 0026, "Cost accepted"): while a restore puts a file in the place of another, one read may
- * see the new file and a later one the last state of the old. Nobody may write then. It ends with the first write to the new
+ * see the new file and a later one the last state of the old. No client may write then. It ends with the first write to the new
  * file, and with the restore.
  */
 
@@ -67,7 +67,7 @@ export type FindingKind =
   | 'number'
   /** A receipt contradicts the files. */
   | 'wrong-receipt'
-  /** A stream of events went on in another file as if it were the same, or with a gap in the same. */
+  /** A stream of events continued in another file as if it were the same, or with a gap in the same. */
   | 'wrong-position'
   /** Money came or went. */
   | 'balance'
@@ -120,7 +120,7 @@ interface Incarnation {
   readonly positions: ReadonlyMap<number, number>;
   /** How many writes it began with. */
   readonly base: number;
-  /** Of its state after no write on the line of all. */
+  /** The position of its state before any write. */
   readonly offset: number;
 }
 
@@ -196,7 +196,7 @@ class TenantChecker {
       const [, , value = ''] = log[row]!.split(' ');
       const writeId = this.#byValue.get(value);
       if (writeId === undefined) {
-        this.#add('unknown-row', `${id} has ${log[row]}, which nobody appended.`);
+        this.#add('unknown-row', `${id} has ${log[row]}, which no write appended.`);
         row++;
         continue;
       }
@@ -430,7 +430,7 @@ class TenantChecker {
           point = place(floor);
         },
       });
-      // Of a write whose outcome is not known it is not known when it was over either.
+      // The end of a write with an unknown outcome is unknown, too.
       if (!holds) return;
       moments.push({
         at: call.completed,
@@ -461,7 +461,7 @@ class TenantChecker {
           stand(call, from => this.#placeSeen(call.seen, from, `A read by ${call.door}`, call));
           break;
         case 'receipt':
-          // Of a tenant that is not there nothing is known, and that is no state of a file.
+          // A missing tenant has no state of a file.
           if (call.state === 'unknown' && this.#mayBeAbsent(call)) break;
           stand(call, from => this.#placeReceipt(call, from));
           break;

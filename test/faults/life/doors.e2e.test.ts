@@ -6,7 +6,7 @@ import { ACCOUNTS, INITIAL_BALANCE } from './history.ts';
 import { BALANCES_SQL, createScript, LIST_SQL, statementsOfChange, WHOLE_SQL } from './statements.ts';
 
 /*
- * What a door says came of a transaction is what came of it: the checker takes its word for it.
+ * A door reports the true outcome of a transaction: the checker relies on it.
  */
 
 let stack: Stack;

@@ -17,7 +17,7 @@ export interface StatementAnswer {
   readonly rows: readonly (readonly unknown[])[];
 }
 
-/** What a caller is told. */
+/** A caller's answer. */
 export type Answer =
   | {
       readonly outcome: 'committed';
@@ -30,7 +30,7 @@ export type Answer =
       readonly code: string;
       readonly retryable: boolean;
       readonly receiptId?: string | undefined;
-      /** Of the statements that had been answered before. */
+      /** Results of the statements that had been answered before. */
       readonly results: readonly StatementAnswer[];
     };
 
@@ -276,7 +276,7 @@ async function enqueue(
   } catch (error) {
     if (!(error instanceof OnewriterError)) throw error;
     const { code, retryable } = error;
-    // Of a write that was deleted with its tenant neither the queue nor the ledger know.
+    // Neither the queue nor the ledger knows a write that was deleted with its tenant.
     const outcome = code === 'OUTCOME_UNKNOWN' || code === 'RECEIPT_NOT_FOUND' ? 'unknown' : 'failed';
     return { outcome, code, retryable, receiptId: receipt.id, results: [] };
   }

