@@ -264,7 +264,9 @@ describe('the log', () => {
       WHERE i < 500000) SELECT count(*) FROM n)`;
     expect((await send(slow, [], traceIdOf(8), headers)).status).toBe(200);
     const logged = await line('Slow write', 'a-slow-one');
-    expect(logged).toMatch(/tenant=acme .*receipt=w-[0-9a-f-]{36}\.0 .*statement=INSERT INTO t\(b\) SELECT \?/);
+    expect(logged).toMatch(
+      /tenant=acme .*receipt=w-[0-9a-f-]{36}\.0 .*statement=INSERT INTO t\(b\) SELECT \?/,
+    );
     expect(logged).toContain(traceIdOf(8));
     expect(logged).toMatch(/totalMs=\d.* queueMs=.* laneMs=.* applyMs=.* commitMs=.* completeMs=/);
     await line('Request answered', 'a-slow-one', 'status=200', 'durationMs=');
