@@ -1,7 +1,7 @@
 import type { TenantChoice } from './load/load-messages.ts';
 import type { WorkloadName } from './workloads.ts';
 
-/** Who takes part. */
+/** The contestants. */
 export type ContestantName =
   | 'onewriter'
   | 'gateway'
@@ -24,7 +24,7 @@ export const CONTESTANT_LABELS: Readonly<Record<ContestantName, string>> = {
   bullmq: 'BullMQ, plain',
 };
 
-/** One load, and who takes turns at it. */
+/** One load, and the contestants that take turns at it. */
 export interface Scenario {
   readonly id: string;
   readonly title: string;

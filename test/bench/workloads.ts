@@ -1,7 +1,7 @@
 import type { Driver, SqlStatement } from './load/driver.ts';
 import type { Random } from './load/random.ts';
 
-/** Who performs an operation. */
+/** The caller that performs an operation. */
 export interface Caller {
   /** From 0. */
   readonly index: number;

@@ -65,7 +65,7 @@ afterAll(async () => {
   await data?.remove();
 });
 
-/** The other tenant's content, all folders, and who runs. */
+/** The other tenant's content, all folders, and the user. */
 function look() {
   const db = new Database(tenantFile(data.path, 'theirs'), { readonly: true });
   const content = [

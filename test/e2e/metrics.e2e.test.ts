@@ -25,7 +25,7 @@ import {
 const KANBAN = fileURLToPath(new URL('../../apps/kanban/dist/main.js', import.meta.url));
 const DASHBOARDS = fileURLToPath(new URL('../../infra/grafana/dashboards', import.meta.url));
 const METRICS_TOKEN = 'a-token-for-metrics-alone';
-/** So long may rates look back, with a scrape every second. */
+/** How long rates may look back, with a scrape every second. */
 const RATE_INTERVAL = '20s';
 
 let stack: Stack;

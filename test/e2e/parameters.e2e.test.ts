@@ -214,7 +214,7 @@ describe.each(Object.keys(ways))('parameters through %s', way => {
         const { columns: named, row } = answer;
         const pairs = (names: readonly string[], values: readonly unknown[]) =>
           new Map(names.map((name, index) => [name, values[index]]));
-        // Of columns with equal names an object over HTTP has the last under its name, and the others with a number.
+        // Over HTTP, an object has the last of several columns with equal names under that name, the others with a number.
         const wanted = named.some(name => !columns.includes(name)) ? numbered(columns) : columns;
         expect([sql, pairs(named, row)]).toEqual([sql, pairs(wanted, expected)]);
       }

@@ -87,7 +87,7 @@ export interface OracleOptions {
   readonly damagedTenants?: readonly string[] | undefined;
 }
 
-/** Of {@link monotonicMs}. */
+/** A span of time, by {@link monotonicMs}. */
 export interface TimeSpan {
   readonly from: number;
   readonly to: number;

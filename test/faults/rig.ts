@@ -109,7 +109,7 @@ export class Rig {
   #gatewayPort = 0;
   #probe!: Onewriter;
   #clientStarts = 0;
-  /** Of clients that are gone. */
+  /** Commits of clients that are gone. */
   #committedBefore = 0;
 
   private constructor(place: RigPlace, options: RigOptions, redis: TestRedis) {

@@ -21,7 +21,7 @@ const MAX_SAMPLES = 60_000 / SAMPLE_MS;
 
 /** What is shorter is not worth asking every thread. */
 const MIN_SLEPT_MS = 5;
-/** So long a look counts. */
+/** How long one look stays valid. */
 const LATEST_LASTS_MS = 1;
 
 /** CPU times of a process's main thread, since it began. */

@@ -54,7 +54,7 @@ function firstCallers(count: number): readonly Caller[] {
   return callers.slice(0, count);
 }
 
-/** Of all callers together. */
+/** Operations of all callers so far. */
 let turns = 0;
 
 /** How a caller chooses the tenant of its next operation: an index. */

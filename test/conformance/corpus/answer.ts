@@ -11,7 +11,7 @@ export interface DoneAnswer {
   /** Every INTEGER is a bigint, every REAL a number, every BLOB a Buffer. */
   readonly rows: readonly (readonly SqlValue[])[];
   readonly changes: number;
-  /** Of plain SQLite: each of those that are right. Null, through libSQL: no row with a rowid was inserted. */
+  /** From plain SQLite: each value that is right. Null, through libSQL: no row with a rowid was inserted. */
   readonly lastInsertRowid: bigint | null | readonly (bigint | null)[];
   /** Whether no transaction is open now; undefined where none can be. */
   readonly autocommit?: boolean | undefined;

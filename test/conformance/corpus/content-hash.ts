@@ -45,7 +45,7 @@ export function hashContents(path: string, onProgress: () => void): ContentHashe
   }
 }
 
-/** Of many columns with equal names, CREATE TABLE … AS SELECT gives the last ones random names. */
+/** CREATE TABLE … AS SELECT gives random names to the last of many columns with equal names. */
 function withoutRandomNames(sql: string | null): string | undefined {
   return sql?.replace(/:\d{5,}/g, ':random');
 }

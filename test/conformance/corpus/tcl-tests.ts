@@ -184,7 +184,7 @@ function hasVariable(sql: string): boolean {
   return false;
 }
 
-/** Of `a && !b || (c)`, every name being true. */
+/** The value of `a && !b || (c)` if every name is true. */
 function isCapable(condition: string): boolean {
   const tokens = condition.match(/\w+|&&|\|\||!|[()]/g) ?? [];
   let at = 0;

@@ -163,7 +163,7 @@ export const changedFile: Fault = {
     await pause(random.between(20, 200));
     let seqThen = Number.POSITIVE_INFINITY;
     await changeBetweenCommits(rig, random, file, async () => {
-      // Of `cp over` only its log could be saved, and of a log that was cut a part: the oracle needs what was there, too.
+      // After `cp` only the log could be saved, and of a cut log only a part: the oracle needs what was there before, too.
       await copyFile(file, `${file}.before`);
       await copyFile(`${file}-wal`, `${file}.before-wal`);
       makeOther(other);

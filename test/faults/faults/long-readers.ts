@@ -44,7 +44,7 @@ const MAX_GROWTH_BYTES = 6 * 1024 * 1024;
 export const longReaders: Fault = {
   name: 'long-readers',
   summary:
-    'Readers in other processes hold snapshots and are killed (-9) during checkpoints: the WAL stays bounded afterwards, is cut, and who holds it is named; an iteration of the SDK is ended.',
+    'Readers in other processes hold snapshots and are killed (-9) during checkpoints: the WAL stays bounded afterwards, is cut, and its holder is named; an iteration of the SDK is ended.',
   rig: {
     tenants: 3,
     clients: [
@@ -142,7 +142,7 @@ async function awaitCut(wal: string): Promise<void> {
   });
 }
 
-/** The operator can find out who it is. */
+/** The operator can find the process. */
 async function assertNamed({ rig, say }: RoundContext): Promise<void> {
   const [broker] = rig.brokers;
   const reader = await startReader(tenantFile(rig.dataDir, rig.tenants[0]!));

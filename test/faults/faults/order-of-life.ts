@@ -22,7 +22,7 @@ const MAX_FINDINGS = 12;
 export const orderOfLife: Fault = {
   name: 'order-of-life',
   summary:
-    'Tenants are paused, restored in place, deleted and created again under callers at all doors, and processes die: one order explains all.',
+    'Tenants are paused, restored in place, deleted and created again under callers of all APIs, and processes die: one order explains all.',
   rig: {
     ...{ brokers: 2, gateway: true, tenants: 2 },
     clients: [{ concurrency: 8, pauseMs: 20, timeoutMs: [15_000, 20_000] }],

@@ -9,7 +9,7 @@ const LEASE_MS = 1_000;
 export const pauseLeader: Fault = {
   name: 'pause-leader',
   summary:
-    'SIGSTOP of the leader past its lease, the standby takes over, SIGCONT: the old one must commit nothing.',
+    'SIGSTOP of the leader past its lease, the standby leads, SIGCONT: the old one must commit nothing.',
   rig: { brokers: 2, clients: [{}, {}, HASTY_CLIENT], env: { ONEWRITER_LEASE_MS: String(LEASE_MS) } },
   rounds: 100,
   async round({ rig, random, say, measure }) {

@@ -127,7 +127,7 @@ export const repeatOffender: Fault = {
 export const poisonJob: Fault = {
   name: 'poison-job',
   summary:
-    'kill -9 of the broker whenever a certain job runs: it is set aside after a few starts, and no other job is.',
+    'kill -9 of the broker whenever a certain job runs: it is set aside after a few crashes, and no other job is.',
   rig: { clients: PATIENT_CLIENTS, env: { ONEWRITER_OFFENCE_LIMIT: '0' } },
   judgeBy: { unknownAllowed: false },
   rounds: 5,
@@ -168,7 +168,7 @@ async function settled(receipt: Receipt, timeoutMs: number): Promise<ReceiptStat
   );
 }
 
-/** Of all writes of a run only the slow one holds the file's write lock for so long. */
+/** Only the slow write of a run holds the file's write lock for so long. */
 const HELD_MS = 150;
 
 /** Resolves when the slow statement runs: the file's write lock has been held for a while. */
