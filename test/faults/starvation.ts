@@ -31,7 +31,9 @@ export interface ThreadTimes {
 }
 
 /** @returns undefined where this system does not count, or there is no such process */
-export function threadTimes(pid: number | 'self' | `self/task/${string}` = 'self'): ThreadTimes | undefined {
+export function threadTimes(
+  pid: number | 'self' | `${number | 'self'}/task/${string}` = 'self',
+): ThreadTimes | undefined {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/schedstat`, 'utf8');
@@ -52,6 +54,38 @@ function helperWaits(): ReadonlyMap<string, number> {
     if (waitedMs !== undefined) waits.set(thread, waitedMs); // else it has ended
   }
   return waits;
+}
+
+/** Time that each thread of a process has waited for a CPU; empty where this system does not count, or there is no such process. */
+function threadWaits(pid: number): ReadonlyMap<string, number> {
+  const waits = new Map<string, number>();
+  let threads: readonly string[];
+  try {
+    threads = readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return waits;
+  }
+  for (const thread of threads) {
+    const waitedMs = threadTimes(`${pid}/task/${thread}`)?.waitedMs;
+    if (waitedMs !== undefined) waits.set(thread, waitedMs); // else it has ended
+  }
+  return waits;
+}
+
+/**
+ * How long work that passes through several processes, one after the other, may have been held up because no CPU was free: the sum of
+ * the longest waits of a thread in each. @returns a function that says how long since the call
+ */
+export function watchWaits(pids: readonly number[]): () => number {
+  const before = pids.map(threadWaits);
+  return () =>
+    pids.reduce((sum, pid, index) => {
+      let longestMs = 0;
+      for (const [thread, waitedMs] of threadWaits(pid)) {
+        longestMs = Math.max(longestMs, waitedMs - (before[index]!.get(thread) ?? 0));
+      }
+      return sum + longestMs;
+    }, 0);
 }
 
 interface Sample extends ThreadTimes {

@@ -5,6 +5,7 @@ import { waitFor } from '@onewriter/testkit';
 import type { Fault } from '../fault.ts';
 import { CannotInject, FaultFailure } from '../fault-failure.ts';
 import type { Rig } from '../rig.ts';
+import { watchWaits } from '../starvation.ts';
 
 const MEGABYTE = 1024 * 1024;
 
@@ -16,6 +17,15 @@ const MAX_UNINVOLVED_MS = 1_000;
 /** Heap of the broker that starts on the backlog. */
 const HEAP_MB = 512;
 const MAX_DRAIN_MS = 240_000;
+
+const WIDE_TENANTS = 3_000;
+const WIDE_JOBS = 20;
+/** Tenants that get their jobs at a time. */
+const ENQUEUED_AT_ONCE = 200;
+const COUNT_EVERY_MS = 1_000;
+const QUIET_TENANT = 'quiet';
+/** On a busy machine a write may be late by what its threads waited for a CPU, and no more than this. */
+const MAX_EXCUSED_MS = 2_000;
 
 const ACTIVE_TENANTS = 100_000;
 const MAX_FIRST_WRITE_MS = 2_000;
@@ -94,6 +104,18 @@ async function assertAppliedOnce(rig: Rig, tenants: readonly string[]): Promise<
   }
 }
 
+async function forEachOf<Item>(
+  items: readonly Item[],
+  atOnce: number,
+  run: (item: Item) => Promise<void>,
+): Promise<void> {
+  let next = 0;
+  const work = async () => {
+    for (let item = items[next++]; item !== undefined; item = items[next++]) await run(item);
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+}
+
 /** Jobs that wait or are active. */
 async function countJobs(rig: Rig, tenants: readonly string[]): Promise<number> {
   const pipeline = rig.direct.pipeline();
@@ -116,6 +138,75 @@ function residentBytes(pid: number | undefined): number {
 export const largeBacklog = createLargeBacklog('large-backlog', 300);
 /** As much as a quick look allows: still more than the broker's heap. */
 export const largeBacklogShort = createLargeBacklog('large-backlog-short', 80);
+
+/** Many tenants with a few small jobs each, whose files do not exist yet. */
+export const wideBacklog: Fault = {
+  name: 'wide-backlog',
+  summary: `A broker starts on ${WIDE_TENANTS} tenants with ${WIDE_JOBS} jobs each, and is killed and starts again: others' first write within ${MAX_UNINVOLVED_MS} ms.`,
+  rig: { clients: [{ concurrency: 1, pauseMs: 100 }], redis: {}, emptyQueuesMs: MAX_DRAIN_MS },
+  rounds: 1,
+  roundsPerRig: 1,
+  async round({ rig, random, say, measure }) {
+    const [broker] = rig.brokers;
+    await rig.probe.tenant(QUIET_TENANT).exec('CREATE TABLE probe(at REAL)');
+    broker!.hold(true);
+    await broker!.kill();
+    const names = Array.from({ length: WIDE_TENANTS }, (_, index) => `wide-${index}`);
+    await forEachOf(names, ENQUEUED_AT_ONCE, async tenant => {
+      const db = rig.probe.tenant(tenant);
+      await db.enqueue('CREATE TABLE wide(n INTEGER PRIMARY KEY)');
+      for (let n = 1; n < WIDE_JOBS; n++) await db.enqueue('INSERT INTO wide VALUES (?)', [n]);
+    });
+    broker!.hold(false);
+    for (let start = 0; start <= KILLS; start++) {
+      if (start > 0) {
+        await pause(random.between(100, 3_000));
+        await broker!.kill();
+      }
+      await rig.untilLeads(broker!);
+      const { waitedMs, excusedMs } = await write(rig, broker!.pid!);
+      say(`start ${start}: first write after ${Math.round(waitedMs)} ms`);
+      measure('ms from the lead to the first write of a tenant without a backlog', waitedMs);
+      measure('ms of these that threads waited for a CPU', excusedMs);
+      assertInTime(waitedMs, excusedMs);
+    }
+    const leadsAt = performance.now();
+    for (let countAt = 0; ; ) {
+      const { waitedMs, excusedMs } = await write(rig, broker!.pid!);
+      measure('ms of its further writes', waitedMs);
+      assertInTime(waitedMs, excusedMs);
+      await pause(100);
+      if (performance.now() < countAt) continue;
+      const left = await countJobs(rig, names);
+      if (left === 0) break;
+      if (performance.now() - leadsAt > MAX_DRAIN_MS)
+        throw new FaultFailure(`${left} jobs are left after ${MAX_DRAIN_MS} ms.`);
+      countAt = performance.now() + COUNT_EVERY_MS;
+    }
+    const drainedMs = performance.now() - leadsAt;
+    measure('s from the last start until the backlog was applied', drainedMs / 1_000);
+    for (const tenant of names) {
+      const rows = await rig.probe.tenant(tenant).prepare('SELECT count(*) AS n FROM wide').all();
+      const { n } = rows[0] as { n: number };
+      if (n !== WIDE_JOBS - 1) throw new FaultFailure(`${tenant} has ${n} rows of ${WIDE_JOBS - 1}.`);
+    }
+  },
+};
+
+/** A write of a tenant that has no other work. @returns how long it took, and how much of that the machine may have taken */
+async function write(rig: Rig, broker: number): Promise<{ waitedMs: number; excusedMs: number }> {
+  const waits = watchWaits([process.pid, rig.redis.pid(), broker]);
+  const waitedMs = await rig.awaitRecovery([QUIET_TENANT]);
+  return { waitedMs, excusedMs: waits() };
+}
+
+function assertInTime(waitedMs: number, excusedMs: number): void {
+  const limitMs = MAX_UNINVOLVED_MS + Math.min(excusedMs, MAX_EXCUSED_MS);
+  if (waitedMs > limitMs) {
+    const what = `A write waited ${Math.round(waitedMs)} ms behind other tenants' backlog`;
+    throw new FaultFailure(`${what}, and threads ${Math.round(excusedMs)} ms for a CPU.`);
+  }
+}
 
 /** The last leader had 100,000 tenants open. */
 export const manyActive: Fault = {

@@ -1,5 +1,5 @@
 import type { Fault } from '../fault.ts';
-import { largeBacklog, largeBacklogShort, manyActive } from './backlogs.ts';
+import { largeBacklog, largeBacklogShort, manyActive, wideBacklog } from './backlogs.ts';
 import { clockJumps } from './clock-jumps.ts';
 import { changedFile, corruptFile, deletedIndex, movedFile, otherWriter, replacedFile } from './damage.ts';
 import { deadGateway } from './dead-gateway.ts';
@@ -80,6 +80,7 @@ const ALL: readonly Fault[] = [
   largeBacklog,
   largeBacklogShort,
   manyActive,
+  wideBacklog,
 ];
 
 /** All faults, by name. */

@@ -1,9 +1,14 @@
 import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from './redis-link.ts';
 
-/** Bells answered at a time: most of those that rang first, and some of the newest, which would wait for all before them. */
-const OLDEST_BELLS = 96;
-const NEWEST_BELLS = 32;
+/**
+ * Bells answered at a time: most of those that rang first, and some of the newest, which would wait for all before them. Few of
+ * the first crowd, and twice as many of each next: a process that has just started is slow.
+ */
+const MAX_OLDEST_BELLS = 96;
+const FIRST_OLDEST_BELLS = 12;
+/** One of the newest to so many of the oldest. */
+const OLDEST_PER_NEWEST = 3;
 /** Rung to end a wait; no tenant's id. */
 const NOBODY = '-';
 /** How long the takes of a crowd are waited for, before more bells are answered. */
@@ -15,6 +20,8 @@ const WAIT_SECONDS = 3;
 export interface Taker {
   /** Resolves when no take is under way; the next can be sent behind a wait. */
   untilTaken(): Promise<void>;
+  /** Resolves when the take that is under way now is over. */
+  afterTake(): Promise<void>;
   /**
    * Sends a take over `link`, on which a wait was just sent: it answers the bells that this tenant rang before it.
    * @returns undefined where nothing was sent.
@@ -52,6 +59,8 @@ export class Doorbell {
   #expected: string | undefined;
   /** More rang than were answered at a time. */
   #crowded = false;
+  /** Of the oldest bells, so many are answered at a time. */
+  #oldest = FIRST_OLDEST_BELLS;
   #stopped = false;
 
   constructor(options: DoorbellOptions) {
@@ -66,7 +75,9 @@ export class Doorbell {
         const tenants = await link.insist(() => this.#wait());
         if (tenants.length === 0 || this.#stopped) continue;
         onRing(tenants);
-        if (this.#crowded) await this.#untilTaken(tenants);
+        if (!this.#crowded) continue;
+        await this.#untilTaken(tenants);
+        this.#oldest = Math.min(2 * this.#oldest, MAX_OLDEST_BELLS);
       } catch (error) {
         if (this.#stopped) return;
         log.error({ err: error }, 'The doorbell failed; listening again');
@@ -74,13 +85,13 @@ export class Doorbell {
     }
   }
 
-  /** Resolves when the jobs of these were taken, or after {@link MAX_CROWD_MS}: one of them may be taken from all the time. */
+  /** Resolves when the jobs of these were taken, or after {@link MAX_CROWD_MS}. */
   async #untilTaken(tenants: readonly string[]): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<void>(resolve => {
       timer = setTimeout(resolve, MAX_CROWD_MS);
     });
-    const taken = tenants.map(tenant => this.#options.taker(tenant)?.untilTaken());
+    const taken = tenants.map(tenant => this.#options.taker(tenant)?.afterTake());
     try {
       await Promise.race([Promise.all(taken), deadline]);
     } finally {
@@ -107,8 +118,9 @@ export class Doorbell {
     await next?.untilTaken();
     const wait = link.call('BZPOPMIN', key, WAIT_SECONDS);
     // This one is executed as soon as that one has an answer, and brings whoever else rang by then; then the take.
-    const more = link.call('ZPOPMIN', key, OLDEST_BELLS - 1);
-    const newest = this.#crowded ? link.call('ZPOPMAX', key, NEWEST_BELLS) : [];
+    const oldest = this.#oldest;
+    const more = link.call('ZPOPMIN', key, oldest - 1);
+    const newest = this.#crowded ? link.call('ZPOPMAX', key, oldest / OLDEST_PER_NEWEST) : [];
     const take = next?.takeAtBell(link);
     const [first, others, last] = await Promise.all([wait, more, newest, take]);
     const tenants: string[] = [];
@@ -117,7 +129,7 @@ export class Doorbell {
     const flat = [others, last].flatMap(reply => (reply as (string | string[])[]).flat());
     for (let index = 0; index < flat.length; index += 2) tenants.push(flat[index]!);
     // Pairs in RESP3 count once, else twice: as many as were asked for, in any case.
-    this.#crowded = (others as unknown[]).length >= OLDEST_BELLS - 1;
+    this.#crowded = (others as unknown[]).length >= oldest - 1;
     const alone = tenants.length === 1 ? tenants[0] : undefined;
     this.#expected = alone === this.#last ? alone : undefined;
     this.#last = alone;

@@ -29,7 +29,7 @@ export interface LaneClient {
   readonly overtakesAt: number | undefined;
   /** Since when it waits for a lane, on the monotonic clock, ms; it keeps its place where it moves to another. Default: now. */
   readonly waitsSince?: number | undefined;
-  /** When its oldest job was added, by the clock of Redis. */
+  /** When its newest job was added, by the clock of Redis. */
   readonly addedAt?: number | undefined;
   onOutcome(outcome: ApplyOutcome): void;
   /** Its batch was taken back before the thread began it. */
@@ -84,8 +84,14 @@ const REVOKED = 1 << 30;
 /** What a batch may leave in memory: the page cache of its connection, and beside it the copies of its jobs. */
 const BATCH_BYTES = 2_500 * 1_024;
 const COPIES_OF_JOB = 8;
-/** Tenants' batches that go to the thread at a time. */
+/** Tenants' batches that go to the thread at a time, at most. */
 const MAX_GROUP = 16;
+/** How long a group may take. A tenant with new work only comes after the group that is under way. */
+const GROUP_MS = 100;
+/** What a batch is expected to take before any was seen: some create files. */
+const FIRST_BATCH_MS = 25;
+/** Weight of the last batch in what a batch is expected to take. */
+const LAST_BATCH_WEIGHT = 0.1;
 
 /** A thread that ends so often in a row without having done anything does not stay up. */
 const MAX_IDLE_ENDS = 3;
@@ -116,6 +122,10 @@ export class Lane {
   #groups = 0;
   #answerWaiters: (() => void)[] = [];
   #seen = { item: -1, since: 0 };
+  /** The thread has begun something: it is loaded. */
+  #isUp = false;
+  /** How long the thread works at a batch, as a moving average. */
+  #batchMs = FIRST_BATCH_MS;
   /** Time that groups took that have ended, and when the one at work began; on the monotonic clock, ms. */
   #busyMs = 0;
   #busySince: number | undefined;
@@ -173,9 +183,12 @@ export class Lane {
     return this.#busyMs + (this.#busySince === undefined ? 0 : now - this.#busySince);
   }
 
-  /** How long the thread has been at the same batch, in ms, as seen by looking now and then. */
+  /**
+   * How long the thread has been at the same batch, in ms, as seen by looking now and then. A thread that is still being loaded
+   * is not held up by a tenant: another one would have to be loaded, too, and both would take longer.
+   */
   heldUpMs(now: number): number {
-    const item = this.work === undefined ? -1 : this.#item;
+    const item = this.work === undefined || !this.#hasBegun ? -1 : this.#item;
     if (item !== this.#seen.item) this.#seen = { item, since: now };
     return item < 0 ? 0 : now - this.#seen.since;
   }
@@ -183,6 +196,17 @@ export class Lane {
   /** Whether the thread opens, commits, writes back or closes files, for which others would wait as well, or has not begun. */
   get isAtFiles(): boolean {
     return Atomics.load(this.#progress, AT_FILES) === 1;
+  }
+
+  /** Whether this thread has begun any of its batches. */
+  get #hasBegun(): boolean {
+    this.#isUp ||= this.#group !== undefined && this.position.job !== NO_JOB;
+    return this.#isUp;
+  }
+
+  /** Batches of the next group. */
+  get #groupSize(): number {
+    return Math.max(1, Math.min(MAX_GROUP, Math.floor(GROUP_MS / this.#batchMs)));
   }
 
   /** Where the thread is in its batch: index of the job, of the write in the job. */
@@ -199,6 +223,11 @@ export class Lane {
     this.#pending.add(client.tenant);
     this.#queue.add(client, client);
     this.pump();
+  }
+
+  /** More jobs came for a tenant that may wait here. */
+  renew(client: LaneClient): void {
+    this.#queue.renew(client, client);
   }
 
   /** Whether a tenant waits that could go to another lane. */
@@ -222,14 +251,15 @@ export class Lane {
     if (this.#group !== undefined || this.#closing !== undefined || this.#queue.size === 0) return;
     if (!this.#options.mayBegin()) return;
     const items: LaneWork[] = [];
-    while (items.length < MAX_GROUP) {
+    const size = this.#groupSize;
+    while (items.length < size) {
       const client = this.#queue.next(performance.now());
       if (client === undefined) break;
       const task = client.nextTask(items.length > 0 || this.#queue.size > 0);
       if (task !== undefined) items.push({ client, task });
       else this.#pending.delete(client.tenant);
     }
-    if (items.length > 0) void this.#run(items);
+    if (items.length > 0) void this.#run(items, this.#queue.size > 0);
   }
 
   /** Runs the tenant's next task, whatever else waits; the thread must be free. */
@@ -305,6 +335,7 @@ export class Lane {
   #onIdleEnd(error: Error): void {
     const { log, onBroken } = this.#options;
     this.faults++;
+    this.#isUp = false;
     if (this.#closing !== undefined) return;
     if (this.#pool.threads.length > 0 && ++this.#idleEnds < MAX_IDLE_ENDS) {
       log.error({ err: error, lane: this.index }, 'A writer thread ended; another takes its place');
@@ -314,7 +345,8 @@ export class Lane {
     onBroken(error);
   }
 
-  async #run(items: readonly LaneWork[]): Promise<void> {
+  /** @param contended others wait for the thread, so that a flush is left to another one */
+  async #run(items: readonly LaneWork[], contended = false): Promise<void> {
     const group: Group = { id: ++this.#groups, items, answered: items.map(() => false), left: items.length };
     this.#group = group;
     for (const { task } of items) {
@@ -327,7 +359,7 @@ export class Lane {
     // Until it begins it starts, or writes a log back.
     Atomics.store(this.#progress, AT_FILES, 1);
     try {
-      if (items.length === 1) {
+      if (items.length === 1 && !contended) {
         // Alone: the commit flushes by itself, which is the shortest way.
         Atomics.store(this.#progress, BEGUN, 1);
         this.#answer(group, 0, (await this.#pool.run(items[0]!.task)) as ApplyOutcome);
@@ -339,6 +371,7 @@ export class Lane {
       }
     } catch (error) {
       this.faults++;
+      this.#isUp = false;
       const running = this.position.job === NO_JOB ? undefined : this.#item;
       for (const [index, { client }] of items.entries()) {
         if (!this.#settle(group, index)) continue;
@@ -355,6 +388,16 @@ export class Lane {
       void this.closeTenant(tenant).catch(() => {}); // the thread ended: its connections are closed
     }
     if (!this.busy) this.#options.onIdle();
+  }
+
+  /** Not what passed here: on a busy machine an answer comes late, and groups that are smaller for it would cost more. */
+  #noteWork(outcome: ApplyOutcome): void {
+    this.#isUp = true;
+    if (outcome.kind !== 'applied') return;
+    const { openMs, applyMs, commitMs } = outcome.stats;
+    // One long statement says nothing of the next batches.
+    const lastMs = Math.min(openMs + applyMs + commitMs, GROUP_MS);
+    this.#batchMs += LAST_BATCH_WEIGHT * (lastMs - this.#batchMs);
   }
 
   /** @returns the clients of items that the thread has not begun, which are theirs again. */
@@ -377,6 +420,7 @@ export class Lane {
   #answer(group: Group, index: number, outcome: ApplyOutcome): void {
     if (!this.#settle(group, index)) return;
     this.#forget(outcome.evicted);
+    this.#noteWork(outcome);
     const { client } = group.items[index]!;
     if (outcome.kind === 'refused' || outcome.unflushed === undefined) client.onOutcome(outcome);
     else void this.#flush(client, outcome, outcome.unflushed);

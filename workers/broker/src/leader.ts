@@ -95,8 +95,11 @@ const SUCCESSOR_GRACE_MS = 2_000;
 /** What may end the process waits so long for the one that takes its place then. */
 const SUCCESSOR_TIMEOUT_MS = 5_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
-/** Tenants that wait for memory, or for a lane, before more are reclaimed or swept. */
-const MAX_WAITING_TENANTS = 1_000;
+/**
+ * Tenants that wait for memory, or for a lane, before more are reclaimed or swept: enough to keep the lanes at work. More would
+ * only take the main thread's time from those that ring.
+ */
+const MAX_WAITING_TENANTS = 200;
 
 /** Open transactions that the status tells about. */
 const MAX_STATUS_TRANSACTIONS = 50;

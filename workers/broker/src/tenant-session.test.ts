@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRandom } from '../test-support/random.ts';
 import type { InboxEvents } from './inbox-events.ts';
 import { JobMemory, type MemoryWaiter, SHARE_BYTES } from './job-memory.ts';
-import type { LaneClient } from './lane.ts';
+import type { Lane, LaneClient } from './lane.ts';
 import type { RedisLink } from './redis-link.ts';
 import { TenantLoads } from './status/tenant-load.ts';
 import type {
@@ -765,6 +765,39 @@ describe('a tenant’s session', () => {
     expect(waiting!.waitsSince).toBe(since);
     expect(performance.now() - since!).toBeGreaterThanOrEqual(100);
     expect(waiting!.addedAt).toBe(7);
+  });
+
+  it('is as new as its newest job, also where that comes while it waits for a lane', async () => {
+    const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
+    const renewed: unknown[] = [];
+    vi.spyOn(world.lanes, 'enqueue').mockImplementation(client => {
+      client.lane = { renew: ({ addedAt }: LaneClient) => renewed.push(addedAt) } as unknown as Lane;
+    });
+    world.queue.wait.push({ ...createJob(0, false), addedAt: 7 });
+    world.session.ring();
+    await pass(vi.waitFor(() => expect(world.session.lane).toBeDefined()));
+    world.queue.wait.push({ ...createJob(1, false), addedAt: 9 });
+    world.session.ring();
+    await pass(vi.waitFor(() => expect(renewed).toEqual([9])));
+  });
+
+  it('is past a take when that is over, though the next is under way', async () => {
+    const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
+    const answers: (() => void)[] = [];
+    vi.spyOn(world.queue, 'take').mockImplementation(
+      () => new Promise(resolve => answers.push(() => resolve({ jobs: [], waiting: 1 }))),
+    );
+    world.session.ring();
+    await pass(vi.waitFor(() => expect(answers).toHaveLength(1)));
+    const past: string[] = [];
+    void world.session.afterTake().then(() => past.push('the first'));
+    void world.session.untilTaken().then(() => past.push('all'));
+    await vi.advanceTimersByTimeAsync(10);
+    expect(past).toEqual([]);
+    answers[0]!();
+    await pass(vi.waitFor(() => expect(answers).toHaveLength(2)));
+    await vi.advanceTimersByTimeAsync(10);
+    expect(past).toEqual(['the first']);
   });
 
   it('tells once more what Redis may not have heard', async () => {

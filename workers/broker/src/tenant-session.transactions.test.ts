@@ -135,6 +135,7 @@ class ModelThread {
   readonly #random: () => number;
   readonly #refusalRate: number;
   readonly #lane = {
+    renew: () => {},
     rollback: (_: string, id: string) => {
       if (this.busy) this.bugs.push('rolled back in the middle of a task');
       if (this.open?.id === id) this.open = undefined;

@@ -225,6 +225,8 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   /** It waits for its turn at a lane. */
   #queued = false;
   #taking = false;
+  /** Takes that were begun. */
+  #takes = 0;
   /** Memory that came and is not used yet. */
   #granted: Grant | undefined;
   /** Of the oldest job that waits, where it was too large for a take; else 0. */
@@ -335,7 +337,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   }
 
   get addedAt(): number | undefined {
-    return (this.#lease === undefined ? this.#ready[0] : this.#followUps[0])?.addedAt;
+    return (this.#lease === undefined ? this.#ready.at(-1) : this.#followUps.at(-1))?.addedAt;
   }
 
   get oldestAt(): number | undefined {
@@ -351,6 +353,14 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   /** Resolves when no take is under way. */
   async untilTaken(): Promise<void> {
     while (this.#taking) await new Promise<void>(resolve => this.#restWaiters.push(resolve));
+  }
+
+  /** Resolves when the take that is under way now is over; the next may be under way then. */
+  async afterTake(): Promise<void> {
+    const take = this.#takes;
+    while (this.#taking && this.#takes === take) {
+      await new Promise<void>(resolve => this.#restWaiters.push(resolve));
+    }
   }
 
   /**
@@ -778,7 +788,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   }
 
   async #takeBy(grant: Grant, take: (bounds: TakeBounds) => Promise<Taken>): Promise<void> {
-    this.#taking = true;
+    this.#beginTake();
     this.#mayHaveMore = false;
     this.#prefetched = this.#inThread.length > 0;
     try {
@@ -792,6 +802,11 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       this.#pump();
       this.#rest();
     }
+  }
+
+  #beginTake(): void {
+    this.#taking = true;
+    this.#takes++;
   }
 
   /** What is held without its data, and is near its turn. */
@@ -839,7 +854,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   }
 
   async #read(ids: readonly string[], grant: Grant): Promise<void> {
-    this.#taking = true;
+    this.#beginTake();
     try {
       this.#fill(ids, await this.#context.link.insist(() => this.#queue.read(ids)), grant);
     } finally {
@@ -925,7 +940,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   }
 
   async #takeFollowUps(grant: Grant): Promise<void> {
-    this.#taking = true;
+    this.#beginTake();
     this.#mayHaveMore = false;
     try {
       const taken = await this.#queue.takeFollowUps(bytesThatFit(FOLLOW_UPS_AMONG, grant.bytes));
@@ -957,7 +972,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
 
   /** What was taken ahead goes back to where it came from: its sender may withdraw it there, and others see that it waits. */
   async #returnReady(): Promise<void> {
-    this.#taking = true;
+    this.#beginTake();
     const jobs = this.#returnable;
     this.#setReady(this.#ready.slice(0, this.#ready.length - jobs.length));
     this.#letGo(jobs);
@@ -1133,13 +1148,14 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       }
     }
     this.#unsettled += jobs.length;
+    if (this.#queued) this.lane?.renew(this);
     if (this.#retry !== undefined) this.#hurry();
     if (!this.#figures.listed) loads.list(this.#figures);
   }
 
   /** Reads what is active, adds what is not known here (it is newer than all that is), and takes more. @returns how many */
   async #reload(): Promise<number> {
-    this.#taking = true;
+    this.#beginTake();
     this.#mayHaveMore = false;
     let grant: Grant | undefined;
     try {

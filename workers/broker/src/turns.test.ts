@@ -47,6 +47,19 @@ describe('turns', () => {
     expect(serveAll(turns)).toEqual(['a', 'b', 'c', 'newest', 'd', 'e', 'f', 't8', 't3', 't5', 'unknown']);
   });
 
+  it('let an item overtake for its newest work, which may come while it waits', () => {
+    const turns = new Turns<string>();
+    for (const item of ['a', 'b', 'c', 'd', 'e', 'f']) turns.add(item, inLine);
+    for (const addedAt of [3, 8, 5]) turns.add(`t${addedAt}`, { overtakesAt: 0, addedAt });
+    turns.renew('t3', { overtakesAt: 0, addedAt: 9 });
+    turns.renew('t8', { overtakesAt: undefined, addedAt: 10 });
+    turns.renew('t5', { overtakesAt: 0, addedAt: 4 });
+    turns.renew('a', { overtakesAt: 0, addedAt: 11 });
+    turns.renew('unknown', { overtakesAt: 0, addedAt: 12 });
+    expect(turns.size).toBe(9);
+    expect(serveAll(turns)).toEqual(['a', 'b', 'c', 't3', 'd', 'e', 'f', 't5', 't8']);
+  });
+
   it('are kept by an item that is moved', () => {
     const [from, to] = [new Turns<string>(), new Turns<string>()];
     for (const item of ['b', 'd', 'f']) to.add(item, { ...inLine, waitsSince: item.charCodeAt(0) });
@@ -89,6 +102,8 @@ describe('turns', () => {
           turns.add(newcomer, atOnce);
           waitsSince.set(newcomer, turn);
         }
+        const renewed = Math.floor(random() * tenants);
+        if (random() < 0.2) turns.renew(renewed, { ...atOnce, addedAt: -1 / turn });
         const next = turns.next(0)!;
         const waited = turn - waitsSince.get(next)!;
         // One of four turns goes to others, and the newcomers themselves stand in line, too.

@@ -10,8 +10,9 @@ import { Heap } from './heap.ts';
  * Not more often: of tenants that come back as soon as they were served the newest would otherwise have most turns, and the
  * others wait longer than in a plain line. For the same reason a tenant overtakes only some time after its last turn.
  *
- * Newest is whose work came last, not who was added last: after a start thousands of tenants are added within seconds, in any
- * order, and a tenant that moves to another lane is added there again.
+ * Newest is whose newest work came last, not who was added last: after a start thousands of tenants are added within seconds, in
+ * any order, and a tenant that moves to another lane is added there again. Its oldest work does not count: a caller that waits now
+ * would else wait for a whole round because of one write that came before.
  */
 
 /** One of so many turns is of the newest. */
@@ -26,7 +27,7 @@ export interface TurnOptions {
   readonly overtakesAt: number | undefined;
   /** Since when it waits, on the monotonic clock, ms; default: now. */
   readonly waitsSince?: number | undefined;
-  /** When its oldest work came, ms by any one clock; default: before all others. */
+  /** When its newest work came, ms by any one clock; default: before all others. */
   readonly addedAt?: number | undefined;
 }
 
@@ -74,6 +75,22 @@ export class Turns<Item> {
     this.#places.set(item, place);
     this.#line.push(place);
     if (overtakesAt !== undefined) this.#later.push(place);
+  }
+
+  /** More work came for an item that waits: it keeps its place in line, and may be the newest. */
+  renew(item: Item, { overtakesAt, addedAt = 0 }: Pick<TurnOptions, 'overtakesAt' | 'addedAt'>): void {
+    const place = this.#places.get(item);
+    if (place === undefined || place.overtakesAt === Number.POSITIVE_INFINITY || addedAt <= place.addedAt)
+      return;
+    place.gone = true;
+    const renewed = {
+      ...{ ...place, addedAt, gone: false },
+      overtakesAt: overtakesAt ?? Number.POSITIVE_INFINITY,
+    };
+    this.#places.set(item, renewed);
+    this.#line.push(renewed);
+    if (overtakesAt !== undefined) this.#later.push(renewed);
+    this.#dropGone();
   }
 
   /** @returns the item whose turn it is, which waits no longer. @param now on the monotonic clock, ms */
