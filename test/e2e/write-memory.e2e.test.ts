@@ -25,6 +25,9 @@ const SLOW =
 /** What a broker has without a heavy statement, on a machine with few cores, and what is taken between two looks. */
 const REST_MIB = 600;
 
+/** Deaths of a process in which only one job was in a thread, after which that job is set aside. */
+const KILLS_TO_CONDEMN = 3;
+
 const codeOf = (error: unknown) => (error instanceof OnewriterError ? error.code : String(error));
 
 function peakMib(pid: number): number {
@@ -109,7 +112,7 @@ describe('a job whose thread was the only one at work when its broker was killed
     for (const db of [bad, other]) await db.exec('CREATE TABLE t(n INTEGER)');
     const slow = bad.prepare(SLOW, { timeoutMs: 100_000 }).run().catch(codeOf);
     const starts: number[] = [];
-    for (let kills = 0; kills < LIMITS.maxJobStarts; kills++) {
+    for (let kills = 0; kills < KILLS_TO_CONDEMN; kills++) {
       await waitFor(() => isWriteLocked(tenantFile(data.path, 'bad')), {
         what: 'the statement to run',
         timeoutMs: 30_000,

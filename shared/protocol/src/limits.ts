@@ -73,7 +73,7 @@ export const LIMITS = Object.freeze({
   /** A statement that runs longer than this is stopped by the watchdog. */
   statementTimeoutMs: 10_000,
   /** Highest crash count at which a job still runs, alone in its process; one more and it is set aside as poison. */
-  maxJobStarts: 3,
+  maxJobStarts: 4,
   /** An Onewriter reader's snapshot is ended when the write-ahead log has grown by this much since it began. */
   maxSnapshotLogBytes: 256 * 1024 * 1024,
   /** Compiled statements kept per connection. */

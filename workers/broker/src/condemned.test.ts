@@ -1,6 +1,8 @@
 import { groupKeys, LIMITS } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { describe, expect, it } from 'vitest';
+import { createRandom } from '../test-support/random.ts';
+import { chooseBatch } from './batch-choice.ts';
 import { Condemned } from './condemned.ts';
 import type { RedisLink } from './redis-link.ts';
 
@@ -48,7 +50,8 @@ describe('starts of jobs', () => {
         expect(condemned.of('poison')).toMatchObject({ [-1]: { code: 'POISON_JOB' } });
       } else {
         expect(poison).toBe(death);
-        expect(condemned.mustRunAlone(death)).toBe(death >= LIMITS.maxJobStarts - 1);
+        expect(condemned.mustRunApart(death)).toBe(death >= LIMITS.maxJobStarts - 2);
+        expect(condemned.maxTogether(death) === 1).toBe(death >= LIMITS.maxJobStarts - 1);
         expect(condemned.of('poison')).toBeUndefined();
       }
       expect(link.hashes.get(keys.starts)!.has('finished')).toBe(false);
@@ -68,11 +71,56 @@ describe('starts of jobs', () => {
       await condemned.load();
       await condemned.countLastStarts([['poison']]);
       expect(await condemned.startsOf(['poison'])).toEqual([starts]);
-      expect(condemned.mustRunAlone(starts)).toBe(death < 2);
+      expect(condemned.maxTogether(starts) === 1).toBe(death < 2);
     }
     const beside = open(link);
     await beside.countLastStarts([['a', 'b'], ['c']]);
     expect(await beside.startsOf(['a', 'b', 'c'])).toEqual([1, 1, 1]);
+  });
+
+  it('find the one of a crowd that ends its process in few deaths, and condemn no other', async () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const random = createRandom(seed);
+      const link = new ModelLink();
+      const tenants = Array.from({ length: 2 }, (_, tenant) =>
+        Array.from({ length: LIMITS.maxBatchJobs }, (__, job) => `${tenant}-${job}`),
+      );
+      const poison = tenants[0]![Math.floor(random() * LIMITS.maxBatchJobs)]!;
+      let deaths = 0;
+      let apart = 0;
+      for (let isLiving = false; !isLiving; ) {
+        const condemned = open(link);
+        await condemned.load();
+        const starts = new Map<string, number>();
+        for (const jobs of tenants) {
+          for (const [index, count] of (await condemned.startsOf(jobs)).entries())
+            starts.set(jobs[index]!, count);
+        }
+        const nextBatch = (jobs: readonly string[]) => {
+          const candidates = jobs.map(id => ({
+            bytes: 1,
+            maxTogether: condemned.maxTogether(starts.get(id)!),
+          }));
+          return jobs.slice(0, chooseBatch(candidates, { maxJobs: LIMITS.maxBatchJobs, maxBytes: 1e6 }));
+        };
+        isLiving = true;
+        while (isLiving && tenants[0]!.length > 0) {
+          const batch = nextBatch(tenants[0]!);
+          const runsApart = condemned.mustRunApart(starts.get(batch[0]!)!);
+          if (runsApart) apart++;
+          if (batch.includes(poison) && condemned.of(poison) === undefined) {
+            const beside = runsApart ? [] : nextBatch(tenants[1]!);
+            await open(link).countLastStarts([batch, beside].filter(jobs => jobs.length > 0));
+            deaths++;
+            isLiving = false;
+          } else tenants[0]!.splice(0, batch.length);
+        }
+        expect(deaths, `seed ${seed}`).toBeLessThanOrEqual(LIMITS.maxJobStarts + 1);
+      }
+      expect([...link.hashes.get(keys.condemned)!.keys()], `seed ${seed}`).toEqual([poison]);
+      // Six batches of a few jobs, and six jobs that run alone, one of them twice; not each of the 32.
+      expect(apart, `seed ${seed}`).toBeLessThanOrEqual(14);
+    }
   });
 
   it('make suspects run alone, and leave those that do', async () => {

@@ -11,13 +11,17 @@ import type { RedisLink } from './redis-link.ts';
  *   starts 0      never seen before                         batched as usual
  *   starts 1      in a thread when a process ended, as      batched as usual
  *                 were those of another thread
- *   starts max-1  … when so many ended; or no other thread  run alone: nothing else is in a thread
- *                 was at work; or the process grew too much
+ *   starts max-2  … when two ended                          run with a few others of their tenant, and nothing else is in
+ *                                                           a thread
+ *   starts max-1  one of those few when a process ended; or run alone: nothing else is in a thread
+ *                 no other thread was at work; or the
+ *                 process grew too much
  *   starts max    was alone when a process ended            run alone once more: that may have been a kill -9 by hand
  *   starts max+1  was alone twice                           condemned: its callers get POISON_JOB, it does not run
  *
  * So the second start of what was alone at a death is never beside other tenants. A job that was merely near does not get
- * beyond "alone", unless the process is killed twice just while it runs.
+ * beyond "alone", unless the process is killed twice just while it runs. Of a crowd that was near twice few run alone: each time
+ * all other tenants wait.
  */
 
 /** Errors by index of the write; -1 is the whole job. */
@@ -26,6 +30,10 @@ type Verdict = Readonly<Record<number, WireError>>;
 const MAX_STARTS = LIMITS.maxJobStarts;
 /** With so many a job runs alone. */
 const ALONE_STARTS = MAX_STARTS - 1;
+/** With so many it runs with few others. */
+const FEW_STARTS = MAX_STARTS - 2;
+/** So few: of a batch of 32, as many batches as jobs that run alone if one of these ends the process. */
+const FEW_JOBS = 6;
 /** Fields of one command. */
 const MAX_FIELDS = 1_000;
 
@@ -76,9 +84,15 @@ export class Condemned {
     await this.#link.insist(() => this.#link.call('HSET', this.#condemned, jobId, JSON.stringify(verdict)));
   }
 
-  /** Whether a job with so many starts may share neither batch nor process. */
-  mustRunAlone(starts: number): boolean {
-    return starts >= ALONE_STARTS;
+  /** Whether nothing else may be in a thread while a job with so many starts is. */
+  mustRunApart(starts: number): boolean {
+    return starts >= FEW_STARTS;
+  }
+
+  /** Jobs of a batch in which one with so many starts is, at most; Infinity: any number. */
+  maxTogether(starts: number): number {
+    if (starts >= ALONE_STARTS) return 1;
+    return starts >= FEW_STARTS ? FEW_JOBS : Number.POSITIVE_INFINITY;
   }
 
   /**

@@ -277,7 +277,8 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     deadLetters: { add: async () => {} },
     condemned: {
       of: () => undefined,
-      mustRunAlone: (count: number) => count >= 2,
+      mustRunApart: (count: number) => count >= 1,
+      maxTogether: (count: number) => [Number.POSITIVE_INFINITY, 3][count] ?? 1,
       startsOf: async (ids: readonly string[]) => {
         await delay(random() * 5);
         return ids.map(id => starts.get(id) ?? 0);

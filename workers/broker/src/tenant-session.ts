@@ -29,6 +29,7 @@ import type {
   RefusedOutcome,
   TransactionGrant,
 } from '@onewriter/writer';
+import { chooseBatch } from './batch-choice.ts';
 import type { BrokerMetrics } from './broker-metrics.ts';
 import type { ClientPresence } from './client-presence.ts';
 import type { Condemned } from './condemned.ts';
@@ -456,20 +457,16 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     if (!this.#assertOldest()) return undefined;
     if (this.#lease !== undefined) return this.#nextFollowUp(this.#lease);
     if (this.#ready.length === 0) return this.#closedOut ? this.#tryOpening() : undefined;
-    const batch: LoadedJob[] = [];
-    let bytes = 0;
     const maxBytes = contended ? SLICE_BYTES : MAX_READY_BYTES;
-    for (const job of this.#ready) {
-      if (job.unknownVersion !== undefined || !isLoaded(job)) break;
-      const alone = isStepsJobId(job.id) || this.#isSuspect(job);
-      if (batch.length > 0 && (alone || bytes + job.data.length > maxBytes)) break;
-      batch.push(job);
-      bytes += job.data.length;
-      if (alone || batch.length === LIMITS.maxBatchJobs) break;
-    }
-    if (batch.length === 0) return undefined;
-    this.#ready.splice(0, batch.length);
-    this.#readyBytes -= bytes;
+    const loaded = this.#loadedFirst;
+    const count = chooseBatch(
+      loaded.map(job => ({ bytes: job.data.length, maxTogether: this.#maxTogether(job) })),
+      { maxJobs: LIMITS.maxBatchJobs, maxBytes },
+    );
+    if (count === 0) return undefined;
+    const batch = loaded.slice(0, count);
+    this.#ready.splice(0, count);
+    this.#readyBytes -= batch.reduce((sum, { data }) => sum + data.length, 0);
     this.#inThread = batch;
     this.#prefetched = false;
     this.#noteBegin(batch[0]!);
@@ -486,10 +483,20 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     };
   }
 
-  /** Whether it must not share a batch. The callers of a condemned one are answered before the next may do the same harm. */
-  #isSuspect({ id, starts }: HeldJob): boolean {
+  /** What may begin now, as much as a batch may hold. */
+  get #loadedFirst(): readonly LoadedJob[] {
+    const loaded: LoadedJob[] = [];
+    for (const job of this.#ready) {
+      if (job.unknownVersion !== undefined || !isLoaded(job) || loaded.length === LIMITS.maxBatchJobs) break;
+      loaded.push(job);
+    }
+    return loaded;
+  }
+
+  /** With how many it may share a batch. The callers of a condemned one are answered before the next may do the same harm. */
+  #maxTogether({ id, starts }: HeldJob): number {
     const { condemned } = this.#context;
-    return condemned.mustRunAlone(starts) || condemned.of(id) !== undefined;
+    return isStepsJobId(id) || condemned.of(id) !== undefined ? 1 : condemned.maxTogether(starts);
   }
 
   /** Whether what begins now can only be the oldest that is held; where it cannot, the process ends. */
@@ -708,7 +715,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       return;
     }
     const { condemned, lanes } = this.#context;
-    if (condemned.mustRunAlone(next.starts)) lanes.enqueueAlone(this);
+    if (condemned.mustRunApart(next.starts)) lanes.enqueueAlone(this);
     else lanes.enqueue(this);
   }
 
