@@ -30,6 +30,7 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['imports', 1],
   ['many-active', 1],
   ['order-of-life', 1],
+  ['full-queues', 1],
 ];
 
 it.each(SHORT)('keeps every promise under %s', async (name, rounds) => {

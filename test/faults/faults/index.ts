@@ -8,6 +8,7 @@ import { duplicates } from './duplicates.ts';
 import { events } from './events.ts';
 import { failover, handover } from './failover.ts';
 import { failpoint } from './failpoint.ts';
+import { fullQueues } from './full-queues.ts';
 import { heldFile } from './held-file.ts';
 import { imports } from './imports.ts';
 import { incarnations } from './incarnations.ts';
@@ -81,6 +82,7 @@ const ALL: readonly Fault[] = [
   largeBacklogShort,
   manyActive,
   wideBacklog,
+  fullQueues,
 ];
 
 /** All faults, by name. */
