@@ -127,7 +127,7 @@ it.each([
   [0, 0, 4, 0],
 ])('of %i tenants of %i bytes with --jobs %i it starts %i processes', (count, bytes, jobs, expected) => {
   const tenants = Array.from({ length: count }, (_, index) => `t${index}`);
-  expect(chooseProcesses(tenants, { jobs, bytesOf: () => bytes })).toBe(expected);
+  expect(chooseProcesses(tenants, { jobs, limits: LIMITS, bytesOf: () => bytes })).toBe(expected);
 });
 
 it('gives a process the next small file before it has answered, and never a large one', async () => {
@@ -140,7 +140,7 @@ process.on('message', ({ tenant }) => { count++; setTimeout(() => process.send({
     await runInProcesses(
       SETTINGS,
       ['a', 'b', 'c'],
-      { jobs: 1, bytesOf: () => bytes, entry: entryOf(script) },
+      { jobs: 1, limits: LIMITS, bytesOf: () => bytes, entry: entryOf(script) },
       (_, outcome) => void results.push('result' in outcome && outcome.result),
     );
     return results;
