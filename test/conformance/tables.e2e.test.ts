@@ -5,7 +5,7 @@ const FILES = {
   clients: './clients.e2e.test.ts',
   orms: './orms.e2e.test.ts',
   transactions: './transactions.e2e.test.ts',
-  http: '../../apps/gateway/src/hrana/hrana-routes.test.ts',
+  http: '../../apps/gateway/src/dialects/hrana/hrana-routes.test.ts',
 } as const;
 
 const read = (file: string) => readFileSync(new URL(file, import.meta.url), 'utf8');

@@ -4,7 +4,7 @@ import type { Onewriter } from '@onewriter/sdk';
 import { describe, expect, it } from 'vitest';
 import { createGatewayApp } from './gateway-app.ts';
 import type { GatewayOptions } from './gateway-options.ts';
-import type { HealthReport } from './health.ts';
+import type { HealthReport } from './http/health.ts';
 import type { ReadResult, Reads } from './reads/read-processes.ts';
 import { createRateLimits } from './security/rate-limits.ts';
 import type { PauseFlags } from './tenants/pause-flags.ts';

@@ -1,4 +1,4 @@
 export * from './gateway-app.ts';
 export * from './gateway-options.ts';
-export * from './health.ts';
-export * from './integrity-check.ts';
+export * from './http/health.ts';
+export * from './processes/integrity-check.ts';

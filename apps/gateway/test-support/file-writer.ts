@@ -9,8 +9,8 @@ import {
   uuidv7,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
-import { isStepMet, type Step, type StepResult } from '../src/hrana/steps.ts';
-import type { StepWriter } from '../src/hrana/stream-runner.ts';
+import { isStepMet, type Step, type StepResult } from '../src/dialects/hrana/steps.ts';
+import type { StepWriter } from '../src/dialects/hrana/stream-runner.ts';
 
 interface OpenFile {
   readonly db: Database.Database;

@@ -10,7 +10,12 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import type { Logger } from './logger.ts';
-import type { Tracing } from './tracing.ts';
+
+/** Spans that are being recorded. */
+export interface Tracing {
+  /** Sends what was recorded, for `timeoutMs` at most, and records nothing more. Idempotent. */
+  close(timeoutMs: number): Promise<void>;
+}
 
 /** Settings of {@link openTracing}. */
 export interface OpenTracingOptions {

@@ -1,11 +1,8 @@
 import type { Config } from './config.ts';
 import type { Logger } from './logger.ts';
+import type { Tracing } from './open-tracing.ts';
 
-/** Spans that are being recorded. */
-export interface Tracing {
-  /** Sends what was recorded, for `timeoutMs` at most, and records nothing more. Idempotent. */
-  close(timeoutMs: number): Promise<void>;
-}
+export type { Tracing } from './open-tracing.ts';
 
 /** What is needed of the settings. */
 export type TracingConfig = Pick<Config, 'traceUrl' | 'traceRatio'>;

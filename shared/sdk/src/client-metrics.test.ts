@@ -1,9 +1,9 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { describe, expect, it } from 'vitest';
 import { ClientMetrics } from './client-metrics.ts';
-import { CountedReads } from './counted-reads.ts';
-import type { Ledger } from './ledger.ts';
-import type { ReadRequest, Reads } from './reads.ts';
+import { CountedReads } from './read/counted-reads.ts';
+import type { ReadRequest, Reads } from './read/reads.ts';
+import type { Ledger } from './settle/ledger.ts';
 
 const STATS = { bufferedWrites: 1, outstandingWrites: 2, outstandingJobs: 1, heldBytes: 3, openReaders: 4 };
 const REQUEST: ReadRequest = { tenant: 'acme', sql: 'SELECT 1', params: [], options: {} };

@@ -6,30 +6,30 @@ import {
   RedisGuard,
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { BatchedJobStates } from './batched-job-states.ts';
-import { chooseReads } from './choose-reads.ts';
 import { ClientMetrics } from './client-metrics.ts';
-import { CountedReads } from './counted-reads.ts';
-import { DataDirGuard } from './data-dir-guard.ts';
 import { dueAt, now, untilDue } from './deadline.ts';
-import { Inbox } from './inbox.ts';
-import { RedisJobStates } from './job-states.ts';
-import type { Ledger } from './ledger.ts';
 import { type ResolvedOptions, resolveOptions } from './options.ts';
-import { Presence } from './presence.ts';
-import type { Reads } from './reads.ts';
+import { chooseReads } from './read/choose-reads.ts';
+import { CountedReads } from './read/counted-reads.ts';
+import type { Reads } from './read/reads.ts';
+import { DataDirGuard } from './redis/data-dir-guard.ts';
 import {
   connectRedis,
   createBlockingModel,
   createCommandConnection,
   logOutages,
   REDIS_TIMES,
-} from './redis-connection.ts';
-import { RedisSender } from './sender.ts';
+} from './redis/redis-connection.ts';
+import { BatchedJobStates } from './settle/batched-job-states.ts';
+import { Inbox } from './settle/inbox.ts';
+import { RedisJobStates } from './settle/job-states.ts';
+import type { Ledger } from './settle/ledger.ts';
+import { Presence } from './settle/presence.ts';
 import { type ClientContext, TenantDatabase } from './tenant.ts';
 import type { ClientStats, CloseOptions, ConnectOptions, Onewriter, Tenant } from './types.ts';
-import { WritePath } from './write-path.ts';
-import { WriteTracer } from './write-tracer.ts';
+import { RedisSender } from './write/sender.ts';
+import { WritePath } from './write/write-path.ts';
+import { WriteTracer } from './write/write-tracer.ts';
 
 /**
  * Connects to Onewriter.

@@ -6,6 +6,6 @@ export {
   OnewriterError,
 } from '@onewriter/protocol';
 export { connect } from './client.ts';
-export type * from './import-types.ts';
 export type * from './steps-types.ts';
 export type * from './types.ts';
+export type * from './write/import-types.ts';

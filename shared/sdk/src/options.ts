@@ -11,7 +11,7 @@ import {
   readProcessRoom,
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { REDIS_TIMES } from './redis-connection.ts';
+import { REDIS_TIMES } from './redis/redis-connection.ts';
 import type { ConnectOptions, ReadRoute, SdkLogger } from './types.ts';
 
 /** {@link ConnectOptions} with defaults applied, checked once. */

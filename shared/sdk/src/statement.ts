@@ -1,12 +1,12 @@
 import { classifyStatement, type SqlParameters, type StatementClass } from '@onewriter/protocol';
 import { assertNotAborted } from './deadline.ts';
-import { decodeStatement, OBJECTS, toRowObject } from './decode-result.ts';
-import { encodeStatement, flagsOf } from './encoded-write.ts';
-import { bindParameters, collectParameters } from './parameters.ts';
-import { answerPragma } from './pragma-answers.ts';
-import type { Reads } from './reads.ts';
+import { answerPragma } from './read/pragma-answers.ts';
+import type { Reads } from './read/reads.ts';
+import { decodeStatement, OBJECTS, toRowObject } from './settle/decode-result.ts';
 import type { BindArguments, RunResult, SqlRow, Statement, StatementResult, WriteOptions } from './types.ts';
-import type { WritePath } from './write-path.ts';
+import { encodeStatement, flagsOf } from './write/encoded-write.ts';
+import { bindParameters, collectParameters } from './write/parameters.ts';
+import type { WritePath } from './write/write-path.ts';
 
 /** The ways to a tenant's data that its statements share. */
 export interface TenantContext {

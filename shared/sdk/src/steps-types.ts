@@ -1,6 +1,6 @@
 import type { ErrorCode, SqlParameters, SqlValue, StepCondition } from '@onewriter/protocol';
-import type { ImportPiece } from './import-types.ts';
 import type { WaitOptions } from './wait-options.ts';
+import type { ImportPiece } from './write/import-types.ts';
 
 /*
  * The advanced part of the public API: statements that run one after the other on the tenant's writer connection, with

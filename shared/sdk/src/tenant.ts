@@ -5,23 +5,15 @@ import {
   type SqlParameters,
   splitScript,
 } from '@onewriter/protocol';
-import { assertAllowed, checkTransaction } from './assert-writes.ts';
 import { assertNotAborted } from './deadline.ts';
-import { decodeStatement, decodeTransaction, type RowShape, toRowObject } from './decode-result.ts';
-import { decodeSteps } from './decode-steps.ts';
-import { isDump } from './dump-script.ts';
-import { encodeSteps } from './encode-steps.ts';
-import { encodeScript, encodeStatement, encodeTransaction, flagsOf } from './encoded-write.ts';
-import { decodeImportPiece, encodeImportPiece } from './import-pieces.ts';
-import type { ImportPiece, ImportPieceResult } from './import-types.ts';
-import type { JobStates } from './job-states.ts';
-import type { Ledger } from './ledger.ts';
-import { assertParameters, bindParameters } from './parameters.ts';
-import { answerPragma } from './pragma-answers.ts';
-import type { Reads } from './reads.ts';
-import { TenantReceipt } from './receipt.ts';
-import { shapeOf } from './row-shape.ts';
-import { openSealed } from './sealed-write.ts';
+import { answerPragma } from './read/pragma-answers.ts';
+import type { Reads } from './read/reads.ts';
+import { shapeOf } from './read/row-shape.ts';
+import { decodeStatement, decodeTransaction, type RowShape, toRowObject } from './settle/decode-result.ts';
+import { decodeSteps } from './settle/decode-steps.ts';
+import type { JobStates } from './settle/job-states.ts';
+import type { Ledger } from './settle/ledger.ts';
+import { TenantReceipt } from './settle/receipt.ts';
 import { assertWrites, TenantStatement } from './statement.ts';
 import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
 import type {
@@ -45,7 +37,15 @@ import type {
   WaitOptions,
   WriteOptions,
 } from './types.ts';
-import type { WritePath } from './write-path.ts';
+import { assertAllowed, checkTransaction } from './write/assert-writes.ts';
+import { isDump } from './write/dump-script.ts';
+import { encodeSteps } from './write/encode-steps.ts';
+import { encodeScript, encodeStatement, encodeTransaction, flagsOf } from './write/encoded-write.ts';
+import { decodeImportPiece, encodeImportPiece } from './write/import-pieces.ts';
+import type { ImportPiece, ImportPieceResult } from './write/import-types.ts';
+import { assertParameters, bindParameters } from './write/parameters.ts';
+import { openSealed } from './write/sealed-write.ts';
+import type { WritePath } from './write/write-path.ts';
 
 /** What all tenants of a client share. */
 export interface ClientContext {

@@ -8,9 +8,9 @@ import type {
 } from '@onewriter/protocol';
 import type { TenantHolder } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
-import type { ImportPiece, ImportPieceResult } from './import-types.ts';
 import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
 import type { WaitOptions } from './wait-options.ts';
+import type { ImportPiece, ImportPieceResult } from './write/import-types.ts';
 
 export type { WaitOptions } from './wait-options.ts';
 

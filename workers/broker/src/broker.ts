@@ -6,15 +6,15 @@ import {
   type ReadinessCheck,
   type Successor,
 } from '@onewriter/runtime';
-import { BrokerMetrics, type BrokerMetricsSource } from './broker-metrics.ts';
-import { DataDirClaim } from './data-dir-claim.ts';
-import type { BrokerState, HealthSource } from './health.ts';
-import { LaneThread } from './lane-thread.ts';
-import { Leader } from './leader.ts';
-import { Lease } from './lease.ts';
-import { RedisLink } from './redis-link.ts';
-import { SecondRedis } from './second-redis.ts';
-import { BrokerPresence } from './status/broker-presence.ts';
+import { LaneThread } from './lanes/lane-thread.ts';
+import { DataDirClaim } from './leader/data-dir-claim.ts';
+import { Leader } from './leader/leader.ts';
+import { Lease } from './leader/lease.ts';
+import { SecondRedis } from './leader/second-redis.ts';
+import { BrokerMetrics, type BrokerMetricsSource } from './observe/broker-metrics.ts';
+import type { BrokerState, HealthSource } from './observe/health.ts';
+import { BrokerPresence } from './observe/status/broker-presence.ts';
+import { RedisLink } from './queue/redis-link.ts';
 
 /*
  *   starting ──Redis is fit──▶ standby ──lease──▶ leading ──SIGTERM──▶ draining

@@ -12,7 +12,7 @@ import {
 } from '@onewriter/runtime';
 import { assertSqliteWorks } from '@onewriter/writer';
 import { Broker } from './broker.ts';
-import { createHealthListener } from './health.ts';
+import { createHealthListener } from './observe/health.ts';
 
 /** Of probes and scrapes. */
 const MAX_CONNECTIONS = 32;

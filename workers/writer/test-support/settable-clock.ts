@@ -1,4 +1,4 @@
-import type { RetentionClock } from '../src/retention-marks.ts';
+import type { RetentionClock } from '../src/ledger/retention-marks.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 

@@ -9,6 +9,7 @@ import {
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { onTestFinished } from 'vitest';
+import type { FreeSpace } from '../src/file/log-room.ts';
 import type {
   AppliedOutcome,
   ApplyOutcome,
@@ -16,10 +17,9 @@ import type {
   QueuedJob,
   RefusedOutcome,
   WriterOptions,
-} from '../src/lane-task.ts';
-import type { FreeSpace } from '../src/log-room.ts';
-import { PROGRESS_BYTES } from '../src/progress.ts';
-import { WriterLane } from '../src/writer-lane.ts';
+} from '../src/thread/lane-task.ts';
+import { PROGRESS_BYTES } from '../src/thread/progress.ts';
+import { WriterLane } from '../src/thread/writer-lane.ts';
 
 /** A job as it lies in Redis. */
 export function queuedJob(

@@ -2,7 +2,7 @@ import { readlinkSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { toWireError } from '@onewriter/protocol';
-import { asOnewriterError } from '../error-response.ts';
+import { asOnewriterError } from '../http/error-response.ts';
 import type { BodyAnswer, BodyTask } from './body-messages.ts';
 import { readStatementBody, sealStatementBody } from './statement-body.ts';
 

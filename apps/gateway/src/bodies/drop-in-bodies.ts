@@ -1,5 +1,5 @@
 import { LIMITS } from '@onewriter/protocol';
-import { Parameters, z } from '../v1/schemas.ts';
+import { Parameters, z } from '../dialects/v1/schemas.ts';
 
 /** Body of `POST /query`. */
 export const DropInQuery = z

@@ -3,7 +3,7 @@ import type { Context, MiddlewareHandler } from 'hono';
 import type { z } from 'zod';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
-import { readIdempotencyKey } from '../request-headers.ts';
+import { readIdempotencyKey } from '../http/request-headers.ts';
 import { ownerOf, type Shares, type Taken } from '../security/shares.ts';
 import { assertNotEncoded } from '../streams/decode-body.ts';
 import type { LoopTurns } from '../streams/loop-turns.ts';

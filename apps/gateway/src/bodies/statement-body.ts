@@ -7,9 +7,15 @@ import {
 } from '@onewriter/protocol';
 import type { SealedWrite, TransactionStatement } from '@onewriter/sdk';
 import { type OperationFlags, sealScript, sealStatement, sealTransaction } from '@onewriter/sdk/sealed';
-import { decodeJsonParameters } from '../parameter-values.ts';
-import { atStatement } from '../statement-index.ts';
-import { EnqueueRequest, QueryRequest, ScriptRequest, TransactionRequest, type z } from '../v1/schemas.ts';
+import {
+  EnqueueRequest,
+  QueryRequest,
+  ScriptRequest,
+  TransactionRequest,
+  type z,
+} from '../dialects/v1/schemas.ts';
+import { decodeJsonParameters } from '../http/parameter-values.ts';
+import { atStatement } from '../http/statement-index.ts';
 import { DropInQuery, DropInTransaction } from './drop-in-bodies.ts';
 import { parseJson, validate } from './parse-body.ts';
 

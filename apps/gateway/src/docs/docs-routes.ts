@@ -1,6 +1,6 @@
 import { type OpenAPIHono, z } from '@hono/zod-openapi';
+import { json } from '../dialects/v1/schemas.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
-import { json } from '../v1/schemas.ts';
 import { renderDocsPage } from './docs-page.ts';
 import { STYLE } from './style.css.ts';
 

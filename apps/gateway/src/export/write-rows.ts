@@ -1,6 +1,6 @@
 import { OnewriterError, type SqlValue } from '@onewriter/protocol';
 import type { Database } from 'better-sqlite3';
-import { valueWriter } from '../v1/result-shapes.ts';
+import { valueWriter } from '../dialects/v1/result-shapes.ts';
 import { readExactRows } from './exact-rows.ts';
 import type { ExportOutput } from './export-output.ts';
 import type { ExportTable } from './export-tables.ts';

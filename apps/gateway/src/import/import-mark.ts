@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type ImportMark, NO_MARK, type OnewriterError } from '@onewriter/protocol';
-import { asOnewriterError } from '../error-response.ts';
+import { asOnewriterError } from '../http/error-response.ts';
 import type { ImportOptions } from './import-options.ts';
 
 /** How long something is sent again after "not now". */

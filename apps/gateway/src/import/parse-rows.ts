@@ -1,6 +1,6 @@
 import { OnewriterError } from '@onewriter/protocol';
 import type { ImportRow as SentRow } from '@onewriter/sdk';
-import { asOnewriterError } from '../error-response.ts';
+import { asOnewriterError } from '../http/error-response.ts';
 import { brokeOff, type LineBounds } from '../streams/read-lines.ts';
 import { readClosingRecord } from './closing-record.ts';
 import { CSV_SEPARATORS, CsvParser, type CsvRecord, type CsvSeparator } from './csv-records.ts';

@@ -8,7 +8,7 @@ import {
   toWireError,
 } from '@onewriter/protocol';
 import type { ImportPiece, ImportPieceResult, ImportRow as SentRow } from '@onewriter/sdk';
-import { asOnewriterError } from '../error-response.ts';
+import { asOnewriterError } from '../http/error-response.ts';
 import { brokeOff } from '../streams/read-lines.ts';
 import type { StreamRoom } from '../streams/stream-room.ts';
 import { askMark, pauseAfter, RETRY_FOR_MS } from './import-mark.ts';

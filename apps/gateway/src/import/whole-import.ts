@@ -7,7 +7,7 @@ import type {
   StepsAnswer,
   StepsOptions,
 } from '@onewriter/sdk';
-import { asOnewriterError } from '../error-response.ts';
+import { asOnewriterError } from '../http/error-response.ts';
 import { brokeOff } from '../streams/read-lines.ts';
 import { askMark } from './import-mark.ts';
 import {

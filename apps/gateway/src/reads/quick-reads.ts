@@ -9,7 +9,7 @@ import {
   tenantFile,
 } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
-import type { StepColumn } from '../hrana/steps.ts';
+import type { StepColumn } from '../dialects/hrana/steps.ts';
 import type { TenantFiles } from './open-tenant-file.ts';
 import type {
   ReadAnswer,

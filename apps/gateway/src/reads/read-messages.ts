@@ -1,5 +1,5 @@
 import type { SqlValue, WireError, WireParameters } from '@onewriter/protocol';
-import type { StepColumn, StepCondition, StepError } from '../hrana/steps.ts';
+import type { StepColumn, StepCondition, StepError } from '../dialects/hrana/steps.ts';
 import type { RowForm } from './row-json.ts';
 
 /*

@@ -1,5 +1,5 @@
 import { encodeParameters, LIMITS, type OnewriterError, type SqlValue } from '@onewriter/protocol';
-import type { Step, StepColumn, StepError, StepResult } from '../hrana/steps.ts';
+import type { Step, StepColumn, StepError, StepResult } from '../dialects/hrana/steps.ts';
 import type { StepsTask } from './read-messages.ts';
 import type { ReadProcessHandle, TaskListener } from './read-process-handle.ts';
 

@@ -1,7 +1,7 @@
 import type { SqlValue } from '@onewriter/protocol';
-import { toPlainValue } from '../result-values.ts';
-import { toRowKeys } from '../row-keys.ts';
-import { valueWriter } from '../v1/result-shapes.ts';
+import { valueWriter } from '../dialects/v1/result-shapes.ts';
+import { toPlainValue } from '../http/result-values.ts';
+import { toRowKeys } from '../http/row-keys.ts';
 
 /*
  * Rows as JSON, written where they are read: the gateway's event loop passes bytes on. Two million values cost it a second

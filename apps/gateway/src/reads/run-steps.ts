@@ -10,7 +10,7 @@ import {
   splitScript,
 } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
-import { isStepMet, type StepColumn, type StepError, type StepResult } from '../hrana/steps.ts';
+import { isStepMet, type StepColumn, type StepError, type StepResult } from '../dialects/hrana/steps.ts';
 import { assertSo, toExact } from './pragma-answers.ts';
 import { checkSchema, prepareRead } from './prepare-read.ts';
 import { toReadError } from './read-errors.ts';

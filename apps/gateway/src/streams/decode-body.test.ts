@@ -1,8 +1,8 @@
 import { gzipSync } from 'node:zlib';
 import { Hono } from 'hono';
 import { expect, it } from 'vitest';
-import { asOnewriterError } from '../error-response.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
+import { asOnewriterError } from '../http/error-response.ts';
 import { decodeBody } from './decode-body.ts';
 
 async function send(body: Uint8Array<ArrayBuffer>, encoding: string, maxBytes = 1_000_000): Promise<string> {

@@ -1,5 +1,5 @@
 import { toWireError } from '@onewriter/protocol';
-import { asOnewriterError } from '../error-response.ts';
+import { asOnewriterError } from '../http/error-response.ts';
 
 /** One JSON text per line. Source: github.com/ndjson/ndjson-spec */
 export const NDJSON = 'application/x-ndjson';

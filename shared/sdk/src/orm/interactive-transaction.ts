@@ -1,5 +1,5 @@
 import { OnewriterError, type SqlParameters, type SqlValue, toExactInteger } from '@onewriter/protocol';
-import { toRowObject } from '../decode-result.ts';
+import { toRowObject } from '../settle/decode-result.ts';
 import type { StepResult } from '../steps-types.ts';
 import type { ExecuteOptions, ExecuteResult, RowMode, RowOf, Tenant, WaitOptions } from '../types.ts';
 

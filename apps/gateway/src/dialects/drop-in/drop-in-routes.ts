@@ -1,0 +1,186 @@
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import { OnewriterError } from '@onewriter/protocol';
+import { assertAccess } from '@onewriter/runtime';
+import type { StatementResult } from '@onewriter/sdk';
+import type { Context } from 'hono';
+import { DropInQuery, DropInTransaction } from '../../bodies/drop-in-bodies.ts';
+import { readStatements } from '../../bodies/json-body.ts';
+import type { GatewayEnv } from '../../gateway-env.ts';
+import type { GatewayOptions } from '../../gateway-options.ts';
+import { admitWrite } from '../../http/admit-write.ts';
+import { jsonResponse } from '../../http/json-response.ts';
+import { toPlainRows, toPlainValue } from '../../http/result-values.ts';
+import type { ReadStatement } from '../../reads/read-processes.ts';
+import { type RowForm, rowsJson } from '../../reads/row-json.ts';
+import { authorizeTenant } from '../../security/authorize.ts';
+import { createRoute, json, jsonBody, SECURED, z } from '../v1/schemas.ts';
+
+const DropInError = z
+  .object({
+    error: z.string(),
+    code: z.string(),
+    index: z.int().optional(),
+    sqliteCode: z.string().optional(),
+    retryAfterMs: z.number().optional(),
+    receiptId: z.string().optional(),
+    requestId: z.string(),
+  })
+  .openapi('DropInError');
+const failure = { default: json('An error, with the status of its code.', DropInError) };
+
+const PlainValue = z.union([
+  z.null(),
+  z.number(),
+  z.string(),
+  z.object({ type: z.literal('Buffer'), data: z.array(z.int()) }),
+]);
+const PlainRow = z.record(z.string(), PlainValue).openapi('DropInRow', {
+  description:
+    'A property per column. Of columns with equal names the last is id, for example, and those before it are id:1, id:2.',
+});
+const RunResult = z
+  .object({ changes: z.int(), lastInsertRowid: z.union([z.int(), z.string()]) })
+  .openapi('DropInRunResult');
+
+const queryRoute = createRoute({
+  method: 'post',
+  path: '/query',
+  operationId: 'dropInQuery',
+  summary: 'Run one statement, as existing proxies do',
+  security: SECURED,
+  request: { body: jsonBody(DropInQuery) },
+  responses: {
+    200: json(
+      'What the statement did.',
+      z.union([
+        z.object({ type: z.literal('all'), result: z.array(PlainRow) }),
+        z.object({ type: z.literal('get'), result: z.union([PlainRow, z.null()]) }),
+        z.object({ type: z.literal('run'), result: RunResult }),
+      ]),
+    ),
+    ...failure,
+  },
+});
+
+const transactionRoute = createRoute({
+  method: 'post',
+  path: '/transaction',
+  operationId: 'dropInTransaction',
+  summary: 'Apply statements as a whole or not at all, as existing proxies do',
+  security: SECURED,
+  request: { body: jsonBody(DropInTransaction) },
+  responses: {
+    200: json(
+      'One result per statement.',
+      z.object({ results: z.array(z.union([z.array(PlainRow), RunResult])) }),
+    ),
+    ...failure,
+  },
+});
+
+/**
+ * The endpoints of the proxies people run today, with their shapes and without their faults: what a statement answers
+ * is never guessed from its text.
+ *
+ *   POST /query        {tenantId, query, params?, method?}
+ *                      → {type: 'all', result: [row, …]}    for a statement that returns rows
+ *                      → {type: 'run', result: {changes, lastInsertRowid}}    for one that does not
+ *                      → {type: 'get', result: row | null}    with "method": "get"
+ *   POST /transaction  {tenantId, queries: [{query, params?}, …]}
+ *                      → {results: [rows | {changes, lastInsertRowid}, …]}, all or nothing
+ *
+ * An error of a transaction names the failing statement in `index`.
+ */
+export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOptions): void {
+  app.openAPIRegistry.registerPath(queryRoute);
+  app.openAPIRegistry.registerPath(transactionRoute);
+  app.post('/query', async c => {
+    const body = await readStatements(c, 'dropInQuery', options);
+    const { fields, statements, sealed } = body;
+    const statement = body.statement!;
+    const tenantId = await authorizeTenant(c, options.limits, fields.tenantId, 'read');
+    if (statement.kind === 'write') assertAccess(c.get('access'), 'write', tenantId);
+    // A PRAGMA that only sets returns nothing.
+    const onlySets = statement.answer?.columns.length === 0;
+    assertMethod(fields.method, (statement.kind === 'read' && !onlySets) || statement.returning);
+
+    if (statement.kind === 'read') {
+      const isRun = fields.method === 'run' || onlySets;
+      const isFirst = fields.method === 'get' || fields.method === 'run';
+      const rows = await readRows(c, options, tenantId, statements, isFirst);
+      if (isRun) return c.json({ type: 'run', result: { changes: 0, lastInsertRowid: 0 } });
+      if (fields.method !== 'get') return jsonResponse(c, '{"type":"all","result":[', rows, ']}');
+      const isNone = rows.every(piece => piece.byteLength === 0);
+      return isNone
+        ? c.json({ type: 'get', result: null })
+        : jsonResponse(c, '{"type":"get","result":', rows, '}');
+    }
+    const wait = await admitWrite(c, options, tenantId);
+    const database = options.onewriter.tenant(tenantId);
+    const shaped = { ...wait, rowMode: 'array' } as const;
+    const result =
+      sealed === undefined
+        ? await database.execute(statements[0]!.sql, statements[0]!.params, shaped)
+        : (await database.sendSealed(sealed, shaped)).results[0]!;
+    const { columns = [], rows: values } = result;
+    if (values === undefined || fields.method === 'run') {
+      return c.json({ type: 'run', result: toPlainRun(result) });
+    }
+    const rows = toPlainRows(columns, values);
+    return fields.method === 'get'
+      ? c.json({ type: 'get', result: rows[0] ?? null })
+      : c.json({ type: 'all', result: rows });
+  });
+
+  app.post('/transaction', async c => {
+    const { fields, statements, sealed } = await readStatements(c, 'dropInTransaction', options);
+    // Also one that only reads: all its statements see one state because the writer runs them.
+    const tenantId = await authorizeTenant(c, options.limits, fields.tenantId, 'write');
+    const wait = await admitWrite(c, options, tenantId);
+    const database = options.onewriter.tenant(tenantId);
+    const shaped = { ...wait, rowMode: 'array' } as const;
+    const results =
+      sealed === undefined
+        ? await database.transaction(statements, shaped)
+        : (await database.sendSealed(sealed, shaped)).results;
+    return c.json({
+      results: results.map(result =>
+        result.rows === undefined ? toPlainRun(result) : toPlainRows(result.columns ?? [], result.rows),
+      ),
+    });
+  });
+}
+
+/** As better-sqlite3 does it: run() is for statements without rows or with RETURNING, get() and all() need rows. */
+function assertMethod(method: 'run' | 'get' | 'all' | null | undefined, returnsRows: boolean): void {
+  if ((method === 'get' || method === 'all') && !returnsRows) {
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      `The statement returns no rows; "method": "${method}" needs some. Leave method out, or send "run".`,
+    );
+  }
+}
+
+async function readRows(
+  c: Context<GatewayEnv>,
+  options: GatewayOptions,
+  tenant: string,
+  statements: readonly ReadStatement[],
+  firstRowOnly: boolean,
+): Promise<readonly Uint8Array[]> {
+  const json: RowForm = { values: 'dropIn', rows: 'objects' };
+  const { results } = await options.reads.read({
+    tenant,
+    statements,
+    firstRowOnly,
+    json,
+    timeoutMs: options.readTimeoutMs,
+    signal: c.req.raw.signal,
+  });
+  c.get('assertAnswerRoom')();
+  return rowsJson(results[0]!, json);
+}
+
+function toPlainRun(result: Pick<StatementResult, 'changes' | 'lastInsertRowid'>) {
+  return { changes: result.changes, lastInsertRowid: toPlainValue(result.lastInsertRowid) };
+}

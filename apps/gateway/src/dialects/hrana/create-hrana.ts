@@ -1,0 +1,48 @@
+import { randomBytes } from 'node:crypto';
+import type { Onewriter } from '@onewriter/sdk';
+import { createReadSteps, type StepProcesses } from '../../reads/read-steps.ts';
+import { BatonSigner } from './baton.ts';
+import type { Hrana } from './hrana.ts';
+import { type ReadNow, StreamRunner } from './stream-runner.ts';
+import { StreamRegistry } from './streams.ts';
+
+/** Settings of {@link createHrana}. */
+export interface HranaOptions {
+  readonly onewriter: Pick<Onewriter, 'tenant'>;
+  readonly processes: StepProcesses;
+  readonly readNow: ReadNow;
+  readonly assertNotPaused: (tenant: string, timeoutMs: number) => Promise<void>;
+  /** Batons of a gateway are good at others with the same; without it, at this process. */
+  readonly secret: string | undefined;
+  readonly createTenants: boolean;
+  readonly hostDomain: string | undefined;
+  readonly readTimeoutMs: number;
+  readonly writeTimeoutMs: number;
+  /** A transaction that only reads is let go when nothing came for so long. */
+  readonly idleMs: number;
+  /** And when it is this old. */
+  readonly maxSnapshotMs: number;
+}
+
+/** What the routes of the libSQL protocol need. */
+export function createHrana(options: HranaOptions): Hrana {
+  const { onewriter, createTenants, hostDomain, readTimeoutMs, writeTimeoutMs } = options;
+  const reads = createReadSteps(options.processes);
+  const runner = new StreamRunner({
+    reads,
+    readNow: options.readNow,
+    writer: { steps: (tenant, request, wait) => onewriter.tenant(tenant).steps(request, wait) },
+    assertNotPaused: options.assertNotPaused,
+    createTenants,
+    readTimeoutMs,
+    writeTimeoutMs,
+    maxSnapshotMs: options.maxSnapshotMs,
+  });
+  const streams = new StreamRegistry({
+    signer: new BatonSigner(options.secret ?? randomBytes(32).toString('base64url')),
+    readIdleMs: options.idleMs,
+    onEnd: stream => runner.end(stream),
+    onSnapshotExpired: stream => runner.expireSnapshot(stream),
+  });
+  return { streams, runner, reads, createTenants, hostDomain };
+}

@@ -1,0 +1,188 @@
+import { classifyStatement, OnewriterError, type StatementClass, toWireError } from '@onewriter/protocol';
+import type { Receipt, Tenant } from '@onewriter/sdk';
+import type { Context } from 'hono';
+import { parseExactJson } from '../../bodies/exact-json.ts';
+import { readStatements } from '../../bodies/json-body.ts';
+import { validate } from '../../bodies/parse-body.ts';
+import type { GatewayEnv } from '../../gateway-env.ts';
+import { admitWrite } from '../../http/admit-write.ts';
+import { asOnewriterError } from '../../http/error-response.ts';
+import { decodeJsonParameters } from '../../http/parameter-values.ts';
+import { readIdempotencyKey } from '../../http/request-headers.ts';
+import { authorizeTenant } from '../../security/authorize.ts';
+import { ownerOf } from '../../security/shares.ts';
+import { decodeBody } from '../../streams/decode-body.ts';
+import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../../streams/line-response.ts';
+import { LEAST_BYTES_PER_S, readLines } from '../../streams/read-lines.ts';
+import { type Api, addRoute } from './api.ts';
+import {
+  createRoute,
+  EnqueueAnswerLine,
+  EnqueueLine,
+  EnqueueRequest,
+  EnqueueResponse,
+  FAILURE,
+  json,
+  SECURED,
+  TenantParam,
+  WriteHeaders,
+  type z,
+} from './schemas.ts';
+
+const route = createRoute({
+  method: 'post',
+  path: '/v1/tenants/{tenant}/enqueue',
+  operationId: 'enqueue',
+  summary: 'Send a write without waiting for its commit',
+  description:
+    'Answers as soon as the queue has the write. One that then fails is set aside with the dead letters. With ' +
+    'Content-Type: application/x-ndjson the body is a stream of writes, one per line (EnqueueLine), and the answer a ' +
+    'stream of lines (EnqueueAnswerLine) in the same order.',
+  security: SECURED,
+  request: {
+    params: TenantParam,
+    headers: WriteHeaders,
+    body: {
+      required: true,
+      content: { 'application/json': { schema: EnqueueRequest }, [NDJSON]: { schema: EnqueueLine } },
+    },
+  },
+  responses: {
+    200: { description: 'One line per write.', content: { [NDJSON]: { schema: EnqueueAnswerLine } } },
+    202: json('The queue has it.', EnqueueResponse),
+    ...FAILURE,
+  },
+});
+
+/** Writes of one stream that are on their way to the queue: enough for full jobs. */
+const MAX_UNDER_WAY = 500;
+const IDLE_TIMEOUT_MS = 30_000;
+/** Lines are worked on until there are so many characters of them; then other requests are served. */
+const SLICE_CHARACTERS = 16 * 1024;
+/** What a line costs besides its characters, in characters. */
+const LINE_COST = 200;
+
+/** `POST /v1/tenants/{tenant}/enqueue` */
+export function addEnqueueRoute(api: Api): void {
+  const { options, guards } = api;
+  const single = async (c: Context<GatewayEnv>) => {
+    const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
+    const { fields, statement, statements, sealed } = await readStatements(c, 'enqueue', options);
+    assertEnqueues(statement!);
+    const wait = await admitWrite(c, options, tenantId, fields.timeoutMs);
+    const tenant = options.onewriter.tenant(tenantId);
+    let receipt: Receipt;
+    if (sealed === undefined) {
+      const { sql, params } = statements[0]!;
+      receipt = await tenant.enqueue(sql, params, { ...wait, idempotencyKey: readIdempotencyKey(c) });
+    } else {
+      receipt = await tenant.enqueueSealed(sealed, wait);
+    }
+    const receiptId = receipt.id;
+    const href = receiptHref(tenantId, receiptId);
+    return c.json({ receiptId, href }, 202, { location: href });
+  };
+  addRoute(
+    api,
+    route,
+    guards.token,
+    async (c, next) => {
+      if (!c.req.header('content-type')?.startsWith(NDJSON)) {
+        await next();
+        return;
+      }
+      const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
+      await options.pauses.assertNotPaused(tenantId);
+      const body = decodeBody(c);
+      const { release } = guards.streams.take(ownerOf(c.get('access'), tenantId));
+      const lines = enqueueLines(c, body, api, tenantId);
+      return c.body(toLineStream(releaseAfter(lines, release)), 200, UPLOAD_ANSWER);
+    },
+    guards.jsonBody,
+    single,
+  );
+}
+
+async function* enqueueLines(
+  c: Context<GatewayEnv>,
+  body: ReadableStream<Uint8Array> | null,
+  { options, guards }: Api,
+  tenantId: string,
+): AsyncGenerator<string, void, undefined> {
+  const tenant = options.onewriter.tenant(tenantId);
+  const answers: Promise<string>[] = [];
+  const { signal } = c.req.raw;
+  const wait = { timeoutMs: options.writeTimeoutMs, signal, requestId: c.get('requestId') };
+  const bounds = {
+    maxLineBytes: options.maxBodyBytes,
+    idleTimeoutMs: IDLE_TIMEOUT_MS,
+    leastBytesPerS: LEAST_BYTES_PER_S,
+    stop: options.closing,
+    gone: signal,
+  };
+  const room = guards.rooms.open(tenantId);
+  let index = 0;
+  let worked = 0;
+  try {
+    for await (const line of readLines(body, bounds)) {
+      if (worked >= SLICE_CHARACTERS) {
+        worked = 0;
+        await guards.turns.next(tenantId);
+      }
+      worked += line.length + LINE_COST;
+      // The room of those under way comes back with their answers; with none of them there is always some.
+      while (answers.length >= MAX_UNDER_WAY || !room.tryTake(line.length)) yield await answers.shift()!;
+      answers.push(enqueueLine(tenant, line, index++, wait).finally(() => room.give(1, line.length)));
+    }
+    while (answers.length > 0) yield await answers.shift()!;
+  } finally {
+    await Promise.all(answers);
+    room.close();
+  }
+}
+
+async function enqueueLine(tenant: Tenant, line: string, index: number, wait: SendOptions): Promise<string> {
+  try {
+    const write = validate(EnqueueLine, parseLine(line));
+    return `${JSON.stringify({ index, receiptId: await enqueue(tenant, write, wait) })}\n`;
+  } catch (error) {
+    return `${JSON.stringify({ index, error: toWireError(asOnewriterError(error)) })}\n`;
+  }
+}
+
+interface SendOptions {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  readonly requestId: string;
+}
+
+/** @throws OnewriterError as Tenant.enqueue; INVALID_ARGUMENT for a statement that only reads */
+async function enqueue(
+  tenant: Tenant,
+  write: z.output<typeof EnqueueLine>,
+  wait: SendOptions,
+): Promise<string> {
+  assertEnqueues(classifyStatement(write.sql));
+  const params = decodeJsonParameters(write.params);
+  const receipt = await tenant.enqueue(write.sql, params, { ...wait, idempotencyKey: write.idempotencyKey });
+  return receipt.id;
+}
+
+/** @throws OnewriterError INVALID_ARGUMENT */
+function assertEnqueues(statement: StatementClass): void {
+  if (statement.kind === 'write') return;
+  throw new OnewriterError('INVALID_ARGUMENT', 'This statement only reads; enqueue is for writes.');
+}
+
+function parseLine(line: string): unknown {
+  try {
+    return parseExactJson(line);
+  } catch (cause) {
+    throw new OnewriterError('INVALID_ARGUMENT', 'The line is not JSON.', {}, cause);
+  }
+}
+
+/** Where to ask for a write's outcome. */
+export function receiptHref(tenant: string, receiptId: string): string {
+  return `/v1/tenants/${tenant}/receipts/${receiptId}`;
+}

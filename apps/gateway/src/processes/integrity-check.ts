@@ -1,0 +1,127 @@
+import { fromWireError, OnewriterError, type WireError } from '@onewriter/protocol';
+import { endedOutOfMemory } from '@onewriter/runtime';
+import type { UncheckedTable } from '@onewriter/runtime/inspect';
+import { startBoundedProcess } from '../reads/bounded-process.ts';
+import { type Owner, Shares } from '../security/shares.ts';
+
+/** Checks a database file in full. */
+export type IntegrityCheck = (tenant: string, options: IntegrityCheckOptions) => Promise<IntegrityResult>;
+
+/** What a check found. */
+export interface IntegrityResult {
+  /** 'ok', or what is wrong (at most 100 lines). */
+  readonly integrity: string;
+  /** Tables that SQLite could not check here, and why; what else there is was checked. */
+  readonly unchecked: readonly UncheckedTable[];
+}
+
+/** How long the caller waits. */
+export interface IntegrityCheckOptions {
+  /** Whose share it takes. */
+  readonly owner: Owner;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What the checking process is told, as its only argument (JSON). */
+export interface IntegrityCheckRequest {
+  readonly path: string;
+  readonly busyTimeoutMs: number;
+}
+
+/** What it answers, once, over IPC. */
+export type IntegrityCheckAnswer = IntegrityResult | { readonly error: WireError };
+
+/** Full checks at the same time: each reads a whole file. A tenant, or a token of its own, has one of them. */
+const MAX_CHECKS = 3;
+const RETRY_AFTER_MS = 5_000;
+const PROCESS = new URL('./integrity-check-process.js', import.meta.url);
+
+/** Settings of {@link createIntegrityCheck}. */
+export interface IntegrityCheckerOptions {
+  /** The database file of a tenant. */
+  readonly fileOf: (tenant: string) => string;
+  readonly busyTimeoutMs: number;
+  /** Of the checking process; the kernel enforces it on Linux. */
+  readonly memoryBytes: number;
+}
+
+/**
+ * A check that runs in a process of its own with a read-only connection of its own: it can take long, it delays
+ * neither writes nor other requests, and unlike a thread inside SQLite it can be stopped at any moment.
+ *
+ * @returns a function that throws OnewriterError TENANT_NOT_FOUND; STATEMENT_TIMEOUT, ABORTED (the check was stopped);
+ * RESULT_TOO_LARGE where it took too much memory; RATE_LIMITED when too many are under way; DATABASE_* where the file cannot be read.
+ */
+export function createIntegrityCheck(options: IntegrityCheckerOptions): IntegrityCheck {
+  const checks = new Shares({
+    what: 'full checks',
+    total: MAX_CHECKS,
+    share: 1,
+    retryAfterMs: RETRY_AFTER_MS,
+  });
+  return async (tenant, { owner, timeoutMs, signal }) => {
+    const { release } = checks.take(owner);
+    try {
+      const request = { path: options.fileOf(tenant), busyTimeoutMs: options.busyTimeoutMs };
+      const answer = await runCheck(request, tenant, { memoryBytes: options.memoryBytes, timeoutMs, signal });
+      if ('error' in answer) throw fromWireError(answer.error);
+      return answer;
+    } finally {
+      release();
+    }
+  };
+}
+
+/** The check computes generated columns, and the expressions of indexes and CHECK constraints. */
+export function checkTooLarge(cause?: unknown): OnewriterError {
+  const message =
+    'The full check needs more memory than it may take: an expression of the schema makes a large value.';
+  return new OnewriterError('RESULT_TOO_LARGE', message, {}, cause);
+}
+
+function runCheck(
+  request: IntegrityCheckRequest,
+  tenant: string,
+  { memoryBytes, timeoutMs, signal }: Omit<IntegrityCheckOptions, 'owner'> & { readonly memoryBytes: number },
+): Promise<IntegrityCheckAnswer> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(new OnewriterError('ABORTED', 'The caller went away.', { tenant }));
+      return;
+    }
+    const checking = startBoundedProcess(PROCESS, {
+      memoryBytes,
+      stdout: 'ignore',
+      args: [JSON.stringify(request)],
+    });
+    const { child } = checking;
+    let outcome: IntegrityCheckAnswer | OnewriterError | undefined;
+    const stop = (code: 'STATEMENT_TIMEOUT' | 'ABORTED', message: string) => {
+      outcome ??= new OnewriterError(code, message, { tenant });
+      child.kill('SIGKILL');
+    };
+    const onAbort = () => stop('ABORTED', 'The caller went away; the check was stopped.');
+    const timer = setTimeout(
+      () => stop('STATEMENT_TIMEOUT', `The full check took longer than ${timeoutMs} ms and was stopped.`),
+      timeoutMs,
+    );
+    signal?.addEventListener('abort', onAbort);
+    child.once('message', answer => {
+      outcome ??= answer as IntegrityCheckAnswer;
+    });
+    const onEnd = (cause?: Error) => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      if (outcome instanceof OnewriterError) reject(outcome);
+      else if (outcome !== undefined) resolve(outcome);
+      else if (endedOutOfMemory(checking.stderr())) reject(checkTooLarge());
+      else
+        reject(
+          new OnewriterError('INTERNAL', 'The checking process ended without an answer.', { tenant }, cause),
+        );
+    };
+    child.once('error', onEnd);
+    child.once('close', () => onEnd());
+  });
+}

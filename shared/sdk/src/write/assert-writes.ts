@@ -1,0 +1,38 @@
+import { classifyStatement, LIMITS, OnewriterError } from '@onewriter/protocol';
+import type { TransactionStatement } from '../types.ts';
+import { atStatement, type StatementInput } from './encoded-write.ts';
+import { assertParameters } from './parameters.ts';
+
+/** Refuses what the writer would refuse, before anything is sent. @param first the index of the first. @throws OnewriterError with `statementIndex` */
+export function assertAllowed(statements: readonly string[], first = 0): void {
+  statements.forEach((sql, index) => {
+    try {
+      classifyStatement(sql);
+    } catch (error) {
+      throw atStatement(error, first + index);
+    }
+  });
+}
+
+/** The statements of a transaction, to be encoded. @throws OnewriterError INVALID_ARGUMENT, STATEMENT_TOO_LARGE; as {@link assertAllowed} */
+export function checkTransaction(
+  statements: readonly TransactionStatement[],
+  tenant?: string | undefined,
+): StatementInput[] {
+  if (!Array.isArray(statements) || statements.length === 0) {
+    throw new OnewriterError('INVALID_ARGUMENT', 'A transaction takes an array of at least one statement.');
+  }
+  const { maxTransactionStatements } = LIMITS;
+  if (statements.length > maxTransactionStatements) {
+    const message = `The transaction has ${statements.length} statements; at most ${maxTransactionStatements} are allowed: split it.`;
+    throw new OnewriterError('STATEMENT_TOO_LARGE', message, { tenant, maxTransactionStatements });
+  }
+  assertAllowed(statements.map(statement => statement?.sql));
+  return statements.map(({ sql, params, expect }, index) => {
+    try {
+      return { sql, params: assertParameters(params), ...(expect === undefined ? {} : { expect }) };
+    } catch (error) {
+      throw atStatement(error, index);
+    }
+  });
+}

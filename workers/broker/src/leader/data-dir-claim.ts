@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto';
+import { closeSync, existsSync, fsyncSync, linkSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import {
+  type DataDirIdentity,
+  type DataDirRecord,
+  foreignDataDir,
+  groupKeys,
+  identityFile,
+  parseDataDirRecord,
+  placeOf,
+  readDataDirIdentity,
+} from '@onewriter/protocol';
+import { defineScript, type RedisLink } from '../queue/redis-link.ts';
+
+/*
+ * A broker claims its group for its data directory before it stands by, before and after it takes the lease, and every few
+ * seconds while it leads: a Redis that was wiped belongs to the first that comes, and the other ends (ADR 0028).
+ *
+ *   identity file   group in Redis       what happens
+ *   there           the same, or none    claimed; a directory that was moved is found at its new place
+ *   there           another              MISCONFIGURED
+ *   missing         none                 one is made, and the group claimed
+ *   missing         this very place      made with the group's id: only the file was lost
+ *   missing         another place        MISCONFIGURED: an empty disk, a wrong path
+ */
+
+/** KEYS the group's record · ARGV id, record. Returns the record of another directory; else ''. */
+export const claimDataDir = defineScript(
+  1,
+  `
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[2] then
+  local ok, record = pcall(cjson.decode, owner)
+  if ok and type(record) == 'table' and record.id ~= ARGV[1] then return owner end
+end
+if owner ~= ARGV[2] then
+  -- A delete first lets the write through where Redis is full: see queue-scripts.ts.
+  redis.call('DEL', KEYS[1])
+  redis.call('SET', KEYS[1], ARGV[2])
+end
+return ''`,
+);
+
+/** The claim of a data directory to its group. */
+export class DataDirClaim {
+  readonly #link: RedisLink;
+  readonly #group: string;
+  readonly #dataDir: string;
+  readonly #key: string;
+  #identity: DataDirIdentity | undefined;
+
+  constructor(link: RedisLink, group: string, dataDir: string) {
+    this.#link = link;
+    this.#group = group;
+    this.#dataDir = dataDir;
+    this.#key = groupKeys(group).dataDir;
+  }
+
+  /** The directory's id; '' before the first {@link claim}. */
+  get id(): string {
+    return this.#identity?.id ?? '';
+  }
+
+  /** Claims the group. May be repeated. @throws OnewriterError MISCONFIGURED; Error of Redis or of the file system */
+  async claim(): Promise<void> {
+    this.#identity ??= await this.#open();
+    const { id } = this.#identity;
+    const record: DataDirRecord = { id, ...placeOf(this.#dataDir) };
+    const answer = await this.#link.run(claimDataDir, [this.#key, id, JSON.stringify(record)]);
+    const owner = parseDataDirRecord(String(answer));
+    if (owner !== undefined) throw foreignDataDir(this.#group, this.#dataDir, owner);
+  }
+
+  async #open(): Promise<DataDirIdentity> {
+    const known = readDataDirIdentity(this.#dataDir);
+    if (known !== undefined) return known;
+    const owner = parseDataDirRecord((await this.#link.call('GET', this.#key)) as string | null);
+    if (owner === undefined) return makeIdentity(this.#dataDir, randomUUID());
+    const { host, path } = placeOf(this.#dataDir);
+    // Where a broker led before; an empty disk in this place is not it.
+    const isSame = owner.host === host && owner.path === path && existsSync(`${this.#dataDir}/epoch`);
+    if (isSame) return makeIdentity(this.#dataDir, owner.id);
+    throw foreignDataDir(this.#group, this.#dataDir, owner);
+  }
+}
+
+/** Puts an identity into a directory that has none; where another broker was faster, that one's is the answer. */
+export function makeIdentity(dataDir: string, id: string): DataDirIdentity {
+  const path = identityFile(dataDir);
+  const temporary = `${path}.${process.pid}.tmp`;
+  mkdirSync(dataDir, { recursive: true });
+  const file = openSync(temporary, 'w', 0o666);
+  try {
+    writeSync(
+      file,
+      `${JSON.stringify({ id, created: new Date().toISOString() } satisfies DataDirIdentity)}\n`,
+    );
+    fsyncSync(file);
+    // A name appears with its content or not at all, and only once.
+    linkSync(temporary, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    closeSync(file);
+    rmSync(temporary, { force: true });
+  }
+  flushFolder(dirname(path));
+  return readDataDirIdentity(dataDir)!;
+}
+
+function flushFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}

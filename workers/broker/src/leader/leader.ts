@@ -1,0 +1,759 @@
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import {
+  type BrokerStatus,
+  chooseBrokerOpenFiles,
+  explainReply,
+  groupKeys,
+  inspectDataDir,
+  isOnewriterError,
+  placeOf,
+  REPLACED_SIGNAL,
+  readProcessRoom,
+  readReleaseBell,
+  runningDir,
+  SECOND_REDIS_REMEDY,
+  type StatusTransactions,
+  TENANT_ID_PATTERN,
+  toWireError,
+  type WireError,
+} from '@onewriter/protocol';
+import type { Config, Logger, Successor } from '@onewriter/runtime';
+import { releaseWithheld } from '@onewriter/writer';
+import { JobMemory, jobMemoryBytes } from '../lanes/job-memory.ts';
+import type { LaneWork } from '../lanes/lane.ts';
+import type { LaneThread } from '../lanes/lane-thread.ts';
+import { Lanes } from '../lanes/lanes.ts';
+import {
+  type CostlyWrite,
+  type MemoryFinding,
+  MemoryWatch,
+  writeMemoryBytes,
+} from '../lanes/memory-watch.ts';
+import { WalWatch } from '../lanes/wal-watch.ts';
+import { type StuckWrite, Watchdog } from '../lanes/watchdog.ts';
+import type { BrokerMetrics } from '../observe/broker-metrics.ts';
+import type { BatchObserver } from '../observe/finished-batch.ts';
+import { factsOfWrite, JobLog } from '../observe/job-log.ts';
+import { SlowFactsWatch } from '../observe/status/slow-facts.ts';
+import { StatusPublisher } from '../observe/status/status-publisher.ts';
+import { TenantLoads } from '../observe/status/tenant-load.ts';
+import { WriteSpans } from '../observe/write-spans.ts';
+import { DeadLetters } from '../queue/dead-letters.ts';
+import { Doorbell } from '../queue/doorbell.ts';
+import { FinishedJobs } from '../queue/finished-jobs.ts';
+import { InboxEvents } from '../queue/inbox-events.ts';
+import type { RedisLink } from '../queue/redis-link.ts';
+import { Sweep } from '../queue/sweep.ts';
+import { LOCK_MS, TenantQueue } from '../queue/tenant-queue.ts';
+import { Condemned } from '../recovery/condemned.ts';
+import { readFailpoint } from '../recovery/failpoint.ts';
+import { Reclaim } from '../recovery/reclaim.ts';
+import { readRunningNotes, removeRunningNotes } from '../recovery/running-notes.ts';
+import { ClientPresence } from '../tenant/client-presence.ts';
+import { HeldTenants } from '../tenant/held-tenants.ts';
+import { Parked } from '../tenant/parked.ts';
+import { TenantBackOff } from '../tenant/tenant-back-off.ts';
+import { FINISH_AFTER_MS, type SessionContext, TenantSession } from '../tenant/tenant-session.ts';
+import type { DataDirClaim } from './data-dir-claim.ts';
+import type { Lease, Raised } from './lease.ts';
+import { DataDirClock, SAVE_CLOCK_EVERY_MS } from './retention-clock.ts';
+
+/*
+ *   doorbell ─┐
+ *   sweep ────┼─▶ TenantSession (one per tenant with work) ─▶ Lanes ─▶ writer threads
+ *   adoption ─┘        │  ▲
+ *                      ▼  │ take, finish
+ *                 TenantQueue, InboxEvents, DeadLetters ─▶ Redis
+ */
+
+/** What a leader needs. */
+export interface LeaderOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** For commands. */
+  readonly link: RedisLink;
+  /** For the doorbell alone. */
+  readonly bellLink: RedisLink;
+  /** Held. */
+  readonly lease: Lease;
+  readonly claim: DataDirClaim;
+  readonly metrics: BrokerMetrics;
+  readonly successor: Successor;
+  /** Writer threads that were started before. */
+  readonly threads: readonly LaneThread[];
+  /** The process has to end, at once: what it holds is delivered to its successor. */
+  readonly onEnd: (reason: string) => void;
+}
+
+const CLOSE_IDLE_EVERY_MS = 5_000;
+/** Between two claims of the group. */
+const CLAIM_EVERY_MS = 2_000;
+/** Of the time for a drain: when the last file may be closed, and what one that was begun may take beyond that. */
+const CLOSE_UNTIL = 0.75;
+const CLOSE_GRACE = 0.1;
+/** How long the other tenants' batches may take when the process is replaced because of one. */
+const REPLACE_GRACE_MS = 1_000;
+/** A statement may run for so much longer where the process that takes the place of this one is still starting. */
+const SUCCESSOR_GRACE_MS = 2_000;
+/** What may end the process waits so long for the one that takes its place then. */
+const SUCCESSOR_TIMEOUT_MS = 5_000;
+const CONDEMN_TIMEOUT_MS = 2_000;
+/**
+ * Tenants that wait for memory, or for a lane, before more are reclaimed or swept: enough to keep the lanes at work. More would
+ * only take the main thread's time from those that ring.
+ */
+const MAX_WAITING_TENANTS = 200;
+
+/** Open transactions that the status tells about. */
+const MAX_STATUS_TRANSACTIONS = 50;
+
+/** Everything that one process does while it leads. */
+export class Leader {
+  readonly #status: StatusPublisher;
+  readonly #options: LeaderOptions;
+  readonly #sessions = new Map<string, TenantSession>();
+  readonly #lanes: Lanes;
+  readonly #clock: DataDirClock;
+  readonly #context: SessionContext;
+  readonly #held: HeldTenants;
+  readonly #doorbell: Doorbell;
+  readonly #sweep: Sweep;
+  readonly #finishedJobs: FinishedJobs;
+  readonly #reclaim: Reclaim;
+  readonly #watchdog: Watchdog;
+  readonly #memoryWatch: MemoryWatch;
+  readonly #timers: NodeJS.Timeout[] = [];
+  readonly #open: string;
+  /** Those that told what is not finished in Redis. */
+  readonly #unfinished = new Set<TenantSession>();
+  #finishing: NodeJS.Timeout | undefined;
+  #ending = false;
+  #raising: Promise<Raised> | undefined;
+
+  constructor(options: LeaderOptions) {
+    const { config, log, link, lease } = options;
+    const keys = groupKeys(config.group);
+    this.#options = options;
+    this.#open = keys.open;
+    const directory = inspectDataDir(config.dataDir);
+    const exclusive = directory.kind === 'network';
+    if (exclusive) {
+      log.warn(
+        { dataDir: config.dataDir, fileSystem: directory.fileSystem },
+        'The data directory is on a network file system: files are locked for this process, and not read directly',
+      );
+    }
+    this.#clock = new DataDirClock(config.dataDir, log);
+    const openFiles = chooseBrokerOpenFiles(readProcessRoom(), config.threads, config.maxOpenTenants);
+    log.info(openFiles, 'Tenants that each writer thread keeps open, and logs to flush');
+    this.#lanes = new Lanes({
+      threads: config.threads,
+      log,
+      started: options.threads,
+      mayBegin: () => lease.held,
+      beforeAlone: () => options.successor.untilThere(SUCCESSOR_TIMEOUT_MS),
+      onChanged: (tenant, finding) => this.#onChanged(tenant, finding),
+      openFiles,
+      onBroken: error => this.#context.onBug(error),
+      writer: {
+        dataDir: config.dataDir,
+        dbFile: config.dbFile,
+        createTenants: config.createTenants,
+        busyTimeoutMs: config.busyTimeoutMs,
+        exclusive,
+        runningNote: join(runningDir(config.dataDir), String(lease.epoch)),
+        dataDirId: options.claim.id,
+        retentionClock: { id: this.#clock.id, offsetMs: this.#clock.offsetMs },
+      },
+    });
+    const parked = new Parked(link, config.group, log);
+    this.#context = {
+      lanes: this.#lanes,
+      link,
+      inbox: new InboxEvents(link, config.group),
+      presence: new ClientPresence(link, config.group),
+      deadLetters: new DeadLetters(link, config.group, log),
+      condemned: new Condemned(link, config.group, log),
+      parked,
+      backOff: new TenantBackOff(link, config, parked, log),
+      metrics: options.metrics,
+      loads: new TenantLoads(),
+      memory: new JobMemory(jobMemoryBytes(config.jobMemoryBytes)),
+      walWatch: new WalWatch(config.dataDir, config.dbFile, log),
+      observers: createObservers(config, log),
+      log,
+      epoch: () => lease.epoch,
+      transactionLimits: {
+        timeoutMs: config.transactionTimeoutMs,
+        idleMs: config.transactionIdleMs,
+        maxMs: config.transactionMaxMs,
+      },
+      onFenced: (tenant, error) => this.#onFenced(tenant, error),
+      onHeld: tenant => this.#held.release(tenant),
+      finishSoon: session => this.#finishSoon(session),
+      afterCommit: readFailpoint('after-commit', process.env['ONEWRITER_FAILPOINT']),
+      onBug: error => {
+        if (this.#ending) return;
+        const refused = explainReply(error);
+        if (refused !== undefined) {
+          log.fatal({ code: refused.code }, refused.message);
+          this.#end('Redis refuses what a leader needs');
+          return;
+        }
+        log.fatal({ err: error }, 'A fault of ours; the process ends, and its work is delivered again');
+        this.#end('a fault of ours');
+      },
+    };
+    this.#held = new HeldTenants({
+      link,
+      group: config.group,
+      log,
+      epoch: () => lease.epoch,
+      close: (tenant, isForPerson) => this.#closeHeld(tenant, isForPerson),
+      onEnded: tenant => this.#context.backOff.onResumed(tenant),
+      onFree: tenant => this.#session(tenant).ring(),
+      onFenced: (tenant, error) => this.#onFenced(tenant, toWireError(error)),
+      onBug: this.#context.onBug,
+    });
+    this.#doorbell = new Doorbell({
+      link: options.bellLink,
+      key: keys.bell,
+      onRing: tenants => this.#onRing(tenants),
+      taker: tenant => this.#sessions.get(tenant),
+      log,
+    });
+    this.#reclaim = new Reclaim({
+      link,
+      group: config.group,
+      adopt: tenant => this.#adopt(tenant),
+      untilRoom: () => this.#untilRoom(),
+      isOpen: tenant => this.#sessions.has(tenant),
+    });
+    this.#sweep = new Sweep(link, config.group, log);
+    this.#finishedJobs = new FinishedJobs(link, config.group, log);
+    this.#status = this.#createStatus();
+    this.#watchdog = new Watchdog(
+      () => this.#lanes.all,
+      () => config.statementTimeoutMs + (options.successor.coming ? SUCCESSOR_GRACE_MS : 0),
+      stuck => void this.#onStuck(stuck),
+    );
+    this.#memoryWatch = new MemoryWatch(
+      () => this.#lanes.all,
+      writeMemoryBytes(config.writeMemoryBytes),
+      finding => void this.#onMemoryGrown(finding),
+    );
+  }
+
+  /** Listens, and reclaims what the last leader left. Resolves when the doorbell is listened to. */
+  async start(): Promise<void> {
+    const { config, link } = this.#options;
+    const { condemned, parked, backOff } = this.#context;
+    await Promise.all([condemned.load(), parked.load()]);
+    // Their files stay closed, and nothing of them is adopted.
+    for (const tenant of await backOff.load()) this.#held.release(tenant);
+    this.#status.start();
+    // All are counted before the first may run again.
+    await this.#context.condemned.countLastStarts(readRunningNotes(config.dataDir));
+    removeRunningNotes(config.dataDir);
+    void this.#doorbell.listen();
+    this.#reclaimAndSweep().catch(error => {
+      if (!this.#ending) this.#context.onBug(error);
+    });
+    void this.#finishedJobs.run();
+    this.#every(CLOSE_IDLE_EVERY_MS, () => this.#closeIdle());
+    this.#every(LOCK_MS / 3, () => this.#renewLocks());
+    this.#every(SAVE_CLOCK_EVERY_MS, () => {
+      // Overtaken, its count is behind that of its successor.
+      if (this.#options.lease.held) this.#clock.save();
+    });
+    // What the lease held up goes on when it is held again.
+    this.#every(50, () => this.#lanes.pump());
+    this.#every(CLAIM_EVERY_MS, () => void this.#claim());
+    link.redis.on('ready', () => this.#onReconnected());
+  }
+
+  /** Where Redis lost its data, and another installation was the first to come, the group is no longer ours. */
+  async #claim(): Promise<void> {
+    if (this.#ending) return;
+    try {
+      await this.#options.claim.claim();
+    } catch (error) {
+      // Anything else passes, such as an outage of Redis: claimed again soon.
+      if (!isOnewriterError(error) || error.details.reason !== 'another data directory') return;
+      this.#end(error.message);
+    }
+  }
+
+  /** What people and probes want to know. */
+  facts() {
+    const { lease } = this.#options;
+    const lanes = this.#lanes.all;
+    return {
+      leading: lease.held,
+      epoch: lease.epoch,
+      sessions: this.#sessions.size,
+      lanes: lanes.length,
+      busyLanes: lanes.filter(lane => lane.work !== undefined).length,
+      waitingTenants: this.#lanes.waiting,
+      parkedTenants: this.#context.parked.size,
+      heldWals: this.#context.walWatch.heldTenants,
+    };
+  }
+
+  #transactions(): StatusTransactions {
+    const open = [...this.#sessions.values()].flatMap(session => session.openTransaction ?? []);
+    open.sort((a, b) => a.deadlineAt - b.deadlineAt);
+    return { total: open.length, open: open.slice(0, MAX_STATUS_TRANSACTIONS) };
+  }
+
+  /** As last made; undefined at the very beginning. */
+  get status(): BrokerStatus | undefined {
+    return this.#status.status;
+  }
+
+  #createStatus(): StatusPublisher {
+    const options = this.#options;
+    const { config, link, lease, log, metrics } = options;
+    const { loads, parked, walWatch } = this.#context;
+    const leader = () => ({
+      broker: lease.broker,
+      host: hostname(),
+      pid: process.pid,
+      epoch: lease.epoch,
+      since: lease.since,
+      dataDir: { id: options.claim.id, path: placeOf(config.dataDir).path },
+      leaseHeld: lease.held,
+    });
+    return new StatusPublisher(
+      {
+        metrics,
+        loads,
+        slowFacts: new SlowFactsWatch(link, config.group, config.dataDir, log),
+        walWatch,
+        parked,
+        leader,
+        lanes: () => this.#lanes.all,
+        threads: config.threads,
+        maxOpenTenants: this.#lanes.maxOpenTenants,
+        threadRestarts: () => this.#lanes.faults,
+        sessions: () => this.#sessions.size,
+        idleJobs: () => this.#sweep.idleJobs,
+        transactions: () => this.#transactions(),
+      },
+      link,
+      config.group,
+      log,
+    );
+  }
+
+  /**
+   * Finishes what was begun, puts back what was not, and gives the lease up; then closes the files, which may take
+   * longer: nothing is committed to them any more.
+   * @param drainMs for all of it: half for what was begun, which is left to the successor if it is not finished then; what is left
+   * but a fifth, for the files.
+   * @returns false where a thread is still at work or has files open: the process has to be ended by a signal.
+   */
+  async drain(drainMs: number): Promise<boolean> {
+    const startedAt = performance.now();
+    const graceMs = drainMs / 2;
+    this.#stop();
+    const sessions = [...this.#sessions.values()];
+    await Promise.race([Promise.all(sessions.map(session => session.drain())), pause(graceMs)]);
+    await this.#handOver(sessions);
+    const stuck = this.#lanes.all.find(lane => lane.work !== undefined)?.work;
+    if (stuck !== undefined) {
+      const { tenant } = stuck.client;
+      this.#options.log.warn(
+        { tenant, graceMs },
+        'A statement does not end: its job is left to the next broker',
+      );
+      return false;
+    }
+    const closeMs = Math.max(0, drainMs * CLOSE_UNTIL - (performance.now() - startedAt));
+    const atRest = await this.#closeFiles(closeMs, drainMs * CLOSE_GRACE);
+    this.#context.deadLetters.close();
+    return atRest;
+  }
+
+  /** @returns whether all files were closed; each costs flushes, and thousands can take longer than the drain may. */
+  async #closeFiles(withinMs: number, graceMs: number): Promise<boolean> {
+    const closing = this.#lanes.close(withinMs);
+    const late = new AbortController();
+    const left = await Promise.race([
+      closing,
+      // A close that a disk holds up for longer than that ends with the process.
+      pause(withinMs + graceMs, undefined, { signal: late.signal }),
+    ]).finally(() => late.abort());
+    if (left === 0) return true;
+    closing.catch(error => this.#options.log.warn({ err: error }, 'A lane did not close'));
+    this.#options.log.warn(
+      { files: left, withinMs: Math.round(withinMs) },
+      'Files were not closed in time: their logs, which are flushed, are written back when they are opened again',
+    );
+    return false;
+  }
+
+  /**
+   * Begins nothing any more and waits for what the threads are doing, not for what it means: this process does not lead.
+   * @returns false where a thread is still at work after `graceMs`.
+   */
+  async halt(graceMs: number): Promise<boolean> {
+    this.#stop();
+    this.#leaveWord();
+    return Promise.race([this.#lanes.idle().then(() => true), pause(graceMs).then(() => false)]);
+  }
+
+  #stop(): void {
+    this.#ending = true;
+    this.#status.stop();
+    this.#doorbell.stop();
+    this.#reclaim.stop();
+    this.#sweep.stop();
+    this.#finishedJobs.stop();
+    this.#watchdog.close();
+    this.#memoryWatch.close();
+    for (const timer of this.#timers) clearInterval(timer);
+    clearTimeout(this.#finishing);
+    this.#lanes.pause();
+  }
+
+  #end(reason: string): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    this.#options.onEnd(reason);
+  }
+
+  #every(intervalMs: number, run: () => void): void {
+    this.#timers.push(setInterval(run, intervalMs));
+  }
+
+  #session(tenant: string): TenantSession {
+    let session = this.#sessions.get(tenant);
+    if (session === undefined) {
+      const { link, config, lease } = this.#options;
+      const queue = new TenantQueue(link, config.group, tenant, lease);
+      session = new TenantSession(tenant, queue, this.#context);
+      this.#sessions.set(tenant, session);
+      // Both go before the session's first take. A successor adopts the tenants of the first at once, and sweeps those of
+      // the second, which producers fill, too, but not again at once where Redis has lost it.
+      link.insist(() => link.call('SADD', this.#open, tenant)).catch(this.#context.onBug);
+      link
+        .insist(() => link.call('ZADD', groupKeys(config.group).tenants, 'GT', Date.now(), tenant))
+        .catch(this.#context.onBug);
+      queue.configure().catch(() => {}); // it only saves memory; the next session does it again
+    }
+    return session;
+  }
+
+  #onRing(tenants: readonly string[]): void {
+    for (const tenant of tenants) {
+      const released = readReleaseBell(tenant);
+      if (TENANT_ID_PATTERN.test(tenant)) {
+        if (!this.#held.onRing(tenant)) this.#session(tenant).ring();
+      } else if (released !== undefined) this.#held.release(released);
+      else this.#options.log.warn({ tenant: tenant.slice(0, 80) }, 'The doorbell was rung for no tenant id');
+    }
+  }
+
+  /** Found when a tenant was closed: people are to know before its next write is refused. */
+  #onChanged(tenant: string, finding: WireError): void {
+    const { code, message } = finding;
+    // Its successor finds it with the tenant's next write.
+    if (this.#ending)
+      this.#options.log.error({ tenant, code }, `Found when the tenant was closed: ${message}`);
+    else this.#context.parked.park(tenant, finding);
+  }
+
+  /** A tenant is held: finishes what was begun, puts back what was not, and closes its file. */
+  async #closeHeld(tenant: string, isForPerson: boolean): Promise<void> {
+    const { link, config, log } = this.#options;
+    const session = this.#sessions.get(tenant);
+    if (session !== undefined) {
+      const rest = session.drain();
+      // A take may wait for the next bell.
+      await link.insist(() => this.#doorbell.wake(link));
+      await rest;
+      await link.insist(() => session.giveBack());
+      if (this.#ending) await new Promise<never>(() => {}); // what it holds is handed over by the end of the process
+      this.#sessions.delete(tenant);
+      this.#context.walWatch.forget(tenant);
+    }
+    // Also without a session: one that was idle may be on its way to be closed.
+    await this.#lanes.closeFile(tenant);
+    if (session !== undefined) await link.insist(() => link.call('SREM', this.#open, tenant));
+    if (!isForPerson) return;
+    const { parked } = this.#context;
+    // Whatever happened to the file: who holds the tenant puts it right. That it is gone only who could know it.
+    try {
+      const mayBeGone = parked.codeOf(tenant) === 'TENANT_UNAVAILABLE';
+      if (releaseWithheld(config.dataDir, tenant, mayBeGone ? config.dbFile : undefined)) {
+        parked.release(tenant, 'A person looks after the file that changed');
+      }
+    } catch (error) {
+      log.error({ err: error, tenant }, 'The note that keeps the tenant closed could not be removed');
+    }
+  }
+
+  /** The active jobs of whoever led before: ours now, the fence keeps its commits out. Then whatever else was left, again and again. */
+  async #reclaimAndSweep(): Promise<void> {
+    const { config, log } = this.#options;
+    const { condemned } = this.#context;
+    if (!(await this.#reclaim.run()) || this.#ending) return;
+    // Also those of tenants that rang meanwhile.
+    const reclaimed = [...this.#sessions.values()]
+      .map(session => session.reclaimed)
+      .filter(count => count > 0);
+    const jobs = reclaimed.reduce((sum, count) => sum + count, 0);
+    if (jobs > 0)
+      log.info({ jobs, tenants: reclaimed.length }, 'Jobs of the last leader are delivered again');
+    // Jobs of a tenant that is held were not looked at: what is known of them has to outlast the hold.
+    if (this.#held.size === 0) await condemned.forgetUnclaimed();
+    await this.#sweep.run(
+      config.sweepIntervalMs,
+      tenant => this.#sessions.get(tenant)?.asleep === false,
+      async ({ tenant, active }) => {
+        await this.#untilRoom();
+        if (this.#ending || this.#held.onRing(tenant)) return;
+        // Jobs that are active here are known to a session that is awake; these are a dead leader's.
+        if (active > 0) await this.#session(tenant).adopt().catch(this.#context.onBug);
+        else this.#session(tenant).ring();
+      },
+    );
+  }
+
+  async #adopt(tenant: string): Promise<void> {
+    if (this.#ending || this.#held.onRing(tenant)) return;
+    const session = this.#session(tenant);
+    // It rang meanwhile: its first take reads what is active.
+    await session.untilTaken();
+    if (!session.adopted) await session.adopt();
+  }
+
+  /** Tenants with work stay in Redis while many wait here, each with some kilobytes of its own. */
+  async #untilRoom(): Promise<void> {
+    await this.#context.memory.untilFewerWait(MAX_WAITING_TENANTS);
+    await this.#lanes.untilFewerWait(MAX_WAITING_TENANTS);
+  }
+
+  #onReconnected(): void {
+    // A take whose answer was lost is looked after by its session; bells may have been lost, too.
+    for (const session of this.#sessions.values()) session.ring();
+  }
+
+  #closeIdle(): void {
+    const { config, link, log } = this.#options;
+    const before = performance.now() - config.idleCloseMs;
+    const idle: string[] = [];
+    for (const session of this.#sessions.values()) {
+      if (!session.asleep || session.lastUsedAt > before) continue;
+      this.#sessions.delete(session.tenant);
+      this.#context.walWatch.forget(session.tenant);
+      idle.push(session.tenant);
+      this.#lanes
+        .closeTenant(session)
+        .catch(error => log.warn({ err: error, tenant: session.tenant }, 'An idle tenant was not closed'));
+    }
+    if (idle.length === 0) return;
+    // A tenant that is left in the set costs its successor one look.
+    link.call('SREM', this.#open, ...idle).catch(() => {});
+  }
+
+  /** Has a session finish what it told, with what others told by then. */
+  #finishSoon(session: TenantSession): void {
+    this.#unfinished.add(session);
+    this.#finishing ??= setTimeout(() => {
+      this.#finishing = undefined;
+      const sessions = [...this.#unfinished];
+      this.#unfinished.clear();
+      for (const each of sessions) each.finishTold().catch(this.#context.onBug);
+    }, FINISH_AFTER_MS);
+  }
+
+  #renewLocks(): void {
+    const before = performance.now() - LOCK_MS / 3;
+    for (const session of this.#sessions.values()) {
+      // A lock that runs out keeps nobody from anything but failing a job, which is tried again.
+      session.renewLocks(before).catch(() => {});
+    }
+  }
+
+  async #onFenced(tenant: string, error: WireError): Promise<void> {
+    const { lease, log } = this.#options;
+    const fileEpoch = Number(error.details?.['fileEpoch'] ?? 0);
+    if (fileEpoch < lease.epoch && lease.held) return; // raised meanwhile, for another tenant
+    this.#raising ??= lease.raise(fileEpoch).finally(() => {
+      this.#raising = undefined;
+    });
+    const raised = await this.#raising;
+    if (raised === 'raised') {
+      log.warn(
+        { tenant, fileEpoch, epoch: lease.epoch },
+        'A file has seen a newer epoch than ours, and yet we lead: a restored file, or Redis lost its data. Epoch raised',
+      );
+      return;
+    }
+    if (raised === 'contested') {
+      this.#end(
+        `another broker leads the files in ${this.#options.config.dataDir} through another Redis: both raised the epoch ` +
+          `again and again. ${lease.contest} ${SECOND_REDIS_REMEDY}`,
+      );
+    } else {
+      log.error(
+        { tenant, fileEpoch, epoch: lease.epoch },
+        'Fenced: a newer broker has taken over; this one leaves the lead',
+      );
+      this.#end('fenced by a newer broker');
+    }
+    await new Promise<never>(() => {}); // the process ends
+  }
+
+  /** A statement that never ends can only be ended with its process. Everyone else's work is handed over first. */
+  async #onStuck({ work, jobId, op, ranMs }: StuckWrite): Promise<void> {
+    const { config, log } = this.#options;
+    const { statementTimeoutMs } = config;
+    log.error(
+      { ...factsOfWork(work, jobId, op), ranMs: Math.round(ranMs), statementTimeoutMs },
+      'A statement runs past its deadline; it is set aside and this process is replaced',
+    );
+    const error: WireError = {
+      code: 'STATEMENT_TIMEOUT',
+      message: `The statement ran longer than ${statementTimeoutMs} ms and was stopped; it was not applied.`,
+      details: { statementTimeoutMs },
+    };
+    await this.#replace([work], () => this.#condemn(work, jobId, op, error));
+  }
+
+  /** A statement that takes memory without end can only be ended with its process, too, and sooner. */
+  async #onMemoryGrown(finding: MemoryFinding): Promise<void> {
+    const { log } = this.#options;
+    const limitBytes = this.#memoryWatch.limitBytes;
+    const facts = ({ work, jobId, op, grownBytes }: CostlyWrite) => ({
+      ...factsOfWork(work, jobId, op),
+      grownBytes: Math.round(grownBytes),
+      limitBytes,
+    });
+    const overrun = new AbortController();
+    // Without its note the successor would run it again: that is worth more memory than the others' handing over is.
+    const tooMuch = {
+      toNote: this.#memoryWatch.untilOverrun(2, overrun.signal),
+      toHandOver: this.#memoryWatch.untilOverrun(0.5, overrun.signal),
+    };
+    if (finding.kind === 'one') {
+      const { work, jobId, op } = finding.write;
+      log.error(
+        facts(finding.write),
+        'A statement takes more memory than a write may; it is set aside and this process is replaced',
+      );
+      const error: WireError = {
+        code: 'STATEMENT_TOO_COSTLY',
+        message: `The statement took more than ${limitBytes} bytes of memory and was stopped; it was not applied.`,
+        details: { limitBytes },
+      };
+      await this.#replace([work], () => this.#condemn(work, jobId, op, error), tooMuch);
+    } else {
+      for (const write of finding.writes) {
+        log.error(
+          facts(write),
+          'The process grew by more memory than a write may take while several statements ran; each of them runs alone next',
+        );
+      }
+      const jobIds = finding.writes.map(({ jobId }) => jobId);
+      const suspect = () => this.#context.condemned.suspect(jobIds);
+      await this.#replace(
+        finding.writes.map(({ work }) => work),
+        suspect,
+        tooMuch,
+      );
+    }
+    overrun.abort();
+  }
+
+  async #condemn({ client }: LaneWork, jobId: string, op: number, error: WireError): Promise<void> {
+    await Promise.all([
+      this.#context.condemned.condemn(jobId, op, error),
+      this.#context.backOff.note(client.tenant),
+    ]);
+  }
+
+  /**
+   * Ends the process because of what some threads are at; everyone else's work is handed over first.
+   * @param note leaves word for the successor
+   * @param tooLate each resolves when there is no more time for it
+   */
+  async #replace(
+    works: readonly LaneWork[],
+    note: () => Promise<void>,
+    tooLate?: Readonly<Record<'toNote' | 'toHandOver', Promise<void>>>,
+  ): Promise<void> {
+    const { log } = this.#options;
+    const noted = await Promise.race([
+      note().then(() => true),
+      Promise.race([pause(CONDEMN_TIMEOUT_MS), ...(tooLate ? [tooLate.toNote] : [])]).then(() => false),
+    ]).catch(() => false);
+    // Without the note the successor would run into it again, and note it then.
+    if (!noted)
+      log.error({ tenants: works.map(({ client }) => client.tenant) }, 'Redis did not take the note of it');
+    if (this.#ending) return;
+    this.#stop();
+    const held = new Set<unknown>(works.map(({ client }) => client));
+    const sessions = [...this.#sessions.values()];
+    const others = sessions.filter(session => !held.has(session));
+    await Promise.race([
+      Promise.all(others.map(session => session.drain())).then(() => this.#handOver(sessions)),
+      pause(REPLACE_GRACE_MS),
+      ...(tooLate ? [tooLate.toHandOver] : []),
+    ]).catch(failure => log.warn({ err: failure }, 'Handing over failed; the lease will expire'));
+    // It is known which jobs are to blame: no other is to count as one that ended its process.
+    if (noted) removeRunningNotes(this.#options.config.dataDir);
+    // process.exit() would wait for the thread. A signal of its own: it is no crash, and supervisors need not wait.
+    process.kill(process.pid, REPLACED_SIGNAL);
+  }
+
+  /** Where Redis lost its data, the successor would not know in which queues this process left active jobs. */
+  #leaveWord(): void {
+    const { link, config, log } = this.#options;
+    const awake = [...this.#sessions.values()].filter(session => !session.asleep);
+    if (awake.length === 0) return;
+    const { tenants } = groupKeys(config.group);
+    link
+      .call('ZADD', tenants, 'GT', ...awake.flatMap(({ tenant }) => [Date.now(), tenant]))
+      .catch(error => log.warn({ err: error }, 'The tenants with active jobs could not be listed'));
+  }
+
+  /** Puts jobs that were not begun back, leaves word that they wait, and gives the lease up. */
+  async #handOver(sessions: readonly TenantSession[]): Promise<void> {
+    const { link, lease, config } = this.#options;
+    const now = Date.now();
+    const bells: (string | number)[] = [];
+    const settled: string[] = [];
+    await Promise.all(
+      sessions.map(async session => {
+        const hadMore = session.mayHaveMore;
+        const returned = await session.giveBack();
+        if (hadMore || returned > 0) bells.push(now, session.tenant);
+        if (session.held === 0) settled.push(session.tenant);
+      }),
+    );
+    if (bells.length > 0) await link.call('ZADD', groupKeys(config.group).bell, 'NX', ...bells);
+    if (settled.length > 0) await link.call('SREM', this.#open, ...settled);
+    await lease.release();
+  }
+}
+
+/** What people want to know of a write that is stopped. */
+function factsOfWork({ client, task }: LaneWork, jobId: string, op: number) {
+  const job = task.jobs.find(({ id }) => id === jobId);
+  return {
+    tenant: client.tenant,
+    job: jobId,
+    write: op,
+    ...(job === undefined ? {} : factsOfWrite(job, op)),
+  };
+}
+
+function createObservers(config: Config, log: Logger): readonly BatchObserver[] {
+  const jobLog = new JobLog({ slowMs: config.slowWriteMs, values: config.logValues, log });
+  return config.traceUrl === undefined ? [jobLog] : [jobLog, new WriteSpans()];
+}

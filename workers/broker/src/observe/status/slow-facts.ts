@@ -1,0 +1,90 @@
+import { statfs } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import {
+  deadLetterQueue,
+  groupKeys,
+  inspectDataDir,
+  type StatusDisk,
+  type StatusRedis,
+} from '@onewriter/protocol';
+import type { Logger } from '@onewriter/runtime';
+import type { RedisLink } from '../../queue/redis-link.ts';
+import { readRedisFacts } from './redis-facts.ts';
+
+/** Facts that somebody else has to be asked for. */
+export interface SlowFacts {
+  readonly redis: StatusRedis;
+  readonly disk: StatusDisk;
+  /** In the queue. */
+  readonly deadLetters: number;
+  /** Tenants ever seen. */
+  readonly knownTenants: number;
+}
+
+const LOOK_EVERY_MS = 2_000;
+
+/** Asks Redis and the file system now and then, and keeps the last answers. */
+export class SlowFactsWatch {
+  readonly #link: RedisLink;
+  readonly #group: string;
+  readonly #dataDir: string;
+  readonly #kind: StatusDisk['kind'];
+  readonly #log: Logger;
+  #facts: SlowFacts | undefined;
+  #looking = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(link: RedisLink, group: string, dataDir: string, log: Logger) {
+    this.#link = link;
+    this.#group = group;
+    this.#dataDir = resolve(dataDir);
+    this.#kind = inspectDataDir(dataDir).kind === 'network' ? 'network' : 'local';
+    this.#log = log;
+  }
+
+  /** Undefined before the first answers. */
+  get facts(): SlowFacts | undefined {
+    return this.#facts;
+  }
+
+  /** Resolves after the first look. */
+  async start(): Promise<void> {
+    this.#timer = setInterval(() => void this.#look(), LOOK_EVERY_MS);
+    await this.#look();
+  }
+
+  /** Idempotent. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
+    try {
+      const { prefix, name } = deadLetterQueue(this.#group);
+      const [redis, letters, tenants, disk] = await Promise.all([
+        readRedisFacts(this.#link),
+        this.#link.call('LLEN', `${prefix}:${name}:wait`),
+        this.#link.call('ZCARD', groupKeys(this.#group).tenants),
+        this.#readDisk(),
+      ]);
+      this.#facts = { redis, disk, deadLetters: Number(letters), knownTenants: Number(tenants) };
+    } catch (error) {
+      // While Redis is away there is nobody to tell either.
+      this.#log.debug({ err: error }, 'The state of Redis and of the disk could not be read');
+    } finally {
+      this.#looking = false;
+    }
+  }
+
+  async #readDisk(): Promise<StatusDisk> {
+    const { bsize, blocks, bavail } = await statfs(this.#dataDir);
+    return {
+      path: this.#dataDir,
+      totalBytes: blocks * bsize,
+      freeBytes: bavail * bsize,
+      kind: this.#kind,
+    };
+  }
+}

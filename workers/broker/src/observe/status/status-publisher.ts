@@ -1,0 +1,186 @@
+import {
+  type BrokerStatus,
+  groupKeys,
+  STATUS_EVERY_MS,
+  STATUS_TTL_MS,
+  STATUS_VERSION,
+  type StatusLane,
+  type StatusLeader,
+  type StatusTransactions,
+} from '@onewriter/protocol';
+import type { Logger } from '@onewriter/runtime';
+import type { Lane } from '../../lanes/lane.ts';
+import type { WalWatch } from '../../lanes/wal-watch.ts';
+import type { RedisLink } from '../../queue/redis-link.ts';
+import type { Parked } from '../../tenant/parked.ts';
+import type { BrokerMetrics } from '../broker-metrics.ts';
+import { EventLoopDelay } from './event-loop-delay.ts';
+import { setStatus } from './publish-scripts.ts';
+import { RateWindow } from './rate-window.ts';
+import type { SlowFactsWatch } from './slow-facts.ts';
+import { StatusHistoryLog } from './status-history.ts';
+import type { TenantLoads } from './tenant-load.ts';
+
+/** Where the leader's status comes from. */
+export interface StatusSources {
+  readonly metrics: BrokerMetrics;
+  readonly loads: TenantLoads;
+  readonly slowFacts: SlowFactsWatch;
+  readonly walWatch: WalWatch;
+  readonly parked: Parked;
+  readonly leader: () => StatusLeader;
+  /** Spare ones are those from index `threads` on. */
+  readonly lanes: () => readonly Lane[];
+  readonly threads: number;
+  /** Of the lanes that stay, together. */
+  readonly maxOpenTenants: number;
+  readonly threadRestarts: () => number;
+  /** Tenants that have a session. */
+  readonly sessions: () => number;
+  /** Jobs in queues of which nothing is taken: their tenants are paused. */
+  readonly idleJobs: () => number;
+  readonly transactions: () => StatusTransactions;
+}
+
+/** Looks of the rates and quantiles: 10 s. */
+const WINDOW_LOOKS = 10;
+const MAX_PARKED = 50;
+
+/** Makes the leader's status every second, and puts it where people's tools read it. */
+export class StatusPublisher {
+  readonly #sources: StatusSources;
+  readonly #link: RedisLink;
+  readonly #key: string;
+  readonly #log: Logger;
+  readonly #rates: RateWindow;
+  readonly #history = new StatusHistoryLog();
+  readonly #eventLoopDelay = new EventLoopDelay();
+  readonly #startedAt = Math.round(Date.now() - process.uptime() * 1_000);
+  /** Lane to the time it had worked at the last look. */
+  readonly #laneBusyMs = new WeakMap<Lane, number>();
+  #lookedAt = performance.now();
+  #timer: NodeJS.Timeout | undefined;
+  #publishing = false;
+  #status: BrokerStatus | undefined;
+
+  constructor(sources: StatusSources, link: RedisLink, group: string, log: Logger) {
+    this.#sources = sources;
+    this.#link = link;
+    this.#key = groupKeys(group).status;
+    this.#log = log;
+    const { commit, delay } = sources.metrics;
+    this.#rates = new RateWindow(WINDOW_LOOKS, commit, delay);
+  }
+
+  /** The status as last made; undefined until Redis and the disk were looked at. */
+  get status(): BrokerStatus | undefined {
+    return this.#status;
+  }
+
+  start(): void {
+    this.#eventLoopDelay.enable();
+    this.#timer = setInterval(() => void this.#publish(), STATUS_EVERY_MS);
+    void this.#sources.slowFacts.start().then(() => this.#publish());
+  }
+
+  /** Publishes no more; what is published runs out, or a successor's takes its place. Idempotent. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#eventLoopDelay.disable();
+    this.#sources.slowFacts.stop();
+  }
+
+  async #publish(): Promise<void> {
+    const status = this.#make();
+    this.#status = status;
+    if (status === undefined || this.#publishing || this.#timer === undefined) return;
+    this.#publishing = true;
+    try {
+      await setStatus.run(this.#link, [this.#key, JSON.stringify(status), STATUS_TTL_MS]);
+    } catch (error) {
+      // While Redis is away there is nobody to tell; the next one tells all of it again.
+      this.#log.debug({ err: error }, 'The status could not be published');
+    } finally {
+      this.#publishing = false;
+    }
+  }
+
+  #make(): BrokerStatus | undefined {
+    const { metrics, loads, slowFacts, walWatch, parked, leader, sessions, idleJobs, transactions } =
+      this.#sources;
+    const now = performance.now();
+    const at = Date.now();
+    const { totals } = metrics;
+    const rates = this.#rates.look(now, totals);
+    const { evictedPerSecond, ...writeRates } = rates;
+    const figures = loads.read(now, at);
+    const lanes = this.#lanes(now);
+    const waitingJobs = figures.waitingJobs + idleJobs();
+    const depth = waitingJobs + figures.heldJobs;
+    this.#history.note(at, rates, depth);
+    const eventLoopDelayP99Ms = this.#eventLoopDelay.look();
+    const { facts } = slowFacts;
+    if (facts === undefined) return undefined;
+    const memory = process.memoryUsage();
+    return {
+      v: STATUS_VERSION,
+      at,
+      leader: leader(),
+      writes: { ...writeRates, total: totals.writes, failedTotal: totals.failed },
+      queue: { waitingJobs, heldJobs: figures.heldJobs, depth },
+      tenants: {
+        windowMs: figures.windowMs,
+        active: figures.active,
+        open: sessions(),
+        known: facts.knownTenants,
+        writesPerSecond: figures.writesPerSecond,
+        busiest: figures.busiest,
+        slowest: figures.slowest,
+        delayed: figures.delayed,
+        deepest: figures.deepest,
+      },
+      parked: { total: parked.size, tenants: parked.list(MAX_PARKED) },
+      lanes,
+      files: { maxOpenTenants: this.#sources.maxOpenTenants, evictedPerSecond },
+      transactions: transactions(),
+      redis: facts.redis,
+      wal: {
+        largest: figures.largestWals.map(({ tenant, walBytes }) => ({ tenant, bytes: walBytes })),
+        heldTotal: walWatch.heldTenants,
+        held: walWatch.held(),
+      },
+      deadLetters: { waiting: facts.deadLetters, addedTotal: metrics.deadLetters },
+      disk: facts.disk,
+      process: {
+        startedAt: this.#startedAt,
+        rssBytes: memory.rss,
+        heapUsedBytes: memory.heapUsed,
+        eventLoopDelayP99Ms,
+        writerThreadRestarts: this.#sources.threadRestarts(),
+      },
+      history: this.#history.read(),
+    };
+  }
+
+  #lanes(now: number): readonly StatusLane[] {
+    const { lanes, threads } = this.#sources;
+    const elapsedMs = Math.max(now - this.#lookedAt, 1);
+    this.#lookedAt = now;
+    return lanes().map((lane, index) => {
+      const busyMs = lane.busyMs(now);
+      const share = (busyMs - (this.#laneBusyMs.get(lane) ?? 0)) / elapsedMs;
+      this.#laneBusyMs.set(lane, busyMs);
+      const tenant = lane.work?.client.tenant ?? null;
+      return {
+        lane: lane.index,
+        spare: index >= threads,
+        openTenants: lane.tenants.size,
+        waitingTenants: lane.waiting,
+        busyShare: Number(Math.min(share, 1).toPrecision(3)),
+        tenant,
+        tenantForMs: tenant === null ? 0 : Math.round(lane.heldUpMs(now)),
+      };
+    });
+  }
+}

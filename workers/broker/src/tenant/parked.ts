@@ -1,0 +1,109 @@
+import { groupKeys, type StatusParkedTenant, type WireError } from '@onewriter/protocol';
+import type { Logger } from '@onewriter/runtime';
+import type { RedisLink } from '../queue/redis-link.ts';
+
+/** Why a tenant cannot be written, as JSON in the group's hash. */
+export interface ParkedRecord {
+  readonly code: string;
+  readonly message: string;
+  /** ISO time. */
+  readonly since: string;
+}
+
+/** Of an error, in a list: long enough to say what happened, where, and what to do. */
+const MAX_MESSAGE_LENGTH = 700;
+
+/** Tenants whose file refuses writes, where people can see them. It is tried again, with growing pauses. */
+export class Parked {
+  readonly #link: RedisLink;
+  readonly #key: string;
+  readonly #log: Logger;
+  /** By tenant, the longest parked first. */
+  readonly #records = new Map<string, ParkedRecord>();
+
+  constructor(link: RedisLink, group: string, log: Logger) {
+    this.#link = link;
+    this.#key = groupKeys(group).parked;
+    this.#log = log;
+  }
+
+  get size(): number {
+    return this.#records.size;
+  }
+
+  /** The first `max` of them, for people. */
+  list(max: number): readonly StatusParkedTenant[] {
+    const tenants: StatusParkedTenant[] = [];
+    for (const [tenant, { code, message, since }] of this.#records) {
+      if (tenants.length === max) break;
+      tenants.push({ tenant, code, message: message.slice(0, MAX_MESSAGE_LENGTH), since: Date.parse(since) });
+    }
+    return tenants;
+  }
+
+  /** Reads who was parked under a predecessor: the first batch that commits releases. */
+  async load(): Promise<void> {
+    const records = (await this.#link.insist(() => this.#link.redis.hgetall(this.#key))) as Record<
+      string,
+      string
+    >;
+    const loaded = Object.entries(records).map(
+      ([tenant, json]) => [tenant, JSON.parse(json) as ParkedRecord] as const,
+    );
+    for (const [tenant, record] of loaded.toSorted((a, b) => a[1].since.localeCompare(b[1].since))) {
+      this.#records.set(tenant, record);
+    }
+  }
+
+  /** The code of a tenant that is listed. */
+  codeOf(tenant: string): string | undefined {
+    return this.#records.get(tenant)?.code;
+  }
+
+  /** Tenants that are listed with a code. */
+  withCode(code: string): readonly string[] {
+    return [...this.#records].filter(([, record]) => record.code === code).map(([tenant]) => tenant);
+  }
+
+  /** Notes that a tenant's file refuses writes. */
+  park(tenant: string, error: WireError): void {
+    const known = this.#records.get(tenant);
+    if (known?.code === error.code && known.message === error.message) return;
+    const isPaused = error.code === 'TENANT_PAUSED';
+    this.#log.error(
+      { tenant, code: error.code },
+      isPaused ? `Tenant paused: ${error.message}` : `Tenant parked: ${error.message} It is tried again.`,
+    );
+    const record: ParkedRecord = {
+      code: error.code,
+      message: error.message,
+      since: (known?.code === error.code ? known.since : undefined) ?? new Date().toISOString(),
+    };
+    this.#records.set(tenant, record);
+    this.#save(this.#link.insist(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record))));
+  }
+
+  /**
+   * Notes that a tenant's file takes writes, or that a person looks after it. Costs nothing where it was not parked. A pause
+   * stays: a batch that was begun before it may commit after it.
+   */
+  release(tenant: string, why = 'The tenant is written again'): void {
+    if (this.#records.size === 0 || this.codeOf(tenant) === 'TENANT_PAUSED') return;
+    this.#remove(tenant, why);
+  }
+
+  /** Notes that a tenant is not paused any more. */
+  resume(tenant: string): void {
+    if (this.codeOf(tenant) === 'TENANT_PAUSED') this.#remove(tenant, 'The tenant was resumed');
+  }
+
+  #remove(tenant: string, why: string): void {
+    if (!this.#records.delete(tenant)) return;
+    this.#log.info({ tenant }, why);
+    this.#save(this.#link.insist(() => this.#link.call('HDEL', this.#key, tenant)));
+  }
+
+  #save(saving: Promise<unknown>): void {
+    saving.catch(error => this.#log.warn({ err: error }, 'The list of parked tenants could not be saved'));
+  }
+}

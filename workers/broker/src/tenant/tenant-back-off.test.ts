@@ -1,0 +1,179 @@
+import { groupKeys } from '@onewriter/protocol';
+import type { Logger } from '@onewriter/runtime';
+import { holdKeys, LASTING_HOLD_MS, REPEAT_OFFENDER } from '@onewriter/tenants';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { RedisLink } from '../queue/redis-link.ts';
+import { Parked } from './parked.ts';
+import { TenantBackOff } from './tenant-back-off.ts';
+
+const TIMEOUT_MS = 10_000;
+const quiet = { warn() {}, error() {}, info() {} } as unknown as Logger;
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ['Date', 'performance'], now: 1_000_000 }));
+afterEach(() => void vi.useRealTimers());
+
+/** A model of the hashes that are used. */
+function createGround({ offenceLimit = 0, offenceWindowMs = 10 * 60_000 } = {}) {
+  const hashes = new Map<string, Map<string, string>>();
+  const hashOf = (key: string) => hashes.get(key) ?? hashes.set(key, new Map()).get(key)!;
+  const hash = hashOf(groupKeys('default').backOff);
+  const audited: string[] = [];
+  const link = {
+    redis: {
+      hgetall: async (key: string) => Object.fromEntries(hashOf(key)),
+      xadd: async (...args: unknown[]) => audited.push(args.join(' ')),
+    },
+    insist: <Result>(attempt: () => Promise<Result>) => attempt(),
+    async call(command: string, key: string, ...args: string[]) {
+      if (command === 'HGET') return hashOf(key).get(args[0]!) ?? null;
+      if (command === 'HEXISTS') return hashOf(key).has(args[0]!) ? 1 : 0;
+      if (command === 'HSET') return hashOf(key).set(args[0]!, args[1]!);
+      for (const field of args) hashOf(key).delete(field);
+      return undefined;
+    },
+    async run(_: unknown, [holds, , id, lifeMs, json]: [string, string, string, number, string]) {
+      hashOf(holds).set(id, JSON.stringify({ ...JSON.parse(json), lifeMs }));
+      return '';
+    },
+  } as unknown as RedisLink;
+  /** What a process knows that takes over. */
+  const start = async () => {
+    const parked = new Parked(link, 'default', quiet);
+    await parked.load();
+    const park = vi.spyOn(parked, 'park');
+    const options = { group: 'default', statementTimeoutMs: TIMEOUT_MS, offenceLimit, offenceWindowMs };
+    const backOff = new TenantBackOff(link, options, parked, quiet);
+    return { backOff, parked, park, paused: await backOff.load() };
+  };
+  const load = async () => (await start()).backOff;
+  const holdOf = (tenant: string) => {
+    const json = hashOf(holdKeys('default', tenant).holds).get(REPEAT_OFFENDER);
+    return json === undefined ? undefined : (JSON.parse(json) as { reason: string; lifeMs: number });
+  };
+  /** As resumeTenant does. */
+  const resume = (tenant: string) => {
+    hash.delete(tenant);
+    hashOf(holdKeys('default', tenant).holds).delete(REPEAT_OFFENDER);
+  };
+  return { hash, start, load, holdOf, resume, audited };
+}
+
+describe('TenantBackOff', () => {
+  it('holds a tenant back from the second time on, twice as long each time, and no other', async () => {
+    const { start, load } = createGround();
+    const parked: unknown[] = [];
+    const pauses: number[] = [];
+    for (let times = 1; times <= 9; times++) {
+      const { backOff, park } = await start();
+      expect(await backOff.note('slow')).toBe(false);
+      parked.push(...park.mock.calls.map(([tenant, { code }]) => [tenant, code]));
+      const successor = await load();
+      pauses.push(successor.leftMs('slow'));
+      expect(successor.leftMs('other')).toBe(0);
+      vi.advanceTimersByTime(successor.leftMs('slow'));
+      expect(successor.leftMs('slow')).toBe(0);
+    }
+    expect(pauses).toEqual([0, 10, 20, 40, 80, 160, 320, 600, 600].map(seconds => seconds * 1_000));
+    expect(parked).toEqual(Array(8).fill(['slow', 'STATEMENT_TIMEOUT']));
+  });
+
+  it('forgets it after ten minutes without', async () => {
+    const { hash, load } = createGround();
+    for (let times = 1; times <= 3; times++) await (await load()).note('slow');
+    vi.advanceTimersByTime(20_000 + 10 * 60_000 - 1);
+    await load();
+    expect(hash.size).toBe(1);
+    vi.advanceTimersByTime(2);
+    await load();
+    expect(hash.size).toBe(0);
+  });
+
+  it('is held back by no wall clock for longer', async () => {
+    const { load } = createGround();
+    for (let times = 1; times <= 2; times++) await (await load()).note('slow');
+    vi.setSystemTime(-400 * 86_400_000);
+    const successor = await load();
+    expect(successor.leftMs('slow')).toBe(TIMEOUT_MS);
+    vi.setSystemTime(400 * 86_400_000);
+    expect(successor.leftMs('slow')).toBe(TIMEOUT_MS);
+    vi.advanceTimersByTime(TIMEOUT_MS);
+    expect(successor.leftMs('slow')).toBe(0);
+  });
+
+  it('pauses a tenant with the offence that reaches the limit, and no other', async () => {
+    const { start, load, holdOf, audited } = createGround({ offenceLimit: 3 });
+    for (const isPaused of [false, false, true]) {
+      expect(holdOf('slow')).toBeUndefined();
+      await (await load()).note('other');
+      expect(await (await load()).note('slow')).toBe(isPaused);
+      vi.advanceTimersByTime(5 * 60_000 - 1);
+    }
+    expect(holdOf('slow')).toMatchObject({ name: REPEAT_OFFENDER, who: 'broker', lifeMs: LASTING_HOLD_MS });
+    expect(holdOf('slow')?.reason).toContain('onewriter tenants resume slow');
+    expect(audited.filter(entry => entry.includes('tenant slow')).length).toBe(1);
+    const { paused, parked, backOff } = await start();
+    expect(paused).toContain('slow');
+    expect(parked.codeOf('slow')).toBe('TENANT_PAUSED');
+    // The hold keeps it still: once it is resumed nothing else holds it back.
+    expect(backOff.leftMs('slow')).toBe(0);
+  });
+
+  it('pauses each tenant at its first offence while those of all tenants are too many', async () => {
+    const { load, holdOf } = createGround({ offenceLimit: 3, offenceWindowMs: 60_000 });
+    // As many tenants as share a token's rights, once each.
+    for (let index = 1; index <= 6; index++) expect(await (await load()).note(`many-${index}`)).toBe(false);
+    expect(await (await load()).note('many-7')).toBe(true);
+    expect(holdOf('many-7')?.reason).toMatch(
+      /^the broker was replaced 7 times within 1 min because of writes of several/,
+    );
+    expect(await (await load()).note('many-1')).toBe(true);
+    expect(holdOf('many-2')).toBeUndefined();
+    vi.advanceTimersByTime(60_000);
+    expect(await (await load()).note('later')).toBe(false);
+  });
+
+  it('does not count offences before the window', async () => {
+    const { load, holdOf } = createGround({ offenceLimit: 3, offenceWindowMs: 60_000 });
+    for (let times = 1; times <= 12; times++) {
+      expect(await (await load()).note('slow')).toBe(false);
+      vi.advanceTimersByTime(30_000);
+    }
+    expect(holdOf('slow')).toBeUndefined();
+  });
+
+  it('begins to count from nothing where a person resumed the tenant, in this process or another', async () => {
+    const { start, resume, holdOf, hash } = createGround({ offenceLimit: 2 });
+    const first = await start();
+    await first.backOff.note('slow');
+    expect(await first.backOff.note('slow')).toBe(true);
+    // A batch that was begun before commits after it.
+    first.parked.release('slow');
+    expect(first.parked.codeOf('slow')).toBe('TENANT_PAUSED');
+    resume('slow');
+    first.backOff.onResumed('slow');
+    expect(first.parked.codeOf('slow')).toBeUndefined();
+    expect(await first.backOff.note('slow')).toBe(false);
+    expect(JSON.parse(hash.get('slow')!)).toMatchObject({ times: 1 });
+    expect(await first.backOff.note('slow')).toBe(true);
+    resume('slow');
+    const second = await start();
+    expect([second.paused, second.parked.size, holdOf('slow')]).toEqual([[], 0, undefined]);
+  });
+
+  it('adds the hold of a predecessor that ended between its note and the hold, and never forgets a pause', async () => {
+    const { start, holdOf, hash } = createGround({ offenceLimit: 2 });
+    hash.set('slow', JSON.stringify({ times: 2, at: Date.now(), offences: [], paused: 'why' }));
+    vi.advanceTimersByTime(400 * 86_400_000);
+    expect((await start()).paused).toEqual(['slow']);
+    expect(holdOf('slow')?.reason).toBe('why');
+  });
+
+  it('counts a poisoned job twice, and holds its tenant back in the process that goes on', async () => {
+    const { load, holdOf } = createGround({ offenceLimit: 3 });
+    const backOff = await load();
+    expect(await backOff.notePoison('bad')).toBe(false);
+    expect(backOff.leftMs('bad')).toBe(TIMEOUT_MS);
+    expect(await backOff.notePoison('bad')).toBe(true);
+    expect(holdOf('bad')).toBeDefined();
+  });
+});

@@ -1,0 +1,878 @@
+import { OnewriterError, PROTOCOL_VERSION } from '@onewriter/protocol';
+import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { createRandom } from '../../test-support/random.ts';
+import { JobMemory, type MemoryWaiter, SHARE_BYTES } from '../lanes/job-memory.ts';
+import type { Lane, LaneClient } from '../lanes/lane.ts';
+import { TenantLoads } from '../observe/status/tenant-load.ts';
+import type { InboxEvents } from '../queue/inbox-events.ts';
+import type { RedisLink } from '../queue/redis-link.ts';
+import type {
+  Adopted,
+  Finished,
+  FinishedJob,
+  TakeBounds,
+  Taken,
+  TakenJob,
+  TenantQueue,
+} from '../queue/tenant-queue.ts';
+import { type SessionContext, TenantSession } from './tenant-session.ts';
+
+/*
+ * One session against a model of Redis and of a thread, in which every answer takes a random time and any may be lost,
+ * before or after the command was executed. Time is fake and the order comes from a seed, so each run can be repeated.
+ */
+
+const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resolve, ms));
+
+/** The wait at the doorbell; what was sent behind it is executed when it ends. */
+class ModelBell {
+  #rung = false;
+  #wake: (() => void) | undefined;
+  #behind: (() => void)[] = [];
+
+  ring(): void {
+    this.#rung = true;
+    this.#wake?.();
+  }
+
+  /** Resolves when it rings, with true, or after a while. */
+  async wait(): Promise<boolean> {
+    if (!this.#rung) {
+      await Promise.race([delay(3_000), new Promise<void>(resolve => (this.#wake = resolve))]);
+    }
+    const rung = this.#rung;
+    this.#rung = false;
+    this.#wake = undefined;
+    for (const execute of this.#behind.splice(0)) execute();
+    return rung;
+  }
+
+  behind(execute: () => void): void {
+    this.#behind.push(execute);
+  }
+}
+
+/** A tenant's lists in Redis; index 0 is the oldest. */
+class ModelQueue {
+  wait: TakenJob[] = [];
+  active: TakenJob[] = [];
+  finished: string[] = [];
+  failed: string[] = [];
+  doubt = false;
+  /** Its broker is: nothing that it sends comes here any more. */
+  dead = false;
+  /** How often a take is told that a newer leader had the queue. */
+  fenceRate = 0;
+  readonly #random: () => number;
+  readonly #lossRate: number;
+  /** Commands on one connection are executed in the order they were sent. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(random: () => number, lossRate: number) {
+    this.#random = random;
+    this.#lossRate = lossRate;
+  }
+
+  async #execute<Result>(command: () => Result): Promise<Result> {
+    const turn = this.#last.then(async () => {
+      await delay(this.#random() * 3);
+      const fate = this.#random();
+      if (this.dead) await new Promise<never>(() => {});
+      if (fate < this.#lossRate / 2) throw new Error('connection lost before');
+      const result = command();
+      if (fate < this.#lossRate) throw new Error('connection lost after');
+      return result;
+    });
+    this.#last = turn.catch(() => {});
+    const result = await turn;
+    await delay(this.#random() * 2);
+    return result;
+  }
+
+  take(bounds: TakeBounds, bell?: ModelBell | undefined): Promise<Taken> {
+    return bell === undefined ? this.#execute(() => this.#takeNow(bounds)) : this.#takeBehind(bell, bounds);
+  }
+
+  async #takeBehind(bell: ModelBell, bounds: TakeBounds): Promise<Taken> {
+    const taken = await new Promise<Taken>((resolve, reject) => {
+      bell.behind(() => {
+        if (this.dead) return;
+        const fate = this.#random();
+        if (fate < this.#lossRate / 2) reject(new Error('connection lost before'));
+        let answer: Taken;
+        try {
+          answer = this.#takeNow(bounds);
+        } catch (error) {
+          reject(error);
+          return;
+        }
+        if (fate < this.#lossRate) reject(new Error('connection lost after'));
+        resolve(answer);
+      });
+    });
+    await delay(this.#random() * 2);
+    return taken;
+  }
+
+  #takeNow({ maxJobs, maxBytes, ifIdle = false }: TakeBounds): Taken {
+    if (this.#random() < this.fenceRate) throw new OnewriterError('FENCED', 'A newer broker has the queue.');
+    if (ifIdle && this.active.length > 0) return { jobs: [], waiting: this.wait.length };
+    const first = this.wait[0];
+    if (first !== undefined && first.data.length > maxBytes) {
+      return { jobs: [], waiting: this.wait.length, tooLarge: first.data.length };
+    }
+    const jobs: TakenJob[] = [];
+    for (let left = maxBytes; jobs.length < maxJobs; ) {
+      left -= this.wait[0]?.data.length ?? Number.POSITIVE_INFINITY;
+      if (left < 0) break;
+      jobs.push(this.wait.shift()!);
+    }
+    this.active.push(...jobs);
+    return { jobs, waiting: this.wait.length };
+  }
+
+  finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
+    return this.#execute(() => {
+      for (const { id, state } of jobs) {
+        const index = this.active.findIndex(job => job.id === id);
+        if (index < 0) continue;
+        this.active.splice(index, 1);
+        (state === 'failed' ? this.failed : this.finished).push(id);
+      }
+      return {
+        refused: [],
+        taken: bounds === undefined ? { jobs: [], waiting: 0 } : this.#takeNow(bounds),
+      };
+    });
+  }
+
+  adopt(): Promise<Adopted> {
+    return this.#execute(() => ({
+      jobs: this.active.map(({ id, data }) => ({ id, bytes: data.length })),
+      doubt: this.doubt,
+    }));
+  }
+
+  read(ids: readonly string[]): Promise<readonly TakenJob[]> {
+    return this.#execute(() => this.active.filter(({ id }) => ids.includes(id)));
+  }
+
+  forgetDoubt(): Promise<void> {
+    return this.#execute(() => {
+      this.doubt = false;
+    });
+  }
+
+  giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
+    return this.#execute(() => {
+      this.doubt ||= doubt;
+      const returned = ids.map(id => this.active.find(job => job.id === id)!);
+      this.active = this.active.filter(job => !ids.includes(job.id));
+      this.wait.unshift(...returned);
+    });
+  }
+}
+
+/** A thread with a ledger; refuses batches, and ends, as often as it is told. */
+class ModelLanes {
+  readonly applied: string[] = [];
+  readonly ledger = new Set<string>();
+  batches = 0;
+  busy = false;
+  dead = false;
+  #running: ApplyTask | undefined;
+  /** How often the file has seen a newer epoch. */
+  fenceRate = 0;
+  readonly #random: () => number;
+  readonly #refusalRate: number;
+
+  constructor(random: () => number, refusalRate: number) {
+    this.#random = random;
+    this.#refusalRate = refusalRate;
+  }
+
+  enqueue(client: LaneClient): void {
+    void this.#serve(client);
+  }
+
+  enqueueAlone(client: LaneClient): void {
+    this.enqueue(client);
+  }
+
+  /** The process ends, before or after the commit of what is in the thread. */
+  die(): void {
+    this.dead = true;
+    if (this.#running !== undefined && this.#random() < 0.5) this.#commit(this.#running);
+  }
+
+  async #serve(client: LaneClient): Promise<void> {
+    await delay(this.#random() * 4);
+    if (this.dead) return;
+    const task = client.nextTask(this.#random() < 0.5);
+    if (task === undefined) return;
+    if (this.#random() < 0.1) {
+      client.onRevoked();
+      void this.#serve(client);
+      return;
+    }
+    if (this.busy) throw new Error('two batches of a tenant at a time');
+    this.busy = true;
+    this.batches++;
+    this.#running = task;
+    await delay(this.#random() * 5);
+    if (this.dead) return;
+    this.busy = false;
+    this.#running = undefined;
+    const fate = this.#random();
+    // As the writer: certain only where the ledger knows none of the jobs.
+    const known = task.jobs.some(({ id }) => this.ledger.has(id));
+    // The file cannot be opened: its ledger could not be asked.
+    if (this.#random() < this.fenceRate) {
+      // Ranges of the batch may be committed before one is refused.
+      const some = this.#random() < 0.2;
+      if (some) this.#commit({ ...task, jobs: task.jobs.slice(0, 1) });
+      client.onOutcome(refuse(known || some, true, 'FENCED'));
+    } else if (fate < this.#refusalRate / 2) client.onOutcome(refuse(true, false));
+    else if (fate < this.#refusalRate) client.onOutcome(refuse(known || this.#random() < 0.5));
+    else if (fate < this.#refusalRate * 1.3) {
+      // The thread ends before or after its commit.
+      if (this.#random() < 0.5) this.#commit(task);
+      client.onFault(new Error('thread ended'), this.#random() < 0.8);
+    } else client.onOutcome(this.#commit(task));
+  }
+
+  #commit({ jobs }: ApplyTask): ApplyOutcome {
+    const outcomes = jobs.map(({ id }): JobOutcome => {
+      const duplicate = this.ledger.has(id);
+      if (!duplicate) this.applied.push(id);
+      this.ledger.add(id);
+      return { id, client: 'c-1', writes: 1, failures: 0, duplicate, commitSeq: 1, results: '[[1,0]]' };
+    });
+    return {
+      kind: 'applied',
+      jobs: outcomes,
+      evicted: [],
+      stats: { openMs: 0, applyMs: 0, commitMs: 0, checkpointMs: 0, walBytes: 0, commits: 1 },
+    };
+  }
+}
+
+function refuse(uncertain: boolean, begun = true, code = 'DATABASE_BUSY'): ApplyOutcome {
+  return {
+    kind: 'refused',
+    error: { code, message: 'no' },
+    uncertain,
+    begun,
+    evicted: [],
+  };
+}
+
+interface Rates {
+  readonly lossRate: number;
+  readonly refusalRate: number;
+  readonly fenceRate?: number | undefined;
+}
+
+interface World {
+  readonly bell: ModelBell;
+  takesAtBell: number;
+  readonly queue: ModelQueue;
+  readonly lanes: ModelLanes;
+  readonly session: TenantSession;
+  readonly told: Map<string, string>;
+  readonly inbox: Pick<InboxEvents, 'publish'>;
+  readonly bugs: unknown[];
+  readonly parked: Set<string>;
+  readonly memory: JobMemory;
+}
+
+/** Other tenants, which have all of the memory again and again, and give it back. */
+async function compete(memory: JobMemory, random: () => number): Promise<never> {
+  for (;;) {
+    const other: MemoryWaiter = {
+      overtakesAt: random() < 0.5 ? 0 : undefined,
+      onMemory: grant => void delay(random() * 10).then(() => grant.release()),
+    };
+    const size = random() < 0.5 ? SHARE_BYTES : memory.limit / 2;
+    const grant = memory.request(other, size, size);
+    if (grant !== undefined) other.onMemory(grant);
+    await delay(random() * 15);
+  }
+}
+
+function createWorld(random: () => number, rates: Rates): World {
+  const bell = new ModelBell();
+  const queue = new ModelQueue(random, rates.lossRate);
+  const lanes = new ModelLanes(random, rates.refusalRate);
+  queue.fenceRate = lanes.fenceRate = rates.fenceRate ?? 0;
+  const told = new Map<string, string>();
+  const bugs: unknown[] = [];
+  const parked = new Set<string>();
+  const starts = new Map<string, number>();
+  const memory = new JobMemory(4 * SHARE_BYTES);
+  const quiet = () => {};
+  const context = {
+    lanes,
+    link: {
+      expedite: quiet,
+      async insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
+        for (;;) {
+          try {
+            return await attempt();
+          } catch (error) {
+            if (error instanceof OnewriterError) throw error;
+            await delay(random() * 20);
+          }
+        }
+      },
+    },
+    inbox: {
+      async publish(settlements: readonly { jobId: string; error?: { code: string } | undefined }[]) {
+        await delay(random() * 5);
+        if (queue.dead) return false;
+        for (const { jobId, error } of settlements) {
+          const answer = error === undefined ? 'committed' : error.code;
+          const before = told.get(jobId);
+          if (before !== undefined && before !== answer) bugs.push(`${jobId}: ${before}, then ${answer}`);
+          told.set(jobId, answer);
+        }
+        return random() >= rates.lossRate;
+      },
+    },
+    presence: { isHere: async () => true },
+    deadLetters: { add: async () => {} },
+    condemned: {
+      of: () => undefined,
+      mustRunApart: (count: number) => count >= 1,
+      maxTogether: (count: number) => [Number.POSITIVE_INFINITY, 3][count] ?? 1,
+      startsOf: async (ids: readonly string[]) => {
+        await delay(random() * 5);
+        return ids.map(id => starts.get(id) ?? 0);
+      },
+      countStarts: async (ids: readonly string[]) => {
+        await delay(random() * 20);
+        return ids.map(id => {
+          const count = Math.min((starts.get(id) ?? 0) + 1, 2);
+          starts.set(id, count);
+          return count;
+        });
+      },
+      knows: ({ starts: count }: { starts: number }) => count > 0,
+      forget: async () => {},
+    },
+    backOff: { leftMs: () => 0, notePoison: async () => false },
+    parked: {
+      park: (tenant: string) => parked.add(tenant),
+      release: (tenant: string) => parked.delete(tenant),
+    },
+    metrics: {
+      applied: () => ({ writes: 0, failures: 0 }),
+      observe: quiet,
+      taken: quiet,
+      refused: quiet,
+      setAside: quiet,
+      delay: { observe: quiet },
+    },
+    loads: new TenantLoads(),
+    memory,
+    log: { warn: quiet, error: quiet, info: quiet },
+    walWatch: { observe: quiet },
+    observers: [],
+    epoch: () => 1,
+    afterCommit: quiet,
+    // Redis is asked for a higher epoch.
+    onFenced: () => delay(random() * 40),
+    finishSoon: quiet,
+    onBug: (error: unknown) => bugs.push(error),
+  };
+  const session = new TenantSession(
+    'acme',
+    queue as unknown as TenantQueue,
+    context as unknown as SessionContext,
+  );
+  return { bell, takesAtBell: 0, queue, lanes, session, told, inbox: context.inbox, bugs, parked, memory };
+}
+
+/** The broker dies in the middle of whatever it does; the next has what is in Redis and in the file. */
+function succeed(dead: World, random: () => number, rates: Rates): World {
+  dead.queue.dead = true;
+  dead.lanes.die();
+  const world = createWorld(random, rates);
+  world.queue.wait = dead.queue.wait;
+  world.queue.active = dead.queue.active;
+  world.queue.doubt = dead.queue.doubt;
+  world.queue.finished.push(...dead.queue.finished);
+  world.queue.failed.push(...dead.queue.failed);
+  world.lanes.applied.push(...dead.lanes.applied);
+  for (const id of dead.lanes.ledger) world.lanes.ledger.add(id);
+  for (const [id, answer] of dead.told) world.told.set(id, answer);
+  world.bugs.push(...dead.bugs);
+  return world;
+}
+
+/** @param padding characters that make it larger */
+function createJob(index: number, unawaited: boolean, padding = 0): TakenJob {
+  const message = {
+    v: PROTOCOL_VERSION,
+    client: 'c-1',
+    seq: index,
+    at: 0,
+    sql: ['x'.repeat(1 + padding)],
+    ops: [unawaited ? { s: 0, d: 1 } : { s: 0 }],
+  };
+  return { id: `w-${index}`, data: JSON.stringify(message) };
+}
+
+/** Adds jobs at random times, each with its bell after it. */
+async function produce(world: World, random: () => number, count: number, first = 0): Promise<void> {
+  for (let index = first; index < first + count; index++) {
+    // Some are larger than the least share of the memory, and some than half of all of it.
+    const padding = random() < 0.1 ? 40_000 + random() * 100_000 : 0;
+    world.queue.wait.push(createJob(index, random() < 0.5, padding));
+    world.bell.ring();
+    if (random() < 0.1) void world.session.finishTold();
+    // The sweep found active jobs, and did not know that it woke up.
+    if (random() < 0.02) world.session.adopt().catch(error => world.bugs.push(error));
+    // Now and then longer than it takes to give a batch up.
+    if (random() < 0.4) await delay(random() < 0.05 ? 1_000 : random() * 8);
+  }
+}
+
+/** Listens at the bell as the doorbell does; where it rings often, jobs are mostly taken with it. */
+async function listen(world: World, random: () => number): Promise<never> {
+  for (let regular = false; ; ) {
+    const link = world.bell as unknown as RedisLink;
+    const expected = regular && random() < 0.8;
+    if (expected && random() < 0.9) await world.session.untilTaken();
+    const take = expected ? world.session.takeAtBell(link) : undefined;
+    regular = await world.bell.wait();
+    await delay(random() * 2);
+    await take;
+    if (take !== undefined) world.takesAtBell++;
+    else if (regular) world.session.ring();
+  }
+}
+
+/** Runs fake time until `work` is done. */
+async function pass(work: Promise<void>): Promise<void> {
+  let done = false;
+  void work.finally(() => {
+    done = true;
+  });
+  while (!done) await vi.advanceTimersByTimeAsync(50);
+}
+
+/** Runs fake time until the session sleeps. */
+async function settle(world: World): Promise<void> {
+  for (let rounds = 0; rounds < 400; rounds++) {
+    await vi.advanceTimersByTimeAsync(500);
+    void world.session.finishTold();
+    if (world.session.asleep && world.queue.wait.length === 0) return;
+  }
+  throw new Error('The session never came to rest.');
+}
+
+const inOrder = (ids: readonly string[]) => [...ids].sort((a, b) => Number(a.slice(2)) - Number(b.slice(2)));
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe('a tenant’s session', () => {
+  it('applies every job once and in order, whatever is lost and refused, in 1,500 interleavings', async () => {
+    let takesAtBell = 0;
+    for (let seed = 1; seed <= 1_500; seed++) {
+      const random = createRandom(seed);
+      const quiet = seed % 3 === 0;
+      const world = createWorld(random, {
+        lossRate: quiet ? 0 : random() * 0.3,
+        refusalRate: quiet ? 0 : random() * 0.3,
+        fenceRate: quiet ? 0 : random() * 0.2,
+      });
+      const count = 1 + Math.floor(random() * 60);
+      void listen(world, random);
+      if (seed % 2 === 0) void compete(world.memory, random);
+      await pass(produce(world, random, count));
+      await settle(world);
+      const where = `seed ${seed}`;
+      if (seed % 2 === 1) expect(world.memory.used, where).toBe(0);
+      expect(world.bugs, where).toEqual([]);
+      expect(world.queue.active, where).toEqual([]);
+      expect(world.lanes.applied, where).toEqual(inOrder(world.lanes.applied));
+      expect(new Set([...world.lanes.applied, ...world.queue.failed]).size, where).toBe(count);
+      for (const [id, answer] of world.told) {
+        expect(answer === 'committed', `${where}: ${id} was told ${answer}`).toBe(world.lanes.ledger.has(id));
+      }
+      expect(world.told.size, where).toBe(count);
+      if (quiet) expect(world.queue.failed, where).toEqual([]);
+      takesAtBell += world.takesAtBell;
+      vi.clearAllTimers();
+    }
+    expect(takesAtBell).toBeGreaterThan(3_500);
+  }, 120_000);
+
+  it('keeps the order through deaths of the broker in the middle of anything, in 300 interleavings', async () => {
+    let adopted = 0;
+    for (let seed = 1; seed <= 300; seed++) {
+      const random = createRandom(seed);
+      const rates = { lossRate: random() * 0.2, refusalRate: random() * 0.2, fenceRate: random() * 0.2 };
+      let world = createWorld(random, rates);
+      let count = 0;
+      for (let life = 1 + Math.floor(random() * 4); life > 0; life--) {
+        void listen(world, random);
+        if (seed % 2 === 0) void compete(world.memory, random);
+        const more = 1 + Math.floor(random() * 20);
+        await pass(produce(world, random, more, count));
+        count += more;
+        if (life === 1) break;
+        world = succeed(world, random, rates);
+        adopted += world.queue.active.length;
+        const { session, bugs } = world;
+        session.adopt().catch(error => bugs.push(error));
+      }
+      await settle(world);
+      const where = `seed ${seed}`;
+      if (seed % 2 === 1) expect(world.memory.used, where).toBe(0);
+      expect(world.bugs, where).toEqual([]);
+      expect(world.queue.active, where).toEqual([]);
+      expect(world.lanes.applied, where).toEqual(inOrder(world.lanes.applied));
+      expect(new Set([...world.lanes.applied, ...world.queue.failed]).size, where).toBe(count);
+      for (const [id, answer] of world.told) {
+        expect(answer === 'committed', `${where}: ${id} was told ${answer}`).toBe(world.lanes.ledger.has(id));
+      }
+      vi.clearAllTimers();
+    }
+    expect(adopted).toBeGreaterThan(300);
+  }, 120_000);
+
+  it('keeps jobs that somebody sent without waiting until the file takes them', async () => {
+    const random = createRandom(7);
+    const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
+    let refusing = true;
+    const { onOutcome } = world.session;
+    world.session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(false) : outcome);
+    };
+    world.queue.wait.push(createJob(0, true), createJob(1, false), createJob(2, true));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(world.parked).toEqual(new Set(['acme']));
+    expect(world.queue.failed).toEqual(['w-1']);
+    expect(world.told).toEqual(new Map([['w-1', 'DATABASE_BUSY']]));
+    refusing = false;
+    await settle(world);
+    expect(world.queue.finished).toEqual(['w-0', 'w-2']);
+    expect(world.parked.size).toBe(0);
+  });
+
+  it('leaves a job of a version it does not know in its place, and tells callers behind it', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    const { data } = createJob(1, true);
+    const foreign = {
+      id: 'w-1',
+      data: data.replace(`"v":${PROTOCOL_VERSION}`, `"v":${PROTOCOL_VERSION + 1}`),
+    };
+    world.queue.wait.push(createJob(0, false), foreign, createJob(2, true), createJob(3, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(world.lanes.applied).toEqual(['w-0']);
+    expect(Object.fromEntries(world.told)).toEqual({ 'w-0': 'committed', 'w-3': 'TENANT_UNAVAILABLE' });
+    expect([...world.parked]).toEqual(['acme']);
+    expect([world.queue.failed, world.queue.active.map(({ id }) => id)]).toEqual([['w-3'], ['w-1', 'w-2']]);
+    // Also one that comes much later.
+    await vi.advanceTimersByTimeAsync(60_000);
+    world.queue.wait.push(createJob(4, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(100);
+    expect(world.told.get('w-4')).toBe('TENANT_UNAVAILABLE');
+    await pass(world.session.drain());
+    await pass(world.session.giveBack().then(() => {}));
+    expect(world.queue.wait.map(({ id }) => id)).toEqual(['w-1', 'w-2']);
+    // The next broker knows it.
+    const successor = createWorld(createRandom(8), { lossRate: 0, refusalRate: 0 });
+    successor.queue.wait.push({ id: 'w-1', data }, world.queue.wait[1]!);
+    successor.session.ring();
+    await settle(successor);
+    expect(successor.lanes.applied).toEqual(['w-1', 'w-2']);
+    expect([world.bugs, successor.bugs]).toEqual([[], []]);
+  });
+
+  it('adopts a job of a version it does not know, and puts it back as one that may be applied', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    const { data } = createJob(0, false);
+    world.queue.active.push({ id: 'w-0', data: data.replace('"v":1', '"v":9') });
+    world.queue.wait.push(createJob(1, true));
+    await pass(world.session.adopt().then(() => {}));
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([world.lanes.applied, world.told.size, world.queue.failed]).toEqual([[], 0, []]);
+    await pass(world.session.drain());
+    await pass(world.session.giveBack().then(() => {}));
+    expect([world.queue.wait.map(({ id }) => id), world.queue.doubt]).toEqual([['w-0', 'w-1'], true]);
+  });
+
+  it('tells nobody that a write failed while it may be committed', async () => {
+    const random = createRandom(7);
+    const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
+    let refusing = true;
+    const { onOutcome } = world.session;
+    world.session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(true) : outcome);
+    };
+    world.queue.wait.push(createJob(0, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(world.told.size).toBe(0);
+    refusing = false;
+    await settle(world);
+    expect(world.told).toEqual(new Map([['w-0', 'committed']]));
+  });
+
+  it('tells callers at once, while the file cannot be opened, that what was never begun has failed', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    let refusing = true;
+    const { onOutcome } = world.session;
+    world.session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(true, false, 'DATABASE_CORRUPT') : outcome);
+    };
+    // More than a batch that nobody waits for, in front of one that somebody does.
+    const unawaited = Array.from({ length: 40 }, (_, index) => createJob(index, true));
+    world.queue.wait.push(...unawaited, createJob(40, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(world.told).toEqual(new Map([['w-40', 'DATABASE_CORRUPT']]));
+    expect(world.parked).toEqual(new Set(['acme']));
+    // The pauses have grown to seconds: one that comes now does not wait for the end of one.
+    await vi.advanceTimersByTimeAsync(20_000);
+    world.queue.wait.push(createJob(41, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(200);
+    expect(world.told.get('w-41')).toBe('DATABASE_CORRUPT');
+    expect(world.queue.failed).toEqual(['w-40', 'w-41']);
+    refusing = false;
+    world.queue.wait.push(createJob(42, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(world.told.get('w-42')).toBe('committed');
+    await settle(world);
+    expect(world.lanes.applied).toEqual([...unawaited.map(({ id }) => id), 'w-42']);
+    expect(world.parked.size).toBe(0);
+  });
+
+  it('tries a file that could not be opened again without jobs, until it can', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    let refusing = true;
+    const { onOutcome } = world.session;
+    world.session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(true, false, 'TENANT_UNAVAILABLE') : outcome);
+    };
+    world.queue.wait.push(createJob(0, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(world.told).toEqual(new Map([['w-0', 'TENANT_UNAVAILABLE']]));
+    expect([world.parked.size, world.session.asleep]).toEqual([1, false]);
+    refusing = false;
+    await vi.advanceTimersByTimeAsync(6_000);
+    expect([world.parked.size, world.session.asleep]).toEqual([0, true]);
+  });
+
+  it('never tells so of a job that may be applied, also where another session puts it back', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    let outcome: (() => ApplyOutcome) | undefined = () => refuse(true, true, 'DATABASE_IO_ERROR');
+    const { onOutcome } = world.session;
+    world.session.onOutcome = function (applied) {
+      onOutcome.call(this, outcome?.() ?? applied);
+    };
+    // It is committed, and the thread does not know.
+    world.queue.wait.push(createJob(0, false));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(500);
+    outcome = () => refuse(true, false, 'DATABASE_CORRUPT');
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect([world.told.size, world.parked.size, world.lanes.ledger.has('w-0')]).toEqual([0, 1, true]);
+    await pass(world.session.drain());
+    await pass(world.session.giveBack().then(() => {}));
+    expect([world.queue.wait.map(({ id }) => id), world.queue.doubt]).toEqual([['w-0'], true]);
+    const successor = createWorld(createRandom(8), { lossRate: 0, refusalRate: 0 });
+    successor.queue.wait.push(...world.queue.wait);
+    successor.queue.doubt = true;
+    for (const id of world.lanes.ledger) successor.lanes.ledger.add(id);
+    const theirs = successor.session.onOutcome;
+    successor.session.onOutcome = function (applied) {
+      theirs.call(this, outcome?.() ?? applied);
+    };
+    successor.session.ring();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(successor.told.size).toBe(0);
+    outcome = undefined;
+    await settle(successor);
+    expect(successor.told).toEqual(new Map([['w-0', 'committed']]));
+    expect(successor.queue.doubt).toBe(false);
+  });
+
+  it('begins nothing while a job leaves the queue as failed', async () => {
+    const world = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
+    const { lanes, queue, session, told } = world;
+    let refusing = true;
+    const { onOutcome } = session;
+    session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(false) : outcome);
+    };
+    const finish = vi.spyOn(queue, 'finish');
+    const { finish: now } = ModelQueue.prototype;
+    finish.mockImplementationOnce(async (...args) => {
+      await delay(300);
+      return now.apply(queue, args);
+    });
+    queue.wait.push(createJob(0, false));
+    session.ring();
+    while (finish.mock.calls.length === 0) await vi.advanceTimersByTimeAsync(1);
+    refusing = false;
+    const { batches } = lanes;
+    queue.wait.push(createJob(1, false));
+    session.ring();
+    await vi.advanceTimersByTimeAsync(200);
+    expect([lanes.batches, told.size]).toEqual([batches, 0]);
+    await vi.advanceTimersByTimeAsync(200);
+    expect(Object.fromEntries(told)).toEqual({ 'w-0': 'DATABASE_BUSY', 'w-1': 'committed' });
+    expect([world.bugs, session.held]).toEqual([[], 0]);
+  });
+
+  it('takes the next jobs with the finish: one command a batch while it is busy', async () => {
+    const random = createRandom(3);
+    const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
+    const take = vi.spyOn(world.queue, 'take');
+    world.queue.wait.push(...Array.from({ length: 200 }, (_, index) => createJob(index, false)));
+    world.session.ring();
+    await settle(world);
+    expect(world.lanes.applied).toHaveLength(200);
+    expect(take.mock.calls.length).toBeLessThanOrEqual(world.lanes.batches);
+  });
+
+  it('waits for a lane since it got in line, however late its place is asked for', async () => {
+    const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
+    let waiting: LaneClient | undefined;
+    vi.spyOn(world.lanes, 'enqueue').mockImplementation(client => {
+      waiting = client;
+    });
+    world.queue.wait.push({ ...createJob(0, false), addedAt: 7 });
+    world.session.ring();
+    await pass(vi.waitFor(() => expect(waiting).toBeDefined()));
+    const since = waiting!.waitsSince;
+    await vi.advanceTimersByTimeAsync(100);
+    expect(waiting!.waitsSince).toBe(since);
+    expect(performance.now() - since!).toBeGreaterThanOrEqual(100);
+    expect(waiting!.addedAt).toBe(7);
+  });
+
+  it('is as new as its newest job, also where that comes while it waits for a lane', async () => {
+    const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
+    const renewed: unknown[] = [];
+    vi.spyOn(world.lanes, 'enqueue').mockImplementation(client => {
+      client.lane = { renew: ({ addedAt }: LaneClient) => renewed.push(addedAt) } as unknown as Lane;
+    });
+    world.queue.wait.push({ ...createJob(0, false), addedAt: 7 });
+    world.session.ring();
+    await pass(vi.waitFor(() => expect(world.session.lane).toBeDefined()));
+    world.queue.wait.push({ ...createJob(1, false), addedAt: 9 });
+    world.session.ring();
+    await pass(vi.waitFor(() => expect(renewed).toEqual([9])));
+  });
+
+  it('is past a take when that is over, though the next is under way', async () => {
+    const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
+    const answers: (() => void)[] = [];
+    vi.spyOn(world.queue, 'take').mockImplementation(
+      () => new Promise(resolve => answers.push(() => resolve({ jobs: [], waiting: 1 }))),
+    );
+    world.session.ring();
+    await pass(vi.waitFor(() => expect(answers).toHaveLength(1)));
+    const past: string[] = [];
+    void world.session.afterTake().then(() => past.push('the first'));
+    void world.session.untilTaken().then(() => past.push('all'));
+    await vi.advanceTimersByTimeAsync(10);
+    expect(past).toEqual([]);
+    answers[0]!();
+    await pass(vi.waitFor(() => expect(answers).toHaveLength(2)));
+    await vi.advanceTimersByTimeAsync(10);
+    expect(past).toEqual(['the first']);
+  });
+
+  it('tells once more what Redis may not have heard', async () => {
+    const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
+    const publish = vi.spyOn(world.inbox, 'publish').mockResolvedValueOnce(false);
+    world.queue.wait.push(createJob(0, false));
+    world.session.ring();
+    await settle(world);
+    expect(publish).toHaveBeenCalledTimes(2);
+    expect(world.told).toEqual(new Map([['w-0', 'committed']]));
+  });
+
+  it('finishes what is done at once where it was quiet, else with the next take, or when it is asked to', async () => {
+    // Every step takes less than a millisecond.
+    const world = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
+    const { queue, session, told } = world;
+    const [take, finish] = [vi.spyOn(queue, 'take'), vi.spyOn(queue, 'finish')];
+    for (const index of [0, 1, 2, 3]) {
+      queue.wait.push(createJob(index, false));
+      session.ring();
+      while (told.size === index) await vi.advanceTimersByTimeAsync(1);
+    }
+    await vi.advanceTimersByTimeAsync(1_000);
+    // Not w-0: nothing was told before it.
+    expect(take.mock.calls.length).toBe(2);
+    expect(finish.mock.calls.map(([jobs, bounds]) => [jobs[0]!.id, bounds !== undefined])).toEqual([
+      ['w-0', false],
+      ['w-1', true],
+      ['w-2', true],
+    ]);
+    expect(session.asleep).toBe(false);
+    expect(queue.active.map(({ id }) => id)).toEqual(['w-3']);
+    await pass(session.finishTold());
+    expect(queue.finished).toEqual(['w-0', 'w-1', 'w-2', 'w-3']);
+    expect(session.asleep).toBe(true);
+  });
+
+  it('finishes what was told while the next take waits for a bell', async () => {
+    const { bell, queue, session, told } = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
+    const link = bell as unknown as RedisLink;
+    session.ring();
+    for (const index of [0, 1]) {
+      // Soon enough after the one before for a busy tenant.
+      await Promise.all([session.untilTaken(), vi.advanceTimersByTimeAsync(5)]);
+      expect(session.takeAtBell(link)).toBeDefined();
+      queue.wait.push(createJob(index, false));
+      bell.ring();
+      await bell.wait();
+      while (told.size === index) await vi.advanceTimersByTimeAsync(1);
+    }
+    expect(session.takeAtBell(link)).toBeDefined();
+    expect(queue.active.map(({ id }) => id)).toEqual(['w-1']);
+    await pass(session.finishTold());
+    expect(queue.finished).toEqual(['w-0', 'w-1']);
+    expect(session.asleep).toBe(false);
+  });
+
+  it('puts what was not begun back in order when it drains, and finishes what was', async () => {
+    const random = createRandom(11);
+    const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
+    world.queue.wait.push(...Array.from({ length: 100 }, (_, index) => createJob(index, false)));
+    world.session.ring();
+    while (world.lanes.batches < 1) await vi.advanceTimersByTimeAsync(1);
+    const draining = world.session.drain();
+    await vi.advanceTimersByTimeAsync(100);
+    await draining;
+    const giving = world.session.giveBack();
+    await vi.advanceTimersByTimeAsync(100);
+    await giving;
+    expect(world.queue.active).toEqual([]);
+    expect([...world.queue.finished, ...world.queue.wait.map(job => job.id)]).toEqual(
+      Array.from({ length: 100 }, (_, index) => `w-${index}`),
+    );
+    expect(world.queue.finished.length).toBeGreaterThan(0);
+    expect(world.queue.wait.length).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,504 @@
+import { PROTOCOL_VERSION } from '@onewriter/protocol';
+import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createRandom } from '../../test-support/random.ts';
+import { JobMemory, SHARE_BYTES } from '../lanes/job-memory.ts';
+import type { Lane, LaneClient } from '../lanes/lane.ts';
+import type {
+  Adopted,
+  Finished,
+  FinishedJob,
+  TakeBounds,
+  Taken,
+  TakenJob,
+  TenantQueue,
+} from '../queue/tenant-queue.ts';
+import { type SessionContext, TenantSession } from './tenant-session.ts';
+
+/*
+ * One session whose tenant has clients with open transactions, against a model of Redis and of a thread; answers take a
+ * random time and may be lost. Time is fake and the order comes from a seed.
+ */
+
+const LIMITS = { timeoutMs: 100, idleMs: 60, maxMs: 2_000 };
+
+const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resolve, ms));
+
+/** What a job of the model does. */
+interface ModelJob {
+  readonly v: number;
+  readonly client: string;
+  readonly ops: readonly object[];
+  readonly does: 'write' | 'begin' | 'step' | 'commit' | 'rollback';
+  readonly tx?: string | undefined;
+}
+
+/** A tenant's lists in Redis; index 0 is the oldest. */
+class ModelQueue {
+  doubt = false;
+  wait: TakenJob[] = [];
+  active: TakenJob[] = [];
+  readonly finished = new Set<string>();
+  readonly #random: () => number;
+  readonly #lossRate: number;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(random: () => number, lossRate: number) {
+    this.#random = random;
+    this.#lossRate = lossRate;
+  }
+
+  async #execute<Result>(command: () => Result): Promise<Result> {
+    const turn = this.#last.then(async () => {
+      await delay(this.#random() * 3);
+      const fate = this.#random();
+      if (fate < this.#lossRate / 2) throw new Error('connection lost before');
+      const result = command();
+      if (fate < this.#lossRate) throw new Error('connection lost after');
+      return result;
+    });
+    this.#last = turn.catch(() => {});
+    const result = await turn;
+    await delay(this.#random() * 2);
+    return result;
+  }
+
+  take(bounds: TakeBounds): Promise<Taken> {
+    return this.#execute(() => this.#takeNow(bounds));
+  }
+
+  #takeNow({ maxJobs, ifIdle = false }: TakeBounds): Taken {
+    if (ifIdle && this.active.length > 0) return { jobs: [], waiting: this.wait.length };
+    const jobs = this.wait.splice(0, maxJobs);
+    this.active.push(...jobs);
+    return { jobs, waiting: this.wait.length };
+  }
+
+  takeFollowUps(): Promise<Taken> {
+    return this.#execute(() => {
+      const jobs = this.wait.filter(job => job.id.startsWith('s-'));
+      this.wait = this.wait.filter(job => !job.id.startsWith('s-'));
+      this.active.push(...jobs);
+      return { jobs, waiting: this.wait.length };
+    });
+  }
+
+  finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
+    return this.#execute(() => {
+      for (const { id } of jobs) {
+        this.active = this.active.filter(job => job.id !== id);
+        this.finished.add(id);
+      }
+      const taken = bounds === undefined ? { jobs: [], waiting: 0 } : this.#takeNow(bounds);
+      return { refused: [], taken };
+    });
+  }
+
+  adopt(): Promise<Adopted> {
+    return this.#execute(() => ({
+      jobs: this.active.map(({ id, data }) => ({ id, bytes: data.length })),
+      doubt: this.doubt,
+    }));
+  }
+
+  read(ids: readonly string[]): Promise<readonly TakenJob[]> {
+    return this.#execute(() => this.active.filter(({ id }) => ids.includes(id)));
+  }
+
+  forgetDoubt(): Promise<void> {
+    return this.#execute(() => {
+      this.doubt = false;
+    });
+  }
+
+  giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
+    return this.#execute(() => {
+      this.doubt ||= doubt;
+      // As the script: what is not active any more stays where it is.
+      const returned = ids.flatMap(id => this.active.find(job => job.id === id) ?? []);
+      this.active = this.active.filter(job => !ids.includes(job.id));
+      this.wait.unshift(...returned);
+    });
+  }
+}
+
+/** A thread with one connection: a ledger, and at most one open transaction. */
+class ModelThread {
+  readonly applied: string[] = [];
+  readonly ledger = new Set<string>();
+  /** The jobs of each transaction that was committed. */
+  readonly committed: string[][] = [];
+  readonly bugs: string[] = [];
+  open: { readonly id: string; readonly jobs: string[] } | undefined;
+  busy = false;
+  takenAway = 0;
+  readonly #random: () => number;
+  readonly #refusalRate: number;
+  readonly #lane = {
+    renew: () => {},
+    rollback: (_: string, id: string) => {
+      if (this.busy) this.bugs.push('rolled back in the middle of a task');
+      if (this.open?.id === id) this.open = undefined;
+      this.takenAway++;
+    },
+  };
+
+  constructor(random: () => number, refusalRate: number) {
+    this.#random = random;
+    this.#refusalRate = refusalRate;
+  }
+
+  enqueue(client: LaneClient): void {
+    client.lane = this.#lane as unknown as Lane;
+    void this.#serve(client);
+  }
+
+  enqueueAlone(client: LaneClient): void {
+    this.enqueue(client);
+  }
+
+  async #serve(client: LaneClient): Promise<void> {
+    await delay(this.#random() * 4);
+    const task = client.nextTask(this.#random() < 0.5);
+    if (task === undefined) return;
+    if (this.#random() < 0.1) {
+      client.onRevoked();
+      void this.#serve(client);
+      return;
+    }
+    if (this.busy) this.bugs.push('two tasks of a tenant at a time');
+    this.busy = true;
+    await delay(this.#random() * 5);
+    this.busy = false;
+    const fate = this.#random();
+    if (fate < this.#refusalRate) {
+      const known = task.jobs.some(({ id }) => this.ledger.has(id));
+      this.open = undefined;
+      client.onOutcome({
+        kind: 'refused',
+        error: { code: 'DATABASE_BUSY', message: 'busy' },
+        uncertain: known || this.#random() < 0.5,
+        begun: true,
+        evicted: [],
+      });
+    } else if (fate < this.#refusalRate * 1.3) {
+      if (this.#random() < 0.5) this.#apply(task);
+      this.open = undefined;
+      client.onFault(new Error('thread ended'), this.#random() < 0.8);
+    } else client.onOutcome(this.#apply(task));
+  }
+
+  #apply(task: ApplyTask): ApplyOutcome {
+    const jobs = task.jobs.map(job => this.#run(task, job.id, JSON.parse(job.data) as ModelJob));
+    return {
+      kind: 'applied',
+      jobs,
+      evicted: [],
+      open: this.open?.id,
+      stats: { openMs: 0, applyMs: 0, commitMs: 0, checkpointMs: 0, walBytes: 0, commits: 1 },
+    };
+  }
+
+  #run(task: ApplyTask, id: string, { client, does, tx }: ModelJob): JobOutcome {
+    const outcome = { id, client, writes: 1, failures: 0, duplicate: false, commitSeq: 0, results: '' };
+    if (this.ledger.has(id)) return { ...outcome, duplicate: true, results: 'committed' };
+    if (does === 'write') {
+      if (this.open !== undefined) this.bugs.push(`${id} was begun while a transaction was open`);
+      this.ledger.add(id);
+      this.applied.push(id);
+      return { ...outcome, results: 'committed' };
+    }
+    if (task.transaction === undefined || task.jobs.length > 1) this.bugs.push(`${id} did not run alone`);
+    if (does === 'begin') {
+      if (this.open !== undefined) this.bugs.push(`${id} was begun while a transaction was open`);
+      this.open = { id: task.transaction!.id, jobs: [id] };
+      return { ...outcome, answer: this.open.id };
+    }
+    if (this.open?.id !== tx) return { ...outcome, answer: 'gone' };
+    // Delivered again within its transaction: it is not run twice.
+    if (this.open!.jobs.at(-1) !== id) this.open!.jobs.push(id);
+    if (does === 'step') return { ...outcome, answer: this.open!.id };
+    if (does === 'commit') {
+      this.ledger.add(id);
+      this.committed.push(this.open!.jobs);
+    }
+    this.open = undefined;
+    return does === 'commit' ? { ...outcome, results: 'committed' } : { ...outcome, answer: 'rolled back' };
+  }
+}
+
+interface World {
+  readonly queue: ModelQueue;
+  readonly thread: ModelThread;
+  readonly session: TenantSession;
+  readonly told: Map<string, string>;
+  readonly bugs: unknown[];
+  /** Clients that ended. */
+  readonly gone: Set<string>;
+}
+
+function createWorld(random: () => number, rates: { lossRate: number; refusalRate: number }): World {
+  const queue = new ModelQueue(random, rates.lossRate);
+  const thread = new ModelThread(random, rates.refusalRate);
+  const told = new Map<string, string>();
+  const bugs: unknown[] = [];
+  const gone = new Set<string>();
+  const starts = new Map<string, number>();
+  const quiet = () => {};
+  const context = {
+    lanes: thread,
+    link: {
+      expedite: quiet,
+      async insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
+        for (;;) {
+          try {
+            return await attempt();
+          } catch {
+            await delay(random() * 20);
+          }
+        }
+      },
+    },
+    inbox: {
+      async publish(
+        settlements: readonly { jobId: string; results: string; answer?: string; error?: { code: string } }[],
+      ) {
+        for (const { jobId, results, answer, error } of settlements)
+          told.set(jobId, error?.code ?? answer ?? results);
+        return true;
+      },
+    },
+    presence: {
+      async isHere(client: string) {
+        await delay(random() * 5);
+        return !gone.has(client);
+      },
+    },
+    deadLetters: { add: async () => {} },
+    condemned: {
+      of: () => undefined,
+      mustRunApart: (count: number) => count >= 1,
+      maxTogether: (count: number) => [Number.POSITIVE_INFINITY, 3][count] ?? 1,
+      startsOf: async (ids: readonly string[]) => {
+        await delay(random() * 5);
+        return ids.map(id => starts.get(id) ?? 0);
+      },
+      countStarts: async (ids: readonly string[]) => {
+        await delay(random() * 20);
+        return ids.map(id => {
+          const count = Math.min((starts.get(id) ?? 0) + 1, 2);
+          starts.set(id, count);
+          return count;
+        });
+      },
+      knows: () => false,
+      forget: async () => {},
+    },
+    parked: { park: quiet, release: quiet },
+    backOff: { leftMs: () => 0, notePoison: async () => false },
+    metrics: new Proxy(
+      { delay: { observe: quiet } },
+      {
+        get: (known, name) => Reflect.get(known, name) ?? (() => ({ writes: 0, failures: 0 })),
+      },
+    ),
+    loads: { list: quiet },
+    memory: new JobMemory(4 * SHARE_BYTES),
+    observers: [],
+    log: { warn: quiet, error: quiet, info: quiet },
+    walWatch: { observe: quiet },
+    transactionLimits: LIMITS,
+    epoch: () => 1,
+    afterCommit: quiet,
+    onFenced: () => delay(random() * 40),
+    finishSoon: quiet,
+    onBug: (error: unknown) => bugs.push(error),
+  };
+  const session = new TenantSession(
+    'acme',
+    queue as unknown as TenantQueue,
+    context as unknown as SessionContext,
+  );
+  return { queue, thread, session, told, bugs, gone };
+}
+
+function createJob(id: string, does: ModelJob['does'], tx?: string | undefined, client = 'c-1'): TakenJob {
+  const head = `{"v":${PROTOCOL_VERSION},"client":"${client}","seq":1,"at":0${does === 'begin' ? ',"live":1' : ''}`;
+  return { id, data: `${head},"sql":[],${JSON.stringify({ ops: [{}], does, tx }).slice(1)}` };
+}
+
+/** Sends a job and waits for its answer, ringing again when it is late as the SDK does. */
+async function send({ queue, session, told }: World, job: TakenJob): Promise<string> {
+  if (job.id.startsWith('s-')) queue.wait.unshift(job);
+  else queue.wait.push(job);
+  for (let rounds = 0; rounds < 2_000; rounds++) {
+    if (rounds % 100 === 0) session.ring();
+    const answer = told.get(job.id);
+    if (answer !== undefined) return answer;
+    await delay(5);
+  }
+  throw new Error(`${job.id} was never answered`);
+}
+
+/** A client with a transaction: some steps, some of them late, and an end, or none. */
+async function transact(world: World, random: () => number, client: number): Promise<void> {
+  const name = `c-${client}`;
+  const transaction = await send(world, createJob(`b-${client}`, 'begin', undefined, name));
+  if (!transaction.startsWith('t-')) return; // refused: nothing is open
+  const jobs = [`b-${client}`];
+  for (let step = 0; ; step++) {
+    await delay(random() < 0.2 ? random() * 200 : random() * 10);
+    if (random() < 0.1) {
+      world.gone.add(name);
+      return;
+    }
+    const does = random() < 0.6 ? 'step' : random() < 0.8 ? 'commit' : 'rollback';
+    const id = `s-${client}-${step}`;
+    const answer = await send(world, createJob(id, does, transaction, name));
+    jobs.push(id);
+    if (answer === 'committed') {
+      const [whole] = world.thread.committed.filter(committed => committed.at(-1) === id);
+      if (String(whole) !== String(jobs)) world.bugs.push(`${id}: committed ${whole}, sent ${jobs}`);
+      return;
+    }
+    if (world.thread.ledger.has(id)) world.bugs.push(`${id} is committed, and was told ${answer}`);
+    if (answer !== transaction) return;
+  }
+}
+
+async function write(world: World, random: () => number, count: number): Promise<void> {
+  for (let index = 0; index < count; index++) {
+    world.queue.wait.push(createJob(`w-${index}`, 'write'));
+    world.session.ring();
+    await delay(random() < 0.1 ? random() * 300 : random() * 8);
+  }
+}
+
+/** Runs fake time until `work` is done and the session sleeps. */
+async function settle(world: World, work: Promise<unknown>): Promise<void> {
+  let done = false;
+  const failed = work
+    .catch(error => world.bugs.push(error))
+    .finally(() => {
+      done = true;
+    });
+  for (let rounds = 0; rounds < 4_000; rounds++) {
+    await vi.advanceTimersByTimeAsync(50);
+    void world.session.finishTold();
+    if (done && world.session.asleep && world.queue.wait.length === 0) return void (await failed);
+  }
+  throw new Error('The session never came to rest.');
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe('a tenant’s session with open transactions', () => {
+  it('keeps them whole and apart from other writes, whatever is lost and refused, in 400 interleavings', async () => {
+    let committed = 0;
+    let takenAway = 0;
+    for (let seed = 1; seed <= 400; seed++) {
+      const random = createRandom(seed);
+      const quiet = seed % 3 === 0;
+      const world = createWorld(random, {
+        lossRate: quiet ? 0 : random() * 0.2,
+        refusalRate: quiet ? 0 : random() * 0.15,
+      });
+      const writes = Math.floor(random() * 30);
+      const clients = 1 + Math.floor(random() * 4);
+      await settle(
+        world,
+        Promise.all([
+          write(world, random, writes),
+          ...Array.from({ length: clients }, (_, client) => transact(world, random, client)),
+        ]),
+      );
+      const where = `seed ${seed}`;
+      expect(world.bugs, where).toEqual([]);
+      expect(world.thread.bugs, where).toEqual([]);
+      expect(world.queue.active, where).toEqual([]);
+      const numbers = world.thread.applied.map(id => Number(id.slice(2)));
+      expect(numbers, where).toEqual([...numbers].sort((a, b) => a - b));
+      expect(new Set(numbers).size, where).toBe(numbers.length);
+      for (let index = 0; index < writes; index++) {
+        const answer = world.told.get(`w-${index}`);
+        expect(answer === 'committed', `${where}: w-${index} was told ${answer}`).toBe(
+          world.thread.ledger.has(`w-${index}`),
+        );
+      }
+      expect(world.session.openTransaction, where).toBeUndefined();
+      committed += world.thread.committed.length;
+      takenAway += world.thread.takenAway;
+    }
+    // Both happen, often enough to mean something.
+    expect(committed).toBeGreaterThan(100);
+    expect(takenAway).toBeGreaterThan(50);
+  }, 120_000);
+
+  it('lets one go on for as long as nobody waits, and up to the absolute limit', async () => {
+    const world = createWorld(createRandom(1), { lossRate: 0, refusalRate: 0 });
+    const begun = send(world, createJob('b-0', 'begin'));
+    await vi.advanceTimersByTimeAsync(50);
+    const transaction = await begun;
+    expect(world.session.openTransaction).toMatchObject({ id: transaction, client: 'c-1' });
+    await vi.advanceTimersByTimeAsync(LIMITS.maxMs / 2);
+    expect(world.session.openTransaction?.id).toBe(transaction);
+    expect(world.session.asleep).toBe(false);
+    await vi.advanceTimersByTimeAsync(LIMITS.maxMs);
+    expect(world.session.openTransaction).toBeUndefined();
+    expect(world.thread.open).toBeUndefined();
+    expect(world.session.asleep).toBe(true);
+  });
+
+  it('puts what was taken ahead back, so that its sender can withdraw it', async () => {
+    const world = createWorld(createRandom(1), { lossRate: 0, refusalRate: 0 });
+    world.queue.wait.push(createJob('b-0', 'begin'), createJob('b-1', 'begin'), createJob('w-0', 'write'));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(40);
+    expect(world.session.openTransaction).toBeDefined();
+    expect(world.queue.wait.map(job => job.id)).toEqual(['b-1', 'w-0']);
+    expect(world.session.held).toBe(0);
+  });
+
+  it('begins none for clients that are gone, and ends theirs that is open', async () => {
+    const limits = { ...LIMITS };
+    Object.assign(LIMITS, { timeoutMs: 5_000, idleMs: 10_000, maxMs: 60_000 });
+    onTestFinished(() => void Object.assign(LIMITS, limits));
+    const world = createWorld(createRandom(1), { lossRate: 0, refusalRate: 0 });
+    world.queue.wait.push(...[0, 1, 2, 3].map(n => createJob(`b-${n}`, 'begin', undefined, 'c-dead')));
+    world.queue.wait.push(createJob('b-4', 'begin', undefined, 'c-alive'));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(100);
+    expect(world.session.openTransaction).toMatchObject({ client: 'c-dead' });
+    world.gone.add('c-dead');
+    await vi.advanceTimersByTimeAsync(1_200);
+    expect(world.session.openTransaction).toMatchObject({ client: 'c-alive' });
+    expect(['b-1', 'b-2', 'b-3'].map(id => world.told.get(id))).toEqual(Array(3).fill('TRANSACTION_BUSY'));
+    expect([world.thread.takenAway, world.bugs]).toEqual([1, []]);
+    // Others wait for more than a second, and it stays.
+    world.queue.wait.push(createJob('w-0', 'write'));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(world.session.openTransaction).toMatchObject({ client: 'c-alive' });
+  });
+
+  it('does not wait for one when it drains', async () => {
+    const world = createWorld(createRandom(1), { lossRate: 0, refusalRate: 0 });
+    const begun = send(world, createJob('b-0', 'begin'));
+    await vi.advanceTimersByTimeAsync(20);
+    await begun;
+    world.queue.wait.push(createJob('w-0', 'write'));
+    world.session.ring();
+    await vi.advanceTimersByTimeAsync(20);
+    const draining = world.session.drain();
+    await vi.advanceTimersByTimeAsync(20);
+    await draining;
+    // Somebody waits: its bell is rung for the successor.
+    expect(world.session.mayHaveMore).toBe(true);
+    expect(world.queue.wait.map(job => job.id)).toEqual(['w-0']);
+  });
+});

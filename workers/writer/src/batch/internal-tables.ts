@@ -1,0 +1,135 @@
+import { OnewriterError } from '@onewriter/protocol';
+import type { Database } from 'better-sqlite3';
+import { INDEX_ALL_SQL } from '../ledger/ledger-index.ts';
+import { MARKS_SCHEMA, MARKS_TABLE } from '../ledger/retention-marks.ts';
+
+/** The layout of the tables below. Older ones are brought to it; a newer one is refused, never guessed. */
+export const FILE_FORMAT = 2;
+
+/**
+ * Our tables in a tenant's file, created when it is first opened.
+ *
+ * - `_onewriter_state`: one row. `epoch` is the newest leader that opened the file; `commit_seq` counts its write
+ *   transactions without holes, and is written only by those that add no row to the ledger (`NEWEST_COMMIT_SEQ_SQL` tells
+ *   the newest); `synchronous` is what they were committed with.
+ * - `_onewriter_ledger`: one row per job. `next_op` is NULL when the whole job is done, else the index of the first
+ *   write that was not tried yet; `results` is the JSON of the results so far; `committed_at` is in ms by the
+ *   broker's clock. Without an index, because that would be another page for every commit to write.
+ * - `_onewriter_jobs`: which row of the ledger is a job's, but for the newest rows (`ledger-index.ts`).
+ * - `_onewriter_keys`: one row per applied write with an idempotency key.
+ * - `_onewriter_marks`: how old the rows of ledger and keys are (`retention-marks.ts`). Writers that do not know it leave it.
+ */
+const SCHEMA = `
+CREATE TABLE IF NOT EXISTS _onewriter_state(
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  format INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  commit_seq INTEGER NOT NULL,
+  synchronous TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS _onewriter_ledger(
+  id INTEGER PRIMARY KEY,
+  job_id TEXT NOT NULL,
+  commit_seq INTEGER NOT NULL,
+  committed_at INTEGER NOT NULL,
+  next_op INTEGER,
+  results TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS _onewriter_jobs(
+  job_id TEXT PRIMARY KEY,
+  id INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _onewriter_keys(
+  key TEXT PRIMARY KEY,
+  fingerprint TEXT NOT NULL,
+  job_id TEXT NOT NULL,
+  op INTEGER NOT NULL,
+  committed_at INTEGER NOT NULL,
+  result TEXT NOT NULL
+) STRICT;
+${MARKS_SCHEMA}
+INSERT OR IGNORE INTO _onewriter_state VALUES (1, ${FILE_FORMAT}, 0, 0, 'full');
+`;
+
+/**
+ * Makes the ledger of format 1, whose index was a constraint of the table, anew. Through a table of its own, because ALTER
+ * TABLE RENAME fails on views of somebody's that do not work.
+ */
+const FROM_FORMAT_1 = `
+CREATE TEMP TABLE _onewriter_moving AS
+  SELECT id, job_id, commit_seq, committed_at, next_op, results FROM main._onewriter_ledger;
+DROP TABLE main._onewriter_ledger;
+DROP TABLE IF EXISTS main._onewriter_jobs;
+${SCHEMA}
+INSERT INTO main._onewriter_ledger(id, job_id, commit_seq, committed_at, next_op, results)
+  SELECT id, job_id, commit_seq, committed_at, next_op, results FROM temp._onewriter_moving ORDER BY id;
+DROP TABLE temp._onewriter_moving;
+${INDEX_ALL_SQL};
+UPDATE _onewriter_state SET format = ${FILE_FORMAT} WHERE id = 1;
+`;
+
+interface FileState {
+  readonly format: number;
+  readonly epoch: number;
+}
+
+/**
+ * Makes `epoch` the file's epoch, and our tables where they are missing or of an older format. Writes only if something
+ * changes, so that opening a file again costs no flush.
+ *
+ * @returns whether it wrote.
+ * @throws OnewriterError FENCED with `details.fileEpoch` where the file has seen a newer leader; TENANT_UNAVAILABLE
+ * for an unknown format. SQLite's own errors pass through.
+ */
+export function takeEpoch(db: Database, epoch: number): boolean {
+  const state = readState(db, epoch);
+  if (state?.epoch === epoch && state.format === FILE_FORMAT && hasTable(db, MARKS_TABLE)) return false;
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    // Between the look and the lock another broker may have come.
+    const { format } = readState(db, epoch) ?? {};
+    // A ledger without a state was not left by us; what is in it must be found all the same.
+    if (format !== FILE_FORMAT) db.exec(hasTable(db, '_onewriter_ledger') ? FROM_FORMAT_1 : SCHEMA);
+    else db.exec(MARKS_SCHEMA);
+    db.prepare('UPDATE _onewriter_state SET epoch = ? WHERE id = 1').run(epoch);
+    db.exec('COMMIT');
+    return true;
+  } catch (error) {
+    if (db.inTransaction) db.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+/** The file's state, checked; `undefined` where our tables are missing. */
+function readState(db: Database, epoch: number): FileState | undefined {
+  if (!hasTable(db, '_onewriter_state')) return undefined;
+  const state = db.prepare('SELECT format, epoch FROM _onewriter_state WHERE id = 1').get() as
+    | FileState
+    | undefined;
+  if (state === undefined) return undefined;
+  if (state.format !== 1 && state.format !== FILE_FORMAT) {
+    throw new OnewriterError(
+      'TENANT_UNAVAILABLE',
+      `The file's tables have format ${state.format}; this broker knows formats 1 to ${FILE_FORMAT}. Update the broker.`,
+      { reason: 'unknown file format', fileFormat: state.format },
+    );
+  }
+  if (state.epoch > epoch) throw fenced(state.epoch);
+  if (!hasTable(db, '_onewriter_ledger')) {
+    throw new OnewriterError(
+      'TENANT_UNAVAILABLE',
+      'The table _onewriter_ledger was removed from the file: it is not known which writes were applied. Put a backup in its place: onewriter restore <backup> <tenant> --replace.',
+      { reason: 'no ledger' },
+    );
+  }
+  return state;
+}
+
+function hasTable(db: Database, name: string): boolean {
+  return db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?").get(name) !== undefined;
+}
+
+/** The answer to a leader that is not the newest. */
+export function fenced(fileEpoch: number): OnewriterError {
+  return new OnewriterError('FENCED', 'A newer broker has taken over this file.', { fileEpoch });
+}

@@ -1,0 +1,248 @@
+import {
+  LIMITS,
+  OnewriterError,
+  readCondition,
+  splitScript,
+  toWireError,
+  type WireOperation,
+  type WireRowsOperation,
+  type WireStatement,
+  type WireStep,
+  type WireStepsOperation,
+  type WireTransactionOperation,
+  type WriteJobMessage,
+} from '@onewriter/protocol';
+import Database from 'better-sqlite3';
+import type { TenantDatabase } from '../file/tenant-database.ts';
+import { fingerprint, hasCommitSeq, type StoredKey, withCommitSeq } from '../ledger/idempotency-keys.ts';
+import { OwnTransactionsNeeded, StepsFailed } from '../steps/run-steps.ts';
+import { runSharedSteps } from '../steps/shared-steps.ts';
+import { runRows } from './run-rows.ts';
+import { isFileError, translateError } from './sqlite-errors.ts';
+import { compileStatement } from './statement-cache.ts';
+import { RowidInDoubt } from './statement-runner.ts';
+
+/**
+ * A write ended the transaction it shared with others (`OR ROLLBACK`, `RAISE(ROLLBACK)`, a full disk): nothing of
+ * the transaction is left. The cause is the write's own error.
+ */
+export class TransactionEnded extends Error {
+  declare readonly cause: OnewriterError;
+
+  constructor(cause: OnewriterError) {
+    super('A write ended the transaction.', { cause });
+  }
+}
+
+/** Where a write stands. */
+export interface OperationPlace {
+  readonly jobId: string;
+  /** Index of the write in its job. */
+  readonly op: number;
+  /** ms, broker's clock. */
+  readonly nowMs: number;
+  /** The number of the commit that it is in. */
+  readonly commitSeq: number;
+  /** Whether a statement of the job may ask for `total_changes()`. */
+  readonly asksTotal: boolean;
+}
+
+/**
+ * Runs one write inside the open transaction, in a savepoint of its own: it succeeds whole, or leaves nothing.
+ *
+ * @param budgetBytes what its results may take, encoded.
+ * @returns JSON of a WireOperationResult; a failure of the write itself is a result.
+ * @throws TransactionEnded; OwnTransactionsNeeded; OnewriterError DATABASE_IO_ERROR, DATABASE_CORRUPT, DATABASE_READONLY, after which
+ * the connection must not be used.
+ */
+export function runOperation(
+  database: TenantDatabase,
+  message: WriteJobMessage,
+  place: OperationPlace,
+  budgetBytes: number,
+): string {
+  const { runner, control, schema } = database;
+  const op = message.ops[place.op];
+  const single = isSingle(op);
+  for (let anew = !single; ; anew = true) {
+    control.savepoint.run();
+    if (anew) runner.startAnew(place.asksTotal);
+    else runner.startShared();
+    try {
+      const json = runOnce(database, message, place, budgetBytes);
+      control.release.run();
+      return json;
+    } catch (thrown) {
+      if (thrown instanceof OwnTransactionsNeeded) throw thrown;
+      const error = translateError(thrown instanceof StepsFailed ? thrown.cause : thrown);
+      runner.forgetLastRowid();
+      schema.undone();
+      if (isFileError(error)) throw error;
+      if (!database.db.inTransaction) throw new TransactionEnded(error);
+      try {
+        // Of one statement SQLite has undone what is to be undone, and left what OR FAIL is to leave. Under a key nothing may
+        // stay: a failed write is not stored, so its repeat runs again.
+        const keeps =
+          single &&
+          op?.k === undefined &&
+          thrown === runner.failure &&
+          thrown instanceof Database.SqliteError;
+        if (!keeps) control.rollbackTo.run();
+        control.release.run();
+      } catch {
+        // A virtual table can refuse it. Then nothing of the transaction is to be trusted.
+        database.rollback();
+        throw new TransactionEnded(error);
+      }
+      if (!(thrown instanceof RowidInDoubt)) return encodeFailure(error);
+    }
+  }
+}
+
+/** Whether a write is one statement, which is atomic without a savepoint. */
+export function isSingle(op: WireOperation | null | undefined): boolean {
+  return isObject(op) && !['t', 'x', 'q', 'w'].some(kind => kind in op!);
+}
+
+/**
+ * How the JSON of an error begins. Every error in results is written so, and nothing else is: inside a JSON string the quotes
+ * would be escaped.
+ */
+export const FAILURE = '{"e":';
+
+/** JSON of the result of a write that failed. */
+export function encodeFailure(error: OnewriterError): string {
+  return JSON.stringify({ e: toWireError(error) });
+}
+
+function runOnce(
+  database: TenantDatabase,
+  message: WriteJobMessage,
+  place: OperationPlace,
+  budgetBytes: number,
+): string {
+  const op = message.ops[place.op];
+  assertShape(op);
+  // Its mark does for it what a key does for others.
+  if ('w' in op) return runRows(database, message.sql, op, place, budgetBytes);
+  if (op.k === undefined) return dispatch(database, message.sql, op, budgetBytes);
+  const print = fingerprint(op, message.sql);
+  const stored = database.keys.find(op.k, print);
+  if (stored !== undefined) return resultOf(database, stored);
+  const json = withCommitSeq(dispatch(database, message.sql, op, budgetBytes), place.commitSeq);
+  database.keys.store(op.k, print, place.jobId, place.op, place.nowMs, json);
+  database.runner.forgetLastRowid();
+  return json;
+}
+
+/** What an older broker stored has no commit; the ledger knows it for a while, then it is that of the repeat, as it was. */
+function resultOf(database: TenantDatabase, { result, jobId }: StoredKey): string {
+  if (hasCommitSeq(result)) return result;
+  const commitSeq = database.ledger.find(jobId)?.commit_seq;
+  return commitSeq === undefined ? result : withCommitSeq(result, commitSeq);
+}
+
+function isObject(value: unknown): boolean {
+  return value !== null && typeof value === 'object';
+}
+
+/** Refuses a message that no SDK of ours sends, before anything is taken from it. */
+function assertShape(op: WireOperation | undefined): asserts op is WireOperation {
+  if (!isObject(op)) throw malformed('The write is not an object.');
+  if ('q' in (op as object)) assertSteps((op as Partial<WireStepsOperation>).q);
+  const statements = (op as Partial<WireTransactionOperation>).t;
+  if (statements === undefined) return;
+  if (!Array.isArray(statements) || statements.length > LIMITS.maxTransactionStatements) {
+    throw malformed(`A transaction has at most ${LIMITS.maxTransactionStatements} statements.`);
+  }
+  if (!statements.every(isObject)) throw malformed('A statement of the transaction is not an object.');
+}
+
+/** Refuses steps that no SDK of ours sends. */
+export function assertSteps(steps: unknown): void {
+  if (!Array.isArray(steps) || steps.length === 0 || steps.length > LIMITS.maxSteps) {
+    throw malformed(`A request has 1 to ${LIMITS.maxSteps} steps.`);
+  }
+  if (!steps.every(isObject)) throw malformed('A step is not an object.');
+  for (const { c } of steps as WireStep[]) if (c !== undefined) readCondition(c, steps.length);
+}
+
+function dispatch(
+  database: TenantDatabase,
+  sql: readonly string[],
+  op: Exclude<WireOperation, WireRowsOperation>,
+  budgetBytes: number,
+): string {
+  if ('t' in op) return runTransaction(database, sql, op.t, budgetBytes);
+  if ('x' in op) return runScript(database, textAt(sql, op.x));
+  if ('q' in op) return runSharedSteps(database, sql, op, budgetBytes);
+  return runStatement(database, sql, op, budgetBytes);
+}
+
+function runStatement(
+  database: TenantDatabase,
+  sql: readonly string[],
+  statement: WireStatement,
+  budgetBytes: number,
+): string {
+  const { runner } = database;
+  const json = runner.run(database.statements.get(textAt(sql, statement.s)), statement.p, budgetBytes);
+  const expected = statement.e;
+  if (expected !== undefined) {
+    assertExpected('changes', expected?.changes, runner.changes);
+    assertExpected('rows', expected?.rows, runner.rows);
+  }
+  return json;
+}
+
+function runTransaction(
+  database: TenantDatabase,
+  sql: readonly string[],
+  statements: readonly WireStatement[],
+  budgetBytes: number,
+): string {
+  const results: string[] = [];
+  let left = budgetBytes;
+  for (const [index, statement] of statements.entries()) {
+    const json = atStatement(index, () => runStatement(database, sql, statement, left));
+    left -= Buffer.byteLength(json);
+    results.push(json);
+  }
+  return `{"t":[${results.join()}]}`;
+}
+
+function runScript(database: TenantDatabase, script: string): string {
+  for (const [index, statement] of splitScript(script).entries()) {
+    atStatement(index, () => database.runner.runForEffect(compileStatement(database.db, statement)));
+  }
+  return '{"t":[]}';
+}
+
+/** Adds to an error which statement it came from. */
+function atStatement<Result>(statementIndex: number, run: () => Result): Result {
+  try {
+    return run();
+  } catch (thrown) {
+    const error = translateError(thrown);
+    throw new OnewriterError(error.code, error.message, { ...error.details, statementIndex }, error.cause);
+  }
+}
+
+function assertExpected(what: string, expected: number | undefined, actual: number): void {
+  if (expected === undefined || expected === actual) return;
+  throw new OnewriterError('EXPECTATION_FAILED', `Expected ${expected} ${what} and got ${actual}.`, {
+    expected,
+    actual,
+  });
+}
+
+function textAt(sql: readonly string[], index: unknown): string {
+  const text = typeof index === 'number' ? sql[index] : undefined;
+  if (typeof text !== 'string')
+    throw malformed('The write refers to an SQL text that the job does not carry.');
+  return text;
+}
+
+function malformed(message: string): OnewriterError {
+  return new OnewriterError('INVALID_ARGUMENT', message);
+}

@@ -1,0 +1,254 @@
+import {
+  decodeParameters,
+  encodeExactValue,
+  encodeInteger,
+  LIMITS,
+  OnewriterError,
+  type SqlParameters,
+  type SqlValue,
+  type WireParameters,
+} from '@onewriter/protocol';
+import type { Database, Statement } from 'better-sqlite3';
+import { ConnectionCounters } from '../thread/connection-counters.ts';
+import type { SchemaTraits } from './schema-traits.ts';
+import { type CompiledStatement, readExactly } from './statement-cache.ts';
+
+/**
+ * The statement ran, but it cannot be known whether the last rowid is its own: roll back, and run it again.
+ * See {@link StatementRunner}.
+ */
+export class RowidInDoubt extends Error {}
+
+/**
+ * Runs statements on one connection and encodes their results.
+ *
+ * `lastInsertRowid` of an insert is SQLite's last rowid, and 0 of everything else. The last rowid belongs to the connection,
+ * which callers share, so each write begins in one of two ways:
+ *
+ *   {@link startAnew}   the counters are made those of a new connection where a statement needs them
+ *   {@link startShared} for one statement that does not ask for the counters, which saves that: a last rowid that it
+ *                       changed is its own. One that stayed may be either (the first row of two tables has the same
+ *                       rowid, an upsert that updates sets none); then the statement is rolled back and run again with a
+ *                       last rowid of 0. Such a statement begins with 0 from then on, until it sets one again.
+ */
+export class StatementRunner {
+  readonly counters: ConnectionCounters;
+  /** Rows the last statement inserted, updated or deleted. */
+  changes = 0;
+  /** Rows the last statement returned. */
+  rows = 0;
+  /** What the last statement that failed threw, to tell its errors from those of the bookkeeping. */
+  failure: unknown;
+  readonly #schema: SchemaTraits;
+  /** Whether the counters are those of the write that runs. */
+  #own = false;
+  /** Whether the last rowid is the write's own, which it is before it is needed. */
+  #clear = false;
+  /** SQLite's last rowid before a statement whose counters are shared, as a double; undefined where it is not known. */
+  #lastRowid: number | undefined;
+
+  constructor(db: Database, schema: SchemaTraits) {
+    this.counters = new ConnectionCounters(db);
+    this.#schema = schema;
+  }
+
+  /**
+   * A write begins. What it sees of the counters is what it would see on a new connection.
+   * @param total whether a statement of it may ask for `total_changes()`
+   */
+  startAnew(total: boolean): void {
+    this.counters.startAnew(total);
+    this.#own = true;
+    this.#clear = false;
+    this.#lastRowid = undefined;
+  }
+
+  /** A write of one statement begins. */
+  startShared(): void {
+    this.#own = false;
+  }
+
+  /** To be called after an insert that went past this object, or a failure. */
+  forgetLastRowid(): void {
+    this.#lastRowid = undefined;
+  }
+
+  /**
+   * Runs a statement once.
+   *
+   * @param budgetBytes what its rows may take, encoded.
+   * @param wantsRows false: rows are stepped through, and left out of the result. Values in them are exact:
+   * `encodeExactValue`.
+   * @returns JSON of a WireStatementResult.
+   * @throws RowidInDoubt, SQLite's and better-sqlite3's own errors, OnewriterError INVALID_ARGUMENT, INVALID_VALUE,
+   * RESULT_TOO_LARGE.
+   * After any of them the caller rolls back.
+   */
+  run(
+    compiled: CompiledStatement,
+    wire: WireParameters | undefined,
+    budgetBytes: number,
+    wantsRows = true,
+  ): string {
+    const bound = compiled.parameters.toArguments(decodeBindings(wire));
+    return this.#counted(compiled, statement =>
+      compiled.returnsRows
+        ? this.#runForRows(compiled, statement, bound, budgetBytes, wantsRows)
+        : this.#runForChanges(compiled, statement, bound),
+    );
+  }
+
+  /**
+   * Runs a statement to its end and drops its rows.
+   * @param bound values as better-sqlite3 binds them
+   * @returns the rows that it changed; undefined: it returns rows, whose changes are not known here
+   */
+  runForEffect(compiled: CompiledStatement, bound: readonly unknown[] = []): number | undefined {
+    return this.#counted(compiled, statement => {
+      let changes: number | undefined;
+      if (!compiled.returnsRows) ({ changes } = statement.run(...bound));
+      else for (const _ of statement.iterate(...bound));
+      this.#noteChanges(compiled, changes);
+      return changes;
+    });
+  }
+
+  /** @param changes what SQLite counted; undefined: not known here. */
+  #noteChanges({ kind, changesRows }: CompiledStatement, changes: number | undefined): void {
+    if (changesRows) this.counters.changed(changes);
+    // A virtual table that is made writes rows, and they count.
+    else if (kind === 'write') this.counters.changed();
+  }
+
+  #counted<Result>(
+    compiled: CompiledStatement,
+    execute: (statement: Statement<unknown[], unknown>) => Result,
+  ): Result {
+    const statement = this.#prepareCounters(compiled);
+    if (compiled.changesSchema) this.#schema.changed();
+    try {
+      return execute(statement);
+    } catch (error) {
+      this.failure = error;
+      // A statement that began counts, also where it failed; one whose parameters were refused did not begin.
+      const began = !(error instanceof TypeError || error instanceof RangeError);
+      if (compiled.changesRows && began) this.counters.changed();
+      throw error;
+    }
+  }
+
+  /** Makes the counters what the statement may see of them. @returns the statement to run */
+  #prepareCounters(compiled: CompiledStatement): Statement<unknown[], unknown> {
+    const asks = compiled.asksCounters || this.#schema.asksCounters;
+    if (asks && !this.#own) this.startAnew(compiled.asksTotal);
+    if (this.#own) {
+      // A virtual table that is made counts on from what is there.
+      const counts = asks || (compiled.kind === 'write' && !compiled.changesRows);
+      if (!this.#clear && (counts || compiled.inserts)) {
+        this.counters.clearOwnRowid();
+        this.#clear = true;
+      }
+      if (counts) this.counters.settle();
+      if (compiled.asksTotal) return readExactly(this.counters.compileWithTotal(compiled.sql));
+    } else if (compiled.inserts) {
+      if (compiled.rowidInDoubt) {
+        this.counters.clearRowid();
+        this.#lastRowid = 0;
+      } else this.#lastRowid ??= Number(this.counters.read().rowid);
+    }
+    return compiled.statement;
+  }
+
+  #runForChanges(
+    compiled: CompiledStatement,
+    statement: Statement<unknown[], unknown>,
+    bound: readonly unknown[],
+  ): string {
+    const { changes, lastInsertRowid } = statement.run(...bound);
+    this.#noteChanges(compiled, changes);
+    // A virtual table that is created counts the rows of its own shadow tables.
+    this.changes = compiled.changesRows ? changes : 0;
+    this.rows = 0;
+    if (!compiled.inserts || (changes === 0 && !this.#own)) return `[${this.changes},0]`;
+    const rowid = this.#ownRowid(compiled, Number(lastInsertRowid));
+    if (Number.isSafeInteger(rowid)) return `[${changes},${rowid}]`;
+    return `[${changes},${JSON.stringify(encodeInteger(this.counters.read().rowid))}]`;
+  }
+
+  #runForRows(
+    compiled: CompiledStatement,
+    statement: Statement<unknown[], unknown>,
+    bound: readonly unknown[],
+    budgetBytes: number,
+    wantsRows: boolean,
+  ): string {
+    const rows: string[] = [];
+    let bytes = 0;
+    for (const row of statement.iterate(...bound)) {
+      if (!wantsRows) continue;
+      if (rows.length === LIMITS.maxResultRows) throw tooLarge(`${LIMITS.maxResultRows} rows`);
+      const json = encodeRow(row as SqlValue[]);
+      bytes += Buffer.byteLength(json) + 1;
+      if (bytes > budgetBytes) throw tooLarge(`${budgetBytes} bytes`);
+      rows.push(json);
+    }
+    this.rows = rows.length;
+    this.changes = 0;
+    let rowid = '0';
+    if (compiled.changesRows) {
+      this.counters.changed();
+      const after = this.counters.read();
+      this.changes = after.changes;
+      this.counters.changed(after.changes);
+      if (compiled.inserts && (this.#own || after.changes > 0)) {
+        if (this.#ownRowid(compiled, Number(after.rowid)) !== 0)
+          rowid = JSON.stringify(encodeInteger(after.rowid));
+      }
+    }
+    // Asked after the run: a change of the schema compiles the statement anew, perhaps with other columns.
+    const columns = JSON.stringify(compiled.statement.columns().map(column => column.name));
+    return `{"c":${columns},"r":[${rows.join()}],"n":${this.changes},"i":${rowid}}`;
+  }
+
+  /** The last rowid after an insert, where it is the write's own. @throws RowidInDoubt */
+  #ownRowid(compiled: CompiledStatement, after: number): number {
+    if (this.#own) return after;
+    const before = this.#lastRowid;
+    this.#lastRowid = after;
+    if (after !== before) compiled.rowidInDoubt = false;
+    else if (before !== 0) {
+      compiled.rowidInDoubt = true;
+      throw new RowidInDoubt();
+    }
+    return after;
+  }
+}
+
+/** Values of parameters, as better-sqlite3 takes them. Most are plain already, and then nothing is copied. */
+function decodeBindings(wire: WireParameters | undefined): SqlParameters | undefined {
+  if (wire === undefined || (Array.isArray(wire) && wire.every(isPlain)))
+    return wire as SqlParameters | undefined;
+  try {
+    return decodeParameters(wire);
+  } catch (cause) {
+    throw new OnewriterError('INVALID_VALUE', 'A parameter in the message cannot be read.', {}, cause);
+  }
+}
+
+function isPlain(value: unknown): boolean {
+  return value === null || typeof value !== 'object';
+}
+
+function encodeRow(row: SqlValue[]): string {
+  // In place: the array is ours.
+  for (let column = 0; column < row.length; column++)
+    row[column] = encodeExactValue(row[column]!) as SqlValue;
+  return JSON.stringify(row);
+}
+
+function tooLarge(limit: string): OnewriterError {
+  return new OnewriterError(
+    'RESULT_TOO_LARGE',
+    `The result has over ${limit}; return fewer, or read instead.`,
+  );
+}

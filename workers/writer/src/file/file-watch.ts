@@ -1,0 +1,477 @@
+import { closeSync, existsSync, openSync, readSync, type Stats, statSync } from 'node:fs';
+import { isOutOfDescriptors } from '@onewriter/protocol';
+import Database, { type Statement } from 'better-sqlite3';
+import { CommitCounter, commitsBetween, type Mappings } from '../thread/commit-counter.ts';
+import { isBeingCheckpointed } from './checkpoint-lock.ts';
+import { endsCommitOf, type LogMark, markOfOpen, readValidLog, type ValidLog, withLog } from './log-check.ts';
+
+/**
+ * What happened to the files under an open connection:
+ *
+ * - `gone`: nothing is at the database's path
+ * - `replaced`: another file is
+ * - `overwritten`: the same file, written by something that is not SQLite (`cp` over it keeps the inode)
+ * - `log-gone`, `log-replaced`, `log-overwritten`: the same of the write-ahead log
+ */
+export type FileChange =
+  | 'gone'
+  | 'replaced'
+  | 'overwritten'
+  | 'log-gone'
+  | 'log-replaced'
+  | 'log-overwritten';
+
+/** Device and inode of a file, and what changes when something writes it. */
+export interface FileMark {
+  readonly identity: string;
+  readonly size: number;
+  readonly mtimeMs: number;
+}
+
+/** A checkpoint of another process writes pages first, and says so in the index of the log only when all are written. */
+const CHECKPOINT_SETTLES_MS = 200;
+const CHECKPOINT_LASTS_MS = 2_000;
+/** Looks into a log that others cut or begin again meanwhile. */
+const MAX_LOG_LOOKS = 5;
+/**
+ * Where the log's header has the number of times that it was begun again, and the first salt. Source: fileformat2.html,
+ * section 4.1. Each connection counts the first for itself, so that two logs in a row can have the same; the salt lies in the
+ * index that all share, and grows by one whenever any of them begins the log again (wal.c, walRestartHdr).
+ */
+const SEQUENCE_OFFSET = 12;
+const SALT_OFFSET = 16;
+const SALTS = 2 ** 32;
+const HAS_PROC = existsSync('/proc/self/fd');
+
+/** How far the log was written back. */
+interface LogState {
+  /** Times that the connection which began the log did so; -1 where it has no header yet. */
+  readonly sequence: number;
+  /** The same after this connection begins a log that has no header. */
+  readonly next: number;
+  /** First salt of the log; 0 where it has no header. */
+  readonly salt: number;
+  readonly writtenBack: number;
+  /** All of it is: the next commit begins it again. */
+  readonly complete: boolean;
+  /** As other connections changed it: their commits, and what cut the log. */
+  readonly version: number;
+}
+
+/**
+ * Notices that the files of an open connection were deleted, replaced or overwritten, under which SQLite would go on
+ * without an error. Looks at them by path only: opening the database file here and closing it would drop SQLite's locks.
+ *
+ * In WAL mode only checkpoints write the database file. So its time and size are as the last one of this connection left
+ * them, or another process made a checkpoint, which the index and the header of the log show.
+ *
+ * The log is written by transactions only, and after those of this connection it is looked at as well: who writes or cuts it
+ * in place changes its time or size. Then all of it is read, and has to be what SQLite would take from it after a crash.
+ *
+ * A look is two calls of stat. See ADR 0029.
+ */
+export class FileWatch {
+  /** The file itself. */
+  readonly path: string;
+  readonly walPath: string;
+  /** The index of the log. */
+  readonly indexPath: string;
+  /** What readers and tools use; it may be a link to the file. */
+  readonly #entry: string;
+  readonly #db: Database.Database;
+  /** undefined: on a network file system the time of a file may change after its last write. */
+  readonly #log: Statement<[], readonly [number, number, number]> | undefined;
+  /** Changes with each commit of another connection, when another cuts the log, and when this one fails; never with a commit of its own. */
+  readonly #version: Statement<[], number>;
+  readonly #wal: string;
+  /** undefined: on a network file system SQLite makes none, and without /proc the open one cannot be ended. */
+  readonly #index: string | undefined;
+  #main: FileMark;
+  #state: LogState;
+  /** As this connection has seen them: version, and pages in the log after its own last commit. */
+  #seenVersion = 0;
+  #pages = 0;
+  /** The log as it was when all of it was well; undefined where that is to be looked at. */
+  #logMark: LogMark | undefined;
+  /** Of the log, as hex. */
+  #salts = '';
+  /** As others had changed it then. */
+  #saltsVersion = 0;
+  readonly #pageSize: number;
+  /** undefined until {@link findCounter}, and where that finds none. */
+  #counter: CommitCounter | undefined;
+  #soughtCounter = false;
+  /** As it was when the version was that seen, and commits of this connection since. */
+  #counted = 0;
+  #ownCommits = 0;
+
+  /**
+   * @param entry leads to the file
+   * @param path the file itself
+   * @param index of the log, by device and inode
+   * @param exclusive the file system is a network's
+   */
+  constructor(db: Database.Database, entry: string, path: string, index: string, exclusive: boolean) {
+    this.#entry = entry;
+    this.path = path;
+    this.walPath = `${path}-wal`;
+    this.#db = db;
+    this.#log = exclusive
+      ? undefined
+      : db.prepare<[], readonly [number, number, number]>('PRAGMA wal_checkpoint(NOOP)').raw(true);
+    this.#version = db.prepare<[], number>('PRAGMA data_version').pluck();
+    this.#pageSize = db.pragma('page_size', { simple: true }) as number;
+    this.#wal = identify(this.walPath);
+    this.indexPath = `${path}-shm`;
+    this.#index = exclusive || !HAS_PROC ? undefined : index;
+    // In this order: a checkpoint of another connection that ends in between is one more that others made. The other way
+    // round its last pages would look as if something else had written them.
+    this.#state = this.#readState(0);
+    this.#main = markOf(path);
+    this.forgetOthers();
+  }
+
+  /** The database file, as it was when all was well. */
+  get main(): FileMark {
+    return this.#main;
+  }
+
+  /** The log, by device and inode. */
+  get wal(): string {
+    return this.#wal;
+  }
+
+  /** Whether the index of the log was deleted or replaced: who opens the database next uses another. */
+  get isIndexGone(): boolean {
+    if (this.#index === undefined) return false;
+    const index = identify(this.indexPath);
+    return index === NO_FILE || index !== this.#index;
+  }
+
+  /** The index, by device and inode. */
+  get index(): string {
+    return this.#index ?? NO_FILE;
+  }
+
+  /** What happened to the files; undefined where they are in place. @throws Error of the file system where it cannot be known */
+  look(): FileChange | undefined {
+    const main = statOf(this.#entry);
+    if (main === undefined) return 'gone';
+    if (toIdentity(main) !== this.#main.identity) return 'replaced';
+    const wal = statOf(this.walPath);
+    if (wal === undefined || toIdentity(wal) !== this.#wal) {
+      return (wal?.size ?? 0) === 0 ? 'log-gone' : 'log-replaced';
+    }
+    if (this.#isLogWhole(wal) === false) return 'log-overwritten';
+    if (main.mtimeMs === this.#main.mtimeMs && main.size === this.#main.size) return undefined;
+    // Inside a transaction a connection cannot look at its log. The next look finds it.
+    if (this.#log === undefined || this.#db.inTransaction) return undefined;
+    const checkpointed = this.#isCheckpointed(main);
+    if (checkpointed === false) return 'overwritten';
+    if (checkpointed) this.noteCheckpoint();
+    return undefined;
+  }
+
+  /** This connection has made a checkpoint: the file is as that left it. */
+  noteCheckpoint(): void {
+    // In this order, as when it was opened.
+    const { sequence, next } = this.#state;
+    this.#renewState(sequence === -1 ? next : sequence);
+  }
+
+  #renewState(next: number): void {
+    try {
+      this.#state = this.#readState(next);
+    } catch (error) {
+      // What is known stays: the next look finds by the log that it was written back or cut.
+      if (isOutOfDescriptors(error)) return;
+      throw error;
+    }
+    this.#noteMain();
+  }
+
+  #noteMain(): void {
+    const main = markOf(this.path);
+    // Else the next look finds another file.
+    if (main.identity === this.#main.identity) this.#main = main;
+  }
+
+  /**
+   * This connection has committed: what is in the log now is its own. Not inside a transaction.
+   * @returns false where the log was written or cut in place meanwhile, so that the commit may be lost with it
+   */
+  noteCommit(pages: number): boolean {
+    const then = this.#pages;
+    this.#pages = pages;
+    // In this order: a commit of another is a new version only after it is counted.
+    if (this.#counter !== undefined) this.#countOwn();
+    try {
+      return withLog(this.walPath, file => {
+        // In this order: what is written after it is noticed by the next look.
+        this.#logMark = markOfOpen(file);
+        // The frame before the commit is not there where the log was cut, and another where it was overwritten or began again.
+        if (then > 0 && then <= pages && endsCommitOf(file, this.#salts, then, this.#pageSize)) return true;
+        this.#logMark = undefined;
+        return this.#checkLog() !== false;
+      });
+    } catch (error) {
+      this.#logMark = undefined;
+      // It is gone, or cannot be opened now: the next look says so.
+      if (isOutOfDescriptors(error) || (error as NodeJS.ErrnoException).code === 'ENOENT') return true;
+      throw error;
+    }
+  }
+
+  /** This process has made the log longer, right after a look. */
+  noteLogExtended(): void {
+    if (this.#logMark !== undefined) this.#logMark = markOf(this.walPath);
+  }
+
+  /** What SQLite would take from the log now, of the log that this connection wrote; and pages of it written back. */
+  readLog(): ValidLog & { readonly writtenBack: number } {
+    const [, pages, writtenBack] = this.#log?.get() ?? [0, this.#pages, 0];
+    const found = withLog(this.walPath, file => readValidLog(file, pages));
+    const isOther = found.salts !== this.#salts;
+    return { ...found, ...(isOther ? { frames: 0, committed: 0, committedBytes: 0 } : {}), writtenBack };
+  }
+
+  /** Undefined where it cannot be known now: the next look asks again. */
+  #isLogWhole({ size, mtimeMs }: Stats): boolean | undefined {
+    const then = this.#logMark;
+    if (then?.size === size && then.mtimeMs === mtimeMs) return true;
+    // On a network file system times change after the last write. Inside a transaction the log is not looked at.
+    if (this.#log === undefined || this.#db.inTransaction) return undefined;
+    return this.#checkLog();
+  }
+
+  #checkLog(): boolean | undefined {
+    try {
+      for (let look = 0; look < MAX_LOG_LOOKS; look++) {
+        // In this order: who begins the log again, or cuts it, changes the version before the file.
+        const version = this.#version.get()!;
+        const pages = this.#log?.get()?.[1] ?? this.#pages;
+        const { frames, salts, mark } = withLog(this.walPath, file => ({
+          mark: markOfOpen(file),
+          ...readValidLog(file, pages),
+        }));
+        if (frames === pages && (pages === 0 || this.#follows(salts, version))) {
+          // Who begins a log that others cut may choose any.
+          if (pages > 0) this.#salts = salts;
+          else if (version !== this.#saltsVersion) this.#salts = '';
+          this.#saltsVersion = version;
+          this.#logMark = mark;
+          return true;
+        }
+        if (this.#version.get() === version) return false;
+      }
+      return undefined;
+    } catch (error) {
+      if (isOutOfDescriptors(error) || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      // A lock, or SQLite cannot read the file itself, which the next batch finds.
+      if (error instanceof Database.SqliteError) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Whether a log is the known one, or that one begun again; not an older one that was put back. Where another connection cut it,
+   * which is a new version, the salts are any.
+   */
+  #follows(salts: string, version: number): boolean {
+    if (this.#salts === '' || salts === this.#salts || version !== this.#saltsVersion) return true;
+    const times = firstSalt(salts) - firstSalt(this.#salts);
+    return (times + SALTS) % SALTS < SALTS / 2;
+  }
+
+  /** This connection has cut the log, which counts as beginning it again. Call {@link noteCheckpoint} before the cut. */
+  noteCut(): void {
+    this.#pages = 0;
+    this.#renewState(this.#state.next);
+  }
+
+  /** The index was made again from the log, and says nothing of what was written back before. */
+  noteIndexRemade(): void {
+    this.forgetOthers();
+    const { sequence, next } = this.#state;
+    this.#state = this.#readState(sequence === -1 ? next : sequence);
+  }
+
+  /**
+   * Whether something happened to the database that this connection did not do, or a transaction of its own failed for want of
+   * space: {@link othersAdded} tells. Inside a transaction it costs no lock.
+   */
+  get isVersionNew(): boolean {
+    return this.#version.get() !== this.#seenVersion;
+  }
+
+  /** Whether {@link findCounter} is to be called. */
+  get wantsCounter(): boolean {
+    return !this.#soughtCounter && this.#index !== undefined;
+  }
+
+  /**
+   * Finds the counter of commits that all connections share.
+   * @param mappings of this process
+   */
+  findCounter(mappings: Mappings): void {
+    if (!this.wantsCounter || this.#db.inTransaction || this.isVersionNew || this.isIndexGone) return;
+    const [, inode = ''] = this.#index!.split(':');
+    this.#counter = CommitCounter.find(mappings, inode);
+    this.#soughtCounter = true;
+    this.#count();
+  }
+
+  /** This connection has committed something. */
+  noteOwnCommit(): void {
+    this.#ownCommits++;
+  }
+
+  /** All that was committed is this connection's, if the version is that seen; also what it does not know of. */
+  #countOwn(): void {
+    const counted = this.#counter!.read();
+    if (this.isVersionNew) return;
+    this.#counted = counted;
+    this.#ownCommits = 0;
+  }
+
+  #count(): void {
+    if (this.#counter === undefined) return;
+    this.#counted = this.#counter.read();
+    this.#ownCommits = 0;
+  }
+
+  /**
+   * Whether others committed since this connection did. Not inside a transaction. Where the counter is not known they did if pages
+   * were added to the log; where that was cut meanwhile (RESTART, TRUNCATE) it cannot be known, and the answer is no.
+   */
+  othersAdded(): boolean {
+    const commits = this.#counter && commitsBetween(this.#counted + this.#ownCommits, this.#counter.read());
+    const { pages } = this.forgetOthers();
+    return commits === undefined ? pages.now > 0 && pages.now !== pages.then : commits > 0;
+  }
+
+  /** What others did so far is known. */
+  forgetOthers(): { readonly pages: { readonly then: number; readonly now: number } } {
+    const then = this.#pages;
+    // What comes in between is a new version to the next look, and must not be counted yet.
+    do {
+      this.#seenVersion = this.#version.get()!;
+      this.#count();
+    } while (this.#counter !== undefined && this.isVersionNew);
+    this.#pages = this.#log?.get()?.[1] ?? 0;
+    return { pages: { then, now: this.#pages } };
+  }
+
+  /**
+   * Whether a checkpoint of another connection wrote the file. Waits a while for one that is under way; undefined where a lock
+   * keeps it from being known, or it is not over: the next look asks again.
+   */
+  #isCheckpointed(seen: Stats): boolean | undefined {
+    try {
+      return this.#awaitCheckpoint(seen);
+    } catch (error) {
+      if (isOutOfDescriptors(error)) return undefined;
+      if (!(error instanceof Database.SqliteError)) throw error;
+      if (/^SQLITE_(BUSY|LOCKED|PROTOCOL)/.test(error.code)) return undefined;
+      // The file was written, and the log cannot be read: what lies there is not to be trusted.
+      return false;
+    }
+  }
+
+  #awaitCheckpoint(seen: Stats): boolean | undefined {
+    const dueMs = performance.now() + CHECKPOINT_LASTS_MS;
+    for (let before = seen; ; ) {
+      if (this.#othersWroteBack()) return true;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, CHECKPOINT_SETTLES_MS);
+      const now = statOf(this.path) ?? before;
+      const rests = now.mtimeMs === before.mtimeMs && now.size === before.size;
+      if (rests || performance.now() > dueMs) {
+        // Its flush takes as long as the disk does.
+        return isBeingCheckpointed(this.indexPath) ? undefined : this.#othersWroteBack();
+      }
+      before = now;
+    }
+  }
+
+  #othersWroteBack(): boolean {
+    const then = this.#state;
+    const now = this.#readState(then.next);
+    const othersCommitted = now.version !== then.version;
+    // It was cut, or has been empty: only others' commits would need a checkpoint.
+    if (now.sequence === -1) return then.sequence !== -1 || othersCommitted;
+    if (then.sequence !== -1 && now.salt === then.salt) return now.writtenBack > then.writtenBack;
+    // A commit of this connection begins a log again that is all written back, or has no header yet.
+    const isNext = then.sequence === -1 ? now.sequence === then.next : now.salt === (then.salt + 1) % SALTS;
+    return !(then.complete && isNext) || now.writtenBack > 0 || othersCommitted;
+  }
+
+  /** @param next where the log has no header: the sequence that it gets with the next commit */
+  #readState(next: number): LogState {
+    const [, pages, writtenBack] = this.#log?.get() ?? [0, 0, 0];
+    const { sequence, salt } = readHeader(this.walPath);
+    return {
+      sequence,
+      salt,
+      next: sequence === -1 ? next : sequence + 1,
+      writtenBack,
+      complete: writtenBack === pages,
+      version: this.#version.get()!,
+    };
+  }
+}
+
+/** It grows by one with each log. */
+function firstSalt(salts: string): number {
+  return Number.parseInt(salts.slice(0, 8), 16);
+}
+
+/** What a log begins with. */
+type LogHeader = Pick<LogState, 'sequence' | 'salt'>;
+const NO_HEADER: LogHeader = Object.freeze({ sequence: -1, salt: 0 });
+
+/** Opening and closing the log drops no lock: SQLite locks the database and the index. */
+function readHeader(walPath: string): LogHeader {
+  let file: number;
+  try {
+    file = openSync(walPath, 'r');
+  } catch (error) {
+    if (isOutOfDescriptors(error)) throw error;
+    return NO_HEADER; // it is gone: the next look says so
+  }
+  try {
+    const header = Buffer.alloc(SALT_OFFSET + 4);
+    return readSync(file, header, 0, header.length, 0) < header.length
+      ? NO_HEADER
+      : { sequence: header.readUInt32BE(SEQUENCE_OFFSET), salt: header.readUInt32BE(SALT_OFFSET) };
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** The mark of what a path leads to. */
+export function markOf(path: string): FileMark {
+  const stats = statOf(path);
+  return { identity: toIdentity(stats), size: stats?.size ?? 0, mtimeMs: stats?.mtimeMs ?? 0 };
+}
+
+/** Undefined where a path leads to nothing, as a link to itself does. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ELOOP') return undefined;
+    throw error;
+  }
+}
+
+export const NO_FILE = 'none';
+
+/** Device and inode of what a path leads to; `none` where that is nothing. */
+export function identify(path: string): string {
+  return toIdentity(statOf(path));
+}
+
+/** Device and inode of a file. */
+export function toIdentity(stats: Stats | undefined): string {
+  return stats === undefined ? NO_FILE : `${stats.dev}:${stats.ino}`;
+}

@@ -1,0 +1,356 @@
+import { boundMessage, OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
+import { fenced } from '../batch/internal-tables.ts';
+import { translateError } from '../batch/sqlite-errors.ts';
+import type { CompiledStatement } from '../batch/statement-cache.ts';
+import type { TenantDatabase } from '../file/tenant-database.ts';
+import type { NumberedCommit } from '../ledger/ledger.ts';
+import type { TransactionGrant } from '../thread/lane-task.ts';
+import type { OpenTransaction } from './open-transaction.ts';
+import {
+  type ControlStep,
+  type StepSession,
+  StepsFailed,
+  type StepsProgress,
+  StepsRun,
+} from './run-steps.ts';
+import { readOnlyTransaction, refuseMalformed } from './shared-steps.ts';
+import { runAtomically } from './step-savepoint.ts';
+
+/*
+ * Steps with transactions of their own. Each commit is exactly-once by itself:
+ *
+ *   BEGIN IMMEDIATE · statements · SAVEPOINT · fence and commit_seq · what was done so far · COMMIT
+ *
+ * What was done so far is the ledger's row of the job where nothing is left to run, else a note under which a redelivery
+ * goes on behind this commit. A COMMIT that fails because of what the transaction holds leaves it open, without its note,
+ * as SQLite does.
+ *
+ * A virtual table that cannot commit ends the transaction instead: "SQL logic error".
+ *
+ * SAVEPOINT outside a transaction begins one, and the RELEASE that matches commits it.
+ */
+
+/** Where steps stand, and who keeps their books. */
+export interface OwnStepsOptions {
+  /** Name of the transaction that may stay open; undefined: none may. */
+  readonly transaction?: TransactionGrant | undefined;
+  /** Too many are open: none may begin. */
+  readonly full?: boolean | undefined;
+  readonly progress?: StepsProgress | undefined;
+  readonly budgetBytes: number;
+  /**
+   * Called inside the transaction before a COMMIT.
+   * @param json of the WireStepsResult where nothing is left to run, else undefined.
+   */
+  readonly beforeCommit: (commit: NumberedCommit, json: string | undefined, progress: StepsProgress) => void;
+  /** The COMMIT failed because of what it held; what {@link beforeCommit} did is undone. */
+  readonly commitFailed: () => void;
+  /** It is committed. @param commitMs how long that took. */
+  readonly committed: (commitMs: number) => void;
+}
+
+/** What came of steps. */
+export interface OwnStepsResult {
+  /** JSON of a WireStepsResult. */
+  readonly json: string;
+  /** The last commit_seq that they took; 0: none. */
+  readonly commitSeq: number;
+  /** A transaction is open now. */
+  readonly open: boolean;
+  /** It is that of these steps. */
+  readonly theirs: boolean;
+}
+
+/**
+ * Runs steps with transactions of their own; goes on with the open one if that is theirs.
+ * @throws StepsFailed; OnewriterError SNAPSHOT_STALE.
+ */
+export function runOwnSteps(
+  database: TenantDatabase,
+  sql: readonly string[],
+  op: WireStepsOperation,
+  options: OwnStepsOptions,
+): OwnStepsResult {
+  const { transaction } = database;
+  const goesOn = op.tx !== undefined && transaction?.id === op.tx;
+  const dead = op.tx !== undefined && !goesOn;
+  if (transaction !== undefined && !goesOn) {
+    const run = new StepsRun(database, sql, op, new BlockedSession(), options.budgetBytes, dead);
+    run.run();
+    return { json: run.toJson(run.autocommit), commitSeq: 0, open: true, theirs: false };
+  }
+  if (!goesOn && options.progress === undefined && op.at !== undefined) {
+    const commitSeq = database.ledger.commitSeq();
+    // An equal number in another file is another commit.
+    const isOther = op.in !== undefined && op.in !== database.incarnation;
+    if (isOther || commitSeq !== op.at) throw staleSnapshot(commitSeq);
+  }
+  // Within an open transaction its counters go on.
+  if (!goesOn) database.runner.startAnew(true);
+  const session: OwnSession = new OwnSession(database, options, () => run);
+  const run = new StepsRun(database, sql, op, session, options.budgetBytes, dead, options.progress);
+  run.run();
+  const { autocommit } = run;
+  const keeps = !session.autocommit && op.i === 1 && options.transaction !== undefined;
+  const commits = session.commitSeq > 0 ? `,"seq":${session.commitSeq}` : '';
+  if (!keeps) {
+    database.rollback();
+    return {
+      json: run.toJson(autocommit, commits),
+      commitSeq: session.commitSeq,
+      open: false,
+      theirs: false,
+    };
+  }
+  const { id, expiresAt } = goesOn ? { ...options.transaction, id: transaction!.id } : options.transaction;
+  database.transaction = session.toOpen(id);
+  const json = run.toJson(false, `,"tx":{"id":"${id}","until":${expiresAt}}${commits}`);
+  return { json, commitSeq: session.commitSeq, open: true, theirs: true };
+}
+
+class OwnSession implements StepSession {
+  commitSeq = 0;
+  readonly #database: TenantDatabase;
+  readonly #options: OwnStepsOptions;
+  readonly #run: () => StepsRun;
+  /** Of the transaction that is open: the caller's savepoints, innermost last. */
+  #savepoints: string[];
+  /** It was begun by the first of them. */
+  #bySavepoint: boolean;
+  #readOnly: boolean;
+  #wrote: boolean;
+  readonly #jobs: Set<string>;
+
+  constructor(database: TenantDatabase, options: OwnStepsOptions, run: () => StepsRun) {
+    const open = database.transaction;
+    this.#database = database;
+    this.#options = options;
+    this.#run = run;
+    this.#savepoints = [...(open?.savepoints ?? [])];
+    this.#bySavepoint = open?.bySavepoint ?? false;
+    this.#readOnly = open?.readOnly ?? false;
+    this.#wrote = open?.wrote ?? false;
+    this.#jobs = open?.jobs ?? new Set();
+  }
+
+  get autocommit(): boolean {
+    return !this.#database.db.inTransaction;
+  }
+
+  /** What has to be known of the open transaction when its next steps come. */
+  toOpen(id: string): OpenTransaction {
+    return {
+      id,
+      savepoints: this.#savepoints,
+      bySavepoint: this.#bySavepoint,
+      readOnly: this.#readOnly,
+      wrote: this.#wrote,
+      jobs: this.#jobs,
+      results: '',
+    };
+  }
+
+  statement(compiled: CompiledStatement, execute: () => void, failed: (error: unknown) => void): void {
+    const writes = compiled.kind === 'write';
+    if (!this.autocommit) {
+      if (writes && this.#readOnly) throw readOnlyTransaction();
+      if (writes) this.#wrote = true;
+      runAtomically(this.#database, execute);
+      return;
+    }
+    if (!writes) {
+      execute();
+      return;
+    }
+    const { db, runner, stepControl } = this.#database;
+    this.#begin(false);
+    const before = runner.counters.read().total;
+    try {
+      this.#wrote = true;
+      try {
+        runAtomically(this.#database, execute);
+      } catch (error) {
+        // OR FAIL leaves the rows before the one that failed, and they are committed.
+        const left = db.inTransaction && error === runner.failure && runner.counters.read().total !== before;
+        if (!left) throw error;
+        failed(error);
+        this.#commit();
+        throw error;
+      }
+      this.#commit(before);
+    } catch (error) {
+      if (db.inTransaction) stepControl.rollback.run();
+      this.#database.schema.undone();
+      throw error;
+    }
+  }
+
+  control(step: ControlStep, sql: string, done: () => void): void {
+    const { db, stepControl } = this.#database;
+    switch (step.kind) {
+      case 'begin':
+        if (this.#options.full === true && this.autocommit) throw tooManyOpen();
+        this.#begin(step.readOnly);
+        done();
+        return;
+      case 'commit':
+        done();
+        this.#commit();
+        return;
+      case 'rollback':
+        stepControl.rollback.run();
+        this.#database.schema.undone();
+        done();
+        return;
+      case 'savepoint':
+        if (this.autocommit) {
+          this.#begin(false);
+          this.#bySavepoint = true;
+        }
+        db.exec(sql);
+        this.#savepoints.push(step.name);
+        done();
+        return;
+      case 'release':
+      case 'rollback-to':
+        this.#toSavepoint(step.kind, step.name, sql, done);
+        return;
+      case 'session':
+        // It is set back at the end of the request.
+        if (!step.usual && this.autocommit && this.#run().isAtEnd) throw withoutEffect(step.pragma);
+        // Inside a transaction SQLite takes no notice of foreign_keys.
+        this.#database.sessionChanged = true;
+        db.prepare(sql).run();
+        done();
+        return;
+      case 'malformed':
+        refuseMalformed(db, sql);
+    }
+  }
+
+  #begin(readOnly: boolean): void {
+    const { db, ledger, epoch } = this.#database;
+    try {
+      this.#database.begin();
+    } catch (error) {
+      // SQLite's complaint about a second BEGIN is the step's; a lock that another process holds is not.
+      if (db.inTransaction) throw error;
+      throw new StepsFailed(error);
+    }
+    const fileEpoch = ledger.fileEpoch();
+    if (fileEpoch !== epoch) throw new StepsFailed(fenced(fileEpoch));
+    this.#savepoints = [];
+    this.#bySavepoint = false;
+    this.#readOnly = readOnly;
+    this.#wrote = false;
+  }
+
+  #toSavepoint(kind: 'release' | 'rollback-to', name: string, sql: string, done: () => void): void {
+    const at = this.#savepoints.lastIndexOf(name);
+    if (at < 0) {
+      throw new OnewriterError('SQL_ERROR', boundMessage(`no such savepoint: ${name}`), {
+        sqliteCode: 'SQLITE_ERROR',
+      });
+    }
+    if (kind === 'release' && at === 0 && this.#bySavepoint) {
+      done();
+      this.#commit();
+      return;
+    }
+    this.#database.db.exec(sql);
+    this.#savepoints.length = kind === 'release' ? at : at + 1;
+    this.#database.schema.undone();
+    done();
+  }
+
+  /**
+   * Ends the transaction with its note, if it wrote.
+   * @param totalBefore of a statement outside of a transaction: `total_changes()` before it. Where the COMMIT is refused it
+   * has changed nothing.
+   */
+  #commit(totalBefore?: number): void {
+    const { db, ledger, epoch, runner, stepControl } = this.#database;
+    if (this.autocommit || !this.#wrote) {
+      this.#database.commit(undefined); // nothing to note; or SQLite's own complaint
+      return;
+    }
+    const counters = runner.counters.read();
+    const run = this.#run();
+    let commit: NumberedCommit | undefined;
+    try {
+      stepControl.statement.run();
+      commit = ledger.advance(epoch);
+      if (commit === undefined) throw fenced(ledger.fileEpoch());
+      const json = run.endsAtCommit ? run.toJson(true, `,"seq":${commit.seq}`) : undefined;
+      this.#options.beforeCommit(commit, json, run.progress);
+    } catch (error) {
+      throw new StepsFailed(error);
+    }
+    const startedMs = performance.now();
+    try {
+      this.#database.commit(commit);
+    } catch (thrown) {
+      const { code } = translateError(thrown);
+      if (code !== 'CONSTRAINT_VIOLATION' && code !== 'SQL_ERROR') throw new StepsFailed(thrown, true);
+      if (db.inTransaction) {
+        stepControl.rollbackToStatement.run();
+        stepControl.releaseStatement.run();
+      }
+      runner.counters.restore(
+        totalBefore === undefined ? counters : { ...counters, changes: 0, total: totalBefore },
+      );
+      this.#options.commitFailed();
+      throw thrown;
+    }
+    const commitMs = performance.now() - startedMs;
+    this.#database.committed();
+    this.commitSeq = commit.seq;
+    runner.counters.restore(counters);
+    try {
+      this.#options.committed(commitMs);
+    } catch (error) {
+      throw new StepsFailed(error);
+    }
+  }
+}
+
+/** While somebody else's transaction is open on the connection nothing can run. */
+class BlockedSession implements StepSession {
+  readonly autocommit = true;
+
+  statement(): never {
+    throw blocked();
+  }
+
+  control(): never {
+    throw blocked();
+  }
+}
+
+function blocked(): OnewriterError {
+  return new OnewriterError(
+    'TRANSACTION_BUSY',
+    'Another transaction is open; send this without the old transaction, to wait for it.',
+  );
+}
+
+function withoutEffect(pragma: string): OnewriterError {
+  return new OnewriterError(
+    'STATEMENT_NOT_ALLOWED',
+    `PRAGMA ${pragma} with this value has no effect alone: it is set back at the end of the request. Send it with the statements that it is for, in front of BEGIN, as one request: steps() of the SDK, a batch or migrate() of a libSQL client.`,
+  );
+}
+
+function tooManyOpen(): OnewriterError {
+  return new OnewriterError('TRANSACTION_BUSY', 'Too many transactions are open in this writer; try again.', {
+    retryAfterMs: 500,
+  });
+}
+
+function staleSnapshot(commitSeq: number): OnewriterError {
+  return new OnewriterError(
+    'SNAPSHOT_STALE',
+    'The tenant has committed since the state that the request builds on.',
+    { commitSeq },
+  );
+}

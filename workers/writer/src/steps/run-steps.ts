@@ -1,0 +1,322 @@
+import {
+  classifyStep,
+  decodeParameters,
+  fromWireError,
+  isMet,
+  OnewriterError,
+  parametersOf,
+  type StepClass,
+  type StepStates,
+  splitScript,
+  toWireError,
+  type WireRowsOperation,
+  type WireRowsResult,
+  type WireStep,
+  type WireStepsOperation,
+} from '@onewriter/protocol';
+import type { Statement } from 'better-sqlite3';
+import { runRows } from '../batch/run-rows.ts';
+import { ShadowTables } from '../batch/shadow-tables.ts';
+import { isFileError, translateError } from '../batch/sqlite-errors.ts';
+import { type CompiledStatement, compileStatement } from '../batch/statement-cache.ts';
+import type { TenantDatabase } from '../file/tenant-database.ts';
+
+/*
+ * Steps run one after the other; one that fails does not end the others. Where their transactions come from is the affair
+ * of a StepSession:
+ *
+ *   SharedSession   savepoints of the transaction that a batch of writes shares       (shared-steps.ts)
+ *   OwnSession      transactions of the steps' own, one of which may stay open        (own-steps.ts)
+ *   BlockedSession  none: somebody else's transaction is open on the connection       (own-steps.ts)
+ *
+ * Steps of a transaction that is gone are `dead`: each fails until one is ROLLBACK, so that nothing of it is committed by
+ * itself.
+ */
+
+/** Where steps run. */
+export interface StepSession {
+  /** Whether no transaction of the steps is open. */
+  readonly autocommit: boolean;
+  /**
+   * Runs a statement, and commits what it did if no transaction is open.
+   * @param execute also notes its result. @param failed notes an error, before what the statement left is committed.
+   */
+  statement(compiled: CompiledStatement, execute: () => void, failed: (error: unknown) => void): void;
+  /** Begins, ends or structures a transaction, or sets a PRAGMA. @param done notes its result, before a commit. */
+  control(step: ControlStep, sql: string, done: () => void): void;
+}
+
+/** A step that is not an ordinary statement. */
+export type ControlStep = Exclude<StepClass, { readonly kind: 'statement' }>;
+
+/** What was done of steps in an earlier delivery. */
+export interface StepsProgress {
+  /** JSON of each result. */
+  readonly q: readonly string[];
+  /** Statements done of the script that is next. */
+  readonly x: number;
+}
+
+/** What the session could not contain: the file failed, or the fence. The steps end where they are. */
+export class StepsFailed extends Error {
+  /** A COMMIT failed in a way that leaves its outcome open. */
+  readonly uncertain: boolean;
+
+  constructor(cause: unknown, uncertain = false) {
+    super('The steps ended.', { cause });
+    this.uncertain = uncertain;
+  }
+}
+
+/** Steps that cannot run in a transaction that is shared; they are run again, alone, with transactions of their own. */
+export class OwnTransactionsNeeded extends Error {}
+
+/** One request of steps. */
+export class StepsRun implements StepStates {
+  readonly #database: TenantDatabase;
+  readonly #sql: readonly string[];
+  readonly #op: WireStepsOperation;
+  readonly #session: StepSession;
+  readonly #results: string[] = [];
+  readonly #ok: boolean[] = [];
+  #budgetBytes: number;
+  #scriptDone = 0;
+  #scriptLength = 0;
+  #dead: boolean;
+
+  /** @param dead the transaction they belong to is gone. @param budgetBytes what the results may take, encoded. */
+  constructor(
+    database: TenantDatabase,
+    sql: readonly string[],
+    op: WireStepsOperation,
+    session: StepSession,
+    budgetBytes: number,
+    dead: boolean,
+    progress?: StepsProgress | undefined,
+  ) {
+    this.#database = database;
+    this.#sql = sql;
+    this.#op = op;
+    this.#session = session;
+    this.#budgetBytes = budgetBytes;
+    this.#dead = dead;
+    for (const json of progress?.q ?? []) this.#note(json, json.startsWith('{"r"'));
+    this.#scriptDone = progress?.x ?? 0;
+  }
+
+  isOk(step: number): boolean {
+    return this.#ok[step] === true;
+  }
+
+  get autocommit(): boolean {
+    return !this.#dead && this.#session.autocommit;
+  }
+
+  /** What was done so far. */
+  get progress(): StepsProgress {
+    return { q: this.#results, x: this.#scriptDone };
+  }
+
+  /** @throws StepsFailed; what a shared session throws. */
+  run(): void {
+    const { q } = this.#op;
+    for (let index = this.#results.length; index < q.length; index++) {
+      const step = q[index]!;
+      // Within a script it was met before.
+      if (this.#scriptDone === 0 && step.c !== undefined && !isMet(step.c, this)) {
+        this.#note('0', false);
+        continue;
+      }
+      const startedMs = performance.now();
+      try {
+        if (step.e !== undefined) throw fromWireError(step.e);
+        if (step.d === 1) this.#describe(this.#textOf(step), startedMs);
+        else if (step.w !== undefined) this.#runRows(step, step.w, startedMs);
+        else if (step.x === 1) this.#runScript(this.#textOf(step), startedMs);
+        else this.#runOne(this.#textOf(step), step, startedMs);
+      } catch (thrown) {
+        this.#failAt(index, thrown);
+      }
+      this.#scriptDone = 0;
+      this.#scriptLength = 0;
+    }
+  }
+
+  /** The error is the result of step `index`, the one that runs; instead of what was noted of it. */
+  #failAt(index: number, thrown: unknown): void {
+    this.#results.length = index;
+    this.#ok.length = index;
+    this.#fail(thrown);
+  }
+
+  /** Whether nothing follows the statement that runs now. */
+  get isAtEnd(): boolean {
+    return this.#results.length === this.#op.q.length - 1 && this.#scriptDone >= this.#scriptLength - 1;
+  }
+
+  /** Whether all that is left would be skipped if the transaction ended now. */
+  get endsAtCommit(): boolean {
+    const states: StepStates = { isOk: step => this.isOk(step), autocommit: true };
+    return (
+      this.#scriptDone === 0 &&
+      this.#op.q.slice(this.#results.length).every(({ c }) => c !== undefined && !isMet(c, states))
+    );
+  }
+
+  /** JSON of a WireStepsResult, where what is left is skipped. */
+  toJson(autocommit: boolean, more = ''): string {
+    const skipped = Array.from({ length: this.#op.q.length - this.#results.length }, () => '0');
+    return `{"q":[${[...this.#results, ...skipped].join()}],"a":${autocommit ? 1 : 0}${more}}`;
+  }
+
+  #note(json: string, ok: boolean): void {
+    this.#results.push(json);
+    this.#ok.push(ok);
+    this.#budgetBytes -= json.length;
+  }
+
+  #fail(thrown: unknown): void {
+    if (thrown instanceof StepsFailed || thrown instanceof OwnTransactionsNeeded) throw thrown;
+    const error = translateError(thrown);
+    if (isFileError(error)) throw new StepsFailed(thrown);
+    this.#note(JSON.stringify({ e: toWireError(error) }), false);
+  }
+
+  /** Compiles a statement, where the tables that the transaction made are known. */
+  #describe(sql: string, startedMs: number): void {
+    if (this.#dead) throw transactionGone();
+    const { db } = this.#database;
+    const step = classifyStep(sql);
+    if (step.kind === 'session') {
+      // Compiling it would set it for all callers; it has no columns.
+      this.#note(`{"r":[0,0],"ms":${elapsed(startedMs)},"ro":1}`, true);
+      return;
+    }
+    // Compiled for this alone: one that is kept has the columns of an older schema until it runs again.
+    const statement = step.kind === 'statement' ? compileStatement(db, sql).statement : db.prepare(sql);
+    const names = statement.reader ? statement.columns().map(({ name }) => name) : undefined;
+    const result = names === undefined ? '[0,0]' : `{"c":${JSON.stringify(names)},"r":[],"n":0,"i":0}`;
+    const types = names === undefined ? '' : typesOf(statement);
+    this.#note(`{"r":${result}${types},"ms":${elapsed(startedMs)},"ro":${statement.readonly ? 1 : 0}}`, true);
+  }
+
+  #runScript(script: string, startedMs: number): void {
+    const statements = splitScript(script);
+    this.#scriptLength = statements.length;
+    const shadows = new ShadowTables(this.#database.db);
+    while (this.#scriptDone < statements.length) {
+      const statementIndex = this.#scriptDone;
+      try {
+        this.#runSql(
+          statements[statementIndex]!,
+          compiled => shadows.run(compiled, () => this.#database.runner.runForEffect(compiled)),
+          () => {
+            this.#scriptDone++;
+          },
+          sql => shadows.compile(sql),
+        );
+      } catch (thrown) {
+        if (thrown instanceof StepsFailed || thrown instanceof OwnTransactionsNeeded) throw thrown;
+        const { code, message, details, cause } = translateError(thrown);
+        throw new OnewriterError(code, message, { ...details, statementIndex }, cause);
+      }
+    }
+    this.#note(`{"r":[0,0],"ms":${elapsed(startedMs)}}`, true);
+  }
+
+  #runOne(sql: string, step: WireStep, startedMs: number): void {
+    let result = '[0,0]';
+    let types = '';
+    // Transaction control has no parameters, and is not compiled by SQLite.
+    if (step.p !== undefined && classifyStep(sql).kind !== 'statement')
+      parametersOf(sql).toArguments(decodeParameters(step.p));
+    this.#runSql(
+      sql,
+      compiled => {
+        result = this.#database.runner.run(compiled, step.p, this.#budgetBytes, step.n !== 1);
+        if (compiled.returnsRows) {
+          types = typesOf(compiled.statement);
+        }
+      },
+      () => this.#note(`{"r":${result}${types},"ms":${elapsed(startedMs)}}`, true),
+    );
+  }
+
+  /** Runs a piece of an import. */
+  #runRows(step: WireStep, piece: WireRowsOperation, startedMs: number): void {
+    const place = { jobId: '', op: 0, nowMs: Date.now() };
+    let inserted = 0;
+    this.#runSql(
+      this.#textOf(step),
+      () => {
+        const json = runRows(this.#database, this.#sql, piece, place, this.#budgetBytes);
+        const result = JSON.parse(json) as WireRowsResult;
+        inserted = 'w' in result ? result.w - (result.i ?? 0) : 0;
+      },
+      () => this.#note(`{"r":[${inserted},0],"ms":${elapsed(startedMs)}}`, true),
+    );
+  }
+
+  /**
+   * Runs one statement.
+   * @param done called when it was executed, before it is committed.
+   * @param compileOnce of a script: its statements are compiled when those before them have made the tables, and seldom
+   * come again.
+   */
+  #runSql(
+    sql: string,
+    execute: (compiled: CompiledStatement) => void,
+    done: () => void,
+    compileOnce?: (sql: string) => CompiledStatement,
+  ): void {
+    const step = classifyStep(sql);
+    if (this.#dead) {
+      if (step.kind !== 'rollback') throw transactionGone();
+      this.#dead = false;
+      done();
+      return;
+    }
+    if (step.kind !== 'statement') {
+      this.#session.control(step, sql, done);
+      return;
+    }
+    const compiled = compileOnce?.(sql) ?? this.#database.statements.get(sql);
+    const index = this.#results.length;
+    this.#session.statement(
+      compiled,
+      () => {
+        execute(compiled);
+        done();
+      },
+      error => {
+        // A script ends with its first error.
+        this.#scriptDone = 0;
+        this.#failAt(index, error);
+      },
+    );
+  }
+
+  #textOf({ s }: WireStep): string {
+    const text = this.#sql[s];
+    if (typeof text === 'string') return text;
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      'The step refers to an SQL text that the job does not carry.',
+    );
+  }
+}
+
+function typesOf(statement: Statement<unknown[]>): string {
+  return `,"d":${JSON.stringify(statement.columns().map(({ type }) => type))}`;
+}
+
+function elapsed(startedMs: number): number {
+  return Math.round((performance.now() - startedMs) * 1_000) / 1_000;
+}
+
+function transactionGone(): OnewriterError {
+  return new OnewriterError(
+    'TRANSACTION_TIMEOUT',
+    'The transaction is not open any more; unless a COMMIT was sent in it, nothing of it was applied. Roll back, and begin again.',
+  );
+}

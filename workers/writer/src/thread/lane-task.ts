@@ -1,0 +1,214 @@
+import type { WireError } from '@onewriter/protocol';
+import type { RetentionClock } from '../ledger/retention-marks.ts';
+
+/*
+ * What the broker's main thread and a writer thread say to each other: one task in, one outcome out. The thread
+ * never throws for a tenant's fault; a rejected task is a fault of the thread itself.
+ */
+
+/** Settings of a writer thread, given once. */
+export interface WriterOptions {
+  readonly dataDir: string;
+  /** File name inside a tenant's folder. */
+  readonly dbFile: string;
+  /** Whether a tenant without a file gets one. */
+  readonly createTenants: boolean;
+  readonly busyTimeoutMs: number;
+  /** Connections this thread keeps open; the least recently used is closed. */
+  readonly maxOpenTenants: number;
+  /** The identity of the data directory; jobs that are meant for another are refused. '' refuses none. */
+  readonly dataDirId?: string | undefined;
+  /** By which rows grow old. */
+  readonly retentionClock: RetentionClock;
+  /** `locking_mode=EXCLUSIVE`, for file systems without shared memory. */
+  readonly exclusive: boolean;
+  /**
+   * Where the thread tells what it runs, for the watchdog: Int32 [0] 1 while a task runs, [1] index of the job in
+   * the task, [2] index of the write in the job, [3] tasks of a group that were begun (see {@link GroupTask}); and [4] 1 while
+   * it opens, commits, writes back or closes files, 0 while it runs a write. Of PROGRESS_BYTES.
+   */
+  readonly progress: SharedArrayBuffer;
+  /** Path of the file in which the thread notes what it is at (`RunningNote`); no file without it. */
+  readonly runningNote?: string | undefined;
+}
+
+export type LaneTask = ApplyTask | GroupTask | CloseTask | DistrustTask | RollbackTask;
+
+/** Apply these jobs, in this order, in one transaction. */
+export interface ApplyTask {
+  readonly kind: 'apply';
+  readonly tenant: string;
+  /** The leader's epoch; a file that has seen a newer one refuses the task. */
+  readonly epoch: number;
+  /** Up to LIMITS.maxBatchJobs. None: the file is only opened, if there is one. */
+  readonly jobs: readonly QueuedJob[];
+  /**
+   * `commit`, the default: COMMIT returns when it is flushed. `later`: the outcome names the WAL, and whoever gets it
+   * flushes that before anybody is told, with the WALs of other tenants at the same time.
+   */
+  readonly flush?: 'commit' | 'later' | undefined;
+  /**
+   * The task is one job of steps that run alone, or go on with the open transaction; what it may leave open has this name.
+   * Any other task rolls back what is open.
+   */
+  readonly transaction?: TransactionGrant | undefined;
+}
+
+/** A name for a transaction that a job may leave open. */
+export interface TransactionGrant {
+  readonly id: string;
+  /** When its client may lose it, as the client is told: ms since the epoch. */
+  readonly expiresAt: number;
+}
+
+/**
+ * Several tenants' batches, one after the other. Each outcome is posted by itself as soon as it is there, as a
+ * {@link GroupItemOutcome}: a tenant's answer does not wait for the next tenant. Before each task the thread moves
+ * cell [3] of the progress from its index to the next; whoever puts another number there revokes what was not begun.
+ */
+export interface GroupTask {
+  readonly kind: 'group';
+  readonly id: number;
+  readonly tasks: readonly ApplyTask[];
+}
+
+/** Give up the tenant's connection: its WAL could not be flushed. The next batch opens the file as after an I/O error. */
+export interface DistrustTask {
+  readonly kind: 'distrust';
+  readonly tenant: string;
+}
+
+/** Roll back this transaction, if it is open. */
+export interface RollbackTask {
+  readonly kind: 'rollback';
+  readonly tenant: string;
+  readonly transaction: string;
+}
+
+export interface QueuedJob {
+  readonly id: string;
+  /** JSON of a WriteJobMessage, as it lay in Redis. */
+  readonly data: string;
+  /** When Redis got it, ms by its clock; undefined where that is not known. */
+  readonly addedAt?: number | undefined;
+  /** Writes that must not run (by index), and the error their callers get; `-1` is the whole job. */
+  readonly condemned?: Readonly<Record<number, WireError>> | undefined;
+}
+
+/** Checkpoint and close one tenant, or all. */
+export interface CloseTask {
+  readonly kind: 'close';
+  readonly tenant: string | null;
+  /**
+   * Of all: after so many ms no further one is closed. Those that are left are as after a crash: all that was committed is in their
+   * logs, flushed, and whoever opens them next writes it back. Default: all are closed, however long it takes.
+   */
+  readonly withinMs?: number | undefined;
+}
+
+export type LaneOutcome = ApplyOutcome | GroupOutcome | CloseOutcome;
+
+/** The group is done, or what was left of it revoked. */
+export interface GroupOutcome {
+  readonly kind: 'group';
+  /** Tasks that were begun, each of which has an outcome. */
+  readonly started: number;
+}
+
+/** Posted by the thread for each task of a group. */
+export interface GroupItemOutcome {
+  readonly group: number;
+  /** Index of the task in its group. */
+  readonly item: number;
+  readonly outcome: ApplyOutcome;
+}
+
+export interface CloseOutcome {
+  readonly kind: 'closed';
+  readonly tenants: readonly string[];
+  /** Tenants that are open still, where time was up; undefined: none. */
+  readonly left?: number | undefined;
+  /** What was found of files that changed under the connection; they are opened no more until {@link releaseWithheld}. */
+  readonly changed?: readonly { readonly tenant: string; readonly error: WireError }[] | undefined;
+}
+
+export type ApplyOutcome = AppliedOutcome | RefusedOutcome;
+
+/** The transaction committed (or every job was a duplicate or malformed and nothing had to be). */
+export interface AppliedOutcome {
+  readonly kind: 'applied';
+  /** One per job of the task, same order. */
+  readonly jobs: readonly JobOutcome[];
+  readonly stats: ApplyStats;
+  /** Set where nobody may be told before this WAL was flushed. */
+  readonly unflushed?: WalFile | undefined;
+  /** The transaction that is open now. */
+  readonly open?: string | undefined;
+  /** Tenants this thread closed to stay within maxOpenTenants. */
+  readonly evicted: readonly string[];
+}
+
+/** A write-ahead log to flush. */
+export interface WalFile {
+  readonly path: string;
+  /** `device:inode`: the path may lead to another file by now. */
+  readonly identity: string;
+}
+
+/** The task could not be done. */
+export interface RefusedOutcome {
+  readonly kind: 'refused';
+  /** FENCED, TENANT_NOT_FOUND, DATABASE_*, TENANT_UNAVAILABLE … */
+  readonly error: WireError;
+  /**
+   * False: nothing of the task's jobs was ever committed. True: some may be in the ledger, by this task or an earlier
+   * delivery; nobody must be told that a write failed before the task was delivered again and the ledger has spoken.
+   */
+  readonly uncertain: boolean;
+  /** Whether the task was begun. False: the file could not be opened, and only an earlier delivery can have committed. */
+  readonly begun: boolean;
+  readonly evicted: readonly string[];
+}
+
+export interface JobOutcome {
+  readonly id: string;
+  /** The client to tell; '' where the message was unreadable. */
+  readonly client: string;
+  /** Writes in the job. */
+  readonly writes: number;
+  /** Writes that failed. */
+  readonly failures: number;
+  /** The ledger already had it: nothing was applied, the results are the stored ones. */
+  readonly duplicate: boolean;
+  /** 0 where nothing was committed for it. */
+  readonly commitSeq: number;
+  /** JSON of WireOperationResult[]; '' with `error`, and where it is over LIMITS.maxEventBytes: the ledger has it. */
+  readonly results: string;
+  /** JSON of WireOperationResult[], where no ledger has them: the broker keeps them for the client. */
+  readonly answer?: string | undefined;
+  /** The whole job was refused (unreadable, unsupported version). */
+  readonly error?: WireError | undefined;
+  /** Error codes of the failed writes; a code is there as often as it came. */
+  readonly failureCodes?: readonly string[] | undefined;
+  /** Failed writes that nobody waits for. */
+  readonly deadLetters?: readonly DeadLetter[] | undefined;
+}
+
+/** A failed write, as the dead-letter queue keeps it. */
+export interface DeadLetter {
+  readonly receiptId: string;
+  readonly sql: string;
+  readonly error: WireError;
+}
+
+/** Durations in milliseconds, sizes in bytes. */
+export interface ApplyStats {
+  readonly openMs: number;
+  readonly applyMs: number;
+  readonly commitMs: number;
+  /** Of a flush after the commit; undefined where there was none, or it is not over. */
+  readonly flushMs?: number | undefined;
+  readonly checkpointMs: number;
+  readonly walBytes: number;
+  readonly commits: number;
+}

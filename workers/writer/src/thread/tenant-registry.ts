@@ -1,0 +1,187 @@
+import { isOnewriterError, type OnewriterError } from '@onewriter/protocol';
+import { type OpenTenantOptions, TenantDatabase } from '../file/tenant-database.ts';
+import type { WriterOptions } from './lane-task.ts';
+
+/** So much of what is open is closed where the process may open no more files. */
+const SHARE_CLOSED = 1 / 8;
+/** What was left open then is the bound for so long: others may have used the descriptors only for a moment. */
+const LOWER_BOUND_MS = 60_000;
+
+/** The tenants that one thread has open, at most `maxOpenTenants`; the least recently used is closed for another. */
+export class TenantRegistry {
+  readonly #options: Omit<OpenTenantOptions, 'epoch' | 'afterIoError'>;
+  readonly #maxOpenTenants: number;
+  readonly #open = new Map<string, TenantDatabase>();
+  /** Tenants whose file failed since it was last opened in full health. */
+  readonly #failed = new Set<string>();
+  /** Set where descriptors ran out before `maxOpenTenants` was reached. */
+  #lowered: { readonly bound: number; readonly untilMs: number } | undefined;
+
+  constructor(options: WriterOptions) {
+    this.#options = options;
+    this.#maxOpenTenants = options.maxOpenTenants;
+  }
+
+  /** Whether so many tenants have a transaction open that no further one may: their files cannot be closed for others. */
+  get isFullOfTransactions(): boolean {
+    let open = 0;
+    for (const { transaction } of this.#open.values()) if (transaction !== undefined) open++;
+    return open >= Math.max(1, Math.floor(this.#maxOpenTenants / 2));
+  }
+
+  /** All that are open. */
+  databases(): Iterable<TenantDatabase> {
+    return this.#open.values();
+  }
+
+  /** The tenant's database if it is open. */
+  get(tenant: string): TenantDatabase | undefined {
+    return this.#open.get(tenant);
+  }
+
+  /**
+   * The tenant's database under `epoch`, opened if it is not.
+   *
+   * @param evicted gets the names of tenants that were closed for it.
+   * @param mayCreate false: a file that is missing is not made, whatever the settings say.
+   * @throws OnewriterError as {@link TenantDatabase.open} and {@link TenantDatabase.takeEpoch}.
+   */
+  open(tenant: string, epoch: number, evicted: string[], mayCreate = true): TenantDatabase {
+    const known = this.#open.get(tenant);
+    if (known?.db.open) {
+      this.#open.delete(tenant);
+      this.#open.set(tenant, known);
+      known.takeEpoch(epoch);
+      return known;
+    }
+    const afterIoError = this.#failed.has(tenant);
+    const createTenants = this.#options.createTenants && mayCreate;
+    const options = { ...this.#options, createTenants, epoch, afterIoError };
+    // First, so that there are never more.
+    this.#closeOldest(this.#bound - 1, evicted);
+    const database = this.#openWithRoom(tenant, options, evicted);
+    this.#failed.delete(tenant);
+    this.#open.set(tenant, database);
+    return database;
+  }
+
+  /** Opens a file; where the process may open no more, others are closed until it can. */
+  #openWithRoom(tenant: string, options: OpenTenantOptions, evicted: string[]): TenantDatabase {
+    for (;;) {
+      try {
+        return TenantDatabase.open(tenant, options);
+      } catch (error) {
+        if (!isOnewriterError(error, 'TOO_MANY_OPEN_FILES')) throw error;
+        const left = Math.floor(this.#open.size * (1 - SHARE_CLOSED));
+        if (!this.#closeOldest(Math.min(left, this.#open.size - 1), evicted)) throw error;
+        const bound = this.#open.size + 1;
+        this.#lowered = { bound, untilMs: performance.now() + LOWER_BOUND_MS };
+      }
+    }
+  }
+
+  get #bound(): number {
+    if (this.#lowered === undefined) return this.#maxOpenTenants;
+    if (performance.now() < this.#lowered.untilMs) return Math.min(this.#lowered.bound, this.#maxOpenTenants);
+    this.#lowered = undefined;
+    return this.#maxOpenTenants;
+  }
+
+  /** Closes the least recently used until `left` are open. @returns whether one was closed */
+  #closeOldest(left: number, evicted: string[]): boolean {
+    if (this.#open.size <= left) return false;
+    const before = this.#open.size;
+    for (const [oldest, { transaction }] of this.#open) {
+      if (this.#open.size <= left) break;
+      // Its client goes on with it.
+      if (transaction !== undefined) continue;
+      this.#closeOne(oldest, false, [], true);
+      // One whose files changed stays open until all is saved.
+      if (!this.#open.has(oldest)) evicted.push(oldest);
+    }
+    return this.#open.size < before;
+  }
+
+  /**
+   * Ends the connection to files that changed; does nothing where they did not.
+   * @returns the finding
+   */
+  secure(tenant: string, mayBeTheirs: boolean, closing = false): OnewriterError | undefined {
+    const database = this.#open.get(tenant);
+    const finding = database?.secure(mayBeTheirs, closing);
+    if (database?.db.open === false) this.#open.delete(tenant);
+    return finding;
+  }
+
+  /**
+   * Gives up a connection that failed or is fenced.
+   * @param ioError the WAL is not to be trusted until it is flushed
+   * @param fenced another leader may have put other files there
+   * @returns the finding, where it failed because its files changed
+   */
+  abandon(tenant: string, ioError: boolean, fenced: boolean): OnewriterError | undefined {
+    if (ioError) this.#failed.add(tenant);
+    // Its close would write the log back, and the next to open it would make an empty file where it was moved away.
+    const finding = this.secure(tenant, fenced);
+    if (finding !== undefined) return finding;
+    const database = this.#open.get(tenant);
+    this.#open.delete(tenant);
+    database?.abandon();
+    return undefined;
+  }
+
+  /**
+   * Checkpoints and closes one tenant; files that changed are secured instead.
+   * @returns the tenant, if it was open, and what was found.
+   */
+  close(tenant: string): ClosedTenants {
+    const changed: ChangedTenant[] = [];
+    const wasOpen = this.#open.has(tenant);
+    if (wasOpen) this.#closeOne(tenant, false, changed, false);
+    return { tenants: wasOpen ? [tenant] : [], changed, left: 0 };
+  }
+
+  /**
+   * The same for all, the least recently used first, as they are not needed any more.
+   * @param withinMs no further one is closed when so much time has passed.
+   */
+  closeAll(withinMs = Number.POSITIVE_INFINITY): ClosedTenants {
+    const until = performance.now() + withinMs;
+    const tenants: string[] = [];
+    const changed: ChangedTenant[] = [];
+    for (const tenant of [...this.#open.keys()]) {
+      if (performance.now() >= until) break;
+      this.#closeOne(tenant, true, changed, true);
+      tenants.push(tenant);
+    }
+    // One whose finding could not be saved stays open as well.
+    return { tenants, changed, left: withinMs === Number.POSITIVE_INFINITY ? 0 : this.#open.size };
+  }
+
+  /**
+   * @param ending the process ends: it may have been overtaken
+   * @param mayLeaveLog see {@link TenantDatabase.close}; not where the caller wants all in the file
+   */
+  #closeOne(tenant: string, ending: boolean, changed: ChangedTenant[], mayLeaveLog: boolean): void {
+    const database = this.#open.get(tenant)!;
+    const error = this.secure(tenant, ending, true);
+    if (error !== undefined) {
+      changed.push({ tenant, error });
+      return;
+    }
+    this.#open.delete(tenant);
+    database.close(mayLeaveLog);
+  }
+}
+
+export interface ClosedTenants {
+  readonly tenants: readonly string[];
+  /** Tenants that are open still, because time was up. */
+  readonly left: number;
+  readonly changed: readonly ChangedTenant[];
+}
+
+export interface ChangedTenant {
+  readonly tenant: string;
+  readonly error: OnewriterError;
+}

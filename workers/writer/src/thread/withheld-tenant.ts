@@ -1,0 +1,148 @@
+import {
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import {
+  assertTenantId,
+  forgetKnownDatabase,
+  isKnownDatabase,
+  noteFormerDatabase,
+  OnewriterError,
+  tenantFile,
+  withheldDir,
+} from '@onewriter/protocol';
+import { type FileMark, identify, markOf } from '../file/file-watch.ts';
+
+/** `details.reason` where the files changed under the broker. */
+export const FILE_CHANGED = 'file changed while it was open';
+
+/** Why a tenant's file is not opened, as JSON in a file of its own: a new leader, and any other thread, knows it, too. */
+export interface WithheldRecord {
+  readonly message: string;
+  /** The tenant's path, which may be a link. */
+  readonly entry: string;
+  /** Of the database file itself. */
+  readonly path: string;
+  /** ISO time. */
+  readonly since: string;
+  /** Where nothing was written or lost: the files that may be opened again when they are back. */
+  readonly back?: { readonly main: FileMark; readonly wal: string } | undefined;
+  /** A person has looked at it: what lies there is opened next. */
+  readonly released?: boolean | undefined;
+}
+
+/** Has the tenant's file opened no more, until {@link releaseWithheld}. @throws Error of the file system */
+export function withhold(dataDir: string, tenant: string, record: WithheldRecord): void {
+  mkdirSync(withheldDir(dataDir), { recursive: true });
+  const file = openSync(recordPath(dataDir, tenant), 'w');
+  try {
+    writeFileSync(file, JSON.stringify(record));
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/**
+ * Checks that a tenant's file may be opened. Costs one look for a file that is not there.
+ * @throws OnewriterError TENANT_UNAVAILABLE with the finding
+ */
+export function assertNotWithheld(dataDir: string, tenant: string): void {
+  const record = readRecord(dataDir, tenant);
+  if (record === undefined) return;
+  if (!isBack(record)) {
+    setOldLogApart(record);
+    if (record.released !== true) throw fileChanged(record.message);
+  }
+  rmSync(recordPath(dataDir, tenant), { force: true });
+}
+
+/** Whether the tenant's file is opened no more. */
+export function isWithheld(dataDir: string, tenant: string): boolean {
+  return readRecord(dataDir, tenant) !== undefined;
+}
+
+/**
+ * A person has looked at the tenant's file, or put another there on purpose: it may be opened as it is. Idempotent.
+ * @param dbFile of tenants, where a file that is gone is known to be: then a new one may be made
+ * @returns whether it was withheld, or its file is gone and a new one may be made
+ */
+export function releaseWithheld(dataDir: string, tenant: string, dbFile?: string): boolean {
+  const record = readRecord(dataDir, tenant);
+  const isGone = dbFile !== undefined && acceptGone(dataDir, tenant, dbFile);
+  // Where a log was left behind the next to open the file has to know it.
+  if (record?.back === undefined) rmSync(recordPath(dataDir, tenant), { force: true });
+  else withhold(dataDir, tenant, { ...record, released: true });
+  return record !== undefined || isGone;
+}
+
+/** Where the file is gone a new one may be made, under a name of its own: readers may have the old one open. */
+function acceptGone(dataDir: string, tenant: string, dbFile: string): boolean {
+  const path = tenantFile(dataDir, tenant, dbFile);
+  if (!isKnownDatabase(dataDir, tenant) || lstatSync(path, { throwIfNoEntry: false }) !== undefined)
+    return false;
+  noteFormerDatabase(dataDir, tenant);
+  forgetKnownDatabase(dataDir, tenant);
+  return true;
+}
+
+/** SQLite would apply a log that was left behind to whatever database is put beside it. */
+function setOldLogApart({ path, back, since }: WithheldRecord): void {
+  if (back === undefined || identify(`${path}-wal`) !== back.wal) return;
+  if (identify(path) === back.main.identity) return;
+  renameSync(`${path}-wal`, `${path}.rescued-${since.replaceAll(':', '')}.old-wal`);
+  rmSync(`${path}-shm`, { force: true });
+}
+
+/** The refusal of a file that changed under the broker. */
+export function fileChanged(message: string): OnewriterError {
+  return new OnewriterError('TENANT_UNAVAILABLE', message, { reason: FILE_CHANGED });
+}
+
+function readRecord(dataDir: string, tenant: string): WithheldRecord | undefined {
+  const path = recordPath(dataDir, tenant);
+  // An error costs more than a look, and nearly no tenant is withheld.
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+  let json: string;
+  try {
+    json = readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    return JSON.parse(json) as WithheldRecord;
+  } catch {
+    // A power cut before it was flushed.
+    return {
+      message: 'The file changed while it was open; what was found is lost.',
+      entry: '',
+      path: '',
+      since: '',
+    };
+  }
+}
+
+function isBack({ entry, path, back }: WithheldRecord): boolean {
+  if (back === undefined || identify(entry) !== back.main.identity) return false;
+  const { main, wal } = back;
+  const now = markOf(path);
+  return (
+    now.identity === main.identity &&
+    now.size === main.size &&
+    now.mtimeMs === main.mtimeMs &&
+    identify(`${path}-wal`) === wal
+  );
+}
+
+function recordPath(dataDir: string, tenant: string): string {
+  return `${withheldDir(dataDir)}/${assertTenantId(tenant)}.json`;
+}
