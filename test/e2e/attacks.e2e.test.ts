@@ -568,7 +568,7 @@ describe('requests', () => {
       'too many parameters',
       '/v1/tenants/mine/query',
       JSON.stringify({ sql: 'SELECT 1', params: Array(40_000).fill(1) }),
-      'INVALID_ARGUMENT',
+      'STATEMENT_TOO_LARGE',
     ],
     [
       'an absurd deadline',

@@ -310,7 +310,7 @@ describe('a broker', () => {
     await waitForSweep();
     expect(numbersIn(db.id)).toEqual([]);
     expect(await queue.getJobCounts('active', 'failed')).toEqual({ active: 0, failed: 0 });
-    expect(await receipts[0]!.status()).toEqual({ state: 'pending' });
+    expect(await receipts[0]!.status()).toMatchObject({ state: 'pending', holders: [{ name: 'pause' }] });
     await queue.resume();
     for (const receipt of receipts) await receipt.committed();
     expect(numbersIn(db.id)).toEqual([0, 1, 2]);
