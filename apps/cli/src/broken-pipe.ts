@@ -1,11 +1,11 @@
 import { EXIT } from './exit-codes.ts';
 
-/** What a shell reports of a program that SIGPIPE ended: 128 and the signal's number. Node ignores that signal. */
+/** Exit code that a shell reports for a program ended by SIGPIPE: 128 plus the signal's number. Node ignores that signal. */
 export const BROKEN_PIPE_EXIT = 141;
 
 /**
  * Ends the process when the reader of its output has gone (`onewriter export acme - --format sql | head`): quietly, as
- * programs do that know nothing of pipes. An output that cannot be written otherwise (a full disk) is an error.
+ * programs without a handler of SIGPIPE do. An output that cannot be written otherwise (a full disk) is an error.
  */
 export function endQuietlyOnBrokenPipe(): void {
   for (const stream of [process.stdout, process.stderr]) {

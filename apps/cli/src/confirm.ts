@@ -11,7 +11,7 @@ export async function confirmByName(what: string, name: string, given: string | 
   if (given === undefined && process.stdin.isTTY && process.stderr.isTTY) {
     const terminal = createInterface({ input: process.stdin, output: process.stderr });
     try {
-      if ((await terminal.question(`This ${what}. Type ${name} to go on: `)).trim() === name) return;
+      if ((await terminal.question(`This ${what}. Type ${name} to continue: `)).trim() === name) return;
     } finally {
       terminal.close();
     }

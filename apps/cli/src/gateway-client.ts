@@ -66,8 +66,8 @@ export async function openGateway(target: Target): Promise<GatewayClient> {
 }
 
 /**
- * Of a gateway that the environment names, and a data directory of another installation, one is a mistake. Asked where Redis
- * is known and answers; a machine without the data directory has nothing to compare.
+ * Refuses a gateway from the environment together with another installation's data directory: one of them is a mistake.
+ * Checked only where Redis is known and answers; a machine without the data directory has nothing to compare.
  * @throws OnewriterError MISCONFIGURED
  */
 async function assertOwnGateway(target: Target): Promise<void> {
@@ -98,7 +98,7 @@ function unreachable(url: string, error: unknown): OnewriterError {
   const reason = cause?.code ?? cause?.message ?? message;
   return new OnewriterError(
     'MISCONFIGURED',
-    `The gateway at ${url} does not answer (${reason}). Look whether it runs, or set ONEWRITER_GATEWAY_URL.`,
+    `The gateway at ${url} does not answer (${reason}). Check whether it runs, or set ONEWRITER_GATEWAY_URL.`,
     {},
     error,
   );
@@ -110,7 +110,7 @@ async function toError(url: string, response: Response): Promise<OnewriterError>
     const { error } = JSON.parse(text);
     if (typeof error?.code === 'string') return fromWireError(error);
   } catch {
-    // not of a gateway of ours: shown as it is
+    // not an answer of the gateway: shown as it is
   }
   return new OnewriterError(
     'INTERNAL',

@@ -26,7 +26,7 @@ export async function audited<T>(
   work: () => Promise<T>,
   detail?: string | undefined,
 ): Promise<T> {
-  // Its line is for a service's log: here only a Redis that does not take the entry is told.
+  // Its line is for a service's log: here only a Redis that refuses the entry is reported.
   const log = createLogger('onewriter', 'warn');
   const write = (outcome: string) =>
     appendAudit(redis, group, log, {

@@ -1,7 +1,7 @@
 import type { WireError } from '@onewriter/protocol';
 import { remedyFor } from './remedy.ts';
 
-/** Tells an error, and what to do about it, in one line on standard error. */
+/** Prints an error, and what to do about it, in one line on standard error. */
 export function printError({ code, message }: Pick<WireError, 'code' | 'message'>): void {
   const remedy = remedyFor(code);
   const text = remedy === undefined ? message : `${message} Next: ${remedy}`;

@@ -28,7 +28,7 @@ const WITHOUT_SQLITE: ReadonlySet<string> = new Set([
 export async function runCli(args: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.ok;
   // `up` writes a log there, for people.
-  const tell = args.includes('--json') && args[0] !== 'up' ? printErrorAsJson : printError;
+  const report = args.includes('--json') && args[0] !== 'up' ? printErrorAsJson : printError;
   const program = createProgram(code => {
     exitCode = code;
   });
@@ -37,14 +37,14 @@ export async function runCli(args: readonly string[]): Promise<number> {
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) {
-      // Help and version were printed by commander; its errors are told here.
+      // Help and version were printed by commander; its errors are reported here.
       if (error.exitCode === 0 || error.code === 'commander.help')
         return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
       const message = `${error.message.replace(/^error: /, '').replace(/[^.]$/, '$&.')} See: onewriter ${nameCommand(program, args)}--help`;
-      tell({ code: 'INVALID_ARGUMENT', message });
+      report({ code: 'INVALID_ARGUMENT', message });
       return EXIT.usage;
     }
-    tell(toWireError(explainReply(error) ?? error));
+    report(toWireError(explainReply(error) ?? error));
     return error instanceof UsageError ? EXIT.usage : EXIT.failed;
   }
 }

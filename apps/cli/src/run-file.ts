@@ -4,27 +4,27 @@ import { writePrivateFile } from './private-file.ts';
 
 /** Process ids of the children of `onewriter up`. */
 export interface ChildPids {
-  /** Of the first broker. */
+  /** The first broker. */
   readonly broker: number;
   readonly gateway: number;
   readonly dashboard: number;
-  /** 0 where the Redis is not ours. */
+  /** 0 where the Redis is the caller's. */
   readonly redis: number;
-  /** Of all brokers, the first included; absent in a file of an earlier version. */
+  /** All brokers, the first included; absent in a file of an earlier version. */
   readonly brokers?: readonly number[] | undefined;
 }
 
 /** What `onewriter up` leaves in `<dataDir>/onewriter.json` while it runs, for the other commands to find it. */
 export interface RunFile {
-  /** Of `onewriter up` itself. */
+  /** The process of `onewriter up`. */
   readonly pid: number;
   /** ISO time. */
   readonly startedAt: string;
   readonly gatewayUrl: string;
   readonly dashboardUrl: string;
-  /** Of the first broker. */
+  /** The first broker. */
   readonly brokerUrl: string;
-  /** Of all brokers, the first included, in the order of `pids.brokers`. */
+  /** All brokers, the first included, in the order of `pids.brokers`. */
   readonly brokerUrls: readonly string[];
   /** With its password: the file is readable by its owner alone. */
   readonly redisUrl: string;

@@ -14,7 +14,7 @@ export interface Target {
   readonly dbFile: string;
   /** Undefined where nothing runs and no environment variable names one. */
   readonly redisUrl: string | undefined;
-  /** Of the `onewriter up` that runs on the data directory. */
+  /** Run file of the `onewriter up` that runs on the data directory. */
   readonly run: RunFile | undefined;
   /** The data directory is not on this machine, and the command needs none. Undefined for commands that cannot do without. */
   readonly withoutFiles?: boolean | undefined;

@@ -21,7 +21,7 @@ export interface TakenBackup {
   readonly manifest: BackupManifest;
 }
 
-/** What belongs to the moment that is copied. */
+/** State of the source at the moment that is copied. */
 interface Moment {
   readonly takenAt: string;
   readonly pages: number;
@@ -119,7 +119,7 @@ export async function backupTenant(
   }
 }
 
-/** What a backup that was killed left; one that runs is younger. */
+/** Removes drafts of killed backups; the draft of a running one is younger. */
 function removeOldDrafts(folder: string): void {
   for (const name of readdirSync(folder)) {
     const begun = /^\.(\d+)\.\d+\.part$/.exec(name)?.[1];
@@ -147,7 +147,7 @@ function readMoment(db: Database): Moment {
   };
 }
 
-/** What a copy that is kept has of its source. */
+/** What was verified of a copy that is kept. */
 interface Verified {
   readonly tables: number;
   readonly rows: number;
@@ -156,7 +156,7 @@ interface Verified {
   readonly unchecked: readonly UncheckedTable[];
 }
 
-/** What comparing a copy found. */
+/** Result of comparing a copy. */
 interface Compared {
   /** Undefined where the copy was not read for it. */
   readonly sha256: string | undefined;

@@ -26,7 +26,7 @@ export interface CheckedFile {
 
 /**
  * Checks a file that is open, in full, or only its pages: not whether indexes and keys agree with rows. Where SQLite lacks
- * what a table needs, a quick check says nothing of the others, and the full one does.
+ * what a table needs, a quick check finds nothing about the others, so the full check runs instead.
  */
 export function checkAs(verification: Verification, db: Database.Database): CheckedFile {
   if (verification === 'quick') {

@@ -26,7 +26,7 @@ interface Column {
 
 /**
  * Compares a copy row by row with the database that `db` reads, within the transaction in which it was copied: the schema,
- * and of each table the row ids, and each stored value by type and bytes. SQLite does it itself, in one scan of each file.
+ * and of each table the row ids, and each stored value by type and bytes. SQLite does the comparison, in one scan of each file.
  * To hash both in JavaScript took seven times as long.
  *
  * @param copy path of a file that no other process has open
@@ -57,8 +57,8 @@ export function compareCopy(db: Database, copy: string): Comparison {
 }
 
 /**
- * Of a copy, which only this process has open, pages are mapped: to read each with a call of its own costs more than to
- * check it. Not of a tenant's file: where another process cuts it, a mapped page ends this one. Source:
+ * Maps the pages of a copy, which only this process has open: a read call for each page costs more than its check. Never
+ * for a tenant's file: if another process truncates it, access to a mapped page ends this process. Source:
  * sqlite.org/mmap.html; the most that better-sqlite3 is built for.
  */
 export const MAPPED_BYTES = 0x7fff0000;

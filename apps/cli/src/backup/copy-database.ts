@@ -6,7 +6,7 @@ import { toFileError } from '../sqlite-error.ts';
 import { openReadOnly } from '../tenants/open-tenant.ts';
 import { SnapshotPages } from './snapshot-pages.ts';
 
-/** SQLite's largest number of pages in one step: a copy that is made in one go is never begun anew by writers. */
+/** SQLite's largest number of pages in one step: a copy made in one step is never restarted because of a writer. */
 const ALL_PAGES = 0x7fffffff;
 
 /**

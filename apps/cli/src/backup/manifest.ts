@@ -24,7 +24,7 @@ export interface BackupManifest {
   /** Name of the database file, in the same folder. */
   readonly file: string;
   readonly bytes: number;
-  /** Of the file, in hexadecimal. */
+  /** SHA-256 of the file, in hexadecimal. */
   readonly sha256: string;
   /** How the copy was verified when it was taken; absent in the first version: in full. */
   readonly verified?: Verification | undefined;
@@ -58,7 +58,7 @@ export function readManifest(backup: string): BackupManifest | undefined {
     if ((manifest.manifest === 1 || manifest.manifest === 2) && typeof manifest.sha256 === 'string')
       return manifest;
   } catch {
-    // no JSON: refused below
+    // not JSON: refused below
   }
   throw new OnewriterError(
     'INVALID_ARGUMENT',
@@ -78,7 +78,7 @@ export async function hashFile(path: string): Promise<string> {
 }
 
 /**
- * Looks whether a backup, or a copy of it, is what the manifest says, byte for byte.
+ * Checks whether a backup, or a copy of it, is what the manifest says, byte for byte.
  * @param file of the same bytes as the backup
  * @throws OnewriterError DATABASE_CORRUPT
  */

@@ -44,7 +44,7 @@ import { swapFile } from './swap-file.ts';
  * A restore destroys nothing, and leaves everything as it was until the last moment:
  *
  *   copy the backup beside the tenant's file ▸ check the copy ▸                      nothing has changed yet
- *   pause the tenant ▸ the broker closes its file ▸ nobody else writes it ▸
+ *   pause the tenant ▸ the broker closes its file ▸ no other process writes it ▸
  *   number the copy on from the old file ▸ a second name for the old one ▸ the path leads to the copy ▸ the old one ends ▸
  *   resume the tenant ▸ the broker commits to it
  *
@@ -53,7 +53,7 @@ import { swapFile } from './swap-file.ts';
  * higher commit number, which is a row of the ledger of its own.
  */
 
-/** Where an old file cannot be read, numbers go on from here: more than it can have counted since any backup. */
+/** Where the old file cannot be read, commit numbers continue from here: more than it can have made since any backup. */
 const LEAP = 1_000_000_000_000;
 
 /** What is to be restored, checked. */
@@ -76,9 +76,9 @@ export interface RestoreReport {
   readonly file: string;
   /** The file that was there before, under its new name; null for a new tenant. */
   readonly replaced: string | null;
-  /** Of the backup; null where it was no file of a broker's. */
+  /** Newest commit of the backup; null where no broker had written it. */
   readonly backupCommitSeq: number | null;
-  /** Of the file that was there before; null for a new tenant, and where it could not be read. */
+  /** Newest commit of the replaced file; null for a new tenant, and where it could not be read. */
   readonly replacedCommitSeq: number | null;
   /** The number that the restore itself has. */
   readonly commitSeq: number;
@@ -106,7 +106,7 @@ interface FileNumbers {
  * Restores a backup, as a new tenant or in the place of its file.
  *
  * @throws OnewriterError DATABASE_CORRUPT (the backup is damaged), TENANT_BUSY (there is a file and `replace` is not set;
- * or somebody else writes it), DATABASE_…, TENANT_UNAVAILABLE. Everything is as it was then, but where the message says
+ * or another process writes it), DATABASE_…, TENANT_UNAVAILABLE. Nothing has changed then, unless the message says
  * otherwise.
  */
 export async function restoreTenant(target: Target, request: RestoreRequest): Promise<RestoreReport> {
@@ -142,7 +142,7 @@ interface Staged {
   readonly warnings: string[];
 }
 
-/** Checks the backup by itself. @throws OnewriterError DATABASE_CORRUPT */
+/** Checks the backup alone. @throws OnewriterError DATABASE_CORRUPT */
 async function stage(target: Target, request: RestoreRequest, file: string): Promise<Staged> {
   const { backup, manifest } = request;
   const warnings: string[] = [];
@@ -261,7 +261,7 @@ async function placeNew(
     else linkUnderOwnName(staged.path, file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    const message = `Tenant ${tenant} got a file meanwhile: somebody writes to it. Nothing was restored.`;
+    const message = `Tenant ${tenant} got a file meanwhile: another process writes to it. Nothing was restored.`;
     throw new OnewriterError('TENANT_BUSY', message, { tenant }, error);
   }
   rmSync(staged.path);
@@ -359,7 +359,7 @@ function replaceFile(
   const { notRetired } = swapFile(file, staged.path, replaced, config.busyTimeoutMs);
   if (notRetired !== undefined) {
     staged.warnings.push(
-      `the replaced file could not take a last commit (${notRetired.message}): a process that has it open goes on reading it until it is restarted.`,
+      `the replaced file could not take a last commit (${notRetired.message}): a process that has it open reads it until it is restarted.`,
     );
   }
   return { replaced, ...numbers };
@@ -374,14 +374,14 @@ function freeName(name: string): string {
 }
 
 /**
- * Makes sure that nobody writes the old file, and reads its numbers. Undefined where it is too damaged for either.
+ * Makes sure that no process writes the old file, and reads its numbers. Undefined where it is too damaged for either.
  * @throws OnewriterError TENANT_BUSY
  */
 function readOldFile(file: string, tenant: string, busyTimeoutMs: number): FileNumbers | undefined {
   let db: Database.Database | undefined;
   try {
     db = new Database(file, { fileMustExist: true, timeout: busyTimeoutMs });
-    // Who holds the lock of writers keeps all others out.
+    // The holder of the write lock keeps all other writers out.
     db.exec('BEGIN IMMEDIATE');
     const numbers = readNumbers(db);
     db.exec('ROLLBACK');
@@ -391,7 +391,7 @@ function readOldFile(file: string, tenant: string, busyTimeoutMs: number): FileN
     if (error.code.startsWith('SQLITE_BUSY') || error.code.startsWith('SQLITE_LOCKED')) {
       throw new OnewriterError(
         'TENANT_BUSY',
-        `Another process is writing tenant ${tenant}, although its broker has let go: end it (\`fuser -v ${file}\` names it). Nothing was changed.`,
+        `Another process is writing tenant ${tenant}, although the broker has closed its file: end it (\`fuser -v ${file}\` names it). Nothing was changed.`,
         { tenant },
         error,
       );
@@ -425,7 +425,7 @@ function number(staged: Staged, from: FileNumbers): number {
     const id = Math.max(from.ledgerId, numbers.ledgerId) + 1;
     const jobId = `restore-${uuidv7()}`;
     db.transaction(() => addLedgerNote(db, { id, jobId, commitSeq, committedAtMs: Date.now() }))();
-    // As the broker would: who reads it before that must notice when it is replaced in its turn.
+    // As the broker would: a process that reads it before the broker must notice when it is replaced later.
     db.pragma('journal_mode = WAL');
     return commitSeq;
   } finally {

@@ -67,7 +67,7 @@ it.each([
   ['all in the file', db => void db.pragma(checkpoint)],
   ['some in either', turn],
   [
-    'a log that began anew',
+    'a log that was reset',
     db => {
       turn(db);
       turn(db);

@@ -7,11 +7,11 @@ import type { Database } from 'better-sqlite3';
  * The pages of a snapshot, read beside SQLite: of the write-ahead log as far as the snapshot goes, else of the file.
  *
  *   checkpoints are not beyond the snapshot   each page is the newest of the log's frames up to the snapshot, or the file's
- *   all of the log was in the file            each page is the file's; the log may begin anew
+ *   all of the log was in the file            each page is the file's; the log may be reset
  *
- * Both hold as long as the transaction is open that reads the snapshot: no checkpoint writes back what came later, and a log of
- * which the snapshot needs a frame is not begun anew. Where it cannot be known how far the snapshot goes, there are no pages to be
- * read here. Source: https://www.sqlite.org/walformat.html.
+ * Both hold while the transaction that reads the snapshot is open: no checkpoint writes back later commits, and a log is not
+ * reset while the snapshot needs one of its frames. Where the end of the snapshot cannot be known, no pages can be read here.
+ * Source: https://www.sqlite.org/walformat.html.
  */
 
 /** The index of the log begins with two copies of its header, in the machine's order, and how much was written back. */
@@ -29,7 +29,7 @@ const SALT_BYTES = 8;
 /** The page with this byte holds locks and no data. */
 const LOCK_BYTE = 2 ** 30;
 /**
- * Bytes of the first page that a copy has for itself: whether it has a log, and counters of changes of content and schema. Source:
+ * Bytes of the first page that may differ in a copy: whether it has a log, and counters of changes of content and schema. Source:
  * https://www.sqlite.org/fileformat2.html, section 1.3.
  */
 const OWN_BYTES: readonly (readonly [from: number, to: number])[] = [
@@ -39,12 +39,12 @@ const OWN_BYTES: readonly (readonly [from: number, to: number])[] = [
   [92, 100],
 ];
 const READ_BYTES = 1024 * 1024;
-/** Commits between two looks at the index have the snapshot taken again. */
+/** If others commit between two looks at the index, the snapshot is taken again. */
 const MAX_TRIES = 20;
 
 /** How a copy compares with a snapshot, page by page. */
 export interface PageComparison {
-  /** Of the copy, which was read once. */
+  /** SHA-256 of the copy, which was read once. */
   readonly sha256: string;
   /** Undefined: they hold the same. */
   readonly difference: string | undefined;
@@ -94,8 +94,7 @@ export class SnapshotPages {
   }
 
   /**
-   * Compares a copy with the snapshot, whose transaction is open. Only a page that holds no data may differ, and what a copy has for
-   * itself.
+   * Compares a copy with the snapshot, whose transaction is open. Only a page without data and `OWN_BYTES` may differ.
    * @param copy path of a file of as many pages
    * @returns undefined where the pages cannot be read here
    */

@@ -12,7 +12,7 @@ import Database from 'better-sqlite3';
 
 /** What a swap could not do as it should. */
 export interface SwapResult {
-  /** Why those who have the old file open may go on reading it; undefined where they notice. */
+  /** Why processes that have the old file open may continue to read it; undefined where they notice the swap. */
   readonly notRetired: Error | undefined;
 }
 

@@ -17,7 +17,7 @@ import { hasTable, openTenant } from '../tenants/open-tenant.ts';
 import type { Finding } from './finding.ts';
 
 /*
- * What was completed must be in the ledger, or the file is not the one that it was committed to. But for jobs of steps that
+ * A completed job must be in the ledger; else the file is not the one that it was committed to. Exception: jobs of steps that
  * committed nothing, or left a transaction open: their answer is in Redis alone, and the broker says so in their return
  * value (`recorded`). One that says nothing is of an older broker, and may be either.
  */

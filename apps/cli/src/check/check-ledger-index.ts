@@ -2,7 +2,7 @@ import { LEDGER_INDEXED_TO } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import { countOf } from './finding.ts';
 
-/** What must not be there, and how it is told; each query counts. */
+/** What must not be there, and its message; each query counts. */
 const RULES: readonly (readonly [sql: string, found: (count: number) => string])[] = [
   [
     'SELECT count(*) - count(DISTINCT job_id) FROM _onewriter_ledger',

@@ -11,7 +11,7 @@ const WAL_HEADER_BYTES = 32;
 const MAX_BYTES = 1024 * 1024 * 1024;
 
 /**
- * Looks whether a file that is not in order would be without its write-ahead log: then it is the log of another file, or
+ * Checks whether a damaged file is sound without its write-ahead log: then the log belongs to another file, or is
  * damaged. A log has no mark of the database that it belongs to, so the database is copied and checked without it.
  *
  * @param path of the database, which this process must not have open

@@ -18,7 +18,7 @@ import type { Finding } from './finding.ts';
 const MAX_LINES = 5;
 
 /**
- * Looks whether a tenant's file is sound: its pages and indexes, its schema, its foreign keys, the writer's own tables
+ * Checks whether a tenant's file is sound: its pages and indexes, its schema, its foreign keys, the writer's own tables
  * against each other, and the jobs that Redis says are done against the ledger.
  */
 export async function checkTenant(
@@ -86,7 +86,7 @@ function unreadable(error: unknown, tenant: string, path: string): Finding {
         ? `Restore the newest good backup: onewriter backup --list ${tenant}, then onewriter restore <backup> ${tenant} --replace. The damaged file is kept.`
         : existsSync(path)
           ? 'Do what the message says, then check again.'
-          : `Look whether it is the right data directory; else restore it: onewriter backup --list ${tenant}.`,
+          : `Check whether it is the right data directory; else restore it: onewriter backup --list ${tenant}.`,
   };
 }
 

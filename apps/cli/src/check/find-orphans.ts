@@ -14,7 +14,7 @@ import type { Finding } from './finding.ts';
 
 const MAX_DEPTH_NOTE = 20;
 
-/** Looks for what lies in the tenants' folder and belongs to nobody, or to a command that was cut off. */
+/** Looks in the tenants' folder for files that have no owner, or that an interrupted command left. */
 export function findOrphans(target: Target): Finding[] {
   const root = tenantsDir(target.dataDir);
   const findings: Finding[] = [];
@@ -35,7 +35,7 @@ export function findOrphans(target: Target): Finding[] {
           'warning',
           null,
           `${path} is no tenant's folder.`,
-          'Look what it is; move it away if nobody needs it.',
+          'See what it is; move it away if it is not needed.',
         ),
       );
     } else findings.push(...findInFolder(target, entry.name));
@@ -96,7 +96,7 @@ export function findInFolder(target: Target, tenant: string): Finding[] {
           'warning',
           tenant,
           `${folder} has no ${dbFile}.`,
-          'Remove the folder if nobody is to have it; the first write makes a new, empty database.',
+          'Remove the folder if it is not needed; the first write makes a new, empty database.',
         ),
       );
     }
@@ -107,7 +107,7 @@ export function findInFolder(target: Target, tenant: string): Finding[] {
         'warning',
         tenant,
         `${path(name)} was left by a restore that was cut off, or one that runs.`,
-        'Remove it if none runs; look whether the tenant is still paused (onewriter tenants info).',
+        'Remove it if none runs; check whether the tenant is still paused (onewriter tenants info).',
       ),
     );
   }
@@ -118,7 +118,7 @@ export function findInFolder(target: Target, tenant: string): Finding[] {
           'note',
           tenant,
           `${path(name)} is kept by a restore.`,
-          'Remove it, with its -wal and -shm, when nobody needs it any more.',
+          'Remove it, with its -wal and -shm, when it is no longer needed.',
         ),
       );
     }
@@ -157,7 +157,7 @@ function isCompanion(name: string): boolean {
   return withoutSuffix(name) !== name;
 }
 
-/** Of a database's companion, and of what a command makes for a moment: the name of the database. */
+/** Name of the database that a companion file or a command's temporary file belongs to. */
 function withoutSuffix(name: string): string {
   const suffix = [...DATABASE_COMPANIONS, '-wal.kept', '.link'].find(end => name.endsWith(end));
   return suffix === undefined ? name : name.slice(0, -suffix.length);

@@ -30,7 +30,7 @@ export interface BackupOptions {
   readonly json?: boolean | undefined;
 }
 
-/** What became of one tenant, as `onewriter backup --json` lists it. */
+/** Result for one tenant, as `onewriter backup --json` lists it. */
 export interface BackupSummary {
   readonly tenant: string;
   /** Null where there is none: see `error`. */
@@ -39,7 +39,7 @@ export interface BackupSummary {
   readonly error: WireError | null;
 }
 
-/** Backs up one tenant or all, some at a time, while they are written. A tenant that fails does not keep the others. */
+/** Backs up one tenant or all, some at a time, while they are written. A tenant that fails does not stop the others. */
 export async function backup(tenant: string | undefined, options: BackupOptions): Promise<number> {
   const target = findTarget(options.dataDir);
   if (!options.list || options.out === undefined) requireDataDir(target);
@@ -119,7 +119,7 @@ function closingWords(total: number, failed: number, out: string, isDefaultPlace
   const place = isDefaultPlace
     ? ` They are on the disk of the data (${out}): copy them elsewhere, or use --out.`
     : '';
-  return `${done}${failed > 0 ? ` ${failed} failed: see above; nothing of theirs was kept.` : ''}${place}\n`;
+  return `${done}${failed > 0 ? ` ${failed} failed: see above; nothing was kept of these.` : ''}${place}\n`;
 }
 
 /** Lists backups, the newest of each tenant first. */

@@ -12,7 +12,7 @@ import { UsageError } from '../usage-error.ts';
 export interface BenchOptions {
   readonly dataDir?: string | undefined;
   readonly quick?: boolean | undefined;
-  /** Of each scenario. */
+  /** Duration of each scenario. */
   readonly seconds?: string | undefined;
   readonly json?: boolean | undefined;
 }
@@ -94,7 +94,7 @@ export async function bench(options: BenchOptions): Promise<number> {
   return rowsFound === rowsCommitted && deleted && !stop.signal.aborted ? EXIT.ok : EXIT.failed;
 }
 
-/** What failed before must be told, not this. */
+/** Prints instead of throwing: the caller must see the earlier failure, not this one. */
 async function remove(gateway: GatewayClient, tenant: string): Promise<boolean> {
   try {
     const headers = { 'confirm-delete': tenant };

@@ -109,7 +109,7 @@ function notChecked(tenant: string, { code, message }: WireError): Finding {
   };
 }
 
-/** A folder that is not there is told by the check of its file. */
+/** The check of the file reports a folder that is not there. */
 function orphansOf(target: Target, tenant: string): Finding[] {
   return existsSync(join(tenantsDir(target.dataDir), tenant)) ? findInFolder(target, tenant) : [];
 }

@@ -11,7 +11,7 @@ it('lists every setting with a description', () => {
   expect(rows.filter(row => row.description === '')).toEqual([]);
 });
 
-it('tells the value beside the default', () => {
+it('shows the value beside the default', () => {
   expect(settingsWith({ ONEWRITER_THREADS: '7' }).get('threads')).toMatchObject({
     variable: 'ONEWRITER_THREADS',
     default: 2,

@@ -33,13 +33,13 @@ export interface ChangeLettersOptions extends PlaceOptions {
   readonly json?: boolean | undefined;
 }
 
-/** What became of one letter, as `retry --json` and `drop --json` list it. */
+/** Result for one letter, as `retry --json` and `drop --json` list it. */
 export interface LetterChange {
   readonly id: string;
   readonly tenant: string | null;
-  /** Of the write that was set aside. */
+  /** Receipt id of the write that was set aside. */
   readonly receiptId: string | null;
-  /** Of the write that was sent again. */
+  /** Receipt id of the write that was sent again. */
   readonly newReceiptId?: string | undefined;
   /** Set where the letter is still there. */
   readonly error?: WireError | undefined;
@@ -53,7 +53,7 @@ export async function listDeadLetters(options: ListLettersOptions): Promise<numb
   await using box = await openBox(options);
   const ids = await box.ids();
   const list: LetterSummary[] = [];
-  // One more than is shown tells whether there are more.
+  // Reads one more than it shows, to know whether there are more.
   for await (const letter of ofTenant(box.read(ids), options.tenant)) {
     if (list.push(summarizeLetter(letter)) > limit) break;
   }
@@ -96,15 +96,15 @@ export async function dropDeadLetters(
   });
 }
 
-/** What is told of a letter that was changed. */
+/** What is reported of a letter that was changed. */
 interface Changed {
   readonly text: string;
   readonly newReceiptId?: string | undefined;
 }
 
 /**
- * Changes the letters that are meant, one after the other. A letter that cannot be changed is told, and does not keep
- * the others from it; a Redis that is gone does.
+ * Changes the chosen letters, one after the other. A letter that cannot be changed is reported, and the others are still
+ * changed; without Redis the command stops.
  */
 async function changeLetters(
   ids: readonly string[],
@@ -165,7 +165,7 @@ export function parseLimit(text: string | undefined): number {
 
 async function openBox(options: PlaceOptions): Promise<LetterBox> {
   const target = findRemoteTarget(options);
-  // It looks whose the group is.
+  // It checks which data directory the group belongs to.
   await withRedis(target, async () => {});
   return LetterBox.open(requireRedis(target), target.group, target.config.maxQueueBytes);
 }

@@ -74,8 +74,8 @@ function redisFailed(error: unknown): Diagnosis[] {
   if (explained !== undefined) {
     return [
       bad('error', 'redis-rights', explained.message, `ACL SETUSER <user> ${LEAST_RIGHTS}`),
-      skipped('leader', 'Redis refused to tell'),
-      skipped('tenants', 'Redis refused to tell'),
+      skipped('leader', 'Redis refused to answer'),
+      skipped('tenants', 'Redis refused to answer'),
     ];
   }
   const message = error instanceof Error ? error.message : String(error);
@@ -86,8 +86,8 @@ function redisFailed(error: unknown): Diagnosis[] {
       : 'Start Redis, or set ONEWRITER_REDIS_URL right. Writes wait in the apps for some seconds and are refused then; what is committed is safe.';
   return [
     bad('error', 'redis', message, next),
-    skipped('leader', 'without Redis nobody can tell'),
-    skipped('tenants', 'without Redis nobody can tell'),
+    skipped('leader', 'this cannot be known without Redis'),
+    skipped('tenants', 'this cannot be known without Redis'),
   ];
 }
 
@@ -110,6 +110,6 @@ function asText({ errors, warnings, diagnoses }: DoctorReport): string {
   const end =
     errors + warnings === 0
       ? 'Nothing is wrong.\n'
-      : `${count(errors, 'error')}, ${count(warnings, 'warning')}: do what stands behind the arrows, errors first.\n`;
+      : `${count(errors, 'error')}, ${count(warnings, 'warning')}: do what the arrows say, errors first.\n`;
   return lines.join('') + end;
 }

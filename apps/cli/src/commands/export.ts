@@ -107,7 +107,7 @@ export async function exportFile(tenant: string, path: string, options: ExportOp
   return EXIT.ok;
 }
 
-/** The gateway ends the connection early where an export breaks off: what came is not the whole. */
+/** The gateway closes the connection early where an export fails: what arrived is not complete. */
 function toExportError(error: unknown, tenant: string): OnewriterError {
   const { code, cause, message } = error as NodeJS.ErrnoException & { cause?: { code?: string } };
   if (typeof code === 'string' && /^E(NOSPC|DQUOT|FBIG|ACCES|PERM|ROFS|NOENT|ISDIR|IO)$/.test(code)) {
@@ -126,7 +126,5 @@ function toExportError(error: unknown, tenant: string): OnewriterError {
 function chooseFormat(path: string, given: string | undefined): string {
   const format = given ?? BY_ENDING[/\.(\w+)$/.exec(path)?.[1]?.toLowerCase() ?? ''];
   if (format !== undefined && FORMATS.includes(format)) return format;
-  throw new UsageError(
-    `--format is one of ${FORMATS.join(', ')}; it is told by the name of the file otherwise.`,
-  );
+  throw new UsageError(`--format is one of ${FORMATS.join(', ')}; without it the name of the file decides.`);
 }

@@ -42,7 +42,7 @@ export interface ImportSummary {
   readonly outcome: 'done' | 'failed' | 'interrupted';
   readonly rows: number;
   readonly accepted: number;
-  /** Of the accepted rows those that changed nothing: they conflict with a row that is there. */
+  /** Accepted rows that changed nothing: they conflict with a row that is there. */
   readonly ignored: number;
   /** Committed before, under the same key. */
   readonly skipped: number;
@@ -224,7 +224,7 @@ function chooseFormat(path: string, given: string | undefined): string {
   const format =
     given ?? (/\.[ct]sv$/i.test(path) ? 'csv' : /\.(ndjson|jsonl)$/i.test(path) ? 'ndjson' : undefined);
   if (format !== undefined && format in TYPES) return format;
-  throw new UsageError('--format is csv or ndjson; it is told by the name of the file otherwise.');
+  throw new UsageError('--format is csv or ndjson; without it the name of the file decides.');
 }
 
 function sizeOf(path: string): number {

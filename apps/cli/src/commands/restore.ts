@@ -94,7 +94,7 @@ async function openForRestore(target: Target): Promise<Redis> {
     if (!isOnewriterError(error) || error.details.reason === 'another data directory') throw error;
     throw new OnewriterError(
       error.code,
-      `${error.message} Without Redis nobody can tell whether a broker writes: start it, or, where no broker runs, use --offline.`,
+      `${error.message} Without Redis it cannot be known whether a broker writes: start Redis, or, where no broker runs, use --offline.`,
       error.details,
       error,
     );
@@ -154,7 +154,8 @@ function asText(report: RestoreSummary, place: string): string {
 }
 
 function lostCommits(replaced: number | null, backup: number | null): string {
-  if (replaced === null) return 'it could not be read, so nobody knows which commits came after the backup';
+  if (replaced === null)
+    return 'it could not be read, so it is not known which commits came after the backup';
   if (backup === null) return `it had ${replaced} commits, none of which the backup knows`;
   const lost = replaced - backup;
   return lost <= 0

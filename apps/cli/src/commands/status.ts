@@ -18,7 +18,7 @@ export interface StatusOptions extends PlaceOptions {
 export type StatusReport = GroupStatus & { readonly findings: ReturnType<typeof findStatusProblems> };
 
 const EVERY_MS = 1_000;
-/** Of an output that is no terminal. */
+/** Width of an output that is not a terminal. */
 const WIDE = { width: 400, height: 1_000 };
 
 /** Shows who leads, how it does and what is wrong. @returns 3 where something is critical */

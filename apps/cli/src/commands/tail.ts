@@ -12,7 +12,7 @@ export interface TailOptions {
   readonly dataDir?: string | undefined;
   /** Jobs that were committed before. */
   readonly last?: string | undefined;
-  /** False: what is there, and no more. */
+  /** False: prints what is there, and ends. */
   readonly follow?: boolean | undefined;
   readonly json?: boolean | undefined;
 }
@@ -78,28 +78,28 @@ export async function tail(tenant: string, options: TailOptions): Promise<number
     await print(newest.slice(newest.length - Math.min(last, newest.length)));
     if (options.follow === false) return EXIT.ok;
     const pollMs = onewriter.readRoute === 'gateway' ? POLL_GATEWAY_MS : POLL_FILE_MS;
-    let told = '';
+    let reported = '';
     while (!stop.signal.aborted) {
       await pause(pollMs, undefined, { signal: stop.signal }).catch(() => {}); // the loop ends
       try {
         let rows: readonly LedgerRow[];
         do {
           const page = await read(db, `${SELECT} WHERE id > ? ORDER BY id LIMIT ${PAGE}`, [position]);
-          // A large job is committed in parts, and told when it is whole; nothing of the tenant overtakes it.
+          // A large job commits in parts, and is printed when all are done; no other job of the tenant overtakes it.
           const open = page.findIndex(row => row.next_op !== null);
           rows = open < 0 ? page : page.slice(0, open);
           await print(rows);
           position = rows.at(-1)?.id ?? position;
         } while (rows.length === PAGE && !stop.signal.aborted);
-        told = '';
+        reported = '';
       } catch (error) {
         // Its file is away or busy for a moment, or the gateway is: it is looked at again.
         if (!isOnewriterError(error)) throw error;
-        if (told !== error.code && !stop.signal.aborted) {
+        if (reported !== error.code && !stop.signal.aborted) {
           const { code, message } = toWireError(error);
           process.stderr.write(`onewriter: ${code} ${message} Looking again until Ctrl-C.\n`);
         }
-        told = error.code;
+        reported = error.code;
       }
     }
     return EXIT.ok;
@@ -148,7 +148,7 @@ function toJob(row: LedgerRow, name: string | null): TailedJob {
 
 function asText(job: TailedJob): string {
   const head = `${job.committedAt.slice(11, 23)}  commit ${job.commitSeq}`;
-  if (job.restored) return `${head}  a backup was restored: look at the data anew\n`;
+  if (job.restored) return `${head}  a backup was restored: read the data again\n`;
   const writes = `${job.writes} ${job.writes === 1 ? 'write' : 'writes'}`;
   const failed = job.failed === 0 ? '' : `  ${job.failed} failed: ${[...new Set(job.errors)].join(', ')}`;
   return `${head}  ${writes.padEnd(10)}  ${job.statement ?? job.jobId}${failed}\n`;

@@ -60,7 +60,7 @@ export interface TenantSummary {
   readonly queuedJobs: number | null;
   /** Code of the reason why it cannot be written, as the broker noted it; null for a healthy tenant. */
   readonly parked: string | null;
-  /** Who keeps it still, why and since when; it is active again when the last lets go. */
+  /** Who keeps it still, why and since when; it is active again when the last hold is released. */
   readonly holders: readonly TenantHolder[];
 }
 
@@ -155,19 +155,19 @@ function listAsText(list: readonly TenantSummary[]): string {
   return formatTable(['tenant', 'size', 'last activity (UTC)', 'queued jobs', 'state'], rows) + count;
 }
 
-/** What `onewriter tenants info --json` tells. Null: not known, or none. */
+/** What `onewriter tenants info --json` prints. Null: not known, or none. */
 export interface TenantInfo extends TenantSummary {
   readonly file: string;
   /** Why it cannot be written. */
   readonly parkedReason: ParkedTenant | null;
   readonly commitSeq: number | null;
-  /** Of the newest broker that opened the file. */
+  /** Epoch of the newest broker that opened the file. */
   readonly epoch: number | null;
   /** Time of the newest commit. */
   readonly lastCommit: string | null;
   readonly ledgerRows: number | null;
   readonly pageSize: number | null;
-  /** Bytes of pages that hold nothing; VACUUM would give them back. */
+  /** Bytes of empty pages; VACUUM would free them. */
   readonly freeBytes: number | null;
   /** The tenant's own tables. */
   readonly tables: readonly string[] | null;
@@ -175,7 +175,7 @@ export interface TenantInfo extends TenantSummary {
   readonly fileError: string | null;
 }
 
-/** Tells all that is known of one tenant. @throws OnewriterError TENANT_NOT_FOUND */
+/** Prints all that is known of one tenant. @throws OnewriterError TENANT_NOT_FOUND */
 export async function tenantInfo(tenant: string, options: TenantsOptions): Promise<number> {
   assertTenantId(tenant);
   const target = findTarget(options.dataDir);
@@ -321,7 +321,7 @@ export async function pause(tenant: string, options: PauseOptions): Promise<numb
   const reason = readReason(options.reason ?? '');
   return change(tenant, options, 'tenant.pause', async (redis, { group }) => {
     await pauseTenant(redis, group, tenant, operatorName(), reason);
-    return `paused ${tenant}: nothing is applied, its file is closed, reads go on. Resume: onewriter tenants resume ${tenant}${withDataDir(options)}${options.withoutFiles ? ' --without-files' : ''}\n`;
+    return `paused ${tenant}: nothing is applied, its file is closed, reads continue. Resume: onewriter tenants resume ${tenant}${withDataDir(options)}${options.withoutFiles ? ' --without-files' : ''}\n`;
   });
 }
 
@@ -393,7 +393,7 @@ export async function deleteTenant(tenant: string, options: DeleteTenantOptions)
 function noSuchTenant(tenant: string, target: Target): OnewriterError {
   return new OnewriterError(
     'TENANT_NOT_FOUND',
-    `There is no tenant ${tenant}: no file in ${target.dataDir}, and Redis has not heard of it.`,
+    `There is no tenant ${tenant}: no file in ${target.dataDir}, and Redis does not know it.`,
     { tenant },
   );
 }

@@ -33,7 +33,7 @@ export async function up(options: UpOptions): Promise<number> {
   const colour = useColour(process.stderr);
   const writeLine = (text: string) => void process.stderr.write(text);
   const log = createUpLog(writeLine, colour);
-  // Whoever reads the log may go away (`npm start 2>&1 | head`); what runs goes on.
+  // The reader of the log may end (`npm start 2>&1 | head`); the processes keep running.
   process.stderr.on('error', () => {});
 
   const starting = new AbortController();
@@ -45,7 +45,7 @@ export async function up(options: UpOptions): Promise<number> {
       // A signal, or another process, was first.
       if (firstSignalAt !== undefined) return;
       firstSignalAt = performance.now();
-      log('error', `${error.message} Draining: without it nothing here is of use.`);
+      log('error', `${error.message} Draining: the stack cannot work without it.`);
       starting.abort(error);
       stack?.stop().then(
         () => resolve(1),

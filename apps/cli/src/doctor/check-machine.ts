@@ -128,7 +128,7 @@ function checkAccess(dataDir: string): Diagnosis {
         ? `${dataDir} is mounted read-only.`
         : `${dataDir} cannot be read and written by this user (${code}).`,
       readOnly
-        ? 'Look why (dmesg: a file system with errors is mounted read-only), mend it, and mount it for writes.'
+        ? 'Find out why (dmesg: a file system with errors is mounted read-only), mend it, and mount it for writes.'
         : 'Run this as the user that the broker runs as, or give the directory to them (chown -R).',
     );
   }
@@ -163,7 +163,7 @@ export function judgeDisk(freeBytes: number, totalBytes: number): Diagnosis {
   const found = `${formatBytes(freeBytes)} of ${formatBytes(totalBytes)} are free (${(share * 100).toFixed(1)} %)`;
   const next =
     'Free space: remove old backups and files kept by restores (`onewriter check --all` lists them), empty the trash, ' +
-    'or grow the disk. The broker goes on by itself.';
+    'or grow the disk. The broker then continues without a restart.';
   if (share < STATUS_BOUNDS.diskFreeShareCritical || freeBytes < MIN_FREE_BYTES_ERROR) {
     return bad('error', 'disk', `The disk is nearly full: ${found}.`, next);
   }
@@ -173,7 +173,7 @@ export function judgeDisk(freeBytes: number, totalBytes: number): Diagnosis {
   return ok('disk', found);
 }
 
-/** Files with secrets, and the folder of the data: nobody else may read or write them. */
+/** Checks that only their owner may access secret files and the data directory. */
 function checkPermissions({ dataDir }: Target): Diagnosis[] {
   const secrets = ['token-secret', 'onewriter.json', 'redis/password', 'redis/redis.conf'];
   const open = secrets.filter(name => {
@@ -218,7 +218,7 @@ function checkOwners(target: Target): Diagnosis[] {
       const stats = statSync(path, { throwIfNoEntry: false });
       return stats !== undefined && stats.uid !== uid && !mayWrite(stats, uid);
     });
-  if (foreign.length === 0) return [ok('owners', 'tenants belong to who owns their folder')];
+  if (foreign.length === 0) return [ok('owners', 'the owner of the folder of tenants owns all of them')];
   return [
     bad(
       'error',

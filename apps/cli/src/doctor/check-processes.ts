@@ -34,7 +34,7 @@ const DATE_UNCERTAIN_MS = 1_500;
 /** What is looked at here directly, because it must be found without a broker, too. */
 const LOOKED_AT_DIRECTLY = /^Onewriter(NoLeader|Redis|DiskFull)/;
 
-/** Looks whether `onewriter up`, gateway and dashboard are what they should be. */
+/** Checks whether `onewriter up`, gateway and dashboard are what they should be. */
 export async function checkServices(target: Target): Promise<Diagnosis[]> {
   const diagnoses: Diagnosis[] = [];
   const { run } = target;
@@ -43,7 +43,7 @@ export async function checkServices(target: Target): Promise<Diagnosis[]> {
       bad(
         'error',
         'up',
-        `onewriter.json tells of an \`onewriter up\` with pid ${run.pid}, which is gone: it was killed.`,
+        `onewriter.json names an \`onewriter up\` with pid ${run.pid}, which is gone: it was killed.`,
         'Start it again; it ends what is left of the last one.',
       ),
     );
@@ -113,7 +113,7 @@ async function checkGatewayDoor(target: Target, url: string): Promise<Diagnosis[
   }
 }
 
-/** Looks who leads, and at what the leader tells. */
+/** Checks who leads, and what the leader reports. */
 export async function checkBrokers(target: Target, redis: Redis): Promise<Diagnosis[]> {
   const group = await readGroupStatus(redis, target.group);
   const diagnoses = [
@@ -145,7 +145,7 @@ function checkLeader(target: Target, { status, brokers, lease, problem }: GroupS
     return bad(
       'note',
       'leader',
-      `${found}; nobody stands by.`,
+      `${found}; there is no standby.`,
       'For a take-over within a moment: ONEWRITER_SPARE_BROKER=on, onewriter up --brokers 2, or a second broker.',
     );
   }
@@ -211,7 +211,7 @@ function checkEpoch(target: Target, { lease }: GroupStatus): Diagnosis {
     'error',
     'epoch',
     `The leader has epoch ${lease.epoch}, and these files were led with ${floor}: its data directory is another, or Redis lost its data.`,
-    'Look whether broker and files belong together (ONEWRITER_DATA_DIR, ONEWRITER_GROUP), then restart the broker.',
+    'Check whether broker and files belong together (ONEWRITER_DATA_DIR, ONEWRITER_GROUP), then restart the broker.',
   );
 }
 

@@ -13,7 +13,7 @@ interface Reader {
 
 const MAX_TOLD = 5;
 
-/** Looks which SQLite the processes use that have tenants' files open: one that is too old can damage them. */
+/** Checks which SQLite the processes use that have tenants' files open: one that is too old can damage them. */
 export function checkReaders(target: Target): Diagnosis[] {
   let pids: number[];
   try {

@@ -156,7 +156,7 @@ function checkMemory(info: ReadonlyMap<string, string>): Diagnosis {
     'error',
     'redis-memory',
     `Redis is nearly full: ${found}. From 90 % on new writes are refused (QUEUE_FULL).`,
-    'Raise maxmemory; look which tenants are not applied: onewriter status, onewriter tenants.',
+    'Raise maxmemory; see which tenants are not applied: onewriter status, onewriter tenants.',
   );
 }
 

@@ -1,7 +1,7 @@
 /**
  * - `error`: writes are lost, refused or held up, or will be.
  * - `warning`: look at it soon.
- * - `note`: what somebody may want to know.
+ * - `note`: what people may want to know.
  * - `skipped`: could not be looked at.
  */
 export type DiagnosisLevel = 'ok' | 'note' | 'warning' | 'error' | 'skipped';

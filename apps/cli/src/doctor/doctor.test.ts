@@ -25,7 +25,7 @@ it.each([
   expect(judgeClock('Redis', difference, uncertain).level).toBe(level);
 });
 
-it('tells in which direction a clock is wrong', () => {
+it('names the direction in which a clock is wrong', () => {
   expect(judgeClock('Redis', -6_000, 0).found).toMatch(/^The clock of Redis is 6\.0 s behind/);
 });
 

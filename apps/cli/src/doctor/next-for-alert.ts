@@ -3,23 +3,23 @@ const NEXT: Readonly<Record<string, string>> = {
   OnewriterTenantParked:
     'Do what the message says; the broker tries again, unless it paused the tenant. A damaged file: onewriter tenants check, then onewriter restore --replace.',
   OnewriterWalHeld:
-    'End that reader, or its transaction: kill it if nobody owns it. Long reports belong on a backup.',
+    'End that reader, or its transaction: kill it if it has no owner. Run long reports on a backup.',
   OnewriterLaneHeld:
-    'Look what it writes: onewriter tail <tenant>. The watchdog stops a statement that never ends.',
+    'See what it writes: onewriter tail <tenant>. The watchdog stops a statement that never ends.',
   OnewriterWritesDelayed:
     'Look at the queue and the statements of that tenant: onewriter tenants info, onewriter tail.',
   OnewriterQueueDeep:
-    'Look whether it is paused or parked (onewriter tenants info), or written faster than applied.',
+    'Check whether it is paused or parked (onewriter tenants info), or written faster than applied.',
   OnewriterDeadLetters: 'onewriter dead-letters list, then retry or drop them.',
   OnewriterCommitsSlow: 'Look at the disk: iostat -x 1, other load on it, a failing drive (dmesg).',
   OnewriterTooFewOpenFiles:
     'Raise ulimit -n (LimitNOFILE) or the memory of the broker, or ONEWRITER_MAX_OPEN_TENANTS, and restart it.',
-  OnewriterEventLoopSlow: 'Give the broker more CPU, or look what else runs on the machine.',
+  OnewriterEventLoopSlow: 'Give the broker more CPU, or see what else runs on the machine.',
   OnewriterMixedVersions: 'Finish the upgrade: all processes should be of one version.',
-  OnewriterNoLeader: 'onewriter doctor tells why.',
+  OnewriterNoLeader: '`onewriter doctor` says why.',
   OnewriterRedisEvicts: 'redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf.',
   OnewriterRedisNotDurable: 'redis-cli CONFIG SET appendonly yes, and look at the disk of Redis.',
-  OnewriterRedisMemory: 'Raise maxmemory, or look what is not applied: onewriter tenants.',
+  OnewriterRedisMemory: 'Raise maxmemory, or see what is not applied: onewriter tenants.',
   OnewriterDiskFull: 'Free space; `onewriter check --all` lists what restores have kept.',
 };
 

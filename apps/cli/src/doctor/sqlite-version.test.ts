@@ -18,7 +18,7 @@ it.each([
   expect(isOldSqlite(version)).toBe(isOld);
 });
 
-it('tells the version of the SQLite in this very process', () => {
+it('finds the version of the SQLite in this process', () => {
   const add = join(
     dirname(createRequire(import.meta.url).resolve('better-sqlite3/package.json')),
     'build/Release/better_sqlite3.node',

@@ -25,7 +25,7 @@ export function isOldSqlite(version: string): boolean {
 }
 
 /**
- * The version of the SQLite that a library or program contains; undefined where it contains none, or none can be told.
+ * The version of the SQLite that a library or program contains; undefined where there is none, or it is ambiguous.
  * @throws Error of the file system
  */
 export function findSqliteVersion(path: string): string | undefined {

@@ -7,7 +7,7 @@ import { runJob } from './run-job.ts';
 
 /*
  * A process that copies or checks one tenant after the other, as its parent names them. SQLite's work blocks it, and what
- * ends it (want of memory, a page of a broken disk) ends one job: its parent starts another process for the rest.
+ * ends it (out of memory, a page of a broken disk) ends one job: its parent starts another process for the rest.
  */
 
 const { dataDir, job } = JSON.parse(process.argv[2]!) as JobSettings;

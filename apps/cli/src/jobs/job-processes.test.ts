@@ -63,7 +63,7 @@ it.each([
   ['large', undefined],
   ['small', () => 1],
 ])(
-  'fails the tenant whose job ends its process, and goes on with the others: %s files',
+  'fails the tenant whose job ends its process, and continues with the others: %s files',
   async (_, bytesOf) => {
     const done = await run(['b', 'kill', 'refuse', 'c', 'exit', 'd'], 1, bytesOf);
     expect(done).toEqual([
@@ -80,7 +80,7 @@ it.each([
   },
 );
 
-it('stops the job of a tenant that takes longer or more memory than it may, and goes on with the others', async () => {
+it('stops the job of a tenant that takes longer or more memory than it may, and continues with the others', async () => {
   const hostile = `
 process.on('disconnect', () => process.exit(0));
 process.on('message', ({ tenant }) => {
@@ -125,7 +125,7 @@ it.each([
   [4, 2 ** 30, 4, 4],
   [3, 2 ** 30, 4, 3],
   [0, 0, 4, 0],
-])('of %i tenants of %i bytes with --jobs %i it starts %i processes', (count, bytes, jobs, expected) => {
+])('for %i tenants of %i bytes with --jobs %i it starts %i processes', (count, bytes, jobs, expected) => {
   const tenants = Array.from({ length: count }, (_, index) => `t${index}`);
   expect(chooseProcesses(tenants, { jobs, limits: LIMITS, bytesOf: () => bytes })).toBe(expected);
 });

@@ -33,7 +33,7 @@ export interface JobLimits {
   readonly memoryBytes: number;
 }
 
-/** What came of one tenant. */
+/** Result of one tenant. */
 export type JobOutcome<T> = { readonly result: T } | { readonly error: WireError };
 
 /** Reads `--jobs`. @throws UsageError */
@@ -60,7 +60,7 @@ export function fileSizes({ dataDir, dbFile }: Target): (tenant: string) => numb
   return tenant => statSync(tenantFile(dataDir, tenant, dbFile), { throwIfNoEntry: false })?.size ?? 0;
 }
 
-/** How many processes the work is worth. */
+/** How many processes suit the amount of work. */
 export function chooseProcesses(tenants: readonly string[], { jobs, bytesOf }: ProcessOptions): number {
   const most = Math.min(jobs, tenants.length);
   if (bytesOf === undefined) return most;
@@ -74,7 +74,7 @@ export function chooseProcesses(tenants: readonly string[], { jobs, bytesOf }: P
 
 /**
  * Runs a job for each tenant in processes of their own, each with one tenant after the other. A tenant whose job ends its
- * process, or takes more than it may, has failed, and the others go on.
+ * process, or takes more than it may, has failed; the others continue.
  *
  * @param onDone called once per tenant, in the order of `tenants`, as soon as all before it are done
  * @throws OnewriterError INTERNAL where a process does not start, or what `onDone` throws; all processes are ended then

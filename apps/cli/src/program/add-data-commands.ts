@@ -62,7 +62,7 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
       )
       .option('--format <format>', 'csv or ndjson (default: by the name of the file)')
       .addOption(
-        new Option('--separator <what>', 'of csv (default: comma; tab for .tsv)').choices([
+        new Option('--separator <what>', 'separator of csv (default: comma; tab for .tsv)').choices([
           'comma',
           'semicolon',
           'tab',

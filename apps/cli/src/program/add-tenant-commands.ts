@@ -51,7 +51,7 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
 
   tenants
     .command('pause')
-    .description('stop applying writes: they wait in the queue, the broker closes the file, reads go on')
+    .description('stop applying writes: they wait in the queue, the broker closes the file, reads continue')
     .argument('<tenant>')
     .option('--reason <text>', 'why, for the people who see it paused')
     .option(...DATA_DIR_OPTION)

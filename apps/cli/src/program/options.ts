@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 
 /** What the groups of commands need to report. */
 export interface ProgramContext {
-  /** Of the command that ran. */
+  /** Sets the exit code of the command that ran. */
   readonly setExitCode: (code: number) => void;
 }
 
@@ -16,7 +16,7 @@ export const DATA_DIR_OPTION = [
   'folder that holds the tenants (default: ONEWRITER_DATA_DIR, else ./data)',
 ] as const;
 
-/** Of commands that need Redis alone. */
+/** Option of commands that need Redis alone. */
 export const WITHOUT_FILES_OPTION = [
   '--without-files',
   'this machine does not have the data directory: act on the group that Redis names',

@@ -56,7 +56,7 @@ describe('statements of a file', () => {
     expect(await shell.end()).toBe('ok');
   });
 
-  it('are not named where somebody types them', async () => {
+  it('are not named where a person types them', async () => {
     const { shell, errors } = openShell(false);
     await shell.line('BAD;');
     expect(errors).toEqual([expect.stringMatching(/^SQL_ERROR near/)]);

@@ -5,7 +5,7 @@ import { formatResult, RESULT_MODES, type ResultMode } from './format-result.ts'
 import { atStatement } from './locate-error.ts';
 import { type BufferedStatement, StatementBuffer } from './statement-buffer.ts';
 
-const HELP = `Statements end with a semicolon. Reads are done directly, writes go through the broker, each by itself: BEGIN and
+const HELP = `Statements end with a semicolon. Reads are done directly, writes go through the broker, each alone: BEGIN and
 COMMIT are refused, a script that is all or nothing is \`onewriter sql <tenant> --script <file>\`.
 
 .tables [pattern]   tables and views
@@ -17,7 +17,7 @@ COMMIT are refused, a script that is all or nothing is \`onewriter sql <tenant> 
 .quit               leave; so does Ctrl-D
 `;
 
-/** Our tables are not the tenant's. */
+/** Leaves out the writer's tables, which are not the tenant's. */
 const OWN_TABLES = `name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_onewriter\\_%' ESCAPE '\\'`;
 
 /** Options of {@link SqlShell}. */
@@ -35,7 +35,7 @@ export interface SqlShellOptions {
 /** What a line led to. */
 export type LineOutcome = 'ok' | 'failed' | 'quit';
 
-/** Runs lines of SQL and commands that begin with a dot, and writes what comes of them. Knows no terminal. */
+/** Runs lines of SQL and commands that begin with a dot, and writes the results. Knows no terminal. */
 export class SqlShell {
   readonly #options: SqlShellOptions;
   readonly #buffer = new StatementBuffer();
@@ -72,7 +72,7 @@ export class SqlShell {
       }
       return await this.#runAll(this.#buffer.push(line));
     } catch (error) {
-      this.#tell(error);
+      this.#report(error);
       return 'failed';
     }
   }
@@ -82,7 +82,7 @@ export class SqlShell {
     try {
       return await this.#runAll(this.#buffer.takeRest());
     } catch (error) {
-      this.#tell(error);
+      this.#report(error);
       return 'failed';
     }
   }
@@ -200,7 +200,7 @@ export class SqlShell {
     return rows.map(([text]) => `${text};\n`).join('');
   }
 
-  #tell(error: unknown): void {
+  #report(error: unknown): void {
     const wire = toWireError(error);
     const next = remedyFor(wire.code);
     const text =

@@ -96,7 +96,7 @@ it('says what is wrong first, with what to do, and then the figures', () => {
 });
 
 it('shows the whole of what is wrong, on as many lines as it takes', () => {
-  const message = `${'It happened, and this is why. '.repeat(10)}To go on: resume.`;
+  const message = `${'It happened, and this is why. '.repeat(10)}To continue: resume.`;
   const parked = { total: 1, tenants: [{ tenant: 'sick', code: 'TENANT_UNAVAILABLE', message, since: 0 }] };
   const text = formatStatus({ ...SOURCE, status: { ...STATUS, parked } }, { ...VIEW, width: 60 });
   expect(text.replaceAll(/\s+/g, ' ')).toContain(
@@ -104,7 +104,7 @@ it('shows the whole of what is wrong, on as many lines as it takes', () => {
   );
 });
 
-it('says so where nobody leads', () => {
+it('says so where no broker leads', () => {
   const text = formatStatus({ ...SOURCE, status: undefined }, VIEW);
   expect(text).toContain('No broker runs');
 });

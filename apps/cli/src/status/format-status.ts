@@ -89,7 +89,7 @@ function leaderLine({ brokers, readAt }: GroupStatus, { leader, process: own }: 
   const standbys = brokers.filter(({ state }) => state === 'standby').length;
   const facts = [
     `pid ${leader.pid} on ${leader.host}, epoch ${leader.epoch}, for ${duration(readAt - leader.since)}`,
-    standbys === 0 ? 'nobody stands by' : `${standbys} ${standbys === 1 ? 'stands' : 'stand'} by`,
+    standbys === 0 ? 'no standby' : `${standbys} ${standbys === 1 ? 'standby' : 'standbys'}`,
     `${formatBytes(own.rssBytes)}, event loop ${milliseconds(own.eventLoopDelayP99Ms)}`,
   ];
   return facts.join(' · ');
@@ -144,7 +144,7 @@ function sparkline({ history }: BrokerStatus, { width }: StatusView): string {
   return `${bars} ${rate(Math.max(...values))}/s at most in ${duration(values.length * history.everyMs)}`;
 }
 
-/** Busiest first, then whoever is slow, delayed or deep and not among them. */
+/** Busiest first, then the slow, delayed or deep ones that are not among them. */
 function tenantTable(
   { busiest, slowest, delayed, deepest }: BrokerStatus['tenants'],
   dim: (text: string) => string,

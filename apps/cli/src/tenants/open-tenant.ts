@@ -53,7 +53,7 @@ export interface FileState {
 /** Undefined for a file that no broker has opened. @throws SqliteError */
 export function readState(db: Database.Database): FileState | undefined {
   if (!hasTable(db, '_onewriter_state')) return undefined;
-  // Whoever lost the ledger is told of it by what asks next.
+  // A lost ledger is reported by the next query that needs it.
   const commitSeq = hasTable(db, '_onewriter_ledger') ? `(${NEWEST_COMMIT_SEQ_SQL})` : 'commit_seq';
   return db
     .prepare<[], FileState>(

@@ -8,8 +8,8 @@ import {
 import { assertNoEviction, openRedis } from '@onewriter/runtime';
 
 /**
- * Makes sure that the caller's Redis can be used, so that a wrong URL is told in one line instead of by three
- * processes that start again and again.
+ * Makes sure that the caller's Redis can be used, so that a wrong URL is one error line instead of three processes
+ * that restart again and again.
  *
  * @throws OnewriterError MISCONFIGURED if it does not answer within 5 s, may evict keys, or has the group of another data
  *   directory.

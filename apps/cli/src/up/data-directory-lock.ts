@@ -5,14 +5,14 @@ import { readRunFile } from '../run-file.ts';
 
 /** The right of one `onewriter up` to a data directory. */
 export interface DataDirectoryLock {
-  /** Gives it back. Idempotent. */
+  /** Releases it. Idempotent. */
   release(): void;
 }
 
 /**
  * Makes sure that one `onewriter up` at a time uses `dataDir`. The lock is SQLite's own lock on an otherwise empty
  * file: the kernel drops it with the process, so a killed holder leaves nothing stale, and a process id that is used
- * again misleads nobody.
+ * again misleads no later start.
  *
  * @throws OnewriterError MISCONFIGURED if another process holds it.
  */

@@ -6,9 +6,9 @@ import { commandLine, isAlive, waitForEnd } from './process-identity.ts';
 import { SERVICES, type Service, servicePath } from './services.ts';
 
 /**
- * Ends what an `onewriter up` on this data directory left when it was killed: its services notice that by
- * themselves and drain, so they are waited for; its Redis is asked to shut down. Two Redis servers on one AOF would
- * destroy it. Call it with the directory's lock held: then no living `up` owns these processes.
+ * Ends what an `onewriter up` on this data directory left when it was killed. Its services notice that and drain, so
+ * this waits for them; it asks its Redis to shut down. Two Redis servers on one AOF would destroy it. Call it with the
+ * directory's lock held: then no living `up` owns these processes.
  *
  * @param drainMs what a service may take to drain.
  */
@@ -44,7 +44,7 @@ const REDIS_SHUTDOWN_MS = 15_000;
 async function endRedis(dataDir: string, log: UpLog): Promise<void> {
   const { port, password, pid } = readRedisPlace(dataDir);
   if (port === 0) return;
-  // The password is this directory's own: whoever accepts it is the server that is meant.
+  // The password is this directory's own: the server that accepts it is the right one.
   const answering = await askToShutDown(redisUrl(port, password));
   // Redis shows its address in its title. One that does not answer may be stopped or loading.
   const leftover = answering ?? (commandLine(pid).includes(`redis-server 127.0.0.1:${port}`) ? pid : 0);
@@ -69,7 +69,7 @@ async function askToShutDown(url: string): Promise<number | undefined> {
     connectTimeout: 1_000,
     commandTimeout: 2_000,
   });
-  redis.on('error', () => {}); // nobody there: nothing to end
+  redis.on('error', () => {}); // no server there: nothing to end
   try {
     await redis.connect();
     const pid = Number(/^process_id:(\d+)/m.exec(await redis.info('server'))?.[1]);

@@ -8,7 +8,7 @@ const LEVELS: Readonly<Record<number, string>> = {
   60: 'fatal',
 };
 
-/** Fields of a pino line that are shown in a place of their own, or that nobody wants to see. */
+/** Fields of a pino line that are shown in a place of their own, or that are of no use to people. */
 const HIDDEN_FIELDS = new Set(['level', 'time', 'pid', 'hostname', 'name', 'msg', 'err']);
 
 /** Writes one line for people. `level` as in pino. */

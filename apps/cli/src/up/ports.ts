@@ -9,7 +9,7 @@ export async function isPortFree(host: string, port: number): Promise<boolean> {
   });
 }
 
-/** A port nobody listened on a moment ago. Another process may take it first: be ready to ask again. */
+/** A port that was free a moment ago. Another process may take it first: be ready to ask again. */
 export async function findFreePort(host: string): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {

@@ -108,7 +108,7 @@ export function createPrivateRedis(options: PrivateRedisOptions): PrivateRedis {
       options.onReady(pid);
     },
     onLine: line => {
-      // What Redis says while it starts or stops is told only if that fails; in between its warnings count.
+      // Output of Redis while it starts or stops is shown only if that fails; in between its warnings count.
       if (showWarnings && / # /.test(line)) log('warn', line.replace(/^.* # /, ''), 'redis');
     },
   });
@@ -160,15 +160,15 @@ async function waitUntilServing(
 ): Promise<void> {
   const redis = new Redis(url, { lazyConnect: true, enableReadyCheck: false, retryStrategy: null });
   redis.on('error', () => {}); // a server that does not listen yet; the loop tries again
-  let told = performance.now();
+  let reportedAt = performance.now();
   try {
     for (;;) {
       signal.throwIfAborted();
       const state = await askState(redis);
-      // Another server could sit on the port; ours has the pid of our child.
+      // Another server could have the port; the right one has the pid of our child.
       if (state?.pid === child.pid && !state?.loading) return;
-      if (state?.loading && performance.now() - told > 5_000) {
-        told = performance.now();
+      if (state?.loading && performance.now() - reportedAt > 5_000) {
+        reportedAt = performance.now();
         log('info', `loading its data: ${state.loadedPercent} %`, 'redis');
       }
       await new Promise(resolve => setTimeout(resolve, 20));
@@ -184,7 +184,7 @@ interface RedisState {
   readonly loadedPercent: string;
 }
 
-/** Undefined while nobody answers. INFO is one of the few commands that are answered while data is loaded. */
+/** Undefined while no server answers. INFO is one of the few commands that are answered while data is loaded. */
 async function askState(redis: Redis): Promise<RedisState | undefined> {
   try {
     if (redis.status === 'wait' || redis.status === 'end') await redis.connect();

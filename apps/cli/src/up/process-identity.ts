@@ -28,7 +28,7 @@ export function commandLine(pid: number): string {
 }
 
 /**
- * Resolves to whether the process ended within `timeoutMs`. It is not a child, so nothing tells: look. One that has
+ * Resolves to whether the process ended within `timeoutMs`. It is not a child, so no event reports its end: poll. One that has
  * ended and waits for its parent to notice (a zombie) has no command line any more.
  */
 export async function waitForEnd(pid: number, timeoutMs: number): Promise<boolean> {

@@ -46,7 +46,7 @@ export interface Stack {
   /** The run file as it was when all were ready, with a token for everything. */
   readonly run: RunFile;
   readonly token: string;
-  /** Of the broker that led then; undefined in the rare moment in which none does. */
+  /** URL of the broker that led then; undefined in the rare moment in which none does. */
   readonly leaderUrl: string | undefined;
   /** Drains all, in order. Idempotent. */
   stop(): Promise<void>;

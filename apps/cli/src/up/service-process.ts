@@ -28,7 +28,7 @@ export interface ServiceProcessOptions {
   readonly graceMs: number;
   /** After each start. */
   readonly onReady: () => void;
-  /** Its port stays in use by another process: it is started no more. */
+  /** Called when its port stays in use by another process: it is not started again. */
   readonly onGivenUp: (error: Error) => void;
   readonly log: UpLog;
   /** Writes a line of the child's, ready for people. */
@@ -40,10 +40,10 @@ const IN_USE = /EADDRINUSE/;
 /** Longer than a process that is being replaced keeps its port. */
 const GIVE_UP_AFTER_MS = 60_000;
 const START_TIMEOUT_MS = 60_000;
-/** What took over just now answers what waited for it, before the next spare takes half a second of a processor. */
+/** A process that just took over first serves what waited for it; the start of a spare takes half a second of a processor. */
 const SPARE_DELAY_MS = 500;
 
-/** One supervised process of ours, and where it listens. */
+/** One supervised service, and where it listens. */
 export class ServiceProcess {
   readonly service: Service;
   readonly #supervised: SupervisedProcess<number>;
@@ -69,7 +69,7 @@ export class ServiceProcess {
       replacedSignal: REPLACED_SIGNAL,
       command: failedOutput => {
         // Taken between the look and the start, or since it ended. Once a gateway or dashboard served, its port is in people's
-        // settings and stays; without a broker nothing is written, and who looks for its port reads it in the run file.
+        // settings and stays; a broker may move: without it nothing is written, and readers find its port in the run file.
         const mayMove = options.mayMove && (!this.#served || service === 'broker');
         if (mayMove && IN_USE.test(failedOutput)) this.#port = 0;
         return command();
@@ -85,7 +85,7 @@ export class ServiceProcess {
             command: () => command(SPARE_ARGUMENT),
             whenWaiting: readSpareMessage,
             takeOver: child => send(child, { type: 'take-over' }),
-            tell: (child, waits) => send(child, { type: 'successor', waits }),
+            notify: (child, waits) => send(child, { type: 'successor', waits }),
             delayMs: SPARE_DELAY_MS,
           }
         : undefined,
@@ -104,7 +104,7 @@ export class ServiceProcess {
     return this.#port;
   }
 
-  /** Of the process that served last; 0 before. */
+  /** Pid of the process that served last; 0 before. */
   get pid(): number {
     return this.#pid;
   }
@@ -125,7 +125,7 @@ export class ServiceProcess {
 }
 
 function send(child: ChildProcess, message: TakeOverMessage | SuccessorMessage): void {
-  // Where it has just ended that is seen by its exit.
+  // If it has just ended, its exit event shows that.
   child.send(message, () => {});
 }
 

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 
-/** The processes of ours that `onewriter up` runs, in the order they are drained. */
+/** The services that `onewriter up` runs, in the order they are drained. */
 export const SERVICES = ['gateway', 'dashboard', 'broker'] as const;
 
 export type Service = (typeof SERVICES)[number];

@@ -31,7 +31,7 @@ export interface SpareProcessOptions {
   readonly delayMs: number;
 }
 
-/** A spare that was taken; it is the taker's from then on. */
+/** A spare that was taken; its taker is responsible for it from then on. */
 export interface TakenSpare {
   readonly child: RunningChild;
   /** Has it do the rest of its start, when it waits. */
@@ -54,7 +54,7 @@ export class SpareProcess {
     this.#options = options;
   }
 
-  /** Of the spare that there is; 0: none. */
+  /** Pid of the spare; 0: none. */
   get pid(): number {
     return this.#held?.child.process.pid ?? 0;
   }
@@ -70,7 +70,7 @@ export class SpareProcess {
     if (this.#held === undefined) this.#startIn(this.#options.delayMs);
   }
 
-  /** Gives the spare away, also one that is still starting: it is ahead of one that is started now. */
+  /** Hands over the spare, also one that is still starting: it is ready before a new one would be. */
   take(): TakenSpare | undefined {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -136,7 +136,7 @@ export class SpareProcess {
       () => {}, // not aborted: its end is seen below
     );
     await child.exited;
-    // It was taken: its taker sees how it ends.
+    // It was taken: its taker handles its end.
     if (this.#held !== held) return;
     this.#held = undefined;
     if (this.#stopped) return;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { SupervisedProcess, type SupervisedProcessOptions } from './supervised-process.ts';
 
-/** A spare: it waits, and is ready when it is told to take over. */
+/** A spare: it waits, and is ready when it gets the order to take over. */
 const SPARE = `
   process.send({ type: 'spare' });
   process.once('message', message => process.send({ type: 'ready', by: message }));
@@ -46,7 +46,7 @@ function supervise(
 /** A child with a spare. */
 function superviseWithSpare(child = READY + STAY, spare = SPARE) {
   let spares = 0;
-  const told: boolean[] = [];
+  const notices: boolean[] = [];
   const result = supervise(child, {
     replacedSignal: 'SIGALRM',
     spare: {
@@ -56,11 +56,11 @@ function superviseWithSpare(child = READY + STAY, spare = SPARE) {
       },
       whenWaiting: async (process, signal) => void (await once(process, 'message', { signal })),
       takeOver: process => void process.send('take over'),
-      tell: (_, waits) => told.push(waits),
+      notify: (_, waits) => notices.push(waits),
       delayMs: 1,
     },
   });
-  return { ...result, spares: () => spares, told };
+  return { ...result, spares: () => spares, notices };
 }
 
 async function until(condition: () => boolean) {
@@ -176,7 +176,7 @@ describe('SupervisedProcess', () => {
     expect(starts()).toBeGreaterThan(2);
   });
 
-  it('goes on with a child whose starts fail for another reason in between', async () => {
+  it('continues with a child whose starts fail for another reason in between', async () => {
     const givenUp: Error[] = [];
     const { supervised, starts } = supervise(
       start =>
@@ -203,9 +203,9 @@ describe('SupervisedProcess with a spare', () => {
     ['is killed', 'SIGKILL', 'error child ended (signal SIGKILL); its spare takes over'],
     ['ends to be replaced', 'SIGALRM', 'warn child ended to be replaced; its spare takes over'],
   ] as const)('has it take over at once when the child %s, and starts another', async (_, signal, line) => {
-    const { supervised, logs, pids, told } = superviseWithSpare();
+    const { supervised, logs, pids, notices } = superviseWithSpare();
     await supervised.start();
-    await until(() => told.at(-1) === true);
+    await until(() => notices.at(-1) === true);
     const { sparePid } = supervised;
     process.kill(supervised.pid, signal);
     await until(() => pids.length === 2);
@@ -213,16 +213,16 @@ describe('SupervisedProcess with a spare', () => {
     const ready = `info the spare child is ready (pid ${sparePid})`;
     expect(logs.slice(0, 3)).toEqual([ready, line, `info child is back (pid ${sparePid})`]);
     // First it is said that one is on its way.
-    await until(() => told.length === 4);
-    expect(told).toEqual([false, true, false, true]);
+    await until(() => notices.length === 4);
+    expect(notices).toEqual([false, true, false, true]);
     expect(supervised.sparePid).not.toBe(sparePid);
   });
 
   it('pauses before the next start where what took over ends soon, too', async () => {
-    const { supervised, logs, pids, told } = superviseWithSpare();
+    const { supervised, logs, pids, notices } = superviseWithSpare();
     await supervised.start();
     for (const times of [1, 2]) {
-      await until(() => told.at(-1) === true);
+      await until(() => notices.at(-1) === true);
       process.kill(supervised.pid, 'SIGKILL');
       await until(() => pids.length === times + 1);
     }
@@ -241,9 +241,9 @@ describe('SupervisedProcess with a spare', () => {
 
   it('starts the child again where the spare ends as it takes over', async () => {
     const dying = `process.send({ type: 'spare' }); process.once('message', () => process.exit(7)); ${STAY}`;
-    const { supervised, logs, pids, starts, told } = superviseWithSpare(READY + STAY, dying);
+    const { supervised, logs, pids, starts, notices } = superviseWithSpare(READY + STAY, dying);
     await supervised.start();
-    await until(() => told.at(-1) === true);
+    await until(() => notices.at(-1) === true);
     process.kill(supervised.pid, 'SIGALRM');
     await until(() => pids.length === 2);
     expect(logs[2]).toContain('child did not start (exit code 7)');
@@ -251,22 +251,22 @@ describe('SupervisedProcess with a spare', () => {
   });
 
   it('starts a spare again that ends, with a pause, and leaves the child alone', async () => {
-    const { supervised, logs, pids, told, spares } = superviseWithSpare();
+    const { supervised, logs, pids, notices, spares } = superviseWithSpare();
     await supervised.start();
-    await until(() => told.at(-1) === true);
+    await until(() => notices.at(-1) === true);
     process.kill(supervised.sparePid, 'SIGKILL');
-    await until(() => spares() === 2 && told.at(-1) === true);
+    await until(() => spares() === 2 && notices.at(-1) === true);
     expect(logs.join('\n')).toMatch(
       /error the spare child ended \(signal SIGKILL\); starting it again in \d+ ms/,
     );
-    expect(told).toEqual([false, true, false, true]);
+    expect(notices).toEqual([false, true, false, true]);
     expect(pids).toHaveLength(1);
   });
 
   it('ends it with the child, and starts no other', async () => {
-    const { supervised, told, spares } = superviseWithSpare();
+    const { supervised, notices, spares } = superviseWithSpare();
     await supervised.start();
-    await until(() => told.at(-1) === true);
+    await until(() => notices.at(-1) === true);
     const { sparePid } = supervised;
     await supervised.stop();
     expect(() => process.kill(sparePid, 0)).toThrow('ESRCH');

@@ -41,7 +41,7 @@ export interface SupervisedProcessOptions<Ready> {
   readonly startTimeoutMs: number;
   /** From SIGTERM to SIGKILL. */
   readonly graceMs: number;
-  /** When it is started again no more, although it served once. Default: never. */
+  /** When it is not started again, although it served once. Default: never. */
   readonly givesUp?: GivesUp | undefined;
   /** A child that ends by this signal does so on purpose: it is started again at once, and that counts as no failure. */
   readonly replacedSignal?: NodeJS.Signals | undefined;
@@ -49,7 +49,7 @@ export interface SupervisedProcessOptions<Ready> {
   readonly spare?:
     | (Pick<SpareProcessOptions, 'command' | 'whenWaiting' | 'takeOver' | 'delayMs'> & {
         /** Says to the child whether a spare waits. */
-        readonly tell: (child: ChildProcess, waits: boolean) => void;
+        readonly notify: (child: ChildProcess, waits: boolean) => void;
       })
     | undefined;
 }
@@ -62,7 +62,7 @@ export class SupervisedProcess<Ready> {
   readonly #spare: SpareProcess | undefined;
   #child: RunningChild | undefined;
   #exited: Promise<void> = Promise.resolve();
-  /** Of the attempt before. */
+  /** Output of the previous attempt. */
   #recentLines: readonly string[] = [];
   #failures = 0;
   #stopping: Promise<void> | undefined;
@@ -75,17 +75,17 @@ export class SupervisedProcess<Ready> {
     const { name, spare, onLine, log, graceMs } = options;
     if (spare === undefined) return;
     const onChange = (waits: boolean) => {
-      if (this.#child !== undefined) spare.tell(this.#child.process, waits);
+      if (this.#child !== undefined) spare.notify(this.#child.process, waits);
     };
     this.#spare = new SpareProcess({ ...spare, name: `the spare ${name}`, onLine, log, graceMs, onChange });
   }
 
-  /** Of the child that runs now; 0 while none runs. */
+  /** Pid of the child that runs now; 0 while none runs. */
   get pid(): number {
     return this.#child?.process.pid ?? 0;
   }
 
-  /** Of the spare; 0: there is none now. */
+  /** Pid of the spare; 0: there is none now. */
   get sparePid(): number {
     return this.#spare?.pid ?? 0;
   }
@@ -141,7 +141,7 @@ export class SupervisedProcess<Ready> {
     try {
       const result = await child.until(async signal => {
         const serving = whenReady(child.process, signal);
-        // Nothing else hears it where the spare is not there to take over.
+        // Handled here, because nothing awaits it where takeOver() rejects.
         serving.catch(() => {});
         await spare?.takeOver(signal);
         return serving;
@@ -178,7 +178,7 @@ export class SupervisedProcess<Ready> {
     if (this.#stopping !== undefined) return;
     this.#failures = livedMs > BACK_OFF.healthyAfterMs ? 1 : this.#failures + 1;
     const { name, log } = this.#options;
-    // Of several ends in a row only the first can be an accident of this process.
+    // If it ends several times in a row, only the first can be an accident of this process.
     if (this.#failures === 1 && this.#spare?.waits) {
       log('error', `${name} ended (${how}); its spare takes over`);
       this.#restartIn(0);
