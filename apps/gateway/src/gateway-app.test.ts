@@ -352,7 +352,7 @@ describe('errors', () => {
     expect([response.status, (await response.json()).receiptId]).toEqual([504, id]);
   });
 
-  it('tells a fault of ours without its message', async () => {
+  it('answers an internal error without its message', async () => {
     const { post } = await createTestGateway(() => {
       throw new Error('secret path /data');
     });
@@ -465,7 +465,7 @@ describe('the document', () => {
 
 describe('limits', () => {
   it.each(['perToken', 'perTenant'] as const)(
-    'of requests %s end with 429 and when to come back',
+    '%s refuse requests with 429, and say when to try again',
     async limit => {
       const rows = () => ({ columns: ['a'], rows: [] });
       const { post, executions } = await createTestGateway(rows, { [limit]: 3 });

@@ -27,11 +27,11 @@ import { StreamRooms } from './streams/stream-room.ts';
 
 /** Requests with a valid token that are not answered: as many as there may be connections. */
 const MAX_REQUESTS = 10_000;
-/** Of them those of one token of tenants: half of the reads that may wait, so that it cannot have all of those either. */
+/** Share of one token bound to tenants: half of the reads that may wait, so that it cannot take all of those either. */
 const MAX_REQUESTS_OF_OWNER = 500;
 /** Request bodies held at the same time, in bodies of the largest size. */
 const MAX_HELD_BODIES = 16;
-/** Of them those of one tenant or token. */
+/** Share of one tenant or token. */
 const MAX_HELD_BODIES_OF_OWNER = 4;
 /** Bodies that are read as they arrive, at the same time. */
 const MAX_STREAMED_BODIES = 32;
@@ -123,7 +123,7 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
   return app;
 }
 
-/** Faults of ours are logged with what caused them; what callers did wrong only when somebody debugs. */
+/** Internal errors are logged with their cause; mistakes of callers only at level debug. */
 function logFailure(c: Context<GatewayEnv>, error: OnewriterError, { log }: GatewayOptions): void {
   const { tenant, receiptId: receipt } = error.details;
   const { method, path } = c.req;

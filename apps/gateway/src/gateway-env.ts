@@ -16,7 +16,7 @@ export interface GatewayEnv {
     token: string;
     /** Before a result of a read becomes an answer. @throws OnewriterError RATE_LIMITED */
     assertAnswerRoom: () => void;
-    /** Of a body that is not small. */
+    /** How a body is read that is not small. */
     body: LargeBody | undefined;
   };
 }

@@ -62,7 +62,7 @@ await startProcess('gateway', async (config, log) => {
     dataDir: config.dataDir,
     dbFile: config.dbFile,
     group: config.group,
-    // The gateway is the one others ask: it has nobody to ask but the files.
+    // Other processes ask the gateway; the gateway itself can only ask the files.
     reads: 'file',
     writeTimeoutMs: config.writeTimeoutMs,
     busyTimeoutMs: config.busyTimeoutMs,

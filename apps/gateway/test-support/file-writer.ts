@@ -15,7 +15,7 @@ import type { StepWriter } from '../src/dialects/hrana/stream-runner.ts';
 interface OpenFile {
   readonly db: Database.Database;
   transaction: string | undefined;
-  /** Commits since the file was opened, as the table `_onewriter_state` tells them. */
+  /** Commits since the file was opened, as the table `_onewriter_state` has them. */
   commitSeq: number;
 }
 
@@ -108,8 +108,8 @@ export class FileWriter implements StepWriter {
           result = runOne(db, step);
         } catch (error) {
           const { message, code } = error as Error & { code?: string };
-          const ours = error instanceof OnewriterError ? error.code : 'SQL_ERROR';
-          result = { type: 'error', error: { code: ours, message, sqliteCode: code } };
+          const known = error instanceof OnewriterError ? error.code : 'SQL_ERROR';
+          result = { type: 'error', error: { code: known, message, sqliteCode: code } };
         }
       }
       results.push(result);

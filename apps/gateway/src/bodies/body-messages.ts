@@ -9,5 +9,5 @@ export interface BodyTask {
   readonly flags: OperationFlags;
 }
 
-/** What came of it. */
+/** Result of it. */
 export type BodyAnswer = { readonly body: StatementBody } | { readonly error: WireError };

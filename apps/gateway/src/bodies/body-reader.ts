@@ -105,7 +105,7 @@ export class BodyThread implements BodyReader, AsyncDisposable {
   #drop(owner: string, waiting: WaitingBody): void {
     const left = this.#waiting.get(owner)?.filter(other => other !== waiting);
     if (left === undefined) return;
-    // One that is left keeps its owner's turn.
+    // Another waiting body keeps its owner's turn.
     if (left.length > 0) this.#waiting.set(owner, left);
     else this.#waiting.delete(owner);
   }

@@ -1,5 +1,5 @@
 /*
- * JSON.parse turns every number into a double, so 9007199254740993 would become …992 without a word. Other languages
+ * JSON.parse turns every number into a double, so 9007199254740993 would silently become …992. Other languages
  * write 64-bit integers as bare JSON numbers; they are tagged in the text before it is parsed.
  */
 
@@ -9,7 +9,7 @@
  */
 const STRING_OR_NUMBER = /"(?:[^"\\]|\\[\s\S])*(?:"|\\?$)|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 const INTEGER = /^-?\d+$/;
-/** Of the largest double, and a sign. */
+/** Digits of the largest double, and a sign. */
 const MAX_DOUBLE_DIGITS = 310;
 /** The shortest integer that a double may not hold has 16 digits. */
 const MAYBE_TOO_LARGE = /\d{16}/;
@@ -33,7 +33,7 @@ function tagLargeIntegers(text: string): string {
 
 /**
  * Whether digits that are no 64-bit integer are a double: its exact value, or as JavaScript writes it (2 ** 63 is
- * written 9223372036854776000). Any other would be rounded without a word, and is refused later.
+ * written 9223372036854776000). Any other would be rounded silently, and is refused later.
  */
 function isDouble(digits: string): boolean {
   // Beyond any double; and reading so many digits takes long.

@@ -26,8 +26,8 @@ const APART_BYTES = 64 * 1024;
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
 
 /**
- * Refuses bodies that are not JSON or too large before any of it is kept. Of the others what has arrived counts in `bodies`, until
- * the answer is made: who declares a large body and sends it slowly holds little.
+ * Refuses bodies that are not JSON or too large before it keeps any of them. For the others, the bytes that have arrived count in
+ * `bodies` until the answer is made: a client that declares a large body and sends it slowly holds little.
  * @throws OnewriterError UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, RATE_LIMITED
  */
 export function acceptJsonBody(
@@ -36,7 +36,7 @@ export function acceptJsonBody(
   turns: LoopTurns,
 ): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
-    // Without the header it may be JSON; parsing will tell.
+    // Without the header it may be JSON; parsing decides.
     const type = c.req.header('content-type');
     if (type !== undefined && !JSON_TYPE.test(type)) {
       throw new OnewriterError(
@@ -153,7 +153,7 @@ function tryAdd(taken: Taken, bytes: number): OnewriterError | undefined {
   }
 }
 
-/** Reads what nobody wants. */
+/** Reads and drops the rest of a body. */
 async function discard(body: ReadableStream<Uint8Array> | null, maxBytes: number): Promise<void> {
   if (body === null) return;
   let size = 0;

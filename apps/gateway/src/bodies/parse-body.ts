@@ -2,7 +2,7 @@ import { OnewriterError } from '@onewriter/protocol';
 import type { z } from 'zod';
 import { parseExactJson } from './exact-json.ts';
 
-/** Wrong UTF-8 would be stored as U+FFFD without a word. */
+/** Wrong UTF-8 would silently be stored as U+FFFD. */
 const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true });
 
 /**

@@ -42,7 +42,7 @@ interface Schema {
 
 const METHODS = ['get', 'put', 'post', 'delete'];
 
-/** Enumerations longer than this are told by their number: the error table has a section of its own. */
+/** Enumerations longer than this are shown as a count: the error table has a section of its own. */
 const MAX_SHOWN_VALUES = 8;
 
 /**

@@ -29,7 +29,7 @@ const Health = z
  *   GET /openapi.json    the document of all routes that were added so far
  *   GET /docs            the same for people
  *
- * Neither needs a token: they say nothing of any tenant.
+ * Neither needs a token: they contain nothing about any tenant.
  */
 export function addDocsRoutes(app: OpenAPIHono<GatewayEnv>): void {
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
@@ -50,7 +50,7 @@ export function addDocsRoutes(app: OpenAPIHono<GatewayEnv>): void {
     document ??= app.getOpenAPI31Document(INFO);
     return document;
   };
-  // Bytes that all answers share: whoever asks without a token, and takes none of them, holds no memory.
+  // Bytes that all answers share: a client without a token that does not read its answer holds no memory.
   let text: Buffer<ArrayBuffer> | undefined;
   app.get('/openapi.json', c => {
     text ??= Buffer.from(JSON.stringify(makeDocument()));

@@ -5,7 +5,7 @@ export interface Example {
 }
 
 /**
- * The same task in several languages, with nothing but what each brings along: write, read it back, and write under an
+ * The same task in several languages, with their standard libraries alone: write, read it back, and write under an
  * idempotency key.
  * @param url of the gateway, without a slash at the end
  */

@@ -30,12 +30,12 @@ export interface LedgerPosition {
   readonly incarnation: string;
 }
 
-/** What following a ledger brings. */
+/** What {@link followCommits} yields. */
 export type FollowedEvent =
-  /** Where it begins; nothing before it is told. */
+  /** Where it begins; nothing before it is reported. */
   | { readonly type: 'ready'; readonly position: LedgerPosition }
   | { readonly type: 'commit'; readonly position: LedgerPosition; readonly commit: CommitEvent }
-  /** What was known is gone: commits between were pruned, or the file is another, or a backup. Look at the data anew. */
+  /** What was known is gone: commits between were pruned, or the file is another, or a backup. Read the data again. */
   | { readonly type: 'gap'; readonly position: LedgerPosition }
   /** Nothing happened for a while. */
   | { readonly type: 'quiet' };
@@ -51,9 +51,9 @@ export interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
-/** Between two looks whether the file has changed, by stat alone. */
+/** Interval of the check whether the file has changed, by stat alone. */
 const POLL_MS = 150;
-/** A look into the file all the same: two commits within one tick of the file system's clock can look like one. */
+/** Interval of reads even if no change shows: two commits within one tick of the file system's clock can look like one. */
 const LOOK_EVERY_MS = 2_000;
 /** A file that is away for longer is deleted. */
 const MAX_AWAY_MS = 2_000;
@@ -62,7 +62,7 @@ const COMMIT_ROW = new RegExp(`^${COMMIT_ROW_PREFIX}(.*)-\\d+$`);
 /** Larger than a batch has jobs, so that it has at least one whole commit. */
 const MAX_ROWS = 200;
 
-/** `onewriter restore` adds a row of this name, with a number that goes on from the file that was there before. */
+/** `onewriter restore` adds a row of this name, with a number that continues from the file that was there before. */
 const RESTORE_PREFIX = 'restore-';
 
 /** A job that is committed in part keeps its row: it is still to come. */
@@ -79,8 +79,8 @@ const NEXT = `
   FROM _onewriter_ledger WHERE id > ? ORDER BY id LIMIT ${MAX_ROWS}`;
 
 /**
- * Follows a tenant's commits in its ledger, which is in the same file and the same transactions as the data: what is told
- * is committed, in order, each commit once. Ends when the signal fires.
+ * Follows a tenant's commits in its ledger, which is in the same file and the same transactions as the data: only
+ * commits are reported, in order, each once. Ends when the signal fires.
  * @throws OnewriterError of the reads: TENANT_NOT_FOUND, DATABASE_…
  */
 export async function* followCommits(options: FollowOptions): AsyncGenerator<FollowedEvent, void, undefined> {
@@ -212,7 +212,7 @@ async function readCommits(
   const restored = new Set<number>();
   let readTo = ledgerId;
   for (const [id, jobId, seq, committedAt, nextOp, count, failures, note] of rows) {
-    // A large job is committed in parts, and told when it is whole; nothing of the tenant overtakes it.
+    // A large job commits in parts, and is reported when all are done; no other job of the tenant overtakes it.
     if (nextOp !== null) break;
     readTo = Number(id);
     const name = String(jobId);
@@ -257,6 +257,6 @@ async function readCommits(
 interface FoundCommit extends CommitEvent {
   readonly receipts: string[];
   readonly failed: string[];
-  /** Of the first row that belongs to it. */
+  /** Id of the first row that belongs to it. */
   firstId: number;
 }

@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { OnewriterError } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 
-/** SQLite's largest number of pages in one step: a copy that is made in one go is never begun again because of writers. */
+/** SQLite's largest number of pages in one step: a copy made in one step is never restarted because of a writer. */
 const ALL_PAGES = 0x7fffffff;
 const BACKUP_TRIES = 20;
 const BACKUP_PAUSE_MS = 50;
@@ -30,7 +30,7 @@ export async function copyFile(db: Database.Database, path: string): Promise<voi
 }
 
 /**
- * Makes a copy one file that can be opened anywhere, without a write-ahead log beside it, and looks whether its pages are
+ * Makes a copy one file that can be opened anywhere, without a write-ahead log beside it, and checks whether its pages are
  * sound: a backup copies damaged ones as they are.
  * @param look gets the copy
  * @throws OnewriterError DATABASE_CORRUPT

@@ -10,7 +10,7 @@ const REPLACEMENT = '\ufffd';
 const TYPES_PER_COLUMN = 200;
 
 /**
- * The rows of a table as they are stored, in the table's own order; the row id first where the table has one to tell.
+ * The rows of a table as they are stored, in the table's own order; the row id first where the table has one with a name.
  *
  * The driver decodes text and puts U+FFFD in the place of what is not UTF-8. Such texts are rare and reading bytes is slow,
  * so bytes are read from the first row on in which a U+FFFD shows.

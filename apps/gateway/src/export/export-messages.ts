@@ -12,7 +12,7 @@ export interface ExportTask {
   readonly files: TenantFiles;
   readonly tenant: string;
   readonly format: ExportFormat;
-  /** A table or view. Needed for CSV; of NDJSON all tables where there is none. */
+  /** A table or view. Needed for CSV; without it NDJSON has all tables. */
   readonly table?: string | undefined;
   readonly values: 'plain' | 'tagged';
   /** A folder for the copy, which the gateway makes and removes. */
@@ -27,7 +27,7 @@ export type ExportMessage =
   | {
       readonly type: 'begin';
       readonly commitSeq: number | undefined;
-      /** Of the whole export, where they are known before. */
+      /** Size of the whole export, where it is known before. */
       readonly bytes?: number | undefined;
     }
   | {

@@ -24,7 +24,7 @@ export interface ExportTable {
   readonly rowid: string | undefined;
   /** The tables that hold what a virtual table holds. */
   readonly shadows: readonly string[];
-  /** Of a virtual table, in lower case. */
+  /** Module of a virtual table, in lower case. */
   readonly module: string | undefined;
 }
 
@@ -167,7 +167,7 @@ function columnsOf(db: Database, table: string): ColumnRow[] {
       .prepare<[string], ColumnRow>('SELECT name, type, pk, hidden FROM pragma_table_xinfo(?) ORDER BY cid')
       .all(table);
   } catch {
-    return []; // of a module or view that does not work: assertReadable() says which
+    return []; // its module or view does not work: assertReadable() says which
   }
 }
 

@@ -27,7 +27,7 @@ export interface ExportRequest {
   readonly table?: string | undefined;
   readonly values: 'plain' | 'tagged';
   readonly signal: AbortSignal;
-  /** Called when the last byte was given away, before the body ends. @param rows undefined for a copy of the file */
+  /** Called when the last byte was handed over, before the body ends. @param rows undefined for a copy of the file */
   readonly onWhole?: ((rows: number | undefined) => void) | undefined;
 }
 
@@ -35,7 +35,7 @@ export interface ExportRequest {
 export interface ExportStream {
   /** The commit it is of. */
   readonly commitSeq: number | undefined;
-  /** Of all of it; undefined where that is not known before. */
+  /** Size of all of it; undefined where it is not known before. */
   readonly bytes: number | undefined;
   /** Ends only when the export is whole, and with an error where it broke off. */
   readonly body: ReadableStream<Uint8Array>;

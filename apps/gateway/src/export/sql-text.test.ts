@@ -67,7 +67,7 @@ describe('toSqlLiteral of a real', () => {
 });
 
 describe('toSqlLiteral of a text that is not UTF-8', () => {
-  it('gives back its bytes', () => {
+  it('keeps its bytes', () => {
     const db = new Database(':memory:');
     const literal = toSqlLiteral(new RawText(Buffer.of(0x61, 0xff, 0)));
     expect(db.prepare(`SELECT typeof(${literal}), CAST(${literal} AS BLOB)`).raw().get()).toEqual([

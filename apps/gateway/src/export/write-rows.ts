@@ -16,7 +16,7 @@ interface OmittedTable {
 /** How NDJSON is written. */
 export interface NdjsonOptions {
   readonly values: 'plain' | 'tagged';
-  /** Of all tables: each line names its own. */
+  /** All tables are exported: each line names its own. */
   readonly named: boolean;
 }
 
@@ -43,7 +43,7 @@ function reasonFor(content: ExportTable['content']): string {
 
 /**
  * Rows, then a closing record, `{"onewriter_export":{"rows":3}}`: without it the export is not whole. No value of a row is such
- * an object, so an import knows it from a row, also of a table with a column of this name. Of an export of all tables it also
+ * an object, so an import knows it from a row, also of a table with a column of this name. In an export of all tables it also
  * lists those that were left out, as `omitted`.
  */
 export function writeNdjson(

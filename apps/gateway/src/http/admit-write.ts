@@ -11,7 +11,7 @@ export interface WriteWait {
 
 /**
  * Refuses a write of a tenant that is held, and says how long the write may wait: reading the request, and asking Redis who holds
- * the tenant, count towards the caller's deadline. Where Redis has not answered after half of what is left, the write goes on
+ * the tenant, count towards the caller's deadline. Where Redis has not answered after half of what is left, the write proceeds
  * without an answer.
  *
  * @param timeoutMs the caller's; the gateway's own is the longest

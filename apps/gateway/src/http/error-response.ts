@@ -33,7 +33,7 @@ function isHranaPath(path: string): boolean {
 
 /**
  * Answers an error with the status of its code. Paths under /v1 get a {@link GatewayErrorResponse}, all others a
- * {@link DropInErrorResponse}. A fault of ours is told without its message: that is for the log.
+ * {@link DropInErrorResponse}. An internal error is answered without its own message: the log has that.
  */
 export function errorResponse(c: Context<GatewayEnv>, error: OnewriterError): Response {
   const requestId = c.get('requestId');
@@ -72,10 +72,10 @@ export function errorResponse(c: Context<GatewayEnv>, error: OnewriterError): Re
 /** A message that says where the outcome can be asked for. */
 function withReceipt(message: string, { tenant, receiptId }: OnewriterError['details']): string {
   if (tenant === undefined || receiptId === undefined) return message;
-  return `${message} GET /v1/tenants/${tenant}/receipts/${receiptId} tells it.`;
+  return `${message} Ask for the outcome: GET /v1/tenants/${tenant}/receipts/${receiptId}`;
 }
 
-/** What went wrong, as one of our errors: anything unexpected becomes INTERNAL. */
+/** What went wrong, as an OnewriterError: anything unexpected becomes INTERNAL. */
 export function asOnewriterError(error: unknown): OnewriterError {
   if (error instanceof OnewriterError) return error;
   return new OnewriterError('INTERNAL', error instanceof Error ? error.message : String(error), {}, error);

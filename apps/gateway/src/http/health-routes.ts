@@ -12,7 +12,7 @@ export interface HealthRouteOptions {
 }
 
 /**
- * Routes for probes. They need no token: a probe has none, and what they tell names no tenant. `/health` is among
+ * Routes for probes. They need no token: a probe has none, and the answers name no tenant. `/health` is among
  * them because it is what the probes of existing proxies ask.
  *
  *   GET /livez    200 as long as the process answers

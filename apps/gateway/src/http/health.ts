@@ -25,7 +25,7 @@ export function createHealthCheck(redis: Redis, group: string, dataDir: string):
       ),
     broker: async () => {
       let leases: number | undefined;
-      // Where Redis does not answer nothing is known of the broker; the check above says so.
+      // Without Redis nothing is known of the broker; the check above says so.
       await checkRedis(async () => {
         leases = await redis.exists(lease);
       });

@@ -1,7 +1,7 @@
 import { OnewriterError, type SqlParameter, type SqlParameters } from '@onewriter/protocol';
 
 /*
- * Parameters as they come in JSON, from whoever: nothing in them is trusted.
+ * Parameters as they come in JSON, from any client: nothing in them is trusted.
  *
  *   null, number, string, boolean      as they are (boolean is stored as 0 or 1)
  *   {"type":"Buffer","data":[1,2]}     a blob, as JSON.stringify writes a Node Buffer

@@ -6,7 +6,7 @@ export type PlainValue = null | number | string | Uint8Array;
 
 /**
  * Prepares one value for a drop-in answer: an integer beyond 2^53 becomes a decimal string, an infinity the string
- * `Infinity` or `-Infinity`. JSON has neither, and nothing is rounded or turned into null without a word.
+ * `Infinity` or `-Infinity`. JSON has neither, and nothing is silently rounded or turned into null.
  */
 export function toPlainValue(value: SqlValue): PlainValue {
   if (typeof value === 'bigint') return value.toString();

@@ -1,5 +1,5 @@
 /**
- * The properties of a row that is an object, one per column. Of equal names the last column has the name itself, as in
+ * The properties of a row that is an object, one per column. Where names are equal, the last column has the name itself, as in
  * better-sqlite3, and those before it, which an object would lose, are `name:1`, `name:2` in order. Nothing else in an
  * answer would show that there were more values than properties.
  * @returns the columns themselves where no name comes twice
@@ -8,7 +8,7 @@ export function toRowKeys(columns: readonly string[]): readonly string[] {
   const last = new Map(columns.map((name, index) => [name, index]));
   if (last.size === columns.length) return columns;
   const taken = new Set(columns);
-  /** Where the search for each name goes on: a thousand equal names are few steps each. */
+  /** Where the search for each name continues: a thousand equal names are few steps each. */
   const next = new Map<string, number>();
   return columns.map((name, index) => {
     if (last.get(name) === index) return name;

@@ -36,7 +36,7 @@ export function assertText(bytes: Uint8Array): void {
     if (begins(signature)) throw notText(is, remedy);
   }
   if (begins([0xff, 0xfe]) || begins([0xfe, 0xff])) throw notText('UTF-16', UTF_16);
-  // Of two bytes of ASCII one is 0 in UTF-16.
+  // In UTF-16 every second byte of ASCII text is 0.
   const [first, second] = bytes;
   if (bytes.length >= 2 && (first === 0) !== (second === 0))
     throw notText('UTF-16 without a byte-order mark', UTF_16);

@@ -44,7 +44,7 @@ describe('CsvParser', () => {
     ['007, x ,1e3', [['007', ' x ', '1e3']]],
     ['a\0b,c', [['a\0b', 'c']]],
     ['', []],
-    // Of one column an empty line is a field of nothing; the line end of the last record is none.
+    // With one column an empty line is an empty field; the line end of the last record is none.
     ['a\n1\n\n""\n', [['a'], ['1'], [null], ['']]],
     ['a\r\n\r\n', [['a'], [null]]],
   ])('reads %j', (text, records) => {

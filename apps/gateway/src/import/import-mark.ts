@@ -3,7 +3,7 @@ import { type ImportMark, NO_MARK, type OnewriterError } from '@onewriter/protoc
 import { asOnewriterError } from '../http/error-response.ts';
 import type { ImportOptions } from './import-options.ts';
 
-/** How long something is sent again after "not now". */
+/** How long a request is retried after a temporary error. */
 export const RETRY_FOR_MS = 60_000;
 const DEFAULT_RETRY_AFTER_MS = 100;
 

@@ -18,7 +18,7 @@ export interface ImportOptions {
   readonly assertMayWrite: () => Promise<void>;
   /** Ends the import early. */
   readonly stop: AbortSignal;
-  /** Fires when nobody waits for its end any more: nothing more is sent. */
+  /** Fires when no caller waits for its end any more: nothing more is sent. */
   readonly gone: AbortSignal;
 }
 
@@ -29,7 +29,7 @@ export interface ImportProgress {
   /** Rows that this request committed, with `onConflict=ignore` also those that were ignored. */
   readonly accepted: number;
   /**
-   * Of `accepted` those that changed nothing: they conflict with a row that is there. Those of a piece whose answer was lost
+   * Rows of `accepted` that changed nothing: they conflict with a row that is there. Those of a piece whose answer was lost
    * are not counted.
    */
   readonly ignored: number;

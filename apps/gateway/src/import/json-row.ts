@@ -23,7 +23,7 @@ export interface JsonRow {
   /** Indexes of values that are blobs and are to be stored as text. */
   readonly texts?: readonly number[] | undefined;
 }
-/** Of the largest double, and a sign. */
+/** Digits of the largest double, and a sign. */
 const MAX_DOUBLE_DIGITS = 310;
 
 /** Digits up to which a number is held by a double for sure. */
@@ -33,7 +33,7 @@ const MAX_INT64 = 2n ** 63n - 1n;
 const WHITESPACE = /[ \t\r\n]*/y;
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
 const WORD = /true|false|null/y;
-/** A value with a tag; JSON of them has no other form that anyone writes. */
+/** A value with a tag; no known program writes them in another form. */
 const TAGGED = /\{\s*"([ifbt])"\s*:\s*"([^"\\]*)"\s*\}/y;
 const BUFFER = /\{\s*"type"\s*:\s*"Buffer"\s*,\s*"data"\s*:\s*\[([\d,\s]*)\]\s*\}/y;
 const INTEGER_TEXT = /^-?\d{1,19}$/;
@@ -251,7 +251,7 @@ function encodeDigits(name: string, digits: string): string {
   if (digits.length > MAX_DOUBLE_DIGITS) throw integerTooLarge(name);
   const integer = BigInt(digits);
   if (integer >= MIN_INT64 && integer <= MAX_INT64) return encode(integer);
-  // Written by JavaScript it is a real; any other digits would be rounded without a word.
+  // Written by JavaScript it is a real; any other digits would be rounded silently.
   const real = Number(digits);
   if (String(real) === digits || (Number.isFinite(real) && BigInt(real) === integer)) return encode(real);
   throw integerTooLarge(name);

@@ -225,7 +225,7 @@ describe('importRows', () => {
     });
   });
 
-  it('holds no more rows than there is room for, over all imports of a tenant, and gives all of it back', async () => {
+  it('holds no more rows than there is room for, over all imports of a tenant, and releases all of it', async () => {
     const limits = { maxTenantWrites: 40, maxTenantBytes: 1_000, maxWrites: 60, maxBytes: 10_000 };
     const rooms = new StreamRooms({ maxStreamWrites: 20, maxStreamBytes: 5_000, ...limits });
     const writers = Array.from({ length: 6 }, () => new FakeWriter(['late', 'fine', 'not now', 'late']));

@@ -126,7 +126,7 @@ class RowImport {
   #heldBytes = 0;
   #sent = 0;
   readonly #flights: Flight[] = [];
-  /** Of all rows that were applied, now or before. */
+  /** Hash of all rows that were applied, now or before. */
   #hash = new RowsHash();
   /** The mark that an earlier request left; undefined once it is passed. */
   #earlier: ImportMark | undefined;
@@ -440,7 +440,7 @@ class RowImport {
 
   /** Decides what is to be done about an error of a piece. */
   #judge({ rows }: Flight, error: OnewriterError): void {
-    const lonely = rows.length === 1;
+    const alone = rows.length === 1;
     const [first] = rows;
     const isRowsFault = (error.status < 500 && !error.retryable) || endsBroker(error);
     if (
@@ -452,7 +452,7 @@ class RowImport {
       this.failure ??= error;
     } else if (!isRowsFault) {
       if (performance.now() - this.#failingSince! >= RETRY_FOR_MS) this.failure ??= error;
-    } else if (!lonely) {
+    } else if (!alone) {
       // One of them ended the transaction for all, or takes too long or too much memory.
       const size = endsBroker(error) ? 1 : Math.ceil(rows.length / 2);
       this.#smallPieces = { to: first!.number + rows.length, rows: size };

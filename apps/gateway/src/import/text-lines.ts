@@ -20,7 +20,7 @@ export class LineSplitter {
 
   /**
    * Takes a piece of text.
-   * @param lines gets those that it completes, but for empty ones, also where it then fails
+   * @param lines gets those that it completes, except empty ones, also where it then fails
    * @throws OnewriterError PAYLOAD_TOO_LARGE
    */
   push(text: string, lines: TextLine[]): void {

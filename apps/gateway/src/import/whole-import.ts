@@ -34,9 +34,9 @@ export interface WholeImportOptions extends ImportOptions {
   readonly scratch: string;
 }
 
-/** Of the request that begins the transaction: those of other imports may wait beside it. */
+/** Size of the request that begins the transaction: those of other imports may wait beside it. */
 const MAX_FIRST_BYTES = 256 * 1024;
-/** Of one request of the transaction. */
+/** Bounds of one request of the transaction. */
 const MAX_REQUEST_ROWS = 4 * LIMITS.maxImportPieceRows;
 const MAX_REQUEST_BYTES = 2 * 1024 * 1024;
 /** Rows named where foreign keys are broken. */

@@ -13,7 +13,7 @@ import {
  * sends one IntegrityCheckAnswer. Its parent kills it when it takes too long.
  */
 
-/** Lines of damage that are told. */
+/** Lines of damage that are reported. */
 const MAX_PROBLEMS = 100;
 const OUT_OF_MEMORY = /: SQLITE_NOMEM: out of memory$/;
 

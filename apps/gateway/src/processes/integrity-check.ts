@@ -23,7 +23,7 @@ export interface IntegrityCheckOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What the checking process is told, as its only argument (JSON). */
+/** Argument of the checking process (JSON). */
 export interface IntegrityCheckRequest {
   readonly path: string;
   readonly busyTimeoutMs: number;
@@ -42,7 +42,7 @@ export interface IntegrityCheckerOptions {
   /** The database file of a tenant. */
   readonly fileOf: (tenant: string) => string;
   readonly busyTimeoutMs: number;
-  /** Of the checking process; the kernel enforces it on Linux. */
+  /** Limit of the checking process; the kernel enforces it on Linux. */
   readonly memoryBytes: number;
 }
 

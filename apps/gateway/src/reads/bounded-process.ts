@@ -13,7 +13,7 @@ export interface BoundedProcessOptions {
   readonly args: readonly string[];
 }
 
-/** Of 19: three processes with it weigh as much as one without; where a CPU is idle they lose nothing. */
+/** From 0 to 19. Three processes with it weigh as much as one without; where a CPU is idle they lose nothing. */
 const NICENESS = 5;
 /** Kept of what it prints on standard error. */
 const MAX_STDERR_CHARACTERS = 4_000;
@@ -25,9 +25,9 @@ export interface BoundedProcess {
 }
 
 /**
- * Starts a JavaScript file as a process whose memory is limited by the kernel, so that what a statement asks for cannot take the machine's: SQLite and Node
- * then report that an allocation failed. Its environment holds no secrets. It has a lower priority than the processes that serve
- * all tenants: a tenant may keep a few of these busy for as long as it likes.
+ * Starts a JavaScript file as a process whose memory the kernel limits, so that a statement cannot use up the machine's memory:
+ * SQLite and Node then report that an allocation failed. Its environment holds no secrets. It has a lower priority than the
+ * processes that serve all tenants, because one tenant may keep a few of these busy for as long as it likes.
  */
 export function startBoundedProcess(entry: URL, options: BoundedProcessOptions): BoundedProcess {
   const { memoryBytes } = options;

@@ -15,7 +15,7 @@ export interface OpenFile {
   readonly db: Database.Database;
   /** See the protocol's DatabaseFile. */
   readonly incarnation: string;
-  /** What tells it from another file at the tenant's path. */
+  /** What distinguishes it from another file at the tenant's path. */
   readonly identity: string;
 }
 
@@ -23,7 +23,7 @@ export interface OpenFile {
 export const MAX_REOPENS = 20;
 
 /**
- * Opens a tenant's file for reads, and reads it: who has read has its log open, too, and so notices when it is replaced
+ * Opens a tenant's file for reads, and reads it: a connection that has read has its log open, too, and so notices when it is replaced
  * (infra/adr/0026-a-name-for-each-incarnation.md). Only in a process that does nothing else: SQLite's wait for a lock and
  * its work block it.
  * @throws OnewriterError INVALID_TENANT, TENANT_NOT_FOUND, TENANT_UNAVAILABLE, DATABASE_…
@@ -66,7 +66,7 @@ function openIfCurrent(
   }
 }
 
-/** What tells one file from another at the same path; undefined where there is none. */
+/** What distinguishes one file from another at the same path; undefined where there is none. */
 export function identifyFile(files: TenantFiles, tenant: string): string | undefined {
   return identify(tenantFile(files.dataDir, tenant, files.dbFile));
 }

@@ -85,7 +85,7 @@ describe('runs here what finds one row by its key', () => {
   });
 });
 
-it('keeps integers apart from reals for those who ask', async () => {
+it('keeps integers apart from reals where that is asked for', async () => {
   db.exec('UPDATE t SET a = 7, b = 1.0 WHERE id = 2');
   const sql = 'SELECT id, a, b FROM t WHERE id = ?';
   expect((await read(sql, [2], { safeIntegers: true })).results[0]?.rows).toEqual([[2n, 7n, 1]]);
@@ -163,7 +163,7 @@ it('compiles nothing here that has not been explained elsewhere, once', async ()
   await reads.settled();
 });
 
-it('looks at the plan anew when the schema has changed', async () => {
+it('looks at the plan again when the schema has changed', async () => {
   db.exec('CREATE TABLE u(k TEXT PRIMARY KEY, n); INSERT INTO u VALUES (1, 1)');
   const sql = 'SELECT n FROM u WHERE k = ?';
   expect((await read(sql, ['1'])).results[0]?.rows).toEqual([[1]]);
@@ -171,7 +171,7 @@ it('looks at the plan anew when the schema has changed', async () => {
   expect(await read(sql, ['1'])).toBe(OTHERS);
 });
 
-it('sees each commit at once, and lets go of a file that is to be moved', async () => {
+it('sees each commit at once, and closes a file before it is moved', async () => {
   const sql = 'SELECT name FROM t WHERE id = ?';
   expect((await read(sql, [1])).results[0]?.rows).toEqual([['one']]);
   db.exec("UPDATE t SET name = 'uno' WHERE id = 1");

@@ -25,13 +25,13 @@ import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 const MAX_CACHE_KIB = 128 * 1024;
 const MIN_READER_CACHE_KIB = 64;
 const MAX_READER_CACHE_KIB = 16_000;
-/** So much of what is open is closed where the process may open no more files. */
+/** Share of the open files that is closed when the process may open no more. */
 const SHARE_CLOSED = 1 / 8;
 /** A value is no larger than its file: in a larger one a single key could hold up all others. */
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
-/** A row that is larger is read by the others. */
+/** A larger row is read by the read processes. */
 const MAX_ROW_BYTES = 1024 * 1024;
-/** Where a statement took longer, whatever its plan, all of its tenant are run by the others for a while. */
+/** After a statement that took longer, whatever its plan, the read processes run all statements of its tenant for a while. */
 const MAX_MS = 20;
 const SLOW_FOR_MS = 10 * 60_000;
 /** Steps of a program, which bounds its columns, too. */
@@ -41,7 +41,7 @@ const MAX_JUDGING_MS = 50;
 const JUDGING_TIMEOUT_MS = 1_000;
 /** Explanations asked for at a time. */
 const MAX_JUDGING = 4;
-/** A busy process takes long to answer, which says nothing of the statement. */
+/** A busy process takes long to answer, whatever the statement: it is explained again up to this often. */
 const MAX_TRIES = 5;
 const CHECK_FILE_EVERY_MS = 1_000;
 const MAX_SQL_LENGTH = 2_000;
@@ -103,7 +103,7 @@ interface QuickReader {
   readonly commit: Database.Statement<[]>;
   readonly readSchemaVersion: Database.Statement<[], number>;
   checkedAt: number;
-  /** Of the file and its log. */
+  /** Size of the file and its log. */
   bytes: number;
   /** By text, under this version of the schema. */
   readonly plans: Map<string, QuickPlan>;
@@ -149,7 +149,7 @@ export class QuickReads implements Reads {
   /** @param maxOpenFiles files that are kept open here; the least recently used is closed */
   constructor(files: TenantFiles, others: Reads, maxOpenFiles: number) {
     this.#maxOpenFiles = maxOpenFiles;
-    // Waiting for a lock would hold up everybody: the others can wait.
+    // Waiting for a lock would block the event loop: the read processes can wait.
     this.#files = { ...files, busyTimeoutMs: 0 };
     this.#others = others;
   }
@@ -165,7 +165,7 @@ export class QuickReads implements Reads {
     return quick ?? this.#others.read(request);
   }
 
-  /** One statement outside a transaction, now; undefined where it is not quick, or fails: the others know why. */
+  /** One statement outside a transaction, now; undefined where it is not quick, or fails: a read process then reports why. */
   readNow(
     tenant: string,
     statement: ReadStatement,
@@ -199,7 +199,7 @@ export class QuickReads implements Reads {
     for (const tenant of [...this.#readers.keys()]) this.#close(tenant);
   }
 
-  /** Undefined where it is not quick, or fails: whoever runs it then has the right error. */
+  /** Undefined where it is not quick, or fails: the read process that runs it next has the right error. */
   #tryQuick({ tenant, statements, minCommitSeq, signal, safeIntegers }: ReadRequest): ReadAnswer | undefined {
     const [statement] = statements;
     if (statements.length !== 1 || statement === undefined || minCommitSeq !== undefined || signal?.aborted) {
@@ -271,7 +271,7 @@ export class QuickReads implements Reads {
       return;
     }
     const [steps, program, version] = answer.results;
-    // Of another schema, or the file was closed meanwhile: the plan is not found any more.
+    // The schema has changed, or the file was closed meanwhile: the plan is not found any more.
     if (!known.reader.db.open || Number(version?.rows[0]?.[0]) !== Number(known.schemaVersion)) return;
     try {
       if (isQuickPlan(known.reader.db, textsOf(steps, 'detail'), textsOf(program, 'opcode')))
@@ -317,7 +317,7 @@ export class QuickReads implements Reads {
     };
   }
 
-  /** Where the process may open no more files, others are closed until it can. */
+  /** When the process has reached its limit of open files, closes others until it can open this one. */
   #openWithRoom(tenant: string): TenantReader {
     for (;;) {
       try {

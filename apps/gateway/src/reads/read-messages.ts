@@ -68,7 +68,7 @@ export interface StepsTask {
   readonly type: 'steps';
   readonly tenant: string;
   readonly steps: readonly ReadStepTask[];
-  /** Go on with the transaction that was kept under this name. */
+  /** Continue the transaction that was kept under this name. */
   readonly resume?: string | undefined;
   /** Keep a transaction that is open at the end under this name; without it, it is rolled back. */
   readonly keep?: string | undefined;
@@ -87,7 +87,7 @@ export type ToReadProcess =
   | { readonly type: 'release'; readonly name: string }
   /** One chunk was taken. */
   | { readonly type: 'more' }
-  /** Nobody wants the rest of the stream. */
+  /** The rest of the stream is not wanted. */
   | { readonly type: 'cancel' }
   /** The file is to be closed: it was moved away. */
   | { readonly type: 'forget'; readonly tenant: string };
@@ -108,14 +108,14 @@ export type FromReadProcess =
 export interface EndMessage {
   readonly type: 'end';
   readonly commitSeq: number | undefined;
-  /** Of the file that was read; see the protocol's DatabaseFile. */
+  /** The file that was read; see the protocol's DatabaseFile. */
   readonly incarnation?: string | undefined;
   readonly openFiles: number;
-  /** Of steps: whether no transaction is open. */
+  /** For steps: whether no transaction is open. */
   readonly autocommit?: boolean | undefined;
 }
 
-/** What a process is told when it starts, as its argument (JSON). */
+/** Argument of a reading process (JSON). */
 export interface ReadProcessSettings {
   readonly dataDir: string;
   readonly dbFile: string;

@@ -13,13 +13,13 @@ import type {
 
 const ENTRY = new URL('./read-process.js', import.meta.url);
 
-/** Whoever waits for a task. */
+/** The caller that waits for a task. */
 export interface TaskListener {
   onColumns(columns: readonly string[]): void;
   onRows(rows: Extract<FromReadProcess, { type: 'rows' }>['rows']): void;
   /** Where they come as JSON. */
   onJson?(json: Uint8Array): void;
-  /** Of steps. */
+  /** For steps. */
   onStep?(message: Extract<FromReadProcess, { type: 'step' | 'stepEnd' | 'stepError' }>): void;
   onEnd(end: EndMessage): void;
   /** Nothing comes after this. */
@@ -90,7 +90,7 @@ export class ReadProcessHandle {
     this.#send({ type: 'more' });
   }
 
-  /** Nobody wants the rest of a streamed task. */
+  /** The rest of a streamed task is not wanted. */
   cancel(): void {
     this.#send({ type: 'cancel' });
   }
@@ -112,7 +112,7 @@ export class ReadProcessHandle {
   }
 
   #send(message: ToReadProcess): void {
-    // A process that has ended tells so by 'close'.
+    // A process that has ended reports it by 'close'.
     if (this.#process.child.connected) this.#process.child.send(message, () => {});
   }
 

@@ -43,7 +43,7 @@ const VALUE_BYTES = 12;
 const settings = JSON.parse(process.argv[2]!) as ReadProcessSettings;
 /** The least recently used first. */
 const readers = new Map<string, TenantReader>();
-/** Readers with a transaction that goes on, by its name. The gateway bounds them. */
+/** Readers with a kept transaction, by its name. The gateway bounds them. */
 const kept = new Map<string, { readonly reader: TenantReader; commitSeq: number | undefined }>();
 /** Fires when a stream was acknowledged or cancelled. */
 const signals = new EventEmitter();
@@ -126,7 +126,7 @@ async function runStepsOn(
       if (readers.get(tenant) === reader) readers.delete(tenant);
       reader.close();
       reader = readerOf(tenant, task.emptyIfMissing);
-      // Of the transaction nothing was read yet.
+      // The transaction has not read yet.
       if (inTransaction) reader.db.exec('BEGIN');
       return true;
     },
@@ -229,7 +229,7 @@ async function runStatement(
   const statement = reader.statement(sql);
   const rows = statement.iterate(...parametersOf(sql).toArguments(decodeParameters(params)));
   try {
-    // The first step compiles anew where the schema has changed; only then are the columns right.
+    // The first step compiles again where the schema has changed; only then are the columns right.
     let next = rows.next();
     const columns = statement.columns().map(column => column.name);
     send({ type: 'columns', columns });
@@ -398,7 +398,7 @@ function readerOf(tenant: string, emptyIfMissing = false): TenantReader {
   return reader;
 }
 
-/** Where this process may open no more files, others are closed until it can. */
+/** When this process has reached its limit of open files, closes others until it can open this one. */
 function openWithRoom(tenant: string, emptyIfMissing: boolean): TenantReader {
   for (;;) {
     try {

@@ -135,12 +135,12 @@ describe('ReadProcesses', () => {
     });
     await expect(read('SELECT ?')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     await expect(read('DELETE FROM t')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
-    const nobody = reads.read({ tenant: 'nobody', statements: [{ sql: 'SELECT 1' }] });
-    await expect(nobody).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
+    const missing = reads.read({ tenant: 'nobody', statements: [{ sql: 'SELECT 1' }] });
+    await expect(missing).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
     expect((await read('SELECT 1')).results[0]?.rows).toEqual([[1]]);
   });
 
-  it('stops a read at its deadline, while others go on, and reads again', async () => {
+  it('stops a read at its deadline, while others continue, and reads again', async () => {
     const { read, create, reads } = await openReads();
     create('globex', 'CREATE TABLE t(a); INSERT INTO t VALUES (5)');
     const endless = read(ENDLESS, { timeoutMs: 2_000 });

@@ -49,13 +49,13 @@ export interface ReadResult {
   readonly json?: readonly Uint8Array[] | undefined;
 }
 
-/** What a read came to. */
+/** Result of a read. */
 export interface ReadAnswer {
   /** One per statement. */
   readonly results: readonly ReadResult[];
   /** The newest commit that the read saw; undefined for a file that no writer has opened. */
   readonly commitSeq: number | undefined;
-  /** Of the file that was read; see the protocol's DatabaseFile. */
+  /** The file that was read; see the protocol's DatabaseFile. */
   readonly incarnation?: string | undefined;
 }
 
@@ -92,27 +92,27 @@ export interface ReadProcessesOptions extends ReadProcessSettings {
   readonly log: Logger;
 }
 
-/** Reads that wait for a process; beyond, callers are told to come back. */
+/** Reads that wait for a process; beyond this, callers get RATE_LIMITED. */
 const MAX_WAITING = 1_000;
-/** Of them those of one tenant. */
+/** Share of one tenant. */
 const MAX_WAITING_OF_TENANT = MAX_WAITING / 4;
 const RETRY_AFTER_MS = 500;
 /** A read that waits this long is given one more process, if there may be one. */
 const GROW_AFTER_MS = 25;
 const RESTART_AFTER_MS = 1_000;
-/** A process without work is ended after this, but for one. */
+/** A process without work is ended after this; one always stays. */
 const RETIRE_AFTER_MS = 60_000;
 /** A read whose caller went away may finish until then: most do, and a new process costs more. */
 const ABANDONED_MS = 200;
 const MAX_RESULT_BYTES = 32 * 1024 * 1024;
-/** Between two looks whether a commit has come. */
+/** Interval of the check whether a commit has come. */
 const MIN_POLL_MS = 5;
 const MAX_POLL_MS = 100;
 
 interface WaitingTask {
   readonly task: ReadTask | StepsTask;
   readonly since: number;
-  /** Only this process has what the task goes on with. */
+  /** Only this process has the transaction that the task continues. */
   readonly pinned: ReadProcessHandle | undefined;
   begin(handle: ReadProcessHandle): void;
   /** The process that it is pinned to has ended. */
@@ -130,7 +130,7 @@ interface HeldSnapshot {
 /**
  * A few processes that run reads, one at a time each. SQLite cannot be stopped inside a step, a process can: at its
  * deadline a read's process is killed, and another takes its place. A tenant never has all of them, so one that reads
- * for long holds up nobody else's reads.
+ * for long does not hold up the reads of others.
  */
 export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   readonly #options: ReadProcessesOptions;
@@ -240,7 +240,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
         };
       },
       error => {
-        // It never began: the transaction is still there, and nobody will go on with it.
+        // It never began: the transaction is still there, and no request will continue it.
         if (pinned !== undefined) pinned.release(task.resume!);
         refuse(error);
       },
@@ -378,7 +378,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
 
   #keep(name: string, handle: ReadProcessHandle, tenant: string): void {
     this.#kept.set(name, handle);
-    // Whoever goes on with it finds that it is lost, and begins again.
+    // Once it ends, the next request finds that it is lost, and begins again.
     const snapshot = { tenant, bound: undefined, end: () => this.release(name) };
     this.#keptSnapshots.set(name, snapshot);
     this.#snapshots.add(snapshot);
@@ -391,7 +391,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
     this.#keptSnapshots.delete(name);
   }
 
-  /** Ends what keeps a log from beginning again while much is written. A read inside SQLite cannot look itself. */
+  /** Ends reads that keep a log from being reset while much is written. A read inside SQLite cannot check this itself. */
   #boundSnapshots(): void {
     const { dataDir, dbFile, snapshotLogBytes } = this.#options;
     for (const snapshot of [...this.#snapshots]) {

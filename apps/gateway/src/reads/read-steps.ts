@@ -7,7 +7,7 @@ import type { ReadProcessHandle, TaskListener } from './read-process-handle.ts';
 export interface ReadStepsRequest {
   readonly tenant: string;
   readonly steps: readonly Step[];
-  /** Go on with the transaction that was kept under this name. */
+  /** Continue the transaction that was kept under this name. */
   readonly resume?: string | undefined;
   /** Keep a transaction that is open at the end under this name. */
   readonly keep?: string | undefined;
@@ -17,13 +17,13 @@ export interface ReadStepsRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What they came to; integers are bigint. */
+/** Results of the steps; integers are bigint. */
 export interface ReadStepsAnswer {
   readonly results: readonly StepResult[];
   readonly autocommit: boolean;
-  /** Of a transaction that is kept: the newest commit that it sees, once it has read anything. */
+  /** The newest commit that a kept transaction sees, once it has read anything. */
   readonly commitSeq: number | undefined;
-  /** Of that transaction: the file that it reads; see the protocol's DatabaseFile. */
+  /** The file that a kept transaction reads; see the protocol's DatabaseFile. */
   readonly incarnation?: string | undefined;
   /** A step was stopped, and a transaction with it. */
   readonly lost: boolean;

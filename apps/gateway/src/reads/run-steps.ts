@@ -23,7 +23,7 @@ export interface StepSink {
   row(row: SqlValue[]): Promise<void> | void;
   end(durationMs: number, readonly?: boolean): void;
   error(step: number, error: StepError): void;
-  /** Nobody wants the rest. */
+  /** The rest is not wanted. */
   readonly cancelled: boolean;
 }
 
@@ -121,7 +121,7 @@ function toStepError(cause: unknown, tenant: string): StepError {
   return { code, message, sqliteCode: details.sqliteCode };
 }
 
-/** @returns of a described statement, whether it only reads */
+/** @returns for a described statement, whether it only reads */
 async function runStep(
   db: Database.Database,
   index: number,
@@ -182,7 +182,7 @@ async function runStatement(
     .safeIntegers(true)
     .iterate(...values);
   try {
-    // The first step compiles anew where the schema has changed; only then are the columns right.
+    // The first step compiles again where the schema has changed; only then are the columns right.
     let next = iterator.next();
     begin(columnsOf(statement));
     while (!next.done && !sink.cancelled) {

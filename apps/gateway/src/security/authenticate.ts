@@ -12,9 +12,9 @@ const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
 
 /**
  * Lets only requests with a valid bearer token pass, as many as the token's limit and its share of the requests under way allow,
- * and tells the handlers what it allows. A request counts until its answer is sent, so slow readers count too. While too much of its
- * owner's answers is not taken a request is refused before it does anything, and the answer of a GET also when it is made: many of them
- * can arrive at once.
+ * and passes on to the handlers what it allows. A request counts until its answer is sent, so slow readers count too. While its owner
+ * has too many unread answers, a request is refused before it does anything; the answer of a GET is checked again when it is made,
+ * because many can arrive at once.
  * @throws OnewriterError UNAUTHENTICATED, RATE_LIMITED, KEYS_UNAVAILABLE
  */
 export function authenticate(

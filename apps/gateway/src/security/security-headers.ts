@@ -2,7 +2,7 @@ import type { MiddlewareHandler } from 'hono';
 import type { GatewayEnv } from '../gateway-env.ts';
 
 /**
- * What every answer carries: it is data, not a page, for whoever asked. What ends TLS decides about HSTS for its domain.
+ * Headers of every answer: it is data, not a page, for its caller alone. What ends TLS decides about HSTS for its domain.
  * Source: OWASP, REST Security Cheat Sheet; the defaults of hono/secure-headers.
  */
 const HEADERS = Object.entries({

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { OnewriterError } from '@onewriter/protocol';
 import type { VerifiedToken } from '@onewriter/runtime';
 
-/** Who a pool is taken from for: each name has a share of its own, and what is taken counts for all of them. */
+/** On whose account a pool is used: each name has a share of its own, and what is taken counts for all of them. */
 export interface Owner {
   readonly names: readonly string[];
   /** A token for all tenants: a team's own, which most requests come with. */
@@ -33,7 +33,7 @@ export interface Taken {
   readonly amount: number;
   /** Takes more. @throws OnewriterError RATE_LIMITED; what was taken before stays */
   add(amount: number): void;
-  /** Gives all of it back. Idempotent. */
+  /** Releases all of it. Idempotent. */
   release(): void;
 }
 
@@ -42,7 +42,7 @@ const FLEET_SHARE = 3 / 4;
 const RETRY_AFTER_MS = 1_000;
 
 /**
- * A bounded pool that no tenant and no token can have alone: of the total each may hold a share. A token for all tenants may hold
+ * A bounded pool that no tenant and no token can use up alone: each may hold a share of the total. A token for all tenants may hold
  * three quarters, so that others always find the last.
  */
 export class Shares {
@@ -114,7 +114,7 @@ export class Shares {
     this.#all += amount;
     for (const name of owner.names) {
       const held = (this.#held.get(name) ?? 0) + amount;
-      assert(held >= 0, 'More of a pool was given back than was taken.');
+      assert(held >= 0, 'More of a pool was released than was taken.');
       if (held === 0) this.#held.delete(name);
       else this.#held.set(name, held);
     }

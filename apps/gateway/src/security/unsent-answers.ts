@@ -2,17 +2,17 @@ import type { ServerResponse } from 'node:http';
 import { OnewriterError } from '@onewriter/protocol';
 import type { Owner } from './shares.ts';
 
-/** Bytes of answers that callers have not taken, in all. Each is made whole before it is sent. */
+/** Bytes of answers that callers have not read, in all. Each is made whole before it is sent. */
 const MAX_BYTES = 256 * 1024 * 1024;
-/** Of them those of one tenant, or of one token bound to tenants. */
+/** Share of one tenant, or of one token bound to tenants. */
 const MAX_BYTES_OF_OWNER = MAX_BYTES / 4;
 /** A token for all tenants leaves a quarter to others. */
 const MAX_BYTES_OF_FLEET = (MAX_BYTES * 3) / 4;
 const RETRY_AFTER_MS = 1_000;
 
 /**
- * Bounds the memory of answers whose callers take them slowly: no request begins, and the next result of a read is not turned into an
- * answer, while its owner's wait for so much. An answer of its own size is always let through.
+ * Bounds the memory of answers whose callers read them slowly: while an owner has this many unread bytes, no request of it begins,
+ * and no result of a read becomes an answer. The answer that goes over the bound still passes, whatever its size.
  */
 export class UnsentAnswers {
   readonly #open = new Map<ServerResponse, Owner>();
@@ -33,7 +33,7 @@ export class UnsentAnswers {
       if (bytes > 0 && other.names.some(name => owner.names.includes(name))) own += bytes;
     }
     if (all <= MAX_BYTES && own <= (owner.isFleet ? MAX_BYTES_OF_FLEET : MAX_BYTES_OF_OWNER)) return;
-    const message = 'Answers of this tenant or token wait to be taken; take them, or ask for less.';
+    const message = 'Too many answers of this tenant or token are unread; read them, or ask for less.';
     throw new OnewriterError('RATE_LIMITED', message, { retryAfterMs: RETRY_AFTER_MS });
   }
 }

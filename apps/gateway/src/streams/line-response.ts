@@ -5,8 +5,8 @@ import { asOnewriterError } from '../http/error-response.ts';
 export const NDJSON = 'application/x-ndjson';
 
 /**
- * Headers of an answer to a body that streams. The connection ends with the answer: where that comes early, what is left
- * of the body is never read.
+ * Headers of an answer to a body that streams. The connection ends with the answer: where that comes early, the rest of
+ * the body is never read.
  */
 export const UPLOAD_ANSWER = Object.freeze({ 'content-type': NDJSON, connection: 'close' });
 

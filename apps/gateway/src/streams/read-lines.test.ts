@@ -46,7 +46,7 @@ describe('readLines', () => {
     await expect(read(bodyOf(Buffer.of(0xff, 10)))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
 
-  it('gives up a silent sender, and tells it', async () => {
+  it('gives up a silent sender, and cancels its body', async () => {
     let cancelled = false;
     const silent = new ReadableStream<Uint8Array>({
       cancel: () => {
@@ -80,7 +80,7 @@ describe('readLines', () => {
     expect(lines).toBe(3);
   });
 
-  it('lets go of chunks that were read', async () => {
+  it('frees chunks that were read', async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const megabyte = 1024 * 1024;
@@ -103,7 +103,7 @@ describe('readLines', () => {
     expect(held).toBeLessThan(16 * megabyte);
   });
 
-  it('stops when it is told to, without half a line', async () => {
+  it('stops at the stop signal, without half a line', async () => {
     const stop = new AbortController();
     const body = new ReadableStream<Uint8Array>({
       start: controller => controller.enqueue(Buffer.from('whole\nhal')),

@@ -19,7 +19,7 @@ export function brokeOff(cause?: unknown): OnewriterError {
 }
 
 /**
- * Least throughput of streamed bodies: a place for a stream is not kept for who sends a byte now and then.
+ * Least throughput of streamed bodies: a client that sends a byte now and then does not keep its place.
  * Source: a bad mobile connection has ten times as much.
  */
 export const LEAST_BYTES_PER_S = 512;
@@ -27,8 +27,8 @@ export const LEAST_BYTES_PER_S = 512;
 const NEWLINE = 10;
 
 /**
- * Splits a body into its lines as it arrives, without their ends and without empty ones. Reading pauses while the caller
- * of the loop is busy, and so does the sender.
+ * Splits a body into its lines as it arrives, without their ends and without empty ones. Reading pauses while the caller's
+ * loop is busy, and so does the sender.
  * @throws OnewriterError PAYLOAD_TOO_LARGE (a line), INVALID_ARGUMENT (not UTF-8), TIMEOUT (silence, or too slow)
  */
 export async function* readLines(
@@ -77,7 +77,7 @@ export async function* readChunks(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (body === null) return;
   const reader = body.getReader();
-  // A promise of the stop for all reads would hold every chunk until the last: Promise.race never lets go of its losers.
+  // A promise of the stop for all reads would hold every chunk until the last: Promise.race keeps its losers.
   let stopWaiting: (() => void) | undefined;
   const onStop = () => stopWaiting?.();
   const watches = [stop, gone].map(signal =>
@@ -123,7 +123,7 @@ export async function* readChunks(
     }
   } finally {
     for (const endWatch of watches) endWatch?.();
-    if (!finished) await reader.cancel().catch(() => {}); // the sender is gone, or told by the answer
+    if (!finished) await reader.cancel().catch(() => {}); // the sender is gone, or the answer says why
   }
 }
 

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 
 const STREAMED = /^\/v1\/tenants\/[^/]+\/(?:enqueue|import)(?:\?|$)/;
 
-/** Whether a request's body is read as it arrives, for as long as it goes on; its route gives up one that is silent. */
+/** Whether a request's body is read as it arrives, however long that takes; its route gives up one that is silent. */
 export function isStreamRequest(request: IncomingMessage): boolean {
   return request.method === 'POST' && STREAMED.test(request.url ?? '');
 }

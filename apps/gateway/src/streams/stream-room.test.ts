@@ -42,7 +42,7 @@ describe('StreamRooms', () => {
     expect(rooms.peak.tenantBytes).toBe(3_000);
   });
 
-  it('wakes those that wait when room is given back, or another stream ends', () => {
+  it('wakes those that wait when room is released, or another stream ends', () => {
     const rooms = new StreamRooms(LIMITS);
     const [one, two] = [rooms.open('a'), rooms.open('a')];
     fill(one);
@@ -56,10 +56,10 @@ describe('StreamRooms', () => {
     two.close();
     expect(woken).toEqual(['given', 'ended']);
     expect(fill(one)).toBe(5);
-    expect(() => one.give(21, 0)).toThrow(/More room was given back/);
+    expect(() => one.give(21, 0)).toThrow(/More room was released/);
   });
 
-  it('keeps its bounds but for one write of each stream, and lets each of them go on', () => {
+  it('keeps its bounds except for one write of each stream, and lets each of them continue', () => {
     fc.assert(
       fc.property(
         fc.array(

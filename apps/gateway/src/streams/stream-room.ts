@@ -159,15 +159,15 @@ export class StreamRoom {
     if (!this.#closed) this.#source.wait(wake);
   }
 
-  /** Gives room back. */
+  /** Releases room. */
   give(writes: number, bytes: number): void {
     this.writes -= writes;
     this.bytes -= bytes;
-    assert(this.writes >= 0 && this.bytes >= 0, 'More room was given back than was taken.');
+    assert(this.writes >= 0 && this.bytes >= 0, 'More room was released than was taken.');
     this.#source.give(writes, bytes);
   }
 
-  /** Gives all of it back. Idempotent. */
+  /** Releases all of it. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -1,9 +1,9 @@
 import type { WireError } from '@onewriter/protocol';
 
-/** What the building process is told, once, over IPC: a script does not fit into its arguments. */
+/** Sent to the building process, once, over IPC: a script does not fit into its arguments. */
 export interface BuildTask {
   readonly tenant: string;
-  /** Of the file that it makes. */
+  /** Path of the file that it makes. */
   readonly path: string;
   readonly script: string;
 }

@@ -63,7 +63,7 @@ function runStatement(db: Database.Database, sql: string): void {
 function toError(error: unknown, tenant: string, folder: string): OnewriterError {
   const primary =
     error instanceof Database.SqliteError ? /^SQLITE_([A-Z]+)/.exec(error.code)?.[1] : undefined;
-  // Of a file that it cannot make SQLite says that it cannot be opened.
+  // SQLite reports a file that it cannot make as one that cannot be opened.
   if (primary === 'CANTOPEN' || primary === 'IOERR') {
     const full = findLackOfRoom(folder, error);
     if (full !== undefined) return full;

@@ -14,7 +14,7 @@ import type { TenantFiles } from './tenant-files.ts';
  *   a folder in the trash ─ the script, in a process of its own ─ flush ─ link() into the tenant's place
  *
  * Where anything fails before the link, nothing of the tenant exists, neither a file nor anything in Redis; the folder goes,
- * or expires where this process was killed. Of two that come at the same time one makes the link, the other finds a tenant.
+ * or expires where this process was killed. If two requests come at the same time, one makes the link, and the other finds a tenant.
  */
 
 /**
@@ -73,7 +73,7 @@ export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilde
   };
 }
 
-/** Turns at building: the longest wait first, but of one owner never all. */
+/** Turns at building: the longest wait first, but one owner never has all. */
 export class BuildTurns {
   readonly #callers = new Shares({ what: 'tenants that are created', total: MAX_CALLERS });
   readonly #building = new Shares({

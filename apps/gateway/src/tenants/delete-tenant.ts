@@ -9,7 +9,7 @@ export interface TenantDeletionOptions {
   readonly group: string;
   readonly files: TenantFiles;
   readonly retentionMs: number;
-  /** Called when the folder was moved: whoever reads the file closes it. */
+  /** Called when the folder was moved: readers of the file close it. */
   readonly onMoved: (tenant: string) => void;
 }
 
@@ -37,7 +37,7 @@ const OTHER_KEYS = [
 ];
 const CHUNK = 1_000;
 
-/** Moves the folder into the trash while the broker has let go of it, and forgets the tenant's queue. */
+/** Moves the folder into the trash while the broker has its file closed, and forgets the tenant's queue. */
 export function createTenantDeletion(options: TenantDeletionOptions): TenantDeletion {
   const { redis, group, files, retentionMs, onMoved } = options;
   const keys = groupKeys(group);

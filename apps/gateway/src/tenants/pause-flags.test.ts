@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { expect, it } from 'vitest';
 import { createPauseFlags } from './pause-flags.ts';
 
-it('lets a write pass whose time Redis takes to say who holds the tenant', async () => {
+it('lets a write pass when Redis does not answer in time who holds the tenant', async () => {
   let asked = 0;
   const commands = {
     time: () => commands,

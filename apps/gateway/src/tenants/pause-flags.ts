@@ -21,7 +21,7 @@ export interface PauseFlags {
    * @throws OnewriterError TENANT_UNAVAILABLE where the broker does not close it in time; it is paused then, too
    */
   pause(tenant: string, who: string, reason?: string): Promise<void>;
-  /** Ends a pause, and rings: the broker goes on at once, if no other holder is left. */
+  /** Ends a pause, and notifies the broker, which continues at once if no other holder is left. */
   resume(tenant: string): Promise<void>;
   /**
    * Refuses new writes of a tenant that is held. Right after another process paused it a write may still pass and wait in
@@ -75,7 +75,7 @@ export function createPauseFlags(redis: Redis, group: string): PauseFlags {
   };
 }
 
-/** As the work, unless that takes longer; then it goes on for the next one who asks. @throws Error */
+/** Waits for `work` up to a time; the work continues, and its result serves the next caller. @throws Error */
 async function within<T>(work: Promise<T>, timeoutMs: number | undefined): Promise<T> {
   if (timeoutMs === undefined) return work;
   let timer: NodeJS.Timeout | undefined;

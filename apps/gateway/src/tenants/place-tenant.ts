@@ -32,7 +32,7 @@ export function createTenantPlacement(redis: Redis, group: string, files: Tenant
           return place();
         });
       } catch (error) {
-        // Of two that create the same tenant, the second finds it a moment later.
+        // If two requests create the same tenant, the second finds it a moment later.
         const isHeld = isOnewriterError(error) && error.details.reason === 'the tenant is held';
         if (!isHeld || performance.now() >= deadline) throw error;
       }

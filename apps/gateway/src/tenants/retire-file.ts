@@ -14,7 +14,7 @@ export function createRetireFile(
         (file, { readonly }) => new Database(file, { readonly, fileMustExist: true, timeout: busyTimeoutMs }),
       );
     } catch (error) {
-      // It is away all the same; a damaged file, for one, cannot take the commit.
+      // The file is deleted anyway; a damaged one, for example, cannot take the commit.
       log.warn({ err: error, tenant, path }, 'Processes that have the deleted file open cannot be notified');
     }
   };

@@ -128,7 +128,7 @@ describe('TenantFiles', () => {
     expect(entry.name).toBe(`acme.${entry.deletedAtMs}.${entry.deletedAtMs + 60_000}`);
     expect(existsSync(join(trashDir(dataDir), entry.name, 'tenant.db'))).toBe(true);
     await expect(files.moveToTrash('acme', 60_000)).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
-    // What is not ours is not removed.
+    // Other files are not removed.
     writeFileSync(join(trashDir(dataDir), 'notes.txt'), '');
     const scratch = await files.makeScratch('acme', 1_000);
     expect(await files.emptyTrash(entry.expiresAtMs - 1)).toHaveLength(1);

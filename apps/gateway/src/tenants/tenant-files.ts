@@ -52,7 +52,7 @@ export class TenantFiles extends TenantFolders {
     this.#retire = retire;
   }
 
-  /** Of the file that the tenant's path leads to; undefined where it leads to none. */
+  /** Incarnation of the file that the tenant's path leads to; undefined where it leads to none. */
   incarnation(tenant: string): string | undefined {
     return findDatabaseFile(this.#path(tenant))?.incarnation;
   }
@@ -68,7 +68,7 @@ export class TenantFiles extends TenantFolders {
   /**
    * Makes the folder and an empty file, which is an empty database; the writer does the rest.
    * @returns false where there is a file already
-   * @throws OnewriterError TENANT_UNAVAILABLE where the tenant's file was moved or deleted by hand; DATABASE_FULL
+   * @throws OnewriterError TENANT_UNAVAILABLE where the tenant's file was moved or deleted outside Onewriter; DATABASE_FULL
    */
   async create(tenant: string): Promise<boolean> {
     const path = this.#path(tenant);
@@ -81,7 +81,7 @@ export class TenantFiles extends TenantFolders {
   }
 
   /**
-   * Puts a whole database file in a tenant's place. Nobody may have it open.
+   * Puts a whole database file in a tenant's place. No process may have it open.
    * @returns false where there is a file already; then nothing was done.
    * @throws OnewriterError TENANT_UNAVAILABLE where a log of another file lies there, which SQLite would take for its own
    */
@@ -90,7 +90,7 @@ export class TenantFiles extends TenantFolders {
     return this.#inFolder(tenant, () => this.#place(tenant, file));
   }
 
-  /** @throws OnewriterError TENANT_UNAVAILABLE where the tenant's file was moved or deleted by hand */
+  /** @throws OnewriterError TENANT_UNAVAILABLE where the tenant's file was moved or deleted outside Onewriter */
   #assertNotGone(tenant: string, path: string): void {
     if (findDatabaseFile(path) === undefined) assertMayMakeDatabase(this.#dataDir, tenant, path);
   }
@@ -150,7 +150,7 @@ export class TenantFiles extends TenantFolders {
       return await work();
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      // Of a folder that has no room Node's recursive mkdir says that the one above is missing. Measured: Node 20.
+      // For a folder without room, Node's recursive mkdir reports that its parent is missing. Measured: Node 20.
       const full =
         isLackOfRoom(error) || code === 'ENOENT' ? findLackOfRoom(this.#dataDir, error) : undefined;
       if (full === undefined && !isLackOfRoom(error)) throw error;
@@ -166,8 +166,8 @@ export class TenantFiles extends TenantFolders {
   }
 
   /**
-   * Moves a tenant's folder into the trash, from where it can be moved back as it was. Nobody may have the file open for
-   * writes; who has it open for reads fails the next one, and looks where the path leads.
+   * Moves a tenant's folder into the trash, from where it can be moved back as it was. No process may have the file open
+   * for writes; a reader's next read fails, and it looks again where the path leads.
    */
   async moveToTrash(tenant: string, retentionMs: number): Promise<TrashEntry> {
     const deletedAtMs = Date.now();
@@ -177,7 +177,7 @@ export class TenantFiles extends TenantFolders {
     const folder = dirname(this.#path(tenant));
     await this.#orFull(tenant, async () => {
       await mkdir(trash, { recursive: true });
-      // Before it is away: who makes the next file must not use a name of this one.
+      // Before the move: the next file must not get a name that this one had.
       noteFormerDatabase(this.#dataDir, tenant);
       // Before, too: where the rename fails the next to open the file notes it again.
       forgetKnownDatabase(this.#dataDir, tenant);

@@ -36,7 +36,7 @@ const PlainValue = z.union([
 ]);
 const PlainRow = z.record(z.string(), PlainValue).openapi('DropInRow', {
   description:
-    'A property per column. Of columns with equal names the last is id, for example, and those before it are id:1, id:2.',
+    'A property per column. Where columns have equal names, the last is id, for example, and those before it are id:1, id:2.',
 });
 const RunResult = z
   .object({ changes: z.int(), lastInsertRowid: z.union([z.int(), z.string()]) })

@@ -17,7 +17,7 @@ export interface InfoResponse {
   readonly tenantId: string;
   /** `wal`, once the writer has opened the file. */
   readonly journalMode: unknown;
-  /** Of the writer's connection: 2 is FULL. null: the writer has never opened this file. */
+  /** Setting of the writer's connection: 2 is FULL. null: the writer has never opened this file. */
   readonly synchronous: number | null;
   /** `unchecked`; with `?check=full` `ok`, or what is wrong. */
   readonly integrity: string;
@@ -54,7 +54,7 @@ export function addInfoRoute(app: Hono<GatewayEnv>, options: GatewayOptions): vo
   });
 }
 
-/** `PRAGMA synchronous` tells about the connection that asks; the writer notes its own in the file. */
+/** `PRAGMA synchronous` is about the connection that asks; the writer notes its own in the file. */
 async function readSynchronous(
   reads: Reads,
   tenant: string,

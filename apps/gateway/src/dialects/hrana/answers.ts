@@ -159,7 +159,7 @@ export async function* toStreamedLines(
   }
 }
 
-/** The line that tells that a cursor broke off. */
+/** The line that reports that a cursor broke off. */
 export function toErrorLine(error: HranaError): string {
   return line({ type: 'error', error });
 }

@@ -3,7 +3,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 /** What a baton says. */
 export interface BatonContent {
   readonly stream: string;
-  /** Of the request that is to come: a baton is good for one. */
+  /** Number of the next request: a baton is good for one. */
   readonly sequence: number;
   /** The stream held nothing when the baton was made: a new one is as good. */
   readonly stateless: boolean;
@@ -20,13 +20,13 @@ export class BatonSigner {
     this.#key = createHmac('sha256', secret).update('onewriter hrana baton').digest('base64url');
   }
 
-  /** @param owner tenant and token: a baton is good for nobody else */
+  /** @param owner tenant and token: a baton is good for no other */
   sign({ stream, sequence, stateless }: BatonContent, owner: string): string {
     const content = `${stateless ? 'n' : 't'}${stream}.${sequence}`;
     return `${content}.${this.#mac(content, owner)}`;
   }
 
-  /** Undefined for one that is not ours, or not the owner's. */
+  /** Undefined for one that was not signed with this key, or not for this owner. */
   verify(baton: string, owner: string): BatonContent | undefined {
     const match = FORM.exec(baton);
     if (match === null) return undefined;

@@ -40,7 +40,7 @@ export type AnswerPlan =
   | { readonly type: 'described' }
   | { readonly type: 'batch'; readonly first: number; readonly count: number };
 
-/** What the requests of one HTTP request come to. */
+/** Steps and answers of one HTTP request. */
 export interface RequestPlan {
   readonly steps: readonly PlannedStep[];
   /** One per request. */

@@ -18,9 +18,9 @@ export interface HranaOptions {
   readonly hostDomain: string | undefined;
   readonly readTimeoutMs: number;
   readonly writeTimeoutMs: number;
-  /** A transaction that only reads is let go when nothing came for so long. */
+  /** A transaction that only reads is released after this long without a request. */
   readonly idleMs: number;
-  /** And when it is this old. */
+  /** It is also released at this age. */
   readonly maxSnapshotMs: number;
 }
 

@@ -10,7 +10,7 @@ export interface HranaError {
   readonly extended_code?: string | undefined;
 }
 
-/** What is wrong with one request of a pipeline, told in its place. */
+/** What is wrong with one request of a pipeline; reported in its place. */
 export class RequestError extends Error {
   readonly code: string;
 
@@ -27,7 +27,7 @@ export class StaticError extends OnewriterError {
   }
 }
 
-/** What libSQL calls some of our errors; the others keep their name. */
+/** libSQL's names of some errors; the others keep their name. */
 const CODES: Readonly<Record<string, string>> = {
   STATEMENT_NOT_ALLOWED: 'SQLITE_AUTH',
   STATEMENT_TOO_LARGE: 'SQLITE_TOOBIG',
@@ -47,7 +47,7 @@ const CODES: Readonly<Record<string, string>> = {
 /** What SQLite's parser says. */
 const PARSER = /syntax error|incomplete input|unrecognized token/;
 
-/** Errors that concern the statement, and are told in its place; the others are the whole request's. */
+/** Errors that concern the statement, and are reported in its place; the others fail the whole request. */
 const IN_BAND = new Set([
   ...[
     'STATEMENT_NOT_ALLOWED',
@@ -63,12 +63,12 @@ const IN_BAND = new Set([
   ...['DATABASE_BUSY', 'DATABASE_FULL', 'DATABASE_READONLY', 'DATABASE_CORRUPT', 'DATABASE_IO_ERROR'],
 ]);
 
-/** Whether an error is told as the result of a step, with HTTP status 200. */
+/** Whether an error is reported as the result of a step, with HTTP status 200. */
 export function isInBand(error: OnewriterError): boolean {
   return IN_BAND.has(error.code);
 }
 
-/** A step's error, as libSQL servers tell it. */
+/** A step's error, in the form of libSQL servers. */
 export function toHranaError({ code, message, sqliteCode }: StepError): HranaError {
   if (sqliteCode?.startsWith('SQLITE_')) {
     if (sqliteCode === 'SQLITE_ERROR' && PARSER.test(message)) return { message, code: 'SQL_PARSE_ERROR' };
@@ -79,7 +79,7 @@ export function toHranaError({ code, message, sqliteCode }: StepError): HranaErr
   return { message, code: CODES[code] ?? code };
 }
 
-/** An error of ours as a step's. */
+/** An OnewriterError as the error of a step. */
 export function toStepError(error: OnewriterError): StepError {
   return { code: error.code, message: error.message, sqliteCode: error.details.sqliteCode };
 }

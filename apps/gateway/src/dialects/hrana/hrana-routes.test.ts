@@ -8,7 +8,7 @@ type HranaGateway = Awaited<ReturnType<typeof openHranaGateway>>;
 type Answer = {
   status: number;
   type: string | null;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the gateway answers
+  // biome-ignore lint/suspicious/noExplicitAny: any answer of the gateway
   body: any;
 };
 
@@ -26,7 +26,7 @@ async function openOwn(options: Parameters<typeof openHranaGateway>[0]): Promise
 }
 
 /**
- * A gateway whose writer is SQLite in this process, and a client that speaks the protocol by hand to a tenant of the
+ * A gateway whose writer is SQLite in this process, and a client that speaks the protocol itself to a tenant of the
  * test's own. @param options of a gateway of its own
  */
 async function open(options?: Parameters<typeof openHranaGateway>[0]) {
@@ -259,7 +259,7 @@ describe('a pipeline', () => {
     expect(await send(cursor, batch)).toContain(`{"type":"row","row":${row}}`);
   });
 
-  it('tells the base code and the extended code of an error', async () => {
+  it('reports the base code and the extended code of an error', async () => {
     const { post, create, v2 } = await open();
     create('CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)');
     const { body } = await post(v2, { requests: [execute('INSERT INTO t VALUES (1)')] });
@@ -273,7 +273,7 @@ describe('a pipeline', () => {
     });
   });
 
-  it('goes on after a request that failed', async () => {
+  it('continues after a request that failed', async () => {
     const { stream, create } = await open();
     create('CREATE TABLE t(a)');
     const s = stream();
@@ -539,7 +539,7 @@ describe('a baton', () => {
     expect([lost.status, lost.body.code]).toEqual([400, 'STREAM_EXPIRED']);
   });
 
-  it('that comes again after its COMMIT, anywhere, does not hear that the transaction was rolled back', async () => {
+  it('that comes again after its COMMIT, anywhere, gets no answer that the transaction was rolled back', async () => {
     const first = await open();
     const second = await open({});
     first.create('CREATE TABLE t(a)');
@@ -567,7 +567,7 @@ describe('a baton', () => {
 });
 
 describe('a transaction', () => {
-  it('goes on over several requests, and ends with its stream', async () => {
+  it('continues over several requests, and ends with its stream', async () => {
     const { stream, create, writer, tenant } = await open();
     create('CREATE TABLE t(a)');
     const s = stream();
@@ -585,41 +585,38 @@ describe('a transaction', () => {
     expect(await stream().run('SELECT a FROM t')).toEqual([['1']]);
   });
 
-  it.each([false, true])(
-    'that was taken away lets nothing commit by itself until ROLLBACK (%s)',
-    async rejects => {
-      const { stream, create, writer, tenant } = await open({});
-      writer.rejectsLost = rejects;
-      create('CREATE TABLE t(a)');
-      const s = stream();
-      await s.run('BEGIN IMMEDIATE', 'INSERT INTO t VALUES (1)');
-      writer.takeAway(tenant);
-      expect(await s.run('INSERT INTO t VALUES (2)', 'SELECT 1', 'BEGIN', 'COMMIT')).toEqual(
-        Array(4).fill('TRANSACTION_TIMEOUT'),
-      );
-      expect(await s.run('INSERT INTO t VALUES (3)')).toEqual(['TRANSACTION_TIMEOUT']);
-      expect(await s.send(autocommit)).toMatchObject([{ is_autocommit: false }]);
-      const steps = [
-        { stmt: { sql: 'INSERT INTO t VALUES (4)' } },
-        { stmt: { sql: 'ROLLBACK' }, condition: { type: 'error', step: 0 } },
-        { stmt: { sql: 'INSERT INTO t VALUES (5)' }, condition: { type: 'ok', step: 0 } },
-        { stmt: { sql: 'INSERT INTO t VALUES (6)' }, condition: { type: 'ok', step: 1 } },
-        {
-          stmt: { sql: 'INSERT INTO t VALUES (7)' },
-          condition: { type: 'not', cond: { type: 'ok', step: 3 } },
-        },
-      ];
-      const [{ result }] = await s.send({ type: 'batch', batch: { steps } });
-      expect(result.step_results.map((each: unknown) => each !== null)).toEqual([
-        false,
-        true,
-        false,
-        true,
-        false,
-      ]);
-      expect(await s.run('SELECT a FROM t')).toEqual([['6']]);
-    },
-  );
+  it.each([false, true])('that was taken away lets nothing commit until ROLLBACK (%s)', async rejects => {
+    const { stream, create, writer, tenant } = await open({});
+    writer.rejectsLost = rejects;
+    create('CREATE TABLE t(a)');
+    const s = stream();
+    await s.run('BEGIN IMMEDIATE', 'INSERT INTO t VALUES (1)');
+    writer.takeAway(tenant);
+    expect(await s.run('INSERT INTO t VALUES (2)', 'SELECT 1', 'BEGIN', 'COMMIT')).toEqual(
+      Array(4).fill('TRANSACTION_TIMEOUT'),
+    );
+    expect(await s.run('INSERT INTO t VALUES (3)')).toEqual(['TRANSACTION_TIMEOUT']);
+    expect(await s.send(autocommit)).toMatchObject([{ is_autocommit: false }]);
+    const steps = [
+      { stmt: { sql: 'INSERT INTO t VALUES (4)' } },
+      { stmt: { sql: 'ROLLBACK' }, condition: { type: 'error', step: 0 } },
+      { stmt: { sql: 'INSERT INTO t VALUES (5)' }, condition: { type: 'ok', step: 0 } },
+      { stmt: { sql: 'INSERT INTO t VALUES (6)' }, condition: { type: 'ok', step: 1 } },
+      {
+        stmt: { sql: 'INSERT INTO t VALUES (7)' },
+        condition: { type: 'not', cond: { type: 'ok', step: 3 } },
+      },
+    ];
+    const [{ result }] = await s.send({ type: 'batch', batch: { steps } });
+    expect(result.step_results.map((each: unknown) => each !== null)).toEqual([
+      false,
+      true,
+      false,
+      true,
+      false,
+    ]);
+    expect(await s.run('SELECT a FROM t')).toEqual([['6']]);
+  });
 
   it('that cannot begin fails its statements, each in its place', async () => {
     const { stream, create } = await open();
@@ -669,7 +666,7 @@ describe('a transaction', () => {
     expect(await s.run('ROLLBACK', 'SELECT a FROM t')).toEqual([[], ['1', '2', '3', '4']]);
   });
 
-  it('that reads and is idle for too long is let go, and is to be rolled back', async () => {
+  it('that reads and is idle for too long is released, and must be rolled back', async () => {
     const { stream, create } = await open({ idleMs: 50 });
     create('CREATE TABLE t(a)');
     const s = stream();
@@ -746,12 +743,14 @@ describe('a transaction', () => {
     for (const { message } of errors) expect(message).toMatch(/Whether the COMMIT .* is not known/);
   });
 
-  it('tells in its message where an unknown outcome can be asked for', async () => {
+  it('says in its message where an unknown outcome can be asked for', async () => {
     const { post, writer, v3 } = await open();
     const details = { tenant: 'acme', receiptId: 'w-1.0' };
     writer.failWith = new OnewriterError('OUTCOME_UNKNOWN', 'The deadline passed.', details);
     const { body } = await post(v3, { requests: [execute('CREATE TABLE t(a)')] });
-    expect(body.message).toBe('The deadline passed. GET /v1/tenants/acme/receipts/w-1.0 tells it.');
+    expect(body.message).toBe(
+      'The deadline passed. Ask for the outcome: GET /v1/tenants/acme/receipts/w-1.0',
+    );
   });
 
   it('does not outlive a failure of the service', async () => {
@@ -819,7 +818,7 @@ describe('a cursor', () => {
     expect(await stream().run('SELECT 1', 'SELECT 2')).toEqual([['1'], ['2']]);
   });
 
-  it('can begin a transaction and go on with it', async () => {
+  it('can begin a transaction and continue it', async () => {
     const { post, create, cursor } = await open();
     create('CREATE TABLE t(a)');
     const first = await post(cursor, batch('BEGIN IMMEDIATE', 'INSERT INTO t VALUES (1)'));
@@ -829,7 +828,7 @@ describe('a cursor', () => {
     expect(second.body[0].baton).toMatch(/^n/);
   });
 
-  it('tells a wrong batch in its place', async () => {
+  it('reports a wrong batch in its place', async () => {
     const { post, cursor } = await open();
     expect((await post(cursor, batch('SELECT 1', ''))).body).toEqual([
       { baton: expect.any(String), base_url: null },

@@ -63,7 +63,7 @@ async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): 
   const { tenant, access } = await authorize(c, options);
   const { baton, requests } = await readJsonBody(c, PipelineBody, options.maxBodyBytes, JSON.parse);
   const stream = hrana.streams.find(baton, tenant, access);
-  // Of a request that is refused, nothing may stay.
+  // A copy: a refused request must leave no stored text behind.
   const sqls = stream.sqls.copy();
   const { steps, answers, closes } = compileRequests(requests, sqls);
   const request = { stream, steps, closes };
@@ -148,7 +148,7 @@ async function run(
 
 /** @returns the baton for the next request; null where the stream has ended */
 function finish(c: Context<GatewayEnv>, hrana: Hrana, { stream, closes }: StreamRequest): string | null {
-  // A client that went away never gets the baton: nobody could go on with the transaction.
+  // A client that went away never gets the baton, so the transaction could not continue.
   if (!closes && !c.req.raw.signal.aborted) return hrana.streams.finish(stream);
   hrana.streams.end(stream);
   return null;

@@ -12,7 +12,7 @@ export class SqlStore {
     this.#texts = new Map(texts);
   }
 
-  /** Of all texts. */
+  /** Length of all texts. */
   get characters(): number {
     let characters = 0;
     for (const text of this.#texts.values()) characters += text.length;

@@ -161,18 +161,18 @@ export class StreamRunner {
     return steps.map(step => toReadStep(step, undefined));
   }
 
-  /** Ends what a stream is in the middle of, without waiting for it. */
+  /** Ends the open transaction of a stream, without waiting for that. */
   end({ tenant, state }: HranaStream): void {
     if (state.type === 'reading') this.#options.reads.release(state.name);
     if (state.type !== 'writing') return;
     const request = { transaction: state.id, steps: [{ sql: 'ROLLBACK' }] };
-    // At its deadline the writer ends it by itself.
+    // If this fails, the writer ends it at its deadline.
     this.#options.writer
       .steps(tenant, request, { timeoutMs: this.#options.writeTimeoutMs })
       .catch(() => undefined);
   }
 
-  /** Lets a snapshot go that was held for too long: the stream waits for its ROLLBACK. */
+  /** Releases a snapshot that was held for too long: the stream waits for its ROLLBACK. */
   expireSnapshot(stream: HranaStream): void {
     if (stream.state.type !== 'reading') return;
     this.#options.reads.release(stream.state.name);
@@ -216,7 +216,7 @@ export class StreamRunner {
     return answer.results;
   }
 
-  /** The first write of a transaction that has only read so far: it goes on in the writer, on the state it has seen. */
+  /** The first write of a transaction that has only read so far: it moves to the writer, on the state it has seen. */
   async #promote(
     stream: HranaStream,
     state: Extract<HranaStream['state'], { type: 'reading' }>,
@@ -237,7 +237,7 @@ export class StreamRunner {
       return this.#runReads(stream, steps, options, SNAPSHOT_STALE);
     }
     const [first, ...rest] = results;
-    // Nothing has begun: the transaction goes on reading, as SQLite's does after SQLITE_BUSY.
+    // Nothing has begun: the transaction can still read, as in SQLite after SQLITE_BUSY.
     if (first?.type === 'error') {
       stream.state = state;
       return this.#runReads(stream, steps, options, first.error);
@@ -282,9 +282,9 @@ export class StreamRunner {
       if (transaction === undefined) return failSteps(steps, toStepError(error), true);
       // One request can hold a COMMIT and what failed after it.
       const ends = steps.some(({ classes }) => classes.some(mayCommit));
-      const told = ends ? uncertain(toStepError(error)) : toStepError(error);
-      stream.state = { type: 'lost', error: ends ? { ...told, code: LOST } : lostError(error.message) };
-      return this.#runLost(stream, steps, options, told);
+      const failure = ends ? uncertain(toStepError(error)) : toStepError(error);
+      stream.state = { type: 'lost', error: ends ? { ...failure, code: LOST } : lostError(error.message) };
+      return this.#runLost(stream, steps, options, failure);
     }
     if (answer.transaction !== undefined) stream.state = { type: 'writing', id: answer.transaction.id };
     else if (answer.autocommit) stream.state = { type: 'autocommit' };

@@ -17,7 +17,7 @@ import type { StepError } from './steps.ts';
  * Outside a transaction a stream holds nothing but its stored SQL texts.
  */
 
-/** What a stream is in the middle of. */
+/** The transaction that a stream has open, if any. */
 export type StreamState =
   | { readonly type: 'autocommit' }
   /** A snapshot in a reading process, kept under `name`. */
@@ -35,14 +35,14 @@ export type StreamState =
     }
   /** A transaction of the writer. */
   | { readonly type: 'writing'; readonly id: string }
-  /** Nothing runs until ROLLBACK: it must not commit by itself. */
+  /** Nothing runs until ROLLBACK, so that no later statement commits outside the lost transaction. */
   | { readonly type: 'lost'; readonly error: StepError };
 
 /** A client's connection, as far as HTTP has such a thing. */
 export interface HranaStream {
   readonly id: string;
   readonly tenant: string;
-  /** Of tenant and token, for its batons. */
+  /** Tenant and token, for its batons. */
   readonly owner: string;
   /** Whose shares it takes, and what it has of each pool. */
   readonly shares: Owner;
@@ -51,7 +51,7 @@ export interface HranaStream {
   /** Replaced by {@link StreamRegistry.begin}, never changed. */
   sqls: SqlStore;
   state: StreamState;
-  /** A request is at it. */
+  /** A request is using it. */
   busy: boolean;
   /** Monotonic, ms. */
   usedAt: number;
@@ -65,7 +65,7 @@ export interface HranaStream {
 interface HeldShares {
   readonly stream: Taken;
   readonly characters: Taken;
-  /** Of a snapshot, also while it may come to one. */
+  /** Share of a snapshot, also while the request may begin one. */
   snapshot: Taken | undefined;
 }
 
@@ -80,11 +80,11 @@ export interface StreamPlan {
 /** Settings of {@link StreamRegistry}. */
 export interface StreamRegistryOptions {
   readonly signer: BatonSigner;
-  /** A snapshot that nobody uses for this long is let go. */
+  /** A snapshot that is not used for this long is released. */
   readonly readIdleMs: number;
-  /** Ends what a stream is in the middle of. */
+  /** Ends the open transaction of a stream. */
   readonly onEnd: (stream: HranaStream) => void;
-  /** A snapshot is taken away: the stream lives on. */
+  /** Releases the snapshot of a stream, which stays. */
   readonly onSnapshotExpired: (stream: HranaStream) => void;
 }
 
@@ -106,7 +106,7 @@ export class StreamRegistry {
   readonly #options: StreamRegistryOptions;
   /** The least recently used first. */
   readonly #streams = new Map<string, HranaStream>();
-  /** Those of them that hold something, or may at the end of the request that is at them. */
+  /** Those of them that hold something, or may at the end of their current request. */
   readonly #holding = new Set<HranaStream>();
   readonly #sweeping: NodeJS.Timeout;
   readonly #shares = {
@@ -126,7 +126,7 @@ export class StreamRegistry {
 
   /**
    * The stream that a request is for: a new one without a baton.
-   * @throws OnewriterError INVALID_ARGUMENT (a baton of somebody else, or used before), STREAM_EXPIRED
+   * @throws OnewriterError INVALID_ARGUMENT (a baton of another owner, or used before), STREAM_EXPIRED
    */
   find(baton: string | null | undefined, tenant: string, access: VerifiedToken): HranaStream {
     const owner = `${tenant}\0${access.id}`;
@@ -187,7 +187,7 @@ export class StreamRegistry {
     );
   }
 
-  /** Ends a stream; its batons are worth nothing more. Idempotent. */
+  /** Ends a stream; its batons become invalid. Idempotent. */
   end(stream: HranaStream): void {
     stream.busy = false;
     this.#streams.delete(stream.id);
@@ -294,7 +294,7 @@ function isHolding(stream: HranaStream): boolean {
 
 /**
  * The stream held something, and is not here: it timed out, was closed, or lives in another gateway, which may have ended.
- * Which of these it is nothing here tells, and so not whether a COMMIT that was sent to it was applied.
+ * It is not known here which, and so not whether a COMMIT that was sent to it was applied.
  */
 function streamExpired(tenant: string): OnewriterError {
   return new OnewriterError(

@@ -12,7 +12,7 @@ describe('doubles in an answer', () => {
     expect(toHranaJson(encodeHranaValue(-0))).toBe('{"type":"float","value":-0.0}');
   });
 
-  it('are told from text that looks like them', () => {
+  it('are distinguished from text that looks like them', () => {
     const texts = ['-0', 'Infinity', '{"type":"float","value":"-0"}', '"},{"type":"float","value":"-0"}'];
     expect(roundTrip(...texts, Number.POSITIVE_INFINITY)).toEqual([...texts, Number.POSITIVE_INFINITY]);
   });

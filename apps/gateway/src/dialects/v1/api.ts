@@ -27,7 +27,7 @@ export interface Api {
 
 /**
  * Adds a route to the app and to the document. The handler validates with the schemas that the route names: it reads
- * bodies by itself, because the framework's validator would round large integers.
+ * bodies without the framework's validator, which would round large integers.
  */
 export function addRoute(
   api: Api,

@@ -130,7 +130,7 @@ async function* enqueueLines(
         await guards.turns.next(tenantId);
       }
       worked += line.length + LINE_COST;
-      // The room of those under way comes back with their answers; with none of them there is always some.
+      // Answers of writes under way release their room; with none under way there is always room for one.
       while (answers.length >= MAX_UNDER_WAY || !room.tryTake(line.length)) yield await answers.shift()!;
       answers.push(enqueueLine(tenant, line, index++, wait).finally(() => room.give(1, line.length)));
     }

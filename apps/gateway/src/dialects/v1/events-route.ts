@@ -18,8 +18,8 @@ const route = createRoute({
   description:
     'Server-sent events: "commit" with {"commitSeq", "committedAt", "receipts", "failed"}, in order, each once; "ready" ' +
     'when it begins; "gap" where what was asked for is no longer there, also as the tenant was deleted and created again, ' +
-    'or restored: look at the data, and go on with the commits that follow; "error" before it ends ' +
-    'with one. Without Last-Event-ID it begins now. It ends after half an hour or with its token, and a client goes on where it was.',
+    'or restored: read the data again, and continue with the commits that follow; "error" before it ends ' +
+    'with one. Without Last-Event-ID it begins now. It ends after half an hour or with its token, and a client continues where it was.',
   security: SECURED,
   request: {
     params: TenantParam,

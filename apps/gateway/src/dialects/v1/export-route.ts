@@ -17,7 +17,7 @@ const Query = z.object({
   values: z
     .enum(['plain', 'tagged'])
     .default('tagged')
-    .openapi({ description: 'Of NDJSON; tagged keeps every type, also when it is imported.' }),
+    .openapi({ description: 'Values of NDJSON; tagged keeps every type, also when it is imported.' }),
 });
 
 /** Sent behind a body of unknown length, when it is whole. Source: RFC 9110, section 6.5. */
@@ -42,7 +42,7 @@ const route = createRoute({
   operationId: 'export',
   summary: 'Export rows, or the whole database',
   description:
-    'Of one state of the database, whatever is written meanwhile; the header Commit-Seq tells which. ndjson and csv have ' +
+    'All is of one state of the database, whatever is written meanwhile; the header Commit-Seq says which. ndjson and csv have ' +
     'rows, sql is a dump for the sqlite3 shell and for …/script, sqlite is the database file. An export that breaks off ' +
     'ends the connection before the end of the body. A whole one ends with the record ' +
     '{"onewriter_export":{"rows":3}} (ndjson), with COMMIT; (sql), or has a Content-Length (sqlite); the first three ' +

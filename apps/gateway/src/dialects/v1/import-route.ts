@@ -24,7 +24,7 @@ const Query = z.object({
   }),
   onConflict: z.enum(['reject', 'ignore', 'replace']).default('reject').openapi({
     description:
-      'A row that breaks a constraint is rejected (and told), ignored, or replaces the row it conflicts with.',
+      'A row that breaks a constraint is rejected (and reported), ignored, or replaces the row it conflicts with.',
   }),
   maxRejected: z.coerce
     .number()
@@ -50,7 +50,7 @@ const Query = z.object({
 const Event = z
   .object({
     event: z.enum(['progress', 'rejected', 'done', 'failed', 'interrupted']),
-    row: z.int().optional().openapi({ description: 'Of a rejected row, from 0.' }),
+    row: z.int().optional().openapi({ description: 'Number of a rejected row, from 0.' }),
     line: z.int().optional().openapi({ description: 'Where a rejected row begins in the body, from 1.' }),
     error: WireError.optional(),
     idempotencyKey: z
@@ -64,7 +64,7 @@ const Event = z
       .openapi({ description: 'Rows that this request committed, ignored ones included.' }),
     ignored: z.int().optional().openapi({
       description:
-        'Of the accepted rows those that changed nothing: with onConflict=ignore, rows that conflict with one that is there.',
+        'Accepted rows that changed nothing: with onConflict=ignore, rows that conflict with one that is there.',
     }),
     skipped: z
       .int()

@@ -9,12 +9,12 @@ export interface ProbedColumns extends TableErrors {
   readonly columns: readonly SqlValue[][] | undefined;
 }
 
-/** Whose, and how long. */
+/** Tenant, tables and deadline. */
 export interface ProbeOptions {
   readonly tenant: string;
   /** Tables whose columns are not known: views and virtual tables, which SQLite may not be able to use. */
   readonly withoutColumns: ReadonlySet<string>;
-  /** Of the schema that the tables were read from. */
+  /** Version of the schema that the tables were read from. */
   readonly schemaVersion: number;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;

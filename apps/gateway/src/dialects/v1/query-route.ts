@@ -48,7 +48,7 @@ const route = createRoute({
   request: { params: TenantParam, headers: QueryHeaders, body: jsonBody(QueryRequest) },
   responses: {
     200: {
-      description: 'What the statement returned. The header Commit-Seq tells the newest commit that it saw.',
+      description: 'What the statement returned. The header Commit-Seq is the newest commit that it saw.',
       content: {
         'application/json': { schema: QueryResponse },
         [NDJSON]: { schema: z.string() },

@@ -66,7 +66,7 @@ async function waitForOutcome(
     return { state: 'committed', result: await receipt.committed({ ...shape, timeoutMs: leftMs() }) };
   } catch (error) {
     if (!(error instanceof OnewriterError)) throw error;
-    // It failed, or it is not known: only a look tells the write's error from one of the wait.
+    // It failed, or it is not known: only a look separates an error of the write from an error of the wait.
     return receipt.status({ ...shape, timeoutMs: lookMs() });
   }
 }

@@ -6,7 +6,7 @@ import { type Api, addRoute } from './api.ts';
 import { type ProbedColumns, probeTables } from './probe-tables.ts';
 import { createRoute, FAILURE, json, SECURED, TenantParam, z } from './schemas.ts';
 
-/** Of a table, index or trigger. */
+/** Error of a table, index or trigger. */
 const ObjectError = z.string().nullable().openapi({
   description:
     "Why SQLite cannot use it here, in SQLite's words (no such table, module, function or collation); null where it can.",

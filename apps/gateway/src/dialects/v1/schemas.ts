@@ -61,7 +61,7 @@ const Value = z
 
 const Row = z.union([z.array(Value), z.record(z.string(), Value)]).openapi('Row', {
   description:
-    'An array has the values in the order of columns. An object has a property per column: of columns with equal names ' +
+    'An array has the values in the order of columns. An object has a property per column: where names are equal, ' +
     'the last is id, for example, and those before it are id:1, id:2.',
 });
 

@@ -40,7 +40,8 @@ const Summary = z
     lastActivity: z.string().nullable(),
     parked: z.object({ code: z.string(), message: z.string(), since: z.string() }).nullable(),
     holders: z.array(Holder).openapi({
-      description: 'Who keeps it still, why and since when. It is active again when the last lets go.',
+      description:
+        'Who keeps it still, why and since when. It is active again when the last hold is released.',
     }),
   })
   .openapi('TenantSummary');
@@ -128,7 +129,7 @@ const pause = createRoute({
   summary: 'Stop applying writes',
   description:
     "Needs access admin. Answers when nothing is being applied any more and the broker has closed the tenant's file. New writes through the gateway get 503 " +
-    'TENANT_PAUSED; those of SDK clients wait in the queue. Reads go on.',
+    'TENANT_PAUSED; those of SDK clients wait in the queue. Reads continue.',
   request: { params: TenantParam, body: { ...jsonBody(PauseRequest), required: false } },
   responses: { 200: json('It is paused.', Tenant), ...FAILURE },
 });
@@ -139,7 +140,7 @@ const resume = createRoute({
   operationId: 'resumeTenant',
   summary: 'Apply writes again',
   description:
-    'Needs access admin. Ends a pause; a file operation that holds the tenant meanwhile goes on, and "holders" names it.',
+    'Needs access admin. Ends a pause; a file operation that holds the tenant then continues, and "holders" names it.',
   request: { params: TenantParam },
   responses: { 200: json('It is not paused any more.', Tenant), ...FAILURE },
 });
@@ -210,7 +211,7 @@ export function addTenantRoutes(api: Api): void {
       const sql = 'SELECT committed_at FROM _onewriter_ledger ORDER BY id DESC LIMIT 1';
       answer = await options.reads.read({ tenant, statements: [{ sql }], timeoutMs: options.readTimeoutMs });
     } catch (error) {
-      // Never written by a broker, or damaged: the rest is true all the same.
+      // Never written by a broker, or damaged: the rest is still true.
       if (error instanceof OnewriterError) return known;
       throw error;
     }
