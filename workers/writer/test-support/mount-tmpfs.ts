@@ -3,9 +3,9 @@ import { expect, onTestFinished } from 'vitest';
 import { temporaryDataDir } from './temporary-lane.ts';
 
 /**
- * A small file system of the test's own, gone when it is.
+ * A small file system for the test, gone when the test is.
  * @param options of tmpfs(5): `size=16m,nr_inodes=64`
- * @returns undefined where this machine lets nobody mount; as root the test fails then.
+ * @returns undefined if this machine does not allow mounting; as root the test fails then.
  */
 export function mountTmpfs(options: string): string | undefined {
   const folder = temporaryDataDir();

@@ -2,7 +2,7 @@ import type { RetentionClock } from '../src/ledger/retention-marks.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
 
-/** A data directory's clock that goes on only where a test says so. */
+/** A data directory's clock that advances only when a test says so. */
 export class SettableClock implements RetentionClock {
   readonly id: string;
   readonly offsetMs = 0;

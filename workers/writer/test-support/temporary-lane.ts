@@ -21,7 +21,7 @@ import type {
 import { PROGRESS_BYTES } from '../src/thread/progress.ts';
 import { WriterLane } from '../src/thread/writer-lane.ts';
 
-/** A job as it lies in Redis. */
+/** A job as Redis stores it. */
 export function queuedJob(
   sql: readonly string[],
   ops: readonly unknown[],
@@ -48,7 +48,7 @@ export function resultsOf(job: JobOutcome | undefined): readonly WireOperationRe
   return JSON.parse(job?.results || '[]');
 }
 
-/** What came of each write of a job: 'ok', or its SQLite code, or its code. */
+/** Result of each write of a job: 'ok', or its SQLite code, or its code. */
 export function verdicts(job: JobOutcome | undefined): readonly string[] {
   return resultsOf(job).map(result =>
     'e' in result ? String(result.e.details?.sqliteCode ?? result.e.code) : 'ok',

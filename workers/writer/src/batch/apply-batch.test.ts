@@ -80,7 +80,7 @@ describe('applying a batch', () => {
     ]);
   });
 
-  it('returns the stored results of a job that is delivered again, and applies nothing', () => {
+  it('returns the stored results of a redelivered job, and applies nothing', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     const job = insert(1, 3);
@@ -117,7 +117,7 @@ describe('applying a batch', () => {
     expect(lane.column('SELECT count(*) FROM _onewriter_ledger')).toEqual([1]);
   });
 
-  it('does not run condemned writes, and answers with the error they were given', () => {
+  it('does not run poisoned writes, and answers with their error', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     const error = { code: 'POISON_JOB', message: 'set aside' };
@@ -131,7 +131,7 @@ describe('applying a batch', () => {
     expect(lane.column('SELECT count(*) FROM _onewriter_ledger WHERE next_op IS NULL')).toEqual([3]);
   });
 
-  it('lists failed writes that nobody waits for as dead letters, again when delivered again', () => {
+  it('lists failed writes that no caller waits for as dead letters, also when redelivered', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     const job = queuedJob(
@@ -180,7 +180,7 @@ describe('applying a batch', () => {
       applyBatch(database, [split], { progress: new Progress(lane.options.progress), afterCommit: crash }),
     ).toThrow('crash');
     database.abandon();
-    // Somebody overtakes it; what is left of it is a commit that adds no row.
+    // Another row overtakes it; the remaining commit adds no row.
     expect(lane.applyOne(insert(10, 1)).commitSeq).toBe(3);
     expect(lane.applyOne(split)).toMatchObject({ commitSeq: 4, failures: 1 });
     expect(lane.commitSeq).toBe(4);
@@ -196,7 +196,7 @@ describe('foreign keys that are checked at COMMIT', () => {
   const child = (id: number) => `INSERT INTO children VALUES (${id}, ${id})`;
   const parent = (id: number) => `INSERT INTO parents VALUES (${id})`;
 
-  it("are judged at the end of each caller's write, never by what others in the same group bring", () => {
+  it("are judged at the end of each caller's write, never by other writes of the same group", () => {
     const lane = new TemporaryLane();
     lane.apply(CHILDREN);
     const jobs = lane.apply(
@@ -226,7 +226,7 @@ describe('foreign keys that are checked at COMMIT', () => {
     const outcome = applied(lane.run([writes(parent(1), parent(2))]));
     expect(outcome.unflushed).toMatchObject({ path: `${lane.file}-wal` });
     expect(outcome.stats.commits).toBe(2);
-    // The same tenant without them flushes as it was asked to.
+    // The same tenant without them flushes as requested.
     lane.apply(script('DROP TABLE children'));
     expect(applied(lane.run([writes(parent(3), parent(4))]))).toMatchObject({
       unflushed: undefined,
@@ -254,7 +254,7 @@ describe('a write that ends the transaction of others', () => {
       ['fine', 'fail'],
     ],
     ['a deferred foreign key', 'INSERT INTO child VALUES (1, 77)', 'SQLITE_CONSTRAINT_FOREIGNKEY', []],
-  ])('touches nobody else with %s', (name, bad, code, kept) => {
+  ])('touches no write of other callers with %s', (name, bad, code, kept) => {
     const lane = new TemporaryLane();
     lane.apply(
       TABLE,
@@ -279,7 +279,7 @@ describe('a write that ends the transaction of others', () => {
     expect(lane.column('SELECT id FROM t')).toEqual([1, 100, 101, 102, 200, 201, 202, ...ids, 400, 401]);
     expect(lane.column('SELECT a FROM guarded')).toEqual(kept.filter(value => typeof value === 'string'));
     expect(lane.column('SELECT count(*) FROM _onewriter_ledger WHERE next_op IS NOT NULL')).toEqual([0]);
-    // The stored results are those that were answered.
+    // The stored results equal the answers.
     expect(
       lane.apply(...jobs.map(job => ({ id: job.id, data: around(bad)[0]!.data }))).map(verdicts),
     ).toEqual(jobs.map(verdicts));
@@ -450,7 +450,7 @@ describe('the fence', () => {
     expect(lane.commitSeq).toBe(1);
   });
 
-  it('lets the same broker go on under a newer epoch', () => {
+  it('lets the same broker continue under a newer epoch', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     expect(lane.run([insert(1, 1)], { epoch: 2 })).toMatchObject({ kind: 'applied' });

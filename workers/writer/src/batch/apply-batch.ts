@@ -35,18 +35,18 @@ import { translateError } from './sqlite-errors.ts';
  *
  *   BEGIN IMMEDIATE · fence and commit_seq · each write in its savepoint · a ledger row per job · COMMIT
  *
- * A write can spoil that for the others, and then the range is rolled back and cut:
+ * A write can spoil that for the others. Then the range is rolled back and cut:
  *
  *   ended the transaction with a constraint (OR ROLLBACK, RAISE(ROLLBACK)):   [ before and it | after ]
- *       it has failed for good and is not run again; what was before it is.
- *   ended it for want of something (disk full, memory):                      [ before | it | after ]
+ *       it has failed for good and is not run again; the writes before it are.
+ *   ended it, out of disk or memory:                                         [ before | it | after ]
  *       alone it may fit, or fails for good.
- *   COMMIT refused, and it cannot be known because of which write:            [ first half | second half ]
+ *   COMMIT refused, and the write to blame is unknown:                        [ first half | second half ]
  *       until it is alone, and has failed for good.
  *   COMMIT refused by a virtual table that a failed write had made:           the same, without the failed writes
  *
  *   foreign keys are checked at COMMIT in this file:                         [ one | one | one … ]
- *       because the check is of the whole transaction, and each caller's write is to be judged by itself.
+ *       because the check covers the whole transaction, and each caller's write is to be judged alone.
  *
  *   steps that need transactions of their own:                               [ before | they | after ]
  *
@@ -58,17 +58,17 @@ export interface ApplyBatchOptions {
   readonly progress: Progress;
   /** The data directory's identity, in short: a job with another is refused. */
   readonly dir?: string | undefined;
-  /** The batch is one job of steps that run alone; what it leaves open has this name. */
+  /** Set if the batch is one job of steps that run alone; a transaction that they leave open gets this name. */
   readonly transaction?: TransactionGrant | undefined;
-  /** Too many transactions are open in this thread for another. */
+  /** Too many transactions are open in this thread to open another. */
   readonly full?: boolean | undefined;
   /** The broker's clock, ms. */
   readonly now?: (() => number) | undefined;
-  /** Called after each COMMIT; what it throws goes to the caller as it is, as if the process had died there. */
+  /** Called after each COMMIT; its errors reach the caller unchanged, as if the process had died there. */
   readonly afterCommit?: (() => void) | undefined;
 }
 
-/** What came of a batch. */
+/** Result of a batch. */
 export interface BatchResult {
   /** One per job, same order. */
   readonly jobs: readonly JobOutcome[];
@@ -81,8 +81,8 @@ export interface BatchResult {
 export class BatchFailed extends Error {
   declare readonly cause: OnewriterError;
   /**
-   * Whether some of the batch is in the ledger all the same, or may be: an earlier delivery or an earlier range
-   * committed, or a COMMIT failed in a way that leaves its outcome open.
+   * Whether some of the batch is, or may be, in the ledger nevertheless: an earlier delivery or an earlier range committed, or
+   * a COMMIT failed with an unknown outcome.
    */
   readonly uncertain: boolean;
 
@@ -93,7 +93,7 @@ export class BatchFailed extends Error {
 }
 
 /**
- * Applies jobs in order; what the ledger knows is not applied again. Each write succeeds or fails alone.
+ * Applies jobs in order, except those that the ledger has. Each write succeeds or fails alone.
  *
  * @param jobs all for the tenant of `database`.
  * @throws BatchFailed for faults of the file or the fence; the open transaction is rolled back.
@@ -106,15 +106,15 @@ export function applyBatch(
   try {
     return new Batch(database, jobs, options).apply();
   } finally {
-    // Its stack holds the parameters of the write: of each open tenant a whole large job would stay in memory.
+    // Its stack holds the parameters of the write: for each open tenant a whole large job would stay in memory.
     database.runner.failure = undefined;
   }
 }
 
-/** `details.reason` of jobs that may have been applied so long ago that the ledger does not have them any more. */
+/** `details.reason` of jobs that may have been applied so long ago that the ledger no longer has them. */
 const OLDER_THAN_LEDGER = 'older than the ledger';
 
-/** Results of one job that the ledger takes, encoded: several writes of the largest size. */
+/** Largest results of one job in the ledger, encoded: several writes of the largest size. */
 const MAX_JOB_RESULT_BYTES = 32 * 1024 * 1024;
 
 /** A range of writes, the second exclusive. */
@@ -136,7 +136,7 @@ type Attempt =
   | { readonly kind: 'ended'; readonly at: number; readonly error: OnewriterError }
   | { readonly kind: 'own'; readonly at: number }
   | { readonly kind: 'alone' }
-  /** @property failures what the writes that failed and left nothing answered, by number. */
+  /** @property failures answers of the writes that failed and left nothing, by number. */
   | {
       readonly kind: 'commit-refused';
       readonly error: OnewriterError;
@@ -203,7 +203,7 @@ class Batch {
     const runs: JobRun[] = [];
     let next = 0;
     for (const [index, job] of this.#jobs.entries()) {
-      // Its twin came earlier in this batch.
+      // Its twin is earlier in this batch.
       if (this.#jobs.indexOf(job) !== index) continue;
       if (job.message === undefined) continue;
       const row = this.#database.ledger.find(job.id);
@@ -224,7 +224,7 @@ class Batch {
     return dir !== undefined && message!.dir !== undefined && message!.dir !== dir;
   }
 
-  /** Not where an earlier delivery committed some of its steps: those are noted beside the ledger. */
+  /** False where an earlier delivery committed some of its steps: notes beside the ledger show those. */
   #mayBePruned({ id, addedAt }: BatchJob): boolean {
     const { ledger, db, transaction } = this.#database;
     if (!ledger.mayHavePruned(addedAt) || transaction?.jobs.has(id)) return false;
@@ -233,14 +233,14 @@ class Batch {
 
   #planAlone(job: BatchJob, number: number): void {
     const { transaction } = this.#database;
-    // Of an older one the broker may have kept the answer.
+    // For a job before the newest, the broker may have kept the answer.
     if (transaction?.jobs.has(job.id)) {
       const isNewest = [...transaction.jobs].at(-1) === job.id;
       job.repeat(isNewest ? transaction.results : '');
     } else this.#own.add(number);
   }
 
-  /** One transaction over a range of writes. Whatever goes wrong, nothing of it is left. */
+  /** Runs one transaction over a range of writes. On any error it leaves nothing. */
   #attempt(from: number, to: number): Attempt {
     if (to - from === 1 && this.#own.has(from)) return this.#attemptOwn(from);
     const { schema } = this.#database;
@@ -264,7 +264,7 @@ class Batch {
           }
           job.add(result);
           at++;
-          // It has made the first deferred key: what comes after it is judged alone.
+          // It has made the first deferred key: later writes are judged alone.
           if (at < end && schema.deferredKeys) end = at;
         }
         const results = job.joinResults();
@@ -306,7 +306,7 @@ class Batch {
     const nowMs = this.#now();
     const { db, ledger } = this.#database;
     const progress = findProgress(db, job.id, op);
-    // What an earlier delivery committed makes a failure of this one uncertain.
+    // Commits of an earlier delivery make a failure of this one uncertain.
     if (progress !== undefined) this.#outcomeUnknown = true;
     let recorded = false;
     const record = (commit: NumberedCommit, json: string) => {
@@ -373,7 +373,7 @@ class Batch {
     const operation = job.message!.ops[op] as Partial<WireStepsOperation> | null | undefined;
     const condemned = job.condemned?.[op] ?? job.condemned?.[-1];
     try {
-      // What an earlier delivery committed stays. The step after it was stopped, and none after that was applied.
+      // Commits of an earlier delivery stay. The step after them was stopped, and none after that was applied.
       if (condemned !== undefined && options.progress !== undefined) {
         const done = options.progress.q;
         const skipped = (operation?.q ?? []).slice(done.length + 1).map(() => '0');
@@ -396,7 +396,7 @@ class Batch {
     }
   }
 
-  /** It may be delivered again while the transaction is open: steps are not run twice in it. */
+  /** The job may be delivered again while the transaction is open, and its steps must not run twice in it. */
   #remember(job: BatchJob, results: string): void {
     const { transaction } = this.#database;
     if (transaction === undefined) return;
@@ -435,7 +435,7 @@ class Batch {
     // Only an earlier delivery, or an earlier transaction of this one, can have left a row.
     const again = job.known || this.#commits > 0;
     ledger.record(commit, job.id, nowMs, nextOp, results, again);
-    // Steps of an open transaction go before all that waits: older jobs are still to come.
+    // Steps of an open transaction overtake all waiting jobs: older jobs are still to come.
     if (!isFollowUpJobId(job.id)) ledger.noteJob(job.addedAt);
     if (nextOp !== null) noteJobCommit(db, job.id, nowMs, [commit.seq, firstOp, nextOp]);
     else if (again) noteLastJobCommit(db, job.id, [commit.seq, firstOp, job.message!.ops.length]);
@@ -455,7 +455,7 @@ class Batch {
     return runOperation(this.#database, job.message!, place, this.#budgetOf(job));
   }
 
-  /** @returns the error of a COMMIT that was refused because of what it holds. */
+  /** @returns the error of a COMMIT that was refused because of the transaction's content. */
   #commit(commit: NumberedCommit): OnewriterError | undefined {
     const startedMs = performance.now();
     this.#options.progress.atFiles(true);
@@ -468,7 +468,7 @@ class Batch {
       const error = translateError(thrown);
       // A constraint leaves the transaction open. A virtual table that cannot commit ends it: "SQL logic error".
       if (error.code === 'CONSTRAINT_VIOLATION' || error.code === 'SQL_ERROR') return error;
-      // The commit may be in the WAL, flushed or not; only the ledger of the file opened anew can tell.
+      // The commit may be in the WAL, flushed or not; only the ledger of the reopened file shows it.
       if (error.code === 'DATABASE_IO_ERROR') this.#outcomeUnknown = true;
       throw error;
     } finally {
@@ -482,7 +482,7 @@ class Batch {
     for (const run of touched) run.job.rewind(Math.max(from - run.from, 0) + run.job.first);
   }
 
-  /** What to do instead of a range that failed, last first. */
+  /** The ranges to try instead of a range that failed, last first. */
   #cut(from: number, to: number, attempt: Exclude<Attempt, { kind: 'committed' }>): Range[] {
     const alone = to - from === 1;
     if (attempt.kind === 'alone') {
@@ -544,7 +544,7 @@ class Batch {
   }
 }
 
-/** Whether the client of steps that are still to begin has given up. */
+/** Whether the deadline of steps that are still to begin is over. */
 function isLate({ by, tx }: WireStepsOperation, { progress }: OwnStepsOptions, nowMs: number): boolean {
   return by !== undefined && tx === undefined && progress === undefined && nowMs > by;
 }
@@ -569,6 +569,6 @@ function olderThanLedger(prunedTo: number): OnewriterError {
 function tooLate(): OnewriterError {
   return new OnewriterError(
     'TRANSACTION_BUSY',
-    'Others had the writer of this tenant until the deadline; nothing was run.',
+    'Other clients had the writer of this tenant until the deadline; nothing was run.',
   );
 }

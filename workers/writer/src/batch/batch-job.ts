@@ -18,7 +18,7 @@ const MAX_JOB_LENGTH = LIMITS.maxOperationBytes + LIMITS.maxJobBytes + LIMITS.ma
 /** SQL text of a dead letter. */
 const MAX_DEAD_LETTER_SQL = 10_000;
 
-/** One job on its way through a batch: what is asked for, and what became of it so far. */
+/** One job on its way through a batch: its message, and its results so far. */
 export class BatchJob {
   readonly id: string;
   /** Undefined where the job is unreadable; then there is an error. */
@@ -26,7 +26,7 @@ export class BatchJob {
   readonly condemned: Readonly<Record<number, WireError>> | undefined;
   /** Failures that are final, by index of the write: it ended a transaction, and is not tried again. */
   readonly failed = new Map<number, string>();
-  /** When Redis got it. */
+  /** When Redis received it. */
   readonly addedAt: number | undefined;
   readonly #client: string;
   #error: WireError | undefined;
@@ -38,7 +38,7 @@ export class BatchJob {
   #duplicate = false;
   #asksTotal: boolean | undefined;
   #commitSeq = 0;
-  /** What the broker is told; the results are left out where they are too large for an event. */
+  /** Results that the broker gets; left out where they are too large for an event. */
   #shown = '';
   #answer: string | undefined;
   #failureCodes: readonly string[] = [];
@@ -73,7 +73,7 @@ export class BatchJob {
     return this.#duplicate || this.#first > 0;
   }
 
-  /** Takes over what an earlier delivery committed. */
+  /** Continues after the commits of an earlier delivery. */
   resume(row: LedgerRow): void {
     if (row.next_op === null) {
       this.#duplicate = true;
@@ -93,8 +93,8 @@ export class BatchJob {
   }
 
   /**
-   * Refuses the whole job: nothing of it is run.
-   * @param answered whoever waits for a write hears, so that only those that nobody waits for become dead letters.
+   * Refuses the whole job: none of its writes run.
+   * @param answered callers are answered, so only writes that no caller waits for become dead letters.
    */
   refuse(error: OnewriterError, answered = false): void {
     const refusal = toWireError(error);
@@ -104,7 +104,7 @@ export class BatchJob {
       .map(op => this.#bury(op, refusal));
   }
 
-  /** About how many bytes the results so far take, encoded. */
+  /** About how many bytes the results so far have, encoded. */
   get resultBytes(): number {
     return this.#resultBytes;
   }
@@ -126,7 +126,7 @@ export class BatchJob {
     this.#resultBytes = this.#results.reduce((sum, result) => sum + result.length, 0);
   }
 
-  /** Takes what the broker will be told from the results of the whole job; valid once {@link settle} is called. */
+  /** Derives the broker's outcome from the results of the whole job; valid once {@link settle} is called. */
   stage(results: string): void {
     const { ops } = this.message!;
     const failures = results.includes(FAILURE) ? listFailures(results) : [];
@@ -137,13 +137,13 @@ export class BatchJob {
     this.#shown = fitsEvent(results) ? results : '';
   }
 
-  /** Takes an answer that no ledger has. */
+  /** Stores an answer that no ledger has. */
   stageUnrecorded(results: string): void {
     this.#shown = fitsEvent(results) ? results : '';
     this.#answer = results;
   }
 
-  /** The answer of a delivery before this one, while the transaction that it is about is open. */
+  /** Repeats the answer of an earlier delivery, while the transaction that it is about is open. */
   repeat(results: string): void {
     this.#duplicate = true;
     this.#shown = results;
@@ -155,7 +155,7 @@ export class BatchJob {
     this.#results = [];
   }
 
-  /** What the broker is told. */
+  /** The outcome for the broker. */
   outcome(): JobOutcome {
     const outcome = {
       id: this.id,
@@ -193,7 +193,7 @@ function parseJob(data: string): WriteJobMessage {
   return message;
 }
 
-/** The client of a job that this side cannot read, so that it can be told; '' where even that is unreadable. */
+/** The client of a job that this broker cannot read, so that it can be answered; '' where even that is unreadable. */
 function clientOf(data: string): string {
   try {
     const client: unknown = JSON.parse(data)?.client;
@@ -216,9 +216,9 @@ function fitsEvent(results: string): boolean {
   return results.length * 3 <= LIMITS.maxEventBytes || Buffer.byteLength(results) <= LIMITS.maxEventBytes;
 }
 
-/** The SQL text of a write; of a transaction its failing statement. '' where the write is malformed. */
+/** The SQL text of a write, or of a transaction's failing statement. '' where the write is malformed. */
 function sqlOf(message: WriteJobMessage, op: WireOperation, statementIndex: number | undefined): string {
-  // A job that is refused as a whole was not looked into.
+  // The writes of a job that is refused as a whole were not checked.
   if (op === null || typeof op !== 'object') return '';
   const statement: unknown =
     't' in op

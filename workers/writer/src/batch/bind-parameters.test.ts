@@ -83,7 +83,7 @@ describe('the parameters of a statement', () => {
     );
   });
 
-  it('take names with or without their signs, those with them first, and of more names only their own', () => {
+  it('accept names with or without their signs, those with them first, and of more names only their own', () => {
     expect(run('SELECT :a, @a, $b', { a: 1, '@a': 2, b: 3, more: 4 })).toEqual([1, 2, 3]);
     expect(run('SELECT :a', { a: 1, ':a': 2 })).toEqual([2]);
     expect(run('SELECT ?1, ?2', { 1: 'x', '?2': 'y' })).toEqual(['x', 'y']);

@@ -15,7 +15,7 @@ import type { QueuedJob } from '../thread/lane-task.ts';
 
 /*
  * Generated writes of many callers, which share transactions here, beside better-sqlite3 with a connection of its own for
- * each write. Every value of every answer, every error, and all rows at the end must be equal, whoever of the others fails.
+ * each write. Every value of every answer, every error, and all rows at the end must be equal, whichever of the others fail.
  * `DIFFERENTIAL_BATCHES=5000 npx vitest run --project unit workers/writer/src/batch/differential.test.ts` runs for minutes.
  */
 

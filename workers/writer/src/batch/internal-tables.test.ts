@@ -80,7 +80,7 @@ describe('a file of format 1', () => {
           .raw()
           .all(),
       );
-      // What was committed before is not applied again.
+      // Earlier commits are not applied again.
       for (const [index, job] of jobs.entries()) {
         expect(lane.applyOne(job)).toMatchObject({
           duplicate: true,
@@ -93,7 +93,7 @@ describe('a file of format 1', () => {
     },
   );
 
-  it('goes on with a job that was applied in part', () => {
+  it('continues a job that was applied in part', () => {
     const { lane, jobs, db } = oldFile(20);
     const job = jobs[3]!;
     db.exec(`UPDATE _onewriter_ledger SET next_op = 1, results = '[[1,7]]' WHERE job_id = '${job.id}'`);
@@ -108,7 +108,7 @@ describe('a file of format 1', () => {
     expect(lane.applyOne(writes(INSERT))).toMatchObject({ commitSeq: 34 });
   });
 
-  it('is brought to format 2 although a view of somebody does not work, and one reads our ledger', () => {
+  it('is brought to format 2 although one view of the application is broken, and one reads the ledger', () => {
     const { lane, jobs, db } = oldFile();
     db.exec(
       'CREATE VIEW broken AS SELECT * FROM nowhere; CREATE VIEW ours AS SELECT job_id FROM _onewriter_ledger',
@@ -119,7 +119,7 @@ describe('a file of format 1', () => {
 
   it('stays as it is where that did not come to its end', () => {
     const { lane, jobs, db } = oldFile();
-    // In the middle, when the old ledger is gone, something is in the way.
+    // In the middle, when the old ledger is gone, another table is in the way.
     db.exec('CREATE VIEW _onewriter_jobs AS SELECT 1');
     const look = () =>
       ['SELECT * FROM sqlite_schema', 'SELECT * FROM _onewriter_state', ROWS].map(sql =>
@@ -161,7 +161,7 @@ describe('a file of format 1', () => {
   });
 });
 
-describe('tables of ours', () => {
+describe('internal tables', () => {
   it('are found again where the row of state is gone', () => {
     const lane = new TemporaryLane();
     const job = writes(INSERT);
@@ -175,7 +175,7 @@ describe('tables of ours', () => {
     expect(lane.column('SELECT count(*) FROM _onewriter_jobs')).toEqual([16]);
   });
 
-  it('are made in a file of somebody, whose other tables stay', () => {
+  it('are made in a file of an application, whose own tables stay', () => {
     const db = new Database(':memory:');
     db.exec('CREATE TABLE theirs(a)');
     expect(takeEpoch(db, 1)).toBe(true);

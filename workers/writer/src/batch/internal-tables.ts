@@ -3,19 +3,19 @@ import type { Database } from 'better-sqlite3';
 import { INDEX_ALL_SQL } from '../ledger/ledger-index.ts';
 import { MARKS_SCHEMA, MARKS_TABLE } from '../ledger/retention-marks.ts';
 
-/** The layout of the tables below. Older ones are brought to it; a newer one is refused, never guessed. */
+/** The layout of the tables below. Older ones are converted; a newer one is refused, never guessed. */
 export const FILE_FORMAT = 2;
 
 /**
- * Our tables in a tenant's file, created when it is first opened.
+ * The internal tables in a tenant's file, created when it is first opened.
  *
  * - `_onewriter_state`: one row. `epoch` is the newest leader that opened the file; `commit_seq` counts its write
- *   transactions without holes, and is written only by those that add no row to the ledger (`NEWEST_COMMIT_SEQ_SQL` tells
+ *   transactions without holes, and is written only by those that add no row to the ledger (`NEWEST_COMMIT_SEQ_SQL` finds
  *   the newest); `synchronous` is what they were committed with.
  * - `_onewriter_ledger`: one row per job. `next_op` is NULL when the whole job is done, else the index of the first
  *   write that was not tried yet; `results` is the JSON of the results so far; `committed_at` is in ms by the
  *   broker's clock. Without an index, because that would be another page for every commit to write.
- * - `_onewriter_jobs`: which row of the ledger is a job's, but for the newest rows (`ledger-index.ts`).
+ * - `_onewriter_jobs`: the ledger's row of each job, except for the newest rows (`ledger-index.ts`).
  * - `_onewriter_keys`: one row per applied write with an idempotency key.
  * - `_onewriter_marks`: how old the rows of ledger and keys are (`retention-marks.ts`). Writers that do not know it leave it.
  */
@@ -52,8 +52,8 @@ INSERT OR IGNORE INTO _onewriter_state VALUES (1, ${FILE_FORMAT}, 0, 0, 'full');
 `;
 
 /**
- * Makes the ledger of format 1, whose index was a constraint of the table, anew. Through a table of its own, because ALTER
- * TABLE RENAME fails on views of somebody's that do not work.
+ * Rebuilds the ledger of format 1, whose index was a constraint of the table. Uses a temporary table, because ALTER TABLE RENAME
+ * fails on broken views of the application.
  */
 const FROM_FORMAT_1 = `
 CREATE TEMP TABLE _onewriter_moving AS
@@ -74,8 +74,8 @@ interface FileState {
 }
 
 /**
- * Makes `epoch` the file's epoch, and our tables where they are missing or of an older format. Writes only if something
- * changes, so that opening a file again costs no flush.
+ * Makes `epoch` the file's epoch, and makes the internal tables where they are missing or of an older format. Writes only if
+ * something changes, so that opening a file again costs no flush.
  *
  * @returns whether it wrote.
  * @throws OnewriterError FENCED with `details.fileEpoch` where the file has seen a newer leader; TENANT_UNAVAILABLE
@@ -86,9 +86,9 @@ export function takeEpoch(db: Database, epoch: number): boolean {
   if (state?.epoch === epoch && state.format === FILE_FORMAT && hasTable(db, MARKS_TABLE)) return false;
   db.exec('BEGIN IMMEDIATE');
   try {
-    // Between the look and the lock another broker may have come.
+    // Between the look and the lock another broker may have changed it.
     const { format } = readState(db, epoch) ?? {};
-    // A ledger without a state was not left by us; what is in it must be found all the same.
+    // A ledger without a state was not left by this program; its rows must be found nevertheless.
     if (format !== FILE_FORMAT) db.exec(hasTable(db, '_onewriter_ledger') ? FROM_FORMAT_1 : SCHEMA);
     else db.exec(MARKS_SCHEMA);
     db.prepare('UPDATE _onewriter_state SET epoch = ? WHERE id = 1').run(epoch);
@@ -100,7 +100,7 @@ export function takeEpoch(db: Database, epoch: number): boolean {
   }
 }
 
-/** The file's state, checked; `undefined` where our tables are missing. */
+/** The file's state, checked; `undefined` where the internal tables are missing. */
 function readState(db: Database, epoch: number): FileState | undefined {
   if (!hasTable(db, '_onewriter_state')) return undefined;
   const state = db.prepare('SELECT format, epoch FROM _onewriter_state WHERE id = 1').get() as

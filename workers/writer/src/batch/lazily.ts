@@ -1,6 +1,5 @@
 /**
- * Makes a value when it is first asked for. For statements that few batches need: a tenant is opened the sooner the fewer
- * are compiled for it.
+ * Makes a value on first use. For statements that few batches need: a tenant opens faster with fewer statements to compile.
  */
 export function lazily<Value>(make: () => Value): () => Value {
   let made: { readonly value: Value } | undefined;

@@ -13,7 +13,7 @@ import {
 } from '../../test-support/temporary-lane.ts';
 import { TenantDatabase } from '../file/tenant-database.ts';
 
-/** Each PRAGMA that is answered without being run, with every value that is taken for so already. */
+/** Each PRAGMA that is answered without being run, with every value that counts as already set. */
 const ANSWERED = [
   ...['journal_mode=WAL', 'journal_mode = wal', 'synchronous', 'synchronous=FULL', 'synchronous = 2'],
   ...['synchronous=EXTRA', 'foreign_keys=ON', 'foreign_keys(1)', "foreign_keys='yes'", 'foreign_keys=true'],
@@ -75,7 +75,7 @@ describe('PRAGMAs that are so already', () => {
     expect(verdicts(job)).toEqual([...given.map(() => 'STATEMENT_NOT_ALLOWED'), 'ok']);
   });
 
-  it('change nothing for anyone, in writes, transactions, scripts and steps', () => {
+  it('change nothing for any caller, in writes, transactions, scripts and steps', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script('CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE c(p REFERENCES p)'));
     const sql = ['PRAGMA busy_timeout = 1', 'PRAGMA journal_mode = WAL', 'PRAGMA foreign_keys = 1'];

@@ -468,7 +468,7 @@ describe('an idempotency key', () => {
     expect(resultsOf(plain)).toEqual([[1, 1, commitSeq]]);
     expect(resultsOf(withRows)).toEqual([{ c: ['n'], r: [[',"seq":1}']], n: 1, i: 2, seq: commitSeq }]);
     expect(lane.column('SELECT count(*) FROM t')).toEqual([2]);
-    // The ledger was pruned: nothing knows it any more.
+    // The ledger was pruned: it is unknown now.
     lane.lane.run({ kind: 'close', tenant: null });
     const pruned = new Database(lane.file);
     pruned.exec(
@@ -517,8 +517,8 @@ describe('an idempotency key', () => {
   });
 });
 
-describe('what nobody should send', () => {
-  it('is answered write by write, whatever it is', () => {
+describe('a malformed write', () => {
+  it('is answered alone, whatever it is', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script('CREATE TABLE t(a)'));
     const sql = [

@@ -34,14 +34,14 @@ export class TransactionEnded extends Error {
   }
 }
 
-/** Where a write stands. */
+/** The position of a write. */
 export interface OperationPlace {
   readonly jobId: string;
   /** Index of the write in its job. */
   readonly op: number;
   /** ms, broker's clock. */
   readonly nowMs: number;
-  /** The number of the commit that it is in. */
+  /** The number of its commit. */
   readonly commitSeq: number;
   /** Whether a statement of the job may ask for `total_changes()`. */
   readonly asksTotal: boolean;
@@ -50,7 +50,7 @@ export interface OperationPlace {
 /**
  * Runs one write inside the open transaction, in a savepoint of its own: it succeeds whole, or leaves nothing.
  *
- * @param budgetBytes what its results may take, encoded.
+ * @param budgetBytes bound of its results, encoded.
  * @returns JSON of a WireOperationResult; a failure of the write itself is a result.
  * @throws TransactionEnded; OwnTransactionsNeeded; OnewriterError DATABASE_IO_ERROR, DATABASE_CORRUPT, DATABASE_READONLY, after which
  * the connection must not be used.
@@ -64,9 +64,9 @@ export function runOperation(
   const { runner, control, schema } = database;
   const op = message.ops[place.op];
   const single = isSingle(op);
-  for (let anew = !single; ; anew = true) {
+  for (let resets = !single; ; resets = true) {
     control.savepoint.run();
-    if (anew) runner.startAnew(place.asksTotal);
+    if (resets) runner.startAnew(place.asksTotal);
     else runner.startShared();
     try {
       const json = runOnce(database, message, place, budgetBytes);
@@ -80,8 +80,8 @@ export function runOperation(
       if (isFileError(error)) throw error;
       if (!database.db.inTransaction) throw new TransactionEnded(error);
       try {
-        // Of one statement SQLite has undone what is to be undone, and left what OR FAIL is to leave. Under a key nothing may
-        // stay: a failed write is not stored, so its repeat runs again.
+        // For a single statement SQLite has undone all that must be undone, and kept the rows that OR FAIL keeps. Under a key
+        // nothing may stay: a failed write is not stored, so its repeat runs again.
         const keeps =
           single &&
           op?.k === undefined &&
@@ -90,7 +90,7 @@ export function runOperation(
         if (!keeps) control.rollbackTo.run();
         control.release.run();
       } catch {
-        // A virtual table can refuse it. Then nothing of the transaction is to be trusted.
+        // A virtual table can refuse it. Then the whole transaction is unreliable.
         database.rollback();
         throw new TransactionEnded(error);
       }
@@ -105,12 +105,12 @@ export function isSingle(op: WireOperation | null | undefined): boolean {
 }
 
 /**
- * How the JSON of an error begins. Every error in results is written so, and nothing else is: inside a JSON string the quotes
+ * The beginning of an error's JSON. Every error in results begins so, and nothing else does: inside a JSON string the quotes
  * would be escaped.
  */
 export const FAILURE = '{"e":';
 
-/** JSON of the result of a write that failed. */
+/** JSON of a failed write's result. */
 export function encodeFailure(error: OnewriterError): string {
   return JSON.stringify({ e: toWireError(error) });
 }
@@ -123,7 +123,7 @@ function runOnce(
 ): string {
   const op = message.ops[place.op];
   assertShape(op);
-  // Its mark does for it what a key does for others.
+  // The import's mark replaces an idempotency key.
   if ('w' in op) return runRows(database, message.sql, op, place, budgetBytes);
   if (op.k === undefined) return dispatch(database, message.sql, op, budgetBytes);
   const print = fingerprint(op, message.sql);
@@ -135,7 +135,7 @@ function runOnce(
   return json;
 }
 
-/** What an older broker stored has no commit; the ledger knows it for a while, then it is that of the repeat, as it was. */
+/** An older broker's stored result has no commit. The ledger knows it for a while; after that the result stays without one. */
 function resultOf(database: TenantDatabase, { result, jobId }: StoredKey): string {
   if (hasCommitSeq(result)) return result;
   const commitSeq = database.ledger.find(jobId)?.commit_seq;
@@ -146,7 +146,7 @@ function isObject(value: unknown): boolean {
   return value !== null && typeof value === 'object';
 }
 
-/** Refuses a message that no SDK of ours sends, before anything is taken from it. */
+/** Refuses a message that no SDK sends, before any of it is used. */
 function assertShape(op: WireOperation | undefined): asserts op is WireOperation {
   if (!isObject(op)) throw malformed('The write is not an object.');
   if ('q' in (op as object)) assertSteps((op as Partial<WireStepsOperation>).q);
@@ -158,7 +158,7 @@ function assertShape(op: WireOperation | undefined): asserts op is WireOperation
   if (!statements.every(isObject)) throw malformed('A statement of the transaction is not an object.');
 }
 
-/** Refuses steps that no SDK of ours sends. */
+/** Refuses steps that no SDK sends. */
 export function assertSteps(steps: unknown): void {
   if (!Array.isArray(steps) || steps.length === 0 || steps.length > LIMITS.maxSteps) {
     throw malformed(`A request has 1 to ${LIMITS.maxSteps} steps.`);
@@ -218,7 +218,7 @@ function runScript(database: TenantDatabase, script: string): string {
   return '{"t":[]}';
 }
 
-/** Adds to an error which statement it came from. */
+/** Adds the index of its statement to an error. */
 function atStatement<Result>(statementIndex: number, run: () => Result): Result {
   try {
     return run();

@@ -15,7 +15,7 @@ import {
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import { isFileError, translateError } from './sqlite-errors.ts';
 
-/** Where a piece of an import stands; as an OperationPlace. */
+/** The position of a piece of an import; as an OperationPlace. */
 interface RowsPlace {
   readonly jobId: string;
   readonly op: number;
@@ -23,10 +23,10 @@ interface RowsPlace {
 }
 
 /**
- * Applies a piece of an import if it begins where the import's mark is, and moves the mark; each row in a savepoint of its
- * own, so that one that is refused takes no other with it. What the import is: `import-rows.ts` of the protocol.
+ * Applies a piece of an import if it begins at the import's mark, and moves the mark. Each row has its own savepoint, so that a
+ * refused row affects no other. For the import itself see `import-rows.ts` of the protocol.
  *
- * @param budgetBytes what the errors of refused rows may take, encoded.
+ * @param budgetBytes bound of the errors of refused rows, encoded.
  * @returns JSON of a WireRowsResult.
  * @throws OnewriterError IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT, RESULT_TOO_LARGE; errors that are not about a row (a full
  * disk). The caller rolls back then.
@@ -54,7 +54,7 @@ export function runRows(
   return run.toJson();
 }
 
-/** Whether a piece is to be applied now: it begins at the mark, or has rows that were refused. */
+/** Whether to apply a piece now: it begins at the mark, or has rows that were refused. */
 function fits(at: WireImport['at'], mark: ImportMark): boolean {
   return typeof at === 'number' ? at === mark.n : at.every(number => mark.r.includes(number));
 }
@@ -112,7 +112,7 @@ class RowsRun {
     const number = this.#again?.[index] ?? this.#from + index;
     if (this.#again === undefined) {
       if (this.#refused.size > this.#piece.max) {
-        // The piece ends in front of this row, whose hash is in the piece's.
+        // The piece ends before this row, whose hash is in the piece's.
         this.#takeOut(number, row);
         return;
       }
@@ -132,7 +132,7 @@ class RowsRun {
     }
   }
 
-  /** @returns why the row is refused. */
+  /** @returns why the row is refused; undefined: it was applied. */
   #tryRow([text, ...values]: Exclude<WireRow, 0>): OnewriterError | undefined {
     const { db, runner, statements, stepControl } = this.#database;
     stepControl.statement.run();
@@ -140,14 +140,14 @@ class RowsRun {
       const compiled = statements.get(this.#textAt(text));
       if (!compiled.inserts || compiled.returnsRows)
         throw malformed('The row comes with a statement that is no plain INSERT.');
-      // Each row is a write: what triggers see of the connection's counters begins with it.
+      // Each row counts as a write: the connection's counters, as triggers see them, restart with it.
       runner.startAnew(compiled.asksTotal);
       if (runner.runForEffect(compiled, values.map(decodeExactValue)) === 0) this.#ignored++;
       stepControl.releaseStatement.run();
       return undefined;
     } catch (thrown) {
       const error = translateError(thrown);
-      // Not about this row: the others would fare no better.
+      // Not an error of this row: the others would fail, too.
       if (!db.inTransaction || isFileError(error) || error.retryable || error.status >= 500) throw thrown;
       stepControl.rollbackToStatement.run();
       stepControl.releaseStatement.run();

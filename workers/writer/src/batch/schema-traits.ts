@@ -7,15 +7,15 @@ const TRAITS_SQL = `
   FROM sqlite_schema`;
 
 /**
- * What in a tenant's schema decides how its writes run. The text of the schema decides, so the answer can be a needless
- * `true`, never a wrong `false`.
+ * Finds out how a tenant's schema affects its writes. It matches the text of the schema, so the answer can be a needless `true`,
+ * never a wrong `false`.
  *
- * Only the writer changes a schema, so it is read again after {@link changed}, or where its version is another.
+ * Only the writer changes a schema, so it is read again after {@link changed}, or when its version has changed.
  */
 export class SchemaTraits {
   readonly #version: () => Statement<[], number>;
   readonly #find: () => Statement<[], [deferred: number, counters: number]>;
-  /** Of the schema below; -1: not read. */
+  /** Version of the traits below; -1: not read. */
   #seenVersion = -1;
   #stale = true;
   /** The schema was changed in the transaction that is open. A rollback gives its version number to another schema. */
@@ -40,7 +40,7 @@ export class SchemaTraits {
     return this.#asksCounters;
   }
 
-  /** Looks at the version again: a transaction begins. */
+  /** Checks the version again: a transaction begins. */
   look(): this {
     this.#stale = true;
     return this;

@@ -6,9 +6,9 @@ import { type CompiledStatement, compileStatement } from './statement-cache.ts';
 const REFUSED = /^table (.+) may not be modified$/;
 
 /**
- * Compiles the statements of one script. SQLite refuses writes to the shadow tables of a virtual table, because they can
- * spoil what is in it. A dump fills some in no other way: an index of full text without content shows in no SELECT. So a
- * script may write to those of a virtual table that it created before, where there is nothing to spoil.
+ * Compiles the statements of one script. SQLite refuses writes to the shadow tables of a virtual table, because they can damage
+ * its content. A dump fills some in no other way: an index of full text without content shows in no SELECT. So a script may
+ * write to those of a virtual table that it created before, which has no content to damage.
  */
 export class ShadowTables {
   readonly #db: Database;
@@ -37,7 +37,7 @@ export class ShadowTables {
     }
   }
 
-  /** Runs a statement of {@link compile}. SQLite compiles it again when the protection has changed, so that is off here, too. */
+  /** Runs a statement of {@link compile}. SQLite recompiles it when the protection has changed, so that is off here, too. */
   run(compiled: CompiledStatement, execute: () => void): void {
     if (this.#allowed.has(compiled)) this.#unprotected(execute);
     else execute();
@@ -52,7 +52,7 @@ export class ShadowTables {
     }
   }
 
-  /** CREATE VIRTUAL TABLE [IF NOT EXISTS] [main.]name USING …; one that was there already is no table of this script. */
+  /** CREATE VIRTUAL TABLE [IF NOT EXISTS] [main.]name USING …; a table that existed before does not belong to the script. */
   #noteVirtualTable(sql: string): void {
     const words: string[] = [];
     const tokens = new SqlTokens(sql);
@@ -70,7 +70,7 @@ export class ShadowTables {
   }
 }
 
-/** Of a shadow table, what stands before its last `_`. Source: sqlite3ShadowTableName() in SQLite's build.c. */
+/** The name before the last `_` of a shadow table. Source: sqlite3ShadowTableName() in SQLite's build.c. */
 function ownerOf(shadow: string): string {
   return shadow.slice(0, shadow.lastIndexOf('_')).toLowerCase();
 }

@@ -3,7 +3,7 @@ import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
 
 /*
- * The statement rules of shared/protocol against SQLite itself: what they take for one statement is what SQLite
+ * The statement rules of shared/protocol against SQLite itself: one statement for them is one that SQLite
  * compiles.
  */
 

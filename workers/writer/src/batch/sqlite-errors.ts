@@ -12,8 +12,8 @@ import {
 import Database from 'better-sqlite3';
 
 /*
- * The one place where SQLite's errors become ours. The extended code is kept in details.sqliteCode, the error
- * itself as cause; messages name no values.
+ * The one place that turns SQLite's errors into this project's. details.sqliteCode keeps the extended code, the cause is the
+ * original error; messages name no values.
  */
 
 /** Result codes of SQLite, without their extensions, that have a code of their own. The rest is SQL_ERROR. */
@@ -30,13 +30,13 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   PERM: 'DATABASE_IO_ERROR',
 };
 
-/** What better-sqlite3 itself says of parameters and SQL texts, as TypeError or RangeError; names no values. */
+/** Messages of better-sqlite3 itself about parameters and SQL texts, as TypeError or RangeError; they name no values. */
 const REFUSED_BY_DRIVER = /parameter|can only bind|too big|SQL string/;
 
 /**
- * Turns whatever was thrown while a statement ran or a file was opened into an error of ours: SQLite's codes by the
- * table above, refused parameters into INVALID_ARGUMENT, a fault of the file system into DATABASE_FULL,
- * DATABASE_READONLY or TENANT_UNAVAILABLE, the unforeseen into INTERNAL.
+ * Turns an error of running a statement or opening a file into an OnewriterError: SQLite's codes by the table above, refused
+ * parameters into INVALID_ARGUMENT, an error of the file system into DATABASE_FULL, DATABASE_READONLY or TENANT_UNAVAILABLE,
+ * all others into INTERNAL.
  */
 export function translateError(error: unknown): OnewriterError {
   if (error instanceof OnewriterError) return error;
@@ -46,10 +46,10 @@ export function translateError(error: unknown): OnewriterError {
   if ((error instanceof TypeError || error instanceof RangeError) && REFUSED_BY_DRIVER.test(error.message)) {
     return new OnewriterError('INVALID_ARGUMENT', `${sqliteMessage(error)}.`, {}, error);
   }
-  return new OnewriterError('INTERNAL', 'The writer failed in a way nobody foresaw.', {}, error);
+  return new OnewriterError('INTERNAL', 'The writer failed with an unexpected error.', {}, error);
 }
 
-/** The file is as good as before: it is to be tried again when another was closed. */
+/** The file is unharmed: try again when another was closed. */
 function tooManyOpenFiles(cause: unknown): OnewriterError {
   return new OnewriterError(
     'TOO_MANY_OPEN_FILES',
@@ -62,7 +62,7 @@ function tooManyOpenFiles(cause: unknown): OnewriterError {
 function translateSqliteError(error: InstanceType<typeof Database.SqliteError>): OnewriterError {
   const sqliteCode = error.code;
   const primary = /^SQLITE_([A-Z]+)/.exec(sqliteCode)?.[1] ?? '';
-  // A virtual table's own complaint (a full-text index that does not match its content) is not a damaged file.
+  // An error of a virtual table (a full-text index that does not match its content) is not a damaged file.
   const code = sqliteCode === 'SQLITE_CORRUPT_VTAB' ? undefined : CODES[primary];
   return new OnewriterError(code ?? 'SQL_ERROR', withoutValues(sqliteMessage(error)), { sqliteCode }, error);
 }
@@ -83,18 +83,18 @@ function translateSystemError(error: NodeJS.ErrnoException): OnewriterError {
 }
 
 /**
- * The error of opening a database: where the file system has no room for another file it is that.
+ * Explains an error of opening a database: finds out whether the file system has no room for another file.
  * @param path of the database, whose log and index are made beside it
  */
 export function explainOpenError(error: unknown, path: string): unknown {
   const translated = translateError(error);
-  // It is known only as long as nothing else was closed.
+  // Only this error shows it: once another file is closed, a second look would find nothing.
   if (translated.code === 'TOO_MANY_OPEN_FILES') return translated;
   if (translated.code !== 'DATABASE_IO_ERROR') return error;
   return findLackOfRoom(dirname(path), error) ?? findMissingRight(path, error) ?? error;
 }
 
-/** The part of a database that this process may not use; SQLite says only that it cannot open it. */
+/** Finds the part of a database that this process may not use; SQLite says only that it cannot open it. */
 function findMissingRight(path: string, cause: unknown): OnewriterError | undefined {
   for (const part of [dirname(path), path, `${path}-wal`, `${path}-shm`]) {
     try {
@@ -120,12 +120,12 @@ const REMEDY: Readonly<Record<string, string>> = {
   ENOTDIR: 'a file is in the place of a folder',
 };
 
-/** Whether a call of the file system failed with it. */
+/** Whether it is the error of a file system call. */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'syscall' in error;
 }
 
-/** Errors that speak of the file, not of the write: going on would risk what is not damaged yet. */
+/** Errors of the file, not of the write: to continue would risk undamaged data. */
 export function isFileError(error: OnewriterError): boolean {
   return (
     error.code === 'DATABASE_IO_ERROR' ||

@@ -11,7 +11,7 @@ import type { Database, Statement } from 'better-sqlite3';
 /** Longer texts are compiled each time, so that the cache stays small. */
 const MAX_CACHED_LENGTH = 20_000;
 
-/** A compiled statement and what the writer must know to run it. */
+/** A compiled statement and the facts that the writer needs to run it. */
 export interface CompiledStatement extends StatementClass {
   readonly sql: string;
   readonly statement: Statement<unknown[], unknown>;
@@ -19,7 +19,7 @@ export interface CompiledStatement extends StatementClass {
   readonly returnsRows: boolean;
   /** Whether SQLite counts its changes. */
   readonly changesRows: boolean;
-  /** Whether other statements may mean something else after it. */
+  /** Whether it may change the meaning of other statements. */
   readonly changesSchema: boolean;
   /** Whether its text may ask for `last_insert_rowid()`, `changes()` or `total_changes()`. */
   readonly asksCounters: boolean;
@@ -41,7 +41,7 @@ export class StatementCache {
     this.#db = db;
   }
 
-  /** @throws OnewriterError of the statement rules; SQLite's own error for what it does not understand. */
+  /** @throws OnewriterError of the statement rules; SQLite's own error for a text that it cannot compile. */
   get(sql: string): CompiledStatement {
     const known = this.#statements.get(sql);
     if (known !== undefined) {
@@ -50,7 +50,7 @@ export class StatementCache {
       return known;
     }
     const compiled = compileStatement(this.#db, sql);
-    // SQLite answers PRAGMA and EXPLAIN from the schema that they were compiled under, however it has changed since.
+    // SQLite answers PRAGMA and EXPLAIN from the schema that they were compiled under, even after it has changed.
     if (sql.length <= MAX_CACHED_LENGTH && compiled.keyword !== 'PRAGMA' && !compiled.explain) {
       if (this.#statements.size >= LIMITS.maxCachedStatements) {
         this.#statements.delete(this.#statements.keys().next().value!);
@@ -64,14 +64,14 @@ export class StatementCache {
 const CHANGING = new Set(['INSERT', 'REPLACE', 'UPDATE', 'DELETE']);
 const CHANGING_SCHEMA = new Set(['CREATE', 'ALTER', 'DROP']);
 
-/** Checks a statement against the rules and compiles it, to be read as {@link readExactly} says. */
+/** Checks a statement against the rules and compiles it for {@link readExactly}. */
 export function compileStatement(db: Database, sql: string): CompiledStatement {
   const statementClass = classifyStatement(sql);
   const { answer } = statementClass;
   if (answer?.verify !== undefined && db.prepare(answer.verify).get() === undefined) {
     throw new OnewriterError('STATEMENT_NOT_ALLOWED', answer.refusal ?? 'This PRAGMA is not allowed.');
   }
-  // A PRAGMA that is so already is not compiled: that alone may set something of the connection.
+  // A PRAGMA that already has its value is not compiled: compiling alone may change the connection.
   const statement = db.prepare<unknown[], unknown>(answer?.sql ?? sql);
   const { keyword, explain } = statementClass;
   const changesSchema = !explain && CHANGING_SCHEMA.has(keyword);
@@ -89,7 +89,7 @@ export function compileStatement(db: Database, sql: string): CompiledStatement {
   };
 }
 
-/** Rows come as arrays, integers in them as bigint. */
+/** Makes rows arrays, with integers as bigint. */
 export function readExactly(statement: Statement<unknown[], unknown>): Statement<unknown[], unknown> {
   return statement.reader ? statement.raw(true).safeIntegers(true) : statement;
 }

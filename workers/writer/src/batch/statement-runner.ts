@@ -14,7 +14,7 @@ import type { SchemaTraits } from './schema-traits.ts';
 import { type CompiledStatement, readExactly } from './statement-cache.ts';
 
 /**
- * The statement ran, but it cannot be known whether the last rowid is its own: roll back, and run it again.
+ * The statement ran, but the last rowid may not be its own: roll back, and run it again.
  * See {@link StatementRunner}.
  */
 export class RowidInDoubt extends Error {}
@@ -22,12 +22,12 @@ export class RowidInDoubt extends Error {}
 /**
  * Runs statements on one connection and encodes their results.
  *
- * `lastInsertRowid` of an insert is SQLite's last rowid, and 0 of everything else. The last rowid belongs to the connection,
- * which callers share, so each write begins in one of two ways:
+ * `lastInsertRowid` of an insert is SQLite's last rowid; for all other statements it is 0. The last rowid belongs to the
+ * connection, which callers share, so each write begins in one of two ways:
  *
- *   {@link startAnew}   the counters are made those of a new connection where a statement needs them
- *   {@link startShared} for one statement that does not ask for the counters, which saves that: a last rowid that it
- *                       changed is its own. One that stayed may be either (the first row of two tables has the same
+ *   {@link startAnew}   resets the counters to those of a new connection, where a statement needs them
+ *   {@link startShared} for one statement that does not ask for the counters, which saves the reset: a last rowid that it
+ *                       changed is its own. An unchanged one may be either (the first row of two tables has the same
  *                       rowid, an upsert that updates sets none); then the statement is rolled back and run again with a
  *                       last rowid of 0. Such a statement begins with 0 from then on, until it sets one again.
  */
@@ -37,14 +37,14 @@ export class StatementRunner {
   changes = 0;
   /** Rows the last statement returned. */
   rows = 0;
-  /** What the last statement that failed threw, to tell its errors from those of the bookkeeping. */
+  /** Error of the last statement that failed, to distinguish its errors from those of the bookkeeping. */
   failure: unknown;
   readonly #schema: SchemaTraits;
-  /** Whether the counters are those of the write that runs. */
+  /** Whether the counters belong to the current write. */
   #own = false;
-  /** Whether the last rowid is the write's own, which it is before it is needed. */
+  /** Whether the last rowid is the write's own; false before it is needed. */
   #clear = false;
-  /** SQLite's last rowid before a statement whose counters are shared, as a double; undefined where it is not known. */
+  /** SQLite's last rowid before a statement with shared counters, as a double; undefined where it is unknown. */
   #lastRowid: number | undefined;
 
   constructor(db: Database, schema: SchemaTraits) {
@@ -53,7 +53,7 @@ export class StatementRunner {
   }
 
   /**
-   * A write begins. What it sees of the counters is what it would see on a new connection.
+   * Begins a write that sees the counters of a new connection.
    * @param total whether a statement of it may ask for `total_changes()`
    */
   startAnew(total: boolean): void {
@@ -63,12 +63,12 @@ export class StatementRunner {
     this.#lastRowid = undefined;
   }
 
-  /** A write of one statement begins. */
+  /** Begins a write of one statement. */
   startShared(): void {
     this.#own = false;
   }
 
-  /** To be called after an insert that went past this object, or a failure. */
+  /** Call it after an insert that bypassed this object, or a failure. */
   forgetLastRowid(): void {
     this.#lastRowid = undefined;
   }
@@ -76,7 +76,7 @@ export class StatementRunner {
   /**
    * Runs a statement once.
    *
-   * @param budgetBytes what its rows may take, encoded.
+   * @param budgetBytes bound of its rows, encoded.
    * @param wantsRows false: rows are stepped through, and left out of the result. Values in them are exact:
    * `encodeExactValue`.
    * @returns JSON of a WireStatementResult.
@@ -101,7 +101,7 @@ export class StatementRunner {
   /**
    * Runs a statement to its end and drops its rows.
    * @param bound values as better-sqlite3 binds them
-   * @returns the rows that it changed; undefined: it returns rows, whose changes are not known here
+   * @returns the number of rows it changed; undefined: it returns rows, and its changes are unknown here
    */
   runForEffect(compiled: CompiledStatement, bound: readonly unknown[] = []): number | undefined {
     return this.#counted(compiled, statement => {
@@ -113,10 +113,10 @@ export class StatementRunner {
     });
   }
 
-  /** @param changes what SQLite counted; undefined: not known here. */
+  /** @param changes SQLite's count; undefined: unknown here. */
   #noteChanges({ kind, changesRows }: CompiledStatement, changes: number | undefined): void {
     if (changesRows) this.counters.changed(changes);
-    // A virtual table that is made writes rows, and they count.
+    // Creating a virtual table writes rows, and they count.
     else if (kind === 'write') this.counters.changed();
   }
 
@@ -130,19 +130,19 @@ export class StatementRunner {
       return execute(statement);
     } catch (error) {
       this.failure = error;
-      // A statement that began counts, also where it failed; one whose parameters were refused did not begin.
+      // A statement that began counts, also if it failed; one with refused parameters did not begin.
       const began = !(error instanceof TypeError || error instanceof RangeError);
       if (compiled.changesRows && began) this.counters.changed();
       throw error;
     }
   }
 
-  /** Makes the counters what the statement may see of them. @returns the statement to run */
+  /** Sets the counters that the statement may see. @returns the statement to run */
   #prepareCounters(compiled: CompiledStatement): Statement<unknown[], unknown> {
     const asks = compiled.asksCounters || this.#schema.asksCounters;
     if (asks && !this.#own) this.startAnew(compiled.asksTotal);
     if (this.#own) {
-      // A virtual table that is made counts on from what is there.
+      // Creating a virtual table continues counting from the current values.
       const counts = asks || (compiled.kind === 'write' && !compiled.changesRows);
       if (!this.#clear && (counts || compiled.inserts)) {
         this.counters.clearOwnRowid();
@@ -166,7 +166,7 @@ export class StatementRunner {
   ): string {
     const { changes, lastInsertRowid } = statement.run(...bound);
     this.#noteChanges(compiled, changes);
-    // A virtual table that is created counts the rows of its own shadow tables.
+    // Creating a virtual table counts the rows of its own shadow tables.
     this.changes = compiled.changesRows ? changes : 0;
     this.rows = 0;
     if (!compiled.inserts || (changes === 0 && !this.#own)) return `[${this.changes},0]`;
@@ -205,12 +205,12 @@ export class StatementRunner {
           rowid = JSON.stringify(encodeInteger(after.rowid));
       }
     }
-    // Asked after the run: a change of the schema compiles the statement anew, perhaps with other columns.
+    // Read after the run: a change of the schema recompiles the statement, perhaps with other columns.
     const columns = JSON.stringify(compiled.statement.columns().map(column => column.name));
     return `{"c":${columns},"r":[${rows.join()}],"n":${this.changes},"i":${rowid}}`;
   }
 
-  /** The last rowid after an insert, where it is the write's own. @throws RowidInDoubt */
+  /** The last rowid after an insert, if it is the write's own. @throws RowidInDoubt */
   #ownRowid(compiled: CompiledStatement, after: number): number {
     if (this.#own) return after;
     const before = this.#lastRowid;
@@ -224,7 +224,7 @@ export class StatementRunner {
   }
 }
 
-/** Values of parameters, as better-sqlite3 takes them. Most are plain already, and then nothing is copied. */
+/** Values of parameters, as better-sqlite3 accepts them. Most are plain already, and then nothing is copied. */
 function decodeBindings(wire: WireParameters | undefined): SqlParameters | undefined {
   if (wire === undefined || (Array.isArray(wire) && wire.every(isPlain)))
     return wire as SqlParameters | undefined;
@@ -240,7 +240,7 @@ function isPlain(value: unknown): boolean {
 }
 
 function encodeRow(row: SqlValue[]): string {
-  // In place: the array is ours.
+  // In place: no other code uses the array.
   for (let column = 0; column < row.length; column++)
     row[column] = encodeExactValue(row[column]!) as SqlValue;
   return JSON.stringify(row);

@@ -11,7 +11,7 @@ const value = fc.oneof(
   fc.uint8Array(),
 );
 
-/** What a caller gets back: an integer is a number where that is exact; SQLite has no negative zero and no integral doubles in bigint. */
+/** The value that a caller gets back: an integer is a number where that is exact; SQLite has no negative zero and no integral doubles in bigint. */
 function stored(given: SqlValue): SqlValue {
   if (typeof given === 'bigint') return Number.isSafeInteger(Number(given)) ? Number(given) : given;
   if (given instanceof Uint8Array) return Buffer.from(given);

@@ -5,8 +5,8 @@ const CHECKPOINT_BYTE = 121;
 
 /**
  * Whether a connection, of any process, is in the middle of a checkpoint: it has the lock until all is written and flushed,
- * which takes as long as the disk does. Asked of the kernel, because SQLite tells only who begins a checkpoint.
- * @returns false also where the kernel does not tell
+ * which lasts as long as the disk needs. Asks the kernel, because SQLite reports it only to a connection that begins a checkpoint.
+ * @returns false also where the kernel does not show it
  */
 export function isBeingCheckpointed(shmPath: string): boolean {
   const inode = statSync(shmPath, { throwIfNoEntry: false })?.ino;
@@ -21,7 +21,7 @@ export function isBeingCheckpointed(shmPath: string): boolean {
 }
 
 /**
- * `1: POSIX  ADVISORY  WRITE 1234 fe:00:2264654 121 121`. Not by the device, of which some file systems tell stat another.
+ * `1: POSIX  ADVISORY  WRITE 1234 fe:00:2264654 121 121`. Ignores the device, because stat reports another on some file systems.
  * Source: proc_locks(5).
  */
 function isCheckpointLock(line: string, inode: number): boolean {

@@ -97,7 +97,7 @@ function look<Row>(path: string, sql: string): Row[] {
   }
 }
 
-/** The tenant is refused, and stays so; nothing is written to what lies there. @returns the finding */
+/** The tenant is refused, and stays so; nothing is written to the file there. @returns the finding */
 function expectWithheld(lane: TemporaryLane): string {
   const { error, uncertain, begun } = refused(lane.run([writes(INSERT)]));
   expect(error).toMatchObject({ code: 'TENANT_UNAVAILABLE', details: { reason: FILE_CHANGED } });
@@ -119,7 +119,7 @@ function expectRescued(finding: string, rows = 3 * ROWS): void {
   expect(look(copy!, 'SELECT count(*) FROM t')).toEqual([rows]);
 }
 
-/** Somebody looks at it, and the tenant is written on with what lies there. */
+/** A person checks it, and the tenant continues with the file there. */
 function expectWrittenOn(lane: TemporaryLane, table: string, rows: number): void {
   releaseWithheld(lane.options.dataDir, 'acme', 'tenant.db');
   const insert = table === 't' ? INSERT : 'INSERT INTO other(b) VALUES (randomblob(500))';
@@ -324,7 +324,7 @@ describe('a log that is deleted or replaced under an open file', () => {
   });
 });
 
-/** What is done to a log that is in use, in place. */
+/** Ways to change a log in use, in place. */
 const IN_PLACE: Readonly<Record<string, (log: string, older: string) => void>> = {
   'cut to nothing': log => truncateSync(log, 0),
   'cut to a part': log => truncateSync(log, statSync(log).size / 2),
@@ -441,7 +441,7 @@ describe('a log that is written in place', () => {
     expectWrittenOn(lane, 't', 3 * ROWS + LARGE_ROWS);
   });
 
-  it('is not taken for saved where a page is missing that no check of the database finds', () => {
+  it('does not count as saved where a page is missing that no check of the database finds', () => {
     const lane = tenantInUse();
     lane.apply(writes("INSERT INTO t(a) VALUES (printf('%.*c', 10000, 'x'))"));
     const serialize = vi.spyOn(Database.prototype, 'serialize').mockImplementationOnce(function (
@@ -465,7 +465,7 @@ describe('a log that is written in place', () => {
     expect(lane.column('SELECT count(*) FROM t')).toEqual([3 * ROWS + 1]);
   });
 
-  it('is not suspected where another process adds to it and takes that back', () => {
+  it('is not suspected where another process adds to it and undoes that', () => {
     const lane = tenantInUse();
     inAnotherProcess(
       lane.file,
@@ -476,7 +476,7 @@ describe('a log that is written in place', () => {
   });
 });
 
-/** Another program that has the file open, and does what it is asked to. */
+/** Another program that has the file open, and follows requests. */
 async function openElsewhere(file: string): Promise<(sql: string) => Promise<unknown[]>> {
   const program = `
     const db = new (require(${JSON.stringify(SQLITE)}))(${JSON.stringify(file)}, { timeout: 5000 });
@@ -560,7 +560,7 @@ describe('an index of the log (-shm) that is deleted or replaced', () => {
   );
 
   it.each(['a write', 'the idle close'])(
-    'is ended for who has the old one open: the next read fails, and sees all when the file is opened again; after %s',
+    'is retired for readers that have the old one open: the next read fails, and sees all when the file is opened again; after %s',
     async finder => {
       const lane = tenantInUse();
       const ask = await openElsewhere(lane.file);
@@ -617,7 +617,7 @@ describe('an index of the log (-shm) that an older copy is written over', () => 
     'is made again from the log, and no commit is lost: %s finds it',
     async finder => {
       const lane = tenantInUse();
-      // Has the index open, so that it stays as it is for who opens the file next.
+      // Has the index open, so that it stays as it is for the next open of the file.
       const ask = await openElsewhere(lane.file);
       expect(await ask(COUNT)).toEqual([3 * ROWS]);
       const older = readFileSync(`${lane.file}-shm`);
@@ -718,7 +718,7 @@ describe('another process that uses SQLite', () => {
     },
   );
 
-  it('and cuts the log, in the middle of what this one commits, is taken for nothing else', async () => {
+  it('and cuts the log, in the middle of a commit of this one, does not count as another change', async () => {
     const lane = await tenantWithCounter();
     for (let round = 0; round < 4; round++) {
       atNextBegin(() => inAnotherProcess(lane.file, 'PRAGMA wal_checkpoint(TRUNCATE)'));
@@ -731,7 +731,7 @@ describe('another process that uses SQLite', () => {
   });
 
   it.each(['the log stays', 'the log is cut'])(
-    'and removes our tables is found before anything is answered without them: %s',
+    'and removes internal tables is found before anything is answered without them: %s',
     what => {
       const lane = tenantInUse();
       inAnotherProcess(lane.file, 'DROP TABLE _onewriter_ledger');
@@ -749,7 +749,7 @@ describe('another process that uses SQLite', () => {
     },
   );
 
-  it('and commits keeps nobody from writing where it is released again and again', () => {
+  it('and commits does not stop writes of the tenant if it is released each time', () => {
     const lane = tenantInUse();
     const db = other(lane);
     for (let round = 0; round < 3; round++) {
@@ -813,7 +813,7 @@ it('knows the checkpoint of a thread that closes a moved tenant, also where a co
   expect(after.column('SELECT count(*) FROM t')).toEqual([3 * ROWS + 2]);
 });
 
-it('knows what another thread of the same broker wrote, while the tenant was there', () => {
+it('knows the commits of another thread of the same broker, while the tenant was there', () => {
   const before = tenantInUse();
   const after = new TemporaryLane(before.options);
   after.apply(fill());
@@ -828,7 +828,7 @@ it('knows what another thread of the same broker wrote, while the tenant was the
   expect(look(after.file, 'SELECT count(*) FROM t')).toEqual([5 * ROWS + 2]);
 });
 
-it('takes nothing for another program where a transaction of its own finds the disk full', () => {
+it('suspects no other program where its own transaction finds the disk full', () => {
   const dataDir = mountTmpfs('size=4m');
   if (dataDir === undefined) return;
   const lane = new TemporaryLane({ dataDir });
@@ -841,7 +841,7 @@ it('takes nothing for another program where a transaction of its own finds the d
   }
 });
 
-it('waits for a checkpoint whose flush takes long, and takes it for nothing else', async () => {
+it('waits for a checkpoint with a long flush, and does not count it as another change', async () => {
   const lane = tenantInUse();
   const other = new Database(lane.file);
   const writer = new Database(lane.file);
@@ -883,7 +883,7 @@ it('leaves the log alone where a thread closes a tenant that another thread has 
   expect(after.column('PRAGMA integrity_check')).toEqual(['ok']);
 });
 
-it('saves what a moved tenant has, also where the thread that closes it got it from another', () => {
+it('saves the data of a moved tenant, also where the closing thread got it from another', () => {
   const before = tenantInUse();
   const after = new TemporaryLane(before.options);
   after.apply(fill());

@@ -11,7 +11,7 @@ const WHAT: Readonly<Record<FileChange, string>> = {
     'The log of the file (-wal) was cut or overwritten while it was in use, by something that is not SQLite.',
 };
 
-/** What happened to a tenant's file, where its commits are, and what to do: for the log, people and callers. */
+/** Describes the change of a tenant's file, where its commits are, and the remedy: for the log, people and callers. */
 export function describeChange(
   tenant: string,
   path: string,
@@ -24,26 +24,26 @@ export function describeChange(
     ...describeRescue(path, rescued, newestSeq),
     ...(rescued.copy === undefined
       ? []
-      : [`To write on where it ended: onewriter restore ${rescued.copy.path} ${tenant} --replace.`]),
+      : [`To continue where it ended: onewriter restore ${rescued.copy.path} ${tenant} --replace.`]),
     change === 'gone'
       ? `To begin with a new, empty file: onewriter tenants pause ${tenant}, then resume.`
-      : `To write on with what is at ${path} now: onewriter tenants pause ${tenant}, then resume.`,
+      : `To continue with the file at ${path} now: onewriter tenants pause ${tenant}, then resume.`,
   ].join(' ');
 }
 
-/** The same where nothing could be saved yet. */
+/** The same if nothing could be saved yet. */
 export function describeUnsaved(change: FileChange, cause: string): string {
   return `${WHAT[change]} What was committed to it is in memory only and could not be saved (${cause}): make that possible, do not end the broker. It is tried again.`;
 }
 
-/** What is said where it cannot be seen what happened. */
+/** Describes a change that cannot be determined. */
 export function describeUnseen(path: string, cause: string): string {
   return `It cannot be seen whether ${path} and its log are still the files in use (${cause}): make that possible, do not end the broker. It is tried again.`;
 }
 
 /**
- * What is found where another program commits to a file that is in place, and what to do.
- * @param tablesGone it removed what commits are numbered with
+ * Describes that another program commits to a file that is in place, and the remedy.
+ * @param tablesGone it removed the tables that number commits
  */
 export function describeOthersWrote(tenant: string, path: string, tablesGone: boolean): string {
   const find = `Find the process (fuser -v ${path}) and have it write through Onewriter, or while the tenant is paused.`;
@@ -57,13 +57,13 @@ export function describeOthersWrote(tenant: string, path: string, tablesGone: bo
   }
   return [
     'Another process wrote to the file while the broker had it open.',
-    'Nothing is lost; but what it wrote has no commit number, so events, waiting readers and open transactions do not see it.',
+    'Nothing is lost; but its writes have no commit number, so events, waiting readers and open transactions do not see them.',
     find,
-    `To write on with what is there: onewriter tenants pause ${tenant}, then resume.`,
+    `To continue with the file as it is: onewriter tenants pause ${tenant}, then resume.`,
   ].join(' ');
 }
 
-/** The same where that could not be noted beside the file. */
+/** The same if that could not be noted beside the file. */
 export function describeUnnoted(finding: string, cause: string): string {
   return `${finding} This could not be noted in the data directory (${cause}); it is tried again.`;
 }

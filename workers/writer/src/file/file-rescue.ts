@@ -17,25 +17,25 @@ import { NEWEST_COMMIT_SEQ_SQL, readFileIfThere } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { type FileChange, type FileWatch, identify, NO_FILE } from './file-watch.ts';
 
-/** What was saved of files that changed under an open connection. */
+/** The saved parts of files that changed under an open connection. */
 export interface RescuedFile {
   /** A whole copy of the database, with the number of its newest commit. */
   readonly copy?: { readonly path: string; readonly commitSeq: number } | undefined;
   /** The log as it was found, where it was written in place. */
   readonly foundLog?: string | undefined;
-  /** The log alone: what it belongs to was overwritten. */
+  /** Only the log: the database it belongs to was overwritten. */
   readonly log?: string | undefined;
   /** Where the database and its log are now, together. */
   readonly movedTo?: string | undefined;
 }
 
 /**
- * Saves what only the open connection can still reach, through the descriptors that SQLite has open (/proc/self/fd).
+ * Saves data that only the open connection can still reach, through the descriptors that SQLite has open (/proc/self/fd).
  * Writes only files that are new.
  *
- * @param base path that the names of new files begin with
+ * @param base path prefix of the new files
  * @param newestSeq the last commit of this connection
- * @throws Error of the file system or SQLite; what was begun is removed
+ * @throws Error of the file system or SQLite; unfinished files are removed
  */
 export function rescueFile(
   db: Database.Database,
@@ -58,7 +58,7 @@ export function rescueFile(
   }
   mkdirSync(dirname(base), { recursive: true });
   try {
-    // While this connection reads, no other can begin the log again.
+    // While this connection reads, no other can restart the log.
     db.exec('BEGIN');
     db.prepare('SELECT count(*) FROM sqlite_schema').get();
     // Closing this descriptor drops SQLite's locks on the file. The connection is closed next.
@@ -74,8 +74,8 @@ export function rescueFile(
 }
 
 /**
- * The same where the log was written or cut in place. What is left of it is joined to the file as the last checkpoint left that.
- * Pages that are only in this connection's cache make it whole, where it has all that are missing.
+ * The same for a log that was written or cut in place. Its remains are joined to the file as the last checkpoint left it. Pages
+ * that only this connection's cache has complete it, if the cache has all missing ones.
  */
 function rescueFromCutLog(
   db: Database.Database,
@@ -86,21 +86,21 @@ function rescueFromCutLog(
   const foundLog = `${base}.changed-wal`;
   mkdirSync(dirname(base), { recursive: true });
   try {
-    // While this connection reads, no other can begin the log again.
+    // While this connection reads, no other can restart the log.
     const { committed, committedBytes, writtenBack } = watch.readLog();
     db.exec('BEGIN');
     beginToRead(db);
     const wal = findOpenFile(watch.wal);
     copyNew(wal, foundLog);
     copyNew(findOpenFile(watch.main.identity), base);
-    // Older pages than those in the file would be applied to it.
+    // Otherwise pages older than those in the file would be applied to it.
     if (committed > 0 && committed >= writtenBack) {
       copyNew(wal, `${base}-wal`);
       truncateSync(`${base}-wal`, committedBytes);
     }
     let commitSeq = joinCopy(base);
     if (commitSeq < newestSeq) {
-      // What is not in the cache cannot be read then, and cannot be mistaken for what was committed.
+      // Then pages outside the cache cannot be read, or mistaken for committed ones.
       truncateSync(wal, 0);
       if (writeFromCache(db, `${base}.whole`, newestSeq)) {
         renameSync(`${base}.whole`, base);
@@ -118,7 +118,7 @@ function rescueFromCutLog(
   }
 }
 
-/** Where it cannot, because a page was only in the log, no other process can either. */
+/** If reading fails, because a page was only in the log, no other process can read it either. */
 function beginToRead(db: Database.Database): void {
   try {
     db.prepare('SELECT count(*) FROM sqlite_schema').get();
@@ -131,8 +131,8 @@ function beginToRead(db: Database.Database): void {
 const MAX_IMAGE_BYTES = 64 * 1024 * 1024;
 
 /**
- * Writes what a connection sees while its log cannot be read, if that is all.
- * @returns whether it is; else nothing is left
+ * Writes the database as a connection sees it while its log cannot be read, if that is complete.
+ * @returns whether it is; if not, no file is left
  */
 function writeFromCache(db: Database.Database, path: string, newestSeq: number): boolean {
   const pageSize = db.pragma('page_size', { simple: true }) as number;
@@ -150,7 +150,7 @@ function writeFromCache(db: Database.Database, path: string, newestSeq: number):
     writeFileSync(path, image, { flag: 'wx' });
     if (joinCopy(path) === newestSeq && isSound(path)) return true;
   } catch (error) {
-    // What was saved before stays as it is.
+    // The earlier copy stays as it is.
     if (!(error instanceof Database.SqliteError)) throw error;
   }
   removeDatabase(path);
@@ -171,25 +171,25 @@ function removeDatabase(path: string): void {
 }
 
 /**
- * Sees to it that the log is never applied to a file that it does not belong to: neither by whoever opens that file next,
- * nor by the close of this connection, which would write the log back. Call it when all is saved.
+ * Makes sure that the log is never applied to a file that it does not belong to: neither by the next process that opens that
+ * file, nor by the close of this connection, which would write the log back. Call it when all is saved.
  */
 export function setLogApart(watch: FileWatch, change: FileChange, base: string): void {
-  if (change === 'gone') return; // what the path leads to next is looked at before it is opened
+  if (change === 'gone') return; // the next file at the path is checked before it is opened
   const isOurs = identify(watch.walPath) === watch.wal;
-  // Database and log were put there together.
+  // Database and log were replaced together.
   if (change === 'replaced' && !isOurs) return;
-  // Whoever has it open can write nothing of it back from here on.
+  // From here on, no connection that has it open can write any of it back.
   if (change !== 'replaced' || isOurs) truncateSync(findOpenFile(watch.wal), 0);
   if (change === 'log-replaced') renameSync(watch.walPath, `${base}.other-wal`);
   else rmSync(watch.walPath, { force: true });
-  // The index is of that log, too.
+  // The index belongs to that log, too.
   rmSync(`${watch.path}-shm`, { force: true });
 }
 
 /**
- * Whether several connections of this process have the log open, each with a descriptor to read and write it. (Not told by the
- * database's descriptors: SQLite keeps that of a closed connection for as long as another holds a lock.)
+ * Whether several connections of this process have the log open, each with a descriptor to read and write it. (The database's
+ * descriptors do not show this: SQLite keeps that of a closed connection for as long as another holds a lock.)
  */
 export function isOpenTwice({ wal }: FileWatch): boolean {
   const names = readdirSync(DESCRIPTORS).filter(name => identify(`${DESCRIPTORS}/${name}`) === wal);
@@ -206,7 +206,7 @@ function canReadAndWrite(descriptor: string): boolean {
 
 const DESCRIPTORS = '/proc/self/fd';
 
-/** A path to a file that this process has open, wherever its name is now. @throws Error where there is none, or no /proc */
+/** A path to a file that this process has open, whatever its name is now. @throws Error where there is none, or no /proc */
 export function findOpenFile(identity: string): string {
   if (identity === NO_FILE) throw new Error('There is no such file.');
   for (const name of readdirSync(DESCRIPTORS)) {
@@ -220,7 +220,7 @@ function copyNew(from: string, to: string): void {
   flush(to);
 }
 
-/** 0 where even the tables that tell were only in a log that is lost. */
+/** 0 where even the tables with the number were only in a log that is lost. */
 function newestSeqOf(db: Database.Database): number {
   try {
     return db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck().get() ?? 0;

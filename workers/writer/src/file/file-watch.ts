@@ -6,10 +6,10 @@ import { isBeingCheckpointed } from './checkpoint-lock.ts';
 import { endsCommitOf, type LogMark, markOfOpen, readValidLog, type ValidLog, withLog } from './log-check.ts';
 
 /**
- * What happened to the files under an open connection:
+ * Changes of the files under an open connection:
  *
- * - `gone`: nothing is at the database's path
- * - `replaced`: another file is
+ * - `gone`: there is no file at the database's path
+ * - `replaced`: there is another file
  * - `overwritten`: the same file, written by something that is not SQLite (`cp` over it keeps the inode)
  * - `log-gone`, `log-replaced`, `log-overwritten`: the same of the write-ahead log
  */
@@ -21,22 +21,22 @@ export type FileChange =
   | 'log-replaced'
   | 'log-overwritten';
 
-/** Device and inode of a file, and what changes when something writes it. */
+/** Device and inode of a file, and the attributes that a write changes. */
 export interface FileMark {
   readonly identity: string;
   readonly size: number;
   readonly mtimeMs: number;
 }
 
-/** A checkpoint of another process writes pages first, and says so in the index of the log only when all are written. */
+/** A checkpoint of another process writes pages first, and updates the index of the log only when all are written. */
 const CHECKPOINT_SETTLES_MS = 200;
 const CHECKPOINT_LASTS_MS = 2_000;
-/** Looks into a log that others cut or begin again meanwhile. */
+/** Reads of a log that others cut or restart meanwhile. */
 const MAX_LOG_LOOKS = 5;
 /**
- * Where the log's header has the number of times that it was begun again, and the first salt. Source: fileformat2.html,
- * section 4.1. Each connection counts the first for itself, so that two logs in a row can have the same; the salt lies in the
- * index that all share, and grows by one whenever any of them begins the log again (wal.c, walRestartHdr).
+ * Where the log's header has the number of its restarts, and the first salt. Source: fileformat2.html, section 4.1. Each
+ * connection counts restarts separately, so two successive logs can have the same number; the salt is in the shared index, and
+ * grows by one whenever any connection restarts the log (wal.c, walRestartHdr).
  */
 const SEQUENCE_OFFSET = 12;
 const SALT_OFFSET = 16;
@@ -45,28 +45,28 @@ const HAS_PROC = existsSync('/proc/self/fd');
 
 /** How far the log was written back. */
 interface LogState {
-  /** Times that the connection which began the log did so; -1 where it has no header yet. */
+  /** Restarts counted by the connection that began the log; -1 where it has no header yet. */
   readonly sequence: number;
   /** The same after this connection begins a log that has no header. */
   readonly next: number;
   /** First salt of the log; 0 where it has no header. */
   readonly salt: number;
   readonly writtenBack: number;
-  /** All of it is: the next commit begins it again. */
+  /** All of it is written back: the next commit restarts it. */
   readonly complete: boolean;
-  /** As other connections changed it: their commits, and what cut the log. */
+  /** Changes by other connections: their commits, and cuts of the log. */
   readonly version: number;
 }
 
 /**
- * Notices that the files of an open connection were deleted, replaced or overwritten, under which SQLite would go on
- * without an error. Looks at them by path only: opening the database file here and closing it would drop SQLite's locks.
+ * Notices that the files of an open connection were deleted, replaced or overwritten; SQLite would continue without an error.
+ * Looks at them by path only: opening the database file here and closing it would drop SQLite's locks.
  *
  * In WAL mode only checkpoints write the database file. So its time and size are as the last one of this connection left
  * them, or another process made a checkpoint, which the index and the header of the log show.
  *
- * The log is written by transactions only, and after those of this connection it is looked at as well: who writes or cuts it
- * in place changes its time or size. Then all of it is read, and has to be what SQLite would take from it after a crash.
+ * Only transactions write the log, and it is checked after those of this connection, too: a write or cut in place changes its
+ * time or size. Then all of it is read, and has to match what SQLite would recover from it after a crash.
  *
  * A look is two calls of stat. See ADR 0029.
  */
@@ -76,32 +76,32 @@ export class FileWatch {
   readonly walPath: string;
   /** The index of the log. */
   readonly indexPath: string;
-  /** What readers and tools use; it may be a link to the file. */
+  /** The path that readers and tools use; it may be a link to the file. */
   readonly #entry: string;
   readonly #db: Database.Database;
   /** undefined: on a network file system the time of a file may change after its last write. */
   readonly #log: Statement<[], readonly [number, number, number]> | undefined;
-  /** Changes with each commit of another connection, when another cuts the log, and when this one fails; never with a commit of its own. */
+  /** Changes with each commit of another connection, when another cuts the log, and when this one fails; not with its own commits. */
   readonly #version: Statement<[], number>;
   readonly #wal: string;
-  /** undefined: on a network file system SQLite makes none, and without /proc the open one cannot be ended. */
+  /** undefined: on a network file system SQLite makes none, and without /proc the open one cannot be retired. */
   readonly #index: string | undefined;
   #main: FileMark;
   #state: LogState;
-  /** As this connection has seen them: version, and pages in the log after its own last commit. */
+  /** Last seen by this connection: version, and pages in the log after its own last commit. */
   #seenVersion = 0;
   #pages = 0;
-  /** The log as it was when all of it was well; undefined where that is to be looked at. */
+  /** The log when it was last whole; undefined where it has to be checked. */
   #logMark: LogMark | undefined;
-  /** Of the log, as hex. */
+  /** Salts of the log, as hex. */
   #salts = '';
-  /** As others had changed it then. */
+  /** The version at that time. */
   #saltsVersion = 0;
   readonly #pageSize: number;
   /** undefined until {@link findCounter}, and where that finds none. */
   #counter: CommitCounter | undefined;
   #soughtCounter = false;
-  /** As it was when the version was that seen, and commits of this connection since. */
+  /** The counter at the last seen version, and commits of this connection since. */
   #counted = 0;
   #ownCommits = 0;
 
@@ -109,7 +109,7 @@ export class FileWatch {
    * @param entry leads to the file
    * @param path the file itself
    * @param index of the log, by device and inode
-   * @param exclusive the file system is a network's
+   * @param exclusive the file is on a network file system
    */
   constructor(db: Database.Database, entry: string, path: string, index: string, exclusive: boolean) {
     this.#entry = entry;
@@ -124,14 +124,14 @@ export class FileWatch {
     this.#wal = identify(this.walPath);
     this.indexPath = `${path}-shm`;
     this.#index = exclusive || !HAS_PROC ? undefined : index;
-    // In this order: a checkpoint of another connection that ends in between is one more that others made. The other way
-    // round its last pages would look as if something else had written them.
+    // In this order: if another connection's checkpoint ends in between, it counts as one that others made. In the other order
+    // its last pages would look as if another program had written them.
     this.#state = this.#readState(0);
     this.#main = markOf(path);
     this.forgetOthers();
   }
 
-  /** The database file, as it was when all was well. */
+  /** The database file at the last look without a finding. */
   get main(): FileMark {
     return this.#main;
   }
@@ -141,7 +141,7 @@ export class FileWatch {
     return this.#wal;
   }
 
-  /** Whether the index of the log was deleted or replaced: who opens the database next uses another. */
+  /** Whether the index of the log was deleted or replaced: the next process that opens the database uses another. */
   get isIndexGone(): boolean {
     if (this.#index === undefined) return false;
     const index = identify(this.indexPath);
@@ -153,7 +153,7 @@ export class FileWatch {
     return this.#index ?? NO_FILE;
   }
 
-  /** What happened to the files; undefined where they are in place. @throws Error of the file system where it cannot be known */
+  /** The change of the files; undefined where they are in place. @throws Error of the file system where it is unknown */
   look(): FileChange | undefined {
     const main = statOf(this.#entry);
     if (main === undefined) return 'gone';
@@ -164,7 +164,7 @@ export class FileWatch {
     }
     if (this.#isLogWhole(wal) === false) return 'log-overwritten';
     if (main.mtimeMs === this.#main.mtimeMs && main.size === this.#main.size) return undefined;
-    // Inside a transaction a connection cannot look at its log. The next look finds it.
+    // Inside a transaction a connection cannot read the state of its log. The next look finds the change.
     if (this.#log === undefined || this.#db.inTransaction) return undefined;
     const checkpointed = this.#isCheckpointed(main);
     if (checkpointed === false) return 'overwritten';
@@ -172,9 +172,9 @@ export class FileWatch {
     return undefined;
   }
 
-  /** This connection has made a checkpoint: the file is as that left it. */
+  /** This connection has made a checkpoint: notes the file as it is now. */
   noteCheckpoint(): void {
-    // In this order, as when it was opened.
+    // In the same order as at opening.
     const { sequence, next } = this.#state;
     this.#renewState(sequence === -1 ? next : sequence);
   }
@@ -183,7 +183,7 @@ export class FileWatch {
     try {
       this.#state = this.#readState(next);
     } catch (error) {
-      // What is known stays: the next look finds by the log that it was written back or cut.
+      // The old state stays: the next look finds from the log that it was written back or cut.
       if (isOutOfDescriptors(error)) return;
       throw error;
     }
@@ -192,31 +192,31 @@ export class FileWatch {
 
   #noteMain(): void {
     const main = markOf(this.path);
-    // Else the next look finds another file.
+    // Otherwise the next look finds another file.
     if (main.identity === this.#main.identity) this.#main = main;
   }
 
   /**
-   * This connection has committed: what is in the log now is its own. Not inside a transaction.
+   * This connection has committed: the log now ends with its own commit. Not inside a transaction.
    * @returns false where the log was written or cut in place meanwhile, so that the commit may be lost with it
    */
   noteCommit(pages: number): boolean {
     const then = this.#pages;
     this.#pages = pages;
-    // In this order: a commit of another is a new version only after it is counted.
+    // In this order: another's commit is a new version only after it is counted.
     if (this.#counter !== undefined) this.#countOwn();
     try {
       return withLog(this.walPath, file => {
-        // In this order: what is written after it is noticed by the next look.
+        // In this order: the next look notices later writes.
         this.#logMark = markOfOpen(file);
-        // The frame before the commit is not there where the log was cut, and another where it was overwritten or began again.
+        // The frame before the commit is missing if the log was cut, and differs if it was overwritten or restarted.
         if (then > 0 && then <= pages && endsCommitOf(file, this.#salts, then, this.#pageSize)) return true;
         this.#logMark = undefined;
         return this.#checkLog() !== false;
       });
     } catch (error) {
       this.#logMark = undefined;
-      // It is gone, or cannot be opened now: the next look says so.
+      // The log is gone, or cannot be opened now: the next look reports it.
       if (isOutOfDescriptors(error) || (error as NodeJS.ErrnoException).code === 'ENOENT') return true;
       throw error;
     }
@@ -227,7 +227,7 @@ export class FileWatch {
     if (this.#logMark !== undefined) this.#logMark = markOf(this.walPath);
   }
 
-  /** What SQLite would take from the log now, of the log that this connection wrote; and pages of it written back. */
+  /** The part that SQLite would recover now of the log that this connection wrote; and pages of it written back. */
   readLog(): ValidLog & { readonly writtenBack: number } {
     const [, pages, writtenBack] = this.#log?.get() ?? [0, this.#pages, 0];
     const found = withLog(this.walPath, file => readValidLog(file, pages));
@@ -235,11 +235,11 @@ export class FileWatch {
     return { ...found, ...(isOther ? { frames: 0, committed: 0, committedBytes: 0 } : {}), writtenBack };
   }
 
-  /** Undefined where it cannot be known now: the next look asks again. */
+  /** Undefined where it is unknown now: the next look asks again. */
   #isLogWhole({ size, mtimeMs }: Stats): boolean | undefined {
     const then = this.#logMark;
     if (then?.size === size && then.mtimeMs === mtimeMs) return true;
-    // On a network file system times change after the last write. Inside a transaction the log is not looked at.
+    // On a network file system times change after the last write. Inside a transaction the log is not checked.
     if (this.#log === undefined || this.#db.inTransaction) return undefined;
     return this.#checkLog();
   }
@@ -247,7 +247,7 @@ export class FileWatch {
   #checkLog(): boolean | undefined {
     try {
       for (let look = 0; look < MAX_LOG_LOOKS; look++) {
-        // In this order: who begins the log again, or cuts it, changes the version before the file.
+        // In this order: restarting or cutting the log changes the version before the file.
         const version = this.#version.get()!;
         const pages = this.#log?.get()?.[1] ?? this.#pages;
         const { frames, salts, mark } = withLog(this.walPath, file => ({
@@ -255,7 +255,7 @@ export class FileWatch {
           ...readValidLog(file, pages),
         }));
         if (frames === pages && (pages === 0 || this.#follows(salts, version))) {
-          // Who begins a log that others cut may choose any.
+          // After a cut by others, the next connection to write may choose any salts.
           if (pages > 0) this.#salts = salts;
           else if (version !== this.#saltsVersion) this.#salts = '';
           this.#saltsVersion = version;
@@ -267,14 +267,14 @@ export class FileWatch {
       return undefined;
     } catch (error) {
       if (isOutOfDescriptors(error) || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      // A lock, or SQLite cannot read the file itself, which the next batch finds.
+      // A lock, or SQLite cannot read the file, which the next batch finds.
       if (error instanceof Database.SqliteError) return undefined;
       throw error;
     }
   }
 
   /**
-   * Whether a log is the known one, or that one begun again; not an older one that was put back. Where another connection cut it,
+   * Whether a log is the known one, or its restart, and not an older one that was put back. After a cut by another connection,
    * which is a new version, the salts are any.
    */
   #follows(salts: string, version: number): boolean {
@@ -283,13 +283,13 @@ export class FileWatch {
     return (times + SALTS) % SALTS < SALTS / 2;
   }
 
-  /** This connection has cut the log, which counts as beginning it again. Call {@link noteCheckpoint} before the cut. */
+  /** This connection has cut the log, which counts as a restart. Call {@link noteCheckpoint} before the cut. */
   noteCut(): void {
     this.#pages = 0;
     this.#renewState(this.#state.next);
   }
 
-  /** The index was made again from the log, and says nothing of what was written back before. */
+  /** The index was rebuilt from the log, and no longer shows what was written back before. */
   noteIndexRemade(): void {
     this.forgetOthers();
     const { sequence, next } = this.#state;
@@ -297,14 +297,14 @@ export class FileWatch {
   }
 
   /**
-   * Whether something happened to the database that this connection did not do, or a transaction of its own failed for want of
-   * space: {@link othersAdded} tells. Inside a transaction it costs no lock.
+   * Whether another connection changed the database, or a transaction of this one failed because the disk is full:
+   * {@link othersAdded} distinguishes the two. Inside a transaction it costs no lock.
    */
   get isVersionNew(): boolean {
     return this.#version.get() !== this.#seenVersion;
   }
 
-  /** Whether {@link findCounter} is to be called. */
+  /** Whether to call {@link findCounter}. */
   get wantsCounter(): boolean {
     return !this.#soughtCounter && this.#index !== undefined;
   }
@@ -321,12 +321,12 @@ export class FileWatch {
     this.#count();
   }
 
-  /** This connection has committed something. */
+  /** This connection has committed. */
   noteOwnCommit(): void {
     this.#ownCommits++;
   }
 
-  /** All that was committed is this connection's, if the version is that seen; also what it does not know of. */
+  /** If the version is the last seen one, all commits are this connection's, including those it does not know of. */
   #countOwn(): void {
     const counted = this.#counter!.read();
     if (this.isVersionNew) return;
@@ -341,8 +341,8 @@ export class FileWatch {
   }
 
   /**
-   * Whether others committed since this connection did. Not inside a transaction. Where the counter is not known they did if pages
-   * were added to the log; where that was cut meanwhile (RESTART, TRUNCATE) it cannot be known, and the answer is no.
+   * Whether others committed after this connection. Not inside a transaction. Without the counter, pages added to the log count
+   * as others' commits; if it was cut meanwhile (RESTART, TRUNCATE) that is unknown, and the answer is no.
    */
   othersAdded(): boolean {
     const commits = this.#counter && commitsBetween(this.#counted + this.#ownCommits, this.#counter.read());
@@ -350,10 +350,10 @@ export class FileWatch {
     return commits === undefined ? pages.now > 0 && pages.now !== pages.then : commits > 0;
   }
 
-  /** What others did so far is known. */
+  /** Treats all changes by others so far as known. */
   forgetOthers(): { readonly pages: { readonly then: number; readonly now: number } } {
     const then = this.#pages;
-    // What comes in between is a new version to the next look, and must not be counted yet.
+    // A change in between is a new version at the next look, and must not be counted yet.
     do {
       this.#seenVersion = this.#version.get()!;
       this.#count();
@@ -363,8 +363,8 @@ export class FileWatch {
   }
 
   /**
-   * Whether a checkpoint of another connection wrote the file. Waits a while for one that is under way; undefined where a lock
-   * keeps it from being known, or it is not over: the next look asks again.
+   * Whether a checkpoint of another connection wrote the file. Waits a while for a running one; undefined where a lock hides it,
+   * or it is not over: the next look asks again.
    */
   #isCheckpointed(seen: Stats): boolean | undefined {
     try {
@@ -373,7 +373,7 @@ export class FileWatch {
       if (isOutOfDescriptors(error)) return undefined;
       if (!(error instanceof Database.SqliteError)) throw error;
       if (/^SQLITE_(BUSY|LOCKED|PROTOCOL)/.test(error.code)) return undefined;
-      // The file was written, and the log cannot be read: what lies there is not to be trusted.
+      // The file was written, and the log cannot be read: its content is unreliable.
       return false;
     }
   }
@@ -386,7 +386,7 @@ export class FileWatch {
       const now = statOf(this.path) ?? before;
       const rests = now.mtimeMs === before.mtimeMs && now.size === before.size;
       if (rests || performance.now() > dueMs) {
-        // Its flush takes as long as the disk does.
+        // Its flush lasts as long as the disk needs.
         return isBeingCheckpointed(this.indexPath) ? undefined : this.#othersWroteBack();
       }
       before = now;
@@ -397,15 +397,15 @@ export class FileWatch {
     const then = this.#state;
     const now = this.#readState(then.next);
     const othersCommitted = now.version !== then.version;
-    // It was cut, or has been empty: only others' commits would need a checkpoint.
+    // The log was cut, or has been empty: only others' commits would need a checkpoint.
     if (now.sequence === -1) return then.sequence !== -1 || othersCommitted;
     if (then.sequence !== -1 && now.salt === then.salt) return now.writtenBack > then.writtenBack;
-    // A commit of this connection begins a log again that is all written back, or has no header yet.
+    // A commit of this connection restarts a log that is fully written back, or begins one without a header.
     const isNext = then.sequence === -1 ? now.sequence === then.next : now.salt === (then.salt + 1) % SALTS;
     return !(then.complete && isNext) || now.writtenBack > 0 || othersCommitted;
   }
 
-  /** @param next where the log has no header: the sequence that it gets with the next commit */
+  /** @param next for a log without a header: the sequence that it gets with the next commit */
   #readState(next: number): LogState {
     const [, pages, writtenBack] = this.#log?.get() ?? [0, 0, 0];
     const { sequence, salt } = readHeader(this.walPath);
@@ -425,7 +425,7 @@ function firstSalt(salts: string): number {
   return Number.parseInt(salts.slice(0, 8), 16);
 }
 
-/** What a log begins with. */
+/** The beginning of a log. */
 type LogHeader = Pick<LogState, 'sequence' | 'salt'>;
 const NO_HEADER: LogHeader = Object.freeze({ sequence: -1, salt: 0 });
 
@@ -436,7 +436,7 @@ function readHeader(walPath: string): LogHeader {
     file = openSync(walPath, 'r');
   } catch (error) {
     if (isOutOfDescriptors(error)) throw error;
-    return NO_HEADER; // it is gone: the next look says so
+    return NO_HEADER; // it is gone: the next look reports it
   }
   try {
     const header = Buffer.alloc(SALT_OFFSET + 4);
@@ -448,13 +448,13 @@ function readHeader(walPath: string): LogHeader {
   }
 }
 
-/** The mark of what a path leads to. */
+/** The mark of the file at a path. */
 export function markOf(path: string): FileMark {
   const stats = statOf(path);
   return { identity: toIdentity(stats), size: stats?.size ?? 0, mtimeMs: stats?.mtimeMs ?? 0 };
 }
 
-/** Undefined where a path leads to nothing, as a link to itself does. */
+/** Undefined where there is no file at the path, or a link to itself. */
 function statOf(path: string): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false });
@@ -466,7 +466,7 @@ function statOf(path: string): Stats | undefined {
 
 export const NO_FILE = 'none';
 
-/** Device and inode of what a path leads to; `none` where that is nothing. */
+/** Device and inode of the file at a path; `none` where there is none. */
 export function identify(path: string): string {
   return toIdentity(statOf(path));
 }

@@ -17,29 +17,29 @@ const PAGE_SIZE_OFFSET = 8;
 const SALTS_OFFSET = 16;
 const SALTS_BYTES = 8;
 const HEADER_CHECKSUM_OFFSET = 24;
-/** Of a frame. */
+/** Offsets in a frame. */
 const COMMIT_OFFSET = 4;
 const FRAME_SALTS_OFFSET = 8;
 const FRAME_CHECKSUM_OFFSET = 16;
 
-/** Read at once where a log is checked. */
+/** Bytes read at once in a check of the log. */
 const CHUNK_BYTES = 1024 * 1024;
 
-/** The part of a log that SQLite would take from it. */
+/** The part of a log that SQLite would recover. */
 export interface ValidLog {
-  /** Both, as hex: another log has others. */
+  /** Both salts, as hex: another log has others. */
   readonly salts: string;
   /** Frames in a row with the right salts and checksums. */
   readonly frames: number;
   /** The last of them that ends a commit; 0 where none does. */
   readonly committed: number;
-  /** Up to there, from the first byte of the file. */
+  /** The end of that frame in the file, in bytes. */
   readonly committedBytes: number;
 }
 
 const NOTHING: ValidLog = Object.freeze({ salts: '', frames: 0, committed: 0, committedBytes: 0 });
 
-/** What `use` makes of an open log. Opening and closing the log drops no lock: SQLite locks the database and the index. */
+/** Runs `use` with an open log. Opening and closing the log drops no lock: SQLite locks the database and the index. */
 export function withLog<Result>(path: string, use: (file: number) => Result): Result {
   const file = openSync(path, 'r');
   try {
@@ -49,7 +49,7 @@ export function withLog<Result>(path: string, use: (file: number) => Result): Re
   }
 }
 
-/** What changes when a file is written. */
+/** Attributes that a write to the file changes. */
 export interface LogMark {
   readonly size: number;
   readonly mtimeMs: number;
@@ -60,7 +60,7 @@ export function markOfOpen(file: number): LogMark {
   return { size, mtimeMs };
 }
 
-/** Read into after each batch. */
+/** Reused after each batch. */
 const frameHeader = Buffer.alloc(FRAME_HEADER_BYTES);
 
 /** Whether a frame ends a commit of the log with these salts. @param frame its number, from 1 */
@@ -73,7 +73,7 @@ export function endsCommitOf(file: number, salts: string, frame: number, pageSiz
 
 /**
  * Reads a log as SQLite does after a crash, but keeps nothing. Costs about 2 ms for each MB.
- * @param maxFrames how many frames are wanted
+ * @param maxFrames how many frames to read at most
  */
 export function readValidLog(file: number, maxFrames: number): ValidLog {
   const header = Buffer.alloc(LOG_HEADER_BYTES);
@@ -118,7 +118,7 @@ export function readValidLog(file: number, maxFrames: number): ValidLog {
   return end();
 }
 
-/** @param isForeign they were written on a machine with the other order of bytes */
+/** @param isForeign they were written on a machine with the other byte order */
 function toWords(bytes: Buffer, isForeign: boolean): Int32Array {
   const { buffer, byteOffset, length } = isForeign ? Buffer.from(bytes).swap32() : bytes;
   return new Int32Array(buffer, byteOffset, length / 4);

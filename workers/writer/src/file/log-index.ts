@@ -12,33 +12,33 @@ import { readValidLog, withLog } from './log-check.ts';
 const HEADER_BYTES = 48;
 const HEADERS_BYTES = 2 * HEADER_BYTES;
 const CHECKSUM_WORD = 10;
-/** What opening says of a name that has no file: nothing, a folder, a socket, a link. */
+/** Error codes for a name without an index file: nothing, a folder, a socket, a link. */
 const NO_INDEX: ReadonlySet<string | undefined> = new Set(['ENOENT', 'EISDIR', 'ENXIO', 'ELOOP']);
-/** SQLite refuses all but its own, 3007000. */
+/** SQLite refuses all versions but its own, 3007000. */
 const NO_VERSION = 1;
 
 /**
- * Has everybody who uses another index (-shm) of the same log make it again from the log. A process that opens a database whose
- * index was deleted makes a new one, and does not see there what is committed with the old one.
+ * Makes all connections that use another index (-shm) of the same log rebuild it from the log. A process that opens a database
+ * whose index was deleted makes a new one, and does not see there what is committed with the old one.
  *
  * @param own the index that this process has open, by device and inode
  */
 export function invalidateIndex(shmPath: string, own: string): void {
   let file: number;
   try {
-    // As SQLite does: where a link leads is not ours.
+    // As SQLite does: the target of a link is not its index.
     file = openSync(shmPath, constants.O_RDWR | constants.O_NOFOLLOW);
   } catch (error) {
-    // Who opens the database next makes one, or cannot open it.
+    // The next process that opens the database makes one, or cannot open it.
     if (NO_INDEX.has((error as NodeJS.ErrnoException).code)) return;
     throw error;
   }
   const stats = fstatSync(file);
-  // It was moved back this moment. Closing it would drop SQLite's locks on it.
+  // It was moved back just now. Closing it would drop SQLite's locks on it.
   if (toIdentity(stats) === own) return;
   try {
     if (!stats.isFile()) return;
-    // SQLite does the same before it makes an index again, which it does for a header that is not valid.
+    // SQLite does the same before it rebuilds an index, which it does for a header that is not valid.
     writeSync(file, Buffer.alloc(HEADERS_BYTES), 0, HEADERS_BYTES, 0);
   } finally {
     closeSync(file);
@@ -46,8 +46,8 @@ export function invalidateIndex(shmPath: string, own: string): void {
 }
 
 /**
- * Ends an index that has lost its name: each connection that has it open fails its next read with SQLITE_CANTOPEN, instead of seeing
- * no further commit. Readers of this project open the database again then.
+ * Retires an index that has lost its name: each connection that has it open fails its next read with SQLITE_CANTOPEN, instead of
+ * seeing no further commit. Readers of this project open the database again then.
  *
  * @param path to the index, which this process has open
  * @returns a descriptor, to be closed after SQLite's own: closing it drops SQLite's locks
@@ -70,17 +70,17 @@ export function retireIndex(path: string): number {
   return file;
 }
 
-/** Looks at an index that others change meanwhile. */
+/** Reads of an index that others change meanwhile. */
 const MAX_INDEX_LOOKS = 5;
 
 /**
- * Whether the index of an open database ends elsewhere than its log: an older copy was written over it. The next commit would be
- * written over those that it does not know. Reads the whole log; not inside a transaction.
+ * Whether the index of an open database ends at another commit than its log, because an older copy was written over it. The next
+ * commit would overwrite those that the index does not have. Reads the whole log; not inside a transaction.
  *
- * One that another process is just committing looks the same. To make the index again does no harm then.
+ * An index during another process's commit looks the same. Then rebuilding it does no harm.
  */
 export function isIndexOfAnotherTime(db: Database.Database, walPath: string): boolean {
-  // It could not be made again.
+  // It could not be rebuilt.
   if (!existsSync('/proc/self/fd')) return false;
   const look = db.prepare<[], readonly [number, number, number]>('PRAGMA wal_checkpoint(NOOP)').raw(true);
   let [, pages] = look.get() ?? [0, 0, 0];
@@ -89,7 +89,7 @@ export function isIndexOfAnotherTime(db: Database.Database, walPath: string): bo
     try {
       ({ committed } = withLog(walPath, file => readValidLog(file, Number.POSITIVE_INFINITY)));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false; // the next look at the files says so
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false; // the next look at the files reports it
       throw error;
     }
     if (committed === pages) return false;
@@ -101,11 +101,11 @@ export function isIndexOfAnotherTime(db: Database.Database, walPath: string): bo
 }
 
 /**
- * Has SQLite make an index again from the log with the next read, for all who have it open. Not inside a transaction.
+ * Makes SQLite rebuild an index from the log with the next read, for all that have it open. Not inside a transaction.
  * @param index by device and inode; open in this process
  */
 export function remakeIndex(index: string): void {
-  // SQLite does so where the header is not valid. By its own descriptor: closing another of the same file would drop its locks.
+  // SQLite does so if the header is not valid. By its own descriptor: closing another of the same file would drop its locks.
   const file = Number(basename(findOpenFile(index)));
   writeSync(file, Buffer.alloc(HEADERS_BYTES), 0, HEADERS_BYTES, 0);
 }

@@ -8,19 +8,19 @@ export interface DiskSpace {
   readonly totalBytes: number;
 }
 
-/** Looks at the disk of a file. */
+/** Reads the disk space of a file's file system. */
 export type FreeSpace = (path: string) => DiskSpace;
 
 /** A log below this is no danger to a disk: it is written back and cut at 1,000 pages (4 MB) or soon after. */
 const HELD_BYTES = 64 * 1024 * 1024;
-/** What a held log must leave on the disk. The share is that of the finding OnewriterDiskFull, at its critical level. */
+/** Space that a held log must leave on the disk. The share is that of the finding OnewriterDiskFull, at its critical level. */
 const RESERVED_SHARE = 0.03;
 const MAX_RESERVED_BYTES = 1024 * 1024 * 1024;
 const LOOK_EVERY_MS = 1_000;
 
 /**
  * Refuses the writes of a tenant whose log is held by a reader, before the log has filled the disk for all tenants. The
- * reader may be of a process that Onewriter cannot end. The tenant is tried again like any that has no space, and a try
+ * reader may belong to a process that Onewriter cannot end. The tenant is tried again like any without disk space, and a try
  * cuts the log when the reader is gone. See ADR 0037.
  */
 export class LogRoom {
@@ -32,7 +32,7 @@ export class LogRoom {
     this.#freeSpace = freeSpace;
   }
 
-  /** To be called before a batch. @throws OnewriterError DATABASE_FULL; nothing of the batch was applied */
+  /** Call it before a batch. @throws OnewriterError DATABASE_FULL; none of the batch was applied */
   assertRoom({ tenant, checkpoints, watch }: TenantDatabase): void {
     if (checkpoints.walBytes < HELD_BYTES) return;
     const now = performance.now();
@@ -45,7 +45,7 @@ export class LogRoom {
     if (freeBytes >= Math.min(totalBytes * RESERVED_SHARE, MAX_RESERVED_BYTES)) return;
     throw new OnewriterError(
       'DATABASE_FULL',
-      'A reader keeps the write-ahead log of this tenant from shrinking, and the disk is nearly full. Other tenants go on. End that reader: onewriter doctor names its process.',
+      'A reader keeps the write-ahead log of this tenant from shrinking, and the disk is nearly full. Other tenants are not affected. End that reader: onewriter doctor names its process.',
       { tenant, reason: 'log held by a reader' },
     );
   }

@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { refused, script, TemporaryLane, writes } from '../../test-support/temporary-lane.ts';
 import { FileWatch } from './file-watch.ts';
 
-/* What is no file in the place of one that SQLite needs: found before SQLite, or a read that never ends, meets it. */
+/* Things other than files where SQLite needs one: found before SQLite, or a read that never ends, meets them. */
 
 const TABLE = script('CREATE TABLE t(a)');
 const insert = () => writes('INSERT INTO t VALUES (1)');
@@ -70,7 +70,7 @@ describe.each(PLACES)('in the place of tenant.db%s: %s', (suffix, thing) => {
   });
 });
 
-it('keeps the connection where it cannot be seen whether the files are in place, and goes on when it can', () => {
+it('keeps the connection while it is unknown whether the files are in place, and continues when it is known', () => {
   const lane = new TemporaryLane();
   lane.apply(TABLE, insert());
   const denied = Object.assign(new Error('EACCES: permission denied'), { code: 'EACCES', syscall: 'stat' });

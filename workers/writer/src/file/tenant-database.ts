@@ -42,7 +42,7 @@ import { WalSpace } from './wal-space.ts';
 /** Page cache of one connection. Source: SQLite's own default; better-sqlite3's is 16 MB, times every open tenant. */
 const CACHE_KIB = 2_000;
 
-/** Looks for what others did, before one transaction. */
+/** Looks for others' commits, before one transaction. */
 const MAX_LOOKS = 5;
 
 const CONNECTION_PRAGMAS = `
@@ -52,7 +52,7 @@ const CONNECTION_PRAGMAS = `
   PRAGMA cache_size = -${CACHE_KIB};
 `;
 
-/** What opening a tenant needs of the {@link WriterOptions}, and why it is opened. */
+/** The {@link WriterOptions} that opening a tenant needs, and the reason to open it. */
 export interface OpenTenantOptions
   extends Pick<
     WriterOptions,
@@ -65,13 +65,13 @@ export interface OpenTenantOptions
 }
 
 /**
- * The one connection that writes to a tenant's file: WAL, `synchronous=FULL`, foreign keys on, our tables made, our
- * epoch stored. It watches which files it opened, because a file that was deleted or replaced under SQLite would swallow
- * writes without an error.
+ * The one connection that writes to a tenant's file: WAL, `synchronous=FULL`, foreign keys on, internal tables made, the
+ * leader's epoch stored. It watches the files it opened, because SQLite would write to a deleted or replaced file without an
+ * error.
  */
 export class TenantDatabase {
   readonly tenant: string;
-  /** It leads to the file that is open, or is the file. */
+  /** Path to the open file; it may be a link. */
   readonly path: string;
   /** See the protocol's DatabaseFile. */
   readonly incarnation: string;
@@ -88,7 +88,7 @@ export class TenantDatabase {
   readonly control: Readonly<Record<'savepoint' | 'release' | 'rollbackTo', Statement<[]>>>;
   /** The transaction that waits for the next steps of its client. */
   transaction: OpenTransaction | undefined;
-  /** Steps set a PRAGMA of the connection; it is set back when no transaction is open. */
+  /** Steps set a PRAGMA of the connection; it is reset when no transaction is open. */
   sessionChanged = false;
   #stepControl: StepControl | undefined;
   readonly #begin: Statement<[]>;
@@ -98,19 +98,19 @@ export class TenantDatabase {
   readonly #wal: WalFile;
   #epoch: number;
   #flushesAtCommit = true;
-  /** The commit_seq of this connection's last commit, or what it was when others were last looked for. */
+  /** The commit_seq of this connection's last commit, or of the last look for others. */
   #seq: number;
-  /** Pages of own commits are in the log that the watch does not know. */
+  /** The log has pages of own commits that the watch does not know. */
   #lookDue = false;
-  /** Somebody else commits to the file. */
+  /** Another program commits to the file. */
   #othersWrote = false;
-  /** And removed what commits are numbered with. */
+  /** And it removed the tables that number commits. */
   #tablesGone = false;
-  /** Whether something may be in the WAL that was committed and not flushed. */
+  /** Whether the WAL may hold a commit that is not flushed. */
   #unflushed = true;
 
   /**
-   * Opens a tenant's file, and makes it if it may.
+   * Opens a tenant's file, and creates it if allowed.
    *
    * @throws OnewriterError TENANT_NOT_FOUND, TENANT_UNAVAILABLE, FENCED, DATABASE_BUSY and the other DATABASE codes.
    * Nothing stays open then.
@@ -133,7 +133,7 @@ export class TenantDatabase {
           noteKnownDatabase(options.dataDir, tenant);
           return database;
         } catch (error) {
-          // Before its close removes files again.
+          // Before the close, which removes files again.
           const explained = explainOpenError(error, path);
           db.close();
           throw explained;
@@ -157,7 +157,7 @@ export class TenantDatabase {
     this.path = path;
     this.incarnation = place.incarnation;
     this.db = db;
-    // Before the first access to the WAL, or SQLite makes the shared-memory file all the same.
+    // Before the first access to the WAL, or SQLite makes the shared-memory file nevertheless.
     if (options.exclusive) db.pragma('locking_mode = EXCLUSIVE');
     const mode = db.pragma('journal_mode = WAL', { simple: true });
     if (mode !== 'wal') {
@@ -172,7 +172,7 @@ export class TenantDatabase {
     db.exec(CONNECTION_PRAGMAS);
     this.checkpoints = new WalCheckpoints(db);
     if (options.afterIoError) this.checkpoints.complete();
-    // A commit, which flushes whatever a predecessor left in the WAL.
+    // A commit, which flushes a predecessor's commits in the WAL.
     if (takeEpoch(db, options.epoch)) this.#unflushed = false;
     this.#epoch = options.epoch;
     this.statements = new StatementCache(db);
@@ -206,7 +206,7 @@ export class TenantDatabase {
     return this.#epoch;
   }
 
-  /** Goes on under a newer epoch of the same broker. @throws OnewriterError FENCED, DATABASE_BUSY … */
+  /** Continues under a newer epoch of the same broker. @throws OnewriterError FENCED, DATABASE_BUSY … */
   takeEpoch(epoch: number): void {
     if (epoch === this.#epoch) return;
     // A transaction that was begun under another epoch is not committed under this one.
@@ -223,7 +223,7 @@ export class TenantDatabase {
 
   /**
    * Whether COMMIT flushes the WAL (`synchronous=FULL`) or leaves that to the caller (`NORMAL`, under which SQLite flushes
-   * only where it needs the order: before a checkpoint writes to the file, and when the WAL begins anew).
+   * only where it needs the order: before a checkpoint writes to the file, and when the WAL restarts).
    */
   flushAtCommit(flushes: boolean): void {
     // It cannot be changed inside a transaction, which ends as it began.
@@ -233,8 +233,8 @@ export class TenantDatabase {
   }
 
   /**
-   * BEGIN IMMEDIATE, the only way to: a transaction of a caller's begins where the last one ended. What another program
-   * committed in between is noticed before anything is added to it.
+   * The only place that runs BEGIN IMMEDIATE: a caller's transaction begins where the last one ended. Commits of another program
+   * in between are noticed before anything is added to them.
    * @throws OnewriterError TENANT_UNAVAILABLE; SQLite's own errors
    */
   begin(): void {
@@ -242,17 +242,17 @@ export class TenantDatabase {
     for (let look = 0; ; look++) {
       if (this.#othersWrote) throw fileChanged('Another process wrote to the file.');
       this.#begin.run();
-      // Who cuts the log again and again keeps nobody from writing.
+      // Bounded, so that a program that cuts the log repeatedly does not stop all writes.
       if (this.#exclusive || !this.watch.isVersionNew || look === MAX_LOOKS) return;
-      // Inside a transaction a connection cannot look at its log. What comes before the next one is looked for again.
+      // Inside a transaction a connection cannot read the state of its log. The next round looks again.
       this.db.exec('ROLLBACK');
       this.#lookForOthers();
     }
   }
 
   /**
-   * COMMITs, the only way to.
-   * @param commit its number; undefined where nothing of a caller's was written
+   * The only place that runs COMMIT.
+   * @param commit its number; undefined where it has no write of a caller
    */
   commit(commit: NumberedCommit | undefined): void {
     if (commit !== undefined) this.ledger.seal(commit);
@@ -265,7 +265,7 @@ export class TenantDatabase {
   }
 
   /**
-   * Looks at the log, after commits: once for all of a batch. Not inside a transaction.
+   * Checks the log after commits, once for a whole batch. Not inside a transaction.
    * @throws OnewriterError TENANT_UNAVAILABLE where it was written or cut in place: the commits may be lost
    */
   lookAtLog(): void {
@@ -276,7 +276,7 @@ export class TenantDatabase {
   }
 
   /**
-   * Cuts a large log after a checkpoint, but not one to which others added: what they added could not be seen afterwards.
+   * Cuts a large log after a checkpoint, but not one with others' commits, which could not be seen afterwards.
    * @returns whether it was cut
    */
   cutLog(): boolean {
@@ -288,8 +288,8 @@ export class TenantDatabase {
   }
 
   /**
-   * Whether pages were added that no connection of ours added: the number of the last commit is as this one left it. (A tenant
-   * moves between threads, and an older leader may hear late that it is one.)
+   * Finds out whether another program added pages: then the number of the last commit is as this connection left it. (A tenant
+   * moves between threads, and an older leader may learn late that it was overtaken.)
    */
   #lookForOthers(): void {
     if (this.#lookDue) this.lookAtLog();
@@ -315,7 +315,7 @@ export class TenantDatabase {
     this.#seq = this.ledger.commitSeq();
   }
 
-  /** A COMMIT was done. A flush is of the whole file: it covers what earlier commits left. */
+  /** A COMMIT was done. Its flush covers the whole file, including earlier commits. */
   committed(): void {
     this.#unflushed = !this.#flushesAtCommit;
   }
@@ -331,9 +331,9 @@ export class TenantDatabase {
   }
 
   /**
-   * Ends the connection to files that changed: saves what only it can still reach, has the tenant opened no more, and closes
-   * without writing anything back. Where that fails the connection stays open, and this is to be called again.
-   * @param mayBeTheirs this process may have been overtaken: files that lie whole elsewhere may have been put there by another's restore or deletion
+   * Ends the connection to files that changed: saves the data that only it can still reach, has the tenant withheld, and closes
+   * without writing back. If that fails the connection stays open; call this again.
+   * @param mayBeTheirs this process may have been overtaken: files that lie whole elsewhere may come from another broker's restore or deletion
    * @param closing it is to be closed anyway
    * @returns the finding; undefined where there is none
    */
@@ -349,7 +349,7 @@ export class TenantDatabase {
       }
     } catch (error) {
       if (!isSystemError(error)) throw error;
-      // A close might write the log back to a file that is another.
+      // A close might write the log back to another file.
       return new OnewriterError(
         'TENANT_UNAVAILABLE',
         describeUnseen(this.path, error.code ?? error.message),
@@ -358,8 +358,8 @@ export class TenantDatabase {
       );
     }
     try {
-      // The tenant went to another thread, whose log this is: that one looks for itself, or has found it already. A connection
-      // that is not the last of its process writes nothing back when it is closed.
+      // The tenant went to another thread, which owns this log: it looks too, or has found the change already. A connection that
+      // is not the last of its process writes nothing back when it is closed.
       if (closing && (isOpenTwice(this.watch) || isWithheld(this.#dataDir, this.tenant))) {
         this.db.close();
         return undefined;
@@ -375,9 +375,9 @@ export class TenantDatabase {
     }
   }
 
-  /** The same for files that are in place, to which somebody else commits. There is nothing to save. */
+  /** The same for files in place to which another program commits. There is nothing to save. */
   #secureOthers(closing: boolean): OnewriterError | undefined {
-    // A batch fails, too, where the tables of the ledger are gone.
+    // A batch fails, too, if the tables of the ledger are gone.
     this.#lookForOthersAtClose();
     if (!this.#othersWrote || !this.db.open) return undefined;
     if (closing && (isOpenTwice(this.watch) || isWithheld(this.#dataDir, this.tenant))) return undefined;
@@ -408,7 +408,7 @@ export class TenantDatabase {
     try {
       if (this.watch.isVersionNew) this.#lookForOthers();
     } catch (error) {
-      // It is closed because it fails, or somebody has the lock: whoever opens it next begins anew.
+      // It is closed because it fails, or another process has the lock: the next connection starts with a fresh look.
       if (!(error instanceof Database.SqliteError) && !isOnewriterError(error)) throw error;
     }
   }
@@ -418,7 +418,7 @@ export class TenantDatabase {
     const base = `${this.path}.rescued-${since.replaceAll(':', '')}`;
     const rescued = rescueFile(this.db, this.watch, change, base, this.#seq);
     if (mayBeTheirs && this.#isMovedByBroker(change, rescued.movedTo)) {
-      // SQLite looks itself whether the file has moved, and writes nothing back then.
+      // SQLite itself checks whether the file has moved, and then writes nothing back.
       this.db.close();
       return undefined;
     }
@@ -431,22 +431,22 @@ export class TenantDatabase {
     return fileChanged(message);
   }
 
-  /** A restore puts another file in the place of one that it moves away, and a deletion moves the folder into the trash. */
+  /** A restore replaces a file that it moves away, and a deletion moves the folder into the trash. */
   #isMovedByBroker(change: FileChange, movedTo: string | undefined): boolean {
     if (movedTo === undefined || change !== 'gone') return movedTo !== undefined;
     return movedTo.startsWith(`${trashDir(realpathSync(this.#dataDir))}/`);
   }
 
   /**
-   * Closes the connection if the index of its log is another one now: who opened the database since does not see its commits.
-   * All of them are in the log. Each process that has the database open, and the next to open it, makes the index from it.
-   * @returns whether it is closed; not where another thread still has the old index open
+   * Closes the connection if the index of its log was replaced: processes that opened the database since do not see its commits.
+   * All of them are in the log. Each process that has the database open, and the next to open it, rebuilds the index from it.
+   * @returns whether it is closed; not if another thread still has the old index open
    */
   renewIndex(): boolean {
     if (!this.db.open || !this.watch.isIndexGone) return false;
-    // It went with the file: who opens that next would make an empty one. The next look at the files says so.
+    // It went with the file, and a new open would create an empty file. The next look at the files reports it.
     if (this.watch.look() !== undefined) return false;
-    // Before the close: who is the last to close a database writes back what his index has, and deletes the log.
+    // Before the close: the last connection to close a database writes back what its index has, and deletes the log.
     invalidateIndex(this.watch.indexPath, this.watch.index);
     if (isOpenTwice(this.watch)) return false;
     this.rollback();
@@ -457,20 +457,20 @@ export class TenantDatabase {
       if (isOutOfDescriptors(error)) return false; // the next batch tries it again
       throw error;
     }
-    // This writes nothing back, with an index that SQLite refuses.
+    // With an index that SQLite refuses, the close writes nothing back.
     this.db.close();
     closeSync(retired);
     return true;
   }
 
-  /** Frees the page cache, which a large write has filled: of each of many open tenants it would stay until that is closed. */
+  /** Frees the page cache that a large write has filled: otherwise each open tenant would keep it until it is closed. */
   shrinkCache(): void {
     this.db.pragma('shrink_memory');
   }
 
   /**
-   * Ends an open transaction, if there is one, and takes back what steps set. Never throws: what cannot be rolled back ends
-   * with the connection.
+   * Ends an open transaction, if there is one, and resets PRAGMAs that steps set. Never throws: if a rollback fails, the
+   * connection is closed.
    */
   rollback(): void {
     this.runner.forgetLastRowid();
@@ -487,10 +487,10 @@ export class TenantDatabase {
   }
 
   /**
-   * Writes the WAL back to the file as far as readers let it, waiting for nobody, and closes. Idempotent. Not for files that
-   * changed: see {@link secure}.
-   * @param mayLeaveLog what is in a small log may stay there where others have the file open; where none has, SQLite's own close
-   * writes it back and removes it
+   * Writes the WAL back to the file as far as readers allow, without waiting, and closes. Idempotent. Not for files that changed:
+   * see {@link secure}.
+   * @param mayLeaveLog a small log may stay if others have the file open; if none has, SQLite's own close writes it back and
+   * removes it
    */
   close(mayLeaveLog = false): void {
     if (!this.db.open) return;
@@ -499,7 +499,7 @@ export class TenantDatabase {
     this.db.close();
   }
 
-  /** Closes without touching the file more than SQLite itself does: it failed, or belongs to another leader. */
+  /** Closes with no more access to the file than SQLite itself needs: it failed, or belongs to another leader. */
   abandon(): void {
     this.rollback();
     this.db.close();

@@ -23,7 +23,7 @@ async function apply(lane: TemporaryLane, sql: string): Promise<number> {
   return Math.floor(stats.walBytes / (PAGE_BYTES + 24));
 }
 
-/** The WAL's size after each of so many commits: where it falls the log began anew. */
+/** The WAL's size after each of so many commits: where it falls the log restarted. */
 async function applyMany(lane: TemporaryLane, sql: string, count: number): Promise<readonly number[]> {
   const pages: number[] = [];
   for (let index = 0; index < count; index++) pages.push(await apply(lane, sql));
@@ -44,7 +44,7 @@ it('does not write back after each of some large commits, but before the log is 
   expect(Math.max(...pages)).toBeLessThan(1_500);
 });
 
-it('tries now and then where a reader holds the log, and begins it anew when the reader is gone', async () => {
+it('tries now and then where a reader holds the log, and restarts it when the reader is gone', async () => {
   const lane = openLane();
   const reader = new Database(lane.file, { readonly: true });
   onTestFinished(() => void reader.close());
@@ -107,7 +107,7 @@ it('notices a file that was overwritten after its log was cut', async () => {
   expect(refused(lane.run([writes(SMALL)])).error).toMatchObject({ code: 'TENANT_UNAVAILABLE' });
 });
 
-it('refuses the tenant whose log a reader holds before the disk is full, and goes on when the reader is gone', async () => {
+it('refuses the tenant whose log a reader holds before the disk is full, and continues when the reader is gone', async () => {
   let freeBytes = 100 * 1024 ** 3;
   const lane = new TemporaryLane({}, () => ({ freeBytes, totalBytes: 200 * 1024 ** 3 }));
   lane.applyOne(TABLE);

@@ -5,26 +5,26 @@ import { translateError } from '../batch/sqlite-errors.ts';
 /** The WAL is written back when it holds this many pages, however few commits made them. Source: SQLite's own default. */
 const MAX_PAGES = 1_000;
 /**
- * Or when it holds this many, of so many commits: what hundreds of tenants overwrite in turn stays small then, in memory,
- * too, and a checkpoint costs each commit little. Growing logs cost a fifth of the throughput (`test/bench/README.md`).
+ * Or when it holds this many pages of so many commits: then the logs that hundreds of tenants overwrite in turn stay small, in
+ * memory, too, and a checkpoint costs each commit little. Growing logs cost a fifth of the throughput (`test/bench/README.md`).
  */
 const MIN_PAGES = 128;
 const MIN_COMMITS = 32;
 /** Pages to wait for before trying again, where a reader kept the last checkpoint from finishing. */
 const RETRY_PAGES = 250;
 /**
- * A log is kept at this size, and cut when it grew beyond: 1,000 pages and the batch that comes on top seldom reach it, so that
- * busy tenants overwrite theirs. It is also the size at which the broker says that a log is held.
+ * The log keeps this size, and is cut when it grew beyond: 1,000 pages and one more batch seldom reach it, so busy tenants
+ * overwrite theirs. It is also the size at which the broker reports that a log is held.
  */
 const KEPT_LOG_BYTES = 16 * 1024 * 1024;
 /**
- * A log of this size is held by readers that overlap, if not by one. Then the writer waits for them, no longer than this
- * and no more often: other tenants of the thread wait, too.
+ * A log of this size is held by overlapping readers, if not by one. Then the writer waits for them, at most this long and this
+ * often: other tenants of the thread wait, too.
  */
 const PRESSED_BYTES = 64 * 1024 * 1024;
 const READERS_WAIT_MS = 20;
 const WAIT_EVERY_MS = 1_000;
-/** A log of this size may be left to whoever opens the file next: it is read in a few milliseconds then. */
+/** A log of this size may stay for the next process that opens the file, which reads it in a few milliseconds. */
 const SMALL_LOG_BYTES = 1024 * 1024;
 /** Bytes in front of every page in the WAL. Source: https://www.sqlite.org/fileformat2.html, section 4. */
 const FRAME_HEADER_BYTES = 24;
@@ -33,8 +33,8 @@ const FRAME_HEADER_BYTES = 24;
 type CheckpointRow = readonly [busy: number, pagesInWal: number, pagesWrittenBack: number];
 
 /**
- * When the WAL is written back to the file. SQLite's automatic checkpoints are off: they would run inside a COMMIT,
- * while callers wait for it. PASSIVE ones run between batches and wait for nobody; TRUNCATE, without waiting either,
+ * Decides when the WAL is written back to the file. SQLite's automatic checkpoints are off: they would run inside a COMMIT,
+ * while callers wait for it. PASSIVE ones run between batches and never wait; TRUNCATE, without waiting either,
  * when the tenant is closed. The file of the WAL is not cut after a checkpoint, because overwriting it is cheaper to flush
  * than growing it, unless it grew beyond {@link KEPT_LOG_BYTES}: behind a reader's snapshot, or by one large write.
  */
@@ -43,9 +43,9 @@ export class WalCheckpoints {
   readonly #look: Statement<[], CheckpointRow>;
   readonly #passive: Statement<[], CheckpointRow>;
   readonly #frameBytes: number;
-  /** Pages in the WAL when the last checkpoint ended; 0 where it began anew since. */
+  /** Pages in the WAL when the last checkpoint ended; 0 where it restarted since. */
   #pagesThen = 0;
-  /** Pages in the WAL when it was last looked at. */
+  /** Pages in the WAL at the last look. */
   #pages = 0;
   /** Looks since the last checkpoint. */
   #commits = 0;
@@ -59,7 +59,7 @@ export class WalCheckpoints {
     this.#db = db;
     this.#look = db.prepare<[], CheckpointRow>('PRAGMA wal_checkpoint(NOOP)').raw(true);
     this.#passive = db.prepare<[], CheckpointRow>('PRAGMA wal_checkpoint(PASSIVE)').raw(true);
-    // The first commit after the log began again cuts the file, where `cut` did not come to it.
+    // The first commit after a restart of the log cuts the file, if `cut` could not.
     db.pragma(`journal_size_limit = ${KEPT_LOG_BYTES}`);
     this.#busyTimeoutMs = db.pragma('busy_timeout', { simple: true }) as number;
     this.#frameBytes = (db.pragma('page_size', { simple: true }) as number) + FRAME_HEADER_BYTES;
@@ -77,7 +77,7 @@ export class WalCheckpoints {
     return this.#pages;
   }
 
-  /** Bytes of the WAL in use at the last look; after a checkpoint it stays until the next write begins it anew. */
+  /** Bytes of the WAL in use at the last look; after a checkpoint it stays until the next write restarts it. */
   get walBytes(): number {
     return this.#pages * this.#frameBytes;
   }
@@ -90,8 +90,8 @@ export class WalCheckpoints {
   }
 
   /**
-   * Writes back what no reader needs in the WAL, which stays whole until then: where the disk is full or another
-   * checkpoint runs, there is nothing to do but try again later. Other errors of SQLite pass through.
+   * Writes back the pages that no reader needs in the WAL, which stays whole until then: if the disk is full or another
+   * checkpoint runs, it is tried again later. Other errors of SQLite pass through.
    */
   run(): void {
     this.#commits = 0;
@@ -113,14 +113,14 @@ export class WalCheckpoints {
     return this.walBytes <= SMALL_LOG_BYTES;
   }
 
-  /** Whether the log is larger than it is kept: {@link run} is worth trying again, also where nothing is written. */
+  /** Whether the log is over its kept size: {@link run} is worth trying again, also without writes. */
   get isLarge(): boolean {
     return this.walBytes > KEPT_LOG_BYTES;
   }
 
   /**
-   * Cuts a large log after {@link run}. Readers that overlap would keep it for ever, as each begins before the last has
-   * ended; so where they kept `run` from writing all back, it waits for them, briefly and seldom.
+   * Cuts a large log after {@link run}. Overlapping readers would keep it for ever, as each begins before the last has ended; so
+   * if they kept `run` from writing all back, it waits for them, briefly and seldom.
    * @returns whether it was cut
    */
   cut(): boolean {
@@ -144,8 +144,8 @@ export class WalCheckpoints {
   }
 
   /**
-   * Writes everything back and cuts the WAL if no reader is in the way just now. For a connection about to close:
-   * never throws, because what could not be written back stays in the WAL, flushed, for whoever opens the file next.
+   * Writes everything back and cuts the WAL if no reader is in the way just now. For a connection about to close: never throws,
+   * because pages not written back stay in the WAL, flushed, for the next process that opens the file.
    */
   truncate(): void {
     try {

@@ -32,7 +32,7 @@ it('makes room for a tenant that writes much, in few steps, and not for others',
   expect(wal()).toBeGreaterThan(512 * 1024);
 });
 
-it('leaves nothing that recovery takes for a commit, and nothing out', async () => {
+it('leaves nothing that recovery would treat as a commit, and omits none', async () => {
   const lane = new TemporaryLane();
   lane.applyOne(TABLE);
   await applyMany(lane, 100);
@@ -43,7 +43,7 @@ it('leaves nothing that recovery takes for a commit, and nothing out', async () 
   expect(db.prepare('SELECT count(*) FROM t').pluck().get()).toBe(100);
   expect(db.pragma('integrity_check', { simple: true })).toBe('ok');
   db.close();
-  // Written back and begun anew it still holds what comes.
+  // Written back and restarted, it still holds later commits.
   await applyMany(lane, 400);
   expect(lane.column('SELECT count(*) FROM t')).toEqual([500]);
   expect(lane.column('PRAGMA integrity_check')).toEqual(['ok']);

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, fsyncSync, openSync, statSync, writeSync } from 'node:fs';
 
-/** A WAL in which no more than this was written is left alone: most tenants never write more before they are closed. */
+/** A WAL with fewer bytes written is left alone: most tenants never write more before they are closed. */
 const MIN_USED_BYTES = 128 * 1024;
 /** The WAL grows when less than this is left of it. */
 const MIN_LEFT_BYTES = 64 * 1024;
@@ -9,10 +9,10 @@ const MIN_STEP_BYTES = 256 * 1024;
 const MAX_BYTES = 5 * 1024 * 1024;
 
 /**
- * Room in the write-ahead log, made ahead of its use. Flushing a commit that makes the file longer costs about twice what
- * flushing one does that overwrites (ext4: 217 and 118 us, `test/bench/README.md`), because the file system has to write
- * down the new length, too. So the log of a tenant that writes much is made longer in large steps, with zeros. SQLite
- * takes them for the rest of an older log: a frame counts only with the salt and checksum of its log.
+ * Makes room in the write-ahead log ahead of use. Flushing a commit that makes the file longer costs about twice as much as
+ * flushing one that overwrites (ext4: 217 and 118 us, `test/bench/README.md`), because the file system has to write
+ * the new length, too. So the log of a tenant that writes much is made longer in large steps, with zeros. SQLite
+ * treats them as the rest of an older log: a frame counts only with the salt and checksum of its log.
  * Source: https://www.sqlite.org/fileformat2.html, section 4.
  */
 export class WalSpace {
@@ -25,7 +25,7 @@ export class WalSpace {
     this.#path = path;
   }
 
-  /** Whether {@link extend} is worth calling. @param usedBytes of the log since it began anew. */
+  /** Whether {@link extend} is worth calling. @param usedBytes of the log since it restarted. */
   isScarce(usedBytes: number): boolean {
     if (this.#gaveUp || usedBytes < MIN_USED_BYTES) return false;
     if (usedBytes + MIN_LEFT_BYTES > this.#size) this.#size = this.#look();
@@ -34,9 +34,9 @@ export class WalSpace {
 
   /**
    * Makes the file longer: twice as long, by 256 KiB at least. Only ever appends (O_APPEND: the kernel finds the end), so
-   * that nothing is overwritten, whatever was committed since {@link isScarce} looked, and by whom. SQLite locks the
-   * database and the index, not this file, so that opening and closing it here drops no lock. Where there is no room on
-   * the disk it is left as it is, for good: it is only about speed.
+   * that no commit since {@link isScarce} is overwritten, whichever process made it. SQLite locks the
+   * database and the index, not this file, so that opening and closing it here drops no lock. Without disk space it gives up
+   * for good: it affects only speed.
    */
   extend(): void {
     let file: number | undefined;
@@ -56,7 +56,7 @@ export class WalSpace {
     }
   }
 
-  /** The file was cut: its size is looked at again. */
+  /** The file was cut: its size is read again. */
   noteCut(): void {
     this.#size = 0;
   }

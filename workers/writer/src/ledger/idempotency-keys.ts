@@ -11,14 +11,14 @@ import { lazily } from '../batch/lazily.ts';
 
 /*
  * A write with an idempotency key is applied once per tenant and key: a second one with the same content gets the
- * stored result, one with other content is refused. Only a write that was applied is stored: one that failed left
- * nothing behind, so trying it again is safe and may succeed.
+ * stored result, one with other content is refused. Only an applied write is stored: one that failed left nothing behind, so
+ * trying it again is safe and may succeed.
  *
- * The result of a write with a key carries the number of its own commit ({@link withCommitSeq}): the commit in which it is
- * repeated is another.
+ * The result of a write with a key carries the number of its own commit ({@link withCommitSeq}): its repeat is in another
+ * commit.
  */
 
-/** What was stored for a key. */
+/** The stored result of a key. */
 export interface StoredKey {
   readonly fingerprint: string;
   /** JSON of a WireOperationResult; without its commit where an older broker stored it. */
@@ -39,7 +39,7 @@ export class IdempotencyKeys {
       db.prepare('SELECT fingerprint, result, job_id AS jobId FROM _onewriter_keys WHERE key = ?'),
     );
     this.#store = lazily(() => db.prepare('INSERT INTO _onewriter_keys VALUES (?, ?, ?, ?, ?, ?)'));
-    // Behind the largest as it was before: the row that is replaced may be the largest, and its id may lie before a mark.
+    // After the old maximum: the replaced row may be the largest, and its id may lie before a mark.
     this.#replace = lazily(() =>
       db.prepare(`INSERT OR REPLACE INTO _onewriter_keys(rowid, key, fingerprint, job_id, op, committed_at, result)
         VALUES ((SELECT coalesce(max(rowid), 0) + 1 FROM _onewriter_keys), ?, ?, ?, ?, ?, ?)`),
@@ -50,8 +50,8 @@ export class IdempotencyKeys {
   }
 
   /**
-   * Finds what was stored for a key.
-   * @throws OnewriterError IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT for what is not a key.
+   * Finds the stored result of a key.
+   * @throws OnewriterError IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT for an invalid key.
    */
   find(key: unknown, fingerprint: string): StoredKey | undefined {
     if (typeof key !== 'string' || key === '' || key.length > LIMITS.maxIdempotencyKeyLength) {
@@ -69,7 +69,7 @@ export class IdempotencyKeys {
   }
 
   /**
-   * How far an import is; its mark lies among the keys, as the result of the import's key.
+   * Progress of an import; its mark is stored among the keys, as the result of the import's key.
    * @throws OnewriterError IDEMPOTENCY_KEY_REUSED, INVALID_ARGUMENT as {@link find}
    */
   findMark(key: string, fingerprint: string): ImportMark | undefined {
@@ -112,7 +112,7 @@ export class IdempotencyKeys {
   }
 }
 
-/** Ends so where the write returned rows, or is a transaction, script or steps. */
+/** Results of writes that returned rows, and of transactions, scripts and steps, end so. */
 const NUMBERED = /,"seq":[1-9]\d*\}$/;
 const NUMBERED_CHANGES = /^\[\d+,[^,]*,\d+\]$/;
 
@@ -122,8 +122,7 @@ export function hasCommitSeq(result: string): boolean {
 }
 
 /**
- * A result with the number of its commit: `[changes, rowid, seq]`, or a member `seq`. Readers that do not know it pass it
- * over.
+ * A result with the number of its commit: `[changes, rowid, seq]`, or a member `seq`. Readers that do not know it ignore it.
  * @param result JSON of a WireOperationResult without it; of steps with the 0 that stands for the job's commit, if any.
  */
 export function withCommitSeq(result: string, seq: number): string {
@@ -133,7 +132,7 @@ export function withCommitSeq(result: string, seq: number): string {
     : `${result.slice(0, -1)},"seq":${seq}}`;
 }
 
-/** SHA-256 of what a write does: its kind, SQL texts, parameters and expectations, whatever job carries them. */
+/** SHA-256 of what a write does: its kind, SQL texts, parameters and expectations, in whichever job. */
 export function fingerprint(op: WireOperation, sql: readonly string[]): string {
   const statement = ({ s, p, e }: WireStatement) => [
     sql[s],

@@ -2,7 +2,7 @@ import { type CommittedWrites, commitsNoteKey } from '@onewriter/protocol';
 import type { Database } from 'better-sqlite3';
 
 /*
- * Which writes of a job went with which commit, where it took several: those who follow the commits see each of them. See
+ * Notes which writes of a job belong to which commit, if it needed several, for programs that follow the commits. See
  * `shared/protocol/src/ledger-sql.ts`.
  */
 

@@ -208,7 +208,7 @@ interface KnownJob {
   readonly results: string;
 }
 
-/** A ledger beside what must be in it. */
+/** A ledger beside its expected content. */
 class WatchedLedger {
   readonly random: (below: number) => number;
   database: TenantDatabase;
@@ -243,7 +243,7 @@ class WatchedLedger {
     database.db.exec('BEGIN IMMEDIATE');
     expect(ledger.advance(this.#epoch - 1)).toBeUndefined();
     let commit = ledger.advance(this.#epoch)!;
-    // What steps with transactions of their own do where a COMMIT is refused.
+    // As steps with transactions of their own do if a COMMIT is refused.
     if (random(4) === 0) {
       database.db.exec('SAVEPOINT books');
       for (let row = random(20); row >= 0; row--)
@@ -278,7 +278,7 @@ class WatchedLedger {
 
   /** All that is not among the newest is past its retention. */
   #prune(): void {
-    // A mark of what is there now and no other; then two days later.
+    // A mark of the present rows and no other; then two days later.
     this.database.db.exec('DELETE FROM _onewriter_marks WHERE id > 0');
     this.database.ledger.noteJob(undefined);
     this.#clock.advance(HOUR_MS);
@@ -289,7 +289,7 @@ class WatchedLedger {
     for (const [job, { id }] of oldest) if (id <= this.lastId - LIMITS.maxQueueDepth) this.jobs.delete(job);
   }
 
-  /** What a restore does, which goes on from the ids of another file. */
+  /** As a restore does, which continues from the ids of another file. */
   jump(): void {
     const { database, random } = this;
     const id = this.lastId + 1 + (random(2) === 0 ? random(40) : random(1e12));
@@ -326,7 +326,7 @@ class WatchedLedger {
 
 describe('the index of the ledger', () => {
   it.each(Array.from({ length: 8 }, (_, seed) => seed))(
-    'finds every job, and counts every commit, whatever came in which order (%i)',
+    'finds every job, and counts every commit, in any order of events (%i)',
     seed => {
       const watched = new WatchedLedger(seed);
       for (let step = 0; step < 150; step++) {
@@ -359,7 +359,7 @@ describe('a commit of one write', () => {
   it('writes the pages of its row and its job, and now and then one of the index', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script('CREATE TABLE t(id INTEGER PRIMARY KEY, a)'));
-    // While somebody reads, the log grows and does not begin anew.
+    // While a reader is active, the log grows and does not restart.
     const reader = new Database(lane.file);
     onTestFinished(() => void reader.close());
     reader.exec('BEGIN; SELECT * FROM t');

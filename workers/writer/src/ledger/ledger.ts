@@ -4,14 +4,14 @@ import { lazily } from '../batch/lazily.ts';
 import { INDEX_RANGE_SQL } from './ledger-index.ts';
 import { type RetentionClock, RetentionMarks } from './retention-marks.ts';
 
-/** Rows that one pruning step deletes at most, so that no transaction is held up by it. */
+/** Rows that one pruning step deletes at most, so that it delays no transaction. */
 const MAX_PRUNED_ROWS = 200;
-/** How often the tables are looked at when there was nothing left to prune. */
+/** How often the tables are checked when there was nothing left to prune. */
 const PRUNE_INTERVAL_MS = 10_000;
 /** Keys that are kept whatever the clock says, as many as jobs that may wait. */
 const NEWEST_KEYS = LIMITS.maxQueueDepth;
 
-/** What the ledger knows of a job. */
+/** The ledger's record of a job. */
 export interface LedgerRow {
   readonly commit_seq: number;
   /** Index of the first write that was not tried yet; null when the whole job is done. */
@@ -23,18 +23,18 @@ export interface LedgerRow {
 /** A commit in the making, with its number. */
 export interface NumberedCommit {
   readonly seq: number;
-  /** Whether the ledger's last row tells the number; else the row of state has to. */
-  told: boolean;
+  /** Whether the ledger's last row has the number; otherwise the row of state must get it. */
+  noted: boolean;
 }
 
 /**
- * The record of applied jobs in a tenant's file, with its fence. Its writes belong into the batch's transaction:
+ * The record of applied jobs in a tenant's file, with its fence. Call its writes in the batch's transaction:
  *
  *   advance · record … · prune · seal
  */
 export class Ledger {
   readonly #next: Statement<[number], number>;
-  readonly #tell: () => Statement<[number]>;
+  readonly #storeSeq: () => Statement<[number]>;
   readonly #newest: () => Statement<[], number>;
   readonly #fileEpoch: () => Statement<[], number>;
   readonly #find: Statement<[string], LedgerRow>;
@@ -58,7 +58,7 @@ export class Ledger {
         `SELECT (${NEWEST_COMMIT_SEQ_SQL}) + 1 FROM _onewriter_state WHERE id = 1 AND epoch = ?`,
       )
       .pluck();
-    this.#tell = lazily(() => db.prepare('UPDATE _onewriter_state SET commit_seq = ? WHERE id = 1'));
+    this.#storeSeq = lazily(() => db.prepare('UPDATE _onewriter_state SET commit_seq = ? WHERE id = 1'));
     this.#fileEpoch = lazily(() =>
       db.prepare<[], number>('SELECT epoch FROM _onewriter_state WHERE id = 1').pluck(),
     );
@@ -74,7 +74,7 @@ export class Ledger {
       ),
     );
     this.#index = lazily(() => db.prepare(INDEX_RANGE_SQL));
-    // The newest rows stay whatever the clock says: pruned too early, a job could be applied twice.
+    // The newest rows always stay: pruned too early, a job could be applied twice.
     this.#pruneJobs = lazily(() =>
       db.prepare(`
       DELETE FROM _onewriter_ledger
@@ -94,17 +94,17 @@ export class Ledger {
   }
 
   /**
-   * Gives the transaction that is open the next commit_seq if `epoch` is still the file's epoch; undefined where the file
-   * is fenced. Only reads: BEGIN IMMEDIATE keeps everybody else from writing until COMMIT.
+   * Assigns the open transaction the next commit_seq if `epoch` is still the file's epoch; undefined where the file is fenced.
+   * Only reads: BEGIN IMMEDIATE keeps all other writers out until COMMIT.
    */
   advance(epoch: number): NumberedCommit | undefined {
     const seq = this.#next.get(epoch);
-    return seq === undefined ? undefined : { seq, told: false };
+    return seq === undefined ? undefined : { seq, noted: false };
   }
 
-  /** Has the file tell the commit's number. {@link TenantDatabase.commit} does it, so nobody can forget. */
+  /** Stores the commit's number if no row has it. {@link TenantDatabase.commit} calls it for every commit. */
   seal(commit: NumberedCommit): void {
-    if (!commit.told) this.#tell().run(commit.seq);
+    if (!commit.noted) this.#storeSeq().run(commit.seq);
   }
 
   /** The newest epoch the file has seen. */
@@ -112,19 +112,19 @@ export class Ledger {
     return this.#fileEpoch().get() ?? 0;
   }
 
-  /** The last commit_seq given out. */
+  /** The last commit_seq issued. */
   commitSeq(): number {
     return this.#newest().get() ?? 0;
   }
 
-  /** What is known of a job; undefined if nothing of it was committed. */
+  /** The record of a job; undefined if none of it was committed. */
   find(jobId: string): LedgerRow | undefined {
     return this.#find.get(jobId);
   }
 
   /**
    * Records a job: done, or up to the write `nextOp`.
-   * @param again whether a row of the job may be there already. No index keeps a second one out.
+   * @param again whether the job may already have a row. No index prevents a second one.
    */
   record(
     commit: NumberedCommit,
@@ -134,37 +134,37 @@ export class Ledger {
     results: string,
     again: boolean,
   ): void {
-    // The row keeps its place, which need not be the last, so it does not tell the number.
+    // The row keeps its place, which need not be the last, so it does not show the number.
     if (again && this.#replace().run(commit.seq, committedAtMs, nextOp, results, jobId).changes > 0) return;
     const { lastInsertRowid } = this.#add.run(jobId, commit.seq, committedAtMs, nextOp, results);
-    commit.told = true;
-    // SQLite gives a row the id behind the largest, so no boundary of a block is passed over.
+    commit.noted = true;
+    // SQLite gives a row the largest id plus one, so no boundary of a block is skipped.
     const id = Number(lastInsertRowid);
     if (id % LEDGER_BLOCK_ROWS === 0) this.#index().run(id - LEDGER_BLOCK_ROWS, id);
   }
 
   /**
    * A job is recorded, done or in part; before {@link prune}, in the same transaction.
-   * @param addedAt when Redis got it, where it was applied in the order of the queue; else undefined.
+   * @param addedAt when Redis received it, if it was applied in the order of the queue; else undefined.
    */
   noteJob(addedAt: number | undefined): void {
     this.#marks.noteJob(addedAt);
   }
 
-  /** Whether a job that is not in the ledger may have been in it, and was pruned. @param addedAt when Redis got it. */
+  /** Whether a job that is not in the ledger may have been pruned from it. @param addedAt when Redis received it. */
   mayHavePruned(addedAt: number | undefined): boolean {
     return this.#marks.mayHavePruned(addedAt);
   }
 
-  /** Up to when Redis got the jobs that may be pruned; ms by Redis' clock. */
+  /** When Redis received the newest job that may be pruned; ms by Redis' clock. */
   get prunedTo(): number {
     return this.#marks.prunedTo;
   }
 
   /**
-   * Deletes a bounded number of rows that need no answer any more: jobs older than `LIMITS.ledgerRetentionMs`, or
+   * Deletes a bounded number of rows that are no longer needed for answers: jobs older than `LIMITS.ledgerRetentionMs`, or
    * above `LIMITS.maxLedgerRows` and older than the longest deadline; keys past their retention. Their age is counted by
-   * the data directory's clock, which cannot leap. Most calls only look at the clock.
+   * the data directory's clock, which cannot leap. Most calls only read the clock.
    */
   prune(): void {
     const nowMs = this.#marks.nowMs();

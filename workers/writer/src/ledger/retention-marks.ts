@@ -2,41 +2,41 @@ import type { Database, Statement } from 'better-sqlite3';
 import { lazily } from '../batch/lazily.ts';
 
 /*
- * How old rows are, by a clock that cannot leap. Wall clocks do, and a key that is pruned too early lets a retry be applied a
- * second time (ADR 0027). So rows are not judged by their `committed_at`: every ten minutes of a tenant with writes a mark is
- * made, and what lies before a mark is as old as the mark.
+ * Determines how old rows are, by a clock that cannot leap. Wall clocks do, and a key that is pruned too early lets a retry be
+ * applied a second time (ADR 0027). So rows are not judged by their `committed_at`: every ten minutes of a tenant with writes a
+ * mark is made, and rows before a mark are as old as the mark.
  *
  *   rows     1 … 812 │ 813 … 2040 │ 2041 … 2055
  *   marks           812          2040                each with its time by the data directory's clock
  *
- * The row with id 0 is the horizon: what was pruned. A job that Redis got before it and that the ledger does not have may
- * have been applied.
+ * The row with id 0 is the horizon of pruning. A job that Redis received before it and that the ledger does not have may have
+ * been applied.
  */
 
 /** Counts the time in which brokers led the data directory; never wall time. */
 export interface RetentionClock {
   /** Times of clocks with other ids cannot be compared. */
   readonly id: string;
-  /** What it is ahead of the machine's monotonic clock, in ms. */
+  /** How far it is ahead of the machine's monotonic clock, in ms. */
   readonly offsetMs: number;
-  /** Asked instead, where a test sets the time. */
+  /** Used instead in tests that set the time. */
   readonly now?: (() => number) | undefined;
 }
 
-/** The machine's monotonic clock in ms: the same in all threads, other than `performance.now()`. */
+/** The machine's monotonic clock in ms: the same in all threads, unlike `performance.now()`. */
 export function monotonicMs(): number {
   const [seconds, nanoseconds] = process.hrtime();
   return seconds * 1_000 + Math.floor(nanoseconds / 1e6);
 }
 
-/** What was in the file when a mark was made. */
+/** State of the file when a mark was made. */
 export interface Mark {
   readonly id: number;
   readonly clock: number;
   /** Newest row of the ledger, and newest key. */
   readonly ledger_id: number;
   readonly key_id: number;
-  /** When Redis got the newest job that is in the ledger; ms by Redis' clock, 0 where that is not known. */
+  /** When Redis received the newest job in the ledger; ms by Redis' clock, 0 where that is unknown. */
   readonly added_at: number;
 }
 
@@ -53,7 +53,7 @@ CREATE TABLE IF NOT EXISTS ${MARKS_TABLE}(
 ) STRICT;
 `;
 
-/** Rows are kept up to this much longer than they have to be. */
+/** How much longer than necessary rows may be kept. */
 export const MARK_EVERY_MS = 10 * 60_000;
 
 /** The marks in one tenant's file. */
@@ -66,14 +66,14 @@ export class RetentionMarks {
   readonly #setHorizon: () => Statement<[{ id: string; now: number; addedAt: number }]>;
   readonly #forget: () => Statement<[number]>;
   #prunedTo: number;
-  /** When Redis got the newest job that was recorded here; undefined where none was. */
+  /** When Redis received the newest job that was recorded here; undefined where none was. */
   #newestAddedAt: number | undefined;
 
   constructor(db: Database, clock: RetentionClock) {
     this.#clock = clock;
     this.#prunedTo =
       db.prepare<[], number>(`SELECT added_at FROM ${MARKS_TABLE} WHERE id = 0`).pluck().get() ?? 0;
-    // Of another clock, or of this one before it was set back: as if made now. Rows are kept longer then.
+    // Marks of another clock, or of this one before it was set back, count as made now. Rows are kept longer then.
     this.#rebase = lazily(() =>
       db.prepare(
         `UPDATE ${MARKS_TABLE} SET clock_id = @id, clock = @now WHERE id > 0 AND (clock_id <> @id OR clock > @now)`,
@@ -84,7 +84,7 @@ export class RetentionMarks {
     this.#before = lazily(() =>
       db.prepare<[string, number], Mark>(`${marks} AND clock_id = ? AND clock <= ? ORDER BY id DESC LIMIT 1`),
     );
-    // Notes beside the keys come and go, and SQLite gives the newest row's id again: it is not to be that of a key.
+    // Notes among the keys are deleted again, and SQLite reuses the newest row's id: it must not count as a key's.
     this.#add = lazily(() =>
       db.prepare(`
       INSERT INTO ${MARKS_TABLE}
@@ -106,7 +106,7 @@ export class RetentionMarks {
     return this.#clock.now?.() ?? monotonicMs() + this.#clock.offsetMs;
   }
 
-  /** A job was recorded, other than one that goes before those that wait. @param addedAt when Redis got it. */
+  /** A job was recorded that did not overtake waiting ones. @param addedAt when Redis received it. */
   noteJob(addedAt: number | undefined): void {
     this.#newestAddedAt = Math.max(this.#newestAddedAt ?? 0, addedAt ?? 0);
   }
@@ -116,15 +116,15 @@ export class RetentionMarks {
     return addedAt !== undefined && addedAt <= this.#prunedTo;
   }
 
-  /** When Redis got the newest job that may be pruned; ms by Redis' clock, 0: none was. */
+  /** When Redis received the newest job that may be pruned; ms by Redis' clock, 0: none was. */
   get prunedTo(): number {
     return this.#prunedTo;
   }
 
-  /** Makes a mark where it is time for one. In the transaction of a batch. */
+  /** Makes a mark if one is due. In the transaction of a batch. */
   note(nowMs: number): void {
     const time = { id: this.#clock.id, now: nowMs };
-    // The rows of an earlier connection are of jobs up to this one's first.
+    // The rows of an earlier connection belong to jobs before this one's first.
     if (this.#newestAddedAt === undefined) return;
     this.#rebase().run(time);
     const newest = this.#newest().get();
@@ -132,7 +132,7 @@ export class RetentionMarks {
     this.#add().run({ ...time, addedAt: Math.max(this.#newestAddedAt, newest?.added_at ?? 0) });
   }
 
-  /** The newest mark that is at least so old. */
+  /** The newest mark of at least this age. */
   olderThan(nowMs: number, ageMs: number): Mark | undefined {
     return this.#before().get(this.#clock.id, nowMs - ageMs);
   }
@@ -144,7 +144,7 @@ export class RetentionMarks {
     this.#prunedTo = addedAt;
   }
 
-  /** Nothing asks for marks before this one any more. */
+  /** Deletes marks that are no longer needed. */
   forgetBefore(mark: Mark): void {
     this.#forget().run(mark.id);
   }

@@ -10,9 +10,9 @@ export interface OpenTransaction {
   readonly wrote: boolean;
   /** The jobs whose steps ran in it, oldest first: any may be delivered again. At most {@link MAX_KNOWN_JOBS}. */
   readonly jobs: Set<string>;
-  /** JSON of the results of the newest; '' where they are large. */
+  /** JSON of the newest job's results; '' where they are large. */
   results: string;
 }
 
-/** Of an open transaction, so many of its newest jobs are known again. */
+/** How many of an open transaction's newest jobs are remembered. */
 export const MAX_KNOWN_JOBS = 10_000;

@@ -17,20 +17,19 @@ import { readOnlyTransaction, refuseMalformed } from './shared-steps.ts';
 import { runAtomically } from './step-savepoint.ts';
 
 /*
- * Steps with transactions of their own. Each commit is exactly-once by itself:
+ * Steps with transactions of their own. Each commit is exactly-once separately:
  *
- *   BEGIN IMMEDIATE · statements · SAVEPOINT · fence and commit_seq · what was done so far · COMMIT
+ *   BEGIN IMMEDIATE · statements · SAVEPOINT · fence and commit_seq · progress so far · COMMIT
  *
- * What was done so far is the ledger's row of the job where nothing is left to run, else a note under which a redelivery
- * goes on behind this commit. A COMMIT that fails because of what the transaction holds leaves it open, without its note,
- * as SQLite does.
+ * The progress is the ledger's row of the job if nothing is left to run, else a note from which a redelivery continues after
+ * this commit. A COMMIT that fails because of the transaction's content leaves it open, without its note, as SQLite does.
  *
  * A virtual table that cannot commit ends the transaction instead: "SQL logic error".
  *
  * SAVEPOINT outside a transaction begins one, and the RELEASE that matches commits it.
  */
 
-/** Where steps stand, and who keeps their books. */
+/** The circumstances of steps, and the callbacks that record them. */
 export interface OwnStepsOptions {
   /** Name of the transaction that may stay open; undefined: none may. */
   readonly transaction?: TransactionGrant | undefined;
@@ -43,26 +42,26 @@ export interface OwnStepsOptions {
    * @param json of the WireStepsResult where nothing is left to run, else undefined.
    */
   readonly beforeCommit: (commit: NumberedCommit, json: string | undefined, progress: StepsProgress) => void;
-  /** The COMMIT failed because of what it held; what {@link beforeCommit} did is undone. */
+  /** The COMMIT failed because of its content; the writes of {@link beforeCommit} are undone. */
   readonly commitFailed: () => void;
-  /** It is committed. @param commitMs how long that took. */
+  /** It is committed. @param commitMs duration of the COMMIT. */
   readonly committed: (commitMs: number) => void;
 }
 
-/** What came of steps. */
+/** Result of steps. */
 export interface OwnStepsResult {
   /** JSON of a WireStepsResult. */
   readonly json: string;
-  /** The last commit_seq that they took; 0: none. */
+  /** Their last commit_seq; 0: none. */
   readonly commitSeq: number;
   /** A transaction is open now. */
   readonly open: boolean;
-  /** It is that of these steps. */
+  /** The open transaction belongs to these steps. */
   readonly theirs: boolean;
 }
 
 /**
- * Runs steps with transactions of their own; goes on with the open one if that is theirs.
+ * Runs steps with transactions of their own; continues the open one if it belongs to them.
  * @throws StepsFailed; OnewriterError SNAPSHOT_STALE.
  */
 export function runOwnSteps(
@@ -85,7 +84,7 @@ export function runOwnSteps(
     const isOther = op.in !== undefined && op.in !== database.incarnation;
     if (isOther || commitSeq !== op.at) throw staleSnapshot(commitSeq);
   }
-  // Within an open transaction its counters go on.
+  // Within an open transaction its counters continue.
   if (!goesOn) database.runner.startAnew(true);
   const session: OwnSession = new OwnSession(database, options, () => run);
   const run = new StepsRun(database, sql, op, session, options.budgetBytes, dead, options.progress);
@@ -113,9 +112,9 @@ class OwnSession implements StepSession {
   readonly #database: TenantDatabase;
   readonly #options: OwnStepsOptions;
   readonly #run: () => StepsRun;
-  /** Of the transaction that is open: the caller's savepoints, innermost last. */
+  /** The caller's savepoints in the open transaction, innermost last. */
   #savepoints: string[];
-  /** It was begun by the first of them. */
+  /** The transaction was begun by the first of them. */
   #bySavepoint: boolean;
   #readOnly: boolean;
   #wrote: boolean;
@@ -137,7 +136,7 @@ class OwnSession implements StepSession {
     return !this.#database.db.inTransaction;
   }
 
-  /** What has to be known of the open transaction when its next steps come. */
+  /** The state of the open transaction that its next steps need. */
   toOpen(id: string): OpenTransaction {
     return {
       id,
@@ -170,7 +169,7 @@ class OwnSession implements StepSession {
       try {
         runAtomically(this.#database, execute);
       } catch (error) {
-        // OR FAIL leaves the rows before the one that failed, and they are committed.
+        // OR FAIL keeps the rows before the one that failed, and they are committed.
         const left = db.inTransaction && error === runner.failure && runner.counters.read().total !== before;
         if (!left) throw error;
         failed(error);
@@ -216,9 +215,9 @@ class OwnSession implements StepSession {
         this.#toSavepoint(step.kind, step.name, sql, done);
         return;
       case 'session':
-        // It is set back at the end of the request.
+        // It is reset at the end of the request.
         if (!step.usual && this.autocommit && this.#run().isAtEnd) throw withoutEffect(step.pragma);
-        // Inside a transaction SQLite takes no notice of foreign_keys.
+        // Inside a transaction SQLite ignores changes of foreign_keys.
         this.#database.sessionChanged = true;
         db.prepare(sql).run();
         done();
@@ -233,7 +232,7 @@ class OwnSession implements StepSession {
     try {
       this.#database.begin();
     } catch (error) {
-      // SQLite's complaint about a second BEGIN is the step's; a lock that another process holds is not.
+      // SQLite's error for a second BEGIN is the step's result; a lock of another process is not.
       if (db.inTransaction) throw error;
       throw new StepsFailed(error);
     }
@@ -265,13 +264,13 @@ class OwnSession implements StepSession {
 
   /**
    * Ends the transaction with its note, if it wrote.
-   * @param totalBefore of a statement outside of a transaction: `total_changes()` before it. Where the COMMIT is refused it
-   * has changed nothing.
+   * @param totalBefore for a statement outside a transaction: `total_changes()` before it. If the COMMIT is refused, the
+   * statement has changed nothing.
    */
   #commit(totalBefore?: number): void {
     const { db, ledger, epoch, runner, stepControl } = this.#database;
     if (this.autocommit || !this.#wrote) {
-      this.#database.commit(undefined); // nothing to note; or SQLite's own complaint
+      this.#database.commit(undefined); // nothing to note; or SQLite's own error
       return;
     }
     const counters = runner.counters.read();
@@ -314,7 +313,7 @@ class OwnSession implements StepSession {
   }
 }
 
-/** While somebody else's transaction is open on the connection nothing can run. */
+/** While another client's transaction is open on the connection, nothing can run. */
 class BlockedSession implements StepSession {
   readonly autocommit = true;
 

@@ -22,24 +22,24 @@ import { type CompiledStatement, compileStatement } from '../batch/statement-cac
 import type { TenantDatabase } from '../file/tenant-database.ts';
 
 /*
- * Steps run one after the other; one that fails does not end the others. Where their transactions come from is the affair
- * of a StepSession:
+ * Steps run one after the other; one that fails does not end the others. A StepSession decides where their transactions come
+ * from:
  *
  *   SharedSession   savepoints of the transaction that a batch of writes shares       (shared-steps.ts)
  *   OwnSession      transactions of the steps' own, one of which may stay open        (own-steps.ts)
- *   BlockedSession  none: somebody else's transaction is open on the connection       (own-steps.ts)
+ *   BlockedSession  none: another client's transaction is open on the connection      (own-steps.ts)
  *
- * Steps of a transaction that is gone are `dead`: each fails until one is ROLLBACK, so that nothing of it is committed by
- * itself.
+ * Steps of a transaction that is gone are `dead`: each fails until one is ROLLBACK, so that no part of it is committed
+ * separately.
  */
 
-/** Where steps run. */
+/** The transactions that steps run in. */
 export interface StepSession {
   /** Whether no transaction of the steps is open. */
   readonly autocommit: boolean;
   /**
-   * Runs a statement, and commits what it did if no transaction is open.
-   * @param execute also notes its result. @param failed notes an error, before what the statement left is committed.
+   * Runs a statement, and commits its changes if no transaction is open.
+   * @param execute also notes its result. @param failed notes an error, before the remaining changes are committed.
    */
   statement(compiled: CompiledStatement, execute: () => void, failed: (error: unknown) => void): void;
   /** Begins, ends or structures a transaction, or sets a PRAGMA. @param done notes its result, before a commit. */
@@ -49,17 +49,17 @@ export interface StepSession {
 /** A step that is not an ordinary statement. */
 export type ControlStep = Exclude<StepClass, { readonly kind: 'statement' }>;
 
-/** What was done of steps in an earlier delivery. */
+/** Steps done in an earlier delivery. */
 export interface StepsProgress {
   /** JSON of each result. */
   readonly q: readonly string[];
-  /** Statements done of the script that is next. */
+  /** Statements done of the next script. */
   readonly x: number;
 }
 
-/** What the session could not contain: the file failed, or the fence. The steps end where they are. */
+/** An error that the session could not contain: of the file, or the fence. The steps end there. */
 export class StepsFailed extends Error {
-  /** A COMMIT failed in a way that leaves its outcome open. */
+  /** A COMMIT failed with an unknown outcome. */
   readonly uncertain: boolean;
 
   constructor(cause: unknown, uncertain = false) {
@@ -68,7 +68,7 @@ export class StepsFailed extends Error {
   }
 }
 
-/** Steps that cannot run in a transaction that is shared; they are run again, alone, with transactions of their own. */
+/** The steps cannot run in a shared transaction; they are run again, alone, with transactions of their own. */
 export class OwnTransactionsNeeded extends Error {}
 
 /** One request of steps. */
@@ -84,7 +84,7 @@ export class StepsRun implements StepStates {
   #scriptLength = 0;
   #dead: boolean;
 
-  /** @param dead the transaction they belong to is gone. @param budgetBytes what the results may take, encoded. */
+  /** @param dead the transaction they belong to is gone. @param budgetBytes bound of the results, encoded. */
   constructor(
     database: TenantDatabase,
     sql: readonly string[],
@@ -112,17 +112,17 @@ export class StepsRun implements StepStates {
     return !this.#dead && this.#session.autocommit;
   }
 
-  /** What was done so far. */
+  /** The steps done so far. */
   get progress(): StepsProgress {
     return { q: this.#results, x: this.#scriptDone };
   }
 
-  /** @throws StepsFailed; what a shared session throws. */
+  /** @throws StepsFailed; errors of a shared session. */
   run(): void {
     const { q } = this.#op;
     for (let index = this.#results.length; index < q.length; index++) {
       const step = q[index]!;
-      // Within a script it was met before.
+      // Within a script the condition was met before.
       if (this.#scriptDone === 0 && step.c !== undefined && !isMet(step.c, this)) {
         this.#note('0', false);
         continue;
@@ -142,19 +142,19 @@ export class StepsRun implements StepStates {
     }
   }
 
-  /** The error is the result of step `index`, the one that runs; instead of what was noted of it. */
+  /** Makes the error the result of step `index`, the current one, instead of its noted results. */
   #failAt(index: number, thrown: unknown): void {
     this.#results.length = index;
     this.#ok.length = index;
     this.#fail(thrown);
   }
 
-  /** Whether nothing follows the statement that runs now. */
+  /** Whether no statement follows the current one. */
   get isAtEnd(): boolean {
     return this.#results.length === this.#op.q.length - 1 && this.#scriptDone >= this.#scriptLength - 1;
   }
 
-  /** Whether all that is left would be skipped if the transaction ended now. */
+  /** Whether all remaining steps would be skipped if the transaction ended now. */
   get endsAtCommit(): boolean {
     const states: StepStates = { isOk: step => this.isOk(step), autocommit: true };
     return (
@@ -163,7 +163,7 @@ export class StepsRun implements StepStates {
     );
   }
 
-  /** JSON of a WireStepsResult, where what is left is skipped. */
+  /** JSON of a WireStepsResult, with the remaining steps as skipped. */
   toJson(autocommit: boolean, more = ''): string {
     const skipped = Array.from({ length: this.#op.q.length - this.#results.length }, () => '0');
     return `{"q":[${[...this.#results, ...skipped].join()}],"a":${autocommit ? 1 : 0}${more}}`;
@@ -182,7 +182,7 @@ export class StepsRun implements StepStates {
     this.#note(JSON.stringify({ e: toWireError(error) }), false);
   }
 
-  /** Compiles a statement, where the tables that the transaction made are known. */
+  /** Compiles a statement in the transaction, which knows the tables it made. */
   #describe(sql: string, startedMs: number): void {
     if (this.#dead) throw transactionGone();
     const { db } = this.#database;
@@ -192,7 +192,7 @@ export class StepsRun implements StepStates {
       this.#note(`{"r":[0,0],"ms":${elapsed(startedMs)},"ro":1}`, true);
       return;
     }
-    // Compiled for this alone: one that is kept has the columns of an older schema until it runs again.
+    // Not from the cache: a cached statement has the columns of an older schema until it runs again.
     const statement = step.kind === 'statement' ? compileStatement(db, sql).statement : db.prepare(sql);
     const names = statement.reader ? statement.columns().map(({ name }) => name) : undefined;
     const result = names === undefined ? '[0,0]' : `{"c":${JSON.stringify(names)},"r":[],"n":0,"i":0}`;
@@ -260,8 +260,8 @@ export class StepsRun implements StepStates {
   /**
    * Runs one statement.
    * @param done called when it was executed, before it is committed.
-   * @param compileOnce of a script: its statements are compiled when those before them have made the tables, and seldom
-   * come again.
+   * @param compileOnce for a script: its statements are compiled when earlier ones have made the tables, and seldom
+   * repeat.
    */
   #runSql(
     sql: string,
@@ -317,6 +317,6 @@ function elapsed(startedMs: number): number {
 function transactionGone(): OnewriterError {
   return new OnewriterError(
     'TRANSACTION_TIMEOUT',
-    'The transaction is not open any more; unless a COMMIT was sent in it, nothing of it was applied. Roll back, and begin again.',
+    'The transaction is no longer open; unless a COMMIT was sent in it, none of it was applied. Roll back, and begin again.',
   );
 }

@@ -7,12 +7,12 @@ import { runAtomically } from './step-savepoint.ts';
 
 /**
  * Runs steps inside the transaction of a batch. BEGIN … COMMIT is a savepoint there, and so is each statement outside of
- * one. That is the same for everybody who looks, but for some things, and then the steps are run with transactions of
+ * one. The difference is visible only in some cases, and then the steps are run with transactions of
  * their own: a statement that ends the whole transaction (OR ROLLBACK), savepoints and PRAGMAs of the caller, and foreign
  * keys that are deferred, because the release of a savepoint does not check them.
  *
  * @returns JSON of a WireStepsResult.
- * @throws OwnTransactionsNeeded; what ends the batch's transaction, as it is.
+ * @throws OwnTransactionsNeeded; errors that end the batch's transaction, unchanged.
  */
 export function runSharedSteps(
   database: TenantDatabase,
@@ -30,7 +30,7 @@ export function runSharedSteps(
 }
 
 class SharedSession implements StepSession {
-  /** Whether anything stays. */
+  /** Whether any change stays. */
   committed = false;
   readonly #database: TenantDatabase;
   #open = false;
@@ -96,7 +96,7 @@ class SharedSession implements StepSession {
     }
   }
 
-  /** Rolls back what is open. */
+  /** Rolls the open transaction back. */
   end(): void {
     if (!this.#open) return;
     this.#open = false;
@@ -107,7 +107,7 @@ class SharedSession implements StepSession {
   }
 }
 
-/** SQLite's own words for transaction control in the wrong place. */
+/** SQLite's own message for transaction control in the wrong place. */
 function misplaced(message: string): OnewriterError {
   return new OnewriterError('SQL_ERROR', message, { sqliteCode: 'SQLITE_ERROR' });
 }
@@ -119,7 +119,7 @@ export function readOnlyTransaction(): OnewriterError {
   });
 }
 
-/** @throws SQLite's own error for transaction control that it does not understand. */
+/** @throws SQLite's own error for transaction control that it cannot parse. */
 export function refuseMalformed(db: TenantDatabase['db'], sql: string): never {
   db.prepare(sql);
   throw new OnewriterError('STATEMENT_NOT_ALLOWED', 'This form of transaction control is not allowed.');

@@ -14,7 +14,7 @@ export type StepControl = Readonly<
   >
 >;
 
-/** Compiles the transaction control of steps; for the first steps that come, because most tenants never see any. */
+/** Compiles the transaction control of steps, on first use, because most tenants never see any. */
 export function compileStepControl(db: Database): StepControl {
   return {
     statement: db.prepare('SAVEPOINT step'),

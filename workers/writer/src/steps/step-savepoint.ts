@@ -2,8 +2,8 @@ import Database from 'better-sqlite3';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 
 /**
- * Runs one statement of a step. An error of SQLite leaves what SQLite leaves of the statement: nothing, or with OR FAIL the
- * rows before the one that failed. An error of ours in the middle of it leaves nothing.
+ * Runs one statement of a step. After an error of SQLite its effects are SQLite's: nothing, or with OR FAIL the rows before the
+ * one that failed. Any other error in the middle of it leaves nothing.
  */
 export function runAtomically({ db, schema, stepControl }: TenantDatabase, execute: () => void): void {
   stepControl.statement.run();

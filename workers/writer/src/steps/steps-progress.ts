@@ -2,11 +2,11 @@ import type { Database } from 'better-sqlite3';
 import type { StepsProgress } from './run-steps.ts';
 
 /*
- * How far steps with commits of their own have come, noted in the same transactions. The notes lie among the idempotency
- * keys, because they live as long, under names that no key has by chance: they hold the job's id.
+ * Progress of steps with commits of their own, noted in the same transactions. The notes are among the idempotency
+ * keys, because they live as long, under names that no key has by chance: they contain the job's id.
  *
- * A note holds all results so far, and there is one for each commit. So that long lists do not write their results again with
- * each commit, full chunks are put aside once, in notes of their own.
+ * A note has all results so far, and each commit writes one. So that long lists do not write their results again with each
+ * commit, full chunks are stored once, in notes of their own.
  */
 
 /** Results of a chunk. A shorter list has one note, which writers that know no chunks can read. */
@@ -14,7 +14,7 @@ const CHUNK = 1_000;
 const INSERT = "INTO _onewriter_keys VALUES (?, '', ?, ?, ?, ?)";
 const CHUNKS = "FROM _onewriter_keys WHERE key >= ? || '/' AND key < ? || '0'";
 
-/** Reads what an earlier delivery did. */
+/** Reads the progress of an earlier delivery. */
 export function findProgress(db: Database, jobId: string, op: number): StepsProgress | undefined {
   const name = nameOf(jobId, op);
   const note = db.prepare('SELECT result FROM _onewriter_keys WHERE key = ?').pluck().get(name);
@@ -24,7 +24,7 @@ export function findProgress(db: Database, jobId: string, op: number): StepsProg
   return { q: [...chunks.flatMap(chunk => JSON.parse(String(chunk)) as string[]), ...q], x };
 }
 
-/** Notes what was done. */
+/** Notes the progress. */
 export function noteProgress(
   db: Database,
   jobId: string,
@@ -39,7 +39,7 @@ export function noteProgress(
   for (let chunk = full - 1; chunk >= 0; chunk--) {
     const results = JSON.stringify(q.slice(chunk * CHUNK, (chunk + 1) * CHUNK));
     const key = `${name}/${String(chunk).padStart(4, '0')}`;
-    // Those before it were put aside with it.
+    // Earlier chunks were stored before it.
     if (insert.run(key, jobId, op, nowMs, results).changes === 0) break;
   }
   const rest = JSON.stringify({ q: q.slice(full * CHUNK), x });
@@ -54,7 +54,7 @@ export function hasProgress(db: Database, jobId: string): boolean {
   );
 }
 
-/** The ledger has it all. */
+/** Deletes the notes: the ledger has all results. */
 export function forgetProgress(db: Database, jobId: string, op: number): void {
   const name = nameOf(jobId, op);
   db.prepare('DELETE FROM _onewriter_keys WHERE key = ?').run(name);

@@ -202,7 +202,7 @@ describe('steps among other writes', () => {
     expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
   });
 
-  it('return the stored results when they are delivered again', () => {
+  it('return the stored results when they are redelivered', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script(SCHEMA));
     for (const job of [
@@ -216,7 +216,7 @@ describe('steps among other writes', () => {
     expect(lane.column('SELECT count(*) FROM parent')).toEqual([2]);
   });
 
-  it('go on behind the last commit when their process ended between two', () => {
+  it('continue after the last commit when their process ended between two', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script(SCHEMA));
     const job = stepsJob([
@@ -240,7 +240,7 @@ describe('steps among other writes', () => {
     expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
   });
 
-  it('go on behind the last commit of a long list, whose results are not written again with each commit', () => {
+  it('continue after the last commit of a long list, whose results are not written again with each commit', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script(`${SCHEMA}; CREATE TABLE d(a REFERENCES parent DEFERRABLE INITIALLY DEFERRED)`));
     const job = stepsJob(Array.from({ length: 2_100 }, () => 'INSERT INTO d VALUES (NULL)'));
@@ -264,7 +264,7 @@ describe('steps among other writes', () => {
     expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
   });
 
-  it('tell which of them were committed before one was stopped', () => {
+  it('report which of them were committed before one was stopped', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script(SCHEMA));
     const job = stepsJob([
@@ -313,7 +313,7 @@ describe('an interactive transaction', () => {
     expect(lane.column('SELECT name FROM parent')).toEqual(['a', 'b']);
     const [row] = lane.rows('SELECT next_op, results FROM _onewriter_ledger ORDER BY id DESC LIMIT 1');
     expect(row).toEqual([null, stream.outcome!.jobs[0]!.results]);
-    // Delivered again, to whomever: the stored answer.
+    // Redelivered, to any broker: the stored answer.
     const again = new Stream(lane);
     expect(again.send(['COMMIT'], { id, tx: begun.tx!.id })).toEqual(committed);
     expect(again.outcome!.jobs[0]).toMatchObject({ duplicate: true });
@@ -386,7 +386,7 @@ describe('an interactive transaction', () => {
     expect(lane.column('SELECT name FROM parent')).toEqual(['new']);
   });
 
-  it('ends with its process, with another epoch, and when another broker has taken over', () => {
+  it('ends with its process, with another epoch, and when another broker took over', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script(SCHEMA));
     const stream = new Stream(lane);
@@ -423,7 +423,7 @@ describe('an interactive transaction', () => {
     expect(stream.send(['BEGIN'], { at, in: '' })).toMatchObject({ a: 0 });
   });
 
-  it('does not begin for a client that has given up', () => {
+  it('does not begin for a client whose deadline is over', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script(SCHEMA));
     const stream = new Stream(lane);
@@ -431,7 +431,7 @@ describe('an interactive transaction', () => {
       stream.send(['BEGIN', "INSERT INTO parent VALUES (1, 'a')"], { by: Date.now() - 1 }),
     ).toThrow('TRANSACTION_BUSY');
     expect(stream.outcome!.open).toBeUndefined();
-    // One that has begun goes on.
+    // One that has begun continues.
     stream.send(['BEGIN'], { by: Date.now() + 60_000 });
     expect(stream.send(['COMMIT'], { by: Date.now() - 1 })).toMatchObject({ a: 1 });
   });
@@ -457,7 +457,7 @@ describe('an interactive transaction', () => {
   });
 });
 
-describe('what steps set of the connection', () => {
+describe('PRAGMAs that steps set', () => {
   const migration: readonly TestStep[] = [
     'PRAGMA foreign_keys=off',
     'BEGIN DEFERRED',
@@ -466,7 +466,7 @@ describe('what steps set of the connection', () => {
     'PRAGMA foreign_keys',
   ];
 
-  it('lets a migration rebuild a table that others refer to, and is set back afterwards', () => {
+  it('lets a migration rebuild a table that others refer to, and is reset afterwards', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script(SCHEMA));
     lane.apply(writes("INSERT INTO parent(id, name) VALUES (1, 'a')", 'INSERT INTO child VALUES (1, 1)'));
@@ -480,7 +480,7 @@ describe('what steps set of the connection', () => {
     expect(resultsOf(after)[1]).toMatchObject({ r: [[1]] });
   });
 
-  it('is set back where the transaction is taken away', () => {
+  it('is reset where the transaction is taken away', () => {
     const lane = new TemporaryLane();
     lane.applyOne(script(SCHEMA));
     const stream = new Stream(lane);
@@ -490,7 +490,7 @@ describe('what steps set of the connection', () => {
   });
 });
 
-/** What SQLite itself does with the same steps on a connection of one's own. */
+/** The result of the same steps in SQLite itself, on a separate connection. */
 class Reference {
   readonly db = new Database(':memory:');
   readonly ok: boolean[] = [];

@@ -6,13 +6,13 @@ const COUNTER_OFFSET = 8;
 const COUNTER_BYTES = 4;
 const COUNTERS = 2 ** 32;
 
-/** Of this thread. */
+/** The memory of this process, opened once per thread. */
 let memory: number | undefined;
 const word = Buffer.alloc(COUNTER_BYTES);
 const value = new Uint32Array(word.buffer, word.byteOffset, 1);
 
 /**
- * Reads how many commits there were, in the index of a log that SQLite has mapped into memory. (Its file must not be opened:
+ * Reads how many commits there were, from the index of a log that SQLite has mapped into memory. (Its file must not be opened:
  * closing it would drop SQLite's locks.) Only while the connection is open.
  */
 export class CommitCounter {
@@ -48,19 +48,19 @@ export class CommitCounter {
   }
 }
 
-/** Commits between two readings; undefined where the index was made again in between, which begins at 0. */
+/** Commits between two readings; undefined where the index was rebuilt in between, which restarts at 0. */
 export function commitsBetween(then: number, now: number): number | undefined {
   const commits = (now - then + COUNTERS) % COUNTERS;
   return commits < COUNTERS / 2 ? commits : undefined;
 }
 
-/** Where the beginnings of indexes are, by inode. */
+/** Start addresses of indexes, by inode. */
 export type Mappings = ReadonlyMap<string, number>;
 
 /** `7f4cca82e000-7f4cca836000 rw-s 00000000 fe:00 2146843   /data/tenants/acme/tenant.db-shm`. Source: proc_pid_maps(5). */
 const INDEX = /^([0-9a-f]+)-\S+ \S+ 0+ \S+ (\d+) .*-shm$/gm;
 
-/** The indexes that this process has in memory: some ms where thousands of tenants are open. */
+/** The indexes that this process has in memory: takes some ms where thousands of tenants are open. */
 export function readMappings(): Mappings {
   const mappings = new Map<string, number>();
   for (const [, address = '', inode = ''] of readFileSync('/proc/self/maps', 'utf8').matchAll(INDEX)) {

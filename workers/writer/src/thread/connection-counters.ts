@@ -5,7 +5,7 @@ import { lazily } from '../batch/lazily.ts';
 /** Rows that only count as changes; below every rowid that a caller can have set. */
 const FIRST_FILLER = -(2n ** 63n);
 
-/** What SQLite's three counters were at some moment. */
+/** Values of SQLite's three counters. */
 export interface CounterValues {
   readonly rowid: bigint;
   readonly changes: number;
@@ -15,9 +15,9 @@ export interface CounterValues {
 /**
  * `last_insert_rowid()`, `changes()` and `total_changes()` of one connection.
  *
- * SQLite keeps them per connection. Here all callers of a tenant share the connection, and the writer's bookkeeping moves
- * the counters too. Each write must see what it would see on a connection of its own: 0 at first, and then what its own
- * statements did. SQLite has no call to set them, but rows of a temporary table do:
+ * SQLite keeps them per connection. Here all callers of a tenant share the connection, and the writer's bookkeeping changes
+ * the counters too. Each write must see the values of a connection of its own: 0 at first, and then the effects of its own
+ * statements. SQLite has no call to set them, but rows of a temporary table do:
  *
  *   last_insert_rowid()   insert a row with that id
  *   changes()             change that many rows
@@ -33,7 +33,7 @@ export class ConnectionCounters {
   readonly #fill: () => Statement<[{ first: bigint; count: number }]>;
   readonly #unfill: () => Statement<[bigint]>;
   readonly #empty: () => Statement<[]>;
-  /** What `changes()` has to be for the write that runs; undefined: what SQLite has. */
+  /** The value of `changes()` for the current write; undefined: SQLite's own. */
   #changes: number | undefined;
   /** `total_changes()` when the write began. */
   #totalBefore = 0;
@@ -57,7 +57,7 @@ export class ConnectionCounters {
     this.#empty = lazily(() => db.prepare('DELETE FROM temp._onewriter_rowid'));
   }
 
-  /** The counters as the write that runs is to see them. */
+  /** The counters as the current write sees them. */
   read(): CounterValues {
     const [rowid, changes, total] = this.#read.get()!;
     return {
@@ -67,12 +67,12 @@ export class ConnectionCounters {
     };
   }
 
-  /** Makes the last rowid 0; `changes()` is then another. */
+  /** Makes the last rowid 0; this changes `changes()`. */
   clearRowid(): void {
     this.#setRowid.run(0);
   }
 
-  /** Makes the last rowid 0, and leaves the others as the write is to see them. */
+  /** Makes the last rowid 0, and leaves the other counters as the write sees them. */
   clearOwnRowid(): void {
     this.#changes ??= Number(this.#read.get()![1]);
     this.clearRowid();
@@ -80,16 +80,16 @@ export class ConnectionCounters {
   }
 
   /**
-   * A write begins, for which the counters are those of a new connection: the last rowid after {@link clearOwnRowid}, `changes()`
+   * Begins a write with the counters of a new connection: the last rowid after {@link clearOwnRowid}, `changes()`
    * after {@link settle}.
-   * @param total whether `total_changes()` is, too
+   * @param total whether to reset `total_changes()`, too
    */
   startAnew(total: boolean): void {
     this.#changes = 0;
     if (total) this.#countTotalFrom(0);
   }
 
-  /** Undoes what bookkeeping since {@link read} did to the counters. `changes()` waits until a statement asks for it. */
+  /** Undoes the effect of bookkeeping since {@link read} on the counters. `changes()` waits until a statement asks for it. */
   restore(values: CounterValues): void {
     this.#setRowid.run(values.rowid);
     this.#empty().run();
@@ -99,15 +99,15 @@ export class ConnectionCounters {
 
   /**
    * A statement of the caller has changed rows.
-   * @param changes how many, for {@link settle}; undefined: as SQLite has it now.
+   * @param changes how many, for {@link settle}; undefined: SQLite's own count.
    */
   changed(changes?: number): void {
     this.#changes = changes;
   }
 
   /**
-   * Makes `changes()` right for a statement that asks for it. It is not after bookkeeping, and where a full-text index wrote
-   * its own rows at the end of a savepoint. As much work as the statement that changed those rows had.
+   * Corrects `changes()` for a statement that asks for it: after bookkeeping, or after a full-text index wrote its own rows at the
+   * end of a savepoint. Costs as much as changing those rows did.
    */
   settle(): void {
     const wanted = this.#changes;
@@ -125,12 +125,12 @@ export class ConnectionCounters {
     this.#countTotalFrom(total);
   }
 
-  /** `total_changes()` is `total` for the write that runs. */
+  /** Makes `total_changes()` equal `total` for the current write. */
   #countTotalFrom(total: number): void {
     this.#totalBefore = Number(this.#read.get()![2]) - total;
   }
 
-  /** The statement with `total_changes()` counted from the start of the write; compiled anew, because that differs. */
+  /** The statement with `total_changes()` counted from the start of the write; compiled each time, because that differs. */
   compileWithTotal(sql: string): Statement<unknown[], unknown> {
     return this.#db.prepare(subtractFromTotal(sql, this.#totalBefore));
   }
@@ -141,7 +141,7 @@ function subtractFromTotal(sql: string, before: number): string {
   const tokens = new SqlTokens(sql);
   let text = '';
   let copied = 0;
-  /** Where a call begins that is not complete; the tokens of it that are still to come. */
+  /** Start of an incomplete call, and its missing tokens. */
   let start = -1;
   let wanted = '';
   for (let kind = tokens.next(); kind !== 'end'; kind = tokens.next()) {

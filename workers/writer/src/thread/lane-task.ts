@@ -2,8 +2,8 @@ import type { WireError } from '@onewriter/protocol';
 import type { RetentionClock } from '../ledger/retention-marks.ts';
 
 /*
- * What the broker's main thread and a writer thread say to each other: one task in, one outcome out. The thread
- * never throws for a tenant's fault; a rejected task is a fault of the thread itself.
+ * Messages between the broker's main thread and a writer thread: one task in, one outcome out. The thread never throws for a
+ * tenant's fault; a rejected task is a fault of the thread.
  */
 
 /** Settings of a writer thread, given once. */
@@ -16,19 +16,19 @@ export interface WriterOptions {
   readonly busyTimeoutMs: number;
   /** Connections this thread keeps open; the least recently used is closed. */
   readonly maxOpenTenants: number;
-  /** The identity of the data directory; jobs that are meant for another are refused. '' refuses none. */
+  /** The identity of the data directory; jobs for another are refused. '' refuses none. */
   readonly dataDirId?: string | undefined;
-  /** By which rows grow old. */
+  /** The clock by which rows age. */
   readonly retentionClock: RetentionClock;
   /** `locking_mode=EXCLUSIVE`, for file systems without shared memory. */
   readonly exclusive: boolean;
   /**
-   * Where the thread tells what it runs, for the watchdog: Int32 [0] 1 while a task runs, [1] index of the job in
-   * the task, [2] index of the write in the job, [3] tasks of a group that were begun (see {@link GroupTask}); and [4] 1 while
-   * it opens, commits, writes back or closes files, 0 while it runs a write. Of PROGRESS_BYTES.
+   * The thread's position, for the watchdog: Int32 [0] 1 while a task runs, [1] index of the job in the task, [2] index of the
+   * write in the job, [3] tasks begun of a group (see {@link GroupTask}); and [4] 1 while it opens, commits, writes back or
+   * closes files, 0 while it runs a write. Of PROGRESS_BYTES.
    */
   readonly progress: SharedArrayBuffer;
-  /** Path of the file in which the thread notes what it is at (`RunningNote`); no file without it. */
+  /** Path of the file in which the thread notes its jobs (`RunningNote`); without it there is no file. */
   readonly runningNote?: string | undefined;
 }
 
@@ -43,13 +43,13 @@ export interface ApplyTask {
   /** Up to LIMITS.maxBatchJobs. None: the file is only opened, if there is one. */
   readonly jobs: readonly QueuedJob[];
   /**
-   * `commit`, the default: COMMIT returns when it is flushed. `later`: the outcome names the WAL, and whoever gets it
-   * flushes that before anybody is told, with the WALs of other tenants at the same time.
+   * `commit`, the default: COMMIT returns when it is flushed. `later`: the outcome names the WAL, and the receiver flushes it
+   * before it answers a caller, together with the WALs of other tenants.
    */
   readonly flush?: 'commit' | 'later' | undefined;
   /**
-   * The task is one job of steps that run alone, or go on with the open transaction; what it may leave open has this name.
-   * Any other task rolls back what is open.
+   * The task is one job of steps that run alone, or continue the open transaction; a transaction they leave open gets this name.
+   * Any other task rolls the open transaction back.
    */
   readonly transaction?: TransactionGrant | undefined;
 }
@@ -57,14 +57,14 @@ export interface ApplyTask {
 /** A name for a transaction that a job may leave open. */
 export interface TransactionGrant {
   readonly id: string;
-  /** When its client may lose it, as the client is told: ms since the epoch. */
+  /** When its client may lose it, as reported to the client: ms since the epoch. */
   readonly expiresAt: number;
 }
 
 /**
- * Several tenants' batches, one after the other. Each outcome is posted by itself as soon as it is there, as a
+ * Several tenants' batches, one after the other. Each outcome is posted separately as soon as it is known, as a
  * {@link GroupItemOutcome}: a tenant's answer does not wait for the next tenant. Before each task the thread moves
- * cell [3] of the progress from its index to the next; whoever puts another number there revokes what was not begun.
+ * cell [3] of the progress from its index to the next; writing another number there revokes the tasks not begun.
  */
 export interface GroupTask {
   readonly kind: 'group';
@@ -72,7 +72,7 @@ export interface GroupTask {
   readonly tasks: readonly ApplyTask[];
 }
 
-/** Give up the tenant's connection: its WAL could not be flushed. The next batch opens the file as after an I/O error. */
+/** Drop the tenant's connection: its WAL could not be flushed. The next batch opens the file as after an I/O error. */
 export interface DistrustTask {
   readonly kind: 'distrust';
   readonly tenant: string;
@@ -87,11 +87,11 @@ export interface RollbackTask {
 
 export interface QueuedJob {
   readonly id: string;
-  /** JSON of a WriteJobMessage, as it lay in Redis. */
+  /** JSON of a WriteJobMessage, as stored in Redis. */
   readonly data: string;
-  /** When Redis got it, ms by its clock; undefined where that is not known. */
+  /** When Redis received it, ms by its clock; undefined where that is unknown. */
   readonly addedAt?: number | undefined;
-  /** Writes that must not run (by index), and the error their callers get; `-1` is the whole job. */
+  /** Poisoned writes that must not run (by index), and the error their callers get; `-1` is the whole job. */
   readonly condemned?: Readonly<Record<number, WireError>> | undefined;
 }
 
@@ -100,15 +100,15 @@ export interface CloseTask {
   readonly kind: 'close';
   readonly tenant: string | null;
   /**
-   * Of all: after so many ms no further one is closed. Those that are left are as after a crash: all that was committed is in their
-   * logs, flushed, and whoever opens them next writes it back. Default: all are closed, however long it takes.
+   * For all tenants: after so many ms no further one is closed. The others stay as after a crash: all their commits are in their
+   * logs, flushed, and the next open writes them back. Default: all are closed, however long it takes.
    */
   readonly withinMs?: number | undefined;
 }
 
 export type LaneOutcome = ApplyOutcome | GroupOutcome | CloseOutcome;
 
-/** The group is done, or what was left of it revoked. */
+/** The group is done, or its rest was revoked. */
 export interface GroupOutcome {
   readonly kind: 'group';
   /** Tasks that were begun, each of which has an outcome. */
@@ -126,21 +126,21 @@ export interface GroupItemOutcome {
 export interface CloseOutcome {
   readonly kind: 'closed';
   readonly tenants: readonly string[];
-  /** Tenants that are open still, where time was up; undefined: none. */
+  /** Tenants still open when time was up; undefined: none. */
   readonly left?: number | undefined;
-  /** What was found of files that changed under the connection; they are opened no more until {@link releaseWithheld}. */
+  /** Findings about files that changed under the connection; they stay closed until {@link releaseWithheld}. */
   readonly changed?: readonly { readonly tenant: string; readonly error: WireError }[] | undefined;
 }
 
 export type ApplyOutcome = AppliedOutcome | RefusedOutcome;
 
-/** The transaction committed (or every job was a duplicate or malformed and nothing had to be). */
+/** The transaction committed (or every job was a duplicate or malformed, and no commit was needed). */
 export interface AppliedOutcome {
   readonly kind: 'applied';
   /** One per job of the task, same order. */
   readonly jobs: readonly JobOutcome[];
   readonly stats: ApplyStats;
-  /** Set where nobody may be told before this WAL was flushed. */
+  /** Set if no caller may be answered before this WAL was flushed. */
   readonly unflushed?: WalFile | undefined;
   /** The transaction that is open now. */
   readonly open?: string | undefined;
@@ -161,8 +161,8 @@ export interface RefusedOutcome {
   /** FENCED, TENANT_NOT_FOUND, DATABASE_*, TENANT_UNAVAILABLE … */
   readonly error: WireError;
   /**
-   * False: nothing of the task's jobs was ever committed. True: some may be in the ledger, by this task or an earlier
-   * delivery; nobody must be told that a write failed before the task was delivered again and the ledger has spoken.
+   * False: no write of the task's jobs was ever committed. True: some may be in the ledger, by this task or an earlier delivery;
+   * no caller may be answered that a write failed before the task was delivered again and the ledger was asked.
    */
   readonly uncertain: boolean;
   /** Whether the task was begun. False: the file could not be opened, and only an earlier delivery can have committed. */
@@ -172,7 +172,7 @@ export interface RefusedOutcome {
 
 export interface JobOutcome {
   readonly id: string;
-  /** The client to tell; '' where the message was unreadable. */
+  /** The client to answer; '' where the message was unreadable. */
   readonly client: string;
   /** Writes in the job. */
   readonly writes: number;
@@ -180,7 +180,7 @@ export interface JobOutcome {
   readonly failures: number;
   /** The ledger already had it: nothing was applied, the results are the stored ones. */
   readonly duplicate: boolean;
-  /** 0 where nothing was committed for it. */
+  /** 0 where none of its writes was committed. */
   readonly commitSeq: number;
   /** JSON of WireOperationResult[]; '' with `error`, and where it is over LIMITS.maxEventBytes: the ledger has it. */
   readonly results: string;
@@ -188,9 +188,9 @@ export interface JobOutcome {
   readonly answer?: string | undefined;
   /** The whole job was refused (unreadable, unsupported version). */
   readonly error?: WireError | undefined;
-  /** Error codes of the failed writes; a code is there as often as it came. */
+  /** Error codes of the failed writes; a code appears as often as it occurred. */
   readonly failureCodes?: readonly string[] | undefined;
-  /** Failed writes that nobody waits for. */
+  /** Failed writes that no caller waits for. */
   readonly deadLetters?: readonly DeadLetter[] | undefined;
 }
 
@@ -206,7 +206,7 @@ export interface ApplyStats {
   readonly openMs: number;
   readonly applyMs: number;
   readonly commitMs: number;
-  /** Of a flush after the commit; undefined where there was none, or it is not over. */
+  /** Duration of a flush after the commit; undefined where there was none, or it is not over. */
   readonly flushMs?: number | undefined;
   readonly checkpointMs: number;
   readonly walBytes: number;

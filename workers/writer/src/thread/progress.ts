@@ -1,7 +1,7 @@
 /** Size of {@link WriterOptions.progress}. */
 export const PROGRESS_BYTES = 5 * Int32Array.BYTES_PER_ELEMENT;
 
-/** Where a thread tells what it runs; the layout is {@link WriterOptions.progress}. */
+/** Publishes the thread's position; the layout is {@link WriterOptions.progress}. */
 export class Progress {
   readonly #cells: Int32Array;
 
@@ -19,7 +19,7 @@ export class Progress {
     Atomics.store(this.#cells, 0, 0);
   }
 
-  /** @param is it opens, commits, writes back or closes files; false: it runs a write. */
+  /** @param is whether it opens, commits, writes back or closes files; false: it runs a write. */
   atFiles(is: boolean): void {
     Atomics.store(this.#cells, 4, is ? 1 : 0);
   }

@@ -12,7 +12,7 @@ import {
 import { TenantDatabase } from '../file/tenant-database.ts';
 import { parseRunningNote } from './running-note.ts';
 
-describe('the note of what a thread is at', () => {
+describe('the note of a thread', () => {
   it('has the jobs of the batch that is under way, and none of one that was applied or refused', () => {
     const dataDir = temporaryDataDir();
     const runningNote = join(dataDir, 'running', '7.0');
@@ -30,7 +30,7 @@ describe('the note of what a thread is at', () => {
     lane.apply(last);
     assertInPlace.mockRestore();
     expect(noted()).toEqual([]);
-    // The shorter one hides what is left of the longer one.
+    // The shorter one hides the rest of the longer one.
     expect(seen).toEqual([jobs.map(({ id }) => id), [last.id]]);
     lane.lane.run({ kind: 'apply', tenant: 'acme', epoch: 9, jobs: [writes('SELECT 1')] });
     const outcome = lane.lane.run({

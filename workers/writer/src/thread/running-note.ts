@@ -3,11 +3,11 @@ import { dirname } from 'node:path';
 import { isJobId, LIMITS } from '@onewriter/protocol';
 
 /*
- * What a thread is at, for the leader after this one: a job counts as a start of its process only if it was in a thread when
- * that ended. Two writes to the page cache per batch, some microseconds; they outlive the process, and need not outlive a loss
- * of power, of which no job is guilty.
+ * The current jobs of a thread, for the next leader: a crash counts for a job only if it was in a thread when its process ended.
+ * Two writes to the page cache per batch, some microseconds; they outlive the process, and need not outlive a loss
+ * of power, which no job causes.
  *
- *   <job id>\n<job id>\n\n   then what is left of a longer note
+ *   <job id>\n<job id>\n\n   then the rest of a longer note
  */
 
 /** The note of one thread. */
@@ -25,12 +25,12 @@ export class RunningNote {
     if (jobs.length > 0) this.#write(`${jobs.map(({ id }) => id).join('\n')}\n\n`);
   }
 
-  /** The batch has ended: what ends the process later is not its doing. */
+  /** The batch has ended: a later end of the process is not its fault. */
   clear(): void {
     if (this.#file !== undefined) this.#write('\n\n');
   }
 
-  /** Nothing begins any more. Idempotent. */
+  /** The thread begins nothing more. Idempotent. */
   remove(): void {
     if (this.#file === undefined) return;
     closeSync(this.#file);
@@ -47,7 +47,7 @@ export class RunningNote {
       }
       writeSync(this.#file, text, 0, 'latin1');
     } catch {
-      // A full disk, say: what the tenants' files make of that their callers hear. Without a note no start is counted.
+      // For example a full disk, which callers learn from the tenants' files. Without a note no crash is counted.
       this.#unusable = true;
     }
   }

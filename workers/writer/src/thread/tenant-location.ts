@@ -16,19 +16,19 @@ import type { WriterOptions } from './lane-task.ts';
 
 /** Where a tenant's file is. */
 export interface TenantLocation {
-  /** Absolute; it leads to the file. */
+  /** Absolute path to the file; may be a link. */
   readonly path: string;
-  /** The file itself; undefined where there is none, and SQLite may make it at the path. */
+  /** The file itself; undefined where there is none, and SQLite may create it at the path. */
   readonly file: DatabaseFile | undefined;
 }
 
 /**
- * Finds a tenant's file, and makes its folder if it may. The path is `<dataDir>/tenants/<tenant>/<file>` and nothing else:
- * the folder may not be a symbolic link, and the file only one to a file beside it, as a link could lead to another
- * tenant's. The file of a tenant that had one before is made here, with a name of its own.
+ * Finds a tenant's file, and makes its folder if allowed. The path is `<dataDir>/tenants/<tenant>/<file>` and nothing else:
+ * the folder may not be a symbolic link, and the file may only be a link to a file beside it, as a link could lead to another
+ * tenant's. If the tenant had a file before, the new one is made here, with a name of its own.
  *
  * @throws OnewriterError INVALID_TENANT; TENANT_NOT_FOUND where there is no file and none may be made;
- * TENANT_UNAVAILABLE for a link or a thing that is not a file, and where a file that was there is gone. Errors of the file system pass through.
+ * TENANT_UNAVAILABLE for a link or anything that is not a file, and if a known file is gone. Errors of the file system pass through.
  */
 export function locateTenant(
   options: Pick<WriterOptions, 'dataDir' | 'dbFile' | 'createTenants'>,
@@ -42,7 +42,7 @@ export function locateTenant(
     if (!options.createTenants) throw notFound(tenant);
     makeFolder(tenants, folder);
   }
-  // Native: one call, where the other looks at each part of the path.
+  // Native: one call, where the other checks each part of the path.
   if (realpathSync.native(folder) !== join(realpathSync.native(tenants), tenant))
     throw unavailable('folder is a link');
   const file = findDatabaseFile(path);
@@ -50,14 +50,14 @@ export function locateTenant(
   assertMayMakeDatabase(options.dataDir, tenant, path);
   if (!options.createTenants) throw notFound(tenant);
   if (!hadDatabase(options.dataDir, tenant)) return { path, file: undefined };
-  // Where another has made one meanwhile, that one counts.
+  // If another process has made one meanwhile, that one counts.
   createDatabaseFile(path, true);
   return { path, file: findDatabaseFile(path) };
 }
 
 /**
- * Checks that what lies where SQLite keeps the log of a database and its index are files. SQLite says of anything else that it cannot
- * open the database, or that this is read-only.
+ * Checks that the log of a database and its index are files where they exist. For anything else SQLite reports that it cannot
+ * open the database, or that it is read-only.
  * @param path of the database itself
  * @throws OnewriterError TENANT_UNAVAILABLE
  */

@@ -2,9 +2,9 @@ import { isOnewriterError, type OnewriterError } from '@onewriter/protocol';
 import { type OpenTenantOptions, TenantDatabase } from '../file/tenant-database.ts';
 import type { WriterOptions } from './lane-task.ts';
 
-/** So much of what is open is closed where the process may open no more files. */
+/** Share of the open files that is closed when the process may open no more. */
 const SHARE_CLOSED = 1 / 8;
-/** What was left open then is the bound for so long: others may have used the descriptors only for a moment. */
+/** How long the remaining number is the bound: others may have used the descriptors only for a moment. */
 const LOWER_BOUND_MS = 60_000;
 
 /** The tenants that one thread has open, at most `maxOpenTenants`; the least recently used is closed for another. */
@@ -12,9 +12,9 @@ export class TenantRegistry {
   readonly #options: Omit<OpenTenantOptions, 'epoch' | 'afterIoError'>;
   readonly #maxOpenTenants: number;
   readonly #open = new Map<string, TenantDatabase>();
-  /** Tenants whose file failed since it was last opened in full health. */
+  /** Tenants whose file failed since it was last opened without errors. */
   readonly #failed = new Set<string>();
-  /** Set where descriptors ran out before `maxOpenTenants` was reached. */
+  /** Set if descriptors ran out before `maxOpenTenants` was reached. */
   #lowered: { readonly bound: number; readonly untilMs: number } | undefined;
 
   constructor(options: WriterOptions) {
@@ -22,14 +22,14 @@ export class TenantRegistry {
     this.#maxOpenTenants = options.maxOpenTenants;
   }
 
-  /** Whether so many tenants have a transaction open that no further one may: their files cannot be closed for others. */
+  /** Whether no further tenant may leave a transaction open: their files cannot be closed for others. */
   get isFullOfTransactions(): boolean {
     let open = 0;
     for (const { transaction } of this.#open.values()) if (transaction !== undefined) open++;
     return open >= Math.max(1, Math.floor(this.#maxOpenTenants / 2));
   }
 
-  /** All that are open. */
+  /** All open databases. */
   databases(): Iterable<TenantDatabase> {
     return this.#open.values();
   }
@@ -40,10 +40,10 @@ export class TenantRegistry {
   }
 
   /**
-   * The tenant's database under `epoch`, opened if it is not.
+   * The tenant's database under `epoch`, opened if necessary.
    *
-   * @param evicted gets the names of tenants that were closed for it.
-   * @param mayCreate false: a file that is missing is not made, whatever the settings say.
+   * @param evicted receives the names of tenants that were closed for it.
+   * @param mayCreate false: a missing file is not made, whatever the settings say.
    * @throws OnewriterError as {@link TenantDatabase.open} and {@link TenantDatabase.takeEpoch}.
    */
   open(tenant: string, epoch: number, evicted: string[], mayCreate = true): TenantDatabase {
@@ -57,7 +57,7 @@ export class TenantRegistry {
     const afterIoError = this.#failed.has(tenant);
     const createTenants = this.#options.createTenants && mayCreate;
     const options = { ...this.#options, createTenants, epoch, afterIoError };
-    // First, so that there are never more.
+    // First, so that the bound is never exceeded.
     this.#closeOldest(this.#bound - 1, evicted);
     const database = this.#openWithRoom(tenant, options, evicted);
     this.#failed.delete(tenant);
@@ -65,7 +65,7 @@ export class TenantRegistry {
     return database;
   }
 
-  /** Opens a file; where the process may open no more, others are closed until it can. */
+  /** Opens a file; if the process may open no more, closes others until it can. */
   #openWithRoom(tenant: string, options: OpenTenantOptions, evicted: string[]): TenantDatabase {
     for (;;) {
       try {
@@ -93,7 +93,7 @@ export class TenantRegistry {
     const before = this.#open.size;
     for (const [oldest, { transaction }] of this.#open) {
       if (this.#open.size <= left) break;
-      // Its client goes on with it.
+      // Its client continues the transaction.
       if (transaction !== undefined) continue;
       this.#closeOne(oldest, false, [], true);
       // One whose files changed stays open until all is saved.
@@ -103,7 +103,7 @@ export class TenantRegistry {
   }
 
   /**
-   * Ends the connection to files that changed; does nothing where they did not.
+   * Ends the connection to files that changed; does nothing if they did not.
    * @returns the finding
    */
   secure(tenant: string, mayBeTheirs: boolean, closing = false): OnewriterError | undefined {
@@ -114,14 +114,14 @@ export class TenantRegistry {
   }
 
   /**
-   * Gives up a connection that failed or is fenced.
-   * @param ioError the WAL is not to be trusted until it is flushed
+   * Drops a connection that failed or is fenced.
+   * @param ioError the WAL is unreliable until it is flushed
    * @param fenced another leader may have put other files there
-   * @returns the finding, where it failed because its files changed
+   * @returns the finding, if it failed because its files changed
    */
   abandon(tenant: string, ioError: boolean, fenced: boolean): OnewriterError | undefined {
     if (ioError) this.#failed.add(tenant);
-    // Its close would write the log back, and the next to open it would make an empty file where it was moved away.
+    // Its close would write the log back, and the next open would make an empty file where it was moved away.
     const finding = this.secure(tenant, fenced);
     if (finding !== undefined) return finding;
     const database = this.#open.get(tenant);
@@ -132,7 +132,7 @@ export class TenantRegistry {
 
   /**
    * Checkpoints and closes one tenant; files that changed are secured instead.
-   * @returns the tenant, if it was open, and what was found.
+   * @returns the tenant, if it was open, and the findings.
    */
   close(tenant: string): ClosedTenants {
     const changed: ChangedTenant[] = [];
@@ -143,7 +143,7 @@ export class TenantRegistry {
 
   /**
    * The same for all, the least recently used first, as they are not needed any more.
-   * @param withinMs no further one is closed when so much time has passed.
+   * @param withinMs after this time no further one is closed.
    */
   closeAll(withinMs = Number.POSITIVE_INFINITY): ClosedTenants {
     const until = performance.now() + withinMs;
@@ -160,7 +160,7 @@ export class TenantRegistry {
 
   /**
    * @param ending the process ends: it may have been overtaken
-   * @param mayLeaveLog see {@link TenantDatabase.close}; not where the caller wants all in the file
+   * @param mayLeaveLog see {@link TenantDatabase.close}; false where the caller wants all in the file
    */
   #closeOne(tenant: string, ending: boolean, changed: ChangedTenant[], mayLeaveLog: boolean): void {
     const database = this.#open.get(tenant)!;
@@ -176,7 +176,7 @@ export class TenantRegistry {
 
 export interface ClosedTenants {
   readonly tenants: readonly string[];
-  /** Tenants that are open still, because time was up. */
+  /** Tenants still open because time was up. */
   readonly left: number;
   readonly changed: readonly ChangedTenant[];
 }

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import type { WriterOptions } from './lane-task.ts';
 import { PROGRESS_BYTES } from './progress.ts';
 
-/** What a writer thread is given as workerData. Its options follow, before its first task: it may start long before that. */
+/** The workerData of a writer thread. Its options follow before its first task: it may start long before that. */
 export interface WriterThreadData {
   readonly progress: WriterOptions['progress'];
-  /** Bytes of the options, in the first four, and the options as JSON. A thread that takes the place of this one reads them, too. */
+  /** The length of the options in the first four bytes, and the options as JSON. A replacement of this thread reads them, too. */
   readonly options: SharedArrayBuffer;
 }
 
@@ -19,7 +19,7 @@ export function createThreadData(): WriterThreadData {
   };
 }
 
-/** Gives a thread its options; before its first task. */
+/** Sets a thread's options, before its first task. */
 export function giveOptions(data: WriterThreadData, options: Omit<WriterOptions, 'progress'>): void {
   const json = Buffer.from(JSON.stringify(options));
   assert(json.length <= OPTIONS_BYTES - 4, 'the options of a writer thread are too long');

@@ -24,22 +24,22 @@ import { type FileMark, identify, markOf } from '../file/file-watch.ts';
 /** `details.reason` where the files changed under the broker. */
 export const FILE_CHANGED = 'file changed while it was open';
 
-/** Why a tenant's file is not opened, as JSON in a file of its own: a new leader, and any other thread, knows it, too. */
+/** Why a tenant's file is not opened, as JSON in a file of its own, so that new leaders and other threads know it, too. */
 export interface WithheldRecord {
   readonly message: string;
   /** The tenant's path, which may be a link. */
   readonly entry: string;
-  /** Of the database file itself. */
+  /** Path of the database file itself. */
   readonly path: string;
   /** ISO time. */
   readonly since: string;
-  /** Where nothing was written or lost: the files that may be opened again when they are back. */
+  /** Set if nothing was written or lost: the files that may be opened again when they are back. */
   readonly back?: { readonly main: FileMark; readonly wal: string } | undefined;
-  /** A person has looked at it: what lies there is opened next. */
+  /** A person has checked it: the files there may be opened. */
   readonly released?: boolean | undefined;
 }
 
-/** Has the tenant's file opened no more, until {@link releaseWithheld}. @throws Error of the file system */
+/** Keeps the tenant's file closed until {@link releaseWithheld}. @throws Error of the file system */
 export function withhold(dataDir: string, tenant: string, record: WithheldRecord): void {
   mkdirSync(withheldDir(dataDir), { recursive: true });
   const file = openSync(recordPath(dataDir, tenant), 'w');
@@ -52,7 +52,7 @@ export function withhold(dataDir: string, tenant: string, record: WithheldRecord
 }
 
 /**
- * Checks that a tenant's file may be opened. Costs one look for a file that is not there.
+ * Checks that a tenant's file may be opened. Costs one look for a file that does not exist.
  * @throws OnewriterError TENANT_UNAVAILABLE with the finding
  */
 export function assertNotWithheld(dataDir: string, tenant: string): void {
@@ -65,26 +65,26 @@ export function assertNotWithheld(dataDir: string, tenant: string): void {
   rmSync(recordPath(dataDir, tenant), { force: true });
 }
 
-/** Whether the tenant's file is opened no more. */
+/** Whether the tenant's file has to stay closed. */
 export function isWithheld(dataDir: string, tenant: string): boolean {
   return readRecord(dataDir, tenant) !== undefined;
 }
 
 /**
- * A person has looked at the tenant's file, or put another there on purpose: it may be opened as it is. Idempotent.
- * @param dbFile of tenants, where a file that is gone is known to be: then a new one may be made
+ * Allows opening the tenant's file as it is: a person has checked it, or put another there on purpose. Idempotent.
+ * @param dbFile name of tenants' files, if the caller knows that this one is gone: then a new one may be made
  * @returns whether it was withheld, or its file is gone and a new one may be made
  */
 export function releaseWithheld(dataDir: string, tenant: string, dbFile?: string): boolean {
   const record = readRecord(dataDir, tenant);
   const isGone = dbFile !== undefined && acceptGone(dataDir, tenant, dbFile);
-  // Where a log was left behind the next to open the file has to know it.
+  // If a log was left behind, the next open of the file has to know it.
   if (record?.back === undefined) rmSync(recordPath(dataDir, tenant), { force: true });
   else withhold(dataDir, tenant, { ...record, released: true });
   return record !== undefined || isGone;
 }
 
-/** Where the file is gone a new one may be made, under a name of its own: readers may have the old one open. */
+/** If the file is gone, a new one may be made, under a name of its own: readers may have the old one open. */
 function acceptGone(dataDir: string, tenant: string, dbFile: string): boolean {
   const path = tenantFile(dataDir, tenant, dbFile);
   if (!isKnownDatabase(dataDir, tenant) || lstatSync(path, { throwIfNoEntry: false }) !== undefined)
@@ -94,7 +94,7 @@ function acceptGone(dataDir: string, tenant: string, dbFile: string): boolean {
   return true;
 }
 
-/** SQLite would apply a log that was left behind to whatever database is put beside it. */
+/** SQLite would apply a log that was left behind to any database that is put beside it. */
 function setOldLogApart({ path, back, since }: WithheldRecord): void {
   if (back === undefined || identify(`${path}-wal`) !== back.wal) return;
   if (identify(path) === back.main.identity) return;
@@ -109,7 +109,7 @@ export function fileChanged(message: string): OnewriterError {
 
 function readRecord(dataDir: string, tenant: string): WithheldRecord | undefined {
   const path = recordPath(dataDir, tenant);
-  // An error costs more than a look, and nearly no tenant is withheld.
+  // An error costs more than a look, and almost no tenant is withheld.
   if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
   let json: string;
   try {
@@ -121,9 +121,9 @@ function readRecord(dataDir: string, tenant: string): WithheldRecord | undefined
   try {
     return JSON.parse(json) as WithheldRecord;
   } catch {
-    // A power cut before it was flushed.
+    // After a power cut before the flush.
     return {
-      message: 'The file changed while it was open; what was found is lost.',
+      message: 'The file changed while it was open; the finding is lost.',
       entry: '',
       path: '',
       since: '',

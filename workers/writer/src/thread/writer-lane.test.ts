@@ -41,7 +41,7 @@ function otherConnection(file: string): Database.Database {
   return db;
 }
 
-/** Overwrites a page of a file that nobody has open. */
+/** Overwrites a page of a file that no process has open. */
 function damagePage(file: string, page: number): void {
   const content = readFileSync(file);
   content.fill(0xff, (page - 1) * 4096, page * 4096);
@@ -49,7 +49,7 @@ function damagePage(file: string, page: number): void {
 }
 
 /** A tenant's file made without the writer. */
-function adopt(lane: TemporaryLane, fill: (db: Database.Database) => void): void {
+function makeExistingFile(lane: TemporaryLane, fill: (db: Database.Database) => void): void {
   mkdirSync(dirname(lane.file), { recursive: true });
   const db = new Database(lane.file);
   fill(db);
@@ -57,7 +57,7 @@ function adopt(lane: TemporaryLane, fill: (db: Database.Database) => void): void
 }
 
 describe('opening a tenant', () => {
-  it('makes folder and file in WAL mode, with our tables', () => {
+  it('makes folder and file in WAL mode, with the internal tables', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     expect(lane.rows('PRAGMA journal_mode')).toEqual([['wal']]);
@@ -92,9 +92,9 @@ describe('opening a tenant', () => {
     expect(lane.commitSeq).toBe(1);
   });
 
-  it('adopts a file with tables of its own, in place', () => {
+  it('accepts an existing file with tables of its own, in place', () => {
     const lane = new TemporaryLane({ dbFile: 'kanban.db', createTenants: false });
-    adopt(lane, db =>
+    makeExistingFile(lane, db =>
       db.exec(
         "PRAGMA user_version = 7; CREATE TABLE tasks(id TEXT PRIMARY KEY); INSERT INTO tasks VALUES ('t1')",
       ),
@@ -110,7 +110,7 @@ describe('opening a tenant', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     lane.lane.close();
-    adopt(lane, db => db.exec('UPDATE _onewriter_state SET format = 3'));
+    makeExistingFile(lane, db => db.exec('UPDATE _onewriter_state SET format = 3'));
     expect(refused(lane.run([writes(INSERT)]))).toMatchObject({
       error: { code: 'TENANT_UNAVAILABLE', details: { fileFormat: 3 } },
       uncertain: true,
@@ -121,14 +121,14 @@ describe('opening a tenant', () => {
   it('refuses what is not a database, and leaves it as it is', () => {
     const lane = new TemporaryLane();
     mkdirSync(dirname(lane.file), { recursive: true });
-    writeFileSync(lane.file, 'not a database, but somebody may want it back'.repeat(100));
+    writeFileSync(lane.file, 'not a database, but its owner may want it back'.repeat(100));
     const before = statSync(lane.file);
     expect(refused(lane.run([TABLE])).error).toMatchObject({
       code: 'DATABASE_CORRUPT',
       details: { sqliteCode: 'SQLITE_NOTADB' },
     });
     expect(statSync(lane.file)).toMatchObject({ size: before.size, mtimeMs: before.mtimeMs });
-    // Another tenant of the lane goes on.
+    // Another tenant of the lane continues.
     expect(lane.run([TABLE], { tenant: 'other' })).toMatchObject({ kind: 'applied' });
   });
 
@@ -221,7 +221,7 @@ describe('a lane', () => {
     expect(walBytes()).toBeGreaterThan(0);
     lane.apply(writes(INSERT));
     expect(reader.prepare('SELECT count(*) FROM t').pluck().get()).toBe(2);
-    // Whoever has it closed wants all of it in the file.
+    // A requested close writes all of it to the file.
     lane.lane.run({ kind: 'close', tenant: 'acme' });
     expect(walBytes()).toBe(0);
     // So is a large one.
@@ -250,7 +250,7 @@ describe('a lane', () => {
     expect(existsSync(`${lane.file}-wal`)).toBe(false);
   });
 
-  it('at its end leaves a small log to those who have the file open, and cuts a large one', () => {
+  it('at its end leaves a small log to readers that have the file open, and cuts a large one', () => {
     const lane = new TemporaryLane();
     lane.apply(TABLE);
     const reader = otherConnection(lane.file);
@@ -263,14 +263,14 @@ describe('a lane', () => {
     expect(reader.prepare('SELECT count(*) FROM t').pluck().get()).toBe(1);
   });
 
-  it('tells what it runs', () => {
+  it('publishes its position', () => {
     const lane = new TemporaryLane();
     const cells = new Int32Array(lane.options.progress);
     lane.apply(TABLE, writes(INSERT, INSERT, INSERT));
     expect([...cells]).toEqual([0, 1, 2, 0, 1]);
   });
 
-  it('posts each outcome of a group by itself, and leaves out what was revoked', () => {
+  it('posts each outcome of a group separately, and leaves out revoked tasks', () => {
     const lane = new TemporaryLane();
     const cells = new Int32Array(lane.options.progress);
     const tasks = ['a', 'b', 'c'].map(tenant => ({
@@ -315,7 +315,7 @@ describe('a lane', () => {
     expect(run('later', writes(INSERT))).toEqual(wal);
   });
 
-  it('opens a file anew after its WAL could not be flushed, and writes all of it back first', () => {
+  it('opens a file again after its WAL could not be flushed, and writes all of it back first', () => {
     const lane = new TemporaryLane();
     lane.apply(TABLE, writes(INSERT));
     lane.lane.run({ kind: 'distrust', tenant: 'acme' }, () => {});
@@ -368,7 +368,7 @@ describe('a lane', () => {
       expect(error).toMatchObject({ code: 'TENANT_UNAVAILABLE', details: { reason: DATABASE_GONE } });
       expect(error.message).toContain(`gone from ${lane.file}`);
       expect({ begun, uncertain }).toEqual({ begun: false, uncertain: true });
-      // Nor with a look, of which a session takes it that the file can be used.
+      // Nor with a look, after which a session assumes that the file can be used.
       expect(refused(next.run([])).error.message).toBe(error.message);
       expect(existsSync(moved)).toBe(false);
       renameSync(away, moved);
@@ -383,7 +383,7 @@ describe('a lane', () => {
     lane.lane.run({ kind: 'close', tenant: 'acme' });
     rmSync(dirname(lane.file), { recursive: true });
     refused(lane.run([TABLE]));
-    // Who looks after something else does not accept it.
+    // Handling another problem does not accept it.
     releaseWithheld(lane.options.dataDir, 'acme');
     refused(lane.run([TABLE]));
     expect(releaseWithheld(lane.options.dataDir, 'acme', 'tenant.db')).toBe(true);
@@ -436,7 +436,7 @@ describe('an I/O error at COMMIT', () => {
     onTestFinished(() => void vi.restoreAllMocks());
   }
 
-  it('is applied if the ledger of the file opened anew has it', () => {
+  it('is applied if the ledger of the reopened file has it', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     failCommit(lane, true);
@@ -487,7 +487,7 @@ describe('the WAL', () => {
     expect(statSync(`${lane.file}-wal`).size).toBeLessThan(12_000_000);
   });
 
-  it('grows while a reader holds it, delays nobody, and shrinks when the reader is gone', () => {
+  it('grows while a reader holds it, delays no caller, and shrinks when the reader is gone', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     const reader = otherConnection(lane.file);

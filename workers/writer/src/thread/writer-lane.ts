@@ -30,19 +30,19 @@ import { RunningNote } from './running-note.ts';
 import { TenantRegistry } from './tenant-registry.ts';
 import { FILE_CHANGED } from './withheld-tenant.ts';
 
-/** Codes after which the connection is as good as before. */
+/** Codes after which the connection is unharmed. */
 const HARMLESS: ReadonlySet<string> = new Set(['DATABASE_BUSY', 'DATABASE_FULL', 'TOO_MANY_OPEN_FILES']);
-/** Between two tries to cut a log that a reader holds. */
+/** Time between two tries to cut a log that a reader holds. */
 const CUT_RETRY_MS = 1_000;
-/** After this the counters of commits are found of all that was opened meanwhile, with one look at the process's mappings. */
+/** Delay before the commit counters of newly opened files are found, with one look at the process's mappings. */
 const FIND_COUNTERS_MS = 200;
 
 /** Data of a batch that fills a good part of its connection's page cache. */
 const LARGE_BATCH_LENGTH = 512 * 1024;
 
 /**
- * All that one writer thread does: a task in, an outcome out, one after the other. A tenant's fault is an outcome;
- * what is thrown is a fault of the thread.
+ * All that one writer thread does: a task in, an outcome out, one after the other. A tenant's fault is an outcome; an error
+ * that is thrown is a fault of the thread.
  */
 export class WriterLane {
   readonly #registry: TenantRegistry;
@@ -56,7 +56,7 @@ export class WriterLane {
   /** Time spent on checkpoints since it was last reported. */
   #checkpointMs = 0;
 
-  /** @param freeSpace of the disk of a file; for tests */
+  /** @param freeSpace reads the disk space of a file; for tests */
   constructor(options: WriterOptions, freeSpace?: FreeSpace) {
     this.#room = new LogRoom(freeSpace);
     this.#registry = new TenantRegistry(options);
@@ -66,7 +66,7 @@ export class WriterLane {
     this.#batchOptions = Object.freeze({ progress: this.#progress, dir });
   }
 
-  /** Runs one task. @param post gets the outcomes of a group, each as soon as it is there. */
+  /** Runs one task. @param post receives the outcomes of a group, each as soon as it is known. */
   run(task: ApplyTask): ApplyOutcome;
   run(task: CloseTask): CloseOutcome;
   run(task: LaneTask, post: (outcome: GroupItemOutcome) => void): LaneOutcome;
@@ -132,7 +132,7 @@ export class WriterLane {
     let database: TenantDatabase;
     let openMs: number;
     try {
-      // Without jobs only a look: a file that was moved away must not get an empty one in its place.
+      // Without jobs only a look: a file that was moved away must not be replaced by an empty one.
       database = this.#registry.open(task.tenant, task.epoch, evicted, task.jobs.length > 0);
       database.assertInPlace();
       if (database.transaction !== undefined && !goesOn(task)) database.rollback();
@@ -157,7 +157,7 @@ export class WriterLane {
       if (!(thrown instanceof BatchFailed)) {
         const error = this.#giveUp(task.tenant, thrown);
         if (!isFileChanged(thrown) && !isSystemError(thrown)) throw thrown;
-        // What was committed may be lost with the log.
+        // Its commits may be lost with the log.
         return refused(error, true, evicted);
       }
       const error = this.#giveUp(task.tenant, thrown.cause);
@@ -181,12 +181,12 @@ export class WriterLane {
     const checkpointMs = this.#checkpointMs;
     this.#checkpointMs = 0;
     const { open } = result;
-    // Inside a transaction a connection cannot look at its log.
+    // Inside a transaction a connection cannot read the state of its log.
     if (open === undefined) database.lookAtLog();
     const { walBytes } = checkpoints;
-    // After the outcome is posted, if the thread's event loop turns before the next task; a checkpoint else with that one.
+    // After the outcome is posted, if the thread's event loop turns before the next task; otherwise a checkpoint runs with that.
     if (open !== undefined) {
-      // Nothing was committed, or what was is flushed with the commit that ends this transaction.
+      // No commit, or the commit that ends this transaction flushes it.
       const flushes = result.stats.commits > 0 || result.jobs.some(job => job.duplicate);
       return {
         kind: 'applied',
@@ -198,9 +198,9 @@ export class WriterLane {
       };
     }
     if (database.watch.wantsCounter) this.#findCounters();
-    // Before anybody hears of the commit: readers see it then.
+    // Before a caller learns of the commit, so that readers see it then.
     if (result.stats.commits > 0 && database.renewIndex()) {
-      // It is opened again for the next task.
+      // The next task opens it again.
     } else if (checkpoints.due) setImmediate(() => this.#checkpointIfOpen(database));
     else if (database.walSpace.isScarce(walBytes)) setImmediate(() => this.#extendIfOpen(database));
     return {
@@ -213,8 +213,8 @@ export class WriterLane {
   }
 
   /**
-   * Opens the file anew, which after an I/O error also flushes or discards what hung in the WAL, and asks its ledger:
-   * a task that is all in it is applied, one of which nothing is in it is refused for certain.
+   * Opens the file again, which after an I/O error also flushes or discards the pages in the WAL, and asks its ledger: a task
+   * that is completely in it is applied, one that is not in it at all is certainly refused.
    */
   #recall(task: ApplyTask, error: OnewriterError, evicted: string[]): ApplyOutcome {
     try {
@@ -237,7 +237,7 @@ export class WriterLane {
   /** Closes the tenant's connection unless the error is harmless. */
   #giveUp(tenant: string, thrown: unknown): OnewriterError {
     const error = translateError(thrown);
-    // What is open stays so until all is saved.
+    // The connection stays open until all is saved.
     if (error.details['reason'] === FILE_CHANGED) return this.#registry.secure(tenant, false) ?? error;
     if (HARMLESS.has(error.code)) return error;
     return (
@@ -259,7 +259,7 @@ export class WriterLane {
     }
   }
 
-  /** A log that a reader holds is cut when the reader is gone, also where nobody writes any more. */
+  /** Cuts a log that a reader holds when the reader is gone, also if there are no more writes. */
   #checkpointLater(database: TenantDatabase): void {
     if (this.#large.has(database)) return;
     this.#large.add(database);
@@ -278,7 +278,7 @@ export class WriterLane {
         const mappings = readMappings();
         for (const { db, watch } of this.#registry.databases()) if (db.open) watch.findCounter(mappings);
       } catch (error) {
-        if (!isOutOfDescriptors(error) && !isSystemError(error)) throw error; // after the next batch it is tried again
+        if (!isOutOfDescriptors(error) && !isSystemError(error)) throw error; // tried again after the next batch
       }
     }, FIND_COUNTERS_MS).unref();
   }
@@ -305,7 +305,7 @@ export class WriterLane {
       // A transaction was open, which may end without a commit.
       if (large && database.checkpoints.isLarge) this.#checkpointLater(database);
     } catch (thrown) {
-      // The next task opens the file anew, and reports what is wrong with it.
+      // The next task opens the file again, and reports what is wrong with it.
       this.#giveUp(database.tenant, thrown);
     }
   }
@@ -315,7 +315,7 @@ function isFileChanged(thrown: unknown): boolean {
   return isOnewriterError(thrown, 'TENANT_UNAVAILABLE') && thrown.details['reason'] === FILE_CHANGED;
 }
 
-/** Whether a task may belong to the transaction that is open. */
+/** Whether a task may belong to the open transaction. */
 function goesOn({ transaction, jobs }: ApplyTask): boolean {
   return transaction !== undefined && jobs[0] !== undefined && isFollowUpJobId(jobs[0].id);
 }

@@ -4,14 +4,14 @@ import type { LaneOutcome, LaneTask } from './lane-task.ts';
 import { takeOptions, type WriterThreadData } from './thread-data.ts';
 import { WriterLane } from './writer-lane.ts';
 
-// The file that the broker's thread pool loads. piscina hands its option `workerData` on as Node's own.
+// The entry file of the broker's thread pool. piscina passes its option `workerData` on as Node's own.
 let lane: WriterLane | undefined;
 process.once('exit', () => lane?.close());
 
-// The first database of a thread takes a while: it is opened before a tenant waits for it.
+// The first database of a thread takes a while to open: it is opened before a tenant waits for it.
 assertSqliteWorks();
 
-/** Runs one task; the pool posts what it returns. */
+/** Runs one task; the pool posts its result. */
 export default function runTask(task: LaneTask): LaneOutcome {
   lane ??= new WriterLane(takeOptions(workerData as WriterThreadData));
   return lane.run(task, itemOutcome => parentPort!.postMessage(itemOutcome));
