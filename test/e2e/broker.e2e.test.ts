@@ -474,7 +474,7 @@ describe('two brokers', () => {
     for (const receipt of receipts) await receipt.committed();
     expect(columnInFile(data.path, db.id, 'SELECT n FROM t ORDER BY id')).toEqual([-1, ...numbers]);
     expect(ledgerInFile(data.path, db.id)).toHaveLength(2 + numbers.length);
-    expect(second.logs()).toContain('Jobs of the last leader are delivered again');
+    expect(second.logs()).toContain('Jobs of the last leader will be redelivered');
   });
 
   it('a standby leads also where Redis would keep the lease for an hour, as after a clock that was put back', async () => {

@@ -104,7 +104,7 @@ describe('a statement that never ends', () => {
     const logs = stack.logs();
     const replaced = logs.split('broker ended to be replaced').length - 1;
     expect([replaced, logs.includes('broker ended (')]).toEqual([3, false]);
-    const pauses = [...logs.matchAll(/A tenant is held back.*pauseMs=(\d+)/g)].map(([, ms]) => Number(ms));
+    const pauses = [...logs.matchAll(/Holding a tenant back.*pauseMs=(\d+)/g)].map(([, ms]) => Number(ms));
     // The start of the process counts, and may take as long as the first pause.
     expect(pauses.length).toBeGreaterThan(0);
     expect(pauses.at(-1)).toBeGreaterThan(0);

@@ -125,7 +125,7 @@ it('a Redis that is silent shows in every process, and none of them is restarted
   // A connection that is only silent has not ended: the lease decides.
   expect(found['leader']?.checks['lease']).toMatch(/could not be renewed|^ok$/);
   expect(found['leader']?.reasons.join()).toMatch(/lease could not be renewed|Redis does not answer/);
-  expect(found['standby']?.reasons.join()).toMatch(/lease could not be looked at|Redis does not answer/);
+  expect(found['standby']?.reasons.join()).toMatch(/lease could not be read|Redis does not answer/);
   for (const { url } of Object.values(services)) expect((await fetch(`${url}/livez`)).status).toBe(200);
 
   // What has to ask Redis says that it is away, and does nothing.

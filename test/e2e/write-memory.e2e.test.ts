@@ -77,7 +77,7 @@ describe('a write that takes too much memory', () => {
     expect(await other.prepare('SELECT count(*) AS n FROM t').get()).toEqual({ n: others });
     const logs = stack.logs();
     // Twice where Redis was too slow for the note, on a busy machine.
-    expect(logs.split('takes more memory than a write may').length).toBeLessThanOrEqual(3);
+    expect(logs.split('uses more memory than a write may').length).toBeLessThanOrEqual(3);
     expect(logs.split('broker ended to be replaced').length).toBeLessThanOrEqual(3);
     expect(logs).not.toContain('broker ended (');
     expect(peak).toBeGreaterThan(limitMib);

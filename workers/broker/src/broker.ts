@@ -19,16 +19,16 @@ import { RedisLink } from './queue/redis-link.ts';
 /*
  *   starting ──Redis is fit──▶ standby ──lease──▶ leading ──SIGTERM──▶ draining
  *                                                   │
- *                                                   └── lease lost, fenced, a fault of ours: the process ends, its
+ *                                                   └── lease lost, fenced, internal error: the process exits, its
  *                                                       supervisor starts it again as a standby
  */
 
-/** How long the threads may finish what they do when the process ends without a drain. */
+/** How long the threads may finish their work when the process ends without a drain. */
 const HALT_GRACE_MS = 1_000;
 /** A standby looks at the lease every 100 ms; a busy machine may be late. */
 const MIN_LOOK_LIMIT_MS = 2_000;
 
-/** One broker process: stands by until it leads, and leads until it is told to stop or must. */
+/** One broker process: stands by until it leads, and leads until it is stopped or has to stop. */
 export class Broker implements HealthSource {
   readonly #config: Config;
   readonly #log: Logger;
@@ -43,7 +43,7 @@ export class Broker implements HealthSource {
   readonly #stopping = new AbortController();
   #state: BrokerState = 'starting';
   #leader: Leader | undefined;
-  /** Until it leads. */
+  /** Started on standby, used by the first leader. */
   #threads: readonly LaneThread[] = [];
 
   constructor(config: Config, log: Logger, successor: Successor) {
@@ -112,34 +112,34 @@ export class Broker implements HealthSource {
     return this.#metrics.registry;
   }
 
-  /** Tells from now on that this process is there. @param port where it answers probes. */
+  /** Announces this process from now on. @param port where it answers probes. */
   announce(port: number): void {
     this.#presence.start(port);
   }
 
-  /** A leader has to renew the lease, a standby to see it; a connection that is only half gone shows here first. */
+  /** A leader has to renew the lease, a standby to see it; a half-open connection shows here first. */
   #checkLease(): string | undefined {
     if (this.#state === 'leading') {
-      return this.#lease.held ? undefined : 'The lease could not be renewed in time: nothing is begun.';
+      return this.#lease.held ? undefined : 'The lease could not be renewed in time: no work begins.';
     }
     if (this.#state !== 'standby') return undefined;
     const silentMs = performance.now() - this.#lease.answeredAt;
     const limitMs = Math.max(this.#config.leaseMs, MIN_LOOK_LIMIT_MS);
     return silentMs < limitMs
       ? undefined
-      : `The lease could not be looked at for ${Math.round(silentMs / 100) / 10} s.`;
+      : `The lease could not be read for ${Math.round(silentMs / 100) / 10} s.`;
   }
 
   /** Waits for Redis. @throws OnewriterError MISCONFIGURED where it may evict keys, or the group is another directory's. */
   async prepare(): Promise<void> {
-    await this.#link.insist(() => assertNoEviction(this.#link.redis));
-    await this.#link.insist(() => this.#claim.claim());
-    // Their start takes longer than to become the leader.
+    await this.#link.retryUntilDone(() => assertNoEviction(this.#link.redis));
+    await this.#link.retryUntilDone(() => this.#claim.claim());
+    // Threads take longer to start than a standby to become the leader.
     this.#threads = Array.from({ length: this.#config.threads }, () => new LaneThread());
     this.#state = 'standby';
   }
 
-  /** Stands by, then leads. Resolves when it leads, or was told to stop before. */
+  /** Stands by, then leads. Resolves when it leads, or was stopped before. */
   async run(): Promise<void> {
     const { signal } = this.#stopping;
     if (!(await this.#lease.acquire(signal)) || signal.aborted) return;
@@ -157,7 +157,7 @@ export class Broker implements HealthSource {
       onEnd: reason => void this.#end(reason),
     });
     this.#state = 'leading';
-    void this.#presence.tell();
+    void this.#presence.announce();
     this.#log.info({ epoch: this.#lease.epoch, threads: this.#config.threads }, 'Leading');
     await this.#leader.start();
   }
@@ -171,22 +171,22 @@ export class Broker implements HealthSource {
     this.#stopping.abort();
     const atRest = (await this.#leader?.drain(this.#config.drainMs)) ?? true;
     await this.#lease.release().catch(error => {
-      this.#log.warn({ err: error }, 'The lease could not be given up: it runs out by itself');
+      this.#log.warn({ err: error }, 'Could not release the lease; it will expire');
     });
     this.#secondRedis.noteEnd();
     await this.#presence.stop();
-    // What waits for an answer of Redis must not end the process in another way.
+    // Pending calls to Redis must not end the process in another way.
     if (!atRest) return false;
     this.#bellLink.close();
     this.#link.close();
     return true;
   }
 
-  /** Ends the process without answering anybody: its successor does. */
+  /** Ends the process without answering callers: its successor answers them. */
   async #end(reason: string): Promise<void> {
     if (this.#stopping.signal.aborted) {
-      // It was leaving anyway; the fence keeps what is still under way apart from the successor's.
-      this.#log.warn({ reason, epoch: this.#lease.epoch }, 'The lead was lost while draining');
+      // It was leaving anyway; the fence keeps its unfinished work apart from the successor's.
+      this.#log.warn({ reason, epoch: this.#lease.epoch }, 'Lost the lead while draining');
       return;
     }
     this.#state = 'draining';

@@ -14,7 +14,7 @@ import { assertSqliteWorks } from '@onewriter/writer';
 import { Broker } from './broker.ts';
 import { createHealthListener } from './observe/health.ts';
 
-/** Of probes and scrapes. */
+/** Connections for probes and scrapes. */
 const MAX_CONNECTIONS = 32;
 
 await startProcess('broker', async (config, log) => {
@@ -30,7 +30,7 @@ await startProcess('broker', async (config, log) => {
     host: config.host,
     settings: listenSettings('brokerPort'),
     log,
-    // Their descriptors are of those that the writer threads leave (open-files.ts of the protocol).
+    // Their descriptors come from those that the writer threads leave (open-files.ts of the protocol).
     maxConnections: MAX_CONNECTIONS,
   });
   drainOnSignal(config.drainMs, log, async () => {

@@ -1,4 +1,4 @@
-/** Items of which the first in an order can be had at any time: a binary heap. */
+/** A binary heap: returns the first of its items in an order. */
 export class Heap<Item> {
   readonly #compare: (a: Item, b: Item) => number;
   #items: Item[] = [];
@@ -36,9 +36,9 @@ export class Heap<Item> {
     return first;
   }
 
-  /** Removes all items that are not to be kept. */
+  /** Keeps only the items that `isKept` accepts. */
   keep(isKept: (item: Item) => boolean): void {
-    // What is sorted is a heap.
+    // A sorted array is a heap.
     this.#items = this.#items.filter(isKept).sort(this.#compare);
   }
 
@@ -46,7 +46,7 @@ export class Heap<Item> {
     this.#items = [];
   }
 
-  /** Puts an item in the place at `index`, or below it. */
+  /** Places an item at `index` or below it. */
   #sink(item: Item, index: number): void {
     const items = this.#items;
     for (;;) {

@@ -13,7 +13,7 @@ import {
 
 const turn = () => new Promise(setImmediate);
 
-/** Waits for memory, and keeps what it got. */
+/** Waits for memory, and keeps its grant. */
 class Waiter implements MemoryWaiter {
   grant: Grant | undefined;
   readonly overtakesAt: number | undefined;
@@ -44,7 +44,7 @@ describe('what a job costs', () => {
       );
       const bytes = Buffer.byteLength(data);
       expect(costOfJob(data)).toBeLessThanOrEqual(maxCostOfJobs(1, bytes));
-      // What a take may bring fits into what it was granted.
+      // The result of a fetch fits into its grant.
       expect(bytesThatFit(1, maxCostOfJobs(1, bytes))).toBe(bytes);
     }
   });
@@ -62,7 +62,7 @@ describe('what a job costs', () => {
 });
 
 describe('memory for jobs', () => {
-  it('is granted up to its bound, and goes to who waits when it is given back', async () => {
+  it('is granted up to its bound, and goes to the next waiter when it is released', async () => {
     const memory = new JobMemory(8 * SHARE_BYTES);
     const first = Array.from({ length: 4 }, () => new Waiter().ask(memory, SHARE_BYTES));
     expect(first.map(({ grant }) => grant?.bytes)).toEqual(Array(4).fill(SHARE_BYTES));
@@ -100,7 +100,7 @@ describe('memory for jobs', () => {
     expect(memory.used).toBe(0);
   });
 
-  it('gives who wants more a part of what is free', () => {
+  it('grants a larger wish a part of the free memory', () => {
     const memory = new JobMemory(2 * 64 * SHARE_BYTES);
     expect(memory.requestNow(SHARE_BYTES, 1_000 * SHARE_BYTES)!.bytes).toBe(8 * SHARE_BYTES);
     expect(memory.requestNow(SHARE_BYTES, 2 * SHARE_BYTES)!.bytes).toBe(2 * SHARE_BYTES);
@@ -119,7 +119,7 @@ describe('memory for jobs', () => {
     }
   });
 
-  it('is not for who cancelled, or asks for something else meanwhile', async () => {
+  it('is not granted to a waiter that cancelled or changed its wish meanwhile', async () => {
     const memory = new JobMemory(8 * SHARE_BYTES);
     const held = new Waiter().ask(memory, 4 * SHARE_BYTES);
     const [gone, changed] = [new Waiter(), new Waiter()];
@@ -133,7 +133,7 @@ describe('memory for jobs', () => {
     expect(memory.used).toBe(SHARE_BYTES);
   });
 
-  it('is given back once', () => {
+  it('is released once', () => {
     const grant = new JobMemory(8 * SHARE_BYTES).requestNow(SHARE_BYTES, SHARE_BYTES)!;
     grant.shrinkTo(10);
     grant.release(4);

@@ -3,59 +3,59 @@ import { getHeapStatistics } from 'node:v8';
 import { Turns } from './turns.ts';
 
 /*
- * Memory for the jobs of all tenants. Who wants jobs from Redis asks first, and gives the memory back when they are done:
+ * Memory for the jobs of all tenants. A session asks before it fetches jobs, and releases the memory when they are done:
  *
- *   request ──there is some──▶ Grant ──the jobs came──▶ shrunk to what they cost ──each is done──▶ given back
+ *   request ──some is free──▶ Grant ──jobs arrived──▶ shrunk to their cost ──each is done──▶ released
  *      └── none ──▶ waits for its turn ─────┘
  *
- * Half is for takes of small jobs and half for single large ones, so that neither keeps the other waiting. A take of small
- * jobs gets an eighth of what is free, and at least a share that fits hundreds of times: many tenants have some at a time. A job
- * that is larger than all of its half is granted when nothing else is.
+ * Half is for fetches of small jobs and half for single large ones, so that neither keeps the other waiting. A fetch of small
+ * jobs gets an eighth of the free memory, and at least a share that fits hundreds of times: many tenants have some at a time. A
+ * job that is larger than its whole half is granted when nothing else is.
  */
 
 /** How often a job's data is in memory at the same time: here, on its way to the thread, there, and parsed. */
 const COPIES = 4;
-/** What a job costs beside its data. */
+/** Cost of a job beside its data. */
 const JOB_BYTES = 1_024;
-/** The share that a take gets at least; a job that costs more is a large one. */
+/** The least share of a fetch; a job that costs more is a large one. */
 export const SHARE_BYTES = 256 * 1_024;
-/** A take gets at most one of so many parts of what is free. */
+/** A fetch gets at most one of this many parts of the free memory. */
 const PARTS_OF_FREE = 8;
-/** Of the memory that the process may use; the rest is for what jobs leave behind, for files and for answers. */
+/** One of this many parts of the process's memory is for jobs; the rest is for their garbage, for files and for answers. */
 const PART_OF_PROCESS = 4;
 const MEGABYTE = 1_024 * 1_024;
 const MIN_BYTES = 16 * MEGABYTE;
 /** The largest job in two bytes a character, parsed, and its results. */
 const MIN_THREAD_HEAP_MB = 64;
-/** A thread that wants more is ended, and its task with it; the process goes on. */
+/** A thread that wants more is ended, and its task with it; the process keeps running. */
 const MAX_THREAD_HEAP_MB = 1_024;
 
-/** What a job costs while it is held. V8 keeps a string in one byte a character where each is below 256, else in two. */
+/** Cost of a held job. V8 keeps a string in one byte a character where each is below 256, else in two. */
 export function costOfJob(data: string): number {
-  // It fails at once on a string of one byte a character.
+  // On a string of one byte a character V8 knows at once that nothing matches.
   const width = /[\u0100-\uffff]/.test(data) ? 2 : 1;
   return JOB_BYTES + COPIES * width * data.length;
 }
 
-/** What jobs cost at most. @param bytes of their data in Redis, in UTF-8 */
+/** Highest cost of jobs. @param bytes of their data in Redis, in UTF-8 */
 export function maxCostOfJobs(jobs: number, bytes: number): number {
   return jobs * JOB_BYTES + COPIES * 2 * bytes;
 }
 
-/** How many bytes of data in Redis fit into `cost` for sure. */
+/** How many bytes of data in Redis certainly fit into `cost`. */
 export function bytesThatFit(jobs: number, cost: number): number {
   return Math.max(0, Math.floor((cost - jobs * JOB_BYTES) / (COPIES * 2)));
 }
 
-/** What the process may use, in bytes: the limit of its heap, or of its container where that is less. */
+/** Bytes that the process may use: the limit of its heap, or of its container where that is less. */
 function availableBytes(): number {
-  // Without a limit it tells a number beyond all memory, or 0.
+  // Without a limit it returns a number beyond all memory, or 0.
   const container = process.constrainedMemory() || Number.POSITIVE_INFINITY;
   return Math.min(getHeapStatistics().heap_size_limit, container, totalmem());
 }
 
 /**
- * The memory for jobs of this process, in bytes: a quarter of what its heap or its container may have.
+ * The memory for jobs of this process, in bytes: a quarter of the limit of its heap or container.
  * @param configured `ONEWRITER_JOB_MEMORY_BYTES`
  */
 export function jobMemoryBytes(configured: number | undefined): number {
@@ -63,19 +63,19 @@ export function jobMemoryBytes(configured: number | undefined): number {
 }
 
 /**
- * The heap that each writer thread may have, in MB. V8 collects nothing before half of it is used, so a thread's limit is also
- * what it leaves lying about.
+ * The heap limit of each writer thread, in MB. V8 collects nothing before half of it is used, so the limit also decides how much
+ * garbage a thread keeps.
  */
 export function threadHeapMb(): number {
   const part = Math.floor(availableBytes() / PART_OF_PROCESS / MEGABYTE);
   return Math.min(Math.max(part, MIN_THREAD_HEAP_MB), MAX_THREAD_HEAP_MB);
 }
 
-/** Who waits for memory. */
+/** A client that waits for memory. */
 export interface MemoryWaiter {
-  /** See Turns: from when on it may overtake others; undefined: it stands in line. */
+  /** See Turns: when it may begin to overtake others; undefined: it stands in line. */
   readonly overtakesAt: number | undefined;
-  /** Gets what it asked for, and gives back what it does not need. Called with nothing of the caller's under way. */
+  /** Receives the grant, and releases what it does not need. Called outside the waiter's own calls. */
   onMemory(grant: Grant): void;
 }
 
@@ -83,7 +83,7 @@ interface Pool {
   readonly limit: number;
   used: number;
   readonly waiting: Turns<MemoryWaiter>;
-  /** Whose turn it is; it waits until there is enough for it. */
+  /** The waiter whose turn it is; it waits until there is enough for it. */
   next: MemoryWaiter | undefined;
 }
 
@@ -93,7 +93,7 @@ interface Wish {
   readonly desired: number;
 }
 
-/** Memory that was granted: of a take, then of the jobs that came with it. */
+/** Granted memory: first of a fetch, then of the jobs that were fetched. */
 export class Grant {
   readonly #give: (bytes: number) => void;
   #bytes: number;
@@ -107,22 +107,22 @@ export class Grant {
     return this.#bytes;
   }
 
-  /** Gives back all but `bytes`. */
+  /** Releases all but `bytes`. */
   shrinkTo(bytes: number): void {
     this.release(this.#bytes - bytes);
   }
 
-  /** Gives some back; default: all. @throws Error where it was given back before, or never granted */
+  /** Releases some; default: all. @throws Error where it was released before, or never granted */
   release(bytes = this.#bytes): void {
     if (bytes < 0 || bytes > this.#bytes) {
-      throw new Error(`${bytes} bytes of memory are given back, and ${this.#bytes} were granted.`);
+      throw new Error(`${bytes} bytes of memory are released, but only ${this.#bytes} were granted.`);
     }
     this.#bytes -= bytes;
     if (bytes > 0) this.#give(bytes);
   }
 }
 
-/** The memory for jobs, and who waits for it. */
+/** The memory for jobs, and the waiters for it. */
 export class JobMemory {
   readonly #small: Pool;
   readonly #large: Pool;
@@ -130,7 +130,7 @@ export class JobMemory {
   #toBeServed = false;
   #fewer: (() => void)[] = [];
 
-  /** @param limitBytes of all jobs that are held */
+  /** @param limitBytes of all held jobs */
   constructor(limitBytes: number) {
     const limit = Math.max(Math.floor(limitBytes / 2), SHARE_BYTES);
     this.#small = { limit, used: 0, waiting: new Turns(), next: undefined };
@@ -157,9 +157,9 @@ export class JobMemory {
   }
 
   /**
-   * Asks for memory. Where none is free the waiter gets it later ({@link MemoryWaiter.onMemory}); who waits already keeps its
+   * Asks for memory. If none is free the waiter gets it later ({@link MemoryWaiter.onMemory}); one that already waits keeps its
    * place.
-   * @param minimum in bytes, without which it cannot go on @param desired as much as would be of use
+   * @param minimum bytes it needs @param desired bytes it could use
    */
   request(waiter: MemoryWaiter, minimum: number, desired: number): Grant | undefined {
     const wish = this.#wish(minimum, desired);
@@ -183,7 +183,7 @@ export class JobMemory {
     return this.#grantInTurn(this.#wish(minimum, desired));
   }
 
-  /** It waits no longer. Idempotent. */
+  /** Removes the waiter. Idempotent. */
   cancel(waiter: MemoryWaiter): void {
     const wish = this.#wishes.get(waiter);
     if (wish === undefined) return;
@@ -198,7 +198,7 @@ export class JobMemory {
     return { pool, minimum, desired: Math.max(minimum, desired) };
   }
 
-  /** Who waits comes first. */
+  /** Waiters come first. */
   #grantInTurn(wish: Wish): Grant | undefined {
     const { next, waiting } = wish.pool;
     return next === undefined && waiting.size === 0 ? this.#grant(wish) : undefined;
@@ -215,7 +215,7 @@ export class JobMemory {
     });
   }
 
-  /** When what gives memory back has come to its end: it may be in the middle of something. */
+  /** In a microtask: the code that releases memory may be in the middle of a change. */
   #serveSoon(): void {
     if (this.#toBeServed || (this.#wishes.size === 0 && this.#fewer.length === 0)) return;
     this.#toBeServed = true;

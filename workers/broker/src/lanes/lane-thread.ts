@@ -10,14 +10,14 @@ import {
 import { Piscina } from 'piscina';
 import { threadHeapMb } from './job-memory.ts';
 
-/** A writer thread that starts at once; what it is to write is said later. A process that stands by has some ready. */
+/** A writer thread that starts at once and gets its options later. A standby process has some ready. */
 export class LaneThread {
   readonly pool: Piscina<LaneTask, LaneOutcome>;
-  /** Where the thread is; see {@link WriterOptions.progress}. */
+  /** The thread's position; see {@link WriterOptions.progress}. */
   readonly progress: Int32Array;
   readonly #data: WriterThreadData = createThreadData();
 
-  /** @param url what the thread runs */
+  /** @param url entry file of the thread */
   constructor(url: URL = writerThreadUrl) {
     this.progress = new Int32Array(this.#data.progress);
     this.pool = new Piscina({
@@ -28,7 +28,7 @@ export class LaneThread {
       // The thread's event loop turns between tasks: checkpoints run after the outcome is posted.
       atomics: 'disabled',
       recordTiming: false,
-      // Tasks run in the order in which they were given: what closes a file comes after what was begun with it.
+      // Tasks run in the order of submission: a task that closes a file comes after those begun with it.
       stricterFIFO: true,
       resourceLimits: { maxOldGenerationSizeMb: threadHeapMb() },
       workerData: this.#data,

@@ -21,20 +21,20 @@ export interface LaneClient {
   readonly tenant: string;
   /** The lane whose thread has the tenant's connection. */
   lane: Lane | undefined;
-  /** Called when it is its turn; undefined where there is nothing to do any more. @param contended others wait. */
+  /** Called when it is its turn; undefined where it has no task any more. @param contended others wait. */
   nextTask(contended: boolean): ApplyTask | undefined;
   /** A transaction is open on its connection: it cannot go to another lane. */
   readonly pinned: boolean;
-  /** From when on it may overtake those with a backlog; undefined: it has one (see Turns). */
+  /** When it may begin to overtake those with a backlog; undefined: it has one (see Turns). */
   readonly overtakesAt: number | undefined;
-  /** Since when it waits for a lane, on the monotonic clock, ms; it keeps its place where it moves to another. Default: now. */
+  /** When it began to wait for a lane, on the monotonic clock, ms; kept when it moves to another. Default: now. */
   readonly waitsSince?: number | undefined;
   /** When its newest job was added, by the clock of Redis. */
   readonly addedAt?: number | undefined;
   onOutcome(outcome: ApplyOutcome): void;
-  /** Its batch was taken back before the thread began it. */
+  /** Its batch was revoked before the thread began it. */
   onRevoked(): void;
-  /** The thread failed: it is not known how far it came. @param wasRunning false: it had not begun this batch. */
+  /** The thread failed: its progress is unknown. @param wasRunning false: it had not begun this batch. */
   onFault(error: Error, wasRunning: boolean): void;
 }
 
@@ -52,54 +52,54 @@ export interface LaneOptions {
   readonly mayBegin: () => boolean;
   /** Called when the thread has nothing to do. */
   readonly onIdle: () => void;
-  /** Called where a connection that is closed finds that its file changed. */
+  /** Called where closing a connection finds that its file changed. */
   readonly onChanged: (tenant: string, finding: WireError) => void;
-  /** Called where no thread stays up: nothing that this lane is given would ever be done. */
+  /** Called if no thread stays up: the lane would never run a task. */
   readonly onBroken: (error: Error) => void;
   readonly log: Logger;
-  /** What the thread runs; default: the writer. */
+  /** Entry file of the thread; default: the writer. */
   readonly threadUrl?: URL | undefined;
-  /** One that was started before; default: a new one. */
+  /** A thread that was started before; default: a new one. */
   readonly thread?: LaneThread | undefined;
 }
 
-/** What the thread has. */
+/** The batches that the thread has. */
 interface Group {
   readonly id: number;
   readonly items: readonly LaneWork[];
-  /** Items whose outcome came, or that were revoked or lost. */
+  /** Items whose outcome arrived, or that were revoked or lost. */
   readonly answered: boolean[];
   left: number;
 }
 
 /** Cell of the progress that counts the items begun; see GroupTask. */
 const BEGUN = 3;
-/** Cell of the progress with the job that the thread is at; {@link NO_JOB} until it begins. */
+/** Cell of the progress with the current job; {@link NO_JOB} until it begins. */
 const JOB = 1;
 const NO_JOB = -1;
-/** Cell of the progress that says whether the thread is at files: it opens, commits, writes back or closes them. */
+/** Cell of the progress that says whether the thread works on files: it opens, commits, writes back or closes them. */
 const AT_FILES = 4;
-/** A number that no item has: what is not begun is revoked. */
+/** A number that no item has: items not begun are revoked. */
 const REVOKED = 1 << 30;
-/** What a batch may leave in memory: the page cache of its connection, and beside it the copies of its jobs. */
+/** Memory that a batch may leave behind: the page cache of its connection, and beside it the copies of its jobs. */
 const BATCH_BYTES = 2_500 * 1_024;
 const COPIES_OF_JOB = 8;
 /** Tenants' batches that go to the thread at a time, at most. */
 const MAX_GROUP = 16;
-/** How long a group may take. A tenant with new work only comes after the group that is under way. */
+/** Longest expected duration of a group. A tenant with new work comes only after the current group. */
 const GROUP_MS = 100;
-/** What a batch is expected to take before any was seen: some create files. */
+/** Expected duration of a batch before any was seen: some create files. */
 const FIRST_BATCH_MS = 25;
-/** Weight of the last batch in what a batch is expected to take. */
+/** Weight of the last batch in the expected duration. */
 const LAST_BATCH_WEIGHT = 0.1;
 
-/** A thread that ends so often in a row without having done anything does not stay up. */
+/** A thread that ends this often in a row without work does not stay up. */
 const MAX_IDLE_ENDS = 3;
 
 /**
  * One writer thread, and the tenants that wait for it, in turn. Where several wait, their batches go to the thread as a
- * group, so that it need not wait for this thread between two of them. Each is answered by itself, and what the thread
- * has not begun can be revoked: a tenant that waits behind a long statement goes to another lane.
+ * group, so that it need not wait for the main thread between two of them. Each is answered separately, and batches that the
+ * thread has not begun can be revoked: a tenant that waits behind a long statement moves to another lane.
  */
 export class Lane {
   readonly index: number;
@@ -107,9 +107,9 @@ export class Lane {
   readonly tenants = new Set<string>();
   /** Tenants that moved to another lane: their connection here is to be closed. */
   readonly leaving = new Set<string>();
-  /** Tenants whose file the thread may have open: those of `tenants`, and those whose close it has not answered. */
+  /** Tenants whose file the thread may have open: those of `tenants`, and those whose close it has not confirmed. */
   readonly #open = new Set<string>();
-  /** Tenants that wait, and those that the thread has: it opens their files, again where they were closed for others. */
+  /** Tenants that wait, and those in the thread: it opens their files, again if they were closed for others. */
   readonly #pending = new Set<string>();
   #group: Group | undefined;
   #closing: Promise<number> | undefined;
@@ -126,14 +126,14 @@ export class Lane {
   #isUp = false;
   /** How long the thread works at a batch, as a moving average. */
   #batchMs = FIRST_BATCH_MS;
-  /** Time that groups took that have ended, and when the one at work began; on the monotonic clock, ms. */
+  /** Time spent in finished groups, and when the current one began; on the monotonic clock, ms. */
   #busyMs = 0;
   #busySince: number | undefined;
-  /** What the batches that it began may have left in memory, in bytes. */
+  /** Bytes that the batches begun so far may have left in memory. */
   begunBytes = 0;
-  /** Times that the thread ended without being told to and was replaced. */
+  /** How often the thread ended unexpectedly and was replaced. */
   faults = 0;
-  /** Of these, in a row, those without work. */
+  /** How often in a row it ended without work. */
   #idleEnds = 0;
 
   constructor(index: number, options: LaneOptions) {
@@ -144,14 +144,14 @@ export class Lane {
     this.#options = options;
     this.#pool = thread.pool;
     this.#pool.on('message', ({ group, item, outcome }: GroupItemOutcome) => {
-      // One that a thread posted before it ended may come late.
+      // A message posted before the thread ended may arrive late.
       if (this.#group?.id === group) this.#answer(this.#group, item, outcome);
     });
-    // Where it had a task, that is rejected instead.
+    // If it had a task, the task is rejected instead.
     this.#pool.on('error', (error: Error) => this.#onIdleEnd(error));
   }
 
-  /** The batch that the thread is at; undefined: none. */
+  /** The current batch of the thread; undefined: none. */
   get work(): LaneWork | undefined {
     const group = this.#group;
     if (group === undefined) return undefined;
@@ -164,12 +164,12 @@ export class Lane {
     return this.#group !== undefined || this.#flushing > 0;
   }
 
-  /** Tenants that wait, and those that the thread has. */
+  /** Number of tenants that wait or are in the thread. */
   get load(): number {
     return this.#queue.size + (this.#group?.left ?? 0);
   }
 
-  /** Index of the item that the thread is at. */
+  /** Index of the current item of the thread. */
   get #item(): number {
     return (Atomics.load(this.#progress, BEGUN) % REVOKED) - 1;
   }
@@ -178,14 +178,14 @@ export class Lane {
     return this.#queue.size;
   }
 
-  /** How long the thread has had work in all, in ms. */
+  /** Total time in which the thread had work, in ms. */
   busyMs(now: number): number {
     return this.#busyMs + (this.#busySince === undefined ? 0 : now - this.#busySince);
   }
 
   /**
-   * How long the thread has been at the same batch, in ms, as seen by looking now and then. A thread that is still being loaded
-   * is not held up by a tenant: another one would have to be loaded, too, and both would take longer.
+   * How long the thread has been at the same batch, in ms, as seen by periodic looks. No tenant holds up a thread that is still
+   * loading: another would have to load, too, and both would take longer.
    */
   heldUpMs(now: number): number {
     const item = this.work === undefined || !this.#hasBegun ? -1 : this.#item;
@@ -193,7 +193,7 @@ export class Lane {
     return item < 0 ? 0 : now - this.#seen.since;
   }
 
-  /** Whether the thread opens, commits, writes back or closes files, for which others would wait as well, or has not begun. */
+  /** Whether the thread opens, commits, writes back or closes files (other threads would wait, too), or has not begun. */
   get isAtFiles(): boolean {
     return Atomics.load(this.#progress, AT_FILES) === 1;
   }
@@ -204,17 +204,17 @@ export class Lane {
     return this.#isUp;
   }
 
-  /** Batches of the next group. */
+  /** Size of the next group. */
   get #groupSize(): number {
     return Math.max(1, Math.min(MAX_GROUP, Math.floor(GROUP_MS / this.#batchMs)));
   }
 
-  /** Where the thread is in its batch: index of the job, of the write in the job. */
+  /** Position of the thread in its batch: index of the job, and of the write in the job. */
   get position(): { readonly job: number; readonly op: number } {
     return { job: Atomics.load(this.#progress, JOB), op: Atomics.load(this.#progress, 2) };
   }
 
-  /** The tenant gets its turn after those that wait already; with new work only, perhaps before some of them. */
+  /** Lets the tenant wait for its turn, behind those that wait; a tenant with only new work may overtake some. */
   enqueue(client: LaneClient): void {
     client.lane = this;
     this.tenants.add(client.tenant);
@@ -225,7 +225,7 @@ export class Lane {
     this.pump();
   }
 
-  /** More jobs came for a tenant that may wait here. */
+  /** More jobs arrived for a tenant that may wait here. */
   renew(client: LaneClient): void {
     this.#queue.renew(client, client);
   }
@@ -239,14 +239,14 @@ export class Lane {
     );
   }
 
-  /** Takes all that wait away: out of the queue, and out of the group what the thread has not begun. */
+  /** Withdraws all waiting tenants: from the queue, and from the group those the thread has not begun. */
   withdrawAll(): readonly LaneClient[] {
-    const queued = this.#queue.takeAll();
+    const queued = this.#queue.removeAll();
     for (const { tenant } of queued) this.#pending.delete(tenant);
     return [...this.#revoke(), ...queued];
   }
 
-  /** Begins what waits, if the thread is free and it may. */
+  /** Begins the next tasks, if the thread is free and may work. */
   pump(): void {
     if (this.#group !== undefined || this.#closing !== undefined || this.#queue.size === 0) return;
     if (!this.#options.mayBegin()) return;
@@ -274,20 +274,20 @@ export class Lane {
     await this.#run([{ client, task }]);
   }
 
-  /** Rolls a tenant's open transaction back, after what runs and before what is begun later. */
+  /** Rolls a tenant's open transaction back, after the running task and before any later one. */
   rollback(tenant: string, transaction: string): void {
-    // Where the thread ended, the transaction did.
+    // If the thread ended, so did the transaction.
     this.#tidy({ kind: 'rollback', tenant, transaction }).catch(() => {});
   }
 
-  /** Closes a tenant's connection; after what runs. */
+  /** Closes a tenant's connection, after the running task. */
   async closeTenant(tenant: string): Promise<void> {
     this.tenants.delete(tenant);
     await this.#tidy({ kind: 'close', tenant });
     if (!this.tenants.has(tenant)) this.#open.delete(tenant);
   }
 
-  /** Tenants whose file the thread has open, at most: more are closed for others. */
+  /** Tenants whose file the thread has open, at most: it closes files to open others. */
   get openTenants(): number {
     return Math.min(this.#open.size, this.#options.writer.maxOpenTenants);
   }
@@ -298,8 +298,8 @@ export class Lane {
   }
 
   /**
-   * Closes all connections and ends the thread, after what it was given before. Idempotent.
-   * @param withinMs see CloseTask. Where connections are left, the thread stays: its end would close them.
+   * Closes all connections and ends the thread, after the tasks submitted before. Idempotent.
+   * @param withinMs see CloseTask. If connections are left, the thread stays: its end would close them.
    * @returns how many are left
    */
   close(withinMs?: number): Promise<number> {
@@ -312,13 +312,13 @@ export class Lane {
     try {
       left = await this.#runTidy({ kind: 'close', tenant: null, withinMs });
     } finally {
-      // Nothing is under way now: the pool takes the answer to a task that it gave up for an error of its own.
+      // Nothing is under way now: the pool would treat the answer to an abandoned task as its own error.
       if (left === 0) await this.#pool.destroy();
     }
     return left;
   }
 
-  /** Runs a task that nobody's answer depends on. A lane that closes closes all connections anyway. */
+  /** Runs a task that no answer depends on. A lane that closes closes all connections anyway. */
   async #tidy(task: LaneTask): Promise<void> {
     if (this.#closing === undefined) await this.#runTidy(task);
     else await this.#closing;
@@ -338,14 +338,14 @@ export class Lane {
     this.#isUp = false;
     if (this.#closing !== undefined) return;
     if (this.#pool.threads.length > 0 && ++this.#idleEnds < MAX_IDLE_ENDS) {
-      log.error({ err: error, lane: this.index }, 'A writer thread ended; another takes its place');
+      log.error({ err: error, lane: this.index }, 'A writer thread ended; replacing it');
       return;
     }
     this.#closing = this.#pool.destroy().then(() => 0);
     onBroken(error);
   }
 
-  /** @param contended others wait for the thread, so that a flush is left to another one */
+  /** @param contended others wait for the thread, so the main thread flushes */
   async #run(items: readonly LaneWork[], contended = false): Promise<void> {
     const group: Group = { id: ++this.#groups, items, answered: items.map(() => false), left: items.length };
     this.#group = group;
@@ -356,17 +356,17 @@ export class Lane {
     this.#busySince = performance.now();
     Atomics.store(this.#progress, BEGUN, 0);
     Atomics.store(this.#progress, JOB, NO_JOB);
-    // Until it begins it starts, or writes a log back.
+    // Until it begins, it loads or writes a log back.
     Atomics.store(this.#progress, AT_FILES, 1);
     try {
       if (items.length === 1 && !contended) {
-        // Alone: the commit flushes by itself, which is the shortest way.
+        // Alone: the commit flushes itself, which is the shortest way.
         Atomics.store(this.#progress, BEGUN, 1);
         this.#answer(group, 0, (await this.#pool.run(items[0]!.task)) as ApplyOutcome);
       } else {
         const tasks = items.map(({ task }): ApplyTask => ({ ...task, flush: 'later' }));
         await this.#pool.run({ kind: 'group', id: group.id, tasks });
-        // The outcomes come on another channel, and may be overtaken by the end of the group.
+        // Outcomes arrive on another channel; the end of the group may overtake them.
         while (group.left > 0) await new Promise<void>(resolve => this.#answerWaiters.push(resolve));
       }
     } catch (error) {
@@ -390,17 +390,17 @@ export class Lane {
     if (!this.busy) this.#options.onIdle();
   }
 
-  /** Not what passed here: on a busy machine an answer comes late, and groups that are smaller for it would cost more. */
+  /** Uses the thread's times, not ours: on a busy machine answers come late, and smaller groups would cost more. */
   #noteWork(outcome: ApplyOutcome): void {
     this.#isUp = true;
     if (outcome.kind !== 'applied') return;
     const { openMs, applyMs, commitMs } = outcome.stats;
-    // One long statement says nothing of the next batches.
+    // One long statement does not predict the next batches.
     const lastMs = Math.min(openMs + applyMs + commitMs, GROUP_MS);
     this.#batchMs += LAST_BATCH_WEIGHT * (lastMs - this.#batchMs);
   }
 
-  /** @returns the clients of items that the thread has not begun, which are theirs again. */
+  /** @returns the clients of items that the thread has not begun; they are free again. */
   #revoke(): readonly LaneClient[] {
     const group = this.#group;
     if (group === undefined || group.items.length === 1) return [];
@@ -416,7 +416,7 @@ export class Lane {
     return revoked;
   }
 
-  /** An outcome came; it is told when its WAL is flushed. */
+  /** An outcome arrived; its client gets it when its WAL is flushed. */
   #answer(group: Group, index: number, outcome: ApplyOutcome): void {
     if (!this.#settle(group, index)) return;
     this.#forget(outcome.evicted);
@@ -426,7 +426,7 @@ export class Lane {
     else void this.#flush(client, outcome, outcome.unflushed);
   }
 
-  /** Their files were closed for others. Those that wait here are opened again, here; the others may go anywhere. */
+  /** Their files were closed for others. Tenants that wait here open them here again; the others may go to any lane. */
   #forget(evicted: readonly string[]): void {
     for (const tenant of evicted) {
       if (this.#pending.has(tenant)) continue;
@@ -438,27 +438,27 @@ export class Lane {
   async #flush(client: LaneClient, outcome: AppliedOutcome, wal: WalFile): Promise<void> {
     this.#flushing++;
     const startedAt = performance.now();
-    let told: ApplyOutcome = outcome;
+    let answer: ApplyOutcome = outcome;
     try {
       await this.#options.flusher.flush(wal);
       const flushMs = performance.now() - startedAt;
-      told = { ...outcome, stats: { ...outcome.stats, flushMs } };
+      answer = { ...outcome, stats: { ...outcome.stats, flushMs } };
     } catch (error) {
-      // As after a COMMIT that failed: the file is opened anew, and its ledger asked.
+      // As after a COMMIT that failed: the file is opened again, and its ledger asked.
       const message = `The write-ahead log could not be flushed: ${(error as Error).message}`;
-      told = {
+      answer = {
         kind: 'refused',
         error: { code: 'DATABASE_IO_ERROR', message },
         uncertain: true,
         begun: true,
         evicted: [],
       };
-      // Where the thread ended meanwhile its connection is gone, too.
+      // If the thread ended meanwhile, its connection is gone, too.
       await this.#tidy({ kind: 'distrust', tenant: client.tenant }).catch(() => {});
     } finally {
       this.#flushing--;
     }
-    client.onOutcome(told);
+    client.onOutcome(answer);
     if (!this.busy) this.#options.onIdle();
   }
 

@@ -15,7 +15,7 @@ import { WalFlusher } from './wal-flusher.ts';
 
 const quiet = { info() {}, warn() {}, error() {} } as unknown as Logger;
 
-/** Takes the thread more than half a second, and changes nothing. */
+/** Lasts more than half a second in the thread, and changes nothing. */
 const SLOW =
   'WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < 5000000) SELECT count(*) FROM c';
 
@@ -43,7 +43,7 @@ class Client implements LaneClient {
     return { kind: 'apply', tenant: this.tenant, epoch: 1, jobs: [{ id: newJobId(), data }] };
   }
 
-  /** It has its job again. */
+  /** Its job was revoked, and it has it again. */
   reset(): void {
     this.#begun = false;
     this.outcome = undefined;
@@ -121,7 +121,7 @@ function createLanes(more: Partial<LanesOptions> = {}): Lanes {
 const until = (condition: () => boolean) =>
   vi.waitFor(() => expect(condition()).toBe(true), { timeout: 30_000, interval: 10 });
 
-it('a lane does what it is given in that order, and ends only after all of it', async () => {
+it('a lane runs its tasks in order, and ends only after the last', async () => {
   const lane = createLane(writerOptions());
   const order: number[] = [];
   const closes = Array.from({ length: 300 }, async (_, index) => {
@@ -205,7 +205,7 @@ it('a tenant whose file a lane closed for others is not bound to it any more', a
   expect(clients.map(({ tenant }) => lane.mayHaveOpen(tenant))).toEqual([false, false, true, true]);
 });
 
-it('a lane whose threads do not stay up says so, and gives its work back', async () => {
+it('a lane whose threads do not stay up reports it, and returns its work', async () => {
   const writer = writerOptions();
   const thread = join(writer.dataDir, 'thread.mjs');
   writeFileSync(thread, "throw new Error('This thread does not start.');");
@@ -220,7 +220,7 @@ it('a lane whose threads do not stay up says so, and gives its work back', async
   await until(() => client.outcome !== undefined);
   expect(broken?.message).toBe('This thread does not start.');
   expect(client.outcome).toBeInstanceOf(Error);
-  // No start of a job that may be poison.
+  // No crash counts for a job.
   expect(client.wasRunning).toBe(false);
 });
 

@@ -7,33 +7,33 @@ import { WalFlusher } from './wal-flusher.ts';
 
 /** Settings of {@link Lanes}. */
 export interface LanesOptions {
-  /** Lanes that are always there. */
+  /** Number of permanent lanes. */
   readonly threads: number;
-  /** Of `runningNote` the beginning: each lane has a file of its own. */
+  /** `runningNote` is a prefix: each lane has a file of its own. */
   readonly writer: Omit<WriterOptions, 'progress' | 'runningNote' | 'maxOpenTenants'> & {
     readonly runningNote: string;
   };
   readonly openFiles: BrokerOpenFiles;
   /** Asked before each task: whether this process leads. */
   readonly mayBegin: () => boolean;
-  /** Waited for before a tenant runs alone, while others run: what it does may end this process. Default: not at all. */
+  /** Awaited before a tenant runs alone, while others run: its task may end this process. Default: no wait. */
   readonly beforeAlone?: (() => Promise<void>) | undefined;
-  /** Called for a tenant whose files changed, and was closed: it is opened no more until somebody says so. */
+  /** Called for a tenant that was closed because its files changed: it stays closed until a person releases it. */
   readonly onChanged: (tenant: string, finding: WireError) => void;
-  /** Called where the threads of a lane do not stay up. */
+  /** Called if the threads of a lane do not stay up. */
   readonly onBroken: (error: Error) => void;
-  /** How long a spare lane stays that has nothing to do; default: 30,000. */
+  /** How long a spare lane without work stays; default: 30,000. */
   readonly spareIdleMs?: number | undefined;
   /** Threads for the first lanes, started before; default: none. */
   readonly started?: readonly LaneThread[] | undefined;
   readonly log: Logger;
 }
 
-/** A batch that takes longer holds its lane up: tenants that wait behind it go elsewhere. */
+/** A longer batch holds its lane up: tenants that wait behind it move elsewhere. */
 const HELD_UP_MS = 100;
 /**
- * The same while the thread is at files. Where the disk is slow, another thread would wait for it, too, and a tenant that moves
- * is closed and opened, which flushes five times.
+ * The same while the thread works on files. Where the disk is slow, another thread would wait for it, too, and moving a tenant
+ * closes and opens its file, which flushes five times.
  */
 const HELD_UP_AT_FILES_MS = 500;
 const LOOK_EVERY_MS = 50;
@@ -42,17 +42,17 @@ const SPARE_IDLE_MS = 30_000;
 /**
  * The lanes: one thread each, tenants bound to them. A tenant stays with its lane, where its connection is open, until
  * it is closed or the lane is held up by another tenant's long statement: then it moves to a lane that is not, and if
- * all are, to a spare one. A spare lane keeps few files open, and its tenants move back when no other lane is held up, one at each
- * look, so that few files are opened at a time. Of a tenant itself one batch is under way at most.
+ * all are, to a spare one. A spare lane keeps few files open. Its tenants move back when no permanent lane is held up, one at
+ * each look, so that few files are opened at a time. Each tenant has at most one batch under way.
  */
 export class Lanes {
   readonly #options: LanesOptions;
   readonly #lanes: Lane[] = [];
   readonly #spareIdleSince = new Map<Lane, number>();
   readonly #alone: LaneClient[] = [];
-  /** A tenant may move from a spare lane to one that stays. */
+  /** A tenant may move from a spare lane to a permanent one. */
   #mayMoveBack = false;
-  /** A tenant runs alone, or waits for the lanes to come to rest. */
+  /** A tenant runs alone, or waits until the lanes are idle. */
   #holding = false;
   readonly #flusher: WalFlusher;
   #nextIndex = 0;
@@ -74,12 +74,12 @@ export class Lanes {
     return this.#lanes;
   }
 
-  /** Times that a thread ended without being told to and was replaced. */
+  /** How often a thread ended unexpectedly and was replaced. */
   get faults(): number {
     return this.#lanes.reduce((sum, lane) => sum + lane.faults, this.#retiredFaults);
   }
 
-  /** Tenants that the lanes that stay keep open. */
+  /** Tenants that the permanent lanes keep open. */
   get maxOpenTenants(): number {
     return this.#options.threads * this.#options.openFiles.perLane;
   }
@@ -89,29 +89,29 @@ export class Lanes {
     return this.#lanes.reduce((sum, lane) => sum + lane.openTenants, 0);
   }
 
-  /** Gives a tenant with work its turn. */
+  /** Lets a tenant with work wait for its turn. */
   enqueue(client: LaneClient): void {
     this.#moveBack(client);
     const lane = this.#laneOf(client) ?? this.#choose();
     const isNew = !lane.mayHaveOpen(client.tenant);
     lane.enqueue(client);
-    // Its descriptors may be those of logs.
+    // Its descriptors may have to come from those of logs.
     if (isNew) this.#flusher.trim();
   }
 
-  /** Gives a tenant its turn while nothing else runs in this process. */
+  /** Lets a tenant run while nothing else runs in this process. */
   enqueueAlone(client: LaneClient): void {
     this.#alone.push(client);
     if (this.#alone.length === 1) void this.#runAlone();
   }
 
-  /** Begins nothing any more. */
+  /** Begins no more tasks. */
   pause(): void {
     this.#paused = true;
     this.#makeRoom();
   }
 
-  /** Begins what waits, where it did not because this process did not lead. */
+  /** Begins tasks that waited because this process did not lead. */
   pump(): void {
     for (const lane of this.#lanes) lane.pump();
   }
@@ -142,7 +142,7 @@ export class Lanes {
     this.#flusher.trim();
   }
 
-  /** Resolves when no thread has the file of a tenant open, which has no work: also where it was before it moved. */
+  /** Resolves when no thread has the file of a tenant without work open; also threads that it has left. */
   async closeFile(tenant: string): Promise<void> {
     await Promise.all(
       this.#lanes.filter(lane => lane.mayHaveOpen(tenant)).map(lane => lane.closeTenant(tenant)),
@@ -152,8 +152,8 @@ export class Lanes {
 
   /**
    * Closes all connections and ends the threads. Idempotent.
-   * @param withinMs after which no further connection is closed; default: all are
-   * @returns how many are left; then the process has to be ended by a signal, or its threads would close them as they end
+   * @param withinMs after which it closes no further connection; default: it closes all
+   * @returns how many are left; then a signal has to end the process, or its threads would close them as they end
    */
   async close(withinMs?: number): Promise<number> {
     this.pause();
@@ -182,12 +182,12 @@ export class Lanes {
     return lane;
   }
 
-  /** The lane that may have a tenant's file open; undefined where it was closed for others, which ends a spare lane, too. */
+  /** The lane that may have a tenant's file open; undefined if it was closed for others or its spare lane ended. */
   #laneOf({ lane, tenant }: LaneClient): Lane | undefined {
     return lane !== undefined && this.#lanes.includes(lane) && lane.mayHaveOpen(tenant) ? lane : undefined;
   }
 
-  /** Closes the file of a tenant with a spare lane, where it may move to one that stays. */
+  /** Closes the file of a tenant on a spare lane, if it may move to a permanent one. */
   #moveBack(client: LaneClient): void {
     const lane = this.#laneOf(client);
     if (!this.#mayMoveBack || lane === undefined || client.pinned || !this.#isSpare(lane)) return;
@@ -200,7 +200,7 @@ export class Lanes {
     return this.#lanes.indexOf(lane) >= this.#options.threads;
   }
 
-  /** A lane that is not held up, and that stays; of these the one with the least to do; of equals that with the fewest tenants. */
+  /** Prefers a lane that is not held up, then a permanent one, then the least load, then the fewest tenants. */
   #choose(): Lane {
     const now = performance.now();
     return this.#lanes.reduce((best, lane) => {
@@ -236,7 +236,7 @@ export class Lanes {
 
   /** Moves the tenants that wait at a lane that is held up. */
   #relieve(held: Lane, now: number): void {
-    // The thread that is held up keeps its files locked against every other connection, this process's too.
+    // The thread that is held up keeps its files locked against every other connection, also of this process.
     if (this.#options.writer.exclusive || !held.hasMovable) return;
     const maxLanes = this.#options.threads * (1 + SPARE_LANES_PER_LANE);
     const isFree = (lane: Lane) => !isHeldUp(lane, now);
@@ -245,7 +245,7 @@ export class Lanes {
       const spare = this.#open(this.#options.openFiles.perSpareLane);
       this.#options.log.warn(
         { lanes: this.#lanes.length, at: held.work?.client.tenant },
-        'Each lane has been at one batch for long (a long statement, or a machine without CPU); a spare one is opened',
+        'Every lane has been at one batch for long (a long statement, or a machine without CPU); opening a spare lane',
       );
       this.#spareIdleSince.set(spare, now);
     }
@@ -265,7 +265,7 @@ export class Lanes {
       this.#spareIdleSince.set(lane, now);
       return;
     }
-    // A lane whose tenants may come back keeps their connections until they are closed for being idle.
+    // A lane whose tenants may return keeps their connections until they are closed as idle.
     const { spareIdleMs = SPARE_IDLE_MS } = this.#options;
     if (lane.tenants.size > 0 || now - (this.#spareIdleSince.get(lane) ?? now) < spareIdleMs) return;
     this.#lanes.splice(this.#lanes.indexOf(lane), 1);
@@ -275,8 +275,8 @@ export class Lanes {
   }
 
   /**
-   * One after the other: the lanes come to rest, the tenant runs its task, each lane runs what it takes at a time. After a crash
-   * there may be hundreds that run alone, and others do not wait for all of them.
+   * One at a time: wait until the lanes are idle, run the tenant's task, let each lane run one group. After a crash hundreds may
+   * have to run alone, and the other tenants do not wait for all of them.
    */
   async #runAlone(): Promise<void> {
     for (let next = this.#alone[0]; next !== undefined; next = this.#alone[0]) {

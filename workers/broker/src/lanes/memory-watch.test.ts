@@ -49,8 +49,8 @@ class ModelLane implements WatchedLane {
   }
 }
 
-describe('memory that a statement takes', () => {
-  it('is found, with what it took before the first look', () => {
+describe('memory that a statement uses', () => {
+  it('is found, including memory used before the first look', () => {
     const model = new Model();
     model.lanes[0]!.begin('heavy');
     model.grow(60);
@@ -71,7 +71,7 @@ describe('memory that a statement takes', () => {
     expect(model.grow(1).found).toEqual(['heavy']);
   });
 
-  it('is that of one write: the next begins with what is there', () => {
+  it('is that of one write: the next one starts from the current size', () => {
     const model = new Model();
     const [lane] = model.lanes;
     lane!.begin('job');
@@ -83,7 +83,7 @@ describe('memory that a statement takes', () => {
     expect(model.grow(10).found).toEqual(['job']);
   });
 
-  it('is not what others may have taken meanwhile', () => {
+  it('does not include memory that others may have used meanwhile', () => {
     const model = new Model();
     model.lanes[0]!.begin('slow');
     model.grow(0);
@@ -96,7 +96,7 @@ describe('memory that a statement takes', () => {
     expect(model.grow(100).found).toEqual(['slow']);
   });
 
-  it('is nobody’s for sure where two statements run: both run alone next', () => {
+  it('has no certain cause where two statements run: both run alone next', () => {
     const model = new Model();
     model.lanes[0]!.begin('first');
     model.grow(30);
@@ -106,7 +106,7 @@ describe('memory that a statement takes', () => {
     expect(model.grow(10).found).toEqual([['first', 'second']]);
   });
 
-  it('is nobody’s for sure where others may have taken most of it, and yet bounded', () => {
+  it('has no certain cause where others may have used most of it, and yet is bounded', () => {
     const model = new Model();
     model.lanes[0]!.begin('slow');
     model.grow(0);

@@ -3,15 +3,15 @@ import { isOutOfDescriptors } from '@onewriter/protocol';
 import type { LaneWork } from './lane.ts';
 
 /*
- * Watches what the statements in the threads do to the memory of this process. better-sqlite3 has no sqlite3_limit(), and the
- * heap limits of SQLite count nothing, because it is built with SQLITE_DEFAULT_MEMSTATUS=0: a statement can take what the
- * machine has. So a statement during which the process grows by more than the limit is stopped, with its process.
+ * Watches how the statements in the threads change the memory of this process. better-sqlite3 has no sqlite3_limit(), and the
+ * heap limits of SQLite count nothing, because it is built with SQLITE_DEFAULT_MEMSTATUS=0: a statement can use all memory of
+ * the machine. So a statement during which the process grows by more than the limit is stopped, with its process.
  *
- *   grown by the limit, whatever others may have taken meanwhile deducted     'one': it was this statement
- *   … but another statement ran while the process grew a good deal           'some': any of them may be to blame
+ *   grown by the limit, minus what others may have used meanwhile             'one': it was this statement
+ *   … but another statement ran while the process grew considerably          'some': any of them may be to blame
  *   grown by twice the limit                                                  'some'
  *
- * 'some' are not refused: they run again, each alone in the process, where it shows which one it was.
+ * 'some' are not refused: each runs again, alone in the process, which shows which one it was.
  */
 
 const MEGABYTE = 1_024 * 1_024;
@@ -21,14 +21,14 @@ const MAX_LIMIT_BYTES = 256 * MEGABYTE;
 const LOOK_EVERY_MS = 20;
 /** A statement during which the process grew by this part of the limit may have had a share in it. */
 const PART_TO_SUSPECT = 4;
-/** Grown by so many limits somebody has to be stopped, whatever is deducted. */
+/** Grown by this many limits, a statement has to be stopped, whatever is deducted. */
 const LIMITS_OF_ALL = 2;
 
-/** A lane, as far as it is looked at. */
+/** A lane, as far as the watch needs it. */
 export interface WatchedLane {
   readonly work: LaneWork | undefined;
   readonly position: { readonly job: number; readonly op: number };
-  /** What the batches that it began so far may have left in memory, in bytes. */
+  /** Bytes that the batches it began so far may have left in memory. */
   readonly begunBytes: number;
 }
 
@@ -41,7 +41,7 @@ export interface CostlyWrite {
   readonly grownBytes: number;
 }
 
-/** What was found; see above. */
+/** The result of a look; see above. */
 export type MemoryFinding =
   | { readonly kind: 'one'; readonly write: CostlyWrite }
   | { readonly kind: 'some'; readonly writes: readonly CostlyWrite[] };
@@ -52,12 +52,12 @@ interface Seen {
   readonly op: number;
   /** Memory of the process before it began. */
   readonly baseBytes: number;
-  /** What the other lanes had begun by then. */
+  /** Bytes begun by the other lanes at that time. */
   readonly othersBytes: number;
   shared: boolean;
 }
 
-/** The memory by which the process may grow during one write. @param configured `ONEWRITER_WRITE_MEMORY_BYTES` */
+/** How much the process may grow during one write. @param configured `ONEWRITER_WRITE_MEMORY_BYTES` */
 export function writeMemoryBytes(configured: number | undefined): number {
   if (configured !== undefined) return configured;
   const available = Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
@@ -65,13 +65,13 @@ export function writeMemoryBytes(configured: number | undefined): number {
   return Math.min(Math.max(part, MIN_LIMIT_BYTES), MAX_LIMIT_BYTES);
 }
 
-/** What this process has in memory, but for the heap of the main thread, which no statement fills. */
+/** Memory of this process without the heap of the main thread, which no statement fills. */
 export function readStatementBytes(): number {
   const { rss, heapTotal, external } = process.memoryUsage();
   return rss - heapTotal - external;
 }
 
-/** Reports the first finding; the process is not to live on. */
+/** Reports the first finding; the process has to end then. */
 export class MemoryWatch {
   readonly limitBytes: number;
   readonly #lanes: () => readonly WatchedLane[];
@@ -79,7 +79,7 @@ export class MemoryWatch {
   readonly #read: () => number;
   readonly #seen = new Map<WatchedLane, Seen>();
   readonly #timer: NodeJS.Timeout | undefined;
-  /** At the last look. */
+  /** Memory at the last look. */
   #bytes: number;
   #found = false;
 
@@ -99,7 +99,7 @@ export class MemoryWatch {
       try {
         return read();
       } catch (error) {
-        // Node opens a file for it. The next look sees more.
+        // Node opens a file to read it. The next look can read again.
         if (isOutOfDescriptors(error)) return this.#bytes;
         throw error;
       }
@@ -112,7 +112,7 @@ export class MemoryWatch {
     clearInterval(this.#timer);
   }
 
-  /** Resolves when the process has grown by so many limits more. */
+  /** Resolves when the process has grown by this many more limits. */
   async untilOverrun(limits: number, signal: AbortSignal): Promise<void> {
     const most = this.#read() + limits * this.limitBytes;
     await new Promise<void>(resolve => {
@@ -151,7 +151,7 @@ export class MemoryWatch {
     this.#seen.set(lane, { work, job, op, baseBytes: before, othersBytes, shared: false });
   }
 
-  /** Two statements that run while the process grows: neither can be said to be the one. */
+  /** If two statements run while the process grows, neither is certainly the cause. */
   #noteShared(): void {
     const grown = this.#suspects();
     if (grown.length > 1) for (const seen of grown) seen.shared = true;

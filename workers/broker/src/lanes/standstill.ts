@@ -2,7 +2,7 @@ const LOOK_EVERY_MS = 250;
 /** A busy machine is late by less. */
 const MIN_STANDSTILL_MS = 2_000;
 
-/** Sees when this process stood still: it was stopped (SIGSTOP, a suspended machine), or its event loop was blocked. */
+/** Detects that this process stood still: it was stopped (SIGSTOP, a suspended machine), or its event loop was blocked. */
 export class Standstill {
   readonly #now: () => number;
   readonly #timer: NodeJS.Timeout;
@@ -18,7 +18,7 @@ export class Standstill {
 
   /** How long it stood still, where that ended within the last `withinMs`; else 0. */
   recentMs(withinMs: number): number {
-    // What comes first after a standstill may be the answer of a socket, not the timer.
+    // After a standstill a socket may answer before the timer runs.
     this.#look();
     return this.#now() - this.#last.endedAt <= withinMs ? this.#last.ms : 0;
   }

@@ -23,7 +23,7 @@ describe('turns', () => {
     expect(serveAll(turns)).toEqual(['a', 'b', 'c', 'newest', 'd', 'e', 'f', 'new']);
   });
 
-  it('are of nobody with a backlog before those that wait longer', () => {
+  it('go to no item with a backlog before those that wait longer', () => {
     const turns = new Turns<string>();
     const items = Array.from({ length: 40 }, (_, index) => `t${index}`);
     for (const item of items) turns.add(item, inLine);
@@ -64,11 +64,11 @@ describe('turns', () => {
     const [from, to] = [new Turns<string>(), new Turns<string>()];
     for (const item of ['b', 'd', 'f']) to.add(item, { ...inLine, waitsSince: item.charCodeAt(0) });
     for (const item of ['a', 'c', 'e']) from.add(item, { ...inLine, waitsSince: item.charCodeAt(0) });
-    for (const item of from.takeAll()) to.add(item, { ...inLine, waitsSince: item.charCodeAt(0) });
+    for (const item of from.removeAll()) to.add(item, { ...inLine, waitsSince: item.charCodeAt(0) });
     expect(serveAll(to)).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
   });
 
-  it('cost no memory for what left', () => {
+  it('cost no memory for removed items', () => {
     const turns = new Turns<object>();
     const stays = {};
     turns.add(stays, atOnce);
@@ -86,7 +86,7 @@ describe('turns', () => {
     });
   });
 
-  it('serve a newcomer within four turns, whatever comes back with more, and everyone in the end', () => {
+  it('serve a newcomer within four turns, whatever returns with more work, and all in the end', () => {
     for (let seed = 1; seed <= 50; seed++) {
       const random = createRandom(seed);
       const turns = new Turns<number>();
@@ -115,12 +115,12 @@ describe('turns', () => {
         }
       }
       expect(turns.size).toBe(waitsSince.size);
-      expect(new Set(turns.takeAll())).toEqual(new Set(waitsSince.keys()));
+      expect(new Set(turns.removeAll())).toEqual(new Set(waitsSince.keys()));
       expect(turns.next(0)).toBeUndefined();
     }
   });
 
-  it('forget what left, and refuse what waits already', () => {
+  it('forget removed items, and refuse one that already waits', () => {
     const turns = new Turns<string>();
     turns.add('a', atOnce);
     turns.add('b', atOnce);

@@ -1,21 +1,21 @@
 import { Heap } from './heap.ts';
 
 /*
- * Whose turn it is, where many wait: the one that waited longest; at each fourth turn the one whose work came last, if it only
- * has new work. So a tenant without a backlog does not wait for a whole round of those that have one.
+ * Decides whose turn it is: the one that waited longest; at each fourth turn the one with the newest work, if it has only new
+ * work. So a tenant without a backlog does not wait for a whole round of those with one.
  *
  *   add ──▶ in line (longest waiting first) ────────────────────▶ next: three of four turns
  *     └──▶ overtakes later ──its time comes──▶ overtakes (newest first) ──▶ next: one of four turns
  *
- * Not more often: of tenants that come back as soon as they were served the newest would otherwise have most turns, and the
- * others wait longer than in a plain line. For the same reason a tenant overtakes only some time after its last turn.
+ * Not more often: of tenants that return as soon as they were served the newest would otherwise get most turns, and the others
+ * would wait longer than in a plain line. For the same reason a tenant overtakes only some time after its last turn.
  *
- * Newest is whose newest work came last, not who was added last: after a start thousands of tenants are added within seconds, in
- * any order, and a tenant that moves to another lane is added there again. Its oldest work does not count: a caller that waits now
- * would else wait for a whole round because of one write that came before.
+ * Newest is the one with the newest work, not the one added last: after a start thousands of tenants are added within seconds,
+ * in any order, and a tenant that moves to another lane is added there again. The oldest work does not count: a caller that
+ * waits now would otherwise wait for a whole round because of one earlier write.
  */
 
-/** One of so many turns is of the newest. */
+/** One turn in this many goes to the newest. */
 const NEWEST_EVERY = 4;
 
 /** A tenant that had a turn stands in line for this long before it may overtake. */
@@ -23,11 +23,11 @@ export const OVERTAKE_PAUSE_MS = 250;
 
 /** Settings of {@link Turns.add}. */
 export interface TurnOptions {
-  /** From when on it may overtake, on the monotonic clock, ms; undefined: it has a backlog, and stands in line. */
+  /** When it may begin to overtake, on the monotonic clock, ms; undefined: it has a backlog, and stands in line. */
   readonly overtakesAt: number | undefined;
-  /** Since when it waits, on the monotonic clock, ms; default: now. */
+  /** When it began to wait, on the monotonic clock, ms; default: now. */
   readonly waitsSince?: number | undefined;
-  /** When its newest work came, ms by any one clock; default: before all others. */
+  /** When its newest work arrived, ms by any one clock; default: before all others. */
   readonly addedAt?: number | undefined;
 }
 
@@ -36,7 +36,7 @@ interface Place<Item> {
   readonly overtakesAt: number;
   readonly waitsSince: number;
   readonly addedAt: number;
-  /** Rises with each that is added. */
+  /** Rises with each item added. */
   readonly order: number;
   gone: boolean;
 }
@@ -59,14 +59,14 @@ export class Turns<Item> {
     return this.#places.has(item);
   }
 
-  /** In the order in which they came. */
+  /** In order of arrival. */
   [Symbol.iterator](): IterableIterator<Item> {
     return this.#places.keys();
   }
 
   /** @throws Error where it waits already */
   add(item: Item, { overtakesAt, waitsSince = performance.now(), addedAt = 0 }: TurnOptions): void {
-    if (this.#places.has(item)) throw new Error('It waits for its turn already.');
+    if (this.#places.has(item)) throw new Error('It already waits for its turn.');
     const place = {
       ...{ item, waitsSince, addedAt, gone: false },
       overtakesAt: overtakesAt ?? Number.POSITIVE_INFINITY,
@@ -77,7 +77,7 @@ export class Turns<Item> {
     if (overtakesAt !== undefined) this.#later.push(place);
   }
 
-  /** More work came for an item that waits: it keeps its place in line, and may be the newest. */
+  /** More work arrived for an item that waits: it keeps its place in line, and may be the newest. */
   renew(item: Item, { overtakesAt, addedAt = 0 }: Pick<TurnOptions, 'overtakesAt' | 'addedAt'>): void {
     const place = this.#places.get(item);
     if (place === undefined || place.overtakesAt === Number.POSITIVE_INFINITY || addedAt <= place.addedAt)
@@ -93,7 +93,7 @@ export class Turns<Item> {
     this.#dropGone();
   }
 
-  /** @returns the item whose turn it is, which waits no longer. @param now on the monotonic clock, ms */
+  /** Removes and returns the item whose turn it is. @param now on the monotonic clock, ms */
   next(now: number): Item | undefined {
     const place = this.#choose(now);
     if (place === undefined) return undefined;
@@ -112,8 +112,8 @@ export class Turns<Item> {
     return true;
   }
 
-  /** Takes all, in the order in which they came. */
-  takeAll(): readonly Item[] {
+  /** Removes and returns all, in order of arrival. */
+  removeAll(): readonly Item[] {
     const items = [...this.#places.keys()];
     this.#places.clear();
     this.#clear();
@@ -133,7 +133,7 @@ export class Turns<Item> {
     return first(this.#line);
   }
 
-  /** What is gone leaves a heap when it comes to the front, or all at once where it is most of it. */
+  /** Removed items leave a heap when they reach the front, or all at once where most of its items are removed ones. */
   #dropGone(): void {
     for (const heap of [this.#line, this.#later, this.#overtaking]) {
       if (heap.size > 2 * this.#places.size + 16 || this.#places.size === 0) heap.keep(({ gone }) => !gone);
@@ -147,7 +147,7 @@ export class Turns<Item> {
   }
 }
 
-/** The first that is not gone. */
+/** The first item that was not removed. */
 function first<Item>(heap: Heap<Place<Item>>): Place<Item> | undefined {
   while (heap.first?.gone) heap.shift();
   return heap.first;

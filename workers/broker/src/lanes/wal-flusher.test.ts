@@ -104,7 +104,7 @@ it('closes each descriptor once, whatever closes others while it is opened', asy
     for (let turn = 0; turn < 4; turn++) {
       await new Promise(resolve => setImmediate(resolve));
       flusher.trim();
-      // Takes numbers that were closed a moment ago.
+      // Reuses numbers that were closed a moment ago.
       held.add(openSync(guarded, 'r'));
     }
     await Promise.all(flushes);

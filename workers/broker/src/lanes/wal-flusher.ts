@@ -6,9 +6,9 @@ import { isOutOfDescriptors } from '@onewriter/protocol';
 import type { WalFile } from '@onewriter/writer';
 
 /*
- * A commit of one tenant costs a flush; those of many tenants at the same time need not cost one each after the other.
- * Where several tenants wait for a thread, it commits without flushing, and their WALs are flushed here, all at once: the
- * disk merges them. Nobody is told before that. Why this keeps what `synchronous=FULL` promises: README.md.
+ * A commit of one tenant costs a flush; commits of many tenants at the same time need not flush one after the other. Where
+ * several tenants wait for a thread, it commits without flushing, and their WALs are flushed here, all at once: the disk merges
+ * the flushes. No caller is answered before. Why this keeps the promise of `synchronous=FULL`: README.md.
  */
 
 const openFile = promisify(open);
@@ -16,15 +16,15 @@ const statFile = promisify(fstat);
 const flushFile = promisify(fdatasync);
 const closeFile = promisify(close);
 
-/** Tries to open a log where descriptors have run out; each closes others first, or waits for those in use. */
+/** Tries to open a log where descriptors have run out; each try closes others first, or waits for those in use. */
 const MAX_TRIES = 20;
 const TRY_AFTER_MS = 50;
 
 interface OpenLog {
   readonly opened: Promise<{ readonly fd: number; readonly identity: string }>;
-  /** Flushes under way, also those that wait for it to be opened: it is not closed before they end. */
+  /** Flushes under way, also those that wait for the log to open: it is not closed before they end. */
   users: number;
-  /** Nothing finds it any more; the last user closes it. */
+  /** The map no longer has it; the last user closes it. */
   evicted: boolean;
 }
 
@@ -41,7 +41,7 @@ export class WalFlusher {
     this.#maxOpen = maxOpen;
   }
 
-  /** Closes what is beyond the bound, which changes as tenants are opened and closed. */
+  /** Closes logs beyond the bound, which changes as tenants are opened and closed. */
   trim(): void {
     const bound = this.#maxOpen();
     for (const [path, oldest] of this.#open) {
@@ -52,7 +52,7 @@ export class WalFlusher {
 
   /**
    * Resolves when all that is in the file is on the disk.
-   * @throws Error of the file system, or where the path leads to another file by now: then nothing is known.
+   * @throws Error of the file system, or where the path now leads to another file: then the result is unknown.
    */
   async flush({ path, identity }: WalFile): Promise<void> {
     const { log, fd } = await this.#acquire(path, identity);
@@ -76,7 +76,7 @@ export class WalFlusher {
     for (;;) {
       const known = this.#open.get(path);
       const log = known ?? { opened: this.#openLog(path, identity), users: 0, evicted: false };
-      // The most recently used comes last. It counts as used before it is waited for: what closes others meanwhile leaves it.
+      // The most recently used comes last. It counts as used before it is awaited, so that others do not close it meanwhile.
       this.#open.delete(path);
       this.#open.set(path, log);
       log.users++;
@@ -90,7 +90,7 @@ export class WalFlusher {
         if (log !== known) throw error;
         continue;
       }
-      // Of the file that was there before.
+      // The log belongs to the file that was there before.
       this.#evict(path, log);
       this.#release(log);
     }
@@ -110,14 +110,14 @@ export class WalFlusher {
   async #openWithRoom(path: string): Promise<number> {
     for (let tries = 1; ; tries++) {
       try {
-        // Not to write: by that the writer tells its connections from this (file-rescue.ts).
+        // Read-only: file-rescue.ts recognises the writer's connections by their write access.
         return await openFile(path, 'r');
       } catch (error) {
         if (!isOutOfDescriptors(error) || tries >= MAX_TRIES) throw error;
         const half = this.#open.size / 2;
         for (const [other, oldest] of this.#open) {
           if (this.#open.size <= half) break;
-          // The one that is being opened stays, so that others wait for it instead of opening it again.
+          // The log that is being opened stays, so that others wait for it instead of opening it again.
           if (other !== path) this.#evict(other, oldest);
         }
         // Flushes that are under way end, and the threads close files.
@@ -139,12 +139,12 @@ export class WalFlusher {
     if (log.users === 0 && log.evicted) void this.#closeLog(log);
   }
 
-  /** Once for each: a number that is closed twice may be another file's by then. */
+  /** Once for each log: its number may belong to another file after the first close. */
   async #closeLog(log: OpenLog): Promise<void> {
     try {
       await closeFile((await log.opened).fd);
     } catch {
-      // It could not be opened, which its users heard; of one that is not used any more no result matters.
+      // If it could not be opened, its users got the error. For a log that is no longer used no result matters.
     }
   }
 }

@@ -24,7 +24,7 @@ function createDataDir(): string {
   return dataDir;
 }
 
-it('names the process that keeps a log from being begun anew, once per doubling, and tells when it is over', async () => {
+it('names the process that keeps a log from restarting, once per doubling, and reports when it is over', async () => {
   const dataDir = createDataDir();
   const path = join(dataDir, 'tenants/acme/tenant.db');
   const db = new Database(path);

@@ -5,17 +5,17 @@ import type { Logger } from '@onewriter/runtime';
 import { pickLargest } from '../observe/status/pick-largest.ts';
 
 /**
- * A log that nobody holds begins again at 1,000 pages (4 MB) at most. One of this size is of one large write, after which the
- * writer cuts it at once, or is held by a reader whose transaction does not end; that is reported again each time the log
+ * A log that no reader holds restarts at 1,000 pages (4 MB) at most. A log of this size either had one large write, after which
+ * the writer cuts it at once, or is held by a reader whose transaction does not end; that is reported again each time the log
  * has doubled.
  */
 const HELD_BYTES = 16 * 1024 * 1024;
-/** The writer has cut a log that nobody holds by then. */
+/** By then the writer has cut a log that no reader holds. */
 const CONFIRM_MS = 1_500;
 /** SQLite's locks of readers in the index of the log. Source: https://www.sqlite.org/walformat.html, section 2.3.1. */
 const FIRST_READ_LOCK = 123;
 const LAST_READ_LOCK = 127;
-/** Of a command line in the log. */
+/** Characters of a command line in the log. */
 const MAX_COMMAND_LENGTH = 120;
 
 /** A process that reads a tenant's file. */
@@ -29,14 +29,14 @@ export interface WalReader {
 interface HeldWal {
   readonly since: number;
   bytes: number;
-  /** The size at which it is told again. */
+  /** The size at which it is reported again. */
   nextBytes: number;
   readers: readonly WalReader[];
   /** It was still large when it was looked at later. */
   confirmed: boolean;
 }
 
-/** Notices write-ahead logs that a reader keeps from being begun anew, and names the reader. */
+/** Notices write-ahead logs that a reader keeps from restarting, and names the reader. */
 export class WalWatch {
   readonly #dataDir: string;
   readonly #dbFile: string;
@@ -57,7 +57,7 @@ export class WalWatch {
     return held;
   }
 
-  /** The largest of them, with their readers as of the last call: each call has them looked for again. */
+  /** The largest of them, with their readers as of the last call: each call refreshes them. */
   held(): readonly StatusHeldWal[] {
     const largest = pickLargest(this.#held, STATUS_TOP, ([, { bytes, confirmed }]) =>
       confirmed ? bytes : 0,
@@ -66,7 +66,7 @@ export class WalWatch {
     return largest.map(([tenant, { bytes, since, readers }]) => ({ tenant, bytes, since, readers }));
   }
 
-  /** Takes the size of a tenant's log after a batch. */
+  /** Notes the size of a tenant's log after a batch. */
   observe(tenant: string, walBytes: number): void {
     if (walBytes < HELD_BYTES) {
       if (this.#held.size > 0) this.#free(tenant, walBytes);
@@ -81,7 +81,7 @@ export class WalWatch {
     const { readers = [], confirmed = false } = held ?? {};
     const entry = { since, bytes: walBytes, nextBytes: walBytes * 2, readers, confirmed };
     this.#held.set(tenant, entry);
-    if (confirmed) void this.#tell(tenant, walBytes);
+    if (confirmed) void this.#report(tenant, walBytes);
     else setTimeout(() => this.#confirm(tenant, entry), CONFIRM_MS).unref();
   }
 
@@ -93,10 +93,10 @@ export class WalWatch {
   #confirm(tenant: string, entry: HeldWal): void {
     if (this.#held.get(tenant) !== entry || !this.#isStillLarge(tenant)) return;
     entry.confirmed = true;
-    void this.#tell(tenant, entry.bytes);
+    void this.#report(tenant, entry.bytes);
   }
 
-  /** By the file: the writer cuts it, also where nothing is written any more. */
+  /** Asks the file: the writer also cuts it when the tenant has no more writes. */
   #isStillLarge(tenant: string): boolean {
     const path = realDatabasePath(tenantFile(this.#dataDir, tenant, this.#dbFile));
     const size = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
@@ -111,13 +111,13 @@ export class WalWatch {
     if (held?.confirmed) this.#log.info({ tenant, walBytes }, 'The write-ahead log is not held any more');
   }
 
-  async #tell(tenant: string, walBytes: number): Promise<void> {
+  async #report(tenant: string, walBytes: number): Promise<void> {
     const readers = await this.#findReaders(tenant);
     const held = this.#held.get(tenant);
     if (held !== undefined) held.readers = readers;
     this.#log.warn(
       { tenant, walBytes, readers },
-      'A reader keeps the write-ahead log from being begun anew: it grows until that reader ends its transaction',
+      'A reader keeps the write-ahead log from restarting: it grows until that reader ends its transaction',
     );
   }
 
@@ -134,7 +134,7 @@ export class WalWatch {
     try {
       return await findWalReaders(realDatabasePath(tenantFile(this.#dataDir, tenant, this.#dbFile)));
     } catch (error) {
-      this.#log.debug({ err: error, tenant }, 'Who reads the file cannot be told here');
+      this.#log.debug({ err: error, tenant }, 'Cannot find out who reads the file');
       return [];
     }
   }

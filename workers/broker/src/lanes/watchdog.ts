@@ -18,7 +18,7 @@ interface Seen {
 }
 
 /**
- * Watches where each thread is: better-sqlite3 cannot interrupt a statement, and its thread cannot watch itself. A write
+ * Watches the position of each thread: better-sqlite3 cannot interrupt a statement, and its thread cannot watch itself. A write
  * that stays the same for longer than its deadline is reported, once.
  */
 export class Watchdog {
@@ -26,7 +26,7 @@ export class Watchdog {
   readonly #timer: NodeJS.Timeout;
   readonly #reported = new WeakSet<LaneWork>();
 
-  /** @param timeoutMs the deadline of a write, as it is now. @param onStuck called for a write that is over it. */
+  /** @param timeoutMs the current deadline of a write. @param onStuck called for a write that is over it. */
   constructor(lanes: () => readonly Lane[], timeoutMs: () => number, onStuck: (stuck: StuckWrite) => void) {
     const everyMs = Math.min(Math.max(timeoutMs() / 20, 20), 250);
     this.#timer = setInterval(() => {

@@ -14,13 +14,13 @@ import {
 import { defineScript, type RedisLink } from '../queue/redis-link.ts';
 
 /*
- * A broker claims its group for its data directory before it stands by, before and after it takes the lease, and every few
- * seconds while it leads: a Redis that was wiped belongs to the first that comes, and the other ends (ADR 0028).
+ * A broker claims its group for its data directory before it stands by, before and after it acquires the lease, and every few
+ * seconds while it leads: a Redis that was wiped belongs to the first broker that claims it, and the other ends (ADR 0028).
  *
  *   identity file   group in Redis       what happens
  *   there           the same, or none    claimed; a directory that was moved is found at its new place
  *   there           another              MISCONFIGURED
- *   missing         none                 one is made, and the group claimed
+ *   missing         none                 an identity is made, and the group claimed
  *   missing         this very place      made with the group's id: only the file was lost
  *   missing         another place        MISCONFIGURED: an empty disk, a wrong path
  */
@@ -62,7 +62,7 @@ export class DataDirClaim {
     return this.#identity?.id ?? '';
   }
 
-  /** Claims the group. May be repeated. @throws OnewriterError MISCONFIGURED; Error of Redis or of the file system */
+  /** Claims the group. Repeatable. @throws OnewriterError MISCONFIGURED; Error of Redis or of the file system */
   async claim(): Promise<void> {
     this.#identity ??= await this.#open();
     const { id } = this.#identity;
@@ -78,14 +78,14 @@ export class DataDirClaim {
     const owner = parseDataDirRecord((await this.#link.call('GET', this.#key)) as string | null);
     if (owner === undefined) return makeIdentity(this.#dataDir, randomUUID());
     const { host, path } = placeOf(this.#dataDir);
-    // Where a broker led before; an empty disk in this place is not it.
+    // Here a broker has led before; an empty disk in this place has no epoch file.
     const isSame = owner.host === host && owner.path === path && existsSync(`${this.#dataDir}/epoch`);
     if (isSame) return makeIdentity(this.#dataDir, owner.id);
     throw foreignDataDir(this.#group, this.#dataDir, owner);
   }
 }
 
-/** Puts an identity into a directory that has none; where another broker was faster, that one's is the answer. */
+/** Puts an identity into a directory that has none; if another broker was faster, returns that one's. */
 export function makeIdentity(dataDir: string, id: string): DataDirIdentity {
   const path = identityFile(dataDir);
   const temporary = `${path}.${process.pid}.tmp`;

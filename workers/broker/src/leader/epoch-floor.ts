@@ -21,8 +21,8 @@ export function readEpochFloor(dataDir: string): number {
 }
 
 /**
- * Notes an epoch before it is led with, flushed: a Redis that lost its data must not give an old epoch out again,
- * which every file would refuse.
+ * Notes an epoch before leading with it, flushed: a Redis that lost its data must not issue an old epoch again, which every
+ * file would refuse.
  */
 export function writeEpochFloor(dataDir: string, epoch: number): void {
   const path = epochFile(dataDir);

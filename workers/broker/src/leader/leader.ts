@@ -63,12 +63,12 @@ import { DataDirClock, SAVE_CLOCK_EVERY_MS } from './retention-clock.ts';
 /*
  *   doorbell ─┐
  *   sweep ────┼─▶ TenantSession (one per tenant with work) ─▶ Lanes ─▶ writer threads
- *   adoption ─┘        │  ▲
- *                      ▼  │ take, finish
+ *   reclaim ──┘        │  ▲
+ *                      ▼  │ fetch, finish
  *                 TenantQueue, InboxEvents, DeadLetters ─▶ Redis
  */
 
-/** What a leader needs. */
+/** Dependencies of a leader. */
 export interface LeaderOptions {
   readonly config: Config;
   readonly log: Logger;
@@ -83,33 +83,33 @@ export interface LeaderOptions {
   readonly successor: Successor;
   /** Writer threads that were started before. */
   readonly threads: readonly LaneThread[];
-  /** The process has to end, at once: what it holds is delivered to its successor. */
+  /** The process has to end, at once: its jobs are delivered to its successor. */
   readonly onEnd: (reason: string) => void;
 }
 
 const CLOSE_IDLE_EVERY_MS = 5_000;
 /** Between two claims of the group. */
 const CLAIM_EVERY_MS = 2_000;
-/** Of the time for a drain: when the last file may be closed, and what one that was begun may take beyond that. */
+/** Parts of the time for a drain: until when the last file may be closed, and how much longer a begun close may take. */
 const CLOSE_UNTIL = 0.75;
 const CLOSE_GRACE = 0.1;
 /** How long the other tenants' batches may take when the process is replaced because of one. */
 const REPLACE_GRACE_MS = 1_000;
-/** A statement may run for so much longer where the process that takes the place of this one is still starting. */
+/** A statement may run this much longer while the successor process is still starting. */
 const SUCCESSOR_GRACE_MS = 2_000;
-/** What may end the process waits so long for the one that takes its place then. */
+/** How long a task that may end the process waits for the successor process. */
 const SUCCESSOR_TIMEOUT_MS = 5_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
 /**
- * Tenants that wait for memory, or for a lane, before more are reclaimed or swept: enough to keep the lanes at work. More would
- * only take the main thread's time from those that ring.
+ * Tenants that wait for memory, or for a lane, before more are reclaimed or swept: enough to keep the lanes busy. More would
+ * only cost main-thread time that tenants with notifications need.
  */
 const MAX_WAITING_TENANTS = 200;
 
-/** Open transactions that the status tells about. */
+/** Open transactions that the status lists. */
 const MAX_STATUS_TRANSACTIONS = 50;
 
-/** Everything that one process does while it leads. */
+/** All that one process does while it leads. */
 export class Leader {
   readonly #status: StatusPublisher;
   readonly #options: LeaderOptions;
@@ -126,7 +126,7 @@ export class Leader {
   readonly #memoryWatch: MemoryWatch;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #open: string;
-  /** Those that told what is not finished in Redis. */
+  /** Sessions that acknowledged jobs which are not finished in Redis. */
   readonly #unfinished = new Set<TenantSession>();
   #finishing: NodeJS.Timeout | undefined;
   #ending = false;
@@ -142,7 +142,7 @@ export class Leader {
     if (exclusive) {
       log.warn(
         { dataDir: config.dataDir, fileSystem: directory.fileSystem },
-        'The data directory is on a network file system: files are locked for this process, and not read directly',
+        'The data directory is on a network file system: this process locks the files, and others cannot read them directly',
       );
     }
     this.#clock = new DataDirClock(config.dataDir, log);
@@ -202,8 +202,8 @@ export class Leader {
           this.#end('Redis refuses what a leader needs');
           return;
         }
-        log.fatal({ err: error }, 'A fault of ours; the process ends, and its work is delivered again');
-        this.#end('a fault of ours');
+        log.fatal({ err: error }, 'Internal error; exiting. Unfinished jobs will be redelivered');
+        this.#end('internal error');
       },
     };
     this.#held = new HeldTenants({
@@ -213,21 +213,21 @@ export class Leader {
       epoch: () => lease.epoch,
       close: (tenant, isForPerson) => this.#closeHeld(tenant, isForPerson),
       onEnded: tenant => this.#context.backOff.onResumed(tenant),
-      onFree: tenant => this.#session(tenant).ring(),
+      onFree: tenant => this.#session(tenant).notify(),
       onFenced: (tenant, error) => this.#onFenced(tenant, toWireError(error)),
       onBug: this.#context.onBug,
     });
     this.#doorbell = new Doorbell({
       link: options.bellLink,
       key: keys.bell,
-      onRing: tenants => this.#onRing(tenants),
-      taker: tenant => this.#sessions.get(tenant),
+      onNotified: tenants => this.#onNotified(tenants),
+      fetcher: tenant => this.#sessions.get(tenant),
       log,
     });
     this.#reclaim = new Reclaim({
       link,
       group: config.group,
-      adopt: tenant => this.#adopt(tenant),
+      reclaim: tenant => this.#reclaimTenant(tenant),
       untilRoom: () => this.#untilRoom(),
       isOpen: tenant => this.#sessions.has(tenant),
     });
@@ -246,16 +246,16 @@ export class Leader {
     );
   }
 
-  /** Listens, and reclaims what the last leader left. Resolves when the doorbell is listened to. */
+  /** Listens, and reclaims the last leader's jobs. Resolves when the doorbell listens. */
   async start(): Promise<void> {
     const { config, link } = this.#options;
     const { condemned, parked, backOff } = this.#context;
     await Promise.all([condemned.load(), parked.load()]);
-    // Their files stay closed, and nothing of them is adopted.
+    // Their files stay closed, and none of their jobs are reclaimed.
     for (const tenant of await backOff.load()) this.#held.release(tenant);
     this.#status.start();
     // All are counted before the first may run again.
-    await this.#context.condemned.countLastStarts(readRunningNotes(config.dataDir));
+    await this.#context.condemned.countLastCrashes(readRunningNotes(config.dataDir));
     removeRunningNotes(config.dataDir);
     void this.#doorbell.listen();
     this.#reclaimAndSweep().catch(error => {
@@ -265,28 +265,28 @@ export class Leader {
     this.#every(CLOSE_IDLE_EVERY_MS, () => this.#closeIdle());
     this.#every(LOCK_MS / 3, () => this.#renewLocks());
     this.#every(SAVE_CLOCK_EVERY_MS, () => {
-      // Overtaken, its count is behind that of its successor.
+      // Once overtaken, its count is behind its successor's.
       if (this.#options.lease.held) this.#clock.save();
     });
-    // What the lease held up goes on when it is held again.
+    // Work that a lost lease delayed continues when the lease is held again.
     this.#every(50, () => this.#lanes.pump());
     this.#every(CLAIM_EVERY_MS, () => void this.#claim());
     link.redis.on('ready', () => this.#onReconnected());
   }
 
-  /** Where Redis lost its data, and another installation was the first to come, the group is no longer ours. */
+  /** If Redis lost its data and another installation claimed the group first, this process has to end. */
   async #claim(): Promise<void> {
     if (this.#ending) return;
     try {
       await this.#options.claim.claim();
     } catch (error) {
-      // Anything else passes, such as an outage of Redis: claimed again soon.
+      // All other errors pass, such as an outage of Redis: it claims again soon.
       if (!isOnewriterError(error) || error.details.reason !== 'another data directory') return;
       this.#end(error.message);
     }
   }
 
-  /** What people and probes want to know. */
+  /** Facts for people and probes. */
   facts() {
     const { lease } = this.#options;
     const lanes = this.#lanes.all;
@@ -308,7 +308,7 @@ export class Leader {
     return { total: open.length, open: open.slice(0, MAX_STATUS_TRANSACTIONS) };
   }
 
-  /** As last made; undefined at the very beginning. */
+  /** The last published status; undefined at the very beginning. */
   get status(): BrokerStatus | undefined {
     return this.#status.status;
   }
@@ -349,11 +349,11 @@ export class Leader {
   }
 
   /**
-   * Finishes what was begun, puts back what was not, and gives the lease up; then closes the files, which may take
-   * longer: nothing is committed to them any more.
-   * @param drainMs for all of it: half for what was begun, which is left to the successor if it is not finished then; what is left
-   * but a fifth, for the files.
-   * @returns false where a thread is still at work or has files open: the process has to be ended by a signal.
+   * Finishes what was begun, requeues the rest, and releases the lease; then closes the files, which may take longer: nothing is
+   * committed to them any more.
+   * @param drainMs for all of it: half for begun work, which is left to the successor if it is not finished then; the rest but a
+   * fifth for the files.
+   * @returns false where a thread is still at work or has files open: a signal has to end the process.
    */
   async drain(drainMs: number): Promise<boolean> {
     const startedAt = performance.now();
@@ -367,7 +367,7 @@ export class Leader {
       const { tenant } = stuck.client;
       this.#options.log.warn(
         { tenant, graceMs },
-        'A statement does not end: its job is left to the next broker',
+        'A statement does not end: its job will be redelivered to the next broker',
       );
       return false;
     }
@@ -383,20 +383,20 @@ export class Leader {
     const late = new AbortController();
     const left = await Promise.race([
       closing,
-      // A close that a disk holds up for longer than that ends with the process.
+      // A close that the disk delays for longer ends with the process.
       pause(withinMs + graceMs, undefined, { signal: late.signal }),
     ]).finally(() => late.abort());
     if (left === 0) return true;
     closing.catch(error => this.#options.log.warn({ err: error }, 'A lane did not close'));
     this.#options.log.warn(
       { files: left, withinMs: Math.round(withinMs) },
-      'Files were not closed in time: their logs, which are flushed, are written back when they are opened again',
+      'Files were not closed in time; the next open writes their flushed logs back',
     );
     return false;
   }
 
   /**
-   * Begins nothing any more and waits for what the threads are doing, not for what it means: this process does not lead.
+   * Begins nothing more and waits for the threads' current work, not for its answers: this process does not lead.
    * @returns false where a thread is still at work after `graceMs`.
    */
   async halt(graceMs: number): Promise<boolean> {
@@ -436,110 +436,110 @@ export class Leader {
       const queue = new TenantQueue(link, config.group, tenant, lease);
       session = new TenantSession(tenant, queue, this.#context);
       this.#sessions.set(tenant, session);
-      // Both go before the session's first take. A successor adopts the tenants of the first at once, and sweeps those of
-      // the second, which producers fill, too, but not again at once where Redis has lost it.
-      link.insist(() => link.call('SADD', this.#open, tenant)).catch(this.#context.onBug);
+      // Both are added before the session's first fetch. A successor reclaims the tenants of the first at once. It sweeps those
+      // of the second, which producers fill, too, but not again soon if Redis has lost it.
+      link.retryUntilDone(() => link.call('SADD', this.#open, tenant)).catch(this.#context.onBug);
       link
-        .insist(() => link.call('ZADD', groupKeys(config.group).tenants, 'GT', Date.now(), tenant))
+        .retryUntilDone(() => link.call('ZADD', groupKeys(config.group).tenants, 'GT', Date.now(), tenant))
         .catch(this.#context.onBug);
       queue.configure().catch(() => {}); // it only saves memory; the next session does it again
     }
     return session;
   }
 
-  #onRing(tenants: readonly string[]): void {
+  #onNotified(tenants: readonly string[]): void {
     for (const tenant of tenants) {
       const released = readReleaseBell(tenant);
       if (TENANT_ID_PATTERN.test(tenant)) {
-        if (!this.#held.onRing(tenant)) this.#session(tenant).ring();
+        if (!this.#held.onNotified(tenant)) this.#session(tenant).notify();
       } else if (released !== undefined) this.#held.release(released);
-      else this.#options.log.warn({ tenant: tenant.slice(0, 80) }, 'The doorbell was rung for no tenant id');
+      else this.#options.log.warn({ tenant: tenant.slice(0, 80) }, 'Notification without a valid tenant id');
     }
   }
 
-  /** Found when a tenant was closed: people are to know before its next write is refused. */
+  /** Found when a tenant was closed: people should know before its next write is refused. */
   #onChanged(tenant: string, finding: WireError): void {
     const { code, message } = finding;
-    // Its successor finds it with the tenant's next write.
+    // The successor finds it with the tenant's next write.
     if (this.#ending)
       this.#options.log.error({ tenant, code }, `Found when the tenant was closed: ${message}`);
     else this.#context.parked.park(tenant, finding);
   }
 
-  /** A tenant is held: finishes what was begun, puts back what was not, and closes its file. */
+  /** A tenant is held: finishes what was begun, requeues the rest, and closes its file. */
   async #closeHeld(tenant: string, isForPerson: boolean): Promise<void> {
     const { link, config, log } = this.#options;
     const session = this.#sessions.get(tenant);
     if (session !== undefined) {
       const rest = session.drain();
-      // A take may wait for the next bell.
-      await link.insist(() => this.#doorbell.wake(link));
+      // A fetch may wait for the next notification.
+      await link.retryUntilDone(() => this.#doorbell.wake(link));
       await rest;
-      await link.insist(() => session.giveBack());
-      if (this.#ending) await new Promise<never>(() => {}); // what it holds is handed over by the end of the process
+      await link.retryUntilDone(() => session.giveBack());
+      if (this.#ending) await new Promise<never>(() => {}); // the end of the process hands its jobs over
       this.#sessions.delete(tenant);
       this.#context.walWatch.forget(tenant);
     }
-    // Also without a session: one that was idle may be on its way to be closed.
+    // Also without a session: the file of an idle one may still be closing.
     await this.#lanes.closeFile(tenant);
-    if (session !== undefined) await link.insist(() => link.call('SREM', this.#open, tenant));
+    if (session !== undefined) await link.retryUntilDone(() => link.call('SREM', this.#open, tenant));
     if (!isForPerson) return;
     const { parked } = this.#context;
-    // Whatever happened to the file: who holds the tenant puts it right. That it is gone only who could know it.
+    // Whatever happened to the file, its holder repairs it. Only the holder can know that the file is gone.
     try {
       const mayBeGone = parked.codeOf(tenant) === 'TENANT_UNAVAILABLE';
       if (releaseWithheld(config.dataDir, tenant, mayBeGone ? config.dbFile : undefined)) {
-        parked.release(tenant, 'A person looks after the file that changed');
+        parked.release(tenant, 'A person handles the file that changed');
       }
     } catch (error) {
       log.error({ err: error, tenant }, 'The note that keeps the tenant closed could not be removed');
     }
   }
 
-  /** The active jobs of whoever led before: ours now, the fence keeps its commits out. Then whatever else was left, again and again. */
+  /** Reclaims the active jobs of earlier leaders, whose commits the fence stops; then sweeps periodically. */
   async #reclaimAndSweep(): Promise<void> {
     const { config, log } = this.#options;
     const { condemned } = this.#context;
     if (!(await this.#reclaim.run()) || this.#ending) return;
-    // Also those of tenants that rang meanwhile.
+    // Also tenants that sent a notification meanwhile.
     const reclaimed = [...this.#sessions.values()]
       .map(session => session.reclaimed)
       .filter(count => count > 0);
     const jobs = reclaimed.reduce((sum, count) => sum + count, 0);
     if (jobs > 0)
-      log.info({ jobs, tenants: reclaimed.length }, 'Jobs of the last leader are delivered again');
-    // Jobs of a tenant that is held were not looked at: what is known of them has to outlast the hold.
+      log.info({ jobs, tenants: reclaimed.length }, 'Jobs of the last leader will be redelivered');
+    // Jobs of a held tenant were not read: their crash counts have to outlast the hold.
     if (this.#held.size === 0) await condemned.forgetUnclaimed();
     await this.#sweep.run(
       config.sweepIntervalMs,
       tenant => this.#sessions.get(tenant)?.asleep === false,
       async ({ tenant, active }) => {
         await this.#untilRoom();
-        if (this.#ending || this.#held.onRing(tenant)) return;
-        // Jobs that are active here are known to a session that is awake; these are a dead leader's.
-        if (active > 0) await this.#session(tenant).adopt().catch(this.#context.onBug);
-        else this.#session(tenant).ring();
+        if (this.#ending || this.#held.onNotified(tenant)) return;
+        // A session that is awake knows its active jobs; these are a dead leader's.
+        if (active > 0) await this.#session(tenant).reclaim().catch(this.#context.onBug);
+        else this.#session(tenant).notify();
       },
     );
   }
 
-  async #adopt(tenant: string): Promise<void> {
-    if (this.#ending || this.#held.onRing(tenant)) return;
+  async #reclaimTenant(tenant: string): Promise<void> {
+    if (this.#ending || this.#held.onNotified(tenant)) return;
     const session = this.#session(tenant);
-    // It rang meanwhile: its first take reads what is active.
-    await session.untilTaken();
-    if (!session.adopted) await session.adopt();
+    // It was notified meanwhile: its first fetch reads the active jobs.
+    await session.untilFetched();
+    if (!session.ownsQueue) await session.reclaim();
   }
 
-  /** Tenants with work stay in Redis while many wait here, each with some kilobytes of its own. */
+  /** Tenants with work stay in Redis while many wait here, because each costs some kilobytes. */
   async #untilRoom(): Promise<void> {
     await this.#context.memory.untilFewerWait(MAX_WAITING_TENANTS);
     await this.#lanes.untilFewerWait(MAX_WAITING_TENANTS);
   }
 
   #onReconnected(): void {
-    // A take whose answer was lost is looked after by its session; bells may have been lost, too.
-    for (const session of this.#sessions.values()) session.ring();
+    // Each session repeats a fetch whose answer was lost; notifications may have been lost, too.
+    for (const session of this.#sessions.values()) session.notify();
   }
 
   #closeIdle(): void {
@@ -560,21 +560,21 @@ export class Leader {
     link.call('SREM', this.#open, ...idle).catch(() => {});
   }
 
-  /** Has a session finish what it told, with what others told by then. */
+  /** Has a session finish its acknowledged jobs, together with those of other sessions. */
   #finishSoon(session: TenantSession): void {
     this.#unfinished.add(session);
     this.#finishing ??= setTimeout(() => {
       this.#finishing = undefined;
       const sessions = [...this.#unfinished];
       this.#unfinished.clear();
-      for (const each of sessions) each.finishTold().catch(this.#context.onBug);
+      for (const each of sessions) each.finishAnswered().catch(this.#context.onBug);
     }, FINISH_AFTER_MS);
   }
 
   #renewLocks(): void {
     const before = performance.now() - LOCK_MS / 3;
     for (const session of this.#sessions.values()) {
-      // A lock that runs out keeps nobody from anything but failing a job, which is tried again.
+      // An expired lock only lets failing a job fail, which is tried again.
       session.renewLocks(before).catch(() => {});
     }
   }
@@ -590,32 +590,32 @@ export class Leader {
     if (raised === 'raised') {
       log.warn(
         { tenant, fileEpoch, epoch: lease.epoch },
-        'A file has seen a newer epoch than ours, and yet we lead: a restored file, or Redis lost its data. Epoch raised',
+        'A file has seen a newer epoch although this broker leads: a restored file, or Redis lost its data. Epoch raised',
       );
       return;
     }
     if (raised === 'contested') {
       this.#end(
-        `another broker leads the files in ${this.#options.config.dataDir} through another Redis: both raised the epoch ` +
-          `again and again. ${lease.contest} ${SECOND_REDIS_REMEDY}`,
+        `another broker leads the files in ${this.#options.config.dataDir} through another Redis: both repeatedly raised ` +
+          `the epoch. ${lease.contest} ${SECOND_REDIS_REMEDY}`,
       );
     } else {
       log.error(
         { tenant, fileEpoch, epoch: lease.epoch },
-        'Fenced: a newer broker has taken over; this one leaves the lead',
+        'Fenced: a newer broker has taken over; this one stops leading',
       );
       this.#end('fenced by a newer broker');
     }
     await new Promise<never>(() => {}); // the process ends
   }
 
-  /** A statement that never ends can only be ended with its process. Everyone else's work is handed over first. */
+  /** A statement that never ends can only be ended with its process. All other work is handed over first. */
   async #onStuck({ work, jobId, op, ranMs }: StuckWrite): Promise<void> {
     const { config, log } = this.#options;
     const { statementTimeoutMs } = config;
     log.error(
       { ...factsOfWork(work, jobId, op), ranMs: Math.round(ranMs), statementTimeoutMs },
-      'A statement runs past its deadline; it is set aside and this process is replaced',
+      'A statement runs past its deadline; setting it aside and replacing this process',
     );
     const error: WireError = {
       code: 'STATEMENT_TIMEOUT',
@@ -625,7 +625,7 @@ export class Leader {
     await this.#replace([work], () => this.#condemn(work, jobId, op, error));
   }
 
-  /** A statement that takes memory without end can only be ended with its process, too, and sooner. */
+  /** A statement that uses memory without end can only be ended with its process, too, and sooner. */
   async #onMemoryGrown(finding: MemoryFinding): Promise<void> {
     const { log } = this.#options;
     const limitBytes = this.#memoryWatch.limitBytes;
@@ -635,7 +635,7 @@ export class Leader {
       limitBytes,
     });
     const overrun = new AbortController();
-    // Without its note the successor would run it again: that is worth more memory than the others' handing over is.
+    // Without its note the successor would run it again, so noting may cost more memory than handing over.
     const tooMuch = {
       toNote: this.#memoryWatch.untilOverrun(2, overrun.signal),
       toHandOver: this.#memoryWatch.untilOverrun(0.5, overrun.signal),
@@ -644,11 +644,11 @@ export class Leader {
       const { work, jobId, op } = finding.write;
       log.error(
         facts(finding.write),
-        'A statement takes more memory than a write may; it is set aside and this process is replaced',
+        'A statement uses more memory than a write may; setting it aside and replacing this process',
       );
       const error: WireError = {
         code: 'STATEMENT_TOO_COSTLY',
-        message: `The statement took more than ${limitBytes} bytes of memory and was stopped; it was not applied.`,
+        message: `The statement used more than ${limitBytes} bytes of memory and was stopped; it was not applied.`,
         details: { limitBytes },
       };
       await this.#replace([work], () => this.#condemn(work, jobId, op, error), tooMuch);
@@ -656,7 +656,7 @@ export class Leader {
       for (const write of finding.writes) {
         log.error(
           facts(write),
-          'The process grew by more memory than a write may take while several statements ran; each of them runs alone next',
+          'The process grew by more memory than a write may use while several statements ran; each of them runs alone next',
         );
       }
       const jobIds = finding.writes.map(({ jobId }) => jobId);
@@ -678,9 +678,9 @@ export class Leader {
   }
 
   /**
-   * Ends the process because of what some threads are at; everyone else's work is handed over first.
-   * @param note leaves word for the successor
-   * @param tooLate each resolves when there is no more time for it
+   * Ends the process because of the statements in some threads; all other work is handed over first.
+   * @param note notes them for the successor
+   * @param tooLate each resolves when there is no more time for its part
    */
   async #replace(
     works: readonly LaneWork[],
@@ -692,9 +692,12 @@ export class Leader {
       note().then(() => true),
       Promise.race([pause(CONDEMN_TIMEOUT_MS), ...(tooLate ? [tooLate.toNote] : [])]).then(() => false),
     ]).catch(() => false);
-    // Without the note the successor would run into it again, and note it then.
+    // Without the note the successor would run the statement again, and note it then.
     if (!noted)
-      log.error({ tenants: works.map(({ client }) => client.tenant) }, 'Redis did not take the note of it');
+      log.error(
+        { tenants: works.map(({ client }) => client.tenant) },
+        'Redis did not accept the note about the statement',
+      );
     if (this.#ending) return;
     this.#stop();
     const held = new Set<unknown>(works.map(({ client }) => client));
@@ -705,13 +708,13 @@ export class Leader {
       pause(REPLACE_GRACE_MS),
       ...(tooLate ? [tooLate.toHandOver] : []),
     ]).catch(failure => log.warn({ err: failure }, 'Handing over failed; the lease will expire'));
-    // It is known which jobs are to blame: no other is to count as one that ended its process.
+    // The jobs to blame are known: no other may count as one that ended its process.
     if (noted) removeRunningNotes(this.#options.config.dataDir);
-    // process.exit() would wait for the thread. A signal of its own: it is no crash, and supervisors need not wait.
+    // process.exit() would wait for the thread. A special signal: it is no crash, and supervisors need not wait.
     process.kill(process.pid, REPLACED_SIGNAL);
   }
 
-  /** Where Redis lost its data, the successor would not know in which queues this process left active jobs. */
+  /** If Redis lost its data, the successor would not know in which queues this process left active jobs. */
   #leaveWord(): void {
     const { link, config, log } = this.#options;
     const awake = [...this.#sessions.values()].filter(session => !session.asleep);
@@ -722,7 +725,7 @@ export class Leader {
       .catch(error => log.warn({ err: error }, 'The tenants with active jobs could not be listed'));
   }
 
-  /** Puts jobs that were not begun back, leaves word that they wait, and gives the lease up. */
+  /** Requeues jobs that were not begun, notifies their tenants, and releases the lease. */
   async #handOver(sessions: readonly TenantSession[]): Promise<void> {
     const { link, lease, config } = this.#options;
     const now = Date.now();
@@ -742,7 +745,7 @@ export class Leader {
   }
 }
 
-/** What people want to know of a write that is stopped. */
+/** Facts about a stopped write, for people. */
 function factsOfWork({ client, task }: LaneWork, jobId: string, op: number) {
   const job = task.jobs.find(({ id }) => id === jobId);
   return {

@@ -1,8 +1,8 @@
 import { defineScript } from '../queue/redis-link.ts';
 
 /*
- * What happens to the lease in Redis, each at one stroke. A record is a LeaseRecord as JSON, its epoch first. It is the
- * holder's where it has the holder's name, `"broker":"b-…"`: whatever else in it changed, as after an answer that was lost.
+ * The atomic changes of the lease in Redis. A record is a LeaseRecord as JSON, its epoch first. It is the holder's if it has the
+ * holder's name, `"broker":"b-…"`, whatever else changed, as after an answer that was lost.
  */
 
 /** KEYS lease, epoch · ARGV floor, leaseMs, record of a dead holder or '', tail of the record to be. */
@@ -17,7 +17,7 @@ redis.call('SET', KEYS[1], '{"epoch":' .. epoch .. ',' .. ARGV[4], 'PX', ARGV[2]
 return {tonumber(epoch), ''}`,
 );
 
-/** KEYS lease, epoch · ARGV name, record, leaseMs, epoch. Also takes back a lease that ran out and nobody took. */
+/** KEYS lease, epoch · ARGV name, record, leaseMs, epoch. Also restores a lease that expired and was not acquired since. */
 export const renewLease = defineScript(
   2,
   `

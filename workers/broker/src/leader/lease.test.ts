@@ -11,7 +11,7 @@ import { acquireLease, raiseEpoch, releaseLease, renewLease } from './lease-scri
 
 /*
  * Several brokers' leases against a model of Redis, in fake time and an order from a seed: answers take their time, are
- * lost, processes stop for longer than the lease and go on, Redis loses its data.
+ * lost, processes stop for longer than the lease and continue, Redis loses its data.
  */
 
 const LEASE_MS = 300;
@@ -23,7 +23,7 @@ const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resol
 class ModelRedis {
   lease: string | undefined;
   epoch = 0;
-  /** What was added to its clock: by that the lease's life ends. */
+  /** Added to its clock, by which the lease expires. */
   clockMs = 0;
   #expiresAt = 0;
 
@@ -92,7 +92,7 @@ function createLink(redis: ModelRedis, random: () => number, lossRate: number): 
       return reply;
     },
     ready: async () => {},
-    async insist<Result>(attempt: () => Promise<Result>) {
+    async retryUntilDone<Result>(attempt: () => Promise<Result>) {
       for (;;) {
         try {
           return await attempt();
@@ -163,18 +163,18 @@ describe('the lease', () => {
       stop.abort();
       await vi.advanceTimersByTimeAsync(LEASE_MS * 20);
       await Promise.all(running);
-      expect(led, `seed ${seed}: somebody leads`).toBeGreaterThan(10);
+      expect(led, `seed ${seed}: a process leads`).toBeGreaterThan(10);
       expect(new Set(epochs).size, `seed ${seed}: each epoch once`).toBe(epochs.length);
     }
   }, 120_000);
 
-  it('never gives an epoch out again that a file may have seen, also after Redis lost its data', async () => {
+  it('never issues an epoch again that a file may have seen, also after Redis lost its data', async () => {
     const redis = new ModelRedis();
     const link = createLink(redis, () => 0.5, 0);
     const acquire = async () => {
       const lease = createLease(link);
       const acquiring = lease.acquire(new AbortController().signal);
-      // As long as it takes: the lease of the one before has to run out.
+      // As long as necessary: the lease of the one before has to expire.
       while (lease.epoch === 0) await vi.advanceTimersByTimeAsync(10);
       expect(await acquiring).toBe(true);
       return lease;
@@ -214,7 +214,7 @@ describe('the lease', () => {
     away = true;
     await vi.advanceTimersByTimeAsync(LEASE_MS);
     expect(lease.held).toBe(false);
-    // Nobody took it: it goes on, under the same epoch.
+    // No other process acquired it: it continues, under the same epoch.
     away = false;
     await vi.advanceTimersByTimeAsync(LEASE_MS);
     expect([lease.held, lease.epoch, onLost.mock.calls.length]).toEqual([true, 1, 0]);
@@ -245,7 +245,7 @@ describe('the lease', () => {
         return reply;
       },
       ready: async () => {},
-      async insist<Result>(attempt: () => Promise<Result>) {
+      async retryUntilDone<Result>(attempt: () => Promise<Result>) {
         return attempt().catch(() => attempt());
       },
     } as unknown as RedisLink;
@@ -269,12 +269,12 @@ describe('the lease', () => {
     expect(redis.lease).toBeUndefined();
   });
 
-  it('is given up where another broker raises epochs for the same files under another Redis', async () => {
+  it('is abandoned where another broker raises epochs for the same files under another Redis', async () => {
     const leases = [new ModelRedis(), new ModelRedis()].map(redis => {
       const link = {
         run: async (script: Script, args: readonly (string | number)[]) => redis.execute(script, args),
         ready: async () => {},
-        insist: <Result>(attempt: () => Promise<Result>) => attempt(),
+        retryUntilDone: <Result>(attempt: () => Promise<Result>) => attempt(),
       } as unknown as RedisLink;
       return createLease(link);
     });
@@ -302,7 +302,7 @@ describe('the lease', () => {
     }
   });
 
-  it('is taken from a dead leader also where the clock of Redis was put back, and from no leader that lives', async () => {
+  it('is acquired from a dead leader also where the clock of Redis was set back, and from no leader that lives', async () => {
     const redis = new ModelRedis();
     const link = {
       run: async (script: Script, args: readonly (string | number)[]) => redis.execute(script, args),
@@ -333,7 +333,7 @@ describe('the lease', () => {
     }
     expect(await acquiring).toBe(true);
     expect(performance.now() - diedAt).toBeLessThan(LEASE_MS * 1.1 + 400);
-    // Put forward, it may end a lease too early: then another leads, under a newer epoch.
+    // Set forward, it may end a lease too early: then another leads, under a newer epoch.
     standby.keep(onLost);
     redis.clockMs = 3_600_000;
     const third = createLease(link);

@@ -12,20 +12,20 @@ import type { SecondRedis } from './second-redis.ts';
 /*
  *   standby ──(key free, expired, or its holder dead)──▶ held ──renew, every third──▶ held
  *                                                         │
- *                     cannot renew until the lease is over├──▶ expired: nothing is begun; renewed when Redis is
- *                                                         │     back and nobody led meanwhile
+ *                     cannot renew until the lease is over├──▶ expired: no work begins; renewed when Redis is
+ *                                                         │     back and no other process led meanwhile
  *                     another holds it                    └──▶ lost: for good
  *
- * The lease decides who tries to lead; what keeps a second leader from committing is the epoch in each file. An epoch
- * is given out once: by Redis, and never below the one noted in the data directory.
+ * The lease decides who tries to lead; the epoch in each file keeps a second leader from committing. An epoch is issued once: by
+ * Redis, and never below the one noted in the data directory.
  *
- * A holder is dead where its process on this host is gone, or where its record was not renewed for as long as it lives:
- * each renewal changes the record. The key's life in Redis ends by the clock on Redis' wall, which may be put back; a
- * standby therefore also looks for how long the record has stayed the same, on its own monotonic clock. The holder has
- * stopped by then, because its own count began earlier, when it sent the renewal.
+ * A holder is dead if its process on this host is gone, or if its record was not renewed for the life of the lease: each renewal
+ * changes the record. The key in Redis expires by Redis' wall clock, which may be set back. So a standby also measures, on its
+ * own monotonic clock, how long the record has stayed the same. The holder has stopped by then, because it began to count
+ * earlier, when it sent the renewal.
  *
- * Whatever changes the record is done one after the other: a renewal that was sent with an older epoch than the one that
- * is being taken would undo it, or look as if somebody else led.
+ * Changes of the record run one after the other: a renewal sent with an older epoch than the one that is being acquired would
+ * undo it, or look as if another broker led.
  */
 
 /** Settings of a {@link Lease}. */
@@ -37,42 +37,42 @@ export interface LeaseOptions {
   readonly log: Logger;
   /** The claim to the group that a broker must have before it leads. */
   readonly claim?: Pick<DataDirClaim, 'id' | 'claim'> | undefined;
-  /** Which of two Redis servers with a leader each gives way. */
+  /** Decides which of two Redis servers with a leader each gives way. */
   readonly secondRedis?: Pick<SecondRedis, 'mayLead' | 'noteLead' | 'renew' | 'giveWay'> | undefined;
 }
 
 /** Pause of a standby between two looks. */
 const STANDBY_POLL_MS = 100;
-/** What two monotonic clocks may differ by, as a share of the lease's life. */
+/** How much two monotonic clocks may differ, as a share of the lease's life. */
 const CLOCK_MARGIN = 0.1;
 
-/** Others' epochs that were met in the data directory within this time end the lead; see {@link Lease.raise}. */
+/** Others' epochs found in the data directory within this time end the lead; see {@link Lease.raise}. */
 const CONTEST_WINDOW_MS = 60_000;
 const MAX_CONTESTS = 5;
 const FIRST_CONTEST_PAUSE_MS = 100;
 
 /**
- * How it went to raise the epoch. `overtaken`: another process holds the lease. `contested`: another broker raises its
- * own for the same files, again and again, under another Redis.
+ * Result of raising the epoch. `overtaken`: another process holds the lease. `contested`: another broker keeps raising its own
+ * for the same files, under another Redis.
  */
 export type Raised = 'raised' | 'overtaken' | 'contested';
 
 /** The leader lease of a placement group, as one process sees it. */
 export class Lease {
-  /** Names this process, and owns its locks. */
+  /** The name of this process, and of the owner of its locks. */
   readonly broker = `b-${randomUUID()}`;
   readonly #link: RedisLink;
   readonly #options: LeaseOptions;
   readonly #lease: string;
   readonly #epochKey: string;
-  /** Its name in the record. */
+  /** The name as it stands in the record. */
   readonly #name = `"broker":"${this.broker}"`;
   #epoch = 0;
   #renewals = 0;
-  /** What changes the record, one after the other. */
+  /** The last change of the record; they run one after the other. */
   #lastChange: Promise<unknown> = Promise.resolve();
   #released = false;
-  /** When another broker's epochs were met in the data directory; on the monotonic clock, ms. */
+  /** When another broker's epochs were found in the data directory; on the monotonic clock, ms. */
   #contests: number[] = [];
   /** On the monotonic clock: wall clocks jump. */
   #expiresAt = Number.NEGATIVE_INFINITY;
@@ -103,22 +103,22 @@ export class Lease {
     return !this.#lost && performance.now() < this.#expiresAt;
   }
 
-  /** How long it is held for certain unless it is renewed, in ms; 0 where it is not held. */
+  /** How long it is certainly held without a renewal, in ms; 0 where it is not held. */
   get leftMs(): number {
     return this.held ? Math.max(this.#expiresAt - performance.now(), 0) : 0;
   }
 
-  /** When it began to be held by this process; ms since the epoch. */
+  /** When this process acquired it; ms since the epoch. */
   get since(): number {
     return this.#since;
   }
 
-  /** When Redis last told who holds it; on the monotonic clock, in ms. */
+  /** When Redis last reported the holder; on the monotonic clock, in ms. */
   get answeredAt(): number {
     return this.#answeredAt;
   }
 
-  /** Who gave way to whom, for people; '' before {@link raise} said `contested`. */
+  /** Which broker gave way to which, for people; '' before {@link raise} returned `contested`. */
   get contest(): string {
     return this.#contest;
   }
@@ -148,12 +148,12 @@ export class Lease {
         }
         const now = performance.now();
         if (holder !== seen.record) seen = { record: holder, since: now };
-        // It needs no waiting for; and where another looked first, or it was renewed just now, nothing happens.
+        // No need to wait. If another standby was faster, or the holder renewed just now, this changes nothing.
         const over = findProcess(record) === 'gone' || isOver(record, now - seen.since);
         if (over && (await this.#tryAcquire(holder)) === undefined) return true;
       } catch (error) {
         if (!isTemporary(error)) throw error;
-        // Its holder could not renew it either.
+        // The holder could not renew it either.
         seen = { record: '', since: 0 };
         await this.#link.ready();
       }
@@ -167,7 +167,7 @@ export class Lease {
     const everyMs = Math.max(Math.floor(this.#options.leaseMs / 3), 10);
     let renewing = false;
     this.#timer = setInterval(async () => {
-      // Not behind the renewal in Redis, which may not answer.
+      // Not after the renewal in Redis, which may hang.
       void this.#renewInDirectory(onLost);
       if (renewing || this.#lost) return;
       renewing = true;
@@ -182,7 +182,7 @@ export class Lease {
     }, everyMs);
   }
 
-  /** A leader of another Redis that took an epoch since is found here, before the two meet in a file. */
+  /** Finds a leader of another Redis with a newer epoch here, before the two meet in a file. */
   async #renewInDirectory(onLost: (reason: string) => void): Promise<void> {
     if (this.#renewingInDirectory || this.#lost || this.#released) return;
     this.#renewingInDirectory = true;
@@ -210,16 +210,16 @@ export class Lease {
     }
     this.#lost = true;
     clearInterval(this.#timer);
-    onLost('another broker took the lease, or Redis lost its data');
+    onLost('another broker acquired the lease, or Redis lost its data');
   }
 
   /**
-   * Takes a higher epoch than `above`, which a file has seen: of a restored copy, or given out by a Redis that lost its
-   * data. Where another broker noted a higher one in the data directory it leads the same files under another Redis: the
-   * epoch is raised with growing pauses, and after some times no more: one of both gives way (second-redis.ts).
+   * Acquires a higher epoch than `above`, which a file has seen: a restored copy's, or one issued by a Redis that lost its data.
+   * If another broker noted a higher one in the data directory, it leads the same files under another Redis: the epoch is raised
+   * with growing pauses, and after some times no more: one of the two gives way (second-redis.ts).
    */
   async raise(above: number): Promise<Raised> {
-    // Outside of its turn: meanwhile the lease is renewed.
+    // Outside the turn: meanwhile the lease is renewed.
     if (await this.#isContested()) return 'contested';
     return this.#inTurn(() => this.#raise(above));
   }
@@ -243,7 +243,7 @@ export class Lease {
 
   async #raise(above: number): Promise<Raised> {
     const { dataDir, leaseMs } = this.#options;
-    return this.#link.insist(async () => {
+    return this.#link.retryUntilDone(async () => {
       if (this.#released) return 'overtaken';
       const sentAt = performance.now();
       const epoch = (await this.#link.run(raiseEpoch, [
@@ -256,25 +256,25 @@ export class Lease {
     });
   }
 
-  /** Gives the lease up, so that a standby need not wait. Idempotent. */
+  /** Releases the lease, so that a standby need not wait. Idempotent. */
   async release(): Promise<void> {
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#expiresAt = Number.NEGATIVE_INFINITY;
     if (this.#released || this.#epoch === 0) return;
-    // Nothing that changes the record is sent from now on; what was sent comes before this.
+    // No change of the record is sent from now on; earlier ones arrive before this.
     this.#released = true;
     await this.#link.run(releaseLease, [this.#lease, this.#name]);
   }
 
-  /** Runs what changes the record when all that was begun before is done. */
+  /** Runs a change of the record when all earlier ones are done. */
   #inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
     const turn = this.#lastChange.then(change);
-    this.#lastChange = turn.catch(() => {}); // its caller hears
+    this.#lastChange = turn.catch(() => {}); // its caller gets the error
     return turn;
   }
 
-  /** @returns the record of who holds it; undefined: this process. */
+  /** @returns the record of the holder; undefined: this process holds it. */
   async #tryAcquire(deadHolder: string): Promise<string | undefined> {
     const sentAt = performance.now();
     this.#acquiredAt = new Date().toISOString();
@@ -296,12 +296,12 @@ export class Lease {
     this.#epoch = epoch;
     if (this.#since === 0) this.#since = Date.now();
     this.#expiresAt = sentAt + this.#options.leaseMs;
-    // Before the epoch: whoever finds that one finds this.
+    // Before the epoch: a broker that finds the epoch finds this, too.
     this.#options.secondRedis?.noteLead(epoch);
     try {
       writeEpochFloor(this.#options.dataDir, epoch);
     } catch (error) {
-      // It matters only if Redis loses its data, too; then the files themselves tell (see raise).
+      // It matters only if Redis loses its data, too; then the files show it (see raise).
       this.#options.log.warn({ err: error, epoch }, 'The epoch could not be noted in the data directory');
     }
   }
@@ -322,7 +322,7 @@ export class Lease {
   }
 }
 
-/** Whether a record that stayed the same for so long is over. One that is not renewed in it has Redis' word only. */
+/** Whether a record that stayed the same for so long is over. Without renewals in it, only Redis can say. */
 function isOver({ renewals, leaseMs }: LeaseRecord, unchangedMs: number): boolean {
   if (renewals === undefined || leaseMs === undefined) return false;
   return unchangedMs > leaseMs * (1 + CLOCK_MARGIN) + STANDBY_POLL_MS;

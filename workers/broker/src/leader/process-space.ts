@@ -1,6 +1,6 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 
-/** Within what process ids can be compared: this boot of this kernel, and its process namespace. '' where it is not known. */
+/** Where process ids can be compared: this boot of this kernel, and its process namespace. '' where it is unknown. */
 export const PROCESS_SPACE = readProcessSpace();
 
 function readProcessSpace(): string {
@@ -8,17 +8,17 @@ function readProcessSpace(): string {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     return `${boot} ${readlinkSync('/proc/self/ns/pid')}`;
   } catch {
-    return ''; // not Linux: a dead leader's lease has to run out
+    return ''; // not Linux: a dead leader's lease has to expire
   }
 }
 
-/** A process, as it is noted where others look for it. */
+/** A process, as noted for other processes. */
 export interface NotedProcess {
   readonly processes?: string | undefined;
   readonly pid: number;
 }
 
-/** Whether a process is gone or there, as far as that can be seen from here. */
+/** Whether a process exists, as far as this process can see. */
 export function findProcess({ processes, pid }: NotedProcess): 'gone' | 'there' | 'unknown' {
   if (processes === undefined || processes === '' || processes !== PROCESS_SPACE) return 'unknown';
   try {

@@ -5,12 +5,12 @@ import type { Logger } from '@onewriter/runtime';
 import { monotonicMs, type RetentionClock } from '@onewriter/writer';
 
 /*
- * The clock by which the rows of ledgers and keys grow old (ADR 0027): `<dataDir>/clock` counts the time in which brokers
- * led. It goes on with the monotonic clock of the process that leads, and stands while none does. So no wall clock can make a
- * row old. Each new count has an id: where the file is lost, nothing is taken for old that it did not see.
+ * The clock by which the rows of ledgers and keys age (ADR 0027): `<dataDir>/clock` counts the time in which brokers led. It
+ * advances with the monotonic clock of the leading process, and stands still while none leads. So no wall clock can make a row
+ * old. Each new count has an id: if the file is lost, rows that the new count did not see are not treated as old.
  */
 
-/** What is lost of the count when a leader dies, at most. */
+/** How much of the count is lost when a leader dies, at most. */
 export const SAVE_CLOCK_EVERY_MS = 10_000;
 
 interface ClockFile {
@@ -40,7 +40,7 @@ export class DataDirClock implements RetentionClock {
     this.save();
   }
 
-  /** Notes what it counts. Not flushed: what a power failure takes only keeps rows longer. */
+  /** Notes the count. Not flushed: a loss after a power failure only keeps rows longer. */
   save(): void {
     const temporary = `${this.#path}.tmp`;
     try {
@@ -63,7 +63,7 @@ export class DataDirClock implements RetentionClock {
   }
 }
 
-/** Undefined where there is none, or what is there is no clock: a new count begins, and rows are kept longer. */
+/** Undefined if the file is missing or not a clock: a new count begins, and rows are kept longer. */
 function readClock(path: string): ClockFile | undefined {
   try {
     const { id, ms } = JSON.parse(readFileSync(path, 'utf8')) as Partial<ClockFile>;

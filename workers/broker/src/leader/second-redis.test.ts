@@ -62,30 +62,30 @@ async function waitOf(broker: SecondRedis): Promise<number> {
   return Number.POSITIVE_INFINITY;
 }
 
-it('one of two gives way, and only an epoch that was taken since has the other give way, too', async () => {
+it('one of two gives way, and the other does so, too, only for a newer epoch', async () => {
   const [a, b] = await Promise.all([startBroker('a'), startBroker('b')]);
   a.broker.noteLead(8);
   b.broker.noteLead(9);
   expect(a.broker.giveWay(8, 9)).toMatch(/redis:\/\/a:6379\/0, .* gave way at .* to .* redis:\/\/b:6379\/0,/);
   b.broker.noteLead(10);
-  // It took its last epoch before, or nothing newer is noted than what the other had.
+  // Its last epoch is older, or no newer one is noted than the other's.
   expect(b.broker.giveWay(7, 8)).toBeUndefined();
   expect(readSecondRedisNote(dataDir)?.gaveWay).toMatchObject({ redisId: 'a', epoch: 8 });
-  // It went on all the same.
+  // It continued nevertheless.
   a.broker.noteLead(11);
   expect(readSecondRedisNote(dataDir)).toBeUndefined();
   expect(b.broker.giveWay(10, 11)).toMatch(/redis:\/\/b:6379\/0, .* gave way/);
   expect(readSecondRedisNote(dataDir)?.other).toMatchObject({ redisId: 'a', epoch: 11 });
 });
 
-it('does not lead where it cannot read who does, says so once, and leads when it can', async () => {
+it('does not lead while it cannot read the leader note, says so once, and leads when it can', async () => {
   log.error.mockClear();
   // Read as another user's file is: with an error.
   mkdirSync(lastLeaderFile(dataDir));
   const broker = makeBroker('a');
   expect([await broker.mayLead(), await broker.mayLead()]).toEqual([false, false]);
   expect(broker.finding).toMatch(
-    /^Who leads cannot be read in the data directory \(EISDIR.*Give this user the right/,
+    /^The leader note in the data directory cannot be read \(EISDIR.*Give this user the right/,
   );
   expect(log.error).toHaveBeenCalledOnce();
   rmdirSync(lastLeaderFile(dataDir));
@@ -93,7 +93,7 @@ it('does not lead where it cannot read who does, says so once, and leads when it
 });
 
 describe('a leader', () => {
-  it('renews its note, puts it back where it is lost, and ends where another took an epoch since', async () => {
+  it('renews its note, puts it back where it is lost, and ends where another acquired an epoch since', async () => {
     const [a, b] = await Promise.all([startBroker('a'), startBroker('b')]);
     const path = lastLeaderFile(dataDir);
     a.broker.noteLead(8);
@@ -107,7 +107,7 @@ describe('a leader', () => {
     expect(await a.broker.renew(() => 8)).toBeUndefined();
     expect(readLastLeader(dataDir)).toMatchObject({ redisId: 'a', epoch: 8 });
 
-    // Both Redis gave out the same epoch: the one that noted it last goes on.
+    // Both Redis servers issued the same epoch: the broker that noted it last continues.
     b.broker.noteLead(8);
     const noted = readFileSync(path, 'utf8');
     utimesSync(path, new Date(0), new Date(0));
@@ -123,11 +123,11 @@ describe('a leader', () => {
     expect(await b.broker.renew(() => 8)).toMatch(/gave way/);
   });
 
-  it('ends without a note where another of the same Redis took an epoch', async () => {
+  it('ends without a note where another of the same Redis acquired an epoch', async () => {
     const [first, second] = await Promise.all([startBroker('a'), startBroker('a')]);
     first.broker.noteLead(8);
     second.broker.noteLead(9);
-    expect(await first.broker.renew(() => 8)).toMatch(/another broker took epoch 9/);
+    expect(await first.broker.renew(() => 8)).toMatch(/another broker acquired epoch 9/);
     expect(readSecondRedisNote(dataDir)).toBeUndefined();
   });
 });
@@ -230,7 +230,7 @@ it('those of a Redis that gave way to an older broker lead when that has not not
   expect([await broker.mayLead(), broker.finding]).toEqual([true, undefined]);
 });
 
-it('says a URL without what is secret in it', () => {
+it('shows a URL without its secrets', () => {
   expect(withoutCredentials('redis://u:p%40@h:1/2')).toBe('redis://h:1/2');
   expect(withoutCredentials('redis://u:p/w@h:1')).toBe('redis://h:1');
   expect(withoutCredentials('redis+sentinel://:p@a:1,b:2/main?sentinelPassword=x')).toBe(

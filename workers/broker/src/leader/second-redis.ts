@@ -23,25 +23,25 @@ import { clockFile } from './retention-clock.ts';
 
 /*
  * Two Redis servers, and brokers of both on one data directory: the lease of each is free, and the directory is the only place
- * where they meet (ADR 0032, 0039). Who leads notes it there, in `leader`, and sets the time of that file with each renewal of
- * its lease, whether Redis answers or not:
+ * where they meet (ADR 0032, 0039). The leader notes itself there, in `leader`, and sets the time of that file with each renewal
+ * of its lease, whether Redis answers or not:
  *
- *             one of another Redis leads                   that one is gone
+ *             a broker of another Redis leads              that broker is gone
  *   standby ─────────────────────────────▶ stands aside ────────────────────▶ leading
  *                                               ▲                                │ renews
- *                                               └── ends, and is started again ──┘ one of another Redis took an epoch since
+ *                                               └── ends and is restarted ───────┘ another Redis's broker has a newer epoch
  */
 
-/** One that renews nothing for so long is gone. Where its process is seen to be there, it may only be stopped: see SILENT_MS. */
+/** A leader that renews nothing for so long is gone. If its process still exists, it may only be stopped: see SILENT_MS. */
 export const RENEWAL_SILENT_MS = 10_000;
-/** How long brokers of a Redis that stood aside leave to a successor on the other side, which is restarted, or moved. */
+/** How long brokers of a Redis that stood aside wait for a successor on the other side, which is restarted, or moved. */
 export const SILENT_MS = 30_000;
-/** As {@link SILENT_MS}, for those of a Redis that led until one of another took an epoch. */
+/** As {@link SILENT_MS}, for a Redis that led until a broker of another acquired an epoch. */
 export const BACK_AFTER_MS = 10_000;
-/** A broker that stands aside notes that it is there this often. */
+/** How often a broker that stands aside notes its presence. */
 const NOTE_EVERY_MS = 10_000;
 
-/** Addresses that are another machine on another machine; also without a name. */
+/** Addresses that mean the local machine, with or without a name. */
 const LOOPBACK = /^[\w+]+:\/\/(localhost|127\.|\[::1\]|\/)/;
 
 /** KEYS the id · ARGV a new one. A delete first lets the write through where Redis is full: see queue-scripts.ts. */
@@ -64,7 +64,7 @@ export interface SecondRedisOptions {
   readonly log: Logger;
 }
 
-/** What was last seen of a leader of another Redis. */
+/** The last seen state of a leader of another Redis. */
 interface SeenLeader {
   /** Changes with each renewal. */
   readonly state: string;
@@ -72,20 +72,20 @@ interface SeenLeader {
   readonly since: number;
 }
 
-/** Whether another broker leads the files of this data directory through another Redis, and which of both gives way. */
+/** Finds out whether another broker leads this data directory through another Redis, and which of the two gives way. */
 export class SecondRedis {
   readonly #options: SecondRedisOptions;
-  /** Of this process. */
+  /** The name of this process. */
   readonly #broker = `b-${randomUUID()}`;
   #redisId = '';
   #finding: string | undefined;
   #seen: SeenLeader = { state: '', since: 0 };
-  /** A leader of another Redis was seen to be there. */
+  /** A leader of another Redis was seen alive. */
   #stoodAside = false;
   /** On the monotonic clock, ms. */
   #notedAt = Number.NEGATIVE_INFINITY;
   #warned = false;
-  /** Why what is noted in the directory cannot be read; undefined where it can. */
+  /** Why the notes in the directory cannot be read; undefined where they can. */
   #unreadable: string | undefined;
 
   constructor(options: SecondRedisOptions) {
@@ -100,11 +100,12 @@ export class SecondRedis {
   /** Asked before each look at the lease. @throws Error of Redis */
   async mayLead(): Promise<boolean> {
     const { log } = this.#options;
-    // Each time: a Redis that lost its data has another.
+    // Each time: a Redis that lost its data has a new id.
     this.#redisId = await this.#identify();
     try {
       const mayLead = this.#judge();
-      if (this.#unreadable !== undefined) log.info({}, 'Who leads can be read in the data directory again');
+      if (this.#unreadable !== undefined)
+        log.info({}, 'The leader note in the data directory can be read again');
       this.#unreadable = undefined;
       return mayLead;
     } catch (error) {
@@ -113,13 +114,13 @@ export class SecondRedis {
     }
   }
 
-  /** Another user's file, or a disk in trouble: without a word of it a broker would stand by for good. */
+  /** Another user's file, or a disk in trouble: without a message a broker would stand by for good. */
   #cannotRead(error: unknown): void {
     const { dataDir, log } = this.#options;
     const reason = error instanceof Error ? error.message : String(error);
     const before = this.#unreadable;
     this.#unreadable =
-      `Who leads cannot be read in the data directory (${reason}), and this broker does not lead until it can. ` +
+      `The leader note in the data directory cannot be read (${reason}), and this broker does not lead until it can. ` +
       `Give this user the right to read and write ${lastLeaderFile(dataDir)} and ${secondRedisFile(dataDir)}, ` +
       'or remove them while no broker runs.';
     if (before !== this.#unreadable) log.error({ err: error }, this.#unreadable);
@@ -131,7 +132,7 @@ export class SecondRedis {
     const leader = readLastLeader(dataDir);
     if (leader === undefined || this.#isThisRedis(leader)) return this.#allow();
     const note = this.#ownNote();
-    // An older broker renews nothing: it is known to lead only where one of this Redis gave way to it.
+    // An older broker renews nothing: it certainly leads only if a broker of this Redis gave way to it.
     if (leader.broker === undefined && note === undefined) return this.#allow();
     const isOver = leader.ended === true || findProcess(leader) === 'gone';
     const { renewed, silentMs } = this.#look(leader);
@@ -150,12 +151,12 @@ export class SecondRedis {
     return mayBeStopped ? SILENT_MS : RENEWAL_SILENT_MS;
   }
 
-  /** Looks whether a leader renewed its note, as far as this process saw it. */
+  /** Looks whether a leader renewed its note, as far as this process saw. */
   #look(leader: LedFrom): { renewed: boolean; silentMs: number } {
     const { dataDir } = this.#options;
     const now = performance.now();
     const renewedAt = statSync(lastLeaderFile(dataDir), { throwIfNoEntry: false })?.mtimeMs;
-    // The sign of life of an older one is the clock of the directory, which it notes every 10 s.
+    // An older broker's sign of life is the clock of the directory, which it notes every 10 s.
     const clock = leader.broker === undefined ? readFileIfThere(clockFile(dataDir)) : '';
     const state = `${JSON.stringify(leader)} ${renewedAt} ${clock}`;
     const renewed = this.#seen.state !== '' && state !== this.#seen.state;
@@ -167,7 +168,7 @@ export class SecondRedis {
     if (this.#finding !== undefined) {
       this.#options.log.warn(
         {},
-        'No broker leads these files through another Redis any more: this one may lead',
+        'No broker leads these files through another Redis any more; this one may lead',
       );
     }
     this.#finding = undefined;
@@ -192,21 +193,21 @@ export class SecondRedis {
     this.#note({ ...note, seen: at });
   }
 
-  /** This process took an epoch, and notes it next. */
+  /** This process acquired an epoch, and notes it next. */
   noteLead(epoch: number): void {
     const { dataDir, log } = this.#options;
     try {
       write(lastLeaderFile(dataDir), this.#here(epoch));
       if (this.#ownNote() !== undefined) rmSync(secondRedisFile(dataDir), { force: true });
     } catch (error) {
-      log.warn({ err: error, epoch }, 'Who leads could not be noted in the data directory');
+      log.warn({ err: error, epoch }, 'Could not note the leader in the data directory');
     }
   }
 
   /**
-   * Notes in the directory that this process still leads. Renewed by time alone: that needs no space on the disk.
+   * Notes in the directory that this process still leads. Renews only the file's time, which needs no disk space.
    * @param epoch that it leads with
-   * @returns why it may lead no more: another broker took an epoch since
+   * @returns why it may lead no more: another broker acquired an epoch since
    */
   async renew(epoch: () => number): Promise<string | undefined> {
     const { dataDir, log } = this.#options;
@@ -220,7 +221,7 @@ export class SecondRedis {
       if (!this.#warned) {
         log.warn(
           { err: error },
-          'The lead could not be renewed in the data directory: a broker of another Redis may take it for gone',
+          'Could not renew the lead in the data directory: a broker of another Redis may treat this one as gone',
         );
       }
       this.#warned = true;
@@ -228,7 +229,7 @@ export class SecondRedis {
     return undefined;
   }
 
-  /** @returns what the file says where it is not of this process; undefined where it says nothing */
+  /** @returns the leader in the file, if it is another process; undefined if the file names none */
   async #renewOwn(path: string): Promise<'renewed' | LedFrom | undefined> {
     let file: FileHandle;
     try {
@@ -240,7 +241,7 @@ export class SecondRedis {
     try {
       const leader = parseLastLeader(await file.readFile('utf8'));
       if (leader?.broker !== this.#broker) return leader;
-      // Of the file that was read, not of one that has taken its name meanwhile.
+      // By descriptor: the file that was read, not one that was renamed to its path meanwhile.
       const now = new Date();
       await file.utimes(now, now);
       return 'renewed';
@@ -251,28 +252,28 @@ export class SecondRedis {
 
   #yieldTo(leader: LedFrom, epoch: number): string {
     if (this.#isThisRedis(leader))
-      return `another broker took epoch ${leader.epoch} for the files of this one`;
+      return `another broker acquired epoch ${leader.epoch} for the files of this one`;
     const note: SecondRedisNote = { at: new Date().toISOString(), gaveWay: this.#here(epoch), other: leader };
     this.#note(note);
     return `${describeSecondRedis(this.#options.dataDir, note)} ${SECOND_REDIS_REMEDY}`;
   }
 
-  /** This process has let go of the files: a broker of another Redis need not wait until it is silent. */
+  /** This process has released the files: a broker of another Redis need not wait until it is silent. */
   noteEnd(): void {
     const { dataDir, log } = this.#options;
     try {
       const leader = readLastLeader(dataDir);
       if (leader?.broker === this.#broker) write(lastLeaderFile(dataDir), { ...leader, ended: true });
     } catch (error) {
-      log.warn({ err: error }, 'The end of the lead could not be noted in the data directory');
+      log.warn({ err: error }, 'Could not note the end of the lead in the data directory');
     }
   }
 
   /**
-   * Epochs are contested.
+   * Called when epochs are contested.
    * @param epoch that this process leads with
    * @param floor the newest in the data directory
-   * @returns what is to be said at the end of this process; undefined where the other gave way meanwhile
+   * @returns the message at the end of this process; undefined where the other gave way meanwhile
    */
   giveWay(epoch: number, floor: number): string | undefined {
     const { dataDir } = this.#options;
@@ -283,12 +284,12 @@ export class SecondRedis {
     const temporary = `${path}.${process.pid}.tmp`;
     writeFileSync(temporary, `${JSON.stringify(note)}\n`);
     try {
-      // Both may want to at once: the first does.
+      // Both brokers may try at once: the first succeeds.
       linkSync(temporary, path);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       const before = readSecondRedisNote(dataDir);
-      // Unless epochs were taken since: then it went on, and its note is of another time.
+      // If newer epochs exist, that broker leads again, and its note is out of date.
       if (before !== undefined && before.gaveWay.redisId !== this.#redisId && before.gaveWay.epoch >= floor)
         return undefined;
       renameSync(temporary, path);
@@ -313,8 +314,8 @@ export class SecondRedis {
   }
 
   /**
-   * Whether the lease of this Redis keeps a leader and this process apart. A Redis that lost its data has another id at the
-   * same address, where the leader finds that, too; an address of the machine itself is another on another host.
+   * Whether the lease of this Redis keeps that leader and this process apart. A Redis that lost its data has a new id at the same
+   * address, and its leader finds that, too. A loopback address on another host is another server.
    */
   #isThisRedis({ redisId, redis, group, host }: LedFrom): boolean {
     if (redisId === this.#redisId) return true;
@@ -334,7 +335,7 @@ export class SecondRedis {
     try {
       write(secondRedisFile(dataDir), note);
     } catch (error) {
-      log.warn({ err: error }, 'That two Redis servers are used could not be noted in the data directory');
+      log.warn({ err: error }, 'Could not note in the data directory that two Redis servers are used');
     }
   }
 

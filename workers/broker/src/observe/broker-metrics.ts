@@ -14,9 +14,9 @@ import type { Registry } from 'prom-client';
 import type { Totals } from './status/rate-window.ts';
 
 /*
- * What a broker counts. The hot path adds to plain numbers, per batch and per job, never per write; they are put into
- * Prometheus' form when they are asked for. What is not counted but looked at (lanes, tenants, Redis, the disk) comes
- * from the status that the leader makes every second: metrics and status cannot tell two stories.
+ * The counters of a broker. The hot path adds to plain numbers, per batch and per job, never per write; they are converted to
+ * Prometheus' form on request. What is sampled instead of counted (lanes, tenants, Redis, the disk) comes from the status that
+ * the leader makes every second, so metrics and status cannot disagree.
  *
  * Tenants appear as the ten largest, and the rest as `other`: the number of series does not grow with tenants.
  */
@@ -24,15 +24,15 @@ import type { Totals } from './status/rate-window.ts';
 /**
  * The stages of a write in the broker, in order; those of the client are in @onewriter/sdk.
  *
- *   queue       enqueued by the client → taken off the queue
- *   prefetch    taken → first in its tenant's line: the batch before it is done
+ *   queue       enqueued by the client → fetched from the queue
+ *   prefetch    fetched → first in its tenant's line: the batch before it is done
  *   lane        → its turn at the thread
  *   handover    → the thread and back, and behind other tenants' batches in the thread
- *   open        the file, where it was not open
+ *   open        opening the file, where it was not open
  *   apply       the statements
  *   commit      COMMIT, with its flush where the tenant was alone
- *   flush       where several tenants are flushed together
- *   completion  → its callers told
+ *   flush       the flush, where several tenants are flushed together
+ *   completion  → its callers answered
  */
 export const STAGES = [
   'queue',
@@ -49,7 +49,7 @@ export const STAGES = [
 /** One of {@link STAGES}. */
 export type Stage = (typeof STAGES)[number];
 
-/** What the metrics show besides what they count. */
+/** Values that the metrics show besides the counters. */
 export interface BrokerMetricsSource {
   /** The placement group. */
   readonly group: string;
@@ -59,7 +59,7 @@ export interface BrokerMetricsSource {
   readonly redis: boolean;
   /** Seconds until the lease is over, unless it is renewed; 0 where it is not held. */
   readonly leaseLeftSeconds: number;
-  /** As last made; undefined on a standby. */
+  /** The last published status; undefined on a standby. */
   readonly status: BrokerStatus | undefined;
 }
 
@@ -116,7 +116,7 @@ export class BrokerMetrics {
     registerMetrics(this.registry, [...this.#counted(), ...lookedAt(source)]);
   }
 
-  /** Since this process leads. */
+  /** Totals since this process leads. */
   get totals(): Totals {
     const failed = this.#writes.get('failed');
     return {
@@ -132,13 +132,13 @@ export class BrokerMetrics {
     return this.#deadLetters;
   }
 
-  /** Something took `ms` in a stage. */
+  /** A stage lasted `ms`. */
   observe(stage: Stage, ms: number): void {
     this.#stages.get(stage)!.observe(ms);
   }
 
-  /** Jobs came off the queue. */
-  taken(bytes: number): void {
+  /** Jobs were fetched from the queue. */
+  fetched(bytes: number): void {
     this.#jobBytes += bytes;
   }
 
@@ -180,7 +180,7 @@ export class BrokerMetrics {
     this.#refusals.add(code);
   }
 
-  /** A transaction was rolled back because its client took too long. */
+  /** A transaction was rolled back because its client was too slow. */
   transactionTakenAway(): void {
     this.#transactionsTakenAway++;
   }
@@ -211,7 +211,7 @@ export class BrokerMetrics {
         'Tenants closed so that others could be opened.',
         () => this.#evicted,
       ),
-      counter('onewriter_job_bytes_total', 'Data of the jobs taken off the queues.', () => this.#jobBytes),
+      counter('onewriter_job_bytes_total', 'Data of the jobs fetched from the queues.', () => this.#jobBytes),
       counter(
         'onewriter_transactions_taken_away_total',
         'Interactive transactions rolled back because they were open for too long.',
@@ -262,7 +262,7 @@ function lookedAt(source: BrokerMetricsSource): MetricSource[] {
     read: () => (source.status === undefined ? [] : read(source.status)),
   });
   return [
-    // With its group: whether somebody leads is asked for each of them.
+    // With its group: alerts ask for each group whether it has a leader.
     ofGroup('onewriter_leading', 'Whether this broker leads.', () => Number(source.leading)),
     ofGroup('onewriter_epoch', 'The epoch this broker leads with, or led with last.', () => source.epoch),
     always(
@@ -376,7 +376,7 @@ function tenantFamilies(family: Family): MetricSource[] {
   const rows = (tenants: readonly StatusTenant[], read: (row: StatusTenant) => number): MetricSample[] =>
     tenants.map(row => ({ labels: { tenant: row.tenant }, value: read(row) }));
   const withOther = (samples: MetricSample[], total: number): MetricSample[] => {
-    // A tenant may have that name; two values of one series would spoil the whole page.
+    // A tenant may have that name; two values of one series would make the whole page invalid.
     const others = samples.filter(({ labels }) => labels['tenant'] !== 'other');
     const named = others.reduce((sum, { value }) => sum + value, 0);
     return [...others, { labels: { tenant: 'other' }, value: Math.max(total - named, 0) }];

@@ -2,21 +2,21 @@ import type { RequestListener } from 'node:http';
 import { createReadiness, type Logger, type ReadinessCheck } from '@onewriter/runtime';
 import type { Registry } from 'prom-client';
 
-/** What a broker is doing. */
+/** The states of a broker. */
 export type BrokerState = 'starting' | 'standby' | 'leading' | 'draining';
 
-/** What the probes ask. */
+/** The state that the probes read. */
 export interface HealthSource {
   readonly state: BrokerState;
-  /** What `GET /readyz` looks at, by name. */
+  /** The checks of `GET /readyz`, by name. */
   readonly checks: Readonly<Record<string, ReadinessCheck>>;
   readonly facts: Readonly<Record<string, unknown>> | undefined;
   readonly registry: Registry;
 }
 
 /**
- * `GET /livez`: the event loop turns. `GET /readyz`: 200 where this broker leads or stands by, with which of both and
- * why not. `GET /metrics`: Prometheus' text format.
+ * `GET /livez`: the event loop turns. `GET /readyz`: 200 where this broker leads or stands by, with the state and the reasons.
+ * `GET /metrics`: Prometheus' text format.
  */
 export function createHealthListener(source: HealthSource, log: Logger): RequestListener {
   const look = createReadiness(source.checks);
@@ -43,7 +43,7 @@ export function createHealthListener(source: HealthSource, log: Logger): Request
       }
     } catch (error) {
       log.error({ err: error, path }, 'A probe failed');
-      if (!response.headersSent) answer(500, { error: 'A fault of ours.', code: 'INTERNAL' });
+      if (!response.headersSent) answer(500, { error: 'Internal error.', code: 'INTERNAL' });
     }
   };
 }

@@ -17,7 +17,7 @@ function batchOf(ageMs: number, data = DATA, jobs = 1): FinishedBatch {
   const ids = Array.from({ length: jobs }, (_, index) => `w-${index}`);
   return {
     tenant: 'acme',
-    jobs: ids.map(id => ({ id, data, enqueuedAt: Date.now() - ageMs, takenAt: now - 9 })),
+    jobs: ids.map(id => ({ id, data, enqueuedAt: Date.now() - ageMs, fetchedAt: now - 9 })),
     outcomes: ids.map(id => ({
       id,
       client: 'c-1',
@@ -48,7 +48,7 @@ function logOf(level: 'info' | 'debug', values = false) {
 }
 
 describe('the log of jobs', () => {
-  it('tells of a slow one with its stages, and of no other', () => {
+  it('reports a slow one with its stages, and no other', () => {
     const { lines, jobs } = logOf('info');
     jobs.observe(batchOf(500));
     expect(lines).toEqual([]);
@@ -86,7 +86,7 @@ describe('the log of jobs', () => {
     expect(Math.abs(inAll - totalMs!)).toBeLessThan(3);
   });
 
-  it('shows no value unless it is told to', () => {
+  it('shows no value unless a setting allows it', () => {
     const { lines, jobs } = logOf('debug');
     jobs.observe(batchOf(5_000));
     jobs.observe(batchOf(5));
@@ -96,7 +96,7 @@ describe('the log of jobs', () => {
     expect(JSON.stringify(open.lines)).toMatch(/secret.*hidden/);
   });
 
-  it('tells of each job at level debug', () => {
+  it('reports each job at level debug', () => {
     const { lines, jobs } = logOf('debug');
     jobs.observe(batchOf(5, DATA, 2));
     expect(lines.map(({ message, facts }) => [message, facts['receipt']])).toEqual([
@@ -105,7 +105,7 @@ describe('the log of jobs', () => {
     ]);
   });
 
-  it('has a bound, and says how much it left out', () => {
+  it('has a bound, and says how many lines it left out', () => {
     const { lines, jobs } = logOf('info');
     const batch = batchOf(5_000, DATA, 25);
     jobs.observe(batch);
@@ -115,7 +115,7 @@ describe('the log of jobs', () => {
     expect(lines[10]!.facts['omittedBefore']).toBe(15);
   });
 
-  it('takes whatever a producer wrote', () => {
+  it('accepts whatever a producer wrote', () => {
     const { lines, jobs } = logOf('info');
     jobs.observe(batchOf(5_000, 'not JSON'));
     expect(lines[0]!.facts['statement']).toBe('');

@@ -18,7 +18,7 @@ export interface JobLogOptions {
   readonly log: Logger;
 }
 
-/** Lines per second: where everything is slow, more say nothing new. */
+/** Lines per second: where all jobs are slow, more lines add nothing. */
 const MAX_SLOW_LINES = 10;
 /** Request ids in a line, and characters of a job. */
 const MAX_REQUEST_IDS = 20;
@@ -40,8 +40,8 @@ export class JobLog implements BatchObserver {
     const offset = Date.now() - performance.now();
     const end = offset + batch.finishedAt;
     for (let index = 0; index < batch.jobs.length; index++) {
-      const { enqueuedAt, takenAt } = batch.jobs[index]!;
-      const totalMs = Math.max(enqueuedAt === undefined ? 0 : end - enqueuedAt, batch.finishedAt - takenAt);
+      const { enqueuedAt, fetchedAt } = batch.jobs[index]!;
+      const totalMs = Math.max(enqueuedAt === undefined ? 0 : end - enqueuedAt, batch.finishedAt - fetchedAt);
       if (totalMs >= slowMs) {
         const omitted = this.#mayLog(batch.finishedAt);
         if (omitted === undefined) continue;
@@ -66,10 +66,10 @@ export class JobLog implements BatchObserver {
   }
 
   #facts(batch: FinishedBatch, index: number, totalMs: number, offset: number): object {
-    const { data, enqueuedAt, takenAt } = batch.jobs[index]!;
+    const { data, enqueuedAt, fetchedAt } = batch.jobs[index]!;
     const outcome = batch.outcomes[index]!;
     const message = tryParse(data);
-    const queueMs = enqueuedAt === undefined ? undefined : Math.max(offset + takenAt - enqueuedAt, 0);
+    const queueMs = enqueuedAt === undefined ? undefined : Math.max(offset + fetchedAt - enqueuedAt, 0);
     const requestIds = requestIdsOf(message);
     const traceIds = [...new Set(readTraceparents(data).map(({ traceId }) => traceId))];
     return {
@@ -88,12 +88,12 @@ export class JobLog implements BatchObserver {
       commitSeq: outcome.commitSeq,
       batchJobs: batch.jobs.length,
       totalMs: rounded(totalMs),
-      ...roundAll({ queueMs, ...stagesOf(batch), prefetchMs: Math.max(batch.queuedAt - takenAt, 0) }),
+      ...roundAll({ queueMs, ...stagesOf(batch), prefetchMs: Math.max(batch.queuedAt - fetchedAt, 0) }),
     };
   }
 }
 
-/** What a line of the log says of one write: which it is, the request that it came with, and its statement. */
+/** The facts of one write for a log line: its receipt, its request, and its statement. */
 export function factsOfWrite(job: TakenJob, index: number) {
   const message = tryParse(job.data);
   const operation: unknown = message?.ops[index];
@@ -116,13 +116,13 @@ function requestIdsOf(message: WriteJobMessage | undefined): string[] {
   return [...ids];
 }
 
-/** Any producer may have written it. */
+/** Checked, because any producer may have written it. */
 function readRequestId(operation: unknown): string | undefined {
   const id = (operation as { r?: unknown } | null | undefined)?.r;
   return typeof id === 'string' ? id.slice(0, 128) : undefined;
 }
 
-/** A job that cannot be read has no statement to show; that it cannot is its outcome's error. */
+/** A job that cannot be read has no statement to show; its outcome has the error. */
 function tryParse(data: string): WriteJobMessage | undefined {
   try {
     return parseWriteJob(data);

@@ -15,7 +15,7 @@ function batchOf(jobs: readonly { id: string; data: string }[], stats: object = 
   const now = performance.now();
   return {
     tenant: 'acme',
-    jobs: jobs.map(it => ({ ...it, enqueuedAt: Date.now() - 100, takenAt: now - 90 })),
+    jobs: jobs.map(it => ({ ...it, enqueuedAt: Date.now() - 100, fetchedAt: now - 90 })),
     outcomes: jobs.map(({ id }) => ({
       id,
       client: 'c-1',
@@ -67,7 +67,7 @@ describe('the spans of a batch', () => {
     });
   });
 
-  it('tell of a flush apart from the commit', () => {
+  it('show a flush apart from the commit', () => {
     const spans = record(batchOf([job('w-1', PARENT)], { flushMs: 5 }));
     expect(spans.map(({ name }) => name)).toEqual(['queue', 'lane', 'apply', 'commit', 'flush', 'complete']);
     expect(spans.at(-2)!.ms).toBe(5);

@@ -4,16 +4,16 @@ import { ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, type Tracer, trace }
 import type { BatchObserver, FinishedBatch, FinishedJobTimes } from './finished-batch.ts';
 
 /*
- * The broker's part of a write's trace. All spans are children of the write's own span, whose context came in the job:
+ * The broker's part of a write's trace. All spans are children of the write's own span, whose context is in the job:
  *
- *   onewriter.queue      from the client's enqueue until the broker took the job
+ *   onewriter.queue      from the client's enqueue until the broker fetched the job
  *            .lane       until the thread began its batch
  *            .apply      the statements of the batch, and opening the file
  *            .commit     with its flush; where several tenants are flushed at once, .flush follows
- *            .complete   until the callers are told, and Redis has finished the job
+ *            .complete   until the callers are answered, and Redis has finished the job
  *
- * They are made when all is over, of the times that were noted on the way: on the way nothing waits for them. What the
- * write shares with others (the batch, its commit) is shown in the traces of all of them.
+ * They are made afterwards, from the times that were noted on the way, so that no write waits for them. What the write shares
+ * with others (the batch, its commit) appears in the traces of all of them.
  */
 
 interface Stage {
@@ -23,7 +23,7 @@ interface Stage {
   readonly end: number;
 }
 
-/** Makes spans of the batches' jobs that are traced. */
+/** Makes spans of a batch's traced jobs. */
 export class WriteSpans implements BatchObserver {
   readonly #tracer: Tracer;
 
@@ -85,16 +85,16 @@ function describeBatch(
 /** @param offset of the monotonic clock to the epoch, ms. */
 function toStages(batch: FinishedBatch, job: FinishedJobTimes, offset: number): readonly Stage[] {
   const { openMs, applyMs, commitMs, flushMs = 0 } = batch.stats;
-  const taken = offset + job.takenAt;
+  const fetched = offset + job.fetchedAt;
   const committed = offset + batch.committedAt;
-  // Backwards from what is known here: the thread has a clock of its own.
+  // Backwards from the times of this thread: the writer thread has a clock of its own.
   const flush = committed - flushMs;
   const commit = flush - commitMs;
-  const apply = Math.max(commit - applyMs - openMs, taken);
+  const apply = Math.max(commit - applyMs - openMs, fetched);
   const stages: Stage[] = [
-    // The client's clock may be ahead of ours.
-    { name: 'onewriter.queue', start: Math.min(job.enqueuedAt ?? taken, taken), end: taken },
-    { name: 'onewriter.lane', start: taken, end: apply },
+    // The client's clock may be ahead of this one.
+    { name: 'onewriter.queue', start: Math.min(job.enqueuedAt ?? fetched, fetched), end: fetched },
+    { name: 'onewriter.lane', start: fetched, end: apply },
     { name: 'onewriter.apply', start: apply, end: Math.max(commit, apply) },
     { name: 'onewriter.commit', start: Math.max(commit, apply), end: flush },
   ];

@@ -22,8 +22,8 @@ import type { TakenJob } from './tenant-queue.ts';
 const SIZES_AT_ONCE = 500;
 
 /**
- * The queue of writes that were set aside: writes that nobody waits for and that failed, and writes that took their
- * process down or never ended. A letter's job id is made from its receipt, so that a redelivery adds it once.
+ * The queue of writes that were set aside: failed writes that no caller waits for, and writes that ended their process or never
+ * ended. A letter's job id is made from its receipt, so that a redelivery adds it once.
  */
 export class DeadLetters {
   readonly #link: RedisLink;
@@ -33,11 +33,11 @@ export class DeadLetters {
   readonly #keepBytes: number;
   #queue: Queue | undefined;
   #connection: Redis | undefined;
-  /** Bytes of all letters when they were last counted, less those removed here since; what people remove is not noticed. */
+  /** Bytes of all letters at the last count, less those removed here since; removals by people are not noticed. */
   #counted: number | undefined;
-  /** Of letters that were added since. */
+  /** Bytes of letters added since. */
   #addedBytes = 0;
-  /** The last look at the bounds; one at a time. */
+  /** The last check of the bounds; one at a time. */
   #bounding: Promise<void> = Promise.resolve();
 
   /**
@@ -59,8 +59,8 @@ export class DeadLetters {
   }
 
   /**
-   * Adds letters of one job; resolves when the queue has them. May be repeated. Beyond `LIMITS.keepDeadLetters` and
-   * `keepDeadLetterBytes` the oldest letters go, and the log says so.
+   * Adds letters of one job; resolves when the queue has them. Repeatable. Beyond `LIMITS.keepDeadLetters` and
+   * `keepDeadLetterBytes` the oldest letters are removed, and the log says so.
    */
   async add(tenant: string, job: TakenJob, letters: readonly DeadLetter[]): Promise<void> {
     const queue = this.#open();
@@ -93,7 +93,7 @@ export class DeadLetters {
       removed += oldest.length;
     }
     if (this.#counted === undefined || this.#counted + this.#addedBytes > this.#keepBytes) {
-      // What is added while they are counted is counted twice at most.
+      // Letters added during the count are counted twice at most.
       this.#addedBytes = 0;
       const ids = await queue.getRanges(['waiting'], 0, -1, true);
       const sizes = await this.#sizesOf(queue, ids);
@@ -143,8 +143,8 @@ export class DeadLetters {
 }
 
 /**
- * How many of the oldest letters have to go, so that their bytes fit; a tenth more, or each further letter would have all
- * of them counted again. The newest stays.
+ * How many of the oldest letters to remove, so that their bytes fit; a tenth more, or each further letter would cause a new
+ * count of all. The newest stays.
  * @param sizes oldest first
  */
 export function countToRemove(sizes: readonly number[], keepBytes: number): number {
@@ -155,7 +155,7 @@ export function countToRemove(sizes: readonly number[], keepBytes: number): numb
   return removed;
 }
 
-/** A producer that is not the SDK may send anything: a letter that cannot be sent again is still a letter. */
+/** A producer that is not the SDK may send anything: a letter without a write that can be sent again is still useful. */
 function tryExtractWrite(data: string, index: number): WriteJobMessage | undefined {
   try {
     return extractWrite(parseWriteJob(data), index);
@@ -164,7 +164,7 @@ function tryExtractWrite(data: string, index: number): WriteJobMessage | undefin
   }
 }
 
-/** One write of a job as a message of its own, with only the SQL texts it needs. */
+/** Makes one write of a job a message of its own, with only the SQL texts it needs. */
 export function extractWrite(message: WriteJobMessage, index: number): WriteJobMessage {
   const sql: string[] = [];
   const indexes = new Map<number, number>();

@@ -1,6 +1,6 @@
 import type { Logger } from '@onewriter/runtime';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { Doorbell, type Taker } from './doorbell.ts';
+import { Doorbell, type Fetcher } from './doorbell.ts';
 import type { RedisLink } from './redis-link.ts';
 
 /** The sorted set in Redis, and a connection on which commands are executed in order: the wait holds the others up. */
@@ -28,7 +28,7 @@ class ModelRedis {
     });
   }
 
-  /** What is executed behind all that was sent before. */
+  /** Commands executed after all that were sent before. */
   execute<Result>(command: () => Result | Promise<Result>): Promise<Result> {
     const result = this.#last.then(command);
     this.#last = result;
@@ -37,27 +37,27 @@ class ModelRedis {
 
   readonly link = {
     call: (command: string, key?: string, count?: number) => this.call(command, key, count),
-    insist: (attempt: () => Promise<unknown>) => attempt(),
+    retryUntilDone: (attempt: () => Promise<unknown>) => attempt(),
     close: () => this.ring('closed'),
   } as unknown as RedisLink;
 }
 
-/** A doorbell that is listened to, and what it does. */
-function listen(takers: Record<string, Partial<Taker>>) {
+/** A doorbell that listens, and a record of its calls. */
+function listen(fetchers: Record<string, Partial<Fetcher>>) {
   const redis = new ModelRedis();
-  const rung: string[] = [];
+  const reported: string[] = [];
   const doorbell = new Doorbell({
     link: redis.link,
     key: 'bell',
-    onRing: tenants => rung.push(tenants.join(' ')),
-    taker: tenant =>
-      takers[tenant] && {
-        untilTaken: async () => {},
-        afterTake: async () => {},
-        takeAtBell: () => redis.execute(() => void rung.push(`take ${tenant}`)),
-        ...takers[tenant],
+    onNotified: tenants => reported.push(tenants.join(' ')),
+    fetcher: tenant =>
+      fetchers[tenant] && {
+        untilFetched: async () => {},
+        afterFetch: async () => {},
+        fetchAtNotification: () => redis.execute(() => void reported.push(`fetch ${tenant}`)),
+        ...fetchers[tenant],
       },
-    log: { error: (error: unknown) => rung.push(String(error)) } as unknown as Logger,
+    log: { error: (error: unknown) => reported.push(String(error)) } as unknown as Logger,
   });
   const listening = doorbell.listen();
   onTestFinished(async () => {
@@ -66,89 +66,89 @@ function listen(takers: Record<string, Partial<Taker>>) {
   });
   return {
     redis,
-    rung,
+    reported,
     doorbell,
-    /** Rings, and waits until it was heard. */
+    /** Notifies, and waits until the doorbell received it. */
     async ring(...tenants: string[]) {
-      const before = rung.length;
+      const before = reported.length;
       redis.ring(...tenants);
-      await vi.waitFor(() => expect(rung.length).toBeGreaterThan(before), { interval: 1 });
+      await vi.waitFor(() => expect(reported.length).toBeGreaterThan(before), { interval: 1 });
       await new Promise(setImmediate);
     },
   };
 }
 
-it('takes the jobs of whom rang alone twice with the next bell, and does not ring for it then', async () => {
-  const { ring, rung } = listen({ acme: {} });
+it('fetches the jobs of a tenant that notified alone twice with the next notification, and does not report that one', async () => {
+  const { ring, reported } = listen({ acme: {} });
   for (let count = 0; count < 4; count++) await ring('acme');
-  expect(rung).toEqual(['acme', 'acme', 'take acme', 'take acme']);
+  expect(reported).toEqual(['acme', 'acme', 'fetch acme', 'fetch acme']);
 });
 
-it('rings for all others, also where they ended the wait', async () => {
-  const { ring, rung } = listen({ acme: {}, beta: {} });
+it('reports all others, also where they ended the wait', async () => {
+  const { ring, reported } = listen({ acme: {}, beta: {} });
   for (let count = 0; count < 2; count++) await ring('acme');
   await ring('beta', 'acme', 'gamma');
   await ring('acme', 'beta');
-  expect(rung).toEqual(['acme', 'acme', 'take acme', 'beta gamma', 'acme beta']);
+  expect(reported).toEqual(['acme', 'acme', 'fetch acme', 'beta gamma', 'acme beta']);
 });
 
-it('rings where nothing is to be taken behind the wait', async () => {
-  const { ring, rung } = listen({ acme: { takeAtBell: () => undefined } });
+it('reports a notification where nothing is to be fetched behind the wait', async () => {
+  const { ring, reported } = listen({ acme: { fetchAtNotification: () => undefined } });
   for (let count = 0; count < 3; count++) await ring('acme');
-  expect(rung).toEqual(['acme', 'acme', 'acme']);
+  expect(reported).toEqual(['acme', 'acme', 'acme']);
 });
 
-it('waits at the door only when the take before it is done', async () => {
-  let taken: () => void = () => {};
-  const taking = new Promise<void>(resolve => (taken = resolve));
-  const untilTaken = () => taking;
-  const { redis, ring, rung } = listen({ acme: { untilTaken } });
+it('waits only when the fetch before is done', async () => {
+  let resolveFetch: () => void = () => {};
+  const fetching = new Promise<void>(resolve => (resolveFetch = resolve));
+  const untilFetched = () => fetching;
+  const { redis, ring, reported } = listen({ acme: { untilFetched } });
   for (let count = 0; count < 2; count++) await ring('acme');
   redis.ring('acme');
   await new Promise(setImmediate);
-  expect(rung).toEqual(['acme', 'acme']);
-  taken();
-  await vi.waitFor(() => expect(rung).toEqual(['acme', 'acme', 'take acme']));
+  expect(reported).toEqual(['acme', 'acme']);
+  resolveFetch();
+  await vi.waitFor(() => expect(reported).toEqual(['acme', 'acme', 'fetch acme']));
 });
 
-it('ends the wait, and the take behind it, when it is asked to, and rings for nobody', async () => {
-  const { redis, doorbell, ring, rung } = listen({ acme: {} });
+it('ends the wait, and the fetch behind it, on request, and reports no tenant', async () => {
+  const { redis, doorbell, ring, reported } = listen({ acme: {} });
   for (let count = 0; count < 2; count++) await ring('acme');
   await doorbell.wake(redis.link);
-  await vi.waitFor(() => expect(rung).toEqual(['acme', 'acme', 'take acme']));
+  await vi.waitFor(() => expect(reported).toEqual(['acme', 'acme', 'fetch acme']));
   await ring('beta');
-  expect(rung).toEqual(['acme', 'acme', 'take acme', 'beta']);
+  expect(reported).toEqual(['acme', 'acme', 'fetch acme', 'beta']);
 });
 
-it('answers the newest of many bells with the oldest, and more of each next crowd', async () => {
-  const { ring, rung } = listen({});
+it('answers the newest of many notifications with the oldest, and more of each next crowd', async () => {
+  const { ring, reported } = listen({});
   const tenants = Array.from({ length: 1_000 }, (_, index) => `t${index}`);
   await ring(...tenants);
-  await vi.waitFor(() => expect(rung.join(' ').split(' ')).toHaveLength(1_000));
-  expect(rung[0]!.split(' ')).toEqual(tenants.slice(0, 12));
-  const second = rung[1]!.split(' ');
+  await vi.waitFor(() => expect(reported.join(' ').split(' ')).toHaveLength(1_000));
+  expect(reported[0]!.split(' ')).toEqual(tenants.slice(0, 12));
+  const second = reported[1]!.split(' ');
   expect(second.slice(0, 24)).toEqual(tenants.slice(12, 36));
   expect(second.slice(24)).toEqual(tenants.slice(-8).toReversed());
-  expect(rung.slice(2, 6).map(line => line.split(' ').length)).toEqual([64, 128, 128, 128]);
+  expect(reported.slice(2, 6).map(line => line.split(' ').length)).toEqual([64, 128, 128, 128]);
 });
 
-it('answers more of a crowd when the jobs of those before were taken, or after a second', async () => {
+it('answers more of a crowd when the jobs of those before were fetched, or after a second', async () => {
   const open = new Map<string, () => void>();
-  const afterTake = (tenant: string) => () => new Promise<void>(resolve => open.set(tenant, resolve));
+  const afterFetch = (tenant: string) => () => new Promise<void>(resolve => open.set(tenant, resolve));
   const tenants = Array.from({ length: 50 }, (_, index) => `t${index}`);
-  const takers = Object.fromEntries(
-    tenants.map(tenant => [tenant, { afterTake: afterTake(tenant), takeAtBell: () => undefined }]),
+  const fetchers = Object.fromEntries(
+    tenants.map(tenant => [tenant, { afterFetch: afterFetch(tenant), fetchAtNotification: () => undefined }]),
   );
-  const { ring, rung } = listen(takers);
+  const { ring, reported } = listen(fetchers);
   await ring(...tenants);
   await vi.waitFor(() => expect(open.size).toBe(12));
   await new Promise(setImmediate);
-  expect(rung).toHaveLength(1);
-  for (const [tenant, taken] of open) if (tenant !== 't7') taken();
+  expect(reported).toHaveLength(1);
+  for (const [tenant, resolveFetch] of open) if (tenant !== 't7') resolveFetch();
   await new Promise(setImmediate);
-  expect(rung).toHaveLength(1);
+  expect(reported).toHaveLength(1);
   open.get('t7')!();
-  await vi.waitFor(() => expect(rung).toHaveLength(2));
-  // The rest comes although none of these is ever taken.
-  await vi.waitFor(() => expect(rung.join(' ').split(' ')).toHaveLength(50), { timeout: 5_000 });
+  await vi.waitFor(() => expect(reported).toHaveLength(2));
+  // The rest comes although no job of these is ever fetched.
+  await vi.waitFor(() => expect(reported.join(' ').split(' ')).toHaveLength(50), { timeout: 5_000 });
 });

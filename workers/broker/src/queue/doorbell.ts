@@ -2,31 +2,31 @@ import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from './redis-link.ts';
 
 /**
- * Bells answered at a time: most of those that rang first, and some of the newest, which would wait for all before them. Few of
- * the first crowd, and twice as many of each next: a process that has just started is slow.
+ * Notifications answered at a time: most of the oldest, and some of the newest, which would otherwise wait for all before them.
+ * Few of the first crowd, and twice as many of each next: a process that has just started is slow.
  */
-const MAX_OLDEST_BELLS = 96;
-const FIRST_OLDEST_BELLS = 12;
-/** One of the newest to so many of the oldest. */
+const MAX_OLDEST = 96;
+const FIRST_OLDEST = 12;
+/** One of the newest to this many of the oldest. */
 const OLDEST_PER_NEWEST = 3;
-/** Rung to end a wait; no tenant's id. */
-const NOBODY = '-';
-/** How long the takes of a crowd are waited for, before more bells are answered. */
+/** An entry that ends a wait; not a tenant id. */
+const NO_TENANT = '-';
+/** How long the fetches of a crowd may take before more notifications are answered. */
 const MAX_CROWD_MS = 1_000;
 /** How long one wait lasts; shorter than the connection's silence timeout. */
 const WAIT_SECONDS = 3;
 
-/** Takes a tenant's jobs. */
-export interface Taker {
-  /** Resolves when no take is under way; the next can be sent behind a wait. */
-  untilTaken(): Promise<void>;
-  /** Resolves when the take that is under way now is over. */
-  afterTake(): Promise<void>;
+/** Fetches a tenant's jobs. */
+export interface Fetcher {
+  /** Resolves when no fetch is under way; the next can be sent behind a wait. */
+  untilFetched(): Promise<void>;
+  /** Resolves when the current fetch is over. */
+  afterFetch(): Promise<void>;
   /**
-   * Sends a take over `link`, on which a wait was just sent: it answers the bells that this tenant rang before it.
+   * Sends a fetch over `link`, on which a wait was just sent: it answers the earlier notifications of this tenant.
    * @returns undefined where nothing was sent.
    */
-  takeAtBell(link: RedisLink): Promise<void> | undefined;
+  fetchAtNotification(link: RedisLink): Promise<void> | undefined;
 }
 
 /** Settings of a {@link Doorbell}. */
@@ -34,33 +34,33 @@ export interface DoorbellOptions {
   /** A connection of its own, on which nothing else waits. */
   readonly link: RedisLink;
   readonly key: string;
-  /** Gets 1 to 128 tenants, those that rang first in front. */
-  readonly onRing: (tenants: readonly string[]) => void;
-  /** Whose jobs can be taken behind a wait. */
-  readonly taker: (tenant: string) => Taker | undefined;
+  /** Called with 1 to 128 tenants, the oldest notifications first. */
+  readonly onNotified: (tenants: readonly string[]) => void;
+  /** The session whose jobs can be fetched behind a wait. */
+  readonly fetcher: (tenant: string) => Fetcher | undefined;
   readonly log: Logger;
 }
 
 /**
- * The doorbell of a placement group: a sorted set of tenants with work, which producers add to and the broker pops,
- * waiting on one connection however many tenants there are. It survives a broker that is down. A bell that was popped
- * and then lost with this process is made up for by the sweep of its successor.
+ * The doorbell of a placement group: a sorted set of tenants with work, which producers add to and the broker pops, waiting on
+ * one connection however many tenants there are. It survives a broker that is down. If this process dies with a popped
+ * notification, the sweep of its successor finds the work.
  *
- * Of many that ring at a time the newest come with the oldest, and more are answered only when the jobs of these were taken:
- * the takes of thousands of tenants would stand before that of any tenant that rings later.
+ * Of a crowd the newest notifications come with the oldest, and more are answered only when the jobs of these were fetched:
+ * otherwise the fetches of thousands of tenants would run before that of a tenant that notifies later.
  *
- * Who rang alone, twice in a row, is expected to ring next: a take of its jobs is sent behind the wait. Redis executes it
- * when the wait ends, which saves the broker a round trip between the bell and the jobs (ADR 0019).
+ * A tenant that alone ended two waits in a row is expected to end the next: a fetch of its jobs is sent behind the wait. Redis
+ * executes it when the wait ends, which saves the broker a round trip between notification and jobs (ADR 0019).
  */
 export class Doorbell {
   readonly #options: DoorbellOptions;
-  /** Who alone ended the last wait. */
+  /** The tenant that alone ended the last wait. */
   #last: string | undefined;
   #expected: string | undefined;
-  /** More rang than were answered at a time. */
+  /** There were more notifications than are answered at a time. */
   #crowded = false;
-  /** Of the oldest bells, so many are answered at a time. */
-  #oldest = FIRST_OLDEST_BELLS;
+  /** How many of the oldest notifications are answered at a time. */
+  #oldest = FIRST_OLDEST;
   #stopped = false;
 
   constructor(options: DoorbellOptions) {
@@ -69,15 +69,15 @@ export class Doorbell {
 
   /** Listens until {@link stop}. */
   async listen(): Promise<void> {
-    const { link, onRing, log } = this.#options;
+    const { link, onNotified, log } = this.#options;
     while (!this.#stopped) {
       try {
-        const tenants = await link.insist(() => this.#wait());
+        const tenants = await link.retryUntilDone(() => this.#wait());
         if (tenants.length === 0 || this.#stopped) continue;
-        onRing(tenants);
+        onNotified(tenants);
         if (!this.#crowded) continue;
-        await this.#untilTaken(tenants);
-        this.#oldest = Math.min(2 * this.#oldest, MAX_OLDEST_BELLS);
+        await this.#untilFetched(tenants);
+        this.#oldest = Math.min(2 * this.#oldest, MAX_OLDEST);
       } catch (error) {
         if (this.#stopped) return;
         log.error({ err: error }, 'The doorbell failed; listening again');
@@ -85,54 +85,54 @@ export class Doorbell {
     }
   }
 
-  /** Resolves when the jobs of these were taken, or after {@link MAX_CROWD_MS}. */
-  async #untilTaken(tenants: readonly string[]): Promise<void> {
+  /** Resolves when the jobs of these tenants were fetched, or after {@link MAX_CROWD_MS}. */
+  async #untilFetched(tenants: readonly string[]): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<void>(resolve => {
       timer = setTimeout(resolve, MAX_CROWD_MS);
     });
-    const taken = tenants.map(tenant => this.#options.taker(tenant)?.afterTake());
+    const fetches = tenants.map(tenant => this.#options.fetcher(tenant)?.afterFetch());
     try {
-      await Promise.race([Promise.all(taken), deadline]);
+      await Promise.race([Promise.all(fetches), deadline]);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  /** Ends the wait under way, and with it a take that was sent behind it. @param link another than the one that waits. */
+  /** Ends the current wait, and with it a fetch sent behind it. @param link not the one that waits. */
   async wake(link: RedisLink): Promise<void> {
-    await link.call('ZADD', this.#options.key, 0, NOBODY);
+    await link.call('ZADD', this.#options.key, 0, NO_TENANT);
   }
 
-  /** Stops listening. Bells that ring from now on stay in Redis. */
+  /** Stops listening. Later notifications stay in Redis. */
   stop(): void {
     this.#stopped = true;
     this.#options.link.close();
   }
 
-  /** @returns who rang and is not answered yet. */
+  /** @returns the tenants whose notifications are not answered yet. */
   async #wait(): Promise<readonly string[]> {
-    const { link, key, taker } = this.#options;
+    const { link, key, fetcher } = this.#options;
     const expected = this.#expected;
-    const next = expected === undefined ? undefined : taker(expected);
-    await next?.untilTaken();
+    const next = expected === undefined ? undefined : fetcher(expected);
+    await next?.untilFetched();
     const wait = link.call('BZPOPMIN', key, WAIT_SECONDS);
-    // This one is executed as soon as that one has an answer, and brings whoever else rang by then; then the take.
+    // Redis executes this as soon as the wait has an answer; it returns the other notifications up to then. Then comes the fetch.
     const oldest = this.#oldest;
     const more = link.call('ZPOPMIN', key, oldest - 1);
     const newest = this.#crowded ? link.call('ZPOPMAX', key, oldest / OLDEST_PER_NEWEST) : [];
-    const take = next?.takeAtBell(link);
-    const [first, others, last] = await Promise.all([wait, more, newest, take]);
+    const fetching = next?.fetchAtNotification(link);
+    const [first, others, last] = await Promise.all([wait, more, newest, fetching]);
     const tenants: string[] = [];
     if (first !== null) tenants.push((first as [string, string])[1]);
     // Pairs in RESP3, flat in RESP2.
     const flat = [others, last].flatMap(reply => (reply as (string | string[])[]).flat());
     for (let index = 0; index < flat.length; index += 2) tenants.push(flat[index]!);
-    // Pairs in RESP3 count once, else twice: as many as were asked for, in any case.
+    // RESP3 pairs count once, RESP2 elements twice: in both cases this means that all requested entries came.
     this.#crowded = (others as unknown[]).length >= oldest - 1;
     const alone = tenants.length === 1 ? tenants[0] : undefined;
     this.#expected = alone === this.#last ? alone : undefined;
     this.#last = alone;
-    return tenants.filter(tenant => tenant !== NOBODY && !(take !== undefined && tenant === expected));
+    return tenants.filter(tenant => tenant !== NO_TENANT && !(fetching !== undefined && tenant === expected));
   }
 }

@@ -4,20 +4,20 @@ import type { Logger } from '@onewriter/runtime';
 import { defineScript, type RedisLink } from './redis-link.ts';
 
 /*
- * What is left of finished jobs goes after LIMITS.keepFinishedMs, so that an idle tenant costs Redis its `meta` alone
- * (ADR 0035). A walk over all tenants needs nothing from the path of a job, and it also finds what a dead leader, an older
- * version or an outage of Redis left behind. No key gets an expiry: any tool may put a pause into `meta`, which must last.
+ * Finished jobs are removed after LIMITS.keepFinishedMs, so that an idle tenant costs Redis only its `meta` (ADR 0035). A walk
+ * over all tenants adds nothing to the path of a job, and it also finds the remains of a dead leader, an older version or an
+ * outage of Redis. No key gets an expiry: any tool may put a pause into `meta`, which must last.
  */
 
 /** Tenants asked about in one round trip. */
 const CHUNK = 500;
-/** Jobs that one call of the script removes: more would hold up everyone else. */
+/** Jobs that one call of the script removes: more would delay all other clients. */
 const MAX_REMOVED = 64;
 
 /**
- * Removes finished jobs that are old, and notes the newest of them that the ledger must have, for `onewriter check`.
- * A time far ahead is another leader's clock: those go, too. With the last job goes what BullMQ's own producers left
- * (events, marker), not `id`: a number that is given out again would be taken for a job that the ledger knows.
+ * Removes old finished jobs, and notes the newest of them that the ledger must have, for `onewriter check`. A time far ahead
+ * comes from another leader's clock: such jobs are removed, too. With the last job, the remains of BullMQ's own producers are
+ * removed (events, marker), but not `id`: a number that is issued again would look like a job that the ledger knows.
  * KEYS completed, failed, meta, events, marker · ARGV prefix, oldest kept, newest kept, how many at most
  * Returns 1 where more is left to remove.
  */
@@ -48,7 +48,7 @@ if removed > 0 and redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then redis.call('
 return removed >= most and 1 or 0`,
 );
 
-/** Removes finished jobs of all tenants when they are old. */
+/** Removes old finished jobs of all tenants. */
 export class FinishedJobs {
   readonly #link: RedisLink;
   readonly #group: string;
@@ -68,10 +68,10 @@ export class FinishedJobs {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       try {
-        await this.#link.insist(() => this.#walk());
+        await this.#link.retryUntilDone(() => this.#walk());
       } catch (error) {
         if (signal.aborted) return;
-        this.#log.error({ err: error }, 'Finished jobs could not be removed; it is tried again');
+        this.#log.error({ err: error }, 'Could not remove finished jobs; trying again');
       }
       await pause(intervalMs, undefined, { signal }).catch(() => {}); // stopped
     }

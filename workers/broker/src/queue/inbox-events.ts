@@ -9,10 +9,10 @@ import {
 } from '@onewriter/protocol';
 import type { RedisLink } from './redis-link.ts';
 
-/** What a client is told about one of its jobs. */
+/** A client's answer for one of its jobs. */
 export interface Settlement {
   readonly jobId: string;
-  /** '' where the message did not tell: then there is nobody to tell. */
+  /** '' where the message does not name it: then no client can be answered. */
   readonly client: string;
   readonly tenant: string;
   /** 0 where nothing was committed. */
@@ -25,19 +25,19 @@ export interface Settlement {
   readonly error?: WireError | undefined;
 }
 
-/** Clients whose inbox was renewed lately, at most; the oldest are forgotten and renewed again. */
+/** Clients whose inbox was renewed recently, at most; the oldest are forgotten and renewed again. */
 const MAX_CLIENTS = 20_000;
-/** A client id is a name of keys: what is longer or has braces is not one of ours. */
+/** A client id becomes part of keys: no SDK makes one that is longer or has braces. */
 const CLIENT_ID = /^[A-Za-z0-9-]{1,80}$/;
 
 /**
- * Tells clients the outcome of their jobs: a custom event on the BullMQ queue that is the client's inbox, of which
- * only the event stream exists. Events are a hint; a lost one is made up for by the client, who asks.
+ * Sends clients the outcome of their jobs: a custom event on the BullMQ queue that is the client's inbox, of which only the
+ * event stream exists. Events are a hint: a client that misses one asks.
  */
 export class InboxEvents {
   readonly #link: RedisLink;
   readonly #group: string;
-  /** Client to the time its inbox was last renewed, ms. */
+  /** When each client's inbox was last renewed, ms. */
   readonly #renewedAt = new Map<string, number>();
 
   constructor(link: RedisLink, group: string) {
@@ -47,7 +47,7 @@ export class InboxEvents {
 
   /**
    * Adds the events to this turn's pipeline. Never rejects.
-   * @returns whether Redis took them all; false also where its answer was lost.
+   * @returns whether Redis accepted all of them; false also if its answer was lost.
    */
   async publish(settlements: readonly Settlement[]): Promise<boolean> {
     const replies = [];
@@ -65,8 +65,8 @@ export class InboxEvents {
   }
 
   /**
-   * A stream that was renewed a while ago has an expiry, if it is still there. One that is not (its client closed it, or Redis
-   * lost its data) is made again by an XADD of its own, with an expiry: else it would stay for good.
+   * A stream that was renewed recently has an expiry, if it still exists. If not (its client closed it, or Redis lost its data),
+   * a separate XADD creates it, with an expiry: otherwise it would stay for good.
    */
   async #add(settlement: Settlement): Promise<void> {
     const { client } = settlement;

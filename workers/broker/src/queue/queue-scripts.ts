@@ -2,34 +2,34 @@ import { ADOPTED_SINCE } from '@onewriter/tenants';
 import { defineScript } from './redis-link.ts';
 
 /*
- * What the broker does with a tenant's BullMQ queue, for several jobs in one call. The data structures are BullMQ's
+ * The broker's operations on a tenant's BullMQ queue, for several jobs in one call. The data structures are BullMQ's
  * (6.7: moveToActive-11.lua, moveToFinished-14.lua, moveJobFromActiveToWait-9.lua), so its tools and Bull Board see
  * nothing unusual: `wait` (new jobs at the head, the oldest at the tail), `active` (same), `completed` and `failed`
- * by time, a hash and a lock per job. Left out is what the queues of a broker cannot have: parents, delays,
- * priorities, rate limits, retries; and the queue's own events: callers are told through their inbox.
+ * by time, a hash and a lock per job. Omitted is what the queues of a broker cannot have: parents, delays, priorities, rate
+ * limits, retries; and the queue's own events: callers are answered through their inbox.
  *
- * What each script writes first is a delete, which Redis allows at its memory limit, and lets what follows it through: else
- * a full Redis could never be emptied. Source: Redis, script.c (scriptVerifyOOM).
+ * Each script's first write is a delete, which Redis allows at its memory limit, and which lets the later writes through: a
+ * full Redis could otherwise never be emptied. Source: Redis, script.c (scriptVerifyOOM).
  *
- * A leader that was overtaken may still speak: stopped in the middle of a call, or with a lease it has not missed yet. And
- * what was sent on a connection that broke may be executed after what was sent on the next (turn.ts). So a field of the
- * queue's `meta` says whose it is: the epoch of the leader that adopted it last, and the turn of that adoption. Each
- * command brings the epoch and the turn that it was sent under:
+ * An overtaken leader may still send commands: it was stopped in the middle of a call, or does not know yet that its lease is
+ * gone. And what was sent on a broken connection may be executed after what was sent on the next (turn.ts). So a field of the
+ * queue's `meta` names its owner: the epoch of the leader that last reclaimed it, and the turn of that reclaim. Each command
+ * carries the epoch and the turn that it was sent under:
  *
- *   takeJobs, takeFollowUps   only under what is noted: later jobs would overtake, and nobody would know of those taken
- *   finishJobs                what is committed is completed whenever it comes; failed only if nobody adopted since
- *   adoptJobs, returnJobs     with a turn of their own, newer than what is noted; it is noted
- *   forgetDoubt               if nobody adopted or put back since
- *   renewLocks                whenever it comes: it only makes a lock last longer that is the broker's own
+ *   takeJobs, takeFollowUps   only under the noted turn: otherwise later jobs would overtake, and no broker would know the fetched ones
+ *   finishJobs                committed jobs are completed at any time; a job fails only if no reclaim followed
+ *   adoptJobs, returnJobs     with a turn of their own, newer than the noted one; it is noted
+ *   forgetDoubt               if no reclaim or requeue followed
+ *   renewLocks                at any time: it only makes the broker's own lock last longer
  *
- * `onewriter.bytes` of `meta` counts the bytes of the jobs that wait (ADR 0035): whatever puts a job into `wait` adds those of its
- * data, whatever takes it out subtracts them. Other tools do not; the count is right again when none waits.
+ * `onewriter.bytes` of `meta` counts the bytes of the waiting jobs (ADR 0035): each script that puts a job into `wait` adds those
+ * of its data, each that removes one subtracts them. Other tools do not; the count is right again when none waits.
  */
 
 /**
- * Only an adoption makes a queue ours: where Redis lost its data the field is gone, an older leader may have taken jobs since,
- * and whoever had the queue has to look at what is active before it takes more. Nothing is taken or adopted of a tenant that
- * is held: a program works on its file (ADR 0025).
+ * Only a reclaim makes a broker the owner of a queue. If Redis lost its data the field is gone, and an older leader may have
+ * fetched jobs since, so the owner has to read the active jobs before it fetches more. Jobs of a held tenant are neither fetched
+ * nor reclaimed: a program works on its file (ADR 0025).
  */
 const FENCE = `
 local found = call('HMGET', meta, 'onewriter.epoch', 'paused', 'onewriter.holds', 'onewriter.bytes')
@@ -45,10 +45,10 @@ end
 `;
 
 /**
- * Takes up to maxJobs into `taken`. Each command that a script calls costs about half a microsecond, twice that where it
- * writes, and each function that it defines about 0.2: as few as will do. The first write is a delete, see above.
- * Data that a script reads is copied twice, 10 to 25 ms for 8 MB, in which Redis answers no other client. So where not all
- * that waits fits, sizes are read first, and data only of what is taken.
+ * Fetches up to maxJobs into `taken`. Each command that a script calls costs about half a microsecond, twice that if it
+ * writes, and each function that it defines about 0.2: so it uses as few as possible. The first write is a delete, see above.
+ * Data that a script reads is copied twice, 10 to 25 ms for 8 MB, in which Redis answers no other client. So if not all
+ * waiting jobs fit, sizes are read first, and data only of the fetched jobs.
  */
 const TAKE = `
 local waiting = call('LLEN', wait)
@@ -60,7 +60,7 @@ if waiting > 0 then
   for n = 1, math.min(maxJobs, waiting) do
     local id, job, size
     if n > 1 or mayExceed then
-      -- How large it is has to be known first.
+      -- Its size has to be known first.
       id = call('LINDEX', wait, -1)
       if mayExceed then size = call('HSTRLEN', prefix .. id, 'data')
       else
@@ -103,12 +103,12 @@ if waiting > 0 then
     end
   end
   if tooLarge then taken = {-5, tooLarge, waiting} else taken[1] = waiting end
-  -- Where none waits the field goes: whatever was wrong with the count is forgotten.
+  -- Without waiting jobs the field is removed, which corrects any wrong count.
   if waitingBytes and not tooLarge then
     if waiting > 0 and tonumber(waitingBytes) > bytes then call('HINCRBY', meta, 'onewriter.bytes', -bytes)
     else call('HDEL', meta, 'onewriter.bytes') end
   end
-  -- Redis' clock may step back: jobs that are added from then on are not to seem older than these (add-job-script.ts).
+  -- Redis' clock may step back: jobs added later must not seem older than these (add-job-script.ts).
   local added = tonumber(newest or '')
   if added and added >= noteFrom and added > tonumber(call('HGET', meta, 'onewriter.added') or '0') then
     call('HSET', meta, 'onewriter.added', newest)
@@ -117,10 +117,10 @@ end
 `;
 
 /**
- * Moves the oldest waiting jobs to active; with `ifIdle` (1 or 0) only where none is active.
- * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, word, time from which on it is noted, ifIdle
+ * Moves the oldest waiting jobs to active; with `ifIdle` (1 or 0) only if none is active.
+ * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, word, time from which to note it, ifIdle
  * Returns jobs left in wait (-1: the queue is paused; -2: it belongs to a newer leader, whose epoch follows; -3: it has to
- * be adopted first; -4: the tenant is held; -5: the oldest is larger than maxBytes, its size and the jobs in wait follow),
+ * be reclaimed first; -4: the tenant is held; -5: the oldest is larger than maxBytes, its size and the jobs in wait follow),
  * then id, data and time of adding of each.
  */
 export const takeJobs = defineScript(
@@ -137,14 +137,14 @@ ${TAKE}
 return taken`,
 );
 
-/** Jobs at the tail of wait among which follow-ups are looked for; what was put back may lie behind them. */
+/** Jobs at the tail of wait that are searched for follow-ups; requeued jobs may lie behind these. */
 export const FOLLOW_UPS_AMONG = 128;
 
 /**
- * Moves to active the jobs that go on with an open transaction, all of them and no others; a pause of the queue does not stop
+ * Moves to active the jobs that continue an open transaction, all of them and no others; a pause of the queue does not stop
  * them.
  * KEYS wait, active, meta · ARGV prefix, token, lockMs, now, word, maxBytes
- * Returns as {@link takeJobs}; what waits are other jobs, 0 where the queue is paused, and -5 tells the size of all of them.
+ * Returns as {@link takeJobs}; the jobs in wait are other jobs, 0 where the queue is paused, and -5 gives the size of all.
  */
 export const takeFollowUps = defineScript(
   3,
@@ -181,17 +181,17 @@ if not paused then taken[1] = call('LLEN', wait) end
 return taken`,
 );
 
-/** Jobs above those that are kept, before they are deleted: all at once. */
+/** How many more jobs than those to keep may gather before they are deleted together. */
 const TRIM_SLACK = 10;
 
 /**
- * Moves active jobs to completed or failed, trims those to the newest (or a few more), and takes the next. A finished job's
- * data is dropped: a write that a person may send again lies in a dead letter (ADR 0035).
- * A job is failed only under our own lock, and if the queue was not adopted since: else it may be being committed. A job
- * that is completed is committed, whoever holds the lock.
+ * Moves active jobs to completed or failed, trims those lists to the newest (or a few more), and fetches the next. A finished
+ * job's data is dropped: a write that a person may send again is in a dead letter (ADR 0035).
+ * A job fails only under this broker's own lock, and if the queue was not reclaimed since: otherwise it may be being committed.
+ * A completed job is committed, whichever broker holds the lock.
  * KEYS wait, active, meta, completed, failed · ARGV prefix, token, lockMs, now, maxJobs, maxBytes, word, keep, time from
- * which on it is noted, then id, 'completed' or 'failed', and value of each
- * Returns the ids that were not failed, then what `take` returns (maxJobs 0: an empty list).
+ * which to note it, then id, 'completed' or 'failed', and value of each
+ * Returns the ids that were not failed, then the result of the fetch (maxJobs 0: an empty list).
  */
 export const finishJobs = defineScript(
   5,
@@ -212,7 +212,7 @@ for i = 10, #ARGV, 3 do
     mayFail = not adoptedSince(call('HGET', meta, 'onewriter.epoch'), word)
   end
   if fails and not (mayFail and call('GET', lock) == token) then
-    -- By a call whose answer was lost it may be failed already.
+    -- A call whose answer was lost may have failed it already.
     if not call('ZSCORE', KEYS[5], id) then refused[#refused + 1] = id end
   else
     call('DEL', lock)
@@ -246,11 +246,11 @@ return {refused, taken}`,
 );
 
 /**
- * Makes all active jobs ours, oldest first: a dead leader's, or those of a take whose answer was lost. Their data stays in
- * Redis until there is room for it.
+ * Makes this broker the owner of all active jobs, oldest first: a dead leader's, or those of a fetch whose answer was lost. Their
+ * data stays in Redis until there is room for it.
  * KEYS active, meta · ARGV prefix, token, lockMs, word with a new turn
- * Returns as {@link takeJobs}, with the data's size in its place (-3: it is older than the last adoption); what waits is not
- * counted: 1 says that jobs were put back that may be applied.
+ * Returns as {@link takeJobs}, with the data's size in its place (-3: it is older than the last reclaim); waiting jobs are not
+ * counted: 1 says that some of the requeued jobs may be applied.
  */
 export const adoptJobs = defineScript(
   2,
@@ -266,7 +266,7 @@ local ids = redis.call('LRANGE', KEYS[1], 0, -1)
 local jobs = {redis.call('HEXISTS', KEYS[2], 'onewriter.doubt')}
 for i = #ids, 1, -1 do
   local key = ARGV[1] .. ids[i]
-  -- That of a job that is finished is empty.
+  -- The data of a finished job is empty.
   if redis.call('HEXISTS', key, 'data') == 1 then
     redis.call('SET', key .. ':lock', ARGV[2], 'PX', ARGV[3])
     jobs[#jobs + 1] = ids[i]
@@ -277,14 +277,14 @@ for i = #ids, 1, -1 do
   end
 end
 return jobs`,
-  // A take is sent behind it: executed before, its jobs would be among those adopted, too.
+  // A fetch is sent behind it: executed before, its jobs would be among the reclaimed ones, too.
   true,
 );
 
 /**
- * Puts active jobs of ours back to the tail of wait, where the oldest is. Where one of them may be applied, whoever takes
- * them next has to know: it is a field of `meta` until the ledger could be asked.
- * A call that is repeated has a newer turn: the first may be executed after it, when the jobs were taken again.
+ * Requeues this broker's active jobs at the tail of wait, where the oldest is. If one of them may be applied, the next broker
+ * that fetches them has to know: a field of `meta` says so until the ledger could be asked.
+ * A repeated call has a newer turn: the first may be executed after it, when the jobs were fetched again.
  * KEYS wait, active, meta · ARGV prefix, token, word with a new turn, doubt (1 or 0), ids (newest first)
  * Returns how many.
  */
@@ -295,7 +295,7 @@ local returned, bytes = 0, 0
 redis.call('HDEL', KEYS[3], '')
 local noted = redis.call('HGET', KEYS[3], 'onewriter.epoch')
 if adoptedSince(noted, ARGV[3]) then return returned end
--- Where Redis lost its data only an adoption makes the queue ours, and only locks say which jobs are.
+-- If Redis lost its data only a reclaim makes a broker the owner, and only locks say which jobs are its own.
 local ours = (readTurn(noted)) == (readTurn(ARGV[3]))
 if ours then redis.call('HSET', KEYS[3], 'onewriter.epoch', ARGV[3]) end
 if ARGV[4] == '1' then redis.call('HSET', KEYS[3], 'onewriter.doubt', 1) end
@@ -316,7 +316,7 @@ return returned`,
 );
 
 /**
- * The ledger could be asked about all that was put back. KEYS meta · ARGV word
+ * The ledger could be asked about all requeued jobs. KEYS meta · ARGV word
  */
 export const forgetDoubt = defineScript(
   1,
@@ -326,8 +326,8 @@ return redis.call('HDEL', KEYS[1], 'onewriter.doubt')`,
 );
 
 /**
- * Keeps locks of ours alive. KEYS active (names the slot) · ARGV prefix, token, lockMs, ids
- * Returns how many are still ours.
+ * Keeps this broker's locks alive. KEYS active (names the slot) · ARGV prefix, token, lockMs, ids
+ * Returns how many it still has.
  */
 export const renewLocks = defineScript(
   1,

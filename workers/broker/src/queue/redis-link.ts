@@ -10,7 +10,7 @@ export interface RedisLinkOptions {
   readonly log: Logger;
   /** Shown by `CLIENT LIST`. */
   readonly name: string;
-  /** A connection on which an answer is due and nothing comes for this long is made anew. Default: 5,000. */
+  /** A connection that owes an answer and is silent for this long is replaced. Default: 5,000. */
   readonly silenceTimeoutMs?: number | undefined;
 }
 
@@ -20,18 +20,18 @@ const MAX_RECONNECT_PAUSE_MS = 500;
 /** Connections that broke because this process stood still end within this time. */
 const AFTER_STANDSTILL_MS = 200;
 const MAX_RETRY_PAUSE_MS = 1_000;
-/** Pause between two looks whether Redis has loaded its data; ioredis would wait for as long as Redis guesses, up to 10 s. */
+/** Pause between two checks whether Redis has loaded its data; ioredis would wait for as long as Redis guesses, up to 10 s. */
 const LOADING_LOOK_MS = 100;
 
 /** A Lua script, run by its hash. */
 export interface Script {
   readonly lua: string;
   readonly sha: string;
-  /** Its first so many arguments are keys. */
+  /** How many of its first arguments are keys. */
   readonly keys: number;
   /**
-   * Commands are sent behind it that must not be executed before it. It is sent in full: a Redis that has forgotten it
-   * (SCRIPT FLUSH) would refuse its hash, and it would be sent again behind them.
+   * Later commands must not be executed before it, so it is sent in full: a Redis that has forgotten it (SCRIPT FLUSH) would
+   * refuse its hash, and it would be sent again after them.
    */
   readonly inFull: boolean;
 }
@@ -41,22 +41,22 @@ export function defineScript(keys: number, lua: string, inFull = false): Script 
   return { lua, keys, inFull, sha: createHash('sha1').update(lua).digest('hex') };
 }
 
-/** Up to so many commands in a millisecond there is little to do: three are those of a lonely job. */
+/** Up to this many commands in a millisecond count as quiet: an uncontended job sends three. */
 const QUIET_COMMANDS_PER_MS = 6;
 
 /**
- * A connection to Redis on which nothing is queued or sent again behind our back: a command whose reply was lost may
- * have been executed, and whoever sent it has to look (see tenant-session.ts). Commands go to the socket in the order
- * they were issued. While there is much to do, all of one turn of the event loop go in one write: with many tenants at
- * work one system call serves them all. While there is little, those of one callback go at its end: a lonely write need
- * not wait for the turn. (Not with ioredis's pipelines: making one costs more than a command.)
+ * A connection to Redis that queues and repeats nothing on its own: a command whose reply was lost may have been executed, and
+ * its sender has to find out (see tenant-session.ts). Commands go to the socket in the order they were issued. When busy, all
+ * commands of one turn of the event loop go in one write: with many tenants at work one system call serves them all. When
+ * quiet, those of one callback go at its end, so that an uncontended write need not wait for the turn. (Not with ioredis's
+ * pipelines: making one costs more than a command.)
  */
 export class RedisLink {
   readonly redis: Redis;
   readonly #guard: RedisGuard;
   readonly #standstill = new Standstill();
   #corked = false;
-  /** Whether there is little to do, as the millisecond before had it. */
+  /** Whether the last millisecond was quiet. */
   #quiet = true;
   #millisecond = 0;
   #commands = 0;
@@ -84,7 +84,7 @@ export class RedisLink {
     this.redis.on('error', error => {
       const stoodStillMs = Math.round(this.#standstill.recentMs(AFTER_STANDSTILL_MS));
       if (stoodStillMs > 0 && !reported) {
-        // Answers that were due count as missing then; what is wrong with Redis shows when it is connected to again.
+        // Answers that were due count as missing then; real trouble with Redis shows after reconnecting.
         log.warn(
           { err: error, stoodStillMs },
           `This process was stopped, or stood still, for ${Math.round(stoodStillMs / 1_000)} s; connecting to Redis again`,
@@ -102,7 +102,7 @@ export class RedisLink {
     this.redis.on('end', () => this.#wake());
   }
 
-  /** What is wrong with the connection, for people; undefined while there is one to a server that can serve. */
+  /** Trouble with the connection, for people; undefined while connected to a server that can serve. */
   get trouble(): string | undefined {
     if (this.redis.status === 'ready') return undefined;
     return this.#guard.refusal?.message ?? 'Redis does not answer.';
@@ -134,8 +134,8 @@ export class RedisLink {
   }
 
   /**
-   * Sends what was issued at once, if there is little to do: Redis answers somebody who waits for the first of two commands
-   * only when it has executed all that it read with it.
+   * When quiet, sends the issued commands at once: Redis answers the first of two commands only when it has executed all that
+   * it read with it.
    */
   expedite(): void {
     if (this.#quiet) this.#uncork();
@@ -147,17 +147,17 @@ export class RedisLink {
     try {
       return await this.call('EVALSHA', sha, keys, ...args);
     } catch (error) {
-      // The first time, or the server was restarted: it was not executed, and is known from now on.
+      // Not yet known to this server (first use, or a restart): it was not executed. EVAL makes it known.
       if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
       return this.call('EVAL', lua, keys, ...args);
     }
   }
 
   /**
-   * Repeats what may be repeated until it succeeds, for as long as Redis is away or says "not now".
+   * Repeats a repeatable call until it succeeds, while Redis is away or says "not now".
    * @throws other errors of Redis; Error when the link is closed.
    */
-  async insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  async retryUntilDone<Result>(attempt: () => Promise<Result>): Promise<Result> {
     for (let tries = 1; ; tries++) {
       try {
         if (this.redis.status !== 'ready') await this.ready();
@@ -170,7 +170,7 @@ export class RedisLink {
     }
   }
 
-  /** Ends the connection; what is under way fails. Idempotent. */
+  /** Ends the connection; pending commands fail. Idempotent. */
   close(): void {
     this.#closed = true;
     this.#standstill.close();
@@ -189,7 +189,7 @@ export class RedisLink {
     this.#corked = true;
     this.redis.stream.cork();
     if (this.#quiet) process.nextTick(() => this.#uncork());
-    // After the poll phase: what all sockets and threads brought in this turn goes together.
+    // After the poll phase: the commands from all sockets and threads of this turn go together.
     else setImmediate(() => this.#uncork());
   }
 

@@ -6,7 +6,7 @@ import type { RedisLink } from './redis-link.ts';
 /** Tenants asked about in one round trip. */
 const CHUNK = 500;
 
-/** A tenant that nobody here is awake for, and whose queue is not empty. */
+/** A tenant with a queue that is not empty, and without a session that is awake. */
 export interface ForgottenWork {
   readonly tenant: string;
   readonly waiting: number;
@@ -14,7 +14,7 @@ export interface ForgottenWork {
 }
 
 /**
- * Looks at the queues of all tenants ever seen and finds work whose bell was never rung, or was lost with the process
+ * Reads the queues of all tenants ever seen and finds work whose notification was never sent, or was lost with the process
  * that popped it.
  */
 export class Sweep {
@@ -22,8 +22,8 @@ export class Sweep {
   readonly #group: string;
   readonly #log: Logger;
   readonly #stopped = new AbortController();
-  /** Tenants whose jobs the last sweep told of. */
-  #told = new Set<string>();
+  /** Tenants whose jobs the last sweep reported. */
+  #reported = new Set<string>();
   #idleJobs = 0;
 
   constructor(link: RedisLink, group: string, log: Logger) {
@@ -32,12 +32,12 @@ export class Sweep {
     this.#log = log;
   }
 
-  /** Jobs that two sweeps in a row found waiting, and of which nothing was taken in between: of paused tenants. */
+  /** Jobs that two sweeps in a row found waiting: jobs of paused tenants. */
   get idleJobs(): number {
     return this.#idleJobs;
   }
 
-  /** Sweeps at once and then every `intervalMs`, until {@link stop}. @param isAwake tenants that need no look. */
+  /** Sweeps at once and then every `intervalMs`, until {@link stop}. @param isAwake tenants to skip. */
   async run(
     intervalMs: number,
     isAwake: (tenant: string) => boolean,
@@ -46,10 +46,10 @@ export class Sweep {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       try {
-        await this.#link.insist(() => this.#sweep(isAwake, onFound));
+        await this.#link.retryUntilDone(() => this.#sweep(isAwake, onFound));
       } catch (error) {
         if (signal.aborted) return;
-        this.#log.error({ err: error }, 'The sweep failed; it is repeated');
+        this.#log.error({ err: error }, 'The sweep failed; trying again');
       }
       await pause(intervalMs, undefined, { signal }).catch(() => {}); // stopped
     }
@@ -65,7 +65,7 @@ export class Sweep {
     onFound: (work: ForgottenWork) => Promise<void>,
   ): Promise<void> {
     const key = groupKeys(this.#group).tenants;
-    const told = new Set<string>();
+    const reported = new Set<string>();
     let idleJobs = 0;
     for (let start = 0; !this.#stopped.signal.aborted; start += CHUNK) {
       const chunk = (await this.#link.call('ZRANGE', key, start, start + CHUNK - 1)) as string[];
@@ -81,12 +81,12 @@ export class Sweep {
         const waiting = Number(lengths[2 * index]);
         const active = Number(lengths[2 * index + 1]);
         if ((waiting === 0 && active === 0) || isAwake(tenant)) continue;
-        if (this.#told.has(tenant)) idleJobs += waiting;
-        told.add(tenant);
+        if (this.#reported.has(tenant)) idleJobs += waiting;
+        reported.add(tenant);
         await onFound({ tenant, waiting, active });
       }
     }
-    this.#told = told;
+    this.#reported = reported;
     this.#idleJobs = idleJobs;
   }
 }

@@ -11,7 +11,7 @@ import {
 } from './queue-scripts.ts';
 import type { RedisLink } from './redis-link.ts';
 
-/** A job as it lies in Redis. */
+/** A job as Redis stores it. */
 export interface TakenJob {
   readonly id: string;
   /** JSON of a WriteJobMessage, unparsed: the thread parses it. */
@@ -20,35 +20,35 @@ export interface TakenJob {
   readonly addedAt?: number | undefined;
 }
 
-/** What a take brought. */
+/** Result of a fetch. */
 export interface Taken {
   /** Oldest first. */
   readonly jobs: readonly TakenJob[];
-  /** Jobs that still wait; 0 where the queue is paused: whoever resumes it rings, or the sweep finds it. */
+  /** Jobs that still wait; 0 where the queue is paused: resuming it notifies, or the sweep finds it. */
   readonly waiting: number;
-  /** The tenant is held: nothing was taken, and its file has to be closed. */
+  /** The tenant is held: nothing was fetched, and its file has to be closed. */
   readonly held?: true;
-  /** Nothing was taken: the oldest job has so many bytes of data, more than there were to be. */
+  /** Nothing was fetched: the oldest job has this many bytes of data, which exceeds the bound. */
   readonly tooLarge?: number;
 }
 
-/** A job that is active, and whose data is in Redis. */
+/** An active job whose data is in Redis. */
 export interface ActiveJob extends Omit<TakenJob, 'data'> {
-  /** Of its data, in UTF-8. */
+  /** Size of its data, in UTF-8. */
   readonly bytes: number;
 }
 
-/** What an adoption brought. */
+/** Result of a reclaim. */
 export interface Adopted {
   /** Oldest first. Any of them may be applied. */
   readonly jobs: readonly ActiveJob[];
-  /** Among the jobs that wait there may be some that a leader put back, not knowing whether they are applied. */
+  /** A leader may have requeued waiting jobs without knowing whether they are applied. */
   readonly doubt: boolean;
-  /** The tenant is held: nothing was adopted. */
+  /** The tenant is held: nothing was reclaimed. */
   readonly held?: true;
 }
 
-/** A job that is done. */
+/** A finished job. */
 export interface FinishedJob {
   readonly id: string;
   readonly state: 'completed' | 'failed';
@@ -56,37 +56,37 @@ export interface FinishedJob {
   readonly value: string;
 }
 
-/** What a finish brought. */
+/** Result of a finish. */
 export interface Finished {
-  /** Jobs that could not be failed, because their lock is not ours. */
+  /** Jobs that could not be failed, because their lock is not this broker's. */
   readonly refused: readonly string[];
   readonly taken: Taken;
 }
 
-/** Who takes: the owner of the locks, and the epoch it leads with now. */
+/** The leader that fetches: it owns the locks, and leads with this epoch now. */
 export interface QueueLeader {
   readonly broker: string;
   readonly epoch: number;
 }
 
-/** How much to take at most. */
+/** How much to fetch at most. */
 export interface TakeBounds {
   readonly maxJobs: number;
-  /** Of data, also of the first job. */
+  /** Bytes of data, including the first job's. */
   readonly maxBytes: number;
-  /** Take only where no job is active: those that are come first. */
+  /** Fetch only if no job is active: active jobs come first. */
   readonly ifIdle?: boolean | undefined;
 }
 
-/** Life of a job's lock. Locks keep other tools' hands off; what keeps two brokers apart is the fence. */
+/** Life of a job's lock. Locks stop other tools; the fence separates two brokers. */
 export const LOCK_MS = 30_000;
 
-/** Events that BullMQ keeps per queue, of jobs added; nobody but people reads them. BullMQ's default is 10,000. */
+/** Events of added jobs that BullMQ keeps per queue; only people read them. BullMQ's default is 10,000. */
 const MAX_QUEUE_EVENTS = 100;
 
 /**
- * How far what is noted of the newest job's time may lie behind; the ledger covers an hour and more. Noted by the takes, but
- * not asked for by each: that is known here, and where it is not, noted once more.
+ * How far the noted time of the newest job may lag behind; the ledger covers an hour and more. Fetches note it, but do not ask
+ * for it each time: this object remembers it, and notes it once more if it does not know.
  */
 const NOTE_ADDED_EVERY_MS = 60_000;
 
@@ -108,10 +108,10 @@ export class TenantQueue {
   readonly #wait: string;
   readonly #active: string;
   readonly #meta: string;
-  /** Of the last adoption or return that was sent; the epoch is that of the adoption. */
+  /** Turn and epoch of the last reclaim sent, or the turn of a later requeue. */
   #epoch = 0;
   #turn = 0;
-  /** From which time of adding on a take notes it; ms by Redis' clock. */
+  /** A fetch notes times of adding from here on; ms by Redis' clock. */
   #noteFrom = 0;
 
   constructor(link: RedisLink, group: string, tenant: string, leader: QueueLeader) {
@@ -141,9 +141,9 @@ export class TenantQueue {
   }
 
   /**
-   * Takes the oldest waiting jobs. After an error of the connection it is not known whether any were taken:
+   * Fetches the oldest waiting jobs. After a connection error it is unknown whether any were fetched:
    * {@link adopt}.
-   * @param link the connection to take on.
+   * @param link the connection to use.
    * @throws OnewriterError FENCED; QueueForgotten
    */
   async take({ maxJobs, maxBytes, ifIdle = false }: TakeBounds, link = this.#link): Promise<Taken> {
@@ -165,7 +165,7 @@ export class TenantQueue {
   }
 
   /**
-   * Takes the jobs that go on with an open transaction, and tells how many others wait.
+   * Fetches the jobs that continue an open transaction, and counts the others that wait.
    * @param maxBytes of data of all of them
    * @throws as {@link take}
    */
@@ -185,8 +185,8 @@ export class TenantQueue {
   }
 
   /**
-   * Finishes jobs, and takes the next if `bounds` are given. May be repeated.
-   * @throws OnewriterError FENCED, QueueForgotten; the jobs are finished all the same.
+   * Finishes jobs, and fetches the next if `bounds` are given. Repeatable.
+   * @throws OnewriterError FENCED, QueueForgotten; the jobs are finished nevertheless.
    */
   async finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
     const args: (string | number)[] = [
@@ -213,12 +213,12 @@ export class TenantQueue {
   }
 
   /**
-   * Makes all active jobs ours, oldest first, and the queue, too; their data is read when there is room for it. May be
-   * repeated.
+   * Makes this broker the owner of the queue and of all its active jobs, oldest first; their data is read when there is room
+   * for it. Repeatable.
    * @throws OnewriterError FENCED
    */
   async adopt(): Promise<Adopted> {
-    // A take may be sent behind it, before the answer.
+    // A fetch may be sent behind it, before the answer.
     this.#epoch = this.#leader.epoch;
     this.#turn = nextTurn();
     this.#noteFrom = 0;
@@ -236,7 +236,7 @@ export class TenantQueue {
     return { jobs, doubt: doubt > 0 };
   }
 
-  /** Reads the data of active jobs. @returns those that are still there, in the order of `ids` */
+  /** Reads the data of active jobs. @returns those that still exist, in the order of `ids` */
   async read(ids: readonly string[]): Promise<readonly TakenJob[]> {
     const replies = (await Promise.all(
       ids.map(id => this.#link.call('HMGET', this.#prefix + id, 'data', 'timestamp')),
@@ -246,17 +246,17 @@ export class TenantQueue {
     );
   }
 
-  /** What is put back from now on is not meant by a {@link forgetDoubt} of before. */
+  /** Jobs requeued from now on are not covered by a {@link forgetDoubt} with this mark. */
   get doubtMark(): string {
     return turnWord(this.#epoch, this.#turn);
   }
 
-  /** The ledger could be asked: see {@link Adopted}. @param mark {@link doubtMark} of then. May be repeated. */
+  /** The ledger could be asked: see {@link Adopted}. @param mark {@link doubtMark} at that time. Repeatable. */
   async forgetDoubt(mark: string): Promise<void> {
     await this.#link.run(forgetDoubt, [this.#meta, mark]);
   }
 
-  /** Puts jobs back where they came from. @param ids oldest first. @param doubt one of them may be applied. */
+  /** Requeues jobs. @param ids oldest first. @param doubt one of them may be applied. */
   async giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
     this.#turn = nextTurn();
     await this.#link.run(returnJobs, [
@@ -271,13 +271,13 @@ export class TenantQueue {
     ]);
   }
 
-  /** What is taken under: after the epoch was raised it is not what is noted, and the queue has to be adopted again. */
+  /** The turn to fetch under. After the epoch was raised it is not the noted one, and the queue has to be reclaimed again. */
   get #word(): string {
     return turnWord(this.#leader.epoch, this.#turn);
   }
 
   #noteTime(taken: Taken): Taken {
-    // By the rule of the script, which notes the newest.
+    // The same rule as the script's, which notes the newest.
     const addedAt = taken.jobs.at(-1)?.addedAt ?? 0;
     if (addedAt >= this.#noteFrom) this.#noteFrom = addedAt + NOTE_ADDED_EVERY_MS;
     return taken;
@@ -305,15 +305,15 @@ export class TenantQueue {
     return [state, ...rest];
   }
 
-  /** Keeps the locks of jobs alive that take long. */
+  /** Keeps the locks of long-running jobs alive. */
   async renew(ids: readonly string[]): Promise<void> {
     await this.#link.run(renewLocks, [this.#active, this.#prefix, this.#leader.broker, LOCK_MS, ...ids]);
   }
 }
 
-/** Redis lost what it knew of the queue, or the epoch was raised: {@link TenantQueue.adopt} before anything is taken. */
+/** Redis lost its record of the queue, or the epoch was raised: {@link TenantQueue.adopt} before the next fetch. */
 export class QueueForgotten extends Error {
-  override readonly message = 'The queue has to be adopted first.';
+  override readonly message = 'The queue has to be reclaimed first.';
 }
 
 type Triple = readonly [id: string, value: string | number, addedAt: number | undefined];

@@ -9,7 +9,7 @@ import { Condemned } from './condemned.ts';
 const keys = groupKeys('default');
 const log = { error: () => {} } as unknown as Logger;
 
-/** Redis, as far as it is asked: hashes. */
+/** The hashes of Redis that are used. */
 class ModelLink {
   readonly hashes = new Map([
     [keys.starts, new Map<string, string>()],
@@ -17,7 +17,7 @@ class ModelLink {
   ]);
   readonly redis = { hgetall: async (key: string) => Object.fromEntries(this.hashes.get(key)!) };
 
-  insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  retryUntilDone<Result>(attempt: () => Promise<Result>): Promise<Result> {
     return attempt();
   }
 
@@ -33,16 +33,16 @@ class ModelLink {
 
 const open = (link: ModelLink) => new Condemned(link as unknown as RedisLink, 'default', log);
 
-describe('starts of jobs', () => {
-  it('condemn one that its process never survived, alone twice, and forget those that were near', async () => {
+describe('crash counts of jobs', () => {
+  it('poison a job that its process never survived, alone twice, and forget those that were near', async () => {
     const link = new ModelLink();
     for (let death = 1; death <= LIMITS.maxJobStarts + 1; death++) {
       const condemned = open(link);
       await condemned.load();
       // Two near it until it runs alone; one of them was finished, and no queue has it.
       const near = death < LIMITS.maxJobStarts ? ['near', 'finished'] : [];
-      await condemned.countLastStarts([['poison'], near].filter(jobs => jobs.length > 0));
-      const [poison, waiting] = await condemned.startsOf(['poison', 'waiting', 'near']);
+      await condemned.countLastCrashes([['poison'], near].filter(jobs => jobs.length > 0));
+      const [poison, waiting] = await condemned.crashCountsOf(['poison', 'waiting', 'near']);
       await condemned.forgetUnclaimed();
       expect(waiting).toBe(0);
       if (death > LIMITS.maxJobStarts) {
@@ -55,30 +55,30 @@ describe('starts of jobs', () => {
         expect(condemned.of('poison')).toBeUndefined();
       }
       expect(link.hashes.get(keys.starts)!.has('finished')).toBe(false);
-      if (death === LIMITS.maxJobStarts - 1) await condemned.forget([{ id: 'near', starts: death }]);
+      if (death === LIMITS.maxJobStarts - 1) await condemned.forget([{ id: 'near', crashCount: death }]);
     }
     const last = open(link);
     await last.load();
     expect([...link.hashes.get(keys.starts)!.keys()]).toEqual(['poison']);
-    await last.forget([{ id: 'poison', starts: 0 }]);
+    await last.forget([{ id: 'poison', crashCount: 0 }]);
     expect([...link.hashes.values()].map(({ size }) => size)).toEqual([0, 0]);
   });
 
   it('make jobs run alone at once whose thread was the only one at work', async () => {
     const link = new ModelLink();
-    for (const [death, starts] of [LIMITS.maxJobStarts - 1, LIMITS.maxJobStarts, 0].entries()) {
+    for (const [death, crashCounts] of [LIMITS.maxJobStarts - 1, LIMITS.maxJobStarts, 0].entries()) {
       const condemned = open(link);
       await condemned.load();
-      await condemned.countLastStarts([['poison']]);
-      expect(await condemned.startsOf(['poison'])).toEqual([starts]);
-      expect(condemned.maxTogether(starts) === 1).toBe(death < 2);
+      await condemned.countLastCrashes([['poison']]);
+      expect(await condemned.crashCountsOf(['poison'])).toEqual([crashCounts]);
+      expect(condemned.maxTogether(crashCounts) === 1).toBe(death < 2);
     }
     const beside = open(link);
-    await beside.countLastStarts([['a', 'b'], ['c']]);
-    expect(await beside.startsOf(['a', 'b', 'c'])).toEqual([1, 1, 1]);
+    await beside.countLastCrashes([['a', 'b'], ['c']]);
+    expect(await beside.crashCountsOf(['a', 'b', 'c'])).toEqual([1, 1, 1]);
   });
 
-  it('find the one of a crowd that ends its process in few deaths, and condemn no other', async () => {
+  it('find the job of a crowd that ends its process in few deaths, and poison no other', async () => {
     for (let seed = 1; seed <= 40; seed++) {
       const random = createRandom(seed);
       const link = new ModelLink();
@@ -91,26 +91,26 @@ describe('starts of jobs', () => {
       for (let isLiving = false; !isLiving; ) {
         const condemned = open(link);
         await condemned.load();
-        const starts = new Map<string, number>();
+        const crashCounts = new Map<string, number>();
         for (const jobs of tenants) {
-          for (const [index, count] of (await condemned.startsOf(jobs)).entries())
-            starts.set(jobs[index]!, count);
+          for (const [index, count] of (await condemned.crashCountsOf(jobs)).entries())
+            crashCounts.set(jobs[index]!, count);
         }
         const nextBatch = (jobs: readonly string[]) => {
           const candidates = jobs.map(id => ({
             bytes: 1,
-            maxTogether: condemned.maxTogether(starts.get(id)!),
+            maxTogether: condemned.maxTogether(crashCounts.get(id)!),
           }));
           return jobs.slice(0, chooseBatch(candidates, { maxJobs: LIMITS.maxBatchJobs, maxBytes: 1e6 }));
         };
         isLiving = true;
         while (isLiving && tenants[0]!.length > 0) {
           const batch = nextBatch(tenants[0]!);
-          const runsApart = condemned.mustRunApart(starts.get(batch[0]!)!);
+          const runsApart = condemned.mustRunApart(crashCounts.get(batch[0]!)!);
           if (runsApart) apart++;
           if (batch.includes(poison) && condemned.of(poison) === undefined) {
             const beside = runsApart ? [] : nextBatch(tenants[1]!);
-            await open(link).countLastStarts([batch, beside].filter(jobs => jobs.length > 0));
+            await open(link).countLastCrashes([batch, beside].filter(jobs => jobs.length > 0));
             deaths++;
             isLiving = false;
           } else tenants[0]!.splice(0, batch.length);
@@ -135,13 +135,13 @@ describe('starts of jobs', () => {
     ]);
   });
 
-  it('are not counted of a job that is condemned in part: its other writes run', async () => {
+  it('are not counted for a partly poisoned job: its other writes run', async () => {
     const link = new ModelLink();
     const condemned = open(link);
     const endless = { code: 'STATEMENT_TIMEOUT', message: 'It never ended.' };
     await condemned.condemn('job', 2, endless);
     for (let death = 1; death <= LIMITS.maxJobStarts + 1; death++) {
-      expect((await condemned.countStarts(['job', 'other']))[0]).toBe(0);
+      expect((await condemned.countCrash(['job', 'other']))[0]).toBe(0);
     }
     expect(condemned.of('job')).toEqual({ 2: endless });
     expect([...link.hashes.get(keys.starts)!.keys()]).toEqual(['other']);
@@ -153,7 +153,7 @@ describe('starts of jobs', () => {
     link.hashes.get(keys.starts)!.set('active', '2');
     const condemned = open(link);
     await condemned.load();
-    expect(await condemned.startsOf(['active'])).toEqual([2]);
+    expect(await condemned.crashCountsOf(['active'])).toEqual([2]);
     await condemned.forgetUnclaimed();
     expect([...link.hashes.get(keys.starts)!]).toEqual([['active', '2']]);
   });

@@ -3,181 +3,184 @@ import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from '../queue/redis-link.ts';
 
 /*
- * Jobs that ended their process or thread, and writes that must not run again. A start counts only where the job was in a
- * thread when that ended, which each thread notes before it begins (the writer's running-note.ts): not one that was taken
- * and waited, and not one of a parked tenant, however often that is tried. Of those that were in a thread only one is to
+ * Jobs that ended their process or thread, and writes that must not run again. A crash counts for a job only if the job was in a
+ * thread when the thread ended, which each thread notes before it begins (the writer's running-note.ts): not for a job that was
+ * fetched and waited, and not for one of a parked tenant, however often that is tried. Of the jobs in a thread only one is to
  * blame:
  *
- *   starts 0      never seen before                         batched as usual
- *   starts 1      in a thread when a process ended, as      batched as usual
- *                 were those of another thread
- *   starts max-2  … when two ended                          run with a few others of their tenant, and nothing else is in
- *                                                           a thread
- *   starts max-1  one of those few when a process ended; or run alone: nothing else is in a thread
- *                 no other thread was at work; or the
- *                 process grew too much
- *   starts max    was alone when a process ended            run alone once more: that may have been a kill -9 by hand
- *   starts max+1  was alone twice                           condemned: its callers get POISON_JOB, it does not run
+ *   crashes 0      never seen before                         batched as usual
+ *   crashes 1      in a thread when a process ended, as      batched as usual
+ *                  were those of another thread
+ *   crashes max-2  … when two ended                          run with a few others of their tenant, and nothing else is in
+ *                                                            a thread
+ *   crashes max-1  one of those few when a process ended; or run alone: nothing else is in a thread
+ *                  no other thread was at work; or the
+ *                  process grew too much
+ *   crashes max    was alone when a process ended            run alone once more: that may have been a kill -9 by a person
+ *   crashes max+1  was alone twice                           poisoned: its callers get POISON_JOB, it does not run
  *
- * So the second start of what was alone at a death is never beside other tenants. A job that was merely near does not get
- * beyond "alone", unless the process is killed twice just while it runs. Of a crowd that was near twice few run alone: each time
- * all other tenants wait.
+ * So a job that was alone at a crash never starts again beside other tenants. A job that was merely near does not get beyond
+ * "alone", unless the process is killed twice just while it runs. Of a crowd that was near twice few run alone: each time all
+ * other tenants wait.
  */
 
 /** Errors by index of the write; -1 is the whole job. */
 type Verdict = Readonly<Record<number, WireError>>;
 
-const MAX_STARTS = LIMITS.maxJobStarts;
-/** With so many a job runs alone. */
-const ALONE_STARTS = MAX_STARTS - 1;
-/** With so many it runs with few others. */
-const FEW_STARTS = MAX_STARTS - 2;
-/** So few: of a batch of 32, as many batches as jobs that run alone if one of these ends the process. */
+const MAX_CRASHES = LIMITS.maxJobStarts;
+/** At this count a job runs alone. */
+const ALONE_CRASHES = MAX_CRASHES - 1;
+/** At this count it runs with few others. */
+const FEW_CRASHES = MAX_CRASHES - 2;
+/** A batch of 32 becomes about as many small batches as jobs run alone if one of these ends the process. */
 const FEW_JOBS = 6;
 /** Fields of one command. */
 const MAX_FIELDS = 1_000;
 
-/** What is known of jobs that did harm; in Redis, so that a successor knows it. */
+/** Crash counts and errors of jobs that did harm; in Redis, for successors. */
 export class Condemned {
   readonly #link: RedisLink;
-  readonly #starts: string;
+  readonly #crashCounts: string;
   readonly #condemned: string;
   readonly #log: Logger;
   readonly #verdicts = new Map<string, Verdict>();
-  /** Jobs that were counted for dead leaders and not found in a queue so far. */
+  /** Jobs that were counted for dead leaders and not found in a queue yet. */
   readonly #unclaimed = new Set<string>();
 
   constructor(link: RedisLink, group: string, log: Logger) {
     const keys = groupKeys(group);
     this.#link = link;
-    this.#starts = keys.starts;
+    this.#crashCounts = keys.starts;
     this.#condemned = keys.condemned;
     this.#log = log;
   }
 
-  /** Reads what predecessors noted. */
+  /** Reads the notes of predecessors. */
   async load(): Promise<void> {
-    const flat = (await this.#link.insist(() => this.#link.redis.hgetall(this.#condemned))) as Record<
+    const flat = (await this.#link.retryUntilDone(() => this.#link.redis.hgetall(this.#condemned))) as Record<
       string,
       string
     >;
     for (const [id, json] of Object.entries(flat)) this.#verdicts.set(id, JSON.parse(json) as Verdict);
-    // A predecessor that died between the end of a job and its note leaves it behind.
-    const counted = (await this.#link.insist(() => this.#link.call('HKEYS', this.#starts))) as string[];
+    // A predecessor that died after the end of a job and before removing its note left the note.
+    const counted = (await this.#link.retryUntilDone(() =>
+      this.#link.call('HKEYS', this.#crashCounts),
+    )) as string[];
     for (const id of counted) this.#unclaimed.add(id);
   }
 
-  /** What must not run of a job; undefined: nothing. */
+  /** The writes of a job that must not run; undefined: none. */
   of(jobId: string): Verdict | undefined {
     return this.#verdicts.get(jobId);
   }
 
   /** Whether there is something to {@link forget}. */
-  knows({ id, starts }: { readonly id: string; readonly starts: number }): boolean {
-    return starts > 0 || this.#verdicts.has(id);
+  knows({ id, crashCount }: { readonly id: string; readonly crashCount: number }): boolean {
+    return crashCount > 0 || this.#verdicts.has(id);
   }
 
   /** Forbids a write (-1: all of the job's) for good. */
   async condemn(jobId: string, index: number, error: WireError): Promise<void> {
     const verdict = { ...this.#verdicts.get(jobId), [index]: error };
     this.#verdicts.set(jobId, verdict);
-    await this.#link.insist(() => this.#link.call('HSET', this.#condemned, jobId, JSON.stringify(verdict)));
+    await this.#link.retryUntilDone(() =>
+      this.#link.call('HSET', this.#condemned, jobId, JSON.stringify(verdict)),
+    );
   }
 
-  /** Whether nothing else may be in a thread while a job with so many starts is. */
-  mustRunApart(starts: number): boolean {
-    return starts >= FEW_STARTS;
+  /** Whether nothing else may be in a thread while a job with this crash count is. */
+  mustRunApart(crashCount: number): boolean {
+    return crashCount >= FEW_CRASHES;
   }
 
-  /** Jobs of a batch in which one with so many starts is, at most; Infinity: any number. */
-  maxTogether(starts: number): number {
-    if (starts >= ALONE_STARTS) return 1;
-    return starts >= FEW_STARTS ? FEW_JOBS : Number.POSITIVE_INFINITY;
+  /** Size of a batch with a job of this crash count, at most; Infinity: unbounded. */
+  maxTogether(crashCount: number): number {
+    if (crashCount >= ALONE_CRASHES) return 1;
+    return crashCount >= FEW_CRASHES ? FEW_JOBS : Number.POSITIVE_INFINITY;
   }
 
   /**
-   * Counts one more start for jobs whose process or thread ended with them in it, and condemns those that were alone.
-   * @param least what they then have at least
-   * @returns the starts of each; 0 for a condemned one, which does no harm any more.
+   * Counts one more crash for jobs that were in their process or thread when it ended, and poisons those that were alone.
+   * @param least the lowest count they have then
+   * @returns the crash count of each; 0 for a poisoned one, which can do no more harm.
    */
-  async countStarts(jobIds: readonly string[], least = 0): Promise<readonly number[]> {
-    const known = await this.startsOf(jobIds);
+  async countCrash(jobIds: readonly string[], least = 0): Promise<readonly number[]> {
+    const known = await this.crashCountsOf(jobIds);
     return Promise.all(
       jobIds.map(async (id, index) => {
         if (this.#verdicts.has(id)) return 0;
-        const starts = Math.max(known[index]! + 1, least);
-        if (starts > MAX_STARTS) {
+        const crashCount = Math.max(known[index]! + 1, least);
+        if (crashCount > MAX_CRASHES) {
           this.#log.error(
-            { job: id, starts },
-            'A job ended its process whenever it was started; it is set aside',
+            { job: id, crashes: crashCount },
+            'A job ended its process each time it ran; setting it aside',
           );
-          await this.condemn(id, -1, poison(starts));
+          await this.condemn(id, -1, poison(crashCount));
           return 0;
         }
-        await this.#link.insist(() => this.#link.call('HSET', this.#starts, id, starts));
-        return starts;
+        await this.#link.retryUntilDone(() => this.#link.call('HSET', this.#crashCounts, id, crashCount));
+        return crashCount;
       }),
     );
   }
 
   /**
-   * Counts a start for the jobs that dead leaders had in their threads; {@link startsOf} gives them to who finds them.
+   * Counts a crash for the jobs that dead leaders had in their threads; {@link crashCountsOf} returns the counts later.
    * @param threads the jobs of each thread that was at work
    */
-  async countLastStarts(threads: readonly (readonly string[])[]): Promise<void> {
+  async countLastCrashes(threads: readonly (readonly string[])[]): Promise<void> {
     const jobIds = [...new Set(threads.flat())];
-    await this.countStarts(jobIds, threads.length === 1 ? ALONE_STARTS : 0);
+    await this.countCrash(jobIds, threads.length === 1 ? ALONE_CRASHES : 0);
     for (const id of jobIds) this.#unclaimed.add(id);
   }
 
-  /** Has jobs run alone from their next start on. */
+  /** Makes jobs run alone from now on. */
   async suspect(jobIds: readonly string[]): Promise<void> {
-    const known = await this.startsOf(jobIds);
+    const known = await this.crashCountsOf(jobIds);
     await Promise.all(
       jobIds.map(async (id, index) => {
-        if (known[index]! >= ALONE_STARTS || this.#verdicts.has(id)) return;
-        await this.#link.insist(() => this.#link.call('HSET', this.#starts, id, ALONE_STARTS));
+        if (known[index]! >= ALONE_CRASHES || this.#verdicts.has(id)) return;
+        await this.#link.retryUntilDone(() => this.#link.call('HSET', this.#crashCounts, id, ALONE_CRASHES));
       }),
     );
   }
 
-  /** Starts of jobs that were active; 0 for a condemned one. */
-  async startsOf(jobIds: readonly string[]): Promise<readonly number[]> {
+  /** Crash counts of jobs that were active; 0 for a poisoned one. */
+  async crashCountsOf(jobIds: readonly string[]): Promise<readonly number[]> {
     if (jobIds.length === 0) return [];
     for (const id of jobIds) this.#unclaimed.delete(id);
-    const known = (await this.#link.insist(() => this.#link.call('HMGET', this.#starts, ...jobIds))) as (
-      | string
-      | null
-    )[];
+    const known = (await this.#link.retryUntilDone(() =>
+      this.#link.call('HMGET', this.#crashCounts, ...jobIds),
+    )) as (string | null)[];
     return jobIds.map((id, index) => (this.#verdicts.has(id) ? 0 : Number(known[index] ?? 0)));
   }
 
-  /** Forgets what was counted of jobs that no queue has any more: they were finished. */
+  /** Forgets the counts of jobs that no queue has any more: they were finished. */
   async forgetUnclaimed(): Promise<void> {
     const ids = [...this.#unclaimed];
     this.#unclaimed.clear();
     for (let start = 0; start < ids.length; start += MAX_FIELDS) {
-      await this.forget(ids.slice(start, start + MAX_FIELDS).map(id => ({ id, starts: 1 })));
+      await this.forget(ids.slice(start, start + MAX_FIELDS).map(id => ({ id, crashCount: 1 })));
     }
   }
 
-  /** Forgets jobs that are done. */
-  async forget(jobs: readonly { readonly id: string; readonly starts: number }[]): Promise<void> {
+  /** Forgets finished jobs. */
+  async forget(jobs: readonly { readonly id: string; readonly crashCount: number }[]): Promise<void> {
     const noted = jobs.filter(job => this.knows(job)).map(({ id }) => id);
     if (noted.length === 0) return;
     for (const id of noted) this.#verdicts.delete(id);
     await Promise.all([
-      this.#link.insist(() => this.#link.call('HDEL', this.#starts, ...noted)),
-      this.#link.insist(() => this.#link.call('HDEL', this.#condemned, ...noted)),
+      this.#link.retryUntilDone(() => this.#link.call('HDEL', this.#crashCounts, ...noted)),
+      this.#link.retryUntilDone(() => this.#link.call('HDEL', this.#condemned, ...noted)),
     ]);
   }
 }
 
-function poison(starts: number): WireError {
+function poison(crashCount: number): WireError {
   const code: ErrorCode = 'POISON_JOB';
   return {
     code,
-    message: `The process ended at each of ${starts} starts of this job; it was set aside and not applied.`,
-    details: { starts },
+    message: `The process ended at each of ${crashCount} starts of this job; it was set aside and not applied.`,
+    details: { starts: crashCount },
   };
 }

@@ -2,8 +2,8 @@
 export type Failpoint = () => void;
 
 /**
- * Reads `ONEWRITER_FAILPOINT`, for example `after-commit:3`: the process is killed when the third batch has been
- * committed and nobody was told. Nothing where it is not set.
+ * Reads `ONEWRITER_FAILPOINT`, for example `after-commit:3`: the process is killed after the third batch was committed, before
+ * any caller is answered. Does nothing where it is not set.
  * @throws TypeError for a failpoint that does not exist: a fault test must not pass because of a typing error.
  */
 export function readFailpoint(name: string, setting: string | undefined): Failpoint {

@@ -13,7 +13,7 @@ function createRedis(tenants: number) {
     if (command === 'SSCAN') {
       const from = Number(args[0]);
       const to = from + 300;
-      // A scan may tell a name twice.
+      // A scan may return a name twice.
       return [to < tenants ? String(to) : '0', names.slice(Math.max(0, from - 10), to)];
     }
     if (command === 'ZMSCORE') return args.map(name => name.slice(1));
@@ -21,20 +21,23 @@ function createRedis(tenants: number) {
     if (command === 'SREM' && key === open) return removed.push(...args);
     throw new Error(`What does ${command} do?`);
   };
-  const link = { call, insist: (attempt: () => Promise<unknown>) => attempt() } as unknown as RedisLink;
+  const link = {
+    call,
+    retryUntilDone: (attempt: () => Promise<unknown>) => attempt(),
+  } as unknown as RedisLink;
   return { link, removed };
 }
 
 it('reclaims each tenant with active jobs once, the newest first, few at a time, and forgets the others', async () => {
   const { link, removed } = createRedis(2_000);
-  const adopted: string[] = [];
+  const reclaimed: string[] = [];
   let underWay = 0;
   let most = 0;
   const reclaim = new Reclaim({
     link,
     group: 'default',
-    adopt: async tenant => {
-      adopted.push(tenant);
+    reclaim: async tenant => {
+      reclaimed.push(tenant);
       most = Math.max(most, ++underWay);
       await new Promise(setImmediate);
       underWay--;
@@ -44,7 +47,7 @@ it('reclaims each tenant with active jobs once, the newest first, few at a time,
   });
   expect(await reclaim.run()).toBe(true);
   const expected = Array.from({ length: 667 }, (_, index) => `t${1_998 - 3 * index}`);
-  expect(adopted).toEqual(expected);
+  expect(reclaimed).toEqual(expected);
   expect(most).toBe(32);
   expect(removed).toHaveLength(2_000 - 667 - 1);
   expect(removed).not.toContain('t1');
@@ -52,21 +55,21 @@ it('reclaims each tenant with active jobs once, the newest first, few at a time,
 
 it('begins no more when there is no room, or it is stopped', async () => {
   const { link } = createRedis(2_000);
-  const adopted: string[] = [];
+  const reclaimed: string[] = [];
   let makeRoom: () => void = () => {};
   const room = new Promise<void>(resolve => (makeRoom = resolve));
   const reclaim = new Reclaim({
     link,
     group: 'default',
-    adopt: async tenant => void adopted.push(tenant),
-    untilRoom: () => (adopted.length < 10 ? Promise.resolve() : room),
+    reclaim: async tenant => void reclaimed.push(tenant),
+    untilRoom: () => (reclaimed.length < 10 ? Promise.resolve() : room),
     isOpen: () => false,
   });
   const running = reclaim.run();
-  await vi.waitFor(() => expect(adopted.length).toBeGreaterThanOrEqual(10));
-  expect(adopted.length).toBeLessThan(10 + 32);
+  await vi.waitFor(() => expect(reclaimed.length).toBeGreaterThanOrEqual(10));
+  expect(reclaimed.length).toBeLessThan(10 + 32);
   reclaim.stop();
   makeRoom();
   expect(await running).toBe(false);
-  expect(adopted.length).toBeLessThan(10 + 2 * 32);
+  expect(reclaimed.length).toBeLessThan(10 + 2 * 32);
 });

@@ -10,7 +10,7 @@ const choose = (togethers: readonly number[], maxJobs = 32) =>
     { maxJobs, maxBytes: 1_000 },
   );
 
-it('takes what fits, the first whatever its size', () => {
+it('chooses the jobs that fit, the first whatever its size', () => {
   const jobs = [600, 300, 200].map(bytes => ({ bytes, maxTogether: ANY }));
   expect(chooseBatch(jobs, { maxJobs: 32, maxBytes: 1_000 })).toBe(2);
   expect(chooseBatch(jobs, { maxJobs: 32, maxBytes: 100 })).toBe(1);

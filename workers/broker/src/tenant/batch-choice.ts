@@ -1,14 +1,14 @@
 /*
- * Which of a tenant's jobs go into its next batch: those that wait longest, in their order, as many as fit. A job that may have
- * ended a process shares a batch with few others, and only with such: where that batch ends the process again, few jobs run
- * alone, and none of them only because it was near.
+ * Chooses the jobs of a tenant's next batch: those that wait longest, in their order, as many as fit. A job that may have ended
+ * a process shares a batch with few others, and only with such jobs: if that batch ends the process again, few jobs run alone,
+ * and none of them only because it was near.
  */
 
-/** What decides whether a job goes into a batch. */
+/** The facts that decide whether a job goes into a batch. */
 export interface BatchCandidate {
-  /** Of its data. */
+  /** Size of its data. */
   readonly bytes: number;
-  /** Jobs of a batch that it is in, at most, itself included; Infinity: as many as fit. */
+  /** Size of a batch that contains it, at most, itself included; Infinity: as many as fit. */
   readonly maxTogether: number;
 }
 

@@ -1,7 +1,7 @@
 import { presenceKey } from '@onewriter/protocol';
 import { isTemporary, type RedisLink } from '../queue/redis-link.ts';
 
-/** Whether clients are there whose transactions are to begin, or are open. */
+/** Finds out whether a client with a transaction still exists. */
 export class ClientPresence {
   readonly #link: RedisLink;
   readonly #group: string;
@@ -11,7 +11,7 @@ export class ClientPresence {
     this.#group = group;
   }
 
-  /** True also where Redis does not say. */
+  /** True also where Redis does not answer. */
   async isHere(client: string): Promise<boolean> {
     try {
       return (await this.#link.call('EXISTS', presenceKey(this.#group, client))) !== 0;

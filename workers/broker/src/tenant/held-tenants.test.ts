@@ -14,9 +14,9 @@ class Model {
   /** The session has the file open. */
   isOpen = false;
   closes = 0;
-  /** The next hold runs out then, unless it is renewed. */
+  /** When the next hold expires, unless it is renewed. */
   endsInMs = 30_000;
-  /** Of the holds. */
+  /** Names of the holds. */
   names: string[] = [];
   /** Whether a close was for a person. */
   readonly forPerson: boolean[] = [];
@@ -36,7 +36,7 @@ class Model {
       return result;
     };
     const link = {
-      insist: <Result>(attempt: () => Promise<Result>) => attempt(),
+      retryUntilDone: <Result>(attempt: () => Promise<Result>) => attempt(),
       call: (command: string, key: string) =>
         answer(() => {
           if (command === 'HEXISTS') return Number(this.holds > 0);
@@ -86,10 +86,10 @@ class Model {
 
   ring(): void {
     this.waiting++;
-    if (!this.held.onRing('t')) this.#open();
+    if (!this.held.onNotified('t')) this.#open();
   }
 
-  /** A session whose first take says that the tenant is held gives way. */
+  /** A session whose first fetch reports a hold gives way. */
   #open(): void {
     if (this.holds > 0) this.held.release('t');
     else {
@@ -116,7 +116,7 @@ describe('a held tenant', () => {
     [['create', 'pause'], true],
     [['delete'], true],
     [['restore'], true],
-  ])('held by %j is said to be looked after by a person: %s', async (names, expected) => {
+  ])('held by %j is handled by a person: %s', async (names, expected) => {
     const model = new Model();
     model.names = names;
     model.add();
@@ -124,7 +124,7 @@ describe('a held tenant', () => {
     expect(model.forPerson).toEqual([expected]);
   });
 
-  it('is looked at again when a hold runs out that nothing ends, also where it was renewed', async () => {
+  it('is looked at again when a hold expires, also where it was renewed', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     onTestFinished(() => void vi.useRealTimers());
     const model = new Model();
@@ -133,7 +133,7 @@ describe('a held tenant', () => {
     await settle();
     model.ring();
     await settle();
-    // Renewed, it is held still at the first look; then its process dies, which rings for nothing.
+    // Renewed, it is held still at the first look; then its process dies, which sends no notification.
     vi.advanceTimersByTime(29_000);
     await settle();
     expect(model.frees).toBe(0);
@@ -178,7 +178,7 @@ describe('a held tenant', () => {
     expect([model.isOpen, model.waiting, model.frees]).toEqual([true, 0, 1]);
   });
 
-  it('is not closed by the bell that tells of the end of a hold, nor made known by it', async () => {
+  it('is not closed by the notification at the end of a hold, nor made known by it', async () => {
     const model = new Model();
     model.held.release('t');
     await settle();
@@ -186,7 +186,7 @@ describe('a held tenant', () => {
   });
 
   it.each(Array.from({ length: 50 }, (_, seed) => seed))(
-    'is never open once it is released, and always served at the end, whatever rings (seed %i)',
+    'is never open once it is released, and always served at the end, whatever notifications come (seed %i)',
     async seed => {
       const random = integersOf(seed);
       const model = new Model(seed);

@@ -13,34 +13,35 @@ import { nextTurn, turnWord } from '../leader/turn.ts';
 import { defineScript, type RedisLink } from '../queue/redis-link.ts';
 
 /*
- * Tenants that are held: a program works on their file, so this broker has it closed and takes nothing (ADR 0025).
+ * Held tenants: a program works on their file, so this broker keeps it closed and fetches nothing (ADR 0025).
  *
- *                 a take says so, or the release bell rings          file closed, Redis says so
+ *                 a fetch or a release notification says so          file closed, Redis knows it
  *   as usual ─────────────────────────────────────────▶ releasing ─────────────────────▶ held
  *      ▲                                                    ▲ │                             │
  *      └──────────────── no hold is left ───────────────────┼─┘                             │
- *                                                           └──────── any bell ◀────────────┘
+ *                                                           └──── any notification ◀────────┘
  *
- * The end of a hold rings. That of a process that died does not: the holds are looked at again when the next runs out.
+ * The end of a hold sends a notification. The death of the holder's process does not: the holds are looked at again when the
+ * next one expires.
  *
- * Bells that ring meanwhile come here, so that no session is made behind the back of a release. They have the holds looked at
- * again: the last may have ended, or run out.
+ * Notifications of a held tenant come here, so that no session is made during a release. They cause a new look at the holds:
+ * the last may have ended, or expired.
  */
 
-/** What {@link HeldTenants} needs of the leader. */
+/** Dependencies of {@link HeldTenants}. */
 export interface HeldTenantsOptions {
   readonly link: RedisLink;
   readonly group: string;
   readonly log: Logger;
   readonly epoch: () => number;
   /**
-   * Finishes what was begun, puts back what was not, closes the file and forgets the session.
-   * @param isForPerson a person asked for one of the holds: who looks after the file, whatever happened to it
+   * Finishes what was begun, requeues the rest, closes the file and forgets the session.
+   * @param isForPerson a person asked for one of the holds, and handles whatever happened to the file
    */
   readonly close: (tenant: string, isForPerson: boolean) => Promise<void>;
   /** No hold is left. */
   readonly onEnded: (tenant: string) => void;
-  /** Called after it, where jobs may wait. */
+  /** Called after it, if jobs may wait. */
   readonly onFree: (tenant: string) => void;
   /** Resolves where this process still leads, under a higher epoch; else it ends. */
   readonly onFenced: (tenant: string, error: OnewriterError) => Promise<void>;
@@ -49,33 +50,33 @@ export interface HeldTenantsOptions {
 
 interface Held {
   state: 'releasing' | 'held';
-  /** The release bell rang since the holds were last looked at. */
-  rung: boolean;
-  /** It was the tenant's own, which says that jobs wait. */
+  /** A release notification arrived since the holds were last looked at. */
+  notified: boolean;
+  /** The tenant's own notification arrived, so jobs wait. */
   hasWork: boolean;
-  /** Runs until the next hold runs out. */
+  /** Ends when the next hold expires. */
   timer: NodeJS.Timeout | undefined;
 }
 
-/** Not those that an application's request or the broker adds: a write may come while one makes a tenant. */
+/** Without holds of an application's request or of the broker: a write may arrive while a hold creates a tenant. */
 const FOR_PERSON: ReadonlySet<string> = new Set<HolderName>(['pause', 'delete', 'restore']);
 
 interface Look {
   readonly isHeld: boolean;
-  /** That wait or are active. */
+  /** Jobs that wait or are active. */
   readonly jobs: number;
-  /** Where it is held: until the next hold runs out, unless it is renewed. */
+  /** Where it is held: time until the next hold expires, unless it is renewed. */
   readonly nextEndMs: number;
 }
 
-/** So that it has run out then by Redis' clock, too. */
+/** Added so that the hold has expired by Redis' clock, too. */
 const AFTER_END_MS = 50;
-/** Node's timers take no more. */
+/** The longest delay of Node's timers. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const releaseFile = defineScript(4, RELEASE_FILE);
 
-/** The tenants of a leader that are held. */
+/** The held tenants of a leader. */
 export class HeldTenants {
   readonly #options: HeldTenantsOptions;
   readonly #tenants = new Map<string, Held>();
@@ -84,35 +85,35 @@ export class HeldTenants {
     this.#options = options;
   }
 
-  /** Tenants that are held, as far as this leader knows. */
+  /** Held tenants, as far as this leader knows. */
   get size(): number {
     return this.#tenants.size;
   }
 
-  /** The tenant's bell rang. @returns false where it is not held: the bell is for its session. */
-  onRing(tenant: string): boolean {
+  /** Called on the tenant's notification. @returns false where it is not held: the notification is for its session. */
+  onNotified(tenant: string): boolean {
     const held = this.#tenants.get(tenant);
     if (held === undefined) return false;
     held.hasWork = true;
-    // One that is being looked at is not looked at again for each job that comes: the end of a hold rings the release bell.
+    // During a look no job causes another one: the end of a hold sends a release notification.
     if (held.state === 'held') this.#lookAgain(tenant, held);
     return true;
   }
 
-  /** Somebody may hold the tenant, or may have ended the hold. */
+  /** A hold may have been added or ended. */
   release(tenant: string): void {
     const held = this.#tenants.get(tenant);
     if (held !== undefined) {
       this.#lookAgain(tenant, held);
       return;
     }
-    const added: Held = { state: 'held', rung: false, hasWork: false, timer: undefined };
+    const added: Held = { state: 'held', notified: false, hasWork: false, timer: undefined };
     this.#tenants.set(tenant, added);
     this.#lookAgain(tenant, added);
   }
 
   #lookAgain(tenant: string, held: Held): void {
-    held.rung = true;
+    held.notified = true;
     if (held.state === 'held') this.#run(tenant, held).catch(this.#options.onBug);
   }
 
@@ -121,19 +122,19 @@ export class HeldTenants {
     held.state = 'releasing';
     clearTimeout(held.timer);
     let endsInMs = 0;
-    while (held.rung) {
-      held.rung = false;
+    while (held.notified) {
+      held.notified = false;
       const { isHeld, jobs, nextEndMs } = await this.#look(tenant);
       endsInMs = nextEndMs;
-      // A release bell that rang meanwhile may be of a hold that was added since.
-      if (isHeld || held.rung) continue;
+      // A release notification during the look may be of a hold that was added since.
+      if (isHeld || held.notified) continue;
       this.#tenants.delete(tenant);
       onEnded(tenant);
       if (jobs > 0 || held.hasWork) onFree(tenant);
       return;
     }
     held.state = 'held';
-    // One that is renewed meanwhile ends later: then it is looked at again.
+    // A hold that is renewed meanwhile expires later: then it is looked at again.
     const timer = setTimeout(
       () => this.#lookAgain(tenant, held),
       Math.min(endsInMs + AFTER_END_MS, MAX_TIMER_MS),
@@ -141,11 +142,11 @@ export class HeldTenants {
     held.timer = timer.unref();
   }
 
-  /** Closes the file and says so, if the tenant is held. */
+  /** If the tenant is held, closes the file and records that in Redis. */
   async #look(tenant: string): Promise<Look> {
     const { link, group, close } = this.#options;
     const { wait, active, meta, holds } = holdKeys(group, tenant);
-    const [isHeld, waiting, begun, records] = await link.insist(() =>
+    const [isHeld, waiting, begun, records] = await link.retryUntilDone(() =>
       Promise.all([
         link.call('HEXISTS', meta, 'onewriter.holds'),
         link.call('LLEN', wait),
@@ -153,21 +154,21 @@ export class HeldTenants {
         link.call('HVALS', holds),
       ]),
     );
-    // A hold that comes after this rings again.
+    // A hold that is added after this sends another notification.
     if (isHeld === 0) return { isHeld: false, jobs: Number(waiting) + Number(begun), nextEndMs: 0 };
     const isForPerson = (records as string[]).some(json =>
       FOR_PERSON.has((JSON.parse(json) as HoldRecord).name),
     );
     await close(tenant, isForPerson);
-    return this.#tellReleased(tenant);
+    return this.#recordReleased(tenant);
   }
 
-  async #tellReleased(tenant: string): Promise<Look> {
+  async #recordReleased(tenant: string): Promise<Look> {
     const { link, group, epoch, onFenced } = this.#options;
     const { wait, active, meta, holds, prefix } = holdKeys(group, tenant);
     for (;;) {
-      // Executed late, after the tenant was free and opened again, it must not say that its file is closed.
-      const [state, count, gone, nextEndMs = 0] = (await link.insist(() =>
+      // A late execution, after the tenant was free and opened again, must not record that its file is closed.
+      const [state, count, gone, nextEndMs = 0] = (await link.retryUntilDone(() =>
         link.run(releaseFile, [wait, active, meta, holds, prefix, turnWord(epoch(), nextTurn())]),
       )) as [number, number, string[], number?];
       if (state >= 0) {
@@ -186,7 +187,7 @@ export class HeldTenants {
     const paused = pausesWhenLost(record);
     log.warn(
       { tenant, holder, paused },
-      `A hold ran out, its process died or was stopped ${paused ? 'while it changed files; the tenant is paused' : 'before it changed a file'}: ${describeHolder(holder)}`,
+      `A hold expired, its process died or was stopped ${paused ? 'while it changed files; the tenant is paused' : 'before it changed a file'}: ${describeHolder(holder)}`,
     );
     void appendAudit(link.redis, group, log, {
       action: 'tenant.hold-lost',

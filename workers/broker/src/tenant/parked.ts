@@ -10,10 +10,10 @@ export interface ParkedRecord {
   readonly since: string;
 }
 
-/** Of an error, in a list: long enough to say what happened, where, and what to do. */
+/** Length of an error in a list: enough for what happened, where, and the remedy. */
 const MAX_MESSAGE_LENGTH = 700;
 
-/** Tenants whose file refuses writes, where people can see them. It is tried again, with growing pauses. */
+/** Lists tenants whose file refuses writes, for people. Writing is tried again, with growing pauses. */
 export class Parked {
   readonly #link: RedisLink;
   readonly #key: string;
@@ -41,9 +41,9 @@ export class Parked {
     return tenants;
   }
 
-  /** Reads who was parked under a predecessor: the first batch that commits releases. */
+  /** Reads the tenants parked under a predecessor: their first committed batch releases them. */
   async load(): Promise<void> {
-    const records = (await this.#link.insist(() => this.#link.redis.hgetall(this.#key))) as Record<
+    const records = (await this.#link.retryUntilDone(() => this.#link.redis.hgetall(this.#key))) as Record<
       string,
       string
     >;
@@ -55,12 +55,12 @@ export class Parked {
     }
   }
 
-  /** The code of a tenant that is listed. */
+  /** The code of a listed tenant. */
   codeOf(tenant: string): string | undefined {
     return this.#records.get(tenant)?.code;
   }
 
-  /** Tenants that are listed with a code. */
+  /** Tenants listed with a code. */
   withCode(code: string): readonly string[] {
     return [...this.#records].filter(([, record]) => record.code === code).map(([tenant]) => tenant);
   }
@@ -72,7 +72,7 @@ export class Parked {
     const isPaused = error.code === 'TENANT_PAUSED';
     this.#log.error(
       { tenant, code: error.code },
-      isPaused ? `Tenant paused: ${error.message}` : `Tenant parked: ${error.message} It is tried again.`,
+      isPaused ? `Tenant paused: ${error.message}` : `Tenant parked: ${error.message} Trying again.`,
     );
     const record: ParkedRecord = {
       code: error.code,
@@ -80,14 +80,16 @@ export class Parked {
       since: (known?.code === error.code ? known.since : undefined) ?? new Date().toISOString(),
     };
     this.#records.set(tenant, record);
-    this.#save(this.#link.insist(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record))));
+    this.#save(
+      this.#link.retryUntilDone(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record))),
+    );
   }
 
   /**
-   * Notes that a tenant's file takes writes, or that a person looks after it. Costs nothing where it was not parked. A pause
+   * Notes that a tenant's file accepts writes, or that a person handles it. Costs nothing if the tenant was not parked. A pause
    * stays: a batch that was begun before it may commit after it.
    */
-  release(tenant: string, why = 'The tenant is written again'): void {
+  release(tenant: string, why = 'The tenant can be written again'): void {
     if (this.#records.size === 0 || this.codeOf(tenant) === 'TENANT_PAUSED') return;
     this.#remove(tenant, why);
   }
@@ -100,7 +102,7 @@ export class Parked {
   #remove(tenant: string, why: string): void {
     if (!this.#records.delete(tenant)) return;
     this.#log.info({ tenant }, why);
-    this.#save(this.#link.insist(() => this.#link.call('HDEL', this.#key, tenant)));
+    this.#save(this.#link.retryUntilDone(() => this.#link.call('HDEL', this.#key, tenant)));
   }
 
   #save(saving: Promise<unknown>): void {

@@ -23,7 +23,7 @@ function createGround({ offenceLimit = 0, offenceWindowMs = 10 * 60_000 } = {}) 
       hgetall: async (key: string) => Object.fromEntries(hashOf(key)),
       xadd: async (...args: unknown[]) => audited.push(args.join(' ')),
     },
-    insist: <Result>(attempt: () => Promise<Result>) => attempt(),
+    retryUntilDone: <Result>(attempt: () => Promise<Result>) => attempt(),
     async call(command: string, key: string, ...args: string[]) {
       if (command === 'HGET') return hashOf(key).get(args[0]!) ?? null;
       if (command === 'HEXISTS') return hashOf(key).has(args[0]!) ? 1 : 0;
@@ -36,7 +36,7 @@ function createGround({ offenceLimit = 0, offenceWindowMs = 10 * 60_000 } = {}) 
       return '';
     },
   } as unknown as RedisLink;
-  /** What a process knows that takes over. */
+  /** The state of a process that takes over. */
   const start = async () => {
     const parked = new Parked(link, 'default', quiet);
     await parked.load();
@@ -141,7 +141,7 @@ describe('TenantBackOff', () => {
     expect(holdOf('slow')).toBeUndefined();
   });
 
-  it('begins to count from nothing where a person resumed the tenant, in this process or another', async () => {
+  it('starts counting from zero where a person resumed the tenant, in this process or another', async () => {
     const { start, resume, holdOf, hash } = createGround({ offenceLimit: 2 });
     const first = await start();
     await first.backOff.note('slow');
@@ -168,7 +168,7 @@ describe('TenantBackOff', () => {
     expect(holdOf('slow')?.reason).toBe('why');
   });
 
-  it('counts a poisoned job twice, and holds its tenant back in the process that goes on', async () => {
+  it('counts a poisoned job twice, and holds its tenant back in the process that keeps running', async () => {
     const { load, holdOf } = createGround({ offenceLimit: 3 });
     const backOff = await load();
     expect(await backOff.notePoison('bad')).toBe(false);

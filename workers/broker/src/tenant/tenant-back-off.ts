@@ -5,38 +5,38 @@ import { defineScript, type RedisLink } from '../queue/redis-link.ts';
 import type { Parked } from './parked.ts';
 
 /*
- * A write that never ends, takes too much memory or ends its process costs every tenant a change of the lead. A tenant that sends such
- * writes again and again is throttled, then paused; all others are served as ever (ADR 0023, ADR 0043):
+ * A write that never ends, uses too much memory or ends its process costs every tenant a change of the lead. A tenant that
+ * repeatedly sends such writes is throttled, then paused; all others are served as usual (ADR 0023, ADR 0043):
  *
- *   the first offence   its other jobs begin at once
- *   the second          a pause of one statement timeout
- *   each one after it   twice the pause before, at most 10 minutes
- *   10 minutes without  the pauses begin with the first again
+ *   first offence       its other jobs begin at once
+ *   second offence      a pause of one statement timeout
+ *   each later offence  twice the last pause, at most 10 minutes
+ *   10 minutes without  the pauses start again with the first
  *   offenceLimit within offenceWindowMs
- *                       a hold named repeat-offender: nothing is taken, the file is closed, the queue stays, until a person
+ *                       a hold named repeat-offender: nothing is fetched, the file is closed, the queue stays, until a person
  *                       resumes the tenant (resumeTenant), who also clears the count
  *   twice offenceLimit within offenceWindowMs, of all tenants together
- *                       the next tenant is held so at its first: a token of many tenants gets no offenceLimit for each
+ *                       the next tenant is held at its first: a token of many tenants gets no offenceLimit for each
  *
  * Pauses are measured from when this process read or made the note, on the monotonic clock: a wall clock that leaps makes
- * a pause end early or begin again, and never last longer than it would be. The window is by the wall clock: put forward it
- * forgets offences, put back it keeps them longer.
+ * a pause end early or begin again, and never last longer than it would be. The window is by the wall clock: set forward it
+ * forgets offences, set back it keeps them longer.
  */
 
 const MAX_PAUSE_MS = 10 * 60_000;
 const FORGET_AFTER_MS = 10 * 60_000;
-/** A poisoned job ended its process alone twice; what it did beside others may have been the others'. */
+/** A poisoned job ended its process alone twice; other tenants may be to blame for its crashes beside others. */
 const POISON_OFFENCES = 2;
-/** So many times a tenant's limit are the offences of all tenants from which on each is a tenant's last. */
+/** Above this many times a tenant's limit, offences of all tenants together pause the next offender. */
 const LIMIT_OF_ALL = 2;
 
-/** What is kept of a tenant, as JSON in the group's hash: one entry per tenant, a bounded list in each. */
+/** Offences of a tenant, as JSON in the group's hash: one entry per tenant, a bounded list in each. */
 interface BackOffRecord {
   /** Processes that were replaced because of it, without 10 minutes in between. */
   readonly times: number;
-  /** When the last was, wall clock, ms. */
+  /** When the last one was, wall clock, ms. */
   readonly at: number;
-  /** When each of the last offences was, at most as many as pause the tenant. Absent in records of older brokers. */
+  /** Times of the last offences, at most as many as pause the tenant. Absent in records of older brokers. */
   readonly offences?: readonly number[] | undefined;
   /** Why it is paused; absent where it is not. */
   readonly paused?: string | undefined;
@@ -50,7 +50,7 @@ export type BackOffOptions = Pick<
 
 const addHold = defineScript(2, ADD_HOLD);
 
-/** Tenants whose writes had the process replaced: until when nothing of them is begun, and which are paused. */
+/** Tenants whose writes caused a replacement of the process: how long they are held back, and which are paused. */
 export class TenantBackOff {
   readonly #link: RedisLink;
   readonly #key: string;
@@ -68,7 +68,7 @@ export class TenantBackOff {
     this.#log = log;
   }
 
-  /** Reads what predecessors noted; the parked tenants are read before. @returns tenants that are paused */
+  /** Reads the notes of predecessors; the parked tenants are read before. @returns tenants that are paused */
   async load(): Promise<readonly string[]> {
     const forgotten: string[] = [];
     const paused: string[] = [];
@@ -87,7 +87,8 @@ export class TenantBackOff {
       const leftMs = this.#pauseMs(record.times) - sinceMs;
       if (leftMs > 0) this.#holdBack(tenant, record.times, leftMs);
     }
-    if (forgotten.length > 0) await this.#link.insist(() => this.#link.call('HDEL', this.#key, ...forgotten));
+    if (forgotten.length > 0)
+      await this.#link.retryUntilDone(() => this.#link.call('HDEL', this.#key, ...forgotten));
     // Resumed while no broker led.
     for (const tenant of this.#parked.withCode('TENANT_PAUSED')) {
       if (!paused.includes(tenant)) this.#parked.resume(tenant);
@@ -95,7 +96,7 @@ export class TenantBackOff {
     return paused;
   }
 
-  /** For how long nothing of the tenant may be begun, in ms. Costs nothing where no tenant is held back. */
+  /** How long no job of the tenant may begin, in ms. Costs nothing where no tenant is held back. */
   leftMs(tenant: string): number {
     if (this.#until.size === 0) return 0;
     const until = this.#until.get(tenant);
@@ -112,11 +113,11 @@ export class TenantBackOff {
     return record.paused !== undefined;
   }
 
-  /** Notes that a job of a tenant ended its process again and again. @returns as {@link note} */
+  /** Notes that a job of a tenant repeatedly ended its process. @returns as {@link note} */
   async notePoison(tenant: string): Promise<boolean> {
     const record = await this.#count(tenant, POISON_OFFENCES);
     if (record.paused !== undefined) return true;
-    // This process lives on.
+    // This process keeps running.
     const pauseMs = this.#pauseMs(record.times);
     if (pauseMs > 0) this.#holdBack(tenant, record.times, pauseMs);
     return false;
@@ -153,7 +154,7 @@ export class TenantBackOff {
           }
         : {}),
     };
-    await this.#link.insist(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record)));
+    await this.#link.retryUntilDone(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record)));
     const pauseMs = this.#pauseMs(record.times);
     if (record.paused !== undefined) await this.#pause(tenant, record.paused);
     else if (pauseMs > 0) {
@@ -161,7 +162,7 @@ export class TenantBackOff {
         code: 'STATEMENT_TIMEOUT',
         message:
           `The broker was replaced ${record.times} times because of its writes: a statement ran past ` +
-          `${this.#options.statementTimeoutMs} ms, took too much memory, or ended its process. Its writes wait for ` +
+          `${this.#options.statementTimeoutMs} ms, used too much memory, or ended its process. Its writes wait for ` +
           `${Math.ceil(pauseMs / 1_000)} s; look at its dead letters.`,
       });
     }
@@ -170,7 +171,7 @@ export class TenantBackOff {
 
   /** One entry for each tenant that offended and was not forgotten. */
   async #read(): Promise<Map<string, BackOffRecord>> {
-    const flat = (await this.#link.insist(() => this.#link.redis.hgetall(this.#key))) as Record<
+    const flat = (await this.#link.retryUntilDone(() => this.#link.redis.hgetall(this.#key))) as Record<
       string,
       string
     >;
@@ -181,23 +182,23 @@ export class TenantBackOff {
     this.#until.set(tenant, performance.now() + leftMs);
     this.#log.warn(
       { tenant, times, pauseMs: Math.round(leftMs) },
-      'A tenant is held back: its writes had the process replaced again and again',
+      'Holding a tenant back: its writes repeatedly caused a replacement of the process',
     );
   }
 
-  /** Adds the hold where it is not there: also where a predecessor ended between its note and the hold. */
+  /** Adds the hold if it is missing, also if a predecessor ended between its note and the hold. */
   async #pause(tenant: string, reason: string): Promise<void> {
     const { group } = this.#options;
     const { holds, meta } = holdKeys(group, tenant);
     this.#parked.park(tenant, { code: 'TENANT_PAUSED', message: `Repeat offender: ${reason}` });
-    const there = await this.#link.insist(() => this.#link.call('HEXISTS', holds, REPEAT_OFFENDER));
+    const there = await this.#link.retryUntilDone(() => this.#link.call('HEXISTS', holds, REPEAT_OFFENDER));
     if (there === 1) return;
     const hold = {
       ...{ name: REPEAT_OFFENDER, who: 'broker', reason },
       ...{ exclusive: false, pauseIfLost: false, phase: 'preparing' },
     };
     const args = [holds, meta, REPEAT_OFFENDER, LASTING_HOLD_MS, JSON.stringify(hold)];
-    await this.#link.insist(() => this.#link.run(addHold, args));
+    await this.#link.retryUntilDone(() => this.#link.run(addHold, args));
     await appendAudit(this.#link.redis, group, this.#log, {
       ...{ action: 'tenant.pause', tenant, outcome: 'ok', subject: 'broker' },
       ...{ token: '', requestId: '', address: '', detail: `${REPEAT_OFFENDER}: ${reason}` },

@@ -25,27 +25,27 @@ import { type SessionContext, TenantSession } from './tenant-session.ts';
 
 const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resolve, ms));
 
-/** The wait at the doorbell; what was sent behind it is executed when it ends. */
-class ModelBell {
-  #rung = false;
+/** The wait at the doorbell; commands sent behind it are executed when it ends. */
+class ModelDoorbell {
+  #notified = false;
   #wake: (() => void) | undefined;
   #behind: (() => void)[] = [];
 
   ring(): void {
-    this.#rung = true;
+    this.#notified = true;
     this.#wake?.();
   }
 
-  /** Resolves when it rings, with true, or after a while. */
+  /** Resolves with true at a notification, or with false after a while. */
   async wait(): Promise<boolean> {
-    if (!this.#rung) {
+    if (!this.#notified) {
       await Promise.race([delay(3_000), new Promise<void>(resolve => (this.#wake = resolve))]);
     }
-    const rung = this.#rung;
-    this.#rung = false;
+    const notified = this.#notified;
+    this.#notified = false;
     this.#wake = undefined;
     for (const execute of this.#behind.splice(0)) execute();
-    return rung;
+    return notified;
   }
 
   behind(execute: () => void): void {
@@ -60,9 +60,9 @@ class ModelQueue {
   finished: string[] = [];
   failed: string[] = [];
   doubt = false;
-  /** Its broker is: nothing that it sends comes here any more. */
+  /** Its broker is gone: its commands no longer arrive here. */
   dead = false;
-  /** How often a take is told that a newer leader had the queue. */
+  /** How often a fetch is answered that a newer leader had the queue. */
   fenceRate = 0;
   readonly #random: () => number;
   readonly #lossRate: number;
@@ -90,11 +90,11 @@ class ModelQueue {
     return result;
   }
 
-  take(bounds: TakeBounds, bell?: ModelBell | undefined): Promise<Taken> {
+  take(bounds: TakeBounds, bell?: ModelDoorbell | undefined): Promise<Taken> {
     return bell === undefined ? this.#execute(() => this.#takeNow(bounds)) : this.#takeBehind(bell, bounds);
   }
 
-  async #takeBehind(bell: ModelBell, bounds: TakeBounds): Promise<Taken> {
+  async #takeBehind(bell: ModelDoorbell, bounds: TakeBounds): Promise<Taken> {
     const taken = await new Promise<Taken>((resolve, reject) => {
       bell.behind(() => {
         if (this.dead) return;
@@ -174,7 +174,7 @@ class ModelQueue {
   }
 }
 
-/** A thread with a ledger; refuses batches, and ends, as often as it is told. */
+/** A thread with a ledger; refuses batches, and ends, at the given rates. */
 class ModelLanes {
   readonly applied: string[] = [];
   readonly ledger = new Set<string>();
@@ -200,7 +200,7 @@ class ModelLanes {
     this.enqueue(client);
   }
 
-  /** The process ends, before or after the commit of what is in the thread. */
+  /** The process ends, before or after the commit of the batch in the thread. */
   die(): void {
     this.dead = true;
     if (this.#running !== undefined && this.#random() < 0.5) this.#commit(this.#running);
@@ -275,19 +275,19 @@ interface Rates {
 }
 
 interface World {
-  readonly bell: ModelBell;
-  takesAtBell: number;
+  readonly bell: ModelDoorbell;
+  fetchesAtNotification: number;
   readonly queue: ModelQueue;
   readonly lanes: ModelLanes;
   readonly session: TenantSession;
-  readonly told: Map<string, string>;
+  readonly answers: Map<string, string>;
   readonly inbox: Pick<InboxEvents, 'publish'>;
   readonly bugs: unknown[];
   readonly parked: Set<string>;
   readonly memory: JobMemory;
 }
 
-/** Other tenants, which have all of the memory again and again, and give it back. */
+/** Other tenants, which repeatedly have all of the memory, and release it. */
 async function compete(memory: JobMemory, random: () => number): Promise<never> {
   for (;;) {
     const other: MemoryWaiter = {
@@ -302,21 +302,21 @@ async function compete(memory: JobMemory, random: () => number): Promise<never> 
 }
 
 function createWorld(random: () => number, rates: Rates): World {
-  const bell = new ModelBell();
+  const bell = new ModelDoorbell();
   const queue = new ModelQueue(random, rates.lossRate);
   const lanes = new ModelLanes(random, rates.refusalRate);
   queue.fenceRate = lanes.fenceRate = rates.fenceRate ?? 0;
-  const told = new Map<string, string>();
+  const answers = new Map<string, string>();
   const bugs: unknown[] = [];
   const parked = new Set<string>();
-  const starts = new Map<string, number>();
+  const crashCounts = new Map<string, number>();
   const memory = new JobMemory(4 * SHARE_BYTES);
   const quiet = () => {};
   const context = {
     lanes,
     link: {
       expedite: quiet,
-      async insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
+      async retryUntilDone<Result>(attempt: () => Promise<Result>): Promise<Result> {
         for (;;) {
           try {
             return await attempt();
@@ -333,9 +333,9 @@ function createWorld(random: () => number, rates: Rates): World {
         if (queue.dead) return false;
         for (const { jobId, error } of settlements) {
           const answer = error === undefined ? 'committed' : error.code;
-          const before = told.get(jobId);
+          const before = answers.get(jobId);
           if (before !== undefined && before !== answer) bugs.push(`${jobId}: ${before}, then ${answer}`);
-          told.set(jobId, answer);
+          answers.set(jobId, answer);
         }
         return random() >= rates.lossRate;
       },
@@ -346,19 +346,19 @@ function createWorld(random: () => number, rates: Rates): World {
       of: () => undefined,
       mustRunApart: (count: number) => count >= 1,
       maxTogether: (count: number) => [Number.POSITIVE_INFINITY, 3][count] ?? 1,
-      startsOf: async (ids: readonly string[]) => {
+      crashCountsOf: async (ids: readonly string[]) => {
         await delay(random() * 5);
-        return ids.map(id => starts.get(id) ?? 0);
+        return ids.map(id => crashCounts.get(id) ?? 0);
       },
-      countStarts: async (ids: readonly string[]) => {
+      countCrash: async (ids: readonly string[]) => {
         await delay(random() * 20);
         return ids.map(id => {
-          const count = Math.min((starts.get(id) ?? 0) + 1, 2);
-          starts.set(id, count);
+          const count = Math.min((crashCounts.get(id) ?? 0) + 1, 2);
+          crashCounts.set(id, count);
           return count;
         });
       },
-      knows: ({ starts: count }: { starts: number }) => count > 0,
+      knows: ({ crashCount: count }: { crashCount: number }) => count > 0,
       forget: async () => {},
     },
     backOff: { leftMs: () => 0, notePoison: async () => false },
@@ -369,7 +369,7 @@ function createWorld(random: () => number, rates: Rates): World {
     metrics: {
       applied: () => ({ writes: 0, failures: 0 }),
       observe: quiet,
-      taken: quiet,
+      fetched: quiet,
       refused: quiet,
       setAside: quiet,
       delay: { observe: quiet },
@@ -391,10 +391,21 @@ function createWorld(random: () => number, rates: Rates): World {
     queue as unknown as TenantQueue,
     context as unknown as SessionContext,
   );
-  return { bell, takesAtBell: 0, queue, lanes, session, told, inbox: context.inbox, bugs, parked, memory };
+  return {
+    bell,
+    fetchesAtNotification: 0,
+    queue,
+    lanes,
+    session,
+    answers,
+    inbox: context.inbox,
+    bugs,
+    parked,
+    memory,
+  };
 }
 
-/** The broker dies in the middle of whatever it does; the next has what is in Redis and in the file. */
+/** The broker dies at any point; the next has the state in Redis and in the file. */
 function succeed(dead: World, random: () => number, rates: Rates): World {
   dead.queue.dead = true;
   dead.lanes.die();
@@ -406,7 +417,7 @@ function succeed(dead: World, random: () => number, rates: Rates): World {
   world.queue.failed.push(...dead.queue.failed);
   world.lanes.applied.push(...dead.lanes.applied);
   for (const id of dead.lanes.ledger) world.lanes.ledger.add(id);
-  for (const [id, answer] of dead.told) world.told.set(id, answer);
+  for (const [id, answer] of dead.answers) world.answers.set(id, answer);
   world.bugs.push(...dead.bugs);
   return world;
 }
@@ -424,33 +435,33 @@ function createJob(index: number, unawaited: boolean, padding = 0): TakenJob {
   return { id: `w-${index}`, data: JSON.stringify(message) };
 }
 
-/** Adds jobs at random times, each with its bell after it. */
+/** Adds jobs at random times, each followed by its notification. */
 async function produce(world: World, random: () => number, count: number, first = 0): Promise<void> {
   for (let index = first; index < first + count; index++) {
     // Some are larger than the least share of the memory, and some than half of all of it.
     const padding = random() < 0.1 ? 40_000 + random() * 100_000 : 0;
     world.queue.wait.push(createJob(index, random() < 0.5, padding));
     world.bell.ring();
-    if (random() < 0.1) void world.session.finishTold();
+    if (random() < 0.1) void world.session.finishAnswered();
     // The sweep found active jobs, and did not know that it woke up.
-    if (random() < 0.02) world.session.adopt().catch(error => world.bugs.push(error));
-    // Now and then longer than it takes to give a batch up.
+    if (random() < 0.02) world.session.reclaim().catch(error => world.bugs.push(error));
+    // Now and then longer than a batch is tried.
     if (random() < 0.4) await delay(random() < 0.05 ? 1_000 : random() * 8);
   }
 }
 
-/** Listens at the bell as the doorbell does; where it rings often, jobs are mostly taken with it. */
+/** Listens as the doorbell does; with frequent notifications, jobs are mostly fetched together with them. */
 async function listen(world: World, random: () => number): Promise<never> {
   for (let regular = false; ; ) {
     const link = world.bell as unknown as RedisLink;
     const expected = regular && random() < 0.8;
-    if (expected && random() < 0.9) await world.session.untilTaken();
-    const take = expected ? world.session.takeAtBell(link) : undefined;
+    if (expected && random() < 0.9) await world.session.untilFetched();
+    const fetching = expected ? world.session.fetchAtNotification(link) : undefined;
     regular = await world.bell.wait();
     await delay(random() * 2);
-    await take;
-    if (take !== undefined) world.takesAtBell++;
-    else if (regular) world.session.ring();
+    await fetching;
+    if (fetching !== undefined) world.fetchesAtNotification++;
+    else if (regular) world.session.notify();
   }
 }
 
@@ -467,7 +478,7 @@ async function pass(work: Promise<void>): Promise<void> {
 async function settle(world: World): Promise<void> {
   for (let rounds = 0; rounds < 400; rounds++) {
     await vi.advanceTimersByTimeAsync(500);
-    void world.session.finishTold();
+    void world.session.finishAnswered();
     if (world.session.asleep && world.queue.wait.length === 0) return;
   }
   throw new Error('The session never came to rest.');
@@ -484,7 +495,7 @@ afterEach(() => {
 
 describe('a tenant’s session', () => {
   it('applies every job once and in order, whatever is lost and refused, in 1,500 interleavings', async () => {
-    let takesAtBell = 0;
+    let fetchesAtNotification = 0;
     for (let seed = 1; seed <= 1_500; seed++) {
       const random = createRandom(seed);
       const quiet = seed % 3 === 0;
@@ -504,19 +515,21 @@ describe('a tenant’s session', () => {
       expect(world.queue.active, where).toEqual([]);
       expect(world.lanes.applied, where).toEqual(inOrder(world.lanes.applied));
       expect(new Set([...world.lanes.applied, ...world.queue.failed]).size, where).toBe(count);
-      for (const [id, answer] of world.told) {
-        expect(answer === 'committed', `${where}: ${id} was told ${answer}`).toBe(world.lanes.ledger.has(id));
+      for (const [id, answer] of world.answers) {
+        expect(answer === 'committed', `${where}: ${id} was answered ${answer}`).toBe(
+          world.lanes.ledger.has(id),
+        );
       }
-      expect(world.told.size, where).toBe(count);
+      expect(world.answers.size, where).toBe(count);
       if (quiet) expect(world.queue.failed, where).toEqual([]);
-      takesAtBell += world.takesAtBell;
+      fetchesAtNotification += world.fetchesAtNotification;
       vi.clearAllTimers();
     }
-    expect(takesAtBell).toBeGreaterThan(3_500);
+    expect(fetchesAtNotification).toBeGreaterThan(3_500);
   }, 120_000);
 
   it('keeps the order through deaths of the broker in the middle of anything, in 300 interleavings', async () => {
-    let adopted = 0;
+    let reclaimed = 0;
     for (let seed = 1; seed <= 300; seed++) {
       const random = createRandom(seed);
       const rates = { lossRate: random() * 0.2, refusalRate: random() * 0.2, fenceRate: random() * 0.2 };
@@ -530,9 +543,9 @@ describe('a tenant’s session', () => {
         count += more;
         if (life === 1) break;
         world = succeed(world, random, rates);
-        adopted += world.queue.active.length;
+        reclaimed += world.queue.active.length;
         const { session, bugs } = world;
-        session.adopt().catch(error => bugs.push(error));
+        session.reclaim().catch(error => bugs.push(error));
       }
       await settle(world);
       const where = `seed ${seed}`;
@@ -541,15 +554,17 @@ describe('a tenant’s session', () => {
       expect(world.queue.active, where).toEqual([]);
       expect(world.lanes.applied, where).toEqual(inOrder(world.lanes.applied));
       expect(new Set([...world.lanes.applied, ...world.queue.failed]).size, where).toBe(count);
-      for (const [id, answer] of world.told) {
-        expect(answer === 'committed', `${where}: ${id} was told ${answer}`).toBe(world.lanes.ledger.has(id));
+      for (const [id, answer] of world.answers) {
+        expect(answer === 'committed', `${where}: ${id} was answered ${answer}`).toBe(
+          world.lanes.ledger.has(id),
+        );
       }
       vi.clearAllTimers();
     }
-    expect(adopted).toBeGreaterThan(300);
+    expect(reclaimed).toBeGreaterThan(300);
   }, 120_000);
 
-  it('keeps jobs that somebody sent without waiting until the file takes them', async () => {
+  it('keeps jobs that no caller waits for until the file accepts them', async () => {
     const random = createRandom(7);
     const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
     let refusing = true;
@@ -558,18 +573,18 @@ describe('a tenant’s session', () => {
       onOutcome.call(this, refusing ? refuse(false) : outcome);
     };
     world.queue.wait.push(createJob(0, true), createJob(1, false), createJob(2, true));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(20_000);
     expect(world.parked).toEqual(new Set(['acme']));
     expect(world.queue.failed).toEqual(['w-1']);
-    expect(world.told).toEqual(new Map([['w-1', 'DATABASE_BUSY']]));
+    expect(world.answers).toEqual(new Map([['w-1', 'DATABASE_BUSY']]));
     refusing = false;
     await settle(world);
     expect(world.queue.finished).toEqual(['w-0', 'w-2']);
     expect(world.parked.size).toBe(0);
   });
 
-  it('leaves a job of a version it does not know in its place, and tells callers behind it', async () => {
+  it('leaves a job of an unknown version in its place, and answers callers behind it', async () => {
     const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
     const { data } = createJob(1, true);
     const foreign = {
@@ -577,44 +592,44 @@ describe('a tenant’s session', () => {
       data: data.replace(`"v":${PROTOCOL_VERSION}`, `"v":${PROTOCOL_VERSION + 1}`),
     };
     world.queue.wait.push(createJob(0, false), foreign, createJob(2, true), createJob(3, false));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(500);
     expect(world.lanes.applied).toEqual(['w-0']);
-    expect(Object.fromEntries(world.told)).toEqual({ 'w-0': 'committed', 'w-3': 'TENANT_UNAVAILABLE' });
+    expect(Object.fromEntries(world.answers)).toEqual({ 'w-0': 'committed', 'w-3': 'TENANT_UNAVAILABLE' });
     expect([...world.parked]).toEqual(['acme']);
     expect([world.queue.failed, world.queue.active.map(({ id }) => id)]).toEqual([['w-3'], ['w-1', 'w-2']]);
     // Also one that comes much later.
     await vi.advanceTimersByTimeAsync(60_000);
     world.queue.wait.push(createJob(4, false));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(100);
-    expect(world.told.get('w-4')).toBe('TENANT_UNAVAILABLE');
+    expect(world.answers.get('w-4')).toBe('TENANT_UNAVAILABLE');
     await pass(world.session.drain());
     await pass(world.session.giveBack().then(() => {}));
     expect(world.queue.wait.map(({ id }) => id)).toEqual(['w-1', 'w-2']);
     // The next broker knows it.
     const successor = createWorld(createRandom(8), { lossRate: 0, refusalRate: 0 });
     successor.queue.wait.push({ id: 'w-1', data }, world.queue.wait[1]!);
-    successor.session.ring();
+    successor.session.notify();
     await settle(successor);
     expect(successor.lanes.applied).toEqual(['w-1', 'w-2']);
     expect([world.bugs, successor.bugs]).toEqual([[], []]);
   });
 
-  it('adopts a job of a version it does not know, and puts it back as one that may be applied', async () => {
+  it('reclaims a job of an unknown version, and requeues it as one that may be applied', async () => {
     const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
     const { data } = createJob(0, false);
     world.queue.active.push({ id: 'w-0', data: data.replace('"v":1', '"v":9') });
     world.queue.wait.push(createJob(1, true));
-    await pass(world.session.adopt().then(() => {}));
+    await pass(world.session.reclaim().then(() => {}));
     await vi.advanceTimersByTimeAsync(1_000);
-    expect([world.lanes.applied, world.told.size, world.queue.failed]).toEqual([[], 0, []]);
+    expect([world.lanes.applied, world.answers.size, world.queue.failed]).toEqual([[], 0, []]);
     await pass(world.session.drain());
     await pass(world.session.giveBack().then(() => {}));
     expect([world.queue.wait.map(({ id }) => id), world.queue.doubt]).toEqual([['w-0', 'w-1'], true]);
   });
 
-  it('tells nobody that a write failed while it may be committed', async () => {
+  it('answers no caller that a write failed while it may be committed', async () => {
     const random = createRandom(7);
     const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
     let refusing = true;
@@ -623,40 +638,40 @@ describe('a tenant’s session', () => {
       onOutcome.call(this, refusing ? refuse(true) : outcome);
     };
     world.queue.wait.push(createJob(0, false));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(60_000);
-    expect(world.told.size).toBe(0);
+    expect(world.answers.size).toBe(0);
     refusing = false;
     await settle(world);
-    expect(world.told).toEqual(new Map([['w-0', 'committed']]));
+    expect(world.answers).toEqual(new Map([['w-0', 'committed']]));
   });
 
-  it('tells callers at once, while the file cannot be opened, that what was never begun has failed', async () => {
+  it('answers callers at once, while the file cannot be opened, that jobs never begun have failed', async () => {
     const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
     let refusing = true;
     const { onOutcome } = world.session;
     world.session.onOutcome = function (outcome) {
       onOutcome.call(this, refusing ? refuse(true, false, 'DATABASE_CORRUPT') : outcome);
     };
-    // More than a batch that nobody waits for, in front of one that somebody does.
+    // More than a batch without waiting callers, in front of one with.
     const unawaited = Array.from({ length: 40 }, (_, index) => createJob(index, true));
     world.queue.wait.push(...unawaited, createJob(40, false));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(500);
-    expect(world.told).toEqual(new Map([['w-40', 'DATABASE_CORRUPT']]));
+    expect(world.answers).toEqual(new Map([['w-40', 'DATABASE_CORRUPT']]));
     expect(world.parked).toEqual(new Set(['acme']));
     // The pauses have grown to seconds: one that comes now does not wait for the end of one.
     await vi.advanceTimersByTimeAsync(20_000);
     world.queue.wait.push(createJob(41, false));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(200);
-    expect(world.told.get('w-41')).toBe('DATABASE_CORRUPT');
+    expect(world.answers.get('w-41')).toBe('DATABASE_CORRUPT');
     expect(world.queue.failed).toEqual(['w-40', 'w-41']);
     refusing = false;
     world.queue.wait.push(createJob(42, false));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(500);
-    expect(world.told.get('w-42')).toBe('committed');
+    expect(world.answers.get('w-42')).toBe('committed');
     await settle(world);
     expect(world.lanes.applied).toEqual([...unawaited.map(({ id }) => id), 'w-42']);
     expect(world.parked.size).toBe(0);
@@ -670,16 +685,16 @@ describe('a tenant’s session', () => {
       onOutcome.call(this, refusing ? refuse(true, false, 'TENANT_UNAVAILABLE') : outcome);
     };
     world.queue.wait.push(createJob(0, false));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(20_000);
-    expect(world.told).toEqual(new Map([['w-0', 'TENANT_UNAVAILABLE']]));
+    expect(world.answers).toEqual(new Map([['w-0', 'TENANT_UNAVAILABLE']]));
     expect([world.parked.size, world.session.asleep]).toEqual([1, false]);
     refusing = false;
     await vi.advanceTimersByTimeAsync(6_000);
     expect([world.parked.size, world.session.asleep]).toEqual([0, true]);
   });
 
-  it('never tells so of a job that may be applied, also where another session puts it back', async () => {
+  it('never answers so for a job that may be applied, also where another session requeues it', async () => {
     const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
     let outcome: (() => ApplyOutcome) | undefined = () => refuse(true, true, 'DATABASE_IO_ERROR');
     const { onOutcome } = world.session;
@@ -688,11 +703,11 @@ describe('a tenant’s session', () => {
     };
     // It is committed, and the thread does not know.
     world.queue.wait.push(createJob(0, false));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(500);
     outcome = () => refuse(true, false, 'DATABASE_CORRUPT');
     await vi.advanceTimersByTimeAsync(20_000);
-    expect([world.told.size, world.parked.size, world.lanes.ledger.has('w-0')]).toEqual([0, 1, true]);
+    expect([world.answers.size, world.parked.size, world.lanes.ledger.has('w-0')]).toEqual([0, 1, true]);
     await pass(world.session.drain());
     await pass(world.session.giveBack().then(() => {}));
     expect([world.queue.wait.map(({ id }) => id), world.queue.doubt]).toEqual([['w-0'], true]);
@@ -704,18 +719,18 @@ describe('a tenant’s session', () => {
     successor.session.onOutcome = function (applied) {
       theirs.call(this, outcome?.() ?? applied);
     };
-    successor.session.ring();
+    successor.session.notify();
     await vi.advanceTimersByTimeAsync(20_000);
-    expect(successor.told.size).toBe(0);
+    expect(successor.answers.size).toBe(0);
     outcome = undefined;
     await settle(successor);
-    expect(successor.told).toEqual(new Map([['w-0', 'committed']]));
+    expect(successor.answers).toEqual(new Map([['w-0', 'committed']]));
     expect(successor.queue.doubt).toBe(false);
   });
 
   it('begins nothing while a job leaves the queue as failed', async () => {
     const world = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
-    const { lanes, queue, session, told } = world;
+    const { lanes, queue, session, answers } = world;
     let refusing = true;
     const { onOutcome } = session;
     session.onOutcome = function (outcome) {
@@ -728,25 +743,25 @@ describe('a tenant’s session', () => {
       return now.apply(queue, args);
     });
     queue.wait.push(createJob(0, false));
-    session.ring();
+    session.notify();
     while (finish.mock.calls.length === 0) await vi.advanceTimersByTimeAsync(1);
     refusing = false;
     const { batches } = lanes;
     queue.wait.push(createJob(1, false));
-    session.ring();
+    session.notify();
     await vi.advanceTimersByTimeAsync(200);
-    expect([lanes.batches, told.size]).toEqual([batches, 0]);
+    expect([lanes.batches, answers.size]).toEqual([batches, 0]);
     await vi.advanceTimersByTimeAsync(200);
-    expect(Object.fromEntries(told)).toEqual({ 'w-0': 'DATABASE_BUSY', 'w-1': 'committed' });
+    expect(Object.fromEntries(answers)).toEqual({ 'w-0': 'DATABASE_BUSY', 'w-1': 'committed' });
     expect([world.bugs, session.held]).toEqual([[], 0]);
   });
 
-  it('takes the next jobs with the finish: one command a batch while it is busy', async () => {
+  it('fetches the next jobs with the finish: one command a batch while it is busy', async () => {
     const random = createRandom(3);
     const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
     const take = vi.spyOn(world.queue, 'take');
     world.queue.wait.push(...Array.from({ length: 200 }, (_, index) => createJob(index, false)));
-    world.session.ring();
+    world.session.notify();
     await settle(world);
     expect(world.lanes.applied).toHaveLength(200);
     expect(take.mock.calls.length).toBeLessThanOrEqual(world.lanes.batches);
@@ -759,7 +774,7 @@ describe('a tenant’s session', () => {
       waiting = client;
     });
     world.queue.wait.push({ ...createJob(0, false), addedAt: 7 });
-    world.session.ring();
+    world.session.notify();
     await pass(vi.waitFor(() => expect(waiting).toBeDefined()));
     const since = waiting!.waitsSince;
     await vi.advanceTimersByTimeAsync(100);
@@ -775,24 +790,24 @@ describe('a tenant’s session', () => {
       client.lane = { renew: ({ addedAt }: LaneClient) => renewed.push(addedAt) } as unknown as Lane;
     });
     world.queue.wait.push({ ...createJob(0, false), addedAt: 7 });
-    world.session.ring();
+    world.session.notify();
     await pass(vi.waitFor(() => expect(world.session.lane).toBeDefined()));
     world.queue.wait.push({ ...createJob(1, false), addedAt: 9 });
-    world.session.ring();
+    world.session.notify();
     await pass(vi.waitFor(() => expect(renewed).toEqual([9])));
   });
 
-  it('is past a take when that is over, though the next is under way', async () => {
+  it('is past a fetch when that is over, though the next is under way', async () => {
     const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
     const answers: (() => void)[] = [];
     vi.spyOn(world.queue, 'take').mockImplementation(
       () => new Promise(resolve => answers.push(() => resolve({ jobs: [], waiting: 1 }))),
     );
-    world.session.ring();
+    world.session.notify();
     await pass(vi.waitFor(() => expect(answers).toHaveLength(1)));
     const past: string[] = [];
-    void world.session.afterTake().then(() => past.push('the first'));
-    void world.session.untilTaken().then(() => past.push('all'));
+    void world.session.afterFetch().then(() => past.push('the first'));
+    void world.session.untilFetched().then(() => past.push('all'));
     await vi.advanceTimersByTimeAsync(10);
     expect(past).toEqual([]);
     answers[0]!();
@@ -801,28 +816,28 @@ describe('a tenant’s session', () => {
     expect(past).toEqual(['the first']);
   });
 
-  it('tells once more what Redis may not have heard', async () => {
+  it('answers once more if Redis may not have received the answer', async () => {
     const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
     const publish = vi.spyOn(world.inbox, 'publish').mockResolvedValueOnce(false);
     world.queue.wait.push(createJob(0, false));
-    world.session.ring();
+    world.session.notify();
     await settle(world);
     expect(publish).toHaveBeenCalledTimes(2);
-    expect(world.told).toEqual(new Map([['w-0', 'committed']]));
+    expect(world.answers).toEqual(new Map([['w-0', 'committed']]));
   });
 
-  it('finishes what is done at once where it was quiet, else with the next take, or when it is asked to', async () => {
+  it('finishes done jobs at once where it was quiet, else with the next fetch, or on request', async () => {
     // Every step takes less than a millisecond.
     const world = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
-    const { queue, session, told } = world;
+    const { queue, session, answers } = world;
     const [take, finish] = [vi.spyOn(queue, 'take'), vi.spyOn(queue, 'finish')];
     for (const index of [0, 1, 2, 3]) {
       queue.wait.push(createJob(index, false));
-      session.ring();
-      while (told.size === index) await vi.advanceTimersByTimeAsync(1);
+      session.notify();
+      while (answers.size === index) await vi.advanceTimersByTimeAsync(1);
     }
     await vi.advanceTimersByTimeAsync(1_000);
-    // Not w-0: nothing was told before it.
+    // Not w-0: no answer was sent before it.
     expect(take.mock.calls.length).toBe(2);
     expect(finish.mock.calls.map(([jobs, bounds]) => [jobs[0]!.id, bounds !== undefined])).toEqual([
       ['w-0', false],
@@ -831,36 +846,36 @@ describe('a tenant’s session', () => {
     ]);
     expect(session.asleep).toBe(false);
     expect(queue.active.map(({ id }) => id)).toEqual(['w-3']);
-    await pass(session.finishTold());
+    await pass(session.finishAnswered());
     expect(queue.finished).toEqual(['w-0', 'w-1', 'w-2', 'w-3']);
     expect(session.asleep).toBe(true);
   });
 
-  it('finishes what was told while the next take waits for a bell', async () => {
-    const { bell, queue, session, told } = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
+  it('finishes acknowledged jobs while the next fetch waits for a notification', async () => {
+    const { bell, queue, session, answers } = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
     const link = bell as unknown as RedisLink;
-    session.ring();
+    session.notify();
     for (const index of [0, 1]) {
       // Soon enough after the one before for a busy tenant.
-      await Promise.all([session.untilTaken(), vi.advanceTimersByTimeAsync(5)]);
-      expect(session.takeAtBell(link)).toBeDefined();
+      await Promise.all([session.untilFetched(), vi.advanceTimersByTimeAsync(5)]);
+      expect(session.fetchAtNotification(link)).toBeDefined();
       queue.wait.push(createJob(index, false));
       bell.ring();
       await bell.wait();
-      while (told.size === index) await vi.advanceTimersByTimeAsync(1);
+      while (answers.size === index) await vi.advanceTimersByTimeAsync(1);
     }
-    expect(session.takeAtBell(link)).toBeDefined();
+    expect(session.fetchAtNotification(link)).toBeDefined();
     expect(queue.active.map(({ id }) => id)).toEqual(['w-1']);
-    await pass(session.finishTold());
+    await pass(session.finishAnswered());
     expect(queue.finished).toEqual(['w-0', 'w-1']);
     expect(session.asleep).toBe(false);
   });
 
-  it('puts what was not begun back in order when it drains, and finishes what was', async () => {
+  it('requeues jobs not begun in order when it drains, and finishes the others', async () => {
     const random = createRandom(11);
     const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
     world.queue.wait.push(...Array.from({ length: 100 }, (_, index) => createJob(index, false)));
-    world.session.ring();
+    world.session.notify();
     while (world.lanes.batches < 1) await vi.advanceTimersByTimeAsync(1);
     const draining = world.session.drain();
     await vi.advanceTimersByTimeAsync(100);

@@ -24,7 +24,7 @@ const LIMITS = { timeoutMs: 100, idleMs: 60, maxMs: 2_000 };
 
 const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resolve, ms));
 
-/** What a job of the model does. */
+/** A job of the model. */
 interface ModelJob {
   readonly v: number;
   readonly client: string;
@@ -114,7 +114,7 @@ class ModelQueue {
   giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
     return this.#execute(() => {
       this.doubt ||= doubt;
-      // As the script: what is not active any more stays where it is.
+      // As the script: a job that is no longer active stays where it is.
       const returned = ids.flatMap(id => this.active.find(job => job.id === id) ?? []);
       this.active = this.active.filter(job => !ids.includes(job.id));
       this.wait.unshift(...returned);
@@ -215,7 +215,7 @@ class ModelThread {
       return { ...outcome, answer: this.open.id };
     }
     if (this.open?.id !== tx) return { ...outcome, answer: 'gone' };
-    // Delivered again within its transaction: it is not run twice.
+    // Redelivered within its transaction: it is not run twice.
     if (this.open!.jobs.at(-1) !== id) this.open!.jobs.push(id);
     if (does === 'step') return { ...outcome, answer: this.open!.id };
     if (does === 'commit') {
@@ -231,7 +231,7 @@ interface World {
   readonly queue: ModelQueue;
   readonly thread: ModelThread;
   readonly session: TenantSession;
-  readonly told: Map<string, string>;
+  readonly answers: Map<string, string>;
   readonly bugs: unknown[];
   /** Clients that ended. */
   readonly gone: Set<string>;
@@ -240,16 +240,16 @@ interface World {
 function createWorld(random: () => number, rates: { lossRate: number; refusalRate: number }): World {
   const queue = new ModelQueue(random, rates.lossRate);
   const thread = new ModelThread(random, rates.refusalRate);
-  const told = new Map<string, string>();
+  const answers = new Map<string, string>();
   const bugs: unknown[] = [];
   const gone = new Set<string>();
-  const starts = new Map<string, number>();
+  const crashCounts = new Map<string, number>();
   const quiet = () => {};
   const context = {
     lanes: thread,
     link: {
       expedite: quiet,
-      async insist<Result>(attempt: () => Promise<Result>): Promise<Result> {
+      async retryUntilDone<Result>(attempt: () => Promise<Result>): Promise<Result> {
         for (;;) {
           try {
             return await attempt();
@@ -264,7 +264,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
         settlements: readonly { jobId: string; results: string; answer?: string; error?: { code: string } }[],
       ) {
         for (const { jobId, results, answer, error } of settlements)
-          told.set(jobId, error?.code ?? answer ?? results);
+          answers.set(jobId, error?.code ?? answer ?? results);
         return true;
       },
     },
@@ -279,15 +279,15 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
       of: () => undefined,
       mustRunApart: (count: number) => count >= 1,
       maxTogether: (count: number) => [Number.POSITIVE_INFINITY, 3][count] ?? 1,
-      startsOf: async (ids: readonly string[]) => {
+      crashCountsOf: async (ids: readonly string[]) => {
         await delay(random() * 5);
-        return ids.map(id => starts.get(id) ?? 0);
+        return ids.map(id => crashCounts.get(id) ?? 0);
       },
-      countStarts: async (ids: readonly string[]) => {
+      countCrash: async (ids: readonly string[]) => {
         await delay(random() * 20);
         return ids.map(id => {
-          const count = Math.min((starts.get(id) ?? 0) + 1, 2);
-          starts.set(id, count);
+          const count = Math.min((crashCounts.get(id) ?? 0) + 1, 2);
+          crashCounts.set(id, count);
           return count;
         });
       },
@@ -319,7 +319,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
     queue as unknown as TenantQueue,
     context as unknown as SessionContext,
   );
-  return { queue, thread, session, told, bugs, gone };
+  return { queue, thread, session, answers, bugs, gone };
 }
 
 function createJob(id: string, does: ModelJob['does'], tx?: string | undefined, client = 'c-1'): TakenJob {
@@ -327,13 +327,13 @@ function createJob(id: string, does: ModelJob['does'], tx?: string | undefined, 
   return { id, data: `${head},"sql":[],${JSON.stringify({ ops: [{}], does, tx }).slice(1)}` };
 }
 
-/** Sends a job and waits for its answer, ringing again when it is late as the SDK does. */
-async function send({ queue, session, told }: World, job: TakenJob): Promise<string> {
+/** Sends a job and waits for its answer, notifying again when it is late, as the SDK does. */
+async function send({ queue, session, answers }: World, job: TakenJob): Promise<string> {
   if (job.id.startsWith('s-')) queue.wait.unshift(job);
   else queue.wait.push(job);
   for (let rounds = 0; rounds < 2_000; rounds++) {
-    if (rounds % 100 === 0) session.ring();
-    const answer = told.get(job.id);
+    if (rounds % 100 === 0) session.notify();
+    const answer = answers.get(job.id);
     if (answer !== undefined) return answer;
     await delay(5);
   }
@@ -361,7 +361,7 @@ async function transact(world: World, random: () => number, client: number): Pro
       if (String(whole) !== String(jobs)) world.bugs.push(`${id}: committed ${whole}, sent ${jobs}`);
       return;
     }
-    if (world.thread.ledger.has(id)) world.bugs.push(`${id} is committed, and was told ${answer}`);
+    if (world.thread.ledger.has(id)) world.bugs.push(`${id} is committed, and was answered ${answer}`);
     if (answer !== transaction) return;
   }
 }
@@ -369,7 +369,7 @@ async function transact(world: World, random: () => number, client: number): Pro
 async function write(world: World, random: () => number, count: number): Promise<void> {
   for (let index = 0; index < count; index++) {
     world.queue.wait.push(createJob(`w-${index}`, 'write'));
-    world.session.ring();
+    world.session.notify();
     await delay(random() < 0.1 ? random() * 300 : random() * 8);
   }
 }
@@ -384,7 +384,7 @@ async function settle(world: World, work: Promise<unknown>): Promise<void> {
     });
   for (let rounds = 0; rounds < 4_000; rounds++) {
     await vi.advanceTimersByTimeAsync(50);
-    void world.session.finishTold();
+    void world.session.finishAnswered();
     if (done && world.session.asleep && world.queue.wait.length === 0) return void (await failed);
   }
   throw new Error('The session never came to rest.');
@@ -425,8 +425,8 @@ describe('a tenant’s session with open transactions', () => {
       expect(numbers, where).toEqual([...numbers].sort((a, b) => a - b));
       expect(new Set(numbers).size, where).toBe(numbers.length);
       for (let index = 0; index < writes; index++) {
-        const answer = world.told.get(`w-${index}`);
-        expect(answer === 'committed', `${where}: w-${index} was told ${answer}`).toBe(
+        const answer = world.answers.get(`w-${index}`);
+        expect(answer === 'committed', `${where}: w-${index} was answered ${answer}`).toBe(
           world.thread.ledger.has(`w-${index}`),
         );
       }
@@ -439,7 +439,7 @@ describe('a tenant’s session with open transactions', () => {
     expect(takenAway).toBeGreaterThan(50);
   }, 120_000);
 
-  it('lets one go on for as long as nobody waits, and up to the absolute limit', async () => {
+  it('lets one continue as long as no other caller waits, and up to the absolute limit', async () => {
     const world = createWorld(createRandom(1), { lossRate: 0, refusalRate: 0 });
     const begun = send(world, createJob('b-0', 'begin'));
     await vi.advanceTimersByTimeAsync(50);
@@ -454,10 +454,10 @@ describe('a tenant’s session with open transactions', () => {
     expect(world.session.asleep).toBe(true);
   });
 
-  it('puts what was taken ahead back, so that its sender can withdraw it', async () => {
+  it('requeues jobs fetched ahead, so that their sender can withdraw them', async () => {
     const world = createWorld(createRandom(1), { lossRate: 0, refusalRate: 0 });
     world.queue.wait.push(createJob('b-0', 'begin'), createJob('b-1', 'begin'), createJob('w-0', 'write'));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(40);
     expect(world.session.openTransaction).toBeDefined();
     expect(world.queue.wait.map(job => job.id)).toEqual(['b-1', 'w-0']);
@@ -471,17 +471,17 @@ describe('a tenant’s session with open transactions', () => {
     const world = createWorld(createRandom(1), { lossRate: 0, refusalRate: 0 });
     world.queue.wait.push(...[0, 1, 2, 3].map(n => createJob(`b-${n}`, 'begin', undefined, 'c-dead')));
     world.queue.wait.push(createJob('b-4', 'begin', undefined, 'c-alive'));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(100);
     expect(world.session.openTransaction).toMatchObject({ client: 'c-dead' });
     world.gone.add('c-dead');
     await vi.advanceTimersByTimeAsync(1_200);
     expect(world.session.openTransaction).toMatchObject({ client: 'c-alive' });
-    expect(['b-1', 'b-2', 'b-3'].map(id => world.told.get(id))).toEqual(Array(3).fill('TRANSACTION_BUSY'));
+    expect(['b-1', 'b-2', 'b-3'].map(id => world.answers.get(id))).toEqual(Array(3).fill('TRANSACTION_BUSY'));
     expect([world.thread.takenAway, world.bugs]).toEqual([1, []]);
     // Others wait for more than a second, and it stays.
     world.queue.wait.push(createJob('w-0', 'write'));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(3_000);
     expect(world.session.openTransaction).toMatchObject({ client: 'c-alive' });
   });
@@ -492,12 +492,12 @@ describe('a tenant’s session with open transactions', () => {
     await vi.advanceTimersByTimeAsync(20);
     await begun;
     world.queue.wait.push(createJob('w-0', 'write'));
-    world.session.ring();
+    world.session.notify();
     await vi.advanceTimersByTimeAsync(20);
     const draining = world.session.drain();
     await vi.advanceTimersByTimeAsync(20);
     await draining;
-    // Somebody waits: its bell is rung for the successor.
+    // A caller waits: its notification is sent to the successor.
     expect(world.session.mayHaveMore).toBe(true);
     expect(world.queue.wait.map(job => job.id)).toEqual(['w-0']);
   });

@@ -70,52 +70,52 @@ import { firstExpiry, TransactionLease, type TransactionLimits } from './transac
 /*
  * A tenant with work:
  *
- *                    ring                       its turn                outcome
- *   asleep ────────────▶ taking ──jobs──▶ ready ─────────▶ in the thread ──────▶ finishing ──▶ asleep
+ *                    notification               its turn                outcome
+ *   asleep ────────────▶ fetching ──jobs──▶ ready ───────▶ in the thread ──────▶ finishing ──▶ asleep
  *                          ▲                ▲                   │                    │
  *                          │                └── the next batch ◀┘ while it runs      │
  *                          └────────────────── with the finish: the next jobs ◀──────┘
  *
- * What is taken, and read, is paid for with memory that all tenants share (job-memory.ts): without a grant nothing is asked of
- * Redis. A job that is held may be without its data, which is in Redis then: one that was active when this process began to
- * lead, and those of a tenant that cannot go on now, whose memory others need more. It has its place all the same, and its
- * data is read when its turn is near.
+ * Jobs that are fetched or read use memory that all tenants share (job-memory.ts). Without a grant the session asks Redis for
+ * nothing. A held job may be without its data, which is then only in Redis: jobs that were active when this process began to
+ * lead, and jobs of a tenant that cannot continue now, whose memory others need more. Such a job keeps its place, and its data
+ * is read when its turn is near.
  *
- * Order (G3): jobs are taken oldest first, by one take at a time, and stand in `#ready` in that order; one batch is in the
- * thread at a time. What holds at every moment, so that a job begins only if it is the oldest that is held:
+ * Order (G3): jobs are fetched oldest first, by one fetch at a time, and stand in `#ready` in that order. One batch is in the
+ * thread at a time. These invariants ensure that a job begins only if it is the oldest that is held:
  *
  *   1. Each job that is held stands in exactly one of `#ready`, `#followUps` and `#inThread`; `#unsettled` counts them. A
  *      batch that leaves the thread and is not applied is back at the front before anything is awaited.
- *   2. `#ready` is in the order of the takes (`place`), apart from steps of a transaction that is over.
- *   3. While it is being decided what becomes of a job (`#undecided`), nothing of the tenant begins.
+ *   2. `#ready` is in the order of the fetches (`place`), apart from steps of a transaction that is over.
+ *   3. While the fate of a job is being decided (`#undecided`), nothing of the tenant begins.
  *
  * `#assertOldest` checks 1 and 2 before each batch.
  *
- * A bell that rings during a take may be of a job that the take did not see: `#mayHaveMore` is cleared before the take
- * is sent, set by each ring, and set where the answer tells of more. Only when it is clear does the tenant sleep.
+ * A notification that arrives during a fetch may announce a job that the fetch did not see. So `#mayHaveMore` is cleared before
+ * the fetch is sent, and set by each notification and by each answer that reports more. The tenant sleeps only when it is clear.
  *
- * A job of steps runs alone, and may leave a transaction open on the tenant's connection. Then the session holds a lease:
- * nothing of the tenant is begun or taken but the jobs that go on with that transaction, until it ends or is taken away
- * (transaction-lease.ts). What was taken ahead is put back, so that whoever sent it can withdraw it.
+ * A job of steps runs alone, and may leave a transaction open on the tenant's connection. Then the session holds a lease: it
+ * fetches and begins only jobs that continue that transaction, until the transaction ends or is taken away
+ * (transaction-lease.ts). Jobs that were fetched ahead are requeued, so that their sender can withdraw them.
  *
  *            steps left it open                        COMMIT, ROLLBACK
  *   in the thread ──────────────▶ leased ◀──▶ a step in the thread ─────────▶ as usual
  *                                   └── others wait, and its time is over: rolled back ──▶
  *
- * Such a job is not begun for a client that is gone: it is looked for first, and the lease ends where it is not found.
+ * Such a job does not begin for a client that is gone: the session looks for it first, and the lease ends if it is not found.
  *
- * A job of a protocol version that this broker does not know stays at the front, and what came after it behind it, until a
- * broker leads that knows it. Callers behind it hear at once that their writes are not applied.
+ * A job of a protocol version that this broker does not know stays at the front, and later jobs wait behind it, until a broker
+ * leads that knows the version. Callers behind it are answered at once: their writes are not applied.
  *
- * What is committed is told to its callers at once, and finished in Redis with the next take, or a moment later where the
- * tenant is busy and none comes: until then a successor would find it active, and in the ledger.
+ * Committed jobs are acknowledged to their callers at once, and finished in Redis with the next fetch, or a moment later if the
+ * tenant is busy and no fetch follows. Until then a successor would find them active, and in the ledger.
  *
- * After an error of the connection it is not known what a take took: `#stale`, and the list of active jobs is read
- * before anything more is taken. So it is at the beginning: a leader that died, or is just being overtaken, may have left
- * jobs there that are older than all that wait.
+ * After a connection error the result of a fetch is unknown: `#stale` is set, and the session reads the list of active jobs
+ * before it fetches more. It also begins so: a leader that died, or is just being overtaken, may have left jobs there that are
+ * older than all that wait.
  */
 
-/** What all sessions share. */
+/** Shared by all sessions. */
 export interface SessionContext {
   readonly lanes: Lanes;
   readonly link: RedisLink;
@@ -129,7 +129,7 @@ export interface SessionContext {
   readonly loads: TenantLoads;
   readonly memory: JobMemory;
   readonly walWatch: WalWatch;
-  /** Told of each batch that is done. */
+  /** Called last, once per finished batch. */
   readonly observers: readonly BatchObserver[];
   readonly log: Logger;
   /** The epoch to commit under. */
@@ -139,11 +139,11 @@ export interface SessionContext {
   readonly transactionLimits: TransactionLimits;
   /** The tenant is held: this session begins nothing more, and is to be drained and forgotten. */
   readonly onHeld: (tenant: string) => void;
-  /** A session told what is not finished in Redis: it is to be asked soon ({@link TenantSession.finishTold}). */
+  /** A session acknowledged jobs that are not finished in Redis: call {@link TenantSession.finishAnswered} soon. */
   readonly finishSoon: (session: TenantSession) => void;
-  /** Called for each batch that is committed, before anybody is told. */
+  /** Called for each committed batch, before its callers are answered. */
   readonly afterCommit: Failpoint;
-  /** An error that nothing here can do anything about. */
+  /** An internal error that the session cannot handle. */
   readonly onBug: (error: unknown) => void;
 }
 
@@ -153,21 +153,21 @@ type BatchTimes = Pick<FinishedBatch, 'queuedAt' | 'begunAt' | 'committedAt'>;
 interface HeldJob extends ActiveJob {
   /** Rises with each job that is held. */
   readonly place: number;
-  /** By the client's clock, ms; undefined where its id does not tell. */
+  /** By the client's clock, ms; undefined where the job's id does not contain it. */
   readonly enqueuedAt: number | undefined;
   /** On the monotonic clock, ms. */
-  readonly takenAt: number;
-  /** Starts of it that ended with their process or thread, as far as known: that of a job that waited in the queue is 0. */
-  readonly starts: number;
-  /** It may be in the ledger: a leader that is gone had it, or a batch with it ended so that nobody knows. */
+  readonly fetchedAt: number;
+  /** How often a process or thread ended while the job ran, as far as known; 0 for a job that waited in the queue. */
+  readonly crashCount: number;
+  /** It may be in the ledger: a dead leader had it, or its batch ended with an unknown outcome. */
   readonly doubtful: boolean;
   /** Undefined while it is in Redis only. */
   readonly data: string | undefined;
-  /** What `data` costs, and of which grant; undefined as `data` is. */
+  /** The memory of `data`, and its grant; undefined if `data` is. */
   readonly memory: { readonly grant: Grant; readonly cost: number } | undefined;
   /** Set where the job is of a version that this broker does not know; undefined until its data was seen. */
   readonly unknownVersion: number | undefined;
-  /** What was read of data that is in Redis only. */
+  /** Facts that were read from `data` before it was unloaded. */
   readonly seen?: SeenFacts | undefined;
   /** When its client was last seen, where it was looked for; on the monotonic clock, ms. */
   readonly clientSeenAt?: number | undefined;
@@ -176,31 +176,31 @@ interface HeldJob extends ActiveJob {
 /** A {@link HeldJob} whose data is here. */
 type LoadedJob = HeldJob & { readonly data: string };
 
-/** What has to be known of a job that fails. */
+/** The facts that failing a job needs. */
 interface SeenFacts {
   readonly client: string;
   readonly hasUnawaitedWrite: boolean;
 }
 
-/** What a take asks memory for at first; after that twice what the last one brought. */
-const FIRST_TAKE_BYTES = 128 * 1024;
-/** Jobs of one take. */
-const MAX_TAKEN_JOBS = LIMITS.maxBatchJobs;
-/** Jobs taken ahead of the thread: one batch. */
+/** Bytes of data that the first fetch asks memory for; later ones ask for twice the bytes of the last. */
+const FIRST_FETCH_BYTES = 128 * 1024;
+/** Jobs of one fetch, at most. */
+const MAX_FETCHED_JOBS = LIMITS.maxBatchJobs;
+/** Jobs fetched ahead of the thread: one batch. */
 const MAX_READY_JOBS = LIMITS.maxBatchJobs;
 const MAX_READY_BYTES = 2 * 1024 * 1024;
 /** A batch where other tenants wait: a slice of some 10 ms of small writes. */
 const SLICE_BYTES = 256 * 1024;
-/** How long jobs of a busy tenant wait for a take to be finished with, at most. */
+/** How long finished jobs of a busy tenant wait for the next fetch, at most. */
 export const FINISH_AFTER_MS = 10;
-/** How often a refused batch is tried before its callers are told. */
-const TRIES_BEFORE_TELLING = 4;
+/** How often a refused batch is tried before its callers are answered. */
+const TRIES_BEFORE_ANSWER = 4;
 const MAX_RETRY_PAUSE_MS = 5_000;
-/** While the file refuses writes, a job that comes has it tried again, but not more often than this. */
+/** While the file refuses writes, a new job causes a new try, but not more often than this. */
 const MIN_RETRY_PAUSE_MS = 100;
 /** A client that sent a job, or was seen, this short a time ago is not looked for. */
 const CLIENT_SEEN_MS = 1_000;
-/** Jobs held of a tenant whose file refuses writes: behind those that wait for it are some whose callers want to know. */
+/** Jobs held of a tenant whose file refuses writes: behind those that wait for the file are some that callers wait for. */
 const MAX_PARKED_JOBS = LIMITS.maxQueueDepth;
 const MAX_PARKED_BYTES = 16 * 1024 * 1024;
 
@@ -213,11 +213,11 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   readonly #queue: TenantQueue;
   readonly #context: SessionContext;
   #ready: HeldJob[] = [];
-  /** Of those whose data is here. */
+  /** Bytes of the ready jobs whose data is here. */
   #readyBytes = 0;
   /** Some of what is held may be without its data. */
   #hasUnloaded = false;
-  /** Jobs held: neither applied, nor failed, nor given back. */
+  /** Jobs held: neither applied, nor failed, nor requeued. */
   #unsettled = 0;
   #lastPlace = 0;
   /** Decisions that are awaited: see 3 above. */
@@ -225,53 +225,53 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   #inThread: readonly LoadedJob[] = [];
   /** It waits for its turn at a lane. */
   #queued = false;
-  #taking = false;
-  /** Takes that were begun. */
-  #takes = 0;
+  #fetching = false;
+  /** Fetches begun. */
+  #fetches = 0;
   /** Memory that came and is not used yet. */
   #granted: Grant | undefined;
-  /** Of the oldest job that waits, where it was too large for a take; else 0. */
+  /** Size of the oldest waiting job, if it was too large for a fetch; else 0. */
   #tooLargeBytes = 0;
-  /** The same of all jobs that go on with the open transaction. */
+  /** The same for the jobs that continue the open transaction, together. */
   #followUpsTooLargeBytes = 0;
-  /** Of data that the last take brought. */
-  #lastTakenBytes = FIRST_TAKE_BYTES / 2;
-  /** The take under way waits for a bell. */
-  #atBell = false;
+  /** Bytes of data in the last fetch. */
+  #lastFetchedBytes = FIRST_FETCH_BYTES / 2;
+  /** The current fetch waits for a notification. */
+  #atNotification = false;
   #mayHaveMore = false;
   #stale = true;
   #reclaimed: number | undefined;
-  /** A take was made since the batch in the thread began. */
+  /** A fetch was made since the batch in the thread began. */
   #prefetched = false;
-  /** Steps are in the thread that may leave a transaction open: what is taken then would have to be put back. */
+  /** Steps that may leave a transaction open are in the thread: jobs fetched now would have to be requeued. */
   #alone = false;
-  /** Batches that are committed and not told, or being finished in Redis. */
+  /** Batches that are committed and not acknowledged, or being finished in Redis. */
   #finishing = 0;
-  /** Jobs that are committed and told, and still active in Redis. */
+  /** Jobs that are committed and acknowledged, and still active in Redis. */
   readonly #unfinished: FinishedJob[] = [];
   /** Times in a row that the tenant's file refused a batch. */
   #refusals = 0;
   /** On the monotonic clock, ms. */
   #refusedAt = 0;
-  /** The file cannot be opened, and callers were told: it is tried also without jobs. */
+  /** The file cannot be opened, and callers were answered: it is tried also without jobs. */
   #closedOut = false;
   /** A task without jobs is in the thread. */
   #trying = false;
-  /** Jobs that were put back before this session may be applied, whichever they are. */
+  /** Jobs that were requeued before this session may be applied, whichever they are. */
   #doubt = false;
   /** On the monotonic clock, ms. */
-  #toldAt = Number.NEGATIVE_INFINITY;
-  /** The `place` up to which callers behind a job of an unknown version were told. */
-  #toldBehindPlace = 0;
+  #answeredAt = Number.NEGATIVE_INFINITY;
+  /** The `place` up to which callers behind a job of an unknown version were answered. */
+  #answeredBehindPlace = 0;
   readonly #figures = new TenantLoad(this);
-  /** Jobs that wait in Redis, as last heard. */
+  /** Jobs that wait in Redis, as last reported. */
   #waiting = 0;
   /** When it got in line for its lane, and when its turn came; on the monotonic clock, ms. */
   #queuedAt = 0;
   #begunAt = 0;
-  /** Of the transaction that is open on the tenant's connection. */
+  /** The transaction that is open on the tenant's connection. */
   #lease: TransactionLease | undefined;
-  /** Jobs that go on with it, taken and not begun. */
+  /** Jobs that continue it, fetched and not begun. */
   #followUps: HeldJob[] = [];
   #retry: NodeJS.Timeout | undefined;
   #draining = false;
@@ -293,13 +293,13 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       this.#lease === undefined &&
       this.#retry === undefined &&
       !this.#trying &&
-      !this.#taking &&
+      !this.#fetching &&
       !this.#stale &&
       !this.#mayHaveMore
     );
   }
 
-  /** Whether jobs may wait that were not taken. */
+  /** Whether unfetched jobs may wait. */
   get mayHaveMore(): boolean {
     return this.#mayHaveMore || this.#stale || this.#lease?.othersWait === true;
   }
@@ -314,7 +314,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return this.#lease !== undefined;
   }
 
-  /** What people want to know of the transaction that is open. */
+  /** The open transaction, as the status shows it. */
   get openTransaction(): StatusTransaction | undefined {
     if (this.#lease === undefined) return undefined;
     const { id, client, openedAt, deadlineAt } = this.#lease;
@@ -346,40 +346,40 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   }
 
   /** There may be jobs in the queue. */
-  ring(): void {
+  notify(): void {
     this.#mayHaveMore = true;
     this.#pump();
   }
 
-  /** Resolves when no take is under way. */
-  async untilTaken(): Promise<void> {
-    while (this.#taking) await new Promise<void>(resolve => this.#restWaiters.push(resolve));
+  /** Resolves when no fetch is under way. */
+  async untilFetched(): Promise<void> {
+    while (this.#fetching) await new Promise<void>(resolve => this.#restWaiters.push(resolve));
   }
 
-  /** Resolves when the take that is under way now is over; the next may be under way then. */
-  async afterTake(): Promise<void> {
-    const take = this.#takes;
-    while (this.#taking && this.#takes === take) {
+  /** Resolves when the current fetch is over; the next may be under way then. */
+  async afterFetch(): Promise<void> {
+    const current = this.#fetches;
+    while (this.#fetching && this.#fetches === current) {
       await new Promise<void>(resolve => this.#restWaiters.push(resolve));
     }
   }
 
   /**
-   * Takes when the next bell rings, whosever it is: Redis executes the take behind the wait for it, so the jobs come with
-   * the bell. Until then nothing else is taken. The take answers whatever this tenant rang before it: one of which it is
-   * not known what it took is repeated here.
+   * Fetches on the next notification, from any tenant: Redis executes the fetch behind the wait for the notification, so both
+   * arrive together. Until then the session fetches nothing else. The fetch covers each notification of this tenant before it;
+   * if its result is lost, the session reloads.
    * @param link the connection that waits at the doorbell.
-   * @returns undefined where nothing is to be taken now.
+   * @returns undefined where nothing is to be fetched now.
    */
-  takeAtBell(link: RedisLink): Promise<void> | undefined {
-    if (this.#draining || this.#stale || this.#taking || this.#mayHaveMore || this.#prefetched)
+  fetchAtNotification(link: RedisLink): Promise<void> | undefined {
+    if (this.#draining || this.#stale || this.#fetching || this.#mayHaveMore || this.#prefetched)
       return undefined;
     if (!this.#hasRoom || this.#nextToLoad.length > 0 || this.#alone || this.#lease !== undefined)
       return undefined;
-    const grant = this.#context.memory.requestNow(...this.#wishForTake);
+    const grant = this.#context.memory.requestNow(...this.#wishForFetch);
     if (grant === undefined) return undefined;
-    this.#atBell = true;
-    return this.#takeBy(grant, bounds => this.#queue.take(bounds, link)).catch(this.#context.onBug);
+    this.#atNotification = true;
+    return this.#fetchBy(grant, bounds => this.#queue.take(bounds, link)).catch(this.#context.onBug);
   }
 
   /** Jobs that were active when this session first looked: a dead leader's. */
@@ -387,15 +387,15 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return this.#reclaimed ?? 0;
   }
 
-  /** Whether the queue is this process's, and all that is active in it is known here. */
-  get adopted(): boolean {
+  /** Whether this process owns the queue and knows all active jobs in it. */
+  get ownsQueue(): boolean {
     return !this.#stale;
   }
 
-  /** Takes over the active jobs of a leader that died. @returns how many. @throws Error of Redis */
-  async adopt(): Promise<number> {
-    // It woke up meanwhile: what it has on its way is active, too, and its own.
-    if (this.#taking || this.#finishing > 0) {
+  /** Reclaims the active jobs of a dead leader. @returns how many. @throws Error of Redis */
+  async reclaim(): Promise<number> {
+    // It woke up meanwhile: its own jobs are active, too.
+    if (this.#fetching || this.#finishing > 0) {
       this.#stale = true;
       this.#pump();
       return 0;
@@ -412,22 +412,22 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#context.memory.cancel(this);
     clearTimeout(this.#retry);
     this.#lease?.close();
-    while (this.#atWork || this.#finishing > 0 || this.#taking || this.#unfinished.length > 0) {
-      if (this.#atWork || this.#taking || this.#unfinished.length === 0) {
+    while (this.#atWork || this.#finishing > 0 || this.#fetching || this.#unfinished.length > 0) {
+      if (this.#atWork || this.#fetching || this.#unfinished.length === 0) {
         await new Promise<void>(resolve => this.#restWaiters.push(resolve));
       } else await this.#finishUnfinished().catch(this.#context.onBug);
     }
   }
 
-  /** Finishes in Redis what was told and no take took with it. @throws Error of Redis */
-  async finishTold(): Promise<void> {
+  /** Finishes in Redis the acknowledged jobs that no fetch has finished. @throws Error of Redis */
+  async finishAnswered(): Promise<void> {
     if (this.#unfinished.length === 0) return;
-    // A take may have to be repeated first, and then it takes them with it; one that waits for a bell may wait long.
-    if ((this.#taking && !this.#atBell) || this.#stale) this.#context.finishSoon(this);
+    // A fetch that has to be repeated first finishes them, too. One that waits for a notification may wait long.
+    if ((this.#fetching && !this.#atNotification) || this.#stale) this.#context.finishSoon(this);
     else await this.#finishUnfinished();
   }
 
-  /** Puts jobs that were not begun back into the queue. @returns how many. */
+  /** Requeues jobs that were not begun. @returns how many. */
   async giveBack(): Promise<number> {
     const jobs = [...this.#followUps, ...this.#ready];
     const doubt = this.#doubt || jobs.some(({ doubtful }) => doubtful);
@@ -436,7 +436,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
         jobs.map(job => job.id),
         doubt,
       );
-    // Not before: a call that fails is repeated. By id: what is learned of a job meanwhile makes another object of it.
+    // Only now, because a call that fails is repeated. By id: new facts about a job replace its object.
     const given = new Set(jobs.map(job => job.id));
     const isGiven = ({ id }: HeldJob) => given.has(id);
     this.#letGo([...this.#followUps, ...this.#ready].filter(isGiven));
@@ -447,7 +447,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
 
   /** Renews the locks of jobs held since before `time` (monotonic, ms). */
   async renewLocks(time: number): Promise<void> {
-    const old = [...this.#inThread, ...this.#followUps, ...this.#ready].filter(job => job.takenAt < time);
+    const old = [...this.#inThread, ...this.#followUps, ...this.#ready].filter(job => job.fetchedAt < time);
     if (old.length > 0) await this.#queue.renew(old.map(job => job.id));
   }
 
@@ -483,7 +483,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     };
   }
 
-  /** What may begin now, as much as a batch may hold. */
+  /** Jobs that may begin now, at most one batch. */
   get #loadedFirst(): readonly LoadedJob[] {
     const loaded: LoadedJob[] = [];
     for (const job of this.#ready) {
@@ -493,17 +493,17 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return loaded;
   }
 
-  /** With how many it may share a batch. The callers of a condemned one are answered before the next may do the same harm. */
-  #maxTogether({ id, starts }: HeldJob): number {
+  /** How many jobs may share its batch. Callers of a poisoned write are answered before the next may do the same harm. */
+  #maxTogether({ id, crashCount }: HeldJob): number {
     const { condemned } = this.#context;
-    return isStepsJobId(id) || condemned.of(id) !== undefined ? 1 : condemned.maxTogether(starts);
+    return isStepsJobId(id) || condemned.of(id) !== undefined ? 1 : condemned.maxTogether(crashCount);
   }
 
-  /** Whether what begins now can only be the oldest that is held; where it cannot, the process ends. */
+  /** Whether the next job to begin is the oldest that is held; if not, the process ends. */
   #assertOldest(): boolean {
     const ready = this.#ready;
     let wrong = this.#unsettled !== ready.length + this.#followUps.length;
-    // As far as a batch may go: each job comes by here before it begins.
+    // As far as a batch may reach: each job passes here before it begins.
     for (let index = 1; index < ready.length && index <= LIMITS.maxBatchJobs; index++) {
       const [before, after] = [ready[index - 1]!, ready[index]!];
       if (before.place > after.place && !isFollowUpJobId(before.id) && !isFollowUpJobId(after.id))
@@ -515,7 +515,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return false;
   }
 
-  /** Holds everything of the tenant up until it is decided what becomes of a job that it holds. */
+  /** Holds all jobs of the tenant until the fate of one of them is decided. */
   async #decide<Result>(decision: () => Promise<Result>): Promise<Result> {
     this.#undecided++;
     try {
@@ -527,7 +527,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     }
   }
 
-  /** No jobs: whether the file can be opened again. */
+  /** A task without jobs: finds out whether the file can be opened again. */
   #tryOpening(): ApplyTask {
     this.#trying = true;
     this.#begunAt = performance.now();
@@ -551,7 +551,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
 
   onRevoked(): void {
     this.#putBack(this.#leaveThread());
-    // Whoever revoked it gives it another turn.
+    // The revoking lane gives it another turn.
     this.#queued = true;
     this.#rest();
   }
@@ -569,14 +569,14 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
         return;
       }
       this.#unsettled -= batch.length;
-      // What was put back is the oldest: it is among what was taken by now.
+      // Requeued jobs are the oldest, so all of them are fetched by now.
       if (this.#doubt && this.#waiting === 0 && this.#ready.length === 0) this.#clearDoubt();
       this.#noteApplied(batch, outcome);
       this.#context.walWatch.observe(this.tenant, outcome.stats.walBytes);
       this.#context.afterCommit();
       const times = { queuedAt: this.#queuedAt, begunAt: this.#begunAt, committedAt: performance.now() };
       if (outcome.open !== undefined || this.#lease !== undefined) this.#noteTransaction(outcome, batch);
-      // The next batch first: the thread works while this one is told.
+      // The next batch first: the thread works while callers are answered.
       this.#enqueue();
       this.#finish(batch, outcome, times).catch(this.#context.onBug);
     } else this.#onRefused(batch, outcome).catch(this.#context.onBug);
@@ -588,29 +588,29 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#endLease();
     this.#context.log.error(
       { err: error, tenant: this.tenant, jobs: batch.map(job => job.id) },
-      'The writer thread ended in the middle of a batch; it is delivered again',
+      'The writer thread ended in the middle of a batch; the batch will be redelivered',
     );
     this.#putBack(batch.map(job => ({ ...job, doubtful: true })));
     this.#pause();
-    // Else the thread could not start, or ended with another's batch.
-    if (wasRunning) this.#decide(() => this.#countStarts(batch)).catch(this.#context.onBug);
+    // Otherwise the thread could not start, or ended with another tenant's batch.
+    if (wasRunning) this.#decide(() => this.#countCrash(batch)).catch(this.#context.onBug);
     this.#rest();
   }
 
-  /** Each start that ended its thread counts like one that ended the process. */
-  async #countStarts(batch: readonly HeldJob[]): Promise<void> {
-    const starts = await this.#context.condemned.countStarts(batch.map(job => job.id));
-    this.#setStarts(new Map(batch.map((job, index) => [job.id, starts[index] ?? job.starts])));
+  /** A job that ended its thread counts like one that ended the process. */
+  async #countCrash(batch: readonly HeldJob[]): Promise<void> {
+    const crashCounts = await this.#context.condemned.countCrash(batch.map(job => job.id));
+    this.#setCrashCounts(new Map(batch.map((job, index) => [job.id, crashCounts[index] ?? job.crashCount])));
   }
 
-  #setStarts(known: ReadonlyMap<string, number>): void {
+  #setCrashCounts(known: ReadonlyMap<string, number>): void {
     this.#ready = this.#ready.map(job => {
-      const starts = known.get(job.id) ?? job.starts;
-      return starts === job.starts ? job : { ...job, starts };
+      const crashCount = known.get(job.id) ?? job.crashCount;
+      return crashCount === job.crashCount ? job : { ...job, crashCount };
     });
   }
 
-  /** The thread is free of it, and more may be taken. */
+  /** The batch has left the thread, and more may be fetched. */
   #leaveThread(): readonly LoadedJob[] {
     const batch = this.#inThread;
     this.#inThread = [];
@@ -625,7 +625,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return condemned === undefined ? { id, data, addedAt } : { id, data, addedAt, condemned };
   }
 
-  /** Does whatever there is to do now. */
+  /** Does all that can be done now. */
   #pump(): void {
     if (this.#draining) {
       this.#rest();
@@ -638,12 +638,12 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       return;
     }
     if (this.#stale) {
-      if (!this.#taking && this.#finishing === 0) this.#reload().catch(this.#context.onBug);
-    } else if (!this.#taking) {
+      if (!this.#fetching && this.#finishing === 0) this.#reload().catch(this.#context.onBug);
+    } else if (!this.#fetching) {
       const toLoad = this.#nextToLoad;
       if (toLoad.length > 0) this.#load(toLoad);
       else if (this.#lease !== undefined) this.#pumpLeased();
-      else if (this.#mayHaveMore && this.#hasRoom && !this.#prefetched && !this.#alone) this.#take();
+      else if (this.#mayHaveMore && this.#hasRoom && !this.#prefetched && !this.#alone) this.#fetch();
     }
     this.#enqueue();
   }
@@ -652,7 +652,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   onMemory(grant: Grant): void {
     this.#granted = grant;
     this.#pump();
-    // What it was for is done, or cannot be done now.
+    // Its purpose is done, or cannot be done now.
     this.#granted?.release();
     this.#granted = undefined;
   }
@@ -666,14 +666,14 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return this.#context.memory.request(this, minimum, desired);
   }
 
-  /** What a take needs, and what it could use. */
-  get #wishForTake(): readonly [number, number] {
+  /** The memory that a fetch needs, and the most it can use. */
+  get #wishForFetch(): readonly [number, number] {
     if (this.#tooLargeBytes > 0) {
       const cost = maxCostOfJobs(1, this.#tooLargeBytes);
       return [cost, cost];
     }
     const { maxJobs, maxBytes } = this.#room;
-    return [SHARE_BYTES, maxCostOfJobs(maxJobs, Math.min(maxBytes, 2 * this.#lastTakenBytes))];
+    return [SHARE_BYTES, maxCostOfJobs(maxJobs, Math.min(maxBytes, 2 * this.#lastFetchedBytes))];
   }
 
   /** As much as there is room and memory for. */
@@ -683,7 +683,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return { maxJobs, maxBytes: Math.min(maxBytes, bytesThatFit(maxJobs, bytes)) };
   }
 
-  /** The thread has something of it. */
+  /** The thread has a task of it. */
   get #atWork(): boolean {
     return this.#inThread.length > 0 || this.#trying;
   }
@@ -693,11 +693,11 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return maxJobs > 0 && maxBytes > 0;
   }
 
-  /** How much the next take may bring. */
+  /** How much the next fetch may return. */
   get #room() {
-    const parked = this.#refusals >= TRIES_BEFORE_TELLING;
+    const parked = this.#refusals >= TRIES_BEFORE_ANSWER;
     return {
-      maxJobs: Math.min((parked ? MAX_PARKED_JOBS : MAX_READY_JOBS) - this.#ready.length, MAX_TAKEN_JOBS),
+      maxJobs: Math.min((parked ? MAX_PARKED_JOBS : MAX_READY_JOBS) - this.#ready.length, MAX_FETCHED_JOBS),
       maxBytes: (parked ? MAX_PARKED_BYTES : MAX_READY_BYTES) - this.#readyBytes,
     };
   }
@@ -715,11 +715,11 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       return;
     }
     const { condemned, lanes } = this.#context;
-    if (condemned.mustRunApart(next.starts)) lanes.enqueueAlone(this);
+    if (condemned.mustRunApart(next.crashCount)) lanes.enqueueAlone(this);
     else lanes.enqueue(this);
   }
 
-  /** Whether the oldest job must not begin, or not yet; sees to what comes of it. */
+  /** Whether the oldest job must not begin, or not yet; starts what is to happen then. */
   #mustWait(next: HeldJob): boolean {
     if (next.unknownVersion !== undefined) {
       this.#waitForNewerBroker(next.unknownVersion);
@@ -731,22 +731,22 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     return true;
   }
 
-  /** It can neither be applied nor refused here: nothing is known of it, not even whether somebody waits for it. */
+  /** The job can neither be applied nor refused here: this broker cannot read it, so it cannot know whether a caller waits. */
   #waitForNewerBroker(version: number): void {
     const { parked, metrics } = this.#context;
-    const what = `A job of protocol version ${version} is the oldest, and this broker knows version ${PROTOCOL_VERSION}: it stays queued for a broker that knows it, and so does what came after it.`;
-    if (this.#refusals < TRIES_BEFORE_TELLING) metrics.refused('UNSUPPORTED_VERSION');
-    // As of a parked tenant more jobs are held: among them are some whose callers want to know.
-    this.#refusals = Math.max(this.#refusals, TRIES_BEFORE_TELLING);
+    const what = `A job of protocol version ${version} is the oldest, and this broker knows version ${PROTOCOL_VERSION}: it and the jobs behind it stay queued for a broker that knows it.`;
+    if (this.#refusals < TRIES_BEFORE_ANSWER) metrics.refused('UNSUPPORTED_VERSION');
+    // As for a parked tenant, more jobs are held: callers wait for some of them.
+    this.#refusals = Math.max(this.#refusals, TRIES_BEFORE_ANSWER);
     parked.park(this.tenant, { code: 'UNSUPPORTED_VERSION', message: what });
     const behind = this.#ready.filter(
       job =>
-        job.place > this.#toldBehindPlace &&
+        job.place > this.#answeredBehindPlace &&
         job.unknownVersion === undefined &&
         !job.doubtful &&
         !hasUnawaitedWrite(job),
     );
-    this.#toldBehindPlace = this.#lastPlace;
+    this.#answeredBehindPlace = this.#lastPlace;
     this.#unload();
     if (behind.length === 0) return;
     const details = { tenant: this.tenant, reason: 'a job of an unknown protocol version is before it' };
@@ -754,9 +754,9 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#fail(behind, error).catch(this.#context.onBug);
   }
 
-  /** The client of a job that may leave a transaction open, if it is to be looked for before that begins. */
+  /** The client to look for before the job begins, if the job may leave a transaction open; else undefined. */
   #clientToLookFor({ id, data, enqueuedAt, doubtful, clientSeenAt }: HeldJob): string | undefined {
-    // One that may be committed is asked about in the ledger.
+    // One that may be committed is looked up in the ledger.
     if (!isStepsJobId(id) || isFollowUpJobId(id) || doubtful) return undefined;
     if (clientSeenAt !== undefined && performance.now() - clientSeenAt < CLIENT_SEEN_MS) return undefined;
     const ageMs = enqueuedAt === undefined ? Number.NaN : Date.now() - enqueuedAt;
@@ -767,23 +767,23 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   async #lookForClient(job: HeldJob, client: string): Promise<void> {
     const { presence, log } = this.#context;
     const isHere = await presence.isHere(client);
-    // Else it was given back meanwhile.
+    // Otherwise it was requeued meanwhile.
     if (this.#ready[0]?.id !== job.id) return;
     if (isHere) {
       this.#ready[0] = { ...job, clientSeenAt: performance.now() };
       return;
     }
-    log.info({ tenant: this.tenant, job: job.id, client }, 'A transaction is not begun: its client is gone');
+    log.info({ tenant: this.tenant, job: job.id, client }, 'Transaction not begun: its client is gone');
     const message = 'The client was gone when its transaction could begin; nothing was run.';
     const error = toWireError(new OnewriterError('TRANSACTION_BUSY', message, { tenant: this.tenant }));
     await this.#fail([job], error);
   }
 
-  #take(): void {
-    const grant = this.#requestMemory(this.#wishForTake);
+  #fetch(): void {
+    const grant = this.#requestMemory(this.#wishForFetch);
     if (grant === undefined) return;
     const finished = this.#unfinished.splice(0);
-    this.#takeBy(grant, async bounds => {
+    this.#fetchBy(grant, async bounds => {
       if (finished.length === 0) return this.#queue.take(bounds);
       try {
         return (await this.#queue.finish(finished, bounds)).taken;
@@ -794,34 +794,34 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     }).catch(this.#context.onBug);
   }
 
-  async #takeBy(grant: Grant, take: (bounds: TakeBounds) => Promise<Taken>): Promise<void> {
-    this.#beginTake();
+  async #fetchBy(grant: Grant, fetchNow: (bounds: TakeBounds) => Promise<Taken>): Promise<void> {
+    this.#beginFetch();
     this.#mayHaveMore = false;
     this.#prefetched = this.#inThread.length > 0;
     try {
-      this.#receive(await take(this.#boundsOf(grant)), grant);
+      this.#receive(await fetchNow(this.#boundsOf(grant)), grant);
     } catch (error) {
       grant.release();
-      await this.#onTakeFailed(error);
+      await this.#onFetchFailed(error);
     } finally {
-      this.#taking = false;
-      this.#atBell = false;
+      this.#fetching = false;
+      this.#atNotification = false;
       this.#pump();
       this.#rest();
     }
   }
 
-  #beginTake(): void {
-    this.#taking = true;
-    this.#takes++;
+  #beginFetch(): void {
+    this.#fetching = true;
+    this.#fetches++;
   }
 
-  /** What is held without its data, and is near its turn. */
+  /** Held jobs without their data that are near their turn. */
   get #nextToLoad(): readonly HeldJob[] {
-    // A pause is over before anything is tried.
+    // Nothing is tried before a pause is over.
     if (!this.#hasUnloaded || this.#retry !== undefined) return NO_JOBS;
     if (this.#lease !== undefined)
-      return this.#followUps.filter(job => !isLoaded(job)).slice(0, MAX_TAKEN_JOBS);
+      return this.#followUps.filter(job => !isLoaded(job)).slice(0, MAX_FETCHED_JOBS);
     if (this.#ready[0]?.unknownVersion !== undefined) return NO_JOBS;
     const jobs: HeldJob[] = [];
     let bytes = this.#readyBytes;
@@ -843,7 +843,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       maxCostOfJobs(jobs.length, allBytes),
     ]);
     if (grant === undefined) {
-      // What is newer than the oldest cannot begin before it, and must not keep memory from it.
+      // A newer job cannot begin before the oldest, and must not keep memory from it.
       if (this.#lease !== undefined || jobs[0] === this.#ready[0]) this.#unload();
       return;
     }
@@ -861,17 +861,17 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   }
 
   async #read(ids: readonly string[], grant: Grant): Promise<void> {
-    this.#beginTake();
+    this.#beginFetch();
     try {
-      this.#fill(ids, await this.#context.link.insist(() => this.#queue.read(ids)), grant);
+      this.#fill(ids, await this.#context.link.retryUntilDone(() => this.#queue.read(ids)), grant);
     } finally {
-      this.#taking = false;
+      this.#fetching = false;
       this.#pump();
       this.#rest();
     }
   }
 
-  /** The data of jobs that are held came; those that are not in Redis any more are gone. */
+  /** The data of held jobs arrived; jobs that Redis no longer has are gone. */
   #fill(ids: readonly string[], read: readonly TakenJob[], grant: Grant): void {
     const asked = new Set(ids);
     const found = new Map(read.map(({ id, data }) => [id, data]));
@@ -885,10 +885,10 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
         return [];
       }
       const cost = costOfJob(data);
-      // Changed since its size was asked for: read again.
+      // Its size changed since it was asked for: read again.
       if (cost > left) return [{ ...job, bytes: Buffer.byteLength(data) }];
       left -= cost;
-      if (job.seen === undefined) this.#context.metrics.taken(data.length);
+      if (job.seen === undefined) this.#context.metrics.fetched(data.length);
       return [{ ...job, data, memory: { grant, cost }, unknownVersion: unknownVersionOf(data) }];
     };
     this.#followUps = this.#followUps.flatMap(fill);
@@ -898,7 +898,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#hasUnloaded = [...this.#followUps, ...this.#ready].some(job => !isLoaded(job));
   }
 
-  /** Gives the memory of what is held back, where it cannot begin now: others need it more. */
+  /** Releases the memory of held jobs that cannot begin now: others need it more. */
   #unload(): void {
     if (this.#readyBytes === 0) return;
     const unloaded = this.#ready.map((job): HeldJob => {
@@ -911,7 +911,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#hasUnloaded = true;
   }
 
-  /** It does not hold these any more. */
+  /** Removes jobs from the count of held ones, and frees their memory. */
   #letGo(jobs: readonly HeldJob[]): void {
     this.#unsettled -= jobs.length;
     for (const job of jobs) free(job);
@@ -921,7 +921,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     const finished = this.#unfinished.splice(0);
     this.#finishing++;
     try {
-      await this.#context.link.insist(() => this.#queue.finish(finished, undefined));
+      await this.#context.link.retryUntilDone(() => this.#queue.finish(finished, undefined));
     } finally {
       this.#finishing--;
       this.#pump();
@@ -938,16 +938,16 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#unload();
     if (!this.#mayHaveMore) return;
     const tooLarge = this.#followUpsTooLargeBytes;
-    const usefulBytes = Math.max(tooLarge, 2 * this.#lastTakenBytes);
+    const usefulBytes = Math.max(tooLarge, 2 * this.#lastFetchedBytes);
     const grant = this.#requestMemory([
       tooLarge === 0 ? SHARE_BYTES : maxCostOfJobs(FOLLOW_UPS_AMONG, tooLarge),
       maxCostOfJobs(FOLLOW_UPS_AMONG, usefulBytes),
     ]);
-    if (grant !== undefined) this.#takeFollowUps(grant).catch(this.#context.onBug);
+    if (grant !== undefined) this.#fetchFollowUps(grant).catch(this.#context.onBug);
   }
 
-  async #takeFollowUps(grant: Grant): Promise<void> {
-    this.#beginTake();
+  async #fetchFollowUps(grant: Grant): Promise<void> {
+    this.#beginFetch();
     this.#mayHaveMore = false;
     try {
       const taken = await this.#queue.takeFollowUps(bytesThatFit(FOLLOW_UPS_AMONG, grant.bytes));
@@ -964,22 +964,22 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       this.#lease?.noteOthers(waiting > 0 || this.#ready.length > 0);
     } catch (error) {
       grant.release();
-      await this.#onTakeFailed(error);
+      await this.#onFetchFailed(error);
     } finally {
-      this.#taking = false;
+      this.#fetching = false;
       this.#pump();
       this.#rest();
     }
   }
 
-  /** What was taken ahead and may go back: nothing that is older than a job that has to stay. */
+  /** Jobs fetched ahead that may be requeued: none that is older than a job that has to stay. */
   get #returnable(): readonly HeldJob[] {
     return this.#ready.slice(this.#ready.findLastIndex(job => !mayWaitInQueue(job)) + 1);
   }
 
-  /** What was taken ahead goes back to where it came from: its sender may withdraw it there, and others see that it waits. */
+  /** Requeues the jobs fetched ahead: there their sender may withdraw them, and others see that they wait. */
   async #returnReady(): Promise<void> {
-    this.#beginTake();
+    this.#beginFetch();
     const jobs = this.#returnable;
     this.#setReady(this.#ready.slice(0, this.#ready.length - jobs.length));
     this.#letGo(jobs);
@@ -991,7 +991,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
         ),
       );
     } finally {
-      this.#taking = false;
+      this.#fetching = false;
       this.#mayHaveMore = true;
       this.#pump();
       this.#rest();
@@ -1028,10 +1028,10 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#pump();
   }
 
-  /** Others wait: whether the client of the open transaction is still there to end it. */
+  /** Others wait: ends the transaction if its client is gone. */
   async #lookForHolder(lease: TransactionLease): Promise<void> {
     if (await this.#context.presence.isHere(lease.client)) return;
-    // A step that came meanwhile is a sign of life.
+    // A step that arrived meanwhile shows that the client is alive.
     if (this.#lease !== lease || this.#inThread.length > 0 || this.#followUps.length > 0) return;
     this.#context.log.info(
       { tenant: this.tenant, transaction: lease.id, client: lease.client },
@@ -1046,8 +1046,8 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     log.warn(
       { tenant: this.tenant, transaction: lease.id, client: lease.client, ageMs: Math.round(lease.ageMs) },
       lease.othersWait
-        ? 'An interactive transaction was open for too long while others waited: it is rolled back'
-        : 'An interactive transaction was open for too long: it is rolled back',
+        ? 'An interactive transaction was open for too long while others waited; rolling it back'
+        : 'An interactive transaction was open for too long; rolling it back',
     );
     metrics.transactionTakenAway();
     // In the thread before anything that is begun from now on.
@@ -1065,17 +1065,17 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#mayHaveMore = true;
   }
 
-  async #onTakeFailed(error: unknown): Promise<void> {
+  async #onFetchFailed(error: unknown): Promise<void> {
     this.#stale = true;
     if (isOnewriterError(error, 'FENCED')) await this.#context.onFenced(this.tenant, toWireError(error));
     else if (!isTemporary(error)) throw error;
   }
 
-  /** Repeats what may be repeated, for as long as this process leads. */
+  /** Repeats a repeatable call while this process leads. */
   async #leading<Result>(attempt: () => Promise<Result>): Promise<Result> {
     for (;;) {
       try {
-        return await this.#context.link.insist(attempt);
+        return await this.#context.link.retryUntilDone(attempt);
       } catch (error) {
         if (!isOnewriterError(error, 'FENCED')) throw error;
         await this.#context.onFenced(this.tenant, toWireError(error));
@@ -1083,7 +1083,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     }
   }
 
-  /** The tenant is held. What was begun is finished; a session of its own follows when the last hold has ended. */
+  /** The tenant is held. What was begun is finished; a new session follows when the last hold has ended. */
   #giveWay(): void {
     this.#draining = true;
     this.#context.onHeld(this.tenant);
@@ -1098,12 +1098,12 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#waiting = waiting;
     this.#tooLargeBytes = tooLarge ?? 0;
     if (waiting > 0 || tooLarge !== undefined) this.#mayHaveMore = true;
-    // Nothing is here yet of what was to be taken while the thread works.
+    // The fetch that was to run while the thread works returned nothing.
     if (tooLarge !== undefined) this.#prefetched = false;
     this.#hold(jobs, this.#doubt, grant);
   }
 
-  /** @param doubtful they may be applied @param grant that they were taken with, and share from now on */
+  /** @param doubtful they may be applied @param grant shared by the jobs that were fetched with it */
   #hold(jobs: readonly TakenJob[], doubtful: boolean, grant: Grant): void {
     let bytes = 0;
     let costs = 0;
@@ -1118,7 +1118,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
           addedAt,
           bytes: Buffer.byteLength(data),
           doubtful,
-          starts: 0,
+          crashCount: 0,
           memory: { grant, cost },
         },
         unknownVersion: unknownVersionOf(data),
@@ -1126,28 +1126,28 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     });
     grant.shrinkTo(costs);
     if (jobs.length === 0) return;
-    this.#lastTakenBytes = bytes;
-    this.#context.metrics.taken(bytes);
+    this.#lastFetchedBytes = bytes;
+    this.#context.metrics.fetched(bytes);
     this.#add(held);
   }
 
   /** Jobs that were active before: their data is read when their turn is near. */
-  #holdActive(jobs: readonly ActiveJob[], starts: readonly number[]): void {
+  #holdActive(jobs: readonly ActiveJob[], crashCounts: readonly number[]): void {
     if (jobs.length === 0) return;
     this.#hasUnloaded = true;
     const unloaded = { data: undefined, memory: undefined, unknownVersion: undefined, doubtful: true };
-    this.#add(jobs.map((job, index) => ({ ...job, ...unloaded, starts: starts[index] ?? 0 })));
+    this.#add(jobs.map((job, index) => ({ ...job, ...unloaded, crashCount: crashCounts[index] ?? 0 })));
   }
 
-  #add(jobs: readonly Omit<HeldJob, 'place' | 'enqueuedAt' | 'takenAt'>[]): void {
-    const takenAt = performance.now();
+  #add(jobs: readonly Omit<HeldJob, 'place' | 'enqueuedAt' | 'fetchedAt'>[]): void {
+    const fetchedAt = performance.now();
     const now = Date.now();
     const { metrics, loads } = this.#context;
-    this.lastUsedAt = takenAt;
+    this.lastUsedAt = fetchedAt;
     for (const added of jobs) {
       const enqueuedAt = timeOfJobId(added.id);
       if (enqueuedAt !== undefined) metrics.observe('queue', now - enqueuedAt);
-      const job: HeldJob = { ...added, place: ++this.#lastPlace, enqueuedAt, takenAt };
+      const job: HeldJob = { ...added, place: ++this.#lastPlace, enqueuedAt, fetchedAt };
       if (this.#lease !== undefined && isFollowUpJobId(job.id)) this.#followUps.push(job);
       else {
         this.#ready.push(job);
@@ -1160,19 +1160,19 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     if (!this.#figures.listed) loads.list(this.#figures);
   }
 
-  /** Reads what is active, adds what is not known here (it is newer than all that is), and takes more. @returns how many */
+  /** Reads the active jobs, adds those not known here (newer than all known ones), and fetches more. @returns how many */
   async #reload(): Promise<number> {
-    this.#beginTake();
+    this.#beginFetch();
     this.#mayHaveMore = false;
     let grant: Grant | undefined;
     try {
       if (this.#unfinished.length > 0) await this.#finishUnfinished();
-      // Before it is asked: what is in the thread now may be committed, and active still, when the answer comes.
+      // Before the query: a job now in the thread may be committed, and still active, when the answer arrives.
       const here = [...this.#inThread, ...this.#followUps, ...this.#ready, ...this.#unfinished];
       const known = new Set(here.map(job => job.id));
-      grant = this.#hasRoom ? this.#context.memory.requestNow(...this.#wishForTake) : undefined;
+      grant = this.#hasRoom ? this.#context.memory.requestNow(...this.#wishForFetch) : undefined;
       const bounds = grant === undefined ? undefined : { ...this.#boundsOf(grant), ifIdle: true };
-      // In one round trip; a take whose answer is lost is among the active jobs of the next attempt.
+      // In one round trip. If the answer to a fetch is lost, its jobs are among the active ones of the next attempt.
       const [active, taken] = await this.#leading(() =>
         Promise.all([this.#queue.adopt(), bounds && this.#queue.take(bounds)]),
       );
@@ -1181,11 +1181,11 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
         return 0;
       }
       const jobs = active.jobs.filter(job => !known.has(job.id));
-      const starts = await this.#context.condemned.startsOf(jobs.map(job => job.id));
+      const crashCounts = await this.#context.condemned.crashCountsOf(jobs.map(job => job.id));
       this.#stale = false;
       this.#reclaimed ??= jobs.length;
       this.#doubt ||= active.doubt;
-      this.#holdActive(jobs, starts);
+      this.#holdActive(jobs, crashCounts);
       if (grant === undefined || taken === undefined) this.#mayHaveMore = true;
       else {
         this.#receive(taken, grant);
@@ -1194,17 +1194,17 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
       return jobs.length;
     } finally {
       grant?.release();
-      this.#taking = false;
+      this.#fetching = false;
       this.#pump();
       this.#rest();
     }
   }
 
-  /** Its turn has come. @param oldest of the batch */
-  #noteBegin({ takenAt }: HeldJob): void {
+  /** Its turn has come. @param oldest job of the batch */
+  #noteBegin({ fetchedAt }: HeldJob): void {
     const { metrics } = this.#context;
     this.#begunAt = performance.now();
-    metrics.observe('prefetch', this.#queuedAt - takenAt);
+    metrics.observe('prefetch', this.#queuedAt - fetchedAt);
     metrics.observe('lane', this.#begunAt - this.#queuedAt);
   }
 
@@ -1225,14 +1225,14 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#figures.add(writes, failures, inThreadMs, longestMs, walBytes);
   }
 
-  /** After the commit: tells the clients, and sees to it that the jobs are finished. */
+  /** After the commit: answers the clients, and has the jobs finished. */
   async #finish(batch: readonly LoadedJob[], applied: AppliedOutcome, times: BatchTimes): Promise<void> {
     const { jobs: outcomes, stats } = applied;
     const settlements = outcomes.map(outcome => ({ ...outcome, jobId: outcome.id, tenant: this.tenant }));
     const finished = outcomes.map(toFinishedJob);
     this.#finishing++;
     try {
-      if (this.#canWait(batch, outcomes)) await this.#tell(settlements, finished);
+      if (this.#canWait(batch, outcomes)) await this.#acknowledge(settlements, finished);
       else await this.#finishNow(batch, outcomes, settlements, finished);
       const finishedAt = performance.now();
       this.#context.metrics.observe('completion', finishedAt - times.committedAt);
@@ -1248,7 +1248,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     }
   }
 
-  /** Whether nothing but the jobs themselves has to be tidied up. */
+  /** Whether nothing but the jobs themselves has to be cleaned up. */
   #canWait(batch: readonly HeldJob[], outcomes: readonly JobOutcome[]): boolean {
     const { condemned } = this.#context;
     return (
@@ -1259,22 +1259,22 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     );
   }
 
-  async #tell(settlements: readonly Settlement[], finished: readonly FinishedJob[]): Promise<void> {
+  async #acknowledge(settlements: readonly Settlement[], finished: readonly FinishedJob[]): Promise<void> {
     const { inbox, link } = this.#context;
     this.#unfinished.push(...finished);
-    const telling = inbox.publish(settlements);
+    const publishing = inbox.publish(settlements);
     link.expedite();
-    // The next jobs, if any wait; these are finished with them.
+    // The next jobs, if any wait; the fetch finishes these.
     this.#pump();
     if (this.#unfinished.length > 0) {
-      const sinceMs = performance.now() - this.#toldAt;
-      // Of a tenant that has just been told something, more is likely to come.
+      const sinceMs = performance.now() - this.#answeredAt;
+      // A tenant that was answered just now is likely to have more.
       if (sinceMs < FINISH_AFTER_MS) this.#context.finishSoon(this);
-      else this.finishTold().catch(this.#context.onBug);
+      else this.finishAnswered().catch(this.#context.onBug);
     }
-    this.#toldAt = performance.now();
+    this.#answeredAt = performance.now();
     // Events are hints; a lost one is sent again once.
-    if (!(await telling)) await link.insist(() => inbox.publish(settlements));
+    if (!(await publishing)) await link.retryUntilDone(() => inbox.publish(settlements));
   }
 
   async #finishNow(
@@ -1284,14 +1284,14 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     finished: readonly FinishedJob[],
   ): Promise<void> {
     const { inbox, link, condemned, backOff, onHeld } = this.#context;
-    // Before the job is gone, so that it is counted; a crash in between counts it twice.
+    // Counted before the job is gone; a crash in between counts it twice.
     const isPoisoned = batch.some(({ id }) => condemned.of(id)?.[-1]?.code === 'POISON_JOB');
     if (isPoisoned && (await backOff.notePoison(this.tenant))) onHeld(this.tenant);
     const letters = this.#collectDeadLetters(batch, outcomes);
-    // Before the job is gone: a crash in between delivers it again, and its letters come again under the same ids.
+    // Before the job is gone: after a crash in between it is redelivered, and its letters get the same ids.
     if (letters !== undefined) await letters;
-    await link.insist(() => {
-      // The callers hear first.
+    await link.retryUntilDone(() => {
+      // Callers are answered first.
       void inbox.publish(settlements);
       link.expedite();
       return this.#queue.finish(finished, undefined);
@@ -1299,7 +1299,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     await condemned.forget(batch);
   }
 
-  /** Undefined, without a promise, where there are none: that is the usual case. */
+  /** Undefined, without a promise, where there are none, which is the usual case. */
   #collectDeadLetters(
     batch: readonly LoadedJob[],
     outcomes: readonly JobOutcome[],
@@ -1317,14 +1317,14 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
         log.warn({ ...facts, code: error.code }, `Set aside: ${error.message}`);
       }
       metrics.setAside(letters.length);
-      additions.push(link.insist(() => deadLetters.add(this.tenant, job, letters)));
+      additions.push(link.retryUntilDone(() => deadLetters.add(this.tenant, job, letters)));
     }
     return additions.length === 0 ? undefined : Promise.all(additions);
   }
 
   async #onRefused(batch: readonly LoadedJob[], refusal: RefusedOutcome): Promise<void> {
     const { error, uncertain, begun } = refusal;
-    // Whatever refused it, the transaction is rolled back, or its connection given up.
+    // Whatever refused it, the transaction is rolled back, or its connection is closed.
     this.#endLease();
     const { log, parked, metrics } = this.#context;
     metrics.refused(error.code);
@@ -1342,15 +1342,15 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
         `The tenant refused a batch: ${error.message}`,
       );
     }
-    if (mayRecover && this.#refusals < TRIES_BEFORE_TELLING) {
+    if (mayRecover && this.#refusals < TRIES_BEFORE_ANSWER) {
       this.#pause();
       return;
     }
-    // Of what may be committed nobody is told anything before the ledger could be asked.
+    // Callers of jobs that may be committed are answered only after the ledger could be asked.
     const failed = this.#refusedBy(batch, refusal);
     const kept = batch.some(({ id }) => !failed.some(job => job.id === id));
     if (mayRecover || kept || error.code === 'DATABASE_CORRUPT') {
-      this.#refusals = Math.max(this.#refusals, TRIES_BEFORE_TELLING);
+      this.#refusals = Math.max(this.#refusals, TRIES_BEFORE_ANSWER);
       this.#closedOut = !begun;
       parked.park(this.tenant, error);
       if (kept || !begun) this.#pause();
@@ -1359,15 +1359,15 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   }
 
   /**
-   * The jobs of what is held that were certainly not applied and that callers wait for; the others stay until the file can
-   * be written. Where the file as a whole refuses, those that were not tried would fail, too.
+   * The held jobs that were certainly not applied and that callers wait for; the others stay until the file can be written. If
+   * the file as a whole refuses, untried jobs would fail, too, so they are included.
    */
   #refusedBy(batch: readonly HeldJob[], { error, uncertain, begun }: RefusedOutcome): readonly HeldJob[] {
     const tried = new Set(batch.map(({ id }) => id));
     const concernsAll = !begun || OF_THE_FILE.has(error.code);
     const isRefused = (job: HeldJob) => {
       const certain = tried.has(job.id) && !uncertain ? true : !job.doubtful;
-      // Of a version that is not known here nobody can say whether its caller waits.
+      // This broker cannot read a job of an unknown version, so it cannot know whether its caller waits.
       if (job.unknownVersion !== undefined) return false;
       return certain && (concernsAll || tried.has(job.id)) && !hasUnawaitedWrite(job);
     };
@@ -1375,9 +1375,9 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   }
 
   /**
-   * Fails jobs of which nothing is committed. First they leave the queue, then their callers hear: told before, a crash
-   * in between would deliver a job again whose caller believes that it failed. Until then they keep their places: one that
-   * cannot be failed, because its lock is not ours, is read again and begins before what came after it.
+   * Fails jobs of which nothing is committed. They leave the queue before their callers are answered: in the other order a crash
+   * in between would redeliver a job whose caller believes that it failed. Until then they keep their places: one that cannot be
+   * failed, because its lock is not this broker's, is read again and begins before later ones.
    * @param jobs in `#ready`.
    */
   async #fail(jobs: readonly HeldJob[], error: WireError): Promise<void> {
@@ -1387,9 +1387,9 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     }
     this.#finishing++;
     try {
-      const told = await this.#decide(() => this.#failInQueue(jobs, error));
+      const failed = await this.#decide(() => this.#failInQueue(jobs, error));
       await this.#context.inbox.publish(
-        told.map(job => ({
+        failed.map(job => ({
           jobId: job.id,
           client: clientOf(job),
           tenant: this.tenant,
@@ -1398,7 +1398,7 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
           error,
         })),
       );
-      await this.#context.condemned.forget(told);
+      await this.#context.condemned.forget(failed);
     } finally {
       this.#finishing--;
       this.#pump();
@@ -1406,11 +1406,13 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     }
   }
 
-  /** @returns those that left the queue, and are not held any more. */
+  /** @returns the jobs that left the queue, and are no longer held. */
   async #failInQueue(jobs: readonly HeldJob[], error: WireError): Promise<readonly HeldJob[]> {
     const value = `${error.code}: ${error.message}`;
     const finished = jobs.map(({ id }) => ({ id, state: 'failed' as const, value }));
-    const { refused } = await this.#context.link.insist(() => this.#queue.finish(finished, undefined));
+    const { refused } = await this.#context.link.retryUntilDone(() =>
+      this.#queue.finish(finished, undefined),
+    );
     if (refused.length > 0) this.#stale = true;
     const failed = new Set(jobs.map(({ id }) => id).filter(id => !refused.includes(id)));
     this.#letGo(this.#ready.filter(({ id }) => failed.has(id)));
@@ -1423,11 +1425,11 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
     this.#readyBytes = jobs.reduce((sum, { data }) => sum + (data?.length ?? 0), 0);
   }
 
-  /** The ledger could be asked about any job. */
+  /** The ledger can answer for every job now. */
   #clearDoubt(): void {
     this.#doubt = false;
     const mark = this.#queue.doubtMark;
-    this.#context.link.insist(() => this.#queue.forgetDoubt(mark)).catch(this.#context.onBug);
+    this.#context.link.retryUntilDone(() => this.#queue.forgetDoubt(mark)).catch(this.#context.onBug);
   }
 
   #putBack(jobs: readonly HeldJob[]): void {
@@ -1443,13 +1445,13 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   /** Waits before the next try. */
   #pause(): void {
     if (this.#draining) return;
-    if (this.#refusals >= TRIES_BEFORE_TELLING) this.#unload();
+    if (this.#refusals >= TRIES_BEFORE_ANSWER) this.#unload();
     this.#retryIn(backOffMs(Math.max(1, this.#refusals), { firstMs: 50, maxMs: MAX_RETRY_PAUSE_MS }));
   }
 
-  /** Cuts a pause short: a job came, whose caller is not to wait for the end of it. */
+  /** Shortens a pause: the caller of a new job is not to wait for its end. */
   #hurry(): void {
-    if (this.#draining || this.#refusals < TRIES_BEFORE_TELLING) return;
+    if (this.#draining || this.#refusals < TRIES_BEFORE_ANSWER) return;
     this.#retryIn(Math.max(0, this.#refusedAt + MIN_RETRY_PAUSE_MS - performance.now()));
   }
 
@@ -1466,38 +1468,38 @@ export class TenantSession implements LaneClient, LoadSource, MemoryWaiter {
   }
 }
 
-/** Whether jobs were finished by a call that threw this: the fence only keeps it from taking. */
+/** Whether the call that threw this finished its jobs: the fence stops only the fetch. */
 function isFinishedAllTheSame(error: unknown): boolean {
   return isOnewriterError(error, 'FENCED') || error instanceof QueueForgotten;
 }
 
-/** A job that was active when a process ended is not taken again, or its count, and that it may be applied, would be lost. */
-function mayWaitInQueue({ starts, doubtful }: HeldJob): boolean {
-  return starts === 0 && !doubtful;
+/** A job that was active when a process ended stays: requeued, it would lose its crash count and its doubt. */
+function mayWaitInQueue({ crashCount, doubtful }: HeldJob): boolean {
+  return crashCount === 0 && !doubtful;
 }
 
 /** Codes that another try cannot change. */
 const FINAL: ReadonlySet<string> = new Set(['TENANT_NOT_FOUND', 'INVALID_TENANT', 'DATABASE_CORRUPT']);
 
-/** Codes that speak of the file, whatever the write. */
+/** Codes of errors of the file, whatever the write. */
 const OF_THE_FILE: ReadonlySet<string> = new Set([
   ...['DATABASE_CORRUPT', 'DATABASE_READONLY', 'DATABASE_IO_ERROR', 'TENANT_UNAVAILABLE'],
 ]);
 
 /**
- * What is kept of a job in Redis. Of steps that run alone it also says whether the ledger has a row of them (`recorded`):
- * those that committed nothing, or left a transaction open, have none. Every other job that is completed has one.
+ * The record that Redis keeps of a job. For steps that run alone it also says whether the ledger has their row (`recorded`): steps that
+ * committed nothing, or left a transaction open, have none. Every other completed job has one.
  */
 export function toFinishedJob(outcome: JobOutcome): FinishedJob {
   const { id, error, commitSeq, writes, failures, answer } = outcome;
   if (error !== undefined) return { id, state: 'failed', value: `${error.code}: ${error.message}` };
-  // An answer that is repeated while the transaction is open has no commit.
+  // An answer repeated while the transaction is open has no commit.
   const recorded = isStepsJobId(id) ? `,"recorded":${answer === undefined && commitSeq > 0}` : '';
   const value = `{"commitSeq":${commitSeq},"writes":${writes},"failures":${failures}${recorded}}`;
   return { id, state: 'completed', value };
 }
 
-/** The writer's letters, and one for each condemned write that has none: somebody waits for it, and people look here. */
+/** The writer's letters, and one for each poisoned write without one: its caller waits, but people look for it here. */
 function mergeLetters(
   job: TakenJob,
   letters: readonly DeadLetter[],
@@ -1523,7 +1525,7 @@ function mergeLetters(
   return [...letters, ...more];
 }
 
-/** The SQL text of a write, of a transaction that of its first statement; '' where it is malformed. */
+/** The SQL text of a write, or of a transaction's first statement; '' where it is malformed. */
 function firstSql(message: WriteJobMessage, index: number): string {
   const operation: unknown = message.ops[index];
   if (operation === null || typeof operation !== 'object') return '';
@@ -1543,7 +1545,7 @@ function isLoaded(job: HeldJob): job is LoadedJob {
   return job.data !== undefined;
 }
 
-/** Its data is needed no more. */
+/** Frees the memory of its data. */
 function free({ memory }: HeldJob): void {
   memory?.grant.release(memory.cost);
 }
@@ -1569,7 +1571,7 @@ function clientIn(data: string): string {
   }
 }
 
-/** Whether nobody waits for one of a job's writes: then the job stays until the tenant can be written. */
+/** Whether no caller waits for one of the job's writes: then the job stays until the tenant can be written. */
 function hasUnawaitedWrite({ data, seen }: HeldJob): boolean {
   return data === undefined ? (seen?.hasUnawaitedWrite ?? true) : hasUnawaitedWriteIn(data);
 }

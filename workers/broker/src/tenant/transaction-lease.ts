@@ -1,11 +1,11 @@
 /*
  * A transaction that its client leaves open holds the tenant's writer. It is taken away
  *
- *   when others wait and it is `timeoutMs` old, or nothing came of its client for `idleMs`;
+ *   when others wait and it is `timeoutMs` old, or its client was silent for `idleMs`;
  *   when others wait and its client is gone (looked for once a second);
  *   in any case when it is `maxMs` old.
  *
- * A step that is in the thread just then is finished first.
+ * A step that is in the thread at that moment is finished first.
  */
 
 /** When an open transaction is taken away, in milliseconds. */
@@ -17,7 +17,7 @@ export interface TransactionLimits {
 
 const LOOK_EVERY_MS = 1_000;
 
-/** What a tenant's session knows of the transaction that is open on the tenant's connection. */
+/** A session's record of the transaction that is open on the tenant's connection. */
 export class TransactionLease {
   readonly id: string;
   /** The client that has it. */
@@ -58,7 +58,7 @@ export class TransactionLease {
     return this.#expired;
   }
 
-  /** Whether others wait, as last heard. */
+  /** Whether others wait, as last reported. */
   get othersWait(): boolean {
     return this.#othersWait;
   }
@@ -68,19 +68,19 @@ export class TransactionLease {
     return performance.now() - this.#begunAt;
   }
 
-  /** Until when nobody takes it away if its client is heard now: ms since the epoch. */
+  /** When it may be taken away if its client is heard from now: ms since the epoch. */
   get expiresAt(): number {
     return Math.round(Date.now() + Math.min(this.#limits.timeoutMs - this.ageMs, this.#limits.idleMs));
   }
 
-  /** Until when nobody takes it away: ms since the epoch. */
+  /** When it may be taken away: ms since the epoch. */
   get deadlineAt(): number {
     const { timeoutMs, idleMs } = this.#limits;
     const due = Math.min(this.#begunAt + timeoutMs, this.#touchedAt + idleMs);
     return Math.round(Date.now() + due - performance.now());
   }
 
-  /** Something came of its client. */
+  /** Its client was heard from. */
   touch(): void {
     this.#touchedAt = performance.now();
     this.#arm();

@@ -10,7 +10,7 @@ import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from '../../queue/redis-link.ts';
 import { noteBroker } from './publish-scripts.ts';
 
-/** Tells every second that this broker process is there, and whether it leads: so that standbys are seen. */
+/** Announces this broker process and its state every second, so that standbys are visible. */
 export class BrokerPresence {
   readonly #link: RedisLink;
   readonly #key: string;
@@ -20,7 +20,7 @@ export class BrokerPresence {
   readonly #startedAt = Math.round(Date.now() - process.uptime() * 1_000);
   #port = 0;
   #timer: NodeJS.Timeout | undefined;
-  #telling = false;
+  #announcing = false;
 
   constructor(
     link: RedisLink,
@@ -39,29 +39,29 @@ export class BrokerPresence {
   /** @param port where this process answers probes. */
   start(port: number): void {
     this.#port = port;
-    this.#timer = setInterval(() => void this.tell(), STATUS_EVERY_MS);
-    void this.tell();
+    this.#timer = setInterval(() => void this.announce(), STATUS_EVERY_MS);
+    void this.announce();
   }
 
-  /** Tells now, for a state that has just changed. Errors of Redis are the link's to report: the next one tells again. */
-  async tell(): Promise<void> {
-    if (this.#telling || this.#timer === undefined) return;
-    this.#telling = true;
+  /** Announces now, after a change of state. The link reports errors of Redis; the next round announces again. */
+  async announce(): Promise<void> {
+    if (this.#announcing || this.#timer === undefined) return;
+    this.#announcing = true;
     try {
       await noteBroker.run(this.#link, [this.#key, this.#broker, this.#tail(), STATUS_TTL_MS]);
     } catch (error) {
-      this.#log.debug({ err: error }, 'This broker could not tell that it is there');
+      this.#log.debug({ err: error }, 'Could not announce this broker');
     } finally {
-      this.#telling = false;
+      this.#announcing = false;
     }
   }
 
-  /** Takes the record away. Idempotent. */
+  /** Removes the record. Idempotent. */
   async stop(): Promise<void> {
     if (this.#timer === undefined) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
-    // Where Redis is away the record grows old by itself.
+    // While Redis is away the record expires.
     await this.#link.call('HDEL', this.#key, this.#broker).catch(() => {});
   }
 

@@ -2,7 +2,7 @@ import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 
 const RESOLUTION_MS = 20;
 
-/** How late this process' timers are, since the last look. */
+/** How late the timers of this process are, since the last look. */
 export class EventLoopDelay {
   readonly #histogram: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
 
@@ -10,7 +10,7 @@ export class EventLoopDelay {
     this.#histogram.enable();
   }
 
-  /** The 99th percentile since the last look, in ms. The monitor's own interval is part of what it measures. */
+  /** The 99th percentile since the last look, in ms. Subtracts the monitor's own interval. */
   look(): number {
     const p99Ms = this.#histogram.percentile(99) / 1e6 - RESOLUTION_MS;
     this.#histogram.reset();

@@ -1,8 +1,8 @@
 import { defineScript, isTemporary, type RedisLink, type Script } from '../../queue/redis-link.ts';
 
 /*
- * The status has to be seen when Redis is full, too: that is when people look. A script may say that it runs all the
- * same (Redis 7 and newer); what it writes takes the place of what it wrote a second ago.
+ * The status must be visible when Redis is full, too: that is when people look. A script may declare that it runs nevertheless
+ * (Redis 7 and newer); its value replaces the one of a second ago.
  */
 
 const ALLOW_OOM = '#!lua flags=allow-oom\n';
@@ -12,7 +12,7 @@ const SET_STATUS = `return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])`;
 
 /**
  * KEYS brokers · ARGV broker, tail of its record, ttlMs of the hash. The time is Redis', so that the clocks of hosts need
- * not agree; records of processes that ended without a word leave after ten times their life.
+ * not agree; records of processes that died are removed after ten times their life.
  */
 const NOTE_BROKER = `
 local time = redis.call('TIME')
@@ -24,7 +24,7 @@ end
 redis.call('HSET', KEYS[1], ARGV[1], '{"at":' .. string.format('%d', now) .. ',' .. ARGV[2])
 return redis.call('PEXPIRE', KEYS[1], 10 * ARGV[3])`;
 
-/** A script that runs when Redis is full, where Redis knows how. */
+/** A script that runs when Redis is full, if Redis supports that. */
 class TolerantScript {
   readonly #lua: string;
   readonly #tolerant: Script;
@@ -38,7 +38,7 @@ class TolerantScript {
     try {
       await link.run(this.#tolerant, args);
     } catch (error) {
-      // Before Redis 7 the first line is no Lua.
+      // Before Redis 7 the first line is not valid Lua.
       if (isTemporary(error) || !/Error compiling script/.test(String(error))) throw error;
       await link.run(defineScript(1, this.#lua), args);
     }

@@ -1,6 +1,6 @@
 import { type DurationHistogram, durationQuantile } from '@onewriter/protocol';
 
-/** What is counted, all told. */
+/** Counters since the process leads. */
 export interface Totals {
   readonly writes: number;
   readonly failed: number;
@@ -15,7 +15,7 @@ interface Look extends Totals {
   readonly delay: Float64Array;
 }
 
-/** What happened between two looks. Durations in ms, null where there were none. */
+/** Rates between two looks. Durations in ms, null where there were none. */
 export interface WindowRates {
   readonly windowMs: number;
   readonly perSecond: number;
@@ -29,8 +29,8 @@ export interface WindowRates {
 }
 
 /**
- * Rates and quantiles of the last looks at counters that only grow: the work itself is counted once, whoever looks at
- * it and however often.
+ * Rates and quantiles of the last looks at counters that only grow: the work itself is counted once, for any number of readers
+ * and reads.
  */
 export class RateWindow {
   readonly #looks: Look[] = [];
@@ -38,7 +38,7 @@ export class RateWindow {
   readonly #commit: DurationHistogram;
   readonly #delay: DurationHistogram;
 
-  /** @param length looks to look back. */
+  /** @param length number of looks in the window. */
   constructor(length: number, commit: DurationHistogram, delay: DurationHistogram) {
     this.#length = length;
     this.#commit = commit;

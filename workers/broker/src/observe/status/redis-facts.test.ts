@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { parseRedisInfo } from './redis-facts.ts';
 
-it('reads what Redis tells, and takes what a server does not tell for no fault', () => {
+it('reads the facts that Redis reports, and treats missing ones as no fault', () => {
   const info = [
     '# Server',
     'redis_version:7.2.4',

@@ -1,7 +1,7 @@
 import type { StatusRedis } from '@onewriter/protocol';
 import type { RedisLink } from '../../queue/redis-link.ts';
 
-/** What Redis tells of itself. @throws Error of Redis or its connection. */
+/** Facts about Redis. @throws Error of Redis or its connection. */
 export async function readRedisFacts(link: RedisLink): Promise<StatusRedis> {
   const startedAt = performance.now();
   await link.call('PING');
@@ -23,7 +23,7 @@ export function parseRedisInfo(info: string, roundTripMs: number, aofFsync: stri
   }
   const text = (name: string) => fields.get(name) ?? '';
   const number = (name: string) => Number(fields.get(name) ?? 0) || 0;
-  // A status that is not told is not a fault: some servers leave them out.
+  // A missing status is no error: some servers leave it out.
   const isOk = (name: string) => (fields.get(name) ?? 'ok') === 'ok';
   return {
     version: text('valkey_version') || text('redis_version'),

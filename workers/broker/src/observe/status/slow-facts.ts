@@ -11,11 +11,11 @@ import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from '../../queue/redis-link.ts';
 import { readRedisFacts } from './redis-facts.ts';
 
-/** Facts that somebody else has to be asked for. */
+/** Facts from Redis and the file system. */
 export interface SlowFacts {
   readonly redis: StatusRedis;
   readonly disk: StatusDisk;
-  /** In the queue. */
+  /** Letters in the queue. */
   readonly deadLetters: number;
   /** Tenants ever seen. */
   readonly knownTenants: number;
@@ -23,7 +23,7 @@ export interface SlowFacts {
 
 const LOOK_EVERY_MS = 2_000;
 
-/** Asks Redis and the file system now and then, and keeps the last answers. */
+/** Periodically asks Redis and the file system, and keeps the last answers. */
 export class SlowFactsWatch {
   readonly #link: RedisLink;
   readonly #group: string;
@@ -71,7 +71,7 @@ export class SlowFactsWatch {
       ]);
       this.#facts = { redis, disk, deadLetters: Number(letters), knownTenants: Number(tenants) };
     } catch (error) {
-      // While Redis is away there is nobody to tell either.
+      // While Redis is away, the status cannot be published either.
       this.#log.debug({ err: error }, 'The state of Redis and of the disk could not be read');
     } finally {
       this.#looking = false;

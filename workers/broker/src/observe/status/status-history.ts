@@ -4,7 +4,7 @@ import type { WindowRates } from './rate-window.ts';
 const EVERY_MS = 5_000;
 const ENTRIES = 60;
 
-/** The last five minutes in steps of five seconds, so that a page that is opened has its plots at once. */
+/** The last five minutes in steps of five seconds, so that a freshly opened page has its plots at once. */
 export class StatusHistoryLog {
   readonly #writesPerSecond: number[] = [];
   readonly #commitP50Ms: (number | null)[] = [];
@@ -17,9 +17,9 @@ export class StatusHistoryLog {
     this.#endsAt = now;
   }
 
-  /** Called every second; takes an entry when one is due. @param now ms since the epoch. */
+  /** Called every second; adds an entry when one is due. @param now ms since the epoch. */
   note(now: number, rates: WindowRates, depth: number): void {
-    // A clock that was set back begins anew.
+    // A clock that was set back restarts the interval.
     if (now < this.#endsAt) this.#endsAt = now;
     if (now - this.#endsAt < EVERY_MS) return;
     this.#endsAt = now;

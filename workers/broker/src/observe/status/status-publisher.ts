@@ -21,7 +21,7 @@ import type { SlowFactsWatch } from './slow-facts.ts';
 import { StatusHistoryLog } from './status-history.ts';
 import type { TenantLoads } from './tenant-load.ts';
 
-/** Where the leader's status comes from. */
+/** Sources of the leader's status. */
 export interface StatusSources {
   readonly metrics: BrokerMetrics;
   readonly loads: TenantLoads;
@@ -29,15 +29,15 @@ export interface StatusSources {
   readonly walWatch: WalWatch;
   readonly parked: Parked;
   readonly leader: () => StatusLeader;
-  /** Spare ones are those from index `threads` on. */
+  /** Lanes from index `threads` on are spare. */
   readonly lanes: () => readonly Lane[];
   readonly threads: number;
-  /** Of the lanes that stay, together. */
+  /** Bound of the permanent lanes, together. */
   readonly maxOpenTenants: number;
   readonly threadRestarts: () => number;
   /** Tenants that have a session. */
   readonly sessions: () => number;
-  /** Jobs in queues of which nothing is taken: their tenants are paused. */
+  /** Jobs in queues that no session fetches from: their tenants are paused. */
   readonly idleJobs: () => number;
   readonly transactions: () => StatusTransactions;
 }
@@ -46,7 +46,7 @@ export interface StatusSources {
 const WINDOW_LOOKS = 10;
 const MAX_PARKED = 50;
 
-/** Makes the leader's status every second, and puts it where people's tools read it. */
+/** Makes the leader's status every second, and publishes it for people's tools. */
 export class StatusPublisher {
   readonly #sources: StatusSources;
   readonly #link: RedisLink;
@@ -56,7 +56,7 @@ export class StatusPublisher {
   readonly #history = new StatusHistoryLog();
   readonly #eventLoopDelay = new EventLoopDelay();
   readonly #startedAt = Math.round(Date.now() - process.uptime() * 1_000);
-  /** Lane to the time it had worked at the last look. */
+  /** How long each lane had worked at the last look. */
   readonly #laneBusyMs = new WeakMap<Lane, number>();
   #lookedAt = performance.now();
   #timer: NodeJS.Timeout | undefined;
@@ -72,7 +72,7 @@ export class StatusPublisher {
     this.#rates = new RateWindow(WINDOW_LOOKS, commit, delay);
   }
 
-  /** The status as last made; undefined until Redis and the disk were looked at. */
+  /** The last status; undefined until Redis and the disk were looked at. */
   get status(): BrokerStatus | undefined {
     return this.#status;
   }
@@ -83,7 +83,7 @@ export class StatusPublisher {
     void this.#sources.slowFacts.start().then(() => this.#publish());
   }
 
-  /** Publishes no more; what is published runs out, or a successor's takes its place. Idempotent. */
+  /** Publishes no more; the last status expires, or a successor's replaces it. Idempotent. */
   stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
@@ -99,7 +99,7 @@ export class StatusPublisher {
     try {
       await setStatus.run(this.#link, [this.#key, JSON.stringify(status), STATUS_TTL_MS]);
     } catch (error) {
-      // While Redis is away there is nobody to tell; the next one tells all of it again.
+      // While Redis is away no reader can get it; the next status contains all of it.
       this.#log.debug({ err: error }, 'The status could not be published');
     } finally {
       this.#publishing = false;

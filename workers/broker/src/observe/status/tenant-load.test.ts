@@ -3,7 +3,7 @@ import { pickLargest } from './pick-largest.ts';
 import { TenantLoad, TenantLoads } from './tenant-load.ts';
 
 describe('pickLargest', () => {
-  it('picks what sorting all would have put first', () => {
+  it('picks the items that sorting all would put first', () => {
     const items = Array.from({ length: 500 }, (_, index) => (index * 7_919) % 503);
     expect(pickLargest(items, 10, item => item)).toEqual(items.toSorted((a, b) => b - a).slice(0, 10));
     expect(pickLargest([3, 0, 5], 10, item => item)).toEqual([5, 3]);
@@ -31,7 +31,7 @@ describe('TenantLoads', () => {
     return { loads, tenants };
   }
 
-  it('tells the tenants of each kind apart', () => {
+  it('distinguishes the tenants of each kind', () => {
     const { loads, tenants } = setUp(3_000);
     tenants[7]!.load.add(900, 0, 3, 4, 100);
     tenants[8]!.load.add(1, 1, 450, 500, 9_000);

@@ -2,19 +2,19 @@ import { STATUS_TOP, type StatusTenant } from '@onewriter/protocol';
 import { pickLargest } from './pick-largest.ts';
 
 /*
- * Load by tenant, for thousands of tenants. A batch costs some additions to plain numbers of its tenant, whatever the
- * number of its writes; nothing is sorted, timed or allocated then. Once a second the tenants with work lately are
- * walked once and the ten largest of each kind picked on the way. A tenant without work for two slots leaves the walk.
+ * Load by tenant, for thousands of tenants. A batch costs some additions to plain numbers of its tenant, whatever the number of
+ * its writes, and no sorting, timer or allocation. Once a second the tenants with recent work are walked once, which picks the
+ * ten largest of each kind. A tenant without work for two slots leaves the walk.
  */
 
-/** What is asked of a tenant's session when the figures are read. */
+/** Values of a tenant's session at the time the figures are read. */
 export interface LoadSource {
   readonly tenant: string;
-  /** Jobs that wait in Redis, as last heard. */
+  /** Jobs that wait in Redis, as last reported. */
   readonly waiting: number;
   /** Jobs that the broker has and that are not committed. */
   readonly held: number;
-  /** When the oldest of those was enqueued, ms by the client's clock; undefined: there is none, or it does not tell. */
+  /** When the oldest of those was enqueued, ms by the client's clock; undefined: there is none, or its id does not contain it. */
   readonly oldestAt: number | undefined;
   readonly asleep: boolean;
 }
@@ -33,11 +33,11 @@ function emptySlot(): Slot {
   return { batches: 0, writes: 0, failures: 0, busyMs: 0, maxBatchMs: 0, maxDelayMs: 0 };
 }
 
-/** One tenant's load: of the slot that runs, and of the one before. */
+/** One tenant's load in the current slot and in the previous one. */
 export class TenantLoad {
   readonly source: LoadSource;
   walBytes = 0;
-  /** Whether it is among those that are walked. */
+  /** Whether the walk includes it. */
   listed = false;
   #now = emptySlot();
   #before = emptySlot();
@@ -110,7 +110,7 @@ export class TenantLoad {
 const EMPTY: Readonly<Slot> = Object.freeze(emptySlot());
 const SLOT_MS = 10_000;
 
-/** What is known of the tenants at work. */
+/** Figures of the tenants at work. */
 export interface TenantFigures {
   readonly windowMs: number;
   readonly active: number;
@@ -121,11 +121,11 @@ export interface TenantFigures {
   readonly delayed: readonly StatusTenant[];
   readonly deepest: readonly StatusTenant[];
   readonly largestWals: readonly StatusTenant[];
-  /** Of all tenants at work. */
+  /** Sum of all tenants at work. */
   readonly writesPerSecond: number;
 }
 
-/** The loads of all tenants with work lately. */
+/** The loads of all tenants with recent work. */
 export class TenantLoads {
   readonly #listed = new Set<TenantLoad>();
   #slotBeganAt: number;
@@ -183,7 +183,7 @@ export class TenantLoads {
   }
 }
 
-/** Three digits are enough to look at. */
+/** Three digits are enough for people. */
 function round(value: number): number {
   return value === 0 ? 0 : Number(value.toPrecision(3));
 }
