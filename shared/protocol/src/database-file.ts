@@ -6,6 +6,7 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readlinkSync,
   realpathSync,
   rmSync,
@@ -13,7 +14,7 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { basename, dirname, join, parse } from 'node:path';
-import { formerTenantMark, knownTenantMark, tenantFile, tenantsDir } from './names.ts';
+import { formerTenantMark, knownTenantMark, TENANT_ID_PATTERN, tenantFile, tenantsDir } from './names.ts';
 import { OnewriterError } from './onewriter-error.ts';
 
 /*
@@ -161,9 +162,31 @@ export function linkNewDatabase(path: string, name: string): boolean {
   return true;
 }
 
-/** Whether a tenant had a database that was deleted, so that the next must not have its name. */
+/**
+ * Whether a tenant had a database that was deleted, so that the next must not have its name.
+ * @throws OnewriterError TENANT_UNAVAILABLE where that cannot be seen
+ */
 export function hadDatabase(dataDir: string, tenant: string): boolean {
-  return existsSync(formerTenantMark(dataDir, tenant));
+  return hasMark(formerTenantMark(dataDir, tenant), tenant);
+}
+
+/** What cannot be seen is not taken for absent: a new, empty file would hide what was committed. */
+function hasMark(mark: string, tenant: string): boolean {
+  try {
+    return lstatSync(mark, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    throw markTrouble(mark, tenant, error);
+  }
+}
+
+function markTrouble(mark: string, tenant: string, error: unknown): OnewriterError {
+  const { code } = error as NodeJS.ErrnoException;
+  return new OnewriterError(
+    'TENANT_UNAVAILABLE',
+    `${dirname(mark)} cannot be used (${code}): it notes which tenants have, or had, a database. It has to be a folder that this user may read and write.`,
+    { tenant, reason: code },
+    error,
+  );
 }
 
 /** Notes permanently that a tenant had a database; call it before the file is moved away. */
@@ -182,13 +205,32 @@ export function noteKnownDatabase(dataDir: string, tenant: string): void {
   // An error costs more than a look, and nearly all are known.
   if (isKnownDatabase(dataDir, tenant)) return;
   const mark = knownTenantMark(dataDir, tenant);
-  mkdirSync(dirname(mark), { recursive: true });
-  closeSync(openSync(mark, 'a', 0o666));
+  try {
+    mkdirSync(dirname(mark), { recursive: true });
+    closeSync(openSync(mark, 'a', 0o666));
+  } catch (error) {
+    throw markTrouble(mark, tenant, error);
+  }
 }
 
-/** Whether a broker has written to a database of the tenant that was not deleted by Onewriter. */
+/**
+ * Whether a broker has written to a database of the tenant that was not deleted by Onewriter.
+ * @throws OnewriterError TENANT_UNAVAILABLE where that cannot be seen
+ */
 export function isKnownDatabase(dataDir: string, tenant: string): boolean {
-  return existsSync(knownTenantMark(dataDir, tenant));
+  return hasMark(knownTenantMark(dataDir, tenant), tenant);
+}
+
+/** Tenants that {@link isKnownDatabase} knows, by name. @throws Error of the file system */
+export function listKnownDatabases(dataDir: string): string[] {
+  try {
+    return readdirSync(`${dataDir}/known`)
+      .filter(name => TENANT_ID_PATTERN.test(name))
+      .sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 /** The tenant's database goes, or went, on purpose. */

@@ -53,6 +53,26 @@ async function sendSlowly(port: number, path: string, pauseMs: number): Promise<
 }
 
 describe('openHttpServer', () => {
+  it('ends each answer of a connection that breaks, also those behind others', async () => {
+    let begun = 0;
+    let ended = 0;
+    const server = await openHttpServer(
+      (_request, response) => {
+        begun++;
+        response.once('close', () => ended++);
+        response.end(Buffer.alloc(1024 * 1024));
+      },
+      { port: 0, host: '127.0.0.1', log: createLogger('test', 'silent') },
+    );
+    onTestFinished(() => server.close(0));
+    const socket = connect(server.port, '127.0.0.1').pause();
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(50));
+    await expect.poll(() => begun).toBe(50);
+    expect(ended).toBeLessThan(50);
+    socket.destroy();
+    await expect.poll(() => ended).toBe(50);
+  });
+
   it('closes a connection with too many requests that are not answered', async () => {
     const { port } = await open();
     const pipeline = async (count: number) => {

@@ -108,8 +108,8 @@ export async function openHttpServer(
   const answering = new Set<ServerResponse>();
   /** Those without a request under way come in the order in which they became idle. */
   const sockets = new Set<Socket>();
-  /** Requests under way, by socket. */
-  const busy = new Map<Socket, number>();
+  /** Answers to requests under way, by socket. */
+  const busy = new Map<Socket, Set<ServerResponse>>();
   const maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
   const requestTimeoutMs = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
   /** Bytes of sockets that are closed. */
@@ -121,17 +121,17 @@ export async function openHttpServer(
     { requestTimeout: options.mayStream ? 0 : requestTimeoutMs, headersTimeout: HEADERS_TIMEOUT_MS },
     (request, response) => {
       const { socket } = request;
-      const pipelined = (busy.get(socket) ?? 0) + 1;
-      if (socket.destroyed || pipelined > MAX_PIPELINED) {
+      const pipelined = busy.get(socket) ?? new Set<ServerResponse>();
+      if (socket.destroyed || pipelined.size >= MAX_PIPELINED) {
         socket.destroy();
         return;
       }
       if (options.mayStream?.(request) === false) endIfSlow(request, response, requestTimeoutMs);
       answering.add(response);
-      busy.set(socket, pipelined);
+      busy.set(socket, pipelined.add(response));
       response.once('close', () => {
         answering.delete(response);
-        endRequest(socket);
+        endRequest(socket, response);
         // A stream's headers were sent before the drain began: its connection does not end with it.
         if (closing !== undefined) setImmediate(() => server.closeIdleConnections());
       });
@@ -150,16 +150,21 @@ export async function openHttpServer(
     sockets.add(socket);
     socket.once('close', () => {
       sockets.delete(socket);
-      busy.delete(socket);
+      // Node says it only of the answer that is being sent, after this. Those behind it hold shares until they hear of it.
+      setImmediate(() => {
+        for (const response of busy.get(socket) ?? []) response.emit('close');
+        busy.delete(socket);
+      });
       gone.read += socket.bytesRead;
       gone.written += socket.bytesWritten;
     });
   });
-  function endRequest(socket: Socket): void {
-    const left = (busy.get(socket) ?? 1) - 1;
-    if (left > 0) busy.set(socket, left);
-    else busy.delete(socket);
-    if (left > 0 || !sockets.delete(socket)) return;
+  function endRequest(socket: Socket, response: ServerResponse): void {
+    const others = busy.get(socket);
+    others?.delete(response);
+    if (others !== undefined && others.size > 0) return;
+    busy.delete(socket);
+    if (!sockets.delete(socket)) return;
     sockets.add(socket);
   }
 

@@ -122,7 +122,7 @@ export async function restoreTenant(target: Target, request: RestoreRequest): Pr
   }
   const staged = await stage(target, request, file);
   try {
-    if (!isThere) return await placeNew(target, request, file, staged);
+    if (!isThere) return await placeHeld(target, request, file, staged);
     return redis === undefined
       ? finish(request, file, staged, replaceUnheld(target, request, file, staged), null, false)
       : await replaceReleased(target, request, file, staged, redis);
@@ -244,6 +244,26 @@ function notVerified({ name, error }: UncheckedTable): string {
 function damaged(backup: string, damage: string): OnewriterError {
   const message = `The backup ${backup} is damaged: ${damage}. Nothing was restored; use another backup.`;
   return new OnewriterError('DATABASE_CORRUPT', message, { reason: damage });
+}
+
+/**
+ * Holds the tenant meanwhile: its writes may wait for the file, which is gone, and the end of the hold says to the broker that a
+ * person put another in its place.
+ */
+async function placeHeld(
+  target: Target,
+  request: RestoreRequest,
+  file: string,
+  staged: Staged,
+): Promise<RestoreReport> {
+  const { tenant, redis, backup } = request;
+  const place = () => placeNew(target, request, file, staged);
+  if (redis === undefined) return place();
+  const hold = { name: 'restore', who: operatorName(), reason: `from ${backup}`, exclusive: true } as const;
+  return withHeldTenant(redis, target.group, tenant, hold, async held => {
+    await held.beginChange();
+    return place();
+  });
 }
 
 async function placeNew(

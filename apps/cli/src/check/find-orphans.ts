@@ -1,4 +1,4 @@
-import { type Dirent, readdirSync } from 'node:fs';
+import { type Dirent, lstatSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import {
   DATABASE_COMPANIONS,
@@ -6,6 +6,7 @@ import {
   incarnationOf,
   isKnownDatabase,
   isOnewriterError,
+  listKnownDatabases,
   TENANT_ID_PATTERN,
   tenantsDir,
 } from '@onewriter/protocol';
@@ -40,7 +41,22 @@ export function findOrphans(target: Target): Finding[] {
       );
     } else findings.push(...findInFolder(target, entry.name));
   }
-  return findings;
+  return [...findings, ...findGone(target)];
+}
+
+/** Tenants whose whole folder is gone. */
+function findGone(target: Target): Finding[] {
+  return listKnownDatabases(target.dataDir)
+    .map(tenant => ({ tenant, folder: join(tenantsDir(target.dataDir), tenant) }))
+    .filter(({ folder }) => lstatSync(folder, { throwIfNoEntry: false }) === undefined)
+    .map(({ tenant, folder }) =>
+      orphan(
+        'error',
+        tenant,
+        `${folder} is gone: a broker wrote to a database there, and it was not deleted by Onewriter.`,
+        `Put it back, or restore a backup: onewriter restore <backup> ${tenant}. To begin with an empty file: onewriter tenants pause ${tenant}, then resume.`,
+      ),
+    );
 }
 
 /** The same in the folder of one tenant. */

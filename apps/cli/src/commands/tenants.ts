@@ -94,8 +94,8 @@ async function tryReadCatalogue(target: Target): Promise<CatalogueEntry[] | unde
     const catalogue = catalogueOf(target, redis);
     // A folder without a file that Redis does not know is no tenant.
     return (await catalogue.look(await catalogue.names())).filter(
-      ({ size, lastActivity, waitingJobs, activeJobs }) =>
-        size !== undefined || lastActivity !== null || waitingJobs + activeJobs > 0,
+      ({ size, parked, lastActivity, waitingJobs, activeJobs }) =>
+        size !== undefined || parked !== null || lastActivity !== null || waitingJobs + activeJobs > 0,
     );
   } finally {
     redis.disconnect();
@@ -106,9 +106,9 @@ async function tryReadCatalogue(target: Target): Promise<CatalogueEntry[] | unde
 async function listFiles(target: Target): Promise<TenantSummary[]> {
   const folders = foldersOf(target);
   const names = await folders.names();
-  const sizes = await folders.sizes(names);
+  const looks = await folders.look(names);
   return names.flatMap((tenant, index) => {
-    const size = sizes[index];
+    const { size } = looks[index]!;
     if (size === undefined) return [];
     const unknown = { lastActivity: null, queuedJobs: null, parked: null, holders: [] };
     return [{ tenant, state: 'unknown' as const, ...sizeFacts(size), ...unknown }];
@@ -256,7 +256,7 @@ function infoAsText(info: TenantInfo): string {
     ...info.holders.map(holder => line('held', describeHolder(holder))),
     parkedReason === null
       ? ''
-      : line('parked', `${parkedReason.code} ${parkedReason.message} (since ${parkedReason.since})`),
+      : line('parked', `${parkedReason.code} ${parkedReason.message}${sinceOf(parkedReason)}`),
     line('file', info.file),
     line('size', info.bytes === null ? 'no file yet' : formatBytes(info.bytes)),
     line('write-ahead log', info.walBytes === null ? null : formatBytes(info.walBytes)),
@@ -270,6 +270,10 @@ function infoAsText(info: TenantInfo): string {
     line('tables', info.tables === null ? null : info.tables.join(', ') || 'none'),
     line('file error', info.fileError),
   ].join('');
+}
+
+function sinceOf({ since }: ParkedTenant): string {
+  return since === '' ? '' : ` (since ${since})`;
 }
 
 /** Options of `onewriter tenants create`. */
@@ -350,10 +354,11 @@ async function change(
 ): Promise<number> {
   assertTenantId(tenant);
   const target = findRemoteTarget(options);
+  const detail = options.reason;
   return withRedis(target, async redis => {
     const catalogue = catalogueOf(target, redis);
     if ((await catalogue.find(tenant)) === undefined) throw noSuchTenant(tenant, target);
-    const text = await audited(redis, target.group, action, tenant, () => work(redis, target));
+    const text = await audited(redis, target.group, action, tenant, () => work(redis, target), detail);
     const [{ holders, waitingJobs, activeJobs }] = (await readQueueFacts(redis, target.group, [tenant])) as [
       QueueFacts,
     ];

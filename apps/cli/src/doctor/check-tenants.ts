@@ -25,7 +25,7 @@ export async function checkTenants(target: Target, redis: Redis): Promise<Diagno
       bad(
         'error',
         'parked',
-        `${entry.tenant} cannot be written since ${since}: ${code} ${message}`,
+        `${entry.tenant} cannot be written${since === '' ? '' : ` since ${since}`}: ${code} ${message}`,
         nextForAlert('OnewriterTenantParked'),
       ),
     );

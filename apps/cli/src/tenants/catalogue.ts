@@ -16,6 +16,7 @@ export function catalogueOf(target: Target, redis: Redis): TenantCatalogue {
 export async function listTenantFiles(target: Target): Promise<string[]> {
   const folders = foldersOf(target);
   const names = await folders.names();
-  const sizes = await folders.sizes(names);
-  return names.filter((_, index) => sizes[index] !== undefined);
+  const looks = await folders.look(names);
+  // One that cannot be seen is a finding of its own.
+  return names.filter((_, index) => looks[index]!.size !== undefined || looks[index]!.trouble !== undefined);
 }

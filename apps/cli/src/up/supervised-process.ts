@@ -57,6 +57,9 @@ export interface SupervisedProcessOptions<Ready> {
 /** Attempts of the first start; a process that served once is restarted for ever. */
 const FIRST_START_ATTEMPTS = 3;
 
+/** A spare that waits needs some milliseconds; one that is stopped or hangs is killed, and a new process is started. */
+const TAKE_OVER_MS = 5_000;
+
 export class SupervisedProcess<Ready> {
   readonly #options: SupervisedProcessOptions<Ready>;
   readonly #spare: SpareProcess | undefined;
@@ -119,6 +122,7 @@ export class SupervisedProcess<Ready> {
   async #launch(): Promise<Ready> {
     const { name, whenReady, onReady, onLine, log, startTimeoutMs } = this.#options;
     const startedAt = performance.now();
+    const isWaiting = this.#spare?.waits === true;
     const spare = this.#spare?.take();
     const command = await this.#options.command(this.#recentLines.join('\n'));
     if (this.#stopping !== undefined) {
@@ -139,13 +143,16 @@ export class SupervisedProcess<Ready> {
       else this.#restartLater(child.ending, performance.now() - startedAt);
     });
     try {
-      const result = await child.until(async signal => {
-        const serving = whenReady(child.process, signal);
-        // Handled here, because nothing awaits it where takeOver() rejects.
-        serving.catch(() => {});
-        await spare?.takeOver(signal);
-        return serving;
-      }, startTimeoutMs);
+      const result = await child.until(
+        async signal => {
+          const serving = whenReady(child.process, signal);
+          // Handled here, because nothing awaits it where takeOver() rejects.
+          serving.catch(() => {});
+          await spare?.takeOver(signal);
+          return serving;
+        },
+        isWaiting ? Math.min(TAKE_OVER_MS, startTimeoutMs) : startTimeoutMs,
+      );
       ready = true;
       onReady?.(result, child.process.pid!);
       if (this.#stopping === undefined) this.#spare?.keep();

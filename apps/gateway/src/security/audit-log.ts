@@ -15,14 +15,26 @@ export type AuditAction =
 /** Writes down what admins do, in Redis and in the log. */
 export interface AuditLog {
   /** Does `work` and writes down how it ended. */
-  record<T>(c: Context<GatewayEnv>, action: AuditAction, tenant: string, work: () => Promise<T>): Promise<T>;
+  record<T>(
+    c: Context<GatewayEnv>,
+    action: AuditAction,
+    tenant: string,
+    work: () => Promise<T>,
+    detail?: string,
+  ): Promise<T>;
   /** The newest first. @param before an entry's id: only older ones. */
   list(limit: number, before: string | undefined): Promise<AuditEntry[]>;
 }
 
 /** An {@link AuditLog} in the group's stream. */
 export function createAuditLog(redis: Redis, group: string, log: Logger): AuditLog {
-  async function write(c: Context<GatewayEnv>, action: string, tenant: string, outcome: string) {
+  async function write(
+    c: Context<GatewayEnv>,
+    action: string,
+    tenant: string,
+    outcome: string,
+    detail: string | undefined,
+  ) {
     const access = c.get('access');
     await appendAudit(redis, group, log, {
       action,
@@ -32,17 +44,18 @@ export function createAuditLog(redis: Redis, group: string, log: Logger): AuditL
       token: access.id,
       requestId: c.get('requestId'),
       address: c.env.incoming?.socket.remoteAddress ?? '',
+      ...(detail === undefined || detail === '' ? {} : { detail }),
     });
   }
 
   return {
-    async record(c, action, tenant, work) {
+    async record(c, action, tenant, work, detail) {
       try {
         const result = await work();
-        await write(c, action, tenant, 'ok');
+        await write(c, action, tenant, 'ok', detail);
         return result;
       } catch (error) {
-        await write(c, action, tenant, error instanceof OnewriterError ? error.code : 'INTERNAL');
+        await write(c, action, tenant, error instanceof OnewriterError ? error.code : 'INTERNAL', detail);
         throw error;
       }
     },

@@ -46,10 +46,15 @@ export function authenticate(
       await next();
       if (c.req.method === 'GET') await dropWithoutRoom(c, () => answers.assertRoom(owner));
     } finally {
-      if (outgoing !== undefined && !outgoing.closed) answers.add(owner, outgoing as ServerResponse);
-      if (outgoing === undefined || outgoing.closed) release();
+      if (outgoing === undefined || isOver(outgoing)) release();
+      else answers.add(owner, outgoing as ServerResponse);
     }
   };
+}
+
+/** Of an answer behind others on a connection that broke Node says nothing. */
+function isOver({ closed, req }: HttpBindings['outgoing']): boolean {
+  return closed || req.socket.destroyed;
 }
 
 /** Drops an answer for which there is no room. @throws what `assertRoom` throws */

@@ -39,23 +39,28 @@ export class TenantCatalogue {
 
   /** Looks at each of the tenants, in their order. @throws Error of Redis or the file system */
   async look(tenants: readonly string[]): Promise<CatalogueEntry[]> {
-    const [sizes, facts] = await Promise.all([
-      this.#folders.sizes(tenants),
+    const [looks, facts] = await Promise.all([
+      this.#folders.look(tenants),
       readQueueFacts(this.#redis, this.#group, tenants),
     ]);
     return facts.map((one, index) => {
-      const size = sizes[index];
-      const { holders, isReleased, parked } = one;
-      const isParked = parked !== null;
-      return { ...one, size, state: stateOf({ hasFile: size !== undefined, holders, isReleased, isParked }) };
+      const { size, trouble } = looks[index]!;
+      const { holders, isReleased } = one;
+      // Its next write would find the same.
+      const parked =
+        one.parked ??
+        (trouble === undefined ? null : { code: 'TENANT_UNAVAILABLE', message: trouble, since: '' });
+      const state = stateOf({ hasFile: size !== undefined, holders, isReleased, isParked: parked !== null });
+      return { ...one, parked, size, state };
     });
   }
 
   /** Undefined where neither the file system nor Redis know it. @throws Error of Redis or the file system */
   async find(tenant: string): Promise<CatalogueEntry | undefined> {
     const [entry] = await this.look([tenant]);
-    const { size, lastActivity, waitingJobs, activeJobs } = entry!;
-    return size !== undefined || lastActivity !== null || waitingJobs + activeJobs > 0 ? entry : undefined;
+    const { size, parked, lastActivity, waitingJobs, activeJobs } = entry!;
+    const isKnown = size !== undefined || parked !== null || lastActivity !== null;
+    return isKnown || waitingJobs + activeJobs > 0 ? entry : undefined;
   }
 
   /** Forgets the names: a tenant was created or deleted. */

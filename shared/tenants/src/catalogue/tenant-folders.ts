@@ -1,11 +1,26 @@
 import { readdir, stat } from 'node:fs/promises';
-import { realDatabasePath, TENANT_ID_PATTERN, tenantFile, tenantsDir } from '@onewriter/protocol';
+import {
+  isKnownDatabase,
+  isOnewriterError,
+  realDatabasePath,
+  TENANT_ID_PATTERN,
+  tenantFile,
+  tenantsDir,
+} from '@onewriter/protocol';
 
 /** Bytes of a tenant's files. */
 export interface TenantSize {
   readonly bytes: number;
   /** The write-ahead log, which is part of the database. */
   readonly walBytes: number;
+}
+
+/** What lies in a tenant's place. */
+export interface FolderLook {
+  /** Undefined where there is no database file, or it cannot be seen. */
+  readonly size: TenantSize | undefined;
+  /** Why it cannot be used: it is gone, or cannot be seen. */
+  readonly trouble: string | undefined;
 }
 
 /** Tenants whose files are looked at side by side. */
@@ -45,14 +60,29 @@ export class TenantFolders {
     return bytes === undefined ? undefined : { bytes, walBytes: walBytes ?? 0 };
   }
 
-  /** In the order of `tenants`. @throws Error of the file system */
-  async sizes(tenants: readonly string[]): Promise<(TenantSize | undefined)[]> {
-    const sizes: (TenantSize | undefined)[] = [];
+  /** Looks at each of the tenants, in their order. One that cannot be seen does not keep others from being seen. */
+  async look(tenants: readonly string[]): Promise<FolderLook[]> {
+    const looks: FolderLook[] = [];
     for (let from = 0; from < tenants.length; from += AT_ONCE) {
       const part = tenants.slice(from, from + AT_ONCE);
-      sizes.push(...(await Promise.all(part.map(tenant => this.size(tenant)))));
+      looks.push(...(await Promise.all(part.map(tenant => this.#look(tenant)))));
     }
-    return sizes;
+    return looks;
+  }
+
+  async #look(tenant: string): Promise<FolderLook> {
+    try {
+      const size = await this.size(tenant);
+      const isGone = size === undefined && isKnownDatabase(this.#dataDir, tenant);
+      return {
+        size,
+        trouble: isGone ? 'Its database is gone: put it back, or restore a backup.' : undefined,
+      };
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code === undefined && !isOnewriterError(error)) throw error;
+      return { size: undefined, trouble: message };
+    }
   }
 }
 

@@ -7,10 +7,16 @@ import { withHeldTenant } from './with-held-tenant.ts';
 /** Limit of a person's reason, in characters. */
 export const MAX_REASON_LENGTH = 300;
 
+/**
+ * What moves a terminal's cursor, or turns the direction of text: control characters, and marks, embeddings and isolates of
+ * Unicode's bidirectional algorithm.
+ */
+const UNSEEN = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gu;
+
 /** A reason as a person typed it, in one line; '' where there is none. @throws OnewriterError INVALID_ARGUMENT */
 export function readReason(text: string): string {
-  const reason = text.replace(/\s+/g, ' ').trim();
-  if (reason.length > MAX_REASON_LENGTH) {
+  const reason = text.replace(UNSEEN, ' ').replace(/\s+/g, ' ').trim();
+  if ([...reason].length > MAX_REASON_LENGTH) {
     throw new OnewriterError('INVALID_ARGUMENT', `A reason has at most ${MAX_REASON_LENGTH} characters.`);
   }
   return reason;

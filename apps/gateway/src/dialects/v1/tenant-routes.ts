@@ -64,7 +64,7 @@ const DeleteQuery = z.object({
 });
 
 const PauseRequest = z
-  .object({ reason: z.string().max(MAX_REASON_LENGTH).default('') })
+  .object({ reason: z.string().default('').openapi({ maxLength: MAX_REASON_LENGTH }) })
   .openapi('PauseTenant', { description: 'Why, for the people who see it paused.' });
 
 const PutRequest = z
@@ -275,9 +275,8 @@ export function addTenantRoutes(api: Api): void {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin:tenants');
     const { reason = '' } = hasBody(c) ? await readJsonBody(c, PauseRequest, options.maxBodyBytes) : {};
     await askRedis(() => describe(tenant));
-    await audit.record(c, 'tenant.pause', tenant, () =>
-      options.pauses.pause(tenant, whoAsks(c), readReason(reason)),
-    );
+    const why = readReason(reason);
+    await audit.record(c, 'tenant.pause', tenant, () => options.pauses.pause(tenant, whoAsks(c), why), why);
     return c.json(await describe(tenant));
   });
 
