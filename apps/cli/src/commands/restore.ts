@@ -141,14 +141,17 @@ function asText(report: RestoreSummary, place: string): string {
   }
   for (const warning of report.warnings) lines.push(`warning: ${warning}`);
   if (report.queuedJobs !== null && report.queuedJobs > 0) {
-    const when = report.paused ? 'will be applied to it when it is resumed' : 'are applied to it now';
-    lines.push(`${report.queuedJobs} queued jobs ${when}`);
+    const now = report.queuedJobs === 1 ? 'is applied to it now' : 'are applied to it now';
+    const when = report.paused ? 'will be applied to it when it is resumed' : now;
+    lines.push(`${count(report.queuedJobs, 'queued job')} ${when}`);
   }
   if (report.paused) lines.push(`it is paused; resume it: onewriter tenants resume ${tenant}${place}`);
   else if (report.firstCommitSeq !== null)
     lines.push(`the broker writes it: commit ${report.firstCommitSeq}`);
   else if (report.writableError !== null) {
-    lines.push(`the broker did not write it yet: ${report.writableError}. Look: onewriter doctor${place}`);
+    lines.push(
+      `the broker did not write it yet: ${report.writableError.replace(/\.$/, '')}. Look: onewriter doctor${place}`,
+    );
   }
   return `${lines.join('\n')}\n`;
 }

@@ -338,10 +338,10 @@ export async function resume(tenant: string, options: PauseOptions): Promise<num
     const { waitingJobs, activeJobs, holders } = await look();
     const jobs = waitingJobs + activeJobs;
     if (holders.length > 0) {
-      return `${tenant} is not paused any more; its ${jobs} queued jobs wait for: ${holders.map(describeHolder).join('; ')}\n`;
+      return `${tenant} is not paused any more; its ${jobs === 1 ? '1 queued job waits' : `${jobs} queued jobs wait`} for: ${holders.map(describeHolder).join('; ')}\n`;
     }
     return isPausedByPerson(before.holders)
-      ? `resumed ${tenant}: ${jobs} queued jobs are applied now\n`
+      ? `resumed ${tenant}: ${jobs === 1 ? '1 queued job is' : `${jobs} queued jobs are`} applied now\n`
       : `${tenant} was not paused; the broker looks at its queue now\n`;
   });
 }

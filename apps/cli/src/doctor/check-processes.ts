@@ -139,7 +139,8 @@ function checkLeader(target: Target, { status, brokers, lease, problem }: GroupS
     const { host, pid, epoch } = status.leader;
     const standbys = brokers.filter(({ state }) => state === 'standby').length;
     const found = `pid ${pid} on ${host} leads with epoch ${epoch}`;
-    if (standbys > 0) return ok('leader', `${found}; ${standbys} stand by`);
+    if (standbys > 0)
+      return ok('leader', `${found}; ${standbys === 1 ? '1 stands' : `${standbys} stand`} by`);
     if (target.run?.spareBroker && target.run.pids.broker === pid)
       return ok('leader', `${found}; \`onewriter up\` keeps a spare process for it`);
     return bad(

@@ -36,8 +36,12 @@ export async function checkTenants(target: Target, redis: Redis): Promise<Diagno
       bad(
         'warning',
         'paused',
-        `${names.length} tenants are paused: ${someOf(names)}. Their writes wait.`,
-        'Resume each when its reason is gone: onewriter tenants resume <tenant>.',
+        names.length === 1
+          ? `1 tenant is paused: ${names[0]}. Its writes wait.`
+          : `${names.length} tenants are paused: ${someOf(names)}. Their writes wait.`,
+        names.length === 1
+          ? `Resume it when the reason is gone: onewriter tenants resume ${names[0]}.`
+          : 'Resume each when its reason is gone: onewriter tenants resume <tenant>.',
       ),
     );
   }

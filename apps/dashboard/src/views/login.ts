@@ -20,7 +20,7 @@ export function loginPage(next: string, problem?: string): Html {
       </form>
       <p class="hint">
         A token with access <code>admin</code> to all tenants: <code>npm start</code> prints one, as does
-        <code>npx onewriter token</code>, and the log of a dashboard that was started without any key.
+        <code>npx onewriter token --tenants '*' --access admin</code>, and the log of a dashboard that was started without any key.
       </p>`,
   );
 }
