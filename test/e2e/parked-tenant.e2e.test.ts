@@ -410,6 +410,12 @@ describe('a tenant whose folder was moved away before its broker was killed', ()
     renameSync(folder, away);
     process.kill(broker.pid, 'SIGKILL');
     broker = await startBroker();
+    // Before any write finds it.
+    expect(await (await asAdmin('GET', tenant)).json()).toMatchObject({ state: 'parked', bytes: null });
+    const checked = await runCli(['check', '--all', '--data-dir', data.path], {
+      env: { ONEWRITER_REDIS_URL: redis.url },
+    });
+    expect(checked.stdout).toContain(`${folder} is gone`);
     const expected = Object.keys(WAYS).map(way =>
       way === 'libSQL' ? expect.stringMatching('TENANT_UNAVAILABLE|is gone from') : 'TENANT_UNAVAILABLE',
     );
@@ -420,6 +426,24 @@ describe('a tenant whose folder was moved away before its broker was killed', ()
     expect(record.message).toContain(`onewriter tenants pause ${tenant}, then resume`);
     expect(existsSync(folder)).toBe(false);
     renameSync(away, folder);
+    expect(await within(WAYS['SDK']!(tenant))).toBe('ok');
+    expect(columnInFile(data.path, tenant, 'SELECT a FROM t')).toEqual([1, 1]);
+    expect(await isParked(tenant)).toBe(false);
+  });
+
+  it('is written again when a backup is restored in its place', async () => {
+    const tenant = 'restored';
+    await onewriter.tenant(tenant).exec('CREATE TABLE t(a)');
+    expect(await WAYS['SDK']!(tenant)).toBe('ok');
+    const env = { ONEWRITER_REDIS_URL: redis.url };
+    const run = (...args: string[]) => runCli([...args, '--data-dir', data.path], { env });
+    const [{ path }] = JSON.parse((await run('backup', tenant, '--json')).stdout);
+    rmSync(dirname(tenantFile(data.path, tenant)), { recursive: true });
+    process.kill(broker.pid, 'SIGKILL');
+    broker = await startBroker();
+    expect(await within(WAYS['SDK']!(tenant))).toBe('TENANT_UNAVAILABLE');
+    await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });
+    expect(await run('restore', path, tenant)).toMatchObject({ code: 0 });
     expect(await within(WAYS['SDK']!(tenant))).toBe('ok');
     expect(columnInFile(data.path, tenant, 'SELECT a FROM t')).toEqual([1, 1]);
     expect(await isParked(tenant)).toBe(false);

@@ -18,5 +18,8 @@ export async function listTenantFiles(target: Target): Promise<string[]> {
   const names = await folders.names();
   const looks = await folders.look(names);
   // One that cannot be seen is a finding of its own.
-  return names.filter((_, index) => looks[index]!.size !== undefined || looks[index]!.trouble !== undefined);
+  return names.filter((_, index) => {
+    const { size, isGone, trouble } = looks[index]!;
+    return size !== undefined || (trouble !== undefined && !isGone);
+  });
 }

@@ -19,6 +19,8 @@ export interface TenantSize {
 export interface FolderLook {
   /** Undefined where there is no database file, or it cannot be seen. */
   readonly size: TenantSize | undefined;
+  /** A broker wrote to a database there, which is gone. */
+  readonly isGone: boolean;
   /** Why it cannot be used: it is gone, or cannot be seen. */
   readonly trouble: string | undefined;
 }
@@ -74,14 +76,12 @@ export class TenantFolders {
     try {
       const size = await this.size(tenant);
       const isGone = size === undefined && isKnownDatabase(this.#dataDir, tenant);
-      return {
-        size,
-        trouble: isGone ? 'Its database is gone: put it back, or restore a backup.' : undefined,
-      };
+      const trouble = isGone ? 'Its database is gone: put it back, or restore a backup.' : undefined;
+      return { size, isGone, trouble };
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code === undefined && !isOnewriterError(error)) throw error;
-      return { size: undefined, trouble: message };
+      return { size: undefined, isGone: false, trouble: message };
     }
   }
 }
