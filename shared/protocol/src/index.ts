@@ -16,6 +16,7 @@ export * from './import-rows.ts';
 export * from './lack-of-room.ts';
 export * from './ledger-sql.ts';
 export * from './limits.ts';
+export * from './log-files.ts';
 export * from './metric-source.ts';
 export * from './names.ts';
 export * from './on-abort.ts';

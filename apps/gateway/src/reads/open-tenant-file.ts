@@ -1,5 +1,12 @@
 import { existsSync, statSync } from 'node:fs';
-import { type DatabaseFile, locateDatabase, SCHEMA_CHECK_SQL, tenantFile } from '@onewriter/protocol';
+import {
+  type DatabaseFile,
+  identifyLog,
+  isLogReplaced,
+  locateDatabase,
+  SCHEMA_CHECK_SQL,
+  tenantFile,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { toReadError } from './read-errors.ts';
 
@@ -17,6 +24,8 @@ export interface OpenFile {
   readonly incarnation: string;
   /** What distinguishes it from another file at the tenant's path. */
   readonly identity: string;
+  /** Whether another log or index lies beside it than the one that it has open. */
+  readonly isLogReplaced: () => boolean;
 }
 
 /** A tenant that is replaced all the time is not followed for ever. */
@@ -56,7 +65,10 @@ function openIfCurrent(
     // Sorting and grouping must not write to a disk, nor take more memory than the process has.
     db.pragma('temp_store = MEMORY');
     db.prepare(SCHEMA_CHECK_SQL).get();
-    if (identifyFile(files, tenant) === identity) return { db, incarnation, identity };
+    const log = identifyLog(path);
+    if (identifyFile(files, tenant) === identity) {
+      return { db, incarnation, identity, isLogReplaced: () => isLogReplaced(path, log) };
+    }
     db.close();
     return undefined;
   } catch (error) {

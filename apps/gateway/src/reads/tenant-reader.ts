@@ -19,6 +19,7 @@ export class TenantReader {
   /** See the protocol's DatabaseFile; undefined where there is no file. */
   readonly incarnation: string | undefined;
   readonly #file: string | undefined;
+  readonly #isLogReplaced: () => boolean;
   readonly #statements = new Map<string, CompiledRead>();
   #commitSeq: Database.Statement<[], number> | undefined;
 
@@ -27,10 +28,11 @@ export class TenantReader {
    * @throws OnewriterError as {@link openTenantFile}
    */
   constructor(files: TenantFiles, tenant: string, emptyIfMissing = false) {
-    const { db, incarnation, identity } = openFile(files, tenant, emptyIfMissing);
+    const { db, incarnation, identity, isLogReplaced } = openFile(files, tenant, emptyIfMissing);
     this.db = db;
     this.incarnation = incarnation;
     this.#file = identity;
+    this.#isLogReplaced = isLogReplaced;
   }
 
   /** Whether it stands for a tenant that has no file. */
@@ -38,9 +40,9 @@ export class TenantReader {
     return this.#file === undefined;
   }
 
-  /** Whether the path leads to another file by now: it was deleted, or replaced by a restore. */
+  /** Whether the path leads to another file by now (it was deleted, or replaced by a restore), or to one with another log or index. */
   isStale(files: TenantFiles, tenant: string): boolean {
-    return this.#file === undefined || identifyFile(files, tenant) !== this.#file;
+    return this.#file === undefined || identifyFile(files, tenant) !== this.#file || this.#isLogReplaced();
   }
 
   /**
@@ -112,13 +114,15 @@ function openFile(
   files: TenantFiles,
   tenant: string,
   emptyIfMissing: boolean,
-): Pick<OpenFile, 'db'> & { readonly [Key in 'incarnation' | 'identity']: string | undefined } {
+): Pick<OpenFile, 'db' | 'isLogReplaced'> & {
+  readonly [Key in 'incarnation' | 'identity']: string | undefined;
+} {
   try {
     return openTenantFile(files, tenant);
   } catch (error) {
     if (!emptyIfMissing || !isOnewriterError(error, 'TENANT_NOT_FOUND')) throw error;
     const db = new Database(':memory:');
     db.pragma('query_only = 1');
-    return { db, incarnation: undefined, identity: undefined };
+    return { db, incarnation: undefined, identity: undefined, isLogReplaced: () => false };
   }
 }

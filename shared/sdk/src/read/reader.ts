@@ -3,7 +3,9 @@ import {
   checksIndexes,
   type DatabaseFile,
   FULL_TEXT_QUERIES_SQL,
+  identifyLog,
   isAnsweredFromMemory,
+  isLogReplaced,
   LIMITS,
   mayOutliveSchema,
   SCHEMA_CHECK_SQL,
@@ -32,6 +34,7 @@ export class Reader {
   readonly #link: string;
   readonly #db: Database.Database;
   readonly #file: FileIdentity;
+  readonly #log: ReturnType<typeof identifyLog>;
   readonly #statements = new Map<string, ReadStatement>();
   readonly #schemaCheck: Database.Statement;
   /** For choosing the least recently used: the pool's and the statements' clock. */
@@ -61,6 +64,7 @@ export class Reader {
       this.#db.pragma('query_only = 1');
       this.#schemaCheck = this.#db.prepare(SCHEMA_CHECK_SQL);
       this.#schemaCheck.get();
+      this.#log = identifyLog(path);
       if (this.isMoved()) throw new FileReplaced('The file was replaced while it was opened.');
     } catch (error) {
       this.#db.close();
@@ -68,11 +72,12 @@ export class Reader {
     }
   }
 
-  /** Whether the path leads to another file, or to none. */
+  /** Whether the path leads to another file, or to none, or another log or index lies beside it. */
   isMoved(): boolean {
     try {
       const { inode, device } = identify(this.#link);
-      return inode !== this.#file.inode || device !== this.#file.device;
+      const isOther = inode !== this.#file.inode || device !== this.#file.device;
+      return isOther || isLogReplaced(this.path, this.#log);
     } catch {
       return true;
     }
