@@ -145,6 +145,40 @@ describe('a token', () => {
   });
 });
 
+describe('POST /v1/tokens/revoke', () => {
+  const revoke = (body: object) => call(stack.token, 'POST', '/v1/tokens/revoke', body);
+
+  it('takes the token itself, keeps only what names it, and ends all that it holds', async () => {
+    const { token, jti } = await onewriter('token', '--tenants', 'acme');
+    const events = await call(token!, 'GET', '/v1/tenants/acme/events');
+    expect(events.status).toBe(200);
+    const begun = await call(token!, 'POST', '/t/acme/v3/pipeline', {
+      requests: [{ type: 'execute', stmt: { sql: 'BEGIN IMMEDIATE' } }],
+    });
+    expect(begun.status).toBe(200);
+    const answer = await revoke({ token });
+    expect([answer.status, await answer.json()]).toMatchObject([200, { kind: 'jti', value: jti }]);
+    expect(await readToEnd(events)).toContain('The token was revoked.');
+    expect((await call(token!, 'POST', '/v1/tenants/acme/query', query)).status).toBe(401);
+    // The transaction is gone: this would wait for it.
+    const write = await call(stack.token, 'POST', '/v1/tenants/acme/query', {
+      sql: "INSERT INTO t(name) VALUES ('revoked')",
+    });
+    expect(write.status).toBe(200);
+    const listed = await call(stack.token, 'GET', '/v1/tokens/revoked');
+    expect(await listed.text()).not.toContain(token);
+  }, 20_000);
+
+  it('refuses what would revoke nothing', async () => {
+    const { token, jti } = await onewriter('token', '--tenants', 'acme');
+    expect((await revoke({ token: jti })).status).toBe(400);
+    expect((await revoke({ jti: token })).status).toBe(400);
+    expect((await revoke({ subject: token })).status).toBe(400);
+    expect((await call(token!, 'POST', '/v1/tenants/acme/query', query)).status).toBe(200);
+    expect((await revoke({ token: '0123456789abcdef' })).status).toBe(200);
+  });
+});
+
 describe('a session of the dashboard', () => {
   async function logIn(token: string): Promise<string> {
     const response = await fetch(`${stack.dashboardUrl}/login`, {

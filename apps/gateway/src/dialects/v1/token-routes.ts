@@ -1,19 +1,21 @@
 import { OnewriterError } from '@onewriter/protocol';
-import { REVOCATION_KINDS, type Revocation } from '@onewriter/runtime';
+import { MAX_TOKEN_LENGTH, REVOCATION_KINDS, type Revocation, tokenId } from '@onewriter/runtime';
 import { readJsonBody } from '../../bodies/json-body.ts';
 import { assertAdminOfAll } from '../../security/authorize.ts';
 import { type Api, addRoute } from './api.ts';
 import { createRoute, FAILURE, json, SECURED, z } from './schemas.ts';
 
 const MAX_VALUE_LENGTH = 512;
+const TOKEN = /^[\w-]+\.([\w-]+)\.[\w-]+$/;
+const TOKEN_ID = /^[0-9a-f]{16}$/;
 const value = z.string().min(1).max(MAX_VALUE_LENGTH);
 
 const RevokeRequest = z
   .object({
     jti: value.optional().openapi({ description: 'The token with this "jti".' }),
-    token: value
-      .optional()
-      .openapi({ description: 'One token, by the id that it has in the audit log; not the token itself.' }),
+    token: z.string().min(1).max(MAX_TOKEN_LENGTH).optional().openapi({
+      description: 'One token: itself, or the id that it has in the audit log. The token itself is not kept.',
+    }),
     subject: value
       .optional()
       .openapi({ description: 'All tokens of this "sub" that were issued until now.' }),
@@ -68,9 +70,8 @@ export function addTokenRoutes(api: Api): void {
     const given = REVOCATION_KINDS.filter(kind => body[kind] !== undefined);
     if (given.length !== 1)
       throw new OnewriterError('INVALID_ARGUMENT', 'Name one of jti, token and subject.');
-    const kind = given[0]!;
-    const untilMs = body.until === undefined ? null : Date.parse(body.until);
-    const revocation: Revocation = { kind, value: body[kind]!, atMs: Date.now(), untilMs };
+    const untilMs = body.until === undefined ? undefined : Date.parse(body.until);
+    const revocation = toRevocation(given[0]!, body[given[0]!]!, untilMs);
     await options.audit.record(c, 'token.revoke', '', async () => options.revocations.add(revocation));
     return c.json(toEntry(revocation));
   });
@@ -79,6 +80,38 @@ export function addTokenRoutes(api: Api): void {
     assertAdminOfAll(c);
     return c.json({ revoked: options.revocations.list().map(toEntry) });
   });
+}
+
+/** Of a token itself only what names it is kept: the list, and the files, are no place for a token. */
+function toRevocation(kind: Revocation['kind'], value: string, untilMs: number | undefined): Revocation {
+  const common = { atMs: Date.now(), untilMs: untilMs ?? null };
+  const claims = readUnverified(value);
+  if (claims === undefined) {
+    // Else nothing would have this id: the answer would be 200 and the token would still count.
+    if (kind === 'token' && !TOKEN_ID.test(value))
+      throw new OnewriterError('INVALID_ARGUMENT', 'token is neither a token nor the id of one.');
+    return { ...common, kind, value };
+  }
+  if (kind !== 'token')
+    throw new OnewriterError('INVALID_ARGUMENT', `This is a token, no ${kind}: send it as token.`);
+  const { jti, exp } = claims;
+  if (untilMs === undefined && typeof exp === 'number' && Number.isFinite(new Date(exp * 1_000).getTime()))
+    common.untilMs = exp * 1_000;
+  return typeof jti === 'string'
+    ? { ...common, kind: 'jti', value: jti }
+    : { ...common, kind: 'token', value: tokenId(value) };
+}
+
+/** The claims of a token; undefined where this is none. What is revoked need not be valid. */
+function readUnverified(text: string): { readonly jti?: unknown; readonly exp?: unknown } | undefined {
+  const [, payload] = TOKEN.exec(text) ?? [];
+  if (payload === undefined) return undefined;
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'));
+    return typeof claims === 'object' && claims !== null ? claims : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function toEntry({ kind, value, atMs, untilMs }: Revocation) {
