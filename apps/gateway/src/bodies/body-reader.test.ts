@@ -41,6 +41,8 @@ describe('BodyThread', () => {
     expect(Buffer.from(query.sealed!.tail).toString()).toBe(
       `,"sql":["${INSERT}"],"ops":[{"s":0,"p":["x"],"r":"r-1"}]}`,
     );
+    const line = await read('enqueueLine', { sql: INSERT, params: ['x'], idempotencyKey: 'k-1' });
+    expect(Buffer.from(line.sealed!.tail).toString()).toContain('k-1');
     const queries = [{ query: INSERT, params: [{ i: '5' }] }, { query: INSERT }];
     const transaction = await read('dropInTransaction', { tenantId: 'acme', queries });
     expect(transaction).toMatchObject({
@@ -71,6 +73,7 @@ describe('BodyThread', () => {
         read('query', { sql: 5 }),
         read('query', { sql: INSERT, params: [{ x: 1 }] }),
         read('query', { sql: 'SELECT 1', params: Array(40_000).fill(1) }),
+        read('enqueueLine', { sql: INSERT, params: Array(40_000).fill({ x: 1 }) }),
         read('script', { sql: 'ATTACH x' }),
         read('transaction', { statements: Array(5_001).fill({ sql: INSERT }) }),
       ].map(body => body.catch((error: { code: string }) => error.code)),
@@ -79,6 +82,7 @@ describe('BodyThread', () => {
       'INVALID_ARGUMENT',
       'INVALID_ARGUMENT',
       'INVALID_VALUE',
+      'STATEMENT_TOO_LARGE',
       'STATEMENT_TOO_LARGE',
       'STATEMENT_NOT_ALLOWED',
       'STATEMENT_TOO_LARGE',

@@ -17,7 +17,7 @@ const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 const SMALL_BYTES = 16 * 1024;
 
 /** A body of statements of this size is read by another thread: the event loop reads a smaller one in less than a millisecond. */
-const APART_BYTES = 64 * 1024;
+export const APART_BYTES = 64 * 1024;
 
 /**
  * A body that is refused is read up to this, and dropped, before the answer: a client that is still sending when the connection

@@ -1,5 +1,38 @@
+import { LIMITS } from '@onewriter/protocol';
 import { describe, expect, it } from 'vitest';
-import { decodeJsonParameters } from './parameter-values.ts';
+import { assertParameterCounts, decodeJsonParameters } from './parameter-values.ts';
+
+describe('assertParameterCounts', () => {
+  const codeOf = (check: () => unknown) => {
+    try {
+      return check();
+    } catch (error) {
+      const { code, details } = error as { code: string; details: object };
+      return [code, details];
+    }
+  };
+  const numbers = Array(LIMITS.maxParameters + 1).fill({ not: 'a value' });
+  const names = Object.fromEntries(numbers.map((value, index) => [`n${index}`, value]));
+
+  it('counts before any value is looked at', () => {
+    for (const params of [numbers, names]) {
+      expect(codeOf(() => decodeJsonParameters(params))).toEqual(['STATEMENT_TOO_LARGE', {}]);
+      expect(codeOf(() => assertParameterCounts({ sql: 5, params }))).toEqual(['STATEMENT_TOO_LARGE', {}]);
+      for (const list of ['statements', 'queries']) {
+        const body = { [list]: [null, { params: [1] }, { params }] };
+        expect(codeOf(() => assertParameterCounts(body))).toEqual([
+          'STATEMENT_TOO_LARGE',
+          { statementIndex: 2 },
+        ]);
+      }
+    }
+  });
+
+  it('leaves to others what is wrong otherwise', () => {
+    for (const body of [null, 5, [], {}, { params: 5 }, { params: numbers.slice(1) }, { statements: 5 }])
+      expect(codeOf(() => assertParameterCounts(body))).toBeUndefined();
+  });
+});
 
 describe('decodeJsonParameters', () => {
   it("names a parameter by SQLite's number, and says what is wrong with it", () => {

@@ -1,4 +1,5 @@
-import { OnewriterError, type SqlParameter, type SqlParameters } from '@onewriter/protocol';
+import { LIMITS, OnewriterError, type SqlParameter, type SqlParameters } from '@onewriter/protocol';
+import { atStatement } from './statement-index.ts';
 
 /*
  * Parameters as they come in JSON, from any client: nothing in them is trusted.
@@ -17,11 +18,43 @@ const INFINITY_TEXT = /^-?Infinity$/;
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
 /**
+ * Refuses a body that has too many parameters, before it is validated: that takes time for each name and each value.
+ * @param body as it was parsed, of one statement or of several
+ * @throws OnewriterError STATEMENT_TOO_LARGE
+ */
+export function assertParameterCounts(body: unknown): void {
+  if (!isObject(body)) return;
+  assertParameterCount(body['params']);
+  for (const list of [body['statements'], body['queries']]) {
+    if (!Array.isArray(list)) continue;
+    list.forEach((statement: unknown, index) => {
+      if (isObject(statement)) atStatement(index, () => assertParameterCount(statement['params']));
+    });
+  }
+}
+
+/** @throws OnewriterError STATEMENT_TOO_LARGE */
+function assertParameterCount(params: unknown): void {
+  if (!isObject(params)) return;
+  const count = Array.isArray(params) ? params.length : Object.keys(params).length;
+  if (count <= LIMITS.maxParameters) return;
+  throw new OnewriterError(
+    'STATEMENT_TOO_LARGE',
+    `A statement has at most ${LIMITS.maxParameters} parameters.`,
+  );
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}
+
+/**
  * Decodes the parameters of one statement: an array, or an object of named ones.
- * @throws OnewriterError INVALID_VALUE, naming the parameter; INVALID_ARGUMENT
+ * @throws OnewriterError INVALID_VALUE, naming the parameter; INVALID_ARGUMENT; STATEMENT_TOO_LARGE
  */
 export function decodeJsonParameters(params: unknown): SqlParameters {
   if (params === undefined || params === null) return [];
+  assertParameterCount(params);
   if (Array.isArray(params)) return params.map((value, index) => decodeJsonValue(value, index + 1));
   if (typeof params !== 'object') {
     throw new OnewriterError('INVALID_ARGUMENT', 'params must be an array or an object.');

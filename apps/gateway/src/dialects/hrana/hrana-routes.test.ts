@@ -207,6 +207,8 @@ describe('a pipeline', () => {
       ['SELECT ?', { args: [{ type: 'blob', base64: '*' }] }, 'ARGS_INVALID'],
       ['SELECT ?', { args: [{ type: 'text', value: '\ud800' }] }, 'ARGS_INVALID'],
       ['SELECT ?', { args: Array(32_767).fill(a) }, 'SQLITE_TOOBIG'],
+      // Counted before any is converted.
+      ['SELECT ?', named(...Array(32_767).fill(['a', int('9223372036854775808')])), 'SQLITE_TOOBIG'],
       ['SELECT ?1', named(['2', a]), 'ARGS_INVALID'],
       ['COMMIT', { args: [a] }, 'ARGS_INVALID'],
       ['SELECT ?', { args: [a], ...named(['a', a]) }, 'ARGS_BOTH_POSITIONAL_AND_NAMED'],

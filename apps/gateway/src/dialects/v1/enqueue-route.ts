@@ -2,12 +2,13 @@ import { classifyStatement, OnewriterError, type StatementClass, toWireError } f
 import type { Receipt, Tenant } from '@onewriter/sdk';
 import type { Context } from 'hono';
 import { parseExactJson } from '../../bodies/exact-json.ts';
-import { readStatements } from '../../bodies/json-body.ts';
+import { APART_BYTES, readStatements } from '../../bodies/json-body.ts';
 import { validate } from '../../bodies/parse-body.ts';
+import type { StatementBody } from '../../bodies/statement-body.ts';
 import type { GatewayEnv } from '../../gateway-env.ts';
 import { admitWrite } from '../../http/admit-write.ts';
 import { asOnewriterError } from '../../http/error-response.ts';
-import { decodeJsonParameters } from '../../http/parameter-values.ts';
+import { assertParameterCounts, decodeJsonParameters } from '../../http/parameter-values.ts';
 import { readIdempotencyKey } from '../../http/request-headers.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { ownerOf } from '../../security/shares.ts';
@@ -26,7 +27,6 @@ import {
   SECURED,
   TenantParam,
   WriteHeaders,
-  type z,
 } from './schemas.ts';
 
 const route = createRoute({
@@ -120,6 +120,13 @@ async function* enqueueLines(
     stop: options.closing,
     gone: signal,
   };
+  const owner = ownerOf(c.get('access'), tenantId).names.at(-1)!;
+  /** A long line is read by another thread, as a large body is. */
+  const readApart = (line: string) => {
+    const bytes = new TextEncoder().encode(line);
+    const flags = { requestId: wait.requestId, detached: true };
+    return options.bodies?.read({ name: 'enqueueLine', bytes, flags }, { ...wait, owner });
+  };
   const room = guards.rooms.open(tenantId);
   let index = 0;
   let worked = 0;
@@ -129,10 +136,14 @@ async function* enqueueLines(
         worked = 0;
         await guards.turns.next(tenantId);
       }
-      worked += line.length + LINE_COST;
       // Answers of writes under way release their room; with none under way there is always room for one.
       while (answers.length >= MAX_UNDER_WAY || !room.tryTake(line.length)) yield await answers.shift()!;
-      answers.push(enqueueLine(tenant, line, index++, wait).finally(() => room.give(1, line.length)));
+      const apart = line.length < APART_BYTES ? undefined : readApart(line);
+      worked += LINE_COST + (apart === undefined ? line.length : 0);
+      const sent = apart === undefined ? sendLine(tenant, line, wait) : sendRead(tenant, apart, wait);
+      answers.push(toAnswer(index++, sent).finally(() => room.give(1, line.length)));
+      // The lines after it are sent after it.
+      await apart?.catch(() => {}); // its answer says so
     }
     while (answers.length > 0) yield await answers.shift()!;
   } finally {
@@ -141,10 +152,9 @@ async function* enqueueLines(
   }
 }
 
-async function enqueueLine(tenant: Tenant, line: string, index: number, wait: SendOptions): Promise<string> {
+async function toAnswer(index: number, sent: Promise<string>): Promise<string> {
   try {
-    const write = validate(EnqueueLine, parseLine(line));
-    return `${JSON.stringify({ index, receiptId: await enqueue(tenant, write, wait) })}\n`;
+    return `${JSON.stringify({ index, receiptId: await sent })}\n`;
   } catch (error) {
     return `${JSON.stringify({ index, error: toWireError(asOnewriterError(error)) })}\n`;
   }
@@ -156,16 +166,29 @@ interface SendOptions {
   readonly requestId: string;
 }
 
-/** @throws OnewriterError as Tenant.enqueue; INVALID_ARGUMENT for a statement that only reads */
-async function enqueue(
-  tenant: Tenant,
-  write: z.output<typeof EnqueueLine>,
-  wait: SendOptions,
-): Promise<string> {
+/**
+ * @returns the id of its receipt
+ * @throws OnewriterError as Tenant.enqueue; INVALID_ARGUMENT for a statement that only reads
+ */
+async function sendLine(tenant: Tenant, line: string, wait: SendOptions): Promise<string> {
+  const parsed = parseLine(line);
+  assertParameterCounts(parsed);
+  const write = validate(EnqueueLine, parsed);
   assertEnqueues(classifyStatement(write.sql));
   const params = decodeJsonParameters(write.params);
   const receipt = await tenant.enqueue(write.sql, params, { ...wait, idempotencyKey: write.idempotencyKey });
   return receipt.id;
+}
+
+/** As {@link sendLine}, of a line that another thread reads. */
+async function sendRead(
+  tenant: Tenant,
+  reading: Promise<StatementBody<'enqueueLine'>>,
+  wait: SendOptions,
+): Promise<string> {
+  const { statement, sealed } = await reading;
+  assertEnqueues(statement!);
+  return (await tenant.enqueueSealed(sealed!, wait)).id;
 }
 
 /** @throws OnewriterError INVALID_ARGUMENT */
