@@ -357,6 +357,37 @@ describe('enqueue and receipts', () => {
       { n: 1_199 },
     ]);
   });
+
+  it('keeps the order of a stream with long lines, and what they say', async () => {
+    await post('long/script', { sql: 'CREATE TABLE t(a, b)' });
+    const writes = Array.from({ length: 12 }, (_, a) => ({
+      sql: 'INSERT INTO t VALUES (?, ?)',
+      params: [a, 'x'.repeat(a % 3 === 1 ? 300_000 : 1)],
+      idempotencyKey: `long-${a}`,
+    }));
+    const names = Object.fromEntries(Array.from({ length: 40_000 }, (_, n) => [`n${n}`, 1]));
+    const body = [
+      ...writes,
+      { sql: 'SELECT ?', params: ['x'.repeat(70_000)] },
+      { sql: 'DELETE FROM t', params: names },
+    ]
+      .map(line => JSON.stringify(line))
+      .join('\n');
+    const send = async () =>
+      lines((await post('long/enqueue', body, { headers: { 'content-type': NDJSON } })).body);
+    const answers = await send();
+    expect(answers.map(line => [line.index, line.error?.code])).toEqual([
+      ...writes.map((_, index) => [index, undefined]),
+      [12, 'INVALID_ARGUMENT'],
+      [13, 'STATEMENT_TOO_LARGE'],
+    ]);
+    // Each has its idempotency key, and is applied once.
+    const again = await send();
+    await get(`long/receipts/${again[11].receiptId}?wait=10000`);
+    const { rows } = (await post('long/query', { sql: 'SELECT a, length(b) AS n FROM t ORDER BY rowid' }))
+      .body;
+    expect(rows).toEqual(writes.map(({ params: [a, b] }) => ({ a, n: (b as string).length })));
+  });
 });
 
 describe('tenants', () => {
