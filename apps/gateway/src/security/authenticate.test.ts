@@ -52,7 +52,9 @@ describe('authenticate', () => {
       return c.body(new ReadableStream({ cancel: () => void cancelled++ }), 200, { 'x-large': 'yes' });
     });
     const ask = (method: string, token = 'one') => {
-      const outgoing = Object.assign(new EventEmitter(), { writableLength: 70 * 1024 * 1024, closed: false });
+      const outgoing = Object.assign(new EventEmitter(), {
+        ...{ writableLength: 70 * 1024 * 1024, closed: false, req: { socket: { destroyed: false } } },
+      });
       const headers = { authorization: `Bearer ${token}` };
       const response = Promise.resolve(app.request('/', { method, headers }, { outgoing }));
       return { outgoing, status: response.then(({ status }) => status), response };
