@@ -359,7 +359,7 @@ describe('enqueue and receipts', () => {
   });
 
   it('keeps the order of a stream with long lines, and what they say', async () => {
-    await post('long/script', { sql: 'CREATE TABLE t(a, b)' });
+    await post('long-lines/script', { sql: 'CREATE TABLE t(a, b)' });
     const writes = Array.from({ length: 12 }, (_, a) => ({
       sql: 'INSERT INTO t VALUES (?, ?)',
       params: [a, 'x'.repeat(a % 3 === 1 ? 300_000 : 1)],
@@ -374,7 +374,7 @@ describe('enqueue and receipts', () => {
       .map(line => JSON.stringify(line))
       .join('\n');
     const send = async () =>
-      lines((await post('long/enqueue', body, { headers: { 'content-type': NDJSON } })).body);
+      lines((await post('long-lines/enqueue', body, { headers: { 'content-type': NDJSON } })).body);
     const answers = await send();
     expect(answers.map(line => [line.index, line.error?.code])).toEqual([
       ...writes.map((_, index) => [index, undefined]),
@@ -383,9 +383,10 @@ describe('enqueue and receipts', () => {
     ]);
     // Each has its idempotency key, and is applied once.
     const again = await send();
-    await get(`long/receipts/${again[11].receiptId}?wait=10000`);
-    const { rows } = (await post('long/query', { sql: 'SELECT a, length(b) AS n FROM t ORDER BY rowid' }))
-      .body;
+    await get(`long-lines/receipts/${again[11].receiptId}?wait=10000`);
+    const { rows } = (
+      await post('long-lines/query', { sql: 'SELECT a, length(b) AS n FROM t ORDER BY rowid' })
+    ).body;
     expect(rows).toEqual(writes.map(({ params: [a, b] }) => ({ a, n: (b as string).length })));
   });
 });

@@ -265,9 +265,9 @@ it('a lane serves a tenant with new work before a backlog of hundreds has had it
   lane.pump();
   await until(() => order.length === 201);
   expect(order.indexOf('fresh')).toBeLessThan(16);
-  // Flushes of one group end in any order.
-  const last = Array.from({ length: 10 }, (_, index) => `backlog-${190 + index}`);
-  expect(order.slice(-10).toSorted()).toEqual(last);
+  // Flushes of one group, and of the one after it, end in any order.
+  const last = order.slice(-10).map(tenant => Number(tenant.slice('backlog-'.length)));
+  expect(Math.min(...last)).toBeGreaterThan(199 - 10 - 2 * 16);
 });
 
 /** A thread whose batches sleep, and which may take long to load. */
