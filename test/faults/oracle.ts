@@ -643,16 +643,17 @@ function checkCommitOrder(
   let highest = 0;
   for (const row of rows) {
     const write = byId.get(`${row.client} ${row.n}`);
-    for (const told of write?.answers ?? []) {
-      if (told.outcome !== 'committed' || told.commitSeq === undefined || noted.has(told.commitSeq)) continue;
-      if (told.commitSeq < highest) {
+    for (const answer of write?.answers ?? []) {
+      if (answer.outcome !== 'committed' || answer.commitSeq === undefined || noted.has(answer.commitSeq))
+        continue;
+      if (answer.commitSeq < highest) {
         found.add(
           'wrong-answer',
-          `Acknowledged commit ${told.commitSeq}, after a row of commit ${highest}.`,
+          `Acknowledged commit ${answer.commitSeq}, after a row of commit ${highest}.`,
           row,
         );
       }
-      highest = Math.max(highest, told.commitSeq);
+      highest = Math.max(highest, answer.commitSeq);
     }
   }
 }

@@ -23,6 +23,7 @@ export * from './on-abort.ts';
 export * from './onewriter-error.ts';
 export * from './open-files.ts';
 export type { PragmaAnswer } from './pragma-rules.ts';
+export * from './read-error-codes.ts';
 export * from './read-file-if-there.ts';
 export * from './redis-guard.ts';
 export * from './redis-url.ts';

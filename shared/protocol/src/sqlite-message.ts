@@ -4,7 +4,7 @@ const MAX_END_LENGTH = 200;
 
 /**
  * What SQLite or its driver says is wrong, with a bound: it quotes tokens, names and texts of the statement whole, which may be
- * megabytes. Every place where such a message becomes one of ours takes it from here.
+ * megabytes. Every place that makes an OnewriterError of such a message calls this.
  */
 export function sqliteMessage(error: unknown): string {
   return boundMessage(error instanceof Error ? error.message : String(error));

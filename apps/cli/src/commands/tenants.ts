@@ -11,6 +11,7 @@ import {
   describeHolder,
   endsByPerson,
   isPausedByPerson,
+  isTenant,
   type ParkedTenant,
   pauseTenant,
   type QueueFacts,
@@ -92,11 +93,7 @@ async function tryReadCatalogue(target: Target): Promise<CatalogueEntry[] | unde
   }
   try {
     const catalogue = catalogueOf(target, redis);
-    // A folder without a file that Redis does not know is no tenant.
-    return (await catalogue.look(await catalogue.names())).filter(
-      ({ size, parked, lastActivity, waitingJobs, activeJobs }) =>
-        size !== undefined || parked !== null || lastActivity !== null || waitingJobs + activeJobs > 0,
-    );
+    return (await catalogue.look(await catalogue.names())).filter(isTenant);
   } finally {
     redis.disconnect();
   }

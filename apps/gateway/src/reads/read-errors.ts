@@ -1,36 +1,13 @@
 import {
   DESCRIPTORS_RETRY_AFTER_MS,
-  type ErrorCode,
   isOutOfDescriptors,
   OnewriterError,
+  readErrorCode,
   sqliteMessage,
+  WRITE_IN_READ,
+  WRITE_IN_READ_REMEDY,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
-
-/** First match wins. Source: sqlite.org/rescode.html */
-const CODES: readonly (readonly [prefix: string, code: ErrorCode])[] = [
-  ['SQLITE_BUSY', 'DATABASE_BUSY'],
-  ['SQLITE_LOCKED', 'DATABASE_BUSY'],
-  // A virtual table's own complaint (a full-text index that does not match its content) is not a damaged file.
-  ['SQLITE_CORRUPT_VTAB', 'SQL_ERROR'],
-  ['SQLITE_CORRUPT', 'DATABASE_CORRUPT'],
-  ['SQLITE_NOTADB', 'DATABASE_CORRUPT'],
-  ['SQLITE_IOERR', 'DATABASE_IO_ERROR'],
-  ['SQLITE_CANTOPEN', 'TENANT_UNAVAILABLE'],
-  // Only with an extension it speaks of the file or its folder; see WRITE_IN_READ.
-  ['SQLITE_READONLY_', 'TENANT_UNAVAILABLE'],
-  ['SQLITE_PERM', 'TENANT_UNAVAILABLE'],
-  ['SQLITE_AUTH', 'STATEMENT_NOT_ALLOWED'],
-  ['SQLITE_TOOBIG', 'RESULT_TOO_LARGE'],
-  ['SQLITE_NOMEM', 'RESULT_TOO_LARGE'],
-];
-
-/** SQLite's code of a write in a read transaction, and of a SELECT that writes, as one with `optimize()` of FTS4 does. */
-const WRITE_IN_READ = 'SQLITE_READONLY';
-const WRITE_IN_READ_REMEDY =
-  ': the statement writes, and its connection only reads. Write outside a read transaction (BEGIN READONLY, the mode ' +
-  '"read" of libSQL clients), and with a statement that is a write, not with a SELECT that calls a function which writes ' +
-  "(not SELECT optimize(t), but INSERT INTO t(t) VALUES ('optimize'))";
 
 /** Translates what a read-only connection threw. */
 export function toReadError(error: unknown, tenant: string): OnewriterError {
@@ -41,7 +18,9 @@ export function toReadError(error: unknown, tenant: string): OnewriterError {
   }
   const message = sqliteMessage(error);
   if (error instanceof Database.SqliteError) {
-    const code = CODES.find(([prefix]) => error.code.startsWith(prefix))?.[1] ?? 'SQL_ERROR';
+    // Only here: a process of reads has a memory limit.
+    const isOverLimit = error.code.startsWith('SQLITE_NOMEM');
+    const code = isOverLimit ? 'RESULT_TOO_LARGE' : readErrorCode(error.code);
     const remedy = error.code === WRITE_IN_READ ? WRITE_IN_READ_REMEDY : '';
     return new OnewriterError(code, message + remedy, { tenant, sqliteCode: error.code }, error);
   }

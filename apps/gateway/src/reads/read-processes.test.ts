@@ -135,7 +135,7 @@ describe('ReadProcesses', () => {
     });
     await expect(read('SELECT ?')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
     await expect(read('DELETE FROM t')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
-    const missing = reads.read({ tenant: 'nobody', statements: [{ sql: 'SELECT 1' }] });
+    const missing = reads.read({ tenant: 'absent', statements: [{ sql: 'SELECT 1' }] });
     await expect(missing).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
     expect((await read('SELECT 1')).results[0]?.rows).toEqual([[1]]);
   });

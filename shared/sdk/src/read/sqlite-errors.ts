@@ -3,36 +3,15 @@ import {
   type ErrorCode,
   isOutOfDescriptors,
   OnewriterError,
+  readErrorCode,
   sqliteMessage,
+  WRITE_IN_READ,
+  WRITE_IN_READ_REMEDY,
 } from '@onewriter/protocol';
 
 /*
  * Errors of direct reads. The writer's edge translates its own; a read can fail in fewer ways.
  */
-
-/** First match wins. Source: sqlite.org/rescode.html */
-const CODES: readonly (readonly [prefix: string, code: ErrorCode])[] = [
-  ['SQLITE_BUSY', 'DATABASE_BUSY'],
-  ['SQLITE_LOCKED', 'DATABASE_BUSY'],
-  // A virtual table's own complaint (a full-text index that does not match its content) is not a damaged file.
-  ['SQLITE_CORRUPT_VTAB', 'SQL_ERROR'],
-  ['SQLITE_CORRUPT', 'DATABASE_CORRUPT'],
-  ['SQLITE_NOTADB', 'DATABASE_CORRUPT'],
-  ['SQLITE_IOERR', 'DATABASE_IO_ERROR'],
-  ['SQLITE_CANTOPEN', 'TENANT_UNAVAILABLE'],
-  // Only with an extension it speaks of the file or its folder; see WRITE_IN_READ.
-  ['SQLITE_READONLY_', 'TENANT_UNAVAILABLE'],
-  ['SQLITE_PERM', 'TENANT_UNAVAILABLE'],
-  ['SQLITE_AUTH', 'STATEMENT_NOT_ALLOWED'],
-  ['SQLITE_TOOBIG', 'RESULT_TOO_LARGE'],
-];
-
-/** SQLite's code of a write in a read transaction, and of a SELECT that writes, as one with `optimize()` of FTS4 does. */
-const WRITE_IN_READ = 'SQLITE_READONLY';
-const WRITE_IN_READ_REMEDY =
-  ': the statement writes, and its connection only reads. Write outside a read transaction (BEGIN READONLY, the mode ' +
-  '"read" of libSQL clients), and with a statement that is a write, not with a SELECT that calls a function which writes ' +
-  "(not SELECT optimize(t), but INSERT INTO t(t) VALUES ('optimize'))";
 
 /** SQLite's extended code of an error that better-sqlite3 threw, or undefined. */
 export function sqliteCodeOf(error: unknown): string | undefined {
@@ -79,7 +58,7 @@ export function toReadError(error: unknown, tenant: string): OnewriterError {
   const sqliteCode = sqliteCodeOf(error);
   const message = sqliteMessage(error);
   if (sqliteCode !== undefined) {
-    const code = CODES.find(([prefix]) => sqliteCode.startsWith(prefix))?.[1] ?? 'SQL_ERROR';
+    const code = readErrorCode(sqliteCode);
     return new OnewriterError(code, message + remedyFor(code, sqliteCode), { tenant, sqliteCode }, error);
   }
   // better-sqlite3 throws these for parameters that do not fit the statement.

@@ -1,8 +1,8 @@
-/** Why a tenant's file takes no writes, as the broker noted it. */
+/** Why a tenant's file takes no writes, as the broker noted it, or as a look at its folder shows. */
 export interface ParkedTenant {
   readonly code: string;
   readonly message: string;
-  /** ISO time. */
+  /** ISO time; '' where it is not known. */
   readonly since: string;
 }
 

@@ -10,6 +10,12 @@ export interface CatalogueEntry extends QueueFacts {
   readonly size: TenantSize | undefined;
 }
 
+/** Whether the file system or Redis know it: a folder without a file that Redis does not know is no tenant. */
+export function isTenant({ size, parked, lastActivity, waitingJobs, activeJobs }: CatalogueEntry): boolean {
+  const isKnown = size !== undefined || parked !== null || lastActivity !== null;
+  return isKnown || waitingJobs + activeJobs > 0;
+}
+
 /** Names are shared by callers within this time: with tens of thousands of tenants a list costs some work. */
 const FRESH_MS = 1_000;
 
@@ -58,9 +64,7 @@ export class TenantCatalogue {
   /** Undefined where neither the file system nor Redis know it. @throws Error of Redis or the file system */
   async find(tenant: string): Promise<CatalogueEntry | undefined> {
     const [entry] = await this.look([tenant]);
-    const { size, parked, lastActivity, waitingJobs, activeJobs } = entry!;
-    const isKnown = size !== undefined || parked !== null || lastActivity !== null;
-    return isKnown || waitingJobs + activeJobs > 0 ? entry : undefined;
+    return isTenant(entry!) ? entry : undefined;
   }
 
   /** Forgets the names: a tenant was created or deleted. */
