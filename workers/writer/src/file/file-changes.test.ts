@@ -639,6 +639,22 @@ describe('an index of the log (-shm) that an older copy is written over', () => 
       expect(await ask(COUNT)).toEqual([rows + 3]);
     },
   );
+
+  it('is left to readers as it is while another process holds the write lock: its commit may be in progress', async () => {
+    const lane = tenantInUse();
+    const ask = await openElsewhere(lane.file);
+    const older = readFileSync(`${lane.file}-shm`);
+    lane.apply(fill());
+    expect(await ask('BEGIN IMMEDIATE')).toEqual([0]);
+    overwrite(lane.file, older);
+    const next = new TemporaryLane({ ...lane.options, busyTimeoutMs: 100 });
+    expect(refused(next.run([writes(INSERT)]))).toMatchObject({ error: { code: 'DATABASE_BUSY' } });
+    const header = readFileSync(`${lane.file}-shm`).subarray(0, 96);
+    expect(header.equals(older.subarray(0, 96))).toBe(true);
+    await ask('ROLLBACK');
+    next.apply(writes(INSERT));
+    expect(await ask(COUNT)).toEqual([4 * ROWS + 1]);
+  });
 });
 
 describe('another process that uses SQLite', () => {

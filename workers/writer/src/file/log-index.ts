@@ -72,27 +72,44 @@ export function retireIndex(path: string): number {
 
 /** Reads of an index that others change meanwhile. */
 const MAX_INDEX_LOOKS = 5;
+/** Where the header has the number of the log's last committed page. */
+const COMMITTED_PAGES_AT = 16;
 
 /**
- * Whether the index of an open database ends at another commit than its log, because an older copy was written over it. The next
- * commit would overwrite those that the index does not have. Reads the whole log; not inside a transaction.
+ * Makes SQLite rebuild the index of an open database, if it ends at another commit than the log, because
+ * an older copy was written over it. The next commit would overwrite those that the index does not have. Reads the whole log;
+ * not inside a transaction.
  *
- * An index during another process's commit looks the same. Then rebuilding it does no harm.
+ * @param index by device and inode; open in this process
+ * @throws SqliteError SQLITE_BUSY where another process holds the write lock: its commit in progress looks the same
+ * @returns whether it was stale
  */
-export function isIndexOfAnotherTime(db: Database.Database, walPath: string): boolean {
-  // It could not be rebuilt.
-  if (!existsSync('/proc/self/fd')) return false;
+export function remakeStaleIndex(db: Database.Database, walPath: string, index: string): boolean {
+  // Without it, the index cannot be found.
+  if (!existsSync('/proc/self/fd') || !looksStale(db, walPath)) return false;
+  // SQLite rebuilds an index only under the write lock. Readers that find it invalid while another process holds that lock, and
+  // is stopped, sleep for it inside SQLite, and with them their process.
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    // By SQLite's own descriptor: closing another of the same file would drop its locks.
+    const file = Number(basename(findOpenFile(index)));
+    const pages = new Uint32Array(1);
+    readSync(file, pages, 0, pages.byteLength, COMMITTED_PAGES_AT);
+    if (pages[0] === committedPages(walPath)) return false;
+    writeSync(file, Buffer.alloc(HEADERS_BYTES), 0, HEADERS_BYTES, 0);
+    return true;
+  } finally {
+    db.exec('ROLLBACK');
+  }
+}
+
+/** Without a lock, so that an opening that finds nothing does not wait. A commit of another process may look stale. */
+function looksStale(db: Database.Database, walPath: string): boolean {
   const look = db.prepare<[], readonly [number, number, number]>('PRAGMA wal_checkpoint(NOOP)').raw(true);
   let [, pages] = look.get() ?? [0, 0, 0];
   for (let looks = 0; looks < MAX_INDEX_LOOKS; looks++) {
-    let committed: number;
-    try {
-      ({ committed } = withLog(walPath, file => readValidLog(file, Number.POSITIVE_INFINITY)));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false; // the next look at the files reports it
-      throw error;
-    }
-    if (committed === pages) return false;
+    const committed = committedPages(walPath);
+    if (committed === undefined || committed === pages) return false;
     const then = pages;
     [, pages] = look.get() ?? [0, 0, 0];
     if (then === pages) return true;
@@ -100,12 +117,12 @@ export function isIndexOfAnotherTime(db: Database.Database, walPath: string): bo
   return false;
 }
 
-/**
- * Makes SQLite rebuild an index from the log with the next read, for all that have it open. Not inside a transaction.
- * @param index by device and inode; open in this process
- */
-export function remakeIndex(index: string): void {
-  // SQLite does so if the header is not valid. By its own descriptor: closing another of the same file would drop its locks.
-  const file = Number(basename(findOpenFile(index)));
-  writeSync(file, Buffer.alloc(HEADERS_BYTES), 0, HEADERS_BYTES, 0);
+/** Pages up to the log's last commit. `undefined`: there is no log, which the next look at the files reports. */
+function committedPages(walPath: string): number | undefined {
+  try {
+    return withLog(walPath, file => readValidLog(file, Number.POSITIVE_INFINITY)).committed;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }

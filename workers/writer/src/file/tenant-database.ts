@@ -35,7 +35,7 @@ import {
 } from './file-finding.ts';
 import { findOpenFile, isOpenTwice, rescueFile, setLogApart } from './file-rescue.ts';
 import { type FileChange, FileWatch, identify } from './file-watch.ts';
-import { invalidateIndex, isIndexOfAnotherTime, remakeIndex, retireIndex } from './log-index.ts';
+import { invalidateIndex, remakeStaleIndex, retireIndex } from './log-index.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
 import { WalSpace } from './wal-space.ts';
 
@@ -168,7 +168,7 @@ export class TenantDatabase {
     // SQLite opens the log and its index with the first access to the log, if it has not yet.
     db.pragma('data_version');
     const index = identify(`${place.path}-shm`);
-    if (!options.exclusive && isIndexOfAnotherTime(db, `${place.path}-wal`)) remakeIndex(index);
+    if (!options.exclusive) remakeStaleIndex(db, `${place.path}-wal`, index);
     db.exec(CONNECTION_PRAGMAS);
     this.checkpoints = new WalCheckpoints(db);
     if (options.afterIoError) this.checkpoints.complete();
@@ -293,13 +293,13 @@ export class TenantDatabase {
    */
   #lookForOthers(): void {
     if (this.#lookDue) this.lookAtLog();
-    if (!this.watch.isIndexGone && isIndexOfAnotherTime(this.db, this.watch.walPath)) {
-      remakeIndex(this.watch.index);
-      this.watch.noteIndexRemade();
+    const { watch } = this;
+    if (!watch.isIndexGone && remakeStaleIndex(this.db, watch.walPath, watch.index)) {
+      watch.noteIndexRemade();
       this.#seq = this.ledger.commitSeq();
       return;
     }
-    const added = this.watch.othersAdded();
+    const added = watch.othersAdded();
     try {
       const isOurs = this.ledger.fileEpoch() !== this.#epoch || this.ledger.commitSeq() !== this.#seq;
       if (added && !isOurs) this.#othersWrote = true;
