@@ -97,7 +97,10 @@ export function readValidLog(file: number, maxFrames: number): ValidLog {
   if (!agrees(header, HEADER_CHECKSUM_OFFSET)) return NOTHING;
   const salts = saltsAt(header, SALTS_OFFSET);
   const frameBytes = FRAME_HEADER_BYTES + pageSize;
-  const chunk = Buffer.alloc(Math.max(1, Math.floor(CHUNK_BYTES / frameBytes)) * frameBytes);
+  // No larger than the log: memory that is filled with zeros for each opening would cost more than the rest of it.
+  const framesThere = Math.ceil((fstatSync(file).size - LOG_HEADER_BYTES) / frameBytes);
+  const framesAtOnce = Math.max(1, Math.min(Math.floor(CHUNK_BYTES / frameBytes), framesThere, maxFrames));
+  const chunk = Buffer.alloc(framesAtOnce * frameBytes);
   let frames = 0;
   let committed = 0;
   const end = () => ({ salts, frames, committed, committedBytes: LOG_HEADER_BYTES + committed * frameBytes });
