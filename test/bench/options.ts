@@ -45,7 +45,7 @@ export const HELP = `npm run bench -- [options]
   --profile <process>   a CPU profile of ${PROFILES.join(', ')} under the scenario of --only (default insert-64)
   --scale               what a write, a tenant and a row cost as their number grows, instead of the scenarios; --only takes
                         ${SCALE_PARTS.map(({ id }) => id).join(', ')}; bounds: BENCH_SCALE_TENANTS, BENCH_SCALE_FILE_MIB, BENCH_SCALE_IMPORT_ROWS
-  --sizing              with --scale: the table of sizes of docs/operations.md, from the last run
+  --sizing              with --scale: the table of sizes, from the last run
   --broker <main.js>    another build of the broker instead of this one; --gateway as well
 
 Scenarios: ${SCENARIOS.map(scenario => scenario.id).join(', ')}, resources

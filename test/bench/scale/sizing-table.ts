@@ -4,7 +4,7 @@ import type { ScaleReport } from './scale-report.ts';
 /** A row of the table: what is wanted, and what was measured; undefined where its part did not run. */
 type Row = readonly [need: string, figure: string | undefined];
 
-/** The rows of the table of sizes in docs/operations.md. */
+/** The rows of the table of sizes; docs/operations.md quotes some. */
 export function sizingRows({ parts }: ScaleReport): string[][] {
   const facts: Record<string, number> = Object.assign({}, ...parts.map(part => part.result.facts));
   const show = (name: string, unit: string, scale = 1): string | undefined => {
