@@ -6,8 +6,8 @@ import NativeDatabase from 'libsql';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
 /*
- * The clients that speak the libSQL protocol, as they come from npm, against a running Onewriter: see the tables in
- * README.md beside this file.
+ * The clients that speak the libSQL protocol, as they come from npm, against a running Onewriter:
+ * tables.e2e.test.ts lists what each test shows.
  */
 
 let stack: Stack;

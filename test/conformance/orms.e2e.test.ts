@@ -11,7 +11,7 @@ import { type Generated, Kysely, sql as kyselySql, Migrator } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
 /*
- * Libraries on top of @libsql/client, against a running Onewriter: see the tables in README.md beside this file.
+ * Libraries on top of @libsql/client, against a running Onewriter: tables.e2e.test.ts lists what each test shows.
  */
 
 let stack: Stack;
