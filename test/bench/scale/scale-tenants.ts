@@ -58,6 +58,7 @@ export const scaleTenants: ScalePart = {
         made = tenants;
         say(`${tenants} tenants are there`);
 
+        let byRole = '';
         const load = await startLoad({
           driver: { kind: 'sdk', redisUrl: server.url, dataDir },
           ...{ workload: 'insert', callers: CALLERS, choice: 'own' },
@@ -67,6 +68,9 @@ export const scaleTenants: ScalePart = {
           const pids = { broker: broker.pid, redis: server.pid() };
           const figures = await measureLoad(load, pids, limits);
           write.push({ x: tenants, y: figures.allCpuUs });
+          byRole = Object.entries(figures.cpuUs)
+            .map(([role, us]) => `${role} ${round(us)}`)
+            .join(', ');
           latency.push({ x: tenants, y: figures.p50Ms });
           facts['brokerUsPerWrite'] = figures.cpuUs['broker']!;
           facts['writesPerSecond'] = figures.perSecond;
@@ -82,8 +86,9 @@ export const scaleTenants: ScalePart = {
         facts['backlogWritesPerSecond'] = drained.perSecond;
         facts['redisBytesPerBacklogWrite'] = drained.redisBytes;
         say(
-          `${tenants} tenants: a write ${round(write.at(-1)!.y)} µs of CPU, a new tenant ${round(create.at(-1)!.y)}, ` +
-            `out of a backlog ${round(drained.cpuUs)}, the first write beside it after ${round(drained.firstMs)} ms`,
+          `${tenants} tenants: a write ${round(write.at(-1)!.y)} µs of CPU (${byRole}), ` +
+            `a new tenant ${round(create.at(-1)!.y)}, out of a backlog ${round(drained.cpuUs)}, ` +
+            `the first write beside it after ${round(drained.firstMs)} ms`,
         );
       }
     } finally {
