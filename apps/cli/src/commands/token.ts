@@ -112,7 +112,8 @@ function findRevocations(options: CommonOptions): RevocationFiles {
 }
 
 /** By its `jti`, or for a token without one by its id in logs. */
-function describeToken(given: string): Revocation {
+function describeToken(text: string): Revocation {
+  const given = text.trim().replace(/^Bearer\s+/i, '');
   const [, payload, signature] = given.split('.');
   if (payload === undefined || signature === undefined) return revoke('jti', given);
   let claims: { readonly jti?: unknown; readonly exp?: unknown };

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { RIGHTS_OF, signToken } from './token.ts';
-import { createTokenVerifier } from './token-verifier.ts';
+import { createTokenVerifier, tokenId } from './token-verifier.ts';
 
 const SECRET = 'a-secret-for-tests-only';
 const CLAIMS = { tenants: ['acme'], access: 'write' };
@@ -83,6 +83,30 @@ describe('createTokenVerifier', () => {
     const none = Buffer.from('{"alg":"none"}').toString('base64url');
     await expect(verify(`${none}.${payload}.${signature}`)).rejects.toMatchObject(refused);
     await expect(createTokenVerifier({ secret: SECRET })(token)).rejects.toMatchObject(refused);
+  });
+
+  it('accepts one text of a token only: else a revoked one stays valid in another', async () => {
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const rsa = await sign('RS256');
+    const ed = await sign('EdDSA');
+    const hmac = await signToken(SECRET, { tenants: ['acme'], access: 'read' });
+    const cases = [
+      [hmac, createTokenVerifier({ secret: SECRET })],
+      [rsa.token, createTokenVerifier({ publicKey: rsa.pem })],
+      [ed.token, createTokenVerifier({ publicKey: ed.pem })],
+    ] as const;
+    for (const [token, verify] of cases) {
+      const { id } = await verify(token);
+      const last = alphabet.indexOf(token.at(-1)!);
+      const sameBytes = token.slice(0, -1) + alphabet[last + 1];
+      expect(Buffer.from(sameBytes, 'base64url')).toEqual(Buffer.from(token, 'base64url'));
+      for (const other of [sameBytes, `${token}=`, `${token}==`, `${token} `, `${token}\n`]) {
+        await expect(verify(other), JSON.stringify(other.slice(-4))).rejects.toMatchObject(refused);
+        // Whichever text a person has, revoking it revokes the token.
+        expect(tokenId(other)).toBe(id);
+      }
+      await expect(verify(token)).resolves.toMatchObject({ id });
+    }
   });
 
   it('requires the configured issuer and audience', async () => {

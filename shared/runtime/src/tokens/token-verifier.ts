@@ -134,9 +134,10 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
 
   return async token => {
     if (typeof token !== 'string' || token.length > MAX_TOKEN_LENGTH) throw unauthenticated();
-    const hash = digest(token);
     const id = tokenId(token);
-    if (adminDigest !== undefined && timingSafeEqual(hash, adminDigest)) return { ...ADMIN, id };
+    if (adminDigest !== undefined && timingSafeEqual(digest(token), adminDigest)) return { ...ADMIN, id };
+    // Else one token would have several texts: each a share of its own, and none but one of them revoked.
+    if (canonicalToken(token) !== token) throw unauthenticated();
     const header = readHeader(token);
     if (header === 'HS256' && secret !== undefined) return { ...(await verifyWithSecret(token)), id };
     if (PUBLIC_KEY_ALGORITHMS.includes(header)) return { ...(await verifyWithPublicKey(token)), id };
@@ -158,9 +159,19 @@ function isWrongSignature(error: unknown): boolean {
   return error instanceof OnewriterError && error.cause instanceof errors.JWSSignatureVerificationFailed;
 }
 
-/** The id of a token in logs and limits; the token cannot be found from it. */
+/** The id of a token in logs and limits, the same for every text of it; the token cannot be found from it. */
 export function tokenId(token: string): string {
-  return digest(token).toString('hex').slice(0, 16);
+  return digest(canonicalToken(token)).toString('hex').slice(0, 16);
+}
+
+/**
+ * The only text of a token that is accepted. The signature covers the text of header and payload, but not its own: base64url
+ * decoders ignore padding, white space and the unused bits of the last character.
+ */
+function canonicalToken(token: string): string {
+  const start = token.lastIndexOf('.') + 1;
+  if (start === 0) return token;
+  return token.slice(0, start) + Buffer.from(token.slice(start), 'base64url').toString('base64url');
 }
 
 function digest(text: string): Buffer {
