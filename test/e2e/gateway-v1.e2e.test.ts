@@ -511,6 +511,31 @@ describe('tenants', () => {
     ]);
     expect(body.commitSeq).toBe(1);
   });
+
+  it('return what can be described of a schema whose views on each other take SQLite for ever', async () => {
+    const views = Array.from({ length: 60 }, (_, n) => {
+      const before = n === 0 ? 'a_table' : `v${n - 1}`;
+      return `CREATE VIEW v${n} AS SELECT x.a FROM ${before} x, ${before} y`;
+    });
+    await post('views/script', { sql: `CREATE TABLE a_table(a); CREATE TABLE z(b); ${views.join(';')}` });
+    const begunAt = performance.now();
+    const { status, body } = await get('views/schema');
+    expect(performance.now() - begunAt).toBeLessThan(10_000);
+    expect(status).toBe(200);
+    const tables = new Map<string, { described: boolean; error: string | null; columns: { name: string }[] }>(
+      body.tables.map((table: { name: string }) => [table.name, table]),
+    );
+    expect(tables.size).toBe(62);
+    for (const name of ['a_table', 'z', 'v0', 'v1']) {
+      expect(tables.get(name), name).toMatchObject({ described: true, error: null });
+      expect(tables.get(name)!.columns).toHaveLength(1);
+    }
+    expect(tables.get('v59')).toMatchObject({
+      described: false,
+      error: expect.stringContaining('Not described'),
+      columns: [],
+    });
+  });
 });
 
 describe('export', () => {

@@ -36,6 +36,8 @@ export interface TenantSchema {
     readonly sql: string | null;
     /** Why SQLite cannot use it here. */
     readonly error?: string | null | undefined;
+    /** false: looking at it took too long, as `error` says. */
+    readonly described?: boolean | undefined;
     readonly columns: readonly {
       readonly name: string;
       readonly type: string;

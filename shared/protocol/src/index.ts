@@ -29,6 +29,7 @@ export * from './redis-guard.ts';
 export * from './redis-url.ts';
 export * from './schema-check.ts';
 export * from './second-redis.ts';
+export * from './shown-name.ts';
 export * from './snapshot-bound.ts';
 export * from './snapshot-index.ts';
 export * from './split-script.ts';

@@ -1,3 +1,4 @@
+import { shownName } from '@onewriter/protocol';
 import {
   checkIntegrity,
   type IntegrityReport,
@@ -63,5 +64,5 @@ export function mergeUnchecked(...lists: readonly (readonly UncheckedTable[])[])
 
 /** `table a: no such collation sequence: x; table b: …`: for messages. */
 export function describeUnchecked(tables: readonly UncheckedTable[]): string {
-  return tables.map(({ name, error }) => `table ${name}: ${error}`).join('; ');
+  return tables.map(({ name, error }) => `table ${shownName(name)}: ${error}`).join('; ');
 }

@@ -1,4 +1,4 @@
-import { INTERNAL_TABLE_PREFIX } from '@onewriter/protocol';
+import { INTERNAL_TABLE_PREFIX, shownName } from '@onewriter/protocol';
 import { isStatementError, quoteName, type UncheckedTable } from '@onewriter/runtime/inspect';
 import type { Database } from 'better-sqlite3';
 
@@ -47,7 +47,8 @@ export function compareCopy(db: Database, copy: string): Comparison {
   if (others !== 0) return { difference: 'it has another schema', unread };
   for (const { name, wr } of ownTables(db)) {
     try {
-      if (!isSameTable(db, name, wr === 1)) return { difference: `table ${name} has other rows`, unread };
+      if (!isSameTable(db, name, wr === 1))
+        return { difference: `table ${shownName(name)} has other rows`, unread };
     } catch (error) {
       if (!isStatementError(error)) throw error;
       unread.push({ name, error: error.message });

@@ -19,6 +19,7 @@ import {
   linkNewDatabase,
   newDatabaseName,
   OnewriterError,
+  shownName,
   tenantFile,
   tenantsDir,
   uuidv7,
@@ -238,7 +239,7 @@ function assertKnownFormat(db: Database.Database, backup: string): void {
 }
 
 function notVerified({ name, error }: UncheckedTable): string {
-  return `table ${name} is restored and not verified in full, because SQLite lacks here what it uses: ${error}.`;
+  return `table ${shownName(name)} is restored and not verified in full, because SQLite lacks here what it uses: ${error}.`;
 }
 
 function damaged(backup: string, damage: string): OnewriterError {

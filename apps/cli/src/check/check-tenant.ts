@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { realDatabasePath, tenantFile } from '@onewriter/protocol';
+import { realDatabasePath, shownName, tenantFile } from '@onewriter/protocol';
 import { findBrokenObjects, type IntegrityReport, inspected } from '@onewriter/runtime/inspect';
 import type Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
@@ -114,12 +114,12 @@ const INDEX_PROBLEM =
 function checkSchema(db: Database.Database, tenant: string, report: IntegrityReport | undefined): Finding[] {
   const broken = findBrokenObjects(inspected(db));
   const findings = broken.map(({ type, name, table, error }): Finding => {
-    const of = type === 'index' || type === 'trigger' ? ` on ${table}` : '';
+    const of = type === 'index' || type === 'trigger' ? ` on ${shownName(table)}` : '';
     return {
       level: 'warning',
       tenant,
       check: 'schema',
-      found: `The ${type} ${name}${of} cannot be used here: ${error}.`,
+      found: `The ${type} ${shownName(name)}${of} cannot be used here: ${error}.`,
       next: `Mend or drop it, or leave it to the program that made it: onewriter sql ${tenant} .schema`,
     };
   });
@@ -128,7 +128,7 @@ function checkSchema(db: Database.Database, tenant: string, report: IntegrityRep
       level: 'warning',
       tenant,
       check: 'schema',
-      found: `The table ${name} could not be checked in full, only read: ${error}.`,
+      found: `The table ${shownName(name)} could not be checked in full, only read: ${error}.`,
       next: 'Check it with the program that knows what it uses.',
     });
   }
@@ -142,8 +142,8 @@ function checkKeys(tenant: string, report: IntegrityReport | undefined): Finding
     check: 'foreign-keys',
     found:
       rows === 1
-        ? `1 row of ${table} refers to a row of ${parent} that is not there.`
-        : `${rows} rows of ${table} refer to rows of ${parent} that are not there.`,
+        ? `1 row of ${shownName(table)} refers to a row of ${shownName(parent)} that is not there.`
+        : `${rows} rows of ${shownName(table)} refer to rows of ${shownName(parent)} that are not there.`,
     next: `See which: onewriter sql ${tenant} "PRAGMA foreign_key_check". They were there before foreign keys were enforced, or while they were off.`,
   }));
 }

@@ -4,6 +4,7 @@ import {
   isOnewriterError,
   OnewriterError,
   readDataDirIdentity,
+  shownNames,
   tenantFile,
 } from '@onewriter/protocol';
 import {
@@ -264,7 +265,7 @@ function infoAsText(info: TenantInfo): string {
     line('epoch', info.epoch),
     line('last activity', info.lastActivity),
     line('queued jobs', info.queuedJobs),
-    line('tables', info.tables === null ? null : info.tables.join(', ') || 'none'),
+    line('tables', info.tables === null ? null : shownNames(info.tables) || 'none'),
     line('file error', info.fileError),
   ].join('');
 }

@@ -1,4 +1,10 @@
-import { assertTenantId, isOnewriterError, OnewriterError, toWireError } from '@onewriter/protocol';
+import {
+  assertTenantId,
+  isOnewriterError,
+  OnewriterError,
+  shownName,
+  toWireError,
+} from '@onewriter/protocol';
 import type { Onewriter, Tenant } from '@onewriter/sdk';
 import { remedyFor } from '../remedy.ts';
 import { formatResult, RESULT_MODES, type ResultMode } from './format-result.ts';
@@ -181,7 +187,7 @@ export class SqlShell {
     const sql = `SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND ${OWN_TABLES} AND name LIKE ? ORDER BY name`;
     const { rows = [] } = await this.#db.execute(sql, [pattern ?? '%'], { rowMode: 'array' });
     if (this.#mode === 'json') return `${JSON.stringify(rows.map(([name]) => name))}\n`;
-    return rows.map(([name]) => `${name}\n`).join('');
+    return rows.map(([name]) => `${shownName(String(name))}\n`).join('');
   }
 
   async #schema(table: string | undefined): Promise<string> {
@@ -196,7 +202,7 @@ export class SqlShell {
     );
     if (this.#mode === 'json') return `${JSON.stringify(rows.map(([text]) => text))}\n`;
     if (rows.length === 0 && table !== undefined)
-      throw refuse(`There is no table ${table}; .tables lists them.`);
+      throw refuse(`There is no table ${shownName(table)}; .tables lists them.`);
     return rows.map(([text]) => `${text};\n`).join('');
   }
 

@@ -5,6 +5,7 @@ import {
   isOnewriterError,
   LIMITS,
   OnewriterError,
+  shownName,
   TENANT_ID_PATTERN,
 } from '@onewriter/protocol';
 import { noSuchLetter } from '@onewriter/runtime/dead-letters';
@@ -218,7 +219,7 @@ function checkNotice({ integrity, unchecked }: FileCheck, duration: string): Not
   return {
     tone: 'warning',
     text: `What could be checked is in order (${duration}). SQLite here lacks what these tables use: they were only read.`,
-    detail: unchecked.map(({ name, error }) => `${name}: ${error}`).join('\n'),
+    detail: unchecked.map(({ name, error }) => `${shownName(name)}: ${error}`).join('\n'),
   };
 }
 

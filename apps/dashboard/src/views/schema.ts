@@ -1,3 +1,4 @@
+import { shownName, shownNames } from '@onewriter/protocol';
 import type { TenantSchema } from '../gateway-client.ts';
 import { formatCount, plural } from './format.ts';
 import { type Html, html, NOTHING } from './html.ts';
@@ -7,6 +8,16 @@ type Table = TenantSchema['tables'][number];
 
 /** Tables open at first: a small schema is seen at once. */
 const MAX_OPEN_TABLES = 2;
+/** A table with a longer name has no button for its rows: the page would have the name twice. */
+const MAX_QUERIED_NAME = 1_000;
+/** Characters of a statement that are shown. */
+const MAX_SHOWN_SQL = 20_000;
+
+function shownSql(sql: string): string {
+  return sql.length <= MAX_SHOWN_SQL
+    ? sql
+    : `${sql.slice(0, MAX_SHOWN_SQL).toWellFormed()}… (${sql.length - MAX_SHOWN_SQL} more characters)`;
+}
 
 /** A tenant's tables, with columns, keys and indexes. @param schema or why it cannot be shown */
 export function schemaSection(schema: TenantSchema | string): Html {
@@ -25,7 +36,7 @@ export function schemaSection(schema: TenantSchema | string): Html {
         ? NOTHING
         : html`<h3>Triggers</h3>${triggers.map(
             trigger =>
-              html`<details><summary>${trigger.name} <span class="dim">on ${trigger.table}</span></summary>${unusable(trigger.error)}<pre class="sql">${trigger.sql}</pre></details>`,
+              html`<details><summary>${shownName(trigger.name)} <span class="dim">on ${shownName(trigger.table)}</span></summary>${unusable(trigger.error)}<pre class="sql">${shownSql(trigger.sql)}</pre></details>`,
           )}`
     }
   </section>`;
@@ -33,24 +44,25 @@ export function schemaSection(schema: TenantSchema | string): Html {
 
 function tableDetails(table: Table, open: boolean): Html {
   const { name, type, columns, indexes, foreignKeys, strict, withoutRowid, sql, error } = table;
+  const described = table.described !== false;
   const traits = [
-    error ? 'cannot be used' : '',
+    described ? (error ? 'cannot be used' : '') : 'not described',
     type === 'table' ? '' : type,
     strict ? 'strict' : '',
     withoutRowid ? 'without rowid' : '',
   ].filter(trait => trait !== '');
   const quoted = `"${name.replaceAll('"', '""')}"`;
   return html`<details${open ? html` open` : NOTHING}>
-    <summary>${name} <span class="dim">${[plural(columns.length, 'column'), indexes.length === 0 ? 'no index' : plural(indexes.length, 'index', 'indexes'), ...traits].join(', ')}</span></summary>
-    ${unusable(error)}
+    <summary>${shownName(name)} <span class="dim">${[plural(columns.length, 'column'), indexes.length === 0 ? 'no index' : plural(indexes.length, 'index', 'indexes'), ...traits].join(', ')}</span></summary>
+    ${described ? unusable(error) : noticeBox({ tone: 'warning', text: error ?? '' })}
     <div class="scroll"><table>
       <thead><tr><th scope="col">Column</th><th scope="col">Type</th><th scope="col">Null</th><th scope="col">Default</th><th scope="col">Key</th></tr></thead>
       <tbody>${columns.map(
         column => html`<tr>
-          <th scope="row"><code>${column.name}</code></th>
-          <td>${column.type === '' ? html`<span class="dim">any</span>` : column.type}${column.generated ? ' (generated)' : ''}</td>
+          <th scope="row"><code>${shownName(column.name)}</code></th>
+          <td>${column.type === '' ? html`<span class="dim">any</span>` : shownName(column.type)}${column.generated ? ' (generated)' : ''}</td>
           <td>${column.notNull ? 'not null' : ''}</td>
-          <td>${column.default === null ? NOTHING : html`<code>${column.default}</code>`}</td>
+          <td>${column.default === null ? NOTHING : html`<code>${shownName(column.default)}</code>`}</td>
           <td>${keyOf(table, column)}</td>
         </tr>`,
       )}</tbody>
@@ -59,8 +71,8 @@ function tableDetails(table: Table, open: boolean): Html {
       indexes.length === 0
         ? NOTHING
         : html`<ul class="plain">${indexes.map(
-            index => html`<li><strong>${index.name}</strong>${index.unique ? ' unique' : ''}${index.partial ? ' partial' : ''} on
-              <code>${index.columns.map(column => column ?? '(expression)').join(', ')}</code>${unusable(index.error)}</li>`,
+            index => html`<li><strong>${shownName(index.name)}</strong>${index.unique ? ' unique' : ''}${index.partial ? ' partial' : ''} on
+              <code>${shownNames(index.columns.map(column => column ?? '(expression)'))}</code>${unusable(index.error)}</li>`,
           )}</ul>`
     }
     ${
@@ -68,11 +80,11 @@ function tableDetails(table: Table, open: boolean): Html {
         ? NOTHING
         : html`<ul class="plain">${foreignKeys.map(
             key =>
-              html`<li><code>${key.columns.join(', ')}</code> refers to <code>${key.table}(${key.references.map(column => column ?? 'its key').join(', ')})</code>${key.onDelete === 'NO ACTION' ? '' : `, on delete ${key.onDelete.toLowerCase()}`}</li>`,
+              html`<li><code>${shownNames(key.columns)}</code> refers to <code>${shownName(key.table)}(${shownNames(key.references.map(column => column ?? 'its key'))})</code>${key.onDelete === 'NO ACTION' ? '' : `, on delete ${key.onDelete.toLowerCase()}`}</li>`,
           )}</ul>`
     }
-    ${sql === null ? NOTHING : html`<pre class="sql">${sql}</pre>`}
-    <p><button type="button" data-sql="SELECT * FROM ${quoted} LIMIT 50">Show rows</button></p>
+    ${sql === null ? NOTHING : html`<pre class="sql">${shownSql(sql)}</pre>`}
+    ${quoted.length > MAX_QUERIED_NAME ? NOTHING : html`<p><button type="button" data-sql="SELECT * FROM ${quoted} LIMIT 50">Show rows</button></p>`}
   </details>`;
 }
 

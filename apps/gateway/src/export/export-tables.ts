@@ -1,4 +1,10 @@
-import { INTERNAL_TABLE_PREFIX, OnewriterError, SqlTokens } from '@onewriter/protocol';
+import {
+  INTERNAL_TABLE_PREFIX,
+  OnewriterError,
+  SqlTokens,
+  shownName,
+  sqliteMessage,
+} from '@onewriter/protocol';
 import type { Database } from 'better-sqlite3';
 import { quoteName } from './sql-text.ts';
 
@@ -97,12 +103,13 @@ export function findTable(db: Database, tables: readonly ExportTable[], name: st
 export function assertReadable(db: Database, tables: readonly ExportTable[]): void {
   const modules = new Set(db.prepare<[], string>('SELECT lower(name) FROM pragma_module_list').pluck().all());
   for (const { name, type, module, content } of tables) {
-    if (module !== undefined && !modules.has(module)) throw unreadable(name, `no such module: ${module}`);
+    if (module !== undefined && !modules.has(module))
+      throw unreadable(shownName(name), `no such module: ${shownName(module)}`);
     if (content === 'none') continue;
     try {
       db.prepare(`SELECT * FROM ${quoteName(name)}`);
     } catch (error) {
-      throw unreadable(`${type === 'view' ? 'view ' : ''}${name}`, (error as Error).message, error);
+      throw unreadable(`${type === 'view' ? 'view ' : ''}${shownName(name)}`, sqliteMessage(error), error);
     }
   }
 }

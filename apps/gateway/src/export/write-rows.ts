@@ -1,4 +1,4 @@
-import { OnewriterError, type SqlValue } from '@onewriter/protocol';
+import { OnewriterError, type SqlValue, shownName } from '@onewriter/protocol';
 import type { Database } from 'better-sqlite3';
 import { valueWriter } from '../dialects/v1/result-shapes.ts';
 import { readExactRows } from './exact-rows.ts';
@@ -30,8 +30,8 @@ export function assertHasRows({ name, content }: ExportTable): void {
   if (content === 'rows') return;
   throw new OnewriterError(
     'INVALID_ARGUMENT',
-    `${name} has no rows of its own to export (${reasonFor(content)}).`,
-    { table: name },
+    `${shownName(name)} has no rows of its own to export (${reasonFor(content)}).`,
+    { table: shownName(name) },
   );
 }
 
@@ -97,8 +97,8 @@ function writeRawText(value: RawText, table: string, column: string, values: 'pl
 function notUtf8(table: string, column: string): OnewriterError {
   return new OnewriterError(
     'INVALID_VALUE',
-    `${table}.${column} has a text that is not UTF-8, which this format cannot hold; use format=sql or format=sqlite.`,
-    { table, column },
+    `${shownName(table)}.${shownName(column)} has a text that is not UTF-8, which this format cannot hold; use format=sql or format=sqlite.`,
+    { table: shownName(table), column: shownName(column) },
   );
 }
 

@@ -1,12 +1,14 @@
-import { INTERNAL_TABLE_PREFIX, OnewriterError } from '@onewriter/protocol';
+import { INTERNAL_TABLE_PREFIX, OnewriterError, shownName } from '@onewriter/protocol';
 import type { Reads } from '../reads/read-processes.ts';
 import type { OnConflict } from './import-options.ts';
 import { type TableColumn, TableShape } from './table-shape.ts';
 
 /** The first, because it makes a connection look at the schema again, which what comes after it does not. */
 const LOOK_SQL = "SELECT max(sql LIKE '%deferr%') FROM sqlite_schema";
-const TABLE_SQL =
-  "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main' AND name = ? COLLATE NOCASE";
+/** Name, type, whether it has no row ids. Not by PRAGMA table_list, which compiles all views: they may take any time. */
+const TABLE_SQL = `SELECT name, type,
+  CASE WHEN type = 'table' AND rootpage > 0 THEN EXISTS (SELECT 1 FROM pragma_index_info(name)) ELSE 0 END
+  FROM sqlite_schema WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE`;
 const COLUMNS_SQL = 'SELECT name, hidden, upper(type), pk FROM pragma_table_xinfo(?) ORDER BY cid';
 /** An INTEGER PRIMARY KEY DESC is not the rowid: it has an index. */
 const KEY_INDEX_SQL = "SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk'";
@@ -34,12 +36,12 @@ export async function findTable(
   const [, tables, columns, keyIndex] = results;
   const table = tables!.rows[0];
   if (table === undefined) {
-    throw new OnewriterError('NOT_FOUND', `There is no table ${JSON.stringify(name)}; create it first.`, {
+    throw new OnewriterError('NOT_FOUND', `There is no table "${shownName(name)}"; create it first.`, {
       tenant,
     });
   }
   const [, type, withoutRowid] = table;
-  const hasRowid = (type === 'table' || type === 'virtual') && Number(withoutRowid) === 0;
+  const hasRowid = type === 'table' && Number(withoutRowid) === 0;
   const found: TableColumn[] = columns!.rows.map(([column, hidden]) => ({
     name: String(column),
     hidden: Number(hidden),

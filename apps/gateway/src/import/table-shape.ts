@@ -1,4 +1,4 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { OnewriterError, shownName } from '@onewriter/protocol';
 import { quoteName } from '../export/sql-text.ts';
 import { foldName } from './fold-name.ts';
 import type { OnConflict } from './import-options.ts';
@@ -73,7 +73,7 @@ export class TableShape {
       const folded = this.#columnOf(field);
       const twin = seen.get(folded);
       if (twin !== undefined) {
-        throw invalid(`Two fields are for one column: ${quoteName(twin)} and ${quoteName(field)}.`);
+        throw invalid(`Two fields are for one column: ${listNames([twin])} and ${listNames([field])}.`);
       }
       seen.set(folded, field);
     }
@@ -81,7 +81,7 @@ export class TableShape {
     if (unknown.length > 0) {
       const known = [...this.#columns.values()].filter(({ hidden }) => hidden === 0).map(({ name }) => name);
       throw invalid(
-        `The table ${quoteName(this.name)} has no column ${listNames(unknown)}; its columns are ${listNames(known)}.`,
+        `The table ${listNames([this.name])} has no column ${listNames(unknown)}; its columns are ${listNames(known)}.`,
       );
     }
     const generated = fields.filter(field => (this.#columns.get(foldName(field))?.hidden ?? 0) > 1);
@@ -108,7 +108,7 @@ export class TableShape {
 
 /** Names for a message. */
 export function listNames(names: readonly string[]): string {
-  const shown = names.slice(0, MAX_NAMES).map(name => quoteName(name.slice(0, 100)));
+  const shown = names.slice(0, MAX_NAMES).map(name => quoteName(shownName(name)));
   const more = names.length - shown.length;
   return more > 0 ? `${shown.join(', ')} and ${more} more` : shown.join(', ');
 }

@@ -1,4 +1,4 @@
-import { hashRow, LIMITS, OnewriterError, RowsHash, toWireError } from '@onewriter/protocol';
+import { hashRow, LIMITS, OnewriterError, RowsHash, shownName, toWireError } from '@onewriter/protocol';
 import type {
   ImportPiece,
   ImportRow as SentRow,
@@ -293,7 +293,7 @@ function toViolation([table, rowid, parent, columns]: readonly unknown[]): Viola
 function describe(found: readonly Violation[]): string {
   const list = found.map(
     ({ table, rowid, parent, columns }) =>
-      `${table}${rowid === null ? '' : ` row ${rowid}`} (${columns}) has no parent in ${parent}`,
+      `${shownName(table)}${rowid === null ? '' : ` row ${rowid}`} (${shownName(columns)}) has no parent in ${shownName(parent)}`,
   );
   return `${list.join('; ')}${found.length === MAX_VIOLATIONS ? '; and perhaps more' : ''}.`;
 }

@@ -143,6 +143,27 @@ it('leaves a large row to the others, without reading it', async () => {
   expect((await read('SELECT other FROM t WHERE id = ?', [1])) === OTHERS).toBe(true);
 });
 
+it('leaves a row to the others that is large because it has one value many times', async () => {
+  db.prepare('INSERT INTO t(id, name) VALUES (5, ?)').run('x'.repeat(100_000));
+  const once = await read('SELECT name FROM t WHERE id = 5');
+  expect(once.results[0]!.rows[0]).toHaveLength(1);
+  const often = `SELECT ${Array.from({ length: 200 }, () => 'name').join()} FROM t WHERE id = 5`;
+  expect(await read(often)).toBe(OTHERS);
+});
+
+it('leaves a generated column to the others that calls a function of a stored value', async () => {
+  db.exec(`CREATE TABLE hidden(id INTEGER PRIMARY KEY, a, y AS (replace(hex(zeroblob(a)), '0', 'xxxx')));
+    CREATE UNIQUE INDEX hidden_key ON hidden(a); CREATE VIEW seen AS SELECT id, y FROM hidden;
+    INSERT INTO hidden(id, a) VALUES (1, 3)`);
+  for (const sql of [
+    'SELECT y FROM hidden WHERE id = 1',
+    'SELECT * FROM hidden WHERE id = 1',
+    'SELECT y FROM seen WHERE id = 1',
+  ])
+    expect(await read(sql), sql).toBe(OTHERS);
+  expect((await read('SELECT a FROM hidden WHERE id = 1')).results[0]!.rows).toEqual([[3]]);
+});
+
 it('compiles nothing here that has not been explained elsewhere, once', async () => {
   const sql = 'SELECT name FROM t WHERE id = ?';
   const request = { tenant: 'acme', statements: [{ sql, params: [1] }] };

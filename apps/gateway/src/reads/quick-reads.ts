@@ -413,8 +413,9 @@ function runQuick(
   values: readonly unknown[],
 ): QuickResult | undefined {
   begin.run();
-  // No row is larger than its file.
-  if (bytes > MAX_ROW_BYTES) {
+  const statement = reader.statement(sql);
+  // No value is larger than its file; a statement may name the same column many times.
+  if (bytes * statement.columns().length > MAX_ROW_BYTES) {
     plan.measure ??= prepareMeasure(reader, sql);
     if ((plan.measure.get(...values) ?? 0) > MAX_ROW_BYTES) {
       commit.run();
@@ -422,8 +423,8 @@ function runQuick(
     }
   }
   const commitSeq = reader.commitSeq();
-  const statement = reader.statement(sql);
   const rows = statement.all(...values) as SqlValue[][];
   commit.run();
+  // After it has run: it is compiled again where the schema has changed.
   return { columns: statement.columns(), rows, commitSeq, incarnation: reader.incarnation };
 }

@@ -5,11 +5,16 @@ import { authorizeTenant } from '../../security/authorize.ts';
 import { type Api, addRoute } from './api.ts';
 import { type ProbedColumns, probeTables } from './probe-tables.ts';
 import { createRoute, FAILURE, json, SECURED, TenantParam, z } from './schemas.ts';
+import { isStrict, typesOf } from './table-kind.ts';
 
 /** Error of a table, index or trigger. */
 const ObjectError = z.string().nullable().openapi({
   description:
     "Why SQLite cannot use it here, in SQLite's words (no such table, module, function or collation); null where it can.",
+});
+const Described = z.boolean().openapi({
+  description:
+    'false: looking at it took too long, as "error" says; what belongs to it was not looked at either.',
 });
 const Column = z
   .object({
@@ -53,6 +58,7 @@ const Table = z
     withoutRowid: z.boolean(),
     sql: z.string().nullable(),
     error: ObjectError,
+    described: Described,
     columns: z.array(Column).openapi({ description: 'Empty where SQLite does not know them: see "error".' }),
     foreignKeys: z.array(ForeignKey),
     indexes: z.array(Index),
@@ -74,11 +80,16 @@ const route = createRoute({
   operationId: 'schema',
   summary: 'Tables, columns, keys, indexes and triggers',
   description:
-    'What SQLite cannot use here (a view of a dropped table, an unknown module) is listed with its error.',
+    'What SQLite cannot use here (a view of a dropped table, an unknown module) is listed with its error. What takes SQLite ' +
+    'too long, such as views of views of views, is listed without columns.',
   security: SECURED,
   request: { params: TenantParam },
   responses: { 200: json('The schema.', Schema), ...FAILURE },
 });
+
+/** As sqlite_schema has them: PRAGMA table_list would compile all views, which may take any time. */
+const TABLES = `(SELECT 'main' AS schema, * FROM sqlite_schema WHERE type IN ('table', 'view')) l`;
+const OWN_REAL_TABLES = `${OWN_TABLES} AND l.type = 'table' AND l.rootpage > 0`;
 
 /**
  * All on one state of the database. None of them needs what a schema may name and SQLite not have: columns of views and of
@@ -86,17 +97,18 @@ const route = createRoute({
  */
 const STATEMENTS = [
   'SELECT schema_version, user_version FROM pragma_schema_version, pragma_user_version',
-  `SELECT l.name, l.type, l.strict, l.wr, m.sql
-   FROM pragma_table_list l LEFT JOIN sqlite_schema m ON m.name = l.name AND m.type IN ('table', 'view')
-   WHERE ${OWN_TABLES} ORDER BY l.name`,
+  // Only the key of a table without row ids has the table's own name. Source: sqlite.org/pragma.html#pragma_index_info
+  `SELECT l.name, l.type, l.rootpage > 0, l.sql,
+     CASE WHEN l.rootpage > 0 THEN EXISTS (SELECT 1 FROM pragma_index_info(l.name)) ELSE 0 END
+   FROM ${TABLES} WHERE ${OWN_TABLES} ORDER BY l.name`,
   `SELECT l.name, c.name, c.type, c."notnull", c.dflt_value, c.pk, c.hidden
-   FROM pragma_table_list l, pragma_table_xinfo(l.name) c
-   WHERE ${OWN_TABLES} AND l.type IN ('table', 'shadow') ORDER BY l.name, c.cid`,
+   FROM ${TABLES}, pragma_table_xinfo(l.name) c WHERE ${OWN_REAL_TABLES} ORDER BY l.name, c.cid`,
   `SELECT l.name, f.id, f."table", f."from", f."to", f.on_update, f.on_delete
-   FROM pragma_table_list l, pragma_foreign_key_list(l.name) f WHERE ${OWN_TABLES} ORDER BY l.name, f.id, f.seq`,
+   FROM ${TABLES}, pragma_foreign_key_list(l.name) f WHERE ${OWN_REAL_TABLES} ORDER BY l.name, f.id, f.seq`,
   `SELECT l.name, i.name, i."unique", i.partial, i.origin, x.name, m.sql, m.name IS NOT NULL
-   FROM pragma_table_list l, pragma_index_list(l.name) i, pragma_index_info(i.name) x
-   LEFT JOIN sqlite_schema m ON m.name = i.name AND m.type = 'index' WHERE ${OWN_TABLES} ORDER BY l.name, i.name, x.seqno`,
+   FROM ${TABLES}, pragma_index_list(l.name) i, pragma_index_info(i.name) x
+   LEFT JOIN sqlite_schema m ON m.name = i.name AND m.type = 'index'
+   WHERE ${OWN_REAL_TABLES} ORDER BY l.name, i.name, x.seqno`,
   `SELECT l.name, l.tbl_name, l.sql FROM (SELECT 'main' AS schema, * FROM sqlite_schema WHERE type = 'trigger') l
    WHERE ${OWN_TABLES} ORDER BY l.name`,
 ].map(sql => ({ sql }));
@@ -117,7 +129,7 @@ export function addSchemaRoute(api: Api): void {
         minCommitSeq: readMinCommitSeq(c),
         ...wait,
       });
-      const rows = results.map(result => result.rows);
+      const rows = withTypes(results.map(result => result.rows));
       const tables = toProbedTables(rows);
       const withoutColumns = new Set(
         tables.filter(({ type }) => type === 'view' || type === 'virtual').map(({ name }) => name),
@@ -137,8 +149,25 @@ export function addSchemaRoute(api: Api): void {
   });
 }
 
-/** Results of {@link STATEMENTS}. */
+/** Results of {@link STATEMENTS}; of tables: name, type, strict, without row ids, SQL. */
 type SchemaRows = readonly SqlValue[][][];
+
+function withTypes([versions, tables, ...others]: SchemaRows): SchemaRows {
+  const types = typesOf(
+    tables!.map(([name, type, hasPages, sql]) => ({
+      name: String(name),
+      type: type === 'view' ? 'view' : 'table',
+      sql: String(sql),
+      hasPages: hasPages === 1,
+    })),
+  );
+  const typed = tables!.map(([name, , , sql, withoutRowid], position): SqlValue[] => {
+    const type = types[position]!;
+    const strict = (type === 'table' || type === 'shadow') && isStrict(String(sql)) ? 1 : 0;
+    return [name!, type, strict, withoutRowid!, sql!];
+  });
+  return [versions!, typed, ...others];
+}
 
 function toProbedTables([, tables, columns, foreignKeys, indexes, triggers]: SchemaRows): ProbedTable[] {
   const columnsOf = groupBy(columns!);
@@ -191,6 +220,7 @@ function toSchema(
         withoutRowid: withoutRowid === 1,
         sql: textOrNull(sql),
         error: found.error ?? null,
+        described: !found.stopped,
         columns: (found.columns ?? columnsOf.get(name) ?? []).map(toColumn),
         foreignKeys: toForeignKeys(foreignKeysOf.get(name) ?? []),
         indexes: toIndexes(indexesOf.get(name) ?? [], found.indexes),
