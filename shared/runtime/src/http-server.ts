@@ -127,6 +127,7 @@ export async function openHttpServer(
         return;
       }
       if (options.mayStream?.(request) === false) endIfSlow(request, response, requestTimeoutMs);
+      const [before] = [...pipelined].slice(-1);
       answering.add(response);
       busy.set(socket, pipelined.add(response));
       response.once('close', () => {
@@ -136,7 +137,10 @@ export async function openHttpServer(
         if (closing !== undefined) setImmediate(() => server.closeIdleConnections());
       });
       if (closing !== undefined) response.setHeader('connection', 'close');
-      listener(request, response);
+      // Answers leave in order anyway. Begun at once, a packet of requests would hold up all other connections, and a client
+      // that reads no answer would have a hundred made. Measured: 20 connections with 100 requests each, 1.2 s for others.
+      if (before === undefined) listener(request, response);
+      else before.once('close', () => setImmediate(() => !socket.destroyed && listener(request, response)));
     },
   );
   // Node leaves a connection alone that is being written to. One with nothing to send waits for the work, or for events.
