@@ -1,6 +1,7 @@
 import { fromWireError, isOnewriterError, OnewriterError, readDataDirIdentity } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
 import { withRedis } from './open-redis.ts';
+import { operatorName } from './operator.ts';
 import { findTokenSecret, type Target } from './target.ts';
 
 /** Requests to the gateway's own API, with the operator's token. */
@@ -84,7 +85,9 @@ async function findToken(target: Target): Promise<string> {
   if (token !== undefined) return token;
   const secret = findTokenSecret(target);
   if (secret !== undefined) {
-    return signToken(secret, { tenants: '*', access: 'admin' }, { expiresInMs: 60 * 60_000 });
+    // For the audit log: who runs this command, as with those that need no gateway.
+    const options = { expiresInMs: 60 * 60_000, subject: operatorName() };
+    return signToken(secret, { tenants: '*', access: 'admin' }, options);
   }
   if (adminToken !== undefined) return adminToken;
   throw new OnewriterError(

@@ -9,8 +9,10 @@ import {
   readlinkSync,
   realpathSync,
   rmSync,
+  statSync,
   symlinkSync,
   unlinkSync,
+  utimesSync,
 } from 'node:fs';
 import { basename, dirname, join, parse } from 'node:path';
 import { formerTenantMark, knownTenantMark, TENANT_ID_PATTERN, tenantFile, tenantsDir } from './names.ts';
@@ -91,7 +93,8 @@ export function findDatabaseFile(path: string): DatabaseFile | undefined {
  * Finds a tenant's database for readers: `<dataDir>/tenants/<tenant>/<dbFile>` and nothing else, as a link of another kind,
  * or a folder that is one, could lead to another tenant's.
  *
- * @throws OnewriterError INVALID_TENANT, TENANT_NOT_FOUND, TENANT_UNAVAILABLE; errors of the file system
+ * @throws OnewriterError INVALID_TENANT, TENANT_NOT_FOUND; TENANT_UNAVAILABLE also for one that is gone, as for its writes; errors
+ * of the file system
  */
 export function locateDatabase(dataDir: string, tenant: string, dbFile?: string): DatabaseFile {
   const path = tenantFile(dataDir, tenant, dbFile);
@@ -102,7 +105,7 @@ export function locateDatabase(dataDir: string, tenant: string, dbFile?: string)
     folder = realpathSync.native(dirname(path));
     expected = join(realpathSync.native(tenantsDir(dataDir)), tenant);
   } catch (error) {
-    throw isMissing(error) ? notFound(tenant) : error;
+    throw isMissing(error) ? notFound(dataDir, tenant, path) : orDenied(error, dirname(path));
   }
   if (folder !== expected) {
     throw new OnewriterError('TENANT_UNAVAILABLE', "The tenant's folder or file is a symbolic link.", {
@@ -111,7 +114,7 @@ export function locateDatabase(dataDir: string, tenant: string, dbFile?: string)
     });
   }
   const file = findDatabaseFile(join(folder, basename(path)));
-  if (file === undefined) throw notFound(tenant);
+  if (file === undefined) throw notFound(dataDir, tenant, path);
   return file;
 }
 
@@ -194,6 +197,12 @@ export function noteFormerDatabase(dataDir: string, tenant: string): void {
   const folder = dirname(mark);
   if (mkdirSync(folder, { recursive: true }) !== undefined) flushPath(dirname(folder));
   if (makeEmpty(mark)) flushPath(folder);
+  else utimesSync(mark, new Date(), new Date());
+}
+
+/** When the last database of the tenant before the present one was given up, ms since the epoch; 0 where there was none. */
+export function formerDatabaseEndedAt(dataDir: string, tenant: string): number {
+  return statSync(formerTenantMark(dataDir, tenant), { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
 
 /**
@@ -246,10 +255,11 @@ export function assertMayMakeDatabase(dataDir: string, tenant: string, path: str
   throw new OnewriterError(
     'TENANT_UNAVAILABLE',
     [
-      `The database of tenant ${tenant} is gone from ${path}: it was moved or deleted while no broker had it open.`,
+      `The database of tenant ${tenant} is gone from ${path}: it was moved or deleted outside Onewriter.`,
       'No new one is made in its place.',
       `Put it back, with its -wal if it has one, or restore a backup: onewriter restore <backup> ${tenant}.`,
       `To begin with a new, empty file: onewriter tenants pause ${tenant}, then resume.`,
+      `To forget the tenant: onewriter tenants delete ${tenant}.`,
     ].join(' '),
     { tenant, reason: DATABASE_GONE },
   );
@@ -287,7 +297,7 @@ function lstat(path: string) {
     return lstatSync(path, { throwIfNoEntry: false });
   } catch (error) {
     if (isMissing(error)) return undefined;
-    throw error;
+    throw orDenied(error, path);
   }
 }
 
@@ -297,15 +307,33 @@ function readLink(path: string): string | undefined {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'EINVAL') return undefined;
-    throw error;
+    throw orDenied(error, path);
   }
+}
+
+/**
+ * An error of the file system as one of the tenant, where this user lacks a right: with the path and the right.
+ * @returns OnewriterError TENANT_UNAVAILABLE; any other error as it is
+ */
+export function orDenied(error: unknown, path: string): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'EACCES' && code !== 'EPERM') return error;
+  const user = process.getuid === undefined ? 'this user' : `the user with the id ${process.getuid()}`;
+  return new OnewriterError(
+    'TENANT_UNAVAILABLE',
+    `${path} cannot be looked at (${code}): ${user} needs the right to read and write it (rw), and to enter each folder above it (x).`,
+    { reason: code },
+    error,
+  );
 }
 
 function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }
 
-function notFound(tenant: string): OnewriterError {
+/** @throws OnewriterError TENANT_UNAVAILABLE where there was one */
+function notFound(dataDir: string, tenant: string, path: string): OnewriterError {
+  assertMayMakeDatabase(dataDir, tenant, path);
   return new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
 }
 

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { orDenied } from './database-file.ts';
 import { LIMITS } from './limits.ts';
 import { OnewriterError } from './onewriter-error.ts';
 
@@ -35,7 +36,13 @@ export class SnapshotBound {
   }
 
   #size(): number {
-    return statSync(this.#walPath, { throwIfNoEntry: false })?.size ?? 0;
+    try {
+      return statSync(this.#walPath, { throwIfNoEntry: false })?.size ?? 0;
+    } catch (error) {
+      // A folder that lost its rights meanwhile: the read itself reports it, this look must not fail for it.
+      if (orDenied(error, this.#walPath) === error) throw error;
+      return this.#startBytes ?? 0;
+    }
   }
 }
 

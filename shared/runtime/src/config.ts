@@ -261,3 +261,9 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
   );
   throw new OnewriterError('MISCONFIGURED', `Wrong settings. ${problems.join('; ')}`);
 }
+
+/** What is wrong with a value of a setting, wherever it comes from; undefined where it is right. */
+export function findSettingProblem(key: keyof Config, value: string): string | undefined {
+  const parsed = configSchema.shape[key].safeParse(value);
+  return parsed.success ? undefined : parsed.error.issues.map(({ message }) => message).join('; ');
+}

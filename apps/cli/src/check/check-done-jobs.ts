@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import {
+  formerDatabaseEndedAt,
   isOnewriterError,
   isStepsJobId,
   LEDGER_ROW_OF_JOB,
@@ -72,7 +73,12 @@ export function checkDoneJobs(
   tenant: string,
   jobs: readonly DoneJob[],
 ): Finding[] {
-  const missing = findMissing(db, jobs);
+  // A person may have accepted that an earlier file is gone.
+  const endedAt = formerDatabaseEndedAt(target.dataDir, tenant);
+  const missing = findMissing(
+    db,
+    jobs.filter(({ finishedOn }) => finishedOn > endedAt),
+  );
   if (missing.length === 0) return [];
   const isEmpty = db.pragma('page_count', { simple: true }) === 0;
   const verb = ['is', 'are'] as const;

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { findStatusProblems, isOnewriterError, toWireError } from '@onewriter/protocol';
+import { findStatusProblems, isOnewriterError, type StatusFinding, toWireError } from '@onewriter/protocol';
 import { type GroupStatus, readGroupStatus } from '@onewriter/runtime';
+import { findPausedTenants, type StillTenant, StillWalk } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import { useColour } from '../colour.ts';
 import { EXIT } from '../exit-codes.ts';
@@ -14,10 +15,16 @@ export interface StatusOptions extends PlaceOptions {
   readonly json?: boolean | undefined;
 }
 
-/** What `onewriter status --json` prints: {@link GroupStatus}, and what is wrong. */
-export type StatusReport = GroupStatus & { readonly findings: ReturnType<typeof findStatusProblems> };
+/** What `onewriter status --json` prints: {@link GroupStatus}, which tenants are kept still, and what is wrong. */
+export type StatusReport = GroupStatus & {
+  /** Up to 1,000, by name. */
+  readonly held: readonly StillTenant[];
+  readonly findings: readonly StatusFinding[];
+};
 
 const EVERY_MS = 1_000;
+/** All tenants are looked at for pauses for so long; 100,000 take about 2 s. */
+const MAX_WALK_MS = 5_000;
 /** Width of an output that is not a terminal. */
 const WIDE = { width: 400, height: 1_000 };
 
@@ -28,11 +35,20 @@ export async function status(options: StatusOptions): Promise<number> {
   const redis = await openRedis(target);
   try {
     const group = await readGroupStatus(redis, target.group);
-    process.stdout.write(show(target, group, options));
+    const walk = new StillWalk(redis, target.group);
+    await walkAll(walk);
+    process.stdout.write(show(target, group, walk, options));
     return findStatusProblems(group).some(({ level }) => level === 'critical') ? EXIT.found : EXIT.ok;
   } finally {
     redis.disconnect();
   }
+}
+
+/** Looks at all tenants once, or as many as there is time for. */
+async function walkAll(walk: StillWalk): Promise<void> {
+  const until = performance.now() + MAX_WALK_MS;
+  do await walk.step();
+  while (!walk.progress.complete && performance.now() < until);
 }
 
 /** Shows it every second, until a key or signal ends it; an outage of Redis is shown, and looked at again. */
@@ -42,6 +58,7 @@ async function watch(target: Target, options: StatusOptions): Promise<number> {
   const isScreen = process.stdout.isTTY === true && !options.json;
   const restore = isScreen ? takeScreen(stop) : () => {};
   let redis: Redis | undefined;
+  let walk: StillWalk | undefined;
   try {
     while (!stop.signal.aborted) {
       let text: string;
@@ -49,10 +66,14 @@ async function watch(target: Target, options: StatusOptions): Promise<number> {
         redis ??= await openRedis(target);
         // It may have changed hands since.
         await assertOwnGroup(target, redis);
-        text = show(target, await readGroupStatus(redis, target.group), options);
+        walk ??= new StillWalk(redis, target.group);
+        // The first screen does not wait for all tenants.
+        await walk.step();
+        text = show(target, await readGroupStatus(redis, target.group), walk, options);
       } catch (error) {
         redis?.disconnect();
         redis = undefined;
+        walk = undefined;
         // Nothing to look at is no outage.
         if (isOnewriterError(error, 'MISCONFIGURED')) throw error;
         const wire = isOnewriterError(error)
@@ -95,9 +116,11 @@ function takeScreen(stop: AbortController): () => void {
   };
 }
 
-function show(target: Target, group: GroupStatus, options: StatusOptions): string {
+function show(target: Target, group: GroupStatus, walk: StillWalk, options: StatusOptions): string {
+  const still = walk.tenants;
   if (options.json) {
-    const report: StatusReport = { ...group, findings: findStatusProblems(group) };
+    const findings = [...findStatusProblems(group), ...findPausedTenants(still)];
+    const report: StatusReport = { ...group, held: still, findings };
     return `${JSON.stringify(report)}\n`;
   }
   const isTerminal = process.stdout.isTTY === true;
@@ -108,5 +131,6 @@ function show(target: Target, group: GroupStatus, options: StatusOptions): strin
     height: isTerminal && options.watch ? (process.stdout.rows || 24) - 1 : WIDE.height,
     group: target.group,
     place,
+    still,
   });
 }

@@ -256,7 +256,10 @@ function infoAsText(info: TenantInfo): string {
       ? ''
       : line('parked', `${parkedReason.code} ${parkedReason.message}${sinceOf(parkedReason)}`),
     line('file', info.file),
-    line('size', info.bytes === null ? 'no file yet' : formatBytes(info.bytes)),
+    line(
+      'size',
+      info.bytes !== null ? formatBytes(info.bytes) : parkedReason === null ? 'no file yet' : null,
+    ),
     line('write-ahead log', info.walBytes === null ? null : formatBytes(info.walBytes)),
     line('free inside', info.freeBytes === null ? null : formatBytes(info.freeBytes)),
     line('commit', info.commitSeq),
@@ -379,16 +382,18 @@ export async function deleteTenant(tenant: string, options: DeleteTenantOptions)
   const gateway = await openGateway(target);
   await confirmByName(`deletes tenant ${tenant}: its folder goes to the trash`, tenant, options.confirm);
   const query = options.discardQueued ? '?discardQueued=true' : '';
-  const answer = await gateway.json<{ trash: string; deletedAt: string; expiresAt: string }>(
+  const answer = await gateway.json<{ trash: string | null; deletedAt: string; expiresAt: string | null }>(
     `/tenants/${tenant}${query}`,
     { method: 'DELETE', headers: { 'confirm-delete': tenant } },
   );
   // Only with the identity it is known to be the gateway's own; else the name alone is what is known.
   const place = readDataDirIdentity(target.dataDir) === undefined ? '<data-dir>' : target.dataDir;
-  const folder = `${place}/trash/${answer.trash}`;
+  const folder = answer.trash === null ? null : `${place}/trash/${answer.trash}`;
   const text =
-    `deleted ${tenant}: its folder is ${folder} until ${answer.expiresAt}\n` +
-    `Undo: onewriter restore ${folder}/${target.dbFile} ${tenant}\n`;
+    folder === null
+      ? `deleted ${tenant}: its folder was gone already\n`
+      : `deleted ${tenant}: its folder is ${folder} until ${answer.expiresAt}\n` +
+        `Undo: onewriter restore ${folder}/${target.dbFile} ${tenant}\n`;
   process.stdout.write(options.json ? `${JSON.stringify({ ...answer, tenant, folder })}\n` : text);
   return 0;
 }

@@ -1,5 +1,5 @@
 import { OnewriterError } from '@onewriter/protocol';
-import { loadConfig } from '@onewriter/runtime';
+import { type Config, environmentName, findSettingProblem, loadConfig } from '@onewriter/runtime';
 import { useColour } from '../colour.ts';
 import { createUpLog } from '../up/log.ts';
 import { describeReady, readyEvent } from '../up/ready-message.ts';
@@ -113,17 +113,21 @@ export function parseBrokers(text: string | undefined): number {
   throw new UsageError(`--brokers is a number from 1 to ${MAX_BROKERS}.`);
 }
 
-/** Options win over the environment, which wins over the defaults. */
-function applyOptions(environment: NodeJS.ProcessEnv, options: UpOptions): NodeJS.ProcessEnv {
+/** Options win over the environment, which wins over the defaults. @throws UsageError naming the option */
+export function applyOptions(environment: NodeJS.ProcessEnv, options: UpOptions): NodeJS.ProcessEnv {
   const result = { ...environment };
-  const set = (name: string, value: string | undefined) => {
-    if (value !== undefined) result[name] = value;
+  const set = (option: string, key: keyof Config, value: string | undefined) => {
+    if (value === undefined) return;
+    // An empty variable is the default; an empty option is a mistake, of a script for example.
+    const problem = value === '' ? 'it is empty' : findSettingProblem(key, value);
+    if (problem !== undefined) throw new UsageError(`${option}: ${problem}`);
+    result[environmentName(key)] = value;
   };
-  set('ONEWRITER_DATA_DIR', options.dataDir);
-  set('ONEWRITER_REDIS_URL', options.redisUrl);
-  set('ONEWRITER_GATEWAY_PORT', options.gatewayPort);
-  set('ONEWRITER_DASHBOARD_PORT', options.dashboardPort);
-  set('ONEWRITER_THREADS', options.threads);
+  set('--data-dir', 'dataDir', options.dataDir);
+  set('--redis-url', 'redisUrl', options.redisUrl);
+  set('--gateway-port', 'gatewayPort', options.gatewayPort);
+  set('--dashboard-port', 'dashboardPort', options.dashboardPort);
+  set('--threads', 'threads', options.threads);
   return result;
 }
 

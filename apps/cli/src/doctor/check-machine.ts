@@ -105,7 +105,11 @@ function checkDataDir(target: Target): Diagnosis[] {
 
 /** It is there, and this user may not look into it: what is said of its access says more. */
 function isUnreadable(dataDir: string): boolean {
-  if (statSync(dataDir, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
+  try {
+    if (!statSync(dataDir).isDirectory()) return false;
+  } catch {
+    return false; // it is not there, or a file is in the place of a folder above it
+  }
   try {
     accessSync(dataDir, constants.R_OK | constants.X_OK);
     return false;

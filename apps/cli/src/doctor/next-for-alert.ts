@@ -2,6 +2,7 @@
 const NEXT: Readonly<Record<string, string>> = {
   OnewriterTenantParked:
     'Do what the message says; the broker tries again, unless it paused the tenant. A damaged file: onewriter tenants check, then onewriter restore --replace.',
+  OnewriterTenantPaused: 'Resume it when the reason is gone: onewriter tenants resume <tenant>.',
   OnewriterWalHeld:
     'End that reader, or its transaction: kill it if it has no owner. Run long reports on a backup.',
   OnewriterLaneHeld:

@@ -143,3 +143,21 @@ it.each([
 ])('%s is %s', (ms, text) => {
   expect(milliseconds(ms)).toBe(text);
 });
+
+it('shows who keeps a tenant still, and warns where writes wait for a person', () => {
+  const pause = { name: 'pause', who: 'ada', reason: 'a move', since: null, expiresAt: null };
+  const still = [
+    { tenant: 'acme', waitingJobs: 3, holders: [pause] },
+    { tenant: 'idle', waitingJobs: 0, holders: [{ ...pause, reason: '' }] },
+    { tenant: 'bad', waitingJobs: 2, holders: [{ ...pause, name: 'repeat-offender' }] },
+  ];
+  for (const status of [STATUS, undefined]) {
+    const text = formatStatus({ ...SOURCE, status } as never, { ...VIEW, still });
+    expect(text).toContain('held     acme: pause by ada (a move), 3 jobs wait\n');
+    expect(text).toContain('held     idle: pause by ada\n');
+    expect(text).toContain('acme is paused by ada (a move) and 3 jobs wait in its queue.');
+    expect(text).not.toContain('idle is paused');
+    expect(text).not.toContain('bad:');
+  }
+  expect(nextForAlert('OnewriterTenantPaused')).toContain('onewriter tenants resume');
+});

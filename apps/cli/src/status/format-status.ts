@@ -5,6 +5,7 @@ import {
   type StatusTenant,
 } from '@onewriter/protocol';
 import type { GroupStatus } from '@onewriter/runtime';
+import { describeHolder, findPausedTenants, REPEAT_OFFENDER, type StillTenant } from '@onewriter/tenants';
 import { nextForAlert } from '../doctor/next-for-alert.ts';
 import { formatBytes } from '../table.ts';
 
@@ -18,15 +19,20 @@ export interface StatusView {
   readonly group: string;
   /** Where it is, for the head line. */
   readonly place: string;
+  /** Tenants that are kept still; default: none. */
+  readonly still?: readonly StillTenant[] | undefined;
 }
 
 const BARS = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const MAX_PROBLEMS = 8;
+/** Lines for tenants that are kept still. */
+const MAX_STILL = 20;
 
 /** The status for a person who looks for five seconds: what is wrong first, then the figures, then the tenants. */
 export function formatStatus(source: GroupStatus, view: StatusView): string {
   const { status, brokers } = source;
-  const problems = findStatusProblems(source);
+  const { still = [] } = view;
+  const problems = [...findStatusProblems(source), ...findPausedTenants(still)];
   const paint = (code: number, text: string) => (view.colour ? `\u001b[${code}m${text}\u001b[0m` : text);
   const dim = (text: string) => paint(2, text);
   const lines: string[] = [
@@ -53,6 +59,7 @@ export function formatStatus(source: GroupStatus, view: StatusView): string {
   if (status === undefined) {
     for (const { pid, host, state } of brokers)
       lines.push(`${label('broker')}pid ${pid} on ${host}: ${state}`);
+    lines.push(...stillLines(still, label));
     return fit(lines, view);
   }
   lines.push(
@@ -67,6 +74,7 @@ export function formatStatus(source: GroupStatus, view: StatusView): string {
   for (const { tenant, code, message, since } of status.parked.tenants) {
     lines.push(`${label('parked')}${tenant}: ${code} ${message} ${dim(`since ${clock(since)}`)}`);
   }
+  lines.push(...stillLines(still, label));
   for (const { tenant, bytes, readers } of status.wal.held) {
     const who = readers.map(({ pid, command }) => `pid ${pid} ${command}`).join(', ') || 'a reader';
     lines.push(`${label('log held')}${tenant}: ${formatBytes(bytes)} by ${who}`);
@@ -77,6 +85,22 @@ export function formatStatus(source: GroupStatus, view: StatusView): string {
   }
   lines.push('', ...tenantTable(status.tenants, dim));
   return fit(lines, view);
+}
+
+/** Who keeps which tenants still: a pause that was forgotten looks like a tenant that hangs. */
+function stillLines(still: readonly StillTenant[], label: (name: string) => string): string[] {
+  // The broker lists repeat offenders with the parked tenants.
+  const shown = still
+    .map(one => ({ ...one, holders: one.holders.filter(({ name }) => name !== REPEAT_OFFENDER) }))
+    .filter(({ holders }) => holders.length > 0);
+  const lines = shown.slice(0, MAX_STILL).map(({ tenant, waitingJobs, holders }) => {
+    const jobs =
+      waitingJobs === 0 ? '' : `, ${waitingJobs === 1 ? '1 job waits' : `${waitingJobs} jobs wait`}`;
+    return `${label('held')}${tenant}: ${holders.map(describeHolder).join('; ')}${jobs}`;
+  });
+  if (shown.length > MAX_STILL)
+    lines.push(`${label('')}and ${shown.length - MAX_STILL} more: onewriter tenants`);
+  return lines;
 }
 
 function verdict(problems: readonly StatusFinding[], paint: (code: number, text: string) => string): string {

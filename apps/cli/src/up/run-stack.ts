@@ -54,6 +54,24 @@ export interface Stack {
   kill(): void;
 }
 
+/** @throws OnewriterError MISCONFIGURED where there can be no such folder */
+function makeDataDir(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true });
+  } catch (error) {
+    const { code, path = dataDir } = error as NodeJS.ErrnoException;
+    const isFile = code === 'EEXIST' || code === 'ENOTDIR';
+    throw new OnewriterError(
+      'MISCONFIGURED',
+      isFile
+        ? `The data directory ${dataDir} cannot be made: a file is in its place, or in that of a folder above it. Name a folder with --data-dir or ONEWRITER_DATA_DIR.`
+        : `The data directory ${dataDir} cannot be made (${code}${path === dataDir ? '' : `, ${path}`}). Give this user the right to write there, or name another folder with --data-dir or ONEWRITER_DATA_DIR.`,
+      { reason: code },
+      error,
+    );
+  }
+}
+
 /** What a child needs beyond its own drain period to end. */
 const GRACE_MARGIN_MS = 2_000;
 
@@ -65,7 +83,7 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
   const { config, log } = options;
   const dataDir = resolve(config.dataDir);
   const graceMs = config.drainMs + GRACE_MARGIN_MS;
-  mkdirSync(dataDir, { recursive: true });
+  makeDataDir(dataDir);
   const lock = lockDataDirectory(dataDir);
   const startedAt = new Date().toISOString();
   // Where several run, the others stand by already.

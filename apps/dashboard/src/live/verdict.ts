@@ -1,6 +1,6 @@
 import { findStatusProblems, remedyOf, type StatusFinding } from '@onewriter/protocol';
 import type { GroupStatus } from '@onewriter/runtime';
-import { endsByPerson, REPEAT_OFFENDER, type StillTenant } from '@onewriter/tenants';
+import { findPausedTenants, type StillTenant } from '@onewriter/tenants';
 import type { Tone } from '../views/icon.ts';
 
 /** Result of one look. */
@@ -39,18 +39,8 @@ export function judge(look: Look, paused: readonly StillTenant[]): Verdict {
   }
   const findings: (Omit<Problem, 'remedy'> & { remedy?: string | undefined })[] = [
     ...findStatusProblems(look.group),
+    ...findPausedTenants(paused),
   ];
-  for (const { tenant, waitingJobs, holders } of paused) {
-    // A pause without waiting writes does no harm, and a program ends its own hold: both are shown beside the parked tenants.
-    const pause = holders.find(endsByPerson);
-    if (waitingJobs === 0 || pause === undefined) continue;
-    // The broker lists it with the parked tenants.
-    if (pause.name === REPEAT_OFFENDER) continue;
-    const by = pause.who === '' ? '' : ` by ${pause.who}`;
-    const reason = pause.reason === '' ? '' : ` (${pause.reason})`;
-    const text = `${tenant} is paused${by}${reason} and ${waitingJobs === 1 ? '1 job waits' : `${waitingJobs} jobs wait`} in its queue.`;
-    findings.push({ level: 'warning', alert: 'OnewriterTenantPaused', text, tenant });
-  }
   const { status, brokers } = look.group;
   if (status !== undefined && !brokers.some(broker => broker.state === 'standby')) {
     findings.push({

@@ -1,9 +1,10 @@
-import { existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import {
   type DatabaseFile,
   identifyLog,
   isLogReplaced,
   locateDatabase,
+  orDenied,
   SCHEMA_CHECK_SQL,
   tenantFile,
 } from '@onewriter/protocol';
@@ -74,7 +75,17 @@ function openIfCurrent(
   } catch (error) {
     db?.close();
     if (!existsSync(path)) return undefined;
+    assertReadable(path);
     throw error;
+  }
+}
+
+/** SQLite says of a file without rights that it cannot be opened. @throws OnewriterError TENANT_UNAVAILABLE */
+function assertReadable(path: string): void {
+  try {
+    accessSync(path, constants.R_OK);
+  } catch (error) {
+    throw orDenied(error, path);
   }
 }
 

@@ -1,5 +1,5 @@
 import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
-import { withHeldTenant } from '@onewriter/tenants';
+import { type FolderLook, withHeldTenant } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import type { TenantFiles, TrashEntry } from './tenant-files.ts';
 
@@ -17,9 +17,14 @@ export interface TenantDeletionOptions {
  * Deletes a tenant. Writes that come meanwhile wait, and make a new one where they are not discarded with the others.
  * @param discardQueued whether writes that wait in its queue may be lost
  * @param who asked for it
+ * @returns undefined where its folder was gone already
  * @throws OnewriterError TENANT_BUSY (writes wait), TENANT_NOT_FOUND, BROKER_UNAVAILABLE, TENANT_UNAVAILABLE
  */
-export type TenantDeletion = (tenant: string, discardQueued: boolean, who: string) => Promise<TrashEntry>;
+export type TenantDeletion = (
+  tenant: string,
+  discardQueued: boolean,
+  who: string,
+) => Promise<TrashEntry | undefined>;
 
 /** Lists and sets of a queue whose jobs are deleted with it. Source: BullMQ's QueueKeys. */
 const FINISHED = ['completed', 'failed'];
@@ -72,7 +77,9 @@ export function createTenantDeletion(options: TenantDeletionOptions): TenantDele
   }
 
   return async (tenant, discardQueued, who) => {
-    if ((await files.size(tenant)) === undefined) {
+    const [{ size, isGone, trouble }] = (await files.look([tenant])) as [FolderLook];
+    if (size === undefined && !isGone) {
+      if (trouble !== undefined) throw new OnewriterError('TENANT_UNAVAILABLE', trouble, { tenant });
       throw new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
     }
     const reason = discardQueued ? 'with what waits in its queue' : 'its folder goes to the trash';
@@ -84,7 +91,8 @@ export function createTenantDeletion(options: TenantDeletionOptions): TenantDele
         throw new OnewriterError('TENANT_BUSY', message, { tenant, queuedJobs });
       }
       await held.assertHeld();
-      const entry = await files.moveToTrash(tenant, retentionMs);
+      // As it was before: the broker forgets a file that is gone when it lets go of it.
+      const entry = await files.moveToTrash(tenant, retentionMs, isGone);
       onMoved(tenant);
       await clearQueue(tenant, discardQueued);
       return entry;

@@ -56,7 +56,7 @@ describe('TenantFiles', () => {
       const { size } = statSync(`${real}-wal`);
       expect(await files.size('acme')).toEqual({ bytes: statSync(real).size, walBytes: size });
       expect(files.incarnation('acme')).toBe(incarnationOf('tenant.db', basename(real)) ?? '');
-      const { name } = await files.moveToTrash('acme', 60_000);
+      const { name } = (await files.moveToTrash('acme', 60_000))!;
       expect(() => db.prepare('SELECT * FROM t').all()).toThrow(/no such table/);
       // It had the file open for writes: SQLite writes the tombstone back.
       db.close();
@@ -124,10 +124,11 @@ describe('TenantFiles', () => {
   it('keeps what was deleted until it expires', async () => {
     const { dataDir, files } = openFiles();
     await files.create('acme');
-    const entry = await files.moveToTrash('acme', 60_000);
+    const entry = (await files.moveToTrash('acme', 60_000))!;
     expect(entry.name).toBe(`acme.${entry.deletedAtMs}.${entry.deletedAtMs + 60_000}`);
     expect(existsSync(join(trashDir(dataDir), entry.name, 'tenant.db'))).toBe(true);
     await expect(files.moveToTrash('acme', 60_000)).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
+    expect(await files.moveToTrash('acme', 60_000, true)).toBeUndefined();
     // Other files are not removed.
     writeFileSync(join(trashDir(dataDir), 'notes.txt'), '');
     const scratch = await files.makeScratch('acme', 1_000);

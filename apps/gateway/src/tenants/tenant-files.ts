@@ -14,6 +14,7 @@ import {
   newDatabaseName,
   noteFormerDatabase,
   OnewriterError,
+  orDenied,
   realDatabasePath,
   tenantFile,
   tenantsDir,
@@ -168,8 +169,10 @@ export class TenantFiles extends TenantFolders {
   /**
    * Moves a tenant's folder into the trash, from where it can be moved back as it was. No process may have the file open
    * for writes; a reader's next read fails, and it looks again where the path leads.
+   * @param mayBeGone a folder that is not there is no error: the tenant is only forgotten
+   * @returns undefined where it is not there
    */
-  async moveToTrash(tenant: string, retentionMs: number): Promise<TrashEntry> {
+  async moveToTrash(tenant: string, retentionMs: number, mayBeGone = false): Promise<TrashEntry | undefined> {
     const deletedAtMs = Date.now();
     const expiresAtMs = deletedAtMs + retentionMs;
     const trash = trashDir(this.#dataDir);
@@ -186,6 +189,7 @@ export class TenantFiles extends TenantFolders {
       await rename(folder, join(trash, name));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      if (mayBeGone) return undefined;
       throw new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
     }
     await flushFolder(trash);
@@ -255,7 +259,7 @@ async function statOf(path: string): Promise<Stats | undefined> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
+    throw orDenied(error, path);
   }
 }
 

@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import {
   isKnownDatabase,
   isOnewriterError,
+  orDenied,
   realDatabasePath,
   TENANT_ID_PATTERN,
   tenantFile,
@@ -92,6 +93,6 @@ async function sizeOf(path: string): Promise<number | undefined> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
+    throw orDenied(error, path);
   }
 }

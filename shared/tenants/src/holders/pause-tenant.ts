@@ -27,7 +27,11 @@ export async function isTenantPaused(redis: Redis, group: string, tenant: string
   return (await redis.hexists(holdKeys(group, tenant).meta, 'paused')) === 1;
 }
 
-/** Sets the flag, without waiting for what is being applied. @param reason for people, '' where there is none */
+/**
+ * Sets the flag, without waiting for what is being applied. A second pause keeps who paused first, since when, and why; its own
+ * reason is added.
+ * @param reason for people, '' where there is none
+ */
 export async function markPaused(
   redis: Redis,
   group: string,
@@ -35,8 +39,20 @@ export async function markPaused(
   who: string,
   reason = '',
 ): Promise<void> {
-  const note: PauseNote = { who, reason, since: Date.now() };
-  await redis.hset(holdKeys(group, tenant).meta, { paused: 1, 'onewriter.pause': JSON.stringify(note) });
+  const { meta } = holdKeys(group, tenant);
+  const [paused, text] = await redis.hmget(meta, 'paused', 'onewriter.pause');
+  const first = paused && text ? (JSON.parse(text) as PauseNote) : undefined;
+  const own: PauseNote = { who, reason, since: Date.now() };
+  const note = first === undefined ? own : addReason(first, own);
+  await redis.hset(meta, { paused: 1, 'onewriter.pause': JSON.stringify(note) });
+}
+
+/** The first pause, with the reason of a second one where that says more and there is room for both. */
+export function addReason(first: PauseNote, { who, reason }: PauseNote): PauseNote {
+  if (reason === '' || first.reason.includes(reason)) return first;
+  const added = who === first.who ? reason : `${who}: ${reason}`;
+  const both = first.reason === '' ? added : `${first.reason}; ${added}`;
+  return [...both].length > MAX_REASON_LENGTH ? first : { ...first, reason: both };
 }
 
 /**

@@ -162,7 +162,12 @@ const remove = createRoute({
     200: json(
       'It is in the trash.',
       z
-        .object({ tenant: z.string(), trash: z.string(), deletedAt: z.string(), expiresAt: z.string() })
+        .object({
+          tenant: z.string(),
+          trash: z.string().nullable().openapi({ description: 'null: its folder was gone already.' }),
+          deletedAt: z.string(),
+          expiresAt: z.string().nullable(),
+        })
         .openapi('DeletedTenant'),
     ),
     ...FAILURE,
@@ -302,9 +307,9 @@ export function addTenantRoutes(api: Api): void {
     );
     return c.json({
       tenant,
-      trash: entry.name,
-      deletedAt: new Date(entry.deletedAtMs).toISOString(),
-      expiresAt: new Date(entry.expiresAtMs).toISOString(),
+      trash: entry?.name ?? null,
+      deletedAt: new Date(entry?.deletedAtMs ?? Date.now()).toISOString(),
+      expiresAt: entry === undefined ? null : new Date(entry.expiresAtMs).toISOString(),
     });
   });
 }
