@@ -27,7 +27,7 @@ import { connect } from '@onewriter/sdk';
 import { TenantCatalogue } from '@onewriter/tenants';
 import { trace } from '@opentelemetry/api';
 import Database from 'better-sqlite3';
-import { BodyThread } from './bodies/body-reader.ts';
+import { BodyThreads } from './bodies/body-reader.ts';
 import { createHrana } from './dialects/hrana/create-hrana.ts';
 import { createExporter } from './export/run-export.ts';
 import { createGatewayApp } from './gateway-app.ts';
@@ -109,7 +109,7 @@ await startProcess('gateway', async (config, log) => {
   const metrics = createProcessRegistry(redis);
   onewriter.exposeMetrics(metrics);
   const rooms = new StreamRooms();
-  const bodies = new BodyThread(config.maxBodyBytes, log);
+  const bodies = new BodyThreads(config.maxBodyBytes, log);
   registerMetrics(metrics, [
     ...http.sources(() => server.bytes()),
     ...readMetrics(reads, readProcesses),

@@ -1,13 +1,33 @@
 import type { WireError } from '@onewriter/protocol';
 import type { OperationFlags } from '@onewriter/sdk/sealed';
+import type { HranaBodyName, PreparedBodies } from '../dialects/hrana/prepare-body.ts';
 import type { BodyName, StatementBody } from './statement-body.ts';
 
-/** To the thread that reads bodies: one at a time. */
-export interface BodyTask {
-  readonly name: BodyName;
+/** A body with statements, of a request or of a line. */
+export interface StatementTask<Name extends BodyName = BodyName> {
+  readonly name: Name;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly flags: OperationFlags;
 }
 
-/** Result of it. */
-export type BodyAnswer = { readonly body: StatementBody } | { readonly error: WireError };
+/** A body of the libSQL protocol. */
+export interface HranaTask<Name extends HranaBodyName = HranaBodyName> {
+  readonly name: Name;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** To a thread that reads bodies: one at a time. */
+export type BodyTask =
+  | ({ readonly type: 'statements' } & StatementTask)
+  | ({ readonly type: 'hrana' } & HranaTask);
+
+/** What a body was read as. */
+export type ReadBody = StatementBody | PreparedBodies[HranaBodyName];
+
+/** Result of a task. */
+export type BodyAnswer = { readonly body: ReadBody } | { readonly error: WireError };
+
+/** From the thread: once that it has started, with the id that Linux has for it, then an answer for each task. */
+export type ThreadMessage =
+  | { readonly type: 'ready'; readonly id: number | undefined }
+  | { readonly type: 'answer'; readonly answer: BodyAnswer };

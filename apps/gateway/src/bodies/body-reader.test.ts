@@ -2,13 +2,13 @@ import { createLogger } from '@onewriter/runtime';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { BodyName } from './statement-body.ts';
 
-// The thread is the one that was built: threads load JavaScript.
-const { BodyThread } = (await import(
+// The threads are those that were built: threads load JavaScript.
+const { BodyThreads } = (await import(
   new URL('../../dist/bodies/body-reader.js', import.meta.url).href
 )) as typeof import('./body-reader.ts');
 
 function open(maxBodyBytes = 8 * 1024 * 1024) {
-  const bodies = new BodyThread(maxBodyBytes, createLogger('test', 'silent'));
+  const bodies = new BodyThreads(maxBodyBytes, createLogger('test', 'silent'));
   onTestFinished(() => bodies.close());
   const read = <Name extends BodyName>(
     name: Name,
@@ -27,8 +27,17 @@ function open(maxBodyBytes = 8 * 1024 * 1024) {
 }
 
 const INSERT = 'INSERT INTO t VALUES (?)';
+/** 500,000 parameters, each with a name of its own: seconds to parse, validate and encode. */
+const COSTLY = JSON.stringify({
+  statements: Array.from({ length: 5_000 }, (_, statement) => ({
+    sql: INSERT,
+    params: Object.fromEntries(
+      Array.from({ length: 100 }, (_, index) => [`${(statement * 100 + index).toString(36)}x`, 1]),
+    ),
+  })),
+});
 
-describe('BodyThread', () => {
+describe('BodyThreads', () => {
   it('seals what a body writes, and says what else is in it', async () => {
     const { read } = open();
     const query = await read('query', { sql: INSERT, params: ['x'], values: 'tagged', timeoutMs: 7 });
@@ -96,14 +105,58 @@ describe('BodyThread', () => {
     expect(await read('enqueue', { sql: 'DELETE FROM t' })).toMatchObject({ sealed: { texts: 1 } });
   });
 
-  it('gives owners turns', async () => {
+  it('reads the bodies of an owner in order, and those of others beside them', async () => {
     const { read } = open();
     const order: string[] = [];
     const body = { sql: INSERT, params: ['x'.repeat(100_000)] };
+    const owners = ['a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'b'];
     await Promise.all(
-      ['a', 'a', 'a', 'b'].map(owner => read('query', body, { owner }).then(() => order.push(owner))),
+      owners.map((owner, index) => read('query', body, { owner }).then(() => order.push(`${owner}${index}`))),
     );
-    expect(order).toEqual(['a', 'a', 'b', 'a']);
+    expect(order.filter(name => name !== 'b8')).toEqual(['a0', 'a1', 'a2', 'a3', 'a4', 'a5', 'a6', 'a7']);
+    expect(order.indexOf('b8')).toBeLessThan(8);
+  });
+
+  it('refuses a body that takes too long, and reads the others meanwhile', { timeout: 60_000 }, async () => {
+    const { read } = open();
+    const costly = Array.from({ length: 4 }, () =>
+      read('transaction', COSTLY, { owner: 'tenant hostile', timeoutMs: 60_000 }).catch(
+        (error: Error) => error,
+      ),
+    );
+    let isOver = false;
+    const all = Promise.all(costly).then(errors => {
+      isOver = true;
+      return errors;
+    });
+    let waits: number[] = [];
+    while (!isOver) {
+      const begun = performance.now();
+      await read('query', { sql: INSERT, params: ['x'.repeat(100_000)] }, { owner: 'tenant honest' });
+      waits.push(performance.now() - begun);
+    }
+    for (const error of await all)
+      expect(error).toMatchObject({
+        code: 'PAYLOAD_TOO_LARGE',
+        message: expect.stringContaining('to read; send fewer values at a time'),
+      });
+    waits = waits.sort((a, b) => b - a);
+    // Other tests run beside it: in turn with four such bodies it would be 4 s.
+    expect(waits[0]).toBeLessThan(2_000);
+  });
+
+  it('does not read on for a caller that is gone', { timeout: 60_000 }, async () => {
+    const { read } = open();
+    await read('query', { sql: INSERT });
+    const leaving = new AbortController();
+    const left = read('transaction', COSTLY, { signal: leaving.signal });
+    const begun = performance.now();
+    const next = read('query', { sql: INSERT });
+    leaving.abort();
+    await expect(left).rejects.toMatchObject({ code: 'ABORTED' });
+    await next;
+    // To its limit it takes 1 s of CPU time, and more of the clock.
+    expect(performance.now() - begun).toBeLessThan(900);
   });
 
   it('lets a caller leave, and refuses one whose deadline passes before its turn', async () => {

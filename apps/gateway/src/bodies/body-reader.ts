@@ -2,8 +2,18 @@ import assert from 'node:assert/strict';
 import { Worker } from 'node:worker_threads';
 import { fromWireError, OnewriterError, onAbort } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
-import type { BodyAnswer, BodyTask } from './body-messages.ts';
+import type { HranaBodyName, PreparedBodies } from '../dialects/hrana/prepare-body.ts';
+import type {
+  BodyAnswer,
+  BodyTask,
+  HranaTask,
+  ReadBody,
+  StatementTask,
+  ThreadMessage,
+} from './body-messages.ts';
+import { BodyTurns } from './body-turns.ts';
 import type { BodyName, StatementBody } from './statement-body.ts';
+import { threadCpuMs } from './thread-cpu.ts';
 
 /** How long a caller waits for its body to be read. */
 export interface BodyWait {
@@ -18,21 +28,32 @@ export interface BodyReader {
   /**
    * Reads a body, and seals what it writes. The bytes are gone then.
    * @throws OnewriterError as readStatementBody() and sealStatementBody(); TIMEOUT, ABORTED, CLOSED; PAYLOAD_TOO_LARGE where it takes too
-   *   much memory
+   *   much time or memory
    */
-  read<Name extends BodyName>(
-    task: BodyTask & { readonly name: Name },
-    wait: BodyWait,
-  ): Promise<StatementBody<Name>>;
+  read<Name extends BodyName>(task: StatementTask<Name>, wait: BodyWait): Promise<StatementBody<Name>>;
+  /**
+   * Reads a body of the libSQL protocol. The bytes are gone then.
+   * @throws OnewriterError as prepareHranaBody(), and as {@link read}
+   */
+  readHrana<Name extends HranaBodyName>(task: HranaTask<Name>, wait: BodyWait): Promise<PreparedBodies[Name]>;
 }
 
 const ENTRY = new URL('./body-thread.js', import.meta.url);
+/** Bodies that are read at the same time: an owner never has both threads. */
+const THREADS = 2;
+/** JSON.parse cannot be interrupted: a thread that is ended lives until it returns, and others work in the meantime. */
+const MAX_ENDING = 2;
 /** What is not bytes of the body. */
 const BASE_MIB = 64;
 /** A body of many small values takes so many times its size in the heap, with what is made of it. */
 const HEAP_FACTOR = 48;
-/** A body takes a second at most; what takes longer has met a fault. */
-const MAX_RUN_MS = 10_000;
+/** CPU time of a body. Measured: see `test/attacks`, "costly-bodies"; 8 MiB of a usual body take a fifth of it. */
+const MAX_CPU_MS = 1_000;
+/** CPU time that a body still has when its caller is gone: less than a new thread costs. */
+const GONE_CPU_MS = 100;
+/** Where the system does not say how much CPU time a thread used, the clock counts, and a busy machine makes a body slower. */
+const CLOCK_FACTOR = 5;
+const LEAST_CHECK_MS = 10;
 
 interface WaitingBody {
   readonly task: BodyTask;
@@ -40,18 +61,38 @@ interface WaitingBody {
   fail(error: OnewriterError): void;
 }
 
+/** A body that a thread reads. */
+interface RunningBody extends WaitingBody {
+  readonly owner: string;
+  readonly sinceMs: number;
+  /** CPU time of the thread when it began with it; undefined until the thread is ready. */
+  startMs: number | undefined;
+  limitMs: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
 /**
- * One thread that reads large bodies, one at a time, owners in turns. Bodies wait in memory that `Shares` of bodies bound. It starts with
- * the first one.
+ *   starting ──ready──▶ ready ──a task──▶ reads ──its answer──▶ ready
+ *                                           └──over its time──▶ ending ──▶ gone; another thread takes its place
  */
-export class BodyThread implements BodyReader, AsyncDisposable {
+interface BodyThread {
+  readonly worker: Worker;
+  /** undefined: not ready yet. */
+  cpuMs: (() => number) | undefined;
+  running: RunningBody | undefined;
+  ending: boolean;
+}
+
+/**
+ * Threads that read large bodies. Owners have turns ({@link BodyTurns}), and a body has so much CPU time: a thread that needs more is
+ * replaced. Bodies wait in memory that `Shares` of bodies bound. A thread starts when a body needs it.
+ */
+export class BodyThreads implements BodyReader, AsyncDisposable {
   readonly #heapMib: number;
   readonly #log: Logger;
-  /** By owner; the first owner is next. */
-  readonly #waiting = new Map<string, WaitingBody[]>();
-  #worker: Worker | undefined;
-  #running: WaitingBody | undefined;
-  #limit: NodeJS.Timeout | undefined;
+  readonly #turns = new BodyTurns<WaitingBody>(THREADS);
+  /** Those that are ending, too. */
+  readonly #threads = new Set<BodyThread>();
   #closed = false;
 
   constructor(maxBodyBytes: number, log: Logger) {
@@ -59,10 +100,29 @@ export class BodyThread implements BodyReader, AsyncDisposable {
     this.#log = log;
   }
 
-  async read<Name extends BodyName>(
-    task: BodyTask & { readonly name: Name },
-    { owner, timeoutMs, signal }: BodyWait,
-  ): Promise<StatementBody<Name>> {
+  async read<Name extends BodyName>(task: StatementTask<Name>, wait: BodyWait): Promise<StatementBody<Name>> {
+    return (await this.#read({ type: 'statements', ...task }, wait)) as StatementBody<Name>;
+  }
+
+  async readHrana<Name extends HranaBodyName>(
+    task: HranaTask<Name>,
+    wait: BodyWait,
+  ): Promise<PreparedBodies[Name]> {
+    return (await this.#read({ type: 'hrana', ...task }, wait)) as PreparedBodies[Name];
+  }
+
+  /** Ends the threads; what they read, and what waits, fails with CLOSED. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const { fail } of this.#turns.clear()) fail(closed());
+    await Promise.all([...this.#threads].map(({ worker }) => worker.terminate()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #read(task: BodyTask, { owner, timeoutMs, signal }: BodyWait): Promise<ReadBody> {
     assert.equal(task.bytes.byteLength, task.bytes.buffer.byteLength, 'A body has a buffer of its own.');
     if (this.#closed) throw closed();
     if (signal.aborted) throw aborted();
@@ -72,59 +132,85 @@ export class BodyThread implements BodyReader, AsyncDisposable {
       const answer = await new Promise<BodyAnswer>((resolve, reject) => {
         const waiting: WaitingBody = { task, settle: resolve, fail: reject };
         const leave = (error: OnewriterError) => {
-          this.#drop(owner, waiting);
+          this.#leave(owner, waiting);
           reject(error);
         };
         timer = setTimeout(() => leave(late()), Math.max(1, timeoutMs));
         endWatch = onAbort(signal, () => leave(aborted()));
-        const own = this.#waiting.get(owner);
-        if (own === undefined) this.#waiting.set(owner, [waiting]);
-        else own.push(waiting);
+        this.#turns.add(owner, waiting);
         this.#next();
       });
       if ('error' in answer) throw fromWireError(answer.error);
-      return answer.body as StatementBody<Name>;
+      return answer.body;
     } finally {
       clearTimeout(timer);
       endWatch?.();
     }
   }
 
-  /** Ends the thread; what it reads, and what waits, fails with CLOSED. Idempotent. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    for (const own of this.#waiting.values()) for (const { fail } of own) fail(closed());
-    this.#waiting.clear();
-    await this.#worker?.terminate();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
-  #drop(owner: string, waiting: WaitingBody): void {
-    const left = this.#waiting.get(owner)?.filter(other => other !== waiting);
-    if (left === undefined) return;
-    // Another waiting body keeps its owner's turn.
-    if (left.length > 0) this.#waiting.set(owner, left);
-    else this.#waiting.delete(owner);
+  /** No caller waits for a body any more. */
+  #leave(owner: string, waiting: WaitingBody): void {
+    this.#turns.remove(owner, waiting);
+    for (const thread of this.#threads) {
+      const { running } = thread;
+      if (running?.task !== waiting.task) continue;
+      running.limitMs = Math.min(running.limitMs, cpuOf(thread, running) + GONE_CPU_MS);
+      this.#check(thread, running);
+    }
   }
 
   #next(): void {
-    if (this.#running !== undefined) return;
-    const [first] = this.#waiting;
-    if (first === undefined) return;
-    const [owner, own] = first;
-    const next = own.shift()!;
-    this.#waiting.delete(owner);
-    if (own.length > 0) this.#waiting.set(owner, own);
-    this.#running = next;
-    this.#worker ??= this.#start();
-    this.#limit = setTimeout(() => void this.#worker?.terminate(), MAX_RUN_MS);
-    this.#worker.postMessage(next.task, [next.task.bytes.buffer]);
+    while (!this.#closed) {
+      const thread = this.#freeThread();
+      if (thread === undefined) return;
+      const now = performance.now();
+      const turn = this.#turns.next(now);
+      if (turn === undefined) return;
+      this.#begin(thread === 'new' ? this.#start() : thread, turn.owner, turn.body, now);
+    }
   }
 
-  #start(): Worker {
+  #freeThread(): BodyThread | 'new' | undefined {
+    let working = 0;
+    for (const thread of this.#threads) {
+      if (thread.ending) continue;
+      if (thread.running === undefined) return thread;
+      working++;
+    }
+    return working < THREADS && this.#threads.size < THREADS + MAX_ENDING ? 'new' : undefined;
+  }
+
+  #begin(thread: BodyThread, owner: string, body: WaitingBody, sinceMs: number): void {
+    const startMs = thread.cpuMs?.();
+    const running: RunningBody = {
+      ...body,
+      owner,
+      sinceMs,
+      startMs,
+      limitMs: MAX_CPU_MS,
+      timer: undefined,
+    };
+    thread.running = running;
+    const { task } = body;
+    thread.worker.postMessage(task, [task.bytes.buffer]);
+    this.#check(thread, running);
+  }
+
+  /** Ends a thread whose body is over its time; else looks again when it may be. */
+  #check(thread: BodyThread, running: RunningBody): void {
+    clearTimeout(running.timer);
+    if (thread.running !== running) return;
+    const leftMs = running.limitMs - cpuOf(thread, running);
+    if (leftMs > 0) {
+      running.timer = setTimeout(() => this.#check(thread, running), Math.max(LEAST_CHECK_MS, leftMs));
+      return;
+    }
+    thread.ending = true;
+    void thread.worker.terminate();
+    this.#finish(thread, ({ fail }) => fail(tooSlow()));
+  }
+
+  #start(): BodyThread {
     const worker = new Worker(ENTRY, {
       resourceLimits: { maxOldGenerationSizeMb: this.#heapMib },
       // Not the gateway's own settings: secrets are among them.
@@ -133,26 +219,57 @@ export class BodyThread implements BodyReader, AsyncDisposable {
       stdin: false,
     });
     worker.unref();
+    const thread: BodyThread = { worker, cpuMs: undefined, running: undefined, ending: false };
+    this.#threads.add(thread);
     let cause: unknown;
-    worker.on('message', (answer: BodyAnswer) => this.#finish(({ settle }) => settle(answer)));
+    worker.on('message', (message: ThreadMessage) => {
+      if (thread.ending) return;
+      if (message.type === 'ready') {
+        thread.cpuMs = clockOf(message.id);
+        if (thread.running !== undefined) thread.running.startMs = thread.cpuMs();
+      } else this.#finish(thread, ({ settle }) => settle(message.answer));
+    });
     worker.on('error', error => {
       cause = error;
     });
     worker.on('exit', () => {
-      this.#worker = undefined;
-      if (!this.#closed) this.#log.warn({ err: cause }, 'The thread that reads large bodies ended');
-      this.#finish(({ fail }) => fail(this.#closed ? closed() : lost(cause)));
+      this.#threads.delete(thread);
+      if (!this.#closed && !thread.ending) {
+        thread.ending = true;
+        this.#log.warn({ err: cause }, 'A thread that reads large bodies ended');
+      }
+      this.#finish(thread, ({ fail }) => fail(this.#closed ? closed() : lost(cause)));
     });
-    return worker;
+    return thread;
   }
 
-  #finish(answer: (running: WaitingBody) => void): void {
-    const running = this.#running;
-    this.#running = undefined;
-    clearTimeout(this.#limit);
-    if (running !== undefined) answer(running);
-    if (!this.#closed) this.#next();
+  #finish(thread: BodyThread, answer: (running: RunningBody) => void): void {
+    const { running } = thread;
+    thread.running = undefined;
+    if (running !== undefined) {
+      clearTimeout(running.timer);
+      const now = performance.now();
+      this.#turns.end(running.owner, now - running.sinceMs, now);
+      answer(running);
+    }
+    this.#next();
   }
+}
+
+/** CPU time of a body so far. The start of its thread does not count. */
+function cpuOf(thread: BodyThread, { startMs }: RunningBody): number {
+  return thread.cpuMs === undefined || startMs === undefined ? 0 : thread.cpuMs() - startMs;
+}
+
+/** @param id of a thread. @returns what its CPU time is, or about */
+function clockOf(id: number | undefined): () => number {
+  if (id === undefined || threadCpuMs(id) === undefined) return () => performance.now() / CLOCK_FACTOR;
+  return () => threadCpuMs(id) ?? 0;
+}
+
+function tooSlow(): OnewriterError {
+  const message = `The request body took more than ${MAX_CPU_MS} ms to read; send fewer values at a time.`;
+  return new OnewriterError('PAYLOAD_TOO_LARGE', message);
 }
 
 function lost(cause: unknown): OnewriterError {
@@ -161,7 +278,7 @@ function lost(cause: unknown): OnewriterError {
     const message = 'The request body needs more memory than a body may take; send less at a time.';
     return new OnewriterError('PAYLOAD_TOO_LARGE', message, {}, cause);
   }
-  return new OnewriterError('INTERNAL', 'The thread that reads large bodies ended.', {}, cause);
+  return new OnewriterError('INTERNAL', 'A thread that reads large bodies ended.', {}, cause);
 }
 
 function late(): OnewriterError {

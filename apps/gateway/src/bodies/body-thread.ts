@@ -1,37 +1,53 @@
-import { readlinkSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { toWireError } from '@onewriter/protocol';
+import { prepareHranaBody } from '../dialects/hrana/prepare-body.ts';
 import { asOnewriterError } from '../http/error-response.ts';
-import type { BodyAnswer, BodyTask } from './body-messages.ts';
+import type { BodyTask, ReadBody, ThreadMessage } from './body-messages.ts';
 import { readStatementBody, sealStatementBody } from './statement-body.ts';
+import { currentThreadId } from './thread-cpu.ts';
 
 /* A thread that reads large bodies, one at a time; body-reader.ts has the rest. It can be ended at any moment. */
 
 /** As the processes that read: what one tenant keeps busy has a lower priority than what serves all. */
 const NICENESS = 5;
 
+const id = currentThreadId();
 lowerPriority();
+send({ type: 'ready', id });
 parentPort!.on('message', (task: BodyTask) => {
-  const answer = read(task);
-  const sent = 'body' in answer ? answer.body.sealed?.tail.buffer : undefined;
-  parentPort!.postMessage(answer, sent === undefined ? [] : [sent]);
+  try {
+    const { body, transfer } = read(task);
+    send({ type: 'answer', answer: { body } }, transfer);
+  } catch (error) {
+    send({ type: 'answer', answer: { error: toWireError(asOnewriterError(error)) } });
+  }
 });
 
-function read({ name, bytes, flags }: BodyTask): BodyAnswer {
-  try {
-    return { body: sealStatementBody(name, readStatementBody(name, bytes), flags) };
-  } catch (error) {
-    return { error: toWireError(asOnewriterError(error)) };
+function send(message: ThreadMessage, transfer: readonly ArrayBuffer[] = []): void {
+  parentPort!.postMessage(message, transfer);
+}
+
+function read(task: BodyTask): { readonly body: ReadBody; readonly transfer?: readonly ArrayBuffer[] } {
+  switch (task.type) {
+    case 'statements': {
+      const { name, bytes, flags } = task;
+      const body = sealStatementBody(name, readStatementBody(name, bytes), flags);
+      return body.sealed === undefined ? { body } : { body, transfer: [body.sealed.tail.buffer] };
+    }
+    case 'hrana':
+      return { body: prepareHranaBody(task.name, task.bytes) };
+    default:
+      return task satisfies never;
   }
 }
 
 /** Linux has a priority for each thread. */
 function lowerPriority(): void {
+  if (id === undefined) return;
   try {
-    const [, id] = /\/task\/(\d+)$/.exec(readlinkSync('/proc/thread-self')) ?? [];
-    if (id !== undefined) setPriority(Number(id), NICENESS);
+    setPriority(id, NICENESS);
   } catch {
-    // Another system, or a sandbox that does not allow it: it runs with the usual priority.
+    // A sandbox that does not allow it: it runs with the usual priority.
   }
 }

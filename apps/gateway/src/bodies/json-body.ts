@@ -1,13 +1,15 @@
 import { OnewriterError } from '@onewriter/protocol';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { z } from 'zod';
+import { type HranaBodyName, type PreparedBodies, prepareHranaBody } from '../dialects/hrana/prepare-body.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
 import { readIdempotencyKey } from '../http/request-headers.ts';
 import { ownerOf, type Shares, type Taken } from '../security/shares.ts';
 import { assertNotEncoded } from '../streams/decode-body.ts';
 import type { LoopTurns } from '../streams/loop-turns.ts';
-import { parseExactJson } from './exact-json.ts';
+import type { BodyReader, BodyWait } from './body-reader.ts';
+import type { LargeBody } from './large-body.ts';
 import { parseJson, validate } from './parse-body.ts';
 import { type BodyName, readStatementBody, type StatementBody } from './statement-body.ts';
 
@@ -64,49 +66,80 @@ export function acceptJsonBody(
 }
 
 /**
- * Reads the body and validates it.
- * @param parseText default: large integers are kept exactly, see `exact-json.ts`
+ * Reads a body that has no statements, and validates it: in the event loop, so it is small.
  * @throws OnewriterError INVALID_ARGUMENT naming the field, PAYLOAD_TOO_LARGE, RATE_LIMITED
  */
 export async function readJsonBody<Schema extends z.ZodType>(
   c: Context<GatewayEnv>,
   schema: Schema,
   maxBytes: number,
-  parseText: (text: string) => unknown = parseExactJson,
 ): Promise<z.output<Schema>> {
   const bytes = await readBytes(c, maxBytes);
-  // Parsing it keeps the loop busy: one at a time, tenants in turns.
   await c.get('body')?.nextTurn();
-  return validate(schema, parseJson(bytes, parseText));
+  return validate(schema, parseJson(bytes));
 }
+
+/** What the reading of bodies needs of the gateway. */
+type BodyOptions = Pick<GatewayOptions, 'maxBodyBytes' | 'writeTimeoutMs' | 'bodies'>;
 
 /**
  * Reads a body that has statements. A large one is read by another thread, which seals what it writes: the event loop, which all
  * tenants share, only passes bytes on.
- * @throws OnewriterError as {@link readJsonBody}, readStatementBody() and sealStatementBody(); TIMEOUT, ABORTED
+ * @throws OnewriterError as {@link readJsonBody}, BodyReader.read()
  */
 export async function readStatements<Name extends BodyName>(
   c: Context<GatewayEnv>,
   name: Name,
-  {
-    maxBodyBytes,
-    writeTimeoutMs,
-    bodies,
-  }: Pick<GatewayOptions, 'maxBodyBytes' | 'writeTimeoutMs' | 'bodies'>,
+  options: BodyOptions,
 ): Promise<StatementBody<Name>> {
-  const bytes = await readBytes(c, maxBodyBytes);
-  const large = c.get('body');
-  if (large === undefined || bodies === undefined || bytes.byteLength < APART_BYTES) {
-    await large?.nextTurn();
-    return readStatementBody(name, bytes);
-  }
+  const { bytes, apart } = await receive(c, options);
+  if (apart === undefined) return readStatementBody(name, bytes);
   const flags = {
     idempotencyKey: name.startsWith('dropIn') ? undefined : readIdempotencyKey(c),
     requestId: c.get('requestId'),
     detached: name === 'enqueue',
   };
+  return apart.reader.read({ name, bytes, flags }, apart.wait);
+}
+
+/**
+ * Reads a body of the libSQL protocol. A large one is read by another thread.
+ * @throws OnewriterError as {@link readJsonBody}, BodyReader.readHrana()
+ */
+export async function readHranaBody<Name extends HranaBodyName>(
+  c: Context<GatewayEnv>,
+  name: Name,
+  options: BodyOptions,
+): Promise<PreparedBodies[Name]> {
+  const { bytes, apart } = await receive(c, options);
+  return apart === undefined
+    ? prepareHranaBody(name, bytes)
+    : apart.reader.readHrana({ name, bytes }, apart.wait);
+}
+
+/** The bytes of a body, and who is to read them where it is not the event loop; else it is its turn now. */
+async function receive(
+  c: Context<GatewayEnv>,
+  { maxBodyBytes, writeTimeoutMs, bodies }: BodyOptions,
+): Promise<{
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly apart?: { readonly reader: BodyReader; readonly wait: BodyWait };
+}> {
+  const bytes = await readBytes(c, maxBodyBytes);
+  const large = c.get('body');
+  if (large === undefined || bodies === undefined || bytes.byteLength < APART_BYTES) {
+    await large?.nextTurn();
+    return { bytes };
+  }
   const timeoutMs = c.get('receivedAt') + writeTimeoutMs - performance.now();
-  return bodies.read({ name, bytes, flags }, { owner: large.owner, timeoutMs, signal: c.req.raw.signal });
+  const wait = { owner: turnOwner(c, large), timeoutMs, signal: c.req.raw.signal };
+  return { bytes, apart: { reader: bodies, wait } };
+}
+
+/** Who has a turn for a body. A team's token for all tenants must not make one of them wait for another. */
+function turnOwner(c: Context<GatewayEnv>, { owner }: LargeBody): string {
+  const access = c.get('access');
+  return access.tenants === '*' ? ownerOf(access, c.req.param('tenant')).names.at(-1)! : owner;
 }
 
 async function readBytes(c: Context<GatewayEnv>, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {

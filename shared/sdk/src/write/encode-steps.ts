@@ -108,7 +108,14 @@ function encodeRefusal({ code, message, sqliteCode }: StepError): string {
 
 function mustRunAlone({ steps, interactive, expectCommitSeq }: StepsRequest): boolean {
   if (expectCommitSeq !== undefined) return true;
-  return steps.some(step => classifyAll(step).some(kind => isForAlone(kind, interactive === true)));
+  // Thousands of steps may have one text, and classifying it takes longer for a longer one.
+  const known = { script: new Set<string>(), statement: new Set<string>() };
+  return steps.some(step => {
+    const seen = step.script ? known.script : known.statement;
+    if (step.refused !== undefined || seen.has(step.sql)) return false;
+    seen.add(step.sql);
+    return classifyAll(step).some(kind => isForAlone(kind, interactive === true));
+  });
 }
 
 /** A savepoint outside a transaction begins one; a PRAGMA of the connection has no effect inside one. */
@@ -118,8 +125,7 @@ function isForAlone({ kind }: StepClass, interactive: boolean): boolean {
 }
 
 /** Nothing for what the rules refuse: it does not run. */
-function classifyAll({ sql, script, refused }: Step): readonly StepClass[] {
-  if (refused !== undefined) return [];
+function classifyAll({ sql, script }: Step): readonly StepClass[] {
   try {
     return (script ? splitScript(sql) : [sql]).map(classifyOne);
   } catch {

@@ -1,25 +1,22 @@
-import {
-  atParameter,
-  LIMITS,
-  OnewriterError,
-  readCondition,
-  type SqlParameters,
-  type SqlValue,
-} from '@onewriter/protocol';
+import { OnewriterError } from '@onewriter/protocol';
 import { classifyOne, classifyScript, type StatementKind } from './classify-text.ts';
 import { mapSteps } from './conditions.ts';
 import { type HranaError, RequestError, StaticError, toHranaError, toStepError } from './hrana-error.ts';
-import type { SqlStore } from './sql-store.ts';
-import type { Step, StepCondition } from './steps.ts';
-import { decodeHranaValue } from './values.ts';
 import {
-  MAX_PIPELINE_REQUESTS,
-  MAX_STEPS,
-  type StreamRequest,
-  type WireBatch,
-  type WireHranaValue,
-  type WireStatement,
-} from './wire.ts';
+  BOTH_KINDS,
+  type Classify,
+  classifyText,
+  kindsOf,
+  type PreparedBatch,
+  type PreparedRequest,
+  type PreparedStatement,
+  type PreparedText,
+  resultOf,
+  tooMany,
+} from './prepare-body.ts';
+import type { SqlStore } from './sql-store.ts';
+import type { Step } from './steps.ts';
+import { MAX_STEPS } from './wire.ts';
 
 /** A step, and what it asks for: of a script, each of its statements. */
 export interface PlannedStep extends Step {
@@ -30,7 +27,7 @@ const READ = classifyOne('SELECT 1');
 
 /** How a request is answered once the steps have run. `first` and `count` say which of them are its own. */
 export type AnswerPlan =
-  | { readonly type: 'failed'; readonly request: StreamRequest['type']; readonly error: HranaError }
+  | { readonly type: 'failed'; readonly request: PreparedRequest['type']; readonly error: HranaError }
   | { readonly type: 'empty'; readonly request: 'close' | 'store_sql' | 'close_sql' }
   | { readonly type: 'execute'; readonly first: number }
   | { readonly type: 'sequence'; readonly first: number }
@@ -53,13 +50,10 @@ export interface RequestPlan {
  * Turns requests into steps, and stores and forgets the SQL texts that they name.
  * @throws StaticError
  */
-export function compileRequests(requests: readonly StreamRequest[], store: SqlStore): RequestPlan {
+export function compileRequests(requests: readonly PreparedRequest[], store: SqlStore): RequestPlan {
   const steps: PlannedStep[] = [];
   const answers: AnswerPlan[] = [];
   let closes = false;
-  if (requests.length > MAX_PIPELINE_REQUESTS) {
-    throw tooMany(requests.length, 'requests', MAX_PIPELINE_REQUESTS);
-  }
   for (const request of requests) {
     if (closes) throw new StaticError('A close request must be the last one.');
     closes = request.type === 'close';
@@ -76,7 +70,7 @@ export function compileRequests(requests: readonly StreamRequest[], store: SqlSt
 }
 
 /** The steps of a cursor. @throws StaticError, RequestError, OnewriterError */
-export function compileBatch(batch: WireBatch, store: SqlStore): PlannedStep[] {
+export function compileBatch(batch: PreparedBatch, store: SqlStore): PlannedStep[] {
   const steps: PlannedStep[] = [];
   addBatch(batch, store, steps);
   return steps;
@@ -90,7 +84,7 @@ export function asRequestError(error: unknown): HranaError {
   throw error;
 }
 
-function compileRequest(request: StreamRequest, store: SqlStore, steps: PlannedStep[]): AnswerPlan {
+function compileRequest(request: PreparedRequest, store: SqlStore, steps: PlannedStep[]): AnswerPlan {
   const first = steps.length;
   switch (request.type) {
     case 'close':
@@ -102,20 +96,21 @@ function compileRequest(request: StreamRequest, store: SqlStore, steps: PlannedS
       store.remove(request.sql_id);
       return { type: 'empty', request: 'close_sql' };
     case 'execute':
-      if (hasBothKinds(request.stmt)) throw new RequestError('ARGS_BOTH_POSITIONAL_AND_NAMED', BOTH_KINDS);
-      steps.push(planStatement(request.stmt, store));
+      if (request.statement.hasBothKinds)
+        throw new RequestError('ARGS_BOTH_POSITIONAL_AND_NAMED', BOTH_KINDS);
+      steps.push(planStatement(request.statement, store));
       return { type: 'execute', first };
     case 'batch':
       addBatch(request.batch, store, steps);
       return { type: 'batch', first, count: steps.length - first };
     case 'sequence': {
-      const sql = sqlOf(request, store);
-      steps.push({ sql, script: true, classes: classifyScript(sql) });
+      const { sql, kinds } = readText(request.text, store, classifyScript);
+      steps.push({ sql, script: true, classes: kinds });
       return { type: 'sequence', first };
     }
     case 'describe': {
-      const sql = sqlOf(request, store);
-      const known = classifyOne(sql);
+      const { sql, kinds } = readText(request.text, store, classifyText);
+      const known = kinds[0]!;
       if (!['statement', 'refused', 'malformed'].includes(known.kind)) return { type: 'described' };
       steps.push({ sql, describe: true, classes: [known.kind === 'refused' ? known : READ] });
       return { type: 'describe', first, sql };
@@ -134,83 +129,37 @@ function compileRequest(request: StreamRequest, store: SqlStore, steps: PlannedS
   }
 }
 
-function addBatch(batch: WireBatch, store: SqlStore, steps: PlannedStep[]): void {
+function addBatch(batch: PreparedBatch, store: SqlStore, steps: PlannedStep[]): void {
   const offset = steps.length;
-  if (batch.steps.length > MAX_STEPS) {
+  if (batch.count > MAX_STEPS) {
     // Reported in its place: nothing of a malformed batch runs, and a client shows the message.
-    const { code, message, details } = tooMany(batch.steps.length, 'statements', MAX_STEPS);
+    const { code, message, details } = tooMany(batch.count, 'statements', MAX_STEPS);
     throw new OnewriterError(code, message, details);
   }
-  for (const { condition, stmt } of batch.steps) {
-    const own = condition == null ? undefined : readOwnCondition(condition, batch.steps.length);
+  for (const { condition, statement } of batch.steps) {
+    const own = resultOf(condition);
     const shifted =
       own === undefined ? undefined : mapSteps(own, (type, step) => ({ type, step: step + offset }));
-    steps.push({ ...planStatement(stmt, store), condition: shifted });
+    steps.push({ ...planStatement(statement, store), condition: shifted });
   }
 }
 
-/** A batch counts its steps from 0. */
-function readOwnCondition(condition: unknown, count: number): StepCondition {
-  try {
-    return readCondition(condition, count);
-  } catch (error) {
-    throw error instanceof OnewriterError ? new StaticError(error.message) : error;
-  }
+function planStatement({ text, rows, params, refused }: PreparedStatement, store: SqlStore): PlannedStep {
+  const { sql, kinds } = readText(text, store, classifyText);
+  const step = { sql, rows, classes: kinds };
+  return refused === undefined ? { ...step, params } : { ...step, refused };
 }
 
-/** Wrong arguments are the error of their step: the steps after it run, or not, as where SQLite refuses a statement. */
-function planStatement(statement: WireStatement, store: SqlStore): PlannedStep {
-  const sql = sqlOf(statement, store);
-  const step = { sql, rows: statement.want_rows ?? true, classes: [classifyOne(sql)] };
-  try {
-    return { ...step, params: readArguments(statement) };
-  } catch (error) {
-    if (!(error instanceof OnewriterError)) throw error;
-    return { ...step, refused: toStepError(error) };
-  }
-}
-
-const BOTH_KINDS = 'A statement has arguments either by position or by name.';
-
-function hasBothKinds({ args, named_args }: WireStatement): boolean {
-  return (args ?? []).length > 0 && (named_args ?? []).length > 0;
-}
-
-/** The arguments of a statement; whether they fit it is found where it runs. @throws OnewriterError */
-function readArguments(statement: WireStatement): SqlParameters | undefined {
-  const { args, named_args } = statement;
-  if (hasBothKinds(statement)) throw new OnewriterError('INVALID_ARGUMENT', BOTH_KINDS);
-  const given = named_args?.length ? named_args : (args ?? []);
-  if (given.length > LIMITS.maxParameters) {
-    const { code, message, details } = tooMany(given.length, 'arguments', LIMITS.maxParameters);
-    throw new OnewriterError(code, message, details);
-  }
-  if (!named_args?.length) return args?.map((value, index) => readValue(value, index + 1));
-  return Object.fromEntries(named_args.map(({ name, value }) => [name, readValue(value, name)]));
-}
-
-/** @param parameter SQLite's number of it, from 1, or its name */
-function readValue(value: WireHranaValue, parameter: number | string): SqlValue {
-  try {
-    return decodeHranaValue(value);
-  } catch (error) {
-    throw atParameter(error, parameter);
-  }
-}
-
-function tooMany(count: number, what: string, limit: number): StaticError {
-  const message = `The request has ${count} ${what}; at most ${limit} are allowed: split it.`;
-  return new StaticError(message, 'STATEMENT_TOO_LARGE', { limit });
-}
-
-function sqlOf(
-  { sql, sql_id }: { readonly sql?: string | null | undefined; readonly sql_id?: number | null | undefined },
+/** A text, which may be one that the stream has. @throws StaticError, RequestError; as {@link classifyOne} */
+function readText(
+  { sql, sqlId, kinds }: PreparedText,
   store: SqlStore,
-): string {
-  if (sql != null && sql_id != null) throw new StaticError('A statement has either sql or sql_id.');
-  if (sql != null) return sql;
-  if (sql_id == null) throw new StaticError('A statement needs sql or sql_id.');
-  const stored = store.get(sql_id);
-  if (stored !== undefined) return stored;
-  throw new RequestError('SQL_NOT_FOUND', `There is no stored SQL text ${sql_id}.`);
+  classify: Classify,
+): { readonly sql: string; readonly kinds: readonly StatementKind[] } {
+  if (sql != null && sqlId != null) throw new StaticError('A statement has either sql or sql_id.');
+  if (sql != null) return { sql, kinds: kindsOf(kinds!) };
+  if (sqlId == null) throw new StaticError('A statement needs sql or sql_id.');
+  const stored = store.get(sqlId);
+  if (stored === undefined) throw new RequestError('SQL_NOT_FOUND', `There is no stored SQL text ${sqlId}.`);
+  return { sql: stored, kinds: kindsOf(store.classified(sqlId, classify)) };
 }

@@ -1,7 +1,7 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
 import type { Context, Handler, Hono, MiddlewareHandler } from 'hono';
-import { readJsonBody } from '../../bodies/json-body.ts';
+import { readHranaBody } from '../../bodies/json-body.ts';
 import type { GatewayEnv } from '../../gateway-env.ts';
 import type { GatewayOptions } from '../../gateway-options.ts';
 import { asOnewriterError } from '../../http/error-response.ts';
@@ -16,7 +16,6 @@ import type { StepResult } from './steps.ts';
 import type { HranaStream } from './streams.ts';
 import { readTenant } from './tenant-address.ts';
 import { toHranaJson } from './values.ts';
-import { CursorBody, PipelineBody } from './wire.ts';
 
 /** One HTTP request at a stream. */
 interface StreamRequest {
@@ -61,7 +60,7 @@ export function addHranaRoutes(
 async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): Promise<Response> {
   const { hrana } = options;
   const { tenant, access } = await authorize(c, options);
-  const { baton, requests } = await readJsonBody(c, PipelineBody, options.maxBodyBytes, JSON.parse);
+  const { baton, requests } = await readHranaBody(c, 'pipeline', options);
   const stream = hrana.streams.find(baton, tenant, access);
   // A copy: a refused request must leave no stored text behind.
   const sqls = stream.sqls.copy();
@@ -79,7 +78,7 @@ async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): 
 async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Promise<Response> {
   const { hrana } = options;
   const { tenant, access } = await authorize(c, options);
-  const { baton, batch } = await readJsonBody(c, CursorBody, options.maxBodyBytes, JSON.parse);
+  const { baton, batch } = await readHranaBody(c, 'cursor', options);
   const stream = hrana.streams.find(baton, tenant, access);
   let steps: PlannedStep[];
   try {

@@ -1,4 +1,5 @@
 import { RequestError, StaticError } from './hrana-error.ts';
+import { type Attempt, type Classify, classifyPrepared, type PreparedKind } from './prepare-body.ts';
 
 /** SQL texts that a stream keeps at most, and the longest of one. Source: sqld, `MAX_SQL_COUNT`, `MAX_SQL_SIZE` */
 export const MAX_STORED_TEXTS = 50;
@@ -7,6 +8,8 @@ export const MAX_STORED_CHARACTERS = 5_000;
 /** The SQL texts of one stream, by the client's numbers. A copy can be changed and dropped again. */
 export class SqlStore {
   readonly #texts: Map<number, string>;
+  /** What was classified: thousands of steps may name one text. */
+  readonly #kinds = new Map<Classify, Map<number, Attempt<readonly PreparedKind[]>>>();
 
   constructor(texts: Iterable<readonly [number, string]> = []) {
     this.#texts = new Map(texts);
@@ -44,6 +47,16 @@ export class SqlStore {
   /** Does nothing for one that is not there. */
   remove(id: number): void {
     this.#texts.delete(id);
+    for (const kinds of this.#kinds.values()) kinds.delete(id);
+  }
+
+  /** What the statements of a text are that is there. */
+  classified(id: number, classify: Classify): Attempt<readonly PreparedKind[]> {
+    const known = this.#kinds.get(classify) ?? new Map<number, Attempt<readonly PreparedKind[]>>();
+    this.#kinds.set(classify, known);
+    const kinds = known.get(id) ?? classifyPrepared(this.#texts.get(id)!, classify);
+    known.set(id, kinds);
+    return kinds;
   }
 
   copy(): SqlStore {
