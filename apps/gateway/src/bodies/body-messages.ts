@@ -1,6 +1,6 @@
 import type { WireError } from '@onewriter/protocol';
 import type { OperationFlags } from '@onewriter/sdk/sealed';
-import type { HranaBodyName, PreparedBodies } from '../dialects/hrana/prepare-body.ts';
+import type { OtherBodies, OtherBodyName } from './other-bodies.ts';
 import type { BodyName, StatementBody } from './statement-body.ts';
 
 /** A body with statements, of a request or of a line. */
@@ -10,8 +10,8 @@ export interface StatementTask<Name extends BodyName = BodyName> {
   readonly flags: OperationFlags;
 }
 
-/** A body of the libSQL protocol. */
-export interface HranaTask<Name extends HranaBodyName = HranaBodyName> {
+/** Another body. */
+export interface OtherTask<Name extends OtherBodyName = OtherBodyName> {
   readonly name: Name;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
@@ -19,10 +19,10 @@ export interface HranaTask<Name extends HranaBodyName = HranaBodyName> {
 /** To a thread that reads bodies: one at a time. */
 export type BodyTask =
   | ({ readonly type: 'statements' } & StatementTask)
-  | ({ readonly type: 'hrana' } & HranaTask);
+  | ({ readonly type: 'other' } & OtherTask);
 
 /** What a body was read as. */
-export type ReadBody = StatementBody | PreparedBodies[HranaBodyName];
+export type ReadBody = StatementBody | OtherBodies[OtherBodyName];
 
 /** Result of a task. */
 export type BodyAnswer = { readonly body: ReadBody } | { readonly error: WireError };

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { Worker } from 'node:worker_threads';
 import { fromWireError, OnewriterError, onAbort } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
-import type { HranaBodyName, PreparedBodies } from '../dialects/hrana/prepare-body.ts';
 import type {
   BodyAnswer,
   BodyTask,
-  HranaTask,
+  OtherTask,
   ReadBody,
   StatementTask,
   ThreadMessage,
 } from './body-messages.ts';
 import { BodyTurns } from './body-turns.ts';
+import type { OtherBodies, OtherBodyName } from './other-bodies.ts';
 import type { BodyName, StatementBody } from './statement-body.ts';
 import { threadCpuMs } from './thread-cpu.ts';
 
@@ -31,11 +31,8 @@ export interface BodyReader {
    *   much time or memory
    */
   read<Name extends BodyName>(task: StatementTask<Name>, wait: BodyWait): Promise<StatementBody<Name>>;
-  /**
-   * Reads a body of the libSQL protocol. The bytes are gone then.
-   * @throws OnewriterError as prepareHranaBody(), and as {@link read}
-   */
-  readHrana<Name extends HranaBodyName>(task: HranaTask<Name>, wait: BodyWait): Promise<PreparedBodies[Name]>;
+  /** Reads another body. The bytes are gone then. @throws OnewriterError as readOtherBody(), and as {@link read} */
+  readOther<Name extends OtherBodyName>(task: OtherTask<Name>, wait: BodyWait): Promise<OtherBodies[Name]>;
 }
 
 const ENTRY = new URL('./body-thread.js', import.meta.url);
@@ -104,11 +101,11 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
     return (await this.#read({ type: 'statements', ...task }, wait)) as StatementBody<Name>;
   }
 
-  async readHrana<Name extends HranaBodyName>(
-    task: HranaTask<Name>,
+  async readOther<Name extends OtherBodyName>(
+    task: OtherTask<Name>,
     wait: BodyWait,
-  ): Promise<PreparedBodies[Name]> {
-    return (await this.#read({ type: 'hrana', ...task }, wait)) as PreparedBodies[Name];
+  ): Promise<OtherBodies[Name]> {
+    return (await this.#read({ type: 'other', ...task }, wait)) as OtherBodies[Name];
   }
 
   /** Ends the threads; what they read, and what waits, fails with CLOSED. Idempotent. */

@@ -1,9 +1,9 @@
 import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { toWireError } from '@onewriter/protocol';
-import { prepareHranaBody } from '../dialects/hrana/prepare-body.ts';
 import { asOnewriterError } from '../http/error-response.ts';
 import type { BodyTask, ReadBody, ThreadMessage } from './body-messages.ts';
+import { readOtherBody } from './other-bodies.ts';
 import { readStatementBody, sealStatementBody } from './statement-body.ts';
 import { currentThreadId } from './thread-cpu.ts';
 
@@ -35,8 +35,8 @@ function read(task: BodyTask): { readonly body: ReadBody; readonly transfer?: re
       const body = sealStatementBody(name, readStatementBody(name, bytes), flags);
       return body.sealed === undefined ? { body } : { body, transfer: [body.sealed.tail.buffer] };
     }
-    case 'hrana':
-      return { body: prepareHranaBody(task.name, task.bytes) };
+    case 'other':
+      return { body: readOtherBody(task.name, task.bytes) };
     default:
       return task satisfies never;
   }

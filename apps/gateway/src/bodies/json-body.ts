@@ -1,7 +1,6 @@
 import { OnewriterError } from '@onewriter/protocol';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { z } from 'zod';
-import { type HranaBodyName, type PreparedBodies, prepareHranaBody } from '../dialects/hrana/prepare-body.ts';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
 import { readIdempotencyKey } from '../http/request-headers.ts';
@@ -10,6 +9,7 @@ import { assertNotEncoded } from '../streams/decode-body.ts';
 import type { LoopTurns } from '../streams/loop-turns.ts';
 import type { BodyReader, BodyWait } from './body-reader.ts';
 import type { LargeBody } from './large-body.ts';
+import { type OtherBodies, type OtherBodyName, readOtherBody } from './other-bodies.ts';
 import { parseJson, validate } from './parse-body.ts';
 import { type BodyName, readStatementBody, type StatementBody } from './statement-body.ts';
 
@@ -18,7 +18,7 @@ const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 /** A body of this size is read at once; it counts before it has arrived. */
 const SMALL_BYTES = 16 * 1024;
 
-/** A body of statements of this size is read by another thread: the event loop reads a smaller one in less than a millisecond. */
+/** A body of this size is read by another thread: the event loop reads a smaller one in a millisecond or two. */
 export const APART_BYTES = 64 * 1024;
 
 /**
@@ -66,15 +66,14 @@ export function acceptJsonBody(
 }
 
 /**
- * Reads a body that has no statements, and validates it: in the event loop, so it is small.
+ * Reads a small body and validates it, in the event loop.
  * @throws OnewriterError INVALID_ARGUMENT naming the field, PAYLOAD_TOO_LARGE, RATE_LIMITED
  */
 export async function readJsonBody<Schema extends z.ZodType>(
   c: Context<GatewayEnv>,
   schema: Schema,
-  maxBytes: number,
 ): Promise<z.output<Schema>> {
-  const bytes = await readBytes(c, maxBytes);
+  const bytes = await readBytes(c, APART_BYTES);
   await c.get('body')?.nextTurn();
   return validate(schema, parseJson(bytes));
 }
@@ -103,18 +102,18 @@ export async function readStatements<Name extends BodyName>(
 }
 
 /**
- * Reads a body of the libSQL protocol. A large one is read by another thread.
- * @throws OnewriterError as {@link readJsonBody}, BodyReader.readHrana()
+ * Reads another body that may be large; then another thread reads it.
+ * @throws OnewriterError as {@link readJsonBody}, BodyReader.readOther()
  */
-export async function readHranaBody<Name extends HranaBodyName>(
+export async function readOther<Name extends OtherBodyName>(
   c: Context<GatewayEnv>,
   name: Name,
   options: BodyOptions,
-): Promise<PreparedBodies[Name]> {
+): Promise<OtherBodies[Name]> {
   const { bytes, apart } = await receive(c, options);
   return apart === undefined
-    ? prepareHranaBody(name, bytes)
-    : apart.reader.readHrana({ name, bytes }, apart.wait);
+    ? readOtherBody(name, bytes)
+    : apart.reader.readOther({ name, bytes }, apart.wait);
 }
 
 /** The bytes of a body, and who is to read them where it is not the event loop; else it is its turn now. */

@@ -72,6 +72,15 @@ describe('CsvParser', () => {
     expect(() => new CsvParser(10).push('x'.repeat(20), [])).toThrow(/more than 10/);
   });
 
+  it('counts the fields of a record, and keeps those that a table can have', () => {
+    const records: CsvRecord[] = [];
+    new CsvParser(1_000_000).push(`${','.repeat(500_000)}\na,b\n`, records);
+    expect(records.map(({ fields, count }) => [fields.length, count])).toEqual([
+      [2_000, 500_001],
+      [2, 2],
+    ]);
+  });
+
   it('gives out the records in front of an error', () => {
     const records: CsvRecord[] = [];
     expect(() => new CsvParser(100).push('a,b\n1,2\n"x"y', records)).toThrow('Line 3');

@@ -1,4 +1,5 @@
 import { OnewriterError } from '@onewriter/protocol';
+import { MAX_COLUMNS } from './table-shape.ts';
 
 /** A record of CSV. */
 export interface CsvRecord {
@@ -6,7 +7,12 @@ export interface CsvRecord {
   readonly line: number;
   /** null is a field of nothing, which is not the empty text `""`. */
   readonly fields: readonly (string | null)[];
+  /** How many fields it has: of more than {@link MAX_FIELDS} only the first are kept. */
+  readonly count: number;
 }
+
+/** Fields that are kept of a record: no table has more columns, and a record may have millions. */
+export const MAX_FIELDS = MAX_COLUMNS;
 
 /** What stands between two fields. */
 export const CSV_SEPARATORS = Object.freeze({ comma: ',', semicolon: ';', tab: '\t' });
@@ -29,6 +35,7 @@ export class CsvParser {
   #state: 'start' | 'plain' | 'quoted' | 'quote' = 'start';
   #field = '';
   #fields: (string | null)[] = [];
+  #count = 0;
   #size = 0;
   #recordLine = 1;
   #quoteLine = 1;
@@ -124,8 +131,10 @@ export class CsvParser {
   }
 
   #endField(): void {
-    this.#fields.push(this.#state === 'start' ? null : this.#field);
-    this.#size += this.#field.length;
+    if (this.#count++ < MAX_FIELDS) {
+      this.#fields.push(this.#state === 'start' ? null : this.#field);
+      this.#size += this.#field.length;
+    }
     this.#field = '';
     this.#state = 'start';
   }
@@ -134,10 +143,11 @@ export class CsvParser {
     const empty = this.#fields.length === 0 && this.#state === 'start';
     if (!empty || this.#oneColumn === true) {
       this.#endField();
-      records.push({ line: this.#recordLine, fields: this.#fields });
+      records.push({ line: this.#recordLine, fields: this.#fields, count: this.#count });
       this.#oneColumn ??= this.#fields.length === 1;
     }
     this.#fields = [];
+    this.#count = 0;
     this.#size = 0;
     this.line++;
     this.#recordLine = this.line;

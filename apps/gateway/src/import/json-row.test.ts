@@ -123,6 +123,28 @@ describe('parseJsonRow', () => {
   });
 });
 
+it('does not read an object of more names than a table can have columns', () => {
+  const names = Array.from({ length: 550_000 }, (_, index) => `"k${index}":1`);
+  expect(parseJsonRow(`{${names.slice(0, 2_001).join()}}`).names).toHaveLength(2_001);
+  const row = `{${names.join()}}`;
+  const begun = performance.now();
+  for (const read of [() => parseJsonRow(row), () => parseTableRow(`{"table":"t","row":${row}}`)])
+    expect(read).toThrow('more than 2001 names; a table has at most 2000 columns');
+  // To its end it takes half a second.
+  expect(performance.now() - begun).toBeLessThan(200);
+});
+
+it('reads a blob of millions of bytes in one pass', () => {
+  const bytes = Buffer.alloc(2_000_000, 'ab');
+  const json = JSON.stringify({ a: bytes });
+  const begun = performance.now();
+  expect(parseJsonRow(json).values[0]).toBe(JSON.stringify({ b: bytes.toString('base64') }));
+  expect(performance.now() - begun).toBeLessThan(200);
+  for (const data of ['1 2', '1,,2', ',1', '1,', '256', '1 ,2, 3,2 5'])
+    expect(() => parseJsonRow(`{"a":{"type":"Buffer","data":[${data}]}}`)).toThrow('stands for no value');
+  expect(parseJsonRow('{"a":{"type":"Buffer","data":[ 0 , 255 ]}}').values).toEqual(['{"b":"AP8="}']);
+});
+
 it('marks text that is not UTF-8', () => {
   expect(parseJsonRow('{"a":"x","b":{"t":"gGE="},"c":1}')).toEqual({
     names: ['a', 'b', 'c'],

@@ -250,6 +250,17 @@ describe('parseNdjsonRows', () => {
 });
 
 describe('parseCsvRows', () => {
+  it('refuses a header of more fields than a table can have columns', async () => {
+    expect((await csv(`${'a,'.repeat(2_500)}\n1`)).failure).toBe(
+      'INVALID_ARGUMENT The header in line 1 has 2501 fields; a table has at most 2000 columns.',
+    );
+    const { rows } = await csv(`id,n\n${','.repeat(2_500)}\n1,2\n`);
+    expect(rows).toEqual([
+      [2, 'INVALID_ARGUMENT', 'The record has 2501 fields, the first has 2.'],
+      [3, '"1","2"'],
+    ]);
+  });
+
   it('takes a header in any case, and names the line of each record', async () => {
     expect(await csv('\uFEFFNAME,id\r\n"a\r\nb",1\r\n,""\r\n1,2,3\r\n4\r\n')).toEqual({
       rows: [

@@ -6,7 +6,7 @@ import { readClosingRecord } from './closing-record.ts';
 import { CSV_SEPARATORS, CsvParser, type CsvRecord, type CsvSeparator } from './csv-records.ts';
 import { type JsonRow, parseJsonRow, parseTableRow } from './json-row.ts';
 import { readText } from './read-text.ts';
-import { listNames, type TableShape } from './table-shape.ts';
+import { listNames, MAX_COLUMNS, type TableShape } from './table-shape.ts';
 import { LineSplitter, type TextLine } from './text-lines.ts';
 
 /** A row, or what is wrong with it; where in the file it begins, and about what it takes in memory. */
@@ -193,18 +193,19 @@ export async function* parseCsvRows(
   let columns: readonly string[] | undefined;
   let sql = '';
   const parse = async (records: readonly CsvRecord[], rows: ParsedRow[]) => {
-    for (const { line, fields } of records) {
+    for (const { line, fields, count } of records) {
       if (columns === undefined) {
+        if (count > fields.length) throw tooManyFields(line, count);
         columns = fields.map(name => name ?? '');
         sql = insertOf(table, columns, line, separator);
         continue;
       }
       const bytes = fields.reduce((sum, field) => sum + (field?.length ?? 0), ROW_BYTES);
-      if (fields.length === columns.length) {
+      if (count === columns.length) {
         const values = fields.map(field => (field === null ? 'null' : JSON.stringify(field))).join();
         rows.push({ line, bytes, row: { sql, values } });
       } else {
-        const message = `The record has ${fields.length} fields, the first has ${columns.length}.`;
+        const message = `The record has ${count} fields, the first has ${columns.length}.`;
         rows.push({ line, bytes, error: new OnewriterError('INVALID_ARGUMENT', message) });
       }
     }
@@ -239,6 +240,11 @@ function insertOf(
     const { message } = asOnewriterError(error);
     throw atLine(line, `The header in line ${line} does not fit. ${message}${hint(columns, separator)}`);
   }
+}
+
+function tooManyFields(line: number, count: number): OnewriterError {
+  const message = `The header in line ${line} has ${count} fields; a table has at most ${MAX_COLUMNS} columns.`;
+  return atLine(line, message);
 }
 
 /** Guesses why a header of one field does not fit. */

@@ -10,6 +10,8 @@ export interface TableColumn {
   readonly hidden: number;
 }
 
+/** Columns of a table. Source: SQLITE_MAX_COLUMN of better-sqlite3's build. */
+export const MAX_COLUMNS = 2_000;
 /** Sets of columns that are remembered. */
 const MAX_STATEMENTS = 100;
 /** Names in a message. */

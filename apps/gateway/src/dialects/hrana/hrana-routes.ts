@@ -1,7 +1,7 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
 import type { Context, Handler, Hono, MiddlewareHandler } from 'hono';
-import { readHranaBody } from '../../bodies/json-body.ts';
+import { readOther } from '../../bodies/json-body.ts';
 import type { GatewayEnv } from '../../gateway-env.ts';
 import type { GatewayOptions } from '../../gateway-options.ts';
 import { asOnewriterError } from '../../http/error-response.ts';
@@ -60,7 +60,7 @@ export function addHranaRoutes(
 async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): Promise<Response> {
   const { hrana } = options;
   const { tenant, access } = await authorize(c, options);
-  const { baton, requests } = await readHranaBody(c, 'pipeline', options);
+  const { baton, requests } = await readOther(c, 'pipeline', options);
   const stream = hrana.streams.find(baton, tenant, access);
   // A copy: a refused request must leave no stored text behind.
   const sqls = stream.sqls.copy();
@@ -78,7 +78,7 @@ async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): 
 async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Promise<Response> {
   const { hrana } = options;
   const { tenant, access } = await authorize(c, options);
-  const { baton, batch } = await readHranaBody(c, 'cursor', options);
+  const { baton, batch } = await readOther(c, 'cursor', options);
   const stream = hrana.streams.find(baton, tenant, access);
   let steps: PlannedStep[];
   try {

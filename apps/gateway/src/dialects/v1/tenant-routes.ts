@@ -2,7 +2,8 @@ import { askRedis, OnewriterError } from '@onewriter/protocol';
 import { assertAccess, coversTenant } from '@onewriter/runtime';
 import { type CatalogueEntry, MAX_REASON_LENGTH, readReason, TENANT_STATES } from '@onewriter/tenants';
 import type { Context } from 'hono';
-import { readJsonBody } from '../../bodies/json-body.ts';
+import { readJsonBody, readOther } from '../../bodies/json-body.ts';
+import { CreateTenant } from '../../bodies/other-bodies.ts';
 import type { GatewayEnv } from '../../gateway-env.ts';
 import type { ReadAnswer } from '../../reads/read-processes.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
@@ -67,14 +68,6 @@ const PauseRequest = z
   .object({ reason: z.string().default('').openapi({ maxLength: MAX_REASON_LENGTH }) })
   .openapi('PauseTenant', { description: 'Why, for the people who see it paused.' });
 
-const PutRequest = z
-  .object({
-    script: z.string().optional().openapi({
-      description: 'Applied where there is no such tenant: it is there with all of it, or not at all.',
-    }),
-  })
-  .openapi('CreateTenant');
-
 /** For the writer to open what was created. */
 const OPEN_WAIT_MS = 5_000;
 
@@ -114,7 +107,7 @@ const put = createRoute({
   description:
     'Needs access admin. Does nothing where there is one already; its script is not run then. Where the script fails there is ' +
     'no tenant, and the same request can be sent again.',
-  request: { params: TenantParam, body: { ...jsonBody(PutRequest), required: false } },
+  request: { params: TenantParam, body: { ...jsonBody(CreateTenant), required: false } },
   responses: {
     200: json('There was one already.', Tenant),
     201: json('Created.', Tenant),
@@ -262,7 +255,7 @@ export function addTenantRoutes(api: Api): void {
 
   addRoute(api, put, guards.token, guards.jsonBody, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin:tenants');
-    const body = hasBody(c) ? await readJsonBody(c, PutRequest, options.maxBodyBytes) : {};
+    const body = hasBody(c) ? await readOther(c, 'createTenant', options) : {};
     const created = await audit.record(c, 'tenant.create', tenant, () =>
       body.script === undefined
         ? tenants.create(tenant, whoAsks(c))
@@ -278,7 +271,7 @@ export function addTenantRoutes(api: Api): void {
 
   addRoute(api, pause, guards.token, guards.jsonBody, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'admin:tenants');
-    const { reason = '' } = hasBody(c) ? await readJsonBody(c, PauseRequest, options.maxBodyBytes) : {};
+    const { reason = '' } = hasBody(c) ? await readJsonBody(c, PauseRequest) : {};
     await askRedis(() => describe(tenant));
     const why = readReason(reason);
     await audit.record(c, 'tenant.pause', tenant, () => options.pauses.pause(tenant, whoAsks(c), why), why);

@@ -66,7 +66,7 @@ export function addTokenRoutes(api: Api): void {
   const { options, guards } = api;
   addRoute(api, revoke, guards.token, guards.jsonBody, async c => {
     assertAdminOfAll(c);
-    const body = await readJsonBody(c, RevokeRequest, options.maxBodyBytes);
+    const body = await readJsonBody(c, RevokeRequest);
     const given = REVOCATION_KINDS.filter(kind => body[kind] !== undefined);
     if (given.length !== 1)
       throw new OnewriterError('INVALID_ARGUMENT', 'Name one of jti, token and subject.');

@@ -1,0 +1,29 @@
+import { type PreparedBodies, prepareHranaBody } from '../dialects/hrana/prepare-body.ts';
+import { z } from '../dialects/v1/schemas.ts';
+import { parseJson, validate } from './parse-body.ts';
+
+/** Body of `PUT /v1/tenants/{tenant}`. */
+export const CreateTenant = z
+  .object({
+    script: z.string().optional().openapi({
+      description: 'Applied where there is no such tenant: it is there with all of it, or not at all.',
+    }),
+  })
+  .openapi('CreateTenant');
+
+/** Large bodies that are no write ready to be sent. */
+export interface OtherBodies extends PreparedBodies {
+  createTenant: z.output<typeof CreateTenant>;
+}
+export type OtherBodyName = keyof OtherBodies;
+
+const READ: { readonly [Name in OtherBodyName]: (bytes: Uint8Array) => OtherBodies[Name] } = {
+  pipeline: bytes => prepareHranaBody('pipeline', bytes),
+  cursor: bytes => prepareHranaBody('cursor', bytes),
+  createTenant: bytes => validate(CreateTenant, parseJson(bytes)),
+};
+
+/** Reads a body. @throws OnewriterError INVALID_ARGUMENT naming the field; as prepareHranaBody() */
+export function readOtherBody<Name extends OtherBodyName>(name: Name, bytes: Uint8Array): OtherBodies[Name] {
+  return READ[name](bytes);
+}
