@@ -37,7 +37,7 @@ import type {
   WaitOptions,
   WriteOptions,
 } from './types.ts';
-import { assertAllowed, checkTransaction } from './write/assert-writes.ts';
+import { assertAllowed, assertStatements, checkTransaction } from './write/assert-writes.ts';
 import { isDump } from './write/dump-script.ts';
 import { encodeSteps } from './write/encode-steps.ts';
 import { encodeScript, encodeStatement, encodeTransaction, flagsOf } from './write/encoded-write.ts';
@@ -94,11 +94,7 @@ export class TenantDatabase implements Tenant {
 
   async exec(script: string, options: WriteOptions = {}): Promise<ScriptResult> {
     const statements = splitScript(script);
-    if (statements.length === 0) {
-      throw new OnewriterError('INVALID_ARGUMENT', 'There is no statement in this script.', {
-        tenant: this.id,
-      });
-    }
+    assertStatements(statements, this.id);
     if (isDump(statements)) return this.#load(script, statements, options);
     assertAllowed(statements);
     const payload = encodeScript(script, flagsOf(options));

@@ -8,6 +8,8 @@ export interface StatementTask<Name extends BodyName = BodyName> {
   readonly name: Name;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly flags: OperationFlags;
+  /** For errors; those of a drop-in body name their own. */
+  readonly tenant?: string | undefined;
 }
 
 /** Another body. */

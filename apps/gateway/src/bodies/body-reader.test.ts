@@ -85,7 +85,12 @@ describe('BodyThreads', () => {
         read('enqueueLine', { sql: INSERT, params: Array(40_000).fill({ x: 1 }) }),
         read('script', { sql: 'ATTACH x' }),
         read('transaction', { statements: Array(5_001).fill({ sql: INSERT }) }),
-      ].map(body => body.catch((error: { code: string }) => error.code)),
+      ].map(body =>
+        body.then(
+          ({ refusal }) => refusal?.code,
+          (error: { code: string }) => error.code,
+        ),
+      ),
     );
     expect(codes).toEqual([
       'INVALID_ARGUMENT',
@@ -109,6 +114,8 @@ describe('BodyThreads', () => {
     const { read } = open();
     const order: string[] = [];
     const body = { sql: INSERT, params: ['x'.repeat(100_000)] };
+    // Both threads are ready then.
+    await Promise.all(['a', 'b'].map(owner => read('query', body, { owner })));
     const owners = ['a', 'a', 'a', 'a', 'a', 'a', 'a', 'a', 'b'];
     await Promise.all(
       owners.map((owner, index) => read('query', body, { owner }).then(() => order.push(`${owner}${index}`))),

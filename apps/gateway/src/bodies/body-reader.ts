@@ -27,7 +27,7 @@ export interface BodyWait {
 export interface BodyReader {
   /**
    * Reads a body, and seals what it writes. The bytes are gone then.
-   * @throws OnewriterError as readStatementBody() and sealStatementBody(); TIMEOUT, ABORTED, CLOSED; PAYLOAD_TOO_LARGE where it takes too
+   * @throws OnewriterError as readStatementBody(); TIMEOUT, ABORTED, CLOSED; PAYLOAD_TOO_LARGE where it takes too
    *   much time or memory
    */
   read<Name extends BodyName>(task: StatementTask<Name>, wait: BodyWait): Promise<StatementBody<Name>>;
@@ -82,7 +82,7 @@ interface BodyThread {
 
 /**
  * Threads that read large bodies. Owners have turns ({@link BodyTurns}), and a body has so much CPU time: a thread that needs more is
- * replaced. Bodies wait in memory that `Shares` of bodies bound. A thread starts when a body needs it.
+ * replaced. Bodies wait in memory that `Shares` of bodies bound. The threads start with the first body.
  */
 export class BodyThreads implements BodyReader, AsyncDisposable {
   readonly #heapMib: number;
@@ -163,18 +163,29 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
       const now = performance.now();
       const turn = this.#turns.next(now);
       if (turn === undefined) return;
-      this.#begin(thread === 'new' ? this.#start() : thread, turn.owner, turn.body, now);
+      this.#begin(thread, turn.owner, turn.body, now);
     }
   }
 
-  #freeThread(): BodyThread | 'new' | undefined {
+  /** A thread without a body, rather one that is ready. */
+  #freeThread(): BodyThread | undefined {
+    let free: BodyThread | undefined;
     let working = 0;
     for (const thread of this.#threads) {
       if (thread.ending) continue;
-      if (thread.running === undefined) return thread;
-      working++;
+      if (thread.running !== undefined) working++;
+      else if (free?.cpuMs === undefined) free = thread;
     }
-    return working < THREADS && this.#threads.size < THREADS + MAX_ENDING ? 'new' : undefined;
+    return free ?? (working < THREADS ? this.#startAll() : undefined);
+  }
+
+  /** Starts the threads that are missing. @returns one of them */
+  #startAll(): BodyThread | undefined {
+    let missing = THREADS;
+    for (const { ending } of this.#threads) if (!ending) missing--;
+    let started: BodyThread | undefined;
+    for (; missing > 0 && this.#threads.size < THREADS + MAX_ENDING; missing--) started = this.#start();
+    return started;
   }
 
   #begin(thread: BodyThread, owner: string, body: WaitingBody, sinceMs: number): void {
@@ -204,6 +215,7 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
     }
     thread.ending = true;
     void thread.worker.terminate();
+    this.#startAll();
     this.#finish(thread, ({ fail }) => fail(tooSlow()));
   }
 

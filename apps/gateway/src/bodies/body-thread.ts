@@ -31,8 +31,8 @@ function send(message: ThreadMessage, transfer: readonly ArrayBuffer[] = []): vo
 function read(task: BodyTask): { readonly body: ReadBody; readonly transfer?: readonly ArrayBuffer[] } {
   switch (task.type) {
     case 'statements': {
-      const { name, bytes, flags } = task;
-      const body = sealStatementBody(name, readStatementBody(name, bytes), flags);
+      const { name, bytes, flags, tenant } = task;
+      const body = sealStatementBody(name, readStatementBody(name, bytes), flags, tenant);
       return body.sealed === undefined ? { body } : { body, transfer: [body.sealed.tail.buffer] };
     }
     case 'other':

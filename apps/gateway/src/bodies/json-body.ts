@@ -12,14 +12,15 @@ import type { LargeBody } from './large-body.ts';
 import { type OtherBodies, type OtherBodyName, readOtherBody } from './other-bodies.ts';
 import { parseJson, validate } from './parse-body.ts';
 import { type BodyName, readStatementBody, type StatementBody } from './statement-body.ts';
+import { takesLong } from './takes-long.ts';
 
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 
 /** A body of this size is read at once; it counts before it has arrived. */
 const SMALL_BYTES = 16 * 1024;
 
-/** A body of this size is read by another thread: the event loop reads a smaller one in a millisecond or two. */
-export const APART_BYTES = 64 * 1024;
+/** A body that the event loop reads whatever is in it: it is of few routes, and has a name or two. */
+const MAX_LOOP_BYTES = 64 * 1024;
 
 /**
  * A body that is refused is read up to this, and dropped, before the answer: a client that is still sending when the connection
@@ -73,7 +74,7 @@ export async function readJsonBody<Schema extends z.ZodType>(
   c: Context<GatewayEnv>,
   schema: Schema,
 ): Promise<z.output<Schema>> {
-  const bytes = await readBytes(c, APART_BYTES);
+  const bytes = await readBytes(c, MAX_LOOP_BYTES);
   await c.get('body')?.nextTurn();
   return validate(schema, parseJson(bytes));
 }
@@ -98,7 +99,8 @@ export async function readStatements<Name extends BodyName>(
     requestId: c.get('requestId'),
     detached: name === 'enqueue',
   };
-  return apart.reader.read({ name, bytes, flags }, apart.wait);
+  const tenant = c.req.param('tenant');
+  return apart.reader.read({ name, bytes, flags, tenant }, apart.wait);
 }
 
 /**
@@ -126,7 +128,7 @@ async function receive(
 }> {
   const bytes = await readBytes(c, maxBodyBytes);
   const large = c.get('body');
-  if (large === undefined || bodies === undefined || bytes.byteLength < APART_BYTES) {
+  if (large === undefined || bodies === undefined || !takesLong(bytes)) {
     await large?.nextTurn();
     return { bytes };
   }
@@ -171,7 +173,18 @@ async function readAtMost(
   }
   if (size > maxBytes) throw tooLarge(maxBytes);
   if (refusal !== undefined) throw refusal;
-  return Buffer.concat(chunks, size);
+  return concat(chunks, size);
+}
+
+/** In a buffer of its own, which can be given to another thread: Buffer.concat() takes small ones from a pool. */
+function concat(chunks: readonly Uint8Array[], size: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
 }
 
 /** @returns why there is no room for so many bytes more */

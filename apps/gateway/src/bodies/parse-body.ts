@@ -10,12 +10,28 @@ const STRICT_UTF8 = new TextDecoder('utf-8', { fatal: true });
  * @param parseText default: large integers are kept exactly, see `exact-json.ts`
  * @throws OnewriterError INVALID_ARGUMENT
  */
-export function parseJson(bytes: Uint8Array, parseText: (text: string) => unknown = parseExactJson): unknown {
+export function parseJson(
+  source: Uint8Array | string,
+  parseText: (text: string) => unknown = parseExactJson,
+): unknown {
   try {
-    return parseText(STRICT_UTF8.decode(bytes));
+    return parseText(decode(source));
   } catch (cause) {
     throw new OnewriterError('INVALID_ARGUMENT', 'The request body is not JSON in UTF-8.', {}, cause);
   }
+}
+
+/** Parses a line of a body. @throws OnewriterError INVALID_ARGUMENT */
+export function parseLine(source: Uint8Array | string): unknown {
+  try {
+    return parseExactJson(decode(source));
+  } catch (cause) {
+    throw new OnewriterError('INVALID_ARGUMENT', 'The line is not JSON.', {}, cause);
+  }
+}
+
+function decode(source: Uint8Array | string): string {
+  return typeof source === 'string' ? source : STRICT_UTF8.decode(source);
 }
 
 /** Validates what came as JSON. @throws OnewriterError INVALID_ARGUMENT naming the field */

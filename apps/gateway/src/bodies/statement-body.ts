@@ -1,4 +1,11 @@
-import { classifyStatement, type StatementClass } from '@onewriter/protocol';
+import {
+  classifyStatement,
+  fromWireError,
+  OnewriterError,
+  type StatementClass,
+  toWireError,
+  type WireError,
+} from '@onewriter/protocol';
 import type { SealedWrite, TransactionStatement } from '@onewriter/sdk';
 import { type OperationFlags, sealScript, sealStatement, sealTransaction } from '@onewriter/sdk/sealed';
 import {
@@ -12,7 +19,7 @@ import {
 import { assertParameterCounts, decodeJsonParameters } from '../http/parameter-values.ts';
 import { atStatement } from '../http/statement-index.ts';
 import { DropInQuery, DropInTransaction } from './drop-in-bodies.ts';
-import { parseJson, validate } from './parse-body.ts';
+import { parseJson, parseLine, validate } from './parse-body.ts';
 
 /** A statement of a body, with its parameters as they came. */
 interface RawStatement {
@@ -78,17 +85,33 @@ export interface StatementBody<Name extends BodyName = BodyName> {
   readonly statement: StatementClass | undefined;
   /** None where they are sealed. */
   readonly statements: readonly TransactionStatement[];
-  /** The write that they are, ready to be sent. */
+  /** The write that they are, ready to be sent; see {@link sealedOf}. */
   readonly sealed?: SealedWrite | undefined;
+  /** Why they are none. It is thrown where the write is sent: until then a request may be refused for another reason. */
+  readonly refusal?: WireError | undefined;
 }
 
 /**
- * Reads a body: parses it, validates it, decodes its parameters. For 8 MB it takes a tenth of a second and more.
+ * The write of a body that was sealed; undefined where the client encodes it. Called where the client would be, so that answers do not
+ * depend on the size of a body.
+ * @throws OnewriterError as Tenant.execute(), transaction() and exec()
+ */
+export function sealedOf({ sealed, refusal }: StatementBody): SealedWrite | undefined {
+  if (refusal !== undefined) throw fromWireError(refusal);
+  return sealed;
+}
+
+/**
+ * Reads a body: parses it, validates it, decodes its parameters. For 8 MB it takes a tenth of a second, and seconds where it has very
+ * many names.
  * @throws OnewriterError INVALID_ARGUMENT naming the field; INVALID_VALUE; STATEMENT_TOO_LARGE; as {@link classifyStatement}
  */
-export function readStatementBody<Name extends BodyName>(name: Name, bytes: Uint8Array): StatementBody<Name> {
+export function readStatementBody<Name extends BodyName>(
+  name: Name,
+  source: Uint8Array | string,
+): StatementBody<Name> {
   const { kind, schema, split } = FORMS[name] as unknown as BodyForm<z.ZodType, FieldsOf<Name>>;
-  const parsed = parseJson(bytes);
+  const parsed = name === 'enqueueLine' ? parseLine(source) : parseJson(source);
   assertParameterCounts(parsed);
   const { fields, statements } = split(validate(schema, parsed));
   const statement = kind === 'statement' ? classifyStatement(statements[0]!.sql) : undefined;
@@ -108,34 +131,42 @@ export function readStatementBody<Name extends BodyName>(name: Name, bytes: Uint
 
 /**
  * Seals what a body writes, so that the thread that sends it has little to do. A read, and a script that is a dump (1 MB at most), stay
- * as they are.
- * @throws OnewriterError as Tenant.execute(), transaction() and exec()
+ * as they are; so does what is refused, with the reason.
+ * @param tenant for errors
  */
 export function sealStatementBody<Name extends BodyName>(
   name: Name,
   body: StatementBody<Name>,
   flags: OperationFlags,
+  tenant?: string | undefined,
 ): StatementBody<Name> {
   const { fields, statement, statements } = body;
   if (statement?.kind === 'read') return body;
   const ownFlags = 'idempotencyKey' in fields ? { ...flags, idempotencyKey: fields.idempotencyKey } : flags;
-  const sealed = seal(FORMS[name].kind, statements, ownFlags);
-  return sealed === undefined ? body : { ...body, statements: [], sealed };
+  const ownTenant = 'tenantId' in fields ? fields.tenantId : tenant;
+  try {
+    const sealed = seal(FORMS[name].kind, statements, ownFlags, ownTenant);
+    return sealed === undefined ? body : { ...body, statements: [], sealed };
+  } catch (error) {
+    if (!(error instanceof OnewriterError)) throw error;
+    return { ...body, statements: [], refusal: toWireError(error) };
+  }
 }
 
 function seal(
   kind: SealedWrite['kind'],
   statements: readonly TransactionStatement[],
   flags: OperationFlags,
+  tenant: string | undefined,
 ): SealedWrite | undefined {
   const [first] = statements;
   switch (kind) {
     case 'statement':
       return sealStatement(first!.sql, first!.params ?? [], flags);
     case 'transaction':
-      return sealTransaction(statements, flags);
+      return sealTransaction(statements, flags, tenant);
     case 'script':
-      return sealScript(first!.sql, flags);
+      return sealScript(first!.sql, flags, tenant);
     default:
       return kind satisfies never;
   }

@@ -14,6 +14,13 @@ export function assertAllowed(statements: readonly string[], first = 0): void {
   });
 }
 
+/** Refuses a script without a statement. @throws OnewriterError INVALID_ARGUMENT */
+export function assertStatements(statements: readonly string[], tenant: string | undefined): void {
+  if (statements.length > 0) return;
+  const details = tenant === undefined ? {} : { tenant };
+  throw new OnewriterError('INVALID_ARGUMENT', 'There is no statement in this script.', details);
+}
+
 /** The statements of a transaction, to be encoded. @throws OnewriterError INVALID_ARGUMENT, STATEMENT_TOO_LARGE; as {@link assertAllowed} */
 export function checkTransaction(
   statements: readonly TransactionStatement[],

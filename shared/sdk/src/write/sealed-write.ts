@@ -1,12 +1,6 @@
-import {
-  classifyStatement,
-  describeStatement,
-  OnewriterError,
-  type SqlParameters,
-  splitScript,
-} from '@onewriter/protocol';
+import { classifyStatement, describeStatement, type SqlParameters, splitScript } from '@onewriter/protocol';
 import type { SealedWrite, TransactionStatement } from '../types.ts';
-import { assertAllowed, checkTransaction } from './assert-writes.ts';
+import { assertAllowed, assertStatements, checkTransaction } from './assert-writes.ts';
 import { isDump } from './dump-script.ts';
 import {
   type EncodedWrite,
@@ -33,20 +27,28 @@ export function sealStatement(sql: string, params: SqlParameters, flags: Operati
   return seal('statement', encodeStatement({ sql, params }, flags));
 }
 
-/** Seals a transaction. @throws OnewriterError as Tenant.transaction() */
+/** Seals a transaction. @param tenant for its errors. @throws OnewriterError as Tenant.transaction() */
 export function sealTransaction(
   statements: readonly TransactionStatement[],
   flags: OperationFlags,
+  tenant?: string | undefined,
 ): SealedWrite {
-  return seal('transaction', encodeTransaction(checkTransaction(statements), flags));
+  return seal('transaction', encodeTransaction(checkTransaction(statements, tenant), flags));
 }
 
-/** Seals a script. @returns undefined for a dump, which is another kind of write. @throws OnewriterError as Tenant.exec() */
-export function sealScript(script: string, flags: OperationFlags): SealedWrite | undefined {
+/**
+ * Seals a script.
+ * @param tenant for its errors
+ * @returns undefined for a dump, which is another kind of write
+ * @throws OnewriterError as Tenant.exec()
+ */
+export function sealScript(
+  script: string,
+  flags: OperationFlags,
+  tenant?: string | undefined,
+): SealedWrite | undefined {
   const statements = splitScript(script);
-  if (statements.length === 0) {
-    throw new OnewriterError('INVALID_ARGUMENT', 'There is no statement in this script.');
-  }
+  assertStatements(statements, tenant);
   if (isDump(statements)) return undefined;
   assertAllowed(statements);
   return seal('script', encodeScript(script, flags));

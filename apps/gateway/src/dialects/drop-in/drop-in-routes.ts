@@ -5,6 +5,7 @@ import type { StatementResult } from '@onewriter/sdk';
 import type { Context } from 'hono';
 import { DropInQuery, DropInTransaction } from '../../bodies/drop-in-bodies.ts';
 import { readStatements } from '../../bodies/json-body.ts';
+import { sealedOf } from '../../bodies/statement-body.ts';
 import type { GatewayEnv } from '../../gateway-env.ts';
 import type { GatewayOptions } from '../../gateway-options.ts';
 import { admitWrite } from '../../http/admit-write.ts';
@@ -96,7 +97,7 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
   app.openAPIRegistry.registerPath(transactionRoute);
   app.post('/query', async c => {
     const body = await readStatements(c, 'dropInQuery', options);
-    const { fields, statements, sealed } = body;
+    const { fields, statements } = body;
     const statement = body.statement!;
     const tenantId = await authorizeTenant(c, options.limits, fields.tenantId, 'read');
     if (statement.kind === 'write') assertAccess(c.get('access'), 'write', tenantId);
@@ -117,6 +118,7 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
     }
     const wait = await admitWrite(c, options, tenantId);
     const database = options.onewriter.tenant(tenantId);
+    const sealed = sealedOf(body);
     const shaped = { ...wait, rowMode: 'array' } as const;
     const result =
       sealed === undefined
@@ -133,11 +135,13 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
   });
 
   app.post('/transaction', async c => {
-    const { fields, statements, sealed } = await readStatements(c, 'dropInTransaction', options);
+    const body = await readStatements(c, 'dropInTransaction', options);
+    const { fields, statements } = body;
     // Also one that only reads: all its statements see one state because the writer runs them.
     const tenantId = await authorizeTenant(c, options.limits, fields.tenantId, 'write');
     const wait = await admitWrite(c, options, tenantId);
     const database = options.onewriter.tenant(tenantId);
+    const sealed = sealedOf(body);
     const shaped = { ...wait, rowMode: 'array' } as const;
     const results =
       sealed === undefined

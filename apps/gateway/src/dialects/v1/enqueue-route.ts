@@ -1,14 +1,12 @@
-import { classifyStatement, OnewriterError, type StatementClass, toWireError } from '@onewriter/protocol';
+import { OnewriterError, type StatementClass, toWireError } from '@onewriter/protocol';
 import type { Receipt, Tenant } from '@onewriter/sdk';
 import type { Context } from 'hono';
-import { parseExactJson } from '../../bodies/exact-json.ts';
-import { APART_BYTES, readStatements } from '../../bodies/json-body.ts';
-import { validate } from '../../bodies/parse-body.ts';
-import type { StatementBody } from '../../bodies/statement-body.ts';
+import { readStatements } from '../../bodies/json-body.ts';
+import { readStatementBody, type StatementBody, sealedOf } from '../../bodies/statement-body.ts';
+import { takesLong } from '../../bodies/takes-long.ts';
 import type { GatewayEnv } from '../../gateway-env.ts';
 import { admitWrite } from '../../http/admit-write.ts';
 import { asOnewriterError } from '../../http/error-response.ts';
-import { assertParameterCounts, decodeJsonParameters } from '../../http/parameter-values.ts';
 import { readIdempotencyKey } from '../../http/request-headers.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { ownerOf } from '../../security/shares.ts';
@@ -67,11 +65,13 @@ export function addEnqueueRoute(api: Api): void {
   const { options, guards } = api;
   const single = async (c: Context<GatewayEnv>) => {
     const tenantId = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
-    const { fields, statement, statements, sealed } = await readStatements(c, 'enqueue', options);
-    assertEnqueues(statement!);
+    const body = await readStatements(c, 'enqueue', options);
+    const { fields, statements } = body;
+    assertEnqueues(body.statement!);
     const wait = await admitWrite(c, options, tenantId, fields.timeoutMs);
     const tenant = options.onewriter.tenant(tenantId);
     let receipt: Receipt;
+    const sealed = sealedOf(body);
     if (sealed === undefined) {
       const { sql, params } = statements[0]!;
       receipt = await tenant.enqueue(sql, params, { ...wait, idempotencyKey: readIdempotencyKey(c) });
@@ -138,9 +138,9 @@ async function* enqueueLines(
       }
       // Answers of writes under way release their room; with none under way there is always room for one.
       while (answers.length >= MAX_UNDER_WAY || !room.tryTake(line.length)) yield await answers.shift()!;
-      const apart = line.length < APART_BYTES ? undefined : readApart(line);
+      const apart = takesLong(line) ? readApart(line) : undefined;
       worked += LINE_COST + (apart === undefined ? line.length : 0);
-      const sent = apart === undefined ? sendLine(tenant, line, wait) : sendRead(tenant, apart, wait);
+      const sent = sendLine(tenant, apart ?? line, wait);
       answers.push(toAnswer(index++, sent).finally(() => room.give(1, line.length)));
       // The lines after it are sent after it.
       await apart?.catch(() => {}); // its answer says so
@@ -167,42 +167,28 @@ interface SendOptions {
 }
 
 /**
+ * @param line as text, or what another thread reads it as
  * @returns the id of its receipt
  * @throws OnewriterError as Tenant.enqueue; INVALID_ARGUMENT for a statement that only reads
  */
-async function sendLine(tenant: Tenant, line: string, wait: SendOptions): Promise<string> {
-  const parsed = parseLine(line);
-  assertParameterCounts(parsed);
-  const write = validate(EnqueueLine, parsed);
-  assertEnqueues(classifyStatement(write.sql));
-  const params = decodeJsonParameters(write.params);
-  const receipt = await tenant.enqueue(write.sql, params, { ...wait, idempotencyKey: write.idempotencyKey });
-  return receipt.id;
-}
-
-/** As {@link sendLine}, of a line that another thread reads. */
-async function sendRead(
+async function sendLine(
   tenant: Tenant,
-  reading: Promise<StatementBody<'enqueueLine'>>,
+  line: string | Promise<StatementBody<'enqueueLine'>>,
   wait: SendOptions,
 ): Promise<string> {
-  const { statement, sealed } = await reading;
-  assertEnqueues(statement!);
-  return (await tenant.enqueueSealed(sealed!, wait)).id;
+  const body = typeof line === 'string' ? readStatementBody('enqueueLine', line) : await line;
+  assertEnqueues(body.statement!);
+  const sealed = sealedOf(body);
+  if (sealed !== undefined) return (await tenant.enqueueSealed(sealed, wait)).id;
+  const { sql, params } = body.statements[0]!;
+  const { idempotencyKey } = body.fields;
+  return (await tenant.enqueue(sql, params, { ...wait, idempotencyKey })).id;
 }
 
 /** @throws OnewriterError INVALID_ARGUMENT */
 function assertEnqueues(statement: StatementClass): void {
   if (statement.kind === 'write') return;
   throw new OnewriterError('INVALID_ARGUMENT', 'This statement only reads; enqueue is for writes.');
-}
-
-function parseLine(line: string): unknown {
-  try {
-    return parseExactJson(line);
-  } catch (cause) {
-    throw new OnewriterError('INVALID_ARGUMENT', 'The line is not JSON.', {}, cause);
-  }
 }
 
 /** Where to ask for a write's outcome. */

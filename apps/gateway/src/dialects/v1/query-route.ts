@@ -3,7 +3,7 @@ import { assertAccess } from '@onewriter/runtime';
 import type { ExecuteResult, SqlRowArray, StatementResult } from '@onewriter/sdk';
 import type { Context } from 'hono';
 import { readStatements } from '../../bodies/json-body.ts';
-import type { StatementBody } from '../../bodies/statement-body.ts';
+import { type StatementBody, sealedOf } from '../../bodies/statement-body.ts';
 import type { GatewayEnv } from '../../gateway-env.ts';
 import type { GatewayOptions } from '../../gateway-options.ts';
 import { admitWrite } from '../../http/admit-write.ts';
@@ -64,7 +64,7 @@ export function addQueryRoute(api: Api): void {
   addRoute(api, route, api.guards.token, api.guards.jsonBody, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'read');
     const body = await readStatements(c, 'query', options);
-    const { fields, statements, sealed } = body;
+    const { fields, statements } = body;
     const statement = body.statement!;
     const values = fields.values;
     // The SDK asks for tagged values and wants arrays.
@@ -83,6 +83,7 @@ export function addQueryRoute(api: Api): void {
     const database = options.onewriter.tenant(tenant);
     const shaped = { rowMode: 'array', safeIntegers: values === 'tagged', ...wait } as const;
     let result: StatementResult<SqlRowArray> | ExecuteResult<SqlRowArray>;
+    const sealed = sealedOf(body);
     if (sealed === undefined) {
       const { sql, params } = statements[0]!;
       result = await database.execute(sql, params, { idempotencyKey: readIdempotencyKey(c), ...shaped });

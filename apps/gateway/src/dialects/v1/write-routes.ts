@@ -1,4 +1,5 @@
 import { readStatements } from '../../bodies/json-body.ts';
+import { sealedOf } from '../../bodies/statement-body.ts';
 import { admitWrite } from '../../http/admit-write.ts';
 import { readIdempotencyKey } from '../../http/request-headers.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
@@ -49,9 +50,11 @@ export function addWriteRoutes(api: Api): void {
   addRoute(api, transaction, guards.token, guards.jsonBody, async c => {
     // Also one that only reads: all its statements see one state because the writer runs them.
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
-    const { fields, statements, sealed } = await readStatements(c, 'transaction', options);
+    const body = await readStatements(c, 'transaction', options);
+    const { fields, statements } = body;
     const wait = await admitWrite(c, options, tenant, fields.timeoutMs);
     const database = options.onewriter.tenant(tenant);
+    const sealed = sealedOf(body);
     const shaped = { rowMode: 'array', safeIntegers: fields.values === 'tagged', ...wait } as const;
     const results =
       sealed === undefined
@@ -65,9 +68,11 @@ export function addWriteRoutes(api: Api): void {
 
   addRoute(api, script, guards.token, guards.jsonBody, async c => {
     const tenant = await authorizeTenant(c, options.limits, c.req.param('tenant'), 'write');
-    const { fields, statements, sealed } = await readStatements(c, 'script', options);
+    const body = await readStatements(c, 'script', options);
+    const { fields, statements } = body;
     const wait = await admitWrite(c, options, tenant, fields.timeoutMs);
     const database = options.onewriter.tenant(tenant);
+    const sealed = sealedOf(body);
     const { commitSeq } =
       sealed === undefined
         ? await database.exec(statements[0]!.sql, { idempotencyKey: readIdempotencyKey(c), ...wait })
