@@ -20,7 +20,7 @@ export async function askMark(
   const question = { key: idempotencyKey, fingerprint, at: -1, rows: [], hash: NO_MARK.h, maxRefused: 0 };
   for (;;) {
     try {
-      const result = await tenant.importRows(question, { timeoutMs: writeTimeoutMs });
+      const result = await tenant.importRows(question, { timeoutMs: writeTimeoutMs, signal: gone });
       if (result.type === 'elsewhere') return result;
       throw new TypeError('A piece without a place was applied.');
     } catch (thrown) {

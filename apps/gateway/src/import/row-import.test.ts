@@ -1,5 +1,5 @@
-import { hashRow, type ImportMark, NO_MARK, OnewriterError, RowsHash } from '@onewriter/protocol';
-import type { ImportPiece, ImportPieceResult, Tenant } from '@onewriter/sdk';
+import { hashRow, type ImportMark, NO_MARK, OnewriterError, onAbort, RowsHash } from '@onewriter/protocol';
+import type { ImportPiece, ImportPieceResult, Tenant, WaitOptions } from '@onewriter/sdk';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { StreamRooms } from '../streams/stream-room.ts';
@@ -237,33 +237,51 @@ describe('importRows', () => {
     expect(rooms.used).toEqual({ streams: 0, writes: 0, bytes: 0 });
   });
 
-  it('sends nothing more when its sender is gone, and settles what was sent', async () => {
-    const writer = new FakeWriter([]);
+  it('ends at once when its sender is gone, and says what may have been applied', async () => {
     const gone = new AbortController();
     const rooms = new StreamRooms();
-    let open = () => {};
-    const opened = new Promise<void>(resolve => {
-      open = resolve;
-    });
     let sent = 0;
+    let asked = 0;
+    // As the client does it: what is on its way when the caller leaves may be applied.
     const tenant = {
-      importRows: async (piece: ImportPiece) => {
-        if (piece.at !== -1) {
-          sent += piece.rows.length;
-          await opened;
+      importRows: (piece: ImportPiece, { signal }: WaitOptions) => {
+        if (signal!.aborted) return Promise.reject(new OnewriterError('ABORTED', 'gone'));
+        if (piece.at === -1) {
+          asked++;
+          return Promise.resolve({ type: 'elsewhere', mark: NO_MARK, commitSeq: 0 });
         }
-        return await writer.tenant.importRows(piece);
+        sent += piece.rows.length;
+        return new Promise((_, reject) => {
+          onAbort(signal!, () => reject(new OnewriterError('OUTCOME_UNKNOWN', 'on its way')));
+        });
       },
     } as unknown as Tenant;
-    const ending = run(writer, numbers(10_000), { tenant, gone: gone.signal, rooms, size: 500 });
+    const ending = run(new FakeWriter([]), numbers(10_000), { tenant, gone: gone.signal, rooms, size: 500 });
     // All of its room is taken: it reads no further.
     while (rooms.used.writes < rooms.limits.maxStreamWrites) await new Promise(setImmediate);
     gone.abort();
-    open();
     const { end } = await ending;
-    expect(end).toMatchObject({ event: 'failed', error: { code: 'ABORTED' }, accepted: sent, unknown: 0 });
+    expect(end).toMatchObject({ event: 'failed', error: { code: 'ABORTED' }, accepted: 0, unknown: sent });
     expect(sent).toBeGreaterThan(0);
-    expect(writer.applied).toHaveLength(sent);
+    expect(asked).toBe(1);
     expect(rooms.used).toEqual({ streams: 0, writes: 0, bytes: 0 });
+  });
+
+  it('ends at once when its sender is gone while refused rows are tried again', async () => {
+    const gone = new AbortController();
+    const earlier = new FakeWriter([], new Set(['3']));
+    await run(earlier, numbers(20));
+    const tenant = {
+      importRows: (piece: ImportPiece, { signal }: WaitOptions) => {
+        if (piece.at === -1) return earlier.tenant.importRows(piece);
+        return new Promise((_, reject) => {
+          onAbort(signal!, () => reject(new OnewriterError('OUTCOME_UNKNOWN', 'on its way')));
+          gone.abort();
+        });
+      },
+    } as unknown as Tenant;
+    const { end, rejected } = await run(earlier, numbers(20), { tenant, gone: gone.signal });
+    expect(end).toMatchObject({ event: 'failed', error: { code: 'ABORTED' }, rejected: 0, unknown: 1 });
+    expect(rejected).toEqual([]);
   });
 });

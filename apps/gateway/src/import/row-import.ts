@@ -77,7 +77,8 @@ export async function* importRows(
     if (run.failure === undefined) await run.endOfFile();
     isRead = true;
   } catch (error) {
-    failure = asOnewriterError(error);
+    // Where the sender is gone, that is the reason of all others.
+    failure = run.failure ?? asOnewriterError(error);
     isRead = failure.code !== 'ABORTED';
   } finally {
     // Its sender is gone, or the reader of its answer: what was not sent stays unsent.
@@ -311,7 +312,7 @@ class RowImport {
 
   /** @param at number of the first, or of each. */
   #apply(rows: readonly HeldRow[], at: ImportPiece['at']): Promise<ImportPieceResult> {
-    const { tenant, idempotencyKey, fingerprint, maxRejected, writeTimeoutMs } = this.#options;
+    const { tenant, idempotencyKey, fingerprint, maxRejected, writeTimeoutMs, gone } = this.#options;
     const hash = new RowsHash();
     for (const held of rows) if (held.row !== undefined) hash.toggle(held.hash!);
     const piece: ImportPiece = {
@@ -322,7 +323,7 @@ class RowImport {
       hash: hash.toString(),
       maxRefused: maxRejected,
     };
-    return tenant.importRows(piece, { timeoutMs: writeTimeoutMs });
+    return tenant.importRows(piece, { timeoutMs: writeTimeoutMs, signal: gone });
   }
 
   // — settling —
@@ -564,7 +565,10 @@ class RowImport {
           const middle = Math.ceil(left.length / 2);
           await this.#tryAgain(left.slice(0, middle));
           left = left.slice(middle);
-        } else throw error;
+        } else {
+          if (error.code === 'OUTCOME_UNKNOWN') this.#unknown += left.length;
+          throw error;
+        }
       }
     }
   }
