@@ -54,8 +54,9 @@ import { readRunningNotes, removeRunningNotes } from '../recovery/running-notes.
 import { ClientPresence } from '../tenant/client-presence.ts';
 import { HeldTenants } from '../tenant/held-tenants.ts';
 import { Parked } from '../tenant/parked.ts';
+import { FINISH_AFTER_MS } from '../tenant/session/completion.ts';
+import { type SessionContext, TenantSession } from '../tenant/session/tenant-session.ts';
 import { TenantBackOff } from '../tenant/tenant-back-off.ts';
-import { FINISH_AFTER_MS, type SessionContext, TenantSession } from '../tenant/tenant-session.ts';
 import type { DataDirClaim } from './data-dir-claim.ts';
 import type { Lease, Raised } from './lease.ts';
 import { DataDirClock, SAVE_CLOCK_EVERY_MS } from './retention-clock.ts';

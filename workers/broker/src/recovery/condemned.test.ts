@@ -3,7 +3,7 @@ import type { Logger } from '@onewriter/runtime';
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../../test-support/random.ts';
 import type { RedisLink } from '../queue/redis-link.ts';
-import { chooseBatch } from '../tenant/batch-choice.ts';
+import { chooseBatch } from '../tenant/session/batch-choice.ts';
 import { Condemned } from './condemned.ts';
 
 const keys = groupKeys('default');

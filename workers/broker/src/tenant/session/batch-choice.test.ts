@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createRandom } from '../../test-support/random.ts';
+import { createRandom } from '../../../test-support/random.ts';
 import { type BatchCandidate, chooseBatch } from './batch-choice.ts';
 
 const ANY = Number.POSITIVE_INFINITY;

@@ -1,6 +1,6 @@
 import type { JobOutcome } from '@onewriter/writer';
 import { expect, it } from 'vitest';
-import { toFinishedJob } from '../tenant/tenant-session.ts';
+import { toFinishedJob } from './finished-record.ts';
 
 const OUTCOME = { client: 'c-1', writes: 2, failures: 1, duplicate: false, commitSeq: 7, results: '[]' };
 const keptOf = (outcome: JobOutcome) => JSON.parse(toFinishedJob(outcome).value);

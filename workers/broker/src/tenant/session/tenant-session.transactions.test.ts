@@ -1,9 +1,9 @@
 import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { createRandom } from '../../test-support/random.ts';
-import { JobMemory, SHARE_BYTES } from '../lanes/job-memory.ts';
-import type { Lane, LaneClient } from '../lanes/lane.ts';
+import { createRandom } from '../../../test-support/random.ts';
+import { JobMemory, SHARE_BYTES } from '../../lanes/job-memory.ts';
+import type { Lane, LaneClient } from '../../lanes/lane.ts';
 import type {
   Adopted,
   Finished,
@@ -12,7 +12,7 @@ import type {
   Taken,
   TakenJob,
   TenantQueue,
-} from '../queue/tenant-queue.ts';
+} from '../../queue/tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
 
 /*

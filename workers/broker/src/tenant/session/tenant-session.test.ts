@@ -1,12 +1,12 @@
 import { OnewriterError, PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createRandom } from '../../test-support/random.ts';
-import { JobMemory, type MemoryWaiter, SHARE_BYTES } from '../lanes/job-memory.ts';
-import type { Lane, LaneClient } from '../lanes/lane.ts';
-import { TenantLoads } from '../observe/status/tenant-load.ts';
-import type { InboxEvents } from '../queue/inbox-events.ts';
-import type { RedisLink } from '../queue/redis-link.ts';
+import { createRandom } from '../../../test-support/random.ts';
+import { JobMemory, type MemoryWaiter, SHARE_BYTES } from '../../lanes/job-memory.ts';
+import type { Lane, LaneClient } from '../../lanes/lane.ts';
+import { TenantLoads } from '../../observe/status/tenant-load.ts';
+import type { InboxEvents } from '../../queue/inbox-events.ts';
+import type { RedisLink } from '../../queue/redis-link.ts';
 import type {
   Adopted,
   Finished,
@@ -15,7 +15,7 @@ import type {
   Taken,
   TakenJob,
   TenantQueue,
-} from '../queue/tenant-queue.ts';
+} from '../../queue/tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
 
 /*

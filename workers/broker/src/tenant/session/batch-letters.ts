@@ -1,0 +1,82 @@
+import {
+  parseReceiptId,
+  parseWriteJob,
+  receiptId,
+  type WireError,
+  type WriteJobMessage,
+} from '@onewriter/protocol';
+import type { DeadLetter, JobOutcome } from '@onewriter/writer';
+import { factsOfWrite } from '../../observe/job-log.ts';
+import type { TakenJob } from '../../queue/tenant-queue.ts';
+import type { LoadedJob } from './held-job.ts';
+import type { SessionServices } from './session-parts.ts';
+
+/**
+ * Sets aside what failed for good in a committed batch, in the dead-letter queue.
+ * @returns undefined, without a promise, where there is nothing, which is the usual case
+ */
+export function setLettersAside(
+  tenant: string,
+  batch: readonly LoadedJob[],
+  outcomes: readonly JobOutcome[],
+  { deadLetters, condemned, link, log, metrics }: SessionServices,
+): Promise<unknown> | undefined {
+  const additions: Promise<unknown>[] = [];
+  for (const [index, outcome] of outcomes.entries()) {
+    const job = batch[index]!;
+    const refused = condemned.of(job.id);
+    if (outcome.deadLetters === undefined && refused === undefined) continue;
+    const letters = mergeLetters(job, outcome.deadLetters ?? [], refused);
+    if (letters.length === 0) continue;
+    for (const { receiptId: receipt, error } of letters) {
+      const facts = { tenant, ...factsOfWrite(job, parseReceiptId(receipt).index) };
+      log.warn({ ...facts, code: error.code }, `Set aside: ${error.message}`);
+    }
+    metrics.setAside(letters.length);
+    additions.push(link.retryUntilDone(() => deadLetters.add(tenant, job, letters)));
+  }
+  return additions.length === 0 ? undefined : Promise.all(additions);
+}
+
+/**
+ * The writer's letters, and one for each poisoned write without one: its caller waits, but people look for it here.
+ * @param condemned errors by index of the write; -1 is the whole job
+ */
+export function mergeLetters(
+  job: TakenJob,
+  letters: readonly DeadLetter[],
+  condemned: Readonly<Record<number, WireError>> | undefined,
+): readonly DeadLetter[] {
+  if (condemned === undefined) return letters;
+  let message: WriteJobMessage;
+  try {
+    message = parseWriteJob(job.data);
+  } catch {
+    return letters; // unreadable: refused as a whole, there is no write to keep
+  }
+  const known = new Set(letters.map(letter => letter.receiptId));
+  const whole = condemned[-1];
+  const more: DeadLetter[] = [];
+  for (const index of message.ops.keys()) {
+    const error = condemned[index] ?? whole;
+    const receipt = receiptId(job.id, index);
+    if (error !== undefined && !known.has(receipt)) {
+      more.push({ receiptId: receipt, sql: firstSql(message, index), error });
+    }
+  }
+  return [...letters, ...more];
+}
+
+/** The SQL text of a write, or of a transaction's first statement; '' where it is malformed. */
+function firstSql(message: WriteJobMessage, index: number): string {
+  const operation: unknown = message.ops[index];
+  if (operation === null || typeof operation !== 'object') return '';
+  const { s, x, t, q } = operation as {
+    s?: unknown;
+    x?: unknown;
+    t?: { s?: unknown }[];
+    q?: { s?: unknown }[];
+  };
+  const text = message.sql[Number(s ?? x ?? t?.[0]?.s ?? q?.[0]?.s ?? -1)];
+  return typeof text === 'string' ? text : '';
+}
