@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import type { TenantHolder } from './holders/index.ts';
-import { isPausedByPerson, stateOf, type TenantFacts, type TenantState } from './life-cycle.ts';
+import {
+  assertLifeCycle,
+  isPausedByPerson,
+  LIFE_CYCLE,
+  type PlannedTenantState,
+  stateOf,
+  TENANT_STATES,
+  type TenantFacts,
+  type TenantState,
+} from './life-cycle.ts';
 
 const holder = (name: string, expiresAt: string | null): TenantHolder => ({
   ...{ name, reason: '', who: 'ada', since: '2026-11-21T00:00:00.000Z', expiresAt },
@@ -40,4 +49,33 @@ describe('the state of a tenant', () => {
 it('waits for a person only where one holds it', () => {
   expect(isPausedByPerson([program('restore')])).toBe(false);
   expect(isPausedByPerson([program('restore'), PERSON])).toBe(true);
+});
+
+describe('the life-cycle of a tenant', () => {
+  const all = Object.keys(LIFE_CYCLE) as (TenantState | PlannedTenantState)[];
+  const closed = ['paused', 'restoring', 'deleting', 'moving', 'hibernated', 'graduated'] as const;
+
+  it('has each state, now and to come, and reaches it from new', () => {
+    expect(all).toEqual(
+      expect.arrayContaining([...TENANT_STATES, 'hibernated', 'waking', 'moving', 'graduated']),
+    );
+    const reached = new Set<string>(['new']);
+    for (const state of reached) for (const next of LIFE_CYCLE[state as TenantState]) reached.add(next);
+    expect([...reached].sort()).toEqual([...all].sort());
+  });
+
+  it.each(closed)('closes the file before %s, and looks at the holders before the next write', state => {
+    for (const from of all) {
+      const isAllowed = from === 'releasing' || (from === 'waking' && state === 'hibernated');
+      expect(LIFE_CYCLE[from].includes(state), `${from} to ${state}`).toBe(isAllowed);
+    }
+    expect(LIFE_CYCLE[state]).not.toContain('active');
+  });
+
+  it('refuses any other change, and names both states', () => {
+    expect(() => assertLifeCycle('acme', 'active', 'restoring')).toThrow(
+      'The tenant acme cannot go from "active" to "restoring".',
+    );
+    expect(() => assertLifeCycle('acme', 'active', 'releasing')).not.toThrow();
+  });
 });

@@ -1,4 +1,5 @@
 import type { TenantHolder } from './holders/index.ts';
+import { assertTransition, type Transitions } from './state-machine.ts';
 
 /*
  * A tenant's states, by one function for the SDK, gateway, command line and dashboard:
@@ -14,6 +15,9 @@ import type { TenantHolder } from './holders/index.ts';
  * "Active" says that writes are applied, whether the file is open at the moment or not. "Parked" means one thing: the broker has
  * found that the file takes no writes, and tries again. What people stop is paused. A deleted tenant has no state: it is not in
  * the catalogue.
+ *
+ * States are computed from facts (`stateOf`). The broker, which closes and opens the files, asserts each change that it makes
+ * (`LIFE_CYCLE`): a file is worked on only after `releasing`, and is written again only after another look at its holders.
  */
 
 export const TENANT_STATES = [
@@ -35,6 +39,38 @@ export const TENANT_STATES = [
  * - `parked`: its file takes no writes; the broker tries again.
  */
 export type TenantState = (typeof TENANT_STATES)[number];
+
+/** States that no tenant has yet, and that have their place in the life-cycle: replication, moves, PostgreSQL. */
+export type PlannedTenantState = 'hibernated' | 'waking' | 'moving' | 'graduated';
+
+/** The changes that the process which has the file open may make. */
+export const LIFE_CYCLE: Transitions<TenantState | PlannedTenantState> = {
+  new: ['active', 'parked', 'releasing'],
+  active: ['parked', 'releasing'],
+  parked: ['active', 'releasing'],
+  // Its file is closed, or its holders ended before that.
+  releasing: [
+    ...(['new', 'active', 'parked', 'paused', 'restoring', 'deleting'] as const),
+    ...(['moving', 'hibernated', 'graduated'] as const),
+  ],
+  // A holder came or ended: its holders are looked at again.
+  paused: ['releasing'],
+  restoring: ['releasing'],
+  deleting: ['releasing'],
+  moving: ['releasing'],
+  graduated: ['releasing'],
+  hibernated: ['waking', 'releasing'],
+  waking: ['active', 'hibernated', 'releasing'],
+};
+
+/** @throws AssertionError where a tenant in the state `from` may not enter `to`; it names both */
+export function assertLifeCycle(
+  tenant: string,
+  from: TenantState | PlannedTenantState,
+  to: TenantState | PlannedTenantState,
+): void {
+  assertTransition(LIFE_CYCLE, `The tenant ${tenant}`, from, to);
+}
 
 /** What a state is computed from. */
 export interface TenantFacts {
@@ -61,14 +97,19 @@ export function stateOf({ hasFile, holders, isReleased, isParked }: TenantFacts)
     const programs = holders.filter(holder => !endsByPerson(holder));
     // What only keeps others away, as a creation does, has no file to be closed.
     if (programs.some(({ name }) => name !== 'create') && !isReleased) return 'releasing';
-    for (const { name } of programs) {
-      const state = STATE_OF_HOLDER[name];
-      if (state !== undefined) return state;
-    }
-    return 'paused';
+    return closedStateOf(programs.map(({ name }) => name));
   }
   if (isParked) return 'parked';
   return hasFile ? 'active' : 'new';
+}
+
+/** The state of a tenant whose file is closed. @param holders names of those that keep it still */
+export function closedStateOf(holders: readonly string[]): TenantState {
+  for (const name of holders) {
+    const state = STATE_OF_HOLDER[name];
+    if (state !== undefined) return state;
+  }
+  return 'paused';
 }
 
 /** Whether a person ends this hold: a pause, a repeat offender's. The others end with their program. */

@@ -124,6 +124,29 @@ describe('a held tenant', () => {
     expect(model.forPerson).toEqual([expected]);
   });
 
+  it.each([
+    [['pause'], 'paused'],
+    [['repeat-offender'], 'paused'],
+    [['restore', 'pause'], 'restoring'],
+    [['delete'], 'deleting'],
+    [['create'], 'new'],
+  ])('held by %j goes through releasing to %s, and back when the hold ends', async (names, state) => {
+    const model = new Model();
+    model.names = names;
+    expect(model.held.stateOf('t')).toBeUndefined();
+    model.add();
+    expect(model.held.stateOf('t')).toBe('releasing');
+    await settle();
+    expect([model.held.stateOf('t'), model.isOpen]).toEqual([state, false]);
+    model.ring();
+    expect(model.held.stateOf('t')).toBe('releasing');
+    await settle();
+    expect(model.held.stateOf('t')).toBe(state);
+    model.remove();
+    await settle();
+    expect([model.held.stateOf('t'), model.held.size]).toEqual([undefined, 0]);
+  });
+
   it('is looked at again when a hold expires, also where it was renewed', async () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     onTestFinished(() => void vi.useRealTimers());

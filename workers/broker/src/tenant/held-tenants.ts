@@ -1,12 +1,15 @@
 import { OnewriterError } from '@onewriter/protocol';
 import { appendAudit, type Logger } from '@onewriter/runtime';
 import {
+  assertLifeCycle,
+  closedStateOf,
   describeHolder,
   type HolderName,
   type HoldRecord,
   holdKeys,
   pausesWhenLost,
   RELEASE_FILE,
+  type TenantState,
   toHolder,
 } from '@onewriter/tenants';
 import { nextTurn, turnWord } from '../leader/turn.ts';
@@ -16,10 +19,12 @@ import { defineScript, type RedisLink } from '../queue/redis-link.ts';
  * Held tenants: a program works on their file, so this broker keeps it closed and fetches nothing (ADR 0025).
  *
  *                 a fetch or a release notification says so          file closed, Redis knows it
- *   as usual ─────────────────────────────────────────▶ releasing ─────────────────────▶ held
+ *   active ───────────────────────────────────────────▶ releasing ─────────────────────▶ paused │ restoring │ deleting │ new
  *      ▲                                                    ▲ │                             │
  *      └──────────────── no hold is left ───────────────────┼─┘                             │
  *                                                           └──── any notification ◀────────┘
+ *
+ * Each change is asserted (`LIFE_CYCLE` in shared/tenants). A tenant that is created has the state new until its hold ends.
  *
  * The end of a hold sends a notification. The death of the holder's process does not: the holds are looked at again when the
  * next one expires.
@@ -49,7 +54,8 @@ export interface HeldTenantsOptions {
 }
 
 interface Held {
-  state: 'releasing' | 'held';
+  /** `active` only before the first look and after the last. */
+  state: TenantState;
   /** A release notification arrived since the holds were last looked at. */
   notified: boolean;
   /** The tenant's own notification arrived, so jobs wait. */
@@ -63,6 +69,8 @@ const FOR_PERSON: ReadonlySet<string> = new Set<HolderName>(['pause', 'delete', 
 
 interface Look {
   readonly isHeld: boolean;
+  /** Names of the holders. */
+  readonly holders: readonly string[];
   /** Jobs that wait or are active. */
   readonly jobs: number;
   /** Where it is held: time until the next hold expires, unless it is renewed. */
@@ -90,13 +98,18 @@ export class HeldTenants {
     return this.#tenants.size;
   }
 
+  /** The state that its holders give a tenant; undefined: it has none, as far as this leader knows. */
+  stateOf(tenant: string): TenantState | undefined {
+    return this.#tenants.get(tenant)?.state;
+  }
+
   /** Called on the tenant's notification. @returns false where it is not held: the notification is for its session. */
   onNotified(tenant: string): boolean {
     const held = this.#tenants.get(tenant);
     if (held === undefined) return false;
     held.hasWork = true;
     // During a look no job causes another one: the end of a hold sends a release notification.
-    if (held.state === 'held') this.#lookAgain(tenant, held);
+    if (held.state !== 'releasing') this.#lookAgain(tenant, held);
     return true;
   }
 
@@ -107,33 +120,41 @@ export class HeldTenants {
       this.#lookAgain(tenant, held);
       return;
     }
-    const added: Held = { state: 'held', notified: false, hasWork: false, timer: undefined };
+    const added: Held = { state: 'active', notified: false, hasWork: false, timer: undefined };
     this.#tenants.set(tenant, added);
     this.#lookAgain(tenant, added);
   }
 
   #lookAgain(tenant: string, held: Held): void {
     held.notified = true;
-    if (held.state === 'held') this.#run(tenant, held).catch(this.#options.onBug);
+    if (held.state !== 'releasing') this.#run(tenant, held).catch(this.#options.onBug);
+  }
+
+  #enter(tenant: string, held: Held, state: TenantState): void {
+    assertLifeCycle(tenant, held.state, state);
+    held.state = state;
   }
 
   async #run(tenant: string, held: Held): Promise<void> {
     const { onEnded, onFree } = this.#options;
-    held.state = 'releasing';
+    this.#enter(tenant, held, 'releasing');
     clearTimeout(held.timer);
     let endsInMs = 0;
+    let holderNames: readonly string[] = [];
     while (held.notified) {
       held.notified = false;
-      const { isHeld, jobs, nextEndMs } = await this.#look(tenant);
+      const { isHeld, holders, jobs, nextEndMs } = await this.#look(tenant);
       endsInMs = nextEndMs;
+      holderNames = holders;
       // A release notification during the look may be of a hold that was added since.
       if (isHeld || held.notified) continue;
+      this.#enter(tenant, held, 'active');
       this.#tenants.delete(tenant);
       onEnded(tenant);
       if (jobs > 0 || held.hasWork) onFree(tenant);
       return;
     }
-    held.state = 'held';
+    this.#enter(tenant, held, closedStateOf(holderNames));
     // A hold that is renewed meanwhile expires later: then it is looked at again.
     const timer = setTimeout(
       () => this.#lookAgain(tenant, held),
@@ -155,15 +176,18 @@ export class HeldTenants {
       ]),
     );
     // A hold that is added after this sends another notification.
-    if (isHeld === 0) return { isHeld: false, jobs: Number(waiting) + Number(begun), nextEndMs: 0 };
-    const isForPerson = (records as string[]).some(json =>
-      FOR_PERSON.has((JSON.parse(json) as HoldRecord).name),
+    if (isHeld === 0) {
+      return { isHeld: false, holders: [], jobs: Number(waiting) + Number(begun), nextEndMs: 0 };
+    }
+    const holders = (records as string[]).map(json => (JSON.parse(json) as HoldRecord).name);
+    await close(
+      tenant,
+      holders.some(name => FOR_PERSON.has(name)),
     );
-    await close(tenant, isForPerson);
-    return this.#recordReleased(tenant);
+    return { ...(await this.#recordReleased(tenant)), holders };
   }
 
-  async #recordReleased(tenant: string): Promise<Look> {
+  async #recordReleased(tenant: string): Promise<Omit<Look, 'holders'>> {
     const { link, group, epoch, onFenced } = this.#options;
     const { wait, active, meta, holds, prefix } = holdKeys(group, tenant);
     for (;;) {

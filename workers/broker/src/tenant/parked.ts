@@ -1,5 +1,6 @@
 import { groupKeys, type StatusParkedTenant, type WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
+import { assertLifeCycle, type TenantState } from '@onewriter/tenants';
 import type { RedisLink } from '../queue/redis-link.ts';
 
 /** Why a tenant cannot be written, as JSON in the group's hash. */
@@ -70,6 +71,7 @@ export class Parked {
     const known = this.#records.get(tenant);
     if (known?.code === error.code && known.message === error.message) return;
     const isPaused = error.code === 'TENANT_PAUSED';
+    this.#assertChange(tenant, stateByCode(error.code));
     this.#log.error(
       { tenant, code: error.code },
       isPaused ? `Tenant paused: ${error.message}` : `Tenant parked: ${error.message} Trying again.`,
@@ -100,12 +102,26 @@ export class Parked {
   }
 
   #remove(tenant: string, why: string): void {
-    if (!this.#records.delete(tenant)) return;
+    if (!this.#records.has(tenant)) return;
+    this.#assertChange(tenant, 'active');
+    this.#records.delete(tenant);
     this.#log.info({ tenant }, why);
     this.#save(this.#link.retryUntilDone(() => this.#link.call('HDEL', this.#key, tenant)));
+  }
+
+  /** Another reason for the same state is no change. */
+  #assertChange(tenant: string, to: TenantState): void {
+    const code = this.codeOf(tenant);
+    const from = code === undefined ? 'active' : stateByCode(code);
+    if (from !== to) assertLifeCycle(tenant, from, to);
   }
 
   #save(saving: Promise<unknown>): void {
     saving.catch(error => this.#log.warn({ err: error }, 'The list of parked tenants could not be saved'));
   }
+}
+
+/** A pause begins with the release of the file; then held-tenants.ts has the tenant. */
+function stateByCode(code: string): TenantState {
+  return code === 'TENANT_PAUSED' ? 'releasing' : 'parked';
 }
