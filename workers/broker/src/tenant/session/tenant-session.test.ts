@@ -1,178 +1,26 @@
-import { OnewriterError, PROTOCOL_VERSION } from '@onewriter/protocol';
+import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createRandom } from '../../../test-support/random.ts';
-import { JobMemory, type MemoryWaiter, SHARE_BYTES } from '../../lanes/job-memory.ts';
+import {
+  createModelServices,
+  delay,
+  FAKE_TIME,
+  ModelDoorbell,
+  ModelQueue,
+} from '../../../test-support/session-model.ts';
+import { type JobMemory, type MemoryWaiter, SHARE_BYTES } from '../../lanes/job-memory.ts';
 import type { Lane, LaneClient } from '../../lanes/lane.ts';
 import { TenantLoads } from '../../observe/status/tenant-load.ts';
 import type { InboxEvents } from '../../queue/inbox-events.ts';
 import type { RedisLink } from '../../queue/redis-link.ts';
-import type {
-  Adopted,
-  Finished,
-  FinishedJob,
-  TakeBounds,
-  Taken,
-  TakenJob,
-  TenantQueue,
-} from '../../queue/tenant-queue.ts';
+import type { TakenJob, TenantQueue } from '../../queue/tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
 
 /*
  * One session against a model of Redis and of a thread, in which every answer takes a random time and any may be lost,
- * before or after the command was executed. Time is fake and the order comes from a seed, so each run can be repeated.
+ * before or after the command was executed.
  */
-
-const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resolve, ms));
-
-/** The wait at the doorbell; commands sent behind it are executed when it ends. */
-class ModelDoorbell {
-  #notified = false;
-  #wake: (() => void) | undefined;
-  #behind: (() => void)[] = [];
-
-  ring(): void {
-    this.#notified = true;
-    this.#wake?.();
-  }
-
-  /** Resolves with true at a notification, or with false after a while. */
-  async wait(): Promise<boolean> {
-    if (!this.#notified) {
-      await Promise.race([delay(3_000), new Promise<void>(resolve => (this.#wake = resolve))]);
-    }
-    const notified = this.#notified;
-    this.#notified = false;
-    this.#wake = undefined;
-    for (const execute of this.#behind.splice(0)) execute();
-    return notified;
-  }
-
-  behind(execute: () => void): void {
-    this.#behind.push(execute);
-  }
-}
-
-/** A tenant's lists in Redis; index 0 is the oldest. */
-class ModelQueue {
-  wait: TakenJob[] = [];
-  active: TakenJob[] = [];
-  finished: string[] = [];
-  failed: string[] = [];
-  doubt = false;
-  /** Its broker is gone: its commands no longer arrive here. */
-  dead = false;
-  /** How often a fetch is answered that a newer leader had the queue. */
-  fenceRate = 0;
-  readonly #random: () => number;
-  readonly #lossRate: number;
-  /** Commands on one connection are executed in the order they were sent. */
-  #last: Promise<unknown> = Promise.resolve();
-
-  constructor(random: () => number, lossRate: number) {
-    this.#random = random;
-    this.#lossRate = lossRate;
-  }
-
-  async #execute<Result>(command: () => Result): Promise<Result> {
-    const turn = this.#last.then(async () => {
-      await delay(this.#random() * 3);
-      const fate = this.#random();
-      if (this.dead) await new Promise<never>(() => {});
-      if (fate < this.#lossRate / 2) throw new Error('connection lost before');
-      const result = command();
-      if (fate < this.#lossRate) throw new Error('connection lost after');
-      return result;
-    });
-    this.#last = turn.catch(() => {});
-    const result = await turn;
-    await delay(this.#random() * 2);
-    return result;
-  }
-
-  take(bounds: TakeBounds, bell?: ModelDoorbell | undefined): Promise<Taken> {
-    return bell === undefined ? this.#execute(() => this.#takeNow(bounds)) : this.#takeBehind(bell, bounds);
-  }
-
-  async #takeBehind(bell: ModelDoorbell, bounds: TakeBounds): Promise<Taken> {
-    const taken = await new Promise<Taken>((resolve, reject) => {
-      bell.behind(() => {
-        if (this.dead) return;
-        const fate = this.#random();
-        if (fate < this.#lossRate / 2) reject(new Error('connection lost before'));
-        let answer: Taken;
-        try {
-          answer = this.#takeNow(bounds);
-        } catch (error) {
-          reject(error);
-          return;
-        }
-        if (fate < this.#lossRate) reject(new Error('connection lost after'));
-        resolve(answer);
-      });
-    });
-    await delay(this.#random() * 2);
-    return taken;
-  }
-
-  #takeNow({ maxJobs, maxBytes, ifIdle = false }: TakeBounds): Taken {
-    if (this.#random() < this.fenceRate) throw new OnewriterError('FENCED', 'A newer broker has the queue.');
-    if (ifIdle && this.active.length > 0) return { jobs: [], waiting: this.wait.length };
-    const first = this.wait[0];
-    if (first !== undefined && first.data.length > maxBytes) {
-      return { jobs: [], waiting: this.wait.length, tooLarge: first.data.length };
-    }
-    const jobs: TakenJob[] = [];
-    for (let left = maxBytes; jobs.length < maxJobs; ) {
-      left -= this.wait[0]?.data.length ?? Number.POSITIVE_INFINITY;
-      if (left < 0) break;
-      jobs.push(this.wait.shift()!);
-    }
-    this.active.push(...jobs);
-    return { jobs, waiting: this.wait.length };
-  }
-
-  finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
-    return this.#execute(() => {
-      for (const { id, state } of jobs) {
-        const index = this.active.findIndex(job => job.id === id);
-        if (index < 0) continue;
-        this.active.splice(index, 1);
-        (state === 'failed' ? this.failed : this.finished).push(id);
-      }
-      return {
-        refused: [],
-        taken: bounds === undefined ? { jobs: [], waiting: 0 } : this.#takeNow(bounds),
-      };
-    });
-  }
-
-  adopt(): Promise<Adopted> {
-    return this.#execute(() => ({
-      jobs: this.active.map(({ id, data }) => ({ id, bytes: data.length })),
-      doubt: this.doubt,
-    }));
-  }
-
-  read(ids: readonly string[]): Promise<readonly TakenJob[]> {
-    return this.#execute(() => this.active.filter(({ id }) => ids.includes(id)));
-  }
-
-  forgetDoubt(): Promise<void> {
-    return this.#execute(() => {
-      this.doubt = false;
-    });
-  }
-
-  giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
-    return this.#execute(() => {
-      this.doubt ||= doubt;
-      const returned = ids.map(id => this.active.find(job => job.id === id)!);
-      this.active = this.active.filter(job => !ids.includes(job.id));
-      this.wait.unshift(...returned);
-    });
-  }
-}
 
 /** A thread with a ledger; refuses batches, and ends, at the given rates. */
 class ModelLanes {
@@ -309,24 +157,11 @@ function createWorld(random: () => number, rates: Rates): World {
   const answers = new Map<string, string>();
   const bugs: unknown[] = [];
   const parked = new Set<string>();
-  const crashCounts = new Map<string, number>();
-  const memory = new JobMemory(4 * SHARE_BYTES);
-  const quiet = () => {};
+  const services = createModelServices(random, bugs);
+  const { memory } = services;
   const context = {
+    ...services,
     lanes,
-    link: {
-      expedite: quiet,
-      async retryUntilDone<Result>(attempt: () => Promise<Result>): Promise<Result> {
-        for (;;) {
-          try {
-            return await attempt();
-          } catch (error) {
-            if (error instanceof OnewriterError) throw error;
-            await delay(random() * 20);
-          }
-        }
-      },
-    },
     inbox: {
       async publish(settlements: readonly { jobId: string; error?: { code: string } | undefined }[]) {
         await delay(random() * 5);
@@ -341,50 +176,11 @@ function createWorld(random: () => number, rates: Rates): World {
       },
     },
     presence: { isHere: async () => true },
-    deadLetters: { add: async () => {} },
-    condemned: {
-      of: () => undefined,
-      mustRunApart: (count: number) => count >= 1,
-      maxTogether: (count: number) => [Number.POSITIVE_INFINITY, 3][count] ?? 1,
-      crashCountsOf: async (ids: readonly string[]) => {
-        await delay(random() * 5);
-        return ids.map(id => crashCounts.get(id) ?? 0);
-      },
-      countCrash: async (ids: readonly string[]) => {
-        await delay(random() * 20);
-        return ids.map(id => {
-          const count = Math.min((crashCounts.get(id) ?? 0) + 1, 2);
-          crashCounts.set(id, count);
-          return count;
-        });
-      },
-      knows: ({ crashCount: count }: { crashCount: number }) => count > 0,
-      forget: async () => {},
-    },
-    backOff: { leftMs: () => 0, notePoison: async () => false },
     parked: {
       park: (tenant: string) => parked.add(tenant),
       release: (tenant: string) => parked.delete(tenant),
     },
-    metrics: {
-      applied: () => ({ writes: 0, failures: 0 }),
-      observe: quiet,
-      fetched: quiet,
-      refused: quiet,
-      setAside: quiet,
-      delay: { observe: quiet },
-    },
     loads: new TenantLoads(),
-    memory,
-    log: { warn: quiet, error: quiet, info: quiet },
-    walWatch: { observe: quiet },
-    observers: [],
-    epoch: () => 1,
-    afterCommit: quiet,
-    // Redis is asked for a higher epoch.
-    onFenced: () => delay(random() * 40),
-    finishSoon: quiet,
-    onBug: (error: unknown) => bugs.push(error),
   };
   const session = new TenantSession(
     'acme',
@@ -486,9 +282,7 @@ async function settle(world: World): Promise<void> {
 
 const inOrder = (ids: readonly string[]) => [...ids].sort((a, b) => Number(a.slice(2)) - Number(b.slice(2)));
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
-});
+beforeEach(() => void vi.useFakeTimers(FAKE_TIME));
 afterEach(() => {
   vi.useRealTimers();
 });

@@ -2,17 +2,9 @@ import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { ApplyOutcome, ApplyTask, JobOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createRandom } from '../../../test-support/random.ts';
-import { JobMemory, SHARE_BYTES } from '../../lanes/job-memory.ts';
+import { createModelServices, delay, FAKE_TIME, ModelQueue } from '../../../test-support/session-model.ts';
 import type { Lane, LaneClient } from '../../lanes/lane.ts';
-import type {
-  Adopted,
-  Finished,
-  FinishedJob,
-  TakeBounds,
-  Taken,
-  TakenJob,
-  TenantQueue,
-} from '../../queue/tenant-queue.ts';
+import type { TakenJob, TenantQueue } from '../../queue/tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
 
 /*
@@ -22,8 +14,6 @@ import { type SessionContext, TenantSession } from './tenant-session.ts';
 
 const LIMITS = { timeoutMs: 100, idleMs: 60, maxMs: 2_000 };
 
-const delay = (ms: number) => new Promise<void>(resolve => void setTimeout(resolve, ms));
-
 /** A job of the model. */
 interface ModelJob {
   readonly v: number;
@@ -31,95 +21,6 @@ interface ModelJob {
   readonly ops: readonly object[];
   readonly does: 'write' | 'begin' | 'step' | 'commit' | 'rollback';
   readonly tx?: string | undefined;
-}
-
-/** A tenant's lists in Redis; index 0 is the oldest. */
-class ModelQueue {
-  doubt = false;
-  wait: TakenJob[] = [];
-  active: TakenJob[] = [];
-  readonly finished = new Set<string>();
-  readonly #random: () => number;
-  readonly #lossRate: number;
-  #last: Promise<unknown> = Promise.resolve();
-
-  constructor(random: () => number, lossRate: number) {
-    this.#random = random;
-    this.#lossRate = lossRate;
-  }
-
-  async #execute<Result>(command: () => Result): Promise<Result> {
-    const turn = this.#last.then(async () => {
-      await delay(this.#random() * 3);
-      const fate = this.#random();
-      if (fate < this.#lossRate / 2) throw new Error('connection lost before');
-      const result = command();
-      if (fate < this.#lossRate) throw new Error('connection lost after');
-      return result;
-    });
-    this.#last = turn.catch(() => {});
-    const result = await turn;
-    await delay(this.#random() * 2);
-    return result;
-  }
-
-  take(bounds: TakeBounds): Promise<Taken> {
-    return this.#execute(() => this.#takeNow(bounds));
-  }
-
-  #takeNow({ maxJobs, ifIdle = false }: TakeBounds): Taken {
-    if (ifIdle && this.active.length > 0) return { jobs: [], waiting: this.wait.length };
-    const jobs = this.wait.splice(0, maxJobs);
-    this.active.push(...jobs);
-    return { jobs, waiting: this.wait.length };
-  }
-
-  takeFollowUps(): Promise<Taken> {
-    return this.#execute(() => {
-      const jobs = this.wait.filter(job => job.id.startsWith('s-'));
-      this.wait = this.wait.filter(job => !job.id.startsWith('s-'));
-      this.active.push(...jobs);
-      return { jobs, waiting: this.wait.length };
-    });
-  }
-
-  finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
-    return this.#execute(() => {
-      for (const { id } of jobs) {
-        this.active = this.active.filter(job => job.id !== id);
-        this.finished.add(id);
-      }
-      const taken = bounds === undefined ? { jobs: [], waiting: 0 } : this.#takeNow(bounds);
-      return { refused: [], taken };
-    });
-  }
-
-  adopt(): Promise<Adopted> {
-    return this.#execute(() => ({
-      jobs: this.active.map(({ id, data }) => ({ id, bytes: data.length })),
-      doubt: this.doubt,
-    }));
-  }
-
-  read(ids: readonly string[]): Promise<readonly TakenJob[]> {
-    return this.#execute(() => this.active.filter(({ id }) => ids.includes(id)));
-  }
-
-  forgetDoubt(): Promise<void> {
-    return this.#execute(() => {
-      this.doubt = false;
-    });
-  }
-
-  giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
-    return this.#execute(() => {
-      this.doubt ||= doubt;
-      // As the script: a job that is no longer active stays where it is.
-      const returned = ids.flatMap(id => this.active.find(job => job.id === id) ?? []);
-      this.active = this.active.filter(job => !ids.includes(job.id));
-      this.wait.unshift(...returned);
-    });
-  }
 }
 
 /** A thread with one connection: a ledger, and at most one open transaction. */
@@ -243,22 +144,9 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
   const answers = new Map<string, string>();
   const bugs: unknown[] = [];
   const gone = new Set<string>();
-  const crashCounts = new Map<string, number>();
-  const quiet = () => {};
   const context = {
+    ...createModelServices(random, bugs),
     lanes: thread,
-    link: {
-      expedite: quiet,
-      async retryUntilDone<Result>(attempt: () => Promise<Result>): Promise<Result> {
-        for (;;) {
-          try {
-            return await attempt();
-          } catch {
-            await delay(random() * 20);
-          }
-        }
-      },
-    },
     inbox: {
       async publish(
         settlements: readonly { jobId: string; results: string; answer?: string; error?: { code: string } }[],
@@ -274,45 +162,7 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
         return !gone.has(client);
       },
     },
-    deadLetters: { add: async () => {} },
-    condemned: {
-      of: () => undefined,
-      mustRunApart: (count: number) => count >= 1,
-      maxTogether: (count: number) => [Number.POSITIVE_INFINITY, 3][count] ?? 1,
-      crashCountsOf: async (ids: readonly string[]) => {
-        await delay(random() * 5);
-        return ids.map(id => crashCounts.get(id) ?? 0);
-      },
-      countCrash: async (ids: readonly string[]) => {
-        await delay(random() * 20);
-        return ids.map(id => {
-          const count = Math.min((crashCounts.get(id) ?? 0) + 1, 2);
-          crashCounts.set(id, count);
-          return count;
-        });
-      },
-      knows: () => false,
-      forget: async () => {},
-    },
-    parked: { park: quiet, release: quiet },
-    backOff: { leftMs: () => 0, notePoison: async () => false },
-    metrics: new Proxy(
-      { delay: { observe: quiet } },
-      {
-        get: (known, name) => Reflect.get(known, name) ?? (() => ({ writes: 0, failures: 0 })),
-      },
-    ),
-    loads: { list: quiet },
-    memory: new JobMemory(4 * SHARE_BYTES),
-    observers: [],
-    log: { warn: quiet, error: quiet, info: quiet },
-    walWatch: { observe: quiet },
     transactionLimits: LIMITS,
-    epoch: () => 1,
-    afterCommit: quiet,
-    onFenced: () => delay(random() * 40),
-    finishSoon: quiet,
-    onBug: (error: unknown) => bugs.push(error),
   };
   const session = new TenantSession(
     'acme',
@@ -390,9 +240,7 @@ async function settle(world: World, work: Promise<unknown>): Promise<void> {
   throw new Error('The session never came to rest.');
 }
 
-beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
-});
+beforeEach(() => void vi.useFakeTimers(FAKE_TIME));
 afterEach(() => {
   vi.useRealTimers();
 });
