@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { CLI_MAIN, spawnProcess, temporaryDirectory, withoutSettings } from '@onewriter/testkit';
+import { CLI_MAIN, spawnProcess, temporaryDirectory, waitFor, withoutSettings } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { expect, it, onTestFinished } from 'vitest';
 
@@ -23,12 +23,22 @@ async function makeTenants(schemas: Readonly<Record<string, string>>): Promise<s
   return data.path;
 }
 
-async function onewriter(dataDir: string, ...args: string[]) {
-  const child = await spawnProcess(process.execPath, [CLI_MAIN, ...args, '--data-dir', dataDir, '--json'], {
+function start(dataDir: string, ...args: string[]) {
+  return spawnProcess(process.execPath, [CLI_MAIN, ...args, '--data-dir', dataDir, '--json'], {
     env: { ...withoutSettings(), ONEWRITER_REDIS_URL: 'redis://127.0.0.1:1' },
   });
+}
+
+async function onewriter(dataDir: string, ...args: string[]) {
+  const child = await start(dataDir, ...args);
   const { code } = await child.exited;
   return { code, result: JSON.parse(child.stdout()) };
+}
+
+async function failing(dataDir: string, ...args: string[]) {
+  const child = await start(dataDir, ...args);
+  const { code } = await child.exited;
+  return { code, error: JSON.parse(child.stderr()).error };
 }
 
 it('check stops at the tenant whose schema takes too long, and checks the others', async () => {
@@ -52,4 +62,33 @@ it('backup stops at such a tenant, leaves no copy of it, and copies the others',
     { tenant: 'bad', path: null, error: { code: 'STATEMENT_TIMEOUT' } },
     { tenant: 'good', error: null },
   ]);
+});
+
+it('restore stops at a backup whose schema takes too long, and leaves nothing of it', async () => {
+  const dataDir = await makeTenants({ bad: VIEWS, good: '' });
+  const backup = join(dataDir, 'tenants', 'bad', 'tenant.db');
+  const place = ['--offline', '--timeout', '3'];
+  const { code, error } = await failing(dataDir, 'restore', backup, 'new', ...place);
+  expect(code).toBe(1);
+  expect(error).toMatchObject({
+    code: 'STATEMENT_TIMEOUT',
+    message: expect.stringMatching(/longer than 3 s/),
+  });
+  const replacing = await failing(dataDir, 'restore', backup, 'good', '--replace', ...place);
+  expect(replacing.error.code).toBe('STATEMENT_TIMEOUT');
+  expect(readdirSync(join(dataDir, 'tenants')).sort()).toEqual(['bad', 'good']);
+  expect(readdirSync(join(dataDir, 'tenants', 'good'))).toEqual(['tenant.db']);
+});
+
+it('restore stops at Ctrl-C while it checks the backup, and nothing has changed', async () => {
+  const dataDir = await makeTenants({ bad: VIEWS, good: '' });
+  const backup = join(dataDir, 'tenants', 'bad', 'tenant.db');
+  const child = await start(dataDir, 'restore', backup, 'good', '--replace', '--offline');
+  const staged = () =>
+    readdirSync(join(dataDir, 'tenants', 'good')).some(name => name.includes('.restoring-'));
+  await waitFor(staged, { timeoutMs: 20_000 });
+  child.kill('SIGINT');
+  expect((await child.exited).code).toBe(1);
+  expect(JSON.parse(child.stderr())).toMatchObject({ error: { code: 'ABORTED' } });
+  expect(readdirSync(join(dataDir, 'tenants', 'good'))).toEqual(['tenant.db']);
 });

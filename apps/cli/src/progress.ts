@@ -1,4 +1,4 @@
-import { formatBytes } from './table.ts';
+import { formatBytes } from '@onewriter/files';
 
 /** A line on standard error that changes; nothing where that is no terminal. */
 export interface Progress {

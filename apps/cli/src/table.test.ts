@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatBytes, formatTable } from './table.ts';
+import { formatTable } from './table.ts';
 
 describe('formatTable', () => {
   it('aligns numbers to the right and cuts what is too wide', () => {
@@ -28,14 +28,4 @@ describe('formatTable', () => {
   it('shows the columns of an empty result', () => {
     expect(formatTable(['a', 'bb'], [])).toBe('a  bb\n─  ──\n');
   });
-});
-
-it('formats sizes', () => {
-  expect([0, 1023, 1024, 1_572_864, 5e15].map(formatBytes)).toEqual([
-    '0 B',
-    '1023 B',
-    '1.0 KiB',
-    '1.5 MiB',
-    '4547.5 TiB',
-  ]);
 });

@@ -46,18 +46,6 @@ function looksNumeric(text: string): boolean {
   return /^-?\d+(\.\d+)?(e[+-]?\d+)?( [KMGT]?i?B)?$/.test(text) || text === 'NULL' || text === '-';
 }
 
-/** A number of bytes for people: '1.5 MiB'. */
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
-}
-
 /** `1 row`, `2 rows`. */
 export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`;

@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { DataPlace } from '@onewriter/files';
 import { OnewriterError, readFileIfThere } from '@onewriter/protocol';
 import { type Config, loadConfig, signToken } from '@onewriter/runtime';
 import type { ConnectOptions } from '@onewriter/sdk';
@@ -50,6 +51,11 @@ export function findTarget(dataDir: string | undefined): Target {
     dbFile: process.env['ONEWRITER_DB_FILE'] ? config.dbFile : (run?.dbFile ?? config.dbFile),
     redisUrl: process.env['ONEWRITER_REDIS_URL'] || run?.redisUrl,
   };
+}
+
+/** Where its files lie. */
+export function placeOf({ dataDir, group, dbFile, config: { busyTimeoutMs } }: Target): DataPlace {
+  return { dataDir, group, dbFile, busyTimeoutMs };
 }
 
 /** What a printed command needs behind it, so that it works where it is pasted: the option as it was given. */

@@ -1,5 +1,6 @@
 export * from './allocator.ts';
 export * from './audit.ts';
+export * from './bounded-process.ts';
 export * from './config.ts';
 export * from './data-dir-check.ts';
 export * from './drain.ts';

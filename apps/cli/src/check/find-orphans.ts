@@ -1,5 +1,6 @@
 import { type Dirent, lstatSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { Finding } from '@onewriter/files';
 import {
   DATABASE_COMPANIONS,
   findDatabaseFile,
@@ -11,7 +12,6 @@ import {
   tenantsDir,
 } from '@onewriter/protocol';
 import type { Target } from '../target.ts';
-import type { Finding } from './finding.ts';
 
 const MAX_DEPTH_NOTE = 20;
 

@@ -1,16 +1,23 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import {
+  type BackupManifest,
+  describeUnchecked,
+  fileSize,
+  formatBytes,
+  type JobOutcome,
+  readManifest,
+  runInProcesses,
+  type TakenBackup,
+  type Verification,
+} from '@onewriter/files';
 import { assertTenantId, type WireError } from '@onewriter/protocol';
-import type { TakenBackup } from '../backup/backup-tenant.ts';
-import { describeUnchecked } from '../backup/check-file.ts';
-import { type BackupManifest, readManifest, type Verification } from '../backup/manifest.ts';
 import { EXIT } from '../exit-codes.ts';
-import { jobLimits } from '../jobs/job-limits.ts';
-import { fileSizes, type JobOutcome, parseJobs, runInProcesses } from '../jobs/job-processes.ts';
+import { limitsOf, parseJobs } from '../jobs/job-options.ts';
 import { printError } from '../print-error.ts';
 import { createProgress } from '../progress.ts';
-import { count, formatBytes, formatTable } from '../table.ts';
-import { findTarget, requireDataDir, type Target } from '../target.ts';
+import { count, formatTable } from '../table.ts';
+import { findTarget, placeOf, requireDataDir, type Target } from '../target.ts';
 import { listTenantFiles } from '../tenants/catalogue.ts';
 import { UsageError } from '../usage-error.ts';
 
@@ -48,7 +55,7 @@ export async function backup(tenant: string | undefined, options: BackupOptions)
   if (options.list) return list(tenant, out, options);
   const verification = parseVerification(options.verify);
   const jobs = parseJobs(options.jobs);
-  const limits = jobLimits(target, options.timeout);
+  const limits = limitsOf(target, options.timeout);
   const tenants = await chooseTenants(target, tenant, options);
   const progress = createProgress(options.json);
   const summaries: BackupSummary[] = [];
@@ -62,12 +69,13 @@ export async function backup(tenant: string | undefined, options: BackupOptions)
     }
     progress.update(`${summaries.length} of ${tenants.length} done`, summaries.length / tenants.length);
   };
+  const place = placeOf(target);
   const job = { kind: 'backup', out, verification } as const;
   if (tenant !== undefined) progress.update(tenant);
   await runInProcesses(
-    { dataDir: options.dataDir, job },
+    { place, job },
     tenants,
-    { jobs, limits, bytesOf: fileSizes(target) },
+    { jobs, limits, bytesOf: name => fileSize(place, name), priority: 'usual' },
     onDone,
   );
   progress.end();

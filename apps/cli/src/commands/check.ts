@@ -1,16 +1,15 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Finding, fileSize, runInProcesses } from '@onewriter/files';
 import { assertTenantId, isOnewriterError, tenantsDir, type WireError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { findInFolder, findOrphans } from '../check/find-orphans.ts';
-import type { Finding } from '../check/finding.ts';
 import { EXIT } from '../exit-codes.ts';
-import { jobLimits } from '../jobs/job-limits.ts';
-import { fileSizes, parseJobs, runInProcesses } from '../jobs/job-processes.ts';
+import { limitsOf, parseJobs } from '../jobs/job-options.ts';
 import { openRedis } from '../open-redis.ts';
 import { createProgress } from '../progress.ts';
 import { count as plural } from '../table.ts';
-import { findTarget, requireDataDir, type Target } from '../target.ts';
+import { findTarget, placeOf, requireDataDir, type Target } from '../target.ts';
 import { listTenantFiles } from '../tenants/catalogue.ts';
 import { UsageError } from '../usage-error.ts';
 
@@ -47,7 +46,7 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
   const verification = options.quick ? 'quick' : 'full';
   const target = findTarget(options.dataDir);
   requireDataDir(target);
-  const limits = jobLimits(target, options.timeout);
+  const limits = limitsOf(target, options.timeout);
   const skipped: string[] = [];
   const redis = await tryOpenRedis(target, skipped);
   const progress = createProgress(options.json);
@@ -60,15 +59,13 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
   try {
     const names = options.all ? await listTenantFiles(target) : tenants;
     report(options.all ? findOrphans(target) : tenants.flatMap(tenant => orphansOf(target, tenant)));
-    const settings = {
-      dataDir: options.dataDir,
-      job: { kind: 'check', verification, withRedis: redis !== undefined },
-    } as const;
+    const place = placeOf(target);
+    const redisUrl = redis === undefined ? undefined : target.redisUrl;
     let done = 0;
     await runInProcesses<Finding[]>(
-      settings,
+      { place, job: { kind: 'check', verification } },
       names,
-      { jobs, limits, bytesOf: fileSizes(target) },
+      { jobs, limits, bytesOf: name => fileSize(place, name), redisUrl, priority: 'usual' },
       (tenant, outcome) => {
         report('error' in outcome ? [notChecked(tenant, outcome.error)] : outcome.result);
         if (names.length > 1) progress.update(`${++done} of ${names.length} checked`, done / names.length);

@@ -1,14 +1,12 @@
 import { createWriteStream, existsSync, renameSync, rmSync } from 'node:fs';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { flush, formatBytes, toFileError } from '@onewriter/files';
 import { assertTenantId, OnewriterError } from '@onewriter/protocol';
-import { flush } from '../backup/copy-database.ts';
 import { EXIT } from '../exit-codes.ts';
 import { ExportEnd } from '../export/export-end.ts';
 import { openGateway } from '../gateway-client.ts';
 import { createProgress, describeRate } from '../progress.ts';
-import { toFileError } from '../sqlite-error.ts';
-import { formatBytes } from '../table.ts';
 import { findTarget } from '../target.ts';
 import { foldersOf } from '../tenants/catalogue.ts';
 import { UsageError } from '../usage-error.ts';

@@ -1,21 +1,29 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
+import {
+  type RestoreReport,
+  type RestoreRequest,
+  readManifest,
+  restoreTenant,
+  timeoutForBytes,
+} from '@onewriter/files';
 import { assertTenantId, isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import { connect } from '@onewriter/sdk';
 import type { Redis } from 'ioredis';
-import { readManifest } from '../backup/manifest.ts';
-import { type RestoreReport, type RestoreRequest, restoreTenant } from '../backup/restore-tenant.ts';
 import { EXIT } from '../exit-codes.ts';
+import { parseTimeout } from '../jobs/job-options.ts';
 import { openRedis } from '../open-redis.ts';
-import { audited } from '../operator.ts';
+import { audited, operatorName } from '../operator.ts';
 import { count } from '../table.ts';
-import { connectOptions, findTarget, requireDataDir, type Target, withDataDir } from '../target.ts';
+import { connectOptions, findTarget, placeOf, requireDataDir, type Target, withDataDir } from '../target.ts';
 
 /** Options of `onewriter restore`, as the command line gives them. */
 export interface RestoreOptions {
   readonly dataDir?: string | undefined;
   readonly replace?: boolean | undefined;
   readonly leavePaused?: boolean | undefined;
+  /** Seconds for the check of the backup. */
+  readonly timeout?: string | undefined;
   /** Redis is not asked: no broker runs. */
   readonly offline?: boolean | undefined;
   readonly json?: boolean | undefined;
@@ -38,6 +46,7 @@ export async function restore(
   options: RestoreOptions,
 ): Promise<number> {
   const target = findTarget(options.dataDir);
+  const givenMs = parseTimeout(options.timeout);
   const backup = resolve(backupPath);
   if (!existsSync(backup)) {
     throw new OnewriterError(
@@ -46,22 +55,35 @@ export async function restore(
     );
   }
   assertPlace(target, options.offline === true);
-  const manifest = readManifest(backup);
-  const tenant = assertTenantId(tenantName ?? manifest?.tenant ?? nameIt(backup));
-  // A signal in the middle would leave the tenant paused: what was begun is short, and is finished.
-  const onSignal = () => process.stderr.write('onewriter: finishing what was begun\n');
+  const tenant = assertTenantId(tenantName ?? readManifest(backup)?.tenant ?? nameIt(backup));
+  // A signal in the middle would leave the tenant paused: what is left after the check is short, and is finished.
+  const stopping = new AbortController();
+  let checked = false;
+  const onSignal = () => {
+    stopping.abort();
+    if (checked) process.stderr.write('onewriter: finishing what was begun\n');
+  };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
   const redis = options.offline ? undefined : await openForRestore(target);
   try {
     const request: RestoreRequest = {
       backup,
-      manifest,
       tenant,
       replace: options.replace === true,
       leavePaused: options.leavePaused === true,
       redis,
+      who: operatorName(),
+      limits: {
+        timeoutMs: () => givenMs ?? timeoutForBytes(statSync(backup).size),
+        memoryBytes: target.config.readMemoryBytes,
+      },
+      priority: 'usual',
+      signal: stopping.signal,
+      onChecked: () => {
+        checked = true;
+      },
     };
-    const work = () => restoreTenant(target, request);
+    const work = () => restoreTenant(placeOf(target), request);
     const report = await (redis === undefined
       ? work()
       : audited(redis, target.group, 'tenant.restore', tenant, work, backup));

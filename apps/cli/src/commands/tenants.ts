@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { formatBytes, hasTable, openTenant, readState, toFileError } from '@onewriter/files';
 import {
   assertTenantId,
   isOnewriterError,
@@ -29,18 +30,17 @@ import { openGateway } from '../gateway-client.ts';
 import { openRedis, withRedis } from '../open-redis.ts';
 import { audited, operatorName } from '../operator.ts';
 import { inScript } from '../shell/locate-error.ts';
-import { toFileError } from '../sqlite-error.ts';
-import { formatBytes, formatTable } from '../table.ts';
+import { formatTable } from '../table.ts';
 import {
   findRemoteTarget,
   findTarget,
   type PlaceOptions,
+  placeOf,
   requireDataDir,
   type Target,
   withDataDir,
 } from '../target.ts';
 import { catalogueOf, foldersOf } from '../tenants/catalogue.ts';
-import { hasTable, openTenant, readState } from '../tenants/open-tenant.ts';
 
 /** Options that all commands of `onewriter tenants` have. */
 export interface TenantsOptions {
@@ -208,7 +208,7 @@ const NO_FILE: FileFacts = {
 
 function readFile(target: Target, tenant: string): FileFacts {
   try {
-    const db = openTenant(target, tenant);
+    const db = openTenant(placeOf(target), tenant);
     try {
       const state = readState(db);
       const ledger = hasTable(db, '_onewriter_ledger')

@@ -1,5 +1,6 @@
 import { accessSync, constants, existsSync, readdirSync, type Stats, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { formatBytes } from '@onewriter/files';
 import {
   assertSqliteOpens,
   chooseBrokerOpenFiles,
@@ -14,7 +15,6 @@ import {
 } from '@onewriter/protocol';
 import { configSchema, environmentName } from '@onewriter/runtime';
 import Database from 'better-sqlite3';
-import { formatBytes } from '../table.ts';
 import { dataDirTrouble, type Target } from '../target.ts';
 import { checkRights } from './check-rights.ts';
 import { bad, type Diagnosis, ok, skipped } from './diagnosis.ts';

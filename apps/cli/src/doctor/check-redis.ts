@@ -1,6 +1,6 @@
+import { formatBytes } from '@onewriter/files';
 import { explainReply, LEAST_RIGHTS, LIMITS, REDIS_PROBLEMS, STATUS_BOUNDS } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
-import { formatBytes } from '../table.ts';
 import { bad, type Diagnosis, ok, skipped } from './diagnosis.ts';
 
 /** Looks at Redis: can it lose, evict or refuse what is queued? */

@@ -1,7 +1,7 @@
+import { formatBytes } from '@onewriter/files';
 import { LIMITS } from '@onewriter/protocol';
 import { type CatalogueEntry, describeHolder, endsByPerson, isPausedByPerson } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
-import { formatBytes } from '../table.ts';
 import type { Target } from '../target.ts';
 import { catalogueOf } from '../tenants/catalogue.ts';
 import { bad, type Diagnosis, ok } from './diagnosis.ts';

@@ -34,6 +34,10 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .argument('[tenant]', 'default: the one that the manifest names')
       .option('--replace', 'put the present file aside, under a name that is printed')
       .option('--leave-paused', 'after --replace: apply no writes until `onewriter tenants resume`')
+      .option(
+        '--timeout <seconds>',
+        'stop the check of the backup after this (default: 600, more for a large one)',
+      )
       .option('--offline', 'do not ask Redis: no broker runs')
       .option(...DATA_DIR_OPTION)
       .option(...JSON_OPTION)

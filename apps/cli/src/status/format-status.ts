@@ -1,3 +1,4 @@
+import { formatBytes } from '@onewriter/files';
 import {
   type BrokerStatus,
   findStatusProblems,
@@ -7,7 +8,6 @@ import {
 import type { GroupStatus } from '@onewriter/runtime';
 import { describeHolder, findPausedTenants, REPEAT_OFFENDER, type StillTenant } from '@onewriter/tenants';
 import { nextForAlert } from '../doctor/next-for-alert.ts';
-import { formatBytes } from '../table.ts';
 
 /** How a status is shown. */
 export interface StatusView {

@@ -10,8 +10,7 @@ import {
   tenantFile,
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
-import { endedOutOfMemory } from '@onewriter/runtime';
-import { startBoundedProcess } from '../reads/bounded-process.ts';
+import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
 import type { TenantFiles as FileSettings } from '../reads/open-tenant-file.ts';
 import { tooMuchMemory } from '../reads/read-errors.ts';
 import { type Owner, Shares } from '../security/shares.ts';

@@ -1,7 +1,6 @@
 import { fromWireError, OnewriterError, type WireError } from '@onewriter/protocol';
-import { endedOutOfMemory } from '@onewriter/runtime';
+import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
-import { startBoundedProcess } from '../reads/bounded-process.ts';
 import { type Owner, Shares } from '../security/shares.ts';
 
 /** Checks a database file in full. */

@@ -1,6 +1,5 @@
 import { fromWireError, OnewriterError } from '@onewriter/protocol';
-import { endedOutOfMemory } from '@onewriter/runtime';
-import { type BoundedProcess, startBoundedProcess } from './bounded-process.ts';
+import { type BoundedProcess, endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
 import { tooMuchMemory } from './read-errors.ts';
 import type {
   EndMessage,

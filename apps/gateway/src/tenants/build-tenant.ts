@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { fromWireError, OnewriterError, splitScript } from '@onewriter/protocol';
-import { endedOutOfMemory } from '@onewriter/runtime';
-import { startBoundedProcess } from '../reads/bounded-process.ts';
+import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
 import { tooMuchMemory } from '../reads/read-errors.ts';
 import { type Owner, Shares, type Taken } from '../security/shares.ts';
 import type { BuildAnswer, BuildTask } from './build-messages.ts';

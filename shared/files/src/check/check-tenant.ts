@@ -3,13 +3,13 @@ import { realDatabasePath, shownName, tenantFile } from '@onewriter/protocol';
 import { findBrokenObjects, type IntegrityReport, inspected } from '@onewriter/runtime/inspect';
 import type Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
-import { checkAs, mergeUnchecked } from '../backup/check-file.ts';
-import { explainFile } from '../backup/explain-file.ts';
 import type { Verification } from '../backup/manifest.ts';
-import { toFileError } from '../sqlite-error.ts';
-import type { Target } from '../target.ts';
-import { openReadOnly, openTenant } from '../tenants/open-tenant.ts';
+import type { DataPlace } from '../data-place.ts';
+import { explainFile } from '../open/explain-file.ts';
+import { toFileError } from '../open/file-error.ts';
+import { openReadOnly, openTenant } from '../open/open-database.ts';
 import { checkDoneJobs, type DoneJob, readDoneJobs } from './check-done-jobs.ts';
+import { checkAs, mergeUnchecked } from './check-file.ts';
 import { checkLedger } from './check-ledger.ts';
 import { checkLog } from './check-log.ts';
 import type { Finding } from './finding.ts';
@@ -22,17 +22,17 @@ const MAX_LINES = 5;
  * against each other, and the jobs that Redis says are done against the ledger.
  */
 export async function checkTenant(
-  target: Target,
+  place: DataPlace,
   tenant: string,
   redis: Redis | undefined,
   verification: Verification = 'full',
 ): Promise<Finding[]> {
   // Before the file is read: what is done then must be in the ledger that is read after it.
-  const done = redis === undefined ? [] : await readDoneJobs(redis, target.group, tenant);
-  const path = realDatabasePath(tenantFile(target.dataDir, tenant, target.dbFile));
+  const done = redis === undefined ? [] : await readDoneJobs(redis, place.group, tenant);
+  const path = realDatabasePath(tenantFile(place.dataDir, tenant, place.dbFile));
   const look = (open: () => Database.Database, file: string) =>
-    checkOpened(open, target, tenant, file, done, verification);
-  const findings = look(() => openTenant(target, tenant), path);
+    checkOpened(open, place, tenant, file, done, verification);
+  const findings = look(() => openTenant(place, tenant), path);
   if (!findings.some(({ level }) => level === 'error')) return findings;
   // Nothing of this process has the file open now.
   return [...findings, ...checkLog(tenant, path, copy => look(() => openReadOnly(copy, 0), copy))];
@@ -40,7 +40,7 @@ export async function checkTenant(
 
 function checkOpened(
   open: () => Database.Database,
-  target: Target,
+  place: DataPlace,
   tenant: string,
   path: string,
   done: readonly DoneJob[],
@@ -60,7 +60,7 @@ function checkOpened(
           ...checkSchema(db, tenant, checked.report),
           ...checkKeys(tenant, checked.report),
           ...checkLedger(db, tenant),
-          ...checkDoneJobs(db, target, tenant, done),
+          ...checkDoneJobs(db, place, tenant, done),
         );
       }
     } finally {

@@ -1,7 +1,7 @@
 import { LIMITS } from '@onewriter/protocol';
 import { FILE_FORMAT } from '@onewriter/writer';
 import type Database from 'better-sqlite3';
-import { hasTable, readFormat, readState } from '../tenants/open-tenant.ts';
+import { hasTable, readFormat, readState } from '../open/open-database.ts';
 import { checkLedgerIndex } from './check-ledger-index.ts';
 import { countOf, type Finding } from './finding.ts';
 

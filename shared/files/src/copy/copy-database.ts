@@ -2,8 +2,8 @@ import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { OnewriterError, SnapshotIndex } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
-import { toFileError } from '../sqlite-error.ts';
-import { openReadOnly } from '../tenants/open-tenant.ts';
+import { toFileError } from '../open/file-error.ts';
+import { openReadOnly } from '../open/open-database.ts';
 import { SnapshotPages } from './snapshot-pages.ts';
 
 /** SQLite's largest number of pages in one step: a copy made in one step is never restarted because of a writer. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { hashFile } from './manifest.ts';
+import { hashFile } from '../backup/manifest.ts';
 import { type PageComparison, SnapshotPages } from './snapshot-pages.ts';
 
 const ROWS = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)

@@ -1,18 +1,18 @@
-import { chmodSync, mkdirSync, readdirSync, renameSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { OnewriterError, realDatabasePath, tenantFile } from '@onewriter/protocol';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
 import type { Database } from 'better-sqlite3';
-import { toFileError } from '../sqlite-error.ts';
-import { formatBytes } from '../table.ts';
-import type { Target } from '../target.ts';
-import { hasTable, openReadOnly, openTenant, readState } from '../tenants/open-tenant.ts';
-import { checkAs, countViolations, mergeUnchecked } from './check-file.ts';
-import { compareCopy, countRows, MAPPED_BYTES } from './compare-copy.ts';
-import { copyDatabase, flush, removeDatabase } from './copy-database.ts';
+import { assertRoom } from '../assert-room.ts';
+import { checkAs, countViolations, mergeUnchecked } from '../check/check-file.ts';
+import { compareCopy, countRows, MAPPED_BYTES } from '../copy/compare-copy.ts';
+import { copyDatabase, flush, removeDatabase } from '../copy/copy-database.ts';
+import type { SnapshotPages } from '../copy/snapshot-pages.ts';
+import type { DataPlace } from '../data-place.ts';
+import { toFileError } from '../open/file-error.ts';
+import { hasTable, openReadOnly, openTenant, readState } from '../open/open-database.ts';
 import { type BackupManifest, hashFile, manifestPath, type Verification } from './manifest.ts';
-import type { SnapshotPages } from './snapshot-pages.ts';
 
 /** A backup that was taken and verified. */
 export interface TakenBackup {
@@ -49,14 +49,14 @@ export function backupFolder(out: string, tenant: string): string {
  * @throws OnewriterError TENANT_NOT_FOUND, DATABASE_CORRUPT (nothing is kept), DATABASE_FULL, DATABASE_…
  */
 export async function backupTenant(
-  target: Target,
+  place: DataPlace,
   tenant: string,
   out: string,
   verification: Verification,
 ): Promise<TakenBackup> {
-  const source = realDatabasePath(tenantFile(target.dataDir, tenant, target.dbFile));
+  const source = realDatabasePath(tenantFile(place.dataDir, tenant, place.dbFile));
   const started = performance.now();
-  openTenant(target, tenant).close(); // says what is wrong before a folder is made
+  openTenant(place, tenant).close(); // says what is wrong before a folder is made
   const folder = backupFolder(out, tenant);
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -72,7 +72,7 @@ export async function backupTenant(
   const { moment, compared } = await copyDatabase(
     source,
     draft,
-    target.config.busyTimeoutMs,
+    place.busyTimeoutMs,
     readMoment,
     (db, held, pages) => ({ moment: held, compared: compare(db, pages, draft, tenant, verification) }),
   );
@@ -89,7 +89,7 @@ export async function backupTenant(
     const manifest: BackupManifest = {
       manifest: 2,
       tenant,
-      group: target.group,
+      group: place.group,
       host: hostname(),
       takenAt: moment.takenAt,
       durationMs: Math.round(performance.now() - started),
@@ -224,18 +224,6 @@ function nameFor({ takenAt, commitSeq }: Moment, folder: string): string {
     const name = `${base}${number === 1 ? '' : `-${number}`}.db`;
     if (!taken.has(name)) return name;
   }
-}
-
-/** @throws OnewriterError DATABASE_FULL */
-export function assertRoom(folder: string, bytes: number): void {
-  const { bavail, bsize } = statfsSync(folder);
-  const free = bavail * bsize;
-  if (free > bytes) return;
-  throw new OnewriterError(
-    'DATABASE_FULL',
-    `The copy needs ${formatBytes(bytes)}, and the disk of ${folder} has ${formatBytes(free)} left.`,
-    { bytes, free },
-  );
 }
 
 /** Writes a new file that its owner alone can read, whole or not at all, flushed. */

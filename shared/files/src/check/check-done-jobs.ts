@@ -13,8 +13,8 @@ import {
 import { sqliteCodeOf } from '@onewriter/runtime/inspect';
 import type Database from 'better-sqlite3';
 import type { Redis } from 'ioredis';
-import type { Target } from '../target.ts';
-import { hasTable, openTenant } from '../tenants/open-tenant.ts';
+import type { DataPlace } from '../data-place.ts';
+import { hasTable, openTenant } from '../open/open-database.ts';
 import type { Finding } from './finding.ts';
 
 /*
@@ -69,7 +69,7 @@ function isRecorded(returnValue: string | null | undefined): boolean {
 /** Looks for them in the ledger, and for one that is not there in the files of other tenants. */
 export function checkDoneJobs(
   db: Database.Database,
-  target: Target,
+  place: DataPlace,
   tenant: string,
   jobs: readonly DoneJob[],
 ): Finding[] {
@@ -83,7 +83,7 @@ export function checkDoneJobs(
   const isEmpty = db.pragma('page_count', { simple: true }) === 0;
   const verb = ['is', 'are'] as const;
   const found = `${missing.length} of the last ${jobs.length} completed jobs ${missing.length === 1 ? verb[0] : verb[1]} not in the ledger (${missing[0]!.id}${missing.length > 1 ? ' …' : ''}).`;
-  const owner = findOwner(target, tenant, missing);
+  const owner = findOwner(place, tenant, missing);
   return [
     {
       level: 'error',
@@ -131,13 +131,13 @@ function firstExpected(db: Database.Database): number {
 }
 
 /** The tenant whose file has them; undefined where none has. */
-function findOwner(target: Target, tenant: string, missing: readonly DoneJob[]): string | undefined {
+function findOwner(place: DataPlace, tenant: string, missing: readonly DoneJob[]): string | undefined {
   // In the middle of a check, which waits for nothing: no file changes between its statements.
-  const names = readdirSync(tenantsDir(target.dataDir)).filter(name => TENANT_ID_PATTERN.test(name));
+  const names = readdirSync(tenantsDir(place.dataDir)).filter(name => TENANT_ID_PATTERN.test(name));
   for (const other of names.slice(0, MAX_SEARCHED)) {
     if (other === tenant) continue;
     try {
-      const db = openTenant(target, other);
+      const db = openTenant(place, other);
       try {
         if (!hasTable(db, '_onewriter_ledger')) continue;
         const find = finder(db);

@@ -1,17 +1,14 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { statSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
 import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { OnewriterError, tenantFile, toWireError, type WireError } from '@onewriter/protocol';
-import { endedOutOfMemory, heapOption, withMemoryLimit } from '@onewriter/runtime';
-import type { Target } from '../target.ts';
-import { UsageError } from '../usage-error.ts';
-import type { JobAnswer, JobRequest, JobSettings } from './job-messages.ts';
+import { pathToFileURL } from 'node:url';
+import { OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
+import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
+import type { JobLimits } from './job-limits.ts';
+import { JOB_REDIS_URL, type JobAnswer, type JobRequest, type JobSettings } from './job-messages.ts';
 
-/** How many processes work at a time, unless the command line says: more than four wait for one disk. */
+/** How many processes work at a time, unless a person says: more than four wait for one disk. */
 const MAX_DEFAULT_JOBS = 4;
-const MAX_JOBS = 64;
 /** A process has so many tenants at a time, and so much in their files: it need not wait for its parent between small ones. */
 const MAX_AHEAD = 32;
 const MAX_AHEAD_BYTES = 4 * 1024 * 1024;
@@ -21,27 +18,16 @@ const MAX_AHEAD_BYTES = 4 * 1024 * 1024;
  */
 const WORK_PER_PROCESS = 400;
 const WORK_PER_MIB = 15;
-/** Kept of what a process prints on standard error. */
-const MAX_STDERR_CHARACTERS = 2_000;
-const ENTRY = fileURLToPath(new URL('./job-process.js', import.meta.url));
-
-/** What a job may take: the schema of a tenant can make a check of its file as long and as large as it likes. */
-export interface JobLimits {
-  /** How long the job of a tenant may take, in ms; it is stopped then. */
-  readonly timeoutMs: (tenant: string) => number;
-  /** Memory of a process; an allocation beyond fails inside it. */
-  readonly memoryBytes: number;
-}
+const ENTRY = new URL('./job-process.js', import.meta.url);
+/** What a process of jobs has of its parent's environment: where it may put a file, and what its TLS trusts. */
+const INHERITED = ['TMPDIR', 'NODE_EXTRA_CA_CERTS'];
 
 /** Result of one tenant. */
 export type JobOutcome<T> = { readonly result: T } | { readonly error: WireError };
 
-/** Reads `--jobs`. @throws UsageError */
-export function parseJobs(text: string | undefined): number {
-  if (text === undefined) return Math.min(MAX_DEFAULT_JOBS, availableParallelism());
-  const jobs = Number(text);
-  if (Number.isInteger(jobs) && jobs >= 1 && jobs <= MAX_JOBS) return jobs;
-  throw new UsageError(`--jobs takes a number from 1 to ${MAX_JOBS}.`);
+/** How many processes work at a time, at most, where a person does not say. */
+export function defaultJobs(): number {
+  return Math.min(MAX_DEFAULT_JOBS, availableParallelism());
 }
 
 /** Settings of {@link runInProcesses}. */
@@ -51,13 +37,14 @@ export interface ProcessOptions {
   readonly limits: JobLimits;
   /** Size of a tenant's file, by which small ones share a process. Default: all are large. */
   readonly bytesOf?: ((tenant: string) => number) | undefined;
+  /** The Redis that a check asks; default: none. */
+  readonly redisUrl?: string | undefined;
+  /** `usual` for what a person started and waits for. Default: `low`. */
+  readonly priority?: 'low' | 'usual' | undefined;
+  /** Stops all processes. */
+  readonly signal?: AbortSignal | undefined;
   /** What each process runs. */
   readonly entry?: string | undefined;
-}
-
-/** Sizes of tenants' files. */
-export function fileSizes({ dataDir, dbFile }: Target): (tenant: string) => number {
-  return tenant => statSync(tenantFile(dataDir, tenant, dbFile), { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** How many processes suit the amount of work. */
@@ -77,7 +64,7 @@ export function chooseProcesses(tenants: readonly string[], { jobs, bytesOf }: P
  * process, or takes more than it may, has failed; the others continue.
  *
  * @param onDone called once per tenant, in the order of `tenants`, as soon as all before it are done
- * @throws OnewriterError INTERNAL where a process does not start, or what `onDone` throws; all processes are ended then
+ * @throws OnewriterError INTERNAL where a process does not start, ABORTED, or what `onDone` throws; all processes are ended then
  */
 export async function runInProcesses<T>(
   settings: JobSettings,
@@ -85,7 +72,7 @@ export async function runInProcesses<T>(
   options: ProcessOptions,
   onDone: (tenant: string, outcome: JobOutcome<T>) => void,
 ): Promise<void> {
-  const { bytesOf = () => MAX_AHEAD_BYTES, entry = ENTRY } = options;
+  const { bytesOf = () => MAX_AHEAD_BYTES, signal } = options;
   const outcomes = new Map<number, JobOutcome<T>>();
   let next = 0;
   /** Tenants that a process which ended had not begun. */
@@ -110,14 +97,20 @@ export async function runInProcesses<T>(
   const giveBack = (jobs: readonly Job[]) => void returned.unshift(...jobs);
   const work = async () => {
     while (next < tenants.length || returned.length > 0) {
+      assertNotStopped(signal);
       const queue = { take, giveBack, settle: settle as JobQueue['settle'] };
-      await runProcess(entry, settings, options.limits, running, queue);
+      await runProcess(settings, options, running, queue);
     }
   };
+  const killAll = () => {
+    for (const child of running) child.kill('SIGKILL');
+  };
+  signal?.addEventListener('abort', killAll);
   try {
     await Promise.all(Array.from({ length: chooseProcesses(tenants, options) }, work));
   } finally {
-    for (const child of running) child.kill('SIGKILL');
+    signal?.removeEventListener('abort', killAll);
+    killAll();
   }
 }
 
@@ -136,23 +129,21 @@ interface JobQueue {
 
 /** One process, until no tenant is left or it ends: then the first that it has not answered is lost. @throws whatever `settle` throws */
 function runProcess(
-  entry: string,
   settings: JobSettings,
-  { timeoutMs, memoryBytes }: JobLimits,
+  { limits: { timeoutMs, memoryBytes }, entry, redisUrl, priority, signal: stop }: ProcessOptions,
   running: Set<ChildProcess>,
   { take, giveBack, settle }: JobQueue,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const { file, args } = withMemoryLimit(
-      [process.execPath, heapOption(memoryBytes), entry, JSON.stringify(settings)],
+    const inherited = INHERITED.map(name => [name, process.env[name]]);
+    const { child, stderr } = startBoundedProcess(entry === undefined ? ENTRY : pathToFileURL(entry), {
       memoryBytes,
-    );
-    const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
-    running.add(child);
-    let stderr = '';
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      stderr = (stderr + text).slice(-MAX_STDERR_CHARACTERS);
+      stdout: 'ignore',
+      args: [JSON.stringify(settings)],
+      env: { ...Object.fromEntries(inherited), [JOB_REDIS_URL]: redisUrl },
+      priority,
     });
+    running.add(child);
     /** What it has, the one that it is at first. */
     const sent: Job[] = [];
     let sentBytes = 0;
@@ -205,15 +196,16 @@ function runProcess(
     child.once('close', (code, signal) => {
       running.delete(child);
       clearTimeout(deadline);
+      if (stop?.aborted) return guard(() => assertNotStopped(stop));
       const lost = sent.shift();
       if (lost === undefined) return resolve();
       giveBack(sent);
       const error =
         stoppedAfterMs !== undefined
           ? tookTooLong(lost.tenant, stoppedAfterMs)
-          : endedOutOfMemory(stderr)
+          : endedOutOfMemory(stderr())
             ? tookTooMuch(lost.tenant, memoryBytes)
-            : endedEarly(lost.tenant, signal ?? `code ${code}`, stderr);
+            : endedEarly(lost.tenant, signal ?? `code ${code}`, stderr());
       // A process that exits before its first answer would exit for each tenant.
       if (!answered && signal === null && error.code === 'INTERNAL') return reject(error);
       guard(() => settle(lost.index, { error: toWireError(error) }));
@@ -221,6 +213,11 @@ function runProcess(
     });
     advance();
   });
+}
+
+/** @throws OnewriterError ABORTED */
+function assertNotStopped(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new OnewriterError('ABORTED', 'The work was stopped before it was done.');
 }
 
 function tookTooLong(tenant: string, ms: number): OnewriterError {

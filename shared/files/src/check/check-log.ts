@@ -2,7 +2,7 @@ import { constants, copyFileSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isOnewriterError } from '@onewriter/protocol';
-import { assertRoom } from '../backup/backup-tenant.ts';
+import { assertRoom } from '../assert-room.ts';
 import type { Finding } from './finding.ts';
 
 /** Source: sqlite.org/fileformat.html, section 4.1. */

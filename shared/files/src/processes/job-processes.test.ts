@@ -1,18 +1,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import {
-  chooseProcesses,
-  type JobOutcome,
-  type ProcessOptions,
-  parseJobs,
-  runInProcesses,
-} from './job-processes.ts';
+import { chooseProcesses, type JobOutcome, type ProcessOptions, runInProcesses } from './job-processes.ts';
 
 const SETTINGS = {
-  dataDir: undefined,
-  job: { kind: 'check', verification: 'quick', withRedis: false },
+  place: { dataDir: '/nowhere', group: 'main', dbFile: 'tenant.db', busyTimeoutMs: 1_000 },
+  job: { kind: 'check', verification: 'quick' },
 } as const;
 const LIMITS = { timeoutMs: () => 20_000, memoryBytes: 768 * 1024 * 1024 };
 /** Answers with its process id, the longer the earlier in the alphabet; `kill` ends it, `refuse` is an error. */
@@ -149,13 +143,28 @@ process.on('message', ({ tenant }) => { count++; setTimeout(() => process.send({
   expect(await counts(2 ** 30)).toEqual([1, 2, 3]);
 });
 
-it('takes --jobs from 1 to 64; its default is no more than the machine has processors', () => {
-  expect(['1', '7', '64'].map(parseJobs)).toEqual([1, 7, 64]);
-  const chosen = parseJobs(undefined);
-  expect(chosen).toBeGreaterThanOrEqual(1);
-  expect(chosen).toBeLessThanOrEqual(Math.min(4, availableParallelism()));
-});
-
-it.each(['0', '65', '1.5', 'many', ''])('refuses --jobs %s', text => {
-  expect(() => parseJobs(text)).toThrow(/--jobs takes a number from 1 to 64/);
+it('stops its processes when it is asked to, and says so', async () => {
+  const stopping = new AbortController();
+  const endless = `
+process.on('message', ({ tenant }) => { if (tenant === 'a') process.send({ tenant, result: process.pid }); else for (;;); });`;
+  const pids: unknown[] = [];
+  const done = runInProcesses(
+    SETTINGS,
+    ['a', 'b', 'c'],
+    { jobs: 1, limits: LIMITS, bytesOf: () => 2 ** 30, entry: entryOf(endless), signal: stopping.signal },
+    (_, outcome) => {
+      pids.push('result' in outcome && outcome.result);
+      stopping.abort();
+    },
+  );
+  await expect(done).rejects.toMatchObject({ code: 'ABORTED' });
+  expect(pids).toEqual([expect.any(Number)]);
+  expect(() => process.kill(pids[0] as number, 0)).toThrow(/ESRCH/);
+  const again = runInProcesses(
+    SETTINGS,
+    ['a'],
+    { jobs: 1, limits: LIMITS, signal: stopping.signal },
+    () => {},
+  );
+  await expect(again).rejects.toMatchObject({ code: 'ABORTED' });
 });

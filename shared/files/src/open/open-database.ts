@@ -1,20 +1,20 @@
 import { findDatabaseFile, NEWEST_COMMIT_SEQ_SQL, OnewriterError, tenantFile } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
-import { explainFile } from '../backup/explain-file.ts';
-import { toFileError } from '../sqlite-error.ts';
-import type { Target } from '../target.ts';
+import type { DataPlace } from '../data-place.ts';
+import { explainFile } from './explain-file.ts';
+import { toFileError } from './file-error.ts';
 
 /**
  * Opens a tenant's file for reads, on a connection of its own.
  * @throws OnewriterError INVALID_TENANT, TENANT_NOT_FOUND, TENANT_UNAVAILABLE, DATABASE_…
  */
-export function openTenant(target: Target, tenant: string): Database.Database {
-  const path = tenantFile(target.dataDir, tenant, target.dbFile);
+export function openTenant(place: DataPlace, tenant: string): Database.Database {
+  const path = tenantFile(place.dataDir, tenant, place.dbFile);
   const file = findDatabaseFile(path);
   if (file === undefined) {
     throw new OnewriterError('TENANT_NOT_FOUND', `Tenant ${tenant} has no file ${path}.`, { tenant });
   }
-  return openReadOnly(file.path, target.config.busyTimeoutMs);
+  return openReadOnly(file.path, place.busyTimeoutMs);
 }
 
 /** Opens any SQLite file for reads. @throws OnewriterError DATABASE_…, TENANT_UNAVAILABLE */

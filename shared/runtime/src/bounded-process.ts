@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { heapOption, withMemoryLimit } from '@onewriter/runtime';
+import { heapOption, withMemoryLimit } from './memory-limit.ts';
 
 /** How a process is started. */
 export interface BoundedProcessOptions {
@@ -11,6 +11,10 @@ export interface BoundedProcessOptions {
   readonly stdout: 'ignore' | 'pipe';
   /** Its arguments, besides Node's own. */
   readonly args: readonly string[];
+  /** What its environment holds besides the path and the time zone. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** `usual` for what a person started and waits for. Default: `low`. */
+  readonly priority?: 'low' | 'usual' | undefined;
 }
 
 /** From 0 to 19. Three processes with it weigh as much as one without; where a CPU is idle they lose nothing. */
@@ -26,11 +30,11 @@ export interface BoundedProcess {
 
 /**
  * Starts a JavaScript file as a process whose memory the kernel limits, so that a statement cannot use up the machine's memory:
- * SQLite and Node then report that an allocation failed. Its environment holds no secrets. It has a lower priority than the
- * processes that serve all tenants, because one tenant may keep a few of these busy for as long as it likes.
+ * SQLite and Node then report that an allocation failed. Its environment holds nothing that is not given. It has a lower priority
+ * than the processes that serve all tenants, because one tenant may keep a few of these busy for as long as it likes.
  */
 export function startBoundedProcess(entry: URL, options: BoundedProcessOptions): BoundedProcess {
-  const { memoryBytes } = options;
+  const { memoryBytes, env, priority = 'low' } = options;
   const { file, args } = withMemoryLimit(
     [process.execPath, heapOption(memoryBytes), fileURLToPath(entry), ...options.args],
     memoryBytes,
@@ -38,9 +42,9 @@ export function startBoundedProcess(entry: URL, options: BoundedProcessOptions):
   const child = spawn(file, args, {
     stdio: ['ignore', options.stdout, 'pipe', 'ipc'],
     serialization: 'advanced',
-    env: { PATH: process.env['PATH'], TZ: process.env['TZ'] },
+    env: { PATH: process.env['PATH'], TZ: process.env['TZ'], ...env },
   });
-  lowerPriority(child.pid);
+  if (priority === 'low') lowerPriority(child.pid);
   let stderr = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     stderr = (stderr + text).slice(-MAX_STDERR_CHARACTERS);

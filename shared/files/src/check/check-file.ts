@@ -8,7 +8,7 @@ import {
   type UncheckedTable,
 } from '@onewriter/runtime/inspect';
 import type Database from 'better-sqlite3';
-import type { Verification } from './manifest.ts';
+import type { Verification } from '../backup/manifest.ts';
 
 /** Lines of damage that are listed. */
 const MAX_PROBLEMS = 20;

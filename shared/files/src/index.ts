@@ -1,0 +1,15 @@
+export { assertRoom } from './assert-room.ts';
+export * from './backup/backup-tenant.ts';
+export * from './backup/manifest.ts';
+export * from './check/check-file.ts';
+export * from './check/check-tenant.ts';
+export * from './check/finding.ts';
+export { flush } from './copy/copy-database.ts';
+export * from './data-place.ts';
+export * from './format-bytes.ts';
+export * from './open/file-error.ts';
+export * from './open/open-database.ts';
+export * from './processes/job-limits.ts';
+export type { JobKind } from './processes/job-messages.ts';
+export * from './processes/job-processes.ts';
+export * from './restore/restore-tenant.ts';

@@ -1,0 +1,39 @@
+import { assertSqliteOpens, toWireError } from '@onewriter/protocol';
+import { openRedis } from '@onewriter/runtime';
+import Database from 'better-sqlite3';
+import { removeDatabase } from '../copy/copy-database.ts';
+import { JOB_REDIS_URL, type JobAnswer, type JobRequest, type JobSettings } from './job-messages.ts';
+import { runJob } from './run-job.ts';
+
+/*
+ * A process that copies or checks one tenant after the other, as its parent names them. SQLite's work blocks it, and what
+ * ends it (out of memory, a page of a broken disk) ends one job: its parent starts another process for the rest.
+ */
+
+const settings = JSON.parse(process.argv[2]!) as JobSettings;
+assertSqliteOpens(() => new Database(':memory:'));
+const redisUrl = process.env[JOB_REDIS_URL];
+const redis = redisUrl === undefined ? undefined : await openRedis(redisUrl);
+
+// Ctrl-C reaches it too; its parent decides whether a restore that has begun is stopped.
+if (settings.job.kind === 'stage') for (const signal of ['SIGINT', 'SIGHUP']) process.on(signal, () => {});
+
+process.on('disconnect', () => {
+  // Its parent died, so no process will use the draft.
+  if (settings.job.kind === 'stage') removeDatabase(settings.job.draft);
+  process.exit(0);
+});
+let last = Promise.resolve();
+process.on('message', ({ tenant }: JobRequest) => {
+  last = last.then(() => run(tenant));
+});
+
+async function run(tenant: string): Promise<void> {
+  let answer: JobAnswer;
+  try {
+    answer = { tenant, result: await runJob(settings, tenant, redis) };
+  } catch (error) {
+    answer = { tenant, error: toWireError(error) };
+  }
+  process.send?.(answer);
+}

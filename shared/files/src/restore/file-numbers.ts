@@ -1,0 +1,90 @@
+import { OnewriterError, uuidv7 } from '@onewriter/protocol';
+import { addLedgerNote, takeEpoch } from '@onewriter/writer';
+import Database from 'better-sqlite3';
+import { flush } from '../copy/copy-database.ts';
+import { hasTable, readState } from '../open/open-database.ts';
+
+/*
+ * Numbering (ADR "A restore is a commit"): readers and clients hold commit numbers, positions in the ledger and epochs of
+ * the old file; none of them may seem to run backwards. So the copy takes the higher epoch, and one commit more than the
+ * higher commit number, which is a row of the ledger of its own.
+ */
+
+/** Numbers that must not run backwards. */
+export interface FileNumbers {
+  readonly epoch: number;
+  readonly commitSeq: number;
+  readonly ledgerId: number;
+}
+
+/** Where the old file cannot be read, numbers continue from here: more than it can have made since any backup. */
+const LEAP = 1_000_000_000_000;
+
+/** The numbers of a file that is open. @throws SqliteError */
+export function readNumbers(db: Database.Database): FileNumbers {
+  const state = readState(db);
+  const ledgerId = hasTable(db, '_onewriter_ledger')
+    ? db.prepare<[], number | null>('SELECT max(id) FROM _onewriter_ledger').pluck().get()
+    : 0;
+  return { epoch: state?.epoch ?? 0, commitSeq: state?.commitSeq ?? 0, ledgerId: ledgerId ?? 0 };
+}
+
+/**
+ * Makes sure that no process writes the old file, and reads its numbers. Undefined where it is too damaged for either.
+ * @throws OnewriterError TENANT_BUSY
+ */
+export function readOldFile(file: string, tenant: string, busyTimeoutMs: number): FileNumbers | undefined {
+  let db: Database.Database | undefined;
+  try {
+    db = new Database(file, { fileMustExist: true, timeout: busyTimeoutMs });
+    // The holder of the write lock keeps all other writers out.
+    db.exec('BEGIN IMMEDIATE');
+    const numbers = readNumbers(db);
+    db.exec('ROLLBACK');
+    return numbers;
+  } catch (error) {
+    if (!(error instanceof Database.SqliteError)) throw error;
+    if (error.code.startsWith('SQLITE_BUSY') || error.code.startsWith('SQLITE_LOCKED')) {
+      throw new OnewriterError(
+        'TENANT_BUSY',
+        `Another process is writing tenant ${tenant}, although the broker has closed its file: end it (\`fuser -v ${file}\` names it). Nothing was changed.`,
+        { tenant },
+        error,
+      );
+    }
+    return undefined; // it is kept as it is
+  } finally {
+    db?.close();
+  }
+}
+
+/** Numbers to continue from, where the old file has none that can be read. */
+export function leapFrom({ commitSeq, ledgerId }: FileNumbers, epoch: number): FileNumbers {
+  return { epoch, commitSeq: commitSeq + LEAP, ledgerId: ledgerId + LEAP };
+}
+
+/**
+ * Numbers the copy on from another file: a restore is a commit of its own, with a row in the ledger that no job has.
+ *
+ * @param path of the copy
+ * @param numbers the copy's own
+ * @returns its number
+ */
+export function numberOn(path: string, numbers: FileNumbers, from: FileNumbers): number {
+  const db = new Database(path, { fileMustExist: true });
+  try {
+    db.pragma('synchronous = FULL');
+    // Makes the writer's tables where the backup has none, or older ones.
+    takeEpoch(db, Math.max(from.epoch, numbers.epoch));
+    const commitSeq = Math.max(from.commitSeq, numbers.commitSeq) + 1;
+    const id = Math.max(from.ledgerId, numbers.ledgerId) + 1;
+    const jobId = `restore-${uuidv7()}`;
+    db.transaction(() => addLedgerNote(db, { id, jobId, commitSeq, committedAtMs: Date.now() }))();
+    // As the broker would: a process that reads it before the broker must notice when it is replaced later.
+    db.pragma('journal_mode = WAL');
+    return commitSeq;
+  } finally {
+    db.close();
+    flush(path);
+  }
+}

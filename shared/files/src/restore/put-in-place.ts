@@ -1,0 +1,64 @@
+import { existsSync, linkSync, rmSync, unlinkSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { hadDatabase, linkNewDatabase, newDatabaseName, OnewriterError } from '@onewriter/protocol';
+import { flush } from '../copy/copy-database.ts';
+import type { DataPlace } from '../data-place.ts';
+import { swapFile } from './swap-file.ts';
+
+/**
+ * Puts a file where a tenant has none.
+ * @param fresh beside it; it is gone afterwards
+ * @throws OnewriterError TENANT_BUSY where another process made one meanwhile; Error of the file system
+ */
+export function linkNewFile({ dataDir }: DataPlace, tenant: string, fresh: string, file: string): void {
+  try {
+    // Unlike a rename neither takes the place of a file that came meanwhile.
+    if (!hadDatabase(dataDir, tenant)) linkSync(fresh, file);
+    else linkUnderOwnName(fresh, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const message = `Tenant ${tenant} got a file meanwhile: another process writes to it. Nothing was restored.`;
+    throw new OnewriterError('TENANT_BUSY', message, { tenant }, error);
+  }
+  rmSync(fresh);
+  flush(dirname(file));
+}
+
+/** For a tenant that had a file before. @throws Error EEXIST */
+function linkUnderOwnName(fresh: string, file: string): void {
+  const name = newDatabaseName(basename(file));
+  const own = join(dirname(file), name);
+  linkSync(fresh, own);
+  if (linkNewDatabase(file, name)) return;
+  unlinkSync(own);
+  throw Object.assign(new Error(`${file} is there`), { code: 'EEXIST' });
+}
+
+/** What a replaced file left. */
+export interface Replaced {
+  /** The file that was there, under its new name. */
+  readonly replaced: string;
+  /** What processes that have it open may not notice. */
+  readonly warning: string | undefined;
+}
+
+/** Puts a file in the place of another, which is kept beside it: what changes files, and nothing before it does. */
+export function replaceFile(file: string, fresh: string, busyTimeoutMs: number): Replaced {
+  const replaced = freeName(
+    `${file}.replaced-${new Date().toISOString().slice(0, 19).replace(/[-:]/g, '')}Z`,
+  );
+  const { notRetired } = swapFile(file, fresh, replaced, busyTimeoutMs);
+  const warning =
+    notRetired === undefined
+      ? undefined
+      : `the replaced file could not take a last commit (${notRetired.message}): a process that has it open reads it until it is restarted.`;
+  return { replaced, warning };
+}
+
+/** A rename would take the place of a file that an earlier restore has kept. */
+function freeName(name: string): string {
+  for (let number = 1; ; number++) {
+    const candidate = number === 1 ? name : `${name}-${number}`;
+    if (!existsSync(candidate)) return candidate;
+  }
+}

@@ -1,0 +1,128 @@
+import { constants, copyFileSync, existsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { OnewriterError, shownName } from '@onewriter/protocol';
+import type { UncheckedTable } from '@onewriter/runtime/inspect';
+import { FILE_FORMAT } from '@onewriter/writer';
+import type Database from 'better-sqlite3';
+import { assertRoom } from '../assert-room.ts';
+import { assertUnchanged, type BackupManifest, readManifest } from '../backup/manifest.ts';
+import { checkAs, countViolations, mergeUnchecked } from '../check/check-file.ts';
+import { countRows, MAPPED_BYTES } from '../copy/compare-copy.ts';
+import { copyDatabase, flush, removeDatabase } from '../copy/copy-database.ts';
+import type { DataPlace } from '../data-place.ts';
+import { explainFile } from '../open/explain-file.ts';
+import { toFileError } from '../open/file-error.ts';
+import { openReadOnly, readFormat, readState } from '../open/open-database.ts';
+import { type FileNumbers, readNumbers } from './file-numbers.ts';
+
+/** The copy of a backup beside the tenant's file. */
+export interface StagedBackup {
+  /** Newest commit of the backup; null where no broker had written it. */
+  readonly commitSeq: number | null;
+  readonly numbers: FileNumbers;
+  readonly rows: number;
+  readonly tables: number;
+  /** Null where the manifest does not say and it was not looked at. */
+  readonly foreignKeyViolations: number | null;
+  /** Whether the bytes were compared with a manifest. */
+  readonly comparedWithManifest: boolean;
+  /** What could not be done as it should be. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Copies a backup, and checks the copy alone. It changes nothing else, and may be killed at any moment. The schema of a backup can
+ * make it as long and as large as it likes, so it runs in a process that is bounded.
+ *
+ * @param draft must not exist; it does not after an error, either
+ * @throws OnewriterError DATABASE_CORRUPT (the backup is damaged), INVALID_ARGUMENT (it is none), UNSUPPORTED_VERSION, DATABASE_…
+ */
+export async function stageBackup(place: DataPlace, backup: string, draft: string): Promise<StagedBackup> {
+  const manifest = readManifest(backup);
+  const warnings = manifest === undefined ? lookAtPlainFile(backup) : [];
+  try {
+    assertRoom(dirname(draft), statSync(backup).size);
+    if (manifest === undefined) await copyDatabase(backup, draft, place.busyTimeoutMs, noLook, noLook);
+    else await copyBytes(backup, manifest, draft);
+    const db = openReadOnly(draft, 0);
+    try {
+      db.pragma(`mmap_size = ${MAPPED_BYTES}`);
+      // The same bytes were checked in full when the backup was taken, unless it was asked for less.
+      const wasVerified = manifest !== undefined && (manifest.verified ?? 'full') === 'full';
+      const { problems, report } = checkAs(wasVerified ? 'quick' : 'full', db);
+      if (problems.length > 0) throw damaged(backup, problems[0]!);
+      assertKnownFormat(db, backup);
+      const { rows, tables } = countRows(db);
+      const unchecked = mergeUnchecked(report?.unchecked ?? manifest?.unchecked ?? []);
+      return {
+        commitSeq: readState(db)?.commitSeq ?? null,
+        numbers: readNumbers(db),
+        rows,
+        tables,
+        foreignKeyViolations:
+          report === undefined ? (manifest?.foreignKeyViolations ?? null) : countViolations(report),
+        comparedWithManifest: manifest !== undefined,
+        warnings: [...warnings, ...unchecked.map(notVerified)],
+      };
+    } finally {
+      db.close();
+    }
+  } catch (error) {
+    removeDatabase(draft);
+    throw toFileError(error, `Cannot restore ${backup}`);
+  }
+}
+
+function noLook(): void {}
+
+/**
+ * Copies a backup that has a manifest. It is one file that nothing writes, so that its bytes can be compared: those of the
+ * copy are, which shows at the same time that the backup is sound. @throws OnewriterError DATABASE_CORRUPT
+ */
+async function copyBytes(backup: string, manifest: BackupManifest, path: string): Promise<void> {
+  copyFileSync(backup, path, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  await assertUnchanged(backup, manifest, path);
+  flush(path);
+  flush(dirname(path));
+}
+
+/**
+ * A file that no manifest vouches for. @returns what may be missing in it
+ * @throws OnewriterError INVALID_ARGUMENT where it is no database
+ */
+function lookAtPlainFile(backup: string): string[] {
+  const { isDatabase, isWalMode, trouble } = explainFile(backup);
+  if (!isDatabase) {
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      `${backup} cannot be restored: ${trouble}. Nothing was restored.`,
+      {
+        reason: trouble,
+      },
+    );
+  }
+  if (!isWalMode || existsSync(`${backup}-wal`)) return [];
+  return [
+    `${backup} is in WAL mode, and no -wal is beside it: if it was copied while it was in use, its newest commits are missing.`,
+  ];
+}
+
+/** @throws OnewriterError UNSUPPORTED_VERSION */
+function assertKnownFormat(db: Database.Database, backup: string): void {
+  const format = readFormat(db);
+  if (format === undefined || (format >= 1 && format <= FILE_FORMAT)) return;
+  throw new OnewriterError(
+    'UNSUPPORTED_VERSION',
+    `${backup} was written by a newer version of Onewriter: its tables have format ${format}, and this program knows 1 to ${FILE_FORMAT}. Update it first. Nothing was restored.`,
+    { fileFormat: format },
+  );
+}
+
+function notVerified({ name, error }: UncheckedTable): string {
+  return `table ${shownName(name)} is restored and not verified in full, because SQLite lacks here what it uses: ${error}.`;
+}
+
+function damaged(backup: string, damage: string): OnewriterError {
+  const message = `The backup ${backup} is damaged: ${damage}. Nothing was restored; use another backup.`;
+  return new OnewriterError('DATABASE_CORRUPT', message, { reason: damage });
+}
