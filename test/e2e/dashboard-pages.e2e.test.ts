@@ -1,7 +1,10 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { OperationStore, runOperation } from '@onewriter/operations';
+import { DEFAULT_GROUP } from '@onewriter/protocol';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import { type Stack, startStack, waitFor } from '@onewriter/testkit';
+import { Redis } from 'ioredis';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
@@ -256,10 +259,50 @@ describe('a tenant', () => {
   });
 });
 
+describe('operations', () => {
+  it('backs up a tenant, follows it without a reload, and lists it', async () => {
+    const { page, problems } = await visit('/tenants/acme');
+    await page.getByRole('button', { name: 'Back up', exact: true }).click();
+    await page.waitForURL(/\/operations\/op-/);
+    await page.getByText('done', { exact: true }).waitFor();
+    await page.getByText('1 of 1 tenants').waitFor();
+    expect(await page.getByRole('button', { name: 'Cancel' }).count()).toBe(0);
+    await page.getByRole('link', { name: 'Operations', exact: true }).click();
+    await page.getByRole('link', { name: 'backup' }).first().waitFor();
+    expect(problems).toEqual([]);
+  });
+
+  it('cancels one that another process carries out', async () => {
+    const redis = new Redis(stack.redisUrl);
+    onTestFinished(() => redis.disconnect());
+    const store = new OperationStore(redis, DEFAULT_GROUP);
+    const { page } = await visit('/operations');
+    const work = runOperation(
+      { kind: 'check', who: 'a test', tenants: ['acme'], unit: 'tenants' },
+      { open: async () => store, summarize: () => ({ result: null }) },
+      ({ signal }) =>
+        new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    );
+    const failed = expect(work).rejects.toMatchObject({ code: 'ABORTED' });
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await page.waitForURL(/\/operations\/op-/);
+    await failed;
+    await page.getByText('cancelled', { exact: true }).waitFor();
+    await page.getByRole('link', { name: 'Audit' }).click();
+    await page.getByText('operation.cancel', { exact: true }).first().waitFor();
+  });
+
+  it('says what there is not', async () => {
+    const { page } = await visit('/');
+    await page.goto(`${stack.dashboardUrl}/operations/op-1`);
+    await page.getByText('There is no operation op-1').waitFor();
+  });
+});
+
 it('fits a phone, and is dark where the person’s system is', async () => {
   const phone = { viewport: { width: 360, height: 740 }, colorScheme: 'dark' as const };
   const { page, problems } = await visit('/', phone);
-  for (const path of ['/', '/tenants', '/tenants/acme', '/tenants/broken', '/audit']) {
+  for (const path of ['/', '/tenants', '/tenants/acme', '/tenants/broken', '/operations', '/audit']) {
     await page.goto(stack.dashboardUrl + path);
     expect([
       path,

@@ -6,7 +6,7 @@ import {
   OnewriterError,
   readDataDirIdentity,
 } from '@onewriter/protocol';
-import { openRedis as open } from '@onewriter/runtime';
+import { type OpenRedisOptions, openRedis as open } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import { requireRedis, type Target } from './target.ts';
 
@@ -15,8 +15,8 @@ import { requireRedis, type Target } from './target.ts';
  * @throws OnewriterError MISCONFIGURED (none is known, it runs in cluster mode, or the group belongs to another data
  * directory), QUEUE_UNAVAILABLE
  */
-export async function openRedis(target: Target): Promise<Redis> {
-  const redis = await open(requireRedis(target));
+export async function openRedis(target: Target, options: OpenRedisOptions = {}): Promise<Redis> {
+  const redis = await open(requireRedis(target), options);
   try {
     await assertOwnGroup(target, redis);
     return redis;

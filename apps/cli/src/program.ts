@@ -4,6 +4,7 @@ import { EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
 import { printError, printErrorAsJson } from './print-error.ts';
 import { addDataCommands } from './program/add-data-commands.ts';
 import { addHealthCommands } from './program/add-health-commands.ts';
+import { addOperationsCommands } from './program/add-operations-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
 import { addTokenCommands } from './program/add-token-commands.ts';
@@ -98,6 +99,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
   addTenantCommands(program, context);
   addDataCommands(program, context);
   addSafetyCommands(program, context);
+  addOperationsCommands(program, context);
 
   const deadLetters = program
     .command('dead-letters')

@@ -21,6 +21,7 @@ import type { DashboardEnv } from './dashboard-env.ts';
 import { GatewayClient } from './gateway-client.ts';
 import { RegionStreams } from './live/region-stream.ts';
 import { StatusWatch } from './live/status-watch.ts';
+import { addOperationRoutes } from './operation-routes.ts';
 import { addOverviewRoutes } from './overview-routes.ts';
 import type { Parts } from './parts.ts';
 import { AuditTrail, rememberOperator } from './security/audit-trail.ts';
@@ -80,6 +81,7 @@ const MAX_FORM_BYTES = 256 * 1024;
  *   GET  /                           the overview; GET /live its changes, as server-sent events
  *   GET  /tenants?q=                 finds tenants
  *   GET  /tenants/:tenant            one tenant; …/live its changes; POST …/sql, …/pause, …/resume, …/check
+ *   GET  /operations, …/:id          long work; …/live its changes; POST …/backup, …/:id/cancel
  *   GET  /queues…                    Bull Board; `?tenant=acme` goes to that tenant's queue
  *   GET  /audit                      who did what
  */
@@ -135,6 +137,7 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
   app.use(rememberOperator);
   addOverviewRoutes(parts);
   addTenantRoutes(parts);
+  addOperationRoutes(parts);
   addAuditRoutes(parts);
   const board = await addBoard(parts);
   await watch.start();

@@ -131,6 +131,13 @@ export class GatewayClient {
     return { integrity: String(integrity), unchecked };
   }
 
+  /** Starts a backup of all tenants, or of one. @returns the operation's id */
+  async startBackup(tenant: string | undefined, call: GatewayCall): Promise<string> {
+    const tenants = tenant === undefined ? '*' : [tenant];
+    const response = await this.#send('POST', '/v1/operations', call, { kind: 'backup', tenants });
+    return ((await response.json()) as { readonly id: string }).id;
+  }
+
   /**
    * Runs one statement that reads, and stops it after `maxRows` rows. The caller has made sure that it reads: the gateway
    * would have anything else written.

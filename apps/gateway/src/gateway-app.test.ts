@@ -66,6 +66,7 @@ async function createTestGateway(
     limits: createRateLimits({ perToken: options.perToken ?? 0, perTenant: options.perTenant ?? 0 }),
     tenants: {} as GatewayOptions['tenants'],
     audit: {} as GatewayOptions['audit'],
+    operations: {} as GatewayOptions['operations'],
     revocations: { add: () => {}, list: () => [] },
     hrana: {} as GatewayOptions['hrana'],
     exporter: () => Promise.reject(new Error('nothing is exported here')),

@@ -1,3 +1,4 @@
+import type { OperationStore } from '@onewriter/operations';
 import type { Logger, RevocationFiles, TokenVerifier } from '@onewriter/runtime';
 import type { Onewriter } from '@onewriter/sdk';
 import type { TenantCatalogue } from '@onewriter/tenants';
@@ -7,6 +8,7 @@ import type { Hrana } from './dialects/hrana/hrana.ts';
 import type { Exporter } from './export/run-export.ts';
 import type { GatewayMetrics } from './http/gateway-metrics.ts';
 import type { HealthCheck } from './http/health.ts';
+import type { OperationRunner } from './operations/operation-runner.ts';
 import type { IntegrityCheck } from './processes/integrity-check.ts';
 import type { Reads } from './reads/read-processes.ts';
 import type { AuditLog } from './security/audit-log.ts';
@@ -37,6 +39,13 @@ export interface GatewayOptions {
     readonly remove: TenantDeletion;
   };
   readonly audit: AuditLog;
+  /** Long work. */
+  readonly operations: {
+    readonly store: OperationStore;
+    readonly runner: OperationRunner;
+    /** Folder of all backups. */
+    readonly backups: string;
+  };
   readonly exporter: Exporter;
   readonly verifyToken: TokenVerifier;
   readonly revocations: Pick<RevocationFiles, 'add' | 'list'>;

@@ -1,4 +1,6 @@
+import { join, resolve } from 'node:path';
 import { getRequestListener } from '@hono/node-server';
+import { OperationStore } from '@onewriter/operations';
 import {
   assertSqliteOpens,
   chooseGatewayOpenFiles,
@@ -32,6 +34,7 @@ import { createHrana } from './dialects/hrana/create-hrana.ts';
 import { createExporter } from './export/run-export.ts';
 import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './http/health.ts';
+import { createOperationRunner } from './operations/operation-runner.ts';
 import { createIntegrityCheck } from './processes/integrity-check.ts';
 import { QuickReads } from './reads/quick-reads.ts';
 import { readMetrics } from './reads/read-metrics.ts';
@@ -88,6 +91,20 @@ await startProcess('gateway', async (config, log) => {
   const catalogue = new TenantCatalogue(redis, config.group, files);
   const place = createTenantPlacement(redis, config.group, files);
   const pauses = createPauseFlags(redis, config.group);
+  const backups = join(resolve(config.dataDir), 'backups');
+  const operations = createOperationRunner({
+    redis,
+    redisUrl: config.redisUrl,
+    place: { ...places, dataDir: resolve(config.dataDir), group: config.group },
+    backups,
+    memoryBytes: config.readMemoryBytes,
+    tenants: () => files.withFiles(),
+    onRestored: tenant => {
+      reads.forget(tenant);
+      catalogue.refresh();
+    },
+    log,
+  });
   const hrana = createHrana({
     onewriter,
     processes: readProcesses,
@@ -144,6 +161,7 @@ await startProcess('gateway', async (config, log) => {
       }),
     },
     audit: createAuditLog(redis, config.group, log),
+    operations: { store: new OperationStore(redis, config.group), runner: operations, backups },
     revocations,
     exporter: createExporter({
       settings: places,
@@ -187,11 +205,13 @@ await startProcess('gateway', async (config, log) => {
   drainOnSignal(config.drainMs, log, async () => {
     const closed = server.close(config.drainMs * 0.9);
     closing.abort();
+    const stopped = operations.close();
     // Requests finish on their own, mostly; then the client settles what is left, and the answers still go out.
     await Promise.race([closed, afterMs(config.drainMs * 0.7)]);
     hrana.streams.close();
     await onewriter.close({ timeoutMs: config.drainMs * 0.1 });
     await closed;
+    await stopped;
     reads.close();
     await readProcesses.close();
     await bodies.close();

@@ -65,6 +65,7 @@ export async function openHranaGateway(
     hrana,
     verifyToken: createTokenVerifier({ secret: SECRET }),
     limits: createRateLimits({ perToken: 0, perTenant: 0 }),
+    operations: {},
     corsOrigins: [],
     maxBodyBytes: 4 * 1024 * 1024,
     writeTimeoutMs: 10_000,

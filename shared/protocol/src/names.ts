@@ -92,6 +92,8 @@ export interface GroupKeys {
   readonly parked: string;
   /** Stream of what admins did, newest last. */
   readonly audit: string;
+  /** Sorted set of operations by the time they were added, and prefix of their records (hashes) and logs (lists). */
+  readonly operations: string;
   /** Prefix of the dashboard's sessions: strings with a TTL, encrypted. */
   readonly sessions: string;
   /** Hash, revocation to its time: a copy of the data directory's revoked tokens. */
@@ -122,6 +124,7 @@ export function groupKeys(group: string): GroupKeys {
     dataDir: key('data-dir'),
     parked: key('parked'),
     audit: key('audit'),
+    operations: key('operations'),
     revoked: key('revoked'),
     sessions: key('session'),
     starts: key('starts'),

@@ -7,13 +7,14 @@ import {
   formatBytes,
   type JobOutcome,
   readManifest,
-  runInProcesses,
   type TakenBackup,
   type Verification,
 } from '@onewriter/files';
+import { runBackups, summarizeBackups, TENANTS_UNIT } from '@onewriter/operations/files';
 import { assertTenantId, type WireError } from '@onewriter/protocol';
 import { EXIT } from '../exit-codes.ts';
 import { limitsOf, parseJobs } from '../jobs/job-options.ts';
+import { asOperation } from '../operations/as-operation.ts';
 import { printError } from '../print-error.ts';
 import { createProgress } from '../progress.ts';
 import { count, formatTable } from '../table.ts';
@@ -72,11 +73,17 @@ export async function backup(tenant: string | undefined, options: BackupOptions)
   const place = placeOf(target);
   const job = { kind: 'backup', out, verification } as const;
   if (tenant !== undefined) progress.update(tenant);
-  await runInProcesses(
-    { place, job },
-    tenants,
-    { jobs, limits, bytesOf: name => fileSize(place, name), priority: 'usual' },
-    onDone,
+  const processes = {
+    jobs,
+    limits,
+    bytesOf: (name: string) => fileSize(place, name),
+    priority: 'usual',
+  } as const;
+  await asOperation(
+    target,
+    { kind: 'backup', tenants: options.all ? null : tenants, detail: out, unit: TENANTS_UNIT },
+    { summarize: summarizeBackups, json: options.json },
+    context => runBackups(context, job, { place, tenants, processes, onDone }),
   );
   progress.end();
   const failed = summaries.filter(({ error }) => error !== null).length;

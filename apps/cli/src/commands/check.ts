@@ -1,12 +1,14 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Finding, fileSize, runInProcesses } from '@onewriter/files';
+import { type Finding, fileSize, type JobOutcome } from '@onewriter/files';
+import { runChecks, summarizeChecks, TENANTS_UNIT } from '@onewriter/operations/files';
 import { assertTenantId, isOnewriterError, tenantsDir, type WireError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { findInFolder, findOrphans } from '../check/find-orphans.ts';
 import { EXIT } from '../exit-codes.ts';
 import { limitsOf, parseJobs } from '../jobs/job-options.ts';
 import { openRedis } from '../open-redis.ts';
+import { asOperation } from '../operations/as-operation.ts';
 import { createProgress } from '../progress.ts';
 import { count as plural } from '../table.ts';
 import { findTarget, placeOf, requireDataDir, type Target } from '../target.ts';
@@ -62,14 +64,20 @@ export async function check(tenants: readonly string[], options: CheckOptions): 
     const place = placeOf(target);
     const redisUrl = redis === undefined ? undefined : target.redisUrl;
     let done = 0;
-    await runInProcesses<Finding[]>(
-      { place, job: { kind: 'check', verification } },
-      names,
-      { jobs, limits, bytesOf: name => fileSize(place, name), redisUrl, priority: 'usual' },
-      (tenant, outcome) => {
-        report('error' in outcome ? [notChecked(tenant, outcome.error)] : outcome.result);
-        if (names.length > 1) progress.update(`${++done} of ${names.length} checked`, done / names.length);
-      },
+    const processes = {
+      ...{ jobs, limits, redisUrl, priority: 'usual' as const },
+      bytesOf: (name: string) => fileSize(place, name),
+    };
+    const onDone = (tenant: string, outcome: JobOutcome<Finding[]>) => {
+      report('error' in outcome ? [notChecked(tenant, outcome.error)] : outcome.result);
+      if (names.length > 1) progress.update(`${++done} of ${names.length} checked`, done / names.length);
+    };
+    await asOperation(
+      target,
+      { kind: 'check', tenants: options.all ? null : names, detail: verification, unit: TENANTS_UNIT },
+      { summarize: summarizeChecks, json: options.json },
+      context =>
+        runChecks(context, { kind: 'check', verification }, { place, tenants: names, processes, onDone }),
     );
     progress.end();
     const count = (level: Finding['level']) => findings.filter(finding => finding.level === level).length;

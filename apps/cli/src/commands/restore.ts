@@ -1,18 +1,15 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import {
-  type RestoreReport,
-  type RestoreRequest,
-  readManifest,
-  restoreTenant,
-  timeoutForBytes,
-} from '@onewriter/files';
+import { type RestoreReport, type RestoreRequest, readManifest, timeoutForBytes } from '@onewriter/files';
+import type { OperationContext } from '@onewriter/operations';
+import { runRestore, STEPS_UNIT, summarizeRestore } from '@onewriter/operations/files';
 import { assertTenantId, isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import { connect } from '@onewriter/sdk';
 import type { Redis } from 'ioredis';
 import { EXIT } from '../exit-codes.ts';
 import { parseTimeout } from '../jobs/job-options.ts';
 import { openRedis } from '../open-redis.ts';
+import { asOperation } from '../operations/as-operation.ts';
 import { audited, operatorName } from '../operator.ts';
 import { count } from '../table.ts';
 import { connectOptions, findTarget, placeOf, requireDataDir, type Target, withDataDir } from '../target.ts';
@@ -83,7 +80,14 @@ export async function restore(
         checked = true;
       },
     };
-    const work = () => restoreTenant(placeOf(target), request);
+    const restoring = (context: OperationContext) => runRestore(context, placeOf(target), request);
+    const work = () =>
+      asOperation(
+        target,
+        { kind: 'restore', tenants: [tenant], detail: backup, unit: STEPS_UNIT },
+        { summarize: summarizeRestore, json: options.json, offline: options.offline },
+        restoring,
+      );
     const report = await (redis === undefined
       ? work()
       : audited(redis, target.group, 'tenant.restore', tenant, work, backup));

@@ -13,13 +13,6 @@ export function catalogueOf(target: Target, redis: Redis): TenantCatalogue {
 }
 
 /** Names of all tenants that have a database file, sorted. @throws Error of the file system */
-export async function listTenantFiles(target: Target): Promise<string[]> {
-  const folders = foldersOf(target);
-  const names = await folders.names();
-  const looks = await folders.look(names);
-  // One that cannot be seen is a finding of its own.
-  return names.filter((_, index) => {
-    const { size, isGone, trouble } = looks[index]!;
-    return size !== undefined || (trouble !== undefined && !isGone);
-  });
+export function listTenantFiles(target: Target): Promise<string[]> {
+  return foldersOf(target).withFiles();
 }

@@ -11,6 +11,7 @@ export type AuditAction =
   | 'tenant.resume'
   | 'tenant.check'
   | 'tenant.sql'
+  | 'operation.cancel'
   | 'dead-letter.retry'
   | 'dead-letter.drop';
 

@@ -114,7 +114,7 @@ function isUnauthenticated(error: unknown): boolean {
 /** A path of the dashboard to go to after the login; anything else becomes the start page. */
 export function safeNextPath(next: string | undefined): string {
   return next !== undefined &&
-    /^\/(?:queues|tenants|audit)(?:[/?][\w./?=&%~-]*)?$/.test(next) &&
+    /^\/(?:queues|tenants|operations|audit)(?:[/?][\w./?=&%~-]*)?$/.test(next) &&
     !next.includes('//')
     ? next
     : '/';

@@ -38,7 +38,7 @@ const MAX_SEARCH_LENGTH = 63;
  *   GET  /tenants?q=&page=
  *   GET  /tenants/:tenant          GET …/live
  *   POST /tenants/:tenant/sql      a statement that reads: a page, or with the header X-Fragment its rows alone
- *   POST /tenants/:tenant/pause, …/resume, …/check
+ *   POST /tenants/:tenant/pause, …/resume, …/check, …/backup
  *   POST /tenants/:tenant/letters/:id/retry, …/drop
  */
 export function addTenantRoutes(parts: Parts): void {
@@ -117,6 +117,17 @@ export function addTenantRoutes(parts: Parts): void {
       status = error.status;
     }
     return showTenant(c, { notice }, status);
+  });
+
+  app.post('/tenants/:tenant/backup', async c => {
+    const tenant = assertTenantId(c.req.param('tenant'));
+    try {
+      // The gateway writes down who started it.
+      return c.redirect(`/operations/${await gateway.startBackup(tenant, callOf(c))}`, 303);
+    } catch (error) {
+      if (!isOnewriterError(error)) throw error;
+      return showTenant(c, { notice: errorNotice(error, 'No backup was started') }, error.status);
+    }
   });
 
   for (const action of ['retry', 'drop'] as const) {

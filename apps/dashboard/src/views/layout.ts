@@ -1,7 +1,7 @@
 import { type Html, html, NOTHING } from './html.ts';
 
 /** The places one can go to. */
-export type Place = 'overview' | 'tenants' | 'queues' | 'audit';
+export type Place = 'overview' | 'tenants' | 'operations' | 'queues' | 'audit';
 
 /** Common to every page. */
 export interface LayoutOptions {
@@ -16,6 +16,7 @@ export interface LayoutOptions {
 const PLACES: readonly (readonly [Place, string, string])[] = [
   ['overview', '/', 'Overview'],
   ['tenants', '/tenants', 'Tenants'],
+  ['operations', '/operations', 'Operations'],
   ['queues', '/queues', 'Queues'],
   ['audit', '/audit', 'Audit'],
 ];

@@ -125,6 +125,7 @@ function head({ tenant, facts, now }: TenantView): Html {
             : html`<button type="button" data-dialog="pause-dialog">Pause…</button>`
         }
         <form method="post" action="/tenants/${tenant}/check"><button>Check the file</button></form>
+        <form method="post" action="/tenants/${tenant}/backup"><button>Back up</button></form>
         <a class="button" href="/queues?tenant=${tenant}">Its queue</a>
       </div>
     </div>

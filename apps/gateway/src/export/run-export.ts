@@ -28,6 +28,10 @@ export interface ExportRequest {
   readonly signal: AbortSignal;
   /** Called when the last byte was handed over, before the body ends. @param rows undefined for a copy of the file */
   readonly onWhole?: ((rows: number | undefined) => void) | undefined;
+  /** Called with the bytes that were handed over so far, of how many where that is known. */
+  readonly onBytes?: ((bytes: number, total: number | undefined) => void) | undefined;
+  /** Called once, when its process has ended: with the bytes of the whole, or why it is not whole. */
+  readonly onEnd?: ((outcome: { readonly bytes: number } | OnewriterError) => void) | undefined;
 }
 
 /** An export that has begun. */
@@ -101,6 +105,8 @@ class RunningExport {
   readonly #outcome: Promise<Outcome>;
   #end: Extract<ExportMessage, { type: 'end' }> | undefined;
   #failure: OnewriterError | undefined;
+  /** Bytes of all; undefined where that is not known before. */
+  #total: number | undefined;
   /** Ends the body at once, also where its reader is slow; undefined while there is none. */
   #breakOff: ((error: OnewriterError) => void) | undefined;
 
@@ -163,11 +169,13 @@ class RunningExport {
       this.#child.on('message', message => {
         const event = message as ExportMessage;
         if (event.type === 'begin') {
+          this.#total = event.bytes;
           resolve({ commitSeq: event.commitSeq, bytes: event.bytes, body: this.#createBody() });
         } else if (event.type === 'end') this.#end = event;
         else this.#failure ??= fromWireError(event.error);
       });
       void this.#outcome.then(outcome => {
+        this.#request.onEnd?.(outcome);
         if (!(outcome instanceof OnewriterError)) return;
         if (this.#breakOff !== undefined) this.#logFailure(outcome);
         reject(outcome); // does nothing after the beginning
@@ -231,6 +239,7 @@ class RunningExport {
     try {
       for await (const piece of this.#output) {
         bytes += (piece as Buffer).length;
+        this.#request.onBytes?.(bytes, this.#total);
         yield piece as Buffer;
       }
     } catch (error) {

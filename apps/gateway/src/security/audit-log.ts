@@ -10,6 +10,8 @@ export type AuditAction =
   | 'tenant.pause'
   | 'tenant.resume'
   | 'tenant.delete'
+  | 'operation.start'
+  | 'operation.cancel'
   | 'token.revoke';
 
 /** Writes down what admins do, in Redis and in the log. */

@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { fromWireError, OnewriterError, splitScript } from '@onewriter/protocol';
 import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
 import { tooMuchMemory } from '../reads/read-errors.ts';
-import { type Owner, Shares, type Taken } from '../security/shares.ts';
+import type { Owner } from '../security/shares.ts';
+import { Turns } from '../security/turns.ts';
 import type { BuildAnswer, BuildTask } from './build-messages.ts';
 import type { TenantPlacement } from './place-tenant.ts';
 import type { TenantFiles } from './tenant-files.ts';
@@ -50,14 +51,20 @@ const ENTRY = new URL('./build-process.js', import.meta.url);
 /** A {@link TenantBuilder} of this gateway. */
 export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilder {
   const { files, place, timeoutMs } = options;
-  const turns = new BuildTurns();
+  const turns = new Turns({
+    what: 'tenants that are created',
+    callers: MAX_CALLERS,
+    turns: MAX_BUILDS,
+    turnsOfOwner: MAX_BUILDS_OF_OWNER,
+  });
   return async (tenant, script, who, owner, signal) => {
     if (splitScript(script).length === 0) {
       throw new OnewriterError('INVALID_ARGUMENT', 'There is no statement in this script.', { tenant });
     }
     if ((await files.size(tenant)) !== undefined) return false;
-    const endTurn = await turns.take(owner);
+    const waiting = turns.enter(owner);
     try {
+      await waiting.turn();
       const scratch = await files.makeScratch(tenant, timeoutMs);
       try {
         const path = join(scratch, FILE);
@@ -67,42 +74,9 @@ export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilde
         await files.removeScratch(scratch);
       }
     } finally {
-      endTurn();
+      waiting.leave();
     }
   };
-}
-
-/** Turns at building: the longest wait first, but one owner never has all. */
-export class BuildTurns {
-  readonly #callers = new Shares({ what: 'tenants that are created', total: MAX_CALLERS });
-  readonly #building = new Shares({
-    what: 'tenants that are created',
-    total: MAX_BUILDS,
-    share: MAX_BUILDS_OF_OWNER,
-  });
-  #waiting: { readonly owner: Owner; readonly begin: (turn: Taken) => void }[] = [];
-
-  /** @returns ends the turn. @throws OnewriterError RATE_LIMITED */
-  async take(owner: Owner): Promise<() => void> {
-    const place = this.#callers.take(owner);
-    const turn = await new Promise<Taken>(begin => {
-      this.#waiting.push({ owner, begin });
-      this.#give();
-    });
-    return () => {
-      place.release();
-      turn.release();
-      this.#give();
-    };
-  }
-
-  #give(): void {
-    this.#waiting = this.#waiting.filter(({ owner, begin }) => {
-      if (!this.#building.hasRoom(owner)) return true;
-      begin(this.#building.take(owner));
-      return false;
-    });
-  }
 }
 
 function runBuild(

@@ -16,7 +16,7 @@ import { errors, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 export const RIGHTS = ['read', 'write', 'export', 'import', 'admin:tenants', 'admin:fleet'] as const;
 
 /**
- * `read`, `write`: statements of the token's tenants. `export`, `import`: whole tables and databases. `admin:tenants`: create,
+ * `read`, `write`: statements of the token's tenants. `export`, `import`: whole tables and databases. `admin:tenants`: create, back up, check, restore,
  * pause, resume and delete them. `admin:fleet`, with all tenants: the dashboard, the audit log, revoking tokens.
  */
 export type Right = (typeof RIGHTS)[number];

@@ -56,6 +56,16 @@ export class TenantFolders {
       .sort();
   }
 
+  /** Names of tenants that have a database file, or one that cannot be seen, sorted. @throws Error of the file system */
+  async withFiles(): Promise<string[]> {
+    const names = await this.names();
+    const looks = await this.look(names);
+    return names.filter((_, index) => {
+      const { size, isGone, trouble } = looks[index]!;
+      return size !== undefined || (trouble !== undefined && !isGone);
+    });
+  }
+
   /** Undefined where there is no database file. @throws Error of the file system */
   async size(tenant: string): Promise<TenantSize | undefined> {
     const path = realDatabasePath(tenantFile(this.#dataDir, tenant, this.#dbFile));

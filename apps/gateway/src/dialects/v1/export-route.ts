@@ -1,9 +1,11 @@
 import type { HttpBindings } from '@hono/node-server';
-import { OnewriterError } from '@onewriter/protocol';
+import { OnewriterError, toWireError } from '@onewriter/protocol';
 import { EXPORT_FORMATS, type ExportFormat } from '../../export/export-messages.ts';
+import { recordStream } from '../../operations/record-stream.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { endOfToken } from '../../security/end-of-token.ts';
 import { ownerOf } from '../../security/shares.ts';
+import { whoAsks } from '../../security/who-asks.ts';
 import { NDJSON } from '../../streams/line-response.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
@@ -75,15 +77,29 @@ export function addExportRoute(api: Api): void {
     }
     // Missing where a request is made in a test, without a server.
     const outgoing = (c.env as Partial<HttpBindings> | undefined)?.outgoing;
-    const { commitSeq, bytes, body } = await options.exporter({
+    const gone = AbortSignal.any([c.req.raw.signal, endOfToken(c, options.verifyToken)]);
+    const detail = table === undefined ? format : `${format}, table ${table}`;
+    const work = { kind: 'export', who: whoAsks(c), tenant, detail, unit: 'bytes', gone } as const;
+    const record = recordStream(work, options.operations.store, options.log);
+    const exported = options.exporter({
       tenant,
       owner: ownerOf(c.get('access'), tenant),
       format,
       table,
       values,
-      signal: AbortSignal.any([c.req.raw.signal, endOfToken(c, options.verifyToken)]),
+      signal: AbortSignal.any([gone, record.cancelled]),
       onWhole: rows => rows !== undefined && outgoing?.addTrailers({ [ROWS_TRAILER]: String(rows) }),
+      onBytes: record.progress,
+      onEnd: outcome =>
+        record.end(
+          outcome instanceof OnewriterError
+            ? { result: null, error: toWireError(outcome) }
+            : { result: { bytes: outcome.bytes } },
+        ),
     });
+    // It may be refused before it has a process.
+    exported.catch(error => record.end({ result: null, error: toWireError(error) }));
+    const { commitSeq, bytes, body } = await exported;
     if (commitSeq !== undefined) c.header('Commit-Seq', String(commitSeq));
     if (bytes === undefined) c.header('Trailer', ROWS_TRAILER);
     else c.header('Content-Length', String(bytes));

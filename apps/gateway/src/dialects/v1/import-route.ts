@@ -7,9 +7,11 @@ import type { ImportEvent, ImportOptions } from '../../import/import-options.ts'
 import { type ParsedRow, parseCsvRows, parseNdjsonRows } from '../../import/parse-rows.ts';
 import { importRows } from '../../import/row-import.ts';
 import { importWhole } from '../../import/whole-import.ts';
+import { recordStream, type StreamRecord } from '../../operations/record-stream.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { endOfToken } from '../../security/end-of-token.ts';
 import { ownerOf } from '../../security/shares.ts';
+import { whoAsks } from '../../security/who-asks.ts';
 import { decodeBody } from '../../streams/decode-body.ts';
 import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../../streams/line-response.ts';
 import { LEAST_BYTES_PER_S } from '../../streams/read-lines.ts';
@@ -136,7 +138,18 @@ export function addImportRoute(api: Api): void {
     const body = decodeBody(c);
     const { release } = guards.streams.take(ownerOf(c.get('access'), tenant));
     const gone = c.req.raw.signal;
-    const stop = AbortSignal.any([options.closing, endOfToken(c, options.verifyToken)]);
+    const ended = AbortSignal.any([options.closing, endOfToken(c, options.verifyToken)]);
+    const record = recordStream(
+      {
+        ...({ kind: 'import', unit: 'rows' } as const),
+        ...{ who: whoAsks(c), tenant },
+        detail: query.table === undefined ? '' : `table ${query.table}`,
+        gone: AbortSignal.any([gone, ended]),
+      },
+      options.operations.store,
+      options.log,
+    );
+    const stop = AbortSignal.any([ended, record.cancelled]);
     const source = {
       body,
       bounds: {
@@ -166,8 +179,16 @@ export function addImportRoute(api: Api): void {
     const events = whole
       ? importFromScratch(tenant, pieces, settings)
       : importRows(pieces, { ...settings, maxPieceRows, room: guards.rooms.open(tenant) });
-    const lines = toLines(events, event => logEnd(tenant, event));
-    return c.body(toLineStream(releaseAfter(lines, release)), 200, UPLOAD_ANSWER);
+    const lines = toLines(events, event => {
+      noteEvent(record, event);
+      logEnd(tenant, event);
+    });
+    const over = () => {
+      release();
+      // Its reader went away before the last event.
+      record.end({ result: null, error: { code: 'ABORTED', message: 'Its caller went away.' } });
+    };
+    return c.body(toLineStream(releaseAfter(lines, over)), 200, UPLOAD_ANSWER);
   });
 
   async function* importFromScratch(
@@ -190,6 +211,21 @@ export function addImportRoute(api: Api): void {
     else if (event.event === 'interrupted')
       options.log.info({ tenant, ...event }, 'an import was interrupted');
   }
+}
+
+/** What the record of an import says of an event. */
+function noteEvent(record: StreamRecord, event: ImportEvent): void {
+  if (event.event === 'rejected') {
+    record.log(`row ${event.row}: ${event.error.code} ${event.error.message}`);
+    return;
+  }
+  const { rows, accepted, ignored, skipped, rejected } = event;
+  record.progress(rows);
+  const result = { rows, accepted, ignored, skipped, rejected };
+  if (event.event === 'done') record.end({ result });
+  else if (event.event === 'failed') record.end({ result, error: event.error });
+  else if (event.event === 'interrupted')
+    record.end({ result, error: { code: 'ABORTED', message: 'It was stopped; send the same body again.' } });
 }
 
 async function* toLines(

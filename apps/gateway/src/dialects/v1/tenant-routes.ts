@@ -8,6 +8,7 @@ import type { GatewayEnv } from '../../gateway-env.ts';
 import type { ReadAnswer } from '../../reads/read-processes.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { ownerOf } from '../../security/shares.ts';
+import { whoAsks } from '../../security/who-asks.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
 import { createRoute, FAILURE, json, jsonBody, SECURED, TenantParam, z } from './schemas.ts';
@@ -179,12 +180,6 @@ function toSummary(entry: CatalogueEntry): z.output<typeof Summary> {
     lastActivity: lastActivity === null ? null : new Date(lastActivity).toISOString(),
     ...{ parked, holders: [...holders] },
   };
-}
-
-/** As the tenant's other users see them: never the token itself. */
-function whoAsks(c: Context<GatewayEnv>): string {
-  const { subject, id } = c.get('access');
-  return subject === undefined || subject === '' ? `token ${id}` : subject;
 }
 
 /** `/v1/tenants` and what can be done with a tenant as a whole. */
