@@ -1,4 +1,5 @@
 export * from './batch/apply-batch.ts';
+export * from './batch/apply-options.ts';
 export * from './batch/internal-tables.ts';
 export * from './file/assert-sqlite-works.ts';
 export * from './file/tenant-database.ts';

@@ -23,11 +23,11 @@ export class BatchJob {
   readonly id: string;
   /** Undefined where the job is unreadable; then there is an error. */
   readonly message: WriteJobMessage | undefined;
-  readonly condemned: Readonly<Record<number, WireError>> | undefined;
   /** Failures that are final, by index of the write: it ended a transaction, and is not tried again. */
   readonly failed = new Map<number, string>();
   /** When Redis received it. */
   readonly addedAt: number | undefined;
+  readonly #poisoned: Readonly<Record<number, WireError>> | undefined;
   readonly #client: string;
   #error: WireError | undefined;
   /** JSON of the results of writes that were tried, in order. */
@@ -46,7 +46,7 @@ export class BatchJob {
 
   constructor(job: QueuedJob) {
     this.id = job.id;
-    this.condemned = job.condemned;
+    this.#poisoned = job.condemned;
     this.addedAt = job.addedAt;
     try {
       this.message = parseJob(job.data);
@@ -66,6 +66,11 @@ export class BatchJob {
     return this.message === undefined || this.#duplicate || this.#error !== undefined
       ? 0
       : this.message.ops.length - this.#first;
+  }
+
+  /** The error of a write that is poisoned, or whose job is: it stopped a thread, and is not run again. */
+  poisonOf(op: number): WireError | undefined {
+    return this.#poisoned?.[op] ?? this.#poisoned?.[-1];
   }
 
   /** Whether an earlier delivery committed some of it. */

@@ -6,7 +6,8 @@ import {
   shortIdentity,
   toWireError,
 } from '@onewriter/protocol';
-import { type ApplyBatchOptions, applyBatch, BatchFailed, type BatchResult } from '../batch/apply-batch.ts';
+import { applyBatch, BatchFailed, type BatchResult } from '../batch/apply-batch.ts';
+import type { ApplyBatchOptions } from '../batch/apply-options.ts';
 import { isSystemError, translateError } from '../batch/sqlite-errors.ts';
 import { type FreeSpace, LogRoom } from '../file/log-room.ts';
 import type { TenantDatabase } from '../file/tenant-database.ts';

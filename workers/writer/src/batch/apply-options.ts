@@ -1,0 +1,17 @@
+import type { TransactionGrant } from '../thread/lane-task.ts';
+import type { Progress } from '../thread/progress.ts';
+
+/** The circumstances of a batch. */
+export interface ApplyBatchOptions {
+  readonly progress: Progress;
+  /** The data directory's identity, in short: a job with another is refused. */
+  readonly dir?: string | undefined;
+  /** Set if the batch is one job of steps that run alone; a transaction that they leave open gets this name. */
+  readonly transaction?: TransactionGrant | undefined;
+  /** Too many transactions are open in this thread to open another. */
+  readonly full?: boolean | undefined;
+  /** The broker's clock, ms. */
+  readonly now?: (() => number) | undefined;
+  /** Called after each COMMIT; its errors reach the caller unchanged, as if the process had died there. */
+  readonly afterCommit?: (() => void) | undefined;
+}
