@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { createGatewayApp } from './gateway-app.ts';
 import type { GatewayOptions } from './gateway-options.ts';
 import type { HealthReport } from './http/health.ts';
-import type { ReadResult, Reads } from './reads/read-processes.ts';
+import type { ReadResult, TenantReads } from './reads/tenant-reads.ts';
 import { createRateLimits } from './security/rate-limits.ts';
 import type { PauseFlags } from './tenants/pause-flags.ts';
 
@@ -48,7 +48,7 @@ async function createTestGateway(
       transaction: (statements: unknown) => run(tenant, 'transaction', statements),
     }),
   } as unknown as Pick<Onewriter, 'tenant' | 'stats'>;
-  const reads: Reads = {
+  const reads: TenantReads = {
     openFiles: 4,
     forget: () => {},
     stream: () => Promise.reject(new Error('nothing streams here')),

@@ -10,7 +10,7 @@ import type { GatewayMetrics } from './http/gateway-metrics.ts';
 import type { HealthCheck } from './http/health.ts';
 import type { OperationRunner } from './operations/operation-runner.ts';
 import type { IntegrityCheck } from './processes/integrity-check.ts';
-import type { Reads } from './reads/read-processes.ts';
+import type { TenantReads } from './reads/tenant-reads.ts';
 import type { AuditLog } from './security/audit-log.ts';
 import type { RateLimits } from './security/rate-limits.ts';
 import type { StreamRooms } from './streams/stream-room.ts';
@@ -23,7 +23,7 @@ import type { TenantFiles } from './tenants/tenant-files.ts';
 export interface GatewayOptions {
   /** Writes, and receipts. */
   readonly onewriter: Pick<Onewriter, 'tenant' | 'stats'>;
-  readonly reads: Reads;
+  readonly reads: TenantReads;
   /** The libSQL protocol. */
   readonly hrana: Hrana;
   readonly health: HealthCheck;

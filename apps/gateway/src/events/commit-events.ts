@@ -7,7 +7,7 @@ import {
   receiptId,
   type SqlValue,
 } from '@onewriter/protocol';
-import type { Reads } from '../reads/read-processes.ts';
+import type { TenantReads } from '../reads/tenant-reads.ts';
 import type { TenantFiles } from '../tenants/tenant-files.ts';
 
 /** One commit of a tenant. */
@@ -42,7 +42,7 @@ export type FollowedEvent =
 
 /** Settings of {@link followCommits}. */
 export interface FollowOptions {
-  readonly reads: Reads;
+  readonly reads: TenantReads;
   readonly files: TenantFiles;
   readonly tenant: string;
   /** Undefined: only what comes from now on. */

@@ -1,5 +1,5 @@
 import { INTERNAL_TABLE_PREFIX, OnewriterError, shownName } from '@onewriter/protocol';
-import type { Reads } from '../reads/read-processes.ts';
+import type { TenantReads } from '../reads/tenant-reads.ts';
 import type { OnConflict } from './import-options.ts';
 import { type TableColumn, TableShape } from './table-shape.ts';
 
@@ -18,7 +18,7 @@ const KEY_INDEX_SQL = "SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk'";
  * @throws OnewriterError NOT_FOUND, TENANT_NOT_FOUND, STATEMENT_NOT_ALLOWED
  */
 export async function findTable(
-  reads: Reads,
+  reads: TenantReads,
   tenant: string,
   name: string,
   onConflict: OnConflict,
@@ -52,7 +52,7 @@ export async function findTable(
 }
 
 /** Whether a file has foreign keys that are judged at the end of a transaction only. */
-export async function hasDeferredKeys(reads: Reads, tenant: string): Promise<boolean> {
+export async function hasDeferredKeys(reads: TenantReads, tenant: string): Promise<boolean> {
   const { results } = await reads.read({ tenant, statements: [{ sql: LOOK_SQL }] });
   return Number(results[0]!.rows[0]?.[0] ?? 0) === 1;
 }

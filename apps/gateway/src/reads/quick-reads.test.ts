@@ -5,7 +5,7 @@ import { parametersOf } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { QuickReads } from './quick-reads.ts';
-import type { ReadAnswer, ReadRequest, Reads } from './read-processes.ts';
+import type { ReadAnswer, ReadRequest, TenantReads } from './tenant-reads.ts';
 
 const OTHERS: ReadAnswer = { results: [], commitSeq: -1 };
 let explained = 0;
@@ -34,7 +34,7 @@ beforeEach(() => {
   const others = { read, forget() {}, openFiles: 0 };
   reads = new QuickReads(
     { dataDir, dbFile: 'tenant.db', busyTimeoutMs: 1_000 },
-    others as unknown as Reads,
+    others as unknown as TenantReads,
     64,
   );
   onTestFinished(() => {

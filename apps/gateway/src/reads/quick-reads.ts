@@ -11,15 +11,15 @@ import {
 import type Database from 'better-sqlite3';
 import type { StepColumn } from '../dialects/hrana/steps.ts';
 import type { TenantFiles } from './open-tenant-file.ts';
+import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 import type {
   ReadAnswer,
   ReadRequest,
   ReadResult,
   ReadStatement,
   ReadStream,
-  Reads,
-} from './read-processes.ts';
-import { narrowIntegers, TenantReader } from './tenant-reader.ts';
+  TenantReads,
+} from './tenant-reads.ts';
 
 /** Page caches of all connections together, and the least that each has. SQLite would give each 16 MB. */
 const MAX_CACHE_KIB = 128 * 1024;
@@ -136,9 +136,9 @@ interface QuickResult {
  * out of it, and the row must be small. The plan is made in a process that can be stopped, when a statement is first seen: compiling
  * alone can take minutes and gigabytes, by views of views.
  */
-export class QuickReads implements Reads {
+export class QuickReads implements TenantReads {
   readonly #files: TenantFiles;
-  readonly #others: Reads;
+  readonly #others: TenantReads;
   readonly #maxOpenFiles: number;
   readonly #readers = new Map<string, QuickReader>();
   /** Reads that were run here, and those that were handed on. */
@@ -147,7 +147,7 @@ export class QuickReads implements Reads {
   readonly #judging = new Map<string, Promise<void>>();
 
   /** @param maxOpenFiles files that are kept open here; the least recently used is closed */
-  constructor(files: TenantFiles, others: Reads, maxOpenFiles: number) {
+  constructor(files: TenantFiles, others: TenantReads, maxOpenFiles: number) {
     this.#maxOpenFiles = maxOpenFiles;
     // Waiting for a lock would block the event loop: the read processes can wait.
     this.#files = { ...files, busyTimeoutMs: 0 };

@@ -4,83 +4,18 @@ import {
   LIMITS,
   OnewriterError,
   onAbort,
-  realDatabasePath,
-  SNAPSHOT_LOOK_MS,
-  SnapshotBound,
-  type SqlParameters,
   type SqlValue,
-  snapshotEnded,
-  tenantFile,
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
+import { ChunkQueue } from './chunk-queue.ts';
+import { HeldSnapshots } from './held-snapshots.ts';
+import { KeptTransactions } from './kept-transactions.ts';
 import type { ReadProcessSettings, ReadTask, StepsTask } from './read-messages.ts';
 import { ReadProcessHandle, type TaskListener } from './read-process-handle.ts';
+import { aborted, closed, lost } from './read-refusals.ts';
 import type { StepProcesses } from './read-steps.ts';
-import type { RowForm } from './row-json.ts';
-
-/** A statement that only reads. */
-export interface ReadStatement {
-  readonly sql: string;
-  readonly params?: SqlParameters | undefined;
-}
-
-/** What and where to read, and how long the caller waits. */
-export interface ReadRequest {
-  readonly tenant: string;
-  /** Run on one state of the database. */
-  readonly statements: readonly ReadStatement[];
-  /** The read is stopped then. Default: the gateway's own. */
-  readonly timeoutMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly firstRowOnly?: boolean | undefined;
-  /** Waits until the tenant has committed this. */
-  readonly minCommitSeq?: number | undefined;
-  /** Every integer is a bigint, so that it differs from a real. */
-  readonly safeIntegers?: boolean | undefined;
-  /** Rows are wanted as JSON: those that a process reads come as `json`. Not for {@link Reads.stream}. */
-  readonly json?: RowForm | undefined;
-}
-
-/** Rows of one statement, values in column order; integers are bigint beyond 2^53, or with `safeIntegers` always. */
-export interface ReadResult {
-  readonly columns: readonly string[];
-  readonly rows: SqlValue[][];
-  /** In place of the rows: the elements of an array, in pieces. */
-  readonly json?: readonly Uint8Array[] | undefined;
-}
-
-/** Result of a read. */
-export interface ReadAnswer {
-  /** One per statement. */
-  readonly results: readonly ReadResult[];
-  /** The newest commit that the read saw; undefined for a file that no writer has opened. */
-  readonly commitSeq: number | undefined;
-  /** The file that was read; see the protocol's DatabaseFile. */
-  readonly incarnation?: string | undefined;
-}
-
-/** A result that comes in pieces. */
-export interface ReadStream {
-  readonly columns: readonly string[];
-  /** Ends with an error where the read did. Leaving the loop ends the read. */
-  readonly chunks: AsyncIterable<SqlValue[][]>;
-}
-
-/** Runs reads. */
-export interface Reads {
-  /**
-   * Reads and returns all rows.
-   * @throws OnewriterError READ_TIMEOUT (stopped), TIMEOUT (never begun), ABORTED, RESULT_TOO_LARGE, RATE_LIMITED,
-   * COMMIT_SEQ_NOT_REACHED, SQL_ERROR, TENANT_NOT_FOUND, DATABASE_…
-   */
-  read(request: ReadRequest): Promise<ReadAnswer>;
-  /** Reads one statement whose result may be of any length. @throws as {@link read} */
-  stream(request: ReadRequest): Promise<ReadStream>;
-  /** Closes a tenant's file, which was moved away. */
-  forget(tenant: string): void;
-  /** Files that are open, about. */
-  readonly openFiles: number;
-}
+import type { ReadAnswer, ReadRequest, ReadStream, TenantReads } from './tenant-reads.ts';
+import { type WaitingTask, WaitingTasks } from './waiting-tasks.ts';
 
 /** Settings of {@link ReadProcesses}. */
 export interface ReadProcessesOptions extends ReadProcessSettings {
@@ -92,11 +27,6 @@ export interface ReadProcessesOptions extends ReadProcessSettings {
   readonly log: Logger;
 }
 
-/** Reads that wait for a process; beyond this, callers get RATE_LIMITED. */
-const MAX_WAITING = 1_000;
-/** Share of one tenant. */
-const MAX_WAITING_OF_TENANT = MAX_WAITING / 4;
-const RETRY_AFTER_MS = 500;
 /** A read that waits this long is given one more process, if there may be one. */
 const GROW_AFTER_MS = 25;
 const RESTART_AFTER_MS = 1_000;
@@ -109,22 +39,10 @@ const MAX_RESULT_BYTES = 32 * 1024 * 1024;
 const MIN_POLL_MS = 5;
 const MAX_POLL_MS = 100;
 
-interface WaitingTask {
-  readonly task: ReadTask | StepsTask;
-  readonly since: number;
-  /** Only this process has the transaction that the task continues. */
-  readonly pinned: ReadProcessHandle | undefined;
+interface WaitingRead extends WaitingTask<ReadProcessHandle> {
   begin(handle: ReadProcessHandle): void;
   /** The process that it is pinned to has ended. */
   lose(): void;
-}
-
-/** What holds a snapshot of a tenant's file. */
-interface HeldSnapshot {
-  readonly tenant: string;
-  /** Undefined until it is first looked at: most reads end before. */
-  bound: SnapshotBound | undefined;
-  readonly end: (error: OnewriterError) => void;
 }
 
 /**
@@ -132,25 +50,22 @@ interface HeldSnapshot {
  * deadline a read's process is killed, and another takes its place. A tenant never has all of them, so one that reads
  * for long does not hold up the reads of others.
  */
-export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
+export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposable {
   readonly #options: ReadProcessesOptions;
   readonly #handles = new Set<ReadProcessHandle>();
-  readonly #waiting: WaitingTask[] = [];
-  /** Which process keeps a transaction. */
-  readonly #kept = new Map<string, ReadProcessHandle>();
-  /** Reads that run, and transactions that are kept. */
-  readonly #snapshots = new Set<HeldSnapshot>();
-  readonly #keptSnapshots = new Map<string, HeldSnapshot>();
+  readonly #waiting = new WaitingTasks<ReadProcessHandle, WaitingRead>();
+  readonly #kept = new KeptTransactions<ReadProcessHandle>();
+  /** Of reads that run, and of transactions that are kept. */
+  readonly #snapshots: HeldSnapshots;
   readonly #retiring: NodeJS.Timeout;
-  readonly #looking: NodeJS.Timeout;
   #growing: NodeJS.Timeout | undefined;
   #closed = false;
   #whenGone: (() => void) | undefined;
 
   constructor(options: ReadProcessesOptions) {
     this.#options = options;
+    this.#snapshots = new HeldSnapshots(options);
     this.#retiring = setInterval(() => this.#retire(), RETIRE_AFTER_MS / 2).unref();
-    this.#looking = setInterval(() => this.#boundSnapshots(), SNAPSHOT_LOOK_MS).unref();
     this.#start();
   }
 
@@ -219,8 +134,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
     refuse: (error: OnewriterError) => void,
   ): void {
     const deadline = performance.now() + (options.timeoutMs ?? this.#options.timeoutMs);
-    const pinned = task.resume === undefined ? undefined : this.#kept.get(task.resume);
-    if (task.resume !== undefined) this.#forgetKept(task.resume);
+    const pinned = task.resume === undefined ? undefined : this.#kept.forget(task.resume);
     if (task.resume !== undefined && pinned === undefined) {
       refuse(lost(task.tenant));
       return;
@@ -249,8 +163,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   }
 
   release(name: string): void {
-    this.#kept.get(name)?.release(name);
-    this.#forgetKept(name);
+    this.#kept.forget(name)?.release(name);
   }
 
   forget(tenant: string): void {
@@ -261,7 +174,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#retiring);
-    clearInterval(this.#looking);
+    this.#snapshots.close();
     clearTimeout(this.#growing);
     if (this.#handles.size === 0) return;
     const gone = new Promise<void>(resolve => {
@@ -323,7 +236,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
     let running: ReadProcessHandle | undefined;
     let abandoned: NodeJS.Timeout | undefined;
     const withdraw = (error: OnewriterError) => {
-      this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+      this.#waiting.remove(waiting);
       done();
       refuse(error);
     };
@@ -340,24 +253,24 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
       if (running === undefined) withdraw(aborted(tenant));
       else abandoned = setTimeout(() => running?.kill(aborted(tenant)), ABANDONED_MS);
     };
-    const snapshot: HeldSnapshot = { tenant, bound: undefined, end: error => running?.kill(error) };
+    let dropSnapshot: (() => void) | undefined;
     const done = () => {
       running = undefined;
-      this.#snapshots.delete(snapshot);
+      dropSnapshot?.();
       clearTimeout(timer);
       clearTimeout(abandoned);
       endWatch?.();
     };
     const timer = setTimeout(onLate, Math.max(1, deadline - performance.now()));
     const endWatch = signal && onAbort(signal, leave);
-    const waiting: WaitingTask = {
-      task,
+    const waiting: WaitingRead = {
+      tenant,
       since: performance.now(),
       pinned,
       lose: () => withdraw(lost(tenant)),
       begin: handle => {
         running = handle;
-        this.#snapshots.add(snapshot);
+        dropSnapshot = this.#snapshots.add(tenant, error => running?.kill(error));
         const listener = begin(handle);
         handle.begin(task, {
           ...listener,
@@ -377,66 +290,24 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
   }
 
   #keep(name: string, handle: ReadProcessHandle, tenant: string): void {
-    this.#kept.set(name, handle);
     // Once it ends, the next request finds that it is lost, and begins again.
-    const snapshot = { tenant, bound: undefined, end: () => this.release(name) };
-    this.#keptSnapshots.set(name, snapshot);
-    this.#snapshots.add(snapshot);
-  }
-
-  #forgetKept(name: string): void {
-    this.#kept.delete(name);
-    const snapshot = this.#keptSnapshots.get(name);
-    if (snapshot !== undefined) this.#snapshots.delete(snapshot);
-    this.#keptSnapshots.delete(name);
-  }
-
-  /** Ends reads that keep a log from being reset while much is written. A read inside SQLite cannot check this itself. */
-  #boundSnapshots(): void {
-    const { dataDir, dbFile, snapshotLogBytes } = this.#options;
-    for (const snapshot of [...this.#snapshots]) {
-      const { tenant } = snapshot;
-      if (snapshot.bound === undefined) {
-        const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
-        snapshot.bound = new SnapshotBound(path, snapshotLogBytes);
-      } else if (snapshot.bound.isReached()) {
-        this.#options.log.warn({ tenant }, 'A read was ended: its snapshot kept the log growing');
-        snapshot.end(snapshotEnded(tenant, 'Fetch the rows faster, or read in smaller pieces.'));
-      }
-    }
+    const drop = this.#snapshots.add(tenant, () => this.release(name));
+    this.#kept.add(name, handle, drop);
   }
 
   #refusal(tenant: string, signal: AbortSignal | undefined): OnewriterError | undefined {
     if (this.#closed) return closed();
     if (signal?.aborted) return aborted(tenant);
-    const own = this.#waitingOf(tenant);
-    if (this.#waiting.length < MAX_WAITING && own < MAX_WAITING_OF_TENANT) return undefined;
-    const message =
-      own < MAX_WAITING_OF_TENANT
-        ? `${MAX_WAITING} reads wait already; try again.`
-        : `${own} reads of this tenant wait already; try again.`;
-    return new OnewriterError('RATE_LIMITED', message, { tenant, retryAfterMs: RETRY_AFTER_MS });
-  }
-
-  #waitingOf(tenant: string): number {
-    let count = 0;
-    for (const { task } of this.#waiting) if (task.tenant === tenant) count++;
-    return count;
+    return this.#waiting.refusal(tenant);
   }
 
   /** Gives waiting tasks to free processes, oldest first, a tenant never all of them. */
   #assign(): void {
     for (const handle of this.#handles) {
-      if (this.#waiting.length === 0) return;
-      if (!handle.free) continue;
-      const index = this.#waiting.findIndex(
-        ({ task, pinned }) => (pinned ?? handle) === handle && this.#mayBegin(task.tenant),
-      );
-      if (index < 0) continue;
-      const [next] = this.#waiting.splice(index, 1);
-      next!.begin(handle);
+      if (this.#waiting.size === 0) return;
+      if (handle.free) this.#waiting.next(handle, tenant => this.#mayBegin(tenant))?.begin(handle);
     }
-    if (this.#waiting.length > 0) this.#growLater();
+    if (this.#waiting.size > 0) this.#growLater();
   }
 
   #mayBegin(tenant: string): boolean {
@@ -450,7 +321,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
     if (this.#growing !== undefined || this.#closed) return;
     this.#growing = setTimeout(() => {
       this.#growing = undefined;
-      const [oldest] = this.#waiting;
+      const { oldest } = this.#waiting;
       if (oldest === undefined) return;
       // One that is just starting may be all that it takes.
       const starting = [...this.#handles].some(handle => !handle.wasReady);
@@ -473,14 +344,14 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
 
   #onGone(handle: ReadProcessHandle, stderr: string): void {
     this.#handles.delete(handle);
-    for (const [name, keeper] of this.#kept) if (keeper === handle) this.#forgetKept(name);
-    for (const waiting of this.#waiting.filter(({ pinned }) => pinned === handle)) waiting.lose();
+    this.#kept.forgetAllOf(handle);
+    for (const waiting of this.#waiting.pinnedTo(handle)) waiting.lose();
     if (this.#closed) {
       if (this.#handles.size === 0) this.#whenGone?.();
       return;
     }
     if (stderr !== '') this.#options.log.warn({ stderr }, 'A reading process ended');
-    if (this.#handles.size > 0 && this.#waiting.length === 0) return;
+    if (this.#handles.size > 0 && this.#waiting.size === 0) return;
     if (handle.wasReady) this.#start();
     // One that cannot even start is not started over and over without a pause.
     else setTimeout(() => !this.#closed && this.#start(), RESTART_AFTER_MS).unref();
@@ -490,7 +361,7 @@ export class ReadProcesses implements Reads, StepProcesses, AsyncDisposable {
     for (const handle of this.#handles) {
       if (this.#handles.size <= 1) return;
       if (!handle.free || performance.now() - handle.idleSince < RETIRE_AFTER_MS) continue;
-      if ([...this.#kept.values()].includes(handle)) continue;
+      if (this.#kept.has(handle)) continue;
       this.#handles.delete(handle);
       handle.kill(closed());
     }
@@ -506,61 +377,4 @@ function toTask(request: ReadRequest) {
     minCommitSeq: request.minCommitSeq,
     safeIntegers: request.safeIntegers,
   };
-}
-
-/** Chunks between a process and the loop that takes them: a window of them at most. */
-class ChunkQueue implements AsyncIterable<SqlValue[][]> {
-  onTaken: () => void = () => {};
-  onLeft: () => void = () => {};
-  readonly #chunks: SqlValue[][][] = [];
-  #ended = false;
-  #error: OnewriterError | undefined;
-  #wake: (() => void) | undefined;
-
-  push(chunk: SqlValue[][]): void {
-    this.#chunks.push(chunk);
-    this.#wake?.();
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#wake?.();
-  }
-
-  fail(error: OnewriterError): void {
-    this.#error = error;
-    this.#wake?.();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<SqlValue[][], void, undefined> {
-    try {
-      for (;;) {
-        const chunk = this.#chunks.shift();
-        if (chunk !== undefined) {
-          this.onTaken();
-          yield chunk;
-        } else if (this.#error !== undefined) throw this.#error;
-        else if (this.#ended) return;
-        else {
-          await new Promise<void>(resolve => {
-            this.#wake = resolve;
-          });
-        }
-      }
-    } finally {
-      if (!this.#ended && this.#error === undefined) this.onLeft();
-    }
-  }
-}
-
-function closed(): OnewriterError {
-  return new OnewriterError('CLOSED', 'The gateway is shutting down.');
-}
-
-function aborted(tenant: string): OnewriterError {
-  return new OnewriterError('ABORTED', 'The caller went away.', { tenant });
-}
-
-function lost(tenant: string): OnewriterError {
-  return new OnewriterError('TRANSACTION_TIMEOUT', 'The transaction was lost; begin it again.', { tenant });
 }

@@ -41,7 +41,7 @@ export interface ReadSteps {
   /**
    * Runs steps and returns all their rows. A step that takes too long or returns too much fails, and ends them all.
    * Where it rejects, a transaction that was kept is lost.
-   * @throws OnewriterError as `Reads.read`, and TRANSACTION_TIMEOUT where the kept transaction is gone
+   * @throws OnewriterError as `TenantReads.read`, and TRANSACTION_TIMEOUT where the kept transaction is gone
    */
   run(request: ReadStepsRequest): Promise<ReadStepsAnswer>;
   /** Runs steps without a transaction; their results may be of any length. @throws as {@link run} */

@@ -11,8 +11,8 @@ import type { GatewayOptions } from '../../gateway-options.ts';
 import { admitWrite } from '../../http/admit-write.ts';
 import { jsonResponse } from '../../http/json-response.ts';
 import { toPlainRows, toPlainValue } from '../../http/result-values.ts';
-import type { ReadStatement } from '../../reads/read-processes.ts';
 import { type RowForm, rowsJson } from '../../reads/row-json.ts';
+import type { ReadStatement } from '../../reads/tenant-reads.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { createRoute, json, jsonBody, SECURED, z } from '../v1/schemas.ts';
 

@@ -3,7 +3,7 @@ import type { Hono } from 'hono';
 import type { GatewayEnv } from '../../gateway-env.ts';
 import type { GatewayOptions } from '../../gateway-options.ts';
 import type { IntegrityResult } from '../../processes/integrity-check.ts';
-import type { Reads } from '../../reads/read-processes.ts';
+import type { TenantReads } from '../../reads/tenant-reads.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { ownerOf } from '../../security/shares.ts';
 
@@ -56,7 +56,7 @@ export function addInfoRoute(app: Hono<GatewayEnv>, options: GatewayOptions): vo
 
 /** `PRAGMA synchronous` is about the connection that asks; the writer notes its own in the file. */
 async function readSynchronous(
-  reads: Reads,
+  reads: TenantReads,
   tenant: string,
   wait: { timeoutMs: number; signal: AbortSignal },
 ): Promise<number | null> {

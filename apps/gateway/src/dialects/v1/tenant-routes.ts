@@ -5,7 +5,7 @@ import type { Context } from 'hono';
 import { readJsonBody, readOther } from '../../bodies/json-body.ts';
 import { CreateTenant } from '../../bodies/other-bodies.ts';
 import type { GatewayEnv } from '../../gateway-env.ts';
-import type { ReadAnswer } from '../../reads/read-processes.ts';
+import type { ReadAnswer } from '../../reads/tenant-reads.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { ownerOf } from '../../security/shares.ts';
 import { whoAsks } from '../../security/who-asks.ts';

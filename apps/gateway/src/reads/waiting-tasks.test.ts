@@ -1,0 +1,61 @@
+import { describe, expect, it } from 'vitest';
+import { type WaitingTask, WaitingTasks } from './waiting-tasks.ts';
+
+type Task = WaitingTask<string>;
+const task = (tenant: string, pinned?: string): Task => ({ tenant, since: 0, pinned });
+const all = () => true;
+
+function queueOf(...tasks: Task[]) {
+  const waiting = new WaitingTasks<string, Task>();
+  for (const one of tasks) waiting.push(one);
+  return waiting;
+}
+
+describe('tasks that wait for a process', () => {
+  it('begin oldest first', () => {
+    const [first, second] = [task('a'), task('b')];
+    const waiting = queueOf(first, second);
+    expect(waiting.oldest).toBe(first);
+    expect([waiting.next('p', all), waiting.next('p', all), waiting.next('p', all)]).toEqual([
+      first,
+      second,
+      undefined,
+    ]);
+  });
+
+  it('leave those of a tenant that has its share of the processes', () => {
+    const waiting = queueOf(task('busy'), task('calm'));
+    expect(waiting.next('p', tenant => tenant !== 'busy')).toEqual(task('calm'));
+    expect(waiting.size).toBe(1);
+  });
+
+  it('continue a transaction only in the process that has it', () => {
+    const pinned = task('a', 'q');
+    const waiting = queueOf(pinned);
+    expect(waiting.next('p', all)).toBeUndefined();
+    expect(waiting.pinnedTo('p')).toEqual([]);
+    expect(waiting.pinnedTo('q')).toEqual([pinned]);
+    expect(waiting.next('q', all)).toBe(pinned);
+  });
+
+  it('can be withdrawn once', () => {
+    const [first, second] = [task('a'), task('b')];
+    const waiting = queueOf(first, second);
+    expect([waiting.remove(first), waiting.remove(first)]).toEqual([true, false]);
+    expect(waiting.next('p', all)).toBe(second);
+  });
+
+  it('are refused beyond a quarter of the room for a tenant, and beyond the room for all', () => {
+    const waiting = queueOf(...Array.from({ length: 250 }, () => task('a')));
+    expect(waiting.refusal('a')).toMatchObject({
+      code: 'RATE_LIMITED',
+      details: { tenant: 'a', retryAfterMs: 500 },
+    });
+    expect(waiting.refusal('a')?.message).toContain('of this tenant');
+    expect(waiting.refusal('b')).toBeUndefined();
+    for (const tenant of ['b', 'c', 'd']) {
+      for (let n = 0; n < 250; n++) waiting.push(task(tenant));
+    }
+    expect(waiting.refusal('e')?.message).toBe('1000 reads wait already; try again.');
+  });
+});
