@@ -8,7 +8,7 @@ import { addOperationRoutes } from './operation-routes.ts';
 import { addQueryRoute } from './query-route.ts';
 import { addReceiptRoute } from './receipt-route.ts';
 import { addSchemaRoute } from './schema-route.ts';
-import { addTenantRoutes } from './tenant-routes.ts';
+import { addTenantRoutes } from './tenants/index.ts';
 import { addTokenRoutes } from './token-routes.ts';
 import { addWriteRoutes } from './write-routes.ts';
 

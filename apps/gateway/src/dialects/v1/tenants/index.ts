@@ -1,0 +1,15 @@
+import type { Api } from '../api.ts';
+import { addCreateRoute } from './create-route.ts';
+import { addDeleteRoute } from './delete-route.ts';
+import { addGetRoute } from './get-route.ts';
+import { addListRoute } from './list-route.ts';
+import { addPauseRoutes } from './pause-routes.ts';
+
+/** `/v1/tenants` and what can be done with a tenant as a whole. */
+export function addTenantRoutes(api: Api): void {
+  addListRoute(api);
+  addGetRoute(api);
+  addCreateRoute(api);
+  addPauseRoutes(api);
+  addDeleteRoute(api);
+}
