@@ -11,11 +11,11 @@ import { ask, type Target } from './rig.ts';
 export interface AttackTask {
   readonly attack: string;
   readonly gatewayUrl: string;
-  readonly tenant: string;
+  readonly tenants: readonly string[];
 }
 
 setPriority(19);
-const { attack, gatewayUrl, tenant } = JSON.parse(process.argv[2]!) as AttackTask;
+const { attack, gatewayUrl, tenants } = JSON.parse(process.argv[2]!) as AttackTask;
 const ending = new AbortController();
 // Each of thousands of sockets waits for it.
 setMaxListeners(0, ending.signal);
@@ -24,7 +24,7 @@ process.once('disconnect', () => ending.abort());
 
 const tokens = new Map<AccessLevel, Promise<string>>();
 function signFor(access: AccessLevel): Promise<string> {
-  const token = tokens.get(access) ?? signToken(TEST_TOKEN_SECRET, { tenants: [tenant], access });
+  const token = tokens.get(access) ?? signToken(TEST_TOKEN_SECRET, { tenants: [...tenants], access });
   tokens.set(access, token);
   return token;
 }
@@ -32,7 +32,8 @@ function signFor(access: AccessLevel): Promise<string> {
 const target: Target = {
   gatewayUrl,
   port: Number(new URL(gatewayUrl).port),
-  tenant,
+  tenant: tenants[0]!,
+  tenants,
   token: signFor,
   ask: async (path, body, { access = 'write' } = {}) =>
     ask(gatewayUrl, path, await signFor(access), body, ending.signal),

@@ -30,6 +30,11 @@ export function judge(attacks: readonly Attack[], outcome: Outcome, bounds: Boun
     problems.push(
       `p99 of the honest tenants ${attacked.p99.toFixed(0)} ms, quiet ${quiet.p99.toFixed(1)} ms`,
     );
+  for (const { name, worstMs } of attacks)
+    if (worstMs !== undefined && attacked.worst > worstMs * bounds.stallRatio)
+      problems.push(
+        `an honest request waited for ${attacked.worst.toFixed(0)} ms beside ${name}, ${worstMs} are documented`,
+      );
   const totalStallMs = attacks.reduce((sum, attack) => sum + (attack.totalStallMs ?? 0), 0);
   if (totalStallMs > 0 && attacked.stalledMs > totalStallMs)
     problems.push(

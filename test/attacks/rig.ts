@@ -32,6 +32,8 @@ export interface Target {
   readonly port: number;
   /** A tenant of the attacker. */
   readonly tenant: string;
+  /** All of them; its tokens are for each. */
+  readonly tenants: readonly string[];
   token(access: AccessLevel): Promise<string>;
   /** Asks the gateway with a token of the attacker. @returns status and body */
   ask(path: string, body: object, options?: { access?: AccessLevel }): Promise<Answer>;
@@ -51,6 +53,10 @@ export interface Attack {
   readonly summary: string;
   /** Statements that its tenant needs first. */
   readonly schema?: string | undefined;
+  /** How many tenants its tokens are for; default: one. */
+  readonly tenants?: number | undefined;
+  /** The longest request of an honest tenant, at most, in ms. */
+  readonly worstMs?: number | undefined;
   /** A process that others need may be replaced: the documented answer to it. Others then wait this long at most, in ms. */
   readonly stallMs?: number | undefined;
   /** The sum of these waits, at most, in ms, however long it attacks. */
@@ -138,7 +144,7 @@ export class AttackRig implements AsyncDisposable {
       name => before[name] !== after[name],
     );
     const offenders = await this.#offenders(tasks);
-    await this.#awaitCalm(tasks.map(({ tenant }) => tenant));
+    await this.#awaitCalm(tasks.flatMap(({ tenants }) => tenants));
     return { quiet, attacked, peakMib, replaced, seconds: this.#options.seconds, offenders };
   }
 
@@ -153,11 +159,15 @@ export class AttackRig implements AsyncDisposable {
   /** Makes the tenant of an attack. */
   async #prepare(attack: Attack, index: number): Promise<AttackTask> {
     const { gatewayUrl, token } = this.#stack;
-    const tenant = `hostile-${attack.name}-${index}`;
+    const first = `hostile-${attack.name}-${index}`;
+    const others = Array.from({ length: (attack.tenants ?? 1) - 1 }, (_, other) => `${first}-${other + 1}`);
+    const tenants = [first, ...others];
     const sql = `CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v);${attack.schema ?? ''}`;
-    const made = await ask(gatewayUrl, `/v1/tenants/${tenant}/script`, token, { sql });
-    if (made.status !== 200) throw new Error(`${tenant}: ${made.status} ${made.text}`);
-    return { attack: attack.name, gatewayUrl, tenant };
+    for (const tenant of tenants) {
+      const made = await ask(gatewayUrl, `/v1/tenants/${tenant}/script`, token, { sql });
+      if (made.status !== 200) throw new Error(`${tenant}: ${made.status} ${made.text}`);
+    }
+    return { attack: attack.name, gatewayUrl, tenants };
   }
 
   /** Lets the honest tenants work for as long as a phase is, with `work` beside them. */
@@ -208,7 +218,8 @@ export class AttackRig implements AsyncDisposable {
     const redis = new Redis(this.#stack.redisUrl);
     try {
       const offenders = new Map<string, Offender>();
-      for (const { attack, tenant } of tasks) {
+      for (const { attack, tenants } of tasks) {
+        const tenant = tenants[0]!;
         const json = await redis.hget(groupKeys('default').backOff, tenant);
         if (json === null) continue;
         const { times } = JSON.parse(json) as { readonly times: number };

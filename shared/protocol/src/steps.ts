@@ -35,6 +35,8 @@ export interface WireStepsOperation {
   readonly by?: number | undefined;
   /** Id of the request that the steps came with, for log lines. */
   readonly r?: string | undefined;
+  /** Who sent them; as in other operations. */
+  readonly o?: string | undefined;
 }
 
 export interface WireStep {

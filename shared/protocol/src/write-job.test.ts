@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PROTOCOL_VERSION, readLiveClient, unknownVersionOf } from './write-job.ts';
+import { encodeSender, hasWriteOf, PROTOCOL_VERSION, readLiveClient, unknownVersionOf } from './write-job.ts';
 
 describe('the version of a job', () => {
   it.each([
@@ -30,5 +30,16 @@ describe('the client that says that it is there', () => {
     expect(readLiveClient(`${head},"sql":[",\\"live\\":1,"]}`)).toBeUndefined();
     expect(readLiveClient(`${head},"tp":["x"],"sql":["a"],"live":1,"ops":[]}`)).toBeUndefined();
     expect(readLiveClient('{"v":1,"client":"c:1","seq":3,"at":1,"live":1,"sql":[]}')).toBeUndefined();
+  });
+});
+
+describe('the senders of a job', () => {
+  const job = (text: string, ...senders: string[]) =>
+    `{"v":1,"sql":${JSON.stringify([text])},"ops":[${senders.map(each => `{"s":0${encodeSender(each)}}`).join(',')}]}`;
+
+  it('are found in its writes, and not in its texts', () => {
+    expect(hasWriteOf(job('DELETE FROM t', 'one', 'many'), 'many')).toBe(true);
+    expect(hasWriteOf(job('DELETE FROM t', 'many-more'), 'many')).toBe(false);
+    expect(hasWriteOf(job(`SELECT '${encodeSender('many')}'`, 'one'), 'many')).toBe(false);
   });
 });

@@ -60,6 +60,8 @@ interface WireOperationOptions {
   readonly d?: 1 | undefined;
   /** Id of the request that the write came with, for log lines. */
   readonly r?: string | undefined;
+  /** Who sent it, where they may write several tenants: {@link SENDER_PATTERN}. */
+  readonly o?: string | undefined;
 }
 
 export interface WireStatementOperation extends WireOperationOptions, WireStatement {}
@@ -115,6 +117,19 @@ export interface SettledEvent {
   readonly results: string;
   /** JSON of a WireError where the whole job was refused or set aside; else ''. */
   readonly error: string;
+}
+
+/** Says that two writes have the same sender, and not who that is. */
+export const SENDER_PATTERN = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** Whether a job has a write of this sender, by its data. A text in it with this look has its quotes escaped. */
+export function hasWriteOf(data: string, sender: string): boolean {
+  return data.includes(encodeSender(sender));
+}
+
+/** The member of an operation that says who sent it. */
+export function encodeSender(sender: string): string {
+  return `,"o":"${sender}"`;
 }
 
 /** Parses a job's data. @throws OnewriterError UNSUPPORTED_VERSION, INVALID_ARGUMENT */

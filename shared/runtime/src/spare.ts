@@ -63,7 +63,6 @@ export async function waitAsSpare(): Promise<void> {
 /** What a process knows of the one that takes its place, by {@link SuccessorMessage}s. */
 export class Successor {
   #coming = false;
-  #waiters: (() => void)[] = [];
 
   /** One that hears what the parent process says. */
   static ofParent(): Successor {
@@ -85,20 +84,5 @@ export class Successor {
 
   hear({ waits }: SuccessorMessage): void {
     this.#coming = !waits;
-    if (waits) for (const resolve of this.#waiters.splice(0)) resolve();
-  }
-
-  /** Resolves when none is on its way any more; after `timeoutMs` it counts as one that does not come, for all who would wait. */
-  async untilThere(timeoutMs: number): Promise<void> {
-    if (!this.#coming) return;
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>(resolve => {
-      this.#waiters.push(resolve);
-      timer = setTimeout(() => {
-        this.#coming = false;
-        for (const each of this.#waiters.splice(0)) each();
-      }, timeoutMs);
-    });
-    clearTimeout(timer);
   }
 }

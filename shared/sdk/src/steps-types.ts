@@ -28,6 +28,8 @@ export interface StepsRequest {
 export interface StepsOptions extends WaitOptions {
   /** Shown in the broker's log lines about these steps; 1 to LIMITS.maxRequestIdLength characters. */
   readonly requestId?: string | undefined;
+  /** As in {@link WriteOptions}. */
+  readonly sender?: string | undefined;
 }
 
 /** One statement, or one script. */

@@ -114,7 +114,7 @@ export class TenantDatabase implements Tenant {
 
   async steps(request: StepsRequest, options: StepsOptions = {}): Promise<StepsAnswer> {
     const { writes, writeTimeoutMs } = this.#context;
-    const payload = encodeSteps(request, options.timeoutMs ?? writeTimeoutMs, options.requestId);
+    const payload = encodeSteps(request, options.timeoutMs ?? writeTimeoutMs, options);
     const isImport = request.steps.some(({ importRows }) => importRows !== undefined);
     const { result, commitSeq } = await writes.sendSteps(
       this.id,

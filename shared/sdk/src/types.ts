@@ -91,6 +91,11 @@ export interface WriteOptions extends WaitOptions {
   readonly idempotencyKey?: string | undefined;
   /** Shown in the broker's log lines about this write; 1 to LIMITS.maxRequestIdLength characters. */
   readonly requestId?: string | undefined;
+  /**
+   * Who sent it, for a service that writes for others who may write several tenants each: where writes of one of them end processes,
+   * the broker runs all of its writes apart. As `SENDER_PATTERN` of the protocol.
+   */
+  readonly sender?: string | undefined;
 }
 
 /** {@link WriteOptions} of enqueue(); the deadline is that of the queue's acceptance. */

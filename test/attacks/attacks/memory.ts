@@ -1,11 +1,14 @@
-import { type Attack, pause, type Target } from '../rig.ts';
+import { type Attack, ended, pause, type Target } from '../rig.ts';
 
 /* Attacks with statements that ask for all the memory there is. */
 
-/** A write for which the broker is replaced: its spare takes over. */
+/** A write for which the broker is replaced, once: its spare takes over. All others run apart. */
 const REPLACED_MS = 1_000;
+/** Tenants of one token. */
+const MANY = 8;
 /** 1 GB: the largest value of SQLite. */
 const LARGEST = "replace(hex(zeroblob(50000000)), '0', 'xxxxxxxxxx')";
+const HEAVY = `INSERT INTO t(v) SELECT length(${LARGEST})`;
 /** A text that doubles with each row. */
 const DOUBLING =
   "WITH RECURSIVE c(i, s) AS (SELECT 1, 'xxxxxxxx' UNION ALL SELECT i + 1, s || s FROM c WHERE i < 27) SELECT max(length(s)) FROM c";
@@ -31,8 +34,33 @@ async function repeat(target: Target, count: number, sql: string, access: 'read'
 
 function writes(name: string, summary: string, select: string, stallMs?: number): Attack {
   const sql = `INSERT INTO t(v) ${select}`;
-  return { name, summary, stallMs, run: target => repeat(target, 4, sql, 'write') };
+  return { name, summary, stallMs, worstMs: stallMs, run: target => repeat(target, 4, sql, 'write') };
 }
+
+export const oneHeavyWrite: Attack = {
+  name: 'one-heavy-write',
+  summary: 'one write that computes a value of 1 GB',
+  stallMs: REPLACED_MS,
+  worstMs: REPLACED_MS,
+  async run(target) {
+    await target.ask(`/v1/tenants/${target.tenant}/query`, { sql: HEAVY });
+    await ended(target.signal);
+  },
+};
+
+export const heavyWrites: Attack = {
+  name: 'heavy-writes-of-many',
+  summary: 'a write that computes a value of 1 GB in each of eight tenants of one token, all at once',
+  tenants: MANY,
+  stallMs: REPLACED_MS,
+  worstMs: REPLACED_MS,
+  async run(target) {
+    await Promise.all(
+      target.tenants.map(tenant => target.ask(`/v1/tenants/${tenant}/query`, { sql: HEAVY })),
+    );
+    await ended(target.signal);
+  },
+};
 
 export const heavyWrite = writes(
   'heavy-write',

@@ -225,7 +225,7 @@ export function createModelServices(random: () => number, bugs: unknown[]) {
       park: (_tenant: string): unknown => undefined,
       release: (_tenant: string): unknown => undefined,
     },
-    backOff: { leftMs: () => 0, notePoison: async () => false },
+    backOff: { leftMs: () => 0, runsApart: () => false, notePoison: async () => false },
     metrics: {
       applied: () => ({ writes: 0, failures: 0 }),
       observe: quiet,

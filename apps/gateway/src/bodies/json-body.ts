@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
 import { readIdempotencyKey } from '../http/request-headers.ts';
+import { senderOf } from '../security/sender.ts';
 import { ownerOf, type Shares, type Taken } from '../security/shares.ts';
 import { assertNotEncoded } from '../streams/decode-body.ts';
 import type { LoopTurns } from '../streams/loop-turns.ts';
@@ -97,6 +98,7 @@ export async function readStatements<Name extends BodyName>(
   const flags = {
     idempotencyKey: name.startsWith('dropIn') ? undefined : readIdempotencyKey(c),
     requestId: c.get('requestId'),
+    sender: senderOf(c.get('access')),
     detached: name === 'enqueue',
   };
   const tenant = c.req.param('tenant');

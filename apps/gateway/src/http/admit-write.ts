@@ -1,12 +1,14 @@
 import type { Context } from 'hono';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { GatewayOptions } from '../gateway-options.ts';
+import { senderOf } from '../security/sender.ts';
 
 /** How a write waits for its answer. */
 export interface WriteWait {
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
   readonly requestId: string;
+  readonly sender: string | undefined;
 }
 
 /**
@@ -30,5 +32,6 @@ export async function admitWrite(
     timeoutMs: Math.max(1, Math.ceil(dueMs - performance.now())),
     signal: c.req.raw.signal,
     requestId: c.get('requestId'),
+    sender: senderOf(c.get('access')),
   };
 }

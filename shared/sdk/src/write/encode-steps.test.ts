@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { decodeSteps } from '../settle/decode-steps.ts';
 import type { Step, StepsRequest } from '../steps-types.ts';
 import { encodeSteps } from './encode-steps.ts';
+import { encodeStatement } from './encoded-write.ts';
 
 const TRANSACTION = 't-01234567-89ab-7def-8123-456789abcdef';
 const steps = (...texts: string[]): Step[] => texts.map(sql => ({ sql }));
@@ -29,6 +30,18 @@ describe('a request of steps', () => {
     ['what continues a transaction', { steps: steps('COMMIT'), transaction: TRANSACTION }, 's'],
   ])('%s: travels in the job that it needs', (_, request, alone) => {
     expect(encodeSteps(request, 1_000).alone).toBe(alone);
+  });
+
+  it('names the request and the sender, as each write does', () => {
+    const origin = { requestId: 'r-1', sender: 'a-token' };
+    const { format } = encodeSteps({ steps: steps('DELETE FROM t') }, 1_000, origin);
+    expect(JSON.parse(format([0]))).toMatchObject({ r: 'r-1', o: 'a-token' });
+    const write = encodeStatement({ sql: 'DELETE FROM t', params: [] }, origin);
+    expect(JSON.parse(write.format([0]))).toEqual({ s: 0, r: 'r-1', o: 'a-token' });
+    for (const sender of ['', 'a"b', 'x'.repeat(65)])
+      expect(() => encodeStatement({ sql: 'DELETE FROM t', params: [] }, { sender })).toThrow(
+        'sender must match',
+      );
   });
 
   it('has on the wire what it needs, and each text once', () => {

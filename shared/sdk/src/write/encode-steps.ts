@@ -10,7 +10,13 @@ import {
   toWireError,
 } from '@onewriter/protocol';
 import type { Step, StepError, StepsRequest } from '../steps-types.ts';
-import { atStatement, type EncodedWrite, encodeBindings, encodeRequestId } from './encoded-write.ts';
+import {
+  atStatement,
+  type EncodedWrite,
+  encodeBindings,
+  encodeOrigin,
+  type OperationFlags,
+} from './encoded-write.ts';
 import { encodeRows } from './import-pieces.ts';
 import { assertParameters } from './parameters.ts';
 
@@ -31,7 +37,7 @@ import { assertParameters } from './parameters.ts';
 export function encodeSteps(
   request: StepsRequest,
   timeoutMs: number,
-  requestId?: string | undefined,
+  origin: Pick<OperationFlags, 'requestId' | 'sender'> = {},
 ): EncodedWrite {
   const { steps, transaction, interactive, expectCommitSeq, expectIncarnation } = request;
   if (!Array.isArray(steps) || steps.length === 0) throw invalid('steps() takes at least one step.');
@@ -63,7 +69,7 @@ export function encodeSteps(
     (interactive ? ',"i":1' : '') +
     (expectCommitSeq === undefined ? '' : `,"at":${expectCommitSeq}`) +
     (expectIncarnation === undefined ? '' : `,"in":"${expectIncarnation}"`) +
-    encodeRequestId(requestId);
+    encodeOrigin(origin);
   let operationBytes = rests.reduce((sum, rest) => sum + Buffer.byteLength(rest) + 12, 64 + suffix.length);
   // After the texts of the steps those of imported rows.
   const sql = steps.map(({ sql, refused }) => (refused === undefined ? sql : ''));

@@ -1,7 +1,9 @@
 import {
   encodeParameters,
+  encodeSender,
   LIMITS,
   OnewriterError,
+  SENDER_PATTERN,
   type SqlParameters,
   type StatementExpectation,
 } from '@onewriter/protocol';
@@ -45,6 +47,7 @@ export interface OperationFlags {
   readonly detached?: boolean | undefined;
   /** For log lines. */
   readonly requestId?: string | undefined;
+  readonly sender?: string | undefined;
 }
 
 /**
@@ -176,7 +179,7 @@ function badExpectation(): OnewriterError {
 
 function encodeFlags(flags: OperationFlags): string {
   const key = flags.idempotencyKey;
-  const detached = (flags.detached ? ',"d":1' : '') + encodeRequestId(flags.requestId);
+  const detached = (flags.detached ? ',"d":1' : '') + encodeOrigin(flags);
   if (key === undefined) return detached;
   if (
     typeof key !== 'string' ||
@@ -192,8 +195,15 @@ function encodeFlags(flags: OperationFlags): string {
   return `,"k":${JSON.stringify(key)}${detached}`;
 }
 
-/** The member of an operation that holds its request's id. @throws OnewriterError INVALID_ARGUMENT */
-export function encodeRequestId(id: string | undefined): string {
+/** The members of an operation that hold its request's id and its sender. @throws OnewriterError INVALID_ARGUMENT */
+export function encodeOrigin({ requestId, sender }: Pick<OperationFlags, 'requestId' | 'sender'>): string {
+  if (sender === undefined) return encodeRequestId(requestId);
+  if (typeof sender !== 'string' || !SENDER_PATTERN.test(sender))
+    throw new OnewriterError('INVALID_ARGUMENT', `sender must match ${SENDER_PATTERN}.`);
+  return encodeRequestId(requestId) + encodeSender(sender);
+}
+
+function encodeRequestId(id: string | undefined): string {
   if (id === undefined) return '';
   if (
     typeof id !== 'string' ||
@@ -213,6 +223,12 @@ const NO_FLAGS: OperationFlags = Object.freeze({});
 
 /** The flags in a caller's options. */
 export function flagsOf(options: WriteOptions | undefined): OperationFlags {
-  if (options?.idempotencyKey === undefined && options?.requestId === undefined) return NO_FLAGS;
-  return { idempotencyKey: options.idempotencyKey, requestId: options.requestId };
+  if (
+    options?.idempotencyKey === undefined &&
+    options?.requestId === undefined &&
+    options?.sender === undefined
+  )
+    return NO_FLAGS;
+  const { idempotencyKey, requestId, sender } = options;
+  return { idempotencyKey, requestId, sender };
 }

@@ -6,7 +6,7 @@ import { PendingWrite } from './pending-write.ts';
 import { openSealed, sealScript, sealStatement, sealTransaction } from './sealed-write.ts';
 
 const INSERT = 'INSERT INTO t VALUES (?, ?)';
-const FLAGS = { idempotencyKey: 'order "7"', requestId: 'r-1' };
+const FLAGS = { idempotencyKey: 'order "7"', requestId: 'r-1', sender: 'a-token' };
 
 function jobOf(payload: EncodedWrite): OutboundJob {
   const holder = { onPayloadDropped: () => {}, onSettled: () => {} };

@@ -1,5 +1,6 @@
 import {
   createThreadData,
+  type GroupItemOutcome,
   giveOptions,
   type LaneOutcome,
   type LaneTask,
@@ -10,17 +11,34 @@ import {
 import { Piscina } from 'piscina';
 import { threadHeapMb } from './job-memory.ts';
 
-/** A writer thread that starts at once and gets its options later. A standby process has some ready. */
-export class LaneThread {
-  readonly pool: Piscina<LaneTask, LaneOutcome>;
-  /** The thread's position; see {@link WriterOptions.progress}. */
+/** Runs the tasks of a lane in the order in which they are given: a thread, or a process of its own. */
+export interface LaneRunner {
+  /** Its position; see {@link WriterOptions.progress}. */
   readonly progress: Int32Array;
+  /** Before the first task. */
+  configure(options: Omit<WriterOptions, 'progress'>): void;
+  /** @throws Error where it ended before the task was done. */
+  run(task: LaneTask): Promise<LaneOutcome>;
+  /** Called for each batch of a group. */
+  onItem(listener: (outcome: GroupItemOutcome) => void): void;
+  /** Called where it ended without a task. @param replaced another has taken its place. */
+  onIdleEnd(listener: (error: Error, replaced: boolean) => void): void;
+  /** Ends it; nothing may be under way. */
+  destroy(): Promise<void>;
+  /** It has no file open and nothing to do: it may end until the next task. */
+  rest?(): void;
+}
+
+/** A writer thread that starts at once and gets its options later. A standby process has some ready. */
+export class LaneThread implements LaneRunner {
+  readonly progress: Int32Array;
+  readonly #pool: Piscina<LaneTask, LaneOutcome>;
   readonly #data: WriterThreadData = createThreadData();
 
   /** @param url entry file of the thread */
   constructor(url: URL = writerThreadUrl) {
     this.progress = new Int32Array(this.#data.progress);
-    this.pool = new Piscina({
+    this.#pool = new Piscina({
       filename: url.href,
       minThreads: 1,
       maxThreads: 1,
@@ -35,8 +53,24 @@ export class LaneThread {
     });
   }
 
-  /** Before the first task. */
   configure(options: Omit<WriterOptions, 'progress'>): void {
     giveOptions(this.#data, options);
+  }
+
+  run(task: LaneTask): Promise<LaneOutcome> {
+    return this.#pool.run(task);
+  }
+
+  onItem(listener: (outcome: GroupItemOutcome) => void): void {
+    this.#pool.on('message', listener);
+  }
+
+  onIdleEnd(listener: (error: Error, replaced: boolean) => void): void {
+    // If it had a task, the task is rejected instead.
+    this.#pool.on('error', (error: Error) => listener(error, this.#pool.threads.length > 0));
+  }
+
+  async destroy(): Promise<void> {
+    await this.#pool.destroy();
   }
 }

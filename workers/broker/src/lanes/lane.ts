@@ -6,13 +6,11 @@ import type {
   ApplyTask,
   CloseOutcome,
   GroupItemOutcome,
-  LaneOutcome,
   LaneTask,
   WalFile,
   WriterOptions,
 } from '@onewriter/writer';
-import type { Piscina } from 'piscina';
-import { LaneThread } from './lane-thread.ts';
+import { type LaneRunner, LaneThread } from './lane-thread.ts';
 import { Turns } from './turns.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 
@@ -59,8 +57,12 @@ export interface LaneOptions {
   readonly log: Logger;
   /** Entry file of the thread; default: the writer. */
   readonly threadUrl?: URL | undefined;
-  /** A thread that was started before; default: a new one. */
-  readonly thread?: LaneThread | undefined;
+  /** Runs its tasks: a thread that was started before, or a process; default: a new thread. */
+  readonly runner?: LaneRunner | undefined;
+  /** Batches that go to the thread at a time, at most; default: 16. With 1 each commit flushes itself. */
+  readonly maxGroup?: number | undefined;
+  /** A tenant's file is closed after its batch, before the next one begins; default: false. */
+  readonly closesAfterBatch?: boolean | undefined;
 }
 
 /** The batches that the thread has. */
@@ -114,7 +116,7 @@ export class Lane {
   #group: Group | undefined;
   #closing: Promise<number> | undefined;
   readonly #queue = new Turns<LaneClient>();
-  readonly #pool: Piscina<LaneTask, LaneOutcome>;
+  readonly #runner: LaneRunner;
   readonly #progress: Int32Array;
   readonly #options: LaneOptions;
   /** Flushes under way: their tenants are not answered yet. */
@@ -137,18 +139,17 @@ export class Lane {
   #idleEnds = 0;
 
   constructor(index: number, options: LaneOptions) {
-    const thread = options.thread ?? new LaneThread(options.threadUrl);
-    thread.configure(options.writer);
+    const runner = options.runner ?? new LaneThread(options.threadUrl);
+    runner.configure(options.writer);
     this.index = index;
-    this.#progress = thread.progress;
+    this.#progress = runner.progress;
     this.#options = options;
-    this.#pool = thread.pool;
-    this.#pool.on('message', ({ group, item, outcome }: GroupItemOutcome) => {
+    this.#runner = runner;
+    runner.onItem(({ group, item, outcome }: GroupItemOutcome) => {
       // A message posted before the thread ended may arrive late.
       if (this.#group?.id === group) this.#answer(this.#group, item, outcome);
     });
-    // If it had a task, the task is rejected instead.
-    this.#pool.on('error', (error: Error) => this.#onIdleEnd(error));
+    runner.onIdleEnd((error, replaced) => this.#onIdleEnd(error, replaced));
   }
 
   /** The current batch of the thread; undefined: none. */
@@ -206,7 +207,8 @@ export class Lane {
 
   /** Size of the next group. */
   get #groupSize(): number {
-    return Math.max(1, Math.min(MAX_GROUP, Math.floor(GROUP_MS / this.#batchMs)));
+    const { maxGroup = MAX_GROUP } = this.#options;
+    return Math.max(1, Math.min(maxGroup, Math.floor(GROUP_MS / this.#batchMs)));
   }
 
   /** Position of the thread in its batch: index of the job, and of the write in the job. */
@@ -262,18 +264,6 @@ export class Lane {
     if (items.length > 0) void this.#run(items, this.#queue.size > 0);
   }
 
-  /** Runs the tenant's next task, whatever else waits; the thread must be free. */
-  async runAlone(client: LaneClient): Promise<void> {
-    if (this.#closing !== undefined) return;
-    client.lane = this;
-    this.tenants.add(client.tenant);
-    this.#open.add(client.tenant);
-    const task = client.nextTask(false);
-    if (task === undefined) return;
-    this.#pending.add(client.tenant);
-    await this.#run([{ client, task }]);
-  }
-
   /** Rolls a tenant's open transaction back, after the running task and before any later one. */
   rollback(tenant: string, transaction: string): void {
     // If the thread ended, so did the transaction.
@@ -313,7 +303,7 @@ export class Lane {
       left = await this.#runTidy({ kind: 'close', tenant: null, withinMs });
     } finally {
       // Nothing is under way now: the pool would treat the answer to an abandoned task as its own error.
-      if (left === 0) await this.#pool.destroy();
+      if (left === 0) await this.#runner.destroy();
     }
     return left;
   }
@@ -326,22 +316,22 @@ export class Lane {
 
   /** @returns connections that are left open because time was up */
   async #runTidy(task: LaneTask): Promise<number> {
-    const { changed = [], left = 0 } = (await this.#pool.run(task)) as CloseOutcome;
+    const { changed = [], left = 0 } = (await this.#runner.run(task)) as CloseOutcome;
     for (const { tenant, error } of changed) this.#options.onChanged(tenant, error);
     return left;
   }
 
   /** The thread ended without a task: out of memory, or it could not start. */
-  #onIdleEnd(error: Error): void {
+  #onIdleEnd(error: Error, replaced: boolean): void {
     const { log, onBroken } = this.#options;
     this.faults++;
     this.#isUp = false;
     if (this.#closing !== undefined) return;
-    if (this.#pool.threads.length > 0 && ++this.#idleEnds < MAX_IDLE_ENDS) {
+    if (replaced && ++this.#idleEnds < MAX_IDLE_ENDS) {
       log.error({ err: error, lane: this.index }, 'A writer thread ended; replacing it');
       return;
     }
-    this.#closing = this.#pool.destroy().then(() => 0);
+    this.#closing = this.#runner.destroy().then(() => 0);
     onBroken(error);
   }
 
@@ -359,13 +349,13 @@ export class Lane {
     // Until it begins, it loads or writes a log back.
     Atomics.store(this.#progress, AT_FILES, 1);
     try {
-      if (items.length === 1 && !contended) {
+      if (items.length === 1 && (!contended || this.#options.maxGroup === 1)) {
         // Alone: the commit flushes itself, which is the shortest way.
         Atomics.store(this.#progress, BEGUN, 1);
-        this.#answer(group, 0, (await this.#pool.run(items[0]!.task)) as ApplyOutcome);
+        this.#answer(group, 0, (await this.#runner.run(items[0]!.task)) as ApplyOutcome);
       } else {
         const tasks = items.map(({ task }): ApplyTask => ({ ...task, flush: 'later' }));
-        await this.#pool.run({ kind: 'group', id: group.id, tasks });
+        await this.#runner.run({ kind: 'group', id: group.id, tasks });
         // Outcomes arrive on another channel; the end of the group may overtake them.
         while (group.left > 0) await new Promise<void>(resolve => this.#answerWaiters.push(resolve));
       }
@@ -382,12 +372,21 @@ export class Lane {
     this.#busyMs = this.busyMs(performance.now());
     this.#busySince = undefined;
     if (this.#group === group) this.#group = undefined;
+    if (this.#options.closesAfterBatch) this.#leaveUnlessNeeded(items);
     this.pump();
     for (const tenant of this.leaving) {
       this.leaving.delete(tenant);
       void this.closeTenant(tenant).catch(() => {}); // the thread ended: its connections are closed
     }
     if (!this.busy) this.#options.onIdle();
+  }
+
+  /** The files of tenants that do not wait here again are closed before the next batch, which may take long. */
+  #leaveUnlessNeeded(items: readonly LaneWork[]): void {
+    for (const { client } of items) {
+      if (client.pinned || this.#pending.has(client.tenant)) continue;
+      this.closeTenant(client.tenant).catch(() => {}); // the thread ended: its connections are closed
+    }
   }
 
   /** Uses the thread's times, not ours: on a busy machine answers come late, and smaller groups would cost more. */

@@ -7,6 +7,7 @@ import type { Logger } from '@onewriter/runtime';
 import type { ApplyOutcome, ApplyTask } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import { expect, it, onTestFinished, vi } from 'vitest';
+import { LaneProcess } from './apart/lane-process.ts';
 import { Lane, type LaneClient, type LaneOptions } from './lane.ts';
 import { Lanes, type LanesOptions } from './lanes.ts';
 import { WalFlusher } from './wal-flusher.ts';
@@ -18,6 +19,9 @@ const quiet = { info() {}, warn() {}, error() {} } as unknown as Logger;
 /** Lasts more than half a second in the thread, and changes nothing. */
 const SLOW =
   'WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c WHERE x < 5000000) SELECT count(*) FROM c';
+
+const ENDLESS =
+  'CREATE TABLE u AS WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x < 0';
 
 /** A tenant with one job. */
 class Client implements LaneClient {
@@ -103,12 +107,20 @@ function createLane(
   return lane;
 }
 
+function createApart(
+  entry = new URL('../../dist/lanes/apart/apart-process.js', import.meta.url),
+  log = quiet,
+): LaneProcess {
+  return new LaneProcess({ memoryBytes: 1_024 * 1_024 * 1_024, log, entry });
+}
+
 function createLanes(more: Partial<LanesOptions> = {}): Lanes {
   const lanes = new Lanes({
     threads: 2,
     writer: writerOptions(),
     openFiles: { perLane: 400, perSpareLane: 32, logs: 400, descriptors: 2_000 },
     mayBegin: () => true,
+    apart: createApart(),
     onChanged: (_, finding) => expect.fail(finding.message),
     onBroken: error => expect.fail(String(error)),
     log: quiet,
@@ -335,58 +347,109 @@ it('a lane whose thread is still being loaded is not held up, and one with a lon
   expect(heldUpAt - enqueuedAt).toBeGreaterThan(400);
 });
 
-it('others are served between tenants that run alone, and never at the same time', async () => {
-  const lanes = createLanes();
-  const order: string[] = [];
+it('others do not wait for tenants that run apart, which run one after the other in another process', async () => {
+  const apart = createApart();
+  const lanes = createLanes({ apart });
   const at = new Set<string>();
-  const create = (tenant: string) => {
-    const client = new Client(tenant);
+  const order: string[] = [];
+  const create = (tenant: string, sql?: string) => {
+    const client = new Client(tenant, sql);
     const { nextTask } = client;
     client.nextTask = () => {
       const task = nextTask.call(client);
-      if (task !== undefined) at.add(tenant);
-      const others = [...at].filter(each => each !== tenant);
-      if (tenant.startsWith('alone') ? others.length > 0 : others.some(each => each.startsWith('alone')))
-        order.push('together');
+      if (task !== undefined && tenant.startsWith('apart')) {
+        if (at.size > 0) order.push('together');
+        at.add(tenant);
+      }
       return task;
     };
-    client.onOutcome = () => {
+    client.onOutcome = outcome => {
       at.delete(tenant);
+      client.outcome = outcome;
       order.push(tenant);
     };
     return client;
   };
-  for (let count = 0; count < 10; count++) lanes.enqueueAlone(create(`alone-${count}`));
-  lanes.enqueue(create('other'));
-  await until(() => order.length >= 11);
-  expect(order).not.toContain('together');
-  expect(order.indexOf('other')).toBeLessThan(3);
+  const suspects = [create('apart-0', SLOW), create('apart-1', SLOW), create('apart-2')];
+  for (const client of suspects) lanes.enqueueApart(client);
+  await until(() => lanes.apart.work !== undefined && lanes.apart.position.job === 0);
+  const others = Array.from({ length: 5 }, (_, index) => create(`other-${index}`));
+  for (const client of others) lanes.enqueue(client);
+  await until(() => order.length === 8);
+  expect(order.slice(0, 5).every(tenant => tenant.startsWith('other'))).toBe(true);
+  expect(order.slice(5)).toEqual(['apart-0', 'apart-1', 'apart-2']);
+  expect([...suspects, ...others].map(({ outcome }) => (outcome as ApplyOutcome).kind)).toEqual(
+    Array(8).fill('applied'),
+  );
+  expect(apart.pid).not.toBe(process.pid);
 });
 
-it('lets others work while a tenant waits to run alone', async () => {
-  let mayRun = () => {};
-  const successor = new Promise<void>(resolve => {
-    mayRun = resolve;
-  });
-  const lanes = new Lanes({
-    threads: 2,
-    writer: writerOptions(),
-    openFiles: { perLane: 400, perSpareLane: 32, logs: 400, descriptors: 2_000 },
-    mayBegin: () => true,
-    beforeAlone: () => successor,
-    onChanged: (_, finding) => expect.fail(finding.message),
-    onBroken: error => expect.fail(String(error)),
-    log: quiet,
-  });
-  onTestFinished(async () => void (await lanes.close()));
-  const alone = new Client('alone');
-  lanes.enqueueAlone(alone);
-  const others = ['one', 'two', 'three'].map(tenant => new Client(tenant));
-  for (const other of others) lanes.enqueue(other);
-  await until(() => others.every(({ outcome }) => outcome !== undefined));
-  expect(alone.outcome).toBeUndefined();
-  mayRun();
-  await until(() => alone.outcome !== undefined);
+it('a tenant moves to the process apart and back, and never has its file open in both', async () => {
+  const lanes = createLanes({ threads: 1 });
+  const client = new Client('t0');
+  const turns: string[] = [];
+  for (const apart of [false, true, true, false, true, false]) {
+    client.reset();
+    const { nextTask } = client;
+    client.nextTask = () => {
+      turns.push(`${lanes.all[0]!.mayHaveOpen('t0')} ${lanes.apart.mayHaveOpen('t0')}`);
+      return nextTask.call(client);
+    };
+    if (apart) lanes.enqueueApart(client);
+    else lanes.enqueue(client);
+    await until(() => client.outcome !== undefined);
+    client.nextTask = nextTask;
+    expect(client.outcome).toMatchObject({ kind: 'applied' });
+  }
+  expect(turns).toEqual([false, true, true, false, true, false].map(apart => `${!apart} ${apart}`));
+});
+
+it('the process apart ends when nothing needs it, and starts again', async () => {
+  const apart = createApart();
+  const lanes = createLanes({ apart, spareIdleMs: 0 });
+  const client = new Client('t0');
+  const pids: unknown[] = [];
+  for (let time = 0; time < 2; time++) {
+    client.reset();
+    lanes.enqueueApart(client);
+    await until(() => apart.running);
+    pids.push(apart.pid);
+    await until(() => client.outcome !== undefined);
+    expect(client.outcome).toMatchObject({ kind: 'applied' });
+    await until(() => apart.pid === undefined);
+  }
+  expect(pids[0]).not.toBe(pids[1]);
+});
+
+it('the end of the process apart counts for what ran there, unless we ended it, and harms no other', async () => {
+  const apart = createApart();
+  const lanes = createLanes({ apart });
+  for (const isOurs of [false, true]) {
+    const [suspect, next] = [new Client('suspect', ENDLESS), new Client('next')];
+    lanes.enqueueApart(suspect);
+    lanes.enqueueApart(next);
+    await until(() => lanes.apart.work?.client === suspect && lanes.apart.position.job === 0);
+    if (isOurs) await apart.kill();
+    else process.kill(apart.pid!, 'SIGKILL');
+    await until(() => next.outcome !== undefined && suspect.outcome !== undefined);
+    expect(suspect.outcome).toBeInstanceOf(Error);
+    expect(suspect.wasRunning).toBe(!isOurs);
+    expect(next.outcome).toMatchObject({ kind: 'applied' });
+  }
+});
+
+it('a process apart that does not start is no fault of what waits for it', async () => {
+  const { dataDir } = writerOptions();
+  const entry = join(dataDir, 'process.mjs');
+  writeFileSync(entry, "throw new Error('This process does not start.');");
+  const logged: unknown[] = [];
+  const log = { ...quiet, error: (_: unknown, text: string) => logged.push(text) } as unknown as Logger;
+  const lanes = createLanes({ apart: createApart(pathToFileURL(entry), log) });
+  const client = new Client('t0');
+  lanes.enqueueApart(client);
+  await until(() => client.outcome !== undefined);
+  expect(client.wasRunning).toBe(false);
+  expect(logged).toEqual(['The process for jobs that run apart did not start']);
 });
 
 it('says when fewer tenants wait, and when none will any more', async () => {

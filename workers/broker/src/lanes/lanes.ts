@@ -1,8 +1,9 @@
 import { type BrokerOpenFiles, logsBeside, SPARE_LANES_PER_LANE, type WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { WriterOptions } from '@onewriter/writer';
-import { Lane, type LaneClient } from './lane.ts';
-import type { LaneThread } from './lane-thread.ts';
+import { APART_NOTE } from '../recovery/running-notes.ts';
+import { Lane, type LaneClient, type LaneOptions } from './lane.ts';
+import type { LaneRunner } from './lane-thread.ts';
 import { WalFlusher } from './wal-flusher.ts';
 
 /** Settings of {@link Lanes}. */
@@ -16,8 +17,8 @@ export interface LanesOptions {
   readonly openFiles: BrokerOpenFiles;
   /** Asked before each task: whether this process leads. */
   readonly mayBegin: () => boolean;
-  /** Awaited before a tenant runs alone, while others run: its task may end this process. Default: no wait. */
-  readonly beforeAlone?: (() => Promise<void>) | undefined;
+  /** Runs tenants that run apart, one batch at a time; it may end at any of them. */
+  readonly apart: LaneRunner;
   /** Called for a tenant that was closed because its files changed: it stays closed until a person releases it. */
   readonly onChanged: (tenant: string, finding: WireError) => void;
   /** Called if the threads of a lane do not stay up. */
@@ -25,7 +26,7 @@ export interface LanesOptions {
   /** How long a spare lane without work stays; default: 30,000. */
   readonly spareIdleMs?: number | undefined;
   /** Threads for the first lanes, started before; default: none. */
-  readonly started?: readonly LaneThread[] | undefined;
+  readonly started?: readonly LaneRunner[] | undefined;
   readonly log: Logger;
 }
 
@@ -38,23 +39,28 @@ const HELD_UP_MS = 100;
 const HELD_UP_AT_FILES_MS = 500;
 const LOOK_EVERY_MS = 50;
 const SPARE_IDLE_MS = 30_000;
+/** The index of the lane apart. */
+const APART = -1;
 
 /**
  * The lanes: one thread each, tenants bound to them. A tenant stays with its lane, where its connection is open, until
  * it is closed or the lane is held up by another tenant's long statement: then it moves to a lane that is not, and if
  * all are, to a spare one. A spare lane keeps few files open. Its tenants move back when no permanent lane is held up, one at
  * each look, so that few files are opened at a time. Each tenant has at most one batch under way.
+ *
+ * Tenants whose work may end the process that runs it have a lane apart, in a process of its own: they wait for each other there,
+ * and no one else waits for them. Their files are closed in one process before they are opened in the other.
  */
 export class Lanes {
   readonly #options: LanesOptions;
   readonly #lanes: Lane[] = [];
   readonly #spareIdleSince = new Map<Lane, number>();
-  readonly #alone: LaneClient[] = [];
   /** A tenant may move from a spare lane to a permanent one. */
   #mayMoveBack = false;
-  /** A tenant runs alone, or waits until the lanes are idle. */
-  #holding = false;
   readonly #flusher: WalFlusher;
+  /** See above. */
+  readonly apart: Lane;
+  #apartIdleSince = 0;
   #nextIndex = 0;
   #retiredFaults = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -67,9 +73,11 @@ export class Lanes {
     this.#flusher = new WalFlusher(() => logsBeside(options.openFiles, this.#openTenants));
     for (let count = 0; count < options.threads; count++)
       this.#open(options.openFiles.perLane, options.started?.[count]);
+    this.apart = this.#openApart();
     this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS);
   }
 
+  /** Those in this process. */
   get all(): readonly Lane[] {
     return this.#lanes;
   }
@@ -91,6 +99,14 @@ export class Lanes {
 
   /** Lets a tenant with work wait for its turn. */
   enqueue(client: LaneClient): void {
+    if (this.apart.mayHaveOpen(client.tenant)) {
+      // Its transaction is there.
+      if (client.pinned && client.lane === this.apart) this.apart.enqueue(client);
+      else this.#afterClose(client, () => this.#enqueue(client));
+    } else this.#enqueue(client);
+  }
+
+  #enqueue(client: LaneClient): void {
     this.#moveBack(client);
     const lane = this.#laneOf(client) ?? this.#choose();
     const isNew = !lane.mayHaveOpen(client.tenant);
@@ -99,10 +115,20 @@ export class Lanes {
     if (isNew) this.#flusher.trim();
   }
 
-  /** Lets a tenant run while nothing else runs in this process. */
-  enqueueAlone(client: LaneClient): void {
-    this.#alone.push(client);
-    if (this.#alone.length === 1) void this.#runAlone();
+  /** Lets a tenant wait for its turn in the process in which nothing else runs at the time. */
+  enqueueApart(client: LaneClient): void {
+    // A transaction cannot leave the connection that it is open on.
+    if (client.pinned) this.enqueue(client);
+    else if (this.#lanes.some(lane => lane.mayHaveOpen(client.tenant)))
+      this.#afterClose(client, () => this.apart.enqueue(client));
+    else this.apart.enqueue(client);
+  }
+
+  /** Two processes never have a file open at the same time: each would take the other's commits for those of a stranger. */
+  #afterClose(client: LaneClient, enqueue: () => void): void {
+    client.lane = undefined;
+    // Where a thread ended instead, its connections are closed.
+    void this.closeFile(client.tenant).then(enqueue, enqueue);
   }
 
   /** Begins no more tasks. */
@@ -113,17 +139,17 @@ export class Lanes {
 
   /** Begins tasks that waited because this process did not lead. */
   pump(): void {
-    for (const lane of this.#lanes) lane.pump();
+    for (const lane of [...this.#lanes, this.apart]) lane.pump();
   }
 
   /** Resolves when no thread works. */
   async idle(): Promise<void> {
-    while (this.#lanes.some(lane => lane.busy)) {
+    while ([...this.#lanes, this.apart].some(lane => lane.busy)) {
       await new Promise<void>(resolve => this.#idleWaiters.push(resolve));
     }
   }
 
-  /** Tenants that wait for their turn. */
+  /** Tenants that wait for their turn in this process. */
   get waiting(): number {
     return this.#lanes.reduce((sum, lane) => sum + lane.waiting, 0);
   }
@@ -145,7 +171,9 @@ export class Lanes {
   /** Resolves when no thread has the file of a tenant without work open; also threads that it has left. */
   async closeFile(tenant: string): Promise<void> {
     await Promise.all(
-      this.#lanes.filter(lane => lane.mayHaveOpen(tenant)).map(lane => lane.closeTenant(tenant)),
+      [...this.#lanes, this.apart]
+        .filter(lane => lane.mayHaveOpen(tenant))
+        .map(lane => lane.closeTenant(tenant)),
     );
     this.#flusher.trim();
   }
@@ -158,28 +186,39 @@ export class Lanes {
   async close(withinMs?: number): Promise<number> {
     this.pause();
     clearInterval(this.#timer);
-    const left = await Promise.all(this.#lanes.map(lane => lane.close(withinMs)));
+    const left = await Promise.all([...this.#lanes, this.apart].map(lane => lane.close(withinMs)));
     this.#flusher.close();
     return left.reduce((sum, count) => sum + count, 0);
   }
 
-  #open(maxOpenTenants: number, thread?: LaneThread): Lane {
+  #open(maxOpenTenants: number, runner?: LaneRunner): Lane {
+    const lane = this.#create(this.#nextIndex++, maxOpenTenants, { runner });
+    this.#lanes.push(lane);
+    return lane;
+  }
+
+  #openApart(): Lane {
+    const { apart, openFiles } = this.#options;
+    const maxOpenTenants = openFiles.perSpareLane;
+    return this.#create(APART, maxOpenTenants, { runner: apart, maxGroup: 1, closesAfterBatch: true });
+  }
+
+  #create(
+    index: number,
+    maxOpenTenants: number,
+    more: Pick<LaneOptions, 'runner' | 'maxGroup' | 'closesAfterBatch'>,
+  ): Lane {
     const { writer, mayBegin, onChanged, onBroken, log } = this.#options;
-    const index = this.#nextIndex++;
-    const lane = new Lane(index, {
-      writer: { ...writer, maxOpenTenants, runningNote: `${writer.runningNote}.${index}` },
+    const note = index === APART ? APART_NOTE : `.${index}`;
+    return new Lane(index, {
+      writer: { ...writer, maxOpenTenants, runningNote: `${writer.runningNote}${note}` },
       flusher: this.#flusher,
-      mayBegin: () => !this.#paused && !this.#holding && mayBegin(),
+      mayBegin: () => !this.#paused && mayBegin(),
       onIdle: () => {
         for (const resolve of this.#idleWaiters.splice(0)) resolve();
       },
-      onChanged,
-      onBroken,
-      log,
-      thread,
+      ...{ onChanged, onBroken, log, ...more },
     });
-    this.#lanes.push(lane);
-    return lane;
   }
 
   /** The lane that may have a tenant's file open; undefined if it was closed for others or its spare lane ended. */
@@ -228,6 +267,7 @@ export class Lanes {
     for (const lane of [...this.#lanes]) {
       if (isHeldUp(lane, now) && lane.load > 1) this.#relieve(lane, now);
     }
+    this.#restApart(now);
     const { threads } = this.#options;
     for (const lane of this.#lanes.slice(threads)) this.#retireSpare(lane, now);
     this.#mayMoveBack =
@@ -260,6 +300,14 @@ export class Lanes {
     }
   }
 
+  /** A process without work ends after a while. */
+  #restApart(now: number): void {
+    const { apart } = this;
+    if (apart.load > 0 || apart.busy || apart.tenants.size > 0) this.#apartIdleSince = now;
+    else if (now - this.#apartIdleSince >= (this.#options.spareIdleMs ?? SPARE_IDLE_MS))
+      this.#options.apart.rest?.();
+  }
+
   #retireSpare(lane: Lane, now: number): void {
     if (lane.load > 0 || lane.busy) {
       this.#spareIdleSince.set(lane, now);
@@ -272,23 +320,6 @@ export class Lanes {
     this.#spareIdleSince.delete(lane);
     this.#retiredFaults += lane.faults;
     lane.close().catch(error => this.#options.log.error({ err: error }, 'A spare lane did not close'));
-  }
-
-  /**
-   * One at a time: wait until the lanes are idle, run the tenant's task, let each lane run one group. After a crash hundreds may
-   * have to run alone, and the other tenants do not wait for all of them.
-   */
-  async #runAlone(): Promise<void> {
-    for (let next = this.#alone[0]; next !== undefined; next = this.#alone[0]) {
-      await this.#options.beforeAlone?.();
-      this.#holding = true;
-      await this.idle();
-      const lane = this.#laneOf(next) ?? this.#choose();
-      await lane.runAlone(next);
-      this.#alone.shift();
-      this.#holding = false;
-      this.pump();
-    }
   }
 }
 

@@ -8,6 +8,7 @@ import {
   groupKeys,
   inspectDataDir,
   isOnewriterError,
+  parseWriteJob,
   placeOf,
   REPLACED_SIGNAL,
   readProcessRoom,
@@ -21,6 +22,7 @@ import {
 } from '@onewriter/protocol';
 import type { Config, Logger, Successor } from '@onewriter/runtime';
 import { releaseWithheld } from '@onewriter/writer';
+import { Apart, type ApartFinding } from '../lanes/apart/apart.ts';
 import { JobMemory, jobMemoryBytes } from '../lanes/job-memory.ts';
 import type { LaneWork } from '../lanes/lane.ts';
 import type { LaneThread } from '../lanes/lane-thread.ts';
@@ -56,7 +58,7 @@ import { HeldTenants } from '../tenant/held-tenants.ts';
 import { Parked } from '../tenant/parked.ts';
 import { FINISH_AFTER_MS } from '../tenant/session/completion.ts';
 import { type SessionContext, TenantSession } from '../tenant/session/tenant-session.ts';
-import { TenantBackOff } from '../tenant/tenant-back-off.ts';
+import { type Offender, TenantBackOff } from '../tenant/tenant-back-off.ts';
 import type { DataDirClaim } from './data-dir-claim.ts';
 import type { Lease, Raised } from './lease.ts';
 import { DataDirClock, SAVE_CLOCK_EVERY_MS } from './retention-clock.ts';
@@ -98,8 +100,6 @@ const CLOSE_GRACE = 0.1;
 const REPLACE_GRACE_MS = 1_000;
 /** A statement may run this much longer while the successor process is still starting. */
 const SUCCESSOR_GRACE_MS = 2_000;
-/** How long a task that may end the process waits for the successor process. */
-const SUCCESSOR_TIMEOUT_MS = 5_000;
 const CONDEMN_TIMEOUT_MS = 2_000;
 /**
  * Tenants that wait for memory, or for a lane, before more are reclaimed or swept: enough to keep the lanes busy. More would
@@ -116,6 +116,7 @@ export class Leader {
   readonly #options: LeaderOptions;
   readonly #sessions = new Map<string, TenantSession>();
   readonly #lanes: Lanes;
+  readonly #apart: Apart;
   readonly #clock: DataDirClock;
   readonly #context: SessionContext;
   readonly #held: HeldTenants;
@@ -149,12 +150,19 @@ export class Leader {
     this.#clock = new DataDirClock(config.dataDir, log);
     const openFiles = chooseBrokerOpenFiles(readProcessRoom(), config.threads, config.maxOpenTenants);
     log.info(openFiles, 'Tenants that each writer thread keeps open, and logs to flush');
+    this.#apart = new Apart({
+      limitBytes: writeMemoryBytes(config.writeMemoryBytes),
+      statementTimeoutMs: config.statementTimeoutMs,
+      onStopped: (work, jobId, op, finding) => this.#onStoppedApart(work, jobId, op, finding),
+      onApplied: (tenant, isCostly) => this.#onAppliedApart(tenant, isCostly),
+      log,
+    });
     this.#lanes = new Lanes({
       threads: config.threads,
       log,
       started: options.threads,
       mayBegin: () => lease.held,
-      beforeAlone: () => options.successor.untilThere(SUCCESSOR_TIMEOUT_MS),
+      apart: this.#apart.process,
       onChanged: (tenant, finding) => this.#onChanged(tenant, finding),
       openFiles,
       onBroken: error => this.#context.onBug(error),
@@ -169,6 +177,7 @@ export class Leader {
         retentionClock: { id: this.#clock.id, offsetMs: this.#clock.offsetMs },
       },
     });
+    this.#apart.attach(this.#lanes.apart);
     const parked = new Parked(link, config.group, log);
     this.#context = {
       lanes: this.#lanes,
@@ -297,6 +306,8 @@ export class Leader {
       sessions: this.#sessions.size,
       lanes: lanes.length,
       busyLanes: lanes.filter(lane => lane.work !== undefined).length,
+      tenantApart: this.#lanes.apart.work?.client.tenant,
+      waitingApart: this.#lanes.apart.waiting,
       waitingTenants: this.#lanes.waiting,
       parkedTenants: this.#context.parked.size,
       heldWals: this.#context.walWatch.heldTenants,
@@ -363,6 +374,8 @@ export class Leader {
     const sessions = [...this.#sessions.values()];
     await Promise.race([Promise.all(sessions.map(session => session.drain())), pause(graceMs)]);
     await this.#handOver(sessions);
+    // Not counted against its job, which the next leader runs apart again.
+    if (this.#lanes.apart.work !== undefined) await this.#apart.process.kill();
     const stuck = this.#lanes.all.find(lane => lane.work !== undefined)?.work;
     if (stuck !== undefined) {
       const { tenant } = stuck.client;
@@ -415,6 +428,7 @@ export class Leader {
     this.#finishedJobs.stop();
     this.#watchdog.close();
     this.#memoryWatch.close();
+    this.#apart.close();
     for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#finishing);
     this.#lanes.pause();
@@ -618,11 +632,7 @@ export class Leader {
       { ...factsOfWork(work, jobId, op), ranMs: Math.round(ranMs), statementTimeoutMs },
       'A statement runs past its deadline; setting it aside and replacing this process',
     );
-    const error: WireError = {
-      code: 'STATEMENT_TIMEOUT',
-      message: `The statement ran longer than ${statementTimeoutMs} ms and was stopped; it was not applied.`,
-      details: { statementTimeoutMs },
-    };
+    const error = tookTooLong(statementTimeoutMs);
     await this.#replace([work], () => this.#condemn(work, jobId, op, error));
   }
 
@@ -647,21 +657,23 @@ export class Leader {
         facts(finding.write),
         'A statement uses more memory than a write may; setting it aside and replacing this process',
       );
-      const error: WireError = {
-        code: 'STATEMENT_TOO_COSTLY',
-        message: `The statement used more than ${limitBytes} bytes of memory and was stopped; it was not applied.`,
-        details: { limitBytes },
-      };
+      const error = tookTooMuch(limitBytes);
       await this.#replace([work], () => this.#condemn(work, jobId, op, error), tooMuch);
     } else {
       for (const write of finding.writes) {
         log.error(
           facts(write),
-          'The process grew by more memory than a write may use while several statements ran; each of them runs alone next',
+          'The process grew by more memory than a write may use while several statements ran; each of them runs apart next',
         );
       }
       const jobIds = finding.writes.map(({ jobId }) => jobId);
-      const suspect = () => this.#context.condemned.suspect(jobIds);
+      const suspects = finding.writes.map(({ work, jobId, op }) => offenderOf(work, jobId, op));
+      const suspect = async () => {
+        await Promise.all([
+          this.#context.condemned.suspect(jobIds),
+          this.#context.backOff.noteSuspects(suspects),
+        ]);
+      };
       await this.#replace(
         finding.writes.map(({ work }) => work),
         suspect,
@@ -671,11 +683,44 @@ export class Leader {
     overrun.abort();
   }
 
-  async #condemn({ client }: LaneWork, jobId: string, op: number, error: WireError): Promise<void> {
-    await Promise.all([
-      this.#context.condemned.condemn(jobId, op, error),
-      this.#context.backOff.note(client.tenant),
+  /** A write in the process apart: only that process ends, and this one continues. */
+  #onStoppedApart(work: LaneWork, jobId: string, op: number, finding: ApartFinding): void {
+    const { config, log } = this.#options;
+    const { statementTimeoutMs } = config;
+    const error =
+      finding.kind === 'memory' ? tookTooMuch(finding.limitBytes) : tookTooLong(statementTimeoutMs);
+    log.error(
+      { ...factsOfWork(work, jobId, op), ...finding },
+      'A statement that ran apart takes too much; setting it aside and ending the process apart',
+    );
+    // This process has the verdict at once; Redis gets it for successors.
+    const { onHeld, onBug } = this.#context;
+    this.#condemn(work, jobId, op, error)
+      .then(isPaused => {
+        if (isPaused && !this.#ending) onHeld(work.client.tenant);
+      })
+      .catch(onBug);
+  }
+
+  /** A suspect has run: its tenant had a share in what was found, or none. */
+  #onAppliedApart(tenant: string, isCostly: boolean): void {
+    const { backOff, onHeld, onBug } = this.#context;
+    backOff
+      .judgeSuspect(tenant, isCostly)
+      .then(isPaused => {
+        if (isPaused && !this.#ending) onHeld(tenant);
+      })
+      .catch(onBug);
+  }
+
+  /** @returns whether the tenant is paused now */
+  async #condemn(work: LaneWork, jobId: string, op: number, error: WireError): Promise<boolean> {
+    const { condemned, backOff } = this.#context;
+    const [isPaused] = await Promise.all([
+      backOff.note(offenderOf(work, jobId, op)),
+      condemned.condemn(jobId, op, error),
     ]);
+    return isPaused;
   }
 
   /**
@@ -685,7 +730,7 @@ export class Leader {
    */
   async #replace(
     works: readonly LaneWork[],
-    note: () => Promise<void>,
+    note: () => Promise<unknown>,
     tooLate?: Readonly<Record<'toNote' | 'toHandOver', Promise<void>>>,
   ): Promise<void> {
     const { log } = this.#options;
@@ -701,7 +746,10 @@ export class Leader {
       );
     if (this.#ending) return;
     this.#stop();
-    const held = new Set<unknown>(works.map(({ client }) => client));
+    // What runs apart may take long; its process ends with this one.
+    const held = new Set<unknown>(
+      works.map(({ client }) => client).concat(this.#lanes.apart.work?.client ?? []),
+    );
     const sessions = [...this.#sessions.values()];
     const others = sessions.filter(session => !held.has(session));
     await Promise.race([
@@ -754,6 +802,33 @@ function factsOfWork({ client, task }: LaneWork, jobId: string, op: number) {
     job: jobId,
     write: op,
     ...(job === undefined ? {} : factsOfWrite(job, op)),
+  };
+}
+
+/** Whose a stopped write is. */
+function offenderOf({ client, task }: LaneWork, jobId: string, op: number): Offender {
+  const job = task.jobs.find(({ id }) => id === jobId);
+  const { tenant } = client;
+  try {
+    return { tenant, sender: job && parseWriteJob(job.data).ops[op]?.o };
+  } catch {
+    return { tenant }; // unreadable: no write of it runs
+  }
+}
+
+function tookTooLong(statementTimeoutMs: number): WireError {
+  return {
+    code: 'STATEMENT_TIMEOUT',
+    message: `The statement ran longer than ${statementTimeoutMs} ms and was stopped; it was not applied.`,
+    details: { statementTimeoutMs },
+  };
+}
+
+function tookTooMuch(limitBytes: number): WireError {
+  return {
+    code: 'STATEMENT_TOO_COSTLY',
+    message: `The statement used more than ${limitBytes} bytes of memory and was stopped; it was not applied.`,
+    details: { limitBytes },
   };
 }
 

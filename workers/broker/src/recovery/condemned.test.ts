@@ -41,7 +41,10 @@ describe('crash counts of jobs', () => {
       await condemned.load();
       // Two near it until it runs alone; one of them was finished, and no queue has it.
       const near = death < LIMITS.maxJobStarts ? ['near', 'finished'] : [];
-      await condemned.countLastCrashes([['poison'], near].filter(jobs => jobs.length > 0));
+      await condemned.countLastCrashes({
+        threads: [['poison'], near].filter(jobs => jobs.length > 0),
+        apart: [],
+      });
       const [poison, waiting] = await condemned.crashCountsOf(['poison', 'waiting', 'near']);
       await condemned.forgetUnclaimed();
       expect(waiting).toBe(0);
@@ -69,13 +72,26 @@ describe('crash counts of jobs', () => {
     for (const [death, crashCounts] of [LIMITS.maxJobStarts - 1, LIMITS.maxJobStarts, 0].entries()) {
       const condemned = open(link);
       await condemned.load();
-      await condemned.countLastCrashes([['poison']]);
+      await condemned.countLastCrashes({ threads: [['poison']], apart: [] });
       expect(await condemned.crashCountsOf(['poison'])).toEqual([crashCounts]);
       expect(condemned.maxTogether(crashCounts) === 1).toBe(death < 2);
     }
     const beside = open(link);
-    await beside.countLastCrashes([['a', 'b'], ['c']]);
+    await beside.countLastCrashes({ threads: [['a', 'b'], ['c']], apart: [] });
     expect(await beside.crashCountsOf(['a', 'b', 'c'])).toEqual([1, 1, 1]);
+  });
+
+  it('count a job in the process apart once, and say nothing about those in threads', async () => {
+    const link = new ModelLink();
+    const condemned = open(link);
+    await condemned.suspect(['suspect']);
+    await condemned.countLastCrashes({ threads: [['only']], apart: ['suspect'] });
+    expect(await condemned.crashCountsOf(['suspect', 'only'])).toEqual([
+      LIMITS.maxJobStarts,
+      LIMITS.maxJobStarts - 1,
+    ]);
+    await condemned.countLastCrashes({ threads: [], apart: ['suspect'] });
+    expect(condemned.of('suspect')).toMatchObject({ [-1]: { code: 'POISON_JOB' } });
   });
 
   it('find the job of a crowd that ends its process in few deaths, and poison no other', async () => {
@@ -110,7 +126,10 @@ describe('crash counts of jobs', () => {
           if (runsApart) apart++;
           if (batch.includes(poison) && condemned.of(poison) === undefined) {
             const beside = runsApart ? [] : nextBatch(tenants[1]!);
-            await open(link).countLastCrashes([batch, beside].filter(jobs => jobs.length > 0));
+            await open(link).countLastCrashes({
+              threads: [batch, beside].filter(jobs => jobs.length > 0),
+              apart: [],
+            });
             deaths++;
             isLiving = false;
           } else tenants[0]!.splice(0, batch.length);

@@ -1,6 +1,7 @@
 import { type ErrorCode, groupKeys, LIMITS, type WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from '../queue/redis-link.ts';
+import type { RunningJobs } from './running-notes.ts';
 
 /*
  * Jobs that ended their process or thread, and writes that must not run again. A crash counts for a job only if the job was in a
@@ -11,17 +12,16 @@ import type { RedisLink } from '../queue/redis-link.ts';
  *   crashes 0      never seen before                         batched as usual
  *   crashes 1      in a thread when a process ended, as      batched as usual
  *                  were those of another thread
- *   crashes max-2  … when two ended                          run with a few others of their tenant, and nothing else is in
- *                                                            a thread
- *   crashes max-1  one of those few when a process ended; or run alone: nothing else is in a thread
+ *   crashes max-2  … when two ended                          run apart with a few others of their tenant
+ *   crashes max-1  one of those few when a process ended; or run apart, alone
  *                  no other thread was at work; or the
  *                  process grew too much
- *   crashes max    was alone when a process ended            run alone once more: that may have been a kill -9 by a person
+ *   crashes max    was alone when a process ended            run apart once more: that may have been a kill -9 by a person
  *   crashes max+1  was alone twice                           poisoned: its callers get POISON_JOB, it does not run
  *
- * So a job that was alone at a crash never starts again beside other tenants. A job that was merely near does not get beyond
- * "alone", unless the process is killed twice just while it runs. Of a crowd that was near twice few run alone: each time all
- * other tenants wait.
+ * Apart is a process of its own that runs one batch at a time (lanes/apart): its end harms no other tenant. So a job that was alone
+ * at a crash never starts again beside other tenants in the same process. A job that was merely near does not get beyond "alone",
+ * unless a process is killed twice just while it runs. Of a crowd that was near twice few run alone: they wait for each other.
  */
 
 /** Errors by index of the write; -1 is the whole job. */
@@ -88,7 +88,7 @@ export class Condemned {
     );
   }
 
-  /** Whether nothing else may be in a thread while a job with this crash count is. */
+  /** Whether nothing else may run in the process of a job with this crash count. */
   mustRunApart(crashCount: number): boolean {
     return crashCount >= FEW_CRASHES;
   }
@@ -127,11 +127,13 @@ export class Condemned {
   /**
    * Counts a crash for the jobs that dead leaders had in their threads; {@link crashCountsOf} returns the counts later.
    * @param threads the jobs of each thread that was at work
+   * @param apart those in a process of their own, which ended with its leader
    */
-  async countLastCrashes(threads: readonly (readonly string[])[]): Promise<void> {
-    const jobIds = [...new Set(threads.flat())];
-    await this.countCrash(jobIds, threads.length === 1 ? ALONE_CRASHES : 0);
-    for (const id of jobIds) this.#unclaimed.add(id);
+  async countLastCrashes({ threads, apart }: RunningJobs): Promise<void> {
+    const inThreads = [...new Set(threads.flat())];
+    await this.countCrash(inThreads, threads.length === 1 ? ALONE_CRASHES : 0);
+    await this.countCrash(apart);
+    for (const id of [...inThreads, ...apart]) this.#unclaimed.add(id);
   }
 
   /** Makes jobs run alone from now on. */

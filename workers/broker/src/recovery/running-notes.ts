@@ -3,11 +3,26 @@ import { join } from 'node:path';
 import { readFileIfThere, runningDir } from '@onewriter/protocol';
 import { parseRunningNote } from '@onewriter/writer';
 
-/** The jobs that earlier leaders had in their threads when they ended, by thread; of threads that were at work. */
-export function readRunningNotes(dataDir: string): readonly (readonly string[])[] {
-  return list(dataDir)
-    .map(path => parseRunningNote(read(path)))
-    .filter(jobs => jobs.length > 0);
+/** The end of the name of a note whose jobs were in a process of their own. */
+export const APART_NOTE = '.apart';
+
+/** The jobs that earlier leaders had at work when they ended. */
+export interface RunningJobs {
+  /** By thread; of threads that were at work. */
+  readonly threads: readonly (readonly string[])[];
+  /** Those in a process of their own, which did not end the leader's. */
+  readonly apart: readonly string[];
+}
+
+export function readRunningNotes(dataDir: string): RunningJobs {
+  const threads: (readonly string[])[] = [];
+  const apart: string[] = [];
+  for (const path of list(dataDir)) {
+    const jobs = parseRunningNote(read(path));
+    if (path.endsWith(APART_NOTE)) apart.push(...jobs);
+    else if (jobs.length > 0) threads.push(jobs);
+  }
+  return { threads, apart };
 }
 
 /** Deletes the notes of earlier leaders; this one has none before its first batch. */

@@ -6,6 +6,7 @@ import type { GatewayEnv } from '../../gateway-env.ts';
 import type { GatewayOptions } from '../../gateway-options.ts';
 import { asOnewriterError } from '../../http/error-response.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
+import { senderOf } from '../../security/sender.ts';
 import { NDJSON, toLineStream } from '../../streams/line-response.ts';
 import { toCursorLines, toErrorLine, toStreamedLines, toStreamResults } from './answers.ts';
 import { asRequestError, compileBatch, compileRequests, type PlannedStep } from './compile-requests.ts';
@@ -138,7 +139,8 @@ async function run(
 ): Promise<readonly StepResult[]> {
   try {
     const requestId = c.get('requestId');
-    return await hrana.runner.run(stream, steps, { closes, signal: c.req.raw.signal, requestId });
+    const sender = senderOf(c.get('access'));
+    return await hrana.runner.run(stream, steps, { closes, signal: c.req.raw.signal, requestId, sender });
   } catch (error) {
     hrana.streams.end(stream);
     throw error;

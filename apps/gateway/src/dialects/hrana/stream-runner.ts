@@ -59,6 +59,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
   /** For log lines. */
   readonly requestId?: string | undefined;
+  readonly sender?: string | undefined;
 }
 
 const BEGIN_IMMEDIATE = classifyOne('BEGIN IMMEDIATE');
@@ -252,7 +253,7 @@ export class StreamRunner {
     options: RunOptions,
     seen?: Pick<Extract<HranaStream['state'], { type: 'reading' }>, 'commitSeq' | 'incarnation'>,
   ): Promise<readonly StepResult[]> {
-    const { closes, signal, requestId } = options;
+    const { closes, signal, requestId, sender } = options;
     const { state } = stream;
     const transaction = state.type === 'writing' ? state.id : undefined;
     const { writeTimeoutMs } = this.#options;
@@ -275,6 +276,7 @@ export class StreamRunner {
         timeoutMs: Math.max(1, Math.ceil(dueMs - performance.now())),
         signal,
         requestId,
+        sender,
       });
     } catch (error) {
       if (!(error instanceof OnewriterError) || !isInBand(error) || error.code === 'SNAPSHOT_STALE')

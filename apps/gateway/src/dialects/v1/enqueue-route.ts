@@ -9,6 +9,7 @@ import { admitWrite } from '../../http/admit-write.ts';
 import { asOnewriterError } from '../../http/error-response.ts';
 import { readIdempotencyKey } from '../../http/request-headers.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
+import { senderOf } from '../../security/sender.ts';
 import { ownerOf } from '../../security/shares.ts';
 import { decodeBody } from '../../streams/decode-body.ts';
 import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../../streams/line-response.ts';
@@ -112,7 +113,8 @@ async function* enqueueLines(
   const tenant = options.onewriter.tenant(tenantId);
   const answers: Promise<string>[] = [];
   const { signal } = c.req.raw;
-  const wait = { timeoutMs: options.writeTimeoutMs, signal, requestId: c.get('requestId') };
+  const sender = senderOf(c.get('access'));
+  const wait = { timeoutMs: options.writeTimeoutMs, signal, requestId: c.get('requestId'), sender };
   const bounds = {
     maxLineBytes: options.maxBodyBytes,
     idleTimeoutMs: IDLE_TIMEOUT_MS,
@@ -124,7 +126,7 @@ async function* enqueueLines(
   /** A long line is read by another thread, as a large body is. */
   const readApart = (line: string) => {
     const bytes = new TextEncoder().encode(line);
-    const flags = { requestId: wait.requestId, detached: true };
+    const flags = { requestId: wait.requestId, sender, detached: true };
     return options.bodies?.read({ name: 'enqueueLine', bytes, flags }, { ...wait, owner });
   };
   const room = guards.rooms.open(tenantId);
@@ -164,6 +166,7 @@ interface SendOptions {
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
   readonly requestId: string;
+  readonly sender: string | undefined;
 }
 
 /**

@@ -44,7 +44,7 @@ class ModelLanes {
     void this.#serve(client);
   }
 
-  enqueueAlone(client: LaneClient): void {
+  enqueueApart(client: LaneClient): void {
     this.enqueue(client);
   }
 

@@ -54,7 +54,7 @@ class ModelThread {
     void this.#serve(client);
   }
 
-  enqueueAlone(client: LaneClient): void {
+  enqueueApart(client: LaneClient): void {
     this.enqueue(client);
   }
 

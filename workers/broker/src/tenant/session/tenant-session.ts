@@ -357,9 +357,12 @@ export class TenantSession implements LaneClient, LoadSource {
       if (next.unknownVersion === undefined && !isLoaded(next)) return;
       if (!this.#held.inTransaction && this.#admission.mustWait(next)) return;
     }
-    const { condemned, lanes } = this.#services;
+    const { condemned, lanes, backOff } = this.#services;
     this.#turn.queue();
-    if (next !== undefined && condemned.mustRunApart(next.crashCount)) lanes.enqueueAlone(this);
+    const mustRunApart =
+      next !== undefined &&
+      (condemned.mustRunApart(next.crashCount) || backOff.runsApart(this.tenant, this.#held.ready));
+    if (mustRunApart) lanes.enqueueApart(this);
     else lanes.enqueue(this);
   }
 

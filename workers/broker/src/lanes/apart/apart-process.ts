@@ -1,0 +1,59 @@
+import { writeFileSync } from 'node:fs';
+import { assertSqliteWorks } from '@onewriter/writer';
+import { LaneThread } from '../lane-thread.ts';
+import { readStatementBytes } from '../memory-watch.ts';
+import type { ApartSettings, FromApartProcess, ToApartProcess } from './apart-messages.ts';
+
+/*
+ * The process of jobs that may end their process. One thread runs them, because SQLite's work blocks it; the main thread says where it
+ * is and how much memory the process has. Its parent ends it.
+ */
+
+const REPORT_EVERY_MS = 20;
+
+// Without its parent nobody may need the file any more that a statement without end keeps locked. exit() would wait for the thread.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+// An interrupt from a terminal reaches all processes: the parent drains first.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+
+preferAsVictim();
+assertSqliteWorks();
+const thread = new LaneThread();
+thread.configure(JSON.parse(process.argv[2]!) as ApartSettings);
+// What the thread takes for its own start is not to count for the first job.
+await thread.run({ kind: 'rollback', tenant: '', transaction: '' });
+let underWay = 0;
+
+process.on('message', ({ id, task }: ToApartProcess) => {
+  underWay++;
+  thread
+    .run(task)
+    .then(
+      outcome => send({ type: 'outcome', id, outcome, bytes: readStatementBytes() }),
+      (error: Error) => send({ type: 'fault', id, message: error.message, bytes: readStatementBytes() }),
+    )
+    .finally(() => {
+      underWay--;
+    });
+});
+// Where it ended without a task the pool replaces it.
+thread.onIdleEnd(error => process.stderr.write(`${error.message}\n`));
+
+setInterval(() => {
+  if (underWay > 0) send({ type: 'position', cells: [...thread.progress], bytes: readStatementBytes() });
+}, REPORT_EVERY_MS);
+send({ type: 'ready', bytes: readStatementBytes() });
+
+/** Where memory runs out all the same, the kernel is to end this process and no other. */
+function preferAsVictim(): void {
+  try {
+    writeFileSync('/proc/self/oom_score_adj', '1000');
+  } catch {
+    // No Linux, or a sandbox: the kernel chooses.
+  }
+}
+
+function send(message: FromApartProcess): void {
+  // Where the channel is closed, 'disconnect' ends it.
+  process.send?.(message, undefined, undefined, () => {});
+}
