@@ -55,6 +55,8 @@ export interface Attack {
   readonly schema?: string | undefined;
   /** How many tenants its tokens are for; default: one. */
   readonly tenants?: number | undefined;
+  /** How long it attacks at least: its harm shows later than that of others. */
+  readonly leastSeconds?: number | undefined;
   /** The longest request of an honest tenant, at most, in ms. */
   readonly worstMs?: number | undefined;
   /** A process that others need may be replaced: the documented answer to it. Others then wait this long at most, in ms. */
@@ -130,11 +132,12 @@ export class AttackRig implements AsyncDisposable {
 
   /** Measures the honest tenants alone, then beside the attacks. */
   async run(attacks: readonly Attack[]): Promise<Outcome> {
-    const quiet = await this.#measure(async () => {});
+    const seconds = Math.max(this.#options.seconds, ...attacks.map(({ leastSeconds = 0 }) => leastSeconds));
+    const quiet = await this.#measure(this.#options.seconds, async () => {});
     const before = this.#stack.currentPids();
     const peakMib: Record<string, number> = {};
     const tasks = await Promise.all(attacks.map((attack, index) => this.#prepare(attack, index)));
-    const attacked = await this.#measure(async signal => {
+    const attacked = await this.#measure(seconds, async signal => {
       const sampling = setInterval(() => this.#sample(peakMib), SAMPLE_MS);
       await Promise.all(tasks.map(task => runApart(task, signal)));
       clearInterval(sampling);
@@ -145,7 +148,7 @@ export class AttackRig implements AsyncDisposable {
     );
     const offenders = await this.#offenders(tasks);
     await this.#awaitCalm(tasks.flatMap(({ tenants }) => tenants));
-    return { quiet, attacked, peakMib, replaced, seconds: this.#options.seconds, offenders };
+    return { quiet, attacked, peakMib, replaced, seconds, offenders };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -170,14 +173,14 @@ export class AttackRig implements AsyncDisposable {
     return { attack: attack.name, gatewayUrl, tenants };
   }
 
-  /** Lets the honest tenants work for as long as a phase is, with `work` beside them. */
-  async #measure(work: (signal: AbortSignal) => Promise<void>): Promise<Honest> {
+  /** Lets the honest tenants work for so long, with `work` beside them. */
+  async #measure(seconds: number, work: (signal: AbortSignal) => Promise<void>): Promise<Honest> {
     const latencies: number[] = [];
     const errors: Record<string, number> = {};
     let stalledMs = 0;
     let answeredAt = performance.now();
     const ending = new AbortController();
-    const timer = setTimeout(() => ending.abort(), this.#options.seconds * 1_000);
+    const timer = setTimeout(() => ending.abort(), seconds * 1_000);
     const { gatewayUrl } = this.#stack;
     const clients = this.#tenants().map(async tenant => {
       const token = await signToken(TEST_TOKEN_SECRET, { tenants: [tenant], access: 'write' });

@@ -6,6 +6,8 @@ import { type Attack, ended, pause, type Target } from '../rig.ts';
 const REPLACED_MS = 1_000;
 /** Tenants of one token. */
 const MANY = 8;
+/** Until all of them are stopped, one after the other. */
+const ALL_RUN_S = 12;
 /** 1 GB: the largest value of SQLite. */
 const LARGEST = "replace(hex(zeroblob(50000000)), '0', 'xxxxxxxxxx')";
 const HEAVY = `INSERT INTO t(v) SELECT length(${LARGEST})`;
@@ -40,6 +42,7 @@ function writes(name: string, summary: string, select: string, stallMs?: number)
 export const oneHeavyWrite: Attack = {
   name: 'one-heavy-write',
   summary: 'one write that computes a value of 1 GB',
+  leastSeconds: ALL_RUN_S,
   stallMs: REPLACED_MS,
   worstMs: REPLACED_MS,
   async run(target) {
@@ -52,6 +55,7 @@ export const heavyWrites: Attack = {
   name: 'heavy-writes-of-many',
   summary: 'a write that computes a value of 1 GB in each of eight tenants of one token, all at once',
   tenants: MANY,
+  leastSeconds: ALL_RUN_S,
   stallMs: REPLACED_MS,
   worstMs: REPLACED_MS,
   async run(target) {

@@ -11,7 +11,7 @@ import type { ApartSettings, FromApartProcess, ToApartProcess } from './apart-me
 
 const REPORT_EVERY_MS = 20;
 
-// Without its parent nobody may need the file any more that a statement without end keeps locked. exit() would wait for the thread.
+// Without its parent it must not keep a file locked with a statement that has no end. exit() would wait for the thread.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 // An interrupt from a terminal reaches all processes: the parent drains first.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});

@@ -262,7 +262,7 @@ export class LaneProcess implements LaneRunner {
           : 'The process for jobs that run apart ended; its job is counted as one that ends its process',
       );
     }
-    // Its end is nobody's fault, or the fault of a write that is known.
+    // Its end is no job's fault, or that of a write that is known.
     if (isKilled || wasStarting) Atomics.store(this.progress, JOB, NO_JOB);
     this.statementBytes = 0;
     if (wasStarting && !isKilled) {
