@@ -27,15 +27,21 @@ function open(maxBodyBytes = 8 * 1024 * 1024) {
 }
 
 const INSERT = 'INSERT INTO t VALUES (?)';
-/** 500,000 parameters, each with a name of its own: seconds to parse, validate and encode. */
-const COSTLY = JSON.stringify({
-  statements: Array.from({ length: 5_000 }, (_, statement) => ({
-    sql: INSERT,
-    params: Object.fromEntries(
-      Array.from({ length: 100 }, (_, index) => [`${(statement * 100 + index).toString(36)}x`, 1]),
-    ),
-  })),
-});
+/** A transaction of so many statements with so many parameters each, which have names of their own. */
+function costlyBody(statements: number, parameters: number, nameOf: (number: number) => string): string {
+  return JSON.stringify({
+    statements: Array.from({ length: statements }, (_, statement) => ({
+      sql: INSERT,
+      params: Object.fromEntries(
+        Array.from({ length: parameters }, (_, index) => [nameOf(statement * parameters + index), 1]),
+      ),
+    })),
+  });
+}
+/** Seconds to parse, validate and encode. */
+const COSTLY = costlyBody(5_000, 100, number => `${number.toString(36)}x`);
+/** The same, but for a short time of it in JSON.parse, which cannot be interrupted. */
+const COSTLY_PARSED = costlyBody(20, 30_000, number => String(number * 7));
 
 describe('BodyThreads', () => {
   it('seals what a body writes, and says what else is in it', async () => {
@@ -105,7 +111,8 @@ describe('BodyThreads', () => {
 
   it('lives on after a body that takes too much memory', { timeout: 60_000 }, async () => {
     const { read } = open(1);
-    const heavy = `{"sql":"SELECT 1","params":[${'{"a":1},'.repeat(1_500_000)}1]}`;
+    const heavy = `{"sql":"SELECT 1","params":[${'{"a":1.5},'.repeat(1_500_000)}1]}`;
+    // On a busy machine the collection of garbage may take more than its time first.
     await expect(read('query', heavy)).rejects.toMatchObject({ code: 'PAYLOAD_TOO_LARGE' });
     expect(await read('enqueue', { sql: 'DELETE FROM t' })).toMatchObject({ sealed: { texts: 1 } });
   });
@@ -126,7 +133,7 @@ describe('BodyThreads', () => {
 
   it('refuses a body that takes too long, and reads the others meanwhile', { timeout: 60_000 }, async () => {
     const { read } = open();
-    const costly = Array.from({ length: 4 }, () =>
+    const costly = Array.from({ length: 2 }, () =>
       read('transaction', COSTLY, { owner: 'tenant hostile', timeoutMs: 60_000 }).catch(
         (error: Error) => error,
       ),
@@ -148,7 +155,7 @@ describe('BodyThreads', () => {
         message: expect.stringContaining('to read; send fewer values at a time'),
       });
     waits = waits.sort((a, b) => b - a);
-    // Other tests run beside it: in turn with four such bodies it would be 4 s.
+    // Other tests run beside it: in turn with two such bodies it would be 2 s of CPU time, and more of the clock.
     expect(waits[0]).toBeLessThan(2_000);
   });
 
@@ -156,7 +163,7 @@ describe('BodyThreads', () => {
     const { read } = open();
     await read('query', { sql: INSERT });
     const leaving = new AbortController();
-    const left = read('transaction', COSTLY, { signal: leaving.signal });
+    const left = read('transaction', COSTLY_PARSED, { signal: leaving.signal });
     const begun = performance.now();
     const next = read('query', { sql: INSERT });
     leaving.abort();
@@ -164,6 +171,49 @@ describe('BodyThreads', () => {
     await next;
     // To its limit it takes 1 s of CPU time, and more of the clock.
     expect(performance.now() - begun).toBeLessThan(900);
+  });
+
+  it('keeps a thread for others while one with costly bodies leaves again and again', {
+    timeout: 60_000,
+  }, async () => {
+    const { read } = open();
+    const body = { sql: INSERT, params: ['x'.repeat(100_000)] };
+    await Promise.all(['a', 'b'].map(owner => read('query', body, { owner })));
+    let isOver = false;
+    const leaving = (async () => {
+      for (let count = 0; count < 6; count++) {
+        const signal = AbortSignal.timeout(300);
+        await read('transaction', COSTLY, { owner: 'hostile', signal }).catch(() => {});
+      }
+      isOver = true;
+    })();
+    let worst = 0;
+    while (!isOver) {
+      const begun = performance.now();
+      await read('query', body, { owner: 'honest' });
+      worst = Math.max(worst, performance.now() - begun);
+      await new Promise(setImmediate);
+    }
+    await leaving;
+    // Where the threads that end are not counted, it waits until one of them has: for 2 s and more.
+    expect(worst).toBeLessThan(1_000);
+  });
+
+  it('reads rows and requests of other routes', async () => {
+    const { bodies } = open();
+    const wait = { owner: 'a', timeoutMs: 10_000, signal: new AbortController().signal };
+    const bytes = (text: string) => new TextEncoder().encode(text);
+    const row = '{"a":1,"b":{"b":"AQI="}}';
+    expect(await bodies.readOther({ name: 'importRow', bytes: bytes(row) }, wait)).toEqual({
+      names: ['a', 'b'],
+      values: ['1', '{"b":"AQI="}'],
+    });
+    const named = bytes(`{"table":"t","row":${row}}`);
+    expect(await bodies.readOther({ name: 'tableRow', bytes: named }, wait)).toMatchObject({ table: 't' });
+    const wrong = bodies.readOther({ name: 'importRow', bytes: bytes('{"a":[]}') }, wait);
+    await expect(wrong).rejects.toMatchObject({ code: 'INVALID_VALUE' });
+    const script = { name: 'createTenant', bytes: bytes('{"script":"SELECT 1"}') } as const;
+    expect(await bodies.readOther(script, wait)).toEqual({ script: 'SELECT 1' });
   });
 
   it('lets a caller leave, and refuses one whose deadline passes before its turn', async () => {

@@ -207,7 +207,7 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
   /** Ends a thread whose body is over its time; else looks again when it may be. */
   #check(thread: BodyThread, running: RunningBody): void {
     clearTimeout(running.timer);
-    if (thread.running !== running) return;
+    if (thread.running !== running || thread.ending) return;
     const leftMs = running.limitMs - cpuOf(thread, running);
     if (leftMs > 0) {
       running.timer = setTimeout(() => this.#check(thread, running), Math.max(LEAST_CHECK_MS, leftMs));
@@ -215,8 +215,10 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
     }
     thread.ending = true;
     void thread.worker.terminate();
+    running.fail(tooSlow());
+    // Until the thread is gone it counts as its owner's: who sends such bodies has one at a time, and none of the others' threads.
     this.#startAll();
-    this.#finish(thread, ({ fail }) => fail(tooSlow()));
+    this.#next();
   }
 
   #start(): BodyThread {

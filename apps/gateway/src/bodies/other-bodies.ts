@@ -1,5 +1,6 @@
 import { type PreparedBodies, prepareHranaBody } from '../dialects/hrana/prepare-body.ts';
 import { z } from '../dialects/v1/schemas.ts';
+import { type JsonRow, parseJsonRow, parseTableRow, type TableRow } from '../import/json-row.ts';
 import { parseJson, validate } from './parse-body.ts';
 
 /** Body of `PUT /v1/tenants/{tenant}`. */
@@ -11,9 +12,11 @@ export const CreateTenant = z
   })
   .openapi('CreateTenant');
 
-/** Large bodies that are no write ready to be sent. */
+/** Large bodies, and lines of bodies, that are no write ready to be sent. */
 export interface OtherBodies extends PreparedBodies {
   createTenant: z.output<typeof CreateTenant>;
+  importRow: JsonRow;
+  tableRow: TableRow;
 }
 export type OtherBodyName = keyof OtherBodies;
 
@@ -21,9 +24,11 @@ const READ: { readonly [Name in OtherBodyName]: (bytes: Uint8Array) => OtherBodi
   pipeline: bytes => prepareHranaBody('pipeline', bytes),
   cursor: bytes => prepareHranaBody('cursor', bytes),
   createTenant: bytes => validate(CreateTenant, parseJson(bytes)),
+  importRow: bytes => parseJsonRow(new TextDecoder().decode(bytes)),
+  tableRow: bytes => parseTableRow(new TextDecoder().decode(bytes)),
 };
 
-/** Reads a body. @throws OnewriterError INVALID_ARGUMENT naming the field; as prepareHranaBody() */
+/** Reads a body. @throws OnewriterError INVALID_ARGUMENT naming the field; as prepareHranaBody() and parseJsonRow() */
 export function readOtherBody<Name extends OtherBodyName>(name: Name, bytes: Uint8Array): OtherBodies[Name] {
   return READ[name](bytes);
 }

@@ -6,10 +6,15 @@ const COLON = 58;
 
 /** Whether a body of JSON takes so long to read that another thread has to do it: it is long, or has many names (as its colons say). */
 export function takesLong(body: Uint8Array | string): boolean {
-  if (body.length >= LONG_BYTES) return true;
+  if (isLong(body)) return true;
   let names = 0;
   const find = (from: number) =>
     typeof body === 'string' ? body.indexOf(':', from) : body.indexOf(COLON, from);
   for (let at = find(0); at >= 0; at = find(at + 1)) if (++names > MAX_NAMES) return true;
   return false;
+}
+
+/** Whether a body takes long to read whatever is in it. */
+export function isLong(body: Uint8Array | string): boolean {
+  return body.length >= LONG_BYTES;
 }

@@ -24,6 +24,11 @@ export interface JsonRow {
   /** Indexes of values that are blobs and are to be stored as text. */
   readonly texts?: readonly number[] | undefined;
 }
+
+/** A row that names its table. */
+export interface TableRow extends JsonRow {
+  readonly table: string;
+}
 /** Digits of the largest double, and a sign. */
 const MAX_DOUBLE_DIGITS = 310;
 /**
@@ -62,7 +67,7 @@ export function parseJsonRow(text: string): JsonRow {
  * Reads an object that holds a row and names its table: `{"table":"t","row":{…}}`.
  * @throws OnewriterError as {@link parseJsonRow}
  */
-export function parseTableRow(text: string): JsonRow & { readonly table: string } {
+export function parseTableRow(text: string): TableRow {
   const reader = new JsonReader(text);
   let table: string | undefined;
   let row: JsonRow | undefined;

@@ -249,6 +249,31 @@ describe('parseNdjsonRows', () => {
   });
 });
 
+it('has long lines of NDJSON parsed elsewhere, in their place', async () => {
+  const long = `{"id":2,"name":"${'x'.repeat(70_000)}"}`;
+  const text = `{"id":1}\n${long}\n{"id":3}\n`;
+  const apart: string[] = [];
+  const { rows } = await collect(
+    parseNdjsonRows({
+      body: bodyOf(Buffer.from(text), 10_000),
+      bounds: { maxLineBytes: 100_000, idleTimeoutMs: 10_000 },
+      nextTurn: async () => {},
+      table: TABLE,
+      findTable: async () => TABLE,
+      parseApart: async (_, line) => {
+        apart.push(line);
+        return { table: 't', names: ['id'], values: ['"elsewhere"'] };
+      },
+    }),
+  );
+  expect(rows).toEqual([
+    [1, '1'],
+    [2, '"elsewhere"'],
+    [3, '3'],
+  ]);
+  expect(apart).toEqual([long]);
+});
+
 describe('parseCsvRows', () => {
   it('refuses a header of more fields than a table can have columns', async () => {
     expect((await csv(`${'a,'.repeat(2_500)}\n1`)).failure).toBe(

@@ -1,5 +1,7 @@
 import { OnewriterError } from '@onewriter/protocol';
 import type { ImportRow as SentRow } from '@onewriter/sdk';
+import type { OtherBodies } from '../bodies/other-bodies.ts';
+import { isLong } from '../bodies/takes-long.ts';
 import { asOnewriterError } from '../http/error-response.ts';
 import { brokeOff, type LineBounds } from '../streams/read-lines.ts';
 import { readClosingRecord } from './closing-record.ts';
@@ -25,6 +27,10 @@ export interface ParseOptions {
   readonly findTable: (name: string) => Promise<TableShape>;
   /** Waited for in front of each slice of the text: other requests are served in between. */
   readonly nextTurn: () => Promise<void>;
+  /** Has another thread parse a long line; absent: it is parsed here. @throws OnewriterError as BodyReader.readOther() */
+  readonly parseApart?:
+    | (<Name extends 'importRow' | 'tableRow'>(name: Name, line: string) => Promise<OtherBodies[Name]>)
+    | undefined;
 }
 
 /** What a row costs beside its text. */
@@ -96,15 +102,17 @@ async function* inPieces<Unit>(
 class NdjsonParser {
   readonly #table: TableShape | undefined;
   readonly #findTable: ParseOptions['findTable'];
+  readonly #parseApart: ParseOptions['parseApart'];
   readonly #tables = new Map<string, TableShape>();
   #rows = 0;
   #begun = false;
   /** Line of the record that closes an export. */
   #closedAt: number | undefined;
 
-  constructor({ table, findTable }: ParseOptions) {
+  constructor({ table, findTable, parseApart }: ParseOptions) {
     this.#table = table;
     this.#findTable = findTable;
+    this.#parseApart = parseApart;
   }
 
   async parse(lines: readonly TextLine[], rows: ParsedRow[]): Promise<void> {
@@ -142,8 +150,10 @@ class NdjsonParser {
   }
 
   async #parseLine(text: string): Promise<SentRow> {
-    if (this.#table !== undefined) return toRow(this.#table, parseJsonRow(text));
-    const { table: name, ...row } = parseTableRow(text);
+    const apart = isLong(text) ? this.#parseApart : undefined;
+    if (this.#table !== undefined)
+      return toRow(this.#table, (await apart?.('importRow', text)) ?? parseJsonRow(text));
+    const { table: name, ...row } = (await apart?.('tableRow', text)) ?? parseTableRow(text);
     let table = this.#tables.get(name);
     if (table === undefined) {
       table = await this.#findTable(name);

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { fingerprintImport, LIMITS, OnewriterError } from '@onewriter/protocol';
+import type { BodyWait } from '../../bodies/body-reader.ts';
 import { readIdempotencyKey } from '../../http/request-headers.ts';
 import { CSV_SEPARATORS, type CsvSeparator } from '../../import/csv-records.ts';
 import { findTable, hasDeferredKeys } from '../../import/find-table.ts';
 import type { ImportEvent, ImportOptions } from '../../import/import-options.ts';
-import { type ParsedRow, parseCsvRows, parseNdjsonRows } from '../../import/parse-rows.ts';
+import { type ParsedRow, type ParseOptions, parseCsvRows, parseNdjsonRows } from '../../import/parse-rows.ts';
 import { importRows } from '../../import/row-import.ts';
 import { importWhole } from '../../import/whole-import.ts';
 import { recordStream, type StreamRecord } from '../../operations/record-stream.ts';
@@ -136,7 +137,8 @@ export function addImportRoute(api: Api): void {
     const maxPieceRows =
       !whole && (await hasDeferredKeys(options.reads, tenant)) ? 1 : LIMITS.maxImportPieceRows;
     const body = decodeBody(c);
-    const { release } = guards.streams.take(ownerOf(c.get('access'), tenant));
+    const owner = ownerOf(c.get('access'), tenant);
+    const { release } = guards.streams.take(owner);
     const gone = c.req.raw.signal;
     const ended = AbortSignal.any([options.closing, endOfToken(c, options.verifyToken)]);
     const record = recordStream(
@@ -161,6 +163,11 @@ export function addImportRoute(api: Api): void {
       },
       findTable: findIt,
       nextTurn: () => guards.turns.next(tenant),
+      parseApart: parseApart(options, {
+        owner: owner.names.at(-1)!,
+        timeoutMs: options.writeTimeoutMs,
+        signal: gone,
+      }),
     };
     const pieces =
       type === NDJSON
@@ -226,6 +233,11 @@ function noteEvent(record: StreamRecord, event: ImportEvent): void {
   else if (event.event === 'failed') record.end({ result, error: event.error });
   else if (event.event === 'interrupted')
     record.end({ result, error: { code: 'ABORTED', message: 'It was stopped; send the same body again.' } });
+}
+
+function parseApart({ bodies }: Api['options'], wait: BodyWait): ParseOptions['parseApart'] {
+  if (bodies === undefined) return undefined;
+  return (name, line) => bodies.readOther({ name, bytes: new TextEncoder().encode(line) }, wait);
 }
 
 async function* toLines(
