@@ -6,6 +6,8 @@ export interface Bounds {
   readonly ratio: number;
   /** Below it the ratio says nothing: a pause of the machine, in ms. */
   readonly leastMs: number;
+  /** The p99 of honest requests with a large body, in ms. */
+  readonly largeMs: number;
   /** Beside the time that an attack's documented answer takes ({@link Attack.stallMs}): a start is slower on a busy machine. */
   readonly stallRatio: number;
   /** What a process and its children may take, in MiB. */
@@ -16,6 +18,7 @@ export interface Bounds {
 export const BOUNDS: Bounds = Object.freeze({
   ratio: 3,
   leastMs: 50,
+  largeMs: 1_000,
   stallRatio: 1,
   mib: Object.freeze({ broker: 1_024, gateway: 500 + 4 * 768 + 768, dashboard: 300, redis: 1_024 }),
 });
@@ -35,6 +38,9 @@ export function judge(attacks: readonly Attack[], outcome: Outcome, bounds: Boun
       problems.push(
         `an honest request waited for ${attacked.worst.toFixed(0)} ms beside ${name}, ${worstMs} are documented`,
       );
+  const mostLarge = Math.max(bounds.largeMs, stallMs * bounds.stallRatio);
+  if (attacked.largeP99 > mostLarge)
+    problems.push(`p99 of the honest tenants' large bodies ${attacked.largeP99.toFixed(0)} ms`);
   const totalStallMs = attacks.reduce((sum, attack) => sum + (attack.totalStallMs ?? 0), 0);
   if (totalStallMs > 0 && attacked.stalledMs > totalStallMs)
     problems.push(
@@ -64,7 +70,7 @@ export function describeOutcome({ quiet, attacked, peakMib, replaced, offenders 
   const memory = Object.entries(peakMib).map(([name, mib]) => `${name} ${mib}`);
   const errors = Object.entries(attacked.errors).map(([code, count]) => `${count} ${code}`);
   return [
-    `p99 ${quiet.p99.toFixed(1)} → ${attacked.p99.toFixed(1)} ms, worst ${attacked.worst.toFixed(0)} ms of ${attacked.requests}, stalled ${attacked.stalledMs.toFixed(0)} ms`,
+    `p99 ${quiet.p99.toFixed(1)} → ${attacked.p99.toFixed(1)} ms, worst ${attacked.worst.toFixed(0)} ms of ${attacked.requests}, large bodies p99 ${quiet.largeP99.toFixed(0)} → ${attacked.largeP99.toFixed(0)} ms, stalled ${attacked.stalledMs.toFixed(0)} ms`,
     `MiB: ${memory.join(', ')}`,
     ...(errors.length > 0 ? [`errors: ${errors.join(', ')}`] : []),
     ...(replaced.length > 0 ? [`replaced: ${replaced.join(', ')}`] : []),

@@ -20,6 +20,8 @@ export interface Honest {
   readonly p50: number;
   readonly p99: number;
   readonly worst: number;
+  /** The same of requests with a large body, which are not among those above. */
+  readonly largeP99: number;
   /** Times in which no honest request was answered, those of more than 250 ms, in ms all together. */
   readonly stalledMs: number;
   /** Codes of refused or failed requests, and how often. */
@@ -101,6 +103,9 @@ export interface RigOptions {
 const ROOT = new URL(import.meta.url.includes('/dist/') ? '../' : './', import.meta.url);
 /** Between two requests of an honest tenant. */
 const PAUSE_MS = 20;
+/** One request of so many has a body that another thread of the gateway reads. */
+const LARGE_EVERY = 8;
+const LARGE = 'x'.repeat(100_000);
 const SAMPLE_MS = 200;
 /** A longer time without any answer is a stall. */
 const STALL_MS = 250;
@@ -176,6 +181,7 @@ export class AttackRig implements AsyncDisposable {
   /** Lets the honest tenants work for so long, with `work` beside them. */
   async #measure(seconds: number, work: (signal: AbortSignal) => Promise<void>): Promise<Honest> {
     const latencies: number[] = [];
+    const large: number[] = [];
     const errors: Record<string, number> = {};
     let stalledMs = 0;
     let answeredAt = performance.now();
@@ -186,10 +192,12 @@ export class AttackRig implements AsyncDisposable {
       const token = await signToken(TEST_TOKEN_SECRET, { tenants: [tenant], access: 'write' });
       for (let count = 0; !ending.signal.aborted; count++) {
         const sql = count % 2 === 0 ? 'UPDATE t SET v = v + 1 WHERE id = 1' : 'SELECT v FROM t WHERE id = 1';
+        const isLarge = count % LARGE_EVERY === LARGE_EVERY - 1;
+        const more = isLarge ? { more: LARGE } : {};
         const begun = performance.now();
-        const answer = await ask(gatewayUrl, `/v1/tenants/${tenant}/query`, token, { sql });
+        const answer = await ask(gatewayUrl, `/v1/tenants/${tenant}/query`, token, { sql, ...more });
         const now = performance.now();
-        latencies.push(now - begun);
+        (isLarge ? large : latencies).push(now - begun);
         if (now - answeredAt > STALL_MS) stalledMs += now - answeredAt;
         answeredAt = now;
         if (answer.status !== 200) {
@@ -202,11 +210,19 @@ export class AttackRig implements AsyncDisposable {
     // An attack that ends early does no more harm: the phase continues.
     await Promise.all([...clients, work(ending.signal)]);
     clearTimeout(timer);
+    const at = (sorted: readonly number[], part: number) =>
+      sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0;
     latencies.sort((a, b) => a - b);
-    const at = (part: number) =>
-      latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * part))]!;
-    const [p50, p99, worst] = [at(0.5), at(0.99), latencies.at(-1)!];
-    return { requests: latencies.length, p50, p99, worst, stalledMs, errors };
+    large.sort((a, b) => a - b);
+    return {
+      requests: latencies.length,
+      p50: at(latencies, 0.5),
+      p99: at(latencies, 0.99),
+      worst: at(latencies, 1),
+      largeP99: at(large, 0.99),
+      stalledMs,
+      errors,
+    };
   }
 
   #sample(peakMib: Record<string, number>): void {
