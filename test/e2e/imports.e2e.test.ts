@@ -282,7 +282,7 @@ describe('imports at the same time', () => {
       expect(await metric(`gateway_${name}`), name).toBe(0);
   });
 
-  it('end where their sender goes away: nothing more is applied, and what was sent is settled', async () => {
+  it('end where their sender goes away: nothing more is sent, and what was on its way is counted as unknown', async () => {
     const tenant = await newTenant('CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT)');
     const gone = new AbortController();
     const rows = 2_000_000;
@@ -297,12 +297,15 @@ describe('imports at the same time', () => {
       .split('\n')
       .find(text => text.includes('"idempotencyKey":"left"'))!;
     const end = JSON.parse(line);
-    expect(end).toMatchObject({ tenant, unknown: 0, error: { code: 'ABORTED' } });
+    expect(end).toMatchObject({ tenant, error: { code: 'ABORTED' } });
+    // Four pieces.
+    expect(end.unknown).toBeLessThanOrEqual(2_000);
     expect(end.accepted).toBeGreaterThan(2_000);
-    expect(numberOf(tenant, 'SELECT count(*) FROM t')).toBe(end.accepted);
     await waitFor(async () => (await metric('gateway_write_streams')) === 0, { what: 'the stream to end' });
     expect(await metric('gateway_stream_writes')).toBe(0);
-    expect(numberOf(tenant, 'SELECT count(*) FROM t')).toBe(end.accepted);
+    const applied = numberOf(tenant, 'SELECT count(*) FROM t');
+    expect(applied).toBeGreaterThanOrEqual(end.accepted);
+    expect(applied).toBeLessThanOrEqual(end.accepted + end.unknown);
   });
 
   it('push back lines that are enqueued, by their bytes', async () => {
