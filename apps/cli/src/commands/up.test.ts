@@ -30,7 +30,7 @@ describe('applyOptions', () => {
     [{ dashboardPort: '-1' }, '--dashboard-port: '],
     [{ threads: '0' }, '--threads: '],
     [{ threads: 'many' }, '--threads: '],
-    [{ redisUrl: 'http://here' }, '--redis-url: '],
+    [{ redisUrl: '' }, '--redis-url: it is empty'],
     [{ dataDir: '' }, '--data-dir: it is empty'],
   ])('names the option of %j, not a variable', (options, start) => {
     const refuse = () => applyOptions({}, options);
