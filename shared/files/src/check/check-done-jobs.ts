@@ -74,7 +74,7 @@ export function checkDoneJobs(
   jobs: readonly DoneJob[],
 ): Finding[] {
   // A person may have accepted that an earlier file is gone.
-  const endedAt = formerDatabaseEndedAt(target.dataDir, tenant);
+  const endedAt = formerDatabaseEndedAt(place.dataDir, tenant);
   const missing = findMissing(
     db,
     jobs.filter(({ finishedOn }) => finishedOn > endedAt),
