@@ -94,7 +94,7 @@ export function addOperationRoutes(api: Api): void {
   const streams = new Shares({ what: 'streams of operations', total: MAX_STREAMS });
 
   addRoute(api, start, guards.token, guards.jsonBody, async c => {
-    const body = await readJsonBody(c, StartRequest, options.maxBodyBytes);
+    const body = await readJsonBody(c, StartRequest);
     const request = await authorizeStart(body, c, api, backups);
     const tenants = request.kind === 'restore' ? [request.tenant] : request.tenants;
     const owner = ownerOfWork(c.get('access'), tenants);
