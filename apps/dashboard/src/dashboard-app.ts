@@ -129,7 +129,15 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
   app.get('/assets/:file', await createAssetHandler());
 
   app.use(requireSameOrigin);
-  app.use(bodyLimit({ maxSize: MAX_FORM_BYTES }));
+  app.use(
+    bodyLimit({
+      maxSize: MAX_FORM_BYTES,
+      onError: c => {
+        const message = `A form has at most ${MAX_FORM_BYTES} bytes here: use onewriter sql.`;
+        return answerError(c as Context<DashboardEnv>, new OnewriterError('PAYLOAD_TOO_LARGE', message), log);
+      },
+    }),
+  );
   const sessions = new SessionStore(redis, group);
   addLoginRoutes(app, verifyToken, sessions, log);
   app.use(requireOperator(verifyToken, sessions));

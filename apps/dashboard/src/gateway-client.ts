@@ -159,7 +159,7 @@ export class GatewayClient {
     const rows: (readonly WireValue[])[] = [];
     try {
       let characters = 0;
-      for await (const line of linesOf(response)) {
+      for await (const line of linesOf(response.body!)) {
         characters += line.length;
         if (characters > MAX_CHARACTERS && rows.length > 0) return { columns, rows, more: true };
         const value = JSON.parse(line) as readonly WireValue[] | Record<string, unknown>;
@@ -271,14 +271,21 @@ function asOnewriterError(error: unknown, call: GatewayCall, url = ''): Onewrite
 /** Limit for one row. */
 const MAX_LINE_CHARACTERS = 16 * 1024 * 1024;
 
-async function* linesOf(response: Response): AsyncGenerator<string> {
+/** Lines of an answer. Looks at each byte once: a long row arrives in many pieces. @throws OnewriterError RESULT_TOO_LARGE */
+export async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of response.body!) {
-    const lines = (rest + decoder.decode(chunk as Uint8Array, { stream: true })).split('\n');
-    rest = lines.pop()!;
-    if (rest.length > MAX_LINE_CHARACTERS)
+  let pieces: string[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    const [first = '', ...others] = decoder.decode(chunk, { stream: true }).split('\n');
+    pieces.push(first);
+    length += first.length;
+    for (const next of others) {
+      yield pieces.join('');
+      pieces = [next];
+      length = next.length;
+    }
+    if (length > MAX_LINE_CHARACTERS)
       throw new OnewriterError('RESULT_TOO_LARGE', 'A row is too large to show.');
-    yield* lines;
   }
 }

@@ -1,4 +1,5 @@
 import type { WireValue } from '@onewriter/protocol';
+import { shownName } from '@onewriter/protocol';
 import type { QueryRows } from '../gateway-client.ts';
 import { formatBytes, formatMs, plural } from './format.ts';
 import { type Html, html, NOTHING } from './html.ts';
@@ -7,6 +8,8 @@ import { type Notice, noticeBox } from './notice.ts';
 /** Rows that are shown; a statement is stopped after them. */
 export const MAX_SHOWN_ROWS = 500;
 const MAX_SHOWN_CHARACTERS = 400;
+/** Values that are shown: a page of 500 rows with 2,000 columns has 17 MB. */
+const MAX_SHOWN_CELLS = 20_000;
 
 /** What a statement came to. */
 export type SqlOutcome =
@@ -16,10 +19,16 @@ export type SqlOutcome =
 /** The rows as a table, or why there are none. */
 export function sqlResult(outcome: SqlOutcome): Html {
   if (outcome.notice !== undefined) return noticeBox(outcome.notice);
-  const { rows, tookMs } = outcome;
-  const count = rows.more
-    ? `The first ${plural(rows.rows.length, 'row')}; the statement was stopped there`
-    : plural(rows.rows.length, 'row');
+  const { rows: found, tookMs } = outcome;
+  const fitting = Math.max(1, Math.floor(MAX_SHOWN_CELLS / Math.max(1, found.columns.length)));
+  const isCut = found.rows.length > fitting;
+  const rows = { ...found, rows: found.rows.slice(0, fitting) };
+  const first = `The first ${plural(rows.rows.length, 'row')}`;
+  const count = isCut
+    ? `${first}: this page shows ${MAX_SHOWN_CELLS} values at most`
+    : rows.more
+      ? `${first}; the statement was stopped there`
+      : plural(rows.rows.length, 'row');
   return html`<p class="hint" role="status">${count}, in ${formatMs(tookMs)}</p>
     ${
       rows.columns.length === 0
@@ -27,7 +36,7 @@ export function sqlResult(outcome: SqlOutcome): Html {
         : html`<div class="scroll" tabindex="0" aria-label="Rows"><table>
             <thead><tr>${rows.columns.map(
               (column, index) =>
-                html`<th scope="col"${isNumeric(rows.rows, index) ? html` class="num"` : NOTHING}>${column}</th>`,
+                html`<th scope="col"${isNumeric(rows.rows, index) ? html` class="num"` : NOTHING}>${shownName(column)}</th>`,
             )}</tr></thead>
             <tbody>${rows.rows.map(row => html`<tr>${row.map(value => cell(value))}</tr>`)}</tbody>
           </table></div>`
