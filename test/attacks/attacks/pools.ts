@@ -1,5 +1,8 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { createGzip } from 'node:zlib';
 import { type Attack, ask, ended, pause, type Target } from '../rig.ts';
 
 /* Attacks that take all they can of what is shared, with one token. */
@@ -192,3 +195,54 @@ export const strangers: Attack = {
     await ended(target.signal);
   },
 };
+
+export const unreadPipelines: Attack = {
+  name: 'unread-pipelines',
+  summary: '20 connections that send 100 requests each at once, again and again, and read no answer',
+  async run(target) {
+    const token = await target.token('read');
+    const body = JSON.stringify({ sql: 'SELECT count(*) FROM t' });
+    const rest = `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n`;
+    const request = head('POST', `/v1/tenants/${target.tenant}/query`, token, rest) + body;
+    await keepUp(target, 20, async () => {
+      const socket = connect(target.port, '127.0.0.1').pause();
+      socket.on('error', () => {}); // the gateway may close it
+      const closed = once(socket, 'close').catch(() => {});
+      socket.write(request.repeat(100));
+      // So long the answers take; then the same with a connection of its own.
+      await Promise.race([closed, pause(500), ended(target.signal)]);
+      socket.destroy();
+    });
+  },
+};
+
+export const gzipBombs: Attack = {
+  name: 'gzip-bombs',
+  summary: '8 imports at a time of 1 MB that are 1 GB when unpacked: one line, or empty lines',
+  async run(target) {
+    const token = await target.token('write');
+    const bombs = await Promise.all([packed('x'), packed('\n')]);
+    let next = 0;
+    await keepUp(target, 8, async () => {
+      const response = await fetch(`${target.gatewayUrl}/v1/tenants/${target.tenant}/import?table=t`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${token}`,
+          'content-type': 'application/x-ndjson',
+          'content-encoding': 'gzip',
+        },
+        body: bombs[next++ % bombs.length]!,
+        signal: target.signal,
+      });
+      await response.arrayBuffer();
+    });
+  },
+};
+
+/** 1 GB of one character, packed. */
+async function packed(character: string): Promise<Uint8Array<ArrayBuffer>> {
+  const gzip = createGzip();
+  const chunk = Buffer.alloc(1024 * 1024, character);
+  const bytes = buffer(Readable.from(Array.from({ length: 1_024 }, () => chunk)).pipe(gzip));
+  return new Uint8Array(await bytes);
+}
