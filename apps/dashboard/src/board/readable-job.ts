@@ -1,5 +1,12 @@
-import type { WireOperation, WireStatement, WireValue, WriteJobMessage } from '@onewriter/protocol';
-import { PROTOCOL_VERSION } from '@onewriter/protocol';
+import {
+  matchOperation,
+  type OperationCases,
+  PROTOCOL_VERSION,
+  type WireOperation,
+  type WireStatement,
+  type WireValue,
+  type WriteJobMessage,
+} from '@onewriter/protocol';
 
 /*
  * A job's compact message, as a person wants to read it. A job can hold a megabyte; what is shown is bounded, and
@@ -91,40 +98,41 @@ export function abbreviate(value: unknown): unknown {
 }
 
 function toReadableWrite(operation: WireOperation, texts: readonly string[]): ReadableWrite {
-  const options = {
+  return {
+    ...matchOperation(operation, READABLE, texts),
     ...(operation.k === undefined ? {} : { idempotencyKey: operation.k }),
     ...(operation.d === undefined ? {} : { enqueued: true as const }),
   };
-  if ('x' in operation) return { script: sqlAt(operation.x, texts), ...options };
-  if ('t' in operation) {
-    const shown = operation.t
-      .slice(0, MAX_STATEMENTS)
-      .map(statement => toReadableStatement(statement, texts));
-    const notShown = more(operation.t.length, MAX_STATEMENTS, 'statements');
+}
+
+const READABLE: OperationCases<ReadableWrite, readonly string[]> = {
+  statement: toReadableStatement,
+  script: (op, texts) => ({ script: sqlAt(op.x, texts) }),
+  transaction: ({ t }, texts) => {
+    const shown = t.slice(0, MAX_STATEMENTS).map(statement => toReadableStatement(statement, texts));
+    const notShown = more(t.length, MAX_STATEMENTS, 'statements');
     if (notShown !== undefined) shown.push({ sql: `… ${notShown}` });
-    return { transaction: shown, ...options };
-  }
-  if ('q' in operation) {
-    const shown: ReadableStep[] = operation.q.slice(0, MAX_STATEMENTS).map(({ s, p, x, c }) => ({
+    return { transaction: shown };
+  },
+  steps: ({ q, tx }, texts) => {
+    const shown: ReadableStep[] = q.slice(0, MAX_STATEMENTS).map(({ s, p, x, c }) => ({
       ...toReadableStatement({ s, p }, texts),
       ...(x === undefined ? {} : { script: true }),
       ...(c === undefined ? {} : { condition: c }),
     }));
-    const notShown = more(operation.q.length, MAX_STATEMENTS, 'steps');
+    const notShown = more(q.length, MAX_STATEMENTS, 'steps');
     if (notShown !== undefined) shown.push({ sql: `… ${notShown}` });
-    return { steps: shown, ...(operation.tx === undefined ? {} : { goesOnWith: operation.tx }), ...options };
-  }
-  if ('w' in operation) {
-    const first = operation.w.find(row => row !== 0);
+    return { steps: shown, ...(tx === undefined ? {} : { goesOnWith: tx }) };
+  },
+  rows: ({ w, m }, texts) => {
+    const first = w.find(row => row !== 0);
     return {
       sql: first === undefined ? '' : sqlAt(first[0], texts),
-      rowsOfImport: operation.w.length,
-      idempotencyKey: operation.m.k,
-      ...options,
+      rowsOfImport: w.length,
+      idempotencyKey: m.k,
     };
-  }
-  return { ...toReadableStatement(operation, texts), ...options };
-}
+  },
+};
 
 function toReadableStatement(statement: WireStatement, texts: readonly string[]): ReadableStatement {
   return {

@@ -3,6 +3,7 @@ import {
   parseWriteJob,
   readTraceparents,
   receiptId,
+  sqlOfWrite,
   type WriteJobMessage,
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
@@ -97,12 +98,10 @@ export class JobLog implements BatchObserver {
 export function factsOfWrite(job: TakenJob, index: number) {
   const message = tryParse(job.data);
   const operation: unknown = message?.ops[index];
-  const { s, x, t, q } = (operation ?? {}) as Readonly<Record<'s' | 'x' | 't' | 'q', unknown>>;
-  const [first] = (t ?? q ?? []) as readonly { readonly s?: unknown }[];
   return {
     receipt: receiptId(job.id, index),
     requestId: readRequestId(operation),
-    statement: describeStatement(String(message?.sql[Number(s ?? x ?? first?.s)] ?? '')),
+    statement: describeStatement(message === undefined ? '' : sqlOfWrite(message, index)),
   };
 }
 

@@ -4,11 +4,12 @@ import {
   deadLetterQueue,
   describeStatement,
   LIMITS,
+  matchOperation,
+  type OperationCases,
   parseReceiptId,
   parseWriteJob,
   type WireOperation,
   type WireRowsOperation,
-  type WireStatement,
   type WriteJobMessage,
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
@@ -176,25 +177,28 @@ export function extractWrite(message: WriteJobMessage, index: number): WriteJobM
     }
     return moved;
   };
-  const moveStatement = (statement: WireStatement): WireStatement => ({ ...statement, s: move(statement.s) });
-  const moveRows = <Rows extends WireRowsOperation>(rows: Rows): Rows => ({
-    ...rows,
-    w: rows.w.map(row => (row === 0 ? 0 : [move(row[0]), ...row.slice(1)])),
-  });
-  const operation = message.ops[index]!;
-  let moved: WireOperation;
-  if ('x' in operation) moved = { ...operation, x: move(operation.x) };
-  else if ('t' in operation) moved = { ...operation, t: operation.t.map(moveStatement) };
-  else if ('q' in operation)
-    moved = {
-      ...operation,
-      q: operation.q.map(step => ({
-        ...step,
-        s: move(step.s),
-        ...(step.w === undefined ? {} : { w: moveRows(step.w) }),
-      })),
-    };
-  else if ('w' in operation) moved = moveRows(operation);
-  else moved = { ...operation, ...moveStatement(operation) };
+  const moved = matchOperation(message.ops[index]!, MOVED, move);
   return { ...message, sql, ops: [moved] };
+}
+
+type Move = (index: number) => number;
+
+/** Each kind of write with other indexes of its SQL texts. */
+const MOVED: OperationCases<WireOperation, Move> = {
+  statement: (op, move) => ({ ...op, s: move(op.s) }),
+  transaction: (op, move) => ({ ...op, t: op.t.map(statement => ({ ...statement, s: move(statement.s) })) }),
+  script: (op, move) => ({ ...op, x: move(op.x) }),
+  steps: (op, move) => ({
+    ...op,
+    q: op.q.map(step => ({
+      ...step,
+      s: move(step.s),
+      ...(step.w === undefined ? {} : { w: moveRows(step.w, move) }),
+    })),
+  }),
+  rows: (op, move) => moveRows(op, move),
+};
+
+function moveRows<Rows extends WireRowsOperation>(rows: Rows, move: Move): Rows {
+  return { ...rows, w: rows.w.map(row => (row === 0 ? 0 : [move(row[0]), ...row.slice(1)])) };
 }

@@ -1,4 +1,4 @@
-import { LIMITS, OnewriterError, tenantQueue } from '@onewriter/protocol';
+import { fenced, LIMITS, tenantQueue } from '@onewriter/protocol';
 import { nextTurn, turnWord } from '../leader/turn.ts';
 import {
   adoptJobs,
@@ -295,12 +295,7 @@ export class TenantQueue {
   /** @throws OnewriterError FENCED; QueueForgotten */
   #assertMine(reply: unknown): [number, ...(string | number)[]] {
     const [state, ...rest] = reply as [number, ...(string | number)[]];
-    if (state === -2) {
-      throw new OnewriterError('FENCED', 'A newer broker has taken over this queue.', {
-        tenant: this.#tenant,
-        fileEpoch: Number(rest[0]),
-      });
-    }
+    if (state === -2) throw fenced('queue', Number(rest[0]), this.#tenant);
     if (state === -3) throw new QueueForgotten();
     return [state, ...rest];
   }

@@ -1,4 +1,4 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { fenced, type OnewriterError } from '@onewriter/protocol';
 import { appendAudit, type Logger } from '@onewriter/runtime';
 import {
   assertLifeCycle,
@@ -200,8 +200,7 @@ export class HeldTenants {
         return { isHeld: state === 1, jobs: count, nextEndMs };
       }
       if (state === -3) continue;
-      const message = 'A newer broker has taken over this queue.';
-      await onFenced(tenant, new OnewriterError('FENCED', message, { tenant, fileEpoch: count }));
+      await onFenced(tenant, fenced('queue', count, tenant));
     }
   }
 

@@ -1,4 +1,4 @@
-import type { OnewriterError } from '@onewriter/protocol';
+import { kindOfOperation, type OnewriterError } from '@onewriter/protocol';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import type { NumberedCommit } from '../ledger/ledger.ts';
 import { OwnTransactionsNeeded } from '../steps/run-steps.ts';
@@ -247,8 +247,7 @@ class Batch {
   #isSteps(number: number): boolean {
     const { job, from } = this.#runOf(number);
     const op = number - from + job.first;
-    const operation = job.message!.ops[op];
-    return operation !== undefined && 'q' in operation && !job.failed.has(op);
+    return kindOfOperation(job.message!.ops[op]) === 'steps' && !job.failed.has(op);
   }
 
   /** @param answer of a write that is not run again. */

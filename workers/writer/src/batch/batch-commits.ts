@@ -1,10 +1,9 @@
-import { isFollowUpJobId, LIMITS, type OnewriterError } from '@onewriter/protocol';
+import { fenced, isFollowUpJobId, LIMITS, type OnewriterError } from '@onewriter/protocol';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import { noteJobCommit, noteLastJobCommit } from '../ledger/job-commits.ts';
 import type { NumberedCommit } from '../ledger/ledger.ts';
 import type { Progress } from '../thread/progress.ts';
 import type { BatchJob } from './batch-job.ts';
-import { fenced } from './internal-tables.ts';
 import { translateError } from './sqlite-errors.ts';
 
 /** Largest results of one job in the ledger, encoded: several writes of the largest size. */
@@ -52,7 +51,7 @@ export class BatchCommits {
   advance(): NumberedCommit {
     const { ledger, epoch } = this.#database;
     const commit = ledger.advance(epoch);
-    if (commit === undefined) throw fenced(ledger.fileEpoch());
+    if (commit === undefined) throw fenced('file', ledger.fileEpoch());
     return commit;
   }
 

@@ -3,9 +3,9 @@ import {
   OnewriterError,
   parseWriteJob,
   receiptId,
+  sqlOfWrite,
   toWireError,
   type WireError,
-  type WireOperation,
   type WireOperationResult,
   type WriteJobMessage,
 } from '@onewriter/protocol';
@@ -182,7 +182,7 @@ export class BatchJob {
   }
 
   #bury(op: number, error: WireError): DeadLetter {
-    const sql = sqlOf(this.message!, this.message!.ops[op]!, error.details?.statementIndex);
+    const sql = sqlOfWrite(this.message!, op, error.details?.statementIndex);
     return { receiptId: receiptId(this.id, op), sql: sql.slice(0, MAX_DEAD_LETTER_SQL), error };
   }
 }
@@ -219,22 +219,4 @@ function listFailures(results: string): (readonly [op: number, error: WireError]
 function fitsEvent(results: string): boolean {
   // One UTF-16 unit is at most three bytes of UTF-8.
   return results.length * 3 <= LIMITS.maxEventBytes || Buffer.byteLength(results) <= LIMITS.maxEventBytes;
-}
-
-/** The SQL text of a write, or of a transaction's failing statement. '' where the write is malformed. */
-function sqlOf(message: WriteJobMessage, op: WireOperation, statementIndex: number | undefined): string {
-  // The writes of a job that is refused as a whole were not checked.
-  if (op === null || typeof op !== 'object') return '';
-  const statement: unknown =
-    't' in op
-      ? op.t?.[statementIndex ?? 0]?.s
-      : 'x' in op
-        ? op.x
-        : 'q' in op
-          ? op.q?.[statementIndex ?? 0]?.s
-          : 'w' in op
-            ? op.w?.find(row => row !== 0)?.[0]
-            : op.s;
-  const text = typeof statement === 'number' ? message.sql[statement] : undefined;
-  return typeof text === 'string' ? text : '';
 }

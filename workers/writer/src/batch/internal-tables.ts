@@ -1,4 +1,4 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { fenced, OnewriterError } from '@onewriter/protocol';
 import type { Database } from 'better-sqlite3';
 import { INDEX_ALL_SQL } from '../ledger/ledger-index.ts';
 import { MARKS_SCHEMA, MARKS_TABLE } from '../ledger/retention-marks.ts';
@@ -114,7 +114,7 @@ function readState(db: Database, epoch: number): FileState | undefined {
       { reason: 'unknown file format', fileFormat: state.format },
     );
   }
-  if (state.epoch > epoch) throw fenced(state.epoch);
+  if (state.epoch > epoch) throw fenced('file', state.epoch);
   if (!hasTable(db, '_onewriter_ledger')) {
     throw new OnewriterError(
       'TENANT_UNAVAILABLE',
@@ -127,9 +127,4 @@ function readState(db: Database, epoch: number): FileState | undefined {
 
 function hasTable(db: Database, name: string): boolean {
   return db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?").get(name) !== undefined;
-}
-
-/** The answer to a leader that is not the newest. */
-export function fenced(fileEpoch: number): OnewriterError {
-  return new OnewriterError('FENCED', 'A newer broker has taken over this file.', { fileEpoch });
 }

@@ -1,11 +1,13 @@
 import {
+  kindOfOperation,
   LIMITS,
+  matchOperation,
   OnewriterError,
+  type OperationCases,
   readCondition,
   splitScript,
   toWireError,
   type WireOperation,
-  type WireRowsOperation,
   type WireStatement,
   type WireStep,
   type WireStepsOperation,
@@ -101,7 +103,7 @@ export function runOperation(
 
 /** Whether a write is one statement, which is atomic without a savepoint. */
 export function isSingle(op: WireOperation | null | undefined): boolean {
-  return isObject(op) && !['t', 'x', 'q', 'w'].some(kind => kind in op!);
+  return kindOfOperation(op) === 'statement';
 }
 
 /**
@@ -123,13 +125,13 @@ function runOnce(
 ): string {
   const op = message.ops[place.op];
   assertShape(op);
+  const context: RunContext = { database, sql: message.sql, place, budgetBytes };
   // The import's mark replaces an idempotency key.
-  if ('w' in op) return runRows(database, message.sql, op, place, budgetBytes);
-  if (op.k === undefined) return dispatch(database, message.sql, op, budgetBytes);
+  if (op.k === undefined || kindOfOperation(op) === 'rows') return matchOperation(op, RUN, context);
   const print = fingerprint(op, message.sql);
   const stored = database.keys.find(op.k, print);
   if (stored !== undefined) return resultOf(database, stored);
-  const json = withCommitSeq(dispatch(database, message.sql, op, budgetBytes), place.commitSeq);
+  const json = withCommitSeq(matchOperation(op, RUN, context), place.commitSeq);
   database.keys.store(op.k, print, place.jobId, place.op, place.nowMs, json);
   database.runner.forgetLastRowid();
   return json;
@@ -148,10 +150,11 @@ function isObject(value: unknown): boolean {
 
 /** Refuses a message that no SDK sends, before any of it is used. */
 function assertShape(op: WireOperation | undefined): asserts op is WireOperation {
-  if (!isObject(op)) throw malformed('The write is not an object.');
-  if ('q' in (op as object)) assertSteps((op as Partial<WireStepsOperation>).q);
+  const kind = kindOfOperation(op);
+  if (kind === undefined) throw malformed('The write is not an object.');
+  if (kind === 'steps') assertSteps((op as Partial<WireStepsOperation>).q);
+  if (kind !== 'transaction') return;
   const statements = (op as Partial<WireTransactionOperation>).t;
-  if (statements === undefined) return;
   if (!Array.isArray(statements) || statements.length > LIMITS.maxTransactionStatements) {
     throw malformed(`A transaction has at most ${LIMITS.maxTransactionStatements} statements.`);
   }
@@ -167,17 +170,21 @@ export function assertSteps(steps: unknown): void {
   for (const { c } of steps as WireStep[]) if (c !== undefined) readCondition(c, steps.length);
 }
 
-function dispatch(
-  database: TenantDatabase,
-  sql: readonly string[],
-  op: Exclude<WireOperation, WireRowsOperation>,
-  budgetBytes: number,
-): string {
-  if ('t' in op) return runTransaction(database, sql, op.t, budgetBytes);
-  if ('x' in op) return runScript(database, textAt(sql, op.x));
-  if ('q' in op) return runSharedSteps(database, sql, op, budgetBytes);
-  return runStatement(database, sql, op, budgetBytes);
+interface RunContext {
+  readonly database: TenantDatabase;
+  readonly sql: readonly string[];
+  readonly place: OperationPlace;
+  readonly budgetBytes: number;
 }
+
+/** How each kind of write is run. */
+const RUN: OperationCases<string, RunContext> = {
+  statement: (op, { database, sql, budgetBytes }) => runStatement(database, sql, op, budgetBytes),
+  transaction: (op, { database, sql, budgetBytes }) => runTransaction(database, sql, op.t, budgetBytes),
+  script: (op, { database, sql }) => runScript(database, textAt(sql, op.x)),
+  steps: (op, { database, sql, budgetBytes }) => runSharedSteps(database, sql, op, budgetBytes),
+  rows: (op, { database, sql, place, budgetBytes }) => runRows(database, sql, op, place, budgetBytes),
+};
 
 function runStatement(
   database: TenantDatabase,

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import {
   type ImportMark,
   LIMITS,
+  matchOperation,
   OnewriterError,
+  type OperationCases,
   type WireOperation,
   type WireStatement,
 } from '@onewriter/protocol';
@@ -134,23 +136,25 @@ export function withCommitSeq(result: string, seq: number): string {
 
 /** SHA-256 of what a write does: its kind, SQL texts, parameters and expectations, in whichever job. */
 export function fingerprint(op: WireOperation, sql: readonly string[]): string {
-  const statement = ({ s, p, e }: WireStatement) => [
-    sql[s],
-    canonical(p),
-    e?.changes ?? null,
-    e?.rows ?? null,
-  ];
-  const content =
-    't' in op
-      ? ['transaction', op.t.map(statement)]
-      : 'x' in op
-        ? ['script', sql[op.x]]
-        : 'q' in op
-          ? ['steps', op.q.map(({ s, p, x, n, c }) => [sql[s], canonical(p), x ?? 0, n ?? 0, c ?? null])]
-          : 'w' in op
-            ? ['rows', op.m]
-            : ['statement', statement(op)];
-  return createHash('sha256').update(JSON.stringify(content)).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify(matchOperation(op, CONTENT, sql)))
+    .digest('hex');
+}
+
+/** What distinguishes one write from another. Stored as a hash: its form cannot change. */
+const CONTENT: OperationCases<readonly unknown[], readonly string[]> = {
+  statement: (op, sql) => ['statement', contentOf(op, sql)],
+  transaction: (op, sql) => ['transaction', op.t.map(statement => contentOf(statement, sql))],
+  script: (op, sql) => ['script', sql[op.x]],
+  steps: (op, sql) => [
+    'steps',
+    op.q.map(({ s, p, x, n, c }) => [sql[s], canonical(p), x ?? 0, n ?? 0, c ?? null]),
+  ],
+  rows: op => ['rows', op.m],
+};
+
+function contentOf({ s, p, e }: WireStatement, sql: readonly string[]): readonly unknown[] {
+  return [sql[s], canonical(p), e?.changes ?? null, e?.rows ?? null];
 }
 
 /** Named parameters in the order of their names. */

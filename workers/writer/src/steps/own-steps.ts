@@ -1,5 +1,4 @@
-import { boundMessage, OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
-import { fenced } from '../batch/internal-tables.ts';
+import { boundMessage, fenced, OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
 import { translateError } from '../batch/sqlite-errors.ts';
 import type { CompiledStatement } from '../batch/statement-cache.ts';
 import type { TenantDatabase } from '../file/tenant-database.ts';
@@ -237,7 +236,7 @@ class OwnSession implements StepSession {
       throw new StepsFailed(error);
     }
     const fileEpoch = ledger.fileEpoch();
-    if (fileEpoch !== epoch) throw new StepsFailed(fenced(fileEpoch));
+    if (fileEpoch !== epoch) throw new StepsFailed(fenced('file', fileEpoch));
     this.#savepoints = [];
     this.#bySavepoint = false;
     this.#readOnly = readOnly;
@@ -279,7 +278,7 @@ class OwnSession implements StepSession {
     try {
       stepControl.statement.run();
       commit = ledger.advance(epoch);
-      if (commit === undefined) throw fenced(ledger.fileEpoch());
+      if (commit === undefined) throw fenced('file', ledger.fileEpoch());
       const json = run.endsAtCommit ? run.toJson(true, `,"seq":${commit.seq}`) : undefined;
       this.#options.beforeCommit(commit, json, run.progress);
     } catch (error) {

@@ -2,6 +2,7 @@ import {
   parseReceiptId,
   parseWriteJob,
   receiptId,
+  sqlOfWrite,
   type WireError,
   type WriteJobMessage,
 } from '@onewriter/protocol';
@@ -61,22 +62,8 @@ export function mergeLetters(
     const error = condemned[index] ?? whole;
     const receipt = receiptId(job.id, index);
     if (error !== undefined && !known.has(receipt)) {
-      more.push({ receiptId: receipt, sql: firstSql(message, index), error });
+      more.push({ receiptId: receipt, sql: sqlOfWrite(message, index), error });
     }
   }
   return [...letters, ...more];
-}
-
-/** The SQL text of a write, or of a transaction's first statement; '' where it is malformed. */
-function firstSql(message: WriteJobMessage, index: number): string {
-  const operation: unknown = message.ops[index];
-  if (operation === null || typeof operation !== 'object') return '';
-  const { s, x, t, q } = operation as {
-    s?: unknown;
-    x?: unknown;
-    t?: { s?: unknown }[];
-    q?: { s?: unknown }[];
-  };
-  const text = message.sql[Number(s ?? x ?? t?.[0]?.s ?? q?.[0]?.s ?? -1)];
-  return typeof text === 'string' ? text : '';
 }

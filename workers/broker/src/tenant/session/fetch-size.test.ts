@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { createRandom } from '../../../test-support/random.ts';
 import { maxCostOfJobs, SHARE_BYTES } from '../../lanes/job-memory.ts';
 import { FOLLOW_UPS_AMONG } from '../../queue/queue-scripts.ts';
-import { FetchSize } from './fetch-size.ts';
+import { countThatFits, FetchSize } from './fetch-size.ts';
 
 it('asks for a share at least, and for twice the last fetch at most', () => {
   const size = new FetchSize();
@@ -49,4 +49,11 @@ it('asks for all jobs that continue a transaction, where they were too large tog
   expect(minimum).toBe(maxCostOfJobs(FOLLOW_UPS_AMONG, 700_000));
   expect(desired).toBeGreaterThanOrEqual(minimum);
   expect(size.boundOfFollowUps(minimum)).toBeGreaterThanOrEqual(700_000);
+});
+
+it('loads as many jobs as certainly fit', () => {
+  const jobs = [{ bytes: 100 }, { bytes: 200 }, { bytes: 300 }];
+  expect(countThatFits(jobs, maxCostOfJobs(3, 600))).toBe(3);
+  expect(countThatFits(jobs, maxCostOfJobs(3, 600) - 1)).toBe(2);
+  expect(countThatFits(jobs, maxCostOfJobs(1, 100) - 1)).toBe(0);
 });

@@ -61,3 +61,15 @@ export class FetchSize {
     return bytesThatFit(FOLLOW_UPS_AMONG, memoryBytes);
   }
 }
+
+/** How many of the jobs certainly fit into the memory, the first of them first. @param bytes of their data in Redis */
+export function countThatFits(jobs: readonly { readonly bytes: number }[], memoryBytes: number): number {
+  let count = 0;
+  let bytes = 0;
+  for (const job of jobs) {
+    bytes += job.bytes;
+    if (maxCostOfJobs(count + 1, bytes) > memoryBytes) break;
+    count++;
+  }
+  return count;
+}

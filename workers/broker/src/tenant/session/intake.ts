@@ -1,10 +1,10 @@
-import { isOnewriterError, timeOfJobId, toWireError } from '@onewriter/protocol';
+import { isFenced, timeOfJobId, toWireError } from '@onewriter/protocol';
 import { type Grant, maxCostOfJobs } from '../../lanes/job-memory.ts';
 import { isTemporary, type RedisLink } from '../../queue/redis-link.ts';
 import { QueueForgotten, type TakeBounds, type Taken, type TakenJob } from '../../queue/tenant-queue.ts';
 import type { Completion } from './completion.ts';
 import { FetchMemory } from './fetch-memory.ts';
-import { FetchSize } from './fetch-size.ts';
+import { countThatFits, FetchSize } from './fetch-size.ts';
 import { type HeldJob, type NewJob, toActiveJobs, toFetchedJobs } from './held-job.ts';
 import type { Room } from './held-jobs.ts';
 import { OneCommand } from './one-command.ts';
@@ -48,7 +48,7 @@ const NO_JOBS: readonly HeldJob[] = Object.freeze([]);
 
 /** Whether the call that threw this finished its jobs: the fence stops only the fetch. */
 function isFinishedAllTheSame(error: unknown): boolean {
-  return isOnewriterError(error, 'FENCED') || error instanceof QueueForgotten;
+  return isFenced(error) || error instanceof QueueForgotten;
 }
 
 /** Fetches a tenant's jobs when there is room and memory for them. */
@@ -246,7 +246,7 @@ export class Intake {
   async #onFetchFailed(error: unknown): Promise<void> {
     const { tenant, services, facts } = this.#parts;
     facts.isStale = true;
-    if (isOnewriterError(error, 'FENCED')) await services.onFenced(tenant, toWireError(error));
+    if (isFenced(error)) await services.onFenced(tenant, toWireError(error));
     else if (!isTemporary(error)) throw error;
   }
 
@@ -257,7 +257,7 @@ export class Intake {
       try {
         return await services.link.retryUntilDone(attempt);
       } catch (error) {
-        if (!isOnewriterError(error, 'FENCED')) throw error;
+        if (!isFenced(error)) throw error;
         await services.onFenced(tenant, toWireError(error));
       }
     }
@@ -359,16 +359,4 @@ export class Intake {
     );
     this.#options.onAdded(fetchedAt);
   }
-}
-
-/** How many jobs' data certainly fits into the memory; at least one was asked for. */
-function countThatFits(jobs: readonly HeldJob[], memoryBytes: number): number {
-  let count = 0;
-  let bytes = 0;
-  for (const job of jobs) {
-    bytes += job.bytes;
-    if (maxCostOfJobs(count + 1, bytes) > memoryBytes) break;
-    count++;
-  }
-  return count;
 }
