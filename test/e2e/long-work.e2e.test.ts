@@ -179,13 +179,22 @@ describe('records of operations', () => {
     const group = 'lines';
     const lines = new OperationStore(commands, group);
     await runOperation(OPERATION, { open: async () => lines, summarize }, async context => {
-      for (let line = 1; line <= 1_000; line++) context.log(`line ${line}`);
+      const write = (from: number, to: number) => {
+        for (let line = from; line <= to; line++) context.log(`line ${line}`);
+      };
+      write(1, 150);
+      const isThere = async () => (await lines.find(context.id))?.logged === 150;
+      await waitFor(isThere, { timeoutMs: 5_000 });
+      write(151, 1_000);
     });
     const [operation] = await lines.list();
-    const { log, state } = await lines.get(operation!.id);
-    expect(state).toBe('done');
-    expect(log).toHaveLength(200);
-    expect(log.at(-1)).toBe('line 1000');
+    const { log, logged, state } = await lines.get(operation!.id);
+    expect({ state, logged, kept: log.length }).toEqual({ state: 'done', logged: 1_000, kept: 200 });
+    expect([log[0], log.at(-1)]).toEqual(['line 801', 'line 1000']);
+    // The index, and both keys of the record.
+    const keys = await commands.keys(`${groupKeys(group).operations}*`);
+    expect(keys).toHaveLength(3);
+    for (const key of keys) expect(await commands.pttl(key)).toBeGreaterThan(0);
   });
 
   it('are written again where Redis has lost them', async () => {

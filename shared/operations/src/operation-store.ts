@@ -48,6 +48,8 @@ export interface Renewal {
   readonly done: number;
   readonly total: number | null;
   readonly lines: readonly string[];
+  /** Lines before these that were too many to keep. */
+  readonly skipped: number;
 }
 
 /** A new operation's id. */
@@ -91,8 +93,8 @@ export class OperationStore {
   }
 
   /** @returns who asked to stop it, or ''; undefined where there is no record */
-  async renew(id: string, { state, done, total, lines }: Renewal): Promise<string | undefined> {
-    const kept = lines.slice(-MAX_LOG_LINES).map(line => line.slice(0, MAX_LINE_LENGTH));
+  async renew(id: string, { state, done, total, lines, skipped }: Renewal): Promise<string | undefined> {
+    const kept = lines.map(line => line.slice(0, MAX_LINE_LENGTH));
     const reply = await this.#redis.eval(
       RENEW_OPERATION,
       2,
@@ -103,6 +105,7 @@ export class OperationStore {
       state,
       done,
       total ?? '',
+      skipped,
       ...kept,
     );
     return (reply as string | null) ?? undefined;

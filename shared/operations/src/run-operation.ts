@@ -81,6 +81,8 @@ class OperationRecord implements OperationContext {
   #done = 0;
   #total: number | null = null;
   #lines: string[] = [];
+  /** Lines that were too many until the next renewal. */
+  #skipped = 0;
   #store: OperationStore | undefined;
   #isAdded = false;
   /** The renewal that is under way. */
@@ -115,7 +117,12 @@ class OperationRecord implements OperationContext {
 
   log(line: string): void {
     this.#lines.push(line);
-    if (this.#lines.length > MAX_LOG_LINES) this.#lines.shift();
+    this.#boundLines();
+  }
+
+  #boundLines(): void {
+    const over = this.#lines.splice(0, Math.max(0, this.#lines.length - MAX_LOG_LINES));
+    this.#skipped += over.length;
   }
 
   /** How it ended, where its work threw `error`. */
@@ -164,17 +171,21 @@ class OperationRecord implements OperationContext {
   /** Never throws: the next renewal tries again, and the end reports what did not work at last. */
   async #renew(): Promise<void> {
     const lines = this.#lines;
+    const skipped = this.#skipped;
     this.#lines = [];
+    this.#skipped = 0;
     try {
       this.#store ??= await this.#open();
       if (!this.#isAdded) await this.#add(this.#store);
-      const renewal = { state: this.#state, done: this.#done, total: this.#total, lines };
+      const renewal = { state: this.#state, done: this.#done, total: this.#total, lines, skipped };
       const by = await this.#store.renew(this.id, renewal);
       this.#trouble = undefined;
       if (by === undefined) this.#isAdded = false;
       else if (by !== '') this.#stop(by);
     } catch (error) {
-      this.#lines = [...lines, ...this.#lines].slice(-MAX_LOG_LINES);
+      this.#lines = [...lines, ...this.#lines];
+      this.#skipped += skipped;
+      this.#boundLines();
       this.#store = undefined;
       this.#trouble = error as Error;
     }
