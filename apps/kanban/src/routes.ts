@@ -8,10 +8,10 @@ import type { Registry } from 'prom-client';
 import type { z } from 'zod';
 import type { BackgroundWrites } from './background-writes.ts';
 import type { BoardView } from './board.ts';
-import type { BoardStore } from './board-store.ts';
 import { KanbanError } from './kanban-error.ts';
 import type { Page } from './page.ts';
 import * as bodies from './request-schemas.ts';
+import type { KanbanStore } from './store/kanban-store.ts';
 import type { TenantBoards } from './tenant-boards.ts';
 
 /** What the routes work with. */
@@ -30,7 +30,7 @@ export interface RoutesOptions {
 }
 
 interface Environment {
-  Variables: { store: BoardStore; memberId: string | null };
+  Variables: { store: KanbanStore; memberId: string | null };
 }
 
 const MAX_BODY_BYTES = 256 * 1024;
@@ -118,73 +118,73 @@ function createApi({ boards, background }: RoutesOptions): Hono<Environment> {
   ) => {
     const { store, memberId } = c.var;
     const { boardId = null, cardId = null, details } = about;
-    background.start(() => store.enqueueActivity({ memberId, action, boardId, cardId, details }));
+    background.start(() => store.activity.enqueue({ memberId, action, boardId, cardId, details }));
     if (memberId === null || points === 0) return;
     const now = new Date();
     const month = { year: now.getUTCFullYear(), month: now.getUTCMonth() + 1 };
-    background.start(() => store.enqueuePoints({ memberId, ...month, total: points }));
+    background.start(() => store.members.enqueuePoints({ memberId, ...month, total: points }));
   };
   const now = () => new Date().toISOString();
 
   // All that the page shows, in one answer; polled, so mostly "304 Not Modified".
   api.get('/overview', etag(), async c => {
     const { store } = c.var;
-    const all = await store.readBoards();
+    const all = await store.boards.list();
     const wanted = c.req.query('board');
     const board = all.find(one => one.id === wanted) ?? all[0];
     return c.json({
       boards: all,
       board: board ? await readIfThere(store, board.id) : null,
-      members: await store.readMembers(),
-      points: await store.readPoints(),
-      activity: await store.readActivity(),
+      members: await store.members.list(),
+      points: await store.members.listPoints(),
+      activity: await store.activity.list(),
     });
   });
 
-  api.get('/boards', async c => c.json({ boards: await c.var.store.readBoards() }));
+  api.get('/boards', async c => c.json({ boards: await c.var.store.boards.list() }));
   api.post('/boards', async c => {
     const { id, title, columns } = await readBody(c, bodies.newBoardBody);
-    await c.var.store.createBoard(
+    await c.var.store.boards.create(
       { id, title, createdAt: now() },
       columns.map(column => ({ id: crypto.randomUUID(), title: column })),
     );
     record(c, 'create-board', { boardId: id, details: { title } });
-    return c.json(await c.var.store.readBoard(id), 201);
+    return c.json(await c.var.store.boards.read(id), 201);
   });
-  api.get('/boards/:board', etag(), async c => c.json(await c.var.store.readBoard(c.req.param('board'))));
+  api.get('/boards/:board', etag(), async c => c.json(await c.var.store.boards.read(c.req.param('board'))));
   api.patch('/boards/:board', async c => {
     const { title } = await readBody(c, bodies.titleBody);
-    await c.var.store.renameBoard(c.req.param('board'), title);
+    await c.var.store.boards.rename(c.req.param('board'), title);
     record(c, 'rename-board', { boardId: c.req.param('board'), details: { title } });
     return c.body(null, 204);
   });
   api.delete('/boards/:board', async c => {
-    await c.var.store.deleteBoard(c.req.param('board'));
+    await c.var.store.boards.delete(c.req.param('board'));
     record(c, 'delete-board', { boardId: c.req.param('board') });
     return c.body(null, 204);
   });
 
   api.post('/boards/:board/columns', async c => {
     const { id, title } = await readBody(c, bodies.newColumnBody);
-    await c.var.store.addColumn(c.req.param('board'), { id, title });
+    await c.var.store.boards.addColumn(c.req.param('board'), { id, title });
     record(c, 'add-column', { boardId: c.req.param('board'), details: { title } });
     return c.json({ id }, 201);
   });
   api.patch('/columns/:column', async c => {
     const { title } = await readBody(c, bodies.titleBody);
-    await c.var.store.renameColumn(c.req.param('column'), title);
+    await c.var.store.boards.renameColumn(c.req.param('column'), title);
     record(c, 'rename-column', { details: { title } });
     return c.body(null, 204);
   });
   api.delete('/columns/:column', async c => {
-    await c.var.store.deleteColumn(c.req.param('column'));
+    await c.var.store.boards.deleteColumn(c.req.param('column'));
     record(c, 'delete-column', {});
     return c.body(null, 204);
   });
 
   api.post('/columns/:column/cards', async c => {
     const { id, ...fields } = await readBody(c, bodies.newCardBody);
-    const ticket = await c.var.store.createCard({
+    const ticket = await c.var.store.cards.create({
       id,
       columnId: c.req.param('column'),
       title: fields.title,
@@ -198,21 +198,21 @@ function createApi({ boards, background }: RoutesOptions): Hono<Environment> {
     record(c, 'create-card', { cardId: id, details: { ticket, title: fields.title } }, POINTS.create);
     return c.json({ id, ticket }, 201);
   });
-  api.get('/cards/:card', async c => c.json(await c.var.store.readCard(c.req.param('card'))));
+  api.get('/cards/:card', async c => c.json(await c.var.store.cards.read(c.req.param('card'))));
   api.patch('/cards/:card', async c => {
     const fields = await readBody(c, bodies.editCardBody);
-    await c.var.store.editCard(c.req.param('card'), fields, now());
+    await c.var.store.cards.edit(c.req.param('card'), fields, now());
     record(c, 'edit-card', { cardId: c.req.param('card'), details: { fields: Object.keys(fields) } });
     return c.body(null, 204);
   });
   api.delete('/cards/:card', async c => {
-    await c.var.store.deleteCard(c.req.param('card'));
+    await c.var.store.cards.delete(c.req.param('card'));
     record(c, 'delete-card', { cardId: c.req.param('card') });
     return c.body(null, 204);
   });
   api.post('/cards/:card/move', async c => {
     const { columnId, position } = await readBody(c, bodies.moveCardBody);
-    const changed = await c.var.store.moveCard(c.req.param('card'), columnId, position, now());
+    const changed = await c.var.store.cards.move(c.req.param('card'), columnId, position, now());
     if (changed > 0) {
       record(c, 'move-card', { cardId: c.req.param('card'), details: { columnId, position } }, POINTS.move);
     }
@@ -221,41 +221,41 @@ function createApi({ boards, background }: RoutesOptions): Hono<Environment> {
   api.post('/cards/:card/comments', async c => {
     const comment = await readBody(c, bodies.newCommentBody);
     const cardId = c.req.param('card');
-    await c.var.store.addComment({ ...comment, cardId, memberId: c.var.memberId, at: now() });
+    await c.var.store.cards.addComment({ ...comment, cardId, memberId: c.var.memberId, at: now() });
     record(c, 'comment', { cardId }, POINTS.comment);
     return c.json({ id: comment.id }, 201);
   });
   api.put('/cards/:card/tags/:tag', async c => {
     const tag = check(bodies.tagName, c.req.param('tag'));
-    await c.var.store.addTag(c.req.param('card'), tag);
+    await c.var.store.cards.addTag(c.req.param('card'), tag);
     record(c, 'add-tag', { cardId: c.req.param('card'), details: { tag } });
     return c.body(null, 204);
   });
   api.delete('/cards/:card/tags/:tag', async c => {
     const tag = c.req.param('tag');
-    await c.var.store.removeTag(c.req.param('card'), tag);
+    await c.var.store.cards.removeTag(c.req.param('card'), tag);
     record(c, 'remove-tag', { cardId: c.req.param('card'), details: { tag } });
     return c.body(null, 204);
   });
 
-  api.get('/members', async c => c.json({ members: await c.var.store.readMembers() }));
+  api.get('/members', async c => c.json({ members: await c.var.store.members.list() }));
   api.put('/members/:member', async c => {
     const { name } = await readBody(c, bodies.memberBody);
-    await c.var.store.putMember({ id: check(bodies.memberId, c.req.param('member')), name });
+    await c.var.store.members.put({ id: check(bodies.memberId, c.req.param('member')), name });
     return c.body(null, 204);
   });
-  api.get('/points', async c => c.json({ points: await c.var.store.readPoints() }));
+  api.get('/points', async c => c.json({ points: await c.var.store.members.listPoints() }));
   api.get('/activity', async c => {
     const limit = check(bodies.activityLimit, c.req.query('limit'));
-    return c.json({ activity: await c.var.store.readActivity(limit) });
+    return c.json({ activity: await c.var.store.activity.list(limit) });
   });
   return api;
 }
 
 /** The board, or null where it was deleted a moment ago. */
-async function readIfThere(store: BoardStore, boardId: string): Promise<BoardView | null> {
+async function readIfThere(store: KanbanStore, boardId: string): Promise<BoardView | null> {
   try {
-    return await store.readBoard(boardId);
+    return await store.boards.read(boardId);
   } catch (error) {
     if (error instanceof KanbanError && error.code === 'NOT_FOUND') return null;
     throw error;

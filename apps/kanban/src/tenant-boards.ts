@@ -1,6 +1,6 @@
 import type { Onewriter } from '@onewriter/sdk';
-import { BoardStore } from './board-store.ts';
 import { migrate } from './migrate.ts';
+import { KanbanStore } from './store/kanban-store.ts';
 
 /** Tenants remembered as up to date; the least recently used is asked for its schema version again. */
 const MAX_REMEMBERED_TENANTS = 10_000;
@@ -9,14 +9,14 @@ const MAX_REMEMBERED_TENANTS = 10_000;
 export class TenantBoards {
   readonly #onewriter: Onewriter;
   /** In order of use, the oldest first. */
-  readonly #stores = new Map<string, Promise<BoardStore>>();
+  readonly #stores = new Map<string, Promise<KanbanStore>>();
 
   constructor(onewriter: Onewriter) {
     this.#onewriter = onewriter;
   }
 
   /** @throws OnewriterError INVALID_TENANT, and what `migrate` throws; the next call tries again */
-  open(tenantId: string): Promise<BoardStore> {
+  open(tenantId: string): Promise<KanbanStore> {
     const store = this.#stores.get(tenantId) ?? this.#start(tenantId);
     this.#stores.delete(tenantId);
     this.#stores.set(tenantId, store);
@@ -26,7 +26,7 @@ export class TenantBoards {
     return store;
   }
 
-  #start(tenantId: string): Promise<BoardStore> {
+  #start(tenantId: string): Promise<KanbanStore> {
     const store = this.#migrated(tenantId);
     store.catch(() => {
       if (this.#stores.get(tenantId) === store) this.#stores.delete(tenantId);
@@ -34,9 +34,9 @@ export class TenantBoards {
     return store;
   }
 
-  async #migrated(tenantId: string): Promise<BoardStore> {
+  async #migrated(tenantId: string): Promise<KanbanStore> {
     const tenant = this.#onewriter.tenant(tenantId);
     await migrate(tenant);
-    return new BoardStore(tenant);
+    return new KanbanStore(tenant);
   }
 }

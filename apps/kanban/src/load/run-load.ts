@@ -1,8 +1,8 @@
 import type { Onewriter, Receipt } from '@onewriter/sdk';
 import { applyOperation, enqueueOperationActivity } from '../apply-operation.ts';
-import { BoardStore } from '../board-store.ts';
 import { migrate } from '../migrate.ts';
 import type { Operation } from '../operation.ts';
+import { KanbanStore } from '../store/kanban-store.ts';
 import { generateWorkload, type WorkloadOptions } from '../workload.ts';
 
 /** A load: the workload of one actor, on each tenant with a seed of its own. */
@@ -42,7 +42,11 @@ export async function runLoad(onewriter: Onewriter, options: LoadOptions): Promi
     options.tenants.map(async (tenantId, index) => {
       const tenant = onewriter.tenant(tenantId);
       await migrate(tenant);
-      const tickets = await runOnTenant(new BoardStore(tenant), workloadOf(options, index), options.pipeline);
+      const tickets = await runOnTenant(
+        new KanbanStore(tenant),
+        workloadOf(options, index),
+        options.pipeline,
+      );
       operations += tickets.operations;
       return [tenantId, tickets.byCard] as const;
     }),
@@ -51,7 +55,7 @@ export async function runLoad(onewriter: Onewriter, options: LoadOptions): Promi
   return { actor: options.actor, operations, elapsedMs, tickets: Object.fromEntries(entries) };
 }
 
-async function runOnTenant(store: BoardStore, workload: Iterable<Operation>, pipeline: number) {
+async function runOnTenant(store: KanbanStore, workload: Iterable<Operation>, pipeline: number) {
   const byCard: Record<string, number> = {};
   let operations = 0;
   let outstanding: Promise<unknown>[] = [];

@@ -1,4 +1,4 @@
-import type { CardPlace } from './board.ts';
+import type { CardPlace } from '../board.ts';
 
 /**
  * The new places that moving one card makes necessary: its own, and those of the cards it passes. Only cards

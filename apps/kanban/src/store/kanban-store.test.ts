@@ -2,26 +2,26 @@ import { OnewriterError } from '@onewriter/protocol';
 import type { Tenant, TransactionStatement } from '@onewriter/sdk';
 import Database from 'better-sqlite3';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { applyOperation } from './apply-operation.ts';
-import { MAX_CARDS_PER_BOARD, type NewCard } from './board.ts';
-import { BoardStore } from './board-store.ts';
-import { createLocalTenant } from './local-tenant.test-support.ts';
-import { migrate } from './migrate.ts';
-import { BoardModel } from './model.ts';
-import { SCHEMA_VERSION } from './schema.ts';
-import { readTenantContent } from './tenant-content.ts';
-import { generateWorkload } from './workload.ts';
+import { applyOperation } from '../apply-operation.ts';
+import { MAX_CARDS_PER_BOARD, type NewCard } from '../board.ts';
+import { createLocalTenant } from '../local-tenant.test-support.ts';
+import { migrate } from '../migrate.ts';
+import { BoardModel } from '../model.ts';
+import { SCHEMA_VERSION } from '../schema.ts';
+import { readTenantContent } from '../tenant-content.ts';
+import { generateWorkload } from '../workload.ts';
+import { KanbanStore } from './kanban-store.ts';
 
 const AT = '2026-11-21T00:00:00.000Z';
 
 let database: Database.Database;
 let tenant: Tenant;
-let store: BoardStore;
+let store: KanbanStore;
 
 beforeEach(async () => {
   database = new Database(':memory:');
   tenant = createLocalTenant(database);
-  store = new BoardStore(tenant);
+  store = new KanbanStore(tenant);
   await migrate(tenant);
   return () => database.close();
 });
@@ -42,14 +42,14 @@ function newCard(id: string, columnId = 'todo'): NewCard {
 
 async function createBoard(id = 'b'): Promise<void> {
   const prefix = id === 'b' ? '' : `${id}-`;
-  await store.createBoard({ id, title: 'Board', createdAt: AT }, [
+  await store.boards.create({ id, title: 'Board', createdAt: AT }, [
     { id: `${prefix}todo`, title: 'To do' },
     { id: `${prefix}done`, title: 'Done' },
   ]);
 }
 
 async function order(columnId: string): Promise<string[]> {
-  const { cards } = await store.readBoard('b');
+  const { cards } = await store.boards.read('b');
   const column = cards.filter(card => card.columnId === columnId);
   expect(column.map(card => card.position)).toEqual(column.map((_, index) => index));
   return column.map(card => card.id);
@@ -112,84 +112,87 @@ describe('cards', () => {
   it('gives each card of a tenant the next ticket, and a refused card none', async () => {
     await createBoard();
     await createBoard('c');
-    expect(await store.createCard(newCard('one'))).toBe(1);
-    expect(await store.createCard(newCard('two', 'c-todo'))).toBe(2);
-    await expect(store.createCard(newCard('three', 'nowhere'))).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    await expect(store.createCard(newCard('one'))).rejects.toMatchObject({ code: 'CONSTRAINT_VIOLATION' });
-    expect(await store.createCard(newCard('four'))).toBe(3);
+    expect(await store.cards.create(newCard('one'))).toBe(1);
+    expect(await store.cards.create(newCard('two', 'c-todo'))).toBe(2);
+    await expect(store.cards.create(newCard('three', 'nowhere'))).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
+    await expect(store.cards.create(newCard('one'))).rejects.toMatchObject({ code: 'CONSTRAINT_VIOLATION' });
+    expect(await store.cards.create(newCard('four'))).toBe(3);
     expect(await order('todo')).toEqual(['four', 'one']);
   });
 
   it('refuses a card on a full board', async () => {
     await createBoard();
-    for (let count = 0; count < MAX_CARDS_PER_BOARD; count++) await store.createCard(newCard(`c${count}`));
-    await expect(store.createCard(newCard('over', 'done'))).rejects.toMatchObject({ code: 'BOARD_FULL' });
-    await store.deleteCard('c0');
-    await store.createCard(newCard('over', 'done'));
+    for (let count = 0; count < MAX_CARDS_PER_BOARD; count++) await store.cards.create(newCard(`c${count}`));
+    await expect(store.cards.create(newCard('over', 'done'))).rejects.toMatchObject({ code: 'BOARD_FULL' });
+    await store.cards.delete('c0');
+    await store.cards.create(newCard('over', 'done'));
   });
 
   it('changes only the fields that are given', async () => {
     await createBoard();
-    await store.createCard({ ...newCard('one'), effort: 3, dueDate: '2026-12-01' });
-    await store.editCard('one', { title: 'New', dueDate: null }, '2026-11-22T00:00:00.000Z');
-    expect(await store.readCard('one')).toMatchObject({
+    await store.cards.create({ ...newCard('one'), effort: 3, dueDate: '2026-12-01' });
+    await store.cards.edit('one', { title: 'New', dueDate: null }, '2026-11-22T00:00:00.000Z');
+    expect(await store.cards.read('one')).toMatchObject({
       title: 'New',
       effort: 3,
       dueDate: null,
       createdAt: AT,
       updatedAt: '2026-11-22T00:00:00.000Z',
     });
-    await expect(store.editCard('none', { title: 'x' }, AT)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(store.cards.edit('none', { title: 'x' }, AT)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
   it('moves within a column, to another one, and nowhere else', async () => {
     await createBoard();
     await createBoard('c');
-    for (const id of ['d', 'c', 'b', 'a']) await store.createCard(newCard(id));
-    expect(await store.moveCard('a', 'todo', 2, AT)).toBe(3);
+    for (const id of ['d', 'c', 'b', 'a']) await store.cards.create(newCard(id));
+    expect(await store.cards.move('a', 'todo', 2, AT)).toBe(3);
     expect(await order('todo')).toEqual(['b', 'c', 'a', 'd']);
-    expect(await store.moveCard('b', 'done', 99, AT)).toBe(4);
+    expect(await store.cards.move('b', 'done', 99, AT)).toBe(4);
     expect(await order('todo')).toEqual(['c', 'a', 'd']);
     expect(await order('done')).toEqual(['b']);
-    expect(await store.moveCard('b', 'done', 0, AT)).toBe(0);
-    await expect(store.moveCard('b', 'c-todo', 0, AT)).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    await expect(store.moveCard('none', 'done', 0, AT)).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    const { columns } = await store.readBoard('b');
+    expect(await store.cards.move('b', 'done', 0, AT)).toBe(0);
+    await expect(store.cards.move('b', 'c-todo', 0, AT)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(store.cards.move('none', 'done', 0, AT)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    const { columns } = await store.boards.read('b');
     expect(columns.map(column => column.cardCount)).toEqual([3, 1]);
   });
 
   it('plans a move again when another writer changed the order in between', async () => {
     await createBoard();
-    for (const id of ['c', 'b', 'a']) await store.createCard(newCard(id));
+    for (const id of ['c', 'b', 'a']) await store.cards.create(newCard(id));
     const transaction = tenant.transaction.bind(tenant);
     let overtaken = 0;
     Object.assign(tenant, {
       transaction: async (statements: TransactionStatement[]) => {
-        if (overtaken++ === 0) await new BoardStore(createLocalTenant(database)).moveCard('c', 'todo', 0, AT);
+        if (overtaken++ === 0)
+          await new KanbanStore(createLocalTenant(database)).cards.move('c', 'todo', 0, AT);
         return transaction(statements);
       },
     });
-    await store.moveCard('a', 'todo', 2, AT);
+    await store.cards.move('a', 'todo', 2, AT);
     expect(overtaken).toBe(2);
     expect(await order('todo')).toEqual(['c', 'b', 'a']);
   });
 
   it('gives up on an order that others change all the time', async () => {
     await createBoard();
-    for (const id of ['b', 'a']) await store.createCard(newCard(id));
+    for (const id of ['b', 'a']) await store.cards.create(newCard(id));
     Object.assign(tenant, {
       transaction: async () => {
         throw new OnewriterError('EXPECTATION_FAILED', 'Overtaken.');
       },
     });
-    await expect(store.moveCard('a', 'todo', 1, AT)).rejects.toMatchObject({ code: 'CONFLICT' });
+    await expect(store.cards.move('a', 'todo', 1, AT)).rejects.toMatchObject({ code: 'CONFLICT' });
   });
 
   it('deletes a card with all that hangs on it', async () => {
     await createBoard();
-    for (const id of ['c', 'b', 'a']) await store.createCard(newCard(id));
-    await store.addTag('b', 'bug');
-    await store.addComment({
+    for (const id of ['c', 'b', 'a']) await store.cards.create(newCard(id));
+    await store.cards.addTag('b', 'bug');
+    await store.cards.addComment({
       id: 'm',
       cardId: 'b',
       memberId: null,
@@ -197,59 +200,61 @@ describe('cards', () => {
       at: AT,
       attachments: [{ id: 'f', name: 'x.png', url: '/x', type: 'image/png', sizeBytes: 1 }],
     });
-    await store.deleteCard('b');
+    await store.cards.delete('b');
     expect(await order('todo')).toEqual(['a', 'c']);
     const content = await readTenantContent(tenant);
     expect(content).toMatchObject({ comments: [], attachments: [], tags: ['bug'] });
-    await expect(store.deleteCard('b')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(store.cards.delete('b')).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
   it('tags twice as once, and reports that a card is gone', async () => {
     await createBoard();
-    await store.createCard(newCard('one'));
-    await store.addTag('one', 'ui');
-    await store.addTag('one', 'bug');
-    await store.addTag('one', 'ui');
-    expect((await store.readCard('one')).tags).toEqual(['bug', 'ui']);
-    await store.removeTag('one', 'ui');
-    await store.removeTag('one', 'ui');
-    expect((await store.readCard('one')).tags).toEqual(['bug']);
-    await expect(store.addTag('none', 'ui')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await store.cards.create(newCard('one'));
+    await store.cards.addTag('one', 'ui');
+    await store.cards.addTag('one', 'bug');
+    await store.cards.addTag('one', 'ui');
+    expect((await store.cards.read('one')).tags).toEqual(['bug', 'ui']);
+    await store.cards.removeTag('one', 'ui');
+    await store.cards.removeTag('one', 'ui');
+    expect((await store.cards.read('one')).tags).toEqual(['bug']);
+    await expect(store.cards.addTag('none', 'ui')).rejects.toMatchObject({ code: 'NOT_FOUND' });
     const comment = { id: 'm', cardId: 'none', memberId: null, text: 'x', at: AT, attachments: [] };
-    await expect(store.addComment(comment)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(store.cards.addComment(comment)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 });
 
 describe('columns', () => {
   it('are added at the end; deleting one deletes its cards and leaves no gap', async () => {
     await createBoard();
-    await store.addColumn('b', { id: 'later', title: 'Later' });
-    await store.createCard(newCard('one', 'done'));
-    await store.createCard(newCard('two', 'later'));
-    await store.deleteColumn('done');
-    const board = await store.readBoard('b');
+    await store.boards.addColumn('b', { id: 'later', title: 'Later' });
+    await store.cards.create(newCard('one', 'done'));
+    await store.cards.create(newCard('two', 'later'));
+    await store.boards.deleteColumn('done');
+    const board = await store.boards.read('b');
     expect(board.columns.map(column => [column.id, column.position])).toEqual([
       ['todo', 0],
       ['later', 1],
     ]);
     expect(board.cards.map(card => card.id)).toEqual(['two']);
-    await expect(store.deleteColumn('done')).rejects.toMatchObject({ code: 'NOT_FOUND' });
-    await expect(store.addColumn('x', { id: 'y', title: 'Y' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(store.boards.deleteColumn('done')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(store.boards.addColumn('x', { id: 'y', title: 'Y' })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    });
   });
 });
 
 describe('the activity log', () => {
   it('keeps the newest 10,000 lines', async () => {
     await createBoard();
-    await store.createCard(newCard('one'));
-    await store.putMember({ id: 'm', name: 'Ada' });
+    await store.cards.create(newCard('one'));
+    await store.members.put({ id: 'm', name: 'Ada' });
     database.transaction(() => {
       const insert = database.prepare(`INSERT INTO activity(action) VALUES ('x')`);
       for (let count = 1; count <= 10_199; count++) insert.run();
     })();
-    await store.enqueueActivity({ memberId: 'm', action: 'create-card', boardId: 'b', cardId: 'one' });
+    await store.activity.enqueue({ memberId: 'm', action: 'create-card', boardId: 'b', cardId: 'one' });
     expect(database.prepare('SELECT COUNT(*) FROM activity').pluck().get()).toBe(10_000);
-    const [newest, ...others] = await store.readActivity(3);
+    const [newest, ...others] = await store.activity.list(3);
     expect(newest).toMatchObject({ id: 10_200, memberName: 'Ada', cardTitle: 'Card one', details: {} });
     expect(others).toHaveLength(2);
   });
