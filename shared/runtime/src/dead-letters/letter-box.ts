@@ -20,6 +20,7 @@ import {
 import type { ChainableCommander, Redis } from 'ioredis';
 import { openRedis } from '../open-redis.ts';
 import { type Letter, toLetter } from './letter.ts';
+import { CLAIM_LETTER } from './lua-scripts.ts';
 import { createResendJob } from './resend-job.ts';
 
 /*
@@ -32,12 +33,6 @@ import { createResendJob } from './resend-job.ts';
 
 /** A job id by that name in the letter's hash is that of the job that sends its write again. */
 const RETRY_FIELD = 'onewriter.retry';
-
-/** KEYS the letter · ARGV field, a new job id. Returns the job id to use; false where there is no such letter. */
-const CLAIM = `
-if redis.call('EXISTS', KEYS[1]) == 0 then return false end
-redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
-return redis.call('HGET', KEYS[1], ARGV[1])`;
 
 /** Letters read at once: one holds a write, which may be of some megabytes. */
 const CHUNK = 20;
@@ -139,7 +134,7 @@ export class LetterBox implements AsyncDisposable {
     const job = createResendJob(content, this.#client, Date.now());
     const bytes = Buffer.byteLength(job.data);
     await this.#waitForRoom(content.tenant, bytes);
-    const jobId = await this.#redis.eval(CLAIM, 1, this.#queue.toKey(id), RETRY_FIELD, newJobId());
+    const jobId = await this.#redis.eval(CLAIM_LETTER, 1, this.#queue.toKey(id), RETRY_FIELD, newJobId());
     if (typeof jobId !== 'string') throw noSuchLetter(id);
     await this.#add(content.tenant, { id: jobId, ...job });
     await this.#queue.remove(id);

@@ -1,6 +1,7 @@
 import { groupKeys, TENANT_ID_PATTERN, tenantQueue } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { readHolders, type TenantHolder } from '../holders/index.ts';
+import { FIND_STILL } from './lua-scripts.ts';
 
 /** A tenant whose writes are not applied until its last holder ends: a person resumes it, a restore is done. */
 export interface StillTenant {
@@ -26,22 +27,6 @@ const CHUNK = 1_000;
 const STEP_MS = 200;
 /** Paused tenants that are kept. */
 const MAX_STILL = 1_000;
-
-/**
- * Which tenants are paused or have holds (holders/hold-scripts.ts), and how many jobs wait.
- * KEYS meta and wait of each tenant
- * Returns index and jobs of each of those.
- */
-const FIND_STILL = `
-local found = {}
-for i = 1, #KEYS, 2 do
-  local meta = redis.call('HMGET', KEYS[i], 'paused', 'onewriter.holds')
-  if meta[1] or meta[2] then
-    found[#found + 1] = (i - 1) / 2
-    found[#found + 1] = redis.call('LLEN', KEYS[i + 1])
-  end
-end
-return found`;
 
 /**
  * Finds tenants that are kept still, by whatever tool: a pause that was forgotten looks like a tenant that hangs.

@@ -133,7 +133,7 @@ function toPause(note: string | null | undefined): TenantHolder {
   return { name: 'pause', reason, who, since: new Date(since).toISOString(), expiresAt: null };
 }
 
-/** Whether the tenant is paused where this hold runs out; see RELEASE_FILE in hold-scripts.ts. */
+/** Whether the tenant is paused where this hold runs out; see release-file.lua. */
 export function pausesWhenLost({ pauseIfLost, phase }: HoldRecord): boolean {
   return pauseIfLost && phase !== 'preparing';
 }

@@ -12,6 +12,7 @@ import {
   readDataDirIdentity,
 } from '@onewriter/protocol';
 import { defineScript, type RedisLink } from '../queue/redis-link.ts';
+import { CLAIM_DATA_DIR } from './lua-scripts.ts';
 
 /*
  * A broker claims its group for its data directory before it stands by, before and after it acquires the lease, and every few
@@ -25,22 +26,8 @@ import { defineScript, type RedisLink } from '../queue/redis-link.ts';
  *   missing         another place        MISCONFIGURED: an empty disk, a wrong path
  */
 
-/** KEYS the group's record · ARGV id, record. Returns the record of another directory; else ''. */
-export const claimDataDir = defineScript(
-  1,
-  `
-local owner = redis.call('GET', KEYS[1])
-if owner and owner ~= ARGV[2] then
-  local ok, record = pcall(cjson.decode, owner)
-  if ok and type(record) == 'table' and record.id ~= ARGV[1] then return owner end
-end
-if owner ~= ARGV[2] then
-  -- A delete first lets the write through where Redis is full: see queue-scripts.ts.
-  redis.call('DEL', KEYS[1])
-  redis.call('SET', KEYS[1], ARGV[2])
-end
-return ''`,
-);
+/** See claim-data-dir.lua. */
+export const claimDataDir = defineScript(1, CLAIM_DATA_DIR);
 
 /** The claim of a data directory to its group. */
 export class DataDirClaim {

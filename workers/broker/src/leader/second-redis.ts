@@ -18,6 +18,7 @@ import {
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { defineScript, type RedisLink } from '../queue/redis-link.ts';
+import { IDENTIFY_REDIS } from './lua-scripts.ts';
 import { findProcess, PROCESS_SPACE } from './process-space.ts';
 import { clockFile } from './retention-clock.ts';
 
@@ -44,16 +45,8 @@ const NOTE_EVERY_MS = 10_000;
 /** Addresses that mean the local machine, with or without a name. */
 const LOOPBACK = /^[\w+]+:\/\/(localhost|127\.|\[::1\]|\/)/;
 
-/** KEYS the id · ARGV a new one. A delete first lets the write through where Redis is full: see queue-scripts.ts. */
-const identifyRedis = defineScript(
-  1,
-  `
-local id = redis.call('GET', KEYS[1])
-if id then return id end
-redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[1])
-return ARGV[1]`,
-);
+/** See identify-redis.lua. */
+const identifyRedis = defineScript(1, IDENTIFY_REDIS);
 
 /** Settings of a {@link SecondRedis}. */
 export interface SecondRedisOptions {

@@ -1,13 +1,14 @@
 import { fenced, LIMITS, tenantQueue } from '@onewriter/protocol';
 import { nextTurn, turnWord } from '../leader/turn.ts';
 import {
-  adoptJobs,
+  FOLLOW_UPS_AMONG,
+  fetchFollowUps,
+  fetchJobs,
   finishJobs,
   forgetDoubt,
+  reclaimJobs,
   renewLocks,
-  returnJobs,
-  takeFollowUps,
-  takeJobs,
+  requeueJobs,
 } from './queue-scripts.ts';
 import type { RedisLink } from './redis-link.ts';
 
@@ -147,7 +148,7 @@ export class TenantQueue {
    * @throws OnewriterError FENCED; QueueForgotten
    */
   async take({ maxJobs, maxBytes, ifIdle = false }: TakeBounds, link = this.#link): Promise<Taken> {
-    const reply = await link.run(takeJobs, [
+    const reply = await link.run(fetchJobs, [
       this.#wait,
       this.#active,
       this.#meta,
@@ -170,7 +171,7 @@ export class TenantQueue {
    * @throws as {@link take}
    */
   async takeFollowUps(maxBytes: number): Promise<Taken> {
-    const reply = await this.#link.run(takeFollowUps, [
+    const reply = await this.#link.run(fetchFollowUps, [
       this.#wait,
       this.#active,
       this.#meta,
@@ -180,6 +181,7 @@ export class TenantQueue {
       Date.now(),
       this.#word,
       maxBytes,
+      FOLLOW_UPS_AMONG,
     ]);
     return this.#readTaken(reply);
   }
@@ -222,7 +224,7 @@ export class TenantQueue {
     this.#epoch = this.#leader.epoch;
     this.#turn = nextTurn();
     this.#noteFrom = 0;
-    const reply = await this.#link.run(adoptJobs, [
+    const reply = await this.#link.run(reclaimJobs, [
       this.#active,
       this.#meta,
       this.#prefix,
@@ -259,7 +261,7 @@ export class TenantQueue {
   /** Requeues jobs. @param ids oldest first. @param doubt one of them may be applied. */
   async giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
     this.#turn = nextTurn();
-    await this.#link.run(returnJobs, [
+    await this.#link.run(requeueJobs, [
       this.#wait,
       this.#active,
       this.#meta,

@@ -1,0 +1,8 @@
+-- The same for steps of an open transaction: at the tail, where the oldest job is, because everything that waits waits for
+-- them. Returns 0: their sender is not held up by the length of the queue.
+local call = redis.call
+if call('EXISTS', KEYS[2]) == 1 then return 0 end
+--include add.part.lua
+call('RPUSH', KEYS[1], ARGV[1])
+if isRead then return {0, now} end
+return 0
