@@ -27,7 +27,7 @@ export interface Report {
 
 /**
  * Prints the tables (or with `json` the report), and writes `results.json`, `report.md` and the plots. A full run goes
- * to `results/`, which is committed; others go below it, which is not.
+ * to `results/`, others go below it; git ignores them. The table of the README is what is kept.
  */
 export async function writeReport(report: Report, json: boolean): Promise<void> {
   const folder = sourceFile(`results${report.quick ? '/quick' : report.partial ? '/partial' : ''}`);

@@ -26,7 +26,7 @@ export interface ScaleReport {
   }[];
 }
 
-/** Where the results of a run are; those of a full one are committed. */
+/** Where the results of a run are. */
 export function scaleFolder({ quick, partial }: Pick<ScaleReport, 'quick' | 'partial'>): string {
   return sourceFile(`results/${quick ? 'quick/scale' : partial ? 'partial/scale' : 'scale'}`);
 }
