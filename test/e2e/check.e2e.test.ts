@@ -245,7 +245,7 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
   'a layout of a newer version': {
     plant: tenant => change(tenant, db => db.exec('UPDATE _onewriter_state SET format = 99')),
     check: 'ledger',
-    found: /format 99; this program knows 1 and 2/,
+    found: /format 99; this program knows format 2/,
   },
 };
 

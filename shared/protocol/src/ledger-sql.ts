@@ -1,7 +1,7 @@
 /*
  * How every process reads the writer's tables in a tenant's file. The file's format is in `_onewriter_state`.
  *
- * Format 2 keeps the index of the ledger's jobs in blocks of 16 ids (ADR 0018). Of the ids 1 to 35:
+ * The index of the ledger's jobs is kept in blocks of 16 ids (ADR 0018). Of the ids 1 to 35:
  *
  *   1 … 16 | 17 … 32 |   in _onewriter_jobs
  *                    | 33 34 35   the tail: not in it, so it is looked through
@@ -20,11 +20,8 @@ export const LEDGER_ROW_OF_JOB = `id = (
     (SELECT id FROM _onewriter_ledger WHERE id > ${LEDGER_INDEXED_TO} AND job_id = wanted))
   FROM (SELECT ? AS wanted))`;
 
-/** The same for a file of format 1, which has no `_onewriter_jobs` and a unique index instead. */
-export const LEDGER_ROW_OF_JOB_FORMAT_1 = 'job_id = ?';
-
 /**
- * The number of the file's newest commit, of format 1 and 2. A commit that adds a row to the ledger is recorded by that
+ * The number of the file's newest commit. A commit that adds a row to the ledger is recorded by that
  * row alone, every other commit by the row of state.
  */
 export const NEWEST_COMMIT_SEQ_SQL =

@@ -4,7 +4,6 @@ import {
   isOnewriterError,
   isStepsJobId,
   LEDGER_ROW_OF_JOB,
-  LEDGER_ROW_OF_JOB_FORMAT_1,
   LIMITS,
   TENANT_ID_PATTERN,
   tenantQueue,
@@ -111,10 +110,10 @@ function findMissing(db: Database.Database, jobs: readonly DoneJob[]): readonly 
 }
 
 function finder(db: Database.Database): (jobId: string) => boolean {
-  const ofJob = hasTable(db, '_onewriter_jobs') ? LEDGER_ROW_OF_JOB : LEDGER_ROW_OF_JOB_FORMAT_1;
-  const indexed = db.prepare<[string]>(`SELECT 1 FROM _onewriter_ledger WHERE ${ofJob}`);
-  // Where the index is out of step, which is a finding of its own, the row is there all the same.
   const scanned = db.prepare<[string]>('SELECT 1 FROM _onewriter_ledger WHERE job_id = ?');
+  // Where the index is missing or out of step, which is a finding of its own, the row is there all the same.
+  if (!hasTable(db, '_onewriter_jobs')) return jobId => scanned.get(jobId) !== undefined;
+  const indexed = db.prepare<[string]>(`SELECT 1 FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`);
   return jobId => indexed.get(jobId) !== undefined || scanned.get(jobId) !== undefined;
 }
 

@@ -25,7 +25,7 @@ const RULES: readonly (readonly [sql: string, found: (count: number) => string])
 ];
 
 /**
- * Whether the ledger of a file of format 2 and its index fit together: all rows up to the last whole block are in it, and
+ * Whether the ledger and its index fit together: all rows up to the last whole block are in it, and
  * no job is there twice. Source: `shared/protocol/src/ledger-sql.ts`.
  */
 export function checkLedgerIndex(db: Database.Database): string[] {

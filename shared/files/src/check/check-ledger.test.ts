@@ -44,7 +44,7 @@ describe('checking the ledger', () => {
     ['DELETE FROM _onewriter_state', /_onewriter_state has no row/],
     ['DROP TABLE _onewriter_state', /_onewriter_state is missing/],
     ['DROP TABLE _onewriter_jobs', /_onewriter_jobs is missing/],
-    ['UPDATE _onewriter_state SET format = 3', /format 3; this program knows 1 and 2/],
+    ['UPDATE _onewriter_state SET format = 3', /format 3; this program knows format 2/],
     ["UPDATE _onewriter_ledger SET results = '{' WHERE id = 40", /^1 row of the ledger holds no results/],
   ])('finds what %s does', (sql, expected) => {
     db.exec(sql);

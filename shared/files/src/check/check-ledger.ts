@@ -5,8 +5,6 @@ import { hasTable, readFormat, readState } from '../open/open-database.ts';
 import { checkLedgerIndex } from './check-ledger-index.ts';
 import { countOf, type Finding } from './finding.ts';
 
-/** The layouts of the writer's tables that this program knows. */
-const KNOWN_FORMATS = [1, FILE_FORMAT];
 /** Ids that are listed. */
 const MAX_IDS = 5;
 
@@ -47,14 +45,14 @@ export function checkLedger(db: Database.Database, tenant: string): Finding[] {
     fail(
       'The table _onewriter_state has no row: the epoch of the newest broker is not known, nor commits without a row in the ledger.',
     );
-  } else if (!KNOWN_FORMATS.includes(format)) {
+  } else if (format !== FILE_FORMAT) {
     fail(
-      `Its tables have format ${format}; this program knows ${KNOWN_FORMATS.join(' and ')}.`,
-      'A newer version of Onewriter has written it: update this one. Older brokers do not write it.',
+      `Its tables have format ${format}; this program knows format ${FILE_FORMAT}.`,
+      'Another version of Onewriter has written it: use that one. This one does not write it.',
     );
     return findings;
   }
-  const needed = tables.slice(1, format === 1 ? 3 : 4);
+  const needed = tables.slice(1);
   for (const table of needed) if (!hasTable(db, table)) fail(`The table ${table} is missing.`);
   if (needed.some(table => !hasTable(db, table))) return findings;
   const one = <T>(sql: string) => db.prepare<[], T>(sql).pluck().get();
@@ -63,7 +61,7 @@ export function checkLedger(db: Database.Database, tenant: string): Finding[] {
   if (state !== undefined && newest !== null && newest > state.commitSeq) {
     fail(`The newest commit is ${state.commitSeq}, and the newest in the ledger is ${newest}.`);
   }
-  if (format !== 1) for (const found of checkLedgerIndex(db)) fail(found);
+  for (const found of checkLedgerIndex(db)) fail(found);
   const missing = db.prepare<[], { first: number; rows: number }>(MISSING).all();
   if (missing.length > 0) fail(describeMissing(missing));
   const disordered = one<number>(DISORDERED) ?? 0;

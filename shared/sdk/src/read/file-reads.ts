@@ -1,7 +1,6 @@
 import {
   backOffMs,
   LEDGER_ROW_OF_JOB,
-  LEDGER_ROW_OF_JOB_FORMAT_1,
   OnewriterError,
   SNAPSHOT_LOOK_MS,
   SnapshotBound,
@@ -38,9 +37,6 @@ const ITERATION_IDLE_MS = 5 * 60_000;
 const MAX_BUSY_PAUSE_MS = 50;
 
 const LEDGER_SQL = `SELECT commit_seq, next_op, results FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`;
-/** For a file that no broker has opened since format 2 came. It is right in format 2, too, if slow. */
-const LEDGER_SQL_FORMAT_1 = `SELECT commit_seq, next_op, results FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB_FORMAT_1}`;
-const NO_INDEX = /no such table: _onewriter_jobs/;
 const NO_LEDGER = /no such table: _onewriter_ledger/;
 
 /** Reads straight from the tenants' files. */
@@ -182,14 +178,7 @@ export class FileReads implements Reads, Ledger {
   #ledgerRow(tenant: string, jobId: string): { readonly row: SqlRow; readonly path: string } | undefined {
     return this.#pool.current(tenant, () => {
       const reader = this.#pool.reader(tenant);
-      const find = (sql: string) => reader.statement(sql).get([jobId], this.#pool.turn);
-      let row: SqlRow | undefined;
-      try {
-        row = find(LEDGER_SQL);
-      } catch (error) {
-        if (!(error instanceof Error) || !NO_INDEX.test(error.message) || reader.isReplaced()) throw error;
-        row = find(LEDGER_SQL_FORMAT_1);
-      }
+      const row: SqlRow | undefined = reader.statement(LEDGER_SQL).get([jobId], this.#pool.turn);
       // Before reporting no row: a file that was replaced by hand gives no sign of it.
       if (row === undefined && reader.isMoved()) throw new FileReplaced('The file was replaced.');
       return row && { row, path: reader.path };

@@ -3,7 +3,7 @@ import type { Database } from 'better-sqlite3';
 import { INDEX_ALL_SQL } from '../ledger/ledger-index.ts';
 import { MARKS_SCHEMA, MARKS_TABLE } from '../ledger/retention-marks.ts';
 
-/** The layout of the tables below. Older ones are converted; a newer one is refused, never guessed. */
+/** The layout of the tables below. Another one is refused, never guessed. */
 export const FILE_FORMAT = 2;
 
 /**
@@ -51,30 +51,13 @@ ${MARKS_SCHEMA}
 INSERT OR IGNORE INTO _onewriter_state VALUES (1, ${FILE_FORMAT}, 0, 0, 'full');
 `;
 
-/**
- * Rebuilds the ledger of format 1, whose index was a constraint of the table. Uses a temporary table, because ALTER TABLE RENAME
- * fails on broken views of the application.
- */
-const FROM_FORMAT_1 = `
-CREATE TEMP TABLE _onewriter_moving AS
-  SELECT id, job_id, commit_seq, committed_at, next_op, results FROM main._onewriter_ledger;
-DROP TABLE main._onewriter_ledger;
-DROP TABLE IF EXISTS main._onewriter_jobs;
-${SCHEMA}
-INSERT INTO main._onewriter_ledger(id, job_id, commit_seq, committed_at, next_op, results)
-  SELECT id, job_id, commit_seq, committed_at, next_op, results FROM temp._onewriter_moving ORDER BY id;
-DROP TABLE temp._onewriter_moving;
-${INDEX_ALL_SQL};
-UPDATE _onewriter_state SET format = ${FILE_FORMAT} WHERE id = 1;
-`;
-
 interface FileState {
   readonly format: number;
   readonly epoch: number;
 }
 
 /**
- * Makes `epoch` the file's epoch, and makes the internal tables where they are missing or of an older format. Writes only if
+ * Makes `epoch` the file's epoch, and makes the internal tables where they are missing. Writes only if
  * something changes, so that opening a file again costs no flush.
  *
  * @returns whether it wrote.
@@ -83,14 +66,16 @@ interface FileState {
  */
 export function takeEpoch(db: Database, epoch: number): boolean {
   const state = readState(db, epoch);
-  if (state?.epoch === epoch && state.format === FILE_FORMAT && hasTable(db, MARKS_TABLE)) return false;
+  if (state?.epoch === epoch && hasTable(db, MARKS_TABLE)) return false;
   db.exec('BEGIN IMMEDIATE');
   try {
     // Between the look and the lock another broker may have changed it.
     const { format } = readState(db, epoch) ?? {};
-    // A ledger without a state was not left by this program; its rows must be found nevertheless.
-    if (format !== FILE_FORMAT) db.exec(hasTable(db, '_onewriter_ledger') ? FROM_FORMAT_1 : SCHEMA);
-    else db.exec(MARKS_SCHEMA);
+    if (format === undefined) {
+      db.exec(SCHEMA);
+      // A ledger without a state was not left by this program; its rows must be found nevertheless.
+      db.exec(`DELETE FROM _onewriter_jobs; ${INDEX_ALL_SQL}`);
+    } else db.exec(MARKS_SCHEMA);
     db.prepare('UPDATE _onewriter_state SET epoch = ? WHERE id = 1').run(epoch);
     db.exec('COMMIT');
     return true;
@@ -107,10 +92,10 @@ function readState(db: Database, epoch: number): FileState | undefined {
     | FileState
     | undefined;
   if (state === undefined) return undefined;
-  if (state.format !== 1 && state.format !== FILE_FORMAT) {
+  if (state.format !== FILE_FORMAT) {
     throw new OnewriterError(
       'TENANT_UNAVAILABLE',
-      `The file's tables have format ${state.format}; this broker knows formats 1 to ${FILE_FORMAT}. Update the broker.`,
+      `The file's tables have format ${state.format}; this broker knows format ${FILE_FORMAT}. ${remedyFor(state.format)}`,
       { reason: 'unknown file format', fileFormat: state.format },
     );
   }
@@ -123,6 +108,12 @@ function readState(db: Database, epoch: number): FileState | undefined {
     );
   }
   return state;
+}
+
+function remedyFor(format: number): string {
+  return format > FILE_FORMAT
+    ? 'Update the broker.'
+    : 'Export its data with the version that wrote it, and import them.';
 }
 
 function hasTable(db: Database, name: string): boolean {

@@ -8,7 +8,7 @@ import type { Database } from 'better-sqlite3';
  *
  *   a job is recorded, its id is the largest plus one         the block that it completes, if it completes one
  *   a row with an id of its own (a restore)                   everything
- *   the ledger is rebuilt (another format)                    everything
+ *   the row of state was missing                              everything
  *
  * REPLACE: if another program damaged the index, an old entry must not keep a tenant from being written.
  */
