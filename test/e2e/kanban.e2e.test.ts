@@ -1,13 +1,6 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
-import {
-  BoardModel,
-  type BoardView,
-  type CardView,
-  type LoadReport,
-  readTenantContent,
-  workloadOf,
-} from '@onewriter/kanban';
+import type { BoardView, CardView } from '@onewriter/kanban';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
   type SpawnedProcess,
@@ -18,8 +11,12 @@ import {
   withoutSettings,
 } from '@onewriter/testkit';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { BoardModel } from '../kanban/board-model.ts';
+import { type LoadReport, workloadOf } from '../kanban/run-load.ts';
+import { readTenantContent } from '../kanban/tenant-content.ts';
 
-const KANBAN = new URL('../../apps/kanban/dist/', import.meta.url);
+const SERVER = new URL('../../apps/kanban/dist/main.js', import.meta.url);
+const LOAD = new URL('../kanban/dist/main.js', import.meta.url);
 
 let stack: Stack;
 let onewriter: Onewriter;
@@ -34,9 +31,9 @@ afterAll(async () => {
   await stack?.stop();
 });
 
-/** Starts one of the kanban's programs against the stack. */
-async function startKanban(file: string, args: readonly string[] = []): Promise<SpawnedProcess> {
-  const program = await spawnProcess(process.execPath, [fileURLToPath(new URL(file, KANBAN)), ...args], {
+/** Starts a program against the stack. */
+async function startProgram(file: URL, args: readonly string[] = []): Promise<SpawnedProcess> {
+  const program = await spawnProcess(process.execPath, [fileURLToPath(file), ...args], {
     ipc: true,
     env: {
       ...withoutSettings(),
@@ -60,7 +57,7 @@ describe('two load processes on 20 shared tenants', () => {
   beforeAll(async () => {
     const programs = await Promise.all(
       actors.map(({ actor, seed }) =>
-        startKanban('load/main.js', [
+        startProgram(LOAD, [
           ...['--tenants', tenants.join(','), '--actor', actor, '--seed', String(seed)],
           ...['--operations', String(load.operations), '--boards', String(load.boards)],
           ...['--cards-per-board', String(load.cardsPerBoard)],
@@ -137,7 +134,7 @@ interface Server {
 }
 
 async function startServer(): Promise<Server> {
-  const program = await startKanban('main.js');
+  const program = await startProgram(SERVER);
   onTestFinished(async () => void (await program.stop()));
   const ready = await waitFor(() => program.messages[0] as { port: number } | undefined, {
     what: 'the kanban server',

@@ -1,12 +1,6 @@
-export { applyOperation, enqueueOperationActivity } from './apply-operation.ts';
 export type * from './board.ts';
 export { MAX_CARDS_PER_BOARD, PRIORITIES } from './board.ts';
 export { KanbanError, type KanbanErrorCode } from './kanban-error.ts';
-export { type LoadOptions, type LoadReport, runLoad, workloadOf } from './load/run-load.ts';
 export { migrate } from './migrate.ts';
-export { BoardModel } from './model.ts';
-export type * from './operation.ts';
 export { MIGRATIONS, SCHEMA_VERSION } from './schema.ts';
 export { KanbanStore } from './store/kanban-store.ts';
-export { readTenantContent, type TenantContent } from './tenant-content.ts';
-export { generateWorkload, OPERATION_WEIGHTS, type WorkloadOptions } from './workload.ts';

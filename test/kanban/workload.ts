@@ -1,5 +1,5 @@
-import { type Attachment, type CardFields, PRIORITIES } from './board.ts';
-import { BoardModel } from './model.ts';
+import { type Attachment, type CardFields, PRIORITIES } from '@onewriter/kanban';
+import { BoardModel } from './board-model.ts';
 import type { Operation, OperationBody } from './operation.ts';
 import { createRandom, type Random } from './random.ts';
 
@@ -22,7 +22,7 @@ const DEFAULTS = Object.freeze({ boards: 1, cardsPerBoard: 20 });
  * that it names as typical (drag, create, comment, edit of a whole row) and the number of its endpoints: more
  * updates than inserts, few deletes. Source: the kanban app easy-kanban, its 98 write endpoints.
  */
-export const OPERATION_WEIGHTS = Object.freeze({
+const OPERATION_WEIGHTS = Object.freeze({
   'edit-card': 28,
   'move-card': 22,
   'create-card': 14,

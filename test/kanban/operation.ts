@@ -1,4 +1,4 @@
-import type { Attachment, CardFields, NewCard, NewComment } from './board.ts';
+import type { Attachment, CardFields, NewCard, NewComment } from '@onewriter/kanban';
 
 /*
  * What people do on boards, as data: the load of tests and benchmarks is a list of these, and the model applies

@@ -1,12 +1,11 @@
 import { parseArgs } from 'node:util';
 import { connect } from '@onewriter/sdk';
-import { loadKanbanConfig } from '../kanban-config.ts';
-import { log } from '../log.ts';
 import { runLoad } from './run-load.ts';
 
 /*
- * One process of load: `node dist/load/main.js --tenants acme,globex --actor a --seed 1 --operations 500`. Prints
- * a LoadReport as one line of JSON. The environment says where Onewriter is, as for the kanban server.
+ * One process of load: `node test/kanban/dist/main.js --tenants acme,globex --actor a --seed 1 --operations 500`. Prints
+ * a LoadReport as one line of JSON. ONEWRITER_REDIS_URL and ONEWRITER_DATA_DIR say
+ * where Onewriter is.
  */
 
 const { values } = parseArgs({
@@ -23,8 +22,9 @@ const { values } = parseArgs({
 const tenants = values.tenants?.split(',') ?? [];
 if (tenants.length === 0) throw new TypeError('Name the tenants: --tenants acme,globex');
 
-const { redisUrl, dataDir, group, dbFile } = loadKanbanConfig();
-await using onewriter = await connect({ redis: redisUrl, dataDir, group, dbFile, logger: log });
+const { ONEWRITER_REDIS_URL: redis, ONEWRITER_DATA_DIR: dataDir } = process.env;
+if (redis === undefined) throw new TypeError('Set ONEWRITER_REDIS_URL.');
+await using onewriter = await connect({ redis, dataDir });
 const report = await runLoad(onewriter, {
   tenants,
   actor: values.actor,

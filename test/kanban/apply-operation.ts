@@ -1,6 +1,6 @@
+import type { KanbanStore } from '@onewriter/kanban';
 import type { Receipt } from '@onewriter/sdk';
 import type { Operation, OperationResult } from './operation.ts';
-import type { KanbanStore } from './store/kanban-store.ts';
 
 /** Runs one operation; resolves when it is committed. Writes no activity, see {@link enqueueOperationActivity}. */
 export async function applyOperation(store: KanbanStore, operation: Operation): Promise<OperationResult> {

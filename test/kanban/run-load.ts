@@ -1,9 +1,8 @@
+import { KanbanStore, migrate } from '@onewriter/kanban';
 import type { Onewriter, Receipt } from '@onewriter/sdk';
-import { applyOperation, enqueueOperationActivity } from '../apply-operation.ts';
-import { migrate } from '../migrate.ts';
-import type { Operation } from '../operation.ts';
-import { KanbanStore } from '../store/kanban-store.ts';
-import { generateWorkload, type WorkloadOptions } from '../workload.ts';
+import { applyOperation, enqueueOperationActivity } from './apply-operation.ts';
+import type { Operation } from './operation.ts';
+import { generateWorkload, type WorkloadOptions } from './workload.ts';
 
 /** A load: the workload of one actor, on each tenant with a seed of its own. */
 export interface LoadOptions extends Omit<WorkloadOptions, 'seed'> {

@@ -1,5 +1,5 @@
+import type { Attachment, Card, Column, Member, Points } from '@onewriter/kanban';
 import type { Tenant } from '@onewriter/sdk';
-import type { Attachment, Card, Column, Member, Points } from './board.ts';
 
 /**
  * All that a tenant's boards hold, in an order that depends only on the ids: two contents are equal exactly if

@@ -1,4 +1,4 @@
-import type { Attachment, Card, Column, Member } from './board.ts';
+import type { Attachment, Card, Column, Member } from '@onewriter/kanban';
 import type { Operation, OperationResult } from './operation.ts';
 import type { TenantContent } from './tenant-content.ts';
 
