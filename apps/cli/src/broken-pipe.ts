@@ -1,7 +1,7 @@
 import { EXIT } from './exit-codes.ts';
 
 /** Exit code that a shell reports for a program ended by SIGPIPE: 128 plus the signal's number. Node ignores that signal. */
-export const BROKEN_PIPE_EXIT = 141;
+const BROKEN_PIPE_EXIT = 141;
 
 /**
  * Ends the process when the reader of its output has gone (`onewriter export acme - --format sql | head`): quietly, as

@@ -34,7 +34,7 @@ export function createProgress(silent = false): Progress {
 }
 
 /** `[=====>     ]  42%` */
-export function drawBar(fraction: number): string {
+function drawBar(fraction: number): string {
   const clamped = Math.min(1, Math.max(0, fraction));
   const full = Math.round(clamped * BAR_CHARACTERS);
   const bar = '='.repeat(Math.max(0, full - 1)) + (full === 0 ? '' : full === BAR_CHARACTERS ? '=' : '>');

@@ -22,7 +22,7 @@ import type { ClientStats } from './types.ts';
  *   settle    the completion event is in the client's inbox → its callers have their answers
  *   total     issued → the last caller of the job has its answer
  */
-export const CLIENT_STAGES = ['coalesce', 'enqueue', 'settle', 'total'] as const;
+const CLIENT_STAGES = ['coalesce', 'enqueue', 'settle', 'total'] as const;
 
 /** One of {@link CLIENT_STAGES}. */
 export type ClientStage = (typeof CLIENT_STAGES)[number];

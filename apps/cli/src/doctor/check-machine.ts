@@ -10,7 +10,6 @@ import {
   readProcessRoom,
   realDatabasePath,
   STATUS_BOUNDS,
-  tenantFile,
   tenantsDir,
 } from '@onewriter/protocol';
 import { configSchema, environmentName } from '@onewriter/runtime';
@@ -262,9 +261,4 @@ export function checkOpenFiles(pid: number, { config }: Target): Diagnosis {
       : `The broker may open ${descriptors} files, and its tenants may need ${needed}.`,
     `Raise the limit (ulimit -n, LimitNOFILE)${maxOpenTenants === undefined ? '' : ' or lower ONEWRITER_MAX_OPEN_TENANTS'}, and restart it.`,
   );
-}
-
-/** Path of a tenant's file, for messages. */
-export function pathOf(target: Target, tenant: string): string {
-  return tenantFile(target.dataDir, tenant, target.dbFile);
 }

@@ -35,7 +35,7 @@ export async function checkRedis(redis: Redis): Promise<Diagnosis[]> {
 }
 
 /** Lines `name:value`. */
-export function parseInfo(text: string): ReadonlyMap<string, string> {
+function parseInfo(text: string): ReadonlyMap<string, string> {
   return new Map(
     text
       .split(/\r?\n/)

@@ -134,7 +134,7 @@ export function createPrivateRedis(options: PrivateRedisOptions): PrivateRedis {
 }
 
 /** The contents of redis.conf. Strings are quoted as redis.conf wants it, which is how JSON does it. */
-export function redisConfiguration(place: RedisPlace): string {
+function redisConfiguration(place: RedisPlace): string {
   return [
     '# Written by `onewriter up` at each start; changes are lost.',
     `bind ${HOST}`,

@@ -51,7 +51,7 @@ Ctrl-C drains and stops everything.
 }
 
 /** A curl command on one line that works as printed in any POSIX shell, any number of times. */
-export function exampleRequest(gatewayUrl: string, token: string): string {
+function exampleRequest(gatewayUrl: string, token: string): string {
   const body = {
     tenantId: 'demo',
     queries: [

@@ -47,11 +47,6 @@ export class BoardQueues {
     await this.#refreshOrLog();
   }
 
-  /** The tenants that were active last, latest first. */
-  get recentTenants(): readonly string[] {
-    return this.#recent;
-  }
-
   /** Whether the tenant's queue is on the board. */
   isShown(tenant: string): boolean {
     return this.#tenants.has(tenant);

@@ -22,7 +22,7 @@ interface Point {
 }
 
 /** The interval of the leader's own history. */
-export const HISTORY_EVERY_MS = 5_000;
+const HISTORY_EVERY_MS = 5_000;
 /** 15 minutes. */
 export const HISTORY_LENGTH = 180;
 /** 5 minutes: shown also where less is known. */

@@ -9,7 +9,7 @@ import type { Redis } from 'ioredis';
  */
 
 /** A session ends when nothing asked in it for this long. */
-export const SESSION_IDLE_SECONDS = 30 * 60;
+const SESSION_IDLE_SECONDS = 30 * 60;
 /** And so long after the login in any case. */
 export const SESSION_SECONDS = 12 * 60 * 60;
 

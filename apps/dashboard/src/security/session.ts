@@ -23,7 +23,7 @@ const COOKIE = 'onewriter_session';
  * Checks a token for the dashboard: the gateway's own check, so that what opens one opens the other.
  * @throws OnewriterError UNAUTHENTICATED, FORBIDDEN, KEYS_UNAVAILABLE
  */
-export async function assertOperator(verify: TokenVerifier, token: string): Promise<VerifiedToken> {
+async function assertOperator(verify: TokenVerifier, token: string): Promise<VerifiedToken> {
   const access = await verify(token);
   if (!access.rights.includes('admin:fleet') || access.tenants !== '*') {
     throw new OnewriterError(
@@ -112,7 +112,7 @@ function isUnauthenticated(error: unknown): boolean {
 }
 
 /** A path of the dashboard to go to after the login; anything else becomes the start page. */
-export function safeNextPath(next: string | undefined): string {
+function safeNextPath(next: string | undefined): string {
   return next !== undefined &&
     /^\/(?:queues|tenants|operations|audit)(?:[/?][\w./?=&%~-]*)?$/.test(next) &&
     !next.includes('//')

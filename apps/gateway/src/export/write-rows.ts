@@ -21,7 +21,7 @@ export interface NdjsonOptions {
 }
 
 /** The tables whose rows NDJSON can hold. */
-export function tablesWithRows(tables: readonly ExportTable[]): ExportTable[] {
+function tablesWithRows(tables: readonly ExportTable[]): ExportTable[] {
   return tables.filter(({ content }) => content === 'rows');
 }
 

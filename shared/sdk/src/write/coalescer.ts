@@ -43,7 +43,7 @@ export interface CoalescerContext {
 }
 
 /** Without a connection for this long, writes that were not sent are refused. A restart of Redis is shorter. */
-export const OUTAGE_GRACE_MS = 5_000;
+const OUTAGE_GRACE_MS = 5_000;
 /**
  * A job with so many writes is sent, also where more are gathered, and one of so many bytes: larger ones save little, and of
  * several one is made, one travels and one is applied at the same time. Within LIMITS.maxJobOperations and maxJobBytes,

@@ -79,7 +79,7 @@ export class WriteTracer {
 }
 
 /** The spans of one write; stands between the write and its caller. */
-export class WriteTrace implements WriteSpans {
+class WriteTrace implements WriteSpans {
   readonly #tracer: Tracer;
   readonly #span: Span;
   readonly #caller: WriteCaller;

@@ -127,15 +127,6 @@ export class TenantQueue {
     this.#meta = `${this.#prefix}meta`;
   }
 
-  /** Key of the list of waiting jobs. */
-  get waitKey(): string {
-    return this.#wait;
-  }
-
-  get activeKey(): string {
-    return this.#active;
-  }
-
   /** Once per session: bounds the queue's own events. */
   async configure(): Promise<void> {
     await this.#link.call('HSET', this.#meta, 'opts.maxLenEvents', MAX_QUEUE_EVENTS);

@@ -2,7 +2,7 @@ import { RequestError, StaticError } from './hrana-error.ts';
 import { type Attempt, type Classify, classifyPrepared, type PreparedKind } from './prepare-body.ts';
 
 /** SQL texts that a stream keeps at most, and the longest of one. Source: sqld, `MAX_SQL_COUNT`, `MAX_SQL_SIZE` */
-export const MAX_STORED_TEXTS = 50;
+const MAX_STORED_TEXTS = 50;
 export const MAX_STORED_CHARACTERS = 5_000;
 
 /** The SQL texts of one stream, by the client's numbers. A copy can be changed and dropped again. */

@@ -195,6 +195,6 @@ function assertEnqueues(statement: StatementClass): void {
 }
 
 /** Where to ask for a write's outcome. */
-export function receiptHref(tenant: string, receiptId: string): string {
+function receiptHref(tenant: string, receiptId: string): string {
   return `/v1/tenants/${tenant}/receipts/${receiptId}`;
 }

@@ -10,7 +10,7 @@ export type JsonValue = WireValue;
  * A value as plain JSON: what JSON cannot hold becomes a string, an integer beyond 2^53 its decimal digits, an
  * infinity its name, a blob its base64.
  */
-export function toPlainJson(value: SqlValue): null | number | string {
+function toPlainJson(value: SqlValue): null | number | string {
   if (value === null || typeof value === 'string') return value;
   if (typeof value === 'bigint') {
     const exact = toExactInteger(value);

@@ -195,7 +195,7 @@ export const ReceiptResponse = z
   })
   .openapi('Receipt');
 
-export const ErrorResponse = z
+const ErrorResponse = z
   .object({
     error: z.object({
       code: z
