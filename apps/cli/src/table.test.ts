@@ -25,6 +25,32 @@ describe('formatTable', () => {
     for (const control of ['\u001b', '\r', '\u009b']) expect(text).not.toContain(control);
   });
 
+  it('aligns by what a terminal shows: wide characters, emoji, combining marks', () => {
+    const family = '👨‍👩‍👧';
+    const text = formatTable(
+      ['a', 'b'],
+      ['日本', family, 'e\u0301', 'plain', '\u0600'].map(cell => [cell, 'x']),
+    );
+    expect(text.split('\n')).toEqual([
+      'a      b',
+      '─────  ─',
+      '日本   x',
+      `${family}     x`,
+      'e\u0301      x',
+      'plain  x',
+      '\u0600       x',
+      '',
+    ]);
+  });
+
+  it('cuts between characters, not inside one', () => {
+    const cut = (text: string) => formatTable(['a'], [[text]], { maxCellWidth: 6 }).split('\n')[2];
+    expect(cut('日本語日本語')).toBe('日本…');
+    expect(cut('日本語')).toBe('日本語');
+    expect(cut(`ab${'👨‍👩‍👧'.repeat(3)}`)).toBe('ab👨‍👩‍👧…');
+    expect(cut(`a${'\u0301'.repeat(10_000)}`)).toMatch(/^a\u0301+…$/);
+  });
+
   it('shows the columns of an empty result', () => {
     expect(formatTable(['a', 'bb'], [])).toBe('a  bb\n─  ──\n');
   });

@@ -1,4 +1,5 @@
 import type { Onewriter } from '@onewriter/sdk';
+import { LRUCache } from 'lru-cache';
 import { migrate } from './migrate.ts';
 import { KanbanStore } from './store/kanban-store.ts';
 
@@ -8,8 +9,7 @@ const MAX_REMEMBERED_TENANTS = 10_000;
 /** The boards of each tenant, with the schema brought up to date on the first touch by this process. */
 export class TenantBoards {
   readonly #onewriter: Onewriter;
-  /** In order of use, the oldest first. */
-  readonly #stores = new Map<string, Promise<KanbanStore>>();
+  readonly #stores = new LRUCache<string, Promise<KanbanStore>>({ max: MAX_REMEMBERED_TENANTS });
 
   constructor(onewriter: Onewriter) {
     this.#onewriter = onewriter;
@@ -17,19 +17,14 @@ export class TenantBoards {
 
   /** @throws OnewriterError INVALID_TENANT, and what `migrate` throws; the next call tries again */
   open(tenantId: string): Promise<KanbanStore> {
-    const store = this.#stores.get(tenantId) ?? this.#start(tenantId);
-    this.#stores.delete(tenantId);
-    this.#stores.set(tenantId, store);
-    if (this.#stores.size > MAX_REMEMBERED_TENANTS) {
-      this.#stores.delete(this.#stores.keys().next().value!);
-    }
-    return store;
+    return this.#stores.get(tenantId) ?? this.#start(tenantId);
   }
 
   #start(tenantId: string): Promise<KanbanStore> {
     const store = this.#migrated(tenantId);
+    this.#stores.set(tenantId, store);
     store.catch(() => {
-      if (this.#stores.get(tenantId) === store) this.#stores.delete(tenantId);
+      if (this.#stores.peek(tenantId) === store) this.#stores.delete(tenantId);
     });
     return store;
   }

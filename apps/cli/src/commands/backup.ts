@@ -163,7 +163,7 @@ function list(tenant: string | undefined, out: string, options: BackupOptions): 
       path,
     ]);
     process.stdout.write(
-      formatTable(['tenant', 'taken (UTC)', 'commit', 'size', 'file'], rows, { maxCellCharacters: 300 }),
+      formatTable(['tenant', 'taken (UTC)', 'commit', 'size', 'file'], rows, { maxCellWidth: 300 }),
     );
   }
   return EXIT.ok;

@@ -52,7 +52,7 @@ function asText(list: readonly SettingSummary[]): string {
     row.default === null ? '-' : String(row.default),
     row.description,
   ]);
-  return formatTable(['variable', 'value', 'default', 'meaning'], rows, { maxCellCharacters: 200 });
+  return formatTable(['variable', 'value', 'default', 'meaning'], rows, { maxCellWidth: 200 });
 }
 
 function maskSecrets(setting: keyof Config, value: unknown): unknown {

@@ -2,6 +2,7 @@ import type { BaseAdapter } from '@bull-board/api/baseAdapter';
 import { groupKeys } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
+import { LRUCache } from 'lru-cache';
 import type { BoardQueue, QueueFactory } from './queue-factory.ts';
 
 /** Settings of {@link BoardQueues}. */
@@ -29,8 +30,7 @@ export class BoardQueues {
   readonly #options: BoardQueuesOptions;
   readonly #tenants = new Map<string, BoardQueue>();
   readonly #deadLetters: BoardQueue;
-  /** In the order they were asked for. */
-  readonly #asked = new Set<string>();
+  readonly #asked = new LRUCache<string, true>({ max: MAX_ASKED });
   #recent: readonly string[] = [];
   #timer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> | undefined;
@@ -61,9 +61,7 @@ export class BoardQueues {
       const { redis, group } = this.#options;
       if ((await redis.zscore(groupKeys(group).tenants, tenant)) === null) return false;
     }
-    this.#asked.delete(tenant);
-    this.#asked.add(tenant);
-    if (this.#asked.size > MAX_ASKED) this.#asked.delete(this.#asked.values().next().value!);
+    this.#asked.set(tenant, true);
     if (!this.isShown(tenant)) this.#show();
     return true;
   }
@@ -92,7 +90,7 @@ export class BoardQueues {
 
   #show(): void {
     const { queues, show, log } = this.#options;
-    const wanted = new Set([...this.#recent, ...this.#asked]);
+    const wanted = new Set([...this.#recent, ...this.#asked.rkeys()]);
     for (const tenant of wanted) {
       if (!this.#tenants.has(tenant)) this.#tenants.set(tenant, queues.tenant(tenant));
     }

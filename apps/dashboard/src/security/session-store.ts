@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import { askRedis, groupKeys, isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import { LRUCache } from 'lru-cache';
 
 /*
  * Sessions of browsers. The cookie holds a random id, Redis the token, encrypted with a key that only the id gives: neither
@@ -31,8 +32,8 @@ const MAX_REMEMBERED = 1_000;
 export class SessionStore {
   readonly #redis: Redis;
   readonly #group: string;
-  /** By id, the least recently used first: people look here when Redis is in trouble. */
-  readonly #remembered = new Map<string, Session>();
+  /** By id: people look here when Redis is in trouble. */
+  readonly #remembered = new LRUCache<string, Session>({ max: MAX_REMEMBERED });
 
   constructor(redis: Redis, group: string) {
     this.#redis = redis;
@@ -63,10 +64,7 @@ export class SessionStore {
         throw error;
       return remembered.token;
     }
-    this.#remembered.delete(id);
     this.#remembered.set(id, session);
-    if (this.#remembered.size > MAX_REMEMBERED)
-      this.#remembered.delete(this.#remembered.keys().next().value!);
     const leftSeconds = Math.ceil(SESSION_SECONDS - (Date.now() - session.startedAtMs) / 1_000);
     if (leftSeconds <= 0) {
       await this.end(id);

@@ -1,3 +1,5 @@
+import { LRUCache } from 'lru-cache';
+
 /** Sizes of a watched tenant's files, for a plot. */
 export interface SizeColumns {
   readonly everyMs: number;
@@ -20,14 +22,12 @@ const MAX_TENANTS = 200;
 
 /** Remembers the sizes of the tenants that people look at, for a quarter of an hour; bounded. */
 export class SizeHistory {
-  readonly #tenants = new Map<string, Map<number, Size>>();
+  /** Drops the tenant whose page was not looked at for longest. */
+  readonly #tenants = new LRUCache<string, Map<number, Size>>({ max: MAX_TENANTS });
 
   add(tenant: string, size: Size, now: number = Date.now()): void {
     const slots = this.#tenants.get(tenant) ?? new Map<number, Size>();
-    this.#tenants.delete(tenant);
     this.#tenants.set(tenant, slots);
-    // The least recently watched tenant is dropped.
-    if (this.#tenants.size > MAX_TENANTS) this.#tenants.delete(this.#tenants.keys().next().value!);
     const slot = Math.floor(now / EVERY_MS);
     slots.set(slot, size);
     for (const old of slots.keys()) if (old <= slot - LENGTH) slots.delete(old);

@@ -1,4 +1,5 @@
 import { OnewriterError, shownName } from '@onewriter/protocol';
+import { LRUCache } from 'lru-cache';
 import { quoteName } from '../export/sql-text.ts';
 import { foldName } from './fold-name.ts';
 import type { OnConflict } from './import-options.ts';
@@ -26,7 +27,7 @@ export class TableShape {
   readonly #onConflict: OnConflict;
   /** The column that is the rowid, folded. */
   readonly #key: string | undefined;
-  readonly #statements = new Map<string, string>();
+  readonly #statements = new LRUCache<string, string>({ max: MAX_STATEMENTS });
 
   /**
    * @param hasRowid rows can be given a rowid under its own name
@@ -63,7 +64,6 @@ export class TableShape {
     if (sql === undefined) {
       this.#assertColumns(fields);
       sql = this.#write(fields, texts);
-      if (this.#statements.size >= MAX_STATEMENTS) this.#statements.clear();
       this.#statements.set(key, sql);
     }
     return sql;

@@ -7,6 +7,7 @@ import {
   toExactInteger,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
+import { LRUCache } from 'lru-cache';
 import { identifyFile, type OpenFile, openTenantFile, type TenantFiles } from './open-tenant-file.ts';
 import { checkSchema, prepareRead } from './prepare-read.ts';
 
@@ -20,7 +21,7 @@ export class TenantReader {
   readonly incarnation: string | undefined;
   readonly #file: string | undefined;
   readonly #isLogReplaced: () => boolean;
-  readonly #statements = new Map<string, CompiledRead>();
+  readonly #statements = new LRUCache<string, CompiledRead>({ max: LIMITS.maxCachedStatements });
   #commitSeq: Database.Statement<[], number> | undefined;
 
   /**
@@ -62,20 +63,13 @@ export class TenantReader {
 
   /** @throws better-sqlite3's errors; TypeError for a statement that returns no rows. */
   statement(sql: string): CompiledRead {
-    let statement = this.#statements.get(sql);
-    if (statement !== undefined) {
-      this.#statements.delete(sql);
-    } else {
-      statement = prepareRead<unknown[]>(this.db, sql);
-      // `readonly` says false of some PRAGMAs that only read; the connection itself cannot write.
-      if (!statement.reader) throw new TypeError('This statement returns no rows.');
-      statement.raw(true).safeIntegers(true);
-      if (isAnsweredFromMemory(sql)) return statement;
-      if (this.#statements.size >= LIMITS.maxCachedStatements) {
-        this.#statements.delete(this.#statements.keys().next().value!);
-      }
-    }
-    this.#statements.set(sql, statement);
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const statement = prepareRead<unknown[]>(this.db, sql);
+    // `readonly` says false of some PRAGMAs that only read; the connection itself cannot write.
+    if (!statement.reader) throw new TypeError('This statement returns no rows.');
+    statement.raw(true).safeIntegers(true);
+    if (!isAnsweredFromMemory(sql)) this.#statements.set(sql, statement);
     return statement;
   }
 

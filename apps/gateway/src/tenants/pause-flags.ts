@@ -7,6 +7,7 @@ import {
   type TenantHolder,
 } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
+import { LRUCache } from 'lru-cache';
 
 /** How long an answer of Redis counts. */
 const FRESH_MS = 250;
@@ -34,12 +35,15 @@ export interface PauseFlags {
 
 /** {@link PauseFlags} in Redis. */
 export function createPauseFlags(redis: Redis, group: string): PauseFlags {
-  const known = new Map<string, { readonly holders: readonly TenantHolder[]; readonly until: number }>();
+  const known = new LRUCache<string, readonly TenantHolder[]>({
+    max: MAX_REMEMBERED,
+    ttl: FRESH_MS,
+    ttlResolution: 0,
+  });
 
   async function look(tenant: string): Promise<readonly TenantHolder[]> {
     const [holders = []] = await readHolders(redis, group, [tenant]);
-    if (known.size >= MAX_REMEMBERED) known.clear();
-    known.set(tenant, { holders, until: performance.now() + FRESH_MS });
+    known.set(tenant, holders);
     return holders;
   }
 
@@ -56,9 +60,8 @@ export function createPauseFlags(redis: Redis, group: string): PauseFlags {
       known.delete(tenant);
     },
     async assertNotPaused(tenant, timeoutMs) {
-      const answer = known.get(tenant);
-      let holders = answer?.holders ?? [];
-      if (answer === undefined || answer.until < performance.now()) {
+      let holders = known.get(tenant);
+      if (holders === undefined) {
         try {
           holders = await within(look(tenant), timeoutMs);
         } catch {

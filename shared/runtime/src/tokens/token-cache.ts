@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { CLOCK_TOLERANCE_SECONDS } from './token.ts';
 import type { TokenVerifier, VerifiedToken } from './token-verifier.ts';
 
@@ -21,7 +22,7 @@ interface Known {
  */
 export function cacheVerifiedTokens(verify: TokenVerifier, options: TokenCacheOptions = {}): TokenVerifier {
   const { maxTokens = 1_000, maxAgeMs = 10_000 } = options;
-  const known = new Map<string, Known>();
+  const known = new LRUCache<string, Known>({ max: maxTokens });
   return async token => {
     const now = Date.now();
     const found = known.get(token);
@@ -29,7 +30,6 @@ export function cacheVerifiedTokens(verify: TokenVerifier, options: TokenCacheOp
     if (found !== undefined && now < found.until && found.until - now <= maxAgeMs) return found.verified;
     known.delete(token);
     const verified = await verify(token);
-    if (known.size >= maxTokens) known.delete(known.keys().next().value!);
     known.set(token, {
       verified,
       until: Math.min(now + maxAgeMs, verified.expiresAtMs + CLOCK_TOLERANCE_SECONDS * 1_000),

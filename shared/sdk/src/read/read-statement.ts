@@ -28,7 +28,6 @@ type Row = SqlRow | SqlRowArray;
 
 /** A compiled read on one connection. */
 export class ReadStatement {
-  usedAt = 0;
   /** Whether it can be answered without the tables that the file had when it was compiled. */
   readonly mayOutliveSchema: boolean;
   readonly #compile: () => Database.Statement;

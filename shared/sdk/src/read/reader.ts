@@ -11,6 +11,7 @@ import {
   SCHEMA_CHECK_SQL,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
+import { LRUCache } from 'lru-cache';
 import type { SqlRow } from '../types.ts';
 import type { BoundParameters } from '../write/parameters.ts';
 import { ReadStatement } from './read-statement.ts';
@@ -35,15 +36,14 @@ export class Reader {
   readonly #db: Database.Database;
   readonly #file: FileIdentity;
   readonly #log: ReturnType<typeof identifyLog>;
-  readonly #statements = new Map<string, ReadStatement>();
+  readonly #statements = new LRUCache<string, ReadStatement>({ max: LIMITS.maxCachedStatements });
   readonly #schemaCheck: Database.Statement;
-  /** For choosing the least recently used: the pool's and the statements' clock. */
+  /** The pool's clock when it was used last. */
   usedAt = 0;
   /** The pool's clock when it was put at the end of its list. */
   placedAt = 0;
   /** The turn in which it was last looked where the path leads. */
   checkedIn: number;
-  #clock = 0;
   #iterating: Generator<SqlRow, void, undefined> | undefined;
   #closed = false;
 
@@ -104,11 +104,9 @@ export class Reader {
         return new ReadStatement(() => this.#db.prepare(sql));
       }
       statement = new ReadStatement(() => this.#compile(sql), mayOutliveSchema(sql));
-      if (this.#statements.size >= LIMITS.maxCachedStatements) this.#dropOldestStatement();
       this.#statements.set(sql, statement);
     }
     if (statement.mayOutliveSchema) this.#checkSchema();
-    statement.usedAt = ++this.#clock;
     return statement;
   }
 
@@ -163,17 +161,6 @@ export class Reader {
     this.#iterating?.return(); // better-sqlite3 closes no connection that is still stepping
     this.#statements.clear();
     this.#db.close();
-  }
-
-  #dropOldestStatement(): void {
-    let oldest: string | undefined;
-    let usedAt = Number.POSITIVE_INFINITY;
-    for (const [sql, statement] of this.#statements) {
-      if (statement.usedAt >= usedAt) continue;
-      oldest = sql;
-      usedAt = statement.usedAt;
-    }
-    if (oldest !== undefined) this.#statements.delete(oldest);
   }
 }
 

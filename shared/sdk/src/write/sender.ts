@@ -9,6 +9,7 @@ import {
   tenantQueue,
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import { LRUCache } from 'lru-cache';
 import { now } from '../deadline.ts';
 import { RedisClock } from '../redis/redis-clock.ts';
 import { type MemoryLimits, RedisMemory } from '../redis/redis-memory.ts';
@@ -94,7 +95,7 @@ export class RedisSender implements JobSender {
   readonly #logger: SdkLogger;
   readonly #memory: RedisMemory;
   readonly #clock = new RedisClock();
-  readonly #queues = new Map<string, SenderQueue>();
+  readonly #queues = new LRUCache<string, SenderQueue>({ max: MAX_QUEUES });
   #round: Entry[] = [];
   readonly #waiting: (() => void)[] = [];
   #downSince: number | undefined;
@@ -279,8 +280,6 @@ export class RedisSender implements JobSender {
   #queue(tenant: string): SenderQueue {
     let queue = this.#queues.get(tenant);
     if (queue === undefined) {
-      // The oldest goes: being made again costs it some microseconds and a line in `tenants`.
-      if (this.#queues.size >= MAX_QUEUES) this.#queues.delete(this.#queues.keys().next().value!);
       const address = tenantQueue(this.#group, tenant);
       queue = { tenant, address, listedAt: Number.NEGATIVE_INFINITY };
       this.#queues.set(tenant, queue);

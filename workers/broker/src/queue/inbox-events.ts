@@ -7,6 +7,7 @@ import {
   SETTLED_EVENT,
   type WireError,
 } from '@onewriter/protocol';
+import { LRUCache } from 'lru-cache';
 import type { RedisLink } from './redis-link.ts';
 
 /** A client's answer for one of its jobs. */
@@ -25,7 +26,7 @@ export interface Settlement {
   readonly error?: WireError | undefined;
 }
 
-/** Clients whose inbox was renewed recently, at most; the oldest are forgotten and renewed again. */
+/** Clients whose inbox was renewed recently, at most; others are renewed again. */
 const MAX_CLIENTS = 20_000;
 /** A client id becomes part of keys: no SDK makes one that is longer or has braces. */
 const CLIENT_ID = /^[A-Za-z0-9-]{1,80}$/;
@@ -37,8 +38,12 @@ const CLIENT_ID = /^[A-Za-z0-9-]{1,80}$/;
 export class InboxEvents {
   readonly #link: RedisLink;
   readonly #group: string;
-  /** When each client's inbox was last renewed, ms. */
-  readonly #renewedAt = new Map<string, number>();
+  /** Clients whose inbox was renewed recently. */
+  readonly #renewed = new LRUCache<string, true>({
+    max: MAX_CLIENTS,
+    ttl: LIMITS.inboxTtlMs / 4,
+    ttlResolution: 0,
+  });
 
   constructor(link: RedisLink, group: string) {
     this.#link = link;
@@ -98,20 +103,14 @@ export class InboxEvents {
         this.#link.call('PEXPIRE', key, LIMITS.inboxTtlMs),
       ]);
     } catch (error) {
-      this.#renewedAt.delete(client);
+      this.#renewed.delete(client);
       throw error;
     }
   }
 
   #isDue(client: string): boolean {
-    const now = Date.now();
-    const last = this.#renewedAt.get(client);
-    if (last !== undefined && now - last < LIMITS.inboxTtlMs / 4 && now >= last) return false;
-    this.#renewedAt.delete(client);
-    if (this.#renewedAt.size >= MAX_CLIENTS) {
-      this.#renewedAt.delete(this.#renewedAt.keys().next().value!);
-    }
-    this.#renewedAt.set(client, now);
+    if (this.#renewed.get(client) !== undefined) return false;
+    this.#renewed.set(client, true);
     return true;
   }
 }

@@ -7,6 +7,7 @@ import {
   type StatementParameters,
 } from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
+import { LRUCache } from 'lru-cache';
 
 /** Longer texts are compiled each time, so that the cache stays small. */
 const MAX_CACHED_LENGTH = 20_000;
@@ -29,13 +30,10 @@ export interface CompiledStatement extends StatementClass {
   rowidInDoubt: boolean;
 }
 
-/**
- * The compiled statements of one connection, by SQL text, least recently used first; at most
- * `LIMITS.maxCachedStatements`.
- */
+/** The compiled statements of one connection, by SQL text: those used last, at most `LIMITS.maxCachedStatements`. */
 export class StatementCache {
   readonly #db: Database;
-  readonly #statements = new Map<string, CompiledStatement>();
+  readonly #statements = new LRUCache<string, CompiledStatement>({ max: LIMITS.maxCachedStatements });
 
   constructor(db: Database) {
     this.#db = db;
@@ -44,17 +42,10 @@ export class StatementCache {
   /** @throws OnewriterError of the statement rules; SQLite's own error for a text that it cannot compile. */
   get(sql: string): CompiledStatement {
     const known = this.#statements.get(sql);
-    if (known !== undefined) {
-      this.#statements.delete(sql);
-      this.#statements.set(sql, known);
-      return known;
-    }
+    if (known !== undefined) return known;
     const compiled = compileStatement(this.#db, sql);
     // SQLite answers PRAGMA and EXPLAIN from the schema that they were compiled under, even after it has changed.
     if (sql.length <= MAX_CACHED_LENGTH && compiled.keyword !== 'PRAGMA' && !compiled.explain) {
-      if (this.#statements.size >= LIMITS.maxCachedStatements) {
-        this.#statements.delete(this.#statements.keys().next().value!);
-      }
       this.#statements.set(sql, compiled);
     }
     return compiled;
