@@ -18,7 +18,7 @@ import { createAssetHandler } from './assets.ts';
 import { addAuditRoutes } from './audit-routes.ts';
 import { addBoard } from './board/board-routes.ts';
 import type { DashboardEnv } from './dashboard-env.ts';
-import { GatewayClient } from './gateway-client.ts';
+import { DashboardGateway } from './dashboard-gateway.ts';
 import { RegionStreams } from './live/region-stream.ts';
 import { StatusWatch } from './live/status-watch.ts';
 import { addOperationRoutes } from './operation-routes.ts';
@@ -90,7 +90,7 @@ export async function createDashboard(options: DashboardOptions): Promise<Dashbo
   const app = new Hono<DashboardEnv>();
   const watch = new StatusWatch(redis, group, log);
   const streams = new RegionStreams();
-  const gateway = new GatewayClient(options.gatewayUrl, options.dataDir);
+  const gateway = new DashboardGateway(options.gatewayUrl, options.dataDir);
   const letters = LetterBox.over(redis, group, options.maxQueueBytes);
   const audit = new AuditTrail(redis, group, log);
   const tenants = new TenantWatch({ redis, group, gateway, letters, watch });

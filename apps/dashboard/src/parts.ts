@@ -3,7 +3,7 @@ import type { LetterBox } from '@onewriter/runtime/dead-letters';
 import type { Hono } from 'hono';
 import type { Redis } from 'ioredis';
 import type { DashboardEnv } from './dashboard-env.ts';
-import type { GatewayClient } from './gateway-client.ts';
+import type { DashboardGateway } from './dashboard-gateway.ts';
 import type { RegionStreams } from './live/region-stream.ts';
 import type { StatusWatch } from './live/status-watch.ts';
 import type { AuditTrail } from './security/audit-trail.ts';
@@ -17,7 +17,7 @@ export interface Parts {
   readonly log: Logger;
   readonly watch: StatusWatch;
   readonly streams: RegionStreams;
-  readonly gateway: GatewayClient;
+  readonly gateway: DashboardGateway;
   readonly letters: LetterBox;
   readonly tenants: TenantWatch;
   readonly audit: AuditTrail;

@@ -12,6 +12,7 @@ export * from './duration-histogram.ts';
 export * from './error-codes.ts';
 export * from './fence.ts';
 export * from './gateway-api.ts';
+export * from './gateway-client.ts';
 export * from './ids.ts';
 export * from './import-rows.ts';
 export * from './lack-of-room.ts';

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { isOnewriterError } from '@onewriter/protocol';
+import { type GatewayClient, isOnewriterError } from '@onewriter/protocol';
 import { connect, type Onewriter, type Statement } from '@onewriter/sdk';
 import { EXIT } from '../exit-codes.ts';
-import { type GatewayClient, openGateway } from '../gateway-client.ts';
+import { GATEWAY_TIMEOUT_MS, openGateway } from '../open-gateway.ts';
 import { createProgress } from '../progress.ts';
 import { formatTable } from '../table.ts';
 import { connectOptions, findTarget } from '../target.ts';
@@ -98,7 +98,11 @@ export async function bench(options: BenchOptions): Promise<number> {
 async function remove(gateway: GatewayClient, tenant: string): Promise<boolean> {
   try {
     const headers = { 'confirm-delete': tenant };
-    await gateway.request(`/tenants/${tenant}?discardQueued=true`, { method: 'DELETE', headers });
+    await gateway.request(`/v1/tenants/${tenant}?discardQueued=true`, {
+      method: 'DELETE',
+      headers,
+      timeoutMs: GATEWAY_TIMEOUT_MS,
+    });
     return true;
   } catch (error) {
     if (!isOnewriterError(error)) throw error;

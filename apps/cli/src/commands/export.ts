@@ -5,7 +5,7 @@ import { flush, formatBytes, toFileError } from '@onewriter/files';
 import { assertTenantId, OnewriterError } from '@onewriter/protocol';
 import { EXIT } from '../exit-codes.ts';
 import { ExportEnd } from '../export/export-end.ts';
-import { openGateway } from '../gateway-client.ts';
+import { GATEWAY_TIMEOUT_MS, openGateway } from '../open-gateway.ts';
 import { createProgress, describeRate } from '../progress.ts';
 import { findTarget } from '../target.ts';
 import { foldersOf } from '../tenants/catalogue.ts';
@@ -53,7 +53,10 @@ export async function exportFile(tenant: string, path: string, options: ExportOp
   const gateway = await openGateway(target);
   const query = new URLSearchParams({ format });
   if (options.table !== undefined) query.set('table', options.table);
-  const response = await gateway.request(`/tenants/${tenant}/export?${query}`);
+  const response = await gateway.request(`/v1/tenants/${tenant}/export?${query}`, {
+    timeoutMs: GATEWAY_TIMEOUT_MS,
+    streams: true,
+  });
   const commitSeq = Number(response.headers.get('commit-seq') ?? Number.NaN);
   // Only a copy of the file has a size that is known, about.
   const expected = format === 'sqlite' ? await foldersOf(target).size(tenant) : undefined;

@@ -11,7 +11,7 @@ import {
   type WireError,
 } from '@onewriter/protocol';
 import { EXIT } from '../exit-codes.ts';
-import { openGateway } from '../gateway-client.ts';
+import { openGateway } from '../open-gateway.ts';
 import { printError } from '../print-error.ts';
 import { createProgress, describeRate } from '../progress.ts';
 import { count } from '../table.ts';
@@ -134,11 +134,12 @@ export async function importFile(tenant: string, path: string, options: ImportOp
   };
   const rejections: Rejection[] = [];
   try {
-    const response = await gateway.request(`/tenants/${tenant}/import?${query}`, {
+    const response = await gateway.request(`/v1/tenants/${tenant}/import?${query}`, {
       method: 'POST',
       headers: { 'content-type': TYPES[format]!, 'idempotency-key': idempotencyKey },
       body: Readable.toWeb(Readable.from(counted())) as ReadableStream<Uint8Array>,
       timeoutMs: BEGIN_TIMEOUT_MS,
+      streams: true,
     });
     for await (const text of readLines(response.body as ReadableStream<Uint8Array>)) {
       const { event, row, line, error, ...figures } = JSON.parse(text) as ImportEvent;

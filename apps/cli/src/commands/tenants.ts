@@ -26,7 +26,7 @@ import {
 } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import { confirmByName } from '../confirm.ts';
-import { openGateway } from '../gateway-client.ts';
+import { GATEWAY_TIMEOUT_MS, openGateway } from '../open-gateway.ts';
 import { openRedis, withRedis } from '../open-redis.ts';
 import { audited, operatorName } from '../operator.ts';
 import { inScript } from '../shell/locate-error.ts';
@@ -289,10 +289,10 @@ export async function createTenant(tenant: string, options: CreateTenantOptions)
   const gateway = await openGateway(findTarget(options.dataDir));
   const script = options.script === undefined ? undefined : readScript(options.script);
   const response = await gateway
-    .request(`/tenants/${tenant}`, {
+    .request(`/v1/tenants/${tenant}`, {
       method: 'PUT',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ script }),
+      json: { script },
+      timeoutMs: GATEWAY_TIMEOUT_MS,
     })
     .catch((error: unknown) => {
       throw script === undefined ? error : inScript(error, script);
@@ -383,8 +383,8 @@ export async function deleteTenant(tenant: string, options: DeleteTenantOptions)
   await confirmByName(`deletes tenant ${tenant}: its folder goes to the trash`, tenant, options.confirm);
   const query = options.discardQueued ? '?discardQueued=true' : '';
   const answer = await gateway.json<{ trash: string | null; deletedAt: string; expiresAt: string | null }>(
-    `/tenants/${tenant}${query}`,
-    { method: 'DELETE', headers: { 'confirm-delete': tenant } },
+    `/v1/tenants/${tenant}${query}`,
+    { method: 'DELETE', headers: { 'confirm-delete': tenant }, timeoutMs: GATEWAY_TIMEOUT_MS },
   );
   // Only with the identity it is known to be the gateway's own; else the name alone is what is known.
   const place = readDataDirIdentity(target.dataDir) === undefined ? '<data-dir>' : target.dataDir;

@@ -18,7 +18,7 @@ import {
 } from '@onewriter/protocol';
 import { type GroupStatus, readGroupStatus } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
-import { openGateway } from '../gateway-client.ts';
+import { openGateway } from '../open-gateway.ts';
 import { findForeignGroup } from '../open-redis.ts';
 import { requireRedis, type Target } from '../target.ts';
 import { checkOpenFiles } from './check-machine.ts';
@@ -89,7 +89,7 @@ async function checkGatewayDoor(target: Target, url: string): Promise<Diagnosis[
   try {
     const gateway = await openGateway(target);
     const started = Date.now();
-    const response = await gateway.request('/tenants?limit=1', { timeoutMs: PROBE_TIMEOUT_MS });
+    const response = await gateway.request('/v1/tenants?limit=1', { timeoutMs: PROBE_TIMEOUT_MS });
     await response.body?.cancel();
     const date = Date.parse(response.headers.get('date') ?? '');
     const diagnoses = [ok('token', 'the gateway takes this command’s token')];

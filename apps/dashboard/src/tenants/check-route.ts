@@ -1,5 +1,5 @@
 import { assertTenantId, isOnewriterError, shownName } from '@onewriter/protocol';
-import type { FileCheck } from '../gateway-client.ts';
+import type { FileCheck } from '../dashboard-gateway.ts';
 import type { Parts } from '../parts.ts';
 import { formatMs } from '../views/format.ts';
 import { errorNotice, type Notice } from '../views/notice.ts';

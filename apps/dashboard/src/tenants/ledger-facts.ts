@@ -1,5 +1,5 @@
 import { decodeValue, isOnewriterError, type WireValue } from '@onewriter/protocol';
-import type { GatewayCall, GatewayClient } from '../gateway-client.ts';
+import type { DashboardGateway, GatewayCall } from '../dashboard-gateway.ts';
 
 /*
  * Facts from a tenant's own ledger, which is in the same file and the same transactions as the data.
@@ -59,7 +59,7 @@ const ACTIVITY = (now: number) => `
  * @throws OnewriterError of the gateway
  */
 export async function readLedgerFacts(
-  gateway: GatewayClient,
+  gateway: DashboardGateway,
   tenant: string,
   call: GatewayCall,
 ): Promise<LedgerFacts | undefined> {

@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
 import type { DashboardEnv } from '../dashboard-env.ts';
-import type { GatewayCall } from '../gateway-client.ts';
+import type { GatewayCall } from '../dashboard-gateway.ts';
 
 /** How the gateway is called for the person who asks. */
 export function callOf(c: Context<DashboardEnv>): GatewayCall {

@@ -6,7 +6,7 @@ import {
   LIMITS,
   OnewriterError,
 } from '@onewriter/protocol';
-import type { GatewayCall } from '../gateway-client.ts';
+import type { GatewayCall } from '../dashboard-gateway.ts';
 import type { Parts } from '../parts.ts';
 import { errorNotice } from '../views/notice.ts';
 import { MAX_SHOWN_ROWS, type SqlOutcome, sqlResult } from '../views/sql-result.ts';

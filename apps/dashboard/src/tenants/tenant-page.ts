@@ -2,7 +2,7 @@ import { assertTenantId, isOnewriterError } from '@onewriter/protocol';
 import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { DashboardEnv } from '../dashboard-env.ts';
-import type { GatewayCall } from '../gateway-client.ts';
+import type { GatewayCall } from '../dashboard-gateway.ts';
 import type { Parts } from '../parts.ts';
 import { layout } from '../views/layout.ts';
 import { errorNotice, type Notice } from '../views/notice.ts';

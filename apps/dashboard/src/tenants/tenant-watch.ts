@@ -3,7 +3,7 @@ import { OnewriterError } from '@onewriter/protocol';
 import type { Letter, LetterBox } from '@onewriter/runtime/dead-letters';
 import { readQueueFacts } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
-import type { GatewayCall, GatewayClient, TenantInfo } from '../gateway-client.ts';
+import type { DashboardGateway, GatewayCall, TenantInfo } from '../dashboard-gateway.ts';
 import type { StatusWatch } from '../live/status-watch.ts';
 import type { TenantView } from '../views/tenant.ts';
 import { type LedgerFacts, readLedgerFacts } from './ledger-facts.ts';
@@ -14,7 +14,7 @@ import { SizeHistory } from './size-history.ts';
 export interface TenantWatchOptions {
   readonly redis: Redis;
   readonly group: string;
-  readonly gateway: GatewayClient;
+  readonly gateway: DashboardGateway;
   readonly letters: LetterBox;
   readonly watch: StatusWatch;
 }

@@ -1,5 +1,5 @@
 import { shownName, shownNames } from '@onewriter/protocol';
-import type { TenantSchema } from '../gateway-client.ts';
+import type { TenantSchema } from '../dashboard-gateway.ts';
 import { formatCount, plural } from './format.ts';
 import { type Html, html, NOTHING } from './html.ts';
 import { noticeBox } from './notice.ts';

@@ -1,6 +1,6 @@
 import type { WireValue } from '@onewriter/protocol';
 import { shownName } from '@onewriter/protocol';
-import type { QueryRows } from '../gateway-client.ts';
+import type { QueryRows } from '../dashboard-gateway.ts';
 import { formatBytes, formatMs, plural } from './format.ts';
 import { type Html, html, NOTHING } from './html.ts';
 import { type Notice, noticeBox } from './notice.ts';

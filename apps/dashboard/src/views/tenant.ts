@@ -2,7 +2,7 @@ import type { BrokerStatus, StatusTenant } from '@onewriter/protocol';
 import { describeStatement } from '@onewriter/protocol';
 import type { Letter } from '@onewriter/runtime/dead-letters';
 import { isPausedByPerson, MAX_REASON_LENGTH, type QueueFacts } from '@onewriter/tenants';
-import type { TenantInfo } from '../gateway-client.ts';
+import type { TenantInfo } from '../dashboard-gateway.ts';
 import type { LedgerFacts } from '../tenants/ledger-facts.ts';
 import { MINUTES } from '../tenants/ledger-facts.ts';
 import type { QueuedJob } from '../tenants/queued-jobs.ts';

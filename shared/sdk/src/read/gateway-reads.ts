@@ -3,13 +3,12 @@ import {
   encodeExactValue,
   encodeParameters,
   encodeTaggedValue,
-  fromWireError,
-  type GatewayErrorResponse,
+  GatewayClient,
   type GatewayQueryRequest,
   type GatewayQueryResponse,
   type GatewayReceiptResponse,
   type GatewayWriteResult,
-  isErrorCode,
+  isOnewriterError,
   OnewriterError,
   receiptId,
   type SqlParameters,
@@ -18,7 +17,7 @@ import {
   type WireStatementResult,
   type WireValue,
 } from '@onewriter/protocol';
-import { aborted, assertNotAborted } from '../deadline.ts';
+import { assertNotAborted } from '../deadline.ts';
 import { decodeRow } from '../settle/decode-result.ts';
 import { ABSENT, type Ledger, type LedgerAnswer } from '../settle/ledger.ts';
 import type { RowMode, RowOf, SqlRow, WaitOptions } from '../types.ts';
@@ -26,7 +25,6 @@ import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 
 /** Settings of {@link GatewayReads}. */
 export interface GatewayReadsOptions {
-  /** Without a slash at the end. */
   readonly gatewayUrl: string;
   readonly token: string | undefined;
   readonly maxResultRows: number;
@@ -47,10 +45,12 @@ export class GatewayReads implements Reads, Ledger {
   readonly route = 'gateway';
   readonly openReaders = 0;
   readonly #options: GatewayReadsOptions;
+  readonly #client: GatewayClient;
   readonly #closing = new AbortController();
 
   constructor(options: GatewayReadsOptions) {
     this.#options = options;
+    this.#client = new GatewayClient({ url: options.gatewayUrl, token: options.token });
   }
 
   async get(request: ReadRequest): Promise<SqlRow | undefined> {
@@ -139,36 +139,20 @@ export class GatewayReads implements Reads, Ledger {
     return this.#fetch(`/v1/tenants/${tenant}/receipts/${id}`, tenant, options);
   }
 
-  async #fetch<T>(path: string, tenant: string, options: WaitOptions, body?: object): Promise<T> {
+  async #fetch<T>(path: string, tenant: string, options: WaitOptions, json?: object): Promise<T> {
     assertNotAborted(options.signal);
-    const late = AbortSignal.timeout(options.timeoutMs ?? this.#options.timeoutMs);
-    const signals = [late, this.#closing.signal, ...(options.signal ? [options.signal] : [])];
-    const { gatewayUrl, token } = this.#options;
-    let response: Response;
-    let text: string;
+    const closing = this.#closing.signal;
     try {
-      response = await fetch(gatewayUrl + path, {
-        method: body === undefined ? 'GET' : 'POST',
-        headers: {
-          accept: 'application/json',
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        signal: AbortSignal.any(signals),
+      return await this.#client.json<T>(path, {
+        json,
+        tenant,
+        timeoutMs: options.timeoutMs ?? this.#options.timeoutMs,
+        signal: options.signal === undefined ? closing : AbortSignal.any([closing, options.signal]),
       });
-      text = await response.text();
-    } catch (cause) {
-      if (options.signal?.aborted) throw aborted(options.signal);
-      if (this.#closing.signal.aborted)
-        throw new OnewriterError('CLOSED', 'The client is closed.', { tenant });
-      if (late.aborted)
-        throw new OnewriterError('TIMEOUT', 'The gateway did not answer in time.', { tenant }, cause);
-      const details = { tenant, reason: 'gateway not reachable', retryAfterMs: 1_000 };
-      throw new OnewriterError('TENANT_UNAVAILABLE', 'The gateway cannot be reached.', details, cause);
+    } catch (error) {
+      if (!closing.aborted || options.signal?.aborted || !isOnewriterError(error, 'ABORTED')) throw error;
+      throw new OnewriterError('CLOSED', 'The client is closed.', { tenant });
     }
-    if (response.ok) return parse<T>(text, response.status, tenant);
-    throw toError(parse<GatewayErrorResponse>(text, response.status, tenant), response.status, tenant);
   }
 }
 
@@ -181,28 +165,6 @@ function tagParameters(params: WireParameters | undefined): WireParameters | und
 }
 
 const isArray = (params: WireParameters): params is readonly WireValue[] => Array.isArray(params);
-
-function parse<T>(text: string, status: number, tenant: string): T {
-  try {
-    return JSON.parse(text) as T;
-  } catch (cause) {
-    throw badAnswer(status, tenant, cause);
-  }
-}
-
-function toError(answer: GatewayErrorResponse, status: number, tenant: string): OnewriterError {
-  const { error } = answer ?? {};
-  if (!isErrorCode(error?.code)) return badAnswer(status, tenant);
-  return fromWireError({ ...error, details: { tenant, ...error.details, requestId: error.requestId } });
-}
-
-/** Something between us and the gateway answered, or gatewayUrl is another server's. */
-function badAnswer(status: number, tenant: string, cause?: unknown): OnewriterError {
-  const message = `gatewayUrl answered with status ${status} and what is not an answer of the gateway.`;
-  return status >= 500
-    ? new OnewriterError('TENANT_UNAVAILABLE', message, { tenant, retryAfterMs: 1_000 }, cause)
-    : new OnewriterError('MISCONFIGURED', message, { tenant }, cause);
-}
 
 /** With its own commit: under an idempotency key that need not be the job's. */
 function toOperationResult(result: GatewayWriteResult, commitSeq: number): WireOperationResult {

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  ERROR_CODES,
   fromWireError,
+  GATEWAY_NOT_REACHABLE,
+  GatewayClient,
   OnewriterError,
   type WireError,
   type WireValue,
@@ -102,40 +103,42 @@ const FRESH_MS = 2_000;
 const MAX_CHARACTERS = 8 * 1024 * 1024;
 
 /** The gateway's native API, as far as the dashboard needs it. */
-export class GatewayClient {
+export class DashboardGateway {
   readonly #configured: string | undefined;
   readonly #runFile: string;
   #found: { readonly url: string | undefined; readonly until: number } | undefined;
 
   /** @param configured its URL; without it, that of the gateway that `onewriter up` runs on the same data directory */
   constructor(configured: string | undefined, dataDir: string) {
-    this.#configured = configured?.replace(/\/+$/, '');
+    this.#configured = configured;
     this.#runFile = join(dataDir, 'onewriter.json');
   }
 
   async info(tenant: string, call: GatewayCall): Promise<TenantInfo> {
-    return (await this.#ask('GET', `/v1/tenants/${tenant}`, call)) as TenantInfo;
+    return this.#ask<TenantInfo>(`/v1/tenants/${tenant}`, call);
   }
 
   async schema(tenant: string, call: GatewayCall): Promise<TenantSchema> {
-    return (await this.#ask('GET', `/v1/tenants/${tenant}/schema`, call)) as TenantSchema;
+    return this.#ask<TenantSchema>(`/v1/tenants/${tenant}/schema`, call);
   }
 
   /** Checks the whole file. */
   async check(tenant: string, call: GatewayCall): Promise<FileCheck> {
-    const answer = await this.#ask('GET', `/info/${tenant}?check=full`, {
+    const { integrity, unchecked = [] } = await this.#ask<Partial<FileCheck>>(`/info/${tenant}?check=full`, {
       timeoutMs: CHECK_TIMEOUT_MS,
       ...call,
     });
-    const { integrity, unchecked = [] } = answer as Partial<FileCheck>;
     return { integrity: String(integrity), unchecked };
   }
 
   /** Starts a backup of all tenants, or of one. @returns the operation's id */
   async startBackup(tenant: string | undefined, call: GatewayCall): Promise<string> {
     const tenants = tenant === undefined ? '*' : [tenant];
-    const response = await this.#send('POST', '/v1/operations', call, { kind: 'backup', tenants });
-    return ((await response.json()) as { readonly id: string }).id;
+    const { id } = await this.#ask<{ readonly id: string }>('/v1/operations', call, {
+      kind: 'backup',
+      tenants,
+    });
+    return id;
   }
 
   /**
@@ -145,16 +148,13 @@ export class GatewayClient {
   async read(tenant: string, sql: string, maxRows: number, call: GatewayCall): Promise<QueryRows> {
     const enough = new AbortController();
     const signal = call.signal === undefined ? enough.signal : AbortSignal.any([enough.signal, call.signal]);
-    const response = await this.#send(
-      'POST',
-      `/v1/tenants/${tenant}/query`,
-      { ...call, signal },
-      {
-        sql,
-        values: 'tagged',
-        method: 'values',
-      },
-    );
+    const client = await this.#clientOf(call);
+    const request = { timeoutMs: call.timeoutMs ?? TIMEOUT_MS, signal };
+    const response = await client.request(`/v1/tenants/${tenant}/query`, {
+      ...request,
+      headers: { accept: 'application/x-ndjson' },
+      json: { sql, values: 'tagged', method: 'values' },
+    });
     let columns: readonly string[] = [];
     const rows: (readonly WireValue[])[] = [];
     try {
@@ -171,46 +171,26 @@ export class GatewayClient {
         else return { columns, rows, more: false };
       }
     } catch (error) {
-      throw asOnewriterError(error, call);
+      throw client.toError(error, request);
     } finally {
       enough.abort();
     }
     throw new OnewriterError('INTERNAL', 'The gateway’s answer broke off.');
   }
 
-  async #ask(method: string, path: string, call: GatewayCall): Promise<unknown> {
-    const response = await this.#send(method, path, call);
-    return response.json();
+  async #ask<T>(path: string, call: GatewayCall, json?: object): Promise<T> {
+    const client = await this.#clientOf(call);
+    return client.json<T>(path, { json, timeoutMs: call.timeoutMs ?? TIMEOUT_MS, signal: call.signal });
   }
 
-  async #send(method: string, path: string, call: GatewayCall, body?: unknown): Promise<Response> {
+  /** @throws OnewriterError MISCONFIGURED */
+  async #clientOf({ token }: GatewayCall): Promise<GatewayClient> {
     const url = await this.#locate();
-    if (url === undefined) {
-      throw new OnewriterError(
-        'MISCONFIGURED',
-        'The gateway reads tenants’ files for the dashboard, and the dashboard does not know where it is: set ONEWRITER_GATEWAY_URL.',
-      );
-    }
-    const deadline = AbortSignal.timeout(call.timeoutMs ?? TIMEOUT_MS);
-    let response: Response;
-    try {
-      response = await fetch(`${url}${path}`, {
-        method,
-        redirect: 'error',
-        headers: {
-          authorization: `Bearer ${call.token}`,
-          ...(body === undefined
-            ? {}
-            : { 'content-type': 'application/json', accept: 'application/x-ndjson' }),
-        },
-        body: body === undefined ? null : JSON.stringify(body),
-        signal: call.signal === undefined ? deadline : AbortSignal.any([deadline, call.signal]),
-      });
-    } catch (error) {
-      throw asOnewriterError(error, call, url);
-    }
-    if (response.ok) return response;
-    throw await readError(response, url);
+    if (url !== undefined) return new GatewayClient({ url, token, redirect: 'error', explain });
+    throw new OnewriterError(
+      'MISCONFIGURED',
+      'The gateway reads tenants’ files for the dashboard, and the dashboard does not know where it is: set ONEWRITER_GATEWAY_URL.',
+    );
   }
 
   async #locate(): Promise<string | undefined> {
@@ -229,43 +209,21 @@ export class GatewayClient {
   }
 }
 
-async function readError(response: Response, url: string): Promise<OnewriterError> {
-  const body = (await response.json().catch(() => undefined)) as
-    | { error?: WireError | string; code?: string }
-    | undefined;
-  // Under /v1 an object, of the drop-in routes a text with a code beside it.
-  const wire =
-    typeof body?.error === 'string' ? { code: body.code ?? 'INTERNAL', message: body.error } : body?.error;
-  if (wire === undefined || !Object.hasOwn(ERROR_CODES, wire.code)) {
-    return new OnewriterError('INTERNAL', `The gateway at ${url} answered ${response.status}.`);
+/** What a person who looks can do about it. */
+function explain(error: OnewriterError): OnewriterError {
+  if (error.details.reason === GATEWAY_NOT_REACHABLE) {
+    const message = `${error.message} Is it running? ONEWRITER_GATEWAY_URL says where it is.`;
+    return new OnewriterError(error.code, message, error.details, error);
   }
-  if (wire.code === 'UNAUTHENTICATED') {
+  if (error.code === 'UNAUTHENTICATED') {
     return new OnewriterError(
       'FORBIDDEN',
-      `The gateway at ${url} does not accept the token that the dashboard accepts: give both the same ONEWRITER_TOKEN_SECRET (or keys).`,
+      'The gateway does not accept the token that the dashboard accepts: give both the same ONEWRITER_TOKEN_SECRET (or keys).',
+      {},
+      error,
     );
   }
-  return fromWireError(wire as WireError);
-}
-
-function asOnewriterError(error: unknown, call: GatewayCall, url = ''): OnewriterError {
-  if (error instanceof OnewriterError) return error;
-  if (call.signal?.aborted === true) return new OnewriterError('ABORTED', 'The caller went away.');
-  if (error instanceof Error && error.name === 'TimeoutError') {
-    return new OnewriterError('TIMEOUT', 'The gateway did not answer in time.');
-  }
-  const reason =
-    error instanceof Error
-      ? error.cause instanceof Error
-        ? error.cause.message
-        : error.message
-      : String(error);
-  return new OnewriterError(
-    'TENANT_UNAVAILABLE',
-    `The gateway${url === '' ? '' : ` at ${url}`} does not answer (${reason}): is it running? ONEWRITER_GATEWAY_URL says where it is.`,
-    { reason: 'no gateway' },
-    error,
-  );
+  return error;
 }
 
 /** Limit for one row. */
