@@ -10,6 +10,7 @@ export * from './logger.ts';
 export * from './memory-limit.ts';
 export * from './metrics-access.ts';
 export * from './new-redis.ts';
+export * from './one-shot-process.ts';
 export * from './open-redis.ts';
 export * from './process-metrics.ts';
 export * from './read-group-status.ts';

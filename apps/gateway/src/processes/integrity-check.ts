@@ -1,5 +1,5 @@
-import { fromWireError, OnewriterError, type WireError } from '@onewriter/protocol';
-import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
+import { OnewriterError } from '@onewriter/protocol';
+import { type OneShotAnswer, runOneShot } from '@onewriter/runtime';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
 import { type Owner, Shares } from '../security/shares.ts';
 
@@ -29,7 +29,7 @@ export interface IntegrityCheckRequest {
 }
 
 /** What it answers, once, over IPC. */
-export type IntegrityCheckAnswer = IntegrityResult | { readonly error: WireError };
+export type IntegrityCheckAnswer = OneShotAnswer<IntegrityResult>;
 
 /** Full checks at the same time: each reads a whole file. A tenant, or a token of its own, has one of them. */
 const MAX_CHECKS = 3;
@@ -62,10 +62,19 @@ export function createIntegrityCheck(options: IntegrityCheckerOptions): Integrit
   return async (tenant, { owner, timeoutMs, signal }) => {
     const { release } = checks.take(owner);
     try {
-      const request = { path: options.fileOf(tenant), busyTimeoutMs: options.busyTimeoutMs };
-      const answer = await runCheck(request, tenant, { memoryBytes: options.memoryBytes, timeoutMs, signal });
-      if ('error' in answer) throw fromWireError(answer.error);
-      return answer;
+      const request: IntegrityCheckRequest = {
+        path: options.fileOf(tenant),
+        busyTimeoutMs: options.busyTimeoutMs,
+      };
+      return await runOneShot<IntegrityResult>(PROCESS, {
+        memoryBytes: options.memoryBytes,
+        timeoutMs,
+        signal,
+        args: [JSON.stringify(request)],
+        tenant,
+        what: 'The full check',
+        tooLarge: checkTooLarge,
+      });
     } finally {
       release();
     }
@@ -77,50 +86,4 @@ export function checkTooLarge(cause?: unknown): OnewriterError {
   const message =
     'The full check needs more memory than it may take: an expression of the schema makes a large value.';
   return new OnewriterError('RESULT_TOO_LARGE', message, {}, cause);
-}
-
-function runCheck(
-  request: IntegrityCheckRequest,
-  tenant: string,
-  { memoryBytes, timeoutMs, signal }: Omit<IntegrityCheckOptions, 'owner'> & { readonly memoryBytes: number },
-): Promise<IntegrityCheckAnswer> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) {
-      reject(new OnewriterError('ABORTED', 'The caller went away.', { tenant }));
-      return;
-    }
-    const checking = startBoundedProcess(PROCESS, {
-      memoryBytes,
-      stdout: 'ignore',
-      args: [JSON.stringify(request)],
-    });
-    const { child } = checking;
-    let outcome: IntegrityCheckAnswer | OnewriterError | undefined;
-    const stop = (code: 'STATEMENT_TIMEOUT' | 'ABORTED', message: string) => {
-      outcome ??= new OnewriterError(code, message, { tenant });
-      child.kill('SIGKILL');
-    };
-    const onAbort = () => stop('ABORTED', 'The caller went away; the check was stopped.');
-    const timer = setTimeout(
-      () => stop('STATEMENT_TIMEOUT', `The full check took longer than ${timeoutMs} ms and was stopped.`),
-      timeoutMs,
-    );
-    signal?.addEventListener('abort', onAbort);
-    child.once('message', answer => {
-      outcome ??= answer as IntegrityCheckAnswer;
-    });
-    const onEnd = (cause?: Error) => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-      if (outcome instanceof OnewriterError) reject(outcome);
-      else if (outcome !== undefined) resolve(outcome);
-      else if (endedOutOfMemory(checking.stderr())) reject(checkTooLarge());
-      else
-        reject(
-          new OnewriterError('INTERNAL', 'The checking process ended without an answer.', { tenant }, cause),
-        );
-    };
-    child.once('error', onEnd);
-    child.once('close', () => onEnd());
-  });
 }

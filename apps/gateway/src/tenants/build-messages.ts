@@ -1,4 +1,4 @@
-import type { WireError } from '@onewriter/protocol';
+import type { OneShotAnswer } from '@onewriter/runtime';
 
 /** Sent to the building process, once, over IPC: a script does not fit into its arguments. */
 export interface BuildTask {
@@ -8,5 +8,10 @@ export interface BuildTask {
   readonly script: string;
 }
 
+/** The file is whole. */
+export interface BuildDone {
+  readonly done: true;
+}
+
 /** What it answers, once. */
-export type BuildAnswer = { readonly done: true } | { readonly error: WireError };
+export type BuildAnswer = OneShotAnswer<BuildDone>;

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { fromWireError, OnewriterError, splitScript } from '@onewriter/protocol';
-import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
+import { OnewriterError, splitScript } from '@onewriter/protocol';
+import { runOneShot } from '@onewriter/runtime';
 import { tooMuchMemory } from '../reads/read-errors.ts';
 import type { Owner } from '../security/shares.ts';
 import { Turns } from '../security/turns.ts';
-import type { BuildAnswer, BuildTask } from './build-messages.ts';
+import type { BuildDone, BuildTask } from './build-messages.ts';
 import type { TenantPlacement } from './place-tenant.ts';
 import type { TenantFiles } from './tenant-files.ts';
 
@@ -68,7 +68,16 @@ export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilde
       const scratch = await files.makeScratch(tenant, timeoutMs);
       try {
         const path = join(scratch, FILE);
-        await runBuild({ tenant, path, script }, options, signal);
+        const task: BuildTask = { tenant, path, script };
+        await runOneShot<BuildDone>(ENTRY, {
+          memoryBytes: options.memoryBytes,
+          timeoutMs,
+          signal,
+          task,
+          tenant,
+          what: 'The script of the new tenant',
+          tooLarge: () => tooMuchMemory(tenant),
+        });
         return await place(tenant, who, () => files.place(tenant, path));
       } finally {
         await files.removeScratch(scratch);
@@ -77,48 +86,4 @@ export function createTenantBuilder(options: TenantBuilderOptions): TenantBuilde
       waiting.leave();
     }
   };
-}
-
-function runBuild(
-  task: BuildTask,
-  { memoryBytes, timeoutMs }: TenantBuilderOptions,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const { tenant } = task;
-  return new Promise((resolve, reject) => {
-    const process = startBoundedProcess(ENTRY, { memoryBytes, stdout: 'ignore', args: [] });
-    const { child } = process;
-    let answer: BuildAnswer | undefined;
-    let stopped: OnewriterError | undefined;
-    const stop = (error: OnewriterError) => {
-      stopped ??= error;
-      child.kill('SIGKILL');
-    };
-    const onAbort = () =>
-      stop(new OnewriterError('ABORTED', 'The caller went away; no tenant was created.', { tenant }));
-    const timer = setTimeout(() => {
-      const message = `The script ran longer than ${timeoutMs} ms and was stopped; no tenant was created.`;
-      stop(new OnewriterError('STATEMENT_TIMEOUT', message, { tenant }));
-    }, timeoutMs);
-    signal?.addEventListener('abort', onAbort);
-    if (signal?.aborted) onAbort();
-    child.once('message', message => {
-      answer = message as BuildAnswer;
-    });
-    child.on('error', () => {}); // 'close' follows
-    child.once('close', () => {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', onAbort);
-      if (stopped !== undefined) reject(stopped);
-      else if (answer === undefined) {
-        reject(
-          endedOutOfMemory(process.stderr())
-            ? tooMuchMemory(tenant)
-            : new OnewriterError('INTERNAL', 'The building process ended without an answer.', { tenant }),
-        );
-      } else if ('error' in answer) reject(fromWireError(answer.error));
-      else resolve();
-    });
-    child.send(task, error => error && child.kill('SIGKILL'));
-  });
 }
