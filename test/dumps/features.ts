@@ -1,4 +1,4 @@
-import type { Random } from './random.ts';
+import type { Random } from '@onewriter/testkit';
 import { anyInteger, anyReal, anyText, anyValue, someWords } from './values.ts';
 
 /** What a feature may do: SQL that is run in a new file. `n` is a number for names that no other feature has. */
@@ -13,7 +13,7 @@ export interface Sketch {
 type Feature = (sketch: Sketch) => void;
 
 function times(random: Random, min: number, max: number, make: (index: number) => void): void {
-  const count = random.integer(min, max);
+  const count = random.between(min, max);
   for (let index = 0; index < count; index++) make(index);
 }
 
@@ -22,7 +22,7 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
   'row ids with gaps': ({ random, n, run }) => {
     run(`CREATE TABLE gaps${n}(a, b TEXT, c INTEGER, d REAL, e BLOB, f NUMERIC)`);
     times(random, 0, 25, index => {
-      const id = random.chance(0.1) ? -index : index * random.integer(1, 9) + 1;
+      const id = random.chance(0.1) ? -index : index * random.between(1, 9) + 1;
       const values = Array.from({ length: 6 }, () => anyValue(random));
       run(`INSERT OR IGNORE INTO gaps${n}(rowid, a, b, c, d, e, f) VALUES (${id}, ${values})`);
     });
@@ -219,8 +219,8 @@ export const FEATURES: Readonly<Record<string, Feature>> = {
     run(`ALTER TABLE after${n} DROP COLUMN b`);
   },
   'numbers of the file': ({ random, run }) => {
-    run(`PRAGMA user_version = ${random.integer(-2_147_483_648, 2_147_483_647)}`);
-    run(`PRAGMA application_id = ${random.integer(-2_147_483_648, 2_147_483_647)}`);
+    run(`PRAGMA user_version = ${random.between(-2_147_483_648, 2_147_483_647)}`);
+    run(`PRAGMA application_id = ${random.between(-2_147_483_648, 2_147_483_647)}`);
   },
   'rows that break a rule': ({ n, run, runUnsafely }) => {
     // A column whose type was changed under its values.

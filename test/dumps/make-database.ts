@@ -1,6 +1,6 @@
+import { createRandom } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { FEATURES, type Sketch } from './features.ts';
-import { Random } from './random.ts';
 
 const NAMES = Object.keys(FEATURES);
 const MAX_FEATURES = 6;
@@ -17,7 +17,7 @@ export interface MadeDatabase {
  * @param path must not exist
  */
 export function makeDatabase(path: string, seed: number): MadeDatabase {
-  const random = new Random(seed * 7_919 + 17);
+  const random = createRandom(seed * 7_919 + 17);
   const features = [NAMES[seed % NAMES.length]!];
   while (features.length < MAX_FEATURES && random.chance(0.75)) features.push(random.pick(NAMES));
   const encoding = random.chance(0.1) ? random.pick(['UTF-16le', 'UTF-16be']) : 'UTF-8';

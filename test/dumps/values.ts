@@ -1,4 +1,4 @@
-import type { Random } from './random.ts';
+import type { Random } from '@onewriter/testkit';
 
 /** A value as SQL that puts it into a file exactly; the driver cannot bind text that is not UTF-8. */
 export type SqlText = string;
@@ -46,11 +46,11 @@ const BLOBS: readonly SqlText[] = ["x''", "x'00'", "x'00ff'", "x'27'", 'zeroblob
 
 /** Any value that a file can hold. */
 export function anyValue(random: Random): SqlText {
-  switch (random.integer(0, 5)) {
+  switch (random.between(0, 5)) {
     case 0:
       return 'NULL';
     case 1:
-      return random.chance(0.5) ? random.pick(INTEGERS) : String(random.integer(-1_000, 1_000));
+      return random.chance(0.5) ? random.pick(INTEGERS) : String(random.between(-1_000, 1_000));
     case 2:
       return anyReal(random);
     case 3:
@@ -69,7 +69,7 @@ export function anyText(random: Random): SqlText {
 /** A real that has most of its digits. */
 export function anyReal(random: Random): SqlText {
   if (random.chance(0.5)) return random.pick(REALS);
-  return `(${random.next()} * 1e${random.integer(-25, 25)})`;
+  return `(${random.next()} * 1e${random.between(-25, 25)})`;
 }
 
 export function anyInteger(random: Random): SqlText {
@@ -77,8 +77,8 @@ export function anyInteger(random: Random): SqlText {
 }
 
 function anyBytes(random: Random): string {
-  return Array.from({ length: random.integer(0, 12) }, () =>
-    random.integer(0, 255).toString(16).padStart(2, '0'),
+  return Array.from({ length: random.between(0, 12) }, () =>
+    random.between(0, 255).toString(16).padStart(2, '0'),
   ).join('');
 }
 
@@ -98,5 +98,5 @@ const WORDS = [
 
 /** For full text: words that stemmers change. */
 export function someWords(random: Random): string {
-  return Array.from({ length: random.integer(0, 6) }, () => random.pick(WORDS)).join(' ');
+  return Array.from({ length: random.between(0, 6) }, () => random.pick(WORDS)).join(' ');
 }

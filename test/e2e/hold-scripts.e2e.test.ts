@@ -12,10 +12,9 @@ import {
   resumeTenant,
   withHeldTenant,
 } from '@onewriter/tenants';
-import { startRedis, type TestRedis } from '@onewriter/testkit';
+import { createRandom, startRedis, type TestRedis } from '@onewriter/testkit';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createRandom } from '../faults/random.ts';
 
 /* The scripts of holds against a model, on a real Redis. */
 

@@ -1,10 +1,9 @@
 import { type RedisLink, TenantQueue } from '@onewriter/broker';
 import { tenantQueue } from '@onewriter/protocol';
 import { openRedis } from '@onewriter/runtime';
-import { startRedis, type TestRedis } from '@onewriter/testkit';
+import { createRandom, type Random, startRedis, type TestRedis } from '@onewriter/testkit';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createRandom, type Random } from '../faults/random.ts';
 
 /*
  * A tenant's queue on a real Redis, whose commands are lost with their connection and executed later: what was sent stays in

@@ -4,10 +4,9 @@ import { createLogger } from '@onewriter/runtime';
 import { LetterBox } from '@onewriter/runtime/dead-letters';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import { holdKeys, RELEASE_FILE } from '@onewriter/tenants';
-import { startRedis, type TestRedis, waitFor } from '@onewriter/testkit';
+import { createRandom, startRedis, type TestRedis, waitFor } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { createRandom } from '../faults/random.ts';
 
 /* The bytes that wait in a tenant's queue, counted by the scripts on a real Redis, and what producers hear of them. */
 

@@ -1,12 +1,12 @@
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { isOnewriterError } from '@onewriter/protocol';
 import { connect, type Onewriter, type Tenant } from '@onewriter/sdk';
+import { createRandom } from '@onewriter/testkit';
 import type { ClientOrder, ClientReport, ClientSettings } from './client-settings.ts';
 import { GatewayWriter } from './gateway-writer.ts';
 import { type EntryOf, JournalWriter, monotonicMs, type Told } from './journal.ts';
 import { drawOperation, type Operation, scriptOf, statementsOf } from './operation.ts';
 import { toldBy } from './outcome.ts';
-import { createRandom } from './random.ts';
 import { Slots } from './slots.ts';
 import { Starvation } from './starvation.ts';
 import { commitOpen, commitSteps } from './transactions.ts';

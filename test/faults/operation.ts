@@ -1,5 +1,5 @@
+import type { Random } from '@onewriter/testkit';
 import type { Way } from './journal.ts';
-import type { Random } from './random.ts';
 
 /*
  * What clients write. Every operation that is applied leaves rows in the tenant's `log`, which carry who wrote them:

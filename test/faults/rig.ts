@@ -6,6 +6,8 @@ import { groupKeys, type LeaseRecord, tenantQueue } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
+  createRandom,
+  deriveSeed,
   freePort,
   type StartRedisOptions,
   startRedis,
@@ -21,7 +23,6 @@ import { FaultFailure } from './fault-failure.ts';
 import { FaultProxy } from './fault-proxy.ts';
 import { monotonicMs, type Way } from './journal.ts';
 import { schemaOf } from './operation.ts';
-import { createRandom, deriveSeed } from './random.ts';
 import { StarvationWatch, type StarvedSpan } from './starvation.ts';
 import { SupervisedProcess } from './supervised-process.ts';
 

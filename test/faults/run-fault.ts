@@ -1,10 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createRandom, deriveSeed } from '@onewriter/testkit';
 import type { Fault, RoundContext } from './fault.ts';
 import { readJournals } from './journal.ts';
 import { judge, type OracleOptions, type Verdict } from './oracle.ts';
-import { createRandom, deriveSeed } from './random.ts';
 import { BROKER_MAIN, Rig } from './rig.ts';
 
 /** How a fault is run. */

@@ -1,5 +1,6 @@
 export * from './free-port.ts';
 export * from './live-handles.ts';
+export * from './random.ts';
 export * from './spawn-process.ts';
 export * from './start-redis.ts';
 export * from './start-sentinel.ts';

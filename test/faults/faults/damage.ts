@@ -10,13 +10,13 @@ import {
   tenantsDir,
 } from '@onewriter/protocol';
 import { pauseTenant, resumeTenant } from '@onewriter/tenants';
+import type { Random } from '@onewriter/testkit';
 import { waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { excuse, excused } from '../excused-spans.ts';
 import type { Fault } from '../fault.ts';
 import { CannotInject, FaultFailure } from '../fault-failure.ts';
 import { monotonicMs } from '../journal.ts';
-import type { Random } from '../random.ts';
 import { RECOVERY_MS, type Rig } from '../rig.ts';
 import { isWriteLocked } from '../write-lock.ts';
 

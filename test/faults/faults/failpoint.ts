@@ -1,7 +1,6 @@
-import { waitFor } from '@onewriter/testkit';
+import { createRandom, deriveSeed, waitFor } from '@onewriter/testkit';
 import type { Fault } from '../fault.ts';
 import { CannotInject } from '../fault-failure.ts';
-import { createRandom, deriveSeed } from '../random.ts';
 import { PATIENT_CLIENTS } from '../rig.ts';
 
 /** The broker dies between a COMMIT and everything that follows from it: each commit there is delivered again. */

@@ -2,11 +2,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isOnewriterError } from '@onewriter/protocol';
 import { connect, type Onewriter } from '@onewriter/sdk';
+import type { Random } from '@onewriter/testkit';
 import { CLI_MAIN, type SpawnedProcess, spawnProcess, waitFor } from '@onewriter/testkit';
 import { EventFollower } from '../event-follower.ts';
 import type { Fault } from '../fault.ts';
 import { FaultFailure } from '../fault-failure.ts';
-import type { Random } from '../random.ts';
 import { RECOVERY_MS, type Rig } from '../rig.ts';
 
 /** An SDK client that reads when it is asked to, and keeps an iteration open from one time to the next. */

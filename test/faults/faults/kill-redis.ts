@@ -1,12 +1,11 @@
 import { existsSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { TestRedis } from '@onewriter/testkit';
+import type { Random, TestRedis } from '@onewriter/testkit';
 import { excuse, excused } from '../excused-spans.ts';
 import type { Fault } from '../fault.ts';
 import { CannotInject } from '../fault-failure.ts';
 import { monotonicMs } from '../journal.ts';
-import type { Random } from '../random.ts';
 import { deleteFiles } from '../redis-files.ts';
 import { HASTY_CLIENT } from '../rig.ts';
 

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Random } from '@onewriter/testkit';
 import type { Fault } from '../fault.ts';
 import type { FaultProxy } from '../fault-proxy.ts';
-import type { Random } from '../random.ts';
 import { HASTY_CLIENT, type Party } from '../rig.ts';
 
 /** What is done to the connections of a party, while clients write. */

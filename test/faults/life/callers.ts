@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { connect, type Onewriter, OnewriterError } from '@onewriter/sdk';
+import { createRandom, deriveSeed, type Random } from '@onewriter/testkit';
 import type { OperationStatement } from '../operation.ts';
-import { createRandom, deriveSeed, type Random } from '../random.ts';
 import { Slots } from '../slots.ts';
 import {
   type Answer,

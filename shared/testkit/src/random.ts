@@ -1,18 +1,22 @@
 /** Pseudo-random numbers that a seed determines. */
 export interface Random {
+  /** A number from 0 up to 1. */
+  next(): number;
   /** An integer from 0 to `below - 1`. */
   integer(below: number): number;
   /** An integer from `min` to `max`, both included. */
   between(min: number, max: number): number;
   /** True once in `times`, on average. */
   oneIn(times: number): boolean;
+  /** True with this probability. */
+  chance(probability: number): boolean;
   /** One of `items`, which is not empty. */
   pick<T>(items: readonly T[]): T;
   /** One of the keys, each as likely as its weight. */
   weighted<Key extends string>(weights: Readonly<Record<Key, number>>): Key;
 }
 
-/** Source: mulberry32 by Tommy Ettinger, public domain: 32 bits of state, good enough to choose moments and victims. */
+/** Source: mulberry32 by Tommy Ettinger, public domain: 32 bits of state, good enough to choose moments, victims and data. */
 export function createRandom(seed: number): Random {
   let state = seed >>> 0;
   const next = () => {
@@ -23,9 +27,11 @@ export function createRandom(seed: number): Random {
   };
   const integer = (below: number) => Math.floor(next() * below);
   return {
+    next,
     integer,
     between: (min, max) => min + integer(max - min + 1),
     oneIn: times => integer(times) === 0,
+    chance: probability => next() < probability,
     pick: items => items[integer(items.length)]!,
     weighted: <Key extends string>(weights: Readonly<Record<Key, number>>) => {
       const entries = Object.entries<number>(weights) as [Key, number][];
