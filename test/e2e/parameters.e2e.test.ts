@@ -1,23 +1,12 @@
-import { type Grant, signToken } from '@onewriter/runtime';
-import { connect, isOnewriterError, LIMITS, type Onewriter, type SqlParameters } from '@onewriter/sdk';
-import {
-  type Service,
-  startRedis,
-  startService,
-  TEST_TOKEN_SECRET,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-} from '@onewriter/testkit';
+import { isOnewriterError, LIMITS, type Onewriter, type SqlParameters } from '@onewriter/sdk';
+import type { Service } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type GatewayServices, startGatewayServices } from './services.ts';
 
 const TENANT = 'parameters';
-const ADMIN: Grant = { tenants: '*', access: 'admin' };
 
-let redis: TestRedis;
-let data: TemporaryDirectory;
-let broker: Service;
+let services: GatewayServices;
 let gateway: Service;
 let client: Onewriter;
 /** Reads through the gateway. */
@@ -25,23 +14,12 @@ let remote: Onewriter;
 let token: string;
 
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('parameters');
-  const options = { redisUrl: redis.url, dataDir: data.path };
-  [broker, gateway] = await Promise.all([startService('broker', options), startService('gateway', options)]);
-  token = await signToken(TEST_TOKEN_SECRET, ADMIN);
-  client = await connect({ redis: redis.url, dataDir: data.path });
-  remote = await connect({ redis: redis.url, gatewayUrl: gateway.url, token });
+  services = await startGatewayServices('parameters');
+  ({ gateway, client, remote, token } = services);
   await client.tenant(TENANT).exec('CREATE TABLE w(id INTEGER PRIMARY KEY, v)');
 });
 
-afterAll(async () => {
-  await Promise.all([client?.close(), remote?.close()]);
-  await gateway?.stop();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever the gateway answers
 async function post(path: string, body: object): Promise<any> {

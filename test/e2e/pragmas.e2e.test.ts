@@ -1,49 +1,28 @@
 import { createClient } from '@libsql/client/http';
 import { signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
-import {
-  type Service,
-  startRedis,
-  startService,
-  TEST_TOKEN_SECRET,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-  waitFor,
-} from '@onewriter/testkit';
+import { type Service, TEST_TOKEN_SECRET, type TestRedis } from '@onewriter/testkit';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { type GatewayServices, startGatewayServices } from './services.ts';
 
 const TENANT = 'acme';
 
+let services: GatewayServices;
 let redis: TestRedis;
-let data: TemporaryDirectory;
-let broker: Service;
 let gateway: Service;
 let onewriter: Onewriter;
 let tokens: Record<'read' | 'write', string>;
 
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('pragmas');
-  broker = await startService('broker', { redisUrl: redis.url, dataDir: data.path });
-  gateway = await startService('gateway', { redisUrl: redis.url, dataDir: data.path });
-  await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
-    what: 'a leading broker',
-  });
-  onewriter = await connect({ redis: redis.url, dataDir: data.path });
+  services = await startGatewayServices('pragmas');
+  ({ redis, gateway, client: onewriter } = services);
   const token = (access: 'read' | 'write') => signToken(TEST_TOKEN_SECRET, { tenants: '*', access });
   tokens = { read: await token('read'), write: await token('write') };
   await onewriter
     .tenant(TENANT)
     .exec('CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE c(p REFERENCES p)');
 });
-afterAll(async () => {
-  await onewriter?.close();
-  await gateway?.stop();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
 async function post(path: string, body: unknown, access: 'read' | 'write' = 'read') {
   const response = await fetch(gateway.url + path, {

@@ -1,19 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { type Grant, signToken } from '@onewriter/runtime';
-import { connect, type Onewriter, type SqlValue, type Tenant } from '@onewriter/sdk';
-import {
-  type Service,
-  startRedis,
-  startService,
-  TEST_TOKEN_SECRET,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-} from '@onewriter/testkit';
+import type { Onewriter, SqlValue, Tenant } from '@onewriter/sdk';
+import type { Service, TemporaryDirectory, TestRedis } from '@onewriter/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from './cli-run.ts';
+import { type GatewayServices, startGatewayServices } from './services.ts';
 
 /*
  * What every way to read says of names and columns: right after another process has changed the schema, with all its
@@ -21,7 +13,6 @@ import { runCli } from './cli-run.ts';
  */
 
 const TENANT = 'schema';
-const ADMIN: Grant = { tenants: '*', access: 'admin' };
 
 /** A result with the names of its columns; names alone where a way to read shows no more. */
 interface Rows {
@@ -29,9 +20,9 @@ interface Rows {
   readonly rows?: readonly (readonly unknown[])[];
 }
 
+let services: GatewayServices;
 let redis: TestRedis;
 let data: TemporaryDirectory;
-let broker: Service;
 let gateway: Service;
 let client: Onewriter;
 /** Reads through the gateway. */
@@ -70,13 +61,8 @@ const OTHER_PROCESS = `
 `;
 
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('schema-change');
-  const options = { redisUrl: redis.url, dataDir: data.path };
-  [broker, gateway] = await Promise.all([startService('broker', options), startService('gateway', options)]);
-  token = await signToken(TEST_TOKEN_SECRET, ADMIN);
-  client = await connect({ redis: redis.url, dataDir: data.path });
-  remote = await connect({ redis: redis.url, gatewayUrl: gateway.url, token });
+  services = await startGatewayServices('schema-change');
+  ({ redis, data, gateway, client, remote, token } = services);
   db = client.tenant(TENANT);
   await db.exec(`
     CREATE TABLE a(id INTEGER PRIMARY KEY, x);
@@ -97,11 +83,7 @@ afterAll(async () => {
     other.disconnect();
     await ended;
   }
-  await Promise.all([client?.close(), remote?.close()]);
-  await gateway?.stop();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
+  await services?.stop();
 });
 
 // biome-ignore-start lint/suspicious/noExplicitAny: tests look at what is there

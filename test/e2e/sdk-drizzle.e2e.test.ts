@@ -1,18 +1,12 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { connect, type Onewriter, OnewriterError, type Tenant } from '@onewriter/sdk';
+import { type Onewriter, OnewriterError, type Tenant } from '@onewriter/sdk';
 import { drizzle, migrate, type OnewriterDatabase } from '@onewriter/sdk/drizzle';
-import {
-  type Service,
-  startRedis,
-  startService,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-} from '@onewriter/testkit';
+import type { TemporaryDirectory } from '@onewriter/testkit';
 import { count, eq, getTableName, relations, sql, TransactionRollbackError } from 'drizzle-orm';
 import { blob, integer, real, sqliteTable, text } from 'drizzle-orm/sqlite-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, it } from 'vitest';
+import { type Services, startServices } from './services.ts';
 
 const people = sqliteTable('people', {
   id: integer().primaryKey({ autoIncrement: true }),
@@ -69,9 +63,8 @@ CREATE UNIQUE INDEX \`people_name_unique\` ON \`people\` (\`name\`);`,
   ],
 ];
 
-let redis: TestRedis;
+let services: Services;
 let data: TemporaryDirectory;
-let broker: Service;
 let client: Onewriter;
 let migrationsFolder: string;
 let tenants = 0;
@@ -79,19 +72,12 @@ let tenant: Tenant;
 let db: OnewriterDatabase<typeof schema>;
 
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('drizzle');
-  broker = await startService('broker', { redisUrl: redis.url, dataDir: data.path });
-  client = await connect({ redis: redis.url, dataDir: data.path });
+  services = await startServices('drizzle');
+  ({ data, client } = services);
   migrationsFolder = await writeMigrations('migrations', MIGRATIONS);
 });
 
-afterAll(async () => {
-  await client?.close();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
 async function writeMigrations(name: string, migrations: typeof MIGRATIONS): Promise<string> {
   const folder = join(data.path, name);

@@ -1,13 +1,5 @@
-import { connect, type Onewriter, OnewriterError } from '@onewriter/sdk';
+import { type Onewriter, OnewriterError } from '@onewriter/sdk';
 import { batch, OnewriterDialect } from '@onewriter/sdk/kysely';
-import {
-  type Service,
-  startRedis,
-  startService,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-} from '@onewriter/testkit';
 import {
   CamelCasePlugin,
   type Generated,
@@ -21,6 +13,7 @@ import {
 } from 'kysely';
 import { jsonArrayFrom } from 'kysely/helpers/sqlite';
 import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, it } from 'vitest';
+import { type Services, startServices } from './services.ts';
 
 interface Schema {
   person: {
@@ -33,26 +26,17 @@ interface Schema {
   pet: { id: Generated<number>; owner_id: number; name: string };
 }
 
-let redis: TestRedis;
-let data: TemporaryDirectory;
-let broker: Service;
+let services: Services;
 let client: Onewriter;
 let tenants = 0;
 let db: Kysely<Schema>;
 
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('kysely');
-  broker = await startService('broker', { redisUrl: redis.url, dataDir: data.path });
-  client = await connect({ redis: redis.url, dataDir: data.path });
+  services = await startServices('kysely');
+  ({ client } = services);
 });
 
-afterAll(async () => {
-  await client?.close();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
 function newDatabase<DB>(plugins: KyselyPlugin[] = []): Kysely<DB> {
   return new Kysely<DB>({

@@ -3,7 +3,6 @@ import { deadLetterQueue, eventsKey, inboxQueue, LIMITS, parseReceiptId } from '
 import { signToken } from '@onewriter/runtime';
 import { type ConnectOptions, connect, type Onewriter, OnewriterError, type Tenant } from '@onewriter/sdk';
 import {
-  type Service,
   spawnProcess,
   startRedis,
   startService,
@@ -17,28 +16,22 @@ import {
 import Database from 'better-sqlite3';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { type Services, startServices } from './services.ts';
 
 const SDK = fileURLToPath(new URL('../../shared/sdk/dist/index.js', import.meta.url));
 
+let services: Services;
 let redis: TestRedis;
 let data: TemporaryDirectory;
-let broker: Service;
 let client: Onewriter;
 let tenants = 0;
 
 beforeAll(async () => {
-  redis = await startRedis({ appendonly: 'always' });
-  data = await temporaryDirectory('sdk');
-  broker = await startService('broker', { redisUrl: redis.url, dataDir: data.path });
-  client = await connect({ redis: redis.url, dataDir: data.path });
+  services = await startServices('sdk', { redis: { appendonly: 'always' } });
+  ({ redis, data, client } = services);
 });
 
-afterAll(async () => {
-  await client?.close();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
 async function connectTo(options: Partial<ConnectOptions> = {}): Promise<Onewriter> {
   const other = await connect({ redis: redis.url, dataDir: data.path, ...options });

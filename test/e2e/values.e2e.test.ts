@@ -1,16 +1,8 @@
-import { type Grant, signToken } from '@onewriter/runtime';
-import { connect, type Onewriter, OnewriterError, type SqlParameter, type SqlValue } from '@onewriter/sdk';
-import {
-  type Service,
-  startRedis,
-  startService,
-  TEST_TOKEN_SECRET,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-} from '@onewriter/testkit';
+import { type Onewriter, OnewriterError, type SqlParameter, type SqlValue } from '@onewriter/sdk';
+import type { Service, TemporaryDirectory } from '@onewriter/testkit';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type GatewayServices, startGatewayServices } from './services.ts';
 import { inFile } from './tenant-file.ts';
 
 /*
@@ -22,11 +14,9 @@ import { inFile } from './tenant-file.ts';
  */
 
 const TENANT = 'values';
-const ADMIN: Grant = { tenants: '*', access: 'admin' };
 
-let redis: TestRedis;
+let services: GatewayServices;
 let data: TemporaryDirectory;
-let broker: Service;
 let gateway: Service;
 let client: Onewriter;
 /** Reads through the gateway. */
@@ -35,24 +25,13 @@ let token: string;
 let runs = 0;
 
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('values');
-  const options = { redisUrl: redis.url, dataDir: data.path };
-  [broker, gateway] = await Promise.all([startService('broker', options), startService('gateway', options)]);
-  token = await signToken(TEST_TOKEN_SECRET, ADMIN);
-  client = await connect({ redis: redis.url, dataDir: data.path });
-  remote = await connect({ redis: redis.url, gatewayUrl: gateway.url, token });
+  services = await startGatewayServices('values');
+  ({ data, gateway, client, remote, token } = services);
   // A column without a type: SQLite keeps what it is given.
   await client.tenant(TENANT).exec('CREATE TABLE t(run INTEGER, n INTEGER, v)');
 });
 
-afterAll(async () => {
-  await Promise.all([client?.close(), remote?.close()]);
-  await gateway?.stop();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
 function doubleFromBits(bits: bigint): number {
   const view = new DataView(new ArrayBuffer(8));

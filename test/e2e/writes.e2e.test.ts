@@ -1,19 +1,13 @@
 import { tenantQueue } from '@onewriter/protocol';
 import { connect, type Onewriter, type OnewriterError, type RunResult, type Tenant } from '@onewriter/sdk';
-import {
-  type Service,
-  startRedis,
-  startService,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-  waitFor,
-} from '@onewriter/testkit';
+import { type Service, type TemporaryDirectory, type TestRedis, waitFor } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { type Services, startServices } from './services.ts';
 import { slowInsert } from './slow-write.ts';
 import { columnInFile, ledgerInFile } from './tenant-file.ts';
 
+let services: Services;
 let redis: TestRedis;
 let data: TemporaryDirectory;
 let broker: Service;
@@ -21,18 +15,11 @@ let client: Onewriter;
 let tenants = 0;
 
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('writes');
-  broker = await startService('broker', { redisUrl: redis.url, dataDir: data.path });
-  client = await connect({ redis: redis.url, dataDir: data.path });
+  services = await startServices('writes');
+  ({ redis, data, broker, client } = services);
 });
 
-afterAll(async () => {
-  await client?.close();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
 /** @param deferred with a foreign key that is checked at COMMIT: then each write of the file is a transaction of its own */
 async function newTenant(deferred: boolean): Promise<Tenant> {
