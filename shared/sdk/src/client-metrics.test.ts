@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ClientMetrics } from './client-metrics.ts';
 import { CountedReads } from './read/counted-reads.ts';
 import type { ReadRequest, Reads } from './read/reads.ts';
-import type { Ledger } from './settle/ledger.ts';
+import type { LedgerReader } from './settle/ledger.ts';
 
 const STATS = { bufferedWrites: 1, outstandingWrites: 2, outstandingJobs: 1, heldBytes: 3, openReaders: 4 };
 const REQUEST: ReadRequest = { tenant: 'acme', sql: 'SELECT 1', params: [], options: {} };
@@ -29,7 +29,7 @@ async function show(metrics: ClientMetrics, name: string) {
 
 function readsThat(get: Reads['get']) {
   const metrics = new ClientMetrics();
-  const reads = { route: 'file', openReaders: 0, get } as unknown as Reads & Ledger;
+  const reads = { route: 'file', openReaders: 0, get } as unknown as Reads & LedgerReader;
   return { metrics, reads: new CountedReads(reads, metrics) };
 }
 

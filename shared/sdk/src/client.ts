@@ -23,9 +23,9 @@ import {
 import { BatchedJobStates } from './settle/batched-job-states.ts';
 import { Inbox } from './settle/inbox.ts';
 import { RedisJobStates } from './settle/job-states.ts';
-import type { Ledger } from './settle/ledger.ts';
+import type { LedgerReader } from './settle/ledger.ts';
 import { Presence } from './settle/presence.ts';
-import { type ClientContext, TenantDatabase } from './tenant.ts';
+import { type ClientContext, TenantClient } from './tenant.ts';
 import type { ClientStats, CloseOptions, ConnectOptions, Onewriter, Tenant } from './types.ts';
 import { RedisSender } from './write/sender.ts';
 import { WritePath } from './write/write-path.ts';
@@ -71,7 +71,7 @@ function asConnectError(error: unknown): unknown {
 
 async function open(
   options: ResolvedOptions,
-  ways: Reads & Ledger,
+  ways: Reads & LedgerReader,
   redis: Redis,
   guard: RedisGuard,
 ): Promise<Onewriter> {
@@ -163,7 +163,7 @@ class Client implements Onewriter {
   }
 
   tenant(id: string): Tenant {
-    return new TenantDatabase(this.#context, id);
+    return new TenantClient(this.#context, id);
   }
 
   stats(): ClientStats {

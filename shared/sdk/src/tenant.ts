@@ -12,7 +12,7 @@ import { shapeOf } from './read/row-shape.ts';
 import { decodeStatement, decodeTransaction, type RowShape, toRowObject } from './settle/decode-result.ts';
 import { decodeSteps } from './settle/decode-steps.ts';
 import type { JobStates } from './settle/job-states.ts';
-import type { Ledger } from './settle/ledger.ts';
+import type { LedgerReader } from './settle/ledger.ts';
 import { TenantReceipt } from './settle/receipt.ts';
 import { assertWrites, TenantStatement } from './statement.ts';
 import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
@@ -49,14 +49,14 @@ import type { WritePath } from './write/write-path.ts';
 
 /** What all tenants of a client share. */
 export interface ClientContext {
-  readonly reads: Reads & Ledger;
+  readonly reads: Reads & LedgerReader;
   readonly writes: WritePath;
   readonly states: JobStates;
   readonly writeTimeoutMs: number;
 }
 
 /** {@link Tenant}: turns calls into reads and writes; it holds nothing itself. */
-export class TenantDatabase implements Tenant {
+export class TenantClient implements Tenant {
   readonly id: string;
   readonly #context: ClientContext;
 

@@ -79,7 +79,7 @@ export class SdkSession implements Session {
 }
 
 /** Sends JSON to the gateway. */
-export class GatewayClient {
+export class CorpusGateway {
   readonly #pool: Pool;
   readonly #headers: Record<string, string>;
 
@@ -119,10 +119,10 @@ interface QueryBody {
 
 /** `POST /v1/tenants/:tenant/query` with tagged values. */
 export class HttpSession implements Session {
-  readonly #client: GatewayClient;
+  readonly #client: CorpusGateway;
   readonly #path: string;
 
-  constructor(client: GatewayClient, tenant: string) {
+  constructor(client: CorpusGateway, tenant: string) {
     this.#client = client;
     this.#path = `/v1/tenants/${tenant}/query`;
   }
@@ -178,11 +178,11 @@ interface PipelineBody {
 
 /** The libSQL protocol: `v3/pipeline`, one statement a request, and a stream while a transaction is open. */
 export class LibsqlSession implements Session {
-  readonly #client: GatewayClient;
+  readonly #client: CorpusGateway;
   readonly #path: string;
   #baton: string | null = null;
 
-  constructor(client: GatewayClient, tenant: string) {
+  constructor(client: CorpusGateway, tenant: string) {
     this.#client = client;
     this.#path = `/t/${tenant}/v3/pipeline`;
   }

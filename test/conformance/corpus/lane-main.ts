@@ -1,6 +1,6 @@
 import { connect, type Onewriter } from '@onewriter/sdk';
 import {
-  GatewayClient,
+  CorpusGateway,
   HttpSession,
   type InterfaceName,
   LibsqlSession,
@@ -20,7 +20,7 @@ type StartOrder = Extract<LaneOrder, { type: 'start' }>;
 
 let order: StartOrder;
 let onewriter: Onewriter;
-let gateway: GatewayClient;
+let gateway: CorpusGateway;
 let tenants = 0;
 
 process.on('message', (message: LaneOrder) => {
@@ -36,7 +36,7 @@ async function handle(message: LaneOrder): Promise<void> {
       order = message;
       const { redisUrl, dataDir } = order.stack;
       onewriter = await connect({ redis: redisUrl, dataDir, reads: 'file', maxOpenReaders: 4 });
-      gateway = new GatewayClient(order.stack);
+      gateway = new CorpusGateway(order.stack);
       return send({ type: 'ready' });
     }
     case 'run':

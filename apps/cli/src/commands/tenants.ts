@@ -154,7 +154,7 @@ function listAsText(list: readonly TenantSummary[]): string {
 }
 
 /** What `onewriter tenants info --json` prints. Null: not known, or none. */
-export interface TenantInfo extends TenantSummary {
+export interface TenantDetails extends TenantSummary {
   readonly file: string;
   /** Why it cannot be written. */
   readonly parkedReason: ParkedTenant | null;
@@ -180,7 +180,7 @@ export async function tenantInfo(tenant: string, options: TenantsOptions): Promi
   requireDataDir(target);
   const entry = await withRedis(target, redis => catalogueOf(target, redis).find(tenant));
   if (entry === undefined) throw noSuchTenant(tenant, target);
-  const info: TenantInfo = {
+  const info: TenantDetails = {
     ...toSummary(entry),
     file: tenantFile(target.dataDir, tenant, target.dbFile),
     parkedReason: entry.parked,
@@ -191,7 +191,7 @@ export async function tenantInfo(tenant: string, options: TenantsOptions): Promi
 }
 
 type FileFacts = Pick<
-  TenantInfo,
+  TenantDetails,
   'commitSeq' | 'epoch' | 'lastCommit' | 'ledgerRows' | 'pageSize' | 'freeBytes' | 'tables' | 'fileError'
 >;
 
@@ -244,7 +244,7 @@ function readFile(target: Target, tenant: string): FileFacts {
   }
 }
 
-function infoAsText(info: TenantInfo): string {
+function infoAsText(info: TenantDetails): string {
   const line = (label: string, value: string | number | null) =>
     value === null ? '' : `${`${label}:`.padEnd(18)}${value}\n`;
   const { parkedReason } = info;

@@ -1,5 +1,5 @@
 import type { WireError } from '@onewriter/protocol';
-import type { TenantFiles } from '../reads/open-tenant-file.ts';
+import type { FileSettings } from '../reads/open-tenant-file.ts';
 
 /** What an export can be. */
 export const EXPORT_FORMATS = ['ndjson', 'csv', 'sql', 'sqlite'] as const;
@@ -9,7 +9,7 @@ export type ExportFormat = (typeof EXPORT_FORMATS)[number];
 
 /** What to export: the argument of the exporting process, as JSON. Its standard output is the export. */
 export interface ExportTask {
-  readonly files: TenantFiles;
+  readonly files: FileSettings;
   readonly tenant: string;
   readonly format: ExportFormat;
   /** A table or view. Needed for CSV; without it NDJSON has all tables. */

@@ -11,7 +11,7 @@ import {
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
-import type { TenantFiles as FileSettings } from '../reads/open-tenant-file.ts';
+import type { FileSettings } from '../reads/open-tenant-file.ts';
 import { tooMuchMemory } from '../reads/read-errors.ts';
 import { type Owner, Shares } from '../security/shares.ts';
 import type { TenantFiles } from '../tenants/tenant-files.ts';

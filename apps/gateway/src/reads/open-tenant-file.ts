@@ -12,7 +12,7 @@ import Database from 'better-sqlite3';
 import { toReadError } from './read-errors.ts';
 
 /** Where the tenants' files are. */
-export interface TenantFiles {
+export interface FileSettings {
   readonly dataDir: string;
   readonly dbFile: string;
   readonly busyTimeoutMs: number;
@@ -38,7 +38,7 @@ export const MAX_REOPENS = 20;
  * its work block it.
  * @throws OnewriterError INVALID_TENANT, TENANT_NOT_FOUND, TENANT_UNAVAILABLE, DATABASE_…
  */
-export function openTenantFile(files: TenantFiles, tenant: string): OpenFile {
+export function openTenantFile(files: FileSettings, tenant: string): OpenFile {
   try {
     for (let reopens = 0; ; reopens++) {
       const file = locateDatabase(files.dataDir, tenant, files.dbFile);
@@ -53,7 +53,7 @@ export function openTenantFile(files: TenantFiles, tenant: string): OpenFile {
 
 /** Undefined where the path leads to another file by now, or to none. */
 function openIfCurrent(
-  files: TenantFiles,
+  files: FileSettings,
   tenant: string,
   { path, incarnation }: DatabaseFile,
 ): OpenFile | undefined {
@@ -90,7 +90,7 @@ function assertReadable(path: string): void {
 }
 
 /** What distinguishes one file from another at the same path; undefined where there is none. */
-export function identifyFile(files: TenantFiles, tenant: string): string | undefined {
+export function identifyFile(files: FileSettings, tenant: string): string | undefined {
   return identify(tenantFile(files.dataDir, tenant, files.dbFile));
 }
 

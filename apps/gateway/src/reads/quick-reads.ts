@@ -10,7 +10,7 @@ import {
 } from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import type { StepColumn } from '../dialects/hrana/steps.ts';
-import type { TenantFiles } from './open-tenant-file.ts';
+import type { FileSettings } from './open-tenant-file.ts';
 import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 import type {
   ReadAnswer,
@@ -137,7 +137,7 @@ interface QuickResult {
  * alone can take minutes and gigabytes, by views of views.
  */
 export class QuickReads implements TenantReads {
-  readonly #files: TenantFiles;
+  readonly #files: FileSettings;
   readonly #others: TenantReads;
   readonly #maxOpenFiles: number;
   readonly #readers = new Map<string, QuickReader>();
@@ -147,7 +147,7 @@ export class QuickReads implements TenantReads {
   readonly #judging = new Map<string, Promise<void>>();
 
   /** @param maxOpenFiles files that are kept open here; the least recently used is closed */
-  constructor(files: TenantFiles, others: TenantReads, maxOpenFiles: number) {
+  constructor(files: FileSettings, others: TenantReads, maxOpenFiles: number) {
     this.#maxOpenFiles = maxOpenFiles;
     // Waiting for a lock would block the event loop: the read processes can wait.
     this.#files = { ...files, busyTimeoutMs: 0 };

@@ -8,7 +8,7 @@ import {
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { LRUCache } from 'lru-cache';
-import { identifyFile, type OpenFile, openTenantFile, type TenantFiles } from './open-tenant-file.ts';
+import { type FileSettings, identifyFile, type OpenFile, openTenantFile } from './open-tenant-file.ts';
 import { checkSchema, prepareRead } from './prepare-read.ts';
 
 /** A compiled read. */
@@ -28,7 +28,7 @@ export class TenantReader {
    * @param emptyIfMissing a tenant without a file has an empty database, which is stale at once
    * @throws OnewriterError as {@link openTenantFile}
    */
-  constructor(files: TenantFiles, tenant: string, emptyIfMissing = false) {
+  constructor(files: FileSettings, tenant: string, emptyIfMissing = false) {
     const { db, incarnation, identity, isLogReplaced } = openFile(files, tenant, emptyIfMissing);
     this.db = db;
     this.incarnation = incarnation;
@@ -42,7 +42,7 @@ export class TenantReader {
   }
 
   /** Whether the path leads to another file by now (it was deleted, or replaced by a restore), or to one with another log or index. */
-  isStale(files: TenantFiles, tenant: string): boolean {
+  isStale(files: FileSettings, tenant: string): boolean {
     return this.#file === undefined || identifyFile(files, tenant) !== this.#file || this.#isLogReplaced();
   }
 
@@ -50,7 +50,7 @@ export class TenantReader {
    * Whether what it reads is of a file that does not count any more. The snapshot of a transaction counts on; one of a file
    * that had been replaced has no schema.
    */
-  isReplaced(files: TenantFiles, tenant: string): boolean {
+  isReplaced(files: FileSettings, tenant: string): boolean {
     try {
       if (this.db.inTransaction) return !checkSchema(this.db) && this.isStale(files, tenant);
       return this.isStale(files, tenant) || !checkSchema(this.db);
@@ -105,7 +105,7 @@ export function narrowIntegers(row: SqlValue[]): void {
 }
 
 function openFile(
-  files: TenantFiles,
+  files: FileSettings,
   tenant: string,
   emptyIfMissing: boolean,
 ): Pick<OpenFile, 'db' | 'isLogReplaced'> & {

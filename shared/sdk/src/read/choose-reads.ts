@@ -1,7 +1,7 @@
 import { assertSqliteOpens, inspectDataDir, OnewriterError } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import type { ResolvedOptions } from '../options.ts';
-import type { Ledger } from '../settle/ledger.ts';
+import type { LedgerReader } from '../settle/ledger.ts';
 import { FileReads } from './file-reads.ts';
 import { GatewayReads } from './gateway-reads.ts';
 import { NoReads } from './no-reads.ts';
@@ -11,7 +11,7 @@ import type { Reads } from './reads.ts';
  * Decides once how this client reads, and says so in the log where it is not the direct way that was meant.
  * @throws OnewriterError MISCONFIGURED where the way asked for, or any that is safe, is missing
  */
-export function chooseReads(options: ResolvedOptions): Reads & Ledger {
+export function chooseReads(options: ResolvedOptions): Reads & LedgerReader {
   const { dataDir, gatewayUrl, reads, logger } = options;
   if (reads === 'gateway') return requireGateway(options, 'The option reads is gateway');
   if (dataDir === undefined) {

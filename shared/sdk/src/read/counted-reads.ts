@@ -1,7 +1,7 @@
 import type { ClientMetrics } from '../client-metrics.ts';
 import { now } from '../deadline.ts';
 import type { DataDirGuard } from '../redis/data-dir-guard.ts';
-import type { ImmediateAnswer, Ledger, LedgerAnswer } from '../settle/ledger.ts';
+import type { ImmediateAnswer, LedgerAnswer, LedgerReader } from '../settle/ledger.ts';
 import type { SqlRow } from '../types.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 
@@ -9,14 +9,14 @@ import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
  * Counts reads on their way to another kind of {@link Reads}. An answer that is there at once stays one. Looks into the
  * ledger are no reads of anybody's.
  */
-export class CountedReads implements Reads, Ledger {
+export class CountedReads implements Reads, LedgerReader {
   readonly route: Reads['route'];
-  readonly #reads: Reads & Ledger;
+  readonly #reads: Reads & LedgerReader;
   readonly #metrics: ClientMetrics;
   readonly #guard: Pick<DataDirGuard, 'assertOwn'> | undefined;
 
   /** @param guard of the files that are read */
-  constructor(reads: Reads & Ledger, metrics: ClientMetrics, guard?: Pick<DataDirGuard, 'assertOwn'>) {
+  constructor(reads: Reads & LedgerReader, metrics: ClientMetrics, guard?: Pick<DataDirGuard, 'assertOwn'>) {
     this.#guard = guard;
     this.route = reads.route;
     this.#reads = reads;

@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { newDatabaseName, realDatabasePath } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Ledger } from '../settle/ledger.ts';
+import type { LedgerReader } from '../settle/ledger.ts';
 import type { SqlRow } from '../types.ts';
 import type { BoundParameters } from '../write/parameters.ts';
 import { FileReads, type FileReadsOptions } from './file-reads.ts';
@@ -495,7 +495,7 @@ describe('FileReads', () => {
     expect(await failure(() => reads.iterate(request('acme', sql)).next())).toBe('TENANT_UNAVAILABLE');
     expect(reads.lookNow('acme', 'w-1')).toBeUndefined();
     const row = { v: 'from the gateway' };
-    const other: Reads & Ledger = {
+    const other: Reads & LedgerReader = {
       route: 'gateway',
       openReaders: 0,
       get: () => row,

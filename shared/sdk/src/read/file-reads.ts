@@ -10,7 +10,7 @@ import {
   type WireOperationResult,
 } from '@onewriter/protocol';
 import { assertNotAborted, now, pause, untilAborted } from '../deadline.ts';
-import { ABSENT, type ImmediateAnswer, type Ledger, type LedgerAnswer } from '../settle/ledger.ts';
+import { ABSENT, type ImmediateAnswer, type LedgerAnswer, type LedgerReader } from '../settle/ledger.ts';
 import type { SdkLogger, SqlRow } from '../types.ts';
 import type { BoundParameters } from '../write/parameters.ts';
 import { flushWal } from './flush-wal.ts';
@@ -40,15 +40,15 @@ const LEDGER_SQL = `SELECT commit_seq, next_op, results FROM _onewriter_ledger W
 const NO_LEDGER = /no such table: _onewriter_ledger/;
 
 /** Reads straight from the tenants' files. */
-export class FileReads implements Reads, Ledger {
+export class FileReads implements Reads, LedgerReader {
   readonly route = 'file';
   readonly #pool: ReadPool;
   readonly #options: FileReadsOptions;
-  readonly #fallback: (Reads & Ledger) | undefined;
+  readonly #fallback: (Reads & LedgerReader) | undefined;
   #fallbackReported = false;
 
   /** @param fallback for a file that cannot be opened here; it is then said once in the log */
-  constructor(options: FileReadsOptions, fallback?: Reads & Ledger) {
+  constructor(options: FileReadsOptions, fallback?: Reads & LedgerReader) {
     this.#pool = new ReadPool(options);
     this.#options = options;
     this.#fallback = fallback;

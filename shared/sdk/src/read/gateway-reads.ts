@@ -19,7 +19,7 @@ import {
 } from '@onewriter/protocol';
 import { assertNotAborted } from '../deadline.ts';
 import { decodeRow } from '../settle/decode-result.ts';
-import { ABSENT, type Ledger, type LedgerAnswer } from '../settle/ledger.ts';
+import { ABSENT, type LedgerAnswer, type LedgerReader } from '../settle/ledger.ts';
 import type { RowMode, RowOf, SqlRow, WaitOptions } from '../types.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 
@@ -41,7 +41,7 @@ interface WireRowsWithColumns {
 const MAX_CONCURRENT_RECEIPTS = 8;
 
 /** Reads over HTTP, where the files cannot be opened here. Shapes: protocol, gateway-api.ts. */
-export class GatewayReads implements Reads, Ledger {
+export class GatewayReads implements Reads, LedgerReader {
   readonly route = 'gateway';
   readonly openReaders = 0;
   readonly #options: GatewayReadsOptions;

@@ -1,9 +1,9 @@
 import { OnewriterError } from '@onewriter/protocol';
-import type { Ledger } from '../settle/ledger.ts';
+import type { LedgerReader } from '../settle/ledger.ts';
 import type { Reads } from './reads.ts';
 
 /** A client that was given no way to read: it writes, and its writes are settled by events alone. */
-export class NoReads implements Reads, Ledger {
+export class NoReads implements Reads, LedgerReader {
   readonly route = 'none';
   readonly openReaders = 0;
 

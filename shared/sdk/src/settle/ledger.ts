@@ -24,7 +24,7 @@ export interface LedgerFlush {
 export type ImmediateAnswer = LedgerAnswer & { readonly flush?: LedgerFlush | undefined };
 
 /** Reads ledgers. */
-export interface Ledger {
+export interface LedgerReader {
   /** Looks at once, where the file can be opened here; undefined where it cannot, or fails. */
   lookNow(tenant: string, jobId: string): ImmediateAnswer | undefined;
   /**

@@ -13,14 +13,14 @@ import type { OutcomeOptions, Receipt, ReceiptStatus, RowMode, RowOf, WriteOutco
 import { Latch } from '../write/latch.ts';
 import { commitSeqOf, decodeOutcome, errorOf, type RowShape } from './decode-result.ts';
 import type { JobStates } from './job-states.ts';
-import type { Ledger } from './ledger.ts';
+import type { LedgerReader } from './ledger.ts';
 import type { Settler } from './settler.ts';
 
 /** What receipts ask. */
 export interface ReceiptContext {
   readonly tenant: string;
   readonly states: JobStates;
-  readonly ledger: Ledger;
+  readonly ledger: LedgerReader;
   readonly settler: Settler;
   readonly writeTimeoutMs: number;
 }

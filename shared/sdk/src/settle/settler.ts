@@ -13,7 +13,7 @@ import type { OutboundJob } from '../write/outbound-job.ts';
 import type { WriteTracer } from '../write/write-tracer.ts';
 import type { Alarm, Due } from './alarm.ts';
 import type { JobState, JobStates } from './job-states.ts';
-import type { Ledger, LedgerAnswer } from './ledger.ts';
+import type { LedgerAnswer, LedgerReader } from './ledger.ts';
 
 /*
  * Settling: every caller gets one true answer by its deadline.
@@ -68,7 +68,7 @@ const LATE = 'The deadline passed while the write was on its way; ask later with
 /** What settling needs. */
 export interface SettlerContext {
   readonly states: JobStates;
-  readonly ledger: Ledger;
+  readonly ledger: LedgerReader;
   readonly alarm: Alarm;
   readonly logger: SdkLogger;
   /** Undefined where tracing is off. */

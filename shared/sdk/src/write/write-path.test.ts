@@ -8,7 +8,7 @@ import {
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { now } from '../deadline.ts';
 import type { JobAddress, JobState, JobStates } from '../settle/job-states.ts';
-import { ABSENT, type Ledger, type LedgerAnswer } from '../settle/ledger.ts';
+import { ABSENT, type LedgerAnswer, type LedgerReader } from '../settle/ledger.ts';
 import { encodeStatement } from './encoded-write.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import type { JobSender, SendOutcome } from './sender.ts';
@@ -40,7 +40,7 @@ interface QueuedJob {
   lost: boolean;
 }
 
-class Model implements JobSender, JobStates, Ledger {
+class Model implements JobSender, JobStates, LedgerReader {
   readonly random: () => number;
   readonly ledger = new Map<string, { results: WireOperationResult[]; commitSeq: number }>();
   /** Numbers of the writes that were applied, per tenant, in order. */

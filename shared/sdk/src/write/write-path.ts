@@ -6,7 +6,7 @@ import type { DataDirGuard } from '../redis/data-dir-guard.ts';
 import { Alarm } from '../settle/alarm.ts';
 import { decodeRun } from '../settle/decode-result.ts';
 import type { JobStates } from '../settle/job-states.ts';
-import type { Ledger } from '../settle/ledger.ts';
+import type { LedgerReader } from '../settle/ledger.ts';
 import type { Presence } from '../settle/presence.ts';
 import { Settler } from '../settle/settler.ts';
 import type { RunResult, SdkLogger, WaitOptions } from '../types.ts';
@@ -23,7 +23,7 @@ export interface WritePathContext {
   readonly clientId: string;
   readonly sender: JobSender;
   readonly states: JobStates;
-  readonly ledger: Ledger;
+  readonly ledger: LedgerReader;
   readonly logger: SdkLogger;
   readonly writeTimeoutMs: number;
   /** Undefined where tracing is off. */

@@ -8,7 +8,7 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ABSENT, type Ledger } from '../settle/ledger.ts';
+import { ABSENT, type LedgerReader } from '../settle/ledger.ts';
 import { encodeStatement } from './encoded-write.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import type { JobSender, SendOutcome } from './sender.ts';
@@ -53,7 +53,7 @@ function open(
   { tracer: writeTracer }: { tracer: WriteTracer | undefined } = { tracer: new WriteTracer(tracer) },
 ) {
   const queue = new Queue();
-  const ledger: Ledger = { lookNow: () => ABSENT, look: async () => ABSENT };
+  const ledger: LedgerReader = { lookNow: () => ABSENT, look: async () => ABSENT };
   const states = {
     look: async (jobs: readonly unknown[]) => jobs.map(() => 'queued' as const),
     answer: async () => undefined,
