@@ -169,7 +169,7 @@ describe('a broker', () => {
     await waitFor(() => numbersIn(known.id).length === 1);
     await waitFor(() => numbersIn('never-seen').length === 1);
     expect([numbersIn(known.id), numbersIn('never-seen')]).toEqual([[1], [2]]);
-    expect(await commands.zcard(keys.bell)).toBe(0);
+    expect(await commands.zcard(keys.notifications)).toBe(0);
   });
 
   it('has two connections to Redis, for 5 tenants and for 300', async () => {
@@ -395,7 +395,7 @@ describe('SIGTERM', () => {
     const expected = receipts.slice(1 + done.length).map(({ id }) => parseReceiptId(id).jobId);
     expect(waiting).toEqual(expected);
     expect(await commands.exists(keys.lease)).toBe(0);
-    expect(await commands.zscore(keys.bell, db.id)).not.toBeNull();
+    expect(await commands.zscore(keys.notifications, db.id)).not.toBeNull();
     expect(await commands.keys('*:lock')).toEqual([]);
 
     await startBroker();

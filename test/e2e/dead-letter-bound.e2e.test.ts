@@ -1,5 +1,5 @@
 import { DeadLetters, RedisLink } from '@onewriter/broker';
-import { newJobId, receiptId } from '@onewriter/protocol';
+import { newJobId, PROTOCOL_VERSION, receiptId } from '@onewriter/protocol';
 import { createLogger } from '@onewriter/runtime';
 import { startRedis } from '@onewriter/testkit';
 import { Queue } from 'bullmq';
@@ -22,7 +22,14 @@ it('the dead-letter queue keeps the newest letters up to its bound, and each onc
 
   const error = { code: 'SQL_ERROR', message: 'no such table' };
   const add = async (id: string) => {
-    const data = JSON.stringify({ v: 1, client: 'c', seq: 1, at: 0, sql: ['x', 'y'], ops: [{ s: 1, d: 1 }] });
+    const data = JSON.stringify({
+      v: PROTOCOL_VERSION,
+      client: 'c',
+      seq: 1,
+      at: 0,
+      sql: ['x', 'y'],
+      ops: [{ s: 1, d: 1 }],
+    });
     await letters.add('acme', { id, data }, [{ receiptId: receiptId(id, 0), sql: 'y', error }]);
   };
   const ids = Array.from({ length: 8 }, newJobId);
@@ -47,7 +54,7 @@ it('the dead-letter queue keeps the newest letters up to its bytes, also those o
   };
   const add = async (letters: DeadLetters, id: string, bytes: number) => {
     const op = { s: 0, p: ['x'.repeat(bytes)], d: 1 };
-    const data = JSON.stringify({ v: 1, client: 'c', seq: 1, at: 0, sql: ['y'], ops: [op] });
+    const data = JSON.stringify({ v: PROTOCOL_VERSION, client: 'c', seq: 1, at: 0, sql: ['y'], ops: [op] });
     await letters.add('acme', { id, data }, [{ receiptId: receiptId(id, 0), sql: 'y', error }]);
   };
   const queue = new Queue('dead-letters', { connection: { url: redis.url }, prefix: 'ow:{default}' });

@@ -247,7 +247,7 @@ describe('onewriter dead-letters', () => {
     const keys = groupKeys('default');
     await connection.zrem(keys.tenants, db.id);
     await deadLetters('retry', receiptId);
-    expect(await connection.zscore(keys.bell, db.id)).not.toBeNull();
+    expect(await connection.zscore(keys.notifications, db.id)).not.toBeNull();
     expect(await connection.zscore(keys.tenants, db.id)).not.toBeNull();
     broker = await startService('broker', { redisUrl: redis.url, dataDir: redis.directory });
   });

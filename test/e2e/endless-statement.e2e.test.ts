@@ -198,11 +198,11 @@ describe('a statement that never ends', () => {
     // As a leader leaves it that has paused the tenant.
     const { jobId } = parseReceiptId(stopped.id);
     const error = { code: 'STATEMENT_TIMEOUT', message: 'It ran too long.' };
-    await redis.hset(keys.condemned, jobId, JSON.stringify({ 0: error }));
+    await redis.hset(keys.poisoned, jobId, JSON.stringify({ 0: error }));
     await redis.hset(keys.starts, jobId, 1);
     await redis.hset(keys.backOff, 'slow', JSON.stringify({ times: 5, at: Date.now(), paused: 'why' }));
     // The sweep finds the other; it starts by forgetting what is no longer needed.
-    await redis.del(keys.bell);
+    await redis.del(keys.notifications);
     await startBroker({ ONEWRITER_SWEEP_INTERVAL_MS: '100' });
     await other.committed({ timeoutMs: 20_000 });
     await resumeTenant(redis, 'default', 'slow');

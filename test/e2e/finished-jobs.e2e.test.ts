@@ -32,10 +32,10 @@ async function newTenant() {
   const queue = new Queue(name, { connection: { url: redis.url }, prefix });
   onTestFinished(() => queue.close());
   const jobs = new TenantQueue(link, GROUP, tenant, { broker: 'b-1', epoch: 1 });
-  await jobs.adopt();
+  await jobs.reclaim();
   const finish = async (state: 'completed' | 'failed', jobId = newJobId()) => {
     await queue.add('acme · 1 write · INSERT', { v: 1, text: 'x'.repeat(50_000) }, { jobId, attempts: 1 });
-    await jobs.take({ maxJobs: 1, maxBytes: 1_000_000 });
+    await jobs.fetch({ maxJobs: 1, maxBytes: 1_000_000 });
     const value =
       state === 'completed' ? '{"commitSeq":1,"writes":1,"failures":0}' : 'SQL_ERROR: no such table';
     await jobs.finish([{ id: jobId, state, value }], undefined);
@@ -74,10 +74,10 @@ describe('a finished job', () => {
   it('that failed keeps a bounded reason', async () => {
     const { queue } = await newTenant();
     const jobs = new TenantQueue(link, GROUP, `t${tenants}`, { broker: 'b-1', epoch: 1 });
-    await jobs.adopt();
+    await jobs.reclaim();
     const jobId = newJobId();
     await queue.add('x', {}, { jobId });
-    await jobs.take({ maxJobs: 1, maxBytes: 1_000_000 });
+    await jobs.fetch({ maxJobs: 1, maxBytes: 1_000_000 });
     await jobs.finish(
       [{ id: jobId, state: 'failed', value: `SQL_ERROR: ${'y'.repeat(100_000)}` }],
       undefined,

@@ -139,7 +139,7 @@ describe('without a broker', () => {
     );
     const connection = new Redis(redis.url);
     onTestFinished(() => connection.disconnect());
-    await waitFor(() => connection.zscore(groupKeys('default').bell, 'gone'), {
+    await waitFor(() => connection.zscore(groupKeys('default').notifications, 'gone'), {
       what: 'the write to be queued',
     });
     caller.abort();
@@ -152,7 +152,7 @@ describe('without a broker', () => {
     const write = send(gateway, 'POST', '/query', { tenantId: 'drain', query: 'CREATE TABLE t(a)' });
     const connection = new Redis(redis.url);
     onTestFinished(() => connection.disconnect());
-    await waitFor(() => connection.zscore(groupKeys('default').bell, 'drain'), {
+    await waitFor(() => connection.zscore(groupKeys('default').notifications, 'drain'), {
       what: 'the write to be queued',
     });
     const stopped = gateway.stop();

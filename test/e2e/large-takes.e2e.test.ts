@@ -35,7 +35,7 @@ async function newTenant(jobs: readonly { id: string; bytes: number }[], counted
   const bytes = jobs.reduce((sum, job) => sum + job.bytes, 0);
   if (counted) await link.call('HSET', `${prefix}:${name}:meta`, 'onewriter.bytes', bytes);
   const queue = new TenantQueue(link, GROUP, tenant, { broker: 'b-1', epoch: 1 });
-  await queue.adopt();
+  await queue.reclaim();
   return queue;
 }
 
@@ -73,7 +73,7 @@ it.each([true, false])(
       ],
       counted,
     );
-    const take = (maxBytes: number) => queue.take({ maxJobs: 10, maxBytes });
+    const take = (maxBytes: number) => queue.fetch({ maxJobs: 10, maxBytes });
     const ids = [small, large, last];
     expect(
       await readBy(ids, async () => {
@@ -111,12 +111,12 @@ it('reads no data of steps that are too large for their take', async () => {
   let tooLarge = 0;
   expect(
     await readBy([first, large], async () => {
-      const taken = await queue.takeFollowUps(10_000);
+      const taken = await queue.fetchFollowUps(10_000);
       expect(taken.jobs).toEqual([]);
       tooLarge = taken.tooLarge!;
     }),
   ).toEqual([]);
-  const { jobs } = await queue.takeFollowUps(tooLarge);
+  const { jobs } = await queue.fetchFollowUps(tooLarge);
   expect(jobs.map(({ id }) => id).sort()).toEqual([first, large]);
   expect(jobs.every(({ data }) => data.length > 0)).toBe(true);
 });

@@ -114,7 +114,7 @@ class Session {
   async take(): Promise<void> {
     try {
       if (this.#stale) await this.#adopt();
-      else this.#hold((await this.#queue.take(BOUNDS)).jobs);
+      else this.#hold((await this.#queue.fetch(BOUNDS)).jobs);
     } catch {
       this.#stale = true;
     }
@@ -122,7 +122,7 @@ class Session {
 
   async #adopt(): Promise<void> {
     // Both are sent before the first is answered; and both may be late.
-    const [adopted, taken] = await Promise.all([this.#queue.adopt(), this.#queue.take(BOUNDS)]);
+    const [adopted, taken] = await Promise.all([this.#queue.reclaim(), this.#queue.fetch(BOUNDS)]);
     this.#stale = false;
     this.#doubt ||= adopted.doubt;
     this.#hold(adopted.jobs.filter(({ id }) => !this.held.includes(id)));
@@ -148,7 +148,7 @@ class Session {
   async giveBack(): Promise<void> {
     if (this.#stale || this.held.length === 0) return;
     const doubt = this.#random.oneIn(2);
-    await this.#insist(() => this.#queue.giveBack(this.held, doubt));
+    await this.#insist(() => this.#queue.requeue(this.held, doubt));
     this.held.length = 0;
     if (doubt) this.#doubt = true;
   }
@@ -244,27 +244,27 @@ describe('commands that Redis executes long after their connection broke', () =>
 
   it('take no job that the session would not know of, after which others would be taken', async () => {
     const { link, queue, key } = await openQueue('take', 4);
-    await queue.adopt();
+    await queue.reclaim();
     link.loseNext = true;
-    await expect(queue.take({ ...BOUNDS, maxJobs: 1 })).rejects.toThrow('connection lost');
-    expect((await queue.adopt()).jobs).toEqual([]);
-    expect((await queue.take({ ...BOUNDS, maxJobs: 1 })).jobs.map(({ id }) => id)).toEqual(['w-0']);
+    await expect(queue.fetch({ ...BOUNDS, maxJobs: 1 })).rejects.toThrow('connection lost');
+    expect((await queue.reclaim()).jobs).toEqual([]);
+    expect((await queue.fetch({ ...BOUNDS, maxJobs: 1 })).jobs.map(({ id }) => id)).toEqual(['w-0']);
     await link.deliver();
     expect(await redis.lrange(key('active'), 0, -1)).toEqual(['w-0']);
-    expect((await queue.take({ ...BOUNDS, maxJobs: 1 })).jobs.map(({ id }) => id)).toEqual(['w-1']);
+    expect((await queue.fetch({ ...BOUNDS, maxJobs: 1 })).jobs.map(({ id }) => id)).toEqual(['w-1']);
   });
 
   it('fail no job that was reclaimed since, and may be committed', async () => {
     const { link, queue, key } = await openQueue('fail', 1);
-    await queue.adopt();
-    const [job] = (await queue.take(BOUNDS)).jobs;
+    await queue.reclaim();
+    const [job] = (await queue.fetch(BOUNDS)).jobs;
     const failed = [{ id: job!.id, state: 'failed' as const, value: 'no' }];
     link.loseNext = true;
     await expect(queue.finish(failed, undefined)).rejects.toThrow('connection lost');
     // Its lock ran out meanwhile: it is read again, and applied.
     await redis.del(key(`${job!.id}:lock`));
     expect((await queue.finish(failed, undefined)).refused).toEqual([job!.id]);
-    expect((await queue.adopt()).jobs.map(({ id }) => id)).toEqual([job!.id]);
+    expect((await queue.reclaim()).jobs.map(({ id }) => id)).toEqual([job!.id]);
     await link.deliver();
     expect(await redis.lrange(key('active'), 0, -1)).toEqual([job!.id]);
     expect(await redis.zcard(key('failed'))).toBe(0);

@@ -201,7 +201,7 @@ describe('onewriter restore', () => {
       ['packed.db', gzipSync('SQLite format 3'), /INVALID_ARGUMENT .*gzip/],
       ['log.db', readFileSync(`${fileOf(ODD)}-wal`), /INVALID_ARGUMENT .*write-ahead log/],
       ['folder.db', undefined, /INVALID_ARGUMENT .*is a directory/],
-      ['newer.db', undefined, /UNSUPPORTED_VERSION .*newer version of Onewriter.*format 99/],
+      ['newer.db', undefined, /UNSUPPORTED_VERSION .*another version of Onewriter.*format 99/],
     ];
     await Promise.all(
       files.map(async ([name, content, says], index) => {

@@ -1,5 +1,5 @@
 import { RedisLink, TenantQueue } from '@onewriter/broker';
-import { LIMITS, newJobId, parseReceiptId, tenantQueue } from '@onewriter/protocol';
+import { LIMITS, newJobId, PROTOCOL_VERSION, parseReceiptId, tenantQueue } from '@onewriter/protocol';
 import { createLogger } from '@onewriter/runtime';
 import { LetterBox } from '@onewriter/runtime/dead-letters';
 import { connect, type Onewriter } from '@onewriter/sdk';
@@ -43,7 +43,7 @@ async function newTenant() {
   const { name, prefix } = tenantQueue(GROUP, tenant);
   const key = (part: string) => `${prefix}:${name}:${part}`;
   const queue = new TenantQueue(link, GROUP, tenant, { broker: 'b-1', epoch: 1 });
-  await queue.adopt();
+  await queue.reclaim();
   const counted = async () => Number((await link.call('HGET', key('meta'), 'onewriter.bytes')) ?? 0);
   const real = async () => {
     const ids = (await link.call('LRANGE', key('wait'), 0, -1)) as string[];
@@ -64,7 +64,7 @@ describe('the bytes that wait', () => {
     const random = createRandom(seed);
     const active: string[] = [];
     const take = async (maxJobs: number, maxBytes: number) => {
-      const { jobs } = await queue.take({ maxJobs, maxBytes });
+      const { jobs } = await queue.fetch({ maxJobs, maxBytes });
       active.push(...jobs.map(({ id }) => id));
     };
     for (let step = 0; step < 150; step++) {
@@ -74,9 +74,9 @@ describe('the bytes that wait', () => {
       else if (what === 4) {
         // A finish that takes the next, too.
         const done = active.splice(0, 2).map(id => ({ id, state: 'completed', value: '{}' }) as const);
-        const { taken } = await queue.finish(done, { maxJobs: random.between(1, 3), maxBytes: 5_000 });
-        active.push(...taken.jobs.map(({ id }) => id));
-      } else if (what === 5) await queue.giveBack(active.splice(-random.between(1, 3)), false);
+        const { fetched } = await queue.finish(done, { maxJobs: random.between(1, 3), maxBytes: 5_000 });
+        active.push(...fetched.jobs.map(({ id }) => id));
+      } else if (what === 5) await queue.requeue(active.splice(-random.between(1, 3)), false);
       else if (what === 6) {
         // A holder releases the file: what is active waits again.
         const { meta, holds } = holdKeys(GROUP, tenant);
@@ -86,8 +86,8 @@ describe('the bytes that wait', () => {
         await link.call('DEL', holds);
         await link.call('HDEL', meta, 'onewriter.holds', 'onewriter.released');
         active.length = 0;
-        await queue.adopt();
-      } else active.push(...(await queue.takeFollowUps(1_000_000)).jobs.map(({ id }) => id));
+        await queue.reclaim();
+      } else active.push(...(await queue.fetchFollowUps(1_000_000)).jobs.map(({ id }) => id));
       expect(await counted(), `after step ${step}: ${what}`).toBe(await real());
     }
     await take(1_000, 1_000_000_000);
@@ -112,15 +112,15 @@ describe('the bytes that wait', () => {
     await other.remove(removed);
     expect(await counted()).toBeGreaterThan(MAX_QUEUE_BYTES - 1_000);
     await enqueue(5_000);
-    await queue.take(NOW_HERE);
+    await queue.fetch(NOW_HERE);
     expect(await counted()).toBe(0);
     // Added by BullMQ's own class: not counted, and never negative.
     await other.add('x', { v: 1, text: 'y'.repeat(1_000) }, { jobId: newJobId() });
     await enqueue(100);
-    await queue.take({ maxJobs: 1, maxBytes: 1_000_000 });
+    await queue.fetch({ maxJobs: 1, maxBytes: 1_000_000 });
     expect(await counted()).toBe(0);
     await enqueue(100);
-    await queue.take(NOW_HERE);
+    await queue.fetch(NOW_HERE);
     expect(await counted()).toBe(0);
     expect(await link.call('HEXISTS', key('meta'), 'onewriter.bytes')).toBe(0);
   });
@@ -145,7 +145,7 @@ describe('the bytes that wait', () => {
     expect(await link.call('LLEN', key('wait'))).toBe(accepted);
     expect(await real()).toBeLessThanOrEqual(MAX_QUEUE_BYTES);
     expect(await other.enqueue(9_000)).toBeTruthy();
-    await queue.take(NOW_HERE);
+    await queue.fetch(NOW_HERE);
     await waitFor(() => enqueue(9_000));
   });
 
@@ -160,7 +160,14 @@ describe('the bytes that wait', () => {
     const box = await LetterBox.open(redis.url, GROUP, MAX_QUEUE_BYTES);
     onTestFinished(() => box.close());
     const sql = 'INSERT INTO t VALUES (1)';
-    const message = { v: 1, client: 'c-1', seq: 1, at: 0, sql: [sql], ops: [{ s: 0 }] } as const;
+    const message = {
+      v: PROTOCOL_VERSION,
+      client: 'c-1',
+      seq: 1,
+      at: 0,
+      sql: [sql],
+      ops: [{ s: 0 }],
+    } as const;
     const letters = new Queue('dead-letters', { connection: { url: redis.url }, prefix: `ow:{${GROUP}}` });
     onTestFinished(() => letters.close());
     const receiptId = `${newJobId()}.0`;
@@ -169,7 +176,7 @@ describe('the bytes that wait', () => {
     for await (const letter of box.read(await box.ids())) await box.resend(letter);
     expect(await counted()).toBe(await real());
     expect(await counted()).toBeGreaterThan(0);
-    await queue.take(NOW_HERE);
+    await queue.fetch(NOW_HERE);
     expect(await counted()).toBe(0);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type DeadLetterMessage, deadLetterId, readDeadLetter } from './dead-letter.ts';
+import { PROTOCOL_VERSION } from './write-job.ts';
 
 const LETTER: DeadLetterMessage = {
   tenant: 'acme',
@@ -10,7 +11,14 @@ const LETTER: DeadLetterMessage = {
 
 describe('readDeadLetter', () => {
   it('takes a letter with and without a message', () => {
-    const message = { v: 1 as const, client: 'c', seq: 1, at: 0, sql: [LETTER.sql], ops: [{ s: 0 }] };
+    const message = {
+      v: PROTOCOL_VERSION as typeof PROTOCOL_VERSION,
+      client: 'c',
+      seq: 1,
+      at: 0,
+      sql: [LETTER.sql],
+      ops: [{ s: 0 }],
+    };
     expect(readDeadLetter(LETTER)).toBe(LETTER);
     expect(readDeadLetter({ ...LETTER, message })).toEqual({ ...LETTER, message });
   });

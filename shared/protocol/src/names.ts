@@ -7,7 +7,7 @@ import { OnewriterError } from './onewriter-error.ts';
  *   client inbox   BullMQ queue `inbox.<client>`,  prefix `ow:<group>:{<client>}`
  *   client present `ow:<group>:{<client>}:present`
  *   dead letters   BullMQ queue `dead-letters`,    prefix `ow:{<group>}`
- *   per group      `ow:{<group>}:bell|tenants|open|lease|epoch|…`
+ *   per group      `ow:{<group>}:notifications|tenants|open|lease|epoch|…`
  *
  * The braces are Redis Cluster hash tags: all keys of one tenant share a slot, and so do all keys of a group.
  * A placement group is one host's files, led by one broker.
@@ -77,7 +77,7 @@ export function presenceKey(group: string, client: string): string {
 /** Redis keys shared by a placement group. */
 export interface GroupKeys {
   /** Sorted set of tenants with work, by the time of the first notification (ms). The broker pops it. */
-  readonly bell: string;
+  readonly notifications: string;
   /** Sorted set of all tenants ever seen, by last activity (ms). The sweep walks it, the dashboard lists it. */
   readonly tenants: string;
   /** Set of tenants the leading broker has open; a successor reclaims their active jobs. */
@@ -101,7 +101,7 @@ export interface GroupKeys {
   /** Hash, job id to crash count: how often the process ended while the job was active. */
   readonly starts: string;
   /** Hash, job id to JSON: poisoned operations, which must not run again, and the error their callers get. */
-  readonly condemned: string;
+  readonly poisoned: string;
   /** Hash, tenant to JSON: tenants whose writes had a process replaced, when and how often; see TenantBackOff. */
   readonly backOff: string;
   /** String with a TTL: the leader's BrokerStatus as JSON. */
@@ -116,7 +116,7 @@ export interface GroupKeys {
 export function groupKeys(group: string): GroupKeys {
   const key = (part: string) => `ow:{${group}}:${part}`;
   return {
-    bell: key('bell'),
+    notifications: key('notifications'),
     tenants: key('tenants'),
     open: key('open'),
     lease: key('lease'),
@@ -128,7 +128,7 @@ export function groupKeys(group: string): GroupKeys {
     revoked: key('revoked'),
     sessions: key('session'),
     starts: key('starts'),
-    condemned: key('condemned'),
+    poisoned: key('poisoned'),
     backOff: key('back-off'),
     status: key('status'),
     brokers: key('brokers'),
@@ -136,17 +136,17 @@ export function groupKeys(group: string): GroupKeys {
   };
 }
 
-const RELEASE_BELL = 'release:';
+const RELEASE_PREFIX = 'release:';
 
 /** The notification that asks the leader to check a tenant's holds; no tenant id has a colon. */
-export function releaseBell(tenant: string): string {
-  return `${RELEASE_BELL}${assertTenantId(tenant)}`;
+export function releaseNotification(tenant: string): string {
+  return `${RELEASE_PREFIX}${assertTenantId(tenant)}`;
 }
 
-/** The tenant of a {@link releaseBell}; undefined for any other notification. */
-export function readReleaseBell(notification: string): string | undefined {
-  if (!notification.startsWith(RELEASE_BELL)) return undefined;
-  const tenant = notification.slice(RELEASE_BELL.length);
+/** The tenant of a {@link releaseNotification}; undefined for any other notification. */
+export function readReleaseNotification(notification: string): string | undefined {
+  if (!notification.startsWith(RELEASE_PREFIX)) return undefined;
+  const tenant = notification.slice(RELEASE_PREFIX.length);
   return TENANT_ID_PATTERN.test(tenant) ? tenant : undefined;
 }
 

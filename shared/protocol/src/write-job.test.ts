@@ -6,7 +6,7 @@ describe('the version of a job', () => {
     ['as the SDK writes it', `{"v":${PROTOCOL_VERSION},"client":"c-1"}`, undefined],
     ['anywhere in the message', `{ "client": "c-1", "v": ${PROTOCOL_VERSION} }`, undefined],
     ['newer', `{"v":${PROTOCOL_VERSION + 1},"client":"c-1"}`, PROTOCOL_VERSION + 1],
-    ['that begins with the same digit', '{"v":10,"client":"c-1"}', 10],
+    ['that begins with the same digit', `{"v":${PROTOCOL_VERSION}0,"client":"c-1"}`, PROTOCOL_VERSION * 10],
     ['newer, anywhere', '{"client":"c-1","v":7}', 7],
     ['no version', '{"v":"newest"}', undefined],
     ['not there', '{}', undefined],

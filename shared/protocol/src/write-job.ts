@@ -13,7 +13,7 @@ import type { WireParameters } from './value.ts';
  */
 
 /** The version of every message below. A reader refuses any other. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** The data of a BullMQ job on a tenant's queue. */
 export interface WriteJobMessage {

@@ -45,7 +45,7 @@ export const duplicates: Fault = {
         await rig.direct.rpush(key('wait'), random.pick(active));
         running++;
       }
-      await rig.direct.zadd(groupKeys('default').bell, String(Date.now()), tenant);
+      await rig.direct.zadd(groupKeys('default').notifications, String(Date.now()), tenant);
       await pause(random.between(0, 4));
     }
     if (finished === 0)

@@ -34,7 +34,7 @@ export class Broker implements HealthSource {
   readonly #log: Logger;
   readonly #successor: Successor;
   readonly #link: RedisLink;
-  readonly #bellLink: RedisLink;
+  readonly #notificationLink: RedisLink;
   readonly #lease: Lease;
   readonly #claim: DataDirClaim;
   readonly #secondRedis: SecondRedis;
@@ -52,7 +52,7 @@ export class Broker implements HealthSource {
     this.#successor = successor;
     const url = config.redisUrl;
     this.#link = new RedisLink({ url, log, name: 'onewriter-broker' });
-    this.#bellLink = new RedisLink({ url, log, name: 'onewriter-broker-bell' });
+    this.#notificationLink = new RedisLink({ url, log, name: 'onewriter-broker-notifications' });
     this.#claim = new DataDirClaim(this.#link, config.group, config.dataDir);
     const { group, dataDir } = config;
     this.#secondRedis = new SecondRedis({ link: this.#link, group, dataDir, redisUrl: url, log });
@@ -98,7 +98,7 @@ export class Broker implements HealthSource {
   readonly checks: Readonly<Record<string, ReadinessCheck>> = {
     state: () =>
       this.#state === 'leading' || this.#state === 'standby' ? undefined : `The broker is ${this.#state}.`,
-    redis: () => this.#link.trouble ?? this.#bellLink.trouble,
+    redis: () => this.#link.trouble ?? this.#notificationLink.trouble,
     lease: () => this.#checkLease(),
     secondRedis: () => this.#secondRedis.finding,
     dataDir: () => checkDataDir(this.#config.dataDir, 'write'),
@@ -148,7 +148,7 @@ export class Broker implements HealthSource {
       config: this.#config,
       log: this.#log,
       link: this.#link,
-      bellLink: this.#bellLink,
+      notificationLink: this.#notificationLink,
       lease: this.#lease,
       claim: this.#claim,
       metrics: this.#metrics,
@@ -177,7 +177,7 @@ export class Broker implements HealthSource {
     await this.#presence.stop();
     // Pending calls to Redis must not end the process in another way.
     if (!atRest) return false;
-    this.#bellLink.close();
+    this.#notificationLink.close();
     this.#link.close();
     return true;
   }

@@ -1,12 +1,12 @@
 import { OnewriterError, PROTOCOL_VERSION } from '@onewriter/protocol';
 import { JobMemory, SHARE_BYTES } from '../src/lanes/job-memory.ts';
 import type {
-  Adopted,
+  FetchBounds,
+  Fetched,
+  FetchedJob,
   Finished,
   FinishedJob,
-  TakeBounds,
-  Taken,
-  TakenJob,
+  Reclaimed,
   TenantQueue,
 } from '../src/queue/tenant-queue.ts';
 import { toFetchedJobs } from '../src/tenant/session/held-job.ts';
@@ -54,8 +54,8 @@ export class ModelDoorbell {
 
 /** A tenant's lists in Redis; index 0 is the oldest. */
 export class ModelQueue {
-  wait: TakenJob[] = [];
-  active: TakenJob[] = [];
+  wait: FetchedJob[] = [];
+  active: FetchedJob[] = [];
   finished: string[] = [];
   failed: string[] = [];
   doubt = false;
@@ -89,19 +89,21 @@ export class ModelQueue {
     return result;
   }
 
-  take(bounds: TakeBounds, bell?: ModelDoorbell | undefined): Promise<Taken> {
-    return bell === undefined ? this.#execute(() => this.#takeNow(bounds)) : this.#takeBehind(bell, bounds);
+  fetch(bounds: FetchBounds, doorbell?: ModelDoorbell | undefined): Promise<Fetched> {
+    return doorbell === undefined
+      ? this.#execute(() => this.#fetchNow(bounds))
+      : this.#fetchBehind(doorbell, bounds);
   }
 
-  async #takeBehind(bell: ModelDoorbell, bounds: TakeBounds): Promise<Taken> {
-    const taken = await new Promise<Taken>((resolve, reject) => {
-      bell.behind(() => {
+  async #fetchBehind(doorbell: ModelDoorbell, bounds: FetchBounds): Promise<Fetched> {
+    const fetched = await new Promise<Fetched>((resolve, reject) => {
+      doorbell.behind(() => {
         if (this.dead) return;
         const fate = this.#random();
         if (fate < this.#lossRate / 2) reject(new Error('connection lost before'));
-        let answer: Taken;
+        let answer: Fetched;
         try {
-          answer = this.#takeNow(bounds);
+          answer = this.#fetchNow(bounds);
         } catch (error) {
           reject(error);
           return;
@@ -111,17 +113,17 @@ export class ModelQueue {
       });
     });
     await delay(this.#random() * 2);
-    return taken;
+    return fetched;
   }
 
-  #takeNow({ maxJobs, maxBytes, ifIdle = false }: TakeBounds): Taken {
+  #fetchNow({ maxJobs, maxBytes, ifIdle = false }: FetchBounds): Fetched {
     if (this.#random() < this.fenceRate) throw new OnewriterError('FENCED', 'A newer broker has the queue.');
     if (ifIdle && this.active.length > 0) return { jobs: [], waiting: this.wait.length };
     const first = this.wait[0];
     if (first !== undefined && first.data.length > maxBytes) {
       return { jobs: [], waiting: this.wait.length, tooLarge: first.data.length };
     }
-    const jobs: TakenJob[] = [];
+    const jobs: FetchedJob[] = [];
     for (let left = maxBytes; jobs.length < maxJobs; ) {
       left -= this.wait[0]?.data.length ?? Number.POSITIVE_INFINITY;
       if (left < 0) break;
@@ -131,7 +133,7 @@ export class ModelQueue {
     return { jobs, waiting: this.wait.length };
   }
 
-  takeFollowUps(): Promise<Taken> {
+  fetchFollowUps(): Promise<Fetched> {
     return this.#execute(() => {
       const jobs = this.wait.filter(job => job.id.startsWith('s-'));
       this.wait = this.wait.filter(job => !job.id.startsWith('s-'));
@@ -140,7 +142,7 @@ export class ModelQueue {
     });
   }
 
-  finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
+  finish(jobs: readonly FinishedJob[], bounds: FetchBounds | undefined): Promise<Finished> {
     return this.#execute(() => {
       for (const { id, state } of jobs) {
         const index = this.active.findIndex(job => job.id === id);
@@ -150,19 +152,19 @@ export class ModelQueue {
       }
       return {
         refused: [],
-        taken: bounds === undefined ? { jobs: [], waiting: 0 } : this.#takeNow(bounds),
+        fetched: bounds === undefined ? { jobs: [], waiting: 0 } : this.#fetchNow(bounds),
       };
     });
   }
 
-  adopt(): Promise<Adopted> {
+  reclaim(): Promise<Reclaimed> {
     return this.#execute(() => ({
       jobs: this.active.map(({ id, data }) => ({ id, bytes: data.length })),
       doubt: this.doubt,
     }));
   }
 
-  read(ids: readonly string[]): Promise<readonly TakenJob[]> {
+  read(ids: readonly string[]): Promise<readonly FetchedJob[]> {
     return this.#execute(() => this.active.filter(({ id }) => ids.includes(id)));
   }
 
@@ -172,7 +174,7 @@ export class ModelQueue {
     });
   }
 
-  giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
+  requeue(ids: readonly string[], doubt: boolean): Promise<void> {
     return this.#execute(() => {
       this.doubt ||= doubt;
       // As the script: a job that is no longer active stays where it is.
@@ -202,7 +204,7 @@ export function createModelServices(random: () => number, bugs: unknown[]) {
       },
     },
     deadLetters: { add: async () => {} },
-    condemned: {
+    poisoned: {
       of: () => undefined,
       mustRunApart: (count: number) => count >= 1,
       maxTogether: (count: number) => [Number.POSITIVE_INFINITY, 3][count] ?? 1,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import {
   NEWEST_COMMIT_SEQ_SQL,
   newJobId,
+  PROTOCOL_VERSION,
   type WireOperation,
   type WireOperationResult,
 } from '@onewriter/protocol';
@@ -27,8 +28,8 @@ export function queuedJob(
   ops: readonly unknown[],
   more: Partial<QueuedJob> & { client?: string } = {},
 ): QueuedJob {
-  const data = JSON.stringify({ v: 1, client: more.client ?? 'c-1', seq: 1, at: 0, sql, ops });
-  return { id: more.id ?? newJobId(), data, condemned: more.condemned, addedAt: more.addedAt };
+  const data = JSON.stringify({ v: PROTOCOL_VERSION, client: more.client ?? 'c-1', seq: 1, at: 0, sql, ops });
+  return { id: more.id ?? newJobId(), data, poisoned: more.poisoned, addedAt: more.addedAt };
 }
 
 /** A job of statements without parameters, one write each. */

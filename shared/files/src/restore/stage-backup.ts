@@ -110,10 +110,10 @@ function lookAtPlainFile(backup: string): string[] {
 /** @throws OnewriterError UNSUPPORTED_VERSION */
 function assertKnownFormat(db: Database.Database, backup: string): void {
   const format = readFormat(db);
-  if (format === undefined || (format >= 1 && format <= FILE_FORMAT)) return;
+  if (format === undefined || format === FILE_FORMAT) return;
   throw new OnewriterError(
     'UNSUPPORTED_VERSION',
-    `${backup} was written by a newer version of Onewriter: its tables have format ${format}, and this program knows 1 to ${FILE_FORMAT}. Update it first. Nothing was restored.`,
+    `${backup} was written by another version of Onewriter: its tables have format ${format}, and this program knows format ${FILE_FORMAT}. Use that version. Nothing was restored.`,
     { fileFormat: format },
   );
 }

@@ -185,7 +185,7 @@ export class LetterBox implements AsyncDisposable {
       job.id,
     );
     adding.catch(() => {}); // a failure shows in the pipeline's results
-    pipeline.zadd(keys.bell, 'NX', nowMs, tenant);
+    pipeline.zadd(keys.notifications, 'NX', nowMs, tenant);
     pipeline.zadd(keys.tenants, nowMs, tenant);
     // A lost notification only costs time: the broker's sweep finds the job.
     const [, added] = (await pipeline.exec()) ?? [];

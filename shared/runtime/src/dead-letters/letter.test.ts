@@ -1,3 +1,4 @@
+import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import { describe, expect, it } from 'vitest';
 import { summarizeLetter, toLetter, toLetterId } from './letter.ts';
 
@@ -11,7 +12,14 @@ const DATA = {
 
 describe('a letter', () => {
   it('is summed up with everything about what happened', () => {
-    const message = { v: 1, client: 'c', seq: 1, at: 0, sql: [DATA.sql], ops: [{ s: 0, k: 'order-77' }] };
+    const message = {
+      v: PROTOCOL_VERSION,
+      client: 'c',
+      seq: 1,
+      at: 0,
+      sql: [DATA.sql],
+      ops: [{ s: 0, k: 'order-77' }],
+    };
     expect(summarizeLetter(toLetter(`dl-${RECEIPT}`, 0, { ...DATA, message }))).toEqual({
       id: `dl-${RECEIPT}`,
       receiptId: RECEIPT,

@@ -1,4 +1,5 @@
 import type { DeadLetterMessage } from '@onewriter/protocol';
+import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import { describe, expect, it } from 'vitest';
 import { createResendJob } from './resend-job.ts';
 
@@ -8,7 +9,7 @@ const LETTER: DeadLetterMessage = {
   error: { code: 'SQL_ERROR', message: 'no such table: t' },
   sql: 'INSERT INTO t VALUES (?, ?)',
   message: {
-    v: 1,
+    v: PROTOCOL_VERSION,
     client: 'c-first',
     seq: 77,
     at: 1,
@@ -22,7 +23,7 @@ describe('createResendJob', () => {
     const { name, data } = createResendJob(LETTER, 'c-second', 1_000);
     expect(name).toBe('acme · 1 write · INSERT INTO t VALUES (?, ?)');
     expect(JSON.parse(data)).toEqual({
-      v: 1,
+      v: PROTOCOL_VERSION,
       client: 'c-second',
       seq: 1,
       at: 1_000,
@@ -39,7 +40,7 @@ describe('createResendJob', () => {
   });
 
   it('sends no message of a version it does not know', () => {
-    const other = { ...LETTER, message: { ...LETTER.message!, v: 2 as never } };
-    expect(() => createResendJob(other, 'c', 0)).toThrow('version 2');
+    const other = { ...LETTER, message: { ...LETTER.message!, v: 99 as never } };
+    expect(() => createResendJob(other, 'c', 0)).toThrow('version 99');
   });
 });

@@ -101,6 +101,6 @@ export class RedisJobStates implements JobStates {
     const time = Date.now();
     const members = [...tenants].flatMap(tenant => [time, tenant]);
     // If this one is lost too, the next look notifies again.
-    this.#redis.zadd(groupKeys(this.#group).bell, 'NX', ...members).catch(() => {});
+    this.#redis.zadd(groupKeys(this.#group).notifications, 'NX', ...members).catch(() => {});
   }
 }

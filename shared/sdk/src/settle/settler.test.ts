@@ -1,4 +1,5 @@
 import type { WireOperationResult } from '@onewriter/protocol';
+import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { now } from '../deadline.ts';
 import { encodeStatement } from '../write/encoded-write.ts';
@@ -54,7 +55,7 @@ function setUp(options: { timeoutMs?: number; direct?: boolean } = {}) {
   job.accept(now());
   const event = (fields: Record<string, string>) =>
     settler.onEvent({
-      v: '1',
+      v: String(PROTOCOL_VERSION),
       jobId: job.id,
       tenant: 'acme',
       commitSeq: '5',
@@ -107,7 +108,7 @@ describe('Settler', () => {
   );
 
   it.each([
-    ['another version', { v: '2', results: results([[1, 1]]) }],
+    ['another version', { v: String(PROTOCOL_VERSION + 1), results: results([[1, 1]]) }],
     ['no JSON', { results: '{' }],
   ])(
     'does not guess what an event means that has %s: it asks the ledger, and says so once',

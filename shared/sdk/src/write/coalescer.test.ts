@@ -1,4 +1,10 @@
-import { LIMITS, parseWriteJob, type SqlParameters, type WireStatementOperation } from '@onewriter/protocol';
+import {
+  LIMITS,
+  PROTOCOL_VERSION,
+  parseWriteJob,
+  type SqlParameters,
+  type WireStatementOperation,
+} from '@onewriter/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { now } from '../deadline.ts';
 import { ABSENT } from '../settle/ledger.ts';
@@ -66,7 +72,14 @@ function openPath(downSince?: () => number | undefined) {
     settle: (index: number) => {
       const { id, numbers } = jobs[index]!;
       const results = JSON.stringify(numbers.map(number => [1, number]));
-      const event = { v: '1', jobId: id, tenant: 'acme', commitSeq: '1', results, error: '' };
+      const event = {
+        v: String(PROTOCOL_VERSION),
+        jobId: id,
+        tenant: 'acme',
+        commitSeq: '1',
+        results,
+        error: '',
+      };
       path.settler.onEvent(event);
     },
     /** Settles what is left. */

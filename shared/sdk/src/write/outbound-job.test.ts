@@ -1,4 +1,4 @@
-import { LIMITS, parseWriteJob, readLiveClient } from '@onewriter/protocol';
+import { LIMITS, PROTOCOL_VERSION, parseWriteJob, readLiveClient } from '@onewriter/protocol';
 import { describe, expect, it } from 'vitest';
 import { encodeSteps } from './encode-steps.ts';
 import { type EncodedWrite, encodeScript, encodeStatement, encodeTransaction } from './encoded-write.ts';
@@ -60,7 +60,7 @@ describe('OutboundJob', () => {
       encodeStatement({ sql: insert, params: [true, 1.5e300] }, {}),
     );
     expect(parseWriteJob(String(job.message))).toEqual({
-      v: 1,
+      v: PROTOCOL_VERSION,
       client: 'c-1',
       seq: 3,
       at: expect.any(Number),

@@ -80,7 +80,7 @@ interface SenderQueue {
  * Sends jobs to the tenants' queues over one connection. Jobs of all tenants that are ready in the same turn of the
  * event loop go in one write to the socket:
  *
- *   add job … add job, ZADD bell, [ZADD tenants]
+ *   add job … add job, ZADD notifications, [ZADD tenants]
  *
  * The notification comes after the jobs: before them, the broker could look, find nothing and sleep. The commands of a
  * connection are executed in order, so this needs no second round trip. Where Redis has forgotten the script (SCRIPT FLUSH),
@@ -103,7 +103,7 @@ export class RedisSender implements JobSender {
   constructor(redis: Redis, group: string, logger: SdkLogger, limits: MemoryLimits) {
     this.#redis = redis;
     this.#group = group;
-    this.#notifications = groupKeys(group).bell;
+    this.#notifications = groupKeys(group).notifications;
     this.#tenants = groupKeys(group).tenants;
     this.#logger = logger;
     this.#memory = new RedisMemory(redis, limits, logger);

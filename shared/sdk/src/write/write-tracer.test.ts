@@ -1,4 +1,4 @@
-import { LIMITS, OnewriterError, readTraceparents } from '@onewriter/protocol';
+import { LIMITS, OnewriterError, PROTOCOL_VERSION, readTraceparents } from '@onewriter/protocol';
 import { context, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import {
@@ -75,7 +75,7 @@ function open(
     await new Promise(resolve => setImmediate(resolve));
     const { id, writes } = queue.jobs.at(-1)!;
     path.settler.onEvent({
-      v: '1',
+      v: String(PROTOCOL_VERSION),
       jobId: id,
       commitSeq: '7',
       results: JSON.stringify(Array.from({ length: writes }, (_, index) => result(index))),

@@ -91,5 +91,5 @@ export async function resumeTenant(redis: Redis, group: string, tenant: string):
     await redis.eval(REMOVE_HOLD, 2, holds, meta, REPEAT_OFFENDER);
   }
   await redis.hdel(meta, 'paused', 'onewriter.pause');
-  await redis.zadd(keys.bell, 'NX', Date.now(), tenant);
+  await redis.zadd(keys.notifications, 'NX', Date.now(), tenant);
 }

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { askRedis, groupKeys, OnewriterError, releaseBell, uuidv7 } from '@onewriter/protocol';
+import { askRedis, groupKeys, OnewriterError, releaseNotification, uuidv7 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 
 import { ADD_HOLD, RELEASE_FILE, REMOVE_HOLD, RENEW_HOLD } from './hold-scripts.ts';
@@ -159,13 +159,13 @@ class Hold implements HeldTenant {
 
   /** @throws OnewriterError TENANT_UNAVAILABLE */
   async untilReleased(timeoutMs: number, needsLeader: boolean): Promise<void> {
-    const { bell } = groupKeys(this.#group);
+    const { notifications } = groupKeys(this.#group);
     const { meta } = this.#keys;
     const deadline = performance.now() + timeoutMs;
     let notifiedAt = Number.NEGATIVE_INFINITY;
     while (performance.now() < deadline) {
       if (performance.now() - notifiedAt >= NOTIFY_EVERY_MS) {
-        await this.#redis.zadd(bell, 'NX', Date.now(), releaseBell(this.#tenant));
+        await this.#redis.zadd(notifications, 'NX', Date.now(), releaseNotification(this.#tenant));
         notifiedAt = performance.now();
       }
       if (!needsLeader) await this.#releaseUnled();
@@ -216,7 +216,12 @@ class Hold implements HeldTenant {
     const { holds, meta } = this.#keys;
     await this.#redis.eval(REMOVE_HOLD, 2, holds, meta, this.#id);
     // Unlike a notification for the tenant, this does not register a deleted tenant again.
-    await this.#redis.zadd(groupKeys(this.#group).bell, 'NX', Date.now(), releaseBell(this.#tenant));
+    await this.#redis.zadd(
+      groupKeys(this.#group).notifications,
+      'NX',
+      Date.now(),
+      releaseNotification(this.#tenant),
+    );
   }
 
   /** @returns false where it is lost. */

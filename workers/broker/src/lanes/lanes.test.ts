@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { newJobId, tenantFile } from '@onewriter/protocol';
+import { newJobId, PROTOCOL_VERSION, tenantFile } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { ApplyOutcome, ApplyTask } from '@onewriter/writer';
 import Database from 'better-sqlite3';
@@ -43,7 +43,14 @@ class Client implements LaneClient {
   nextTask(): ApplyTask | undefined {
     if (this.#begun) return undefined;
     this.#begun = true;
-    const data = JSON.stringify({ v: 1, client: 'c-1', seq: 1, at: 0, sql: [this.#sql], ops: [{ x: 0 }] });
+    const data = JSON.stringify({
+      v: PROTOCOL_VERSION,
+      client: 'c-1',
+      seq: 1,
+      at: 0,
+      sql: [this.#sql],
+      ops: [{ x: 0 }],
+    });
     return { kind: 'apply', tenant: this.tenant, epoch: 1, jobs: [{ id: newJobId(), data }] };
   }
 

@@ -12,7 +12,7 @@ import {
   placeOf,
   REPLACED_SIGNAL,
   readProcessRoom,
-  readReleaseBell,
+  readReleaseNotification,
   runningDir,
   SECOND_REDIS_REMEDY,
   type StatusTransactions,
@@ -49,8 +49,8 @@ import { InboxEvents } from '../queue/inbox-events.ts';
 import type { RedisLink } from '../queue/redis-link.ts';
 import { Sweep } from '../queue/sweep.ts';
 import { LOCK_MS, TenantQueue } from '../queue/tenant-queue.ts';
-import { Condemned } from '../recovery/condemned.ts';
 import { readFailpoint } from '../recovery/failpoint.ts';
+import { PoisonedJobs } from '../recovery/poisoned-jobs.ts';
 import { Reclaim } from '../recovery/reclaim.ts';
 import { readRunningNotes, removeRunningNotes } from '../recovery/running-notes.ts';
 import { ClientPresence } from '../tenant/client-presence.ts';
@@ -78,7 +78,7 @@ export interface LeaderOptions {
   /** For commands. */
   readonly link: RedisLink;
   /** For the doorbell alone. */
-  readonly bellLink: RedisLink;
+  readonly notificationLink: RedisLink;
   /** Held. */
   readonly lease: Lease;
   readonly claim: DataDirClaim;
@@ -185,7 +185,7 @@ export class Leader {
       inbox: new InboxEvents(link, config.group),
       presence: new ClientPresence(link, config.group),
       deadLetters: new DeadLetters(link, config.group, log),
-      condemned: new Condemned(link, config.group, log),
+      poisoned: new PoisonedJobs(link, config.group, log),
       parked,
       backOff: new TenantBackOff(link, config, parked, log),
       metrics: options.metrics,
@@ -228,8 +228,8 @@ export class Leader {
       onBug: this.#context.onBug,
     });
     this.#doorbell = new Doorbell({
-      link: options.bellLink,
-      key: keys.bell,
+      link: options.notificationLink,
+      key: keys.notifications,
       onNotified: tenants => this.#onNotified(tenants),
       fetcher: tenant => this.#sessions.get(tenant),
       log,
@@ -259,13 +259,13 @@ export class Leader {
   /** Listens, and reclaims the last leader's jobs. Resolves when the doorbell listens. */
   async start(): Promise<void> {
     const { config, link } = this.#options;
-    const { condemned, parked, backOff } = this.#context;
-    await Promise.all([condemned.load(), parked.load()]);
+    const { poisoned, parked, backOff } = this.#context;
+    await Promise.all([poisoned.load(), parked.load()]);
     // Their files stay closed, and none of their jobs are reclaimed.
     for (const tenant of await backOff.load()) this.#held.release(tenant);
     this.#status.start();
     // All are counted before the first may run again.
-    await this.#context.condemned.countLastCrashes(readRunningNotes(config.dataDir));
+    await this.#context.poisoned.countLastCrashes(readRunningNotes(config.dataDir));
     removeRunningNotes(config.dataDir);
     void this.#doorbell.listen();
     this.#reclaimAndSweep().catch(error => {
@@ -464,7 +464,7 @@ export class Leader {
 
   #onNotified(tenants: readonly string[]): void {
     for (const tenant of tenants) {
-      const released = readReleaseBell(tenant);
+      const released = readReleaseNotification(tenant);
       if (TENANT_ID_PATTERN.test(tenant)) {
         if (!this.#held.onNotified(tenant)) this.#session(tenant).notify();
       } else if (released !== undefined) this.#held.release(released);
@@ -490,7 +490,7 @@ export class Leader {
       // A fetch may wait for the next notification.
       await link.retryUntilDone(() => this.#doorbell.wake(link));
       await rest;
-      await link.retryUntilDone(() => session.giveBack());
+      await link.retryUntilDone(() => session.requeue());
       if (this.#ending) await new Promise<never>(() => {}); // the end of the process hands its jobs over
       this.#sessions.delete(tenant);
       this.#context.walWatch.forget(tenant);
@@ -514,7 +514,7 @@ export class Leader {
   /** Reclaims the active jobs of earlier leaders, whose commits the fence stops; then sweeps periodically. */
   async #reclaimAndSweep(): Promise<void> {
     const { config, log } = this.#options;
-    const { condemned } = this.#context;
+    const { poisoned } = this.#context;
     if (!(await this.#reclaim.run()) || this.#ending) return;
     // Also tenants that sent a notification meanwhile.
     const reclaimed = [...this.#sessions.values()]
@@ -524,7 +524,7 @@ export class Leader {
     if (jobs > 0)
       log.info({ jobs, tenants: reclaimed.length }, 'Jobs of the last leader will be redelivered');
     // Jobs of a held tenant were not read: their crash counts have to outlast the hold.
-    if (this.#held.size === 0) await condemned.forgetUnclaimed();
+    if (this.#held.size === 0) await poisoned.forgetUnclaimed();
     await this.#sweep.run(
       config.sweepIntervalMs,
       tenant => this.#sessions.get(tenant)?.asleep === false,
@@ -633,7 +633,7 @@ export class Leader {
       'A statement runs past its deadline; setting it aside and replacing this process',
     );
     const error = tookTooLong(statementTimeoutMs);
-    await this.#replace([work], () => this.#condemn(work, jobId, op, error));
+    await this.#replace([work], () => this.#poison(work, jobId, op, error));
   }
 
   /** A statement that uses memory without end can only be ended with its process, too, and sooner. */
@@ -658,7 +658,7 @@ export class Leader {
         'A statement uses more memory than a write may; setting it aside and replacing this process',
       );
       const error = tookTooMuch(limitBytes);
-      await this.#replace([work], () => this.#condemn(work, jobId, op, error), tooMuch);
+      await this.#replace([work], () => this.#poison(work, jobId, op, error), tooMuch);
     } else {
       for (const write of finding.writes) {
         log.error(
@@ -670,7 +670,7 @@ export class Leader {
       const suspects = finding.writes.map(({ work, jobId, op }) => offenderOf(work, jobId, op));
       const suspect = async () => {
         await Promise.all([
-          this.#context.condemned.suspect(jobIds),
+          this.#context.poisoned.suspect(jobIds),
           this.#context.backOff.noteSuspects(suspects),
         ]);
       };
@@ -695,7 +695,7 @@ export class Leader {
     );
     // This process has the verdict at once; Redis gets it for successors.
     const { onHeld, onBug } = this.#context;
-    this.#condemn(work, jobId, op, error)
+    this.#poison(work, jobId, op, error)
       .then(isPaused => {
         if (isPaused && !this.#ending) onHeld(work.client.tenant);
       })
@@ -714,11 +714,11 @@ export class Leader {
   }
 
   /** @returns whether the tenant is paused now */
-  async #condemn(work: LaneWork, jobId: string, op: number, error: WireError): Promise<boolean> {
-    const { condemned, backOff } = this.#context;
+  async #poison(work: LaneWork, jobId: string, op: number, error: WireError): Promise<boolean> {
+    const { poisoned, backOff } = this.#context;
     const [isPaused] = await Promise.all([
       backOff.note(offenderOf(work, jobId, op)),
-      condemned.condemn(jobId, op, error),
+      poisoned.poison(jobId, op, error),
     ]);
     return isPaused;
   }
@@ -778,17 +778,18 @@ export class Leader {
   async #handOver(sessions: readonly TenantSession[]): Promise<void> {
     const { link, lease, config } = this.#options;
     const now = Date.now();
-    const bells: (string | number)[] = [];
+    const notifications: (string | number)[] = [];
     const settled: string[] = [];
     await Promise.all(
       sessions.map(async session => {
         const hadMore = session.mayHaveMore;
-        const returned = await session.giveBack();
-        if (hadMore || returned > 0) bells.push(now, session.tenant);
+        const returned = await session.requeue();
+        if (hadMore || returned > 0) notifications.push(now, session.tenant);
         if (session.held === 0) settled.push(session.tenant);
       }),
     );
-    if (bells.length > 0) await link.call('ZADD', groupKeys(config.group).bell, 'NX', ...bells);
+    if (notifications.length > 0)
+      await link.call('ZADD', groupKeys(config.group).notifications, 'NX', ...notifications);
     if (settled.length > 0) await link.call('SREM', this.#open, ...settled);
     await lease.release();
   }

@@ -1,8 +1,8 @@
 import type { ApplyStats, JobOutcome } from '@onewriter/writer';
-import type { TakenJob } from '../queue/tenant-queue.ts';
+import type { FetchedJob } from '../queue/tenant-queue.ts';
 
 /** A job on its way through this process. */
-export interface FinishedJobTimes extends TakenJob {
+export interface FinishedJobTimes extends FetchedJob {
   /** When its client made it: ms since the epoch by the client's clock; undefined where its id does not contain it. */
   readonly enqueuedAt: number | undefined;
   readonly fetchedAt: number;

@@ -1,10 +1,11 @@
+import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import { describe, expect, it } from 'vitest';
 import type { FinishedBatch } from './finished-batch.ts';
 import { factsOfWrite, JobLog } from './job-log.ts';
 
 const DATA = JSON.stringify({
-  v: 1,
+  v: PROTOCOL_VERSION,
   client: 'c-1',
   seq: 1,
   at: 1,
@@ -128,7 +129,10 @@ describe('the log of jobs', () => {
 
   it('names one write', () => {
     const facts = (op: object) =>
-      factsOfWrite({ id: 'w-1', data: JSON.stringify({ v: 1, client: 'c', sql: ['A', 'B'], ops: [op] }) }, 0);
+      factsOfWrite(
+        { id: 'w-1', data: JSON.stringify({ v: PROTOCOL_VERSION, client: 'c', sql: ['A', 'B'], ops: [op] }) },
+        0,
+      );
     expect(facts({ s: 1, r: 'request-7' })).toEqual({
       receipt: 'w-1.0',
       requestId: 'request-7',

@@ -7,7 +7,7 @@ import {
   type WriteJobMessage,
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
-import type { TakenJob } from '../queue/tenant-queue.ts';
+import type { FetchedJob } from '../queue/tenant-queue.ts';
 import { type BatchObserver, type FinishedBatch, stagesOf } from './finished-batch.ts';
 
 /** Settings of a {@link JobLog}. */
@@ -95,7 +95,7 @@ export class JobLog implements BatchObserver {
 }
 
 /** The facts of one write for a log line: its receipt, its request, and its statement. */
-export function factsOfWrite(job: TakenJob, index: number) {
+export function factsOfWrite(job: FetchedJob, index: number) {
   const message = tryParse(job.data);
   const operation: unknown = message?.ops[index];
   return {

@@ -17,7 +17,7 @@ import type { DeadLetter } from '@onewriter/writer';
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { RedisLink } from './redis-link.ts';
-import type { TakenJob } from './tenant-queue.ts';
+import type { FetchedJob } from './tenant-queue.ts';
 
 /** Letters whose size is asked for in one round trip. */
 const SIZES_AT_ONCE = 500;
@@ -63,7 +63,7 @@ export class DeadLetters {
    * Adds letters of one job; resolves when the queue has them. Repeatable. Beyond `LIMITS.keepDeadLetters` and
    * `keepDeadLetterBytes` the oldest letters are removed, and the log says so.
    */
-  async add(tenant: string, job: TakenJob, letters: readonly DeadLetter[]): Promise<void> {
+  async add(tenant: string, job: FetchedJob, letters: readonly DeadLetter[]): Promise<void> {
     const queue = this.#open();
     const entries = letters.map(({ receiptId, error, sql }) => ({
       name: `${tenant} · ${error.code} · ${describeStatement(sql)}`,

@@ -5,12 +5,12 @@ import type { RedisLink } from './redis-link.ts';
 
 /** The sorted set in Redis, and a connection on which commands are executed in order: the wait holds the others up. */
 class ModelRedis {
-  readonly #bells: string[] = [];
+  readonly #notified: string[] = [];
   #ring: (() => void) | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
   ring(...tenants: string[]): void {
-    this.#bells.push(...tenants);
+    this.#notified.push(...tenants);
     this.#ring?.();
   }
 
@@ -20,11 +20,11 @@ class ModelRedis {
       return Promise.resolve(1);
     }
     return this.execute(async () => {
-      const pairs = (bells: readonly string[]) => bells.flatMap(tenant => [tenant, '0']);
-      if (command === 'ZPOPMIN') return pairs(this.#bells.splice(0, count));
-      if (command === 'ZPOPMAX') return pairs(this.#bells.splice(-count).toReversed());
-      while (this.#bells.length === 0) await new Promise<void>(resolve => (this.#ring = resolve));
-      return ['bell', this.#bells.shift()!, '0'];
+      const pairs = (notified: readonly string[]) => notified.flatMap(tenant => [tenant, '0']);
+      if (command === 'ZPOPMIN') return pairs(this.#notified.splice(0, count));
+      if (command === 'ZPOPMAX') return pairs(this.#notified.splice(-count).toReversed());
+      while (this.#notified.length === 0) await new Promise<void>(resolve => (this.#ring = resolve));
+      return ['notifications', this.#notified.shift()!, '0'];
     });
   }
 
@@ -48,7 +48,7 @@ function listen(fetchers: Record<string, Partial<Fetcher>>) {
   const reported: string[] = [];
   const doorbell = new Doorbell({
     link: redis.link,
-    key: 'bell',
+    key: 'notifications',
     onNotified: tenants => reported.push(tenants.join(' ')),
     fetcher: tenant =>
       fetchers[tenant] && {

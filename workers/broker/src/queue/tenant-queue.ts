@@ -13,7 +13,7 @@ import {
 import type { RedisLink } from './redis-link.ts';
 
 /** A job as Redis stores it. */
-export interface TakenJob {
+export interface FetchedJob {
   readonly id: string;
   /** JSON of a WriteJobMessage, unparsed: the thread parses it. */
   readonly data: string;
@@ -22,9 +22,9 @@ export interface TakenJob {
 }
 
 /** Result of a fetch. */
-export interface Taken {
+export interface Fetched {
   /** Oldest first. */
-  readonly jobs: readonly TakenJob[];
+  readonly jobs: readonly FetchedJob[];
   /** Jobs that still wait; 0 where the queue is paused: resuming it notifies, or the sweep finds it. */
   readonly waiting: number;
   /** The tenant is held: nothing was fetched, and its file has to be closed. */
@@ -34,13 +34,13 @@ export interface Taken {
 }
 
 /** An active job whose data is in Redis. */
-export interface ActiveJob extends Omit<TakenJob, 'data'> {
+export interface ActiveJob extends Omit<FetchedJob, 'data'> {
   /** Size of its data, in UTF-8. */
   readonly bytes: number;
 }
 
 /** Result of a reclaim. */
-export interface Adopted {
+export interface Reclaimed {
   /** Oldest first. Any of them may be applied. */
   readonly jobs: readonly ActiveJob[];
   /** A leader may have requeued waiting jobs without knowing whether they are applied. */
@@ -61,7 +61,7 @@ export interface FinishedJob {
 export interface Finished {
   /** Jobs that could not be failed, because their lock is not this broker's. */
   readonly refused: readonly string[];
-  readonly taken: Taken;
+  readonly fetched: Fetched;
 }
 
 /** The leader that fetches: it owns the locks, and leads with this epoch now. */
@@ -71,7 +71,7 @@ export interface QueueLeader {
 }
 
 /** How much to fetch at most. */
-export interface TakeBounds {
+export interface FetchBounds {
   readonly maxJobs: number;
   /** Bytes of data, including the first job's. */
   readonly maxBytes: number;
@@ -94,8 +94,8 @@ const NOTE_ADDED_EVERY_MS = 60_000;
 /** Characters of a failed job's reason: a message of SQLite may quote a long expression. */
 const MAX_REASON_LENGTH = 2_000;
 
-const NOTHING: Taken = Object.freeze({ jobs: Object.freeze([]), waiting: 0 });
-const HELD: Taken = Object.freeze({ ...NOTHING, held: true });
+const NOTHING: Fetched = Object.freeze({ jobs: Object.freeze([]), waiting: 0 });
+const HELD: Fetched = Object.freeze({ ...NOTHING, held: true });
 
 /**
  * A tenant's BullMQ queue, on a connection that all tenants share. Commands are executed in the order in which they
@@ -134,11 +134,11 @@ export class TenantQueue {
 
   /**
    * Fetches the oldest waiting jobs. After a connection error it is unknown whether any were fetched:
-   * {@link adopt}.
+   * {@link reclaim}.
    * @param link the connection to use.
    * @throws OnewriterError FENCED; QueueForgotten
    */
-  async take({ maxJobs, maxBytes, ifIdle = false }: TakeBounds, link = this.#link): Promise<Taken> {
+  async fetch({ maxJobs, maxBytes, ifIdle = false }: FetchBounds, link = this.#link): Promise<Fetched> {
     const reply = await link.run(fetchJobs, [
       this.#wait,
       this.#active,
@@ -153,15 +153,15 @@ export class TenantQueue {
       this.#noteFrom,
       ifIdle ? 1 : 0,
     ]);
-    return this.#noteTime(this.#readTaken(reply));
+    return this.#noteTime(this.#readFetched(reply));
   }
 
   /**
    * Fetches the jobs that continue an open transaction, and counts the others that wait.
    * @param maxBytes of data of all of them
-   * @throws as {@link take}
+   * @throws as {@link fetch}
    */
-  async takeFollowUps(maxBytes: number): Promise<Taken> {
+  async fetchFollowUps(maxBytes: number): Promise<Fetched> {
     const reply = await this.#link.run(fetchFollowUps, [
       this.#wait,
       this.#active,
@@ -174,14 +174,14 @@ export class TenantQueue {
       maxBytes,
       FOLLOW_UPS_AMONG,
     ]);
-    return this.#readTaken(reply);
+    return this.#readFetched(reply);
   }
 
   /**
    * Finishes jobs, and fetches the next if `bounds` are given. Repeatable.
    * @throws OnewriterError FENCED, QueueForgotten; the jobs are finished nevertheless.
    */
-  async finish(jobs: readonly FinishedJob[], bounds: TakeBounds | undefined): Promise<Finished> {
+  async finish(jobs: readonly FinishedJob[], bounds: FetchBounds | undefined): Promise<Finished> {
     const args: (string | number)[] = [
       this.#wait,
       this.#active,
@@ -201,8 +201,8 @@ export class TenantQueue {
     for (const { id, state, value } of jobs) {
       args.push(id, state, state === 'failed' ? value.slice(0, MAX_REASON_LENGTH) : value);
     }
-    const [refused, taken] = (await this.#link.run(finishJobs, args)) as [string[], unknown];
-    return { refused, taken: this.#noteTime(this.#readTaken(taken)) };
+    const [refused, fetched] = (await this.#link.run(finishJobs, args)) as [string[], unknown];
+    return { refused, fetched: this.#noteTime(this.#readFetched(fetched)) };
   }
 
   /**
@@ -210,7 +210,7 @@ export class TenantQueue {
    * for it. Repeatable.
    * @throws OnewriterError FENCED
    */
-  async adopt(): Promise<Adopted> {
+  async reclaim(): Promise<Reclaimed> {
     // A fetch may be sent behind it, before the answer.
     this.#epoch = this.#leader.epoch;
     this.#turn = nextTurn();
@@ -230,7 +230,7 @@ export class TenantQueue {
   }
 
   /** Reads the data of active jobs. @returns those that still exist, in the order of `ids` */
-  async read(ids: readonly string[]): Promise<readonly TakenJob[]> {
+  async read(ids: readonly string[]): Promise<readonly FetchedJob[]> {
     const replies = (await Promise.all(
       ids.map(id => this.#link.call('HMGET', this.#prefix + id, 'data', 'timestamp')),
     )) as [string | null, string | null][];
@@ -244,13 +244,13 @@ export class TenantQueue {
     return turnWord(this.#epoch, this.#turn);
   }
 
-  /** The ledger could be asked: see {@link Adopted}. @param mark {@link doubtMark} at that time. Repeatable. */
+  /** The ledger could be asked: see {@link Reclaimed}. @param mark {@link doubtMark} at that time. Repeatable. */
   async forgetDoubt(mark: string): Promise<void> {
     await this.#link.run(forgetDoubt, [this.#meta, mark]);
   }
 
   /** Requeues jobs. @param ids oldest first. @param doubt one of them may be applied. */
-  async giveBack(ids: readonly string[], doubt: boolean): Promise<void> {
+  async requeue(ids: readonly string[], doubt: boolean): Promise<void> {
     this.#turn = nextTurn();
     await this.#link.run(requeueJobs, [
       this.#wait,
@@ -269,14 +269,14 @@ export class TenantQueue {
     return turnWord(this.#leader.epoch, this.#turn);
   }
 
-  #noteTime(taken: Taken): Taken {
+  #noteTime(fetched: Fetched): Fetched {
     // The same rule as the script's, which notes the newest.
-    const addedAt = taken.jobs.at(-1)?.addedAt ?? 0;
+    const addedAt = fetched.jobs.at(-1)?.addedAt ?? 0;
     if (addedAt >= this.#noteFrom) this.#noteFrom = addedAt + NOTE_ADDED_EVERY_MS;
-    return taken;
+    return fetched;
   }
 
-  #readTaken(reply: unknown): Taken {
+  #readFetched(reply: unknown): Fetched {
     if ((reply as unknown[]).length === 0) return NOTHING;
     const [waiting, ...rest] = this.#assertMine(reply);
     if (waiting === -4) return HELD;
@@ -299,7 +299,7 @@ export class TenantQueue {
   }
 }
 
-/** Redis lost its record of the queue, or the epoch was raised: {@link TenantQueue.adopt} before the next fetch. */
+/** Redis lost its record of the queue, or the epoch was raised: {@link TenantQueue.reclaim} before the next fetch. */
 export class QueueForgotten extends Error {
   override readonly message = 'The queue has to be reclaimed first.';
 }

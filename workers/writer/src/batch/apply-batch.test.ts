@@ -101,7 +101,7 @@ describe('applying a batch', () => {
     const lane = new TemporaryLane();
     const jobs = lane.apply(
       { id: newJobId(), data: 'not json' },
-      { id: newJobId(), data: JSON.stringify({ v: 2, client: 'c-old', sql: [], ops: [{}] }) },
+      { id: newJobId(), data: JSON.stringify({ v: 99, client: 'c-new', sql: [], ops: [{}] }) },
       queuedJob([], []),
       queuedJob(['SELECT 1'], Array(501).fill({ s: 0 })),
       TABLE,
@@ -113,7 +113,7 @@ describe('applying a batch', () => {
       'INVALID_ARGUMENT',
       undefined,
     ]);
-    expect(jobs[1]).toMatchObject({ client: 'c-old', results: '', commitSeq: 0 });
+    expect(jobs[1]).toMatchObject({ client: 'c-new', results: '', commitSeq: 0 });
     expect(lane.column('SELECT count(*) FROM _onewriter_ledger')).toEqual([1]);
   });
 
@@ -122,8 +122,8 @@ describe('applying a batch', () => {
     lane.applyOne(TABLE);
     const error = { code: 'POISON_JOB', message: 'set aside' };
     const [one, all] = lane.apply(
-      { ...insert(1, 3), condemned: { 1: error } },
-      { ...insert(10, 2), condemned: { [-1]: error } },
+      { ...insert(1, 3), poisoned: { 1: error } },
+      { ...insert(10, 2), poisoned: { [-1]: error } },
     );
     expect(resultsOf(one)).toEqual([[1, 1], { e: error }, [1, 3]]);
     expect(resultsOf(all)).toEqual([{ e: error }, { e: error }]);

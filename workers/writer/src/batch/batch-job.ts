@@ -46,7 +46,7 @@ export class BatchJob {
 
   constructor(job: QueuedJob) {
     this.id = job.id;
-    this.#poisoned = job.condemned;
+    this.#poisoned = job.poisoned;
     this.addedAt = job.addedAt;
     try {
       this.message = parseJob(job.data);

@@ -276,7 +276,7 @@ describe('steps among other writes', () => {
     ]);
     expect(() => dieAtCommit(lane, job)).toThrow();
     const stopped = { code: 'STATEMENT_TIMEOUT', message: 'It was not applied.' };
-    const done = lane.applyOne({ ...job, condemned: { 0: stopped } });
+    const done = lane.applyOne({ ...job, poisoned: { 0: stopped } });
     expect(verdicts(done)).toEqual(['ok', 'ok', 'ok', 'STATEMENT_TIMEOUT', 'skipped']);
     expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a']);
     expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);

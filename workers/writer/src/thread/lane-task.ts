@@ -92,7 +92,7 @@ export interface QueuedJob {
   /** When Redis received it, ms by its clock; undefined where that is unknown. */
   readonly addedAt?: number | undefined;
   /** Poisoned writes that must not run (by index), and the error their callers get; `-1` is the whole job. */
-  readonly condemned?: Readonly<Record<number, WireError>> | undefined;
+  readonly poisoned?: Readonly<Record<number, WireError>> | undefined;
 }
 
 /** Checkpoint and close one tenant, or all. */

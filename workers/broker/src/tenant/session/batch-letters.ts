@@ -8,7 +8,7 @@ import {
 } from '@onewriter/protocol';
 import type { DeadLetter, JobOutcome } from '@onewriter/writer';
 import { factsOfWrite } from '../../observe/job-log.ts';
-import type { TakenJob } from '../../queue/tenant-queue.ts';
+import type { FetchedJob } from '../../queue/tenant-queue.ts';
 import type { LoadedJob } from './held-job.ts';
 import type { SessionServices } from './session-parts.ts';
 
@@ -20,12 +20,12 @@ export function setLettersAside(
   tenant: string,
   batch: readonly LoadedJob[],
   outcomes: readonly JobOutcome[],
-  { deadLetters, condemned, link, log, metrics }: SessionServices,
+  { deadLetters, poisoned, link, log, metrics }: SessionServices,
 ): Promise<unknown> | undefined {
   const additions: Promise<unknown>[] = [];
   for (const [index, outcome] of outcomes.entries()) {
     const job = batch[index]!;
-    const refused = condemned.of(job.id);
+    const refused = poisoned.of(job.id);
     if (outcome.deadLetters === undefined && refused === undefined) continue;
     const letters = mergeLetters(job, outcome.deadLetters ?? [], refused);
     if (letters.length === 0) continue;
@@ -41,14 +41,14 @@ export function setLettersAside(
 
 /**
  * The writer's letters, and one for each poisoned write without one: its caller waits, but people look for it here.
- * @param condemned errors by index of the write; -1 is the whole job
+ * @param poisoned errors by index of the write; -1 is the whole job
  */
 export function mergeLetters(
-  job: TakenJob,
+  job: FetchedJob,
   letters: readonly DeadLetter[],
-  condemned: Readonly<Record<number, WireError>> | undefined,
+  poisoned: Readonly<Record<number, WireError>> | undefined,
 ): readonly DeadLetter[] {
-  if (condemned === undefined) return letters;
+  if (poisoned === undefined) return letters;
   let message: WriteJobMessage;
   try {
     message = parseWriteJob(job.data);
@@ -56,10 +56,10 @@ export function mergeLetters(
     return letters; // unreadable: refused as a whole, there is no write to keep
   }
   const known = new Set(letters.map(letter => letter.receiptId));
-  const whole = condemned[-1];
+  const whole = poisoned[-1];
   const more: DeadLetter[] = [];
   for (const index of message.ops.keys()) {
-    const error = condemned[index] ?? whole;
+    const error = poisoned[index] ?? whole;
     const receipt = receiptId(job.id, index);
     if (error !== undefined && !known.has(receipt)) {
       more.push({ receiptId: receipt, sql: sqlOfWrite(message, index), error });

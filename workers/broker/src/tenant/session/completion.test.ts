@@ -63,9 +63,9 @@ it('leaves jobs of a busy tenant to the next fetch, or to a finish soon', async 
     ['w-1'],
     2,
   ]);
-  const taken = completion.takeUnfinished();
+  const fetched = completion.takeUnfinished();
   expect(completion.unfinished).toEqual([]);
-  completion.putBackUnfinished(taken);
+  completion.putBackUnfinished(fetched);
   state.mustWait = true;
   await completion.finishAnswered();
   expect([state.soon, completion.unfinished.length]).toEqual([2, 1]);

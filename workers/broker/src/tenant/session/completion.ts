@@ -132,7 +132,7 @@ export class Completion {
           error,
         })),
       );
-      await services.condemned.forget(failed);
+      await services.poisoned.forget(failed);
     } finally {
       this.#underWay--;
       proceed();
@@ -157,7 +157,7 @@ export class Completion {
     return (
       !held.inTransaction &&
       !isStepsJobId(batch[0]!.id) &&
-      !batch.some(job => services.condemned.knows(job)) &&
+      !batch.some(job => services.poisoned.knows(job)) &&
       outcomes.every(({ error, deadLetters }) => error === undefined && deadLetters === undefined)
     );
   }
@@ -188,9 +188,9 @@ export class Completion {
     finished: readonly FinishedJob[],
   ): Promise<void> {
     const { tenant, services, queue } = this.#parts;
-    const { inbox, link, condemned, backOff, onHeld } = services;
+    const { inbox, link, poisoned, backOff, onHeld } = services;
     // Counted before the job is gone; a crash in between counts it twice.
-    const isPoisoned = batch.some(({ id }) => condemned.of(id)?.[-1]?.code === 'POISON_JOB');
+    const isPoisoned = batch.some(({ id }) => poisoned.of(id)?.[-1]?.code === 'POISON_JOB');
     if (isPoisoned && (await backOff.notePoison(tenant))) onHeld(tenant);
     const letters = setLettersAside(tenant, batch, outcomes, services);
     // Before the job is gone: after a crash in between it is redelivered, and its letters get the same ids.
@@ -201,6 +201,6 @@ export class Completion {
       link.expedite();
       return queue.finish(finished, undefined);
     });
-    await condemned.forget(batch);
+    await poisoned.forget(batch);
   }
 }

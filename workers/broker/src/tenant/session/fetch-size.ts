@@ -1,6 +1,6 @@
 import { bytesThatFit, maxCostOfJobs, SHARE_BYTES } from '../../lanes/job-memory.ts';
 import { FOLLOW_UPS_AMONG } from '../../queue/queue-scripts.ts';
-import type { TakeBounds } from '../../queue/tenant-queue.ts';
+import type { FetchBounds } from '../../queue/tenant-queue.ts';
 import type { Room } from './held-jobs.ts';
 
 /** Memory that a fetch needs, and the most it can use; in bytes. */
@@ -42,7 +42,7 @@ export class FetchSize {
   }
 
   /** As much as there is room and memory for. */
-  bounds({ maxJobs, maxBytes }: Room, memoryBytes: number): TakeBounds {
+  bounds({ maxJobs, maxBytes }: Room, memoryBytes: number): FetchBounds {
     if (this.#tooLargeBytes > 0) return { maxJobs: 1, maxBytes: this.#tooLargeBytes };
     return { maxJobs, maxBytes: Math.min(maxBytes, bytesThatFit(maxJobs, memoryBytes)) };
   }

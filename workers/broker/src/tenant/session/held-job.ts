@@ -1,6 +1,6 @@
 import { parseWriteJob, unknownVersionOf, type WriteJobMessage } from '@onewriter/protocol';
 import { costOfJob, type Grant } from '../../lanes/job-memory.ts';
-import type { ActiveJob, TakenJob } from '../../queue/tenant-queue.ts';
+import type { ActiveJob, FetchedJob } from '../../queue/tenant-queue.ts';
 
 /** A job that this broker has. */
 export interface HeldJob extends ActiveJob {
@@ -51,7 +51,7 @@ export function toActiveJobs(jobs: readonly ActiveJob[], crashCounts: readonly n
  * @returns also the bytes of their data, and what they cost of the grant
  */
 export function toFetchedJobs(
-  jobs: readonly TakenJob[],
+  jobs: readonly FetchedJob[],
   grant: Grant,
   doubtful: boolean,
 ): { readonly jobs: readonly NewJob[]; readonly bytes: number; readonly cost: number } {

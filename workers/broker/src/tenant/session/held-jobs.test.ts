@@ -1,19 +1,23 @@
+import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import { expect, it } from 'vitest';
 import { createRandom } from '../../../test-support/random.ts';
 import { JobMemory } from '../../lanes/job-memory.ts';
-import type { TakenJob } from '../../queue/tenant-queue.ts';
+import type { FetchedJob } from '../../queue/tenant-queue.ts';
 import { freeMemory, type LoadedJob, type NewJob, toActiveJobs, toFetchedJobs } from './held-job.ts';
 import { HeldJobs } from './held-jobs.ts';
 
 const memory = () => new JobMemory(64 * 1024 * 1024);
 
-const createJob = (id: string, size = 20): TakenJob => ({ id, data: `{"v":1,"x":"${'x'.repeat(size)}"}` });
+const createJob = (id: string, size = 20): FetchedJob => ({
+  id,
+  data: `{"v":${PROTOCOL_VERSION},"x":"${'x'.repeat(size)}"}`,
+});
 
 const arrive = (jobs: readonly NewJob[]) =>
   jobs.map(job => ({ ...job, enqueuedAt: undefined, fetchedAt: 0 }));
 
 /** Adds jobs that were just fetched, with a grant of their own. */
-function fetchInto(held: HeldJobs, from: JobMemory, jobs: readonly TakenJob[]): void {
+function fetchInto(held: HeldJobs, from: JobMemory, jobs: readonly FetchedJob[]): void {
   const grant = from.requestNow(1_000_000, 1_000_000)!;
   const fetched = toFetchedJobs(jobs, grant, false);
   grant.shrinkTo(fetched.cost);
@@ -27,7 +31,7 @@ it('keeps every job once and in order, and its memory as long, whatever happens 
     const random = createRandom(seed);
     const pool = memory();
     const held = new HeldJobs();
-    const inQueue = new Map<string, TakenJob>();
+    const inQueue = new Map<string, FetchedJob>();
     let [added, settled] = [0, 0];
     let expected: string[] = [];
     const begin = () => {

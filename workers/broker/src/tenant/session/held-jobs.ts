@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { isFollowUpJobId, LIMITS, unknownVersionOf } from '@onewriter/protocol';
 import { costOfJob, type Grant } from '../../lanes/job-memory.ts';
-import type { TakenJob } from '../../queue/tenant-queue.ts';
+import type { FetchedJob } from '../../queue/tenant-queue.ts';
 import { freeMemory, type HeldJob, isLoaded, type LoadedJob, mayWaitInQueue, unloaded } from './held-job.ts';
 
 /*
@@ -238,7 +238,7 @@ export class HeldJobs {
    */
   fill(
     ids: readonly string[],
-    read: readonly TakenJob[],
+    read: readonly FetchedJob[],
     grant: Grant,
     onFirstRead: (bytes: number) => void,
   ): void {

@@ -83,10 +83,10 @@ describe('the intake of a session', () => {
 
   it('reads the active jobs again when the answer to a fetch was lost', async () => {
     const { parts, intake, ready } = createIntake();
-    const { take } = parts.model;
-    parts.model.take = async (...args) => {
-      parts.model.take = take;
-      await take.apply(parts.model, args);
+    const { fetch } = parts.model;
+    parts.model.fetch = async (...args) => {
+      parts.model.fetch = fetch;
+      await fetch.apply(parts.model, args);
       throw new Error('connection lost');
     };
     parts.model.wait.push(...jobs('w-0'));
@@ -119,7 +119,7 @@ describe('the intake of a session', () => {
 
   it('gives way where the tenant is held', async () => {
     const { parts, state, intake } = createIntake();
-    parts.model.take = async () => ({ jobs: [], waiting: 0, held: true });
+    parts.model.fetch = async () => ({ jobs: [], waiting: 0, held: true });
     parts.facts.mayHaveMore = true;
     intake.pump();
     await pass();

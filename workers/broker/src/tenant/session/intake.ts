@@ -1,7 +1,7 @@
 import { isFenced, timeOfJobId, toWireError } from '@onewriter/protocol';
 import { type Grant, maxCostOfJobs } from '../../lanes/job-memory.ts';
 import { isTemporary, type RedisLink } from '../../queue/redis-link.ts';
-import { QueueForgotten, type TakeBounds, type Taken, type TakenJob } from '../../queue/tenant-queue.ts';
+import { type FetchBounds, type Fetched, type FetchedJob, QueueForgotten } from '../../queue/tenant-queue.ts';
 import type { Completion } from './completion.ts';
 import { FetchMemory } from './fetch-memory.ts';
 import { countThatFits, FetchSize } from './fetch-size.ts';
@@ -136,7 +136,7 @@ export class Intake {
     if (!this.#hasRoom || this.nextToLoad.length > 0 || isAlone() || transaction.isOpen) return undefined;
     const grant = this.#memory.requestNow(this.#size.wish(this.#room));
     if (grant === undefined) return undefined;
-    return this.#fetchBy('listening', grant, bounds => queue.take(bounds, link)).catch(services.onBug);
+    return this.#fetchBy('listening', grant, bounds => queue.fetch(bounds, link)).catch(services.onBug);
   }
 
   /**
@@ -159,23 +159,23 @@ export class Intake {
       grant = this.#hasRoom ? this.#memory.requestNow(this.#size.wish(this.#room)) : undefined;
       const bounds = grant && { ...this.#size.bounds(this.#room, grant.bytes), ifIdle: true };
       // In one round trip. If the answer to a fetch is lost, its jobs are among the active ones of the next attempt.
-      const [active, taken] = await this.#leading(() =>
-        Promise.all([queue.adopt(), bounds && queue.take(bounds)]),
+      const [active, fetched] = await this.#leading(() =>
+        Promise.all([queue.reclaim(), bounds && queue.fetch(bounds)]),
       );
       if (active.held) {
         giveWay();
         return 0;
       }
       const jobs = active.jobs.filter(job => !known.has(job.id));
-      const crashCounts = await services.condemned.crashCountsOf(jobs.map(job => job.id));
+      const crashCounts = await services.poisoned.crashCountsOf(jobs.map(job => job.id));
       facts.isStale = false;
       this.#reclaimed ??= jobs.length;
       facts.isInDoubt ||= active.doubt;
       // Their data is read when their turn is near.
       this.#add(toActiveJobs(jobs, crashCounts));
-      if (grant === undefined || taken === undefined) facts.mayHaveMore = true;
+      if (grant === undefined || fetched === undefined) facts.mayHaveMore = true;
       else {
-        this.#receive(taken, grant);
+        this.#receive(fetched, grant);
         grant = undefined;
       }
       return jobs.length;
@@ -200,9 +200,9 @@ export class Intake {
     if (grant === undefined) return;
     const finished = completion.takeUnfinished();
     this.#fetchBy('fetching', grant, async bounds => {
-      if (finished.length === 0) return queue.take(bounds);
+      if (finished.length === 0) return queue.fetch(bounds);
       try {
-        return (await queue.finish(finished, bounds)).taken;
+        return (await queue.finish(finished, bounds)).fetched;
       } catch (error) {
         if (!isFinishedAllTheSame(error)) completion.putBackUnfinished(finished);
         throw error;
@@ -213,7 +213,7 @@ export class Intake {
   #fetchBy(
     state: 'fetching' | 'listening',
     grant: Grant,
-    fetchNow: (bounds: TakeBounds) => Promise<Taken>,
+    fetchNow: (bounds: FetchBounds) => Promise<Fetched>,
   ): Promise<void> {
     const { facts, held } = this.#parts;
     return this.#command.run(state, async () => {
@@ -228,7 +228,7 @@ export class Intake {
     });
   }
 
-  #receive({ jobs, waiting, held, tooLarge }: Taken, grant: Grant): void {
+  #receive({ jobs, waiting, held, tooLarge }: Fetched, grant: Grant): void {
     const { facts } = this.#parts;
     if (held) {
       grant.release();
@@ -305,14 +305,14 @@ export class Intake {
     const { transaction, giveWay } = this.#options;
     facts.mayHaveMore = false;
     try {
-      const taken = await queue.takeFollowUps(this.#size.boundOfFollowUps(grant.bytes));
-      this.#size.noteFollowUpsTooLarge(taken.tooLarge);
-      if (taken.held) {
+      const fetched = await queue.fetchFollowUps(this.#size.boundOfFollowUps(grant.bytes));
+      this.#size.noteFollowUpsTooLarge(fetched.tooLarge);
+      if (fetched.held) {
         grant.release();
         giveWay();
         return;
       }
-      const { jobs, waiting, tooLarge } = taken;
+      const { jobs, waiting, tooLarge } = fetched;
       facts.waiting = waiting;
       if (tooLarge !== undefined) facts.mayHaveMore = true;
       this.#hold(jobs, grant);
@@ -329,14 +329,14 @@ export class Intake {
     const ids = held.returnable.map(({ id }) => id);
     held.remove(new Set(ids));
     try {
-      await this.#leading(() => queue.giveBack(ids, false));
+      await this.#leading(() => queue.requeue(ids, false));
     } finally {
       facts.mayHaveMore = true;
     }
   }
 
   /** @param grant shared by the jobs that were fetched with it */
-  #hold(jobs: readonly TakenJob[], grant: Grant): void {
+  #hold(jobs: readonly FetchedJob[], grant: Grant): void {
     const fetched = toFetchedJobs(jobs, grant, this.#parts.facts.isInDoubt);
     grant.shrinkTo(fetched.cost);
     if (jobs.length === 0) return;

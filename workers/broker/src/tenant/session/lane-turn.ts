@@ -125,8 +125,8 @@ export class LaneTurn {
 
   /** How many jobs may share its batch. Callers of a poisoned write are answered before the next may do the same harm. */
   #maxTogether({ id, crashCount }: HeldJob): number {
-    const { condemned } = this.#parts.services;
-    return isStepsJobId(id) || condemned.of(id) !== undefined ? 1 : condemned.maxTogether(crashCount);
+    const { poisoned } = this.#parts.services;
+    return isStepsJobId(id) || poisoned.of(id) !== undefined ? 1 : poisoned.maxTogether(crashCount);
   }
 
   #toStepsTask(job: LoadedJob, transaction: TransactionGrant): ApplyTask {
@@ -143,8 +143,8 @@ export class LaneTurn {
       services.metrics.observe('lane', this.#begunAt - this.#queuedAt);
     }
     const jobs = batch.map(({ id, data, addedAt }): QueuedJob => {
-      const condemned = services.condemned.of(id);
-      return condemned === undefined ? { id, data, addedAt } : { id, data, addedAt, condemned };
+      const poisoned = services.poisoned.of(id);
+      return poisoned === undefined ? { id, data, addedAt } : { id, data, addedAt, poisoned };
     });
     return { kind: 'apply', tenant, epoch: services.epoch(), jobs };
   }

@@ -103,7 +103,7 @@ export class Outcomes {
   /** A job that ended its thread counts like one that ended the process. */
   async #countCrash(batch: readonly HeldJob[]): Promise<void> {
     const { services, held } = this.#parts;
-    const crashCounts = await services.condemned.countCrash(batch.map(job => job.id));
+    const crashCounts = await services.poisoned.countCrash(batch.map(job => job.id));
     const known = new Map(batch.map((job, index) => [job.id, crashCounts[index] ?? job.crashCount]));
     held.update(job => {
       const crashCount = known.get(job.id) ?? job.crashCount;

@@ -1,3 +1,4 @@
+import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { RefusedOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FAKE_TIME } from '../../../test-support/session-model.ts';
@@ -83,7 +84,7 @@ describe('the jobs that fail with a refused batch', () => {
     ...{ data: '{"ops":[{"s":0}]}', memory: undefined, unknownVersion: undefined },
     ...more,
   });
-  const unawaited = '{"v":1,"client":"c","sql":[""],"ops":[{"s":0,"d":1}]}';
+  const unawaited = `{"v":${PROTOCOL_VERSION},"client":"c","sql":[""],"ops":[{"s":0,"d":1}]}`;
   const choose = (ready: readonly HeldJob[], batch: readonly HeldJob[], outcome: RefusedOutcome) =>
     chooseRefused(ready, batch, outcome).map(({ id }) => id);
 

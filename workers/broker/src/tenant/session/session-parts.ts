@@ -10,8 +10,8 @@ import type { DeadLetters } from '../../queue/dead-letters.ts';
 import type { InboxEvents } from '../../queue/inbox-events.ts';
 import type { RedisLink } from '../../queue/redis-link.ts';
 import type { TenantQueue } from '../../queue/tenant-queue.ts';
-import type { Condemned } from '../../recovery/condemned.ts';
 import type { Failpoint } from '../../recovery/failpoint.ts';
+import type { PoisonedJobs } from '../../recovery/poisoned-jobs.ts';
 import type { ClientPresence } from '../client-presence.ts';
 import type { Parked } from '../parked.ts';
 import type { TenantBackOff } from '../tenant-back-off.ts';
@@ -26,7 +26,7 @@ export interface SessionServices {
   readonly inbox: InboxEvents;
   readonly presence: Pick<ClientPresence, 'isHere'>;
   readonly deadLetters: DeadLetters;
-  readonly condemned: Condemned;
+  readonly poisoned: PoisonedJobs;
   readonly parked: Parked;
   readonly backOff: TenantBackOff;
   readonly metrics: BrokerMetrics;

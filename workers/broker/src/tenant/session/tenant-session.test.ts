@@ -14,7 +14,7 @@ import type { Lane, LaneClient } from '../../lanes/lane.ts';
 import { TenantLoads } from '../../observe/status/tenant-load.ts';
 import type { InboxEvents } from '../../queue/inbox-events.ts';
 import type { RedisLink } from '../../queue/redis-link.ts';
-import type { TakenJob, TenantQueue } from '../../queue/tenant-queue.ts';
+import type { FetchedJob, TenantQueue } from '../../queue/tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
 
 /*
@@ -123,7 +123,7 @@ interface Rates {
 }
 
 interface World {
-  readonly bell: ModelDoorbell;
+  readonly doorbell: ModelDoorbell;
   fetchesAtNotification: number;
   readonly queue: ModelQueue;
   readonly lanes: ModelLanes;
@@ -150,7 +150,7 @@ async function compete(memory: JobMemory, random: () => number): Promise<never> 
 }
 
 function createWorld(random: () => number, rates: Rates): World {
-  const bell = new ModelDoorbell();
+  const doorbell = new ModelDoorbell();
   const queue = new ModelQueue(random, rates.lossRate);
   const lanes = new ModelLanes(random, rates.refusalRate);
   queue.fenceRate = lanes.fenceRate = rates.fenceRate ?? 0;
@@ -188,7 +188,7 @@ function createWorld(random: () => number, rates: Rates): World {
     context as unknown as SessionContext,
   );
   return {
-    bell,
+    doorbell,
     fetchesAtNotification: 0,
     queue,
     lanes,
@@ -219,7 +219,7 @@ function succeed(dead: World, random: () => number, rates: Rates): World {
 }
 
 /** @param padding characters that make it larger */
-function createJob(index: number, unawaited: boolean, padding = 0): TakenJob {
+function createJob(index: number, unawaited: boolean, padding = 0): FetchedJob {
   const message = {
     v: PROTOCOL_VERSION,
     client: 'c-1',
@@ -237,7 +237,7 @@ async function produce(world: World, random: () => number, count: number, first 
     // Some are larger than the least share of the memory, and some than half of all of it.
     const padding = random() < 0.1 ? 40_000 + random() * 100_000 : 0;
     world.queue.wait.push(createJob(index, random() < 0.5, padding));
-    world.bell.ring();
+    world.doorbell.ring();
     if (random() < 0.1) void world.session.finishAnswered();
     // The sweep found active jobs, and did not know that it woke up.
     if (random() < 0.02) world.session.reclaim().catch(error => world.bugs.push(error));
@@ -249,11 +249,11 @@ async function produce(world: World, random: () => number, count: number, first 
 /** Listens as the doorbell does; with frequent notifications, jobs are mostly fetched together with them. */
 async function listen(world: World, random: () => number): Promise<never> {
   for (let regular = false; ; ) {
-    const link = world.bell as unknown as RedisLink;
+    const link = world.doorbell as unknown as RedisLink;
     const expected = regular && random() < 0.8;
     if (expected && random() < 0.9) await world.session.untilFetched();
     const fetching = expected ? world.session.fetchAtNotification(link) : undefined;
-    regular = await world.bell.wait();
+    regular = await world.doorbell.wait();
     await delay(random() * 2);
     await fetching;
     if (fetching !== undefined) world.fetchesAtNotification++;
@@ -399,7 +399,7 @@ describe('a tenant’s session', () => {
     await vi.advanceTimersByTimeAsync(100);
     expect(world.answers.get('w-4')).toBe('TENANT_UNAVAILABLE');
     await pass(world.session.drain());
-    await pass(world.session.giveBack().then(() => {}));
+    await pass(world.session.requeue().then(() => {}));
     expect(world.queue.wait.map(({ id }) => id)).toEqual(['w-1', 'w-2']);
     // The next broker knows it.
     const successor = createWorld(createRandom(8), { lossRate: 0, refusalRate: 0 });
@@ -413,13 +413,13 @@ describe('a tenant’s session', () => {
   it('reclaims a job of an unknown version, and requeues it as one that may be applied', async () => {
     const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
     const { data } = createJob(0, false);
-    world.queue.active.push({ id: 'w-0', data: data.replace('"v":1', '"v":9') });
+    world.queue.active.push({ id: 'w-0', data: data.replace(`"v":${PROTOCOL_VERSION}`, '"v":9') });
     world.queue.wait.push(createJob(1, true));
     await pass(world.session.reclaim().then(() => {}));
     await vi.advanceTimersByTimeAsync(1_000);
     expect([world.lanes.applied, world.answers.size, world.queue.failed]).toEqual([[], 0, []]);
     await pass(world.session.drain());
-    await pass(world.session.giveBack().then(() => {}));
+    await pass(world.session.requeue().then(() => {}));
     expect([world.queue.wait.map(({ id }) => id), world.queue.doubt]).toEqual([['w-0', 'w-1'], true]);
   });
 
@@ -503,7 +503,7 @@ describe('a tenant’s session', () => {
     await vi.advanceTimersByTimeAsync(20_000);
     expect([world.answers.size, world.parked.size, world.lanes.ledger.has('w-0')]).toEqual([0, 1, true]);
     await pass(world.session.drain());
-    await pass(world.session.giveBack().then(() => {}));
+    await pass(world.session.requeue().then(() => {}));
     expect([world.queue.wait.map(({ id }) => id), world.queue.doubt]).toEqual([['w-0'], true]);
     const successor = createWorld(createRandom(8), { lossRate: 0, refusalRate: 0 });
     successor.queue.wait.push(...world.queue.wait);
@@ -553,12 +553,12 @@ describe('a tenant’s session', () => {
   it('fetches the next jobs with the finish: one command a batch while it is busy', async () => {
     const random = createRandom(3);
     const world = createWorld(random, { lossRate: 0, refusalRate: 0 });
-    const take = vi.spyOn(world.queue, 'take');
+    const fetch = vi.spyOn(world.queue, 'fetch');
     world.queue.wait.push(...Array.from({ length: 200 }, (_, index) => createJob(index, false)));
     world.session.notify();
     await settle(world);
     expect(world.lanes.applied).toHaveLength(200);
-    expect(take.mock.calls.length).toBeLessThanOrEqual(world.lanes.batches);
+    expect(fetch.mock.calls.length).toBeLessThanOrEqual(world.lanes.batches);
   });
 
   it('waits for a lane since it got in line, however late its place is asked for', async () => {
@@ -594,7 +594,7 @@ describe('a tenant’s session', () => {
   it('is past a fetch when that is over, though the next is under way', async () => {
     const world = createWorld(createRandom(3), { lossRate: 0, refusalRate: 0 });
     const answers: (() => void)[] = [];
-    vi.spyOn(world.queue, 'take').mockImplementation(
+    vi.spyOn(world.queue, 'fetch').mockImplementation(
       () => new Promise(resolve => answers.push(() => resolve({ jobs: [], waiting: 1 }))),
     );
     world.session.notify();
@@ -624,7 +624,7 @@ describe('a tenant’s session', () => {
     // Every step takes less than a millisecond.
     const world = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
     const { queue, session, answers } = world;
-    const [take, finish] = [vi.spyOn(queue, 'take'), vi.spyOn(queue, 'finish')];
+    const [fetch, finish] = [vi.spyOn(queue, 'fetch'), vi.spyOn(queue, 'finish')];
     for (const index of [0, 1, 2, 3]) {
       queue.wait.push(createJob(index, false));
       session.notify();
@@ -632,7 +632,7 @@ describe('a tenant’s session', () => {
     }
     await vi.advanceTimersByTimeAsync(1_000);
     // Not w-0: no answer was sent before it.
-    expect(take.mock.calls.length).toBe(2);
+    expect(fetch.mock.calls.length).toBe(2);
     expect(finish.mock.calls.map(([jobs, bounds]) => [jobs[0]!.id, bounds !== undefined])).toEqual([
       ['w-0', false],
       ['w-1', true],
@@ -646,16 +646,16 @@ describe('a tenant’s session', () => {
   });
 
   it('finishes acknowledged jobs while the next fetch waits for a notification', async () => {
-    const { bell, queue, session, answers } = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
-    const link = bell as unknown as RedisLink;
+    const { doorbell, queue, session, answers } = createWorld(() => 0.15, { lossRate: 0, refusalRate: 0 });
+    const link = doorbell as unknown as RedisLink;
     session.notify();
     for (const index of [0, 1]) {
       // Soon enough after the one before for a busy tenant.
       await Promise.all([session.untilFetched(), vi.advanceTimersByTimeAsync(5)]);
       expect(session.fetchAtNotification(link)).toBeDefined();
       queue.wait.push(createJob(index, false));
-      bell.ring();
-      await bell.wait();
+      doorbell.ring();
+      await doorbell.wait();
       while (answers.size === index) await vi.advanceTimersByTimeAsync(1);
     }
     expect(session.fetchAtNotification(link)).toBeDefined();
@@ -674,7 +674,7 @@ describe('a tenant’s session', () => {
     const draining = world.session.drain();
     await vi.advanceTimersByTimeAsync(100);
     await draining;
-    const giving = world.session.giveBack();
+    const giving = world.session.requeue();
     await vi.advanceTimersByTimeAsync(100);
     await giving;
     expect(world.queue.active).toEqual([]);

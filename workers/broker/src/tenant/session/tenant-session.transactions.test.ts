@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import { createRandom } from '../../../test-support/random.ts';
 import { createModelServices, delay, FAKE_TIME, ModelQueue } from '../../../test-support/session-model.ts';
 import type { Lane, LaneClient } from '../../lanes/lane.ts';
-import type { TakenJob, TenantQueue } from '../../queue/tenant-queue.ts';
+import type { FetchedJob, TenantQueue } from '../../queue/tenant-queue.ts';
 import { type SessionContext, TenantSession } from './tenant-session.ts';
 
 /*
@@ -172,13 +172,13 @@ function createWorld(random: () => number, rates: { lossRate: number; refusalRat
   return { queue, thread, session, answers, bugs, gone };
 }
 
-function createJob(id: string, does: ModelJob['does'], tx?: string | undefined, client = 'c-1'): TakenJob {
+function createJob(id: string, does: ModelJob['does'], tx?: string | undefined, client = 'c-1'): FetchedJob {
   const head = `{"v":${PROTOCOL_VERSION},"client":"${client}","seq":1,"at":0${does === 'begin' ? ',"live":1' : ''}`;
   return { id, data: `${head},"sql":[],${JSON.stringify({ ops: [{}], does, tx }).slice(1)}` };
 }
 
 /** Sends a job and waits for its answer, notifying again when it is late, as the SDK does. */
-async function send({ queue, session, answers }: World, job: TakenJob): Promise<string> {
+async function send({ queue, session, answers }: World, job: FetchedJob): Promise<string> {
   if (job.id.startsWith('s-')) queue.wait.unshift(job);
   else queue.wait.push(job);
   for (let rounds = 0; rounds < 2_000; rounds++) {

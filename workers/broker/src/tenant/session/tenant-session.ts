@@ -248,11 +248,11 @@ export class TenantSession implements LaneClient, LoadSource {
   }
 
   /** Requeues jobs that were not begun. @returns how many. */
-  async giveBack(): Promise<number> {
+  async requeue(): Promise<number> {
     const jobs = this.#held.notBegun;
     const ids = jobs.map(({ id }) => id);
     const doubt = this.#facts.isInDoubt || jobs.some(({ doubtful }) => doubtful);
-    if (jobs.length > 0) await this.#queue.giveBack(ids, doubt);
+    if (jobs.length > 0) await this.#queue.requeue(ids, doubt);
     // Only now, because a call that fails is repeated.
     this.#held.remove(new Set(ids));
     return jobs.length;
@@ -357,11 +357,11 @@ export class TenantSession implements LaneClient, LoadSource {
       if (next.unknownVersion === undefined && !isLoaded(next)) return;
       if (!this.#held.inTransaction && this.#admission.mustWait(next)) return;
     }
-    const { condemned, lanes, backOff } = this.#services;
+    const { poisoned, lanes, backOff } = this.#services;
     this.#turn.queue();
     const mustRunApart =
       next !== undefined &&
-      (condemned.mustRunApart(next.crashCount) || backOff.runsApart(this.tenant, this.#held.ready));
+      (poisoned.mustRunApart(next.crashCount) || backOff.runsApart(this.tenant, this.#held.ready));
     if (mustRunApart) lanes.enqueueApart(this);
     else lanes.enqueue(this);
   }

@@ -38,10 +38,10 @@ const FEW_JOBS = 6;
 const MAX_FIELDS = 1_000;
 
 /** Crash counts and errors of jobs that did harm; in Redis, for successors. */
-export class Condemned {
+export class PoisonedJobs {
   readonly #link: RedisLink;
   readonly #crashCounts: string;
-  readonly #condemned: string;
+  readonly #poisoned: string;
   readonly #log: Logger;
   readonly #verdicts = new Map<string, Verdict>();
   /** Jobs that were counted for dead leaders and not found in a queue yet. */
@@ -51,13 +51,13 @@ export class Condemned {
     const keys = groupKeys(group);
     this.#link = link;
     this.#crashCounts = keys.starts;
-    this.#condemned = keys.condemned;
+    this.#poisoned = keys.poisoned;
     this.#log = log;
   }
 
   /** Reads the notes of predecessors. */
   async load(): Promise<void> {
-    const flat = (await this.#link.retryUntilDone(() => this.#link.redis.hgetall(this.#condemned))) as Record<
+    const flat = (await this.#link.retryUntilDone(() => this.#link.redis.hgetall(this.#poisoned))) as Record<
       string,
       string
     >;
@@ -80,11 +80,11 @@ export class Condemned {
   }
 
   /** Forbids a write (-1: all of the job's) for good. */
-  async condemn(jobId: string, index: number, error: WireError): Promise<void> {
+  async poison(jobId: string, index: number, error: WireError): Promise<void> {
     const verdict = { ...this.#verdicts.get(jobId), [index]: error };
     this.#verdicts.set(jobId, verdict);
     await this.#link.retryUntilDone(() =>
-      this.#link.call('HSET', this.#condemned, jobId, JSON.stringify(verdict)),
+      this.#link.call('HSET', this.#poisoned, jobId, JSON.stringify(verdict)),
     );
   }
 
@@ -115,7 +115,7 @@ export class Condemned {
             { job: id, crashes: crashCount },
             'A job ended its process each time it ran; setting it aside',
           );
-          await this.condemn(id, -1, poison(crashCount));
+          await this.poison(id, -1, poison(crashCount));
           return 0;
         }
         await this.#link.retryUntilDone(() => this.#link.call('HSET', this.#crashCounts, id, crashCount));
@@ -173,7 +173,7 @@ export class Condemned {
     for (const id of noted) this.#verdicts.delete(id);
     await Promise.all([
       this.#link.retryUntilDone(() => this.#link.call('HDEL', this.#crashCounts, ...noted)),
-      this.#link.retryUntilDone(() => this.#link.call('HDEL', this.#condemned, ...noted)),
+      this.#link.retryUntilDone(() => this.#link.call('HDEL', this.#poisoned, ...noted)),
     ]);
   }
 }
