@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { linesOf } from './gateway-client.ts';
+import { linesOf } from './dashboard-gateway.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
