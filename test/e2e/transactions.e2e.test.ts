@@ -196,6 +196,7 @@ describe('a broker with interactive transactions', () => {
           'BEGIN DEFERRED',
           'DROP TABLE t',
           'CREATE TABLE t(id INTEGER PRIMARY KEY, name TEXT, more TEXT)',
+          'INSERT INTO t(id) VALUES (1)',
           'COMMIT',
           'PRAGMA foreign_keys=on',
         ),

@@ -46,4 +46,5 @@ export * from './step-statement.ts';
 export * from './steps.ts';
 export * from './trace-context.ts';
 export * from './value.ts';
+export * from './without-foreign-keys.ts';
 export * from './write-job.ts';

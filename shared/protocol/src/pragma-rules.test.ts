@@ -34,7 +34,7 @@ describe('a PRAGMA', () => {
   it.each<[string, RegExp]>([
     ['journal_mode = DELETE', /journal_mode cannot be set to this value\. Every file is in WAL mode/],
     ['synchronous = OFF', /flushed to the disk/],
-    ['foreign_keys = OFF', /always enforced.*steps\(\).*batch or migrate\(\)/],
+    ['foreign_keys = OFF', /always enforced.*exec\(\).*batch or migrate\(\)/],
     ['cache_size = -64000', /cache_size can only be read/],
     ['wal_checkpoint', /is not allowed\. The writer makes checkpoints itself/],
     ['wal_checkpoint = TRUNCATE', /is not allowed\. The writer makes checkpoints itself/],

@@ -59,7 +59,8 @@ const isOff = (value: string) => value === '0' || value === 'off' || value === '
 const OWN_SETTING = 'The writer and the readers set it; leave the statement out.';
 const SHARED = 'The connection is shared by all callers of the tenant; leave the statement out.';
 const TOGETHER =
-  'with the statements that it is for, in front of BEGIN, as one request: steps() of the SDK, a batch or migrate() of a libSQL client.';
+  'with the statements that it is for, in front of BEGIN, as one request: exec() or transaction() of the SDK, a script, ' +
+  'a batch or migrate() of a libSQL client.';
 
 const READ: PragmaRule = { bare: 'read', argument: 'read' };
 /** Reads a value; setting it is refused. */

@@ -38,7 +38,6 @@ import type {
   WriteOptions,
 } from './types.ts';
 import { assertAllowed, assertStatements, checkTransaction } from './write/assert-writes.ts';
-import { isDump } from './write/dump-script.ts';
 import { encodeSteps } from './write/encode-steps.ts';
 import { encodeScript, encodeStatement, encodeTransaction, flagsOf } from './write/encoded-write.ts';
 import { decodeImportPiece, encodeImportPiece } from './write/import-pieces.ts';
@@ -95,7 +94,6 @@ export class TenantClient implements Tenant {
   async exec(script: string, options: WriteOptions = {}): Promise<ScriptResult> {
     const statements = splitScript(script);
     assertStatements(statements, this.id);
-    if (isDump(statements)) return this.#load(script, statements, options);
     assertAllowed(statements);
     const payload = encodeScript(script, flagsOf(options));
     const { commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
@@ -172,22 +170,6 @@ export class TenantClient implements Tenant {
     const { states, reads, writes, writeTimeoutMs } = this.#context;
     const context = { tenant: this.id, states, ledger: reads, settler: writes.settler, writeTimeoutMs };
     return new TenantReceipt(context, id);
-  }
-
-  /** Runs a dump alone, in the transaction that it begins and commits. */
-  async #load(script: string, statements: readonly string[], options: WriteOptions): Promise<ScriptResult> {
-    if (options.idempotencyKey !== undefined) {
-      const message = 'A dump begins a transaction of its own, which takes no idempotency key.';
-      throw new OnewriterError('INVALID_ARGUMENT', message, { tenant: this.id });
-    }
-    assertAllowed(statements.slice(2, -1), 2);
-    const { results, commitSeq } = await this.steps({ steps: [{ sql: script, script: true }] }, options);
-    const result = results[0]!;
-    if (result.type === 'error') {
-      const { code, message, ...details } = result.error;
-      throw new OnewriterError(code, message, { tenant: this.id, ...details });
-    }
-    return { commitSeq: commitSeq ?? 0 };
   }
 
   async #executeRead<Mode extends RowMode>(

@@ -198,12 +198,14 @@ export interface Tenant {
     options?: ExecuteOptions<Mode>,
   ): Promise<ExecuteResult<RowOf<Mode>>>;
   /**
-   * A script of any number of statements, applied as a whole or not at all. One that is a dump (`PRAGMA foreign_keys=OFF;
-   * BEGIN; … COMMIT;`) runs alone, without foreign keys, and takes no idempotency key.
+   * A script of any number of statements, applied as a whole or not at all. One with `PRAGMA foreign_keys=OFF`, as dumps and
+   * the rebuild of a table have it, runs alone and without foreign keys; BEGIN and COMMIT may stand around it. References
+   * that it breaks are CONSTRAINT_VIOLATION.
    */
   exec(script: string, options?: WriteOptions): Promise<ScriptResult>;
   /**
-   * Statements applied as a whole or not at all; reads among them see the writes before them.
+   * Statements applied as a whole or not at all; reads among them see the writes before them. With `PRAGMA
+   * foreign_keys=OFF` among them as {@link Tenant.exec}.
    *
    * @param statements 1 to LIMITS.maxTransactionStatements
    * @returns one result per statement

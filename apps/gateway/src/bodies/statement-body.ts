@@ -130,8 +130,8 @@ export function readStatementBody<Name extends BodyName>(
 }
 
 /**
- * Seals what a body writes, so that the thread that sends it has little to do. A read, and a script that is a dump (1 MB at most), stay
- * as they are; so does what is refused, with the reason.
+ * Seals what a body writes, so that the thread that sends it has little to do. A read stays as it is; so does what
+ * is refused, with the reason.
  * @param tenant for errors
  */
 export function sealStatementBody<Name extends BodyName>(
@@ -146,7 +146,7 @@ export function sealStatementBody<Name extends BodyName>(
   const ownTenant = 'tenantId' in fields ? fields.tenantId : tenant;
   try {
     const sealed = seal(FORMS[name].kind, statements, ownFlags, ownTenant);
-    return sealed === undefined ? body : { ...body, statements: [], sealed };
+    return { ...body, statements: [], sealed };
   } catch (error) {
     if (!(error instanceof OnewriterError)) throw error;
     return { ...body, statements: [], refusal: toWireError(error) };
@@ -158,7 +158,7 @@ function seal(
   statements: readonly TransactionStatement[],
   flags: OperationFlags,
   tenant: string | undefined,
-): SealedWrite | undefined {
+): SealedWrite {
   const [first] = statements;
   switch (kind) {
     case 'statement':

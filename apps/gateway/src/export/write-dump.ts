@@ -15,7 +15,7 @@ import { quoteName, toSqlLiteral } from './sql-text.ts';
  * virtual table is created by its own statement, which makes its shadow tables.
  */
 
-/** How a dump begins and ends; `isDump` of the SDK knows it by this. */
+/** How a dump begins and ends. */
 const FIRST_LINES = 'PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n';
 const LAST_LINE = 'COMMIT;\n';
 const ORDER: readonly ExportTable['type'][] = ['table', 'virtual'];

@@ -1,15 +1,20 @@
-import { classifyStatement, LIMITS, OnewriterError } from '@onewriter/protocol';
+import { classifyStatement, findWithoutForeignKeys, LIMITS, OnewriterError } from '@onewriter/protocol';
 import type { TransactionStatement } from '../types.ts';
 import { atStatement, type StatementInput } from './encoded-write.ts';
 import { assertParameters } from './parameters.ts';
 
-/** Refuses what the writer would refuse, before anything is sent. @param first the index of the first. @throws OnewriterError with `statementIndex` */
-export function assertAllowed(statements: readonly string[], first = 0): void {
+/**
+ * Refuses what the writer would refuse in a script or a transaction, before anything is sent.
+ * @throws OnewriterError with `statementIndex`
+ */
+export function assertAllowed(statements: readonly string[]): void {
+  const plan = findWithoutForeignKeys(statements);
   statements.forEach((sql, index) => {
+    if (plan?.frame.has(index)) return;
     try {
       classifyStatement(sql);
     } catch (error) {
-      throw atStatement(error, first + index);
+      throw atStatement(error, index);
     }
   });
 }

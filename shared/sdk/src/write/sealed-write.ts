@@ -1,7 +1,6 @@
 import { classifyStatement, describeStatement, type SqlParameters, splitScript } from '@onewriter/protocol';
 import type { SealedWrite, TransactionStatement } from '../types.ts';
 import { assertAllowed, assertStatements, checkTransaction } from './assert-writes.ts';
-import { isDump } from './dump-script.ts';
 import {
   type EncodedWrite,
   encodeScript,
@@ -39,17 +38,15 @@ export function sealTransaction(
 /**
  * Seals a script.
  * @param tenant for its errors
- * @returns undefined for a dump, which is another kind of write
  * @throws OnewriterError as Tenant.exec()
  */
 export function sealScript(
   script: string,
   flags: OperationFlags,
   tenant?: string | undefined,
-): SealedWrite | undefined {
+): SealedWrite {
   const statements = splitScript(script);
   assertStatements(statements, tenant);
-  if (isDump(statements)) return undefined;
   assertAllowed(statements);
   return seal('script', encodeScript(script, flags));
 }

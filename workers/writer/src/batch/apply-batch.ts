@@ -1,4 +1,4 @@
-import { kindOfOperation, type OnewriterError } from '@onewriter/protocol';
+import { kindOfOperation, type OnewriterError, type WithoutForeignKeys } from '@onewriter/protocol';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import type { NumberedCommit } from '../ledger/ledger.ts';
 import { OwnTransactionsNeeded } from '../steps/run-steps.ts';
@@ -10,7 +10,14 @@ import { BatchCommits } from './batch-commits.ts';
 import { BatchJob } from './batch-job.ts';
 import { type JobRun, planBatch } from './batch-plan.ts';
 import { type Cut, commitInRanges, cutRange, type Range, type Setback } from './range-plan.ts';
-import { encodeFailure, FAILURE, isSingle, runOperation, TransactionEnded } from './run-operation.ts';
+import {
+  encodeFailure,
+  FAILURE,
+  isSingle,
+  planForeignKeys,
+  runOperation,
+  TransactionEnded,
+} from './run-operation.ts';
 import { translateError } from './sqlite-errors.ts';
 
 /*
@@ -84,7 +91,7 @@ class Batch {
   /** One per job of the task; a job that came twice is here twice. */
   readonly #jobs: readonly BatchJob[];
   #runs: readonly JobRun[] = [];
-  /** Writes that are steps with transactions of their own. */
+  /** Writes that need transactions of their own. */
   readonly #own = new Set<number>();
 
   constructor(database: TenantDatabase, jobs: readonly QueuedJob[], options: ApplyBatchOptions) {
@@ -141,9 +148,13 @@ class Batch {
 
   /** Runs one transaction over a range of writes. On any error it leaves nothing. */
   #attempt([from, to]: Range): Attempt {
-    if (to - from === 1 && this.#own.has(from)) return this.#attemptOwn(from);
+    const alone = to - from === 1 && this.#own.has(from);
+    const plan = alone ? this.#planForeignKeys(from) : undefined;
+    if (alone && plan === undefined) return this.#attemptOwn(from);
     const { schema } = this.#database;
     if (to - from > 1 && schema.look().deferredKeys) return setBack({ kind: 'deferred-keys' });
+    // It has no effect inside a transaction.
+    if (plan?.off) this.#database.switchForeignKeysOff();
     this.#database.begin();
     const touched = this.#runs.filter(run => run.from < to && run.to > from);
     const failures = new Map<number, string>();
@@ -157,7 +168,7 @@ class Batch {
         while (at < Math.min(end, last)) {
           const op = at - first + job.first;
           this.#options.progress.at(index, op);
-          const result = this.#result(job, op, nowMs, commit.seq);
+          const result = this.#result(job, op, nowMs, commit.seq, alone);
           if (!job.failed.has(op) && result.startsWith(FAILURE) && !isSingle(job.message!.ops[op])) {
             failures.set(at, result);
           }
@@ -197,7 +208,13 @@ class Batch {
       return this.#refused([from, to], refusal, failures);
     }
     for (const run of touched) if (end >= run.to) run.job.settle(commit.seq);
+    if (this.#database.sessionChanged) this.#database.rollback(); // foreign keys are on again
     return { kind: 'committed', end };
+  }
+
+  #planForeignKeys(number: number): WithoutForeignKeys | undefined {
+    const { job, from } = this.#runOf(number);
+    return planForeignKeys(job.message!.sql, job.message!.ops[number - from + job.first]);
   }
 
   #attemptOwn(number: number): Attempt {
@@ -219,7 +236,7 @@ class Batch {
     return setBack({ kind: 'commit-refused', undone: [], steps }, () => encodeFailure(error));
   }
 
-  #result(job: BatchJob, op: number, nowMs: number, commitSeq: number): string {
+  #result(job: BatchJob, op: number, nowMs: number, commitSeq: number, alone: boolean): string {
     const failed = job.failed.get(op);
     if (failed !== undefined) return failed;
     const poison = job.poisonOf(op);
@@ -228,7 +245,7 @@ class Batch {
       if (findProgress(this.#database.db, job.id, op) !== undefined) throw new OwnTransactionsNeeded();
       return JSON.stringify({ e: poison });
     }
-    const place = { jobId: job.id, op, nowMs, commitSeq, asksTotal: job.asksTotal };
+    const place = { jobId: job.id, op, nowMs, commitSeq, asksTotal: job.asksTotal, alone };
     return runOperation(this.#database, job.message!, place, this.#commits.budgetOf(job));
   }
 

@@ -106,9 +106,14 @@ describe('PRAGMA foreign_keys of steps', () => {
       const [inScript] = resultsOf(lane.applyOne(steps([`PRAGMA foreign_keys; ${sql};`], [{ x: 1 }])));
       expect(inScript).toMatchObject({ q: [{ e: { code: 'STATEMENT_NOT_ALLOWED' } }] });
     }
-    const used = steps(['PRAGMA foreign_keys = OFF', 'INSERT INTO c VALUES (7)', 'PRAGMA foreign_keys = ON']);
+    const used = steps([
+      'PRAGMA foreign_keys = OFF',
+      'INSERT INTO c VALUES (7)',
+      'INSERT INTO p VALUES (7)',
+      'PRAGMA foreign_keys = ON',
+    ]);
     expect(resultsOf(lane.applyOne(used))).toMatchObject([
-      { q: [{ r: [0, 0] }, { r: [1, 1] }, { r: [0, 0] }] },
+      { q: [{ r: [0, 0] }, { r: [1, 1] }, { r: [1, 7] }, { r: [0, 0] }] },
     ]);
     expect(lane.rows('SELECT p FROM c')).toEqual([[7]]);
   });

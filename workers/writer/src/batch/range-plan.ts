@@ -14,6 +14,7 @@
  *       because the check covers the whole transaction, and each caller's write is to be judged alone.
  *
  *   steps that need transactions of their own:                               [ before | they | after ]
+ *   a script or transaction that switches foreign keys off, or defers them:   the same
  */
 
 /** A range of writes, the second exclusive. */

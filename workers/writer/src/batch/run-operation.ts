@@ -1,17 +1,22 @@
 import {
+  decodeParameters,
+  findWithoutForeignKeys,
   kindOfOperation,
   LIMITS,
   matchOperation,
   OnewriterError,
+  parametersOf,
   type OperationCases,
   readCondition,
   splitScript,
   toWireError,
   type WireOperation,
+  type WireScriptOperation,
   type WireStatement,
   type WireStep,
   type WireStepsOperation,
   type WireTransactionOperation,
+  type WithoutForeignKeys,
   type WriteJobMessage,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
@@ -19,7 +24,9 @@ import type { TenantDatabase } from '../file/tenant-database.ts';
 import { fingerprint, hasCommitSeq, type StoredKey, withCommitSeq } from '../ledger/idempotency-keys.ts';
 import { OwnTransactionsNeeded, StepsFailed } from '../steps/run-steps.ts';
 import { runSharedSteps } from '../steps/shared-steps.ts';
+import { DanglingRows } from './dangling-rows.ts';
 import { runRows } from './run-rows.ts';
+import { ShadowTables } from './shadow-tables.ts';
 import { isFileError, translateError } from './sqlite-errors.ts';
 import { compileStatement } from './statement-cache.ts';
 import { RowidInDoubt } from './statement-runner.ts';
@@ -47,6 +54,8 @@ export interface OperationPlace {
   readonly commitSeq: number;
   /** Whether a statement of the job may ask for `total_changes()`. */
   readonly asksTotal: boolean;
+  /** It is the only write of its transaction, and {@link planForeignKeys} was followed. */
+  readonly alone: boolean;
 }
 
 /**
@@ -180,11 +189,63 @@ interface RunContext {
 /** How each kind of write is run. */
 const RUN: OperationCases<string, RunContext> = {
   statement: (op, { database, sql, budgetBytes }) => runStatement(database, sql, op, budgetBytes),
-  transaction: (op, { database, sql, budgetBytes }) => runTransaction(database, sql, op.t, budgetBytes),
-  script: (op, { database, sql }) => runScript(database, textAt(sql, op.x)),
+  transaction: (op, context) => {
+    const { database, sql, budgetBytes } = context;
+    return runPlanned(context, textsOf(sql, op), frame =>
+      runTransaction(database, sql, op.t, budgetBytes, frame),
+    );
+  },
+  script: (op, context) => {
+    const statements = textsOf(context.sql, op);
+    return runPlanned(context, statements, frame => runScript(context.database, statements, frame));
+  },
   steps: (op, { database, sql, budgetBytes }) => runSharedSteps(database, sql, op, budgetBytes),
   rows: (op, { database, sql, place, budgetBytes }) => runRows(database, sql, op, place, budgetBytes),
 };
+
+/** Runs statements with foreign keys as they say. */
+function runPlanned(
+  { database, place }: RunContext,
+  statements: readonly string[],
+  run: (frame: ReadonlySet<number> | undefined) => string,
+): string {
+  const plan = findWithoutForeignKeys(statements);
+  if (plan === undefined) return run(undefined);
+  if (!place.alone) throw new OwnTransactionsNeeded();
+  if (!plan.off) {
+    database.db.pragma('defer_foreign_keys = ON'); // until the COMMIT, which checks
+    return run(plan.frame);
+  }
+  const dangling = new DanglingRows(database.db);
+  const json = run(plan.frame);
+  dangling.assertNoneAdded();
+  return json;
+}
+
+/**
+ * What a write that runs alone does with foreign keys.
+ * @returns undefined for steps, which see to it themselves; and for what fails when it is run
+ */
+export function planForeignKeys(
+  sql: readonly string[],
+  op: WireOperation | undefined,
+): WithoutForeignKeys | undefined {
+  try {
+    assertShape(op);
+    return 't' in op || 'x' in op ? findWithoutForeignKeys(textsOf(sql, op)) : undefined;
+  } catch (error) {
+    if (error instanceof OnewriterError) return undefined;
+    throw error;
+  }
+}
+
+function textsOf(
+  sql: readonly string[],
+  op: WireTransactionOperation | WireScriptOperation,
+): readonly string[] {
+  // A statement without a text fails where it runs.
+  return 't' in op ? op.t.map(({ s }) => String(sql[s] ?? '')) : splitScript(textAt(sql, op.x));
+}
 
 function runStatement(
   database: TenantDatabase,
@@ -207,20 +268,43 @@ function runTransaction(
   sql: readonly string[],
   statements: readonly WireStatement[],
   budgetBytes: number,
+  frame?: ReadonlySet<number> | undefined,
 ): string {
   const results: string[] = [];
   let left = budgetBytes;
   for (const [index, statement] of statements.entries()) {
-    const json = atStatement(index, () => runStatement(database, sql, statement, left));
+    const json = atStatement(index, () =>
+      frame?.has(index) ? passOver(sql, statement) : runStatement(database, sql, statement, left),
+    );
     left -= Buffer.byteLength(json);
     results.push(json);
   }
   return `{"t":[${results.join()}]}`;
 }
 
-function runScript(database: TenantDatabase, script: string): string {
-  for (const [index, statement] of splitScript(script).entries()) {
-    atStatement(index, () => database.runner.runForEffect(compileStatement(database.db, statement)));
+/** A statement that only says how the others are to be run. */
+function passOver(sql: readonly string[], { s, p, e }: WireStatement): string {
+  parametersOf(textAt(sql, s)).toArguments(p === undefined ? undefined : decodeParameters(p));
+  assertExpected('changes', e?.changes, 0);
+  assertExpected('rows', e?.rows, 0);
+  return '[0,0]';
+}
+
+function runScript(
+  database: TenantDatabase,
+  statements: readonly string[],
+  frame?: ReadonlySet<number> | undefined,
+): string {
+  const { db, runner } = database;
+  // Only a dump needs to write to shadow tables, and it has a frame.
+  const shadows = frame === undefined ? undefined : new ShadowTables(db);
+  for (const [index, statement] of statements.entries()) {
+    if (frame?.has(index)) continue;
+    atStatement(index, () => {
+      if (shadows === undefined) return runner.runForEffect(compileStatement(db, statement));
+      const compiled = shadows.compile(statement);
+      return shadows.run(compiled, () => runner.runForEffect(compiled));
+    });
   }
   return '{"t":[]}';
 }

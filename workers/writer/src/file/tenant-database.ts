@@ -88,7 +88,7 @@ export class TenantDatabase {
   readonly control: Readonly<Record<'savepoint' | 'release' | 'rollbackTo', Statement<[]>>>;
   /** The transaction that waits for the next steps of its client. */
   transaction: OpenTransaction | undefined;
-  /** Steps set a PRAGMA of the connection; it is reset when no transaction is open. */
+  /** A write set a PRAGMA of the connection; it is reset when no transaction is open. */
   sessionChanged = false;
   #stepControl: StepControl | undefined;
   readonly #begin: Statement<[]>;
@@ -468,8 +468,14 @@ export class TenantDatabase {
     this.db.pragma('shrink_memory');
   }
 
+  /** Switches foreign keys off, outside a transaction, until {@link rollback}. */
+  switchForeignKeysOff(): void {
+    this.sessionChanged = true;
+    this.db.pragma('foreign_keys = OFF');
+  }
+
   /**
-   * Ends an open transaction, if there is one, and resets PRAGMAs that steps set. Never throws: if a rollback fails, the
+   * Ends an open transaction, if there is one, and resets PRAGMAs that a write set. Never throws: if a rollback fails, the
    * connection is closed.
    */
   rollback(): void {

@@ -1,3 +1,5 @@
+import type { DanglingRows } from '../batch/dangling-rows.ts';
+
 /** A transaction that stays open on the tenant's connection between two requests of its client. */
 export interface OpenTransaction {
   readonly id: string;
@@ -8,6 +10,8 @@ export interface OpenTransaction {
   readonly readOnly: boolean;
   /** A statement that writes was run in it. */
   readonly wrote: boolean;
+  /** Set where it was begun without foreign keys: the rows that dangled then. */
+  readonly dangling: DanglingRows | undefined;
   /** The jobs whose steps ran in it, oldest first: any may be delivered again. At most {@link MAX_KNOWN_JOBS}. */
   readonly jobs: Set<string>;
   /** JSON of the newest job's results; '' where they are large. */

@@ -1,4 +1,13 @@
-import { boundMessage, fenced, OnewriterError, type WireStepsOperation } from '@onewriter/protocol';
+import {
+  boundMessage,
+  classifyStep,
+  fenced,
+  OnewriterError,
+  splitScript,
+  type WireStepsOperation,
+  withoutEffect,
+} from '@onewriter/protocol';
+import { DanglingRows } from '../batch/dangling-rows.ts';
 import { translateError } from '../batch/sqlite-errors.ts';
 import type { CompiledStatement } from '../batch/statement-cache.ts';
 import type { TenantDatabase } from '../file/tenant-database.ts';
@@ -26,6 +35,10 @@ import { runAtomically } from './step-savepoint.ts';
  * A virtual table that cannot commit ends the transaction instead: "SQL logic error".
  *
  * SAVEPOINT outside a transaction begins one, and the RELEASE that matches commits it.
+ *
+ * Without foreign keys every COMMIT looks for rows whose parent is missing now and was not before, and is refused if there are any.
+ * In the middle of a rebuild there are: so statements outside a transaction share one, the group, until foreign keys are on again
+ * or the request ends. An error in it undoes all of it.
  */
 
 /** The circumstances of steps, and the callbacks that record them. */
@@ -87,7 +100,9 @@ export function runOwnSteps(
   if (!goesOn) database.runner.startAnew(true);
   const session: OwnSession = new OwnSession(database, options, () => run);
   const run = new StepsRun(database, sql, op, session, options.budgetBytes, dead, options.progress);
+  if (options.progress !== undefined && areForeignKeysOff(sql, op, options.progress)) session.goOn();
   run.run();
+  session.endGroup();
   const { autocommit } = run;
   const keeps = !session.autocommit && op.i === 1 && options.transaction !== undefined;
   const commits = session.commitSeq > 0 ? `,"seq":${session.commitSeq}` : '';
@@ -118,6 +133,14 @@ class OwnSession implements StepSession {
   #readOnly: boolean;
   #wrote: boolean;
   readonly #jobs: Set<string>;
+  #foreignKeysOff: boolean;
+  #dangling: DanglingRows | undefined;
+  /** The transaction has written and asked for foreign keys: they are on when it ends. */
+  #onAtEnd = false;
+  /** The next transaction begins with deferred foreign keys. */
+  #defersNext = false;
+  /** The steps that share a transaction without having begun one. */
+  #group: number[] | undefined;
 
   constructor(database: TenantDatabase, options: OwnStepsOptions, run: () => StepsRun) {
     const open = database.transaction;
@@ -129,10 +152,12 @@ class OwnSession implements StepSession {
     this.#readOnly = open?.readOnly ?? false;
     this.#wrote = open?.wrote ?? false;
     this.#jobs = open?.jobs ?? new Set();
+    this.#dangling = open?.dangling;
+    this.#foreignKeysOff = open?.dangling !== undefined;
   }
 
   get autocommit(): boolean {
-    return !this.#database.db.inTransaction;
+    return this.#group !== undefined || !this.#database.db.inTransaction;
   }
 
   /** The state of the open transaction that its next steps need. */
@@ -143,6 +168,7 @@ class OwnSession implements StepSession {
       bySavepoint: this.#bySavepoint,
       readOnly: this.#readOnly,
       wrote: this.#wrote,
+      dangling: this.#dangling,
       jobs: this.#jobs,
       results: '',
     };
@@ -158,6 +184,10 @@ class OwnSession implements StepSession {
     }
     if (!writes) {
       execute();
+      return;
+    }
+    if (this.#foreignKeysOff) {
+      this.#runInGroup(execute);
       return;
     }
     const { db, runner, stepControl } = this.#database;
@@ -183,8 +213,60 @@ class OwnSession implements StepSession {
     }
   }
 
+  /** Continues after commits of an earlier delivery, which had switched foreign keys off. */
+  goOn(): void {
+    this.#database.switchForeignKeysOff();
+    this.#foreignKeysOff = true;
+  }
+
+  /** Commits the group, if there is one. @returns why that is refused; its steps have failed then */
+  endGroup(): unknown {
+    const group = this.#group;
+    if (group === undefined) return undefined;
+    this.#group = undefined;
+    try {
+      this.#commit();
+      return undefined;
+    } catch (error) {
+      if (error instanceof StepsFailed) throw error;
+      this.#undoGroup(group, error);
+      return error;
+    }
+  }
+
+  #runInGroup(execute: () => void): void {
+    if (this.#group === undefined) {
+      this.#begin(false);
+      this.#group = [];
+    }
+    const group = this.#group;
+    const { index } = this.#run();
+    this.#wrote = true;
+    try {
+      runAtomically(this.#database, execute);
+    } catch (error) {
+      this.#group = undefined;
+      this.#undoGroup(group, error);
+      throw error;
+    }
+    if (group.at(-1) !== index) group.push(index);
+  }
+
+  #undoGroup(group: readonly number[], error: unknown): void {
+    const { db, schema, stepControl } = this.#database;
+    if (db.inTransaction) stepControl.rollback.run();
+    schema.undone();
+    this.#run().undo(group, error);
+  }
+
   control(step: ControlStep, sql: string, done: () => void): void {
     const { db, stepControl } = this.#database;
+    if (this.#group !== undefined) {
+      // For SQLite none is open.
+      if (step.kind === 'commit' || step.kind === 'rollback') throw noTransaction(step.kind);
+      const refused = this.endGroup();
+      if (refused !== undefined) throw refused;
+    }
     switch (step.kind) {
       case 'begin':
         if (this.#options.full === true && this.autocommit) throw tooManyOpen();
@@ -198,6 +280,7 @@ class OwnSession implements StepSession {
       case 'rollback':
         stepControl.rollback.run();
         this.#database.schema.undone();
+        this.#ended();
         done();
         return;
       case 'savepoint':
@@ -216,14 +299,47 @@ class OwnSession implements StepSession {
       case 'session':
         // It is reset at the end of the request.
         if (!step.usual && this.autocommit && this.#run().isAtEnd) throw withoutEffect(step.pragma);
-        // Inside a transaction SQLite ignores changes of foreign_keys.
-        this.#database.sessionChanged = true;
-        db.prepare(sql).run();
+        this.#setPragma(step, sql);
         done();
         return;
       case 'malformed':
         refuseMalformed(db, sql);
     }
+  }
+
+  #setPragma({ pragma, usual }: Extract<ControlStep, { readonly kind: 'session' }>, sql: string): void {
+    const { db } = this.#database;
+    this.#database.sessionChanged = true;
+    const isOpen = !this.autocommit;
+    if (isOpen && pragma === 'foreign_keys' && usual === this.#foreignKeysOff) {
+      // SQLite ignores it inside a transaction. A new one is the same as one in which nothing was done.
+      if (this.#wrote || this.#savepoints.length > 0) {
+        if (!usual) throw tooLate();
+        this.#onAtEnd = true; // its COMMIT looks at everything
+        return;
+      }
+      const readOnly = this.#readOnly;
+      this.#database.stepControl.rollback.run();
+      db.prepare(sql).run();
+      this.#foreignKeysOff = !usual;
+      this.#begin(readOnly);
+      return;
+    }
+    if (isOpen || pragma === 'foreign_keys') db.prepare(sql).run();
+    // What the writer reads between two transactions would reset it.
+    else this.#defersNext = !usual;
+    if (pragma !== 'foreign_keys') return;
+    if (!isOpen) this.#foreignKeysOff = !usual;
+    this.#onAtEnd = false;
+  }
+
+  /** No transaction is open any more. */
+  #ended(): void {
+    this.#dangling = undefined;
+    if (!this.#onAtEnd) return;
+    this.#onAtEnd = false;
+    this.#foreignKeysOff = false;
+    this.#database.db.pragma('foreign_keys = ON');
   }
 
   #begin(readOnly: boolean): void {
@@ -241,6 +357,10 @@ class OwnSession implements StepSession {
     this.#bySavepoint = false;
     this.#readOnly = readOnly;
     this.#wrote = false;
+    this.#dangling = this.#foreignKeysOff ? new DanglingRows(db) : undefined;
+    if (!this.#defersNext) return;
+    this.#defersNext = false;
+    db.pragma('defer_foreign_keys = ON');
   }
 
   #toSavepoint(kind: 'release' | 'rollback-to', name: string, sql: string, done: () => void): void {
@@ -270,8 +390,11 @@ class OwnSession implements StepSession {
     const { db, ledger, epoch, runner, stepControl } = this.#database;
     if (this.autocommit || !this.#wrote) {
       this.#database.commit(undefined); // nothing to note; or SQLite's own error
+      this.#ended();
       return;
     }
+    // As where SQLite refuses a COMMIT, the transaction stays open.
+    this.#dangling?.assertNoneAdded();
     const counters = runner.counters.read();
     const run = this.#run();
     let commit: NumberedCommit | undefined;
@@ -303,6 +426,7 @@ class OwnSession implements StepSession {
     const commitMs = performance.now() - startedMs;
     this.#database.committed();
     this.commitSeq = commit.seq;
+    this.#ended();
     runner.counters.restore(counters);
     try {
       this.#options.committed(commitMs);
@@ -332,10 +456,34 @@ function blocked(): OnewriterError {
   );
 }
 
-function withoutEffect(pragma: string): OnewriterError {
+/** Whether the steps that are done leave foreign keys off, outside a transaction. */
+function areForeignKeysOff(sql: readonly string[], op: WireStepsOperation, { q, x }: StepsProgress): boolean {
+  const texts: string[] = [];
+  for (const [index, { s, x: isScript }] of op.q.slice(0, q.length + 1).entries()) {
+    const text = sql[s] ?? '';
+    const isDone = index < q.length;
+    if (isScript === 1) texts.push(...splitScript(text).slice(0, isDone ? undefined : x));
+    else if (isDone && q[index]!.startsWith('{"r"')) texts.push(text);
+  }
+  let off = false;
+  for (const text of texts) {
+    if (!/foreign_keys/i.test(text)) continue;
+    const step = classifyStep(text);
+    if (step.kind === 'session' && step.pragma === 'foreign_keys') off = !step.usual;
+  }
+  return off;
+}
+
+function noTransaction(what: 'commit' | 'rollback'): OnewriterError {
+  return new OnewriterError('SQL_ERROR', `cannot ${what} - no transaction is active`, {
+    sqliteCode: 'SQLITE_ERROR',
+  });
+}
+
+function tooLate(): OnewriterError {
   return new OnewriterError(
     'STATEMENT_NOT_ALLOWED',
-    `PRAGMA ${pragma} with this value has no effect alone: it is set back at the end of the request. Send it with the statements that it is for, in front of BEGIN, as one request: steps() of the SDK, a batch or migrate() of a libSQL client.`,
+    'PRAGMA foreign_keys has no effect in a transaction that has written. Send it in front of BEGIN.',
   );
 }
 

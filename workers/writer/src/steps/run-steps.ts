@@ -142,6 +142,21 @@ export class StepsRun implements StepStates {
     }
   }
 
+  /** How many steps have a result; the current one, while it runs, is the next. */
+  get index(): number {
+    return this.#results.length;
+  }
+
+  /** Makes the error the result of earlier steps whose changes were undone. */
+  undo(steps: Iterable<number>, thrown: unknown): void {
+    const json = JSON.stringify({ e: toWireError(translateError(thrown)) });
+    for (const step of steps) {
+      if (step >= this.#results.length) continue;
+      this.#results[step] = json;
+      this.#ok[step] = false;
+    }
+  }
+
   /** Makes the error the result of step `index`, the current one, instead of its noted results. */
   #failAt(index: number, thrown: unknown): void {
     this.#results.length = index;

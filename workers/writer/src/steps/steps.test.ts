@@ -463,6 +463,7 @@ describe('PRAGMAs that steps set', () => {
     'BEGIN DEFERRED',
     'DROP TABLE parent',
     'CREATE TABLE parent(id INTEGER PRIMARY KEY, name TEXT, more TEXT)',
+    'INSERT INTO parent(id) VALUES (1)',
     'PRAGMA foreign_keys',
   ];
 
@@ -472,8 +473,8 @@ describe('PRAGMAs that steps set', () => {
     lane.apply(writes("INSERT INTO parent(id, name) VALUES (1, 'a')", 'INSERT INTO child VALUES (1, 1)'));
     const job = lane.applyOne(stepsJob([...migration, 'COMMIT', 'PRAGMA foreign_keys']));
     expect(new Set(verdicts(job))).toEqual(new Set(['ok']));
-    expect(resultOf(job).q[4]).toMatchObject({ r: { r: [[0]] } });
-    expect(resultOf(job).q[6]).toMatchObject({ r: { r: [[0]] } });
+    expect(resultOf(job).q[5]).toMatchObject({ r: { r: [[0]] } });
+    expect(resultOf(job).q[7]).toMatchObject({ r: { r: [[0]] } });
     expect(lane.column('SELECT count(*) FROM child')).toEqual([1]);
     const [after] = lane.apply(writes('INSERT INTO child VALUES (2, 99)', 'PRAGMA foreign_keys'));
     expect(resultsOf(after).map(result => 'e' in result)).toEqual([true, false]);

@@ -37,8 +37,8 @@ const script = createRoute({
   operationId: 'script',
   summary: 'Apply a script as a whole or not at all',
   description:
-    'A dump, as an export or the sqlite3 shell writes it (PRAGMA foreign_keys=OFF; BEGIN; … COMMIT;), is a script, too; it ' +
-    'takes no Idempotency-Key.',
+    'A dump, or the rebuild of a table (PRAGMA foreign_keys=OFF; BEGIN; … COMMIT;), is a script, too. It runs alone and ' +
+    'without foreign keys; references that it breaks are CONSTRAINT_VIOLATION, and nothing is applied.',
   security: SECURED,
   request: { params: TenantParam, headers: WriteHeaders, body: jsonBody(ScriptRequest) },
   responses: { 200: json('It is committed.', ScriptResponse), ...FAILURE },
