@@ -35,6 +35,7 @@ const MAX_HELD_BODIES = 16;
 const MAX_HELD_BODIES_OF_OWNER = 4;
 /** Bodies that are read as they arrive, at the same time. */
 const MAX_STREAMED_BODIES = 32;
+const JSON_OR_TEXT = /^(application\/json|text\/plain)\s*(;|$)/i;
 const DOCS_POLICY = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";
 const MAX_REQUEST_ID_LENGTH = 128;
 
@@ -118,7 +119,9 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
       turns,
     },
   });
-  addHranaRoutes(app, options, { token, jsonBody });
+  // fetch() says text/plain of a string, and some clients of libSQL leave it at that.
+  const libsqlBody = acceptJsonBody(options.maxBodyBytes, bodies, turns, JSON_OR_TEXT);
+  addHranaRoutes(app, options, { token, jsonBody: libsqlBody });
   addDocsRoutes(app);
   return app;
 }

@@ -32,17 +32,19 @@ const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
 /**
  * Refuses bodies that are not JSON or too large before it keeps any of them. For the others, the bytes that have arrived count in
  * `bodies` until the answer is made: a client that declares a large body and sends it slowly holds little.
+ * @param types content types that are read as JSON
  * @throws OnewriterError UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, RATE_LIMITED
  */
 export function acceptJsonBody(
   maxBytes: number,
   bodies: Shares,
   turns: LoopTurns,
+  types = JSON_TYPE,
 ): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
     // Without the header it may be JSON; parsing decides.
     const type = c.req.header('content-type');
-    if (type !== undefined && !JSON_TYPE.test(type)) {
+    if (type !== undefined && !types.test(type)) {
       throw new OnewriterError(
         'UNSUPPORTED_MEDIA_TYPE',
         'The body must be JSON: send the header "Content-Type: application/json".',

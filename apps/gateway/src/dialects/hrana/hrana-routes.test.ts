@@ -985,3 +985,17 @@ describe('the way to a tenant', () => {
     expect(await stream().run('SELECT count(*) FROM t')).toEqual([['0']]);
   });
 });
+
+describe('a body', () => {
+  it('may be sent as text/plain, as fetch() does with a string, and not as a form', async () => {
+    const { tenant, post } = await open();
+    const requests = [{ type: 'execute', stmt: { sql: 'SELECT 7' } }, { type: 'close' }];
+    const text = { 'content-type': 'text/plain;charset=UTF-8' };
+    for (const version of ['v2', 'v3']) {
+      const { status, body } = await post(`/t/${tenant}/${version}/pipeline`, { requests }, text);
+      expect([status, body.results[0].response.result.rows[0][0].value]).toEqual([200, '7']);
+    }
+    const form = { 'content-type': 'application/x-www-form-urlencoded' };
+    expect((await post(`/t/${tenant}/v3/pipeline`, { requests }, form)).status).toBe(415);
+  });
+});
