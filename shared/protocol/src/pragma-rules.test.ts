@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { judgePragma, readPragmaArgument } from './pragma-rules.ts';
 
@@ -44,5 +45,30 @@ describe('a PRAGMA', () => {
     ['constructor = 5', /^PRAGMA constructor is not allowed\.$/],
   ])('%s says why it is refused, and what to do', (text, reason) => {
     expect(reasonOf(text)).toMatch(reason);
+  });
+});
+
+/** PRAGMAs of apps and drivers, with a value that they send. */
+const SENT = [
+  ...['foreign_keys = ON', 'defer_foreign_keys = ON', 'journal_mode = WAL', 'busy_timeout = 5000'],
+  ...['synchronous = NORMAL', 'cache_size = -2000', 'temp_store = MEMORY', 'mmap_size = 0'],
+  ...[
+    'wal_autocheckpoint = 1000',
+    'recursive_triggers = ON',
+    'case_sensitive_like = ON',
+    'secure_delete = ON',
+  ],
+  ...['auto_vacuum = NONE', 'page_size = 4096', "encoding = 'UTF-8'", 'legacy_alter_table = ON'],
+  ...['ignore_check_constraints = ON', 'analysis_limit = 400', 'wal_checkpoint', 'incremental_vacuum'],
+  ...['optimize', 'user_version = 3', 'database_list', 'table_list', 'index_list = t', 'foreign_key_check'],
+];
+
+describe('PRAGMAs of apps and drivers', () => {
+  it.each(SENT)('%s has an answer, or a reason with what to do, and is on the page', text => {
+    const judged = judge(text);
+    // After what is refused stands why.
+    if (judged.kind === 'refused') expect(judged.reason).toMatch(/^PRAGMA \w+ [\w ]+\. \S.+/);
+    const page = readFileSync(new URL('../../../docs/sql.md', import.meta.url), 'utf8');
+    expect(page).toMatch(new RegExp(`\`${/^\w+/.exec(text)![0]}\\b`));
   });
 });
