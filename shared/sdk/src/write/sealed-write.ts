@@ -40,11 +40,7 @@ export function sealTransaction(
  * @param tenant for its errors
  * @throws OnewriterError as Tenant.exec()
  */
-export function sealScript(
-  script: string,
-  flags: OperationFlags,
-  tenant?: string | undefined,
-): SealedWrite {
+export function sealScript(script: string, flags: OperationFlags, tenant?: string | undefined): SealedWrite {
   const statements = splitScript(script);
   assertStatements(statements, tenant);
   assertAllowed(statements);
