@@ -142,7 +142,11 @@ class RowImport {
         this.#earlier.pass(held);
         return;
       }
-      await this.#endEarlier();
+      if (this.#earlier !== undefined) {
+        await this.#endEarlier();
+        // A recovery may have found another mark meanwhile, with this row behind it.
+        continue;
+      }
       if (this.#held.tryAdd(held)) break;
       this.#options.room.whenFree(() => this.#wake());
       await this.#change();
