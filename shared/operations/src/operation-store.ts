@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { groupKeys, OnewriterError, uuidv7, type WireError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import { ADD_OPERATION, CANCEL_OPERATION, END_OPERATION, RENEW_OPERATION } from './lua-scripts.ts';
 import {
   type EndState,
   isOperationId,
@@ -11,7 +12,6 @@ import {
   type RecordFields,
   readRecord,
 } from './operation.ts';
-import { ADD_OPERATION, CANCEL_OPERATION, END_OPERATION, RENEW_OPERATION } from './operation-scripts.ts';
 
 /** Operations of a group that are kept: together they take less than 20 MB of Redis. */
 const MAX_OPERATIONS = 200;
