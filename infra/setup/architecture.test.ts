@@ -29,7 +29,7 @@ it.each([
   ['TENANT_ID_PATTERN', 'shared/protocol/src/names.ts'],
   ['WireOperation', 'shared/protocol/src/write-job.ts'],
   ['stateOf', 'shared/tenants/src/life-cycle.ts'],
-  ['#closeIdle', 'workers/broker/src/leader/leader.ts'],
+  ['closeIdleTenants', 'workers/broker/src/leader/idle-close.ts'],
   ['findStatusProblems', 'shared/protocol/src/status-findings.ts'],
 ])('finds %s in %s', (name, path) => {
   expect(map).toContain(`\`${name}\` in \`${path}\``);

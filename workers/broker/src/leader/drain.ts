@@ -1,0 +1,56 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { handOver } from './hand-over.ts';
+import type { LeaderParts } from './leader-parts.ts';
+
+/** Parts of the time for a drain: until when the last file may be closed, and how much longer a begun close may take. */
+const CLOSE_UNTIL = 0.75;
+const CLOSE_GRACE = 0.1;
+
+/**
+ * Finishes what was begun, requeues the rest, and releases the lease; then closes the files, which may take longer: nothing is
+ * committed to them any more. The leader was stopped before.
+ * @param drainMs for all of it: half for begun work, which is left to the successor if it is not finished then; the rest but a
+ * fifth for the files.
+ * @returns false where a thread is still at work or has files open: a signal has to end the process.
+ */
+export async function drainLeader(parts: LeaderParts, drainMs: number): Promise<boolean> {
+  const startedAt = performance.now();
+  const graceMs = drainMs / 2;
+  const { lanes, deadLetters } = parts.services;
+  const sessions = parts.sessions.all;
+  await Promise.race([Promise.all(sessions.map(session => session.drain())), pause(graceMs)]);
+  await handOver(parts, sessions);
+  // Not counted against its job, which the next leader runs apart again.
+  if (lanes.apart.work !== undefined) await parts.apart.process.kill();
+  const stuck = lanes.all.find(lane => lane.work !== undefined)?.work;
+  if (stuck !== undefined) {
+    parts.options.log.warn(
+      { tenant: stuck.client.tenant, graceMs },
+      'A statement does not end: its job will be redelivered to the next broker',
+    );
+    return false;
+  }
+  const closeMs = Math.max(0, drainMs * CLOSE_UNTIL - (performance.now() - startedAt));
+  const atRest = await closeFiles(parts, closeMs, drainMs * CLOSE_GRACE);
+  deadLetters.close();
+  return atRest;
+}
+
+/** @returns whether all files were closed; each costs flushes, and thousands can take longer than the drain may. */
+async function closeFiles(parts: LeaderParts, withinMs: number, graceMs: number): Promise<boolean> {
+  const { log } = parts.options;
+  const closing = parts.services.lanes.close(withinMs);
+  const late = new AbortController();
+  const left = await Promise.race([
+    closing,
+    // A close that the disk delays for longer ends with the process.
+    pause(withinMs + graceMs, undefined, { signal: late.signal }),
+  ]).finally(() => late.abort());
+  if (left === 0) return true;
+  closing.catch(error => log.warn({ err: error }, 'A lane did not close'));
+  log.warn(
+    { files: left, withinMs: Math.round(withinMs) },
+    'Files were not closed in time; the next open writes their flushed logs back',
+  );
+  return false;
+}

@@ -1,0 +1,14 @@
+import type { Apart } from '../lanes/apart/apart.ts';
+import type { SessionContext } from '../tenant/session/tenant-session.ts';
+import type { LeaderOptions } from './leader-options.ts';
+import type { LeaderPhase } from './leader-phase.ts';
+import type { OpenSessions } from './open-sessions.ts';
+
+/** What the parts of one leader share. */
+export interface LeaderParts {
+  readonly options: LeaderOptions;
+  readonly phase: LeaderPhase;
+  readonly services: SessionContext;
+  readonly apart: Apart;
+  readonly sessions: OpenSessions;
+}
