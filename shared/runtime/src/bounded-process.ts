@@ -31,7 +31,8 @@ export interface BoundedProcess {
 /**
  * Starts a JavaScript file as a process whose memory the kernel limits, so that a statement cannot use up the machine's memory:
  * SQLite and Node then report that an allocation failed. Its environment holds nothing that is not given. It has a lower priority
- * than the processes that serve all tenants, because one tenant may keep a few of these busy for as long as it likes.
+ * than the processes that serve all tenants, because one tenant may keep a few of these busy for as long as it likes. It ends
+ * with the thread that starts it, also in the middle of a statement that has no end.
  */
 export function startBoundedProcess(entry: URL, options: BoundedProcessOptions): BoundedProcess {
   const { memoryBytes, env, priority = 'low' } = options;

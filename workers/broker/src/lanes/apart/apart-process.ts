@@ -12,7 +12,10 @@ import type { ApartSettings, FromApartProcess, ToApartProcess } from './apart-me
 const REPORT_EVERY_MS = 20;
 
 // Without its parent it must not keep a file locked with a statement that has no end. exit() would wait for the thread.
-process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+const end = () => process.kill(process.pid, 'SIGKILL');
+process.on('disconnect', end);
+// It ended while this module was loaded.
+if (!process.connected) end();
 // An interrupt from a terminal reaches all processes: the parent drains first.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
 
