@@ -465,7 +465,9 @@ describe('statements', () => {
           : {}),
       };
       for (const [way, answer] of Object.entries(answers)) {
-        if (!codes.includes(answer.code))
+        // It is in force for the rest of such a script, and no longer.
+        const isAllowed = way === 'script' && sql === 'PRAGMA foreign_keys = OFF' && answer.code === 'ok';
+        if (!isAllowed && !codes.includes(answer.code))
           wrong.push([way, sql.slice(0, 80), answer.code, answer.text.slice(0, 200)]);
         expect(answer.text).not.toContain('secret of theirs');
         if (sql.startsWith('PRAGMA')) expect(answer.text).not.toContain('tenants/mine');
