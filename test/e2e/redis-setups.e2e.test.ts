@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import { REDIS_PROBLEMS, tenantsDir } from '@onewriter/protocol';
+import { REDIS_PROBLEMS, RedisGuard, tenantsDir } from '@onewriter/protocol';
+import { newRedis } from '@onewriter/runtime';
 import { connect, type Onewriter, OnewriterError } from '@onewriter/sdk';
 import {
   type Stack,
@@ -206,6 +207,20 @@ describe('a failover', () => {
     for (const url of [stack.brokerUrls[0]!, stack.gatewayUrl, stack.dashboardUrl]) {
       await waitFor(async () => (await readyz(url)).status === 'ready', { what: `${url} to be ready` });
     }
+  });
+
+  it('that the Sentinels report while a connection is being made ends no connection', async () => {
+    const { primary } = await startPair();
+    await using sentinel = await startSentinel('main', primary.port);
+    const guard = new RedisGuard({ warn: () => {}, error: () => {} });
+    const redis = newRedis(`redis+sentinel://127.0.0.1:${sentinel.port}/main`, {}, guard);
+    onTestFinished(() => redis.disconnect());
+    redis.on('error', () => {}); // that it was closed
+    // As ioredis does when it hears of a failover.
+    (redis as unknown as { connector: { disconnect(): void } }).connector.disconnect();
+    await waitFor(() => redis.status === 'ready', { what: 'a connection', timeoutMs: 10_000 });
+    redis.disconnect();
+    await waitFor(() => redis.status === 'end', { what: 'its end' });
   });
 
   it('by Sentinel, when the primary is killed, is followed by all', async () => {

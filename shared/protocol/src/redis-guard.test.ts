@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { explainReply, isNotNow, problemOfReply, REDIS_PROBLEMS, RedisGuard } from './redis-guard.ts';
 
 /** What a guard needs of ioredis' Redis. */
@@ -21,6 +21,18 @@ class Connection extends EventEmitter {
   }
   duplicate(): Connection {
     return new Connection();
+  }
+  connects = 0;
+  async connect(): Promise<void> {
+    this.connects++;
+  }
+  /** Ends a connection, as ioredis does at once where it is being made. */
+  disconnect(reconnect = false): void {
+    if (!reconnect) this.emit('end');
+  }
+  async quit(): Promise<'OK'> {
+    this.emit('end');
+    return 'OK';
   }
 }
 
@@ -117,4 +129,25 @@ it('explains missing rights, also those of a managed Redis, and nothing else', (
   expect(explainReply(replyError(inScript))?.code).toBe('MISCONFIGURED');
   expect(explainReply(replyError('WRONGTYPE x'))).toBeUndefined();
   expect(explainReply(new Error('NOPERM'))).toBeUndefined();
+});
+
+it('connects again where a connection ends that its owner did not end', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const { connection } = guarded();
+  connection.emit('end');
+  connection.disconnect(true);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(connection.connects).toBe(1);
+  // It ends again: that attempt failed.
+  connection.emit('end');
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(connection.connects).toBe(2);
+  connection.disconnect();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(connection.connects).toBe(2);
+  const other = guarded().connection;
+  await other.quit();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(other.connects).toBe(0);
 });

@@ -88,8 +88,11 @@ interface GuardedConnection {
     reconnectOnError?: ((error: Error) => boolean) | null;
     retryStrategy?: ((times: number) => unknown) | null;
   };
+  connect(): Promise<void>;
+  disconnect(reconnect?: boolean): void;
+  quit(...args: unknown[]): unknown;
   duplicate(override?: object): object;
-  on(event: 'close', listener: () => void): unknown;
+  on(event: 'close' | 'end', listener: () => void): unknown;
 }
 
 type InfoCallback = (error: Error | null, answer?: unknown) => void;
@@ -117,6 +120,8 @@ type RedisInfo = Readonly<Record<string, string | undefined>>;
 
 /** A problem that does not show again for this long is over. */
 const FORGET_AFTER_MS = 5_000;
+/** From the end of a connection that its owner did not end to the next. */
+const CONNECT_AGAIN_MS = 50;
 /** With pauses of up to a second between attempts: after some seconds, and then about once a minute. */
 const REPORT_AT = 10;
 const REPORT_EVERY = 100;
@@ -187,9 +192,35 @@ export class RedisGuard {
       // A connection that was ready for a moment does not begin with the shortest pause again.
       options.retryStrategy = times => pauseMs(this.#recent ? Math.max(times, this.#failures) : times);
     }
+    this.#connectAgain(connection);
     const duplicate = connection.duplicate.bind(connection);
     connection.duplicate = override => this.attach(duplicate(override));
     return redis;
+  }
+
+  /**
+   * ioredis gives a connection up for good where the Sentinels report a failover while it connects. Source: ioredis, Redis.js
+   * (connect) and SentinelConnector (FailoverDetector). Only its owner ends it.
+   */
+  #connectAgain(connection: GuardedConnection): void {
+    let isClosed = false;
+    const disconnect = connection.disconnect.bind(connection);
+    connection.disconnect = reconnect => {
+      isClosed ||= reconnect !== true;
+      disconnect(reconnect);
+    };
+    const quit = connection.quit.bind(connection);
+    connection.quit = (...args) => {
+      isClosed = true;
+      return quit(...args);
+    };
+    connection.on('end', () => {
+      if (isClosed) return;
+      setTimeout(() => {
+        // Where it fails, the connection reports the error, and ends again.
+        if (!isClosed) connection.connect().catch(() => {});
+      }, CONNECT_AGAIN_MS);
+    });
   }
 
   /** Whether the server can serve. @param info may be empty: the user may not run INFO */
