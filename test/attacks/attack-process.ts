@@ -1,5 +1,4 @@
-import { setMaxListeners } from 'node:events';
-import { setPriority } from 'node:os';
+import { once, setMaxListeners } from 'node:events';
 import { type AccessLevel, signToken } from '@onewriter/runtime';
 import { TEST_TOKEN_SECRET } from '@onewriter/testkit';
 import { ATTACKS } from './attacks/index.ts';
@@ -14,7 +13,6 @@ export interface AttackTask {
   readonly tenants: readonly string[];
 }
 
-setPriority(19);
 const { attack, gatewayUrl, tenants } = JSON.parse(process.argv[2]!) as AttackTask;
 const ending = new AbortController();
 // Each of thousands of sockets waits for it.
@@ -39,5 +37,8 @@ const target: Target = {
     ask(gatewayUrl, path, await signFor(access), body, ending.signal),
   signal: ending.signal,
 };
+// The start of this process is not part of the attack.
+process.send!('ready');
+await once(process, 'message');
 await ATTACKS.get(attack)!.run(target);
 process.exit(0);

@@ -1,4 +1,4 @@
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -142,9 +142,10 @@ export class AttackRig implements AsyncDisposable {
     const before = this.#stack.currentPids();
     const peakMib: Record<string, number> = {};
     const tasks = await Promise.all(attacks.map((attack, index) => this.#prepare(attack, index)));
+    const attackers = await Promise.all(tasks.map(startApart));
     const attacked = await this.#measure(seconds, async signal => {
       const sampling = setInterval(() => this.#sample(peakMib), SAMPLE_MS);
-      await Promise.all(tasks.map(task => runApart(task, signal)));
+      await Promise.all(attackers.map(attacker => attackUntil(attacker, signal)));
       clearInterval(sampling);
     });
     const after = this.#stack.currentPids();
@@ -276,13 +277,28 @@ export class AttackRig implements AsyncDisposable {
   }
 }
 
-/** Runs an attack in a process of its own until the signal fires. */
-async function runApart(task: AttackTask, signal: AbortSignal): Promise<void> {
-  const child = fork(ATTACK_PROCESS, [JSON.stringify(task)]);
-  const closed = once(child, 'close');
-  signal.addEventListener('abort', () => child.kill('SIGTERM'), { once: true });
+/** Starts the process of an attack, which waits: its start is not part of what is measured. */
+async function startApart(task: AttackTask): Promise<ChildProcess> {
+  // All threads of the process, from its first instruction.
+  const child = fork(ATTACK_PROCESS, [JSON.stringify(task)], {
+    execPath: 'nice',
+    execArgv: ['-n', '19', process.execPath],
+  });
+  const isReady = await Promise.race([
+    once(child, 'message').then(() => true),
+    once(child, 'close').then(() => false),
+  ]);
+  if (!isReady) throw new Error(`The attack ${task.attack} did not start.`);
+  return child;
+}
+
+/** Lets an attack run until the signal fires. */
+async function attackUntil(attacker: ChildProcess, signal: AbortSignal): Promise<void> {
+  const closed = once(attacker, 'close');
+  signal.addEventListener('abort', () => attacker.kill('SIGTERM'), { once: true });
+  attacker.send('attack');
   await closed;
-  if (!signal.aborted) throw new Error(`The attack ${task.attack} ended before its time.`);
+  if (!signal.aborted) throw new Error(`An attack ended before its time: ${attacker.spawnargs.at(-1)}`);
 }
 
 /** Never throws: an answer that does not come has status 0. */

@@ -111,6 +111,8 @@ export class Lane {
   readonly leaving = new Set<string>();
   /** Tenants whose file the thread may have open: those of `tenants`, and those whose close it has not confirmed. */
   readonly #open = new Set<string>();
+  /** Tenants whose file was closed for another, which leaves a small log beside it until {@link closeTenant}. */
+  readonly #leftLogs = new Set<string>();
   /** Tenants that wait, and those in the thread: it opens their files, again if they were closed for others. */
   readonly #pending = new Set<string>();
   #group: Group | undefined;
@@ -270,9 +272,10 @@ export class Lane {
     this.#tidy({ kind: 'rollback', tenant, transaction }).catch(() => {});
   }
 
-  /** Closes a tenant's connection, after the running task. */
+  /** Closes a tenant's connection, after the running task, and writes its log back. */
   async closeTenant(tenant: string): Promise<void> {
     this.tenants.delete(tenant);
+    this.#leftLogs.delete(tenant);
     await this.#tidy({ kind: 'close', tenant });
     if (!this.tenants.has(tenant)) this.#open.delete(tenant);
   }
@@ -285,6 +288,11 @@ export class Lane {
   /** Whether the thread may have the tenant's file open. */
   mayHaveOpen(tenant: string): boolean {
     return this.#open.has(tenant);
+  }
+
+  /** Whether {@link closeTenant} may have something to do. */
+  mayHaveLog(tenant: string): boolean {
+    return this.#open.has(tenant) || this.#leftLogs.has(tenant);
   }
 
   /**
@@ -431,6 +439,7 @@ export class Lane {
       if (this.#pending.has(tenant)) continue;
       this.tenants.delete(tenant);
       this.#open.delete(tenant);
+      this.#leftLogs.add(tenant);
     }
   }
 

@@ -162,17 +162,18 @@ export class Lanes {
 
   /** Closes the connection of a tenant that has no work. */
   async closeTenant(client: LaneClient): Promise<void> {
-    const { lane } = client;
     client.lane = undefined;
-    await lane?.closeTenant(client.tenant);
-    this.#flusher.trim();
+    await this.closeFile(client.tenant);
   }
 
-  /** Resolves when no thread has the file of a tenant without work open; also threads that it has left. */
+  /**
+   * Resolves when no thread has the file of a tenant without work open, also threads that it has left, and its log is written
+   * back as far as readers allow.
+   */
   async closeFile(tenant: string): Promise<void> {
     await Promise.all(
       [...this.#lanes, this.apart]
-        .filter(lane => lane.mayHaveOpen(tenant))
+        .filter(lane => lane.mayHaveLog(tenant))
         .map(lane => lane.closeTenant(tenant)),
     );
     this.#flusher.trim();

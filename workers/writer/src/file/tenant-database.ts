@@ -65,6 +65,15 @@ export interface OpenTenantOptions
 }
 
 /**
+ * What a close does with a small log:
+ *
+ * - `written-back`: as with a large one
+ * - `left-to-others`: it stays if others have the file open; if none has, SQLite's own close writes it back and removes it
+ * - `left`: it stays, and the next opening appends to it
+ */
+export type SmallLog = 'written-back' | 'left-to-others' | 'left';
+
+/**
  * The one connection that writes to a tenant's file: WAL, `synchronous=FULL`, foreign keys on, internal tables made, the
  * leader's epoch stored. It watches the files it opened, because SQLite would write to a deleted or replaced file without an
  * error.
@@ -495,14 +504,33 @@ export class TenantDatabase {
   /**
    * Writes the WAL back to the file as far as readers allow, without waiting, and closes. Idempotent. Not for files that changed:
    * see {@link secure}.
-   * @param mayLeaveLog a small log may stay if others have the file open; if none has, SQLite's own close writes it back and
-   * removes it
+   * @param smallLog what happens to a small log instead
    */
-  close(mayLeaveLog = false): void {
+  close(smallLog: SmallLog = 'written-back'): void {
     if (!this.db.open) return;
     this.rollback();
-    if (this.db.open && !(mayLeaveLog && this.checkpoints.isSmall)) this.checkpoints.truncate();
+    if (!this.db.open) return;
+    if (smallLog === 'written-back' || !this.checkpoints.isSmall) this.checkpoints.truncate();
+    else if (smallLog === 'left' && !this.#exclusive) return this.#closeBesideReader();
     this.db.close();
+  }
+
+  /**
+   * SQLite writes the log back only when the last connection is closed, and only if it may write: so a reader is the last here.
+   * If it cannot be opened, the log is written back.
+   */
+  #closeBesideReader(): void {
+    let reader: Database.Database | undefined;
+    try {
+      reader = new Database(this.watch.path, { readonly: true, fileMustExist: true, timeout: 0 });
+      // Takes its lock on the file, which it has until it is closed.
+      reader.pragma('schema_version');
+    } catch (error) {
+      if (!(error instanceof Database.SqliteError)) throw error;
+    } finally {
+      this.db.close();
+      reader?.close();
+    }
   }
 
   /** Closes with no more access to the file than SQLite itself needs: it failed, or belongs to another leader. */

@@ -24,8 +24,8 @@ const KEPT_LOG_BYTES = 16 * 1024 * 1024;
 const PRESSED_BYTES = 64 * 1024 * 1024;
 const READERS_WAIT_MS = 20;
 const WAIT_EVERY_MS = 1_000;
-/** A log of this size may stay for the next process that opens the file, which reads it in a few milliseconds. */
-const SMALL_LOG_BYTES = 1024 * 1024;
+/** A log of this size may stay for the next connection that opens the file, which reads it in less than a millisecond. */
+const SMALL_LOG_BYTES = 256 * 1024;
 /** Bytes in front of every page in the WAL. Source: https://www.sqlite.org/fileformat2.html, section 4. */
 const FRAME_HEADER_BYTES = 24;
 

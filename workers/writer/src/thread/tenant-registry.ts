@@ -1,5 +1,5 @@
 import { isOnewriterError, type OnewriterError } from '@onewriter/protocol';
-import { type OpenTenantOptions, TenantDatabase } from '../file/tenant-database.ts';
+import { type OpenTenantOptions, type SmallLog, TenantDatabase } from '../file/tenant-database.ts';
 import type { WriterOptions } from './lane-task.ts';
 
 /** Share of the open files that is closed when the process may open no more. */
@@ -12,6 +12,8 @@ export class TenantRegistry {
   readonly #options: Omit<OpenTenantOptions, 'epoch' | 'afterIoError'>;
   readonly #maxOpenTenants: number;
   readonly #open = new Map<string, TenantDatabase>();
+  /** Tenants that were closed for others, with the epoch of their connection: a small log may lie beside their file. */
+  readonly #leftLogs = new Map<string, number>();
   /** Tenants whose file failed since it was last opened without errors. */
   readonly #failed = new Set<string>();
   /** Set if descriptors ran out before `maxOpenTenants` was reached. */
@@ -61,6 +63,7 @@ export class TenantRegistry {
     this.#closeOldest(this.#bound - 1, evicted);
     const database = this.#openWithRoom(tenant, options, evicted);
     this.#failed.delete(tenant);
+    this.#leftLogs.delete(tenant);
     this.#open.set(tenant, database);
     return database;
   }
@@ -91,13 +94,15 @@ export class TenantRegistry {
   #closeOldest(left: number, evicted: string[]): boolean {
     if (this.#open.size <= left) return false;
     const before = this.#open.size;
-    for (const [oldest, { transaction }] of this.#open) {
+    for (const [oldest, { transaction, epoch }] of this.#open) {
       if (this.#open.size <= left) break;
       // Its client continues the transaction.
       if (transaction !== undefined) continue;
-      this.#closeOne(oldest, false, [], true);
+      this.#closeOne(oldest, false, [], 'left');
       // One whose files changed stays open until all is saved.
-      if (!this.#open.has(oldest)) evicted.push(oldest);
+      if (this.#open.has(oldest)) continue;
+      evicted.push(oldest);
+      this.#leftLogs.set(oldest, epoch);
     }
     return this.#open.size < before;
   }
@@ -137,7 +142,8 @@ export class TenantRegistry {
   close(tenant: string): ClosedTenants {
     const changed: ChangedTenant[] = [];
     const wasOpen = this.#open.has(tenant);
-    if (wasOpen) this.#closeOne(tenant, false, changed, false);
+    if (!wasOpen) this.#reopenForLog(tenant);
+    if (this.#open.has(tenant)) this.#closeOne(tenant, false, changed, 'written-back');
     return { tenants: wasOpen ? [tenant] : [], changed, left: 0 };
   }
 
@@ -151,18 +157,36 @@ export class TenantRegistry {
     const changed: ChangedTenant[] = [];
     for (const tenant of [...this.#open.keys()]) {
       if (performance.now() >= until) break;
-      this.#closeOne(tenant, true, changed, true);
+      this.#closeOne(tenant, true, changed, 'left-to-others');
       tenants.push(tenant);
+    }
+    for (const tenant of [...this.#leftLogs.keys()]) {
+      if (performance.now() >= until) break;
+      this.#reopenForLog(tenant);
+      if (this.#open.has(tenant)) this.#closeOne(tenant, true, changed, 'left-to-others');
     }
     // One whose finding could not be saved stays open as well.
     return { tenants, changed, left: withinMs === Number.POSITIVE_INFINITY ? 0 : this.#open.size };
   }
 
+  /** Opens a file again that was closed without writing its log back. */
+  #reopenForLog(tenant: string): void {
+    const epoch = this.#leftLogs.get(tenant);
+    if (epoch === undefined) return;
+    this.#leftLogs.delete(tenant);
+    try {
+      this.open(tenant, epoch, [], false);
+    } catch (error) {
+      // All of the log was flushed before it was answered: the next connection writes it back.
+      if (!isOnewriterError(error)) throw error;
+    }
+  }
+
   /**
    * @param ending the process ends: it may have been overtaken
-   * @param mayLeaveLog see {@link TenantDatabase.close}; false where the caller wants all in the file
+   * @param smallLog see {@link TenantDatabase.close}
    */
-  #closeOne(tenant: string, ending: boolean, changed: ChangedTenant[], mayLeaveLog: boolean): void {
+  #closeOne(tenant: string, ending: boolean, changed: ChangedTenant[], smallLog: SmallLog): void {
     const database = this.#open.get(tenant)!;
     const error = this.secure(tenant, ending, true);
     if (error !== undefined) {
@@ -170,7 +194,7 @@ export class TenantRegistry {
       return;
     }
     this.#open.delete(tenant);
-    database.close(mayLeaveLog);
+    database.close(smallLog);
   }
 }
 

@@ -205,29 +205,58 @@ describe('a lane', () => {
     const lane = new TemporaryLane({ maxOpenTenants: 2 });
     const run = (tenant: string) => applied(lane.run([writes('SELECT 1')], { tenant })).evicted;
     expect([run('a'), run('b'), run('a'), run('c'), run('b')]).toEqual([[], [], [], ['b'], ['a']]);
-    expect(lane.lane.run({ kind: 'close', tenant: 'a' })).toEqual({ kind: 'closed', tenants: [] });
+    expect(lane.lane.run({ kind: 'close', tenant: 'd' })).toEqual({ kind: 'closed', tenants: [] });
     expect(lane.lane.run({ kind: 'close', tenant: null })).toEqual({ kind: 'closed', tenants: ['c', 'b'] });
     // Closed, and the WAL written back.
     expect(existsSync(join(lane.options.dataDir, 'tenants/c/tenant.db-wal'))).toBe(false);
   });
 
-  it('leaves a small log where it closes a tenant for another and a reader has the file open', () => {
+  it.each(['a reader', 'no reader'])(
+    'leaves a small log where it closes a tenant for another and %s has the file open',
+    readers => {
+      const lane = new TemporaryLane({ maxOpenTenants: 1 });
+      const walBytes = () => statSync(`${lane.file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
+      const count = () => lane.column('SELECT count(*) FROM t');
+      lane.apply(TABLE, writes(INSERT));
+      const reader = readers === 'a reader' ? otherConnection(lane.file) : undefined;
+      reader?.prepare('SELECT count(*) FROM t').get();
+      const logged = walBytes();
+      const written = statSync(lane.file).size;
+      applied(lane.run([TABLE], { tenant: 'b' }));
+      expect([walBytes(), statSync(lane.file).size]).toEqual([logged, written]);
+      // The next opening appends to it.
+      lane.apply(writes(INSERT));
+      expect(walBytes()).toBeGreaterThan(logged);
+      // A requested close writes all of it to the file, also where the file is not open any more.
+      applied(lane.run([writes(INSERT)], { tenant: 'b' }));
+      expect(walBytes()).toBeGreaterThan(logged);
+      lane.lane.run({ kind: 'close', tenant: 'acme' });
+      expect([walBytes(), count()]).toEqual([0, [2]]);
+      // So is a large one, without being asked for.
+      lane.apply(writes(`INSERT INTO t(a) VALUES (zeroblob(${2 ** 21}))`));
+      applied(lane.run([writes(INSERT)], { tenant: 'b' }));
+      expect(walBytes()).toBe(0);
+    },
+  );
+
+  it('writes the logs back that it left when it ends', () => {
     const lane = new TemporaryLane({ maxOpenTenants: 1 });
     lane.apply(TABLE, writes(INSERT));
-    const reader = otherConnection(lane.file);
-    expect(reader.prepare('SELECT count(*) FROM t').pluck().get()).toBe(1);
-    const walBytes = () => statSync(`${lane.file}-wal`).size;
     applied(lane.run([TABLE], { tenant: 'b' }));
-    expect(walBytes()).toBeGreaterThan(0);
-    lane.apply(writes(INSERT));
-    expect(reader.prepare('SELECT count(*) FROM t').pluck().get()).toBe(2);
-    // A requested close writes all of it to the file.
-    lane.lane.run({ kind: 'close', tenant: 'acme' });
-    expect(walBytes()).toBe(0);
-    // So is a large one.
-    lane.apply(writes(`INSERT INTO t(a) VALUES (zeroblob(${2 ** 21}))`));
-    applied(lane.run([writes(INSERT)], { tenant: 'b' }));
-    expect(walBytes()).toBe(0);
+    expect(existsSync(`${lane.file}-wal`)).toBe(true);
+    lane.lane.run({ kind: 'close', tenant: null });
+    expect(existsSync(`${lane.file}-wal`)).toBe(false);
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([1]);
+  });
+
+  it('leaves the log of a tenant that another leader has taken over', () => {
+    const lane = new TemporaryLane({ maxOpenTenants: 1 });
+    lane.apply(TABLE, writes(INSERT));
+    applied(lane.run([TABLE], { tenant: 'b' }));
+    const next = new TemporaryLane({ dataDir: lane.options.dataDir });
+    applied(next.run([writes(INSERT)], { epoch: 2 }));
+    expect(lane.lane.run({ kind: 'close', tenant: 'acme' })).toEqual({ kind: 'closed', tenants: [] });
+    expect(next.column('SELECT count(*) FROM t')).toEqual([2]);
   });
 
   it('leaves logs to the next opener where there is no time to close all', () => {
