@@ -37,6 +37,8 @@ const HARMLESS: ReadonlySet<string> = new Set(['DATABASE_BUSY', 'DATABASE_FULL',
 const CUT_RETRY_MS = 1_000;
 /** Delay before the commit counters of newly opened files are found, with one look at the process's mappings. */
 const FIND_COUNTERS_MS = 200;
+/** A look lists all files that are open: where thousands are, the thread must not spend its time on looks. */
+const MAX_SHARE_OF_LOOKS = 1 / 50;
 
 /** Data of a batch that fills a good part of its connection's page cache. */
 const LARGE_BATCH_LENGTH = 512 * 1024;
@@ -54,6 +56,8 @@ export class WriterLane {
   /** Tenants whose log is to be cut. */
   readonly #large = new Set<TenantDatabase>();
   #findsCounters = false;
+  /** How long the last look at the mappings took. */
+  #lookMs = 0;
   /** Time spent on checkpoints since it was last reported. */
   #checkpointMs = 0;
 
@@ -275,13 +279,15 @@ export class WriterLane {
     this.#findsCounters = true;
     setTimeout(() => {
       this.#findsCounters = false;
+      const startedMs = performance.now();
       try {
         const mappings = readMappings();
+        this.#lookMs = performance.now() - startedMs;
         for (const { db, watch } of this.#registry.databases()) if (db.open) watch.findCounter(mappings);
       } catch (error) {
         if (!isOutOfDescriptors(error) && !isSystemError(error)) throw error; // tried again after the next batch
       }
-    }, FIND_COUNTERS_MS).unref();
+    }, Math.max(FIND_COUNTERS_MS, this.#lookMs / MAX_SHARE_OF_LOOKS)).unref();
   }
 
   #extendIfOpen(database: TenantDatabase): void {
