@@ -26,9 +26,9 @@ it('names every package, and every folder of infra and test', () => {
 });
 
 it.each([
-  ['TENANT_ID_PATTERN', 'shared/protocol/src/names.ts'],
+  ['TENANT_ID_PATTERN', 'shared/protocol/src/tenant-id.ts'],
   ['WireOperation', 'shared/protocol/src/write-job.ts'],
-  ['stateOf', 'shared/tenants/src/life-cycle.ts'],
+  ['stateOf', 'shared/tenants/src/tenant-state.ts'],
   ['closeIdleTenants', 'workers/broker/src/leader/idle-close.ts'],
   ['findStatusProblems', 'shared/protocol/src/status-findings.ts'],
 ])('finds %s in %s', (name, path) => {

@@ -15,8 +15,9 @@ import {
   utimesSync,
 } from 'node:fs';
 import { basename, dirname, join, parse } from 'node:path';
-import { formerTenantMark, knownTenantMark, TENANT_ID_PATTERN, tenantFile, tenantsDir } from './names.ts';
+import { formerTenantMark, knownTenantMark, tenantFile, tenantsDir } from './names.ts';
 import { OnewriterError } from './onewriter-error.ts';
+import { TENANT_ID_PATTERN } from './tenant-id.ts';
 
 /*
  * A tenant's file can be replaced by another (a restore), and a deleted tenant can be created again: each such file is a

@@ -1,5 +1,5 @@
-import { TENANT_ID_PATTERN } from './names.ts';
 import { OnewriterError, type WireError } from './onewriter-error.ts';
+import { TENANT_ID_PATTERN } from './tenant-id.ts';
 import type { WriteJobMessage } from './write-job.ts';
 
 /*

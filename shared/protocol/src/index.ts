@@ -44,6 +44,7 @@ export * from './status-findings.ts';
 export * from './status-remedies.ts';
 export * from './step-statement.ts';
 export * from './steps.ts';
+export * from './tenant-id.ts';
 export * from './trace-context.ts';
 export * from './value.ts';
 export * from './without-foreign-keys.ts';

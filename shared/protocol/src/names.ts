@@ -1,4 +1,4 @@
-import { OnewriterError } from './onewriter-error.ts';
+import { assertTenantId, TENANT_ID_PATTERN } from './tenant-id.ts';
 
 /*
  * Names of everything that two parts must find: queues, Redis keys, files.
@@ -13,9 +13,6 @@ import { OnewriterError } from './onewriter-error.ts';
  * A placement group is one host's files, led by one broker.
  */
 
-/** Tenant ids: 1 to 63 of a-z, 0-9 and inner hyphens; a DNS label, so it is safe as a folder and a host name. */
-export const TENANT_ID_PATTERN = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
-
 /** The placement group used when none is configured. */
 export const DEFAULT_GROUP = 'default';
 
@@ -27,12 +24,6 @@ export const INTERNAL_TABLE_PREFIX = '_onewriter_';
 
 /** The custom event on a client's inbox that reports a job's outcome. */
 export const SETTLED_EVENT = 'settled';
-
-/** Returns `id` if it is a tenant id. @throws OnewriterError INVALID_TENANT */
-export function assertTenantId(id: unknown): string {
-  if (typeof id === 'string' && TENANT_ID_PATTERN.test(id)) return id;
-  throw new OnewriterError('INVALID_TENANT', `Tenant ids match ${TENANT_ID_PATTERN.source}.`);
-}
 
 /** A BullMQ queue: its name, and the prefix to open it with. */
 export interface QueueAddress {
@@ -102,7 +93,7 @@ export interface GroupKeys {
   readonly starts: string;
   /** Hash, job id to JSON: poisoned operations, which must not run again, and the error their callers get. */
   readonly poisoned: string;
-  /** Hash, tenant to JSON: tenants whose writes had a process replaced, when and how often; see TenantBackOff. */
+  /** Hash, tenant to JSON: tenants whose writes had a process replaced, when and how often; see Offenders. */
   readonly backOff: string;
   /** String with a TTL: the leader's BrokerStatus as JSON. */
   readonly status: string;

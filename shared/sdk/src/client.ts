@@ -7,7 +7,6 @@ import {
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { ClientMetrics } from './client-metrics.ts';
-import { dueAt, now, untilDue } from './deadline.ts';
 import { type ResolvedOptions, resolveOptions } from './options.ts';
 import { chooseReads } from './read/choose-reads.ts';
 import { CountedReads } from './read/counted-reads.ts';
@@ -27,6 +26,7 @@ import type { LedgerReader } from './settle/ledger.ts';
 import { Presence } from './settle/presence.ts';
 import { type ClientContext, TenantClient } from './tenant.ts';
 import type { ClientStats, CloseOptions, ConnectOptions, Onewriter, Tenant } from './types.ts';
+import { dueAt, now, untilDue } from './waits.ts';
 import { RedisSender } from './write/sender.ts';
 import { WritePath } from './write/write-path.ts';
 import { WriteTracer } from './write/write-tracer.ts';

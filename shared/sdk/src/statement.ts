@@ -1,9 +1,9 @@
 import { classifyStatement, type SqlParameters, type StatementClass } from '@onewriter/protocol';
-import { assertNotAborted } from './deadline.ts';
 import { answerPragma } from './read/pragma-answers.ts';
 import type { Reads } from './read/reads.ts';
 import { decodeStatement, OBJECTS, toRowObject } from './settle/decode-result.ts';
 import type { BindArguments, RunResult, SqlRow, Statement, StatementResult, WriteOptions } from './types.ts';
+import { assertNotAborted } from './waits.ts';
 import { encodeStatement, flagsOf } from './write/encoded-write.ts';
 import { bindParameters, collectParameters } from './write/parameters.ts';
 import type { WritePath } from './write/write-path.ts';

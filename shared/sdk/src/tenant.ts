@@ -5,7 +5,6 @@ import {
   type SqlParameters,
   splitScript,
 } from '@onewriter/protocol';
-import { assertNotAborted } from './deadline.ts';
 import { answerPragma } from './read/pragma-answers.ts';
 import type { Reads } from './read/reads.ts';
 import { shapeOf } from './read/row-shape.ts';
@@ -37,6 +36,7 @@ import type {
   WaitOptions,
   WriteOptions,
 } from './types.ts';
+import { assertNotAborted } from './waits.ts';
 import { assertAllowed, assertStatements, checkTransaction } from './write/assert-writes.ts';
 import { encodeSteps } from './write/encode-steps.ts';
 import { encodeScript, encodeStatement, encodeTransaction, flagsOf } from './write/encoded-write.ts';

@@ -9,9 +9,9 @@ import type {
   Reclaimed,
   TenantQueue,
 } from '../src/queue/tenant-queue.ts';
+import { Refusals } from '../src/tenant/session/batch-retry.ts';
 import { toFetchedJobs } from '../src/tenant/session/held-job.ts';
 import { HeldJobs } from '../src/tenant/session/held-jobs.ts';
-import { Refusals } from '../src/tenant/session/refusals.ts';
 import type { SessionParts, SessionServices } from '../src/tenant/session/session-parts.ts';
 
 /*
@@ -227,7 +227,7 @@ export function createModelServices(random: () => number, bugs: unknown[]) {
       park: (_tenant: string): unknown => undefined,
       release: (_tenant: string): unknown => undefined,
     },
-    backOff: { leftMs: () => 0, runsApart: () => false, notePoison: async () => false },
+    offenders: { leftMs: () => 0, runsApart: () => false, notePoison: async () => false },
     metrics: {
       applied: () => ({ writes: 0, failures: 0 }),
       observe: quiet,

@@ -32,8 +32,9 @@ function isHranaPath(path: string): boolean {
 }
 
 /**
- * Answers an error with the status of its code. Paths under /v1 get a {@link GatewayErrorResponse}, all others a
- * {@link DropInErrorResponse}. An internal error is answered without its own message: the log has that.
+ * Answers an error with the HTTP status of its code; the map is `status` in ERROR_CODES (shared/protocol/src/error-codes.ts).
+ * Paths under /v1 get a {@link GatewayErrorResponse}, all others a {@link DropInErrorResponse}. An internal error is answered
+ * without its own message: the log has that.
  */
 export function errorResponse(c: Context<GatewayEnv>, error: OnewriterError): Response {
   const requestId = c.get('requestId');

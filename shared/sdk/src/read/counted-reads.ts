@@ -1,8 +1,8 @@
 import type { ClientMetrics } from '../client-metrics.ts';
-import { now } from '../deadline.ts';
 import type { DataDirGuard } from '../redis/data-dir-guard.ts';
 import type { ImmediateAnswer, LedgerAnswer, LedgerReader } from '../settle/ledger.ts';
 import type { SqlRow } from '../types.ts';
+import { now } from '../waits.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 
 /**

@@ -9,9 +9,9 @@ import {
   snapshotLost,
   type WireOperationResult,
 } from '@onewriter/protocol';
-import { assertNotAborted, now, pause, untilAborted } from '../deadline.ts';
 import { ABSENT, type ImmediateAnswer, type LedgerAnswer, type LedgerReader } from '../settle/ledger.ts';
 import type { SdkLogger, SqlRow } from '../types.ts';
+import { assertNotAborted, now, pause, untilAborted } from '../waits.ts';
 import type { BoundParameters } from '../write/parameters.ts';
 import { flushWal } from './flush-wal.ts';
 import { isAnswerOfReplaced, MAX_REOPENS, ReadPool } from './read-pool.ts';

@@ -17,10 +17,10 @@ import {
   type WireStatementResult,
   type WireValue,
 } from '@onewriter/protocol';
-import { assertNotAborted } from '../deadline.ts';
 import { decodeRow } from '../settle/decode-result.ts';
 import { ABSENT, type LedgerAnswer, type LedgerReader } from '../settle/ledger.ts';
 import type { RowMode, RowOf, SqlRow, WaitOptions } from '../types.ts';
+import { assertNotAborted } from '../waits.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 
 /** Settings of {@link GatewayReads}. */

@@ -1,6 +1,6 @@
 import { OnewriterError, type PragmaAnswer } from '@onewriter/protocol';
-import { assertNotAborted } from '../deadline.ts';
 import type { SqlRowArray } from '../types.ts';
+import { assertNotAborted } from '../waits.ts';
 import type { ReadRequest, Reads } from './reads.ts';
 
 /** What a PRAGMA is answered with. */

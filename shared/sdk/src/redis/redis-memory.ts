@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import { now } from '../deadline.ts';
 import type { SdkLogger } from '../types.ts';
+import { now } from '../waits.ts';
 
 /*
  * Producers stop before Redis is full, so that there is room for what the broker needs to work the queues off (ADR 0035):

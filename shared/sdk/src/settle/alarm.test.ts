@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { now } from '../deadline.ts';
+import { now } from '../waits.ts';
 import { Alarm, type Due } from './alarm.ts';
 
 /** Notes how late it is looked at. */

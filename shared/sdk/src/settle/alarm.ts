@@ -1,4 +1,4 @@
-import { now } from '../deadline.ts';
+import { now } from '../waits.ts';
 
 /** The timer may be so late before {@link Alarm.check} does its work. */
 const MAX_LATE_MS = 25;

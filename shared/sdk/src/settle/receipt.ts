@@ -7,9 +7,9 @@ import {
   type WireOperationResult,
 } from '@onewriter/protocol';
 import { describeHolder, type TenantHolder } from '@onewriter/tenants';
-import { assertNotAborted, dueAt, endOfWait, now, untilAborted, untilDue } from '../deadline.ts';
 import { shapeOf } from '../read/row-shape.ts';
 import type { OutcomeOptions, Receipt, ReceiptStatus, RowMode, RowOf, WriteOutcome } from '../types.ts';
+import { assertNotAborted, dueAt, endOfWait, now, untilAborted, untilDue } from '../waits.ts';
 import { Latch } from '../write/latch.ts';
 import { commitSeqOf, decodeOutcome, errorOf, type RowShape } from './decode-result.ts';
 import type { JobStates } from './job-states.ts';

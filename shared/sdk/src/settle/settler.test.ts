@@ -1,7 +1,7 @@
 import type { WireOperationResult } from '@onewriter/protocol';
 import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { now } from '../deadline.ts';
+import { now } from '../waits.ts';
 import { encodeStatement } from '../write/encoded-write.ts';
 import { OutboundJob } from '../write/outbound-job.ts';
 import { PendingWrite } from '../write/pending-write.ts';

@@ -7,8 +7,8 @@ import {
   type WireOperationResult,
 } from '@onewriter/protocol';
 import { describeHolder, type TenantHolder } from '@onewriter/tenants';
-import { now, pause, untilDue } from '../deadline.ts';
 import type { SdkLogger } from '../types.ts';
+import { now, pause, untilDue } from '../waits.ts';
 import type { OutboundJob } from '../write/outbound-job.ts';
 import type { WriteTracer } from '../write/write-tracer.ts';
 import type { Alarm, Due } from './alarm.ts';

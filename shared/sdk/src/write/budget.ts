@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { LIMITS, OnewriterError, onAbort } from '@onewriter/protocol';
-import { aborted } from '../deadline.ts';
+import { aborted } from '../waits.ts';
 
 /** What a client may hold in memory. */
 export interface BudgetLimits {

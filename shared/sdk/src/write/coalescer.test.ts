@@ -6,8 +6,8 @@ import {
   type WireStatementOperation,
 } from '@onewriter/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { now } from '../deadline.ts';
 import { ABSENT } from '../settle/ledger.ts';
+import { now } from '../waits.ts';
 import { encodeStatement } from './encoded-write.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import { WritePath } from './write-path.ts';

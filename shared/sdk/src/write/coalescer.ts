@@ -1,7 +1,7 @@
 import { LIMITS, OnewriterError } from '@onewriter/protocol';
 import type { ClientMetrics } from '../client-metrics.ts';
-import { now } from '../deadline.ts';
 import type { Alarm, Due } from '../settle/alarm.ts';
+import { now } from '../waits.ts';
 import type { Budget } from './budget.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import { MESSAGE_OVERHEAD_BYTES, OutboundJob } from './outbound-job.ts';

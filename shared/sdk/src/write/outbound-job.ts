@@ -5,7 +5,7 @@ import {
   PROTOCOL_VERSION,
   type WireOperationResult,
 } from '@onewriter/protocol';
-import { now } from '../deadline.ts';
+import { now } from '../waits.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { PendingWrite } from './pending-write.ts';
 import { formatTail } from './sealed-write.ts';

@@ -1,7 +1,7 @@
 import { OnewriterError, onAbort, receiptId, type WireOperationResult } from '@onewriter/protocol';
 import type { TenantHolder } from '@onewriter/tenants';
-import { aborted } from '../deadline.ts';
 import { commitSeqOf, errorOf } from '../settle/decode-result.ts';
+import { aborted } from '../waits.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import type { WriteCaller, WriteSpans } from './write-caller.ts';
 

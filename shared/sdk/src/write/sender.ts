@@ -10,11 +10,11 @@ import {
 } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { LRUCache } from 'lru-cache';
-import { now } from '../deadline.ts';
 import { RedisClock } from '../redis/redis-clock.ts';
 import { type MemoryLimits, RedisMemory } from '../redis/redis-memory.ts';
 import type { JobAddress } from '../settle/job-states.ts';
 import type { SdkLogger } from '../types.ts';
+import { now } from '../waits.ts';
 import { addJob, isNoScript, readAdded, type ScriptForm, withdrawJob } from './add-job-script.ts';
 import type { OutboundJob } from './outbound-job.ts';
 

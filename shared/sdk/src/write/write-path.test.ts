@@ -6,9 +6,9 @@ import {
   type WireStatementOperation,
 } from '@onewriter/protocol';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { now } from '../deadline.ts';
 import type { JobAddress, JobState, JobStates } from '../settle/job-states.ts';
 import { ABSENT, type LedgerAnswer, type LedgerReader } from '../settle/ledger.ts';
+import { now } from '../waits.ts';
 import { encodeStatement } from './encoded-write.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import type { JobSender, SendOutcome } from './sender.ts';

@@ -1,7 +1,6 @@
 import { OnewriterError, type WireOperationResult } from '@onewriter/protocol';
 import { describeHolder } from '@onewriter/tenants';
 import { ClientMetrics } from '../client-metrics.ts';
-import { assertNotAborted, dueAt, now, untilDue } from '../deadline.ts';
 import type { DataDirGuard } from '../redis/data-dir-guard.ts';
 import { Alarm } from '../settle/alarm.ts';
 import { decodeRun } from '../settle/decode-result.ts';
@@ -10,6 +9,7 @@ import type { LedgerReader } from '../settle/ledger.ts';
 import type { Presence } from '../settle/presence.ts';
 import { Settler } from '../settle/settler.ts';
 import type { RunResult, SdkLogger, WaitOptions } from '../types.ts';
+import { assertNotAborted, dueAt, now, untilDue } from '../waits.ts';
 import { Budget } from './budget.ts';
 import { Coalescer, type CoalescerContext } from './coalescer.ts';
 import type { EncodedWrite } from './encoded-write.ts';

@@ -1,6 +1,6 @@
 import type { StatusFinding } from '@onewriter/protocol';
 import { REPEAT_OFFENDER } from '../holders/index.ts';
-import { endsByPerson } from '../life-cycle.ts';
+import { endsByPerson } from '../tenant-state.ts';
 import type { StillTenant } from './still-walk.ts';
 
 /**

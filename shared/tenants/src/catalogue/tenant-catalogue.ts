@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { stateOf, type TenantState } from '../life-cycle.ts';
+import { stateOf, type TenantState } from '../tenant-state.ts';
 import { type QueueFacts, readKnownTenants, readQueueFacts } from './tenant-facts.ts';
 import type { TenantFolders, TenantSize } from './tenant-folders.ts';
 

@@ -21,9 +21,9 @@ import { InboxEvents } from '../queue/inbox-events.ts';
 import { readFailpoint } from '../recovery/failpoint.ts';
 import { PoisonedJobs } from '../recovery/poisoned-jobs.ts';
 import { ClientPresence } from '../tenant/client-presence.ts';
+import { Offenders } from '../tenant/offenders.ts';
 import { Parked } from '../tenant/parked.ts';
 import type { SessionContext } from '../tenant/session/tenant-session.ts';
-import { TenantBackOff } from '../tenant/tenant-back-off.ts';
 import type { LeaderOptions } from './leader-options.ts';
 import type { LeaderPhase } from './leader-phase.ts';
 import type { DataDirClock } from './retention-clock.ts';
@@ -70,7 +70,7 @@ export function createServices(
     deadLetters: new DeadLetters(link, config.group, log),
     poisoned: new PoisonedJobs(link, config.group, log),
     parked,
-    backOff: new TenantBackOff(link, config, parked, log),
+    offenders: new Offenders(link, config, parked, log),
     metrics,
     loads: new TenantLoads(),
     memory: new JobMemory(jobMemoryBytes(config.jobMemoryBytes)),

@@ -83,7 +83,7 @@ export class Leader {
       log,
       epoch: () => lease.epoch,
       close: (tenant, isForPerson) => closeHeldTenant(this.#parts, this.#doorbell, tenant, isForPerson),
-      onEnded: tenant => services.backOff.onResumed(tenant),
+      onEnded: tenant => services.offenders.onResumed(tenant),
       onFree: tenant => sessions.of(tenant).notify(),
       onFenced: (tenant, error) => epochs.onFenced(tenant, toWireError(error)),
       onBug: services.onBug,
@@ -104,10 +104,10 @@ export class Leader {
   /** Listens, and reclaims the last leader's jobs. Resolves when the doorbell listens, or it was stopped before. */
   async start(): Promise<void> {
     const { config } = this.#options;
-    const { poisoned, parked, backOff } = this.#parts.services;
+    const { poisoned, parked, offenders } = this.#parts.services;
     await Promise.all([poisoned.load(), parked.load()]);
     // Their files stay closed, and none of their jobs are reclaimed.
-    for (const tenant of await backOff.load()) this.#held.release(tenant);
+    for (const tenant of await offenders.load()) this.#held.release(tenant);
     if (this.#phase.isEnding) return;
     this.#status.start();
     // All are counted before the first may run again.

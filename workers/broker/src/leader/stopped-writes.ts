@@ -9,7 +9,7 @@ import {
 } from '../lanes/memory-watch.ts';
 import { type StuckWrite, Watchdog } from '../lanes/watchdog.ts';
 import { factsOfWrite } from '../observe/job-log.ts';
-import type { Offender } from '../tenant/tenant-back-off.ts';
+import type { Offender } from '../tenant/offenders.ts';
 import type { LeaderParts } from './leader-parts.ts';
 import { replaceProcess } from './replace-process.ts';
 
@@ -75,7 +75,7 @@ export class StoppedWrites {
   /** A suspect has run: its tenant had a share in what was found, or none. */
   onAppliedApart(tenant: string, isCostly: boolean): void {
     const { phase, services } = this.#parts;
-    services.backOff
+    services.offenders
       .judgeSuspect(tenant, isCostly)
       .then(isPaused => {
         if (isPaused && !phase.isEnding) services.onHeld(tenant);
@@ -134,10 +134,10 @@ export class StoppedWrites {
   }
 
   async #suspect(writes: readonly CostlyWrite[]): Promise<void> {
-    const { poisoned, backOff } = this.#parts.services;
+    const { poisoned, offenders } = this.#parts.services;
     await Promise.all([
       poisoned.suspect(writes.map(({ jobId }) => jobId)),
-      backOff.noteSuspects(writes.map(({ work, jobId, op }) => offenderOf(work, jobId, op))),
+      offenders.noteSuspects(writes.map(({ work, jobId, op }) => offenderOf(work, jobId, op))),
     ]);
   }
 
@@ -147,9 +147,9 @@ export class StoppedWrites {
 
   /** @returns whether the tenant is paused now */
   async #poison(work: LaneWork, jobId: string, op: number, error: WireError): Promise<boolean> {
-    const { poisoned, backOff } = this.#parts.services;
+    const { poisoned, offenders } = this.#parts.services;
     const [isPaused] = await Promise.all([
-      backOff.note(offenderOf(work, jobId, op)),
+      offenders.note(offenderOf(work, jobId, op)),
       poisoned.poison(jobId, op, error),
     ]);
     return isPaused;

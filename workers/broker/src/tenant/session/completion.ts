@@ -188,10 +188,10 @@ export class Completion {
     finished: readonly FinishedJob[],
   ): Promise<void> {
     const { tenant, services, queue } = this.#parts;
-    const { inbox, link, poisoned, backOff, onHeld } = services;
+    const { inbox, link, poisoned, offenders, onHeld } = services;
     // Counted before the job is gone; a crash in between counts it twice.
     const isPoisoned = batch.some(({ id }) => poisoned.of(id)?.[-1]?.code === 'POISON_JOB');
-    if (isPoisoned && (await backOff.notePoison(tenant))) onHeld(tenant);
+    if (isPoisoned && (await offenders.notePoison(tenant))) onHeld(tenant);
     const letters = setLettersAside(tenant, batch, outcomes, services);
     // Before the job is gone: after a crash in between it is redelivered, and its letters get the same ids.
     if (letters !== undefined) await letters;

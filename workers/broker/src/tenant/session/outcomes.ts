@@ -1,9 +1,9 @@
 import type { AppliedOutcome, RefusedOutcome } from '@onewriter/writer';
 import type { TenantLoad } from '../../observe/status/tenant-load.ts';
+import { chooseRefused, mayRecover } from './batch-retry.ts';
 import type { BatchTimes, Completion } from './completion.ts';
 import type { HeldJob, LoadedJob } from './held-job.ts';
 import type { OpenTransaction } from './open-transaction.ts';
-import { chooseRefused, mayRecover } from './refusals.ts';
 import type { SessionParts } from './session-parts.ts';
 
 /** What the session does for it. */

@@ -13,10 +13,10 @@ import type { TenantQueue } from '../../queue/tenant-queue.ts';
 import type { Failpoint } from '../../recovery/failpoint.ts';
 import type { PoisonedJobs } from '../../recovery/poisoned-jobs.ts';
 import type { ClientPresence } from '../client-presence.ts';
+import type { Offenders } from '../offenders.ts';
 import type { Parked } from '../parked.ts';
-import type { TenantBackOff } from '../tenant-back-off.ts';
+import type { Refusals } from './batch-retry.ts';
 import type { HeldJobs } from './held-jobs.ts';
-import type { Refusals } from './refusals.ts';
 import type { TransactionLimits } from './transaction-lease.ts';
 
 /** Shared by the sessions of all tenants. */
@@ -28,7 +28,7 @@ export interface SessionServices {
   readonly deadLetters: DeadLetters;
   readonly poisoned: PoisonedJobs;
   readonly parked: Parked;
-  readonly backOff: TenantBackOff;
+  readonly offenders: Offenders;
   readonly metrics: BrokerMetrics;
   readonly loads: TenantLoads;
   readonly memory: JobMemory;

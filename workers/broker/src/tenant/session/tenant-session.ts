@@ -6,6 +6,7 @@ import { type LoadSource, TenantLoad } from '../../observe/status/tenant-load.ts
 import type { RedisLink } from '../../queue/redis-link.ts';
 import type { TenantQueue } from '../../queue/tenant-queue.ts';
 import { Admission } from './admission.ts';
+import { Refusals } from './batch-retry.ts';
 import { Completion } from './completion.ts';
 import { isLoaded } from './held-job.ts';
 import { HeldJobs } from './held-jobs.ts';
@@ -13,7 +14,6 @@ import { Intake } from './intake.ts';
 import { LaneTurn } from './lane-turn.ts';
 import { OpenTransaction } from './open-transaction.ts';
 import { Outcomes } from './outcomes.ts';
-import { Refusals } from './refusals.ts';
 import type { QueueFacts, SessionParts, SessionServices } from './session-parts.ts';
 
 /*
@@ -27,7 +27,7 @@ import type { QueueFacts, SessionParts, SessionServices } from './session-parts.
  *
  *   intake.ts      fetches jobs                          outcomes.ts          a task has left the thread
  *   held-jobs.ts   the jobs that are here                completion.ts        answers callers, finishes jobs
- *   admission.ts   whether the oldest may begin          refusals.ts          the file refuses writes
+ *   admission.ts   whether the oldest may begin          batch-retry.ts       the file refuses writes
  *   lane-turn.ts   its turn: chooses and begins a task   open-transaction.ts  steps left a transaction open
  *
  * Order (G3): jobs are fetched oldest first, by one fetch at a time, and stand in `ready` in that order. One batch is in the
@@ -338,7 +338,7 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#rest();
       return;
     }
-    const heldBackMs = this.#services.backOff.leftMs(this.tenant);
+    const heldBackMs = this.#services.offenders.leftMs(this.tenant);
     if (heldBackMs > 0) {
       this.#held.unload();
       if (!this.#refusals.isPausing) this.#refusals.pauseFor(heldBackMs);
@@ -357,11 +357,11 @@ export class TenantSession implements LaneClient, LoadSource {
       if (next.unknownVersion === undefined && !isLoaded(next)) return;
       if (!this.#held.inTransaction && this.#admission.mustWait(next)) return;
     }
-    const { poisoned, lanes, backOff } = this.#services;
+    const { poisoned, lanes, offenders } = this.#services;
     this.#turn.queue();
     const mustRunApart =
       next !== undefined &&
-      (poisoned.mustRunApart(next.crashCount) || backOff.runsApart(this.tenant, this.#held.ready));
+      (poisoned.mustRunApart(next.crashCount) || offenders.runsApart(this.tenant, this.#held.ready));
     if (mustRunApart) lanes.enqueueApart(this);
     else lanes.enqueue(this);
   }

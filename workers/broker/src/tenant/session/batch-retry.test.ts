@@ -2,8 +2,8 @@ import { PROTOCOL_VERSION } from '@onewriter/protocol';
 import type { RefusedOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FAKE_TIME } from '../../../test-support/session-model.ts';
+import { chooseRefused, mayRecover, Refusals } from './batch-retry.ts';
 import type { HeldJob } from './held-job.ts';
-import { chooseRefused, mayRecover, Refusals } from './refusals.ts';
 
 beforeEach(() => void vi.useFakeTimers(FAKE_TIME));
 afterEach(() => void vi.useRealTimers());

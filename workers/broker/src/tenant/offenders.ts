@@ -42,7 +42,7 @@ const LEAST_SHARE = 2;
 const FIRST_APART_MS = 60_000;
 
 /** Offences of a tenant, as JSON in the group's hash: one entry per tenant, a bounded list in each. */
-interface BackOffRecord {
+interface OffenceRecord {
   /** Processes that were replaced because of it, without 10 minutes in between. */
   readonly times: number;
   /** When the last one was, wall clock, ms. */
@@ -64,8 +64,8 @@ export interface Offender {
 /** Names of records of senders; no tenant's name has a colon. */
 const SENDER = 'sender:';
 
-/** Settings of {@link TenantBackOff}. */
-export type BackOffOptions = Pick<
+/** Settings of {@link Offenders}. */
+export type OffenderOptions = Pick<
   Config,
   'group' | 'statementTimeoutMs' | 'offenceLimit' | 'offenceWindowMs'
 >;
@@ -73,10 +73,10 @@ export type BackOffOptions = Pick<
 const addHold = defineScript(2, ADD_HOLD);
 
 /** Tenants whose writes caused a replacement of the process: how long they are held back, and which are paused. */
-export class TenantBackOff {
+export class Offenders {
   readonly #link: RedisLink;
   readonly #key: string;
-  readonly #options: BackOffOptions;
+  readonly #options: OffenderOptions;
   readonly #parked: Parked;
   readonly #log: Logger;
   /** On the monotonic clock, ms. */
@@ -89,7 +89,7 @@ export class TenantBackOff {
   /** Changes of the notes, one after the other. */
   #changes: Promise<unknown> = Promise.resolve();
 
-  constructor(link: RedisLink, options: BackOffOptions, parked: Parked, log: Logger) {
+  constructor(link: RedisLink, options: OffenderOptions, parked: Parked, log: Logger) {
     this.#link = link;
     this.#key = groupKeys(options.group).backOff;
     this.#options = options;
@@ -235,7 +235,7 @@ export class TenantBackOff {
     const known = records.get(tenant);
     const now = Date.now();
     const times = (this.#timesOf(known, now) ?? 0) + offences;
-    const recentOf = (record: BackOffRecord | undefined) =>
+    const recentOf = (record: OffenceRecord | undefined) =>
       (record?.offences ?? []).filter(at => now - at < offenceWindowMs);
     const counted = [...recentOf(known), ...Array<number>(offences).fill(now)].slice(
       -Math.max(offenceLimit, 1),
@@ -245,7 +245,7 @@ export class TenantBackOff {
       .map(([, record]) => recentOf(record).length);
     const limit = shareOf(offenceLimit, counted.length, others);
     const isPaused = offenceLimit > 0 && counted.length >= limit;
-    const record: BackOffRecord = {
+    const record: OffenceRecord = {
       ...{ times, at: now, offences: counted },
       ...(isPaused ? { paused: this.#reasonOf(tenant, counted.length, limit < offenceLimit) } : {}),
     };
@@ -269,7 +269,7 @@ export class TenantBackOff {
     return false;
   }
 
-  async #write(tenant: string, record: BackOffRecord): Promise<void> {
+  async #write(tenant: string, record: OffenceRecord): Promise<void> {
     await this.#link.retryUntilDone(() => this.#link.call('HSET', this.#key, tenant, JSON.stringify(record)));
   }
 
@@ -281,15 +281,15 @@ export class TenantBackOff {
   }
 
   /** One entry for each tenant and sender that offended and was not forgotten. */
-  async #readAll(): Promise<Readonly<Record<'tenants' | 'senders', Map<string, BackOffRecord>>>> {
+  async #readAll(): Promise<Readonly<Record<'tenants' | 'senders', Map<string, OffenceRecord>>>> {
     const flat = (await this.#link.retryUntilDone(() => this.#link.redis.hgetall(this.#key))) as Record<
       string,
       string
     >;
-    const tenants = new Map<string, BackOffRecord>();
-    const senders = new Map<string, BackOffRecord>();
+    const tenants = new Map<string, OffenceRecord>();
+    const senders = new Map<string, OffenceRecord>();
     for (const [name, json] of Object.entries(flat)) {
-      const record = JSON.parse(json) as BackOffRecord;
+      const record = JSON.parse(json) as OffenceRecord;
       if (name.startsWith(SENDER)) senders.set(name.slice(SENDER.length), record);
       else tenants.set(name, record);
     }
@@ -333,7 +333,7 @@ export class TenantBackOff {
   }
 
   /** Offences that throttle; undefined where the last is too long ago. */
-  #timesOf(record: BackOffRecord | undefined, now: number): number | undefined {
+  #timesOf(record: OffenceRecord | undefined, now: number): number | undefined {
     if (record === undefined) return undefined;
     const sinceMs = Math.max(0, now - record.at);
     return sinceMs > this.#pauseMs(record.times) + FORGET_AFTER_MS ? undefined : record.times;

@@ -3,8 +3,8 @@ import type { Logger } from '@onewriter/runtime';
 import { holdKeys, LASTING_HOLD_MS, REPEAT_OFFENDER } from '@onewriter/tenants';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { RedisLink } from '../queue/redis-link.ts';
+import { Offenders } from './offenders.ts';
 import { Parked } from './parked.ts';
-import { TenantBackOff } from './tenant-back-off.ts';
 
 const TIMEOUT_MS = 10_000;
 const quiet = { warn() {}, error() {}, info() {} } as unknown as Logger;
@@ -42,10 +42,10 @@ function createGround({ offenceLimit = 0, offenceWindowMs = 10 * 60_000 } = {}) 
     await parked.load();
     const park = vi.spyOn(parked, 'park');
     const options = { group: 'default', statementTimeoutMs: TIMEOUT_MS, offenceLimit, offenceWindowMs };
-    const backOff = new TenantBackOff(link, options, parked, quiet);
-    return { backOff, parked, park, paused: await backOff.load() };
+    const offenders = new Offenders(link, options, parked, quiet);
+    return { offenders, parked, park, paused: await offenders.load() };
   };
-  const load = async () => (await start()).backOff;
+  const load = async () => (await start()).offenders;
   const holdOf = (tenant: string) => {
     const json = hashOf(holdKeys('default', tenant).holds).get(REPEAT_OFFENDER);
     return json === undefined ? undefined : (JSON.parse(json) as { reason: string; lifeMs: number });
@@ -58,14 +58,14 @@ function createGround({ offenceLimit = 0, offenceWindowMs = 10 * 60_000 } = {}) 
   return { hash, start, load, holdOf, resume, audited };
 }
 
-describe('TenantBackOff', () => {
+describe('Offenders', () => {
   it('holds a tenant back from the second time on, twice as long each time, and no other', async () => {
     const { start, load } = createGround();
     const parked: unknown[] = [];
     const pauses: number[] = [];
     for (let times = 1; times <= 9; times++) {
-      const { backOff, park } = await start();
-      expect(await backOff.note({ tenant: 'slow' })).toBe(false);
+      const { offenders, park } = await start();
+      expect(await offenders.note({ tenant: 'slow' })).toBe(false);
       parked.push(...park.mock.calls.map(([tenant, { code }]) => [tenant, code]));
       const successor = await load();
       pauses.push(successor.leftMs('slow'));
@@ -111,11 +111,11 @@ describe('TenantBackOff', () => {
     expect(holdOf('slow')).toMatchObject({ name: REPEAT_OFFENDER, who: 'broker', lifeMs: LASTING_HOLD_MS });
     expect(holdOf('slow')?.reason).toContain('onewriter tenants resume slow');
     expect(audited.filter(entry => entry.includes('tenant slow')).length).toBe(1);
-    const { paused, parked, backOff } = await start();
+    const { paused, parked, offenders } = await start();
     expect(paused).toContain('slow');
     expect(parked.codeOf('slow')).toBe('TENANT_PAUSED');
     // The hold keeps it still: once it is resumed nothing else holds it back.
-    expect(backOff.leftMs('slow')).toBe(0);
+    expect(offenders.leftMs('slow')).toBe(0);
   });
 
   it('pauses no tenant at its first offence, however many others had', async () => {
@@ -147,12 +147,12 @@ describe('TenantBackOff', () => {
     const { load, start } = createGround();
     const minutes: number[] = [];
     for (let times = 1; times <= 6; times++) {
-      const { backOff } = await start();
-      expect(backOff.runsApart('slow')).toBe(false);
-      await backOff.note({ tenant: 'slow' });
+      const { offenders } = await start();
+      expect(offenders.runsApart('slow')).toBe(false);
+      await offenders.note({ tenant: 'slow' });
       const successor = await load();
       const pauseMs = successor.leftMs('slow');
-      expect([backOff, successor].map(each => each.runsApart('slow'))).toEqual([true, true]);
+      expect([offenders, successor].map(each => each.runsApart('slow'))).toEqual([true, true]);
       expect(successor.runsApart('other')).toBe(false);
       let ms = 0;
       for (; successor.runsApart('slow'); ms += 1_000) vi.advanceTimersByTime(1_000);
@@ -219,17 +219,17 @@ describe('TenantBackOff', () => {
   it('starts counting from zero where a person resumed the tenant, in this process or another', async () => {
     const { start, resume, holdOf, hash } = createGround({ offenceLimit: 2 });
     const first = await start();
-    await first.backOff.note({ tenant: 'slow' });
-    expect(await first.backOff.note({ tenant: 'slow' })).toBe(true);
+    await first.offenders.note({ tenant: 'slow' });
+    expect(await first.offenders.note({ tenant: 'slow' })).toBe(true);
     // A batch that was begun before commits after it.
     first.parked.release('slow');
     expect(first.parked.codeOf('slow')).toBe('TENANT_PAUSED');
     resume('slow');
-    first.backOff.onResumed('slow');
+    first.offenders.onResumed('slow');
     expect(first.parked.codeOf('slow')).toBeUndefined();
-    expect(await first.backOff.note({ tenant: 'slow' })).toBe(false);
+    expect(await first.offenders.note({ tenant: 'slow' })).toBe(false);
     expect(JSON.parse(hash.get('slow')!)).toMatchObject({ times: 1 });
-    expect(await first.backOff.note({ tenant: 'slow' })).toBe(true);
+    expect(await first.offenders.note({ tenant: 'slow' })).toBe(true);
     resume('slow');
     const second = await start();
     expect([second.paused, second.parked.size, holdOf('slow')]).toEqual([[], 0, undefined]);
@@ -245,10 +245,10 @@ describe('TenantBackOff', () => {
 
   it('counts a poisoned job twice, and holds its tenant back in the process that keeps running', async () => {
     const { load, holdOf } = createGround({ offenceLimit: 3 });
-    const backOff = await load();
-    expect(await backOff.notePoison('bad')).toBe(false);
-    expect(backOff.leftMs('bad')).toBe(TIMEOUT_MS);
-    expect(await backOff.notePoison('bad')).toBe(true);
+    const offenders = await load();
+    expect(await offenders.notePoison('bad')).toBe(false);
+    expect(offenders.leftMs('bad')).toBe(TIMEOUT_MS);
+    expect(await offenders.notePoison('bad')).toBe(true);
     expect(holdOf('bad')).toBeDefined();
   });
 });

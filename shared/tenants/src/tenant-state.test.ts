@@ -9,7 +9,7 @@ import {
   TENANT_STATES,
   type TenantFacts,
   type TenantState,
-} from './life-cycle.ts';
+} from './tenant-state.ts';
 
 const holder = (name: string, expiresAt: string | null): TenantHolder => ({
   ...{ name, reason: '', who: 'ada', since: '2026-11-21T00:00:00.000Z', expiresAt },
