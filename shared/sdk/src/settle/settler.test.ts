@@ -6,9 +6,10 @@ import { encodeStatement } from '../write/encoded-write.ts';
 import { OutboundJob } from '../write/outbound-job.ts';
 import { PendingWrite } from '../write/pending-write.ts';
 import { Alarm } from './alarm.ts';
+import { SETTLE_TIMES } from './deadline.ts';
 import type { JobState } from './job-states.ts';
 import { ABSENT, type ImmediateAnswer, type LedgerAnswer } from './ledger.ts';
-import { SETTLE_TIMES, Settler } from './settler.ts';
+import { Settler } from './settler.ts';
 
 /** One job of two writes, a ledger and a state that the test sets, and what the callers hear. */
 function setUp(options: { timeoutMs?: number; direct?: boolean } = {}) {

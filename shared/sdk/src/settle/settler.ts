@@ -2,18 +2,14 @@ import {
   assertVersion,
   fromWireError,
   isStepsJobId,
-  LIMITS,
   type SettledEvent,
   type WireOperationResult,
 } from '@onewriter/protocol';
-import { describeHolder, type TenantHolder } from '@onewriter/tenants';
-import type { SdkLogger } from '../types.ts';
 import { now, pause, untilDue } from '../waits.ts';
 import type { OutboundJob } from '../write/outbound-job.ts';
-import type { WriteTracer } from '../write/write-tracer.ts';
-import type { Alarm, Due } from './alarm.ts';
-import type { JobState, JobStates } from './job-states.ts';
-import type { LedgerAnswer, LedgerReader } from './ledger.ts';
+import { MAX_LAST_FLUSH_MS, type SettlerContext, TrackedJob } from './deadline.ts';
+import type { JobState } from './job-states.ts';
+import { LookTime, MAX_CLOSING_LOOKS_MS, MAX_LOOKS_MS } from './look-time.ts';
 
 /*
  * Settling: every caller gets one true answer by its deadline.
@@ -28,52 +24,18 @@ import type { LedgerAnswer, LedgerReader } from './ledger.ts';
  *             └─ a caller's deadline: last look in the ledger ▶ in the ledger, and on the disk soon: settled by its results
  *                                                              else OUTCOME_UNKNOWN with its receipt id
  *
- * A look at once reads synchronously, so such looks may use only a small share of the time: otherwise thousands of late jobs
- * would make every answer late. Once that time is used up, a check waits for its round, and a deadline is answered
- * without the last look; the check before it has looked. What is found is flushed without blocking the event loop,
- * because a disk may be slow. At a deadline the flush is waited for only briefly, so that the caller is answered in time.
- *
  * The state is read before the ledger. The broker completes a job only after the commit, so a job that was finished
  * when asked and is not in the ledger afterwards was not committed before; the other way round, the commit could
  * fall between the two looks and a committed job would seem lost. Lost is still not "failed": a broker that holds
  * the job in memory may commit it yet, hence OUTCOME_UNKNOWN.
  */
 
-/** Times in milliseconds. */
-export const SETTLE_TIMES = Object.freeze({
-  /** Without an event for this long, the state and the ledger are asked. */
-  firstCheckMs: 1_000,
-  /** Each further check of a job waits twice as long, up to this. */
-  maxCheckMs: 10_000,
-  /** One check comes this long before a deadline, while there is still time to hear more than the ledger. */
-  beforeDeadlineMs: 300,
-});
-
 /** Jobs that are asked about in one round trip; one round is under way at a time. */
 const MAX_CHECKS_PER_ROUND = 64;
 /** Ledgers of a round that are read at the same time. */
 const PARALLEL_LOOKS = 8;
-/** How long after the deadline a flush of what the last look found may take; with the loop's own delays that stays below 100. */
-const MAX_LAST_FLUSH_MS = 50;
-/** Total time of synchronous looks in a row; those at a client's close may take longer, but not so long that answers are late. */
-const MAX_LOOKS_MS = 10;
-const MAX_CLOSING_LOOKS_MS = 40;
-/** Share of the time for synchronous looks: an overloaded process has thousands of late jobs all the time. */
-const LOOKS_SHARE = 0.1;
-/** Pause after a round, for each of its looks, for the same reason. */
+/** Pause after a round, for each of its looks: an overloaded process has thousands of late jobs all the time. */
 const PAUSE_PER_LOOK_MS = 0.5;
-
-const LATE = 'The deadline passed while the write was on its way; ask later with the receipt id.';
-
-/** What settling needs. */
-export interface SettlerContext {
-  readonly states: JobStates;
-  readonly ledger: LedgerReader;
-  readonly alarm: Alarm;
-  readonly logger: SdkLogger;
-  /** Undefined where tracing is off. */
-  readonly tracer?: WriteTracer | undefined;
-}
 
 /** Settles the writes of jobs that are on their way. */
 export class Settler {
@@ -256,185 +218,5 @@ export class Settler {
   async #askForAnswer(job: OutboundJob): Promise<void> {
     const json = await this.#context.states.answer(job);
     if (json !== undefined) job.finish(JSON.parse(json) as readonly WireOperationResult[], 0, now());
-  }
-}
-
-/** What is left of the time for synchronous looks: it grows by a share of the time that passes. */
-class LookTime {
-  readonly #maxMs: number;
-  #leftMs: number;
-  #countedAt = now();
-
-  constructor(maxMs: number) {
-    this.#maxMs = maxMs;
-    this.#leftMs = maxMs;
-  }
-
-  /** Runs `look` where there is time left. */
-  spend<T>(look: () => T): T | undefined {
-    const startedAt = now();
-    const grownMs = (startedAt - this.#countedAt) * LOOKS_SHARE;
-    this.#leftMs = Math.min(this.#leftMs + grownMs, this.#maxMs);
-    this.#countedAt = startedAt;
-    if (this.#leftMs <= 0) return undefined;
-    try {
-      return look();
-    } finally {
-      this.#leftMs -= now() - startedAt;
-    }
-  }
-}
-
-/** A job, and when to look after it. */
-class TrackedJob implements Due {
-  readonly job: OutboundJob;
-  dueAt = 0;
-  /** Checks in a row that found it neither in the queue nor in the ledger. */
-  missing = 0;
-  /** Who kept its tenant still at the last check. */
-  heldBy: readonly TenantHolder[] = [];
-  readonly #context: SettlerContext;
-  readonly #looks: LookTime;
-  readonly #check: (tracked: TrackedJob) => void;
-  /** Called when the flush that is under way has ended; empty where there is none. */
-  #afterFlush: (() => void)[] = [];
-  /** The deadline has passed, and the flush of what the last look found is waited for. */
-  #isLastFlush = false;
-  #checks = 0;
-  #nextCheckAt: number;
-  #nextDeadline: number;
-
-  constructor(
-    job: OutboundJob,
-    context: SettlerContext,
-    looks: LookTime,
-    check: (tracked: TrackedJob) => void,
-  ) {
-    this.job = job;
-    this.#context = context;
-    this.#looks = looks;
-    this.#check = check;
-    this.#nextDeadline = this.#earliestDeadline();
-    this.#nextCheckAt = 0;
-    this.scheduleCheck();
-  }
-
-  /** Sets the time of the next check. */
-  scheduleCheck(): void {
-    const time = now();
-    const waitMs = Math.min(SETTLE_TIMES.firstCheckMs * 2 ** this.#checks, SETTLE_TIMES.maxCheckMs);
-    this.#checks++;
-    const regular = time + waitMs;
-    const beforeDeadline = this.#nextDeadline - SETTLE_TIMES.beforeDeadlineMs;
-    this.#nextCheckAt = beforeDeadline > time ? Math.min(regular, beforeDeadline) : regular;
-    this.dueAt = Math.min(this.#nextDeadline, this.#nextCheckAt);
-  }
-
-  onDue(time: number): void {
-    if (this.#nextDeadline <= time) {
-      const wasLast = this.#isLastFlush;
-      if (!wasLast) this.lookInLedger(() => this.#endLastFlush());
-      this.#isLastFlush = !wasLast && this.#afterFlush.length > 0;
-      if (this.#isLastFlush) this.#nextDeadline = time + MAX_LAST_FLUSH_MS;
-      else this.#giveUp(time);
-    }
-    if (this.job.open > 0 && this.#nextCheckAt <= time) {
-      this.#nextCheckAt = Number.POSITIVE_INFINITY; // set again when the check is done
-      this.#check(this);
-    }
-    this.dueAt = Math.min(this.#nextDeadline, this.#nextCheckAt);
-  }
-
-  /**
-   * Settles what the ledger knows, where it can be read at once and there is time for it; when that is done, or cannot be, calls
-   * `andThen`: at once, or when what was found is on the disk.
-   */
-  lookInLedger(andThen: () => void): void {
-    if (this.#afterFlush.length > 0) {
-      this.#afterFlush.push(andThen);
-      return;
-    }
-    const { ledger } = this.#context;
-    const answer = this.#looks.spend(() => ledger.lookNow(this.job.tenant, this.job.id));
-    if (answer?.flush === undefined) {
-      this.#apply(answer);
-      andThen();
-      return;
-    }
-    this.#afterFlush.push(andThen);
-    // Where the flush fails it is not known: as if there had been no look.
-    void answer.flush.later().then(
-      () => this.#endFlush(answer),
-      () => this.#endFlush(undefined),
-    );
-  }
-
-  /** The same before the process may end; resolves when that is done. */
-  async lookAtClose(looks: LookTime): Promise<void> {
-    const { ledger } = this.#context;
-    try {
-      const answer = looks.spend(() => ledger.lookNow(this.job.tenant, this.job.id));
-      await answer?.flush?.later();
-      this.#apply(answer);
-    } catch {
-      // The log could not be flushed: not known.
-    }
-  }
-
-  #endFlush(answer: LedgerAnswer | undefined): void {
-    this.#apply(answer);
-    for (const then of this.#afterFlush.splice(0)) then();
-  }
-
-  /** Callers whose deadline has passed do not wait until the flush has used all its time. */
-  #endLastFlush(): void {
-    if (!this.#isLastFlush) return;
-    this.#isLastFlush = false;
-    this.#giveUp(now());
-    this.dueAt = Math.min(this.#nextDeadline, this.#nextCheckAt);
-    if (this.job.open > 0) this.#context.alarm.set(this);
-  }
-
-  #giveUp(time: number): void {
-    for (const write of this.job.writes) {
-      if (write.settled || write.dueAt > time) continue;
-      if (this.heldBy.length === 0) write.giveUp(LATE);
-      else {
-        const holders = this.heldBy.map(describeHolder).join('; ');
-        write.giveUp(`${LATE} Tenant ${this.job.tenant} is held: ${holders}.`, 'paused', {
-          holders: this.heldBy,
-        });
-      }
-    }
-    this.#nextDeadline = this.#earliestDeadline();
-  }
-
-  /** The same by whatever way there is, without holding anything up; undefined where that fails. */
-  async askLedger(): Promise<LedgerAnswer | undefined> {
-    const open = this.job.writes.filter(write => !write.settled).map(write => write.index);
-    try {
-      const answer = await this.#context.ledger.look(
-        this.job.tenant,
-        this.job.id,
-        open,
-        AbortSignal.timeout(LIMITS.busyTimeoutMs),
-      );
-      this.#apply(answer);
-      return answer;
-    } catch {
-      return undefined; // not known: asked again, and the deadline stands
-    }
-  }
-
-  #apply(answer: LedgerAnswer | undefined): void {
-    if (answer?.kind !== 'found') return;
-    this.#context.tracer?.arrive(this.job, 'ledger');
-    this.job.finish(answer.results, answer.commitSeq, now());
-  }
-
-  #earliestDeadline(): number {
-    let earliest = Number.POSITIVE_INFINITY;
-    for (const write of this.job.writes) if (!write.settled) earliest = Math.min(earliest, write.dueAt);
-    return earliest;
   }
 }
