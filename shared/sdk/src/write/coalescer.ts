@@ -1,11 +1,12 @@
-import { LIMITS, OnewriterError } from '@onewriter/protocol';
+import { OnewriterError } from '@onewriter/protocol';
 import type { ClientMetrics } from '../client-metrics.ts';
 import type { Alarm, Due } from '../settle/alarm.ts';
 import { now } from '../waits.ts';
 import type { Budget } from './budget.ts';
-import type { EncodedWrite } from './encoded-write.ts';
-import { MESSAGE_OVERHEAD_BYTES, OutboundJob } from './outbound-job.ts';
+import { chooseWrites, FULL_JOB_WRITES, isSole } from './choose-writes.ts';
+import { OutboundJob } from './outbound-job.ts';
 import type { PendingWrite, WriteHolder } from './pending-write.ts';
+import { QueueRoom } from './queue-room.ts';
 import type { JobSender } from './sender.ts';
 import type { WriteTracer } from './write-tracer.ts';
 
@@ -42,21 +43,9 @@ export interface CoalescerContext {
   forget(job: OutboundJob): void;
 }
 
-/** Without a connection for this long, writes that were not sent are refused. A restart of Redis is shorter. */
-const OUTAGE_GRACE_MS = 5_000;
-/**
- * A job with so many writes is sent, also where more are gathered, and one of so many bytes: larger ones save little, and of
- * several one is made, one travels and one is applied at the same time. Within LIMITS.maxJobOperations and maxJobBytes,
- * which are what a broker accepts.
- */
-const FULL_JOB_WRITES = 128;
-const FULL_JOB_BYTES = 48 * 1024;
 /** So many writes wait for no earlier job: they are worth a job of their own, made while that one is applied. */
 const HALF_JOB_WRITES = FULL_JOB_WRITES / 2;
 const MAX_GATHER_MS = 1;
-/** While too much waits in the queue, it is asked again after this at the earliest. */
-const LOAD_CHECK_MS = 200;
-const OVERLOAD_RETRY_AFTER_MS = 500;
 /** Dead entries of the buffer are swept out when there are more than this, and more than living ones. */
 const MIN_DEAD_ENTRIES = 64;
 
@@ -67,8 +56,7 @@ export class Coalescer implements WriteHolder, Due {
   /** Jobs sent; the last job's `seq`. */
   seq: number;
   readonly #context: CoalescerContext;
-  /** Its jobs continue an open transaction, and do not wait behind other jobs. */
-  readonly #followsUp: boolean;
+  readonly #room: QueueRoom;
   #buffer: PendingWrite[] = [];
   /** Entries of the buffer that are not settled. */
   #buffered = 0;
@@ -84,22 +72,14 @@ export class Coalescer implements WriteHolder, Due {
   /** Ends the wait for an earlier job, while there is one. */
   #stopGathering: (() => void) | undefined;
   #closed: OnewriterError | undefined;
-  /** Depth of the queue, as last reported; refused above LIMITS.maxQueueDepth. */
-  #depth = 0;
-  /** Bytes waiting in the queue, as reported since a job was too much; 0 where none was. */
-  #queuedBytes = 0;
-  #loadAskedAt = Number.NEGATIVE_INFINITY;
-  /** Since when Redis answers "not now", though there is a connection. */
-  #notNowSince: number | undefined;
-
   /**
    * @param seq of the last job that this client sent to the tenant; 0 where there is none
-   * @param followsUp its jobs continue an open transaction
+   * @param followsUp its jobs continue an open transaction, and do not wait behind other jobs
    */
   constructor(tenant: string, context: CoalescerContext, seq = 0, followsUp = false) {
     this.tenant = tenant;
     this.#context = context;
-    this.#followsUp = followsUp;
+    this.#room = new QueueRoom(tenant, context.sender, followsUp);
     this.seq = seq;
   }
 
@@ -169,19 +149,7 @@ export class Coalescer implements WriteHolder, Due {
 
   #assertTakesWrites(bytes: number): void {
     if (this.#closed) throw this.#closed;
-    const { sender } = this.#context;
-    if (sender.downSince !== undefined && now() - sender.downSince >= OUTAGE_GRACE_MS)
-      throw this.#unavailable();
-    const full = this.#redisFull;
-    if (full !== undefined) throw full;
-    if (this.#depth >= LIMITS.maxQueueDepth) {
-      this.#askLoad();
-      throw this.#overloaded(`${this.#depth} jobs, its limit is ${LIMITS.maxQueueDepth}`);
-    }
-    if (this.#queuedBytes > 0 && this.#queuedBytes + bytes > sender.maxQueueBytes) {
-      this.#askLoad();
-      throw this.#tooManyBytes();
-    }
+    this.#room.assertFor(bytes);
   }
 
   /** Adds a write that was admitted; it leaves at the end of this turn of the event loop. */
@@ -229,18 +197,17 @@ export class Coalescer implements WriteHolder, Due {
 
   /** Deadlines of writes that were not sent. */
   onDue(time: number): void {
-    const { downSince } = this.#context.sender;
-    const outage = downSince !== undefined && time - downSince >= OUTAGE_GRACE_MS;
+    const isOut = this.#room.isOut(time);
     this.dueAt = Number.POSITIVE_INFINITY;
     for (const write of [...this.#buffer]) {
       if (write.settled) continue;
-      if (outage) write.refuse(this.#unavailable());
-      else if (write.dueAt <= time) write.refuse(this.#late());
+      if (isOut) write.refuse(this.#room.unavailable());
+      else if (write.dueAt <= time) write.refuse(this.#room.late());
       else this.dueAt = Math.min(this.dueAt, write.dueAt);
     }
     // A time left here while nothing is buffered would keep the next write's deadline from the alarm.
     if (this.#buffered === 0) this.#unsetDue();
-    else if (downSince !== undefined) this.dueAt = Math.min(this.dueAt, downSince + OUTAGE_GRACE_MS);
+    else this.dueAt = Math.min(this.dueAt, this.#room.outageEndsAt ?? Number.POSITIVE_INFINITY);
   }
 
   async #run(): Promise<void> {
@@ -281,7 +248,7 @@ export class Coalescer implements WriteHolder, Due {
   /** @returns whether the next job may go at once; if not, the job's writes are buffered again */
   async #deliver(job: OutboundJob): Promise<boolean> {
     const { sender } = this.#context;
-    const full = this.#redisFull;
+    const full = this.#room.redisFull;
     if (full !== undefined) return this.#refuse(job, full);
     this.#context.track(job);
     let maybeSent = false;
@@ -289,9 +256,7 @@ export class Coalescer implements WriteHolder, Due {
       const outcome = await sender.send(job);
       if (outcome.kind === 'accepted') {
         this.#context.tracer?.accept(job);
-        this.#depth = outcome.depth;
-        this.#queuedBytes = 0;
-        this.#notNowSince = undefined;
+        this.#room.noteAccepted(outcome.depth);
         const acceptedAt = now();
         this.#context.metrics.observe('enqueue', acceptedAt - job.madeAt);
         job.accept(acceptedAt);
@@ -299,7 +264,7 @@ export class Coalescer implements WriteHolder, Due {
         return true;
       }
       this.#noteOutage();
-      if (outcome.kind === 'overloaded') this.#queuedBytes = outcome.queuedBytes;
+      if (outcome.kind === 'overloaded') this.#room.noteOverload(outcome.queuedBytes);
       if (outcome.kind === 'ambiguous') maybeSent = true;
       else if (!maybeSent) {
         this.#context.forget(job);
@@ -319,14 +284,14 @@ export class Coalescer implements WriteHolder, Due {
   }
 
   #refuse(job: OutboundJob, error: OnewriterError): true {
-    this.#notNowSince = undefined;
+    this.#room.noteRefused();
     for (const write of job.dissolve()) this.#refuseUnbuffered(write, error);
     return true;
   }
 
   /** A job that was too much also refuses what was issued behind it: the queue is no emptier a moment later. */
   #refuseAll(job: OutboundJob): true {
-    const error = this.#tooManyBytes();
+    const error = this.#room.tooManyBytes();
     this.#refuse(job, error);
     for (const write of this.#takeBuffer()) write.refuse(error);
     return true;
@@ -344,7 +309,7 @@ export class Coalescer implements WriteHolder, Due {
   #takeBack(job: OutboundJob, cause: unknown): boolean {
     this.seq--;
     const writes = job.dissolve();
-    const error = this.#closed ?? this.#notNowTooLong(cause);
+    const error = this.#closed ?? this.#room.notNowTooLong(cause);
     if (error) {
       for (const write of writes) this.#refuseUnbuffered(write, error);
       return true;
@@ -362,40 +327,9 @@ export class Coalescer implements WriteHolder, Due {
     write.refuse(error);
   }
 
-  /** Where Redis answers, but "not now", for too long, its writes need not wait for their deadlines. */
-  #notNowTooLong(cause: unknown): OnewriterError | undefined {
-    if (this.#context.sender.downSince !== undefined) {
-      this.#notNowSince = undefined;
-      return undefined;
-    }
-    this.#notNowSince ??= now();
-    if (now() - this.#notNowSince < OUTAGE_GRACE_MS) return undefined;
-    this.#notNowSince = undefined;
-    return this.#unavailable(cause);
-  }
-
-  /** The first writes of the buffer, as many as fit into a job; one that is too large for any goes alone. */
+  /** The next job; undefined where it cannot be made, and its callers have the error. */
   #assemble(): OutboundJob | undefined {
-    const writes: PendingWrite[] = [];
-    const texts = new Set<string>();
-    let bytes = MESSAGE_OVERHEAD_BYTES;
-    let taken = 0;
-    for (; taken < this.#buffer.length && writes.length < FULL_JOB_WRITES; taken++) {
-      const write = this.#buffer[taken]!;
-      if (write.settled) continue;
-      const payload = write.payload!;
-      if (isSole(payload) && writes.length > 0) break;
-      let size = payload.operationBytes;
-      for (const sql of payload.sql) if (!texts.has(sql)) size += sql.length + 3;
-      if (writes.length > 0 && bytes + size > FULL_JOB_BYTES) break;
-      bytes += size;
-      for (const sql of payload.sql) texts.add(sql);
-      writes.push(write);
-      if (isSole(payload)) {
-        taken++;
-        break;
-      }
-    }
+    const { writes, taken } = chooseWrites(this.#buffer);
     this.#buffer = taken === this.#buffer.length ? [] : this.#buffer.slice(taken);
     this.#buffered -= writes.length;
     this.#urgent = false;
@@ -437,57 +371,7 @@ export class Coalescer implements WriteHolder, Due {
 
   /** While there is no connection, what is buffered is looked at when the grace ends. */
   #noteOutage(): void {
-    const { downSince } = this.#context.sender;
-    if (downSince !== undefined && this.#buffered > 0) this.#noteDue(downSince + OUTAGE_GRACE_MS);
+    const endsAt = this.#room.outageEndsAt;
+    if (endsAt !== undefined && this.#buffered > 0) this.#noteDue(endsAt);
   }
-
-  #askLoad(): void {
-    const time = now();
-    if (time - this.#loadAskedAt < LOAD_CHECK_MS) return;
-    this.#loadAskedAt = time;
-    void this.#context.sender.load(this.tenant).then(load => {
-      if (load === undefined) return;
-      this.#depth = load.jobs;
-      this.#queuedBytes = load.bytes;
-    });
-  }
-
-  /** Undefined where there is room. */
-  get #redisFull(): OnewriterError | undefined {
-    return this.#followsUp ? undefined : this.#context.sender.refusal(this.tenant);
-  }
-
-  #tooManyBytes(): OnewriterError {
-    return this.#overloaded(`${this.#queuedBytes} bytes, its limit is ${this.#context.sender.maxQueueBytes}`);
-  }
-
-  #overloaded(held: string): OnewriterError {
-    return new OnewriterError('TENANT_OVERLOADED', `The tenant's queue holds ${held}.`, {
-      tenant: this.tenant,
-      retryAfterMs: OVERLOAD_RETRY_AFTER_MS,
-    });
-  }
-
-  #unavailable(cause?: unknown): OnewriterError {
-    const details = { tenant: this.tenant, retryAfterMs: 1_000 };
-    return new OnewriterError(
-      'QUEUE_UNAVAILABLE',
-      'Redis accepts no writes now; nothing was sent.',
-      details,
-      cause,
-    );
-  }
-
-  #late(): OnewriterError {
-    const reason = this.#context.sender.downSince === undefined ? undefined : 'Redis is not reachable';
-    return new OnewriterError('TIMEOUT', 'The deadline passed before the write was sent.', {
-      tenant: this.tenant,
-      ...(reason === undefined ? {} : { reason }),
-    });
-  }
-}
-
-/** Whether a write must have a job of its own. */
-function isSole(payload: EncodedWrite | undefined): boolean {
-  return payload?.alone !== undefined || payload?.sealed !== undefined;
 }

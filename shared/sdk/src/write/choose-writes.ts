@@ -1,0 +1,47 @@
+import type { EncodedWrite } from './encoded-write.ts';
+import { MESSAGE_OVERHEAD_BYTES } from './outbound-job.ts';
+import type { PendingWrite } from './pending-write.ts';
+
+/**
+ * A job with so many writes is sent, also where more are gathered, and one of so many bytes: larger ones save little, and of
+ * several one is made, one travels and one is applied at the same time. Within LIMITS.maxJobOperations and maxJobBytes,
+ * which are what a broker accepts.
+ */
+export const FULL_JOB_WRITES = 128;
+const FULL_JOB_BYTES = 48 * 1024;
+
+/**
+ * The first writes of the buffer, as many as fit into a job; one that is too large for any goes alone. Settled ones are left out.
+ * @returns also how many entries of the buffer that covers
+ */
+export function chooseWrites(buffer: readonly PendingWrite[]): {
+  readonly writes: PendingWrite[];
+  readonly taken: number;
+} {
+  const writes: PendingWrite[] = [];
+  const texts = new Set<string>();
+  let bytes = MESSAGE_OVERHEAD_BYTES;
+  let taken = 0;
+  for (; taken < buffer.length && writes.length < FULL_JOB_WRITES; taken++) {
+    const write = buffer[taken]!;
+    if (write.settled) continue;
+    const payload = write.payload!;
+    if (isSole(payload) && writes.length > 0) break;
+    let size = payload.operationBytes;
+    for (const sql of payload.sql) if (!texts.has(sql)) size += sql.length + 3;
+    if (writes.length > 0 && bytes + size > FULL_JOB_BYTES) break;
+    bytes += size;
+    for (const sql of payload.sql) texts.add(sql);
+    writes.push(write);
+    if (isSole(payload)) {
+      taken++;
+      break;
+    }
+  }
+  return { writes, taken };
+}
+
+/** Whether a write must have a job of its own. */
+export function isSole(payload: EncodedWrite | undefined): boolean {
+  return payload?.alone !== undefined || payload?.sealed !== undefined;
+}
