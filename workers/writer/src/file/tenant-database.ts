@@ -1,16 +1,8 @@
-import { closeSync, realpathSync } from 'node:fs';
-import {
-  type DatabaseFile,
-  isOnewriterError,
-  isOutOfDescriptors,
-  noteKnownDatabase,
-  OnewriterError,
-  trashDir,
-} from '@onewriter/protocol';
+import { type DatabaseFile, noteKnownDatabase, OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { takeEpoch } from '../batch/internal-tables.ts';
 import { SchemaTraits } from '../batch/schema-traits.ts';
-import { explainOpenError, isSystemError, translateError } from '../batch/sqlite-errors.ts';
+import { explainOpenError, translateError } from '../batch/sqlite-errors.ts';
 import { StatementCache } from '../batch/statement-cache.ts';
 import { StatementRunner } from '../batch/statement-runner.ts';
 import { IdempotencyKeys } from '../ledger/idempotency-keys.ts';
@@ -19,23 +11,11 @@ import type { OpenTransaction } from '../steps/open-transaction.ts';
 import { compileStepControl, type StepControl } from '../steps/step-control.ts';
 import type { WalFile, WriterOptions } from '../thread/lane-task.ts';
 import { assertCompanions, locateTenant } from '../thread/tenant-location.ts';
-import {
-  assertNotWithheld,
-  FILE_CHANGED,
-  fileChanged,
-  isWithheld,
-  withhold,
-} from '../thread/withheld-tenant.ts';
-import {
-  describeChange,
-  describeOthersWrote,
-  describeUnnoted,
-  describeUnsaved,
-  describeUnseen,
-} from './file-finding.ts';
-import { findOpenFile, isOpenTwice, rescueFile, setLogApart } from './file-rescue.ts';
-import { type FileChange, FileWatch, identify } from './file-watch.ts';
-import { invalidateIndex, remakeStaleIndex, retireIndex } from './log-index.ts';
+import { assertNotWithheld, fileChanged } from '../thread/withheld-tenant.ts';
+import { FileWatch, identify } from './file-watch.ts';
+import { remakeStaleIndex } from './log-index.ts';
+import { OthersCommits } from './others-commits.ts';
+import { renewIndex, secureFile } from './secure-file.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
 import { WalSpace } from './wal-space.ts';
 
@@ -82,6 +62,8 @@ export class TenantDatabase {
   readonly tenant: string;
   /** Path to the open file; it may be a link. */
   readonly path: string;
+  readonly dataDir: string;
+  readonly exclusive: boolean;
   /** See the protocol's DatabaseFile. */
   readonly incarnation: string;
   readonly db: Database.Database;
@@ -93,6 +75,7 @@ export class TenantDatabase {
   readonly checkpoints: WalCheckpoints;
   readonly walSpace: WalSpace;
   readonly watch: FileWatch;
+  readonly others: OthersCommits;
   /** Transaction control inside a transaction, compiled once. */
   readonly control: Readonly<Record<'savepoint' | 'release' | 'rollbackTo', Statement<[]>>>;
   /** The transaction that waits for the next steps of its client. */
@@ -102,19 +85,9 @@ export class TenantDatabase {
   #stepControl: StepControl | undefined;
   readonly #begin: Statement<[]>;
   readonly #commit: Statement<[]>;
-  readonly #exclusive: boolean;
-  readonly #dataDir: string;
   readonly #wal: WalFile;
   #epoch: number;
   #flushesAtCommit = true;
-  /** The commit_seq of this connection's last commit, or of the last look for others. */
-  #seq: number;
-  /** The log has pages of own commits that the watch does not know. */
-  #lookDue = false;
-  /** Another program commits to the file. */
-  #othersWrote = false;
-  /** And it removed the tables that number commits. */
-  #tablesGone = false;
   /** Whether the WAL may hold a commit that is not flushed. */
   #unflushed = true;
 
@@ -163,6 +136,8 @@ export class TenantDatabase {
     options: OpenTenantOptions,
   ) {
     this.tenant = tenant;
+    this.dataDir = options.dataDir;
+    this.exclusive = options.exclusive;
     this.path = path;
     this.incarnation = place.incarnation;
     this.db = db;
@@ -196,10 +171,8 @@ export class TenantDatabase {
     };
     this.#begin = db.prepare('BEGIN IMMEDIATE');
     this.#commit = db.prepare('COMMIT');
-    this.#dataDir = options.dataDir;
-    this.#exclusive = options.exclusive;
     this.watch = new FileWatch(db, path, place.path, index, options.exclusive);
-    this.#seq = this.ledger.commitSeq();
+    this.others = new OthersCommits(this);
     this.#wal = { path: this.watch.walPath, identity: this.watch.wal };
     this.walSpace = new WalSpace(this.#wal.path);
   }
@@ -226,8 +199,7 @@ export class TenantDatabase {
       throw translateError(error);
     }
     this.#epoch = epoch;
-    // Another thread may have had the file meanwhile, and noted the epoch.
-    this.#forgetOthers();
+    this.others.forget();
   }
 
   /**
@@ -247,15 +219,15 @@ export class TenantDatabase {
    * @throws OnewriterError TENANT_UNAVAILABLE; SQLite's own errors
    */
   begin(): void {
-    if (this.#lookDue && !this.db.inTransaction) this.lookAtLog();
+    this.others.lookAtLogIfDue();
     for (let look = 0; ; look++) {
-      if (this.#othersWrote) throw fileChanged('Another process wrote to the file.');
+      this.others.assertNone();
       this.#begin.run();
       // Bounded, so that a program that cuts the log repeatedly does not stop all writes.
-      if (this.#exclusive || !this.watch.isVersionNew || look === MAX_LOOKS) return;
+      if (this.exclusive || !this.watch.isVersionNew || look === MAX_LOOKS) return;
       // Inside a transaction a connection cannot read the state of its log. The next round looks again.
       this.db.exec('ROLLBACK');
-      this.#lookForOthers();
+      this.others.look();
     }
   }
 
@@ -267,10 +239,7 @@ export class TenantDatabase {
     if (commit !== undefined) this.ledger.seal(commit);
     this.#commit.run();
     this.schema.committed();
-    if (commit === undefined) return;
-    this.#seq = commit.seq;
-    this.watch.noteOwnCommit();
-    this.#lookDue = true;
+    if (commit !== undefined) this.others.noteOwn(commit.seq);
   }
 
   /**
@@ -278,10 +247,7 @@ export class TenantDatabase {
    * @throws OnewriterError TENANT_UNAVAILABLE where it was written or cut in place: the commits may be lost
    */
   lookAtLog(): void {
-    this.checkpoints.look();
-    const isWhole = !this.#lookDue || this.watch.noteCommit(this.checkpoints.pages);
-    this.#lookDue = false;
-    if (!isWhole) throw fileChanged('The log of the file changed while it was written.');
+    this.others.lookAtLog();
   }
 
   /**
@@ -289,39 +255,11 @@ export class TenantDatabase {
    * @returns whether it was cut
    */
   cutLog(): boolean {
-    if (!this.#exclusive && this.watch.isVersionNew) this.#lookForOthers();
-    if (this.#othersWrote || !this.checkpoints.cut()) return false;
+    if (!this.exclusive && this.watch.isVersionNew) this.others.look();
+    if (this.others.found || !this.checkpoints.cut()) return false;
     this.watch.noteCut();
     this.walSpace.noteCut();
     return true;
-  }
-
-  /**
-   * Finds out whether another program added pages: then the number of the last commit is as this connection left it. (A tenant
-   * moves between threads, and an older leader may learn late that it was overtaken.)
-   */
-  #lookForOthers(): void {
-    if (this.#lookDue) this.lookAtLog();
-    const { watch } = this;
-    if (!watch.isIndexGone && remakeStaleIndex(this.db, watch.walPath, watch.index)) {
-      watch.noteIndexRemade();
-      this.#seq = this.ledger.commitSeq();
-      return;
-    }
-    const added = watch.othersAdded();
-    try {
-      const isOurs = this.ledger.fileEpoch() !== this.#epoch || this.ledger.commitSeq() !== this.#seq;
-      if (added && !isOurs) this.#othersWrote = true;
-      else this.#seq = this.ledger.commitSeq();
-    } catch (error) {
-      if (!isAboutTables(error)) throw error;
-      this.#othersWrote = this.#tablesGone = true;
-    }
-  }
-
-  #forgetOthers(): void {
-    this.watch.forgetOthers();
-    this.#seq = this.ledger.commitSeq();
   }
 
   /** A COMMIT was done. Its flush covers the whole file, including earlier commits. */
@@ -339,137 +277,14 @@ export class TenantDatabase {
     if (this.watch.look() !== undefined) throw fileChanged('The file changed while it was open.');
   }
 
-  /**
-   * Ends the connection to files that changed: saves the data that only it can still reach, has the tenant withheld, and closes
-   * without writing back. If that fails the connection stays open; call this again.
-   * @param mayBeTheirs this process may have been overtaken: files that lie whole elsewhere may come from another broker's restore or deletion
-   * @param closing it is to be closed anyway
-   * @returns the finding; undefined where there is none
-   */
+  /** Ends the connection to files that changed; see {@link secureFile}. @returns the finding; undefined where there is none */
   secure(mayBeTheirs: boolean, closing = false): OnewriterError | undefined {
-    this.rollback();
-    let change: FileChange | undefined;
-    try {
-      change = this.db.open ? this.watch.look() : undefined;
-      if (change === undefined) {
-        const finding = this.#secureOthers(closing);
-        if (finding === undefined) this.renewIndex();
-        return finding;
-      }
-    } catch (error) {
-      if (!isSystemError(error)) throw error;
-      // A close might write the log back to another file.
-      return new OnewriterError(
-        'TENANT_UNAVAILABLE',
-        describeUnseen(this.path, error.code ?? error.message),
-        { reason: FILE_CHANGED },
-        error,
-      );
-    }
-    try {
-      // The tenant went to another thread, which owns this log: it looks too, or has found the change already. A connection that
-      // is not the last of its process writes nothing back when it is closed.
-      if (closing && (isOpenTwice(this.watch) || isWithheld(this.#dataDir, this.tenant))) {
-        this.db.close();
-        return undefined;
-      }
-      return this.#secure(change, mayBeTheirs);
-    } catch (error) {
-      return new OnewriterError(
-        'TENANT_UNAVAILABLE',
-        describeUnsaved(change, (error as { code?: string }).code ?? (error as Error).message),
-        { reason: FILE_CHANGED },
-        error,
-      );
-    }
+    return secureFile(this, mayBeTheirs, closing);
   }
 
-  /** The same for files in place to which another program commits. There is nothing to save. */
-  #secureOthers(closing: boolean): OnewriterError | undefined {
-    // A batch fails, too, if the tables of the ledger are gone.
-    this.#lookForOthersAtClose();
-    if (!this.#othersWrote || !this.db.open) return undefined;
-    if (closing && (isOpenTwice(this.watch) || isWithheld(this.#dataDir, this.tenant))) return undefined;
-    const message = describeOthersWrote(this.tenant, this.path, this.#tablesGone);
-    const { path } = this.watch;
-    try {
-      withhold(this.#dataDir, this.tenant, {
-        message,
-        entry: this.path,
-        path,
-        since: new Date().toISOString(),
-      });
-    } catch (error) {
-      const cause = (error as { code?: string }).code ?? (error as Error).message;
-      return new OnewriterError(
-        'TENANT_UNAVAILABLE',
-        describeUnnoted(message, cause),
-        { reason: FILE_CHANGED },
-        error,
-      );
-    }
-    this.db.close();
-    return fileChanged(message);
-  }
-
-  #lookForOthersAtClose(): void {
-    if (this.#exclusive || !this.db.open) return;
-    try {
-      if (this.watch.isVersionNew) this.#lookForOthers();
-    } catch (error) {
-      // It is closed because it fails, or another process has the lock: the next connection starts with a fresh look.
-      if (!(error instanceof Database.SqliteError) && !isOnewriterError(error)) throw error;
-    }
-  }
-
-  #secure(change: FileChange, mayBeTheirs: boolean): OnewriterError | undefined {
-    const since = new Date().toISOString();
-    const base = `${this.path}.rescued-${since.replaceAll(':', '')}`;
-    const rescued = rescueFile(this.db, this.watch, change, base, this.#seq);
-    if (mayBeTheirs && this.#isMovedByBroker(change, rescued.movedTo)) {
-      // SQLite itself checks whether the file has moved, and then writes nothing back.
-      this.db.close();
-      return undefined;
-    }
-    const message = describeChange(this.tenant, this.path, change, rescued, this.#seq);
-    const { main, wal, path } = this.watch;
-    const back = change === 'gone' || rescued.movedTo !== undefined ? { main, wal } : undefined;
-    withhold(this.#dataDir, this.tenant, { message, entry: this.path, path, since, back });
-    setLogApart(this.watch, change, base);
-    this.db.close();
-    return fileChanged(message);
-  }
-
-  /** A restore replaces a file that it moves away, and a deletion moves the folder into the trash. */
-  #isMovedByBroker(change: FileChange, movedTo: string | undefined): boolean {
-    if (movedTo === undefined || change !== 'gone') return movedTo !== undefined;
-    return movedTo.startsWith(`${trashDir(realpathSync(this.#dataDir))}/`);
-  }
-
-  /**
-   * Closes the connection if the index of its log was replaced: processes that opened the database since do not see its commits.
-   * All of them are in the log. Each process that has the database open, and the next to open it, rebuilds the index from it.
-   * @returns whether it is closed; not if another thread still has the old index open
-   */
+  /** Closes the connection if the index of its log was replaced; see {@link renewIndex}. @returns whether it is closed */
   renewIndex(): boolean {
-    if (!this.db.open || !this.watch.isIndexGone) return false;
-    // It went with the file, and a new open would create an empty file. The next look at the files reports it.
-    if (this.watch.look() !== undefined) return false;
-    // Before the close: the last connection to close a database writes back what its index has, and deletes the log.
-    invalidateIndex(this.watch.indexPath, this.watch.index);
-    if (isOpenTwice(this.watch)) return false;
-    this.rollback();
-    let retired: number;
-    try {
-      retired = retireIndex(findOpenFile(this.watch.index));
-    } catch (error) {
-      if (isOutOfDescriptors(error)) return false; // the next batch tries it again
-      throw error;
-    }
-    // With an index that SQLite refuses, the close writes nothing back.
-    this.db.close();
-    closeSync(retired);
-    return true;
+    return renewIndex(this);
   }
 
   /** Frees the page cache that a large write has filled: otherwise each open tenant would keep it until it is closed. */
@@ -538,9 +353,4 @@ export class TenantDatabase {
     this.rollback();
     this.db.close();
   }
-}
-
-/** No such table, or no such column: SQLite has one code for both. */
-function isAboutTables(error: unknown): boolean {
-  return error instanceof Database.SqliteError && error.code === 'SQLITE_ERROR';
 }
