@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { restoreTenant } from '@onewriter/files';
 import { CLI_MAIN, spawnProcess, temporaryDirectory, waitFor, withoutSettings } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { expect, it, onTestFinished } from 'vitest';
@@ -77,6 +78,23 @@ it('restore stops at a backup whose schema takes too long, and leaves nothing of
   const replacing = await failing(dataDir, 'restore', backup, 'good', '--replace', ...place);
   expect(replacing.error.code).toBe('STATEMENT_TIMEOUT');
   expect(readdirSync(join(dataDir, 'tenants')).sort()).toEqual(['bad', 'good']);
+  expect(readdirSync(join(dataDir, 'tenants', 'good'))).toEqual(['tenant.db']);
+});
+
+it('restore stops where numbering the copy takes too long, and nothing has changed', async () => {
+  const dataDir = await makeTenants({ backup: '', good: '' });
+  let processes = 0;
+  const restoring = restoreTenant(
+    { dataDir, group: 'default', dbFile: 'tenant.db', busyTimeoutMs: 1_000 },
+    {
+      ...{ backup: join(dataDir, 'tenants', 'backup', 'tenant.db'), tenant: 'good', replace: true },
+      ...{ leavePaused: false, redis: undefined, who: 'test' },
+      // The first stages the copy.
+      limits: { timeoutMs: () => (processes++ === 0 ? 60_000 : 1), memoryBytes: 512 * 1024 * 1024 },
+    },
+  );
+  await expect(restoring).rejects.toMatchObject({ code: 'STATEMENT_TIMEOUT' });
+  expect(processes).toBe(2);
   expect(readdirSync(join(dataDir, 'tenants', 'good'))).toEqual(['tenant.db']);
 });
 

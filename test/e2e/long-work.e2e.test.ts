@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isEnded, newOperationId, type Operation, OperationStore, runOperation } from '@onewriter/operations';
 import { DEFAULT_GROUP, groupKeys, OnewriterError } from '@onewriter/protocol';
@@ -124,6 +124,32 @@ describe('onewriter operations', () => {
     const last = JSON.parse(watching.stdout().trim().split('\n').at(-1)!);
     expect(last).toMatchObject({ id, state: 'cancelled', cancelledBy: expect.stringContaining('@') });
     expect((await onewriter('operations', 'cancel', id)).stdout).toContain('has ended already: cancelled');
+  });
+
+  it('continues a backup that was stopped, and leaves out what that has done', async () => {
+    const out = join(data.path, 'resumed');
+    const child = await start(['backup', '--all', '--out', out, '--jobs', '1', '--json']);
+    const inSlow = () => (existsSync(join(out, 'slow')) ? readdirSync(join(out, 'slow')) : []);
+    await waitFor(() => inSlow().some(name => name.endsWith('.part')), { timeoutMs: 20_000 });
+    const { id } = (await waitFor(async () => {
+      const found = await newest('backup');
+      return found?.detail === out && found.state === 'running' ? found : undefined;
+    }))!;
+    child.kill('SIGINT');
+    expect((await child.exited).code).toBe(1);
+    expect(JSON.parse(child.stderr())).toMatchObject({ error: { code: 'ABORTED' } });
+    expect(inSlow()).toEqual([]);
+    expect(await store.get(id)).toMatchObject({ state: 'interrupted' });
+    const done = readdirSync(join(out, 'acme'));
+
+    const resumed = await onewriter('backup', 'acme', '--out', out, '--resume', id);
+    expect(resumed).toMatchObject({ code: 0, stdout: 'Nothing is left.\n' });
+    expect(readdirSync(join(out, 'acme'))).toEqual(done);
+    expect(
+      (await onewriter('backup', 'acme', '--out', join(data.path, 'elsewhere'), '--resume', id)).stdout,
+    ).toContain('1 of 1 backed up');
+    const check = (await newest('check'))!;
+    expect(await onewriter('backup', '--all', '--resume', check.id)).toMatchObject({ code: 2 });
   });
 
   it('shows one whose process was killed as interrupted', async () => {

@@ -1,5 +1,6 @@
 export { assertRoom } from './assert-room.ts';
 export * from './backup/backup-tenant.ts';
+export * from './backup/find-backup.ts';
 export * from './backup/manifest.ts';
 export * from './check/check-file.ts';
 export * from './check/check-tenant.ts';

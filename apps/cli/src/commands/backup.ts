@@ -5,15 +5,18 @@ import {
   describeUnchecked,
   fileSize,
   formatBytes,
+  hasBackupSince,
   type JobOutcome,
   readManifest,
   type TakenBackup,
   type Verification,
 } from '@onewriter/files';
+import { isEnded, OperationStore } from '@onewriter/operations';
 import { runBackups, summarizeBackups, TENANTS_UNIT } from '@onewriter/operations/files';
 import { assertTenantId, type WireError } from '@onewriter/protocol';
 import { EXIT } from '../exit-codes.ts';
 import { limitsOf, parseJobs } from '../jobs/job-options.ts';
+import { withRedis } from '../open-redis.ts';
 import { asOperation } from '../operations/as-operation.ts';
 import { printError } from '../print-error.ts';
 import { createProgress } from '../progress.ts';
@@ -33,6 +36,8 @@ export interface BackupOptions {
   readonly timeout?: string | undefined;
   /** How the copies are verified: `full` or `quick`. */
   readonly verify?: string | undefined;
+  /** Id of a backup that did not end: tenants that it has done are left out. */
+  readonly resume?: string | undefined;
   /** Folder of all backups. */
   readonly out?: string | undefined;
   readonly json?: boolean | undefined;
@@ -57,7 +62,9 @@ export async function backup(tenant: string | undefined, options: BackupOptions)
   const verification = parseVerification(options.verify);
   const jobs = parseJobs(options.jobs);
   const limits = limitsOf(target, options.timeout);
-  const tenants = await chooseTenants(target, tenant, options);
+  const chosen = await chooseTenants(target, tenant, options);
+  const { resume } = options;
+  const tenants = resume === undefined ? chosen : await leftBy(resume, target, { chosen, out, verification });
   const progress = createProgress(options.json);
   const summaries: BackupSummary[] = [];
   const onDone = (name: string, outcome: JobOutcome<TakenBackup>) => {
@@ -73,6 +80,9 @@ export async function backup(tenant: string | undefined, options: BackupOptions)
   const place = placeOf(target);
   const job = { kind: 'backup', out, verification } as const;
   if (tenant !== undefined) progress.update(tenant);
+  // Its processes are stopped first, and what they left is removed.
+  const stopping = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stopping.abort());
   const processes = {
     jobs,
     limits,
@@ -82,12 +92,13 @@ export async function backup(tenant: string | undefined, options: BackupOptions)
   await asOperation(
     target,
     { kind: 'backup', tenants: options.all ? null : tenants, detail: out, unit: TENANTS_UNIT },
-    { summarize: summarizeBackups, json: options.json },
+    { summarize: summarizeBackups, json: options.json, signal: stopping.signal },
     context => runBackups(context, job, { place, tenants, processes, onDone }),
   );
   progress.end();
   const failed = summaries.filter(({ error }) => error !== null).length;
   if (options.json) process.stdout.write(`${JSON.stringify(summaries)}\n`);
+  else if (tenants.length === 0 && chosen.length > 0) process.stdout.write('Nothing is left.\n');
   else process.stdout.write(closingWords(summaries.length, failed, out, options.out === undefined));
   return failed === 0 ? EXIT.ok : EXIT.failed;
 }
@@ -101,6 +112,21 @@ async function chooseTenants(
     throw new UsageError('Give one tenant, or --all.');
   }
   return tenant === undefined ? listTenantFiles(target) : [tenant];
+}
+
+/** The tenants that a backup which was cancelled or interrupted has not done. @throws OnewriterError NOT_FOUND; UsageError */
+async function leftBy(
+  id: string,
+  target: Target,
+  { chosen, out, verification }: { chosen: readonly string[]; out: string; verification: Verification },
+): Promise<readonly string[]> {
+  const { kind, state, createdAt } = await withRedis(target, redis =>
+    new OperationStore(redis, target.group).get(id),
+  );
+  if (kind !== 'backup') throw new UsageError(`${id} is no backup: ${kind}.`);
+  if (!isEnded(state)) throw new UsageError(`${id} has not ended: ${state}.`);
+  const since = Date.parse(createdAt);
+  return chosen.filter(tenant => !hasBackupSince(out, tenant, since, verification));
 }
 
 function toSummary(tenant: string, outcome: JobOutcome<TakenBackup>): BackupSummary {

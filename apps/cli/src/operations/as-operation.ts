@@ -18,6 +18,8 @@ export interface AsOperationOptions<T> {
   readonly json?: boolean | undefined;
   /** Whether Redis must not be asked. */
   readonly offline?: boolean | undefined;
+  /** Stops it, because this process is to end. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A command does not wait longer for a server that does not answer. */
@@ -31,7 +33,7 @@ const SHORT = Object.freeze({ connectTimeoutMs: 1_000, commandTimeoutMs: 2_000 }
 export async function asOperation<T>(
   target: Target,
   operation: Omit<NewOperation, 'who'>,
-  { summarize, json = false, offline = false }: AsOperationOptions<T>,
+  { summarize, json = false, offline = false, signal }: AsOperationOptions<T>,
   work: (context: OperationContext) => Promise<T>,
 ): Promise<T> {
   const opened: Redis[] = [];
@@ -48,7 +50,11 @@ export async function asOperation<T>(
     if (!json) process.stderr.write(`onewriter: not listed by \`onewriter operations\`: ${message}\n`);
   };
   try {
-    return await runOperation({ ...operation, who: operatorName() }, { open, summarize, onUnlisted }, work);
+    return await runOperation(
+      { ...operation, who: operatorName() },
+      { open, summarize, onUnlisted, signal },
+      work,
+    );
   } finally {
     isOver = true;
     for (const redis of opened) redis.disconnect();

@@ -13,6 +13,7 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .option('--timeout <seconds>', 'stop a tenant after this (default: 600, and more for a large file)')
       .option('--verify <how>', 'full: integrity, and against the source; quick: pages', 'full')
       .option('--out <folder>', 'folder of all backups (default: backups in the data directory)')
+      .option('--resume <operation>', 'leave out what this backup did before it was cancelled or interrupted')
       .option('--list', 'list the backups that are there')
       .option(...DATA_DIR_OPTION)
       .option(...JSON_OPTION)

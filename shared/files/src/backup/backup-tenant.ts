@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { OnewriterError, realDatabasePath, tenantFile } from '@onewriter/protocol';
@@ -119,12 +119,24 @@ export async function backupTenant(
   }
 }
 
-/** Removes drafts of killed backups; the draft of a running one is younger. */
+/** Removes the drafts of a process that has ended. */
+export function removeDraftsOf(folder: string, pid: number): void {
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder)) if (draftOf(name)?.pid === pid) removeDatabase(join(folder, name));
+}
+
+/** Removes drafts that no process is left to remove; the draft of a running one is younger. */
 function removeOldDrafts(folder: string): void {
   for (const name of readdirSync(folder)) {
-    const begun = /^\.(\d+)\.\d+\.part$/.exec(name)?.[1];
-    if (begun !== undefined && Date.now() - Number(begun) > DRAFT_LIFE_MS) removeDatabase(join(folder, name));
+    const draft = draftOf(name);
+    if (draft !== undefined && Date.now() - draft.begunAt > DRAFT_LIFE_MS) removeDatabase(join(folder, name));
   }
+}
+
+/** When a draft was begun, and by which process; undefined for another file. */
+function draftOf(name: string): { readonly begunAt: number; readonly pid: number } | undefined {
+  const [, begunAt, pid] = /^\.(\d+)\.(\d+)\.part$/.exec(name) ?? [];
+  return begunAt === undefined ? undefined : { begunAt: Number(begunAt), pid: Number(pid) };
 }
 
 function readMoment(db: Database): Moment {

@@ -1,13 +1,16 @@
 import type { WireError } from '@onewriter/protocol';
 import type { Verification } from '../backup/manifest.ts';
 import type { DataPlace } from '../data-place.ts';
+import type { NumberJob } from '../restore/file-numbers.ts';
 
 /** What a process of jobs does with each tenant. */
 export type JobKind =
   | { readonly kind: 'backup'; readonly out: string; readonly verification: Verification }
   | { readonly kind: 'check'; readonly verification: Verification }
   /** The first half of a restore: copies a backup to `draft`, and checks the copy. */
-  | { readonly kind: 'stage'; readonly backup: string; readonly draft: string };
+  | { readonly kind: 'stage'; readonly backup: string; readonly draft: string }
+  /** The second: numbers that copy on. */
+  | NumberJob;
 
 /** Argument of a process of jobs, as JSON. It holds no secret: other users can see it. */
 export interface JobSettings {

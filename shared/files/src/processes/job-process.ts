@@ -3,7 +3,7 @@ import { openRedis } from '@onewriter/runtime';
 import Database from 'better-sqlite3';
 import { removeDatabase } from '../copy/copy-database.ts';
 import { JOB_REDIS_URL, type JobAnswer, type JobRequest, type JobSettings } from './job-messages.ts';
-import { runJob } from './run-job.ts';
+import { cleanUpAfter, runJob } from './run-job.ts';
 
 /*
  * A process that copies or checks one tenant after the other, as its parent names them. SQLite's work blocks it, and what
@@ -16,24 +16,29 @@ const redisUrl = process.env[JOB_REDIS_URL];
 const redis = redisUrl === undefined ? undefined : await openRedis(redisUrl);
 
 // Ctrl-C reaches it too; its parent decides whether a restore that has begun is stopped.
-if (settings.job.kind === 'stage') for (const signal of ['SIGINT', 'SIGHUP']) process.on(signal, () => {});
+if ('draft' in settings.job) for (const signal of ['SIGINT', 'SIGHUP']) process.on(signal, () => {});
 
 process.on('disconnect', () => {
   // Its parent died, so no process will use the draft.
-  if (settings.job.kind === 'stage') removeDatabase(settings.job.draft);
+  if ('draft' in settings.job) removeDatabase(settings.job.draft);
+  else if (tenantNow !== undefined) cleanUpAfter(settings.job, tenantNow, process.pid);
   process.exit(0);
 });
+/** The one that it is at. */
+let tenantNow: string | undefined;
 let last = Promise.resolve();
 process.on('message', ({ tenant }: JobRequest) => {
   last = last.then(() => run(tenant));
 });
 
 async function run(tenant: string): Promise<void> {
+  tenantNow = tenant;
   let answer: JobAnswer;
   try {
     answer = { tenant, result: await runJob(settings, tenant, redis) };
   } catch (error) {
     answer = { tenant, error: toWireError(error) };
   }
+  tenantNow = undefined;
   process.send?.(answer);
 }

@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it, onTestFinished } from 'vitest';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { chooseProcesses, type JobOutcome, type ProcessOptions, runInProcesses } from './job-processes.ts';
 
 const SETTINGS = {
@@ -167,4 +167,36 @@ process.on('message', ({ tenant }) => { if (tenant === 'a') process.send({ tenan
     () => {},
   );
   await expect(again).rejects.toMatchObject({ code: 'ABORTED' });
+});
+
+it('removes the drafts of backups that it stopped, and leaves those of others', async () => {
+  const out = mkdtempSync(join(tmpdir(), 'onewriter-drafts-'));
+  onTestFinished(() => rmSync(out, { recursive: true, force: true }));
+  for (const tenant of ['a', 'b']) {
+    mkdirSync(join(out, tenant));
+    writeFileSync(join(out, tenant, '.1.1.part'), 'of another process');
+    writeFileSync(join(out, tenant, 'older.db'), 'a backup');
+  }
+  const script = `
+const { writeFileSync } = require('node:fs');
+process.on('message', ({ tenant }) => {
+  writeFileSync(\`${out}/\${tenant}/.2.\${process.pid}.part\`, 'half a copy');
+  writeFileSync(\`${out}/\${tenant}/.2.\${process.pid}.part-journal\`, '');
+  for (;;);
+});`;
+  const stopping = new AbortController();
+  const done = runInProcesses(
+    { ...SETTINGS, job: { kind: 'backup', out, verification: 'quick' } },
+    ['a', 'b'],
+    { jobs: 2, limits: LIMITS, entry: entryOf(script), signal: stopping.signal },
+    () => {},
+  );
+  const namesIn = (tenant: string) => readdirSync(join(out, tenant)).sort();
+  await vi.waitFor(() => expect([namesIn('a').length, namesIn('b').length]).toEqual([4, 4]), 10_000);
+  stopping.abort();
+  await expect(done).rejects.toMatchObject({ code: 'ABORTED' });
+  expect([namesIn('a'), namesIn('b')]).toEqual([
+    ['.1.1.part', 'older.db'],
+    ['.1.1.part', 'older.db'],
+  ]);
 });

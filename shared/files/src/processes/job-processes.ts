@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { availableParallelism } from 'node:os';
+import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
 import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
 import type { JobLimits } from './job-limits.ts';
 import { JOB_REDIS_URL, type JobAnswer, type JobRequest, type JobSettings } from './job-messages.ts';
+import { cleanUpAfter } from './run-job.ts';
 
 /** How many processes work at a time, unless a person says: more than four wait for one disk. */
 const MAX_DEFAULT_JOBS = 4;
@@ -18,6 +20,8 @@ const MAX_AHEAD_BYTES = 4 * 1024 * 1024;
  */
 const WORK_PER_PROCESS = 400;
 const WORK_PER_MIB = 15;
+/** How long killed processes may take to end. */
+const MAX_END_MS = 5_000;
 const ENTRY = new URL('./job-process.js', import.meta.url);
 /** What a process of jobs has of its parent's environment: where it may put a file, and what its TLS trusts. */
 const INHERITED = ['TMPDIR', 'NODE_EXTRA_CA_CERTS'];
@@ -78,8 +82,11 @@ export async function runInProcesses<T>(
   /** Tenants that a process which ended had not begun. */
   const returned: Job[] = [];
   let reported = 0;
+  /** It has failed, or all are done. */
+  let isOver = false;
   const running = new Set<ChildProcess>();
   const settle = (index: number, outcome: JobOutcome<T>) => {
+    if (isOver) return;
     outcomes.set(index, outcome);
     for (; ; reported++) {
       const ready = outcomes.get(reported);
@@ -96,7 +103,7 @@ export async function runInProcesses<T>(
   };
   const giveBack = (jobs: readonly Job[]) => void returned.unshift(...jobs);
   const work = async () => {
-    while (next < tenants.length || returned.length > 0) {
+    while (!isOver && (next < tenants.length || returned.length > 0)) {
       assertNotStopped(signal);
       const queue = { take, giveBack, settle: settle as JobQueue['settle'] };
       await runProcess(settings, options, running, queue);
@@ -106,11 +113,15 @@ export async function runInProcesses<T>(
     for (const child of running) child.kill('SIGKILL');
   };
   signal?.addEventListener('abort', killAll);
+  const workers = Array.from({ length: chooseProcesses(tenants, options) }, work);
   try {
-    await Promise.all(Array.from({ length: chooseProcesses(tenants, options) }, work));
+    await Promise.all(workers);
   } finally {
+    isOver = true;
     signal?.removeEventListener('abort', killAll);
     killAll();
+    // What they left is removed then. A process that the kernel cannot end would hold up the end of this one.
+    await Promise.race([Promise.allSettled(workers), pause(MAX_END_MS, undefined, { ref: false })]);
   }
 }
 
@@ -196,6 +207,11 @@ function runProcess(
     child.once('close', (code, signal) => {
       running.delete(child);
       clearTimeout(deadline);
+      const begun = sent[0];
+      if (begun !== undefined && child.pid !== undefined) {
+        const { pid } = child;
+        guard(() => cleanUpAfter(settings.job, begun.tenant, pid));
+      }
       if (stop?.aborted) return guard(() => assertNotStopped(stop));
       const lost = sent.shift();
       if (lost === undefined) return resolve();

@@ -1,8 +1,9 @@
 import type { Redis } from 'ioredis';
-import { backupTenant } from '../backup/backup-tenant.ts';
+import { backupFolder, backupTenant, removeDraftsOf } from '../backup/backup-tenant.ts';
 import { checkTenant } from '../check/check-tenant.ts';
+import { numberCopy } from '../restore/file-numbers.ts';
 import { stageBackup } from '../restore/stage-backup.ts';
-import type { JobSettings } from './job-messages.ts';
+import type { JobKind, JobSettings } from './job-messages.ts';
 
 /** Does one job. @param redis where a check asks it @throws OnewriterError about the tenant */
 export async function runJob(
@@ -17,7 +18,15 @@ export async function runJob(
       return checkTenant(place, tenant, redis, job.verification);
     case 'stage':
       return stageBackup(place, job.backup, job.draft);
+    case 'number':
+      return numberCopy(place, tenant, job);
     default:
       return job satisfies never;
   }
+}
+
+/** Removes what a process left that was ended while it did a job for `tenant`. @throws Error of the file system */
+export function cleanUpAfter(job: JobKind, tenant: string, pid: number): void {
+  // The draft of a restore belongs to the process that restores.
+  if (job.kind === 'backup') removeDraftsOf(backupFolder(job.out, tenant), pid);
 }

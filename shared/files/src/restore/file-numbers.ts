@@ -2,6 +2,8 @@ import { OnewriterError, uuidv7 } from '@onewriter/protocol';
 import { addLedgerNote, takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import { flush } from '../copy/copy-database.ts';
+import type { DataPlace } from '../data-place.ts';
+import { toFileError } from '../open/file-error.ts';
 import { hasTable, readState } from '../open/open-database.ts';
 
 /*
@@ -17,8 +19,50 @@ export interface FileNumbers {
   readonly ledgerId: number;
 }
 
+/** Which copy is to be numbered on, and from what. */
+export interface NumberJob {
+  readonly kind: 'number';
+  readonly draft: string;
+  /** Its own. */
+  readonly numbers: FileNumbers;
+  /** The file that it replaces, whose numbers it continues; null where there is none. */
+  readonly old: string | null;
+  /** The newest epoch that is known. */
+  readonly epoch: number;
+}
+
+/** A copy that was numbered on. */
+export interface Numbered {
+  /** Those of the file that it replaces; null where there is none, or it cannot be read. */
+  readonly old: FileNumbers | null;
+  /** That of the restore. */
+  readonly commitSeq: number;
+}
+
 /** Where the old file cannot be read, numbers continue from here: more than it can have made since any backup. */
 const LEAP = 1_000_000_000_000;
+
+/**
+ * Numbers a copy on. The schemas of both files can make it as long and as large as they like, so it runs in a process that is bounded;
+ * the old file stays as it is. @throws OnewriterError TENANT_BUSY, DATABASE_…
+ */
+export function numberCopy(
+  { busyTimeoutMs }: DataPlace,
+  tenant: string,
+  { draft, numbers, old, epoch }: NumberJob,
+): Numbered {
+  try {
+    if (old === null) {
+      return { old: null, commitSeq: numberOn(draft, numbers, { epoch, commitSeq: 0, ledgerId: 0 }) };
+    }
+    const found = readOldFile(old, tenant, busyTimeoutMs);
+    const from = found ?? leapFrom(numbers, epoch);
+    const commitSeq = numberOn(draft, numbers, { ...from, epoch: Math.max(from.epoch, epoch) });
+    return { old: found ?? null, commitSeq };
+  } catch (error) {
+    throw toFileError(error, `Cannot restore tenant ${tenant}`);
+  }
+}
 
 /** The numbers of a file that is open. @throws SqliteError */
 export function readNumbers(db: Database.Database): FileNumbers {
@@ -33,7 +77,7 @@ export function readNumbers(db: Database.Database): FileNumbers {
  * Makes sure that no process writes the old file, and reads its numbers. Undefined where it is too damaged for either.
  * @throws OnewriterError TENANT_BUSY
  */
-export function readOldFile(file: string, tenant: string, busyTimeoutMs: number): FileNumbers | undefined {
+function readOldFile(file: string, tenant: string, busyTimeoutMs: number): FileNumbers | undefined {
   let db: Database.Database | undefined;
   try {
     db = new Database(file, { fileMustExist: true, timeout: busyTimeoutMs });
@@ -59,7 +103,7 @@ export function readOldFile(file: string, tenant: string, busyTimeoutMs: number)
 }
 
 /** Numbers to continue from, where the old file has none that can be read. */
-export function leapFrom({ commitSeq, ledgerId }: FileNumbers, epoch: number): FileNumbers {
+function leapFrom({ commitSeq, ledgerId }: FileNumbers, epoch: number): FileNumbers {
   return { epoch, commitSeq: commitSeq + LEAP, ledgerId: ledgerId + LEAP };
 }
 
@@ -70,7 +114,7 @@ export function leapFrom({ commitSeq, ledgerId }: FileNumbers, epoch: number): F
  * @param numbers the copy's own
  * @returns its number
  */
-export function numberOn(path: string, numbers: FileNumbers, from: FileNumbers): number {
+function numberOn(path: string, numbers: FileNumbers, from: FileNumbers): number {
   const db = new Database(path, { fileMustExist: true });
   try {
     db.pragma('synchronous = FULL');

@@ -6,8 +6,9 @@ import type { Redis } from 'ioredis';
 import { flush, removeDatabase } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
 import type { JobLimits } from '../processes/job-limits.ts';
+import type { JobKind } from '../processes/job-messages.ts';
 import { type JobOutcome, runInProcesses } from '../processes/job-processes.ts';
-import { type FileNumbers, leapFrom, numberOn, readOldFile } from './file-numbers.ts';
+import type { Numbered } from './file-numbers.ts';
 import { giveTo, type Owner, ownerOf } from './file-owner.ts';
 import { linkNewFile, replaceFile } from './put-in-place.ts';
 import type { StagedBackup } from './stage-backup.ts';
@@ -17,7 +18,8 @@ import type { StagedBackup } from './stage-backup.ts';
  *
  *   copy the backup beside the tenant's file ▸ check the copy ▸                      nothing has changed yet (a process of its own)
  *   pause the tenant ▸ the broker closes its file ▸ no other process writes it ▸
- *   number the copy on from the old file ▸ a second name for the old one ▸ the path leads to the copy ▸ the old one ends ▸
+ *   number the copy on from the old file ▸                            (a process of its own, too)
+ *   a second name for the old one ▸ the path leads to the copy ▸ the old one ends ▸
  *   resume the tenant ▸ the broker commits to it
  */
 
@@ -34,7 +36,7 @@ export interface RestoreRequest {
   readonly redis: Redis | undefined;
   /** Who restores it, for those who find the tenant held. */
   readonly who: string;
-  /** What the process that copies and checks the backup may take; `timeoutMs` gets the tenant's name. */
+  /** What each process of it may take; `timeoutMs` gets the tenant's name. */
   readonly limits: JobLimits;
   /** `usual` for what a person started and waits for. Default: `low`. */
   readonly priority?: 'low' | 'usual' | undefined;
@@ -93,7 +95,7 @@ export async function restoreTenant(place: DataPlace, request: RestoreRequest): 
     onChecked?.();
     if (!isThere) return await placeHeld(place, request, staged);
     return redis === undefined
-      ? finish(request, staged, replaceUnheld(place, request, staged), null, false)
+      ? finish(request, staged, await replaceUnheld(place, request, staged), null, false)
       : await replaceReleased(place, request, staged, redis);
   } finally {
     removeDatabase(staged.path);
@@ -131,22 +133,23 @@ async function stage(place: DataPlace, request: RestoreRequest, file: string): P
   }
 }
 
-async function stageInProcess(
+function stageInProcess(place: DataPlace, request: RestoreRequest, draft: string): Promise<StagedBackup> {
+  return runInProcess(place, request, { kind: 'stage', backup: request.backup, draft }, request.signal);
+}
+
+/** @throws OnewriterError of the work; STATEMENT_TIMEOUT, RESULT_TOO_LARGE, ABORTED */
+async function runInProcess<T>(
   place: DataPlace,
-  { tenant, backup, limits, priority, signal }: RestoreRequest,
-  draft: string,
-): Promise<StagedBackup> {
-  let outcome: JobOutcome<StagedBackup> | undefined;
-  await runInProcesses<StagedBackup>(
-    { place, job: { kind: 'stage', backup, draft } },
-    [tenant],
-    { jobs: 1, limits, priority, signal },
-    (_, done) => {
-      outcome = done;
-    },
-  );
+  { tenant, limits, priority }: RestoreRequest,
+  job: JobKind,
+  signal?: AbortSignal | undefined,
+): Promise<T> {
+  let outcome: JobOutcome<T> | undefined;
+  await runInProcesses<T>({ place, job }, [tenant], { jobs: 1, limits, priority, signal }, (_, done) => {
+    outcome = done;
+  });
   if (outcome === undefined)
-    throw new OnewriterError('INTERNAL', 'No process checked the backup.', { tenant });
+    throw new OnewriterError('INTERNAL', 'No process worked on the backup.', { tenant });
   if ('error' in outcome) throw fromWireError(outcome.error);
   return outcome.result;
 }
@@ -180,10 +183,10 @@ async function placeHeld(place: DataPlace, request: RestoreRequest, staged: Stag
 async function placeNew(place: DataPlace, request: RestoreRequest, staged: Staged): Promise<RestoreReport> {
   const { tenant, redis } = request;
   const epoch = await lastEpoch(place, redis);
-  const commitSeq = numberOn(staged.path, staged.numbers, { epoch, commitSeq: 0, ledgerId: 0 });
+  const numbered = await numberInProcess(place, request, staged, null, epoch);
   linkNewFile(place, tenant, staged.path, staged.file);
   const paused = redis !== undefined && (await isTenantPaused(redis, place.group, tenant));
-  return finish(request, staged, { replaced: null, old: undefined, commitSeq }, null, paused);
+  return finish(request, staged, { replaced: null, ...numbered }, null, paused);
 }
 
 /** Has the broker close the file, and holds the tenant until the new one is in place. */
@@ -203,11 +206,17 @@ async function replaceReleased(
     pauseIfLost: true,
   } as const;
   return withHeldTenant(redis, group, tenant, hold, async held => {
-    const numbers = numberFromOld(place, request, staged, await lastEpoch(place, redis));
+    const numbered = await numberInProcess(
+      place,
+      request,
+      staged,
+      staged.file,
+      await lastEpoch(place, redis),
+    );
     await held.beginChange();
     let outcome: ReplacedFile;
     try {
-      outcome = replace(place, staged, numbers);
+      outcome = replace(place, staged, numbered);
     } catch (error) {
       // Half replaced: no broker may take that for a tenant without a file. Without Redis the hold runs out, to the same end.
       if (!existsSync(staged.file)) {
@@ -221,36 +230,40 @@ async function replaceReleased(
   });
 }
 
-interface ReplacedFile {
+interface ReplacedFile extends Numbered {
   readonly replaced: string | null;
-  readonly old: FileNumbers | undefined;
-  readonly commitSeq: number;
 }
 
-function replaceUnheld(place: DataPlace, request: RestoreRequest, staged: Staged): ReplacedFile {
-  return replace(place, staged, numberFromOld(place, request, staged, 0));
+async function replaceUnheld(
+  place: DataPlace,
+  request: RestoreRequest,
+  staged: Staged,
+): Promise<ReplacedFile> {
+  return replace(place, staged, await numberInProcess(place, request, staged, staged.file, 0));
 }
 
-/** Numbers the copy on from the old file, which stays as it is. @throws OnewriterError TENANT_BUSY */
-function numberFromOld(
-  { busyTimeoutMs }: DataPlace,
-  { tenant }: RestoreRequest,
-  { path, file, numbers }: Staged,
+/**
+ * Has a process number the copy on. It is finished, whatever the signal says.
+ * @throws OnewriterError as {@link runInProcess}; TENANT_BUSY
+ */
+function numberInProcess(
+  place: DataPlace,
+  request: RestoreRequest,
+  { path, numbers }: Staged,
+  old: string | null,
   epoch: number,
-): Pick<ReplacedFile, 'old' | 'commitSeq'> {
-  const old = readOldFile(file, tenant, busyTimeoutMs);
-  const from = old ?? leapFrom(numbers, epoch);
-  return { old, commitSeq: numberOn(path, numbers, { ...from, epoch: Math.max(from.epoch, epoch) }) };
+): Promise<Numbered> {
+  return runInProcess(place, request, { kind: 'number', draft: path, numbers, old, epoch });
 }
 
 function replace(
   { busyTimeoutMs }: DataPlace,
   { file, path, warnings }: Staged,
-  numbers: Pick<ReplacedFile, 'old' | 'commitSeq'>,
+  numbered: Numbered,
 ): ReplacedFile {
   const { replaced, warning } = replaceFile(file, path, busyTimeoutMs);
   if (warning !== undefined) warnings.push(warning);
-  return { replaced, ...numbers };
+  return { replaced, ...numbered };
 }
 
 /** The newest epoch that Redis knows: an older leader that wakes up must not be able to write the restored file. */

@@ -1,0 +1,37 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, expect, it, onTestFinished } from 'vitest';
+import { hasBackupSince } from './find-backup.ts';
+
+let out: string;
+
+beforeEach(() => {
+  out = mkdtempSync(join(tmpdir(), 'onewriter-backups-'));
+  onTestFinished(() => rmSync(out, { recursive: true }));
+  mkdirSync(join(out, 'acme'));
+});
+
+function add(name: string, manifest?: { takenAt: string; verified?: 'full' | 'quick' }): void {
+  writeFileSync(join(out, 'acme', `${name}.db`), '');
+  const json = JSON.stringify({ manifest: 2, sha256: '', ...manifest });
+  if (manifest !== undefined) writeFileSync(join(out, 'acme', `${name}.json`), json);
+}
+
+const NOON = Date.parse('2026-11-21T12:00:00.000Z');
+
+it('finds a backup of that moment or later, and no older one', () => {
+  expect(hasBackupSince(out, 'acme', NOON, 'full')).toBe(false);
+  add('older', { takenAt: '2026-11-21T11:59:59.999Z' });
+  expect(hasBackupSince(out, 'acme', NOON, 'full')).toBe(false);
+  add('then', { takenAt: '2026-11-21T12:00:00.000Z' });
+  expect(hasBackupSince(out, 'acme', NOON, 'full')).toBe(true);
+  expect(hasBackupSince(out, 'other', NOON, 'full')).toBe(false);
+});
+
+it('does not count one that was verified less, nor one without a manifest', () => {
+  add('plain');
+  add('quick', { takenAt: '2026-11-21T13:00:00.000Z', verified: 'quick' });
+  expect(hasBackupSince(out, 'acme', NOON, 'full')).toBe(false);
+  expect(hasBackupSince(out, 'acme', NOON, 'quick')).toBe(true);
+});
