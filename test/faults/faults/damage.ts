@@ -2,23 +2,27 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
-import {
-  DEFAULT_DB_FILE,
-  groupKeys,
-  NEWEST_COMMIT_SEQ_SQL,
-  tenantFile,
-  tenantsDir,
-} from '@onewriter/protocol';
+import { DEFAULT_DB_FILE, groupKeys, tenantFile, tenantsDir } from '@onewriter/protocol';
 import { pauseTenant, resumeTenant } from '@onewriter/tenants';
-import type { Random } from '@onewriter/testkit';
 import { waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { excuse, excused } from '../excused-spans.ts';
 import type { Fault } from '../fault.ts';
-import { CannotInject, FaultFailure } from '../fault-failure.ts';
+import { FaultFailure } from '../fault-failure.ts';
+import {
+  assertReleased,
+  assertWhole,
+  awaitFinding,
+  changeBetweenCommits,
+  findingOf,
+  newestSeq,
+  readNewestSeq,
+} from '../file-changes.ts';
 import { monotonicMs } from '../journal.ts';
 import { RECOVERY_MS, type Rig } from '../rig.ts';
-import { isWriteLocked } from '../write-lock.ts';
+
+/** What was accepted so long before may still have been in the queue. */
+const SENT_BEFORE_MS = 2_000;
 
 /** A file is damaged: its tenant is parked and untouched, the others continue, and it is written again when it is whole. */
 export const corruptFile: Fault = {
@@ -343,19 +347,6 @@ function writeElsewhere(file: string, rows: number, how: string): number {
   }
 }
 
-function readNewestSeq(file: string): number {
-  const db = new Database(file, { readonly: true });
-  try {
-    return newestSeq(db);
-  } finally {
-    db.close();
-  }
-}
-
-function newestSeq(db: Database.Database): number {
-  return db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck().get() ?? 0;
-}
-
 /** A database with a log, of another program. */
 function makeOther(path: string): void {
   const db = new Database(path);
@@ -366,66 +357,6 @@ function makeOther(path: string): void {
   const descriptor = openSync(`${path}-wal`, 'w');
   writeSync(descriptor, log);
   closeSync(descriptor);
-}
-
-function assertWhole(path: string): void {
-  const db = new Database(path, { readonly: true });
-  try {
-    const found = db.pragma('integrity_check', { simple: true });
-    if (found !== 'ok') throw new FaultFailure(`The file that was put there is damaged: ${String(found)}`);
-  } finally {
-    db.close();
-  }
-}
-
-/** Does something to a tenant's file while the broker stands still between two commits. */
-async function changeBetweenCommits(
-  rig: Rig,
-  random: Random,
-  file: string,
-  change: () => Promise<void>,
-): Promise<void> {
-  const [broker] = rig.brokers;
-  for (let attempt = 1; attempt <= 50; attempt++) {
-    broker!.signal('SIGSTOP');
-    try {
-      if (!isWriteLocked(file)) {
-        await change();
-        return;
-      }
-    } finally {
-      broker!.signal('SIGCONT');
-    }
-    await pause(random.between(1, 20));
-  }
-  throw new CannotInject('There is no moment between two commits.');
-}
-
-/** Why a tenant is parked; '' where it is not. */
-async function findingOf(rig: Rig, tenant: string): Promise<string> {
-  const record = await rig.direct.hget(groupKeys('default').parked, tenant);
-  return (JSON.parse(record ?? '{"message":""}') as { message: string }).message;
-}
-
-/** The tenant is parked, with a finding that says so much. */
-async function awaitFinding(rig: Rig, tenant: string, words: string): Promise<string> {
-  return waitFor(
-    async () => {
-      const message = await findingOf(rig, tenant);
-      return message.includes(words) ? message : undefined;
-    },
-    { timeoutMs: RECOVERY_MS, what: `${tenant} to be parked with a finding` },
-  );
-}
-
-/** What was accepted so long before may still have been in the queue. */
-const SENT_BEFORE_MS = 2_000;
-
-async function assertReleased(rig: Rig, tenant: string): Promise<void> {
-  await waitFor(async () => (await rig.direct.hexists(groupKeys('default').parked, tenant)) === 0, {
-    timeoutMs: RECOVERY_MS,
-    what: `${tenant} to be parked no more`,
-  });
 }
 
 function overwrite(path: string, bytes: Buffer): void {
