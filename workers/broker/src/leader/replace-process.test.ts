@@ -12,9 +12,10 @@ beforeEach(() => {
   mkdirSync(runningDir(leader.dataDir));
   runningNote = `${runningDir(leader.dataDir)}/1.0`;
   writeFileSync(runningNote, 'job');
-  const kill = vi
-    .spyOn(process, 'kill')
-    .mockImplementation((_, signal) => Boolean(leader.steps.push(`kill ${signal}`)));
+  const kill = vi.spyOn(process, 'kill').mockImplementation((_, signal) => {
+    leader.steps.push(`kill ${signal}`);
+    return true;
+  });
   onTestFinished(() => {
     kill.mockRestore();
     leader.close();

@@ -13,9 +13,10 @@ beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
   leader = new ModelLeader();
   writes = new StoppedWrites(leader.parts, () => void leader.steps.push('stop'));
-  const kill = vi
-    .spyOn(process, 'kill')
-    .mockImplementation((_, signal) => Boolean(leader.steps.push(`kill ${signal}`)));
+  const kill = vi.spyOn(process, 'kill').mockImplementation((_, signal) => {
+    leader.steps.push(`kill ${signal}`);
+    return true;
+  });
   onTestFinished(() => {
     writes.stop();
     kill.mockRestore();
