@@ -1,10 +1,14 @@
 import { defineConfig } from 'vitest/config';
+import { writeLuaScripts } from './infra/setup/lua-scripts.js';
 
 /*
  * Three projects, one after the other: `unit` beside the code; `e2e` against the built packages with real Redis servers, real
  * files and real processes; `faults`, of which latencies are asserted. `npm test` builds first; alone:
  * `npx vitest run --project unit shared/protocol`.
  */
+
+// Unit tests import the sources, which may not be built yet.
+writeLuaScripts();
 
 const AGAINST_PROCESSES = {
   setupFiles: ['./test/leak-check.ts'],

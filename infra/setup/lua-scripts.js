@@ -1,10 +1,12 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { REPOSITORY } from './run-command.js';
 
 /*
- * `npm run lua` writes a lua-scripts.ts into each folder that has .lua files: a constant per script, so that they are in the
- * built packages, in images and in bundles without a step that copies files. infra/setup/lua-scripts.test.ts compares.
+ * Writes a lua-scripts.ts into each folder that has .lua files: a constant per script, so that they are in the built packages, in
+ * images and in bundles without a step that copies files. They are not committed: each build writes them (turbo.json), and so does
+ * vitest.config.ts, for tests that run before a build.
  *
  *   fetch-jobs.lua        becomes FETCH_JOBS, its first comment the docs, without comments
  *   fence.part.lua        has no constant: it is included
@@ -48,7 +50,7 @@ function toModule(paths) {
     const text = expand(code, path).replaceAll('\\', '\\\\').replaceAll('`', '\\`').replaceAll('${', '\\${');
     return `${toDocs(docs)}export const ${name} = \`\n${text}\`;\n`;
   });
-  return `// Generated from the .lua files beside it: npm run lua.\n\n${constants.join('\n')}`;
+  return `// Generated from the .lua files beside it, and not committed: npm run lua.\n\n${constants.join('\n')}`;
 }
 
 /** The comment at the top of a script, and the rest. */
@@ -89,6 +91,10 @@ function resolveInclude(name, path) {
   return join(REPOSITORY, room, owner, 'src', rest);
 }
 
-if (process.argv[2] === 'write') {
-  for (const { path, content } of generateLuaScripts()) writeFileSync(path, content);
+/** Writes the files that are not as their scripts make them. */
+export function writeLuaScripts() {
+  for (const { path, content } of generateLuaScripts())
+    if (!existsSync(path) || readFileSync(path, 'utf8') !== content) writeFileSync(path, content);
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeLuaScripts();
