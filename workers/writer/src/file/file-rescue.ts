@@ -15,7 +15,8 @@ import {
 import { dirname } from 'node:path';
 import { NEWEST_COMMIT_SEQ_SQL, readFileIfThere } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
-import { type FileChange, type FileWatch, identify, NO_FILE } from './file-watch.ts';
+import { identify, NO_FILE } from './file-mark.ts';
+import type { FileChange, FileWatch } from './file-watch.ts';
 
 /** The saved parts of files that changed under an open connection. */
 export interface RescuedFile {

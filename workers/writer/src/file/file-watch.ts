@@ -1,9 +1,11 @@
-import { closeSync, existsSync, openSync, readSync, type Stats, statSync } from 'node:fs';
+import { existsSync, type Stats } from 'node:fs';
 import { isOutOfDescriptors } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 import { CommitCounter, commitsBetween, type Mappings } from '../thread/commit-counter.ts';
 import { isBeingCheckpointed } from './checkpoint-lock.ts';
+import { type FileMark, identify, markOf, NO_FILE, statOf, toIdentity } from './file-mark.ts';
 import { endsCommitOf, type LogMark, markOfOpen, readValidLog, type ValidLog, withLog } from './log-check.ts';
+import { isLaterSalt, type LogState, readHeader, wasWrittenBackByOthers } from './log-state.ts';
 
 /**
  * Changes of the files under an open connection:
@@ -21,42 +23,12 @@ export type FileChange =
   | 'log-replaced'
   | 'log-overwritten';
 
-/** Device and inode of a file, and the attributes that a write changes. */
-export interface FileMark {
-  readonly identity: string;
-  readonly size: number;
-  readonly mtimeMs: number;
-}
-
 /** A checkpoint of another process writes pages first, and updates the index of the log only when all are written. */
 const CHECKPOINT_SETTLES_MS = 200;
 const CHECKPOINT_LASTS_MS = 2_000;
 /** Reads of a log that others cut or restart meanwhile. */
 const MAX_LOG_LOOKS = 5;
-/**
- * Where the log's header has the number of its restarts, and the first salt. Source: fileformat2.html, section 4.1. Each
- * connection counts restarts separately, so two successive logs can have the same number; the salt is in the shared index, and
- * grows by one whenever any connection restarts the log (wal.c, walRestartHdr).
- */
-const SEQUENCE_OFFSET = 12;
-const SALT_OFFSET = 16;
-const SALTS = 2 ** 32;
 const HAS_PROC = existsSync('/proc/self/fd');
-
-/** How far the log was written back. */
-interface LogState {
-  /** Restarts counted by the connection that began the log; -1 where it has no header yet. */
-  readonly sequence: number;
-  /** The same after this connection begins a log that has no header. */
-  readonly next: number;
-  /** First salt of the log; 0 where it has no header. */
-  readonly salt: number;
-  readonly writtenBack: number;
-  /** All of it is written back: the next commit restarts it. */
-  readonly complete: boolean;
-  /** Changes by other connections: their commits, and cuts of the log. */
-  readonly version: number;
-}
 
 /**
  * Notices that the files of an open connection were deleted, replaced or overwritten; SQLite would continue without an error.
@@ -279,8 +251,7 @@ export class FileWatch {
    */
   #follows(salts: string, version: number): boolean {
     if (this.#salts === '' || salts === this.#salts || version !== this.#saltsVersion) return true;
-    const times = firstSalt(salts) - firstSalt(this.#salts);
-    return (times + SALTS) % SALTS < SALTS / 2;
+    return isLaterSalt(salts, this.#salts);
   }
 
   /** This connection has cut the log, which counts as a restart. Call {@link noteCheckpoint} before the cut. */
@@ -394,15 +365,7 @@ export class FileWatch {
   }
 
   #othersWroteBack(): boolean {
-    const then = this.#state;
-    const now = this.#readState(then.next);
-    const othersCommitted = now.version !== then.version;
-    // The log was cut, or has been empty: only others' commits would need a checkpoint.
-    if (now.sequence === -1) return then.sequence !== -1 || othersCommitted;
-    if (then.sequence !== -1 && now.salt === then.salt) return now.writtenBack > then.writtenBack;
-    // A commit of this connection restarts a log that is fully written back, or begins one without a header.
-    const isNext = then.sequence === -1 ? now.sequence === then.next : now.salt === (then.salt + 1) % SALTS;
-    return !(then.complete && isNext) || now.writtenBack > 0 || othersCommitted;
+    return wasWrittenBackByOthers(this.#state, this.#readState(this.#state.next));
   }
 
   /** @param next for a log without a header: the sequence that it gets with the next commit */
@@ -418,60 +381,4 @@ export class FileWatch {
       version: this.#version.get()!,
     };
   }
-}
-
-/** It grows by one with each log. */
-function firstSalt(salts: string): number {
-  return Number.parseInt(salts.slice(0, 8), 16);
-}
-
-/** The beginning of a log. */
-type LogHeader = Pick<LogState, 'sequence' | 'salt'>;
-const NO_HEADER: LogHeader = Object.freeze({ sequence: -1, salt: 0 });
-
-/** Opening and closing the log drops no lock: SQLite locks the database and the index. */
-function readHeader(walPath: string): LogHeader {
-  let file: number;
-  try {
-    file = openSync(walPath, 'r');
-  } catch (error) {
-    if (isOutOfDescriptors(error)) throw error;
-    return NO_HEADER; // it is gone: the next look reports it
-  }
-  try {
-    const header = Buffer.alloc(SALT_OFFSET + 4);
-    return readSync(file, header, 0, header.length, 0) < header.length
-      ? NO_HEADER
-      : { sequence: header.readUInt32BE(SEQUENCE_OFFSET), salt: header.readUInt32BE(SALT_OFFSET) };
-  } finally {
-    closeSync(file);
-  }
-}
-
-/** The mark of the file at a path. */
-export function markOf(path: string): FileMark {
-  const stats = statOf(path);
-  return { identity: toIdentity(stats), size: stats?.size ?? 0, mtimeMs: stats?.mtimeMs ?? 0 };
-}
-
-/** Undefined where there is no file at the path, or a link to itself. */
-function statOf(path: string): Stats | undefined {
-  try {
-    return statSync(path, { throwIfNoEntry: false });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ELOOP') return undefined;
-    throw error;
-  }
-}
-
-export const NO_FILE = 'none';
-
-/** Device and inode of the file at a path; `none` where there is none. */
-export function identify(path: string): string {
-  return toIdentity(statOf(path));
-}
-
-/** Device and inode of a file. */
-export function toIdentity(stats: Stats | undefined): string {
-  return stats === undefined ? NO_FILE : `${stats.dev}:${stats.ino}`;
 }

@@ -1,8 +1,8 @@
 import { closeSync, constants, existsSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { basename } from 'node:path';
 import type Database from 'better-sqlite3';
+import { toIdentity } from './file-mark.ts';
 import { findOpenFile } from './file-rescue.ts';
-import { toIdentity } from './file-watch.ts';
 import { readValidLog, withLog } from './log-check.ts';
 
 /**

@@ -19,7 +19,7 @@ import {
   tenantFile,
   withheldDir,
 } from '@onewriter/protocol';
-import { type FileMark, identify, markOf } from '../file/file-watch.ts';
+import { type FileMark, identify, markOf } from '../file/file-mark.ts';
 
 /** `details.reason` where the files changed under the broker. */
 export const FILE_CHANGED = 'file changed while it was open';
