@@ -3,17 +3,13 @@ import { Command, CommanderError } from 'commander';
 import { EXIT, EXIT_CODES_HELP } from './exit-codes.ts';
 import { printError, printErrorAsJson } from './print-error.ts';
 import { addDataCommands } from './program/add-data-commands.ts';
+import { addDeadLetterCommands } from './program/add-dead-letter-commands.ts';
 import { addHealthCommands } from './program/add-health-commands.ts';
 import { addOperationsCommands } from './program/add-operations-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
 import { addTokenCommands } from './program/add-token-commands.ts';
-import {
-  DATA_DIR_OPTION,
-  type ProgramContext,
-  WITHOUT_FILES_OPTION,
-  withExamples,
-} from './program/options.ts';
+import { DATA_DIR_OPTION, type ProgramContext, withExamples } from './program/options.ts';
 import { UsageError } from './usage-error.ts';
 
 /** Commands that open no database; `doctor` reports a broken one as a finding. */
@@ -100,48 +96,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
   addDataCommands(program, context);
   addSafetyCommands(program, context);
   addOperationsCommands(program, context);
-
-  const deadLetters = program
-    .command('dead-letters')
-    .description('writes that were set aside: they failed and no caller waited, or they did harm');
-
-  deadLetters
-    .command('list')
-    .description('list them, newest first: receipt, tenant, error, statement')
-    .option(...DATA_DIR_OPTION)
-    .option(...WITHOUT_FILES_OPTION)
-    .option('--tenant <id>', 'only those of this tenant')
-    .option('--limit <count>', 'at most so many (default: 50)')
-    .option('--json', 'print one line of JSON')
-    .action(async options =>
-      setExitCode(await (await import('./commands/dead-letters.ts')).listDeadLetters(options)),
-    );
-
-  deadLetters
-    .command('retry')
-    .description('send them again, oldest first: each as a new job, with the idempotency key it had')
-    .argument('[ids...]', 'ids of receipts or letters')
-    .option(...DATA_DIR_OPTION)
-    .option(...WITHOUT_FILES_OPTION)
-    .option('--all', 'all of them, or all of a tenant')
-    .option('--tenant <id>', 'with --all: only those of this tenant')
-    .option('--json', 'print one line of JSON')
-    .action(async (ids, options) =>
-      setExitCode(await (await import('./commands/dead-letters.ts')).retryDeadLetters(ids, options)),
-    );
-
-  deadLetters
-    .command('drop')
-    .description('remove them for good')
-    .argument('[ids...]', 'ids of receipts or letters')
-    .option(...DATA_DIR_OPTION)
-    .option(...WITHOUT_FILES_OPTION)
-    .option('--all', 'all of them, or all of a tenant')
-    .option('--tenant <id>', 'with --all: only those of this tenant')
-    .option('--json', 'print one line of JSON')
-    .action(async (ids, options) =>
-      setExitCode(await (await import('./commands/dead-letters.ts')).dropDeadLetters(ids, options)),
-    );
+  addDeadLetterCommands(program, context);
 
   program
     .command('config')

@@ -54,6 +54,9 @@ function helpOf(command: Command): string {
     getOutHelpWidth: () => WIDTH,
     getOutHasColors: () => false,
   });
+  // Those of a group have sections of their own.
+  if (command.parent !== null)
+    command.configureHelp({ ...command.configureHelp(), visibleCommands: () => [] });
   command.outputHelp();
   return text.trimEnd();
 }
