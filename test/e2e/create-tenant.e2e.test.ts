@@ -100,7 +100,7 @@ describe('PUT /v1/tenants/:tenant with a script', () => {
       undefined,
     ],
     ['refused', "CREATE TABLE t(a); ATTACH 'x' AS y", 400, 'STATEMENT_NOT_ALLOWED', 1],
-    ['control', 'BEGIN; CREATE TABLE t(a); COMMIT', 400, 'STATEMENT_NOT_ALLOWED', 0],
+    ['control', 'BEGIN; CREATE TABLE t(a); ROLLBACK', 400, 'STATEMENT_NOT_ALLOWED', 0],
     [
       'rollback',
       'CREATE TABLE t(a UNIQUE); INSERT OR ROLLBACK INTO t VALUES (1), (1)',

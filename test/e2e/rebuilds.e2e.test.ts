@@ -1,11 +1,8 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type Client, createClient } from '@libsql/client';
 import { connect, type Onewriter } from '@onewriter/sdk';
-import { type Stack, startStack, temporaryDirectory } from '@onewriter/testkit';
+import { type Stack, startStack } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { runCli } from './cli-run.ts';
+import { openDoors } from '../conformance/doors.ts';
 
 /*
  * The rebuild of a table with 1,000 rows, to which others refer with ON DELETE CASCADE, through every interface, against the
@@ -46,6 +43,10 @@ const DUMP = [
 let stack: Stack;
 let onewriter: Onewriter;
 let tenants = 0;
+const DOORS = openDoors(
+  () => stack,
+  () => onewriter,
+);
 
 beforeAll(async () => {
   stack = await startStack();
@@ -55,62 +56,6 @@ afterAll(async () => {
   await onewriter?.close();
   await stack?.stop();
 });
-
-/** Sends statements to a tenant, and fails if the answer is an error. */
-type Door = (tenant: string, statements: readonly string[]) => Promise<unknown>;
-
-async function post(path: string, body: unknown): Promise<void> {
-  const response = await fetch(stack.gatewayUrl + path, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${stack.token}`, 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  });
-  if (!response.ok) throw new Error(await response.text());
-}
-
-function openClient(tenant: string): Client {
-  const client = createClient({ url: `${stack.gatewayUrl}/t/${tenant}/`, authToken: stack.token });
-  onTestFinished(() => client.close());
-  return client;
-}
-
-const inner = (statements: readonly string[]) =>
-  statements.filter(sql => !/^(BEGIN|COMMIT|PRAGMA foreign_keys)/.test(sql));
-
-const DOORS: Readonly<Record<string, Door>> = {
-  'exec() of the SDK': (tenant, statements) => onewriter.tenant(tenant).exec(statements.join(';')),
-  'transaction() of the SDK': (tenant, statements) =>
-    onewriter.tenant(tenant).transaction(statements.map(sql => ({ sql }))),
-  '/v1 script': (tenant, statements) => post(`/v1/tenants/${tenant}/script`, { sql: statements.join(';') }),
-  '/v1 transaction': (tenant, statements) =>
-    post(`/v1/tenants/${tenant}/transaction`, { statements: statements.map(sql => ({ sql })) }),
-  'drop-in /transaction': (tenantId, statements) =>
-    post('/transaction', { tenantId, queries: statements.map(query => ({ query })) }),
-  'onewriter sql --script': async (tenant, statements) => {
-    const directory = await temporaryDirectory('rebuild');
-    onTestFinished(() => directory.remove());
-    const file = join(directory.path, 'rebuild.sql');
-    await writeFile(file, statements.join(';\n'));
-    const { code, stderr } = await runCli(['sql', tenant, '--script', file, '--data-dir', stack.dataDir]);
-    if (code !== 0) throw new Error(stderr);
-  },
-  'migrate() of libSQL': (tenant, statements) => openClient(tenant).migrate(inner(statements)),
-  'batch() of libSQL': (tenant, statements) =>
-    openClient(tenant).batch([OFF, ...inner(statements), ON], 'write'),
-  'executeMultiple() of libSQL': (tenant, statements) =>
-    openClient(tenant).executeMultiple(statements.join(';')),
-  'executeMultiple() without BEGIN': (tenant, statements) =>
-    openClient(tenant).executeMultiple([OFF, ...inner(statements), ON].join(';')),
-  'an interactive transaction of libSQL': async (tenant, statements) => {
-    const transaction = await openClient(tenant).transaction('write');
-    try {
-      for (const sql of [OFF, ...inner(statements)]) await transaction.execute(sql);
-      await transaction.commit();
-    } finally {
-      transaction.close();
-    }
-  },
-};
 
 async function contentOf(tenant: string): Promise<unknown[]> {
   const contents = [];

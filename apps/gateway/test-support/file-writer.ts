@@ -79,19 +79,23 @@ export class FileWriter implements StepWriter {
     if (request.expectCommitSeq !== undefined && request.expectCommitSeq !== file.commitSeq) {
       throw new OnewriterError('SNAPSHOT_STALE', 'The tenant has moved on.');
     }
+    if (request.foreignKeys === 'off') file.db.pragma('foreign_keys = OFF'); // ignored in a transaction
     const results = this.#run(file, request.steps);
     await this.pause;
     const open = file.db.inTransaction;
+    const foreignKeys = foreignKeysOf(file.db, request.foreignKeys);
     if (open && request.interactive !== true) file.db.exec('ROLLBACK');
     if (!file.db.inTransaction) {
       file.transaction = undefined;
       file.db.prepare('UPDATE _onewriter_state SET commit_seq = ?').run(++file.commitSeq);
-      return { results, autocommit: !open };
+      file.db.pragma('foreign_keys = ON');
+      return { results, autocommit: !open, foreignKeys };
     }
     file.transaction ??= `t-${uuidv7()}`;
     return {
       results,
       autocommit: false,
+      foreignKeys,
       transaction: { id: file.transaction, expiresAt: Date.now() + 5_000 },
     };
   }
@@ -117,6 +121,11 @@ export class FileWriter implements StepWriter {
     }
     return results;
   }
+}
+
+function foreignKeysOf(db: Database.Database, asked: 'on' | 'off' | undefined): 'on' | 'off' | undefined {
+  if (asked === undefined) return undefined;
+  return db.pragma('foreign_keys', { simple: true }) === 1 ? 'on' : 'off';
 }
 
 function runOne(db: Database.Database, { sql, script, describe, params = [], rows }: Step): StepResult {

@@ -29,6 +29,10 @@ export interface WireStepsOperation {
   /** With `at`: nothing runs unless the tenant's file is this incarnation, as of DatabaseFile. */
   readonly in?: string | undefined;
   /**
+   * Set: the client's session goes beyond this request. It begins with foreign keys off (0) or on (1), and the result says how it ends.
+   */
+  readonly fk?: 0 | 1 | undefined;
+  /**
    * Nothing runs after this: ms since the epoch, by the client's clock. A transaction whose client has gone would block the
    * tenant for no use.
    */
@@ -67,6 +71,8 @@ export interface WireStepsResult {
   readonly a: 0 | 1;
   /** The transaction that is kept open, and the time until which it is safe from being rolled back (ms since the epoch, broker's clock). */
   readonly tx?: { readonly id: string; readonly until: number } | undefined;
+  /** Set where the request had one: whether foreign keys are on (1) outside the transaction that is open, if any. */
+  readonly fk?: 0 | 1 | undefined;
   /** Set where something was committed: its commit_seq, or 0 where it is that of the job. */
   readonly seq?: number | undefined;
 }

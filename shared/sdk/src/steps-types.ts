@@ -18,6 +18,11 @@ export interface StepsRequest {
    * back; the answer then says `autocommit: false` and has no transaction.
    */
   readonly interactive?: boolean | undefined;
+  /**
+   * For a caller that keeps a session over several requests: whether foreign keys are on when this one begins; the answer says
+   * whether they are for the next. Left out: on, and `PRAGMA foreign_keys=OFF` holds no longer than the request and its transaction.
+   */
+  readonly foreignKeys?: 'on' | 'off' | undefined;
   /** Nothing runs unless the tenant's commit_seq is this: SNAPSHOT_STALE. */
   readonly expectCommitSeq?: number | undefined;
   /** With `expectCommitSeq`: nor unless the tenant's file is this incarnation. */
@@ -62,6 +67,8 @@ export interface StepsAnswer {
   readonly autocommit: boolean;
   /** The transaction that is open now. */
   readonly transaction?: OpenTransaction | undefined;
+  /** What the next request of the session begins with; set where the request had one. */
+  readonly foreignKeys?: 'on' | 'off' | undefined;
   /** commit_seq of the last commit that these steps made. */
   readonly commitSeq?: number | undefined;
 }

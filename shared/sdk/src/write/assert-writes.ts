@@ -1,4 +1,4 @@
-import { classifyStatement, findWithoutForeignKeys, LIMITS, OnewriterError } from '@onewriter/protocol';
+import { classifyStatement, LIMITS, OnewriterError, planScript } from '@onewriter/protocol';
 import type { TransactionStatement } from '../types.ts';
 import { atStatement, type StatementInput } from './encoded-write.ts';
 import { assertParameters } from './parameters.ts';
@@ -8,7 +8,7 @@ import { assertParameters } from './parameters.ts';
  * @throws OnewriterError with `statementIndex`
  */
 export function assertAllowed(statements: readonly string[]): void {
-  const plan = findWithoutForeignKeys(statements);
+  const plan = planScript(statements);
   statements.forEach((sql, index) => {
     if (plan?.frame.has(index)) return;
     try {

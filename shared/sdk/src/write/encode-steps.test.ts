@@ -16,6 +16,8 @@ describe('a request of steps', () => {
       { steps: steps('INSERT INTO t VALUES (1)'), interactive: true },
       undefined,
     ],
+    ['a session that is as others are', { steps: steps('SELECT 1'), foreignKeys: 'on' }, undefined],
+    ['a session without foreign keys', { steps: steps('DELETE FROM t'), foreignKeys: 'off' }, 'b'],
     ['a whole transaction', { steps: steps('BEGIN', 'DELETE FROM t', 'COMMIT') }, undefined],
     ['what is not allowed', { steps: steps('ATTACH x AS y', 'BEGIN CONCURRENT') }, undefined],
     ['a transaction that may stay open', { steps: steps('BEGIN'), interactive: true }, 'b'],
@@ -55,6 +57,7 @@ describe('a request of steps', () => {
         ],
         transaction: TRANSACTION,
         interactive: true,
+        foreignKeys: 'off',
       },
       1_000,
     );
@@ -68,6 +71,7 @@ describe('a request of steps', () => {
       ],
       tx: TRANSACTION,
       i: 1,
+      fk: 0,
     });
   });
 
@@ -93,6 +97,7 @@ describe('a request of steps', () => {
   it.each<[string, unknown]>([
     ['INVALID_ARGUMENT', { steps: [] }],
     ['INVALID_ARGUMENT', { steps: steps('SELECT 1'), transaction: 'x' }],
+    ['INVALID_ARGUMENT', { steps: steps('SELECT 1'), foreignKeys: false }],
     ['INVALID_ARGUMENT', { steps: [{ sql: 'SELECT 1', condition: { type: 'ok', step: 1 } }] }],
     ['INVALID_VALUE', { steps: [{ sql: 'SELECT ?', params: [Number.NaN] }] }],
     [
@@ -119,6 +124,7 @@ describe('the answer to steps', () => {
         ],
         a: 0,
         tx: { id: TRANSACTION, until: 9 },
+        fk: 0,
         seq: 0,
       },
       5,
@@ -151,6 +157,7 @@ describe('the answer to steps', () => {
       ],
       autocommit: false,
       transaction: { id: TRANSACTION, expiresAt: 9 },
+      foreignKeys: 'off',
       commitSeq: 5,
     });
   });

@@ -39,7 +39,7 @@ export function encodeSteps(
   timeoutMs: number,
   origin: Pick<OperationFlags, 'requestId' | 'sender'> = {},
 ): EncodedWrite {
-  const { steps, transaction, interactive, expectCommitSeq, expectIncarnation } = request;
+  const { steps, transaction, interactive, foreignKeys, expectCommitSeq, expectIncarnation } = request;
   if (!Array.isArray(steps) || steps.length === 0) throw invalid('steps() takes at least one step.');
   if (steps.length > LIMITS.maxSteps) {
     throw tooLarge(`${steps.length} steps; at most ${LIMITS.maxSteps} are allowed`, {
@@ -55,6 +55,9 @@ export function encodeSteps(
   if (expectIncarnation !== undefined && !/^[0-9a-f]*$/.test(expectIncarnation)) {
     throw invalid('expectIncarnation is the id of an incarnation.');
   }
+  if (foreignKeys !== undefined && foreignKeys !== 'on' && foreignKeys !== 'off') {
+    throw invalid("foreignKeys is 'on' or 'off'.");
+  }
   const rests = steps.map((step, index) => {
     try {
       return encodeRest(step, steps.length);
@@ -67,6 +70,7 @@ export function encodeSteps(
     (alone === 'b' ? `,"by":${Date.now() + timeoutMs}` : '') +
     (transaction === undefined ? '' : `,"tx":"${transaction}"`) +
     (interactive ? ',"i":1' : '') +
+    (foreignKeys === undefined ? '' : `,"fk":${foreignKeys === 'on' ? 1 : 0}`) +
     (expectCommitSeq === undefined ? '' : `,"at":${expectCommitSeq}`) +
     (expectIncarnation === undefined ? '' : `,"in":"${expectIncarnation}"`) +
     encodeOrigin(origin);
@@ -112,8 +116,8 @@ function encodeRefusal({ code, message, sqliteCode }: StepError): string {
   return JSON.stringify(toWireError(new OnewriterError(code, message, { sqliteCode })));
 }
 
-function mustRunAlone({ steps, interactive, expectCommitSeq }: StepsRequest): boolean {
-  if (expectCommitSeq !== undefined) return true;
+function mustRunAlone({ steps, interactive, foreignKeys, expectCommitSeq }: StepsRequest): boolean {
+  if (expectCommitSeq !== undefined || foreignKeys === 'off') return true;
   // Thousands of steps may have one text, and classifying it takes longer for a longer one.
   const known = { script: new Set<string>(), statement: new Set<string>() };
   return steps.some(step => {

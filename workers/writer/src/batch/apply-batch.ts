@@ -1,4 +1,4 @@
-import { kindOfOperation, type OnewriterError, type WithoutForeignKeys } from '@onewriter/protocol';
+import { kindOfOperation, type OnewriterError, type ScriptPlan } from '@onewriter/protocol';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import type { NumberedCommit } from '../ledger/ledger.ts';
 import { OwnTransactionsNeeded } from '../steps/run-steps.ts';
@@ -154,7 +154,7 @@ class Batch {
     const { schema } = this.#database;
     if (to - from > 1 && schema.look().deferredKeys) return setBack({ kind: 'deferred-keys' });
     // It has no effect inside a transaction.
-    if (plan?.off) this.#database.switchForeignKeysOff();
+    if (plan?.foreignKeys === 'off') this.#database.switchForeignKeysOff();
     this.#database.begin();
     const touched = this.#runs.filter(run => run.from < to && run.to > from);
     const failures = new Map<number, string>();
@@ -212,7 +212,7 @@ class Batch {
     return { kind: 'committed', end };
   }
 
-  #planForeignKeys(number: number): WithoutForeignKeys | undefined {
+  #planForeignKeys(number: number): ScriptPlan | undefined {
     const { job, from } = this.#runOf(number);
     return planForeignKeys(job.message!.sql, job.message!.ops[number - from + job.first]);
   }

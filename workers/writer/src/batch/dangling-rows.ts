@@ -52,9 +52,10 @@ export class DanglingRows {
 
   /**
    * Looks at the state after, before it is committed.
+   * @param remedy a sentence for the message.
    * @throws OnewriterError CONSTRAINT_VIOLATION with the tables, rows and parents that are new
    */
-  assertNoneAdded(): void {
+  assertNoneAdded(remedy?: string): void {
     if (this.#wasEmpty) return;
     const left = new Map(this.#before);
     const named: string[] = [];
@@ -70,7 +71,7 @@ export class DanglingRows {
       'CONSTRAINT_VIOLATION',
       boundMessage(
         `Without foreign keys these statements leave references to what is not there: ${named.join(', ')}${more}. ` +
-          'Nothing of them is applied.',
+          `Nothing of them is applied.${remedy === undefined ? '' : ` ${remedy}`}`,
       ),
       { sqliteCode: 'SQLITE_CONSTRAINT_FOREIGNKEY', danglingRows: added },
     );

@@ -1,13 +1,14 @@
 import {
   decodeParameters,
-  findWithoutForeignKeys,
   kindOfOperation,
   LIMITS,
   matchOperation,
   OnewriterError,
   type OperationCases,
   parametersOf,
+  planScript,
   readCondition,
+  type ScriptPlan,
   splitScript,
   toWireError,
   type WireOperation,
@@ -16,7 +17,6 @@ import {
   type WireStep,
   type WireStepsOperation,
   type WireTransactionOperation,
-  type WithoutForeignKeys,
   type WriteJobMessage,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
@@ -209,10 +209,10 @@ function runPlanned(
   statements: readonly string[],
   run: (frame: ReadonlySet<number> | undefined) => string,
 ): string {
-  const plan = findWithoutForeignKeys(statements);
-  if (plan === undefined) return run(undefined);
+  const plan = planScript(statements);
+  if (plan === undefined || plan.foreignKeys === 'on') return run(plan?.frame);
   if (!place.alone) throw new OwnTransactionsNeeded();
-  if (!plan.off) {
+  if (plan.foreignKeys === 'deferred') {
     database.db.pragma('defer_foreign_keys = ON'); // until the COMMIT, which checks
     return run(plan.frame);
   }
@@ -224,15 +224,16 @@ function runPlanned(
 
 /**
  * What a write that runs alone does with foreign keys.
- * @returns undefined for steps, which see to it themselves; and for what fails when it is run
+ * @returns undefined for what leaves them on; for steps, which see to it themselves; and for what fails when it is run
  */
 export function planForeignKeys(
   sql: readonly string[],
   op: WireOperation | undefined,
-): WithoutForeignKeys | undefined {
+): ScriptPlan | undefined {
   try {
     assertShape(op);
-    return 't' in op || 'x' in op ? findWithoutForeignKeys(textsOf(sql, op)) : undefined;
+    const plan = 't' in op || 'x' in op ? planScript(textsOf(sql, op)) : undefined;
+    return plan?.foreignKeys === 'on' ? undefined : plan;
   } catch (error) {
     if (error instanceof OnewriterError) return undefined;
     throw error;

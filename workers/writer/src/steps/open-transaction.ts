@@ -12,6 +12,8 @@ export interface OpenTransaction {
   readonly wrote: boolean;
   /** Set where it was begun without foreign keys: the rows that dangled then. */
   readonly dangling: DanglingRows | undefined;
+  /** Whether they are off for its client when it has ended. */
+  readonly foreignKeysOffAfter: boolean;
   /** The jobs whose steps ran in it, oldest first: any may be delivered again. At most {@link MAX_KNOWN_JOBS}. */
   readonly jobs: Set<string>;
   /** JSON of the newest job's results; '' where they are large. */

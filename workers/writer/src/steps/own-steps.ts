@@ -1,9 +1,8 @@
 import {
   boundMessage,
-  classifyStep,
   fenced,
   OnewriterError,
-  splitScript,
+  type SessionPragma,
   type WireStepsOperation,
   withoutEffect,
 } from '@onewriter/protocol';
@@ -13,6 +12,7 @@ import type { CompiledStatement } from '../batch/statement-cache.ts';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import type { NumberedCommit } from '../ledger/ledger.ts';
 import type { TransactionGrant } from '../thread/lane-task.ts';
+import { areForeignKeysOff } from './foreign-keys-after.ts';
 import type { OpenTransaction } from './open-transaction.ts';
 import {
   type ControlStep,
@@ -98,18 +98,18 @@ export function runOwnSteps(
   }
   // Within an open transaction its counters continue.
   if (!goesOn) database.runner.startAnew(true);
-  const session: OwnSession = new OwnSession(database, options, () => run);
+  const session: OwnSession = new OwnSession(database, options, op.fk !== undefined, () => run);
   const run = new StepsRun(database, sql, op, session, options.budgetBytes, dead, options.progress);
-  if (options.progress !== undefined && areForeignKeysOff(sql, op, options.progress)) session.goOn();
+  if (!goesOn && areForeignKeysOff(sql, op, options.progress)) session.switchForeignKeysOff();
   run.run();
   session.endGroup();
   const { autocommit } = run;
   const keeps = !session.autocommit && op.i === 1 && options.transaction !== undefined;
-  const commits = session.commitSeq > 0 ? `,"seq":${session.commitSeq}` : '';
+  const more = session.toJson();
   if (!keeps) {
     database.rollback();
     return {
-      json: run.toJson(autocommit, commits),
+      json: run.toJson(autocommit, more),
       commitSeq: session.commitSeq,
       open: false,
       theirs: false,
@@ -117,7 +117,7 @@ export function runOwnSteps(
   }
   const { id, expiresAt } = goesOn ? { ...options.transaction, id: transaction!.id } : options.transaction;
   database.transaction = session.toOpen(id);
-  const json = run.toJson(false, `,"tx":{"id":"${id}","until":${expiresAt}}${commits}`);
+  const json = run.toJson(false, `,"tx":{"id":"${id}","until":${expiresAt}}${more}`);
   return { json, commitSeq: session.commitSeq, open: true, theirs: true };
 }
 
@@ -125,6 +125,8 @@ class OwnSession implements StepSession {
   commitSeq = 0;
   readonly #database: TenantDatabase;
   readonly #options: OwnStepsOptions;
+  /** What the PRAGMA sets holds for the next request. */
+  readonly #isKept: boolean;
   readonly #run: () => StepsRun;
   /** The caller's savepoints in the open transaction, innermost last. */
   #savepoints: string[];
@@ -134,18 +136,19 @@ class OwnSession implements StepSession {
   #wrote: boolean;
   readonly #jobs: Set<string>;
   #foreignKeysOff: boolean;
+  /** Whether they are, where no transaction of the steps is open. */
+  #offAfter: boolean;
   #dangling: DanglingRows | undefined;
-  /** The transaction has written and asked for foreign keys: they are on when it ends. */
-  #onAtEnd = false;
   /** The next transaction begins with deferred foreign keys. */
   #defersNext = false;
   /** The steps that share a transaction without having begun one. */
   #group: number[] | undefined;
 
-  constructor(database: TenantDatabase, options: OwnStepsOptions, run: () => StepsRun) {
+  constructor(database: TenantDatabase, options: OwnStepsOptions, isKept: boolean, run: () => StepsRun) {
     const open = database.transaction;
     this.#database = database;
     this.#options = options;
+    this.#isKept = isKept;
     this.#run = run;
     this.#savepoints = [...(open?.savepoints ?? [])];
     this.#bySavepoint = open?.bySavepoint ?? false;
@@ -154,10 +157,17 @@ class OwnSession implements StepSession {
     this.#jobs = open?.jobs ?? new Set();
     this.#dangling = open?.dangling;
     this.#foreignKeysOff = open?.dangling !== undefined;
+    this.#offAfter = open?.foreignKeysOffAfter ?? false;
   }
 
   get autocommit(): boolean {
     return this.#group !== undefined || !this.#database.db.inTransaction;
+  }
+
+  /** Members of the result: how the client's session goes on, and its last commit. */
+  toJson(commitSeq = this.commitSeq): string {
+    const keys = this.#isKept ? `,"fk":${this.#offAfter ? 0 : 1}` : '';
+    return commitSeq > 0 ? `${keys},"seq":${commitSeq}` : keys;
   }
 
   /** The state of the open transaction that its next steps need. */
@@ -169,6 +179,7 @@ class OwnSession implements StepSession {
       readOnly: this.#readOnly,
       wrote: this.#wrote,
       dangling: this.#dangling,
+      foreignKeysOffAfter: this.#offAfter,
       jobs: this.#jobs,
       results: '',
     };
@@ -213,10 +224,11 @@ class OwnSession implements StepSession {
     }
   }
 
-  /** Continues after commits of an earlier delivery, which had switched foreign keys off. */
-  goOn(): void {
+  /** Begins, or continues after commits of an earlier delivery, with foreign keys off. */
+  switchForeignKeysOff(): void {
     this.#database.switchForeignKeysOff();
     this.#foreignKeysOff = true;
+    this.#offAfter = true;
   }
 
   /** Commits the group, if there is one. @returns why that is refused; its steps have failed then */
@@ -225,7 +237,7 @@ class OwnSession implements StepSession {
     if (group === undefined) return undefined;
     this.#group = undefined;
     try {
-      this.#commit();
+      this.#commit(undefined, 'Send a rebuild between BEGIN and COMMIT, or as one request.');
       return undefined;
     } catch (error) {
       if (error instanceof StepsFailed) throw error;
@@ -297,8 +309,7 @@ class OwnSession implements StepSession {
         this.#toSavepoint(step.kind, step.name, sql, done);
         return;
       case 'session':
-        // It is reset at the end of the request.
-        if (!step.usual && this.autocommit && this.#run().isAtEnd) throw withoutEffect(step.pragma);
+        if (!step.usual && this.autocommit && !this.#hasEffect(step.pragma)) throw withoutEffect(step.pragma);
         this.#setPragma(step, sql);
         done();
         return;
@@ -307,39 +318,55 @@ class OwnSession implements StepSession {
     }
   }
 
+  /** What is not kept is reset at the end of the request. */
+  #hasEffect(pragma: SessionPragma): boolean {
+    return (this.#isKept && pragma === 'foreign_keys') || this.#run().mayWriteLater;
+  }
+
   #setPragma({ pragma, usual }: Extract<ControlStep, { readonly kind: 'session' }>, sql: string): void {
     const { db } = this.#database;
-    this.#database.sessionChanged = true;
     const isOpen = !this.autocommit;
-    if (isOpen && pragma === 'foreign_keys' && usual === this.#foreignKeysOff) {
-      // SQLite ignores it inside a transaction. A new one is the same as one in which nothing was done.
-      if (this.#wrote || this.#savepoints.length > 0) {
-        if (!usual) throw tooLate();
-        this.#onAtEnd = true; // its COMMIT looks at everything
-        return;
-      }
-      const readOnly = this.#readOnly;
-      this.#database.stepControl.rollback.run();
-      db.prepare(sql).run();
-      this.#foreignKeysOff = !usual;
-      this.#begin(readOnly);
+    this.#database.sessionChanged = true;
+    if (pragma === 'defer_foreign_keys') {
+      if (isOpen) db.prepare(sql).run();
+      // What the writer reads between two transactions would reset it.
+      else this.#defersNext = !usual;
       return;
     }
-    if (isOpen || pragma === 'foreign_keys') db.prepare(sql).run();
-    // What the writer reads between two transactions would reset it.
-    else this.#defersNext = !usual;
-    if (pragma !== 'foreign_keys') return;
-    if (!isOpen) this.#foreignKeysOff = !usual;
-    this.#onAtEnd = false;
+    if (isOpen) {
+      this.#setKeysWithin(usual, sql);
+      return;
+    }
+    db.prepare(sql).run();
+    this.#foreignKeysOff = !usual;
+    this.#offAfter = !usual;
+  }
+
+  /**
+   * In an open transaction SQLite ignores it. Here off holds until its end, on from its end where it has written: its COMMIT
+   * looks at everything.
+   */
+  #setKeysWithin(usual: boolean, sql: string): void {
+    if (usual) this.#offAfter = false;
+    if (usual !== this.#foreignKeysOff) return; // so already
+    if (this.#wrote || this.#savepoints.length > 0) {
+      if (!usual) throw tooLate();
+      return;
+    }
+    // A new transaction is the same as one in which nothing was done.
+    const readOnly = this.#readOnly;
+    this.#database.stepControl.rollback.run();
+    this.#database.db.prepare(sql).run();
+    this.#foreignKeysOff = !usual;
+    this.#begin(readOnly);
   }
 
   /** No transaction is open any more. */
   #ended(): void {
     this.#dangling = undefined;
-    if (!this.#onAtEnd) return;
-    this.#onAtEnd = false;
-    this.#foreignKeysOff = false;
-    this.#database.db.pragma('foreign_keys = ON');
+    if (this.#foreignKeysOff === this.#offAfter) return;
+    this.#foreignKeysOff = this.#offAfter;
+    this.#database.db.pragma(`foreign_keys = ${this.#offAfter ? 'OFF' : 'ON'}`);
   }
 
   #begin(readOnly: boolean): void {
@@ -385,8 +412,9 @@ class OwnSession implements StepSession {
    * Ends the transaction with its note, if it wrote.
    * @param totalBefore for a statement outside a transaction: `total_changes()` before it. If the COMMIT is refused, the
    * statement has changed nothing.
+   * @param remedy where references are broken.
    */
-  #commit(totalBefore?: number): void {
+  #commit(totalBefore?: number, remedy?: string): void {
     const { db, ledger, epoch, runner, stepControl } = this.#database;
     if (this.autocommit || !this.#wrote) {
       this.#database.commit(undefined); // nothing to note; or SQLite's own error
@@ -394,7 +422,7 @@ class OwnSession implements StepSession {
       return;
     }
     // As where SQLite refuses a COMMIT, the transaction stays open.
-    this.#dangling?.assertNoneAdded();
+    this.#dangling?.assertNoneAdded(remedy);
     const counters = runner.counters.read();
     const run = this.#run();
     let commit: NumberedCommit | undefined;
@@ -402,7 +430,7 @@ class OwnSession implements StepSession {
       stepControl.statement.run();
       commit = ledger.advance(epoch);
       if (commit === undefined) throw fenced('file', ledger.fileEpoch());
-      const json = run.endsAtCommit ? run.toJson(true, `,"seq":${commit.seq}`) : undefined;
+      const json = run.endsAtCommit ? run.toJson(true, this.toJson(commit.seq)) : undefined;
       this.#options.beforeCommit(commit, json, run.progress);
     } catch (error) {
       throw new StepsFailed(error);
@@ -454,24 +482,6 @@ function blocked(): OnewriterError {
     'TRANSACTION_BUSY',
     'Another transaction is open; send this without the old transaction, to wait for it.',
   );
-}
-
-/** Whether the steps that are done leave foreign keys off, outside a transaction. */
-function areForeignKeysOff(sql: readonly string[], op: WireStepsOperation, { q, x }: StepsProgress): boolean {
-  const texts: string[] = [];
-  for (const [index, { s, x: isScript }] of op.q.slice(0, q.length + 1).entries()) {
-    const text = sql[s] ?? '';
-    const isDone = index < q.length;
-    if (isScript === 1) texts.push(...splitScript(text).slice(0, isDone ? undefined : x));
-    else if (isDone && q[index]!.startsWith('{"r"')) texts.push(text);
-  }
-  let off = false;
-  for (const text of texts) {
-    if (!/foreign_keys/i.test(text)) continue;
-    const step = classifyStep(text);
-    if (step.kind === 'session' && step.pragma === 'foreign_keys') off = !step.usual;
-  }
-  return off;
 }
 
 function noTransaction(what: 'commit' | 'rollback'): OnewriterError {

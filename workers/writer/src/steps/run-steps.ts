@@ -81,7 +81,6 @@ export class StepsRun implements StepStates {
   readonly #ok: boolean[] = [];
   #budgetBytes: number;
   #scriptDone = 0;
-  #scriptLength = 0;
   #dead: boolean;
 
   /** @param dead the transaction they belong to is gone. @param budgetBytes bound of the results, encoded. */
@@ -138,7 +137,6 @@ export class StepsRun implements StepStates {
         this.#failAt(index, thrown);
       }
       this.#scriptDone = 0;
-      this.#scriptLength = 0;
     }
   }
 
@@ -164,9 +162,11 @@ export class StepsRun implements StepStates {
     this.#fail(thrown);
   }
 
-  /** Whether no statement follows the current one. */
-  get isAtEnd(): boolean {
-    return this.#results.length === this.#op.q.length - 1 && this.#scriptDone >= this.#scriptLength - 1;
+  /** Whether what follows the current statement may write, or begin a transaction. */
+  get mayWriteLater(): boolean {
+    const [step, ...later] = this.#op.q.slice(this.#results.length);
+    const rest = step?.x === 1 ? splitScript(this.#textOf(step)).slice(this.#scriptDone + 1) : [];
+    return rest.some(mayWrite) || later.some(next => this.#mayWrite(next));
   }
 
   /** Whether all remaining steps would be skipped if the transaction ended now. */
@@ -217,7 +217,6 @@ export class StepsRun implements StepStates {
 
   #runScript(script: string, startedMs: number): void {
     const statements = splitScript(script);
-    this.#scriptLength = statements.length;
     const shadows = new ShadowTables(this.#database.db);
     while (this.#scriptDone < statements.length) {
       const statementIndex = this.#scriptDone;
@@ -311,6 +310,12 @@ export class StepsRun implements StepStates {
     );
   }
 
+  #mayWrite(step: WireStep): boolean {
+    if (step.e !== undefined || step.d === 1) return false;
+    const sql = this.#textOf(step);
+    return step.x === 1 ? splitScript(sql).some(mayWrite) : mayWrite(sql);
+  }
+
   #textOf({ s }: WireStep): string {
     const text = this.#sql[s];
     if (typeof text === 'string') return text;
@@ -318,6 +323,16 @@ export class StepsRun implements StepStates {
       'INVALID_ARGUMENT',
       'The step refers to an SQL text that the job does not carry.',
     );
+  }
+}
+
+function mayWrite(sql: string): boolean {
+  try {
+    const step = classifyStep(sql);
+    if (step.kind === 'statement') return step.statement.kind === 'write';
+    return step.kind === 'begin' || step.kind === 'savepoint';
+  } catch {
+    return false; // refused where it is run
   }
 }
 

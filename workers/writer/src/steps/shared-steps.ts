@@ -20,7 +20,7 @@ export function runSharedSteps(
   op: WireStepsOperation,
   budgetBytes: number,
 ): string {
-  if (op.at !== undefined || database.schema.deferredKeys) throw new OwnTransactionsNeeded();
+  if (op.at !== undefined || op.fk === 0 || database.schema.deferredKeys) throw new OwnTransactionsNeeded();
   const session = new SharedSession(database);
   const run = new StepsRun(database, sql, op, session, budgetBytes, op.tx !== undefined);
   run.run();

@@ -39,6 +39,7 @@ interface RequestOptions {
   readonly at?: number | undefined;
   readonly in?: string | undefined;
   readonly by?: number | undefined;
+  readonly fk?: 0 | 1 | undefined;
   readonly id?: string | undefined;
 }
 
@@ -489,6 +490,82 @@ describe('PRAGMAs that steps set', () => {
     const [after] = lane.apply(writes('PRAGMA foreign_keys'));
     expect(resultsOf(after)[0]).toMatchObject({ r: [[1]] });
   });
+
+  describe('in a session of several requests', () => {
+    const OFF = 'PRAGMA foreign_keys=off';
+    const REBUILD = [
+      'BEGIN',
+      'DROP TABLE parent',
+      'CREATE TABLE parent(id INTEGER PRIMARY KEY, name TEXT)',
+      "INSERT INTO parent VALUES (1, 'new')",
+    ];
+
+    /** A session that begins each request with what the one before it ended with. */
+    function openSession() {
+      const lane = new TemporaryLane();
+      lane.applyOne(script(SCHEMA));
+      lane.apply(writes("INSERT INTO parent VALUES (1, 'a')", 'INSERT INTO child VALUES (1, 1)'));
+      const stream = new Stream(lane);
+      let fk: 0 | 1 = 1;
+      const send = (...steps: string[]) => {
+        const result = stream.send(steps, { fk });
+        fk = result.fk!;
+        const errors = result.q.flatMap(step => (step !== 0 && 'e' in step ? [step.e.message] : []));
+        return { fk, errors };
+      };
+      return { lane, send };
+    }
+
+    it('hold from one request to the next, through transactions, until they are on', () => {
+      const { lane, send } = openSession();
+      expect(send(OFF)).toEqual({ fk: 0, errors: [] });
+      // No other write is without foreign keys.
+      expect(resultsOf(lane.applyOne(writes('INSERT INTO child VALUES (9, 99)')))[0]).toHaveProperty('e');
+      for (const sql of [...REBUILD, 'COMMIT']) expect(send(sql)).toEqual({ fk: 0, errors: [] });
+      expect(lane.rows('SELECT * FROM child')).toEqual([[1, 1]]);
+      expect(send('PRAGMA foreign_keys=on')).toEqual({ fk: 1, errors: [] });
+      expect(send('INSERT INTO child VALUES (2, 99)').errors).toEqual([expect.stringMatching(/FOREIGN KEY/)]);
+    });
+
+    it('refuse outside a transaction what breaks a reference, with what to do', () => {
+      const { lane, send } = openSession();
+      send(OFF);
+      expect(send('DROP TABLE parent')).toEqual({
+        fk: 0,
+        errors: [expect.stringMatching(/child row 1 → parent.*between BEGIN and COMMIT/)],
+      });
+      expect(lane.rows('SELECT count(*) FROM parent')).toEqual([[1]]);
+    });
+
+    it('end with the transaction in which they were set', () => {
+      const { send } = openSession();
+      expect(send('BEGIN')).toEqual({ fk: 1, errors: [] });
+      expect(send(OFF)).toEqual({ fk: 1, errors: [] });
+      for (const sql of REBUILD.slice(1)) expect(send(sql)).toEqual({ fk: 1, errors: [] });
+      expect(send('COMMIT', 'PRAGMA foreign_keys')).toEqual({ fk: 1, errors: [] });
+      expect(send('INSERT INTO child VALUES (2, 99)').errors).toHaveLength(1);
+    });
+
+    it('are on behind the transaction that asks for it after it has written', () => {
+      const { send } = openSession();
+      send(OFF);
+      for (const sql of REBUILD) send(sql);
+      expect(send('PRAGMA foreign_keys=on')).toEqual({ fk: 1, errors: [] });
+      expect(send('COMMIT')).toEqual({ fk: 1, errors: [] });
+    });
+  });
+
+  it.each(['foreign_keys=off', 'defer_foreign_keys=on'])(
+    'is refused where only reads follow it: %s',
+    pragma => {
+      const lane = new TemporaryLane();
+      lane.applyOne(script(SCHEMA));
+      for (const rest of [['SELECT 1'], [{ sql: 'SELECT 1; PRAGMA table_list', x: 1 } as const], []]) {
+        const job = lane.applyOne(stepsJob([`PRAGMA ${pragma}`, ...rest]));
+        expect(verdicts(job)[0]).toBe('STATEMENT_NOT_ALLOWED');
+      }
+    },
+  );
 });
 
 /** The result of the same steps in SQLite itself, on a separate connection. */

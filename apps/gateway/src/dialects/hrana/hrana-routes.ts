@@ -14,7 +14,7 @@ import type { Hrana } from './hrana.ts';
 import { toHranaError, toStepError } from './hrana-error.ts';
 import type { SqlStore } from './sql-store.ts';
 import type { StepResult } from './steps.ts';
-import type { HranaStream } from './streams.ts';
+import { type HranaStream, isHolding } from './streams.ts';
 import { readTenant } from './tenant-address.ts';
 import { toHranaJson } from './values.ts';
 
@@ -93,7 +93,7 @@ async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Pr
   begin(c, options, request, stream.sqls);
   const now = hrana.runner.readNow(stream, steps);
   if (now !== undefined) return cursorResponse(c, hrana.streams.finish(stream), toCursorLines([now]));
-  if (stream.state.type === 'autocommit' && onlyReads(steps)) {
+  if (stream.state.type === 'autocommit' && !stream.foreignKeysOff && onlyReads(steps)) {
     // The stream holds nothing meanwhile, and its next request need not wait for the end of this one.
     const next = hrana.streams.finish(stream);
     const pieces = hrana.reads.stream({
@@ -125,7 +125,7 @@ function begin(
 ): void {
   if (hrana.runner.needsWriter(stream, steps)) assertAccess(c.get('access'), 'write', stream.tenant);
   const mayBegin = !closes && !onlyStatements(steps);
-  const mayHold = !closes && (sqls.size > 0 || stream.state.type !== 'autocommit' || mayBegin);
+  const mayHold = !closes && (sqls.size > 0 || isHolding(stream) || mayBegin);
   const mayRead = mayBegin && !hrana.runner.needsWriter(stream, steps);
   // The watch outlives the request: it must not keep its context.
   const token = c.get('token');

@@ -24,6 +24,7 @@ export interface StepWriter {
       readonly steps: readonly Step[];
       readonly transaction?: string | undefined;
       readonly interactive?: boolean | undefined;
+      readonly foreignKeys?: 'on' | 'off' | undefined;
       readonly expectCommitSeq?: number | undefined;
       readonly expectIncarnation?: string | undefined;
     },
@@ -83,8 +84,8 @@ export class StreamRunner {
   }
 
   /** Whether the steps go to the writer, so that their sender must be allowed to write. */
-  needsWriter({ state }: HranaStream, steps: readonly PlannedStep[]): boolean {
-    if (state.type === 'writing') return steps.length > 0;
+  needsWriter({ state, foreignKeysOff }: HranaStream, steps: readonly PlannedStep[]): boolean {
+    if (state.type === 'writing' || foreignKeysOff) return steps.length > 0;
     let mode: 'none' | 'deferred' | 'readonly' = 'none';
     if (state.type === 'reading') mode = state.readonly ? 'readonly' : 'deferred';
     for (const { classes } of steps) {
@@ -137,9 +138,11 @@ export class StreamRunner {
   }
 
   /** The result of steps that are one lookup by key, outside a transaction; undefined for all others. */
-  readNow({ tenant, state }: HranaStream, steps: readonly PlannedStep[]): StepResult | undefined {
+  readNow(stream: HranaStream, steps: readonly PlannedStep[]): StepResult | undefined {
+    const { tenant, state, foreignKeysOff } = stream;
     const [step] = steps;
-    if (step === undefined || steps.length > 1 || state.type !== 'autocommit') return undefined;
+    if (step === undefined || steps.length > 1 || state.type !== 'autocommit' || foreignKeysOff)
+      return undefined;
     if (step.script || step.describe || step.refused || step.condition !== undefined) return undefined;
     const [known] = step.classes;
     if (known?.kind !== 'statement' || known.statement.kind !== 'read') return undefined;
@@ -268,6 +271,7 @@ export class StreamRunner {
         steps: steps.map(toStep),
         transaction,
         interactive: !closes,
+        foreignKeys: foreignKeysOf(stream, steps, closes),
         expectCommitSeq: seen?.commitSeq,
         // Without a number nothing was read yet, and any file will do.
         expectIncarnation: seen?.commitSeq === undefined ? undefined : seen.incarnation,
@@ -288,6 +292,7 @@ export class StreamRunner {
       stream.state = { type: 'lost', error: ends ? { ...failure, code: LOST } : lostError(error.message) };
       return this.#runLost(stream, steps, options, failure);
     }
+    if (answer.foreignKeys !== undefined) stream.foreignKeysOff = answer.foreignKeys === 'off';
     if (answer.transaction !== undefined) stream.state = { type: 'writing', id: answer.transaction.id };
     else if (answer.autocommit) stream.state = { type: 'autocommit' };
     else stream.state = { type: 'lost', error: lostError('The transaction was taken away.') };
@@ -369,8 +374,22 @@ function toReadStep(step: PlannedStep, writesFailWith: StepError | undefined): S
   return writes ? { ...toStep(step), refused: writesFailWith } : toStep(step);
 }
 
+/** What a request begins with, where its stream may keep it; else a PRAGMA holds no longer than the request. */
+function foreignKeysOf(
+  { foreignKeysOff }: HranaStream,
+  steps: readonly PlannedStep[],
+  closes: boolean,
+): 'on' | 'off' | undefined {
+  if (foreignKeysOff) return 'off';
+  return !closes && steps.some(({ classes }) => classes.some(isUnusual)) ? 'on' : undefined;
+}
+
+function isUnusual(known: StatementKind): boolean {
+  return known.kind === 'session' && !known.usual;
+}
+
 function isWrite(known: StatementKind): boolean {
-  if (known.kind === 'session') return !known.usual;
+  if (known.kind === 'session') return isUnusual(known);
   return known.kind === 'statement' && known.statement.kind === 'write';
 }
 

@@ -14,7 +14,8 @@ import type { StepError } from './steps.ts';
  *     │            COMMIT, ROLLBACK          ▼                          ▼
  *     └──────────────────────────────────────┴─────── ROLLBACK ◀────── lost
  *
- * Outside a transaction a stream holds nothing but its stored SQL texts.
+ * Outside a transaction a stream holds nothing but its stored SQL texts, and whether its foreign keys are off. Then all that it sends
+ * runs in the writer (infra/adr/0058).
  */
 
 /** The transaction that a stream has open, if any. */
@@ -51,6 +52,8 @@ export interface HranaStream {
   /** Replaced by {@link StreamRegistry.begin}, never changed. */
   sqls: SqlStore;
   state: StreamState;
+  /** `PRAGMA foreign_keys=OFF` holds for what comes next. */
+  foreignKeysOff: boolean;
   /** A request is using it. */
   busy: boolean;
   /** Monotonic, ms. */
@@ -280,6 +283,7 @@ function open(tenant: string, owner: string, shares: Owner): HranaStream {
     sequence: 0,
     sqls: new SqlStore(),
     state: { type: 'autocommit' },
+    foreignKeysOff: false,
     busy: false,
     usedAt: performance.now(),
     stopWatch: undefined,
@@ -288,8 +292,8 @@ function open(tenant: string, owner: string, shares: Owner): HranaStream {
 }
 
 /** Whether a stream has anything that a new one would not have. */
-function isHolding(stream: HranaStream): boolean {
-  return stream.state.type !== 'autocommit' || stream.sqls.size > 0;
+export function isHolding({ state, foreignKeysOff, sqls }: HranaStream): boolean {
+  return state.type !== 'autocommit' || foreignKeysOff || sqls.size > 0;
 }
 
 /**
