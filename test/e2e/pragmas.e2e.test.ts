@@ -2,6 +2,7 @@ import { createClient } from '@libsql/client/http';
 import { signToken } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import { type Service, TEST_TOKEN_SECRET, type TestRedis } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type GatewayServices, startGatewayServices } from './services.ts';
 
@@ -18,9 +19,7 @@ beforeAll(async () => {
   ({ redis, gateway, client: onewriter } = services);
   const token = (access: 'read' | 'write') => signToken(TEST_TOKEN_SECRET, { tenants: '*', access });
   tokens = { read: await token('read'), write: await token('write') };
-  await onewriter
-    .tenant(TENANT)
-    .exec('CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE c(p REFERENCES p)');
+  await onewriter.tenant(TENANT).exec(SCHEMA);
 });
 afterAll(() => services?.stop());
 
@@ -116,6 +115,29 @@ const ANSWERS: readonly (readonly [sql: string, columns: readonly string[], row?
   ['PRAGMA database_list', ['seq', 'name', 'file'], [0, 'main', '']],
 ];
 
+const SCHEMA = `
+  CREATE TABLE p(id INTEGER PRIMARY KEY, name TEXT NOT NULL DEFAULT 'x' UNIQUE, twice AS (id * 2));
+  CREATE TABLE c(p REFERENCES p);
+  CREATE INDEX c_p ON c(p DESC) WHERE p > 1;
+  CREATE VIEW v AS SELECT id FROM p;
+`;
+
+const DESCRIBING = [
+  'PRAGMA database_list',
+  'PRAGMA table_list',
+  'PRAGMA table_list(c)',
+  'PRAGMA main.table_list',
+  'PRAGMA table_info(p)',
+  "PRAGMA table_xinfo('p')",
+  'PRAGMA index_list(p)',
+  'PRAGMA index_list("c")',
+  'PRAGMA index_info(c_p)',
+  'PRAGMA index_xinfo = c_p',
+  'PRAGMA foreign_key_list(c)',
+  "SELECT name, origin, partial FROM pragma_index_list('c')",
+  "SELECT name, type FROM pragma_table_list WHERE name = 'v'",
+];
+
 const REFUSED = [
   'PRAGMA foreign_keys = OFF',
   'PRAGMA defer_foreign_keys = ON',
@@ -134,6 +156,30 @@ describe.each(Object.entries(WAYS))('PRAGMAs over %s', (way, send) => {
     const tables = (await send('PRAGMA table_list')) as Answer;
     expect(tables.columns).toEqual(['schema', 'name', 'type', 'ncol', 'wr', 'strict']);
     expect(tables.rows).toContainEqual(['main', 'c', 'table', 1, 0, 0]);
+  });
+
+  it('describe the schema as SQLite does', async () => {
+    const plain = new Database(':memory:');
+    onTestFinished(() => {
+      plain.close();
+    });
+    plain.exec(SCHEMA);
+    for (const sql of DESCRIBING) {
+      const statement = plain.prepare(sql).raw();
+      const columns = statement.columns().map(({ name }) => name);
+      const expected = statement.all() as unknown[][];
+      const { columns: names, rows } = (await send(sql)) as Answer;
+      // The tables of SQLite and of the writer stand among those of the tenant.
+      const own = sql.includes('table_list')
+        ? (row: readonly unknown[]) => /^[pcv]$/.test(String(row[1]))
+        : () => true;
+      const sorted = (list: readonly (readonly unknown[])[]) =>
+        list
+          .filter(own)
+          .map(row => JSON.stringify(row))
+          .sort();
+      expect([sql, names, sorted(rows)]).toEqual([sql, columns, sorted(expected)]);
+    }
   });
 
   it('are refused where they would change what others rely on, or would do nothing', async () => {

@@ -1,4 +1,4 @@
-import { INTERNAL_TABLE_PREFIX } from '@onewriter/protocol';
+import { INTERNAL_TABLE_PREFIX, isOnewriterError } from '@onewriter/protocol';
 import {
   type DatabaseMetadata,
   type DatabaseMetadataOptions,
@@ -6,11 +6,16 @@ import {
   type TableMetadata,
 } from 'kysely';
 
-/** SQLite's, without the tables that belong to the writer. */
+/** SQLite's, without the tables that belong to the writer. A tenant without a file has none: a migrator looks before it makes them. */
 export class OnewriterIntrospector extends SqliteIntrospector {
   override async getTables(options?: DatabaseMetadataOptions): Promise<TableMetadata[]> {
-    const tables = await super.getTables(options);
-    return tables.filter(({ name }) => !name.startsWith(INTERNAL_TABLE_PREFIX));
+    try {
+      const tables = await super.getTables(options);
+      return tables.filter(({ name }) => !name.startsWith(INTERNAL_TABLE_PREFIX));
+    } catch (error) {
+      if (isOnewriterError(error, 'TENANT_NOT_FOUND')) return [];
+      throw error;
+    }
   }
 
   override async getMetadata(options?: DatabaseMetadataOptions): Promise<DatabaseMetadata> {

@@ -1,0 +1,17 @@
+select * from sqlite_master where type = 'table' and name = 'knex_migrations';
+select * from sqlite_master where type = 'table' and name = 'knex_migrations_lock';
+select * from `knex_migrations_lock`;
+select `name` from `knex_migrations` order by `id` asc;
+BEGIN;
+update `knex_migrations_lock` set `is_locked` = 1.0 where `is_locked` = 0.0;
+select * from sqlite_master where type = 'table' and name = 'knex_migrations';
+select * from sqlite_master where type = 'table' and name = 'knex_migrations_lock';
+select * from `knex_migrations_lock`;
+select `name` from `knex_migrations` order by `id` asc;
+select max(`batch`) as `max_batch` from `knex_migrations`;
+alter table `teams` add column `plan` text not null default 'free';
+alter table `tasks` rename `title` to `subject`;
+create index `projects_team` on `projects` (`team_id`);
+insert into `knex_migrations` (`batch`, `migration_time`, `name`) values (2.0, 1767225600000.0, 'add-and-rename');
+update `knex_migrations_lock` set `is_locked` = 0.0;
+COMMIT;

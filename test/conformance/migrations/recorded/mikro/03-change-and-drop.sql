@@ -1,0 +1,11 @@
+select name as table_name from sqlite_master where type = 'table' and name != 'sqlite_sequence' and name != 'geometry_columns' and name != 'spatial_ref_sys' union all select name as table_name from sqlite_temp_master where type = 'table' order by name;
+select * from `mikro_orm_migrations` order by `id` asc;
+alter table `projects` drop column `legacy`;
+pragma foreign_keys = off;
+create table `projects__temp_alter` (`id` integer not null primary key autoincrement, `team_id` integer not null, `name` text null, `budget` integer not null default 0, constraint `projects_team_id_foreign` foreign key(`team_id`) references `teams`(`id`) on delete cascade on update cascade);
+insert into `projects__temp_alter` select `id`, `team_id`, `name`, `budget` from `projects`;
+drop table `projects`;
+alter table `projects__temp_alter` rename to `projects`;
+create index `projects_team_id_index` on `projects` (`team_id`);
+pragma foreign_keys = on;
+insert into `mikro_orm_migrations` (`name`) values ('Migration2');

@@ -1,0 +1,13 @@
+ALTER TABLE `teams` ADD `plan` TEXT NOT NULL DEFAULT 'free';
+PRAGMA foreign_keys = OFF;
+PRAGMA TABLE_INFO(`tasks`);
+PRAGMA INDEX_LIST(`tasks`);
+PRAGMA foreign_key_list(`tasks`);
+CREATE TABLE IF NOT EXISTS `tasks_backup` (`id` INTEGER PRIMARY KEY, `project_id` INTEGER NOT NULL REFERENCES `projects` (`id`), `subject` TEXT);
+INSERT INTO `tasks_backup` SELECT `id`, `project_id`, `title` AS `subject` FROM `tasks`;
+DROP TABLE `tasks`;
+CREATE TABLE IF NOT EXISTS `tasks` (`id` INTEGER PRIMARY KEY, `project_id` INTEGER NOT NULL REFERENCES `projects` (`id`), `subject` TEXT);
+INSERT INTO `tasks` SELECT `id`, `project_id`, `subject` FROM `tasks_backup`;
+DROP TABLE `tasks_backup`;
+PRAGMA foreign_keys = ON;
+CREATE INDEX `projects_team` ON `projects` (`team_id`);

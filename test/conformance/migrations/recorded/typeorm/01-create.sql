@@ -1,0 +1,11 @@
+SELECT * FROM "sqlite_master" WHERE "type" = 'table' AND "name" = 'migrations';
+CREATE TABLE "migrations" ("id" integer PRIMARY KEY AUTOINCREMENT NOT NULL, "timestamp" bigint NOT NULL, "name" varchar NOT NULL);
+SELECT * FROM "migrations" "migrations" ORDER BY "id" DESC;
+PRAGMA foreign_keys = OFF;
+BEGIN TRANSACTION;
+CREATE TABLE "teams" ("id" integer PRIMARY KEY NOT NULL, "name" text);
+CREATE TABLE "projects" ("id" integer PRIMARY KEY NOT NULL, "team_id" integer NOT NULL, "name" text, "budget" text, "legacy" text, CONSTRAINT "FK_ce17f8b1c8016554cafa2dc8fb5" FOREIGN KEY ("team_id") REFERENCES "teams" ("id") ON DELETE CASCADE);
+CREATE TABLE "tasks" ("id" integer PRIMARY KEY NOT NULL, "project_id" integer NOT NULL, "title" text, CONSTRAINT "FK_9eecdb5b1ed8c7c2a1b392c28d4" FOREIGN KEY ("project_id") REFERENCES "projects" ("id") ON DELETE CASCADE);
+INSERT INTO "migrations"("timestamp", "name") VALUES (1700000000001, 'Create1700000000001');
+COMMIT;
+PRAGMA foreign_keys = ON;
