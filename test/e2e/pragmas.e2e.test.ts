@@ -212,7 +212,7 @@ describe('a PRAGMA', () => {
     const client = createClient({ url: `${gateway.url}/t/${TENANT}/`, authToken: tokens.write });
     onTestFinished(() => client.close());
     await expect(client.execute('PRAGMA foreign_keys = OFF')).rejects.toThrow(/no effect alone.*migrate\(\)/);
-    await client.migrate(['INSERT INTO c VALUES (77)', 'INSERT INTO p VALUES (77)']);
+    await client.migrate(['INSERT INTO c VALUES (77)', 'INSERT INTO p(id) VALUES (77)']);
     expect(await onewriter.tenant(TENANT).prepare('SELECT p FROM c').all()).toEqual([{ p: 77 }]);
     await expect(client.migrate(['INSERT INTO c VALUES (78)'])).rejects.toThrow(/c row 2 → p/);
     await expect(client.execute('INSERT INTO c VALUES (78)')).rejects.toThrow(/FOREIGN KEY/);

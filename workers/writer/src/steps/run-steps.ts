@@ -26,7 +26,7 @@ import type { TenantDatabase } from '../file/tenant-database.ts';
  * from:
  *
  *   SharedSession   savepoints of the transaction that a batch of writes shares       (shared-steps.ts)
- *   OwnSession      transactions of the steps' own, one of which may stay open        (own-steps.ts)
+ *   OwnSession      transactions of the steps' own, one of which may stay open        (own-session.ts)
  *   BlockedSession  none: another client's transaction is open on the connection      (own-steps.ts)
  *
  * Steps of a transaction that is gone are `dead`: each fails until one is ROLLBACK, so that no part of it is committed

@@ -39,6 +39,20 @@ function openStream() {
       baton = body.baton;
       return body.results.slice(0, sqls.length).map((result: never) => firstValue(result));
     },
+    /** One statement as a cursor. @returns the first value, or undefined */
+    async cursor(sql: string) {
+      const response = await fetch(`${gateway.url}/t/${tenant}/v3/cursor`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${gateway.token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ baton, batch: { steps: [{ stmt: { sql } }] } }),
+      });
+      const [head, ...lines] = (await response.text())
+        .trim()
+        .split('\n')
+        .map(line => JSON.parse(line));
+      baton = head.baton;
+      return lines.find(({ type }) => type === 'row')?.row[0].value;
+    },
     request: () => gateway.writer.requests.at(-1)!,
   };
 }
@@ -59,6 +73,15 @@ describe('PRAGMA foreign_keys=OFF in a request of its own', () => {
     expect(await stream.send([ON])).toEqual(['ok']);
     expect(await stream.send(['INSERT INTO c VALUES (8)'])).toEqual(['SQLITE_CONSTRAINT']);
     expect(await stream.send(['PRAGMA foreign_keys'])).toEqual(['1']);
+  });
+
+  it('holds for cursors, too, reads among them', async () => {
+    const stream = openStream();
+    await stream.cursor(OFF);
+    expect(await stream.cursor('PRAGMA foreign_keys')).toBe('0');
+    expect(await stream.cursor('SELECT p FROM c WHERE rowid = 1')).toBe('1');
+    await stream.cursor(ON);
+    expect(await stream.cursor('PRAGMA foreign_keys')).toBe('1');
   });
 
   it('is not kept by a request that ends its stream: the writer knows that nothing follows', async () => {

@@ -1,10 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import type { ReadSteps } from '../../reads/read-steps.ts';
-import { classifyOne, type StatementKind } from './classify-text.ts';
+import { classifyOne } from './classify-text.ts';
 import type { PlannedStep } from './compile-requests.ts';
 import { mapSteps } from './conditions.ts';
 import { isInBand, toStepError } from './hrana-error.ts';
+import {
+  foreignKeysOf,
+  isBegin,
+  isRollback,
+  isWrite,
+  lastBeginMode,
+  mayCommit,
+  needsTransactionOfWriter,
+} from './planned-steps.ts';
 import {
   isStepMet,
   type Step,
@@ -372,56 +381,6 @@ function toReadStep(step: PlannedStep, writesFailWith: StepError | undefined): S
   if (refused !== undefined) return { ...toStep(step), refused: toStepError(refused.error) };
   const writes = writesFailWith !== undefined && step.classes.some(needsTransactionOfWriter);
   return writes ? { ...toStep(step), refused: writesFailWith } : toStep(step);
-}
-
-/** What a request begins with, where its stream may keep it; else a PRAGMA holds no longer than the request. */
-function foreignKeysOf(
-  { foreignKeysOff }: HranaStream,
-  steps: readonly PlannedStep[],
-  closes: boolean,
-): 'on' | 'off' | undefined {
-  if (foreignKeysOff) return 'off';
-  return !closes && steps.some(({ classes }) => classes.some(isUnusual)) ? 'on' : undefined;
-}
-
-function isUnusual(known: StatementKind): boolean {
-  return known.kind === 'session' && !known.usual;
-}
-
-function isWrite(known: StatementKind): boolean {
-  if (known.kind === 'session') return isUnusual(known);
-  return known.kind === 'statement' && known.statement.kind === 'write';
-}
-
-/** What only a transaction of the writer can do. */
-function needsTransactionOfWriter(known: StatementKind): boolean {
-  return (
-    known.kind === 'savepoint' || (known.kind === 'begin' && known.mode !== 'deferred') || isWrite(known)
-  );
-}
-
-function mayCommit({ kind }: StatementKind): boolean {
-  return kind === 'commit' || kind === 'release';
-}
-
-function isBegin({ kind }: StatementKind): boolean {
-  return kind === 'begin' || kind === 'savepoint';
-}
-
-function isRollback({ classes, refused }: PlannedStep): boolean {
-  return refused === undefined && classes.length === 1 && classes[0]!.kind === 'rollback';
-}
-
-/** Whether the transaction that is open now was begun READONLY; undefined where it was begun earlier. */
-function lastBeginMode(steps: readonly PlannedStep[], results: readonly StepResult[]): boolean | undefined {
-  let readonly: boolean | undefined;
-  for (const [index, { classes }] of steps.entries()) {
-    if (results[index]?.type !== 'ok') continue;
-    for (const known of classes) {
-      if (known.kind === 'begin') readonly = known.readOnly;
-    }
-  }
-  return readonly;
 }
 
 /** A condition of steps that have one more before them. */
