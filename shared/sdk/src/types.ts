@@ -199,8 +199,8 @@ export interface Tenant {
   ): Promise<ExecuteResult<RowOf<Mode>>>;
   /**
    * A script of any number of statements, applied as a whole or not at all. One with `PRAGMA foreign_keys=OFF`, as dumps and
-   * the rebuild of a table have it, runs alone and without foreign keys; BEGIN and COMMIT may stand around it. References
-   * that it breaks are CONSTRAINT_VIOLATION.
+   * the rebuild of a table have it, runs alone and without foreign keys. References that it breaks are
+   * CONSTRAINT_VIOLATION. Pairs of BEGIN and COMMIT, SAVEPOINT and RELEASE add nothing; with a ROLLBACK they are refused.
    */
   exec(script: string, options?: WriteOptions): Promise<ScriptResult>;
   /**
