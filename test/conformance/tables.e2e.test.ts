@@ -6,6 +6,7 @@ const FILES = {
   orms: './orms.e2e.test.ts',
   transactions: './transactions.e2e.test.ts',
   http: '../../apps/gateway/src/dialects/hrana/hrana-routes.test.ts',
+  keys: '../../apps/gateway/src/dialects/hrana/stream-foreign-keys.test.ts',
 } as const;
 
 /** What is supported, and the tests that show it: first the requests of README.md, then clients, then behaviour. */
@@ -108,6 +109,11 @@ const EVIDENCE: readonly (readonly [what: string, file: keyof typeof FILES, titl
       'is left alone while no other writer waits',
       'is rolled back when its client leaves without a word, as soon as others wait',
     ],
+  ],
+  [
+    'migrations with foreign keys off, over several requests',
+    'keys',
+    ['holds for what follows on its stream, statements and transactions, until it is set to ON'],
   ],
   ['lost transactions', 'http', ['that was taken away lets nothing commit until ROLLBACK (%s)']],
   [
