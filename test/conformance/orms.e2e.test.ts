@@ -241,10 +241,7 @@ describe('Kysely, @libsql/kysely-libsql', () => {
   it('migrates, and sees the schema', async () => {
     const db = await openWithTables();
     const tables = await db.introspection.getTables();
-    expect(tables.map(({ name }) => name).filter(name => !name.startsWith('_onewriter'))).toEqual([
-      'person',
-      'pet',
-    ]);
+    expect(tables.map(({ name }) => name)).toEqual(['person', 'pet']);
     const person = tables.find(({ name }) => name === 'person')!;
     expect(
       person.columns.map(({ name, dataType, isNullable, isAutoIncrementing }) => [

@@ -10,7 +10,7 @@ interface Table {
   readonly sql: string;
 }
 
-const OWN = "substr(name, 1, 11) <> '_onewriter_' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+const OWN = "name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
 /** Values that say the same in other bytes: how full text and boxes are spread over pages is not what they hold. */
 const PAGES = /^(?:.*_(?:data|idx|node|rowid|parent|segments|segdir|stat|content))$/;
 

@@ -171,7 +171,9 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
   'a row of the ledger that is gone': {
     plant: tenant =>
       change(tenant, db =>
-        db.exec('DELETE FROM _onewriter_ledger WHERE id = (SELECT max(id) - 3 FROM _onewriter_ledger)'),
+        db.exec(
+          'DELETE FROM sqlite_onewriter_ledger WHERE id = (SELECT max(id) - 3 FROM sqlite_onewriter_ledger)',
+        ),
       ),
     check: 'ledger',
     found: /^1 row of the ledger is missing \(id \d+\)/,
@@ -179,7 +181,9 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
   'the row of the newest job that is gone': {
     plant: tenant =>
       change(tenant, db =>
-        db.exec('DELETE FROM _onewriter_ledger WHERE id = (SELECT max(id) FROM _onewriter_ledger)'),
+        db.exec(
+          'DELETE FROM sqlite_onewriter_ledger WHERE id = (SELECT max(id) FROM sqlite_onewriter_ledger)',
+        ),
       ),
     check: 'committed-jobs',
     found: /^1 of the last \d+ completed jobs is not in the ledger/,
@@ -187,8 +191,8 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
   'a row of the ledger that is doubled': {
     plant: tenant =>
       change(tenant, db =>
-        db.exec(`INSERT INTO _onewriter_ledger(job_id, commit_seq, committed_at, results)
-          SELECT job_id, commit_seq, committed_at, results FROM _onewriter_ledger ORDER BY id DESC LIMIT 1`),
+        db.exec(`INSERT INTO sqlite_onewriter_ledger(job_id, commit_seq, committed_at, results)
+          SELECT job_id, commit_seq, committed_at, results FROM sqlite_onewriter_ledger ORDER BY id DESC LIMIT 1`),
       ),
     check: 'ledger',
     found: /^1 row of the ledger is of a job that has another/,
@@ -196,21 +200,21 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
   'an index of the ledger that is out of step': {
     plant: tenant =>
       change(tenant, db =>
-        db.exec('DELETE FROM _onewriter_jobs WHERE id IN (SELECT min(id) FROM _onewriter_jobs)'),
+        db.exec('DELETE FROM sqlite_onewriter_jobs WHERE id IN (SELECT min(id) FROM sqlite_onewriter_jobs)'),
       ),
     check: 'ledger',
     found: /^1 row of the ledger is missing in its index/,
   },
   'a state that is gone': {
-    plant: tenant => change(tenant, db => db.exec('DELETE FROM _onewriter_state')),
+    plant: tenant => change(tenant, db => db.exec('DELETE FROM sqlite_onewriter_state')),
     check: 'ledger',
-    found: /_onewriter_state .* no row/,
+    found: /sqlite_onewriter_state .* no row/,
   },
   'a commit number that runs back': {
     plant: tenant =>
       change(tenant, db =>
         db.exec(
-          'UPDATE _onewriter_ledger SET commit_seq = 1 WHERE id = (SELECT max(id) - 1 FROM _onewriter_ledger)',
+          'UPDATE sqlite_onewriter_ledger SET commit_seq = 1 WHERE id = (SELECT max(id) - 1 FROM sqlite_onewriter_ledger)',
         ),
       ),
     check: 'ledger',
@@ -243,9 +247,9 @@ const DAMAGES: Readonly<Record<string, Damage>> = {
     found: /missing from index late/,
   },
   'a layout of a newer version': {
-    plant: tenant => change(tenant, db => db.exec('UPDATE _onewriter_state SET format = 99')),
+    plant: tenant => change(tenant, db => db.exec('UPDATE sqlite_onewriter_state SET format = 99')),
     check: 'ledger',
-    found: /format 99; this program knows format 2/,
+    found: /format 99; this program knows format 3/,
   },
 };
 

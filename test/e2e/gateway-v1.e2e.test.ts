@@ -569,7 +569,7 @@ describe('export', () => {
       .raw()
       .all();
     const names = db.prepare(
-      "SELECT name FROM sqlite_schema WHERE name NOT LIKE '\\_onewriter%' ESCAPE '\\'",
+      "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_onewriter%' ESCAPE '\\'",
     );
     return {
       kinds,
@@ -665,7 +665,7 @@ describe('import', () => {
     });
     const jobs = new Database(tenantFile(data.path, 'in'), { readonly: true });
     const largest = jobs
-      .prepare('SELECT max(json_array_length(results)) FROM _onewriter_ledger')
+      .prepare('SELECT max(json_array_length(results)) FROM sqlite_onewriter_ledger')
       .pluck()
       .get();
     jobs.close();
@@ -712,7 +712,7 @@ describe('import', () => {
     const headers = { 'content-type': NDJSON };
     await post('in2/script', { sql: 'CREATE TABLE t(a)' });
     expect((await post('in2/import?table=nothing', '{}', { headers })).status).toBe(404);
-    expect((await post('in2/import?table=_onewriter_ledger', '{}', { headers })).body.error.code).toBe(
+    expect((await post('in2/import?table=sqlite_onewriter_ledger', '{}', { headers })).body.error.code).toBe(
       'STATEMENT_NOT_ALLOWED',
     );
     expect((await post('in2/import?table=t', '{}')).status).toBe(415);

@@ -521,7 +521,7 @@ describe('with a broker', () => {
       commitSeq: expect.any(Number),
     });
     const file = new Database(tenantFile(data.path, 'receipts'), { readonly: true });
-    const jobId = file.prepare('SELECT job_id FROM _onewriter_ledger ORDER BY id DESC').pluck().get();
+    const jobId = file.prepare('SELECT job_id FROM sqlite_onewriter_ledger ORDER BY id DESC').pluck().get();
     file.close();
     expect((await send(gateway, 'GET', `${path}/receipts/${jobId}.0`)).body).toEqual({
       state: 'committed',

@@ -151,8 +151,8 @@ describe('one mark for an import', () => {
       [rows, 0, rows - 1, rows],
     ]);
     // It has no more than one key, whatever the number of rows, and the ledger no result for each row.
-    expect(numberOf(tenant, 'SELECT count(*) FROM _onewriter_keys')).toBe(1);
-    expect(numberOf(tenant, 'SELECT sum(length(results)) FROM _onewriter_ledger')).toBeLessThan(rows);
+    expect(numberOf(tenant, 'SELECT count(*) FROM sqlite_onewriter_keys')).toBe(1);
+    expect(numberOf(tenant, 'SELECT sum(length(results)) FROM sqlite_onewriter_ledger')).toBeLessThan(rows);
     const again = await send(tenant, 'table=t', numbered(rows), { key: 'k' });
     expect(again).toEqual([{ ...done, accepted: 0, skipped: rows, commitSeq: expect.any(Number) }]);
     expect(again[0].commitSeq).toBeGreaterThanOrEqual(done.commitSeq);
@@ -528,4 +528,4 @@ describe('onewriter import', () => {
 });
 
 const COMMIT_SEQ =
-  'SELECT max(commit_seq, coalesce((SELECT commit_seq FROM _onewriter_ledger ORDER BY id DESC LIMIT 1), 0)) FROM _onewriter_state';
+  'SELECT max(commit_seq, coalesce((SELECT commit_seq FROM sqlite_onewriter_ledger ORDER BY id DESC LIMIT 1), 0)) FROM sqlite_onewriter_state';

@@ -215,7 +215,7 @@ it('sends a follower of events a gap when the file is another, and then each com
   await app.tenant(tenant).prepare('INSERT INTO t VALUES (3, 1)').run();
   const first = await app
     .tenant(tenant)
-    .prepare('SELECT min(commit_seq) AS seq FROM _onewriter_ledger')
+    .prepare('SELECT min(commit_seq) AS seq FROM sqlite_onewriter_ledger')
     .get();
   const [gap, ...commits] = await follow(tenant, 3, ready!.id);
   expect(gap).toMatchObject({ event: 'gap' });
@@ -237,7 +237,8 @@ it('refuses a transaction that has read the old file at an equal commit number',
     { type: 'execute', stmt: { sql: 'SELECT value FROM t WHERE id = 1' } },
   ]);
   expect(baton).not.toBeNull();
-  const seq = () => app.tenant(tenant).prepare('SELECT max(commit_seq) AS seq FROM _onewriter_ledger').get();
+  const seq = () =>
+    app.tenant(tenant).prepare('SELECT max(commit_seq) AS seq FROM sqlite_onewriter_ledger').get();
   const before = await seq();
   await destroy(tenant);
   await fill(tenant, 'new');

@@ -1,7 +1,7 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { tenantFile } from '@onewriter/protocol';
+import { tenantFile, withReservedNames } from '@onewriter/protocol';
 import { openRedis } from '@onewriter/runtime';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import { pauseTenant, resumeTenant } from '@onewriter/tenants';
@@ -181,8 +181,10 @@ describe('onewriter restore', () => {
   it('says what a file is that it cannot restore, and leaves nothing', async () => {
     const newer = inFolder('newer.db');
     const db = new Database(newer);
-    db.exec(
-      'CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, format INTEGER); INSERT INTO _onewriter_state VALUES (1, 99)',
+    withReservedNames(db, () =>
+      db.exec(
+        'CREATE TABLE sqlite_onewriter_state(id INTEGER PRIMARY KEY, format INTEGER); INSERT INTO sqlite_onewriter_state VALUES (1, 99)',
+      ),
     );
     db.close();
     mkdirSync(inFolder('folder.db'));

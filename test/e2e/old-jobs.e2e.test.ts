@@ -41,8 +41,8 @@ it('sets aside a job out of an old snapshot of Redis whose ledger row was pruned
 
   // As after a day of writes: the job is no longer in the ledger, which covers those that came after it.
   const file = new Database(`${dataDir}/tenants/acme/tenant.db`);
-  file.exec('DELETE FROM _onewriter_ledger; DELETE FROM _onewriter_jobs');
-  file.prepare("INSERT INTO _onewriter_marks VALUES (0, '', 0, 0, 0, ?)").run(addedAt);
+  file.exec('DELETE FROM sqlite_onewriter_ledger; DELETE FROM sqlite_onewriter_jobs');
+  file.prepare("INSERT INTO sqlite_onewriter_marks VALUES (0, '', 0, 0, 0, ?)").run(addedAt);
   file.close();
   // As in the snapshot: it waits, and was not taken.
   await looker

@@ -135,11 +135,11 @@ const DAMAGES: readonly Damage[] = [
     damage: file => {
       const setFormat = (format: number) => {
         const db = new Database(file);
-        db.prepare('UPDATE _onewriter_state SET format = ?').run(format);
+        db.prepare('UPDATE sqlite_onewriter_state SET format = ?').run(format);
         db.close();
       };
       setFormat(99);
-      return () => setFormat(2);
+      return () => setFormat(3);
     },
   },
   ...['', '-wal', '-shm'].map(suffix => ({

@@ -34,7 +34,7 @@ export function ledgerInFile(dataDir: string, tenant: string): LedgerEntry[] {
   return inFile(dataDir, tenant, file =>
     file
       .prepare<[], { job_id: string; commit_seq: number; next_op: number | null; results: string }>(
-        'SELECT job_id, commit_seq, next_op, results FROM _onewriter_ledger ORDER BY id',
+        'SELECT job_id, commit_seq, next_op, results FROM sqlite_onewriter_ledger ORDER BY id',
       )
       .all()
       .map(row => ({

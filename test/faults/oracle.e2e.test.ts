@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs';
-import { NEWEST_COMMIT_SEQ_SQL } from '@onewriter/protocol';
+import { NEWEST_COMMIT_SEQ_SQL, withReservedNames } from '@onewriter/protocol';
 import { type TemporaryDirectory, temporaryDirectory } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -27,19 +27,21 @@ function openTenant(tenant: string): Database.Database {
   const file = new Database(`${data.path}/tenants/${tenant}/tenant.db`);
   file.pragma('journal_mode = WAL');
   file.exec(schemaOf('t0'));
-  file.exec(`
-    CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
-    CREATE TABLE _onewriter_ledger(id INTEGER PRIMARY KEY, job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT);
-    CREATE TABLE _onewriter_jobs(job_id TEXT PRIMARY KEY, id INTEGER);
-    CREATE TABLE _onewriter_keys(key TEXT PRIMARY KEY, result TEXT);
-    INSERT INTO _onewriter_state VALUES (1, 0)`);
+  withReservedNames(file, () =>
+    file.exec(`
+    CREATE TABLE sqlite_onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
+    CREATE TABLE sqlite_onewriter_ledger(id INTEGER PRIMARY KEY, job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT);
+    CREATE TABLE sqlite_onewriter_jobs(job_id TEXT PRIMARY KEY, id INTEGER);
+    CREATE TABLE sqlite_onewriter_keys(key TEXT PRIMARY KEY, result TEXT);
+    INSERT INTO sqlite_onewriter_state VALUES (1, 0)`),
+  );
   return file;
 }
 
 /** What a right writer leaves behind for an append. */
 function commit(n: number, { job = `job-${n}`, client = 'c', tenant = 'a', results = '[[1,1]]' } = {}): void {
   db.prepare(
-    `INSERT INTO _onewriter_ledger(job_id, commit_seq, next_op, results) VALUES (?, (${NEWEST_COMMIT_SEQ_SQL}) + 1, NULL, ?)`,
+    `INSERT INTO sqlite_onewriter_ledger(job_id, commit_seq, next_op, results) VALUES (?, (${NEWEST_COMMIT_SEQ_SQL}) + 1, NULL, ?)`,
   ).run(job, results);
   addRow(n, client, tenant);
 }
@@ -188,7 +190,9 @@ describe('the oracle', () => {
     expect(kindsFound([...start, receipt(2, 'failed'), end])).toEqual(['wrong-receipt']);
     expect(kindsFound([...start, receipt(2, 'unknown'), end])).toEqual(['wrong-receipt']);
     expect(kindsFound([...start, receipt(2, 'pending'), end])).toEqual(['unsettled']);
-    db.exec(`UPDATE _onewriter_ledger SET results = '[{"e":{"code":"SQL_ERROR"}}]' WHERE job_id = '${JOB}'`);
+    db.exec(
+      `UPDATE sqlite_onewriter_ledger SET results = '[{"e":{"code":"SQL_ERROR"}}]' WHERE job_id = '${JOB}'`,
+    );
     expect(kindsFound([...start, end])).toEqual(['wrong-receipt']);
   });
 
@@ -206,24 +210,26 @@ describe('the oracle', () => {
     commit(1);
     commit(2);
     const journal = [client(), issue(1), issue(2), committed(1), committed(2), end];
-    db.exec('UPDATE _onewriter_state SET commit_seq = 3');
+    db.exec('UPDATE sqlite_onewriter_state SET commit_seq = 3');
     expect(kindsFound(journal)).toEqual(['hole']);
     db.exec(
-      'UPDATE _onewriter_state SET commit_seq = 0; UPDATE _onewriter_ledger SET commit_seq = 3 - commit_seq',
+      'UPDATE sqlite_onewriter_state SET commit_seq = 0; UPDATE sqlite_onewriter_ledger SET commit_seq = 3 - commit_seq',
     );
     expect(kindsFound(journal)).toEqual(['hole']);
-    db.exec('UPDATE _onewriter_ledger SET commit_seq = 3 - commit_seq');
+    db.exec('UPDATE sqlite_onewriter_ledger SET commit_seq = 3 - commit_seq');
     const bad = { kind: 'bad', how: 'rollback' } as const;
     const spoiled = [...journal, issue(3, { op: bad }), failed(3, 'CONSTRAINT_VIOLATION', false)];
     db.exec(
-      `UPDATE _onewriter_state SET commit_seq = 3; UPDATE _onewriter_ledger SET commit_seq = 3 WHERE commit_seq = 2`,
+      `UPDATE sqlite_onewriter_state SET commit_seq = 3; UPDATE sqlite_onewriter_ledger SET commit_seq = 3 WHERE commit_seq = 2`,
     );
     expect(kindsFound(spoiled)).toEqual(['hole']);
-    db.exec(`UPDATE _onewriter_ledger SET results = '[[1,1],[1,2]]' WHERE commit_seq = 3`);
+    db.exec(`UPDATE sqlite_onewriter_ledger SET results = '[[1,1],[1,2]]' WHERE commit_seq = 3`);
     expect(kindsFound(spoiled)).toEqual([]);
     expect(kindsFound(journal)).toEqual(['hole']);
-    db.exec('UPDATE _onewriter_ledger SET commit_seq = 2 WHERE commit_seq = 3');
-    db.exec('UPDATE _onewriter_state SET commit_seq = 2; DELETE FROM _onewriter_ledger WHERE commit_seq = 1');
+    db.exec('UPDATE sqlite_onewriter_ledger SET commit_seq = 2 WHERE commit_seq = 3');
+    db.exec(
+      'UPDATE sqlite_onewriter_state SET commit_seq = 2; DELETE FROM sqlite_onewriter_ledger WHERE commit_seq = 1',
+    );
     expect(kindsFound(journal)).toEqual(['hole']);
     expect(kindsFound(journal, { ledgerMayBePruned: true })).toEqual([]);
   });
@@ -233,9 +239,9 @@ describe('the oracle', () => {
     commit(2);
     const journal = [client(), issue(1), issue(2), committed(1), committed(2), end];
     expect(kindsFound(journal)).toEqual([]);
-    db.exec("INSERT INTO _onewriter_jobs VALUES ('job-1', 2)");
+    db.exec("INSERT INTO sqlite_onewriter_jobs VALUES ('job-1', 2)");
     expect(kindsFound(journal)).toEqual(['damaged']);
-    db.exec('DELETE FROM _onewriter_jobs; UPDATE _onewriter_ledger SET id = 17 WHERE id = 2');
+    db.exec('DELETE FROM sqlite_onewriter_jobs; UPDATE sqlite_onewriter_ledger SET id = 17 WHERE id = 2');
     expect(kindsFound(journal)).toEqual(['damaged']);
   });
 

@@ -386,12 +386,12 @@ function readTenant(
       commitSeq: state,
       noted: new Set(
         all<{ seq: number }>(
-          "SELECT json_extract(e.value, '$[0]') AS seq FROM _onewriter_keys k, json_each(k.result) e WHERE k.key LIKE 'commits of %'",
+          "SELECT json_extract(e.value, '$[0]') AS seq FROM sqlite_onewriter_keys k, json_each(k.result) e WHERE k.key LIKE 'commits of %'",
         ).map(({ seq }) => seq),
       ),
       ledger: new Map(
         all<{ job_id: string; commit_seq: number; next_op: number | null; results: string }>(
-          'SELECT job_id, commit_seq, next_op, results FROM _onewriter_ledger',
+          'SELECT job_id, commit_seq, next_op, results FROM sqlite_onewriter_ledger',
         ).map(row => [
           row.job_id,
           { commitSeq: row.commit_seq, done: row.next_op === null, results: JSON.parse(row.results) },
@@ -425,10 +425,10 @@ function checkDamage(db: Database.Database, tenant: string, found: Findings): vo
 /** A job that is delivered again must find its row, or it is applied again. */
 function checkIndex(db: Database.Database, tenant: string, found: Findings): void {
   const find = db
-    .prepare<[string], number>(`SELECT id FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`)
+    .prepare<[string], number>(`SELECT id FROM sqlite_onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`)
     .pluck();
   const rows = db
-    .prepare<[], { id: number; job_id: string }>('SELECT id, job_id FROM _onewriter_ledger')
+    .prepare<[], { id: number; job_id: string }>('SELECT id, job_id FROM sqlite_onewriter_ledger')
     .all();
   for (const { id, job_id: job } of rows) {
     const foundId = find.get(job);

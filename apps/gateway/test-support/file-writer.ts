@@ -7,6 +7,7 @@ import {
   splitScript,
   tenantFile,
   uuidv7,
+  withReservedNames,
 } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { isStepMet, type Step, type StepResult } from '../src/dialects/hrana/steps.ts';
@@ -15,7 +16,7 @@ import type { StepWriter } from '../src/dialects/hrana/stream-runner.ts';
 interface OpenFile {
   readonly db: Database.Database;
   transaction: string | undefined;
-  /** Commits since the file was opened, as the table `_onewriter_state` has them. */
+  /** Commits since the file was opened, as the table `sqlite_onewriter_state` has them. */
   commitSeq: number;
 }
 
@@ -42,9 +43,11 @@ export class FileWriter implements StepWriter {
     mkdirSync(dirname(path), { recursive: true });
     const db = new Database(path);
     db.pragma('journal_mode = WAL');
-    db.exec('CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER)');
-    db.exec('INSERT INTO _onewriter_state VALUES (1, 0)');
-    db.exec('CREATE TABLE _onewriter_ledger(id INTEGER PRIMARY KEY, commit_seq INTEGER)');
+    withReservedNames(db, () =>
+      db.exec(`CREATE TABLE sqlite_onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
+        INSERT INTO sqlite_onewriter_state VALUES (1, 0);
+        CREATE TABLE sqlite_onewriter_ledger(id INTEGER PRIMARY KEY, commit_seq INTEGER)`),
+    );
     file = { db, transaction: undefined, commitSeq: 0 };
     this.#files.set(tenant, file);
     return file;
@@ -87,7 +90,7 @@ export class FileWriter implements StepWriter {
     if (open && request.interactive !== true) file.db.exec('ROLLBACK');
     if (!file.db.inTransaction) {
       file.transaction = undefined;
-      file.db.prepare('UPDATE _onewriter_state SET commit_seq = ?').run(++file.commitSeq);
+      file.db.prepare('UPDATE sqlite_onewriter_state SET commit_seq = ?').run(++file.commitSeq);
       file.db.pragma('foreign_keys = ON');
       return { results, autocommit: !open, foreignKeys };
     }

@@ -1,23 +1,24 @@
 /*
- * How every process reads the writer's tables in a tenant's file. The file's format is in `_onewriter_state`.
+ * How every process reads the writer's tables in a tenant's file. The file's format is in `sqlite_onewriter_state`.
+ * A file of an earlier format has other names: see own-tables.ts.
  *
  * The index of the ledger's jobs is kept in blocks of 16 ids (ADR 0018). Of the ids 1 to 35:
  *
- *   1 … 16 | 17 … 32 |   in _onewriter_jobs
+ *   1 … 16 | 17 … 32 |   in sqlite_onewriter_jobs
  *                    | 33 34 35   the tail: not in it, so it is looked through
  */
 
-/** Ids of the ledger that come into `_onewriter_jobs` together. */
+/** Ids of the ledger that come into `sqlite_onewriter_jobs` together. */
 export const LEDGER_BLOCK_ROWS = 16;
 
-/** Up to which id of the ledger all rows are in `_onewriter_jobs`; NULL where the ledger is empty. An expression in SQL. */
-export const LEDGER_INDEXED_TO = `(SELECT id - id % ${LEDGER_BLOCK_ROWS} FROM _onewriter_ledger ORDER BY id DESC LIMIT 1)`;
+/** Up to which id of the ledger all rows are in `sqlite_onewriter_jobs`; NULL where the ledger is empty. An expression in SQL. */
+export const LEDGER_INDEXED_TO = `(SELECT id - id % ${LEDGER_BLOCK_ROWS} FROM sqlite_onewriter_ledger ORDER BY id DESC LIMIT 1)`;
 
-/** Condition on a row of `_onewriter_ledger`: that it is of the job whose id is bound to the one `?`. */
+/** Condition on a row of `sqlite_onewriter_ledger`: that it is of the job whose id is bound to the one `?`. */
 export const LEDGER_ROW_OF_JOB = `id = (
   SELECT coalesce(
-    (SELECT id FROM _onewriter_jobs WHERE job_id = wanted),
-    (SELECT id FROM _onewriter_ledger WHERE id > ${LEDGER_INDEXED_TO} AND job_id = wanted))
+    (SELECT id FROM sqlite_onewriter_jobs WHERE job_id = wanted),
+    (SELECT id FROM sqlite_onewriter_ledger WHERE id > ${LEDGER_INDEXED_TO} AND job_id = wanted))
   FROM (SELECT ? AS wanted))`;
 
 /**
@@ -25,7 +26,7 @@ export const LEDGER_ROW_OF_JOB = `id = (
  * row alone, every other commit by the row of state.
  */
 export const NEWEST_COMMIT_SEQ_SQL =
-  'SELECT max(commit_seq, coalesce((SELECT commit_seq FROM _onewriter_ledger ORDER BY id DESC LIMIT 1), 0)) FROM _onewriter_state WHERE id = 1';
+  'SELECT max(commit_seq, coalesce((SELECT commit_seq FROM sqlite_onewriter_ledger ORDER BY id DESC LIMIT 1), 0)) FROM sqlite_onewriter_state WHERE id = 1';
 
 /*
  * A job that took several commits has one row in the ledger, with the number of the last. Which of its writes went with which
@@ -43,7 +44,7 @@ export type CommittedWrites = readonly [commitSeq: number, from: number, to: num
 
 /** The note about the commits of a ledger row's job, a JSON array of {@link CommittedWrites}, or NULL. An expression in SQL. */
 export const COMMITS_NOTE_SQL =
-  "(SELECT k.result FROM _onewriter_keys k WHERE k.key = 'commits of ' || _onewriter_ledger.job_id)";
+  "(SELECT k.result FROM sqlite_onewriter_keys k WHERE k.key = 'commits of ' || sqlite_onewriter_ledger.job_id)";
 
 /** The name of that note. */
 export const commitsNoteKey = (jobId: string) => `commits of ${jobId}`;

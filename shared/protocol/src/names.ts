@@ -19,8 +19,11 @@ export const DEFAULT_GROUP = 'default';
 /** File name of a tenant's database when none is configured. */
 export const DEFAULT_DB_FILE = 'tenant.db';
 
-/** Prefix of every Onewriter table in a tenant's file. */
-export const INTERNAL_TABLE_PREFIX = '_onewriter_';
+/** Prefix of every Onewriter table in a tenant's file; SQLite reserves `sqlite_` (ADR 0057). */
+export const INTERNAL_TABLE_PREFIX = 'sqlite_onewriter_';
+
+/** The same up to format 2. */
+export const FORMER_TABLE_PREFIX = '_onewriter_';
 
 /** The custom event on a client's inbox that reports a job's outcome. */
 export const SETTLED_EVENT = 'settled';

@@ -35,6 +35,8 @@ describe('classifyStatement', () => {
     ['WITH a AS NOT MATERIALIZED (SELECT 1), b AS (SELECT 2) VALUES (1)', 'read VALUES'],
     ['WITH "insert" AS (SELECT 1) SELECT * FROM "insert"', 'read SELECT'],
     ['SELECT * FROM _onewriter_ledger', 'read SELECT'],
+    ['SELECT * FROM sqlite_onewriter_ledger', 'read SELECT'],
+    ["INSERT INTO t VALUES ('sqlite_onewriter_ledger')", 'write INSERT inserts'],
     ["SELECT * FROM pragma_table_info('t')", 'read SELECT'],
     ['SELECT * FROM temp.sqlite_schema', 'read SELECT'],
     // EXPLAIN
@@ -114,6 +116,14 @@ describe('classifyStatement', () => {
     ['DELETE FROM sqlite_temp_master', NOT_ALLOWED],
     // the writer's own tables
     ['DELETE FROM _onewriter_ledger', NOT_ALLOWED],
+    ['DELETE FROM sqlite_onewriter_ledger', NOT_ALLOWED],
+    ['UPDATE main."SQLite_OneWriter_State" SET epoch = 0', NOT_ALLOWED],
+    ["INSERT INTO 'sqlite_onewriter_keys' DEFAULT VALUES", NOT_ALLOWED],
+    ['CREATE TABLE sqlite_onewriter_x(a)', NOT_ALLOWED],
+    ['CREATE TRIGGER x AFTER INSERT ON t BEGIN DELETE FROM sqlite_onewriter_keys; END', NOT_ALLOWED],
+    ['CREATE TABLE t(k REFERENCES sqlite_onewriter_keys(key))', NOT_ALLOWED],
+    ['CREATE VIRTUAL TABLE sqlite_onewriter USING fts5(a)', NOT_ALLOWED],
+    ['WITH a AS (SELECT 1) DELETE FROM [sqlite_onewriter_ledger]', NOT_ALLOWED],
     ['CREATE VIRTUAL TABLE _onewriter USING fts5(a)', NOT_ALLOWED],
     ['CREATE VIRTUAL TABLE main."_OneWriter" USING rtree(id, a, b)', NOT_ALLOWED],
     ['ALTER TABLE a RENAME TO _onewriter', NOT_ALLOWED],

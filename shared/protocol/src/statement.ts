@@ -1,4 +1,4 @@
-import { INTERNAL_TABLE_PREFIX } from './names.ts';
+import { FORMER_TABLE_PREFIX, INTERNAL_TABLE_PREFIX } from './names.ts';
 import { OnewriterError } from './onewriter-error.ts';
 import { judgePragma, type PragmaAnswer, type PragmaJudgement, readPragmaArgument } from './pragma-rules.ts';
 import { type SqlTokenKind, SqlTokens } from './sql-tokens.ts';
@@ -58,7 +58,7 @@ const BEFORE_TARGET: ReadonlySet<string> = new Set([
 /** After these stands a table that is referred to; `temp.` here is an alias, as in `ON temp.a = b.a`. */
 const BEFORE_REFERENCE: ReadonlySet<string> = new Set(['ON', 'TO', 'REFERENCES']);
 
-const INTERNAL_PREFIX = INTERNAL_TABLE_PREFIX.toUpperCase();
+const INTERNAL_PREFIXES = [INTERNAL_TABLE_PREFIX.toUpperCase(), FORMER_TABLE_PREFIX.toUpperCase()] as const;
 /** Longer than any name that the rules know: of a literal of 1 MB no more is copied. */
 const MAX_NAME_LENGTH = 64;
 
@@ -74,7 +74,7 @@ const cache = new Map<string, StatementClass>();
  *
  * @param sql one statement; semicolons and comments may follow it.
  * @throws OnewriterError STATEMENT_NOT_ALLOWED (transaction control, ATTACH, DETACH, VACUUM, TEMP objects, a PRAGMA
- * that is not in the list, writes to `_onewriter_` tables, a second statement), INVALID_ARGUMENT (no statement, NUL),
+ * that is not in the list, writes to the writer's tables, a second statement), INVALID_ARGUMENT (no statement, NUL),
  * INVALID_VALUE, STATEMENT_TOO_LARGE.
  */
 export function classifyStatement(sql: string): StatementClass {
@@ -157,7 +157,11 @@ class StatementScan {
       if (this.#temporary) {
         refuse('Temporary tables, views, indexes and triggers are not allowed: the connection is shared.');
       }
-      if (this.#internalName) refuse(`Names that begin with ${INTERNAL_TABLE_PREFIX} belong to the writer.`);
+      if (this.#internalName) {
+        refuse(
+          `Names that begin with ${INTERNAL_TABLE_PREFIX} or ${FORMER_TABLE_PREFIX} belong to the writer.`,
+        );
+      }
     }
     return {
       kind: this.#explain ? 'read' : kind,
@@ -216,9 +220,11 @@ class StatementScan {
     if (REFUSED_TABLES.has(table)) refuse(`${table} is not allowed.`);
     const target = BEFORE_TARGET.has(this.#previous);
     if (kind === 'string' && !target && !BEFORE_REFERENCE.has(this.#previous)) return;
-    if (name.startsWith(INTERNAL_PREFIX)) this.#internalName = true;
-    // A virtual table of this name has shadow tables whose names begin with the prefix.
-    if (`${name}_` === INTERNAL_PREFIX && this.#namesVirtualTable()) this.#internalName = true;
+    for (const prefix of INTERNAL_PREFIXES) {
+      if (name.startsWith(prefix)) this.#internalName = true;
+      // A virtual table of this name has shadow tables whose names begin with the prefix.
+      if (`${name}_` === prefix && this.#namesVirtualTable()) this.#internalName = true;
+    }
     if (name === 'SQLITE_TEMP_MASTER' || name === 'SQLITE_TEMP_SCHEMA') this.#temporary = true;
     this.#afterTemp = target && name === 'TEMP';
   }

@@ -5,8 +5,6 @@ import Database from 'better-sqlite3';
 /** A hash of each table's rows, and of the schema, by name. */
 export type ContentHashes = ReadonlyMap<string, string>;
 
-const NOT_OF_WRITER = `tbl NOT GLOB '${INTERNAL_TABLE_PREFIX}*'`;
-
 interface SchemaRow {
   readonly type: string;
   readonly name: string;
@@ -56,9 +54,8 @@ function hashTable(db: Database.Database, name: string, onProgress: () => void):
   try {
     // With the rowid, where there is one by that name: an INSERT elsewhere may refer to it.
     let select = `SELECT rowid, * FROM main.${table}`;
-    // Statistics are written in no certain order, and ANALYZE counts the rows of the writer's tables, too.
-    if (name.startsWith('sqlite_stat'))
-      select = `SELECT * FROM main.${table} WHERE ${NOT_OF_WRITER} ORDER BY tbl, idx`;
+    // Statistics are written in no certain order.
+    if (name.startsWith('sqlite_stat')) select = `SELECT * FROM main.${table} ORDER BY tbl, idx`;
     // FTS5's record of its structure begins with a number that rises when a setting is changed, as often as this connection
     // has seen it.
     else if (

@@ -102,24 +102,6 @@ export const DOCUMENTED: readonly Documented[] = [
       compareAnswers(here, { ...plain, changes: 0 }) === undefined,
   },
   {
-    reason: "ANALYZE counts the rows of the writer's tables, too",
-    pattern: /^\s*(?:update|delete)\b.*\bsqlite_stat\d\b/i,
-    applies: ({ here, plain }) =>
-      here.type === 'ok' &&
-      plain.type === 'ok' &&
-      compareAnswers(here, { ...plain, changes: here.changes }) === undefined,
-  },
-  {
-    reason: "ANALYZE counts the rows of the writer's tables, too",
-    pattern: /^\s*(?:insert|replace)\b.*\bsqlite_stat\d\b/is,
-    // They take the rowids in front of it.
-    applies: ({ here, plain, file }) =>
-      here.type === 'ok' &&
-      plain.type === 'ok' &&
-      compareAnswers(here, { ...plain, lastInsertRowid: here.lastInsertRowid }) === undefined &&
-      hasStatisticsOfWriter(file),
-  },
-  {
     // Where another connection has run ANALYZE; a change of the schema makes it read them again.
     reason: 'an open connection keeps the statistics that it found when it read the schema, as in SQLite',
     pattern: /^\s*explain\s+query\s+plan\b/i,
@@ -193,11 +175,6 @@ function isOverTable(file: string, sql: string): boolean {
     file,
     `SELECT 1 FROM sqlite_schema WHERE lower(name) = '${name}' AND sql LIKE '%using fts_(%content=%'`,
   );
-  return answer.type === 'ok' && answer.rows.length > 0;
-}
-
-function hasStatisticsOfWriter(file: string): boolean {
-  const answer = readFrom(file, `SELECT 1 FROM sqlite_stat1 WHERE tbl GLOB '${INTERNAL_TABLE_PREFIX}*'`);
   return answer.type === 'ok' && answer.rows.length > 0;
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
-import { DEFAULT_DB_FILE, groupKeys, tenantFile, tenantsDir } from '@onewriter/protocol';
+import { DEFAULT_DB_FILE, groupKeys, tenantFile, tenantsDir, withReservedNames } from '@onewriter/protocol';
 import { pauseTenant, resumeTenant } from '@onewriter/tenants';
 import { waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
@@ -339,12 +339,21 @@ function writeElsewhere(file: string, rows: number, how: string): number {
         return newestSeq(db);
       })
       .immediate();
-    if (how.endsWith('ledger')) db.exec('DROP TABLE _onewriter_ledger');
+    if (how.endsWith('ledger')) dropLedger(db);
     if (how.endsWith('after it')) db.pragma('wal_checkpoint(TRUNCATE)');
     return seq;
   } finally {
     db.close();
   }
+}
+
+/** SQLite itself refuses it: a process that does so changes the schema by hand. */
+function dropLedger(db: Database.Database): void {
+  withReservedNames(db, () =>
+    db.exec(`UPDATE sqlite_schema SET name = 'dropped', tbl_name = 'dropped', sql = replace(sql, name, 'dropped')
+      WHERE name = 'sqlite_onewriter_ledger'`),
+  );
+  db.exec('DROP TABLE dropped');
 }
 
 /** A database with a log, of another program. */

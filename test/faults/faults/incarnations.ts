@@ -22,8 +22,8 @@ const READERS = 2;
 const CHANGES = 4;
 const RETRY_PAUSE_MS = 50;
 /** Commits to the present file; a restored one has the backup's ledger, too, up to the row of the restore. */
-const COMMITS = `SELECT DISTINCT commit_seq AS seq FROM _onewriter_ledger WHERE commit_seq >
-  (SELECT coalesce(max(commit_seq), 0) FROM _onewriter_ledger WHERE job_id LIKE 'restore-%') ORDER BY seq`;
+const COMMITS = `SELECT DISTINCT commit_seq AS seq FROM sqlite_onewriter_ledger WHERE commit_seq >
+  (SELECT coalesce(max(commit_seq), 0) FROM sqlite_onewriter_ledger WHERE job_id LIKE 'restore-%') ORDER BY seq`;
 
 /**
  * A tenant is deleted and created again, and restored over itself, under writes. A client that reads after the answer to that

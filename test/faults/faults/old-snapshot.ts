@@ -104,7 +104,7 @@ const lastId = (rig: Rig, tenant: string) => ledgerId(rig, tenant, 'max');
 function ledgerId(rig: Rig, tenant: string, which: 'min' | 'max'): number {
   const db = new Database(tenantFile(rig.dataDir, tenant), { readonly: true });
   try {
-    return db.prepare<[], number>(`SELECT ${which}(id) FROM _onewriter_ledger`).pluck().get() ?? 0;
+    return db.prepare<[], number>(`SELECT ${which}(id) FROM sqlite_onewriter_ledger`).pluck().get() ?? 0;
   } finally {
     db.close();
   }

@@ -38,7 +38,7 @@ export const raisedEpochs: Fault = {
 function raiseEpoch(path: string, by: number): void {
   const db = new Database(path, { timeout: 5_000, fileMustExist: true });
   try {
-    db.prepare('UPDATE _onewriter_state SET epoch = epoch + ?').run(by);
+    db.prepare('UPDATE sqlite_onewriter_state SET epoch = epoch + ?').run(by);
   } finally {
     db.close();
   }

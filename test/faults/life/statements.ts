@@ -25,7 +25,7 @@ ${Array.from({ length: ACCOUNTS }, (_, id) => `INSERT INTO accounts VALUES (${id
 /** One row with one column: {@link Whole} as JSON. */
 export const WHOLE_SQL = `SELECT json_object(
   'born', (SELECT born FROM life),
-  'restored', (SELECT job_id FROM _onewriter_ledger WHERE job_id LIKE 'restore-%' ORDER BY id DESC LIMIT 1),
+  'restored', (SELECT job_id FROM sqlite_onewriter_ledger WHERE job_id LIKE 'restore-%' ORDER BY id DESC LIMIT 1),
   'seq', (${NEWEST_COMMIT_SEQ_SQL}),
   'log', (SELECT json_group_array(text) FROM (
     SELECT list || ' ' || place || ' ' || value AS text FROM elements ORDER BY pos)),

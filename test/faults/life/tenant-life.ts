@@ -264,7 +264,7 @@ export class TenantLife {
     const db = new Database(tenantFile(this.#rig.dataDir, this.tenant), { readonly: true });
     try {
       const job = incarnation.slice(incarnation.indexOf('/') + 1);
-      const sql = 'SELECT commit_seq FROM _onewriter_ledger WHERE job_id = ?';
+      const sql = 'SELECT commit_seq FROM sqlite_onewriter_ledger WHERE job_id = ?';
       return db.prepare<[string], number>(sql).pluck().get(job) ?? 0;
     } finally {
       db.close();

@@ -1,5 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { isOnewriterError, tenantQueue, toWireError } from '@onewriter/protocol';
+import {
+  isOnewriterError,
+  isWithoutOwnTable,
+  readOwnTablesLater,
+  tenantQueue,
+  toWireError,
+} from '@onewriter/protocol';
 import { connect, type Tenant } from '@onewriter/sdk';
 import type { Redis } from 'ioredis';
 import { EXIT } from '../exit-codes.ts';
@@ -49,7 +55,7 @@ const POLL_FILE_MS = 150;
 const POLL_GATEWAY_MS = 1_000;
 const SELECT = `SELECT id, job_id, commit_seq, committed_at, next_op, json_array_length(results) AS writes,
   (SELECT group_concat(json_extract(e.value, '$.e.code')) FROM json_each(results) e
-   WHERE e.type = 'object' AND json_type(e.value, '$.e') IS NOT NULL) AS errors FROM _onewriter_ledger`;
+   WHERE e.type = 'object' AND json_type(e.value, '$.e') IS NOT NULL) AS errors FROM sqlite_onewriter_ledger`;
 
 /** Prints a tenant's commits as they happen, from its ledger: what is printed is committed, in order, each job once. */
 export async function tail(tenant: string, options: TailOptions): Promise<number> {
@@ -110,10 +116,12 @@ export async function tail(tenant: string, options: TailOptions): Promise<number
 
 async function read(db: Tenant, sql: string, params: readonly number[]): Promise<LedgerRow[]> {
   try {
-    return (await db.prepare<number[], LedgerRow>(sql).all(...params)) as LedgerRow[];
+    return await readOwnTablesLater(
+      async names => (await db.prepare<number[], LedgerRow>(names(sql)).all(...params)) as LedgerRow[],
+    );
   } catch (error) {
     // No broker has opened this file yet, so it has no ledger.
-    if (isOnewriterError(error, 'SQL_ERROR') && /no such table/.test(error.message)) return [];
+    if (isWithoutOwnTable(error)) return [];
     throw error;
   }
 }

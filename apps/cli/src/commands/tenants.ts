@@ -2,8 +2,10 @@ import { readFileSync } from 'node:fs';
 import { formatBytes, hasTable, openTenant, readState, toFileError } from '@onewriter/files';
 import {
   assertTenantId,
+  isNotOwnTableSql,
   isOnewriterError,
   OnewriterError,
+  ownNames,
   readDataDirIdentity,
   shownNames,
   tenantFile,
@@ -211,10 +213,11 @@ function readFile(target: Target, tenant: string): FileFacts {
     const db = openTenant(placeOf(target), tenant);
     try {
       const state = readState(db);
-      const ledger = hasTable(db, '_onewriter_ledger')
+      const table = ownNames(db)('sqlite_onewriter_ledger');
+      const ledger = hasTable(db, table)
         ? db
             .prepare<[], { rows: number; last: number | null }>(
-              'SELECT count(*) AS rows, max(committed_at) AS last FROM _onewriter_ledger',
+              `SELECT count(*) AS rows, max(committed_at) AS last FROM ${table}`,
             )
             .get()
         : undefined;
@@ -229,7 +232,7 @@ function readFile(target: Target, tenant: string): FileFacts {
         tables: db
           .prepare<[], string>(
             `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-               AND name NOT LIKE '\\_onewriter\\_%' ESCAPE '\\' ORDER BY name`,
+               AND ${isNotOwnTableSql('name')} ORDER BY name`,
           )
           .pluck()
           .all(),

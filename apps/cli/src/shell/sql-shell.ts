@@ -1,5 +1,6 @@
 import {
   assertTenantId,
+  isNotOwnTableSql,
   isOnewriterError,
   OnewriterError,
   shownName,
@@ -24,7 +25,8 @@ COMMIT are refused, a script that is all or nothing is \`onewriter sql <tenant> 
 `;
 
 /** Leaves out the writer's tables, which are not the tenant's. */
-const OWN_TABLES = `name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE '\\_onewriter\\_%' ESCAPE '\\'`;
+const isTenantsSql = (name: string) =>
+  `${name} NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND ${isNotOwnTableSql(name)}`;
 
 /** Options of {@link SqlShell}. */
 export interface SqlShellOptions {
@@ -106,9 +108,9 @@ export class SqlShell {
 
   /** Names of tables, views and columns, for completion. Empty where they cannot be read. */
   async names(): Promise<string[]> {
-    const sql = `SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND ${OWN_TABLES}
+    const sql = `SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND ${isTenantsSql('name')}
       UNION SELECT c.name FROM sqlite_schema s, pragma_table_info(s.name) c WHERE s.type = 'table' AND s.rootpage > 0
-        AND s.${OWN_TABLES.replace('AND name', 'AND s.name')}`; // a virtual table may be of a module that is not known here
+        AND ${isTenantsSql('s.name')}`; // a virtual table may be of a module that is not known here
     try {
       const { rows = [] } = await this.#db.execute(sql, [], { rowMode: 'array' });
       return rows.map(([name]) => String(name));
@@ -184,14 +186,14 @@ export class SqlShell {
   }
 
   async #tables(pattern: string | undefined): Promise<string> {
-    const sql = `SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND ${OWN_TABLES} AND name LIKE ? ORDER BY name`;
+    const sql = `SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND ${isTenantsSql('name')} AND name LIKE ? ORDER BY name`;
     const { rows = [] } = await this.#db.execute(sql, [pattern ?? '%'], { rowMode: 'array' });
     if (this.#mode === 'json') return `${JSON.stringify(rows.map(([name]) => name))}\n`;
     return rows.map(([name]) => `${shownName(String(name))}\n`).join('');
   }
 
   async #schema(table: string | undefined): Promise<string> {
-    const sql = `SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND ${OWN_TABLES} AND (?1 IS NULL OR tbl_name = ?1 COLLATE NOCASE)
+    const sql = `SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND ${isTenantsSql('name')} AND (?1 IS NULL OR tbl_name = ?1 COLLATE NOCASE)
       ORDER BY tbl_name, type <> 'table', name`;
     const { rows = [] } = await this.#db.execute(
       sql.replaceAll('?1', '@table'),

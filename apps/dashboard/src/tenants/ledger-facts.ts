@@ -1,4 +1,4 @@
-import { decodeValue, isOnewriterError, type WireValue } from '@onewriter/protocol';
+import { decodeValue, isOnewriterError, readOwnTablesLater, type WireValue } from '@onewriter/protocol';
 import type { DashboardGateway, GatewayCall } from '../dashboard-gateway.ts';
 
 /*
@@ -41,17 +41,17 @@ const MAX_RESULTS = 200_000;
 const COMMITS = `
   SELECT commit_seq, max(committed_at), count(*),
     sum(CASE WHEN length(results) < ${MAX_RESULTS} THEN json_array_length(results) ELSE 0 END)
-  FROM (SELECT commit_seq, committed_at, results FROM _onewriter_ledger ORDER BY id DESC LIMIT 500)
+  FROM (SELECT commit_seq, committed_at, results FROM sqlite_onewriter_ledger ORDER BY id DESC LIMIT 500)
   GROUP BY commit_seq ORDER BY commit_seq DESC LIMIT ${MAX_COMMITS}`;
 const FAILURES = `
   SELECT l.job_id || '.' || e.key, l.committed_at, json_extract(e.value, '$.e.code'), json_extract(e.value, '$.e.message')
-  FROM (SELECT id, job_id, committed_at, results FROM _onewriter_ledger ORDER BY id DESC LIMIT 1000) l, json_each(l.results) e
+  FROM (SELECT id, job_id, committed_at, results FROM sqlite_onewriter_ledger ORDER BY id DESC LIMIT 1000) l, json_each(l.results) e
   WHERE length(l.results) < ${MAX_RESULTS} AND e.type = 'object' AND json_type(e.value, '$.e') IS NOT NULL
   ORDER BY l.id DESC LIMIT ${MAX_FAILURES}`;
 /** One number each: how many minutes ago. The ledger keeps at most 100,000 rows. */
 const ACTIVITY = (now: number) => `
   SELECT CAST((${now} - committed_at) / 60000 AS INTEGER) AS ago, count(*)
-  FROM (SELECT committed_at FROM _onewriter_ledger ORDER BY id DESC LIMIT 50000)
+  FROM (SELECT committed_at FROM sqlite_onewriter_ledger ORDER BY id DESC LIMIT 50000)
   WHERE committed_at > ${now - MINUTES * 60_000} GROUP BY ago`;
 
 /**
@@ -66,9 +66,11 @@ export async function readLedgerFacts(
   const now = Date.now();
   try {
     // One after the other: a tenant's page must not occupy all of the gateway's processes.
-    const commits = await gateway.read(tenant, COMMITS, MAX_COMMITS, call);
-    const failures = await gateway.read(tenant, FAILURES, MAX_FAILURES, call);
-    const activity = await gateway.read(tenant, ACTIVITY(now), MINUTES + 2, call);
+    const read = (sql: string, rows: number) =>
+      readOwnTablesLater(names => gateway.read(tenant, names(sql), rows, call));
+    const commits = await read(COMMITS, MAX_COMMITS);
+    const failures = await read(FAILURES, MAX_FAILURES);
+    const activity = await read(ACTIVITY(now), MINUTES + 2);
     const jobsPerMinute = Array.from({ length: MINUTES }, () => 0);
     for (const [ago, jobs] of activity.rows) {
       const index = MINUTES - 1 - Math.max(0, numberOf(ago));

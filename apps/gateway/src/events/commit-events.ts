@@ -4,6 +4,7 @@ import {
   COMMITS_NOTE_SQL,
   type CommittedWrites,
   isOnewriterError,
+  readOwnTablesLater,
   receiptId,
   type SqlValue,
 } from '@onewriter/protocol';
@@ -68,15 +69,15 @@ const RESTORE_PREFIX = 'restore-';
 /** A job that is committed in part keeps its row: it is still to come. */
 const BOUNDS = `
   SELECT min(id), coalesce(min(CASE WHEN next_op IS NOT NULL THEN id END) - 1, max(id)), max(commit_seq)
-  FROM _onewriter_ledger`;
+  FROM sqlite_onewriter_ledger`;
 /** Where the file of a restore begins: it holds the ledger of the backup, too. */
 const RESTORED = `
-  SELECT id, commit_seq FROM _onewriter_ledger WHERE job_id LIKE '${RESTORE_PREFIX}%' ORDER BY id DESC LIMIT 1`;
+  SELECT id, commit_seq FROM sqlite_onewriter_ledger WHERE job_id LIKE '${RESTORE_PREFIX}%' ORDER BY id DESC LIMIT 1`;
 const NEXT = `
   SELECT id, job_id, commit_seq, committed_at, next_op, json_array_length(results),
     (SELECT group_concat(e.key) FROM json_each(results) e WHERE e.type = 'object' AND json_type(e.value, '$.e') IS NOT NULL),
     ${COMMITS_NOTE_SQL}
-  FROM _onewriter_ledger WHERE id > ? ORDER BY id LIMIT ${MAX_ROWS}`;
+  FROM sqlite_onewriter_ledger WHERE id > ? ORDER BY id LIMIT ${MAX_ROWS}`;
 
 /**
  * Follows a tenant's commits in its ledger, which is in the same file and the same transactions as the data: only
@@ -157,12 +158,14 @@ async function read(
   params: readonly number[],
 ): Promise<FileRows> {
   try {
-    const { results, incarnation = '' } = await reads.read({
-      tenant,
-      statements: [{ sql, params }],
-      timeoutMs: readTimeoutMs,
-      signal,
-    });
+    const { results, incarnation = '' } = await readOwnTablesLater(names =>
+      reads.read({
+        tenant,
+        statements: [{ sql: names(sql), params }],
+        timeoutMs: readTimeoutMs,
+        signal,
+      }),
+    );
     return { rows: results[0]!.rows, incarnation };
   } catch (error) {
     // No broker has opened this file yet, so it has no ledger; or the follower is going.

@@ -1,5 +1,11 @@
 import { join } from 'node:path';
-import { NEWEST_COMMIT_SEQ_SQL, SnapshotIndex, toWireError, type WireError } from '@onewriter/protocol';
+import {
+  NEWEST_COMMIT_SEQ_SQL,
+  ownNames,
+  SnapshotIndex,
+  toWireError,
+  type WireError,
+} from '@onewriter/protocol';
 import type Database from 'better-sqlite3';
 import { openTenantFile } from '../reads/open-tenant-file.ts';
 import { toReadError } from '../reads/read-errors.ts';
@@ -76,9 +82,10 @@ async function exportFile(db: Database.Database): Promise<void> {
 
 /** The newest commit in a file; undefined where no writer has opened it. */
 function readCommitSeq(file: Database.Database): number | undefined {
-  const exists = file.prepare("SELECT 1 FROM sqlite_schema WHERE name = '_onewriter_state'").get();
-  if (exists === undefined) return undefined;
-  return file.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck().get();
+  const names = ownNames(file);
+  const hasState = file.prepare('SELECT 1 FROM sqlite_schema WHERE name = ?');
+  if (hasState.get(names('sqlite_onewriter_state')) === undefined) return undefined;
+  return file.prepare<[], number>(names(NEWEST_COMMIT_SEQ_SQL)).pluck().get();
 }
 
 /** Says in the export itself why it is not whole, for people who look at what they have; the connection breaks after it. */

@@ -1,10 +1,4 @@
-import {
-  INTERNAL_TABLE_PREFIX,
-  OnewriterError,
-  SqlTokens,
-  shownName,
-  sqliteMessage,
-} from '@onewriter/protocol';
+import { isNotOwnTableSql, OnewriterError, SqlTokens, shownName, sqliteMessage } from '@onewriter/protocol';
 import type { Database } from 'better-sqlite3';
 import { quoteName } from './sql-text.ts';
 
@@ -57,7 +51,7 @@ const NOT_READ_BACK = new Set(['content', 'contentless_unindexed', 'locale']);
 
 /** SQL: `column` is neither a name of SQLite's own nor of the writer's. */
 export function isTenantName(column: string): string {
-  return `(${column} NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND substr(${column}, 1, ${INTERNAL_TABLE_PREFIX.length}) <> '${INTERNAL_TABLE_PREFIX}')`;
+  return `(${column} NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND ${isNotOwnTableSql(column)})`;
 }
 
 /** Tables of the tenant and their columns, in the order in which they were made. Shadow tables belong to their own. */

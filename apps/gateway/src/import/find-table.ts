@@ -1,4 +1,4 @@
-import { INTERNAL_TABLE_PREFIX, OnewriterError, shownName } from '@onewriter/protocol';
+import { isOwnTable, OnewriterError, shownName } from '@onewriter/protocol';
 import type { TenantReads } from '../reads/tenant-reads.ts';
 import type { OnConflict } from './import-options.ts';
 import { type TableColumn, TableShape } from './table-shape.ts';
@@ -23,7 +23,7 @@ export async function findTable(
   name: string,
   onConflict: OnConflict,
 ): Promise<TableShape> {
-  if (name.toLowerCase().startsWith(INTERNAL_TABLE_PREFIX)) {
+  if (isOwnTable(name)) {
     throw new OnewriterError('STATEMENT_NOT_ALLOWED', 'That table belongs to the writer.', { tenant });
   }
   const { results } = await reads.read({

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { tenantFile } from '@onewriter/protocol';
+import { tenantFile, withReservedNames } from '@onewriter/protocol';
 import { createLogger } from '@onewriter/runtime';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -41,17 +41,17 @@ async function openReads(
     mkdirSync(dirname(path), { recursive: true });
     const db = new Database(path);
     db.pragma('journal_mode = WAL');
-    db.exec(script);
+    withReservedNames(db, () => db.exec(script));
     db.close();
     return path;
   };
   create(
     'acme',
     `CREATE TABLE t(a, b); INSERT INTO t VALUES (1, 'x'), (9007199254740993, x'0102'), (1.5, NULL);
-     CREATE TABLE _onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
-     INSERT INTO _onewriter_state VALUES (1, 3);
-     CREATE TABLE _onewriter_ledger(id INTEGER PRIMARY KEY, commit_seq INTEGER);
-     INSERT INTO _onewriter_ledger VALUES (1, 7)`,
+     CREATE TABLE sqlite_onewriter_state(id INTEGER PRIMARY KEY, commit_seq INTEGER);
+     INSERT INTO sqlite_onewriter_state VALUES (1, 3);
+     CREATE TABLE sqlite_onewriter_ledger(id INTEGER PRIMARY KEY, commit_seq INTEGER);
+     INSERT INTO sqlite_onewriter_ledger VALUES (1, 7)`,
   );
   const read = (sql: string, more: object = {}) =>
     reads.read({ tenant: 'acme', statements: [{ sql }], ...more });
@@ -223,7 +223,7 @@ describe('ReadProcesses', () => {
     });
     const waiting = read('SELECT 1', { minCommitSeq: 8, timeoutMs: 5_000 });
     const writer = new Database(tenantFile(directory, 'acme'));
-    writer.exec('INSERT INTO _onewriter_ledger VALUES (2, 8)');
+    writer.exec('INSERT INTO sqlite_onewriter_ledger VALUES (2, 8)');
     writer.close();
     expect((await waiting).commitSeq).toBe(8);
   });

@@ -1,8 +1,10 @@
 import {
   isAnsweredFromMemory,
   isOnewriterError,
+  isWithoutOwnTable,
   LIMITS,
   NEWEST_COMMIT_SEQ_SQL,
+  readOwnTables,
   type SqlValue,
   toExactInteger,
 } from '@onewriter/protocol';
@@ -81,12 +83,15 @@ export class TenantReader {
   /** The newest commit that this connection's transaction sees; undefined for a file that no writer has opened. */
   commitSeq(): number | undefined {
     try {
-      this.#commitSeq ??= this.db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck();
+      return readOwnTables(names => {
+        const sql = names(NEWEST_COMMIT_SEQ_SQL);
+        if (this.#commitSeq?.source !== sql) this.#commitSeq = this.db.prepare<[], number>(sql).pluck();
+        return this.#commitSeq.get();
+      });
     } catch (error) {
-      if (error instanceof Error && error.message.startsWith('no such table')) return undefined;
+      if (isWithoutOwnTable(error)) return undefined;
       throw error;
     }
-    return this.#commitSeq.get();
   }
 
   /** Idempotent. */

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
-import { OnewriterError, realDatabasePath, tenantFile } from '@onewriter/protocol';
+import { OnewriterError, ownNames, realDatabasePath, tenantFile } from '@onewriter/protocol';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
 import type { Database } from 'better-sqlite3';
 import { assertRoom } from '../assert-room.ts';
@@ -141,10 +141,11 @@ function draftOf(name: string): { readonly begunAt: number; readonly pid: number
 
 function readMoment(db: Database): Moment {
   const state = readState(db);
-  const ledger = hasTable(db, '_onewriter_ledger')
+  const table = ownNames(db)('sqlite_onewriter_ledger');
+  const ledger = hasTable(db, table)
     ? db
         .prepare<[], { rows: number; last: number | null }>(
-          'SELECT count(*) AS rows, max(committed_at) AS last FROM _onewriter_ledger',
+          `SELECT count(*) AS rows, max(committed_at) AS last FROM ${table}`,
         )
         .get()!
     : { rows: 0, last: null };

@@ -5,6 +5,7 @@ import {
   isStepsJobId,
   LEDGER_ROW_OF_JOB,
   LIMITS,
+  ownNames,
   TENANT_ID_PATTERN,
   tenantQueue,
   tenantsDir,
@@ -103,17 +104,24 @@ export function checkDoneJobs(
 }
 
 function findMissing(db: Database.Database, jobs: readonly DoneJob[]): readonly DoneJob[] {
-  if (jobs.length === 0 || !hasTable(db, '_onewriter_ledger')) return jobs;
+  if (jobs.length === 0 || !hasLedger(db)) return jobs;
   const find = finder(db);
   const from = firstExpected(db);
   return jobs.filter(({ id, finishedOn }) => finishedOn > from && !find(id));
 }
 
+function hasLedger(db: Database.Database): boolean {
+  return hasTable(db, ownNames(db)('sqlite_onewriter_ledger'));
+}
+
 function finder(db: Database.Database): (jobId: string) => boolean {
-  const scanned = db.prepare<[string]>('SELECT 1 FROM _onewriter_ledger WHERE job_id = ?');
+  const names = ownNames(db);
+  const scanned = db.prepare<[string]>(names('SELECT 1 FROM sqlite_onewriter_ledger WHERE job_id = ?'));
   // Where the index is missing or out of step, which is a finding of its own, the row is there all the same.
-  if (!hasTable(db, '_onewriter_jobs')) return jobId => scanned.get(jobId) !== undefined;
-  const indexed = db.prepare<[string]>(`SELECT 1 FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`);
+  if (!hasTable(db, names('sqlite_onewriter_jobs'))) return jobId => scanned.get(jobId) !== undefined;
+  const indexed = db.prepare<[string]>(
+    names(`SELECT 1 FROM sqlite_onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`),
+  );
   return jobId => indexed.get(jobId) !== undefined || scanned.get(jobId) !== undefined;
 }
 
@@ -123,10 +131,16 @@ function finder(db: Database.Database): (jobId: string) => boolean {
  * of all has id 1.
  */
 function firstExpected(db: Database.Database): number {
-  const read = (sql: string) => db.prepare<[], number | null>(sql).pluck().get() ?? 0;
-  const restoredAt = read("SELECT max(committed_at) FROM _onewriter_ledger WHERE job_id LIKE 'restore-%'");
-  if (read('SELECT min(id) FROM _onewriter_ledger') <= 1) return restoredAt;
-  return Math.max(restoredAt, read('SELECT max(committed_at) FROM _onewriter_ledger') - LIMITS.maxTimeoutMs);
+  const names = ownNames(db);
+  const read = (sql: string) => db.prepare<[], number | null>(names(sql)).pluck().get() ?? 0;
+  const restoredAt = read(
+    "SELECT max(committed_at) FROM sqlite_onewriter_ledger WHERE job_id LIKE 'restore-%'",
+  );
+  if (read('SELECT min(id) FROM sqlite_onewriter_ledger') <= 1) return restoredAt;
+  return Math.max(
+    restoredAt,
+    read('SELECT max(committed_at) FROM sqlite_onewriter_ledger') - LIMITS.maxTimeoutMs,
+  );
 }
 
 /** The tenant whose file has them; undefined where none has. */
@@ -138,7 +152,7 @@ function findOwner(place: DataPlace, tenant: string, missing: readonly DoneJob[]
     try {
       const db = openTenant(place, other);
       try {
-        if (!hasTable(db, '_onewriter_ledger')) continue;
+        if (!hasLedger(db)) continue;
         const find = finder(db);
         if (missing.every(({ id }) => find(id))) return other;
       } finally {

@@ -23,14 +23,17 @@ describe('checking the index of the ledger', () => {
   });
 
   it.each([
-    ["DELETE FROM _onewriter_jobs WHERE job_id = 'w-3'", [/^1 row of the ledger is missing in its index/]],
     [
-      "UPDATE _onewriter_jobs SET id = 4 WHERE job_id = 'w-3'",
+      "DELETE FROM sqlite_onewriter_jobs WHERE job_id = 'w-3'",
+      [/^1 row of the ledger is missing in its index/],
+    ],
+    [
+      "UPDATE sqlite_onewriter_jobs SET id = 4 WHERE job_id = 'w-3'",
       [/^1 row of the ledger is missing/, /^1 entry of the ledger's index has no row/],
     ],
-    ["INSERT INTO _onewriter_jobs VALUES ('w-99', 5)", [/^1 entry of the ledger's index has no row/]],
+    ["INSERT INTO sqlite_onewriter_jobs VALUES ('w-99', 5)", [/^1 entry of the ledger's index has no row/]],
     [
-      "INSERT INTO _onewriter_ledger(job_id, commit_seq, committed_at, results) VALUES ('w-3', 41, 0, '[]')",
+      "INSERT INTO sqlite_onewriter_ledger(job_id, commit_seq, committed_at, results) VALUES ('w-3', 41, 0, '[]')",
       [/^1 row of the ledger is of a job that has another/],
     ],
   ])('finds what %s does', (spoil, expected) => {

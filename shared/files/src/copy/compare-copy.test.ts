@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { withReservedNames } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { expect, it, onTestFinished } from 'vitest';
 import { type Comparison, compareCopy, countRows } from './compare-copy.ts';
@@ -11,8 +12,7 @@ async function compare(script: string, change = ''): Promise<Comparison> {
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const db = new Database(join(folder, 'source.db'));
   onTestFinished(() => void db.close());
-  db.unsafeMode(true);
-  db.exec(script);
+  withReservedNames(db, () => db.exec(script));
   db.exec('BEGIN');
   db.prepare('SELECT count(*) FROM sqlite_schema').get();
   await db.backup(join(folder, 'copy.db'));
@@ -85,10 +85,10 @@ it('names a table that SQLite cannot read here, and compares the others', async 
 });
 
 it("does not look at the writer's own tables, and counts the rows of the others", async () => {
-  const script = `${TABLES.rowid}; CREATE TABLE _onewriter_state(id); INSERT INTO _onewriter_state VALUES (1)`;
-  expect(await compare(script, 'UPDATE _onewriter_state SET id = 2')).toEqual(SAME);
+  const script = `${TABLES.rowid}; CREATE TABLE sqlite_onewriter_state(id); INSERT INTO sqlite_onewriter_state VALUES (1)`;
+  expect(await compare(script, 'UPDATE sqlite_onewriter_state SET id = 2')).toEqual(SAME);
   const db = new Database(':memory:');
-  db.exec(script);
+  withReservedNames(db, () => db.exec(script));
   expect(countRows(db)).toEqual({ tables: 1, rows: 3 });
   db.close();
 });

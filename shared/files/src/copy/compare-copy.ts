@@ -1,4 +1,4 @@
-import { INTERNAL_TABLE_PREFIX, shownName } from '@onewriter/protocol';
+import { isNotOwnTableSql, shownName } from '@onewriter/protocol';
 import { isStatementError, quoteName, type UncheckedTable } from '@onewriter/runtime/inspect';
 import type { Database } from 'better-sqlite3';
 
@@ -66,11 +66,10 @@ export const MAPPED_BYTES = 0x7fff0000;
 
 /** The tenant's own tables with rows: the content of a virtual table is in its shadow tables. */
 export function ownTables(db: Database): { readonly name: string; readonly wr: number }[] {
-  const own = `substr(name, 1, ${INTERNAL_TABLE_PREFIX.length}) <> '${INTERNAL_TABLE_PREFIX}'`;
   return db
     .prepare<[], { name: string; wr: number }>(
       `SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')
-         AND name <> 'sqlite_schema' AND ${own} ORDER BY name`,
+         AND name <> 'sqlite_schema' AND ${isNotOwnTableSql('name')} ORDER BY name`,
     )
     .all();
 }

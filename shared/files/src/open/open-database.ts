@@ -1,4 +1,10 @@
-import { findDatabaseFile, NEWEST_COMMIT_SEQ_SQL, OnewriterError, tenantFile } from '@onewriter/protocol';
+import {
+  findDatabaseFile,
+  NEWEST_COMMIT_SEQ_SQL,
+  OnewriterError,
+  ownNames,
+  tenantFile,
+} from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import type { DataPlace } from '../data-place.ts';
 import { explainFile } from './explain-file.ts';
@@ -52,20 +58,28 @@ export interface FileState {
 
 /** Undefined for a file that no broker has opened. @throws SqliteError */
 export function readState(db: Database.Database): FileState | undefined {
-  if (!hasTable(db, '_onewriter_state')) return undefined;
+  const names = ownNames(db);
+  if (!hasTable(db, names('sqlite_onewriter_state'))) return undefined;
   // A lost ledger is reported by the next query that needs it.
-  const commitSeq = hasTable(db, '_onewriter_ledger') ? `(${NEWEST_COMMIT_SEQ_SQL})` : 'commit_seq';
+  const hasLedger = hasTable(db, names('sqlite_onewriter_ledger'));
+  const commitSeq = hasLedger ? `(${NEWEST_COMMIT_SEQ_SQL})` : 'commit_seq';
   return db
     .prepare<[], FileState>(
-      `SELECT format, epoch, ${commitSeq} AS commitSeq, synchronous FROM _onewriter_state WHERE id = 1`,
+      names(
+        `SELECT format, epoch, ${commitSeq} AS commitSeq, synchronous FROM sqlite_onewriter_state WHERE id = 1`,
+      ),
     )
     .get();
 }
 
 /** The layout of the writer's tables; undefined where there is none. @throws SqliteError */
 export function readFormat(db: Database.Database): number | undefined {
-  if (!hasTable(db, '_onewriter_state')) return undefined;
-  return db.prepare<[], number>('SELECT format FROM _onewriter_state WHERE id = 1').pluck().get();
+  const names = ownNames(db);
+  if (!hasTable(db, names('sqlite_onewriter_state'))) return undefined;
+  return db
+    .prepare<[], number>(names('SELECT format FROM sqlite_onewriter_state WHERE id = 1'))
+    .pluck()
+    .get();
 }
 
 export function hasTable(db: Database.Database, name: string): boolean {

@@ -1,4 +1,4 @@
-import { OnewriterError, uuidv7 } from '@onewriter/protocol';
+import { OnewriterError, ownNames, uuidv7 } from '@onewriter/protocol';
 import { addLedgerNote, takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import { flush } from '../copy/copy-database.ts';
@@ -67,8 +67,9 @@ export function numberCopy(
 /** The numbers of a file that is open. @throws SqliteError */
 export function readNumbers(db: Database.Database): FileNumbers {
   const state = readState(db);
-  const ledgerId = hasTable(db, '_onewriter_ledger')
-    ? db.prepare<[], number | null>('SELECT max(id) FROM _onewriter_ledger').pluck().get()
+  const ledger = ownNames(db)('sqlite_onewriter_ledger');
+  const ledgerId = hasTable(db, ledger)
+    ? db.prepare<[], number | null>(`SELECT max(id) FROM ${ledger}`).pluck().get()
     : 0;
   return { epoch: state?.epoch ?? 0, commitSeq: state?.commitSeq ?? 0, ledgerId: ledgerId ?? 0 };
 }

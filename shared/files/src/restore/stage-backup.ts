@@ -2,7 +2,7 @@ import { constants, copyFileSync, existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { OnewriterError, shownName } from '@onewriter/protocol';
 import type { UncheckedTable } from '@onewriter/runtime/inspect';
-import { FILE_FORMAT } from '@onewriter/writer';
+import { FILE_FORMAT, FORMER_FORMAT } from '@onewriter/writer';
 import type Database from 'better-sqlite3';
 import { assertRoom } from '../assert-room.ts';
 import { assertUnchanged, type BackupManifest, readManifest } from '../backup/manifest.ts';
@@ -110,7 +110,7 @@ function lookAtPlainFile(backup: string): string[] {
 /** @throws OnewriterError UNSUPPORTED_VERSION */
 function assertKnownFormat(db: Database.Database, backup: string): void {
   const format = readFormat(db);
-  if (format === undefined || format === FILE_FORMAT) return;
+  if (format === undefined || format === FILE_FORMAT || format === FORMER_FORMAT) return;
   throw new OnewriterError(
     'UNSUPPORTED_VERSION',
     `${backup} was written by another version of Onewriter: its tables have format ${format}, and this program knows format ${FILE_FORMAT}. Use that version. Nothing was restored.`,

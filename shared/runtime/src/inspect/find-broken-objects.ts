@@ -1,4 +1,4 @@
-import { INTERNAL_TABLE_PREFIX, sqliteMessage } from '@onewriter/protocol';
+import { isNotOwnTableSql, sqliteMessage } from '@onewriter/protocol';
 import { type InspectedDatabase, isStatementError } from './inspected-database.ts';
 import { judgeProbes, type ProbedTable, type ProbedTrigger, probesOf } from './schema-probes.ts';
 
@@ -13,7 +13,7 @@ export interface BrokenObject {
 }
 
 /** Neither SQLite's own tables nor the writer's. `l` is a table of pragma_table_list. */
-export const OWN_TABLES = `l.schema = 'main' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND substr(l.name, 1, ${INTERNAL_TABLE_PREFIX.length}) <> '${INTERNAL_TABLE_PREFIX}'`;
+export const OWN_TABLES = `l.schema = 'main' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND ${isNotOwnTableSql('l.name')}`;
 
 /** None of these needs what a schema may lack: columns only of tables, which have them in their SQL. */
 const TABLES = `SELECT l.name, l.type FROM pragma_table_list l WHERE ${OWN_TABLES} ORDER BY l.name`;

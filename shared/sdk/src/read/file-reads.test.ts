@@ -13,7 +13,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { newDatabaseName, realDatabasePath } from '@onewriter/protocol';
+import { newDatabaseName, realDatabasePath, withReservedNames } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { LedgerReader } from '../settle/ledger.ts';
@@ -47,7 +47,7 @@ function createTenant(
   mkdirSync(join(dataDir, 'tenants', tenant), { recursive: true });
   const db = new Database(join(dataDir, 'tenants', tenant, 'tenant.db'));
   db.pragma('journal_mode = WAL');
-  db.exec(schema);
+  withReservedNames(db, () => db.exec(schema));
   writers.push(db);
   return db;
 }
@@ -90,7 +90,7 @@ function replace(tenant: string, schema: string): void {
   const name = newDatabaseName('tenant.db');
   const db = new Database(join(folder, name));
   db.pragma('journal_mode = WAL');
-  db.exec(schema);
+  withReservedNames(db, () => db.exec(schema));
   writers.push(db);
   if (old === path) {
     for (const suffix of ['', '-wal', '-shm']) linkSync(`${old}${suffix}`, join(folder, `aside${suffix}`));
@@ -145,9 +145,9 @@ afterEach(() => {
 });
 
 const LEDGER =
-  'CREATE TABLE _onewriter_ledger(id INTEGER PRIMARY KEY, job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT)';
+  'CREATE TABLE sqlite_onewriter_ledger(id INTEGER PRIMARY KEY, job_id TEXT, commit_seq INTEGER, next_op INTEGER, results TEXT)';
 const JOBS =
-  'CREATE TABLE _onewriter_jobs(job_id TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT, WITHOUT ROWID';
+  'CREATE TABLE sqlite_onewriter_jobs(job_id TEXT PRIMARY KEY, id INTEGER NOT NULL) STRICT, WITHOUT ROWID';
 
 describe('FileReads', () => {
   it('sees each commit of another connection at its next read', () => {
@@ -400,7 +400,7 @@ describe('FileReads', () => {
 
     it('finds the receipt of a write to the new one at once', async () => {
       const ledger = (job: string) =>
-        `${LEDGER}; ${JOBS}; INSERT INTO _onewriter_ledger VALUES (1, '${job}', 1, NULL, '[[1,0]]'); INSERT INTO _onewriter_jobs VALUES ('${job}', 1)`;
+        `${LEDGER}; ${JOBS}; INSERT INTO sqlite_onewriter_ledger VALUES (1, '${job}', 1, NULL, '[[1,0]]'); INSERT INTO sqlite_onewriter_jobs VALUES ('${job}', 1)`;
       createTenant('acme', ledger('first'));
       expect(await reads.look('acme', 'first', [0])).toMatchObject({ kind: 'found' });
       replace('acme', ledger('second'));
@@ -526,11 +526,10 @@ describe('FileReads', () => {
     const db = createTenant('acme');
     expect(reads.lookNow('nobody', 'w-1')).toEqual({ kind: 'absent' });
     expect(reads.lookNow('acme', 'w-1')).toEqual({ kind: 'absent' });
-    db.exec(LEDGER);
-    db.exec(JOBS);
+    withReservedNames(db, () => db.exec(`${LEDGER}; ${JOBS}`));
     expect(reads.lookNow('acme', 'w-1')).toEqual({ kind: 'absent' });
     db.exec(
-      `INSERT INTO _onewriter_ledger(job_id, commit_seq, next_op, results) VALUES ('w-1', 5, NULL, '[[1,2],[1,3]]'), ('w-2', 6, 1, '[[1,4],[1,5]]')`,
+      `INSERT INTO sqlite_onewriter_ledger(job_id, commit_seq, next_op, results) VALUES ('w-1', 5, NULL, '[[1,2],[1,3]]'), ('w-2', 6, 1, '[[1,4],[1,5]]')`,
     );
     expect(reads.lookNow('acme', 'w-1')).toMatchObject({
       kind: 'found',
@@ -620,21 +619,45 @@ describe('FileReads', () => {
     }
   });
 
-  it('finds a job in the ledger by its index, and among the newest', async () => {
+  it.each([
+    ['the current names', (sql: string) => sql],
+    ['the names of format 2', (sql: string) => sql.replaceAll('sqlite_onewriter_', '_onewriter_')],
+  ])('finds a job in the ledger by its index, and among the newest, with %s', async (_, names) => {
     const db = createTenant('acme');
     const found = (job: number) => ({ kind: 'found', commitSeq: job, results: [[1, job]] });
     const jobs = Array.from({ length: 40 }, (_, index) => index + 1);
-    db.exec(`${LEDGER}; ${JOBS}`);
-    const add = db.prepare('INSERT INTO _onewriter_ledger VALUES (?, ?, ?, NULL, ?)');
+    withReservedNames(db, () => db.exec(names(`${LEDGER}; ${JOBS}`)));
+    const add = db.prepare(names('INSERT INTO sqlite_onewriter_ledger VALUES (?, ?, ?, NULL, ?)'));
     for (const id of jobs) add.run(id, `w-${id}`, id, `[[1,${id}]]`);
-    db.exec('INSERT INTO _onewriter_jobs SELECT job_id, id FROM _onewriter_ledger WHERE id <= 32');
+    db.exec(
+      names(
+        'INSERT INTO sqlite_onewriter_jobs SELECT job_id, id FROM sqlite_onewriter_ledger WHERE id <= 32',
+      ),
+    );
     const all = () => [...jobs.map(job => reads.lookNow('acme', `w-${job}`)), reads.lookNow('acme', 'w-41')];
     expect(all()).toMatchObject([...jobs.map(found), { kind: 'absent' }]);
     expect(await reads.look('acme', 'w-7', [0])).toEqual(found(7));
     // Nothing but the index and the newest block is looked at.
-    db.exec("DELETE FROM _onewriter_jobs WHERE job_id = 'w-20'");
+    db.exec(names("DELETE FROM sqlite_onewriter_jobs WHERE job_id = 'w-20'"));
     expect(reads.lookNow('acme', 'w-20')).toEqual({ kind: 'absent' });
     expect(await reads.look('acme', 'w-40', [0])).toEqual(found(40));
+  });
+
+  it('finds a job while a broker changes the names of the tables', async () => {
+    const db = createTenant('acme');
+    const found = { kind: 'found', commitSeq: 1, results: [[1, 1]] };
+    const former = (sql: string) => sql.replaceAll('sqlite_onewriter_', '_onewriter_');
+    db.exec(
+      former(`${LEDGER}; ${JOBS}; INSERT INTO sqlite_onewriter_ledger VALUES (1, 'w-1', 1, NULL, '[[1,1]]')`),
+    );
+    expect(reads.lookNow('acme', 'w-1')).toMatchObject(found);
+    withReservedNames(db, () => {
+      for (const table of ['ledger', 'jobs']) {
+        db.exec(`ALTER TABLE _onewriter_${table} RENAME TO sqlite_onewriter_${table}`);
+      }
+    });
+    expect(reads.lookNow('acme', 'w-1')).toMatchObject(found);
+    expect(await reads.look('acme', 'w-1', [0])).toEqual(found);
   });
 });
 

@@ -1,7 +1,9 @@
 import {
   backOffMs,
+  isWithoutOwnTable,
   LEDGER_ROW_OF_JOB,
   OnewriterError,
+  readOwnTables,
   SNAPSHOT_LOOK_MS,
   SnapshotBound,
   SnapshotIndex,
@@ -36,8 +38,7 @@ const ROWS_PER_TURN = 256;
 const ITERATION_IDLE_MS = 5 * 60_000;
 const MAX_BUSY_PAUSE_MS = 50;
 
-const LEDGER_SQL = `SELECT commit_seq, next_op, results FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`;
-const NO_LEDGER = /no such table: _onewriter_ledger/;
+const LEDGER_SQL = `SELECT commit_seq, next_op, results FROM sqlite_onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`;
 
 /** Reads straight from the tenants' files. */
 export class FileReads implements Reads, LedgerReader {
@@ -178,7 +179,9 @@ export class FileReads implements Reads, LedgerReader {
   #ledgerRow(tenant: string, jobId: string): { readonly row: SqlRow; readonly path: string } | undefined {
     return this.#pool.current(tenant, () => {
       const reader = this.#pool.reader(tenant);
-      const row: SqlRow | undefined = reader.statement(LEDGER_SQL).get([jobId], this.#pool.turn);
+      const row: SqlRow | undefined = readOwnTables(names =>
+        reader.statement(names(LEDGER_SQL)).get([jobId], this.#pool.turn),
+      );
       // Before reporting no row: a file that was replaced by hand gives no sign of it.
       if (row === undefined && reader.isMoved()) throw new FileReplaced('The file was replaced.');
       return row && { row, path: reader.path };
@@ -284,8 +287,8 @@ function toAnswer(row: SqlRow): LedgerAnswer {
 }
 
 /** No file, or one that the writer has not made its own yet. */
-function isWithoutLedger({ code, message }: OnewriterError): boolean {
-  return code === 'TENANT_NOT_FOUND' || NO_LEDGER.test(message);
+function isWithoutLedger(error: OnewriterError): boolean {
+  return error.code === 'TENANT_NOT_FOUND' || isWithoutOwnTable(error);
 }
 
 function clientClosed(): OnewriterError {

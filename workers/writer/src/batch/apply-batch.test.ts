@@ -114,7 +114,7 @@ describe('applying a batch', () => {
       undefined,
     ]);
     expect(jobs[1]).toMatchObject({ client: 'c-new', results: '', commitSeq: 0 });
-    expect(lane.column('SELECT count(*) FROM _onewriter_ledger')).toEqual([1]);
+    expect(lane.column('SELECT count(*) FROM sqlite_onewriter_ledger')).toEqual([1]);
   });
 
   it('does not run poisoned writes, and answers with their error', () => {
@@ -128,7 +128,7 @@ describe('applying a batch', () => {
     expect(resultsOf(one)).toEqual([[1, 1], { e: error }, [1, 3]]);
     expect(resultsOf(all)).toEqual([{ e: error }, { e: error }]);
     expect(lane.column('SELECT id FROM t')).toEqual([1, 3]);
-    expect(lane.column('SELECT count(*) FROM _onewriter_ledger WHERE next_op IS NULL')).toEqual([3]);
+    expect(lane.column('SELECT count(*) FROM sqlite_onewriter_ledger WHERE next_op IS NULL')).toEqual([3]);
   });
 
   it('lists failed writes that no caller waits for as dead letters, also when redelivered', () => {
@@ -160,7 +160,7 @@ describe('applying a batch', () => {
     lane.applyOne(TABLE);
     lane.apply(insert(1, 3), writes('INSERT OR ROLLBACK INTO t VALUES (1, NULL)'), insert(4, 3));
     lane.applyOne(writes('SELEC'));
-    const seqs = lane.column<number>('SELECT DISTINCT commit_seq FROM _onewriter_ledger ORDER BY 1');
+    const seqs = lane.column<number>('SELECT DISTINCT commit_seq FROM sqlite_onewriter_ledger ORDER BY 1');
     expect(seqs).toEqual(Array.from({ length: lane.commitSeq }, (_, index) => index + 1));
   });
 
@@ -185,7 +185,7 @@ describe('applying a batch', () => {
     expect(lane.applyOne(split)).toMatchObject({ commitSeq: 4, failures: 1 });
     expect(lane.commitSeq).toBe(4);
     expect(lane.applyOne(insert(11, 1)).commitSeq).toBe(5);
-    expect(lane.column('SELECT commit_seq FROM _onewriter_ledger ORDER BY id')).toEqual([1, 4, 3, 5]);
+    expect(lane.column('SELECT commit_seq FROM sqlite_onewriter_ledger ORDER BY id')).toEqual([1, 4, 3, 5]);
   });
 });
 
@@ -278,7 +278,9 @@ describe('a write that ends the transaction of others', () => {
     const ids = kept.filter(value => typeof value === 'number');
     expect(lane.column('SELECT id FROM t')).toEqual([1, 100, 101, 102, 200, 201, 202, ...ids, 400, 401]);
     expect(lane.column('SELECT a FROM guarded')).toEqual(kept.filter(value => typeof value === 'string'));
-    expect(lane.column('SELECT count(*) FROM _onewriter_ledger WHERE next_op IS NOT NULL')).toEqual([0]);
+    expect(lane.column('SELECT count(*) FROM sqlite_onewriter_ledger WHERE next_op IS NOT NULL')).toEqual([
+      0,
+    ]);
     // The stored results equal the answers.
     expect(
       lane.apply(...jobs.map(job => ({ id: job.id, data: around(bad)[0]!.data }))).map(verdicts),
@@ -446,7 +448,7 @@ describe('the fence', () => {
       details: { fileEpoch: 5 },
     });
     expect(lane.column('SELECT count(*) FROM t')).toEqual([0]);
-    expect(lane.column('SELECT epoch FROM _onewriter_state')).toEqual([5]);
+    expect(lane.column('SELECT epoch FROM sqlite_onewriter_state')).toEqual([5]);
     expect(lane.commitSeq).toBe(1);
   });
 
@@ -454,7 +456,7 @@ describe('the fence', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     expect(lane.run([insert(1, 1)], { epoch: 2 })).toMatchObject({ kind: 'applied' });
-    expect(lane.column('SELECT epoch FROM _onewriter_state')).toEqual([2]);
+    expect(lane.column('SELECT epoch FROM sqlite_onewriter_state')).toEqual([2]);
     expect(refused(lane.run([insert(2, 1)], { epoch: 1 })).error.code).toBe('FENCED');
   });
 

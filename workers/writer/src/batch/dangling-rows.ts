@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { boundMessage, OnewriterError } from '@onewriter/protocol';
+import { boundMessage, isNotOwnTableSql, OnewriterError } from '@onewriter/protocol';
 import Database, { type Statement } from 'better-sqlite3';
 
 /*
@@ -15,7 +15,7 @@ const MAX_KEY_LENGTH = 64;
 /** So many are named in an error. */
 const MAX_NAMED = 5;
 
-const CHILDREN = `SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%references%' ORDER BY name`;
+const CHILDREN = `SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%references%' AND ${isNotOwnTableSql('name')} ORDER BY name`;
 
 interface DanglingRow {
   readonly table: string;
@@ -40,7 +40,7 @@ export class DanglingRows {
       db
         .prepare(
           `SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-            AND name NOT LIKE '\\_onewriter\\_%' ESCAPE '\\'`,
+            AND ${isNotOwnTableSql('name')}`,
         )
         .get() === undefined;
     this.#count();

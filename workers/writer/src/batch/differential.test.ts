@@ -221,7 +221,7 @@ function contents(file: string): unknown {
   try {
     const tables = db
       .prepare(
-        "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_onewriter%' ESCAPE '\\' ORDER BY name",
+        "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_onewriter%' ESCAPE '\\' ORDER BY name",
       )
       .raw()
       .all() as [string, string][];

@@ -1,33 +1,46 @@
-import { fenced, OnewriterError } from '@onewriter/protocol';
+import {
+  FORMER_TABLE_PREFIX,
+  fenced,
+  INTERNAL_TABLE_PREFIX,
+  OnewriterError,
+  ownNames,
+  withReservedNames,
+} from '@onewriter/protocol';
 import type { Database } from 'better-sqlite3';
 import { INDEX_ALL_SQL } from '../ledger/ledger-index.ts';
 import { MARKS_SCHEMA, MARKS_TABLE } from '../ledger/retention-marks.ts';
+import { bringOver, formerTables, OLD_BROKER_GUARD } from './former-tables.ts';
 
-/** The layout of the tables below. Another one is refused, never guessed. */
-export const FILE_FORMAT = 2;
+/** The layout of the tables below. Another one is refused, never guessed; {@link FORMER_FORMAT} is brought over. */
+export const FILE_FORMAT = 3;
+
+/** The same tables under the former prefix, which tools that compare schemas list and drop. */
+export const FORMER_FORMAT = 2;
 
 /**
- * The internal tables in a tenant's file, created when it is first opened.
+ * The internal tables in a tenant's file, created when it is first opened. SQLite reserves their prefix: nothing can drop or
+ * alter them, and tools do not list them (ADR 0057).
  *
- * - `_onewriter_state`: one row. `epoch` is the newest leader that opened the file; `commit_seq` counts its write
+ * - `sqlite_onewriter_state`: one row. `epoch` is the newest leader that opened the file; `commit_seq` counts its write
  *   transactions without holes, and is written only by those that add no row to the ledger (`NEWEST_COMMIT_SEQ_SQL` finds
  *   the newest); `synchronous` is what they were committed with.
- * - `_onewriter_ledger`: one row per job. `next_op` is NULL when the whole job is done, else the index of the first
+ * - `sqlite_onewriter_ledger`: one row per job. `next_op` is NULL when the whole job is done, else the index of the first
  *   write that was not tried yet; `results` is the JSON of the results so far; `committed_at` is in ms by the
  *   broker's clock. Without an index, because that would be another page for every commit to write.
- * - `_onewriter_jobs`: the ledger's row of each job, except for the newest rows (`ledger-index.ts`).
- * - `_onewriter_keys`: one row per applied write with an idempotency key.
- * - `_onewriter_marks`: how old the rows of ledger and keys are (`retention-marks.ts`). Writers that do not know it leave it.
+ * - `sqlite_onewriter_jobs`: the ledger's row of each job, except for the newest rows (`ledger-index.ts`).
+ * - `sqlite_onewriter_keys`: one row per applied write with an idempotency key.
+ * - `sqlite_onewriter_marks`: how old the rows of ledger and keys are (`retention-marks.ts`). Writers that do not know it leave it.
+ * - `sqlite_onewriter_needs_a_newer_broker`: no rows; has brokers of format 2 refuse the file (`former-tables.ts`).
  */
 const SCHEMA = `
-CREATE TABLE IF NOT EXISTS _onewriter_state(
+CREATE TABLE IF NOT EXISTS sqlite_onewriter_state(
   id INTEGER PRIMARY KEY CHECK (id = 1),
   format INTEGER NOT NULL,
   epoch INTEGER NOT NULL,
   commit_seq INTEGER NOT NULL,
   synchronous TEXT NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS _onewriter_ledger(
+CREATE TABLE IF NOT EXISTS sqlite_onewriter_ledger(
   id INTEGER PRIMARY KEY,
   job_id TEXT NOT NULL,
   commit_seq INTEGER NOT NULL,
@@ -35,11 +48,11 @@ CREATE TABLE IF NOT EXISTS _onewriter_ledger(
   next_op INTEGER,
   results TEXT NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS _onewriter_jobs(
+CREATE TABLE IF NOT EXISTS sqlite_onewriter_jobs(
   job_id TEXT PRIMARY KEY,
   id INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS _onewriter_keys(
+CREATE TABLE IF NOT EXISTS sqlite_onewriter_keys(
   key TEXT PRIMARY KEY,
   fingerprint TEXT NOT NULL,
   job_id TEXT NOT NULL,
@@ -48,7 +61,9 @@ CREATE TABLE IF NOT EXISTS _onewriter_keys(
   result TEXT NOT NULL
 ) STRICT;
 ${MARKS_SCHEMA}
-INSERT OR IGNORE INTO _onewriter_state VALUES (1, ${FILE_FORMAT}, 0, 0, 'full');
+${OLD_BROKER_GUARD}
+INSERT OR IGNORE INTO sqlite_onewriter_state VALUES (1, ${FILE_FORMAT}, 0, 0, 'full');
+UPDATE sqlite_onewriter_state SET format = ${FILE_FORMAT};
 `;
 
 interface FileState {
@@ -57,8 +72,8 @@ interface FileState {
 }
 
 /**
- * Makes `epoch` the file's epoch, and makes the internal tables where they are missing. Writes only if
- * something changes, so that opening a file again costs no flush.
+ * Makes `epoch` the file's epoch, makes the internal tables where they are missing, and brings those of the former format over,
+ * all in one transaction. Writes only if something changes, so that opening a file again costs no flush.
  *
  * @returns whether it wrote.
  * @throws OnewriterError FENCED with `details.fileEpoch` where the file has seen a newer leader; TENANT_UNAVAILABLE
@@ -66,17 +81,14 @@ interface FileState {
  */
 export function takeEpoch(db: Database, epoch: number): boolean {
   const state = readState(db, epoch);
-  if (state?.epoch === epoch && hasTable(db, MARKS_TABLE)) return false;
+  const isCurrent = state?.format === FILE_FORMAT && hasTable(db, MARKS_TABLE);
+  if (isCurrent && state.epoch === epoch) return false;
   db.exec('BEGIN IMMEDIATE');
   try {
     // Between the look and the lock another broker may have changed it.
-    const { format } = readState(db, epoch) ?? {};
-    if (format === undefined) {
-      db.exec(SCHEMA);
-      // A ledger without a state was not left by this program; its rows must be found nevertheless.
-      db.exec(`DELETE FROM _onewriter_jobs; ${INDEX_ALL_SQL}`);
-    } else db.exec(MARKS_SCHEMA);
-    db.prepare('UPDATE _onewriter_state SET epoch = ? WHERE id = 1').run(epoch);
+    const found = readState(db, epoch);
+    if (found?.format !== FILE_FORMAT || !hasTable(db, MARKS_TABLE)) makeTables(db, found === undefined);
+    db.prepare('UPDATE sqlite_onewriter_state SET epoch = ? WHERE id = 1').run(epoch);
     db.exec('COMMIT');
     return true;
   } catch (error) {
@@ -85,14 +97,27 @@ export function takeEpoch(db: Database, epoch: number): boolean {
   }
 }
 
+function makeTables(db: Database, withoutState: boolean): void {
+  withReservedNames(db, () => {
+    bringOver(db);
+    db.exec(SCHEMA);
+  });
+  // A ledger without a state was not left by this program; its rows must be found nevertheless.
+  if (withoutState) db.exec(`DELETE FROM sqlite_onewriter_jobs; ${INDEX_ALL_SQL}`);
+  // Before the commit: a schema that SQLite cannot read would make the file useless.
+  db.prepare('SELECT 1 FROM sqlite_schema').get();
+}
+
 /** The file's state, checked; `undefined` where the internal tables are missing. */
 function readState(db: Database, epoch: number): FileState | undefined {
-  if (!hasTable(db, '_onewriter_state')) return undefined;
-  const state = db.prepare('SELECT format, epoch FROM _onewriter_state WHERE id = 1').get() as
+  const names = ownNames(db);
+  if (!hasTable(db, names(`${INTERNAL_TABLE_PREFIX}state`))) return undefined;
+  const state = db.prepare(names('SELECT format, epoch FROM sqlite_onewriter_state WHERE id = 1')).get() as
     | FileState
     | undefined;
   if (state === undefined) return undefined;
-  if (state.format !== FILE_FORMAT) {
+  const known = names(INTERNAL_TABLE_PREFIX) === FORMER_TABLE_PREFIX ? FORMER_FORMAT : FILE_FORMAT;
+  if (state.format !== known) {
     throw new OnewriterError(
       'TENANT_UNAVAILABLE',
       `The file's tables have format ${state.format}; this broker knows format ${FILE_FORMAT}. ${remedyFor(state.format)}`,
@@ -100,11 +125,19 @@ function readState(db: Database, epoch: number): FileState | undefined {
     );
   }
   if (state.epoch > epoch) throw fenced('file', state.epoch);
-  if (!hasTable(db, '_onewriter_ledger')) {
+  const ledger = names(`${INTERNAL_TABLE_PREFIX}ledger`);
+  if (!hasTable(db, ledger)) {
     throw new OnewriterError(
       'TENANT_UNAVAILABLE',
-      'The table _onewriter_ledger was removed from the file: it is not known which writes were applied. Put a backup in its place: onewriter restore <backup> <tenant> --replace.',
+      `The table ${ledger} was removed from the file: it is not known which writes were applied. Put a backup in its place: onewriter restore <backup> <tenant> --replace.`,
       { reason: 'no ledger' },
+    );
+  }
+  if (known === FILE_FORMAT && formerTables(db).length > 0) {
+    throw new OnewriterError(
+      'TENANT_UNAVAILABLE',
+      `The file has tables of two formats (${formerTables(db).join(', ')} and ${ledger}): it is not known which of them has the writes that were applied. Put a backup in its place: onewriter restore <backup> <tenant> --replace.`,
+      { reason: 'two formats' },
     );
   }
   return state;

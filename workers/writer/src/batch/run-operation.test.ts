@@ -289,7 +289,7 @@ describe('statements', () => {
           'INSERT INTO t VALUES (?)',
           'INSERT INTO t VALUES (@id)',
           'BEGIN',
-          'DELETE FROM _onewriter_ledger',
+          'DELETE FROM sqlite_onewriter_ledger',
           "SELECT load_extension('x')",
           'COMMIT; SELECT 1',
         ],
@@ -404,7 +404,7 @@ describe('statements', () => {
     const lane = new TemporaryLane();
     const job = lane.applyOne(writes("SELECT printf('%.*c', 70000, 'x') AS a"));
     expect(job).toMatchObject({ results: '', failures: 0, commitSeq: 1 });
-    const [stored] = lane.column<string>('SELECT results FROM _onewriter_ledger');
+    const [stored] = lane.column<string>('SELECT results FROM sqlite_onewriter_ledger');
     expect(JSON.parse(stored!)).toEqual([{ c: ['a'], r: [['x'.repeat(70_000)]], n: 0, i: 0 }]);
   });
 });
@@ -461,8 +461,8 @@ describe('an idempotency key', () => {
       "SET result = CASE key WHEN 'plain' THEN '[1,1]' ELSE replace(result, ',\"seq\":' || ?, '') END";
     lane.lane.run({ kind: 'close', tenant: null });
     const file = new Database(lane.file);
-    file.prepare(`UPDATE _onewriter_keys ${asBefore}`).run(`${commitSeq}}`);
-    file.exec("UPDATE _onewriter_keys SET result = result || '}' WHERE key = 'rows'");
+    file.prepare(`UPDATE sqlite_onewriter_keys ${asBefore}`).run(`${commitSeq}}`);
+    file.exec("UPDATE sqlite_onewriter_keys SET result = result || '}' WHERE key = 'rows'");
     file.close();
     const [plain, withRows] = lane.apply(insert('plain', 1), rows());
     expect(resultsOf(plain)).toEqual([[1, 1, commitSeq]]);
@@ -472,7 +472,7 @@ describe('an idempotency key', () => {
     lane.lane.run({ kind: 'close', tenant: null });
     const pruned = new Database(lane.file);
     pruned.exec(
-      'DELETE FROM _onewriter_ledger; DELETE FROM _onewriter_jobs; UPDATE _onewriter_state SET commit_seq = 9',
+      'DELETE FROM sqlite_onewriter_ledger; DELETE FROM sqlite_onewriter_jobs; UPDATE sqlite_onewriter_state SET commit_seq = 9',
     );
     pruned.close();
     expect(resultsOf(lane.applyOne(insert('plain', 1)))).toEqual([[1, 1]]);

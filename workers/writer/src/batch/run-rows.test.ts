@@ -73,7 +73,7 @@ describe('a piece of an import', () => {
       [2, 20],
       [3, 30],
     ]);
-    expect(it.lane.rows('SELECT key, result FROM _onewriter_keys')).toHaveLength(1);
+    expect(it.lane.rows('SELECT key, result FROM sqlite_onewriter_keys')).toHaveLength(1);
   });
 
   it('refuses rows alone, lists them in the mark, and lets only them be tried again', () => {

@@ -49,7 +49,7 @@ export function describeOthersWrote(tenant: string, path: string, tablesGone: bo
   const find = `Find the process (fuser -v ${path}) and have it write through Onewriter, or while the tenant is paused.`;
   if (tablesGone) {
     return [
-      'Another process wrote to the file while the broker had it open, and removed or changed tables of Onewriter (_onewriter_…).',
+      'Another process wrote to the file while the broker had it open, and removed or changed tables of Onewriter (sqlite_onewriter_…).',
       'Without them it is not known which writes were applied, so nothing more is written to it.',
       find,
       `Put a backup in its place: onewriter restore <backup> ${tenant} --replace.`,

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { NEWEST_COMMIT_SEQ_SQL, readFileIfThere } from '@onewriter/protocol';
+import { NEWEST_COMMIT_SEQ_SQL, ownNames, readFileIfThere } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { identify, NO_FILE } from './file-mark.ts';
 import type { FileChange, FileWatch } from './file-watch.ts';
@@ -224,7 +224,7 @@ function copyNew(from: string, to: string): void {
 /** 0 where even the tables with the number were only in a log that is lost. */
 function newestSeqOf(db: Database.Database): number {
   try {
-    return db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck().get() ?? 0;
+    return db.prepare<[], number>(ownNames(db)(NEWEST_COMMIT_SEQ_SQL)).pluck().get() ?? 0;
   } catch (error) {
     if (error instanceof Database.SqliteError && error.code === 'SQLITE_ERROR') return 0;
     throw error;

@@ -38,16 +38,16 @@ export class IdempotencyKeys {
 
   constructor(db: Database) {
     this.#find = lazily(() =>
-      db.prepare('SELECT fingerprint, result, job_id AS jobId FROM _onewriter_keys WHERE key = ?'),
+      db.prepare('SELECT fingerprint, result, job_id AS jobId FROM sqlite_onewriter_keys WHERE key = ?'),
     );
-    this.#store = lazily(() => db.prepare('INSERT INTO _onewriter_keys VALUES (?, ?, ?, ?, ?, ?)'));
+    this.#store = lazily(() => db.prepare('INSERT INTO sqlite_onewriter_keys VALUES (?, ?, ?, ?, ?, ?)'));
     // After the old maximum: the replaced row may be the largest, and its id may lie before a mark.
     this.#replace = lazily(() =>
-      db.prepare(`INSERT OR REPLACE INTO _onewriter_keys(rowid, key, fingerprint, job_id, op, committed_at, result)
-        VALUES ((SELECT coalesce(max(rowid), 0) + 1 FROM _onewriter_keys), ?, ?, ?, ?, ?, ?)`),
+      db.prepare(`INSERT OR REPLACE INTO sqlite_onewriter_keys(rowid, key, fingerprint, job_id, op, committed_at, result)
+        VALUES ((SELECT coalesce(max(rowid), 0) + 1 FROM sqlite_onewriter_keys), ?, ?, ?, ?, ?, ?)`),
     );
     this.#findRowKeys = lazily(() =>
-      db.prepare('SELECT 1 FROM _onewriter_keys WHERE key > ? AND key < ? LIMIT 1'),
+      db.prepare('SELECT 1 FROM sqlite_onewriter_keys WHERE key > ? AND key < ? LIMIT 1'),
     );
   }
 

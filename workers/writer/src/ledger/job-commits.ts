@@ -9,7 +9,7 @@ import type { Database } from 'better-sqlite3';
 /** Adds a commit to the note of a job, in the same transaction. */
 export function noteJobCommit(db: Database, jobId: string, nowMs: number, writes: CommittedWrites): void {
   db.prepare(`
-    INSERT INTO _onewriter_keys VALUES (?, '', ?, ?, ?, json_array(json(?)))
+    INSERT INTO sqlite_onewriter_keys VALUES (?, '', ?, ?, ?, json_array(json(?)))
     ON CONFLICT(key) DO UPDATE SET result = json_insert(result, '$[#]', json(?))`).run(
     commitsNoteKey(jobId),
     jobId,
@@ -22,8 +22,7 @@ export function noteJobCommit(db: Database, jobId: string, nowMs: number, writes
 
 /** Adds the last commit of a job to its note, if it has one. */
 export function noteLastJobCommit(db: Database, jobId: string, writes: CommittedWrites): void {
-  db.prepare("UPDATE _onewriter_keys SET result = json_insert(result, '$[#]', json(?)) WHERE key = ?").run(
-    JSON.stringify(writes),
-    commitsNoteKey(jobId),
-  );
+  db.prepare(
+    "UPDATE sqlite_onewriter_keys SET result = json_insert(result, '$[#]', json(?)) WHERE key = ?",
+  ).run(JSON.stringify(writes), commitsNoteKey(jobId));
 }

@@ -2,7 +2,7 @@ import { LEDGER_INDEXED_TO } from '@onewriter/protocol';
 import type { Database } from 'better-sqlite3';
 
 /*
- * `_onewriter_jobs` maps a job to its row of the ledger. It is filled in blocks, so that most commits do not write a page of it.
+ * `sqlite_onewriter_jobs` maps a job to its row of the ledger. It is filled in blocks, so that most commits do not write a page of it.
  * Invariant: every row up to the last boundary of a block is in it, and the few later rows are searched
  * (`shared/protocol/src/ledger-sql.ts`). So an operation that moves the boundary has to index the rows before it:
  *
@@ -15,10 +15,10 @@ import type { Database } from 'better-sqlite3';
 
 /** Puts the rows with ids above the first `?`, up to the second, into the index. */
 export const INDEX_RANGE_SQL =
-  'INSERT OR REPLACE INTO _onewriter_jobs SELECT job_id, id FROM _onewriter_ledger WHERE id > ? AND id <= ?';
+  'INSERT OR REPLACE INTO sqlite_onewriter_jobs SELECT job_id, id FROM sqlite_onewriter_ledger WHERE id > ? AND id <= ?';
 
 /** Puts all rows into the index that belong there. */
-export const INDEX_ALL_SQL = `INSERT OR REPLACE INTO _onewriter_jobs SELECT job_id, id FROM _onewriter_ledger WHERE id <= ${LEDGER_INDEXED_TO}`;
+export const INDEX_ALL_SQL = `INSERT OR REPLACE INTO sqlite_onewriter_jobs SELECT job_id, id FROM sqlite_onewriter_ledger WHERE id <= ${LEDGER_INDEXED_TO}`;
 
 /** A commit without a job: a restore. */
 export interface LedgerNote {
@@ -32,7 +32,7 @@ export interface LedgerNote {
 /** Adds a row with an id of its own to the ledger. Call it in a transaction. */
 export function addLedgerNote(db: Database, { id, jobId, commitSeq, committedAtMs }: LedgerNote): void {
   db.prepare(
-    `INSERT INTO _onewriter_ledger(id, job_id, commit_seq, committed_at, next_op, results) VALUES (?, ?, ?, ?, NULL, '[]')`,
+    `INSERT INTO sqlite_onewriter_ledger(id, job_id, commit_seq, committed_at, next_op, results) VALUES (?, ?, ?, ?, NULL, '[]')`,
   ).run(id, jobId, commitSeq, committedAtMs);
   db.exec(INDEX_ALL_SQL);
 }

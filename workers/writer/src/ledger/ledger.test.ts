@@ -41,8 +41,9 @@ describe('pruning the ledger', () => {
     db.exec('COMMIT');
   };
   const count = ({ db }: TenantDatabase) =>
-    db.prepare('SELECT count(*) FROM _onewriter_ledger').pluck().get();
-  const keys = ({ db }: TenantDatabase) => db.prepare('SELECT count(*) FROM _onewriter_keys').pluck().get();
+    db.prepare('SELECT count(*) FROM sqlite_onewriter_ledger').pluck().get();
+  const keys = ({ db }: TenantDatabase) =>
+    db.prepare('SELECT count(*) FROM sqlite_onewriter_keys').pluck().get();
   const storeKeys = (database: TenantDatabase, from: number, to: number) => {
     for (let key = from; key < to; key++) database.keys.store(`k${key}`, 'f', 'w', 0, NOW_MS, '[]');
     database.ledger.noteJob(undefined);
@@ -279,7 +280,7 @@ class WatchedLedger {
   /** All that is not among the newest is past its retention. */
   #prune(): void {
     // A mark of the present rows and no other; then two days later.
-    this.database.db.exec('DELETE FROM _onewriter_marks WHERE id > 0');
+    this.database.db.exec('DELETE FROM sqlite_onewriter_marks WHERE id > 0');
     this.database.ledger.noteJob(undefined);
     this.#clock.advance(HOUR_MS);
     this.database.ledger.prune();
@@ -304,7 +305,7 @@ class WatchedLedger {
 
   check(): void {
     const { db, ledger } = this.database;
-    const count = db.prepare('SELECT count(*) FROM _onewriter_ledger').pluck();
+    const count = db.prepare('SELECT count(*) FROM sqlite_onewriter_ledger').pluck();
     expect(count.get()).toBe(this.jobs.size);
     const wrong = [...this.jobs].filter(([job, { commit_seq, next_op, results }]) => {
       const row = ledger.find(job);
@@ -315,7 +316,10 @@ class WatchedLedger {
     expect(ledger.commitSeq()).toBe(this.commitSeq);
     // The index has what is before the last boundary, and nothing else.
     const boundary = this.lastId - (this.lastId % 16);
-    const index = db.prepare('SELECT job_id, id FROM _onewriter_jobs').raw().all() as [string, number][];
+    const index = db.prepare('SELECT job_id, id FROM sqlite_onewriter_jobs').raw().all() as [
+      string,
+      number,
+    ][];
     expect(index).toHaveLength([...this.jobs.values()].filter(({ id }) => id <= boundary).length);
     expect(index.filter(([job, id]) => this.jobs.get(job)?.id !== id)).toEqual([]);
     expect(db.prepare(`SELECT ${LEDGER_INDEXED_TO}`).pluck().get()).toBe(
@@ -347,10 +351,10 @@ describe('the index of the ledger', () => {
         .prepare(`EXPLAIN QUERY PLAN ${sql}`)
         .all('w-1')
         .map(row => (row as { detail: string }).detail);
-    const details = plan(`SELECT 1 FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`);
-    expect(details).toContain('SEARCH _onewriter_jobs USING PRIMARY KEY (job_id=?)');
-    expect(details).toContain('SEARCH _onewriter_ledger USING INTEGER PRIMARY KEY (rowid>?)');
-    expect(details).toContain('SEARCH _onewriter_ledger USING INTEGER PRIMARY KEY (rowid=?)');
+    const details = plan(`SELECT 1 FROM sqlite_onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`);
+    expect(details).toContain('SEARCH sqlite_onewriter_jobs USING PRIMARY KEY (job_id=?)');
+    expect(details).toContain('SEARCH sqlite_onewriter_ledger USING INTEGER PRIMARY KEY (rowid>?)');
+    expect(details).toContain('SEARCH sqlite_onewriter_ledger USING INTEGER PRIMARY KEY (rowid=?)');
     database.close();
   });
 });

@@ -55,41 +55,43 @@ export class Ledger {
     this.#newest = lazily(() => db.prepare<[], number>(NEWEST_COMMIT_SEQ_SQL).pluck());
     this.#next = db
       .prepare<[number], number>(
-        `SELECT (${NEWEST_COMMIT_SEQ_SQL}) + 1 FROM _onewriter_state WHERE id = 1 AND epoch = ?`,
+        `SELECT (${NEWEST_COMMIT_SEQ_SQL}) + 1 FROM sqlite_onewriter_state WHERE id = 1 AND epoch = ?`,
       )
       .pluck();
-    this.#storeSeq = lazily(() => db.prepare('UPDATE _onewriter_state SET commit_seq = ? WHERE id = 1'));
+    this.#storeSeq = lazily(() =>
+      db.prepare('UPDATE sqlite_onewriter_state SET commit_seq = ? WHERE id = 1'),
+    );
     this.#fileEpoch = lazily(() =>
-      db.prepare<[], number>('SELECT epoch FROM _onewriter_state WHERE id = 1').pluck(),
+      db.prepare<[], number>('SELECT epoch FROM sqlite_onewriter_state WHERE id = 1').pluck(),
     );
     this.#find = db.prepare(
-      `SELECT commit_seq, next_op, results FROM _onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`,
+      `SELECT commit_seq, next_op, results FROM sqlite_onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`,
     );
     this.#add = db.prepare(
-      'INSERT INTO _onewriter_ledger(job_id, commit_seq, committed_at, next_op, results) VALUES (?, ?, ?, ?, ?)',
+      'INSERT INTO sqlite_onewriter_ledger(job_id, commit_seq, committed_at, next_op, results) VALUES (?, ?, ?, ?, ?)',
     );
     this.#replace = lazily(() =>
       db.prepare(
-        `UPDATE _onewriter_ledger SET commit_seq = ?, committed_at = ?, next_op = ?, results = ? WHERE ${LEDGER_ROW_OF_JOB}`,
+        `UPDATE sqlite_onewriter_ledger SET commit_seq = ?, committed_at = ?, next_op = ?, results = ? WHERE ${LEDGER_ROW_OF_JOB}`,
       ),
     );
     this.#index = lazily(() => db.prepare(INDEX_RANGE_SQL));
     // The newest rows always stay: pruned too early, a job could be applied twice.
     this.#pruneJobs = lazily(() =>
       db.prepare(`
-      DELETE FROM _onewriter_ledger
-      WHERE id IN (SELECT id FROM _onewriter_ledger ORDER BY id LIMIT ${MAX_PRUNED_ROWS})
-        AND id <= (SELECT max(id) FROM _onewriter_ledger) - @newest
+      DELETE FROM sqlite_onewriter_ledger
+      WHERE id IN (SELECT id FROM sqlite_onewriter_ledger ORDER BY id LIMIT ${MAX_PRUNED_ROWS})
+        AND id <= (SELECT max(id) FROM sqlite_onewriter_ledger) - @newest
         AND (id <= @expired
-          OR (id <= @prunable AND id <= (SELECT max(id) FROM _onewriter_ledger) - @maxRows))
+          OR (id <= @prunable AND id <= (SELECT max(id) FROM sqlite_onewriter_ledger) - @maxRows))
       RETURNING id, job_id`),
     );
-    this.#unindex = lazily(() => db.prepare('DELETE FROM _onewriter_jobs WHERE job_id = ?'));
+    this.#unindex = lazily(() => db.prepare('DELETE FROM sqlite_onewriter_jobs WHERE job_id = ?'));
     this.#pruneKeys = lazily(() =>
       db.prepare(`
-      DELETE FROM _onewriter_keys
-      WHERE rowid IN (SELECT rowid FROM _onewriter_keys ORDER BY rowid LIMIT ${MAX_PRUNED_ROWS})
-        AND rowid <= @expired AND rowid <= (SELECT max(rowid) FROM _onewriter_keys) - @newest`),
+      DELETE FROM sqlite_onewriter_keys
+      WHERE rowid IN (SELECT rowid FROM sqlite_onewriter_keys ORDER BY rowid LIMIT ${MAX_PRUNED_ROWS})
+        AND rowid <= @expired AND rowid <= (SELECT max(rowid) FROM sqlite_onewriter_keys) - @newest`),
     );
   }
 

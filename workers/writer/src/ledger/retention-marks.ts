@@ -40,7 +40,7 @@ export interface Mark {
   readonly added_at: number;
 }
 
-export const MARKS_TABLE = '_onewriter_marks';
+export const MARKS_TABLE = 'sqlite_onewriter_marks';
 
 export const MARKS_SCHEMA = `
 CREATE TABLE IF NOT EXISTS ${MARKS_TABLE}(
@@ -89,8 +89,8 @@ export class RetentionMarks {
       db.prepare(`
       INSERT INTO ${MARKS_TABLE}
       SELECT coalesce((SELECT max(id) FROM ${MARKS_TABLE}), 0) + 1, @id, @now,
-        coalesce((SELECT max(id) FROM _onewriter_ledger), 0),
-        coalesce((SELECT rowid FROM _onewriter_keys WHERE fingerprint <> '' ORDER BY rowid DESC LIMIT 1), 0),
+        coalesce((SELECT max(id) FROM sqlite_onewriter_ledger), 0),
+        coalesce((SELECT rowid FROM sqlite_onewriter_keys WHERE fingerprint <> '' ORDER BY rowid DESC LIMIT 1), 0),
         @addedAt`),
     );
     this.#setHorizon = lazily(() =>

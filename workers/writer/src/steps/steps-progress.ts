@@ -11,13 +11,13 @@ import type { StepsProgress } from './run-steps.ts';
 
 /** Results of a chunk. A shorter list has one note, which writers that know no chunks can read. */
 const CHUNK = 1_000;
-const INSERT = "INTO _onewriter_keys VALUES (?, '', ?, ?, ?, ?)";
-const CHUNKS = "FROM _onewriter_keys WHERE key >= ? || '/' AND key < ? || '0'";
+const INSERT = "INTO sqlite_onewriter_keys VALUES (?, '', ?, ?, ?, ?)";
+const CHUNKS = "FROM sqlite_onewriter_keys WHERE key >= ? || '/' AND key < ? || '0'";
 
 /** Reads the progress of an earlier delivery. */
 export function findProgress(db: Database, jobId: string, op: number): StepsProgress | undefined {
   const name = nameOf(jobId, op);
-  const note = db.prepare('SELECT result FROM _onewriter_keys WHERE key = ?').pluck().get(name);
+  const note = db.prepare('SELECT result FROM sqlite_onewriter_keys WHERE key = ?').pluck().get(name);
   if (note === undefined) return undefined;
   const { q, x } = JSON.parse(String(note)) as StepsProgress;
   const chunks = db.prepare(`SELECT result ${CHUNKS} ORDER BY key`).pluck().all(name, name);
@@ -50,14 +50,15 @@ export function noteProgress(
 export function hasProgress(db: Database, jobId: string): boolean {
   const from = nameOf(jobId, 0).slice(0, -1);
   return (
-    db.prepare('SELECT 1 FROM _onewriter_keys WHERE key > ? AND key < ?').get(from, `${from}:`) !== undefined
+    db.prepare('SELECT 1 FROM sqlite_onewriter_keys WHERE key > ? AND key < ?').get(from, `${from}:`) !==
+    undefined
   );
 }
 
 /** Deletes the notes: the ledger has all results. */
 export function forgetProgress(db: Database, jobId: string, op: number): void {
   const name = nameOf(jobId, op);
-  db.prepare('DELETE FROM _onewriter_keys WHERE key = ?').run(name);
+  db.prepare('DELETE FROM sqlite_onewriter_keys WHERE key = ?').run(name);
   db.prepare(`DELETE ${CHUNKS}`).run(name, name);
 }
 

@@ -200,7 +200,7 @@ describe('steps among other writes', () => {
     );
     expect(verdicts(job)).toEqual(['ok', 'ok', 'ok', 'SQLITE_CONSTRAINT_TRIGGER', 'ok']);
     expect(lane.column('SELECT id FROM parent')).toEqual([1, 2, 4, 5]);
-    expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
+    expect(lane.column("SELECT key FROM sqlite_onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
   });
 
   it('return the stored results when they are redelivered', () => {
@@ -238,7 +238,7 @@ describe('steps among other writes', () => {
     expect(done.commitSeq).toBe(5);
     expect(verdicts(done)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok']);
     expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a', 'b', 'c', 'd']);
-    expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
+    expect(lane.column("SELECT key FROM sqlite_onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
   });
 
   it('continue after the last commit of a long list, whose results are not written again with each commit', () => {
@@ -252,17 +252,17 @@ describe('steps among other writes', () => {
       [50, 3],
     ]) {
       expect(() => dieAtCommit(lane, job, commits)).toThrow();
-      expect(lane.column("SELECT count(*) FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([
+      expect(lane.column("SELECT count(*) FROM sqlite_onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([
         parts,
       ]);
-      const longest = Number(lane.column('SELECT max(length(result)) FROM _onewriter_keys')[0]);
+      const longest = Number(lane.column('SELECT max(length(result)) FROM sqlite_onewriter_keys')[0]);
       expect(longest).toBeLessThan(60_000);
     }
     expect(lane.column('SELECT count(*) FROM d')).toEqual([2_050]);
     const done = lane.applyOne(job);
     expect(verdicts(done)).toEqual(Array(2_100).fill('ok'));
     expect(lane.column('SELECT count(*) FROM d')).toEqual([2_100]);
-    expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
+    expect(lane.column("SELECT key FROM sqlite_onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
   });
 
   it('report which of them were committed before one was stopped', () => {
@@ -280,7 +280,7 @@ describe('steps among other writes', () => {
     const done = lane.applyOne({ ...job, poisoned: { 0: stopped } });
     expect(verdicts(done)).toEqual(['ok', 'ok', 'ok', 'STATEMENT_TIMEOUT', 'skipped']);
     expect(lane.column('SELECT name FROM parent ORDER BY id')).toEqual(['a']);
-    expect(lane.column("SELECT key FROM _onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
+    expect(lane.column("SELECT key FROM sqlite_onewriter_keys WHERE key LIKE 'steps of %'")).toEqual([]);
     expect(lane.applyOne(job)).toMatchObject({ duplicate: true, results: done.results });
   });
 });
@@ -312,7 +312,7 @@ describe('an interactive transaction', () => {
     expect(stream.outcome!.open).toBeUndefined();
     expect(stream.outcome!.jobs[0]!.answer).toBeUndefined();
     expect(lane.column('SELECT name FROM parent')).toEqual(['a', 'b']);
-    const [row] = lane.rows('SELECT next_op, results FROM _onewriter_ledger ORDER BY id DESC LIMIT 1');
+    const [row] = lane.rows('SELECT next_op, results FROM sqlite_onewriter_ledger ORDER BY id DESC LIMIT 1');
     expect(row).toEqual([null, stream.outcome!.jobs[0]!.results]);
     // Redelivered, to any broker: the stored answer.
     const again = new Stream(lane);

@@ -61,7 +61,7 @@ describe('opening a tenant', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     expect(lane.rows('PRAGMA journal_mode')).toEqual([['wal']]);
-    expect(lane.rows('SELECT * FROM _onewriter_state')).toEqual([[1, 2, 1, 0, 'full']]);
+    expect(lane.rows('SELECT * FROM sqlite_onewriter_state')).toEqual([[1, 3, 1, 0, 'full']]);
     expect(lane.commitSeq).toBe(1);
     const database = TenantDatabase.open('acme', { ...lane.options, epoch: 1 });
     const pragma = (name: string) => database.db.pragma(name, { simple: true });
@@ -110,9 +110,9 @@ describe('opening a tenant', () => {
     const lane = new TemporaryLane();
     lane.applyOne(TABLE);
     lane.lane.close();
-    makeExistingFile(lane, db => db.exec('UPDATE _onewriter_state SET format = 3'));
+    makeExistingFile(lane, db => db.exec('UPDATE sqlite_onewriter_state SET format = 4'));
     expect(refused(lane.run([writes(INSERT)]))).toMatchObject({
-      error: { code: 'TENANT_UNAVAILABLE', details: { fileFormat: 3 } },
+      error: { code: 'TENANT_UNAVAILABLE', details: { fileFormat: 4 } },
       uncertain: true,
       begun: false,
     });
@@ -548,7 +548,7 @@ describe('a job that the ledger does not have any more', () => {
     for (let batch = 0; batch < 40; batch++) lane.apply(...Array.from({ length: 26 }, more));
     retentionClock.advance(DAY_MS);
     lane.applyOne({ ...writes('SELECT 1'), addedAt: 5_000 });
-    expect(lane.column('SELECT job_id FROM _onewriter_ledger')).not.toContain(old.id);
+    expect(lane.column('SELECT job_id FROM sqlite_onewriter_ledger')).not.toContain(old.id);
     return { lane, old };
   };
 

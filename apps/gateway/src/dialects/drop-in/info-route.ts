@@ -1,4 +1,4 @@
-import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import { isOnewriterError, OnewriterError, readOwnTablesLater } from '@onewriter/protocol';
 import type { Hono } from 'hono';
 import type { GatewayEnv } from '../../gateway-env.ts';
 import type { GatewayOptions } from '../../gateway-options.ts';
@@ -60,9 +60,11 @@ async function readSynchronous(
   tenant: string,
   wait: { timeoutMs: number; signal: AbortSignal },
 ): Promise<number | null> {
-  const sql = 'SELECT synchronous FROM _onewriter_state';
+  const sql = 'SELECT synchronous FROM sqlite_onewriter_state';
   try {
-    const { results } = await reads.read({ tenant, statements: [{ sql }], ...wait });
+    const { results } = await readOwnTablesLater(names =>
+      reads.read({ tenant, statements: [{ sql: names(sql) }], ...wait }),
+    );
     const value = results[0]?.rows[0]?.[0] ?? null;
     return typeof value === 'string' ? (SYNCHRONOUS[value.toUpperCase()] ?? null) : null;
   } catch (error) {

@@ -1,4 +1,4 @@
-import { INTERNAL_TABLE_PREFIX, isOnewriterError } from '@onewriter/protocol';
+import { isOnewriterError, isOwnTable } from '@onewriter/protocol';
 import {
   type DatabaseMetadata,
   type DatabaseMetadataOptions,
@@ -11,7 +11,7 @@ export class OnewriterIntrospector extends SqliteIntrospector {
   override async getTables(options?: DatabaseMetadataOptions): Promise<TableMetadata[]> {
     try {
       const tables = await super.getTables(options);
-      return tables.filter(({ name }) => !name.startsWith(INTERNAL_TABLE_PREFIX));
+      return tables.filter(({ name }) => !isOwnTable(name));
     } catch (error) {
       if (isOnewriterError(error, 'TENANT_NOT_FOUND')) return [];
       throw error;

@@ -1,4 +1,4 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { OnewriterError, readOwnTablesLater } from '@onewriter/protocol';
 import type { GatewayOptions } from '../../../gateway-options.ts';
 import type { ReadAnswer } from '../../../reads/tenant-reads.ts';
 import type { z } from '../schemas.ts';
@@ -21,8 +21,10 @@ export async function describeTenant(
   if (entry.size === undefined) return known;
   let answer: ReadAnswer;
   try {
-    const sql = 'SELECT committed_at FROM _onewriter_ledger ORDER BY id DESC LIMIT 1';
-    answer = await options.reads.read({ tenant, statements: [{ sql }], timeoutMs: options.readTimeoutMs });
+    const sql = 'SELECT committed_at FROM sqlite_onewriter_ledger ORDER BY id DESC LIMIT 1';
+    answer = await readOwnTablesLater(names =>
+      options.reads.read({ tenant, statements: [{ sql: names(sql) }], timeoutMs: options.readTimeoutMs }),
+    );
   } catch (error) {
     // Never written by a broker, or damaged: the rest is still true.
     if (error instanceof OnewriterError) return known;
