@@ -101,7 +101,7 @@ describe('the tables of format 2', () => {
   it('are brought over with what others hung on them, and beside what is broken', () => {
     const db = make(`${IN_USE}
       CREATE INDEX theirs ON _onewriter_ledger(job_id);
-      CREATE TRIGGER "on ""it" AFTER INSERT ON _onewriter_keys BEGIN SELECT 1; END;
+      CREATE TRIGGER "on ""it" AFTER INSERT ON _OneWriter_keys BEGIN SELECT 1; END;
       CREATE VIEW seen AS SELECT max(commit_seq) FROM _onewriter_ledger;
       CREATE TRIGGER of_theirs AFTER INSERT ON t BEGIN SELECT * FROM _onewriter_state; END;
       CREATE VIEW broken AS SELECT * FROM gone;

@@ -36,7 +36,7 @@ export function formerTables(db: Database): string[] {
 export function bringOver(db: Database): void {
   const tables = formerTables(db);
   const hung = db.prepare<[string], { type: string; name: string }>(
-    "SELECT type, name FROM sqlite_schema WHERE tbl_name = ? AND sql IS NOT NULL AND type IN ('index', 'trigger')",
+    "SELECT type, name FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL AND type IN ('index', 'trigger')",
   );
   for (const table of tables) {
     for (const { type, name } of hung.all(table)) db.exec(`DROP ${type} ${quote(name)}`);
