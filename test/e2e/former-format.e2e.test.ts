@@ -67,8 +67,19 @@ it('are read by every way, and the first write brings a file over with all that 
   const env = { ONEWRITER_REDIS_URL: redis.url, ONEWRITER_DATA_DIR: data.path };
   const info = await runCli(['tenants', 'info', 'acme', '--json'], { env });
   expect(parseJson(info)).toMatchObject({ commitSeq, tables: ['t'] });
-  const backup = await runCli(['backup', 'other', '--out', `${data.path}/backups`, '--json'], { env });
-  expect(backup).toMatchObject({ code: 0 });
+  const check = await runCli(['check', 'acme', '--json'], { env });
+  expect(parseJson(check).findings.filter(({ level }: { level: string }) => level === 'error')).toEqual([]);
+  const tail = runCli(['tail', 'acme', '--no-follow'], { env });
+  expect(await tail).toMatchObject({ code: 0, stdout: expect.stringContaining(receipt.id.split('.')[0]!) });
+  const dump = await fetch(`${gateway.url}/v1/tenants/acme/export?format=sql`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  expect(await dump.text()).not.toContain('onewriter_');
+  const [backup] = parseJson(await runCli(['backup', 'acme', '--json'], { env }));
+  expect(backup.manifest).toMatchObject({ commitSeq, ledgerRows: 2 });
+  const restored = parseJson(await runCli(['restore', backup.path, 'copy', '--json'], { env }));
+  expect(restored).toMatchObject({ rows: 1, comparedWithManifest: true });
+  expect(columnInFile(data.path, 'copy', TABLES)).toEqual(CURRENT);
   expect(columnInFile(data.path, 'acme', TABLES)).toEqual(FORMER);
 
   broker = await startService('broker', services);

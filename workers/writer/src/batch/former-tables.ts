@@ -11,8 +11,10 @@ import type { Database } from 'better-sqlite3';
  * … needs_a_newer_broker …"). The guard has no rows, and the table that it refers to does not exist: nothing else looks at it.
  */
 
-const FORMER_TABLES = ['state', 'ledger', 'jobs', 'keys', 'marks'].map(name => FORMER_TABLE_PREFIX + name);
-const IN_SQL = FORMER_TABLES.map(name => `'${name}'`).join(', ');
+/** The tables of format 2. */
+export const FORMER_TABLES = ['state', 'ledger', 'jobs', 'keys', 'marks'].map(
+  name => FORMER_TABLE_PREFIX + name,
+);
 
 /** Not a deferred key: a schema with one has each write committed alone (SchemaTraits). */
 export const OLD_BROKER_GUARD = `
@@ -20,21 +22,14 @@ CREATE TABLE IF NOT EXISTS ${INTERNAL_TABLE_PREFIX}needs_a_newer_broker(
   former TEXT REFERENCES ${FORMER_TABLE_PREFIX}state(epoch)
 ) STRICT;`;
 
-/** The tables of format 2 that a file has. */
-export function formerTables(db: Database): string[] {
-  const find = db.prepare<[], string>(
-    `SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN (${IN_SQL})`,
-  );
-  return find.pluck().all();
-}
-
 /**
  * Gives the tables of format 2 their reserved names. In a transaction, within `withReservedNames`, under which SQLite also
  * passes over views and triggers that are broken already. Views that name the tables get the new names; what others hung on
  * them is dropped: SQLite reads no schema in which a reserved table has a trigger.
  */
 export function bringOver(db: Database): void {
-  const tables = formerTables(db);
+  const has = db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?");
+  const tables = FORMER_TABLES.filter(name => has.get(name) !== undefined);
   const hung = db.prepare<[string], { type: string; name: string }>(
     "SELECT type, name FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL AND type IN ('index', 'trigger')",
   );

@@ -2,14 +2,14 @@ import {
   FORMER_TABLE_PREFIX,
   fenced,
   INTERNAL_TABLE_PREFIX,
+  isNotOwnTableSql,
   OnewriterError,
-  ownNames,
   withReservedNames,
 } from '@onewriter/protocol';
 import type { Database } from 'better-sqlite3';
 import { INDEX_ALL_SQL } from '../ledger/ledger-index.ts';
 import { MARKS_SCHEMA, MARKS_TABLE } from '../ledger/retention-marks.ts';
-import { bringOver, formerTables, OLD_BROKER_GUARD } from './former-tables.ts';
+import { bringOver, FORMER_TABLES, OLD_BROKER_GUARD } from './former-tables.ts';
 
 /** The layout of the tables below. Another one is refused, never guessed; {@link FORMER_FORMAT} is brought over. */
 export const FILE_FORMAT = 3;
@@ -66,6 +66,12 @@ INSERT OR IGNORE INTO sqlite_onewriter_state VALUES (1, ${FILE_FORMAT}, 0, 0, 'f
 UPDATE sqlite_onewriter_state SET format = ${FILE_FORMAT};
 `;
 
+const STATE = `${INTERNAL_TABLE_PREFIX}state`;
+const FORMER_STATE = `${FORMER_TABLE_PREFIX}state`;
+const FIND_SQL = `SELECT name FROM sqlite_schema WHERE type = 'table' AND NOT ${isNotOwnTableSql('name')}`;
+
+const USE_BACKUP = 'Put a backup in its place: onewriter restore <backup> <tenant> --replace.';
+
 interface FileState {
   readonly format: number;
   readonly epoch: number;
@@ -80,14 +86,13 @@ interface FileState {
  * for an unknown format. SQLite's own errors pass through.
  */
 export function takeEpoch(db: Database, epoch: number): boolean {
-  const state = readState(db, epoch);
-  const isCurrent = state?.format === FILE_FORMAT && hasTable(db, MARKS_TABLE);
-  if (isCurrent && state.epoch === epoch) return false;
+  const { state, isWhole } = look(db, epoch);
+  if (isWhole && state?.epoch === epoch) return false;
   db.exec('BEGIN IMMEDIATE');
   try {
     // Between the look and the lock another broker may have changed it.
-    const found = readState(db, epoch);
-    if (found?.format !== FILE_FORMAT || !hasTable(db, MARKS_TABLE)) makeTables(db, found === undefined);
+    const found = look(db, epoch);
+    if (!found.isWhole) makeTables(db, found.state === undefined);
     db.prepare('UPDATE sqlite_onewriter_state SET epoch = ? WHERE id = 1').run(epoch);
     db.exec('COMMIT');
     return true;
@@ -108,15 +113,18 @@ function makeTables(db: Database, withoutState: boolean): void {
   db.prepare('SELECT 1 FROM sqlite_schema').get();
 }
 
-/** The file's state, checked; `undefined` where the internal tables are missing. */
-function readState(db: Database, epoch: number): FileState | undefined {
-  const names = ownNames(db);
-  if (!hasTable(db, names(`${INTERNAL_TABLE_PREFIX}state`))) return undefined;
-  const state = db.prepare(names('SELECT format, epoch FROM sqlite_onewriter_state WHERE id = 1')).get() as
-    | FileState
-    | undefined;
-  if (state === undefined) return undefined;
-  const known = names(INTERNAL_TABLE_PREFIX) === FORMER_TABLE_PREFIX ? FORMER_FORMAT : FILE_FORMAT;
+/** What a file has of the tables, checked: its state, and whether all are there in the present format. */
+function look(
+  db: Database,
+  epoch: number,
+): { readonly state: FileState | undefined; readonly isWhole: boolean } {
+  const tables = findTables(db);
+  const isFormer = !tables.has(STATE) && tables.has(FORMER_STATE);
+  const table = isFormer ? FORMER_STATE : STATE;
+  if (!tables.has(table)) return { state: undefined, isWhole: false };
+  const state = db.prepare<[], FileState>(`SELECT format, epoch FROM ${table} WHERE id = 1`).get();
+  if (state === undefined) return { state, isWhole: false };
+  const known = isFormer ? FORMER_FORMAT : FILE_FORMAT;
   if (state.format !== known) {
     throw new OnewriterError(
       'TENANT_UNAVAILABLE',
@@ -125,22 +133,23 @@ function readState(db: Database, epoch: number): FileState | undefined {
     );
   }
   if (state.epoch > epoch) throw fenced('file', state.epoch);
-  const ledger = names(`${INTERNAL_TABLE_PREFIX}ledger`);
-  if (!hasTable(db, ledger)) {
+  const ledger = table.replace('state', 'ledger');
+  if (!tables.has(ledger)) {
     throw new OnewriterError(
       'TENANT_UNAVAILABLE',
-      `The table ${ledger} was removed from the file: it is not known which writes were applied. Put a backup in its place: onewriter restore <backup> <tenant> --replace.`,
+      `The table ${ledger} was removed from the file: it is not known which writes were applied. ${USE_BACKUP}`,
       { reason: 'no ledger' },
     );
   }
-  if (known === FILE_FORMAT && formerTables(db).length > 0) {
+  const former = FORMER_TABLES.filter(name => tables.has(name));
+  if (!isFormer && former.length > 0) {
     throw new OnewriterError(
       'TENANT_UNAVAILABLE',
-      `The file has tables of two formats (${formerTables(db).join(', ')} and ${ledger}): it is not known which of them has the writes that were applied. Put a backup in its place: onewriter restore <backup> <tenant> --replace.`,
+      `The file has tables of two formats (${former.join(', ')} and ${ledger}): it is not known which of them has the writes that were applied. ${USE_BACKUP}`,
       { reason: 'two formats' },
     );
   }
-  return state;
+  return { state, isWhole: !isFormer && tables.has(MARKS_TABLE) };
 }
 
 function remedyFor(format: number): string {
@@ -149,6 +158,7 @@ function remedyFor(format: number): string {
     : 'Export its data with the version that wrote it, and import them.';
 }
 
-function hasTable(db: Database, name: string): boolean {
-  return db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?").get(name) !== undefined;
+/** The names of all tables with a prefix of ours. */
+function findTables(db: Database): ReadonlySet<string> {
+  return new Set(db.prepare<[], string>(FIND_SQL).pluck().all());
 }
