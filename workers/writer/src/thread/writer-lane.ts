@@ -277,17 +277,20 @@ export class WriterLane {
   #findCounters(): void {
     if (this.#findsCounters) return;
     this.#findsCounters = true;
-    setTimeout(() => {
-      this.#findsCounters = false;
-      const startedMs = performance.now();
-      try {
-        const mappings = readMappings();
-        this.#lookMs = performance.now() - startedMs;
-        for (const { db, watch } of this.#registry.databases()) if (db.open) watch.findCounter(mappings);
-      } catch (error) {
-        if (!isOutOfDescriptors(error) && !isSystemError(error)) throw error; // tried again after the next batch
-      }
-    }, Math.max(FIND_COUNTERS_MS, this.#lookMs / MAX_SHARE_OF_LOOKS)).unref();
+    setTimeout(
+      () => {
+        this.#findsCounters = false;
+        const startedMs = performance.now();
+        try {
+          const mappings = readMappings();
+          this.#lookMs = performance.now() - startedMs;
+          for (const { db, watch } of this.#registry.databases()) if (db.open) watch.findCounter(mappings);
+        } catch (error) {
+          if (!isOutOfDescriptors(error) && !isSystemError(error)) throw error; // tried again after the next batch
+        }
+      },
+      Math.max(FIND_COUNTERS_MS, this.#lookMs / MAX_SHARE_OF_LOOKS),
+    ).unref();
   }
 
   #extendIfOpen(database: TenantDatabase): void {
