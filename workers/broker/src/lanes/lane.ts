@@ -1,5 +1,3 @@
-import type { WireError } from '@onewriter/protocol';
-import type { Logger } from '@onewriter/runtime';
 import type {
   AppliedOutcome,
   ApplyOutcome,
@@ -8,11 +6,13 @@ import type {
   GroupItemOutcome,
   LaneTask,
   WalFile,
-  WriterOptions,
 } from '@onewriter/writer';
+import { GroupSize } from './group-size.ts';
+import type { LaneOptions } from './lane-options.ts';
+import { LaneProgress } from './lane-progress.ts';
 import { type LaneRunner, LaneThread } from './lane-thread.ts';
 import { Turns } from './turns.ts';
-import type { WalFlusher } from './wal-flusher.ts';
+import { notFlushed } from './wal-flusher.ts';
 
 /** A tenant with work, as a lane sees it. */
 export interface LaneClient {
@@ -42,29 +42,6 @@ export interface LaneWork {
   readonly task: ApplyTask;
 }
 
-/** Settings of a {@link Lane}. */
-export interface LaneOptions {
-  readonly writer: Omit<WriterOptions, 'progress'>;
-  readonly flusher: WalFlusher;
-  /** Asked before each task. */
-  readonly mayBegin: () => boolean;
-  /** Called when the thread has nothing to do. */
-  readonly onIdle: () => void;
-  /** Called where closing a connection finds that its file changed. */
-  readonly onChanged: (tenant: string, finding: WireError) => void;
-  /** Called if no thread stays up: the lane would never run a task. */
-  readonly onBroken: (error: Error) => void;
-  readonly log: Logger;
-  /** Entry file of the thread; default: the writer. */
-  readonly threadUrl?: URL | undefined;
-  /** Runs its tasks: a thread that was started before, or a process; default: a new thread. */
-  readonly runner?: LaneRunner | undefined;
-  /** Batches that go to the thread at a time, at most; default: 16. With 1 each commit flushes itself. */
-  readonly maxGroup?: number | undefined;
-  /** A tenant's file is closed after its batch, before the next one begins; default: false. */
-  readonly closesAfterBatch?: boolean | undefined;
-}
-
 /** The batches that the thread has. */
 interface Group {
   readonly id: number;
@@ -74,27 +51,9 @@ interface Group {
   left: number;
 }
 
-/** Cell of the progress that counts the items begun; see GroupTask. */
-const BEGUN = 3;
-/** Cell of the progress with the current job; {@link NO_JOB} until it begins. */
-const JOB = 1;
-const NO_JOB = -1;
-/** Cell of the progress that says whether the thread works on files: it opens, commits, writes back or closes them. */
-const AT_FILES = 4;
-/** A number that no item has: items not begun are revoked. */
-const REVOKED = 1 << 30;
 /** Memory that a batch may leave behind: the page cache of its connection, and beside it the copies of its jobs. */
 const BATCH_BYTES = 2_500 * 1_024;
 const COPIES_OF_JOB = 8;
-/** Tenants' batches that go to the thread at a time, at most. */
-const MAX_GROUP = 16;
-/** Longest expected duration of a group. A tenant with new work comes only after the current group. */
-const GROUP_MS = 100;
-/** Expected duration of a batch before any was seen: some create files. */
-const FIRST_BATCH_MS = 25;
-/** Weight of the last batch in the expected duration. */
-const LAST_BATCH_WEIGHT = 0.1;
-
 /** A thread that ends this often in a row without work does not stay up. */
 const MAX_IDLE_ENDS = 3;
 
@@ -119,7 +78,8 @@ export class Lane {
   #closing: Promise<number> | undefined;
   readonly #queue = new Turns<LaneClient>();
   readonly #runner: LaneRunner;
-  readonly #progress: Int32Array;
+  readonly #progress: LaneProgress;
+  readonly #groupSize: GroupSize;
   readonly #options: LaneOptions;
   /** Flushes under way: their tenants are not answered yet. */
   #flushing = 0;
@@ -128,8 +88,6 @@ export class Lane {
   #seen = { item: -1, since: 0 };
   /** The thread has begun something: it is loaded. */
   #isUp = false;
-  /** How long the thread works at a batch, as a moving average. */
-  #batchMs = FIRST_BATCH_MS;
   /** Time spent in finished groups, and when the current one began; on the monotonic clock, ms. */
   #busyMs = 0;
   #busySince: number | undefined;
@@ -144,7 +102,8 @@ export class Lane {
     const runner = options.runner ?? new LaneThread(options.threadUrl);
     runner.configure(options.writer);
     this.index = index;
-    this.#progress = runner.progress;
+    this.#progress = new LaneProgress(runner.progress);
+    this.#groupSize = new GroupSize(options.maxGroup);
     this.#options = options;
     this.#runner = runner;
     runner.onItem(({ group, item, outcome }: GroupItemOutcome) => {
@@ -158,7 +117,7 @@ export class Lane {
   get work(): LaneWork | undefined {
     const group = this.#group;
     if (group === undefined) return undefined;
-    const item = this.#item;
+    const item = this.#progress.item;
     return group.answered[item] ? undefined : group.items[item];
   }
 
@@ -170,11 +129,6 @@ export class Lane {
   /** Number of tenants that wait or are in the thread. */
   get load(): number {
     return this.#queue.size + (this.#group?.left ?? 0);
-  }
-
-  /** Index of the current item of the thread. */
-  get #item(): number {
-    return (Atomics.load(this.#progress, BEGUN) % REVOKED) - 1;
   }
 
   get waiting(): number {
@@ -191,31 +145,25 @@ export class Lane {
    * loading: another would have to load, too, and both would take longer.
    */
   heldUpMs(now: number): number {
-    const item = this.work === undefined || !this.#hasBegun ? -1 : this.#item;
+    const item = this.work === undefined || !this.#hasBegun ? -1 : this.#progress.item;
     if (item !== this.#seen.item) this.#seen = { item, since: now };
     return item < 0 ? 0 : now - this.#seen.since;
   }
 
   /** Whether the thread opens, commits, writes back or closes files (other threads would wait, too), or has not begun. */
   get isAtFiles(): boolean {
-    return Atomics.load(this.#progress, AT_FILES) === 1;
+    return this.#progress.isAtFiles;
   }
 
   /** Whether this thread has begun any of its batches. */
   get #hasBegun(): boolean {
-    this.#isUp ||= this.#group !== undefined && this.position.job !== NO_JOB;
+    this.#isUp ||= this.#group !== undefined && this.#progress.hasBegun;
     return this.#isUp;
-  }
-
-  /** Size of the next group. */
-  get #groupSize(): number {
-    const { maxGroup = MAX_GROUP } = this.#options;
-    return Math.max(1, Math.min(maxGroup, Math.floor(GROUP_MS / this.#batchMs)));
   }
 
   /** Position of the thread in its batch: index of the job, and of the write in the job. */
   get position(): { readonly job: number; readonly op: number } {
-    return { job: Atomics.load(this.#progress, JOB), op: Atomics.load(this.#progress, 2) };
+    return this.#progress.position;
   }
 
   /** Lets the tenant wait for its turn, behind those that wait; a tenant with only new work may overtake some. */
@@ -239,7 +187,7 @@ export class Lane {
     const waits = ({ pinned }: LaneClient) => !pinned;
     return (
       [...this.#queue].some(waits) ||
-      (this.#group?.items.some(({ client }, index) => index > this.#item && waits(client)) ?? false)
+      (this.#group?.items.some(({ client }, index) => index > this.#progress.item && waits(client)) ?? false)
     );
   }
 
@@ -255,7 +203,7 @@ export class Lane {
     if (this.#group !== undefined || this.#closing !== undefined || this.#queue.size === 0) return;
     if (!this.#options.mayBegin()) return;
     const items: LaneWork[] = [];
-    const size = this.#groupSize;
+    const size = this.#groupSize.next;
     while (items.length < size) {
       const client = this.#queue.next(performance.now());
       if (client === undefined) break;
@@ -352,14 +300,11 @@ export class Lane {
     }
     this.#seen = { item: -1, since: 0 };
     this.#busySince = performance.now();
-    Atomics.store(this.#progress, BEGUN, 0);
-    Atomics.store(this.#progress, JOB, NO_JOB);
-    // Until it begins, it loads or writes a log back.
-    Atomics.store(this.#progress, AT_FILES, 1);
+    this.#progress.reset();
     try {
       if (items.length === 1 && (!contended || this.#options.maxGroup === 1)) {
         // Alone: the commit flushes itself, which is the shortest way.
-        Atomics.store(this.#progress, BEGUN, 1);
+        this.#progress.beginAlone();
         this.#answer(group, 0, (await this.#runner.run(items[0]!.task)) as ApplyOutcome);
       } else {
         const tasks = items.map(({ task }): ApplyTask => ({ ...task, flush: 'later' }));
@@ -370,7 +315,7 @@ export class Lane {
     } catch (error) {
       this.faults++;
       this.#isUp = false;
-      const running = this.position.job === NO_JOB ? undefined : this.#item;
+      const running = this.#progress.hasBegun ? this.#progress.item : undefined;
       for (const [index, { client }] of items.entries()) {
         if (!this.#settle(group, index)) continue;
         client.onFault(error as Error, index === running);
@@ -397,22 +342,12 @@ export class Lane {
     }
   }
 
-  /** Uses the thread's times, not ours: on a busy machine answers come late, and smaller groups would cost more. */
-  #noteWork(outcome: ApplyOutcome): void {
-    this.#isUp = true;
-    if (outcome.kind !== 'applied') return;
-    const { openMs, applyMs, commitMs } = outcome.stats;
-    // One long statement does not predict the next batches.
-    const lastMs = Math.min(openMs + applyMs + commitMs, GROUP_MS);
-    this.#batchMs += LAST_BATCH_WEIGHT * (lastMs - this.#batchMs);
-  }
-
   /** @returns the clients of items that the thread has not begun; they are free again. */
   #revoke(): readonly LaneClient[] {
     const group = this.#group;
     if (group === undefined || group.items.length === 1) return [];
-    if (Atomics.load(this.#progress, BEGUN) >= REVOKED) return []; // they were already
-    const begun = Atomics.add(this.#progress, BEGUN, REVOKED);
+    const begun = this.#progress.revoke();
+    if (begun === undefined) return []; // they were already
     const revoked: LaneClient[] = [];
     for (let index = begun; index < group.items.length; index++) {
       if (!this.#settle(group, index)) continue;
@@ -427,7 +362,8 @@ export class Lane {
   #answer(group: Group, index: number, outcome: ApplyOutcome): void {
     if (!this.#settle(group, index)) return;
     this.#forget(outcome.evicted);
-    this.#noteWork(outcome);
+    this.#isUp = true;
+    this.#groupSize.note(outcome);
     const { client } = group.items[index]!;
     if (outcome.kind === 'refused' || outcome.unflushed === undefined) client.onOutcome(outcome);
     else void this.#flush(client, outcome, outcome.unflushed);
@@ -449,18 +385,9 @@ export class Lane {
     let answer: ApplyOutcome = outcome;
     try {
       await this.#options.flusher.flush(wal);
-      const flushMs = performance.now() - startedAt;
-      answer = { ...outcome, stats: { ...outcome.stats, flushMs } };
+      answer = { ...outcome, stats: { ...outcome.stats, flushMs: performance.now() - startedAt } };
     } catch (error) {
-      // As after a COMMIT that failed: the file is opened again, and its ledger asked.
-      const message = `The write-ahead log could not be flushed: ${(error as Error).message}`;
-      answer = {
-        kind: 'refused',
-        error: { code: 'DATABASE_IO_ERROR', message },
-        uncertain: true,
-        begun: true,
-        evicted: [],
-      };
+      answer = notFlushed(error as Error);
       // If the thread ended meanwhile, its connection is gone, too.
       await this.#tidy({ kind: 'distrust', tenant: client.tenant }).catch(() => {});
     } finally {

@@ -8,7 +8,8 @@ import type { ApplyOutcome, ApplyTask } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { LaneProcess } from './apart/lane-process.ts';
-import { Lane, type LaneClient, type LaneOptions } from './lane.ts';
+import { Lane, type LaneClient } from './lane.ts';
+import type { LaneOptions } from './lane-options.ts';
 import { Lanes, type LanesOptions } from './lanes.ts';
 import { WalFlusher } from './wal-flusher.ts';
 

@@ -2,7 +2,8 @@ import { type BrokerOpenFiles, logsBeside, SPARE_LANES_PER_LANE, type WireError 
 import type { Logger } from '@onewriter/runtime';
 import type { WriterOptions } from '@onewriter/writer';
 import { APART_NOTE } from '../recovery/running-notes.ts';
-import { Lane, type LaneClient, type LaneOptions } from './lane.ts';
+import { Lane, type LaneClient } from './lane.ts';
+import type { LaneOptions } from './lane-options.ts';
 import type { LaneRunner } from './lane-thread.ts';
 import { WalFlusher } from './wal-flusher.ts';
 

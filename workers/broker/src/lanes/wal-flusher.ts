@@ -3,7 +3,7 @@ import { close, fdatasync, fstat, open } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { isOutOfDescriptors } from '@onewriter/protocol';
-import type { WalFile } from '@onewriter/writer';
+import type { RefusedOutcome, WalFile } from '@onewriter/writer';
 
 /*
  * A commit of one tenant costs a flush; commits of many tenants at the same time need not flush one after the other. Where
@@ -147,4 +147,21 @@ export class WalFlusher {
       // If it could not be opened, its users got the error. For a log that is no longer used no result matters.
     }
   }
+}
+
+/**
+ * The outcome of a batch whose log could not be flushed. As after a COMMIT that failed: the file is opened again, and its ledger
+ * asked.
+ */
+export function notFlushed({ message }: Error): RefusedOutcome {
+  return {
+    kind: 'refused',
+    error: {
+      code: 'DATABASE_IO_ERROR',
+      message: `The write-ahead log could not be flushed: ${message}`,
+    },
+    uncertain: true,
+    begun: true,
+    evicted: [],
+  };
 }
