@@ -63,11 +63,13 @@ it('does not wait for work that runs apart, or that takes longer than there is t
   const apart = leader.open('apart', { drain: () => never() });
   leader.apartWork = createWork(apart);
   await replace(async () => {});
-  expect(leader.steps.slice(-1)).toEqual([`kill ${REPLACED_SIGNAL}`]);
+  expect(leader.steps.slice(-2)).toEqual(['release the lease', `kill ${REPLACED_SIGNAL}`]);
 
   leader.open('slow', { drain: () => never() });
   leader.steps.length = 0;
+  const startedAt = performance.now();
   await replace(async () => {}, { toNote: never(), toHandOver: Promise.resolve() });
+  expect(performance.now() - startedAt).toBeLessThan(500);
   expect(leader.steps).toEqual(['note', 'stop', `kill ${REPLACED_SIGNAL}`]);
 });
 
