@@ -54,9 +54,8 @@ function helpOf(command: Command): string {
     getOutHelpWidth: () => WIDTH,
     getOutHasColors: () => false,
   });
-  // Those of a group have sections of their own.
-  if (command.parent !== null)
-    command.configureHelp({ ...command.configureHelp(), visibleCommands: () => [] });
+  // They have sections of their own.
+  command.configureHelp({ ...command.configureHelp(), visibleCommands: () => [] });
   command.outputHelp();
   return text.trimEnd();
 }
