@@ -327,7 +327,10 @@ export class TenantDatabase {
     this.rollback();
     if (!this.db.open) return;
     if (smallLog === 'written-back' || !this.checkpoints.isSmall) this.checkpoints.truncate();
-    else if (smallLog === 'left' && !this.exclusive) return this.#closeBesideReader();
+    else if (smallLog === 'left' && !this.exclusive) {
+      this.#closeBesideReader();
+      return;
+    }
     this.db.close();
   }
 
