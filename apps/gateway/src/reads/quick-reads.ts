@@ -11,6 +11,7 @@ import {
 import type Database from 'better-sqlite3';
 import type { StepColumn } from '../dialects/hrana/steps.ts';
 import type { FileSettings } from './open-tenant-file.ts';
+import { Slowness } from './slowness.ts';
 import { narrowIntegers, TenantReader } from './tenant-reader.ts';
 import type {
   ReadAnswer,
@@ -31,9 +32,6 @@ const SHARE_CLOSED = 1 / 8;
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
 /** A larger row is read by the read processes. */
 const MAX_ROW_BYTES = 1024 * 1024;
-/** After a statement that took longer, whatever its plan, the read processes run all statements of its tenant for a while. */
-const MAX_MS = 20;
-const SLOW_FOR_MS = 10 * 60_000;
 /** Steps of a program, which bounds its columns, too. */
 const MAX_STEPS = 250;
 /** Compiling a statement may take any time and memory: one that took longer to explain is not compiled here. */
@@ -107,8 +105,8 @@ interface QuickReader {
   bytes: number;
   /** By text, under this version of the schema. */
   readonly plans: Map<string, QuickPlan>;
-  /** Monotonic, ms: until then nothing of this tenant is run here. */
-  slowUntil: number;
+  /** As long as it is slow nothing of this tenant is run here. */
+  readonly slowness: Slowness;
   schemaVersion: unknown;
 }
 
@@ -218,17 +216,13 @@ export class QuickReads implements TenantReads {
       const known = this.#reader(tenant);
       // As they would arrive in a process of its own.
       const values = parametersOf(sql).toArguments(decodeParameters(encodeParameters(params)));
-      if (known.bytes > MAX_FILE_BYTES || performance.now() < known.slowUntil) return undefined;
+      if (known.bytes > MAX_FILE_BYTES || known.slowness.isSlow) return undefined;
       const plan = findPlan(known, sql);
       if (plan.state !== 'quick') {
         if (plan.state === 'unknown') this.#judgeLater(tenant, known, plan, { sql, params });
         return undefined;
       }
-      const begunAt = performance.now();
-      const result = runQuick(known, plan, sql, values);
-      const endedAt = performance.now();
-      if (endedAt - begunAt > MAX_MS) known.slowUntil = endedAt + SLOW_FOR_MS;
-      return result;
+      return known.slowness.measure(() => runQuick(known, plan, sql, values));
     } catch {
       this.#close(tenant);
       return undefined;
@@ -312,7 +306,7 @@ export class QuickReads implements TenantReads {
       checkedAt: now,
       bytes: this.#bytesOf(tenant),
       plans: new Map(),
-      slowUntil: 0,
+      slowness: new Slowness(),
       schemaVersion: undefined,
     };
   }
