@@ -1,4 +1,4 @@
-import type { ErrorCode, SqlParameters, SqlValue, StepCondition } from '@onewriter/protocol';
+import type { ErrorCode, SqlParameters, SqlValue, StepClass, StepCondition } from '@onewriter/protocol';
 import type { WaitOptions } from './wait-options.ts';
 import type { ImportPiece } from './write/import-types.ts';
 
@@ -43,6 +43,8 @@ export interface Step {
   readonly sql: string;
   /** `sql` is a script: run to its first error; no rows. */
   readonly script?: boolean | undefined;
+  /** What the statements of `sql` are, where the caller has classified them: of equal ones one is enough. Else the client does. */
+  readonly kinds?: readonly StepClass['kind'][] | undefined;
   readonly params?: SqlParameters | undefined;
   /** `false`: the rows are not returned. */
   readonly rows?: boolean | undefined;

@@ -34,6 +34,15 @@ describe('a request of steps', () => {
     expect(encodeSteps(request, 1_000).alone).toBe(alone);
   });
 
+  it('travels as its caller has classified it', () => {
+    const alone = (step: Step, interactive = false) =>
+      encodeSteps({ steps: [step], interactive }, 1_000).alone;
+    expect(alone({ sql: 'SELECT 1', kinds: ['statement', 'savepoint'] })).toBe('b');
+    expect(alone({ sql: 'SELECT 1', kinds: ['begin'] })).toBe(undefined);
+    expect(alone({ sql: 'SELECT 1', kinds: ['begin'] }, true)).toBe('b');
+    expect(alone({ sql: 'SAVEPOINT a', kinds: ['statement'] })).toBe(undefined);
+  });
+
   it('names the request and the sender, as each write does', () => {
     const origin = { requestId: 'r-1', sender: 'a-token' };
     const { format } = encodeSteps({ steps: steps('DELETE FROM t') }, 1_000, origin);

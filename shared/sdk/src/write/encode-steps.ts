@@ -124,12 +124,13 @@ function mustRunAlone({ steps, interactive, foreignKeys, expectCommitSeq }: Step
     const seen = step.script ? known.script : known.statement;
     if (step.refused !== undefined || seen.has(step.sql)) return false;
     seen.add(step.sql);
-    return classifyAll(step).some(kind => isForAlone(kind, interactive === true));
+    const kinds = step.kinds ?? classifyAll(step).map(({ kind }) => kind);
+    return kinds.some(kind => isForAlone(kind, interactive === true));
   });
 }
 
 /** A savepoint outside a transaction begins one; a PRAGMA of the connection has no effect inside one. */
-function isForAlone({ kind }: StepClass, interactive: boolean): boolean {
+function isForAlone(kind: StepClass['kind'], interactive: boolean): boolean {
   if (kind === 'begin') return interactive;
   return kind === 'savepoint' || kind === 'release' || kind === 'rollback-to' || kind === 'session';
 }

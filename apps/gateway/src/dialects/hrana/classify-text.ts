@@ -1,14 +1,7 @@
-import {
-  classifyStep,
-  isOnewriterError,
-  type OnewriterError,
-  type StepClass,
-  splitScript,
-} from '@onewriter/protocol';
+import { classifyStep, isOnewriterError, splitScript } from '@onewriter/protocol';
 import { RequestError } from './hrana-error.ts';
-
-/** What a statement is; `refused`: the statement rules say no. */
-export type StatementKind = StepClass | { readonly kind: 'refused'; readonly error: OnewriterError };
+import { ScriptKinds } from './script-kinds.ts';
+import type { StatementKind } from './statement-kind.ts';
 
 /**
  * What one statement is.
@@ -31,7 +24,12 @@ export function classifyOne(sql: string): StatementKind {
   }
 }
 
-/** What the statements of a script are, in order. @throws as {@link classifyOne} */
+/**
+ * What the statements of a script are, in order, without what changes nothing; see {@link ScriptKinds}.
+ * @throws as {@link classifyOne}; OnewriterError STATEMENT_TOO_LARGE
+ */
 export function classifyScript(sql: string): readonly StatementKind[] {
-  return splitScript(sql).map(classifyOne);
+  const kinds = new ScriptKinds();
+  for (const statement of splitScript(sql)) kinds.add(classifyOne(statement));
+  return kinds.list;
 }

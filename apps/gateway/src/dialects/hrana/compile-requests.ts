@@ -1,5 +1,5 @@
 import { OnewriterError } from '@onewriter/protocol';
-import { classifyOne, classifyScript, type StatementKind } from './classify-text.ts';
+import { classifyOne, classifyScript } from './classify-text.ts';
 import { mapSteps } from './conditions.ts';
 import { type HranaError, RequestError, StaticError, toHranaError, toStepError } from './hrana-error.ts';
 import {
@@ -15,6 +15,7 @@ import {
   tooMany,
 } from './prepare-body.ts';
 import type { SqlStore } from './sql-store.ts';
+import type { StatementKind } from './statement-kind.ts';
 import type { Step } from './steps.ts';
 import { MAX_STEPS } from './wire.ts';
 

@@ -1,9 +1,10 @@
-import type { StatementKind } from './classify-text.ts';
 import type { PlannedStep } from './compile-requests.ts';
-import type { StepResult } from './steps.ts';
+import { toStepError } from './hrana-error.ts';
+import type { StatementKind } from './statement-kind.ts';
+import type { Step, StepError, StepResult } from './steps.ts';
 import type { HranaStream } from './streams.ts';
 
-/* What the steps of a request are, as far as it decides where they run. */
+/* What the steps of a request are, as far as it decides where they run; and how they are passed on. */
 
 /** What a request begins with, where its stream may keep it; else a PRAGMA holds no longer than the request. */
 export function foreignKeysOf(
@@ -25,7 +26,7 @@ export function isWrite(known: StatementKind): boolean {
 }
 
 /** What only a transaction of the writer can do. */
-export function needsTransactionOfWriter(known: StatementKind): boolean {
+function needsTransactionOfWriter(known: StatementKind): boolean {
   return (
     known.kind === 'savepoint' || (known.kind === 'begin' && known.mode !== 'deferred') || isWrite(known)
   );
@@ -56,4 +57,23 @@ export function lastBeginMode(
     }
   }
   return readonly;
+}
+
+/** As the writer's client takes it, which need not classify again what may be a megabyte. */
+export function toWriteStep(step: PlannedStep): Step {
+  const kinds = step.classes.flatMap(({ kind }) => (kind === 'refused' ? [] : [kind]));
+  return { ...toStep(step), kinds };
+}
+
+/** As a reading process takes it. @param writesFailWith what needs the writer fails with this */
+export function toReadStep(step: PlannedStep, writesFailWith: StepError | undefined): Step {
+  if (step.refused !== undefined) return toStep(step);
+  const refused = step.classes.find(known => known.kind === 'refused');
+  if (refused !== undefined) return { ...toStep(step), refused: toStepError(refused.error) };
+  const writes = writesFailWith !== undefined && step.classes.some(needsTransactionOfWriter);
+  return writes ? { ...toStep(step), refused: writesFailWith } : toStep(step);
+}
+
+function toStep({ sql, script, describe, params, rows, condition, refused }: PlannedStep): Step {
+  return { sql, script, describe, params, rows, condition, refused };
 }

@@ -10,8 +10,9 @@ import {
   type WireError,
 } from '@onewriter/protocol';
 import { parseJson, validate } from '../../bodies/parse-body.ts';
-import { classifyOne, classifyScript, type StatementKind } from './classify-text.ts';
+import { classifyOne, classifyScript } from './classify-text.ts';
 import { RequestError, StaticError, toStepError } from './hrana-error.ts';
+import type { StatementKind } from './statement-kind.ts';
 import type { StepCondition, StepError } from './steps.ts';
 import { decodeHranaValue } from './values.ts';
 import {

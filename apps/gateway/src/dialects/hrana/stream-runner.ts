@@ -12,7 +12,8 @@ import {
   isWrite,
   lastBeginMode,
   mayCommit,
-  needsTransactionOfWriter,
+  toReadStep,
+  toWriteStep,
 } from './planned-steps.ts';
 import {
   isStepMet,
@@ -277,7 +278,7 @@ export class StreamRunner {
         await this.#options.assertNotPaused(stream.tenant, writeTimeoutMs / 2);
       }
       const request = {
-        steps: steps.map(toStep),
+        steps: steps.map(toWriteStep),
         transaction,
         interactive: !closes,
         foreignKeys: foreignKeysOf(stream, steps, closes),
@@ -369,18 +370,6 @@ function failSteps(steps: readonly Step[], error: StepError, autocommit: boolean
   for (const { condition } of steps)
     outcomes.push(isStepMet(condition, outcomes, autocommit) ? 'error' : 'skipped');
   return outcomes.map(type => (type === 'error' ? { type, error } : SKIPPED));
-}
-
-function toStep({ sql, script, describe, params, rows, condition, refused }: PlannedStep): Step {
-  return { sql, script, describe, params, rows, condition, refused };
-}
-
-function toReadStep(step: PlannedStep, writesFailWith: StepError | undefined): Step {
-  if (step.refused !== undefined) return toStep(step);
-  const refused = step.classes.find(known => known.kind === 'refused');
-  if (refused !== undefined) return { ...toStep(step), refused: toStepError(refused.error) };
-  const writes = writesFailWith !== undefined && step.classes.some(needsTransactionOfWriter);
-  return writes ? { ...toStep(step), refused: writesFailWith } : toStep(step);
 }
 
 /** A condition of steps that have one more before them. */
