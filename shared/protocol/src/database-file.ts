@@ -230,6 +230,11 @@ export function isKnownDatabase(dataDir: string, tenant: string): boolean {
   return hasMark(knownTenantMark(dataDir, tenant), tenant);
 }
 
+/** When a broker first wrote to the tenant's database, ms since the epoch; undefined where {@link isKnownDatabase} knows none. */
+export function knownDatabaseSince(dataDir: string, tenant: string): number | undefined {
+  return statSync(knownTenantMark(dataDir, tenant), { throwIfNoEntry: false })?.mtimeMs;
+}
+
 /** Tenants that {@link isKnownDatabase} knows, by name. @throws Error of the file system */
 export function listKnownDatabases(dataDir: string): string[] {
   try {

@@ -98,6 +98,8 @@ export interface GroupKeys {
   readonly poisoned: string;
   /** Hash, tenant to JSON: tenants whose writes had a process replaced, when and how often; see Offenders. */
   readonly backOff: string;
+  /** Hash, epoch to time (ms): when its process was replaced because of writes; see ReplacementBudget. */
+  readonly replacements: string;
   /** String with a TTL: the leader's BrokerStatus as JSON. */
   readonly status: string;
   /** Hash with a TTL, broker id to BrokerRecord as JSON: the leader and its standbys. */
@@ -124,6 +126,7 @@ export function groupKeys(group: string): GroupKeys {
     starts: key('starts'),
     poisoned: key('poisoned'),
     backOff: key('back-off'),
+    replacements: key('replacements'),
     status: key('status'),
     brokers: key('brokers'),
     redisId: key('redis-id'),

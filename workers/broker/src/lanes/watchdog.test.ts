@@ -28,3 +28,16 @@ it('reports a write that is past its deadline, once, and later where the deadlin
   expect(stuck).toHaveLength(1);
   watchdog.close();
 });
+
+it('names the writes that have run for a while, also where they are not past their deadline', () => {
+  const watchdog = new Watchdog(
+    () => [lane],
+    () => 1_000,
+    () => {},
+  );
+  vi.advanceTimersByTime(550);
+  expect(watchdog.runningFor(600)).toEqual([]);
+  vi.advanceTimersByTime(150);
+  expect(watchdog.runningFor(600)).toMatchObject([{ work, jobId: 'job', op: 2 }]);
+  watchdog.close();
+});

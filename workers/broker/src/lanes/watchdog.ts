@@ -22,12 +22,14 @@ interface Seen {
  * that stays the same for longer than its deadline is reported, once.
  */
 export class Watchdog {
+  readonly #lanes: () => readonly Lane[];
   readonly #seen = new Map<Lane, Seen>();
   readonly #timer: NodeJS.Timeout;
   readonly #reported = new WeakSet<LaneWork>();
 
   /** @param timeoutMs the current deadline of a write. @param onStuck called for a write that is over it. */
   constructor(lanes: () => readonly Lane[], timeoutMs: () => number, onStuck: (stuck: StuckWrite) => void) {
+    this.#lanes = lanes;
     const everyMs = Math.min(Math.max(timeoutMs() / 20, 20), 250);
     this.#timer = setInterval(() => {
       const now = performance.now();
@@ -45,6 +47,15 @@ export class Watchdog {
   /** Idempotent. */
   close(): void {
     clearInterval(this.#timer);
+  }
+
+  /** Writes that have run for at least so long by now. */
+  runningFor(leastMs: number): readonly StuckWrite[] {
+    const now = performance.now();
+    return this.#lanes().flatMap(lane => {
+      const running = this.#look(lane, now);
+      return running !== undefined && running.ranMs >= leastMs ? [running] : [];
+    });
   }
 
   #look(lane: Lane, now: number): StuckWrite | undefined {

@@ -23,6 +23,7 @@ import { PoisonedJobs } from '../recovery/poisoned-jobs.ts';
 import { ClientPresence } from '../tenant/client-presence.ts';
 import { Offenders } from '../tenant/offenders.ts';
 import { Parked } from '../tenant/parked.ts';
+import { ReplacementBudget } from '../tenant/replacement-budget.ts';
 import type { SessionContext } from '../tenant/session/tenant-session.ts';
 import type { LeaderOptions } from './leader-options.ts';
 import type { LeaderPhase } from './leader-phase.ts';
@@ -48,6 +49,7 @@ export function createServices(
 ): CreatedServices {
   const { config, log, link, lease, metrics } = options;
   const parked = new Parked(link, config.group, log);
+  const replacements = new ReplacementBudget(link, config, log);
   const apart = new Apart({
     limitBytes: writeMemoryBytes(config.writeMemoryBytes),
     statementTimeoutMs: config.statementTimeoutMs,
@@ -70,7 +72,8 @@ export function createServices(
     deadLetters: new DeadLetters(link, config.group, log),
     poisoned: new PoisonedJobs(link, config.group, log),
     parked,
-    offenders: new Offenders(link, config, parked, log),
+    offenders: new Offenders(link, config, parked, replacements, log),
+    replacements,
     metrics,
     loads: new TenantLoads(),
     memory: new JobMemory(jobMemoryBytes(config.jobMemoryBytes)),

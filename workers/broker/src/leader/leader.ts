@@ -104,8 +104,8 @@ export class Leader {
   /** Listens, and reclaims the last leader's jobs. Resolves when the doorbell listens, or it was stopped before. */
   async start(): Promise<void> {
     const { config } = this.#options;
-    const { poisoned, parked, offenders } = this.#parts.services;
-    await Promise.all([poisoned.load(), parked.load()]);
+    const { poisoned, parked, replacements, offenders } = this.#parts.services;
+    await Promise.all([poisoned.load(), parked.load(), replacements.load()]);
     // Their files stay closed, and none of their jobs are reclaimed.
     for (const tenant of await offenders.load()) this.#held.release(tenant);
     if (this.#phase.isEnding) return;

@@ -15,12 +15,15 @@ import { replaceProcess } from './replace-process.ts';
 
 /*
  *   in a thread   too long, or too much memory ──▶ poisoned  ──▶ this process is replaced
+ *                 … and beside one that took too long those that run for long ──▶ suspects, which run apart next
  *                 any of several: too much memory ──▶ suspects, which run apart next ──▶ this process is replaced
  *   apart         too long, or too much memory ──▶ poisoned  ──▶ only the process apart ends
  */
 
 /** A statement may run this much longer while the successor process is still starting. */
 const SUCCESSOR_GRACE_MS = 2_000;
+/** A statement beside one that is stuck, for this part of the deadline: it may be the next that is, so it runs apart next. */
+const PART_TO_SUSPECT = 4;
 
 /** Watches the writes that run, and stops those that take too long or too much memory. */
 export class StoppedWrites {
@@ -92,11 +95,15 @@ export class StoppedWrites {
       'A statement runs past its deadline; setting it aside and replacing this process',
     );
     const error = tookTooLong(statementTimeoutMs);
+    // As many as there are lanes for one replacement, and not one for each.
+    const beside = this.#watchdog
+      .runningFor(statementTimeoutMs / PART_TO_SUSPECT)
+      .filter(running => running.work !== work);
     await replaceProcess({
       parts: this.#parts,
       stop: this.#stopLeader,
       works: [work],
-      note: () => this.#poison(work, jobId, op, error),
+      note: () => this.#noteReplacement(this.#poison(work, jobId, op, error), this.#suspect(beside)),
     });
   }
 
@@ -115,7 +122,9 @@ export class StoppedWrites {
       stop: this.#stopLeader,
       works: writes.map(({ work }) => work),
       note: () =>
-        finding.kind === 'one' ? this.#poisonCostly(finding.write) : this.#suspect(finding.writes),
+        this.#noteReplacement(
+          finding.kind === 'one' ? this.#poisonCostly(finding.write) : this.#suspect(finding.writes),
+        ),
       tooLate,
     });
     overrun.abort();
@@ -133,7 +142,13 @@ export class StoppedWrites {
     }
   }
 
-  async #suspect(writes: readonly CostlyWrite[]): Promise<void> {
+  /** @param notes of the writes to blame, under way */
+  #noteReplacement(...notes: readonly Promise<unknown>[]): Promise<unknown> {
+    const { replacements, epoch } = this.#parts.services;
+    return Promise.all([...notes, replacements.note(epoch())]);
+  }
+
+  async #suspect(writes: readonly Pick<StuckWrite, 'work' | 'jobId' | 'op'>[]): Promise<void> {
     const { poisoned, offenders } = this.#parts.services;
     await Promise.all([
       poisoned.suspect(writes.map(({ jobId }) => jobId)),

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { RedisLink } from '../queue/redis-link.ts';
 import { Offenders } from './offenders.ts';
 import { Parked } from './parked.ts';
+import { ReplacementBudget } from './replacement-budget.ts';
 
 const TIMEOUT_MS = 10_000;
 const quiet = { warn() {}, error() {}, info() {} } as unknown as Logger;
@@ -42,7 +43,8 @@ function createGround({ offenceLimit = 0, offenceWindowMs = 10 * 60_000 } = {}) 
     await parked.load();
     const park = vi.spyOn(parked, 'park');
     const options = { group: 'default', statementTimeoutMs: TIMEOUT_MS, offenceLimit, offenceWindowMs };
-    const offenders = new Offenders(link, options, parked, quiet);
+    const budget = new ReplacementBudget(link, { ...options, dataDir: '/none' }, quiet);
+    const offenders = new Offenders(link, options, parked, budget, quiet);
     return { offenders, parked, park, paused: await offenders.load() };
   };
   const load = async () => (await start()).offenders;

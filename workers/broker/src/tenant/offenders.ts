@@ -3,6 +3,7 @@ import { appendAudit, type Config, type Logger } from '@onewriter/runtime';
 import { ADD_HOLD, holdKeys, LASTING_HOLD_MS, REPEAT_OFFENDER } from '@onewriter/tenants';
 import { defineScript, type RedisLink } from '../queue/redis-link.ts';
 import type { Parked } from './parked.ts';
+import type { ReplacementBudget } from './replacement-budget.ts';
 
 /*
  * A write that never ends, uses too much memory or ends its process costs every tenant a change of the lead, unless it runs apart
@@ -18,6 +19,8 @@ import type { Parked } from './parked.ts';
  *                       resumes the tenant (resumeTenant), who also clears the count
  *   twice offenceLimit within offenceWindowMs, of all tenants together
  *                       a tenant is held when its own are more than its share of these, and at its second at the earliest
+ *   replacements of the broker, of all tenants together
+ *                       see ReplacementBudget: while it is spent, offenders run apart all the time, and newcomers
  *
  * Where several statements ran while the process grew too much, their tenants are suspects: each is judged when its job has run
  * apart, by what that took. So each replacement is an offence of those that caused it, and of no one else.
@@ -78,6 +81,7 @@ export class Offenders {
   readonly #key: string;
   readonly #options: OffenderOptions;
   readonly #parked: Parked;
+  readonly #budget: ReplacementBudget;
   readonly #log: Logger;
   /** On the monotonic clock, ms. */
   readonly #until = new Map<string, number>();
@@ -89,15 +93,22 @@ export class Offenders {
   /** Changes of the notes, one after the other. */
   #changes: Promise<unknown> = Promise.resolve();
 
-  constructor(link: RedisLink, options: OffenderOptions, parked: Parked, log: Logger) {
+  constructor(
+    link: RedisLink,
+    options: OffenderOptions,
+    parked: Parked,
+    budget: ReplacementBudget,
+    log: Logger,
+  ) {
     this.#link = link;
     this.#key = groupKeys(options.group).backOff;
     this.#options = options;
     this.#parked = parked;
+    this.#budget = budget;
     this.#log = log;
   }
 
-  /** Reads the notes of predecessors; the parked tenants are read before. @returns tenants that are paused */
+  /** Reads the notes of predecessors; the parked tenants and the budget are read before. @returns tenants that are paused */
   async load(): Promise<readonly string[]> {
     const forgotten: string[] = [];
     const paused: string[] = [];
@@ -149,7 +160,7 @@ export class Offenders {
    * @param jobs those that may begin next
    */
   runsApart(tenant: string, jobs: Iterable<{ readonly data?: string | undefined }> = []): boolean {
-    if (isUntil(this.#apartUntil, tenant)) return true;
+    if (isUntil(this.#apartUntil, tenant) || this.#budget.isNewcomer(tenant)) return true;
     if (this.#sendersApartUntil.size === 0) return false;
     const senders = [...this.#sendersApartUntil.keys()].filter(each =>
       isUntil(this.#sendersApartUntil, each),
@@ -276,7 +287,9 @@ export class Offenders {
   #letRunApart(untils: Map<string, number>, name: string, times: number, sinceMs: number): void {
     if (times < 1) return;
     const apartMs = Math.min(FIRST_APART_MS * 2 ** Math.min(times - 1, 20), FORGET_AFTER_MS);
-    const leftMs = this.#pauseMs(times) + apartMs - sinceMs;
+    const ownMs = this.#pauseMs(times) + apartMs - sinceMs;
+    const isRecent = sinceMs < this.#options.offenceWindowMs;
+    const leftMs = isRecent ? Math.max(ownMs, this.#budget.spentMs()) : ownMs;
     if (leftMs > 0) untils.set(name, performance.now() + leftMs);
   }
 

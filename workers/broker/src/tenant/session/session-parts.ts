@@ -15,6 +15,7 @@ import type { PoisonedJobs } from '../../recovery/poisoned-jobs.ts';
 import type { ClientPresence } from '../client-presence.ts';
 import type { Offenders } from '../offenders.ts';
 import type { Parked } from '../parked.ts';
+import type { ReplacementBudget } from '../replacement-budget.ts';
 import type { Refusals } from './batch-retry.ts';
 import type { HeldJobs } from './held-jobs.ts';
 import type { TransactionLimits } from './transaction-lease.ts';
@@ -29,6 +30,7 @@ export interface SessionServices {
   readonly poisoned: PoisonedJobs;
   readonly parked: Parked;
   readonly offenders: Offenders;
+  readonly replacements: ReplacementBudget;
   readonly metrics: BrokerMetrics;
   readonly loads: TenantLoads;
   readonly memory: JobMemory;
