@@ -64,6 +64,7 @@ describe('the overview page and the alerts', () => {
     expect(expressions('OnewriterWritesDelayed')).toContain(seconds(STATUS_BOUNDS.delayMs));
     expect(expressions('OnewriterQueueDeep')).toContain(`> ${STATUS_BOUNDS.tenantQueuedJobs}`);
     expect(expressions('OnewriterLaneHeld')).toContain(seconds(STATUS_BOUNDS.laneHeldMs));
+    expect(expressions('OnewriterApartHeld')).toContain(seconds(STATUS_BOUNDS.laneHeldMs));
     expect(expressions('OnewriterDiskFull')).toContain(`< ${STATUS_BOUNDS.diskFreeShare}\n`);
     expect(expressions('OnewriterDiskFull')).toContain(`< ${STATUS_BOUNDS.diskFreeShareCritical}`);
     expect(expressions('OnewriterRedisMemory')).toContain(`> ${STATUS_BOUNDS.redisMemoryShare}`);

@@ -32,6 +32,8 @@ export interface BrokerStatus {
   readonly parked: StatusParked;
   readonly lanes: readonly StatusLane[];
   /** Absent in the status of older brokers. */
+  readonly apart?: StatusApart | undefined;
+  /** Absent in the status of older brokers. */
   readonly files?: StatusFiles | undefined;
   readonly transactions: StatusTransactions;
   readonly redis: StatusRedis;
@@ -156,6 +158,24 @@ export interface StatusLane {
   readonly tenant: string | null;
   /** How long it has been at that batch, to about 50 ms. */
   readonly tenantForMs: number;
+}
+
+/** The process for jobs that may end their process, and how often the broker was replaced because of such jobs. */
+export interface StatusApart {
+  /** It runs: it starts with the first such job, and ends after a while without. */
+  readonly running: boolean;
+  /** Tenant of the current batch; null when idle. */
+  readonly tenant: string | null;
+  /** How long it has been at that batch, to about a second. */
+  readonly tenantForMs: number;
+  /** Tenants that wait for their turn. */
+  readonly waitingTenants: number;
+  /** How often it ended in the middle of its work, since this broker leads. */
+  readonly restarts: number;
+  /** Replacements of the broker because of writes, of all tenants, within ONEWRITER_OFFENCE_WINDOW_MS when it began to lead. */
+  readonly replacements: number;
+  /** For how long these are too many: offenders and new tenants run apart; 0 where they are not. */
+  readonly spentForMs: number;
 }
 
 /** Tenants whose files are open. */

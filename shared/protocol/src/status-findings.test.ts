@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { BrokerStatus, StatusTenant } from './broker-status.ts';
+import type { BrokerStatus, StatusApart, StatusTenant } from './broker-status.ts';
 import { findStatusProblems, type StatusSource } from './status-findings.ts';
 
 const GB = 1024 ** 3;
@@ -63,6 +63,11 @@ const STATUS: BrokerStatus = {
     writerThreadRestarts: 0,
   },
   history: { everyMs: 5_000, endsAt: 0, writesPerSecond: [], commitP50Ms: [], commitP99Ms: [], depth: [] },
+};
+
+const APART: StatusApart = {
+  ...{ running: true, tenant: null, tenantForMs: 0, waitingTenants: 0 },
+  ...{ restarts: 0, replacements: 0, spentForMs: 0 },
 };
 
 const TENANT: StatusTenant = {
@@ -133,6 +138,12 @@ it.each<[string, Partial<BrokerStatus>, string | undefined]>([
   ],
   ['OnewriterLaneHeld', { lanes: [{ ...STATUS.lanes[0]!, tenant: 'acme', tenantForMs: 9_000 }] }, 'acme'],
   [
+    'OnewriterApartHeld',
+    { apart: { ...APART, tenant: 'acme', tenantForMs: 9_000, waitingTenants: 1 } },
+    'acme',
+  ],
+  ['OnewriterTooManyReplacements', { apart: { ...APART, replacements: 5, spentForMs: 1 } }, undefined],
+  [
     'OnewriterWalHeld',
     {
       wal: {
@@ -171,6 +182,15 @@ it('says nothing of tenants that are closed for others now and then', () => {
   expect(findings(90)).toEqual([]);
   expect(findings(5, STATUS.writes)).toEqual([]);
   expect(findings(110)).toEqual(['OnewriterTooFewOpenFiles']);
+});
+
+it('says nothing of a process apart for which no other tenant waits, or whose work is short', () => {
+  for (const change of [
+    { tenant: 'acme', tenantForMs: 9_000 },
+    { tenant: 'acme', tenantForMs: 500, waitingTenants: 3 },
+    { replacements: 4, restarts: 9 },
+  ])
+    expect(find({ apart: { ...APART, ...change } })).toEqual([]);
 });
 
 it('names what is missing when no broker reports', () => {

@@ -26,7 +26,7 @@ export const STATUS_BOUNDS = Object.freeze({
   delayMs: 5_000,
   /** One tenant's jobs that are not applied; producers are refused at LIMITS.maxQueueDepth. */
   tenantQueuedJobs: 500,
-  /** One batch in a thread; the watchdog's limit is ONEWRITER_STATEMENT_TIMEOUT_MS. */
+  /** One batch in a thread, or in the process apart while others wait; the watchdog's limit is ONEWRITER_STATEMENT_TIMEOUT_MS. */
   laneHeldMs: 2_000,
   diskFreeShare: 0.1,
   diskFreeShareCritical: 0.03,
@@ -88,6 +88,7 @@ export function findStatusProblems(source: StatusSource): readonly StatusFinding
   findInDisk(status, add);
   findSlowMachine(status, add);
   findTooFewFiles(status, add);
+  findApart(status, add);
   findDelays(status, add);
   findInTenants(status, add);
   if (status.deadLetters.waiting > 0) {
@@ -131,6 +132,26 @@ function findTooFewFiles({ files, writes }: BrokerStatus, add: Add): void {
     `${Math.round(evictedPerSecond)} tenants a second are closed so that others can be opened: more are at work than the ` +
       `${maxOpenTenants} that may be open.`,
   );
+}
+
+/** Costly writes: who waits for them in the process apart, and whether the broker was replaced too often. */
+function findApart({ apart }: BrokerStatus, add: Add): void {
+  if (apart === undefined) return;
+  const { tenant, tenantForMs, waitingTenants, replacements, spentForMs } = apart;
+  if (tenant !== null && waitingTenants > 0 && tenantForMs > STATUS_BOUNDS.laneHeldMs) {
+    const seconds = (tenantForMs / 1_000).toFixed(1);
+    const waiting = waitingTenants === 1 ? '1 tenant waits' : `${waitingTenants} tenants wait`;
+    const text = `${tenant} has held the process apart for ${seconds} s, and ${waiting} for it.`;
+    add('warning', 'OnewriterApartHeld', text, tenant);
+  }
+  if (spentForMs > 0) {
+    const minutes = Math.ceil(spentForMs / 60_000);
+    add(
+      'warning',
+      'OnewriterTooManyReplacements',
+      `Writes had the broker replaced ${replacements} times: their tenants, and new ones, run apart for ${minutes} min more.`,
+    );
+  }
 }
 
 /** Tenants whose writes take long; one finding where they have a common cause. */

@@ -27,6 +27,10 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'Open the tenant: at 1,000 jobs its callers are refused (TENANT_OVERLOADED). Slow statements or a burst; batch the writes or send fewer.',
   OnewriterLaneHeld:
     'A slow statement, which the watchdog ends at its limit, or a machine that lacks CPU. Other tenants use other lanes. Look at the tenant’s statements, and at what else runs on the machine.',
+  OnewriterApartHeld:
+    'Only tenants wait for it whose own writes were costly, or that are new while there are many of these. Look at the tenant’s dead letters; pause it if it does not stop.',
+  OnewriterTooManyReplacements:
+    'See in the dead letters who sends these writes, and have them stop or pause their tenants. Tenants that existed before, and sent none, are not held up.',
   OnewriterWalHeld:
     'End that process or its transaction: the log is cut afterwards. Until then reads slow down and the disk fills.',
   OnewriterCommitsSlow:

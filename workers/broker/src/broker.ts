@@ -11,9 +11,10 @@ import { DataDirClaim } from './leader/data-dir-claim.ts';
 import { Leader } from './leader/leader.ts';
 import { Lease } from './leader/lease.ts';
 import { SecondRedis } from './leader/second-redis.ts';
-import { BrokerMetrics, type BrokerMetricsSource } from './observe/broker-metrics.ts';
+import { BrokerMetrics } from './observe/broker-metrics.ts';
 import type { BrokerState, HealthSource } from './observe/health.ts';
 import { BrokerPresence } from './observe/status/broker-presence.ts';
+import type { BrokerMetricsSource } from './observe/status-metrics.ts';
 import { RedisLink } from './queue/redis-link.ts';
 
 /*

@@ -7,6 +7,9 @@ const NEXT: Readonly<Record<string, string>> = {
     'End that reader, or its transaction: kill it if it has no owner. Run long reports on a backup.',
   OnewriterLaneHeld:
     'See what it writes: onewriter tail <tenant>. The watchdog stops a statement that never ends.',
+  OnewriterApartHeld: 'See who sends costly writes: onewriter dead-letters list. Pause its tenant.',
+  OnewriterTooManyReplacements:
+    'See who sends costly writes: onewriter dead-letters list. Pause their tenants.',
   OnewriterWritesDelayed:
     'Look at the queue and the statements of that tenant: onewriter tenants info, onewriter tail.',
   OnewriterQueueDeep:

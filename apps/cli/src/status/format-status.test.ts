@@ -104,6 +104,17 @@ it('shows the whole of what is wrong, on as many lines as it takes', () => {
   );
 });
 
+it('shows the process apart where it runs or is waited for, and says nothing of it where it is not needed', () => {
+  const apart = {
+    ...{ running: true, tenant: 'slow', tenantForMs: 3_000, waitingTenants: 2 },
+    ...{ restarts: 1, replacements: 0, spentForMs: 0 },
+  };
+  const shown = (more: Partial<typeof apart>) =>
+    formatStatus({ ...SOURCE, status: { ...STATUS, apart: { ...apart, ...more } } }, VIEW);
+  expect(shown({})).toContain('apart slow for 3.0 s +2 waiting, ended 1 time');
+  expect(shown({ running: false, waitingTenants: 0 })).not.toContain('apart slow');
+});
+
 it('says so where no broker leads', () => {
   const text = formatStatus({ ...SOURCE, status: undefined }, VIEW);
   expect(text).toContain('No broker runs');

@@ -2,6 +2,7 @@ import { formatBytes } from '@onewriter/files';
 import {
   type BrokerStatus,
   findStatusProblems,
+  type StatusApart,
   type StatusFinding,
   type StatusTenant,
 } from '@onewriter/protocol';
@@ -132,15 +133,22 @@ function queueLine({ queue, tenants, deadLetters }: BrokerStatus): string {
   return `${queue.depth} jobs (${queue.waitingJobs} waiting, ${queue.heldJobs} held) · tenants: ${tenants.active} active, ${tenants.open} open, ${tenants.known} known${letters}`;
 }
 
-function lanesLine({ lanes }: BrokerStatus, paint: (code: number, text: string) => string): string {
-  return lanes
-    .map(({ lane, busyShare, tenant, tenantForMs, waitingTenants, spare }) => {
-      const at = tenant === null || tenantForMs < 100 ? '' : ` ${tenant} for ${milliseconds(tenantForMs)}`;
-      const waiting = waitingTenants > 0 ? ` +${waitingTenants} waiting` : '';
-      const bar = paint(busyShare > 0.9 ? 33 : 32, BARS[Math.min(7, Math.floor(busyShare * 8))]!);
-      return `${lane}${spare ? ' (spare)' : ''} ${bar} ${Math.round(busyShare * 100)}%${at}${waiting}`;
-    })
-    .join(' · ');
+function lanesLine({ lanes, apart }: BrokerStatus, paint: (code: number, text: string) => string): string {
+  const all = lanes.map(({ lane, busyShare, tenant, tenantForMs, waitingTenants, spare }) => {
+    const at = tenant === null || tenantForMs < 100 ? '' : ` ${tenant} for ${milliseconds(tenantForMs)}`;
+    const waiting = waitingTenants > 0 ? ` +${waitingTenants} waiting` : '';
+    const bar = paint(busyShare > 0.9 ? 33 : 32, BARS[Math.min(7, Math.floor(busyShare * 8))]!);
+    return `${lane}${spare ? ' (spare)' : ''} ${bar} ${Math.round(busyShare * 100)}%${at}${waiting}`;
+  });
+  return [...all, ...apartWords(apart)].join(' · ');
+}
+
+/** The process apart, where it runs or is waited for. */
+function apartWords(apart: StatusApart | undefined): string[] {
+  if (apart === undefined || !(apart.running || apart.waitingTenants > 0)) return [];
+  const at = apart.tenant === null ? ' idle' : ` ${apart.tenant} for ${milliseconds(apart.tenantForMs)}`;
+  const waiting = apart.waitingTenants > 0 ? ` +${apart.waitingTenants} waiting` : '';
+  return [`apart${at}${waiting}${apart.restarts > 0 ? `, ended ${apart.restarts} ${apart.restarts === 1 ? 'time' : 'times'}` : ''}`];
 }
 
 function redisLine({ redis }: BrokerStatus): string {

@@ -14,6 +14,7 @@ import {
 import { heldSince, holderLine, nameHold } from './holder.ts';
 import { type Html, html, NOTHING } from './html.ts';
 import { chip, icon } from './icon.ts';
+import { lanes } from './lanes.ts';
 import { bar, plot } from './plot.ts';
 import { type Regions, region } from './regions.ts';
 
@@ -304,27 +305,6 @@ function brokers({ look }: Moment): Html {
             <div><dt>Event loop late by (p99)</dt><dd>${formatMs(process.eventLoopDelayP99Ms)}</dd></div>
           </dl>`
     }`;
-}
-
-function lanes({ lanes: all, queue, tenants: { open, known } }: BrokerStatus): Html {
-  return html`<h2>Lanes</h2>
-    <p class="hint">Writer threads. Each tenant’s file belongs to one of them.</p>
-    <table><thead><tr><th scope="col">Lane</th><th scope="col">Load</th><th scope="col" class="num">Tenants</th><th scope="col" class="num">Wait</th><th scope="col">At work on</th></tr></thead>
-      <tbody>${all.map(lane => {
-        const held = lane.tenantForMs > STATUS_BOUNDS.laneHeldMs;
-        return html`<tr data-key="lane${lane.lane}"${held ? html` class="alarm"` : NOTHING}>
-          <th scope="row">${lane.lane}${lane.spare ? ' (spare)' : ''}</th>
-          <td class="load">${bar(lane.busyShare, lane.busyShare > 0.9 ? 'warning' : 'plain')}<span class="num">${formatShare(lane.busyShare)}</span></td>
-          <td class="num">${formatCount(lane.openTenants)}</td>
-          <td class="num">${formatCount(lane.waitingTenants)}</td>
-          <td>${lane.tenant === null ? html`<span class="dim">idle</span>` : html`<a href="/tenants/${lane.tenant}">${lane.tenant}</a>${lane.tenantForMs > 500 ? ` for ${formatSpan(lane.tenantForMs)}` : ''}`}</td>
-        </tr>`;
-      })}</tbody></table>
-    <dl class="facts">
-      <div><dt>Jobs in Redis, with the broker</dt><dd>${formatCount(queue.waitingJobs)}, ${formatCount(queue.heldJobs)}</dd></div>
-      <div><dt>Tenants with a session</dt><dd>${formatCount(open)}</dd></div>
-      <div><dt>Tenants ever seen</dt><dd><a href="/tenants">${formatCount(known)}</a></dd></div>
-    </dl>`;
 }
 
 function redis({ look }: Moment): Html {

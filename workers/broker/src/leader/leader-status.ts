@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { placeOf } from '@onewriter/protocol';
+import { placeOf, type StatusApart } from '@onewriter/protocol';
 import { SlowFactsWatch } from '../observe/status/slow-facts.ts';
 import { StatusPublisher } from '../observe/status/status-publisher.ts';
 import type { LeaderParts } from './leader-parts.ts';
@@ -27,6 +27,7 @@ export function createStatus(parts: LeaderParts, idleJobs: () => number): Status
       parked,
       leader,
       lanes: () => lanes.all,
+      apart: () => readApart(parts),
       threads: config.threads,
       maxOpenTenants: lanes.maxOpenTenants,
       threadRestarts: () => lanes.faults,
@@ -38,6 +39,20 @@ export function createStatus(parts: LeaderParts, idleJobs: () => number): Status
     config.group,
     log,
   );
+}
+
+function readApart({ apart, services }: LeaderParts): StatusApart {
+  const { replacements } = services;
+  const { work, waiting } = services.lanes.apart;
+  return {
+    running: apart.process.running,
+    tenant: work?.client.tenant ?? null,
+    tenantForMs: work === undefined ? 0 : Math.round(services.lanes.apart.heldUpMs(performance.now())),
+    waitingTenants: waiting,
+    restarts: apart.process.restarts,
+    replacements: replacements.count,
+    spentForMs: Math.round(replacements.spentMs()),
+  };
 }
 
 /** Facts for people and probes. */

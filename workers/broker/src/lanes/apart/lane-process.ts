@@ -63,6 +63,8 @@ export class LaneProcess implements LaneRunner {
   readonly progress = new Int32Array(new SharedArrayBuffer(PROGRESS_BYTES));
   /** Memory that its statements have, as last reported; of the running process. */
   statementBytes = 0;
+  /** How often it ended in the middle of its work. */
+  restarts = 0;
   readonly #options: LaneProcessOptions;
   #settings: ApartSettings | undefined;
   #state: State = 'absent';
@@ -248,6 +250,7 @@ export class LaneProcess implements LaneRunner {
     const { log, onEnd } = this.#options;
     const wasStarting = this.#state === 'starting';
     const isKilled = this.#isKilled;
+    if (this.#sent.length > 0) this.restarts++;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#process = undefined;

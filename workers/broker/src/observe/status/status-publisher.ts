@@ -4,6 +4,7 @@ import {
   STATUS_EVERY_MS,
   STATUS_TTL_MS,
   STATUS_VERSION,
+  type StatusApart,
   type StatusLane,
   type StatusLeader,
   type StatusTransactions,
@@ -31,6 +32,8 @@ export interface StatusSources {
   readonly leader: () => StatusLeader;
   /** Lanes from index `threads` on are spare. */
   readonly lanes: () => readonly Lane[];
+  /** Of the process apart. */
+  readonly apart: () => StatusApart;
   readonly threads: number;
   /** Bound of the permanent lanes, together. */
   readonly maxOpenTenants: number;
@@ -142,6 +145,7 @@ export class StatusPublisher {
       },
       parked: { total: parked.size, tenants: parked.list(MAX_PARKED) },
       lanes,
+      apart: this.#sources.apart(),
       files: { maxOpenTenants: this.#sources.maxOpenTenants, evictedPerSecond },
       transactions: transactions(),
       redis: facts.redis,
