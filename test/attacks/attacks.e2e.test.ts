@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKS } from './attacks/index.ts';
 import { BOUNDS, describeOutcome, judge } from './judge.ts';
-import { AttackRig, type Offender } from './rig.ts';
+import { type Attack, AttackRig, type Honest, type Offender } from './rig.ts';
 
 /* Each attack for a few seconds; `npm run test:attacks` runs all of them at once for ten minutes. */
 
@@ -17,13 +17,16 @@ afterAll(async () => {
 });
 
 describe('the verdict', () => {
-  const honest = { requests: 1, p50: 1, p99: 1, worst: 1, largeP99: 1, stalledMs: 0, errors: {} };
+  const honest: Honest = {
+    ...{ requests: 1, p50: 1, p99: 1, worst: 1, worstOf: 'read', largeP99: 1 },
+    ...{ stalledMs: 0, errors: {} },
+  };
   const attack = ATTACKS.get('endless-write')!;
-  const judgeAfter = (seconds: number, state?: Offender['state']) => {
+  const judgeAfter = (seconds: number, state?: Offender['state'], beside: readonly Attack[] = []) => {
     const offender = state && { tenant: 'hostile-endless-write-0', times: 2, state };
     const offenders = new Map(offender && [[attack.name, offender]]);
     const outcome = { quiet: honest, attacked: honest, peakMib: {}, replaced: [], seconds, offenders };
-    return { problems: judge([attack], outcome), line: describeOutcome(outcome) };
+    return { problems: judge([attack, ...beside], outcome), line: describeOutcome(outcome) };
   };
 
   it('says which attackers the broker has throttled and held, and wants it of endless writes', () => {
@@ -37,6 +40,10 @@ describe('the verdict', () => {
       'the tenant of endless-write was not held after 150 s',
     ]);
     expect(judgeAfter(150, 'held').problems).toEqual([]);
+    // Two of them run apart in turns.
+    const another = { ...attack, offender: undefined };
+    expect(judgeAfter(40, 'noted', [another]).problems).toHaveLength(1);
+    expect(judgeAfter(40, 'noted', [attack]).problems).toEqual([]);
   });
 });
 

@@ -53,12 +53,14 @@ export function judge(attacks: readonly Attack[], outcome: Outcome, bounds: Boun
     if (limit !== undefined && mib > limit)
       problems.push(`the ${name} had ${mib} MiB, ${limit} are documented`);
   }
+  // Those that run apart wait for each other, up to a statement's deadline each.
+  const turns = attacks.filter(attack => attack.offender !== undefined).length;
   for (const { name, offender } of attacks) {
     if (offender === undefined) continue;
     const state = outcome.offenders.get(name)?.state;
-    if (outcome.seconds >= offender.heldAfterS && state !== 'held')
+    if (outcome.seconds >= turns * offender.heldAfterS && state !== 'held')
       problems.push(`the tenant of ${name} was not held after ${outcome.seconds} s`);
-    else if (outcome.seconds >= offender.throttledAfterS && state !== 'held' && state !== 'throttled')
+    else if (outcome.seconds >= turns * offender.throttledAfterS && state !== 'held' && state !== 'throttled')
       problems.push(`the tenant of ${name} was not throttled after ${outcome.seconds} s`);
   }
   if (stallMs === 0) for (const name of replaced) problems.push(`the ${name} was replaced`);
@@ -70,7 +72,7 @@ export function describeOutcome({ quiet, attacked, peakMib, replaced, offenders 
   const memory = Object.entries(peakMib).map(([name, mib]) => `${name} ${mib}`);
   const errors = Object.entries(attacked.errors).map(([code, count]) => `${count} ${code}`);
   return [
-    `p99 ${quiet.p99.toFixed(1)} → ${attacked.p99.toFixed(1)} ms, worst ${attacked.worst.toFixed(0)} ms of ${attacked.requests}, large bodies p99 ${quiet.largeP99.toFixed(0)} → ${attacked.largeP99.toFixed(0)} ms, stalled ${attacked.stalledMs.toFixed(0)} ms`,
+    `p99 ${quiet.p99.toFixed(1)} → ${attacked.p99.toFixed(1)} ms, worst ${attacked.worst.toFixed(0)} ms (a ${attacked.worstOf}) of ${attacked.requests}, large bodies p99 ${quiet.largeP99.toFixed(0)} → ${attacked.largeP99.toFixed(0)} ms, stalled ${attacked.stalledMs.toFixed(0)} ms`,
     `MiB: ${memory.join(', ')}`,
     ...(errors.length > 0 ? [`errors: ${errors.join(', ')}`] : []),
     ...(replaced.length > 0 ? [`replaced: ${replaced.join(', ')}`] : []),

@@ -20,6 +20,8 @@ export interface Honest {
   readonly p50: number;
   readonly p99: number;
   readonly worst: number;
+  /** What took it. */
+  readonly worstOf: 'read' | 'write';
   /** The same of requests with a large body, which are not among those above. */
   readonly largeP99: number;
   /** Times in which no honest request was answered, those of more than 250 ms, in ms all together. */
@@ -182,6 +184,7 @@ export class AttackRig implements AsyncDisposable {
   /** Lets the honest tenants work for so long, with `work` beside them. */
   async #measure(seconds: number, work: (signal: AbortSignal) => Promise<void>): Promise<Honest> {
     const latencies: number[] = [];
+    let longest: { readonly ms: number; readonly of: 'read' | 'write' } = { ms: 0, of: 'read' };
     const large: number[] = [];
     const errors: Record<string, number> = {};
     let stalledMs = 0;
@@ -199,6 +202,8 @@ export class AttackRig implements AsyncDisposable {
         const answer = await ask(gatewayUrl, `/v1/tenants/${tenant}/query`, token, { sql, ...more });
         const now = performance.now();
         (isLarge ? large : latencies).push(now - begun);
+        if (!isLarge && now - begun > longest.ms)
+          longest = { ms: now - begun, of: count % 2 === 0 ? 'write' : 'read' };
         if (now - answeredAt > STALL_MS) stalledMs += now - answeredAt;
         answeredAt = now;
         if (answer.status !== 200) {
@@ -220,6 +225,7 @@ export class AttackRig implements AsyncDisposable {
       p50: at(latencies, 0.5),
       p99: at(latencies, 0.99),
       worst: at(latencies, 1),
+      worstOf: longest.of,
       largeP99: at(large, 0.99),
       stalledMs,
       errors,

@@ -70,6 +70,41 @@ export const leftBodies: Attack = {
   },
 };
 
+/** As much SQL in one text as is allowed. */
+const TEXT_CHARACTERS = 1_000_000;
+/** Texts in a body of 8 MB, which is the largest. */
+const TEXTS = 7;
+
+/** A pipeline of scripts with a statement repeated as often as fits. */
+function longScripts(statement: string, texts = TEXTS, characters = TEXT_CHARACTERS): string {
+  const script = statement.repeat(Math.floor(characters / statement.length));
+  const requests = Array.from({ length: texts }, (_, index) => ({
+    type: 'sequence',
+    sql: `-- ${index}\n${script}`,
+  }));
+  return JSON.stringify({ requests });
+}
+
+export const longScriptsOfLibsql: Attack = {
+  name: 'long-scripts',
+  summary:
+    '4 libSQL bodies at a time with 300,000 statements that write, control transactions or are refused',
+  async run(target) {
+    const path = `/t/${target.tenant}/v3/pipeline`;
+    await send(target, 4, [
+      [path, JSON_TYPE, longScripts('DELETE FROM t WHERE id=0;')],
+      [path, JSON_TYPE, longScripts('BEGIN;COMMIT;')],
+      [path, JSON_TYPE, longScripts('VACUUM;', 1, TEXT_CHARACTERS / 4)],
+      // Those that the event loop would read.
+      ...Array.from({ length: 20 }, (): [string, string, string] => [
+        path,
+        JSON_TYPE,
+        longScripts('VACUUM;', 1, 60_000),
+      ]),
+    ]);
+  },
+};
+
 export const costlyRows: Attack = {
   name: 'costly-rows',
   summary: 'imported rows of 550,000 names, and records of millions of fields',
