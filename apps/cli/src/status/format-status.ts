@@ -148,7 +148,9 @@ function apartWords(apart: StatusApart | undefined): string[] {
   if (apart === undefined || !(apart.running || apart.waitingTenants > 0)) return [];
   const at = apart.tenant === null ? ' idle' : ` ${apart.tenant} for ${milliseconds(apart.tenantForMs)}`;
   const waiting = apart.waitingTenants > 0 ? ` +${apart.waitingTenants} waiting` : '';
-  return [`apart${at}${waiting}${apart.restarts > 0 ? `, ended ${apart.restarts} ${apart.restarts === 1 ? 'time' : 'times'}` : ''}`];
+  return [
+    `apart${at}${waiting}${apart.restarts > 0 ? `, ended ${apart.restarts} ${apart.restarts === 1 ? 'time' : 'times'}` : ''}`,
+  ];
 }
 
 function redisLine({ redis }: BrokerStatus): string {
