@@ -8,6 +8,7 @@ import { holdKeys, pauseTenant, REPEAT_OFFENDER } from '@onewriter/tenants';
 import { type Stack, startStack, TEST_TOKEN_SECRET, waitFor } from '@onewriter/testkit';
 import { Redis } from 'ioredis';
 import type { AttackTask } from './attack-process.ts';
+import { usePools } from './pool-user.ts';
 
 /*
  * A running stack with honest tenants, and hostile ones that attack with a token of their own. What is asserted is what the
@@ -213,8 +214,16 @@ export class AttackRig implements AsyncDisposable {
         await pause(PAUSE_MS);
       }
     });
+    const tenant = this.#tenants()[0]!;
+    const pools = usePools({
+      ...{ gatewayUrl, tenant, signal: ending.signal },
+      token: await signToken(TEST_TOKEN_SECRET, { tenants: [tenant], access: 'write' }),
+      onError: what => {
+        errors[what] = (errors[what] ?? 0) + 1;
+      },
+    });
     // An attack that ends early does no more harm: the phase continues.
-    await Promise.all([...clients, work(ending.signal)]);
+    await Promise.all([...clients, pools, work(ending.signal)]);
     clearTimeout(timer);
     const at = (sorted: readonly number[], part: number) =>
       sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0;
