@@ -36,9 +36,12 @@ function head(method: string, path: string, token: string, rest = ''): string {
   return `${method} ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n${rest}\r\n`;
 }
 
+/** ONEWRITER_MAX_BODY_BYTES: so many of them fill the pool of bodies, and leave no room for a smaller one. */
+const LARGEST_BODY = 8 * 1024 * 1024;
+
 /** The head of a query with the largest body. */
 function largeQuery({ tenant }: Target, token: string): string {
-  const rest = 'Content-Type: application/json\r\nContent-Length: 8000000\r\n';
+  const rest = `Content-Type: application/json\r\nContent-Length: ${LARGEST_BODY}\r\n`;
   return head('POST', `/v1/tenants/${tenant}/query`, token, rest);
 }
 
@@ -58,7 +61,7 @@ export const largeBodies: Attack = {
   async run(target) {
     const token = await target.token('read');
     const text = largeQuery(target, token);
-    const body = `{"sql":"${'x'.repeat(7_999_980)}`;
+    const body = '{"sql":"'.padEnd(LARGEST_BODY - 1, 'x');
     await keepUp(target, 32, () => hold(target, text + body));
   },
 };
