@@ -93,7 +93,7 @@ it('are read by every way, and the first write brings a file over with all that 
   expect(await app.tenant('acme').prepare('SELECT a FROM t').all()).toEqual([{ a: 1 }, { a: 2 }]);
   expect((await get('/v1/tenants/acme')).body).toMatchObject({ commitSeq: expect.any(Number) });
   expect(columnInFile(data.path, 'other', TABLES)).toEqual(FORMER);
-});
+}, 90_000);
 
 /** Statements until a file is brought over: BEGIN, five renames, the missing tables, COMMIT. */
 const STATEMENTS = 8;
