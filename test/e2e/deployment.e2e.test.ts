@@ -8,6 +8,7 @@ import {
   configSchema,
   environmentName,
   loadConfig,
+  parseNetworks,
   signToken,
 } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
@@ -308,6 +309,25 @@ describe('compose.yaml', () => {
     }
   });
 
+  it('has a variant for callers without a token, who have a network of their own', () => {
+    const variant = parse(readRepository('infra/docker/compose.tokenless.yaml')) as {
+      services: Record<string, { environment: Record<string, string>; networks: readonly string[] }>;
+      networks: Record<string, { internal: boolean; ipam: { config: Record<string, string>[] } }>;
+    };
+    expect(Object.keys(variant.services)).toEqual(['gateway']);
+    const { environment, networks } = variant.services['gateway']!;
+    expect(networks).toEqual(['inside', 'tokenless']);
+    for (const variable of Object.keys(environment)) expect(facts.variables).toContain(variable);
+    const { internal, ipam } = variant.networks['tokenless']!;
+    expect(internal).toBe(true);
+    const [network] = ipam.config;
+    const admitted = parseNetworks(environment['ONEWRITER_DROP_IN_TOKENLESS']!);
+    expect(admitted.cidrs).toEqual([network!['ip_range']]);
+    // The host's own address there, from which published ports would seem to be called.
+    expect(admitted.has(network!['gateway'])).toBe(false);
+    expect(parseNetworks(network!['subnet']!).has(network!['gateway'])).toBe(true);
+  });
+
   it('has Prometheus ask ports that are listened on', () => {
     const prometheus = parse(readRepository('infra/docker/prometheus.yml')) as {
       scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[];
@@ -581,6 +601,22 @@ describe('kubernetes', () => {
       /no NetworkPolicy closes the namespace/,
     ],
   ];
+  it('lets only chosen pods call a gateway that needs no token', () => {
+    const objects = parseManifests(readRepository('infra/kubernetes/rendered/tokenless.yaml'));
+    const gateway = objects.find(
+      ({ kind, metadata }) => kind === 'NetworkPolicy' && metadata.name === 'gateway',
+    )!;
+    const { from } = gateway['spec'].ingress[0];
+    expect(from).toHaveLength(2);
+    for (const { podSelector } of from) expect(podSelector).not.toEqual({});
+    expect(from[1]).toEqual({
+      podSelector: { matchLabels: { 'onewriter/tokenless': 'yes' } },
+      namespaceSelector: { matchLabels: { 'onewriter/may-call': 'gateway' } },
+    });
+    const set = JSON.stringify(objects).match(/ONEWRITER_DROP_IN_TOKENLESS","value":"([^"]+)"/)![1]!;
+    expect(parseNetworks(set).cidrs).toEqual(['10.244.0.0/16']);
+  });
+
   type Finder = (kind: string, name: string | KubernetesObject) => KubernetesObject;
 
   it.each(MISTAKES)('the rules find %s', (_, breakIt, problem) => {

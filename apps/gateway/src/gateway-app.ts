@@ -95,7 +95,10 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
     total: maxRequests,
     share: Math.min(MAX_REQUESTS_OF_OWNER, Math.ceil(maxRequests / 4)),
   });
-  const token = authenticate(options.verifyToken, options.limits, requests, new UnsentAnswers());
+  const { verifyToken, limits, tokenless } = options;
+  const answers = new UnsentAnswers();
+  const token = authenticate(verifyToken, limits, requests, answers);
+  const dropInToken = authenticate(verifyToken, limits, requests, answers, tokenless?.access);
   const bodies = new Shares({
     what: 'request bodies',
     total: options.maxBodyBytes * MAX_HELD_BODIES,
@@ -103,9 +106,9 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
   });
   const turns = new LoopTurns();
   const jsonBody = acceptJsonBody(options.maxBodyBytes, bodies, turns);
-  app.post('/query', token, jsonBody);
-  app.post('/transaction', token, jsonBody);
-  app.get('/info/:tenantId', token);
+  app.post('/query', dropInToken, jsonBody);
+  app.post('/transaction', dropInToken, jsonBody);
+  app.get('/info/:tenantId', dropInToken);
   addDropInRoutes(app, options);
   addInfoRoute(app, options);
   addV1Routes({

@@ -13,6 +13,7 @@ import type { IntegrityCheck } from './processes/integrity-check.ts';
 import type { TenantReads } from './reads/tenant-reads.ts';
 import type { AuditLog } from './security/audit-log.ts';
 import type { RateLimits } from './security/rate-limits.ts';
+import type { Tokenless } from './security/tokenless.ts';
 import type { StreamRooms } from './streams/stream-room.ts';
 import type { TenantBuilder } from './tenants/build-tenant.ts';
 import type { TenantDeletion } from './tenants/delete-tenant.ts';
@@ -48,6 +49,8 @@ export interface GatewayOptions {
   };
   readonly exporter: Exporter;
   readonly verifyToken: TokenVerifier;
+  /** Peers that need no token at the drop-in routes. Absent: all need one. */
+  readonly tokenless?: Pick<Tokenless, 'access'> | undefined;
   readonly revocations: Pick<RevocationFiles, 'add' | 'list'>;
   readonly limits: RateLimits;
   /** Origins whose pages may call the gateway; none where it is empty. */

@@ -20,6 +20,7 @@ import {
   type Logger,
   listenSettings,
   openHttpServer,
+  parseNetworks,
   publishRevocations,
   RevocationFiles,
   startProcess,
@@ -41,6 +42,8 @@ import { readMetrics } from './reads/read-metrics.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
 import { createAuditLog } from './security/audit-log.ts';
 import { createRateLimits } from './security/rate-limits.ts';
+import { Tokenless } from './security/tokenless.ts';
+import { tokenlessMetrics } from './security/tokenless-metrics.ts';
 import { streamMetrics } from './streams/stream-metrics.ts';
 import { isStreamRequest } from './streams/stream-request.ts';
 import { StreamRooms } from './streams/stream-room.ts';
@@ -122,6 +125,7 @@ await startProcess('gateway', async (config, log) => {
   const revocations = new RevocationFiles(config.dataDir);
   const stopPublishing = publishRevocations(redis, config.group, revocations, log);
   const verifyToken = await createConfiguredVerifier(config, revocations, log);
+  const tokenless = new Tokenless(parseNetworks(config.dropInTokenless));
   const http = new HttpMetrics();
   const metrics = createProcessRegistry(redis);
   onewriter.exposeMetrics(metrics);
@@ -131,6 +135,7 @@ await startProcess('gateway', async (config, log) => {
     ...http.sources(() => server.bytes()),
     ...readMetrics(reads, readProcesses),
     ...streamMetrics(rooms),
+    ...tokenlessMetrics(tokenless),
   ]);
 
   const app = createGatewayApp({
@@ -172,6 +177,7 @@ await startProcess('gateway', async (config, log) => {
       log,
     }),
     verifyToken,
+    tokenless,
     metrics: { registry: metrics, http, assertAccess: createMetricsAccess(config.metricsToken, verifyToken) },
     limits: createRateLimits({ perToken: config.tokenRateLimit, perTenant: config.tenantRateLimit }),
     checkIntegrity: createIntegrityCheck({
@@ -201,6 +207,12 @@ await startProcess('gateway', async (config, log) => {
   });
   emptyTrashNowAndThen(files, log);
   log.info({ host: config.host, port: server.port }, 'Gateway listens');
+  if (tokenless.networks.length > 0) {
+    log.warn(
+      { networks: tokenless.networks },
+      'Peers of these networks read and write all tenants without a token, at the drop-in routes',
+    );
+  }
 
   drainOnSignal(config.drainMs, log, async () => {
     const closed = server.close(config.drainMs * 0.9);

@@ -1,5 +1,6 @@
 import { DEFAULT_DB_FILE, DEFAULT_GROUP, LIMITS, OnewriterError } from '@onewriter/protocol';
 import { z } from 'zod';
+import { parseNetworks } from './networks.ts';
 
 const port = (value: number) => z.coerce.number().int().min(0).max(65_535).default(value);
 const count = (value: number) => z.coerce.number().int().min(1).default(value);
@@ -218,6 +219,19 @@ export const configSchema = z.object({
     .string()
     .default('')
     .describe("Origins whose pages may call the gateway, with commas between them; '' is none."),
+  dropInTokenless: z
+    .string()
+    .default('')
+    .superRefine((text, context) => {
+      try {
+        parseNetworks(text);
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: (error as Error).message });
+      }
+    })
+    .describe(
+      "Networks (CIDR, with commas between them) whose peers use the gateway's drop-in routes without a token, for all tenants; '' is none.",
+    ),
   token: z
     .string()
     .optional()

@@ -9,6 +9,7 @@ export * from './http-server.ts';
 export * from './logger.ts';
 export * from './memory-limit.ts';
 export * from './metrics-access.ts';
+export * from './networks.ts';
 export * from './new-redis.ts';
 export * from './one-shot-process.ts';
 export * from './open-redis.ts';

@@ -1,5 +1,6 @@
 import { explainReply, isOnewriterError, LEAST_RIGHTS, OnewriterError } from '@onewriter/protocol';
 import { useColour } from '../colour.ts';
+import { checkTokenless } from '../doctor/check-drop-in.ts';
 import { checkMachine } from '../doctor/check-machine.ts';
 import { checkBrokers, checkServices } from '../doctor/check-processes.ts';
 import { checkReaders } from '../doctor/check-readers.ts';
@@ -66,6 +67,7 @@ async function diagnose(target: Target): Promise<Diagnosis[]> {
     diagnoses.push(...redisFailed(error));
   }
   diagnoses.push(...(await checkServices(target)));
+  diagnoses.push(await checkTokenless(target));
   return diagnoses;
 }
 

@@ -1,11 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import { OnewriterError } from '@onewriter/protocol';
-import type { TokenVerifier } from '@onewriter/runtime';
+import type { TokenVerifier, VerifiedToken } from '@onewriter/runtime';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { RateLimits } from './rate-limits.ts';
 import { ownerOf, type Shares } from './shares.ts';
+import type { TokenlessAccess } from './tokenless.ts';
 import type { UnsentAnswers } from './unsent-answers.ts';
 
 const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
@@ -15,6 +16,7 @@ const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
  * and passes on to the handlers what it allows. A request counts until its answer is sent, so slow readers count too. While its owner
  * has too many unread answers, a request is refused before it does anything; the answer of a GET is checked again when it is made,
  * because many can arrive at once.
+ * @param tokenless asked for requests without the header Authorization
  * @throws OnewriterError UNAUTHENTICATED, RATE_LIMITED, KEYS_UNAVAILABLE
  */
 export function authenticate(
@@ -22,16 +24,10 @@ export function authenticate(
   limits: RateLimits,
   requests: Shares,
   answers: UnsentAnswers,
+  tokenless?: TokenlessAccess | undefined,
 ): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
-    const token = BEARER.exec(c.req.header('authorization') ?? '')?.[1];
-    if (token === undefined) {
-      throw new OnewriterError(
-        'UNAUTHENTICATED',
-        'A bearer token is required: send the header "Authorization: Bearer <token>".',
-      );
-    }
-    const access = await verify(token);
+    const { access, token } = await identify(c, verify, tokenless);
     await limits.countToken(access.id);
     c.set('access', access);
     c.set('token', token);
@@ -50,6 +46,27 @@ export function authenticate(
       else answers.add(owner, outgoing as ServerResponse);
     }
   };
+}
+
+/** Who asks. A token that is sent must be valid, wherever it comes from. */
+async function identify(
+  c: Context<GatewayEnv>,
+  verify: TokenVerifier,
+  tokenless: TokenlessAccess | undefined,
+): Promise<{ readonly access: VerifiedToken; readonly token: string }> {
+  const header = c.req.header('authorization');
+  if (header === undefined) {
+    const access = tokenless?.(c);
+    if (access !== undefined) return { access, token: '' };
+  }
+  const token = BEARER.exec(header ?? '')?.[1];
+  if (token === undefined) {
+    throw new OnewriterError(
+      'UNAUTHENTICATED',
+      'A bearer token is required: send the header "Authorization: Bearer <token>".',
+    );
+  }
+  return { access: await verify(token), token };
 }
 
 /** Of an answer behind others on a connection that broke Node says nothing. */

@@ -1,0 +1,163 @@
+import { request } from 'node:http';
+import {
+  type Service,
+  startRedis,
+  startService,
+  TEST_TOKEN_SECRET,
+  type TemporaryDirectory,
+  type TestRedis,
+  temporaryDirectory,
+  waitFor,
+} from '@onewriter/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from './cli-run.ts';
+
+/*
+ * Clients of existing proxies that send no token. 127.0.0.1 is in a network that needs none; 127.0.0.2, another address of the same
+ * machine, is not.
+ */
+
+let redis: TestRedis;
+let data: TemporaryDirectory;
+let broker: Service;
+let gateway: Service;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  data = await temporaryDirectory('tokenless');
+  const settings = { redisUrl: redis.url, dataDir: data.path };
+  broker = await startService('broker', settings);
+  gateway = await startService('gateway', {
+    ...settings,
+    env: { ONEWRITER_DROP_IN_TOKENLESS: '127.0.0.1/32, 10.0.0.0/8' },
+  });
+  await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
+    what: 'a leading broker',
+  });
+});
+afterAll(async () => {
+  await gateway?.stop();
+  await broker?.stop();
+  await redis?.stop();
+  await data?.remove();
+});
+
+interface Call {
+  readonly from?: string;
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+}
+
+/** A request from an address of this machine. */
+function call(path: string, { from = '127.0.0.1', method = 'POST', headers = {}, body }: Call = {}) {
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the gateway answers
+  return new Promise<{ status: number; body: any }>((resolve, reject) => {
+    const sent = request(
+      gateway.url + path,
+      {
+        method,
+        localAddress: from,
+        headers: { 'content-type': 'application/json', ...headers },
+        agent: false,
+      },
+      response => {
+        let text = '';
+        response.setEncoding('utf8').on('data', piece => {
+          text += piece;
+        });
+        response.on('end', () => resolve({ status: response.statusCode!, body: JSON.parse(text) }));
+      },
+    );
+    sent.setTimeout(10_000, () => sent.destroy(new Error('no answer in 10 s'))).on('error', reject);
+    sent.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+const INSERT = { tenantId: 'shop', query: 'INSERT INTO items(name) VALUES (?)', params: ['a'] };
+
+describe('a client without a token', () => {
+  it('uses the drop-in routes for all tenants', async () => {
+    const queries = [
+      { query: 'CREATE TABLE IF NOT EXISTS items(id INTEGER PRIMARY KEY, name TEXT)' },
+      INSERT,
+    ];
+    for (const tenantId of ['shop', 'other']) {
+      expect((await call('/transaction', { body: { tenantId, queries } })).status).toBe(200);
+      const body = { tenantId, query: 'SELECT name FROM items LIMIT 1' };
+      expect((await call('/query', { body })).body).toEqual({ type: 'all', result: [{ name: 'a' }] });
+      expect((await call(`/info/${tenantId}`, { method: 'GET' })).body.journalMode).toBe('wal');
+    }
+  });
+
+  it.each([
+    {},
+    { 'x-forwarded-for': '127.0.0.1' },
+    { forwarded: 'for=127.0.0.1' },
+    { 'x-real-ip': '10.0.0.1' },
+    { 'cf-connecting-ip': '127.0.0.1', 'true-client-ip': '127.0.0.1', 'x-client-ip': '127.0.0.1' },
+  ])('is refused from an address outside, with the headers %j', async headers => {
+    for (const [path, method, body] of [
+      ['/query', 'POST', INSERT],
+      ['/transaction', 'POST', { tenantId: 'shop', queries: [INSERT] }],
+      ['/info/shop', 'GET', undefined],
+    ] as const) {
+      const answer = await call(path, { from: '127.0.0.2', method, headers, body });
+      expect([path, answer.status, answer.body.code]).toEqual([path, 401, 'UNAUTHENTICATED']);
+    }
+  });
+
+  it('is refused where it came through a proxy or from a page', async () => {
+    for (const headers of [{ 'x-forwarded-for': '203.0.113.7' }, { origin: 'http://evil.example' }]) {
+      expect(
+        (await call('/query', { headers: headers as Record<string, string>, body: INSERT })).status,
+      ).toBe(401);
+    }
+  });
+
+  it('gets no other route', async () => {
+    for (const [method, path] of [
+      ['POST', '/v1/tenants/shop/query'],
+      ['GET', '/v1/tenants'],
+      ['POST', '/v1/operations'],
+      ['DELETE', '/v1/tenants/shop'],
+      ['POST', '/t/shop/v2/pipeline'],
+      ['GET', '/metrics'],
+    ] as const) {
+      const { status } = await call(path, { method, body: method === 'POST' ? {} : undefined });
+      expect([path, status]).toEqual([path, 401]);
+    }
+  });
+
+  it('is refused with a token that is not valid', async () => {
+    const { status } = await call('/query', { headers: { authorization: 'Bearer x.y.z' }, body: INSERT });
+    expect(status).toBe(401);
+  });
+});
+
+it('is said at the start, and by doctor', async () => {
+  expect(gateway.logs()).toMatch(/127\.0\.0\.1\/32.*without a token/);
+  const env = {
+    ONEWRITER_REDIS_URL: redis.url,
+    ONEWRITER_GATEWAY_URL: gateway.url,
+    ONEWRITER_TOKEN_SECRET: TEST_TOKEN_SECRET,
+  };
+  const { stdout } = await runCli(['doctor', '--json', '--data-dir', data.path], { env });
+  const { diagnoses } = JSON.parse(stdout) as {
+    diagnoses: { check: string; level: string; found: string }[];
+  };
+  expect(diagnoses.find(({ check }) => check === 'tokenless')).toMatchObject({
+    level: 'warning',
+    found: expect.stringContaining('127.0.0.1/32, 10.0.0.0/8'),
+  });
+});
+
+it('does not start with a network that is none', async () => {
+  await expect(
+    startService('gateway', {
+      redisUrl: redis.url,
+      dataDir: data.path,
+      env: { ONEWRITER_DROP_IN_TOKENLESS: '10.0.0.0/8,elsewhere' },
+    }),
+  ).rejects.toThrow(/elsewhere/);
+});
