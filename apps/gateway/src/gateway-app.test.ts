@@ -269,7 +269,7 @@ describe('POST /transaction', () => {
     });
     const bad = await post('/transaction', {
       tenantId: 'acme',
-      queries: [{ query: 'SELECT 1' }, { query: 'SELECT ?', params: [[]] }],
+      queries: [{ query: 'SELECT 1' }, { query: 'SELECT ?', params: [[[]]] }],
     });
     expect(await bad.json()).toMatchObject({ code: 'INVALID_VALUE', index: 1 });
   });

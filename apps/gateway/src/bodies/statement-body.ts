@@ -2,6 +2,7 @@ import {
   classifyStatement,
   fromWireError,
   OnewriterError,
+  type SqlParameters,
   type StatementClass,
   toWireError,
   type WireError,
@@ -19,6 +20,7 @@ import {
 import { assertParameterCounts, decodeJsonParameters } from '../http/parameter-values.ts';
 import { atStatement } from '../http/statement-index.ts';
 import { DropInQuery, DropInTransaction } from './drop-in-bodies.ts';
+import { decodeDropInParameters } from './drop-in-parameters.ts';
 import { parseJson, parseLine, validate } from './parse-body.ts';
 
 /** A statement of a body, with its parameters as they came. */
@@ -33,14 +35,18 @@ interface BodyForm<Schema extends z.ZodType, Fields> {
   readonly kind: SealedWrite['kind'];
   readonly schema: Schema;
   split(body: z.output<Schema>): { readonly fields: Fields; readonly statements: readonly RawStatement[] };
+  readonly decode: DecodeParameters;
 }
+
+type DecodeParameters = (sql: string, params: unknown) => SqlParameters;
 
 function form<Schema extends z.ZodType, Fields>(
   kind: SealedWrite['kind'],
   schema: Schema,
   split: BodyForm<Schema, Fields>['split'],
+  decode: DecodeParameters = (_sql, params) => decodeJsonParameters(params),
 ): BodyForm<Schema, Fields> {
-  return { kind, schema, split };
+  return { kind, schema, split, decode };
 }
 
 const FORMS = {
@@ -62,14 +68,21 @@ const FORMS = {
     statements,
   })),
   script: form('script', ScriptRequest, ({ sql, ...fields }) => ({ fields, statements: [{ sql }] })),
-  dropInQuery: form('statement', DropInQuery, ({ query, params, ...fields }) => ({
-    fields,
-    statements: [{ sql: query, params }],
-  })),
-  dropInTransaction: form('transaction', DropInTransaction, ({ queries, ...fields }) => ({
-    fields,
-    statements: queries.map(({ query, params }) => ({ sql: query, params })),
-  })),
+  dropInQuery: form(
+    'statement',
+    DropInQuery,
+    ({ query, params, ...fields }) => ({ fields, statements: [{ sql: query, params }] }),
+    decodeDropInParameters,
+  ),
+  dropInTransaction: form(
+    'transaction',
+    DropInTransaction,
+    ({ queries, ...fields }) => ({
+      fields,
+      statements: queries.map(({ query, params }) => ({ sql: query, params })),
+    }),
+    decodeDropInParameters,
+  ),
 };
 
 /** The bodies that have statements. */
@@ -110,7 +123,7 @@ export function readStatementBody<Name extends BodyName>(
   name: Name,
   source: Uint8Array | string,
 ): StatementBody<Name> {
-  const { kind, schema, split } = FORMS[name] as unknown as BodyForm<z.ZodType, FieldsOf<Name>>;
+  const { kind, schema, split, decode } = FORMS[name] as unknown as BodyForm<z.ZodType, FieldsOf<Name>>;
   const parsed = name === 'enqueueLine' ? parseLine(source) : parseJson(source);
   assertParameterCounts(parsed);
   const { fields, statements } = split(validate(schema, parsed));
@@ -120,10 +133,7 @@ export function readStatementBody<Name extends BodyName>(
     statement,
     statements: statements.map(({ sql, params, expect }, index) => ({
       sql,
-      params:
-        kind === 'transaction'
-          ? atStatement(index, () => decodeJsonParameters(params))
-          : decodeJsonParameters(params),
+      params: kind === 'transaction' ? atStatement(index, () => decode(sql, params)) : decode(sql, params),
       ...(expect === null || expect === undefined ? {} : { expect }),
     })),
   };
