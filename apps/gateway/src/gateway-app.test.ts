@@ -2,6 +2,7 @@ import { OnewriterError, receiptId } from '@onewriter/protocol';
 import { createLogger, createTokenVerifier, type Grant, signToken } from '@onewriter/runtime';
 import type { Onewriter } from '@onewriter/sdk';
 import { describe, expect, it } from 'vitest';
+import { Leniency } from './dialects/drop-in/leniency.ts';
 import { createGatewayApp } from './gateway-app.ts';
 import type { GatewayOptions } from './gateway-options.ts';
 import type { HealthReport } from './http/health.ts';
@@ -67,6 +68,12 @@ async function createTestGateway(
     tenants: {} as GatewayOptions['tenants'],
     audit: {} as GatewayOptions['audit'],
     operations: {} as GatewayOptions['operations'],
+    leniency: new Leniency({
+      doubleQuotes: false,
+      repeatedDdl: false,
+      reads,
+      uses: { count: () => {} },
+    }),
     revocations: { add: () => {}, list: () => [] },
     hrana: {} as GatewayOptions['hrana'],
     exporter: () => Promise.reject(new Error('nothing is exported here')),

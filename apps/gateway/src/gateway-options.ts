@@ -4,6 +4,7 @@ import type { Onewriter } from '@onewriter/sdk';
 import type { TenantCatalogue } from '@onewriter/tenants';
 import type { Tracer } from '@opentelemetry/api';
 import type { BodyReader } from './bodies/body-reader.ts';
+import type { Leniency } from './dialects/drop-in/leniency.ts';
 import type { Hrana } from './dialects/hrana/hrana.ts';
 import type { Exporter } from './export/run-export.ts';
 import type { GatewayMetrics } from './http/gateway-metrics.ts';
@@ -51,6 +52,8 @@ export interface GatewayOptions {
   readonly verifyToken: TokenVerifier;
   /** Peers that need no token at the drop-in routes. Absent: all need one. */
   readonly tokenless?: Pick<Tokenless, 'access'> | undefined;
+  /** What drop-in clients may do that SQLite refuses. */
+  readonly leniency: Pick<Leniency, 'run'>;
   readonly revocations: Pick<RevocationFiles, 'add' | 'list'>;
   readonly limits: RateLimits;
   /** Origins whose pages may call the gateway; none where it is empty. */

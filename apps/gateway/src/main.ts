@@ -31,6 +31,9 @@ import { TenantCatalogue } from '@onewriter/tenants';
 import { trace } from '@opentelemetry/api';
 import Database from 'better-sqlite3';
 import { BodyThreads } from './bodies/body-reader.ts';
+import { dropInMetric } from './dialects/drop-in/drop-in-metrics.ts';
+import { DropInUses } from './dialects/drop-in/drop-in-uses.ts';
+import { Leniency } from './dialects/drop-in/leniency.ts';
 import { createHrana } from './dialects/hrana/create-hrana.ts';
 import { createExporter } from './export/run-export.ts';
 import { createGatewayApp } from './gateway-app.ts';
@@ -126,6 +129,7 @@ await startProcess('gateway', async (config, log) => {
   const stopPublishing = publishRevocations(redis, config.group, revocations, log);
   const verifyToken = await createConfiguredVerifier(config, revocations, log);
   const tokenless = new Tokenless(parseNetworks(config.dropInTokenless));
+  const uses = new DropInUses(redis, config.group, log);
   const http = new HttpMetrics();
   const metrics = createProcessRegistry(redis);
   onewriter.exposeMetrics(metrics);
@@ -136,6 +140,7 @@ await startProcess('gateway', async (config, log) => {
     ...readMetrics(reads, readProcesses),
     ...streamMetrics(rooms),
     ...tokenlessMetrics(tokenless),
+    dropInMetric(uses),
   ]);
 
   const app = createGatewayApp({
@@ -178,6 +183,12 @@ await startProcess('gateway', async (config, log) => {
     }),
     verifyToken,
     tokenless,
+    leniency: new Leniency({
+      doubleQuotes: config.dropInDoubleQuotes,
+      repeatedDdl: config.dropInRepeatedDdl,
+      reads,
+      uses,
+    }),
     metrics: { registry: metrics, http, assertAccess: createMetricsAccess(config.metricsToken, verifyToken) },
     limits: createRateLimits({ perToken: config.tokenRateLimit, perTenant: config.tenantRateLimit }),
     checkIntegrity: createIntegrityCheck({
@@ -227,6 +238,7 @@ await startProcess('gateway', async (config, log) => {
     reads.close();
     await readProcesses.close();
     await bodies.close();
+    await uses.close();
     stopPublishing();
     redis.disconnect();
     await tracing?.close(config.drainMs * 0.1);

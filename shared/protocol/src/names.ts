@@ -100,6 +100,8 @@ export interface GroupKeys {
   readonly backOff: string;
   /** Hash, epoch to time (ms): when its process was replaced because of writes; see ReplacementBudget. */
   readonly replacements: string;
+  /** Hash with a TTL, `strings:<tenant>` or `ddl:<tenant>` to a count: what drop-in clients need a setting for. */
+  readonly dropInUses: string;
   /** String with a TTL: the leader's BrokerStatus as JSON. */
   readonly status: string;
   /** Hash with a TTL, broker id to BrokerRecord as JSON: the leader and its standbys. */
@@ -127,6 +129,7 @@ export function groupKeys(group: string): GroupKeys {
     poisoned: key('poisoned'),
     backOff: key('back-off'),
     replacements: key('replacements'),
+    dropInUses: key('drop-in-uses'),
     status: key('status'),
     brokers: key('brokers'),
     redisId: key('redis-id'),

@@ -232,6 +232,12 @@ export const configSchema = z.object({
     .describe(
       "Networks (CIDR, with commas between them) whose peers use the gateway's drop-in routes without a token, for all tenants; '' is none.",
     ),
+  dropInDoubleQuotes: flag(false).describe(
+    'Whether the drop-in routes take "text" for a string where it can be no column, as older SQLite does.',
+  ),
+  dropInRepeatedDdl: flag(false).describe(
+    'Whether the drop-in routes answer CREATE and ALTER TABLE … ADD as done where the table, index or column is there.',
+  ),
   token: z
     .string()
     .optional()

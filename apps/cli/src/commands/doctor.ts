@@ -1,6 +1,6 @@
 import { explainReply, isOnewriterError, LEAST_RIGHTS, OnewriterError } from '@onewriter/protocol';
 import { useColour } from '../colour.ts';
-import { checkTokenless } from '../doctor/check-drop-in.ts';
+import { checkDropInUses, checkTokenless } from '../doctor/check-drop-in.ts';
 import { checkMachine } from '../doctor/check-machine.ts';
 import { checkBrokers, checkServices } from '../doctor/check-processes.ts';
 import { checkReaders } from '../doctor/check-readers.ts';
@@ -60,6 +60,7 @@ async function diagnose(target: Target): Promise<Diagnosis[]> {
       diagnoses.push(...(await checkRedis(redis)));
       diagnoses.push(...(await checkBrokers(target, redis)));
       diagnoses.push(...(await checkTenants(target, redis)));
+      diagnoses.push(...(await checkDropInUses(target, redis)));
     } finally {
       redis.disconnect();
     }

@@ -1,7 +1,7 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { OnewriterError } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
-import type { StatementResult } from '@onewriter/sdk';
+import type { StatementResult, TransactionStatement } from '@onewriter/sdk';
 import type { Context } from 'hono';
 import { DropInQuery, DropInTransaction } from '../../bodies/drop-in-bodies.ts';
 import { readStatements } from '../../bodies/json-body.ts';
@@ -15,6 +15,7 @@ import { type RowForm, rowsJson } from '../../reads/row-json.ts';
 import type { ReadStatement } from '../../reads/tenant-reads.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { createRoute, json, jsonBody, SECURED, z } from '../v1/schemas.ts';
+import type { LenientResult } from './leniency.ts';
 
 const DropInError = z
   .object({
@@ -108,7 +109,9 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
     if (statement.kind === 'read') {
       const isRun = fields.method === 'run' || onlySets;
       const isFirst = fields.method === 'get' || fields.method === 'run';
-      const rows = await readRows(c, options, tenantId, statements, isFirst);
+      const { result: rows } = await lenient(c, options, tenantId, statements, current =>
+        readRows(c, options, tenantId, current, isFirst),
+      );
       if (isRun) return c.json({ type: 'run', result: { changes: 0, lastInsertRowid: 0 } });
       if (fields.method !== 'get') return jsonResponse(c, '{"type":"all","result":[', rows, ']}');
       const isNone = rows.every(piece => piece.byteLength === 0);
@@ -116,14 +119,15 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
         ? c.json({ type: 'get', result: null })
         : jsonResponse(c, '{"type":"get","result":', rows, '}');
     }
-    const wait = await admitWrite(c, options, tenantId);
     const database = options.onewriter.tenant(tenantId);
-    const sealed = sealedOf(body);
-    const shaped = { ...wait, rowMode: 'array' } as const;
-    const result =
-      sealed === undefined
-        ? await database.execute(statements[0]!.sql, statements[0]!.params, shaped)
+    const { result, done } = await lenient(c, options, tenantId, statements, async ([current]) => {
+      const shaped = { ...(await admitWrite(c, options, tenantId)), rowMode: 'array' } as const;
+      const sealed = sealedOf(body);
+      return sealed === undefined
+        ? await database.execute(current!.sql, current!.params, shaped)
         : (await database.sendSealed(sealed, shaped)).results[0]!;
+    });
+    if (done.has(0)) return c.json({ type: 'run', result: DONE });
     const { columns = [], rows: values } = result;
     if (values === undefined || fields.method === 'run') {
       return c.json({ type: 'run', result: toPlainRun(result) });
@@ -139,20 +143,39 @@ export function addDropInRoutes(app: OpenAPIHono<GatewayEnv>, options: GatewayOp
     const { fields, statements } = body;
     // Also one that only reads: all its statements see one state because the writer runs them.
     const tenantId = await authorizeTenant(c, options.limits, fields.tenantId, 'write');
-    const wait = await admitWrite(c, options, tenantId);
     const database = options.onewriter.tenant(tenantId);
-    const sealed = sealedOf(body);
-    const shaped = { ...wait, rowMode: 'array' } as const;
-    const results =
-      sealed === undefined
-        ? await database.transaction(statements, shaped)
+    const { result, done } = await lenient(c, options, tenantId, statements, async current => {
+      const shaped = { ...(await admitWrite(c, options, tenantId)), rowMode: 'array' } as const;
+      const sealed = sealedOf(body);
+      return sealed === undefined
+        ? await database.transaction(current, shaped)
         : (await database.sendSealed(sealed, shaped)).results;
+    });
     return c.json({
-      results: results.map(result =>
-        result.rows === undefined ? toPlainRun(result) : toPlainRows(result.columns ?? [], result.rows),
-      ),
+      results: result.map(({ columns = [], rows, ...run }, index) => {
+        if (done.has(index)) return DONE;
+        return rows === undefined ? toPlainRun(run) : toPlainRows(columns, rows);
+      }),
     });
   });
+}
+
+/** Result of a schema change that was made before. */
+const DONE = Object.freeze({ changes: 0, lastInsertRowid: 0 });
+
+/** Runs statements as the settings allow; see {@link Leniency}. */
+function lenient<Result>(
+  c: Context<GatewayEnv>,
+  { leniency, writeTimeoutMs }: GatewayOptions,
+  tenant: string,
+  statements: readonly TransactionStatement[],
+  attempt: (statements: readonly TransactionStatement[]) => Promise<Result>,
+): Promise<LenientResult<Result>> {
+  const waitOf = () => ({
+    timeoutMs: Math.max(1, Math.ceil(c.get('receivedAt') + writeTimeoutMs - performance.now())),
+    signal: c.req.raw.signal,
+  });
+  return leniency.run(tenant, statements, waitOf, attempt);
 }
 
 /** As better-sqlite3 does it: run() is for statements without rows or with RETURNING, get() and all() need rows. */
