@@ -8,6 +8,7 @@ import { acceptJsonBody } from './bodies/json-body.ts';
 import { addDropInRoutes } from './dialects/drop-in/drop-in-routes.ts';
 import { addInfoRoute } from './dialects/drop-in/info-route.ts';
 import { addHranaRoutes } from './dialects/hrana/hrana-routes.ts';
+import { addSqldRoutes } from './dialects/hrana/sqld-routes.ts';
 import { addV1Routes } from './dialects/v1/index.ts';
 import { addDocsRoutes } from './docs/docs-routes.ts';
 import type { GatewayEnv } from './gateway-env.ts';
@@ -125,6 +126,7 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
   // fetch() says text/plain of a string, and some clients of libSQL leave it at that.
   const libsqlBody = acceptJsonBody(options.maxBodyBytes, bodies, turns, JSON_OR_TEXT);
   addHranaRoutes(app, options, { token, jsonBody: libsqlBody });
+  addSqldRoutes(app, options, { token, jsonBody: libsqlBody });
   addDocsRoutes(app);
   return app;
 }

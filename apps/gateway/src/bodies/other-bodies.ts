@@ -1,4 +1,5 @@
 import { type PreparedBodies, prepareHranaBody } from '../dialects/hrana/prepare-body.ts';
+import { READ_SQLD, type SqldBodies } from '../dialects/hrana/sqld-bodies.ts';
 import { z } from '../dialects/v1/schemas.ts';
 import { type JsonRow, parseJsonRow, parseTableRow, type TableRow } from '../import/json-row.ts';
 import { parseJson, validate } from './parse-body.ts';
@@ -13,7 +14,7 @@ export const CreateTenant = z
   .openapi('CreateTenant');
 
 /** Large bodies, and lines of bodies, that are no write ready to be sent. */
-export interface OtherBodies extends PreparedBodies {
+export interface OtherBodies extends PreparedBodies, SqldBodies {
   createTenant: z.output<typeof CreateTenant>;
   importRow: JsonRow;
   tableRow: TableRow;
@@ -23,6 +24,7 @@ export type OtherBodyName = keyof OtherBodies;
 const READ: { readonly [Name in OtherBodyName]: (bytes: Uint8Array) => OtherBodies[Name] } = {
   pipeline: bytes => prepareHranaBody('pipeline', bytes),
   cursor: bytes => prepareHranaBody('cursor', bytes),
+  ...READ_SQLD,
   createTenant: bytes => validate(CreateTenant, parseJson(bytes)),
   importRow: bytes => parseJsonRow(new TextDecoder().decode(bytes)),
   tableRow: bytes => parseTableRow(new TextDecoder().decode(bytes)),

@@ -15,6 +15,9 @@ interface StatementAnswer {
   readonly rows: readonly (readonly HranaValue[])[];
   readonly affected_row_count: number;
   readonly last_insert_rowid: string | null;
+  /** Rows that it returned, and rows that it changed: SQLite's counts of what it looked at are out of better-sqlite3's reach. */
+  readonly rows_read: number;
+  readonly rows_written: number;
   readonly query_duration_ms: number;
 }
 
@@ -88,6 +91,8 @@ function toStatementAnswer(result: Done): StatementAnswer {
     rows: result.rows.map(toRow),
     affected_row_count: result.changes,
     last_insert_rowid: toRowid(result.lastInsertRowid),
+    rows_read: result.rows.length,
+    rows_written: result.changes,
     query_duration_ms: result.durationMs,
   };
 }

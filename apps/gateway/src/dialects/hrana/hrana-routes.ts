@@ -1,5 +1,5 @@
 import { OnewriterError } from '@onewriter/protocol';
-import { assertAccess } from '@onewriter/runtime';
+import { assertAccess, type VerifiedToken } from '@onewriter/runtime';
 import type { Context, Handler, Hono, MiddlewareHandler } from 'hono';
 import { readOther } from '../../bodies/json-body.ts';
 import type { GatewayEnv } from '../../gateway-env.ts';
@@ -9,9 +9,16 @@ import { authorizeTenant } from '../../security/authorize.ts';
 import { senderOf } from '../../security/sender.ts';
 import { NDJSON, toLineStream } from '../../streams/line-response.ts';
 import { toCursorLines, toErrorLine, toStreamedLines, toStreamResults } from './answers.ts';
-import { asRequestError, compileBatch, compileRequests, type PlannedStep } from './compile-requests.ts';
+import {
+  type AnswerPlan,
+  asRequestError,
+  compileBatch,
+  compileRequests,
+  type PlannedStep,
+} from './compile-requests.ts';
 import type { Hrana } from './hrana.ts';
 import { toHranaError, toStepError } from './hrana-error.ts';
+import type { PreparedRequest } from './prepare-body.ts';
 import type { SqlStore } from './sql-store.ts';
 import type { StepResult } from './steps.ts';
 import { type HranaStream, isHolding } from './streams.ts';
@@ -23,6 +30,14 @@ interface StreamRequest {
   readonly stream: HranaStream;
   readonly steps: readonly PlannedStep[];
   readonly closes: boolean;
+}
+
+/** Requests at a stream, of a tenant. */
+interface PipelineRequest {
+  readonly tenant: string;
+  readonly access: VerifiedToken;
+  readonly baton: string | null | undefined;
+  readonly requests: readonly PreparedRequest[];
 }
 
 /** Where the protocol is: below the tenant's path, and at the root where a header or the host names the tenant. */
@@ -59,9 +74,24 @@ export function addHranaRoutes(
 }
 
 async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): Promise<Response> {
-  const { hrana } = options;
-  const { tenant, access } = await authorize(c, options);
+  const who = await authorizeStream(c, options);
   const { baton, requests } = await readOther(c, 'pipeline', options);
+  const { next, answers, results } = await runRequests(c, options, { ...who, baton, requests });
+  const answer = { baton: next, base_url: null, results: toStreamResults(answers, results) };
+  return c.body(toHranaJson(answer), 200, { 'content-type': 'application/json' });
+}
+
+/** Runs requests on their stream. @returns also the baton for the next; null where the stream has ended */
+export async function runRequests(
+  c: Context<GatewayEnv>,
+  options: GatewayOptions,
+  { tenant, access, baton, requests }: PipelineRequest,
+): Promise<{
+  readonly next: string | null;
+  readonly answers: readonly AnswerPlan[];
+  readonly results: readonly StepResult[];
+}> {
+  const { hrana } = options;
   const stream = hrana.streams.find(baton, tenant, access);
   // A copy: a refused request must leave no stored text behind.
   const sqls = stream.sqls.copy();
@@ -72,13 +102,12 @@ async function answerPipeline(c: Context<GatewayEnv>, options: GatewayOptions): 
   const next = finish(c, hrana, request);
   // An answer that reports a commit is never refused.
   if (next !== null && stream.state.type === 'autocommit' && onlyReads(steps)) c.get('assertAnswerRoom')();
-  const answer = { baton: next, base_url: null, results: toStreamResults(answers, results) };
-  return c.body(toHranaJson(answer), 200, { 'content-type': 'application/json' });
+  return { next, answers, results };
 }
 
 async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Promise<Response> {
   const { hrana } = options;
-  const { tenant, access } = await authorize(c, options);
+  const { tenant, access } = await authorizeStream(c, options);
   const { baton, batch } = await readOther(c, 'cursor', options);
   const stream = hrana.streams.find(baton, tenant, access);
   let steps: PlannedStep[];
@@ -110,7 +139,8 @@ async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Pr
   return cursorResponse(c, next, toCursorLines(results));
 }
 
-async function authorize(c: Context<GatewayEnv>, options: GatewayOptions) {
+/** Whose stream it is. @throws OnewriterError NOT_FOUND, INVALID_ARGUMENT, INVALID_TENANT, FORBIDDEN, RATE_LIMITED */
+export async function authorizeStream(c: Context<GatewayEnv>, options: GatewayOptions) {
   const id = readTenant(c, options.hrana.hostDomain);
   const tenant = await authorizeTenant(c, options.limits, id, 'read');
   return { tenant, access: c.get('access') };

@@ -145,7 +145,8 @@ export function tooMany(count: number, what: string, limit: number): StaticError
   return new StaticError(message, 'STATEMENT_TOO_LARGE', { limit });
 }
 
-function prepareRequest(request: StreamRequest): PreparedRequest {
+/** What can be done with a request before its stream is known. */
+export function prepareRequest(request: StreamRequest): PreparedRequest {
   switch (request.type) {
     case 'execute':
       return { type: 'execute', statement: prepareStatement(request.stmt) };

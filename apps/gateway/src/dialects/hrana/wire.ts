@@ -26,19 +26,19 @@ const sqlSource = {
   sql_id: z.int().nullish(),
 };
 
-const WireStatement = z.object({
+/** A statement with its arguments. */
+export const WireStatement = z.object({
   ...sqlSource,
   args: z.array(WireHranaValue).nullish(),
   named_args: z.array(z.object({ name: z.string(), value: WireHranaValue })).nullish(),
   want_rows: z.boolean().nullish(),
 });
-/** A statement with its arguments. */
 export type WireStatement = z.output<typeof WireStatement>;
 
-const WireBatch = z.object({
+/** Statements with conditions. */
+export const WireBatch = z.object({
   steps: z.array(z.object({ condition: z.unknown().optional(), stmt: WireStatement })),
 });
-/** Statements with conditions. */
 export type WireBatch = z.output<typeof WireBatch>;
 
 const StreamRequest = z.discriminatedUnion('type', [

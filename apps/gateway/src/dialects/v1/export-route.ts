@@ -1,6 +1,9 @@
 import type { HttpBindings } from '@hono/node-server';
 import { OnewriterError, toWireError } from '@onewriter/protocol';
+import type { Context } from 'hono';
 import { EXPORT_FORMATS, type ExportFormat } from '../../export/export-messages.ts';
+import type { GatewayEnv } from '../../gateway-env.ts';
+import type { GatewayOptions } from '../../gateway-options.ts';
 import { recordStream } from '../../operations/record-stream.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { endOfToken } from '../../security/end-of-token.ts';
@@ -75,38 +78,55 @@ export function addExportRoute(api: Api): void {
         `format=${format} has the whole database; leave out table.`,
       );
     }
-    // Missing where a request is made in a test, without a server.
-    const outgoing = (c.env as Partial<HttpBindings> | undefined)?.outgoing;
-    const gone = AbortSignal.any([c.req.raw.signal, endOfToken(c, options.verifyToken)]);
-    const detail = table === undefined ? format : `${format}, table ${table}`;
-    const work = { kind: 'export', who: whoAsks(c), tenant, detail, unit: 'bytes', gone } as const;
-    const record = recordStream(work, options.operations.store, options.log);
-    const exported = options.exporter({
-      tenant,
-      owner: ownerOf(c.get('access'), tenant),
-      format,
-      table,
-      values,
-      signal: AbortSignal.any([gone, record.cancelled]),
-      onWhole: rows => rows !== undefined && outgoing?.addTrailers({ [ROWS_TRAILER]: String(rows) }),
-      onBytes: record.progress,
-      onEnd: outcome =>
-        record.end(
-          outcome instanceof OnewriterError
-            ? { result: null, error: toWireError(outcome) }
-            : { result: { bytes: outcome.bytes } },
-        ),
-    });
-    // It may be refused before it has a process.
-    exported.catch(error => record.end({ result: null, error: toWireError(error) }));
-    const { commitSeq, bytes, body } = await exported;
-    if (commitSeq !== undefined) c.header('Commit-Seq', String(commitSeq));
-    if (bytes === undefined) c.header('Trailer', ROWS_TRAILER);
-    else c.header('Content-Length', String(bytes));
-    const charset = format === 'sqlite' || format === 'ndjson' ? '' : '; charset=utf-8';
-    return c.body(body, 200, {
-      'content-type': `${TYPES[format]}${charset}`,
-      'content-disposition': `attachment; filename="${tenant}.${EXTENSIONS[format]}"`,
-    });
+    return exportTenant(c, options, tenant, { format, table, values });
+  });
+}
+
+/** What is exported, and how. */
+interface ExportRequest {
+  readonly format: ExportFormat;
+  readonly table?: string | undefined;
+  readonly values: 'plain' | 'tagged';
+}
+
+/** Answers with an export; the request is authorized. @throws OnewriterError as Exporter */
+export async function exportTenant(
+  c: Context<GatewayEnv>,
+  options: GatewayOptions,
+  tenant: string,
+  { format, table, values }: ExportRequest,
+): Promise<Response> {
+  // Missing where a request is made in a test, without a server.
+  const outgoing = (c.env as Partial<HttpBindings> | undefined)?.outgoing;
+  const gone = AbortSignal.any([c.req.raw.signal, endOfToken(c, options.verifyToken)]);
+  const detail = table === undefined ? format : `${format}, table ${table}`;
+  const work = { kind: 'export', who: whoAsks(c), tenant, detail, unit: 'bytes', gone } as const;
+  const record = recordStream(work, options.operations.store, options.log);
+  const exported = options.exporter({
+    tenant,
+    owner: ownerOf(c.get('access'), tenant),
+    format,
+    table,
+    values,
+    signal: AbortSignal.any([gone, record.cancelled]),
+    onWhole: rows => rows !== undefined && outgoing?.addTrailers({ [ROWS_TRAILER]: String(rows) }),
+    onBytes: record.progress,
+    onEnd: outcome =>
+      record.end(
+        outcome instanceof OnewriterError
+          ? { result: null, error: toWireError(outcome) }
+          : { result: { bytes: outcome.bytes } },
+      ),
+  });
+  // It may be refused before it has a process.
+  exported.catch(error => record.end({ result: null, error: toWireError(error) }));
+  const { commitSeq, bytes, body } = await exported;
+  if (commitSeq !== undefined) c.header('Commit-Seq', String(commitSeq));
+  if (bytes === undefined) c.header('Trailer', ROWS_TRAILER);
+  else c.header('Content-Length', String(bytes));
+  const charset = format === 'sqlite' || format === 'ndjson' ? '' : '; charset=utf-8';
+  return c.body(body, 200, {
+    'content-type': `${TYPES[format]}${charset}`,
+    'content-disposition': `attachment; filename="${tenant}.${EXTENSIONS[format]}"`,
   });
 }
