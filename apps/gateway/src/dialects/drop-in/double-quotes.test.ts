@@ -82,6 +82,11 @@ describe('strings in double quotes', () => {
       'WITH c("b") AS (SELECT 1) SELECT "b", "x" FROM c',
       'WITH c("b") AS (SELECT 1) SELECT "b", \'x\' FROM c',
     ],
+    ['SELECT "1 + 1", "x" FROM (SELECT 1 + 1)', 'SELECT "1 + 1", \'x\' FROM (SELECT 1 + 1)'],
+    ['SELECT "column1", "x" FROM (VALUES (1))', 'SELECT "column1", \'x\' FROM (VALUES (1))'],
+    ['SELECT "value", "x" FROM json_each(\'[1]\')', "SELECT \"value\", 'x' FROM json_each('[1]')"],
+    ['SELECT id AS "n" FROM items WHERE "n" > "z"', 'SELECT id AS "n" FROM items WHERE "n" > \'z\''],
+    ['SELECT "rowid", "x" FROM items', 'SELECT "rowid", \'x\' FROM items'],
     ['SELECT id, "é" FROM items -- "Widget"', 'SELECT id, \'é\' FROM items -- "Widget"'],
   ])('%s', (sql, rewritten) => {
     expect(rewrite(sql)).toBe(rewritten);
@@ -122,6 +127,11 @@ describe('strings in double quotes', () => {
     expect(planQuotes(sql, 'v0', KNOWN)).toEqual({ type: 'other' });
     const fewer = `INSERT INTO widget VALUES ${Array.from({ length: 1_000 }, (_, n) => `("v${n}")`).join()}`;
     expect(planQuotes(fewer, 'v0', KNOWN)).toMatchObject({ type: 'rewritten' });
+    const nested = `SELECT (SELECT 1)${Array.from({ length: 101 }, (_, n) => `, "v ${n}"`).join('')}`;
+    expect(planQuotes(nested, 'v 0', KNOWN)).toEqual({
+      type: 'rewritten',
+      sql: nested.replace('"v 0"', "'v 0'"),
+    });
   });
 
   it('folds names as SQLite does', () => {

@@ -20,6 +20,8 @@ export type QuotesPlan =
 
 /** More in one statement are left as they are. */
 const MAX_QUOTED = 1_000;
+/** Each is looked for in the whole text of a statement with subqueries. */
+const MAX_NESTED = 100;
 const UNRESOLVED = /^no such column: "(.*)" - should this be a string literal in single-quotes\?$/s;
 
 /** The name in an error of SQLite that says that it may have been meant as a string. */
@@ -108,6 +110,7 @@ function findStrings(
   if (words[0] === 'CREATE' || words[0] === 'ALTER') return [];
   if (words.some(word => TABLE_FUNCTION.test(word))) return [];
   const isNested = words.includes('WITH') || words.filter(word => word === 'SELECT').length > 1;
+  if (isNested && quoted.length > MAX_NESTED) return [];
   const own = new Set(quoted);
   const others = new Set(tokens.filter(token => !own.has(token)).map(({ text }) => foldSqlName(text)));
   const counts = new Map<string, number>();
@@ -115,13 +118,15 @@ function findStrings(
   const folded = foldSqlName(sql);
   const isString = new Map<string, boolean>();
   for (const [name, count] of counts) {
-    // A column of a subquery without an alias is called as its text, `a + 1`.
-    const isWord = /^[\w$]*$/.test(name);
-    const isOnlyHere = isWord || (!name.includes('"') && folded.split(name).length - 1 === count);
     const isFree = !HIDDEN_COLUMN.test(name) && !others.has(name) && !isColumn(name);
-    isString.set(name, isFree && isOnlyHere && (count === 1 || !isNested));
+    isString.set(name, isFree && (!isNested || (count === 1 && isOnce(folded, name))));
   }
   return quoted.filter(({ text }) => isString.get(foldSqlName(text)));
+}
+
+/** A column of a subquery without an alias is called as its text, `a + 1`: then the text is there twice. */
+function isOnce(sql: string, name: string): boolean {
+  return /^[\w$]*$/.test(name) || (!name.includes('"') && sql.split(name).length === 2);
 }
 
 function readTokens(sql: string): Token[] {
