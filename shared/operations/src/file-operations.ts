@@ -1,9 +1,11 @@
 import {
+  type Adopted,
   type DataPlace,
   type Finding,
   type JobKind,
   type JobOutcome,
   type ProcessOptions,
+  type Released,
   type RestoreReport,
   type RestoreRequest,
   restoreTenant,
@@ -93,6 +95,24 @@ export function runChecks(
   return runJobs(context, job, work);
 }
 
+/** Makes files tenants'. @throws OnewriterError ABORTED; what {@link runInProcesses} throws */
+export function runAdoptions(
+  context: OperationContext,
+  job: Extract<JobKind, { kind: 'adopt' }>,
+  work: TenantsWork<Adopted>,
+): Promise<readonly TenantOutcome<Adopted>[]> {
+  return runJobs(context, job, work);
+}
+
+/** Gives tenants' files back. @throws OnewriterError ABORTED; what {@link runInProcesses} throws */
+export function runReleases(
+  context: OperationContext,
+  job: Extract<JobKind, { kind: 'release' }>,
+  work: TenantsWork<Released>,
+): Promise<readonly TenantOutcome<Released>[]> {
+  return runJobs(context, job, work);
+}
+
 /** Restores a backup. @throws OnewriterError as {@link restoreTenant} */
 export async function runRestore(
   context: OperationContext,
@@ -125,6 +145,19 @@ export function summarizeBackups(outcomes: readonly TenantOutcome<TakenBackup>[]
   });
   const bytes = backups.reduce((sum, backup) => sum + backup.bytes, 0);
   const result = { tenants: outcomes.length, failed, bytes, backups: firstFitting(backups) };
+  return { result, error: errorOf(outcomes, failed) };
+}
+
+/** What a record says of adoptions and releases. */
+export function summarizeMoves(outcomes: readonly TenantOutcome<Adopted | Released>[]): Summary {
+  const failed = outcomes.filter(({ outcome }) => 'error' in outcome).length;
+  const moves = outcomes.flatMap(({ tenant, outcome }) => {
+    if ('error' in outcome) return [];
+    const { file, bytes } = outcome.result;
+    return [{ tenant, file, bytes }];
+  });
+  const bytes = moves.reduce((sum, move) => sum + move.bytes, 0);
+  const result = { tenants: outcomes.length, failed, bytes, files: firstFitting(moves) };
   return { result, error: errorOf(outcomes, failed) };
 }
 

@@ -13,7 +13,9 @@ import type { WireError } from '@onewriter/protocol';
  */
 
 /** What long work there is. */
-export const OPERATION_KINDS = ['backup', 'restore', 'check', 'import', 'export'] as const;
+export const OPERATION_KINDS = [
+  ...(['backup', 'restore', 'check', 'import', 'export', 'adopt', 'release'] as const),
+] as const;
 export type OperationKind = (typeof OPERATION_KINDS)[number];
 
 export const OPERATION_STATES = ['queued', 'running', 'done', 'failed', 'cancelled', 'interrupted'] as const;

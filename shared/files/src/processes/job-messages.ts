@@ -1,6 +1,7 @@
 import type { WireError } from '@onewriter/protocol';
 import type { Verification } from '../backup/manifest.ts';
 import type { DataPlace } from '../data-place.ts';
+import type { PlainJournalMode } from '../release/make-plain.ts';
 import type { NumberJob } from '../restore/file-numbers.ts';
 
 /** What a process of jobs does with each tenant. */
@@ -10,7 +11,18 @@ export type JobKind =
   /** The first half of a restore: copies a backup to `draft`, and checks the copy. */
   | { readonly kind: 'stage'; readonly backup: string; readonly draft: string }
   /** The second: numbers that copy on. */
-  | NumberJob;
+  | NumberJob
+  /** Looks at a file that is no tenant's yet: each request names it. */
+  | { readonly kind: 'look' }
+  /** Makes such a file a tenant's. */
+  | { readonly kind: 'adopt'; readonly root: string; readonly who: string }
+  /** Gives a tenant's file back, to the place that the request names, else in its own. */
+  | {
+      readonly kind: 'release';
+      readonly journalMode: PlainJournalMode;
+      readonly retentionMs: number;
+      readonly who: string;
+    };
 
 /** Argument of a process of jobs, as JSON. It holds no secret: other users can see it. */
 export interface JobSettings {
@@ -18,12 +30,14 @@ export interface JobSettings {
   readonly job: JobKind;
 }
 
-/** Name of the variable with the URL of the Redis that a check asks. */
+/** Name of the variable with the URL of the Redis that a job asks. */
 export const JOB_REDIS_URL = 'ONEWRITER_REDIS_URL';
 
 /** To the process: one tenant. They are done one after the other, and answered in that order. */
 export interface JobRequest {
   readonly tenant: string;
+  /** Absolute path of a file outside the tenants' folders. */
+  readonly file?: string | undefined;
 }
 
 /** From the process. */

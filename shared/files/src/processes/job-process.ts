@@ -6,7 +6,7 @@ import { JOB_REDIS_URL, type JobAnswer, type JobRequest, type JobSettings } from
 import { cleanUpAfter, runJob } from './run-job.ts';
 
 /*
- * A process that copies or checks one tenant after the other, as its parent names them. SQLite's work blocks it, and what
+ * A process that copies, checks, adopts or releases one tenant after the other, as its parent names them. SQLite's work blocks it, and what
  * ends it (out of memory, a page of a broken disk) ends one job: its parent starts another process for the rest.
  */
 
@@ -27,15 +27,16 @@ process.on('disconnect', () => {
 /** The one that it is at. */
 let tenantNow: string | undefined;
 let last = Promise.resolve();
-process.on('message', ({ tenant }: JobRequest) => {
-  last = last.then(() => run(tenant));
+process.on('message', (request: JobRequest) => {
+  last = last.then(() => run(request));
 });
 
-async function run(tenant: string): Promise<void> {
+async function run(request: JobRequest): Promise<void> {
+  const { tenant } = request;
   tenantNow = tenant;
   let answer: JobAnswer;
   try {
-    answer = { tenant, result: await runJob(settings, tenant, redis) };
+    answer = { tenant, result: await runJob(settings, request, redis) };
   } catch (error) {
     answer = { tenant, error: toWireError(error) };
   }

@@ -41,7 +41,9 @@ export interface ProcessOptions {
   readonly limits: JobLimits;
   /** Size of a tenant's file, by which small ones share a process. Default: all are large. */
   readonly bytesOf?: ((tenant: string) => number) | undefined;
-  /** The Redis that a check asks; default: none. */
+  /** The file outside the tenants' folders that a tenant's job is about. */
+  readonly fileOf?: ((tenant: string) => string | undefined) | undefined;
+  /** The Redis that a job asks; default: none. */
   readonly redisUrl?: string | undefined;
   /** `usual` for what a person started and waits for. Default: `low`. */
   readonly priority?: 'low' | 'usual' | undefined;
@@ -141,7 +143,7 @@ interface JobQueue {
 /** One process, until no tenant is left or it ends: then the first that it has not answered is lost. @throws whatever `settle` throws */
 function runProcess(
   settings: JobSettings,
-  { limits: { timeoutMs, memoryBytes }, entry, redisUrl, priority, signal: stop }: ProcessOptions,
+  { limits: { timeoutMs, memoryBytes }, entry, fileOf, redisUrl, priority, signal: stop }: ProcessOptions,
   running: Set<ChildProcess>,
   { take, giveBack, settle }: JobQueue,
 ): Promise<void> {
@@ -177,7 +179,8 @@ function runProcess(
         sent.push(job);
         sentBytes += job.bytes;
         // A process that has ended says so by 'close'.
-        child.send({ tenant: job.tenant } satisfies JobRequest, () => {});
+        const request: JobRequest = { tenant: job.tenant, file: fileOf?.(job.tenant) };
+        child.send(request, () => {});
       }
       // It waits for a message, so a signal ends it at once. After disconnect() here 'close' would not come.
       if (sent.length === 0) child.kill('SIGTERM');

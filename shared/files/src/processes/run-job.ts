@@ -1,14 +1,18 @@
+import { realDatabasePath } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
+import { adoptFile } from '../adopt/adopt-file.ts';
+import { inspectFile } from '../adopt/inspect-file.ts';
 import { backupFolder, backupTenant, removeDraftsOf } from '../backup/backup-tenant.ts';
 import { checkTenant } from '../check/check-tenant.ts';
+import { releaseTenant } from '../release/release-tenant.ts';
 import { numberCopy } from '../restore/file-numbers.ts';
 import { stageBackup } from '../restore/stage-backup.ts';
-import type { JobKind, JobSettings } from './job-messages.ts';
+import type { JobKind, JobRequest, JobSettings } from './job-messages.ts';
 
-/** Does one job. @param redis where a check asks it @throws OnewriterError about the tenant */
+/** Does one job. @param redis where it asks one @throws OnewriterError about the tenant */
 export async function runJob(
   { place, job }: JobSettings,
-  tenant: string,
+  { tenant, file }: JobRequest,
   redis: Redis | undefined,
 ): Promise<unknown> {
   switch (job.kind) {
@@ -20,6 +24,12 @@ export async function runJob(
       return stageBackup(place, job.backup, job.draft);
     case 'number':
       return numberCopy(place, tenant, job);
+    case 'look':
+      return inspectFile(realDatabasePath(file!), place.busyTimeoutMs);
+    case 'adopt':
+      return adoptFile(place, tenant, file!, job.root, redis, job.who);
+    case 'release':
+      return releaseTenant(place, tenant, redis, { ...job, target: file });
     default:
       return job satisfies never;
   }

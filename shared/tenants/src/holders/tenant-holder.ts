@@ -5,7 +5,14 @@ import type { Redis } from 'ioredis';
  * What keeps a tenant still. A pause is by a person; a repeat offender is paused by the broker, and resumed by a person; the
  * others are by a program that works on the file.
  */
-export type HolderName = 'pause' | 'create' | 'delete' | 'restore' | typeof REPEAT_OFFENDER;
+export type HolderName =
+  | 'pause'
+  | 'create'
+  | 'delete'
+  | 'restore'
+  | 'adopt'
+  | 'release'
+  | typeof REPEAT_OFFENDER;
 
 /** Name and id of the hold on a tenant whose writes caused the broker to be replaced too often (ADR 0043). */
 export const REPEAT_OFFENDER = 'repeat-offender';

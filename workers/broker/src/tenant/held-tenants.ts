@@ -65,7 +65,9 @@ interface Held {
 }
 
 /** Without holds of an application's request or of the broker: a write may arrive while a hold creates a tenant. */
-const FOR_PERSON: ReadonlySet<string> = new Set<HolderName>(['pause', 'delete', 'restore']);
+const FOR_PERSON: ReadonlySet<string> = new Set<HolderName>([
+  ...(['pause', 'delete', 'restore', 'adopt', 'release'] as const),
+]);
 
 interface Look {
   readonly isHeld: boolean;

@@ -1,0 +1,125 @@
+import { createHash, type Hash } from 'node:crypto';
+import { isStatementError, quoteName } from '@onewriter/runtime/inspect';
+import type { Database } from 'better-sqlite3';
+import { isOwnName } from './own-objects.ts';
+
+interface SchemaRow {
+  readonly type: string;
+  readonly name: string;
+  readonly tbl_name: string;
+  readonly sql: string | null;
+}
+
+/** A table with rows, as `PRAGMA table_list` lists it. */
+interface TableRow {
+  readonly name: string;
+  readonly wr: number;
+}
+
+/** What belongs to the content, and is in no table. */
+const SETTINGS = ['encoding', 'user_version', 'application_id', 'auto_vacuum'];
+/** A table may have as many columns as a result, and a row id besides. */
+const MAX_COLUMNS = 1_000;
+const ROWID_NAMES = ['rowid', '_rowid_', 'oid'];
+
+/**
+ * A hash of all that a file holds, without the writer's own tables: the schema, each stored value by type and bytes, and row
+ * ids. Two files with the same hash are the same to every statement, whatever their pages, journal mode or log.
+ *
+ * The content of a virtual table is in its shadow tables. A table that SQLite cannot read here counts with its error.
+ * @throws SqliteError for a damaged file
+ */
+export function hashContent(db: Database): string {
+  const hash = createHash('sha256');
+  const add = (value: unknown) => hash.update(`${JSON.stringify(value)}\n`);
+  for (const name of SETTINGS) add([name, db.pragma(name, { simple: true })]);
+  const schema = db
+    .prepare<[], SchemaRow>('SELECT type, name, tbl_name, sql FROM main.sqlite_schema ORDER BY type, name')
+    .all();
+  for (const { type, name, tbl_name, sql } of schema)
+    if (!isOwnName(tbl_name) && !isOwnName(name)) add([type, name, tbl_name, sql]);
+  for (const table of tablesWithRows(db)) {
+    add(table.name);
+    try {
+      hashRows(db, table, hash);
+    } catch (error) {
+      if (!isStatementError(error)) throw error;
+      add(error.message);
+    }
+  }
+  return hash.digest('hex');
+}
+
+function tablesWithRows(db: Database): TableRow[] {
+  return db
+    .prepare<[], TableRow>(
+      `SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')
+         AND name <> 'sqlite_schema' ORDER BY name`,
+    )
+    .all()
+    .filter(({ name }) => !isOwnName(name));
+}
+
+function hashRows(db: Database, { name, wr }: TableRow, hash: Hash): void {
+  const all = db
+    .prepare<[string], { name: string; hidden: number }>('SELECT name, hidden FROM pragma_table_xinfo(?)')
+    .all(name);
+  // Source: sqlite.org/pragma.html#pragma_table_xinfo, 2: computed when it is read.
+  const stored = all.filter(({ hidden }) => hidden !== 2).map(column => quoteName(column.name));
+  const names = new Set(all.map(column => column.name.toLowerCase()));
+  const isStatistics = name.startsWith('sqlite_stat');
+  const rowid = wr === 1 || isStatistics ? undefined : ROWID_NAMES.find(candidate => !names.has(candidate));
+  const columns = [...(rowid === undefined ? [] : [rowid]), ...stored];
+  for (let from = 0; from < columns.length; from += MAX_COLUMNS) {
+    const some = columns.slice(from, from + MAX_COLUMNS);
+    // Row by row, as they lie in the table: there may be millions.
+    const rows = db
+      .prepare<[], unknown[]>(
+        `SELECT ${some.join()} FROM main.${quoteName(name)} NOT INDEXED${isStatistics ? statisticsOrder(some) : ''}`,
+      )
+      .raw(true)
+      .safeIntegers(true)
+      .iterate();
+    const values = new ValueHash(hash);
+    for (const row of rows) for (const value of row) values.add(value);
+    values.end();
+  }
+}
+
+/** ANALYZE counts the writer's tables, too, and writes in no certain order. */
+function statisticsOrder(columns: readonly string[]): string {
+  const own = "lower(tbl) GLOB '_onewriter_*' OR lower(tbl) GLOB 'sqlite_onewriter_*'";
+  return ` WHERE NOT (${own}) ORDER BY ${columns.map((_, index) => index + 1).join()}`;
+}
+
+/** Characters that are hashed at a time: a call for each value takes longer than to hash it. */
+const CHUNK_CHARACTERS = 64 * 1024;
+
+/** Hashes each value with its type and length, so that two different rows never give the same bytes. */
+class ValueHash {
+  readonly #hash: Hash;
+  #text = '';
+
+  constructor(hash: Hash) {
+    this.#hash = hash;
+  }
+
+  add(value: unknown): void {
+    if (value === null) this.#text += 'n';
+    else if (typeof value === 'bigint') this.#text += `i${value};`;
+    else if (typeof value === 'number') this.#text += `r${Object.is(value, -0) ? '-0' : value};`;
+    else if (typeof value === 'string') this.#text += `t${value.length};${value}`;
+    else {
+      this.#text += `b${(value as Buffer).length};`;
+      this.end();
+      this.#hash.update(value as Buffer);
+    }
+    if (this.#text.length >= CHUNK_CHARACTERS) this.end();
+  }
+
+  /** To be called after the last value. */
+  end(): void {
+    this.#hash.update(this.#text);
+    this.#text = '';
+  }
+}
