@@ -5,6 +5,7 @@ import { printError, printErrorAsJson } from './print-error.ts';
 import { addDataCommands } from './program/add-data-commands.ts';
 import { addDeadLetterCommands } from './program/add-dead-letter-commands.ts';
 import { addHealthCommands } from './program/add-health-commands.ts';
+import { addMoveCommands } from './program/add-move-commands.ts';
 import { addOperationsCommands } from './program/add-operations-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
@@ -95,6 +96,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
   addTenantCommands(program, context);
   addDataCommands(program, context);
   addSafetyCommands(program, context);
+  addMoveCommands(program, context);
   addOperationsCommands(program, context);
   addDeadLetterCommands(program, context);
 
