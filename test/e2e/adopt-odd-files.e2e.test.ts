@@ -322,7 +322,7 @@ describe('what cannot be understood', () => {
     expect(await release('acme', '--journal-mode', 'off')).toMatchObject({ code: 2 });
     expect(await release('acme', '--pattern', 'x/{tenant}')).toMatchObject({ code: 2 });
     expect(await release('acme', '--to', tree, '--pattern', '*/{tenant}')).toMatchObject({ code: 1 });
-    expect(await release('nobody')).toMatchObject({
+    expect(await release('absent')).toMatchObject({
       code: 1,
       stderr: expect.stringMatching(/TENANT_NOT_FOUND/),
     });
