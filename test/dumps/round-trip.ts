@@ -1,4 +1,5 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { isUtf8 } from 'node:buffer';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LIMITS, splitScript, tenantFile } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
@@ -50,6 +51,18 @@ export async function startRoundTrips(dataDir: string, shell = 'sqlite3'): Promi
     if (!response.ok) throw new Error(`${path} answered ${response.status}: ${text.slice(0, 2_000)}`);
     return text;
   }
+  /** Has the gateway load a dump. @returns why it was refused */
+  async function loadDump(tenant: string, dump: Buffer | string): Promise<string | undefined> {
+    const response = await fetch(`${gateway.url}/v1/tenants/${tenant}/load`, {
+      method: 'POST',
+      headers: { authorization, 'content-type': 'application/sql' },
+      body: dump as BodyInit,
+    });
+    const events = (await response.text()).trimEnd().split('\n');
+    const last = JSON.parse(events.at(-1)!) as { event: string; error?: { message: string } };
+    return last.event === 'done' ? undefined : (last.error?.message ?? 'it was refused');
+  }
+
   const runScript = (tenant: string, sql: string) => ask(`${tenant}/script`, JSON.stringify({ sql }));
 
   /** @returns the tables that were imported */
@@ -77,9 +90,36 @@ export async function startRoundTrips(dataDir: string, shell = 'sqlite3'): Promi
 
   async function load(dump: string, path: string): Promise<readonly string[]> {
     await writeFile(`${path}.sql`, dump);
-    const loading = await spawnProcess('sh', ['-c', 'exec "$0" -bail "$1" < "$1.sql"', shell, path]);
+    return loadFile(`${path}.sql`, path);
+  }
+
+  async function loadFile(sql: string, path: string): Promise<readonly string[]> {
+    const loading = await spawnProcess('sh', ['-c', 'exec "$0" -bail "$1" < "$2"', shell, path, sql]);
     const { code } = await loading.exited;
     return code === 0 ? [] : [`sqlite3 ended with ${code}: ${loading.stderr()}`];
+  }
+
+  /** The sqlite3 shell's own dump is loaded as the shell loads it. */
+  async function loadOfShell(tenant: string, path: string, folder: string): Promise<readonly string[]> {
+    const [dumpFile, expected] = [join(folder, 'of-shell.sql'), join(folder, 'of-shell.db')];
+    const dumping = await spawnProcess('sh', [
+      '-c',
+      'exec "$0" -readonly "$1" ".dump --preserve-rowids" > "$2"',
+      ...[shell, path, dumpFile],
+    ]);
+    const { code } = await dumping.exited;
+    if (code !== 0) return [`.dump ended with ${code}: ${dumping.stderr()}`];
+    const dump = await readFile(dumpFile);
+    await writeFile(`${expected}.sql`, dump);
+    const refused = await loadDump(tenant, dump);
+    // The shell writes text that is not UTF-8 as it is.
+    if (!isUtf8(dump)) return refused?.includes('not UTF-8') ? [] : [`a dump that is not UTF-8: ${refused}`];
+    if (refused !== undefined) return [`load of .dump: ${refused}`];
+    const complaints = await loadFile(`${expected}.sql`, expected);
+    if (complaints.length > 0) return complaints;
+    return compareContent(readContent(expected), readContent(tenantFile(dataDir, tenant))).map(
+      text => `load of .dump: ${text}`,
+    );
   }
 
   async function run(seed: number, rows: boolean): Promise<RoundTrip> {
@@ -96,6 +136,12 @@ export async function startRoundTrips(dataDir: string, shell = 'sqlite3'): Promi
     const compare = (way: string, file: string, only?: (name: string) => boolean) =>
       compareContent(expected, readContent(file), only).map(text => `${way}: ${text}`);
     const differences = [...complaints, ...compare('sqlite3', shellFile)];
+    const loaded = `loaded-${seed}`;
+    const refused = await loadDump(loaded, dump);
+    differences.push(
+      ...(refused === undefined ? compare('load', tenantFile(dataDir, loaded)) : [`load: ${refused}`]),
+    );
+    differences.push(...(await loadOfShell(`shell-${seed}`, path, dirname(path))));
     const loadedHere = Buffer.byteLength(dump) <= LIMITS.maxStatementBytes;
     let imported: ReadonlySet<string> = new Set();
     if (loadedHere) {

@@ -9,6 +9,7 @@ import type { Hrana } from './dialects/hrana/hrana.ts';
 import type { Exporter } from './export/run-export.ts';
 import type { GatewayMetrics } from './http/gateway-metrics.ts';
 import type { HealthCheck } from './http/health.ts';
+import type { Loader } from './load/loader.ts';
 import type { OperationRunner } from './operations/operation-runner.ts';
 import type { IntegrityCheck } from './processes/integrity-check.ts';
 import type { TenantReads } from './reads/tenant-reads.ts';
@@ -45,6 +46,7 @@ export interface GatewayOptions {
   readonly operations: {
     readonly store: OperationStore;
     readonly runner: OperationRunner;
+    readonly load: Loader;
     /** Folder of all backups. */
     readonly backups: string;
   };

@@ -38,6 +38,7 @@ import { createHrana } from './dialects/hrana/create-hrana.ts';
 import { createExporter } from './export/run-export.ts';
 import { createGatewayApp } from './gateway-app.ts';
 import { createHealthCheck } from './http/health.ts';
+import { createLoader } from './load/loader.ts';
 import { createOperationRunner } from './operations/operation-runner.ts';
 import { createIntegrityCheck } from './processes/integrity-check.ts';
 import { QuickReads } from './reads/quick-reads.ts';
@@ -98,18 +99,26 @@ await startProcess('gateway', async (config, log) => {
   const place = createTenantPlacement(redis, config.group, files);
   const pauses = createPauseFlags(redis, config.group);
   const backups = join(resolve(config.dataDir), 'backups');
+  const dataPlace = { ...places, dataDir: resolve(config.dataDir), group: config.group };
+  const onReplaced = (tenant: string) => {
+    reads.forget(tenant);
+    catalogue.refresh();
+  };
   const operations = createOperationRunner({
     redis,
     redisUrl: config.redisUrl,
-    place: { ...places, dataDir: resolve(config.dataDir), group: config.group },
+    place: dataPlace,
     backups,
     memoryBytes: config.readMemoryBytes,
     tenants: () => files.withFiles(),
-    onRestored: tenant => {
-      reads.forget(tenant);
-      catalogue.refresh();
-    },
+    onRestored: onReplaced,
     log,
+  });
+  const load = createLoader({
+    redis,
+    place: dataPlace,
+    memoryBytes: config.readMemoryBytes,
+    onLoaded: onReplaced,
   });
   const hrana = createHrana({
     onewriter,
@@ -164,14 +173,11 @@ await startProcess('gateway', async (config, log) => {
         group: config.group,
         files,
         retentionMs: config.trashRetentionMs,
-        onMoved: tenant => {
-          reads.forget(tenant);
-          catalogue.refresh();
-        },
+        onMoved: onReplaced,
       }),
     },
     audit: createAuditLog(redis, config.group, log),
-    operations: { store: new OperationStore(redis, config.group), runner: operations, backups },
+    operations: { store: new OperationStore(redis, config.group), runner: operations, load, backups },
     revocations,
     exporter: createExporter({
       settings: places,

@@ -4,6 +4,9 @@ import {
   type Finding,
   type JobKind,
   type JobOutcome,
+  type LoadReport,
+  type LoadRequest,
+  loadTenant,
   type ProcessOptions,
   type Released,
   type RestoreReport,
@@ -133,6 +136,37 @@ export async function runRestore(
   context.progress(RESTORE_STEPS);
   for (const warning of report.warnings) context.log(`warning: ${warning}`);
   return report;
+}
+
+/** What the load of a dump or a database counts. */
+export const BYTES_UNIT = 'bytes';
+
+/** Loads a dump or a database. @param bytes of the file @throws OnewriterError as {@link loadTenant} */
+export async function runLoad(
+  context: Pick<OperationContext, 'progress' | 'log'>,
+  place: DataPlace,
+  bytes: number,
+  request: LoadRequest,
+): Promise<LoadReport> {
+  context.progress(0, bytes);
+  const report = await loadTenant(place, {
+    ...request,
+    onProgress: done => {
+      context.progress(done);
+      request.onProgress?.(done);
+    },
+    onChecked: () => {
+      context.log('It is loaded and checked.');
+      request.onChecked?.();
+    },
+  });
+  for (const warning of report.warnings) context.log(`warning: ${warning}`);
+  return report;
+}
+
+/** What a record says of a load. */
+export function summarizeLoad(report: LoadReport): Summary {
+  return { result: { ...report, warnings: firstFitting(report.warnings) } };
 }
 
 /** What a record says of backups. */

@@ -21,7 +21,7 @@ export interface WireRowsOperation {
 }
 
 /**
- * A row: index of its INSERT in the job's `sql`, then its values, exact (`encodeExactValue`). 0: a row that cannot be read. It
+ * A row: index of its INSERT, or of any statement where the import says so in the job's `sql`, then its values, exact (`encodeExactValue`). 0: a row that cannot be read. It
  * counts as refused.
  */
 export type WireRow = readonly [sql: number, ...values: WireValue[]] | 0;
@@ -38,6 +38,8 @@ export interface WireImport {
   readonly h: string;
   /** Refused rows at which the piece ends. */
   readonly max: number;
+  /** Set: the rows are statements of a dump, without values. */
+  readonly s?: 1 | undefined;
   /** Set: all or nothing, the first refused row is the error of the write. */
   readonly a?: 1 | undefined;
 }

@@ -73,14 +73,15 @@ const cache = new Map<string, StatementClass>();
  * is a `write`, so that SQLite itself says what is wrong. EXPLAIN of an allowed statement is a `read`.
  *
  * @param sql one statement; semicolons and comments may follow it.
+ * @param maxBytes of its text; a dump has longer ones than callers may send. Default: `LIMITS.maxStatementBytes`.
  * @throws OnewriterError STATEMENT_NOT_ALLOWED (transaction control, ATTACH, DETACH, VACUUM, TEMP objects, a PRAGMA
  * that is not in the list, writes to the writer's tables, a second statement), INVALID_ARGUMENT (no statement, NUL),
  * INVALID_VALUE, STATEMENT_TOO_LARGE.
  */
-export function classifyStatement(sql: string): StatementClass {
+export function classifyStatement(sql: string, maxBytes?: number | undefined): StatementClass {
   const known = cache.get(sql);
   if (known !== undefined) return known;
-  const statement = Object.freeze(classify(sql));
+  const statement = Object.freeze(classify(sql, maxBytes));
   if (sql.length <= MAX_CACHED_LENGTH) {
     // The oldest goes; one in use comes back at the price of one look.
     if (cache.size >= MAX_CACHED) cache.delete(cache.keys().next().value!);
@@ -89,8 +90,8 @@ export function classifyStatement(sql: string): StatementClass {
   return statement;
 }
 
-function classify(sql: string): StatementClass {
-  assertStatementText(sql);
+function classify(sql: string, maxBytes: number | undefined): StatementClass {
+  assertStatementText(sql, maxBytes);
   const scan = new StatementScan();
   const boundary = new StatementBoundary();
   const tokens = new SqlTokens(sql);

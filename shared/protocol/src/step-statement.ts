@@ -43,10 +43,11 @@ interface Token {
 /**
  * Says what a step's statement is. Of one that is not control, {@link classifyStatement} decides.
  * @param sql one statement.
+ * @param maxBytes as of {@link classifyStatement}
  * @throws OnewriterError as {@link classifyStatement}
  */
-export function classifyStep(sql: string): StepClass {
-  assertStatementText(sql);
+export function classifyStep(sql: string, maxBytes?: number | undefined): StepClass {
+  assertStatementText(sql, maxBytes);
   const tokens = firstTokens(sql);
   const keyword = tokens[0]?.kind === 'word' ? tokens[0].text : '';
   if (CONTROL.has(keyword)) {
@@ -58,7 +59,7 @@ export function classifyStep(sql: string): StepClass {
     const pragma = text === undefined ? undefined : sessionPragma(text.slice(1));
     if (pragma !== undefined) return { kind: 'session', ...pragma };
   }
-  return { kind: 'statement', statement: classifyStatement(sql) };
+  return { kind: 'statement', statement: classifyStatement(sql, maxBytes) };
 }
 
 /**

@@ -1,5 +1,6 @@
 export * from './batch/apply-batch.ts';
 export * from './batch/apply-options.ts';
+export * from './batch/dangling-rows.ts';
 export * from './batch/internal-tables.ts';
 export * from './file/assert-sqlite-works.ts';
 export * from './file/tenant-database.ts';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { createReadStream, statSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import {
   assertTenantId,
@@ -11,12 +11,16 @@ import {
   type WireError,
 } from '@onewriter/protocol';
 import { EXIT } from '../exit-codes.ts';
+import { chooseSource, type ImportSource, sizeOf } from '../import/choose-source.ts';
+import { keyOfFile } from '../import/key-of-file.ts';
+import { readEvents } from '../import/read-events.ts';
 import { openGateway } from '../open-gateway.ts';
 import { printError } from '../print-error.ts';
 import { createProgress, describeRate } from '../progress.ts';
 import { count } from '../table.ts';
 import { findTarget } from '../target.ts';
 import { UsageError } from '../usage-error.ts';
+import { loadFile } from './load.ts';
 
 /** Options of `onewriter import`, as the command line gives them. */
 export interface ImportOptions {
@@ -29,6 +33,10 @@ export interface ImportOptions {
   readonly deferred?: boolean | undefined;
   readonly onConflict?: string | undefined;
   readonly maxRejected?: string | undefined;
+  /** A dump or a database takes the place of what the tenant has. */
+  readonly replace?: boolean | undefined;
+  /** A dump is loaded in steps that the same command continues. */
+  readonly resume?: boolean | undefined;
   /** Under one key the same import can be sent again: no row is applied twice. */
   readonly idempotencyKey?: string | undefined;
   readonly json?: boolean | undefined;
@@ -69,15 +77,50 @@ interface ImportEvent extends Partial<Omit<ImportSummary, 'error'>> {
   readonly error?: WireError | undefined;
 }
 
-const TYPES: Readonly<Record<string, string>> = { csv: 'text/csv', ndjson: 'application/x-ndjson' };
 const MAX_REJECTIONS_TOLD = 20;
 /** An answer begins when the gateway has looked at the table. */
 const BEGIN_TIMEOUT_MS = 60_000;
 
-/** Writes the rows of a CSV or NDJSON file into tables, through the gateway. @param path `-` is standard input */
+/**
+ * Writes the rows of a CSV or NDJSON file into tables, or loads a dump or a database, through the gateway.
+ * @param path `-` is standard input
+ */
 export async function importFile(tenant: string, path: string, options: ImportOptions): Promise<number> {
   assertTenantId(tenant);
-  const format = chooseFormat(path, options.format);
+  const source = chooseSource(path, options.format);
+  assertOptions(source, options);
+  if (source.format === 'sqlite' || (source.format === 'sql' && !options.resume)) {
+    return loadFile(tenant, source, options);
+  }
+  return importRows(tenant, source, options);
+}
+
+/** @throws UsageError for options that would have no effect */
+function assertOptions({ path, format }: ImportSource, options: ImportOptions): void {
+  const isRows = format === 'csv' || format === 'ndjson';
+  const wrong = isRows
+    ? (['replace', 'resume'] as const)
+    : ([
+        ...(['table', 'separator', 'deferred', 'onConflict', 'maxRejected'] as const),
+        ...(options.resume ? (['replace'] as const) : (['idempotencyKey'] as const)),
+      ] as const);
+  const given = wrong.find(name => options[name] !== undefined);
+  if (given !== undefined) {
+    const flag = given.replace(/[A-Z]/g, letter => `-${letter.toLowerCase()}`);
+    throw new UsageError(
+      `--${flag} is not for ${format}${isRows ? '' : options.resume ? ' with --resume' : ''}.`,
+    );
+  }
+  if (options.resume && (format !== 'sql' || path === '-')) {
+    throw new UsageError('--resume is for a file of SQL: it is read again.');
+  }
+}
+
+async function importRows(
+  tenant: string,
+  { path, format, type, isPacked }: ImportSource,
+  options: ImportOptions,
+): Promise<number> {
   if (format === 'csv' && options.table === undefined) {
     throw new UsageError('CSV goes into one table: name it with --table.');
   }
@@ -88,25 +131,27 @@ export async function importFile(tenant: string, path: string, options: ImportOp
   ) {
     throw new UsageError(`--max-rejected is a number from 0 to ${LIMITS.maxImportRefused}.`);
   }
-  const totalBytes = path === '-' ? undefined : sizeOf(path);
+  const totalBytes = sizeOf(path);
   const gateway = await openGateway(findTarget(options.dataDir));
-  const separator = options.separator ?? (/\.tsv$/i.test(path) ? 'tab' : undefined);
+  const separator = options.separator ?? (/\.tsv(\.gz)?$/i.test(path) ? 'tab' : undefined);
   const query = new URLSearchParams();
   if (options.table !== undefined) query.set('table', options.table);
   if (separator !== undefined) query.set('separator', separator);
   if (options.deferred) query.set('deferred', 'true');
   if (options.onConflict !== undefined) query.set('onConflict', options.onConflict);
   if (options.maxRejected !== undefined) query.set('maxRejected', options.maxRejected);
-  const idempotencyKey = options.idempotencyKey ?? `import-${randomUUID()}`;
+  const idempotencyKey =
+    options.idempotencyKey ?? (options.resume ? await keyOfFile(path) : `import-${randomUUID()}`);
   const progress = createProgress(options.json);
   const started = performance.now();
   let sentBytes = 0;
   let accepted = 0;
+  const unit = format === 'sql' ? 'statement' : 'row';
   const source = path === '-' ? process.stdin : createReadStream(path);
   const draw = () => {
     const rate = describeRate(sentBytes, performance.now() - started);
     progress.update(
-      `${count(accepted, 'row')} committed, ${rate}`,
+      `${count(accepted, unit)} committed, ${rate}`,
       totalBytes === undefined ? undefined : sentBytes / Math.max(1, totalBytes),
     );
   };
@@ -136,13 +181,16 @@ export async function importFile(tenant: string, path: string, options: ImportOp
   try {
     const response = await gateway.request(`/v1/tenants/${tenant}/import?${query}`, {
       method: 'POST',
-      headers: { 'content-type': TYPES[format]!, 'idempotency-key': idempotencyKey },
+      headers: {
+        'content-type': type,
+        'idempotency-key': idempotencyKey,
+        ...(isPacked ? { 'content-encoding': 'gzip' } : {}),
+      },
       body: Readable.toWeb(Readable.from(counted())) as ReadableStream<Uint8Array>,
       timeoutMs: BEGIN_TIMEOUT_MS,
       streams: true,
     });
-    for await (const text of readLines(response.body as ReadableStream<Uint8Array>)) {
-      const { event, row, line, error, ...figures } = JSON.parse(text) as ImportEvent;
+    for await (const { event, row, line, error, ...figures } of readEvents<ImportEvent>(response)) {
       if (event === 'rejected') {
         if (rejections.push({ row: row!, line: line!, error: error! }) > MAX_REJECTIONS_TOLD)
           rejections.pop();
@@ -164,26 +212,15 @@ export async function importFile(tenant: string, path: string, options: ImportOp
     if (path !== '-') source.destroy();
   }
   summary.rejections = rejections;
-  process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : asText(summary));
+  process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : asText(summary, unit));
   if (!options.json && summary.error !== null) printError(summary.error);
   return summary.outcome === 'done' && summary.rejected === 0 ? EXIT.ok : EXIT.failed;
 }
 
-/** Lines that end with LF, and with nothing else: a message may have any other character. */
-async function* readLines(body: ReadableStream<Uint8Array>): AsyncGenerator<string, void, undefined> {
-  let pending = '';
-  for await (const text of body.pipeThrough(new TextDecoderStream() as never) as AsyncIterable<string>) {
-    const lines = (pending + text).split('\n');
-    pending = lines.pop()!;
-    yield* lines;
-  }
-  if (pending !== '') yield pending;
-}
-
-function asText(summary: ImportSummary): string {
+function asText(summary: ImportSummary, unit: string): string {
   const { tenant, table, outcome, rows, accepted, ignored, rejected, unknown, rejections } = summary;
   const parts = [
-    `${count(accepted - ignored, 'row')} of ${rows} committed into ${table === null ? tenant : `${tenant}.${table}`}`,
+    `${count(accepted - ignored, unit)} of ${rows} committed into ${table === null ? tenant : `${tenant}.${table}`}`,
     ...(ignored > 0 ? [`${ignored} ignored`] : []),
     ...(summary.skipped > 0 ? [`${summary.skipped} were there before`] : []),
     ...(rejected > 0 ? [`${rejected} rejected`] : []),
@@ -192,23 +229,24 @@ function asText(summary: ImportSummary): string {
   const lines = [parts.join(', ')];
   for (const { line, error } of rejections) lines.push(`  line ${line}: ${error.code} ${error.message}`);
   if (rejected > rejections.length) lines.push(`  and ${rejected - rejections.length} more`);
-  if (outcome !== 'done') lines.push(`It did not end (${outcome}). ${adviseOn(summary)}`);
+  if (outcome !== 'done') lines.push(`It did not end (${outcome}). ${adviseOn(summary, unit)}`);
   return `${lines.join('\n')}\n`;
 }
 
 /** What to do about an import that did not end. */
 export function adviseOn(
   summary: Pick<ImportSummary, 'outcome' | 'accepted' | 'skipped' | 'unknown' | 'error' | 'idempotencyKey'>,
+  unit = 'row',
 ): string {
   const { outcome, accepted, skipped, unknown, error, idempotencyKey } = summary;
   const key = `--idempotency-key ${idempotencyKey}`;
-  const sameFile = `Send it again with the same file: no row is applied twice under ${key}`;
+  const sameFile = `Send it again with the same file: no ${unit} is applied twice under ${key}`;
   if (outcome === 'interrupted' || unknown > 0 || error === null || mayPass(error.code)) return sameFile;
   if (error.code === 'IDEMPOTENCY_KEY_REUSED') return 'Nothing more was committed.';
   const committed = accepted + skipped;
   if (committed === 0) return 'Nothing was committed.';
   return (
-    `${count(committed, 'row')} stay committed. Send the mended file under ${key}: rows that were committed must be in it as ` +
+    `${count(committed, unit)} stay committed. Send the mended file under ${key}: ${unit}s that were committed must be in it as ` +
     'they were, and are not applied twice'
   );
 }
@@ -218,25 +256,4 @@ function mayPass(code: string): boolean {
   if (code === 'OUTCOME_UNKNOWN' || code === 'ABORTED' || !isErrorCode(code)) return true;
   const { retryable, status } = ERROR_CODES[code as ErrorCode];
   return retryable || status >= 500;
-}
-
-/** @throws OnewriterError INVALID_ARGUMENT */
-function chooseFormat(path: string, given: string | undefined): string {
-  const format =
-    given ?? (/\.[ct]sv$/i.test(path) ? 'csv' : /\.(ndjson|jsonl)$/i.test(path) ? 'ndjson' : undefined);
-  if (format !== undefined && format in TYPES) return format;
-  throw new UsageError('--format is csv or ndjson; without it the name of the file decides.');
-}
-
-function sizeOf(path: string): number {
-  try {
-    return statSync(path).size;
-  } catch (cause) {
-    throw new OnewriterError(
-      'INVALID_ARGUMENT',
-      `Cannot read ${path}: ${(cause as Error).message}`,
-      {},
-      cause,
-    );
-  }
 }

@@ -53,14 +53,14 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
   withExamples(
     program
       .command('import')
-      .description('write the rows of a CSV or NDJSON file into tables')
+      .description('load a dump or a database, or write the rows of a CSV or NDJSON file into tables')
       .argument('<tenant>')
       .argument('<file>', "'-' is standard input")
       .option(
         '--table <name>',
         'the table, which must be there; without it each line of ndjson names its own',
       )
-      .option('--format <format>', 'csv or ndjson (default: by the name of the file)')
+      .option('--format <format>', 'csv, ndjson, sql or sqlite (default: by the name of the file)')
       .addOption(
         new Option('--separator <what>', 'separator of csv (default: comma; tab for .tsv)').choices([
           'comma',
@@ -78,6 +78,8 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
           'reject, ignore or replace a row that breaks a constraint (default: reject)',
         ).choices(['reject', 'ignore', 'replace']),
       )
+      .option('--replace', 'a dump or database takes the place of what the tenant has; that is kept')
+      .option('--resume', 'load a dump in steps between other writes; the same command continues it')
       .option('--max-rejected <count>', 'more rejected rows end it (default: 100)')
       .option('--idempotency-key <key>', 'sent again under one key, no row is applied twice')
       .option(...DATA_DIR_OPTION)
@@ -86,6 +88,8 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
         setExitCode(await (await import('../commands/import.ts')).importFile(tenant, path, options)),
       ),
     [
+      'onewriter import acme dump.sql                                      all or nothing; .sql.gz and .db as well',
+      'onewriter import acme dump.sql --resume                             in steps, of an existing tenant',
       'onewriter import acme tasks.csv --table tasks',
       'onewriter import acme tree.ndjson --table tree --deferred           parents may come after their children',
       'gunzip -c tasks.ndjson.gz | onewriter import acme - --table tasks --format ndjson --on-conflict ignore',

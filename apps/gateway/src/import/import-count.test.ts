@@ -26,6 +26,16 @@ describe('ImportCount', () => {
     expect(count.progress).toMatchObject({ accepted: 1, skipped: 1 });
   });
 
+  it('ends with the reason of the first row that is rejected, of a dump', () => {
+    const failures: OnewriterError[] = [];
+    const count = new ImportCount(0, error => failures.push(error), true);
+    count.reject(held(4, new OnewriterError('CONSTRAINT_VIOLATION', 'there is one already')));
+    expect(failures).toMatchObject([
+      { code: 'CONSTRAINT_VIOLATION', message: 'Line 5: there is one already' },
+    ]);
+    expect(count.takeRejections()).toEqual([]);
+  });
+
   it('does not count rows as accepted that were committed before', () => {
     const { count } = open();
     count.knowBefore(1);

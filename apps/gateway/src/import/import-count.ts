@@ -6,6 +6,7 @@ import type { ImportEvent, ImportProgress } from './import-options.ts';
 /** What an import has done so far: the numbers of its answer, and the rows that it rejects. */
 export class ImportCount {
   readonly #maxRejected: number;
+  readonly #statements: boolean;
   readonly #fail: (error: OnewriterError) => void;
   readonly #rejections: ImportEvent[] = [];
   /** Hash of all rows that were applied, now or before. */
@@ -20,9 +21,13 @@ export class ImportCount {
   #unknown = 0;
   #commitSeq = 0;
 
-  /** @param fail called where more rows are rejected than may be */
-  constructor(maxRejected: number, fail: (error: OnewriterError) => void) {
+  /**
+   * @param fail called where more rows are rejected than may be
+   * @param statements whether the rows are statements, of which the first that is rejected is the reason of the end
+   */
+  constructor(maxRejected: number, fail: (error: OnewriterError) => void, statements = false) {
     this.#maxRejected = maxRejected;
+    this.#statements = statements;
     this.#fail = fail;
   }
 
@@ -65,12 +70,13 @@ export class ImportCount {
 
   reject(held: HeldRow): void {
     this.#rejected++;
-    if (this.#rejected > this.#maxRejected) {
-      this.endAt(held.line);
-      return;
-    }
     const error = held.error ?? this.#errors.get(held.number) ?? refusedBefore();
     this.#errors.delete(held.number);
+    if (this.#rejected > this.#maxRejected) {
+      if (this.#statements) this.#fail(atLine(error, held.line));
+      else this.endAt(held.line);
+      return;
+    }
     this.#rejections.push({
       event: 'rejected',
       row: held.number,
@@ -116,4 +122,8 @@ export class ImportCount {
 
 export function refusedBefore(): OnewriterError {
   return new OnewriterError('CONSTRAINT_VIOLATION', 'The row was refused; the reason was not kept.');
+}
+
+function atLine({ code, message, details }: OnewriterError, line: number): OnewriterError {
+  return new OnewriterError(code, `Line ${line}: ${message}`, { ...details, line });
 }

@@ -11,6 +11,8 @@ export interface ImportOptions {
   readonly idempotencyKey: string;
   /** What it does with its rows; see `fingerprintImport`. */
   readonly fingerprint: string;
+  /** Whether the rows are statements of a dump. Default: false. */
+  readonly statements?: boolean | undefined;
   /** Rows that may be rejected before the import is given up; up to LIMITS.maxImportRefused. */
   readonly maxRejected: number;
   readonly writeTimeoutMs: number;

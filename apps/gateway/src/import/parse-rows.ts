@@ -56,17 +56,18 @@ export async function* parseNdjsonRows(options: ParseOptions): AsyncGenerator<Pa
 }
 
 /** What makes units (lines, records) of text. */
-interface Splitter<Unit> {
+export interface Splitter<Unit> {
   push(text: string, units: Unit[]): void;
   end(units: Unit[]): void;
 }
 
-/** Rows as their text arrives. An error comes after the rows in front of it. */
-async function* inPieces<Unit>(
+/** Rows as their text arrives. An error comes after the rows in front of it. @param onEnd called when all were given out */
+export async function* inPieces<Unit>(
   texts: AsyncIterable<string>,
-  { bounds: { stop, gone }, nextTurn }: ParseOptions,
+  { bounds: { stop, gone }, nextTurn }: Pick<ParseOptions, 'bounds' | 'nextTurn'>,
   splitter: Splitter<Unit>,
   parse: (units: readonly Unit[], rows: ParsedRow[]) => Promise<void>,
+  onEnd: () => void = () => {},
 ): AsyncGenerator<ParsedRow[], void, undefined> {
   const take = async function* (
     split: (units: Unit[]) => void,
@@ -96,7 +97,9 @@ async function* inPieces<Unit>(
     }
   }
   // What was cut off in the middle is no row.
-  if (!stop?.aborted) yield* take(units => splitter.end(units));
+  if (stop?.aborted) return;
+  yield* take(units => splitter.end(units));
+  onEnd();
 }
 
 class NdjsonParser {

@@ -111,7 +111,7 @@ class RowImport {
   constructor(options: RowImportOptions) {
     this.#options = options;
     this.#held = new HeldRows(options.room, options.maxPieceRows);
-    this.#count = new ImportCount(options.maxRejected, error => this.#fail(error));
+    this.#count = new ImportCount(options.maxRejected, error => this.#fail(error), options.statements);
     const { gone } = options;
     if (gone.aborted) this.#breakOff();
     else gone.addEventListener('abort', this.#breakOff, { once: true });

@@ -9,7 +9,7 @@ import type { ImportOptions } from './import-options.ts';
  * @throws OnewriterError as Tenant.importRows()
  */
 export function sendPiece(
-  { tenant, idempotencyKey, fingerprint, maxRejected, writeTimeoutMs, gone }: ImportOptions,
+  { tenant, idempotencyKey, fingerprint, statements, maxRejected, writeTimeoutMs, gone }: ImportOptions,
   rows: readonly HeldRow[],
   at: ImportPiece['at'],
 ): Promise<ImportPieceResult> {
@@ -22,6 +22,7 @@ export function sendPiece(
     rows: rows.map(held => held.row),
     hash: hash.toString(),
     maxRefused: maxRejected,
+    statements,
   };
   return tenant.importRows(piece, { timeoutMs: writeTimeoutMs, signal: gone });
 }

@@ -25,7 +25,7 @@ const OTHERS: readonly (readonly [begins: readonly string[] | RegExp, what: stri
   [['\0'.repeat(HEADER_BYTES)], 'its first page is empty: it is damaged'],
   [
     /^(\xef\xbb\xbf)?\s*(--|\/\*|PRAGMA|BEGIN|CREATE|INSERT|DROP)/i,
-    'it is SQL text, a dump: load it into a new file first (sqlite3 new.db < dump.sql)',
+    'it is SQL text, a dump: onewriter import loads it',
   ],
   [/^\s*[{[]/, 'it is JSON, as the manifest beside a backup is'],
 ];

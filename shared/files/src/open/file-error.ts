@@ -8,6 +8,7 @@ const CODES: readonly (readonly [prefix: string, code: ErrorCode, hint: string])
   ['SQLITE_CORRUPT', 'DATABASE_CORRUPT', ''],
   ['SQLITE_NOTADB', 'DATABASE_CORRUPT', ''],
   ['SQLITE_FULL', 'DATABASE_FULL', ''],
+  ['SQLITE_CONSTRAINT', 'CONSTRAINT_VIOLATION', ''],
   ['SQLITE_IOERR', 'DATABASE_IO_ERROR', ' The kernel log (dmesg) may say why.'],
   [
     'SQLITE_CANTOPEN',

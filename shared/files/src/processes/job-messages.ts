@@ -1,6 +1,7 @@
 import type { WireError } from '@onewriter/protocol';
 import type { Verification } from '../backup/manifest.ts';
 import type { DataPlace } from '../data-place.ts';
+import type { LoadJob } from '../load/stage-load.ts';
 import type { PlainJournalMode } from '../release/make-plain.ts';
 import type { NumberJob } from '../restore/file-numbers.ts';
 
@@ -10,7 +11,9 @@ export type JobKind =
   | { readonly kind: 'check'; readonly verification: Verification }
   /** The first half of a restore: copies a backup to `draft`, and checks the copy. */
   | { readonly kind: 'stage'; readonly backup: string; readonly draft: string }
-  /** The second: numbers that copy on. */
+  /** The first half of an import: makes a file out of a dump or a database, and checks it. */
+  | LoadJob
+  /** The second half of both: numbers that file on. */
   | NumberJob
   /** Looks at a file that is no tenant's yet: each request names it. */
   | { readonly kind: 'look' }
@@ -40,7 +43,14 @@ export interface JobRequest {
   readonly file?: string | undefined;
 }
 
-/** From the process. */
+/** From the process, while it works on a tenant. */
+export interface JobProgress {
+  readonly tenant: string;
+  /** How far it is; its job says in what. */
+  readonly progress: number;
+}
+
+/** From the process, once for each tenant. */
 export type JobAnswer =
   | { readonly tenant: string; readonly result: unknown }
   | { readonly tenant: string; readonly error: WireError };

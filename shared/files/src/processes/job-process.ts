@@ -2,7 +2,13 @@ import { assertSqliteOpens, toWireError } from '@onewriter/protocol';
 import { openRedis } from '@onewriter/runtime';
 import Database from 'better-sqlite3';
 import { removeDatabase } from '../copy/copy-database.ts';
-import { JOB_REDIS_URL, type JobAnswer, type JobRequest, type JobSettings } from './job-messages.ts';
+import {
+  JOB_REDIS_URL,
+  type JobAnswer,
+  type JobProgress,
+  type JobRequest,
+  type JobSettings,
+} from './job-messages.ts';
 import { cleanUpAfter, runJob } from './run-job.ts';
 
 /*
@@ -34,9 +40,12 @@ process.on('message', (request: JobRequest) => {
 async function run(request: JobRequest): Promise<void> {
   const { tenant } = request;
   tenantNow = tenant;
+  const onProgress = (progress: number) => {
+    process.send?.({ tenant, progress } satisfies JobProgress);
+  };
   let answer: JobAnswer;
   try {
-    answer = { tenant, result: await runJob(settings, request, redis) };
+    answer = { tenant, result: await runJob(settings, request, redis, onProgress) };
   } catch (error) {
     answer = { tenant, error: toWireError(error) };
   }

@@ -6,7 +6,13 @@ import { pathToFileURL } from 'node:url';
 import { OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
 import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
 import type { JobLimits } from './job-limits.ts';
-import { JOB_REDIS_URL, type JobAnswer, type JobRequest, type JobSettings } from './job-messages.ts';
+import {
+  JOB_REDIS_URL,
+  type JobAnswer,
+  type JobProgress,
+  type JobRequest,
+  type JobSettings,
+} from './job-messages.ts';
 import { cleanUpAfter } from './run-job.ts';
 
 /** How many processes work at a time, unless a person says: more than four wait for one disk. */
@@ -47,6 +53,8 @@ export interface ProcessOptions {
   readonly redisUrl?: string | undefined;
   /** `usual` for what a person started and waits for. Default: `low`. */
   readonly priority?: 'low' | 'usual' | undefined;
+  /** Called by the jobs that say how far they are. */
+  readonly onProgress?: ((tenant: string, progress: number) => void) | undefined;
   /** Stops all processes. */
   readonly signal?: AbortSignal | undefined;
   /** What each process runs. */
@@ -143,10 +151,12 @@ interface JobQueue {
 /** One process, until no tenant is left or it ends: then the first that it has not answered is lost. @throws whatever `settle` throws */
 function runProcess(
   settings: JobSettings,
-  { limits: { timeoutMs, memoryBytes }, entry, fileOf, redisUrl, priority, signal: stop }: ProcessOptions,
+  options: ProcessOptions,
   running: Set<ChildProcess>,
   { take, giveBack, settle }: JobQueue,
 ): Promise<void> {
+  const { limits, entry, fileOf, redisUrl, priority, onProgress, signal: stop } = options;
+  const { timeoutMs, memoryBytes } = limits;
   return new Promise((resolve, reject) => {
     const inherited = INHERITED.map(name => [name, process.env[name]]);
     const { child, stderr } = startBoundedProcess(entry === undefined ? ENTRY : pathToFileURL(entry), {
@@ -195,8 +205,12 @@ function runProcess(
       }
     };
     child.on('message', message => {
-      const answer = message as JobAnswer;
+      const answer = message as JobAnswer | JobProgress;
       guard(() => {
+        if ('progress' in answer) {
+          onProgress?.(answer.tenant, answer.progress);
+          return;
+        }
         const job = sent.shift();
         assert(job?.tenant === answer.tenant, 'A process of jobs answered out of turn.');
         clearTimeout(deadline);

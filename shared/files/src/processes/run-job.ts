@@ -4,16 +4,23 @@ import { adoptFile } from '../adopt/adopt-file.ts';
 import { inspectFile } from '../adopt/inspect-file.ts';
 import { backupFolder, backupTenant, removeDraftsOf } from '../backup/backup-tenant.ts';
 import { checkTenant } from '../check/check-tenant.ts';
+import { stageLoad } from '../load/stage-load.ts';
 import { releaseTenant } from '../release/release-tenant.ts';
 import { numberCopy } from '../restore/file-numbers.ts';
 import { stageBackup } from '../restore/stage-backup.ts';
 import type { JobKind, JobRequest, JobSettings } from './job-messages.ts';
 
-/** Does one job. @param redis where it asks one @throws OnewriterError about the tenant */
+/**
+ * Does one job.
+ * @param redis where it asks one
+ * @param onProgress how far it is, for the jobs that say it
+ * @throws OnewriterError about the tenant
+ */
 export async function runJob(
   { place, job }: JobSettings,
   { tenant, file }: JobRequest,
   redis: Redis | undefined,
+  onProgress: (progress: number) => void,
 ): Promise<unknown> {
   switch (job.kind) {
     case 'backup':
@@ -22,6 +29,8 @@ export async function runJob(
       return checkTenant(place, tenant, redis, job.verification);
     case 'stage':
       return stageBackup(place, job.backup, job.draft);
+    case 'load':
+      return stageLoad(place, job, onProgress);
     case 'number':
       return numberCopy(place, tenant, job);
     case 'look':

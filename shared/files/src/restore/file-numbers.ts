@@ -3,6 +3,7 @@ import { addLedgerNote, takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import { flush } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
+import { carryLedger } from '../load/carry-ledger.ts';
 import { toFileError } from '../open/file-error.ts';
 import { hasTable, readState } from '../open/open-database.ts';
 
@@ -27,6 +28,8 @@ export interface NumberJob {
   readonly numbers: FileNumbers;
   /** The file that it replaces, whose numbers it continues; null where there is none. */
   readonly old: string | null;
+  /** Whether it takes over the ledger of that file. */
+  readonly keepsLedger: boolean;
   /** The newest epoch that is known. */
   readonly epoch: number;
 }
@@ -49,13 +52,14 @@ const LEAP = 1_000_000_000_000;
 export function numberCopy(
   { busyTimeoutMs }: DataPlace,
   tenant: string,
-  { draft, numbers, old, epoch }: NumberJob,
+  { draft, numbers, old, keepsLedger, epoch }: NumberJob,
 ): Numbered {
   try {
     if (old === null) {
       return { old: null, commitSeq: numberOn(draft, numbers, { epoch, commitSeq: 0, ledgerId: 0 }) };
     }
     const found = readOldFile(old, tenant, busyTimeoutMs);
+    if (keepsLedger && found !== undefined) carryLedger(draft, old);
     const from = found ?? leapFrom(numbers, epoch);
     const commitSeq = numberOn(draft, numbers, { ...from, epoch: Math.max(from.epoch, epoch) });
     return { old: found ?? null, commitSeq };

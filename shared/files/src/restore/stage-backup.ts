@@ -5,12 +5,12 @@ import type { UncheckedTable } from '@onewriter/runtime/inspect';
 import { FILE_FORMAT, FORMER_FORMAT } from '@onewriter/writer';
 import type Database from 'better-sqlite3';
 import { assertRoom } from '../assert-room.ts';
-import { assertUnchanged, type BackupManifest, readManifest } from '../backup/manifest.ts';
-import { checkAs, countViolations, mergeUnchecked } from '../check/check-file.ts';
+import { assertUnchanged, type BackupManifest, readManifest, type Verification } from '../backup/manifest.ts';
+import { type CheckedFile, checkAs, countViolations, mergeUnchecked } from '../check/check-file.ts';
 import { countRows, MAPPED_BYTES } from '../copy/compare-copy.ts';
 import { copyDatabase, flush, removeDatabase } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
-import { explainFile } from '../open/explain-file.ts';
+import { explainFile, type FileTraits } from '../open/explain-file.ts';
 import { toFileError } from '../open/file-error.ts';
 import { openReadOnly, readFormat, readState } from '../open/open-database.ts';
 import { type FileNumbers, readNumbers } from './file-numbers.ts';
@@ -46,14 +46,16 @@ export async function stageBackup(place: DataPlace, backup: string, draft: strin
     else await copyBytes(backup, manifest, draft);
     const db = openReadOnly(draft, 0);
     try {
-      db.pragma(`mmap_size = ${MAPPED_BYTES}`);
       // The same bytes were checked in full when the backup was taken, unless it was asked for less.
       const wasVerified = manifest !== undefined && (manifest.verified ?? 'full') === 'full';
-      const { problems, report } = checkAs(wasVerified ? 'quick' : 'full', db);
-      if (problems.length > 0) throw damaged(backup, problems[0]!);
+      const seen = inspectDraft(
+        db,
+        wasVerified ? 'quick' : 'full',
+        damage => damaged(backup, damage),
+        manifest?.unchecked,
+      );
       assertKnownFormat(db, backup);
-      const { rows, tables } = countRows(db);
-      const unchecked = mergeUnchecked(report?.unchecked ?? manifest?.unchecked ?? []);
+      const { rows, tables, report, notVerified } = seen;
       return {
         commitSeq: readState(db)?.commitSeq ?? null,
         numbers: readNumbers(db),
@@ -62,7 +64,7 @@ export async function stageBackup(place: DataPlace, backup: string, draft: strin
         foreignKeyViolations:
           report === undefined ? (manifest?.foreignKeyViolations ?? null) : countViolations(report),
         comparedWithManifest: manifest !== undefined,
-        warnings: [...warnings, ...unchecked.map(notVerified)],
+        warnings: [...warnings, ...notVerified],
       };
     } finally {
       db.close();
@@ -74,6 +76,35 @@ export async function stageBackup(place: DataPlace, backup: string, draft: strin
 }
 
 function noLook(): void {}
+
+/** What a look at a draft found. */
+export interface InspectedDraft extends Pick<CheckedFile, 'report'> {
+  readonly rows: number;
+  readonly tables: number;
+  /** For people. */
+  readonly notVerified: readonly string[];
+}
+
+/**
+ * Checks a draft that is open, and counts its rows.
+ * @param unchecked tables that were not checked before, where `report` has none
+ * @param asLoaded what is no damage, and only noted
+ * @throws OnewriterError of `damaged`
+ */
+export function inspectDraft(
+  db: Database.Database,
+  verification: Verification,
+  damaged: (damage: string) => OnewriterError,
+  unchecked: readonly UncheckedTable[] = [],
+  asLoaded?: RegExp | undefined,
+): InspectedDraft {
+  db.pragma(`mmap_size = ${MAPPED_BYTES}`);
+  const { problems, report } = checkAs(verification, db);
+  const damage = problems.find(problem => !asLoaded?.test(problem));
+  if (damage !== undefined) throw damaged(damage);
+  const notVerifiedTables = mergeUnchecked(report?.unchecked ?? unchecked);
+  return { ...countRows(db), report, notVerified: [...problems, ...notVerifiedTables.map(notVerified)] };
+}
 
 /**
  * Copies a backup that has a manifest. It is one file that nothing writes, so that its bytes can be compared: those of the
@@ -91,20 +122,20 @@ async function copyBytes(backup: string, manifest: BackupManifest, path: string)
  * @throws OnewriterError INVALID_ARGUMENT where it is no database
  */
 function lookAtPlainFile(backup: string): string[] {
-  const { isDatabase, isWalMode, trouble } = explainFile(backup);
-  if (!isDatabase) {
-    throw new OnewriterError(
-      'INVALID_ARGUMENT',
-      `${backup} cannot be restored: ${trouble}. Nothing was restored.`,
-      {
-        reason: trouble,
-      },
-    );
-  }
+  const { isWalMode } = assertDatabase(backup);
   if (!isWalMode || existsSync(`${backup}-wal`)) return [];
   return [
     `${backup} is in WAL mode, and no -wal is beside it: if it was copied while it was in use, its newest commits are missing.`,
   ];
+}
+
+/** @throws OnewriterError INVALID_ARGUMENT where the file is no database */
+export function assertDatabase(path: string): FileTraits {
+  const traits = explainFile(path);
+  if (traits.isDatabase) return traits;
+  const { trouble } = traits;
+  const message = `${path} cannot be loaded: ${trouble}. Nothing has changed.`;
+  throw new OnewriterError('INVALID_ARGUMENT', message, { reason: trouble });
 }
 
 /** @throws OnewriterError UNSUPPORTED_VERSION */

@@ -31,7 +31,7 @@ export function encodeImportPiece(piece: ImportPiece): EncodedWrite {
 
 /** Encodes a piece. @param whole all or nothing. @throws OnewriterError INVALID_ARGUMENT */
 export function encodeRows(piece: ImportPiece, whole: boolean): EncodedRows {
-  const { key, fingerprint, at, rows, hash, maxRefused } = piece;
+  const { key, fingerprint, at, rows, hash, maxRefused, statements } = piece;
   if (key === '' || key.length > LIMITS.maxIdempotencyKeyLength || !key.isWellFormed()) {
     throw new OnewriterError(
       'INVALID_ARGUMENT',
@@ -49,7 +49,8 @@ export function encodeRows(piece: ImportPiece, whole: boolean): EncodedRows {
     }
     return { index, values: row.values === '' ? '' : `,${row.values}` };
   });
-  const mark = { k: key, f: fingerprint, at, h: hash, max: maxRefused, ...(whole ? { a: 1 } : {}) };
+  const kind = { ...(statements ? { s: 1 } : {}), ...(whole ? { a: 1 } : {}) };
+  const mark = { k: key, f: fingerprint, at, h: hash, max: maxRefused, ...kind };
   const tail = `],"m":${JSON.stringify(mark)}}`;
   const bytes = encoded.reduce(
     (sum, row) => sum + (row === undefined ? 2 : Buffer.byteLength(row.values) + 8),

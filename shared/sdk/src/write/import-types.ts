@@ -7,7 +7,7 @@ import type { ImportMark, OnewriterError } from '@onewriter/protocol';
 
 /** A row of an import. */
 export interface ImportRow {
-  /** Its INSERT. */
+  /** Its INSERT, or a statement. */
   readonly sql: string;
   /** JSON of its values without their brackets, each as `encodeExactValue` of the protocol writes it. */
   readonly values: string;
@@ -25,6 +25,8 @@ export interface ImportPiece {
   readonly rows: readonly (ImportRow | undefined)[];
   /** {@link RowsHash} of the rows that can be read. */
   readonly hash: string;
+  /** Whether the rows are statements of any kind, without values; else each is a plain INSERT. Default: false. */
+  readonly statements?: boolean | undefined;
   /** The piece ends when more rows than this are refused, with those that were refused before. */
   readonly maxRefused: number;
 }

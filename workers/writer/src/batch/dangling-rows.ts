@@ -29,14 +29,14 @@ interface DanglingRow {
 export class DanglingRows {
   readonly #db: Database.Database;
   /** Before any table was there, all rows are those of a dump, and it is loaded as it is. */
-  readonly #wasEmpty: boolean;
+  readonly wasEmpty: boolean;
   readonly #before = new Map<string, number>();
   #byValue = true;
 
   /** Looks at the state before. Inside the transaction. */
   constructor(db: Database.Database) {
     this.#db = db;
-    this.#wasEmpty =
+    this.wasEmpty =
       db
         .prepare(
           `SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
@@ -56,7 +56,7 @@ export class DanglingRows {
    * @throws OnewriterError CONSTRAINT_VIOLATION with the tables, rows and parents that are new
    */
   assertNoneAdded(remedy?: string): void {
-    if (this.#wasEmpty) return;
+    if (this.wasEmpty) return;
     const left = new Map(this.#before);
     const named: string[] = [];
     let added = 0;

@@ -14,6 +14,7 @@ import {
 } from '@onewriter/protocol';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import { isFileError, translateError } from './sqlite-errors.ts';
+import { compileStatement } from './statement-cache.ts';
 
 /** The position of a piece of an import; as an OperationPlace. */
 interface RowsPlace {
@@ -137,12 +138,15 @@ class RowsRun {
     const { db, runner, statements, stepControl } = this.#database;
     stepControl.statement.run();
     try {
-      const compiled = statements.get(this.#textAt(text));
-      if (!compiled.inserts || compiled.returnsRows)
+      const sql = this.#textAt(text);
+      // A statement of a dump comes once: it must not push out those that come again.
+      const compiled = this.#piece.s === 1 ? compileStatement(db, sql) : statements.get(sql);
+      if (this.#piece.s !== 1 && (!compiled.inserts || compiled.returnsRows))
         throw malformed('The row comes with a statement that is no plain INSERT.');
       // Each row counts as a write: the connection's counters, as triggers see them, restart with it.
       runner.startAnew(compiled.asksTotal);
-      if (runner.runForEffect(compiled, values.map(decodeExactValue)) === 0) this.#ignored++;
+      const changes = runner.runForEffect(compiled, values.map(decodeExactValue));
+      if (changes === 0 && this.#piece.s !== 1) this.#ignored++;
       stepControl.releaseStatement.run();
       return undefined;
     } catch (thrown) {
@@ -151,6 +155,7 @@ class RowsRun {
       if (!db.inTransaction || isFileError(error) || error.retryable || error.status >= 500) throw thrown;
       stepControl.rollbackToStatement.run();
       stepControl.releaseStatement.run();
+      this.#database.schema.undone();
       return error;
     }
   }

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { fingerprintImport, LIMITS, OnewriterError } from '@onewriter/protocol';
+import { assertAccess } from '@onewriter/runtime';
 import type { BodyWait } from '../../bodies/body-reader.ts';
 import { readIdempotencyKey } from '../../http/request-headers.ts';
 import { CSV_SEPARATORS, type CsvSeparator } from '../../import/csv-records.ts';
 import { findTable, hasDeferredKeys } from '../../import/find-table.ts';
 import type { ImportEvent, ImportOptions } from '../../import/import-options.ts';
+import { parseDumpStatements } from '../../import/parse-dump.ts';
 import { type ParsedRow, type ParseOptions, parseCsvRows, parseNdjsonRows } from '../../import/parse-rows.ts';
 import { importRows } from '../../import/row-import.ts';
 import { importWhole } from '../../import/whole-import.ts';
@@ -19,6 +21,9 @@ import { LEAST_BYTES_PER_S } from '../../streams/read-lines.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
 import { createRoute, FAILURE, SECURED, TenantParam, WireError, WriteHeaders, z } from './schemas.ts';
+
+/** A dump, statement by statement. */
+const SQL = 'application/sql';
 
 const Query = z.object({
   table: z.string().min(1).optional().openapi({
@@ -91,7 +96,8 @@ const route = createRoute({
     'The body streams, NDJSON (an object per line) or CSV (Content-Type: text/csv, the first record has the columns), in ' +
     'UTF-8, also with Content-Encoding: gzip. Rows are written in pieces of a bounded size, each row alone. The answer is a stream of events; the last is ' +
     'done, failed or interrupted. The same body can be sent again under its Idempotency-Key: no row is applied twice, and ' +
-    'those that were rejected are tried again.',
+    'those that were rejected are tried again. A dump (Content-Type: application/sql; CREATE and INSERT) is written in the same way, ' +
+    'a statement in place of a row, and ends with the first that is refused; all or nothing, and with more in it, it goes to /load.',
   security: SECURED,
   request: {
     params: TenantParam,
@@ -99,7 +105,11 @@ const route = createRoute({
     headers: WriteHeaders,
     body: {
       required: true,
-      content: { [NDJSON]: { schema: z.string() }, 'text/csv': { schema: z.string() } },
+      content: {
+        [NDJSON]: { schema: z.string() },
+        'text/csv': { schema: z.string() },
+        [SQL]: { schema: z.string() },
+      },
     },
   },
   responses: {
@@ -121,8 +131,18 @@ export function addImportRoute(api: Api): void {
     const { onConflict, maxRejected, separator } = query;
     const whole = query.deferred === 'true';
     const type = c.req.header('content-type')?.split(';')[0]?.trim().toLowerCase();
-    if (type !== NDJSON && type !== 'text/csv') {
-      throw new OnewriterError('UNSUPPORTED_MEDIA_TYPE', `Content-Type is ${NDJSON} or text/csv.`);
+    if (type !== NDJSON && type !== 'text/csv' && type !== SQL) {
+      throw new OnewriterError('UNSUPPORTED_MEDIA_TYPE', `Content-Type is ${NDJSON}, text/csv or ${SQL}.`);
+    }
+    const isDump = type === SQL;
+    if (isDump) {
+      assertAccess(c.get('access'), 'write', tenant);
+      if (whole || query.table !== undefined || onConflict !== 'reject') {
+        throw new OnewriterError(
+          'INVALID_ARGUMENT',
+          'A dump has its own tables: table, onConflict and deferred are for rows. As one transaction it goes to /load.',
+        );
+      }
     }
     if (type === 'text/csv' && query.table === undefined) {
       throw new OnewriterError(
@@ -133,9 +153,10 @@ export function addImportRoute(api: Api): void {
     const idempotencyKey = readIdempotencyKey(c) ?? `import-${randomUUID()}`;
     await options.pauses.assertNotPaused(tenant);
     const findIt = (name: string) => findTable(options.reads, tenant, name, onConflict);
+    const isNew = isDump && (await options.tenants.files.size(tenant)) === undefined;
     const table = query.table === undefined ? undefined : await findIt(query.table);
-    const maxPieceRows =
-      !whole && (await hasDeferredKeys(options.reads, tenant)) ? 1 : LIMITS.maxImportPieceRows;
+    const isJudgedAlone = !whole && !isNew && (await hasDeferredKeys(options.reads, tenant));
+    const maxPieceRows = isJudgedAlone ? 1 : LIMITS.maxImportPieceRows;
     const body = decodeBody(c);
     const owner = ownerOf(c.get('access'), tenant);
     const { release } = guards.streams.take(owner);
@@ -143,9 +164,9 @@ export function addImportRoute(api: Api): void {
     const ended = AbortSignal.any([options.closing, endOfToken(c, options.verifyToken)]);
     const record = recordStream(
       {
-        ...({ kind: 'import', unit: 'rows' } as const),
+        ...({ kind: 'import', unit: isDump ? 'statements' : 'rows' } as const),
         ...{ who: whoAsks(c), tenant },
-        detail: query.table === undefined ? '' : `table ${query.table}`,
+        detail: isDump ? 'dump in steps' : query.table === undefined ? '' : `table ${query.table}`,
         gone: AbortSignal.any([gone, ended]),
       },
       options.operations.store,
@@ -169,15 +190,17 @@ export function addImportRoute(api: Api): void {
         signal: gone,
       }),
     };
-    const pieces =
-      type === NDJSON
+    const pieces = isDump
+      ? parseDumpStatements(source)
+      : type === NDJSON
         ? parseNdjsonRows({ ...source, table })
         : parseCsvRows({ ...source, table: table!, separator });
     const settings: ImportOptions = {
       tenant: options.onewriter.tenant(tenant),
       idempotencyKey,
-      fingerprint: fingerprintImport(query.table, onConflict, whole),
-      maxRejected,
+      fingerprint: fingerprintImport(query.table, isDump ? 'dump' : onConflict, whole),
+      statements: isDump,
+      maxRejected: isDump ? 0 : maxRejected,
       writeTimeoutMs: options.writeTimeoutMs,
       assertMayWrite: () => options.pauses.assertNotPaused(tenant),
       stop,

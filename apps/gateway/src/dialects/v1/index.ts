@@ -4,6 +4,7 @@ import { addEnqueueRoute } from './enqueue-route.ts';
 import { addEventsRoute } from './events-route.ts';
 import { addExportRoute } from './export-route.ts';
 import { addImportRoute } from './import-route.ts';
+import { addLoadRoute } from './load-route.ts';
 import { addOperationRoutes } from './operation-routes.ts';
 import { addQueryRoute } from './query-route.ts';
 import { addReceiptRoute } from './receipt-route.ts';
@@ -23,6 +24,7 @@ export function addV1Routes(api: Api): void {
   addEventsRoute(api);
   addExportRoute(api);
   addImportRoute(api);
+  addLoadRoute(api);
   addOperationRoutes(api);
   addAuditRoute(api);
   addTokenRoutes(api);

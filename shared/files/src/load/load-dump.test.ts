@@ -1,0 +1,144 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { type LoadedDump, loadDump } from './load-dump.ts';
+
+interface Loaded extends LoadedDump {
+  readonly all: (sql: string) => unknown[];
+}
+
+/** @param base statements that make what the tenant has already */
+function load(dump: string, base?: string): Loaded {
+  const folder = mkdtempSync(join(tmpdir(), 'onewriter-load-'));
+  const draft = join(folder, 'draft.db');
+  if (base !== undefined) {
+    const made = new Database(draft);
+    made.pragma('foreign_keys = OFF');
+    made.exec(base);
+    made.close();
+  }
+  writeFileSync(join(folder, 'dump.sql'), dump);
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const loaded = loadDump(join(folder, 'dump.sql'), draft, () => {});
+  const db = new Database(draft, { readonly: true });
+  onTestFinished(() => void db.close());
+  expect(db.pragma('integrity_check', { simple: true })).toBe('ok');
+  return { ...loaded, all: sql => db.prepare(sql).raw().all() };
+}
+
+const CHILDREN = `CREATE TABLE child(p INTEGER REFERENCES parent(id) ON DELETE CASCADE);
+  CREATE TABLE parent(id INTEGER PRIMARY KEY);`;
+
+describe('loading a dump', () => {
+  it('loads rows before the ones that they refer to', () => {
+    const { all } = load(
+      `PRAGMA defer_foreign_keys=TRUE; ${CHILDREN} INSERT INTO child VALUES(1); INSERT INTO parent VALUES(1);`,
+    );
+    expect(all('SELECT p FROM child')).toEqual([[1]]);
+  });
+
+  it('loads rows before the table that they refer to, and before the index that makes its key one', () => {
+    const { all } = load(`PRAGMA defer_foreign_keys=TRUE; CREATE TABLE a(b TEXT REFERENCES b(key));
+      INSERT INTO a VALUES('x'); CREATE TABLE b(key TEXT); INSERT INTO b VALUES('x'); CREATE UNIQUE INDEX b_key ON b(key);`);
+    expect(all('SELECT b FROM a')).toEqual([['x']]);
+  });
+
+  it('deletes children with their parent where foreign keys are on', () => {
+    const { all } = load(
+      'DELETE FROM parent;',
+      `${CHILDREN} INSERT INTO parent VALUES(1); INSERT INTO child VALUES(1);`,
+    );
+    expect(all('SELECT p FROM child')).toEqual([]);
+  });
+
+  it('lets rows come back that were deleted', () => {
+    const base = `${CHILDREN.replace(' ON DELETE CASCADE', '')} INSERT INTO parent VALUES(1); INSERT INTO child VALUES(1);`;
+    const { all } = load('DELETE FROM parent; INSERT INTO parent VALUES(1), (2);', base);
+    expect(all('SELECT p FROM child')).toEqual([[1]]);
+    expect(() => load('DELETE FROM parent; INSERT INTO parent VALUES(2);', base)).toThrowError(/FOREIGN KEY/);
+  });
+
+  it('names a row whose parent is missing where foreign keys are on', () => {
+    expect(() => load(`${CHILDREN} INSERT INTO child VALUES(7);`)).toThrowError(
+      /child row 1 has no parent in parent/,
+    );
+  });
+
+  it('loads such a row into an empty file where they are off, as it was dumped', () => {
+    const dump = `PRAGMA foreign_keys=OFF; BEGIN TRANSACTION; ${CHILDREN} INSERT INTO child VALUES(7); COMMIT;`;
+    expect(load(dump).all('SELECT p FROM child')).toEqual([[7]]);
+  });
+
+  it('refuses rows that newly dangle in a tenant with content, and leaves those that did', () => {
+    const base = `${CHILDREN} INSERT INTO child VALUES(5);`;
+    expect(
+      load('PRAGMA foreign_keys=OFF; INSERT INTO parent VALUES(1);', base).all('SELECT p FROM child'),
+    ).toEqual([[5]]);
+    expect(() => load('PRAGMA foreign_keys=OFF; INSERT INTO child VALUES(7);', base)).toThrowError(
+      /child row 2 → parent/,
+    );
+  });
+
+  it('rebuilds a table without deleting the children, wherever foreign keys are turned off', () => {
+    const rebuild = `CREATE TABLE new(id INTEGER PRIMARY KEY, name TEXT); INSERT INTO new(id) SELECT id FROM parent;
+      DROP TABLE parent; ALTER TABLE new RENAME TO parent;`;
+    const base = `${CHILDREN} INSERT INTO parent VALUES(1); INSERT INTO child VALUES(1);`;
+    for (const dump of [
+      `PRAGMA foreign_keys=OFF; BEGIN; ${rebuild} COMMIT; PRAGMA foreign_keys=ON;`,
+      `BEGIN; PRAGMA foreign_keys=OFF; ${rebuild} PRAGMA foreign_keys=ON; COMMIT;`,
+    ]) {
+      expect(load(dump, base).all('SELECT p FROM child')).toEqual([[1]]);
+    }
+  });
+
+  it('loads virtual tables as the sqlite3 shell dumps them', () => {
+    const node = `X'00000001${'0000000000000001'}${'40000000'}${'40400000'}${'00'.repeat(900)}'`;
+    const { all } = load(`PRAGMA foreign_keys=OFF;
+      BEGIN TRANSACTION;
+      PRAGMA writable_schema=ON;
+      INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql)VALUES('table','rt','rt',0,'CREATE VIRTUAL TABLE rt USING rtree(id,x0,x1)');
+      CREATE TABLE IF NOT EXISTS 'rt_rowid'(rowid INTEGER PRIMARY KEY,nodeno);
+      INSERT INTO rt_rowid VALUES(1,1);
+      CREATE TABLE IF NOT EXISTS 'rt_node'(nodeno INTEGER PRIMARY KEY,data);
+      INSERT INTO rt_node VALUES(1,${node});
+      CREATE TABLE IF NOT EXISTS 'rt_parent'(nodeno INTEGER PRIMARY KEY,parentnode);
+      PRAGMA writable_schema=OFF;
+      COMMIT;`);
+    expect(all('SELECT id, x0, x1 FROM rt')).toEqual([[1, 2, 3]]);
+  });
+
+  it("leaves Onewriter's own tables out, and says so", () => {
+    const { all, leftOut } = load(
+      'CREATE TABLE t(a); CREATE TABLE _onewriter_state(id INTEGER); INSERT INTO _onewriter_state VALUES(1); INSERT INTO t VALUES(1);',
+    );
+    expect(all("SELECT name FROM sqlite_schema WHERE name LIKE '\\_onewriter%' ESCAPE '\\'")).toEqual([]);
+    expect(leftOut).toHaveLength(1);
+  });
+
+  it.each([
+    [
+      'a transaction that is not committed',
+      'CREATE TABLE t(a);\nBEGIN;\nINSERT INTO t VALUES(1);',
+      /cut off.*line 2/,
+    ],
+    ['a statement that is cut off', "CREATE TABLE t(a);\nINSERT INTO t VALUES('abc", /^Line 2: /],
+    ['nothing', '-- no statement\n', /no statement/],
+    [
+      'an error',
+      'CREATE TABLE t(a UNIQUE);\nINSERT INTO t VALUES(1);\nINSERT INTO t VALUES(1);',
+      /^Line 3: UNIQUE/,
+    ],
+    ['another file', "CREATE TABLE t(a);\nATTACH 'x' AS x;", /^Line 2: ATTACH/],
+    ['the schema', "INSERT INTO sqlite_sequence VALUES('t', 1);", /^Line 1: no such table/],
+    [
+      'shadow tables of others',
+      'DELETE FROM ft_data;',
+      /may not be modified/,
+      'CREATE VIRTUAL TABLE ft USING fts5(x)',
+    ],
+  ])('refuses %s, with the line', (_, dump, message, base?: string) => {
+    expect(() => load(dump, base)).toThrowError(message);
+  });
+});

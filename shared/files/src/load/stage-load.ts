@@ -1,0 +1,136 @@
+import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { classifyStatement, FORMER_TABLE_PREFIX, isNotOwnTableSql, OnewriterError, shownName } from '@onewriter/protocol';
+import { quoteName } from '@onewriter/runtime/inspect';
+import Database from 'better-sqlite3';
+import { assertRoom } from '../assert-room.ts';
+import { countViolations } from '../check/check-file.ts';
+import { copyDatabase, flush, removeDatabase } from '../copy/copy-database.ts';
+import type { DataPlace } from '../data-place.ts';
+import { toFileError } from '../open/file-error.ts';
+import { openReadOnly } from '../open/open-database.ts';
+import { type FileNumbers, readNumbers } from '../restore/file-numbers.ts';
+import { assertDatabase, inspectDraft } from '../restore/stage-backup.ts';
+import { MAX_DUMP_STATEMENT_BYTES } from './dump-statement.ts';
+import { type LoadedDump, loadDump } from './load-dump.ts';
+
+/** What a file that is loaded holds. */
+export type LoadFormat = 'sql' | 'sqlite';
+
+/** What is loaded, and where. */
+export interface LoadJob {
+  readonly kind: 'load';
+  /** Absolute. */
+  readonly source: string;
+  readonly format: LoadFormat;
+  /** The tenant's file, where a dump is added to what is in it. */
+  readonly base: string | undefined;
+  /** Must not exist; it does not after an error, either. */
+  readonly draft: string;
+}
+
+/** A file beside the tenant's, with what was loaded. */
+export interface StagedLoad extends LoadedDump {
+  readonly numbers: FileNumbers;
+  readonly rows: number;
+  readonly tables: number;
+  readonly foreignKeyViolations: number;
+  readonly warnings: readonly string[];
+}
+
+/** What rows and indexes of full text were before, too: no page is damaged. Source: pragma.c and fts3.c of SQLite. */
+const AS_LOADED =
+  /^(NULL value in |CHECK constraint failed in |(NUMERIC|TEXT|non-\w+) value in |missing value |malformed inverted index|unable to validate the inverted index)/;
+const NOTHING: FileNumbers = Object.freeze({ epoch: 0, commitSeq: 0, ledgerId: 0 });
+
+/**
+ * Makes the file that an import will put in place, and checks it. It changes nothing else, and may be killed at any moment.
+ * @param onProgress bytes of the source that are loaded
+ * @throws OnewriterError as {@link loadDump}; DATABASE_CORRUPT, INVALID_ARGUMENT (it is no database)
+ */
+export async function stageLoad(
+  place: DataPlace,
+  job: LoadJob,
+  onProgress: (bytes: number) => void,
+): Promise<StagedLoad> {
+  const { source, format, base, draft } = job;
+  const warnings: string[] = [];
+  try {
+    const baseBytes = base === undefined ? 0 : statSync(base).size;
+    assertRoom(dirname(draft), statSync(source).size + baseBytes);
+    if (base !== undefined) await copyDatabase(base, draft, place.busyTimeoutMs, noLook, noLook);
+    const loaded = format === 'sql' ? loadDump(source, draft, onProgress) : await loadFile(place, job);
+    flush(draft);
+    flush(dirname(draft));
+    onProgress(statSync(source).size);
+    const db = openReadOnly(draft, 0);
+    try {
+      const { rows, tables, report, notVerified } = inspectDraft(
+        db,
+        'full',
+        damage => damaged(damage),
+        [],
+        AS_LOADED,
+      );
+      return {
+        ...loaded,
+        numbers: base === undefined ? NOTHING : readNumbers(db),
+        rows,
+        tables,
+        foreignKeyViolations: report === undefined ? 0 : countViolations(report),
+        warnings: [...warnings, ...notVerified],
+      };
+    } finally {
+      db.close();
+    }
+  } catch (error) {
+    removeDatabase(draft);
+    throw toFileError(error, 'Cannot load the file');
+  }
+}
+
+function noLook(): void {}
+
+/** A database as it is, but for Onewriter's own tables: a ledger belongs to the tenant, and not to what is loaded into it. */
+async function loadFile({ busyTimeoutMs }: DataPlace, { source, draft }: LoadJob): Promise<LoadedDump> {
+  const { trouble } = assertDatabase(source);
+  if (trouble !== undefined) throw damaged(trouble);
+  await copyDatabase(source, draft, busyTimeoutMs, noLook, noLook);
+  const db = new Database(draft, { fileMustExist: true });
+  try {
+    const own = db
+      .prepare<[], string>(`SELECT name FROM sqlite_schema WHERE type = 'table' AND NOT ${isNotOwnTableSql('name')}`)
+      .pluck()
+      .all();
+    db.exec('BEGIN');
+    // SQLite drops no table under its own prefix; an empty one is as good.
+    for (const name of own) {
+      const table = quoteName(name);
+      db.exec(name.startsWith(FORMER_TABLE_PREFIX) ? `DROP TABLE ${table}` : `DELETE FROM ${table}`);
+    }
+    db.exec('COMMIT');
+    assertOwnSchema(db);
+    return { statements: 0, leftOut: own.length === 0 ? [] : ["Onewriter's own tables"] };
+  } finally {
+    db.close();
+  }
+}
+
+/** A trigger could write to the ledger. @throws OnewriterError STATEMENT_NOT_ALLOWED */
+function assertOwnSchema(db: Database.Database): void {
+  const schema = db
+    .prepare<[], { name: string; sql: string }>(`SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND ${isNotOwnTableSql('name')}`)
+    .all();
+  for (const { name, sql } of schema) {
+    try {
+      classifyStatement(sql, MAX_DUMP_STATEMENT_BYTES);
+    } catch (error) {
+      if (!(error instanceof OnewriterError)) throw error;
+      throw new OnewriterError(error.code, `${shownName(name)}: ${error.message}`, error.details, error);
+    }
+  }
+}
+
+function damaged(damage: string): OnewriterError {
+  return new OnewriterError('DATABASE_CORRUPT', `The file is damaged: ${damage}.`, { reason: damage });
+}
