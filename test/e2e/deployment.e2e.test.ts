@@ -673,19 +673,19 @@ it('an app with a read-only mount sees each commit at once, and reads through th
     });
     const line = output.trim().split('\n').at(-1)!;
     expect(line, output).toMatch(/^\{"rows"/);
-    return JSON.parse(line) as { rows: number[]; throughGateway: boolean };
+    return JSON.parse(line) as { rows: number[]; through: string };
   };
   try {
     const rows: number[] = [];
     for (let n = 0; n < 20; n++) {
       await call('mounted/query', { sql: 'INSERT INTO t VALUES (?)', params: [n] });
       rows.push(n);
-      expect(await ask('mounted')).toEqual({ rows, throughGateway: false });
+      expect(await ask('mounted')).toEqual({ rows, through: 'file' });
     }
     // The broker's connection is the last one: with it -wal and -shm go.
     await running.get('broker')!.process.stop();
     expect(existsSync(join(data.path, 'tenants/closed/tenant.db-shm'))).toBe(false);
-    expect(await ask('closed')).toEqual({ rows: [7], throughGateway: true });
+    expect(await ask('closed')).toEqual({ rows: [7], through: 'gateway' });
   } finally {
     app.stdin.end();
     await ended;

@@ -92,6 +92,12 @@ export const ERROR_CODES = {
     retryable: false,
     meaning: 'The read ran past its deadline and was stopped.',
   },
+  READ_TOO_COSTLY: {
+    status: 413,
+    retryable: false,
+    meaning:
+      'The read would hold up the writes of its tenant: the owner of the file does not run it. Read through a gateway on its machine, or from the file.',
+  },
   SNAPSHOT_ENDED: {
     status: 503,
     retryable: true,

@@ -4,13 +4,14 @@ import { OnewriterError } from './onewriter-error.ts';
  * job id      `w-<uuidv7>`: BullMQ wants no ':' and not only digits
  *             `b-<uuidv7>`: steps that run alone, because they may begin a transaction and leave it open
  *             `s-<uuidv7>`: steps of a transaction that is open; they go before all that waits
+ *             `r-<uuidv7>`: reads, each a statement; no ledger has them, and a repeat does no harm
  * transaction `t-<uuidv7>`
  * receipt id  `<job id>.<index of the write in its job>`
  * client id   `c-<uuidv7>`
  */
 
-const JOB_ID = /^[wbs]-[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const RECEIPT_ID = /^([wbs]-[0-9a-f-]{36})\.(\d{1,4})$/;
+const JOB_ID = /^[wbsr]-[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const RECEIPT_ID = /^([wbsr]-[0-9a-f-]{36})\.(\d{1,4})$/;
 
 /** Every byte in hexadecimal. */
 const BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
@@ -62,7 +63,17 @@ export function newStepsJobId(kind: 'b' | 's'): string {
 
 /** Whether a job is one of steps that run alone. */
 export function isStepsJobId(id: string): boolean {
-  return id.charCodeAt(1) === 45 && id.charCodeAt(0) !== 119;
+  return id.startsWith('b-') || id.startsWith('s-');
+}
+
+/** Id of a job of reads that the owner of the file runs. */
+export function newReadJobId(): string {
+  return `r-${uuidv7()}`;
+}
+
+/** Whether a job only reads. */
+export function isReadJobId(id: string): boolean {
+  return id.startsWith('r-');
 }
 
 /** Whether a job continues an open transaction. */

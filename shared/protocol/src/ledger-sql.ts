@@ -21,6 +21,9 @@ export const LEDGER_ROW_OF_JOB = `id = (
     (SELECT id FROM sqlite_onewriter_ledger WHERE id > ${LEDGER_INDEXED_TO} AND job_id = wanted))
   FROM (SELECT ? AS wanted))`;
 
+/** The ledger's record of the job whose id is bound to the one `?`. */
+export const LEDGER_LOOKUP_SQL = `SELECT commit_seq, next_op, results FROM sqlite_onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`;
+
 /**
  * The number of the file's newest commit. A commit that adds a row to the ledger is recorded by that
  * row alone, every other commit by the row of state.

@@ -70,6 +70,17 @@ export const LIMITS = Object.freeze({
   /** A finished job is kept this long at most, and a look of the broker (finishedLookMs) longer. */
   keepFinishedMs: 10 * 60_000,
   finishedLookMs: 60_000,
+  /** Reads through the owner share the thread that writes: one of them returns so many rows and bytes, and a job of them so many. */
+  maxOwnerReadRows: 10_000,
+  maxOwnerReadBytes: 1024 * 1024,
+  maxOwnerJobBytes: 4 * 1024 * 1024,
+  /** One that runs longer is stopped at its next row, and refused for a while where that was repeated. */
+  ownerReadMs: 250,
+  /** One that may visit each row of a table runs only in a database up to this size. */
+  maxOwnerScanBytes: 16 * 1024 * 1024,
+  /** An answer that is too large for an event waits so long in Redis for its client, and all of them have so many bytes. */
+  ownerAnswerTtlMs: 10_000,
+  maxOwnerAnswerBytes: 64 * 1024 * 1024,
   /** A statement that runs longer than this is stopped by the watchdog. */
   statementTimeoutMs: 10_000,
   /** Highest crash count at which a job still runs, alone in its process; one more and it is set aside as poison. */

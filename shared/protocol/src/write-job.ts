@@ -82,6 +82,8 @@ export interface WireStatement {
   readonly p?: WireParameters | undefined;
   /** Conditions the result must meet, else the transaction is rolled back. */
   readonly e?: StatementExpectation | undefined;
+  /** In a job of reads: only the first row is wanted. */
+  readonly f?: 1 | undefined;
 }
 
 /** Conditions on a statement's result. */

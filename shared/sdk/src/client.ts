@@ -8,7 +8,7 @@ import {
 import type { Redis } from 'ioredis';
 import { ClientMetrics } from './client-metrics.ts';
 import { type ResolvedOptions, resolveOptions } from './options.ts';
-import { chooseReads } from './read/choose-reads.ts';
+import { type ChosenReads, chooseReads } from './read/choose-reads.ts';
 import { CountedReads } from './read/counted-reads.ts';
 import type { Reads } from './read/reads.ts';
 import { DataDirGuard } from './redis/data-dir-guard.ts';
@@ -22,7 +22,6 @@ import {
 import { BatchedJobStates } from './settle/batched-job-states.ts';
 import { Inbox } from './settle/inbox.ts';
 import { RedisJobStates } from './settle/job-states.ts';
-import type { LedgerReader } from './settle/ledger.ts';
 import { Presence } from './settle/presence.ts';
 import { type ClientContext, TenantClient } from './tenant.ts';
 import type { ClientStats, CloseOptions, ConnectOptions, Onewriter, Tenant } from './types.ts';
@@ -41,16 +40,16 @@ import { WriteTracer } from './write/write-tracer.ts';
  */
 export async function connect(options: ConnectOptions): Promise<Onewriter> {
   const resolved = resolveOptions(options);
-  const reads = chooseReads(resolved);
+  const chosen = chooseReads(resolved);
   const guard = new RedisGuard(resolved.logger);
   const redis = createCommandConnection(resolved.redis, guard);
   try {
     await connectRedis(redis, guard, resolved.connectTimeoutMs);
     logOutages(redis, resolved.logger);
-    return await open(resolved, reads, redis, guard);
+    return await open(resolved, chosen, redis, guard);
   } catch (error) {
     redis.disconnect();
-    reads.close();
+    chosen.reads.close();
     throw asConnectError(error);
   }
 }
@@ -71,7 +70,7 @@ function asConnectError(error: unknown): unknown {
 
 async function open(
   options: ResolvedOptions,
-  ways: Reads & LedgerReader,
+  { reads: ways, owner }: ChosenReads,
   redis: Redis,
   guard: RedisGuard,
 ): Promise<Onewriter> {
@@ -100,6 +99,7 @@ async function open(
     presence,
     guard: dataDirGuard,
   });
+  owner?.use(writes);
   const inbox = new Inbox({
     group,
     clientId,

@@ -56,7 +56,10 @@ describe('resolveOptions', () => {
 
 describe('connect', () => {
   it.each<[string, Partial<ConnectOptions>]>([
-    ['a folder that does not exist, and no gateway', { dataDir: '/no/such/folder' }],
+    [
+      'a folder that does not exist, where files are asked for',
+      { dataDir: '/no/such/folder', reads: 'file' },
+    ],
     ['files without a folder', { reads: 'file' }],
     ['a gateway without its URL', { reads: 'gateway' }],
   ])('refuses %s', async (_, options) => {

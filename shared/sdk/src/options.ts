@@ -82,7 +82,9 @@ export function resolveOptions(options: ConnectOptions): ResolvedOptions {
     refuse('The option dataDir must be the path of a folder.');
   }
   if (token !== undefined && typeof token !== 'string') refuse('The option token must be a string.');
-  if (!['auto', 'file', 'gateway'].includes(reads)) refuse('The option reads is auto, file or gateway.');
+  if (!['auto', 'file', 'gateway', 'owner'].includes(reads)) {
+    refuse('The option reads is auto, file, gateway or owner.');
+  }
   if (typeof group !== 'string' || !/^[a-z0-9-]{1,40}$/.test(group)) {
     refuse('The option group must be 1 to 40 of a-z, 0-9 and hyphens.');
   }

@@ -29,14 +29,17 @@ export interface ConnectOptions {
   readonly redis: string | Redis;
   /**
    * Folder that holds `tenants/<tenant>/<file>`, for direct reads. Without it, or where it is on a network file
-   * system or not mounted, reads go through the gateway.
+   * system or not mounted, reads go through the gateway, or through the owner of the files.
    */
   readonly dataDir?: string | undefined;
   /** Base URL of the gateway, for reads where the files cannot be opened. */
   readonly gatewayUrl?: string | undefined;
   /** Bearer token for the gateway. */
   readonly token?: string | undefined;
-  /** `auto` (default): direct where that is safe. `file` or `gateway`: always this way. */
+  /**
+   * `auto` (default): direct where that is safe, else through the gateway if one is given, else through the owner: the broker, by the
+   * queue. `file`, `gateway` or `owner`: always this way.
+   */
   readonly reads?: ReadRoute | 'auto' | undefined;
   /** Placement group; default `default`. */
   readonly group?: string | undefined;
@@ -72,7 +75,7 @@ export interface ConnectOptions {
 }
 
 /** How reads reach a tenant's file. */
-export type ReadRoute = 'file' | 'gateway';
+export type ReadRoute = 'file' | 'gateway' | 'owner';
 
 /** The part of pino's interface that is used: an object of facts, then a sentence. */
 export interface SdkLogger {
@@ -132,8 +135,8 @@ export type RowOf<Mode extends RowMode> = Mode extends 'array' ? SqlRowArray : S
 export interface Onewriter extends AsyncDisposable {
   /** `c-<uuidv7>`: whose inbox the results come to. */
   readonly clientId: string;
-  /** How reads are done, decided at connect(); `none` without dataDir and gatewayUrl: then they fail. */
-  readonly readRoute: ReadRoute | 'none';
+  /** How reads are done, decided at connect(). */
+  readonly readRoute: ReadRoute;
   /** A tenant's database; cheap, nothing is opened yet. @throws OnewriterError INVALID_TENANT */
   tenant(id: string): Tenant;
   /** What the client holds in memory now. */

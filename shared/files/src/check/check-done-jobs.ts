@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import {
   formerDatabaseEndedAt,
   isOnewriterError,
+  isReadJobId,
   isStepsJobId,
   LEDGER_ROW_OF_JOB,
   LIMITS,
@@ -48,13 +49,14 @@ export async function readDoneJobs(redis: Redis, group: string, tenant: string):
     (await redis.hget(`${prefix}:${name}:meta`, 'onewriter.finished')) ?? '',
   );
   if (noted !== null) jobs.push({ id: noted[1]!, finishedOn: Number(noted[2]) });
-  const steps = jobs.filter(({ id }) => isStepsJobId(id));
-  if (steps.length === 0) return jobs;
+  const writes = jobs.filter(({ id }) => !isReadJobId(id));
+  const steps = writes.filter(({ id }) => isStepsJobId(id));
+  if (steps.length === 0) return writes;
   const values = await Promise.all(
     steps.map(({ id }) => redis.hget(`${prefix}:${name}:${id}`, 'returnvalue')),
   );
   const unrecorded = new Set(steps.filter((_, index) => !isRecorded(values[index])).map(({ id }) => id));
-  return jobs.filter(({ id }) => !unrecorded.has(id));
+  return writes.filter(({ id }) => !unrecorded.has(id));
 }
 
 function isRecorded(returnValue: string | null | undefined): boolean {

@@ -4,19 +4,28 @@ import type { ResolvedOptions } from '../options.ts';
 import type { LedgerReader } from '../settle/ledger.ts';
 import { FileReads } from './file-reads.ts';
 import { GatewayReads } from './gateway-reads.ts';
-import { NoReads } from './no-reads.ts';
+import { OwnerReads } from './owner-reads.ts';
 import type { Reads } from './reads.ts';
 
+/** How a client reads. */
+export interface ChosenReads {
+  readonly reads: Reads & LedgerReader;
+  /** Set where some reads may go through the queue. */
+  readonly owner: OwnerReads | undefined;
+}
+
 /**
- * Decides once how this client reads, and says so in the log where it is not the direct way that was meant.
+ * Decides once how this client reads (from the file, else through the gateway if one is given, else through the owner of the file),
+ * and says so in the log where it is not the direct way that was meant.
  * @throws OnewriterError MISCONFIGURED where the way asked for, or any that is safe, is missing
  */
-export function chooseReads(options: ResolvedOptions): Reads & LedgerReader {
-  const { dataDir, gatewayUrl, reads, logger } = options;
-  if (reads === 'gateway') return requireGateway(options, 'The option reads is gateway');
+export function chooseReads(options: ResolvedOptions): ChosenReads {
+  const { dataDir, reads, logger } = options;
+  if (reads === 'gateway') return { reads: requireGateway(options), owner: undefined };
+  if (reads === 'owner') return through(openOwner(options));
   if (dataDir === undefined) {
     if (reads === 'file') throw misconfigured('The option reads is file, but there is no dataDir.');
-    return gatewayUrl === undefined ? new NoReads() : openGateway(options);
+    return throughOthers(options);
   }
   const found = inspectDataDir(dataDir);
   if (found.kind === 'local') return openFiles(options);
@@ -32,21 +41,36 @@ export function chooseReads(options: ResolvedOptions): Reads & LedgerReader {
       ? `The data directory ${dataDir} does not exist here`
       : `The data directory ${dataDir} is on ${found.fileSystem}, where a WAL file must not be read from another host`;
   if (reads === 'file') throw misconfigured(`${problem}.`);
-  const gateway = requireGateway(options, problem);
-  logger.warn({ dataDir, gatewayUrl, ...found }, `${problem}: reading through the gateway`);
-  return gateway;
+  const chosen = throughOthers(options);
+  const { route } = chosen.reads;
+  logger.warn({ dataDir, route, ...found }, `${problem}: reading through the ${route}`);
+  return chosen;
 }
 
-function openFiles(options: ResolvedOptions): FileReads {
+/** Where this process cannot open files. */
+function throughOthers(options: ResolvedOptions): ChosenReads {
+  if (options.gatewayUrl === undefined) return through(openOwner(options));
+  return { reads: openGateway(options), owner: undefined };
+}
+
+function openFiles(options: ResolvedOptions): ChosenReads {
   assertSqliteOpens(() => new Database(':memory:'));
-  const { dataDir, gatewayUrl } = options;
-  const fallback = gatewayUrl === undefined ? undefined : openGateway(options);
-  return new FileReads({ ...options, dataDir: dataDir! }, fallback);
+  const { dataDir, reads } = options;
+  const fallback: Partial<ChosenReads> = reads === 'file' ? {} : throughOthers(options);
+  return { reads: new FileReads({ ...options, dataDir: dataDir! }, fallback.reads), owner: fallback.owner };
 }
 
-function requireGateway(options: ResolvedOptions, problem: string): GatewayReads {
+function through(owner: OwnerReads): ChosenReads {
+  return { reads: owner, owner };
+}
+
+function openOwner({ maxResultRows, writeTimeoutMs }: ResolvedOptions): OwnerReads {
+  return new OwnerReads({ maxResultRows, timeoutMs: writeTimeoutMs });
+}
+
+function requireGateway(options: ResolvedOptions): GatewayReads {
   if (options.gatewayUrl !== undefined) return openGateway(options);
-  throw misconfigured(`${problem}, and there is no gatewayUrl to read through.`);
+  throw misconfigured('The option reads is gateway, and there is no gatewayUrl to read through.');
 }
 
 function openGateway(options: ResolvedOptions): GatewayReads {

@@ -1,7 +1,6 @@
 import {
   backOffMs,
-  isWithoutOwnTable,
-  LEDGER_ROW_OF_JOB,
+  LEDGER_LOOKUP_SQL,
   OnewriterError,
   readOwnTables,
   SNAPSHOT_LOOK_MS,
@@ -9,9 +8,15 @@ import {
   SnapshotIndex,
   snapshotEnded,
   snapshotLost,
-  type WireOperationResult,
 } from '@onewriter/protocol';
-import { ABSENT, type ImmediateAnswer, type LedgerAnswer, type LedgerReader } from '../settle/ledger.ts';
+import {
+  ABSENT,
+  answerOfRow,
+  type ImmediateAnswer,
+  isWithoutLedger,
+  type LedgerAnswer,
+  type LedgerReader,
+} from '../settle/ledger.ts';
 import type { SdkLogger, SqlRow } from '../types.ts';
 import { assertNotAborted, now, pause, untilAborted } from '../waits.ts';
 import type { BoundParameters } from '../write/parameters.ts';
@@ -38,7 +43,6 @@ const ROWS_PER_TURN = 256;
 const ITERATION_IDLE_MS = 5 * 60_000;
 const MAX_BUSY_PAUSE_MS = 50;
 
-const LEDGER_SQL = `SELECT commit_seq, next_op, results FROM sqlite_onewriter_ledger WHERE ${LEDGER_ROW_OF_JOB}`;
 
 /** Reads straight from the tenants' files. */
 export class FileReads implements Reads, LedgerReader {
@@ -149,7 +153,7 @@ export class FileReads implements Reads, LedgerReader {
       const found = this.#ledgerRow(tenant, jobId);
       if (found === undefined) return ABSENT;
       const { path, row } = found;
-      return { ...toAnswer(row), flush: { later: () => flushWal(path) } };
+      return { ...answerOfRow(row), flush: { later: () => flushWal(path) } };
     } catch (error) {
       return isWithoutLedger(toReadError(error, tenant)) ? ABSENT : undefined;
     }
@@ -161,12 +165,12 @@ export class FileReads implements Reads, LedgerReader {
     indexes: readonly number[],
     signal?: AbortSignal,
   ): Promise<LedgerAnswer> {
-    const request = { tenant, sql: LEDGER_SQL, params: [jobId], options: { signal } };
+    const request = { tenant, sql: LEDGER_LOOKUP_SQL, params: [jobId], options: { signal } };
     try {
       const found = await this.#withRetry(request, () => this.#ledgerRow(tenant, jobId));
       if (found === undefined) return ABSENT;
       await untilAborted(flushWal(found.path), signal);
-      return toAnswer(found.row);
+      return answerOfRow(found.row);
     } catch (error) {
       const known = toReadError(error, tenant);
       if (isWithoutLedger(known)) return ABSENT;
@@ -180,7 +184,7 @@ export class FileReads implements Reads, LedgerReader {
     return this.#pool.current(tenant, () => {
       const reader = this.#pool.reader(tenant);
       const row: SqlRow | undefined = readOwnTables(names =>
-        reader.statement(names(LEDGER_SQL)).get([jobId], this.#pool.turn),
+        reader.statement(names(LEDGER_LOOKUP_SQL)).get([jobId], this.#pool.turn),
       );
       // Before reporting no row: a file that was replaced by hand gives no sign of it.
       if (row === undefined && reader.isMoved()) throw new FileReplaced('The file was replaced.');
@@ -268,27 +272,11 @@ export class FileReads implements Reads, LedgerReader {
       this.#fallbackReported = true;
       this.#options.logger.warn(
         { err: cause },
-        'A tenant file cannot be opened here; reading through the gateway',
+        `A tenant file cannot be opened here; reading through the ${this.#fallback.route}`,
       );
     }
     return true;
   }
-}
-
-function toAnswer(row: SqlRow): LedgerAnswer {
-  const results = JSON.parse(String(row['results'])) as (WireOperationResult | undefined)[];
-  const nextOp = row['next_op'];
-  return {
-    kind: 'found',
-    // If the job is still being applied, only what is committed.
-    results: typeof nextOp === 'number' ? results.slice(0, nextOp) : results,
-    commitSeq: Number(row['commit_seq']),
-  };
-}
-
-/** No file, or one that the writer has not made its own yet. */
-function isWithoutLedger(error: OnewriterError): boolean {
-  return error.code === 'TENANT_NOT_FOUND' || isWithoutOwnTable(error);
 }
 
 function clientClosed(): OnewriterError {

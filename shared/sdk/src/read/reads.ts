@@ -23,7 +23,7 @@ export interface RowsWithColumns {
  * promise would cost a tenth of the time. Errors are thrown accordingly.
  */
 export interface Reads {
-  readonly route: ReadRoute | 'none';
+  readonly route: ReadRoute;
   /** Files that are open. */
   readonly openReaders: number;
   get(request: ReadRequest): SqlRow | undefined | Promise<SqlRow | undefined>;

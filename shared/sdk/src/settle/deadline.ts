@@ -5,8 +5,8 @@ import { now } from '../waits.ts';
 import type { OutboundJob } from '../write/outbound-job.ts';
 import type { WriteTracer } from '../write/write-tracer.ts';
 import type { Alarm, Due } from './alarm.ts';
-import type { JobStates } from './job-states.ts';
-import type { LedgerAnswer, LedgerReader } from './ledger.ts';
+import type { JobState, JobStates } from './job-states.ts';
+import { ABSENT, type LedgerAnswer, type LedgerReader } from './ledger.ts';
 import type { LookTime } from './look-time.ts';
 
 /*
@@ -46,6 +46,8 @@ export class TrackedJob implements Due {
   dueAt = 0;
   /** Checks in a row that found it neither in the queue nor in the ledger. */
   missing = 0;
+  /** Its event has come, without the results. */
+  isAnswered = false;
   /** Who kept its tenant still at the last check. */
   heldBy: readonly TenantHolder[] = [];
   readonly #context: SettlerContext;
@@ -105,6 +107,10 @@ export class TrackedJob implements Due {
    * `andThen`: at once, or when what was found is on the disk.
    */
   lookInLedger(andThen: () => void): void {
+    if (this.job.isRead) {
+      andThen();
+      return;
+    }
     if (this.#afterFlush.length > 0) {
       this.#afterFlush.push(andThen);
       return;
@@ -128,7 +134,9 @@ export class TrackedJob implements Due {
   async lookAtClose(looks: LookTime): Promise<void> {
     const { ledger } = this.#context;
     try {
-      const answer = looks.spend(() => ledger.lookNow(this.job.tenant, this.job.id));
+      const answer = this.job.isRead
+        ? undefined
+        : looks.spend(() => ledger.lookNow(this.job.tenant, this.job.id));
       await answer?.flush?.later();
       this.#apply(answer);
     } catch {
@@ -164,8 +172,11 @@ export class TrackedJob implements Due {
     this.#nextDeadline = this.#earliestDeadline();
   }
 
-  /** The same by whatever way there is, without holding anything up; undefined where that fails. */
-  async askLedger(): Promise<LedgerAnswer | undefined> {
+  /** The same by whatever way there is, without holding anything up; undefined where that fails. @param state of the job */
+  async askLedger(state: JobState | undefined): Promise<LedgerAnswer | undefined> {
+    if (this.job.isRead) return ABSENT;
+    // Where its event has come, Redis just does not say yet that it is finished.
+    if (this.#context.ledger.isQueued && state === 'queued' && !this.isAnswered) return undefined;
     const open = this.job.writes.filter(write => !write.settled).map(write => write.index);
     try {
       const answer = await this.#context.ledger.look(

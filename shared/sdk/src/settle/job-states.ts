@@ -1,4 +1,4 @@
-import { answerKey, groupKeys, tenantQueue } from '@onewriter/protocol';
+import { answerKey, groupKeys, isReadJobId, tenantQueue } from '@onewriter/protocol';
 import { readHolders, type TenantHolder } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 
@@ -25,7 +25,10 @@ export interface JobStates {
    * the job, may be lost
    */
   look(jobs: readonly JobAddress[], notify: boolean): Promise<readonly (JobState | undefined)[]>;
-  /** JSON of the results of steps that no ledger has, because their transaction is open; undefined where there is none. */
+  /**
+   * JSON of results that no ledger has: of steps whose transaction is open, or of reads, which are handed out once. Undefined where
+   * there is none.
+   */
   answer(job: JobAddress): Promise<string | undefined>;
   /** Why the broker failed a job, `CODE: message`; undefined where it did not, or that is not known. */
   failure?(job: JobAddress): Promise<string | undefined>;
@@ -72,7 +75,10 @@ export class RedisJobStates implements JobStates {
 
   async answer({ tenant, id }: JobAddress): Promise<string | undefined> {
     try {
-      return (await this.#redis.get(answerKey(this.#group, tenant, id))) ?? undefined;
+      const key = answerKey(this.#group, tenant, id);
+      if (!isReadJobId(id)) return (await this.#redis.get(key)) ?? undefined;
+      const replies = await this.#redis.pipeline().get(key).unlink(key).exec();
+      return (replies?.[0]?.[1] as string | null | undefined) ?? undefined;
     } catch {
       return undefined; // asked again
     }

@@ -1,4 +1,5 @@
-import type { WireOperationResult } from '@onewriter/protocol';
+import { isWithoutOwnTable, type OnewriterError, type WireOperationResult } from '@onewriter/protocol';
+import type { SqlRow } from '../types.ts';
 
 /** What the ledger in the tenant's file says of a job: the truth. */
 export type LedgerAnswer =
@@ -25,6 +26,8 @@ export type ImmediateAnswer = LedgerAnswer & { readonly flush?: LedgerFlush | un
 
 /** Reads ledgers. */
 export interface LedgerReader {
+  /** Its looks stand in the tenant's queue: of a job that waits there they learn nothing. */
+  readonly isQueued?: boolean | undefined;
   /** Looks at once, where the file can be opened here; undefined where it cannot, or fails. */
   lookNow(tenant: string, jobId: string): ImmediateAnswer | undefined;
   /**
@@ -43,3 +46,20 @@ export interface LedgerReader {
 
 /** The answer where nothing is found. */
 export const ABSENT: LedgerAnswer = Object.freeze({ kind: 'absent' });
+
+/** What a row of the ledger says: the protocol's LEDGER_LOOKUP_SQL. */
+export function answerOfRow(row: SqlRow): LedgerAnswer {
+  const results = JSON.parse(String(row['results'])) as (WireOperationResult | undefined)[];
+  const nextOp = row['next_op'];
+  return {
+    kind: 'found',
+    // If the job is still being applied, only what is committed.
+    results: typeof nextOp === 'number' ? results.slice(0, nextOp) : results,
+    commitSeq: Number(row['commit_seq']),
+  };
+}
+
+/** No file, or one that the writer has not made its own yet. */
+export function isWithoutLedger(error: OnewriterError): boolean {
+  return error.code === 'TENANT_NOT_FOUND' || isWithoutOwnTable(error);
+}

@@ -137,6 +137,10 @@ export class Settler {
     if (event.error) {
       const error = fromWireError(JSON.parse(event.error));
       job.accept(now());
+      if (job.isRead) {
+        for (const write of job.writes) write.refuse(error);
+        return;
+      }
       // The first writes of a job that took several commits may be committed.
       tracked.lookInLedger(() => {
         for (const write of job.writes) write.refuse(error);
@@ -147,8 +151,11 @@ export class Settler {
       const results = JSON.parse(event.results) as readonly WireOperationResult[];
       job.finish(results, Number(event.commitSeq), now());
     }
-    // Too large for an event: the ledger has them.
-    if (job.open > 0) this.#check(tracked);
+    if (job.open === 0) return;
+    tracked.isAnswered = true;
+    // Too large for an event: the ledger has them, or Redis has those of reads.
+    if (!job.isRead) this.#check(tracked);
+    else void this.#askForAnswer(job, Number(event.commitSeq)).then(() => this.#checkLater(tracked));
   }
 
   #check(tracked: TrackedJob): void {
@@ -204,19 +211,19 @@ export class Settler {
     const { job } = tracked;
     if (job.open === 0) return;
     // Only now, after the state: see above.
-    const answer = await tracked.askLedger();
-    if (answer?.kind !== 'found' && isStepsJobId(job.id)) await this.#askForAnswer(job);
+    const answer = await tracked.askLedger(state);
+    if (answer?.kind !== 'found' && (job.isRead || isStepsJobId(job.id))) await this.#askForAnswer(job);
     const lost = answer?.kind === 'absent' && (state === 'gone' || state === 'finished');
     if (!lost || job.acceptedAt === undefined) tracked.missing = 0;
-    else if (++tracked.missing >= 2) {
+    else if (++tracked.missing >= 2 || job.isRead) {
       const message = 'The queue has lost the write, or its outcome; neither queue nor ledger know it.';
       for (const write of job.writes) write.giveUp(message, 'lost');
     }
   }
 
-  /** No ledger has the results of steps whose transaction is open. */
-  async #askForAnswer(job: OutboundJob): Promise<void> {
+  /** No ledger has the results of steps whose transaction is open, nor those of reads. */
+  async #askForAnswer(job: OutboundJob, commitSeq = 0): Promise<void> {
     const json = await this.#context.states.answer(job);
-    if (json !== undefined) job.finish(JSON.parse(json) as readonly WireOperationResult[], 0, now());
+    if (json !== undefined) job.finish(JSON.parse(json) as readonly WireOperationResult[], commitSeq, now());
   }
 }

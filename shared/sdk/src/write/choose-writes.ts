@@ -12,13 +12,16 @@ const FULL_JOB_BYTES = 48 * 1024;
 
 /**
  * The first writes of the buffer, as many as fit into a job; one that is too large for any goes alone. Settled ones are left out.
- * @returns also how many entries of the buffer that covers
+ * Reads have jobs of their own: writes go past them, so that they fill a job, and no read goes past a write.
+ * @returns also how many entries of the buffer that covers, and those among them that stay
  */
 export function chooseWrites(buffer: readonly PendingWrite[]): {
   readonly writes: PendingWrite[];
   readonly taken: number;
+  readonly passed?: PendingWrite[];
 } {
   const writes: PendingWrite[] = [];
+  const passed: PendingWrite[] = [];
   const texts = new Set<string>();
   let bytes = MESSAGE_OVERHEAD_BYTES;
   let taken = 0;
@@ -26,6 +29,12 @@ export function chooseWrites(buffer: readonly PendingWrite[]): {
     const write = buffer[taken]!;
     if (write.settled) continue;
     const payload = write.payload!;
+    const first = writes[0] ?? write;
+    if (write.isRead !== first.isRead) {
+      if (first.isRead || isSole(first.payload)) break;
+      passed.push(write);
+      continue;
+    }
     if (isSole(payload) && writes.length > 0) break;
     let size = payload.operationBytes;
     for (const sql of payload.sql) if (!texts.has(sql)) size += sql.length + 3;
@@ -38,7 +47,7 @@ export function chooseWrites(buffer: readonly PendingWrite[]): {
       break;
     }
   }
-  return { writes, taken };
+  return passed.length === 0 ? { writes, taken } : { writes, taken, passed };
 }
 
 /** Whether a write must have a job of its own. */

@@ -8,7 +8,7 @@ import {
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ABSENT } from '../settle/ledger.ts';
 import { now } from '../waits.ts';
-import { encodeStatement } from './encoded-write.ts';
+import { encodeRead, encodeStatement } from './encoded-write.ts';
 import type { OutboundJob } from './outbound-job.ts';
 import { WritePath } from './write-path.ts';
 
@@ -54,6 +54,16 @@ function openPath(downSince?: () => number | undefined) {
       timeoutMs?: number,
     ) => {
       const wait = path.send('acme', encodeStatement({ sql: 'INSERT', params }, {}), waitsFor, { timeoutMs });
+      waits.push(wait);
+      return wait;
+    },
+    read: (number: number) => {
+      const wait = path.read(
+        'acme',
+        encodeRead({ sql: 'SELECT', params: [number] }, false),
+        now() + 8_000,
+        undefined,
+      );
       waits.push(wait);
       return wait;
     },
@@ -129,6 +139,28 @@ describe('a coalescer', () => {
     await vi.waitFor(() => expect(path.jobs.length).toBe(2));
     // Also what the settled caller wrote next.
     expect(path.numbers()).toEqual([[1], [2, 3, 4]]);
+    await path.end();
+  });
+
+  it('puts reads into jobs of their own, behind the writes that were issued before them', async () => {
+    const path = await openWaitingPath();
+    void path.read(3);
+    void path.issue(4);
+    void path.read(5);
+    path.settle(0);
+    await vi.waitFor(() => expect(path.jobs.length).toBe(3));
+    expect(path.numbers()).toEqual([[1], [2, 4], [3, 5]]);
+    expect(path.jobs.map(({ id }) => id[0])).toEqual(['w', 'w', 'r']);
+    await path.end();
+  });
+
+  it('sends a read that was issued first before the writes behind it', async () => {
+    const path = openPath();
+    void path.read(1);
+    void path.issue(2);
+    void path.read(3);
+    await vi.waitFor(() => expect(path.jobs.length).toBe(3));
+    expect(path.numbers()).toEqual([[1], [2], [3]]);
     await path.end();
   });
 

@@ -180,11 +180,14 @@ export class Coalescer implements WriteHolder, Due {
     const { budget, metrics } = this.#context;
     this.#held--;
     budget.releaseOperation();
-    if (error === undefined) metrics.answered++;
-    else metrics.failed(error);
+    // Reads are counted where their callers are.
+    if (!write.isRead) {
+      if (error === undefined) metrics.answered++;
+      else metrics.failed(error);
+    }
     if (write.job !== undefined) {
       if (this.#held === this.#buffered) this.#stopGathering?.();
-      if (write.job.open === 0) metrics.observe('total', now() - write.job.issuedAt);
+      if (write.job.open === 0 && !write.isRead) metrics.observe('total', now() - write.job.issuedAt);
       return;
     }
     this.#buffered--;
@@ -258,7 +261,7 @@ export class Coalescer implements WriteHolder, Due {
         this.#context.tracer?.accept(job);
         this.#room.noteAccepted(outcome.depth);
         const acceptedAt = now();
-        this.#context.metrics.observe('enqueue', acceptedAt - job.madeAt);
+        if (!job.isRead) this.#context.metrics.observe('enqueue', acceptedAt - job.madeAt);
         job.accept(acceptedAt);
         this.#context.alarm.check();
         return true;
@@ -329,8 +332,8 @@ export class Coalescer implements WriteHolder, Due {
 
   /** The next job; undefined where it cannot be made, and its callers have the error. */
   #assemble(): OutboundJob | undefined {
-    const { writes, taken } = chooseWrites(this.#buffer);
-    this.#buffer = taken === this.#buffer.length ? [] : this.#buffer.slice(taken);
+    const { writes, taken, passed = [] } = chooseWrites(this.#buffer);
+    this.#buffer = taken === this.#buffer.length ? passed : [...passed, ...this.#buffer.slice(taken)];
     this.#buffered -= writes.length;
     this.#urgent = false;
     if (this.#buffered === 0) this.#unsetDue();
@@ -338,7 +341,7 @@ export class Coalescer implements WriteHolder, Due {
       const { clientId, tracer, metrics, dir } = this.#context;
       const job = new OutboundJob(clientId, this.tenant, ++this.seq, writes, tracer?.depart(writes), dir?.());
       job.issuedAt = this.#issuedAt;
-      metrics.observe('coalesce', job.madeAt - job.issuedAt);
+      if (!job.isRead) metrics.observe('coalesce', job.madeAt - job.issuedAt);
       metrics.jobs++;
       metrics.jobBytes += job.size;
       return job;

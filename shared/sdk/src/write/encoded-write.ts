@@ -27,6 +27,8 @@ export interface EncodedWrite {
   readonly sqlBytes: number;
   /** Set where it must have a job of its own: the first letter of the job's id. */
   readonly alone?: 'b' | 's' | undefined;
+  /** It is a read for the owner of the file, and goes in a job of reads. */
+  readonly isRead?: true | undefined;
   /** Whether it may begin a transaction and leave it open. */
   readonly live?: boolean | undefined;
   /** Set where its part of the message is made already: it goes in a job of its own, and {@link format} is not called. */
@@ -77,6 +79,17 @@ class EncodedStatement implements EncodedWrite {
   format(indexes: readonly number[]): string {
     return `{"s":${indexes[0]}${this.#rest}}`;
   }
+}
+
+/**
+ * Encodes a read for the owner of the file.
+ * @param firstOnly only the first row is wanted
+ * @throws OnewriterError INVALID_VALUE, INVALID_ARGUMENT, STATEMENT_TOO_LARGE
+ */
+export function encodeRead(statement: StatementInput, firstOnly: boolean): EncodedWrite {
+  const rest = encodeRest(statement) + (firstOnly ? ',"f":1' : '');
+  const format = (indexes: readonly number[]) => `{"s":${indexes[0]}${rest}}`;
+  return { ...sized([statement.sql], rest.length, Buffer.byteLength(rest), format), isRead: true };
 }
 
 /**

@@ -1,6 +1,7 @@
 import {
   describeStatement,
   newJobId,
+  newReadJobId,
   newStepsJobId,
   PROTOCOL_VERSION,
   type WireOperationResult,
@@ -15,6 +16,8 @@ export class OutboundJob {
   readonly id: string;
   readonly tenant: string;
   readonly seq: number;
+  /** Its writes are reads: no ledger has them, and they may be sent again. */
+  readonly isRead: boolean;
   /** What people see in the dashboard: `acme · 3 writes · INSERT INTO tasks …`. */
   readonly name: string;
   /** In order; a write's index here is the one in its receipt. Empty once all callers have their answers. */
@@ -45,7 +48,8 @@ export class OutboundJob {
     dir?: string,
   ) {
     const alone = writes[0]?.payload?.alone;
-    this.id = alone === undefined ? newJobId() : newStepsJobId(alone);
+    this.isRead = writes[0]?.payload?.isRead === true;
+    this.id = this.isRead ? newReadJobId() : alone === undefined ? newJobId() : newStepsJobId(alone);
     this.tenant = tenant;
     this.seq = seq;
     this.writes = writes;
@@ -121,7 +125,8 @@ function describeJob(tenant: string, writes: readonly PendingWrite[]): string {
     lastDescription = describeStatement(first);
     lastSql = first;
   }
-  return `${tenant} · ${count} ${count === 1 ? 'write' : 'writes'} · ${lastDescription}`;
+  const what = payload?.isRead ? 'read' : 'write';
+  return `${tenant} · ${count} ${what}${count === 1 ? '' : 's'} · ${lastDescription}`;
 }
 
 /** For a transaction, its first statement says more than its BEGIN. */

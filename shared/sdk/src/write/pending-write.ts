@@ -30,6 +30,7 @@ export interface JobOfWrite {
   readonly acceptedAt: number | undefined;
   /** Writes whose callers still wait. */
   readonly open: number;
+  readonly isRead: boolean;
   onWriteSettled(): void;
 }
 
@@ -53,6 +54,7 @@ export class PendingWrite {
   /** The caller's deadline, on the clock of now(). */
   readonly dueAt: number;
   readonly bytes: number;
+  readonly isRead: boolean;
   /** The job it is in, while that may have been sent. */
   job: JobOfWrite | undefined;
   index = -1;
@@ -75,6 +77,7 @@ export class PendingWrite {
   ) {
     this.#payload = payload;
     this.bytes = payload.operationBytes + payload.sqlBytes;
+    this.isRead = payload.isRead === true;
     this.waitsFor = waitsFor;
     this.dueAt = dueAt;
     this.#caller = caller;

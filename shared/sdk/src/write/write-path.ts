@@ -128,6 +128,28 @@ export class WritePath {
     });
   }
 
+  /**
+   * Sends a read to the owner of the file. It takes its place behind the writes before this returns.
+   * @throws OnewriterError by rejection; OUTCOME_UNKNOWN where no answer came
+   */
+  read(
+    tenant: string,
+    payload: EncodedWrite,
+    due: number,
+    signal: AbortSignal | undefined,
+  ): Promise<WriteAnswer> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) throw this.#closed;
+      const coalescer = this.#coalescer(tenant);
+      coalescer.admit(bytesOf(payload));
+      const caller: WriteCaller = {
+        resolve: (result, commitSeq, { receipt }) => resolve({ result, commitSeq, receipt }),
+        reject,
+      };
+      coalescer.add(new PendingWrite(payload, 'commit', due, signal, caller, coalescer));
+    });
+  }
+
   /** As {@link send} with 'commit', for the many small writes: no promise and no object but the result's own. */
   run(tenant: string, payload: EncodedWrite, options: WaitOptions): Promise<RunResult> {
     return new Promise((resolve, reject) => {

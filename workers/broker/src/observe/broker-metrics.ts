@@ -83,6 +83,7 @@ export class BrokerMetrics {
   );
   #commits = 0;
   #batches = 0;
+  #reads = 0;
   #jobBytes = 0;
   #evicted = 0;
   #deadLetters = 0;
@@ -129,11 +130,13 @@ export class BrokerMetrics {
     let failures = 0;
     let duplicates = 0;
     let refused = 0;
+    let reads = 0;
     for (const job of jobs) {
       if (job.duplicate) duplicates++;
       else if (job.error !== undefined) refused++;
       else {
         writes += job.writes;
+        reads += job.reads ?? 0;
         failures += job.failures;
         if (job.failureCodes === undefined) continue;
         for (const code of job.failureCodes) this.#failures.add(code);
@@ -141,6 +144,7 @@ export class BrokerMetrics {
     }
     this.#batches++;
     this.#evicted += evicted.length;
+    this.#reads += reads;
     this.#writes.add('committed', writes - failures);
     if (failures > 0) this.#writes.add('failed', failures);
     this.#jobs.add('applied', jobs.length - duplicates - refused);
@@ -185,6 +189,11 @@ export class BrokerMetrics {
       this.#jobs,
       this.#failures,
       this.#refusals,
+      counter(
+        'onewriter_owner_reads_total',
+        'Reads run for processes that cannot open the files.',
+        () => this.#reads,
+      ),
       counter('onewriter_commits_total', 'Transactions committed.', () => this.#commits),
       counter('onewriter_batches_total', 'Batches applied: jobs of a tenant, together.', () => this.#batches),
       counter(

@@ -47,7 +47,8 @@ export class JobLog implements BatchObserver {
         const omitted = this.#mayLog(batch.finishedAt);
         if (omitted === undefined) continue;
         const before = omitted === 0 ? {} : { omittedBefore: omitted };
-        log.warn({ ...this.#facts(batch, index, totalMs, offset), ...before }, 'Slow write');
+        const what = batch.outcomes[index]!.reads === undefined ? 'Slow write' : 'Slow read';
+        log.warn({ ...this.#facts(batch, index, totalMs, offset), ...before }, what);
       } else if (this.#everyJob) log.debug(this.#facts(batch, index, totalMs, offset), 'Job done');
     }
   }
@@ -80,7 +81,7 @@ export class JobLog implements BatchObserver {
       ...(requestIds.length === 0 ? {} : { requestIds }),
       ...(traceIds.length === 0 ? {} : { traceIds }),
       client: outcome.client,
-      writes: outcome.writes,
+      ...(outcome.reads === undefined ? { writes: outcome.writes } : { reads: outcome.reads }),
       failures: outcome.failures,
       ...(outcome.duplicate ? { duplicate: true } : {}),
       ...(outcome.error === undefined ? {} : { code: outcome.error.code }),

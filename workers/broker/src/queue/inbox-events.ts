@@ -8,6 +8,7 @@ import {
   type WireError,
 } from '@onewriter/protocol';
 import { LRUCache } from 'lru-cache';
+import { AnswerRoom, resultsWithoutRoom } from './answer-room.ts';
 import type { RedisLink } from './redis-link.ts';
 
 /** A client's answer for one of its jobs. */
@@ -22,6 +23,8 @@ export interface Settlement {
   readonly results: string;
   /** JSON of WireOperationResult[], where no ledger has them: kept in Redis for a while. */
   readonly answer?: string | undefined;
+  /** How many reads the job has, where it has nothing else. */
+  readonly reads?: number | undefined;
   /** The whole job was refused. */
   readonly error?: WireError | undefined;
 }
@@ -38,6 +41,7 @@ const CLIENT_ID = /^[A-Za-z0-9-]{1,80}$/;
 export class InboxEvents {
   readonly #link: RedisLink;
   readonly #group: string;
+  readonly #room = new AnswerRoom();
   /** Clients whose inbox was renewed recently. */
   readonly #renewed = new LRUCache<string, true>({
     max: MAX_CLIENTS,
@@ -58,9 +62,13 @@ export class InboxEvents {
     const replies = [];
     for (const settlement of settlements) {
       if (!CLIENT_ID.test(settlement.client)) continue;
-      if (settlement.answer !== undefined) {
-        const { tenant, jobId, answer } = settlement;
-        const ttlMs = LIMITS.transactionAnswerTtlMs;
+      const { tenant, jobId, answer, reads } = settlement;
+      if (answer !== undefined && reads !== undefined && !this.#room.take(Buffer.byteLength(answer))) {
+        replies.push(this.#add({ ...settlement, results: resultsWithoutRoom(reads) }));
+        continue;
+      }
+      if (answer !== undefined) {
+        const ttlMs = reads === undefined ? LIMITS.transactionAnswerTtlMs : LIMITS.ownerAnswerTtlMs;
         replies.push(this.#link.call('SET', answerKey(this.#group, tenant, jobId), answer, 'PX', ttlMs));
       }
       replies.push(this.#add(settlement));

@@ -1,6 +1,7 @@
-import { kindOfOperation, type OnewriterError, type ScriptPlan } from '@onewriter/protocol';
+import { isReadJobId, kindOfOperation, type OnewriterError, type ScriptPlan } from '@onewriter/protocol';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import type { NumberedCommit } from '../ledger/ledger.ts';
+import { OwnerReads, type ReadJob } from '../reads/owner-reads.ts';
 import { OwnTransactionsNeeded } from '../steps/run-steps.ts';
 import { findProgress } from '../steps/steps-progress.ts';
 import type { ApplyStats, JobOutcome, QueuedJob } from '../thread/lane-task.ts';
@@ -118,6 +119,7 @@ class Batch {
         return attempt.end;
       },
     );
+    this.#runReads();
     const totalMs = performance.now() - startedMs;
     const { ms: commitMs, count: commits } = this.#commits;
     return {
@@ -125,6 +127,18 @@ class Batch {
       open: this.#database.transaction?.id,
       stats: { applyMs: totalMs - commitMs, commitMs, commits },
     };
+  }
+
+  /** After the writes: a read sees all that its client sent before it. */
+  #runReads(): void {
+    const { reads = new OwnerReads(), progress } = this.#options;
+    if (this.#commits.count > 0) reads.wrote();
+    const jobs: ReadJob[] = [];
+    for (const [index, job] of this.#jobs.entries()) {
+      const isTwin = this.#jobs.indexOf(job) !== index;
+      if (isReadJobId(job.id) && job.message !== undefined && !isTwin) jobs.push({ job, index });
+    }
+    if (jobs.length > 0) this.#guard(() => reads.run(this.#database, jobs, progress));
   }
 
   #guard<Result>(run: () => Result): Result {

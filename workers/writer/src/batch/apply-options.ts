@@ -1,9 +1,12 @@
+import type { OwnerReads } from '../reads/owner-reads.ts';
 import type { TransactionGrant } from '../thread/lane-task.ts';
 import type { Progress } from '../thread/progress.ts';
 
 /** The circumstances of a batch. */
 export interface ApplyBatchOptions {
   readonly progress: Progress;
+  /** Runs jobs of reads. Default: one for this batch. */
+  readonly reads?: OwnerReads | undefined;
   /** The data directory's identity, in short: a job with another is refused. */
   readonly dir?: string | undefined;
   /** Set if the batch is one job of steps that run alone; a transaction that they leave open gets this name. */

@@ -1,4 +1,5 @@
 import {
+  isReadJobId,
   LIMITS,
   OnewriterError,
   parseWriteJob,
@@ -41,6 +42,8 @@ export class BatchJob {
   /** Results that the broker gets; left out where they are too large for an event. */
   #shown = '';
   #answer: string | undefined;
+  /** Reads that were run. */
+  #reads = 0;
   #failureCodes: readonly string[] = [];
   #deadLetters: readonly DeadLetter[] = [];
 
@@ -148,6 +151,13 @@ export class BatchJob {
     this.#answer = results;
   }
 
+  /** Stores the answers of reads: no ledger has them, and the broker keeps only what no event can carry. */
+  stageReads(results: string): void {
+    this.#reads = this.message!.ops.length;
+    this.#shown = fitsEvent(results) ? results : '';
+    if (this.#shown === '') this.#answer = results;
+  }
+
   /** Repeats the answer of an earlier delivery, while the transaction that it is about is open. */
   repeat(results: string): void {
     this.#duplicate = true;
@@ -165,11 +175,12 @@ export class BatchJob {
     const outcome = {
       id: this.id,
       client: this.#client,
-      writes: this.message?.ops.length ?? 0,
+      writes: isReadJobId(this.id) ? 0 : (this.message?.ops.length ?? 0),
       failures: this.#failureCodes.length,
       duplicate: this.#duplicate,
       commitSeq: this.#commitSeq,
       results: this.#shown,
+      ...(this.#reads === 0 ? {} : { reads: this.#reads }),
     };
     if (this.#error !== undefined) {
       const refused = { ...outcome, error: this.#error };

@@ -1,4 +1,4 @@
-import { isStepsJobId, OnewriterError } from '@onewriter/protocol';
+import { isReadJobId, isStepsJobId, OnewriterError } from '@onewriter/protocol';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import { hasProgress } from '../steps/steps-progress.ts';
 import type { BatchJob } from './batch-job.ts';
@@ -44,7 +44,7 @@ export function planBatch(
   for (const [index, job] of jobs.entries()) {
     // Its twin is earlier in this batch.
     if (jobs.indexOf(job) !== index) continue;
-    if (job.message === undefined) continue;
+    if (job.message === undefined || isReadJobId(job.id)) continue;
     const row = database.ledger.find(job.id);
     if (row !== undefined) job.resume(row);
     else if (isForeign(job, dir)) job.refuse(meantForAnother(), true);

@@ -224,8 +224,8 @@ export class StatementRunner {
   }
 }
 
-/** Values of parameters, as better-sqlite3 accepts them. Most are plain already, and then nothing is copied. */
-function decodeBindings(wire: WireParameters | undefined): SqlParameters | undefined {
+/** Values of parameters, as better-sqlite3 accepts them. Most are plain already, and then nothing is copied. @throws OnewriterError INVALID_VALUE */
+export function decodeBindings(wire: WireParameters | undefined): SqlParameters | undefined {
   if (wire === undefined || (Array.isArray(wire) && wire.every(isPlain)))
     return wire as SqlParameters | undefined;
   try {
@@ -239,7 +239,8 @@ function isPlain(value: unknown): boolean {
   return value === null || typeof value !== 'object';
 }
 
-function encodeRow(row: SqlValue[]): string {
+/** A row as JSON: `encodeExactValue`. @param row is changed */
+export function encodeRow(row: SqlValue[]): string {
   // In place: no other code uses the array.
   for (let column = 0; column < row.length; column++)
     row[column] = encodeExactValue(row[column]!) as SqlValue;

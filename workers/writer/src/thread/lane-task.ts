@@ -134,7 +134,7 @@ export interface CloseOutcome {
 
 export type ApplyOutcome = AppliedOutcome | RefusedOutcome;
 
-/** The transaction committed (or every job was a duplicate or malformed, and no commit was needed). */
+/** The transaction committed (or every job was a duplicate, malformed, or of reads, and no commit was needed). */
 export interface AppliedOutcome {
   readonly kind: 'applied';
   /** One per job of the task, same order. */
@@ -176,6 +176,8 @@ export interface JobOutcome {
   readonly client: string;
   /** Writes in the job. */
   readonly writes: number;
+  /** Set for a job of reads, which has no writes. */
+  readonly reads?: number | undefined;
   /** Writes that failed. */
   readonly failures: number;
   /** The ledger already had it: nothing was applied, the results are the stored ones. */
@@ -184,7 +186,7 @@ export interface JobOutcome {
   readonly commitSeq: number;
   /** JSON of WireOperationResult[]; '' with `error`, and where it is over LIMITS.maxEventBytes: the ledger has it. */
   readonly results: string;
-  /** JSON of WireOperationResult[], where no ledger has them: the broker keeps them for the client. */
+  /** JSON of WireOperationResult[], where no ledger has them and no event carries them: the broker keeps them for the client. */
   readonly answer?: string | undefined;
   /** The whole job was refused (unreadable, unsupported version). */
   readonly error?: WireError | undefined;

@@ -2,6 +2,7 @@ import {
   isFollowUpJobId,
   isOnewriterError,
   isOutOfDescriptors,
+  isReadJobId,
   type OnewriterError,
   shortIdentity,
   toWireError,
@@ -11,6 +12,7 @@ import type { ApplyBatchOptions } from '../batch/apply-options.ts';
 import { isSystemError, translateError } from '../batch/sqlite-errors.ts';
 import { type FreeSpace, LogRoom } from '../file/log-room.ts';
 import type { TenantDatabase } from '../file/tenant-database.ts';
+import { OwnerReads } from '../reads/owner-reads.ts';
 import { hasProgress } from '../steps/steps-progress.ts';
 import { readMappings } from './commit-counter.ts';
 import type {
@@ -68,7 +70,7 @@ export class WriterLane {
     this.#progress = new Progress(options.progress);
     this.#note = options.runningNote === undefined ? undefined : new RunningNote(options.runningNote);
     const dir = options.dataDirId ? shortIdentity({ id: options.dataDirId }) : undefined;
-    this.#batchOptions = Object.freeze({ progress: this.#progress, dir });
+    this.#batchOptions = Object.freeze({ progress: this.#progress, reads: new OwnerReads(), dir });
   }
 
   /** Runs one task. @param post receives the outcomes of a group, each as soon as it is known. */
@@ -134,18 +136,19 @@ export class WriterLane {
   #apply(task: ApplyTask): ApplyOutcome {
     const startedMs = performance.now();
     const evicted: string[] = [];
+    const writes = task.jobs.some(({ id }) => !isReadJobId(id));
     let database: TenantDatabase;
     let openMs: number;
     try {
-      // Without jobs only a look: a file that was moved away must not be replaced by an empty one.
-      database = this.#registry.open(task.tenant, task.epoch, evicted, task.jobs.length > 0);
+      // Without writes only a look: a file that was moved away must not be replaced by an empty one.
+      database = this.#registry.open(task.tenant, task.epoch, evicted, writes);
       database.assertInPlace();
       if (database.transaction !== undefined && !goesOn(task)) database.rollback();
       // Where each write is a transaction of its own, one flush for all of them comes after the last.
       database.flushAtCommit(task.flush !== 'later' && !database.schema.look().deferredKeys);
       openMs = performance.now() - startedMs;
       this.#checkpoint(database);
-      if (task.jobs.length > 0) this.#room.assertRoom(database);
+      if (writes) this.#room.assertRoom(database);
     } catch (thrown) {
       const error = this.#giveUp(task.tenant, thrown);
       // The ledger could not be asked whether an earlier delivery committed, unless there is none.
@@ -224,7 +227,8 @@ export class WriterLane {
   #recall(task: ApplyTask, error: OnewriterError, evicted: string[]): ApplyOutcome {
     try {
       const database = this.#registry.open(task.tenant, task.epoch, evicted);
-      const rows = task.jobs.map(job => database.ledger.find(job.id));
+      // No ledger has reads: they are run again.
+      const rows = task.jobs.filter(({ id }) => !isReadJobId(id)).map(job => database.ledger.find(job.id));
       if (rows.every(row => row?.next_op === null)) {
         return this.#applied(database, applyBatch(database, task.jobs, this.#optionsOf(task)), 0, evicted);
       }

@@ -4,7 +4,7 @@ import type { FinishedJob } from '../../queue/tenant-queue.ts';
 
 /**
  * The record that Redis keeps of a job. For steps that run alone it also says whether the ledger has their row (`recorded`): steps that
- * committed nothing, or left a transaction open, have none. Every other completed job has one.
+ * committed nothing, or left a transaction open, have none. Jobs of reads have none. Every other completed job has one.
  */
 export function toFinishedJob(outcome: JobOutcome): FinishedJob {
   const { id, error, commitSeq, writes, failures, answer } = outcome;

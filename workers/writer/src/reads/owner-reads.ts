@@ -1,0 +1,165 @@
+import {
+  LIMITS,
+  OnewriterError,
+  type SqlValue,
+  toWireError,
+  type WireOperation,
+  type WireStatement,
+} from '@onewriter/protocol';
+import type { BatchJob } from '../batch/batch-job.ts';
+import { translateError } from '../batch/sqlite-errors.ts';
+import type { CompiledStatement } from '../batch/statement-cache.ts';
+import { decodeBindings, encodeRow } from '../batch/statement-runner.ts';
+import type { TenantDatabase } from '../file/tenant-database.ts';
+import type { Progress } from '../thread/progress.ts';
+import { ReadJudge } from './read-judge.ts';
+import { ReadShare } from './read-share.ts';
+
+/*
+ * Reads of processes that cannot open the file: jobs in the tenant's queue, run on the connection that writes, after the writes of
+ * their task are committed. So a read sees what its client sent before it, and its answer waits for the same flush.
+ * They run in a transaction that is rolled back: a SELECT whose function writes leaves nothing.
+ */
+
+/** Where the share is used up, a client asks again after this. */
+const RETRY_AFTER_MS = 50;
+
+/** A job of reads, and its place in the task. */
+export interface ReadJob {
+  readonly job: BatchJob;
+  readonly index: number;
+}
+
+/** Runs the reads of one thread. */
+export class OwnerReads {
+  readonly #share = new ReadShare();
+  readonly #judges = new WeakMap<TenantDatabase, ReadJudge>();
+
+  /** The task had writes. */
+  wrote(): void {
+    this.#share.wrote(performance.now());
+  }
+
+  /** Answers jobs of reads; a read that fails is an answer. @throws better-sqlite3's errors where no transaction can be begun */
+  run(database: TenantDatabase, jobs: readonly ReadJob[], progress: Progress): void {
+    const { db } = database;
+    progress.atFiles(false);
+    const judge = this.#judges.get(database) ?? new ReadJudge(db);
+    this.#judges.set(database, judge);
+    const begunAt = performance.now();
+    const until = begunAt + this.#share.leftMs(begunAt);
+    db.exec('BEGIN');
+    try {
+      judge.look();
+      const commitSeq = database.ledger.commitSeq();
+      for (const { job, index } of jobs) {
+        job.stageReads(this.#runJob(database, judge, job, until, op => progress.at(index, op)));
+        job.settle(commitSeq);
+      }
+    } finally {
+      if (db.inTransaction) db.exec('ROLLBACK');
+      database.runner.forgetLastRowid();
+      this.#share.used(performance.now() - begunAt);
+    }
+  }
+
+  #runJob(
+    database: TenantDatabase,
+    judge: ReadJudge,
+    job: BatchJob,
+    until: number,
+    at: (op: number) => void,
+  ): string {
+    const { sql, ops } = job.message!;
+    const results: string[] = [];
+    let left: number = LIMITS.maxOwnerJobBytes;
+    for (const [index, op] of ops.entries()) {
+      at(index);
+      const poison = job.poisonOf(index);
+      const result =
+        poison !== undefined
+          ? JSON.stringify({ e: poison })
+          : answer(() => {
+              if (performance.now() >= until || left <= 0) throw later();
+              return runRead(database, judge, sql, op);
+            });
+      left -= result.length;
+      results.push(result);
+    }
+    return `[${results.join()}]`;
+  }
+}
+
+function answer(run: () => string): string {
+  try {
+    return run();
+  } catch (error) {
+    return JSON.stringify({ e: toWireError(translateError(error)) });
+  }
+}
+
+function runRead(
+  database: TenantDatabase,
+  judge: ReadJudge,
+  texts: readonly string[],
+  op: WireOperation,
+): string {
+  const { s, p, f } = op as Partial<WireStatement>;
+  const text = typeof s === 'number' ? texts[s] : undefined;
+  if (typeof text !== 'string') {
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      'The read refers to an SQL text that the job does not carry.',
+    );
+  }
+  const compiled = database.statements.get(text);
+  const bound = compiled.parameters.toArguments(decodeBindings(p));
+  judge.assertMayRun(compiled, bound);
+  // As on a connection that only reads.
+  if (compiled.asksCounters) {
+    database.runner.startAnew(compiled.asksTotal);
+    return database.runner.run(compiled, p, LIMITS.maxOwnerReadBytes);
+  }
+  const rows = collect(compiled, judge, bound, f === 1);
+  const columns = JSON.stringify(compiled.statement.columns().map(column => column.name));
+  return `{"c":${columns},"r":[${rows.join()}],"n":0,"i":0}`;
+}
+
+/** The rows as JSON. @throws OnewriterError RESULT_TOO_LARGE, READ_TOO_COSTLY */
+function collect(
+  compiled: CompiledStatement,
+  judge: ReadJudge,
+  bound: readonly unknown[],
+  firstOnly: boolean,
+): readonly string[] {
+  const rows: string[] = [];
+  const begunAt = performance.now();
+  let bytes = 0;
+  for (const row of compiled.statement.iterate(...bound)) {
+    if (rows.length === LIMITS.maxOwnerReadRows) throw tooLarge(`${LIMITS.maxOwnerReadRows} rows`);
+    const json = encodeRow(row as SqlValue[]);
+    bytes += Buffer.byteLength(json) + 1;
+    if (bytes > LIMITS.maxOwnerReadBytes) throw tooLarge(`${LIMITS.maxOwnerReadBytes} bytes`);
+    rows.push(json);
+    if (firstOnly) break;
+    judge.assertShort(compiled, performance.now() - begunAt);
+  }
+  judge.assertShort(compiled, performance.now() - begunAt);
+  judge.noteShort(compiled);
+  return rows;
+}
+
+function later(): OnewriterError {
+  return new OnewriterError(
+    'RATE_LIMITED',
+    'Reads through the owner have used up their share of the thread that writes.',
+    { retryAfterMs: RETRY_AFTER_MS },
+  );
+}
+
+function tooLarge(limit: string): OnewriterError {
+  return new OnewriterError(
+    'RESULT_TOO_LARGE',
+    `The result has over ${limit}, the most that the owner of the file returns; read in pieces (WHERE id > ? ORDER BY id LIMIT 1000), through a gateway or from the file.`,
+  );
+}

@@ -1,0 +1,99 @@
+import { LEDGER_LOOKUP_SQL, LIMITS, OnewriterError } from '@onewriter/protocol';
+import type { Database, Statement } from 'better-sqlite3';
+import { LRUCache } from 'lru-cache';
+import type { CompiledStatement } from '../batch/statement-cache.ts';
+import { judgePlan, type PlanStep, type ReadCost } from './read-plan.ts';
+
+/** These check each page of the file. */
+const CHECKS = /^\s*PRAGMA\s+(?:"?\w+"?\s*\.\s*)?"?(?:integrity_check|quick_check|foreign_key_check)\b/i;
+/** A read that was stopped so often in a row is refused without being run. A machine under load stops an innocent one at times. */
+const MAX_OVERRUNS = 3;
+const REFUSED_FOR_MS = 60_000;
+const REMEDY =
+  'Read through a gateway on the machine of the files (gatewayUrl), or from the file (dataDir); or give it an index, or a WHERE.';
+
+interface Judgement {
+  readonly cost: ReadCost;
+  overruns: number;
+  /** On the monotonic clock, ms. */
+  refusedUntil: number;
+}
+
+/**
+ * Decides which reads the thread that writes may run. No statement can be interrupted there, so what may take long is refused before:
+ * by its plan, by the size of the file, and by what it took before.
+ */
+export class ReadJudge {
+  readonly #db: Database;
+  readonly #judgements = new LRUCache<string, Judgement>({ max: LIMITS.maxCachedStatements });
+  readonly #version: Statement<[], number>;
+  readonly #bytes: Statement<[], number>;
+  #judgedVersion = -1;
+
+  constructor(db: Database) {
+    this.#db = db;
+    this.#version = db.prepare<[], number>('PRAGMA schema_version').pluck();
+    this.#bytes = db
+      .prepare<[], number>('SELECT page_count * page_size FROM pragma_page_count, pragma_page_size')
+      .pluck();
+  }
+
+  /** Forgets plans of an older schema. Call it in each transaction. */
+  look(): void {
+    const version = this.#version.get()!;
+    if (version === this.#judgedVersion) return;
+    this.#judgements.clear();
+    this.#judgedVersion = version;
+  }
+
+  /** @param bound its parameters @throws OnewriterError STATEMENT_NOT_ALLOWED, READ_TOO_COSTLY; SQLite's */
+  assertMayRun(compiled: CompiledStatement, bound: readonly unknown[]): void {
+    if (compiled.kind !== 'read' || !compiled.returnsRows) {
+      throw new OnewriterError('STATEMENT_NOT_ALLOWED', 'A job of reads has only statements that read.');
+    }
+    const { cost, refusedUntil } = this.#judgementOf(compiled, bound);
+    if (performance.now() < refusedUntil) throw tooCostly(`It took over ${LIMITS.ownerReadMs} ms before`);
+    if (cost === 'costly') {
+      throw tooCostly('By its plan it visits all rows of a table again and again, or recursively');
+    }
+    if (cost === 'scan' && this.#bytes.get()! > LIMITS.maxOwnerScanBytes) {
+      throw tooCostly(`It visits each row of a table, in a file over ${LIMITS.maxOwnerScanBytes} bytes`);
+    }
+  }
+
+  /** It ran for so long. @throws OnewriterError READ_TOO_COSTLY: it is to be stopped, or its result is late */
+  assertShort(compiled: CompiledStatement, ms: number): void {
+    const judgement = this.#judgements.get(compiled.sql);
+    if (ms <= LIMITS.ownerReadMs) return;
+    if (judgement !== undefined && ++judgement.overruns >= MAX_OVERRUNS) {
+      judgement.overruns = 0;
+      judgement.refusedUntil = performance.now() + REFUSED_FOR_MS;
+    }
+    throw tooCostly(`It ran for over ${LIMITS.ownerReadMs} ms and was stopped`);
+  }
+
+  /** It ended in time. */
+  noteShort({ sql }: CompiledStatement): void {
+    const judgement = this.#judgements.get(sql);
+    if (judgement !== undefined) judgement.overruns = 0;
+  }
+
+  #judgementOf(compiled: CompiledStatement, bound: readonly unknown[]): Judgement {
+    const known = this.#judgements.get(compiled.sql);
+    if (known !== undefined) return known;
+    const judgement = { cost: this.#costOf(compiled, bound), overruns: 0, refusedUntil: 0 };
+    this.#judgements.set(compiled.sql, judgement);
+    return judgement;
+  }
+
+  #costOf({ sql, keyword, explain }: CompiledStatement, bound: readonly unknown[]): ReadCost {
+    if (explain || sql === LEDGER_LOOKUP_SQL) return 'search';
+    if (keyword === 'PRAGMA') return CHECKS.test(sql) ? 'scan' : 'search';
+    const plan = this.#db.prepare<unknown[], PlanStep>(`EXPLAIN QUERY PLAN ${sql}`);
+    return judgePlan(plan.all(...bound));
+  }
+}
+
+function tooCostly(why: string): OnewriterError {
+  return new OnewriterError('READ_TOO_COSTLY', `${why}, and would hold up writes. ${REMEDY}`);
+}

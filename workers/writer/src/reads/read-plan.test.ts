@@ -1,0 +1,39 @@
+import Database from 'better-sqlite3';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { judgePlan, type PlanStep } from './read-plan.ts';
+
+const SCHEMA = `
+  CREATE TABLE board(id INTEGER PRIMARY KEY, name TEXT);
+  CREATE TABLE task(id INTEGER PRIMARY KEY, board INTEGER, title TEXT, parent INTEGER);
+  CREATE INDEX task_board ON task(board);
+  CREATE VIRTUAL TABLE note USING fts5(text);
+`;
+
+describe('the cost of a read', () => {
+  it.each([
+    ['search', 'SELECT * FROM task WHERE id = 1'],
+    ['search', 'SELECT * FROM task WHERE board = 1 ORDER BY title'],
+    ['search', 'SELECT count(*) FROM task JOIN board ON board.id = task.board WHERE task.board = 1'],
+    ['search', 'SELECT 1'],
+    ['search', 'SELECT max(id) FROM task'],
+    ['scan', 'SELECT * FROM task'],
+    ['scan', "SELECT * FROM task WHERE title LIKE '%x%'"],
+    ['scan', 'SELECT task.*, board.name FROM task LEFT JOIN board ON board.id = task.board'],
+    ['scan', 'SELECT * FROM board UNION ALL SELECT id, title FROM task'],
+    ['scan', "SELECT * FROM note WHERE note MATCH 'x'"],
+    ['scan', "SELECT * FROM task WHERE id IN (SELECT value FROM json_each('[1, 2]'))"],
+    ['scan', 'SELECT (SELECT count(*) FROM task WHERE board = board.id) FROM board'],
+    ['scan', 'SELECT * FROM board WHERE id IN (SELECT board FROM task)'],
+    ['costly', 'SELECT count(*) FROM task, board'],
+    ['costly', 'SELECT count(*) FROM task a JOIN task b ON a.title > b.title'],
+    ['costly', 'SELECT (SELECT count(*) FROM task WHERE title > board.name) FROM board'],
+    ['costly', 'SELECT * FROM board WHERE EXISTS (SELECT 1 FROM task WHERE title > board.name)'],
+    ['costly', 'WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n'],
+    ['costly', 'SELECT * FROM (WITH n(i) AS (SELECT 1 UNION SELECT i + 1 FROM n) SELECT i FROM n LIMIT 3)'],
+  ])('is %s: %s', (cost, sql) => {
+    const db = new Database(':memory:');
+    onTestFinished(() => void db.close());
+    db.exec(SCHEMA);
+    expect(judgePlan(db.prepare<[], PlanStep>(`EXPLAIN QUERY PLAN ${sql}`).all())).toBe(cost);
+  });
+});
