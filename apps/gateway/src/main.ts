@@ -41,6 +41,8 @@ import { createHealthCheck } from './http/health.ts';
 import { createLoader } from './load/loader.ts';
 import { createOperationRunner } from './operations/operation-runner.ts';
 import { createIntegrityCheck } from './processes/integrity-check.ts';
+import { chooseGatewayRoute } from './reads/choose-gateway-route.ts';
+import { OwnerTenantReads } from './reads/owner-tenant-reads.ts';
 import { QuickReads } from './reads/quick-reads.ts';
 import { readMetrics } from './reads/read-metrics.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
@@ -67,13 +69,13 @@ await startProcess('gateway', async (config, log) => {
   const redis = createRedis(config.redisUrl, log, FAIL_FAST);
   const openFiles = chooseGatewayOpenFiles(readProcessRoom());
   log.info(openFiles, 'Files that are kept open for reads, and connections');
+  const route = chooseGatewayRoute(config, log);
   const onewriter = await connect({
     redis: config.redisUrl,
     dataDir: config.dataDir,
     dbFile: config.dbFile,
     group: config.group,
-    // Other processes ask the gateway; the gateway itself can only ask the files.
-    reads: 'file',
+    reads: route,
     writeTimeoutMs: config.writeTimeoutMs,
     busyTimeoutMs: config.busyTimeoutMs,
     maxQueueBytes: config.maxQueueBytes,
@@ -93,7 +95,8 @@ await startProcess('gateway', async (config, log) => {
     snapshotLogBytes: config.snapshotLogBytes,
     log,
   });
-  const reads = new QuickReads(places, readProcesses, openFiles.quick);
+  const quick = new QuickReads(places, readProcesses, openFiles.quick);
+  const reads = route === 'file' ? quick : new OwnerTenantReads(onewriter, config.readTimeoutMs);
   const files = new TenantFiles(config.dataDir, config.dbFile, createRetireFile(config.busyTimeoutMs, log));
   const catalogue = new TenantCatalogue(redis, config.group, files);
   const place = createTenantPlacement(redis, config.group, files);
@@ -123,7 +126,7 @@ await startProcess('gateway', async (config, log) => {
   const hrana = createHrana({
     onewriter,
     processes: readProcesses,
-    readNow: (tenant, statement) => reads.readNow(tenant, statement),
+    readNow: (tenant, statement) => (route === 'file' ? quick.readNow(tenant, statement) : undefined),
     assertNotPaused: (tenant, timeoutMs) => pauses.assertNotPaused(tenant, timeoutMs),
     secret: config.tokenSecret,
     createTenants: config.createTenants,
@@ -146,7 +149,7 @@ await startProcess('gateway', async (config, log) => {
   const bodies = new BodyThreads(config.maxBodyBytes, log);
   registerMetrics(metrics, [
     ...http.sources(() => server.bytes()),
-    ...readMetrics(reads, readProcesses),
+    ...readMetrics(quick, readProcesses),
     ...streamMetrics(rooms),
     ...tokenlessMetrics(tokenless),
     dropInMetric(uses),
@@ -241,7 +244,7 @@ await startProcess('gateway', async (config, log) => {
     await onewriter.close({ timeoutMs: config.drainMs * 0.1 });
     await closed;
     await stopped;
-    reads.close();
+    quick.close();
     await readProcesses.close();
     await bodies.close();
     await uses.close();

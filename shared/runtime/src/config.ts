@@ -171,6 +171,12 @@ export const configSchema = z.object({
   drainMs: ms(10_000).describe('Grace period at SIGTERM.'),
   writeTimeoutMs: ms(LIMITS.writeTimeoutMs).describe("Deadline of a gateway caller's write."),
   host: z.string().default('127.0.0.1').describe('Address the HTTP servers listen on.'),
+  gatewayReads: z
+    .enum(['auto', 'file', 'owner'])
+    .default('auto')
+    .describe(
+      'How the gateway reads: from the files, or through the broker that owns them; auto: through it on a network file system.',
+    ),
   gatewayPort: port(8080).describe('Port of the gateway; 0 is any free port.'),
   dashboardPort: port(8081).describe('Port of the dashboard; 0 is any free port.'),
   gatewayUrl: z

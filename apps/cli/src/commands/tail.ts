@@ -83,7 +83,7 @@ export async function tail(tenant: string, options: TailOptions): Promise<number
     let position = newest.at(-1)?.id ?? 0;
     await print(newest.slice(newest.length - Math.min(last, newest.length)));
     if (options.follow === false) return EXIT.ok;
-    const pollMs = onewriter.readRoute === 'gateway' ? POLL_GATEWAY_MS : POLL_FILE_MS;
+    const pollMs = onewriter.readRoute === 'file' ? POLL_FILE_MS : POLL_GATEWAY_MS;
     let reported = '';
     while (!stop.signal.aborted) {
       await pause(pollMs, undefined, { signal: stop.signal }).catch(() => {}); // the loop ends
