@@ -50,14 +50,15 @@ export async function startContestant(
 ): Promise<Contestant> {
   if (scenario.workload === 'get') return startGet(name, scenario, environment, options);
   switch (name) {
-    case 'onewriter': {
+    case 'onewriter':
+    case 'owner': {
       const [broker, redis] = [await environment.broker(), await environment.redis('onewriter')];
       const dataDir = await environment.folder('onewriter');
       const pids = { broker: broker.pid, redis: redis.pid() };
       return startDriven(
         name,
         scenario,
-        { kind: 'sdk', redisUrl: redis.url, dataDir },
+        { kind: 'sdk', redisUrl: redis.url, dataDir: name === 'owner' ? undefined : dataDir },
         dataDir,
         pids,
         options,

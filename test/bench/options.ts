@@ -103,7 +103,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
     contestants:
       peers.length === 0
         ? all
-        : all.filter(it => it === 'onewriter' || it === 'gateway' || peers.includes(it)),
+        : all.filter(it => it === 'onewriter' || it === 'owner' || it === 'gateway' || peers.includes(it)),
     profile: values.profile as ProfileTarget | undefined,
     mains: { broker: values.broker, gateway: values.gateway },
   };

@@ -4,6 +4,7 @@ import type { WorkloadName } from './workloads.ts';
 /** The contestants. */
 export type ContestantName =
   | 'onewriter'
+  | 'owner'
   | 'gateway'
   | 'proxy'
   | 'sqlite-1'
@@ -15,6 +16,7 @@ export type ContestantName =
 /** How reports call them. */
 export const CONTESTANT_LABELS: Readonly<Record<ContestantName, string>> = {
   onewriter: 'Onewriter (SDK)',
+  owner: 'Onewriter (SDK, reads by the owner)',
   gateway: 'Onewriter (gateway)',
   proxy: 'single-pod proxy',
   'sqlite-1': 'SQLite in process, 1 per commit',
@@ -123,5 +125,17 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     ...{ id: 'gateway-read', title: 'POST /query read by key, 64 connections, one tenant', workload: 'read' },
     ...{ tenants: 1, callers: 64, contestants: GATEWAY_AND_PROXY },
+  },
+  {
+    ...{ id: 'owner-read', title: 'read by key through the owner, 64 callers, one tenant', workload: 'read' },
+    ...{ tenants: 1, callers: 64, contestants: ['owner', 'proxy'] },
+  },
+  {
+    ...{
+      id: 'owner-mixed',
+      title: '90 % reads through the owner, 10 % inserts, 64 callers',
+      workload: 'mixed',
+    },
+    ...{ tenants: 1, callers: 64, contestants: ['owner', 'proxy'] },
   },
 ];

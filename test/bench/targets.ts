@@ -109,6 +109,10 @@ const RATIO_TARGETS: readonly RatioTarget[] = [
     ...{ what: 'gateway reads, 64 connections: against the proxy', scenario: 'gateway-read' },
     ...{ ours: 'gateway', peer: 'proxy', value: 'perSecond', atLeast: 1.5, prototype: '-' },
   },
+  {
+    ...{ what: 'reads through the owner, 64 callers: against the proxy', scenario: 'owner-read' },
+    ...{ ours: 'owner', peer: 'proxy', value: 'perSecond', atLeast: 1, prototype: '-' },
+  },
 ];
 
 const MAX_REDIS_CONNECTIONS = 5;

@@ -48,7 +48,7 @@ class Client {
 
   /** Issues writes until {@link finish}. */
   async run(): Promise<void> {
-    const { seed, pauseMs, mix, client, via } = this.#settings;
+    const { seed, pauseMs, mix, client, via, reads } = this.#settings;
     const random = createRandom(seed);
     if (via === 'gateway') await this.#gateway.warmUp();
     while (!this.#finishing) {
@@ -62,7 +62,7 @@ class Client {
         const tenant = random.pick(this.#tenants);
         const operation = drawOperation(random, mix, tenant.id, client, n, via);
         const timeoutMs = random.between(...this.#settings.timeoutMs);
-        const read = random.oneIn(16);
+        const read = random.oneIn(reads === 'owner' ? 2 : 16);
         this.#underWay.take();
         void this.#write(n, tenant, operation, timeoutMs, read)
           .catch(die)
@@ -233,10 +233,10 @@ const settings = JSON.parse(process.argv[2]!) as ClientSettings;
 const report = (message: ClientReport) => process.send?.(message);
 const journal = new JournalWriter(settings.journal);
 journal.write({ k: 'client', client: settings.client, via: settings.via, at: monotonicMs() });
-const { redisUrl, dataDir, gatewayUrl, token } = settings;
+const { redisUrl, dataDir, gatewayUrl, token, reads } = settings;
 const onewriter = await connect({
   redis: redisUrl,
-  dataDir,
+  ...(reads === undefined ? { dataDir } : { reads }),
   ...(gatewayUrl === '' ? {} : { gatewayUrl, token }),
 });
 const client = new Client(settings, onewriter, journal);

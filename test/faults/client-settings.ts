@@ -13,6 +13,8 @@ export interface ClientSettings {
   readonly dataDir: string;
   readonly gatewayUrl: string;
   readonly token: string;
+  /** Set where the client has nothing but Redis; it then reads after every other write. */
+  readonly reads?: 'owner' | undefined;
   readonly mix: Mix;
   /** Writes under way at once. */
   readonly concurrency: number;

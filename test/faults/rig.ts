@@ -56,7 +56,7 @@ export interface RigOptions {
 }
 
 export interface ClientKind
-  extends Partial<Pick<ClientSettings, 'mix' | 'concurrency' | 'pauseMs' | 'timeoutMs'>> {
+  extends Partial<Pick<ClientSettings, 'mix' | 'concurrency' | 'pauseMs' | 'timeoutMs' | 'reads'>> {
   readonly via?: Way | undefined;
 }
 

@@ -30,7 +30,8 @@ export type DriverSpec =
   | {
       readonly kind: 'sdk';
       readonly redisUrl: string;
-      readonly dataDir: string;
+      /** Undefined: the clients have nothing but Redis, and read through the owner of the files. */
+      readonly dataDir: string | undefined;
       /** SDK clients that share the tenants; default: 1. */
       readonly clients?: number | undefined;
     }

@@ -4,7 +4,7 @@ import type { Driver, Parameters } from './driver.ts';
 /** Onewriter, used as its README says: statements are prepared once per tenant. */
 export async function openSdkDriver(spec: {
   redisUrl: string;
-  dataDir: string;
+  dataDir: string | undefined;
   clients?: number | undefined;
 }): Promise<Driver> {
   const clients = await Promise.all(

@@ -24,6 +24,7 @@ import { oldSnapshot } from './old-snapshot.ts';
 import { openTransaction } from './open-transaction.ts';
 import { orderOfLife } from './order-of-life.ts';
 import { overload } from './overload.ts';
+import { ownerReads } from './owner-reads.ts';
 import { pauseLeader } from './pause-leader.ts';
 import { endlessStatement, endlessStatements, poisonJob, repeatOffender } from './poison.ts';
 import { raisedEpochs } from './raised-epochs.ts';
@@ -34,6 +35,7 @@ import { rollingRestart } from './rolling-restart.ts';
 
 const ALL: readonly Fault[] = [
   killBroker,
+  ownerReads,
   killGateway,
   killClient,
   failpoint,
