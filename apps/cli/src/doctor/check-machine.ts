@@ -96,6 +96,7 @@ function checkDataDir(target: Target): Diagnosis[] {
     checkAccess(dataDir),
     checkRights(dataDir),
     checkFileSystem(dataDir),
+    checkReads(dataDir),
     ...checkDisk(dataDir),
     ...checkPermissions(target),
     ...checkOwners(target),
@@ -143,11 +144,32 @@ function checkFileSystem(dataDir: string): Diagnosis {
     return bad(
       'error',
       'file-system',
-      `The data directory is on ${found.fileSystem}, which other machines may use: a WAL file must not be shared between machines, so apps read through the gateway, and locks may not hold.`,
+      `The data directory is on ${found.fileSystem}, which other machines may use: a WAL file must not be shared between machines, and locks may not hold.`,
       'Move the data to a local disk: stop everything, copy the data directory, start with the new --data-dir.',
     );
   }
   return ok('file-system', `local${found.kind === 'local' ? ` (${found.fileSystem})` : ''}`);
+}
+
+/** Which way the processes on this machine read, and why. */
+function checkReads(dataDir: string): Diagnosis {
+  const found = inspectDataDir(dataDir);
+  const others = 'Processes without the files read through a gateway (gatewayUrl), else through the broker.';
+  if (found.kind === 'network') {
+    return ok(
+      'reads',
+      `the broker alone opens files on ${found.fileSystem}. The gateway reads through the broker, the dashboard through the gateway. ${others}`,
+    );
+  }
+  try {
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch {
+    return ok(
+      'reads',
+      `this user reads files while the broker has them open: without the right to write it cannot make the index of a log. ${others}`,
+    );
+  }
+  return ok('reads', `apps and the gateway read the files, the dashboard through the gateway. ${others}`);
 }
 
 function checkDisk(dataDir: string): Diagnosis[] {
