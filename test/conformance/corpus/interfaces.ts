@@ -34,6 +34,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
     'STATEMENT_TIMEOUT',
     'STATEMENT_TOO_COSTLY',
     'READ_TIMEOUT',
+    'READ_TOO_COSTLY',
   ],
   ...['POISON_JOB', 'SQLITE_AUTH', 'RESPONSE_TOO_LARGE'],
 ]);

@@ -16,6 +16,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   RATE_LIMITED: 'Too much at once: wait some seconds and try again.',
   READ_TIMEOUT:
     'It ran into the time limit and was stopped. Narrow it down: a WHERE on an indexed column, a LIMIT.',
+  READ_TOO_COSTLY: 'It would hold up writes: an index, a WHERE on an indexed column, or a LIMIT by key.',
   STATEMENT_TIMEOUT:
     'It ran into the time limit and was stopped. For a large file: npx onewriter check, on the machine with the files.',
   TENANT_UNAVAILABLE: 'Try again; if it stays so, look at the log of the broker and of the gateway.',

@@ -37,7 +37,7 @@ const SHARE_OF_TIME = 0.6;
 /** What says that SQLite cannot use an object, and not that the file cannot be read. */
 const REFUSALS = new Set<string | undefined>(['SQLITE_ERROR', 'SQLITE_ERROR_MISSING_COLLSEQ']);
 /** What ends a step that takes too much time or memory. */
-const STOPS = new Set<string>(['READ_TIMEOUT', 'RESULT_TOO_LARGE']);
+const STOPS = new Set<string>(['READ_TIMEOUT', 'READ_TOO_COSTLY', 'RESULT_TOO_LARGE']);
 const TOOK_TOO_LONG = `Not described: SQLite took too much memory for it, or longer than ${MAX_TABLE_MS / 1_000} s.`;
 const NO_TIME_LEFT = 'Not described: other objects of this schema took too long.';
 
