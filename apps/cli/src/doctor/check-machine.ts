@@ -152,7 +152,7 @@ function checkFileSystem(dataDir: string): Diagnosis {
 }
 
 /** Which way the processes on this machine read, and why. */
-function checkReads(dataDir: string): Diagnosis {
+export function checkReads(dataDir: string): Diagnosis {
   const found = inspectDataDir(dataDir);
   const others = 'Processes without the files read through a gateway (gatewayUrl), else through the broker.';
   if (found.kind === 'network') {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { checkNode, checkVariables, judgeDisk } from './check-machine.ts';
+import { checkNode, checkReads, checkVariables, judgeDisk } from './check-machine.ts';
 import { judgeClock } from './check-redis.ts';
 
 const GIB = 1024 ** 3;
@@ -42,4 +42,10 @@ it.each([
   ['22.1.0', 'ok'],
 ])('Node %s: %s', (version, level) => {
   expect(checkNode(version).level).toBe(level);
+});
+
+it('says which way processes read', () => {
+  const local = checkReads(import.meta.dirname).found;
+  expect(local).toMatch(/^apps and the gateway read the files/);
+  expect(local).toContain('else through the broker');
 });

@@ -16,7 +16,8 @@ export interface PlanStep {
 }
 
 const LOOP = /^(?:SCAN|SEARCH) /;
-const SCAN = /^SCAN (?!CONSTANT ROW)/;
+/** The schema is small. */
+const SCAN = /^SCAN (?!CONSTANT ROW|sqlite_(?:schema|master)\b)/;
 /** Its table may be a function of the outer row, as json_each is. */
 const VIRTUAL = / VIRTUAL TABLE /;
 const ONE_ROW = /^SEARCH .* USING INTEGER PRIMARY KEY \(rowid=\?\)$/;
