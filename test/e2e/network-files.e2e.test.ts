@@ -43,7 +43,9 @@ it('on a network file system apps and the gateway read through the broker, and s
   onTestFinished(() => client.close());
   expect(client.readRoute).toBe('owner');
   expect(said).toEqual([expect.stringMatching(/is on fuse\.sshfs, .* reading through the owner$/)]);
-  await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, { what: 'a leading broker' });
+  await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
+    what: 'a leading broker',
+  });
   const db = client.tenant('acme');
   await db.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 'one')");
   const select = 'SELECT v FROM t ORDER BY id';

@@ -43,7 +43,6 @@ const ROWS_PER_TURN = 256;
 const ITERATION_IDLE_MS = 5 * 60_000;
 const MAX_BUSY_PAUSE_MS = 50;
 
-
 /** Reads straight from the tenants' files. */
 export class FileReads implements Reads, LedgerReader {
   readonly route = 'file';
