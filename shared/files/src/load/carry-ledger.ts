@@ -33,7 +33,9 @@ export function carryLedger(draft: string, file: string): void {
          WHERE schema.type = 'table' AND NOT ${isNotOwnTableSql('schema.name')}`,
       )
       .all();
-    const has = db.prepare<[string], number>("SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?");
+    const has = db.prepare<[string], number>(
+      "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?",
+    );
     withReservedNames(db, () => {
       db.exec('BEGIN');
       for (const { name, sql, wr } of tables) {
@@ -47,7 +49,9 @@ export function carryLedger(draft: string, file: string): void {
           .pluck()
           .all(name);
         const named = [...(wr === 1 ? [] : ['rowid']), ...columns].map(quoteName).join(', ');
-        db.exec(`INSERT INTO main.${quoteName(target)}(${named}) SELECT ${named} FROM old.${quoteName(name)}`);
+        db.exec(
+          `INSERT INTO main.${quoteName(target)}(${named}) SELECT ${named} FROM old.${quoteName(name)}`,
+        );
       }
       db.exec('COMMIT');
     });

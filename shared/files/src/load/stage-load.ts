@@ -1,6 +1,12 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { classifyStatement, FORMER_TABLE_PREFIX, isNotOwnTableSql, OnewriterError, shownName } from '@onewriter/protocol';
+import {
+  classifyStatement,
+  FORMER_TABLE_PREFIX,
+  isNotOwnTableSql,
+  OnewriterError,
+  shownName,
+} from '@onewriter/protocol';
 import { quoteName } from '@onewriter/runtime/inspect';
 import Database from 'better-sqlite3';
 import { assertRoom } from '../assert-room.ts';
@@ -99,7 +105,9 @@ async function loadFile({ busyTimeoutMs }: DataPlace, { source, draft }: LoadJob
   const db = new Database(draft, { fileMustExist: true });
   try {
     const own = db
-      .prepare<[], string>(`SELECT name FROM sqlite_schema WHERE type = 'table' AND NOT ${isNotOwnTableSql('name')}`)
+      .prepare<[], string>(
+        `SELECT name FROM sqlite_schema WHERE type = 'table' AND NOT ${isNotOwnTableSql('name')}`,
+      )
       .pluck()
       .all();
     db.exec('BEGIN');
@@ -119,7 +127,9 @@ async function loadFile({ busyTimeoutMs }: DataPlace, { source, draft }: LoadJob
 /** A trigger could write to the ledger. @throws OnewriterError STATEMENT_NOT_ALLOWED */
 function assertOwnSchema(db: Database.Database): void {
   const schema = db
-    .prepare<[], { name: string; sql: string }>(`SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND ${isNotOwnTableSql('name')}`)
+    .prepare<[], { name: string; sql: string }>(
+      `SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND ${isNotOwnTableSql('name')}`,
+    )
     .all();
   for (const { name, sql } of schema) {
     try {
