@@ -39,7 +39,7 @@ it('are read by every way, and the first write brings a file over with all that 
   await using data = await temporaryDirectory('former-format');
   const services = { redisUrl: redis.url, dataDir: data.path };
   let broker = await startService('broker', services);
-  onTestFinished(() => broker.stop());
+  onTestFinished(async () => void (await broker.stop()));
   const app = await connect({ redis: redis.url, dataDir: data.path });
   onTestFinished(() => app.close({ timeoutMs: 100 }));
   for (const tenant of ['acme', 'other']) {
@@ -53,7 +53,7 @@ it('are read by every way, and the first write brings a file over with all that 
   for (const tenant of ['acme', 'other']) makeFormat2(tenantFile(data.path, tenant));
 
   const gateway = await startService('gateway', services);
-  onTestFinished(() => gateway.stop());
+  onTestFinished(async () => void (await gateway.stop()));
   const token = await signToken(TEST_TOKEN_SECRET, { tenants: '*', access: 'admin' });
   const get = async (path: string) => {
     const response = await fetch(gateway.url + path, { headers: { authorization: `Bearer ${token}` } });
