@@ -99,6 +99,8 @@ export class ModelLeader {
           note(`suspect ${all.map(({ tenant }) => tenant).join(' ')}`),
         judgeSuspect: (tenant: string) => judge(tenant),
       },
+      epoch: () => 7,
+      replacements: { note: async (epoch: number) => note(`replacement in epoch ${epoch}`) },
       poisoned: {
         poison: async (jobId: string, op: number, { code }: WireError) =>
           note(`poison ${jobId}.${op} ${code}`),

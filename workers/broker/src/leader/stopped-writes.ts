@@ -149,6 +149,7 @@ export class StoppedWrites {
   }
 
   async #suspect(writes: readonly Pick<StuckWrite, 'work' | 'jobId' | 'op'>[]): Promise<void> {
+    if (writes.length === 0) return;
     const { poisoned, offenders } = this.#parts.services;
     await Promise.all([
       poisoned.suspect(writes.map(({ jobId }) => jobId)),
