@@ -108,7 +108,11 @@ export const scaleTenants: ScalePart = {
           lines: [
             { label: `a write (${CALLERS} callers)`, points: write, isFlat: true },
             { label: 'a new tenant (broker)', points: create, isFlat: true },
-            { label: 'a write of a backlog (broker)', points: backlog, isFlat: true },
+            {
+              label: 'a write of a backlog (broker)',
+              ...{ points: backlog, isFlat: true },
+              why: 'each tenant is opened, and SQLite looks for a file in a list of all that are open (ADR 0036)',
+            },
           ],
         },
         {

@@ -15,6 +15,7 @@ import type { WalWatch } from '../../lanes/wal-watch.ts';
 import type { RedisLink } from '../../queue/redis-link.ts';
 import type { Parked } from '../../tenant/parked.ts';
 import type { BrokerMetrics } from '../broker-metrics.ts';
+import { readMemoryUsage } from '../memory-usage.ts';
 import { EventLoopDelay } from './event-loop-delay.ts';
 import { setStatus } from './publish-scripts.ts';
 import { RateWindow } from './rate-window.ts';
@@ -125,7 +126,7 @@ export class StatusPublisher {
     const eventLoopDelayP99Ms = this.#eventLoopDelay.look();
     const { facts } = slowFacts;
     if (facts === undefined) return undefined;
-    const memory = process.memoryUsage();
+    const memory = readMemoryUsage();
     return {
       v: STATUS_VERSION,
       at,
