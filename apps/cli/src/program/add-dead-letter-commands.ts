@@ -1,5 +1,11 @@
 import type { Command } from 'commander';
-import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, WITHOUT_FILES_OPTION } from './options.ts';
+import {
+  DATA_DIR_OPTION,
+  JSON_OPTION,
+  LIMIT_OPTION,
+  type ProgramContext,
+  WITHOUT_FILES_OPTION,
+} from './options.ts';
 
 /** `dead-letters list`, `retry` and `drop`. */
 export function addDeadLetterCommands(program: Command, { setExitCode }: ProgramContext): void {
@@ -10,7 +16,7 @@ export function addDeadLetterCommands(program: Command, { setExitCode }: Program
   withPlace(deadLetters.command('list'))
     .description('list them, newest first: receipt, tenant, error, statement')
     .option('--tenant <id>', 'only those of this tenant')
-    .option('--limit <count>', 'at most so many (default: 50)')
+    .option(...LIMIT_OPTION)
     .option(...JSON_OPTION)
     .action(async options =>
       setExitCode(await (await import('../commands/dead-letters.ts')).listDeadLetters(options)),

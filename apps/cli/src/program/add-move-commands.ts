@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
-import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
-
-const JOBS_OPTION = ['--jobs <count>', 'files at a time (default: the cores, 4 at most)'] as const;
-const TIMEOUT_OPTION = [
-  '--timeout <seconds>',
-  'stop a file after this (default: 600, and more for a large one)',
-] as const;
-const OFFLINE_OPTION = ['--offline', 'do not ask Redis: no broker runs'] as const;
+import {
+  DATA_DIR_OPTION,
+  JOBS_OPTION,
+  JSON_OPTION,
+  OFFLINE_OPTION,
+  type ProgramContext,
+  TIMEOUT_OPTION,
+  withExamples,
+} from './options.ts';
 
 /** `adopt` and `release`: existing files become tenants', and plain files again. */
 export function addMoveCommands(program: Command, { setExitCode }: ProgramContext): void {

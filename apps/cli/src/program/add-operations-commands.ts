@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import {
   DATA_DIR_OPTION,
   JSON_OPTION,
+  LIMIT_OPTION,
   type ProgramContext,
   WITHOUT_FILES_OPTION,
   withExamples,
@@ -25,7 +26,7 @@ export function addOperationsCommands(program: Command, { setExitCode }: Program
         '--state <state>',
         'only those that are queued, running, done, failed, cancelled or interrupted',
       )
-      .option('--limit <count>', 'at most so many (default: 50)')
+      .option(...LIMIT_OPTION)
       .option(...DATA_DIR_OPTION)
       .option(...WITHOUT_FILES_OPTION)
       .option(...JSON_OPTION)

@@ -1,5 +1,13 @@
 import type { Command } from 'commander';
-import { DATA_DIR_OPTION, JSON_OPTION, type ProgramContext, withExamples } from './options.ts';
+import {
+  DATA_DIR_OPTION,
+  JOBS_OPTION,
+  JSON_OPTION,
+  OFFLINE_OPTION,
+  type ProgramContext,
+  TIMEOUT_OPTION,
+  withExamples,
+} from './options.ts';
 
 /** `backup`, `restore` and `check`. */
 export function addSafetyCommands(program: Command, { setExitCode }: ProgramContext): void {
@@ -9,8 +17,8 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .description('copy tenants as they are at one moment, while they are written, and verify the copies')
       .argument('[tenant]')
       .option('--all', 'all tenants')
-      .option('--jobs <count>', 'with --all: tenants at a time (default: the cores, 4 at most)')
-      .option('--timeout <seconds>', 'stop a tenant after this (default: 600, and more for a large file)')
+      .option(...JOBS_OPTION)
+      .option(...TIMEOUT_OPTION)
       .option('--verify <how>', 'full: integrity, and against the source; quick: pages', 'full')
       .option('--out <folder>', 'folder of all backups (default: backups in the data directory)')
       .option('--resume <operation>', 'leave out what this backup did before it was cancelled or interrupted')
@@ -35,11 +43,8 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .argument('[tenant]', 'default: the one that the manifest names')
       .option('--replace', 'put the present file aside, under a name that is printed')
       .option('--leave-paused', 'after --replace: apply no writes until `onewriter tenants resume`')
-      .option(
-        '--timeout <seconds>',
-        'stop the check of the backup after this (default: 600, more for a large one)',
-      )
-      .option('--offline', 'do not ask Redis: no broker runs')
+      .option(...TIMEOUT_OPTION)
+      .option(...OFFLINE_OPTION)
       .option(...DATA_DIR_OPTION)
       .option(...JSON_OPTION)
       .action(async (path, tenant, options) =>
@@ -57,8 +62,8 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .description('check files: integrity, foreign keys, ledger against file and queue, orphaned files')
       .argument('[tenants...]')
       .option('--all', 'all tenants, and what lies beside them')
-      .option('--jobs <count>', 'tenants at a time (default: the cores, 4 at most)')
-      .option('--timeout <seconds>', 'stop a tenant after this (default: 600, and more for a large file)')
+      .option(...JOBS_OPTION)
+      .option(...TIMEOUT_OPTION)
       .option('--quick', 'pages and ledger, not indexes and foreign keys: a tenth of the time')
       .option(...DATA_DIR_OPTION)
       .option(...JSON_OPTION)

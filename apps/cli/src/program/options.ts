@@ -24,6 +24,17 @@ export const WITHOUT_FILES_OPTION = [
 
 export const JSON_OPTION = ['--json', 'print one line of JSON'] as const;
 
+/** Options of commands that work on many tenants or files, each in a process of its own. */
+export const JOBS_OPTION = ['--jobs <count>', 'how many at a time (default: the cores, 4 at most)'] as const;
+export const TIMEOUT_OPTION = [
+  '--timeout <seconds>',
+  'stop the work on one after this (default: 600, and more for a large file)',
+] as const;
+
+export const OFFLINE_OPTION = ['--offline', 'do not ask Redis: no broker runs'] as const;
+
+export const LIMIT_OPTION = ['--limit <count>', 'at most so many (default: 50)'] as const;
+
 /** Adds examples to a command's help. */
 export function withExamples(command: Command, examples: readonly string[]): Command {
   return command.addHelpText('after', `\nExamples:\n${examples.map(example => `  ${example}`).join('\n')}`);

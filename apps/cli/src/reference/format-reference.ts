@@ -1,8 +1,24 @@
 import type { Command } from 'commander';
-import { DATA_DIR_OPTION, JSON_OPTION, WITHOUT_FILES_OPTION } from '../program/options.ts';
+import {
+  DATA_DIR_OPTION,
+  JOBS_OPTION,
+  JSON_OPTION,
+  LIMIT_OPTION,
+  OFFLINE_OPTION,
+  TIMEOUT_OPTION,
+  WITHOUT_FILES_OPTION,
+} from '../program/options.ts';
 
 /** Options that many commands have: explained once, named in each. */
-const USUAL = [DATA_DIR_OPTION, WITHOUT_FILES_OPTION, JSON_OPTION];
+const USUAL = [
+  DATA_DIR_OPTION,
+  WITHOUT_FILES_OPTION,
+  OFFLINE_OPTION,
+  JOBS_OPTION,
+  TIMEOUT_OPTION,
+  LIMIT_OPTION,
+  JSON_OPTION,
+];
 const HELP = ['-h, --help', 'display help for command'] as const;
 
 /** Columns of a help text in the reference, whatever terminal it is made in. */
@@ -16,7 +32,9 @@ export function formatReference(program: Command): string {
   const sections: string[] = [];
   const visit = (command: Command, name: string) => {
     const usual = hideUsual(command);
-    sections.push(`## ${name}\n\n\`\`\`text\n${helpOf(command)}\n\`\`\`${usual}`);
+    // The heading says as much as a usage without arguments.
+    const help = helpOf(command).replace(`Usage: ${name} [options]\n\n`, '');
+    sections.push(`## ${name}\n\n\`\`\`text\n${help}\n\`\`\`${usual}`);
     for (const child of command.commands)
       if (!('_hidden' in child && child._hidden)) visit(child, `${name} ${child.name()}`);
   };
