@@ -1,10 +1,4 @@
-import {
-  FORMER_TABLE_PREFIX,
-  INTERNAL_TABLE_PREFIX,
-  isNotOwnTableSql,
-  realDatabasePath,
-  withReservedNames,
-} from '@onewriter/protocol';
+import { isNotOwnTableSql, realDatabasePath, withReservedNames } from '@onewriter/protocol';
 import { quoteName } from '@onewriter/runtime/inspect';
 import Database from 'better-sqlite3';
 
@@ -18,13 +12,15 @@ interface OwnTable {
  * Copies Onewriter's own tables from a tenant's file into the one that takes its place. What replaces the content is not another
  * life of the tenant: receipts stay true, and a job that is delivered again is not applied again.
  *
- * @param draft whose own tables are empty, or not there
+ * @param draft without own tables; it gets them with the names that the file has
  * @param file the tenant's, which no process writes now
  * @throws SqliteError
  */
 export function carryLedger(draft: string, file: string): void {
   const db = new Database(draft, { fileMustExist: true });
   try {
+    // The guard refers to a table that is not there: with them on, SQLite refuses to insert even no rows.
+    db.pragma('foreign_keys = OFF');
     db.prepare('ATTACH ? AS old').run(realDatabasePath(file));
     const tables = db
       .prepare<[], OwnTable>(
@@ -33,25 +29,18 @@ export function carryLedger(draft: string, file: string): void {
          WHERE schema.type = 'table' AND NOT ${isNotOwnTableSql('schema.name')}`,
       )
       .all();
-    const has = db.prepare<[string], number>(
-      "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?",
-    );
     withReservedNames(db, () => {
       db.exec('BEGIN');
       for (const { name, sql, wr } of tables) {
-        // A file that no broker has opened since has the former names.
-        const current = name.replace(new RegExp(`^${FORMER_TABLE_PREFIX}`), INTERNAL_TABLE_PREFIX);
-        const target = has.get(current) === undefined ? name : current;
-        if (target === name && has.get(name) === undefined) db.exec(sql);
+        db.exec(sql);
         // The row ids are their ages.
         const columns = db
           .prepare<[string], string>("SELECT name FROM pragma_table_info(?, 'old')")
           .pluck()
           .all(name);
         const named = [...(wr === 1 ? [] : ['rowid']), ...columns].map(quoteName).join(', ');
-        db.exec(
-          `INSERT INTO main.${quoteName(target)}(${named}) SELECT ${named} FROM old.${quoteName(name)}`,
-        );
+        const table = quoteName(name);
+        db.exec(`INSERT INTO main.${table}(${named}) SELECT ${named} FROM old.${table}`);
       }
       db.exec('COMMIT');
     });

@@ -1,13 +1,6 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import {
-  classifyStatement,
-  FORMER_TABLE_PREFIX,
-  isNotOwnTableSql,
-  OnewriterError,
-  shownName,
-} from '@onewriter/protocol';
-import { quoteName } from '@onewriter/runtime/inspect';
+import { classifyStatement, OnewriterError, shownName } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { assertRoom } from '../assert-room.ts';
 import { countViolations } from '../check/check-file.ts';
@@ -15,6 +8,7 @@ import { copyDatabase, flush, removeDatabase } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
 import { toFileError } from '../open/file-error.ts';
 import { openReadOnly } from '../open/open-database.ts';
+import { findOwnObjects, removeOwnObjects } from '../own/own-objects.ts';
 import { type FileNumbers, readNumbers } from '../restore/file-numbers.ts';
 import { assertDatabase, inspectDraft } from '../restore/stage-backup.ts';
 import { MAX_DUMP_STATEMENT_BYTES } from './dump-statement.ts';
@@ -104,21 +98,12 @@ async function loadFile({ busyTimeoutMs }: DataPlace, { source, draft }: LoadJob
   await copyDatabase(source, draft, busyTimeoutMs, noLook, noLook);
   const db = new Database(draft, { fileMustExist: true });
   try {
-    const own = db
-      .prepare<[], string>(
-        `SELECT name FROM sqlite_schema WHERE type = 'table' AND NOT ${isNotOwnTableSql('name')}`,
-      )
-      .pluck()
-      .all();
-    db.exec('BEGIN');
-    // SQLite drops no table under its own prefix; an empty one is as good.
-    for (const name of own) {
-      const table = quoteName(name);
-      db.exec(name.startsWith(FORMER_TABLE_PREFIX) ? `DROP TABLE ${table}` : `DELETE FROM ${table}`);
-    }
-    db.exec('COMMIT');
+    db.pragma('foreign_keys = OFF'); // what is removed takes nothing along
+    const hasOwn = findOwnObjects(db).length > 0;
+    // Not only emptied: the rules below would pass over what has such a name, and the definitions need not be the writer's.
+    if (hasOwn) db.transaction(removeOwnObjects)(db);
     assertOwnSchema(db);
-    return { statements: 0, leftOut: own.length === 0 ? [] : ["Onewriter's own tables"] };
+    return { statements: 0, leftOut: hasOwn ? ["Onewriter's own tables"] : [] };
   } finally {
     db.close();
   }
@@ -127,9 +112,7 @@ async function loadFile({ busyTimeoutMs }: DataPlace, { source, draft }: LoadJob
 /** A trigger could write to the ledger. @throws OnewriterError STATEMENT_NOT_ALLOWED */
 function assertOwnSchema(db: Database.Database): void {
   const schema = db
-    .prepare<[], { name: string; sql: string }>(
-      `SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND ${isNotOwnTableSql('name')}`,
-    )
+    .prepare<[], { name: string; sql: string }>('SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL')
     .all();
   for (const { name, sql } of schema) {
     try {
