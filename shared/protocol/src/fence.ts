@@ -18,12 +18,21 @@ const MESSAGES = {
   queue: 'A newer broker has taken over this queue.',
 } as const;
 
+/** Each lead has the epoch after the last, so none had a higher one than this. */
+export const MAX_EPOCH = 2 ** 40;
+
 /**
  * The answer to a leader that is not the newest.
  * @param what has seen a newer one
  * @param fileEpoch the epoch that it has seen
+ * @returns FENCED; TENANT_UNAVAILABLE for an epoch that none had: raised above it, the epoch of all tenants would soon be no
+ * exact number any more
  */
 export function fenced(what: keyof typeof MESSAGES, fileEpoch: number, tenant?: string): OnewriterError {
+  if (what === 'file' && fileEpoch > MAX_EPOCH) {
+    const message = `The file says that a broker of epoch ${fileEpoch} wrote it, and there was none. Put a backup in its place: onewriter restore <backup> <tenant> --replace.`;
+    return new OnewriterError('TENANT_UNAVAILABLE', message, { reason: 'impossible epoch', fileEpoch });
+  }
   return new OnewriterError('FENCED', MESSAGES[what], {
     ...(tenant === undefined ? {} : { tenant }),
     fileEpoch,

@@ -56,6 +56,13 @@ it('is a commit after the newest of both files, under the newest epoch', () => {
   expect(numbersOf(old)).toEqual({ epoch: 5, commitSeq: 70, ledgerId: 200 });
 });
 
+it('does not take over an epoch that no broker had', () => {
+  create(draft, 9, 30, 400);
+  create(old, 2 ** 53 - 1, 70, 200);
+  expect(number({ old, epoch: 7 }).commitSeq).toBe(71);
+  expect(numbersOf(draft).epoch).toBe(9);
+});
+
 it('continues the numbers of a copy that replaces no file, and makes the tables of one that has none', () => {
   new Database(draft).exec('CREATE TABLE t(a)').close();
   expect(number({ epoch: 3 })).toEqual({ old: null, commitSeq: 1 });

@@ -1,4 +1,4 @@
-import { OnewriterError, ownNames, uuidv7 } from '@onewriter/protocol';
+import { MAX_EPOCH, OnewriterError, ownNames, uuidv7 } from '@onewriter/protocol';
 import { addLedgerNote, takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import { flush } from '../copy/copy-database.ts';
@@ -75,7 +75,9 @@ export function readNumbers(db: Database.Database): FileNumbers {
   const ledgerId = hasTable(db, ledger)
     ? db.prepare<[], number | null>(`SELECT max(id) FROM ${ledger}`).pluck().get()
     : 0;
-  return { epoch: state?.epoch ?? 0, commitSeq: state?.commitSeq ?? 0, ledgerId: ledgerId ?? 0 };
+  // One that no broker had would go on to each file that takes the place of this one.
+  const epoch = state === undefined || state.epoch > MAX_EPOCH ? 0 : state.epoch;
+  return { epoch, commitSeq: state?.commitSeq ?? 0, ledgerId: ledgerId ?? 0 };
 }
 
 /**
