@@ -80,6 +80,14 @@ describe('the tables of format 2', () => {
     expect(names(db, 'sqlite\\_onewriter%')).toEqual([]);
   });
 
+  it('stay as they are where a tool dropped the keys, and get the index of the jobs again', () => {
+    const db = make(`${IN_USE}; DROP TABLE _onewriter_keys`);
+    expect(() => takeEpoch(db, 4)).toThrow(/_onewriter_keys was removed/);
+    const unindexed = make(`${IN_USE}; DROP TABLE _onewriter_jobs`);
+    takeEpoch(unindexed, 4);
+    expect(rowsOf(unindexed, 'sqlite_onewriter_')).toEqual(rowsOf(make(), '_onewriter_'));
+  });
+
   it('stay as they are where they cannot be brought over, and the connection stays protected', () => {
     const db = make();
     withReservedNames(db, () => db.exec('CREATE TABLE sqlite_onewriter_marks(a)'));

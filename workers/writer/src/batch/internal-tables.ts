@@ -92,7 +92,7 @@ export function takeEpoch(db: Database, epoch: number): boolean {
   try {
     // Between the look and the lock another broker may have changed it.
     const found = look(db, epoch);
-    if (!found.isWhole) makeTables(db, found.state === undefined);
+    if (!found.isWhole) makeTables(db, found.isIndexed);
     db.prepare('UPDATE sqlite_onewriter_state SET epoch = ? WHERE id = 1').run(epoch);
     db.exec('COMMIT');
     return true;
@@ -102,28 +102,28 @@ export function takeEpoch(db: Database, epoch: number): boolean {
   }
 }
 
-function makeTables(db: Database, withoutState: boolean): void {
+function makeTables(db: Database, isIndexed: boolean): void {
   withReservedNames(db, () => {
     bringOver(db);
     db.exec(SCHEMA);
   });
-  // A ledger without a state was not left by this program; its rows must be found nevertheless.
-  if (withoutState) db.exec(`DELETE FROM sqlite_onewriter_jobs; ${INDEX_ALL_SQL}`);
+  // A ledger without a state or an index was not left by this program; its rows must be found nevertheless.
+  if (!isIndexed) db.exec(`DELETE FROM sqlite_onewriter_jobs; ${INDEX_ALL_SQL}`);
   // Before the commit: a schema that SQLite cannot read would make the file useless.
   db.prepare('SELECT 1 FROM sqlite_schema').get();
 }
 
-/** What a file has of the tables, checked: its state, and whether all are there in the present format. */
+/** What a file has of the tables, checked: its state, its index of jobs, and whether all are there in the present format. */
 function look(
   db: Database,
   epoch: number,
-): { readonly state: FileState | undefined; readonly isWhole: boolean } {
+): { readonly state: FileState | undefined; readonly isIndexed: boolean; readonly isWhole: boolean } {
   const tables = findTables(db);
   const isFormer = !tables.has(STATE) && tables.has(FORMER_STATE);
   const table = isFormer ? FORMER_STATE : STATE;
-  if (!tables.has(table)) return { state: undefined, isWhole: false };
+  if (!tables.has(table)) return { state: undefined, isIndexed: false, isWhole: false };
   const state = db.prepare<[], FileState>(`SELECT format, epoch FROM ${table} WHERE id = 1`).get();
-  if (state === undefined) return { state, isWhole: false };
+  if (state === undefined) return { state, isIndexed: false, isWhole: false };
   const known = isFormer ? FORMER_FORMAT : FILE_FORMAT;
   if (state.format !== known) {
     throw new OnewriterError(
@@ -133,11 +133,13 @@ function look(
     );
   }
   if (state.epoch > epoch) throw fenced('file', state.epoch);
-  const ledger = table.replace('state', 'ledger');
-  if (!tables.has(ledger)) {
+  const of = (part: string) => table.replace('state', part);
+  const ledger = of('ledger');
+  const lost = [ledger, of('keys')].find(name => !tables.has(name));
+  if (lost !== undefined) {
     throw new OnewriterError(
       'TENANT_UNAVAILABLE',
-      `The table ${ledger} was removed from the file: it is not known which writes were applied. ${USE_BACKUP}`,
+      `The table ${lost} was removed from the file: it is not known which writes were applied. ${USE_BACKUP}`,
       { reason: 'no ledger' },
     );
   }
@@ -149,7 +151,8 @@ function look(
       { reason: 'two formats' },
     );
   }
-  return { state, isWhole: !isFormer && tables.has(MARKS_TABLE) };
+  const isIndexed = tables.has(of('jobs'));
+  return { state, isIndexed, isWhole: !isFormer && isIndexed && tables.has(MARKS_TABLE) };
 }
 
 function remedyFor(format: number): string {
