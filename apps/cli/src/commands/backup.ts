@@ -120,13 +120,14 @@ async function leftBy(
   target: Target,
   { chosen, out, verification }: { chosen: readonly string[]; out: string; verification: Verification },
 ): Promise<readonly string[]> {
+  const { group } = target;
   const { kind, state, createdAt } = await withRedis(target, redis =>
-    new OperationStore(redis, target.group).get(id),
+    new OperationStore(redis, group).get(id),
   );
   if (kind !== 'backup') throw new UsageError(`${id} is no backup: ${kind}.`);
   if (!isEnded(state)) throw new UsageError(`${id} has not ended: ${state}.`);
   const since = Date.parse(createdAt);
-  return chosen.filter(tenant => !hasBackupSince(out, tenant, since, verification));
+  return chosen.filter(tenant => !hasBackupSince(out, { group, tenant }, since, verification));
 }
 
 function toSummary(tenant: string, outcome: JobOutcome<TakenBackup>): BackupSummary {

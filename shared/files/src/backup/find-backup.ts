@@ -4,14 +4,14 @@ import { backupFolder } from './backup-tenant.ts';
 import { readManifest, type Verification } from './manifest.ts';
 
 /**
- * Whether a tenant has a backup of this moment or later.
+ * Whether a tenant has a backup of this moment or later. One of another group, or from a clock that was ahead, does not count.
  * @param since ms since the epoch
  * @param verification one that was verified less does not count
  * @throws OnewriterError INVALID_ARGUMENT for a manifest that is none; Error of the file system
  */
 export function hasBackupSince(
   out: string,
-  tenant: string,
+  { group, tenant }: { readonly group: string; readonly tenant: string },
   since: number,
   verification: Verification,
 ): boolean {
@@ -19,7 +19,9 @@ export function hasBackupSince(
   return listFolder(folder).some(name => {
     if (!name.endsWith('.db')) return false;
     const manifest = readManifest(join(folder, name));
-    if (manifest === undefined || Date.parse(manifest.takenAt) < since) return false;
+    if (manifest === undefined || manifest.group !== group) return false;
+    const takenAt = Date.parse(manifest.takenAt);
+    if (!(takenAt >= since && takenAt <= Date.now())) return false;
     return verification === 'quick' || (manifest.verified ?? 'full') === 'full';
   });
 }
