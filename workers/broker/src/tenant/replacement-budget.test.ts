@@ -76,9 +76,10 @@ describe('ReplacementBudget', () => {
     // One more: now two have to leave.
     await replace('d');
     const successor = await lead();
-    expect(successor.budget.spentMs()).toBe(WINDOW_MS - 2 * MINUTE_MS);
+    expect([successor.budget.spentMs(), successor.budget.count]).toEqual([WINDOW_MS - 2 * MINUTE_MS, 4]);
     vi.advanceTimersByTime(WINDOW_MS - 2 * MINUTE_MS);
     expect([successor.budget.spentMs(), (await lead()).budget.spentMs()]).toEqual([0, 0]);
+    expect([successor.budget.count, (await lead()).budget.count]).toEqual([2, 2]);
   });
 
   it('has offenders run apart for as long as it is spent, and no other tenant that was there before', async () => {

@@ -70,9 +70,10 @@ export class ReplacementBudget {
     );
   }
 
-  /** Replacements within the window when this process began to lead. */
+  /** Replacements of predecessors that are within the window. */
   get count(): number {
-    return this.#recent.length;
+    const now = Date.now();
+    return this.#recent.filter(at => now - at < this.#options.offenceWindowMs).length;
   }
 
   /** How long it stays spent, in ms; 0 where it is not. */
