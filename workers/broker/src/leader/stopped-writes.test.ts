@@ -60,6 +60,18 @@ it('sets a write that runs past its deadline aside, once, and replaces the proce
   expect(leader.logged[0]).toContain('A statement runs past its deadline');
 });
 
+it('has the writes that run long beside it run apart next, and blames no one for them', async () => {
+  begin('slow');
+  vi.advanceTimersByTime(400);
+  begin('long');
+  vi.advanceTimersByTime(500);
+  begin('short');
+  vi.advanceTimersByTime(200);
+  await vi.waitFor(() => expect(leader.steps).toContain(`kill ${REPLACED_SIGNAL}`));
+  expect(leader.steps).toContain('run apart job-of-long');
+  expect(leader.steps.join()).not.toMatch(/suspect|offence of (?!slow)/);
+});
+
 it('waits longer while the successor is still starting', async () => {
   Object.assign(leader.parts.options.successor, { coming: true });
   begin('slow');

@@ -15,7 +15,7 @@ import { replaceProcess } from './replace-process.ts';
 
 /*
  *   in a thread   too long, or too much memory ──▶ poisoned  ──▶ this process is replaced
- *                 … and beside one that took too long those that run for long ──▶ suspects, which run apart next
+ *                 … and beside one that took too long those that run for long ──▶ run apart next
  *                 any of several: too much memory ──▶ suspects, which run apart next ──▶ this process is replaced
  *   apart         too long, or too much memory ──▶ poisoned  ──▶ only the process apart ends
  */
@@ -95,15 +95,21 @@ export class StoppedWrites {
       'A statement runs past its deadline; setting it aside and replacing this process',
     );
     const error = tookTooLong(statementTimeoutMs);
-    // As many as there are lanes for one replacement, and not one for each.
+    // As many as there are lanes for one replacement, and not one for each. Their jobs alone run apart: an honest statement may be
+    // among them, and its sender may be the app that writes to all tenants.
     const beside = this.#watchdog
       .runningFor(statementTimeoutMs / PART_TO_SUSPECT)
-      .filter(running => running.work !== work);
+      .flatMap(running => (running.work === work ? [] : [running.jobId]));
+    const { poisoned } = this.#parts.services;
     await replaceProcess({
       parts: this.#parts,
       stop: this.#stopLeader,
       works: [work],
-      note: () => this.#noteReplacement(this.#poison(work, jobId, op, error), this.#suspect(beside)),
+      note: () =>
+        this.#noteReplacement(
+          this.#poison(work, jobId, op, error),
+          ...(beside.length === 0 ? [] : [poisoned.suspect(beside)]),
+        ),
     });
   }
 
@@ -148,8 +154,7 @@ export class StoppedWrites {
     return Promise.all([...notes, replacements.note(epoch())]);
   }
 
-  async #suspect(writes: readonly Pick<StuckWrite, 'work' | 'jobId' | 'op'>[]): Promise<void> {
-    if (writes.length === 0) return;
+  async #suspect(writes: readonly CostlyWrite[]): Promise<void> {
     const { poisoned, offenders } = this.#parts.services;
     await Promise.all([
       poisoned.suspect(writes.map(({ jobId }) => jobId)),
