@@ -1,3 +1,5 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { isEnded, newOperationId, type Operation, OperationStore, runOperation } from '@onewriter/operations';
@@ -14,7 +16,7 @@ import {
 } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { slowSchema } from './slow-schema.ts';
 
 const OPERATION = { kind: 'check', who: 'test', tenants: ['acme'], unit: 'tenants' } as const;
@@ -159,6 +161,18 @@ describe('onewriter operations', () => {
     // As if the time had passed that a process may be silent.
     await commands.hset(`${groupKeys(DEFAULT_GROUP).operations}:${id}`, 'renewedAt', Date.now() - 60_000);
     expect(await store.get(id)).toMatchObject({ state: 'interrupted', error: { code: 'ABORTED' } });
+  });
+
+  it('has no process left whose parent died while it connected to Redis', async () => {
+    const entry = new URL('processes/job-process.js', import.meta.resolve('@onewriter/files'));
+    const place = { dataDir: data.path, group: DEFAULT_GROUP, dbFile: 'tenant.db', busyTimeoutMs: 100 };
+    const settings = JSON.stringify({ place, job: { kind: 'check', verification: 'quick' } });
+    await commands.client('PAUSE', 1_000, 'ALL');
+    const child = fork(entry, [settings], { env: { ...withoutSettings(), ONEWRITER_REDIS_URL: redis.url } });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    child.disconnect();
+    const [code] = await once(child, 'exit', { signal: AbortSignal.timeout(15_000) });
+    expect(code).toBe(0);
   });
 
   it('says what there is not', async () => {

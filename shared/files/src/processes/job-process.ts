@@ -30,6 +30,8 @@ process.on('disconnect', () => {
   else if (tenantNow !== undefined) cleanUpAfter(settings.job, tenantNow, process.pid);
   process.exit(0);
 });
+// It died while this process connected: no one waits for its jobs, and the connection would keep this process for ever.
+if (!process.connected) process.exit(0);
 /** The one that it is at. */
 let tenantNow: string | undefined;
 let last = Promise.resolve();
