@@ -21,6 +21,10 @@ import type {
 } from '../src/thread/lane-task.ts';
 import { PROGRESS_BYTES } from '../src/thread/progress.ts';
 import { WriterLane } from '../src/thread/writer-lane.ts';
+import { guardAgainstStuckStatements } from './stuck-guard.ts';
+
+// At once: later a test may have replaced the timers.
+guardAgainstStuckStatements();
 
 /** A job as Redis stores it. */
 export function queuedJob(

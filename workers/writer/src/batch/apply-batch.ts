@@ -136,7 +136,7 @@ class Batch {
     const jobs: ReadJob[] = [];
     for (const [index, job] of this.#jobs.entries()) {
       const isTwin = this.#jobs.indexOf(job) !== index;
-      if (isReadJobId(job.id) && job.message !== undefined && !isTwin) jobs.push({ job, index });
+      if (isReadJobId(job.id) && job.remaining > 0 && !isTwin) jobs.push({ job, index });
     }
     if (jobs.length > 0) this.#guard(() => reads.run(this.#database, jobs, progress));
   }

@@ -44,10 +44,14 @@ export function planBatch(
   for (const [index, job] of jobs.entries()) {
     // Its twin is earlier in this batch.
     if (jobs.indexOf(job) !== index) continue;
-    if (job.message === undefined || isReadJobId(job.id)) continue;
+    if (job.message === undefined) continue;
+    if (isReadJobId(job.id)) {
+      if (isForeign(job, dir)) job.refuse(meantForAnother('read'), true);
+      continue;
+    }
     const row = database.ledger.find(job.id);
     if (row !== undefined) job.resume(row);
-    else if (isForeign(job, dir)) job.refuse(meantForAnother(), true);
+    else if (isForeign(job, dir)) job.refuse(meantForAnother('write'), true);
     else if (mayBePruned(database, job)) job.refuse(olderThanLedger(database.ledger.prunedTo));
     else if (alone && !repeats(database, job)) own.add(next);
     if (job.remaining === 0) continue;
@@ -76,10 +80,10 @@ function repeats({ transaction }: TenantDatabase, job: BatchJob): boolean {
   return true;
 }
 
-function meantForAnother(): OnewriterError {
+function meantForAnother(what: 'read' | 'write'): OnewriterError {
   return new OnewriterError(
     'MISCONFIGURED',
-    'The write comes from a client of another data directory: two installations share this Redis and ONEWRITER_GROUP. It was not applied.',
+    `The ${what} comes from a client of another data directory: two installations share this Redis and ONEWRITER_GROUP. It was not ${what === 'read' ? 'run' : 'applied'}.`,
     { reason: 'another data directory' },
   );
 }

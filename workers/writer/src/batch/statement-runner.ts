@@ -63,6 +63,12 @@ export class StatementRunner {
     this.#lastRowid = undefined;
   }
 
+  /** The statement, to be run as on a connection that has changed nothing. */
+  prepareAnew(compiled: CompiledStatement): Statement<unknown[], unknown> {
+    this.startAnew(compiled.asksTotal);
+    return this.#prepareCounters(compiled);
+  }
+
   /** Begins a write of one statement. */
   startShared(): void {
     this.#own = false;

@@ -79,6 +79,11 @@ describe('reads through the owner', () => {
     expect(verdicts(lane.applyOne(writes("INSERT INTO t VALUES (3, 'three')")))).toEqual(['ok']);
   });
 
+  it('runs a statement behind semicolons and comments', () => {
+    const sql = '; /* ; */\n; -- ;\n; SELECT a FROM t WHERE id = 1;';
+    expect(resultsOf(open().applyOne(reads(sql)))).toMatchObject([{ r: [['one']] }]);
+  });
+
   it('undoes what a function of a SELECT writes', () => {
     const lane = open();
     lane.applyOne(script('CREATE VIRTUAL TABLE f USING fts4(a)'));
@@ -108,12 +113,33 @@ describe('reads through the owner', () => {
     const lane = open();
     const scan = 'SELECT count(*) FROM t WHERE a > ?1';
     const search = 'SELECT id FROM t WHERE id = 1';
-    const endless = 'WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n';
+    // It ends, unlike those that its plan stands for: no test can stop a statement that runs in its thread.
+    const recursive = 'WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 9) SELECT count(*) FROM n';
     const job = () =>
-      queuedJob([scan, search, endless], [{ s: 0, p: ['z'] }, { s: 1 }, { s: 2 }], { id: newReadJobId() });
+      queuedJob([scan, search, recursive], [{ s: 0, p: ['z'] }, { s: 1 }, { s: 2 }], { id: newReadJobId() });
     expect(verdicts(lane.applyOne(job()))).toEqual(['ok', 'ok', 'READ_TOO_COSTLY']);
     lane.applyOne(fill(200, 100_000));
     expect(verdicts(lane.applyOne(job()))).toEqual(['READ_TOO_COSTLY', 'ok', 'READ_TOO_COSTLY']);
+  });
+
+  it('refuses to check each page of a large file, however that is written', () => {
+    const lane = open();
+    const job = () =>
+      reads('/* all */ PRAGMA integrity_check', 'PRAGMA main.[quick_check]', 'PRAGMA user_version');
+    expect(verdicts(lane.applyOne(job()))).toEqual(['ok', 'ok', 'ok']);
+    lane.applyOne(fill(200, 100_000));
+    expect(verdicts(lane.applyOne(job()))).toEqual(['READ_TOO_COSTLY', 'READ_TOO_COSTLY', 'ok']);
+  });
+
+  it('does not answer a client of another data directory', () => {
+    const lane = new TemporaryLane({ dataDirId: 'aaaaaaaa-1' });
+    lane.applyOne(script('CREATE TABLE t(a)'));
+    const from = (dir: string) => {
+      const job = reads('SELECT a FROM t');
+      return lane.applyOne({ ...job, data: job.data.replace('{', `{"dir":"${dir}",`) });
+    };
+    expect(verdicts(from('aaaaaaaa'))).toEqual(['ok']);
+    expect(from('bbbbbbbb')).toMatchObject({ error: { code: 'MISCONFIGURED' }, results: '' });
   });
 
   it('judges anew when the schema has changed', () => {
@@ -133,6 +159,11 @@ describe('reads through the owner', () => {
     const all = (more: object) =>
       queuedJob(['SELECT id, a FROM t'], [{ s: 0, ...more }], { id: newReadJobId() });
     expect(verdicts(lane.applyOne(all({})))).toEqual(['RESULT_TOO_LARGE']);
+    // The same bounds for what may ask for the counters of the connection.
+    const counters = (more: object) =>
+      queuedJob(['SELECT id AS changes FROM t'], [{ s: 0, ...more }], { id: newReadJobId() });
+    expect(verdicts(lane.applyOne(counters({})))).toEqual(['RESULT_TOO_LARGE']);
+    expect(resultsOf(lane.applyOne(counters({ f: 1 })))).toMatchObject([{ c: ['changes'], r: [[1]] }]);
     const first = lane.applyOne(all({ f: 1 }));
     expect(resultsOf(first)).toMatchObject([{ r: [[1, 'one']] }]);
     lane.applyOne(writes(`INSERT INTO t VALUES (-1, hex(zeroblob(${LIMITS.maxOwnerReadBytes})))`));

@@ -80,6 +80,8 @@ export class OwnerReads {
         poison !== undefined
           ? JSON.stringify({ e: poison })
           : answer(() => {
+              // An error may have ended the transaction; without one, what a function writes would stay.
+              if (!database.db.inTransaction) database.db.exec('BEGIN');
               if (performance.now() >= until || left <= 0) throw later();
               return runRead(database, judge, sql, op);
             });
@@ -116,18 +118,16 @@ function runRead(
   const bound = compiled.parameters.toArguments(decodeBindings(p));
   judge.assertMayRun(compiled, bound);
   // As on a connection that only reads.
-  if (compiled.asksCounters) {
-    database.runner.startAnew(compiled.asksTotal);
-    return database.runner.run(compiled, p, LIMITS.maxOwnerReadBytes);
-  }
-  const rows = collect(compiled, judge, bound, f === 1);
-  const columns = JSON.stringify(compiled.statement.columns().map(column => column.name));
+  const statement = database.runner.prepareAnew(compiled);
+  const rows = collect(compiled, statement, judge, bound, f === 1);
+  const columns = JSON.stringify(statement.columns().map(column => column.name));
   return `{"c":${columns},"r":[${rows.join()}],"n":0,"i":0}`;
 }
 
 /** The rows as JSON. @throws OnewriterError RESULT_TOO_LARGE, READ_TOO_COSTLY */
 function collect(
   compiled: CompiledStatement,
+  statement: CompiledStatement['statement'],
   judge: ReadJudge,
   bound: readonly unknown[],
   firstOnly: boolean,
@@ -135,7 +135,7 @@ function collect(
   const rows: string[] = [];
   const begunAt = performance.now();
   let bytes = 0;
-  for (const row of compiled.statement.iterate(...bound)) {
+  for (const row of statement.iterate(...bound)) {
     if (rows.length === LIMITS.maxOwnerReadRows) throw tooLarge(`${LIMITS.maxOwnerReadRows} rows`);
     const json = encodeRow(row as SqlValue[]);
     bytes += Buffer.byteLength(json) + 1;

@@ -4,8 +4,10 @@ import { LRUCache } from 'lru-cache';
 import type { CompiledStatement } from '../batch/statement-cache.ts';
 import { judgePlan, type PlanStep, type ReadCost } from './read-plan.ts';
 
-/** These check each page of the file. */
-const CHECKS = /^\s*PRAGMA\s+(?:"?\w+"?\s*\.\s*)?"?(?:integrity_check|quick_check|foreign_key_check)\b/i;
+/** These check each page of the file, however they are written. */
+const CHECKS = /integrity_check|quick_check|foreign_key_check/i;
+/** What may stand in front of a statement, and not behind EXPLAIN: semicolons, and comments among them. */
+const BEFORE = /^(?:[\s;\uFEFF]|--[^\n]*\n|\/\*[\s\S]*?\*\/)+/;
 /** A read that was stopped so often in a row is refused without being run. A machine under load stops an innocent one at times. */
 const MAX_OVERRUNS = 3;
 const REFUSED_FOR_MS = 60_000;
@@ -89,7 +91,7 @@ export class ReadJudge {
   #costOf({ sql, keyword, explain }: CompiledStatement, bound: readonly unknown[]): ReadCost {
     if (explain || sql === LEDGER_LOOKUP_SQL) return 'search';
     if (keyword === 'PRAGMA') return CHECKS.test(sql) ? 'scan' : 'search';
-    const plan = this.#db.prepare<unknown[], PlanStep>(`EXPLAIN QUERY PLAN ${sql}`);
+    const plan = this.#db.prepare<unknown[], PlanStep>(`EXPLAIN QUERY PLAN ${sql.replace(BEFORE, '')}`);
     return judgePlan(plan.all(...bound));
   }
 }

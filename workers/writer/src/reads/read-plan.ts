@@ -18,31 +18,57 @@ export interface PlanStep {
 const LOOP = /^(?:SCAN|SEARCH) /;
 /** The schema is small. */
 const SCAN = /^SCAN (?!CONSTANT ROW|sqlite_(?:schema|master)\b)/;
+const SCHEMA = /^SCAN sqlite_(?:schema|master)\b/;
 /** Its table may be a function of the outer row, as json_each is. */
 const VIRTUAL = / VIRTUAL TABLE /;
 const ONE_ROW = /^SEARCH .* USING INTEGER PRIMARY KEY \(rowid=\?\)$/;
+/** An index that SQLite makes of all rows each time, because there is none. */
+const AUTOMATIC = /^SEARCH .* USING AUTOMATIC /;
+/** All rows on one side of a value. */
+const ONE_SIDED = /^SEARCH .*\((?!.*(?:=\?| AND )).*[<>]\?\)/;
+/** So many virtual tables and looks at the schema may run for rows of each other: tools look at columns of indexes of tables. */
+const MAX_NESTED = 3;
 
 /** Says what a plan costs. */
 export function judgePlan(steps: readonly PlanStep[]): ReadCost {
   const byId = new Map(steps.map(step => [step.id, step]));
+  /** Levels with a loop, with one over all rows or those on one side, and how many others are in it. */
   const looped = new Set<number>();
+  const scanned = new Set<number>();
+  const nested = new Map<number, number>();
   let cost: ReadCost = 'search';
   for (const { parent, detail } of steps) {
     if (detail === 'RECURSIVE STEP') return 'costly';
-    if (SCAN.test(detail)) {
-      const isInner = looped.has(parent) || runsPerRow(parent, byId);
-      if (isInner && !VIRTUAL.test(detail)) return 'costly';
+    const outer = outerLevels(parent, byId);
+    const runsPerRow = outer.length > 0;
+    const isScan = SCAN.test(detail);
+    const isOneSided = ONE_SIDED.test(detail);
+    if (isScan) {
+      if ((looped.has(parent) || runsPerRow) && !VIRTUAL.test(detail)) return 'costly';
       cost = 'scan';
+    } else if (AUTOMATIC.test(detail)) {
+      if (runsPerRow) return 'costly';
+      cost = 'scan';
+    } else if (isOneSided) {
+      if (scanned.has(parent) || outer.some(level => scanned.has(level))) return 'costly';
+      if (looped.has(parent) || runsPerRow) cost = 'scan';
     }
+    if (VIRTUAL.test(detail) || SCHEMA.test(detail)) {
+      const inLevel = (nested.get(parent) ?? 0) + 1;
+      if (inLevel > MAX_NESTED) return 'costly';
+      nested.set(parent, inLevel);
+    }
+    if (isScan || isOneSided) scanned.add(parent);
     if (LOOP.test(detail) && !ONE_ROW.test(detail) && detail !== 'SCAN CONSTANT ROW') looped.add(parent);
   }
   return cost;
 }
 
-/** Whether it stands in a subquery that runs for each row of an outer one. */
-function runsPerRow(id: number, byId: ReadonlyMap<number, PlanStep>): boolean {
-  for (let step = byId.get(id); step !== undefined; step = byId.get(step.parent)) {
-    if (step.detail.startsWith('CORRELATED ')) return true;
+/** The levels for each of whose rows it runs, because it stands in correlated subqueries. */
+function outerLevels(level: number, byId: ReadonlyMap<number, PlanStep>): readonly number[] {
+  const levels: number[] = [];
+  for (let step = byId.get(level); step !== undefined; step = byId.get(step.parent)) {
+    if (step.detail.startsWith('CORRELATED ')) levels.push(step.parent);
   }
-  return false;
+  return levels;
 }
