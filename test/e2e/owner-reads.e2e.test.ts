@@ -133,6 +133,13 @@ describe('a process with nothing but Redis', () => {
   });
 });
 
+it('a client whose data directory is another does not get the rows of this one', async () => {
+  const other = await temporaryDirectory('owner-reads-other');
+  onTestFinished(() => other.remove());
+  const code = await codeOf(connectTo({ dataDir: other.path, reads: 'owner' }));
+  expect(code).toBe('MISCONFIGURED');
+});
+
 it('a user without the right to write reads also after the tenant was closed', async () => {
   const db = await newTenant(await connectTo());
   await db.exec('ALTER TABLE t ADD COLUMN n; INSERT INTO t(n) VALUES (1), (2)');

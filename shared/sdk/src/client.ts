@@ -1,5 +1,6 @@
 import {
   explainReply,
+  inspectDataDir,
   type MetricRegistry,
   newClientId,
   OnewriterError,
@@ -81,7 +82,10 @@ async function open(
   const tracer = options.tracing ? new WriteTracer() : undefined;
   const metrics = new ClientMetrics();
   const dataDirGuard =
-    ways.route === 'file' && options.dataDir !== undefined
+    // Also one that does not read them knows by them whether it is the right installation.
+    ways.route !== 'gateway' &&
+    options.dataDir !== undefined &&
+    inspectDataDir(options.dataDir).kind !== 'absent'
       ? new DataDirGuard({ redis, group, dataDir: options.dataDir, logger })
       : undefined;
   await dataDirGuard?.start();
