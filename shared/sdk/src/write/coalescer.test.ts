@@ -15,6 +15,7 @@ import { WritePath } from './write-path.ts';
 /** A write path whose queue accepts every job at once; the test settles their writes. */
 function openPath(downSince?: () => number | undefined) {
   const jobs: { readonly id: string; readonly numbers: readonly number[] }[] = [];
+  const withdrawn: string[] = [];
   const silent = { warn: () => {}, error: () => {} };
   const path = new WritePath({
     clientId: 'c-test',
@@ -31,6 +32,7 @@ function openPath(downSince?: () => number | undefined) {
       readyToRetry: async () => {
         while (downSince?.() !== undefined) await new Promise<void>(resolve => setTimeout(resolve, 100));
       },
+      withdraw: async ({ id }: { readonly id: string }) => withdrawn.push(id) > 0,
       maxQueueBytes: 1_000_000,
       refusal: () => undefined,
       load: async () => ({ jobs: 0, bytes: 0 }),
@@ -46,6 +48,7 @@ function openPath(downSince?: () => number | undefined) {
   const waits: Promise<unknown>[] = [];
   return {
     jobs,
+    withdrawn,
     numbers: () => jobs.map(({ numbers }) => numbers),
     issue: (
       number: number,
@@ -57,11 +60,11 @@ function openPath(downSince?: () => number | undefined) {
       waits.push(wait);
       return wait;
     },
-    read: (number: number) => {
+    read: (number: number, timeoutMs = 8_000) => {
       const wait = path.read(
         'acme',
         encodeRead({ sql: 'SELECT', params: [number] }, false),
-        now() + 8_000,
+        now() + timeoutMs,
         undefined,
       );
       waits.push(wait);
@@ -162,6 +165,17 @@ describe('a coalescer', () => {
     await vi.waitFor(() => expect(path.jobs.length).toBe(3));
     expect(path.numbers()).toEqual([[1], [2], [3]]);
     await path.end();
+  });
+
+  it('withdraws reads that no caller waits for any more', async () => {
+    const path = openPath();
+    const codes = [path.read(1, 500), path.read(2, 1_000)].map(read => read.catch(({ code }) => code));
+    await vi.advanceTimersByTimeAsync(700);
+    expect(path.withdrawn).toEqual([]);
+    expect(await codes[0]).toBe('OUTCOME_UNKNOWN');
+    await vi.advanceTimersByTimeAsync(500);
+    expect(await codes[1]).toBe('OUTCOME_UNKNOWN');
+    expect(path.withdrawn).toEqual(path.jobs.map(({ id }) => id));
   });
 
   it('waits for an earlier job a moment at most', async () => {

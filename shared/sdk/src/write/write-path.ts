@@ -1,4 +1,4 @@
-import { OnewriterError, type WireOperationResult } from '@onewriter/protocol';
+import { isOnewriterError, OnewriterError, type WireOperationResult } from '@onewriter/protocol';
 import { describeHolder } from '@onewriter/tenants';
 import { ClientMetrics } from '../client-metrics.ts';
 import type { DataDirGuard } from '../redis/data-dir-guard.ts';
@@ -140,13 +140,22 @@ export class WritePath {
   ): Promise<WriteAnswer> {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw this.#closed;
+      this.#context.guard?.assertOwn();
       const coalescer = this.#coalescer(tenant);
       coalescer.admit(bytesOf(payload));
       const caller: WriteCaller = {
         resolve: (result, commitSeq, { receipt }) => resolve({ result, commitSeq, receipt }),
-        reject,
+        reject: error => {
+          const { job } = read;
+          // Else reads that no caller waits for would fill the queue of a tenant whose broker is away, and writes be refused.
+          if (job?.open === 0 && isOnewriterError(error, 'OUTCOME_UNKNOWN')) {
+            void this.#context.sender.withdraw(job);
+          }
+          reject(error);
+        },
       };
-      coalescer.add(new PendingWrite(payload, 'commit', due, signal, caller, coalescer));
+      const read = new PendingWrite(payload, 'commit', due, signal, caller, coalescer);
+      coalescer.add(read);
     });
   }
 
