@@ -79,6 +79,9 @@ describe('reads through the owner', () => {
     expect(await reads.all(request())).toHaveLength(2);
     expect(new Set(sent.map(({ due }) => due)).size).toBe(1);
     expect(sent).toHaveLength(3);
+    const lost = open(...Array.from({ length: 50 }, () => failed('OUTCOME_UNKNOWN', { reason: 'lost' })));
+    expect(await codeOf(lost.reads.all(request(400)))).toBe('TIMEOUT');
+    expect(lost.sent.length).toBeLessThan(12);
     const late = open(failed('RATE_LIMITED', { retryAfterMs: 500 }));
     expect(await codeOf(late.reads.all(request(100)))).toBe('RATE_LIMITED');
     expect(late.sent).toHaveLength(1);

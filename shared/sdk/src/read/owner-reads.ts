@@ -1,4 +1,5 @@
 import {
+  backOffMs,
   isOnewriterError,
   LEDGER_LOOKUP_SQL,
   OnewriterError,
@@ -26,8 +27,8 @@ export interface OwnerReadsOptions {
   readonly timeoutMs: number;
 }
 
-/** Pause before a read is sent again whose answer was lost. */
-const RESEND_MS = 10;
+/** Pauses before a read is sent again whose answer was lost: at once, unless Redis loses one after the other. */
+const RESEND_MS = { firstMs: 10, maxMs: 1_000 };
 
 interface ReadRows<Mode extends RowMode> {
   readonly columns: readonly string[];
@@ -110,12 +111,12 @@ export class OwnerReads implements Reads, LedgerReader {
     assertNotAborted(signal);
     const due = dueAt(options, this.#options.timeoutMs);
     const payload = encodeRead({ sql, params: params as SqlParameters }, firstOnly);
-    for (;;) {
+    for (let tries = 1; ; tries++) {
       try {
         const { result, commitSeq } = await this.#path!.read(tenant, payload, due, signal);
         return decode(result!, commitSeq, mode, safeIntegers);
       } catch (error) {
-        const pauseMs = resendAfter(error);
+        const pauseMs = resendAfter(error, tries);
         if (pauseMs === undefined || now() + pauseMs >= due) throw toReadError(error, tenant, options);
         await pause(pauseMs, signal);
         if (signal?.aborted) throw aborted(signal);
@@ -144,12 +145,12 @@ function decode<Mode extends RowMode>(
 }
 
 /** The pause before a read is sent again, ms; undefined where its error is the answer. */
-function resendAfter(error: unknown): number | undefined {
+function resendAfter(error: unknown, tries: number): number | undefined {
   if (!isOnewriterError(error)) return undefined;
   const { code, details } = error;
-  if (code === 'OUTCOME_UNKNOWN') return details.reason === 'lost' ? RESEND_MS : undefined;
+  if (code === 'OUTCOME_UNKNOWN') return details.reason === 'lost' ? backOffMs(tries, RESEND_MS) : undefined;
   // Its share of the thread was used up.
-  return code === 'RATE_LIMITED' ? (details.retryAfterMs ?? RESEND_MS) : undefined;
+  return code === 'RATE_LIMITED' ? (details.retryAfterMs ?? RESEND_MS.firstMs) : undefined;
 }
 
 /** A read has no outcome that could be unknown. */
