@@ -98,6 +98,17 @@ describe('the jobs that fail with a refused batch', () => {
     ]);
   });
 
+  it('are reads alone where there is no file yet: a write behind them makes one', () => {
+    const notFound = refusal('TENANT_NOT_FOUND', { begun: false });
+    const [read, write] = [job('r-0'), job('w-0')];
+    expect(choose([read, write], [read], notFound)).toEqual(['r-0']);
+    expect(choose([read, write], [read, write], notFound)).toEqual(['r-0', 'w-0']);
+    expect(choose([read, write], [read], refusal('INVALID_TENANT', { begun: false }))).toEqual([
+      'r-0',
+      'w-0',
+    ]);
+  });
+
   it('are none that may be committed, that no caller waits for, or that this broker cannot read', () => {
     const ready = [
       job('w-doubtful', { doubtful: true }),

@@ -1,4 +1,4 @@
-import { backOffMs } from '@onewriter/protocol';
+import { backOffMs, isReadJobId } from '@onewriter/protocol';
 import type { RefusedOutcome } from '@onewriter/writer';
 import { type HeldJob, hasUnawaitedWrite } from './held-job.ts';
 
@@ -110,7 +110,9 @@ export function chooseRefused(
   { error, uncertain, begun }: RefusedOutcome,
 ): readonly HeldJob[] {
   const tried = new Set(batch.map(({ id }) => id));
-  const concernsAll = !begun || OF_THE_FILE.has(error.code);
+  // A read makes no file, and a write behind it may.
+  const isOnlyForReads = error.code === 'TENANT_NOT_FOUND' && batch.every(({ id }) => isReadJobId(id));
+  const concernsAll = (!begun || OF_THE_FILE.has(error.code)) && !isOnlyForReads;
   return ready.filter(job => {
     const isCertain = (tried.has(job.id) && !uncertain) || !job.doubtful;
     // This broker cannot read a job of an unknown version, so it cannot know whether its caller waits.
