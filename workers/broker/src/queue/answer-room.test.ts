@@ -3,13 +3,19 @@ import { AnswerRoom, resultsWithoutRoom } from './answer-room.ts';
 
 it('bounds the answers that may be in Redis at a time', () => {
   const room = new AnswerRoom(100, 10);
-  expect(room.take(60, 0)).toBe(true);
-  expect(room.take(60, 5)).toBe(false);
-  expect(room.take(40, 5)).toBe(true);
-  // The first has expired, the second not yet.
-  expect(room.take(61, 10)).toBe(false);
-  expect(room.take(60, 10)).toBe(true);
-  expect(room.take(100, 21)).toBe(true);
+  expect(room.take('a', 40, 0)).toBe(true);
+  expect(room.take('b', 40, 5)).toBe(true);
+  expect(room.take('c', 30, 5)).toBe(false);
+  expect(room.take('c', 20, 5)).toBe(true);
+  // The first has expired, the others not yet.
+  expect(room.take('d', 41, 10)).toBe(false);
+  expect(room.take('d', 40, 10)).toBe(true);
+});
+
+it('leaves half of the room to other tenants', () => {
+  const room = new AnswerRoom(100, 10);
+  expect([room.take('a', 30, 0), room.take('a', 21, 0), room.take('b', 50, 0)]).toEqual([true, false, true]);
+  expect([room.take('a', 50, 10), room.take('a', 1, 10)]).toEqual([true, false]);
 });
 
 it('answers each read of a job without room', () => {

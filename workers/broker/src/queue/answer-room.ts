@@ -9,11 +9,15 @@ const NO_ROOM = JSON.stringify({
   ),
 });
 
+/** Else the large answers of one tenant would keep those of all others out. */
+const SHARE_OF_TENANT = 1 / 2;
+
 /** Bounds the bytes that answers of reads have in Redis: whether a client fetched its answer early is not known here. */
 export class AnswerRoom {
   readonly #maxBytes: number;
   readonly #ttlMs: number;
-  readonly #answers: { readonly bytes: number; readonly until: number }[] = [];
+  readonly #answers: { readonly tenant: string; readonly bytes: number; readonly until: number }[] = [];
+  readonly #bytesOf = new Map<string, number>();
   #bytes = 0;
 
   constructor(maxBytes: number = LIMITS.maxOwnerAnswerBytes, ttlMs: number = LIMITS.ownerAnswerTtlMs) {
@@ -22,14 +26,23 @@ export class AnswerRoom {
   }
 
   /** @param now monotonic, ms @returns whether an answer of so many bytes may be stored; then it counts */
-  take(bytes: number, now: number = performance.now()): boolean {
+  take(tenant: string, bytes: number, now: number = performance.now()): boolean {
     while (this.#answers[0] !== undefined && this.#answers[0].until <= now) {
-      this.#bytes -= this.#answers.shift()!.bytes;
+      const expired = this.#answers.shift()!;
+      this.#count(expired.tenant, -expired.bytes);
     }
-    if (this.#bytes + bytes > this.#maxBytes) return false;
-    this.#bytes += bytes;
-    this.#answers.push({ bytes, until: now + this.#ttlMs });
+    const ofTenant = (this.#bytesOf.get(tenant) ?? 0) + bytes;
+    if (ofTenant > this.#maxBytes * SHARE_OF_TENANT || this.#bytes + bytes > this.#maxBytes) return false;
+    this.#count(tenant, bytes);
+    this.#answers.push({ tenant, bytes, until: now + this.#ttlMs });
     return true;
+  }
+
+  #count(tenant: string, bytes: number): void {
+    this.#bytes += bytes;
+    const ofTenant = (this.#bytesOf.get(tenant) ?? 0) + bytes;
+    if (ofTenant > 0) this.#bytesOf.set(tenant, ofTenant);
+    else this.#bytesOf.delete(tenant);
   }
 }
 

@@ -63,7 +63,11 @@ export class InboxEvents {
     for (const settlement of settlements) {
       if (!CLIENT_ID.test(settlement.client)) continue;
       const { tenant, jobId, answer, reads } = settlement;
-      if (answer !== undefined && reads !== undefined && !this.#room.take(Buffer.byteLength(answer))) {
+      if (
+        answer !== undefined &&
+        reads !== undefined &&
+        !this.#room.take(tenant, Buffer.byteLength(answer))
+      ) {
         replies.push(this.#add({ ...settlement, results: resultsWithoutRoom(reads) }));
         continue;
       }
