@@ -42,5 +42,10 @@ it('a gateway that may not open files reads through their owner', async () => {
     status: 413,
     body: { error: { code: 'READ_TOO_COSTLY' } },
   });
+  // A process of the gateway that had the file open would keep the broker from it.
+  const requests = [{ type: 'execute', stmt: { sql: 'SELECT v FROM t' } }, { type: 'close' }];
+  expect(await post('/t/acme/v3/pipeline', { requests })).toMatchObject({
+    body: { results: [{ type: 'error', error: { message: expect.stringMatching(/only the broker/) } }, {}] },
+  });
   expect(await remote.tenant('acme').prepare('SELECT count(*) AS n FROM t').get()).toEqual({ n: 2 });
 });

@@ -46,6 +46,7 @@ import { OwnerTenantReads } from './reads/owner-tenant-reads.ts';
 import { QuickReads } from './reads/quick-reads.ts';
 import { readMetrics } from './reads/read-metrics.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
+import { STEPS_WITHOUT_FILES } from './reads/steps-without-files.ts';
 import { createAuditLog } from './security/audit-log.ts';
 import { createRateLimits } from './security/rate-limits.ts';
 import { Tokenless } from './security/tokenless.ts';
@@ -125,7 +126,7 @@ await startProcess('gateway', async (config, log) => {
   });
   const hrana = createHrana({
     onewriter,
-    processes: readProcesses,
+    processes: route === 'file' ? readProcesses : STEPS_WITHOUT_FILES,
     readNow: (tenant, statement) => (route === 'file' ? quick.readNow(tenant, statement) : undefined),
     assertNotPaused: (tenant, timeoutMs) => pauses.assertNotPaused(tenant, timeoutMs),
     secret: config.tokenSecret,
