@@ -158,7 +158,8 @@ async function read(
   params: readonly number[],
 ): Promise<FileRows> {
   try {
-    const { results, incarnation = '' } = await readOwnTablesLater(names =>
+    // Looked for afterwards where the read does not say it: rows of another file than before never count as of the same.
+    const { results, incarnation = files.incarnation(tenant) ?? '' } = await readOwnTablesLater(names =>
       reads.read({
         tenant,
         statements: [{ sql: names(sql), params }],
