@@ -8,6 +8,8 @@ import type { WalFlusher } from './wal-flusher.ts';
 export interface LaneOptions {
   readonly writer: Omit<WriterOptions, 'progress'>;
   readonly flusher: WalFlusher;
+  /** Tenants whose file or log failed since a batch of theirs was last applied. All lanes share it: a tenant may move. */
+  readonly distrusted: Set<string>;
   /** Asked before each task. */
   readonly mayBegin: () => boolean;
   /** Called when the thread has nothing to do. */

@@ -208,7 +208,7 @@ export class Lane {
       const client = this.#queue.next(performance.now());
       if (client === undefined) break;
       const task = client.nextTask(items.length > 0 || this.#queue.size > 0);
-      if (task !== undefined) items.push({ client, task });
+      if (task !== undefined) items.push({ client, task: this.#warn(task) });
       else this.#pending.delete(client.tenant);
     }
     if (items.length > 0) void this.#run(items, this.#queue.size > 0);
@@ -365,8 +365,20 @@ export class Lane {
     this.#isUp = true;
     this.#groupSize.note(outcome);
     const { client } = group.items[index]!;
-    if (outcome.kind === 'refused' || outcome.unflushed === undefined) client.onOutcome(outcome);
+    if (outcome.kind === 'refused' || outcome.unflushed === undefined) this.#tell(client, outcome);
     else void this.#flush(client, outcome, outcome.unflushed);
+  }
+
+  /** The thread may not be the one under which the file failed: it was closed for another, or the tenant moved. */
+  #warn(task: ApplyTask): ApplyTask {
+    return this.#options.distrusted.has(task.tenant) ? { ...task, afterIoError: true } : task;
+  }
+
+  #tell(client: LaneClient, outcome: ApplyOutcome): void {
+    const { distrusted } = this.#options;
+    if (outcome.kind === 'applied') distrusted.delete(client.tenant);
+    else if (outcome.error.code === 'DATABASE_IO_ERROR') distrusted.add(client.tenant);
+    client.onOutcome(outcome);
   }
 
   /** Their files were closed for others. Tenants that wait here open them here again; the others may go to any lane. */
@@ -393,7 +405,7 @@ export class Lane {
     } finally {
       this.#flushing--;
     }
-    client.onOutcome(answer);
+    this.#tell(client, answer);
     if (!this.busy) this.#options.onIdle();
   }
 

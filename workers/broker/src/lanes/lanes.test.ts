@@ -100,6 +100,7 @@ function createLane(
     ...{
       writer: { ...options, maxOpenTenants },
       flusher,
+      distrusted: new Set(),
       mayBegin: () => true,
       onIdle: nothing,
       onChanged: nothing,

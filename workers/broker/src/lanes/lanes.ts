@@ -59,6 +59,8 @@ export class Lanes {
   /** A tenant may move from a spare lane to a permanent one. */
   #mayMoveBack = false;
   readonly #flusher: WalFlusher;
+  /** See LaneOptions. */
+  readonly #distrusted = new Set<string>();
   /** See above. */
   readonly apart: Lane;
   #apartIdleSince = 0;
@@ -215,6 +217,7 @@ export class Lanes {
     return new Lane(index, {
       writer: { ...writer, maxOpenTenants, runningNote: `${writer.runningNote}${note}` },
       flusher: this.#flusher,
+      distrusted: this.#distrusted,
       mayBegin: () => !this.#paused && mayBegin(),
       onIdle: () => {
         for (const resolve of this.#idleWaiters.splice(0)) resolve();

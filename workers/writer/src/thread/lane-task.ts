@@ -52,6 +52,11 @@ export interface ApplyTask {
    * Any other task rolls the open transaction back.
    */
   readonly transaction?: TransactionGrant | undefined;
+  /**
+   * The tenant's file or log failed, perhaps under another thread, and nothing was applied since: the file is opened again, and
+   * everything in its log first written to the file and flushed.
+   */
+  readonly afterIoError?: boolean | undefined;
 }
 
 /** A name for a transaction that a job may leave open. */

@@ -1,4 +1,5 @@
 import { isOnewriterError, type OnewriterError } from '@onewriter/protocol';
+import { LeftLog } from '../file/left-log.ts';
 import { type OpenTenantOptions, type SmallLog, TenantDatabase } from '../file/tenant-database.ts';
 import type { WriterOptions } from './lane-task.ts';
 
@@ -12,8 +13,8 @@ export class TenantRegistry {
   readonly #options: Omit<OpenTenantOptions, 'epoch' | 'afterIoError'>;
   readonly #maxOpenTenants: number;
   readonly #open = new Map<string, TenantDatabase>();
-  /** Tenants that were closed for others, with the epoch of their connection: a small log may lie beside their file. */
-  readonly #leftLogs = new Map<string, number>();
+  /** Of tenants that were closed for others. */
+  readonly #leftLogs = new Map<string, LeftLog>();
   /** Tenants whose file failed since it was last opened without errors. */
   readonly #failed = new Set<string>();
   /** Set if descriptors ran out before `maxOpenTenants` was reached. */
@@ -94,15 +95,17 @@ export class TenantRegistry {
   #closeOldest(left: number, evicted: string[]): boolean {
     if (this.#open.size <= left) return false;
     const before = this.#open.size;
-    for (const [oldest, { transaction, epoch }] of this.#open) {
+    for (const [oldest, database] of this.#open) {
       if (this.#open.size <= left) break;
       // Its client continues the transaction.
-      if (transaction !== undefined) continue;
+      if (database.transaction !== undefined) continue;
+      const log = new LeftLog(database);
       this.#closeOne(oldest, false, [], 'left');
       // One whose files changed stays open until all is saved.
       if (this.#open.has(oldest)) continue;
       evicted.push(oldest);
-      this.#leftLogs.set(oldest, epoch);
+      // Without shared memory none is left.
+      if (!database.exclusive) this.#leftLogs.set(oldest, log);
     }
     return this.#open.size < before;
   }
@@ -135,6 +138,12 @@ export class TenantRegistry {
     return undefined;
   }
 
+  /** Has the next opening write back the log, which is unreliable. @throws OnewriterError TENANT_UNAVAILABLE: its files changed */
+  distrust(tenant: string): void {
+    const finding = this.abandon(tenant, true, false);
+    if (finding !== undefined) throw finding;
+  }
+
   /**
    * Checkpoints and closes one tenant; files that changed are secured instead.
    * @returns the tenant, if it was open, and the findings.
@@ -142,8 +151,8 @@ export class TenantRegistry {
   close(tenant: string): ClosedTenants {
     const changed: ChangedTenant[] = [];
     const wasOpen = this.#open.has(tenant);
-    if (!wasOpen) this.#reopenForLog(tenant);
-    if (this.#open.has(tenant)) this.#closeOne(tenant, false, changed, 'written-back');
+    if (wasOpen) this.#closeOne(tenant, false, changed, 'written-back');
+    else this.#writeBackLog(tenant, 'written-back');
     return { tenants: wasOpen ? [tenant] : [], changed, left: 0 };
   }
 
@@ -162,24 +171,15 @@ export class TenantRegistry {
     }
     for (const tenant of [...this.#leftLogs.keys()]) {
       if (performance.now() >= until) break;
-      this.#reopenForLog(tenant);
-      if (this.#open.has(tenant)) this.#closeOne(tenant, true, changed, 'left-to-others');
+      this.#writeBackLog(tenant, 'left-to-others');
     }
     // One whose finding could not be saved stays open as well.
     return { tenants, changed, left: withinMs === Number.POSITIVE_INFINITY ? 0 : this.#open.size };
   }
 
-  /** Opens a file again that was closed without writing its log back. */
-  #reopenForLog(tenant: string): void {
-    const epoch = this.#leftLogs.get(tenant);
-    if (epoch === undefined) return;
+  #writeBackLog(tenant: string, smallLog: SmallLog): void {
+    this.#leftLogs.get(tenant)?.writeBack(smallLog);
     this.#leftLogs.delete(tenant);
-    try {
-      this.open(tenant, epoch, [], false);
-    } catch (error) {
-      // All of the log was flushed before it was answered: the next connection writes it back.
-      if (!isOnewriterError(error)) throw error;
-    }
   }
 
   /**

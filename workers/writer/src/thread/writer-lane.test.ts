@@ -355,6 +355,19 @@ describe('a lane', () => {
     expect(lane.column('SELECT count(*) FROM t')).toEqual([2]);
   });
 
+  it('opens a file again that failed under another thread, and writes all of its log back first', () => {
+    const lane = new TemporaryLane();
+    lane.apply(TABLE, writes(INSERT));
+    const truncate = vi.spyOn(WalCheckpoints.prototype, 'complete');
+    onTestFinished(() => truncate.mockRestore());
+    const task = { kind: 'apply', tenant: 'acme', epoch: 1, jobs: [writes(INSERT)] } as const;
+    applied(lane.lane.run({ ...task, afterIoError: true }));
+    expect(truncate).toHaveBeenCalledOnce();
+    applied(lane.lane.run(task));
+    expect(truncate).toHaveBeenCalledOnce();
+    expect(lane.column('SELECT count(*) FROM t')).toEqual([2]);
+  });
+
   it('waits for another writer up to the busy timeout, then refuses, and recovers', () => {
     const lane = new TemporaryLane({ busyTimeoutMs: 50 });
     lane.applyOne(TABLE);

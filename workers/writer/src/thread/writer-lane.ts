@@ -141,6 +141,7 @@ export class WriterLane {
     let openMs: number;
     try {
       // Without writes only a look: a file that was moved away must not be replaced by an empty one.
+      if (task.afterIoError) this.#registry.distrust(task.tenant);
       database = this.#registry.open(task.tenant, task.epoch, evicted, writes);
       database.assertInPlace();
       if (database.transaction !== undefined && !goesOn(task)) database.rollback();
