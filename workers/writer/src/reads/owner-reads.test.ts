@@ -131,6 +131,32 @@ describe('reads through the owner', () => {
     expect(verdicts(lane.applyOne(job()))).toEqual(['READ_TOO_COSTLY', 'READ_TOO_COSTLY', 'ok']);
   });
 
+  it('reads the schema of a large file by functions of its rows', () => {
+    const lane = open();
+    lane.applyOne(fill(200, 100_000));
+    const columns =
+      'SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c WHERE m.name = ?';
+    const job = () =>
+      queuedJob(
+        [columns, 'SELECT count(*) FROM dbstat', 'SELECT count(*) FROM t m'],
+        [{ s: 0, p: ['t'] }, { s: 1 }, { s: 2 }],
+        {
+          id: newReadJobId(),
+        },
+      );
+    const first = lane.applyOne(job());
+    expect(verdicts(first)).toEqual(['ok', 'READ_TOO_COSTLY', 'READ_TOO_COSTLY']);
+    expect(resultsOf(first)[0]).toMatchObject({
+      r: [
+        ['t', 'id'],
+        ['t', 'a'],
+      ],
+    });
+    // Its data are in tables that the statement does not name.
+    lane.applyOne(script('CREATE VIRTUAL TABLE f USING fts5(a)'));
+    expect(verdicts(lane.applyOne(job()))[0]).toBe('READ_TOO_COSTLY');
+  });
+
   it('does not answer a client of another data directory', () => {
     const lane = new TemporaryLane({ dataDirId: 'aaaaaaaa-1' });
     lane.applyOne(script('CREATE TABLE t(a)'));

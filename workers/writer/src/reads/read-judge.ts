@@ -6,6 +6,10 @@ import { judgePlan, type PlanStep, type ReadCost } from './read-plan.ts';
 
 /** These check each page of the file, however they are written. */
 const CHECKS = /integrity_check|quick_check|foreign_key_check/i;
+/** These tables that are none have a row for each page, or check it. */
+const OF_ALL_PAGES = /dbstat|_check/i;
+/** The first page of the table that the schema is in. */
+const SCHEMA_ROOT = 1;
 /** What may stand in front of a statement, and not behind EXPLAIN: semicolons, and comments among them. */
 const BEFORE = /^(?:[\s;\uFEFF]|--[^\n]*\n|\/\*[\s\S]*?\*\/)+/;
 /** A read that was stopped so often in a row is refused without being run. A machine under load stops an innocent one at times. */
@@ -13,6 +17,12 @@ const MAX_OVERRUNS = 3;
 const REFUSED_FOR_MS = 60_000;
 const REMEDY =
   'Read through a gateway on the machine of the files (gatewayUrl), or from the file (dataDir); or give it an index, or a WHERE.';
+
+/** A step of SQLite's program for a statement (https://www.sqlite.org/opcode.html). */
+interface ProgramStep {
+  readonly opcode: string;
+  readonly p2: number;
+}
 
 interface Judgement {
   readonly cost: ReadCost;
@@ -30,10 +40,15 @@ export class ReadJudge {
   readonly #judgements = new LRUCache<string, Judgement>({ max: LIMITS.maxCachedStatements });
   readonly #version: Statement<[], number>;
   readonly #bytes: Statement<[], number>;
+  /** One of the tenant's own: a search for text, for example, has its data in tables that a program does not show. */
+  readonly #virtualTable: Statement<[], number>;
   #judgedVersion = -1;
 
   constructor(db: Database) {
     this.#db = db;
+    this.#virtualTable = db
+      .prepare<[], number>("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND rootpage = 0 LIMIT 1")
+      .pluck();
     this.#version = db.prepare<[], number>('PRAGMA schema_version').pluck();
     this.#bytes = db
       .prepare<[], number>('SELECT page_count * page_size FROM pragma_page_count, pragma_page_size')
@@ -91,8 +106,17 @@ export class ReadJudge {
   #costOf({ sql, keyword, explain }: CompiledStatement, bound: readonly unknown[]): ReadCost {
     if (explain || sql === LEDGER_LOOKUP_SQL) return 'search';
     if (keyword === 'PRAGMA') return CHECKS.test(sql) ? 'scan' : 'search';
-    const plan = this.#db.prepare<unknown[], PlanStep>(`EXPLAIN QUERY PLAN ${sql.replace(BEFORE, '')}`);
-    return judgePlan(plan.all(...bound));
+    const text = sql.replace(BEFORE, '');
+    const plan = this.#db.prepare<unknown[], PlanStep>(`EXPLAIN QUERY PLAN ${text}`);
+    const cost = judgePlan(plan.all(...bound));
+    return cost === 'scan' && this.#readsOnlySchema(text, bound) ? 'search' : cost;
+  }
+
+  /** Whether it looks at nothing whose size grows with the file: tools read the schema by functions of its rows. */
+  #readsOnlySchema(sql: string, bound: readonly unknown[]): boolean {
+    if (OF_ALL_PAGES.test(sql) || this.#virtualTable.get() !== undefined) return false;
+    const steps = this.#db.prepare<unknown[], ProgramStep>(`EXPLAIN ${sql}`).all(...bound);
+    return steps.every(({ opcode, p2 }) => opcode !== 'OpenRead' || p2 === SCHEMA_ROOT);
   }
 }
 
