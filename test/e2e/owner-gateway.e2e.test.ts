@@ -47,5 +47,11 @@ it('a gateway that may not open files reads through their owner', async () => {
   expect(await post('/t/acme/v3/pipeline', { requests })).toMatchObject({
     body: { results: [{ type: 'error', error: { message: expect.stringMatching(/only the broker/) } }, {}] },
   });
+  const schema = await fetch(`${gateway.url}/v1/tenants/acme/schema`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  expect(await schema.json()).toMatchObject({
+    tables: [{ name: 't', error: null, columns: [{ name: 'id' }, { name: 'v' }] }],
+  });
   expect(await remote.tenant('acme').prepare('SELECT count(*) AS n FROM t').get()).toEqual({ n: 2 });
 });

@@ -6,6 +6,7 @@ import type { StepProcesses } from './read-steps.ts';
  * keep the broker from it, and with it all writes.
  */
 export const STEPS_WITHOUT_FILES: StepProcesses = {
+  isWithoutFiles: true,
   runSteps: (_task, _options, _begin, refuse) => {
     const message =
       'On a network file system only the broker opens files: read by POST /v1/tenants/…/query or the drop-in routes, or after BEGIN IMMEDIATE.';
