@@ -45,7 +45,8 @@ it('a gateway that may not open files reads through their owner', async () => {
   // A process of the gateway that had the file open would keep the broker from it.
   const requests = [{ type: 'execute', stmt: { sql: 'SELECT v FROM t' } }, { type: 'close' }];
   expect(await post('/t/acme/v3/pipeline', { requests })).toMatchObject({
-    body: { results: [{ type: 'error', error: { message: expect.stringMatching(/only the broker/) } }, {}] },
+    status: 400,
+    body: { code: 'STATEMENT_NOT_ALLOWED', message: expect.stringMatching(/only the broker/) },
   });
   const schema = await fetch(`${gateway.url}/v1/tenants/acme/schema`, {
     headers: { authorization: `Bearer ${token}` },
