@@ -44,6 +44,11 @@ describe('drop-in parameters', () => {
   it('takes {"i":…} alone for a name where the statement has it', () => {
     expect(decode({ i: '5' }, 'SELECT @i')).toEqual({ i: '5' });
     expect(decode({ i: '5' }, 'SELECT @j')).toEqual([5n]);
+    expect(decode([{ b: 'text' }], 'SELECT @b')).toEqual({ b: 'text' });
+    expect(decode([1, { f: '2' }], 'SELECT ?, :f')).toEqual([1, '2']);
+    expect(decode([{ i: '5' }], 'SELECT @j')).toEqual([5n]);
+    expect(decode([{ i: '5' }, { f: '1' }], 'SELECT @i, @f')).toEqual([5n, 1]);
+    expect(decode([{ type: 'Buffer', data: [1] }], 'SELECT @data')).toEqual([Buffer.from([1])]);
   });
 
   it('mixes values and names', () => {
@@ -78,6 +83,8 @@ describe('drop-in parameters', () => {
     ['SELECT ? || ? AS r', ['a', ['b']]],
     ['SELECT @a || :b AS r', { a: 'a', b: 'b' }],
     ['SELECT @a || :b AS r', [{ a: 'a', b: 'b' }]],
+    ['SELECT typeof(@b) || @b AS r', [{ b: 'text' }]],
+    ['SELECT typeof(@i) || ? AS r', ['x', { i: '5' }]],
     ['SELECT ? || @a || ? AS r', ['x', { a: 'y' }, 'z']],
   ])('binds for %s the params %j as better-sqlite3 does', (sql, params) => {
     const db = new Database(':memory:');

@@ -16,7 +16,7 @@ const TAGS: ReadonlySet<string> = new Set(['i', 'b', 'f']);
  *   [[1, 2]], [{"a": 1}]                arguments that are themselves a list or an object
  *   [1, {"a": 2}]                       values for the plain ?, in order, and one object for the names
  *
- * @param sql the statement they are for: only it says whether {"i":"5"} is the value 5 or the name i
+ * @param sql the statement they are for: only it says whether {"i":"5"}, or [{"i":"5"}], is the value 5 or the name i
  * @throws OnewriterError INVALID_ARGUMENT; as {@link decodeJsonParameters}
  */
 export function decodeDropInParameters(sql: string, params: unknown): SqlParameters {
@@ -27,6 +27,11 @@ export function decodeDropInParameters(sql: string, params: unknown): SqlParamet
       isValue(params as Named) && !hasName(sql, params as Named) ? [params] : params,
     );
   }
+  // It takes one object of names. Where a list has one object, which could be a value, the statement says what it is.
+  const [object, ...others] = params.filter(isObject);
+  const isNames = others.length === 0 && object !== undefined && isTagged(object) && hasName(sql, object);
+  const isGroup = (param: unknown) =>
+    Array.isArray(param) || (isObject(param) && (isNames || !isValue(param)));
   if (!params.some(isGroup)) return decodeJsonParameters(params);
   const values: unknown[] = [];
   let named: Named | undefined;
@@ -63,16 +68,21 @@ function mix(sql: string, values: readonly SqlValue[], named: Named): SqlParamet
   });
 }
 
-/** Whether an argument is a list or an object of values, rather than a value. */
-function isGroup(param: unknown): boolean {
-  return typeof param === 'object' && param !== null && (Array.isArray(param) || !isValue(param as Named));
+function isObject(param: unknown): param is Named {
+  return typeof param === 'object' && param !== null && !Array.isArray(param);
 }
 
 /** Whether an object stands for a value; see {@link decodeJsonParameters}. */
 function isValue(object: Named): boolean {
-  const keys = Object.keys(object);
-  if (keys.length === 1) return TAGS.has(keys[0]!) && typeof object[keys[0]!] === 'string';
-  return keys.length === 2 && object['type'] === 'Buffer' && Array.isArray(object['data']);
+  return (
+    isTagged(object) ||
+    (Object.keys(object).length === 2 && object['type'] === 'Buffer' && Array.isArray(object['data']))
+  );
+}
+
+function isTagged(object: Named): boolean {
+  const [key, ...others] = Object.keys(object);
+  return others.length === 0 && TAGS.has(key!) && typeof object[key!] === 'string';
 }
 
 function hasName(sql: string, object: Named): boolean {
