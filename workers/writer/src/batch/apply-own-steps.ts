@@ -9,6 +9,7 @@ import {
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import { noteJobCommit } from '../ledger/job-commits.ts';
 import type { NumberedCommit } from '../ledger/ledger.ts';
+import { areForeignKeysOff } from '../steps/foreign-keys-after.ts';
 import { MAX_KNOWN_JOBS } from '../steps/open-transaction.ts';
 import type { OwnStepsOptions } from '../steps/own-session.ts';
 import { type OwnStepsResult, runOwnSteps } from '../steps/own-steps.ts';
@@ -112,7 +113,8 @@ function runOrFail(
       const done = options.progress.q;
       const skipped = (operation?.q ?? []).slice(done.length + 1).map(() => '0');
       const q = [...done, JSON.stringify({ e: poison }), ...skipped];
-      return { json: `{"q":[${q.join()}],"a":1}`, commitSeq: 0, open: false, theirs: false };
+      const json = `{"q":[${q.join()}],"a":1${foreignKeysOf(job.message!.sql, operation, options)}}`;
+      return { json, commitSeq: 0, open: false, theirs: false };
     }
     if (poison !== undefined) throw fromWireError(poison);
     assertSteps(operation?.q);
@@ -128,6 +130,16 @@ function runOrFail(
     if (!open) database.rollback();
     return { json: encodeFailure(thrown), commitSeq: 0, open, theirs: false };
   }
+}
+
+/** Member of the result: how the client's session goes on behind a step that was stopped. */
+function foreignKeysOf(
+  sql: readonly string[],
+  operation: Partial<WireStepsOperation> | null | undefined,
+  { progress }: OwnStepsOptions,
+): string {
+  if (operation?.fk === undefined) return '';
+  return `,"fk":${areForeignKeysOff(sql, operation as WireStepsOperation, progress) ? 0 : 1}`;
 }
 
 /** The job may be delivered again while the transaction is open, and its steps must not run twice in it. */
