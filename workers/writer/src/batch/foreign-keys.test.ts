@@ -62,6 +62,19 @@ function errorsOf(lane: TemporaryLane, job: QueuedJob): readonly string[] {
   return parts.flatMap(part => (part !== 0 && 'e' in part ? [part.e.message] : []));
 }
 
+/** Applies a job, and ends behind its first commit as a killed process does. */
+function dieAtCommit(lane: TemporaryLane, job: QueuedJob): void {
+  lane.lane.close();
+  const database = TenantDatabase.open('acme', { ...lane.options, epoch: 1 });
+  const die = () => {
+    throw new Error('the process ended');
+  };
+  expect(() =>
+    applyBatch(database, [job], { progress: new Progress(lane.options.progress), afterCommit: die }),
+  ).toThrow();
+  database.abandon();
+}
+
 describe.each(Object.entries(WAYS))('the rebuild of a table as a %s', (_way, toJob) => {
   it.each(Object.entries(FRAMES))('keeps the rows that refer to it: %s', (_frame, statements) => {
     const lane = prepared();
@@ -189,17 +202,24 @@ describe('foreign keys that are off', () => {
     const lane = prepared();
     const again = REBUILD.map(sql => sql.replace('NOT NULL', ''));
     const job = asSteps([OFF, 'BEGIN', ...REBUILD, 'COMMIT', 'BEGIN', ...again, 'COMMIT', ON]);
-    lane.lane.close();
-    const database = TenantDatabase.open('acme', { ...lane.options, epoch: 1 });
-    const die = () => {
-      throw new Error('the process ended');
-    };
-    expect(() =>
-      applyBatch(database, [job], { progress: new Progress(lane.options.progress), afterCommit: die }),
-    ).toThrow();
-    database.abandon();
+    dieAtCommit(lane, job);
     expect(errorsOf(lane, job)).toEqual([]);
     expect(lane.rows('SELECT count(*) FROM c')).toEqual([[3]]);
+  });
+
+  it('are off for what follows a request that was stopped behind a commit', () => {
+    const lane = prepared();
+    const sql = [OFF, 'BEGIN', ...REBUILD, 'COMMIT', 'SELECT 1', ON];
+    const job = queuedJob(sql, [{ q: sql.map((_, s) => ({ s })), fk: 1 }]);
+    dieAtCommit(lane, job);
+    const poisoned = { 0: { code: 'STATEMENT_TIMEOUT', message: 'It was not applied.' } };
+    expect(resultsOf(lane.applyOne({ ...job, poisoned }))).toMatchObject([{ fk: 0 }]);
+  });
+
+  it('may be switched off very often in one request', () => {
+    const lane = prepared();
+    const many = Array.from({ length: 10_000 }, () => OFF);
+    expect(errorsOf(lane, asSequence([...many, 'DELETE FROM c', ON]))).toEqual([]);
   });
 
   it('are refused where nothing follows, with what to do', () => {

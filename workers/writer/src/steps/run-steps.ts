@@ -81,6 +81,13 @@ export class StepsRun implements StepStates {
   readonly #ok: boolean[] = [];
   #budgetBytes: number;
   #scriptDone = 0;
+  /** The statements of the current step, where it is a script. */
+  #script: readonly string[] = NO_SCRIPT;
+  /** The last step, and the last statement of the script, that may write. Looked for once: there may be very many PRAGMAs. */
+  readonly #lastWriter = {
+    step: undefined as number | undefined,
+    statement: undefined as number | undefined,
+  };
   #dead: boolean;
 
   /** @param dead the transaction they belong to is gone. @param budgetBytes bound of the results, encoded. */
@@ -127,6 +134,8 @@ export class StepsRun implements StepStates {
         continue;
       }
       const startedMs = performance.now();
+      this.#script = NO_SCRIPT;
+      this.#lastWriter.statement = undefined;
       try {
         if (step.e !== undefined) throw fromWireError(step.e);
         if (step.d === 1) this.#describe(this.#textOf(step), startedMs);
@@ -164,9 +173,10 @@ export class StepsRun implements StepStates {
 
   /** Whether what follows the current statement may write, or begin a transaction. */
   get mayWriteLater(): boolean {
-    const [step, ...later] = this.#op.q.slice(this.#results.length);
-    const rest = step?.x === 1 ? splitScript(this.#textOf(step)).slice(this.#scriptDone + 1) : [];
-    return rest.some(mayWrite) || later.some(next => this.#mayWrite(next));
+    const last = this.#lastWriter;
+    last.step ??= this.#op.q.findLastIndex(step => this.#mayWrite(step));
+    last.statement ??= this.#script.findLastIndex(mayWrite);
+    return last.step > this.#results.length || last.statement > this.#scriptDone;
   }
 
   /** Whether all remaining steps would be skipped if the transaction ended now. */
@@ -217,6 +227,7 @@ export class StepsRun implements StepStates {
 
   #runScript(script: string, startedMs: number): void {
     const statements = splitScript(script);
+    this.#script = statements;
     const shadows = new ShadowTables(this.#database.db);
     while (this.#scriptDone < statements.length) {
       const statementIndex = this.#scriptDone;
@@ -325,6 +336,8 @@ export class StepsRun implements StepStates {
     );
   }
 }
+
+const NO_SCRIPT: readonly string[] = Object.freeze([]);
 
 function mayWrite(sql: string): boolean {
   try {
