@@ -148,18 +148,33 @@ describe('schema changes that were made before', () => {
         { type: 'run', result: { changes: 0, lastInsertRowid: 0 } },
       ]);
     }
-    const { status, body } = await transaction([...CHANGES, "INSERT INTO items(note) VALUES ('x')"]);
+    const { status, body } = await transaction([...CHANGES, 'CREATE TABLE more(a)', 'SELECT 1 AS one']);
     expect(status).toBe(200);
-    expect(body.results.map((result: { changes: number }) => result.changes)).toEqual([0, 0, 0, 0, 0, 1]);
-    // What was there has not changed.
-    expect((await query('SELECT name, note FROM items')).body.result).toEqual([{ name: null, note: 'x' }]);
+    expect(body.results.slice(0, -1)).toEqual(Array(6).fill({ changes: 0, lastInsertRowid: 0 }));
+    expect(body.results.at(-1)).toEqual([{ one: 1 }]);
+    expect((await query('SELECT name, note FROM items')).body.result).toEqual([]);
+    expect((await query('SELECT a FROM more')).status).toBe(200);
+  });
+
+  it('are errors beside what would run once more, which is undone', async () => {
+    const { query, transaction } = await newTenant();
+    const migration = [CHANGES[2]!, "UPDATE items SET note = 'default'"];
+    await query("INSERT INTO items(name) VALUES ('a')");
+    expect((await transaction(migration)).status).toBe(200);
+    await query("UPDATE items SET note = 'mine'");
+    const again = await transaction(migration);
+    expect([again.status, again.body.code, again.body.index]).toEqual([422, 'SQL_ERROR', 0]);
+    expect((await query('SELECT note FROM items')).body.result).toEqual([{ note: 'mine' }]);
   });
 
   it('are errors where what is there is something else, and without the setting', async () => {
     const { query, transaction } = await newTenant();
     await query(CHANGES[1]!);
+    await query(CHANGES[3]!);
     for (const sql of [
       'CREATE TABLE t(a, a)',
+      'CREATE TABLE v(a)',
+      'CREATE VIEW items AS SELECT 1',
       'CREATE INDEX items ON items(id)',
       'CREATE TABLE by_name(a)',
     ]) {

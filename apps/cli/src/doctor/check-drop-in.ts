@@ -46,7 +46,7 @@ const USES = {
 } as const;
 const MAX_NAMES = 10;
 
-/** Says whose drop-in clients need a setting, from what the gateways counted in the last 30 days. */
+/** Says whose drop-in clients need a setting, from what the gateways counted; forgotten once 30 days had no use. */
 export async function checkDropInUses(target: Target, redis: Redis): Promise<Diagnosis[]> {
   return judgeDropInUses(await redis.hgetall(groupKeys(target.group).dropInUses));
 }

@@ -7,7 +7,7 @@ export type DropInUse = 'strings' | 'ddl';
 const FLUSH_EVERY_MS = 2_000;
 /** Tenants that are counted between two flushes. */
 const MAX_TENANTS = 10_000;
-/** Counts of clients that no longer come are forgotten. */
+/** All counts are forgotten where none was added for so long: then no client needs a setting. */
 const KEPT_SECONDS = 30 * 24 * 60 * 60;
 
 /** Counts by tenant, kept in Redis so that `onewriter doctor` can say whose clients are to be changed. */

@@ -44,16 +44,18 @@ function setUp(
 
 const CREATE = 'CREATE TABLE t(a)';
 const ADD = 'ALTER TABLE t ADD COLUMN a';
+const EXISTS = 'table t already exists';
+const HAS = 'duplicate column name: a';
 const UNRESOLVED = (name: string) =>
   `no such column: "${name}" - should this be a string literal in single-quotes?`;
 
 it('runs the rest where a table, index or column is there', async () => {
   const { run, uses, asked } = setUp({
-    [CREATE]: 'table t already exists',
-    [ADD]: 'duplicate column name: a',
+    [CREATE]: EXISTS,
+    [ADD]: HAS,
   });
-  expect(await run(CREATE, 'INSERT', ADD)).toEqual({ result: 'applied', done: new Set([0, 2]) });
-  expect(asked.at(-1)).toEqual(['SELECT 1 WHERE 0', 'INSERT', 'SELECT 1 WHERE 0']);
+  expect(await run(CREATE, 'CREATE INDEX i', ADD)).toEqual({ result: 'applied', done: new Set([0, 2]) });
+  expect(asked.at(-1)).toEqual(['SELECT 1 WHERE 0', 'CREATE INDEX i', 'SELECT 1 WHERE 0']);
   expect(uses).toEqual([['ddl', 'acme', 2]]);
 });
 
@@ -63,10 +65,43 @@ it.each([
   ['ALTER TABLE t RENAME a TO b', 'error in table t after rename: duplicate column name: b'],
   ['CREATE INDEX t ON u(a)', 'there is already a table named t'],
   ['INSERT INTO t VALUES (1)', 'table t already exists'],
+  ['CREATE TABLE v(a)', 'view v already exists'],
+  ['CREATE TEMP VIEW t AS SELECT 1', 'table t already exists'],
 ])('does not take %s for done', async (sql, message) => {
   const { run, uses } = setUp({ [sql]: message });
   await expect(run(sql)).rejects.toThrow(message);
   expect(uses).toEqual([]);
+});
+
+it.each([
+  [ADD, "UPDATE t SET a = 'default'"],
+  [CREATE, '/* seed */ insert into t values (1)'],
+  [CREATE, 'REPLACE INTO t VALUES (1)'],
+  ['CREATE TABLE u AS SELECT * FROM t', 'DROP TABLE t', 'ALTER TABLE u RENAME TO t'],
+  ['CREATE TABLE u AS SELECT * FROM t', 'ALTER TABLE "t" RENAME TO old'],
+  [ADD, 'ALTER TABLE main.t DROP b'],
+  [ADD, 'WITH x AS (SELECT 1) DELETE FROM t'],
+])('fails as a whole where what stands beside %s would run once more: %s', async (repeated, ...beside) => {
+  const { run, uses } = setUp({ [CREATE]: EXISTS, 'CREATE TABLE u AS SELECT * FROM t': EXISTS, [ADD]: HAS });
+  await expect(run(repeated, ...beside)).rejects.toMatchObject({ code: 'SQL_ERROR' });
+  await expect(run(...beside, repeated)).rejects.toMatchObject({ code: 'SQL_ERROR' });
+  expect(uses).toEqual([]);
+});
+
+it('finds the statement behind comments and semicolons', async () => {
+  const sql = ';/* at each start */ create TABLE t(a)';
+  const { run } = setUp({ [sql]: EXISTS });
+  expect((await run(sql)).done).toEqual(new Set([0]));
+});
+
+it.each([
+  'ALTER TABLE t ADD b',
+  'ALTER TABLE "main"."t" ADD COLUMN b',
+  'PRAGMA user_version = 2',
+  'SELECT 1',
+])('passes over what is there beside %s', async beside => {
+  const { run } = setUp({ [CREATE]: EXISTS });
+  expect((await run(CREATE, beside)).done).toEqual(new Set([0]));
 });
 
 it('writes strings in single quotes', async () => {
@@ -94,7 +129,7 @@ it('takes a name that the same transaction defines for a column', async () => {
 
 it('changes nothing without the settings', async () => {
   const off = { doubleQuotes: false, repeatedDdl: false };
-  const { run, asked } = setUp({ [CREATE]: 'table t already exists', 'VALUES ("x")': UNRESOLVED('x') }, off);
+  const { run, asked } = setUp({ [CREATE]: EXISTS, 'VALUES ("x")': UNRESOLVED('x') }, off);
   await expect(run(CREATE)).rejects.toMatchObject({ code: 'SQL_ERROR' });
   await expect(run('VALUES ("x")')).rejects.toMatchObject({ code: 'SQL_ERROR' });
   expect(asked).toHaveLength(2);

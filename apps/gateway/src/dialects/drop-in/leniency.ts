@@ -1,9 +1,10 @@
-import { isOnewriterError, OnewriterError, SqlTokens } from '@onewriter/protocol';
+import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import type { TransactionStatement } from '@onewriter/sdk';
 import type { TenantReads } from '../../reads/tenant-reads.ts';
 import { findUnresolvedName, planQuotes } from './double-quotes.ts';
 import type { DropInUse, DropInUses } from './drop-in-uses.ts';
 import { readKnownNames } from './known-names.ts';
+import { changesMore, isRepeated } from './repeated-ddl.ts';
 
 /** What clients of existing proxies may be allowed. */
 export interface LeniencyOptions {
@@ -32,8 +33,6 @@ export interface LenientResult<Result> {
 const MAX_CHANGES = 100;
 /** Does nothing, in the place of a statement. */
 const NOTHING: TransactionStatement = Object.freeze({ sql: 'SELECT 1 WHERE 0', params: [] });
-const EXISTS = /^(?:table|view|index|trigger) .+ already exists$/s;
-const HAS_COLUMN = /^duplicate column name: /;
 
 /**
  * Runs statements as they are. Where SQLite refuses one for what a setting allows, nothing was applied: they run again with another
@@ -84,7 +83,12 @@ export class Leniency {
     // A body that another thread has sealed: its texts are not here.
     if (statement === undefined) return undefined;
     const { sql } = statement;
-    if (this.#options.repeatedDdl && isRepeated(sql, message)) return { use: 'ddl', statement: NOTHING };
+    if (
+      this.#options.repeatedDdl &&
+      isRepeated(sql, message) &&
+      !statements.some(one => changesMore(one.sql))
+    )
+      return { use: 'ddl', statement: NOTHING };
     const name = this.#options.doubleQuotes ? findUnresolvedName(message) : undefined;
     if (name === undefined) return undefined;
     const before = statements.slice(0, index).map(one => one.sql);
@@ -105,13 +109,4 @@ export class Leniency {
         return plan satisfies never;
     }
   }
-}
-
-/** Whether a statement only failed because what it makes is there. */
-function isRepeated(sql: string, message: string): boolean {
-  const tokens = new SqlTokens(sql);
-  let kind = tokens.next();
-  while (kind === 'space' || kind === 'semicolon') kind = tokens.next();
-  const word = tokens.text.toUpperCase();
-  return (word === 'CREATE' && EXISTS.test(message)) || (word === 'ALTER' && HAS_COLUMN.test(message));
 }
