@@ -78,6 +78,7 @@ export async function openHranaGateway(
   const token = await signToken(SECRET, { tenants: '*', access: 'admin' });
 
   return {
+    app,
     url,
     token,
     writer,

@@ -98,11 +98,7 @@ export async function runRequests(
   const { steps, answers, closes } = compileRequests(requests, sqls);
   const request = { stream, steps, closes };
   begin(c, options, request, sqls);
-  const results = await run(c, hrana, request);
-  const next = finish(c, hrana, request);
-  // An answer that reports a commit is never refused.
-  if (next !== null && stream.state.type === 'autocommit' && onlyReads(steps)) c.get('assertAnswerRoom')();
-  return { next, answers, results };
+  return { answers, ...(await runAll(c, hrana, request)) };
 }
 
 async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Promise<Response> {
@@ -134,9 +130,31 @@ async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Pr
     });
     return cursorResponse(c, next, toStreamedLines(pieces));
   }
+  const { next, results } = await runAll(c, hrana, request);
+  // As one text, which counts as unread from now on: rows that wait to become lines would count nowhere.
+  return cursorResponse(c, next, [[...toCursorLines(results)].join('')]);
+}
+
+/** Runs a request whose results are in memory as a whole. @throws OnewriterError RATE_LIMITED where no room is left for them */
+async function runAll(
+  c: Context<GatewayEnv>,
+  hrana: Hrana,
+  request: StreamRequest,
+): Promise<{ readonly next: string | null; readonly results: readonly StepResult[] }> {
+  const { stream, steps } = request;
+  // An answer that reports a commit is never refused, nor one that reports only errors.
+  const mayWrite = hrana.runner.needsWriter(stream, steps);
   const results = await run(c, hrana, request);
   const next = finish(c, hrana, request);
-  return cursorResponse(c, next, toCursorLines(results));
+  if (mayWrite || results.every(({ type }) => type !== 'ok')) return { next, results };
+  try {
+    c.get('assertAnswerRoom')();
+  } catch (error) {
+    // Its baton is used up.
+    hrana.streams.end(stream);
+    throw error;
+  }
+  return { next, results };
 }
 
 /** Whose stream it is. @throws OnewriterError NOT_FOUND, INVALID_ARGUMENT, INVALID_TENANT, FORBIDDEN, RATE_LIMITED */
