@@ -63,6 +63,22 @@ it('does not take over an epoch that no broker had', () => {
   expect(numbersOf(draft).epoch).toBe(9);
 });
 
+it('takes over the ledger and the keys of the file that it replaces, where it is asked to', () => {
+  create(old, 5, 70, 200);
+  const former = new Database(old);
+  former.exec("INSERT INTO sqlite_onewriter_keys VALUES ('once', 'f', 'job-200', 0, 0, '[]')");
+  former.close();
+  new Database(draft).exec('CREATE TABLE t(a)').close();
+  const job = { kind: 'number', draft, numbers: numbersOf(draft), old, keepsLedger: true, epoch: 0 } as const;
+  expect(numberCopy(place, 'acme', job)).toMatchObject({ commitSeq: 71 });
+  const db = new Database(draft, { readonly: true });
+  const read = (sql: string) => db.prepare(sql).pluck().all();
+  expect(read('SELECT id FROM sqlite_onewriter_ledger ORDER BY id')).toEqual([200, 201]);
+  expect(read('SELECT key FROM sqlite_onewriter_keys')).toEqual(['once']);
+  expect(read('SELECT epoch FROM sqlite_onewriter_state')).toEqual([5]);
+  db.close();
+});
+
 it('continues the numbers of a copy that replaces no file, and makes the tables of one that has none', () => {
   new Database(draft).exec('CREATE TABLE t(a)').close();
   expect(number({ epoch: 3 })).toEqual({ old: null, commitSeq: 1 });
