@@ -6,7 +6,7 @@ export * from './adopt/plan-adoption.ts';
 export * from './adopt/tenant-ids.ts';
 export * from './adopt/tree-pattern.ts';
 export * from './adopt/walk-tree.ts';
-export { assertRoom } from './assert-room.ts';
+export * from './assert-room.ts';
 export * from './backup/backup-tenant.ts';
 export * from './backup/find-backup.ts';
 export * from './backup/manifest.ts';

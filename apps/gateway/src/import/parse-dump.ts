@@ -34,8 +34,8 @@ export function parseDumpStatements(
     async (statements, rows) => {
       for (const { line, sql } of statements) {
         try {
-          if (frame.mustRun(sql, line))
-            rows.push({ line, bytes: sql.length + STATEMENT_BYTES, row: { sql, values: '' } });
+          for (const each of frame.toRun(sql, line))
+            rows.push({ line, bytes: each.length + STATEMENT_BYTES, row: { sql: each, values: '' } });
         } catch (error) {
           if (!(error instanceof OnewriterError)) throw error;
           throw new OnewriterError(
@@ -99,8 +99,8 @@ class DumpFrame {
   /** Line of a BEGIN that no COMMIT has ended. */
   #openSince: number | undefined;
 
-  /** @returns false for what only frames the dump. @throws OnewriterError STATEMENT_NOT_ALLOWED, STATEMENT_TOO_LARGE */
-  mustRun(sql: string, line: number): boolean {
+  /** @returns nothing for what only frames the dump. @throws OnewriterError STATEMENT_NOT_ALLOWED, STATEMENT_TOO_LARGE */
+  toRun(sql: string, line: number): readonly string[] {
     if (Buffer.byteLength(sql) > LIMITS.maxStatementBytes) {
       throw new OnewriterError(
         'STATEMENT_TOO_LARGE',
@@ -111,21 +111,24 @@ class DumpFrame {
     switch (step.type) {
       case 'begin':
         this.#openSince = line;
-        return false;
+        return [];
       case 'commit':
         this.#openSince = undefined;
-        return false;
+        return [];
       case 'skip':
       case 'leaveOut':
       // Without them only what is refused below could do harm.
       case 'foreignKeys':
-        return false;
+        return [];
+      // Others write meanwhile, so the file is never taken for an empty one.
+      case 'sequences':
+        return step.merging;
       case 'virtualTable':
         if (step.filled) throw notInSteps('The content of a virtual table');
-        return true;
+        return [sql];
       case 'run':
         if (!ALONE.test(sql)) throw notInSteps('A statement that changes or deletes what is there');
-        return true;
+        return [sql];
       default:
         return step satisfies never;
     }
@@ -143,8 +146,7 @@ class DumpFrame {
 }
 
 /** What is right alone, with foreign keys. */
-const ALONE =
-  /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*(?:CREATE|INSERT|ANALYZE|PRAGMA|DELETE\s+FROM\s+["'`]?sqlite_sequence["'`]?\s*$)/i;
+const ALONE = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*(?:CREATE|INSERT|ANALYZE|PRAGMA)/i;
 
 function notInSteps(what: string): OnewriterError {
   return new OnewriterError('STATEMENT_NOT_ALLOWED', `${what} cannot be loaded in steps. ${WHOLE}`);

@@ -1,10 +1,8 @@
 import { open } from 'node:fs/promises';
-import { assertRoom, toFileError } from '@onewriter/files';
+import { assertRoom, SPARE_BYTES, toFileError } from '@onewriter/files';
 import { LIMITS, OnewriterError } from '@onewriter/protocol';
 import { type LineBounds, readChunks } from '../streams/read-lines.ts';
 
-/** What stays free on the disk: tenants write to it, too. */
-const SPARE_BYTES = 256 * 1024 * 1024;
 const LOOK_EVERY_BYTES = 64 * 1024 * 1024;
 
 /**

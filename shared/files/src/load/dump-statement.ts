@@ -9,6 +9,7 @@ import { classifyStep, isOwnTable, OnewriterError, SqlTokens } from '@onewriter/
  *   begin, commit  only noted: one that is not committed was cut off
  *   foreignKeys    applied where it stands
  *   virtualTable   made by its own statement, also where the sqlite3 shell writes it into the schema
+ *   sequences      as it stands in an empty file; else the AUTOINCREMENT of other tables stays, and none goes back
  *   skip           is so already, or concerns what is not loaded: settings of a connection, Onewriter's own tables
  */
 
@@ -20,6 +21,8 @@ export type DumpStep =
   /** Left out, which people are to know. */
   | { readonly type: 'leaveOut'; readonly what: string }
   | { readonly type: 'foreignKeys'; readonly on: boolean }
+  /** @property merging statements that do it beside other content */
+  | { readonly type: 'sequences'; readonly merging: readonly string[] }
   /** @property filled whether its shadow tables are written by statements that follow */
   | { readonly type: 'virtualTable'; readonly name: string; readonly sql: string; readonly filled: boolean };
 
@@ -60,6 +63,8 @@ export function judgeDumpStatement(sql: string): DumpStep {
       return readSchemaRow(sql);
     // Some tools list it; SQLite makes it with the first AUTOINCREMENT.
     if (keyword === 'CREATE' && name === 'sqlite_sequence') return { type: 'skip' };
+    const merging = name === 'sqlite_sequence' ? mergeSequences(sql) : undefined;
+    if (merging !== undefined) return { type: 'sequences', merging };
   }
   if (keyword === 'PRAGMA') {
     const judged = judgePragma(head);
@@ -136,6 +141,27 @@ function readSchemaRow(sql: string): DumpStep {
   const judged = /^\s*CREATE\s+VIRTUAL\s/i.test(definition) ? judgeDumpStatement(definition) : undefined;
   if (judged?.type === 'virtualTable') return { ...judged, filled: true };
   throw new OnewriterError('STATEMENT_NOT_ALLOWED', 'A dump may write only virtual tables into the schema.');
+}
+
+const BLANK = /(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*/.source;
+const SEQUENCES = /(?:main\s*\.\s*)?["'`[]?sqlite_sequence["'`\]]?\s*/.source;
+const CLEARED = new RegExp(`^${BLANK}DELETE\\s+FROM\\s+${SEQUENCES}$`, 'i');
+const COLUMNS = /(?:\(\s*["'`[]?name["'`\]]?\s*,\s*["'`[]?seq["'`\]]?\s*\)\s*)?/.source;
+const ROWS = new RegExp(`^${BLANK}INSERT\\s+INTO\\s+${SEQUENCES}${COLUMNS}(VALUES\\b[^]*)$`, 'i');
+
+/**
+ * `DELETE FROM sqlite_sequence; INSERT INTO sqlite_sequence VALUES('t',7);`: how dumps set AUTOINCREMENT. In a file with other tables
+ * the first would let ids be given twice, and the second make a second row of a table, which SQLite does not expect.
+ */
+function mergeSequences(sql: string): readonly string[] | undefined {
+  if (CLEARED.test(sql)) return [];
+  const rows = ROWS.exec(sql)?.[1];
+  if (rows === undefined) return undefined;
+  return [
+    `UPDATE sqlite_sequence SET seq = max(seq, given.column2) FROM (${rows}\n) AS given WHERE name = given.column1`,
+    `INSERT INTO sqlite_sequence(name, seq) SELECT column1, column2 FROM (${rows}\n) AS given
+      WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = given.column1)`,
+  ];
 }
 
 /** The first tokens: words in upper case, names without their quotes. */

@@ -109,12 +109,42 @@ describe('loading a dump', () => {
     expect(all('SELECT id, x0, x1 FROM rt')).toEqual([[1, 2, 3]]);
   });
 
+  describe('with AUTOINCREMENT', () => {
+    const dump = `CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES(3);
+      DELETE FROM sqlite_sequence; INSERT INTO sqlite_sequence VALUES('t',9);`;
+    const sequences = 'SELECT name, seq FROM sqlite_sequence ORDER BY name';
+
+    it('numbers as it was dumped in an empty file', () => {
+      expect(load(dump.replace("'t',9", "'t',1")).all(sequences)).toEqual([['t', 1]]);
+    });
+
+    it('leaves the numbers of other tables as they are, and lets none go back', () => {
+      const base = `CREATE TABLE orders(id INTEGER PRIMARY KEY AUTOINCREMENT);
+        INSERT INTO orders VALUES (41); DELETE FROM orders;`;
+      const twice = `${dump} INSERT INTO sqlite_sequence VALUES('orders',5),('t',12);`;
+      expect(load(twice, base).all(sequences)).toEqual([
+        ['orders', 41],
+        ['t', 12],
+      ]);
+    });
+  });
+
   it("leaves Onewriter's own tables out, and says so", () => {
     const { all, leftOut } = load(
       'CREATE TABLE t(a); CREATE TABLE _onewriter_state(id INTEGER); INSERT INTO _onewriter_state VALUES(1); INSERT INTO t VALUES(1);',
     );
     expect(all("SELECT name FROM sqlite_schema WHERE name LIKE '\\_onewriter%' ESCAPE '\\'")).toEqual([]);
     expect(leftOut).toHaveLength(1);
+  });
+
+  it('leaves room on the disk, whatever rows a dump makes', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'onewriter-load-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const [source, draft] = [join(folder, 'dump.sql'), join(folder, 'draft.db')];
+    writeFileSync(source, 'CREATE TABLE t(a);');
+    expect(() => loadDump(source, draft, () => {}, Number.MAX_SAFE_INTEGER)).toThrowError(
+      expect.objectContaining({ code: 'DATABASE_FULL' }),
+    );
   });
 
   it.each([

@@ -1,7 +1,10 @@
+import { statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { boundMessage, isOnewriterError, OnewriterError, sqliteMessage } from '@onewriter/protocol';
 import { quoteName } from '@onewriter/runtime/inspect';
 import { DanglingRows } from '@onewriter/writer';
 import Database from 'better-sqlite3';
+import { SPARE_BYTES } from '../assert-room.ts';
 import { toFileError } from '../open/file-error.ts';
 import { type DumpStep, judgeDumpStatement } from './dump-statement.ts';
 import { readStatements } from './read-statements.ts';
@@ -28,12 +31,19 @@ const PROTECTED = /^(?:table (.+) may not be modified|object name reserved for i
  * @param source a file of SQL in UTF-8
  * @param draft a new file, or a copy of a tenant's
  * @param onProgress bytes that were read
+ * @param spareBytes what stays free on the disk
  * @throws OnewriterError with the line: SQL_ERROR, CONSTRAINT_VIOLATION, STATEMENT_NOT_ALLOWED, INVALID_ARGUMENT (cut off, empty, not
  * UTF-8), STATEMENT_TOO_LARGE, DATABASE_…
  */
-export function loadDump(source: string, draft: string, onProgress: (bytes: number) => void): LoadedDump {
+export function loadDump(
+  source: string,
+  draft: string,
+  onProgress: (bytes: number) => void,
+  spareBytes: number = SPARE_BYTES,
+): LoadedDump {
   const db = new Database(draft);
   try {
+    boundPages(db, spareBytes);
     const load = new DumpLoad(db);
     let reportedAt = performance.now();
     for (const { sql, line, bytes } of readStatements(source)) {
@@ -50,6 +60,14 @@ export function loadDump(source: string, draft: string, onProgress: (bytes: numb
   } finally {
     db.close();
   }
+}
+
+/** A few bytes of SQL can make rows without end, and other tenants need the rest of the disk. */
+function boundPages(db: Database.Database, spareBytes: number): void {
+  const { bavail, bsize } = statfsSync(dirname(db.name));
+  const room = Math.max(0, bavail * bsize - spareBytes);
+  const read = (pragma: string) => Number(db.pragma(pragma, { simple: true }));
+  db.pragma(`max_page_count = ${Math.max(1, read('page_count') + Math.floor(room / read('page_size')))}`);
 }
 
 /**
@@ -105,6 +123,10 @@ class DumpLoad {
       case 'foreignKeys':
         this.#keys = step.on;
         this.#hadKeysOff ||= !step.on;
+        return;
+      case 'sequences':
+        this.#begin(this.#enforced);
+        for (const each of this.#dangling.wasEmpty ? [sql] : step.merging) this.#run(each);
         return;
       case 'virtualTable':
         this.#begin(false);
