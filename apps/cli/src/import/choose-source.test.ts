@@ -1,5 +1,8 @@
-import { expect, it } from 'vitest';
-import { chooseSource } from './choose-source.ts';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { assertWithoutLog, chooseSource } from './choose-source.ts';
 
 it.each([
   ['rows.tsv', undefined, 'csv', false],
@@ -21,4 +24,15 @@ it.each([
   ['dump.sql', 'toString'],
 ])('refuses %s with --format %s', (name, given) => {
   expect(() => chooseSource(name, given)).toThrowError(/--format is one of csv, ndjson, sql, sqlite/);
+});
+
+it.each(['-wal', '-journal'])('refuses a database whose newest commits may lie in its %s', suffix => {
+  const folder = mkdtempSync(join(tmpdir(), 'onewriter-source-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const source = chooseSource(join(folder, 'app.db'), undefined);
+  assertWithoutLog(source);
+  writeFileSync(`${source.path}${suffix}`, '');
+  assertWithoutLog(source);
+  writeFileSync(`${source.path}${suffix}`, 'x');
+  expect(() => assertWithoutLog(source)).toThrowError(/not loaded\..* \.dump/);
 });

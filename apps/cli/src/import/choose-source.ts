@@ -38,6 +38,22 @@ export function chooseSource(path: string, given: string | undefined): ImportSou
   return { path, format: known, type: TYPES[known], isPacked };
 }
 
+/**
+ * Only the file itself is sent: what lies in a log beside it would be lost without a word.
+ * @throws OnewriterError INVALID_ARGUMENT
+ */
+export function assertWithoutLog({ path, format }: ImportSource): void {
+  if (format !== 'sqlite' || path === '-') return;
+  for (const log of [`${path}-wal`, `${path}-journal`]) {
+    if (!statSync(log, { throwIfNoEntry: false })?.size) continue;
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      `Commits of ${path} may lie in ${log}, which is not loaded. End the programs that have it open, or load its dump: ` +
+        `sqlite3 ${path} .dump > dump.sql`,
+    );
+  }
+}
+
 /** Undefined for standard input. @throws OnewriterError INVALID_ARGUMENT where it cannot be read */
 export function sizeOf(path: string): number | undefined {
   if (path === '-') return undefined;
