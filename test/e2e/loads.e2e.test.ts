@@ -1,4 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { tenantFile, trashDir } from '@onewriter/protocol';
@@ -55,11 +57,11 @@ function fileOf(name: string, content: string | Buffer): string {
   return path;
 }
 
-function load(args: readonly string[]): Promise<CliResult> {
+function load(args: readonly string[], url: string = gateway.url): Promise<CliResult> {
   const env = {
     ONEWRITER_DATA_DIR: data.path,
     ONEWRITER_REDIS_URL: redis.url,
-    ONEWRITER_GATEWAY_URL: gateway.url,
+    ONEWRITER_GATEWAY_URL: url,
     ONEWRITER_TOKEN_SECRET: TEST_TOKEN_SECRET,
   };
   return runCli(['import', ...args], { env });
@@ -152,6 +154,39 @@ describe('a dump', () => {
     expect(rowsOf(tenant.id, 'SELECT count(*) FROM big')).toEqual([[50_000]]);
   });
 
+  it('is loaded once by a command that is run again, because its answer was lost', async () => {
+    const tenant = client.tenant(newName());
+    await tenant.exec('CREATE TABLE t(n)');
+    const path = fileOf('rows.sql', 'BEGIN; INSERT INTO t VALUES (1), (2); COMMIT;');
+    const first = parseJson(await load([tenant.id, path, '--json']));
+    expect(first).toMatchObject({ outcome: 'done', rows: 2, loadedBefore: false });
+    const inode = () => statSync(tenantFile(data.path, tenant.id)).ino;
+    const placed = inode();
+    const again = await load([tenant.id, path, '--json']);
+    expect(parseJson(again), again.stderr).toMatchObject({
+      ...{ outcome: 'done', rows: 2, statements: 3, loadedBefore: true, commitSeq: first.commitSeq },
+    });
+    expect(inode()).toBe(placed);
+    expect((await load([tenant.id, path])).stdout).toMatch(/loaded into .* before.*\n.*--idempotency-key/);
+    // In steps it would be applied again, too.
+    expect((await load([tenant.id, path, '--resume'])).stderr).toMatch(/IDEMPOTENCY_KEY_REUSED/);
+    await load([tenant.id, path, '--idempotency-key', 'once-more']);
+    expect(rowsOf(tenant.id, 'SELECT count(*) FROM t')).toEqual([[4]]);
+  });
+
+  it('has an unknown outcome where the gateway goes away without an answer', async () => {
+    const path = fileOf('lost.sql', 'CREATE TABLE t(n);');
+    const gone = createServer(request => {
+      request.resume().on('end', () => request.socket.destroy());
+    });
+    await new Promise<void>(resolve => gone.listen(0, '127.0.0.1', resolve));
+    const { port } = gone.address() as AddressInfo;
+    const result = await load(['lost', path, '--json'], `http://127.0.0.1:${port}`);
+    await new Promise(resolve => gone.close(resolve));
+    expect(result.code).toBe(1);
+    expect(parseJson(result)).toMatchObject({ outcome: 'failed', error: { code: 'OUTCOME_UNKNOWN' } });
+  });
+
   it('that fails changes nothing, and names its line', async () => {
     const tenant = client.tenant(newName());
     await tenant.exec('CREATE TABLE t(n INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)');
@@ -211,7 +246,8 @@ describe('a database file', () => {
     expect(made).toMatchObject({ outcome: 'done', rows: 2, tables: 1, commitSeq: 1 });
     expect(made.warnings.join()).toMatch(/left out: Onewriter's own tables/);
     await tenant.prepare('INSERT INTO t VALUES (3)').run();
-    const refused = await load([tenant.id, path]);
+    expect(parseJson(await load([tenant.id, path, '--json']))).toMatchObject({ loadedBefore: true, rows: 2 });
+    const refused = await load([tenant.id, path, '--idempotency-key', 'another']);
     expect(refused.code).toBe(1);
     expect(refused.stderr).toMatch(/has a file already.*--replace/);
     expect(parseJson(await load([tenant.id, path, '--replace', '--json']))).toMatchObject({

@@ -122,6 +122,8 @@ await startProcess('gateway', async (config, log) => {
     redis,
     place: dataPlace,
     memoryBytes: config.readMemoryBytes,
+    createTenants: config.createTenants,
+    assertMayWrite: tenant => pauses.assertNotPaused(tenant),
     onLoaded: onReplaced,
   });
   const hrana = createHrana({

@@ -102,7 +102,7 @@ function assertOptions({ path, format }: ImportSource, options: ImportOptions): 
     ? (['replace', 'resume'] as const)
     : ([
         ...(['table', 'separator', 'deferred', 'onConflict', 'maxRejected'] as const),
-        ...(options.resume ? (['replace'] as const) : (['idempotencyKey'] as const)),
+        ...(options.resume ? (['replace'] as const) : []),
       ] as const);
   const given = wrong.find(name => options[name] !== undefined);
   if (given !== undefined) {

@@ -4,7 +4,8 @@ import { Readable } from 'node:stream';
 import type { LoadReport } from '@onewriter/files';
 import { OnewriterError, type WireError } from '@onewriter/protocol';
 import { EXIT } from '../exit-codes.ts';
-import { type ImportSource, sizeOf } from '../import/choose-source.ts';
+import { assertWithoutLog, type ImportSource, sizeOf } from '../import/choose-source.ts';
+import { keyOfFile } from '../import/key-of-file.ts';
 import { readEvents } from '../import/read-events.ts';
 import { openGateway } from '../open-gateway.ts';
 import { printError } from '../print-error.ts';
@@ -16,6 +17,7 @@ import { findTarget, withDataDir } from '../target.ts';
 export interface LoadOptions {
   readonly dataDir?: string | undefined;
   readonly replace?: boolean | undefined;
+  readonly idempotencyKey?: string | undefined;
   readonly json?: boolean | undefined;
 }
 
@@ -36,12 +38,16 @@ type LoadEvent =
   | { readonly event: 'failed'; readonly error: WireError };
 
 const BEGIN_TIMEOUT_MS = 60_000;
+/** Codes of this side, where no answer came. */
+const NO_ANSWER: ReadonlySet<string> = new Set(['MISCONFIGURED', 'TIMEOUT']);
 
 /** Loads a dump or a database through the gateway, all of it or nothing. */
 export async function loadFile(tenant: string, source: ImportSource, options: LoadOptions): Promise<number> {
   const { path, type, isPacked } = source;
   const totalBytes = sizeOf(path);
+  assertWithoutLog(source);
   const gateway = await openGateway(findTarget(options.dataDir));
+  const idempotencyKey = options.idempotencyKey ?? (await keyOf(path, options));
   const query = new URLSearchParams({ name: basename(path) });
   if (options.replace) query.set('replace', 'true');
   const progress = createProgress(options.json);
@@ -59,12 +65,23 @@ export async function loadFile(tenant: string, source: ImportSource, options: Lo
       yield chunk;
     }
   };
+  const unknownEnd = (what: string): LoadSummary => {
+    const remedy =
+      idempotencyKey === undefined
+        ? 'Whether it was loaded: onewriter operations'
+        : `Load it again: under --idempotency-key ${idempotencyKey} a file is loaded once`;
+    return { tenant, outcome: 'failed', error: { code: 'OUTCOME_UNKNOWN', message: `${what} ${remedy}` } };
+  };
   let loadingSince: number | undefined;
   let summary: LoadSummary | undefined;
   try {
     const response = await gateway.request(`/v1/tenants/${tenant}/load?${query}`, {
       method: 'POST',
-      headers: { 'content-type': type, ...(isPacked ? { 'content-encoding': 'gzip' } : {}) },
+      headers: {
+        'content-type': type,
+        ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
+        ...(isPacked ? { 'content-encoding': 'gzip' } : {}),
+      },
       body: Readable.toWeb(Readable.from(counted())) as ReadableStream<Uint8Array>,
       timeoutMs: BEGIN_TIMEOUT_MS,
       streams: true,
@@ -84,29 +101,36 @@ export async function loadFile(tenant: string, source: ImportSource, options: Lo
     }
   } catch (error) {
     // Before anything was sent, and where the gateway refused, the error is the answer.
-    if (error instanceof OnewriterError || sentBytes === 0) throw error;
-    const message = `The connection broke: ${(error as Error).message}. Whether it was loaded: onewriter operations`;
-    summary = { tenant, outcome: 'failed', error: { code: 'OUTCOME_UNKNOWN', message } };
+    const refused = error instanceof OnewriterError && !NO_ANSWER.has(error.code);
+    if (refused || sentBytes === 0) throw error;
+    summary = unknownEnd(`The connection broke: ${(error as Error).message}`);
   } finally {
     progress.end();
     if (path !== '-') input.destroy();
   }
-  summary ??= {
-    tenant,
-    outcome: 'failed',
-    error: {
-      code: 'OUTCOME_UNKNOWN',
-      message: 'The answer has no end. Whether it was loaded: onewriter operations',
-    },
-  };
+  summary ??= unknownEnd('The answer has no end.');
   if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`);
   else if (summary.outcome === 'done') process.stdout.write(asText(summary, path, withDataDir(options)));
   else printError(summary.error);
   return summary.outcome === 'done' ? EXIT.ok : EXIT.failed;
 }
 
+/**
+ * What is added to a tenant must not be added twice by a command that is run again because its answer was lost. What replaces it may be
+ * wanted again.
+ */
+async function keyOf(path: string, { replace }: LoadOptions): Promise<string | undefined> {
+  return path === '-' || replace ? undefined : keyOfFile(path);
+}
+
 /** @param place what commands that are printed need behind them */
 function asText(report: LoadReport, path: string, place: string): string {
+  if (report.loadedBefore) {
+    return (
+      `${path} was loaded into ${report.tenant} before, as commit ${report.commitSeq}: nothing has changed\n` +
+      'to load it once more: --idempotency-key <another>\n'
+    );
+  }
   const { tenant, rows, tables, statements, commitSeq, replaced, foreignKeyViolations, warnings } = report;
   const what = statements === 0 ? '' : ` (${count(statements, 'statement')})`;
   const lines = [

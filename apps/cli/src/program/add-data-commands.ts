@@ -81,7 +81,7 @@ export function addDataCommands(program: Command, { setExitCode }: ProgramContex
       .option('--replace', 'a dump or database takes the place of what the tenant has; that is kept')
       .option('--resume', 'load a dump in steps between other writes; the same command continues it')
       .option('--max-rejected <count>', 'more rejected rows end it (default: 100)')
-      .option('--idempotency-key <key>', 'sent again under one key, no row is applied twice')
+      .option('--idempotency-key <key>', 'sent again under one key, nothing is applied twice')
       .option(...DATA_DIR_OPTION)
       .option(...JSON_OPTION)
       .action(async (tenant, path, options) =>

@@ -5,7 +5,7 @@ import {
   type LoadReport,
   timeoutForBytes,
 } from '@onewriter/files';
-import { runLoad } from '@onewriter/operations/files';
+import { runLoad, summarizeLoad } from '@onewriter/operations/files';
 import type { Redis } from 'ioredis';
 import type { StreamRecord } from '../operations/record-stream.ts';
 import type { Owner } from '../security/shares.ts';
@@ -20,6 +20,7 @@ export interface LoaderRequest {
   /** Its name, for people. */
   readonly name: string;
   readonly replace: boolean;
+  readonly idempotencyKey: string | undefined;
   readonly who: string;
   readonly owner: Owner;
   readonly record: StreamRecord;
@@ -36,6 +37,10 @@ export interface LoaderOptions {
   readonly place: DataPlace;
   /** Limit of each process. */
   readonly memoryBytes: number;
+  /** Whether a dump makes a tenant that is not there. */
+  readonly createTenants: boolean;
+  /** @throws OnewriterError where a tenant may not be written now */
+  readonly assertMayWrite: (tenant: string) => Promise<void>;
   /** A file was put in a tenant's place. */
   readonly onLoaded: (tenant: string) => void;
 }
@@ -45,7 +50,8 @@ const MAX_RUNNING = 2;
 const MAX_CALLERS = 16;
 
 /** A {@link Loader} of this gateway. */
-export function createLoader({ redis, place, memoryBytes, onLoaded }: LoaderOptions): Loader {
+export function createLoader(options: LoaderOptions): Loader {
+  const { redis, place, memoryBytes, createTenants, assertMayWrite, onLoaded } = options;
   const turns = new Turns({ what: 'loads', callers: MAX_CALLERS, turns: MAX_RUNNING, turnsOfOwner: 1 });
   return async ({ owner, record, bytes, ...request }) => {
     const waiting = turns.enter(owner);
@@ -53,7 +59,13 @@ export function createLoader({ redis, place, memoryBytes, onLoaded }: LoaderOpti
       await waiting.turn(request.signal);
       const base = request.replace ? 0 : fileSize(place, request.tenant);
       const limits = { timeoutMs: () => timeoutForBytes(bytes + base), memoryBytes };
-      const report = await runLoad(record, place, bytes, { ...request, redis, limits });
+      // It may have been paused since the upload began.
+      await assertMayWrite(request.tenant);
+      // An admin alone may replace, and load a database.
+      const mayCreate = createTenants || request.replace || request.format === 'sqlite';
+      const report = await runLoad(record, place, bytes, { ...request, redis, limits, mayCreate });
+      // Here, because no caller may wait for the answer any more: the record must say that it is done.
+      record.end(summarizeLoad(report));
       onLoaded(request.tenant);
       return report;
     } finally {

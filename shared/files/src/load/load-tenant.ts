@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { OnewriterError, tenantFile } from '@onewriter/protocol';
+import { assertMayMakeDatabase, OnewriterError, realDatabasePath, tenantFile } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { DataPlace } from '../data-place.ts';
 import type { JobLimits } from '../processes/job-limits.ts';
@@ -17,6 +17,10 @@ export interface LoadRequest {
   readonly name: string;
   /** Whether it takes the place of what the tenant has; else a dump is added to that. */
   readonly replace: boolean;
+  /** Under one key the same file is loaded once. */
+  readonly idempotencyKey?: string | undefined;
+  /** Whether a tenant may be made that is not there. */
+  readonly mayCreate: boolean;
   readonly redis: Redis;
   readonly who: string;
   readonly limits: JobLimits;
@@ -37,9 +41,11 @@ export interface LoadReport {
   readonly tables: number;
   /** Rows that refer to a row that is not there. */
   readonly foreignKeyViolations: number;
+  /** Whether an earlier request with its key did it: nothing has changed, and the figures are of then. */
+  readonly loadedBefore: boolean;
   /** The number that the load has. */
   readonly commitSeq: number;
-  /** The file that was there before, under its new name; null for a new tenant. */
+  /** The file that was there before, under its new name; null for a new tenant, and where a dump was added to it. */
   readonly replaced: string | null;
   readonly warnings: readonly string[];
 }
@@ -49,30 +55,35 @@ export interface LoadReport {
  * tenant keeps its own ledger, whatever takes the place of its content.
  *
  * @throws OnewriterError of the dump: SQL_ERROR, CONSTRAINT_VIOLATION, STATEMENT_NOT_ALLOWED, INVALID_ARGUMENT, STATEMENT_TOO_LARGE;
- * TENANT_BUSY (a database where there is one), and as {@link putTenant}. Nothing has changed then, unless the message says otherwise.
+ * TENANT_BUSY (a database where there is one), TENANT_NOT_FOUND, TENANT_UNAVAILABLE (its file is gone), IDEMPOTENCY_KEY_REUSED, and as {@link putTenant}. Nothing has changed then, unless the message says otherwise.
  */
 export async function loadTenant(place: DataPlace, request: LoadRequest): Promise<LoadReport> {
-  const { tenant, source, format, name, replace } = request;
-  const isThere = existsSync(resolve(tenantFile(place.dataDir, tenant, place.dbFile)));
-  if (isThere && !replace && format === 'sqlite') {
-    throw new OnewriterError(
-      'TENANT_BUSY',
-      `Tenant ${tenant} has a file already. A database takes its place with --replace; to add its rows, load its dump: sqlite3 file.db .dump > dump.sql`,
-      { tenant },
-    );
+  const { tenant, source, format, name, replace, idempotencyKey, mayCreate } = request;
+  const path = resolve(tenantFile(place.dataDir, tenant, place.dbFile));
+  const isThere = existsSync(path);
+  if (!isThere) {
+    // As for any write: what may come back with its disk gets no other in its place.
+    assertMayMakeDatabase(place.dataDir, tenant, path);
+    if (!mayCreate) {
+      throw new OnewriterError('TENANT_NOT_FOUND', `There is no database of tenant ${tenant}.`, { tenant });
+    }
   }
+  const present = isThere ? realDatabasePath(path) : undefined;
   const put = await putTenant<StagedLoad>(place, {
     ...request,
-    where: !isThere ? 'new' : replace ? 'replace' : 'add',
-    job: (draft, base) => ({ kind: 'load', source, format, base, draft }),
+    where: !isThere ? 'new' : replace || format === 'sqlite' ? 'replace' : 'add',
+    job: (draft, base) => ({
+      kind: 'load',
+      ...{ source, format, base, draft, present: base ?? present, idempotencyKey, replace },
+    }),
     keepsLedger: true,
     leavePaused: false,
     reason: `import of ${name}`,
   });
-  const { statements, rows, tables, foreignKeyViolations, leftOut } = put.staged;
+  const { statements, rows, tables, foreignKeyViolations, leftOut, before } = put.staged;
   return {
     tenant,
-    ...{ statements, rows, tables, foreignKeyViolations },
+    ...{ statements, rows, tables, foreignKeyViolations, loadedBefore: before !== undefined },
     commitSeq: put.commitSeq,
     replaced: put.replaced,
     warnings: [...put.warnings, ...leftOut.map(what => `left out: ${what}.`)],

@@ -49,8 +49,10 @@ function makeFormer(path: string): void {
   });
 }
 
-const load = () =>
-  stageLoad(place, { kind: 'load', source, format: 'sqlite', base: undefined, draft }, () => {});
+const load = () => {
+  const rest = { base: undefined, present: undefined, idempotencyKey: undefined, replace: true };
+  return stageLoad(place, { kind: 'load', source, format: 'sqlite', draft, ...rest }, () => {});
+};
 const schemaOf = (path: string) =>
   change(path, db => db.prepare('SELECT name FROM sqlite_schema ORDER BY 1').pluck().all());
 

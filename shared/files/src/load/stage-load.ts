@@ -1,8 +1,9 @@
-import { statSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { createReadStream, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { classifyStatement, OnewriterError, shownName } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
-import { assertRoom } from '../assert-room.ts';
+import { assertRoom, SPARE_BYTES } from '../assert-room.ts';
 import { countViolations } from '../check/check-file.ts';
 import { copyDatabase, flush, removeDatabase } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
@@ -13,6 +14,7 @@ import { type FileNumbers, readNumbers } from '../restore/file-numbers.ts';
 import { assertDatabase, inspectDraft } from '../restore/stage-backup.ts';
 import { MAX_DUMP_STATEMENT_BYTES } from './dump-statement.ts';
 import { type LoadedDump, loadDump } from './load-dump.ts';
+import { findLoadKey, type LoadFigures, type LoadKey } from './load-key.ts';
 
 /** What a file that is loaded holds. */
 export type LoadFormat = 'sql' | 'sqlite';
@@ -25,17 +27,22 @@ export interface LoadJob {
   readonly format: LoadFormat;
   /** The tenant's file, where a dump is added to what is in it. */
   readonly base: string | undefined;
+  /** The file that the tenant has; its keys say whether the load was committed before. */
+  readonly present: string | undefined;
+  readonly idempotencyKey: string | undefined;
+  /** Whether it takes the place of a file that is there. */
+  readonly replace: boolean;
   /** Must not exist; it does not after an error, either. */
   readonly draft: string;
 }
 
 /** A file beside the tenant's, with what was loaded. */
-export interface StagedLoad extends LoadedDump {
+export interface StagedLoad extends LoadedDump, LoadFigures {
   readonly numbers: FileNumbers;
-  readonly rows: number;
-  readonly tables: number;
-  readonly foreignKeyViolations: number;
   readonly warnings: readonly string[];
+  readonly loadKey?: LoadKey | undefined;
+  /** The commit of an earlier load with its key: no file is made then. */
+  readonly before?: number | undefined;
 }
 
 /** What rows and indexes of full text were before, too: no page is damaged. Source: pragma.c and fts3.c of SQLite. */
@@ -53,11 +60,15 @@ export async function stageLoad(
   job: LoadJob,
   onProgress: (bytes: number) => void,
 ): Promise<StagedLoad> {
-  const { source, format, base, draft } = job;
-  const warnings: string[] = [];
+  const { source, format, base, draft, present, idempotencyKey, replace } = job;
   try {
+    const hash = idempotencyKey === undefined ? undefined : await hashFile(source);
+    const before =
+      present === undefined || hash === undefined ? undefined : findLoad(present, idempotencyKey!, hash);
+    if (before !== undefined) return { ...before, leftOut: [], warnings: [], numbers: NOTHING };
+    if (present !== undefined && format === 'sqlite' && !replace) throw isThere();
     const baseBytes = base === undefined ? 0 : statSync(base).size;
-    assertRoom(dirname(draft), statSync(source).size + baseBytes);
+    assertRoom(dirname(draft), statSync(source).size + baseBytes + SPARE_BYTES);
     if (base !== undefined) await copyDatabase(base, draft, place.busyTimeoutMs, noLook, noLook);
     const loaded = format === 'sql' ? loadDump(source, draft, onProgress) : await loadFile(place, job);
     flush(draft);
@@ -72,13 +83,15 @@ export async function stageLoad(
         [],
         AS_LOADED,
       );
+      const foreignKeyViolations = report === undefined ? 0 : countViolations(report);
+      const { statements, leftOut } = loaded;
+      const figures = { statements, rows, tables, foreignKeyViolations };
       return {
-        ...loaded,
+        ...figures,
+        leftOut,
+        warnings: notVerified,
         numbers: base === undefined ? NOTHING : readNumbers(db),
-        rows,
-        tables,
-        foreignKeyViolations: report === undefined ? 0 : countViolations(report),
-        warnings: [...warnings, ...notVerified],
+        loadKey: hash === undefined ? undefined : { key: idempotencyKey!, hash, figures },
       };
     } finally {
       db.close();
@@ -91,9 +104,32 @@ export async function stageLoad(
 
 function noLook(): void {}
 
+async function hashFile(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}
+
+/** @throws OnewriterError IDEMPOTENCY_KEY_REUSED */
+function findLoad(file: string, key: string, hash: string) {
+  const db = openReadOnly(file, 0);
+  try {
+    return findLoadKey(db, key, hash);
+  } finally {
+    db.close();
+  }
+}
+
+function isThere(): OnewriterError {
+  return new OnewriterError(
+    'TENANT_BUSY',
+    'The tenant has a file already. A database takes its place with --replace; to add its rows, load its dump: sqlite3 file.db .dump > dump.sql',
+  );
+}
+
 /** A database as it is, but for Onewriter's own tables: a ledger belongs to the tenant, and not to what is loaded into it. */
 async function loadFile({ busyTimeoutMs }: DataPlace, { source, draft }: LoadJob): Promise<LoadedDump> {
-  const { trouble } = assertDatabase(source);
+  const { trouble, isWalMode } = assertDatabase(source);
   if (trouble !== undefined) throw damaged(trouble);
   await copyDatabase(source, draft, busyTimeoutMs, noLook, noLook);
   const db = new Database(draft, { fileMustExist: true });
@@ -103,7 +139,11 @@ async function loadFile({ busyTimeoutMs }: DataPlace, { source, draft }: LoadJob
     // Not only emptied: the rules below would pass over what has such a name, and the definitions need not be the writer's.
     if (hasOwn) db.transaction(removeOwnObjects)(db);
     assertOwnSchema(db);
-    return { statements: 0, leftOut: hasOwn ? ["Onewriter's own tables"] : [] };
+    const leftOut = [
+      ...(hasOwn ? ["Onewriter's own tables"] : []),
+      ...(isWalMode ? ['commits in its -wal, if it had one: the file is in WAL mode'] : []),
+    ];
+    return { statements: 0, leftOut };
   } finally {
     db.close();
   }

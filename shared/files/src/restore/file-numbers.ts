@@ -4,6 +4,7 @@ import Database from 'better-sqlite3';
 import { flush } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
 import { carryLedger } from '../load/carry-ledger.ts';
+import { type LoadKey, noteLoadKey } from '../load/load-key.ts';
 import { toFileError } from '../open/file-error.ts';
 import { hasTable, readState } from '../open/open-database.ts';
 
@@ -32,6 +33,8 @@ export interface NumberJob {
   readonly keepsLedger: boolean;
   /** The newest epoch that is known. */
   readonly epoch: number;
+  /** The load that it is, where it has a key. */
+  readonly loadKey?: LoadKey | undefined;
 }
 
 /** A copy that was numbered on. */
@@ -52,16 +55,18 @@ const LEAP = 1_000_000_000_000;
 export function numberCopy(
   { busyTimeoutMs }: DataPlace,
   tenant: string,
-  { draft, numbers, old, keepsLedger, epoch }: NumberJob,
+  { draft, numbers, old, keepsLedger, epoch, loadKey }: NumberJob,
 ): Numbered {
   try {
     if (old === null) {
-      return { old: null, commitSeq: numberOn(draft, numbers, { epoch, commitSeq: 0, ledgerId: 0 }) };
+      const from = { epoch, commitSeq: 0, ledgerId: 0 };
+      return { old: null, commitSeq: numberOn(draft, numbers, from, loadKey) };
     }
     const found = readOldFile(old, tenant, busyTimeoutMs);
     if (keepsLedger && found !== undefined) carryLedger(draft, old);
     const from = found ?? leapFrom(numbers, epoch);
-    const commitSeq = numberOn(draft, numbers, { ...from, epoch: Math.max(from.epoch, epoch) });
+    const newest = { ...from, epoch: Math.max(from.epoch, epoch) };
+    const commitSeq = numberOn(draft, numbers, newest, loadKey);
     return { old: found ?? null, commitSeq };
   } catch (error) {
     throw toFileError(error, `Cannot restore tenant ${tenant}`);
@@ -121,7 +126,12 @@ function leapFrom({ commitSeq, ledgerId }: FileNumbers, epoch: number): FileNumb
  * @param numbers the copy's own
  * @returns its number
  */
-function numberOn(path: string, numbers: FileNumbers, from: FileNumbers): number {
+function numberOn(
+  path: string,
+  numbers: FileNumbers,
+  from: FileNumbers,
+  loadKey: LoadKey | undefined,
+): number {
   const db = new Database(path, { fileMustExist: true });
   try {
     db.pragma('synchronous = FULL');
@@ -130,7 +140,10 @@ function numberOn(path: string, numbers: FileNumbers, from: FileNumbers): number
     const commitSeq = Math.max(from.commitSeq, numbers.commitSeq) + 1;
     const id = Math.max(from.ledgerId, numbers.ledgerId) + 1;
     const jobId = `restore-${uuidv7()}`;
-    db.transaction(() => addLedgerNote(db, { id, jobId, commitSeq, committedAtMs: Date.now() }))();
+    db.transaction(() => {
+      addLedgerNote(db, { id, jobId, commitSeq, committedAtMs: Date.now() });
+      if (loadKey !== undefined) noteLoadKey(db, loadKey, jobId, commitSeq);
+    })();
     // As the broker would: a process that reads it before the broker must notice when it is replaced later.
     db.pragma('journal_mode = WAL');
     return commitSeq;

@@ -12,6 +12,7 @@ import { type HeldTenant, isTenantPaused, markPaused, withHeldTenant } from '@on
 import type { Redis } from 'ioredis';
 import { flush, removeDatabase } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
+import type { LoadKey } from '../load/load-key.ts';
 import type { JobLimits } from '../processes/job-limits.ts';
 import type { JobKind } from '../processes/job-messages.ts';
 import { type JobOutcome, runInProcesses } from '../processes/job-processes.ts';
@@ -36,6 +37,10 @@ import { linkNewFile, replaceFile } from './put-in-place.ts';
 export interface StagedFile {
   readonly numbers: FileNumbers;
   readonly warnings: readonly string[];
+  /** Noted in the file as it is put in place, so that the same request finds it the next time. */
+  readonly loadKey?: LoadKey | undefined;
+  /** Set where it made no file, because an earlier request with its key was this commit. */
+  readonly before?: number | undefined;
 }
 
 /** What is to be put in a tenant's place. */
@@ -71,7 +76,7 @@ export interface PutRequest {
 export interface PutFile<T> {
   readonly file: string;
   readonly staged: T;
-  /** The file that was there before, under its new name; null for a new tenant. */
+  /** The file that was there before, under its new name; null for a new tenant, and where it was added to. */
   readonly replaced: string | null;
   /** Numbers of that one; null for a new tenant, and where it could not be read. */
   readonly old: FileNumbers | null;
@@ -95,7 +100,7 @@ export async function putTenant<T extends StagedFile>(
   const file = resolve(tenantFile(place.dataDir, request.tenant, place.dbFile));
   const { redis } = request;
   if (request.where !== 'add') {
-    return withStaged<T, PutFile<T>>(place, request, file, async staged => {
+    return withStaged<T>(place, request, file, async staged => {
       if (request.where === 'new') return placeHeld(place, request, staged);
       if (redis !== undefined)
         return holdFor(place, request, redis, held => replaceHeld(place, request, staged, redis, held));
@@ -105,9 +110,7 @@ export async function putTenant<T extends StagedFile>(
   }
   if (redis === undefined) throw new TypeError('A tenant cannot be added to without Redis.');
   return holdFor(place, request, redis, held =>
-    withStaged<T, PutFile<T>>(place, request, file, staged =>
-      replaceHeld(place, request, staged, redis, held),
-    ),
+    withStaged<T>(place, request, file, staged => replaceHeld(place, request, staged, redis, held)),
   );
 }
 
@@ -120,13 +123,16 @@ interface Staged<T> {
   readonly warnings: string[];
 }
 
-async function withStaged<T extends StagedFile, R>(
+async function withStaged<T extends StagedFile>(
   place: DataPlace,
   request: PutRequest,
   file: string,
-  put: (staged: Staged<T>) => Promise<R>,
-): Promise<R> {
+  put: (staged: Staged<T>) => Promise<PutFile<T>>,
+): Promise<PutFile<T>> {
   const staged = await stage<T>(place, request, file);
+  const { before } = staged.made;
+  if (before !== undefined)
+    return finish(staged, { replaced: null, old: null, commitSeq: before }, null, false);
   try {
     if (request.signal?.aborted) throw new OnewriterError('ABORTED', 'It was stopped; nothing has changed.');
     request.onChecked?.();
@@ -155,7 +161,7 @@ async function stage<T extends StagedFile>(
   try {
     const base = request.where === 'add' ? realDatabasePath(file) : undefined;
     const made = await runOne<T>(place, request, request.job(path, base), request.signal);
-    dress(path, file, owner, warnings);
+    if (made.before === undefined) dress(path, file, owner, warnings);
     return { made, path, file, warnings: [...warnings, ...made.warnings] };
   } catch (error) {
     removeDatabase(path); // that of a process that was stopped
@@ -208,10 +214,32 @@ async function placeHeld<T extends StagedFile>(
   const work = () => placeNew(place, request, staged);
   if (redis === undefined) return work();
   const hold = { name: 'restore', who, reason, exclusive: true } as const;
-  return withHeldTenant(redis, place.group, tenant, hold, async held => {
-    await held.beginChange();
-    return work();
-  });
+  return keepResult(keep =>
+    withHeldTenant(redis, place.group, tenant, hold, async held => {
+      await held.beginChange();
+      return keep(await work());
+    }),
+  );
+}
+
+/** What is in place stays there, and is answered, also where the end of the hold fails: it runs out then. */
+async function keepResult<T>(
+  work: (keep: (put: PutFile<T>) => PutFile<T>) => Promise<PutFile<T>>,
+): Promise<PutFile<T>> {
+  let kept: PutFile<T> | undefined;
+  try {
+    return await work(put => {
+      kept = put;
+      return put;
+    });
+  } catch (error) {
+    if (kept === undefined) throw error;
+    return { ...kept, warnings: [...kept.warnings, inPlaceAnd(error)] };
+  }
+}
+
+function inPlaceAnd(error: unknown): string {
+  return `the file is in place, and what came afterwards failed (${(error as Error).message}): look whether the tenant is held or paused.`;
 }
 
 async function placeNew<T extends StagedFile>(
@@ -223,19 +251,24 @@ async function placeNew<T extends StagedFile>(
   const epoch = await lastEpoch(place, redis);
   const numbered = await numberInProcess(place, request, staged, null, epoch);
   linkNewFile(place, tenant, staged.path, staged.file);
-  const paused = redis !== undefined && (await isTenantPaused(redis, place.group, tenant));
+  let paused = false;
+  try {
+    paused = redis !== undefined && (await isTenantPaused(redis, place.group, tenant));
+  } catch (error) {
+    staged.warnings.push(inPlaceAnd(error));
+  }
   return finish(staged, { replaced: null, ...numbered }, null, paused);
 }
 
 /** Has the broker close the file, and holds the tenant until `work` has put the new one in place. */
-function holdFor<R>(
+function holdFor<T>(
   { group }: DataPlace,
   { tenant, reason, who }: PutRequest,
   redis: Redis,
-  work: (held: HeldTenant) => Promise<R>,
-): Promise<R> {
+  work: (held: HeldTenant) => Promise<PutFile<T>>,
+): Promise<PutFile<T>> {
   const hold = { name: 'restore', who, reason, exclusive: true, pauseIfLost: true } as const;
-  return withHeldTenant(redis, group, tenant, hold, work);
+  return keepResult(keep => withHeldTenant(redis, group, tenant, hold, async held => keep(await work(held))));
 }
 
 async function replaceHeld<T extends StagedFile>(
@@ -259,13 +292,29 @@ async function replaceHeld<T extends StagedFile>(
     }
     throw error;
   }
-  if (leavePaused) await markPaused(redis, group, tenant, who, 'left paused by its restore');
-  const paused = await isTenantPaused(redis, group, tenant);
-  return finish(staged, outcome, await held.countJobs(), paused);
+  let paused = false;
+  let queuedJobs: number | null = null;
+  try {
+    // The new file holds all of it; kept, each small addition to a large tenant would leave its size on the disk.
+    if (request.where === 'add' && outcome.isRetired) outcome = removeReplaced(outcome);
+    if (leavePaused) await markPaused(redis, group, tenant, who, 'left paused by its restore');
+    paused = await isTenantPaused(redis, group, tenant);
+    queuedJobs = await held.countJobs();
+  } catch (error) {
+    staged.warnings.push(inPlaceAnd(error));
+  }
+  return finish(staged, outcome, queuedJobs, paused);
 }
 
 interface ReplacedFile extends Numbered {
   readonly replaced: string | null;
+  /** Whether those who have it open notice that it was replaced. */
+  readonly isRetired: boolean;
+}
+
+function removeReplaced(outcome: ReplacedFile): ReplacedFile {
+  if (outcome.replaced !== null) removeDatabase(outcome.replaced);
+  return { ...outcome, replaced: null };
 }
 
 /**
@@ -276,13 +325,13 @@ interface ReplacedFile extends Numbered {
 async function numberInProcess(
   place: DataPlace,
   request: PutRequest,
-  { path, made: { numbers }, warnings }: Staged<StagedFile>,
+  { path, made: { numbers, loadKey }, warnings }: Staged<StagedFile>,
   old: string | null,
   epoch: number,
 ): Promise<Numbered> {
   // A copy of the old file has its ledger.
   const keepsLedger = request.keepsLedger && request.where === 'replace';
-  const job = { kind: 'number', draft: path, numbers, old, keepsLedger, epoch } as const;
+  const job = { kind: 'number', draft: path, numbers, old, keepsLedger, epoch, loadKey } as const;
   const numbered = await runOne<Numbered>(place, request, job, undefined);
   if (keepsLedger && numbered.old === null)
     warnings.push('the ledger of the replaced file could not be read: its receipts are unknown now.');
@@ -296,7 +345,7 @@ function replace(
 ): ReplacedFile {
   const { replaced, warning } = replaceFile(file, path, busyTimeoutMs);
   if (warning !== undefined) warnings.push(warning);
-  return { replaced, ...numbered };
+  return { replaced, isRetired: warning === undefined, ...numbered };
 }
 
 /** The newest epoch that Redis knows: an older leader that wakes up must not be able to write the new file. */
@@ -307,9 +356,9 @@ async function lastEpoch({ group }: DataPlace, redis: Redis | undefined): Promis
 
 function finish<T>(
   { made, file, warnings }: Staged<T>,
-  outcome: ReplacedFile,
+  { replaced, old, commitSeq }: Omit<ReplacedFile, 'isRetired'>,
   queuedJobs: number | null,
   paused: boolean,
 ): PutFile<T> {
-  return { file, staged: made, ...outcome, queuedJobs, paused, warnings };
+  return { file, staged: made, replaced, old, commitSeq, queuedJobs, paused, warnings };
 }

@@ -1,6 +1,7 @@
 import type { LoadFormat } from '@onewriter/files';
 import { OnewriterError } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
+import { readIdempotencyKey } from '../../http/request-headers.ts';
 import { type LoadEvent, loadUpload } from '../../load/load-upload.ts';
 import { recordStream, type StreamRecord } from '../../operations/record-stream.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
@@ -12,7 +13,7 @@ import { NDJSON, releaseAfter, toLineStream, UPLOAD_ANSWER } from '../../streams
 import { LEAST_BYTES_PER_S } from '../../streams/read-lines.ts';
 import { type Api, addRoute } from './api.ts';
 import { parseQuery } from './parse-query.ts';
-import { createRoute, FAILURE, SECURED, TenantParam, WireError, z } from './schemas.ts';
+import { createRoute, FAILURE, SECURED, TenantParam, WireError, WriteHeaders, z } from './schemas.ts';
 
 const FORMATS: Readonly<Record<string, LoadFormat>> = {
   'application/sql': 'sql',
@@ -37,8 +38,12 @@ const Event = z
     rows: z.int().optional().openapi({ description: 'Rows that the tenant has now.' }),
     tables: z.int().optional(),
     foreignKeyViolations: z.int().optional(),
+    loadedBefore: z.boolean().optional().openapi({
+      description:
+        'An earlier request with the same Idempotency-Key loaded the file; the figures are those of then.',
+    }),
     commitSeq: z.int().optional().openapi({ description: 'The load is this commit.' }),
-    replaced: z.string().nullable().optional().openapi({ description: 'The file that was there.' }),
+    replaced: z.string().nullable().optional().openapi({ description: 'The file that was there, where it was replaced.' }),
     warnings: z.array(z.string()).optional(),
     error: WireError.optional(),
   })
@@ -52,12 +57,13 @@ const route = createRoute({
   description:
     'The body is SQL (application/sql) or a SQLite file (application/vnd.sqlite3), also with Content-Encoding: gzip. A process of ' +
     "its own makes a file of it beside the tenant's, which takes its place at the end. A tenant that a dump is added to takes no " +
-    'other writes meanwhile: they wait. BEGIN, COMMIT and the PRAGMAs of a dump are understood. The answer is a stream of events; ' +
-    'the last is done or failed. Needs write and import; for a database, and to replace, admin:tenants.',
+    'other writes meanwhile: those here are refused (TENANT_PAUSED, to be sent again), those of the SDK wait. BEGIN, COMMIT and the PRAGMAs of a dump are understood. The answer is a stream of events; ' +
+    'the last is done or failed. Under one Idempotency-Key a file is loaded once; its key is kept with those of writes. Needs write and import; for a database, and to replace, admin:tenants.',
   security: SECURED,
   request: {
     params: TenantParam,
     query: Query,
+    headers: WriteHeaders,
     body: {
       required: true,
       content: {
@@ -91,6 +97,7 @@ export function addLoadRoute(api: Api): void {
     }
     // A file brings a schema that no rule has seen, and what is replaced is gone for its clients.
     assertAccess(access, replace || format === 'sqlite' ? 'admin:tenants' : 'write', tenant);
+    const idempotencyKey = readIdempotencyKey(c);
     await options.pauses.assertNotPaused(tenant);
     const body = decodeBody(c);
     const owner = ownerOf(access, tenant);
@@ -110,7 +117,7 @@ export function addLoadRoute(api: Api): void {
       body,
       bounds: { idleTimeoutMs: IDLE_TIMEOUT_MS, leastBytesPerS: LEAST_BYTES_PER_S, stop, gone },
       totalBytes: bodyBytes(c.req.header('content-length'), c.req.header('content-encoding')),
-      request: { tenant, format, name, replace, who, owner, record },
+      request: { tenant, format, name, replace, idempotencyKey, who, owner, record },
       stop,
     });
     const work = () => c.body(toLineStream(releaseAfter(toLines(events, record), over)), 200, UPLOAD_ANSWER);
@@ -129,10 +136,7 @@ export function addLoadRoute(api: Api): void {
     record: StreamRecord,
   ): AsyncGenerator<string, void, undefined> {
     for await (const event of events) {
-      if (event.event === 'done') {
-        const { event: _, ...result } = event;
-        record.end({ result });
-      } else if (event.event === 'failed') record.end({ result: null, error: event.error });
+      if (event.event === 'failed') record.end({ result: null, error: event.error });
       yield `${JSON.stringify(event)}\n`;
     }
   }
