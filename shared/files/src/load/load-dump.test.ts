@@ -109,6 +109,30 @@ describe('loading a dump', () => {
     expect(all('SELECT id, x0, x1 FROM rt')).toEqual([[1, 2, 3]]);
   });
 
+  it('loads virtual tables whose shadow tables come first, as in the dump of a file that was vacuumed', () => {
+    const of = new Database(':memory:');
+    of.exec("CREATE VIRTUAL TABLE ft USING fts5(x); INSERT INTO ft VALUES ('one'), ('two')");
+    const shadows = ['data', 'idx', 'content', 'docsize', 'config'].map(suffix => {
+      const rows = of.prepare(`SELECT * FROM ft_${suffix}`).raw().all() as unknown[][];
+      const { sql } = of.prepare('SELECT sql FROM sqlite_schema WHERE name = ?').get(`ft_${suffix}`) as {
+        sql: string;
+      };
+      const literal = (value: unknown) =>
+        Buffer.isBuffer(value)
+          ? `X'${value.toString('hex')}'`
+          : typeof value === 'string'
+            ? `'${value}'`
+            : String(value);
+      const inserts = rows.map(row => `INSERT INTO ft_${suffix} VALUES(${row.map(literal)});`);
+      return `${sql.replace('CREATE TABLE', 'CREATE TABLE IF NOT EXISTS')};${inserts.join('')}`;
+    });
+    of.close();
+    const { all } = load(`PRAGMA foreign_keys=OFF; BEGIN; ${shadows.join('')} PRAGMA writable_schema=ON;
+      INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql)VALUES('table','ft','ft',0,'CREATE VIRTUAL TABLE ft USING fts5(x)');
+      PRAGMA writable_schema=OFF; COMMIT;`);
+    expect(all("SELECT rowid FROM ft WHERE ft MATCH 'two'")).toEqual([[2]]);
+  });
+
   describe('with AUTOINCREMENT', () => {
     const dump = `CREATE TABLE t(id INTEGER PRIMARY KEY AUTOINCREMENT); INSERT INTO t VALUES(3);
       DELETE FROM sqlite_sequence; INSERT INTO sqlite_sequence VALUES('t',9);`;

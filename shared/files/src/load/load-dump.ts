@@ -189,6 +189,10 @@ class DumpLoad {
   #createVirtual({ name, sql, filled }: Extract<DumpStep, { type: 'virtualTable' }>): void {
     const isNew =
       this.#db.prepare('SELECT 1 FROM sqlite_schema WHERE lower(name) = lower(?)').get(name) === undefined;
+    if (filled && isNew && this.#hasShadows(name)) {
+      this.#writeIntoSchema(name, sql);
+      return;
+    }
     this.#db.exec(sql);
     if (!isNew) return;
     this.#virtual.add(name.toLowerCase());
@@ -203,6 +207,25 @@ class DumpLoad {
         this.#db.exec(`DELETE FROM ${quoteName(shadow)}`);
       }
     });
+  }
+
+  /** In a file that was vacuumed they come first, and so they do in its dump. */
+  #hasShadows(name: string): boolean {
+    const tables = this.#db
+      .prepare<[], string>("SELECT name FROM sqlite_schema WHERE type = 'table'")
+      .pluck()
+      .all();
+    return tables.some(table => table.includes('_') && ownerOf(table) === name.toLowerCase());
+  }
+
+  /** Its own statement would make the shadow tables that are there. */
+  #writeIntoSchema(name: string, sql: string): void {
+    this.#unprotected(() => {
+      this.#db.pragma('writable_schema = ON');
+      this.#db.prepare("INSERT INTO sqlite_schema VALUES ('table', ?, ?, 0, ?)").run(name, name, sql);
+      this.#db.pragma('writable_schema = RESET');
+    });
+    this.#virtual.add(name.toLowerCase());
   }
 
   /** SQLite lets nothing write to shadow tables, or switch the journal off, while SQLITE_DBCONFIG_DEFENSIVE is on. */

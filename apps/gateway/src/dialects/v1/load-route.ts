@@ -43,7 +43,11 @@ const Event = z
         'An earlier request with the same Idempotency-Key loaded the file; the figures are those of then.',
     }),
     commitSeq: z.int().optional().openapi({ description: 'The load is this commit.' }),
-    replaced: z.string().nullable().optional().openapi({ description: 'The file that was there, where it was replaced.' }),
+    replaced: z
+      .string()
+      .nullable()
+      .optional()
+      .openapi({ description: 'The file that was there, where it was replaced.' }),
     warnings: z.array(z.string()).optional(),
     error: WireError.optional(),
   })
