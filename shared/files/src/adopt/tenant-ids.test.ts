@@ -53,4 +53,9 @@ describe('the names of a tree', () => {
       trouble(/both/),
     ]);
   });
+
+  it('are looked at once each, however many are equal', () => {
+    const many = nameTenants(Array<string>(100_000).fill('acme'), none);
+    expect(many.filter(id => 'trouble' in id)).toHaveLength(100_000);
+  }, 5_000);
 });

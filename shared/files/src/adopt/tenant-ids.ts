@@ -33,17 +33,34 @@ export function nameTenants(
   const wanted = names.map(
     name => given.get(name) ?? (TENANT_ID_PATTERN.test(name) ? name : toTenantId(name)),
   );
+  // A tree may have one name 100,000 times: each is looked at once.
   const holders = new Map<string, number[]>();
-  for (const [index, id] of wanted.entries())
-    if (id !== undefined) holders.set(id, [...(holders.get(id) ?? []), index]);
+  for (const [index, id] of wanted.entries()) {
+    if (id === undefined) continue;
+    const some = holders.get(id);
+    if (some === undefined) holders.set(id, [index]);
+    else some.push(index);
+  }
+  const keepers = new Map([...holders].map(([id, some]) => [id, keeperOf(id, some, names, given)]));
   return names.map((name, index) => {
     const id = wanted[index];
     if (id === undefined) return { trouble: `${name} leaves nothing that can be a tenant's id` };
-    const others = holders.get(id)!.filter(other => other !== index);
-    if (others.length === 0) return { tenant: id };
-    const keeps = name === id && others.every(other => names[other] !== name && !given.has(names[other]!));
-    return keeps
-      ? { tenant: id }
-      : { trouble: `${name} and ${names[others[0]!]} would both be tenant ${id}` };
+    if (keepers.get(id) === index) return { tenant: id };
+    const other = holders.get(id)!.find(holder => holder !== index)!;
+    return { trouble: `${name} and ${names[other]} would both be tenant ${id}` };
   });
+}
+
+/** The one of several names that gets their id. */
+function keeperOf(
+  id: string,
+  holders: readonly number[],
+  names: readonly string[],
+  given: ReadonlyMap<string, string>,
+): number | undefined {
+  if (holders.length === 1) return holders[0];
+  const exact = holders.filter(holder => names[holder] === id);
+  const isClear =
+    exact.length === 1 && holders.every(holder => holder === exact[0] || !given.has(names[holder]!));
+  return isClear ? exact[0] : undefined;
 }
