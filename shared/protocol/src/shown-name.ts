@@ -14,7 +14,12 @@ export function shownName(name: string): string {
       ? name
       : `${name.slice(0, MAX_LENGTH - MAX_END_LENGTH - 1)}…${name.slice(-MAX_END_LENGTH)} (${name.length} characters)`;
   // A cut must not leave half of a surrogate pair.
-  return shown.toWellFormed().replace(/[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, toEscape);
+  return shownText(shown);
+}
+
+/** A text with foreign names in it, such as paths, for one line of a terminal: control characters are escapes. */
+export function shownText(text: string): string {
+  return text.toWellFormed().replace(/[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu, toEscape);
 }
 
 /** Names in a row, with a bound for all of them. @param max names that are shown */

@@ -1,4 +1,5 @@
 import { formatBytes, type PlannedFile } from '@onewriter/files';
+import { shownText } from '@onewriter/protocol';
 import { count, formatTable } from '../table.ts';
 
 /** What {@link describePlan} needs besides the files. */
@@ -26,7 +27,8 @@ export function describePlan(
       : formatTable(['tenant', 'file', 'size', 'journal', 'encoding', 'state'], listed.map(toRow));
   const notes = files.flatMap(({ path, notes }) =>
     notes.map(
-      ({ level, check, found, next }) => `${level.padEnd(8)}${path}  ${check}: ${found}\n        → ${next}\n`,
+      ({ level, check, found, next }) =>
+        `${level.padEnd(8)}${shownText(`${path}  ${check}: ${found}`)}\n        → ${shownText(next)}\n`,
     ),
   );
   return [
@@ -43,7 +45,7 @@ export function describePlan(
 function toRow({ tenant, path, bytes, journalMode, encoding, state }: PlannedFile): string[] {
   return [
     tenant ?? '-',
-    path,
+    shownText(path),
     bytes === undefined ? '-' : formatBytes(bytes),
     journalMode ?? '-',
     encoding ?? '-',
