@@ -125,6 +125,14 @@ describe('what keeps a file from being adopted', () => {
       'link',
       /symbolic link/,
     ],
+    linked: [
+      () => {
+        make('linked');
+        linkSync(fileOf('linked'), join(folder.path, 'second-name'));
+      },
+      'links',
+      /hard link/,
+    ],
     Twin: [() => make('Twin'), 'id', /Twin and twin would both be tenant twin/],
     日本: [() => make('日本'), 'id', /leaves nothing that can be/],
     taken: [
@@ -245,14 +253,6 @@ describe('what is only said', () => {
       'foreign-keys',
       /1 row refers/,
     ],
-    linked: [
-      () => {
-        make('linked');
-        linkSync(fileOf('linked'), join(folder.path, 'second-name'));
-      },
-      'links',
-      /hard link/,
-    ],
   };
 
   it('keeps no file back, and what was committed is all there', async () => {
@@ -313,6 +313,16 @@ describe('what cannot be understood', () => {
   ])('is refused: %j', async (args, code, says) => {
     expect(await adopt(...args)).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(says) });
     expect(existsSync(dataDir)).toBe(false);
+  });
+
+  it('is a folder in the data directory', async () => {
+    makeVaried(tenantFile(dataDir, 'acme'), 1);
+    tree = join(dataDir, 'tenants', 'acme');
+    expect(await adopt('--apply')).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/lies in the data directory/),
+    });
+    expect(existsSync(tenantFile(dataDir, 'acme'))).toBe(true);
   });
 
   it('is refused by release, too', async () => {

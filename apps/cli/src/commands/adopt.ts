@@ -6,6 +6,7 @@ import {
   type FileLook,
   findLayout,
   findOpeners,
+  isBelow,
   type JobOutcome,
   nameCandidates,
   type Openers,
@@ -19,7 +20,7 @@ import {
   walkTree,
 } from '@onewriter/files';
 import { runAdoptions, summarizeMoves, TENANTS_UNIT } from '@onewriter/operations/files';
-import { assertTenantId, OnewriterError, tenantsDir, type WireError } from '@onewriter/protocol';
+import { assertTenantId, OnewriterError, shownText, tenantsDir, type WireError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { describePlan } from '../adopt/describe-plan.ts';
 import { EXIT } from '../exit-codes.ts';
@@ -133,6 +134,12 @@ function findTree(target: Target, folder: string, given: string | undefined): Tr
   const inPlace =
     root === dataDir || (existsSync(tenantsDir(dataDir)) && root === realpathSync(tenantsDir(dataDir)));
   if (inPlace) return findOwnTree(target, dataDir, given);
+  if (isBelow(dataDir, root)) {
+    throw new OnewriterError(
+      'INVALID_ARGUMENT',
+      `${root} lies in the data directory: what is there is a tenant's already. To mark all files that are in their place: onewriter adopt ${dataDir}.`,
+    );
+  }
   if (given !== undefined) return listed(root, parsePattern(given), dataDir);
   const layout = layoutOf(root, dataDir);
   if ('pattern' in layout) return listed(root, layout.pattern, dataDir);
@@ -290,7 +297,7 @@ function report(tenant: string, outcome: JobOutcome<Adopted>): void {
   }
   const { source, file, moved, contentHash, warnings } = outcome.result;
   const how = moved ? `${source} is now ${file}` : `${file} stays where it is`;
-  process.stdout.write(`${tenant}: ${how}, verified: ${contentHash.slice(0, 12)}\n`);
+  process.stdout.write(`${tenant}: ${shownText(how)}, verified: ${contentHash.slice(0, 12)}\n`);
   for (const warning of warnings) process.stdout.write(`warning: ${warning}\n`);
 }
 

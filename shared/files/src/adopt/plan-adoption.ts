@@ -2,8 +2,10 @@ import { existsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { findDatabaseFile, isKnownDatabase, OnewriterError, tenantFile } from '@onewriter/protocol';
 import type { DataPlace } from '../data-place.ts';
+import { isSameFile } from './adopt-steps.ts';
 import type { FileLook, FileNote } from './inspect-file.ts';
 import { describeOpeners, type Openers } from './open-elsewhere.ts';
+import { findUnnamed } from './second-name.ts';
 import { nameTenants } from './tenant-ids.ts';
 import { type TreePattern, tenantNameIn } from './tree-pattern.ts';
 import type { TreeEntry } from './walk-tree.ts';
@@ -72,12 +74,20 @@ export function planFile(
   const there = inPlace ? undefined : findPlaced(file);
   if (there instanceof OnewriterError) notes.push(error('taken', there.message, 'Look at its folder.'));
   const begun = typeof there === 'string' && isSame(there, path);
+  if (begun) {
+    notes.push({
+      level: 'note',
+      check: 'begun',
+      found: `It is ${file} already, too: an earlier run did not come to its end.`,
+      next: 'Nothing: --apply continues. Nothing may open it before.',
+    });
+  }
   if (typeof there === 'string' && !begun) {
     notes.push(
       error('taken', `Tenant ${tenant} has another file: ${file}.`, 'Give this one another id with --names.'),
     );
   }
-  if (!inPlace && look?.isOnewriters === true) {
+  if (!inPlace && !begun && look?.isOnewriters === true) {
     notes.push(
       error(
         'names',
@@ -86,7 +96,15 @@ export function planFile(
       ),
     );
   }
-  notes.push(...notesOfPlace(place, path, inPlace, begun), ...notesOfOpeners(openers, path));
+  notes.push(
+    ...notesOfPlace(
+      place,
+      path,
+      inPlace,
+      begun || (!inPlace && existsSync(path) && findUnnamed(file, path) !== undefined),
+    ),
+    ...notesOfOpeners(openers, path),
+  );
   const isBlocked = notes.some(({ level }) => level === 'error');
   return { ...candidate, ...facts, state: isBlocked ? 'blocked' : 'ready', notes };
 }
@@ -102,7 +120,9 @@ function findPlaced(file: string): string | OnewriterError | undefined {
 }
 
 function notesOfPlace(place: DataPlace, path: string, inPlace: boolean, begun: boolean): FileNote[] {
-  const { dev, nlink } = statSync(path);
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return [error('readable', 'It is gone.', 'Look again.')];
+  const { dev, nlink } = stats;
   const notes: FileNote[] = [];
   if (!inPlace && dev !== statSync(nearest(place.dataDir)).dev) {
     notes.push(
@@ -114,12 +134,13 @@ function notesOfPlace(place: DataPlace, path: string, inPlace: boolean, begun: b
     );
   }
   if (nlink > (begun ? 2 : 1)) {
-    notes.push({
-      level: 'warning',
-      check: 'links',
-      found: 'It has another name somewhere (a hard link).',
-      next: 'Make sure that nothing opens it by that name: SQLite would take another log for it.',
-    });
+    notes.push(
+      error(
+        'links',
+        'It has another name somewhere (a hard link): two tenants could share it, each with a log of its own.',
+        'Give it content of its own: cp <file> <file>.new && mv <file>.new <file>.',
+      ),
+    );
   }
   return notes;
 }
@@ -136,8 +157,7 @@ function error(check: string, found: string, next: string): FileNote {
 }
 
 function isSame(path: string, other: string): boolean {
-  const [one, two] = [statSync(path), statSync(other)];
-  return one.ino === two.ino && one.dev === two.dev;
+  return existsSync(path) && existsSync(other) && isSameFile(path, other);
 }
 
 /** The folder itself, or the one above in which it would be made. */

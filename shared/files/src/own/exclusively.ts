@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { DATABASE_COMPANIONS, OnewriterError } from '@onewriter/protocol';
+import { OnewriterError } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { isHot } from '../adopt/inspect-file.ts';
 import { describeOpeners, findOpeners } from '../adopt/open-elsewhere.ts';
@@ -43,6 +43,7 @@ export function exclusively<T>(
 }
 
 function explain(error: unknown, path: string): OnewriterError {
+  if (error instanceof OnewriterError) return error;
   const failure = toFileError(error, `Cannot open ${path} for this process alone`);
   if (failure.code !== 'DATABASE_BUSY') return failure;
   const openers = findOpeners().of(path);
@@ -56,13 +57,18 @@ function explain(error: unknown, path: string): OnewriterError {
 }
 
 /** @throws OnewriterError DATABASE_BUSY where something is left that belongs to the database */
-function assertAlone(path: string): void {
-  for (const suffix of DATABASE_COMPANIONS) {
-    const size = statSync(path + suffix, { throwIfNoEntry: false })?.size ?? 0;
-    if (suffix === '-shm' || size === 0 || (suffix === '-journal' && !isHot(path + suffix))) continue;
-    throw new OnewriterError(
-      'DATABASE_BUSY',
-      `${path}${suffix} is still there: another process has opened the file. Nothing was moved.`,
-    );
-  }
+export function assertAlone(path: string): void {
+  const left = findLog(path);
+  if (left === undefined) return;
+  throw new OnewriterError(
+    'DATABASE_BUSY',
+    `${left} is still there: another process has opened the file. Nothing was moved.`,
+  );
+}
+
+/** A log or a hot journal that belongs to the database under this name. */
+export function findLog(path: string): string | undefined {
+  const isWritten = (log: string) => (statSync(log, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  if (isWritten(`${path}-wal`)) return `${path}-wal`;
+  return isHot(`${path}-journal`) ? `${path}-journal` : undefined;
 }

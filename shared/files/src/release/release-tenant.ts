@@ -1,14 +1,5 @@
-import {
-  chmodSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { chmodSync, existsSync, linkSync, renameSync, rmSync, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import {
   findDatabaseFile,
   flushPath,
@@ -18,25 +9,26 @@ import {
 } from '@onewriter/protocol';
 import { type HeldTenant, markPaused, withHeldTenant } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
-import { assertRoom } from '../assert-room.ts';
-import { copyDatabase, removeDatabase } from '../copy/copy-database.ts';
+import { removeDatabase } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
 import { toFileError } from '../open/file-error.ts';
-import { openReadOnly } from '../open/open-database.ts';
-import { hashContent } from '../own/content-hash.ts';
 import { exclusively } from '../own/exclusively.ts';
-import { giveTo, ownerOf } from '../restore/file-owner.ts';
+import { callerFor } from '../processes/in-thread.ts';
+import { giveTo } from '../restore/file-owner.ts';
+import { compareReleased, copyPlain, makeDraft, ownerInTree } from './copy-plain.ts';
 import { makePlain, type PlainJournalMode } from './make-plain.ts';
 import { moveToTrash } from './move-to-trash.ts';
+import { assertNoLog, assertTarget } from './release-target.ts';
 
 /*
  * Gives a tenant's file back, as a plain file of SQLite. A process that is killed leaves the tenant as it was, or done:
  *
  *   in its place     the writer's tables go in one transaction ▸ the file gets the plain name ▸ no more known ▸ paused
- *   to a new place   a copy beside the new place ▸ the copy is made plain and compared ▸ it gets its name ▸
- *                    paused ▸ the tenant's folder goes to the trash
+ *   to a new place   a copy beside the new place ▸ the copy is made plain and compared ▸ no write waits ▸ it gets its name ▸
+ *                    the tenant's folder goes to the trash ▸ paused
  *
- * The tenant stays paused: a write that came later would make it Onewriter's again, or make a new, empty file.
+ * The tenant stays paused: a write that came later would make it Onewriter's again, or make a new, empty file. Where the process is
+ * killed while files change, the end of its hold pauses the tenant.
  */
 
 /** How a tenant is released. */
@@ -80,7 +72,7 @@ export async function releaseTenant(
     if (redis === undefined) return await release(place, tenant, request, undefined);
     const { who, target } = request;
     const reason = target === undefined ? 'in its place' : `to ${target}`;
-    const hold = { name: 'release', who, reason, exclusive: true } as const;
+    const hold = { name: 'release', who, reason, exclusive: true, pauseIfLost: true } as const;
     return await withHeldTenant(redis, place.group, tenant, hold, async held => {
       const pause = () => markPaused(redis, place.group, tenant, who, `released ${reason}`);
       await assertNothingWaits(held, tenant);
@@ -119,9 +111,10 @@ async function release(
   if (source === undefined)
     throw new OnewriterError('TENANT_NOT_FOUND', `Tenant ${tenant} has no file ${path}.`, { tenant });
   const { target } = request;
-  return target === undefined || target === path
-    ? releaseInPlace(place, tenant, request, { path, source }, led)
-    : releaseTo(place, tenant, request, { target, source }, led);
+  if (target === undefined || target === path)
+    return releaseInPlace(place, tenant, request, { path, source }, led);
+  assertTarget(place, target);
+  return releaseTo(place, tenant, request, { target, source }, led);
 }
 
 async function releaseInPlace(
@@ -132,14 +125,16 @@ async function releaseInPlace(
   led: Led | undefined,
 ): Promise<Released> {
   await led?.held.beginChange();
-  const contentHash = makePlain(source, journalMode, place.busyTimeoutMs);
+  const call = callerFor(led?.held, statSync(source).size, new URL('./make-plain.js', import.meta.url));
+  const contentHash = await call(makePlain, source, journalMode, place.busyTimeoutMs);
+  await led?.held.assertHeld();
   // It was alone a moment ago, so nothing is beside it; a rename takes the place of the link.
   if (source !== path) renameSync(source, path);
   forgetKnownDatabase(place.dataDir, tenant);
   flushPath(dirname(path));
-  await led?.pause();
+  const warnings = await pauseReleased(led, tenant);
   const { size: bytes } = statSync(path);
-  return { tenant, file: path, bytes, contentHash, journalMode, trash: null, warnings: [] };
+  return { tenant, file: path, bytes, contentHash, journalMode, trash: null, warnings };
 }
 
 async function releaseTo(
@@ -149,85 +144,75 @@ async function releaseTo(
   { target, source }: { readonly target: string; readonly source: string },
   led: Led | undefined,
 ): Promise<Released> {
+  const { busyTimeoutMs } = place;
   // Without Redis only SQLite's locks show whether a broker runs.
-  if (led === undefined) exclusively(source, place.busyTimeoutMs, () => {});
+  if (led === undefined) exclusively(source, busyTimeoutMs, () => {});
+  const call = callerFor(led?.held, statSync(source).size, new URL('./copy-plain.js', import.meta.url));
   const warnings: string[] = [];
-  const contentHash = existsSync(target)
-    ? assertSame(place, source, target)
-    : await copyPlain(place, source, target, journalMode, warnings);
-  await led?.pause();
-  await led?.held.assertHeld();
+  // A run that was killed may have put it there.
+  const draft = existsSync(target) ? undefined : makeDraft(target, warnings);
+  let isThere = false;
+  let trash: string;
+  let contentHash: string;
+  try {
+    contentHash = await (draft === undefined
+      ? call(compareReleased, source, target, journalMode, busyTimeoutMs)
+      : call(copyPlain, source, draft, journalMode, busyTimeoutMs));
+    // The copy took its time.
+    if (led !== undefined) await assertNothingWaits(led.held, tenant);
+    await led?.held.beginChange();
+    if (draft !== undefined) {
+      putThere(draft, source, target, warnings);
+      isThere = true;
+    }
+    trash = trashFolder(place, tenant, retentionMs, warnings);
+  } catch (error) {
+    // The tenant goes on: an app must not find its file there.
+    if (isThere && existsSync(source)) rmSync(target);
+    throw error;
+  } finally {
+    if (draft !== undefined) removeDatabase(draft);
+  }
+  warnings.push(...(await pauseReleased(led, tenant)));
+  const { size: bytes } = statSync(target);
+  return { tenant, file: target, bytes, contentHash, journalMode, trash, warnings };
+}
+
+/** It is released, whatever Redis answers. @returns warnings */
+async function pauseReleased(led: Led | undefined, tenant: string): Promise<readonly string[]> {
+  if (led === undefined) return [];
+  try {
+    await led.pause();
+    const jobs = await led.held.countJobs();
+    return jobs === 0
+      ? []
+      : [
+          `jobs that came at the last moment wait in its queue (${jobs}): they are applied if it is adopted and resumed.`,
+        ];
+  } catch (error) {
+    return [
+      `it may not be paused (${(error as Error).message}): a write of a client that was left behind makes a new file. Pause it: onewriter tenants pause ${tenant}.`,
+    ];
+  }
+}
+
+/** Gives the copy its rights and its name. @throws OnewriterError INVALID_ARGUMENT; Error of the file system */
+function putThere(draft: string, source: string, target: string, warnings: string[]): void {
+  chmodSync(draft, statSync(source).mode & 0o777);
+  giveTo(draft, ownerInTree(dirname(target)), warnings);
+  assertNoLog(target);
+  // Unlike a rename it never takes the place of a file.
+  linkSync(draft, target);
+  rmSync(draft);
+  flushPath(dirname(target));
+}
+
+function trashFolder(place: DataPlace, tenant: string, retentionMs: number, warnings: string[]): string {
   const { folder, notRetired } = moveToTrash(place, tenant, retentionMs);
   if (notRetired !== undefined) {
     warnings.push(
       `the old file could not take a last commit (${notRetired.message}): a process that has it open reads it until it is restarted.`,
     );
   }
-  const { size: bytes } = statSync(target);
-  return { tenant, file: target, bytes, contentHash, journalMode, trash: folder, warnings };
-}
-
-/** What a run that was killed has put there already. @throws OnewriterError INVALID_ARGUMENT where it is something else */
-function assertSame(place: DataPlace, source: string, target: string): string {
-  const hash = (path: string) => {
-    const db = openReadOnly(path, place.busyTimeoutMs);
-    try {
-      return hashContent(db);
-    } finally {
-      db.close();
-    }
-  };
-  const contentHash = hash(source);
-  if (hash(target) === contentHash) return contentHash;
-  throw new OnewriterError('INVALID_ARGUMENT', `There is another file at ${target}: move it away.`);
-}
-
-async function copyPlain(
-  place: DataPlace,
-  source: string,
-  target: string,
-  journalMode: PlainJournalMode,
-  warnings: string[],
-): Promise<string> {
-  const folder = dirname(target);
-  mkdirSync(folder, { recursive: true });
-  removeDrafts(target);
-  assertRoom(folder, statSync(source).size);
-  const draft = join(folder, `${draftPrefix(target)}${process.pid}`);
-  try {
-    const before = await copyDatabase(
-      source,
-      draft,
-      place.busyTimeoutMs,
-      () => undefined,
-      db => hashContent(db),
-    );
-    const contentHash = makePlain(draft, journalMode, place.busyTimeoutMs);
-    if (contentHash !== before) {
-      throw new OnewriterError(
-        'DATABASE_CORRUPT',
-        `The copy of ${source} has another content; nothing was changed.`,
-      );
-    }
-    chmodSync(draft, statSync(source).mode & 0o777);
-    giveTo(draft, ownerOf(source), warnings);
-    // Unlike a rename it never takes the place of a file.
-    linkSync(draft, target);
-    rmSync(draft);
-    flushPath(folder);
-    return contentHash;
-  } catch (error) {
-    removeDatabase(draft);
-    throw error;
-  }
-}
-
-function draftPrefix(target: string): string {
-  return `.${basename(target)}.releasing-`;
-}
-
-/** Of killed runs: of one tenant only one is released at a time. */
-function removeDrafts(target: string): void {
-  for (const name of readdirSync(dirname(target)))
-    if (name.startsWith(draftPrefix(target))) rmSync(join(dirname(target), name), { force: true });
+  return folder;
 }
