@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { LIMITS, splitScript, tenantFile } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
 import { spawnProcess, startRedis, startService, TEST_TOKEN_SECRET, waitFor } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
 import { compareContent, readContent } from './content.ts';
 import { makeDatabase } from './make-database.ts';
 
@@ -90,16 +91,12 @@ export async function startRoundTrips(dataDir: string, shell = 'sqlite3'): Promi
 
   async function load(dump: string, path: string): Promise<readonly string[]> {
     await writeFile(`${path}.sql`, dump);
-    return loadFile(`${path}.sql`, path);
-  }
-
-  async function loadFile(sql: string, path: string): Promise<readonly string[]> {
-    const loading = await spawnProcess('sh', ['-c', 'exec "$0" -bail "$1" < "$2"', shell, path, sql]);
+    const loading = await spawnProcess('sh', ['-c', 'exec "$0" -bail "$1" < "$1.sql"', shell, path]);
     const { code } = await loading.exited;
     return code === 0 ? [] : [`sqlite3 ended with ${code}: ${loading.stderr()}`];
   }
 
-  /** The sqlite3 shell's own dump is loaded as the shell loads it. */
+  /** The sqlite3 shell's own dump is loaded as SQLite runs it. */
   async function loadOfShell(tenant: string, path: string, folder: string): Promise<readonly string[]> {
     const [dumpFile, expected] = [join(folder, 'of-shell.sql'), join(folder, 'of-shell.db')];
     const dumping = await spawnProcess('sh', [
@@ -110,13 +107,17 @@ export async function startRoundTrips(dataDir: string, shell = 'sqlite3'): Promi
     const { code } = await dumping.exited;
     if (code !== 0) return [`.dump ended with ${code}: ${dumping.stderr()}`];
     const dump = await readFile(dumpFile);
-    await writeFile(`${expected}.sql`, dump);
     const refused = await loadDump(tenant, dump);
     // The shell writes text that is not UTF-8 as it is.
     if (!isUtf8(dump)) return refused?.includes('not UTF-8') ? [] : [`a dump that is not UTF-8: ${refused}`];
     if (refused !== undefined) return [`load of .dump: ${refused}`];
-    const complaints = await loadFile(`${expected}.sql`, expected);
-    if (complaints.length > 0) return complaints;
+    // By the same SQLite: older ones read 5e-324 as 0.
+    const db = new Database(expected);
+    try {
+      db.unsafeMode().exec(dump.toString());
+    } finally {
+      db.close();
+    }
     return compareContent(readContent(expected), readContent(tenantFile(dataDir, tenant))).map(
       text => `load of .dump: ${text}`,
     );
