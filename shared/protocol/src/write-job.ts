@@ -10,6 +10,8 @@ import type { WireParameters } from './value.ts';
  * A job carries the writes of one client to one tenant, in the order they were issued. The writes of a job are
  * independent of each other (each succeeds or fails alone) unless they are statements of one transaction or
  * script. SQL texts are sent once per job and referred to by index.
+ *
+ * A new kind of write is a member of WireOperation here and of OperationCases in operation-kind.ts, which decodes it.
  */
 
 /** The version of every message below. A reader refuses any other. */

@@ -18,7 +18,7 @@ import { now } from '../waits.ts';
 import { addJob, isNoScript, readAdded, type ScriptForm, withdrawJob } from './add-job-script.ts';
 import type { OutboundJob } from './outbound-job.ts';
 
-/** What became of sending a job once. */
+/** What became of sending a job once. Whether it is sent again is decided in coalescer.ts. */
 export type SendOutcome =
   /** The queue has it. `depth`: jobs that wait in the tenant's queue. */
   | { readonly kind: 'accepted'; readonly depth: number }
