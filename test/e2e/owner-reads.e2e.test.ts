@@ -119,8 +119,8 @@ describe('a process with nothing but Redis', () => {
 
   it('makes no tenant by a read, and settles receipts by the ledger', async () => {
     const client = await connectTo();
-    expect(await codeOf(client.tenant('nobody').prepare('SELECT 1').get())).toBe('TENANT_NOT_FOUND');
-    expect(existsSync(join(data.path, 'tenants', 'nobody'))).toBe(false);
+    expect(await codeOf(client.tenant('unknown').prepare('SELECT 1').get())).toBe('TENANT_NOT_FOUND');
+    expect(existsSync(join(data.path, 'tenants', 'unknown'))).toBe(false);
     const db = await newTenant(client);
     const receipt = await db.enqueue('INSERT INTO t VALUES (1, 1)');
     expect(await receipt.committed()).toMatchObject({ changes: 1 });

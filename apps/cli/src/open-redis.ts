@@ -3,6 +3,7 @@ import {
   type DataDirIdentity,
   findForeignDataDir,
   groupKeys,
+  isOnewriterError,
   OnewriterError,
   readDataDirIdentity,
 } from '@onewriter/protocol';
@@ -23,6 +24,25 @@ export async function openRedis(target: Target, options: OpenRedisOptions = {}):
   } catch (error) {
     redis.disconnect();
     throw error;
+  }
+}
+
+/**
+ * {@link openRedis} of a command that also works offline.
+ * @param what cannot be known without Redis: a sentence behind "whether"
+ * @throws OnewriterError as there, with what to do where there is no Redis
+ */
+export async function openRedisToKnow(target: Target, what: string): Promise<Redis> {
+  try {
+    return await openRedis(target);
+  } catch (error) {
+    if (!isOnewriterError(error) || error.details.reason === 'another data directory') throw error;
+    throw new OnewriterError(
+      error.code,
+      `${error.message} Without Redis it cannot be known whether ${what}: start Redis, or, where no broker runs, use --offline.`,
+      error.details,
+      error,
+    );
   }
 }
 

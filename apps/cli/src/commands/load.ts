@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { Readable } from 'node:stream';
-import type { LoadReport } from '@onewriter/files';
+import type { LoadEvent, LoadReport } from '@onewriter/files';
 import { OnewriterError, type WireError } from '@onewriter/protocol';
 import { EXIT } from '../exit-codes.ts';
 import { assertWithoutLog, type ImportSource, sizeOf } from '../import/choose-source.ts';
@@ -25,17 +25,6 @@ export interface LoadOptions {
 export type LoadSummary =
   | ({ readonly outcome: 'done'; readonly error: null } & LoadReport)
   | { readonly tenant: string; readonly outcome: 'failed'; readonly error: WireError };
-
-/** The gateway's events. */
-type LoadEvent =
-  | {
-      readonly event: 'progress';
-      readonly step: 'receive' | 'load';
-      readonly bytes: number;
-      readonly totalBytes: number | null;
-    }
-  | ({ readonly event: 'done' } & LoadReport)
-  | { readonly event: 'failed'; readonly error: WireError };
 
 const BEGIN_TIMEOUT_MS = 60_000;
 /** Codes of this side, where no answer came. */

@@ -10,11 +10,11 @@ import {
   type Released,
 } from '@onewriter/files';
 import { runReleases, summarizeMoves, TENANTS_UNIT } from '@onewriter/operations/files';
-import { assertTenantId, isOnewriterError, OnewriterError, type WireError } from '@onewriter/protocol';
+import { assertTenantId, type WireError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { EXIT } from '../exit-codes.ts';
 import { limitsOf, parseJobs } from '../jobs/job-options.ts';
-import { openRedis } from '../open-redis.ts';
+import { openRedisToKnow } from '../open-redis.ts';
 import { asOperation } from '../operations/as-operation.ts';
 import { audited, operatorName } from '../operator.ts';
 import { printError } from '../print-error.ts';
@@ -60,7 +60,7 @@ export async function release(names: readonly string[], options: ReleaseOptions)
   requireDataDir(target);
   const jobs = parseJobs(options.jobs);
   const limits = limitsOf(target, options.timeout);
-  const redis = options.offline ? undefined : await openForRelease(target);
+  const redis = options.offline ? undefined : await openRedisToKnow(target, 'writes wait');
   const progress = createProgress(options.json);
   const summaries: ReleaseSummary[] = [];
   try {
@@ -117,21 +117,6 @@ function parseTarget({ to, pattern }: ReleaseOptions): (tenant: string) => strin
   const parsed = parsePattern(pattern ?? DEFAULT_PATTERN);
   fillPattern(parsed, 'a'); // refuses one that names no file
   return tenant => resolve(to, fillPattern(parsed, tenant));
-}
-
-/** @throws OnewriterError with what to do where there is no Redis */
-async function openForRelease(target: Target): Promise<Redis> {
-  try {
-    return await openRedis(target);
-  } catch (error) {
-    if (!isOnewriterError(error) || error.details.reason === 'another data directory') throw error;
-    throw new OnewriterError(
-      error.code,
-      `${error.message} Without Redis it cannot be known whether writes wait: start Redis, or, where no broker runs, use --offline.`,
-      error.details,
-      error,
-    );
-  }
 }
 
 function report({ tenant, released, error }: ReleaseSummary): void {

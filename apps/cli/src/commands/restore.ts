@@ -5,10 +5,9 @@ import type { OperationContext } from '@onewriter/operations';
 import { runRestore, STEPS_UNIT, summarizeRestore } from '@onewriter/operations/files';
 import { assertTenantId, isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import { connect } from '@onewriter/sdk';
-import type { Redis } from 'ioredis';
 import { EXIT } from '../exit-codes.ts';
 import { parseTimeout } from '../jobs/job-options.ts';
-import { openRedis } from '../open-redis.ts';
+import { openRedisToKnow } from '../open-redis.ts';
 import { asOperation } from '../operations/as-operation.ts';
 import { audited, operatorName } from '../operator.ts';
 import { count } from '../table.ts';
@@ -61,7 +60,7 @@ export async function restore(
     if (checked) process.stderr.write('onewriter: finishing what was begun\n');
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
-  const redis = options.offline ? undefined : await openForRestore(target);
+  const redis = options.offline ? undefined : await openRedisToKnow(target, 'a broker writes');
   try {
     const request: RestoreRequest = {
       backup,
@@ -110,21 +109,6 @@ function assertPlace(target: Target, offline: boolean): void {
 
 function nameIt(backup: string): never {
   throw new OnewriterError('INVALID_ARGUMENT', `${backup} has no manifest that names its tenant: name one.`);
-}
-
-/** @throws OnewriterError with what to do where there is no Redis */
-async function openForRestore(target: Target): Promise<Redis> {
-  try {
-    return await openRedis(target);
-  } catch (error) {
-    if (!isOnewriterError(error) || error.details.reason === 'another data directory') throw error;
-    throw new OnewriterError(
-      error.code,
-      `${error.message} Without Redis it cannot be known whether a broker writes: start Redis, or, where no broker runs, use --offline.`,
-      error.details,
-      error,
-    );
-  }
 }
 
 const NO_PROOF = { firstCommitSeq: null, writableError: null };

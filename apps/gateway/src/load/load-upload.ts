@@ -1,25 +1,12 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { LoadReport } from '@onewriter/files';
-import { OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
+import type { LoadEvent, LoadReport } from '@onewriter/files';
+import { OnewriterError, toWireError } from '@onewriter/protocol';
 import { asOnewriterError } from '../http/error-response.ts';
 import type { LineBounds } from '../streams/read-lines.ts';
 import type { TenantFiles } from '../tenants/tenant-files.ts';
 import type { Loader, LoaderRequest } from './loader.ts';
 import { receiveFile } from './receive-file.ts';
-
-/** Events of a load; the last is `done` or `failed`. */
-export type LoadEvent =
-  /** Bytes that were received, or loaded; `totalBytes` is null where it is not known. */
-  | {
-      readonly event: 'progress';
-      readonly step: 'receive' | 'load';
-      readonly bytes: number;
-      readonly totalBytes: number | null;
-    }
-  | ({ readonly event: 'done' } & LoadReport)
-  /** Nothing has changed, unless the message says otherwise. */
-  | { readonly event: 'failed'; readonly error: WireError };
 
 /** Settings of {@link loadUpload}. */
 export interface UploadOptions {

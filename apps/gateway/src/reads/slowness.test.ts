@@ -26,7 +26,7 @@ it('is seen of a tenant whose statements use much CPU time, from the second on, 
   expect(slowness.isSlow).toBe(true);
   vi.advanceTimersByTime(1);
   expect(slowness.isSlow).toBe(false);
-  // Where it goes on as before, the first is enough.
+  // Where it continues as before, the first is enough.
   slowness.measure(statement(30, 30));
   expect(slowness.isSlow).toBe(true);
 });

@@ -1,6 +1,12 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { assertMayMakeDatabase, OnewriterError, realDatabasePath, tenantFile } from '@onewriter/protocol';
+import {
+  assertMayMakeDatabase,
+  OnewriterError,
+  realDatabasePath,
+  tenantFile,
+  type WireError,
+} from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { DataPlace } from '../data-place.ts';
 import type { JobLimits } from '../processes/job-limits.ts';
@@ -49,6 +55,19 @@ export interface LoadReport {
   readonly replaced: string | null;
   readonly warnings: readonly string[];
 }
+
+/** Events of a load over HTTP; the last is `done` or `failed`. */
+export type LoadEvent =
+  /** Bytes that were received, or loaded; `totalBytes` is null where it is not known. */
+  | {
+      readonly event: 'progress';
+      readonly step: 'receive' | 'load';
+      readonly bytes: number;
+      readonly totalBytes: number | null;
+    }
+  | ({ readonly event: 'done' } & LoadReport)
+  /** Nothing has changed, unless the message says otherwise. */
+  | { readonly event: 'failed'; readonly error: WireError };
 
 /**
  * Loads a dump or a database into a tenant, all of it or nothing: a file is made beside the tenant's and put in its place. The

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
+import { isOwnTable } from '@onewriter/protocol';
 import { isStatementError, quoteName } from '@onewriter/runtime/inspect';
 import type { Database } from 'better-sqlite3';
-import { isOwnName } from './own-objects.ts';
 
 interface SchemaRow {
   readonly type: string;
@@ -37,7 +37,7 @@ export function hashContent(db: Database): string {
     .prepare<[], SchemaRow>('SELECT type, name, tbl_name, sql FROM main.sqlite_schema ORDER BY type, name')
     .all();
   for (const { type, name, tbl_name, sql } of schema)
-    if (!isOwnName(tbl_name) && !isOwnName(name)) add([type, name, tbl_name, sql]);
+    if (!isOwnTable(tbl_name) && !isOwnTable(name)) add([type, name, tbl_name, sql]);
   for (const table of tablesWithRows(db)) {
     add(table.name);
     try {
@@ -57,7 +57,7 @@ function tablesWithRows(db: Database): TableRow[] {
          AND name <> 'sqlite_schema' ORDER BY name`,
     )
     .all()
-    .filter(({ name }) => !isOwnName(name));
+    .filter(({ name }) => !isOwnTable(name));
 }
 
 function hashRows(db: Database, { name, wr }: TableRow, hash: Hash): void {

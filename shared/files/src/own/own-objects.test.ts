@@ -1,12 +1,13 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { isOwnTable } from '@onewriter/protocol';
 import { takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { makePlain } from '../release/make-plain.ts';
 import { hashContent } from './content-hash.ts';
-import { findOwnObjects, isOwnName, removeOwnObjects } from './own-objects.ts';
+import { findOwnObjects, removeOwnObjects } from './own-objects.ts';
 
 /** All that SQLite can keep in a file. */
 const CONTENT = `
@@ -136,7 +137,7 @@ it('removes triggers and indexes of the writer’s names on others’ tables', (
 });
 
 it('knows names whatever their case', () => {
-  expect(['_OneWriter_x', 'SQLITE_onewriter_x', 'onewriter', 'sqlite_stat1'].map(isOwnName)).toEqual([
+  expect(['_OneWriter_x', 'SQLITE_onewriter_x', 'onewriter', 'sqlite_stat1'].map(isOwnTable)).toEqual([
     true,
     true,
     false,

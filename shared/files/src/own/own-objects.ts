@@ -1,11 +1,7 @@
-import { INTERNAL_TABLE_PREFIX } from '@onewriter/protocol';
+import { INTERNAL_TABLE_PREFIX, isOwnTable } from '@onewriter/protocol';
 import { quoteName } from '@onewriter/runtime/inspect';
 import type { Database } from 'better-sqlite3';
 
-/** Prefixes of all names that are the writer's, in files of any version, in lower case. */
-const OWN_PREFIXES: readonly string[] = [
-  ...new Set([INTERNAL_TABLE_PREFIX, '_onewriter_', 'sqlite_onewriter_']),
-];
 /** SQLite drops no table with a name of its own. */
 const RESERVED_PREFIX = 'sqlite_';
 /** No statement of a tenant may make such a name. */
@@ -18,18 +14,12 @@ export interface SchemaObject {
   readonly table: string;
 }
 
-/** Whether a name is the writer's. */
-export function isOwnName(name: string): boolean {
-  const lower = name.toLowerCase();
-  return OWN_PREFIXES.some(prefix => lower.startsWith(prefix));
-}
-
 /** What the schema has with a name of the writer, or on such a table. @throws SqliteError */
 export function findOwnObjects(db: Database): SchemaObject[] {
   return db
     .prepare<[], SchemaObject>('SELECT type, name, tbl_name AS "table" FROM main.sqlite_schema')
     .all()
-    .filter(({ name, table }) => isOwnName(name) || isOwnName(table));
+    .filter(({ name, table }) => isOwnTable(name) || isOwnTable(table));
 }
 
 /**
@@ -53,10 +43,7 @@ export function removeOwnObjects(db: Database): void {
 
 /** Renames tables whose names SQLite reserves, in the text of the schema: ALTER TABLE refuses them. */
 function giveDroppableNames(db: Database): void {
-  const reserved = OWN_PREFIXES.filter(prefix => prefix.startsWith(RESERVED_PREFIX));
-  const own = findOwnObjects(db).filter(({ table }) =>
-    reserved.some(prefix => table.toLowerCase().startsWith(prefix)),
-  );
+  const own = findOwnObjects(db).filter(({ table }) => table.toLowerCase().startsWith(INTERNAL_TABLE_PREFIX));
   if (own.length === 0) return;
   db.unsafeMode(true);
   try {

@@ -167,7 +167,7 @@ async function releaseTo(
     }
     trash = trashFolder(place, tenant, retentionMs, warnings);
   } catch (error) {
-    // The tenant goes on: an app must not find its file there.
+    // The tenant stays in use: an app must not find its file there.
     if (isThere && existsSync(source)) rmSync(target);
     throw error;
   } finally {

@@ -132,7 +132,7 @@ function runOrFail(
   }
 }
 
-/** Member of the result: how the client's session goes on behind a step that was stopped. */
+/** Member of the result: how the client's session continues behind a step that was stopped. */
 function foreignKeysOf(
   sql: readonly string[],
   operation: Partial<WireStepsOperation> | null | undefined,

@@ -161,7 +161,7 @@ function remedyFor(format: number): string {
     : 'Export its data with the version that wrote it, and import them.';
 }
 
-/** The names of all tables with a prefix of ours. */
+/** The names of all tables with one of the writer's prefixes. */
 function findTables(db: Database): ReadonlySet<string> {
   return new Set(db.prepare<[], string>(FIND_SQL).pluck().all());
 }

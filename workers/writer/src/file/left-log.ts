@@ -5,8 +5,8 @@ import { identify } from './file-mark.ts';
 import type { SmallLog, TenantDatabase } from './tenant-database.ts';
 
 /**
- * A log that may lie beside a file that was closed for another. All of it was flushed before it was answered: who opens the file next
- * writes it back, if nobody does here.
+ * A log that may lie beside a file that was closed for another. All of it was flushed before it was answered. It is written back here,
+ * or by the next connection that opens the file.
  */
 export class LeftLog {
   readonly #dataDir: string;

@@ -167,7 +167,7 @@ describe('reads through the owner', () => {
     expect(from('bbbbbbbb')).toMatchObject({ error: { code: 'MISCONFIGURED' }, results: '' });
   });
 
-  it('judges anew when the schema has changed', () => {
+  it('judges a statement again when the schema has changed', () => {
     const lane = open();
     lane.applyOne(fill(200, 100_000));
     const job = () => reads("SELECT id FROM t WHERE a = 'one'");

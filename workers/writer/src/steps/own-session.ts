@@ -97,7 +97,7 @@ export class OwnSession implements StepSession {
     return this.#group !== undefined || !this.#database.db.inTransaction;
   }
 
-  /** Members of the result: how the client's session goes on, and its last commit. */
+  /** Members of the result: how the client's session continues, and its last commit. */
   toJson(commitSeq = this.commitSeq): string {
     const keys = this.#isKept ? `,"fk":${this.#offAfter ? 0 : 1}` : '';
     return commitSeq > 0 ? `${keys},"seq":${commitSeq}` : keys;

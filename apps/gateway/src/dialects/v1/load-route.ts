@@ -1,8 +1,8 @@
-import type { LoadFormat } from '@onewriter/files';
+import type { LoadEvent, LoadFormat } from '@onewriter/files';
 import { OnewriterError } from '@onewriter/protocol';
 import { assertAccess } from '@onewriter/runtime';
 import { readIdempotencyKey } from '../../http/request-headers.ts';
-import { type LoadEvent, loadUpload } from '../../load/load-upload.ts';
+import { loadUpload } from '../../load/load-upload.ts';
 import { recordStream, type StreamRecord } from '../../operations/record-stream.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { endOfToken } from '../../security/end-of-token.ts';
