@@ -230,6 +230,27 @@ export const ERROR_CODES = {
     retryable: true,
     meaning: 'A newer broker has taken over this file; the older one committed nothing.',
   },
+  REPLICA_UNAVAILABLE: {
+    status: 503,
+    retryable: true,
+    meaning: 'The store of the replicas does not answer.',
+  },
+  REPLICA_REFUSED: {
+    status: 502,
+    retryable: false,
+    meaning:
+      'The store of the replicas refuses, or cannot be used: rights, its address, or conditions that it ignores.',
+  },
+  REPLICA_FENCED: {
+    status: 503,
+    retryable: true,
+    meaning: 'Another broker writes to the store of the replicas; this one stored nothing more.',
+  },
+  POSITION_UNKNOWN: {
+    status: 404,
+    retryable: false,
+    meaning: 'The replica has no such point of the tenant; the message names those nearest.',
+  },
   CLOSED: {
     status: 503,
     retryable: false,

@@ -1,0 +1,99 @@
+import type { MessagePort } from 'node:worker_threads';
+import type { CaptureOptions } from '@onewriter/writer';
+
+/*
+ * Between the broker's main thread and the thread that ships. The logs themselves come over ports of the writer threads.
+ */
+
+/** What the thread is started with. */
+export interface ReplicatorData extends CaptureOptions {
+  readonly urls: readonly string[];
+  readonly dataDir: string;
+  readonly dbFile: string;
+  readonly dataDirId: string;
+  readonly group: string;
+  readonly intervalMs: number;
+  readonly retentionMs: number;
+  /** Secret; undefined: nothing is encrypted. */
+  readonly masterKey?: string | undefined;
+  readonly keys: 'one' | 'tenant';
+}
+
+export type ToReplicator =
+  /** A writer thread, or the process apart, has a port of its own. */
+  | { readonly kind: 'port'; readonly port: MessagePort }
+  /** What is not to be stored (`off`); the tenant begins with a full segment when it is switched on again. */
+  | { readonly kind: 'off'; readonly tenant: string; readonly off: boolean }
+  | { readonly kind: 'deleted'; readonly tenant: string }
+  /** Its file was put in place by other means than commits (restore, load, adopt): it begins again. */
+  | { readonly kind: 'replaced'; readonly tenant: string }
+  /** A tenant that begins as another was (branch). */
+  | {
+      readonly kind: 'base';
+      readonly tenant: string;
+      readonly base: { readonly tenant: string; readonly pos: number };
+    }
+  /** Ship what is there and end: answered by `ended`. */
+  | { readonly kind: 'end'; readonly withinMs: number };
+
+/** Up to here it is stored in the first store. */
+export interface StoredUpTo {
+  readonly tenant: string;
+  readonly pos: number;
+  readonly commitSeq: number;
+  readonly epoch: number;
+}
+
+/** What is known of a tenant. */
+export interface TenantReplica {
+  readonly tenant: string;
+  readonly pos: number;
+  readonly commitSeq: number;
+  /** Of the newest commit that is stored, and when it was. */
+  readonly commitMs: number;
+  readonly storedMs: number;
+  /** Captured and not stored. */
+  readonly lagCommits: number;
+  readonly lagBytes: number;
+  readonly lagMs: number;
+  readonly gaps: number;
+  readonly verifiedMs: number | undefined;
+  readonly verifiedPos: number | undefined;
+}
+
+/** What is known of a store. */
+export interface StoreStatus {
+  readonly address: string;
+  readonly ok: boolean;
+  /** Since when it fails, ms since the epoch, and how. */
+  readonly failingSinceMs?: number | undefined;
+  readonly error?: string | undefined;
+  readonly requests: Readonly<Record<'get' | 'put' | 'delete' | 'list', number>>;
+  readonly bytesOut: number;
+  readonly bytesIn: number;
+}
+
+export interface ReplicaStatus {
+  readonly stores: readonly StoreStatus[];
+  readonly term: number;
+  /** Number of the newest pack. */
+  readonly packs: number;
+  readonly tenants: number;
+  readonly lagMs: number;
+  readonly lagBytes: number;
+  readonly gaps: number;
+  /** Tenants with the longest lag, and those with gaps; bounded. */
+  readonly worst: readonly TenantReplica[];
+}
+
+export type FromReplicator =
+  | { readonly kind: 'started'; readonly known: readonly string[] }
+  | { readonly kind: 'stored'; readonly upTo: readonly StoredUpTo[]; readonly atMs: number }
+  /** The store fails for so long that nothing may wait for it; or does again. */
+  | { readonly kind: 'available'; readonly available: boolean }
+  | { readonly kind: 'status'; readonly status: ReplicaStatus }
+  /** Another broker writes to the store. This one must stop leading. */
+  | { readonly kind: 'fenced'; readonly message: string }
+  /** It cannot work: a person has to act. */
+  | { readonly kind: 'refused'; readonly code: string; readonly message: string }
+  | { readonly kind: 'ended' };
