@@ -1,0 +1,69 @@
+import { randomBytes } from 'node:crypto';
+import { beforeEach, expect, it } from 'vitest';
+import { MemoryStore } from '../../test-support/memory-store.ts';
+import { Keyring, type KeyringOptions } from './keyring.ts';
+
+const PLACE = { tenant: 'acme', kind: 'pages', min: 2, max: 4 } as const;
+const BODY = Buffer.from('pages of a tenant');
+const [MASTER, OTHER] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')] as const;
+let store: MemoryStore;
+const keyring = (options: Partial<KeyringOptions> = {}) =>
+  new Keyring({ masterKeys: [MASTER], keys: 'one', store, ...options });
+
+beforeEach(() => {
+  store = new MemoryStore();
+});
+
+it('leaves bodies as they are without a key', async () => {
+  const keys = keyring({ masterKeys: [] });
+  const sealed = await keys.seal(PLACE, BODY);
+  expect(sealed).toEqual({ body: BODY, key: '' });
+  expect(await keys.open(PLACE, '', BODY)).toEqual(BODY);
+});
+
+it.each(['one', 'tenant'] as const)('encrypts for its place, with keys: %s', async keys => {
+  const { body, key } = await keyring({ keys }).seal(PLACE, BODY);
+  expect(body.includes(BODY)).toBe(false);
+  const another = keyring({ keys });
+  expect(await another.open(PLACE, key, body)).toEqual(BODY);
+  await expect(another.open({ ...PLACE, max: 5 }, key, body)).rejects.toMatchObject({
+    code: 'REPLICA_REFUSED',
+  });
+  await expect(another.open({ ...PLACE, part: 1 }, key, body)).rejects.toMatchObject({
+    code: 'REPLICA_REFUSED',
+  });
+  await expect(keyring({ keys, masterKeys: [OTHER] }).open(PLACE, key, body)).rejects.toMatchObject({
+    code: 'REPLICA_REFUSED',
+  });
+});
+
+it('reads under the former master key, and puts a tenant under the present one', async () => {
+  const { body, key } = await keyring({ keys: 'tenant' }).seal(PLACE, BODY);
+  const both = keyring({ keys: 'tenant', masterKeys: [OTHER, MASTER] });
+  expect(await both.open(PLACE, key, body)).toEqual(BODY);
+  expect(await both.rewrap('acme')).toBe(true);
+  expect(await both.rewrap('acme')).toBe(false);
+  expect(await keyring({ keys: 'tenant', masterKeys: [OTHER] }).open(PLACE, key, body)).toEqual(BODY);
+});
+
+it('makes one key for a tenant, whoever comes first', async () => {
+  const sealed = await Promise.all(
+    Array.from({ length: 5 }, () => keyring({ keys: 'tenant' }).seal(PLACE, BODY)),
+  );
+  expect(new Set(sealed.map(({ key }) => key)).size).toBe(1);
+});
+
+it('reads nothing of an erased tenant, and gives it another key', async () => {
+  const keys = keyring({ keys: 'tenant' });
+  const { body, key } = await keys.seal(PLACE, BODY);
+  await keys.erase('acme', 5);
+  await expect(keys.open(PLACE, key, body)).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });
+  const next = await keys.seal(PLACE, BODY);
+  expect(next.key).not.toBe(key);
+  expect(await keyring({ keys: 'tenant' }).open(PLACE, next.key, next.body)).toEqual(BODY);
+});
+
+it('refuses a master key of another length, and to erase under one key for all', async () => {
+  expect(() => keyring({ masterKeys: ['c2hvcnQ='] })).toThrow('must have 32');
+  await expect(keyring().erase('acme', 5)).rejects.toMatchObject({ code: 'MISCONFIGURED' });
+});

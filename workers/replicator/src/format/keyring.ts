@@ -1,0 +1,209 @@
+import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
+import { OnewriterError } from '@onewriter/protocol';
+import type { ObjectStore } from '../store/object-store.ts';
+import type { SegmentEntry } from './entry.ts';
+
+/*
+ * Bodies are encrypted with AES-256-GCM before they leave the machine: with one key made from the master key, or with a key for each
+ * tenant, which is stored under the master key. Without its tenant's key no body of it can be read, in whichever pack, level or copy
+ * it is: so a tenant is erased by erasing one small object.
+ */
+
+const CIPHER = 'aes-256-gcm';
+const KEY_BYTES = 32;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+/** Keys of tenants that are kept in memory. */
+const MAX_KEPT = 10_000;
+
+/** What a body belongs to: a body of another place does not decrypt. */
+export type BodyPlace = Pick<SegmentEntry, 'tenant' | 'kind' | 'min' | 'max'> & {
+  /** Number of its part, where it has several. */
+  readonly part?: number | undefined;
+};
+
+interface DataKey {
+  readonly id: string;
+  readonly key: Buffer;
+}
+
+/** As stored in `keys/<tenant>.json`. */
+interface TenantKeys {
+  readonly v: 1;
+  readonly tenant: string;
+  /** The newest last; none where they were erased. */
+  readonly keys: readonly { readonly id: string; readonly master: string; readonly wrapped: string }[];
+  readonly erasedAtMs?: number | undefined;
+}
+
+export interface KeyringOptions {
+  /** 32 bytes in base64 each, the present one first; none: nothing is encrypted. */
+  readonly masterKeys: readonly string[];
+  readonly keys: 'one' | 'tenant';
+  readonly store: ObjectStore;
+}
+
+/** The keys of a store's segments. */
+export class Keyring {
+  readonly #masters: readonly DataKey[];
+  readonly #perTenant: boolean;
+  readonly #store: ObjectStore;
+  /** By tenant; the most recently used last. */
+  readonly #kept = new Map<string, Promise<readonly DataKey[]>>();
+
+  /** @throws OnewriterError MISCONFIGURED for a master key of another length. */
+  constructor({ masterKeys, keys, store }: KeyringOptions) {
+    this.#masters = masterKeys.map(parseMaster);
+    this.#perTenant = keys === 'tenant';
+    this.#store = store;
+  }
+
+  /** Encrypts a body with the newest key. @returns what is to be stored, and the id of the key */
+  async seal(place: BodyPlace, body: Buffer): Promise<{ readonly body: Buffer; readonly key: string }> {
+    const [master] = this.#masters;
+    if (master === undefined) return { body, key: '' };
+    const key = this.#perTenant ? await this.#newestOf(place.tenant) : segmentKeyOf(master);
+    return { body: encrypt(key.key, body, associatedOf(place)), key: key.id };
+  }
+
+  /** @throws OnewriterError REPLICA_REFUSED where the key is not there, or was erased, or does not fit. */
+  async open(place: BodyPlace, keyId: string, body: Buffer): Promise<Buffer> {
+    if (keyId === '') return body;
+    const keys = keyId.startsWith('m') ? this.#masters.map(segmentKeyOf) : await this.#keysOf(place.tenant);
+    const key = keys.find(({ id }) => id === keyId);
+    if (key === undefined) {
+      throw refused(
+        place.tenant,
+        `The replica is encrypted with the key ${keyId}, which is not there: it was erased, or ONEWRITER_REPLICA_KEY is another.`,
+      );
+    }
+    try {
+      return decrypt(key.key, body, associatedOf(place));
+    } catch {
+      throw refused(place.tenant, 'A segment of the replica does not decrypt: it was changed in the store.');
+    }
+  }
+
+  /** Makes all that is stored of a tenant unreadable, for ever. Only with a key for each tenant. */
+  async erase(tenant: string, atMs: number): Promise<void> {
+    if (!this.#perTenant)
+      throw new OnewriterError(
+        'MISCONFIGURED',
+        'Tenants have no keys of their own: ONEWRITER_REPLICA_KEYS is "one".',
+      );
+    this.#kept.delete(tenant);
+    const erased: TenantKeys = { v: 1, tenant, keys: [], erasedAtMs: atMs };
+    await this.#store.put(keyObject(tenant), Buffer.from(JSON.stringify(erased)));
+  }
+
+  /** Puts a tenant's keys under the present master key. @returns whether they were under another */
+  async rewrap(tenant: string): Promise<boolean> {
+    const [master] = this.#masters;
+    const found = await this.#store.get(keyObject(tenant));
+    if (found === undefined || master === undefined) return false;
+    const stored = JSON.parse(found.body.toString()) as TenantKeys;
+    if (stored.keys.every(key => key.master === master.id)) return false;
+    const keys = this.#unwrap(stored).map(key => this.#wrap(tenant, key));
+    const put = await this.#store.put(keyObject(tenant), Buffer.from(JSON.stringify({ ...stored, keys })), {
+      condition: { kind: 'etag', etag: found.etag },
+    });
+    if (put.kind === 'exists') return this.rewrap(tenant);
+    this.#kept.delete(tenant);
+    return true;
+  }
+
+  async #newestOf(tenant: string): Promise<DataKey> {
+    const newest = (await this.#keysOf(tenant)).at(-1);
+    if (newest !== undefined) return newest;
+    // There is none yet, or it was erased: what comes from now on has another.
+    const made = { id: `t${randomBytes(8).toString('hex')}`, key: randomBytes(KEY_BYTES) };
+    const found = await this.#store.get(keyObject(tenant));
+    const stored: TenantKeys = { v: 1, tenant, keys: [this.#wrap(tenant, made)] };
+    const put = await this.#store.put(keyObject(tenant), Buffer.from(JSON.stringify(stored)), {
+      condition: found === undefined ? { kind: 'new' } : { kind: 'etag', etag: found.etag },
+    });
+    this.#kept.delete(tenant);
+    return put.kind === 'stored' ? made : this.#newestOf(tenant);
+  }
+
+  #keysOf(tenant: string): Promise<readonly DataKey[]> {
+    const kept = this.#kept.get(tenant) ?? this.#read(tenant);
+    this.#kept.delete(tenant);
+    this.#kept.set(tenant, kept);
+    kept.catch(() => this.#kept.delete(tenant));
+    for (const oldest of this.#kept.keys()) {
+      if (this.#kept.size <= MAX_KEPT) break;
+      this.#kept.delete(oldest);
+    }
+    return kept;
+  }
+
+  async #read(tenant: string): Promise<readonly DataKey[]> {
+    const found = await this.#store.get(keyObject(tenant));
+    return found === undefined ? [] : this.#unwrap(JSON.parse(found.body.toString()) as TenantKeys);
+  }
+
+  #wrap(tenant: string, { id, key }: DataKey) {
+    const [master] = this.#masters;
+    return {
+      id,
+      master: master!.id,
+      wrapped: encrypt(master!.key, key, `key ${tenant} ${id}`).toString('base64'),
+    };
+  }
+
+  #unwrap({ tenant, keys }: TenantKeys): DataKey[] {
+    return keys.map(({ id, master, wrapped }) => {
+      const under = this.#masters.find(candidate => candidate.id === master);
+      if (under === undefined)
+        throw refused(tenant, `The tenant's key is under the master key ${master}, which is not given.`);
+      return { id, key: decrypt(under.key, Buffer.from(wrapped, 'base64'), `key ${tenant} ${id}`) };
+    });
+  }
+}
+
+function keyObject(tenant: string): string {
+  return `keys/${tenant}.json`;
+}
+
+function parseMaster(text: string): DataKey {
+  const key = Buffer.from(text, 'base64');
+  if (key.length !== KEY_BYTES) {
+    throw new OnewriterError(
+      'MISCONFIGURED',
+      `ONEWRITER_REPLICA_KEY has ${key.length} bytes in base64, and must have ${KEY_BYTES}: openssl rand -base64 32.`,
+    );
+  }
+  return { id: `m${createHash('sha256').update(key).digest('hex').slice(0, 16)}`, key };
+}
+
+/** The master key itself encrypts nothing but keys. */
+function segmentKeyOf({ id, key }: DataKey): DataKey {
+  return { id, key: Buffer.from(hkdfSync('sha256', key, '', 'onewriter segments', KEY_BYTES)) };
+}
+
+function associatedOf({ tenant, kind, min, max, part = 0 }: BodyPlace): string {
+  return `${tenant} ${kind} ${min} ${max} ${part}`;
+}
+
+function encrypt(key: Buffer, plain: Buffer, associated: string): Buffer {
+  const nonce = randomBytes(NONCE_BYTES);
+  const cipher = createCipheriv(CIPHER, key, nonce).setAAD(Buffer.from(associated));
+  const sealed = cipher.update(plain);
+  return Buffer.concat([nonce, sealed, cipher.final(), cipher.getAuthTag()]);
+}
+
+function decrypt(key: Buffer, sealed: Buffer, associated: string): Buffer {
+  const cipher = createDecipheriv(CIPHER, key, sealed.subarray(0, NONCE_BYTES)).setAAD(
+    Buffer.from(associated),
+  );
+  cipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
+  return Buffer.concat([
+    cipher.update(sealed.subarray(NONCE_BYTES, sealed.length - TAG_BYTES)),
+    cipher.final(),
+  ]);
+}
+
+function refused(tenant: string, message: string): OnewriterError {
+  return new OnewriterError('REPLICA_REFUSED', message, { tenant });
+}
