@@ -52,7 +52,8 @@ export class MemoryStore implements ObjectStore {
   ): AsyncIterable<ListedObject> {
     this.requests.list++;
     for (const key of [...this.objects.keys()].sort())
-      if (key.startsWith(prefix) && key > after) yield { key, size: this.objects.get(key)!.length };
+      if (key.startsWith(prefix) && key > after)
+        yield { key, size: this.objects.get(key)!.length, modifiedMs: 0 };
   }
 
   async close(): Promise<void> {}

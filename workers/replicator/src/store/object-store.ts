@@ -28,6 +28,8 @@ export interface CallOptions {
 export interface ListedObject {
   readonly key: string;
   readonly size: number;
+  /** By the store's clock, ms since the epoch. */
+  readonly modifiedMs: number;
 }
 
 /** Keys are relative to the address of the store: `packs/0/000000000001.pack`. Characters: a-z 0-9 . - _ / */
