@@ -15,6 +15,8 @@ export * from './check/check-tenant.ts';
 export * from './check/finding.ts';
 export { flush } from './copy/copy-database.ts';
 export * from './data-place.ts';
+export * from './diff/bring-back.ts';
+export * from './diff/diff-databases.ts';
 export * from './format-bytes.ts';
 export { judgeDumpStatement } from './load/dump-statement.ts';
 export * from './load/load-tenant.ts';

@@ -1,0 +1,155 @@
+import { join } from 'node:path';
+import { decodeValue } from '@onewriter/protocol';
+import { type TemporaryDirectory, temporaryDirectory } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { hashContent } from '../own/content-hash.ts';
+import { bringBack } from './bring-back.ts';
+import { diffDatabases } from './diff-databases.ts';
+
+let directory: TemporaryDirectory;
+beforeAll(async () => {
+  directory = await temporaryDirectory();
+});
+afterAll(() => directory.remove());
+let count = 0;
+let [now, then] = ['', ''];
+
+beforeEach(() => {
+  [now, then] = ['now', 'then'].map(name => join(directory.path, `${name}${++count}.db`)) as [string, string];
+});
+
+function make(path: string, ...scripts: readonly string[]): void {
+  const db = new Database(path);
+  for (const script of scripts) db.exec(script);
+  db.close();
+}
+
+const diff = (options: Partial<Parameters<typeof diffDatabases>[2]> = {}) =>
+  diffDatabases(now, then, { maxRows: 100, busyTimeoutMs: 0, ...options });
+
+const SCHEMA = `CREATE TABLE orders(id INTEGER PRIMARY KEY, who TEXT COLLATE NOCASE, cents, note BLOB, twice AS (cents * 2));
+  CREATE TABLE pairs(a TEXT, b INTEGER, v, PRIMARY KEY (a, b)) WITHOUT ROWID;
+  CREATE TABLE bag(v);`;
+const ROWS = `INSERT INTO orders(id, who, cents, note) VALUES (1, 'ann', 100, x'00'), (2, 'bob', 9007199254740993, NULL), (3, 'cid', 1.0, 'n');
+  INSERT INTO pairs VALUES ('x', 1, 'p'), ('x', 2, 'q');
+  INSERT INTO bag VALUES ('one'), ('two');`;
+
+describe('diffDatabases', () => {
+  it('finds nothing in two files with the same rows', () => {
+    make(now, SCHEMA, ROWS);
+    make(then, SCHEMA, ROWS);
+    expect(diff()).toEqual({ tables: [], tablesFormer: [], tablesPresent: [], skipped: [] });
+  });
+
+  it('finds rows that were removed, added and changed, by their keys', () => {
+    make(then, SCHEMA, ROWS);
+    make(
+      now,
+      SCHEMA,
+      ROWS,
+      `DELETE FROM orders WHERE id = 2; INSERT INTO orders(id, who) VALUES (4, 'dan'); UPDATE orders SET who = 'ANN' WHERE id = 1;
+       UPDATE orders SET cents = CAST(1 AS INTEGER) WHERE id = 3; UPDATE pairs SET v = NULL WHERE b = 2; DELETE FROM bag WHERE v = 'one'`,
+    );
+    const { tables } = diff();
+    expect(tables.map(({ rows, ...rest }) => rest)).toEqual([
+      {
+        table: 'bag',
+        key: ['rowid'],
+        removed: 1,
+        added: 0,
+        changed: 0,
+        columnsFormer: [],
+        columnsPresent: [],
+      },
+      {
+        table: 'orders',
+        key: ['id'],
+        removed: 1,
+        added: 1,
+        changed: 2,
+        columnsFormer: [],
+        columnsPresent: [],
+      },
+      {
+        table: 'pairs',
+        key: ['a', 'b'],
+        removed: 0,
+        added: 0,
+        changed: 1,
+        columnsFormer: [],
+        columnsPresent: [],
+      },
+    ]);
+    const [removed] = tables[1]!.rows;
+    expect(removed).toMatchObject({ kind: 'removed', present: null });
+    expect(decodeValue(removed!.former!['cents']!)).toBe(9007199254740993n);
+    expect(
+      tables[1]!.rows.filter(({ kind }) => kind === 'changed').map(row => [row.former, row.present]),
+    ).toEqual([
+      [
+        { id: { i: '1' }, who: 'ann' },
+        { id: { i: '1' }, who: 'ANN' },
+      ],
+      [
+        { id: { i: '3' }, cents: 1 },
+        { id: { i: '3' }, cents: { i: '1' } },
+      ],
+    ]);
+  });
+
+  it('lists as many rows as asked, and counts all', () => {
+    make(then, SCHEMA, ROWS);
+    make(now, SCHEMA);
+    const { tables } = diff({ maxRows: 1, tables: ['orders'] });
+    expect(tables).toMatchObject([{ table: 'orders', removed: 3 }]);
+    expect(tables[0]!.rows).toHaveLength(1);
+  });
+
+  it('names what only one of the two has, and what cannot be compared', () => {
+    make(
+      then,
+      'CREATE TABLE a(id INTEGER PRIMARY KEY, old, v); CREATE TABLE was(v); CREATE TABLE k(a PRIMARY KEY, b)',
+    );
+    make(
+      now,
+      'CREATE TABLE a(id INTEGER PRIMARY KEY, v, new); INSERT INTO a VALUES (1, 2, 3); CREATE TABLE "is"(v); CREATE TABLE k(a, b PRIMARY KEY)',
+      'CREATE VIRTUAL TABLE f USING fts5(t)',
+    );
+    const { tables, tablesFormer, tablesPresent, skipped } = diff();
+    expect(tables).toMatchObject([{ table: 'a', added: 1, columnsFormer: ['old'], columnsPresent: ['new'] }]);
+    expect([tablesFormer, tablesPresent]).toEqual([['was'], ['f', 'is']]);
+    expect(skipped).toEqual([{ table: 'k', why: 'it has another key now' }]);
+  });
+});
+
+describe('bringBack', () => {
+  it('makes the rows what they were, and leaves those that were added', () => {
+    make(then, SCHEMA, ROWS);
+    make(
+      now,
+      SCHEMA,
+      ROWS,
+      "DELETE FROM orders WHERE id < 3; DELETE FROM bag WHERE rowid = 1; UPDATE pairs SET v = 'other'; INSERT INTO bag VALUES ('new')",
+    );
+    const db = new Database(now);
+    for (const table of diff().tables)
+      for (const { sql, params } of bringBack(table, { removed: true, changed: true }))
+        expect(db.prepare(sql).run(...params.map(decodeValue)).changes).toBe(1);
+    db.exec("DELETE FROM bag WHERE v = 'new'");
+    const former = new Database(then);
+    expect(hashContent(db)).toBe(hashContent(former));
+    former.close();
+    db.close();
+  });
+
+  it('changes no row that was written since it was compared', () => {
+    make(then, SCHEMA, ROWS);
+    make(now, SCHEMA, ROWS, 'UPDATE orders SET cents = 5 WHERE id = 1');
+    const [statement] = diff().tables.flatMap(table => bringBack(table, { removed: true, changed: true }));
+    const db = new Database(now);
+    db.exec('UPDATE orders SET cents = 6 WHERE id = 1');
+    expect(db.prepare(statement!.sql).run(...statement!.params.map(decodeValue)).changes).toBe(0);
+    db.close();
+  });
+});

@@ -1,0 +1,218 @@
+import { encodeTaggedValue, isOwnTable, type SqlValue, type WireValue } from '@onewriter/protocol';
+import { quoteName } from '@onewriter/runtime/inspect';
+import type { Database } from 'better-sqlite3';
+import { openReadOnly } from '../open/open-database.ts';
+
+/*
+ * What rows differ between a tenant's file now and as it was then, by their keys: so that what one mistake took away comes back
+ * without what was written since being lost. SQLite compares: it has both files open, and an index on the keys of each.
+ */
+
+/** A row that differs; its values by column, as they can be sent back as parameters. */
+export interface RowDifference {
+  /** Seen from now: `removed` was there then, `added` was not, `changed` has other values. */
+  readonly kind: 'removed' | 'added' | 'changed';
+  /** Only those of `changed` whose value differs, beside the key. */
+  readonly former: RowValues | null;
+  readonly present: RowValues | null;
+}
+
+export type RowValues = Readonly<Record<string, WireValue>>;
+
+/** The differences of one table. */
+export interface TableDifference {
+  readonly table: string;
+  /** Columns that name a row: the primary key, else the row id. */
+  readonly key: readonly string[];
+  readonly removed: number;
+  readonly added: number;
+  readonly changed: number;
+  /** The first of them, up to the limit. */
+  readonly rows: readonly RowDifference[];
+  /** Columns that only one of the two has: they are not compared. */
+  readonly columnsFormer: readonly string[];
+  readonly columnsPresent: readonly string[];
+}
+
+export interface DatabaseDifference {
+  /** Tables with differences. */
+  readonly tables: readonly TableDifference[];
+  readonly tablesFormer: readonly string[];
+  readonly tablesPresent: readonly string[];
+  /** Tables that cannot be compared (virtual ones, those whose keys differ), and why. */
+  readonly skipped: readonly { readonly table: string; readonly why: string }[];
+}
+
+export interface DiffOptions {
+  /** Default: all. */
+  readonly tables?: readonly string[] | undefined;
+  /** Rows of each table that are listed; all are counted. */
+  readonly maxRows: number;
+  readonly busyTimeoutMs: number;
+}
+
+interface Column {
+  readonly name: string;
+  readonly pk: number;
+}
+
+interface Table {
+  readonly name: string;
+  readonly isVirtual: boolean;
+  readonly columns: readonly Column[];
+  readonly key: readonly string[];
+}
+
+const ROW_ID = 'rowid';
+
+/**
+ * Compares two files. To be called in a process of its own: the schema of either can make it as long as it likes.
+ * @throws OnewriterError DATABASE_…, TENANT_UNAVAILABLE
+ */
+export function diffDatabases(present: string, former: string, options: DiffOptions): DatabaseDifference {
+  const db = openReadOnly(present, options.busyTimeoutMs);
+  try {
+    db.prepare('ATTACH ? AS old').run(former);
+    db.exec('BEGIN');
+    const presentTables = readTables(db, 'main');
+    const formerTables = readTables(db, 'old');
+    const isWanted = (table: string) => options.tables?.includes(table) ?? true;
+    const skipped: { table: string; why: string }[] = [];
+    const tables: TableDifference[] = [];
+    for (const [name, table] of presentTables) {
+      const former = formerTables.get(name);
+      if (former === undefined || !isWanted(name)) continue;
+      const why = whyNot(table, former);
+      if (why !== undefined) {
+        skipped.push({ table: name, why });
+        continue;
+      }
+      const difference = diffTable(db, table, former, options.maxRows);
+      if (difference !== undefined) tables.push(difference);
+    }
+    const only = (some: ReadonlyMap<string, Table>, others: ReadonlyMap<string, Table>) =>
+      [...some.keys()].filter(name => !others.has(name) && isWanted(name));
+    return {
+      tables,
+      tablesFormer: only(formerTables, presentTables),
+      tablesPresent: only(presentTables, formerTables),
+      skipped,
+    };
+  } finally {
+    db.close();
+  }
+}
+
+function readTables(db: Database, schema: 'main' | 'old'): Map<string, Table> {
+  const rows = db
+    .prepare<[], { name: string; type: string; wr: number }>(
+      `SELECT name, type, wr FROM ${schema}.pragma_table_list WHERE schema = '${schema}' AND type IN ('table', 'virtual')
+         AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name`,
+    )
+    .all();
+  const tables = new Map<string, Table>();
+  for (const { name, type, wr } of rows) {
+    if (isOwnTable(name)) continue;
+    // 0: neither hidden nor generated. Source: sqlite.org/pragma.html#pragma_table_xinfo
+    const columns = db
+      .prepare<[string], Column>(
+        `SELECT name, pk FROM ${schema}.pragma_table_xinfo(?, '${schema}') WHERE hidden = 0`,
+      )
+      .all(name);
+    const key = columns
+      .filter(({ pk }) => pk > 0)
+      .sort((one, other) => one.pk - other.pk)
+      .map(column => column.name);
+    const hasRowId = wr === 0 && !columns.some(column => column.name.toLowerCase() === ROW_ID);
+    tables.set(name, {
+      name,
+      isVirtual: type === 'virtual',
+      columns,
+      key: key.length > 0 || !hasRowId ? key : [ROW_ID],
+    });
+  }
+  return tables;
+}
+
+function whyNot(now: Table, then: Table): string | undefined {
+  if (now.isVirtual || then.isVirtual) return 'it is a virtual table';
+  if (now.key.length === 0) return 'it has no key';
+  if (now.key.join('\0') !== then.key.join('\0')) return 'it has another key now';
+  return undefined;
+}
+
+function diffTable(db: Database, now: Table, then: Table, maxRows: number): TableDifference | undefined {
+  const { key } = now;
+  const [columnsPresent, columnsFormer] = [now, then].map(({ columns }) =>
+    columns.map(({ name }) => name),
+  ) as [string[], string[]];
+  const common = columnsPresent.filter(column => columnsFormer.includes(column));
+  const values = common.filter(column => !key.includes(column));
+  const table = quoteName(now.name);
+  const joined = key.map(column => `n.${quoteName(column)} = t.${quoteName(column)}`).join(' AND ');
+  const rows: RowDifference[] = [];
+  const counts = { removed: 0, added: 0, changed: 0 };
+  const note = (kind: RowDifference['kind'], difference: () => Omit<RowDifference, 'kind'>) => {
+    counts[kind]++;
+    if (rows.length < maxRows) rows.push({ kind, ...difference() });
+  };
+  const missing = (from: 'old' | 'main', alias: 't' | 'n', others: 'main' | 'old', other: 'n' | 't') =>
+    select(
+      db,
+      `SELECT ${list(alias, [...(key[0] === ROW_ID ? key : []), ...common])} FROM ${from}.${table} ${alias}
+         WHERE NOT EXISTS (SELECT 1 FROM ${others}.${table} ${other} WHERE ${joined})`,
+    );
+  const names = [...(key[0] === ROW_ID ? key : []), ...common];
+  for (const row of missing('old', 't', 'main', 'n'))
+    note('removed', () => ({ former: valuesOf(names, row), present: null }));
+  for (const row of missing('main', 'n', 'old', 't'))
+    note('added', () => ({ former: null, present: valuesOf(names, row) }));
+  if (values.length > 0) {
+    const isOther = values
+      .map(column => {
+        const [one, other] = [`n.${quoteName(column)}`, `t.${quoteName(column)}`];
+        return `${one} IS NOT ${other} COLLATE BINARY OR typeof(${one}) <> typeof(${other})`;
+      })
+      .join(' OR ');
+    const changed = select(
+      db,
+      `SELECT ${list('t', key)}, ${list('t', values)}, ${list('n', values)} FROM old.${table} t CROSS JOIN main.${table} n
+         ON ${joined} WHERE ${isOther}`,
+    );
+    for (const row of changed)
+      note('changed', () => {
+        const keys = valuesOf(key, row);
+        const before = valuesOf(values, row.slice(key.length));
+        const after = valuesOf(values, row.slice(key.length + values.length));
+        const differs = values.filter(
+          column => JSON.stringify(before[column]) !== JSON.stringify(after[column]),
+        );
+        const pick = (from: RowValues) => ({
+          ...keys,
+          ...Object.fromEntries(differs.map(column => [column, from[column]!])),
+        });
+        return { former: pick(before), present: pick(after) };
+      });
+  }
+  if (counts.removed + counts.added + counts.changed === 0) return undefined;
+  return {
+    table: now.name,
+    key,
+    ...counts,
+    rows,
+    columnsFormer: columnsFormer.filter(column => !common.includes(column)),
+    columnsPresent: columnsPresent.filter(column => !common.includes(column)),
+  };
+}
+
+function select(db: Database, sql: string): IterableIterator<SqlValue[]> {
+  return db.prepare<[], SqlValue[]>(sql).raw(true).safeIntegers(true).iterate();
+}
+
+function list(alias: string, columns: readonly string[]): string {
+  return columns.map(column => `${alias}.${quoteName(column)}`).join(', ');
+}
+
+function valuesOf(columns: readonly string[], row: readonly SqlValue[]): RowValues {
+  return Object.fromEntries(columns.map((column, index) => [column, encodeTaggedValue(row[index]!)]));
+}
