@@ -123,6 +123,18 @@ describe('the oracle', () => {
     ).toEqual(['lost']);
   });
 
+  it('excuses a lost write that was acknowledged just before its machine was lost, and no other', () => {
+    commit(1);
+    const journal = [client(), issue(1), committed(1), issue(2), committed(2, { at: 50 }), end];
+    expect(kindsFound(journal, { commitsMayBeLost: [{ from: 40, to: 60 }] })).toEqual([]);
+    expect(kindsFound(journal, { commitsMayBeLost: [{ from: 60, to: 70 }] })).toEqual(['lost']);
+    expect(
+      kindsFound([...journal.slice(0, -1), receipt(2, 'committed'), end], {
+        commitsMayBeLost: [{ from: 50, to: 50 }],
+      }),
+    ).toEqual(['lost']);
+  });
+
   it('finds a write that is there twice', () => {
     commit(1);
     addRow(1);

@@ -73,6 +73,8 @@ export interface OracleOptions {
   readonly gatewayStarved?: readonly StarvedSpan[] | undefined;
   /** Accepted writes may be lost where Redis itself lost them: accepted in one of these spans of time. */
   readonly acceptedMayBeLost?: readonly TimeSpan[] | undefined;
+  /** Acknowledged writes may be lost where the machine was: answered in one of these spans of time. */
+  readonly commitsMayBeLost?: readonly TimeSpan[] | undefined;
   /**
    * Whether callers may be left in doubt at all; `gateway`: only those whose HTTP connection broke. Default: true.
    */
@@ -537,7 +539,7 @@ function compareWrite(
   const committed =
     write.answers.some(({ outcome }) => outcome === 'committed') ||
     write.receipts.some(({ state }) => state === 'committed');
-  if (committed && !applied && expectedRows > 0) {
+  if (committed && !applied && expectedRows > 0 && !isExcused(write, options)) {
     found.add('lost', `Acknowledged, and it is not there (${describe(write)}).`, write);
   }
   const failed =
@@ -552,6 +554,15 @@ function compareWrite(
   if (rowid !== undefined && applied && rows[0]!.pos !== rowid) {
     found.add('wrong-answer', `The answer says rowid ${rowid}, and it is row ${rows[0]!.pos}.`, write);
   }
+}
+
+/** Whether each answer that a write is committed was given while its loss is excused. */
+function isExcused({ answers, receipts }: Write, { commitsMayBeLost = [] }: OracleOptions): boolean {
+  const said = [
+    ...answers.filter(({ outcome }) => outcome === 'committed'),
+    ...receipts.filter(({ state }) => state === 'committed'),
+  ];
+  return said.every(({ at }) => commitsMayBeLost.some(({ from, to }) => at >= from && at <= to));
 }
 
 /** What receipts said when asked later. */

@@ -18,6 +18,7 @@ import { killGateway } from './kill-gateway.ts';
 import { killRedisAlways, killRedisEverysec, wipeRedis } from './kill-redis.ts';
 import { killLeaderAndRedis } from './leader-and-redis.ts';
 import { longReaders } from './long-readers.ts';
+import { lostMachineAsync, lostMachineSync } from './lost-machine.ts';
 import { movingTenants } from './moving-tenants.ts';
 import { network } from './network.ts';
 import { oldSnapshot } from './old-snapshot.ts';
@@ -85,6 +86,8 @@ const ALL: readonly Fault[] = [
   manyActive,
   wideBacklog,
   fullQueues,
+  lostMachineAsync,
+  lostMachineSync,
 ];
 
 /** All faults, by name. */
