@@ -3,6 +3,7 @@ export * from './live-handles.ts';
 export * from './random.ts';
 export * from './spawn-process.ts';
 export * from './start-redis.ts';
+export * from './start-s3.ts';
 export * from './start-sentinel.ts';
 export * from './start-service.ts';
 export * from './start-stack.ts';

@@ -5,4 +5,8 @@ export * from './format/keyring.ts';
 export * from './format/pack.ts';
 export * from './format/segment-body.ts';
 export * from './ship/messages.ts';
+export * from './store/obeys-conditions.ts';
 export * from './store/object-store.ts';
+export * from './store/open-store.ts';
+export * from './store/replica-url.ts';
+export * from './store/store-watch.ts';
