@@ -254,6 +254,39 @@ export const configSchema = z.object({
     .describe(
       'Domain whose subdomains name tenants for libSQL clients: acme.db.example.com with db.example.com.',
     ),
+  replicaUrl: z
+    .string()
+    .regex(/^(s3|file):\/\/[^,]+(,(s3|file):\/\/[^,]+)*$/)
+    .optional()
+    .describe(
+      'Where every commit is stored off the machine: s3://bucket/prefix or file:///mount/dir; more after commas get copies.',
+    ),
+  replicaIntervalMs: ms(1_000).describe('How often new commits are stored.'),
+  replicaRetention: z
+    .string()
+    .regex(/^[1-9]\d{0,4}[hd]$/)
+    .default('30d')
+    .describe('How long the store keeps history: 12h, 30d.'),
+  replicaBufferBytes: z.coerce
+    .number()
+    .int()
+    .min(16 * 1024 * 1024)
+    .default(256 * 1024 * 1024)
+    .describe('Commits that wait in memory for a store that is slow or away, in bytes.'),
+  replicaKey: z
+    .string()
+    .refine(text => Buffer.from(text, 'base64').length === 32, 'not 32 bytes in base64')
+    .optional()
+    .describe('Key that encrypts what is stored: 32 bytes in base64; none: it is not encrypted here.'),
+  replicaKeyFile: z.string().optional().describe('A file with that key.'),
+  replicaKeys: z
+    .enum(['one', 'tenant'])
+    .default('one')
+    .describe('Whether one key is for all, or each tenant has its own, so that it can be erased.'),
+  replicaMode: z
+    .enum(['async', 'sync', 'off'])
+    .default('async')
+    .describe('For tenants without a mode of their own: whether callers wait for the store (sync).'),
   trashRetentionMs: ms(7 * 24 * 60 * 60_000).describe("A deleted tenant's folder is kept this long."),
 });
 

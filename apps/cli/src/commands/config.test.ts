@@ -22,8 +22,10 @@ it('shows the value beside the default', () => {
 it('shows no secret', () => {
   const rows = settingsWith({
     ONEWRITER_TOKEN_SECRET: 'swordfish-swordfish',
+    ONEWRITER_REPLICA_KEY: Buffer.alloc(32, 7).toString('base64'),
     ONEWRITER_REDIS_URL: 'rediss://user:hunter2@redis.example:6380/1',
   });
   expect(rows.get('tokenSecret')?.value).toBe('(set)');
+  expect(rows.get('replicaKey')?.value).toBe('(set)');
   expect(rows.get('redisUrl')?.value).toBe('rediss://user:***@redis.example:6380/1');
 });

@@ -22,6 +22,7 @@ const SECRETS: ReadonlySet<string> = new Set([
   'tokenSecretPrevious',
   'adminToken',
   'metricsToken',
+  'replicaKey',
   'token',
 ]);
 
