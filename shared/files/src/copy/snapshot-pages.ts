@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { endianness } from 'node:os';
+import type { LogPosition } from '@onewriter/writer';
 import type { Database } from 'better-sqlite3';
 
 /*
@@ -19,6 +20,7 @@ const INDEX_HEADER_BYTES = 48;
 const INDEX_BYTES = 100;
 const IS_INIT = 12;
 const MAX_FRAME = 16;
+const FRAME_CHECKSUM = 24;
 const INDEX_SALT = 32;
 const WRITTEN_BACK = 96;
 const LOG_HEADER_BYTES = 32;
@@ -26,6 +28,8 @@ const LOG_SALT = 16;
 const FRAME_HEADER_BYTES = 24;
 const FRAME_SALT = 8;
 const SALT_BYTES = 8;
+const NO_SALT = '0'.repeat(2 * SALT_BYTES);
+const NO_LOG: LogPosition = Object.freeze({ salts: '', frame: 0, checksum: '' });
 /** The page with this byte holds locks and no data. */
 const LOCK_BYTE = 2 ** 30;
 /**
@@ -65,7 +69,9 @@ export class SnapshotPages {
   /** Place in the log of each page that is in it; undefined: not known. */
   #frames: ReadonlyMap<number, number> | undefined;
   #pageSize = 0;
+  #sourceFile = -1;
   #logFile = -1;
+  #position = NO_LOG;
 
   /** @param path of the file itself */
   constructor(path: string) {
@@ -85,11 +91,39 @@ export class SnapshotPages {
       if (index === undefined) return;
       const state = readIndex(index);
       if (state !== undefined && before?.header.equals(state.header)) {
+        this.#position = positionOf(state);
         this.#frames = this.#findFrames(state);
         return;
       }
       if (tries === MAX_TRIES) return;
       db.exec('ROLLBACK');
+    }
+  }
+
+  /** Where the snapshot ends in the log; undefined where its pages cannot be read here. */
+  get position(): LogPosition | undefined {
+    return this.#frames === undefined ? undefined : this.#position;
+  }
+
+  /**
+   * Reads pages of the snapshot, whose transaction is open. The page of the lock byte is zeros.
+   * @param first number of the first page
+   * @param into whole pages, none beyond the end of the database
+   */
+  read(first: number, into: Buffer): void {
+    if (this.#frames === undefined) throw new TypeError('The pages of this snapshot cannot be read.');
+    if (this.#sourceFile < 0) this.#sourceFile = this.#open('');
+    const size = this.#pageSize;
+    readAll(this.#sourceFile, into, into.length, (first - 1) * size);
+    this.#readFrames(this.#frames, first, into);
+  }
+
+  /** Puts those pages of `into` that are in the log in their places. */
+  #readFrames(frames: ReadonlyMap<number, number>, first: number, into: Buffer): void {
+    const size = this.#pageSize;
+    for (let at = 0; at < into.length; at += size) {
+      const frame = frames.get(first + at / size);
+      if (frame !== undefined) readAll(this.#logFile, into, size, frame, at);
     }
   }
 
@@ -126,10 +160,7 @@ export class SnapshotPages {
       hash.update(ours.subarray(0, length));
       if (difference !== undefined) continue;
       readAll(source, theirs, length, from);
-      for (let at = 0; at < length; at += size) {
-        const frame = frames.get((from + at) / size + 1);
-        if (frame !== undefined) readAll(this.#logFile, theirs, size, frame, at);
-      }
+      this.#readFrames(frames, from / size + 1, theirs.subarray(0, length));
       if (from === 0) for (const [start, end] of OWN_BYTES) ours.copy(theirs, start, start, end);
       if (LOCK_BYTE >= from && LOCK_BYTE < from + length) {
         ours.copy(theirs, LOCK_BYTE - from, LOCK_BYTE - from, LOCK_BYTE - from + size);
@@ -185,6 +216,17 @@ function readIndex(index: number): IndexState | undefined {
   if (header[IS_INIT] !== 1 || !header.equals(bytes.subarray(INDEX_HEADER_BYTES, 2 * INDEX_HEADER_BYTES)))
     return undefined;
   return { header, maxFrame: header.readUInt32LE(MAX_FRAME), writtenBack: bytes.readUInt32LE(WRITTEN_BACK) };
+}
+
+/** In an index that was made for an empty log there are no salts. */
+function positionOf({ header, maxFrame }: IndexState): LogPosition {
+  const salts = header.toString('hex', INDEX_SALT, INDEX_SALT + SALT_BYTES);
+  if (maxFrame === 0) return salts === NO_SALT ? NO_LOG : { salts, frame: 0, checksum: '' };
+  // In the log the checksum is in the other order of bytes.
+  const checksum = Buffer.from(header.subarray(FRAME_CHECKSUM, FRAME_CHECKSUM + 8))
+    .swap32()
+    .toString('hex');
+  return { salts, frame: maxFrame, checksum };
 }
 
 /** Reads `length` bytes; zeros where the file ends before. */

@@ -1,4 +1,5 @@
 import type { WireError } from '@onewriter/protocol';
+import type { Redis } from 'ioredis';
 import type { Verification } from '../backup/manifest.ts';
 import type { DataPlace } from '../data-place.ts';
 import type { LoadJob } from '../load/stage-load.ts';
@@ -25,7 +26,32 @@ export type JobKind =
       readonly journalMode: PlainJournalMode;
       readonly retentionMs: number;
       readonly who: string;
-    };
+    }
+  | CallJob;
+
+/** Work of a package that this one may not import: the process calls what a module exports. */
+export interface CallJob {
+  readonly kind: 'call';
+  /** URL of the module. */
+  readonly module: string;
+  /** Of the exported {@link JobFunction}. */
+  readonly name: string;
+  /** What it gets, besides the tenant. */
+  readonly args: unknown;
+  /** A file that it makes, and that is removed if the parent ends before it. */
+  readonly draft?: string | undefined;
+}
+
+/** What a {@link CallJob} calls. Its result is copied to the parent. */
+export type JobFunction = (context: JobContext, args: never) => unknown;
+
+export interface JobContext {
+  readonly place: DataPlace;
+  readonly tenant: string;
+  /** The Redis that the parent named. */
+  readonly redis: Redis | undefined;
+  readonly onProgress: (progress: number) => void;
+}
 
 /** Argument of a process of jobs, as JSON. It holds no secret: other users can see it. */
 export interface JobSettings {

@@ -21,12 +21,14 @@ assertSqliteOpens(() => new Database(':memory:'));
 const redisUrl = process.env[JOB_REDIS_URL];
 const redis = redisUrl === undefined ? undefined : await openRedis(redisUrl);
 
+const draft = 'draft' in settings.job ? settings.job.draft : undefined;
+
 // Ctrl-C reaches it too; its parent decides whether a restore that has begun is stopped.
-if ('draft' in settings.job) for (const signal of ['SIGINT', 'SIGHUP']) process.on(signal, () => {});
+if (draft !== undefined) for (const signal of ['SIGINT', 'SIGHUP']) process.on(signal, () => {});
 
 process.on('disconnect', () => {
   // Its parent died, so no process will use the draft.
-  if ('draft' in settings.job) removeDatabase(settings.job.draft);
+  if (draft !== undefined) removeDatabase(draft);
   else if (tenantNow !== undefined) cleanUpAfter(settings.job, tenantNow, process.pid);
   process.exit(0);
 });

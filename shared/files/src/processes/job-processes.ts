@@ -51,6 +51,8 @@ export interface ProcessOptions {
   readonly fileOf?: ((tenant: string) => string | undefined) | undefined;
   /** The Redis that a job asks; default: none. */
   readonly redisUrl?: string | undefined;
+  /** Variables that a job needs besides; secrets belong here, because other users can see arguments. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
   /** `usual` for what a person started and waits for. Default: `low`. */
   readonly priority?: 'low' | 'usual' | undefined;
   /** Called by the jobs that say how far they are. */
@@ -155,7 +157,7 @@ function runProcess(
   running: Set<ChildProcess>,
   { take, giveBack, settle }: JobQueue,
 ): Promise<void> {
-  const { limits, entry, fileOf, redisUrl, priority, onProgress, signal: stop } = options;
+  const { limits, entry, fileOf, redisUrl, env, priority, onProgress, signal: stop } = options;
   const { timeoutMs, memoryBytes } = limits;
   return new Promise((resolve, reject) => {
     const inherited = INHERITED.map(name => [name, process.env[name]]);
@@ -163,7 +165,7 @@ function runProcess(
       memoryBytes,
       stdout: 'ignore',
       args: [JSON.stringify(settings)],
-      env: { ...Object.fromEntries(inherited), [JOB_REDIS_URL]: redisUrl },
+      env: { ...Object.fromEntries(inherited), ...env, [JOB_REDIS_URL]: redisUrl },
       priority,
     });
     running.add(child);

@@ -8,7 +8,7 @@ import { stageLoad } from '../load/stage-load.ts';
 import { releaseTenant } from '../release/release-tenant.ts';
 import { numberCopy } from '../restore/file-numbers.ts';
 import { stageBackup } from '../restore/stage-backup.ts';
-import type { JobKind, JobRequest, JobSettings } from './job-messages.ts';
+import type { JobFunction, JobKind, JobRequest, JobSettings } from './job-messages.ts';
 
 /**
  * Does one job.
@@ -39,6 +39,10 @@ export async function runJob(
       return adoptFile(place, tenant, file!, job.root, redis, job.who);
     case 'release':
       return releaseTenant(place, tenant, redis, { ...job, target: file });
+    case 'call': {
+      const exported = (await import(job.module)) as Record<string, JobFunction>;
+      return exported[job.name]!({ place, tenant, redis, onProgress }, job.args as never);
+    }
     default:
       return job satisfies never;
   }

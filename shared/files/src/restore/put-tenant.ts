@@ -15,7 +15,7 @@ import type { DataPlace } from '../data-place.ts';
 import type { LoadKey } from '../load/load-key.ts';
 import type { JobLimits } from '../processes/job-limits.ts';
 import type { JobKind } from '../processes/job-messages.ts';
-import { type JobOutcome, runInProcesses } from '../processes/job-processes.ts';
+import { type JobOutcome, type ProcessOptions, runInProcesses } from '../processes/job-processes.ts';
 import type { FileNumbers, Numbered } from './file-numbers.ts';
 import { giveTo, type Owner, ownerOf } from './file-owner.ts';
 import { linkNewFile, replaceFile } from './put-in-place.ts';
@@ -64,6 +64,8 @@ export interface PutRequest {
   readonly who: string;
   readonly reason: string;
   readonly limits: JobLimits;
+  /** Of its processes, as {@link ProcessOptions.env}. */
+  readonly env?: ProcessOptions['env'];
   readonly priority?: 'low' | 'usual' | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called with the bytes that are done, in the process. */
@@ -172,7 +174,7 @@ async function stage<T extends StagedFile>(
 
 async function runOne<T>(
   place: DataPlace,
-  { tenant, limits, priority, onProgress }: PutRequest,
+  { tenant, limits, env, priority, onProgress }: PutRequest,
   job: JobKind,
   signal: AbortSignal | undefined,
 ): Promise<T> {
@@ -180,7 +182,7 @@ async function runOne<T>(
   await runInProcesses<T>(
     { place, job },
     [tenant],
-    { jobs: 1, limits, priority, signal, onProgress: (_, bytes) => onProgress?.(bytes) },
+    { jobs: 1, limits, env, priority, signal, onProgress: (_, bytes) => onProgress?.(bytes) },
     (_, done) => {
       outcome = done;
     },
