@@ -1,0 +1,102 @@
+import type { FileMark, LogPosition, WalFile } from '@onewriter/writer';
+import type { SegmentCommit } from '../format/segment-body.ts';
+import type { SegmentEntry } from '../format/entry.ts';
+
+/** What the maker of a segment fills in: where its body lies, and what it is encrypted with. */
+export type NewEntry = Omit<SegmentEntry, 'offset' | 'length' | 'sha256' | 'key'>;
+
+/** What a tenant has to store next, in the order of its commits. */
+export type PackItem = PagesItem | FirstItem | EntryItem;
+
+interface CapturedItem {
+  /** Its oldest commit that is not stored, dropped ones too: ms since the epoch. */
+  readonly sinceMs: number;
+  readonly incarnation: string;
+  readonly pageSize: number;
+  /** As captured, each frame with its header. */
+  readonly frames: ArrayBuffer;
+  /** The log with it. */
+  readonly end: LogPosition;
+  /** Its log is flushed before it leaves the machine; false: it was, or needs not be. */
+  unflushed: WalFile | undefined;
+  /** What it takes of the room until it is stored. */
+  readonly roomBytes: number;
+}
+
+/** Commits on top of the one before. */
+export interface PagesItem extends CapturedItem {
+  readonly kind: 'pages';
+  /** Frames of `frames` that come before. */
+  readonly skip: number;
+  /** Their `frames` count from `skip`. */
+  readonly commits: readonly SegmentCommit[];
+}
+
+/** Commits that together have all pages: a full segment as of the last of them. */
+export interface FirstItem extends CapturedItem {
+  readonly kind: 'first';
+  /** Frames that belong to it. */
+  readonly count: number;
+  readonly commit: SegmentCommit;
+  readonly commits: number;
+  readonly firstSeq: number;
+  readonly firstMs: number;
+}
+
+/** An entry that is made already: of a snapshot, a deletion, a branch. */
+export interface EntryItem {
+  readonly kind: 'entry';
+  readonly sinceMs: number;
+  readonly entry: SegmentEntry;
+  /** Already encrypted, where it lies in the pack. */
+  readonly body?: Buffer | undefined;
+  readonly roomBytes: 0;
+}
+
+/** What a process found that read a whole file. */
+export interface FullSegment {
+  /** `min` and `max` are those that were given to it. */
+  readonly entry: SegmentEntry;
+  /** Set where it is small; otherwise its parts are stored already. */
+  readonly body?: Buffer | undefined;
+  /** The file, where it had no log and did not change meanwhile. */
+  readonly mark?: FileMark | undefined;
+}
+
+/** Numbers of an item, for what is behind and what is stored. */
+export interface ItemNumbers {
+  readonly pos: number;
+  readonly commitSeq: number;
+  readonly epoch: number;
+  readonly commits: number;
+  readonly bytes: number;
+  readonly lastMs: number;
+}
+
+export function numbersOf(item: PackItem): ItemNumbers {
+  switch (item.kind) {
+    case 'pages': {
+      const { commits, pageSize } = item;
+      const last = commits.at(-1)!;
+      return {
+        pos: last.pos,
+        commitSeq: last.commitSeq,
+        epoch: last.epoch,
+        commits: commits.length,
+        bytes: last.frames * pageSize,
+        lastMs: last.atMs,
+      };
+    }
+    case 'first': {
+      const { pos, commitSeq, epoch, atMs, pages } = item.commit;
+      const { commits, pageSize } = item;
+      return { pos, commitSeq, epoch, commits, bytes: pages * pageSize, lastMs: atMs };
+    }
+    case 'entry': {
+      const { max, lastSeq, epoch, commits, plainBytes, lastMs } = item.entry;
+      return { pos: max, commitSeq: lastSeq, epoch, commits, bytes: plainBytes, lastMs };
+    }
+    default:
+      return item satisfies never;
+  }
+}

@@ -1,0 +1,404 @@
+import assert from 'node:assert/strict';
+import type { CapturedLog, CaptureMessage, FileMark, LogPosition } from '@onewriter/writer';
+import type { SegmentEntry } from '../format/entry.ts';
+import type { CloseNote, GapReason, KnownEnd } from './continues.ts';
+import { continues, FRAME_HEADER_BYTES, isSamePosition } from './continues.ts';
+import { findFirstFull } from './first-full.ts';
+import { type FullSegment, numbersOf, type PackItem } from './pack-item.ts';
+
+/*
+ * What is known of one tenant, and what it has to store next. Decides only; reads and writes nothing.
+ *
+ *   unknown ──a piece with all pages──────────────────────────▶ chained ◀──┐
+ *      │                                                           │       │ the segment, and what was captured since
+ *      │ another piece                     gap, lost, replaced     ▼       │
+ *      └───────────────────────────────────────────────────────▶ needs-full ──a process reads the file──▶ reading
+ *
+ *   off       nothing is stored; then needs-full
+ *   deleted   until a piece of another file comes; then needs-full
+ *
+ * What comes from a writer and what comes from the broker may cross: a piece of the former file after the file was replaced or deleted.
+ * So only a process that reads the file says what is there then.
+ */
+
+export type LineState = 'unknown' | 'chained' | 'needs-full' | 'reading' | 'off' | 'deleted';
+
+const NO_LOG: LogPosition = Object.freeze({ salts: '', frame: 0, checksum: '' });
+/** A larger piece does not fit into the body of a segment. */
+const MAX_PIECE_BYTES = 128 * 1024 * 1024;
+
+/** What a line asks of its owner. */
+export interface LineOwner {
+  /** These bytes of the room are free again. */
+  readonly free: (bytes: number) => void;
+  /** The chain is broken, counted and to be reported. */
+  readonly gap: (tenant: string, reason: GapReason | 'lost') => void;
+  readonly readNote: (tenant: string) => CloseNote | undefined;
+  readonly writeNote: (tenant: string, note: CloseNote) => void;
+}
+
+/** Commits that were not kept, as a full segment will have them. */
+interface Dropped {
+  readonly sinceMs: number;
+  commits: number;
+  bytes: number;
+}
+
+export class TenantLine {
+  readonly tenant: string;
+  readonly #owner: LineOwner;
+  #state: LineState;
+  /** The newest commit that was captured and has a number. */
+  #known: (KnownEnd & Pick<SegmentEntry, 'epoch' | 'lastSeq' | 'lastMs' | 'pages'>) | undefined;
+  /** To be put into packs, in order. */
+  readonly #items: PackItem[] = [];
+  /** What was captured while the file is read, in order. */
+  #since: CaptureMessage[] = [];
+  #dropped: Dropped | undefined;
+  /** The store has a file of it at the end of its items. */
+  #isAlive: boolean;
+  /** Only what a process reads is believed: a piece may be of a former file. */
+  #mustRead = false;
+  /** A replaced or deleted file, or another `off`, makes what is being read worthless. */
+  #isReadingVoid = false;
+  gaps = 0;
+
+  /** @param last what the store has of it, deleted or not */
+  constructor(tenant: string, owner: LineOwner, last?: SegmentEntry | undefined) {
+    this.tenant = tenant;
+    this.#owner = owner;
+    this.#state = last === undefined ? 'unknown' : last.kind === 'deleted' ? 'deleted' : 'chained';
+    this.#isAlive = this.#state === 'chained';
+    if (last === undefined) return;
+    this.#known = { ...last, pos: last.max };
+  }
+
+  get state(): LineState {
+    return this.#state;
+  }
+
+  /** Of the newest commit that has a number, stored or not; 0: none. */
+  get pos(): number {
+    return this.#known?.pos ?? 0;
+  }
+
+  get items(): readonly PackItem[] {
+    return this.#items;
+  }
+
+  /** Commits that only a full segment will have. */
+  get dropped(): Readonly<Dropped> | undefined {
+    return this.#dropped;
+  }
+
+  /** Takes the first item. */
+  take(): PackItem {
+    const item = this.#items.shift();
+    assert(item !== undefined, 'There is nothing to store.');
+    return item;
+  }
+
+  receive(message: CaptureMessage): void {
+    switch (message.kind) {
+      case 'log':
+        return this.#receivePiece(message);
+      case 'lost':
+        return this.#receiveLost(message);
+      case 'closed':
+        return this.#receiveClosed(message);
+      default:
+        return message satisfies never;
+    }
+  }
+
+  /** Another file is in its place, by other means than commits. What was captured of the former one is stored. */
+  replaced(): void {
+    if (this.#state === 'off') return;
+    this.#voidReading();
+    this.#state = 'needs-full';
+    this.#mustRead = true;
+  }
+
+  setOff(isOff: boolean): void {
+    if (isOff === (this.#state === 'off')) return;
+    this.#voidReading();
+    this.#dropped = undefined;
+    this.#state = isOff ? 'off' : 'needs-full';
+    this.#mustRead = true;
+  }
+
+  /** Its history ends here; a tenant of its name that comes later has higher numbers. */
+  deleted(nowMs: number): void {
+    this.#voidReading();
+    this.#dropped = undefined;
+    this.#mustRead = true;
+    this.#state = this.#known === undefined ? 'unknown' : 'deleted';
+    if (this.#isAlive) this.#add(this.#entryOf('deleted', this.pos, nowMs));
+    this.#isAlive = false;
+  }
+
+  /** It begins as another one was. Its first commit makes a full segment of it. */
+  begins(base: NonNullable<SegmentEntry['base']>, nowMs: number): void {
+    if (this.#state === 'off') return;
+    this.#voidReading();
+    this.#dropped = undefined;
+    const pos = this.pos + 1;
+    this.#known = {
+      pos,
+      ...{ end: NO_LOG, incarnation: '', pageSize: 0, epoch: 0, lastSeq: 0, lastMs: nowMs, pages: 0 },
+    };
+    this.#add({ ...this.#entryOf('base', pos, nowMs), base });
+    this.#state = 'chained';
+    this.#isAlive = true;
+    this.#mustRead = false;
+  }
+
+  /** A process begins to read the whole file. @returns the number that its segment has to have */
+  beginReading(): number {
+    assert(this.#state === 'needs-full', `A file is read while its tenant is ${this.#state}.`);
+    this.#state = 'reading';
+    this.#isReadingVoid = false;
+    this.#mustRead = false;
+    return this.pos + 1;
+  }
+
+  /** The segment is made; what was captured since follows on it. @returns whether it is of use */
+  endReading(full: FullSegment): boolean {
+    const since = this.#since;
+    this.#since = [];
+    if (this.#isReadingVoid) {
+      this.#dropAll(since);
+      return false;
+    }
+    assert(this.#state === 'reading', `A file was read while its tenant is ${this.#state}.`);
+    const { entry } = full;
+    assert(entry.max === this.pos + 1, 'A segment has another number than the one that it was given.');
+    const dropped = this.#dropped;
+    this.#dropped = undefined;
+    const sinceMs = dropped?.sinceMs ?? entry.firstMs;
+    this.#items.push({ kind: 'entry', sinceMs, entry, body: full.body, roomBytes: 0 });
+    this.#known = { ...entry, pos: entry.max };
+    this.#state = 'chained';
+    this.#isAlive = true;
+    const note = full.mark && { pos: entry.max, to: entry.end, mark: full.mark };
+    if (note !== undefined) this.#owner.writeNote(this.tenant, note);
+    // What comes before the piece that goes on from the segment is in the segment.
+    const first = since.findLastIndex(
+      message => message.kind === 'log' && continues(this.#known!, message, note).kind === 'continues',
+    );
+    this.#dropAll(first === -1 ? since : since.slice(0, first));
+    // A close after which nothing came is still worth its note.
+    const last = since.at(-1);
+    if (first !== -1) for (const message of since.slice(first)) this.receive(message);
+    else if (last?.kind === 'closed') this.receive(last);
+    return true;
+  }
+
+  /** The file could not be read. @param isGone there is no such file */
+  failReading(isGone: boolean): void {
+    this.#dropAll(this.#since);
+    this.#since = [];
+    if (this.#isReadingVoid) return;
+    assert(this.#state === 'reading', `A file was read while its tenant is ${this.#state}.`);
+    this.#mustRead = true;
+    if (!isGone) this.#state = 'needs-full';
+    else {
+      // The broker says when a tenant is deleted.
+      this.#state = this.#isAlive ? 'chained' : this.#known === undefined ? 'unknown' : 'deleted';
+      this.#dropped = undefined;
+    }
+  }
+
+  /** Items whose log could not be flushed cannot be stored, nor what follows on them. */
+  dropUnflushed(): void {
+    const first = this.#items.findIndex(item => item.kind !== 'entry' && item.unflushed !== undefined);
+    if (first === -1) return;
+    for (const item of this.#items.splice(first)) {
+      const { commits, bytes } = numbersOf(item);
+      this.#noteDropped(item.sinceMs, commits, bytes);
+      this.#owner.free(item.roomBytes);
+    }
+    if (this.#state === 'chained') this.#break('lost');
+  }
+
+  #receivePiece(piece: CapturedLog): void {
+    switch (this.#state) {
+      case 'off':
+        this.#owner.free(piece.frames.byteLength);
+        return;
+      case 'reading':
+        this.#since.push(piece);
+        return;
+      case 'needs-full':
+      case 'unknown':
+        return this.#begin(piece);
+      case 'deleted':
+        // The last piece of the deleted file may come after its deletion.
+        if (continues(this.#known!, piece, this.#noteFor(piece)).kind === 'continues') return this.#drop(piece);
+        return this.#begin(piece);
+      case 'chained':
+        return this.#goOn(piece);
+      default:
+        return this.#state satisfies never;
+    }
+  }
+
+  #goOn(piece: CapturedLog): void {
+    const answer = continues(this.#known!, piece, this.#noteFor(piece));
+    if (answer.kind === 'gap') {
+      // A branch has nothing to go on from.
+      if (this.#known!.pageSize !== 0) this.#break(answer.reason);
+      return this.#begin(piece);
+    }
+    this.#addPages(piece, answer.skip);
+  }
+
+  /** A piece of which nothing is known before: a new tenant, or one whose chain broke. */
+  #begin(piece: CapturedLog): void {
+    const index = this.#mustRead ? -1 : findFirstFull(piece);
+    if (index === -1) {
+      this.#state = 'needs-full';
+      this.#drop(piece);
+      return;
+    }
+    const commit = piece.commits[index]!;
+    const first = piece.commits[0]!;
+    const pos = this.pos + 1 + index;
+    const isWhole = index === piece.commits.length - 1;
+    const dropped = this.#dropped;
+    this.#dropped = undefined;
+    this.#items.push({
+      kind: 'first',
+      sinceMs: dropped?.sinceMs ?? first.atMs,
+      ...{ incarnation: piece.incarnation, pageSize: piece.pageSize, frames: piece.frames },
+      end: endAfter(piece, commit.frames),
+      unflushed: piece.unflushed,
+      roomBytes: isWhole ? piece.frames.byteLength : 0,
+      count: commit.frames,
+      commit: { ...commit, pos },
+      commits: index + 1,
+      firstSeq: first.commitSeq,
+      firstMs: first.atMs,
+    });
+    this.#know(piece, pos, endAfter(piece, commit.frames), commit);
+    this.#state = 'chained';
+    this.#isAlive = true;
+    if (!isWhole) this.#addPages(piece, commit.frames);
+  }
+
+  #addPages(piece: CapturedLog, skip: number): void {
+    const fresh = piece.commits.filter(({ frames }) => frames > skip);
+    if (fresh.length === 0) {
+      this.#owner.free(piece.frames.byteLength);
+      return;
+    }
+    if (piece.frames.byteLength > MAX_PIECE_BYTES) {
+      this.#break('lost');
+      this.#drop(piece);
+      return;
+    }
+    const pos = this.pos;
+    const commits = fresh.map((commit, index) => ({
+      ...commit,
+      frames: commit.frames - skip,
+      pos: pos + 1 + index,
+    }));
+    this.#items.push({
+      kind: 'pages',
+      sinceMs: fresh[0]!.atMs,
+      ...{ incarnation: piece.incarnation, pageSize: piece.pageSize, frames: piece.frames },
+      end: piece.to,
+      unflushed: piece.unflushed,
+      roomBytes: piece.frames.byteLength,
+      skip,
+      commits,
+    });
+    this.#know(piece, pos + fresh.length, piece.to, fresh.at(-1)!);
+  }
+
+  #receiveLost(message: Extract<CaptureMessage, { kind: 'lost' }>): void {
+    if (this.#state === 'reading') {
+      if (this.#since.at(-1)?.kind !== 'lost') this.#since.push(message);
+    } else if (this.#state === 'chained') this.#break('lost');
+    else if (this.#state === 'unknown' || this.#state === 'deleted') this.#state = 'needs-full';
+  }
+
+  #receiveClosed(message: Extract<CaptureMessage, { kind: 'closed' }>): void {
+    if (this.#state === 'reading') {
+      this.#since.push(message);
+      return;
+    }
+    // All of it is in the main file, which was flushed.
+    for (const item of this.#items) if (item.kind !== 'entry') item.unflushed = undefined;
+    const { to, mark } = message;
+    if (this.#state !== 'chained' || this.#known === undefined || this.#known.pageSize === 0) return;
+    if (isSamePosition(to, this.#known.end)) this.#owner.writeNote(this.tenant, { pos: this.pos, to, mark });
+  }
+
+  #noteFor({ mark }: { readonly mark?: FileMark | undefined }): CloseNote | undefined {
+    return mark === undefined ? undefined : this.#owner.readNote(this.tenant);
+  }
+
+  #know(
+    { incarnation, pageSize }: CapturedLog,
+    pos: number,
+    end: LogPosition,
+    { epoch, commitSeq, atMs, pages }: CapturedLog['commits'][number],
+  ): void {
+    this.#known = { pos, end, incarnation, pageSize, epoch, lastSeq: commitSeq, lastMs: atMs, pages };
+  }
+
+  #break(reason: GapReason | 'lost'): void {
+    this.#state = 'needs-full';
+    this.gaps++;
+    this.#owner.gap(this.tenant, reason);
+  }
+
+  #drop(piece: CapturedLog): void {
+    this.#owner.free(piece.frames.byteLength);
+    if (this.#state === 'off' || this.#state === 'deleted') return;
+    this.#noteDropped(piece.commits[0]?.atMs ?? 0, piece.commits.length, piece.frames.byteLength);
+  }
+
+  #noteDropped(sinceMs: number, commits: number, bytes: number): void {
+    this.#dropped ??= { sinceMs, commits: 0, bytes: 0 };
+    this.#dropped.commits += commits;
+    this.#dropped.bytes += bytes;
+  }
+
+  /** The room of what is in a full segment, or of no use. */
+  #dropAll(messages: readonly CaptureMessage[]): void {
+    for (const message of messages) if (message.kind === 'log') this.#owner.free(message.frames.byteLength);
+  }
+
+  #voidReading(): void {
+    if (this.#state !== 'reading') return;
+    this.#isReadingVoid = true;
+    this.#dropAll(this.#since);
+    this.#since = [];
+  }
+
+  #entryOf(kind: 'deleted' | 'base', pos: number, nowMs: number): SegmentEntry {
+    const { end, epoch, lastSeq, pageSize, pages, incarnation } = this.#known!;
+    return {
+      tenant: this.tenant,
+      ...{ kind, min: pos, max: pos, offset: 0, length: 0, key: '', sha256: '' },
+      ...{ firstSeq: lastSeq, lastSeq, firstMs: nowMs, lastMs: nowMs },
+      ...{ epoch, pageSize, pages, incarnation, end, commits: 0, plainBytes: 0 },
+    };
+  }
+
+  #add(entry: SegmentEntry): void {
+    this.#items.push({ kind: 'entry', sinceMs: entry.firstMs, entry, roomBytes: 0 });
+  }
+}
+
+/** The place in the log after so many frames of a piece. */
+function endAfter({ frames, from, pageSize }: CapturedLog, count: number): LogPosition {
+  const at = count * (FRAME_HEADER_BYTES + pageSize) - pageSize - 8;
+  return {
+    salts: from.salts,
+    frame: from.frame + count,
+    checksum: Buffer.from(frames).toString('hex', at, at + 8),
+  };
+}
