@@ -4,14 +4,15 @@ import { OnewriterError } from './onewriter-error.ts';
  * job id      `w-<uuidv7>`: BullMQ wants no ':' and not only digits
  *             `b-<uuidv7>`: steps that run alone, because they may begin a transaction and leave it open
  *             `s-<uuidv7>`: steps of a transaction that is open; they go before all that waits
+ *             `d-<uuidv7>`: as `w`, and its callers are answered when the replica has it
  *             `r-<uuidv7>`: reads, each a statement; no ledger has them, and a repeat does no harm
  * transaction `t-<uuidv7>`
  * receipt id  `<job id>.<index of the write in its job>`
  * client id   `c-<uuidv7>`
  */
 
-const JOB_ID = /^[wbsr]-[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-const RECEIPT_ID = /^([wbsr]-[0-9a-f-]{36})\.(\d{1,4})$/;
+const JOB_ID = /^[wbsrd]-[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const RECEIPT_ID = /^([wbsrd]-[0-9a-f-]{36})\.(\d{1,4})$/;
 
 /** Every byte in hexadecimal. */
 const BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
@@ -54,6 +55,16 @@ function randomHex(): string {
 
 export function newJobId(): string {
   return `w-${uuidv7()}`;
+}
+
+/** Id of a job whose callers are answered when the replica has it. A broker that does not know these applies it, and does not say so. */
+export function newDurableJobId(): string {
+  return `d-${uuidv7()}`;
+}
+
+/** Whether the job itself asks for the replica; that of a tenant with the durability `sync` need not. */
+export function isDurableJobId(id: string): boolean {
+  return id.startsWith('d-');
 }
 
 /** Id of a job of steps that is not batched with others: `s` if it continues an open transaction. */

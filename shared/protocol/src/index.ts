@@ -8,6 +8,7 @@ export * from './data-dir-kind.ts';
 export * from './database-file.ts';
 export * from './dead-letter.ts';
 export * from './describe-statement.ts';
+export * from './durability.ts';
 export * from './duration-histogram.ts';
 export * from './error-codes.ts';
 export * from './fence.ts';

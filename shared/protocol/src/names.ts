@@ -98,6 +98,8 @@ export interface GroupKeys {
   readonly poisoned: string;
   /** Hash, tenant to JSON: tenants whose writes had a process replaced, when and how often; see Offenders. */
   readonly backOff: string;
+  /** Hash, tenant to Durability: those that differ from ONEWRITER_REPLICA_MODE. */
+  readonly durabilities: string;
   /** Hash, epoch to time (ms): when its process was replaced because of writes; see ReplacementBudget. */
   readonly replacements: string;
   /** Hash with a TTL, `strings:<tenant>` or `ddl:<tenant>` to a count: what drop-in clients need a setting for. */
@@ -128,6 +130,7 @@ export function groupKeys(group: string): GroupKeys {
     starts: key('starts'),
     poisoned: key('poisoned'),
     backOff: key('back-off'),
+    durabilities: key('replica:modes'),
     replacements: key('replacements'),
     dropInUses: key('drop-in-uses'),
     status: key('status'),

@@ -121,6 +121,11 @@ export interface SettledEvent {
   readonly results: string;
   /** JSON of a WireError where the whole job was refused or set aside; else ''. */
   readonly error: string;
+  /**
+   * Set where the answer waited for the replica: when it had the commit, decimal ms since the epoch; '0' where it was waited for in vain.
+   * A broker that knows no replicas never sets it.
+   */
+  readonly replicatedAt?: string | undefined;
 }
 
 /** Says that two writes have the same sender, and not who that is. */

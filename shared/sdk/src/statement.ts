@@ -1,7 +1,7 @@
 import { classifyStatement, type SqlParameters, type StatementClass } from '@onewriter/protocol';
 import { answerPragma } from './read/pragma-answers.ts';
 import type { Reads } from './read/reads.ts';
-import { decodeStatement, OBJECTS, toRowObject } from './settle/decode-result.ts';
+import { decodeStatement, OBJECTS, toRowObject, withReplica } from './settle/decode-result.ts';
 import type { BindArguments, RunResult, SqlRow, Statement, StatementResult, WriteOptions } from './types.ts';
 import { assertNotAborted } from './waits.ts';
 import { encodeStatement, flagsOf } from './write/encoded-write.ts';
@@ -111,8 +111,8 @@ export class TenantStatement<Params extends readonly unknown[] | object, Row>
   async #writeForRows(params: SqlParameters): Promise<StatementResult<SqlRow>> {
     // Before anything is sent: a mistake of the program must not have been applied.
     if (!this.#class.returning && WRITE_KEYWORDS.has(this.#class.keyword)) throw returnsNoData();
-    const { result, commitSeq } = await this.#write(params);
-    return decodeStatement(result!, commitSeq, OBJECTS);
+    const { result, commitSeq, replicatedAt } = await this.#write(params);
+    return withReplica(decodeStatement(result!, commitSeq, OBJECTS), replicatedAt);
   }
 
   #encode(params: SqlParameters) {

@@ -8,7 +8,13 @@ import {
 import { answerPragma } from './read/pragma-answers.ts';
 import type { Reads } from './read/reads.ts';
 import { shapeOf } from './read/row-shape.ts';
-import { decodeStatement, decodeTransaction, type RowShape, toRowObject } from './settle/decode-result.ts';
+import {
+  decodeStatement,
+  decodeTransaction,
+  type RowShape,
+  toRowObject,
+  withReplica,
+} from './settle/decode-result.ts';
 import { decodeSteps } from './settle/decode-steps.ts';
 import type { JobStates } from './settle/job-states.ts';
 import type { LedgerReader } from './settle/ledger.ts';
@@ -39,7 +45,13 @@ import type {
 import { assertNotAborted } from './waits.ts';
 import { assertAllowed, assertStatements, checkTransaction } from './write/assert-writes.ts';
 import { encodeSteps } from './write/encode-steps.ts';
-import { encodeScript, encodeStatement, encodeTransaction, flagsOf } from './write/encoded-write.ts';
+import {
+  type EncodedWrite,
+  encodeScript,
+  encodeStatement,
+  encodeTransaction,
+  flagsOf,
+} from './write/encoded-write.ts';
 import { decodeImportPiece, encodeImportPiece } from './write/import-pieces.ts';
 import type { ImportPiece, ImportPieceResult } from './write/import-types.ts';
 import { assertParameters, bindParameters } from './write/parameters.ts';
@@ -80,15 +92,16 @@ export class TenantClient implements Tenant {
   ): Promise<ExecuteResult<RowOf<Mode>>> {
     const shape = shapeOf(options);
     const checked = assertParameters(params);
-    const { kind, answer } = classifyStatement(sql);
-    if (answer !== undefined) {
-      const found = await answerPragma(this.#context.reads, answer, { tenant: this.id, options });
+    const { kind, answer: known } = classifyStatement(sql);
+    if (known !== undefined) {
+      const found = await answerPragma(this.#context.reads, known, { tenant: this.id, options });
       return this.#shapeRead(found.columns, found.rows(shape.safeIntegers), shape);
     }
     if (kind === 'read') return this.#executeRead(sql, checked, options, shape);
     const payload = encodeStatement({ sql, params: checked }, flagsOf(options));
-    const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
-    return { kind: 'write', ...decodeStatement(result!, commitSeq, shape) };
+    const answer = await this.#context.writes.send(this.id, payload, 'commit', options);
+    const decoded = decodeStatement(answer.result!, answer.commitSeq, shape);
+    return withReplica({ kind: 'write', ...decoded }, answer.replicatedAt);
   }
 
   async exec(script: string, options: WriteOptions = {}): Promise<ScriptResult> {
@@ -96,8 +109,8 @@ export class TenantClient implements Tenant {
     assertStatements(statements, this.id);
     assertAllowed(statements);
     const payload = encodeScript(script, flagsOf(options));
-    const { commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
-    return { commitSeq };
+    const { commitSeq, replicatedAt } = await this.#context.writes.send(this.id, payload, 'commit', options);
+    return withReplica({ commitSeq }, replicatedAt);
   }
 
   async transaction<Mode extends RowMode = 'object'>(
@@ -106,8 +119,9 @@ export class TenantClient implements Tenant {
   ): Promise<StatementResult<RowOf<Mode>>[]> {
     const shape = shapeOf(options);
     const payload = encodeTransaction(checkTransaction(statements, this.id), flagsOf(options));
-    const { result, commitSeq } = await this.#context.writes.send(this.id, payload, 'commit', options);
-    return decodeTransaction(result!, commitSeq, shape);
+    const { writes } = this.#context;
+    const { result, commitSeq, replicatedAt } = await writes.send(this.id, payload, 'commit', options);
+    return decodeTransaction(result!, commitSeq, shape).map(each => withReplica(each, replicatedAt));
   }
 
   async steps(request: StepsRequest, options: StepsOptions = {}): Promise<StepsAnswer> {
@@ -130,14 +144,18 @@ export class TenantClient implements Tenant {
   ): Promise<SealedResult<RowOf<Mode>>> {
     const shape = shapeOf(options);
     const { writes } = this.#context;
-    const { result, commitSeq } = await writes.send(this.id, openSealed(sealed), 'commit', options);
+    const { result, commitSeq, replicatedAt } = await writes.send(
+      this.id,
+      openSealed(sealed),
+      'commit',
+      options,
+    );
     const results = sealed.kind === 'script' ? [] : decodeTransaction(result!, commitSeq, shape);
-    return { results, commitSeq };
+    return withReplica({ results, commitSeq }, replicatedAt);
   }
 
   async enqueueSealed(sealed: SealedWrite, options: WaitOptions = {}): Promise<Receipt> {
-    const { receipt } = await this.#context.writes.send(this.id, openSealed(sealed), 'acceptance', options);
-    return this.receipt(receipt);
+    return this.#enqueue(openSealed(sealed), options);
   }
 
   async importRows(piece: ImportPiece, options: WaitOptions = {}): Promise<ImportPieceResult> {
@@ -162,14 +180,24 @@ export class TenantClient implements Tenant {
     assertWrites(classifyStatement(sql), 'enqueue()');
     const flags = { ...flagsOf(options), detached: true };
     const payload = encodeStatement({ sql, params: assertParameters(params) }, flags);
-    const { receipt } = await this.#context.writes.send(this.id, payload, 'acceptance', options);
-    return this.receipt(receipt);
+    return this.#enqueue(payload, options);
   }
 
   receipt(id: string): Receipt {
+    return this.#receipt(id, false);
+  }
+
+  async #enqueue(payload: EncodedWrite, options: WaitOptions): Promise<Receipt> {
+    const { writes } = this.#context;
+    const { receipt, waitsForReplica } = await writes.send(this.id, payload, 'acceptance', options);
+    return this.#receipt(receipt, waitsForReplica === true);
+  }
+
+  /** @param waitsForReplica known without its id: the tenant has the durability `sync` */
+  #receipt(id: string, waitsForReplica: boolean): Receipt {
     const { states, reads, writes, writeTimeoutMs } = this.#context;
     const context = { tenant: this.id, states, ledger: reads, settler: writes.settler, writeTimeoutMs };
-    return new TenantReceipt(context, id);
+    return new TenantReceipt(context, id, waitsForReplica);
   }
 
   async #executeRead<Mode extends RowMode>(

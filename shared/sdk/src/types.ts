@@ -99,9 +99,14 @@ export interface WriteOptions extends WaitOptions {
    * the broker runs all of its writes apart. As `SENDER_PATTERN` of the protocol.
    */
   readonly sender?: string | undefined;
+  /**
+   * `replica`: answered when the replica has the commit, too. REPLICA_UNAVAILABLE: nothing was applied, its store does not answer.
+   * OUTCOME_UNKNOWN with the reason `not replicated`: committed, and not known to be in the replica.
+   */
+  readonly durable?: 'replica' | undefined;
 }
 
-/** {@link WriteOptions} of enqueue(); the deadline is that of the queue's acceptance. */
+/** {@link WriteOptions} of enqueue(); the deadline is that of the queue's acceptance. Its receipt waits for the replica. */
 export interface EnqueueOptions extends WriteOptions {}
 
 /** The shape of rows. */
@@ -270,6 +275,8 @@ export interface SealedWrite {
   readonly description: string;
   /** How many SQL texts it has. */
   readonly texts: number;
+  /** Its caller is answered when the replica has it. */
+  readonly durable?: true | undefined;
   /** The end of the message's JSON, from its SQL texts on, in UTF-8. */
   readonly tail: Uint8Array<ArrayBuffer>;
 }
@@ -278,6 +285,7 @@ export interface SealedWrite {
 export interface SealedResult<Row> {
   readonly results: readonly StatementResult<Row>[];
   readonly commitSeq: number;
+  readonly replicatedAt?: number | undefined;
 }
 
 export interface PragmaOptions extends WaitOptions {
@@ -328,6 +336,8 @@ export interface RunResult {
   readonly lastInsertRowid: number | bigint;
   /** The tenant's commit that holds it: rises by one per commit. 0 for a PRAGMA that changes nothing: no commit was needed. */
   readonly commitSeq: number;
+  /** When the replica had it, ms since the epoch; set where that was waited for: `durable`, or a tenant with the durability `sync`. */
+  readonly replicatedAt?: number | undefined;
 }
 
 /** {@link RunResult}, with the rows of a statement that returns rows. */
@@ -347,10 +357,12 @@ export interface ExecuteResult<Row = SqlRow> {
   readonly changes: number;
   readonly lastInsertRowid: number | bigint;
   readonly commitSeq?: number | undefined;
+  readonly replicatedAt?: number | undefined;
 }
 
 export interface ScriptResult {
   readonly commitSeq: number;
+  readonly replicatedAt?: number | undefined;
 }
 
 /** A statement of {@link Tenant.transaction}. */
@@ -388,6 +400,8 @@ export interface Receipt {
 export interface WriteOutcome<Row = SqlRow> extends StatementResult<Row> {
   /** For a transaction: one per statement; `changes` is then their sum. */
   readonly statements?: readonly StatementResult<Row>[] | undefined;
+  /** Set where the replica was waited for in vain: the write is committed, and not known to be there. */
+  readonly replicated?: false | undefined;
 }
 
 /**

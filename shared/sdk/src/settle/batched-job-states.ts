@@ -40,6 +40,10 @@ export class BatchedJobStates implements JobStates {
     return this.#states.failure?.(job);
   }
 
+  async replicatedAt(job: JobAddress): Promise<number | undefined> {
+    return this.#states.replicatedAt?.(job);
+  }
+
   /** Of one tenant one question is under way at a time; who asks meanwhile gets the same answer. */
   async holders(tenants: readonly string[]): Promise<ReadonlyMap<string, readonly TenantHolder[]>> {
     const found = await Promise.all(tenants.map(tenant => this.#askHolders(tenant)));

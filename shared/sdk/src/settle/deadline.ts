@@ -48,6 +48,8 @@ export class TrackedJob implements Due {
   missing = 0;
   /** Its event has come, without the results. */
   isAnswered = false;
+  /** What the answer says of the replica, see SettledEvent; undefined while that is not known. */
+  replicatedAt: number | undefined;
   /** Who kept its tenant still at the last check. */
   heldBy: readonly TenantHolder[] = [];
   readonly #context: SettlerContext;
@@ -74,6 +76,11 @@ export class TrackedJob implements Due {
     this.#nextDeadline = this.#earliestDeadline();
     this.#nextCheckAt = 0;
     this.scheduleCheck();
+  }
+
+  /** The ledger has commits that the replica does not have: what it says is no answer yet. */
+  get waitsForReplica(): boolean {
+    return this.job.waitsForReplica && this.replicatedAt === undefined;
   }
 
   /** Sets the time of the next check. */
@@ -107,7 +114,7 @@ export class TrackedJob implements Due {
    * `andThen`: at once, or when what was found is on the disk.
    */
   lookInLedger(andThen: () => void): void {
-    if (this.job.isRead) {
+    if (this.job.isRead || this.waitsForReplica) {
       andThen();
       return;
     }
@@ -134,9 +141,10 @@ export class TrackedJob implements Due {
   async lookAtClose(looks: LookTime): Promise<void> {
     const { ledger } = this.#context;
     try {
-      const answer = this.job.isRead
-        ? undefined
-        : looks.spend(() => ledger.lookNow(this.job.tenant, this.job.id));
+      const answer =
+        this.job.isRead || this.waitsForReplica
+          ? undefined
+          : looks.spend(() => ledger.lookNow(this.job.tenant, this.job.id));
       await answer?.flush?.later();
       this.#apply(answer);
     } catch {
@@ -195,7 +203,7 @@ export class TrackedJob implements Due {
   #apply(answer: LedgerAnswer | undefined): void {
     if (answer?.kind !== 'found') return;
     this.#context.tracer?.arrive(this.job, 'ledger');
-    this.job.finish(answer.results, answer.commitSeq, now());
+    this.job.finish(answer.results, answer.commitSeq, now(), this.replicatedAt);
   }
 
   #earliestDeadline(): number {

@@ -34,6 +34,14 @@ export function commitSeqOf(result: WireOperationResult, jobCommitSeq: number): 
   return ('q' in result ? undefined : (result as { readonly seq?: number }).seq) ?? jobCommitSeq;
 }
 
+/** The same result, with the time at which the replica had it, where that was waited for. */
+export function withReplica<Result extends object>(
+  result: Result,
+  replicatedAt: number | undefined,
+): Result & { readonly replicatedAt?: number } {
+  return replicatedAt === undefined ? result : { ...result, replicatedAt };
+}
+
 /** Result of a write whose rows are not wanted. */
 export function decodeRun(result: WireOperationResult, commitSeq: number): RunResult {
   const [changes, lastInsertRowid] = countsOf(onlyStatement(result));

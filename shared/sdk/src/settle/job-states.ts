@@ -32,6 +32,8 @@ export interface JobStates {
   answer(job: JobAddress): Promise<string | undefined>;
   /** Why the broker failed a job, `CODE: message`; undefined where it did not, or that is not known. */
   failure?(job: JobAddress): Promise<string | undefined>;
+  /** When the replica had a finished job, ms; 0: it was waited for in vain, or not at all. Undefined where Redis does not answer. */
+  replicatedAt?(job: JobAddress): Promise<number | undefined>;
   /** Who keeps tenants still; empty where that is not known. */
   holders?(tenants: readonly string[]): Promise<ReadonlyMap<string, readonly TenantHolder[]>>;
 }
@@ -90,6 +92,16 @@ export class RedisJobStates implements JobStates {
       return (await this.#redis.hget(`${prefix}:${name}:${id}`, 'failedReason')) ?? undefined;
     } catch {
       return undefined; // only the reason is missing
+    }
+  }
+
+  async replicatedAt({ tenant, id }: JobAddress): Promise<number | undefined> {
+    const { prefix, name } = tenantQueue(this.#group, tenant);
+    try {
+      const record = await this.#redis.hget(`${prefix}:${name}:${id}`, 'returnvalue');
+      return record === null ? 0 : ((JSON.parse(record) as { replicatedAt?: number }).replicatedAt ?? 0);
+    } catch {
+      return undefined; // asked again
     }
   }
 

@@ -1,5 +1,6 @@
 import {
   backOffMs,
+  isDurableJobId,
   isOnewriterError,
   LIMITS,
   OnewriterError,
@@ -47,10 +48,12 @@ export class TenantReceipt implements Receipt {
   readonly #context: ReceiptContext;
   readonly #jobId: string;
   readonly #index: number;
+  readonly #waitsForReplica: boolean;
 
-  /** @throws OnewriterError INVALID_ARGUMENT */
-  constructor(context: ReceiptContext, id: string) {
+  /** @param waitsForReplica also where its id does not say so @throws OnewriterError INVALID_ARGUMENT */
+  constructor(context: ReceiptContext, id: string, waitsForReplica = false) {
     const { jobId, index } = parseReceiptId(id);
+    this.#waitsForReplica = waitsForReplica || isDurableJobId(jobId);
     this.id = id;
     this.tenant = context.tenant;
     this.#context = context;
@@ -138,7 +141,7 @@ export class TenantReceipt implements Receipt {
 
   /**
    * What is in the ledger needs no state. Where it is not there, the state is read, and then the ledger once more: see
-   * settler.ts.
+   * settler.ts. Of a write that waits for the replica the state comes first: its job is finished when the replica has it.
    * @param ended fires at `due`, or earlier
    * @param asksHolders who keeps the tenant still, where the write is pending
    * @returns undefined where it is not known now
@@ -149,8 +152,10 @@ export class TenantReceipt implements Receipt {
     shape: RowShape<Mode>,
     asksHolders: boolean,
   ): Promise<ReceiptStatus<RowOf<Mode>> | undefined> {
-    const found = await this.#lookInLedger(ended, shape);
-    if (found !== undefined) return found;
+    if (!this.#waitsForReplica) {
+      const found = await this.#lookInLedger(ended, shape);
+      if (found !== undefined) return found;
+    }
     const states = this.#context.states.look([{ tenant: this.tenant, id: this.#jobId }], false);
     const [state] = (await untilDue(states, due)) ?? [];
     if (state === undefined) return undefined;
@@ -159,6 +164,8 @@ export class TenantReceipt implements Receipt {
       return { state: 'pending', ...(holders.length === 0 ? {} : { holders }) };
     }
     const committed = await this.#lookInLedger(ended, shape);
+    if (committed?.state === 'committed' && this.#waitsForReplica)
+      return this.#askReplica(committed.result, due);
     return committed ?? { state: 'unknown', ...(await untilDue(this.#whySetAside(), due)) };
   }
 
@@ -172,6 +179,15 @@ export class TenantReceipt implements Receipt {
     const result = answer.kind === 'found' ? answer.results[this.#index] : undefined;
     if (answer.kind === 'absent' || result === undefined) return undefined;
     return toStatus(result, answer.commitSeq, shape);
+  }
+
+  /** Its job is finished, which says when the replica had it. */
+  async #askReplica<Row>(result: WriteOutcome<Row>, due: number): Promise<ReceiptStatus<Row> | undefined> {
+    const asked = this.#context.states.replicatedAt?.({ tenant: this.tenant, id: this.#jobId });
+    const replicatedAt = await untilDue(Promise.resolve(asked), due);
+    if (replicatedAt === undefined) return undefined;
+    const replica = replicatedAt === 0 ? { replicated: false as const } : { replicatedAt };
+    return { state: 'committed', result: { ...result, ...replica } };
   }
 
   async #askHolders(due: number): Promise<readonly TenantHolder[]> {

@@ -28,6 +28,9 @@ import { LookTime, MAX_CLOSING_LOOKS_MS, MAX_LOOKS_MS } from './look-time.ts';
  * when asked and is not in the ledger afterwards was not committed before; the other way round, the commit could
  * fall between the two looks and a committed job would seem lost. Lost is still not "failed": a broker that holds
  * the job in memory may commit it yet, hence OUTCOME_UNKNOWN.
+ *
+ * The ledger does not know the replica. Where that is waited for, the ledger is asked only when the broker has finished the job, and
+ * the job says when the replica had it.
  */
 
 /** Jobs that are asked about in one round trip; one round is under way at a time. */
@@ -134,6 +137,9 @@ export class Settler {
   #settle(tracked: TrackedJob, event: Partial<SettledEvent>): void {
     const { job } = tracked;
     this.#context.tracer?.arrive(job, 'event');
+    if (event.replicatedAt !== undefined) tracked.replicatedAt = Number(event.replicatedAt);
+    // Of a broker that knows no replicas; or the job was refused, perhaps after some of it was committed.
+    else if (job.waitsForReplica) tracked.replicatedAt = 0;
     if (event.error) {
       const error = fromWireError(JSON.parse(event.error));
       job.accept(now());
@@ -149,7 +155,7 @@ export class Settler {
     }
     if (event.results) {
       const results = JSON.parse(event.results) as readonly WireOperationResult[];
-      job.finish(results, Number(event.commitSeq), now());
+      job.finish(results, Number(event.commitSeq), now(), tracked.replicatedAt);
     }
     if (job.open === 0) return;
     tracked.isAnswered = true;
@@ -210,6 +216,13 @@ export class Settler {
   async #checkLedger(tracked: TrackedJob, state: JobState | undefined): Promise<void> {
     const { job } = tracked;
     if (job.open === 0) return;
+    if (tracked.waitsForReplica) {
+      // It is finished only when the replica has it, or was waited for in vain.
+      if (state !== 'finished' && state !== 'gone') return;
+      const replicatedAt = state === 'gone' ? 0 : await this.#context.states.replicatedAt?.(job);
+      if (replicatedAt === undefined) return;
+      tracked.replicatedAt = replicatedAt;
+    }
     // Only now, after the state: see above.
     const answer = await tracked.askLedger(state);
     if (answer?.kind !== 'found' && (job.isRead || isStepsJobId(job.id))) await this.#askForAnswer(job);

@@ -30,11 +30,22 @@ export function isNoScript(error: Error | null | undefined): boolean {
   return error?.name === 'ReplyError' && error.message.startsWith('NOSCRIPT');
 }
 
-/** What the script answers: how many jobs wait (negative: the bytes that wait, too many to add it), and the time, if it was asked for. */
-export function readAdded(reply: unknown): { readonly depth: number; readonly redisMs?: number } {
+/** What the script answers. */
+export interface Added {
+  /** How many jobs wait; negative: the bytes that wait, too many to add it. */
+  readonly depth: number;
+  /** By Redis' clock, where it was asked for. */
+  readonly redisMs?: number | undefined;
+  /** The tenant's callers wait for the replica. */
+  readonly isSync?: true | undefined;
+}
+
+/** Reads what the script answers. */
+export function readAdded(reply: unknown): Added {
   if (!Array.isArray(reply)) return { depth: typeof reply === 'number' ? reply : 0 };
-  const [depth, redisMs] = reply as [number, string];
-  return { depth, redisMs: Number(redisMs) };
+  const [depth, redisMs, sync] = reply as [number, string, string | undefined];
+  const time = redisMs === '' ? undefined : Number(redisMs);
+  return { depth, redisMs: time, isSync: sync ? true : undefined };
 }
 
 /**

@@ -6,7 +6,8 @@ if isRead then
   now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
 local stamp = now
-local found = call('HMGET', KEYS[3], 'onewriter.added', 'onewriter.bytes')
+local found = call('HMGET', KEYS[3], 'onewriter.added', 'onewriter.bytes', 'onewriter.sync')
+local sync = found[3] or ''
 if found[1] and tonumber(found[1]) > tonumber(now) then stamp = found[1] end
 local bytes = tonumber(found[2] or '0')
 -- Without a job that waits the count is wrong: another tool removed one.

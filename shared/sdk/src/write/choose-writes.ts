@@ -12,7 +12,7 @@ const FULL_JOB_BYTES = 48 * 1024;
 
 /**
  * The first writes of the buffer, as many as fit into a job; one that is too large for any goes alone. Settled ones are left out.
- * Reads have jobs of their own: writes go past them, so that they fill a job, and no read goes past a write.
+ * A write that waits for the replica shares no job with one that does not. Reads have jobs of their own: writes go past them, so that they fill a job, and no read goes past a write.
  * @returns also how many entries of the buffer that covers, and those among them that stay
  */
 export function chooseWrites(buffer: readonly PendingWrite[]): {
@@ -36,6 +36,7 @@ export function chooseWrites(buffer: readonly PendingWrite[]): {
       continue;
     }
     if (isSole(payload) && writes.length > 0) break;
+    if (payload.durable !== first.payload!.durable) break;
     let size = payload.operationBytes;
     for (const sql of payload.sql) if (!texts.has(sql)) size += sql.length + 3;
     if (writes.length > 0 && bytes + size > FULL_JOB_BYTES) break;

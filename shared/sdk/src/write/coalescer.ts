@@ -260,6 +260,7 @@ export class Coalescer implements WriteHolder, Due {
       if (outcome.kind === 'accepted') {
         this.#context.tracer?.accept(job);
         this.#room.noteAccepted(outcome.depth);
+        if (outcome.isSync) job.waitsForReplica = true;
         const acceptedAt = now();
         if (!job.isRead) this.#context.metrics.observe('enqueue', acceptedAt - job.madeAt);
         job.accept(acceptedAt);

@@ -31,6 +31,8 @@ export interface EncodedWrite {
   readonly isRead?: true | undefined;
   /** Whether it may begin a transaction and leave it open. */
   readonly live?: boolean | undefined;
+  /** Its caller is answered when the replica has it. */
+  readonly durable?: true | undefined;
   /** Set where its part of the message is made already: it goes in a job of its own, and {@link format} is not called. */
   readonly sealed?: SealedWrite | undefined;
 }
@@ -50,6 +52,8 @@ export interface OperationFlags {
   /** For log lines. */
   readonly requestId?: string | undefined;
   readonly sender?: string | undefined;
+  /** Its caller is answered when the replica has it. */
+  readonly durable?: 'replica' | undefined;
 }
 
 /**
@@ -57,7 +61,8 @@ export interface OperationFlags {
  * @throws OnewriterError INVALID_VALUE, INVALID_ARGUMENT, STATEMENT_TOO_LARGE
  */
 export function encodeStatement(statement: StatementInput, flags: OperationFlags): EncodedWrite {
-  return new EncodedStatement(statement.sql, encodeRest(statement) + encodeFlags(flags));
+  const write = new EncodedStatement(statement.sql, encodeRest(statement) + encodeFlags(flags));
+  return isDurable(flags) ? Object.assign(write, { durable: true as const }) : write;
 }
 
 /** Most writes are one: a class makes one object of it, where closures would make four. */
@@ -109,18 +114,21 @@ export function encodeTransaction(
   });
   const suffix = encodeFlags(flags);
   const bytes = rests.reduce((sum, rest) => sum + Buffer.byteLength(rest) + 12, Buffer.byteLength(suffix));
-  return sized(
+  const write = sized(
     statements.map(statement => statement.sql),
     bytes,
     bytes,
     indexes => `{"t":[${rests.map((rest, index) => `{"s":${indexes[index]}${rest}}`).join(',')}]${suffix}}`,
   );
+  return isDurable(flags) ? { ...write, durable: true } : write;
 }
 
 /** Encodes a script. @throws OnewriterError INVALID_ARGUMENT, STATEMENT_TOO_LARGE */
 export function encodeScript(script: string, flags: OperationFlags): EncodedWrite {
   const suffix = encodeFlags(flags);
-  return sized([script], suffix.length, Buffer.byteLength(suffix), indexes => `{"x":${indexes[0]}${suffix}}`);
+  const bytes = Buffer.byteLength(suffix);
+  const write = sized([script], suffix.length, bytes, indexes => `{"x":${indexes[0]}${suffix}}`);
+  return isDurable(flags) ? { ...write, durable: true } : write;
 }
 
 /** The same error, telling which statement of a transaction or script it is about. */
@@ -208,6 +216,13 @@ function encodeFlags(flags: OperationFlags): string {
   return `,"k":${JSON.stringify(key)}${detached}`;
 }
 
+/** @throws OnewriterError INVALID_ARGUMENT */
+function isDurable({ durable }: OperationFlags): boolean {
+  if (durable === undefined) return false;
+  if (durable === 'replica') return true;
+  throw new OnewriterError('INVALID_ARGUMENT', "durable takes 'replica'.");
+}
+
 /** The members of an operation that hold its request's id and its sender. @throws OnewriterError INVALID_ARGUMENT */
 export function encodeOrigin({ requestId, sender }: Pick<OperationFlags, 'requestId' | 'sender'>): string {
   if (sender === undefined) return encodeRequestId(requestId);
@@ -239,9 +254,10 @@ export function flagsOf(options: WriteOptions | undefined): OperationFlags {
   if (
     options?.idempotencyKey === undefined &&
     options?.requestId === undefined &&
-    options?.sender === undefined
+    options?.sender === undefined &&
+    options?.durable === undefined
   )
     return NO_FLAGS;
-  const { idempotencyKey, requestId, sender } = options;
-  return { idempotencyKey, requestId, sender };
+  const { idempotencyKey, requestId, sender, durable } = options;
+  return { idempotencyKey, requestId, sender, durable };
 }

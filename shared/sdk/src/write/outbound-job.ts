@@ -1,5 +1,6 @@
 import {
   describeStatement,
+  newDurableJobId,
   newJobId,
   newReadJobId,
   newStepsJobId,
@@ -31,6 +32,8 @@ export class OutboundJob {
   acceptedAt: number | undefined;
   /** Writes whose callers still wait. */
   open: number;
+  /** Its callers are answered when the replica has it: it asks for that, or its tenant has the durability `sync`. */
+  waitsForReplica: boolean;
   /** Called when the last of them has its answer. */
   onDone: (() => void) | undefined;
   #message: string | Buffer | undefined;
@@ -47,9 +50,10 @@ export class OutboundJob {
     traceparents: readonly string[] = [],
     dir?: string,
   ) {
-    const alone = writes[0]?.payload?.alone;
-    this.isRead = writes[0]?.payload?.isRead === true;
-    this.id = this.isRead ? newReadJobId() : alone === undefined ? newJobId() : newStepsJobId(alone);
+    const payload = writes[0]?.payload;
+    this.isRead = payload?.isRead === true;
+    this.waitsForReplica = payload?.durable === true;
+    this.id = newIdFor(payload);
     this.tenant = tenant;
     this.seq = seq;
     this.writes = writes;
@@ -88,12 +92,18 @@ export class OutboundJob {
   /**
    * Results are known. A write without one stays open: it is not for us to guess.
    * @param results by index of the write
+   * @param replicatedAt see SettledEvent; 0: waited for in vain
    */
-  finish(results: readonly (WireOperationResult | undefined)[], commitSeq: number, now: number): void {
+  finish(
+    results: readonly (WireOperationResult | undefined)[],
+    commitSeq: number,
+    now: number,
+    replicatedAt?: number | undefined,
+  ): void {
     this.accept(now);
     for (let index = 0; index < results.length && index < this.writes.length; index++) {
       const result = results[index];
-      if (result !== undefined) this.writes[index]!.finish(result, commitSeq);
+      if (result !== undefined) this.writes[index]!.finish(result, commitSeq, replicatedAt);
     }
   }
 
@@ -106,6 +116,12 @@ export class OutboundJob {
     // (V8 links the tables): the garbage of a job must be small.
     this.writes = [];
   }
+}
+
+function newIdFor(payload: EncodedWrite | undefined): string {
+  if (payload?.isRead === true) return newReadJobId();
+  if (payload?.alone !== undefined) return newStepsJobId(payload.alone);
+  return payload?.durable ? newDurableJobId() : newJobId();
 }
 
 /** Size of a message without its writes and SQL texts, roughly. */

@@ -31,6 +31,8 @@ export interface JobOfWrite {
   /** Writes whose callers still wait. */
   readonly open: number;
   readonly isRead: boolean;
+  /** Its callers are answered when the replica has it. */
+  readonly waitsForReplica?: boolean | undefined;
   onWriteSettled(): void;
 }
 
@@ -40,6 +42,9 @@ export interface GiveUpFacts {
   /** Who keeps the tenant still. */
   readonly holders?: readonly TenantHolder[];
 }
+
+const NOT_REPLICATED =
+  'The write is committed, and not known to be in the replica: its store did not take it in time.';
 
 /*
  *   buffered ──assembled into a job──▶ sent ──▶ settled (committed, failed, or OUTCOME_UNKNOWN)
@@ -61,6 +66,8 @@ export class PendingWrite {
   settled = false;
   /** Set where its trace is recorded; not even a field else. */
   declare trace?: WriteSpans;
+  /** When the replica had it; set where that was waited for, and not even a field else. */
+  declare replicatedAt?: number;
   readonly #caller: WriteCaller;
   readonly #holder: WriteHolder;
   readonly #signal: AbortSignal | undefined;
@@ -105,6 +112,10 @@ export class PendingWrite {
     return receiptId(this.job!.id, this.index);
   }
 
+  get waitsForReplica(): boolean {
+    return this.job?.waitsForReplica === true;
+  }
+
   /** The queue has the write. */
   accept(): void {
     this.dropPayload();
@@ -113,11 +124,19 @@ export class PendingWrite {
     this.#caller.resolve(undefined, 0, this);
   }
 
-  /** The write's own result is known: it committed, or it failed and nothing of it was applied. */
-  finish(result: WireOperationResult, commitSeq: number): void {
+  /**
+   * The write's own result is known: it committed, or it failed and nothing of it was applied.
+   * @param replicatedAt when the replica had it; 0: that was waited for in vain
+   */
+  finish(result: WireOperationResult, commitSeq: number, replicatedAt?: number | undefined): void {
     this.accept(); // what has a result was in the queue
     if (this.settled) return;
     const error = errorOf(result);
+    if (error === undefined && replicatedAt === 0) {
+      this.giveUp(NOT_REPLICATED, 'not replicated');
+      return;
+    }
+    if (replicatedAt !== undefined) this.replicatedAt = replicatedAt;
     this.#settle(error);
     if (error) this.#caller.reject(error);
     else this.#caller.resolve(result, commitSeqOf(result, commitSeq), this);

@@ -57,6 +57,7 @@ export function openSealed(sealed: SealedWrite): EncodedWrite {
     operationBytes: sealed.tail.byteLength,
     sqlBytes: 0,
     sealed,
+    durable: sealed.durable,
   };
 }
 
@@ -76,6 +77,7 @@ function seal(kind: SealedWrite['kind'], write: EncodedWrite): SealedWrite {
     kind,
     description: describeStatement(write.sql[0] ?? ''),
     texts: write.sql.length,
+    durable: write.durable,
     tail: new TextEncoder().encode(formatTail(indexes.keys(), [write.format(own)])),
   };
 }

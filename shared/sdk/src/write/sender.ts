@@ -20,8 +20,8 @@ import type { OutboundJob } from './outbound-job.ts';
 
 /** What became of sending a job once. Whether it is sent again is decided in coalescer.ts. */
 export type SendOutcome =
-  /** The queue has it. `depth`: jobs that wait in the tenant's queue. */
-  | { readonly kind: 'accepted'; readonly depth: number }
+  /** The queue has it. `depth`: jobs that wait in the tenant's queue. `isSync`: its callers wait for the replica. */
+  | { readonly kind: 'accepted'; readonly depth: number; readonly isSync?: true | undefined }
   /** Redis refused it, permanently: it is not in the queue. */
   | { readonly kind: 'refused'; readonly error: OnewriterError }
   /** With those that wait, `queuedBytes`, it is too much: it is not in the queue. */
@@ -247,13 +247,13 @@ export class RedisSender implements JobSender {
       if (form === 'hash' && isNoScript(error)) unknown.push(round[index]!);
       else if (error) resolve(this.#classify(error, queue.tenant));
       else {
-        const { depth, redisMs } = readAdded(reply);
+        const { depth, redisMs, isSync } = readAdded(reply);
         if (redisMs !== undefined) this.#clock.read(redisMs);
         if (depth < 0) {
           resolve({ kind: 'overloaded', queuedBytes: -depth });
           continue;
         }
-        resolve({ kind: 'accepted', depth });
+        resolve({ kind: 'accepted', depth, isSync });
         if (notifyError && this.#redis.status === 'ready') {
           // The broker's sweep finds the job, and the check of a late job notifies again.
           this.#logger.warn(

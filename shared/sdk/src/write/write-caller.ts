@@ -1,17 +1,22 @@
 import type { WireOperationResult } from '@onewriter/protocol';
 import type { SpanContext } from '@opentelemetry/api';
 
+/** What an answer also says of its write. */
+export interface AnsweredWrite {
+  readonly receipt: string;
+  /** When the replica had it, ms since the epoch; where that was waited for. */
+  readonly replicatedAt?: number | undefined;
+  /** Its job waits for the replica. */
+  readonly waitsForReplica?: boolean | undefined;
+}
+
 /** Where the answer goes: exactly one of these is called, once. */
 export interface WriteCaller {
   /**
    * @param result undefined where only acceptance was waited for
    * @param write has the receipt, which is made when it is asked for: few ask
    */
-  resolve(
-    result: WireOperationResult | undefined,
-    commitSeq: number,
-    write: { readonly receipt: string },
-  ): void;
+  resolve(result: WireOperationResult | undefined, commitSeq: number, write: AnsweredWrite): void;
   reject(error: unknown): void;
 }
 

@@ -3,7 +3,7 @@ import { describeHolder } from '@onewriter/tenants';
 import { ClientMetrics } from '../client-metrics.ts';
 import type { DataDirGuard } from '../redis/data-dir-guard.ts';
 import { Alarm } from '../settle/alarm.ts';
-import { decodeRun } from '../settle/decode-result.ts';
+import { decodeRun, withReplica } from '../settle/decode-result.ts';
 import type { JobStates } from '../settle/job-states.ts';
 import type { LedgerReader } from '../settle/ledger.ts';
 import type { Presence } from '../settle/presence.ts';
@@ -15,7 +15,7 @@ import { Coalescer, type CoalescerContext } from './coalescer.ts';
 import type { EncodedWrite } from './encoded-write.ts';
 import { PendingWrite, type WaitsFor } from './pending-write.ts';
 import type { JobSender } from './sender.ts';
-import type { WriteCaller } from './write-caller.ts';
+import type { AnsweredWrite, WriteCaller } from './write-caller.ts';
 import type { WriteTracer } from './write-tracer.ts';
 
 /** What the write path needs. */
@@ -41,6 +41,8 @@ export interface WriteAnswer {
   readonly result: WireOperationResult | undefined;
   readonly commitSeq: number;
   readonly receipt: string;
+  readonly replicatedAt?: number | undefined;
+  readonly waitsForReplica?: boolean | undefined;
 }
 
 /** A request that may begin a transaction is withdrawn this long before its deadline, if it has not begun. */
@@ -102,7 +104,7 @@ export class WritePath {
   ): Promise<WriteAnswer> {
     return new Promise((resolve, reject) => {
       this.#send(tenant, payload, waitsFor, options, {
-        resolve: (result, commitSeq, { receipt }) => resolve({ result, commitSeq, receipt }),
+        resolve: (result, commitSeq, write) => resolve(toAnswer(result, commitSeq, write)),
         reject,
       });
     });
@@ -122,7 +124,7 @@ export class WritePath {
     await coalescer.admitWhenFree(bytesOf(payload), { timeoutMs: due - now(), signal });
     return new Promise((resolve, reject) => {
       this.#add(coalescer, payload, 'commit', due, options, {
-        resolve: (result, commitSeq, { receipt }) => resolve({ result, commitSeq, receipt }),
+        resolve: (result, commitSeq, write) => resolve(toAnswer(result, commitSeq, write)),
         reject,
       });
     });
@@ -144,7 +146,7 @@ export class WritePath {
       const coalescer = this.#coalescer(tenant);
       coalescer.admit(bytesOf(payload));
       const caller: WriteCaller = {
-        resolve: (result, commitSeq, { receipt }) => resolve({ result, commitSeq, receipt }),
+        resolve: (result, commitSeq, write) => resolve(toAnswer(result, commitSeq, write)),
         reject: error => {
           const { job } = read;
           // Else reads that no caller waits for would fill the queue of a tenant whose broker is away, and writes be refused.
@@ -231,9 +233,9 @@ export class WritePath {
       if (payload.live) this.#context.presence?.keep();
       let timer: NodeJS.Timeout | undefined;
       const caller: WriteCaller = {
-        resolve: (result, commitSeq, { receipt }) => {
+        resolve: (result, commitSeq, write) => {
           clearTimeout(timer);
-          resolve({ result, commitSeq, receipt });
+          resolve(toAnswer(result, commitSeq, write));
         },
         reject: error => {
           clearTimeout(timer);
@@ -306,6 +308,14 @@ export class WritePath {
   }
 }
 
+function toAnswer(
+  result: WireOperationResult | undefined,
+  commitSeq: number,
+  { receipt, replicatedAt, waitsForReplica }: AnsweredWrite,
+): WriteAnswer {
+  return { result, commitSeq, receipt, replicatedAt, waitsForReplica };
+}
+
 /** Bytes of the budget that a write needs. */
 function bytesOf({ operationBytes, sqlBytes }: EncodedWrite): number {
   return operationBytes + sqlBytes;
@@ -321,9 +331,9 @@ class RunCaller implements WriteCaller {
     this.reject = reject;
   }
 
-  resolve(result: WireOperationResult | undefined, commitSeq: number): void {
+  resolve(result: WireOperationResult | undefined, commitSeq: number, { replicatedAt }: AnsweredWrite): void {
     try {
-      this.#resolve(decodeRun(result!, commitSeq));
+      this.#resolve(withReplica(decodeRun(result!, commitSeq), replicatedAt));
     } catch (error) {
       this.reject(error);
     }
