@@ -1,5 +1,6 @@
+import { RedisLink, TenantQueue } from '@onewriter/broker';
 import { OnewriterError, uuidv7 } from '@onewriter/protocol';
-import { openRedis } from '@onewriter/runtime';
+import { createLogger, openRedis } from '@onewriter/runtime';
 import {
   ADD_HOLD,
   holdKeys,
@@ -14,7 +15,7 @@ import {
 } from '@onewriter/tenants';
 import { createRandom, startRedis, type TestRedis } from '@onewriter/testkit';
 import type { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
 /* The scripts of holds against a model, on a real Redis. */
 
@@ -195,6 +196,26 @@ describe('holds', () => {
     // Where no broker leads, the epoch alone is enough: the last leader reclaims before it fetches.
     expect(await release(5)).toEqual([1, 1, [], expect.closeTo(LIFE_MS, -4)]);
     expect(await redis.hget(meta, 'onewriter.epoch')).toBe('5');
+  });
+
+  it('that found no leader leave their names until one has closed the file, and it reclaims nothing before', async () => {
+    const { wait, active, meta, holds, prefix } = holdKeys(GROUP, 'unled');
+    const link = new RedisLink({ url: server.url, log: createLogger('test', 'silent'), name: 'test' });
+    onTestFinished(() => link.close());
+    const queue = new TenantQueue(link, GROUP, 'unled', { broker: 'b-1', epoch: 5 });
+    await queue.reclaim();
+    const hold = { name: 'pause', exclusive: false };
+    await redis.eval(ADD_HOLD, 2, holds, meta, 'id', LIFE_MS, JSON.stringify(hold));
+    const release = (word: string | number) =>
+      redis.eval(RELEASE_FILE, 4, wait, active, meta, holds, prefix, word);
+    await release(5);
+    await redis.eval(REMOVE_HOLD, 2, holds, meta, 'id');
+    // The leader whose lease had run out is back, with the file open.
+    await expect(queue.fetch({ maxJobs: 1, maxBytes: 1 })).rejects.toThrow('reclaimed first');
+    expect(await queue.reclaim()).toMatchObject({ held: true });
+    expect(await redis.hget(meta, 'onewriter.unled')).toBe('pause');
+    expect(await release(`5.${Number.MAX_SAFE_INTEGER - 1}`)).toEqual([0, 0, []]);
+    expect(await redis.hexists(meta, 'onewriter.unled')).toBe(0);
   });
 
   it('are had where no broker leads, and are lost with the data of Redis', async () => {

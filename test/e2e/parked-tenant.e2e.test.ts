@@ -471,4 +471,27 @@ describe('a tenant whose folder was moved away before its broker was killed', ()
     expect((await within(asAdmin('DELETE', tenant))).status).toBe(200);
     await within(onewriter.tenant(tenant).exec('CREATE TABLE t(b)'));
   });
+
+  it('is served again when its broker, which stood still past its lease meanwhile, continues', async () => {
+    const tenant = 'stood-still';
+    await onewriter.tenant(tenant).exec('CREATE TABLE t(a)');
+    rmSync(dirname(tenantFile(data.path, tenant)), { recursive: true });
+    process.kill(broker.pid, 'SIGKILL');
+    broker = await startBroker();
+    // The second, too, is notified alone: from then on a fetch of its jobs waits behind the next notification.
+    for (let n = 0; n < 2; n++) expect(await within(WAYS['SDK']!(tenant))).toBe('TENANT_UNAVAILABLE');
+    await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });
+    process.kill(broker.pid, 'SIGSTOP');
+    onTestFinished(() => void process.kill(broker.pid, 'SIGCONT'));
+    await waitFor(async () => (await commands.exists(groupKeys('default').lease)) === 0, {
+      what: 'the lease to run out',
+    });
+    await pauseTenant(commands, 'default', tenant, 'test');
+    await resumeTenant(commands, 'default', tenant);
+    const written = onewriter.tenant(tenant).exec('CREATE TABLE t(a)');
+    process.kill(broker.pid, 'SIGCONT');
+    await within(written);
+    expect(columnInFile(data.path, tenant, 'SELECT a FROM t')).toEqual([]);
+    expect(await isParked(tenant)).toBe(false);
+  });
 });

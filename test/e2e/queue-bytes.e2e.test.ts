@@ -84,7 +84,7 @@ describe('the bytes that wait', () => {
         await link.call('HSET', holds, 'h', until);
         await link.call('EVAL', RELEASE_FILE, 4, key('wait'), key('active'), meta, holds, key(''), 1);
         await link.call('DEL', holds);
-        await link.call('HDEL', meta, 'onewriter.holds', 'onewriter.released');
+        await link.call('HDEL', meta, 'onewriter.holds', 'onewriter.released', 'onewriter.unled');
         active.length = 0;
         await queue.reclaim();
       } else active.push(...(await queue.fetchFollowUps(1_000_000)).jobs.map(({ id }) => id));

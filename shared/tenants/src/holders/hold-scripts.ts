@@ -6,6 +6,7 @@
  *                   clock)
  *   <queue>:meta    onewriter.holds      how many there are; no field where there is none
  *                   onewriter.released   the epoch under which the file was closed; goes with the last hold
+ *                   onewriter.unled      names of holders that found no leader, until one has closed the file
  *                   onewriter.pause      JSON: who paused it, why, since when
  *                   paused               BullMQ's own flag. A hold neither sets nor clears it, and is not ended with it
  *

@@ -72,7 +72,7 @@ export class Leader {
       onStopped: (work, jobId, op, finding) => this.#stoppedWrites.onStoppedApart(work, jobId, op, finding),
       onApplied: (tenant, isCostly) => this.#stoppedWrites.onAppliedApart(tenant, isCostly),
       onFenced: (tenant, error) => epochs.onFenced(tenant, error),
-      onHeld: tenant => this.#held.release(tenant),
+      onHeld: tenant => this.#held.giveWay(tenant),
       finishSoon: session => sessions.finishSoon(session),
     });
     const sessions = new OpenSessions(options, services);

@@ -5,11 +5,12 @@
 -- counted: 1 says that some of the requeued jobs may be applied.
 --include @onewriter/tenants/holders/reclaimed-since.part.lua
 redis.call('HDEL', KEYS[2], '')
-local noted, holds = unpack(redis.call('HMGET', KEYS[2], 'onewriter.epoch', 'onewriter.holds'))
+local noted, holds, unled = unpack(redis.call('HMGET', KEYS[2], 'onewriter.epoch', 'onewriter.holds', 'onewriter.unled'))
 local since, newest = reclaimedSince(noted, ARGV[4])
 if since == 'leader' then return {-2, newest} end
 if since == 'turn' then return {-3} end
-if holds then return {-4} end
+-- Or it was, while no broker had the lease: this one may have its file open.
+if holds or unled then return {-4} end
 redis.call('HSET', KEYS[2], 'onewriter.epoch', ARGV[4])
 local ids = redis.call('LRANGE', KEYS[1], 0, -1)
 local jobs = {redis.call('HEXISTS', KEYS[2], 'onewriter.doubt')}

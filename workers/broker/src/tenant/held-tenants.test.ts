@@ -11,8 +11,12 @@ class Model {
   holds = 0;
   released = false;
   waiting = 0;
+  /** Names left by holders that found no leader. */
+  unled: string | null = null;
   /** The session has the file open. */
   isOpen = false;
+  /** The session's fetch has found a hold: it fetches nothing more. */
+  gaveWay = false;
   closes = 0;
   /** When the next hold expires, unless it is renewed. */
   endsInMs = 30_000;
@@ -39,12 +43,13 @@ class Model {
       retryUntilDone: <Result>(attempt: () => Promise<Result>) => attempt(),
       call: (command: string, key: string) =>
         answer(() => {
-          if (command === 'HEXISTS') return Number(this.holds > 0);
+          if (command === 'HMGET') return [this.holds > 0 ? String(this.holds) : null, this.unled];
           if (command === 'HVALS') return this.names.map(name => JSON.stringify({ name }));
           return command === 'LLEN' && key.endsWith(':wait') ? this.waiting : 0;
         }),
       run: (_: Script) =>
         answer(() => {
+          this.unled = null;
           this.released = this.holds > 0;
           return [Number(this.released), this.waiting, [], this.endsInMs];
         }),
@@ -58,6 +63,7 @@ class Model {
         this.forPerson.push(isForPerson);
         await this.#delay();
         this.isOpen = false;
+        this.gaveWay = false;
         this.closes++;
         await this.#delay();
       },
@@ -89,9 +95,16 @@ class Model {
     if (!this.held.onNotified('t')) this.#open();
   }
 
+  /** The answer to a fetch says that the tenant is held. */
+  giveWay(): void {
+    this.gaveWay = true;
+    this.held.giveWay('t');
+  }
+
   /** A session whose first fetch reports a hold gives way. */
   #open(): void {
-    if (this.holds > 0) this.held.release('t');
+    if (this.gaveWay) return;
+    if (this.holds > 0) this.giveWay();
     else {
       this.isOpen = true;
       this.waiting = 0;
@@ -200,6 +213,35 @@ describe('a held tenant', () => {
     await settle();
     expect([model.isOpen, model.waiting, model.frees]).toEqual([true, 0, 1]);
   });
+
+  it('is served again where the hold that its fetch found has ended before the look', async () => {
+    const model = new Model();
+    model.ring();
+    model.holds = 1;
+    model.giveWay();
+    model.holds = 0;
+    model.waiting = 1;
+    await settle();
+    expect([model.gaveWay, model.isOpen, model.waiting, model.frees]).toEqual([false, true, 0, 1]);
+  });
+
+  it.each([
+    ['pause', true],
+    ['create', false],
+  ])(
+    'has its file closed, for a person: %s %s, where the hold came and went while this leader stood still',
+    async (name, isForPerson) => {
+      const model = new Model();
+      model.ring();
+      model.unled = name;
+      model.held.release('t');
+      await settle();
+      expect([model.isOpen, model.unled, model.forPerson]).toEqual([false, null, [isForPerson]]);
+      model.ring();
+      await settle();
+      expect(model.isOpen).toBe(true);
+    },
+  );
 
   it('is not closed by the notification at the end of a hold, nor made known by it', async () => {
     const model = new Model();

@@ -29,6 +29,9 @@ import { defineScript, type RedisLink } from '../queue/redis-link.ts';
  * The end of a hold sends a notification. The death of the holder's process does not: the holds are looked at again when the
  * next one expires.
  *
+ * A hold may begin and end while this leader stands still: the holder finds no lease. Then the session's file is closed all the
+ * same, before the next job begins.
+ *
  * Notifications of a held tenant come here, so that no session is made during a release. They cause a new look at the holds:
  * the last may have ended, or expired.
  */
@@ -54,6 +57,8 @@ export interface HeldTenantsOptions {
 }
 
 interface Held {
+  /** Its session fetches nothing more: it is closed also where no hold is left by then, or no job would be fetched again. */
+  gaveWay: boolean;
   /** `active` only before the first look and after the last. */
   state: TenantState;
   /** A release notification arrived since the holds were last looked at. */
@@ -117,14 +122,24 @@ export class HeldTenants {
 
   /** A hold may have been added or ended. */
   release(tenant: string): void {
-    const held = this.#tenants.get(tenant);
-    if (held !== undefined) {
-      this.#lookAgain(tenant, held);
-      return;
-    }
-    const added: Held = { state: 'active', notified: false, hasWork: false, timer: undefined };
+    this.#lookAgain(tenant, this.#of(tenant));
+  }
+
+  /** A fetch has found a hold: the tenant's session fetches nothing more. */
+  giveWay(tenant: string): void {
+    const held = this.#of(tenant);
+    held.gaveWay = true;
+    this.#lookAgain(tenant, held);
+  }
+
+  #of(tenant: string): Held {
+    const known = this.#tenants.get(tenant);
+    if (known !== undefined) return known;
+    const added: Held = {
+      ...{ state: 'active', gaveWay: false, notified: false, hasWork: false, timer: undefined },
+    };
     this.#tenants.set(tenant, added);
-    this.#lookAgain(tenant, added);
+    return added;
   }
 
   #lookAgain(tenant: string, held: Held): void {
@@ -145,7 +160,7 @@ export class HeldTenants {
     let holderNames: readonly string[] = [];
     while (held.notified) {
       held.notified = false;
-      const { isHeld, holders, jobs, nextEndMs } = await this.#look(tenant);
+      const { isHeld, holders, jobs, nextEndMs } = await this.#look(tenant, held);
       endsInMs = nextEndMs;
       holderNames = holders;
       // A release notification during the look may be of a hold that was added since.
@@ -165,26 +180,32 @@ export class HeldTenants {
     held.timer = timer.unref();
   }
 
-  /** If the tenant is held, closes the file and records that in Redis. */
-  async #look(tenant: string): Promise<Look> {
+  /**
+   * If the tenant is held, closes the file and records that in Redis. Also if a hold has begun and ended since this leader had a
+   * look: holders that find no lease do not wait for a leader that stood still.
+   */
+  async #look(tenant: string, held: Held): Promise<Look> {
     const { link, group, close } = this.#options;
     const { wait, active, meta, holds } = holdKeys(group, tenant);
-    const [isHeld, waiting, begun, records] = await link.retryUntilDone(() =>
+    const [counts, waiting, begun, records] = await link.retryUntilDone(() =>
       Promise.all([
-        link.call('HEXISTS', meta, 'onewriter.holds'),
+        link.call('HMGET', meta, 'onewriter.holds', 'onewriter.unled'),
         link.call('LLEN', wait),
         link.call('LLEN', active),
         link.call('HVALS', holds),
       ]),
     );
+    const [count, unled] = counts as [string | null, string | null];
     // A hold that is added after this sends another notification.
-    if (isHeld === 0) {
+    if (count === null && unled === null && !held.gaveWay) {
       return { isHeld: false, holders: [], jobs: Number(waiting) + Number(begun), nextEndMs: 0 };
     }
+    held.gaveWay = false;
     const holders = (records as string[]).map(json => (JSON.parse(json) as HoldRecord).name);
+    const all = [...holders, ...(unled?.split(',') ?? [])];
     await close(
       tenant,
-      holders.some(name => FOR_PERSON.has(name)),
+      all.some(name => FOR_PERSON.has(name)),
     );
     return { ...(await this.#recordReleased(tenant)), holders };
   }

@@ -121,7 +121,7 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#completion.unfinished.length === 0 &&
       !this.#transaction.isOpen &&
       !this.#refusals.isPausing &&
-      this.#turn.stage !== 'opening' &&
+      this.#turn.stage === 'resting' &&
       !this.#intake.isBusy &&
       !this.#facts.isStale &&
       !this.#facts.mayHaveMore
