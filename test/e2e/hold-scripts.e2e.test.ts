@@ -199,10 +199,11 @@ describe('holds', () => {
   });
 
   it('that found no leader leave their names until one has closed the file, and it reclaims nothing before', async () => {
-    const { wait, active, meta, holds, prefix } = holdKeys(GROUP, 'unled');
+    const { wait, active, meta, holds, prefix } = holdKeys(GROUP, 'stood-still');
     const link = new RedisLink({ url: server.url, log: createLogger('test', 'silent'), name: 'test' });
     onTestFinished(() => link.close());
-    const queue = new TenantQueue(link, GROUP, 'unled', { broker: 'b-1', epoch: 5 });
+    await link.ready();
+    const queue = new TenantQueue(link, GROUP, 'stood-still', { broker: 'b-1', epoch: 5 });
     await queue.reclaim();
     const hold = { name: 'pause', exclusive: false };
     await redis.eval(ADD_HOLD, 2, holds, meta, 'id', LIFE_MS, JSON.stringify(hold));

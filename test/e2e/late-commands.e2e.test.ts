@@ -124,7 +124,7 @@ class Session {
     // Both are sent before the first is answered; and both may be late.
     const [adopted, taken] = await Promise.all([this.#queue.reclaim(), this.#queue.fetch(BOUNDS)]);
     this.#stale = false;
-    this.#doubt ||= adopted.doubt;
+    this.#doubt ||= adopted.doubtUntil > 0;
     this.#hold(adopted.jobs.filter(({ id }) => !this.held.includes(id)));
     this.#hold(taken.jobs);
   }
@@ -148,7 +148,7 @@ class Session {
   async giveBack(): Promise<void> {
     if (this.#stale || this.held.length === 0) return;
     const doubt = this.#random.oneIn(2);
-    await this.#insist(() => this.#queue.requeue(this.held, doubt));
+    await this.#insist(() => this.#queue.requeue(this.held, doubt ? Number.POSITIVE_INFINITY : 0));
     this.held.length = 0;
     if (doubt) this.#doubt = true;
   }

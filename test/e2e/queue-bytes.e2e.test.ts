@@ -76,7 +76,7 @@ describe('the bytes that wait', () => {
         const done = active.splice(0, 2).map(id => ({ id, state: 'completed', value: '{}' }) as const);
         const { fetched } = await queue.finish(done, { maxJobs: random.between(1, 3), maxBytes: 5_000 });
         active.push(...fetched.jobs.map(({ id }) => id));
-      } else if (what === 5) await queue.requeue(active.splice(-random.between(1, 3)), false);
+      } else if (what === 5) await queue.requeue(active.splice(-random.between(1, 3)), 0);
       else if (what === 6) {
         // A holder releases the file: what is active waits again.
         const { meta, holds } = holdKeys(GROUP, tenant);

@@ -54,7 +54,7 @@ const finish = (
     ...[prefix, TOKEN, LOCK_MS, now, maxJobs, LOTS, word, keep, 0],
     ...jobs.flatMap(([id, state]) => [id, state, 'value']),
   );
-const requeue = (word: string, doubt: 0 | 1, ...ids: string[]) =>
+const requeue = (word: string, doubt: number, ...ids: string[]) =>
   runner.run(SCRIPTS['REQUEUE_JOBS'], keys('wait', 'active', 'meta'), prefix, TOKEN, word, doubt, ...ids);
 
 const idsOf = (reply: unknown) => (reply as unknown[]).slice(1).filter((_, index) => index % 3 === 0);
@@ -208,11 +208,24 @@ describe('requeued jobs', () => {
     await reclaim('1.1');
     await add('w-1', 'w-2', 'w-3');
     await fetch({ maxJobs: 2 });
-    expect(await requeue('1.2', 1, 'w-2', 'w-1')).toBe(2);
+    expect(await requeue('1.2', 700, 'w-2', 'w-1')).toBe(2);
     expect([await list('wait'), await list('active')]).toEqual([['w-3', 'w-2', 'w-1'], []]);
     expect(await meta('onewriter.bytes')).toBe('6');
-    expect(await reclaim('2.1')).toEqual([1]);
+    expect(await reclaim('2.1')).toEqual([700]);
   });
+
+  it.each([
+    [[700, 600], 700],
+    [[700, 800, 0], 800],
+    [[700, 1, 900], 1],
+  ])(
+    'that may be applied are known by the newest: of %j by %s, of an unknown time by 1',
+    async (times, noted) => {
+      await reclaim('1.1');
+      for (const [index, time] of times.entries()) await requeue(`1.${index + 2}`, time);
+      expect(await meta('onewriter.doubt')).toBe(String(noted));
+    },
+  );
 
   it('are not those of another leader that reclaimed them', async () => {
     await reclaim('1.1');

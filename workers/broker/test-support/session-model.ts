@@ -58,7 +58,7 @@ export class ModelQueue {
   active: FetchedJob[] = [];
   finished: string[] = [];
   failed: string[] = [];
-  doubt = false;
+  doubtUntil = 0;
   /** Its broker is gone: its commands no longer arrive here. */
   dead = false;
   /** How often a fetch is answered that a newer leader had the queue. */
@@ -159,8 +159,8 @@ export class ModelQueue {
 
   reclaim(): Promise<Reclaimed> {
     return this.#execute(() => ({
-      jobs: this.active.map(({ id, data }) => ({ id, bytes: data.length })),
-      doubt: this.doubt,
+      jobs: this.active.map(({ id, data, addedAt }) => ({ id, bytes: data.length, addedAt })),
+      doubtUntil: this.doubtUntil,
     }));
   }
 
@@ -170,13 +170,13 @@ export class ModelQueue {
 
   forgetDoubt(): Promise<void> {
     return this.#execute(() => {
-      this.doubt = false;
+      this.doubtUntil = 0;
     });
   }
 
-  requeue(ids: readonly string[], doubt: boolean): Promise<void> {
+  requeue(ids: readonly string[], doubtUntil: number): Promise<void> {
     return this.#execute(() => {
-      this.doubt ||= doubt;
+      this.doubtUntil = Math.max(this.doubtUntil, doubtUntil);
       // As the script: a job that is no longer active stays where it is.
       const returned = ids.flatMap(id => this.active.find(job => job.id === id) ?? []);
       this.active = this.active.filter(job => !ids.includes(job.id));
@@ -256,7 +256,7 @@ export function createModelServices(random: () => number, bugs: unknown[]) {
 export class ModelParts implements SessionParts {
   readonly tenant = 'acme';
   readonly held = new HeldJobs();
-  readonly facts = { isStale: false, mayHaveMore: false, isInDoubt: false, waiting: 0 };
+  readonly facts = { isStale: false, mayHaveMore: false, doubtUntil: 0, waiting: 0 };
   readonly refusals = new Refusals(
     () => false,
     () => {},

@@ -7,6 +7,7 @@
 -- are active; holds that ran out; where it is held: ms until the next runs out.
 --include now.part.lua
 --include reclaimed-since.part.lua
+--include note-doubt.part.lua
 local wait, active, meta, holds = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local word = ARGV[2]
 local isLeader = string.find(word, '.', 1, true)
@@ -45,7 +46,7 @@ while id do
   redis.call('DEL', ARGV[1] .. id .. ':lock')
   redis.call('RPUSH', wait, id)
   redis.call('HDEL', ARGV[1] .. id, 'processedOn', 'ats')
-  redis.call('HSET', meta, 'onewriter.doubt', 1)
+  noteDoubt(meta, tonumber(redis.call('HGET', ARGV[1] .. id, 'timestamp') or '1') or 1)
   bytes = bytes + redis.call('HSTRLEN', ARGV[1] .. id, 'data')
   id = redis.call('LPOP', active)
 end

@@ -192,7 +192,8 @@ class Hold implements HeldTenant {
     const { prefix, wait, active, meta, holds } = this.#keys;
     const epoch = Number((await this.#redis.get(groupKeys(this.#group).epoch)) ?? 0);
     await this.#redis.eval(RELEASE_FILE, 4, wait, active, meta, holds, prefix, epoch);
-    if (await isLed(this.#redis, this.#group)) await this.#redis.hdel(meta, 'onewriter.released', 'onewriter.unled');
+    if (await isLed(this.#redis, this.#group))
+      await this.#redis.hdel(meta, 'onewriter.released', 'onewriter.unled');
   }
 
   async assertHeld(): Promise<void> {

@@ -2,7 +2,7 @@
 -- data stays in Redis until there is room for it.
 -- KEYS active, meta · ARGV prefix, token, lockMs, word with a new turn
 -- Returns as fetch-jobs.lua, with the data's size in its place (-3: it is older than the last reclaim); waiting jobs are not
--- counted: 1 says that some of the requeued jobs may be applied.
+-- counted: in its place is when the newest of the requeued jobs that may be applied was added (1: unknown, 0: none may).
 --include @onewriter/tenants/holders/reclaimed-since.part.lua
 redis.call('HDEL', KEYS[2], '')
 local noted, holds, unled = unpack(redis.call('HMGET', KEYS[2], 'onewriter.epoch', 'onewriter.holds', 'onewriter.unled'))
@@ -13,7 +13,7 @@ if since == 'turn' then return {-3} end
 if holds or unled then return {-4} end
 redis.call('HSET', KEYS[2], 'onewriter.epoch', ARGV[4])
 local ids = redis.call('LRANGE', KEYS[1], 0, -1)
-local jobs = {redis.call('HEXISTS', KEYS[2], 'onewriter.doubt')}
+local jobs = {tonumber(redis.call('HGET', KEYS[2], 'onewriter.doubt') or '0')}
 for i = #ids, 1, -1 do
   local key = ARGV[1] .. ids[i]
   -- The data of a finished job is empty.

@@ -43,8 +43,11 @@ export interface ActiveJob extends Omit<FetchedJob, 'data'> {
 export interface Reclaimed {
   /** Oldest first. Any of them may be applied. */
   readonly jobs: readonly ActiveJob[];
-  /** A leader may have requeued waiting jobs without knowing whether they are applied. */
-  readonly doubt: boolean;
+  /**
+   * A leader may have requeued waiting jobs without knowing whether they are applied: when the newest of them was added, ms by
+   * Redis' clock. Infinity: unknown; 0: there are none.
+   */
+  readonly doubtUntil: number;
   /** The tenant is held: nothing was reclaimed. */
   readonly held?: true;
 }
@@ -93,6 +96,9 @@ const NOTE_ADDED_EVERY_MS = 60_000;
 
 /** Characters of a failed job's reason: a message of SQLite may quote a long expression. */
 const MAX_REASON_LENGTH = 2_000;
+
+/** As note-doubt.part.lua has it. */
+const ANY_TIME = 1;
 
 const NOTHING: Fetched = Object.freeze({ jobs: Object.freeze([]), waiting: 0 });
 const HELD: Fetched = Object.freeze({ ...NOTHING, held: true });
@@ -224,9 +230,9 @@ export class TenantQueue {
       this.#word,
     ]);
     const [doubt, ...rest] = this.#assertMine(reply);
-    if (doubt === -4) return { jobs: [], doubt: false, held: true };
+    if (doubt === -4) return { jobs: [], doubtUntil: 0, held: true };
     const jobs = readTriples(rest).map(([id, bytes, addedAt]) => ({ id, bytes: Number(bytes), addedAt }));
-    return { jobs, doubt: doubt > 0 };
+    return { jobs, doubtUntil: doubt === ANY_TIME ? Number.POSITIVE_INFINITY : doubt };
   }
 
   /** Reads the data of active jobs. @returns those that still exist, in the order of `ids` */
@@ -249,8 +255,8 @@ export class TenantQueue {
     await this.#link.run(forgetDoubt, [this.#meta, mark]);
   }
 
-  /** Requeues jobs. @param ids oldest first. @param doubt one of them may be applied. */
-  async requeue(ids: readonly string[], doubt: boolean): Promise<void> {
+  /** Requeues jobs. @param ids oldest first. @param doubtUntil those of them that may be applied: see {@link Reclaimed}. */
+  async requeue(ids: readonly string[], doubtUntil: number): Promise<void> {
     this.#turn = nextTurn();
     await this.#link.run(requeueJobs, [
       this.#wait,
@@ -259,7 +265,7 @@ export class TenantQueue {
       this.#prefix,
       this.#leader.broker,
       turnWord(this.#epoch, this.#turn),
-      doubt ? 1 : 0,
+      Number.isFinite(doubtUntil) ? doubtUntil : ANY_TIME,
       ...ids.toReversed(),
     ]);
   }

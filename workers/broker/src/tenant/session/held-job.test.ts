@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { costOfJob, JobMemory, SHARE_BYTES } from '../../lanes/job-memory.ts';
 import {
   clientOf,
+  doubtUntil,
   freeMemory,
   type HeldJob,
   hasUnawaitedWrite,
@@ -13,6 +14,7 @@ import {
   unloaded,
 } from './held-job.ts';
 
+const ANY_TIME = Number.POSITIVE_INFINITY;
 const PLACE = { place: 1, enqueuedAt: undefined, fetchedAt: 0 };
 
 /** Data of a job of `c-1`. @param op more members of its one write */
@@ -20,9 +22,9 @@ function dataOf(op = '', text = 'x'): string {
   return `{"v":${PROTOCOL_VERSION},"client":"c-1","seq":1,"at":0,"sql":["${text}"],"ops":[{"s":0${op}}]}`;
 }
 
-function fetched(data: string, doubtful = false): HeldJob {
+function fetched(data: string, doubtUntil = 0): HeldJob {
   const grant = new JobMemory(SHARE_BYTES).requestNow(SHARE_BYTES, SHARE_BYTES)!;
-  const [job] = toFetchedJobs([{ id: 'j-1', data, addedAt: undefined } as never], grant, doubtful).jobs;
+  const [job] = toFetchedJobs([{ id: 'j-1', data, addedAt: undefined } as never], grant, doubtUntil).jobs;
   return { ...job!, ...PLACE };
 }
 
@@ -43,7 +45,7 @@ describe('jobs that waited', () => {
     const result = toFetchedJobs(
       data.map((each, index) => ({ id: `j-${index}`, data: each })) as never,
       grant,
-      true,
+      ANY_TIME,
     );
     expect(result.cost).toBe(costOfJob(data[0]!) + costOfJob(data[1]!));
     expect(result.bytes).toBe(data[0]!.length + data[1]!.length);
@@ -55,6 +57,26 @@ describe('jobs that waited', () => {
     for (const job of result.jobs) freeMemory({ ...job, ...PLACE });
     grant.release(SHARE_BYTES - result.cost);
     expect(memory.requestNow(SHARE_BYTES, SHARE_BYTES)).toBeDefined();
+  });
+
+  it('may be applied only if they were added before those that were requeued as such', () => {
+    const grant = new JobMemory(SHARE_BYTES).requestNow(SHARE_BYTES, SHARE_BYTES)!;
+    const times = [4, 5, 6, undefined];
+    const fetch = (doubtUntil: number) =>
+      toFetchedJobs(
+        times.map((addedAt, index) => ({ id: `j-${index}`, data: dataOf(), addedAt })),
+        grant,
+        doubtUntil,
+      ).jobs.map(job => ({ ...job, ...PLACE }));
+    const doubtful = (until: number) => fetch(until).map(job => job.doubtful);
+    expect(doubtful(0)).toEqual([false, false, false, false]);
+    expect(doubtful(5)).toEqual([true, true, false, true]);
+    expect(doubtful(ANY_TIME)).toEqual([true, true, true, true]);
+    // What the next leader is to know.
+    expect(doubtUntil(fetch(0), 0)).toBe(0);
+    expect(doubtUntil(fetch(5).slice(0, 3), 0)).toBe(5);
+    expect(doubtUntil(fetch(5).slice(0, 3), 7)).toBe(7);
+    expect(doubtUntil(fetch(5), 7)).toBe(ANY_TIME);
   });
 
   it('know a version that is unknown here', () => {
@@ -76,7 +98,7 @@ describe('a job without its data', () => {
   });
 
   it('that may be applied has no caller to answer: its data is read again first', () => {
-    const job = unloaded(fetched(dataOf(), true));
+    const job = unloaded(fetched(dataOf(), ANY_TIME));
     expect([clientOf(job), hasUnawaitedWrite(job)]).toEqual(['', true]);
   });
 });

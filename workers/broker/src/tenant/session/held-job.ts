@@ -47,13 +47,13 @@ export function toActiveJobs(jobs: readonly ActiveJob[], crashCounts: readonly n
 /**
  * Jobs that waited in the queue.
  * @param grant the memory that they share
- * @param doubtful they may be applied
+ * @param doubtUntil those that were added by then may be applied
  * @returns also the bytes of their data, and what they cost of the grant
  */
 export function toFetchedJobs(
   jobs: readonly FetchedJob[],
   grant: Grant,
-  doubtful: boolean,
+  doubtUntil: number,
 ): { readonly jobs: readonly NewJob[]; readonly bytes: number; readonly cost: number } {
   let bytes = 0;
   let total = 0;
@@ -61,6 +61,8 @@ export function toFetchedJobs(
     const cost = costOfJob(data);
     bytes += data.length;
     total += cost;
+    // One without a time may be older.
+    const doubtful = doubtUntil > 0 && (addedAt ?? 0) <= doubtUntil;
     return {
       ...{ id, data, addedAt, doubtful, crashCount: 0 },
       bytes: Buffer.byteLength(data),
@@ -69,6 +71,12 @@ export function toFetchedJobs(
     };
   });
   return { jobs: fetched, bytes, cost: total };
+}
+
+/** When the newest job that may be applied was added: one of these, or one that was requeued before. See Reclaimed. */
+export function doubtUntil(jobs: readonly HeldJob[], before: number): number {
+  const times = jobs.filter(({ doubtful }) => doubtful).map(job => job.addedAt ?? Number.POSITIVE_INFINITY);
+  return Math.max(before, ...times);
 }
 
 export function isLoaded(job: HeldJob): job is LoadedJob {

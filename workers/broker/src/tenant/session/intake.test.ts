@@ -43,7 +43,7 @@ describe('the intake of a session', () => {
     // Active jobs come first: nothing was fetched beside them.
     expect([ready(), parts.facts, intake.reclaimed]).toEqual([
       ['w-0'],
-      { isStale: false, mayHaveMore: true, isInDoubt: false, waiting: 1 },
+      { isStale: false, mayHaveMore: true, doubtUntil: 0, waiting: 1 },
       1,
     ]);
     expect(parts.held.ready[0]).toMatchObject({ data: undefined, doubtful: true });

@@ -170,7 +170,7 @@ export class Intake {
       const crashCounts = await services.poisoned.crashCountsOf(jobs.map(job => job.id));
       facts.isStale = false;
       this.#reclaimed ??= jobs.length;
-      facts.isInDoubt ||= active.doubt;
+      facts.doubtUntil = Math.max(facts.doubtUntil, active.doubtUntil);
       // Their data is read when their turn is near.
       this.#add(toActiveJobs(jobs, crashCounts));
       if (grant === undefined || fetched === undefined) facts.mayHaveMore = true;
@@ -329,7 +329,7 @@ export class Intake {
     const ids = held.returnable.map(({ id }) => id);
     held.remove(new Set(ids));
     try {
-      await this.#leading(() => queue.requeue(ids, false));
+      await this.#leading(() => queue.requeue(ids, 0));
     } finally {
       facts.mayHaveMore = true;
     }
@@ -337,7 +337,7 @@ export class Intake {
 
   /** @param grant shared by the jobs that were fetched with it */
   #hold(jobs: readonly FetchedJob[], grant: Grant): void {
-    const fetched = toFetchedJobs(jobs, grant, this.#parts.facts.isInDoubt);
+    const fetched = toFetchedJobs(jobs, grant, this.#parts.facts.doubtUntil);
     grant.shrinkTo(fetched.cost);
     if (jobs.length === 0) return;
     this.#size.noteFetched(fetched.bytes);

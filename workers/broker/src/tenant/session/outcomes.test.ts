@@ -52,13 +52,13 @@ describe('what follows a task', () => {
 
   it('knows that no job is in doubt when all that were requeued are applied', async () => {
     const { parts, outcomes, run } = createOutcomes();
-    parts.model.doubt = parts.facts.isInDoubt = true;
+    parts.model.doubtUntil = parts.facts.doubtUntil = 7;
     for (const waiting of [1, 0]) {
       parts.facts.waiting = waiting;
       parts.hold('w-0');
       outcomes.onApplied(run(), applied('w-0'), { queuedAt: 0, begunAt: 0 });
       await vi.advanceTimersByTimeAsync(20);
-      expect([parts.facts.isInDoubt, parts.model.doubt]).toEqual([waiting > 0, waiting > 0]);
+      expect([parts.facts.doubtUntil, parts.model.doubtUntil]).toEqual(waiting > 0 ? [7, 7] : [0, 0]);
     }
   });
 

@@ -41,7 +41,7 @@ export class Outcomes {
     }
     held.settle(batch);
     // Requeued jobs are the oldest, so all of them are fetched by now.
-    if (facts.isInDoubt && facts.waiting === 0 && held.ready.length === 0) this.#clearDoubt();
+    if (facts.doubtUntil > 0 && facts.waiting === 0 && held.ready.length === 0) this.#clearDoubt();
     this.#note(batch, outcome, begun.begunAt);
     services.walWatch.observe(tenant, outcome.stats.walBytes);
     services.afterCommit();
@@ -114,7 +114,7 @@ export class Outcomes {
   /** The ledger can answer for every job now. */
   #clearDoubt(): void {
     const { services, queue, facts } = this.#parts;
-    facts.isInDoubt = false;
+    facts.doubtUntil = 0;
     const mark = queue.doubtMark;
     services.link.retryUntilDone(() => queue.forgetDoubt(mark)).catch(services.onBug);
   }

@@ -57,8 +57,8 @@ export interface QueueFacts {
   isStale: boolean;
   /** Unfetched jobs may wait. */
   mayHaveMore: boolean;
-  /** Jobs that were requeued before may be applied, whichever they are. */
-  isInDoubt: boolean;
+  /** Jobs that were requeued before may be applied, whichever they are, if added by then: see Reclaimed. */
+  doubtUntil: number;
   /** Jobs that wait, as last reported. */
   waiting: number;
 }

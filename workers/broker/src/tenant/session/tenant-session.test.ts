@@ -208,7 +208,7 @@ function succeed(dead: World, random: () => number, rates: Rates): World {
   const world = createWorld(random, rates);
   world.queue.wait = dead.queue.wait;
   world.queue.active = dead.queue.active;
-  world.queue.doubt = dead.queue.doubt;
+  world.queue.doubtUntil = dead.queue.doubtUntil;
   world.queue.finished.push(...dead.queue.finished);
   world.queue.failed.push(...dead.queue.failed);
   world.lanes.applied.push(...dead.lanes.applied);
@@ -279,6 +279,9 @@ async function settle(world: World): Promise<void> {
   }
   throw new Error('The session never came to rest.');
 }
+
+/** The jobs of these tests have no time of adding. */
+const ANY_TIME = Number.POSITIVE_INFINITY;
 
 const inOrder = (ids: readonly string[]) => [...ids].sort((a, b) => Number(a.slice(2)) - Number(b.slice(2)));
 
@@ -420,7 +423,10 @@ describe('a tenant’s session', () => {
     expect([world.lanes.applied, world.answers.size, world.queue.failed]).toEqual([[], 0, []]);
     await pass(world.session.drain());
     await pass(world.session.requeue().then(() => {}));
-    expect([world.queue.wait.map(({ id }) => id), world.queue.doubt]).toEqual([['w-0', 'w-1'], true]);
+    expect([world.queue.wait.map(({ id }) => id), world.queue.doubtUntil]).toEqual([
+      ['w-0', 'w-1'],
+      ANY_TIME,
+    ]);
   });
 
   it('answers no caller that a write failed while it may be committed', async () => {
@@ -483,6 +489,14 @@ describe('a tenant’s session', () => {
     await vi.advanceTimersByTimeAsync(20_000);
     expect(world.answers).toEqual(new Map([['w-0', 'TENANT_UNAVAILABLE']]));
     expect([world.parked.size, world.session.asleep]).toEqual([1, false]);
+    // Closed as idle while it waits for its lane, it would open the file afterwards, unknown to all.
+    const { enqueue } = world.lanes;
+    const queued: TenantSession[] = [];
+    world.lanes.enqueue = client => void queued.push(client);
+    await vi.advanceTimersByTimeAsync(6_000);
+    expect([queued, world.session.asleep]).toEqual([[world.session], false]);
+    world.lanes.enqueue = enqueue;
+    world.lanes.enqueue(world.session);
     refusing = false;
     await vi.advanceTimersByTimeAsync(6_000);
     expect([world.parked.size, world.session.asleep]).toEqual([0, true]);
@@ -504,10 +518,10 @@ describe('a tenant’s session', () => {
     expect([world.answers.size, world.parked.size, world.lanes.ledger.has('w-0')]).toEqual([0, 1, true]);
     await pass(world.session.drain());
     await pass(world.session.requeue().then(() => {}));
-    expect([world.queue.wait.map(({ id }) => id), world.queue.doubt]).toEqual([['w-0'], true]);
+    expect([world.queue.wait.map(({ id }) => id), world.queue.doubtUntil]).toEqual([['w-0'], ANY_TIME]);
     const successor = createWorld(createRandom(8), { lossRate: 0, refusalRate: 0 });
     successor.queue.wait.push(...world.queue.wait);
-    successor.queue.doubt = true;
+    successor.queue.doubtUntil = ANY_TIME;
     for (const id of world.lanes.ledger) successor.lanes.ledger.add(id);
     const theirs = successor.session.onOutcome;
     successor.session.onOutcome = function (applied) {
@@ -519,7 +533,25 @@ describe('a tenant’s session', () => {
     outcome = undefined;
     await settle(successor);
     expect(successor.answers).toEqual(new Map([['w-0', 'committed']]));
-    expect(successor.queue.doubt).toBe(false);
+    expect(successor.queue.doubtUntil).toBe(0);
+  });
+
+  it('answers so for a job that was added after those that were requeued as perhaps applied', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    const { onOutcome } = world.session;
+    let refusing = true;
+    world.session.onOutcome = function (outcome) {
+      onOutcome.call(this, refusing ? refuse(true, false, 'TENANT_UNAVAILABLE') : outcome);
+    };
+    world.queue.doubtUntil = 100;
+    world.queue.wait.push({ ...createJob(0, false), addedAt: 100 }, { ...createJob(1, false), addedAt: 101 });
+    world.session.notify();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(world.answers).toEqual(new Map([['w-1', 'TENANT_UNAVAILABLE']]));
+    await pass(world.session.drain());
+    await pass(world.session.requeue().then(() => {}));
+    expect([world.queue.wait.map(({ id }) => id), world.queue.doubtUntil]).toEqual([['w-0'], 100]);
+    refusing = false;
   });
 
   it('begins nothing while a job leaves the queue as failed', async () => {

@@ -8,7 +8,7 @@ import type { TenantQueue } from '../../queue/tenant-queue.ts';
 import { Admission } from './admission.ts';
 import { Refusals } from './batch-retry.ts';
 import { Completion } from './completion.ts';
-import { isLoaded } from './held-job.ts';
+import { doubtUntil, isLoaded } from './held-job.ts';
 import { HeldJobs } from './held-jobs.ts';
 import { Intake } from './intake.ts';
 import { LaneTurn } from './lane-turn.ts';
@@ -60,7 +60,7 @@ export class TenantSession implements LaneClient, LoadSource {
   readonly #queue: TenantQueue;
   readonly #services: SessionServices;
   readonly #held = new HeldJobs();
-  readonly #facts: QueueFacts = { isStale: true, mayHaveMore: false, isInDoubt: false, waiting: 0 };
+  readonly #facts: QueueFacts = { isStale: true, mayHaveMore: false, doubtUntil: 0, waiting: 0 };
   readonly #refusals: Refusals;
   readonly #intake: Intake;
   readonly #admission: Admission;
@@ -251,8 +251,7 @@ export class TenantSession implements LaneClient, LoadSource {
   async requeue(): Promise<number> {
     const jobs = this.#held.notBegun;
     const ids = jobs.map(({ id }) => id);
-    const doubt = this.#facts.isInDoubt || jobs.some(({ doubtful }) => doubtful);
-    if (jobs.length > 0) await this.#queue.requeue(ids, doubt);
+    if (jobs.length > 0) await this.#queue.requeue(ids, doubtUntil(jobs, this.#facts.doubtUntil));
     // Only now, because a call that fails is repeated.
     this.#held.remove(new Set(ids));
     return jobs.length;
