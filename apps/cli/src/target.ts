@@ -124,12 +124,16 @@ const TOKEN_LIFE_MS = 7 * 24 * 60 * 60_000;
 /** What the SDK needs to reach the target. @throws OnewriterError MISCONFIGURED */
 export async function connectOptions(target: Target): Promise<ConnectOptions> {
   const secret = findTokenSecret(target);
+  const gatewayUrl = target.run?.gatewayUrl;
+  const isNetwork = target.config.dataDirKind === 'network';
   return {
     redis: requireRedis(target),
     dataDir: target.dataDir,
     group: target.group,
     dbFile: target.dbFile,
-    gatewayUrl: target.run?.gatewayUrl,
+    gatewayUrl,
+    // The SDK looks at the mount, and does not know the setting.
+    reads: isNetwork ? (gatewayUrl === undefined ? 'owner' : 'gateway') : undefined,
     maxQueueBytes: target.config.maxQueueBytes,
     maxRedisBytes: target.config.maxRedisBytes,
     token:

@@ -42,11 +42,12 @@ import { createLoader } from './load/loader.ts';
 import { createOperationRunner } from './operations/operation-runner.ts';
 import { createIntegrityCheck } from './processes/integrity-check.ts';
 import { chooseGatewayRoute } from './reads/choose-gateway-route.ts';
+import { OwnerReadSteps } from './reads/owner-read-steps.ts';
 import { OwnerTenantReads } from './reads/owner-tenant-reads.ts';
 import { QuickReads } from './reads/quick-reads.ts';
 import { readMetrics } from './reads/read-metrics.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
-import { STEPS_WITHOUT_FILES } from './reads/steps-without-files.ts';
+import { createReadSteps } from './reads/read-steps.ts';
 import { createAuditLog } from './security/audit-log.ts';
 import { createRateLimits } from './security/rate-limits.ts';
 import { Tokenless } from './security/tokenless.ts';
@@ -89,6 +90,8 @@ await startProcess('gateway', async (config, log) => {
   const places = { dataDir: config.dataDir, dbFile: config.dbFile, busyTimeoutMs: config.busyTimeoutMs };
   const readProcesses = new ReadProcesses({
     ...places,
+    // Where only the broker opens files they run what needs none: a tenant that is new is empty.
+    dataDir: route === 'file' ? places.dataDir : join(resolve(places.dataDir), 'none'),
     maxOpenFiles: openFiles.perProcess,
     maxProcesses: config.readProcesses,
     memoryBytes: config.readMemoryBytes,
@@ -128,7 +131,10 @@ await startProcess('gateway', async (config, log) => {
   });
   const hrana = createHrana({
     onewriter,
-    processes: route === 'file' ? readProcesses : STEPS_WITHOUT_FILES,
+    reads:
+      route === 'file'
+        ? createReadSteps(readProcesses)
+        : new OwnerReadSteps(onewriter, createReadSteps(readProcesses), config.readTimeoutMs),
     readNow: (tenant, statement) => (route === 'file' ? quick.readNow(tenant, statement) : undefined),
     assertNotPaused: (tenant, timeoutMs) => pauses.assertNotPaused(tenant, timeoutMs),
     secret: config.tokenSecret,

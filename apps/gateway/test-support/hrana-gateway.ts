@@ -10,6 +10,7 @@ import { createHrana } from '../src/dialects/hrana/create-hrana.ts';
 import { createGatewayApp } from '../src/gateway-app.ts';
 import type { GatewayOptions } from '../src/gateway-options.ts';
 import { QuickReads } from '../src/reads/quick-reads.ts';
+import { createReadSteps } from '../src/reads/read-steps.ts';
 import { createRateLimits } from '../src/security/rate-limits.ts';
 import { FileWriter } from './file-writer.ts';
 
@@ -48,7 +49,7 @@ export async function openHranaGateway(
     onewriter: {
       tenant: (id: string) => ({ steps: (request: never) => writer.steps(id, request) }),
     } as never,
-    processes,
+    reads: createReadSteps(processes),
     readNow: (tenant, statement) => quick.readNow(tenant, statement),
     assertNotPaused: async tenant => {
       if (paused.has(tenant)) throw new OnewriterError('TENANT_PAUSED', 'The tenant is paused.');

@@ -26,8 +26,16 @@ const SHARED_TYPES =
 /** FUSE types that are local: a container's own layers, and block devices. Any other `fuse.…` may be a network. */
 const LOCAL_FUSE = /^(fuseblk|fuse\.(fuse-overlayfs|unionfs|mergerfs|bindfs|lxcfs|gocryptfs))$/;
 
+/** What people say that a data directory is on; auto: it is looked up. */
+export type AssumedKind = 'auto' | 'local' | 'network';
+
 /** Looks what the folder is on. Where there is no /proc (not Linux) it counts as local. */
-export function inspectDataDir(dataDir: string): DataDirKind {
+export function inspectDataDir(dataDir: string, assumed: AssumedKind = 'auto'): DataDirKind {
+  const found = lookUp(dataDir);
+  return assumed === 'auto' || found.kind === 'absent' ? found : { ...found, kind: assumed };
+}
+
+function lookUp(dataDir: string): DataDirKind {
   let path: string;
   try {
     if (!statSync(dataDir).isDirectory()) return { kind: 'absent' };

@@ -98,6 +98,12 @@ export const ERROR_CODES = {
     meaning:
       'The read would hold up the writes of its tenant: the owner of the file does not run it. Read through a gateway on its machine, or from the file.',
   },
+  FILE_IN_USE: {
+    status: 409,
+    retryable: false,
+    meaning:
+      "Another process has the tenant's file to itself, as the broker has each file that it opens on a network file system. What needs the file itself (a check, a copy, an export) is done while the tenant is paused.",
+  },
   SNAPSHOT_ENDED: {
     status: 503,
     retryable: true,

@@ -12,6 +12,7 @@ export * from './durability.ts';
 export * from './duration-histogram.ts';
 export * from './error-codes.ts';
 export * from './fence.ts';
+export * from './file-in-use.ts';
 export * from './gateway-api.ts';
 export * from './gateway-client.ts';
 export * from './ids.ts';

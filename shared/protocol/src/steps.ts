@@ -37,6 +37,8 @@ export interface WireStepsOperation {
    * tenant for no use.
    */
   readonly by?: number | undefined;
+  /** In a job of reads: the steps continue a transaction that only reads. */
+  readonly rt?: 1 | undefined;
   /** Id of the request that the steps came with, for log lines. */
   readonly r?: string | undefined;
   /** Who sent them; as in other operations. */
@@ -75,6 +77,8 @@ export interface WireStepsResult {
   readonly fk?: 0 | 1 | undefined;
   /** Set where something was committed: its commit_seq, or 0 where it is that of the job. */
   readonly seq?: number | undefined;
+  /** In a job of reads, where it read anything: the incarnation of the file. Then `seq` is 0: the job's is the state that it saw. */
+  readonly in?: string | undefined;
 }
 
 /** Result of one step; 0 where its condition was not met. */

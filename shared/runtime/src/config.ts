@@ -171,6 +171,12 @@ export const configSchema = z.object({
   drainMs: ms(10_000).describe('Grace period at SIGTERM.'),
   writeTimeoutMs: ms(LIMITS.writeTimeoutMs).describe("Deadline of a gateway caller's write."),
   host: z.string().default('127.0.0.1').describe('Address the HTTP servers listen on.'),
+  dataDirKind: z
+    .enum(['auto', 'local', 'network'])
+    .default('auto')
+    .describe(
+      'What the data directory is on; auto looks it up. On a network file system the broker locks each file that it opens, and all reads go through it.',
+    ),
   gatewayReads: z
     .enum(['auto', 'file', 'owner'])
     .default('auto')

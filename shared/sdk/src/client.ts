@@ -11,6 +11,7 @@ import { ClientMetrics } from './client-metrics.ts';
 import { type ResolvedOptions, resolveOptions } from './options.ts';
 import { type ChosenReads, chooseReads } from './read/choose-reads.ts';
 import { CountedReads } from './read/counted-reads.ts';
+import { OwnerReads } from './read/owner-reads.ts';
 import type { Reads } from './read/reads.ts';
 import { DataDirGuard } from './redis/data-dir-guard.ts';
 import {
@@ -71,7 +72,7 @@ function asConnectError(error: unknown): unknown {
 
 async function open(
   options: ResolvedOptions,
-  { reads: ways, owner }: ChosenReads,
+  { reads: ways, owner: chosenOwner }: ChosenReads,
   redis: Redis,
   guard: RedisGuard,
 ): Promise<Onewriter> {
@@ -103,7 +104,8 @@ async function open(
     presence,
     guard: dataDirGuard,
   });
-  owner?.use(writes);
+  const owner = chosenOwner ?? new OwnerReads({ ...options, timeoutMs: writeTimeoutMs });
+  owner.use(writes);
   const inbox = new Inbox({
     group,
     clientId,
@@ -125,7 +127,7 @@ async function open(
     throw error;
   }
   const connections = { inbox, presence, redis, guard, dataDirGuard };
-  const context = { reads, writes, states: new BatchedJobStates(states), writeTimeoutMs };
+  const context = { reads, owner, writes, states: new BatchedJobStates(states), writeTimeoutMs };
   return new Client(clientId, context, connections);
 }
 

@@ -27,6 +27,11 @@ export interface StepsRequest {
   readonly expectCommitSeq?: number | undefined;
   /** With `expectCommitSeq`: nor unless the tenant's file is this incarnation. */
   readonly expectIncarnation?: string | undefined;
+  /**
+   * The steps only read, all on one state, as a read through the owner of the file; `inside`: within a transaction that earlier steps
+   * began. No transaction stays open in the writer; a later request goes on with the `commitSeq` and `incarnation` of this answer.
+   */
+  readonly readOnly?: 'outside' | 'inside' | undefined;
 }
 
 /** How a {@link StepsRequest} is sent. */
@@ -71,8 +76,10 @@ export interface StepsAnswer {
   readonly transaction?: OpenTransaction | undefined;
   /** What the next request of the session begins with; set where the request had one. */
   readonly foreignKeys?: 'on' | 'off' | undefined;
-  /** commit_seq of the last commit that these steps made. */
+  /** commit_seq of the last commit that these steps made; with `readOnly` that of the state that they have read. */
   readonly commitSeq?: number | undefined;
+  /** With `readOnly`: the file that was read; see the protocol's DatabaseFile. */
+  readonly incarnation?: string | undefined;
 }
 
 /** A transaction that waits for its next steps. */

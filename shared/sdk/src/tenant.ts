@@ -5,6 +5,7 @@ import {
   type SqlParameters,
   splitScript,
 } from '@onewriter/protocol';
+import type { OwnerReads } from './read/owner-reads.ts';
 import { answerPragma } from './read/pragma-answers.ts';
 import type { Reads } from './read/reads.ts';
 import { shapeOf } from './read/row-shape.ts';
@@ -61,6 +62,8 @@ import type { WritePath } from './write/write-path.ts';
 /** What all tenants of a client share. */
 export interface ClientContext {
   readonly reads: Reads & LedgerReader;
+  /** For steps that only read, whatever the way of other reads. */
+  readonly owner: Pick<OwnerReads, 'steps'>;
   readonly writes: WritePath;
   readonly states: JobStates;
   readonly writeTimeoutMs: number;
@@ -127,6 +130,7 @@ export class TenantClient implements Tenant {
   async steps(request: StepsRequest, options: StepsOptions = {}): Promise<StepsAnswer> {
     const { writes, writeTimeoutMs } = this.#context;
     const payload = encodeSteps(request, options.timeoutMs ?? writeTimeoutMs, options);
+    if (payload.isRead) return this.#context.owner.steps(this.id, payload, options);
     const isImport = request.steps.some(({ importRows }) => importRows !== undefined);
     const { result, commitSeq } = await writes.sendSteps(
       this.id,

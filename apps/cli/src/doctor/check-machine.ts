@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, readdirSync, type Stats, statfsSync,
 import { join } from 'node:path';
 import { formatBytes } from '@onewriter/files';
 import {
+  type AssumedKind,
   assertSqliteOpens,
   chooseBrokerOpenFiles,
   descriptorsOfBroker,
@@ -95,8 +96,8 @@ function checkDataDir(target: Target): Diagnosis[] {
   return [
     checkAccess(dataDir),
     checkRights(dataDir),
-    checkFileSystem(dataDir),
-    checkReads(dataDir),
+    checkFileSystem(dataDir, target.config.dataDirKind),
+    checkReads(dataDir, target.config.dataDirKind),
     ...checkDisk(dataDir),
     ...checkPermissions(target),
     ...checkOwners(target),
@@ -138,8 +139,8 @@ function checkAccess(dataDir: string): Diagnosis {
   }
 }
 
-function checkFileSystem(dataDir: string): Diagnosis {
-  const found = inspectDataDir(dataDir);
+function checkFileSystem(dataDir: string, assumed: AssumedKind): Diagnosis {
+  const found = inspectDataDir(dataDir, assumed);
   if (found.kind === 'network') {
     return bad(
       'error',
@@ -152,13 +153,13 @@ function checkFileSystem(dataDir: string): Diagnosis {
 }
 
 /** Which way the processes on this machine read, and why. */
-export function checkReads(dataDir: string): Diagnosis {
-  const found = inspectDataDir(dataDir);
+export function checkReads(dataDir: string, assumed?: AssumedKind): Diagnosis {
+  const found = inspectDataDir(dataDir, assumed);
   const others = 'Processes without the files read through a gateway (gatewayUrl), else through the broker.';
   if (found.kind === 'network') {
     return ok(
       'reads',
-      `the broker alone opens files on ${found.fileSystem}. The gateway reads through the broker, the dashboard through the gateway. ${others}`,
+      `the broker alone opens files on ${found.fileSystem}. The gateway reads through the broker, the dashboard through the gateway. What needs the file itself (check, backup, export) is done while the tenant is paused. ${others}`,
     );
   }
   try {

@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import {
+  fileInUse,
+  isOnewriterError,
   NEWEST_COMMIT_SEQ_SQL,
   ownNames,
   SnapshotIndex,
@@ -27,7 +29,7 @@ let begun = false;
 
 process.on('disconnect', () => process.exit(1));
 try {
-  const { db } = openTenantFile(task.files, task.tenant);
+  const db = open();
   if (task.format === 'sqlite') await exportFile(db);
   else exportText(db);
   const rows = task.format === 'sqlite' ? undefined : output.rows;
@@ -36,6 +38,15 @@ try {
   const error = toWireError(toReadError(thrown, task.tenant));
   if (begun) writeFailure(error);
   finish({ type: 'error', error });
+}
+
+/** @throws OnewriterError as openTenantFile, and FILE_IN_USE */
+function open(): Database.Database {
+  try {
+    return openTenantFile(task.files, task.tenant).db;
+  } catch (error) {
+    throw isOnewriterError(error, 'DATABASE_BUSY') ? fileInUse(task.tenant, error) : error;
+  }
 }
 
 function begin(message: Omit<Extract<ExportMessage, { type: 'begin' }>, 'type'>): void {

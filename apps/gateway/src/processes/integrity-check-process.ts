@@ -1,4 +1,4 @@
-import { OnewriterError, sqliteMessage, toWireError } from '@onewriter/protocol';
+import { fileInUse, OnewriterError, sqliteMessage, toWireError } from '@onewriter/protocol';
 import { checkIntegrity, inspected } from '@onewriter/runtime/inspect';
 import Database from 'better-sqlite3';
 import {
@@ -32,7 +32,7 @@ function check({ path, busyTimeoutMs }: IntegrityCheckRequest): IntegrityResult 
 }
 
 /** A file that is not a database or too damaged to be read throws where one would expect a line of damage. */
-function translate(error: unknown): OnewriterError {
+function translate(error: unknown, tenant: string): OnewriterError {
   if (error instanceof OnewriterError) return error;
   const sqliteCode = error instanceof Database.SqliteError ? error.code : undefined;
   const details = { sqliteCode };
@@ -45,20 +45,19 @@ function translate(error: unknown): OnewriterError {
     return new OnewriterError('DATABASE_CORRUPT', message, details, error);
   }
   if (sqliteCode?.startsWith('SQLITE_NOMEM')) return checkTooLarge(error);
-  if (sqliteCode?.startsWith('SQLITE_BUSY')) {
-    return new OnewriterError('DATABASE_BUSY', 'Another process holds the database lock.', details, error);
-  }
+  if (sqliteCode?.startsWith('SQLITE_BUSY')) return fileInUse(tenant, error);
   return new OnewriterError('DATABASE_IO_ERROR', 'The file could not be read.', details, error);
 }
 
 function answer(): IntegrityCheckAnswer {
+  const request = JSON.parse(process.argv[2]!) as IntegrityCheckRequest;
   try {
-    return check(JSON.parse(process.argv[2]!) as IntegrityCheckRequest);
+    return check(request);
   } catch (error) {
     // better-sqlite3 says in a TypeError that the folder does not exist.
     return error instanceof TypeError
       ? { error: toWireError(new OnewriterError('TENANT_NOT_FOUND', 'The tenant has no database file.')) }
-      : { error: toWireError(translate(error)) };
+      : { error: toWireError(translate(error, request.tenant)) };
   }
 }
 

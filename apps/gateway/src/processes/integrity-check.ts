@@ -24,6 +24,7 @@ export interface IntegrityCheckOptions {
 
 /** Argument of the checking process (JSON). */
 export interface IntegrityCheckRequest {
+  readonly tenant: string;
   readonly path: string;
   readonly busyTimeoutMs: number;
 }
@@ -63,6 +64,7 @@ export function createIntegrityCheck(options: IntegrityCheckerOptions): Integrit
     const { release } = checks.take(owner);
     try {
       const request: IntegrityCheckRequest = {
+        tenant,
         path: options.fileOf(tenant),
         busyTimeoutMs: options.busyTimeoutMs,
       };

@@ -2,9 +2,12 @@ import { inspectDataDir } from '@onewriter/protocol';
 import type { Config, Logger } from '@onewriter/runtime';
 
 /** How a gateway reads: from the files, or through the owner where only the broker may open them. Says once why. */
-export function chooseGatewayRoute({ dataDir, gatewayReads }: Config, log: Logger): 'file' | 'owner' {
+export function chooseGatewayRoute(
+  { dataDir, dataDirKind, gatewayReads }: Config,
+  log: Logger,
+): 'file' | 'owner' {
   if (gatewayReads !== 'auto') return gatewayReads;
-  const found = inspectDataDir(dataDir);
+  const found = inspectDataDir(dataDir, dataDirKind);
   if (found.kind !== 'network') return 'file';
   log.warn(
     { dataDir, fileSystem: found.fileSystem },

@@ -36,10 +36,8 @@ export type StepPiece =
   | { readonly type: 'end' }
   | { readonly type: 'error'; readonly step: number; readonly error: StepError };
 
-/** Runs steps in reading processes. */
+/** Runs steps that only read. */
 export interface ReadSteps {
-  /** All of them are refused: see STEPS_WITHOUT_FILES. */
-  readonly isWithoutFiles?: boolean | undefined;
   /**
    * Runs steps and returns all their rows. A step that takes too long or returns too much fails, and ends them all.
    * Where it rejects, a transaction that was kept is lost.
@@ -54,8 +52,6 @@ export interface ReadSteps {
 
 /** The part of the processes that is used here. */
 export interface StepProcesses {
-  /** See {@link ReadSteps}. */
-  readonly isWithoutFiles?: boolean | undefined;
   runSteps(
     task: StepsTask,
     options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined },
@@ -72,7 +68,6 @@ const MAX_RESULT_BYTES = 32 * 1024 * 1024;
 /** {@link ReadSteps} in these processes. */
 export function createReadSteps(processes: StepProcesses): ReadSteps {
   return {
-    isWithoutFiles: processes.isWithoutFiles,
     run: request => runSteps(processes, request),
     stream: request => streamSteps(processes, request),
     release: name => processes.release(name),

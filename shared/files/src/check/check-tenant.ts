@@ -77,7 +77,8 @@ function checkOpened(
 function unreadable(error: unknown, tenant: string, path: string): Finding {
   const { code, message } = toFileError(error, `Cannot check tenant ${tenant}`);
   return {
-    level: 'error',
+    // It is not known to be damaged.
+    level: code === 'FILE_IN_USE' ? 'warning' : 'error',
     tenant,
     check: 'readable',
     found: `${code} ${message}`,

@@ -1,5 +1,7 @@
 import {
+  fileInUse,
   findDatabaseFile,
+  isOnewriterError,
   NEWEST_COMMIT_SEQ_SQL,
   OnewriterError,
   ownNames,
@@ -12,7 +14,7 @@ import { toFileError } from './file-error.ts';
 
 /**
  * Opens a tenant's file for reads, on a connection of its own.
- * @throws OnewriterError INVALID_TENANT, TENANT_NOT_FOUND, TENANT_UNAVAILABLE, DATABASE_…
+ * @throws OnewriterError INVALID_TENANT, TENANT_NOT_FOUND, TENANT_UNAVAILABLE, FILE_IN_USE, DATABASE_…
  */
 export function openTenant(place: DataPlace, tenant: string): Database.Database {
   const path = tenantFile(place.dataDir, tenant, place.dbFile);
@@ -20,7 +22,11 @@ export function openTenant(place: DataPlace, tenant: string): Database.Database 
   if (file === undefined) {
     throw new OnewriterError('TENANT_NOT_FOUND', `Tenant ${tenant} has no file ${path}.`, { tenant });
   }
-  return openReadOnly(file.path, place.busyTimeoutMs);
+  try {
+    return openReadOnly(file.path, place.busyTimeoutMs);
+  } catch (error) {
+    throw isOnewriterError(error, 'DATABASE_BUSY') ? fileInUse(tenant, error) : error;
+  }
 }
 
 /** Opens any SQLite file for reads. @throws OnewriterError DATABASE_…, TENANT_UNAVAILABLE */

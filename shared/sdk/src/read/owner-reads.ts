@@ -7,6 +7,7 @@ import {
   type WireOperationResult,
 } from '@onewriter/protocol';
 import { decodeStatement } from '../settle/decode-result.ts';
+import { decodeSteps } from '../settle/decode-steps.ts';
 import {
   ABSENT,
   answerOfRow,
@@ -14,10 +15,11 @@ import {
   type LedgerAnswer,
   type LedgerReader,
 } from '../settle/ledger.ts';
+import type { StepsAnswer } from '../steps-types.ts';
 import type { RowMode, RowOf, SqlRow, WaitOptions } from '../types.ts';
 import { aborted, assertNotAborted, dueAt, now, pause } from '../waits.ts';
-import { encodeRead } from '../write/encoded-write.ts';
-import type { WritePath } from '../write/write-path.ts';
+import { type EncodedWrite, encodeRead } from '../write/encoded-write.ts';
+import type { WriteAnswer, WritePath } from '../write/write-path.ts';
 import type { ReadRequest, Reads, RowsWithColumns } from './reads.ts';
 
 /** Settings of {@link OwnerReads}. */
@@ -81,6 +83,12 @@ export class OwnerReads implements Reads, LedgerReader {
     }
   }
 
+  /** Runs steps that only read. */
+  async steps(tenant: string, payload: EncodedWrite, options: WaitOptions): Promise<StepsAnswer> {
+    const { result, commitSeq } = await this.#send(tenant, payload, options);
+    return decodeSteps(result!, commitSeq);
+  }
+
   lookNow(): undefined {
     return undefined;
   }
@@ -107,14 +115,19 @@ export class OwnerReads implements Reads, LedgerReader {
     mode: Mode,
     firstOnly: boolean,
   ): Promise<ReadRows<Mode>> {
+    const payload = encodeRead({ sql, params: params as SqlParameters }, firstOnly);
+    const { result, commitSeq } = await this.#send(tenant, payload, options);
+    return decode(result!, commitSeq, mode, safeIntegers);
+  }
+
+  /** Sends it again where its answer is lost, or there was no time for it. */
+  async #send(tenant: string, payload: EncodedWrite, options: WaitOptions): Promise<WriteAnswer> {
     const { signal } = options;
     assertNotAborted(signal);
     const due = dueAt(options, this.#options.timeoutMs);
-    const payload = encodeRead({ sql, params: params as SqlParameters }, firstOnly);
     for (let tries = 1; ; tries++) {
       try {
-        const { result, commitSeq } = await this.#path!.read(tenant, payload, due, signal);
-        return decode(result!, commitSeq, mode, safeIntegers);
+        return await this.#path!.read(tenant, payload, due, signal);
       } catch (error) {
         const pauseMs = resendAfter(error, tries);
         if (pauseMs === undefined || now() + pauseMs >= due) throw toReadError(error, tenant, options);

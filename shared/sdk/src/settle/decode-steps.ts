@@ -11,13 +11,14 @@ const EXACT_ARRAYS = { mode: 'array', safeIntegers: true } as const;
 
 /** Decodes the result of a request of steps. @param commitSeq of the job. */
 export function decodeSteps(result: WireOperationResult, commitSeq: number): StepsAnswer {
-  const { q, a, tx, fk, seq } = result as WireStepsResult;
+  const { q, a, tx, fk, seq, in: incarnation } = result as WireStepsResult;
   return {
     results: q.map(decodeStep),
     autocommit: a === 1,
     ...(tx === undefined ? {} : { transaction: { id: tx.id, expiresAt: tx.until } }),
     ...(fk === undefined ? {} : { foreignKeys: fk === 1 ? 'on' : 'off' }),
     ...(seq === undefined ? {} : { commitSeq: seq === 0 ? commitSeq : seq }),
+    ...(incarnation === undefined ? {} : { incarnation }),
   };
 }
 

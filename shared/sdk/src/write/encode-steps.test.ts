@@ -95,6 +95,18 @@ describe('a request of steps', () => {
     });
   });
 
+  it('goes in a job of reads where it only reads', () => {
+    const steps = [{ sql: 'BEGIN' }, { sql: 'SELECT 1' }];
+    const request = { steps, readOnly: 'inside', expectCommitSeq: 7, expectIncarnation: 'ab' } as const;
+    const encoded = encodeSteps(request, 1_000);
+    expect(encoded).toMatchObject({ isRead: true });
+    expect(encoded.alone).toBeUndefined();
+    expect(JSON.parse(encoded.format([0, 1]))).toEqual({ q: [{ s: 0 }, { s: 1 }], rt: 1, at: 7, in: 'ab' });
+    for (const more of [{ interactive: true }, { foreignKeys: 'on' }] as const) {
+      expect(() => encodeSteps({ steps, readOnly: 'outside', ...more }, 1_000)).toThrow(/readOnly/);
+    }
+  });
+
   it('says until when it makes sense to begin, where it may hold others up', () => {
     const before = Date.now();
     const { format } = encodeSteps({ steps: steps('BEGIN'), interactive: true }, 1_000);

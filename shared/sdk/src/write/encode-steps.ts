@@ -39,7 +39,8 @@ export function encodeSteps(
   timeoutMs: number,
   origin: Pick<OperationFlags, 'requestId' | 'sender'> = {},
 ): EncodedWrite {
-  const { steps, transaction, interactive, foreignKeys, expectCommitSeq, expectIncarnation } = request;
+  const { steps, transaction, interactive, foreignKeys, expectCommitSeq, expectIncarnation, readOnly } =
+    request;
   if (!Array.isArray(steps) || steps.length === 0) throw invalid('steps() takes at least one step.');
   if (steps.length > LIMITS.maxSteps) {
     throw tooLarge(`${steps.length} steps; at most ${LIMITS.maxSteps} are allowed`, {
@@ -65,11 +66,22 @@ export function encodeSteps(
       throw atStatement(error, index);
     }
   });
-  const alone = transaction !== undefined ? 's' : mustRunAlone(request) ? 'b' : undefined;
+  const isRead = readOnly !== undefined;
+  if (isRead && (transaction !== undefined || interactive || foreignKeys !== undefined)) {
+    throw invalid('readOnly is not for steps of a transaction of the writer.');
+  }
+  const alone = isRead
+    ? undefined
+    : transaction !== undefined
+      ? 's'
+      : mustRunAlone(request)
+        ? 'b'
+        : undefined;
   const suffix =
     (alone === 'b' ? `,"by":${Date.now() + timeoutMs}` : '') +
     (transaction === undefined ? '' : `,"tx":"${transaction}"`) +
     (interactive ? ',"i":1' : '') +
+    (readOnly === 'inside' ? ',"rt":1' : '') +
     (foreignKeys === undefined ? '' : `,"fk":${foreignKeys === 'on' ? 1 : 0}`) +
     (expectCommitSeq === undefined ? '' : `,"at":${expectCommitSeq}`) +
     (expectIncarnation === undefined ? '' : `,"in":"${expectIncarnation}"`) +
@@ -93,6 +105,7 @@ export function encodeSteps(
   }
   const format = (indexes: readonly number[]) =>
     `{"q":[${rests.map((rest, index) => `{"s":${indexes[index]}${rest}${pieces[index]?.(indexes) ?? ''}}`).join(',')}]${suffix}}`;
+  if (isRead) return { sql, format, operationBytes, sqlBytes, isRead };
   return { sql, format, operationBytes, sqlBytes, alone, live: alone === 'b' && interactive === true };
 }
 

@@ -103,7 +103,7 @@ function createLanes(
   apart: Apart,
   onChanged: (tenant: string, finding: WireError) => void,
 ): Lanes {
-  const directory = inspectDataDir(config.dataDir);
+  const directory = inspectDataDir(config.dataDir, config.dataDirKind);
   const exclusive = directory.kind === 'network';
   if (exclusive) {
     log.warn(

@@ -22,7 +22,7 @@ export function createStatus(parts: LeaderParts, idleJobs: () => number): Status
     {
       metrics,
       loads,
-      slowFacts: new SlowFactsWatch(link, config.group, config.dataDir, log),
+      slowFacts: new SlowFactsWatch(link, config, log),
       walWatch,
       parked,
       leader,

@@ -1,19 +1,20 @@
 import {
+  kindOfOperation,
   LIMITS,
   OnewriterError,
-  type SqlValue,
   toWireError,
   type WireOperation,
   type WireStatement,
+  type WireStepsOperation,
 } from '@onewriter/protocol';
 import type { BatchJob } from '../batch/batch-job.ts';
 import { translateError } from '../batch/sqlite-errors.ts';
-import type { CompiledStatement } from '../batch/statement-cache.ts';
-import { decodeBindings, encodeRow } from '../batch/statement-runner.ts';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import type { Progress } from '../thread/progress.ts';
+import { collectRows } from './collect-rows.ts';
 import { ReadJudge } from './read-judge.ts';
 import { ReadShare } from './read-share.ts';
+import { runReadSteps } from './read-steps.ts';
 
 /*
  * Reads of processes that cannot open the file: jobs in the tenant's queue, run on the connection that writes, after the writes of
@@ -83,7 +84,7 @@ export class OwnerReads {
               // An error may have ended the transaction; without one, what a function writes would stay.
               if (!database.db.inTransaction) database.db.exec('BEGIN');
               if (performance.now() >= until || left <= 0) throw later();
-              return runRead(database, judge, sql, op);
+              return runRead(database, judge, sql, op, left);
             });
       left -= result.length;
       results.push(result);
@@ -105,7 +106,11 @@ function runRead(
   judge: ReadJudge,
   texts: readonly string[],
   op: WireOperation,
+  maxBytes: number,
 ): string {
+  if (kindOfOperation(op) === 'steps') {
+    return runReadSteps(database, judge, texts, op as WireStepsOperation, maxBytes);
+  }
   const { s, p, f } = op as Partial<WireStatement>;
   const text = typeof s === 'number' ? texts[s] : undefined;
   if (typeof text !== 'string') {
@@ -114,39 +119,7 @@ function runRead(
       'The read refers to an SQL text that the job does not carry.',
     );
   }
-  const compiled = database.statements.get(text);
-  const bound = compiled.parameters.toArguments(decodeBindings(p));
-  judge.assertMayRun(compiled, bound);
-  // As on a connection that only reads.
-  const statement = database.runner.prepareAnew(compiled);
-  const rows = collect(compiled, statement, judge, bound, f === 1);
-  const columns = JSON.stringify(statement.columns().map(column => column.name));
-  return `{"c":${columns},"r":[${rows.join()}],"n":0,"i":0}`;
-}
-
-/** The rows as JSON. @throws OnewriterError RESULT_TOO_LARGE, READ_TOO_COSTLY */
-function collect(
-  compiled: CompiledStatement,
-  statement: CompiledStatement['statement'],
-  judge: ReadJudge,
-  bound: readonly unknown[],
-  firstOnly: boolean,
-): readonly string[] {
-  const rows: string[] = [];
-  const begunAt = performance.now();
-  let bytes = 0;
-  for (const row of statement.iterate(...bound)) {
-    if (rows.length === LIMITS.maxOwnerReadRows) throw tooLarge(`${LIMITS.maxOwnerReadRows} rows`);
-    const json = encodeRow(row as SqlValue[]);
-    bytes += Buffer.byteLength(json) + 1;
-    if (bytes > LIMITS.maxOwnerReadBytes) throw tooLarge(`${LIMITS.maxOwnerReadBytes} bytes`);
-    rows.push(json);
-    if (firstOnly) break;
-    judge.assertShort(compiled, performance.now() - begunAt);
-  }
-  judge.assertShort(compiled, performance.now() - begunAt);
-  judge.noteShort(compiled);
-  return rows;
+  return collectRows(database, judge, database.statements.get(text), p, { firstOnly: f === 1 });
 }
 
 function later(): OnewriterError {
@@ -154,12 +127,5 @@ function later(): OnewriterError {
     'RATE_LIMITED',
     'Reads through the owner have used up their share of the thread that writes.',
     { retryAfterMs: RETRY_AFTER_MS },
-  );
-}
-
-function tooLarge(limit: string): OnewriterError {
-  return new OnewriterError(
-    'RESULT_TOO_LARGE',
-    `The result has over ${limit}, the most that the owner of the file returns; read in pieces (WHERE id > ? ORDER BY id LIMIT 1000), through a gateway or from the file.`,
   );
 }

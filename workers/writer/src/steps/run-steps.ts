@@ -14,12 +14,12 @@ import {
   type WireStep,
   type WireStepsOperation,
 } from '@onewriter/protocol';
-import type { Statement } from 'better-sqlite3';
 import { runRows } from '../batch/run-rows.ts';
 import { ShadowTables } from '../batch/shadow-tables.ts';
 import { isFileError, translateError } from '../batch/sqlite-errors.ts';
-import { type CompiledStatement, compileStatement } from '../batch/statement-cache.ts';
+import type { CompiledStatement } from '../batch/statement-cache.ts';
 import type { TenantDatabase } from '../file/tenant-database.ts';
+import { describeStep, elapsed, typesOf } from './describe-step.ts';
 
 /*
  * Steps run one after the other; one that fails does not end the others. A StepSession decides where their transactions come
@@ -210,19 +210,7 @@ export class StepsRun implements StepStates {
   /** Compiles a statement in the transaction, which knows the tables it made. */
   #describe(sql: string, startedMs: number): void {
     if (this.#dead) throw transactionGone();
-    const { db } = this.#database;
-    const step = classifyStep(sql);
-    if (step.kind === 'session') {
-      // Compiling it would set it for all callers; it has no columns.
-      this.#note(`{"r":[0,0],"ms":${elapsed(startedMs)},"ro":1}`, true);
-      return;
-    }
-    // Not from the cache: a cached statement has the columns of an older schema until it runs again.
-    const statement = step.kind === 'statement' ? compileStatement(db, sql).statement : db.prepare(sql);
-    const names = statement.reader ? statement.columns().map(({ name }) => name) : undefined;
-    const result = names === undefined ? '[0,0]' : `{"c":${JSON.stringify(names)},"r":[],"n":0,"i":0}`;
-    const types = names === undefined ? '' : typesOf(statement);
-    this.#note(`{"r":${result}${types},"ms":${elapsed(startedMs)},"ro":${statement.readonly ? 1 : 0}}`, true);
+    this.#note(describeStep(this.#database.db, sql, startedMs), true);
   }
 
   #runScript(script: string, startedMs: number): void {
@@ -347,14 +335,6 @@ function mayWrite(sql: string): boolean {
   } catch {
     return false; // refused where it is run
   }
-}
-
-function typesOf(statement: Statement<unknown[]>): string {
-  return `,"d":${JSON.stringify(statement.columns().map(({ type }) => type))}`;
-}
-
-function elapsed(startedMs: number): number {
-  return Math.round((performance.now() - startedMs) * 1_000) / 1_000;
 }
 
 function transactionGone(): OnewriterError {

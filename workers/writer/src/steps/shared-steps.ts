@@ -3,6 +3,7 @@ import { mayDefer } from '../batch/schema-traits.ts';
 import type { CompiledStatement } from '../batch/statement-cache.ts';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import { type ControlStep, OwnTransactionsNeeded, type StepSession, StepsRun } from './run-steps.ts';
+import { nestedTransaction, noTransaction } from './step-refusals.ts';
 import { runAtomically } from './step-savepoint.ts';
 
 /**
@@ -69,7 +70,7 @@ class SharedSession implements StepSession {
     const { db, stepControl } = this.#database;
     switch (step.kind) {
       case 'begin':
-        if (this.#open) throw misplaced('cannot start a transaction within a transaction');
+        if (this.#open) throw nestedTransaction();
         stepControl.transaction.run();
         this.#open = true;
         this.#readOnly = step.readOnly;
@@ -77,14 +78,14 @@ class SharedSession implements StepSession {
         done();
         return;
       case 'commit':
-        if (!this.#open) throw misplaced('cannot commit - no transaction is active');
+        if (!this.#open) throw noTransaction('commit');
         stepControl.releaseTransaction.run();
         this.#open = false;
         this.committed ||= this.#wrote;
         done();
         return;
       case 'rollback':
-        if (!this.#open) throw misplaced('cannot rollback - no transaction is active');
+        if (!this.#open) throw noTransaction('rollback');
         this.end();
         done();
         return;
@@ -105,11 +106,6 @@ class SharedSession implements StepSession {
     stepControl.rollbackToTransaction.run();
     stepControl.releaseTransaction.run();
   }
-}
-
-/** SQLite's own message for transaction control in the wrong place. */
-function misplaced(message: string): OnewriterError {
-  return new OnewriterError('SQL_ERROR', message, { sqliteCode: 'SQLITE_ERROR' });
 }
 
 /** A statement that writes, in a transaction that was begun as READONLY. */

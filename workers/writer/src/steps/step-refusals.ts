@@ -8,6 +8,12 @@ export function noTransaction(what: 'commit' | 'rollback'): OnewriterError {
   });
 }
 
+export function nestedTransaction(): OnewriterError {
+  return new OnewriterError('SQL_ERROR', 'cannot start a transaction within a transaction', {
+    sqliteCode: 'SQLITE_ERROR',
+  });
+}
+
 export function tooLate(): OnewriterError {
   return new OnewriterError(
     'STATEMENT_NOT_ALLOWED',

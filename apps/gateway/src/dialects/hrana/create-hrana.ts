@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Onewriter } from '@onewriter/sdk';
-import { createReadSteps, type StepProcesses } from '../../reads/read-steps.ts';
+import type { ReadSteps } from '../../reads/read-steps.ts';
 import { BatonSigner } from './baton.ts';
 import type { Hrana } from './hrana.ts';
 import { type ReadNow, StreamRunner } from './stream-runner.ts';
@@ -9,7 +9,7 @@ import { StreamRegistry } from './streams.ts';
 /** Settings of {@link createHrana}. */
 export interface HranaOptions {
   readonly onewriter: Pick<Onewriter, 'tenant'>;
-  readonly processes: StepProcesses;
+  readonly reads: ReadSteps;
   readonly readNow: ReadNow;
   readonly assertNotPaused: (tenant: string, timeoutMs: number) => Promise<void>;
   /** Batons of a gateway are good at others with the same; without it, at this process. */
@@ -26,8 +26,7 @@ export interface HranaOptions {
 
 /** What the routes of the libSQL protocol need. */
 export function createHrana(options: HranaOptions): Hrana {
-  const { onewriter, createTenants, hostDomain, readTimeoutMs, writeTimeoutMs } = options;
-  const reads = createReadSteps(options.processes);
+  const { onewriter, reads, createTenants, hostDomain, readTimeoutMs, writeTimeoutMs } = options;
   const runner = new StreamRunner({
     reads,
     readNow: options.readNow,

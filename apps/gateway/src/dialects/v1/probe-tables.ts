@@ -41,13 +41,6 @@ const STOPS = new Set<string>(['READ_TIMEOUT', 'READ_TOO_COSTLY', 'RESULT_TOO_LA
 const TOOK_TOO_LONG = `Not described: SQLite took too much memory for it, or longer than ${MAX_TABLE_MS / 1_000} s.`;
 const NO_TIME_LEFT = 'Not described: other objects of this schema took too long.';
 
-const NO_FILES =
-  'Not described: where only the broker opens files, views and virtual tables are not asked for their columns.';
-/** By the schema alone. */
-const DESCRIBED: ProbedColumns = Object.freeze({
-  ...{ error: undefined, indexes: new Map(), triggers: new Map(), columns: undefined, stopped: false },
-});
-
 /**
  * Asks SQLite of each table whether it can be used, with its indexes and triggers: one that cannot takes nothing else with
  * it, and neither does one that takes too long. Tables are asked for before views, which are what may take long.
@@ -60,9 +53,6 @@ export async function probeTables(
   options: ProbeOptions,
 ): Promise<readonly ProbedColumns[] | undefined> {
   const { withoutColumns, timeoutMs, signal } = options;
-  if (reads.isWithoutFiles) {
-    return tables.map(({ name }) => (withoutColumns.has(name) ? notDescribed(NO_FILES) : DESCRIBED));
-  }
   const begunAt = performance.now();
   const order = [
     ...tables.filter(({ name }) => !withoutColumns.has(name)),

@@ -7,7 +7,7 @@ import {
   type StatusDisk,
   type StatusRedis,
 } from '@onewriter/protocol';
-import type { Logger } from '@onewriter/runtime';
+import type { Config, Logger } from '@onewriter/runtime';
 import type { RedisLink } from '../../queue/redis-link.ts';
 import { readRedisFacts } from './redis-facts.ts';
 
@@ -34,11 +34,15 @@ export class SlowFactsWatch {
   #looking = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(link: RedisLink, group: string, dataDir: string, log: Logger) {
+  constructor(
+    link: RedisLink,
+    { group, dataDir, dataDirKind }: Pick<Config, 'group' | 'dataDir' | 'dataDirKind'>,
+    log: Logger,
+  ) {
     this.#link = link;
     this.#group = group;
     this.#dataDir = resolve(dataDir);
-    this.#kind = inspectDataDir(dataDir).kind === 'network' ? 'network' : 'local';
+    this.#kind = inspectDataDir(dataDir, dataDirKind).kind === 'network' ? 'network' : 'local';
     this.#log = log;
   }
 
