@@ -10,6 +10,7 @@ export * from './format/entry.ts';
 export * from './format/keyring.ts';
 export * from './format/pack.ts';
 export * from './format/segment-body.ts';
+export * from './litestream/restore-litestream.ts';
 export * from './ship/messages.ts';
 export * from './store/obeys-conditions.ts';
 export * from './store/object-store.ts';
