@@ -58,6 +58,29 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
 
   withExamples(
     program
+      .command('diff')
+      .description(
+        'compare a tenant with a backup of it, row by row, and bring rows back without losing later writes',
+      )
+      .argument('<tenant>')
+      .argument('<backup>', 'the .db file of the time before')
+      .option('--tables <names>', 'with commas between them (default: all)')
+      .option('--rows <number>', 'rows of each table that are shown', '5')
+      .option('--bring-back <which>', 'removed, changed, or both with a comma: write them as they were')
+      .option(...TIMEOUT_OPTION)
+      .option(...DATA_DIR_OPTION)
+      .option(...JSON_OPTION)
+      .action(async (tenant, backup, options) =>
+        setExitCode(await (await import('../commands/diff.ts')).diff(tenant, backup, options)),
+      ),
+    [
+      'onewriter diff acme /mnt/backups/acme/20261121T093000Z-c42.db',
+      'onewriter diff acme backup.db --tables orders --bring-back removed     undo one mistaken DELETE',
+    ],
+  );
+
+  withExamples(
+    program
       .command('check')
       .description('check files: integrity, foreign keys, ledger against file and queue, orphaned files')
       .argument('[tenants...]')

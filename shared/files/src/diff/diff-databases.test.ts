@@ -13,10 +13,13 @@ beforeAll(async () => {
 });
 afterAll(() => directory.remove());
 let count = 0;
-let [now, then] = ['', ''];
+let [present, former] = ['', ''];
 
 beforeEach(() => {
-  [now, then] = ['now', 'then'].map(name => join(directory.path, `${name}${++count}.db`)) as [string, string];
+  [present, former] = ['present', 'former'].map(name => join(directory.path, `${name}${++count}.db`)) as [
+    string,
+    string,
+  ];
 });
 
 function make(path: string, ...scripts: readonly string[]): void {
@@ -26,7 +29,7 @@ function make(path: string, ...scripts: readonly string[]): void {
 }
 
 const diff = (options: Partial<Parameters<typeof diffDatabases>[2]> = {}) =>
-  diffDatabases(now, then, { maxRows: 100, busyTimeoutMs: 0, ...options });
+  diffDatabases(present, former, { maxRows: 100, busyTimeoutMs: 0, ...options });
 
 const SCHEMA = `CREATE TABLE orders(id INTEGER PRIMARY KEY, who TEXT COLLATE NOCASE, cents, note BLOB, twice AS (cents * 2));
   CREATE TABLE pairs(a TEXT, b INTEGER, v, PRIMARY KEY (a, b)) WITHOUT ROWID;
@@ -37,15 +40,15 @@ const ROWS = `INSERT INTO orders(id, who, cents, note) VALUES (1, 'ann', 100, x'
 
 describe('diffDatabases', () => {
   it('finds nothing in two files with the same rows', () => {
-    make(now, SCHEMA, ROWS);
-    make(then, SCHEMA, ROWS);
+    make(present, SCHEMA, ROWS);
+    make(former, SCHEMA, ROWS);
     expect(diff()).toEqual({ tables: [], tablesFormer: [], tablesPresent: [], skipped: [] });
   });
 
   it('finds rows that were removed, added and changed, by their keys', () => {
-    make(then, SCHEMA, ROWS);
+    make(former, SCHEMA, ROWS);
     make(
-      now,
+      present,
       SCHEMA,
       ROWS,
       `DELETE FROM orders WHERE id = 2; INSERT INTO orders(id, who) VALUES (4, 'dan'); UPDATE orders SET who = 'ANN' WHERE id = 1;
@@ -99,8 +102,8 @@ describe('diffDatabases', () => {
   });
 
   it('lists as many rows as asked, and counts all', () => {
-    make(then, SCHEMA, ROWS);
-    make(now, SCHEMA);
+    make(former, SCHEMA, ROWS);
+    make(present, SCHEMA);
     const { tables } = diff({ maxRows: 1, tables: ['orders'] });
     expect(tables).toMatchObject([{ table: 'orders', removed: 3 }]);
     expect(tables[0]!.rows).toHaveLength(1);
@@ -112,7 +115,7 @@ describe('diffDatabases', () => {
       'CREATE TABLE a(id INTEGER PRIMARY KEY, old, v); CREATE TABLE was(v); CREATE TABLE k(a PRIMARY KEY, b)',
     );
     make(
-      now,
+      present,
       'CREATE TABLE a(id INTEGER PRIMARY KEY, v, new); INSERT INTO a VALUES (1, 2, 3); CREATE TABLE "is"(v); CREATE TABLE k(a, b PRIMARY KEY)',
       'CREATE VIRTUAL TABLE f USING fts5(t)',
     );
@@ -123,31 +126,46 @@ describe('diffDatabases', () => {
   });
 });
 
+it('lists tables before those that refer to them', () => {
+  const schema = `CREATE TABLE a(id INTEGER PRIMARY KEY, b REFERENCES b(id)); CREATE TABLE b(id INTEGER PRIMARY KEY, C REFERENCES C(id));
+    CREATE TABLE C(id INTEGER PRIMARY KEY, c REFERENCES c(id)); CREATE TABLE x(id INTEGER PRIMARY KEY, y REFERENCES y(id));
+    CREATE TABLE y(id INTEGER PRIMARY KEY, x REFERENCES x(id))`;
+  make(present, schema);
+  make(
+    former,
+    schema,
+    'INSERT INTO C VALUES (1, 1); INSERT INTO b VALUES (1, 1); INSERT INTO a VALUES (1, 1); INSERT INTO x VALUES (1, NULL); INSERT INTO y VALUES (1, 1)',
+  );
+  const names = diff().tables.map(({ table }) => table);
+  expect(names.filter(name => 'abC'.includes(name))).toEqual(['C', 'b', 'a']);
+  expect(names).toHaveLength(5);
+});
+
 describe('bringBack', () => {
   it('makes the rows what they were, and leaves those that were added', () => {
-    make(then, SCHEMA, ROWS);
+    make(former, SCHEMA, ROWS);
     make(
-      now,
+      present,
       SCHEMA,
       ROWS,
       "DELETE FROM orders WHERE id < 3; DELETE FROM bag WHERE rowid = 1; UPDATE pairs SET v = 'other'; INSERT INTO bag VALUES ('new')",
     );
-    const db = new Database(now);
+    const db = new Database(present);
     for (const table of diff().tables)
       for (const { sql, params } of bringBack(table, { removed: true, changed: true }))
         expect(db.prepare(sql).run(...params.map(decodeValue)).changes).toBe(1);
     db.exec("DELETE FROM bag WHERE v = 'new'");
-    const former = new Database(then);
-    expect(hashContent(db)).toBe(hashContent(former));
-    former.close();
+    const before = new Database(former);
+    expect(hashContent(db)).toBe(hashContent(before));
+    before.close();
     db.close();
   });
 
   it('changes no row that was written since it was compared', () => {
-    make(then, SCHEMA, ROWS);
-    make(now, SCHEMA, ROWS, 'UPDATE orders SET cents = 5 WHERE id = 1');
+    make(former, SCHEMA, ROWS);
+    make(present, SCHEMA, ROWS, 'UPDATE orders SET cents = 5 WHERE id = 1');
     const [statement] = diff().tables.flatMap(table => bringBack(table, { removed: true, changed: true }));
-    const db = new Database(now);
+    const db = new Database(present);
     db.exec('UPDATE orders SET cents = 6 WHERE id = 1');
     expect(db.prepare(statement!.sql).run(...statement!.params.map(decodeValue)).changes).toBe(0);
     db.close();

@@ -35,7 +35,7 @@ export interface TableDifference {
 }
 
 export interface DatabaseDifference {
-  /** Tables with differences. */
+  /** Tables with differences; those that others refer to come before these. */
   readonly tables: readonly TableDifference[];
   readonly tablesFormer: readonly string[];
   readonly tablesPresent: readonly string[];
@@ -90,6 +90,7 @@ export function diffDatabases(present: string, former: string, options: DiffOpti
       const difference = diffTable(db, table, former, options.maxRows);
       if (difference !== undefined) tables.push(difference);
     }
+    tables.sort(byForeignKeys(db));
     const only = (some: ReadonlyMap<string, Table>, others: ReadonlyMap<string, Table>) =>
       [...some.keys()].filter(name => !others.has(name) && isWanted(name));
     return {
@@ -101,6 +102,31 @@ export function diffDatabases(present: string, former: string, options: DiffOpti
   } finally {
     db.close();
   }
+}
+
+/** Parents before the rows that refer to them, so that rows can be inserted in this order; those of a circle by name. */
+function byForeignKeys(db: Database): (one: TableDifference, other: TableDifference) => number {
+  const parents = new Map<string, string[]>();
+  const rows = db
+    .prepare<[], { child: string; parent: string }>(
+      `SELECT t.name AS child, f."table" AS parent FROM main.pragma_table_list t, main.pragma_foreign_key_list(t.name) f
+         WHERE t.schema = 'main' AND t.type = 'table' AND lower(t.name) <> lower(f."table")`,
+    )
+    .all();
+  for (const { child, parent } of rows)
+    parents.set(child.toLowerCase(), [...(parents.get(child.toLowerCase()) ?? []), parent.toLowerCase()]);
+  const depths = new Map<string, number>();
+  const depthOf = (table: string): number => {
+    const known = depths.get(table);
+    if (known !== undefined) return known;
+    // A circle ends here.
+    depths.set(table, 0);
+    const depth = Math.max(-1, ...(parents.get(table) ?? []).map(depthOf)) + 1;
+    depths.set(table, depth);
+    return depth;
+  };
+  const rank = ({ table }: TableDifference) => depthOf(table.toLowerCase());
+  return (one, other) => rank(one) - rank(other) || (one.table < other.table ? -1 : 1);
 }
 
 function readTables(db: Database, schema: 'main' | 'old'): Map<string, Table> {

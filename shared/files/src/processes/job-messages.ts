@@ -16,6 +16,13 @@ export type JobKind =
   | LoadJob
   /** The second half of both: numbers that file on. */
   | NumberJob
+  /** Compares the tenant's file with one that it had formerly. */
+  | {
+      readonly kind: 'diff';
+      readonly former: string;
+      readonly tables?: readonly string[] | undefined;
+      readonly maxRows: number;
+    }
   /** Looks at a file that is no tenant's yet: each request names it. */
   | { readonly kind: 'look' }
   /** Makes such a file a tenant's. */

@@ -1,9 +1,10 @@
-import { realDatabasePath } from '@onewriter/protocol';
+import { realDatabasePath, tenantFile } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { adoptFile } from '../adopt/adopt-file.ts';
 import { inspectFile } from '../adopt/inspect-file.ts';
 import { backupFolder, backupTenant, removeDraftsOf } from '../backup/backup-tenant.ts';
 import { checkTenant } from '../check/check-tenant.ts';
+import { diffDatabases } from '../diff/diff-databases.ts';
 import { stageLoad } from '../load/stage-load.ts';
 import { releaseTenant } from '../release/release-tenant.ts';
 import { numberCopy } from '../restore/file-numbers.ts';
@@ -33,6 +34,10 @@ export async function runJob(
       return stageLoad(place, job, onProgress);
     case 'number':
       return numberCopy(place, tenant, job);
+    case 'diff': {
+      const file = realDatabasePath(tenantFile(place.dataDir, tenant, place.dbFile));
+      return diffDatabases(file, job.former, { ...job, busyTimeoutMs: place.busyTimeoutMs });
+    }
     case 'look':
       return inspectFile(realDatabasePath(file!), place.busyTimeoutMs);
     case 'adopt':
