@@ -5,6 +5,8 @@ import { PassingError } from '../repeat-call.ts';
 const parser = new XMLParser({
   ignoreAttributes: true,
   parseTagValue: false,
+  // A page of 1,000 objects has 2,000 of them, the quotes of the etags; the default bound is 1,000.
+  processEntities: { enabled: true, maxTotalExpansions: 10_000 },
   isArray: name => name === 'Contents' || name === 'Error',
 });
 
