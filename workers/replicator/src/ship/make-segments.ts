@@ -1,0 +1,131 @@
+import { type SegmentCommit, encodeBody, type PageSource } from '../format/segment-body.ts';
+import type { Keyring } from '../format/keyring.ts';
+import type { PackedSegment } from '../format/pack.ts';
+import { FRAME_HEADER_BYTES } from './continues.ts';
+import type { DeflateBudget } from './deflate-budget.ts';
+import type { FirstItem, NewEntry, PackItem, PagesItem } from './pack-item.ts';
+
+/** Pieces are put together into segments up to this size, in bytes of pages. */
+export const MAX_SEGMENT_BYTES = 64 * 1024 * 1024;
+/** Tenants whose bodies are made at the same time: each deflate holds 300 KiB of its own. */
+const CONCURRENT = 8;
+
+export interface SegmentMaking {
+  readonly keys: Keyring;
+  readonly budget: DeflateBudget;
+  readonly nowMs: () => number;
+}
+
+/** What one tenant puts into a pack, in the order of its commits. */
+export interface TenantItems {
+  readonly tenant: string;
+  readonly items: readonly PackItem[];
+}
+
+/**
+ * Makes the segments of a pack: one for all pieces of a tenant that follow on each other.
+ * @throws OnewriterError REPLICA_UNAVAILABLE where the key of a tenant has to be read from the store
+ */
+export async function makeSegments(
+  tenants: readonly TenantItems[],
+  making: SegmentMaking,
+): Promise<readonly PackedSegment[]> {
+  const made = new Map<TenantItems, readonly PackedSegment[]>();
+  const left = [...tenants];
+  const work = async () => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) {
+      made.set(next, await makeForTenant(next, making));
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(CONCURRENT, tenants.length) }, work));
+  return tenants.flatMap(each => made.get(each)!);
+}
+
+async function makeForTenant(
+  { tenant, items }: TenantItems,
+  making: SegmentMaking,
+): Promise<readonly PackedSegment[]> {
+  const segments: PackedSegment[] = [];
+  let pieces: PagesItem[] = [];
+  let bytes = 0;
+  const endSegment = async () => {
+    if (pieces.length > 0) segments.push(await makePages(tenant, pieces, making));
+    pieces = [];
+    bytes = 0;
+  };
+  for (const item of items) {
+    if (item.kind === 'pages') {
+      if (bytes + item.frames.byteLength > MAX_SEGMENT_BYTES || pieces[0]?.pageSize !== item.pageSize) {
+        await endSegment();
+      }
+      pieces.push(item);
+      bytes += item.frames.byteLength;
+      continue;
+    }
+    await endSegment();
+    if (item.kind === 'first') segments.push(await makeFirst(tenant, item, making));
+    else segments.push({ entry: item.entry, body: item.body });
+  }
+  await endSegment();
+  return segments;
+}
+
+function makePages(
+  tenant: string,
+  pieces: readonly PagesItem[],
+  making: SegmentMaking,
+): Promise<PackedSegment> {
+  const commits: SegmentCommit[] = [];
+  const pages: PageSource[] = [];
+  for (const piece of pieces) {
+    const before = pages.length;
+    for (const commit of piece.commits) commits.push({ ...commit, frames: before + commit.frames });
+    addFrames(pages, piece.frames, piece.pageSize, piece.skip, piece.skip + piece.commits.at(-1)!.frames);
+  }
+  const [first, last] = [commits[0]!, commits.at(-1)!];
+  const { end, incarnation, pageSize } = pieces.at(-1)!;
+  const entry: Omit<NewEntry, 'plainBytes'> = {
+    ...{ tenant, kind: 'pages', min: first.pos, max: last.pos, commits: commits.length },
+    ...{ firstSeq: first.commitSeq, lastSeq: last.commitSeq, firstMs: first.atMs, lastMs: last.atMs },
+    ...{ epoch: last.epoch, pages: last.pages, end, incarnation, pageSize },
+  };
+  return seal(entry, commits, pages, making);
+}
+
+/** A full segment out of a log that has every page: the newest of each, in order. */
+function makeFirst(tenant: string, item: FirstItem, making: SegmentMaking): Promise<PackedSegment> {
+  const { commit, pageSize, firstSeq, firstMs, end, incarnation } = item;
+  const frames: PageSource[] = [];
+  addFrames(frames, item.frames, pageSize, 0, item.count);
+  const newest = new Map(frames.map(page => [page.number, page]));
+  const pages = Array.from({ length: commit.pages }, (_, index) => newest.get(index + 1)!);
+  const entry: Omit<NewEntry, 'plainBytes'> = {
+    ...{ tenant, kind: 'full', min: commit.pos, max: commit.pos, commits: item.commits },
+    ...{ firstSeq, lastSeq: commit.commitSeq, firstMs, lastMs: commit.atMs },
+    ...{ epoch: commit.epoch, pages: commit.pages, end, incarnation, pageSize },
+  };
+  return seal(entry, [{ ...commit, frames: pages.length }], pages, making);
+}
+
+async function seal(
+  entry: Omit<NewEntry, 'plainBytes'>,
+  commits: readonly SegmentCommit[],
+  pages: readonly PageSource[],
+  { keys, budget, nowMs }: SegmentMaking,
+): Promise<PackedSegment> {
+  const { tenant, pageSize } = entry;
+  const plainBytes = pages.length * pageSize;
+  const plain = await encodeBody({ v: 1, tenant, pageSize, commits }, pages, budget.take(plainBytes, nowMs()));
+  const { body, key } = await keys.seal(entry, plain);
+  return { entry: { ...entry, plainBytes, key }, body };
+}
+
+/** The pages of frames `from` to `to`, where they are. */
+function addFrames(pages: PageSource[], frames: ArrayBuffer, pageSize: number, from: number, to: number): void {
+  const bytes = Buffer.from(frames);
+  for (let frame = from; frame < to; frame++) {
+    const at = frame * (FRAME_HEADER_BYTES + pageSize);
+    const page = at + FRAME_HEADER_BYTES;
+    pages.push({ number: bytes.readUInt32BE(at), bytes: bytes.subarray(page, page + pageSize) });
+  }
+}

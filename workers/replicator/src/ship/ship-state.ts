@@ -1,0 +1,90 @@
+import type { SegmentEntry } from '../format/entry.ts';
+import type { StoredUpTo, TenantReplica } from './messages.ts';
+import { numbersOf, type PackItem } from './pack-item.ts';
+import type { TenantLine } from './tenant-line.ts';
+
+/** What a pack has of a tenant. */
+export interface PackedTenant {
+  readonly line: TenantLine;
+  readonly items: readonly PackItem[];
+}
+
+/** Up to where a tenant is stored. */
+export interface StoredTenant extends StoredUpTo {
+  readonly commitMs: number;
+  readonly storedMs: number;
+}
+
+export function storedOf(tenant: string, entry: SegmentEntry, storedMs: number): StoredTenant {
+  const { max, lastSeq, epoch, lastMs } = entry;
+  return { tenant, pos: max, commitSeq: lastSeq, epoch, commitMs: lastMs, storedMs };
+}
+
+export function storedWith({ line, items }: PackedTenant, storedMs: number): StoredTenant {
+  const { pos, commitSeq, epoch, lastMs } = numbersOf(items.at(-1)!);
+  return { tenant: line.tenant, pos, commitSeq, epoch, commitMs: lastMs, storedMs };
+}
+
+/** What a tenant has that is not stored. */
+export interface Lag {
+  sinceMs: number;
+  commits: number;
+  bytes: number;
+}
+
+/** Adds up what is captured and not stored. @param packs being made or stored */
+export function lags(
+  lines: Iterable<TenantLine>,
+  packs: Iterable<readonly PackedTenant[]>,
+): Map<TenantLine, Lag> {
+  const found = new Map<TenantLine, Lag>();
+  const add = (line: TenantLine, sinceMs: number, commits: number, bytes: number) => {
+    const lag = found.get(line);
+    if (lag === undefined) {
+      found.set(line, { sinceMs, commits, bytes });
+      return;
+    }
+    lag.sinceMs = Math.min(lag.sinceMs, sinceMs);
+    lag.commits += commits;
+    lag.bytes += bytes;
+  };
+  const addItem = (line: TenantLine, item: PackItem) => {
+    const { commits, bytes } = numbersOf(item);
+    add(line, item.sinceMs, commits, bytes);
+  };
+  for (const pack of packs) for (const { line, items } of pack) for (const item of items) addItem(line, item);
+  for (const line of lines) {
+    for (const item of line.items) addItem(line, item);
+    const { dropped } = line;
+    if (dropped !== undefined) add(line, dropped.sinceMs, dropped.commits, dropped.bytes);
+  }
+  return found;
+}
+
+/** Tenants in a status: those that are furthest behind, then those whose chain broke. */
+const MAX_WORST = 50;
+
+export function worstOf(
+  lines: ReadonlyMap<string, TenantLine>,
+  behind: ReadonlyMap<TenantLine, Lag>,
+  stored: ReadonlyMap<string, StoredTenant>,
+  nowMs: number,
+): readonly TenantReplica[] {
+  const byLag = [...behind].sort(([, one], [, other]) => one.sinceMs - other.sinceMs);
+  const chosen = new Map<TenantLine, Lag | undefined>(byLag.slice(0, MAX_WORST));
+  for (const line of lines.values()) {
+    if (chosen.size >= MAX_WORST) break;
+    if (line.gaps > 0 && !chosen.has(line)) chosen.set(line, behind.get(line));
+  }
+  return [...chosen].map(([{ tenant, gaps }, lag]) => {
+    const { pos = 0, commitSeq = 0, commitMs = 0, storedMs = 0 } = stored.get(tenant) ?? {};
+    return {
+      ...{ tenant, pos, commitSeq, commitMs, storedMs, gaps },
+      lagCommits: lag?.commits ?? 0,
+      lagBytes: lag?.bytes ?? 0,
+      lagMs: lag === undefined ? 0 : Math.max(0, nowMs - lag.sinceMs),
+      verifiedMs: undefined,
+      verifiedPos: undefined,
+    };
+  });
+}
