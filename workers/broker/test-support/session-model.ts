@@ -294,17 +294,21 @@ export class ModelParts implements SessionParts {
 
   /** Has jobs with these ids, as if they had just been fetched. */
   hold(...ids: readonly string[]): void {
-    const jobs = ids.map(id => ({ id, data: createData('c-1') }));
+    this.holdJobs(ids.map(id => ({ id, data: createData('c-1') })));
+  }
+
+  /** The same with data of their own. @param doubtUntil see Reclaimed */
+  holdJobs(jobs: readonly FetchedJob[], doubtUntil = 0): void {
     this.model.active.push(...jobs);
     const grant = this.services.memory.requestNow(SHARE_BYTES, SHARE_BYTES);
     if (grant === undefined) throw new Error('No memory for the jobs of a test.');
-    const fetched = toFetchedJobs(jobs, grant, false);
+    const fetched = toFetchedJobs(jobs, grant, doubtUntil);
     grant.shrinkTo(fetched.cost);
     this.held.add(fetched.jobs.map(job => ({ ...job, enqueuedAt: undefined, fetchedAt: 0 })));
   }
 }
 
 /** Data of a job, of steps whose client has to be there. */
-export function createData(client: string): string {
-  return `{"v":${PROTOCOL_VERSION},"client":"${client}","seq":1,"at":0,"live":1,"sql":["x"],"ops":[{"s":0}]}`;
+export function createData(client: string, op = '{"s":0}'): string {
+  return `{"v":${PROTOCOL_VERSION},"client":"${client}","seq":1,"at":0,"live":1,"sql":["x"],"ops":[${op}]}`;
 }

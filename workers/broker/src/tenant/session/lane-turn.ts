@@ -6,7 +6,7 @@ import type { HeldJob, LoadedJob } from './held-job.ts';
 import { MAX_READY_BYTES } from './held-jobs.ts';
 import type { OpenTransaction } from './open-transaction.ts';
 import type { SessionParts } from './session-parts.ts';
-import { firstExpiry } from './transaction-lease.ts';
+import { firstExpiry, limitsOfRedelivered } from './transaction-lease.ts';
 
 /**
  * Where a tenant is on its way through its lane:
@@ -108,10 +108,9 @@ export class LaneTurn {
     if (first === undefined) return undefined;
     held.take(batch);
     if (!isStepsJobId(first.id)) return this.#toTask('batch', batch);
-    return this.#toStepsTask(first, {
-      id: newTransactionId(),
-      expiresAt: firstExpiry(services.transactionLimits),
-    });
+    const { transactionLimits } = services;
+    const limits = first.doubtful ? limitsOfRedelivered(transactionLimits) : transactionLimits;
+    return this.#toStepsTask(first, { id: newTransactionId(), expiresAt: firstExpiry(limits) });
   }
 
   #chooseBatch(contended: boolean): readonly LoadedJob[] {

@@ -1,6 +1,6 @@
 import type { AppliedOutcome } from '@onewriter/writer';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { FAKE_TIME, ModelParts } from '../../../test-support/session-model.ts';
+import { createData, FAKE_TIME, ModelParts } from '../../../test-support/session-model.ts';
 import { OpenTransaction } from './open-transaction.ts';
 
 beforeEach(() => void vi.useFakeTimers(FAKE_TIME));
@@ -78,4 +78,27 @@ it('is not timed any more when the session drains', () => {
   transaction.drain();
   vi.advanceTimersByTime(100_000);
   expect([rolledBack, transaction.isOpen]).toEqual([[], true]);
+});
+
+it('that a redelivered job began is soon taken away, whatever comes for another, unless its client continues it', () => {
+  const steps = (tx: string) => [
+    { ...createTransaction().batch[0]!, data: createData('c-1', `{"k":"s","tx":"${tx}"}`) },
+  ];
+  for (const continued of [false, true]) {
+    const parts = new ModelParts();
+    const rolledBack: string[] = [];
+    const transaction = new OpenTransaction(parts, {
+      rollback: id => rolledBack.push(id),
+      onBegun: () => {},
+    });
+    parts.holdJobs([{ id: 'b-0', data: createData('c-1') }], Number.POSITIVE_INFINITY);
+    transaction.note(outcome('t-1'), parts.held.loadedFirst);
+    transaction.noteOthers(true);
+    vi.advanceTimersByTime(900);
+    // The COMMIT of the one that died with its broker is answered, too, while this one is open.
+    transaction.note(outcome('t-1'), steps(continued ? 't-1' : 't-0'));
+    vi.advanceTimersByTime(900);
+    expect([rolledBack, transaction.isOpen]).toEqual(continued ? [[], true] : [['t-1'], false]);
+    transaction.end();
+  }
 });

@@ -2,7 +2,7 @@ import { readLiveClient, type StatusTransaction } from '@onewriter/protocol';
 import type { AppliedOutcome } from '@onewriter/writer';
 import type { HeldJob } from './held-job.ts';
 import type { SessionParts } from './session-parts.ts';
-import { TransactionLease } from './transaction-lease.ts';
+import { limitsOfRedelivered, TransactionLease } from './transaction-lease.ts';
 
 /*
  * The transaction that steps left open on the tenant's connection:
@@ -58,16 +58,17 @@ export class OpenTransaction {
       this.end();
       this.#begin(open, jobs[0]?.client ?? '', batch);
     } else if (this.#lease.expired) this.#takeAway(this.#lease);
-    else this.#lease.touch();
+    else if (continues(batch[0], open)) this.#lease.touch();
   }
 
   #begin(id: string, client: string, batch: readonly HeldJob[]): void {
     const { services, held, facts, isDraining } = this.#parts;
     const isLive = readLiveClient(batch[0]?.data ?? '') === client;
+    const { transactionLimits } = services;
     const lease = new TransactionLease(
       id,
       client,
-      services.transactionLimits,
+      batch[0]?.doubtful ? limitsOfRedelivered(transactionLimits) : transactionLimits,
       () => this.#onExpired(),
       isLive ? () => this.#lookForHolder(lease).catch(services.onBug) : undefined,
     );
@@ -129,4 +130,9 @@ export class OpenTransaction {
     this.#options.rollback(lease.id);
     this.end();
   }
+}
+
+/** Whether the steps of a job name the transaction; a caller's values have no such quotes in JSON. */
+function continues(job: HeldJob | undefined, transaction: string): boolean {
+  return job?.data?.includes(`"tx":"${transaction}"`) === true;
 }

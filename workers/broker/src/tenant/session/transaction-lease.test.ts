@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { firstExpiry, TransactionLease } from './transaction-lease.ts';
+import { firstExpiry, limitsOfRedelivered, TransactionLease } from './transaction-lease.ts';
 
 const NOW = 1_000_000;
 const LIMITS = { timeoutMs: 5_000, idleMs: 2_000, maxMs: 60_000 };
@@ -38,6 +38,22 @@ it('ends when others wait and its client is silent for too long', () => {
   expect(seen.expired).toBe(0);
   vi.advanceTimersByTime(1);
   expect(seen.expired).toBe(1);
+});
+
+it('of a redelivered job ends soon when others wait and its client does not continue it', () => {
+  const limits = limitsOfRedelivered({ ...LIMITS, idleMs: 4_000 });
+  expect(firstExpiry(limits)).toBe(NOW + 1_000);
+  expect(limitsOfRedelivered({ ...LIMITS, idleMs: 300 }).firstIdleMs).toBe(300);
+  for (const continued of [false, true]) {
+    let expired = 0;
+    const lease = new TransactionLease('t-1', 'client', limits, () => expired++, undefined);
+    lease.noteOthers(true);
+    vi.advanceTimersByTime(500);
+    if (continued) lease.touch();
+    vi.advanceTimersByTime(3_000);
+    expect([expired, lease.expired]).toEqual(continued ? [0, false] : [1, true]);
+    lease.close();
+  }
 });
 
 it('ends when others wait and it is too old, however often its client is heard from', () => {

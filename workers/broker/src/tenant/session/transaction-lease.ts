@@ -6,6 +6,9 @@
  *   in any case when it is `maxMs` old.
  *
  * A step that is in the thread at that moment is finished first.
+ *
+ * Where the job that began it was redelivered, its client may have had the answer of the first delivery, and know nothing of this
+ * transaction: until a step continues it, `idleMs` is short.
  */
 
 /** When an open transaction is taken away, in milliseconds. */
@@ -13,6 +16,16 @@ export interface TransactionLimits {
   readonly timeoutMs: number;
   readonly idleMs: number;
   readonly maxMs: number;
+  /** How long its client may be silent until it continues the transaction; default: `idleMs`. */
+  readonly firstIdleMs?: number | undefined;
+}
+
+/** Longer than the next step of a client that waits for this answer takes on a busy machine. */
+const REDELIVERED_IDLE_MS = 1_000;
+
+/** The limits of a transaction that a redelivered job begins. */
+export function limitsOfRedelivered(limits: TransactionLimits): TransactionLimits {
+  return { ...limits, firstIdleMs: Math.min(limits.idleMs, REDELIVERED_IDLE_MS) };
 }
 
 const LOOK_EVERY_MS = 1_000;
@@ -30,6 +43,7 @@ export class TransactionLease {
   #look: NodeJS.Timeout | undefined;
   readonly #begunAt = performance.now();
   #touchedAt = this.#begunAt;
+  #idleMs: number;
   #othersWait = false;
   #expired = false;
   #timer: NodeJS.Timeout | undefined;
@@ -48,6 +62,7 @@ export class TransactionLease {
     this.id = id;
     this.client = client;
     this.#limits = limits;
+    this.#idleMs = limits.firstIdleMs ?? limits.idleMs;
     this.#onExpired = onExpired;
     this.#onLook = onLook;
     this.#arm();
@@ -75,14 +90,14 @@ export class TransactionLease {
 
   /** When it may be taken away: ms since the epoch. */
   get deadlineAt(): number {
-    const { timeoutMs, idleMs } = this.#limits;
-    const due = Math.min(this.#begunAt + timeoutMs, this.#touchedAt + idleMs);
+    const due = Math.min(this.#begunAt + this.#limits.timeoutMs, this.#touchedAt + this.#idleMs);
     return Math.round(Date.now() + due - performance.now());
   }
 
-  /** Its client was heard from. */
+  /** Its client has continued it. */
   touch(): void {
     this.#touchedAt = performance.now();
+    this.#idleMs = this.#limits.idleMs;
     this.#arm();
   }
 
@@ -113,9 +128,10 @@ export class TransactionLease {
   #arm(): void {
     clearTimeout(this.#timer);
     if (this.#expired) return;
-    const { timeoutMs, idleMs, maxMs } = this.#limits;
+    const { timeoutMs, maxMs } = this.#limits;
     const end = this.#begunAt + maxMs;
-    const due = this.#othersWait ? Math.min(this.#begunAt + timeoutMs, this.#touchedAt + idleMs, end) : end;
+    const idleEnd = this.#touchedAt + this.#idleMs;
+    const due = this.#othersWait ? Math.min(this.#begunAt + timeoutMs, idleEnd, end) : end;
     this.#timer = setTimeout(
       () => {
         this.#expired = true;
@@ -127,6 +143,6 @@ export class TransactionLease {
 }
 
 /** When a transaction that begins now may be taken away: ms since the epoch. */
-export function firstExpiry({ timeoutMs, idleMs }: TransactionLimits): number {
-  return Date.now() + Math.min(timeoutMs, idleMs);
+export function firstExpiry({ timeoutMs, idleMs, firstIdleMs = idleMs }: TransactionLimits): number {
+  return Date.now() + Math.min(timeoutMs, firstIdleMs);
 }
