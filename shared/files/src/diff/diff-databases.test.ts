@@ -111,7 +111,7 @@ describe('diffDatabases', () => {
 
   it('names what only one of the two has, and what cannot be compared', () => {
     make(
-      then,
+      former,
       'CREATE TABLE a(id INTEGER PRIMARY KEY, old, v); CREATE TABLE was(v); CREATE TABLE k(a PRIMARY KEY, b)',
     );
     make(
