@@ -1,0 +1,93 @@
+import { isOnewriterError } from '@onewriter/protocol';
+import type { PackId, SegmentPlace } from '../format/entry.ts';
+import type { Keyring } from '../format/keyring.ts';
+import { hashOf, type PackedSegment } from '../format/pack.ts';
+import { decodeBody, type SegmentBody } from '../format/segment-body.ts';
+import type { CallOptions, ObjectStore } from '../store/object-store.ts';
+import { mergeBodies, type UnplacedEntry } from './merge-bodies.ts';
+import { chunksOf, type MergeGroup } from './merge-groups.ts';
+import type { PackSources } from './pack-sources.ts';
+
+/** Stored bodies that are in memory at a time, beside the pack that is made. */
+const MAX_CHUNK_BYTES = 32 * 1024 * 1024;
+/** A larger body, and what does not go into the pack any more, is an object of its own: a pack is put as a whole. */
+const MAX_INLINE_BYTES = 8 * 1024 * 1024;
+const MAX_PACK_BYTES = 64 * 1024 * 1024;
+
+export interface BuildOptions {
+  readonly store: ObjectStore;
+  readonly keys: Keyring;
+  readonly sources: PackSources;
+  readonly pack: PackId;
+  /** Of the one that compacts, in names of what it stores beside the pack: another one never overwrites it. */
+  readonly term: number;
+  readonly call: CallOptions;
+}
+
+/** Merges and copies segments, in order; large bodies are stored here already. */
+export async function buildSegments(
+  groups: readonly MergeGroup[],
+  options: BuildOptions,
+): Promise<readonly PackedSegment[]> {
+  const segments: PackedSegment[] = [];
+  let bytes = 0;
+  for (const chunk of chunksOf(groups, MAX_CHUNK_BYTES)) {
+    const bodies = await options.sources.readBodies(chunk.flat());
+    for (const group of chunk) {
+      for (const segment of await mergeGroup(group, bodies, options.keys)) {
+        const size = segment.body?.length ?? 0;
+        const isInline = size <= MAX_INLINE_BYTES && bytes + size <= MAX_PACK_BYTES;
+        segments.push(isInline ? segment : await storeApart(segment, options));
+        if (isInline) bytes += size;
+      }
+    }
+  }
+  return segments;
+}
+
+async function mergeGroup(
+  group: MergeGroup,
+  stored: ReadonlyMap<SegmentPlace, Buffer>,
+  keys: Keyring,
+): Promise<readonly PackedSegment[]> {
+  const bodies = group.length === 1 ? undefined : await openBodies(group, stored, keys);
+  if (bodies === undefined) return group.map(place => ({ entry: place.entry, body: stored.get(place) }));
+  const merged = await mergeBodies(
+    group.map(({ entry }) => entry),
+    bodies,
+  );
+  const { body, key } = await keys.seal(merged.entry, merged.body);
+  return [{ entry: { ...merged.entry, key }, body }];
+}
+
+/** Undefined where the tenant's key was erased: then they are copied as they are, and nobody can read them. */
+async function openBodies(
+  group: MergeGroup,
+  stored: ReadonlyMap<SegmentPlace, Buffer>,
+  keys: Keyring,
+): Promise<readonly SegmentBody[] | undefined> {
+  const bodies: SegmentBody[] = [];
+  for (const place of group) {
+    const { entry } = place;
+    let opened: Buffer;
+    try {
+      opened = await keys.open(entry, entry.key, stored.get(place)!);
+    } catch (error) {
+      if (isOnewriterError(error, 'REPLICA_REFUSED')) return undefined;
+      throw error;
+    }
+    bodies.push(await decodeBody(opened));
+  }
+  return bodies;
+}
+
+async function storeApart(
+  { entry, body }: PackedSegment,
+  { store, pack, term, call }: BuildOptions,
+): Promise<PackedSegment> {
+  const { tenant, max } = entry;
+  const prefix = `snapshots/${tenant}/${max}-l${pack.level}b${pack.number}t${term}`;
+  await store.put(`${prefix}/0000.snap`, body!, call);
+  const parts = { prefix, count: 1, bytes: body!.length, sha256: hashOf(Buffer.from(hashOf(body!))) };
+  return { entry: { ...(entry as UnplacedEntry & { readonly key: string }), parts } };
+}

@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict';
+import { OnewriterError } from '@onewriter/protocol';
+import { childrenOf, numbersOf, packsFor } from '../chain/blocks.ts';
+import { type Catalog, catalogKey, encodeCatalog, readCatalog } from '../chain/catalog.ts';
+import type { Head } from '../chain/head.ts';
+import { readAhead } from '../chain/read-ahead.ts';
+import { readIndex } from '../chain/read-index.ts';
+import { readBlock, readState } from '../chain/replica-state.ts';
+import { ChainState } from '../format/chain-state.ts';
+import { type PackId, type PackIndex, packKey } from '../format/entry.ts';
+import type { Keyring } from '../format/keyring.ts';
+import { encodePack } from '../format/pack.ts';
+import type { CallOptions, ObjectStore } from '../store/object-store.ts';
+import { readContents } from './block-contents.ts';
+import { buildSegments } from './build-pack.ts';
+import { chooseCarried, tenantsOnExpired } from './carry.ts';
+import { needsFull } from './chain-limits.ts';
+import { HeadWriter } from './compact-head.ts';
+import { deleteDropped } from './delete-dropped.ts';
+import { groupsOf } from './merge-groups.ts';
+import { nextBlock } from './next-block.ts';
+import { PackSources } from './pack-sources.ts';
+import { dropExpired, isGraceOver } from './retention.ts';
+
+/*
+ * Compaction, in steps that may end anywhere and be repeated; until the last one nobody reads what the others stored:
+ *
+ *   read the packs of a block ▸ store what is too large for a pack ▸ store the pack, if it is not there ▸ level 3: store the catalogue ▸
+ *   head.json by compare-and-set
+ */
+
+/** Pages that are in memory at a time to be merged, bytes. */
+const MAX_MERGED_BYTES = 32 * 1024 * 1024;
+const WINDOW = { calls: 16, bytes: Number.POSITIVE_INFINITY, bytesOf: () => 0 };
+
+export interface CompactOptions {
+  readonly store: ObjectStore;
+  readonly keys: Keyring;
+  /** Of the leader that it works for. */
+  readonly term: number;
+  /** How long states can be gone back to, ms. */
+  readonly retentionMs: number;
+  readonly nowMs: number;
+  /** Ends after so many packs. Default: all that can be made. */
+  readonly maxPacks?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Compacted {
+  /** Packs that were made. */
+  readonly packs: readonly PackId[];
+  /** Tenants that should have a new full segment. */
+  readonly needsFull: readonly string[];
+}
+
+/**
+ * Makes the packs of higher levels that can be made, and deletes what is no longer kept.
+ * @throws OnewriterError REPLICA_FENCED where a newer leader compacts; REPLICA_REFUSED where a pack is damaged: it is not compacted, and
+ * nothing expires; REPLICA_UNAVAILABLE
+ */
+export async function compactOnce(options: CompactOptions): Promise<Compacted> {
+  const call: CallOptions = { signal: options.signal };
+  const head = await HeadWriter.open(options.store, options.term, call);
+  const compactor = new Compactor(options, call, head);
+  const packs = await compactor.makePacks();
+  await compactor.expire();
+  return { packs, needsFull: compactor.needsFull() };
+}
+
+class Compactor {
+  readonly #options: CompactOptions;
+  readonly #call: CallOptions;
+  readonly #head: HeadWriter;
+  /** All chains as of the last pack of level 1, and the highest term up to there. */
+  #tenants = new Map<string, ChainState>();
+  #term = 0;
+
+  constructor(options: CompactOptions, call: CallOptions, head: HeadWriter) {
+    this.#options = options;
+    this.#call = call;
+    this.#head = head;
+  }
+
+  async makePacks(): Promise<readonly PackId[]> {
+    await this.#readTenants();
+    const packs: PackId[] = [];
+    while (packs.length < (this.#options.maxPacks ?? Number.POSITIVE_INFINITY)) {
+      this.#options.signal?.throwIfAborted();
+      const { catalogs, compacted } = this.#head.head;
+      const pack = nextBlock(compacted);
+      const index = await this.#makePack(pack);
+      if (index === undefined) break;
+      if (pack.level === 1) this.#add(index);
+      const added = pack.level === 3 ? [await this.#makeCatalog(index)] : [];
+      await this.#head.change({
+        compacted: { ...compacted, [pack.level]: numbersOf(pack).last },
+        catalogs: [...catalogs, ...added],
+      });
+      packs.push(pack);
+    }
+    return packs;
+  }
+
+  needsFull(): readonly string[] {
+    const large = [...this.#tenants].filter(([, chain]) => needsFull(chain)).map(([tenant]) => tenant);
+    const old = tenantsOnExpired(this.#tenants, this.#head.head.kept[3]);
+    return [...new Set([...large, ...old])];
+  }
+
+  async expire(): Promise<void> {
+    const { store, retentionMs, nowMs } = this.#options;
+    const dropped = dropExpired(this.#head.head, retentionMs, nowMs);
+    const isOver = isGraceOver(this.#head.head, nowMs);
+    if (dropped === undefined && !isOver) return;
+    // A branch needs what its parent was, wherever that lies, until it has a full segment of its own.
+    const { tenants } = await readState(store, this.#call);
+    if ([...tenants.values()].some(({ places }) => places[0]?.entry.kind === 'base')) return;
+    const { dropping } = this.#head.head;
+    if (isOver && dropping !== undefined) {
+      const pinned = await deleteDropped(store, this.#head.head, dropping, this.#call);
+      await this.#head.change({ dropping: undefined, pinned });
+    } else if (dropped !== undefined) {
+      await this.#head.change(dropped);
+    }
+  }
+
+  /** @returns undefined where the packs of the block are not all there yet */
+  async #makePack(pack: PackId): Promise<PackIndex | undefined> {
+    const { store, keys, term } = this.#options;
+    const children = childrenOf(pack);
+    // Asks for the newest first: in most cases it is the one that is missing.
+    if (pack.level === 1 && (await readIndex(store, children.at(-1)!, this.#call)) === undefined)
+      return undefined;
+    const sources = new PackSources(store, this.#call);
+    const indexes = await sources.readIndexes(children);
+    if (indexes === undefined) {
+      if (pack.level === 1) return undefined;
+      throw missingPacks(pack);
+    }
+    const before = pack.level === 1 ? { tenants: this.#tenants, term: this.#term } : undefined;
+    const contents = readContents(indexes, before);
+    const groups = [...contents.tenants.values()].flatMap(places => groupsOf(places, MAX_MERGED_BYTES));
+    if (pack.level === 3) {
+      const { tenants } = (await this.#newestCatalog()) ?? { tenants: new Map() };
+      groups.push(...chooseCarried(tenants, this.#head.head.kept[3], contents.tenants));
+    }
+    const segments = await buildSegments(groups, { store, keys, sources, pack, term, call: this.#call });
+    const { superseded, writtenAtMs } = contents;
+    const { bytes, index } = encodePack({ ...pack, term: contents.term, writtenAtMs, superseded }, segments);
+    const put = await store.put(packKey(pack), bytes, { ...this.#call, condition: { kind: 'new' } });
+    if (put.kind === 'stored') return index;
+    // One that was ended before it changed the head, or a former leader: made of the same packs.
+    const present = await readIndex(store, pack, this.#call);
+    assert(present, 'A pack of the block that is made next does not expire.');
+    return present;
+  }
+
+  async #makeCatalog({ number, term, writtenAtMs: atMs, entries }: PackIndex) {
+    const pack: PackId = { level: 3, number };
+    const before = await this.#newestCatalog();
+    const tenants = new Map(before?.tenants);
+    for (const entry of entries) addTo(tenants, pack, entry);
+    const { last: to } = numbersOf(pack);
+    const key = catalogKey(to);
+    await this.#options.store.put(key, await encodeCatalog({ to, term, atMs, tenants }), this.#call);
+    return { to, atMs, key };
+  }
+
+  async #newestCatalog(): Promise<Catalog | undefined> {
+    const ref = this.#head.head.catalogs.at(-1);
+    if (ref === undefined) return undefined;
+    const catalog = await readCatalog(this.#options.store, ref.key, this.#call);
+    assert(catalog, 'The newest catalogue does not expire.');
+    return catalog;
+  }
+
+  async #readTenants(): Promise<void> {
+    const { compacted }: Head = this.#head.head;
+    const catalog = await this.#newestCatalog();
+    this.#tenants = new Map(catalog?.tenants);
+    this.#term = catalog?.term ?? 0;
+    const packs = packsFor((catalog?.to ?? 0) + 1, compacted[1], compacted);
+    const { store } = this.#options;
+    for await (const indexes of readAhead(packs, WINDOW, pack => readBlock(store, pack, this.#call))) {
+      if (indexes === undefined) throw missingPacks({ level: 1, number: 0 });
+      for (const index of indexes) this.#add(index);
+    }
+  }
+
+  #add({ level, number, term, entries }: PackIndex): void {
+    if (term < this.#term) return;
+    this.#term = term;
+    for (const entry of entries) addTo(this.#tenants, { level, number }, entry);
+  }
+}
+
+function addTo(tenants: Map<string, ChainState>, pack: PackId, entry: PackIndex['entries'][number]): void {
+  const chain = tenants.get(entry.tenant) ?? new ChainState();
+  tenants.set(entry.tenant, chain);
+  chain.add({ pack, entry });
+}
+
+function missingPacks({ level }: PackId): OnewriterError {
+  return new OnewriterError(
+    'REPLICA_REFUSED',
+    `The replica lacks packs of level ${level - 1} that its head.json names: it was changed by others.`,
+    { reason: 'missing packs' },
+  );
+}

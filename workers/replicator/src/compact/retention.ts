@@ -1,0 +1,47 @@
+import type { CatalogRef, Head } from '../chain/head.ts';
+import type { CompactHead, Dropping } from './compact-head.ts';
+
+/*
+ * What is kept, in blocks of level 3, each of which ends with a catalogue:
+ *
+ *   level 0        24 h    each commit can be gone back to
+ *   level 1         3 d    every 32 packs
+ *   level 2         7 d    every 512
+ *   level 3         ONEWRITER_REPLICA_RETENTION, and what the chains of the oldest catalogue need
+ *   catalogues      the same, and the newest of the older ones: the first chains begin there
+ *
+ * Two steps: the head no longer names it; an hour later it is deleted. So a restore that read the head before can end.
+ */
+
+const HOUR_MS = 3_600_000;
+export const GRACE_MS = HOUR_MS;
+const KEEP_MS = Object.freeze({ 0: 24 * HOUR_MS, 1: 3 * 24 * HOUR_MS, 2: 7 * 24 * HOUR_MS });
+
+/** The head that no longer names what is too old; undefined: it names nothing of that. */
+export function dropExpired(head: CompactHead, retentionMs: number, nowMs: number): CompactHead | undefined {
+  if (head.dropping !== undefined) return undefined;
+  const keptFor = (ageMs: number) => (newestBefore(head.catalogs, nowMs - ageMs)?.to ?? 0) + 1;
+  const from = head.kept;
+  const kept: Head['kept'] = {
+    0: Math.max(from[0], keptFor(Math.min(KEEP_MS[0], retentionMs))),
+    1: Math.max(from[1], keptFor(Math.min(KEEP_MS[1], retentionMs))),
+    2: Math.max(from[2], keptFor(Math.min(KEEP_MS[2], retentionMs))),
+    3: Math.max(from[3], keptFor(retentionMs)),
+  };
+  const oldest = newestBefore(head.catalogs, nowMs - retentionMs);
+  const catalogs = head.catalogs.filter(({ to }) => oldest === undefined || to >= oldest.to);
+  const dropped = head.catalogs.filter(ref => !catalogs.includes(ref));
+  const isSame = ([0, 1, 2, 3] as const).every(level => kept[level] === from[level]) && dropped.length === 0;
+  if (isSame) return undefined;
+  const dropping: Dropping = { sinceMs: nowMs, from, catalogs: dropped };
+  return { ...head, kept, catalogs, dropping };
+}
+
+/** Whether what the head no longer names may be deleted. */
+export function isGraceOver({ dropping }: CompactHead, nowMs: number): boolean {
+  return dropping !== undefined && nowMs - dropping.sinceMs >= GRACE_MS;
+}
+
+function newestBefore(catalogs: readonly CatalogRef[], ms: number): CatalogRef | undefined {
+  return catalogs.findLast(({ atMs }) => atMs <= ms);
+}
