@@ -41,6 +41,11 @@ it('ends with a deletion, and begins again with a higher number', () => {
   expect(chain).toMatchObject({ pos: 2, isAlive: true });
 });
 
+it('knows the number of a tenant of which only its deletion is left', () => {
+  const chain = chainOf(place('deleted', 7), place('deleted', 7));
+  expect(chain).toMatchObject({ pos: 7, isAlive: false, places: [], ignored: 1 });
+});
+
 it('keeps its number over a copy without segments', () => {
   const deleted = chainOf(place('full', 3), place('deleted', 3));
   const copy = new ChainState(deleted.places, deleted.last);

@@ -48,7 +48,8 @@ export class ChainState {
   #goesOn({ kind, min, max }: SegmentEntry): boolean {
     // A new full segment of what is there has the same number.
     if (kind === 'full' || kind === 'base') return max >= this.pos;
-    if (kind === 'deleted') return max >= this.pos && this.isAlive;
+    // Of a tenant that came and went within a merged pack there is nothing else, and its number still holds.
+    if (kind === 'deleted') return max >= this.pos && this.#last?.kind !== 'deleted';
     return this.isAlive && min === this.pos + 1;
   }
 }

@@ -17,7 +17,7 @@ export interface SegmentEntry {
   readonly offset: number;
   readonly length: number;
   /** A full segment that is too large for a pack: objects `<prefix>/<0000…>.snap`, one body each, pages in order. */
-  readonly parts?: { readonly prefix: string; readonly count: number; readonly bytes: number } | undefined;
+  readonly parts?: SegmentParts | undefined;
   /** Id of the key it is encrypted with; '' for none. */
   readonly key: string;
   /** SHA-256 of the stored body, 64 hex digits; '' where it lies in parts. */
@@ -39,6 +39,15 @@ export interface SegmentEntry {
   readonly plainBytes: number;
   /** For `base`: whose state it is. */
   readonly base?: { readonly tenant: string; readonly pos: number } | undefined;
+}
+
+export interface SegmentParts {
+  readonly prefix: string;
+  readonly count: number;
+  /** Of all parts, as they are stored. */
+  readonly bytes: number;
+  /** SHA-256 of the hashes (hex) of the stored parts, one after the other. */
+  readonly sha256: string;
 }
 
 /** Which pack: level 0 by its number, others by the number of their block. */

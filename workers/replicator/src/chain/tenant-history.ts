@@ -1,0 +1,59 @@
+import type { SegmentPlace } from '../format/entry.ts';
+import { numbersOf } from './blocks.ts';
+import type { Catalog } from './catalog.ts';
+import type { CatalogRef } from './head.ts';
+import type { ReplicaState } from './replica-state.ts';
+
+/** Commits that can be gone back to, from one point to the next of a tenant's history. */
+export interface HistoryPoint {
+  readonly fromPos: number;
+  readonly toPos: number;
+  readonly fromSeq: number;
+  readonly toSeq: number;
+  readonly fromMs: number;
+  readonly toMs: number;
+  readonly bytes: number;
+  /** Each commit in it is addressable; otherwise only its end. */
+  readonly each: boolean;
+  readonly kind: SegmentPlace['entry']['kind'];
+}
+
+/** The history of a tenant, the newest first: of its chain, then of those that older catalogues have. */
+export async function historyOf(
+  state: ReplicaState,
+  tenant: string,
+  limit: number,
+  read: (ref: CatalogRef) => Promise<Catalog | undefined>,
+): Promise<readonly HistoryPoint[]> {
+  const points: HistoryPoint[] = [];
+  const chain = state.tenants.get(tenant);
+  if (chain?.last?.kind === 'deleted')
+    points.push(pointOf(state, { pack: { level: 0, number: 0 }, entry: chain.last }));
+  const add = (places: readonly SegmentPlace[]) => {
+    for (const place of places.toReversed()) {
+      const oldest = points.at(-1);
+      const isNew = oldest === undefined || place.entry.max < oldest.fromPos || oldest.kind === 'deleted';
+      if (points.length < limit && isNew) points.push(pointOf(state, place));
+    }
+  };
+  add(chain?.places ?? []);
+  for (const ref of state.head.catalogs.toReversed()) {
+    if (points.length >= limit) break;
+    add((await read(ref))?.tenants.get(tenant)?.places ?? []);
+  }
+  return points;
+}
+
+function pointOf({ head }: ReplicaState, { pack, entry }: SegmentPlace): HistoryPoint {
+  return {
+    fromPos: entry.min,
+    toPos: entry.max,
+    fromSeq: entry.firstSeq,
+    toSeq: entry.lastSeq,
+    fromMs: entry.firstMs,
+    toMs: entry.lastMs,
+    bytes: entry.parts?.bytes ?? entry.length,
+    each: entry.min === entry.max || pack.level === 0 || head.kept[0] <= numbersOf(pack).first,
+    kind: entry.kind,
+  };
+}
