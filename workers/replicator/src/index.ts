@@ -16,6 +16,7 @@ export * from './format/segment-body.ts';
 export * from './litestream/restore-litestream.ts';
 export * from './restore/restore-to-file.ts';
 export * from './ship/messages.ts';
+export * from './ship/replicator-thread-url.ts';
 export * from './store/obeys-conditions.ts';
 export * from './store/object-store.ts';
 export * from './store/open-store.ts';

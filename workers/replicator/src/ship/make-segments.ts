@@ -1,6 +1,6 @@
-import { type SegmentCommit, encodeBody, type PageSource } from '../format/segment-body.ts';
 import type { Keyring } from '../format/keyring.ts';
 import type { PackedSegment } from '../format/pack.ts';
+import { encodeBody, type PageSource, type SegmentCommit } from '../format/segment-body.ts';
 import { FRAME_HEADER_BYTES } from './continues.ts';
 import type { DeflateBudget } from './deflate-budget.ts';
 import type { FirstItem, NewEntry, PackItem, PagesItem } from './pack-item.ts';
@@ -115,13 +115,23 @@ async function seal(
 ): Promise<PackedSegment> {
   const { tenant, pageSize } = entry;
   const plainBytes = pages.length * pageSize;
-  const plain = await encodeBody({ v: 1, tenant, pageSize, commits }, pages, budget.take(plainBytes, nowMs()));
+  const plain = await encodeBody(
+    { v: 1, tenant, pageSize, commits },
+    pages,
+    budget.take(plainBytes, nowMs()),
+  );
   const { body, key } = await keys.seal(entry, plain);
   return { entry: { ...entry, plainBytes, key }, body };
 }
 
 /** The pages of frames `from` to `to`, where they are. */
-function addFrames(pages: PageSource[], frames: ArrayBuffer, pageSize: number, from: number, to: number): void {
+function addFrames(
+  pages: PageSource[],
+  frames: ArrayBuffer,
+  pageSize: number,
+  from: number,
+  to: number,
+): void {
   const bytes = Buffer.from(frames);
   for (let frame = from; frame < to; frame++) {
     const at = frame * (FRAME_HEADER_BYTES + pageSize);

@@ -82,6 +82,8 @@ export interface ReplicaStatus {
   readonly lagMs: number;
   readonly lagBytes: number;
   readonly gaps: number;
+  /** Files that could not be read whole, which are tried again; bounded. */
+  readonly failures?: readonly { readonly tenant: string; readonly message: string; readonly atMs: number }[];
   /** Tenants with the longest lag, and those with gaps; bounded. */
   readonly worst: readonly TenantReplica[];
 }

@@ -1,6 +1,6 @@
 import type { FileMark, LogPosition, WalFile } from '@onewriter/writer';
-import type { SegmentCommit } from '../format/segment-body.ts';
 import type { SegmentEntry } from '../format/entry.ts';
+import type { SegmentCommit } from '../format/segment-body.ts';
 
 /** What the maker of a segment fills in: where its body lies, and what it is encrypted with. */
 export type NewEntry = Omit<SegmentEntry, 'offset' | 'length' | 'sha256' | 'key'>;
@@ -8,7 +8,8 @@ export type NewEntry = Omit<SegmentEntry, 'offset' | 'length' | 'sha256' | 'key'
 /** What a tenant has to store next, in the order of its commits. */
 export type PackItem = PagesItem | FirstItem | EntryItem;
 
-interface CapturedItem {
+/** Of a log. */
+export interface CapturedItem {
   /** Its oldest commit that is not stored, dropped ones too: ms since the epoch. */
   readonly sinceMs: number;
   readonly incarnation: string;

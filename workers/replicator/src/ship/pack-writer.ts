@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { backOffMs, isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import { backOffMs, type ErrorCode, isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import { packKey } from '../format/entry.ts';
 import { decodeIndex, encodePack, type PackedSegment } from '../format/pack.ts';
 import type { ObjectStore } from '../store/object-store.ts';
@@ -126,17 +126,22 @@ export function fenced(term: number): OnewriterError {
   );
 }
 
-/** Repeats a call until the store answers it: a store that is away, or refuses for a while, loses nothing. */
-export async function untilAnswered<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T> {
+/**
+ * Repeats a call until the store answers it: a store that is away, or refuses for a while, loses nothing.
+ * @param codes of errors that may pass
+ */
+export async function untilAnswered<T>(
+  signal: AbortSignal,
+  call: () => Promise<T>,
+  codes: readonly ErrorCode[] = ['REPLICA_UNAVAILABLE', 'REPLICA_REFUSED'],
+): Promise<T> {
   for (let failures = 1; ; failures++) {
     signal.throwIfAborted();
     try {
       return await call();
     } catch (error) {
       signal.throwIfAborted();
-      const isPassing =
-        isOnewriterError(error, 'REPLICA_UNAVAILABLE') || isOnewriterError(error, 'REPLICA_REFUSED');
-      if (!isPassing) throw error;
+      if (!codes.some(code => isOnewriterError(error, code))) throw error;
     }
     await pause(backOffMs(failures, PAUSES), undefined, { signal });
   }

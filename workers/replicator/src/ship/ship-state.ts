@@ -55,8 +55,8 @@ export function lags(
   for (const pack of packs) for (const { line, items } of pack) for (const item of items) addItem(line, item);
   for (const line of lines) {
     for (const item of line.items) addItem(line, item);
-    const { dropped } = line;
-    if (dropped !== undefined) add(line, dropped.sinceMs, dropped.commits, dropped.bytes);
+    const { apart } = line;
+    if (apart !== undefined) add(line, apart.sinceMs, apart.commits, apart.bytes);
   }
   return found;
 }

@@ -117,7 +117,10 @@ function parseLeader(body: Buffer): LeaderRecord {
   }
   const { format, term, dataDirId } = record;
   if (format !== 1 || !Number.isSafeInteger(term) || typeof dataDirId !== 'string') {
-    throw new OnewriterError('REPLICA_REFUSED', `${LEADER_KEY} of the replica is damaged, or of a newer version.`);
+    throw new OnewriterError(
+      'REPLICA_REFUSED',
+      `${LEADER_KEY} of the replica is damaged, or of a newer version.`,
+    );
   }
   return record as LeaderRecord;
 }

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import type { CapturedLog, CaptureMessage, FileMark, LogPosition } from '@onewriter/writer';
+import type { CapturedLog, CaptureMessage, LogPosition } from '@onewriter/writer';
 import type { SegmentEntry } from '../format/entry.ts';
+import type { SegmentCommit } from '../format/segment-body.ts';
 import type { CloseNote, GapReason, KnownEnd } from './continues.ts';
-import { continues, FRAME_HEADER_BYTES, isSamePosition } from './continues.ts';
+import { type Continuity, continues, isSamePosition } from './continues.ts';
 import { findFirstFull } from './first-full.ts';
-import { type FullSegment, numbersOf, type PackItem } from './pack-item.ts';
+import { type CapturedItem, type FullSegment, numbersOf, type PackItem } from './pack-item.ts';
+import { numberCommits, toFirstItem, toPagesItem } from './piece-items.ts';
 
 /*
  * What is known of one tenant, and what it has to store next. Decides only; reads and writes nothing.
@@ -27,8 +29,13 @@ const NO_LOG: LogPosition = Object.freeze({ salts: '', frame: 0, checksum: '' })
 /** A larger piece does not fit into the body of a segment. */
 const MAX_PIECE_BYTES = 128 * 1024 * 1024;
 
+/** What writers send, each with its number in the count of all. */
+export type Captured = CaptureMessage & { readonly order: bigint };
+type CapturedPiece = CapturedLog & { readonly order: bigint };
+
 /** What a line asks of its owner. */
 export interface LineOwner {
+  readonly nowMs: () => number;
   /** These bytes of the room are free again. */
   readonly free: (bytes: number) => void;
   /** The chain is broken, counted and to be reported. */
@@ -40,8 +47,8 @@ export interface LineOwner {
 /** Commits that were not kept, as a full segment will have them. */
 interface Dropped {
   readonly sinceMs: number;
-  commits: number;
-  bytes: number;
+  readonly commits: number;
+  readonly bytes: number;
 }
 
 export class TenantLine {
@@ -53,7 +60,9 @@ export class TenantLine {
   /** To be put into packs, in order. */
   readonly #items: PackItem[] = [];
   /** What was captured while the file is read, in order. */
-  #since: CaptureMessage[] = [];
+  #since: Captured[] = [];
+  /** Of the last message that was taken. */
+  #order = 0n;
   #dropped: Dropped | undefined;
   /** The store has a file of it at the end of its items. */
   #isAlive: boolean;
@@ -86,9 +95,22 @@ export class TenantLine {
     return this.#items;
   }
 
-  /** Commits that only a full segment will have. */
-  get dropped(): Readonly<Dropped> | undefined {
-    return this.#dropped;
+  /** Items whose log may not be flushed. */
+  get unflushed(): readonly CapturedItem[] {
+    return this.#items.filter(item => item.kind !== 'entry').filter(item => item.unflushed !== undefined);
+  }
+
+  /** Commits that are not in items: those that only a full segment will have, and those that come behind it. */
+  get apart(): Dropped | undefined {
+    const pieces = this.#since.filter(message => message.kind === 'log');
+    if (pieces.length === 0) return this.#dropped;
+    const { sinceMs } = this.#dropped ?? { sinceMs: firstMsOf(pieces[0]!) };
+    let { commits, bytes } = this.#dropped ?? { commits: 0, bytes: 0 };
+    for (const piece of pieces) {
+      commits += piece.commits.length;
+      bytes += piece.frames.byteLength;
+    }
+    return { sinceMs, commits, bytes };
   }
 
   /** Takes the first item. */
@@ -98,23 +120,33 @@ export class TenantLine {
     return item;
   }
 
-  receive(message: CaptureMessage): void {
-    switch (message.kind) {
-      case 'log':
-        return this.#receivePiece(message);
-      case 'lost':
-        return this.#receiveLost(message);
-      case 'closed':
-        return this.#receiveClosed(message);
-      default:
-        return message satisfies never;
+  /** Whether a message breaks no chain: otherwise one that was sent before it may still come. */
+  fits(message: Captured): boolean {
+    if (message.kind !== 'log' || this.#state !== 'chained' || message.order < this.#order) return true;
+    return this.#continues(message).kind === 'continues';
+  }
+
+  receive(message: Captured): void {
+    // What is late was in a later message, too: of the thread that has the tenant now.
+    if (message.order < this.#order) {
+      if (message.kind === 'log') this.#owner.free(message.frames.byteLength);
+      return;
     }
+    this.#order = message.order;
+    this.#take(message);
+  }
+
+  #take(message: Captured): void {
+    if (message.kind === 'log') this.#receivePiece(message);
+    else if (message.kind === 'lost') this.#receiveLost(message);
+    else this.#receiveClosed(message);
   }
 
   /** Another file is in its place, by other means than commits. What was captured of the former one is stored. */
   replaced(): void {
     if (this.#state === 'off') return;
     this.#voidReading();
+    this.#noteDropped(this.#owner.nowMs(), 0, 0);
     this.#state = 'needs-full';
     this.#mustRead = true;
   }
@@ -123,31 +155,32 @@ export class TenantLine {
     if (isOff === (this.#state === 'off')) return;
     this.#voidReading();
     this.#dropped = undefined;
+    if (!isOff) this.#noteDropped(this.#owner.nowMs(), 0, 0);
     this.#state = isOff ? 'off' : 'needs-full';
     this.#mustRead = true;
   }
 
   /** Its history ends here; a tenant of its name that comes later has higher numbers. */
-  deleted(nowMs: number): void {
+  deleted(): void {
     this.#voidReading();
     this.#dropped = undefined;
     this.#mustRead = true;
     this.#state = this.#known === undefined ? 'unknown' : 'deleted';
-    if (this.#isAlive) this.#add(this.#entryOf('deleted', this.pos, nowMs));
+    if (this.#isAlive) this.#add(this.#entryOf('deleted', this.pos));
     this.#isAlive = false;
   }
 
   /** It begins as another one was. Its first commit makes a full segment of it. */
-  begins(base: NonNullable<SegmentEntry['base']>, nowMs: number): void {
+  begins(base: NonNullable<SegmentEntry['base']>): void {
     if (this.#state === 'off') return;
     this.#voidReading();
     this.#dropped = undefined;
     const pos = this.pos + 1;
     this.#known = {
       pos,
-      ...{ end: NO_LOG, incarnation: '', pageSize: 0, epoch: 0, lastSeq: 0, lastMs: nowMs, pages: 0 },
+      ...{ end: NO_LOG, incarnation: '', pageSize: 0, epoch: 0, lastSeq: 0, lastMs: 0, pages: 0 },
     };
-    this.#add({ ...this.#entryOf('base', pos, nowMs), base });
+    this.#add({ ...this.#entryOf('base', pos), base });
     this.#state = 'chained';
     this.#isAlive = true;
     this.#mustRead = false;
@@ -189,8 +222,8 @@ export class TenantLine {
     this.#dropAll(first === -1 ? since : since.slice(0, first));
     // A close after which nothing came is still worth its note.
     const last = since.at(-1);
-    if (first !== -1) for (const message of since.slice(first)) this.receive(message);
-    else if (last?.kind === 'closed') this.receive(last);
+    if (first !== -1) for (const message of since.slice(first)) this.#take(message);
+    else if (last?.kind === 'closed') this.#take(last);
     return true;
   }
 
@@ -221,73 +254,52 @@ export class TenantLine {
     if (this.#state === 'chained') this.#break('lost');
   }
 
-  #receivePiece(piece: CapturedLog): void {
-    switch (this.#state) {
-      case 'off':
-        this.#owner.free(piece.frames.byteLength);
-        return;
-      case 'reading':
-        this.#since.push(piece);
-        return;
-      case 'needs-full':
-      case 'unknown':
-        return this.#begin(piece);
-      case 'deleted':
-        // The last piece of the deleted file may come after its deletion.
-        if (continues(this.#known!, piece, this.#noteFor(piece)).kind === 'continues') return this.#drop(piece);
-        return this.#begin(piece);
-      case 'chained':
-        return this.#goOn(piece);
-      default:
-        return this.#state satisfies never;
-    }
+  #receivePiece(piece: CapturedPiece): void {
+    if (this.#state === 'off') this.#owner.free(piece.frames.byteLength);
+    else if (this.#state === 'reading') this.#since.push(piece);
+    else if (this.#state === 'chained') this.#goOn(piece);
+    else if (this.#state === 'deleted' && this.#continues(piece).kind === 'continues') {
+      // The last piece of the deleted file.
+      this.#owner.free(piece.frames.byteLength);
+    } else this.#begin(piece);
   }
 
-  #goOn(piece: CapturedLog): void {
-    const answer = continues(this.#known!, piece, this.#noteFor(piece));
+  #goOn(piece: CapturedPiece): void {
+    const answer = this.#continues(piece);
     if (answer.kind === 'gap') {
       // A branch has nothing to go on from.
       if (this.#known!.pageSize !== 0) this.#break(answer.reason);
-      return this.#begin(piece);
-    }
-    this.#addPages(piece, answer.skip);
+      this.#begin(piece);
+    } else this.#addPages(piece, answer.skip);
   }
 
   /** A piece of which nothing is known before: a new tenant, or one whose chain broke. */
-  #begin(piece: CapturedLog): void {
+  #begin(piece: CapturedPiece): void {
     const index = this.#mustRead ? -1 : findFirstFull(piece);
     if (index === -1) {
       this.#state = 'needs-full';
       this.#drop(piece);
       return;
     }
-    const commit = piece.commits[index]!;
-    const first = piece.commits[0]!;
-    const pos = this.pos + 1 + index;
-    const isWhole = index === piece.commits.length - 1;
-    const dropped = this.#dropped;
-    this.#dropped = undefined;
-    this.#items.push({
-      kind: 'first',
-      sinceMs: dropped?.sinceMs ?? first.atMs,
-      ...{ incarnation: piece.incarnation, pageSize: piece.pageSize, frames: piece.frames },
-      end: endAfter(piece, commit.frames),
-      unflushed: piece.unflushed,
+    const commits = numberCommits(piece.commits, this.#known).slice(0, index + 1);
+    const isWhole = commits.length === piece.commits.length;
+    const item = toFirstItem(piece, commits, this.pos + commits.length, {
+      sinceMs: this.#dropped?.sinceMs,
       roomBytes: isWhole ? piece.frames.byteLength : 0,
-      count: commit.frames,
-      commit: { ...commit, pos },
-      commits: index + 1,
-      firstSeq: first.commitSeq,
-      firstMs: first.atMs,
     });
-    this.#know(piece, pos, endAfter(piece, commit.frames), commit);
+    this.#dropped = undefined;
+    this.#items.push(item);
+    this.#know(item, item.commit);
     this.#state = 'chained';
     this.#isAlive = true;
-    if (!isWhole) this.#addPages(piece, commit.frames);
+    if (!isWhole) this.#addPages(piece, item.count);
   }
 
-  #addPages(piece: CapturedLog, skip: number): void {
-    const fresh = piece.commits.filter(({ frames }) => frames > skip);
+  #addPages(piece: CapturedPiece, skip: number): void {
+    const fresh = numberCommits(
+      piece.commits.filter(({ frames }) => frames > skip),
+      this.#known,
+    );
     if (fresh.length === 0) {
       this.#owner.free(piece.frames.byteLength);
       return;
@@ -297,33 +309,19 @@ export class TenantLine {
       this.#drop(piece);
       return;
     }
-    const pos = this.pos;
-    const commits = fresh.map((commit, index) => ({
-      ...commit,
-      frames: commit.frames - skip,
-      pos: pos + 1 + index,
-    }));
-    this.#items.push({
-      kind: 'pages',
-      sinceMs: fresh[0]!.atMs,
-      ...{ incarnation: piece.incarnation, pageSize: piece.pageSize, frames: piece.frames },
-      end: piece.to,
-      unflushed: piece.unflushed,
-      roomBytes: piece.frames.byteLength,
-      skip,
-      commits,
-    });
-    this.#know(piece, pos + fresh.length, piece.to, fresh.at(-1)!);
+    const item = toPagesItem(piece, skip, fresh, this.pos);
+    this.#items.push(item);
+    this.#know(item, item.commits.at(-1)!);
   }
 
-  #receiveLost(message: Extract<CaptureMessage, { kind: 'lost' }>): void {
+  #receiveLost(message: Extract<Captured, { kind: 'lost' }>): void {
     if (this.#state === 'reading') {
       if (this.#since.at(-1)?.kind !== 'lost') this.#since.push(message);
     } else if (this.#state === 'chained') this.#break('lost');
     else if (this.#state === 'unknown' || this.#state === 'deleted') this.#state = 'needs-full';
   }
 
-  #receiveClosed(message: Extract<CaptureMessage, { kind: 'closed' }>): void {
+  #receiveClosed(message: Extract<Captured, { kind: 'closed' }>): void {
     if (this.#state === 'reading') {
       this.#since.push(message);
       return;
@@ -335,21 +333,21 @@ export class TenantLine {
     if (isSamePosition(to, this.#known.end)) this.#owner.writeNote(this.tenant, { pos: this.pos, to, mark });
   }
 
-  #noteFor({ mark }: { readonly mark?: FileMark | undefined }): CloseNote | undefined {
-    return mark === undefined ? undefined : this.#owner.readNote(this.tenant);
+  #continues(piece: CapturedLog): Continuity {
+    const note = piece.mark && this.#owner.readNote(this.tenant);
+    return continues(this.#known!, piece, note);
   }
 
   #know(
-    { incarnation, pageSize }: CapturedLog,
-    pos: number,
-    end: LogPosition,
-    { epoch, commitSeq, atMs, pages }: CapturedLog['commits'][number],
+    { incarnation, pageSize, end }: CapturedItem,
+    { pos, epoch, commitSeq, atMs, pages }: SegmentCommit,
   ): void {
     this.#known = { pos, end, incarnation, pageSize, epoch, lastSeq: commitSeq, lastMs: atMs, pages };
   }
 
   #break(reason: GapReason | 'lost'): void {
     this.#state = 'needs-full';
+    this.#noteDropped(this.#owner.nowMs(), 0, 0);
     this.gaps++;
     this.#owner.gap(this.tenant, reason);
   }
@@ -357,17 +355,20 @@ export class TenantLine {
   #drop(piece: CapturedLog): void {
     this.#owner.free(piece.frames.byteLength);
     if (this.#state === 'off' || this.#state === 'deleted') return;
-    this.#noteDropped(piece.commits[0]?.atMs ?? 0, piece.commits.length, piece.frames.byteLength);
+    this.#noteDropped(firstMsOf(piece), piece.commits.length, piece.frames.byteLength);
   }
 
   #noteDropped(sinceMs: number, commits: number, bytes: number): void {
-    this.#dropped ??= { sinceMs, commits: 0, bytes: 0 };
-    this.#dropped.commits += commits;
-    this.#dropped.bytes += bytes;
+    const before = this.#dropped ?? { sinceMs, commits: 0, bytes: 0 };
+    this.#dropped = {
+      sinceMs: Math.min(before.sinceMs, sinceMs),
+      commits: before.commits + commits,
+      bytes: before.bytes + bytes,
+    };
   }
 
   /** The room of what is in a full segment, or of no use. */
-  #dropAll(messages: readonly CaptureMessage[]): void {
+  #dropAll(messages: readonly Captured[]): void {
     for (const message of messages) if (message.kind === 'log') this.#owner.free(message.frames.byteLength);
   }
 
@@ -378,7 +379,8 @@ export class TenantLine {
     this.#since = [];
   }
 
-  #entryOf(kind: 'deleted' | 'base', pos: number, nowMs: number): SegmentEntry {
+  #entryOf(kind: 'deleted' | 'base', pos: number): SegmentEntry {
+    const nowMs = this.#owner.nowMs();
     const { end, epoch, lastSeq, pageSize, pages, incarnation } = this.#known!;
     return {
       tenant: this.tenant,
@@ -393,12 +395,6 @@ export class TenantLine {
   }
 }
 
-/** The place in the log after so many frames of a piece. */
-function endAfter({ frames, from, pageSize }: CapturedLog, count: number): LogPosition {
-  const at = count * (FRAME_HEADER_BYTES + pageSize) - pageSize - 8;
-  return {
-    salts: from.salts,
-    frame: from.frame + count,
-    checksum: Buffer.from(frames).toString('hex', at, at + 8),
-  };
+function firstMsOf(piece: CapturedLog): number {
+  return piece.commits[0]?.atMs ?? 0;
 }

@@ -1,0 +1,73 @@
+import type { CapturedCommit, CapturedLog, LogPosition } from '@onewriter/writer';
+import { FRAME_HEADER_BYTES } from './continues.ts';
+import type { FirstItem, PagesItem } from './pack-item.ts';
+
+/** Numbers of the newest commit before. */
+interface CommitNumbers {
+  readonly lastSeq: number;
+  readonly epoch: number;
+}
+
+/** Commits of another connection have no numbers: no lower ones than the commit before. */
+export function numberCommits(
+  commits: readonly CapturedCommit[],
+  before: CommitNumbers = { lastSeq: 0, epoch: 0 },
+): readonly CapturedCommit[] {
+  let { lastSeq: commitSeq, epoch } = before;
+  return commits.map(commit => {
+    if (commit.commitSeq > 0) ({ commitSeq } = commit);
+    if (commit.epoch > 0) ({ epoch } = commit);
+    return { ...commit, commitSeq, epoch };
+  });
+}
+
+/** The commits of a piece up to one after which it has all pages. @param pos of the last of them */
+export function toFirstItem(
+  piece: CapturedLog,
+  commits: readonly CapturedCommit[],
+  pos: number,
+  options: { readonly sinceMs: number | undefined; readonly roomBytes: number },
+): FirstItem {
+  const [first, last] = [commits[0]!, commits.at(-1)!];
+  const { incarnation, pageSize, frames, unflushed } = piece;
+  return {
+    ...{ kind: 'first', incarnation, pageSize, frames, unflushed },
+    end: endAfter(piece, last.frames),
+    sinceMs: options.sinceMs ?? first.atMs,
+    roomBytes: options.roomBytes,
+    ...{ count: last.frames, commit: { ...last, pos }, commits: commits.length },
+    ...{ firstSeq: first.commitSeq, firstMs: first.atMs },
+  };
+}
+
+/** The commits of a piece behind its first `skip` frames. @param pos of the commit before them */
+export function toPagesItem(
+  piece: CapturedLog,
+  skip: number,
+  commits: readonly CapturedCommit[],
+  pos: number,
+): PagesItem {
+  const { incarnation, pageSize, frames, unflushed } = piece;
+  return {
+    ...{ kind: 'pages', incarnation, pageSize, frames, unflushed },
+    end: piece.to,
+    sinceMs: commits[0]!.atMs,
+    roomBytes: frames.byteLength,
+    skip,
+    commits: commits.map((commit, index) => ({
+      ...commit,
+      frames: commit.frames - skip,
+      pos: pos + 1 + index,
+    })),
+  };
+}
+
+/** The place in the log after so many frames of a piece. */
+function endAfter({ frames, from, pageSize }: CapturedLog, count: number): LogPosition {
+  const at = count * (FRAME_HEADER_BYTES + pageSize) - pageSize - 8;
+  return {
+    salts: from.salts,
+    frame: from.frame + count,
+    checksum: Buffer.from(frames).toString('hex', at, at + 8),
+  };
+}

@@ -1,0 +1,398 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MessageChannel } from 'node:worker_threads';
+import { OnewriterError, tenantFile } from '@onewriter/protocol';
+import { waitFor } from '@onewriter/testkit';
+import Database from 'better-sqlite3';
+import { beforeEach, expect, onTestFinished, test } from 'vitest';
+import { CapturedFile, markOf } from '../../test-support/captured-file.ts';
+import { MemoryStore } from '../../test-support/memory-store.ts';
+import { restored } from '../../test-support/restored.ts';
+import { testEntry } from '../../test-support/test-entry.ts';
+import { readState } from '../chain/replica-state.ts';
+import { Keyring } from '../format/keyring.ts';
+import { encodeBody } from '../format/segment-body.ts';
+import type { OpenStore } from '../store/store-watch.ts';
+import type { ReadFull } from './full-queue.ts';
+import type { FromReplicator, ToReplicator } from './messages.ts';
+import { Shipper, type ShipperOptions } from './shipper.ts';
+import type { Captured } from './tenant-line.ts';
+
+const PAGE = 4_096;
+
+/** A store in memory that can be away. */
+class TestStore extends MemoryStore implements OpenStore {
+  isAway = false;
+  /** Called before each PUT of a pack. */
+  beforePut: (key: string) => Promise<void> = async () => {};
+
+  override async get(key: string, options: Parameters<MemoryStore['get']>[1] = {}) {
+    this.#assertThere();
+    return super.get(key, options);
+  }
+
+  override async put(key: string, body: Uint8Array, options: Parameters<MemoryStore['put']>[2] = {}) {
+    await this.beforePut(key);
+    this.#assertThere();
+    return super.put(key, body, options);
+  }
+
+  status() {
+    return { address: this.address, ok: !this.isAway, requests: this.requests, bytesOut: 0, bytesIn: 0 };
+  }
+
+  #assertThere(): void {
+    if (this.isAway) throw new OnewriterError('REPLICA_UNAVAILABLE', 'The test has put the store away.');
+  }
+}
+
+let dataDir: string;
+let store: TestStore;
+
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'onewriter-ship-'));
+  store = new TestStore();
+  const folder = dataDir;
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+});
+
+/** A shipper with one port, and files whose pieces go there. */
+class Ship {
+  readonly shipper: Shipper;
+  readonly messages: FromReplicator[] = [];
+  readonly files = new Map<string, CapturedFile>();
+  readonly room = new SharedArrayBuffer(24);
+  readonly #channel = new MessageChannel();
+  readonly fatal: unknown[] = [];
+  fulls = 0;
+
+  constructor(options: Partial<ShipperOptions> & { readonly intervalMs?: number } = {}) {
+    const keys = new Keyring({ masterKeys: [], keys: 'one', store });
+    const readFull: ReadFull = async (tenant, pos) => {
+      this.fulls++;
+      return readWhole(this.file(tenant), pos);
+    };
+    this.shipper = new Shipper({
+      store,
+      keys,
+      readFull,
+      instance: String(Math.random()),
+      post: message => this.messages.push(message),
+      onFatal: error => this.fatal.push(error),
+      data: {
+        urls: ['memory:'],
+        ...{ dataDir, dbFile: 'tenant.db', dataDirId: 'directory-1', group: 'main' },
+        ...{ intervalMs: options.intervalMs ?? 40, retentionMs: 1, keys: 'one', room: this.room },
+      },
+      ...options,
+    });
+    // The writers' thread answers each request.
+    this.#channel.port2.on('message', () => {
+      for (const file of this.files.values()) file.capture();
+    });
+    this.receive({ kind: 'port', port: this.#channel.port1 });
+    onTestFinished(() => this.stop());
+  }
+
+  receive(message: ToReplicator): void {
+    this.shipper.receive(message);
+  }
+
+  file(tenant: string): CapturedFile {
+    const known = this.files.get(tenant);
+    if (known !== undefined) return known;
+    const file = new CapturedFile(tenant, tenantFile(dataDir, tenant, 'tenant.db'), message =>
+      this.send(message),
+    );
+    this.files.set(tenant, file);
+    return file;
+  }
+
+  send(message: Captured): void {
+    if (message.kind === 'log') this.used += BigInt(message.frames.byteLength);
+    this.#channel.port2.postMessage(message, message.kind === 'log' ? [message.frames] : []);
+  }
+
+  get used(): bigint {
+    return new BigInt64Array(this.room)[0]!;
+  }
+
+  set used(bytes: bigint) {
+    new BigInt64Array(this.room)[0] = bytes;
+  }
+
+  of<K extends FromReplicator['kind']>(kind: K): Extract<FromReplicator, { kind: K }>[] {
+    return this.messages.filter(message => message.kind === kind) as Extract<FromReplicator, { kind: K }>[];
+  }
+
+  /** Waits until the store has the tenant as its file is. */
+  async isStored(tenant: string): Promise<void> {
+    await waitFor(async () => (await restored(store, tenant))?.equals(this.file(tenant).image()), {
+      what: `${tenant} to be stored`,
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.shipper.close();
+    this.#channel.port2.close();
+    for (const file of this.files.values()) if (file.isOpen) file.kill();
+  }
+}
+
+/** A whole file, in a pack, as of the end of its log. */
+async function readWhole(file: CapturedFile, pos: number) {
+  const image = file.image();
+  const pages = Array.from({ length: image.length / PAGE }, (_, index) => ({
+    number: index + 1,
+    bytes: image.subarray(index * PAGE, (index + 1) * PAGE),
+  }));
+  const commit = {
+    pos,
+    commitSeq: file.commitSeq,
+    atMs: 1,
+    epoch: 1,
+    pages: pages.length,
+    frames: pages.length,
+  };
+  const body = await encodeBody({ v: 1, tenant: file.tenant, pageSize: PAGE, commits: [commit] }, pages);
+  const { end } = file;
+  const entry = testEntry({
+    ...{ tenant: file.tenant, kind: 'full', min: pos, max: pos, end, pages: pages.length, incarnation: '' },
+    ...{ lastSeq: file.commitSeq, firstSeq: file.commitSeq },
+  });
+  return { entry, body, mark: end.salts === '' ? markOf(file.path) : undefined };
+}
+
+const CREATE = 'CREATE TABLE t(id INTEGER PRIMARY KEY, a)';
+const INSERT = 'INSERT INTO t(a) VALUES (hex(randomblob(200)))';
+
+test('stores a tenant from its first commit, and each further one, without reading its file', async () => {
+  const ship = new Ship();
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  await ship.isStored('acme');
+  for (let round = 0; round < 5; round++) {
+    acme.commit(INSERT);
+    acme.commit(INSERT);
+    await ship.isStored('acme');
+  }
+  expect(ship.fulls).toBe(0);
+  await waitFor(() => ship.of('stored').at(-1)?.upTo[0]?.commitSeq === 11, { what: 'the last commit' });
+  expect(ship.of('stored').at(-1)).toMatchObject({ upTo: [{ tenant: 'acme', pos: 11, epoch: 1 }] });
+  await waitFor(() => ship.used === 0n, { what: 'the room to be free' });
+});
+
+test('goes on after restarts of the log, closes, and a stop and a start', async () => {
+  const ship = new Ship();
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  for (let round = 0; round < 4; round++) {
+    acme.commit(INSERT);
+    if (round % 2 === 0) acme.checkpoint();
+    else acme.close();
+  }
+  acme.commit(INSERT);
+  await ship.isStored('acme');
+  acme.close();
+  ship.receive({ kind: 'end', withinMs: 5_000 });
+  await waitFor(() => ship.of('ended').length === 1);
+
+  const next = new Ship();
+  const again = next.file('acme');
+  again.commitSeq = acme.commitSeq;
+  await next.shipper.start();
+  expect(next.of('started')).toEqual([{ kind: 'started', known: ['acme'] }]);
+  again.commit(INSERT);
+  await next.isStored('acme');
+  expect([ship.fulls, next.fulls]).toEqual([0, 0]);
+});
+
+test('goes on after a kill with what is in the log', async () => {
+  const ship = new Ship();
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  acme.commit(INSERT);
+  await ship.isStored('acme');
+  await ship.shipper.close();
+  acme.commit(INSERT);
+  acme.kill();
+  const next = new Ship();
+  await next.shipper.start();
+  next.file('acme').commit(INSERT);
+  await next.isStored('acme');
+  expect(next.fulls).toBe(0);
+});
+
+test('reads a file whole whose log was written back by others, and goes on from there', async () => {
+  const ship = new Ship();
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  await ship.isStored('acme');
+  acme.kill();
+  const other = new Database(acme.path);
+  other.exec(INSERT);
+  other.close();
+  acme.commit(INSERT);
+  await ship.isStored('acme');
+  expect(ship.fulls).toBe(1);
+  acme.commit(INSERT);
+  await ship.isStored('acme');
+  expect(ship.fulls).toBe(1);
+  await waitFor(() => ship.of('status').at(-1)?.status.gaps === 1, { what: 'the gap in the status' });
+});
+
+test('what is captured while a file is read follows on it', async () => {
+  const readings: (() => void)[] = [];
+  const ship: Ship = new Ship({
+    readFull: async (tenant, pos) => {
+      const full = await readWhole(ship.file(tenant), pos);
+      await new Promise<void>(resolve => readings.push(resolve));
+      return full;
+    },
+  });
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  await ship.isStored('acme');
+  acme.commit(INSERT);
+  ship.receive({ kind: 'replaced', tenant: 'acme' });
+  await waitFor(() => readings.length === 1, { what: 'the reading' });
+  for (let round = 0; round < 3; round++) {
+    acme.commit(INSERT);
+    acme.checkpoint();
+    acme.commit(INSERT);
+    acme.capture();
+  }
+  await waitFor(() => ship.of('status').some(({ status }) => status.lagMs > 0), { what: 'the lag' });
+  readings[0]!();
+  await ship.isStored('acme');
+  expect(readings).toHaveLength(1);
+  expect((await readState(store)).tenants.get('acme')!.places.map(({ entry }) => entry.kind)).toContain(
+    'pages',
+  );
+});
+
+test('a store that is away loses nothing; callers are not made to wait', async () => {
+  let nowMs = 1_000_000;
+  const ship = new Ship({ nowMs: () => nowMs });
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  await ship.isStored('acme');
+  store.isAway = true;
+  for (let round = 0; round < 10; round++) {
+    acme.commit(INSERT);
+    acme.capture(true);
+    await new Promise(resolve => setImmediate(resolve));
+  }
+  await waitFor(() => ship.of('status').some(({ status }) => status.lagBytes > 0), { what: 'the lag' });
+  expect(ship.of('available')).toEqual([]);
+  nowMs += 11_000;
+  await waitFor(() => ship.of('available').length === 1, { what: 'the store to count as away' });
+  store.isAway = false;
+  await ship.isStored('acme');
+  await waitFor(() => ship.of('available').at(-1)?.available === true, { what: 'the store to be back' });
+  expect(ship.fulls).toBe(0);
+  await waitFor(() => ship.used === 0n);
+});
+
+test('pieces wait until the store answers at the start', async () => {
+  store.isAway = true;
+  const ship = new Ship();
+  const started = ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  acme.capture();
+  acme.commit(INSERT);
+  acme.capture();
+  store.isAway = false;
+  await started;
+  await ship.isStored('acme');
+  expect(ship.fulls).toBe(0);
+});
+
+test('a tenant that was switched off and on, replaced, or deleted', async () => {
+  const ship = new Ship();
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  await ship.isStored('acme');
+  ship.receive({ kind: 'off', tenant: 'acme', off: true });
+  acme.commit(INSERT);
+  acme.capture();
+  await waitFor(() => ship.used === 0n);
+  const before = await restored(store, 'acme');
+  expect(before?.equals(acme.image())).toBe(false);
+  ship.receive({ kind: 'off', tenant: 'acme', off: false });
+  await ship.isStored('acme');
+  expect(ship.fulls).toBe(1);
+  ship.receive({ kind: 'replaced', tenant: 'acme' });
+  await waitFor(() => ship.fulls === 2);
+  ship.receive({ kind: 'deleted', tenant: 'acme' });
+  await waitFor(async () => (await readState(store)).tenants.get('acme')?.isAlive === false, {
+    what: 'the deletion',
+  });
+  expect(ship.of('status').every(({ status }) => status.gaps === 0)).toBe(true);
+});
+
+test('a branch begins as its base, and is read whole at its first commit', async () => {
+  const ship = new Ship();
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  await ship.isStored('acme');
+  ship.receive({ kind: 'base', tenant: 'branch', base: { tenant: 'acme', pos: 1 } });
+  await waitFor(async () => (await readState(store)).tenants.get('branch')?.last?.kind === 'base');
+  const branch = ship.file('branch');
+  branch.commit(CREATE);
+  await ship.isStored('branch');
+});
+
+test('a caller who waits has its pack at once', async () => {
+  const ship = new Ship({ intervalMs: 60_000 });
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  acme.capture(true);
+  await waitFor(() => ship.of('stored').some(({ upTo }) => upTo[0]?.commitSeq === 1), { timeoutMs: 5_000 });
+});
+
+test('an end ships what is there, and ends in time when the store is away', async () => {
+  const ship = new Ship({ intervalMs: 60_000 });
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  acme.capture();
+  ship.receive({ kind: 'end', withinMs: 5_000 });
+  await waitFor(() => ship.of('ended').length === 1);
+  await ship.isStored('acme');
+
+  const next = new Ship({ intervalMs: 60_000 });
+  await next.shipper.start();
+  store.isAway = true;
+  next.file('other').commit(CREATE);
+  next.file('other').capture();
+  const begin = performance.now();
+  next.receive({ kind: 'end', withinMs: 300 });
+  await waitFor(() => next.of('ended').length === 1);
+  expect(performance.now() - begin).toBeLessThan(2_000);
+});
+
+test('a newer leader fences an older one, whose packs change nothing', async () => {
+  const old = new Ship();
+  await old.shipper.start();
+  old.file('acme').commit(CREATE);
+  await old.isStored('acme');
+  const next = new Ship();
+  await next.shipper.start();
+  old.file('acme').commit(INSERT);
+  await waitFor(() => old.of('fenced').length === 1, { what: 'the older one to stop' });
+  const { tenants } = await readState(store);
+  expect(tenants.get('acme')).toMatchObject({ pos: 1 });
+  expect([...old.fatal, ...next.fatal]).toEqual([]);
+});

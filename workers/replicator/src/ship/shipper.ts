@@ -1,0 +1,391 @@
+import { statSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { isOnewriterError, realDatabasePath, tenantFile, toWireError } from '@onewriter/protocol';
+import type { CaptureRequest } from '@onewriter/writer';
+import type { Keyring } from '../format/keyring.ts';
+import { assertObeysConditions } from '../store/obeys-conditions.ts';
+import type { OpenStore } from '../store/store-watch.ts';
+import { CloseNotes } from './close-notes.ts';
+import { DeflateBudget } from './deflate-budget.ts';
+import { LogFlushes } from './flush-logs.ts';
+import { FullQueue, type ReadFull } from './full-queue.ts';
+import { makeSegments } from './make-segments.ts';
+import type { FromReplicator, ReplicaStatus, ReplicatorData, ToReplicator } from './messages.ts';
+import { PackTimer } from './pack-timer.ts';
+import { PackWriter, untilAnswered } from './pack-writer.ts';
+import { lags, type PackedTenant, type StoredTenant, storedOf, storedWith, worstOf } from './ship-state.ts';
+import { takeItems } from './take-items.ts';
+import { takeLead } from './take-lead.ts';
+import { type Captured, TenantLine } from './tenant-line.ts';
+
+/*
+ * Stores what the writers capture.
+ *
+ *   writers ──pieces──▶ line of the tenant ──▶ pack ──▶ store ──▶ 'stored' to the broker, room to the writers
+ *                          │ a file that has to be read whole: a process of its own
+ *
+ * A pack is made soon after the first piece came, at once where a caller waits; at most two in an interval otherwise. Up to four are
+ * being stored; while they are, or the store is away, pieces wait in their lines: the writers bound how many.
+ */
+
+/** With this much the store is taken for away: callers do not wait for it. */
+const AWAY_AFTER_MS = 10_000;
+const STATUS_EVERY_MS = 1_000;
+/** Tenants in one message about what is stored. */
+const STORED_AT_A_TIME = 1_000;
+const MAX_FAILURES = 20;
+/** At the end: what is under way from the writers arrives within this. */
+const END_GATHER_MS = 100;
+
+export interface ShipperOptions {
+  readonly data: ReplicatorData;
+  readonly store: OpenStore;
+  readonly keys: Keyring;
+  /** Unique for this start. */
+  readonly instance: string;
+  readonly readFull: ReadFull;
+  readonly post: (message: FromReplicator) => void;
+  /** What must not happen: the thread ends, and is started again. */
+  readonly onFatal: (error: unknown) => void;
+  readonly nowMs?: (() => number) | undefined;
+}
+
+/** What a start found and made. */
+interface Running {
+  readonly term: number;
+  readonly writer: PackWriter<readonly PackedTenant[]>;
+}
+
+export class Shipper {
+  readonly #options: ShipperOptions;
+  readonly #nowMs: () => number;
+  readonly #stop = new AbortController();
+  readonly #notes: CloseNotes;
+  readonly #room: BigInt64Array;
+  readonly #budget: DeflateBudget;
+  readonly #ports = new Set<MessagePort>();
+  readonly #lines = new Map<string, TenantLine>();
+  /** Those that have something for the next pack, the longest waiting first. */
+  readonly #ready = new Set<TenantLine>();
+  readonly #stored = new Map<string, StoredTenant>();
+  readonly #full: FullQueue<TenantLine>;
+  readonly #timer: PackTimer;
+  readonly #flushes = new LogFlushes();
+  /** What came before the start was done, in order. */
+  #early: (() => void)[] | undefined = [];
+  #running: Running | undefined;
+  /** The pack that is being made. */
+  #making: readonly PackedTenant[] | undefined;
+  #isMaking = false;
+  /** Called when all that came is stored. */
+  #onIdle: (() => void) | undefined;
+  readonly #startedMs: number;
+  #isAvailable = true;
+  #gaps = 0;
+  readonly #timers: NodeJS.Timeout[] = [];
+  /** The last files that could not be read whole. */
+  #failures: NonNullable<ReplicaStatus['failures']> = [];
+
+  constructor(options: ShipperOptions) {
+    this.#options = options;
+    const { data, readFull, nowMs = Date.now } = options;
+    this.#nowMs = nowMs;
+    this.#startedMs = nowMs();
+    this.#notes = new CloseNotes(data.dataDir);
+    this.#room = new BigInt64Array(data.room);
+    this.#budget = new DeflateBudget(nowMs());
+    this.#timer = new PackTimer(data.intervalMs, nowMs, () => void this.#makePacks());
+    this.#full = new FullQueue({
+      readFull,
+      sizeOf: tenant => this.#sizeOf(tenant),
+      onDone: line => this.#changed(line, false),
+      onError: (tenant, error) => this.#fullFailed(tenant, error),
+      nowMs,
+      signal: this.#stop.signal,
+    });
+  }
+
+  /** Begins to lead the store, for as long as it takes it to answer. */
+  async start(): Promise<void> {
+    this.#every(STATUS_EVERY_MS, () => this.#everySecond());
+    try {
+      await this.#start();
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  receive(message: ToReplicator): void {
+    if (message.kind === 'port') this.#addPort(message.port);
+    else if (message.kind === 'end') void this.#end(message.withinMs);
+    else this.#later(() => this.#changeLine(message));
+  }
+
+  #changeLine(message: Exclude<ToReplicator, { kind: 'port' | 'end' }>): void {
+    const { tenant } = message;
+    if (message.kind === 'deleted') this.#notes.remove(tenant);
+    this.#withLine(tenant, line => {
+      if (message.kind === 'off') line.setOff(message.off);
+      else if (message.kind === 'deleted') line.deleted();
+      else if (message.kind === 'replaced') line.replaced();
+      else line.begins(message.base);
+    });
+  }
+
+  async #start(): Promise<void> {
+    const { data, store, instance, post } = this.#options;
+    const { signal } = this.#stop;
+    const lead = await untilAnswered(signal, async () => {
+      await assertObeysConditions(store, { signal });
+      return takeLead(store, { ...data, instance, nowMs: this.#startedMs, signal });
+    }, ['REPLICA_UNAVAILABLE']);
+    const nowMs = this.#nowMs();
+    for (const [tenant, { last }] of lead.tenants) {
+      if (last === undefined) continue;
+      this.#lines.set(tenant, this.#newLine(tenant, last));
+      this.#stored.set(tenant, storedOf(tenant, last, nowMs));
+    }
+    const writer = new PackWriter<readonly PackedTenant[]>({
+      ...{ store, term: lead.term, next: lead.next, signal, nowMs: this.#nowMs },
+      onStored: pack => this.#packStored(pack),
+      onFailed: error => this.#failed(error),
+    });
+    this.#running = { term: lead.term, writer };
+    const alive = [...lead.tenants].filter(([, chain]) => chain.isAlive).map(([tenant]) => tenant);
+    post({ kind: 'started', known: alive });
+    this.#postStored([...this.#stored.values()], nowMs);
+    const early = this.#early!;
+    this.#early = undefined;
+    for (const each of early) each();
+    this.#requestCapture();
+    this.#every(data.intervalMs, () => this.#requestCapture());
+  }
+
+  #addPort(port: MessagePort): void {
+    this.#ports.add(port);
+    port.on('message', (message: Captured) => this.#later(() => this.#captured(message)));
+    port.on('close', () => this.#ports.delete(port));
+  }
+
+  /**
+   * A tenant moves between threads, and ports are not read in the order in which they were written: what the former thread sent may
+   * still be in its port.
+   */
+  #captured(message: Captured): void {
+    const line = this.#lines.get(message.tenant);
+    const fits = line === undefined || line.fits(message);
+    const messages = [message];
+    for (const port of fits ? [] : this.#ports) {
+      for (;;) {
+        const received = receiveMessageOnPort(port) as { readonly message: Captured } | undefined;
+        if (received === undefined) break;
+        messages.push(received.message);
+      }
+    }
+    for (const each of messages.sort(byOrder)) this.#take(each);
+  }
+
+  #take(message: Captured): void {
+    const isUrgent = message.kind === 'log' && message.urgent;
+    this.#withLine(message.tenant, line => line.receive(message), isUrgent);
+  }
+
+  #withLine(tenant: string, change: (line: TenantLine) => void, isUrgent = false): void {
+    let line = this.#lines.get(tenant);
+    if (line === undefined) {
+      line = this.#newLine(tenant);
+      this.#lines.set(tenant, line);
+    }
+    change(line);
+    this.#changed(line, isUrgent);
+  }
+
+  #changed(line: TenantLine, isUrgent: boolean): void {
+    if (line.items.length > 0) {
+      this.#ready.add(line);
+      this.#timer.set(isUrgent);
+    }
+    if (line.state !== 'needs-full') return;
+    this.#full.add(line);
+    if (this.#isAvailable) this.#full.advance();
+  }
+
+  #newLine(tenant: string, last?: Parameters<typeof storedOf>[1]): TenantLine {
+    return new TenantLine(
+      tenant,
+      {
+        nowMs: this.#nowMs,
+        free: bytes => this.#free(bytes),
+        gap: () => this.#gaps++,
+        readNote: () => this.#notes.read(tenant),
+        writeNote: (_, note) => this.#notes.write(tenant, note),
+      },
+      last,
+    );
+  }
+
+  /** Makes packs as long as one is due, and the store takes it. */
+  async #makePacks(): Promise<void> {
+    const writer = this.#running?.writer;
+    if (writer === undefined || this.#isMaking) return;
+    this.#isMaking = true;
+    try {
+      while (writer.isFree && this.#timer.isDue && this.#ready.size > 0) await this.#makePack(writer);
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.#isMaking = false;
+    if (this.#ready.size > 0) this.#timer.set(false);
+    this.#noteIdle();
+  }
+
+  async #makePack(writer: PackWriter<readonly PackedTenant[]>): Promise<void> {
+    await this.#flushes.flush(this.#ready);
+    const { pack, isAll } = takeItems(this.#ready);
+    this.#timer.taken(isAll);
+    if (pack.length === 0) return;
+    this.#making = pack;
+    const making = { keys: this.#options.keys, budget: this.#budget, nowMs: this.#nowMs };
+    const tenants = pack.map(({ line, items }) => ({ tenant: line.tenant, items }));
+    const segments = await untilAnswered(this.#stop.signal, () => makeSegments(tenants, making));
+    this.#making = undefined;
+    writer.write(segments, pack);
+  }
+
+  #packStored(pack: readonly PackedTenant[]): void {
+    const nowMs = this.#nowMs();
+    const stored = pack.map(each => storedWith(each, nowMs));
+    for (const each of stored) this.#stored.set(each.tenant, each);
+    let bytes = 0;
+    for (const { items } of pack) for (const { roomBytes } of items) bytes += roomBytes;
+    this.#free(bytes);
+    this.#watchStore();
+    this.#postStored(stored, nowMs);
+    this.#noteIdle();
+    void this.#makePacks();
+  }
+
+  #postStored(stored: readonly StoredTenant[], atMs: number): void {
+    for (let from = 0; from < stored.length; from += STORED_AT_A_TIME) {
+      const upTo = stored
+        .slice(from, from + STORED_AT_A_TIME)
+        .map(({ tenant, pos, commitSeq, epoch }) => ({ tenant, pos, commitSeq, epoch }));
+      this.#options.post({ kind: 'stored', upTo, atMs });
+    }
+  }
+
+  #noteIdle(): void {
+    if (this.#ready.size > 0 || this.#making !== undefined) return;
+    if (this.#running?.writer.underWay.length === 0) this.#onIdle?.();
+  }
+
+  #requestCapture(): void {
+    for (const port of this.#ports) port.postMessage({ kind: 'capture' } satisfies CaptureRequest);
+  }
+
+  #everySecond(): void {
+    this.#watchStore();
+    if (this.#isAvailable && this.#running !== undefined) this.#full.advance();
+    const nowMs = this.#nowMs();
+    const { term = 0, writer } = this.#running ?? {};
+    const packs = writer?.underWay.map(({ contents }) => contents) ?? [];
+    const making = this.#making === undefined ? [] : [this.#making];
+    const behind = lags(this.#lines.values(), [...packs, ...making]);
+    let [sinceMs, lagBytes] = [nowMs, 0];
+    for (const lag of behind.values()) {
+      sinceMs = Math.min(sinceMs, lag.sinceMs);
+      lagBytes += lag.bytes;
+    }
+    this.#options.post({
+      kind: 'status',
+      status: {
+        stores: [this.#options.store.status()],
+        ...{ term, packs: writer?.newest ?? 0, tenants: this.#stored.size },
+        ...{ lagMs: nowMs - sinceMs, lagBytes, gaps: this.#gaps },
+        failures: this.#failures,
+        worst: worstOf(this.#lines, behind, this.#stored, nowMs),
+      },
+    });
+  }
+
+  /** Whether anything waits for the store for too long: the start, or the oldest pack. */
+  #watchStore(): void {
+    const sinceMs = this.#running === undefined ? this.#startedMs : this.#running.writer.underWay[0]?.sinceMs;
+    const isAvailable = sinceMs === undefined || this.#nowMs() - sinceMs < AWAY_AFTER_MS;
+    if (isAvailable === this.#isAvailable) return;
+    this.#isAvailable = isAvailable;
+    this.#options.post({ kind: 'available', available: isAvailable });
+  }
+
+  /** Stores what is there, if there is time. */
+  async #end(withinMs: number): Promise<void> {
+    const { signal } = this.#stop;
+    const deadline = setTimeout(() => this.#stop.abort(), withinMs);
+    const ended = new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()));
+    this.#requestCapture();
+    // What was sent before is taken: pieces, and answers to this request.
+    await Promise.race([ended, pause(END_GATHER_MS, undefined, { ref: false })]);
+    if (this.#running !== undefined && !signal.aborted) {
+      const isIdle = new Promise<void>(resolve => {
+        this.#onIdle = resolve;
+      });
+      this.#timer.set(true);
+      void this.#makePacks();
+      await Promise.race([ended, isIdle]);
+    }
+    clearTimeout(deadline);
+    await this.close();
+    this.#options.post({ kind: 'ended' });
+  }
+
+  /** Ends at once. Idempotent. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
+    this.#timer.close();
+    for (const port of this.#ports) port.close();
+    await this.#options.store.close();
+  }
+
+  #later(run: () => void): void {
+    if (this.#early === undefined) run();
+    else this.#early.push(run);
+  }
+
+  #every(ms: number, run: () => void): void {
+    this.#timers.push(setInterval(run, ms));
+  }
+
+  #free(bytes: number): void {
+    Atomics.sub(this.#room, 0, BigInt(bytes));
+  }
+
+  #sizeOf(tenant: string): number {
+    const { dataDir, dbFile } = this.#options.data;
+    const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
+    return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  #fullFailed(tenant: string, error: unknown): void {
+    const failure = { tenant, message: toWireError(error).message, atMs: this.#nowMs() };
+    this.#failures = [failure, ...this.#failures.filter(other => other.tenant !== tenant)].slice(
+      0,
+      MAX_FAILURES,
+    );
+  }
+
+  #failed(error: unknown): void {
+    if (this.#stop.signal.aborted) return;
+    const { code, message } = toWireError(error);
+    void this.close().catch(this.#options.onFatal);
+    if (isOnewriterError(error, 'REPLICA_FENCED')) this.#options.post({ kind: 'fenced', message });
+    else if (isOnewriterError(error) && code !== 'INTERNAL') {
+      this.#options.post({ kind: 'refused', code, message });
+    } else this.#options.onFatal(error);
+  }
+}
+
+function byOrder(one: Captured, other: Captured): number {
+  return one.order < other.order ? -1 : 1;
+}
