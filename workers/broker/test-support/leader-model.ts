@@ -22,6 +22,7 @@ export interface FakeSession {
   asleep: boolean;
   held: number;
   mayHaveMore: boolean;
+  waitsForReplica: number;
   reclaimed: number;
   ownsQueue: boolean;
   drain: () => Promise<void>;
@@ -148,7 +149,15 @@ export class ModelLeader {
   open(tenant: string, more: Partial<FakeSession> = {}): FakeSession {
     const note = (step: string) => void this.steps.push(`${step} ${tenant}`);
     const session: FakeSession = {
-      ...{ tenant, asleep: false, held: 0, mayHaveMore: false, reclaimed: 0, ownsQueue: true },
+      ...{
+        tenant,
+        asleep: false,
+        held: 0,
+        mayHaveMore: false,
+        waitsForReplica: 0,
+        reclaimed: 0,
+        ownsQueue: true,
+      },
       drain: async () => note('drain'),
       requeue: async () => {
         note('requeue');

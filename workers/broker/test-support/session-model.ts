@@ -9,6 +9,8 @@ import type {
   Reclaimed,
   TenantQueue,
 } from '../src/queue/tenant-queue.ts';
+import { NoReplica } from '../src/replica/no-replica.ts';
+import { ReplicaAnswers } from '../src/replica/replica-answers.ts';
 import { Refusals } from '../src/tenant/session/batch-retry.ts';
 import { toFetchedJobs } from '../src/tenant/session/held-job.ts';
 import { HeldJobs } from '../src/tenant/session/held-jobs.ts';
@@ -242,6 +244,7 @@ export function createModelServices(random: () => number, bugs: unknown[]) {
     observers: [],
     log: { warn: quiet, error: quiet, info: quiet },
     walWatch: { observe: quiet },
+    replica: new ReplicaAnswers(new NoReplica(), () => 1),
     epoch: () => 1,
     afterCommit: quiet,
     // Redis is asked for a higher epoch.

@@ -1,6 +1,7 @@
 import {
   assertVersion,
   fromWireError,
+  isDurableJobId,
   isStepsJobId,
   type SettledEvent,
   type WireOperationResult,
@@ -139,7 +140,8 @@ export class Settler {
     this.#context.tracer?.arrive(job, 'event');
     if (event.replicatedAt !== undefined) tracked.replicatedAt = Number(event.replicatedAt);
     // Of a broker that knows no replicas; or the job was refused, perhaps after some of it was committed.
-    else if (job.waitsForReplica) tracked.replicatedAt = 0;
+    else if (isDurableJobId(job.id)) tracked.replicatedAt = 0;
+    else job.waitsForReplica = false;
     if (event.error) {
       const error = fromWireError(JSON.parse(event.error));
       job.accept(now());
@@ -222,6 +224,9 @@ export class Settler {
       const replicatedAt = state === 'gone' ? 0 : await this.#context.states.replicatedAt?.(job);
       if (replicatedAt === undefined) return;
       tracked.replicatedAt = replicatedAt;
+      // It did not ask for the replica, and its tenant does not wait for it any more.
+      if (replicatedAt === 0 && !isDurableJobId(job.id)) tracked.replicatedAt = undefined;
+      job.waitsForReplica = false;
     }
     // Only now, after the state: see above.
     const answer = await tracked.askLedger(state);

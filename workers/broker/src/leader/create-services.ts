@@ -20,6 +20,10 @@ import { DeadLetters } from '../queue/dead-letters.ts';
 import { InboxEvents } from '../queue/inbox-events.ts';
 import { readFailpoint } from '../recovery/failpoint.ts';
 import { PoisonedJobs } from '../recovery/poisoned-jobs.ts';
+import { Durabilities } from '../replica/durabilities.ts';
+import { NoReplica } from '../replica/no-replica.ts';
+import { ReplicaAnswers } from '../replica/replica-answers.ts';
+import type { ReplicaState } from '../replica/replica-state.ts';
 import { ClientPresence } from '../tenant/client-presence.ts';
 import { Offenders } from '../tenant/offenders.ts';
 import { Parked } from '../tenant/parked.ts';
@@ -38,6 +42,8 @@ export interface ServiceCalls
 export interface CreatedServices {
   readonly services: SessionContext;
   readonly apart: Apart;
+  readonly replica: ReplicaState;
+  readonly durabilities: Durabilities;
 }
 
 /** Creates what the sessions of all tenants share: lanes with their threads, and the ways to Redis. */
@@ -49,6 +55,7 @@ export function createServices(
 ): CreatedServices {
   const { config, log, link, lease, metrics } = options;
   const parked = new Parked(link, config.group, log);
+  const replica = new NoReplica();
   const replacements = new ReplacementBudget(link, config, log);
   const apart = new Apart({
     limitBytes: writeMemoryBytes(config.writeMemoryBytes),
@@ -74,6 +81,7 @@ export function createServices(
     parked,
     offenders: new Offenders(link, config, parked, replacements, log),
     replacements,
+    replica: new ReplicaAnswers(replica, () => lease.epoch),
     metrics,
     loads: new TenantLoads(),
     memory: new JobMemory(jobMemoryBytes(config.jobMemoryBytes)),
@@ -92,7 +100,7 @@ export function createServices(
     afterCommit: readFailpoint('after-commit', process.env['ONEWRITER_FAILPOINT']),
     onBug: phase.onBug,
   };
-  return { services, apart };
+  return { services, apart, replica, durabilities: new Durabilities(link, config.group, replica, log) };
 }
 
 /** @param onChanged called for what was found when a tenant was closed: people should know before its next write is refused */

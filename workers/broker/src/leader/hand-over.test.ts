@@ -35,6 +35,16 @@ it('leaves a tenant in the open set while jobs of it are active', async () => {
   expect(leader.steps.slice(-2)).toEqual(['leave open set: settled', 'release the lease']);
 });
 
+it('has the successor answer what waits for the replica', async () => {
+  leader.open('waiting', { waitsForReplica: 1 });
+  await run();
+  expect(leader.steps).toEqual([
+    'requeue waiting',
+    'ZADD ow:{default}:notifications NX 1000 waiting',
+    'release the lease',
+  ]);
+});
+
 it('asks whether more waits before it requeues, which changes the answer', async () => {
   const session = leader.open('acme', { mayHaveMore: true });
   session.requeue = async () => {

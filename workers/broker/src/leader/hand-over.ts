@@ -11,10 +11,12 @@ export async function handOver(parts: LeaderParts, handedOver: readonly TenantSe
   const settled: string[] = [];
   await Promise.all(
     handedOver.map(async session => {
-      const hadMore = session.mayHaveMore;
+      // The successor finds these in the ledger, and waits for the replica.
+      const { waitsForReplica } = session;
+      const hadMore = session.mayHaveMore || waitsForReplica > 0;
       const returned = await session.requeue();
       if (hadMore || returned > 0) notifications.push(now, session.tenant);
-      if (session.held === 0) settled.push(session.tenant);
+      if (session.held === 0 && waitsForReplica === 0) settled.push(session.tenant);
     }),
   );
   if (notifications.length > 0)

@@ -1,4 +1,6 @@
 import type { Apart } from '../lanes/apart/apart.ts';
+import type { Durabilities } from '../replica/durabilities.ts';
+import type { ReplicaState } from '../replica/replica-state.ts';
 import type { SessionContext } from '../tenant/session/tenant-session.ts';
 import type { LeaderOptions } from './leader-options.ts';
 import type { LeaderPhase } from './leader-phase.ts';
@@ -10,5 +12,7 @@ export interface LeaderParts {
   readonly phase: LeaderPhase;
   readonly services: SessionContext;
   readonly apart: Apart;
+  readonly replica: ReplicaState;
+  readonly durabilities: Durabilities;
   readonly sessions: OpenSessions;
 }

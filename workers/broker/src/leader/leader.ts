@@ -3,6 +3,7 @@ import {
   type BrokerStatus,
   groupKeys,
   isOnewriterError,
+  readDurabilityNotification,
   readReleaseNotification,
   TENANT_ID_PATTERN,
   toWireError,
@@ -68,15 +69,16 @@ export class Leader {
     this.#phase = new LeaderPhase(options.onEnd, log);
     this.#clock = new DataDirClock(config.dataDir, log);
     const epochs = new EpochRaise(lease, this.#phase, config.dataDir, log);
-    const { services, apart } = createServices(options, this.#phase, this.#clock, {
+    const created = createServices(options, this.#phase, this.#clock, {
       onStopped: (work, jobId, op, finding) => this.#stoppedWrites.onStoppedApart(work, jobId, op, finding),
       onApplied: (tenant, isCostly) => this.#stoppedWrites.onAppliedApart(tenant, isCostly),
       onFenced: (tenant, error) => epochs.onFenced(tenant, error),
       onHeld: tenant => this.#held.giveWay(tenant),
       finishSoon: session => sessions.finishSoon(session),
     });
+    const { services } = created;
     const sessions = new OpenSessions(options, services);
-    this.#parts = { options, phase: this.#phase, services, apart, sessions };
+    this.#parts = { options, phase: this.#phase, sessions, ...created };
     this.#held = new HeldTenants({
       link,
       group: config.group,
@@ -105,7 +107,8 @@ export class Leader {
   async start(): Promise<void> {
     const { config } = this.#options;
     const { poisoned, parked, replacements, offenders } = this.#parts.services;
-    await Promise.all([poisoned.load(), parked.load(), replacements.load()]);
+    const { durabilities } = this.#parts;
+    await Promise.all([poisoned.load(), parked.load(), replacements.load(), durabilities.load()]);
     // Their files stay closed, and none of their jobs are reclaimed.
     for (const tenant of await offenders.load()) this.#held.release(tenant);
     if (this.#phase.isEnding) return;
@@ -163,9 +166,11 @@ export class Leader {
     const { sessions } = this.#parts;
     for (const tenant of tenants) {
       const released = readReleaseNotification(tenant);
+      const changed = readDurabilityNotification(tenant);
       if (TENANT_ID_PATTERN.test(tenant)) {
         if (!this.#held.onNotified(tenant)) sessions.of(tenant).notify();
       } else if (released !== undefined) this.#held.release(released);
+      else if (changed !== undefined) this.#parts.durabilities.onNotified(changed).catch(this.#phase.onBug);
       else this.#options.log.warn({ tenant: tenant.slice(0, 80) }, 'Notification without a valid tenant id');
     }
   }

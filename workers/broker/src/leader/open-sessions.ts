@@ -107,7 +107,7 @@ export class OpenSessions {
     link
       .retryUntilDone(() => link.call('ZADD', groupKeys(config.group).tenants, 'GT', Date.now(), tenant))
       .catch(onBug);
-    queue.configure().catch(() => {}); // it only saves memory; the next session does it again
+    queue.configure(this.#services.replica.isSync(tenant)).catch(() => {}); // it only saves memory; the next session does it again
     return session;
   }
 }

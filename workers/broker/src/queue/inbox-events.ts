@@ -25,6 +25,8 @@ export interface Settlement {
   readonly answer?: string | undefined;
   /** How many reads the job has, where it has nothing else. */
   readonly reads?: number | undefined;
+  /** When the replica had it, ms since the epoch; 0: that was waited for in vain. Undefined where it was not waited for. */
+  readonly replicatedAt?: number | undefined;
   /** The whole job was refused. */
   readonly error?: WireError | undefined;
 }
@@ -108,6 +110,7 @@ export class InboxEvents {
       'error',
       settlement.error === undefined ? '' : JSON.stringify(settlement.error),
     ];
+    if (settlement.replicatedAt !== undefined) event.push('replicatedAt', settlement.replicatedAt);
     if (!this.#isDue(client) && (await this.#link.call('XADD', key, 'NOMKSTREAM', ...event)) !== null) return;
     try {
       await Promise.all([

@@ -1,4 +1,4 @@
-import { fenced, LIMITS, tenantQueue } from '@onewriter/protocol';
+import { fenced, LIMITS, SYNC_FIELD, tenantQueue } from '@onewriter/protocol';
 import { nextTurn, turnWord } from '../leader/turn.ts';
 import {
   FOLLOW_UPS_AMONG,
@@ -133,9 +133,10 @@ export class TenantQueue {
     this.#meta = `${this.#prefix}meta`;
   }
 
-  /** Once per session: bounds the queue's own events. */
-  async configure(): Promise<void> {
-    await this.#link.call('HSET', this.#meta, 'opts.maxLenEvents', MAX_QUEUE_EVENTS);
+  /** Once per session: bounds the queue's own events. @param isSync clients see that they wait for the replica */
+  async configure(isSync: boolean): Promise<void> {
+    const sync = isSync ? [SYNC_FIELD, 1] : [];
+    await this.#link.call('HSET', this.#meta, 'opts.maxLenEvents', MAX_QUEUE_EVENTS, ...sync);
   }
 
   /**

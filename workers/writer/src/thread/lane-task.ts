@@ -57,6 +57,8 @@ export interface ApplyTask {
    * everything in its log first written to the file and flushed.
    */
   readonly afterIoError?: boolean | undefined;
+  /** A caller waits for the replica: the commit is captured at once. */
+  readonly capture?: boolean | undefined;
 }
 
 /** A name for a transaction that a job may leave open. */

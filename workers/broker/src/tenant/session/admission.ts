@@ -7,6 +7,7 @@ import {
   toWireError,
   type WireError,
 } from '@onewriter/protocol';
+import type { ReplicaAnswers } from '../../replica/replica-answers.ts';
 import { type HeldJob, hasUnawaitedWrite } from './held-job.ts';
 import type { SessionParts } from './session-parts.ts';
 
@@ -15,6 +16,7 @@ import type { SessionParts } from './session-parts.ts';
  *
  * - A job of a protocol version that this broker does not know stays at the front, and later jobs wait behind it, until a broker
  *   leads that knows the version. Callers behind it are answered at once: their writes are not applied.
+ * - A job whose caller waits for the replica is refused where its store is away; so are those behind it.
  * - A job that may leave a transaction open does not begin for a client that is gone: the client is looked for first.
  */
 
@@ -37,6 +39,17 @@ export function clientToLookFor({
   return data === undefined ? undefined : readLiveClient(data);
 }
 
+/** Whether a job is refused where it cannot wait for the replica: a caller waits for it, and nothing of it is committed. */
+export function isRefusable(
+  replica: Pick<ReplicaAnswers, 'concerns'>,
+  tenant: string,
+  job: HeldJob,
+): boolean {
+  return (
+    replica.concerns(tenant, job.id) && !job.doubtful && !isFollowUpJobId(job.id) && !hasUnawaitedWrite(job)
+  );
+}
+
 /** Decides whether the oldest job may begin. */
 export class Admission {
   readonly #parts: SessionParts;
@@ -56,10 +69,27 @@ export class Admission {
       this.#waitForNewerBroker(next.unknownVersion);
       return true;
     }
+    const refused = this.#withoutReplica();
+    if (refused !== undefined) {
+      this.#fail(refused.jobs, refused.error).catch(this.#parts.services.onBug);
+      return true;
+    }
     const client = clientToLookFor(next);
     if (client === undefined) return false;
     this.#parts.decide(() => this.#lookForClient(next, client)).catch(this.#parts.services.onBug);
     return true;
+  }
+
+  /**
+   * Ready jobs that cannot wait for the replica, of which nothing is committed. Those of which no caller waits are applied: their
+   * receipts say that they are not replicated.
+   */
+  #withoutReplica(): { readonly jobs: readonly HeldJob[]; readonly error: WireError } | undefined {
+    const { tenant, services, held } = this.#parts;
+    const { replica } = services;
+    if (!replica.refuses(tenant)) return undefined;
+    const jobs = held.loadedFirst.filter(job => isRefusable(replica, tenant, job));
+    return jobs.length === 0 ? undefined : { jobs, error: toWireError(replica.refusal(tenant)) };
   }
 
   /** The job can neither be applied nor refused here: this broker cannot read it, so it cannot know whether a caller waits. */

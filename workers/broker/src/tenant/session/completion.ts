@@ -5,14 +5,15 @@ import type { Settlement } from '../../queue/inbox-events.ts';
 import type { FinishedJob } from '../../queue/tenant-queue.ts';
 import { setLettersAside } from './batch-letters.ts';
 import { toFinishedJob } from './finished-record.ts';
-import { clientOf, freeMemory, type HeldJob, type LoadedJob } from './held-job.ts';
+import { clientOf, freeMemory, type HeldJob, type LoadedJob, unloaded } from './held-job.ts';
 import type { SessionParts } from './session-parts.ts';
 
 /*
  * What follows a commit:
  *
  *   committed ──▶ acknowledged to its callers ──with the next fetch, or a moment later──▶ finished in Redis
- *        └── failures, steps, crash counts ──▶ cleaned up, then acknowledged and finished at once
+ *        ├── failures, steps, crash counts ──▶ cleaned up, then acknowledged and finished at once
+ *        └── callers wait for the replica ──▶ cleaned up ──stored, or not in time──▶ acknowledged and finished at once
  *
  * Until a job is finished in Redis a successor would find it active, and in the ledger. A job that fails leaves the queue before
  * its caller is answered: in the other order a crash in between would redeliver a job whose caller believes that it failed.
@@ -39,6 +40,8 @@ export class Completion {
   #underWay = 0;
   /** Jobs that are committed and acknowledged, and still active in Redis. */
   readonly #unfinished: FinishedJob[] = [];
+  /** Jobs that are committed, active in Redis, and wait for the replica. */
+  readonly #waiting = new Set<string>();
   /** On the monotonic clock, ms. */
   #answeredAt = Number.NEGATIVE_INFINITY;
 
@@ -56,6 +59,11 @@ export class Completion {
     return this.#unfinished;
   }
 
+  /** Jobs that are committed, active in Redis, and wait for the replica. */
+  get waiting(): ReadonlySet<string> {
+    return this.#waiting;
+  }
+
   /** Removes them: the caller finishes them. */
   takeUnfinished(): readonly FinishedJob[] {
     return this.#unfinished.splice(0);
@@ -70,12 +78,11 @@ export class Completion {
   async complete(batch: readonly LoadedJob[], applied: AppliedOutcome, times: BatchTimes): Promise<void> {
     const { tenant, services, proceed } = this.#parts;
     const { jobs: outcomes, stats } = applied;
-    const settlements = outcomes.map(outcome => ({ ...outcome, jobId: outcome.id, tenant }));
-    const finished = outcomes.map(toFinishedJob);
     this.#underWay++;
     try {
-      if (this.#canWait(batch, outcomes)) await this.#acknowledge(settlements, finished);
-      else await this.#finishNow(batch, outcomes, settlements, finished);
+      const waiting = services.replica.chooseWaiting(tenant, outcomes);
+      if (waiting === undefined) await this.#answer(batch, outcomes);
+      else await this.#answerSomeLater(batch, outcomes, waiting);
       const finishedAt = performance.now();
       services.metrics.observe('completion', finishedAt - times.committedAt);
       for (const observer of services.observers) {
@@ -83,6 +90,57 @@ export class Completion {
       }
     } finally {
       for (const job of batch) freeMemory(job);
+      this.#underWay--;
+      proceed();
+    }
+  }
+
+  async #answer(batch: readonly LoadedJob[], outcomes: readonly JobOutcome[]): Promise<void> {
+    const { tenant } = this.#parts;
+    const settlements = outcomes.map(outcome => ({ ...outcome, jobId: outcome.id, tenant }));
+    const finished = outcomes.map(outcome => toFinishedJob(outcome));
+    if (this.#canWait(batch, outcomes)) await this.#acknowledge(settlements, finished);
+    else await this.#finishNow(batch, outcomes, settlements, finished);
+  }
+
+  /** Answers the jobs that wait for nothing; the others keep nothing but their answers. */
+  async #answerSomeLater(
+    batch: readonly LoadedJob[],
+    outcomes: readonly JobOutcome[],
+    waiting: ReadonlySet<string>,
+  ): Promise<void> {
+    const { services } = this.#parts;
+    const now = outcomes.filter(({ id }) => !waiting.has(id));
+    const later = outcomes.filter(({ id }) => waiting.has(id));
+    for (const { id } of later) this.#waiting.add(id);
+    const jobs = batch.filter(({ id }) => waiting.has(id));
+    if (now.length > 0) {
+      await this.#answer(
+        batch.filter(({ id }) => !waiting.has(id)),
+        now,
+      );
+    }
+    await this.#cleanUp(jobs, later);
+    const crashed = jobs.filter(job => services.poisoned.knows(job)).map(unloaded);
+    this.#answerWhenStored(later, crashed).catch(services.onBug);
+  }
+
+  async #answerWhenStored(outcomes: readonly JobOutcome[], crashed: readonly HeldJob[]): Promise<void> {
+    const { tenant, services, queue, proceed } = this.#parts;
+    const { inbox, link, poisoned, replica } = services;
+    const replicatedAt = await replica.whenStored(tenant, outcomes);
+    const settlements = outcomes.map(outcome => ({ ...outcome, jobId: outcome.id, tenant, replicatedAt }));
+    const finished = outcomes.map(outcome => toFinishedJob(outcome, replicatedAt));
+    this.#underWay++;
+    try {
+      await link.retryUntilDone(() => {
+        void inbox.publish(settlements);
+        link.expedite();
+        return queue.finish(finished, undefined);
+      });
+      await poisoned.forget(crashed);
+    } finally {
+      for (const { id } of outcomes) this.#waiting.delete(id);
       this.#underWay--;
       proceed();
     }
@@ -187,14 +245,9 @@ export class Completion {
     settlements: readonly Settlement[],
     finished: readonly FinishedJob[],
   ): Promise<void> {
-    const { tenant, services, queue } = this.#parts;
-    const { inbox, link, poisoned, offenders, onHeld } = services;
-    // Counted before the job is gone; a crash in between counts it twice.
-    const isPoisoned = batch.some(({ id }) => poisoned.of(id)?.[-1]?.code === 'POISON_JOB');
-    if (isPoisoned && (await offenders.notePoison(tenant))) onHeld(tenant);
-    const letters = setLettersAside(tenant, batch, outcomes, services);
-    // Before the job is gone: after a crash in between it is redelivered, and its letters get the same ids.
-    if (letters !== undefined) await letters;
+    const { services, queue } = this.#parts;
+    const { inbox, link, poisoned } = services;
+    await this.#cleanUp(batch, outcomes);
     await link.retryUntilDone(() => {
       // Callers are answered first.
       void inbox.publish(settlements);
@@ -202,5 +255,16 @@ export class Completion {
       return queue.finish(finished, undefined);
     });
     await poisoned.forget(batch);
+  }
+
+  /** What has to be in Redis before the jobs are gone. */
+  async #cleanUp(batch: readonly LoadedJob[], outcomes: readonly JobOutcome[]): Promise<void> {
+    const { tenant, services } = this.#parts;
+    const { poisoned, offenders, onHeld } = services;
+    // Counted before the job is gone; a crash in between counts it twice.
+    const isPoisoned = batch.some(({ id }) => poisoned.of(id)?.[-1]?.code === 'POISON_JOB');
+    if (isPoisoned && (await offenders.notePoison(tenant))) onHeld(tenant);
+    // Before the job is gone: after a crash in between it is redelivered, and its letters get the same ids.
+    await setLettersAside(tenant, batch, outcomes, services);
   }
 }

@@ -156,6 +156,7 @@ export class Intake {
       if (completion.unfinished.length > 0) await completion.finishUnfinished();
       // Before the query: a job now in the thread may be committed, and still active, when the answer arrives.
       const known = new Set([...held.all, ...completion.unfinished].map(job => job.id));
+      for (const id of completion.waiting) known.add(id);
       grant = this.#hasRoom ? this.#memory.requestNow(this.#size.wish(this.#room)) : undefined;
       const bounds = grant && { ...this.#size.bounds(this.#room, grant.bytes), ifIdle: true };
       // In one round trip. If the answer to a fetch is lost, its jobs are among the active ones of the next attempt.

@@ -1,6 +1,7 @@
 import { isStepsJobId, LIMITS, newTransactionId } from '@onewriter/protocol';
 import { StateMachine, type Transitions } from '@onewriter/tenants';
 import type { ApplyTask, QueuedJob, TransactionGrant } from '@onewriter/writer';
+import { isRefusable } from './admission.ts';
 import { chooseBatch } from './batch-choice.ts';
 import type { HeldJob, LoadedJob } from './held-job.ts';
 import { MAX_READY_BYTES } from './held-jobs.ts';
@@ -114,12 +115,21 @@ export class LaneTurn {
   }
 
   #chooseBatch(contended: boolean): readonly LoadedJob[] {
-    const loaded = this.#parts.held.loadedFirst;
+    const loaded = this.#admitted(this.#parts.held.loadedFirst);
     const count = chooseBatch(
       loaded.map(job => ({ bytes: job.data.length, maxTogether: this.#maxTogether(job) })),
       { maxJobs: LIMITS.maxBatchJobs, maxBytes: contended ? SLICE_BYTES : MAX_READY_BYTES },
     );
     return loaded.slice(0, count);
+  }
+
+  /** The oldest was admitted. One that came since then may have to be refused, when it is the oldest. */
+  #admitted(jobs: readonly LoadedJob[]): readonly LoadedJob[] {
+    const { tenant, services } = this.#parts;
+    const { replica } = services;
+    if (!replica.refuses(tenant)) return jobs;
+    const refused = jobs.findIndex((job, index) => index > 0 && isRefusable(replica, tenant, job));
+    return refused === -1 ? jobs : jobs.slice(0, refused);
   }
 
   /** How many jobs may share its batch. Callers of a poisoned write are answered before the next may do the same harm. */
@@ -145,6 +155,8 @@ export class LaneTurn {
       const poisoned = services.poisoned.of(id);
       return poisoned === undefined ? { id, data, addedAt } : { id, data, addedAt, poisoned };
     });
-    return { kind: 'apply', tenant, epoch: services.epoch(), jobs };
+    const task = { kind: 'apply', tenant, epoch: services.epoch(), jobs } as const;
+    // Its callers wait for the replica: the commit is captured at once.
+    return batch.some(({ id }) => services.replica.concerns(tenant, id)) ? { ...task, capture: true } : task;
   }
 }

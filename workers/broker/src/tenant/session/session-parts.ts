@@ -12,6 +12,7 @@ import type { RedisLink } from '../../queue/redis-link.ts';
 import type { TenantQueue } from '../../queue/tenant-queue.ts';
 import type { Failpoint } from '../../recovery/failpoint.ts';
 import type { PoisonedJobs } from '../../recovery/poisoned-jobs.ts';
+import type { ReplicaAnswers } from '../../replica/replica-answers.ts';
 import type { ClientPresence } from '../client-presence.ts';
 import type { Offenders } from '../offenders.ts';
 import type { Parked } from '../parked.ts';
@@ -31,6 +32,7 @@ export interface SessionServices {
   readonly parked: Parked;
   readonly offenders: Offenders;
   readonly replacements: ReplacementBudget;
+  readonly replica: ReplicaAnswers;
   readonly metrics: BrokerMetrics;
   readonly loads: TenantLoads;
   readonly memory: JobMemory;

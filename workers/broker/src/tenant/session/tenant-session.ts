@@ -119,6 +119,7 @@ export class TenantSession implements LaneClient, LoadSource {
       this.#held.size === 0 &&
       !this.#completion.isUnderWay &&
       this.#completion.unfinished.length === 0 &&
+      this.#completion.waiting.size === 0 &&
       !this.#transaction.isOpen &&
       !this.#refusals.isPausing &&
       this.#turn.stage === 'resting' &&
@@ -136,6 +137,11 @@ export class TenantSession implements LaneClient, LoadSource {
   /** Jobs that this process holds. */
   get held(): number {
     return this.#held.size;
+  }
+
+  /** Jobs that are committed and wait for the replica. */
+  get waitsForReplica(): number {
+    return this.#completion.waiting.size;
   }
 
   /** A transaction is open on its connection. */
@@ -230,12 +236,13 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#intake.drain();
     this.#refusals.stop();
     this.#transaction.drain();
-    const { unfinished } = this.#completion;
+    const { unfinished, waiting } = this.#completion;
     while (
       this.#turn.isInThread ||
       this.#completion.isUnderWay ||
       this.#intake.isBusy ||
-      unfinished.length > 0
+      unfinished.length > 0 ||
+      waiting.size > 0
     ) {
       if (this.#turn.isInThread || this.#intake.isBusy || unfinished.length === 0) await this.#untilRest();
       else await this.#completion.finishUnfinished().catch(this.#services.onBug);
