@@ -1,4 +1,5 @@
 import type { OperationStore } from '@onewriter/operations';
+import type { Durability } from '@onewriter/protocol';
 import type { Logger, RevocationFiles, TokenVerifier } from '@onewriter/runtime';
 import type { Onewriter } from '@onewriter/sdk';
 import type { TenantCatalogue } from '@onewriter/tenants';
@@ -40,6 +41,8 @@ export interface GatewayOptions {
     readonly build: TenantBuilder;
     readonly catalogue: TenantCatalogue;
     readonly remove: TenantDeletion;
+    /** @param durability undefined: that of the settings @throws Error of Redis */
+    readonly setDurability: (tenant: string, durability: Durability | undefined) => Promise<void>;
   };
   readonly audit: AuditLog;
   /** Long work. */

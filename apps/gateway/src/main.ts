@@ -27,7 +27,7 @@ import {
   startTracing,
 } from '@onewriter/runtime';
 import { connect } from '@onewriter/sdk';
-import { TenantCatalogue } from '@onewriter/tenants';
+import { setDurability, TenantCatalogue } from '@onewriter/tenants';
 import { trace } from '@opentelemetry/api';
 import Database from 'better-sqlite3';
 import { BodyThreads } from './bodies/body-reader.ts';
@@ -180,6 +180,7 @@ await startProcess('gateway', async (config, log) => {
         timeoutMs: config.writeTimeoutMs,
       }),
       catalogue,
+      setDurability: (tenant, durability) => setDurability(redis, config.group, tenant, durability),
       remove: createTenantDeletion({
         redis,
         group: config.group,

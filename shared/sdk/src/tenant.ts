@@ -154,7 +154,8 @@ export class TenantClient implements Tenant {
       'commit',
       options,
     );
-    const results = sealed.kind === 'script' ? [] : decodeTransaction(result!, commitSeq, shape);
+    const decoded = sealed.kind === 'script' ? [] : decodeTransaction(result!, commitSeq, shape);
+    const results = decoded.map(each => withReplica(each, replicatedAt));
     return withReplica({ results, commitSeq }, replicatedAt);
   }
 

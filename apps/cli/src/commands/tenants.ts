@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { formatBytes, hasTable, openTenant, readState, toFileError } from '@onewriter/files';
 import {
   assertTenantId,
+  type Durability,
   isNotOwnTableSql,
   isOnewriterError,
   OnewriterError,
@@ -66,6 +67,8 @@ export interface TenantSummary {
   readonly parked: string | null;
   /** Who keeps it still, why and since when; it is active again when the last hold is released. */
   readonly holders: readonly TenantHolder[];
+  /** Whether callers wait for the replica (`sync`); null: ONEWRITER_REPLICA_MODE says it, or Redis does not answer. */
+  readonly durability: Durability | null;
 }
 
 /** Lists all tenants that have a file or are known to Redis, by name. */
@@ -110,7 +113,7 @@ async function listFiles(target: Target): Promise<TenantSummary[]> {
   return names.flatMap((tenant, index) => {
     const { size } = looks[index]!;
     if (size === undefined) return [];
-    const unknown = { lastActivity: null, queuedJobs: null, parked: null, holders: [] };
+    const unknown = { lastActivity: null, queuedJobs: null, parked: null, holders: [], durability: null };
     return [{ tenant, state: 'unknown' as const, ...sizeFacts(size), ...unknown }];
   });
 }
@@ -129,6 +132,7 @@ function toSummary({
     queuedJobs: waitingJobs + activeJobs,
     parked: entry.parked?.code ?? null,
     holders: entry.holders,
+    durability: entry.durability,
   };
 }
 
@@ -271,6 +275,7 @@ function infoAsText(info: TenantDetails): string {
     line('epoch', info.epoch),
     line('last activity', info.lastActivity),
     line('queued jobs', info.queuedJobs),
+    line('durability', info.durability),
     line('tables', info.tables === null ? null : shownNames(info.tables) || 'none'),
     line('file error', info.fileError),
   ].join('');

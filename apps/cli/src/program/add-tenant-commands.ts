@@ -73,6 +73,21 @@ export function addTenantCommands(program: Command, { setExitCode }: ProgramCont
     );
 
   tenants
+    .command('set')
+    .description('choose when callers of a tenant are answered, and whether it is replicated')
+    .argument('<tenant>')
+    .requiredOption(
+      '--durability <mode>',
+      'async: the replica follows; sync: callers wait for it; off: none; default: ONEWRITER_REPLICA_MODE',
+    )
+    .option(...DATA_DIR_OPTION)
+    .option(...WITHOUT_FILES_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (tenant, options) =>
+      setExitCode(await (await import('../commands/durability.ts')).setTenant(tenant, options)),
+    );
+
+  tenants
     .command('delete')
     .description('move a tenant to the trash, where it stays for ONEWRITER_TRASH_RETENTION_MS')
     .argument('<tenant>')

@@ -8,6 +8,7 @@ import type { DashboardEnv, Operator } from '../dashboard-env.ts';
 /** What can be done here that is written down. */
 export type AuditAction =
   | 'tenant.pause'
+  | 'tenant.set'
   | 'tenant.resume'
   | 'tenant.check'
   | 'tenant.sql'

@@ -15,6 +15,7 @@ import { callOf } from './request.ts';
 const DONE: Readonly<Record<string, string>> = {
   pause: 'Paused. Its file is closed; writes wait or are refused until you resume it.',
   resume: 'Resumed: what waited in its queue is being applied.',
+  durability: 'Chosen: it holds for all writes from now on.',
   retry: 'Sent again: the write is in the tenant’s queue. If it fails again it comes back as a new letter.',
   drop: 'Dropped: the letter is deleted.',
 };

@@ -24,6 +24,7 @@ import { type Notice, noticeBox } from './notice.ts';
 import { openTransactions } from './overview.ts';
 import { plot } from './plot.ts';
 import { type Regions, region } from './regions.ts';
+import { durabilityDialog, replicaLine } from './replica.ts';
 import { MAX_SHOWN_ROWS, type SqlOutcome, sqlResult } from './sql-result.ts';
 import { tenantState } from './tenant-list.ts';
 
@@ -73,6 +74,7 @@ const PARKED_REMEDIES: Readonly<Record<string, string>> = {
 export function tenantRegions(view: TenantView): Regions {
   return {
     head: head(view),
+    replica: replicaLine(view.tenant, view.facts.durability, view.status, view.now),
     tiles: tiles(view),
     plots: plots(view),
     queue: queue(view),
@@ -88,6 +90,7 @@ export function tenantPage(view: TenantView, { schema, sql, outcome, notice }: T
   const regions = tenantRegions(view);
   return html`${notice === undefined ? NOTHING : noticeBox(notice)}
     ${region('head', regions)}
+    ${region('replica', regions)}
     ${region('tiles', regions)}
     ${region('plots', regions, 'plots')}
     ${region('transactions', regions)}
@@ -110,7 +113,7 @@ export function tenantPage(view: TenantView, { schema, sql, outcome, notice }: T
     </div>
     ${region('errors', regions)}
     ${schema}
-    ${dialogs(tenant)}`;
+    ${dialogs(tenant)}${durabilityDialog(tenant, view.facts.durability)}`;
 }
 
 function head({ tenant, facts, now }: TenantView): Html {

@@ -152,7 +152,8 @@ export function sealStatementBody<Name extends BodyName>(
 ): StatementBody<Name> {
   const { fields, statement, statements } = body;
   if (statement?.kind === 'read') return body;
-  const ownFlags = 'idempotencyKey' in fields ? { ...flags, idempotencyKey: fields.idempotencyKey } : flags;
+  const withKey = 'idempotencyKey' in fields ? { ...flags, idempotencyKey: fields.idempotencyKey } : flags;
+  const ownFlags = 'durable' in fields ? { ...withKey, durable: fields.durable } : withKey;
   const ownTenant = 'tenantId' in fields ? fields.tenantId : tenant;
   try {
     const sealed = seal(FORMS[name].kind, statements, ownFlags, ownTenant);

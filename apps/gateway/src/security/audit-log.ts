@@ -8,6 +8,7 @@ import type { GatewayEnv } from '../gateway-env.ts';
 export type AuditAction =
   | 'tenant.create'
   | 'tenant.pause'
+  | 'tenant.set'
   | 'tenant.resume'
   | 'tenant.delete'
   | 'operation.start'

@@ -1,4 +1,4 @@
-import { groupKeys, tenantQueue } from '@onewriter/protocol';
+import { type Durability, groupKeys, isDurability, tenantQueue } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import { readHolds, type TenantHolder } from '../holders/index.ts';
 import { type ParkedTenant, readParked } from './parked-tenant.ts';
@@ -14,13 +14,15 @@ export interface QueueFacts {
   readonly parked: ParkedTenant | null;
   /** Who keeps it still; it is active again when the last lets go. */
   readonly holders: readonly TenantHolder[];
+  /** Chosen by a person; null: that of the settings. */
+  readonly durability: Durability | null;
   /** Whether the broker has closed its file for them. */
   readonly isReleased: boolean;
 }
 
 /** Tenants of one round trip: tens of thousands neither block Redis nor fill memory. */
 const CHUNK = 1_000;
-const REPLIES_PER_TENANT = 4;
+const REPLIES_PER_TENANT = 5;
 
 /** What Redis knows of each of the tenants, in their order. @throws Error of Redis */
 export async function readQueueFacts(
@@ -42,7 +44,7 @@ async function readChunk(redis: Redis, group: string, tenants: readonly string[]
     // Source: BullMQ's QueueKeys, `<prefix>:<queue>:<key>`.
     const { prefix, name } = tenantQueue(group, tenant);
     pipeline.llen(`${prefix}:${name}:wait`).llen(`${prefix}:${name}:active`);
-    pipeline.zscore(keys.tenants, tenant).hget(keys.parked, tenant);
+    pipeline.zscore(keys.tenants, tenant).hget(keys.parked, tenant).hget(keys.durabilities, tenant);
   }
   const [executed, holds] = await Promise.all([pipeline.exec(), readHolds(redis, group, tenants)]);
   const replies = (executed ?? []).map(([error, value]) => {
@@ -50,7 +52,7 @@ async function readChunk(redis: Redis, group: string, tenants: readonly string[]
     return value;
   });
   return tenants.map((tenant, index) => {
-    const [waiting, active, activity, parked] = replies.slice(index * REPLIES_PER_TENANT);
+    const [waiting, active, activity, parked, durability] = replies.slice(index * REPLIES_PER_TENANT);
     const { holders, isReleased } = holds[index]!;
     return {
       tenant,
@@ -58,6 +60,7 @@ async function readChunk(redis: Redis, group: string, tenants: readonly string[]
       activeJobs: Number(active),
       lastActivity: typeof activity === 'string' ? Number(activity) : null,
       parked: readParked(parked),
+      durability: isDurability(durability) ? durability : null,
       holders,
       isReleased,
     };

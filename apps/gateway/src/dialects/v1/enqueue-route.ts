@@ -75,7 +75,9 @@ export function addEnqueueRoute(api: Api): void {
     const sealed = sealedOf(body);
     if (sealed === undefined) {
       const { sql, params } = statements[0]!;
-      receipt = await tenant.enqueue(sql, params, { ...wait, idempotencyKey: readIdempotencyKey(c) });
+      const { durable } = fields;
+      const idempotencyKey = readIdempotencyKey(c);
+      receipt = await tenant.enqueue(sql, params, { ...wait, idempotencyKey, durable });
     } else {
       receipt = await tenant.enqueueSealed(sealed, wait);
     }
@@ -184,8 +186,8 @@ async function sendLine(
   const sealed = sealedOf(body);
   if (sealed !== undefined) return (await tenant.enqueueSealed(sealed, wait)).id;
   const { sql, params } = body.statements[0]!;
-  const { idempotencyKey } = body.fields;
-  return (await tenant.enqueue(sql, params, { ...wait, idempotencyKey })).id;
+  const { idempotencyKey, durable } = body.fields;
+  return (await tenant.enqueue(sql, params, { ...wait, idempotencyKey, durable })).id;
 }
 
 /** @throws OnewriterError INVALID_ARGUMENT */

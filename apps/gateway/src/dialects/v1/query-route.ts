@@ -86,12 +86,17 @@ export function addQueryRoute(api: Api): void {
     const sealed = sealedOf(body);
     if (sealed === undefined) {
       const { sql, params } = statements[0]!;
-      result = await database.execute(sql, params, { idempotencyKey: readIdempotencyKey(c), ...shaped });
+      result = await database.execute(sql, params, {
+        idempotencyKey: readIdempotencyKey(c),
+        durable: fields.durable,
+        ...shaped,
+      });
     } else {
       result = (await database.sendSealed(sealed, shaped)).results[0]!;
     }
     if (result.commitSeq !== undefined) c.header('Commit-Seq', String(result.commitSeq));
-    return c.json({ ...toStatementJson(result, { method, values }), commitSeq: result.commitSeq });
+    const { commitSeq, replicatedAt } = result;
+    return c.json({ ...toStatementJson(result, { method, values }), commitSeq, replicatedAt });
   });
 }
 

@@ -74,10 +74,11 @@ async function waitForOutcome(
 function toJson(status: ReceiptStatus<SqlRowArray>, values: ValueMode) {
   switch (status.state) {
     case 'committed': {
-      const { statements, ...outcome } = status.result;
+      const { statements, replicated, ...outcome } = status.result;
       const result = {
         ...toResultJson(outcome, values),
         statements: statements?.map(statement => toResultJson(statement, values)),
+        replicated,
       };
       return { state: 'committed', commitSeq: outcome.commitSeq, result };
     }
@@ -105,5 +106,6 @@ function toResultJson(result: StatementResult<SqlRowArray>, values: ValueMode) {
     changes: result.changes,
     lastInsertRowid: writeInteger(result.lastInsertRowid, values),
     commitSeq: result.commitSeq,
+    replicatedAt: result.replicatedAt,
   };
 }

@@ -65,6 +65,15 @@ const Row = z.union([z.array(Value), z.record(z.string(), Value)]).openapi('Row'
     'the last is id, for example, and those before it are id:1, id:2.',
 });
 
+const durable = z.literal('replica').optional().openapi({
+  description:
+    'The answer waits until the replica has the commit, too. 503 REPLICA_UNAVAILABLE: nothing was applied.',
+});
+
+const replicatedAt = z.int().optional().openapi({
+  description: 'When the replica had it, ms since the epoch; where that was waited for.',
+});
+
 const commitSeq = z
   .int()
   .openapi({ description: "The tenant's commit that holds the write; rises by one per commit." });
@@ -83,6 +92,7 @@ export const QueryRequest = z
       }),
     values: Values,
     timeoutMs,
+    durable,
   })
   .openapi('QueryRequest');
 
@@ -98,7 +108,7 @@ const statementResult = {
 };
 
 export const QueryResponse = z
-  .object({ ...statementResult, commitSeq: commitSeq.optional() })
+  .object({ ...statementResult, commitSeq: commitSeq.optional(), replicatedAt })
   .openapi('QueryResponse', { description: 'Reads have no changes, lastInsertRowid and commitSeq.' });
 
 export const TransactionRequest = z
@@ -119,27 +129,31 @@ export const TransactionRequest = z
       .openapi({ maxItems: LIMITS.maxTransactionStatements }),
     values: Values,
     timeoutMs,
+    durable,
   })
   .openapi('TransactionRequest');
 
 export const TransactionResponse = z
-  .object({ results: z.array(z.object(statementResult).openapi('StatementResult')), commitSeq })
+  .object({ results: z.array(z.object(statementResult).openapi('StatementResult')), commitSeq, replicatedAt })
   .openapi('TransactionResponse');
 
 export const ScriptRequest = z
   .object({
     sql: z.string().openapi({ description: 'Any number of statements, applied as a whole or not at all.' }),
     timeoutMs,
+    durable,
   })
   .openapi('ScriptRequest');
 
-export const ScriptResponse = z.object({ commitSeq }).openapi('ScriptResponse');
+export const ScriptResponse = z.object({ commitSeq, replicatedAt }).openapi('ScriptResponse');
 
-export const EnqueueRequest = z.object({ sql, params: Parameters, timeoutMs }).openapi('EnqueueRequest');
+export const EnqueueRequest = z
+  .object({ sql, params: Parameters, timeoutMs, durable })
+  .openapi('EnqueueRequest');
 
 /** One line of a stream of writes. */
 export const EnqueueLine = z
-  .object({ sql, params: Parameters, idempotencyKey: z.string().min(1).max(255).optional() })
+  .object({ sql, params: Parameters, idempotencyKey: z.string().min(1).max(255).optional(), durable })
   .openapi('EnqueueLine');
 
 const receiptIdText = z.string().openapi({ example: 'w-019378a1-7c3e-7000-8000-000000000000.0' });
@@ -167,6 +181,7 @@ export const EnqueueAnswerLine = z
 const writeResult = z.object({
   ...statementResult,
   commitSeq: commitSeq.optional(),
+  replicatedAt,
 });
 
 export const ReceiptResponse = z
@@ -175,7 +190,15 @@ export const ReceiptResponse = z
       description: 'unknown: neither queue nor ledger know it: never accepted, or older than the ledger.',
     }),
     commitSeq: commitSeq.optional(),
-    result: writeResult.extend({ statements: z.array(writeResult).optional() }).optional(),
+    result: writeResult
+      .extend({
+        statements: z.array(writeResult).optional(),
+        replicated: z.literal(false).optional().openapi({
+          description:
+            'The replica was waited for in vain: the write is committed, and not known to be there.',
+        }),
+      })
+      .optional(),
     error: WireError.optional(),
     holders: z
       .array(

@@ -58,12 +58,20 @@ export function addWriteRoutes(api: Api): void {
     const shaped = { rowMode: 'array', safeIntegers: fields.values === 'tagged', ...wait } as const;
     const results =
       sealed === undefined
-        ? await database.transaction(statements, { idempotencyKey: readIdempotencyKey(c), ...shaped })
+        ? await database.transaction(statements, {
+            idempotencyKey: readIdempotencyKey(c),
+            durable: fields.durable,
+            ...shaped,
+          })
         : (await database.sendSealed(sealed, shaped)).results;
-    const commitSeq = results[0]!.commitSeq;
+    const { commitSeq, replicatedAt } = results[0]!;
     c.header('Commit-Seq', String(commitSeq));
     const shape = { method: fields.values === 'tagged' ? 'values' : 'all', values: fields.values } as const;
-    return c.json({ results: results.map(result => toStatementJson(result, shape)), commitSeq });
+    return c.json({
+      results: results.map(result => toStatementJson(result, shape)),
+      commitSeq,
+      replicatedAt,
+    });
   });
 
   addRoute(api, script, guards.token, guards.jsonBody, async c => {
@@ -73,11 +81,15 @@ export function addWriteRoutes(api: Api): void {
     const wait = await admitWrite(c, options, tenant, fields.timeoutMs);
     const database = options.onewriter.tenant(tenant);
     const sealed = sealedOf(body);
-    const { commitSeq } =
+    const { commitSeq, replicatedAt } =
       sealed === undefined
-        ? await database.exec(statements[0]!.sql, { idempotencyKey: readIdempotencyKey(c), ...wait })
+        ? await database.exec(statements[0]!.sql, {
+            idempotencyKey: readIdempotencyKey(c),
+            durable: fields.durable,
+            ...wait,
+          })
         : await database.sendSealed(sealed, wait);
     c.header('Commit-Seq', String(commitSeq));
-    return c.json({ commitSeq });
+    return c.json({ commitSeq, replicatedAt });
   });
 }

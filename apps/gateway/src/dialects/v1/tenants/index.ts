@@ -1,6 +1,7 @@
 import type { Api } from '../api.ts';
 import { addCreateRoute } from './create-route.ts';
 import { addDeleteRoute } from './delete-route.ts';
+import { addDurabilityRoute } from './durability-route.ts';
 import { addGetRoute } from './get-route.ts';
 import { addListRoute } from './list-route.ts';
 import { addPauseRoutes } from './pause-routes.ts';
@@ -11,5 +12,6 @@ export function addTenantRoutes(api: Api): void {
   addGetRoute(api);
   addCreateRoute(api);
   addPauseRoutes(api);
+  addDurabilityRoute(api);
   addDeleteRoute(api);
 }

@@ -1,3 +1,4 @@
+import { DURABILITIES } from '@onewriter/protocol';
 import { type CatalogueEntry, TENANT_STATES } from '@onewriter/tenants';
 import { z } from '../schemas.ts';
 
@@ -29,6 +30,10 @@ export const Summary = z
     walBytes: z.int().nullable(),
     queuedJobs: z.int(),
     lastActivity: z.string().nullable(),
+    durability: z.enum(DURABILITIES).nullable().openapi({
+      description:
+        'Whether callers wait for the replica (sync), or nothing is replicated (off); null: ONEWRITER_REPLICA_MODE.',
+    }),
     parked: z.object({ code: z.string(), message: z.string(), since: z.string() }).nullable(),
     holders: z.array(Holder).openapi({
       description:
@@ -45,11 +50,11 @@ export const Tenant = Summary.extend({
 
 /** A tenant as it is listed. */
 export function toSummary(entry: CatalogueEntry): z.output<typeof Summary> {
-  const { tenant, state, size, waitingJobs, activeJobs, lastActivity, parked, holders } = entry;
+  const { tenant, state, size, waitingJobs, activeJobs, lastActivity, parked, holders, durability } = entry;
   return {
     ...{ tenant, state, bytes: size?.bytes ?? null, walBytes: size?.walBytes ?? null },
     queuedJobs: waitingJobs + activeJobs,
     lastActivity: lastActivity === null ? null : new Date(lastActivity).toISOString(),
-    ...{ parked, holders: [...holders] },
+    ...{ durability, parked, holders: [...holders] },
   };
 }
