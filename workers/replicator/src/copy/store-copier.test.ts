@@ -103,7 +103,7 @@ describe('StoreCopier', () => {
     const copier = copierOf(source.store, to);
     source.store.objects.set('snapshots/acme/1-a/0000.snap', Buffer.from('part'));
     source.store.objects.set('keys/acme.json', Buffer.from('wrapped'));
-    source.pack({ parts: { prefix: 'snapshots/acme/1-a', count: 1, bytes: 4 }, key: 't1' });
+    source.pack({ parts: { prefix: 'snapshots/acme/1-a', count: 1, bytes: 4, sha256: '' }, key: 't1' });
     const order: string[] = [];
     const put = to.put.bind(to);
     to.put = (key, body, options) => {

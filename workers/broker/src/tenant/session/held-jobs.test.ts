@@ -19,7 +19,7 @@ const arrive = (jobs: readonly NewJob[]) =>
 /** Adds jobs that were just fetched, with a grant of their own. */
 function fetchInto(held: HeldJobs, from: JobMemory, jobs: readonly FetchedJob[]): void {
   const grant = from.requestNow(1_000_000, 1_000_000)!;
-  const fetched = toFetchedJobs(jobs, grant, false);
+  const fetched = toFetchedJobs(jobs, grant, 0);
   grant.shrinkTo(fetched.cost);
   held.add(arrive(fetched.jobs));
 }

@@ -491,7 +491,7 @@ describe('a tenant’s session', () => {
     expect([world.parked.size, world.session.asleep]).toEqual([1, false]);
     // Closed as idle while it waits for its lane, it would open the file afterwards, unknown to all.
     const { enqueue } = world.lanes;
-    const queued: TenantSession[] = [];
+    const queued: unknown[] = [];
     world.lanes.enqueue = client => void queued.push(client);
     await vi.advanceTimersByTimeAsync(6_000);
     expect([queued, world.session.asleep]).toEqual([[world.session], false]);
