@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { MemoryStore } from '../../test-support/memory-store.ts';
 import { testEntry } from '../../test-support/test-entry.ts';
 import { catalogKey, encodeCatalog } from '../chain/catalog.ts';
-import { FIRST_HEAD, HEAD_KEY, type Head } from '../chain/head.ts';
+import { FIRST_HEAD, HEAD_KEY } from '../chain/head.ts';
 import { readIndex } from '../chain/read-index.ts';
 import { readState } from '../chain/replica-state.ts';
+import type { CompactHead } from '../compact/compact-head.ts';
 import { ChainState } from '../format/chain-state.ts';
 import { packKey, type SegmentEntry } from '../format/entry.ts';
 import { encodePack } from '../format/pack.ts';
@@ -15,7 +16,7 @@ import { StoreCopier } from './store-copier.ts';
 /** A first store that is written to. */
 class Source {
   readonly store = new MemoryStore();
-  head: Head = FIRST_HEAD;
+  head: CompactHead = FIRST_HEAD;
   next = 1;
   #pos = 0;
 
@@ -65,14 +66,19 @@ class Source {
     this.setHead({ catalogs: [...this.head.catalogs, { to, atMs: 5, key }] });
   }
 
-  /** Only what is compacted expires. */
+  /** Only what a catalogue covers expires, in two steps. */
   expire(before: number): void {
-    for (let number = this.head.kept[0]; number < before; number++)
-      this.store.objects.delete(packKey({ level: 0, number }));
-    this.setHead({ kept: { ...this.head.kept, 0: before } });
+    const { dropping, kept } = this.head;
+    if (dropping !== undefined) {
+      for (let number = dropping.from[0]; number < kept[0]; number++)
+        this.store.objects.delete(packKey({ level: 0, number }));
+      this.setHead({ dropping: undefined });
+    } else if (before > kept[0] && before <= (this.head.catalogs.at(-1)?.to ?? 0)) {
+      this.setHead({ kept: { ...kept, 0: before }, dropping: { sinceMs: 1, from: kept, catalogs: [] } });
+    }
   }
 
-  setHead(more: Partial<Head>): void {
+  setHead(more: Partial<CompactHead>): void {
     this.head = { ...this.head, ...more };
     this.store.objects.set(HEAD_KEY, Buffer.from(JSON.stringify(this.head)));
   }
@@ -143,10 +149,12 @@ describe('StoreCopier', () => {
     for (let count = 0; count < 50; count++) source.pack();
     source.compact();
     source.expire(200);
+    source.expire(200);
     await copier.copy();
     await copier.copy();
     expect(await chainsOf(to)).toEqual(await chainsOf(source.store));
     expect(to.objects.has(packKey({ level: 0, number: 5 }))).toBe(false);
+    expect([...to.objects.keys()].filter(key => !source.store.objects.has(key))).toEqual(['copied.json']);
   });
 
   it('is sound at every moment, whenever it is killed and begins again', async () => {
@@ -182,6 +190,7 @@ describe('StoreCopier', () => {
     await copier.copy();
     await copier.copy();
     expect(await chainsOf(to)).toEqual(await chainsOf(source.store));
+    expect([...to.objects.keys()].filter(key => !source.store.objects.has(key))).toEqual(['copied.json']);
   });
 
   it('copies nothing over a store of its own, or over another copy', async () => {

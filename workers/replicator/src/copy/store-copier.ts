@@ -3,8 +3,11 @@ import { backOffMs, OnewriterError } from '@onewriter/protocol';
 import { packsFor } from '../chain/blocks.ts';
 import { readCatalog } from '../chain/catalog.ts';
 import { FIRST_HEAD, HEAD_KEY, type Head, readHead } from '../chain/head.ts';
+import { partKey } from '../chain/read-body.ts';
 import { readState } from '../chain/replica-state.ts';
-import { type PackId, type PackIndex, packKey, type SegmentEntry } from '../format/entry.ts';
+import type { CompactHead } from '../compact/compact-head.ts';
+import { deleteDropped } from '../compact/delete-dropped.ts';
+import { PACKS_OF_LEVEL, type PackId, type PackIndex, packKey, type SegmentEntry } from '../format/entry.ts';
 import { decodeIndex } from '../format/pack.ts';
 import { LEADER_KEY } from '../ship/take-lead.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
@@ -23,7 +26,8 @@ const HEAD_EVERY_MS = 30_000;
 const PAUSES = Object.freeze({ firstMs: 500, maxMs: 60_000 });
 /** Packs that were just stored are not read again; bytes that are kept for this. */
 const MAX_KEPT_BYTES = 32 * 1024 * 1024;
-const LEVELS = [1, 2, 3] as const;
+const LEVELS = [0, 1, 2, 3] as const;
+const COMPACTED = [1, 2, 3] as const;
 
 export interface CopierOptions {
   readonly from: ObjectStore;
@@ -44,7 +48,7 @@ export class StoreCopier {
   /** Number of the newest pack that the first store is known to have. */
   #newest = 0;
   #mark: CopyMark | undefined;
-  #head: Head = FIRST_HEAD;
+  #head: CompactHead = FIRST_HEAD;
   #headAtMs = Number.NEGATIVE_INFINITY;
   #markedNext = 0;
   readonly #copiedKeys = new Set<string>();
@@ -145,10 +149,21 @@ export class StoreCopier {
       await this.#copyObject(key);
     }
     await this.#copyObject(LEADER_KEY, true);
+    if (before !== undefined) await this.#deleteGone(before, head);
     await to.put(HEAD_KEY, Buffer.from(JSON.stringify(head)), this.#call);
     this.#mark = { ...this.#mark!, headEtag: found.etag };
     await this.#writeMark();
-    await to.delete(gone(before ?? FIRST_HEAD, head), this.#call);
+  }
+
+  /** What the first store deleted between two of its heads. */
+  async #deleteGone(before: CompactHead, now: CompactHead): Promise<void> {
+    const named = (head: CompactHead) => [...head.catalogs, ...(head.dropping?.catalogs ?? [])];
+    const still = new Set(named(now).map(({ key }) => key));
+    const catalogs = named(before).filter(({ key }) => !still.has(key));
+    const [from, kept] = [deletedBefore(before), deletedBefore(now)];
+    if (catalogs.length === 0 && LEVELS.every(level => from[level] === kept[level])) return;
+    const head = { ...now, kept, pinned: before.pinned };
+    await deleteDropped(this.#options.to, head, { sinceMs: 0, from, catalogs }, this.#call);
   }
 
   /**
@@ -192,7 +207,7 @@ export class StoreCopier {
       this.#copiedKeys.add(key);
     }
     for (let part = 0; part < (parts?.count ?? 0); part++)
-      await this.#copyObject(`${parts!.prefix}/${String(part).padStart(4, '0')}.snap`);
+      await this.#copyObject(partKey(parts!.prefix, part));
   }
 
   async #copyObject(key: string, mayChange = false): Promise<void> {
@@ -232,23 +247,19 @@ export class StoreCopier {
 
 /** Compacted packs that one head has and the other had not. */
 function newPacks(before: Head, now: Head): PackId[] {
-  return LEVELS.flatMap(level =>
+  return COMPACTED.flatMap(level =>
     packsBetween(level, Math.max(before.compacted[level] + 1, now.kept[level]), now.compacted[level]),
   );
 }
 
-/** Objects that one head had and the other has not. */
-function gone(before: Head, now: Head): string[] {
-  const packs = ([0, ...LEVELS] as const).flatMap(level =>
-    packsBetween(level, before.kept[level], now.kept[level] - 1).map(packKey),
-  );
-  const kept = new Set(now.catalogs.map(({ key }) => key));
-  return [...packs, ...before.catalogs.map(({ key }) => key).filter(key => !kept.has(key))];
+/** The first numbers that are still there: what the head no longer names is deleted later. */
+function deletedBefore({ kept, dropping }: CompactHead): Head['kept'] {
+  return dropping?.from ?? kept;
 }
 
 /** Packs of a level that lie between two numbers of level 0. */
 function packsBetween(level: PackId['level'], from: number, to: number): PackId[] {
-  const size = { 0: 1, 1: 32, 2: 512, 3: 4_096 }[level];
+  const size = PACKS_OF_LEVEL[level];
   const packs: PackId[] = [];
   for (let number = Math.ceil((from - 1) / size) + 1; number * size <= to; number++)
     packs.push({ level, number });
