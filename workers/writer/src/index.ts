@@ -3,6 +3,7 @@ export * from './batch/apply-options.ts';
 export * from './batch/dangling-rows.ts';
 export * from './batch/internal-tables.ts';
 export * from './capture/capture-messages.ts';
+export * from './capture/capture-room.ts';
 export * from './file/assert-sqlite-works.ts';
 export * from './file/tenant-database.ts';
 export * from './ledger/ledger-index.ts';

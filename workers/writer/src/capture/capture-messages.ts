@@ -2,7 +2,14 @@ import type { WalFile } from '../thread/lane-task.ts';
 
 /*
  * What a writer thread says to the replicator about its tenants' logs, on a MessagePort that the two have in common. The thread
- * does not know what is stored: whether a chunk goes on from what was there is decided by the replicator.
+ * does not know what is stored: whether a chunk continues what was there is decided by the replicator.
+ *
+ * A tenant moves between threads, and ports are not read in the order in which they were written. So each message has a number
+ * of one count (`order`):
+ *
+ * - A message with a lower number than one that was taken of the same tenant is late: what it has was in that one, too. Drop it.
+ * - Where a message does not continue what is known, read what the other ports have (`receiveMessageOnPort`) before it counts as
+ *   a gap: the former thread's messages were written before this thread opened the file.
  */
 
 /** A place in a write-ahead log, as SQLite itself would check it. */
@@ -27,9 +34,11 @@ export interface FileMark {
 export interface CapturedCommit {
   /** Frames of the chunk up to its end. */
   readonly frames: number;
+  /** 0 where another connection made it, before a crash or in another thread: no less than that of the one before. */
   readonly commitSeq: number;
-  /** By the broker's clock, ms since the epoch. */
+  /** By the broker's clock, ms since the epoch; where commitSeq is 0, when the log was last written. */
   readonly atMs: number;
+  /** 0 as commitSeq. */
   readonly epoch: number;
   /** Size of the database after it, in pages. */
   readonly pages: number;
@@ -38,6 +47,7 @@ export interface CapturedCommit {
 /** A piece of a tenant's log: whole commits, without a hole between two pieces of one connection. */
 export interface CapturedLog {
   readonly kind: 'log';
+  readonly order: bigint;
   readonly tenant: string;
   readonly incarnation: string;
   /** Bytes. */
@@ -46,7 +56,10 @@ export interface CapturedLog {
   readonly before: LogPosition;
   /** The main file at the opening, where it had no log. Only with the first piece after an opening. */
   readonly mark?: FileMark | undefined;
-  /** Begin and end in the log; another log than that of `before` where it was restarted. */
+  /**
+   * Begin and end in the log; another log than that of `before` where it was restarted. The first piece after an opening begins at
+   * frame 0 where the log is still the one of `before`: what is known lies inside it.
+   */
   readonly from: LogPosition;
   readonly to: LogPosition;
   readonly commits: readonly CapturedCommit[];
@@ -63,9 +76,20 @@ export type LostReason = 'no room' | 'log changed' | 'unreadable log';
 
 export type CaptureMessage =
   | CapturedLog
-  | { readonly kind: 'lost'; readonly tenant: string; readonly reason: LostReason }
-  /** The file was closed in order; all before `to` was sent. */
-  | { readonly kind: 'closed'; readonly tenant: string; readonly to: LogPosition; readonly mark: FileMark };
+  | {
+      readonly kind: 'lost';
+      readonly order: bigint;
+      readonly tenant: string;
+      readonly reason: LostReason;
+    }
+  /** The file was closed in order and has no log any more; all before `to` was sent. */
+  | {
+      readonly kind: 'closed';
+      readonly order: bigint;
+      readonly tenant: string;
+      readonly to: LogPosition;
+      readonly mark: FileMark;
+    };
 
 /** What the replicator sends to a thread: send the new commits of all open tenants now. */
 export interface CaptureRequest {
@@ -74,9 +98,6 @@ export interface CaptureRequest {
 
 /** How a thread reaches the replicator; given once, with its port transferred. */
 export interface CaptureOptions {
-  /**
-   * Bytes of frames that were sent and are not stored yet: BigInt64 [0] of all threads, bound [1]. The thread adds, the replicator
-   * subtracts. At the bound, pieces are given up as `lost`.
-   */
+  /** What all threads share: see {@link CaptureRoom}. Another one for each start of the replicator. */
   readonly room: SharedArrayBuffer;
 }

@@ -1,5 +1,7 @@
 import Database from 'better-sqlite3';
 import { isSystemError } from '../batch/sqlite-errors.ts';
+import type { LogPosition } from '../capture/capture-messages.ts';
+import type { LeftCapture } from '../capture/closed-file.ts';
 import { isWithheld } from '../thread/withheld-tenant.ts';
 import { identify } from './file-mark.ts';
 import type { SmallLog, TenantDatabase } from './tenant-database.ts';
@@ -16,15 +18,22 @@ export class LeftLog {
   /** File and log, by device and inode. */
   readonly #main: string;
   readonly #wal: string;
+  readonly #capture: LeftCapture | undefined;
 
-  /** @param database that is closed, or about to be */
-  constructor({ dataDir, tenant, epoch, watch }: TenantDatabase) {
+  /** @param database that is closed */
+  constructor({ dataDir, tenant, epoch, watch, capture }: TenantDatabase) {
     this.#dataDir = dataDir;
     this.#tenant = tenant;
     this.#epoch = epoch;
     this.#path = watch.path;
     this.#main = watch.main.identity;
     this.#wal = watch.wal;
+    this.#capture = capture?.left;
+  }
+
+  /** Up to where the log was sent; undefined where not all of it was. */
+  get captured(): LogPosition | undefined {
+    return this.#capture?.to;
   }
 
   /**
@@ -33,6 +42,7 @@ export class LeftLog {
    */
   writeBack(smallLog: SmallLog): void {
     let db: Database.Database | undefined;
+    let isSent = false;
     try {
       if (!this.#isInPlace) return;
       db = new Database(this.#path, { fileMustExist: true, timeout: 0 });
@@ -41,7 +51,11 @@ export class LeftLog {
         .prepare<[], number>('SELECT epoch FROM sqlite_onewriter_state WHERE id = 1')
         .pluck()
         .get();
-      if (epoch === this.#epoch && smallLog === 'written-back') db.pragma('wal_checkpoint(TRUNCATE)');
+      isSent = this.#capture?.isAtEnd(db) ?? false;
+      const mayWriteBack = this.#capture === undefined || isSent;
+      if (epoch === this.#epoch && smallLog === 'written-back' && mayWriteBack) {
+        db.pragma('wal_checkpoint(TRUNCATE)');
+      }
     } catch (error) {
       // The folder may be gone meanwhile: then better-sqlite3 throws a TypeError.
       const isOfFile =
@@ -49,6 +63,7 @@ export class LeftLog {
       if (!isOfFile) throw error;
     } finally {
       db?.close();
+      if (isSent) this.#capture?.closed();
     }
   }
 

@@ -2,6 +2,7 @@ import { closeSync, realpathSync } from 'node:fs';
 import { isOnewriterError, isOutOfDescriptors, OnewriterError, trashDir } from '@onewriter/protocol';
 import Database from 'better-sqlite3';
 import { isSystemError } from '../batch/sqlite-errors.ts';
+import type { LogCapture } from '../capture/log-capture.ts';
 import { FILE_CHANGED, fileChanged, isWithheld, withhold } from '../thread/withheld-tenant.ts';
 import {
   describeChange,
@@ -25,6 +26,7 @@ export interface WatchedFile {
   readonly watch: FileWatch;
   readonly others: OthersCommits;
   readonly exclusive: boolean;
+  readonly capture: LogCapture | undefined;
   rollback(): void;
 }
 
@@ -81,6 +83,8 @@ export function renewIndex(file: WatchedFile): boolean {
   invalidateIndex(watch.indexPath, watch.index);
   if (isOpenTwice(watch)) return false;
   file.rollback();
+  // What is not sent now the next connection reads in the log, without the numbers of the commits.
+  file.capture?.send();
   let retired: number;
   try {
     retired = retireIndex(findOpenFile(watch.index));

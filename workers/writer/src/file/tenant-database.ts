@@ -5,6 +5,9 @@ import { SchemaTraits } from '../batch/schema-traits.ts';
 import { explainOpenError, translateError } from '../batch/sqlite-errors.ts';
 import { StatementCache } from '../batch/statement-cache.ts';
 import { StatementRunner } from '../batch/statement-runner.ts';
+import type { LogPosition } from '../capture/capture-messages.ts';
+import type { CaptureSink } from '../capture/capture-sink.ts';
+import { LogCapture } from '../capture/log-capture.ts';
 import { IdempotencyKeys } from '../ledger/idempotency-keys.ts';
 import { Ledger, type NumberedCommit } from '../ledger/ledger.ts';
 import type { OpenTransaction } from '../steps/open-transaction.ts';
@@ -43,6 +46,10 @@ export interface OpenTenantOptions
   readonly epoch: number;
   /** Set after an I/O error: everything in the WAL is first written to the file and flushed, or opening fails. */
   readonly afterIoError?: boolean | undefined;
+  /** Receives the log; undefined: the tenant is not replicated. */
+  readonly capture?: CaptureSink | undefined;
+  /** Up to where an earlier connection of this thread sent the log. */
+  readonly captured?: LogPosition | undefined;
 }
 
 /**
@@ -77,6 +84,7 @@ export class TenantDatabase {
   readonly walSpace: WalSpace;
   readonly watch: FileWatch;
   readonly others: OthersCommits;
+  readonly capture: LogCapture | undefined;
   /** Transaction control inside a transaction, compiled once. */
   readonly control: Readonly<Record<'savepoint' | 'release' | 'rollbackTo', Statement<[]>>>;
   /** The transaction that waits for the next steps of its client. */
@@ -156,9 +164,16 @@ export class TenantDatabase {
     if (!options.exclusive) remakeStaleIndex(db, `${place.path}-wal`, index);
     db.exec(CONNECTION_PRAGMAS);
     this.checkpoints = new WalCheckpoints(db);
-    if (options.afterIoError) this.checkpoints.complete();
+    // Before the first commit, which may restart the log.
+    const file = { tenant, incarnation: place.incarnation, db, path: place.path };
+    this.capture = options.capture && new LogCapture(file, options.capture, options.captured);
+    if (options.afterIoError) {
+      this.capture?.prepareWriteBack();
+      this.checkpoints.complete();
+    }
     // A commit, which flushes a predecessor's commits in the WAL.
-    if (takeEpoch(db, options.epoch)) this.#unflushed = false;
+    const committed = takeEpoch(db, options.epoch);
+    if (committed) this.#unflushed = false;
     this.#epoch = options.epoch;
     this.statements = new StatementCache(db);
     this.schema = new SchemaTraits(db);
@@ -176,6 +191,9 @@ export class TenantDatabase {
     this.others = new OthersCommits(this);
     this.#wal = { path: this.watch.walPath, identity: this.watch.wal };
     this.walSpace = new WalSpace(this.#wal.path);
+    if (this.capture === undefined) return;
+    if (committed) this.capture.note(this.others.seq, options.epoch);
+    this.capture.attach(this);
   }
 
   /** Transaction control of steps. */
@@ -194,13 +212,15 @@ export class TenantDatabase {
     if (epoch === this.#epoch) return;
     // A transaction that was begun under another epoch is not committed under this one.
     this.rollback();
+    let committed: boolean;
     try {
-      takeEpoch(this.db, epoch);
+      committed = takeEpoch(this.db, epoch);
     } catch (error) {
       throw translateError(error);
     }
     this.#epoch = epoch;
     this.others.forget();
+    if (committed) this.capture?.note(this.others.seq, epoch);
   }
 
   /**
@@ -229,6 +249,7 @@ export class TenantDatabase {
       // Inside a transaction a connection cannot read the state of its log. The next round looks again.
       this.db.exec('ROLLBACK');
       this.others.look();
+      this.capture?.continueAfterOthers();
     }
   }
 
@@ -240,7 +261,10 @@ export class TenantDatabase {
     if (commit !== undefined) this.ledger.seal(commit);
     this.#commit.run();
     this.schema.committed();
-    if (commit !== undefined) this.others.noteOwn(commit.seq);
+    if (commit === undefined) return;
+    if (!this.#flushesAtCommit) this.#unflushed = true;
+    this.others.noteOwn(commit.seq);
+    this.capture?.note(commit.seq, this.#epoch);
   }
 
   /**
@@ -326,12 +350,17 @@ export class TenantDatabase {
     if (!this.db.open) return;
     this.rollback();
     if (!this.db.open) return;
-    if (smallLog === 'written-back' || !this.checkpoints.isSmall) this.checkpoints.truncate();
-    else if (smallLog === 'left' && !this.exclusive) {
+    if (smallLog === 'left' && !this.exclusive && this.checkpoints.isSmall) {
+      this.capture?.send();
       this.#closeBesideReader();
+      this.capture?.closed(false);
       return;
     }
+    const mayWriteBack = this.capture?.prepareWriteBack() ?? true;
+    if (mayWriteBack && (smallLog === 'written-back' || !this.checkpoints.isSmall))
+      this.checkpoints.truncate();
     this.db.close();
+    this.capture?.closed(mayWriteBack);
   }
 
   /**
@@ -355,6 +384,8 @@ export class TenantDatabase {
   /** Closes with no more access to the file than SQLite itself needs: it failed, or belongs to another leader. */
   abandon(): void {
     this.rollback();
+    const isWhole = this.db.open && this.capture?.prepareWriteBack() === true;
     this.db.close();
+    this.capture?.closed(isWhole);
   }
 }

@@ -1,3 +1,4 @@
+import type { MessagePort } from 'node:worker_threads';
 import type { WireError } from '@onewriter/protocol';
 import type { RetentionClock } from '../ledger/retention-marks.ts';
 
@@ -30,9 +31,11 @@ export interface WriterOptions {
   readonly progress: SharedArrayBuffer;
   /** Path of the file in which the thread notes its jobs (`RunningNote`); without it there is no file. */
   readonly runningNote?: string | undefined;
+  /** Whether tenants are replicated; the connection comes with a {@link ConnectTask}. Default: false. */
+  readonly replicated?: boolean | undefined;
 }
 
-export type LaneTask = ApplyTask | GroupTask | CloseTask | DistrustTask | RollbackTask;
+export type LaneTask = ApplyTask | GroupTask | CloseTask | DistrustTask | RollbackTask | ConnectTask;
 
 /** Apply these jobs, in this order, in one transaction. */
 export interface ApplyTask {
@@ -59,6 +62,15 @@ export interface ApplyTask {
   readonly afterIoError?: boolean | undefined;
   /** A caller waits for the replica: the commit is captured at once. */
   readonly capture?: boolean | undefined;
+}
+
+/** The thread's connection to the replicator; its port is transferred. A later one takes its place. */
+export interface ConnectTask {
+  readonly kind: 'connect';
+  /** Carries CaptureMessages to the replicator, and its requests. */
+  readonly port: MessagePort;
+  /** Of a CaptureRoom. */
+  readonly room: SharedArrayBuffer;
 }
 
 /** A name for a transaction that a job may leave open. */

@@ -1,4 +1,5 @@
 import { isOnewriterError, type OnewriterError } from '@onewriter/protocol';
+import type { CaptureSink } from '../capture/capture-sink.ts';
 import { LeftLog } from '../file/left-log.ts';
 import { type OpenTenantOptions, type SmallLog, TenantDatabase } from '../file/tenant-database.ts';
 import type { WriterOptions } from './lane-task.ts';
@@ -10,7 +11,7 @@ const LOWER_BOUND_MS = 60_000;
 
 /** The tenants that one thread has open, at most `maxOpenTenants`; the least recently used is closed for another. */
 export class TenantRegistry {
-  readonly #options: Omit<OpenTenantOptions, 'epoch' | 'afterIoError'>;
+  readonly #options: Omit<OpenTenantOptions, 'epoch' | 'afterIoError' | 'captured'>;
   readonly #maxOpenTenants: number;
   readonly #open = new Map<string, TenantDatabase>();
   /** Of tenants that were closed for others. */
@@ -20,8 +21,9 @@ export class TenantRegistry {
   /** Set if descriptors ran out before `maxOpenTenants` was reached. */
   #lowered: { readonly bound: number; readonly untilMs: number } | undefined;
 
-  constructor(options: WriterOptions) {
-    this.#options = options;
+  /** @param capture receives the logs of all tenants; undefined: they are not replicated */
+  constructor(options: WriterOptions, capture?: CaptureSink | undefined) {
+    this.#options = { ...options, capture };
     this.#maxOpenTenants = options.maxOpenTenants;
   }
 
@@ -59,7 +61,8 @@ export class TenantRegistry {
     }
     const afterIoError = this.#failed.has(tenant);
     const createTenants = this.#options.createTenants && mayCreate;
-    const options = { ...this.#options, createTenants, epoch, afterIoError };
+    const captured = this.#leftLogs.get(tenant)?.captured;
+    const options = { ...this.#options, createTenants, epoch, afterIoError, captured };
     // First, so that the bound is never exceeded.
     this.#closeOldest(this.#bound - 1, evicted);
     const database = this.#openWithRoom(tenant, options, evicted);
@@ -99,13 +102,12 @@ export class TenantRegistry {
       if (this.#open.size <= left) break;
       // Its client continues the transaction.
       if (database.transaction !== undefined) continue;
-      const log = new LeftLog(database);
       this.#closeOne(oldest, false, [], 'left');
       // One whose files changed stays open until all is saved.
       if (this.#open.has(oldest)) continue;
       evicted.push(oldest);
       // Without shared memory none is left.
-      if (!database.exclusive) this.#leftLogs.set(oldest, log);
+      if (!database.exclusive) this.#leftLogs.set(oldest, new LeftLog(database));
     }
     return this.#open.size < before;
   }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import {
   isFollowUpJobId,
   isOnewriterError,
@@ -10,6 +11,7 @@ import {
 import { applyBatch, BatchFailed, type BatchResult } from '../batch/apply-batch.ts';
 import type { ApplyBatchOptions } from '../batch/apply-options.ts';
 import { isSystemError, translateError } from '../batch/sqlite-errors.ts';
+import { CaptureSink } from '../capture/capture-sink.ts';
 import { type FreeSpace, LogRoom } from '../file/log-room.ts';
 import type { TenantDatabase } from '../file/tenant-database.ts';
 import { OwnerReads } from '../reads/owner-reads.ts';
@@ -20,6 +22,7 @@ import type {
   ApplyTask,
   CloseOutcome,
   CloseTask,
+  ConnectTask,
   GroupItemOutcome,
   GroupOutcome,
   GroupTask,
@@ -55,6 +58,7 @@ export class WriterLane {
   readonly #batchOptions: ApplyBatchOptions;
   readonly #note: RunningNote | undefined;
   readonly #room: LogRoom;
+  readonly #capture: CaptureSink | undefined;
   /** Tenants whose log is to be cut. */
   readonly #large = new Set<TenantDatabase>();
   #findsCounters = false;
@@ -66,7 +70,8 @@ export class WriterLane {
   /** @param freeSpace reads the disk space of a file; for tests */
   constructor(options: WriterOptions, freeSpace?: FreeSpace) {
     this.#room = new LogRoom(freeSpace);
-    this.#registry = new TenantRegistry(options);
+    this.#capture = options.replicated ? new CaptureSink() : undefined;
+    this.#registry = new TenantRegistry(options, this.#capture);
     this.#progress = new Progress(options.progress);
     this.#note = options.runningNote === undefined ? undefined : new RunningNote(options.runningNote);
     const dir = options.dataDirId ? shortIdentity({ id: options.dataDirId }) : undefined;
@@ -93,7 +98,18 @@ export class WriterLane {
       case 'distrust':
         this.#registry.abandon(task.tenant, true, false);
         return { kind: 'closed', tenants: [task.tenant] };
+      case 'connect':
+        this.#connect(task);
+        return { kind: 'closed', tenants: [] };
     }
+  }
+
+  #connect(task: ConnectTask): void {
+    assert(this.#capture !== undefined, 'a thread without replication was connected to a replicator');
+    const isAgain = this.#capture.isConnected;
+    this.#capture.connect(task);
+    if (!isAgain) return;
+    for (const { db, capture } of this.#registry.databases()) if (db.open) capture?.sendAgain();
   }
 
   #close(task: CloseTask): CloseOutcome {
@@ -161,7 +177,9 @@ export class WriterLane {
       const result = applyBatch(database, task.jobs, this.#optionsOf(task));
       this.#progress.atFiles(true);
       if (isLarge(task)) database.shrinkCache();
-      return this.#applied(database, result, openMs, evicted);
+      const outcome = this.#applied(database, result, openMs, evicted);
+      if (task.capture === true) database.capture?.send({ urgent: true });
+      return outcome;
     } catch (thrown) {
       if (!(thrown instanceof BatchFailed)) {
         const error = this.#giveUp(task.tenant, thrown);
@@ -261,6 +279,8 @@ export class WriterLane {
     try {
       // It would write the log back to another file.
       database.assertInPlace();
+      // What is written back may be overwritten.
+      if (database.capture?.prepareWriteBack() === false) return;
       database.checkpoints.run();
       database.watch.noteCheckpoint();
       if (!database.cutLog() && database.checkpoints.isLarge) this.#checkpointLater(database);
