@@ -3,7 +3,7 @@ import type { PackedSegment } from '../format/pack.ts';
 import { encodeBody, type PageSource, type SegmentCommit } from '../format/segment-body.ts';
 import { FRAME_HEADER_BYTES } from './continues.ts';
 import type { DeflateBudget } from './deflate-budget.ts';
-import type { FirstItem, NewEntry, PackItem, PagesItem } from './pack-item.ts';
+import type { FirstItem, PackItem, PagesItem, UnplacedEntry } from './pack-item.ts';
 
 /** Pieces are put together into segments up to this size, in bytes of pages. */
 export const MAX_SEGMENT_BYTES = 64 * 1024 * 1024;
@@ -84,7 +84,7 @@ function makePages(
   }
   const [first, last] = [commits[0]!, commits.at(-1)!];
   const { end, incarnation, pageSize } = pieces.at(-1)!;
-  const entry: Omit<NewEntry, 'plainBytes'> = {
+  const entry: Omit<UnplacedEntry, 'plainBytes' | 'key'> = {
     ...{ tenant, kind: 'pages', min: first.pos, max: last.pos, commits: commits.length },
     ...{ firstSeq: first.commitSeq, lastSeq: last.commitSeq, firstMs: first.atMs, lastMs: last.atMs },
     ...{ epoch: last.epoch, pages: last.pages, end, incarnation, pageSize },
@@ -99,7 +99,7 @@ function makeFirst(tenant: string, item: FirstItem, making: SegmentMaking): Prom
   addFrames(frames, item.frames, pageSize, 0, item.count);
   const newest = new Map(frames.map(page => [page.number, page]));
   const pages = Array.from({ length: commit.pages }, (_, index) => newest.get(index + 1)!);
-  const entry: Omit<NewEntry, 'plainBytes'> = {
+  const entry: Omit<UnplacedEntry, 'plainBytes' | 'key'> = {
     ...{ tenant, kind: 'full', min: commit.pos, max: commit.pos, commits: item.commits },
     ...{ firstSeq, lastSeq: commit.commitSeq, firstMs, lastMs: commit.atMs },
     ...{ epoch: commit.epoch, pages: commit.pages, end, incarnation, pageSize },
@@ -108,7 +108,7 @@ function makeFirst(tenant: string, item: FirstItem, making: SegmentMaking): Prom
 }
 
 async function seal(
-  entry: Omit<NewEntry, 'plainBytes'>,
+  entry: Omit<UnplacedEntry, 'plainBytes' | 'key'>,
   commits: readonly SegmentCommit[],
   pages: readonly PageSource[],
   { keys, budget, nowMs }: SegmentMaking,

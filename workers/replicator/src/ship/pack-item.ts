@@ -1,9 +1,9 @@
 import type { FileMark, LogPosition, WalFile } from '@onewriter/writer';
-import type { SegmentEntry } from '../format/entry.ts';
+import type { PackedSegment } from '../format/pack.ts';
 import type { SegmentCommit } from '../format/segment-body.ts';
 
-/** What the maker of a segment fills in: where its body lies, and what it is encrypted with. */
-export type NewEntry = Omit<SegmentEntry, 'offset' | 'length' | 'sha256' | 'key'>;
+/** Without its place in a pack. */
+export type UnplacedEntry = PackedSegment['entry'];
 
 /** What a tenant has to store next, in the order of its commits. */
 export type PackItem = PagesItem | FirstItem | EntryItem;
@@ -48,7 +48,7 @@ export interface FirstItem extends CapturedItem {
 export interface EntryItem {
   readonly kind: 'entry';
   readonly sinceMs: number;
-  readonly entry: SegmentEntry;
+  readonly entry: UnplacedEntry;
   /** Already encrypted, where it lies in the pack. */
   readonly body?: Buffer | undefined;
   readonly roomBytes: 0;
@@ -57,7 +57,7 @@ export interface EntryItem {
 /** What a process found that read a whole file. */
 export interface FullSegment {
   /** `min` and `max` are those that were given to it. */
-  readonly entry: SegmentEntry;
+  readonly entry: UnplacedEntry;
   /** Set where it is small; otherwise its parts are stored already. */
   readonly body?: Buffer | undefined;
   /** The file, where it had no log and did not change meanwhile. */

@@ -5,7 +5,13 @@ import type { SegmentCommit } from '../format/segment-body.ts';
 import type { CloseNote, GapReason, KnownEnd } from './continues.ts';
 import { type Continuity, continues, isSamePosition } from './continues.ts';
 import { findFirstFull } from './first-full.ts';
-import { type CapturedItem, type FullSegment, numbersOf, type PackItem } from './pack-item.ts';
+import {
+  type CapturedItem,
+  type FullSegment,
+  numbersOf,
+  type PackItem,
+  type UnplacedEntry,
+} from './pack-item.ts';
 import { numberCommits, toFirstItem, toPagesItem } from './piece-items.ts';
 
 /*
@@ -61,7 +67,6 @@ export class TenantLine {
   readonly #items: PackItem[] = [];
   /** What was captured while the file is read, in order. */
   #since: Captured[] = [];
-  /** Of the last message that was taken. */
   #order = 0n;
   #dropped: Dropped | undefined;
   /** The store has a file of it at the end of its items. */
@@ -80,6 +85,11 @@ export class TenantLine {
     this.#isAlive = this.#state === 'chained';
     if (last === undefined) return;
     this.#known = { ...last, pos: last.max };
+  }
+
+  /** Of the last message that was taken. */
+  get order(): bigint {
+    return this.#order;
   }
 
   get state(): LineState {
@@ -379,18 +389,18 @@ export class TenantLine {
     this.#since = [];
   }
 
-  #entryOf(kind: 'deleted' | 'base', pos: number): SegmentEntry {
+  #entryOf(kind: 'deleted' | 'base', pos: number): UnplacedEntry {
     const nowMs = this.#owner.nowMs();
     const { end, epoch, lastSeq, pageSize, pages, incarnation } = this.#known!;
     return {
       tenant: this.tenant,
-      ...{ kind, min: pos, max: pos, offset: 0, length: 0, key: '', sha256: '' },
+      ...{ kind, min: pos, max: pos, key: '' },
       ...{ firstSeq: lastSeq, lastSeq, firstMs: nowMs, lastMs: nowMs },
       ...{ epoch, pageSize, pages, incarnation, end, commits: 0, plainBytes: 0 },
     };
   }
 
-  #add(entry: SegmentEntry): void {
+  #add(entry: UnplacedEntry): void {
     this.#items.push({ kind: 'entry', sinceMs: entry.firstMs, entry, roomBytes: 0 });
   }
 }
