@@ -46,7 +46,8 @@ export function createS3Server({ bucket, credentials, objects }: S3ServerOptions
     const fate = plan.fateOf(kind ?? 'get', key);
     if (fate.latencyMs > 0) await pause(fate.latencyMs);
     if (fate.refuse === 'hang') return;
-    if (fate.refuse === 'cut') return void request.destroy();
+    // A request that was read whole does not end its connection.
+    if (fate.refuse === 'cut') return void request.socket.destroy();
     if (fate.refuse !== undefined) return reply(response, failure(fate.refuse, 'Fault'), fate, method);
     const denied = checkSignature(request, url, body, credentials);
     if (denied !== undefined) return reply(response, failure(403, denied), fate, method);

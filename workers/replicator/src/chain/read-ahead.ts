@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /** What may be under way at a time. */
 export interface AheadBounds<T> {
   readonly calls: number;
@@ -16,6 +18,7 @@ export async function* readAhead<T, R>(
   read: (item: T, signal: AbortSignal) => Promise<R>,
 ): AsyncGenerator<R, void, undefined> {
   const stop = new AbortController();
+  setMaxListeners(0, stop.signal);
   const underWay: { readonly size: number; readonly result: Promise<R> }[] = [];
   const source = items[Symbol.iterator]();
   let next = source.next();

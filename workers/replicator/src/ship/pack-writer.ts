@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { backOffMs, type ErrorCode, isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import { packKey } from '../format/entry.ts';
@@ -43,6 +44,7 @@ export class PackWriter<T> {
   constructor(options: PackWriterOptions<T>) {
     this.#options = options;
     this.#next = options.next;
+    setMaxListeners(0, this.#stop.signal);
     options.signal.addEventListener('abort', () => this.#stop.abort(), { once: true });
   }
 

@@ -1,25 +1,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { MessageChannel } from 'node:worker_threads';
-import { OnewriterError, tenantFile } from '@onewriter/protocol';
+import { OnewriterError } from '@onewriter/protocol';
 import { waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { CapturedFile, markOf } from '../../test-support/captured-file.ts';
 import { MemoryStore } from '../../test-support/memory-store.ts';
 import { restored } from '../../test-support/restored.ts';
-import { testEntry } from '../../test-support/test-entry.ts';
+import { readWhole, TestShip, type TestShipOptions } from '../../test-support/test-ship.ts';
 import { readState } from '../chain/replica-state.ts';
-import { Keyring } from '../format/keyring.ts';
-import { encodeBody } from '../format/segment-body.ts';
 import type { OpenStore } from '../store/store-watch.ts';
-import type { ReadFull } from './full-queue.ts';
-import type { FromReplicator, ToReplicator } from './messages.ts';
-import { Shipper, type ShipperOptions } from './shipper.ts';
-import type { Captured } from './tenant-line.ts';
-
-const PAGE = 4_096;
 
 /** A store in memory that can be away. */
 class TestStore extends MemoryStore implements OpenStore {
@@ -57,111 +47,10 @@ beforeEach(() => {
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
 });
 
-/** A shipper with one port, and files whose pieces go there. */
-class Ship {
-  readonly shipper: Shipper;
-  readonly messages: FromReplicator[] = [];
-  readonly files = new Map<string, CapturedFile>();
-  readonly room = new SharedArrayBuffer(24);
-  readonly #channel = new MessageChannel();
-  readonly fatal: unknown[] = [];
-  fulls = 0;
-
-  constructor(options: Partial<ShipperOptions> & { readonly intervalMs?: number } = {}) {
-    const keys = new Keyring({ masterKeys: [], keys: 'one', store });
-    const readFull: ReadFull = async (tenant, pos) => {
-      this.fulls++;
-      return readWhole(this.file(tenant), pos);
-    };
-    this.shipper = new Shipper({
-      store,
-      keys,
-      readFull,
-      instance: String(Math.random()),
-      post: message => this.messages.push(message),
-      onFatal: error => this.fatal.push(error),
-      data: {
-        urls: ['memory:'],
-        ...{ dataDir, dbFile: 'tenant.db', dataDirId: 'directory-1', group: 'main' },
-        ...{ intervalMs: options.intervalMs ?? 40, retentionMs: 1, keys: 'one', room: this.room },
-      },
-      ...options,
-    });
-    // The writers' thread answers each request.
-    this.#channel.port2.on('message', () => {
-      for (const file of this.files.values()) file.capture();
-    });
-    this.receive({ kind: 'port', port: this.#channel.port1 });
-    onTestFinished(() => this.stop());
+class Ship extends TestShip {
+  constructor(options: Omit<TestShipOptions, 'store' | 'dataDir'> = {}) {
+    super({ store, dataDir, ...options });
   }
-
-  receive(message: ToReplicator): void {
-    this.shipper.receive(message);
-  }
-
-  file(tenant: string): CapturedFile {
-    const known = this.files.get(tenant);
-    if (known !== undefined) return known;
-    const file = new CapturedFile(tenant, tenantFile(dataDir, tenant, 'tenant.db'), message =>
-      this.send(message),
-    );
-    this.files.set(tenant, file);
-    return file;
-  }
-
-  send(message: Captured): void {
-    if (message.kind === 'log') this.used += BigInt(message.frames.byteLength);
-    this.#channel.port2.postMessage(message, message.kind === 'log' ? [message.frames] : []);
-  }
-
-  get used(): bigint {
-    return new BigInt64Array(this.room)[0]!;
-  }
-
-  set used(bytes: bigint) {
-    new BigInt64Array(this.room)[0] = bytes;
-  }
-
-  of<K extends FromReplicator['kind']>(kind: K): Extract<FromReplicator, { kind: K }>[] {
-    return this.messages.filter(message => message.kind === kind) as Extract<FromReplicator, { kind: K }>[];
-  }
-
-  /** Waits until the store has the tenant as its file is. */
-  async isStored(tenant: string): Promise<void> {
-    await waitFor(async () => (await restored(store, tenant))?.equals(this.file(tenant).image()), {
-      what: `${tenant} to be stored`,
-    });
-  }
-
-  async stop(): Promise<void> {
-    await this.shipper.close();
-    this.#channel.port2.close();
-    for (const file of this.files.values()) if (file.isOpen) file.kill();
-  }
-}
-
-/** A whole file, in a pack, as of the end of its log. */
-async function readWhole(file: CapturedFile, pos: number) {
-  const image = file.image();
-  const pages = Array.from({ length: image.length / PAGE }, (_, index) => ({
-    number: index + 1,
-    bytes: image.subarray(index * PAGE, (index + 1) * PAGE),
-  }));
-  const commit = {
-    pos,
-    commitSeq: file.commitSeq,
-    atMs: 1,
-    epoch: 1,
-    pages: pages.length,
-    frames: pages.length,
-  };
-  const body = await encodeBody({ v: 1, tenant: file.tenant, pageSize: PAGE, commits: [commit] }, pages);
-  const { end } = file;
-  const entry = testEntry({
-    ...{ tenant: file.tenant, kind: 'full', min: pos, max: pos, end, pages: pages.length, incarnation: '' },
-    ...{ lastSeq: file.commitSeq, firstSeq: file.commitSeq },
-  });
-  return { entry, body, mark: end.salts === '' ? markOf(file.path) : undefined };
 }
 
 const CREATE = 'CREATE TABLE t(id INTEGER PRIMARY KEY, a)';

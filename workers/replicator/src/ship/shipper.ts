@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { statSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
@@ -92,6 +93,8 @@ export class Shipper {
     const { data, readFull, nowMs = Date.now } = options;
     this.#nowMs = nowMs;
     this.#startedMs = nowMs();
+    // Each call of the store listens to it.
+    setMaxListeners(0, this.#stop.signal);
     this.#notes = new CloseNotes(data.dataDir);
     this.#room = new BigInt64Array(data.room);
     this.#budget = new DeflateBudget(nowMs());
