@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
+import { fromWireError, OnewriterError, toWireError, type WireError } from '@onewriter/protocol';
 import { endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
 import type { JobLimits } from './job-limits.ts';
 import {
@@ -135,6 +135,27 @@ export async function runInProcesses<T>(
     // What they left is removed then. A process that the kernel cannot end would hold up the end of this one.
     await Promise.race([Promise.allSettled(workers), pause(MAX_END_MS, undefined, { ref: false })]);
   }
+}
+
+/**
+ * Runs one job in a process of its own.
+ * @throws OnewriterError as {@link runInProcesses}, and what the job throws
+ */
+export async function runOneJob<T>(
+  settings: JobSettings,
+  tenant: string,
+  options: Omit<ProcessOptions, 'jobs' | 'onProgress'> & {
+    readonly onProgress?: ((progress: number) => void) | undefined;
+  },
+): Promise<T> {
+  let outcome: JobOutcome<T> | undefined;
+  const onProgress = (_: string, progress: number) => options.onProgress?.(progress);
+  await runInProcesses<T>(settings, [tenant], { ...options, onProgress, jobs: 1 }, (_, done) => {
+    outcome = done;
+  });
+  if (outcome === undefined) throw new OnewriterError('INTERNAL', 'No process did the job.', { tenant });
+  if ('error' in outcome) throw fromWireError(outcome.error);
+  return outcome.result;
 }
 
 interface Job {

@@ -1,23 +1,17 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
-import {
-  fromWireError,
-  groupKeys,
-  OnewriterError,
-  realDatabasePath,
-  tenantFile,
-  tenantsDir,
-} from '@onewriter/protocol';
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { OnewriterError, realDatabasePath, tenantFile } from '@onewriter/protocol';
 import { type HeldTenant, isTenantPaused, markPaused, withHeldTenant } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
-import { flush, removeDatabase } from '../copy/copy-database.ts';
+import { removeDatabase } from '../copy/copy-database.ts';
 import type { DataPlace } from '../data-place.ts';
 import type { LoadKey } from '../load/load-key.ts';
 import type { JobLimits } from '../processes/job-limits.ts';
 import type { JobKind } from '../processes/job-messages.ts';
-import { type JobOutcome, type ProcessOptions, runInProcesses } from '../processes/job-processes.ts';
+import { type ProcessOptions, runOneJob } from '../processes/job-processes.ts';
 import type { FileNumbers, Numbered } from './file-numbers.ts';
-import { giveTo, type Owner, ownerOf } from './file-owner.ts';
+import { lastEpoch } from './last-epoch.ts';
+import { newDraft } from './new-draft.ts';
 import { linkNewFile, replaceFile } from './put-in-place.ts';
 
 /*
@@ -150,57 +144,26 @@ async function stage<T extends StagedFile>(
   request: PutRequest,
   file: string,
 ): Promise<Staged<T>> {
-  const warnings: string[] = [];
-  const folder = dirname(file);
-  const owner = ownerOf(existsSync(file) ? file : tenantsDir(place.dataDir));
-  const path = `${file}.restoring-${process.pid}-${Date.now()}`;
-  const isNew = !existsSync(folder);
-  if (isNew) {
-    mkdirSync(folder, { recursive: true });
-    flush(tenantsDir(place.dataDir));
-    giveTo(folder, owner, warnings);
-  }
+  const draft = newDraft(place.dataDir, file);
+  const { path } = draft;
   try {
     const base = request.where === 'add' ? realDatabasePath(file) : undefined;
     const made = await runOne<T>(place, request, request.job(path, base), request.signal);
-    if (made.before === undefined) dress(path, file, owner, warnings);
-    return { made, path, file, warnings: [...warnings, ...made.warnings] };
+    if (made.before === undefined) draft.dress();
+    return { made, path, file, warnings: [...draft.warnings, ...made.warnings] };
   } catch (error) {
-    removeDatabase(path); // that of a process that was stopped
-    if (isNew) removeIfEmpty(folder);
+    draft.discard(); // that of a process that was stopped
     throw error;
   }
 }
 
-async function runOne<T>(
+function runOne<T>(
   place: DataPlace,
   { tenant, limits, env, priority, onProgress }: PutRequest,
   job: JobKind,
   signal: AbortSignal | undefined,
 ): Promise<T> {
-  let outcome: JobOutcome<T> | undefined;
-  await runInProcesses<T>(
-    { place, job },
-    [tenant],
-    { jobs: 1, limits, env, priority, signal, onProgress: (_, bytes) => onProgress?.(bytes) },
-    (_, done) => {
-      outcome = done;
-    },
-  );
-  if (outcome === undefined) throw new OnewriterError('INTERNAL', 'No process made the file.', { tenant });
-  if ('error' in outcome) throw fromWireError(outcome.error);
-  return outcome.result;
-}
-
-/** Gives the copy the rights and the owner that the tenant's file has, or would have. */
-function dress(path: string, file: string, owner: Owner | undefined, warnings: string[]): void {
-  chmodSync(path, existsSync(file) ? statSync(file).mode & 0o777 : 0o666 & ~process.umask());
-  giveTo(path, owner, warnings);
-}
-
-/** An empty folder of a tenant would look as if its file were lost. */
-function removeIfEmpty(folder: string): void {
-  if (readdirSync(folder).length === 0) rmdirSync(folder);
+  return runOneJob<T>({ place, job }, tenant, { limits, env, priority, signal, onProgress });
 }
 
 /**
@@ -348,12 +311,6 @@ function replace(
   const { replaced, warning } = replaceFile(file, path, busyTimeoutMs);
   if (warning !== undefined) warnings.push(warning);
   return { replaced, isRetired: warning === undefined, ...numbered };
-}
-
-/** The newest epoch that Redis knows: an older leader that wakes up must not be able to write the new file. */
-async function lastEpoch({ group }: DataPlace, redis: Redis | undefined): Promise<number> {
-  if (redis === undefined) return 0;
-  return Number((await redis.get(groupKeys(group).epoch)) ?? 0);
 }
 
 function finish<T>(

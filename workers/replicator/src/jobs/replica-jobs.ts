@@ -1,0 +1,5 @@
+/* What processes of jobs of this package do; each is called by its name (replica-access.ts). */
+export { restoreMissing } from '../restore/restore-all.ts';
+export { stageReplica } from '../restore/restore-point.ts';
+export { takeSnapshot } from '../snapshot/snapshot-tenant.ts';
+export { rehearse } from '../verify/verify-tenant.ts';

@@ -1,0 +1,157 @@
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type DataPlace,
+  defaultJobs,
+  flush,
+  type JobContext,
+  type JobLimits,
+  type MadeTenant,
+  makeTenant,
+  runInProcesses,
+} from '@onewriter/files';
+import { OnewriterError, tenantFile, type WireError } from '@onewriter/protocol';
+import { openReplicaReader } from '../chain/replica-reader.ts';
+import {
+  jobEnv,
+  openGivenReplica,
+  openReplica,
+  type PublicAccess,
+  publicAccess,
+  type ReplicaAccess,
+  replicaJob,
+} from '../jobs/replica-access.ts';
+import type { ObjectStore } from '../store/object-store.ts';
+import { RestoreSource, type StagedReplica } from './stage-replica.ts';
+
+/*
+ * Restores all tenants of a store that a data directory does not have. Each is put in place as soon as it is checked, so that an attempt
+ * that was stopped, or failed for some, begins again with the rest.
+ */
+
+/** Which tenants are to be restored. */
+export interface RestoreAllRequest {
+  readonly access: ReplicaAccess;
+  /** Of a running stack; undefined: the caller vouches that no broker runs. */
+  readonly redisUrl: string | undefined;
+  readonly who: string;
+  readonly limits: JobLimits;
+  /** Processes that work at a time, at most. Default: by the machine. */
+  readonly jobs?: number | undefined;
+  readonly priority?: 'low' | 'usual' | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Called first with no tenant, then once for each. */
+  readonly onProgress?: ((progress: RestoreAllProgress) => void) | undefined;
+}
+
+export interface RestoreAllProgress {
+  readonly done: number;
+  readonly total: number;
+  readonly tenant?: string | undefined;
+  readonly error?: WireError | undefined;
+}
+
+/** One tenant of it. */
+export type RestoredTenant = MadeTenant & Omit<StagedReplica, 'numbers'> & { readonly tenant: string };
+
+export interface RestoreAllReport {
+  readonly restored: readonly RestoredTenant[];
+  /** They had a file already, which was left as it is. */
+  readonly present: readonly string[];
+  readonly failed: readonly { readonly tenant: string; readonly error: WireError }[];
+}
+
+/** Where a data directory came from, so that its broker may go on to write to that store. */
+export interface ReplicaSource {
+  readonly url: string;
+  readonly dataDirId: string;
+}
+
+/** @throws OnewriterError REPLICA_…, ABORTED, INTERNAL; the tenants that are restored by then stay */
+export async function restoreAll(place: DataPlace, request: RestoreAllRequest): Promise<RestoreAllReport> {
+  const { access, redisUrl, who, limits, jobs = defaultJobs(), priority, signal, onProgress } = request;
+  const { store, keys } = await openReplica(access);
+  try {
+    const entries = await openReplicaReader(store, keys, { signal }).tenants();
+    const stored = entries
+      .filter(({ kind }) => kind !== 'deleted')
+      .sort((a, b) => compare(a.tenant, b.tenant));
+    const [present, missing] = [[], []] as [string[], string[]];
+    for (const { tenant } of stored) {
+      const isThere = existsSync(tenantFile(place.dataDir, tenant, place.dbFile));
+      (isThere ? present : missing).push(tenant);
+    }
+    const sizes = new Map(stored.map(({ tenant, pages, pageSize }) => [tenant, pages * pageSize]));
+    const restored: RestoredTenant[] = [];
+    const failed: { tenant: string; error: WireError }[] = [];
+    const total = missing.length;
+    onProgress?.({ done: 0, total });
+    await runInProcesses<Omit<RestoredTenant, 'tenant'>>(
+      { place, job: replicaJob<RestoreMissingArgs>('restoreMissing', { ...publicAccess(access), who }) },
+      missing,
+      {
+        jobs,
+        limits,
+        priority,
+        signal,
+        redisUrl,
+        env: jobEnv(access),
+        bytesOf: tenant => sizes.get(tenant) ?? 0,
+      },
+      (tenant, outcome) => {
+        if ('error' in outcome) failed.push({ tenant, error: outcome.error });
+        else restored.push({ ...outcome.result, tenant });
+        const error = 'error' in outcome ? outcome.error : undefined;
+        onProgress?.({ done: restored.length + failed.length, total, tenant, error });
+      },
+    );
+    // Not before all are here: a broker that writes to the store would begin those again that are missing.
+    if (failed.length === 0) await noteSource(store, access.url, place.dataDir);
+    return { restored, present, failed };
+  } finally {
+    await store.close();
+  }
+}
+
+export interface RestoreMissingArgs extends PublicAccess {
+  readonly who: string;
+}
+
+/** The state of the store is read once for all tenants of a process. */
+let opened: Promise<RestoreSource> | undefined;
+
+/** In a process of its own, for one tenant after the other. @throws OnewriterError about the tenant */
+export async function restoreMissing(
+  { place, tenant, redis }: Omit<JobContext, 'onProgress'>,
+  { who, ...access }: RestoreMissingArgs,
+): Promise<Omit<RestoredTenant, 'tenant'>> {
+  opened ??= openGivenReplica(access).then(replica => new RestoreSource(replica));
+  const source = await opened;
+  let staged: StagedReplica | undefined;
+  const reason = 'restored from the replica';
+  const made = await makeTenant(place, tenant, { redis, who, reason }, async draft => {
+    staged = await source.stage(tenant, { kind: 'newest' }, draft);
+    return staged;
+  });
+  const { numbers: _, ...rest } = staged!;
+  return { ...rest, ...made };
+}
+
+/** Notes which store a data directory was made from. @throws Error of the file system */
+async function noteSource(store: ObjectStore, url: string, dataDir: string): Promise<void> {
+  const leader = await store.get('leader.json');
+  if (leader === undefined) return;
+  const { dataDirId } = JSON.parse(leader.body.toString()) as ReplicaSource;
+  if (typeof dataDirId !== 'string')
+    throw new OnewriterError('REPLICA_REFUSED', 'leader.json names no data directory.');
+  const folder = join(dataDir, 'replica');
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, 'source.json');
+  writeFileSync(`${path}.draft`, JSON.stringify({ url, dataDirId } satisfies ReplicaSource), { flush: true });
+  renameSync(`${path}.draft`, path);
+  flush(folder);
+}
+
+function compare(one: string, other: string): number {
+  return one < other ? -1 : one > other ? 1 : 0;
+}

@@ -1,0 +1,103 @@
+import { dirname } from 'node:path';
+import {
+  assertRoom,
+  inspectDraft,
+  openReadOnly,
+  readNumbers,
+  removeDatabase,
+  type StagedFile,
+} from '@onewriter/files';
+import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import type { Point } from '../chain/point.ts';
+import { openReplicaReader, type ReplicaReader, type RestorePlan } from '../chain/replica-reader.ts';
+import type { OpenReplica } from '../jobs/replica-access.ts';
+import { restoreToFile } from './restore-to-file.ts';
+
+/** A tenant's file at a point, beside where it will be. */
+export interface StagedReplica extends StagedFile {
+  /** What was found for the point. */
+  readonly pos: number;
+  readonly commitSeq: number;
+  readonly atMs: number;
+  /** Bytes and requests of the store that it took, without those to find it. */
+  readonly bytes: number;
+  readonly requests: number;
+  readonly rows: number;
+  readonly tables: number;
+}
+
+/** Segments may expire while they are read; each attempt begins with a newer state of the store. */
+const MAX_TRIES = 3;
+
+/** A reader whose state can be read again. */
+export class RestoreSource {
+  readonly #replica: OpenReplica;
+  #reader: ReplicaReader;
+
+  constructor(replica: OpenReplica) {
+    this.#replica = replica;
+    this.#reader = openReplicaReader(replica.store, replica.keys);
+  }
+
+  get reader(): ReplicaReader {
+    return this.#reader;
+  }
+
+  /**
+   * Writes a tenant's file at a point, and checks it.
+   * @param draft must not exist; it does not after an error, either
+   * @throws OnewriterError POSITION_UNKNOWN, REPLICA_…, DATABASE_FULL, DATABASE_CORRUPT
+   */
+  async stage(
+    tenant: string,
+    point: Point,
+    draft: string,
+    onProgress?: ((bytes: number) => void) | undefined,
+  ): Promise<StagedReplica> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await stageOnce(this.#reader, tenant, point, draft, onProgress);
+      } catch (error) {
+        removeDatabase(draft);
+        const isGone =
+          isOnewriterError(error, 'REPLICA_REFUSED') && error.details.reason === 'missing segment';
+        if (!isGone || tries === MAX_TRIES) throw error;
+        this.#reader = openReplicaReader(this.#replica.store, this.#replica.keys);
+      }
+    }
+  }
+}
+
+async function stageOnce(
+  reader: ReplicaReader,
+  tenant: string,
+  point: Point,
+  draft: string,
+  onProgress: ((bytes: number) => void) | undefined,
+): Promise<StagedReplica> {
+  const plan = await reader.plan(tenant, point);
+  const { pageSize, pages } = plan.segments.at(-1)!.entry;
+  assertRoom(dirname(draft), pages * pageSize);
+  await restoreToFile(reader, plan, draft, { onProgress });
+  return inspect(plan, draft);
+}
+
+function inspect(
+  { tenant, pos, commitSeq, atMs, bytes, requests }: RestorePlan,
+  draft: string,
+): StagedReplica {
+  const db = openReadOnly(draft, 0);
+  try {
+    const damaged = (damage: string) =>
+      new OnewriterError(
+        'DATABASE_CORRUPT',
+        `Tenant ${tenant} at commit ${commitSeq} is damaged in the replica: ${damage}. Nothing was restored; use another point.`,
+        { tenant, reason: damage },
+      );
+    const { rows, tables, notVerified } = inspectDraft(db, 'quick', damaged);
+    const numbers = readNumbers(db);
+    return { numbers, warnings: notVerified, ...{ pos, commitSeq, atMs, bytes, requests, rows, tables } };
+  } finally {
+    db.close();
+  }
+}
