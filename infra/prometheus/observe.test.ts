@@ -6,8 +6,10 @@ import { expect, it } from 'vitest';
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 const page = readFileSync(join(REPOSITORY, 'docs/observe.md'), 'utf8');
 const section = page.slice(page.indexOf('\n## Metrics'), page.indexOf('\n## Prometheus and Grafana'));
-const tables = section
-  .slice(section.indexOf('\n|'))
+/** Those of the replica are on its own page. */
+const replication = readFileSync(join(REPOSITORY, 'docs/replication.md'), 'utf8');
+const tables = [section.slice(section.indexOf('\n|')), replication.slice(replication.indexOf('\n## Metrics'))]
+  .join('\n')
   .match(/^(?:\||Everywhere:).*$/gm)!
   .join('\n');
 const named = new Set(

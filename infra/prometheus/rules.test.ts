@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { remedyOf, STATUS_BOUNDS } from '@onewriter/protocol';
 import { describe, expect, it } from 'vitest';
@@ -27,17 +28,23 @@ describe('every alert', () => {
       expect(alert).toMatch(/^Onewriter[A-Z]\w+$/);
       expect(['critical', 'warning']).toContain(rule.labels.severity);
       expect(Object.keys(rule.annotations)).toEqual(['summary', 'description', 'runbook']);
-      expect(rule.annotations['runbook']).toBe(`docs/operations.md#${alert.toLowerCase()}`);
+      expect(rule.annotations['runbook']).toMatch(
+        new RegExp(`^docs/(operations|replication)\\.md#${alert.toLowerCase()}$`),
+      );
     },
   );
 
-  const guide = fileURLToPath(new URL('../../docs/operations.md', import.meta.url));
-  it.runIf(existsSync(guide))('has its section in the operations guide', () => {
-    const headings = readFileSync(guide, 'utf8').match(/^#+ .*$/gm) ?? [];
-    const anchors = new Set(
-      headings.map(heading => heading.replace(/^#+ /, '').replaceAll('`', '').toLowerCase()),
-    );
-    expect(rules.map(({ alert }) => alert).filter(alert => !anchors.has(alert.toLowerCase()))).toEqual([]);
+  const docs = fileURLToPath(new URL('../../docs', import.meta.url));
+  it.runIf(existsSync(docs))('has its section on the page that it names', () => {
+    const anchorsOf = (page: string) => {
+      const headings = readFileSync(join(docs, '..', page), 'utf8').match(/^#+ .*$/gm) ?? [];
+      return headings.map(heading => heading.replace(/^#+ /, '').replaceAll('`', '').toLowerCase());
+    };
+    const isMissing = ({ annotations }: Rule) => {
+      const [page, anchor] = annotations['runbook']!.split('#');
+      return !anchorsOf(page!).includes(anchor!);
+    };
+    expect(rules.filter(isMissing).map(({ alert }) => alert)).toEqual([]);
   });
 });
 
@@ -69,6 +76,8 @@ describe('the overview page and the alerts', () => {
     expect(expressions('OnewriterDiskFull')).toContain(`< ${STATUS_BOUNDS.diskFreeShareCritical}`);
     expect(expressions('OnewriterRedisMemory')).toContain(`> ${STATUS_BOUNDS.redisMemoryShare}`);
     expect(expressions('OnewriterEventLoopSlow')).toContain(seconds(STATUS_BOUNDS.eventLoopDelayMs));
+    expect(expressions('OnewriterReplicaLag')).toContain(seconds(STATUS_BOUNDS.replicaLagMs));
+    expect(expressions('OnewriterReplicaBuffer')).toContain(`> ${STATUS_BOUNDS.replicaBufferShare}`);
     expect(expressions('OnewriterTooFewOpenFiles')).toContain(`> ${STATUS_BOUNDS.evictedPerSecond} `);
     expect(expressions('OnewriterTooFewOpenFiles')).toContain(`> ${STATUS_BOUNDS.evictedShare} `);
   });

@@ -308,9 +308,6 @@ export interface StatusReplica {
   readonly gaps: number;
   /** Callers' jobs that wait for it. */
   readonly waitingJobs: number;
-  /** When a tenant was last restored for a test and found equal; and tenants whose last test failed. */
-  readonly verifiedAt?: number | undefined;
-  readonly failedVerifications?: readonly string[] | undefined;
   /** Those that are most behind, and those with gaps; at most 50. */
   readonly worst: readonly StatusReplicaTenant[];
 }

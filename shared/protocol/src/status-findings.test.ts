@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { BrokerStatus, StatusApart, StatusTenant } from './broker-status.ts';
+import type { BrokerStatus, StatusApart, StatusReplica, StatusTenant } from './broker-status.ts';
 import { findStatusProblems, type StatusSource } from './status-findings.ts';
 
 const GB = 1024 ** 3;
@@ -83,6 +83,28 @@ const TENANT: StatusTenant = {
   walBytes: 0,
 };
 
+const REPLICA: StatusReplica = {
+  stores: [
+    {
+      ...{ address: 's3://bucket/a', ok: true, bytesOut: 0, bytesIn: 0 },
+      requests: { get: 0, put: 0, delete: 0, list: 0 },
+    },
+  ],
+  ...{ available: true, term: 1, packs: 5, tenants: 2, lagMs: 900, lagBytes: 0, bufferBytes: 100, gaps: 0 },
+  ...{ waitingJobs: 0, worst: [] },
+};
+const STORE = REPLICA.stores[0]!;
+const DOWN = { ...STORE, ok: false, failingSince: STATUS.at - 20_000, error: 'refused' };
+const BEHIND = {
+  tenant: 'acme',
+  commitSeq: 1,
+  commitAt: 0,
+  lagCommits: 2,
+  lagBytes: 9,
+  lagMs: 70_000,
+  gaps: 1,
+};
+
 function find(change: Partial<BrokerStatus>) {
   const status = { ...STATUS, ...change };
   return findStatusProblems({
@@ -107,6 +129,10 @@ it.each<[string, Partial<BrokerStatus>, string | undefined]>([
   ['OnewriterDiskFull', { disk: { ...STATUS.disk, freeBytes: 5 * GB } }, undefined],
   ['OnewriterCommitsSlow', { writes: { ...STATUS.writes, commitP99Ms: 300 } }, undefined],
   ['OnewriterEventLoopSlow', { process: { ...STATUS.process, eventLoopDelayP99Ms: 900 } }, undefined],
+  ['OnewriterReplicaStoreDown', { replica: { ...REPLICA, stores: [DOWN] } }, undefined],
+  ['OnewriterReplicaLag', { replica: { ...REPLICA, lagMs: 70_000, worst: [BEHIND] } }, 'acme'],
+  ['OnewriterReplicaBuffer', { replica: { ...REPLICA, lagBytes: 81 } }, undefined],
+  ['OnewriterReplicaGap', { replica: { ...REPLICA, gaps: 1, worst: [BEHIND] } }, 'acme'],
   ['OnewriterDeadLetters', { deadLetters: { waiting: 1, addedTotal: 1 } }, undefined],
   [
     'OnewriterTooFewOpenFiles',
@@ -191,6 +217,21 @@ it('says nothing of a process apart for which no other tenant waits, or whose wo
     { replacements: 4, restarts: 9 },
   ])
     expect(find({ apart: { ...APART, ...change } })).toEqual([]);
+});
+
+it('is critical about the first store once nothing may wait for it, and not about a copy', () => {
+  expect(find({ replica: REPLICA })).toEqual([]);
+  expect(find({ replica: { ...REPLICA, available: false, stores: [DOWN] } })).toEqual([
+    {
+      level: 'critical',
+      alert: 'OnewriterReplicaStoreDown',
+      text: 'The store s3://bucket/a fails for 20 s: refused. Commits wait in memory, and writes that wait for it are refused.',
+    },
+  ]);
+  expect(find({ replica: { ...REPLICA, stores: [STORE, DOWN] } })[0]).toMatchObject({
+    level: 'warning',
+    text: 'The store s3://bucket/a fails for 20 s: refused. The others have everything.',
+  });
 });
 
 it('names what is missing when no broker reports', () => {

@@ -37,6 +37,10 @@ export const STATUS_BOUNDS = Object.freeze({
   evictedShare: 0.1,
   /** For this long after a broker began to lead, slow writes are put down to the change of leader. */
   newLeaderMs: 30_000,
+  /** A commit that is not stored for so long; an interval is a second. */
+  replicaLagMs: 60_000,
+  /** Share of ONEWRITER_REPLICA_BUFFER_BYTES; at all of it histories get gaps. */
+  replicaBufferShare: 0.8,
   /** A status that is older was not renewed. */
   statusAgeMs: STATUS_TTL_MS,
 });
@@ -91,6 +95,7 @@ export function findStatusProblems(source: StatusSource): readonly StatusFinding
   findApart(status, add);
   findDelays(status, add);
   findInTenants(status, add);
+  findInReplica(status, add);
   if (status.deadLetters.waiting > 0) {
     const { waiting } = status.deadLetters;
     add(
@@ -244,6 +249,41 @@ function findInTenants({ parked, tenants, lanes, wal }: BrokerStatus, add: Add):
       'OnewriterWalHeld',
       `The log of ${tenant} grows (${size} MB): ${by} ends no transaction.`,
       tenant,
+    );
+  }
+}
+
+/** The replica: what is not off the machine yet, and histories with a hole. */
+function findInReplica({ at, replica }: BrokerStatus, add: Add): void {
+  if (replica === undefined) return;
+  const { stores, available, lagMs, lagBytes, bufferBytes, gaps, worst } = replica;
+  for (const [index, { address, ok, failingSince = at, error = 'it does not answer' }] of stores.entries()) {
+    if (ok) continue;
+    const age = `${Math.max(0, Math.round((at - failingSince) / 1_000))} s`;
+    const isCopy = index > 0;
+    const effect = isCopy
+      ? 'The others have everything'
+      : 'Commits wait in memory, and writes that wait for it are refused';
+    const level = isCopy || available ? 'warning' : 'critical';
+    add(level, 'OnewriterReplicaStoreDown', `The store ${address} fails for ${age}: ${error}. ${effect}.`);
+  }
+  if (lagMs > STATUS_BOUNDS.replicaLagMs) {
+    const last = worst.toSorted((a, b) => b.lagMs - a.lagMs)[0];
+    const whose = last === undefined ? '' : ` of ${last.tenant}`;
+    const text = `Commits${whose} are not stored for ${Math.round(lagMs / 1_000)} s: a lost machine would lose them.`;
+    add('warning', 'OnewriterReplicaLag', text, last?.tenant);
+  }
+  if (bufferBytes > 0 && lagBytes / bufferBytes > STATUS_BOUNDS.replicaBufferShare) {
+    const text = `${percent(lagBytes / bufferBytes)} of ONEWRITER_REPLICA_BUFFER_BYTES wait for the store: at 100 % histories get gaps.`;
+    add('critical', 'OnewriterReplicaBuffer', text);
+  }
+  if (gaps > 0) {
+    const text = `${gaps} ${gaps === 1 ? 'history has' : 'histories have'} a gap since this broker leads: some commits cannot be gone back to.`;
+    add(
+      'warning',
+      'OnewriterReplicaGap',
+      text,
+      gaps === 1 ? worst.find(row => row.gaps > 0)?.tenant : undefined,
     );
   }
 }

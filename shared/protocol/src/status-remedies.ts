@@ -37,6 +37,14 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'Look at the disk: iostat -x 1. A neighbour that writes a lot, a volume at its limit, or no local disk at all.',
   OnewriterTooFewOpenFiles:
     'Raise ulimit -n or the memory of the broker, or ONEWRITER_MAX_OPEN_TENANTS: a closed tenant costs several flushes when it is written again.',
+  OnewriterReplicaStoreDown:
+    'Look at the store and the way to it: rights, address, a full bucket or disk. Writes go on where they do not wait for it; what waits is stored when it is back.',
+  OnewriterReplicaLag:
+    'See what the store says (onewriter replica status): too slow for what is written, or a tenant whose file is being read whole.',
+  OnewriterReplicaBuffer:
+    'Bring the store back, or raise ONEWRITER_REPLICA_BUFFER_BYTES. Full, commits are dropped from the history, and each tenant is read whole when the store is back.',
+  OnewriterReplicaGap:
+    'Nothing is lost that is in the file: the tenant was read whole again. See why in the log of the broker, and whether another program writes the files.',
   OnewriterEventLoopSlow: 'The broker needs more CPU: see what else runs on the machine, raise its limit.',
   OnewriterDeadLetters: 'Read them: retry what may go through by now, drop what is dealt with.',
 };

@@ -19,6 +19,10 @@ const NEXT: Readonly<Record<string, string>> = {
   OnewriterTooFewOpenFiles:
     'Raise ulimit -n (LimitNOFILE) or the memory of the broker, or ONEWRITER_MAX_OPEN_TENANTS, and restart it.',
   OnewriterEventLoopSlow: 'Give the broker more CPU, or see what else runs on the machine.',
+  OnewriterReplicaStoreDown: 'onewriter replica status says what the store answers.',
+  OnewriterReplicaLag: 'onewriter replica status says who is behind.',
+  OnewriterReplicaBuffer: 'Bring the store back, or raise ONEWRITER_REPLICA_BUFFER_BYTES.',
+  OnewriterReplicaGap: 'onewriter history <tenant> shows the gap; the log of the broker says why.',
   OnewriterMixedVersions: 'Finish the upgrade: all processes should be of one version.',
   OnewriterNoLeader: '`onewriter doctor` says why.',
   OnewriterRedisEvicts: 'redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf.',

@@ -4,6 +4,7 @@ import {
   findStatusProblems,
   type StatusApart,
   type StatusFinding,
+  type StatusReplica,
   type StatusTenant,
 } from '@onewriter/protocol';
 import type { GroupStatus } from '@onewriter/runtime';
@@ -72,6 +73,7 @@ export function formatStatus(source: GroupStatus, view: StatusView): string {
     label('redis') + redisLine(status),
     label('disk') + diskLine(status),
   );
+  if (status.replica !== undefined) lines.push(label('replica') + replicaLine(status.replica));
   for (const { tenant, code, message, since } of status.parked.tenants) {
     lines.push(`${label('parked')}${tenant}: ${code} ${message} ${dim(`since ${clock(since)}`)}`);
   }
@@ -160,6 +162,18 @@ function redisLine({ redis }: BrokerStatus): string {
       : formatBytes(redis.usedMemoryBytes);
   const aof = redis.aofEnabled ? `AOF ${redis.aofFsync ?? 'on'}` : 'no AOF';
   return `${redis.version} · ${memory} · ${aof} · ${redis.maxMemoryPolicy} · ${milliseconds(redis.roundTripMs)} away · ${rate(redis.commandsPerSecond)} commands/s`;
+}
+
+function replicaLine({ stores, lagMs, lagBytes, tenants, packs, gaps, waitingJobs }: StatusReplica): string {
+  const [first] = stores;
+  const state =
+    first?.ok === false
+      ? `${first.address} fails: ${first.error ?? 'no answer'}`
+      : (first?.address ?? 'no store');
+  const lag = lagBytes === 0 ? 'up to date' : `${milliseconds(lagMs)} behind, ${formatBytes(lagBytes)}`;
+  const broken = gaps === 0 ? '' : ` · ${gaps} ${gaps === 1 ? 'gap' : 'gaps'}`;
+  const waiting = waitingJobs === 0 ? '' : ` · ${waitingJobs} jobs wait for it`;
+  return `${state} · ${lag} · ${tenants} tenants · pack ${packs}${broken}${waiting}`;
 }
 
 function diskLine({ disk, wal }: BrokerStatus): string {

@@ -1,12 +1,13 @@
 import { hostname } from 'node:os';
 import { placeOf, type StatusApart } from '@onewriter/protocol';
+import { readReplicaStatus } from '../observe/status/replica-status.ts';
 import { SlowFactsWatch } from '../observe/status/slow-facts.ts';
 import { StatusPublisher } from '../observe/status/status-publisher.ts';
 import type { LeaderParts } from './leader-parts.ts';
 
 /** The status that a leader publishes for people. @param idleJobs see ReclaimAndSweep */
 export function createStatus(parts: LeaderParts, idleJobs: () => number): StatusPublisher {
-  const { options, services, sessions } = parts;
+  const { options, services, sessions, replica } = parts;
   const { config, link, lease, log, metrics, claim } = options;
   const { loads, parked, walWatch, lanes } = services;
   const leader = () => ({
@@ -34,6 +35,7 @@ export function createStatus(parts: LeaderParts, idleJobs: () => number): Status
       sessions: () => sessions.size,
       idleJobs,
       transactions: () => sessions.transactions,
+      replica: () => readReplicaStatus(replica, services.replica, config.replicaBufferBytes),
     },
     link,
     config.group,

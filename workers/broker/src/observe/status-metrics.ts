@@ -6,6 +6,7 @@ import {
   type StatusTenant,
   singleMetric,
 } from '@onewriter/protocol';
+import { replicaFamilies } from './replica-metrics.ts';
 
 /*
  * What is sampled instead of counted (lanes, tenants, Redis, the disk) comes from the status that the leader makes every second, so
@@ -157,6 +158,7 @@ export function sampledMetrics(source: BrokerMetricsSource): MetricSource[] {
       ({ redis }) => Number(redis.aofLastWriteOk && redis.rdbLastSaveOk),
     ),
     ...tenantFamilies(family),
+    ...replicaFamilies(family),
   ];
 }
 

@@ -7,6 +7,7 @@ import {
   type StatusApart,
   type StatusLane,
   type StatusLeader,
+  type StatusReplica,
   type StatusTransactions,
 } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
@@ -44,6 +45,7 @@ export interface StatusSources {
   /** Jobs in queues that no session fetches from: their tenants are paused. */
   readonly idleJobs: () => number;
   readonly transactions: () => StatusTransactions;
+  readonly replica: () => StatusReplica | undefined;
 }
 
 /** Looks of the rates and quantiles: 10 s. */
@@ -165,6 +167,7 @@ export class StatusPublisher {
         writerThreadRestarts: this.#sources.threadRestarts(),
       },
       history: this.#history.read(),
+      replica: this.#sources.replica(),
     };
   }
 
