@@ -51,4 +51,10 @@ describe('mounts', () => {
     expect(inspectDataDir('/no/such/folder')).toEqual({ kind: 'absent' });
     expect(inspectDataDir('/etc/hostname')).toEqual({ kind: 'absent' });
   });
+
+  it('believes what a setting says of a folder that is there', () => {
+    expect(inspectDataDir('/etc', 'network')).toMatchObject({ kind: 'network' });
+    expect(inspectDataDir('/etc', 'local')).toMatchObject({ kind: 'local' });
+    expect(inspectDataDir('/no/such/folder', 'network')).toEqual({ kind: 'absent' });
+  });
 });

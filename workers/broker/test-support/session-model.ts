@@ -11,6 +11,7 @@ import type {
 } from '../src/queue/tenant-queue.ts';
 import { NoReplica } from '../src/replica/no-replica.ts';
 import { ReplicaAnswers } from '../src/replica/replica-answers.ts';
+import { ReadShare } from '../src/tenant/read-share.ts';
 import { Refusals } from '../src/tenant/session/batch-retry.ts';
 import { toFetchedJobs } from '../src/tenant/session/held-job.ts';
 import { HeldJobs } from '../src/tenant/session/held-jobs.ts';
@@ -205,6 +206,7 @@ export function createModelServices(random: () => number, bugs: unknown[]) {
         }
       },
     },
+    readShare: new ReadShare(),
     deadLetters: { add: async () => {} },
     poisoned: {
       of: () => undefined,

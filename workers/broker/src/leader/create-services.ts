@@ -27,6 +27,7 @@ import type { ReplicaState } from '../replica/replica-state.ts';
 import { ClientPresence } from '../tenant/client-presence.ts';
 import { Offenders } from '../tenant/offenders.ts';
 import { Parked } from '../tenant/parked.ts';
+import { ReadShare } from '../tenant/read-share.ts';
 import { ReplacementBudget } from '../tenant/replacement-budget.ts';
 import type { SessionContext } from '../tenant/session/tenant-session.ts';
 import type { LeaderOptions } from './leader-options.ts';
@@ -82,6 +83,7 @@ export function createServices(
     offenders: new Offenders(link, config, parked, replacements, log),
     replacements,
     replica: new ReplicaAnswers(replica, () => lease.epoch),
+    readShare: new ReadShare(),
     metrics,
     loads: new TenantLoads(),
     memory: new JobMemory(jobMemoryBytes(config.jobMemoryBytes)),

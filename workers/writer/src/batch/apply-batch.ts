@@ -37,7 +37,7 @@ export interface BatchResult {
   readonly jobs: readonly JobOutcome[];
   /** The transaction that is open now. */
   readonly open: string | undefined;
-  readonly stats: Pick<ApplyStats, 'applyMs' | 'commitMs' | 'commits'>;
+  readonly stats: Pick<ApplyStats, 'applyMs' | 'commitMs' | 'commits' | 'readMs'>;
 }
 
 /** The batch could not be finished. */
@@ -119,26 +119,28 @@ class Batch {
         return attempt.end;
       },
     );
-    this.#runReads();
+    const readMs = this.#runReads();
     const totalMs = performance.now() - startedMs;
     const { ms: commitMs, count: commits } = this.#commits;
     return {
       jobs: this.#jobs.map(job => job.outcome()),
       open: this.#database.transaction?.id,
-      stats: { applyMs: totalMs - commitMs, commitMs, commits },
+      stats: { applyMs: totalMs - commitMs, commitMs, commits, ...(readMs === undefined ? {} : { readMs }) },
     };
   }
 
-  /** After the writes: a read sees all that its client sent before it. */
-  #runReads(): void {
-    const { reads = new OwnerReads(), progress } = this.#options;
-    if (this.#commits.count > 0) reads.wrote();
+  /** After the writes: a read sees all that its client sent before it. @returns how long they took; undefined where there are none */
+  #runReads(): number | undefined {
+    const { reads = new OwnerReads(), progress, allowance } = this.#options;
     const jobs: ReadJob[] = [];
     for (const [index, job] of this.#jobs.entries()) {
       const isTwin = this.#jobs.indexOf(job) !== index;
       if (isReadJobId(job.id) && job.remaining > 0 && !isTwin) jobs.push({ job, index });
     }
-    if (jobs.length > 0) this.#guard(() => reads.run(this.#database, jobs, progress));
+    if (jobs.length === 0) return undefined;
+    const startedMs = performance.now();
+    this.#guard(() => reads.run(this.#database, jobs, progress, allowance));
+    return performance.now() - startedMs;
   }
 
   #guard<Result>(run: () => Result): Result {

@@ -1,5 +1,5 @@
 import type { OwnerReads } from '../reads/owner-reads.ts';
-import type { TransactionGrant } from '../thread/lane-task.ts';
+import type { ReadAllowance, TransactionGrant } from '../thread/lane-task.ts';
 import type { Progress } from '../thread/progress.ts';
 
 /** The circumstances of a batch. */
@@ -7,6 +7,8 @@ export interface ApplyBatchOptions {
   readonly progress: Progress;
   /** Runs jobs of reads. Default: one for this batch. */
   readonly reads?: OwnerReads | undefined;
+  /** The time of its reads. */
+  readonly allowance?: ReadAllowance | undefined;
   /** The data directory's identity, in short: a job with another is refused. */
   readonly dir?: string | undefined;
   /** Set if the batch is one job of steps that run alone; a transaction that they leave open gets this name. */

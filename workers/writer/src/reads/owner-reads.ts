@@ -10,10 +10,10 @@ import {
 import type { BatchJob } from '../batch/batch-job.ts';
 import { translateError } from '../batch/sqlite-errors.ts';
 import type { TenantDatabase } from '../file/tenant-database.ts';
+import type { ReadAllowance } from '../thread/lane-task.ts';
 import type { Progress } from '../thread/progress.ts';
 import { collectRows } from './collect-rows.ts';
 import { ReadJudge } from './read-judge.ts';
-import { ReadShare } from './read-share.ts';
 import { runReadSteps } from './read-steps.ts';
 
 /*
@@ -22,8 +22,8 @@ import { runReadSteps } from './read-steps.ts';
  * They run in a transaction that is rolled back: a SELECT whose function writes leaves nothing.
  */
 
-/** Where the share is used up, a client asks again after this. */
-const RETRY_AFTER_MS = 50;
+/** Where its sender says nothing. */
+const ALLOWANCE: ReadAllowance = Object.freeze({ ms: 50, retryAfterMs: 50 });
 
 /** A job of reads, and its place in the task. */
 export interface ReadJob {
@@ -31,36 +31,33 @@ export interface ReadJob {
   readonly index: number;
 }
 
-/** Runs the reads of one thread. */
+/** Runs the reads of one thread, as long as the broker allows: see its `read-share.ts`. */
 export class OwnerReads {
-  readonly #share = new ReadShare();
   readonly #judges = new WeakMap<TenantDatabase, ReadJudge>();
 
-  /** The task had writes. */
-  wrote(): void {
-    this.#share.wrote(performance.now());
-  }
-
   /** Answers jobs of reads; a read that fails is an answer. @throws better-sqlite3's errors where no transaction can be begun */
-  run(database: TenantDatabase, jobs: readonly ReadJob[], progress: Progress): void {
+  run(
+    database: TenantDatabase,
+    jobs: readonly ReadJob[],
+    progress: Progress,
+    { ms, retryAfterMs }: ReadAllowance = ALLOWANCE,
+  ): void {
     const { db } = database;
     progress.atFiles(false);
     const judge = this.#judges.get(database) ?? new ReadJudge(db);
     this.#judges.set(database, judge);
-    const begunAt = performance.now();
-    const until = begunAt + this.#share.leftMs(begunAt);
+    const due = { at: performance.now() + ms, retryAfterMs };
     db.exec('BEGIN');
     try {
       judge.look();
       const commitSeq = database.ledger.commitSeq();
       for (const { job, index } of jobs) {
-        job.stageReads(this.#runJob(database, judge, job, until, op => progress.at(index, op)));
+        job.stageReads(this.#runJob(database, judge, job, due, op => progress.at(index, op)));
         job.settle(commitSeq);
       }
     } finally {
       if (db.inTransaction) db.exec('ROLLBACK');
       database.runner.forgetLastRowid();
-      this.#share.used(performance.now() - begunAt);
     }
   }
 
@@ -68,7 +65,7 @@ export class OwnerReads {
     database: TenantDatabase,
     judge: ReadJudge,
     job: BatchJob,
-    until: number,
+    due: { readonly at: number; readonly retryAfterMs: number },
     at: (op: number) => void,
   ): string {
     const { sql, ops } = job.message!;
@@ -83,7 +80,7 @@ export class OwnerReads {
           : answer(() => {
               // An error may have ended the transaction; without one, what a function writes would stay.
               if (!database.db.inTransaction) database.db.exec('BEGIN');
-              if (performance.now() >= until || left <= 0) throw later();
+              if (performance.now() >= due.at || left <= 0) throw later(due.retryAfterMs);
               return runRead(database, judge, sql, op, left);
             });
       left -= result.length;
@@ -122,10 +119,10 @@ function runRead(
   return collectRows(database, judge, database.statements.get(text), p, { firstOnly: f === 1 });
 }
 
-function later(): OnewriterError {
+function later(retryAfterMs: number): OnewriterError {
   return new OnewriterError(
     'RATE_LIMITED',
     'Reads through the owner have used up their share of the thread that writes.',
-    { retryAfterMs: RETRY_AFTER_MS },
+    { retryAfterMs },
   );
 }

@@ -55,6 +55,8 @@ export interface ApplyTask {
    * Any other task rolls the open transaction back.
    */
   readonly transaction?: TransactionGrant | undefined;
+  /** How long its reads may take together; default: 50 ms. */
+  readonly reads?: ReadAllowance | undefined;
   /**
    * The tenant's file or log failed, perhaps under another thread, and nothing was applied since: the file is opened again, and
    * everything in its log first written to the file and flushed.
@@ -71,6 +73,14 @@ export interface ConnectTask {
   readonly port: MessagePort;
   /** Of a CaptureRoom. */
   readonly room: SharedArrayBuffer;
+}
+
+/** The time that reads of a task have. */
+export interface ReadAllowance {
+  /** None begins after it. */
+  readonly ms: number;
+  /** Then its client asks again after this. */
+  readonly retryAfterMs: number;
 }
 
 /** A name for a transaction that a job may leave open. */
@@ -227,6 +237,8 @@ export interface ApplyStats {
   readonly openMs: number;
   readonly applyMs: number;
   readonly commitMs: number;
+  /** What reads took, in `applyMs` too; undefined where there were none. */
+  readonly readMs?: number | undefined;
   /** Duration of a flush after the commit; undefined where there was none, or it is not over. */
   readonly flushMs?: number | undefined;
   readonly checkpointMs: number;

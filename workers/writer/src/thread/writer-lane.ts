@@ -193,8 +193,10 @@ export class WriterLane {
     }
   }
 
-  #optionsOf({ transaction }: ApplyTask): ApplyBatchOptions {
-    if (transaction === undefined) return this.#batchOptions;
+  #optionsOf({ transaction, reads: allowance }: ApplyTask): ApplyBatchOptions {
+    if (transaction === undefined) {
+      return allowance === undefined ? this.#batchOptions : { ...this.#batchOptions, allowance };
+    }
     return { ...this.#batchOptions, transaction, full: this.#registry.isFullOfTransactions };
   }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { isFollowUpJobId, LIMITS, unknownVersionOf } from '@onewriter/protocol';
+import { isFollowUpJobId, isReadJobId, LIMITS, unknownVersionOf } from '@onewriter/protocol';
 import { costOfJob, type Grant } from '../../lanes/job-memory.ts';
 import type { FetchedJob } from '../../queue/tenant-queue.ts';
 import { freeMemory, type HeldJob, isLoaded, type LoadedJob, mayWaitInQueue, unloaded } from './held-job.ts';
@@ -126,6 +126,11 @@ export class HeldJobs {
     if (ready.length > 0) this.#ready = this.#ready.length === 0 ? ready : [...this.#ready, ...ready];
     if (followUps.length > 0) this.#followUps = [...this.#followUps, ...followUps];
     this.#unsettled += jobs.length;
+  }
+
+  /** Whether nothing is ready but reads. */
+  get hasOnlyReads(): boolean {
+    return !this.#inTransaction && this.#ready.every(({ id }) => isReadJobId(id));
   }
 
   /** Ready jobs that may begin now, at most one batch. */

@@ -1,6 +1,6 @@
-import { isStepsJobId, LIMITS, newTransactionId } from '@onewriter/protocol';
+import { isReadJobId, isStepsJobId, LIMITS, newTransactionId } from '@onewriter/protocol';
 import { StateMachine, type Transitions } from '@onewriter/tenants';
-import type { ApplyTask, QueuedJob, TransactionGrant } from '@onewriter/writer';
+import type { ApplyTask, QueuedJob, ReadAllowance, TransactionGrant } from '@onewriter/writer';
 import { isRefusable } from './admission.ts';
 import { chooseBatch } from './batch-choice.ts';
 import type { HeldJob, LoadedJob } from './held-job.ts';
@@ -35,6 +35,8 @@ const TRANSITIONS: Transitions<LaneStage> = {
 
 /** A batch where other tenants wait: a slice of some 10 ms of small writes. */
 const SLICE_BYTES = 256 * 1024;
+/** A read that came too late for the share of reads is sent again after this, at least. */
+const MIN_RETRY_MS = 50;
 
 /** A tenant's turns at its lane, and what it does in each. */
 export class LaneTurn {
@@ -155,8 +157,20 @@ export class LaneTurn {
       const poisoned = services.poisoned.of(id);
       return poisoned === undefined ? { id, data, addedAt } : { id, data, addedAt, poisoned };
     });
-    const task = { kind: 'apply', tenant, epoch: services.epoch(), jobs } as const;
+    const reads = this.#allowReads(batch);
+    const task = { kind: 'apply', tenant, epoch: services.epoch(), jobs, ...(reads && { reads }) } as const;
     // Its callers wait for the replica: the commit is captured at once.
     return batch.some(({ id }) => services.replica.concerns(tenant, id)) ? { ...task, capture: true } : task;
+  }
+
+  #allowReads(batch: readonly LoadedJob[]): ReadAllowance | undefined {
+    const { tenant, services } = this.#parts;
+    const reads = batch.reduce((count, { id }) => count + Number(isReadJobId(id)), 0);
+    const now = performance.now();
+    if (reads < batch.length) services.readShare.wrote(now);
+    if (reads === 0) return undefined;
+    const ms = services.readShare.taskMs(tenant, now);
+    const retryAfterMs = Math.ceil(Math.max(MIN_RETRY_MS, services.readShare.waitMs(tenant, now)));
+    return { ms, retryAfterMs };
   }
 }

@@ -128,8 +128,9 @@ export class Outcomes {
   }
 
   #note(batch: readonly HeldJob[], outcome: AppliedOutcome, begunAt: number): void {
-    const { metrics } = this.#parts.services;
+    const { metrics, readShare } = this.#parts.services;
     const { openMs, applyMs, commitMs, flushMs = 0, walBytes } = outcome.stats;
+    readShare.note(this.#parts.tenant, outcome, performance.now());
     const inThreadMs = openMs + applyMs + commitMs;
     metrics.observe('handover', performance.now() - begunAt - inThreadMs - flushMs);
     const { writes, failures } = metrics.applied(outcome);

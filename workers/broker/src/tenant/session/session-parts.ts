@@ -16,6 +16,7 @@ import type { ReplicaAnswers } from '../../replica/replica-answers.ts';
 import type { ClientPresence } from '../client-presence.ts';
 import type { Offenders } from '../offenders.ts';
 import type { Parked } from '../parked.ts';
+import type { ReadShare } from '../read-share.ts';
 import type { ReplacementBudget } from '../replacement-budget.ts';
 import type { Refusals } from './batch-retry.ts';
 import type { HeldJobs } from './held-jobs.ts';
@@ -33,6 +34,7 @@ export interface SessionServices {
   readonly offenders: Offenders;
   readonly replacements: ReplacementBudget;
   readonly replica: ReplicaAnswers;
+  readonly readShare: ReadShare;
   readonly metrics: BrokerMetrics;
   readonly loads: TenantLoads;
   readonly memory: JobMemory;

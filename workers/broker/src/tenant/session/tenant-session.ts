@@ -14,6 +14,7 @@ import { Intake } from './intake.ts';
 import { LaneTurn } from './lane-turn.ts';
 import { OpenTransaction } from './open-transaction.ts';
 import { Outcomes } from './outcomes.ts';
+import { ReadDelay } from './read-delay.ts';
 import type { QueueFacts, SessionParts, SessionServices } from './session-parts.ts';
 
 /*
@@ -28,6 +29,7 @@ import type { QueueFacts, SessionParts, SessionServices } from './session-parts.
  *   intake.ts      fetches jobs                          outcomes.ts          a task has left the thread
  *   held-jobs.ts   the jobs that are here                completion.ts        answers callers, finishes jobs
  *   admission.ts   whether the oldest may begin          batch-retry.ts       the file refuses writes
+ *   read-delay.ts  reads wait for their share
  *   lane-turn.ts   its turn: chooses and begins a task   open-transaction.ts  steps left a transaction open
  *
  * Order (G3): jobs are fetched oldest first, by one fetch at a time, and stand in `ready` in that order. One batch is in the
@@ -67,6 +69,7 @@ export class TenantSession implements LaneClient, LoadSource {
   readonly #completion: Completion;
   readonly #transaction: OpenTransaction;
   readonly #turn: LaneTurn;
+  readonly #readDelay: ReadDelay;
   readonly #outcomes: Outcomes;
   readonly #figures = new TenantLoad(this);
   /** Decisions that are awaited: see 3 above. */
@@ -96,6 +99,7 @@ export class TenantSession implements LaneClient, LoadSource {
       onBegun: () => this.#intake.onTransactionBegun(),
     });
     this.#turn = new LaneTurn(parts, this.#transaction);
+    this.#readDelay = new ReadDelay(parts);
     this.#intake = new Intake(parts, {
       completion: this.#completion,
       transaction: this.#transaction,
@@ -235,6 +239,7 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#draining = true;
     this.#intake.drain();
     this.#refusals.stop();
+    this.#readDelay.stop();
     this.#transaction.drain();
     const { unfinished, waiting } = this.#completion;
     while (
@@ -362,6 +367,7 @@ export class TenantSession implements LaneClient, LoadSource {
     } else {
       if (next.unknownVersion === undefined && !isLoaded(next)) return;
       if (!this.#held.inTransaction && this.#admission.mustWait(next)) return;
+      if (this.#readDelay.mustWait()) return;
     }
     const { poisoned, lanes, offenders } = this.#services;
     this.#turn.queue();
