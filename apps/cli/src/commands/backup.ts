@@ -4,10 +4,10 @@ import {
   type BackupManifest,
   describeUnchecked,
   fileSize,
+  findManifest,
   formatBytes,
   hasBackupSince,
   type JobOutcome,
-  readManifest,
   type TakenBackup,
   type Verification,
 } from '@onewriter/files';
@@ -176,7 +176,7 @@ function list(tenant: string | undefined, out: string, options: BackupOptions): 
       .map(name => ({
         tenant: folder,
         path: join(path, name),
-        manifest: readManifest(join(path, name)) ?? null,
+        manifest: findManifest(join(path, name)) ?? null,
       }));
   });
   if (options.json) process.stdout.write(`${JSON.stringify(found)}\n`);

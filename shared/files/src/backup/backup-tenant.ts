@@ -1,4 +1,16 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { OnewriterError, ownNames, realDatabasePath, tenantFile } from '@onewriter/protocol';
@@ -85,15 +97,13 @@ export async function backupTenant(
       verification,
       compared.unread,
     );
-    const file = nameFor(moment, folder);
-    const manifest: BackupManifest = {
+    const facts: Omit<BackupManifest, 'file'> = {
       manifest: 2,
       tenant,
       group: place.group,
       host: hostname(),
       takenAt: moment.takenAt,
       durationMs: Math.round(performance.now() - started),
-      file,
       bytes: statSync(draft).size,
       sha256: compared.sha256 ?? (await hashFile(draft)),
       verified: verification,
@@ -107,10 +117,15 @@ export async function backupTenant(
       sqliteVersion: moment.sqliteVersion,
       ...(unchecked.length > 0 && { unchecked }),
     };
-    const path = join(folder, file);
     // The manifest first: a database without one would be restored without knowing what it should be.
-    writeFlushed(manifestPath(path), `${JSON.stringify(manifest, null, 2)}\n`);
-    renameSync(draft, path);
+    const manifest = writeManifest(folder, facts);
+    const path = join(folder, manifest.file);
+    try {
+      renameSync(draft, path);
+    } catch (error) {
+      rmSync(manifestPath(path), { force: true });
+      throw error;
+    }
     flush(folder);
     return { path, manifest };
   } catch (error) {
@@ -229,21 +244,41 @@ function notSound(tenant: string, problems: readonly string[]): OnewriterError {
   );
 }
 
-/** `20261121T093000Z-c42.db`; with a number behind it where there is one of that second already. */
-function nameFor({ takenAt, commitSeq }: Moment, folder: string): string {
+/**
+ * Writes the manifest of a backup that gets the name `20261121T093000Z-c42.db`, with a number behind it where that is taken. The
+ * manifest is made only if there is none, so that two backups of one second do not share a name. One that a crash leaves half
+ * written has no database beside it.
+ */
+function writeManifest(folder: string, facts: Omit<BackupManifest, 'file'>): BackupManifest {
+  const { takenAt, commitSeq } = facts;
   const base = `${takenAt.slice(0, 19).replace(/[-:]/g, '')}Z${commitSeq === null ? '' : `-c${commitSeq}`}`;
-  const taken = new Set(readdirSync(folder));
   for (let number = 1; ; number++) {
-    const name = `${base}${number === 1 ? '' : `-${number}`}.db`;
-    if (!taken.has(name)) return name;
+    const file = `${base}${number === 1 ? '' : `-${number}`}.db`;
+    const path = join(folder, file);
+    const manifest: BackupManifest = { ...facts, file };
+    if (!existsSync(path) && writeNew(manifestPath(path), `${JSON.stringify(manifest, null, 2)}\n`))
+      return manifest;
   }
 }
 
-/** Writes a new file that its owner alone can read, whole or not at all, flushed. */
-function writeFlushed(path: string, text: string): void {
-  const draft = `${path}.part`;
-  writeFileSync(draft, text, { mode: 0o600 });
-  flush(draft);
-  renameSync(draft, path);
+/** Writes a new file that its owner alone can read, flushed. @returns false where there is one */
+function writeNew(path: string, text: string): boolean {
+  let file: number;
+  try {
+    file = openSync(path, 'wx', 0o600);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+  try {
+    writeFileSync(file, text);
+    fsyncSync(file);
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
   flush(dirname(path));
+  return true;
 }

@@ -40,6 +40,16 @@ it('does not count one that was verified less, nor one without a manifest', () =
   expect(hasBackupSince(out, acme, NOON, 'quick')).toBe(true);
 });
 
+it('does not count one whose manifest cannot be read, and looks at the others', () => {
+  add('damaged');
+  writeFileSync(join(out, 'acme', 'damaged.json'), '{"manifest":2,');
+  add('folder');
+  mkdirSync(join(out, 'acme', 'folder.json'));
+  expect(hasBackupSince(out, acme, NOON, 'full')).toBe(false);
+  add('sound', { takenAt: '2026-11-21T13:00:00.000Z' });
+  expect(hasBackupSince(out, acme, NOON, 'full')).toBe(true);
+});
+
 it('does not count one of another group, nor one from a clock that was ahead', () => {
   add('ahead', { takenAt: new Date(Date.now() + 60_000).toISOString() });
   add('others', { takenAt: '2026-11-21T13:00:00.000Z', group: 'staging' });

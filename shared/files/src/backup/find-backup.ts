@@ -1,13 +1,13 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { backupFolder } from './backup-tenant.ts';
-import { readManifest, type Verification } from './manifest.ts';
+import { findManifest, type Verification } from './manifest.ts';
 
 /**
  * Whether a tenant has a backup of this moment or later. One of another group, or from a clock that was ahead, does not count.
  * @param since ms since the epoch
  * @param verification one that was verified less does not count
- * @throws OnewriterError INVALID_ARGUMENT for a manifest that is none; Error of the file system
+ * @throws Error of the file system. A manifest that cannot be read is no sign of a backup: it is taken again.
  */
 export function hasBackupSince(
   out: string,
@@ -18,7 +18,7 @@ export function hasBackupSince(
   const folder = backupFolder(out, tenant);
   return listFolder(folder).some(name => {
     if (!name.endsWith('.db')) return false;
-    const manifest = readManifest(join(folder, name));
+    const manifest = findManifest(join(folder, name));
     if (manifest === undefined || manifest.group !== group) return false;
     const takenAt = Date.parse(manifest.takenAt);
     if (!(takenAt >= since && takenAt <= Date.now())) return false;

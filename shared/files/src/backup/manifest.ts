@@ -66,6 +66,20 @@ export function readManifest(backup: string): BackupManifest | undefined {
   );
 }
 
+/** Undefined also for one that cannot be read: another backup has to do. */
+export function findManifest(backup: string): BackupManifest | undefined {
+  try {
+    return readManifest(backup);
+  } catch (error) {
+    if (error instanceof OnewriterError || isSystemError(error)) return undefined;
+    throw error;
+  }
+}
+
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && 'syscall' in error;
+}
+
 /** Read at a time: each call costs as much as hashing 10 KB. */
 const READ_BYTES = 1024 * 1024;
 

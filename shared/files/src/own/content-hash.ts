@@ -8,6 +8,7 @@ interface SchemaRow {
   readonly name: string;
   readonly tbl_name: string;
   readonly sql: string | null;
+  readonly bytes: Buffer | null;
 }
 
 /** A table with rows, as `PRAGMA table_list` lists it. */
@@ -21,6 +22,8 @@ const SETTINGS = ['encoding', 'user_version', 'application_id', 'auto_vacuum'];
 /** A table may have as many columns as a result, and a row id besides. */
 const MAX_COLUMNS = 1_000;
 const ROWID_NAMES = ['rowid', '_rowid_', 'oid'];
+/** What better-sqlite3 returns for each byte that is no UTF-8: texts that have it may differ in their bytes. */
+const REPLACEMENT = '\ufffd';
 
 /**
  * A hash of all that a file holds, without the writer's own tables: the schema, each stored value by type and bytes, and row
@@ -34,10 +37,15 @@ export function hashContent(db: Database): string {
   const add = (value: unknown) => hash.update(`${JSON.stringify(value)}\n`);
   for (const name of SETTINGS) add([name, db.pragma(name, { simple: true })]);
   const schema = db
-    .prepare<[], SchemaRow>('SELECT type, name, tbl_name, sql FROM main.sqlite_schema ORDER BY type, name')
+    .prepare<[], SchemaRow>(
+      'SELECT type, name, tbl_name, sql, CAST(sql AS BLOB) AS bytes FROM main.sqlite_schema ORDER BY type, name',
+    )
     .all();
-  for (const { type, name, tbl_name, sql } of schema)
-    if (!isOwnTable(tbl_name) && !isOwnTable(name)) add([type, name, tbl_name, sql]);
+  for (const { type, name, tbl_name, sql, bytes } of schema) {
+    if (isOwnTable(tbl_name) || isOwnTable(name)) continue;
+    add([type, name, tbl_name, sql]);
+    if (sql?.includes(REPLACEMENT)) add(bytes!.toString('hex'));
+  }
   for (const table of tablesWithRows(db)) {
     add(table.name);
     try {
@@ -73,17 +81,24 @@ function hashRows(db: Database, { name, wr }: TableRow, hash: Hash): void {
   for (let from = 0; from < columns.length; from += MAX_COLUMNS) {
     const some = columns.slice(from, from + MAX_COLUMNS);
     // Row by row, as they lie in the table: there may be millions.
-    const rows = db
-      .prepare<[], unknown[]>(
-        `SELECT ${some.join()} FROM main.${quoteName(name)} NOT INDEXED${isStatistics ? statisticsOrder(some) : ''}`,
-      )
-      .raw(true)
-      .safeIntegers(true)
-      .iterate();
-    const values = new ValueHash(hash);
-    for (const row of rows) for (const value of row) values.add(value);
-    values.end();
+    const source = `main.${quoteName(name)} NOT INDEXED${isStatistics ? statisticsOrder(some) : ''}`;
+    if (!hashRowsOf(db, some, source, hash)) continue;
+    const texts = some.map(column => `iif(typeof(${column}) = 'text', CAST(${column} AS BLOB), NULL)`);
+    hashRowsOf(db, texts, source, hash);
   }
+}
+
+/** @returns whether there is a text that may differ from another in its bytes alone */
+function hashRowsOf(db: Database, columns: readonly string[], source: string, hash: Hash): boolean {
+  const rows = db
+    .prepare<[], unknown[]>(`SELECT ${columns.join()} FROM ${source}`)
+    .raw(true)
+    .safeIntegers(true)
+    .iterate();
+  const values = new ValueHash(hash);
+  for (const row of rows) for (const value of row) values.add(value);
+  values.end();
+  return values.hasReplacements;
 }
 
 /** ANALYZE counts the writer's tables, too, and writes in no certain order. */
@@ -99,6 +114,8 @@ const CHUNK_CHARACTERS = 64 * 1024;
 class ValueHash {
   readonly #hash: Hash;
   #text = '';
+  /** A text had a {@link REPLACEMENT}. */
+  hasReplacements = false;
 
   constructor(hash: Hash) {
     this.#hash = hash;
@@ -119,6 +136,7 @@ class ValueHash {
 
   /** To be called after the last value. */
   end(): void {
+    this.hasReplacements ||= this.#text.includes(REPLACEMENT);
     this.#hash.update(this.#text);
     this.#text = '';
   }

@@ -8,7 +8,7 @@ const COLUMNS = `
   WHERE l.schema = 'main' AND c.name COLLATE NOCASE IN (SELECT value FROM json_each(?))`;
 const BODIES = `
   SELECT value FROM json_each(?)
-  WHERE EXISTS (SELECT 1 FROM sqlite_schema WHERE type IN ('view', 'trigger') AND instr(lower(sql), '"' || value || '"'))`;
+  WHERE EXISTS (SELECT 1 FROM sqlite_schema WHERE type IN ('view', 'trigger') AND instr(lower(sql), '"' || replace(value, '"', '""') || '"'))`;
 /** All may be one. */
 const UNKNOWN: KnownNames = { isColumn: () => true, isInBody: () => true };
 
