@@ -62,7 +62,7 @@ import { createTenantPlacement } from './tenants/place-tenant.ts';
 import { createRetireFile } from './tenants/retire-file.ts';
 import { TenantFiles } from './tenants/tenant-files.ts';
 
-const EMPTY_TRASH_EVERY_MS = 60 * 60_000;
+const EMPTY_TRASH_EVERY_MS = 10 * 60_000;
 
 await startProcess('gateway', async (config, log) => {
   // Its read processes load the same.
@@ -265,14 +265,14 @@ await startProcess('gateway', async (config, log) => {
   announceReady(server.port);
 });
 
-/** Removes expired folders from the trash, at once and every hour. */
+/** Removes expired folders from the trash, and what processes left that are gone: at once, and every ten minutes. */
 function emptyTrashNowAndThen(files: TenantFiles, log: Logger): void {
   const run = async () => {
     try {
       for (const { name, tenant } of await files.emptyTrash())
         log.info({ name, tenant }, 'Removed from the trash');
     } catch (error) {
-      log.warn({ err: error }, 'The trash could not be emptied; tried again in an hour');
+      log.warn({ err: error }, 'The trash could not be emptied; tried again in ten minutes');
     }
   };
   void run();

@@ -21,7 +21,7 @@ export interface UploadOptions {
   readonly stop: AbortSignal;
 }
 
-/** The folder of an upload is cleared away after twice this, if the gateway dies. */
+/** The folder of an upload is cleared away after twice this, whatever happens. */
 const SCRATCH_LIFE_MS = 6 * 60 * 60_000;
 const PROGRESS_EVERY_MS = 500;
 

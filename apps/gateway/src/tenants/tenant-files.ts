@@ -21,6 +21,7 @@ import {
   trashDir,
 } from '@onewriter/protocol';
 import { TenantFolders } from '@onewriter/tenants';
+import { isLeft, ScratchSigns } from './scratch-signs.ts';
 
 /** A folder in the trash. */
 export interface TrashEntry {
@@ -45,6 +46,7 @@ export class TenantFiles extends TenantFolders {
   readonly #dataDir: string;
   readonly #dbFile: string;
   readonly #retire: RetireFile;
+  readonly #signs = new ScratchSigns();
 
   constructor(dataDir: string, dbFile: string, retire: RetireFile) {
     super(dataDir, dbFile);
@@ -200,7 +202,7 @@ export class TenantFiles extends TenantFolders {
 
   /**
    * Makes a folder for a temporary file, on the disk of the data. It lies in the trash, so that what a process that died
-   * left there expires.
+   * left there expires, or goes when that process has given no sign of life for minutes.
    * @throws OnewriterError DATABASE_FULL
    */
   makeScratch(tenant: string, lifeMs: number): Promise<string> {
@@ -208,22 +210,27 @@ export class TenantFiles extends TenantFolders {
     const trash = trashDir(this.#dataDir);
     return this.#orFull(tenant, async () => {
       await mkdir(trash, { recursive: true });
-      return mkdtemp(join(trash, `${SCRATCH_PREFIX}${name}.`));
+      const folder = await mkdtemp(join(trash, `${SCRATCH_PREFIX}${name}.`));
+      await this.#signs.add(folder);
+      return folder;
     });
   }
 
   /** Removes a folder of {@link makeScratch}. */
   async removeScratch(path: string): Promise<void> {
+    this.#signs.remove(path);
     await rm(path, { recursive: true, force: true });
   }
 
-  /** Removes for good what has been in the trash for long enough. @returns what was removed */
+  /** Removes for good what has been in the trash for long enough, and what processes left that are gone. @returns what was removed */
   async emptyTrash(nowMs: number = Date.now()): Promise<TrashEntry[]> {
     const trash = trashDir(this.#dataDir);
     const removed: TrashEntry[] = [];
     for (const name of await readdir(trash).catch(unlessMissing([]))) {
       const match = TRASH_NAME.exec(name);
-      if (match === null || Number(match[3]) > nowMs) continue;
+      if (match === null) continue;
+      const isOver = Number(match[3]) <= nowMs;
+      if (!isOver && !(name.startsWith(SCRATCH_PREFIX) && (await isLeft(join(trash, name), nowMs)))) continue;
       await rm(join(trash, name), { recursive: true, force: true });
       removed.push({ name, tenant: match[1]!, deletedAtMs: Number(match[2]), expiresAtMs: Number(match[3]) });
     }
