@@ -98,6 +98,8 @@ class Compactor {
       });
       packs.push(pack);
     }
+    // Chains have fewer segments now.
+    if (packs.some(({ level }) => level > 1)) await this.#readTenants();
     return packs;
   }
 
@@ -109,9 +111,8 @@ class Compactor {
 
   async expire(): Promise<void> {
     const { store, retentionMs, nowMs } = this.#options;
-    const dropped = dropExpired(this.#head.head, retentionMs, nowMs);
     const isOver = isGraceOver(this.#head.head, nowMs);
-    if (dropped === undefined && !isOver) return;
+    if (!isOver && dropExpired(this.#head.head, retentionMs, nowMs) === undefined) return;
     // A branch needs what its parent was, wherever that lies, until it has a full segment of its own.
     const { tenants } = await readState(store, this.#call);
     if ([...tenants.values()].some(({ places }) => places[0]?.entry.kind === 'base')) return;
@@ -119,9 +120,9 @@ class Compactor {
     if (isOver && dropping !== undefined) {
       const pinned = await deleteDropped(store, this.#head.head, dropping, this.#call);
       await this.#head.change({ dropping: undefined, pinned });
-    } else if (dropped !== undefined) {
-      await this.#head.change(dropped);
     }
+    const dropped = dropExpired(this.#head.head, retentionMs, nowMs);
+    if (dropped !== undefined) await this.#head.change(dropped);
   }
 
   /** @returns undefined where the packs of the block are not all there yet */

@@ -1,0 +1,190 @@
+import { randomBytes } from 'node:crypto';
+import { createRandom } from '@onewriter/testkit';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { type Commit, CompactWorld, endingStore } from '../../test-support/compact-world.ts';
+import { testEntry } from '../../test-support/test-entry.ts';
+import { HEAD_KEY, readHead } from '../chain/head.ts';
+import { readIndex } from '../chain/read-index.ts';
+import { packKey } from '../format/entry.ts';
+
+const TENANTS = ['acme', 'beta', 'ceta', 'delta'];
+
+/** A pack of some tenants: commits, full segments, deletions, what is sent twice or too early, packs of a former leader. */
+async function shipRandomly(world: CompactWorld, random: ReturnType<typeof createRandom>): Promise<void> {
+  const commits = (tenant: string): Commit[] => {
+    let { size } = world.model(tenant);
+    return Array.from({ length: random.between(1, 3) }, () => {
+      const before = size;
+      size = random.between(1, 12);
+      const chosen = Array.from({ length: random.between(1, 4) }, () => random.between(1, size));
+      // A file that grows has all of its new pages in the commit.
+      const grown = Array.from({ length: Math.max(0, size - before) }, (_, index) => before + index + 1);
+      return { size, writes: [...chosen, ...grown].map(page => [page, random.integer(256)] as const) };
+    });
+  };
+  if (random.oneIn(25)) {
+    // Of a former leader, which a pack of the present one precedes.
+    const tenant = random.pick(TENANTS);
+    await world.ship([await world.pages(tenant, commits(tenant), false)], world.term - 1);
+    return;
+  }
+  if (random.oneIn(40)) world.term++;
+  const segments = [];
+  for (const tenant of TENANTS.filter(() => random.oneIn(3))) {
+    const model = world.model(tenant);
+    const repeats = random.oneIn(10) && model.alive && model.pos > 1;
+    if (!model.alive || random.oneIn(30)) segments.push(await world.full(tenant, random.oneIn(2)));
+    else if (random.oneIn(60)) segments.push(world.deleted(tenant));
+    else {
+      const segment = await world.pages(tenant, commits(tenant));
+      segments.push(segment);
+      if (repeats) segments.push(segment);
+      // A hole before it: sent again later.
+      if (random.oneIn(10)) {
+        const early = await world.pages(tenant, commits(tenant), false);
+        segments.push({
+          ...early,
+          entry: { ...early.entry, min: early.entry.min + 5, max: early.entry.max + 5 },
+        });
+      }
+    }
+  }
+  await world.ship(segments);
+}
+
+test('gives the same state as the packs alone, wherever it is ended and repeated', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 1_000_000 }),
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 90 }), fc.boolean()), { maxLength: 25 }),
+      fc.boolean(),
+      async (seed, ends, encrypts) => {
+        const random = createRandom(seed);
+        const world = new CompactWorld(encrypts ? [randomBytes(32).toString('base64')] : []);
+        const pending = [...ends];
+        const total = random.pick([40, 200, 560]);
+        for (let pack = 1; pack <= total; pack++) {
+          await shipRandomly(world, random);
+          const end = random.oneIn(20) ? pending.shift() : undefined;
+          if (end === undefined) continue;
+          const [calls, does] = end;
+          await world.compact(endingStore(world.store, calls, does)).catch((error: Error) => {
+            expect(error.message).toBe('killed');
+          });
+        }
+        await world.compact();
+        const { head } = await readHead(world.store);
+        expect(head.compacted[1]).toBe(Math.floor(total / 32) * 32);
+        expect(head.compacted[2]).toBe(Math.floor(total / 512) * 512);
+        expect(await world.contents()).toEqual(world.expected());
+        // The packs of level 0 alone.
+        for (const key of [...world.store.objects.keys()]) {
+          if (key === HEAD_KEY || /^packs\/[12]\//.test(key)) world.store.objects.delete(key);
+        }
+        expect(await world.contents()).toEqual(world.expected());
+      },
+    ),
+    { numRuns: 25 },
+  );
+}, 120_000);
+
+test('makes one segment of a tenant, with the newest of each page', async () => {
+  const world = new CompactWorld();
+  await world.ship([await world.full('acme')]);
+  for (let pack = 2; pack <= 64; pack++) {
+    await world.ship([await world.pages('acme', [{ size: 3, writes: [[1 + (pack % 3), pack]] }])]);
+  }
+  const { packs } = await world.compact();
+  expect(packs).toEqual([
+    { level: 1, number: 1 },
+    { level: 1, number: 2 },
+  ]);
+  const [one, two] = [await readIndex(world.store, packs[0]!), await readIndex(world.store, packs[1]!)];
+  // What follows a small full segment becomes a part of it.
+  expect(one!.entries).toMatchObject([{ kind: 'full', min: 32, max: 32, pages: 3, plainBytes: 3 * 512 }]);
+  expect(two!.entries).toMatchObject([{ kind: 'pages', min: 33, max: 64, commits: 32, plainBytes: 3 * 512 }]);
+  expect(await world.contents()).toEqual(world.expected());
+});
+
+test('copies a single segment as it is, and notes parts that are no longer needed', async () => {
+  const world = new CompactWorld();
+  const first = await world.full('acme', true);
+  await world.ship([first]);
+  const segment = await world.pages('beta', [{ size: 1, writes: [[1, 7]] }]);
+  await world.ship([await world.full('beta')]);
+  const second = await world.full('acme', true);
+  await world.ship([second]);
+  for (let pack = 4; pack <= 32; pack++) await world.ship([]);
+  await world.compact();
+  const index = await readIndex(world.store, { level: 1, number: 1 });
+  expect(index!.entries.map(({ tenant, kind }) => `${tenant} ${kind}`)).toEqual(['acme full', 'beta full']);
+  expect(index!.entries[0]!.parts).toEqual(second.entry.parts);
+  expect(index!.superseded).toEqual([{ prefix: first.entry.parts!.prefix, count: 2 }]);
+  expect(segment.body).toBeDefined();
+  expect(index!.entries[1]!.sha256).toBe(
+    (await readIndex(world.store, { level: 0, number: 2 }))!.entries[0]!.sha256,
+  );
+});
+
+test('makes 512 packs of level 0 to one of level 2, with one request for each small pack', async () => {
+  const world = new CompactWorld();
+  await world.ship([await world.full('acme')]);
+  for (let pack = 2; pack <= 512; pack++) {
+    await world.ship([await world.pages('acme', [{ size: 9, writes: [[pack % 9 || 9, pack % 256]] }])]);
+  }
+  const before = { ...world.store.requests };
+  const { packs } = await world.compact();
+  expect(packs.at(-1)).toEqual({ level: 2, number: 1 });
+  // A look at the newest of each block, its packs, those of level 1, and the one that they make; the head and the block that is not there.
+  expect(world.store.requests.get - before.get).toBeLessThanOrEqual(512 + 16 + 16 + 3);
+  expect(world.store.requests.put - before.put).toBe(2 * 17);
+  expect(world.store.requests.list).toBe(0);
+  const requests = world.store.requests.get;
+  expect(await world.contents()).toEqual(world.expected());
+  expect(world.store.requests.get - requests).toBeLessThan(20);
+});
+
+test('waits for a block with a hole, and stops where a newer leader compacts', async () => {
+  const world = new CompactWorld();
+  for (let pack = 1; pack <= 32; pack++) await world.ship([]);
+  const hole = packKey({ level: 0, number: 7 });
+  const bytes = world.store.objects.get(hole)!;
+  world.store.objects.delete(hole);
+  expect((await world.compact()).packs).toEqual([]);
+  world.store.objects.set(hole, bytes);
+  world.term = 2;
+  expect((await world.compact()).packs).toHaveLength(1);
+  world.term = 1;
+  await expect(world.compact()).rejects.toMatchObject({ code: 'REPLICA_FENCED' });
+});
+
+test('leaves a damaged segment alone: nothing is made of it, and nothing expires', async () => {
+  const world = new CompactWorld();
+  await world.ship([await world.full('acme')]);
+  for (let pack = 2; pack <= 32; pack++) {
+    await world.ship([await world.pages('acme', [{ size: 1, writes: [[1, pack]] }])]);
+  }
+  const damaged = world.store.objects.get(packKey({ level: 0, number: 5 }))!;
+  damaged[20]! ^= 1;
+  await expect(world.compact()).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });
+  expect(world.store.objects.has(packKey({ level: 1, number: 1 }))).toBe(false);
+});
+
+test('names a branch until it has a full segment of its own', async () => {
+  const world = new CompactWorld();
+  const { entry } = await world.full('acme');
+  const base = testEntry({
+    tenant: 'branch',
+    kind: 'base',
+    min: 1,
+    max: 1,
+    base: { tenant: 'acme', pos: 1 },
+  });
+  await world.ship([{ entry }, { entry: base }]);
+  for (let pack = 2; pack <= 32; pack++) await world.ship([]);
+  expect((await world.compact()).needsFull).toEqual(['branch']);
+  await world.ship([{ entry: testEntry({ tenant: 'branch', kind: 'full', min: 1, max: 1 }) }]);
+  for (let pack = 34; pack <= 64; pack++) await world.ship([]);
+  expect((await world.compact()).needsFull).toEqual([]);
+});

@@ -1,0 +1,89 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { catalogKey } from '../chain/catalog.ts';
+import { FIRST_HEAD } from '../chain/head.ts';
+import type { CompactHead } from './compact-head.ts';
+import { dropExpired, GRACE_MS, isGraceOver } from './retention.ts';
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+/** A head with a catalogue of each time. */
+function headOf(...times: readonly number[]): CompactHead {
+  const catalogs = times.map((atMs, index) => {
+    const to = (index + 1) * 4_096;
+    return { to, atMs, key: catalogKey(to) };
+  });
+  const last = times.length * 4_096;
+  return { ...FIRST_HEAD, catalogs, compacted: { 1: last, 2: last, 3: last } };
+}
+const blocks = (count: number) => count * 4_096 + 1;
+
+test('keeps each level as long as it is meant to be', () => {
+  const now = 100 * DAY;
+  const head = headOf(
+    now - 40 * DAY,
+    now - 31 * DAY,
+    now - 8 * DAY,
+    now - 4 * DAY,
+    now - 2 * DAY,
+    now - HOUR,
+  );
+  const dropped = dropExpired(head, 30 * DAY, now)!;
+  expect(dropped.kept).toEqual({ 0: blocks(5), 1: blocks(4), 2: blocks(3), 3: blocks(2) });
+  // The newest that is older than the retention is where the first chains begin.
+  expect(dropped.catalogs.map(({ to }) => to / 4_096)).toEqual([2, 3, 4, 5, 6]);
+  expect(dropped.dropping).toEqual({ sinceMs: now, from: FIRST_HEAD.kept, catalogs: [head.catalogs[0]] });
+});
+
+test('keeps all where there is no catalogue, or none is old enough', () => {
+  expect(dropExpired(headOf(), DAY, 100 * DAY)).toBeUndefined();
+  expect(dropExpired(headOf(DAY), 30 * DAY, 1.5 * DAY)).toBeUndefined();
+});
+
+test('does not keep a level longer than all of it', () => {
+  const dropped = dropExpired(headOf(DAY, 3 * DAY), 2 * HOUR, 3 * DAY + HOUR)!;
+  expect(dropped.kept).toEqual({ 0: blocks(1), 1: blocks(1), 2: blocks(1), 3: blocks(1) });
+});
+
+test('deletes an hour after nothing names it, and drops nothing else until then', () => {
+  const now = 100 * DAY;
+  const dropped = dropExpired(headOf(now - 40 * DAY, now - 31 * DAY), 30 * DAY, now)!;
+  expect(isGraceOver(dropped, now + GRACE_MS - 1)).toBe(false);
+  expect(isGraceOver(dropped, now + GRACE_MS)).toBe(true);
+  expect(dropExpired(dropped, 30 * DAY, now + 10 * DAY)).toBeUndefined();
+  expect(isGraceOver(headOf(DAY), now)).toBe(false);
+});
+
+test('always keeps a catalogue at or before each time that can be gone back to, and never takes anything back', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 20 * DAY }), { minLength: 1, maxLength: 20 }),
+      fc.integer({ min: HOUR, max: 40 * DAY }),
+      fc.array(fc.integer({ min: 0, max: 10 * DAY }), { maxLength: 8 }),
+      (gaps, retentionMs, steps) => {
+        let at = 0;
+        let head = headOf(
+          ...gaps.map(gap => {
+            at += gap;
+            return at;
+          }),
+        );
+        const [first] = head.catalogs;
+        let now = at;
+        for (const step of steps) {
+          now += step;
+          const next = dropExpired(head, retentionMs, now);
+          if (next === undefined) continue;
+          for (const level of [0, 1, 2, 3] as const) {
+            expect(next.kept[level]).toBeGreaterThanOrEqual(head.kept[level]);
+            expect(next.kept[level]).toBeLessThanOrEqual(next.catalogs.at(-1)!.to + 1);
+          }
+          const [oldest] = next.catalogs;
+          expect(oldest!.atMs <= now - retentionMs || oldest!.to === first!.to).toBe(true);
+          head = { ...next, dropping: undefined };
+        }
+      },
+    ),
+  );
+});
