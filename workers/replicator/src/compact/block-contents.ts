@@ -1,5 +1,5 @@
 import { ChainState } from '../format/chain-state.ts';
-import type { PackIndex, SegmentEntry, SegmentPlace } from '../format/entry.ts';
+import type { PackIndex, SegmentParts, SegmentPlace } from '../format/entry.ts';
 
 /** What is known before a block. */
 export interface StateBefore {
@@ -7,7 +7,7 @@ export interface StateBefore {
   readonly tenants: ReadonlyMap<string, ChainState>;
 }
 
-export type Parts = Pick<NonNullable<SegmentEntry['parts']>, 'prefix' | 'count'>;
+export type Parts = Pick<SegmentParts, 'prefix' | 'count'>;
 
 /** What a block's packs say, without what later ones of them have made useless. */
 export interface BlockContents {

@@ -1,10 +1,12 @@
+import assert from 'node:assert/strict';
 import { isOnewriterError } from '@onewriter/protocol';
-import type { PackId, SegmentPlace } from '../format/entry.ts';
+import { partKey } from '../chain/read-body.ts';
+import type { PackId, SegmentParts, SegmentPlace } from '../format/entry.ts';
 import type { Keyring } from '../format/keyring.ts';
 import { hashOf, type PackedSegment } from '../format/pack.ts';
 import { decodeBody, type SegmentBody } from '../format/segment-body.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
-import { mergeBodies, type UnplacedEntry } from './merge-bodies.ts';
+import { mergeBodies } from './merge-bodies.ts';
 import { chunksOf, type MergeGroup } from './merge-groups.ts';
 import type { PackSources } from './pack-sources.ts';
 
@@ -85,9 +87,15 @@ async function storeApart(
   { entry, body }: PackedSegment,
   { store, pack, term, call }: BuildOptions,
 ): Promise<PackedSegment> {
+  assert(body, 'Only a body is stored apart.');
   const { tenant, max } = entry;
   const prefix = `snapshots/${tenant}/${max}-l${pack.level}b${pack.number}t${term}`;
-  await store.put(`${prefix}/0000.snap`, body!, call);
-  const parts = { prefix, count: 1, bytes: body!.length, sha256: hashOf(Buffer.from(hashOf(body!))) };
-  return { entry: { ...(entry as UnplacedEntry & { readonly key: string }), parts } };
+  await store.put(partKey(prefix, 0), body, call);
+  const parts: SegmentParts = {
+    prefix,
+    count: 1,
+    bytes: body.length,
+    sha256: hashOf(Buffer.from(hashOf(body))),
+  };
+  return { entry: { ...entry, parts } };
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { numbersOf } from '../chain/blocks.ts';
 import { type Catalog, readCatalog } from '../chain/catalog.ts';
+import { partKey } from '../chain/read-body.ts';
 import { readIndex } from '../chain/read-index.ts';
 import { PACKS_OF_LEVEL, type PackId, packKey } from '../format/entry.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
@@ -80,9 +81,7 @@ async function deleteParts(
 ): Promise<void> {
   const keys = parts
     .filter(({ prefix }) => !needed.prefixes.has(prefix))
-    .flatMap(({ prefix, count }) =>
-      Array.from({ length: count }, (_, part) => `${prefix}/${String(part).padStart(4, '0')}.snap`),
-    );
+    .flatMap(({ prefix, count }) => Array.from({ length: count }, (_, part) => partKey(prefix, part)));
   for (let from = 0; from < keys.length; from += BATCH) {
     await store.delete(keys.slice(from, from + BATCH), call);
   }

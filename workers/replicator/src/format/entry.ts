@@ -66,7 +66,7 @@ export interface PackIndex {
   readonly writtenAtMs: number;
   readonly entries: readonly SegmentEntry[];
   /** Parts that segments of its packs had and no segment of this pack has: they go with its packs of level 2. */
-  readonly superseded?: readonly { readonly prefix: string; readonly count: number }[] | undefined;
+  readonly superseded?: readonly Pick<SegmentParts, 'prefix' | 'count'>[] | undefined;
 }
 
 /** A segment and where it is: its pack, or the newest catalogue's copy of that. */

@@ -46,8 +46,11 @@ export async function repeatCall<T>(
         return await attempt(end.signal, idleMs);
       } catch (error) {
         signal?.throwIfAborted();
-        if (error instanceof PassingError) last = error;
-        else if (!end.signal.aborted) throw error;
+        // What an attempt says that was ended by the deadline is less than what the one before said.
+        if (!end.signal.aborted) {
+          if (!(error instanceof PassingError)) throw error;
+          last = error;
+        }
       }
       if (!end.signal.aborted && failures < MAX_ATTEMPTS && !last?.stale) {
         await pause(backOffMs(failures, PAUSES), undefined, { signal: end.signal }).catch(() => {

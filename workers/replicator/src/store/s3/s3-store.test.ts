@@ -66,6 +66,10 @@ test('gives up at its deadline where the store is away or hangs, and notes since
     });
     expect(Date.now() - before).toBeLessThan(2_000);
   }
+  await s3.setFaults({ down: true });
+  await expect(store.get('a', { timeoutMs: 400 })).rejects.toThrow(
+    /^GET a failed after [2-9] attempts: ECONNRESET\.$/,
+  );
   const { ok, failingSinceMs } = store.status();
   expect(ok).toBe(false);
   expect(failingSinceMs).toBeLessThan(Date.now());
