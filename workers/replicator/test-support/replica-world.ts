@@ -25,8 +25,9 @@ const FRAME_HEADER = 24;
 export class ReplicaWorld {
   readonly store: ObjectStore;
   readonly keys: Keyring;
+  /** Gone after the test. */
   readonly folder = mkdtempSync(join(tmpdir(), 'onewriter-replica-'));
-  readonly file = join(this.folder, 'live.db');
+  readonly file: string;
   readonly db: Database.Database;
   readonly tenant: string;
   readonly pageSize: number;
@@ -42,11 +43,13 @@ export class ReplicaWorld {
     pageSize = 4_096,
     store = new MemoryStore() as ObjectStore,
     masterKeys = [] as string[],
+    file = undefined as string | undefined,
   } = {}) {
     onTestFinished(() => {
       this.db.close();
       rmSync(this.folder, { recursive: true, force: true });
     });
+    this.file = file ?? join(this.folder, 'live.db');
     this.tenant = tenant;
     this.pageSize = pageSize;
     this.store = store;
@@ -62,6 +65,12 @@ export class ReplicaWorld {
   commit(work: string | ((db: Database.Database) => void)): void {
     if (typeof work === 'string') this.db.exec(work);
     else this.db.transaction(() => work(this.db)).immediate();
+    this.#capture();
+  }
+
+  /** Commits in transactions of its own. */
+  direct(work: (db: Database.Database) => void): void {
+    work(this.db);
     this.#capture();
   }
 

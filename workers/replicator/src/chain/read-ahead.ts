@@ -18,6 +18,7 @@ export async function* readAhead<T, R>(
   read: (item: T, signal: AbortSignal) => Promise<R>,
 ): AsyncGenerator<R, void, undefined> {
   const stop = new AbortController();
+  // Each call listens, and there are more than Node expects.
   setMaxListeners(0, stop.signal);
   const underWay: { readonly size: number; readonly result: Promise<R> }[] = [];
   const source = items[Symbol.iterator]();
