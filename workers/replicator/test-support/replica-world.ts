@@ -3,12 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { onTestFinished } from 'vitest';
-import { childrenOf, numbersOf } from '../src/chain/blocks.ts';
-import { catalogKey, encodeCatalog, readCatalog } from '../src/chain/catalog.ts';
-import { type CatalogRef, HEAD_KEY, type Head, readHead } from '../src/chain/head.ts';
-import { readBody } from '../src/chain/read-body.ts';
-import { readIndex } from '../src/chain/read-index.ts';
-import { ChainState } from '../src/format/chain-state.ts';
+import { numbersOf } from '../src/chain/blocks.ts';
+import { HEAD_KEY, type Head, readHead } from '../src/chain/head.ts';
+import { compactOnce } from '../src/compact/compact-once.ts';
 import type { PackId, SegmentEntry } from '../src/format/entry.ts';
 import { packKey } from '../src/format/entry.ts';
 import { Keyring } from '../src/format/keyring.ts';
@@ -121,26 +118,10 @@ export class ReplicaWorld {
     };
   }
 
-  /** Makes all packs of the levels that can be made, and a catalogue with each of level 3. */
+  /** Makes all packs of the levels that can be made, and a catalogue with each of level 3; nothing expires. */
   async compact(): Promise<void> {
-    const { head } = await readHead(this.store);
-    const compacted: Record<1 | 2 | 3, number> = { ...head.compacted };
-    const catalogs = [...head.catalogs];
-    for (const level of [1, 2, 3] as const) {
-      for (;;) {
-        const size = numbersOf({ level, number: 1 }).last;
-        const number = compacted[level] / size + 1;
-        const { last } = numbersOf({ level, number });
-        if (last >= this.next || (level > 1 && last > compacted[(level - 1) as 1 | 2])) break;
-        await this.#merge({ level, number });
-        compacted[level] = last;
-        await this.putHead({ ...head, compacted, catalogs });
-        if (level === 3) {
-          catalogs.push(await this.#catalog(last, catalogs.at(-1)));
-          await this.putHead({ ...head, compacted, catalogs });
-        }
-      }
-    }
+    const { store, keys, term } = this;
+    await compactOnce({ store, keys, term, retentionMs: Number.POSITIVE_INFINITY, nowMs: 0 });
   }
 
   async putHead(head: Head): Promise<void> {
@@ -201,80 +182,6 @@ export class ReplicaWorld {
     const entry = entryOf(tenant, pageSize, kind, commits, pages.length * pageSize);
     const { body, key } = await this.keys.seal(entry, plain);
     return { entry: { ...entry, key }, body };
-  }
-
-  /** The newest of each page, as one segment of each run. */
-  async #merge(pack: PackId): Promise<void> {
-    const chain = new ChainState();
-    const alone: SegmentEntry[] = [];
-    const runs: {
-      readonly pages: Map<number, PageSource>;
-      readonly commits: SegmentCommit[];
-      first: SegmentEntry;
-    }[] = [];
-    let term = 0;
-    for (const child of childrenOf(pack)) {
-      const index = (await readIndex(this.store, child))!;
-      if (index.term < term) continue;
-      term = index.term;
-      for (const entry of index.entries) {
-        if (entry.length === 0) {
-          alone.push(entry);
-          runs.length = 0;
-          continue;
-        }
-        chain.add({ pack: child, entry });
-        const body = await readBody(this.store, this.keys, { pack: child, entry });
-        if (entry.kind === 'full' || runs.length === 0)
-          runs.splice(0, 1, { pages: new Map(), commits: [], first: entry });
-        const [run] = runs;
-        for (const [at, number] of body.numbers.entries())
-          run!.pages.set(number, {
-            number,
-            bytes: body.pages.subarray(at * entry.pageSize, (at + 1) * entry.pageSize),
-          });
-        run!.commits.push(...body.header.commits);
-      }
-    }
-    const merged: (PackedSegment | SegmentEntry)[] = [...alone];
-    for (const { pages, commits, first } of runs) {
-      const last = commits.at(-1)!;
-      const kept = [...pages.values()]
-        .filter(({ number }) => number <= last.pages)
-        .sort((a, b) => a.number - b.number);
-      const segment = await this.#segment(
-        first.kind as 'pages' | 'full',
-        [{ ...last, frames: kept.length }],
-        kept,
-      );
-      const { min, firstSeq, firstMs } = first;
-      const range = first.kind === 'full' ? {} : { min, firstSeq, firstMs, commits: last.pos - min + 1 };
-      const entry = { ...segment.entry, ...range };
-      const plain = await encodeBody(
-        { v: 1, tenant: this.tenant, pageSize: this.pageSize, commits: [{ ...last, frames: kept.length }] },
-        kept,
-      );
-      merged.push({ entry, body: (await this.keys.seal(entry, plain)).body });
-    }
-    await putPack(this.store, pack, merged, term);
-  }
-
-  /** The newest catalogue, and the pack of level 3 behind it. */
-  async #catalog(to: number, before: CatalogRef | undefined): Promise<CatalogRef> {
-    const catalog = before === undefined ? undefined : await readCatalog(this.store, before.key);
-    const tenants = new Map(catalog?.tenants);
-    const pack = { level: 3, number: to / numbersOf({ level: 3, number: 1 }).last } as const;
-    const { entries, term } = (await readIndex(this.store, pack))!;
-    let atMs = 0;
-    for (const entry of entries) {
-      const chain = tenants.get(entry.tenant) ?? new ChainState();
-      chain.add({ pack, entry });
-      tenants.set(entry.tenant, chain);
-      atMs = Math.max(atMs, entry.lastMs);
-    }
-    const key = catalogKey(to);
-    await this.store.put(key, await encodeCatalog({ to, term, atMs, tenants }));
-    return { to, atMs, key };
   }
 }
 
