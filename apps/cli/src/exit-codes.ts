@@ -6,7 +6,7 @@ export const EXIT = Object.freeze({
   failed: 1,
   /** The command line is wrong, also a value of an option; nothing was done. */
   usage: 2,
-  /** It looked, and found an error: `adopt`, `check`, `doctor`, `status`. A warning alone is `ok`. */
+  /** It looked, and found an error: `adopt`, `check`, `doctor`, `replica`, `status`. A warning alone is `ok`. */
   found: 3,
 });
 
@@ -16,4 +16,4 @@ Exit codes:
   0  done
   1  failed, or a part of it did: standard error says what, and what to do
   2  the command line is wrong, also a value of an option; nothing was done
-  3  looked, and found an error, not only warnings (adopt, check, doctor, status)`;
+  3  looked, and found an error, not only warnings (adopt, check, doctor, replica, status)`;

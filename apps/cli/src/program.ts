@@ -7,6 +7,7 @@ import { addDeadLetterCommands } from './program/add-dead-letter-commands.ts';
 import { addHealthCommands } from './program/add-health-commands.ts';
 import { addMoveCommands } from './program/add-move-commands.ts';
 import { addOperationsCommands } from './program/add-operations-commands.ts';
+import { addReplicaCommands } from './program/add-replica-commands.ts';
 import { addSafetyCommands } from './program/add-safety-commands.ts';
 import { addTenantCommands } from './program/add-tenant-commands.ts';
 import { addTokenCommands } from './program/add-token-commands.ts';
@@ -96,6 +97,7 @@ export function createProgram(setExitCode: (code: number) => void): Command {
   addTenantCommands(program, context);
   addDataCommands(program, context);
   addSafetyCommands(program, context);
+  addReplicaCommands(program, context);
   addMoveCommands(program, context);
   addOperationsCommands(program, context);
   addDeadLetterCommands(program, context);

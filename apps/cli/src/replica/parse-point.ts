@@ -1,0 +1,40 @@
+import type { Point } from '@onewriter/replicator';
+import { UsageError } from '../usage-error.ts';
+
+/** Milliseconds of each unit of `5 minutes ago`. */
+const UNITS: Readonly<Record<string, number>> = {
+  ...{ second: 1_000, minute: 60_000, hour: 3_600_000, day: 86_400_000, week: 604_800_000 },
+  ...{ s: 1_000, m: 60_000, min: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 },
+};
+
+const AGO = /^(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s+ago$/i;
+/** A date without a zone would mean another moment on another machine. */
+const ISO = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)$/;
+
+/**
+ * A point in a tenant's life, as a person names it: `newest`, the number of a commit, an ISO time with its zone, or `5 minutes ago`.
+ * @throws UsageError
+ */
+export function parsePoint(text: string, now: number = Date.now()): Point {
+  const trimmed = text.trim();
+  if (trimmed === 'newest') return { kind: 'newest' };
+  if (/^\d+$/.test(trimmed)) return { kind: 'commitSeq', commitSeq: toSafe(trimmed) };
+  const [, amount, unit] = AGO.exec(trimmed) ?? [];
+  const unitMs = UNITS[unit?.toLowerCase() ?? ''];
+  if (amount !== undefined && unitMs !== undefined)
+    return { kind: 'time', ms: Math.round(now - Number(amount) * unitMs) };
+  const ms = ISO.test(trimmed) ? Date.parse(trimmed.replace(' ', 'T')) : Number.NaN;
+  if (Number.isNaN(ms)) {
+    throw new UsageError(
+      `--at takes the number of a commit, a time as 2026-11-30T12:00:00Z, "5 minutes ago" or newest, and not ${text}.`,
+    );
+  }
+  if (ms > now) throw new UsageError(`--at ${text} is in the future.`);
+  return { kind: 'time', ms };
+}
+
+function toSafe(digits: string): number {
+  const value = Number(digits);
+  if (!Number.isSafeInteger(value)) throw new UsageError(`--at ${digits} is no number of a commit.`);
+  return value;
+}
