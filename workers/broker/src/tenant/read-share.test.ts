@@ -62,6 +62,8 @@ it('lets a task of reads overdraw, so that many go together, and none begin in d
   const share = new ReadShare();
   share.wrote(1_000);
   expect(share.taskMs('a', 1_000)).toBeGreaterThanOrEqual(5);
+  share.note('a', reads(24.5), 1_000);
+  expect(share.taskMs('a', 1_000)).toBe(5);
   share.note('a', reads(100), 1_000);
   expect(share.taskMs('a', 1_000)).toBeLessThan(0);
 });

@@ -29,8 +29,9 @@ export function collectRows(
   judge.assertMayRun(compiled, bound);
   // As on a connection that only reads.
   const statement = database.runner.prepareAnew(compiled);
-  const rows: string[] = [];
   const begunAt = performance.now();
+  if (wantsRows) assertFits(judge, compiled, bound, firstOnly, maxBytes, begunAt);
+  const rows: string[] = [];
   let bytes = 0;
   for (const row of statement.iterate(...bound)) {
     if (wantsRows) {
@@ -49,7 +50,27 @@ export function collectRows(
   return `{"c":${columns},"r":[${rows.join()}],"n":0,"i":0}`;
 }
 
-export function tooLarge(limit: string): OnewriterError {
+/** @throws OnewriterError RESULT_TOO_LARGE, READ_TOO_COSTLY before any row is loaded */
+function assertFits(
+  judge: ReadJudge,
+  compiled: CompiledStatement,
+  bound: readonly unknown[],
+  firstOnly: boolean,
+  maxBytes: number,
+  begunAt: number,
+): void {
+  const measure = judge.measureOf(compiled);
+  if (measure === undefined) return;
+  let bytes = 0;
+  for (const sizes of measure.iterate(...bound)) {
+    for (const size of sizes) bytes += size ?? 0;
+    if (bytes > maxBytes) throw tooLarge(`${maxBytes} bytes`);
+    if (firstOnly) return;
+    judge.assertShort(compiled, performance.now() - begunAt);
+  }
+}
+
+function tooLarge(limit: string): OnewriterError {
   return new OnewriterError(
     'RESULT_TOO_LARGE',
     `The result has over ${limit}, the most that the owner of the file returns; read in pieces (WHERE id > ? ORDER BY id LIMIT 1000), through a gateway or from the file.`,

@@ -167,6 +167,18 @@ describe('reads through the owner', () => {
     expect(from('bbbbbbbb')).toMatchObject({ error: { code: 'MISCONFIGURED' }, results: '' });
   });
 
+  it('refuses a range in a large file that may visit all of it for few rows', () => {
+    const lane = open();
+    lane.applyOne(fill(200, 100_000));
+    const job = reads(
+      'SELECT id FROM t WHERE id > 100 ORDER BY id LIMIT 10',
+      "SELECT id FROM t WHERE id > 0 AND a = 'none'",
+      'SELECT count(*) FROM t WHERE id > 0',
+      'SELECT id FROM t WHERE id BETWEEN 100 AND 110 AND a IS NULL',
+    );
+    expect(verdicts(lane.applyOne(job))).toEqual(['ok', 'READ_TOO_COSTLY', 'READ_TOO_COSTLY', 'ok']);
+  });
+
   it('judges a statement again when the schema has changed', () => {
     const lane = open();
     lane.applyOne(fill(200, 100_000));
@@ -188,6 +200,22 @@ describe('reads through the owner', () => {
     expect(resultsOf(first)).toMatchObject([{ r: [[1, 'one']] }]);
     lane.applyOne(writes(`INSERT INTO t VALUES (-1, hex(zeroblob(${LIMITS.maxOwnerReadBytes})))`));
     expect(verdicts(lane.applyOne(reads('SELECT a FROM t WHERE id = -1')))).toEqual(['RESULT_TOO_LARGE']);
+  });
+
+  it('does not load a large value to find out that it is large', () => {
+    const lane = open();
+    const bytes = 64 * 1024 * 1024;
+    lane.applyOne(writes(`INSERT INTO t VALUES (-1, zeroblob(${bytes})), (-2, 'small')`));
+    const before = process.resourceUsage().maxRSS;
+    const ids = [{ s: 0, p: [-1] }, { s: 0, p: [-2] }, { s: 1 }, { s: 2 }];
+    const sql = [
+      'SELECT id, a FROM t WHERE id = ?',
+      'SELECT a FROM t ORDER BY id LIMIT 1',
+      'SELECT length(a) FROM t WHERE id = -1',
+    ];
+    const job = lane.applyOne(queuedJob(sql, ids, { id: newReadJobId() }));
+    expect(verdicts(job)).toEqual(['RESULT_TOO_LARGE', 'ok', 'READ_TOO_COSTLY', 'ok']);
+    expect((process.resourceUsage().maxRSS - before) * 1024).toBeLessThan(bytes / 2);
   });
 
   it('bounds also what may ask for the counters of the connection', () => {

@@ -2,12 +2,17 @@ import { LEDGER_LOOKUP_SQL, LIMITS, OnewriterError } from '@onewriter/protocol';
 import type { Database, Statement } from 'better-sqlite3';
 import { LRUCache } from 'lru-cache';
 import type { CompiledStatement } from '../batch/statement-cache.ts';
-import { judgePlan, type PlanStep, type ReadCost } from './read-plan.ts';
+import { compileMeasure } from './measure-rows.ts';
+import { judgePlan, type PlanStep, type ProgramStep, type ReadCost, returnsEachRow } from './read-plan.ts';
 
 /** These check each page of the file, however they are written. */
 const CHECKS = /integrity_check|quick_check|foreign_key_check/i;
 /** These tables that are none have a row for each page, or check it. */
 const OF_ALL_PAGES = /dbstat|_check/i;
+/** Tools look at the schema by several of these, one in the other. */
+const SHOWS_SCHEMA = /\bpragma_\w/i;
+/** These have a row for each part of a value, which may be large. */
+const EXPANDS_VALUE = /\bjsonb?_(?:each|tree)\b/i;
 /** The first page of the table that the schema is in. */
 const SCHEMA_ROOT = 1;
 /** What may stand in front of a statement, and not behind EXPLAIN: semicolons, and comments among them. */
@@ -18,14 +23,10 @@ const REFUSED_FOR_MS = 60_000;
 const REMEDY =
   'Read through a gateway on the machine of the files (gatewayUrl), or from the file (dataDir); or give it an index, or a WHERE.';
 
-/** A step of SQLite's program for a statement (https://www.sqlite.org/opcode.html). */
-interface ProgramStep {
-  readonly opcode: string;
-  readonly p2: number;
-}
-
 interface Judgement {
   readonly cost: ReadCost;
+  /** Made when it is first needed; null: there is none. */
+  measure?: Statement<unknown[], (number | null)[]> | null;
   overruns: number;
   /** On the monotonic clock, ms. */
   refusedUntil: number;
@@ -78,6 +79,18 @@ export class ReadJudge {
     }
   }
 
+  /**
+   * What says how large the rows are before they are loaded, where one of them may be so large that loading it takes long.
+   * Call {@link assertMayRun} before.
+   */
+  measureOf(compiled: CompiledStatement): Statement<unknown[], (number | null)[]> | undefined {
+    if (this.#bytes.get()! <= LIMITS.maxOwnerScanBytes) return undefined;
+    const judgement = this.#judgements.get(compiled.sql);
+    if (judgement === undefined) return undefined;
+    judgement.measure ??= compileMeasure(this.#db, compiled) ?? null;
+    return judgement.measure ?? undefined;
+  }
+
   /** It ran for so long. @throws OnewriterError READ_TOO_COSTLY: it is to be stopped, or its result is late */
   assertShort(compiled: CompiledStatement, ms: number): void {
     const judgement = this.#judgements.get(compiled.sql);
@@ -98,7 +111,7 @@ export class ReadJudge {
   #judgementOf(compiled: CompiledStatement, bound: readonly unknown[]): Judgement {
     const known = this.#judgements.get(compiled.sql);
     if (known !== undefined) return known;
-    const judgement = { cost: this.#costOf(compiled, bound), overruns: 0, refusedUntil: 0 };
+    const judgement: Judgement = { cost: this.#costOf(compiled, bound), overruns: 0, refusedUntil: 0 };
     this.#judgements.set(compiled.sql, judgement);
     return judgement;
   }
@@ -108,15 +121,19 @@ export class ReadJudge {
     if (keyword === 'PRAGMA') return CHECKS.test(sql) ? 'scan' : 'search';
     const text = sql.replace(BEFORE, '');
     const plan = this.#db.prepare<unknown[], PlanStep>(`EXPLAIN QUERY PLAN ${text}`);
-    const cost = judgePlan(plan.all(...bound));
+    const cost = judgePlan(plan.all(...bound), SHOWS_SCHEMA.test(text) && !EXPANDS_VALUE.test(text));
+    if (cost === 'range') return returnsEachRow(this.#programOf(text, bound)) ? 'search' : 'scan';
     return cost === 'scan' && this.#readsOnlySchema(text, bound) ? 'search' : cost;
+  }
+
+  #programOf(sql: string, bound: readonly unknown[]): readonly ProgramStep[] {
+    return this.#db.prepare<unknown[], ProgramStep>(`EXPLAIN ${sql}`).all(...bound);
   }
 
   /** Whether it looks at nothing whose size grows with the file: tools read the schema by functions of its rows. */
   #readsOnlySchema(sql: string, bound: readonly unknown[]): boolean {
     if (OF_ALL_PAGES.test(sql) || this.#virtualTable.get() !== undefined) return false;
-    const steps = this.#db.prepare<unknown[], ProgramStep>(`EXPLAIN ${sql}`).all(...bound);
-    return steps.every(({ opcode, p2 }) => opcode !== 'OpenRead' || p2 === SCHEMA_ROOT);
+    return this.#programOf(sql, bound).every(({ opcode, p2 }) => opcode !== 'OpenRead' || p2 === SCHEMA_ROOT);
   }
 }
 
