@@ -437,6 +437,23 @@ describe('a tenant whose folder was moved away before its broker was killed', ()
     expect(await isParked(tenant)).toBe(false);
   });
 
+  it('is known as whole again without a write by the next leader', async () => {
+    const tenant = 'back-later';
+    await onewriter.tenant(tenant).exec('CREATE TABLE t(a)');
+    await untilFinished(tenant);
+    const folder = dirname(tenantFile(data.path, tenant));
+    const away = join(data.path, 'moved-for-longer');
+    renameSync(folder, away);
+    process.kill(broker.pid, 'SIGKILL');
+    broker = await startBroker();
+    expect(await within(WAYS['SDK']!(tenant))).toBe('TENANT_UNAVAILABLE');
+    await waitFor(() => isParked(tenant), { what: 'the tenant to be parked' });
+    process.kill(broker.pid, 'SIGKILL');
+    renameSync(away, folder);
+    broker = await startBroker();
+    await waitFor(async () => !(await isParked(tenant)), { what: 'the tenant to be known as whole' });
+  });
+
   it('is written again when a backup is restored in its place', async () => {
     const tenant = 'restored';
     await onewriter.tenant(tenant).exec('CREATE TABLE t(a)');

@@ -28,6 +28,7 @@ export interface FakeSession {
   drain: () => Promise<void>;
   requeue: () => Promise<number>;
   notify: () => void;
+  tryFile: () => void;
   untilFetched: () => Promise<void>;
   reclaim: () => Promise<number>;
 }
@@ -54,6 +55,8 @@ export class ModelLeader {
   closeFiles: () => Promise<number> = async () => 0;
   /** Code by which a tenant is parked. */
   parkedCode: string | undefined;
+  /** Tenants whose file could not be opened. */
+  unopened: readonly string[] = [];
   readonly dataDir: string;
   readonly phase: LeaderPhase;
   readonly parts: LeaderParts;
@@ -110,6 +113,9 @@ export class ModelLeader {
       },
       parked: {
         codeOf: () => this.parkedCode,
+        get unopened() {
+          return model.unopened;
+        },
         release: (tenant: string) => note(`release ${tenant}`),
       },
       onHeld: (tenant: string) => note(`held ${tenant}`),
@@ -164,6 +170,7 @@ export class ModelLeader {
         return 0;
       },
       notify: () => note('notify'),
+      tryFile: () => note('try the file of'),
       untilFetched: async () => {},
       reclaim: async () => {
         note('reclaim');

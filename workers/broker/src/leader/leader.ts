@@ -85,7 +85,11 @@ export class Leader {
       log,
       epoch: () => lease.epoch,
       close: (tenant, isForPerson) => closeHeldTenant(this.#parts, this.#doorbell, tenant, isForPerson),
-      onEnded: tenant => services.offenders.onResumed(tenant),
+      onEnded: tenant => {
+        services.offenders.onResumed(tenant);
+        // Its holder may have mended it, and it may be long until its next write.
+        if (services.parked.mayBeMended(tenant)) sessions.of(tenant).tryFile();
+      },
       onFree: tenant => sessions.of(tenant).notify(),
       onFenced: (tenant, error) => epochs.onFenced(tenant, toWireError(error)),
       onBug: services.onBug,

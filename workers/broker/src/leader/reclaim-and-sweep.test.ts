@@ -98,3 +98,13 @@ it('begins no sweep where the process ends meanwhile', async () => {
   await running;
   expect(leader.steps).toEqual(['end: fenced']);
 });
+
+it('tries the files that a predecessor could not open, but those of held tenants', async () => {
+  leader.unopened = ['mended', 'paused'];
+  held.add('paused');
+  const running = both.run();
+  await untilSwept('try the file of mended');
+  both.stop();
+  await running;
+  expect(leader.steps.filter(step => step.startsWith('try'))).toEqual(['try the file of mended']);
+});

@@ -45,6 +45,7 @@ export class ReclaimAndSweep {
     if (jobs > 0) {
       options.log.info({ jobs, tenants: reclaimed.length }, 'Jobs of the last leader will be redelivered');
     }
+    await this.#tryParked();
     // Jobs of a held tenant were not read: their crash counts have to outlast the hold.
     if (this.#held.size === 0) await services.poisoned.forgetUnclaimed();
     await this.#sweep.run(
@@ -52,6 +53,16 @@ export class ReclaimAndSweep {
       tenant => sessions.find(tenant)?.asleep === false,
       work => this.#onFound(work),
     );
+  }
+
+  /** Files that a predecessor found unfit may be mended: people should not be sent to them until their next write. */
+  async #tryParked(): Promise<void> {
+    const { phase, services, sessions } = this.#parts;
+    for (const tenant of services.parked.unopened) {
+      await this.#untilRoom();
+      if (phase.isEnding) return;
+      if (!this.#held.onNotified(tenant)) sessions.of(tenant).tryFile();
+    }
   }
 
   /** Idempotent. */

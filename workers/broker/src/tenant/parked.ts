@@ -14,6 +14,11 @@ export interface ParkedRecord {
 /** Length of an error in a list: enough for what happened, where, and the remedy. */
 const MAX_MESSAGE_LENGTH = 700;
 
+/** Not DATABASE_CORRUPT: damage shows only where it is read. */
+const SHOWN_BY_OPENING: ReadonlySet<string> = new Set([
+  ...['TENANT_UNAVAILABLE', 'DATABASE_READONLY', 'DATABASE_IO_ERROR'],
+]);
+
 /** Lists tenants whose file refuses writes, for people. Writing is tried again, with growing pauses. */
 export class Parked {
   readonly #link: RedisLink;
@@ -42,7 +47,7 @@ export class Parked {
     return tenants;
   }
 
-  /** Reads the tenants parked under a predecessor: their first committed batch releases them. */
+  /** Reads the tenants parked under a predecessor: the first batch or look that finds them whole releases them. */
   async load(): Promise<void> {
     const records = (await this.#link.retryUntilDone(() => this.#link.redis.hgetall(this.#key))) as Record<
       string,
@@ -59,6 +64,17 @@ export class Parked {
   /** The code of a listed tenant. */
   codeOf(tenant: string): string | undefined {
     return this.#records.get(tenant)?.code;
+  }
+
+  /** Tenants whose file could not be opened, or not for writes: opening it shows whether it can. */
+  get unopened(): readonly string[] {
+    return [...this.#records].filter(([, { code }]) => SHOWN_BY_OPENING.has(code)).map(([tenant]) => tenant);
+  }
+
+  /** Whether a person who handled the tenant's file may have mended it. */
+  mayBeMended(tenant: string): boolean {
+    const code = this.codeOf(tenant);
+    return code !== undefined && (SHOWN_BY_OPENING.has(code) || code === 'DATABASE_CORRUPT');
   }
 
   /** Tenants listed with a code. */

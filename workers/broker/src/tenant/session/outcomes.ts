@@ -65,6 +65,7 @@ export class Outcomes {
       await decide(() => services.onFenced(tenant, error));
       return;
     }
+    if (batch.length === 0 && error.code === 'TENANT_NOT_FOUND') services.parked.release(tenant);
     if (refusals.note() === 1) {
       services.log.warn(
         { tenant, code: error.code, uncertain },

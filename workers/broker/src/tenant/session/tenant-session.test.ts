@@ -502,6 +502,21 @@ describe('a tenant’s session', () => {
     expect([world.parked.size, world.session.asleep]).toEqual([0, true]);
   });
 
+  it('tries a file without a job once its queue is known, and not while it is held', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    world.parked.add('acme');
+    world.session.tryFile();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([world.parked.size, world.session.asleep, world.lanes.batches]).toEqual([0, true, 1]);
+
+    const held = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    held.parked.add('acme');
+    held.queue.reclaim = async () => ({ jobs: [], doubtUntil: 0, held: true });
+    held.session.tryFile();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([held.parked.size, held.lanes.batches]).toEqual([1, 0]);
+  });
+
   it('never answers so for a job that may be applied, also where another session requeues it', async () => {
     const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
     let outcome: (() => ApplyOutcome) | undefined = () => refuse(true, true, 'DATABASE_IO_ERROR');

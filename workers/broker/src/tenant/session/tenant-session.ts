@@ -188,6 +188,12 @@ export class TenantSession implements LaneClient, LoadSource {
     this.#pump();
   }
 
+  /** Its file refused writes, and may have been mended: finds out, also without jobs. */
+  tryFile(): void {
+    this.#refusals.triesWithoutJobs = true;
+    this.#pump();
+  }
+
   /** Resolves when no fetch is under way. */
   async untilFetched(): Promise<void> {
     while (this.#intake.isBusy) await this.#untilRest();
@@ -363,7 +369,8 @@ export class TenantSession implements LaneClient, LoadSource {
     if (this.#turn.stage !== 'resting' || this.#refusals.isPausing || this.#undecided > 0) return;
     const { next } = this.#held;
     if (next === undefined) {
-      if (!this.#refusals.triesWithoutJobs) return;
+      // The first reclaim says whether the tenant is held: then its file stays closed.
+      if (!this.#refusals.triesWithoutJobs || this.#facts.isStale) return;
     } else {
       if (next.unknownVersion === undefined && !isLoaded(next)) return;
       if (!this.#held.inTransaction && this.#admission.mustWait(next)) return;
