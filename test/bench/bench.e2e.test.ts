@@ -1,10 +1,21 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { isAlive, waitFor } from '@onewriter/testkit';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
 const BENCH = fileURLToPath(new URL('.', import.meta.url));
 const TSC = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', import.meta.url));
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return ''; // it has ended
+  }
+}
 
 async function bench(...args: readonly string[]) {
   const env = { ...process.env, BENCH_SCALE_FILE_MIB: '1', BENCH_SCALE_IMPORT_ROWS: '500' };
@@ -47,6 +58,25 @@ describe('the benchmark', () => {
     const table = await bench('--scale', '--quick', '--sizing');
     expect(table).toMatch(/^\| what \| measured \|\n/);
     expect(table).toMatch(/\| memory of the gateway with 24 imports at once \| \d+ MiB \|/);
+  });
+
+  it('ends what it has started when it is ended', async () => {
+    const args = ['--quick', '--only', 'insert-1', '--rounds', '1', '--seconds', '30'];
+    const child = spawn(process.execPath, [`${BENCH}dist/main.js`, ...args], { stdio: 'ignore' });
+    onTestFinished(() => void child.kill('SIGKILL'));
+    const ended = once(child, 'close');
+    const started = () => {
+      const pids = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ');
+      const commands = pids.filter(pid => isAlive(Number(pid))).map(commandOf);
+      return commands.some(command => command.includes('redis-server')) &&
+        commands.some(command => command.includes('broker'))
+        ? pids.map(Number)
+        : undefined;
+    };
+    const pids = await waitFor(started, { timeoutMs: 60_000, what: 'a broker and its Redis' });
+    child.kill('SIGTERM');
+    expect((await ended)[0]).toBe(143);
+    await waitFor(() => !pids.some(isAlive), { what: 'the end of its processes' });
   });
 
   it('names what there is when it is asked for something else', async () => {

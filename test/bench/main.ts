@@ -24,6 +24,13 @@ try {
   process.stderr.write(`${(error as Error).message}\n`);
   process.exit(2);
 }
+// Only an orderly exit ends the servers and processes that it has started.
+for (const [signal, code] of [
+  ['SIGHUP', 129],
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)
+  process.on(signal, () => process.exit(code));
 if (options.help) process.stdout.write(HELP);
 else if (options.scale) await scale();
 else if (options.profile !== undefined) await runProfile(options.profile, options);
