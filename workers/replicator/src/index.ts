@@ -8,6 +8,7 @@ export * from './chain/read-index.ts';
 export * from './chain/replica-reader.ts';
 export * from './chain/replica-state.ts';
 export type { HistoryPoint } from './chain/tenant-history.ts';
+export * from './compact/compact-in-process.ts';
 export * from './compact/compact-once.ts';
 export * from './format/chain-state.ts';
 export * from './format/entry.ts';

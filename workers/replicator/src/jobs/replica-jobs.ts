@@ -1,4 +1,5 @@
 /* What processes of jobs of this package do; each is called by its name (replica-access.ts). */
+export { compact } from '../compact/compact-in-process.ts';
 export { restoreMissing } from '../restore/restore-all.ts';
 export { stageReplica } from '../restore/restore-point.ts';
 export { takeSnapshot } from '../snapshot/snapshot-tenant.ts';

@@ -1,0 +1,98 @@
+import { expect, test } from 'vitest';
+import type { Compacted } from './compact-once.ts';
+import { Compaction } from './compaction.ts';
+
+/** A compaction whose runs end when the test says so. */
+function setUp() {
+  const runs: {
+    resolve: (result: Compacted) => void;
+    reject: (error: Error) => void;
+    signal: AbortSignal;
+  }[] = [];
+  const needed: string[] = [];
+  const errors: unknown[] = [];
+  const clock = { nowMs: 1_000_000 };
+  const compaction = new Compaction({
+    compact: signal =>
+      new Promise((resolve, reject) => {
+        runs.push({ resolve, reject, signal });
+        signal.addEventListener('abort', () => reject(new Error('aborted')));
+      }),
+    onNeedsFull: tenants => needed.push(...tenants),
+    onError: error => errors.push(error),
+    nowMs: () => clock.nowMs,
+  });
+  const end = async (result: Partial<Compacted> | Error = {}) => {
+    const run = runs.at(-1)!;
+    if (result instanceof Error) run.reject(result);
+    else run.resolve({ packs: [], needsFull: [], ...result });
+    await new Promise(setImmediate);
+  };
+  return { compaction, runs, needed, errors, clock, end };
+}
+
+test('runs at the start, after each 32 packs, and never twice at a time', async () => {
+  const { compaction, runs, end } = setUp();
+  compaction.look(0);
+  compaction.look(40);
+  expect(runs).toHaveLength(1);
+  await end();
+  compaction.look(40);
+  expect(runs).toHaveLength(2);
+  await end({ packs: [{ level: 1, number: 1 }] });
+  compaction.look(63);
+  expect(runs).toHaveLength(2);
+  compaction.look(64);
+  expect(runs).toHaveLength(3);
+});
+
+test('runs again at once where it was behind, and after half an hour where nothing happens', async () => {
+  const { compaction, runs, clock, end } = setUp();
+  compaction.look(5_000);
+  await end({
+    packs: [
+      { level: 1, number: 1 },
+      { level: 1, number: 2 },
+    ],
+  });
+  compaction.look(5_000);
+  expect(runs).toHaveLength(2);
+  await end();
+  clock.nowMs += 29 * 60_000;
+  compaction.look(5_000);
+  expect(runs).toHaveLength(2);
+  clock.nowMs += 60_000;
+  compaction.look(5_000);
+  expect(runs).toHaveLength(3);
+});
+
+test('waits longer and longer after failures, and names tenants', async () => {
+  const { compaction, runs, needed, errors, clock, end } = setUp();
+  compaction.look(32);
+  await end(new Error('store away'));
+  expect(errors).toHaveLength(1);
+  compaction.look(64);
+  expect(runs).toHaveLength(1);
+  clock.nowMs += 30_000;
+  compaction.look(64);
+  expect(runs).toHaveLength(2);
+  await end(new Error('store away'));
+  clock.nowMs += 29_000;
+  compaction.look(64);
+  expect(runs).toHaveLength(2);
+  clock.nowMs += 31_000;
+  compaction.look(64);
+  await end({ needsFull: ['acme'] });
+  expect(needed).toEqual(['acme']);
+  expect(errors).toHaveLength(2);
+});
+
+test('ends what runs when it is closed, and runs no more', async () => {
+  const { compaction, runs, errors } = setUp();
+  compaction.look(32);
+  await compaction.close();
+  expect(runs[0]!.signal.aborted).toBe(true);
+  compaction.look(64);
+  expect(runs).toHaveLength(1);
+  expect(errors).toEqual([]);
+});

@@ -1,0 +1,71 @@
+import { backOffMs } from '@onewriter/protocol';
+import { PACKS_OF_LEVEL } from '../format/entry.ts';
+import type { Compacted } from './compact-once.ts';
+
+/** What is too old is looked for so often, where no pack is made. */
+const IDLE_MS = 30 * 60_000;
+const PAUSES = Object.freeze({ firstMs: 30_000, maxMs: 30 * 60_000 });
+
+export interface CompactionOptions {
+  /** One run, in a process of its own. */
+  readonly compact: (signal: AbortSignal) => Promise<Compacted>;
+  /** Tenants that should have a new full segment. */
+  readonly onNeedsFull: (tenants: readonly string[]) => void;
+  /** A run failed; it is repeated later. */
+  readonly onError: (error: unknown) => void;
+  readonly nowMs: () => number;
+}
+
+/**
+ * Decides when to compact: after each 32 packs, one run at a time; later after one that failed.
+ *
+ *   waiting ──enough packs, or long ago──▶ running ──▶ waiting
+ */
+export class Compaction {
+  readonly #options: CompactionOptions;
+  readonly #stop = new AbortController();
+  #running: Promise<void> | undefined;
+  /** The last block that a run has looked at. */
+  #block = -1;
+  #failures = 0;
+  #notBeforeMs = 0;
+
+  constructor(options: CompactionOptions) {
+    this.#options = options;
+  }
+
+  /** Called now and then. @param stored number of the newest pack up to which all are stored */
+  look(stored: number): void {
+    const block = Math.floor(stored / PACKS_OF_LEVEL[1]);
+    const now = this.#options.nowMs();
+    const isDue = now >= this.#notBeforeMs || (this.#failures === 0 && block > this.#block);
+    if (this.#running !== undefined || this.#stop.signal.aborted || !isDue) return;
+    this.#block = block;
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+    });
+  }
+
+  /** Ends what runs: it may be ended anywhere. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { compact, onNeedsFull, onError, nowMs } = this.#options;
+    try {
+      const { packs, needsFull } = await compact(this.#stop.signal);
+      this.#failures = 0;
+      this.#notBeforeMs = nowMs() + IDLE_MS;
+      // There may be more than one run makes.
+      if (packs.length > 1) this.#block = -1;
+      if (needsFull.length > 0) onNeedsFull(needsFull);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      this.#failures++;
+      this.#notBeforeMs = nowMs() + backOffMs(this.#failures, PAUSES);
+      onError(error);
+    }
+  }
+}
