@@ -15,7 +15,7 @@ import {
   utimesSync,
 } from 'node:fs';
 import { basename, dirname, join, parse } from 'node:path';
-import { formerTenantMark, knownTenantMark, tenantFile, tenantsDir } from './names.ts';
+import { formerTenantMark, knownTenantMark, logNotePath, tenantFile, tenantsDir } from './names.ts';
 import { OnewriterError } from './onewriter-error.ts';
 import { TENANT_ID_PATTERN } from './tenant-id.ts';
 
@@ -250,6 +250,7 @@ export function listKnownDatabases(dataDir: string): string[] {
 /** The tenant's database goes, or went, on purpose. */
 export function forgetKnownDatabase(dataDir: string, tenant: string): void {
   rmSync(knownTenantMark(dataDir, tenant), { force: true });
+  rmSync(logNotePath(dataDir, tenant), { force: true });
 }
 
 /**

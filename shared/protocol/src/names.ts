@@ -201,6 +201,11 @@ export function knownTenantMark(dataDir: string, tenant: string): string {
   return `${dataDir}/known/${assertTenantId(tenant)}`;
 }
 
+/** `<dataDir>/logs/<tenant>`: which file the tenant's log (-wal) belongs to, by device and inode. @throws OnewriterError INVALID_TENANT */
+export function logNotePath(dataDir: string, tenant: string): string {
+  return `${dataDir}/logs/${assertTenantId(tenant)}`;
+}
+
 /** `<dataDir>/former/<tenant>`: an empty file that says that the tenant had a database before. @throws OnewriterError INVALID_TENANT */
 export function formerTenantMark(dataDir: string, tenant: string): string {
   return `${dataDir}/former/${assertTenantId(tenant)}`;

@@ -63,6 +63,16 @@ export function describeOthersWrote(tenant: string, path: string, tablesGone: bo
   ].join(' ');
 }
 
+/** Describes a file that was put, while it was closed, beside the log of the one before, and the remedy. */
+export function describeOtherLog(tenant: string, path: string): string {
+  return [
+    `Another file was put at ${path}, and the log of the one before lies beside it (${path}-wal), with commits that may be nowhere else.`,
+    'SQLite would write them into the other file, so it is not opened.',
+    'Put the former file back, or move its log away;',
+    `then: onewriter tenants pause ${tenant}, then resume.`,
+  ].join(' ');
+}
+
 /** The same if that could not be noted beside the file. */
 export function describeUnnoted(finding: string, cause: string): string {
   return `${finding} This could not be noted in the data directory (${cause}); it is tried again.`;

@@ -18,6 +18,7 @@ import { assertNotWithheld, fileChanged } from '../thread/withheld-tenant.ts';
 import { identify } from './file-mark.ts';
 import { FileWatch } from './file-watch.ts';
 import { remakeStaleIndex } from './log-index.ts';
+import { assertOwnLog, noteLog } from './log-note.ts';
 import { OthersCommits } from './others-commits.ts';
 import { renewIndex, secureFile } from './secure-file.ts';
 import { WalCheckpoints } from './wal-checkpoints.ts';
@@ -113,6 +114,7 @@ export class TenantDatabase {
       const { path, file } = locateTenant(options, tenant);
       const place = file ?? { path, incarnation: '' };
       assertCompanions(place.path);
+      if (file !== undefined) assertOwnLog(options.dataDir, tenant, path, place.path);
       try {
         const db = new Database(place.path, {
           timeout: options.busyTimeoutMs,
@@ -122,6 +124,7 @@ export class TenantDatabase {
           const database = new TenantDatabase(tenant, path, place, db, options);
           // Before the first commit of a caller.
           noteKnownDatabase(options.dataDir, tenant);
+          noteLog(options.dataDir, tenant, place.path);
           return database;
         } catch (error) {
           // Before the close, which removes files again.

@@ -14,6 +14,7 @@ import {
   assertTenantId,
   forgetKnownDatabase,
   isKnownDatabase,
+  logNotePath,
   noteFormerDatabase,
   OnewriterError,
   tenantFile,
@@ -77,6 +78,8 @@ export function isWithheld(dataDir: string, tenant: string): boolean {
  */
 export function releaseWithheld(dataDir: string, tenant: string, dbFile?: string): boolean {
   const record = readRecord(dataDir, tenant);
+  // A log beside another file than before is not found again.
+  if (record !== undefined) rmSync(logNotePath(dataDir, tenant), { force: true });
   const isGone = dbFile !== undefined && acceptGone(dataDir, tenant, dbFile);
   // If a log was left behind, the next open of the file has to know it.
   if (record?.back === undefined) rmSync(recordPath(dataDir, tenant), { force: true });
