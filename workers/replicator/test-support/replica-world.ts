@@ -86,11 +86,16 @@ export class ReplicaWorld {
   /** A pack with all that was committed since the last one; a full segment at first. */
   async ship(kind: 'pages' | 'full' = this.next === 1 ? 'full' : 'pages'): Promise<void> {
     const { commits, pages } = this.#pending;
-    this.#pending = { commits: [], pages: [] };
+    this.dropPending();
     const segments: PackedSegment[] = [];
     if (kind === 'full') segments.push(await this.#full());
     else if (commits.length > 0) segments.push(await this.#segment('pages', commits, pages));
     await this.pack(segments);
+  }
+
+  /** Forgets the commits that are in no pack: what was read whole has them. */
+  dropPending(): void {
+    this.#pending = { commits: [], pages: [] };
   }
 
   /** A pack of any segments. */

@@ -22,6 +22,9 @@ const ALIGNMENT = 8;
 /** A body is made of at most this much, in bytes: what expands to more was not made here. */
 export const MAX_PLAIN_BODY = 256 * 1024 * 1024;
 
+const MIN_CHUNK_BYTES = 16 * 1024;
+const MAX_CHUNK_BYTES = 4 * 1024 * 1024;
+
 /** A commit in a body. */
 export interface SegmentCommit {
   readonly pos: number;
@@ -85,7 +88,8 @@ export async function encodeBody(
     before.set(number, bytes);
   }
   if (!deflates) return Buffer.concat([Buffer.of(STORED), plain]);
-  const deflated = await compress(plain, { level: constants.Z_BEST_SPEED, memLevel: 9 });
+  const chunkSize = chunkFor(plain.length / 2);
+  const deflated = await compress(plain, { level: constants.Z_BEST_SPEED, memLevel: 9, chunkSize });
   return Buffer.concat([Buffer.of(DEFLATED), deflated]);
 }
 
@@ -122,10 +126,15 @@ export async function decodeBody(body: Buffer): Promise<SegmentBody> {
 async function plainOf(bytes: Buffer, codec: number): Promise<Buffer> {
   if (codec === STORED) return Buffer.from(bytes);
   try {
-    return await expand(bytes, { maxOutputLength: MAX_PLAIN_BODY });
+    return await expand(bytes, { maxOutputLength: MAX_PLAIN_BODY, chunkSize: chunkFor(4 * bytes.length) });
   } catch (error) {
     throw damaged(`cannot be expanded (${(error as Error).message})`);
   }
+}
+
+/** Node's zlib goes back to the event loop after each chunk; its default of 16 KiB takes longer than the work itself. */
+function chunkFor(bytes: number): number {
+  return Math.min(MAX_CHUNK_BYTES, Math.max(MIN_CHUNK_BYTES, Math.ceil(bytes)));
 }
 
 function parseHeader(text: string): SegmentHeader {

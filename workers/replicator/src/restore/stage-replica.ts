@@ -76,8 +76,8 @@ async function stageOnce(
   onProgress: ((bytes: number) => void) | undefined,
 ): Promise<StagedReplica> {
   const plan = await reader.plan(tenant, point);
-  const { pageSize, pages } = plan.segments.at(-1)!.entry;
-  assertRoom(dirname(draft), pages * pageSize);
+  const sizes = plan.segments.map(({ entry }) => entry.pages * entry.pageSize);
+  assertRoom(dirname(draft), Math.max(...sizes));
   await restoreToFile(reader, plan, draft, { onProgress });
   return inspect(plan, draft);
 }

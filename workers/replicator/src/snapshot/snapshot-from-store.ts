@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, rmSync } from 'node:fs';
 import { OnewriterError } from '@onewriter/protocol';
 import type { ReplicaReader } from '../chain/replica-reader.ts';
 import type { PackedSegment } from '../format/pack.ts';
@@ -22,7 +22,9 @@ export async function snapshotFromStore(
   await restoreToFile(reader, plan, scratch, { signal });
   const file = openSync(scratch, 'r');
   try {
-    const { pageSize, pages } = plan.segments.at(-1)!.entry;
+    const { pageSize } = plan.segments[0]!.entry;
+    // Not that of the last segment, which may be cut.
+    const pages = fstatSync(file).size / pageSize;
     const { pos, commitSeq, atMs } = plan;
     const { epoch, incarnation, end } = last!;
     const source = {

@@ -12,9 +12,9 @@ import type { ObjectStore } from '../store/object-store.ts';
 /** Up to here a full segment lies in a pack, among others, in bytes before compression. */
 export const MAX_INLINE_BYTES = 1024 * 1024;
 /** Pages of one part, in bytes before compression. */
-const PART_BYTES = 32 * 1024 * 1024;
+const PART_BYTES = 16 * 1024 * 1024;
 /** Parts that are compressed and sent at the same time: each takes some times its size. */
-const PARTS_AT_A_TIME = 2;
+const PARTS_AT_A_TIME = 3;
 
 /** All pages of a database that does not change meanwhile. */
 export interface FullSource {
