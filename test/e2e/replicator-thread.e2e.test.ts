@@ -5,6 +5,7 @@ import { tenantFile } from '@onewriter/protocol';
 import {
   type FromReplicator,
   Keyring,
+  type ObjectStore,
   openReplicaReader,
   openStore,
   type ReplicatorData,
@@ -72,9 +73,11 @@ test('stores encrypted what is captured and files that are large, and restores i
   });
   const folder = await temporaryDirectory('replicator');
   onTestFinished(folder.remove);
+  const copyFolder = await temporaryDirectory('replica-copy');
+  onTestFinished(copyFolder.remove);
   const masterKey = Buffer.alloc(32, 7).toString('base64');
   const data = {
-    urls: [s3.url],
+    urls: [s3.url, `file://${copyFolder.path}`],
     dataDir: folder.path,
     dataDirId: 'directory-1',
     intervalMs: 50,
@@ -104,12 +107,12 @@ test('stores encrypted what is captured and files that are large, and restores i
 
   const store = await openStore(s3.url, s3.env);
   onTestFinished(() => store.close());
-  const keys = new Keyring({ masterKeys: [masterKey], keys: 'tenant', store });
   let restores = 0;
-  const isRestorable = (file: CapturedFile) =>
+  const isRestorable = (file: CapturedFile, from: ObjectStore = store) =>
     waitFor(
       async () => {
-        const reader = openReplicaReader(store, keys);
+        const keys = new Keyring({ masterKeys: [masterKey], keys: 'tenant', store: from });
+        const reader = openReplicaReader(from, keys);
         const draft = join(folder.path, `restored-${++restores}`);
         await restoreToFile(reader, await reader.plan(file.tenant, { kind: 'newest' }), draft);
         return readFileSync(draft).equals(file.image());
@@ -119,6 +122,19 @@ test('stores encrypted what is captured and files that are large, and restores i
   await isRestorable(large);
   await isRestorable(acme);
   expect(statSync(large.path).size).toBeGreaterThanOrEqual(4096);
+
+  // Packs are put together to larger ones, and a further store gets them all.
+  for (let writes = 0; !(await s3.keys()).some(key => key.endsWith('packs/1/000000000001.pack')); writes++) {
+    expect(writes).toBeLessThan(2_000);
+    acme.commit(INSERT);
+    acme.capture(true);
+    await new Promise(resolve => setTimeout(resolve, 10));
+  }
+  await isRestorable(acme);
+  const copy = await openStore(`file://${copyFolder.path}`);
+  onTestFinished(() => copy.close());
+  await isRestorable(large, copy);
+  await isRestorable(acme, copy);
 
   thread.send({ kind: 'end', withinMs: 5_000 });
   expect(await thread.exit).toBe(0);

@@ -2,7 +2,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from 'nod
 import { dirname } from 'node:path';
 import type { FileMark, LogPosition } from '@onewriter/writer';
 import Database from 'better-sqlite3';
-import type { Captured } from '../src/ship/tenant-line.ts';
+import type { Captured } from '../src/ship/captured.ts';
 
 const LOG_HEADER = 32;
 const FRAME_HEADER = 24;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { FileMark, LogPosition } from '@onewriter/writer';
+import type { Captured } from '../src/ship/captured.ts';
 import { type CloseNote, FRAME_HEADER_BYTES, type KnownEnd } from '../src/ship/continues.ts';
-import type { Captured } from '../src/ship/tenant-line.ts';
 
 type CapturedPiece = Extract<Captured, { kind: 'log' }>;
 

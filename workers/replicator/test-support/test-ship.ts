@@ -4,10 +4,10 @@ import { waitFor } from '@onewriter/testkit';
 import { onTestFinished } from 'vitest';
 import { Keyring } from '../src/format/keyring.ts';
 import { encodeBody } from '../src/format/segment-body.ts';
+import type { Captured } from '../src/ship/captured.ts';
 import type { ReadFull } from '../src/ship/full-queue.ts';
 import type { FromReplicator, ToReplicator } from '../src/ship/messages.ts';
 import { Shipper, type ShipperOptions } from '../src/ship/shipper.ts';
-import type { Captured } from '../src/ship/tenant-line.ts';
 import type { OpenStore } from '../src/store/store-watch.ts';
 import { CapturedFile, markOf } from './captured-file.ts';
 import { restored } from './restored.ts';
@@ -47,6 +47,8 @@ export class TestShip {
       keys,
       readFull,
       instance: String(Math.random()),
+      compact: async () => ({ packs: [], needsFull: [] }),
+      copies: [],
       post: message => this.messages.push(message),
       onFatal: error => this.fatal.push(error),
       data: {

@@ -11,6 +11,9 @@ class Target {
     readonly tenant: string,
     readonly bytes: number,
   ) {}
+  get needsReading() {
+    return this.state === 'needs-full';
+  }
   beginReading() {
     this.state = 'reading';
     return 1;

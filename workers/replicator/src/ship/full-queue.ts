@@ -13,7 +13,7 @@ export type ReadFull = (tenant: string, pos: number, signal: AbortSignal) => Pro
 /** A tenant that needs a full segment. */
 export interface FullTarget {
   readonly tenant: string;
-  readonly state: string;
+  readonly needsReading: boolean;
   beginReading(): number;
   endReading(full: FullSegment): boolean;
   failReading(isGone: boolean): void;
@@ -65,7 +65,7 @@ export class FullQueue<T extends FullTarget> {
     let next: Waiting<T> | undefined;
     for (const each of this.#waiting.values()) {
       // Meanwhile it may have begun again out of its log, or was deleted.
-      if (each.target.state !== 'needs-full') this.#waiting.delete(each.target.tenant);
+      if (!each.target.needsReading) this.#waiting.delete(each.target.tenant);
       else if (each.notBeforeMs <= nowMs() && (next === undefined || each.bytes < next.bytes)) next = each;
     }
     if (next === undefined) return;
@@ -90,7 +90,7 @@ export class FullQueue<T extends FullTarget> {
     }
     this.#reading = undefined;
     if (signal.aborted) return;
-    if (!isRead && target.state === 'needs-full') {
+    if (!isRead && target.needsReading) {
       const failures = waiting.failures + 1;
       const notBeforeMs = nowMs() + backOffMs(failures, PAUSES);
       this.#waiting.set(tenant, { ...waiting, failures, notBeforeMs });

@@ -82,7 +82,7 @@ export interface ReplicaStatus {
   readonly lagMs: number;
   readonly lagBytes: number;
   readonly gaps: number;
-  /** Files that could not be read whole, which are tried again; bounded. */
+  /** Files that could not be read whole, and compactions (tenant ''), which are tried again; bounded. */
   readonly failures?: readonly { readonly tenant: string; readonly message: string; readonly atMs: number }[];
   /** Tenants with the longest lag, and those with gaps; bounded. */
   readonly worst: readonly TenantReplica[];

@@ -17,6 +17,7 @@ const PAUSES = Object.freeze({ firstMs: 200, maxMs: 10_000 });
 interface PackUnderWay<T> {
   readonly number: number;
   readonly contents: T;
+  readonly bytes: Buffer;
   readonly sinceMs: number;
   isStored: boolean;
 }
@@ -27,7 +28,7 @@ export interface PackWriterOptions<T> {
   /** The number of the first pack. */
   readonly next: number;
   /** Packs are reported in the order of their numbers: a pack counts only if all before it are stored. */
-  readonly onStored: (contents: T) => void;
+  readonly onStored: (contents: T, number: number, bytes: Buffer) => void;
   /** REPLICA_FENCED, or what must not happen. No pack is stored after it. */
   readonly onFailed: (error: unknown) => void;
   readonly signal: AbortSignal;
@@ -53,6 +54,11 @@ export class PackWriter<T> {
     return this.#next - 1;
   }
 
+  /** Up to this number all are stored. */
+  get stored(): number {
+    return (this.#underWay[0]?.number ?? this.#next) - 1;
+  }
+
   get isFree(): boolean {
     return this.#underWay.length < PACKS_UNDER_WAY && !this.#stop.signal.aborted;
   }
@@ -68,16 +74,20 @@ export class PackWriter<T> {
     const { term, nowMs } = this.#options;
     const number = this.#next++;
     const { bytes } = encodePack({ level: 0, number, term, writtenAtMs: nowMs() }, segments);
-    const pack = { number, contents, sinceMs: nowMs(), isStored: false };
+    const pack = { number, contents, bytes, sinceMs: nowMs(), isStored: false };
     this.#underWay.push(pack);
-    this.#store(pack, bytes).catch((error: unknown) => this.#fail(error));
+    this.#store(pack).catch((error: unknown) => this.#fail(error));
   }
 
-  async #store(pack: PackUnderWay<T>, bytes: Buffer): Promise<void> {
+  async #store(pack: PackUnderWay<T>): Promise<void> {
     const { store, term } = this.#options;
-    await untilAnswered(this.#stop.signal, () => putPack(store, pack.number, bytes, term, this.#stop.signal));
+    const { number, bytes } = pack;
+    await untilAnswered(this.#stop.signal, () => putPack(store, number, bytes, term, this.#stop.signal));
     pack.isStored = true;
-    while (this.#underWay[0]?.isStored) this.#options.onStored(this.#underWay.shift()!.contents);
+    while (this.#underWay[0]?.isStored) {
+      const first = this.#underWay.shift()!;
+      this.#options.onStored(first.contents, first.number, first.bytes);
+    }
   }
 
   #fail(error: unknown): void {

@@ -1,6 +1,9 @@
 import type { CapturedCommit, CapturedLog, LogPosition } from '@onewriter/writer';
-import { FRAME_HEADER_BYTES } from './continues.ts';
-import type { FirstItem, PagesItem } from './pack-item.ts';
+import { FRAME_HEADER_BYTES, type KnownEnd } from './continues.ts';
+import type { FirstItem, PagesItem, UnplacedEntry } from './pack-item.ts';
+
+/** The newest commit of a tenant. */
+export type KnownCommit = KnownEnd & Pick<UnplacedEntry, 'epoch' | 'lastSeq' | 'lastMs' | 'pages'>;
 
 /** Numbers of the newest commit before. */
 interface CommitNumbers {
@@ -59,6 +62,21 @@ export function toPagesItem(
       frames: commit.frames - skip,
       pos: pos + 1 + index,
     })),
+  };
+}
+
+/** An entry without pages: the tenant ends, or begins as another was. */
+export function toMark(
+  kind: 'deleted' | 'base',
+  tenant: string,
+  known: KnownCommit,
+  nowMs: number,
+): UnplacedEntry {
+  const { pos, end, epoch, lastSeq, pageSize, pages, incarnation } = known;
+  return {
+    ...{ tenant, kind, min: pos, max: pos, key: '', commits: 0, plainBytes: 0 },
+    ...{ firstSeq: lastSeq, lastSeq, firstMs: nowMs, lastMs: nowMs },
+    ...{ epoch, pageSize, pages, incarnation, end },
   };
 }
 

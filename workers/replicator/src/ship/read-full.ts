@@ -1,11 +1,11 @@
 import { type BigIntStats, close, fdatasync, open, stat } from 'node:fs';
 import { promisify } from 'node:util';
-import { jobLimits } from '@onewriter/files';
-import { LIMITS, realDatabasePath, tenantFile } from '@onewriter/protocol';
+import { type DataPlace, jobLimits } from '@onewriter/files';
+import { realDatabasePath, tenantFile } from '@onewriter/protocol';
 import type { FileMark } from '@onewriter/writer';
+import type { ReplicaAccess } from '../jobs/replica-access.ts';
 import { snapshotTenant } from '../snapshot/snapshot-tenant.ts';
 import type { ReadFull } from './full-queue.ts';
-import type { ReplicatorData } from './messages.ts';
 
 const statFile = promisify(stat) as (path: string, options: { bigint: true }) => Promise<BigIntStats>;
 const openFile = promisify(open);
@@ -16,10 +16,8 @@ const closeFile = promisify(close);
 const MEMORY_BYTES = 1024 * 1024 * 1024;
 
 /** Reads files in a process of low priority. */
-export function readFullInProcess(data: ReplicatorData, url: string): ReadFull {
-  const { dataDir, dbFile, group, masterKey, keys } = data;
-  const place = { dataDir, dbFile, group, busyTimeoutMs: LIMITS.busyTimeoutMs };
-  const access = { url, masterKeys: masterKey?.split(',') ?? [], keys };
+export function readFullInProcess(place: DataPlace, access: ReplicaAccess): ReadFull {
+  const { dataDir, dbFile } = place;
   return async (tenant, pos, signal) => {
     const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
     const before = await markIfThere(path);

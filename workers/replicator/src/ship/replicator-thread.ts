@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
-import { OnewriterError, toWireError } from '@onewriter/protocol';
+import { LIMITS, OnewriterError, toWireError } from '@onewriter/protocol';
+import { compactInProcess } from '../compact/compact-in-process.ts';
 import { Keyring } from '../format/keyring.ts';
 import { openStore } from '../store/open-store.ts';
 import type { FromReplicator, ReplicatorData, ToReplicator } from './messages.ts';
@@ -13,16 +14,18 @@ const data = workerData as ReplicatorData;
 const port = parentPort!;
 
 async function open(): Promise<Shipper> {
+  const { dataDir, dbFile, group, keys, masterKey, retentionMs } = data;
   const [url, ...others] = data.urls;
-  if (url === undefined || others.length > 0) {
-    throw new OnewriterError('MISCONFIGURED', 'ONEWRITER_REPLICA_URL must name one store.');
-  }
+  if (url === undefined) throw new OnewriterError('MISCONFIGURED', 'ONEWRITER_REPLICA_URL names no store.');
+  const place = { dataDir, dbFile, group, busyTimeoutMs: LIMITS.busyTimeoutMs };
+  const access = { url, keys, masterKeys: masterKey?.split(',') ?? [] };
   const store = await openStore(url);
-  const masterKeys = data.masterKey?.split(',') ?? [];
-  const keys = new Keyring({ masterKeys, keys: data.keys, store });
   return new Shipper({
-    ...{ data, store, keys, instance: randomUUID(), post },
-    readFull: readFullInProcess(data, url),
+    ...{ data, store, instance: randomUUID(), post },
+    keys: new Keyring({ ...access, store }),
+    copies: await Promise.all(others.map(other => openStore(other))),
+    readFull: readFullInProcess(place, access),
+    compact: (term, signal) => compactInProcess({ place, access, term, retentionMs, signal }),
     // An error that no one handles ends the thread.
     onFatal: error => void setImmediate(() => Promise.reject(error)),
   });

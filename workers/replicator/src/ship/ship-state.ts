@@ -1,5 +1,5 @@
 import type { SegmentEntry } from '../format/entry.ts';
-import type { StoredUpTo, TenantReplica } from './messages.ts';
+import type { ReplicaStatus, StoredUpTo, TenantReplica } from './messages.ts';
 import { numbersOf, type PackItem } from './pack-item.ts';
 import type { TenantLine } from './tenant-line.ts';
 
@@ -26,17 +26,14 @@ export function storedWith({ line, items }: PackedTenant, storedMs: number): Sto
 }
 
 /** What a tenant has that is not stored. */
-export interface Lag {
+interface Lag {
   sinceMs: number;
   commits: number;
   bytes: number;
 }
 
 /** Adds up what is captured and not stored. @param packs being made or stored */
-export function lags(
-  lines: Iterable<TenantLine>,
-  packs: Iterable<readonly PackedTenant[]>,
-): Map<TenantLine, Lag> {
+function lags(lines: Iterable<TenantLine>, packs: Iterable<readonly PackedTenant[]>): Map<TenantLine, Lag> {
   const found = new Map<TenantLine, Lag>();
   const add = (line: TenantLine, sinceMs: number, commits: number, bytes: number) => {
     const lag = found.get(line);
@@ -61,10 +58,35 @@ export function lags(
   return found;
 }
 
+/** What a status is made of. */
+export interface ShipState {
+  readonly lines: ReadonlyMap<string, TenantLine>;
+  readonly stored: ReadonlyMap<string, StoredTenant>;
+  /** Packs being made or stored. */
+  readonly packs: readonly (readonly PackedTenant[])[];
+  readonly nowMs: number;
+}
+
+export function statusOf({
+  lines,
+  stored,
+  packs,
+  nowMs,
+}: ShipState): Pick<ReplicaStatus, 'tenants' | 'lagMs' | 'lagBytes' | 'worst'> {
+  const behind = lags(lines.values(), packs);
+  let [sinceMs, lagBytes] = [nowMs, 0];
+  for (const lag of behind.values()) {
+    sinceMs = Math.min(sinceMs, lag.sinceMs);
+    lagBytes += lag.bytes;
+  }
+  const worst = worstOf(lines, behind, stored, nowMs);
+  return { tenants: stored.size, lagMs: nowMs - sinceMs, lagBytes, worst };
+}
+
 /** Tenants in a status: those that are furthest behind, then those whose chain broke. */
 const MAX_WORST = 50;
 
-export function worstOf(
+function worstOf(
   lines: ReadonlyMap<string, TenantLine>,
   behind: ReadonlyMap<TenantLine, Lag>,
   stored: ReadonlyMap<string, StoredTenant>,

@@ -1,12 +1,15 @@
 import { setMaxListeners } from 'node:events';
 import { statSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { isOnewriterError, realDatabasePath, tenantFile, toWireError } from '@onewriter/protocol';
-import type { CaptureRequest } from '@onewriter/writer';
+import type { Compacted } from '../compact/compact-once.ts';
+import { Compaction } from '../compact/compaction.ts';
+import { StoreCopier } from '../copy/store-copier.ts';
 import type { Keyring } from '../format/keyring.ts';
 import { assertObeysConditions } from '../store/obeys-conditions.ts';
 import type { OpenStore } from '../store/store-watch.ts';
+import { CapturePorts } from './capture-ports.ts';
+import type { Captured } from './captured.ts';
 import { CloseNotes } from './close-notes.ts';
 import { DeflateBudget } from './deflate-budget.ts';
 import { LogFlushes } from './flush-logs.ts';
@@ -15,10 +18,10 @@ import { makeSegments } from './make-segments.ts';
 import type { FromReplicator, ReplicaStatus, ReplicatorData, ToReplicator } from './messages.ts';
 import { PackTimer } from './pack-timer.ts';
 import { PackWriter, untilAnswered } from './pack-writer.ts';
-import { lags, type PackedTenant, type StoredTenant, storedOf, storedWith, worstOf } from './ship-state.ts';
+import { type PackedTenant, type StoredTenant, statusOf, storedOf, storedWith } from './ship-state.ts';
 import { takeItems } from './take-items.ts';
 import { takeLead } from './take-lead.ts';
-import { type Captured, TenantLine } from './tenant-line.ts';
+import { TenantLine } from './tenant-line.ts';
 
 /*
  * Stores what the writers capture.
@@ -33,9 +36,14 @@ import { type Captured, TenantLine } from './tenant-line.ts';
 /** With this much the store is taken for away: callers do not wait for it. */
 const AWAY_AFTER_MS = 10_000;
 const STATUS_EVERY_MS = 1_000;
+/** However many packs there are: each run is a process. */
+const COMPACT_EVERY_MS = 10_000;
 /** Tenants in one message about what is stored. */
 const STORED_AT_A_TIME = 1_000;
 const MAX_FAILURES = 20;
+/** A file that is written to is read whole for a shorter chain only up to this size; a larger one after so long without a commit. */
+const MAX_BUSY_BYTES = 64 * 1024 * 1024;
+const QUIET_MS = 60_000;
 /** At the end: what is under way from the writers arrives within this. */
 const END_GATHER_MS = 100;
 
@@ -46,16 +54,21 @@ export interface ShipperOptions {
   /** Unique for this start. */
   readonly instance: string;
   readonly readFull: ReadFull;
+  /** Of a term: in a process of low priority. */
+  readonly compact: (term: number, signal: AbortSignal) => Promise<Compacted>;
+  /** Further stores, which get the same objects after this one. */
+  readonly copies: readonly OpenStore[];
   readonly post: (message: FromReplicator) => void;
   /** What must not happen: the thread ends, and is started again. */
   readonly onFatal: (error: unknown) => void;
   readonly nowMs?: (() => number) | undefined;
 }
 
-/** What a start found and made. */
 interface Running {
   readonly term: number;
   readonly writer: PackWriter<readonly PackedTenant[]>;
+  readonly compaction: Compaction;
+  readonly copiers: readonly StoreCopier[];
 }
 
 export class Shipper {
@@ -65,7 +78,7 @@ export class Shipper {
   readonly #notes: CloseNotes;
   readonly #room: BigInt64Array;
   readonly #budget: DeflateBudget;
-  readonly #ports = new Set<MessagePort>();
+  readonly #ports: CapturePorts;
   readonly #lines = new Map<string, TenantLine>();
   /** Those that have something for the next pack, the longest waiting first. */
   readonly #ready = new Set<TenantLine>();
@@ -99,11 +112,16 @@ export class Shipper {
     this.#room = new BigInt64Array(data.room);
     this.#budget = new DeflateBudget(nowMs());
     this.#timer = new PackTimer(data.intervalMs, nowMs, () => void this.#makePacks());
+    this.#ports = new CapturePorts(
+      message => this.#later(() => this.#ports.inOrder(message)),
+      message => this.#lines.get(message.tenant)?.fits(message) ?? true,
+      message => this.#take(message),
+    );
     this.#full = new FullQueue({
       readFull,
       sizeOf: tenant => this.#sizeOf(tenant),
       onDone: line => this.#changed(line, false),
-      onError: (tenant, error) => this.#fullFailed(tenant, error),
+      onError: (tenant, error) => this.#noteFailure(tenant, error),
       nowMs,
       signal: this.#stop.signal,
     });
@@ -120,7 +138,7 @@ export class Shipper {
   }
 
   receive(message: ToReplicator): void {
-    if (message.kind === 'port') this.#addPort(message.port);
+    if (message.kind === 'port') this.#ports.add(message.port);
     else if (message.kind === 'end') void this.#end(message.withinMs);
     else this.#later(() => this.#changeLine(message));
   }
@@ -137,7 +155,7 @@ export class Shipper {
   }
 
   async #start(): Promise<void> {
-    const { data, store, instance, post } = this.#options;
+    const { data, store, instance, post, compact, copies } = this.#options;
     const { signal } = this.#stop;
     const lead = await untilAnswered(signal, async () => {
       await assertObeysConditions(store, { signal });
@@ -149,44 +167,32 @@ export class Shipper {
       this.#lines.set(tenant, this.#newLine(tenant, last));
       this.#stored.set(tenant, storedOf(tenant, last, nowMs));
     }
+    const copiers = copies.map(to => new StoreCopier({ from: store, to, signal }));
     const writer = new PackWriter<readonly PackedTenant[]>({
       ...{ store, term: lead.term, next: lead.next, signal, nowMs: this.#nowMs },
-      onStored: pack => this.#packStored(pack),
+      onStored: (pack, number, bytes) => {
+        for (const copier of copiers) copier.noteStored(number, bytes);
+        this.#packStored(pack);
+      },
       onFailed: error => this.#failed(error),
     });
-    this.#running = { term: lead.term, writer };
+    const compaction = new Compaction({
+      compact: given => compact(lead.term, given),
+      onNeedsFull: tenants => this.#renew(tenants),
+      onError: error => this.#noteFailure('', error),
+      nowMs: this.#nowMs,
+    });
+    this.#running = { term: lead.term, writer, compaction, copiers };
+    for (const copier of copiers) void copier.run();
     const alive = [...lead.tenants].filter(([, chain]) => chain.isAlive).map(([tenant]) => tenant);
     post({ kind: 'started', known: alive });
     this.#postStored([...this.#stored.values()], nowMs);
     const early = this.#early!;
     this.#early = undefined;
     for (const each of early) each();
-    this.#requestCapture();
-    this.#every(data.intervalMs, () => this.#requestCapture());
-  }
-
-  #addPort(port: MessagePort): void {
-    this.#ports.add(port);
-    port.on('message', (message: Captured) => this.#later(() => this.#captured(message)));
-    port.on('close', () => this.#ports.delete(port));
-  }
-
-  /**
-   * A tenant moves between threads, and ports are not read in the order in which they were written: what the former thread sent may
-   * still be in its port.
-   */
-  #captured(message: Captured): void {
-    const line = this.#lines.get(message.tenant);
-    const fits = line === undefined || line.fits(message);
-    const messages = [message];
-    for (const port of fits ? [] : this.#ports) {
-      for (;;) {
-        const received = receiveMessageOnPort(port) as { readonly message: Captured } | undefined;
-        if (received === undefined) break;
-        messages.push(received.message);
-      }
-    }
-    for (const each of messages.sort(byOrder)) this.#take(each);
+    this.#ports.request();
+    this.#every(COMPACT_EVERY_MS, () => compaction.look(writer.stored));
+    this.#every(data.intervalMs, () => this.#ports.request());
   }
 
   #take(message: Captured): void {
@@ -209,7 +215,7 @@ export class Shipper {
       this.#ready.add(line);
       this.#timer.set(isUrgent);
     }
-    if (line.state !== 'needs-full') return;
+    if (!line.needsReading) return;
     this.#full.add(line);
     if (this.#isAvailable) this.#full.advance();
   }
@@ -283,32 +289,20 @@ export class Shipper {
     if (this.#running?.writer.underWay.length === 0) this.#onIdle?.();
   }
 
-  #requestCapture(): void {
-    for (const port of this.#ports) port.postMessage({ kind: 'capture' } satisfies CaptureRequest);
-  }
-
   #everySecond(): void {
     this.#watchStore();
     if (this.#isAvailable && this.#running !== undefined) this.#full.advance();
-    const nowMs = this.#nowMs();
     const { term = 0, writer } = this.#running ?? {};
-    const packs = writer?.underWay.map(({ contents }) => contents) ?? [];
+    const { store, copies, post } = this.#options;
     const making = this.#making === undefined ? [] : [this.#making];
-    const behind = lags(this.#lines.values(), [...packs, ...making]);
-    let [sinceMs, lagBytes] = [nowMs, 0];
-    for (const lag of behind.values()) {
-      sinceMs = Math.min(sinceMs, lag.sinceMs);
-      lagBytes += lag.bytes;
-    }
-    this.#options.post({
+    const packs = [...(writer?.underWay.map(({ contents }) => contents) ?? []), ...making];
+    const [lines, stored] = [this.#lines, this.#stored];
+    const status = statusOf({ lines, stored, packs, nowMs: this.#nowMs() });
+    const stores = [store, ...copies].map(each => each.status());
+    const failures = this.#failures;
+    post({
       kind: 'status',
-      status: {
-        stores: [this.#options.store.status()],
-        ...{ term, packs: writer?.newest ?? 0, tenants: this.#stored.size },
-        ...{ lagMs: nowMs - sinceMs, lagBytes, gaps: this.#gaps },
-        failures: this.#failures,
-        worst: worstOf(this.#lines, behind, this.#stored, nowMs),
-      },
+      status: { ...status, stores, term, packs: writer?.newest ?? 0, gaps: this.#gaps, failures },
     });
   }
 
@@ -326,7 +320,7 @@ export class Shipper {
     const { signal } = this.#stop;
     const deadline = setTimeout(() => this.#stop.abort(), withinMs);
     const ended = new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()));
-    this.#requestCapture();
+    this.#ports.request();
     // What was sent before is taken: pieces, and answers to this request.
     await Promise.race([ended, pause(END_GATHER_MS, undefined, { ref: false })]);
     if (this.#running !== undefined && !signal.aborted) {
@@ -342,13 +336,15 @@ export class Shipper {
     this.#options.post({ kind: 'ended' });
   }
 
-  /** Ends at once. Idempotent. */
+  /** Idempotent. */
   async close(): Promise<void> {
     this.#stop.abort();
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.#timer.close();
-    for (const port of this.#ports) port.close();
-    await this.#options.store.close();
+    this.#ports.close();
+    await this.#running?.compaction.close();
+    const { store, copies } = this.#options;
+    await Promise.all([store, ...copies].map(each => each.close()));
   }
 
   #later(run: () => void): void {
@@ -370,7 +366,19 @@ export class Shipper {
     return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   }
 
-  #fullFailed(tenant: string, error: unknown): void {
+  /** Tenants whose chains became long. What comes while a file is read waits, so a large one is read when it is still. */
+  #renew(tenants: readonly string[]): void {
+    const quietSinceMs = this.#nowMs() - QUIET_MS;
+    for (const tenant of tenants) {
+      const line = this.#lines.get(tenant);
+      const isQuiet = (this.#stored.get(tenant)?.commitMs ?? 0) < quietSinceMs;
+      if (line === undefined || (!isQuiet && this.#sizeOf(tenant) > MAX_BUSY_BYTES)) continue;
+      line.renew();
+      this.#full.add(line);
+    }
+  }
+
+  #noteFailure(tenant: string, error: unknown): void {
     const failure = { tenant, message: toWireError(error).message, atMs: this.#nowMs() };
     this.#failures = [failure, ...this.#failures.filter(other => other.tenant !== tenant)].slice(
       0,
@@ -387,8 +395,4 @@ export class Shipper {
       this.#options.post({ kind: 'refused', code, message });
     } else this.#options.onFatal(error);
   }
-}
-
-function byOrder(one: Captured, other: Captured): number {
-  return one.order < other.order ? -1 : 1;
 }

@@ -4,9 +4,10 @@ import { expect, test } from 'vitest';
 import { at, framesOf, mark, NO_LOG, PAGE_SIZE, piece, World } from '../../test-support/log-world.ts';
 import { testEntry } from '../../test-support/test-entry.ts';
 import { ChainState } from '../format/chain-state.ts';
+import type { Captured } from './captured.ts';
 import { type CloseNote, FRAME_HEADER_BYTES } from './continues.ts';
 import { numbersOf, type PackItem } from './pack-item.ts';
-import { type Captured, TenantLine } from './tenant-line.ts';
+import { TenantLine } from './tenant-line.ts';
 
 /** A line whose room and notes are kept here. */
 class Line {
@@ -108,6 +109,22 @@ test('what is late is dropped, and what was sent before may still come', () => {
   expect(it.freed).toBe(it.sent);
 });
 
+test('a long chain goes on until its file is read, and after a reading that failed', () => {
+  const it = new Line(full(7, at('s1', 3)));
+  it.line.renew();
+  expect(it.line.needsReading).toBe(true);
+  it.receive(piecesOf('s1', 3, 4));
+  expect(it.line.beginReading()).toBe(9);
+  it.receive(piecesOf('s1', 4, 5));
+  expect(it.takeAll().map(item => numbersOf(item).pos)).toEqual([8]);
+  it.line.failReading(false);
+  expect(it.takeAll().map(item => numbersOf(item).pos)).toEqual([9]);
+  it.line.renew();
+  it.line.endReading({ entry: full(it.line.beginReading(), at('s1', 5)) });
+  expect(it.takeAll().map(item => numbersOf(item).pos)).toEqual([10]);
+  expect([it.line.needsReading, it.gaps, it.freed === it.sent]).toEqual([false, [], true]);
+});
+
 test('lost commits need a whole reading; what was there before is stored first', () => {
   const it = new Line(full(7, at('s1', 3)));
   it.receive(piecesOf('s1', 3, 4));
@@ -206,7 +223,7 @@ const steps = fc.array(
     { weight: 6, arbitrary: fc.constant('commit') },
     { weight: 4, arbitrary: fc.constant('capture') },
     { weight: 2, arbitrary: fc.constantFrom('begin reading', 'end reading', 'fail reading', 'store') },
-    fc.constantFrom('restart', 'close', 'kill', 'lost', 'replaced', 'new replicator'),
+    fc.constantFrom('restart', 'close', 'kill', 'lost', 'replaced', 'renew', 'new replicator'),
     fc.constantFrom('foreign writes', 'foreign tail', 'goes back', 'loses tail'),
   ),
   { minLength: 5, maxLength: 80 },
@@ -235,7 +252,7 @@ test('whatever happens, what is stored is what the file was, and at last what it
         }
       };
       const beginReading = () => {
-        if (it.line.state !== 'needs-full') return;
+        if (!it.line.needsReading) return;
         store();
         const end = world.endOfLog();
         reading = { pos: it.line.beginReading(), end, contents: world.contents() };
@@ -269,6 +286,7 @@ test('whatever happens, what is stored is what the file was, and at last what it
         } else if (step === 'lost') {
           it.receive({ kind: 'lost', order: it.line.order, tenant: 'acme', reason: 'no room' });
         } else if (step === 'replaced') it.line.replaced();
+        else if (step === 'renew') it.line.renew();
         else if (step === 'new replicator') {
           failReading();
           // What was not stored is gone; the writers were killed with it.

@@ -1,18 +1,13 @@
 import assert from 'node:assert/strict';
-import type { CapturedLog, CaptureMessage, LogPosition } from '@onewriter/writer';
+import type { CapturedLog } from '@onewriter/writer';
 import type { SegmentEntry } from '../format/entry.ts';
 import type { SegmentCommit } from '../format/segment-body.ts';
-import type { CloseNote, GapReason, KnownEnd } from './continues.ts';
+import type { Apart, Captured, CapturedPiece, LineOwner } from './captured.ts';
+import type { GapReason } from './continues.ts';
 import { type Continuity, continues, isSamePosition } from './continues.ts';
 import { findFirstFull } from './first-full.ts';
-import {
-  type CapturedItem,
-  type FullSegment,
-  numbersOf,
-  type PackItem,
-  type UnplacedEntry,
-} from './pack-item.ts';
-import { numberCommits, toFirstItem, toPagesItem } from './piece-items.ts';
+import { type CapturedItem, type FullSegment, numbersOf, type PackItem } from './pack-item.ts';
+import { type KnownCommit, numberCommits, toFirstItem, toMark, toPagesItem } from './piece-items.ts';
 
 /*
  * What is known of one tenant, and what it has to store next. Decides only; reads and writes nothing.
@@ -31,48 +26,32 @@ import { numberCommits, toFirstItem, toPagesItem } from './piece-items.ts';
 
 export type LineState = 'unknown' | 'chained' | 'needs-full' | 'reading' | 'off' | 'deleted';
 
-const NO_LOG: LogPosition = Object.freeze({ salts: '', frame: 0, checksum: '' });
+/** Of a branch: no piece goes on from it. */
+const NOTHING: Omit<KnownCommit, 'pos'> = Object.freeze({
+  ...{ end: { salts: '', frame: 0, checksum: '' }, incarnation: '', pageSize: 0, epoch: 0 },
+  ...{ lastSeq: 0, lastMs: 0, pages: 0 },
+});
 /** A larger piece does not fit into the body of a segment. */
 const MAX_PIECE_BYTES = 128 * 1024 * 1024;
-
-/** What writers send, each with its number in the count of all. */
-export type Captured = CaptureMessage & { readonly order: bigint };
-type CapturedPiece = CapturedLog & { readonly order: bigint };
-
-/** What a line asks of its owner. */
-export interface LineOwner {
-  readonly nowMs: () => number;
-  /** These bytes of the room are free again. */
-  readonly free: (bytes: number) => void;
-  /** The chain is broken, counted and to be reported. */
-  readonly gap: (tenant: string, reason: GapReason | 'lost') => void;
-  readonly readNote: (tenant: string) => CloseNote | undefined;
-  readonly writeNote: (tenant: string, note: CloseNote) => void;
-}
-
-/** Commits that were not kept, as a full segment will have them. */
-interface Dropped {
-  readonly sinceMs: number;
-  readonly commits: number;
-  readonly bytes: number;
-}
 
 export class TenantLine {
   readonly tenant: string;
   readonly #owner: LineOwner;
   #state: LineState;
   /** The newest commit that was captured and has a number. */
-  #known: (KnownEnd & Pick<SegmentEntry, 'epoch' | 'lastSeq' | 'lastMs' | 'pages'>) | undefined;
+  #known: KnownCommit | undefined;
   /** To be put into packs, in order. */
   readonly #items: PackItem[] = [];
   /** What was captured while the file is read, in order. */
   #since: Captured[] = [];
   #order = 0n;
-  #dropped: Dropped | undefined;
+  #dropped: Apart | undefined;
   /** The store has a file of it at the end of its items. */
   #isAlive: boolean;
   /** Only what a process reads is believed: a piece may be of a former file. */
   #mustRead = false;
+  /** Its chain became long: it goes on while it waits to be read whole. */
+  #renews = false;
   /** A replaced or deleted file, or another `off`, makes what is being read worthless. */
   #isReadingVoid = false;
   gaps = 0;
@@ -111,7 +90,7 @@ export class TenantLine {
   }
 
   /** Commits that are not in items: those that only a full segment will have, and those that come behind it. */
-  get apart(): Dropped | undefined {
+  get apart(): Apart | undefined {
     const pieces = this.#since.filter(message => message.kind === 'log');
     if (pieces.length === 0) return this.#dropped;
     const { sinceMs } = this.#dropped ?? { sinceMs: firstMsOf(pieces[0]!) };
@@ -176,7 +155,7 @@ export class TenantLine {
     this.#dropped = undefined;
     this.#mustRead = true;
     this.#state = this.#known === undefined ? 'unknown' : 'deleted';
-    if (this.#isAlive) this.#add(this.#entryOf('deleted', this.pos));
+    if (this.#isAlive) this.#addMark('deleted', this.#known!);
     this.#isAlive = false;
   }
 
@@ -185,20 +164,26 @@ export class TenantLine {
     if (this.#state === 'off') return;
     this.#voidReading();
     this.#dropped = undefined;
-    const pos = this.pos + 1;
-    this.#known = {
-      pos,
-      ...{ end: NO_LOG, incarnation: '', pageSize: 0, epoch: 0, lastSeq: 0, lastMs: 0, pages: 0 },
-    };
-    this.#add({ ...this.#entryOf('base', pos), base });
+    this.#known = { ...NOTHING, pos: this.pos + 1 };
+    this.#addMark('base', this.#known, base);
     this.#state = 'chained';
     this.#isAlive = true;
     this.#mustRead = false;
   }
 
+  /** It should have a new full segment, and nothing is missing before it has. */
+  renew(): void {
+    this.#renews = this.#state === 'chained' && this.#known!.pageSize > 0;
+  }
+
+  get needsReading(): boolean {
+    return this.#state === 'needs-full' || (this.#renews && this.#state === 'chained');
+  }
+
   /** A process begins to read the whole file. @returns the number that its segment has to have */
   beginReading(): number {
-    assert(this.#state === 'needs-full', `A file is read while its tenant is ${this.#state}.`);
+    assert(this.needsReading, `A file is read while its tenant is ${this.#state}.`);
+    this.#renews = this.#state === 'chained';
     this.#state = 'reading';
     this.#isReadingVoid = false;
     this.#mustRead = false;
@@ -223,6 +208,7 @@ export class TenantLine {
     this.#known = { ...entry, pos: entry.max };
     this.#state = 'chained';
     this.#isAlive = true;
+    this.#renews = false;
     const note = full.mark && { pos: entry.max, to: entry.end, mark: full.mark };
     if (note !== undefined) this.#owner.writeNote(this.tenant, note);
     // What comes before the piece that goes on from the segment is in the segment.
@@ -239,8 +225,15 @@ export class TenantLine {
 
   /** The file could not be read. @param isGone there is no such file */
   failReading(isGone: boolean): void {
-    this.#dropAll(this.#since);
+    const since = this.#since;
     this.#since = [];
+    if (this.#renews && !this.#isReadingVoid) {
+      this.#renews = false;
+      this.#state = 'chained';
+      for (const message of since) this.#take(message);
+      return;
+    }
+    this.#dropAll(since);
     if (this.#isReadingVoid) return;
     assert(this.#state === 'reading', `A file was read while its tenant is ${this.#state}.`);
     this.#mustRead = true;
@@ -389,19 +382,10 @@ export class TenantLine {
     this.#since = [];
   }
 
-  #entryOf(kind: 'deleted' | 'base', pos: number): UnplacedEntry {
-    const nowMs = this.#owner.nowMs();
-    const { end, epoch, lastSeq, pageSize, pages, incarnation } = this.#known!;
-    return {
-      tenant: this.tenant,
-      ...{ kind, min: pos, max: pos, key: '' },
-      ...{ firstSeq: lastSeq, lastSeq, firstMs: nowMs, lastMs: nowMs },
-      ...{ epoch, pageSize, pages, incarnation, end, commits: 0, plainBytes: 0 },
-    };
-  }
-
-  #add(entry: UnplacedEntry): void {
-    this.#items.push({ kind: 'entry', sinceMs: entry.firstMs, entry, roomBytes: 0 });
+  #addMark(kind: 'deleted' | 'base', known: KnownCommit, base?: SegmentEntry['base']): void {
+    const sinceMs = this.#owner.nowMs();
+    const entry = { ...toMark(kind, this.tenant, known, sinceMs), base };
+    this.#items.push({ kind: 'entry', sinceMs, entry, roomBytes: 0 });
   }
 }
 

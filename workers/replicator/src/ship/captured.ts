@@ -1,0 +1,24 @@
+import type { CapturedLog, CaptureMessage } from '@onewriter/writer';
+import type { CloseNote, GapReason } from './continues.ts';
+
+/** What writers send, each with its number in the count of all. */
+export type Captured = CaptureMessage & { readonly order: bigint };
+export type CapturedPiece = CapturedLog & { readonly order: bigint };
+
+/** What a tenant's line asks of its owner. */
+export interface LineOwner {
+  readonly nowMs: () => number;
+  /** These bytes of the room are free again. */
+  readonly free: (bytes: number) => void;
+  /** The chain is broken, counted and to be reported. */
+  readonly gap: (tenant: string, reason: GapReason | 'lost') => void;
+  readonly readNote: (tenant: string) => CloseNote | undefined;
+  readonly writeNote: (tenant: string, note: CloseNote) => void;
+}
+
+/** Commits that are in no piece to be stored: a full segment will have them, or they come behind it. */
+export interface Apart {
+  readonly sinceMs: number;
+  readonly commits: number;
+  readonly bytes: number;
+}
