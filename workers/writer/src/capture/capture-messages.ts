@@ -54,7 +54,7 @@ export interface CapturedLog {
   readonly pageSize: number;
   /** What was there before: the end of the piece before, or of the log as it was when the file was opened. */
   readonly before: LogPosition;
-  /** The main file at the opening, where it had no log. Only with the first piece after an opening. */
+  /** The main file at the opening. Only with the first piece after it, which begins at frame 0. */
   readonly mark?: FileMark | undefined;
   /**
    * Begin and end in the log; another log than that of `before` where it was restarted. The first piece after an opening begins at

@@ -268,6 +268,24 @@ describe('a file that is opened again', () => {
     expect(copy.image.equals(image)).toBe(true);
   });
 
+  it('continues after a crash in a log that began after a close, and of which nothing was sent', () => {
+    const copy = new LogCopy();
+    const lane = replicated();
+    const listener = listen([copy]).connect(lane);
+    lane.apply(TABLE);
+    lane.lane.run({ kind: 'close', tenant: 'acme' });
+    listener.drain();
+    // A process that was killed before its replicator had anything of it.
+    const dead = new Database(lane.file);
+    onTestFinished(() => void dead.close());
+    dead.pragma('wal_autocheckpoint = 0');
+    dead.exec(INSERT);
+    lane.apply(writes(INSERT));
+    listener.ask();
+    expect(copy.gaps).toEqual([]);
+    expect(copy.pieces.at(-1)).toMatchObject({ from: { frame: 0 }, mark: expect.anything() });
+  });
+
   it('does not continue where another program has written its log back', () => {
     const copy = new LogCopy();
     const lane = replicated();

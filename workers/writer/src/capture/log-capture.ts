@@ -234,6 +234,8 @@ export class LogCapture {
     this.#before = found.known ?? found.end;
     this.#at = found.known ?? { salts: found.end.salts, frame: 0, checksum: '' };
     this.#othersTo = frames;
+    // Where the main file is as the last close left it, the whole log came after that.
+    if (this.#at.frame === 0) this.#mark = markOf(this.#file.path);
     if (!this.#isDue) return;
     this.#sink.noteDue(this);
     // The next commit restarts the log.
