@@ -62,7 +62,7 @@ async function mergeGroup(
   return [{ entry: { ...merged.entry, key }, body }];
 }
 
-/** Undefined where the tenant's key was erased: then they are copied as they are, and nobody can read them. */
+/** Undefined where the tenant's key was erased: then they are copied as they are, unreadable. */
 async function openBodies(
   group: MergeGroup,
   stored: ReadonlyMap<SegmentPlace, Buffer>,

@@ -7,6 +7,7 @@ import { testEntry } from '../../test-support/test-entry.ts';
 import { HEAD_KEY, readHead } from '../chain/head.ts';
 import { readIndex } from '../chain/read-index.ts';
 import { packKey } from '../format/entry.ts';
+import type { ObjectStore } from '../store/object-store.ts';
 
 const TENANTS = ['acme', 'beta', 'ceta', 'delta'];
 
@@ -169,6 +170,42 @@ test('leaves a damaged segment alone: nothing is made of it, and nothing expires
   damaged[20]! ^= 1;
   await expect(world.compact()).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });
   expect(world.store.objects.has(packKey({ level: 1, number: 1 }))).toBe(false);
+});
+
+test('does not copy a segment that was changed in the store', async () => {
+  const world = new CompactWorld();
+  const { entry, body } = await world.full('acme');
+  await world.ship([{ entry, body }]);
+  for (let pack = 2; pack <= 32; pack++) await world.ship([]);
+  // The last byte of its only page.
+  world.store.objects.get(packKey({ level: 0, number: 1 }))![8 + body!.length - 1]! ^= 1;
+  await expect(world.compact()).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });
+});
+
+test('takes a pack that is there already, as another run made it, and its own change of the head whose answer was lost', async () => {
+  const world = new CompactWorld();
+  await world.ship([await world.full('acme')]);
+  for (let pack = 2; pack <= 32; pack++) await world.ship([]);
+  await world.compact();
+  const key = packKey({ level: 1, number: 1 });
+  const made = world.store.objects.get(key);
+  world.store.objects.delete(HEAD_KEY);
+  world.nowMs++;
+  const { store } = world;
+  const loses: ObjectStore = {
+    address: store.address,
+    get: store.get.bind(store),
+    put: async (name, body, options) => {
+      const put = await store.put(name, body, options);
+      return name === HEAD_KEY ? { kind: 'exists' } : put;
+    },
+    delete: store.delete.bind(store),
+    list: store.list.bind(store),
+    close: store.close.bind(store),
+  };
+  expect((await world.compact(loses)).packs).toEqual([{ level: 1, number: 1 }]);
+  expect(world.store.objects.get(key)).toBe(made);
+  expect(await world.contents()).toEqual(world.expected());
 });
 
 test('names a branch until it has a full segment of its own', async () => {

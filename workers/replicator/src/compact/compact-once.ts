@@ -23,7 +23,7 @@ import { PackSources } from './pack-sources.ts';
 import { dropExpired, isGraceOver } from './retention.ts';
 
 /*
- * Compaction, in steps that may end anywhere and be repeated; until the last one nobody reads what the others stored:
+ * Compaction, in steps that may end anywhere and be repeated; until the last one no reader sees what the others stored:
  *
  *   read the packs of a block ▸ store what is too large for a pack ▸ store the pack, if it is not there ▸ level 3: store the catalogue ▸
  *   head.json by compare-and-set

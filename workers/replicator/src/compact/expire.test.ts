@@ -47,7 +47,7 @@ class Blocks {
 test('keeps a pack of level 3 for the chains in it, takes them over, and deletes it when nothing needs it', async () => {
   const blocks = new Blocks();
   const { world } = blocks;
-  await blocks.add(await world.full('idle'), await world.full('busy', true));
+  await blocks.add(await world.full('idle'), await world.full('large', true), await world.full('busy', true));
   world.nowMs += DAY_MS;
   await blocks.add(await world.pages('busy', [{ size: 1, writes: [[1, 5]] }]));
   world.nowMs += 20 * DAY_MS;
@@ -63,9 +63,9 @@ test('keeps a pack of level 3 for the chains in it, takes them over, and deletes
   expect(blocks.has(3)).toEqual([1, 2, 3]);
   expect((await blocks.head()).pinned).toEqual([1, 2]);
   expect(blocks.has(2)).toEqual([]);
-  expect(blocks.snapshots()).toHaveLength(4);
+  expect(blocks.snapshots()).toHaveLength(6);
 
-  // A new block takes over the idle tenant.
+  // A new block takes over the idle tenants.
   await blocks.add(await world.pages('busy', [{ size: 1, writes: [[1, 6]] }]));
   expect(await world.contents()).toEqual(world.expected());
   for (let step = 0; step < 4; step++) {
@@ -76,10 +76,10 @@ test('keeps a pack of level 3 for the chains in it, takes them over, and deletes
     await world.compact();
     expect(await world.contents()).toEqual(world.expected());
   }
-  // Of the first block's two full segments one is in a later block, and the other was replaced.
+  // Of the first block's full segments two are in a later block, and one was replaced.
   expect(blocks.has(3)).not.toContain(1);
   expect(blocks.has(3)).not.toContain(2);
-  expect(blocks.snapshots()).toHaveLength(2);
+  expect(blocks.snapshots()).toHaveLength(4);
   expect((await blocks.head()).catalogs[0]!.to).toBeGreaterThan(4_096);
 });
 

@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import type { Directory } from './directory.ts';
 
 /*
- * Compare-and-set without locks, so that a process that is stopped or dies holds up nobody. The first state of an object is its plain
+ * Compare-and-set without locks, so that a process that is stopped or dies holds up no other. The first state of an object is its plain
  * file. Each change by If-Match makes a file of the next number:
  *
  *   leader.json                           the first state, later a second name of the newest, for people
