@@ -290,9 +290,9 @@ export const configSchema = z.object({
     .default('one')
     .describe('Whether one key is for all, or each tenant has its own, so that it can be erased.'),
   replicaMode: z
-    .enum(['async', 'sync', 'off'])
+    .enum(['async', 'sync'])
     .default('async')
-    .describe('For tenants without a mode of their own: whether callers wait for the store (sync).'),
+    .describe('For tenants without a durability of their own: whether callers wait for the store (sync).'),
   trashRetentionMs: ms(7 * 24 * 60 * 60_000).describe("A deleted tenant's folder is kept this long."),
 });
 

@@ -1,6 +1,7 @@
 import type { WireError } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { WriterOptions } from '@onewriter/writer';
+import type { CaptureLink } from '../replica/capture-link.ts';
 import type { LaneRunner } from './lane-thread.ts';
 import type { WalFlusher } from './wal-flusher.ts';
 
@@ -25,6 +26,8 @@ export interface LaneOptions {
   readonly runner?: LaneRunner | undefined;
   /** Batches that go to the thread at a time, at most; default: 16. With 1 each commit flushes itself. */
   readonly maxGroup?: number | undefined;
+  /** Connects its thread with the replicator; undefined: nothing is replicated. */
+  readonly capture?: CaptureLink | undefined;
   /** A tenant's file is closed after its batch, before the next one begins; default: false. */
   readonly closesAfterBatch?: boolean | undefined;
 }

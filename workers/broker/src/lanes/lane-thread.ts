@@ -9,6 +9,7 @@ import {
   writerThreadUrl,
 } from '@onewriter/writer';
 import { Piscina } from 'piscina';
+import type { CaptureConnection } from '../replica/capture-link.ts';
 import { threadHeapMb } from './job-memory.ts';
 
 /** Runs the tasks of a lane in the order in which they are given: a thread, or a process of its own. */
@@ -23,6 +24,10 @@ export interface LaneRunner {
   onItem(listener: (outcome: GroupItemOutcome) => void): void;
   /** Called where it ended without a task. @param replaced another has taken its place. */
   onIdleEnd(listener: (error: Error, replaced: boolean) => void): void;
+  /** Connects what runs now with the replicator; an earlier connection of it ends. */
+  connect(connection: CaptureConnection): void;
+  /** Called where another thread or process has taken its place: it is not connected. */
+  onStart(listener: () => void): void;
   /** Ends it; nothing may be under way. */
   destroy(): Promise<void>;
   /** It has no file open and nothing to do: it may end until the next task. */
@@ -34,6 +39,7 @@ export class LaneThread implements LaneRunner {
   readonly progress: Int32Array;
   readonly #pool: Piscina<LaneTask, LaneOutcome>;
   readonly #data: WriterThreadData = createThreadData();
+  #onStart: (() => void) | undefined;
 
   /** @param url entry file of the thread */
   constructor(url: URL = writerThreadUrl) {
@@ -51,6 +57,8 @@ export class LaneThread implements LaneRunner {
       resourceLimits: { maxOldGenerationSizeMb: threadHeapMb() },
       workerData: this.#data,
     });
+    // The first event is that of the thread that was started just now.
+    this.#pool.once('workerCreate', () => this.#pool.on('workerCreate', () => this.#onStart?.()));
   }
 
   configure(options: Omit<WriterOptions, 'progress'>): void {
@@ -68,6 +76,15 @@ export class LaneThread implements LaneRunner {
   onIdleEnd(listener: (error: Error, replaced: boolean) => void): void {
     // If it had a task, the task is rejected instead.
     this.#pool.on('error', (error: Error) => listener(error, this.#pool.threads.length > 0));
+  }
+
+  connect({ port, room }: CaptureConnection): void {
+    // Where the thread ends before it, the next one is connected.
+    this.#pool.run({ kind: 'connect', port, room }, { transferList: [port] }).catch(() => {});
+  }
+
+  onStart(listener: () => void): void {
+    this.#onStart = listener;
   }
 
   async destroy(): Promise<void> {

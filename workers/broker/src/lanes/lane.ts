@@ -8,6 +8,7 @@ import type {
   WalFile,
 } from '@onewriter/writer';
 import { GroupSize } from './group-size.ts';
+import { keepConnected } from './keep-connected.ts';
 import type { LaneOptions } from './lane-options.ts';
 import { LaneProgress } from './lane-progress.ts';
 import { type LaneRunner, LaneThread } from './lane-thread.ts';
@@ -85,6 +86,7 @@ export class Lane {
   #flushing = 0;
   #groups = 0;
   #answerWaiters: (() => void)[] = [];
+  #stopConnecting: (() => void) | undefined;
   #seen = { item: -1, since: 0 };
   /** The thread has begun something: it is loaded. */
   #isUp = false;
@@ -100,7 +102,8 @@ export class Lane {
 
   constructor(index: number, options: LaneOptions) {
     const runner = options.runner ?? new LaneThread(options.threadUrl);
-    runner.configure(options.writer);
+    const { capture } = options;
+    runner.configure(capture === undefined ? options.writer : { ...options.writer, replicated: true });
     this.index = index;
     this.#progress = new LaneProgress(runner.progress);
     this.#groupSize = new GroupSize(options.maxGroup);
@@ -111,6 +114,7 @@ export class Lane {
       if (this.#group?.id === group) this.#answer(this.#group, item, outcome);
     });
     runner.onIdleEnd((error, replaced) => this.#onIdleEnd(error, replaced));
+    if (capture !== undefined) this.#stopConnecting = keepConnected(runner, capture);
   }
 
   /** The current batch of the thread; undefined: none. */
@@ -254,6 +258,7 @@ export class Lane {
   }
 
   async #close(withinMs: number | undefined): Promise<number> {
+    this.#stopConnecting?.();
     let left = 0;
     try {
       left = await this.#runTidy({ kind: 'close', tenant: null, withinMs });

@@ -2,6 +2,7 @@ import { type BrokerOpenFiles, logsBeside, SPARE_LANES_PER_LANE, type WireError 
 import type { Logger } from '@onewriter/runtime';
 import type { WriterOptions } from '@onewriter/writer';
 import { APART_NOTE } from '../recovery/running-notes.ts';
+import type { CaptureLink } from '../replica/capture-link.ts';
 import { Lane, type LaneClient } from './lane.ts';
 import type { LaneOptions } from './lane-options.ts';
 import type { LaneRunner } from './lane-thread.ts';
@@ -26,6 +27,8 @@ export interface LanesOptions {
   readonly onBroken: (error: Error) => void;
   /** How long a spare lane without work stays; default: 30,000. */
   readonly spareIdleMs?: number | undefined;
+  /** Connects their threads with the replicator; undefined: nothing is replicated. */
+  readonly capture?: CaptureLink | undefined;
   /** Threads for the first lanes, started before; default: none. */
   readonly started?: readonly LaneRunner[] | undefined;
   readonly log: Logger;
@@ -212,7 +215,7 @@ export class Lanes {
     maxOpenTenants: number,
     more: Pick<LaneOptions, 'runner' | 'maxGroup' | 'closesAfterBatch'>,
   ): Lane {
-    const { writer, mayBegin, onChanged, onBroken, log } = this.#options;
+    const { writer, mayBegin, onChanged, onBroken, capture, log } = this.#options;
     const note = index === APART ? APART_NOTE : `.${index}`;
     return new Lane(index, {
       writer: { ...writer, maxOpenTenants, runningNote: `${writer.runningNote}${note}` },
@@ -222,7 +225,7 @@ export class Lanes {
       onIdle: () => {
         for (const resolve of this.#idleWaiters.splice(0)) resolve();
       },
-      ...{ onChanged, onBroken, log, ...more },
+      ...{ onChanged, onBroken, capture, log, ...more },
     });
   }
 

@@ -20,8 +20,11 @@ import { DeadLetters } from '../queue/dead-letters.ts';
 import { InboxEvents } from '../queue/inbox-events.ts';
 import { readFailpoint } from '../recovery/failpoint.ts';
 import { PoisonedJobs } from '../recovery/poisoned-jobs.ts';
+import type { CaptureLink } from '../replica/capture-link.ts';
+import { createReplica } from '../replica/create-replica.ts';
 import { Durabilities } from '../replica/durabilities.ts';
 import { NoReplica } from '../replica/no-replica.ts';
+import type { Replica } from '../replica/replica.ts';
 import { ReplicaAnswers } from '../replica/replica-answers.ts';
 import type { ReplicaState } from '../replica/replica-state.ts';
 import { ClientPresence } from '../tenant/client-presence.ts';
@@ -44,6 +47,7 @@ export interface CreatedServices {
   readonly services: SessionContext;
   readonly apart: Apart;
   readonly replica: ReplicaState;
+  readonly shipping: Replica | undefined;
   readonly durabilities: Durabilities;
 }
 
@@ -56,7 +60,8 @@ export function createServices(
 ): CreatedServices {
   const { config, log, link, lease, metrics } = options;
   const parked = new Parked(link, config.group, log);
-  const replica = new NoReplica();
+  const shipping = createReplica(options, phase);
+  const replica = shipping ?? new NoReplica();
   const replacements = new ReplacementBudget(link, config, log);
   const apart = new Apart({
     limitBytes: writeMemoryBytes(config.writeMemoryBytes),
@@ -65,7 +70,7 @@ export function createServices(
     onApplied: calls.onApplied,
     log,
   });
-  const lanes = createLanes(options, phase, clock, apart, (tenant, finding) => {
+  const lanes = createLanes(options, { clock, apart, capture: shipping }, phase, (tenant, finding) => {
     const { code, message } = finding;
     // The successor finds it with the tenant's next write.
     if (phase.isEnding) log.error({ tenant, code }, `Found when the tenant was closed: ${message}`);
@@ -102,15 +107,22 @@ export function createServices(
     afterCommit: readFailpoint('after-commit', process.env['ONEWRITER_FAILPOINT']),
     onBug: phase.onBug,
   };
-  return { services, apart, replica, durabilities: new Durabilities(link, config.group, replica, log) };
+  const durabilities = new Durabilities(link, config.group, replica, log);
+  return { services, apart, replica, shipping, durabilities };
+}
+
+/** What lanes work with. */
+interface LaneParts {
+  readonly clock: DataDirClock;
+  readonly apart: Apart;
+  readonly capture: CaptureLink | undefined;
 }
 
 /** @param onChanged called for what was found when a tenant was closed: people should know before its next write is refused */
 function createLanes(
   { config, log, lease, threads, claim }: LeaderOptions,
+  { clock, apart, capture }: LaneParts,
   phase: LeaderPhase,
-  clock: DataDirClock,
-  apart: Apart,
   onChanged: (tenant: string, finding: WireError) => void,
 ): Lanes {
   const directory = inspectDataDir(config.dataDir, config.dataDirKind);
@@ -129,6 +141,7 @@ function createLanes(
     started: threads,
     mayBegin: () => lease.held,
     apart: apart.process,
+    capture,
     onChanged,
     openFiles,
     onBroken: phase.onBug,

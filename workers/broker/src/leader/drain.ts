@@ -1,10 +1,16 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Replica } from '../replica/replica.ts';
 import { handOver } from './hand-over.ts';
 import type { LeaderParts } from './leader-parts.ts';
 
 /** Parts of the time for a drain: until when the last file may be closed, and how much longer a begun close may take. */
 const CLOSE_UNTIL = 0.75;
 const CLOSE_GRACE = 0.1;
+/** The same with replication: the files are closed, and their logs stored, before the lease is released. */
+const CLOSE_BEFORE_SHIPPING = 0.6;
+const SHIP_UNTIL = 0.8;
+/** Where the store is away: it may answer just now. */
+const AWAY_MS = 250;
 
 /**
  * Finishes what was begun, requeues the rest, and releases the lease; then closes the files, which may take longer: nothing is
@@ -19,6 +25,7 @@ export async function drainLeader(parts: LeaderParts, drainMs: number): Promise<
   const { lanes, deadLetters } = parts.services;
   const sessions = parts.sessions.all;
   await Promise.race([Promise.all(sessions.map(session => session.drain())), pause(graceMs)]);
+  if (parts.shipping !== undefined) await shipRest(parts, parts.shipping, drainMs, startedAt);
   await handOver(parts, sessions);
   // Not counted against its job, which the next leader runs apart again.
   if (lanes.apart.work !== undefined) await parts.apart.process.kill();
@@ -34,6 +41,23 @@ export async function drainLeader(parts: LeaderParts, drainMs: number): Promise<
   const atRest = await closeFiles(parts, closeMs, drainMs * CLOSE_GRACE);
   deadLetters.close();
   return atRest;
+}
+
+/**
+ * Stores what is captured while this process leads: its successor's term makes later packs void. The files are closed before, so that
+ * all of their logs is captured; where they are replicated a close leaves the log, and costs little.
+ */
+async function shipRest(
+  parts: LeaderParts,
+  shipping: Replica,
+  drainMs: number,
+  startedAt: number,
+): Promise<void> {
+  const leftMs = (part: number) => Math.max(0, drainMs * part - (performance.now() - startedAt));
+  const { lanes } = parts.services;
+  const isStuck = [...lanes.all, lanes.apart].some(lane => lane.work !== undefined);
+  if (!isStuck) await closeFiles(parts, leftMs(CLOSE_BEFORE_SHIPPING), drainMs * CLOSE_GRACE);
+  await shipping.end(shipping.available ? leftMs(SHIP_UNTIL) : AWAY_MS);
 }
 
 /** @returns whether all files were closed; each costs flushes, and thousands can take longer than the drain may. */

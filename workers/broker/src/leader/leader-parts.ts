@@ -1,5 +1,6 @@
 import type { Apart } from '../lanes/apart/apart.ts';
 import type { Durabilities } from '../replica/durabilities.ts';
+import type { Replica } from '../replica/replica.ts';
 import type { ReplicaState } from '../replica/replica-state.ts';
 import type { SessionContext } from '../tenant/session/tenant-session.ts';
 import type { LeaderOptions } from './leader-options.ts';
@@ -13,6 +14,8 @@ export interface LeaderParts {
   readonly services: SessionContext;
   readonly apart: Apart;
   readonly replica: ReplicaState;
+  /** The same, where there is a store. */
+  readonly shipping: Replica | undefined;
   readonly durabilities: Durabilities;
   readonly sessions: OpenSessions;
 }

@@ -12,6 +12,7 @@ import type { StatusPublisher } from '../observe/status/status-publisher.ts';
 import { Doorbell } from '../queue/doorbell.ts';
 import { FinishedJobs } from '../queue/finished-jobs.ts';
 import { readRunningNotes, removeRunningNotes } from '../recovery/running-notes.ts';
+import { HeldFiles } from '../replica/held-files.ts';
 import { HeldTenants } from '../tenant/held-tenants.ts';
 import { closeHeldTenant } from './close-held.ts';
 import { createServices } from './create-services.ts';
@@ -48,6 +49,8 @@ import { StoppedWrites } from './stopped-writes.ts';
 /** Between two claims of the group. */
 const CLAIM_EVERY_MS = 2_000;
 const PUMP_EVERY_MS = 50;
+/** How long work waits for the replicator to start. */
+const REPLICA_WAIT_MS = 2_000;
 
 /** All that one process does while it leads. */
 export class Leader {
@@ -78,15 +81,20 @@ export class Leader {
     });
     const { services } = created;
     const sessions = new OpenSessions(options, services);
+    const heldFiles = new HeldFiles(config, change => created.shipping?.note(change));
     this.#parts = { options, phase: this.#phase, sessions, ...created };
     this.#held = new HeldTenants({
       link,
       group: config.group,
       log,
       epoch: () => lease.epoch,
-      close: (tenant, isForPerson) => closeHeldTenant(this.#parts, this.#doorbell, tenant, isForPerson),
+      close: async (tenant, isForPerson) => {
+        await closeHeldTenant(this.#parts, this.#doorbell, tenant, isForPerson);
+        heldFiles.held(tenant);
+      },
       onEnded: tenant => {
         services.offenders.onResumed(tenant);
+        heldFiles.freed(tenant);
         // Its holder may have mended it, and it may be long until its next write.
         if (services.parked.mayBeMended(tenant)) sessions.of(tenant).tryFile();
       },
@@ -120,6 +128,8 @@ export class Leader {
     // All are counted before the first may run again.
     await poisoned.countLastCrashes(readRunningNotes(config.dataDir));
     removeRunningNotes(config.dataDir);
+    // Where the store is away, replication begins later.
+    await this.#parts.shipping?.started(REPLICA_WAIT_MS);
     if (this.#phase.isEnding) return;
     this.#phase.lead();
     this.#lead();

@@ -7,6 +7,8 @@ import type { LeaderParts } from './leader-parts.ts';
 
 /** How long the other tenants' batches may take when the process is replaced because of one. */
 const REPLACE_GRACE_MS = 1_000;
+/** Of that, for storing what was captured: the commits that were not are still in the logs. */
+const SHIP_MS = 400;
 const NOTE_TIMEOUT_MS = 2_000;
 
 /** Each resolves when there is no more time for its part. */
@@ -47,7 +49,9 @@ export async function replaceProcess(replacement: Replacement): Promise<void> {
   const sessions = parts.sessions.all;
   const others = sessions.filter(session => !held.has(session));
   await Promise.race([
-    Promise.all(others.map(session => session.drain())).then(() => handOver(parts, sessions)),
+    Promise.all(others.map(session => session.drain()))
+      .then(() => parts.shipping?.end(SHIP_MS))
+      .then(() => handOver(parts, sessions)),
     pause(REPLACE_GRACE_MS),
     ...(tooLate ? [tooLate.toHandOver] : []),
   ]).catch(failure => log.warn({ err: failure }, 'Handing over failed; the lease will expire'));

@@ -1,11 +1,11 @@
+import type { Durability } from '@onewriter/protocol';
 import type { ReplicaStatus, StoredUpTo } from '@onewriter/replicator';
-import type { Config } from '@onewriter/runtime';
 
 /**
  * How a tenant is replicated: `async` answers callers before the store has their commits, `sync` after it; `off` stores
  * nothing.
  */
-export type ReplicaMode = Config['replicaMode'];
+export type ReplicaMode = Durability;
 
 /** Called for each tenant of which more is stored. @param atMs when the store had it, ms since the epoch */
 export type StoredListener = (upTo: StoredUpTo, atMs: number) => void;

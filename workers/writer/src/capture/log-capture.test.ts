@@ -26,7 +26,7 @@ function listen(copies: readonly LogCopy[], room?: CaptureRoom): CaptureListener
 
 /** The file with all of its log in it. */
 function imageOf(lane: TemporaryLane): Buffer {
-  lane.lane.close();
+  lane.lane.run({ kind: 'close', tenant: 'acme' });
   expect(existsSync(`${lane.file}-wal`) && readFileSync(`${lane.file}-wal`).length > 0).toBe(false);
   return readFileSync(lane.file);
 }
@@ -221,6 +221,24 @@ describe('a file that is opened again', () => {
     lane.apply(writes(INSERT));
     const image = imageOf(lane);
     listener.drain();
+    expect(copy.gaps).toEqual([]);
+    expect(copy.image.equals(image)).toBe(true);
+  });
+
+  it('continues in the log that stays when the process ends', () => {
+    const copy = new LogCopy();
+    const lane = replicated();
+    const listener = listen([copy]).connect(lane);
+    lane.apply(TABLE);
+    lane.apply(script(SPILL));
+    lane.lane.run({ kind: 'close', tenant: null });
+    expect(readFileSync(`${lane.file}-wal`).length).toBeGreaterThan(256 * 1024);
+    listener.drain();
+    const next = replicated({ dataDir: lane.options.dataDir });
+    const after = listen([copy], listener.room).connect(next);
+    next.run([writes(INSERT)], { epoch: 2 });
+    const image = imageOf(next);
+    after.drain();
     expect(copy.gaps).toEqual([]);
     expect(copy.image.equals(image)).toBe(true);
   });

@@ -59,8 +59,9 @@ export interface OpenTenantOptions
  * - `written-back`: as with a large one
  * - `left-to-others`: it stays if others have the file open; if none has, SQLite's own close writes it back and removes it
  * - `left`: it stays, and the next opening appends to it
+ * - `kept`: so does a large one
  */
-export type SmallLog = 'written-back' | 'left-to-others' | 'left';
+export type SmallLog = 'written-back' | 'left-to-others' | 'left' | 'kept';
 
 /**
  * The one connection that writes to a tenant's file: WAL, `synchronous=FULL`, foreign keys on, internal tables made, the
@@ -353,7 +354,8 @@ export class TenantDatabase {
     if (!this.db.open) return;
     this.rollback();
     if (!this.db.open) return;
-    if (smallLog === 'left' && !this.exclusive && this.checkpoints.isSmall) {
+    const stays = smallLog === 'kept' || (smallLog === 'left' && this.checkpoints.isSmall);
+    if (stays && !this.exclusive) {
       this.capture?.send();
       this.#closeBesideReader();
       this.capture?.closed(false);

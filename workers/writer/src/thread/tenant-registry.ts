@@ -164,16 +164,18 @@ export class TenantRegistry {
    */
   closeAll(withinMs = Number.POSITIVE_INFINITY): ClosedTenants {
     const until = performance.now() + withinMs;
+    // Its frames show the next process where they continue.
+    const isReplicated = this.#options.capture !== undefined;
     const tenants: string[] = [];
     const changed: ChangedTenant[] = [];
     for (const tenant of [...this.#open.keys()]) {
       if (performance.now() >= until) break;
-      this.#closeOne(tenant, true, changed, 'left-to-others');
+      this.#closeOne(tenant, true, changed, isReplicated ? 'kept' : 'left-to-others');
       tenants.push(tenant);
     }
     for (const tenant of [...this.#leftLogs.keys()]) {
       if (performance.now() >= until) break;
-      this.#writeBackLog(tenant, 'left-to-others');
+      if (!isReplicated) this.#writeBackLog(tenant, 'left-to-others');
     }
     // One whose finding could not be saved stays open as well.
     return { tenants, changed, left: withinMs === Number.POSITIVE_INFINITY ? 0 : this.#open.size };

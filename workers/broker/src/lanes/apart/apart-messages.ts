@@ -1,4 +1,4 @@
-import type { LaneOutcome, LaneTask, WriterOptions } from '@onewriter/writer';
+import type { CaptureMessage, LaneOutcome, LaneTask, WriterOptions } from '@onewriter/writer';
 
 /* Messages between the broker and its process for jobs that may end their process. */
 
@@ -6,10 +6,17 @@ import type { LaneOutcome, LaneTask, WriterOptions } from '@onewriter/writer';
 export type ApartSettings = Omit<WriterOptions, 'progress'>;
 
 /** One at a time is at work; the others wait in the process, in this order. */
-export interface ToApartProcess {
+export interface ApartTask {
   readonly id: number;
   readonly task: LaneTask;
 }
+
+/** The replicator asks for new commits. */
+export interface ApartCapture {
+  readonly capture: true;
+}
+
+export type ToApartProcess = ApartTask | ApartCapture;
 
 export type FromApartProcess =
   /** It can take tasks. */
@@ -17,5 +24,7 @@ export type FromApartProcess =
   /** Sent while it is at work. */
   | { readonly type: 'position'; readonly cells: readonly number[]; readonly bytes: number }
   | { readonly type: 'outcome'; readonly id: number; readonly outcome: LaneOutcome; readonly bytes: number }
+  /** For the replicator. Its parent numbers it, and counts its room. Sent before the outcome of the task that it was sent in. */
+  | { readonly type: 'captured'; readonly message: CaptureMessage }
   /** Its thread ended before the task was done, and was replaced. */
   | { readonly type: 'fault'; readonly id: number; readonly message: string; readonly bytes: number };

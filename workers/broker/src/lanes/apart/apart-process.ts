@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { assertSqliteWorks } from '@onewriter/writer';
 import { LaneThread } from '../lane-thread.ts';
 import { readStatementBytes } from '../memory-watch.ts';
+import { ApartCapture } from './apart-capture.ts';
 import type { ApartSettings, FromApartProcess, ToApartProcess } from './apart-messages.ts';
 
 /*
@@ -22,15 +23,23 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 preferAsVictim();
 assertSqliteWorks();
 const thread = new LaneThread();
-thread.configure(JSON.parse(process.argv[2]!) as ApartSettings);
+const settings = JSON.parse(process.argv[2]!) as ApartSettings;
+thread.configure(settings);
+const capture = settings.replicated ? connectThread() : undefined;
 // What the thread takes for its own start is not to count for the first job.
 await thread.run({ kind: 'rollback', tenant: '', transaction: '' });
 let underWay = 0;
 
-process.on('message', ({ id, task }: ToApartProcess) => {
+process.on('message', (message: ToApartProcess) => {
+  if ('capture' in message) {
+    capture?.request();
+    return;
+  }
+  const { id, task } = message;
   underWay++;
   thread
     .run(task)
+    .finally(() => capture?.drain())
     .then(
       outcome => send({ type: 'outcome', id, outcome, bytes: readStatementBytes() }),
       (error: Error) => send({ type: 'fault', id, message: error.message, bytes: readStatementBytes() }),
@@ -47,6 +56,13 @@ setInterval(() => {
 }, REPORT_EVERY_MS);
 send({ type: 'ready', bytes: readStatementBytes() });
 
+function connectThread(): ApartCapture {
+  const captured = new ApartCapture((message, sent) => send({ type: 'captured', message }, sent));
+  thread.connect(captured.open());
+  thread.onStart(() => thread.connect(captured.open()));
+  return captured;
+}
+
 /** Where memory runs out all the same, the kernel is to end this process and no other. */
 function preferAsVictim(): void {
   try {
@@ -56,7 +72,7 @@ function preferAsVictim(): void {
   }
 }
 
-function send(message: FromApartProcess): void {
+function send(message: FromApartProcess, sent = () => {}): void {
   // Where the channel is closed, 'disconnect' ends it.
-  process.send?.(message, undefined, undefined, () => {});
+  process.send?.(message, undefined, undefined, sent);
 }

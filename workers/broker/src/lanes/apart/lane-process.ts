@@ -8,8 +8,10 @@ import {
   startBoundedProcess,
 } from '@onewriter/runtime';
 import { type LaneOutcome, type LaneTask, PROGRESS_BYTES } from '@onewriter/writer';
+import type { CaptureConnection } from '../../replica/capture-link.ts';
 import type { LaneRunner } from '../lane-thread.ts';
 import type { ApartSettings, FromApartProcess, ToApartProcess } from './apart-messages.ts';
+import { CaptureRelay } from './capture-relay.ts';
 
 /*
  *            a task to apply             ready              its end, or its parent's
@@ -83,6 +85,7 @@ export class LaneProcess implements LaneRunner {
   #endWaiters: (() => void)[] = [];
   #isKilled = false;
   #isDestroyed = false;
+  #relay: CaptureRelay | undefined;
 
   constructor(options: LaneProcessOptions) {
     this.#options = options;
@@ -119,6 +122,17 @@ export class LaneProcess implements LaneRunner {
   /** It starts again with the next task. */
   onIdleEnd(): void {}
 
+  /** One connection for all its processes, one after the other. */
+  connect(connection: CaptureConnection): void {
+    this.#relay?.close();
+    const request = () =>
+      void this.#process?.child.send({ capture: true } satisfies ToApartProcess, () => {});
+    this.#relay = new CaptureRelay(connection, request);
+  }
+
+  /** The relay stays where the process is replaced. */
+  onStart(): void {}
+
   /** Ends it at once, whatever it does: what it has is rejected as not begun, because its end is not the fault of any of it. */
   async kill(): Promise<void> {
     if (this.#process === undefined) return;
@@ -137,6 +151,7 @@ export class LaneProcess implements LaneRunner {
     clearTimeout(this.#timer);
     this.#rejectAll(this.#waiting.splice(0), 'The process apart was ended.');
     await this.kill();
+    this.#relay?.close();
   }
 
   #go(next: State): void {
@@ -201,6 +216,10 @@ export class LaneProcess implements LaneRunner {
   }
 
   #onMessage(message: FromApartProcess): void {
+    if (message.type === 'captured') {
+      this.#relay?.pass(message.message);
+      return;
+    }
     if (this.#state === 'absent' || this.#state === 'ending') return;
     this.statementBytes = message.bytes;
     this.#peakBytes = Math.max(this.#peakBytes, message.bytes);

@@ -1,0 +1,48 @@
+import { statSync } from 'node:fs';
+import { realDatabasePath, tenantFile } from '@onewriter/protocol';
+import type { Config } from '@onewriter/runtime';
+
+/** What became of a tenant's file while the tenant was held. */
+export interface HeldChange {
+  readonly kind: 'replaced' | 'deleted';
+  readonly tenant: string;
+}
+
+/**
+ * Compares tenants' files before and after they were held. What a holder does to a file (restore, load, adopt, delete) is in no log, so
+ * the replicator has to hear of it.
+ */
+export class HeldFiles {
+  readonly #config: Pick<Config, 'dataDir' | 'dbFile'>;
+  readonly #before = new Map<string, string>();
+  readonly #onChanged: (change: HeldChange) => void;
+
+  constructor(config: Pick<Config, 'dataDir' | 'dbFile'>, onChanged: (change: HeldChange) => void) {
+    this.#config = config;
+    this.#onChanged = onChanged;
+  }
+
+  /** The tenant is held, and its file is closed. */
+  held(tenant: string): void {
+    if (!this.#before.has(tenant)) this.#before.set(tenant, this.#mark(tenant));
+  }
+
+  /** No hold is left. */
+  freed(tenant: string): void {
+    const before = this.#before.get(tenant);
+    this.#before.delete(tenant);
+    if (before === undefined) return;
+    const now = this.#mark(tenant);
+    if (now !== before) this.#onChanged({ kind: now === '' ? 'deleted' : 'replaced', tenant });
+  }
+
+  /** '' where there is no file. Whoever changes it changes one of these. */
+  #mark(tenant: string): string {
+    const { dataDir, dbFile } = this.#config;
+    const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
+    const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+    if (stats === undefined) return '';
+    const { dev, ino, size, mtimeNs } = stats;
+    return `${path} ${dev}:${ino} ${size} ${mtimeNs}`;
+  }
+}

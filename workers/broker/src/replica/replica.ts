@@ -1,0 +1,270 @@
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { backOffMs } from '@onewriter/protocol';
+import {
+  type FromReplicator,
+  type ReplicaStatus,
+  type ReplicatorData,
+  replicatorThreadUrl,
+  type StoredUpTo,
+  type ToReplicator,
+} from '@onewriter/replicator';
+import type { Logger } from '@onewriter/runtime';
+import { StateMachine, type Transitions } from '@onewriter/tenants';
+import { CaptureRoom } from '@onewriter/writer';
+import type { CaptureConnection, CaptureLink } from './capture-link.ts';
+import type { ReplicaMode, ReplicaState, StoredListener } from './replica-state.ts';
+
+/*
+ *              start                'started'
+ *   absent ────────────▶ starting ─────────────▶ running
+ *      ▲                    │ its thread ended,     │
+ *      ├────────────────────┴─── also by an error ──┤
+ *      └── after a pause it starts again            │ end
+ *                                                   ▼
+ *                                                 ended
+ *
+ * A dead thread never ends the broker. What was captured and not stored is gone with it: the next one begins from what the store
+ * has, and each writer thread sends again what is still in the logs.
+ */
+
+type State = 'absent' | 'starting' | 'running' | 'ended';
+
+const TRANSITIONS: Transitions<State> = {
+  absent: ['starting', 'ended'],
+  starting: ['running', 'absent', 'ended'],
+  running: ['absent', 'ended'],
+  ended: [],
+};
+const RESTART_PAUSES = Object.freeze({ firstMs: 200, maxMs: 30_000 });
+/** A thread that ran for so long did not fail at its start. */
+const STEADY_MS = 60_000;
+/** It cannot work until a person acts. */
+const REFUSED_PAUSE_MS = 60_000;
+/** The thread ends this long after what was granted for its end. */
+const END_GRACE_MS = 500;
+
+/** Dependencies of {@link Replica}. */
+export interface ReplicaOptions {
+  readonly data: Omit<ReplicatorData, 'room'>;
+  /** Of tenants without a mode of their own. */
+  readonly defaultMode: ReplicaMode;
+  /** See CaptureRoom. */
+  readonly boundBytes: number;
+  readonly log: Logger;
+  /** Another broker writes to the store: this one must stop leading. */
+  readonly onFenced: (message: string) => void;
+  /** Called when it runs, each time. @param known tenants that the store has */
+  readonly onStarted: (known: readonly string[]) => void;
+  /** Entry file of the thread; default: the replicator. */
+  readonly threadUrl?: URL | undefined;
+}
+
+/** What the replicator is told of one tenant. */
+type TenantMessage = Extract<ToReplicator, { readonly tenant: string }>;
+
+/** The replicator of a leader: its thread, and what is known from it. */
+export class Replica implements ReplicaState, CaptureLink {
+  readonly configured = true;
+  readonly #options: ReplicaOptions;
+  readonly #state = new StateMachine<State>('The replicator', TRANSITIONS, 'absent');
+  readonly #modes = new Map<string, ReplicaMode>();
+  readonly #stored = new Map<string, StoredUpTo>();
+  readonly #storedListeners = new Set<StoredListener>();
+  readonly #restartListeners = new Set<() => void>();
+  #worker: Worker | undefined;
+  #room: CaptureRoom;
+  /** Ports of threads that were connected while there was no replicator. */
+  #waitingPorts: MessagePort[] = [];
+  #isAvailable = true;
+  #status: ReplicaStatus | undefined;
+  #problem: string | undefined;
+  #failures = 0;
+  #startedAt = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #startWaiters: (() => void)[] = [];
+  #ending: Promise<void> | undefined;
+  #onEnded: (() => void) | undefined;
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options;
+    this.#room = CaptureRoom.create(options.boundBytes);
+  }
+
+  get available(): boolean {
+    return this.#isAvailable && this.#problem === undefined && this.#worker !== undefined;
+  }
+
+  get status(): ReplicaStatus | undefined {
+    return this.#status;
+  }
+
+  /** Why nothing is replicated until a person acts; undefined: it is. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  stored(tenant: string): StoredUpTo | undefined {
+    return this.#stored.get(tenant);
+  }
+
+  onStored(listener: StoredListener): () => void {
+    this.#storedListeners.add(listener);
+    return () => this.#storedListeners.delete(listener);
+  }
+
+  modeOf(tenant: string): ReplicaMode {
+    return this.#modes.get(tenant) ?? this.#options.defaultMode;
+  }
+
+  setMode(tenant: string, mode: ReplicaMode | undefined): void {
+    const wasOff = this.modeOf(tenant) === 'off';
+    if (mode === undefined) this.#modes.delete(tenant);
+    else this.#modes.set(tenant, mode);
+    const off = this.modeOf(tenant) === 'off';
+    if (off !== wasOff) this.note({ kind: 'off', tenant, off });
+  }
+
+  /** Starts the thread. */
+  start(): void {
+    this.#start();
+  }
+
+  /** Resolves when it runs, or the time is over: the store may be away, and replication begins later. */
+  async started(withinMs: number): Promise<boolean> {
+    if (!this.#state.is('running')) {
+      await new Promise<void>(resolve => {
+        const timer = setTimeout(resolve, withinMs);
+        this.#startWaiters.push(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+      });
+    }
+    return this.#state.is('running');
+  }
+
+  open(): CaptureConnection {
+    const { port1, port2 } = new MessageChannel();
+    if (this.#worker === undefined) this.#waitingPorts.push(port2);
+    else this.#givePort(this.#worker, port2);
+    return { port: port1, room: this.#room.buffer };
+  }
+
+  onRestart(listener: () => void): () => void {
+    this.#restartListeners.add(listener);
+    return () => this.#restartListeners.delete(listener);
+  }
+
+  /** Something happened to a tenant that its log does not show. */
+  note(message: TenantMessage): void {
+    if (message.kind === 'deleted') this.#stored.delete(message.tenant);
+    // One that starts later finds the file as it is then.
+    this.#worker?.postMessage(message);
+  }
+
+  /** Ships what is there, and ends. Idempotent. */
+  end(withinMs: number): Promise<void> {
+    this.#ending ??= this.#end(withinMs);
+    return this.#ending;
+  }
+
+  async #end(withinMs: number): Promise<void> {
+    clearTimeout(this.#timer);
+    const worker = this.#worker;
+    const mayShip = this.#state.is('running');
+    if (!this.#state.is('ended')) this.#state.enter('ended');
+    if (worker === undefined) return;
+    if (mayShip) {
+      const ended = new Promise<void>(resolve => {
+        this.#onEnded = resolve;
+        this.#timer = setTimeout(resolve, withinMs + END_GRACE_MS);
+      });
+      worker.postMessage({ kind: 'end', withinMs } satisfies ToReplicator);
+      await ended;
+      clearTimeout(this.#timer);
+    }
+    this.#worker = undefined;
+    await worker.terminate();
+  }
+
+  #start(): void {
+    this.#state.enter('starting');
+    this.#startedAt = performance.now();
+    const { data, threadUrl = replicatorThreadUrl } = this.#options;
+    const workerData: ReplicatorData = { ...data, room: this.#room.buffer };
+    const worker = new Worker(threadUrl, { workerData, name: 'onewriter-replicator' });
+    this.#worker = worker;
+    worker.on('message', (message: FromReplicator) => {
+      if (worker === this.#worker) this.#receive(message);
+    });
+    worker.on('error', error => this.#options.log.error({ err: error }, 'The replicator failed'));
+    worker.once('exit', () => this.#exited(worker));
+    for (const port of this.#waitingPorts.splice(0)) this.#givePort(worker, port);
+    for (const [tenant, mode] of this.#modes) {
+      if (mode === 'off') this.note({ kind: 'off', tenant, off: true });
+    }
+  }
+
+  #givePort(worker: Worker, port: MessagePort): void {
+    worker.postMessage({ kind: 'port', port } satisfies ToReplicator, [port]);
+  }
+
+  #receive(message: FromReplicator): void {
+    const { log, onFenced, onStarted } = this.#options;
+    switch (message.kind) {
+      case 'started':
+        if (!this.#state.is('starting')) return;
+        this.#state.enter('running');
+        this.#problem = undefined;
+        this.#isAvailable = true;
+        for (const resolve of this.#startWaiters.splice(0)) resolve();
+        onStarted(message.known);
+        break;
+      case 'stored':
+        for (const upTo of message.upTo) {
+          this.#stored.set(upTo.tenant, upTo);
+          for (const listener of this.#storedListeners) listener(upTo, message.atMs);
+        }
+        break;
+      case 'available':
+        this.#isAvailable = message.available;
+        if (message.available) log.info('The store of the replica answers again');
+        else log.error('The store of the replica does not answer: commits wait in memory');
+        break;
+      case 'status':
+        this.#status = message.status;
+        break;
+      case 'fenced':
+        onFenced(message.message);
+        break;
+      case 'refused':
+        this.#problem = message.message;
+        log.error({ code: message.code }, `Nothing is replicated: ${message.message}`);
+        for (const resolve of this.#startWaiters.splice(0)) resolve();
+        break;
+      case 'ended':
+        this.#onEnded?.();
+        break;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #exited(worker: Worker): void {
+    this.#onEnded?.();
+    if (worker !== this.#worker || this.#state.is('ended')) return;
+    this.#worker = undefined;
+    this.#state.enter('absent');
+    // What the former one had is gone: another room begins empty.
+    this.#room = CaptureRoom.create(this.#options.boundBytes);
+    if (performance.now() - this.#startedAt >= STEADY_MS) this.#failures = 0;
+    this.#failures++;
+    const pauseMs =
+      this.#problem === undefined ? backOffMs(this.#failures, RESTART_PAUSES) : REFUSED_PAUSE_MS;
+    this.#options.log.error({ pauseMs }, 'The replicator ended; starting it again');
+    this.#timer = setTimeout(() => {
+      this.#start();
+      for (const listener of this.#restartListeners) listener();
+    }, pauseMs);
+  }
+}
