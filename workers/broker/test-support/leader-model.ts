@@ -51,6 +51,8 @@ export class ModelLeader {
     begunBytes: number;
   }[] = [];
   apartWork: LaneWork | undefined;
+  /** The replicator of this leader. */
+  shipping: LeaderParts['shipping'];
   /** What closing all files answers: how many were left. */
   closeFiles: () => Promise<number> = async () => 0;
   /** Code by which a tenant is parked. */
@@ -131,6 +133,9 @@ export class ModelLeader {
         lease: { release: async () => note('release the lease') },
       },
       ...{ phase: this.phase, services },
+      get shipping() {
+        return model.shipping;
+      },
       apart: { process: { kill: async () => note('kill the process apart') } },
       sessions: {
         get all() {

@@ -19,6 +19,26 @@ it('finishes, hands over, and only then closes the files', async () => {
   expect(leader.logged).toEqual([]);
 });
 
+it('closes the files and has the rest stored before it hands over, where tenants are replicated', async () => {
+  leader.open('acme');
+  leader.shipping = {
+    available: true,
+    end: async (withinMs: number) => void leader.steps.push(`store within ${withinMs > 5_000}`),
+  } as NonNullable<typeof leader.shipping>;
+  expect(await drainLeader(leader.parts, 10_000)).toBe(true);
+  expect(leader.steps.slice(0, 3)).toEqual(['drain acme', 'close files', 'store within true']);
+  expect(leader.steps.indexOf('release the lease')).toBeGreaterThan(2);
+});
+
+it('stores only what is captured where a statement does not end', async () => {
+  const stuck = leader.open('stuck', { drain: () => never(), held: 1 });
+  leader.lanes.push({ work: createWork(stuck), position: { job: 0, op: 0 }, begunBytes: 0 });
+  const end = async (withinMs: number) => void leader.steps.push(`store within ${withinMs}`);
+  leader.shipping = { available: false, end } as NonNullable<typeof leader.shipping>;
+  expect(await drainLeader(leader.parts, 100)).toBe(false);
+  expect(leader.steps.slice(0, 2)).toEqual(['store within 250', 'requeue stuck']);
+});
+
 it('hands over after half of its time what does not end, and leaves its file', async () => {
   const stuck = leader.open('stuck', { drain: () => never(), held: 1 });
   leader.lanes.push({ work: createWork(stuck), position: { job: 0, op: 0 }, begunBytes: 0 });

@@ -238,9 +238,13 @@ export class Replica implements ReplicaState, CaptureLink {
         onFenced(message.message);
         break;
       case 'refused':
+        if (message.message !== this.#problem) {
+          log.error({ code: message.code }, `Nothing is replicated: ${message.message}`);
+        }
         this.#problem = message.message;
-        log.error({ code: message.code }, `Nothing is replicated: ${message.message}`);
         for (const resolve of this.#startWaiters.splice(0)) resolve();
+        // It would keep what is captured and store none of it.
+        void this.#worker?.terminate();
         break;
       case 'ended':
         this.#onEnded?.();
@@ -261,7 +265,9 @@ export class Replica implements ReplicaState, CaptureLink {
     this.#failures++;
     const pauseMs =
       this.#problem === undefined ? backOffMs(this.#failures, RESTART_PAUSES) : REFUSED_PAUSE_MS;
-    this.#options.log.error({ pauseMs }, 'The replicator ended; starting it again');
+    if (this.#problem === undefined) {
+      this.#options.log.error({ pauseMs }, 'The replicator ended; starting it again');
+    }
     this.#timer = setTimeout(() => {
       this.#start();
       for (const listener of this.#restartListeners) listener();
