@@ -1,13 +1,18 @@
 import type { Command } from 'commander';
 import {
+  AT_OPTION,
   DATA_DIR_OPTION,
+  FROM_OPTION,
   JSON_OPTION,
+  LIMIT_OPTION,
+  OFFLINE_OPTION,
   type ProgramContext,
+  TIMEOUT_OPTION,
   WITHOUT_FILES_OPTION,
   withExamples,
 } from './options.ts';
 
-/** `onewriter replica …` */
+/** `onewriter replica …`, `history` and `branch`. */
 export function addReplicaCommands(program: Command, { setExitCode }: ProgramContext): void {
   const replica = withExamples(
     program.command('replica').description('look at what is stored off the machine, and what it costs'),
@@ -27,6 +32,22 @@ export function addReplicaCommands(program: Command, { setExitCode }: ProgramCon
     );
 
   replica
+    .command('verify')
+    .description(
+      'restore tenants beside their files, check them in full and compare; ends with 3 where one is not sound',
+    )
+    .argument('[tenants...]')
+    .option('--all', 'all that the replica has')
+    .option(...FROM_OPTION)
+    .option(...TIMEOUT_OPTION)
+    .option(...OFFLINE_OPTION)
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (tenants, options) =>
+      setExitCode(await (await import('../commands/replica-verify.ts')).verifyReplica(tenants, options)),
+    );
+
+  replica
     .command('cost')
     .description(
       'estimate requests, bytes and dollars a month, with the interval and retention of the settings',
@@ -43,4 +64,34 @@ export function addReplicaCommands(program: Command, { setExitCode }: ProgramCon
     .action(async options =>
       setExitCode((await import('../commands/replica-cost.ts')).printReplicaCost(options)),
     );
+
+  program
+    .command('history')
+    .description('list the points that a tenant can be restored to, the newest first')
+    .argument('<tenant>')
+    .option(...FROM_OPTION)
+    .option(...LIMIT_OPTION)
+    .option(...DATA_DIR_OPTION)
+    .option(...JSON_OPTION)
+    .action(async (tenant, options) =>
+      setExitCode(await (await import('../commands/history.ts')).history(tenant, options)),
+    );
+
+  withExamples(
+    program
+      .command('branch')
+      .description('make a new tenant of one as it is, or was, out of the replica')
+      .argument('<tenant>')
+      .argument('<new>')
+      .option(...AT_OPTION)
+      .option(...FROM_OPTION)
+      .option(...TIMEOUT_OPTION)
+      .option(...OFFLINE_OPTION)
+      .option(...DATA_DIR_OPTION)
+      .option(...JSON_OPTION)
+      .action(async (tenant, name, options) =>
+        setExitCode(await (await import('../commands/restore-point.ts')).branch(tenant, name, options)),
+      ),
+    ['onewriter branch acme acme-test --at "1 hour ago"'],
+  );
 }

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import {
+  AT_OPTION,
   DATA_DIR_OPTION,
+  FROM_OPTION,
   JOBS_OPTION,
   JSON_OPTION,
   OFFLINE_OPTION,
@@ -38,9 +40,19 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
   withExamples(
     program
       .command('restore')
-      .description('restore a backup as a new tenant, or in the place of a file, which is kept')
-      .argument('<backup>', 'the .db file; its manifest beside it is used where it is there')
+      .description(
+        'restore a backup, or a point of the replica: as a new tenant, or in the place of a file, which is kept',
+      )
+      .argument(
+        '[backup]',
+        'the .db file; its manifest beside it is used where it is there. With --at: the tenant',
+      )
       .argument('[tenant]', 'default: the one that the manifest names')
+      .option(...AT_OPTION)
+      .option('--as <tenant>', 'with --at: the new tenant that it becomes')
+      .option('--all', 'all tenants of the replica that are not here; run it again after a failure')
+      .option(...FROM_OPTION)
+      .option(...JOBS_OPTION)
       .option('--replace', 'put the present file aside, under a name that is printed')
       .option('--leave-paused', 'after --replace: apply no writes until `onewriter tenants resume`')
       .option(...TIMEOUT_OPTION)
@@ -48,11 +60,13 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       .option(...DATA_DIR_OPTION)
       .option(...JSON_OPTION)
       .action(async (path, tenant, options) =>
-        setExitCode(await (await import('../commands/restore.ts')).restore(path, tenant, options)),
+        setExitCode(await (await import('../commands/restore-any.ts')).restoreAny(path, tenant, options)),
       ),
     [
       'onewriter restore /mnt/backups/acme/20261121T093000Z-c42.db acme-look     look at it first',
       'onewriter restore /mnt/backups/acme/20261121T093000Z-c42.db --replace     in its place',
+      'onewriter restore acme --at "5 minutes ago" --as acme-then                out of the replica',
+      'onewriter restore --all --from s3://bucket/prefix                         on a new machine',
     ],
   );
 

@@ -33,6 +33,17 @@ export const TIMEOUT_OPTION = [
 
 export const OFFLINE_OPTION = ['--offline', 'do not ask Redis: no broker runs'] as const;
 
+/** Where a replica is. */
+export const FROM_OPTION = [
+  '--from <url>',
+  'the replica: s3://bucket/prefix or file:///dir (default: the first of ONEWRITER_REPLICA_URL)',
+] as const;
+
+export const AT_OPTION = [
+  '--at <point>',
+  'a commit, a time as 2026-11-30T12:00:00Z, "5 minutes ago", or newest',
+] as const;
+
 export const LIMIT_OPTION = ['--limit <count>', 'at most so many (default: 50)'] as const;
 
 /** Adds examples to a command's help. */

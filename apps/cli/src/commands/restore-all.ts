@@ -1,0 +1,86 @@
+import { mkdirSync } from 'node:fs';
+import { timeoutForBytes } from '@onewriter/files';
+import { firstFitting } from '@onewriter/operations';
+import { TENANTS_UNIT } from '@onewriter/operations/files';
+import { restoreAll as putAll, type RestoreAllReport } from '@onewriter/replicator';
+import { EXIT } from '../exit-codes.ts';
+import { parseJobs, parseTimeout } from '../jobs/job-options.ts';
+import { openRedis } from '../open-redis.ts';
+import { asOperation } from '../operations/as-operation.ts';
+import { operatorName } from '../operator.ts';
+import { createProgress } from '../progress.ts';
+import { replicaAccess } from '../replica/replica-access.ts';
+import { findTarget, placeOf } from '../target.ts';
+
+/** Options of `onewriter restore --all`, as the command line gives them. */
+export interface RestoreAllOptions {
+  readonly from?: string | undefined;
+  readonly jobs?: string | undefined;
+  readonly timeout?: string | undefined;
+  readonly offline?: boolean | undefined;
+  readonly dataDir?: string | undefined;
+  readonly json?: boolean | undefined;
+}
+
+/** Without a size that is known. */
+const ASSUMED_BYTES = 1024 * 1024 * 1024;
+
+/** Restores all tenants of a replica that the data directory does not have; it may be stopped, and goes on with the rest. */
+export async function restoreAll(options: RestoreAllOptions): Promise<number> {
+  const jobs = parseJobs(options.jobs);
+  const givenMs = parseTimeout(options.timeout);
+  const target = findTarget(options.dataDir);
+  const access = replicaAccess(target.config, options.from);
+  // A new machine has none yet.
+  mkdirSync(target.dataDir, { recursive: true });
+  const redisUrl = options.offline ? undefined : target.redisUrl;
+  if (redisUrl !== undefined) (await openRedis(target)).disconnect();
+  const stopping = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort());
+  const progress = createProgress(options.json);
+  try {
+    const report = await asOperation(
+      target,
+      { kind: 'restore', tenants: null, detail: 'all of the replica', unit: TENANTS_UNIT },
+      { summarize, json: options.json, offline: redisUrl === undefined, signal: stopping.signal },
+      context =>
+        putAll(placeOf(target), {
+          ...{ access, redisUrl, jobs, who: operatorName(), priority: 'usual' },
+          limits: {
+            timeoutMs: () => givenMs ?? timeoutForBytes(ASSUMED_BYTES),
+            memoryBytes: target.config.readMemoryBytes,
+          },
+          signal: AbortSignal.any([stopping.signal, context.signal]),
+          onProgress: ({ done, total, tenant, error }) => {
+            context.progress(done, total);
+            if (error !== undefined) context.log(`${tenant}: ${error.code} ${error.message}`);
+            progress.update(`${done} of ${total} restored`, total === 0 ? 1 : done / total);
+          },
+        }),
+    );
+    progress.end();
+    process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : asText(report));
+    return report.failed.length === 0 ? EXIT.ok : EXIT.failed;
+  } finally {
+    progress.end();
+  }
+}
+
+function summarize({ restored, present, failed }: RestoreAllReport) {
+  const names = restored.map(({ tenant }) => tenant);
+  const result = { restored: names.length, present: present.length, failed: failed.length };
+  const [first] = failed;
+  const error =
+    first === undefined
+      ? undefined
+      : { code: first.error.code, message: `${first.tenant}: ${first.error.message}` };
+  return { result: { ...result, tenants: firstFitting(names) }, error };
+}
+
+function asText({ restored, present, failed }: RestoreAllReport): string {
+  const lines = failed.map(({ tenant, error }) => `${tenant}: not restored: ${error.code} ${error.message}`);
+  const kept = present.length === 0 ? '' : `; ${present.length} have a file here, which was left as it is`;
+  lines.push(`${restored.length} of ${restored.length + failed.length} tenants restored${kept}`);
+  if (failed.length > 0) lines.push('Run it again for the rest.');
+  return `${lines.join('\n')}\n`;
+}
