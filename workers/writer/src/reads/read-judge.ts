@@ -41,14 +41,20 @@ export class ReadJudge {
   readonly #judgements = new LRUCache<string, Judgement>({ max: LIMITS.maxCachedStatements });
   readonly #version: Statement<[], number>;
   readonly #bytes: Statement<[], number>;
-  /** One of the tenant's own: a search for text, for example, has its data in tables that a program does not show. */
-  readonly #virtualTable: Statement<[], number>;
+  /**
+   * A virtual table of the tenant's own that a text may name, or a view: a search for text, for example, has its data in tables that a
+   * program does not show. One with quotes in its name may be written differently.
+   */
+  readonly #namedIn: Statement<[string], number>;
   #judgedVersion = -1;
 
   constructor(db: Database) {
     this.#db = db;
-    this.#virtualTable = db
-      .prepare<[], number>("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND rootpage = 0 LIMIT 1")
+    this.#namedIn = db
+      .prepare<[string], number>(
+        `SELECT 1 FROM sqlite_schema WHERE rootpage = 0 AND type IN ('table', 'view')
+           AND (instr(lower(?), lower(name)) > 0 OR name GLOB '*["''\`]*' OR name GLOB '*]*') LIMIT 1`,
+      )
       .pluck();
     this.#version = db.prepare<[], number>('PRAGMA schema_version').pluck();
     this.#bytes = db
@@ -132,7 +138,7 @@ export class ReadJudge {
 
   /** Whether it looks at nothing whose size grows with the file: tools read the schema by functions of its rows. */
   #readsOnlySchema(sql: string, bound: readonly unknown[]): boolean {
-    if (OF_ALL_PAGES.test(sql) || this.#virtualTable.get() !== undefined) return false;
+    if (OF_ALL_PAGES.test(sql) || this.#namedIn.get(sql) !== undefined) return false;
     return this.#programOf(sql, bound).every(({ opcode, p2 }) => opcode !== 'OpenRead' || p2 === SCHEMA_ROOT);
   }
 }
