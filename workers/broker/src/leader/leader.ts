@@ -120,13 +120,15 @@ export class Leader {
     const { config } = this.#options;
     const { poisoned, parked, replacements, offenders } = this.#parts.services;
     const { durabilities } = this.#parts;
+    const died = readRunningNotes(config.dataDir);
+    await replacements.noteDeaths(died.epochs);
     await Promise.all([poisoned.load(), parked.load(), replacements.load(), durabilities.load()]);
     // Their files stay closed, and none of their jobs are reclaimed.
     for (const tenant of await offenders.load()) this.#held.release(tenant);
     if (this.#phase.isEnding) return;
     this.#status.start();
     // All are counted before the first may run again.
-    await poisoned.countLastCrashes(readRunningNotes(config.dataDir));
+    await poisoned.countLastCrashes(died);
     removeRunningNotes(config.dataDir);
     // Where the store is away, replication begins later.
     await this.#parts.shipping?.started(REPLICA_WAIT_MS);

@@ -129,7 +129,7 @@ export class PoisonedJobs {
    * @param threads the jobs of each thread that was at work
    * @param apart those in a process of their own, which ended with its leader
    */
-  async countLastCrashes({ threads, apart }: RunningJobs): Promise<void> {
+  async countLastCrashes({ threads, apart }: Pick<RunningJobs, 'threads' | 'apart'>): Promise<void> {
     const inThreads = [...new Set(threads.flat())];
     await this.countCrash(inThreads, threads.length === 1 ? ALONE_CRASHES : 0);
     await this.countCrash(apart);

@@ -1,5 +1,5 @@
 import { readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { readFileIfThere, runningDir } from '@onewriter/protocol';
 import { parseRunningNote } from '@onewriter/writer';
 
@@ -10,6 +10,8 @@ export const APART_NOTE = '.apart';
 export interface RunningJobs {
   /** By thread; of threads that were at work. */
   readonly threads: readonly (readonly string[])[];
+  /** Epochs of the leaders that had these. */
+  readonly epochs: readonly string[];
   /** Those in a process of their own, which did not end the leader's. */
   readonly apart: readonly string[];
 }
@@ -17,12 +19,17 @@ export interface RunningJobs {
 export function readRunningNotes(dataDir: string): RunningJobs {
   const threads: (readonly string[])[] = [];
   const apart: string[] = [];
+  const epochs = new Set<string>();
   for (const path of list(dataDir)) {
     const jobs = parseRunningNote(read(path));
     if (path.endsWith(APART_NOTE)) apart.push(...jobs);
-    else if (jobs.length > 0) threads.push(jobs);
+    else if (jobs.length > 0) {
+      threads.push(jobs);
+      // Its name is the epoch, and the number of the thread.
+      epochs.add(basename(path).split('.')[0]!);
+    }
   }
-  return { threads, apart };
+  return { threads, apart, epochs: [...epochs] };
 }
 
 /** Deletes the notes of earlier leaders; this one has none before its first batch. */

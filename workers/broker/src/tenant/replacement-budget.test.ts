@@ -33,6 +33,7 @@ function createGround(offenceLimit = 3) {
     retryUntilDone: <Result>(attempt: () => Promise<Result>) => attempt(),
     async call(command: string, key: string, ...args: string[]) {
       if (command === 'HSET') hashOf(key).set(args[0]!, args[1]!);
+      else if (command === 'HSETNX') hashOf(key).set(args[0]!, hashOf(key).get(args[0]!) ?? args[1]!);
       else for (const field of args) hashOf(key).delete(field);
     },
   } as unknown as RedisLink;
@@ -124,6 +125,20 @@ describe('ReplacementBudget', () => {
     expect(tenants.map(each => offenders.runsApart(each))).toEqual([false, true, true]);
     vi.advanceTimersByTime(budget.spentMs());
     expect(tenants.map(each => offenders.runsApart(each))).toEqual([false, false, false]);
+  });
+
+  it('counts processes that ended in the middle of writes, and those with a note only once', async () => {
+    const { lead, replace, notes } = createGround();
+    const { budget } = await lead();
+    await budget.noteDeaths(['40', '41']);
+    expect((await lead()).budget.spentMs()).toBe(0);
+    await replace('a');
+    const noted = [...notes];
+    vi.advanceTimersByTime(1_000);
+    // Its threads were at work, too.
+    await budget.noteDeaths([...notes.keys()]);
+    expect([...notes]).toEqual(noted);
+    expect((await lead()).budget.spentMs()).toBe(WINDOW_MS - 1_000);
   });
 
   it('counts a process once, however often its note is sent, and keeps no old notes', async () => {

@@ -3,7 +3,7 @@ import type { Config, Logger } from '@onewriter/runtime';
 import type { RedisLink } from '../queue/redis-link.ts';
 
 /*
- * How often writes had the broker replaced, those of all tenants together (ADR 0059). Each replacement makes all tenants wait, and each
+ * How often writes had the broker replaced, or crashed it, those of all tenants together (ADR 0059). Each replacement makes all tenants wait, and each
  * tenant with a token of its own may cause the first one (Offenders). So their sum has a budget:
  *
  *   offenceLimit within offenceWindowMs
@@ -68,6 +68,16 @@ export class ReplacementBudget {
     await this.#link.retryUntilDone(() =>
       this.#link.call('HSET', this.#key, String(epoch), String(Date.now())),
     );
+  }
+
+  /**
+   * Notes predecessors that ended in the middle of writes without a note: one of these may have crashed SQLite. A kill by a person looks
+   * the same, and costs only that newcomers run apart sooner.
+   * @param epochs in which they led; those that {@link note} has noted keep their time
+   */
+  async noteDeaths(epochs: readonly string[]): Promise<void> {
+    for (const epoch of epochs)
+      await this.#link.retryUntilDone(() => this.#link.call('HSETNX', this.#key, epoch, String(Date.now())));
   }
 
   /** Replacements of predecessors that are within the window. */
