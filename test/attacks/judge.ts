@@ -14,13 +14,19 @@ export interface Bounds {
   readonly mib: Readonly<Record<string, number>>;
 }
 
+/** What a reading process has of files, which it shares with others and which its limit does not count. */
+export const MAPPED_MIB = 128;
+
 /** The memory that docs/operations.md ("Size") gives beside hostile tenants: in the gateway's are four processes of reads and one more. */
 export const BOUNDS: Bounds = Object.freeze({
   ratio: 3,
   leastMs: 50,
   largeMs: 1_000,
   stallRatio: 1,
-  mib: Object.freeze({ broker: 1_024, gateway: 500 + 4 * 768 + 768, dashboard: 300, redis: 1_024 }),
+  mib: Object.freeze({
+    ...{ broker: 1_024, gateway: 500 + 4 * 768 + 768, dashboard: 300, redis: 1_024 },
+    child: 768 + MAPPED_MIB,
+  }),
 });
 
 /** What is wrong with a run, in sentences; none where all is well. */

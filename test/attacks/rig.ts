@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { groupKeys } from '@onewriter/protocol';
 import { type AccessLevel, signToken } from '@onewriter/runtime';
@@ -77,7 +77,7 @@ export interface Attack {
 export interface Outcome {
   readonly quiet: Honest;
   readonly attacked: Honest;
-  /** Most memory that each kind of process had, in MiB; for the gateway with its children. */
+  /** Most memory that each kind of process had with its children, in MiB; `child`: that one process of the gateway's had. */
   readonly peakMib: Readonly<Record<string, number>>;
   /** Processes of the stack that were replaced. */
   readonly replaced: readonly string[];
@@ -113,6 +113,8 @@ const SAMPLE_MS = 200;
 /** A longer time without any answer is a stall. */
 const STALL_MS = 250;
 const REQUEST_TIMEOUT_MS = 15_000;
+/** Niceness. */
+const LOWEST = '19';
 const ATTACK_PROCESS = fileURLToPath(new URL('./dist/attack-process.js', ROOT));
 
 /** A stack with honest tenants that work all the time. */
@@ -243,9 +245,14 @@ export class AttackRig implements AsyncDisposable {
 
   #sample(peakMib: Record<string, number>): void {
     const pids = this.#stack.currentPids();
-    for (const name of ['broker', 'gateway', 'dashboard', 'redis'] as const) {
-      const mib = [pids[name], ...childrenOf(pids[name])].reduce((sum, pid) => sum + residentMib(pid), 0);
+    const note = (name: string, mib: number) => {
       peakMib[name] = Math.max(peakMib[name] ?? 0, Math.round(mib));
+    };
+    for (const name of ['broker', 'gateway', 'dashboard', 'redis'] as const) {
+      const children = childrenOf(pids[name]).map(residentMib);
+      const mib = children.reduce((sum, child) => sum + child, residentMib(pids[name]));
+      note(name, mib);
+      if (name === 'gateway') note('child', Math.max(0, ...children));
     }
   }
 
@@ -297,14 +304,25 @@ async function startApart(task: AttackTask): Promise<ChildProcess> {
   // All threads of the process, from its first instruction.
   const child = fork(ATTACK_PROCESS, [JSON.stringify(task)], {
     execPath: 'nice',
-    execArgv: ['-n', '19', process.execPath],
+    execArgv: ['-n', LOWEST, process.execPath],
+    detached: true,
   });
+  lowerSession(child.pid);
   const isReady = await Promise.race([
     once(child, 'message').then(() => true),
     once(child, 'close').then(() => false),
   ]);
   if (!isReady) throw new Error(`The attack ${task.attack} did not start.`);
   return child;
+}
+
+/**
+ * Where Linux shares the CPU among sessions first (autogroups), the niceness of a process counts within its session only: without
+ * this an attack takes half of the CPU from the stack, which has a session of its own.
+ */
+function lowerSession(leader: number | undefined): void {
+  const file = `/proc/${leader}/autogroup`;
+  if (existsSync(file)) writeFileSync(file, LOWEST);
 }
 
 /** Lets an attack run until the signal fires. */

@@ -8,6 +8,8 @@ const REPLACED_MS = 1_000;
 const MANY = 8;
 /** Until all of them are stopped, one after the other. */
 const ALL_RUN_S = 12;
+/** ONEWRITER_READ_TIMEOUT_MS: until then a read gathers. */
+const ONE_READ_S = 10;
 /** 1 GB: the largest value of SQLite. */
 const LARGEST = "replace(hex(zeroblob(50000000)), '0', 'xxxxxxxxxx')";
 const HEAVY = `INSERT INTO t(v) SELECT length(${LARGEST})`;
@@ -94,5 +96,6 @@ export const heavyRead: Attack = {
 export const gatheringRead: Attack = {
   name: 'gathering-read',
   summary: 'reads that gather 5 GB in small pieces',
+  leastSeconds: ONE_READ_S,
   run: target => repeat(target, 8, GATHERED, 'read'),
 };
