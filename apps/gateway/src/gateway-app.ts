@@ -20,6 +20,7 @@ import { logRequests } from './http/log-requests.ts';
 import { traceRequests } from './http/trace-requests.ts';
 import { allowOrigins } from './security/allow-origins.ts';
 import { authenticate } from './security/authenticate.ts';
+import { RequestTurns } from './security/request-turns.ts';
 import { securityHeaders } from './security/security-headers.ts';
 import { Shares } from './security/shares.ts';
 import { UnsentAnswers } from './security/unsent-answers.ts';
@@ -98,8 +99,9 @@ export function createGatewayApp(options: GatewayOptions): Hono<GatewayEnv> {
   });
   const { verifyToken, limits, tokenless } = options;
   const answers = new UnsentAnswers();
-  const token = authenticate(verifyToken, limits, requests, answers);
-  const dropInToken = authenticate(verifyToken, limits, requests, answers, tokenless?.access);
+  const requestTurns = new RequestTurns();
+  const token = authenticate(verifyToken, limits, requests, answers, requestTurns);
+  const dropInToken = authenticate(verifyToken, limits, requests, answers, requestTurns, tokenless?.access);
   const bodies = new Shares({
     what: 'request bodies',
     total: options.maxBodyBytes * MAX_HELD_BODIES,

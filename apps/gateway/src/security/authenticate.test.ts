@@ -6,6 +6,7 @@ import type { GatewayEnv } from '../gateway-env.ts';
 import { errorResponse } from '../http/error-response.ts';
 import { authenticate } from './authenticate.ts';
 import { createRateLimits } from './rate-limits.ts';
+import { RequestTurns } from './request-turns.ts';
 import { Shares } from './shares.ts';
 import { UnsentAnswers } from './unsent-answers.ts';
 
@@ -18,7 +19,13 @@ describe('authenticate', () => {
     const answers: (() => void)[] = [];
     app.get(
       '/',
-      authenticate(verify, createRateLimits({ perToken: 0, perTenant: 0 }), requests, new UnsentAnswers()),
+      authenticate(
+        verify,
+        createRateLimits({ perToken: 0, perTenant: 0 }),
+        requests,
+        new UnsentAnswers(),
+        new RequestTurns(),
+      ),
       async c => {
         await new Promise<void>(resolve => answers.push(resolve));
         return c.text('ok');
@@ -44,7 +51,7 @@ describe('authenticate', () => {
     const app = new Hono<GatewayEnv>();
     app.onError((error, c) => errorResponse(c, error as never));
     const limits = createRateLimits({ perToken: 0, perTenant: 0 });
-    app.use(authenticate(verify, limits, requests, new UnsentAnswers()));
+    app.use(authenticate(verify, limits, requests, new UnsentAnswers(), new RequestTurns()));
     const begun: (() => void)[] = [];
     let cancelled = 0;
     app.all('/', async c => {

@@ -5,7 +5,8 @@ import type { TokenVerifier, VerifiedToken } from '@onewriter/runtime';
 import type { Context, MiddlewareHandler } from 'hono';
 import type { GatewayEnv } from '../gateway-env.ts';
 import type { RateLimits } from './rate-limits.ts';
-import { ownerOf, type Shares } from './shares.ts';
+import type { RequestTurns } from './request-turns.ts';
+import { type Owner, ownerOf, type Shares } from './shares.ts';
 import type { TokenlessAccess } from './tokenless.ts';
 import type { UnsentAnswers } from './unsent-answers.ts';
 
@@ -15,7 +16,7 @@ const BEARER = /^Bearer +([A-Za-z0-9._~+/=-]+) *$/i;
  * Lets only requests with a valid bearer token pass, as many as the token's limit and its share of the requests under way allow,
  * and passes on to the handlers what it allows. A request counts until its answer is sent, so slow readers count too. While its owner
  * has too many unread answers, a request is refused before it does anything; the answer of a GET is checked again when it is made,
- * because many can arrive at once.
+ * because many can arrive at once. While the loop is busy, owners have turns.
  * @param tokenless asked for requests without the header Authorization
  * @throws OnewriterError UNAUTHENTICATED, RATE_LIMITED, KEYS_UNAVAILABLE
  */
@@ -24,6 +25,7 @@ export function authenticate(
   limits: RateLimits,
   requests: Shares,
   answers: UnsentAnswers,
+  turns: RequestTurns,
   tokenless?: TokenlessAccess | undefined,
 ): MiddlewareHandler<GatewayEnv> {
   return async (c, next) => {
@@ -39,6 +41,7 @@ export function authenticate(
     const outgoing = (c.env as Partial<HttpBindings> | undefined)?.outgoing;
     outgoing?.once('close', release);
     try {
+      await turns.next(turnOwner(c, owner));
       await next();
       if (c.req.method === 'GET') await dropWithoutRoom(c, () => answers.assertRoom(owner));
     } finally {
@@ -46,6 +49,12 @@ export function authenticate(
       else answers.add(owner, outgoing as ServerResponse);
     }
   };
+}
+
+/** Who has a turn. A team's token for all tenants must not make one of them wait for another. */
+function turnOwner(c: Context<GatewayEnv>, { names, isFleet }: Owner): string {
+  const tenant = isFleet ? c.req.param('tenant') : undefined;
+  return tenant === undefined ? names[0]! : `tenant ${tenant}`;
 }
 
 /** Who asks. A token that is sent must be valid, wherever it comes from. */

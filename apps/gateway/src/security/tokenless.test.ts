@@ -5,6 +5,7 @@ import type { GatewayEnv } from '../gateway-env.ts';
 import { asOnewriterError, errorResponse } from '../http/error-response.ts';
 import { authenticate } from './authenticate.ts';
 import { createRateLimits } from './rate-limits.ts';
+import { RequestTurns } from './request-turns.ts';
 import { Shares } from './shares.ts';
 import { Tokenless } from './tokenless.ts';
 import { tokenlessMetrics } from './tokenless-metrics.ts';
@@ -18,8 +19,10 @@ function createDoor(cidrs: string) {
     ({ id: 'known', tenants: ['acme'], rights: ['read'] }) as unknown as VerifiedToken;
   const requests = new Shares({ what: 'requests under way', total: 4 });
   const limits = createRateLimits({ perToken: 0, perTenant: 0 });
-  app.get('/', authenticate(verify, limits, requests, new UnsentAnswers(), tokenless.access), c =>
-    c.json(c.get('access')),
+  app.get(
+    '/',
+    authenticate(verify, limits, requests, new UnsentAnswers(), new RequestTurns(), tokenless.access),
+    c => c.json(c.get('access')),
   );
   const ask = async (remoteAddress: string | undefined, headers: Record<string, string> = {}) => {
     const response = await app.request('/', { headers }, { incoming: { socket: { remoteAddress } } });
