@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect, it, onTestFinished, vi } from 'vitest';
@@ -32,6 +32,41 @@ it.runIf(existsSync('/usr/bin/setpriv'))('ends with its parent, also where it ne
   parent.kill('SIGKILL');
   await vi.waitFor(() => expect(isAlive(pid)).toBe(false), { timeout: 10_000 });
 });
+
+it.runIf(existsSync('/proc/self/autogroup'))(
+  'has a lower priority, in a session of its own, and gets less CPU yet when it becomes background',
+  async () => {
+    const { startBoundedProcess } = (await import(BUILT)) as typeof import('./bounded-process.ts');
+    const { setCpuPriority } = (await import(
+      new URL('../dist/cpu-priority.js', import.meta.url).href
+    )) as typeof import('./cpu-priority.ts');
+    const folder = mkdtempSync(join(tmpdir(), 'onewriter-bounded-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const waiting = join(folder, 'waiting.mjs');
+    writeFileSync(waiting, "process.send('begun'); process.on('message', () => {});");
+    const start = async (priority: 'usual' | 'low' | 'background' | undefined) => {
+      const { child } = startBoundedProcess(pathToFileURL(waiting), {
+        ...{ memoryBytes: 512 * 1024 * 1024, stdout: 'ignore', args: [], priority },
+      });
+      onTestFinished(() => void child.kill('SIGKILL'));
+      await new Promise(resolve => child.once('message', resolve));
+      return child.pid!;
+    };
+    /** Niceness of all its threads, and of its session. */
+    const niceness = (pid: number) => {
+      const threads = readdirSync(`/proc/${pid}/task`).map(thread => getPriority(Number(thread)));
+      const session = / nice (\d+)/.exec(readFileSync(`/proc/${pid}/autogroup`, 'utf8'))?.[1];
+      return [...new Set(threads), `session ${session}`];
+    };
+    expect(niceness(await start('background'))).toEqual([19, 'session 19']);
+    expect(niceness(await start('usual'))[0]).toBe(0);
+    const pid = await start(undefined);
+    expect(niceness(pid)).toEqual([5, 'session 5']);
+    setCpuPriority(pid, 'background');
+    expect(niceness(pid)).toEqual([19, 'session 19']);
+    expect(niceness(process.pid)[0]).toBe(0);
+  },
+);
 
 function isAlive(pid: number): boolean {
   try {

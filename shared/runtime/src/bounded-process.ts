@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { type CpuPriority, setCpuPriority } from './cpu-priority.ts';
 import { heapOption, withMemoryLimit } from './memory-limit.ts';
 
 /** How a process is started. */
@@ -13,12 +13,10 @@ export interface BoundedProcessOptions {
   readonly args: readonly string[];
   /** What its environment holds besides the path and the time zone. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** `usual` for what a person started and waits for. Default: `low`. */
-  readonly priority?: 'low' | 'usual' | undefined;
+  /** Default: `low`. */
+  readonly priority?: CpuPriority | undefined;
 }
 
-/** From 0 to 19. Three processes with it weigh as much as one without; where a CPU is idle they lose nothing. */
-const NICENESS = 5;
 /** Kept of what it prints on standard error. */
 const MAX_STDERR_CHARACTERS = 4_000;
 
@@ -43,28 +41,15 @@ export function startBoundedProcess(entry: URL, options: BoundedProcessOptions):
   const child = spawn(file, args, {
     stdio: ['ignore', options.stdout, 'pipe', 'ipc'],
     serialization: 'advanced',
+    // A session of its own.
+    detached: priority !== 'usual',
     env: { PATH: process.env['PATH'], TZ: process.env['TZ'], ...env },
   });
-  if (priority === 'low') lowerPriority(child.pid);
+  // Where it did not start, 'error' says why.
+  if (child.pid !== undefined && priority !== 'usual') setCpuPriority(child.pid, priority);
   let stderr = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     stderr = (stderr + text).slice(-MAX_STDERR_CHARACTERS);
   });
   return { child, stderr: () => stderr };
-}
-
-function lowerPriority(pid: number | undefined): void {
-  if (pid === undefined) return; // it did not start; 'error' says why
-  try {
-    setPriority(pid, NICENESS);
-  } catch (error) {
-    // It has ended already, or a sandbox does not allow it: then it runs with the usual priority.
-    if (!['ESRCH', 'EACCES', 'EPERM'].includes(codeOf(error))) throw error;
-  }
-}
-
-/** Errors of `setPriority` have the code of the system call's in `info`. */
-function codeOf(error: unknown): string {
-  const { code, info } = error as { readonly code?: string; readonly info?: { readonly code?: string } };
-  return info?.code ?? code ?? '';
 }

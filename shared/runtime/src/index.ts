@@ -2,6 +2,7 @@ export * from './allocator.ts';
 export * from './audit.ts';
 export * from './bounded-process.ts';
 export * from './config.ts';
+export * from './cpu-priority.ts';
 export * from './data-dir-check.ts';
 export * from './drain.ts';
 export * from './http-metrics.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Worker } from 'node:worker_threads';
 import { fromWireError, OnewriterError, onAbort } from '@onewriter/protocol';
-import type { Logger } from '@onewriter/runtime';
+import { type Logger, setThreadPriority } from '@onewriter/runtime';
 import type {
   BodyAnswer,
   BodyTask,
@@ -65,6 +65,8 @@ interface RunningBody extends WaitingBody {
   /** CPU time of the thread when it began with it; undefined until the thread is ready. */
   startMs: number | undefined;
   limitMs: number;
+  /** What it took, where it was broken off. */
+  usedMs: number | undefined;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -74,6 +76,10 @@ interface RunningBody extends WaitingBody {
  */
 interface BodyThread {
   readonly worker: Worker;
+  /** It reads long bodies, too; with the first one it becomes one that runs while a CPU has nothing else to do. */
+  readonly isBackground: boolean;
+  /** Of Linux; undefined where it is not ready, or another system. */
+  id: number | undefined;
   /** undefined: not ready yet. */
   cpuMs: (() => number) | undefined;
   running: RunningBody | undefined;
@@ -157,35 +163,29 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
   }
 
   #next(): void {
-    while (!this.#closed) {
-      const thread = this.#freeThread();
-      if (thread === undefined) return;
-      const now = performance.now();
-      const turn = this.#turns.next(now);
-      if (turn === undefined) return;
+    if (this.#closed || this.#turns.size === 0) return;
+    this.#startAll();
+    // First those that take no long bodies.
+    const free = [...this.#threads].filter(({ ending, running }) => !ending && running === undefined);
+    free.sort((a, b) => Number(a.isBackground) - Number(b.isBackground));
+    const now = performance.now();
+    for (const thread of free) {
+      const turn = this.#turns.next(now, thread.isBackground);
+      if (turn === undefined) continue;
+      if (turn.isLong && thread.id !== undefined) setThreadPriority(thread.id, 'background');
       this.#begin(thread, turn.owner, turn.body, now);
     }
   }
 
-  /** A thread without a body, rather one that is ready. */
-  #freeThread(): BodyThread | undefined {
-    let free: BodyThread | undefined;
-    let working = 0;
-    for (const thread of this.#threads) {
-      if (thread.ending) continue;
-      if (thread.running !== undefined) working++;
-      else if (free?.cpuMs === undefined) free = thread;
+  /** Starts the threads that are missing. */
+  #startAll(): void {
+    const working = [...this.#threads].filter(({ ending }) => !ending);
+    let hasBackground = working.some(({ isBackground }) => isBackground);
+    for (let missing = THREADS - working.length; missing > 0; missing--) {
+      if (this.#threads.size >= THREADS + MAX_ENDING) return;
+      this.#start(!hasBackground);
+      hasBackground = true;
     }
-    return free ?? (working < THREADS ? this.#startAll() : undefined);
-  }
-
-  /** Starts the threads that are missing. @returns one of them */
-  #startAll(): BodyThread | undefined {
-    let missing = THREADS;
-    for (const { ending } of this.#threads) if (!ending) missing--;
-    let started: BodyThread | undefined;
-    for (; missing > 0 && this.#threads.size < THREADS + MAX_ENDING; missing--) started = this.#start();
-    return started;
   }
 
   #begin(thread: BodyThread, owner: string, body: WaitingBody, sinceMs: number): void {
@@ -196,6 +196,7 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
       sinceMs,
       startMs,
       limitMs: MAX_CPU_MS,
+      usedMs: undefined,
       timer: undefined,
     };
     thread.running = running;
@@ -214,14 +215,15 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
       return;
     }
     thread.ending = true;
+    // Of a thread that is gone it cannot be asked.
+    running.usedMs = MAX_CPU_MS;
     void thread.worker.terminate();
     running.fail(tooSlow());
     // Until the thread is gone it counts as its owner's: who sends such bodies has one at a time, and none of the others' threads.
-    this.#startAll();
     this.#next();
   }
 
-  #start(): BodyThread {
+  #start(isBackground: boolean): void {
     const worker = new Worker(ENTRY, {
       resourceLimits: { maxOldGenerationSizeMb: this.#heapMib },
       // Not the gateway's own settings: secrets are among them.
@@ -230,12 +232,20 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
       stdin: false,
     });
     worker.unref();
-    const thread: BodyThread = { worker, cpuMs: undefined, running: undefined, ending: false };
+    const thread: BodyThread = {
+      worker,
+      isBackground,
+      id: undefined,
+      cpuMs: undefined,
+      running: undefined,
+      ending: false,
+    };
     this.#threads.add(thread);
     let cause: unknown;
     worker.on('message', (message: ThreadMessage) => {
       if (thread.ending) return;
       if (message.type === 'ready') {
+        thread.id = message.id;
         thread.cpuMs = clockOf(message.id);
         if (thread.running !== undefined) thread.running.startMs = thread.cpuMs();
       } else this.#finish(thread, ({ settle }) => settle(message.answer));
@@ -251,7 +261,6 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
       }
       this.#finish(thread, ({ fail }) => fail(this.#closed ? closed() : lost(cause)));
     });
-    return thread;
   }
 
   #finish(thread: BodyThread, answer: (running: RunningBody) => void): void {
@@ -260,7 +269,7 @@ export class BodyThreads implements BodyReader, AsyncDisposable {
     if (running !== undefined) {
       clearTimeout(running.timer);
       const now = performance.now();
-      this.#turns.end(running.owner, now - running.sinceMs, now);
+      this.#turns.end(running.owner, now - running.sinceMs, now, running.usedMs ?? cpuOf(thread, running));
       answer(running);
     }
     this.#next();

@@ -1,6 +1,6 @@
-import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import { toWireError } from '@onewriter/protocol';
+import { setThreadPriority } from '@onewriter/runtime';
 import { asOnewriterError } from '../http/error-response.ts';
 import type { BodyTask, ReadBody, ThreadMessage } from './body-messages.ts';
 import { readOtherBody } from './other-bodies.ts';
@@ -9,11 +9,8 @@ import { currentThreadId } from './thread-cpu.ts';
 
 /* A thread that reads large bodies, one at a time; body-reader.ts has the rest. It can be ended at any moment. */
 
-/** As the processes that read: what one tenant keeps busy has a lower priority than what serves all. */
-const NICENESS = 5;
-
 const id = currentThreadId();
-lowerPriority();
+if (id !== undefined) setThreadPriority(id, 'low');
 send({ type: 'ready', id });
 parentPort!.on('message', (task: BodyTask) => {
   try {
@@ -39,15 +36,5 @@ function read(task: BodyTask): { readonly body: ReadBody; readonly transfer?: re
       return { body: readOtherBody(task.name, task.bytes) };
     default:
       return task satisfies never;
-  }
-}
-
-/** Linux has a priority for each thread. */
-function lowerPriority(): void {
-  if (id === undefined) return;
-  try {
-    setPriority(id, NICENESS);
-  } catch {
-    // A sandbox that does not allow it: it runs with the usual priority.
   }
 }

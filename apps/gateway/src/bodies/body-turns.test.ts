@@ -10,16 +10,32 @@ describe('BodyTurns', () => {
       ['usual', 20],
     ] as const) {
       turns.add(owner, 'first');
-      expect(turns.next(0)).toEqual({ owner, body: 'first' });
+      expect(turns.next(0)).toMatchObject({ owner, body: 'first' });
       turns.end(owner, ms, 0);
     }
     turns.add('costly', 'a');
     turns.add('usual', 'b');
     turns.add('new', 'c');
-    expect(turns.next(1)).toEqual({ owner: 'new', body: 'c' });
-    expect(turns.next(1)).toEqual({ owner: 'usual', body: 'b' });
-    expect(turns.next(1)).toEqual({ owner: 'costly', body: 'a' });
+    expect(turns.next(1)).toMatchObject({ owner: 'new', body: 'c' });
+    expect(turns.next(1)).toMatchObject({ owner: 'usual', body: 'b' });
+    expect(turns.next(1)).toMatchObject({ owner: 'costly', body: 'a', isLong: true });
     expect(turns.next(1)).toBeUndefined();
+  });
+
+  it('gives a thread that takes no long bodies to none of their owners, until they are forgotten', () => {
+    const turns = new BodyTurns<string>(2);
+    for (const [owner, cpuMs] of [
+      ['long', 400],
+      ['late', 40],
+    ] as const) {
+      turns.add(owner, '');
+      turns.next(0);
+      // Both had to wait for a CPU.
+      turns.end(owner, 900, 0, cpuMs);
+      turns.add(owner, owner);
+    }
+    expect([turns.size, turns.next(1, false)?.owner, turns.next(1, false)]).toEqual([2, 'late', undefined]);
+    expect(turns.next(5_100, false)).toMatchObject({ owner: 'long', isLong: false });
   });
 
   it('forgets what an owner took after some time', () => {

@@ -12,11 +12,20 @@ export function currentThreadId(): number | undefined {
 
 /** CPU time that a thread of this process has used, in ms; undefined where the system does not say. */
 export function threadCpuMs(id: number): number | undefined {
+  return readCpuMs(`/proc/self/task/${id}/schedstat`);
+}
+
+/** The same of the first thread of another process. */
+export function processCpuMs(pid: number): number | undefined {
+  return readCpuMs(`/proc/${pid}/schedstat`);
+}
+
+function readCpuMs(file: string): number | undefined {
   try {
-    const [ns] = readFileSync(`/proc/self/task/${id}/schedstat`, 'utf8').split(' ');
+    const [ns] = readFileSync(file, 'utf8').split(' ');
     const ms = Number(ns) / 1e6;
     return Number.isFinite(ms) ? ms : undefined;
   } catch {
-    return undefined; // as above, or the thread has ended
+    return undefined; // as above, or it has ended
   }
 }

@@ -1,11 +1,17 @@
+interface Kept<Handle> {
+  readonly handle: Handle;
+  readonly tenant: string;
+  readonly forget: () => void;
+}
+
 /** Transactions that processes keep between requests, by name. */
 export class KeptTransactions<Handle> {
-  readonly #kept = new Map<string, { readonly handle: Handle; readonly forget: () => void }>();
+  readonly #kept = new Map<string, Kept<Handle>>();
 
   /** @param forgotten called once, when it is kept no longer. */
-  add(name: string, handle: Handle, forgotten: () => void): void {
+  add(name: string, handle: Handle, tenant: string, forgotten: () => void): void {
     this.forget(name);
-    this.#kept.set(name, { handle, forget: forgotten });
+    this.#kept.set(name, { handle, tenant, forget: forgotten });
   }
 
   /** The process that keeps it. */
@@ -29,5 +35,10 @@ export class KeptTransactions<Handle> {
   /** Whether a process keeps any. */
   has(handle: Handle): boolean {
     return [...this.#kept.values()].some(kept => kept.handle === handle);
+  }
+
+  /** Whether a process keeps one of another tenant. */
+  hasOther(handle: Handle, tenant: string): boolean {
+    return [...this.#kept.values()].some(kept => kept.handle === handle && kept.tenant !== tenant);
   }
 }

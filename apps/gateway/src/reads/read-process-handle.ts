@@ -1,5 +1,11 @@
 import { fromWireError, OnewriterError } from '@onewriter/protocol';
-import { type BoundedProcess, endedOutOfMemory, startBoundedProcess } from '@onewriter/runtime';
+import {
+  type BoundedProcess,
+  endedOutOfMemory,
+  setCpuPriority,
+  startBoundedProcess,
+} from '@onewriter/runtime';
+import { processCpuMs } from '../bodies/thread-cpu.ts';
 import { tooMuchMemory } from './read-errors.ts';
 import type {
   EndMessage,
@@ -29,6 +35,9 @@ export interface TaskListener {
 export class ReadProcessHandle {
   /** When its last task ended; monotonic, ms. */
   idleSince = performance.now();
+  /** When its task began; monotonic, ms. */
+  busySince = 0;
+  isBackground = false;
   openFiles = 0;
   readonly #process: BoundedProcess;
   readonly #onFree: (handle: ReadProcessHandle) => void;
@@ -38,6 +47,7 @@ export class ReadProcessHandle {
   #task: ReadTask | StepsTask | undefined;
   #listener: TaskListener | undefined;
   #killedWith: OnewriterError | undefined;
+  #cpuMs: number | undefined;
 
   /**
    * @param onFree it can take a task
@@ -64,7 +74,7 @@ export class ReadProcessHandle {
 
   /** Whether it waits for a task. */
   get free(): boolean {
-    return this.#ready && !this.#gone && this.#task === undefined;
+    return this.#ready && !this.#gone && this.#task === undefined && this.#killedWith === undefined;
   }
 
   /** Whether it has ever been able to take a task. */
@@ -81,6 +91,7 @@ export class ReadProcessHandle {
   begin(task: ReadTask | StepsTask, listener: TaskListener): void {
     this.#task = task;
     this.#listener = listener;
+    this.busySince = performance.now();
     this.#send(task);
   }
 
@@ -102,6 +113,21 @@ export class ReadProcessHandle {
   /** A transaction that it keeps is over. */
   release(name: string): void {
     this.#send({ type: 'release', name });
+  }
+
+  /** CPU time that it has used, or had when it was last asked for; where the system does not say, what the clock says. */
+  cpuMs(): number {
+    const { pid } = this.#process.child;
+    this.#cpuMs = (pid === undefined ? undefined : processCpuMs(pid)) ?? this.#cpuMs;
+    return this.#cpuMs ?? performance.now();
+  }
+
+  /** From now on it runs while a CPU has nothing else to do. Idempotent. */
+  makeBackground(): void {
+    const { pid } = this.#process.child;
+    if (this.isBackground || pid === undefined) return;
+    this.isBackground = true;
+    setCpuPriority(pid, 'background');
   }
 
   /** Ends it at once, whatever it does. Its task fails with `error`. */
@@ -142,10 +168,10 @@ export class ReadProcessHandle {
         this.#listener = undefined;
         this.openFiles = message.openFiles;
         this.idleSince = performance.now();
-        // It was killed a moment ago: it takes nothing more.
-        if (this.#killedWith === undefined) this.#onFree(this);
+        // What it keeps now is known before it takes the next task.
         if (message.type === 'end') listener?.onEnd(message);
         else listener?.onError(fromWireError(message.error));
+        if (this.free) this.#onFree(this);
         break;
       }
       default:

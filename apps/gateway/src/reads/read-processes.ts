@@ -13,6 +13,7 @@ import { KeptTransactions } from './kept-transactions.ts';
 import type { ReadProcessSettings, ReadTask, StepsTask } from './read-messages.ts';
 import { ReadProcessHandle, type TaskListener } from './read-process-handle.ts';
 import { aborted, closed, lost } from './read-refusals.ts';
+import { ReadShares } from './read-shares.ts';
 import type { StepProcesses } from './read-steps.ts';
 import type { ReadAnswer, ReadRequest, ReadStream, TenantReads } from './tenant-reads.ts';
 import { type WaitingTask, WaitingTasks } from './waiting-tasks.ts';
@@ -40,6 +41,7 @@ const MIN_POLL_MS = 5;
 const MAX_POLL_MS = 100;
 
 interface WaitingRead extends WaitingTask<ReadProcessHandle> {
+  readonly mayStayOpen: boolean;
   begin(handle: ReadProcessHandle): void;
   /** The process that it is pinned to has ended. */
   lose(): void;
@@ -47,14 +49,15 @@ interface WaitingRead extends WaitingTask<ReadProcessHandle> {
 
 /**
  * A few processes that run reads, one at a time each. SQLite cannot be stopped inside a step, a process can: at its
- * deadline a read's process is killed, and another takes its place. A tenant never has all of them, so one that reads
- * for long does not hold up the reads of others.
+ * deadline a read's process is killed, and another takes its place. `ReadShares` says whose read begins: one that reads for long does not
+ * hold up the reads of others.
  */
 export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposable {
   readonly #options: ReadProcessesOptions;
   readonly #handles = new Set<ReadProcessHandle>();
   readonly #waiting = new WaitingTasks<ReadProcessHandle, WaitingRead>();
   readonly #kept = new KeptTransactions<ReadProcessHandle>();
+  readonly #shares: ReadShares<ReadProcessHandle>;
   /** Of reads that run, and of transactions that are kept. */
   readonly #snapshots: HeldSnapshots;
   readonly #retiring: NodeJS.Timeout;
@@ -65,6 +68,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
   constructor(options: ReadProcessesOptions) {
     this.#options = options;
     this.#snapshots = new HeldSnapshots(options);
+    this.#shares = new ReadShares(options.maxProcesses, this.#handles, this.#kept);
     this.#retiring = setInterval(() => this.#retire(), RETIRE_AFTER_MS / 2).unref();
     this.#start();
   }
@@ -235,6 +239,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
     }
     let running: ReadProcessHandle | undefined;
     let abandoned: NodeJS.Timeout | undefined;
+    let endUse: (() => void) | undefined;
     const withdraw = (error: OnewriterError) => {
       this.#waiting.remove(waiting);
       done();
@@ -256,6 +261,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
     let dropSnapshot: (() => void) | undefined;
     const done = () => {
       running = undefined;
+      endUse?.();
       dropSnapshot?.();
       clearTimeout(timer);
       clearTimeout(abandoned);
@@ -267,10 +273,12 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
       tenant,
       since: performance.now(),
       pinned,
+      mayStayOpen: task.type === 'steps' && task.keep !== undefined,
       lose: () => withdraw(lost(tenant)),
       begin: handle => {
         running = handle;
         dropSnapshot = this.#snapshots.add(tenant, error => running?.kill(error));
+        endUse = this.#shares.begin(handle, tenant);
         const listener = begin(handle);
         handle.begin(task, {
           ...listener,
@@ -292,7 +300,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
   #keep(name: string, handle: ReadProcessHandle, tenant: string): void {
     // Once it ends, the next request finds that it is lost, and begins again.
     const drop = this.#snapshots.add(tenant, () => this.release(name));
-    this.#kept.add(name, handle, drop);
+    this.#kept.add(name, handle, tenant, drop);
   }
 
   #refusal(tenant: string, signal: AbortSignal | undefined): OnewriterError | undefined {
@@ -301,20 +309,16 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
     return this.#waiting.refusal(tenant);
   }
 
-  /** Gives waiting tasks to free processes, oldest first, a tenant never all of them. */
+  /** Gives waiting tasks to free processes. */
   #assign(): void {
-    for (const handle of this.#handles) {
+    const now = performance.now();
+    const usedBy = (tenant: string) => this.#shares.usedMs(tenant, now);
+    for (const handle of this.#shares.inOrder()) {
       if (this.#waiting.size === 0) return;
-      if (handle.free) this.#waiting.next(handle, tenant => this.#mayBegin(tenant))?.begin(handle);
+      if (!handle.free) continue;
+      this.#waiting.next(handle, task => this.#shares.mayBegin(task, handle, now), usedBy)?.begin(handle);
     }
     if (this.#waiting.size > 0) this.#growLater();
-  }
-
-  #mayBegin(tenant: string): boolean {
-    const most = Math.max(1, this.#options.maxProcesses - 1);
-    let running = 0;
-    for (const handle of this.#handles) if (handle.tenant === tenant) running++;
-    return running < most;
   }
 
   #growLater(): void {
@@ -336,10 +340,25 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
     const handle = new ReadProcessHandle(
       { dataDir, dbFile, busyTimeoutMs, maxOpenFiles },
       memoryBytes,
-      () => this.#assign(),
+      () => this.#onFree(handle),
       (gone, stderr) => this.#onGone(gone, stderr),
     );
     this.#handles.add(handle);
+  }
+
+  #onFree(handle: ReadProcessHandle): void {
+    const { maxProcesses } = this.#options;
+    if (this.#shares.lacksForeground) {
+      if (this.#handles.size >= maxProcesses && !this.#kept.has(handle)) this.#drop(handle);
+      if (this.#handles.size < maxProcesses) this.#start();
+    }
+    this.#assign();
+  }
+
+  /** Ends a free process. */
+  #drop(handle: ReadProcessHandle): void {
+    this.#handles.delete(handle);
+    handle.kill(closed());
   }
 
   #onGone(handle: ReadProcessHandle, stderr: string): void {
@@ -351,7 +370,8 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
       return;
     }
     if (stderr !== '') this.#options.log.warn({ stderr }, 'A reading process ended');
-    if (this.#handles.size > 0 && this.#waiting.size === 0) return;
+    const { size } = this.#handles;
+    if (size >= this.#options.maxProcesses || (size > 0 && this.#waiting.size === 0)) return;
     if (handle.wasReady) this.#start();
     // One that cannot even start is not started over and over without a pause.
     else setTimeout(() => !this.#closed && this.#start(), RESTART_AFTER_MS).unref();
@@ -362,8 +382,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
       if (this.#handles.size <= 1) return;
       if (!handle.free || performance.now() - handle.idleSince < RETIRE_AFTER_MS) continue;
       if (this.#kept.has(handle)) continue;
-      this.#handles.delete(handle);
-      handle.kill(closed());
+      this.#drop(handle);
     }
   }
 }

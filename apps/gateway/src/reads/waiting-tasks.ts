@@ -13,9 +13,11 @@ export interface WaitingTask<Handle> {
   readonly since: number;
   /** Only this process has the transaction that the task continues. */
   readonly pinned: Handle | undefined;
+  /** Its transaction may outlast it. */
+  readonly mayStayOpen: boolean;
 }
 
-/** Tasks that wait for a process, oldest first: so many at most, and of one tenant a share. */
+/** Tasks that wait for a process: so many at most, and of one tenant a share. */
 export class WaitingTasks<Handle, Task extends WaitingTask<Handle>> {
   readonly #tasks: Task[] = [];
 
@@ -50,12 +52,28 @@ export class WaitingTasks<Handle, Task extends WaitingTask<Handle>> {
     return index >= 0;
   }
 
-  /** Removes and returns the oldest task that this process may run. */
-  next(handle: Handle, mayBegin: (tenant: string) => boolean): Task | undefined {
-    const index = this.#tasks.findIndex(
-      ({ tenant, pinned }) => (pinned ?? handle) === handle && mayBegin(tenant),
-    );
-    return index < 0 ? undefined : this.#tasks.splice(index, 1)[0];
+  /**
+   * Removes and returns a task that this process may run: of those of the tenant that used the processes least, the oldest.
+   * @param usedBy how much a tenant used them
+   */
+  next(
+    handle: Handle,
+    mayBegin: (task: Task) => boolean,
+    usedBy: (tenant: string) => number,
+  ): Task | undefined {
+    let best: { readonly index: number; readonly used: number } | undefined;
+    const seen = new Set<string>();
+    for (const [index, task] of this.#tasks.entries()) {
+      if ((task.pinned ?? handle) !== handle) continue;
+      // The first of a tenant is the oldest; those with a transaction may begin elsewhere than those without.
+      const kind = `${task.tenant} ${task.pinned !== undefined} ${task.mayStayOpen}`;
+      if (seen.has(kind)) continue;
+      seen.add(kind);
+      if (!mayBegin(task)) continue;
+      const used = usedBy(task.tenant);
+      if (best === undefined || used < best.used) best = { index, used };
+    }
+    return best && this.#tasks.splice(best.index, 1)[0];
   }
 
   /** Tasks that only this process can run. */
