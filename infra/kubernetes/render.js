@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const FOLDER = fileURLToPath(new URL('.', import.meta.url));
 
 /** Overlays that are rendered. */
-export const OVERLAYS = ['dev', 'production', 'tokenless'];
+export const OVERLAYS = ['dev', 'production', 'replica', 'tokenless'];
 
 /** The text of `rendered/<overlay>.yaml`. @param {string} overlay */
 export function render(overlay) {

@@ -22,6 +22,12 @@ const ROOT_DISK = /^\/(?:var|home|opt|tmp|root|etc|usr)(?:\/|$)/;
 const OUR_ROLES = ['broker', 'gateway', 'dashboard', 'kanban'];
 /** Variables that must come from a Secret. */
 const SECRET_VARIABLE = /(?:SECRET|TOKEN|PASSWORD|REDIS_URL)$/;
+/** Where credentials of the replica's store are, for all who speak to such stores. */
+const STORE_VARIABLES: ReadonlySet<string> = new Set([
+  ...['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_REGION', 'AWS_ENDPOINT_URL_S3'],
+]);
+/** Each is documented where it is needed. */
+const SECRETS: ReadonlySet<string | undefined> = new Set(['onewriter', 'onewriter-replica']);
 
 /** What breaks our rules in the objects of one overlay; empty where nothing does. */
 export function findRuleProblems(objects: readonly KubernetesObject[], facts: ProcessFacts): string[] {
@@ -124,9 +130,10 @@ function findSettingProblems(
     }
   }
   for (const { name, value, valueFrom } of container.env ?? []) {
-    if (!facts.variables.has(name)) problems.push(`there is no setting ${name}`);
+    if (!facts.variables.has(name) && !STORE_VARIABLES.has(name))
+      problems.push(`there is no setting ${name}`);
     if (SECRET_VARIABLE.test(name) && value !== undefined) problems.push(`${name} is in a file`);
-    if (valueFrom !== undefined && valueFrom.secretKeyRef?.name !== 'onewriter') {
+    if (valueFrom !== undefined && !SECRETS.has(valueFrom.secretKeyRef?.name)) {
       problems.push(`${name} comes from a Secret that is not documented`);
     }
   }

@@ -328,6 +328,21 @@ describe('compose.yaml', () => {
     expect(parseNetworks(network!['subnet']!).has(network!['gateway'])).toBe(true);
   });
 
+  it('has a variant with a replica, whose settings both brokers have, and no secret in it', () => {
+    const variant = parse(readRepository('infra/docker/compose.replica.yaml'), { merge: true }) as {
+      services: Record<string, { environment: Record<string, string> }>;
+    };
+    expect(Object.keys(variant.services)).toEqual(['broker-a', 'broker-b']);
+    const { environment } = variant.services['broker-a']!;
+    expect(variant.services['broker-b']!.environment).toEqual(environment);
+    const example = readRepository('infra/docker/example.env');
+    for (const [name, value] of Object.entries(environment)) {
+      if (name.startsWith('ONEWRITER_')) expect(facts.variables).toContain(name);
+      expect(value).toMatch(/^\$\{\w+:(\?|-)/);
+      expect(example).toContain(`\n${name}=\n`);
+    }
+  });
+
   it('has Prometheus ask ports that are listened on', () => {
     const prometheus = parse(readRepository('infra/docker/prometheus.yml')) as {
       scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[];
