@@ -11,6 +11,13 @@ const flag = (value: boolean) =>
     z.boolean(),
   );
 
+const REPLICA_KEY_BYTES = 32;
+
+/** Whether a text is a master key of replicas, or several with commas between them. */
+export function areReplicaKeys(text: string): boolean {
+  return text.split(',').every(key => Buffer.from(key, 'base64').length === REPLICA_KEY_BYTES);
+}
+
 /**
  * Every setting of every process. The environment variable of a key is `ONEWRITER_` and the key in upper snake
  * case: `dataDir` is `ONEWRITER_DATA_DIR`. `onewriter config` lists them.
@@ -281,9 +288,11 @@ export const configSchema = z.object({
     .describe('Commits that wait in memory for a store that is slow or away, in bytes.'),
   replicaKey: z
     .string()
-    .refine(text => Buffer.from(text, 'base64').length === 32, 'not 32 bytes in base64')
+    .refine(areReplicaKeys, 'not 32 bytes in base64')
     .optional()
-    .describe('Key that encrypts what is stored: 32 bytes in base64; none: it is not encrypted here.'),
+    .describe(
+      'Key that encrypts what is stored: 32 bytes in base64; former ones after commas; none: it is not encrypted here.',
+    ),
   replicaKeyFile: z.string().optional().describe('A file with that key.'),
   replicaKeys: z
     .enum(['one', 'tenant'])

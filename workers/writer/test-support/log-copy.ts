@@ -44,6 +44,11 @@ export class LogCopy {
     return this.#known;
   }
 
+  /** Another process sends from now on: its messages have numbers of their own. */
+  restart(): void {
+    this.#order = 0n;
+  }
+
   take(message: CaptureMessage): void {
     if (message.tenant !== this.tenant) return;
     if (message.order < this.#order) return;
