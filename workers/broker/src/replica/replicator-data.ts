@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { OnewriterError } from '@onewriter/protocol';
 import type { ReplicatorData } from '@onewriter/replicator';
-import { type Config, environmentName } from '@onewriter/runtime';
+import { areReplicaKeys, type Config, environmentName } from '@onewriter/runtime';
 
-const KEY_BYTES = 32;
 const UNITS_MS: Readonly<Record<string, number>> = Object.freeze({ h: 3_600_000, d: 86_400_000 });
 
 /** What a replicator is started with, besides what its threads share; undefined where nothing is replicated. */
@@ -30,7 +29,7 @@ function retentionMs(text: string): number {
   return Number.parseInt(text, 10) * UNITS_MS[text.at(-1)!]!;
 }
 
-/** The key in base64; undefined where there is none. @throws OnewriterError MISCONFIGURED */
+/** The key in base64, and former ones; undefined where there is none. @throws OnewriterError MISCONFIGURED */
 function readMasterKey({ replicaKey, replicaKeyFile }: Config): string | undefined {
   if (replicaKey !== undefined || replicaKeyFile === undefined) return replicaKey;
   const setting = environmentName('replicaKeyFile');
@@ -40,9 +39,6 @@ function readMasterKey({ replicaKey, replicaKeyFile }: Config): string | undefin
   } catch (error) {
     throw new OnewriterError('MISCONFIGURED', `${setting}: the file cannot be read.`, {}, error);
   }
-  if (Buffer.from(key, 'base64').length === KEY_BYTES) return key;
-  throw new OnewriterError(
-    'MISCONFIGURED',
-    `${setting}: the file does not hold ${KEY_BYTES} bytes in base64.`,
-  );
+  if (areReplicaKeys(key)) return key;
+  throw new OnewriterError('MISCONFIGURED', `${setting}: the file does not hold 32 bytes in base64.`);
 }
