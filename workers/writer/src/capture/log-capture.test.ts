@@ -137,8 +137,15 @@ describe('the log of a tenant', () => {
     lane.apply(TABLE);
     lane.lane.run({ kind: 'apply', tenant: 'acme', epoch: 1, jobs: [writes(INSERT)], capture: true });
     listener.drain();
-    expect(copy.pieces.map(({ urgent }) => urgent)).toEqual([false, true]);
-    expect(seqs(copy)).toEqual([0, 1, 2]);
+    lane.apply(writes(INSERT));
+    listener.ask();
+    expect(copy.pieces.map(({ urgent }) => urgent)).toEqual([false, true, false]);
+    expect(seqs(copy)).toEqual([0, 1, 2, 3]);
+    // The first commit of a log is sent in any case.
+    lane.lane.run({ kind: 'close', tenant: 'acme' });
+    lane.lane.run({ kind: 'apply', tenant: 'acme', epoch: 1, jobs: [writes(INSERT)], capture: true });
+    listener.drain();
+    expect(copy.pieces.at(-1)).toMatchObject({ urgent: true, commits: [{ commitSeq: 4 }] });
   });
 
   it('says that it is not flushed where its commits were not', () => {
@@ -261,6 +268,27 @@ describe('a file that is opened again', () => {
     const image = imageOf(second);
     CaptureListener.drainAll(listeners);
     expect(copy.gaps).toEqual([]);
+    expect(copy.image.equals(image)).toBe(true);
+  });
+
+  it('continues under a newer epoch, which another thread has noted or this one', () => {
+    const copy = new LogCopy();
+    const first = replicated();
+    const second = replicated({ dataDir: first.options.dataDir });
+    const room = CaptureRoom.create(64 * 1024 * 1024);
+    const listeners = [listen([copy], room).connect(first), listen([copy], room).connect(second)];
+    first.apply(TABLE);
+    second.apply(writes(INSERT));
+    for (const lane of [first, second, first]) lane.run([writes(INSERT)], { epoch: 2 });
+    for (const listener of listeners) listener.request();
+    CaptureListener.drainAll(listeners);
+    first.run([writes(INSERT)], { epoch: 3 });
+    second.lane.close();
+    CaptureListener.drainAll(listeners);
+    const image = imageOf(first);
+    CaptureListener.drainAll(listeners);
+    expect(copy.gaps).toEqual([]);
+    expect(copy.commits.at(-1)).toMatchObject({ commitSeq: 6, epoch: 3 });
     expect(copy.image.equals(image)).toBe(true);
   });
 

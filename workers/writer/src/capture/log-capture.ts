@@ -83,6 +83,8 @@ export class LogCapture {
   #seq = 0;
   /** The next commit may begin a log. */
   #mayBeginLog = true;
+  /** A caller waits until what is committed now is stored. */
+  isAwaited = false;
 
   /**
    * To be called before the connection commits anything, also a new epoch.
@@ -121,7 +123,7 @@ export class LogCapture {
     this.#notes.push({ commitSeq, atMs: Date.now(), epoch });
     this.#seq = commitSeq;
     this.#sink.noteDue(this);
-    if (this.#notes.length >= MAX_NOTES) this.send({ isLastChance: true });
+    if (this.#notes.length >= MAX_NOTES) this.send(true);
     else if (this.#mayBeginLog) {
       // At once: another thread that opens the file later can send this log from its beginning, and not what was before it.
       this.#mayBeginLog = false;
@@ -131,15 +133,14 @@ export class LogCapture {
 
   /**
    * Sends all commits that are noted. Never throws: where the log cannot be read they are lost, or stay for the next call.
-   * @param options `isLastChance`: the log may be overwritten next
+   * @param isLastChance the log may be overwritten next
    * @returns whether nothing is left
    */
-  send(options: { readonly urgent?: boolean; readonly isLastChance?: boolean } = {}): boolean {
-    const { urgent = false, isLastChance = false } = options;
+  send(isLastChance = false): boolean {
     if (this.#isAstray && !this.#findEnd()) return false;
     if (this.#isDue) {
       try {
-        withLog(this.#walPath, log => this.#sendFrom(log, urgent, isLastChance));
+        withLog(this.#walPath, log => this.#sendFrom(log, isLastChance));
       } catch (error) {
         if (isOutOfDescriptors(error) && !isLastChance) return false;
         // The watch of the file reports what is wrong with it.
@@ -158,7 +159,7 @@ export class LogCapture {
    */
   prepareWriteBack(): boolean {
     this.#mayBeginLog = true;
-    this.send({ isLastChance: true });
+    this.send(true);
     if (this.#isAstray) return !this.#isOvertaken;
     const end = this.#countFrames()?.frames;
     if (end === undefined) return true;
@@ -239,10 +240,10 @@ export class LogCapture {
     if (!this.#isDue) return;
     this.#sink.noteDue(this);
     // The next commit restarts the log.
-    if (isComplete) this.send({ isLastChance: true });
+    if (isComplete) this.send(true);
   }
 
-  #sendFrom(log: number, urgent: boolean, isLastChance: boolean): void {
+  #sendFrom(log: number, isLastChance: boolean): void {
     const salts = toIdentity(fstatSync(log)) === this.#wal ? readSalts(log) : '';
     if (salts !== this.#at.salts) {
       // A log is restarted when all of it is written back, and before that it was sent: only one without a place was not.
@@ -282,7 +283,7 @@ export class LogCapture {
         if (isLastChance) this.#lose('no room');
         return;
       }
-      this.#post(read, order, urgent);
+      this.#post(read, order);
     }
   }
 
@@ -293,7 +294,7 @@ export class LogCapture {
     return Math.max(this.#othersTo, pages);
   }
 
-  #post({ frames, ends, to }: ReadFrames, order: bigint | undefined, urgent: boolean): void {
+  #post({ frames, ends, to }: ReadFrames, order: bigint | undefined): void {
     const { tenant, incarnation } = this.#file;
     const from = this.#at;
     let noted = 0;
@@ -314,7 +315,7 @@ export class LogCapture {
       commits,
       frames,
       unflushed: this.#connection?.unflushed,
-      urgent,
+      urgent: this.isAwaited,
     } as const;
     this.#sink.post(piece, order);
     this.#mark = undefined;

@@ -216,15 +216,16 @@ export class TenantDatabase {
     if (epoch === this.#epoch) return;
     // A transaction that was begun under another epoch is not committed under this one.
     this.rollback();
-    let committed: boolean;
+    this.capture?.send();
     try {
-      committed = takeEpoch(this.db, epoch);
+      takeEpoch(this.db, epoch);
     } catch (error) {
       throw translateError(error);
     }
     this.#epoch = epoch;
     this.others.forget();
-    if (committed) this.capture?.note(this.others.seq, epoch);
+    // Whoever noted the epoch: this connection, or another thread's that had the file meanwhile.
+    this.capture?.continueAfterOthers();
   }
 
   /**

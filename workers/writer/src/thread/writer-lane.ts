@@ -174,11 +174,12 @@ export class WriterLane {
     }
     try {
       this.#progress.atFiles(false);
+      if (database.capture !== undefined) database.capture.isAwaited = task.capture === true;
       const result = applyBatch(database, task.jobs, this.#optionsOf(task));
       this.#progress.atFiles(true);
       if (isLarge(task)) database.shrinkCache();
       const outcome = this.#applied(database, result, openMs, evicted);
-      if (task.capture === true) database.capture?.send({ urgent: true });
+      if (task.capture === true) database.capture?.send();
       return outcome;
     } catch (thrown) {
       if (!(thrown instanceof BatchFailed)) {
