@@ -1,8 +1,7 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { FileMark, LogPosition } from '@onewriter/writer';
+import type { CaptureMessage, FileMark, LogPosition } from '@onewriter/writer';
 import Database from 'better-sqlite3';
-import type { Captured } from '../src/ship/captured.ts';
 
 const LOG_HEADER = 32;
 const FRAME_HEADER = 24;
@@ -20,7 +19,7 @@ export function markOf(path: string): FileMark {
 export class CapturedFile {
   readonly tenant: string;
   readonly path: string;
-  readonly #send: (message: Captured) => void;
+  readonly #send: (message: CaptureMessage) => void;
   #db: Database.Database | undefined;
   #commits: { readonly commitSeq: number; readonly atMs: number; readonly epoch: number }[] = [];
   #before = NO_LOG;
@@ -29,7 +28,7 @@ export class CapturedFile {
   #at = NO_LOG;
   commitSeq = 0;
 
-  constructor(tenant: string, path: string, send: (message: Captured) => void) {
+  constructor(tenant: string, path: string, send: (message: CaptureMessage) => void) {
     this.tenant = tenant;
     this.path = path;
     this.#send = send;

@@ -1,9 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { FileMark, LogPosition } from '@onewriter/writer';
-import type { Captured } from '../src/ship/captured.ts';
+import type { CapturedLog, CaptureMessage, FileMark, LogPosition } from '@onewriter/writer';
 import { type CloseNote, FRAME_HEADER_BYTES, type KnownEnd } from '../src/ship/continues.ts';
-
-type CapturedPiece = Extract<Captured, { kind: 'log' }>;
 
 export const PAGE_SIZE = 512;
 
@@ -46,7 +43,7 @@ export function piece(options: {
   ids?: readonly number[];
   /** Size of the file: with 1, a piece has all pages. */
   pages?: number;
-}): CapturedPiece {
+}): CapturedLog {
   const { before, from, frames, ids = [], pages = 1 } = options;
   const bytes = Buffer.concat(
     frames.map(([checksum, ends], index) => frame(checksum, ends, ids[index] ?? 0)),
@@ -135,8 +132,8 @@ export class World {
     this.log = { salts: `salt${++this.ids}`, commits: [] };
   }
 
-  /** The log is written back whole, but stays until the next commit. Captured before. */
-  restart(capture: (piece: CapturedPiece) => void): void {
+  /** The log is written back whole, but stays until the next commit. CaptureMessage before. */
+  restart(capture: (piece: CapturedLog) => void): void {
     if (this.open === undefined || this.log === undefined) return;
     this.capture(capture);
     this.isWrittenBack = true;
@@ -149,7 +146,7 @@ export class World {
     this.version++;
   }
 
-  capture(send: (piece: CapturedPiece) => void): void {
+  capture(send: (piece: CapturedLog) => void): void {
     if (this.open === undefined || this.log === undefined) return;
     const { salts, commits } = this.log;
     const isOther = salts !== this.open.salts;
@@ -169,7 +166,7 @@ export class World {
     this.open = { before: this.endOfLog(), mark: undefined, sent: commits.length, salts };
   }
 
-  close(send: (piece: CapturedPiece) => void, sendClosed: (message: Captured) => void = () => {}): void {
+  close(send: (piece: CapturedLog) => void, sendClosed: (message: CaptureMessage) => void = () => {}): void {
     if (this.open === undefined) return;
     this.capture(send);
     const to = this.log === undefined ? this.open.before : this.endOfLog();

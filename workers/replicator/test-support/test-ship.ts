@@ -1,10 +1,10 @@
 import { MessageChannel } from 'node:worker_threads';
 import { tenantFile } from '@onewriter/protocol';
 import { waitFor } from '@onewriter/testkit';
+import type { CaptureMessage } from '@onewriter/writer';
 import { onTestFinished } from 'vitest';
 import { Keyring } from '../src/format/keyring.ts';
 import { encodeBody } from '../src/format/segment-body.ts';
-import type { Captured } from '../src/ship/captured.ts';
 import type { ReadFull } from '../src/ship/full-queue.ts';
 import type { FromReplicator, ToReplicator } from '../src/ship/messages.ts';
 import { Shipper, type ShipperOptions } from '../src/ship/shipper.ts';
@@ -80,7 +80,7 @@ export class TestShip {
     return file;
   }
 
-  send(message: Captured): void {
+  send(message: CaptureMessage): void {
     if (message.kind === 'log') this.used += BigInt(message.frames.byteLength);
     this.#channel.port2.postMessage(message, message.kind === 'log' ? [message.frames] : []);
   }

@@ -1,6 +1,5 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import type { CaptureRequest } from '@onewriter/writer';
-import type { Captured } from './captured.ts';
+import type { CaptureMessage, CaptureRequest } from '@onewriter/writer';
 
 /**
  * The ports of the writer threads. A tenant moves between threads, and ports are not read in the order in which they were written:
@@ -8,18 +7,18 @@ import type { Captured } from './captured.ts';
  */
 export class CapturePorts {
   readonly #ports = new Set<MessagePort>();
-  readonly #onMessage: (message: Captured) => void;
-  readonly #fits: (message: Captured) => boolean;
-  readonly #take: (message: Captured) => void;
+  readonly #onMessage: (message: CaptureMessage) => void;
+  readonly #fits: (message: CaptureMessage) => boolean;
+  readonly #take: (message: CaptureMessage) => void;
 
   /**
    * @param onMessage calls {@link inOrder} as soon as it may
    * @param fits whether a message goes on from the ones before
    */
   constructor(
-    onMessage: (message: Captured) => void,
-    fits: (message: Captured) => boolean,
-    take: (message: Captured) => void,
+    onMessage: (message: CaptureMessage) => void,
+    fits: (message: CaptureMessage) => boolean,
+    take: (message: CaptureMessage) => void,
   ) {
     this.#onMessage = onMessage;
     this.#fits = fits;
@@ -38,11 +37,11 @@ export class CapturePorts {
   }
 
   /** Takes a message, and first what was sent before it, where it does not go on from what is known. */
-  inOrder(message: Captured): void {
+  inOrder(message: CaptureMessage): void {
     const messages = [message];
     for (const port of this.#fits(message) ? [] : this.#ports) {
       for (;;) {
-        const received = receiveMessageOnPort(port) as { readonly message: Captured } | undefined;
+        const received = receiveMessageOnPort(port) as { readonly message: CaptureMessage } | undefined;
         if (received === undefined) break;
         messages.push(received.message);
       }
@@ -55,6 +54,6 @@ export class CapturePorts {
   }
 }
 
-function byOrder(one: Captured, other: Captured): number {
+function byOrder(one: CaptureMessage, other: CaptureMessage): number {
   return one.order < other.order ? -1 : 1;
 }

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { statSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isOnewriterError, realDatabasePath, tenantFile, toWireError } from '@onewriter/protocol';
+import { type CaptureMessage, CaptureRoom } from '@onewriter/writer';
 import type { Compacted } from '../compact/compact-once.ts';
 import { Compaction } from '../compact/compaction.ts';
 import { StoreCopier } from '../copy/store-copier.ts';
@@ -9,7 +10,6 @@ import type { Keyring } from '../format/keyring.ts';
 import { assertObeysConditions } from '../store/obeys-conditions.ts';
 import type { OpenStore } from '../store/store-watch.ts';
 import { CapturePorts } from './capture-ports.ts';
-import type { Captured } from './captured.ts';
 import { CloseNotes } from './close-notes.ts';
 import { DeflateBudget } from './deflate-budget.ts';
 import { LogFlushes } from './flush-logs.ts';
@@ -76,7 +76,7 @@ export class Shipper {
   readonly #nowMs: () => number;
   readonly #stop = new AbortController();
   readonly #notes: CloseNotes;
-  readonly #room: BigInt64Array;
+  readonly #room: CaptureRoom;
   readonly #budget: DeflateBudget;
   readonly #ports: CapturePorts;
   readonly #lines = new Map<string, TenantLine>();
@@ -109,7 +109,7 @@ export class Shipper {
     // Each call of the store listens to it.
     setMaxListeners(0, this.#stop.signal);
     this.#notes = new CloseNotes(data.dataDir);
-    this.#room = new BigInt64Array(data.room);
+    this.#room = new CaptureRoom(data.room);
     this.#budget = new DeflateBudget(nowMs());
     this.#timer = new PackTimer(data.intervalMs, nowMs, () => void this.#makePacks());
     this.#ports = new CapturePorts(
@@ -195,7 +195,7 @@ export class Shipper {
     this.#every(data.intervalMs, () => this.#ports.request());
   }
 
-  #take(message: Captured): void {
+  #take(message: CaptureMessage): void {
     const isUrgent = message.kind === 'log' && message.urgent;
     this.#withLine(message.tenant, line => line.receive(message), isUrgent);
   }
@@ -225,7 +225,7 @@ export class Shipper {
       tenant,
       {
         nowMs: this.#nowMs,
-        free: bytes => this.#free(bytes),
+        free: bytes => this.#room.giveBack(bytes),
         gap: () => this.#gaps++,
         readNote: () => this.#notes.read(tenant),
         writeNote: (_, note) => this.#notes.write(tenant, note),
@@ -268,7 +268,7 @@ export class Shipper {
     for (const each of stored) this.#stored.set(each.tenant, each);
     let bytes = 0;
     for (const { items } of pack) for (const { roomBytes } of items) bytes += roomBytes;
-    this.#free(bytes);
+    this.#room.giveBack(bytes);
     this.#watchStore();
     this.#postStored(stored, nowMs);
     this.#noteIdle();
@@ -354,10 +354,6 @@ export class Shipper {
 
   #every(ms: number, run: () => void): void {
     this.#timers.push(setInterval(run, ms));
-  }
-
-  #free(bytes: number): void {
-    Atomics.sub(this.#room, 0, BigInt(bytes));
   }
 
   #sizeOf(tenant: string): number {

@@ -1,10 +1,9 @@
-import type { LogPosition } from '@onewriter/writer';
+import type { CaptureMessage, LogPosition } from '@onewriter/writer';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { at, framesOf, mark, NO_LOG, PAGE_SIZE, piece, World } from '../../test-support/log-world.ts';
 import { testEntry } from '../../test-support/test-entry.ts';
 import { ChainState } from '../format/chain-state.ts';
-import type { Captured } from './captured.ts';
 import { type CloseNote, FRAME_HEADER_BYTES } from './continues.ts';
 import { numbersOf, type PackItem } from './pack-item.ts';
 import { TenantLine } from './tenant-line.ts';
@@ -36,7 +35,7 @@ class Line {
     );
   }
 
-  receive(message: Captured): void {
+  receive(message: CaptureMessage): void {
     if (message.kind === 'log') this.sent += message.frames.byteLength;
     this.line.receive(message);
   }
@@ -240,7 +239,7 @@ test('whatever happens, what is stored is what the file was, and at last what it
         | { readonly pos: number; readonly end: LogPosition; readonly contents: number[] }
         | undefined;
       const key = (end: LogPosition) => `${end.salts}/${end.frame}/${end.checksum}`;
-      const receive = (message: Captured) => {
+      const receive = (message: CaptureMessage) => {
         if (message.kind === 'log') seen.set(key(message.to), world.contents());
         it.receive(message);
       };

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import type { CapturedLog } from '@onewriter/writer';
+import type { CapturedLog, CaptureMessage } from '@onewriter/writer';
 import type { SegmentEntry } from '../format/entry.ts';
 import type { SegmentCommit } from '../format/segment-body.ts';
-import type { Apart, Captured, CapturedPiece, LineOwner } from './captured.ts';
 import type { GapReason } from './continues.ts';
 import { type Continuity, continues, isSamePosition } from './continues.ts';
 import { findFirstFull } from './first-full.ts';
+import type { Apart, LineOwner } from './line-owner.ts';
 import { type CapturedItem, type FullSegment, numbersOf, type PackItem } from './pack-item.ts';
 import { type KnownCommit, numberCommits, toFirstItem, toMark, toPagesItem } from './piece-items.ts';
 
@@ -43,7 +43,7 @@ export class TenantLine {
   /** To be put into packs, in order. */
   readonly #items: PackItem[] = [];
   /** What was captured while the file is read, in order. */
-  #since: Captured[] = [];
+  #since: CaptureMessage[] = [];
   #order = 0n;
   #dropped: Apart | undefined;
   /** The store has a file of it at the end of its items. */
@@ -110,12 +110,12 @@ export class TenantLine {
   }
 
   /** Whether a message breaks no chain: otherwise one that was sent before it may still come. */
-  fits(message: Captured): boolean {
+  fits(message: CaptureMessage): boolean {
     if (message.kind !== 'log' || this.#state !== 'chained' || message.order < this.#order) return true;
     return this.#continues(message).kind === 'continues';
   }
 
-  receive(message: Captured): void {
+  receive(message: CaptureMessage): void {
     // What is late was in a later message, too: of the thread that has the tenant now.
     if (message.order < this.#order) {
       if (message.kind === 'log') this.#owner.free(message.frames.byteLength);
@@ -125,7 +125,7 @@ export class TenantLine {
     this.#take(message);
   }
 
-  #take(message: Captured): void {
+  #take(message: CaptureMessage): void {
     if (message.kind === 'log') this.#receivePiece(message);
     else if (message.kind === 'lost') this.#receiveLost(message);
     else this.#receiveClosed(message);
@@ -257,7 +257,7 @@ export class TenantLine {
     if (this.#state === 'chained') this.#break('lost');
   }
 
-  #receivePiece(piece: CapturedPiece): void {
+  #receivePiece(piece: CapturedLog): void {
     if (this.#state === 'off') this.#owner.free(piece.frames.byteLength);
     else if (this.#state === 'reading') this.#since.push(piece);
     else if (this.#state === 'chained') this.#goOn(piece);
@@ -267,7 +267,7 @@ export class TenantLine {
     } else this.#begin(piece);
   }
 
-  #goOn(piece: CapturedPiece): void {
+  #goOn(piece: CapturedLog): void {
     const answer = this.#continues(piece);
     if (answer.kind === 'gap') {
       // A branch has nothing to go on from.
@@ -277,7 +277,7 @@ export class TenantLine {
   }
 
   /** A piece of which nothing is known before: a new tenant, or one whose chain broke. */
-  #begin(piece: CapturedPiece): void {
+  #begin(piece: CapturedLog): void {
     const index = this.#mustRead ? -1 : findFirstFull(piece);
     if (index === -1) {
       this.#state = 'needs-full';
@@ -298,7 +298,7 @@ export class TenantLine {
     if (!isWhole) this.#addPages(piece, item.count);
   }
 
-  #addPages(piece: CapturedPiece, skip: number): void {
+  #addPages(piece: CapturedLog, skip: number): void {
     const fresh = numberCommits(
       piece.commits.filter(({ frames }) => frames > skip),
       this.#known,
@@ -317,14 +317,14 @@ export class TenantLine {
     this.#know(item, item.commits.at(-1)!);
   }
 
-  #receiveLost(message: Extract<Captured, { kind: 'lost' }>): void {
+  #receiveLost(message: Extract<CaptureMessage, { kind: 'lost' }>): void {
     if (this.#state === 'reading') {
       if (this.#since.at(-1)?.kind !== 'lost') this.#since.push(message);
     } else if (this.#state === 'chained') this.#break('lost');
     else if (this.#state === 'unknown' || this.#state === 'deleted') this.#state = 'needs-full';
   }
 
-  #receiveClosed(message: Extract<Captured, { kind: 'closed' }>): void {
+  #receiveClosed(message: Extract<CaptureMessage, { kind: 'closed' }>): void {
     if (this.#state === 'reading') {
       this.#since.push(message);
       return;
@@ -371,7 +371,7 @@ export class TenantLine {
   }
 
   /** The room of what is in a full segment, or of no use. */
-  #dropAll(messages: readonly Captured[]): void {
+  #dropAll(messages: readonly CaptureMessage[]): void {
     for (const message of messages) if (message.kind === 'log') this.#owner.free(message.frames.byteLength);
   }
 

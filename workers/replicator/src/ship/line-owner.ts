@@ -1,9 +1,4 @@
-import type { CapturedLog, CaptureMessage } from '@onewriter/writer';
 import type { CloseNote, GapReason } from './continues.ts';
-
-/** What writers send, each with its number in the count of all. */
-export type Captured = CaptureMessage & { readonly order: bigint };
-export type CapturedPiece = CapturedLog & { readonly order: bigint };
 
 /** What a tenant's line asks of its owner. */
 export interface LineOwner {
