@@ -12,10 +12,11 @@ import type { OpenStore } from '../store/store-watch.ts';
 import { CapturePorts } from './capture-ports.ts';
 import { CloseNotes } from './close-notes.ts';
 import { DeflateBudget } from './deflate-budget.ts';
+import { Failures } from './failures.ts';
 import { LogFlushes } from './flush-logs.ts';
 import { FullQueue, type ReadFull } from './full-queue.ts';
 import { makeSegments } from './make-segments.ts';
-import type { FromReplicator, ReplicaStatus, ReplicatorData, ToReplicator } from './messages.ts';
+import type { FromReplicator, ReplicatorData, ToReplicator } from './messages.ts';
 import { PackTimer } from './pack-timer.ts';
 import { PackWriter, untilAnswered } from './pack-writer.ts';
 import { type PackedTenant, type StoredTenant, statusOf, storedOf, storedWith } from './ship-state.ts';
@@ -40,7 +41,6 @@ const STATUS_EVERY_MS = 1_000;
 const COMPACT_EVERY_MS = 10_000;
 /** Tenants in one message about what is stored. */
 const STORED_AT_A_TIME = 1_000;
-const MAX_FAILURES = 20;
 /** A file that is written to is read whole for a shorter chain only up to this size; a larger one after so long without a commit. */
 const MAX_BUSY_BYTES = 64 * 1024 * 1024;
 const QUIET_MS = 60_000;
@@ -98,14 +98,14 @@ export class Shipper {
   #isAvailable = true;
   #gaps = 0;
   readonly #timers: NodeJS.Timeout[] = [];
-  /** The last files that could not be read whole. */
-  #failures: NonNullable<ReplicaStatus['failures']> = [];
+  readonly #failures: Failures;
 
   constructor(options: ShipperOptions) {
     this.#options = options;
     const { data, readFull, nowMs = Date.now } = options;
     this.#nowMs = nowMs;
     this.#startedMs = nowMs();
+    this.#failures = new Failures(nowMs);
     // Each call of the store listens to it.
     setMaxListeners(0, this.#stop.signal);
     this.#notes = new CloseNotes(data.dataDir);
@@ -121,7 +121,7 @@ export class Shipper {
       readFull,
       sizeOf: tenant => this.#sizeOf(tenant),
       onDone: line => this.#changed(line, false),
-      onError: (tenant, error) => this.#noteFailure(tenant, error),
+      onError: (tenant, error) => this.#failures.note(tenant, error),
       nowMs,
       signal: this.#stop.signal,
     });
@@ -145,7 +145,7 @@ export class Shipper {
 
   #changeLine(message: Exclude<ToReplicator, { kind: 'port' | 'end' }>): void {
     const { tenant } = message;
-    if (message.kind === 'deleted') this.#notes.remove(tenant);
+    if (message.kind === 'deleted') this.#failures.try(tenant, () => this.#notes.remove(tenant));
     this.#withLine(tenant, line => {
       if (message.kind === 'off') line.setOff(message.off);
       else if (message.kind === 'deleted') line.deleted();
@@ -179,7 +179,7 @@ export class Shipper {
     const compaction = new Compaction({
       compact: given => compact(lead.term, given),
       onNeedsFull: tenants => this.#renew(tenants),
-      onError: error => this.#noteFailure('', error),
+      onError: error => this.#failures.note('', error),
       nowMs: this.#nowMs,
     });
     this.#running = { term: lead.term, writer, compaction, copiers };
@@ -227,8 +227,8 @@ export class Shipper {
         nowMs: this.#nowMs,
         free: bytes => this.#room.giveBack(bytes),
         gap: () => this.#gaps++,
-        readNote: () => this.#notes.read(tenant),
-        writeNote: (_, note) => this.#notes.write(tenant, note),
+        readNote: () => this.#failures.try(tenant, () => this.#notes.read(tenant)),
+        writeNote: (_, note) => this.#failures.try(tenant, () => this.#notes.write(tenant, note)),
       },
       last,
     );
@@ -299,7 +299,7 @@ export class Shipper {
     const [lines, stored] = [this.#lines, this.#stored];
     const status = statusOf({ lines, stored, packs, nowMs: this.#nowMs() });
     const stores = [store, ...copies].map(each => each.status());
-    const failures = this.#failures;
+    const failures = this.#failures.newest;
     post({
       kind: 'status',
       status: { ...status, stores, term, packs: writer?.newest ?? 0, gaps: this.#gaps, failures },
@@ -359,7 +359,7 @@ export class Shipper {
   #sizeOf(tenant: string): number {
     const { dataDir, dbFile } = this.#options.data;
     const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
-    return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    return this.#failures.try(tenant, () => statSync(path, { throwIfNoEntry: false })?.size) ?? 0;
   }
 
   /** Tenants whose chains became long. What comes while a file is read waits, so a large one is read when it is still. */
@@ -372,14 +372,6 @@ export class Shipper {
       line.renew();
       this.#full.add(line);
     }
-  }
-
-  #noteFailure(tenant: string, error: unknown): void {
-    const failure = { tenant, message: toWireError(error).message, atMs: this.#nowMs() };
-    this.#failures = [failure, ...this.#failures.filter(other => other.tenant !== tenant)].slice(
-      0,
-      MAX_FAILURES,
-    );
   }
 
   #failed(error: unknown): void {
