@@ -6,8 +6,8 @@ import type { SegmentEntry, SegmentPlace } from '../format/entry.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
 
 /*
- * A catalogue: the chains of all tenants as they were when the packs up to a number had been read. So nobody reads all packs to know
- * them. Deflated JSON.
+ * A catalogue: the chains of all tenants as they were when the packs up to a number had been read. So not all packs have to be read to
+ * know them. Deflated JSON.
  */
 
 const compress = promisify(deflateRaw);

@@ -116,6 +116,28 @@ it('begins again where packs expired meanwhile, and says so where they are gone'
   await expect(readState(store)).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });
 });
 
+it('reads a newer head where the catalogue of the former one expired meanwhile', async () => {
+  await putLevels();
+  const former = catalogKey(4_096);
+  const catalog = store.objects.get(former)!;
+  store.objects.delete(former);
+  let heads = 0;
+  const renewed = new Proxy(store, {
+    get: (target, name) =>
+      name !== 'get'
+        ? Reflect.get(target, name)
+        : async (key: string, options: object) => {
+            if (key === HEAD_KEY && ++heads === 2) {
+              const ref = { to: 4_096, atMs: 5, key: 'catalogs/newer.cat' };
+              store.objects.set(ref.key, catalog);
+              await putHead({ compacted: { 1: 4_672, 2: 4_608, 3: 4_096 }, catalogs: [ref] });
+            }
+            return store.get(key, options);
+          },
+  });
+  expect((await readState(renewed)).tenants.get('acme')?.pos).toBe(4_579);
+});
+
 it('refuses a store of a newer version', async () => {
   await putHead({ format: 2 as never });
   await expect(readState(store)).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });

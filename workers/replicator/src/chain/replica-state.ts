@@ -22,7 +22,7 @@ export interface ReplicaState {
   readonly catalog: Omit<Catalog, 'tenants'> | undefined;
   /** Deleted tenants, too. */
   readonly tenants: ReadonlyMap<string, ChainState>;
-  /** The number of level 0 that is missing: packs behind it were confirmed to nobody. */
+  /** The number of level 0 that is missing: packs behind it were not acknowledged. */
   readonly next: number;
   /** The highest that was seen; 0: none. */
   readonly term: number;
@@ -95,7 +95,7 @@ class Reading {
 
   /** Packs come in the order of their numbers. */
   add({ level, number, term, entries }: PackIndex): void {
-    // A late pack of a former leader, whose successor had begun already: nobody was told that it is stored.
+    // A late pack of a former leader, whose successor had begun already: it was not acknowledged.
     if (term < this.term) return;
     this.term = term;
     for (const entry of entries) {
