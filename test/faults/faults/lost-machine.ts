@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -34,7 +34,7 @@ function lostMachine(mode: 'async' | 'sync'): Fault {
       ? 'The data directory is lost under load and restored from the store: no acknowledged write is lost.'
       : 'The data directory is lost under load and restored from the store: what is lost was acknowledged within an interval and a PUT.',
     rig: ({ folder }) => ({
-      env: { ONEWRITER_REPLICA_URL: `file://${join(folder, 'store')}`, ONEWRITER_REPLICA_MODE: mode },
+      env: { ONEWRITER_REPLICA_URL: `file://${storeIn(folder)}`, ONEWRITER_REPLICA_MODE: mode },
       // With the files of others, direct reads would show what the loss of a machine takes with them.
       probeReads: false,
     }),
@@ -62,6 +62,13 @@ function lostMachine(mode: 'async' | 'sync'): Fault {
       say(`restored in ${Math.round(restoredMs)} ms, back after ${Math.round(recoveredMs)} ms more`);
     },
   };
+}
+
+/** A directory that is there: one that is not could be a disk that is not mounted. */
+function storeIn(folder: string): string {
+  const store = join(folder, 'store');
+  mkdirSync(store, { recursive: true });
+  return store;
 }
 
 async function restoreAll(rig: Rig): Promise<void> {
