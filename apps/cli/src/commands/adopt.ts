@@ -4,8 +4,8 @@ import {
   type Adopted,
   type Candidate,
   type FileLook,
+  findLastingOpeners,
   findLayout,
-  findOpeners,
   isBelow,
   type JobOutcome,
   nameCandidates,
@@ -82,7 +82,7 @@ export async function adopt(folder: string, options: AdoptOptions): Promise<numb
   assertPlace(target);
   const tree = findTree(target, folder, options.pattern);
   const candidates = nameCandidates(tree.entries, tree.pattern, names);
-  const openers = findOpeners();
+  const openers = await findLastingOpeners(candidates.map(({ path }) => path));
   const processes = {
     jobs,
     limits: {

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { DATABASE_COMPANIONS } from '@onewriter/protocol';
 
 /** A process that has a file open. */
@@ -15,6 +16,9 @@ export interface Openers {
 }
 
 const COMMAND_LENGTH = 80;
+/** How long a process that is ending may still have its files open: those of a killed run free their memory first. */
+const ENDING_MS = 2_000;
+const LOOK_EVERY_MS = 100;
 
 /** `process 71 (node server.js), process 80 (node worker.js)` */
 export function describeOpeners(openers: readonly Opener[]): string {
@@ -47,6 +51,16 @@ export function findOpeners(): Openers {
       ...new Map(['', ...DATABASE_COMPANIONS].flatMap(suffix => openersOf(path + suffix))).values(),
     ],
   };
+}
+
+/** The same, without processes that close the files within a moment, as they end. */
+export async function findLastingOpeners(paths: readonly string[], withinMs = ENDING_MS): Promise<Openers> {
+  const deadline = performance.now() + withinMs;
+  for (;;) {
+    const openers = findOpeners();
+    if (performance.now() >= deadline || paths.every(path => openers.of(path).length === 0)) return openers;
+    await pause(LOOK_EVERY_MS);
+  }
 }
 
 function processIds(): number[] {
