@@ -117,7 +117,7 @@ export class ReadProcessHandle {
 
   /** CPU time that it has used, or had when it was last asked for; where the system does not say, what the clock says. */
   cpuMs(): number {
-    const { pid } = this.#process.child;
+    const pid = this.#gone ? undefined : this.#process.child.pid;
     this.#cpuMs = (pid === undefined ? undefined : processCpuMs(pid)) ?? this.#cpuMs;
     return this.#cpuMs ?? performance.now();
   }
@@ -125,7 +125,7 @@ export class ReadProcessHandle {
   /** From now on it runs while a CPU has nothing else to do. Idempotent. */
   makeBackground(): void {
     const { pid } = this.#process.child;
-    if (this.isBackground || pid === undefined) return;
+    if (this.isBackground || this.#gone || pid === undefined) return;
     this.isBackground = true;
     setCpuPriority(pid, 'background');
   }
