@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { groupKeys } from '@onewriter/protocol';
 import { spawnProcess } from '@onewriter/testkit';
 import { excuse, excused } from '../excused-spans.ts';
 import type { Fault } from '../fault.ts';
@@ -72,6 +73,8 @@ function storeIn(folder: string): string {
 }
 
 async function restoreAll(rig: Rig): Promise<void> {
+  // As the error says that a new directory gets beside the Redis of the lost one.
+  await rig.direct.del(groupKeys('default').dataDir);
   const environment = rig.commandEnvironment();
   const args = ['restore', '--all', '--from', environment['ONEWRITER_REPLICA_URL']!, '--json'];
   const child = await spawnProcess(process.execPath, [CLI_MAIN, ...args], { env: environment });

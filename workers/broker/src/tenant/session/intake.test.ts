@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createData, FAKE_TIME, ModelParts } from '../../../test-support/session-model.ts';
 import type { RedisLink } from '../../queue/redis-link.ts';
+import { QueueForgotten } from '../../queue/tenant-queue.ts';
 import { Completion } from './completion.ts';
 import { Intake } from './intake.ts';
 import { OpenTransaction } from './open-transaction.ts';
@@ -124,5 +125,15 @@ describe('the intake of a session', () => {
     intake.pump();
     await pass();
     expect([state.gaveWay, parts.services.memory.used]).toEqual([1, 0]);
+  });
+
+  it('gives way to a hold that its reclaim finds, whatever the fetch in the same round trip says', async () => {
+    const { parts, state, intake } = createIntake();
+    parts.facts.isStale = true;
+    parts.model.reclaim = async () => ({ jobs: [], doubtUntil: 0, held: true });
+    parts.model.fetch = () => Promise.reject(new QueueForgotten());
+    intake.pump();
+    await pass();
+    expect([state.gaveWay, intake.isBusy, parts.services.memory.used, parts.bugs]).toEqual([1, false, 0, []]);
   });
 });

@@ -160,9 +160,14 @@ export class Intake {
       grant = this.#hasRoom ? this.#memory.requestNow(this.#size.wish(this.#room)) : undefined;
       const bounds = grant && { ...this.#size.bounds(this.#room, grant.bytes), ifIdle: true };
       // In one round trip. If the answer to a fetch is lost, its jobs are among the active ones of the next attempt.
-      const [active, fetched] = await this.#leading(() =>
-        Promise.all([queue.reclaim(), bounds && queue.fetch(bounds)]),
-      );
+      const [active, fetched] = await this.#leading(async () => {
+        const reclaiming = queue.reclaim();
+        const fetching = bounds && queue.fetch(bounds);
+        // What is not reclaimed, because it is held, cannot be fetched: the answer to the reclaim counts.
+        fetching?.catch(() => {});
+        const reclaimed = await reclaiming;
+        return [reclaimed, reclaimed.held ? undefined : await fetching] as const;
+      });
       if (active.held) {
         giveWay();
         return 0;
