@@ -47,7 +47,8 @@ function lostMachine(mode: 'async' | 'sync'): Fault {
       const [broker] = rig.brokers;
       broker!.hold(true);
       const lostAt = monotonicMs();
-      await broker!.kill();
+      // Who reads the files directly is on the machine, too.
+      await Promise.all([broker!.kill(), ...rig.clients.map(client => client.kill())]);
       for (const name of readdirSync(rig.dataDir)) rmSync(join(rig.dataDir, name), { recursive: true });
       if (!isSync) {
         excuse(rig, { from: lostAt - INTERVAL_MS - PUT_MS, to: lostAt + HEARD_LATER_MS });
@@ -58,6 +59,7 @@ function lostMachine(mode: 'async' | 'sync'): Fault {
       const restoredMs = performance.now() - startedAt;
       measure('ms for the restore of all tenants', restoredMs);
       broker!.hold(false);
+      await Promise.all(rig.clients.map((_, index) => rig.restartClient(index)));
       const recoveredMs = await rig.awaitRecovery();
       measure('ms from the start of the broker to a commit in every tenant', recoveredMs);
       say(`restored in ${Math.round(restoredMs)} ms, back after ${Math.round(recoveredMs)} ms more`);
