@@ -7,10 +7,14 @@ import { FullQueue, type ReadFull } from './full-queue.ts';
 class Target {
   state = 'needs-full';
   readonly ended: string[] = [];
-  constructor(
-    readonly tenant: string,
-    readonly bytes: number,
-  ) {}
+  readonly tenant: string;
+  readonly bytes: number;
+
+  constructor(tenant: string, bytes: number) {
+    this.tenant = tenant;
+    this.bytes = bytes;
+  }
+
   get needsReading() {
     return this.state === 'needs-full';
   }

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Keyring } from '../format/keyring.ts';
 import type { PackedSegment } from '../format/pack.ts';
 import { encodeBody, type PageSource, type SegmentCommit } from '../format/segment-body.ts';
@@ -9,6 +10,7 @@ import type { FirstItem, PackItem, PagesItem, UnplacedEntry } from './pack-item.
 export const MAX_SEGMENT_BYTES = 64 * 1024 * 1024;
 /** Tenants whose bodies are made at the same time: each deflate holds 300 KiB of its own. */
 const CONCURRENT = 8;
+const TENANTS_AT_ONCE = 32;
 
 export interface SegmentMaking {
   readonly keys: Keyring;
@@ -35,6 +37,8 @@ export async function makeSegments(
   const work = async () => {
     for (let next = left.shift(); next !== undefined; next = left.shift()) {
       made.set(next, await makeForTenant(next, making));
+      // Small bodies are made without a wait: what comes meanwhile has its turn.
+      if (made.size % TENANTS_AT_ONCE === 0) await turn();
     }
   };
   await Promise.all(Array.from({ length: Math.min(CONCURRENT, tenants.length) }, work));
