@@ -20,11 +20,11 @@ test('takes what a former thread sent before the first piece of the next one', a
   const [one, two] = [3, 4].map(frame =>
     piece({ before: at('s', frame), from: at('s', frame), frames: framesOf('s', frame, frame + 1) }),
   );
-  next.port2.postMessage(two);
-  former.port2.postMessage(one);
   ports.add(next.port1);
   ports.add(former.port1);
-  await waitFor(() => taken.length === 2);
+  // Sent, and not received yet.
+  former.port2.postMessage(one);
+  ports.inOrder(two!);
   expect(taken).toEqual([3, 4]);
   let requests = 0;
   for (const { port2 } of [former, next]) port2.on('message', () => requests++);
