@@ -8,7 +8,7 @@ test('takes what a former thread sent before the first piece of the next one', a
   const taken: number[] = [];
   const ports: CapturePorts = new CapturePorts(
     message => ports.inOrder(message),
-    // The first message that comes does not go on from what is known.
+    // The first message that comes does not continue from what is known.
     () => taken.length > 0,
     message => taken.push(message.kind === 'log' ? message.from.frame : -1),
   );

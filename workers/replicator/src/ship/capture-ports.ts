@@ -13,7 +13,7 @@ export class CapturePorts {
 
   /**
    * @param onMessage calls {@link inOrder} as soon as it may
-   * @param fits whether a message goes on from the ones before
+   * @param fits whether a message continues from the ones before
    */
   constructor(
     onMessage: (message: CaptureMessage) => void,
@@ -36,7 +36,7 @@ export class CapturePorts {
     for (const port of this.#ports) port.postMessage({ kind: 'capture' } satisfies CaptureRequest);
   }
 
-  /** Takes a message, and first what was sent before it, where it does not go on from what is known. */
+  /** Takes a message, and first what was sent before it, where it does not continue from what is known. */
   inOrder(message: CaptureMessage): void {
     const messages = [message];
     for (const port of this.#fits(message) ? [] : this.#ports) {

@@ -12,7 +12,7 @@ const known = (end: LogPosition, more: Partial<KnownEnd> = {}): KnownEnd => ({
   ...more,
 });
 
-test('goes on where the piece before ended', () => {
+test('continues where the piece before ended', () => {
   const next = piece({ before: at('s1', 3), from: at('s1', 3), frames: framesOf('s1', 3, 5) });
   expect(continues(known(at('s1', 3)), next)).toEqual({ kind: 'continues', skip: 0 });
 });
@@ -24,13 +24,13 @@ test('drops the frames that are known', () => {
   expect(continues(known(at('s1', 0)), whole)).toEqual({ kind: 'continues', skip: 0 });
 });
 
-test('goes on in a log that began after the known one ended', () => {
+test('continues in a log that began after the known one ended', () => {
   const next = piece({ before: at('s1', 3), from: at('s2', 0), frames: framesOf('s2', 0, 2) });
   expect(continues(known(at('s1', 3)), next)).toEqual({ kind: 'continues', skip: 0 });
   expect(continues(known(at('s1', 2)), next)).toEqual({ kind: 'gap', reason: 'commits missing' });
 });
 
-test('goes on without a log only where the note of the close fits the file', () => {
+test('continues without a log only where the note of the close fits the file', () => {
   const next = piece({ before: NO_LOG, from: at('s2', 0), frames: framesOf('s2', 0, 2), mark: mark(4) });
   const note: CloseNote = { pos: 7, to: at('s1', 3), mark: mark(4) };
   const end = known(at('s1', 3));
@@ -50,7 +50,7 @@ test('goes on without a log only where the note of the close fits the file', () 
   expect(continues(end, { ...next, mark: undefined }, note)).toEqual(gap);
 });
 
-test('goes on with a log that was begun after the close and never captured', () => {
+test('continues with a log that was begun after the close and never captured', () => {
   const next = piece({ before: at('s2', 2), from: at('s2', 0), frames: framesOf('s2', 0, 3), mark: mark(4) });
   const note: CloseNote = { pos: 7, to: at('s1', 3), mark: mark(4) };
   expect(continues(known(at('s1', 3)), next, note)).toEqual({ kind: 'continues', skip: 0 });
@@ -80,7 +80,7 @@ test('a hole in the log, and a log that is shorter than what is known, are gaps'
   expect(continues(known(at('s1', 9)), later)).toEqual({ kind: 'gap', reason: 'file went back' });
 });
 
-test('a log that does not begin at its first frame goes on from itself only', () => {
+test('a log that does not begin at its first frame continues from itself only', () => {
   const later = piece({ before: at('s1', 3), from: at('s2', 4), frames: framesOf('s2', 4, 5) });
   expect(continues(known(at('s1', 3)), later)).toMatchObject({ kind: 'gap' });
 });
@@ -150,7 +150,7 @@ function run(world: World, what: string, send: (piece: CapturedLog) => void): vo
   else world.loseTail();
 }
 
-test('whatever happens to a file, what goes on makes the file', () => {
+test('whatever happens to a file, what continues makes the file', () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(fc.oneof({ weight: 4, arbitrary: step }, foreignStep), fc.boolean()), {

@@ -1,7 +1,7 @@
 import type { CapturedLog, FileMark, LogPosition } from '@onewriter/writer';
 
 /*
- * Whether a piece of a tenant's log goes on from what is known of the tenant. A wrong "yes" makes a copy that never was; a wrong
+ * Whether a piece of a tenant's log continues from what is known of the tenant. A wrong "yes" makes a copy that never was; a wrong
  * "no" costs a full segment. So each yes rests on what SQLite itself would check: the salts of a log and its running checksum,
  * or, where the
  * log is a new one, on the main file being untouched since it was closed in order.
@@ -30,7 +30,7 @@ export interface CloseNote {
   readonly mark: FileMark;
 }
 
-/** Why a piece does not go on: for counts, the log and people. */
+/** Why a piece does not continue: for counts, the log and people. */
 export type GapReason =
   /** The tenant's file is another one. */
   | 'another file'

@@ -113,7 +113,7 @@ class DyingStore extends MemoryStore implements OpenStore {
   }
 }
 
-test('a kill between any two PUTs leaves what can be restored and gone on from', {
+test('a kill between any two PUTs leaves what can be restored and continued', {
   timeout: 60_000,
 }, async () => {
   for (let puts = 0; puts < 16; puts++) {
@@ -145,7 +145,7 @@ test('a kill between any two PUTs leaves what can be restored and gone on from',
   }
 });
 
-test('of leaders that race one goes on; no pack is overwritten, and nothing that was confirmed is lost', {
+test('of leaders that race one continues; no pack is overwritten, and nothing that was confirmed is lost', {
   timeout: 60_000,
 }, async () => {
   await using s3 = await startS3();

@@ -73,7 +73,7 @@ test('stores a tenant from its first commit, and each further one, without readi
   await waitFor(() => ship.used === 0n, { what: 'the room to be free' });
 });
 
-test('goes on after restarts of the log, closes, and a stop and a start', async () => {
+test('continues after restarts of the log, closes, and a stop and a start', async () => {
   const ship = new Ship();
   await ship.shipper.start();
   const acme = ship.file('acme');
@@ -99,7 +99,7 @@ test('goes on after restarts of the log, closes, and a stop and a start', async 
   expect([ship.fulls, next.fulls]).toEqual([0, 0]);
 });
 
-test('goes on after a kill with what is in the log', async () => {
+test('continues after a kill with what is in the log', async () => {
   const ship = new Ship();
   await ship.shipper.start();
   const acme = ship.file('acme');
@@ -116,7 +116,7 @@ test('goes on after a kill with what is in the log', async () => {
   expect(next.fulls).toBe(0);
 });
 
-test('reads a file whole whose log was written back by others, and goes on from there', async () => {
+test('reads a file whole whose log was written back by others, and continues from there', async () => {
   const ship = new Ship();
   await ship.shipper.start();
   const acme = ship.file('acme');

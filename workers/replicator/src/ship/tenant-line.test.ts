@@ -55,7 +55,7 @@ const full = (pos: number, end: LogPosition, fields: Partial<Parameters<typeof t
 const piecesOf = (salts: string, from: number, to: number, pages = 2) =>
   piece({ before: at(salts, from), from: at(salts, from), frames: framesOf(salts, from, to), pages });
 
-test('a new tenant begins with the first commit that has all pages, and goes on with the rest', () => {
+test('a new tenant begins with the first commit that has all pages, and continues with the rest', () => {
   const it = new Line();
   it.receive(piece({ before: NO_LOG, from: at('s1', 0), frames: framesOf('s1', 0, 3), mark: mark(1) }));
   expect(it.line.state).toBe('chained');
@@ -108,7 +108,7 @@ test('what is late is dropped, and what was sent before may still come', () => {
   expect(it.freed).toBe(it.sent);
 });
 
-test('a long chain goes on until its file is read, and after a reading that failed', () => {
+test('a long chain continues until its file is read, and after a reading that failed', () => {
   const it = new Line(full(7, at('s1', 3)));
   it.line.renew();
   expect(it.line.needsReading).toBe(true);

@@ -26,7 +26,7 @@ import { type KnownCommit, numberCommits, toFirstItem, toMark, toPagesItem } fro
 
 export type LineState = 'unknown' | 'chained' | 'needs-full' | 'reading' | 'off' | 'deleted';
 
-/** Of a branch: no piece goes on from it. */
+/** Of a branch: no piece continues from it. */
 const NOTHING: Omit<KnownCommit, 'pos'> = Object.freeze({
   ...{ end: { salts: '', frame: 0, checksum: '' }, incarnation: '', pageSize: 0, epoch: 0 },
   ...{ lastSeq: 0, lastMs: 0, pages: 0 },
@@ -50,7 +50,7 @@ export class TenantLine {
   #isAlive: boolean;
   /** Only what a process reads is believed: a piece may be of a former file. */
   #mustRead = false;
-  /** Its chain became long: it goes on while it waits to be read whole. */
+  /** Its chain became long: it continues while it waits to be read whole. */
   #renews = false;
   /** A replaced or deleted file, or another `off`, makes what is being read worthless. */
   #isReadingVoid = false;
@@ -211,7 +211,7 @@ export class TenantLine {
     this.#renews = false;
     const note = full.mark && { pos: entry.max, to: entry.end, mark: full.mark };
     if (note !== undefined) this.#owner.writeNote(this.tenant, note);
-    // What comes before the piece that goes on from the segment is in the segment.
+    // What comes before the piece that continues from the segment is in the segment.
     const first = since.findLastIndex(
       message => message.kind === 'log' && continues(this.#known!, message, note).kind === 'continues',
     );
@@ -270,7 +270,7 @@ export class TenantLine {
   #goOn(piece: CapturedLog): void {
     const answer = this.#continues(piece);
     if (answer.kind === 'gap') {
-      // A branch has nothing to go on from.
+      // A branch has nothing to continue from.
       if (this.#known!.pageSize !== 0) this.#break(answer.reason);
       this.#begin(piece);
     } else this.#addPages(piece, answer.skip);
