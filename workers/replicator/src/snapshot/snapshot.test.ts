@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { expect, it, onTestFinished } from 'vitest';
@@ -86,6 +86,13 @@ it('says where in the log it is from, as the log itself has it', async () => {
   expect(empty).toMatchObject({ frame: 0, checksum: '' });
   world.commit('INSERT INTO t VALUES (2)');
   expect(frameAt(1, 8, 16)).toBe(empty.salts);
+});
+
+it('does not count where the index of the log went meanwhile, so that the moment was not held', async () => {
+  const world = new ReplicaWorld();
+  world.commit('CREATE TABLE t(a)');
+  const taken = withLiveSnapshot(world.file, 0, () => rmSync(`${world.file}-shm`));
+  await expect(taken).rejects.toMatchObject({ code: 'SNAPSHOT_ENDED' });
 });
 
 it('refuses parts of which one was exchanged', async () => {
