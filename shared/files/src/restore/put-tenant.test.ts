@@ -27,14 +27,8 @@ vi.mock('@onewriter/tenants', async original => ({
   },
 }));
 vi.mock('../processes/job-processes.ts', () => ({
-  runInProcesses: async (
-    settings: Parameters<typeof runJob>[0],
-    [tenant]: readonly string[],
-    _: unknown,
-    onDone: (tenant: string, outcome: unknown) => void,
-  ) => {
-    onDone(tenant!, { result: await runJob(settings, { tenant: tenant! }, undefined, () => {}) });
-  },
+  runOneJob: (settings: Parameters<typeof runJob>[0], tenant: string) =>
+    runJob(settings, { tenant }, undefined, () => {}),
 }));
 
 let place: { dataDir: string; group: string; dbFile: string; busyTimeoutMs: number };
