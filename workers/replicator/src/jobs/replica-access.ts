@@ -1,4 +1,4 @@
-import type { CallJob } from '@onewriter/files';
+import type { CallJob, JobLimits } from '@onewriter/files';
 import { Keyring, type Keyring as Keys } from '../format/keyring.ts';
 import { openStore } from '../store/open-store.ts';
 import type { OpenStore } from '../store/store-watch.ts';
@@ -31,6 +31,7 @@ const STORE_VARIABLES = [
   'AWS_ENDPOINT_URL_S3',
   'AWS_ENDPOINT_URL',
 ];
+const MIN_MEMORY_BYTES = 512 * 1024 * 1024;
 /** Master keys for such a process, by comma. */
 const MASTER_KEYS = 'ONEWRITER_REPLICA_MASTER_KEYS';
 /** From the sources as from what is built of them. */
@@ -57,6 +58,11 @@ export function jobEnv({ masterKeys }: ReplicaAccess): Readonly<Record<string, s
 /** A job of a process that knows this package. @param name of a function of `replica-jobs.ts` */
 export function replicaJob<A extends PublicAccess>(name: string, args: A, draft?: string): CallJob {
   return { kind: 'call', module: JOBS, name, args, draft };
+}
+
+/** At least what segments take while they are read, made and written: 256 MiB are not enough for a file of 200 MB. */
+export function withRoom(limits: JobLimits): JobLimits {
+  return { ...limits, memoryBytes: Math.max(limits.memoryBytes, MIN_MEMORY_BYTES) };
 }
 
 /** Without what is secret. */

@@ -20,6 +20,7 @@ import {
   publicAccess,
   type ReplicaAccess,
   replicaJob,
+  withRoom,
 } from '../jobs/replica-access.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { RestoreSource, type StagedReplica } from './stage-replica.ts';
@@ -91,7 +92,7 @@ export async function restoreAll(place: DataPlace, request: RestoreAllRequest): 
       missing,
       {
         jobs,
-        limits,
+        limits: withRoom(limits),
         priority,
         signal,
         redisUrl,

@@ -16,6 +16,7 @@ import {
   publicAccess,
   type ReplicaAccess,
   replicaJob,
+  withRoom,
 } from '../jobs/replica-access.ts';
 import { RestoreSource, type StagedReplica } from './stage-replica.ts';
 
@@ -94,6 +95,7 @@ export async function restorePoint(place: DataPlace, request: PointRequest): Pro
     job: draft =>
       replicaJob<StageReplicaArgs>('stageReplica', { ...publicAccess(access), from, point, draft }, draft),
     env: jobEnv(access),
+    limits: withRoom(request.limits),
     // The ledger describes the file that it is in.
     keepsLedger: false,
     leavePaused,

@@ -8,6 +8,7 @@ import {
   publicAccess,
   type ReplicaAccess,
   replicaJob,
+  withRoom,
 } from '../jobs/replica-access.ts';
 import { withLiveSnapshot } from './live-snapshot.ts';
 import { storeFull } from './store-full.ts';
@@ -32,7 +33,7 @@ export interface SnapshotRequest {
 export function snapshotTenant(request: SnapshotRequest): Promise<PackedSegment> {
   const { place, access, tenant, pos, limits, signal } = request;
   const job = replicaJob<TakeSnapshotArgs>('takeSnapshot', { ...publicAccess(access), pos });
-  return runOneJob({ place, job }, tenant, { limits, env: jobEnv(access), signal });
+  return runOneJob({ place, job }, tenant, { limits: withRoom(limits), env: jobEnv(access), signal });
 }
 
 export interface TakeSnapshotArgs extends PublicAccess {

@@ -23,6 +23,7 @@ import {
   publicAccess,
   type ReplicaAccess,
   replicaJob,
+  withRoom,
 } from '../jobs/replica-access.ts';
 import { restoreToFile } from '../restore/restore-to-file.ts';
 
@@ -73,7 +74,12 @@ const POLL_MS = 1_000;
 export function verifyTenant(request: VerifyRequest): Promise<VerifyReport> {
   const { place, access, tenant, point, limits, waitMs = DEFAULT_WAIT_MS, priority, signal } = request;
   const job = replicaJob<RehearseArgs>('rehearse', { ...publicAccess(access), point, waitMs });
-  return runOneJob({ place, job }, tenant, { limits, env: jobEnv(access), priority, signal });
+  return runOneJob({ place, job }, tenant, {
+    limits: withRoom(limits),
+    env: jobEnv(access),
+    priority,
+    signal,
+  });
 }
 
 export interface RehearseArgs extends PublicAccess {
