@@ -132,7 +132,7 @@ export class CaptureListener {
   }
 
   connect({ lane }: TemporaryLane): this {
-    lane.run({ kind: 'connect', port: this.#far, room: this.room.buffer });
+    lane.run({ kind: 'connect', port: this.#far, room: this.room.buffer }, () => {});
     return this;
   }
 

@@ -33,6 +33,8 @@ function open(distrusted: Set<string>, ...outcomes: ApplyOutcome[]) {
     },
     onItem: () => {},
     onIdleEnd: () => {},
+    connect: () => {},
+    onStart: () => {},
     destroy: async () => {},
   };
   const flusher = new WalFlusher(() => 1);

@@ -506,7 +506,7 @@ it('makes the same file from any writes, checkpoints, closes and crashes', { tim
       } else if (choice < 0.7)
         lane.run([script(random() < 0.5 ? SPILL : `${SPILL}; SELECT nothing()`)], { epoch });
       else if (choice < 0.8) lane.lane.run({ kind: 'close', tenant: 'acme' });
-      else if (choice < 0.85) lane.lane.run({ kind: 'distrust', tenant: 'acme' });
+      else if (choice < 0.85) lane.lane.run({ kind: 'distrust', tenant: 'acme' }, () => {});
       else if (choice < 0.9) for (const tenant of ['x', 'y']) lane.run([TABLE], { tenant, epoch });
       else if (choice < 0.95) listener.ask();
       else if (existsSync(`${lane.file}-wal`)) {

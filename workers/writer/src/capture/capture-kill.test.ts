@@ -1,16 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import type { CaptureMessage } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import { expect, onTestFinished, test } from 'vitest';
-import { CaptureListener, LogCopy } from '../../workers/writer/test-support/log-copy.ts';
-import { TemporaryLane, temporaryDataDir, writes } from '../../workers/writer/test-support/temporary-lane.ts';
+import { CaptureListener, LogCopy } from '../../test-support/log-copy.ts';
+import { TemporaryLane, temporaryDataDir, writes } from '../../test-support/temporary-lane.ts';
+import type { CaptureMessage } from './capture-messages.ts';
 
 /* What a process captured of a tenant's log, when it is killed at any moment, and what the next one captures. */
 
-const ROOT = new URL('../..', import.meta.url).pathname;
+/** Processes load the built packages. */
+const PACKAGE = new URL('../..', import.meta.url).pathname;
 const ROUNDS = 10;
 
 /** Writes until it is killed, and sends what it captures. */
@@ -54,7 +54,7 @@ async function writeUntilKilled(
 ): Promise<void> {
   const args = ['--input-type=module', '-e', WRITER, dataDir, String(epoch)];
   const child = spawn(process.execPath, args, {
-    cwd: join(ROOT, 'workers/broker'),
+    cwd: PACKAGE,
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     serialization: 'advanced',
   });
