@@ -21,7 +21,7 @@ const STOP_MARGIN_SECONDS = 5;
 const ROOT_DISK = /^\/(?:var|home|opt|tmp|root|etc|usr)(?:\/|$)/;
 const OUR_ROLES = ['broker', 'gateway', 'dashboard', 'kanban'];
 /** Variables that must come from a Secret. */
-const SECRET_VARIABLE = /(?:SECRET|TOKEN|PASSWORD|REDIS_URL)$/;
+const SECRET_VARIABLE = /(?:SECRET|TOKEN|PASSWORD|REDIS_URL|ACCESS_KEY|REPLICA_KEY)$/;
 /** Where credentials of the replica's store are, for all who speak to such stores. */
 const STORE_VARIABLES: ReadonlySet<string> = new Set([
   ...['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY', 'AWS_REGION', 'AWS_ENDPOINT_URL_S3'],
