@@ -38,6 +38,8 @@ export interface BodyReader {
 const ENTRY = new URL('./body-thread.js', import.meta.url);
 /** Bodies that are read at the same time: an owner never has both threads. */
 const THREADS = 2;
+/** A smaller body takes a third of a second of CPU at most: more is known of none before it is read. */
+const LARGE_BYTES = 1024 * 1024;
 /** JSON.parse cannot be interrupted: a thread that is ended lives until it returns, and others work in the meantime. */
 const MAX_ENDING = 2;
 /** What is not bytes of the body. */
@@ -93,7 +95,7 @@ interface BodyThread {
 export class BodyThreads implements BodyReader, AsyncDisposable {
   readonly #heapMib: number;
   readonly #log: Logger;
-  readonly #turns = new BodyTurns<WaitingBody>(THREADS);
+  readonly #turns = new BodyTurns<WaitingBody>(THREADS, ({ task }) => task.bytes.byteLength >= LARGE_BYTES);
   /** Those that are ending, too. */
   readonly #threads = new Set<BodyThread>();
   #closed = false;

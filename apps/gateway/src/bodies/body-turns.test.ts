@@ -38,6 +38,16 @@ describe('BodyTurns', () => {
     expect(turns.next(5_100, false)).toMatchObject({ owner: 'long', isLong: false });
   });
 
+  it('keeps large bodies from a thread that takes no long ones, and what its owner sent after them', () => {
+    const turns = new BodyTurns<string>(2, body => body === 'large');
+    for (const body of ['large', 'small']) turns.add('a', body);
+    turns.add('b', 'small');
+    expect([turns.next(0, false)?.owner, turns.next(0, false)]).toEqual(['b', undefined]);
+    expect(turns.next(0)).toMatchObject({ owner: 'a', body: 'large' });
+    turns.end('a', 1, 0);
+    expect(turns.next(1, false)).toMatchObject({ owner: 'a', body: 'small' });
+  });
+
   it('forgets what an owner took after some time', () => {
     const turns = new BodyTurns<string>(2);
     for (const owner of ['old', 'recent']) {

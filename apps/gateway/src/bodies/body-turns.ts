@@ -22,14 +22,19 @@ const LONG_CPU_MS = 200;
  */
 export class BodyTurns<Body> {
   readonly #maxRunning: number;
+  readonly #isLarge: (body: Body) => boolean;
   /** Time that their bodies took, in ms: an owner of costly bodies is behind the others for a few times as long. */
   readonly #recent = new RecentUse();
   readonly #recentCpu = new RecentUse();
   /** Those with a body; those whose body ended last are at the end. */
   readonly #owners = new Map<string, OwnerState<Body>>();
 
-  /** @param threads how many bodies are read at the same time */
-  constructor(threads: number) {
+  /**
+   * @param threads how many bodies are read at the same time
+   * @param isLarge whether a body may be long whatever its owner sent before
+   */
+  constructor(threads: number, isLarge: (body: Body) => boolean = () => false) {
+    this.#isLarge = isLarge;
     this.#maxRunning = Math.max(1, threads - 1);
   }
 
@@ -57,7 +62,7 @@ export class BodyTurns<Body> {
   /**
    * The body to read now. Each is followed by {@link end}.
    * @param now in ms
-   * @param mayBeLong whether it may be of an owner with long bodies
+   * @param mayBeLong whether it may be large, or of an owner with long bodies
    */
   next(now: number, mayBeLong = true): Turn<Body> | undefined {
     let best:
@@ -65,7 +70,7 @@ export class BodyTurns<Body> {
       | undefined;
     for (const [owner, state] of this.#owners) {
       if (state.waiting.length === 0 || state.running >= this.#maxRunning) continue;
-      if (!mayBeLong && this.#hasLong(owner, now)) continue;
+      if (!mayBeLong && (this.#hasLong(owner, now) || this.#isLarge(state.waiting[0]!))) continue;
       const usedMs = this.#recent.sumMs(owner, now);
       if (best === undefined || usedMs < best.usedMs) best = { owner, state, usedMs };
     }
