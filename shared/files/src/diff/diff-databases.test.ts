@@ -1,22 +1,23 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeValue } from '@onewriter/protocol';
-import { type TemporaryDirectory, temporaryDirectory } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { hashContent } from '../own/content-hash.ts';
 import { bringBack } from './bring-back.ts';
 import { diffDatabases } from './diff-databases.ts';
 
-let directory: TemporaryDirectory;
-beforeAll(async () => {
-  directory = await temporaryDirectory();
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'onewriter-diff-'));
 });
-afterAll(() => directory.remove());
+afterAll(() => rmSync(directory, { recursive: true }));
 let count = 0;
 let [present, former] = ['', ''];
 
 beforeEach(() => {
-  [present, former] = ['present', 'former'].map(name => join(directory.path, `${name}${++count}.db`)) as [
+  [present, former] = ['present', 'former'].map(name => join(directory, `${name}${++count}.db`)) as [
     string,
     string,
   ];

@@ -2,6 +2,9 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { tenantFile } from '@onewriter/protocol';
+import { startS3, temporaryDirectory, waitFor } from '@onewriter/testkit';
+import { expect, onTestFinished, test } from 'vitest';
+import { CapturedFile } from '../../test-support/captured-file.ts';
 import {
   type FromReplicator,
   Keyring,
@@ -12,10 +15,7 @@ import {
   replicatorThreadUrl,
   restoreToFile,
   type ToReplicator,
-} from '@onewriter/replicator';
-import { startS3, temporaryDirectory, waitFor } from '@onewriter/testkit';
-import { expect, onTestFinished, test } from 'vitest';
-import { CapturedFile } from '../../workers/replicator/test-support/captured-file.ts';
+} from '../index.ts';
 
 /* The thread that stores what is captured, as the broker starts it. */
 
@@ -140,7 +140,7 @@ test('stores encrypted what is captured and files that are large, and restores i
   expect(await thread.exit).toBe(0);
   expect(thread.of('ended')).toHaveLength(1);
   expect(thread.errors).toEqual([]);
-});
+}, 120_000);
 
 test('refuses an address that is none, and still ends when asked', async () => {
   const folder = await temporaryDirectory('replicator');
@@ -157,4 +157,4 @@ test('refuses an address that is none, and still ends when asked', async () => {
   expect(thread.of('refused')[0]).toMatchObject({ code: 'MISCONFIGURED' });
   thread.send({ kind: 'end', withinMs: 5_000 });
   expect(await thread.exit).toBe(0);
-});
+}, 30_000);
