@@ -52,6 +52,26 @@ export function readDataDirIdentity(dataDir: string): DataDirIdentity | undefine
   );
 }
 
+/** What `restore --all` made a data directory from: which replica, and the identity of the directory that was stored there. */
+export function replicaSourceFile(dataDir: string): string {
+  return `${dataDir}/replica/source.json`;
+}
+
+/**
+ * The identity of the directory whose tenants this one got from a replica; undefined where it was made otherwise, or the file cannot be
+ * read. What was queued for that one is for this one.
+ */
+export function readFormerIdentity(dataDir: string): string | undefined {
+  try {
+    const { dataDirId } = JSON.parse(readFileSync(replicaSourceFile(dataDir), 'utf8')) as {
+      dataDirId?: unknown;
+    };
+    return typeof dataDirId === 'string' ? dataDirId : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Where a data directory is, as people name it. */
 export function placeOf(dataDir: string): Pick<DataDirRecord, 'host' | 'path'> {
   let path = dataDir;

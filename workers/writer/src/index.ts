@@ -4,6 +4,7 @@ export * from './batch/dangling-rows.ts';
 export * from './batch/internal-tables.ts';
 export * from './capture/capture-messages.ts';
 export * from './capture/capture-room.ts';
+export { markOf } from './capture/closed-file.ts';
 export * from './file/assert-sqlite-works.ts';
 export * from './file/tenant-database.ts';
 export * from './ledger/ledger-index.ts';

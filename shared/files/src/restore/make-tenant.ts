@@ -17,12 +17,17 @@ export interface MakeReason {
   readonly redis: Redis | undefined;
   readonly who: string;
   readonly reason: string;
+  /**
+   * The file goes on where its last broker left it, on another machine: it is put in place as it is, byte by byte, and its numbers
+   * go on with the next commit. Default: it is another one, and putting it there is a commit.
+   */
+  readonly goesOn?: boolean | undefined;
 }
 
 /** A tenant that got a file. */
 export interface MadeTenant {
   readonly file: string;
-  /** The number that putting it there has itself. */
+  /** The number that putting it there has itself; its newest where it goes on. */
   readonly commitSeq: number;
   readonly warnings: readonly string[];
 }
@@ -36,7 +41,7 @@ export interface MadeTenant {
 export async function makeTenant(
   place: DataPlace,
   tenant: string,
-  { redis, who, reason }: MakeReason,
+  { redis, who, reason, goesOn = false }: MakeReason,
   make: (draft: string) => Promise<StagedFile>,
 ): Promise<MadeTenant> {
   const file = resolve(tenantFile(place.dataDir, tenant, place.dbFile));
@@ -46,10 +51,13 @@ export async function makeTenant(
   try {
     const { numbers, warnings } = await make(draft.path);
     draft.dress();
-    const put = async () => {
+    const number = async () => {
       const epoch = await lastEpoch(place, redis);
       const numbering = { numbers, old: null, keepsLedger: false, epoch } as const;
-      const { commitSeq } = numberCopy(place, tenant, { kind: 'number', draft: draft.path, ...numbering });
+      return numberCopy(place, tenant, { kind: 'number', draft: draft.path, ...numbering }).commitSeq;
+    };
+    const put = async () => {
+      const commitSeq = goesOn ? numbers.commitSeq : await number();
       linkNewFile(place, tenant, draft.path, file);
       return commitSeq;
     };

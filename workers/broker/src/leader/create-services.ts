@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import {
   chooseBrokerOpenFiles,
   inspectDataDir,
+  readFormerIdentity,
   readProcessRoom,
   runningDir,
   type WireError,
@@ -153,6 +154,7 @@ function createLanes(
       exclusive,
       runningNote: join(runningDir(config.dataDir), String(lease.epoch)),
       dataDirId: claim.id,
+      formerDataDirId: readFormerIdentity(config.dataDir),
       retentionClock: { id: clock.id, offsetMs: clock.offsetMs },
     },
   });

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname } from 'node:path';
 import {
   type DataPlace,
   defaultJobs,
@@ -10,7 +10,8 @@ import {
   makeTenant,
   runInProcesses,
 } from '@onewriter/files';
-import { OnewriterError, tenantFile, type WireError } from '@onewriter/protocol';
+import { OnewriterError, replicaSourceFile, tenantFile, type WireError } from '@onewriter/protocol';
+import { type LogPosition, markOf } from '@onewriter/writer';
 import { openReplicaReader } from '../chain/replica-reader.ts';
 import {
   jobEnv,
@@ -22,6 +23,7 @@ import {
   replicaJob,
   withRoom,
 } from '../jobs/replica-access.ts';
+import { CloseNotes } from '../ship/close-notes.ts';
 import type { ObjectStore } from '../store/object-store.ts';
 import { RestoreSource, type StagedReplica } from './stage-replica.ts';
 
@@ -53,7 +55,8 @@ export interface RestoreAllProgress {
 }
 
 /** One tenant of it. */
-export type RestoredTenant = MadeTenant & Omit<StagedReplica, 'numbers'> & { readonly tenant: string };
+export type RestoredTenant = MadeTenant &
+  Omit<StagedReplica, 'numbers' | 'end'> & { readonly tenant: string };
 
 export interface RestoreAllReport {
   readonly restored: readonly RestoredTenant[];
@@ -130,12 +133,25 @@ export async function restoreMissing(
   const source = await opened;
   let staged: StagedReplica | undefined;
   const reason = 'restored from the replica';
-  const made = await makeTenant(place, tenant, { redis, who, reason }, async draft => {
+  const made = await makeTenant(place, tenant, { redis, who, reason, goesOn: true }, async draft => {
     staged = await source.stage(tenant, { kind: 'newest' }, draft);
     return staged;
   });
-  const { numbers: _, ...rest } = staged!;
+  const { numbers: _, end, ...rest } = staged!;
+  if (end !== undefined) noteClosed(place, tenant, made.file, rest.pos, end);
   return { ...rest, ...made };
+}
+
+/** As if its last broker had closed it here: what is written next is stored as what it is, not as a file that has to be read whole. */
+function noteClosed(
+  { dataDir }: DataPlace,
+  tenant: string,
+  file: string,
+  pos: number,
+  to: LogPosition,
+): void {
+  const mark = markOf(file);
+  if (mark !== undefined) new CloseNotes(dataDir).write(tenant, { pos, to, mark });
 }
 
 /** Notes which store a data directory was made from. @throws Error of the file system */
@@ -145,9 +161,9 @@ async function noteSource(store: ObjectStore, url: string, dataDir: string): Pro
   const { dataDirId } = JSON.parse(leader.body.toString()) as ReplicaSource;
   if (typeof dataDirId !== 'string')
     throw new OnewriterError('REPLICA_REFUSED', 'leader.json names no data directory.');
-  const folder = join(dataDir, 'replica');
+  const path = replicaSourceFile(dataDir);
+  const folder = dirname(path);
   mkdirSync(folder, { recursive: true });
-  const path = join(folder, 'source.json');
   writeFileSync(`${path}.draft`, JSON.stringify({ url, dataDirId } satisfies ReplicaSource), { flush: true });
   renameSync(`${path}.draft`, path);
   flush(folder);

@@ -12,12 +12,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { tenantFile } from '@onewriter/protocol';
-import { addLedgerNote, takeEpoch } from '@onewriter/writer';
+import { addLedgerNote, markOf, takeEpoch } from '@onewriter/writer';
 import Database from 'better-sqlite3';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import { ReplicaWorld } from '../../test-support/replica-world.ts';
 import { packKey } from '../format/entry.ts';
 import type { ReplicaAccess } from '../jobs/replica-access.ts';
+import { CloseNotes } from '../ship/close-notes.ts';
 import { snapshotTenant } from '../snapshot/snapshot-tenant.ts';
 import { openStore } from '../store/open-store.ts';
 import { verifyTenant } from '../verify/verify-tenant.ts';
@@ -164,7 +165,7 @@ it('restores all tenants that a directory lacks, and begins again with the rest'
   };
   const first = await restoreAll(other, all);
   expect(first).toMatchObject({
-    restored: [{ tenant: 'two', commitSeq: 5, pos: 4 }],
+    restored: [{ tenant: 'two', commitSeq: 4, pos: 4 }],
     present: ['one'],
     failed: [{ tenant: 'three', error: { code: 'REPLICA_REFUSED' } }],
   });
@@ -173,6 +174,9 @@ it('restores all tenants that a directory lacks, and begins again with the rest'
     [1, 2, 'three'],
     [2, 2, 'two'],
   ]);
+  // Before it is opened: what is written next goes on from there.
+  const mark = markOf(pathOf(other, 'two'));
+  expect(new CloseNotes(other.dataDir).read('two')).toMatchObject({ pos: 4, mark });
   expect(rowsOf(pathOf(other, 'two'))).toBe(3);
   expect(besides(other, 'two')).toEqual([]);
   expect(readFileSync(present, 'utf8')).toBe('as it was');

@@ -8,6 +8,7 @@ import {
   type StagedFile,
 } from '@onewriter/files';
 import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import type { LogPosition } from '@onewriter/writer';
 import type { Point } from '../chain/point.ts';
 import { openReplicaReader, type ReplicaReader, type RestorePlan } from '../chain/replica-reader.ts';
 import type { OpenReplica } from '../jobs/replica-access.ts';
@@ -24,6 +25,8 @@ export interface StagedReplica extends StagedFile {
   readonly requests: number;
   readonly rows: number;
   readonly tables: number;
+  /** Where its log ended; undefined where only a part of a segment was taken, or it is a branch without a segment of its own. */
+  readonly end: LogPosition | undefined;
 }
 
 /** Segments may expire while they are read; each attempt begins with a newer state of the store. */
@@ -83,7 +86,7 @@ async function stageOnce(
 }
 
 function inspect(
-  { tenant, pos, commitSeq, atMs, bytes, requests }: RestorePlan,
+  { tenant, pos, commitSeq, atMs, bytes, requests, segments }: RestorePlan,
   draft: string,
 ): StagedReplica {
   const db = openReadOnly(draft, 0);
@@ -96,7 +99,13 @@ function inspect(
       );
     const { rows, tables, notVerified } = inspectDraft(db, 'quick', damaged);
     const numbers = readNumbers(db);
-    return { numbers, warnings: notVerified, ...{ pos, commitSeq, atMs, bytes, requests, rows, tables } };
+    const last = segments.at(-1)?.entry;
+    const end = last?.tenant === tenant && last.max === pos ? last.end : undefined;
+    return {
+      numbers,
+      warnings: notVerified,
+      ...{ pos, commitSeq, atMs, bytes, requests, rows, tables, end },
+    };
   } finally {
     db.close();
   }

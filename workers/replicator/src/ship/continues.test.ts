@@ -85,6 +85,19 @@ test('a log that does not begin at its first frame continues from itself only', 
   expect(continues(known(at('s1', 3)), later)).toMatchObject({ kind: 'gap' });
 });
 
+test('a file that is untouched since its close continues under another name: it was restored on another machine', () => {
+  const end = at('s1', 3);
+  const next = piece({ before: NO_LOG, from: at('s2', 0), frames: framesOf('s2', 0, 2), mark: mark(4) });
+  const renamed = known(end, { incarnation: 'b' });
+  expect(continues(renamed, next, { pos: 7, to: end, mark: mark(4) })).toMatchObject({ skip: 0 });
+  expect(continues(renamed, next, { pos: 7, to: end, mark: mark(5) })).toMatchObject({
+    reason: 'another file',
+  });
+  expect(continues(renamed, next, { pos: 6, to: end, mark: mark(4) })).toMatchObject({
+    reason: 'another file',
+  });
+});
+
 test('another file under the same name is a gap', () => {
   const next = piece({ before: at('s1', 3), from: at('s1', 3), frames: framesOf('s1', 3, 5) });
   const gap = { kind: 'gap', reason: 'another file' };

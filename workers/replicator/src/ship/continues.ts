@@ -46,12 +46,11 @@ export type Continuity =
 
 /** @param note of the last clean close, where there is one */
 export function continues(known: KnownEnd, piece: CapturedLog, note?: CloseNote | undefined): Continuity {
-  if (known.incarnation !== piece.incarnation || known.pageSize !== piece.pageSize) {
-    return { kind: 'gap', reason: 'another file' };
-  }
-  const { end } = known;
+  const { end, incarnation } = known;
   const { before, from, to } = piece;
-  if (end.salts !== '' && end.salts === from.salts) {
+  const isSameName = incarnation === piece.incarnation;
+  if (known.pageSize !== piece.pageSize) return { kind: 'gap', reason: 'another file' };
+  if (isSameName && end.salts !== '' && end.salts === from.salts) {
     const skip = end.frame - from.frame;
     if (skip >= 0 && end.frame <= to.frame) {
       return isSamePlace(end, piece, skip)
@@ -61,8 +60,11 @@ export function continues(known: KnownEnd, piece: CapturedLog, note?: CloseNote 
     return { kind: 'gap', reason: skip < 0 ? 'commits missing' : 'file went back' };
   }
   // A log begins at its first frame: what is between is in the main file.
-  if (from.frame !== 0) return { kind: 'gap', reason: 'commits missing' };
-  const goesOn = (before.salts !== '' && isSamePosition(end, before)) || isUntouched(known, piece.mark, note);
+  const isLogWhole = from.frame === 0;
+  // Restored on another machine, it has its first name again.
+  if (isLogWhole && isUntouched(known, piece.mark, note)) return { kind: 'continues', skip: 0 };
+  if (!isSameName) return { kind: 'gap', reason: 'another file' };
+  const goesOn = isLogWhole && before.salts !== '' && isSamePosition(end, before);
   return goesOn ? { kind: 'continues', skip: 0 } : { kind: 'gap', reason: 'commits missing' };
 }
 

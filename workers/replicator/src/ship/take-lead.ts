@@ -1,5 +1,4 @@
-import { join } from 'node:path';
-import { OnewriterError, readFileIfThere } from '@onewriter/protocol';
+import { OnewriterError, readFormerIdentity } from '@onewriter/protocol';
 import { readState } from '../chain/replica-state.ts';
 import { ChainState } from '../format/chain-state.ts';
 import type { PackIndex } from '../format/entry.ts';
@@ -127,14 +126,7 @@ function parseLeader(body: Buffer): LeaderRecord {
 
 /** @throws OnewriterError REPLICA_REFUSED unless this directory was made from what the other one stored there */
 function assertMadeFrom(address: string, dataDir: string, dataDirId: string): void {
-  const text = readFileIfThere(join(dataDir, 'replica', 'source.json'));
-  if (text !== undefined) {
-    try {
-      if ((JSON.parse(text) as { dataDirId?: unknown }).dataDirId === dataDirId) return;
-    } catch {
-      // As one that is not there: said below.
-    }
-  }
+  if (readFormerIdentity(dataDir) === dataDirId) return;
   throw new OnewriterError(
     'REPLICA_REFUSED',
     `${address} has the replica of another data directory (${dataDirId.slice(0, 8)}). Give this one a prefix of its own in ` +

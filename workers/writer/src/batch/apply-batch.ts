@@ -155,8 +155,8 @@ class Batch {
   }
 
   #plan(): Range {
-    const { dir, transaction } = this.#options;
-    const plan = planBatch(this.#database, this.#jobs, { dir, alone: transaction !== undefined });
+    const { dirs, transaction } = this.#options;
+    const plan = planBatch(this.#database, this.#jobs, { dirs, alone: transaction !== undefined });
     this.#runs = plan.runs;
     for (const number of plan.own) this.#own.add(number);
     return [0, plan.writes];

@@ -9,8 +9,8 @@ export interface ApplyBatchOptions {
   readonly reads?: OwnerReads | undefined;
   /** The time of its reads. */
   readonly allowance?: ReadAllowance | undefined;
-  /** The data directory's identity, in short: a job with another is refused. */
-  readonly dir?: string | undefined;
+  /** The data directory's identities, in short: a job with another is refused. */
+  readonly dirs?: ReadonlySet<string> | undefined;
   /** Set if the batch is one job of steps that run alone; a transaction that they leave open gets this name. */
   readonly transaction?: TransactionGrant | undefined;
   /** Too many transactions are open in this thread to open another. */

@@ -24,7 +24,7 @@ export interface BatchPlan {
 
 /** What decides about a job besides the ledger; see ApplyBatchOptions. */
 export interface BatchPlanOptions {
-  readonly dir: string | undefined;
+  readonly dirs: ReadonlySet<string> | undefined;
   /** The batch is one job of steps that run alone. */
   readonly alone: boolean;
 }
@@ -36,7 +36,7 @@ const OLDER_THAN_LEDGER = 'older than the ledger';
 export function planBatch(
   database: TenantDatabase,
   jobs: readonly BatchJob[],
-  { dir, alone }: BatchPlanOptions,
+  { dirs, alone }: BatchPlanOptions,
 ): BatchPlan {
   const runs: JobRun[] = [];
   const own = new Set<number>();
@@ -46,12 +46,12 @@ export function planBatch(
     if (jobs.indexOf(job) !== index) continue;
     if (job.message === undefined) continue;
     if (isReadJobId(job.id)) {
-      if (isForeign(job, dir)) job.refuse(meantForAnother('read'), true);
+      if (isForeign(job, dirs)) job.refuse(meantForAnother('read'), true);
       continue;
     }
     const row = database.ledger.find(job.id);
     if (row !== undefined) job.resume(row);
-    else if (isForeign(job, dir)) job.refuse(meantForAnother('write'), true);
+    else if (isForeign(job, dirs)) job.refuse(meantForAnother('write'), true);
     else if (mayBePruned(database, job)) job.refuse(olderThanLedger(database.ledger.prunedTo));
     else if (alone && !repeats(database, job)) own.add(next);
     if (job.remaining === 0) continue;
@@ -61,8 +61,8 @@ export function planBatch(
   return { runs, own, writes: next };
 }
 
-function isForeign({ message }: BatchJob, dir: string | undefined): boolean {
-  return dir !== undefined && message!.dir !== undefined && message!.dir !== dir;
+function isForeign({ message }: BatchJob, dirs: ReadonlySet<string> | undefined): boolean {
+  return dirs !== undefined && message!.dir !== undefined && !dirs.has(message!.dir);
 }
 
 /** False where an earlier delivery committed some of its steps: notes beside the ledger show those. */

@@ -165,13 +165,15 @@ describe('reads through the owner', () => {
   });
 
   it('does not answer a client of another data directory', () => {
-    const lane = new TemporaryLane({ dataDirId: 'aaaaaaaa-1' });
+    const lane = new TemporaryLane({ dataDirId: 'aaaaaaaa-1', formerDataDirId: 'cccccccc-1' });
     lane.applyOne(script('CREATE TABLE t(a)'));
     const from = (dir: string) => {
       const job = reads('SELECT a FROM t');
       return lane.applyOne({ ...job, data: job.data.replace('{', `{"dir":"${dir}",`) });
     };
     expect(verdicts(from('aaaaaaaa'))).toEqual(['ok']);
+    // Its tenants were restored from that one.
+    expect(verdicts(from('cccccccc'))).toEqual(['ok']);
     expect(from('bbbbbbbb')).toMatchObject({ error: { code: 'MISCONFIGURED' }, results: '' });
   });
 

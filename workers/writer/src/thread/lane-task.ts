@@ -19,6 +19,8 @@ export interface WriterOptions {
   readonly maxOpenTenants: number;
   /** The identity of the data directory; jobs for another are refused. '' refuses none. */
   readonly dataDirId?: string | undefined;
+  /** The identity of the directory that its tenants were restored from: what was queued for that one is for this one. */
+  readonly formerDataDirId?: string | undefined;
   /** The clock by which rows age. */
   readonly retentionClock: RetentionClock;
   /** `locking_mode=EXCLUSIVE`, for file systems without shared memory. */

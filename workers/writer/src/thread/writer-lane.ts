@@ -74,8 +74,11 @@ export class WriterLane {
     this.#registry = new TenantRegistry(options, this.#capture);
     this.#progress = new Progress(options.progress);
     this.#note = options.runningNote === undefined ? undefined : new RunningNote(options.runningNote);
-    const dir = options.dataDirId ? shortIdentity({ id: options.dataDirId }) : undefined;
-    this.#batchOptions = Object.freeze({ progress: this.#progress, reads: new OwnerReads(), dir });
+    const { dataDirId, formerDataDirId = dataDirId } = options;
+    const dirs = dataDirId
+      ? new Set([dataDirId, formerDataDirId!].map(id => shortIdentity({ id })))
+      : undefined;
+    this.#batchOptions = Object.freeze({ progress: this.#progress, reads: new OwnerReads(), dirs });
   }
 
   /** Runs one task. @param post receives the outcomes of a group, each as soon as it is known. */
