@@ -31,6 +31,8 @@ const SHORT: readonly (readonly [name: string, rounds: number])[] = [
   ['many-active', 1],
   ['order-of-life', 1],
   ['full-queues', 1],
+  ['lost-machine', 2],
+  ['lost-machine-sync', 2],
 ];
 
 it.each(SHORT)('keeps every promise under %s', async (name, rounds) => {

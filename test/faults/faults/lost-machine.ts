@@ -52,7 +52,8 @@ function lostMachine(mode: 'async' | 'sync'): Fault {
       for (const name of readdirSync(rig.dataDir)) rmSync(join(rig.dataDir, name), { recursive: true });
       if (!isSync) {
         excuse(rig, { from: lostAt - INTERVAL_MS - PUT_MS, to: lostAt + HEARD_LATER_MS });
-        judgeBy({ commitsMayBeLost: excused(rig) });
+        // What was only accepted by the queue may have been committed by then, and left it.
+        judgeBy({ commitsMayBeLost: excused(rig), acceptedMayBeLost: excused(rig) });
       }
       const startedAt = performance.now();
       await restoreAll(rig);
