@@ -404,6 +404,7 @@ describe('tenants', () => {
         walBytes: expect.any(Number),
         queuedJobs: 0,
         lastActivity: expect.any(String),
+        durability: null,
         parked: null,
         holders: [],
         commitSeq: 1,
