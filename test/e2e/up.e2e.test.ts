@@ -143,6 +143,7 @@ describe('a running stack', () => {
       lastActivity: expect.stringMatching(/^\d{4}-/),
       queuedJobs: 0,
       parked: null,
+      durability: null,
       holders: [],
     });
     const token = await onewriter('token', '--tenants', 'cli', '--access', 'read', ...at);
