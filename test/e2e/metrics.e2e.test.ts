@@ -6,6 +6,8 @@ import {
   type Stack,
   spawnProcess,
   startStack,
+  type TemporaryDirectory,
+  temporaryDirectory,
   waitFor,
   withoutSettings,
 } from '@onewriter/testkit';
@@ -29,6 +31,7 @@ const METRICS_TOKEN = 'a-token-for-metrics-alone';
 const RATE_INTERVAL = '20s';
 
 let stack: Stack;
+let store: TemporaryDirectory;
 let kanban: SpawnedProcess;
 let kanbanUrl: string;
 let prometheus: Prometheus;
@@ -37,9 +40,10 @@ let loaded = false;
 
 beforeAll(async () => {
   assertPrometheusInstalled();
+  store = await temporaryDirectory('metrics-replica');
   stack = await startStack({
     args: ['--brokers', '2'],
-    env: { ONEWRITER_METRICS_TOKEN: METRICS_TOKEN },
+    env: { ONEWRITER_METRICS_TOKEN: METRICS_TOKEN, ONEWRITER_REPLICA_URL: `file://${store.path}` },
   });
   kanban = await spawnProcess(process.execPath, [KANBAN], {
     ipc: true,
@@ -73,6 +77,7 @@ afterAll(async () => {
   await prometheus?.stop();
   await kanban?.stop();
   await stack?.stop();
+  await store?.remove();
 });
 
 function hostOf(url: string): string {

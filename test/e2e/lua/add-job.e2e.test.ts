@@ -35,7 +35,7 @@ describe('a job', () => {
 
   it('that is there is not added again', async () => {
     await add('w-1');
-    expect(await add('w-1', { data: '{"other":1}' })).toBe(1);
+    expect(await add('w-1', { data: '{"other":1}' })).toEqual([1, '', '']);
     expect(await waiting()).toEqual(['w-1']);
     expect(await runner.redis.hget(key('w-1'), 'data')).toBe('{}');
   });
@@ -73,7 +73,7 @@ describe('steps of an open transaction', () => {
     await add('w-1');
     expect(await add('s-1', { script: ADD_FOLLOW_UP })).toBe(0);
     expect(await waiting()).toEqual(['w-1', 's-1']);
-    expect(await add('s-1', { script: ADD_FOLLOW_UP })).toBe(0);
+    expect(await add('s-1', { script: ADD_FOLLOW_UP })).toEqual([0, '', '']);
     expect(await waiting()).toEqual(['w-1', 's-1']);
   });
 });
