@@ -86,7 +86,14 @@ test('a write that waited for the replica survives the loss of the machine, with
   expect(await client.tenant('bank').receipt(receipt.id).committed()).toMatchObject({
     replicatedAt: expect.any(Number),
   });
-  const status = parseJson(await cli(place, 'replica', 'status'));
+  // The broker says it once a second.
+  const status = await waitFor(
+    async () => {
+      const { code, stdout, stderr } = await cli(place, 'replica', 'status');
+      return code === 0 ? parseJson({ code, stdout, stderr }) : undefined;
+    },
+    { what: 'the status of the replica', timeoutMs: 20_000 },
+  );
   expect(status).toMatchObject({ available: true, gaps: 0, stores: [{ ok: true }] });
   await client.close();
   await loseMachine(stack, place);
