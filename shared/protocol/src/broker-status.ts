@@ -1,4 +1,5 @@
 import { OnewriterError } from './onewriter-error.ts';
+import type { StatusReplica } from './replica-status.ts';
 
 /*
  * The leading broker's report on itself and its tenants, about once a second, as JSON in one Redis key
@@ -284,59 +285,6 @@ export interface StatusHistory {
   readonly commitP50Ms: readonly (number | null)[];
   readonly commitP99Ms: readonly (number | null)[];
   readonly depth: readonly number[];
-}
-
-/** The replica of the group. */
-export interface StatusReplica {
-  /** The first is the one that counts; the others are copies. */
-  readonly stores: readonly StatusReplicaStore[];
-  /** Whether callers may wait for it. */
-  readonly available: boolean;
-  /** Number of starts of a replicator; a higher one fences those before. */
-  readonly term: number;
-  /** Number of the newest pack. */
-  readonly packs: number;
-  /** Tenants that it has. */
-  readonly tenants: number;
-  /** Of the tenant that is most behind: age of its oldest commit that is not stored. */
-  readonly lagMs: number;
-  /** Captured and not stored, of all tenants. */
-  readonly lagBytes: number;
-  /** Bound of `lagBytes`: ONEWRITER_REPLICA_BUFFER_BYTES. Beyond it histories get gaps. */
-  readonly bufferBytes: number;
-  /** Times a history was broken, since this broker leads. */
-  readonly gaps: number;
-  /** Callers' jobs that wait for it. */
-  readonly waitingJobs: number;
-  /** Those that are most behind, and those with gaps; at most 50. */
-  readonly worst: readonly StatusReplicaTenant[];
-}
-
-/** A store of the replica. */
-export interface StatusReplicaStore {
-  /** Without secrets. */
-  readonly address: string;
-  readonly ok: boolean;
-  readonly failingSince?: number | undefined;
-  readonly error?: string | undefined;
-  /** Since this broker leads. */
-  readonly requests: Readonly<Record<'get' | 'put' | 'delete' | 'list', number>>;
-  readonly bytesOut: number;
-  readonly bytesIn: number;
-}
-
-/** How far a tenant is replicated. */
-export interface StatusReplicaTenant {
-  readonly tenant: string;
-  /** The newest commit that is stored, and when it was made. */
-  readonly commitSeq: number;
-  readonly commitAt: number;
-  /** Captured and not stored. */
-  readonly lagCommits: number;
-  readonly lagBytes: number;
-  readonly lagMs: number;
-  readonly gaps: number;
-  readonly verifiedMs?: number | undefined;
 }
 
 /** What each broker process publishes about itself, leader and standbys alike: hash field `broker`. */

@@ -33,6 +33,7 @@ export * from './read-error-codes.ts';
 export * from './read-file-if-there.ts';
 export * from './redis-guard.ts';
 export * from './redis-url.ts';
+export * from './replica-status.ts';
 export * from './reserved-names.ts';
 export * from './schema-check.ts';
 export * from './script-plan.ts';

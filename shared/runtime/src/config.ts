@@ -302,6 +302,9 @@ export const configSchema = z.object({
     .enum(['async', 'sync'])
     .default('async')
     .describe('For tenants without a durability of their own: whether callers wait for the store (sync).'),
+  replicaRehearsals: flag(true).describe(
+    'Whether each tenant is restored beside its file once a day, checked, and compared.',
+  ),
   trashRetentionMs: ms(7 * 24 * 60 * 60_000).describe("A deleted tenant's folder is kept this long."),
 });
 

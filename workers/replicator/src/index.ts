@@ -30,4 +30,5 @@ export * from './store/object-store.ts';
 export * from './store/open-store.ts';
 export * from './store/replica-url.ts';
 export * from './store/store-watch.ts';
+export * from './verify/verified-tenants.ts';
 export * from './verify/verify-tenant.ts';

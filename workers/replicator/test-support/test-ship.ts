@@ -55,6 +55,7 @@ export class TestShip {
         urls: ['memory:'],
         ...{ dataDir, dbFile: 'tenant.db', dataDirId: 'directory-1', group: 'main' },
         ...{ intervalMs: options.intervalMs ?? 40, retentionMs: 1, keys: 'one', room: this.room },
+        rehearsals: false,
       },
       ...options,
     });

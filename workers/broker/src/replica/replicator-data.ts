@@ -19,6 +19,7 @@ export function toReplicatorData(
     group: config.group,
     intervalMs: config.replicaIntervalMs,
     retentionMs: retentionMs(config.replicaRetention),
+    rehearsals: config.replicaRehearsals,
     masterKey: readMasterKey(config),
     keys: config.replicaKeys,
   };

@@ -1,4 +1,5 @@
-import { createRandom } from '@onewriter/testkit';
+import { OnewriterError } from '@onewriter/protocol';
+import { createRandom, waitFor } from '@onewriter/testkit';
 import { describe, expect, it } from 'vitest';
 import { MemoryStore } from '../../test-support/memory-store.ts';
 import { testEntry } from '../../test-support/test-entry.ts';
@@ -155,6 +156,30 @@ describe('StoreCopier', () => {
     expect(await chainsOf(to)).toEqual(await chainsOf(source.store));
     expect(to.objects.has(packKey({ level: 0, number: 5 }))).toBe(false);
     expect([...to.objects.keys()].filter(key => !source.store.objects.has(key))).toEqual(['copied.json']);
+  });
+
+  it('says how far it is behind, and why', async () => {
+    const source = new Source();
+    source.pack();
+    const to = new MemoryStore();
+    const put = to.put.bind(to);
+    to.put = () => Promise.reject(new OnewriterError('REPLICA_UNAVAILABLE', 'No rights.'));
+    const stop = new AbortController();
+    let nowMs = 1_000;
+    const copier = new StoreCopier({
+      ...{ from: source.store, to, newest: 1, signal: stop.signal, nowMs: () => nowMs },
+    });
+    const running = copier.run();
+    await waitFor(() => copier.status().error !== undefined, { what: 'the failure' });
+    nowMs += 5_000;
+    expect(copier.status()).toEqual({ behindPacks: 1, behindMs: 5_000, error: 'No rights.' });
+    to.put = put;
+    await waitFor(() => copier.status().error === undefined, { what: 'the copy' });
+    expect(copier.status()).toEqual({ behindPacks: 0, behindMs: 0, error: undefined });
+    copier.noteStored(2, source.pack());
+    await waitFor(() => copier.behind === 0, { what: 'the next pack' });
+    stop.abort();
+    await running;
   });
 
   it('is sound at every moment, whenever it is killed and begins again', async () => {

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { backOffMs, OnewriterError } from '@onewriter/protocol';
+import { backOffMs, OnewriterError, toWireError } from '@onewriter/protocol';
 import { packsFor } from '../chain/blocks.ts';
 import { readCatalog } from '../chain/catalog.ts';
 import { FIRST_HEAD, HEAD_KEY, type Head, readHead } from '../chain/head.ts';
@@ -9,8 +9,10 @@ import type { CompactHead } from '../compact/compact-head.ts';
 import { deleteDropped } from '../compact/delete-dropped.ts';
 import { PACKS_OF_LEVEL, type PackId, type PackIndex, packKey, type SegmentEntry } from '../format/entry.ts';
 import { decodeIndex } from '../format/pack.ts';
+import type { CopyStatus } from '../ship/messages.ts';
 import { LEADER_KEY } from '../ship/take-lead.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
+import { CopyLag } from './copy-lag.ts';
 import { type CopyMark, readMark, writeMark } from './copy-mark.ts';
 
 /*
@@ -32,6 +34,8 @@ const COMPACTED = [1, 2, 3] as const;
 export interface CopierOptions {
   readonly from: ObjectStore;
   readonly to: ObjectStore;
+  /** Number of the newest pack that the first store has. Default: 0. */
+  readonly newest?: number | undefined;
   readonly signal: AbortSignal;
   readonly onError?: ((error: unknown) => void) | undefined;
   /** Monotonic, ms; for tests. */
@@ -46,18 +50,22 @@ export class StoreCopier {
   readonly #kept = new Map<number, Buffer>();
   #keptBytes = 0;
   /** Number of the newest pack that the first store is known to have. */
-  #newest = 0;
+  #newest: number;
   #mark: CopyMark | undefined;
   #head: CompactHead = FIRST_HEAD;
   #headAtMs = Number.NEGATIVE_INFINITY;
   #markedNext = 0;
   readonly #copiedKeys = new Set<string>();
   #wake: (() => void) | undefined;
+  readonly #lag: CopyLag;
+  #error: string | undefined;
 
   constructor(options: CopierOptions) {
     this.#options = options;
     this.#call = { signal: options.signal };
     this.#nowMs = options.nowMs ?? (() => performance.now());
+    this.#newest = options.newest ?? 0;
+    this.#lag = new CopyLag(this.#newest, this.#nowMs());
   }
 
   /** The first store has a pack. */
@@ -78,6 +86,13 @@ export class StoreCopier {
     return this.#mark === undefined ? undefined : Math.max(0, this.#newest - this.#mark.next + 1);
   }
 
+  status(): CopyStatus {
+    const { behind: behindPacks } = this;
+    const nowMs = this.#nowMs();
+    if (this.#mark !== undefined) this.#lag.note(this.#newest, this.#mark.next, nowMs);
+    return { behindPacks, behindMs: behindPacks === 0 ? 0 : this.#lag.behindMs(nowMs), error: this.#error };
+  }
+
   /** Copies until the signal aborts. Never throws. */
   async run(): Promise<void> {
     const { signal, onError } = this.#options;
@@ -85,9 +100,11 @@ export class StoreCopier {
       try {
         await this.copy();
         failures = 0;
+        this.#error = undefined;
         await this.#untilMore();
       } catch (error) {
         if (signal.aborted) return;
+        this.#error = toWireError(error).message;
         onError?.(error);
         await pause(backOffMs(++failures, PAUSES), undefined, { signal }).catch(() => {});
       }

@@ -210,6 +210,16 @@ it('reads a file that is in use into a full segment', async () => {
   await expect(missing).rejects.toMatchObject({ code: 'TENANT_NOT_FOUND' });
 }, 60_000);
 
+it('removes what a killed rehearsal of another tenant left', async () => {
+  await makeTenantFile('acme', 2);
+  const scratch = join(home.dataDir, 'replica', 'scratch');
+  mkdirSync(scratch, { recursive: true });
+  // No process has such an id.
+  writeFileSync(join(scratch, 'rehearsal.db.restoring-99999999-1'), 'half');
+  expect(await verifyTenant({ place: home, access, tenant: 'acme', limits })).toMatchObject({ ok: true });
+  expect(readdirSync(scratch)).toEqual([]);
+}, 60_000);
+
 it('rehearses a restore, and finds what is another than in the file, damaged, or not there', async () => {
   const world = await makeTenantFile('acme', 5);
   const rehearsal = { place: home, access, tenant: 'acme', limits, waitMs: 0 };

@@ -44,9 +44,11 @@ function queue(readFull: ReadFull) {
   const stop = new AbortController();
   onTestFinished(() => stop.abort());
   const errors: string[] = [];
+  const begun: boolean[] = [];
   const made = new FullQueue<Target>({
     readFull,
     sizeOf: tenant => targets.get(tenant)!.bytes,
+    onBegin: () => begun.push(made.isReading),
     onDone: () => {},
     onError: tenant => errors.push(tenant),
     nowMs: () => nowMs,
@@ -58,7 +60,7 @@ function queue(readFull: ReadFull) {
     made.add(target);
     return target;
   };
-  return { made, add, errors };
+  return { made, add, errors, begun };
 }
 
 const read = { entry: testEntry({ kind: 'full', min: 1, max: 1 }) };
@@ -66,7 +68,7 @@ const read = { entry: testEntry({ kind: 'full', min: 1, max: 1 }) };
 test('reads one file at a time, small ones first', async () => {
   const order: string[] = [];
   let reading = 0;
-  const { made, add } = queue(async tenant => {
+  const { made, add, begun } = queue(async tenant => {
     order.push(tenant);
     expect(++reading).toBe(1);
     await new Promise(resolve => setImmediate(resolve));
@@ -80,6 +82,7 @@ test('reads one file at a time, small ones first', async () => {
   made.advance();
   await waitFor(() => order.length === 3 && made.size === 0);
   expect(order).toEqual(['small', 'middle', 'large']);
+  expect(begun).toEqual([true, true, true]);
 });
 
 test('a file that cannot be read is tried again after a while, and holds up no other', async () => {

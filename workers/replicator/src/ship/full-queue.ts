@@ -23,6 +23,8 @@ export interface FullQueueOptions<T extends FullTarget> {
   readonly readFull: ReadFull;
   /** Size of a tenant's file in bytes: small ones come first. */
   readonly sizeOf: (tenant: string) => number;
+  /** A file begins to be read. */
+  readonly onBegin: () => void;
   readonly onDone: (target: T) => void;
   readonly onError: (tenant: string, error: unknown) => void;
   readonly nowMs: () => number;
@@ -50,6 +52,10 @@ export class FullQueue<T extends FullTarget> {
     return this.#waiting.size;
   }
 
+  get isReading(): boolean {
+    return this.#reading !== undefined;
+  }
+
   /** Idempotent. */
   add(target: T): void {
     const { tenant } = target;
@@ -75,10 +81,11 @@ export class FullQueue<T extends FullTarget> {
   }
 
   async #read(waiting: Waiting<T>): Promise<void> {
-    const { readFull, onDone, onError, nowMs, signal } = this.#options;
+    const { readFull, onBegin, onDone, onError, nowMs, signal } = this.#options;
     const { target } = waiting;
     const { tenant } = target;
     let isRead = false;
+    onBegin();
     try {
       const full = await readFull(tenant, target.beginReading(), signal);
       target.endReading(full);

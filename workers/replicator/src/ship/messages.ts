@@ -14,6 +14,8 @@ export interface ReplicatorData extends CaptureOptions {
   readonly group: string;
   readonly intervalMs: number;
   readonly retentionMs: number;
+  /** Whether tenants are restored in turn for a test. */
+  readonly rehearsals: boolean;
   /** Secret; undefined: nothing is encrypted. */
   readonly masterKey?: string | undefined;
   readonly keys: 'one' | 'tenant';
@@ -57,8 +59,19 @@ export interface TenantReplica {
   readonly lagBytes: number;
   readonly lagMs: number;
   readonly gaps: number;
+  /** When it was restored last for a test, and up to where; undefined: never, or that failed. */
   readonly verifiedMs: number | undefined;
   readonly verifiedPos: number | undefined;
+}
+
+/** How far a further store is behind the first. */
+export interface CopyStatus {
+  /** Packs that it lacks; undefined: it could not be looked at yet. */
+  readonly behindPacks: number | undefined;
+  /** It lacks nothing that is older than this; counted from the start where it lacks more. */
+  readonly behindMs: number;
+  /** Why the last attempt failed. */
+  readonly error?: string | undefined;
 }
 
 /** What is known of a store. */
@@ -68,9 +81,36 @@ export interface StoreStatus {
   /** Since when it fails, ms since the epoch, and how. */
   readonly failingSinceMs?: number | undefined;
   readonly error?: string | undefined;
+  /** Of a further store. */
+  readonly copy?: CopyStatus | undefined;
   readonly requests: Readonly<Record<'get' | 'put' | 'delete' | 'list', number>>;
   readonly bytesOut: number;
   readonly bytesIn: number;
+}
+
+/** A tenant whose replica is not sound. */
+export interface FailedRehearsal {
+  readonly tenant: string;
+  /** For people; bounded. */
+  readonly problems: readonly string[];
+  readonly commitSeq: number;
+  readonly atMs: number;
+}
+
+/** What is known from restores for a test. */
+export interface RehearsalStatus {
+  /** When the last one ended, sound or not; before the first: when they were switched on. */
+  readonly lastMs: number;
+  /** Of the tenant whose last one is the longest ago; undefined: there was none. */
+  readonly oldestMs: number | undefined;
+  /** Tenants in the store without one. */
+  readonly unverified: number;
+  /** Since the thread started. */
+  readonly sound: number;
+  readonly unsound: number;
+  /** Tenants whose last one failed, and those of them that are named: the newest; bounded. */
+  readonly failedTenants: number;
+  readonly failed: readonly FailedRehearsal[];
 }
 
 export interface ReplicaStatus {
@@ -86,6 +126,8 @@ export interface ReplicaStatus {
   readonly failures?: readonly { readonly tenant: string; readonly message: string; readonly atMs: number }[];
   /** Tenants with the longest lag, and those with gaps; bounded. */
   readonly worst: readonly TenantReplica[];
+  /** Undefined where they are switched off, and before the start. */
+  readonly rehearsals?: RehearsalStatus | undefined;
 }
 
 export type FromReplicator =

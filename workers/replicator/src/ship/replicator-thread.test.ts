@@ -25,7 +25,9 @@ const INSERT = 'INSERT INTO t(a) VALUES (hex(randomblob(300)))';
 const LARGE = `WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1500)
   INSERT INTO t(a) SELECT randomblob(3000) FROM n`;
 
-async function startThread(data: Omit<ReplicatorData, 'room' | 'dbFile' | 'group' | 'retentionMs'>) {
+async function startThread(
+  data: Omit<ReplicatorData, 'room' | 'dbFile' | 'group' | 'retentionMs' | 'rehearsals'>,
+) {
   const messages: FromReplicator[] = [];
   const files: CapturedFile[] = [];
   const room = new SharedArrayBuffer(24);
@@ -35,6 +37,7 @@ async function startThread(data: Omit<ReplicatorData, 'room' | 'dbFile' | 'group
     dbFile: 'tenant.db',
     group: 'main',
     retentionMs: 86_400_000,
+    rehearsals: true,
   };
   const worker = new Worker(replicatorThreadUrl, { workerData });
   const errors: unknown[] = [];
@@ -135,6 +138,13 @@ test('stores encrypted what is captured and files that are large, and restores i
   onTestFinished(() => copy.close());
   await isRestorable(large, copy);
   await isRestorable(acme, copy);
+
+  const rehearsals = () => thread.of('status').at(-1)?.status.rehearsals;
+  await waitFor(() => rehearsals()?.sound === 1, {
+    what: 'a tenant to be restored for a test',
+    timeoutMs: 30_000,
+  });
+  expect(rehearsals()).toMatchObject({ unsound: 0, unverified: 1 });
 
   thread.send({ kind: 'end', withinMs: 5_000 });
   expect(await thread.exit).toBe(0);

@@ -1,12 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
+import { jobLimits } from '@onewriter/files';
 import { LIMITS, OnewriterError, toWireError } from '@onewriter/protocol';
 import { compactInProcess } from '../compact/compact-in-process.ts';
 import { Keyring } from '../format/keyring.ts';
 import { openStore } from '../store/open-store.ts';
+import { verifyTenant } from '../verify/verify-tenant.ts';
 import type { FromReplicator, ReplicatorData, ToReplicator } from './messages.ts';
 import { readFullInProcess } from './read-full.ts';
 import { Shipper } from './shipper.ts';
+
+/** Of a process that restores for a test; `verifyTenant` gives it more where it needs more. */
+const VERIFY_MEMORY_BYTES = 512 * 1024 * 1024;
 
 // The entry file of the thread that stores what the writer threads capture.
 
@@ -14,18 +19,22 @@ const data = workerData as ReplicatorData;
 const port = parentPort!;
 
 async function open(): Promise<Shipper> {
-  const { dataDir, dbFile, group, keys, masterKey, retentionMs } = data;
+  const { dataDir, dbFile, group, keys, masterKey, retentionMs, rehearsals } = data;
   const [url, ...others] = data.urls;
   if (url === undefined) throw new OnewriterError('MISCONFIGURED', 'ONEWRITER_REPLICA_URL names no store.');
   const place = { dataDir, dbFile, group, busyTimeoutMs: LIMITS.busyTimeoutMs };
   const access = { url, keys, masterKeys: masterKey?.split(',') ?? [] };
   const store = await openStore(url);
+  const limits = jobLimits(place, VERIFY_MEMORY_BYTES);
   return new Shipper({
     ...{ data, store, instance: randomUUID(), post },
     keys: new Keyring({ ...access, store }),
     copies: await Promise.all(others.map(other => openStore(other))),
     readFull: readFullInProcess(place, access),
     compact: (term, signal) => compactInProcess({ place, access, term, retentionMs, signal }),
+    verify: rehearsals
+      ? (tenant, signal) => verifyTenant({ place, access, tenant, limits, priority: 'low', signal })
+      : undefined,
     // An error that no one handles ends the thread.
     onFatal: error => void setImmediate(() => Promise.reject(error)),
   });

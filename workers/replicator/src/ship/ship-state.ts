@@ -1,4 +1,6 @@
+import { MAX_WORST_TENANTS } from '@onewriter/protocol';
 import type { SegmentEntry } from '../format/entry.ts';
+import type { Verified } from '../verify/verified-tenants.ts';
 import type { ReplicaStatus, StoredUpTo, TenantReplica } from './messages.ts';
 import { numbersOf, type PackItem } from './pack-item.ts';
 import type { TenantLine } from './tenant-line.ts';
@@ -64,6 +66,8 @@ export interface ShipState {
   readonly stored: ReadonlyMap<string, StoredTenant>;
   /** Packs being made or stored. */
   readonly packs: readonly (readonly PackedTenant[])[];
+  /** What the last rehearsal of a tenant found. */
+  readonly verified: (tenant: string) => Verified | undefined;
   readonly nowMs: number;
 }
 
@@ -71,6 +75,7 @@ export function statusOf({
   lines,
   stored,
   packs,
+  verified,
   nowMs,
 }: ShipState): Pick<ReplicaStatus, 'tenants' | 'lagMs' | 'lagBytes' | 'worst'> {
   const behind = lags(lines.values(), packs);
@@ -79,34 +84,32 @@ export function statusOf({
     sinceMs = Math.min(sinceMs, lag.sinceMs);
     lagBytes += lag.bytes;
   }
-  const worst = worstOf(lines, behind, stored, nowMs);
+  const worst = worstOf(lines, behind, { stored, verified, nowMs });
   return { tenants: stored.size, lagMs: nowMs - sinceMs, lagBytes, worst };
 }
 
-/** Tenants in a status: those that are furthest behind, then those whose chain broke. */
-const MAX_WORST = 50;
-
+/** Those that are furthest behind, then those whose chain broke. */
 function worstOf(
   lines: ReadonlyMap<string, TenantLine>,
   behind: ReadonlyMap<TenantLine, Lag>,
-  stored: ReadonlyMap<string, StoredTenant>,
-  nowMs: number,
+  { stored, verified, nowMs }: Pick<ShipState, 'stored' | 'verified' | 'nowMs'>,
 ): readonly TenantReplica[] {
   const byLag = [...behind].sort(([, one], [, other]) => one.sinceMs - other.sinceMs);
-  const chosen = new Map<TenantLine, Lag | undefined>(byLag.slice(0, MAX_WORST));
+  const chosen = new Map<TenantLine, Lag | undefined>(byLag.slice(0, MAX_WORST_TENANTS));
   for (const line of lines.values()) {
-    if (chosen.size >= MAX_WORST) break;
+    if (chosen.size >= MAX_WORST_TENANTS) break;
     if (line.gaps > 0 && !chosen.has(line)) chosen.set(line, behind.get(line));
   }
   return [...chosen].map(([{ tenant, gaps }, lag]) => {
     const { pos = 0, commitSeq = 0, commitMs = 0, storedMs = 0 } = stored.get(tenant) ?? {};
+    const last = verified(tenant);
     return {
       ...{ tenant, pos, commitSeq, commitMs, storedMs, gaps },
       lagCommits: lag?.commits ?? 0,
       lagBytes: lag?.bytes ?? 0,
       lagMs: lag === undefined ? 0 : Math.max(0, nowMs - lag.sinceMs),
-      verifiedMs: undefined,
-      verifiedPos: undefined,
+      verifiedMs: last?.ok ? last.atMs : undefined,
+      verifiedPos: last?.ok ? last.pos : undefined,
     };
   });
 }

@@ -272,6 +272,56 @@ test('an end ships what is there, and ends in time when the store is away', asyn
   expect(performance.now() - begin).toBeLessThan(2_000);
 });
 
+test('restores tenants for a test, in turn, and not beside a file that is read whole', async () => {
+  let skippedMs = 0;
+  const rehearsals: { readonly tenant: string; readonly signal: AbortSignal; readonly end: () => void }[] =
+    [];
+  let endReading = () => {};
+  const ship: Ship = new Ship({
+    nowMs: () => Date.now() + skippedMs,
+    verify: (tenant, signal) =>
+      new Promise((resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason));
+        const report = { tenant, ok: true, problems: [], pos: 1, commitSeq: 1, bytes: 1, ms: 1 };
+        rehearsals.push({ tenant, signal, end: () => resolve({ ...report, sameAsFile: true }) });
+      }),
+    readFull: async (tenant, pos) => {
+      await new Promise<void>(resolve => {
+        endReading = resolve;
+      });
+      return readWhole(ship.file(tenant), pos);
+    },
+  });
+  await ship.shipper.start();
+  for (const tenant of ['acme', 'busy']) {
+    ship.file(tenant).commit(CREATE);
+    await ship.isStored(tenant);
+  }
+  const status = () => ship.of('status').at(-1)?.status;
+  expect(rehearsals).toEqual([]);
+  skippedMs += 20_000;
+  await waitFor(() => rehearsals.length === 1, { what: 'the first rehearsal' });
+  rehearsals[0]!.end();
+  await waitFor(() => status()?.rehearsals?.sound === 1, { what: 'its result' });
+  expect(status()?.rehearsals).toMatchObject({ unverified: 1, failed: [] });
+
+  skippedMs += 20 * 60_000;
+  await waitFor(() => rehearsals.length === 2, { what: 'the next rehearsal' });
+  const [first, second] = rehearsals.map(({ tenant }) => tenant);
+  expect(second).not.toBe(first);
+  // What was found was about a file that is not there any more.
+  ship.receive({ kind: 'replaced', tenant: first! });
+  await waitFor(() => rehearsals[1]!.signal.aborted, { what: 'the rehearsal to make room' });
+  expect(status()?.rehearsals).toMatchObject({ sound: 1 });
+  skippedMs += 2 * 3_600_000;
+  const looks = ship.of('status').length;
+  await waitFor(() => ship.of('status').length > looks + 1, { what: 'further looks' });
+  expect(status()?.rehearsals).toMatchObject({ unverified: 2 });
+  expect(rehearsals).toHaveLength(2);
+  endReading();
+  await waitFor(() => rehearsals.length === 3, { what: 'the rehearsal after it' });
+}, 30_000);
+
 test('a newer leader fences an older one, whose packs change nothing', async () => {
   const old = new Ship();
   await old.shipper.start();

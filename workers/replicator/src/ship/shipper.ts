@@ -9,6 +9,7 @@ import { StoreCopier } from '../copy/store-copier.ts';
 import type { Keyring } from '../format/keyring.ts';
 import { assertObeysConditions } from '../store/obeys-conditions.ts';
 import type { OpenStore } from '../store/store-watch.ts';
+import { TenantRehearsals, type TenantRehearsalsOptions } from '../verify/tenant-rehearsals.ts';
 import { CapturePorts } from './capture-ports.ts';
 import { CloseNotes } from './close-notes.ts';
 import { DeflateBudget } from './deflate-budget.ts';
@@ -16,10 +17,12 @@ import { Failures } from './failures.ts';
 import { LogFlushes } from './flush-logs.ts';
 import { FullQueue, type ReadFull } from './full-queue.ts';
 import { makeSegments } from './make-segments.ts';
+import { mayRenew } from './may-renew.ts';
 import type { FromReplicator, ReplicatorData, ToReplicator } from './messages.ts';
 import { PackTimer } from './pack-timer.ts';
 import { PackWriter, untilAnswered } from './pack-writer.ts';
 import { type PackedTenant, type StoredTenant, statusOf, storedOf, storedWith } from './ship-state.ts';
+import { storedMessages } from './stored-messages.ts';
 import { takeItems } from './take-items.ts';
 import { takeLead } from './take-lead.ts';
 import { TenantLine } from './tenant-line.ts';
@@ -39,11 +42,6 @@ const AWAY_AFTER_MS = 10_000;
 const STATUS_EVERY_MS = 1_000;
 /** However many packs there are: each run is a process. */
 const COMPACT_EVERY_MS = 10_000;
-/** Tenants in one message about what is stored. */
-const STORED_AT_A_TIME = 1_000;
-/** A file that is written to is read whole for a shorter chain only up to this size; a larger one after so long without a commit. */
-const MAX_BUSY_BYTES = 64 * 1024 * 1024;
-const QUIET_MS = 60_000;
 /** At the end: what is under way from the writers arrives within this. */
 const END_GATHER_MS = 100;
 
@@ -56,6 +54,8 @@ export interface ShipperOptions {
   readonly readFull: ReadFull;
   /** Of a term: in a process of low priority. */
   readonly compact: (term: number, signal: AbortSignal) => Promise<Compacted>;
+  /** Undefined: no tenant is restored for a test. */
+  readonly verify?: TenantRehearsalsOptions['verify'] | undefined;
   /** Further stores, which get the same objects after this one. */
   readonly copies: readonly OpenStore[];
   readonly post: (message: FromReplicator) => void;
@@ -69,6 +69,7 @@ interface Running {
   readonly writer: PackWriter<readonly PackedTenant[]>;
   readonly compaction: Compaction;
   readonly copiers: readonly StoreCopier[];
+  readonly rehearsals: TenantRehearsals | undefined;
 }
 
 export class Shipper {
@@ -120,6 +121,8 @@ export class Shipper {
     this.#full = new FullQueue({
       readFull,
       sizeOf: tenant => this.#sizeOf(tenant),
+      // It is behind until then, and a rehearsal can wait.
+      onBegin: () => this.#running?.rehearsals?.interrupt(),
       onDone: line => this.#changed(line, false),
       onError: (tenant, error) => this.#failures.note(tenant, error),
       nowMs,
@@ -146,6 +149,7 @@ export class Shipper {
   #changeLine(message: Exclude<ToReplicator, { kind: 'port' | 'end' }>): void {
     const { tenant } = message;
     if (message.kind === 'deleted') this.#failures.try(tenant, () => this.#notes.remove(tenant));
+    this.#running?.rehearsals?.forget(tenant);
     this.#withLine(tenant, line => {
       if (message.kind === 'off') line.setOff(message.off);
       else if (message.kind === 'deleted') line.deleted();
@@ -167,7 +171,8 @@ export class Shipper {
       this.#lines.set(tenant, this.#newLine(tenant, last));
       this.#stored.set(tenant, storedOf(tenant, last, nowMs));
     }
-    const copiers = copies.map(to => new StoreCopier({ from: store, to, signal }));
+    const newest = lead.next - 1;
+    const copiers = copies.map(to => new StoreCopier({ from: store, to, newest, signal }));
     const writer = new PackWriter<readonly PackedTenant[]>({
       ...{ store, term: lead.term, next: lead.next, signal, nowMs: this.#nowMs },
       onStored: (pack, number, bytes) => {
@@ -182,17 +187,25 @@ export class Shipper {
       onError: error => this.#failures.note('', error),
       nowMs: this.#nowMs,
     });
-    this.#running = { term: lead.term, writer, compaction, copiers };
+    this.#running = { term: lead.term, writer, compaction, copiers, rehearsals: this.#newRehearsals() };
     for (const copier of copiers) void copier.run();
     const alive = [...lead.tenants].filter(([, chain]) => chain.isAlive).map(([tenant]) => tenant);
     post({ kind: 'started', known: alive });
-    this.#postStored([...this.#stored.values()], nowMs);
+    for (const message of storedMessages([...this.#stored.values()], nowMs)) post(message);
     const early = this.#early!;
     this.#early = undefined;
     for (const each of early) each();
     this.#ports.request();
     this.#every(COMPACT_EVERY_MS, () => compaction.look(writer.stored));
     this.#every(data.intervalMs, () => this.#ports.request());
+  }
+
+  #newRehearsals(): TenantRehearsals | undefined {
+    const { data, verify } = this.#options;
+    const parts = { dataDir: data.dataDir, lines: this.#lines, stored: this.#stored, nowMs: this.#nowMs };
+    const onError = (tenant: string, error: unknown) => this.#failures.note(tenant, error);
+    if (verify === undefined) return undefined;
+    return this.#failures.try('', () => new TenantRehearsals({ ...parts, verify, onError }));
   }
 
   #take(message: CaptureMessage): void {
@@ -270,18 +283,9 @@ export class Shipper {
     for (const { items } of pack) for (const { roomBytes } of items) bytes += roomBytes;
     this.#room.giveBack(bytes);
     this.#watchStore();
-    this.#postStored(stored, nowMs);
+    for (const message of storedMessages(stored, nowMs)) this.#options.post(message);
     this.#noteIdle();
     void this.#makePacks();
-  }
-
-  #postStored(stored: readonly StoredTenant[], atMs: number): void {
-    for (let from = 0; from < stored.length; from += STORED_AT_A_TIME) {
-      const upTo = stored
-        .slice(from, from + STORED_AT_A_TIME)
-        .map(({ tenant, pos, commitSeq, epoch }) => ({ tenant, pos, commitSeq, epoch }));
-      this.#options.post({ kind: 'stored', upTo, atMs });
-    }
   }
 
   #noteIdle(): void {
@@ -291,18 +295,26 @@ export class Shipper {
 
   #everySecond(): void {
     this.#watchStore();
-    if (this.#isAvailable && this.#running !== undefined) this.#full.advance();
-    const { term = 0, writer } = this.#running ?? {};
+    const { term = 0, writer, rehearsals, copiers = [] } = this.#running ?? {};
+    if (this.#isAvailable && this.#running !== undefined) {
+      this.#full.advance();
+      if (!this.#full.isReading) rehearsals?.advance();
+    }
     const { store, copies, post } = this.#options;
     const making = this.#making === undefined ? [] : [this.#making];
     const packs = [...(writer?.underWay.map(({ contents }) => contents) ?? []), ...making];
     const [lines, stored] = [this.#lines, this.#stored];
-    const status = statusOf({ lines, stored, packs, nowMs: this.#nowMs() });
-    const stores = [store, ...copies].map(each => each.status());
+    const verified = (tenant: string) => rehearsals?.of(tenant);
+    const status = statusOf({ lines, stored, packs, verified, nowMs: this.#nowMs() });
+    const further = copies.map((each, index) => ({ ...each.status(), copy: copiers[index]?.status() }));
+    const stores = [store.status(), ...further];
     const failures = this.#failures.newest;
     post({
       kind: 'status',
-      status: { ...status, stores, term, packs: writer?.newest ?? 0, gaps: this.#gaps, failures },
+      status: {
+        ...{ ...status, stores, term, packs: writer?.newest ?? 0, gaps: this.#gaps, failures },
+        rehearsals: rehearsals?.status(),
+      },
     });
   }
 
@@ -342,7 +354,7 @@ export class Shipper {
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.#timer.close();
     this.#ports.close();
-    await this.#running?.compaction.close();
+    await Promise.all([this.#running?.compaction.close(), this.#running?.rehearsals?.close()]);
     const { store, copies } = this.#options;
     await Promise.all([store, ...copies].map(each => each.close()));
   }
@@ -362,13 +374,12 @@ export class Shipper {
     return this.#failures.try(tenant, () => statSync(path, { throwIfNoEntry: false })?.size) ?? 0;
   }
 
-  /** Tenants whose chains became long. What comes while a file is read waits, so a large one is read when it is still. */
+  /** Tenants whose chains became long. */
   #renew(tenants: readonly string[]): void {
-    const quietSinceMs = this.#nowMs() - QUIET_MS;
     for (const tenant of tenants) {
       const line = this.#lines.get(tenant);
-      const isQuiet = (this.#stored.get(tenant)?.commitMs ?? 0) < quietSinceMs;
-      if (line === undefined || (!isQuiet && this.#sizeOf(tenant) > MAX_BUSY_BYTES)) continue;
+      const { commitMs = 0 } = this.#stored.get(tenant) ?? {};
+      if (line === undefined || !mayRenew(commitMs, this.#nowMs(), () => this.#sizeOf(tenant))) continue;
       line.renew();
       this.#full.add(line);
     }

@@ -63,6 +63,53 @@ it('goes to the next tenant after one that fails', async () => {
   ];
   failing.add('a');
   await advance(20_000);
-  await advance(HOUR_MS);
+  await advance(HOUR_MS / 2);
   expect(done).toEqual(['a', 'a: failed', 'b']);
+});
+
+it('repeats an hour later what was not sound, or of which nothing became known', async () => {
+  const advance = createRehearsals();
+  const hourAgo = nowMs - HOUR_MS;
+  tenants = [
+    { tenant: 'a', verifiedMs: hourAgo, failed: true },
+    { tenant: 'b', verifiedMs: hourAgo },
+  ];
+  await advance(20_000);
+  expect(done).toEqual(['a']);
+  tenants = [{ tenant: 'c', verifiedMs: undefined }];
+  failing.add('c');
+  await advance(HOUR_MS / 2);
+  await advance(HOUR_MS - 20_000);
+  expect(done).toEqual(['a', 'c', 'c: failed']);
+  await advance(20_000);
+  expect(done.slice(3)).toEqual(['c', 'c: failed']);
+});
+
+it('ends what runs where something else is urgent, which is no failure', async () => {
+  const signals: AbortSignal[] = [];
+  const errors: unknown[] = [];
+  const rehearsals = new Rehearsals({
+    tenants: () => [{ tenant: 'a', verifiedMs: undefined }],
+    rehearse: (_, given) => {
+      signals.push(given);
+      return new Promise((_, reject) => given.addEventListener('abort', () => reject(given.reason)));
+    },
+    onError: (_, error) => errors.push(error),
+    signal,
+    nowMs: () => nowMs,
+  });
+  nowMs += 20_000;
+  rehearsals.advance();
+  rehearsals.interrupt('b');
+  expect(signals.map(({ aborted }) => aborted)).toEqual([false]);
+  rehearsals.interrupt('a');
+  await rehearsals.idle();
+  nowMs += HOUR_MS / 2;
+  rehearsals.advance();
+  expect(signals).toHaveLength(1);
+  nowMs += HOUR_MS / 2;
+  rehearsals.advance();
+  rehearsals.interrupt();
+  await rehearsals.idle();
+  expect([signals.map(({ aborted }) => aborted), errors]).toEqual([[true, true], []]);
 });

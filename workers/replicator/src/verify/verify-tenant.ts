@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
+  assertRoom,
   checkFile,
   type DataPlace,
   hashContent,
@@ -11,6 +12,7 @@ import {
   readState,
   removeLostDrafts,
   runOneJob,
+  SPARE_BYTES,
 } from '@onewriter/files';
 import { findDatabaseFile, isOnewriterError, tenantFile } from '@onewriter/protocol';
 import type { Point } from '../chain/point.ts';
@@ -94,7 +96,8 @@ export async function rehearse(
 ): Promise<VerifyReport> {
   const beganAt = performance.now();
   const replica = await openGivenReplica(access);
-  const scratch = join(place.dataDir, 'replica', 'scratch', `${tenant}.db`);
+  // One name for all tenants: what a killed process left goes with the next rehearsal, also of a tenant that is deleted.
+  const scratch = join(place.dataDir, 'replica', 'scratch', 'rehearsal.db');
   removeLostDrafts(scratch);
   const draft = newDraft(place.dataDir, scratch);
   const problems: string[] = [];
@@ -106,6 +109,7 @@ export async function rehearse(
       point ?? (live === undefined ? { kind: 'newest' } : { kind: 'commitSeq', commitSeq: live.commitSeq });
     const found = await planOnceStored(replica, tenant, wanted, waitMs);
     plan = found.plan;
+    assertRoom(place.dataDir, sizeOf(plan) + SPARE_BYTES);
     await restoreToFile(found.reader, plan, draft.path);
     const restored = readDraft(draft.path);
     problems.push(...restored.problems);
@@ -126,6 +130,12 @@ export async function rehearse(
   const { pos = 0, commitSeq = 0, bytes = 0 } = plan ?? {};
   const ms = Math.round(performance.now() - beganAt);
   return { tenant, ok: problems.length === 0, problems, pos, commitSeq, sameAsFile, bytes, ms };
+}
+
+/** Bytes of the file that is restored. */
+function sizeOf({ segments }: RestorePlan): number {
+  const { pages, pageSize } = segments.at(-1)!.entry;
+  return pages * pageSize;
 }
 
 /** The content of the tenant's file at a moment; undefined where there is none, or no broker has written it. */
