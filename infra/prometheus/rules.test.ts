@@ -78,6 +78,8 @@ describe('the overview page and the alerts', () => {
     expect(expressions('OnewriterEventLoopSlow')).toContain(seconds(STATUS_BOUNDS.eventLoopDelayMs));
     expect(expressions('OnewriterReplicaLag')).toContain(seconds(STATUS_BOUNDS.replicaLagMs));
     expect(expressions('OnewriterReplicaBuffer')).toContain(`> ${STATUS_BOUNDS.replicaBufferShare}`);
+    expect(expressions('OnewriterReplicaUnverified')).toContain(seconds(STATUS_BOUNDS.replicaUnverifiedMs));
+    expect(expressions('OnewriterReplicaCopyBehind')).toContain(seconds(STATUS_BOUNDS.replicaCopyBehindMs));
     expect(expressions('OnewriterTooFewOpenFiles')).toContain(`> ${STATUS_BOUNDS.evictedPerSecond} `);
     expect(expressions('OnewriterTooFewOpenFiles')).toContain(`> ${STATUS_BOUNDS.evictedShare} `);
   });

@@ -95,6 +95,11 @@ test('a write that waited for the replica survives the loss of the machine, with
     { what: 'the status of the replica', timeoutMs: 20_000 },
   );
   expect(status).toMatchObject({ available: true, gaps: 0, stores: [{ ok: true }] });
+  await waitFor(
+    async () =>
+      parseJson(await cli(place, 'replica', 'status', '--tenant', 'bank')).commitSeq === last[1]! + 1,
+    { what: 'the status of a tenant', timeoutMs: 10_000 },
+  );
   await client.close();
   await loseMachine(stack, place);
 

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import type { BrokerStatus, StatusApart, StatusReplica, StatusTenant } from './broker-status.ts';
+import type { BrokerStatus, StatusApart, StatusTenant } from './broker-status.ts';
+import type { StatusRehearsals, StatusReplica } from './replica-status.ts';
 import { findStatusProblems, type StatusSource } from './status-findings.ts';
 
 const GB = 1024 ** 3;
@@ -94,6 +95,16 @@ const REPLICA: StatusReplica = {
   ...{ waitingJobs: 0, worst: [] },
 };
 const STORE = REPLICA.stores[0]!;
+const DAY_MS = 86_400_000;
+const REHEARSALS: StatusRehearsals = {
+  ...{ lastAt: STATUS.at - DAY_MS, oldestAt: STATUS.at - 5 * DAY_MS, unverified: 0, sound: 5, unsound: 0 },
+  ...{ failedTenants: 0, failed: [] },
+};
+const UNSOUND: StatusRehearsals = {
+  ...REHEARSALS,
+  failedTenants: 1,
+  failed: [{ tenant: 'acme', problems: ['a page differs'], commitSeq: 4, at: STATUS.at }],
+};
 const DOWN = { ...STORE, ok: false, failingSince: STATUS.at - 20_000, error: 'refused' };
 const BEHIND = {
   tenant: 'acme',
@@ -133,6 +144,17 @@ it.each<[string, Partial<BrokerStatus>, string | undefined]>([
   ['OnewriterReplicaLag', { replica: { ...REPLICA, lagMs: 70_000, worst: [BEHIND] } }, 'acme'],
   ['OnewriterReplicaBuffer', { replica: { ...REPLICA, lagBytes: 81 } }, undefined],
   ['OnewriterReplicaGap', { replica: { ...REPLICA, gaps: 1, worst: [BEHIND] } }, 'acme'],
+  [
+    'OnewriterReplicaCopyBehind',
+    { replica: { ...REPLICA, stores: [STORE, { ...STORE, copy: { behindPacks: 5, behindMs: 3_600_001 } }] } },
+    undefined,
+  ],
+  ['OnewriterReplicaUnsound', { replica: { ...REPLICA, rehearsals: UNSOUND } }, 'acme'],
+  [
+    'OnewriterReplicaUnverified',
+    { replica: { ...REPLICA, rehearsals: { ...REHEARSALS, lastAt: STATUS.at - 3 * DAY_MS } } },
+    undefined,
+  ],
   ['OnewriterDeadLetters', { deadLetters: { waiting: 1, addedTotal: 1 } }, undefined],
   [
     'OnewriterTooFewOpenFiles',
@@ -232,6 +254,25 @@ it('is critical about the first store once nothing may wait for it, and not abou
     level: 'warning',
     text: 'The store s3://bucket/a fails for 20 s: refused. The others have everything.',
   });
+});
+
+it('says what is wrong with a copy, and with the replica of a tenant, and nothing once that is over', () => {
+  const copy = { behindPacks: null, behindMs: 2 * 3_600_000, error: 'No rights.' };
+  const texts = (change: Partial<StatusReplica>) =>
+    find({ replica: { ...REPLICA, ...change } }).map(({ level, text }) => `${level} ${text}`);
+  expect(texts({ stores: [STORE, { ...STORE, copy }] })).toEqual([
+    'warning The copy s3://bucket/a is 120 min behind the first store: No rights.',
+  ]);
+  expect(texts({ stores: [STORE, { ...STORE, copy: { ...copy, behindMs: 3_600_000 } }] })).toEqual([]);
+  expect(texts({ rehearsals: UNSOUND })).toEqual([
+    'critical The replica of acme is not sound: a page differs.',
+  ]);
+  expect(texts({ rehearsals: REHEARSALS })).toEqual([]);
+  const lastAt = STATUS.at - 3 * DAY_MS;
+  expect(texts({ rehearsals: { ...REHEARSALS, lastAt, oldestAt: null } })).toEqual([]);
+  expect(texts({ rehearsals: { ...REHEARSALS, lastAt, oldestAt: null, unverified: 1 } })).toEqual([
+    'warning No tenant was restored for a test for 72 h: whether the replica is sound is not known.',
+  ]);
 });
 
 it('names what is missing when no broker reports', () => {

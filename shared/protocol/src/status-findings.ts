@@ -41,6 +41,10 @@ export const STATUS_BOUNDS = Object.freeze({
   replicaLagMs: 60_000,
   /** Share of ONEWRITER_REPLICA_BUFFER_BYTES; at all of it histories get gaps. */
   replicaBufferShare: 0.8,
+  /** No tenant was restored for a test for so long; each should be once a day. */
+  replicaUnverifiedMs: 2 * 24 * 60 * 60_000,
+  /** A further store lacks what is older. */
+  replicaCopyBehindMs: 60 * 60_000,
   /** A status that is older was not renewed. */
   statusAgeMs: STATUS_TTL_MS,
 });
@@ -96,6 +100,7 @@ export function findStatusProblems(source: StatusSource): readonly StatusFinding
   findDelays(status, add);
   findInTenants(status, add);
   findInReplica(status, add);
+  findInRehearsals(status, add);
   if (status.deadLetters.waiting > 0) {
     const { waiting } = status.deadLetters;
     add(
@@ -286,6 +291,34 @@ function findInReplica({ at, replica }: BrokerStatus, add: Add): void {
       gaps === 1 ? worst.find(row => row.gaps > 0)?.tenant : undefined,
     );
   }
+  for (const { address, copy } of stores) {
+    if (copy === undefined || copy.behindMs <= STATUS_BOUNDS.replicaCopyBehindMs) continue;
+    const { behindPacks, behindMs, error } = copy;
+    const packs = behindPacks === null ? '' : ` and ${behindPacks} packs`;
+    const why = error === undefined ? '' : `: ${withoutStop(error)}`;
+    const text = `The copy ${address} is ${Math.round(behindMs / 60_000)} min${packs} behind the first store${why}.`;
+    add('warning', 'OnewriterReplicaCopyBehind', text);
+  }
+}
+
+/** Restores for a test: what is not sound, and that nothing is known. */
+function findInRehearsals({ at, replica }: BrokerStatus, add: Add): void {
+  if (replica?.rehearsals === undefined) return;
+  const { lastAt, oldestAt, unverified, failed } = replica.rehearsals;
+  for (const { tenant, problems } of failed.slice(0, MAX_TENANT_FINDINGS)) {
+    const [problem = 'it could not be restored'] = problems;
+    const text = `The replica of ${tenant} is not sound: ${withoutStop(problem)}.`;
+    add('critical', 'OnewriterReplicaUnsound', text, tenant);
+  }
+  if ((oldestAt !== null || unverified > 0) && at - lastAt > STATUS_BOUNDS.replicaUnverifiedMs) {
+    const hours = Math.round((at - lastAt) / 3_600_000);
+    const text = `No tenant was restored for a test for ${hours} h: whether the replica is sound is not known.`;
+    add('warning', 'OnewriterReplicaUnverified', text);
+  }
+}
+
+function withoutStop(text: string): string {
+  return text.replace(/\.$/, '');
 }
 
 function percent(share: number): string {

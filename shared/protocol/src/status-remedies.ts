@@ -45,6 +45,12 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'Bring the store back, or raise ONEWRITER_REPLICA_BUFFER_BYTES. Full, commits are dropped from the history, and each tenant is read whole when the store is back.',
   OnewriterReplicaGap:
     'Nothing is lost that is in the file: the tenant was read whole again. See why in the log of the broker, and whether another program writes the files.',
+  OnewriterReplicaUnsound:
+    'Back the tenant up (onewriter backup), and look closer: onewriter replica verify. If it stays unsound, set its durability to off and back: its whole file is stored again.',
+  OnewriterReplicaUnverified:
+    'See why in onewriter replica status: no room on the disk, a slow store, or files that are read whole all the time.',
+  OnewriterReplicaCopyBehind:
+    'Look at that store and the way to it: rights, address, a full bucket or disk. Nothing waits for a copy; it catches up when it can.',
   OnewriterEventLoopSlow: 'The broker needs more CPU: see what else runs on the machine, raise its limit.',
   OnewriterDeadLetters: 'Read them: retry what may go through by now, drop what is dealt with.',
 };

@@ -1,18 +1,31 @@
-import { formatBytes } from '@onewriter/files';
-import { OnewriterError, type StatusReplica } from '@onewriter/protocol';
+import { openReadOnly, readState } from '@onewriter/files';
+import {
+  assertTenantId,
+  findDatabaseFile,
+  OnewriterError,
+  type StatusReplica,
+  tenantFile,
+} from '@onewriter/protocol';
+import { openReplica, openReplicaReader, readVerified } from '@onewriter/replicator';
 import { readGroupStatus } from '@onewriter/runtime';
 import { EXIT } from '../exit-codes.ts';
 import { withRedis } from '../open-redis.ts';
-import { formatTable } from '../table.ts';
-import { findRemoteTarget, type PlaceOptions } from '../target.ts';
+import { formatReplica } from '../replica/format-replica.ts';
+import { replicaAccess } from '../replica/replica-access.ts';
+import { findTenantReplica, formatTenantReplica } from '../replica/tenant-replica.ts';
+import { findRemoteTarget, type PlaceOptions, type Target } from '../target.ts';
 
 /** Options of `onewriter replica status`. */
 export interface ReplicaStatusOptions extends PlaceOptions {
+  readonly tenant?: string | undefined;
+  readonly from?: string | undefined;
   readonly json?: boolean | undefined;
 }
 
-/** Shows the stores, and the tenants that are most behind. @returns 3 where nothing may wait for the replica */
+/** Shows the stores, and the tenants that are most behind, or one. @returns 3 where nothing may wait for the replica */
 export async function replicaStatus(options: ReplicaStatusOptions): Promise<number> {
+  const { tenant, json } = options;
+  if (tenant !== undefined) assertTenantId(tenant);
   const target = findRemoteTarget(options);
   const { status, readAt } = await withRedis(target, redis => readGroupStatus(redis, target.group));
   if (status === undefined) {
@@ -25,48 +38,45 @@ export async function replicaStatus(options: ReplicaStatusOptions): Promise<numb
       'The broker replicates nothing: ONEWRITER_REPLICA_URL is not set, or it leads since a moment ago.',
     );
   }
-  process.stdout.write(options.json ? `${JSON.stringify(replica)}\n` : asText(replica, readAt));
+  if (tenant === undefined) {
+    process.stdout.write(json ? `${JSON.stringify(replica)}\n` : formatReplica(replica, readAt));
+  } else {
+    const facts = await ofTenant(tenant, replica, target, options);
+    process.stdout.write(json ? `${JSON.stringify(facts)}\n` : formatTenantReplica(facts));
+  }
   return replica.available ? EXIT.ok : EXIT.found;
 }
 
-function asText(replica: StatusReplica, now: number): string {
-  const stores = replica.stores.map(({ address, ok, failingSince, error, requests, bytesOut, bytesIn }) => [
-    address,
-    ok ? 'ok' : `fails for ${seconds(now - (failingSince ?? now))}: ${error ?? 'no answer'}`,
-    ...[requests.put, requests.get, requests.delete, requests.list].map(String),
-    formatBytes(bytesOut),
-    formatBytes(bytesIn),
-  ]);
-  const lag =
-    replica.lagBytes === 0
-      ? 'up to date'
-      : `${seconds(replica.lagMs)} behind, ${formatBytes(replica.lagBytes)} to store`;
-  const facts = [
-    `${replica.tenants} tenants, ${lag}`,
-    `pack ${replica.packs} of term ${replica.term}`,
-    ...(replica.gaps === 0 ? [] : [`${replica.gaps} histories with a gap`]),
-    ...(replica.waitingJobs === 0 ? [] : [`${replica.waitingJobs} jobs wait for it`]),
-  ];
-  const behind = replica.worst.filter(({ lagCommits, gaps }) => lagCommits > 0 || gaps > 0);
-  const table =
-    behind.length === 0
-      ? ''
-      : `\n${formatTable(
-          ['tenant', 'behind', 'commits', 'size', 'gaps', 'stored up to', 'last test restore'],
-          behind.map(row => [
-            row.tenant,
-            seconds(row.lagMs),
-            String(row.lagCommits),
-            formatBytes(row.lagBytes),
-            String(row.gaps),
-            `commit ${row.commitSeq}`,
-            row.verifiedMs === undefined ? '-' : new Date(row.verifiedMs).toISOString().slice(0, 19),
-          ]),
-        )}`;
-  const columns = ['store', 'state', 'PUT', 'GET', 'DELETE', 'LIST', 'sent', 'received'];
-  return `${formatTable(columns, stores, { maxCellWidth: 120 })}${facts.join('; ')}\n${table}`;
-}
-
-function seconds(ms: number): string {
-  return `${(Math.max(0, ms) / 1_000).toFixed(1)} s`;
+function ofTenant(
+  tenant: string,
+  replica: StatusReplica,
+  { config, dataDir, dbFile }: Target,
+  { withoutFiles, from }: ReplicaStatusOptions,
+) {
+  return findTenantReplica(tenant, replica, {
+    stored: async () => {
+      const { store, keys } = await openReplica(replicaAccess(config, from));
+      try {
+        const entries = await openReplicaReader(store, keys).tenants();
+        const entry = entries.find(each => each.tenant === tenant && each.kind !== 'deleted');
+        if (entry !== undefined) return { commitSeq: entry.lastSeq, commitAt: entry.lastMs };
+      } finally {
+        await store.close();
+      }
+      throw new OnewriterError('TENANT_NOT_FOUND', `The replica has nothing of tenant ${tenant}.`, {
+        tenant,
+      });
+    },
+    inFile: () => {
+      const file = withoutFiles ? undefined : findDatabaseFile(tenantFile(dataDir, tenant, dbFile));
+      if (file === undefined) return undefined;
+      const db = openReadOnly(file.path, config.busyTimeoutMs);
+      try {
+        return readState(db)?.commitSeq;
+      } finally {
+        db.close();
+      }
+    },
+    verified: () => (withoutFiles ? undefined : readVerified(dataDir, tenant)),
+  });
 }

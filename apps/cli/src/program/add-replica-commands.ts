@@ -15,15 +15,17 @@ import {
 /** `onewriter replica …`, `history` and `branch`. */
 export function addReplicaCommands(program: Command, { setExitCode }: ProgramContext): void {
   const replica = withExamples(
-    program.command('replica').description('look at what is stored off the machine, and what it costs'),
+    program.command('replica').description('show what is stored off the machine, and its cost'),
     ['onewriter replica status', 'onewriter replica cost --commits 0.5 --size 50'],
   );
 
   replica
     .command('status', { isDefault: true })
     .description(
-      'show the stores, and the tenants that are most behind; ends with 3 where nothing may wait for it',
+      'show stores, what is not sound, tenants that are behind; ends with 3 where nothing may wait for it',
     )
+    .option('--tenant <id>', 'only this one')
+    .option(...FROM_OPTION)
     .option(...DATA_DIR_OPTION)
     .option(...WITHOUT_FILES_OPTION)
     .option(...JSON_OPTION)
@@ -33,9 +35,7 @@ export function addReplicaCommands(program: Command, { setExitCode }: ProgramCon
 
   replica
     .command('verify')
-    .description(
-      'restore tenants beside their files, check them in full and compare; ends with 3 where one is not sound',
-    )
+    .description('restore tenants beside their files, check and compare; ends with 3 where one is not sound')
     .argument('[tenants...]')
     .option('--all', 'all that the replica has')
     .option(...FROM_OPTION)
@@ -49,9 +49,7 @@ export function addReplicaCommands(program: Command, { setExitCode }: ProgramCon
 
   replica
     .command('cost')
-    .description(
-      'estimate requests, bytes and dollars a month, with the interval and retention of the settings',
-    )
+    .description('estimate requests, bytes and dollars a month')
     .option('--tenants <counts>', 'with commas between them (default: 100,1000,10000)')
     .option('--commits <number>', 'a second, of each tenant (default: 0.1)')
     .option('--bytes <number>', 'of a commit, as stored (default: 1000)')

@@ -2,10 +2,13 @@ import {
   type BrokerStatus,
   DURABILITIES,
   type Durability,
+  MAX_WORST_TENANTS,
+  type StatusReplica,
   type StatusReplicaTenant,
 } from '@onewriter/protocol';
 import { formatAge, formatAgo, formatBytes, plural } from './format.ts';
 import { type Html, html, NOTHING } from './html.ts';
+import { icon } from './icon.ts';
 
 const MEANINGS: Readonly<Record<Durability, string>> = {
   async: 'Callers are answered when the commit is on the disk; the replica follows.',
@@ -22,15 +25,32 @@ export function replicaLine(
 ): Html {
   const replica = status?.replica;
   const row = replica?.worst.find(worst => worst.tenant === tenant);
+  const unsound = replica?.rehearsals?.failed.find(failed => failed.tenant === tenant);
   const state =
     durability === 'off'
       ? 'not replicated'
       : replica === undefined
         ? 'there is none (ONEWRITER_REPLICA_URL)'
         : row === undefined
-          ? 'up to date, or less behind than those on the overview'
+          ? describeOthers(replica, now)
           : describeRow(row, now);
-  return html`<p class="subline">Replica: ${state}. Durability: ${durability ?? 'that of the settings'}. <button type="button" data-dialog="durability-dialog">Change…</button></p>`;
+  const failed =
+    unsound === undefined
+      ? NOTHING
+      : html` ${icon('critical')} <strong>Not sound: ${unsound.problems.join('; ')} (test restore ${formatAgo(now - unsound.at)}).</strong>`;
+  return html`<p class="subline">Replica: ${state}.${failed} Durability: ${durability ?? 'that of the settings'}. <button type="button" data-dialog="durability-dialog">Change…</button></p>`;
+}
+
+/** What holds for every tenant that the status does not list. */
+function describeOthers({ worst, rehearsals }: StatusReplica, now: number): string {
+  const lag =
+    worst.length < MAX_WORST_TENANTS
+      ? 'up to date'
+      : `at most ${formatAge(Math.min(...worst.map(({ lagMs }) => lagMs)))} behind`;
+  const { oldestAt = null, unverified = 0 } = rehearsals ?? {};
+  return oldestAt === null || unverified > 0
+    ? lag
+    : `${lag}, last test restore at most ${formatAge(now - oldestAt)} ago`;
 }
 
 function describeRow(
@@ -43,7 +63,7 @@ function describeRow(
       : `${formatAge(lagMs)} behind, ${plural(lagCommits, 'commit')}, ${formatBytes(lagBytes)}`;
   const verified =
     verifiedMs === undefined
-      ? 'never restored for a test'
+      ? 'no sound test restore yet'
       : `last test restore ${formatAgo(now - verifiedMs)}`;
   return [lag, ...(gaps === 0 ? [] : [plural(gaps, 'gap')]), verified].join(', ');
 }

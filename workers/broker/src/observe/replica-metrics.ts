@@ -1,4 +1,11 @@
-import type { BrokerStatus, MetricSample, MetricSource, StatusReplica } from '@onewriter/protocol';
+import type {
+  BrokerStatus,
+  MetricSample,
+  MetricSource,
+  StatusRehearsals,
+  StatusReplica,
+  StatusReplicaCopy,
+} from '@onewriter/protocol';
 
 type Family = (
   name: string,
@@ -22,6 +29,19 @@ export function replicaFamilies(family: Family): MetricSource[] {
           value,
         })),
       );
+  const ofCopies =
+    (read: (copy: StatusReplicaCopy) => number | null) =>
+    ({ replica }: BrokerStatus): MetricSample[] =>
+      (replica?.stores ?? []).flatMap(({ copy }, store) => {
+        const value = copy === undefined ? null : read(copy);
+        return value === null ? [] : [{ labels: { store }, value }];
+      });
+  const ofRehearsals =
+    (read: (rehearsals: StatusRehearsals, at: number) => number | null) =>
+    ({ at, replica }: BrokerStatus): MetricSample[] => {
+      const value = replica?.rehearsals === undefined ? null : read(replica.rehearsals, at);
+      return value === null ? [] : [{ labels: {}, value }];
+    };
   return [
     family(
       'onewriter_replica_available',
@@ -78,6 +98,50 @@ export function replicaFamilies(family: Family): MetricSource[] {
       'Bytes to and from each store.',
       each(({ bytesIn, bytesOut }) => ({ out: bytesOut, in: bytesIn }), 'direction'),
       'counter',
+    ),
+    family(
+      'onewriter_replica_copy_behind_packs',
+      'Packs that a further store lacks.',
+      ofCopies(({ behindPacks }) => behindPacks),
+    ),
+    family(
+      'onewriter_replica_copy_behind_seconds',
+      'A further store lacks nothing that is older.',
+      ofCopies(({ behindMs }) => behindMs / 1_000),
+    ),
+    family(
+      'onewriter_replica_verified_total',
+      'Tenants restored for a test, by outcome.',
+      ({ replica: { rehearsals } = {} }) =>
+        rehearsals === undefined
+          ? []
+          : [
+              { labels: { outcome: 'ok' }, value: rehearsals.sound },
+              { labels: { outcome: 'failed' }, value: rehearsals.unsound },
+            ],
+      'counter',
+    ),
+    family(
+      'onewriter_replica_unsound_tenants',
+      'Tenants whose last restore for a test failed.',
+      ofRehearsals(({ failedTenants }) => failedTenants),
+    ),
+    family(
+      'onewriter_replica_unverified_tenants',
+      'Tenants that were never restored for a test.',
+      ofRehearsals(({ unverified }) => unverified),
+    ),
+    family(
+      'onewriter_replica_last_verified_age_seconds',
+      'Since any tenant was restored for a test.',
+      ofRehearsals(({ lastAt, oldestAt, unverified }, at) =>
+        oldestAt === null && unverified === 0 ? null : Math.max(0, at - lastAt) / 1_000,
+      ),
+    ),
+    family(
+      'onewriter_replica_oldest_verified_age_seconds',
+      'Since the tenant was restored for a test whose turn is the longest ago.',
+      ofRehearsals(({ oldestAt }, at) => (oldestAt === null ? null : Math.max(0, at - oldestAt) / 1_000)),
     ),
   ];
 }

@@ -1,8 +1,12 @@
-import type { StatusReplica } from '@onewriter/protocol';
+import {
+  MAX_WORST_TENANTS,
+  type StatusRehearsals,
+  type StatusReplica,
+  type StatusReplicaStore,
+} from '@onewriter/protocol';
+import type { ReplicaStatus } from '@onewriter/replicator';
 import type { ReplicaAnswers } from '../../replica/replica-answers.ts';
 import type { ReplicaState } from '../../replica/replica-state.ts';
-
-const MAX_WORST = 50;
 
 /** What the status says of the replica; undefined where there is none, or nothing is known yet. */
 export function readReplicaStatus(
@@ -11,11 +15,11 @@ export function readReplicaStatus(
   bufferBytes: number,
 ): StatusReplica | undefined {
   if (status === undefined) return undefined;
-  const { stores, term, packs, tenants, lagMs, lagBytes, gaps, worst } = status;
+  const { stores, term, packs, tenants, lagMs, lagBytes, gaps, worst, failures = [], rehearsals } = status;
   return {
-    stores: stores.map(({ failingSinceMs, ...store }) => ({ ...store, failingSince: failingSinceMs })),
+    stores: stores.map(toStore),
     ...{ available, term, packs, tenants, lagMs, lagBytes, bufferBytes, gaps, waitingJobs: waiting },
-    worst: worst.slice(0, MAX_WORST).map(row => ({
+    worst: worst.slice(0, MAX_WORST_TENANTS).map(row => ({
       tenant: row.tenant,
       commitSeq: row.commitSeq,
       commitAt: row.commitMs,
@@ -25,5 +29,27 @@ export function readReplicaStatus(
       gaps: row.gaps,
       verifiedMs: row.verifiedMs,
     })),
+    failures: failures.map(({ tenant, message, atMs }) => ({ tenant, message, at: atMs })),
+    rehearsals: rehearsals && toRehearsals(rehearsals),
+  };
+}
+
+function toStore({ failingSinceMs, copy, ...store }: ReplicaStatus['stores'][number]): StatusReplicaStore {
+  return {
+    ...store,
+    failingSince: failingSinceMs,
+    copy: copy && { ...copy, behindPacks: copy.behindPacks ?? null },
+  };
+}
+
+function toRehearsals({
+  lastMs,
+  oldestMs,
+  failed,
+  ...counts
+}: NonNullable<ReplicaStatus['rehearsals']>): StatusRehearsals {
+  return {
+    ...{ ...counts, lastAt: lastMs, oldestAt: oldestMs ?? null },
+    failed: failed.map(({ atMs, ...row }) => ({ ...row, at: atMs })),
   };
 }
