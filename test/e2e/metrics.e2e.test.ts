@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import {
   type SpawnedProcess,
   type Stack,
@@ -31,7 +31,7 @@ const METRICS_TOKEN = 'a-token-for-metrics-alone';
 const RATE_INTERVAL = '20s';
 
 let stack: Stack;
-let store: TemporaryDirectory;
+let replicas: TemporaryDirectory[] = [];
 let kanban: SpawnedProcess;
 let kanbanUrl: string;
 let prometheus: Prometheus;
@@ -40,10 +40,13 @@ let loaded = false;
 
 beforeAll(async () => {
   assertPrometheusInstalled();
-  store = await temporaryDirectory('metrics-replica');
+  replicas = [await temporaryDirectory('replica'), await temporaryDirectory('replica-copy')];
   stack = await startStack({
     args: ['--brokers', '2'],
-    env: { ONEWRITER_METRICS_TOKEN: METRICS_TOKEN, ONEWRITER_REPLICA_URL: `file://${store.path}` },
+    env: {
+      ONEWRITER_METRICS_TOKEN: METRICS_TOKEN,
+      ONEWRITER_REPLICA_URL: replicas.map(({ path }) => pathToFileURL(path).href).join(),
+    },
   });
   kanban = await spawnProcess(process.execPath, [KANBAN], {
     ipc: true,
@@ -77,7 +80,7 @@ afterAll(async () => {
   await prometheus?.stop();
   await kanban?.stop();
   await stack?.stop();
-  await store?.remove();
+  await Promise.all(replicas.map(({ remove }) => remove()));
 });
 
 function hostOf(url: string): string {
@@ -211,7 +214,7 @@ describe('Prometheus', () => {
 
   it('returns data for every query of every Grafana dashboard', async () => {
     const files = await readdir(DASHBOARDS);
-    expect(files.length).toBeGreaterThanOrEqual(3);
+    expect(files.length).toBeGreaterThanOrEqual(4);
     let queries = 0;
     for (const file of files) {
       const { panels, uid } = JSON.parse(await readFile(join(DASHBOARDS, file), 'utf8'));
