@@ -28,6 +28,7 @@ export function printReplicaCost(options: ReplicaCostOptions): number {
     fileBytes: readNumber('--size', options.size, 10) * MB,
     intervalMs: config.replicaIntervalMs,
     retentionDays: daysOf(config.replicaRetention),
+    rehearsals: config.replicaRehearsals,
   };
   const prices = {
     puts: readNumber('--price-of-puts', options.priceOfPuts, PRICES.puts),

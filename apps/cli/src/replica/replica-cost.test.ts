@@ -4,6 +4,7 @@ import { type ReplicaLoad, replicaCost } from './replica-cost.ts';
 const LOAD: ReplicaLoad = {
   ...{ tenants: 1_000, commitsPerSecond: 0.1, bytesPerCommit: 0, fileBytes: 0, intervalMs: 1_000 },
   retentionDays: 30,
+  rehearsals: false,
 };
 
 it('counts a pack a second for all tenants, however many they are', () => {
@@ -13,6 +14,16 @@ it('counts a pack a second for all tenants, however many they are', () => {
   // 2,592,000 seconds; 81,000 packs of level 1, 5,062.5 of level 2, 632.8 of level 3.
   expect(thousand.puts).toBe(Math.round(2_592_000 + 2 * (81_000 + 5_062.5 + 632.8125) + 632.8125));
   expect(thousand.requestsDollars).toBeCloseTo(13.83 + 1.11, 1);
+});
+
+it('counts a restore of each tenant a day, as far as there is time for them', () => {
+  const more = (tenants: number, fileBytes = 0) => {
+    const load = { ...LOAD, tenants, fileBytes, commitsPerSecond: 0 };
+    return replicaCost({ ...load, rehearsals: true }).gets - replicaCost(load).gets;
+  };
+  expect(more(1_000)).toBe(1_000 * 30 * 100);
+  expect(more(100_000)).toBe(8_640 * 30 * 100);
+  expect(more(10, 100 * 1024 * 1024)).toBe(10 * 30 * 103);
 });
 
 it('counts no pack where nothing is committed, and fewer with a longer interval', () => {

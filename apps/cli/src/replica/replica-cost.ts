@@ -16,6 +16,8 @@ export interface ReplicaLoad {
   readonly fileBytes: number;
   readonly intervalMs: number;
   readonly retentionDays: number;
+  /** Whether each tenant is restored for a test once a day. */
+  readonly rehearsals: boolean;
 }
 
 /** Dollars. */
@@ -49,10 +51,15 @@ const DAYS_OF_LEVEL = [1, 3, 7] as const;
 /** A chain of so many bytes, or half the file where that is more, gets a new beginning. */
 const MIN_CHAIN_BYTES = 1024 * 1024;
 const PART_BYTES = 32 * 1024 * 1024;
+/** At most one begins in so many seconds. */
+const REHEARSAL_EVERY_S = 10;
+/** GETs of one, at most about: half of 31 packs of each level behind the catalogue, their indexes and then their bodies, and a few more. */
+const GETS_OF_REHEARSAL = 100;
 
 /** What a load costs a month. */
 export function replicaCost(load: ReplicaLoad, prices: ReplicaPrices = PRICES): ReplicaCost {
-  const { tenants, commitsPerSecond, bytesPerCommit, fileBytes, intervalMs, retentionDays } = load;
+  const { tenants, commitsPerSecond, bytesPerCommit, fileBytes, intervalMs, retentionDays, rehearsals } =
+    load;
   const commits = tenants * commitsPerSecond;
   // Without a commit in an interval there is no pack.
   const packsPerSecond = Math.min(1_000 / intervalMs, commits);
@@ -68,7 +75,9 @@ export function replicaCost(load: ReplicaLoad, prices: ReplicaPrices = PRICES): 
   // A larger pack is one PUT, and its place in head.json another; with the largest a catalogue is written.
   const puts = packs + 2 * (first + second + third) + third + parts;
   // Each pack is read once, by the next level, and head.json each time.
-  const gets = packs + first + second + first + second + third + parts;
+  const compacting = packs + first + second + first + second + third + parts;
+  const restores = rehearsals ? (Math.min(tenants, DAY_S / REHEARSAL_EVERY_S) * MONTH_S) / DAY_S : 0;
+  const gets = compacting + restores * (GETS_OF_REHEARSAL + Math.floor(fileBytes / PART_BYTES));
   const days = DAYS_OF_LEVEL.reduce((sum, kept) => sum + Math.min(kept, retentionDays), retentionDays);
   const storedBytes = commits * bytesPerCommit * DAY_S * days + 2 * tenants * fileBytes;
   const requestsDollars = (puts / 1_000) * prices.puts + (gets / 1_000) * prices.gets;
