@@ -71,7 +71,10 @@ export class Admission {
     }
     const refused = this.#withoutReplica();
     if (refused !== undefined) {
-      this.#fail(refused.jobs, refused.error).catch(this.#parts.services.onBug);
+      // Some that could not be failed, because their locks ran out, are reclaimed first, which waits until none is being failed.
+      if (!this.#parts.facts.isStale) {
+        this.#fail(refused.jobs, refused.error).catch(this.#parts.services.onBug);
+      }
       return true;
     }
     const client = clientToLookFor(next);

@@ -86,6 +86,20 @@ it('refuses what would wait in vain before it is applied, and nothing else', asy
   expect(admission.mustWait(parts.held.next!)).toBe(false);
 });
 
+it('has the queue reclaimed before it refuses again what could not be failed', async () => {
+  const { parts, replica, completion } = setUp();
+  const admission = new Admission(parts, (jobs, error) => completion.fail(jobs, error));
+  parts.hold('d-0');
+  replica.available = false;
+  parts.facts.isStale = true;
+  expect(admission.mustWait(parts.held.next!)).toBe(true);
+  expect(completion.isUnderWay).toBe(false);
+  parts.facts.isStale = false;
+  expect(admission.mustWait(parts.held.next!)).toBe(true);
+  await vi.advanceTimersByTimeAsync(50);
+  expect(parts.answers).toEqual(new Map([['d-0', 'REPLICA_UNAVAILABLE']]));
+});
+
 it('has the commit captured at once, and cuts a batch before a job that has to be refused', () => {
   const { parts, replica } = setUp();
   const transaction = { lease: undefined } as unknown as OpenTransaction;

@@ -517,6 +517,29 @@ describe('a tenant’s session', () => {
     expect([held.parked.size, held.lanes.batches]).toEqual([1, 0]);
   });
 
+  it('refuses a job that would wait for the replica also after its lock ran out', async () => {
+    const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
+    const { queue } = world;
+    const { finish, reclaim } = queue;
+    let reclaims = 0;
+    queue.reclaim = () => {
+      reclaims++;
+      return reclaim.call(queue);
+    };
+    queue.finish = async (jobs, bounds) => {
+      if (reclaims > 1) return finish.call(queue, jobs, bounds);
+      await delay(1);
+      return { refused: jobs.map(({ id }) => id), fetched: { jobs: [], waiting: 0 } };
+    };
+    queue.wait.push({ ...createJob(0, false), id: 'd-0' }, createJob(1, false));
+    world.session.notify();
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect([...world.answers]).toEqual([
+      ['d-0', 'REPLICA_UNAVAILABLE'],
+      ['w-1', 'committed'],
+    ]);
+  });
+
   it('never answers so for a job that may be applied, also where another session requeues it', async () => {
     const world = createWorld(createRandom(7), { lossRate: 0, refusalRate: 0 });
     let outcome: (() => ApplyOutcome) | undefined = () => refuse(true, true, 'DATABASE_IO_ERROR');
