@@ -53,12 +53,18 @@ describe('what follows a task', () => {
   it('knows that no job is in doubt when all that were requeued are applied', async () => {
     const { parts, outcomes, run } = createOutcomes();
     parts.model.doubtUntil = parts.facts.doubtUntil = 7;
-    for (const waiting of [1, 0]) {
-      parts.facts.waiting = waiting;
+    for (const [waiting, mayHaveMore] of [
+      [1, false],
+      [0, true],
+      [0, false],
+    ] as const) {
+      Object.assign(parts.facts, { waiting, mayHaveMore });
       parts.hold('w-0');
       outcomes.onApplied(run(), applied('w-0'), { queuedAt: 0, begunAt: 0 });
       await vi.advanceTimersByTimeAsync(20);
-      expect([parts.facts.doubtUntil, parts.model.doubtUntil]).toEqual(waiting > 0 ? [7, 7] : [0, 0]);
+      expect([parts.facts.doubtUntil, parts.model.doubtUntil]).toEqual(
+        waiting > 0 || mayHaveMore ? [7, 7] : [0, 0],
+      );
     }
   });
 

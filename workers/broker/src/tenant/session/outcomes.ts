@@ -40,8 +40,9 @@ export class Outcomes {
       return;
     }
     held.settle(batch);
-    // Requeued jobs are the oldest, so all of them are fetched by now.
-    if (facts.doubtUntil > 0 && facts.waiting === 0 && held.ready.length === 0) this.#clearDoubt();
+    // Requeued jobs are the oldest, so all of them are fetched by now. A reclaim without memory for a fetch only says that there may be more.
+    const isAll = facts.waiting === 0 && !facts.mayHaveMore && held.ready.length === 0;
+    if (facts.doubtUntil > 0 && isAll) this.#clearDoubt();
     this.#note(batch, outcome, begun.begunAt);
     services.walWatch.observe(tenant, outcome.stats.walBytes);
     services.afterCommit();
