@@ -94,9 +94,12 @@ export class Leader {
       },
       onEnded: tenant => {
         services.offenders.onResumed(tenant);
-        heldFiles.freed(tenant);
+        const change = heldFiles.freed(tenant);
+        if (!services.parked.mayBeMended(tenant)) return;
+        // A session would register a deleted tenant again.
+        if (change === 'deleted') services.parked.release(tenant, 'Its database was deleted');
         // Its holder may have mended it, and it may be long until its next write.
-        if (services.parked.mayBeMended(tenant)) sessions.of(tenant).tryFile();
+        else sessions.of(tenant).tryFile();
       },
       onFree: tenant => sessions.of(tenant).notify(),
       onFenced: (tenant, error) => epochs.onFenced(tenant, toWireError(error)),

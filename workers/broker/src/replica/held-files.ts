@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { realDatabasePath, tenantFile } from '@onewriter/protocol';
+import { isKnownDatabase, realDatabasePath, tenantFile } from '@onewriter/protocol';
 import type { Config } from '@onewriter/runtime';
 
 /** What became of a tenant's file while the tenant was held. */
@@ -7,6 +7,9 @@ export interface HeldChange {
   readonly kind: 'replaced' | 'deleted';
   readonly tenant: string;
 }
+
+/** A file that cannot be looked at. */
+const UNSEEN = '?';
 
 /**
  * Compares tenants' files before and after they were held. What a holder does to a file (restore, load, adopt, delete) is in no log, so
@@ -27,22 +30,39 @@ export class HeldFiles {
     if (!this.#before.has(tenant)) this.#before.set(tenant, this.#mark(tenant));
   }
 
-  /** No hold is left. */
-  freed(tenant: string): void {
+  /** No hold is left. @returns what became of the file; undefined: nothing, as far as that can be seen */
+  freed(tenant: string): HeldChange['kind'] | undefined {
     const before = this.#before.get(tenant);
     this.#before.delete(tenant);
-    if (before === undefined) return;
+    if (before === undefined) return undefined;
     const now = this.#mark(tenant);
-    if (now !== before) this.#onChanged({ kind: now === '' ? 'deleted' : 'replaced', tenant });
+    if (now === before || now === UNSEEN) return undefined;
+    // One that a person only moved away stays in the replica.
+    if (now === '' && this.#isKnown(tenant)) return undefined;
+    const kind = now === '' ? 'deleted' : 'replaced';
+    this.#onChanged({ kind, tenant });
+    return kind;
+  }
+
+  #isKnown(tenant: string): boolean {
+    try {
+      return isKnownDatabase(this.#config.dataDir, tenant);
+    } catch {
+      return true; // it cannot be seen: not deleted, as far as known
+    }
   }
 
   /** '' where there is no file. Whoever changes it changes one of these. */
   #mark(tenant: string): string {
     const { dataDir, dbFile } = this.#config;
-    const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
-    const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-    if (stats === undefined) return '';
-    const { dev, ino, size, mtimeNs } = stats;
-    return `${path} ${dev}:${ino} ${size} ${mtimeNs}`;
+    try {
+      const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
+      const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+      if (stats === undefined) return '';
+      const { dev, ino, size, mtimeNs } = stats;
+      return `${path} ${dev}:${ino} ${size} ${mtimeNs}`;
+    } catch {
+      return UNSEEN; // its next write says why
+    }
   }
 }
