@@ -165,6 +165,12 @@ test('a tenant that is sync is answered when the replica has it, whoever asks', 
   );
   expect(refused).toMatchObject({ code: 'REPLICA_UNAVAILABLE' });
   expect(refused.message).toContain('durability is off');
+  // A new tenant of its name has the durability of the settings.
+  expect(
+    (await fetch(url, { method: 'DELETE', headers: { ...headers, 'confirm-delete': 'acme' } })).status,
+  ).toBe(200);
+  await db.exec('CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)');
+  expect(await (await fetch(url, { headers })).json()).toMatchObject({ durability: null });
 });
 
 test('a write that would wait for a replica is refused where there is none, and nothing is applied', async () => {

@@ -1,5 +1,5 @@
 import { groupKeys, OnewriterError, tenantQueue } from '@onewriter/protocol';
-import { type FolderLook, withHeldTenant } from '@onewriter/tenants';
+import { type FolderLook, readDurability, setDurability, withHeldTenant } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 import type { TenantFiles, TrashEntry } from './tenant-files.ts';
 
@@ -72,6 +72,9 @@ export function createTenantDeletion(options: TenantDeletionOptions): TenantDele
     // The last job of the deleted file: it is in no ledger of a new one.
     await redis.hdel(key('meta'), 'onewriter.finished');
     await redis.hdel(keys.parked, tenant);
+    // A new tenant of this name must not be without a replica because this one was.
+    if ((await readDurability(redis, group, tenant)) !== undefined)
+      await setDurability(redis, group, tenant, undefined);
     // A write that came meanwhile keeps the tenant known: it makes a new, empty one.
     if ((await redis.llen(key('wait'))) === 0) await redis.zrem(keys.tenants, tenant);
   }
