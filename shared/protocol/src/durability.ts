@@ -11,7 +11,11 @@ export const DURABILITIES = Object.freeze(['async', 'sync', 'off'] as const);
 
 export type Durability = (typeof DURABILITIES)[number];
 
-/** Field of the meta hash of a tenant's queue, set where the tenant's durability is `sync`: clients see it when they add a job. */
+/**
+ * Field of the meta hash of a tenant's queue that clients see when they add a job: 1 where the tenant's durability is `sync`, else 0.
+ * Only a broker knows what holds for a tenant of which nothing was said. Until it has written the field clients expect a 1: a wait that
+ * is not needed costs little, and a needed one that is left out loses what was answered.
+ */
 export const SYNC_FIELD = 'onewriter.sync';
 
 export function isDurability(value: unknown): value is Durability {

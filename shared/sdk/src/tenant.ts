@@ -189,7 +189,7 @@ export class TenantClient implements Tenant {
   }
 
   receipt(id: string): Receipt {
-    return this.#receipt(id, false);
+    return this.#receipt(id);
   }
 
   async #enqueue(payload: EncodedWrite, options: WaitOptions): Promise<Receipt> {
@@ -198,8 +198,8 @@ export class TenantClient implements Tenant {
     return this.#receipt(receipt, waitsForReplica === true);
   }
 
-  /** @param waitsForReplica known without its id: the tenant has the durability `sync` */
-  #receipt(id: string, waitsForReplica: boolean): Receipt {
+  /** @param waitsForReplica known without its id, from the durability of the tenant */
+  #receipt(id: string, waitsForReplica?: boolean): Receipt {
     const { states, reads, writes, writeTimeoutMs } = this.#context;
     const context = { tenant: this.id, states, ledger: reads, settler: writes.settler, writeTimeoutMs };
     return new TenantReceipt(context, id, waitsForReplica);

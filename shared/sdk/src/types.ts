@@ -400,7 +400,10 @@ export interface Receipt {
 export interface WriteOutcome<Row = SqlRow> extends StatementResult<Row> {
   /** For a transaction: one per statement; `changes` is then their sum. */
   readonly statements?: readonly StatementResult<Row>[] | undefined;
-  /** Set where the replica was waited for in vain: the write is committed, and not known to be there. */
+  /**
+   * Set where the replica was waited for in vain: the write is committed, and not known to be there. Of writes of long ago neither
+   * this nor `replicatedAt` is known.
+   */
   readonly replicated?: false | undefined;
 }
 

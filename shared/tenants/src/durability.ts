@@ -31,10 +31,10 @@ export async function setDurability(
   const keys = groupKeys(group);
   const { prefix, name } = tenantQueue(group, tenant);
   const meta = `${prefix}:${name}:meta`;
-  // Clients first: one that does not see it would take the ledger for the replica.
+  // Clients first: one that believes that none waits would take the ledger for the replica. The leader writes it again.
   if (durability === 'sync') await redis.hset(meta, SYNC_FIELD, 1);
+  else await redis.hdel(meta, SYNC_FIELD);
   if (durability === undefined) await redis.hdel(keys.durabilities, tenant);
   else await redis.hset(keys.durabilities, tenant, durability);
   await redis.zadd(keys.notifications, 'NX', Date.now(), durabilityNotification(tenant));
-  if (durability !== 'sync') await redis.hdel(meta, SYNC_FIELD);
 }

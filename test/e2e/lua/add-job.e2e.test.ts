@@ -10,8 +10,9 @@ const NO_BOUND = 1_000_000;
 let queues = 0;
 let queue: string;
 
-beforeEach(() => {
+beforeEach(async () => {
   queue = `{q${++queues}}`;
+  await runner.redis.hset(key('meta'), 'onewriter.sync', 0);
 });
 
 const key = (name: string) => `${queue}:${name}`;
@@ -35,7 +36,7 @@ describe('a job', () => {
 
   it('that is there is not added again', async () => {
     await add('w-1');
-    expect(await add('w-1', { data: '{"other":1}' })).toEqual([1, '', '']);
+    expect(await add('w-1', { data: '{"other":1}' })).toBe(1);
     expect(await waiting()).toEqual(['w-1']);
     expect(await runner.redis.hget(key('w-1'), 'data')).toBe('{}');
   });
@@ -68,12 +69,27 @@ describe('a job', () => {
   });
 });
 
+it.each([ADD_JOB, ADD_FOLLOW_UP])(
+  'says that callers wait for the replica, also before a broker has said whether they do',
+  async script => {
+    const depthOf = async (id: string) => ((await add(id, { script })) as [number, string, string]).slice(1);
+    await runner.redis.hdel(key('meta'), 'onewriter.sync');
+    expect(await depthOf('w-1')).toEqual(['', '1']);
+    await runner.redis.hset(key('meta'), 'onewriter.sync', 1);
+    expect([await depthOf('w-1'), await depthOf('w-2')]).toEqual([
+      ['', '1'],
+      ['', '1'],
+    ]);
+    expect(await add('w-3', { script, time: '' })).toEqual([expect.any(Number), expect.any(String), '1']);
+  },
+);
+
 describe('steps of an open transaction', () => {
   it('are put in front of all that waits', async () => {
     await add('w-1');
     expect(await add('s-1', { script: ADD_FOLLOW_UP })).toBe(0);
     expect(await waiting()).toEqual(['w-1', 's-1']);
-    expect(await add('s-1', { script: ADD_FOLLOW_UP })).toEqual([0, '', '']);
+    expect(await add('s-1', { script: ADD_FOLLOW_UP })).toBe(0);
     expect(await waiting()).toEqual(['w-1', 's-1']);
   });
 });

@@ -40,8 +40,12 @@ export class BatchedJobStates implements JobStates {
     return this.#states.failure?.(job);
   }
 
-  async replicatedAt(job: JobAddress): Promise<number | undefined> {
+  async replicatedAt(job: JobAddress): Promise<number | null | undefined> {
     return this.#states.replicatedAt?.(job);
+  }
+
+  async isSync(tenant: string): Promise<boolean | undefined> {
+    return this.#states.isSync?.(tenant);
   }
 
   /** Of one tenant one question is under way at a time; who asks meanwhile gets the same answer. */

@@ -1,4 +1,11 @@
-import { answerKey, groupKeys, isReadJobId, tenantQueue } from '@onewriter/protocol';
+import {
+  answerKey,
+  groupKeys,
+  isDurableJobId,
+  isReadJobId,
+  SYNC_FIELD,
+  tenantQueue,
+} from '@onewriter/protocol';
 import { readHolders, type TenantHolder } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
 
@@ -32,8 +39,13 @@ export interface JobStates {
   answer(job: JobAddress): Promise<string | undefined>;
   /** Why the broker failed a job, `CODE: message`; undefined where it did not, or that is not known. */
   failure?(job: JobAddress): Promise<string | undefined>;
-  /** When the replica had a finished job, ms; 0: it was waited for in vain, or not at all. Undefined where Redis does not answer. */
-  replicatedAt?(job: JobAddress): Promise<number | undefined>;
+  /**
+   * When the replica had a job that is finished or gone, ms; 0: it was waited for in vain, or that is not known any more; null: it was
+   * not waited for. Undefined where Redis does not answer.
+   */
+  replicatedAt?(job: JobAddress): Promise<number | null | undefined>;
+  /** Whether all callers of a tenant wait for the replica; undefined where Redis does not answer. */
+  isSync?(tenant: string): Promise<boolean | undefined>;
   /** Who keeps tenants still; empty where that is not known. */
   holders?(tenants: readonly string[]): Promise<ReadonlyMap<string, readonly TenantHolder[]>>;
 }
@@ -95,11 +107,23 @@ export class RedisJobStates implements JobStates {
     }
   }
 
-  async replicatedAt({ tenant, id }: JobAddress): Promise<number | undefined> {
+  async replicatedAt({ tenant, id }: JobAddress): Promise<number | null | undefined> {
     const { prefix, name } = tenantQueue(this.#group, tenant);
     try {
       const record = await this.#redis.hget(`${prefix}:${name}:${id}`, 'returnvalue');
-      return record === null ? 0 : ((JSON.parse(record) as { replicatedAt?: number }).replicatedAt ?? 0);
+      if (record !== null) return (JSON.parse(record) as { replicatedAt?: number }).replicatedAt ?? null;
+    } catch {
+      return undefined; // asked again
+    }
+    // Few records are kept.
+    const waited = isDurableJobId(id) || (await this.isSync(tenant));
+    return waited === undefined ? undefined : waited ? 0 : null;
+  }
+
+  async isSync(tenant: string): Promise<boolean | undefined> {
+    const { prefix, name } = tenantQueue(this.#group, tenant);
+    try {
+      return (await this.#redis.hget(`${prefix}:${name}:meta`, SYNC_FIELD)) === '1';
     } catch {
       return undefined; // asked again
     }

@@ -48,12 +48,13 @@ export class TenantReceipt implements Receipt {
   readonly #context: ReceiptContext;
   readonly #jobId: string;
   readonly #index: number;
-  readonly #waitsForReplica: boolean;
+  /** Undefined: not known yet. */
+  #waitsForReplica: boolean | undefined;
 
-  /** @param waitsForReplica also where its id does not say so @throws OnewriterError INVALID_ARGUMENT */
-  constructor(context: ReceiptContext, id: string, waitsForReplica = false) {
+  /** @param waitsForReplica where its id does not say so; undefined: not known @throws OnewriterError INVALID_ARGUMENT */
+  constructor(context: ReceiptContext, id: string, waitsForReplica?: boolean) {
     const { jobId, index } = parseReceiptId(id);
-    this.#waitsForReplica = waitsForReplica || isDurableJobId(jobId);
+    this.#waitsForReplica = isDurableJobId(jobId) || waitsForReplica;
     this.id = id;
     this.tenant = context.tenant;
     this.#context = context;
@@ -154,7 +155,7 @@ export class TenantReceipt implements Receipt {
   ): Promise<ReceiptStatus<RowOf<Mode>> | undefined> {
     if (!this.#waitsForReplica) {
       const found = await this.#lookInLedger(ended, shape);
-      if (found !== undefined) return found;
+      if (found !== undefined && (found.state !== 'committed' || !(await this.#waits(due)))) return found;
     }
     const states = this.#context.states.look([{ tenant: this.tenant, id: this.#jobId }], false);
     const [state] = (await untilDue(states, due)) ?? [];
@@ -164,7 +165,8 @@ export class TenantReceipt implements Receipt {
       return { state: 'pending', ...(holders.length === 0 ? {} : { holders }) };
     }
     const committed = await this.#lookInLedger(ended, shape);
-    if (committed?.state === 'committed' && this.#waitsForReplica)
+    // Of one that is gone nothing more is known.
+    if (committed?.state === 'committed' && state === 'finished' && (await this.#waits(due)))
       return this.#askReplica(committed.result, due);
     return committed ?? { state: 'unknown', ...(await untilDue(this.#whySetAside(), due)) };
   }
@@ -186,8 +188,20 @@ export class TenantReceipt implements Receipt {
     const asked = this.#context.states.replicatedAt?.({ tenant: this.tenant, id: this.#jobId });
     const replicatedAt = await untilDue(Promise.resolve(asked), due);
     if (replicatedAt === undefined) return undefined;
-    const replica = replicatedAt === 0 ? { replicated: false as const } : { replicatedAt };
+    // Its tenant does not wait for it any more.
+    if (replicatedAt === null && !isDurableJobId(this.#jobId)) return { state: 'committed', result };
+    const replica = replicatedAt ? { replicatedAt } : { replicated: false as const };
     return { state: 'committed', result: { ...result, ...replica } };
+  }
+
+  /** Whether it waits for the replica. Where Redis does not say so in time, the ledger is all there is. */
+  async #waits(due: number): Promise<boolean> {
+    if (this.#waitsForReplica === undefined) {
+      const time = now();
+      const asked = Promise.resolve(this.#context.states.isSync?.(this.tenant));
+      this.#waitsForReplica = await untilDue(asked, time + Math.min((due - time) / 2, HOLDERS_WITHIN_MS));
+    }
+    return this.#waitsForReplica === true;
   }
 
   async #askHolders(due: number): Promise<readonly TenantHolder[]> {

@@ -23,11 +23,11 @@ function pending(durable: 'replica' | undefined, caller: object = {}): PendingWr
 }
 
 /** A job of one write, whose ledger has it, and what its caller hears. */
-function setUp(durable: 'replica' | undefined = 'replica') {
+function setUp(isDurable = true) {
   const world = {
     state: 'queued' as JobState,
     answer: COMMITTED,
-    replicatedAt: 0,
+    replicatedAt: 0 as number | null,
     answers: [] as unknown[],
   };
   const caller = {
@@ -46,7 +46,7 @@ function setUp(durable: 'replica' | undefined = 'replica') {
     ledger: { lookNow: () => world.answer, look: async () => world.answer },
     logger: { warn: () => {}, error: () => {} },
   });
-  const job = new OutboundJob('c-1', 'acme', 1, [pending(durable, caller)]);
+  const job = new OutboundJob('c-1', 'acme', 1, [pending(isDurable ? 'replica' : undefined, caller)]);
   settler.track(job);
   job.accept(now());
   const event = (fields: Record<string, string>) =>
@@ -108,11 +108,32 @@ it('ends at the deadline, and when the client closes, without a look in the ledg
 
 it('hears from the queue that its tenant waits for the replica', async () => {
   expect(readAdded([3, '', '1'])).toEqual({ depth: 3, redisMs: undefined, isSync: true });
-  expect(readAdded([3, '17', ''])).toEqual({ depth: 3, redisMs: 17, isSync: undefined });
-  const { world, job } = setUp(undefined);
+  expect(readAdded([3, '17', '0'])).toEqual({ depth: 3, redisMs: 17, isSync: undefined });
+  const { world, job } = setUp(false);
   job.waitsForReplica = true;
   await vi.advanceTimersByTimeAsync(SETTLE_TIMES.firstCheckMs + 5);
   expect(world.answers).toEqual([]);
+});
+
+it.each([
+  ['in vain', 0, ['OUTCOME_UNKNOWN', 'not replicated']],
+  ['with success', 1_234, [7, 1_234]],
+  ['no more', null, [7, undefined]],
+])('hears without its event that its tenant waited %s', async (_, replicatedAt, answer) => {
+  const { world, job } = setUp(false);
+  job.waitsForReplica = true;
+  world.state = 'finished';
+  world.replicatedAt = replicatedAt;
+  await vi.advanceTimersByTimeAsync(SETTLE_TIMES.firstCheckMs + 5);
+  expect(world.answers).toEqual([answer]);
+});
+
+it('does not call replicated what is committed of a job that was refused afterwards', async () => {
+  const { world, job, event } = setUp(false);
+  job.waitsForReplica = true;
+  event({ error: '{"code":"DATABASE_CORRUPT","message":"damaged"}' });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(world.answers).toEqual([['OUTCOME_UNKNOWN', 'not replicated']]);
 });
 
 it('sends writes that wait for the replica apart from others, in their order', () => {
@@ -130,10 +151,11 @@ it('sends writes that wait for the replica apart from others, in their order', (
 it('has a receipt wait for the replica', async () => {
   vi.useRealTimers();
   let state: JobState = 'queued';
-  let replicatedAt = 1_234;
+  let replicatedAt: number | null = 1_234;
+  let isSync: boolean | undefined = true;
   const context = {
     tenant: 'acme',
-    states: { look: async () => [state], replicatedAt: async () => replicatedAt },
+    states: { look: async () => [state], replicatedAt: async () => replicatedAt, isSync: async () => isSync },
     ledger: { look: async () => COMMITTED },
     settler: { watch: () => () => {}, watched: 1 },
     writeTimeoutMs: 60,
@@ -143,10 +165,22 @@ it('has a receipt wait for the replica', async () => {
   await expect(receipt.committed()).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' });
   const ofSync = new TenantReceipt(context, receiptId(newJobId(), 0), true);
   expect(await ofSync.status()).toMatchObject({ state: 'pending' });
+  const byId = new TenantReceipt(context, receiptId(newJobId(), 0));
+  expect(await byId.status()).toMatchObject({ state: 'pending' });
   state = 'finished';
+  expect(await byId.committed()).toMatchObject({ commitSeq: 7, replicatedAt: 1_234 });
   expect(await receipt.committed()).toMatchObject({ commitSeq: 7, replicatedAt: 1_234 });
   replicatedAt = 0;
   expect(await receipt.committed()).toMatchObject({ commitSeq: 7, replicated: false });
+  expect(await byId.committed()).toMatchObject({ commitSeq: 7, replicated: false });
+  replicatedAt = null;
+  expect(await byId.committed()).not.toHaveProperty('replicated');
+  // Few records are kept, so it may have been replicated.
+  state = 'gone';
+  const past = await receipt.committed();
+  expect([past.commitSeq, past.replicatedAt, past.replicated]).toEqual([7, undefined, undefined]);
+  state = 'queued';
+  isSync = undefined;
   const usual = await new TenantReceipt(context, receiptId(newJobId(), 0)).committed();
   expect(usual).not.toHaveProperty('replicatedAt');
 });

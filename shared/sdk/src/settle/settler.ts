@@ -140,7 +140,7 @@ export class Settler {
     this.#context.tracer?.arrive(job, 'event');
     if (event.replicatedAt !== undefined) tracked.replicatedAt = Number(event.replicatedAt);
     // Of a broker that knows no replicas; or the job was refused, perhaps after some of it was committed.
-    else if (isDurableJobId(job.id)) tracked.replicatedAt = 0;
+    else if (isDurableJobId(job.id) || (event.error && job.waitsForReplica)) tracked.replicatedAt = 0;
     else job.waitsForReplica = false;
     if (event.error) {
       const error = fromWireError(JSON.parse(event.error));
@@ -221,11 +221,10 @@ export class Settler {
     if (tracked.waitsForReplica) {
       // It is finished only when the replica has it, or was waited for in vain.
       if (state !== 'finished' && state !== 'gone') return;
-      const replicatedAt = state === 'gone' ? 0 : await this.#context.states.replicatedAt?.(job);
+      const replicatedAt = await this.#context.states.replicatedAt?.(job);
       if (replicatedAt === undefined) return;
-      tracked.replicatedAt = replicatedAt;
-      // It did not ask for the replica, and its tenant does not wait for it any more.
-      if (replicatedAt === 0 && !isDurableJobId(job.id)) tracked.replicatedAt = undefined;
+      // Null: of a broker that knows no replicas; or its tenant does not wait for it any more.
+      tracked.replicatedAt = replicatedAt ?? (isDurableJobId(job.id) ? 0 : undefined);
       job.waitsForReplica = false;
     }
     // Only now, after the state: see above.

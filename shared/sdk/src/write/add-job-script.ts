@@ -36,7 +36,7 @@ export interface Added {
   readonly depth: number;
   /** By Redis' clock, where it was asked for. */
   readonly redisMs?: number | undefined;
-  /** The tenant's callers wait for the replica. */
+  /** The tenant's callers wait for the replica, or no broker has said that they do not. */
   readonly isSync?: true | undefined;
 }
 
@@ -45,7 +45,7 @@ export function readAdded(reply: unknown): Added {
   if (!Array.isArray(reply)) return { depth: typeof reply === 'number' ? reply : 0 };
   const [depth, redisMs, sync] = reply as [number, string, string | undefined];
   const time = redisMs === '' ? undefined : Number(redisMs);
-  return { depth, redisMs: time, isSync: sync ? true : undefined };
+  return { depth, redisMs: time, isSync: sync === '1' ? true : undefined };
 }
 
 /**

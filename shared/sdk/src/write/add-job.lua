@@ -15,13 +15,14 @@
 --
 -- KEYS wait, job, meta · ARGV id, name, data, opts, time by Redis' clock (ms, '' to have it read), most bytes that may wait
 -- Returns how many jobs wait, or where it was not added the bytes that wait, negative; where it was read the time, else ''; and '1'
--- where the tenant's callers wait for the replica. Where there is only the first, a number.
+-- where the tenant's callers wait for the replica, or no broker has said that they do not. Where there is only the first, a number.
 local call = redis.call
 if call('EXISTS', KEYS[2]) == 1 then
-  return {call('LLEN', KEYS[1]), '', call('HGET', KEYS[3], 'onewriter.sync') or ''}
+  if call('HGET', KEYS[3], 'onewriter.sync') == '0' then return call('LLEN', KEYS[1]) end
+  return {call('LLEN', KEYS[1]), '', '1'}
 end
 --include add.part.lua
 local depth = call('LPUSH', KEYS[1], ARGV[1])
 if isRead then return {depth, now, sync} end
-if sync ~= '' then return {depth, '', sync} end
+if sync ~= '0' then return {depth, '', sync} end
 return depth

@@ -7,7 +7,7 @@ if isRead then
 end
 local stamp = now
 local found = call('HMGET', KEYS[3], 'onewriter.added', 'onewriter.bytes', 'onewriter.sync')
-local sync = found[3] or ''
+local sync = found[3] or '1'
 if found[1] and tonumber(found[1]) > tonumber(now) then stamp = found[1] end
 local bytes = tonumber(found[2] or '0')
 -- Without a job that waits the count is wrong: another tool removed one.

@@ -141,7 +141,7 @@ export class Leader {
   }
 
   #lead(): void {
-    const { config, link, lease, log } = this.#options;
+    const { config, link, notificationLink, lease, log } = this.#options;
     const { phase, services, sessions } = this.#parts;
     const { lanes } = services;
     void this.#doorbell.listen();
@@ -163,6 +163,9 @@ export class Leader {
     this.#every(PUMP_EVERY_MS, () => lanes.pump());
     this.#every(CLAIM_EVERY_MS, () => void this.#claim());
     link.redis.on('ready', () => sessions.notifyAll());
+    notificationLink.redis.on('ready', () => {
+      if (!phase.isEnding) this.#parts.durabilities.load().catch(phase.onBug);
+    });
   }
 
   #every(intervalMs: number, run: () => void): void {

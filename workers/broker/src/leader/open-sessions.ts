@@ -107,7 +107,7 @@ export class OpenSessions {
     link
       .retryUntilDone(() => link.call('ZADD', groupKeys(config.group).tenants, 'GT', Date.now(), tenant))
       .catch(onBug);
-    queue.configure(this.#services.replica.isSync(tenant)).catch(() => {}); // it only saves memory; the next session does it again
+    link.retryUntilDone(() => queue.configure(this.#services.replica.isSync(tenant))).catch(onBug);
     return session;
   }
 }

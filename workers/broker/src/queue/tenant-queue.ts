@@ -133,9 +133,9 @@ export class TenantQueue {
     this.#meta = `${this.#prefix}meta`;
   }
 
-  /** Once per session: bounds the queue's own events. @param isSync clients see that they wait for the replica */
+  /** Once per session: bounds the queue's own events. @param isSync clients see whether they wait for the replica */
   async configure(isSync: boolean): Promise<void> {
-    const sync = isSync ? [SYNC_FIELD, 1] : [];
+    const sync = [SYNC_FIELD, isSync ? 1 : 0];
     await this.#link.call('HSET', this.#meta, 'opts.maxLenEvents', MAX_QUEUE_EVENTS, ...sync);
   }
 

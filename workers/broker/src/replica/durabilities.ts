@@ -1,4 +1,4 @@
-import { groupKeys, isDurability, TENANT_ID_PATTERN } from '@onewriter/protocol';
+import { groupKeys, isDurability, SYNC_FIELD, TENANT_ID_PATTERN, tenantQueue } from '@onewriter/protocol';
 import type { Logger } from '@onewriter/runtime';
 import type { RedisLink } from '../queue/redis-link.ts';
 import type { ReplicaState } from './replica-state.ts';
@@ -10,17 +10,20 @@ const CHUNK = 500;
 export class Durabilities {
   readonly #link: RedisLink;
   readonly #group: string;
-  readonly #state: Pick<ReplicaState, 'setMode'>;
+  readonly #state: Pick<ReplicaState, 'setMode' | 'modeOf'>;
   readonly #log: Logger;
 
-  constructor(link: RedisLink, group: string, state: Pick<ReplicaState, 'setMode'>, log: Logger) {
+  constructor(link: RedisLink, group: string, state: Pick<ReplicaState, 'setMode' | 'modeOf'>, log: Logger) {
     this.#link = link;
     this.#group = group;
     this.#state = state;
     this.#log = log;
   }
 
-  /** Reads all of them: only tenants that differ from the settings are there. */
+  /**
+   * Reads all of them: only tenants that differ from the settings are there. Again where notifications may have been lost; then one that
+   * is missing stays as it was: Redis may have lost its data.
+   */
   async load(): Promise<void> {
     const key = groupKeys(this.#group).durabilities;
     for (let cursor = '0'; ; ) {
@@ -39,6 +42,10 @@ export class Durabilities {
     const key = groupKeys(this.#group).durabilities;
     const mode = (await link.retryUntilDone(() => link.call('HGET', key, tenant))) as string | null;
     this.#set(tenant, mode ?? undefined);
+    const { prefix, name } = tenantQueue(this.#group, tenant);
+    await link.retryUntilDone(() =>
+      link.call('HSET', `${prefix}:${name}:meta`, SYNC_FIELD, this.#state.modeOf(tenant) === 'sync' ? 1 : 0),
+    );
     this.#log.info({ tenant, durability: mode ?? 'default' }, 'Durability changed');
   }
 
