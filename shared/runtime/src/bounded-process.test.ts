@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { expect, it, onTestFinished, vi } from 'vitest';
 
 const BUILT = new URL('../dist/bounded-process.js', import.meta.url).href;
@@ -66,6 +67,32 @@ it.runIf(existsSync('/proc/self/autogroup'))(
     setCpuPriority(pid, 'background');
     expect(niceness(pid)).toEqual([19, 'session 19']);
     expect(niceness(process.pid)).toEqual(own);
+  },
+);
+
+// Root is not subject to the limit: then the parent gives up its rights.
+const isRoot = process.getuid?.() === 0;
+it.runIf(existsSync('/proc/self/autogroup') && (!isRoot || existsSync('/usr/bin/setpriv')))(
+  'lowers the sessions of all processes that start at once, also without rights',
+  async () => {
+    const script = `
+      import { spawn } from 'node:child_process';
+      import { setTimeout as pause } from 'node:timers/promises';
+      import { readFileSync } from 'node:fs';
+      const { setCpuPriority } = await import(${JSON.stringify(new URL('../dist/cpu-priority.js', import.meta.url).href)});
+      const start = () => spawn('sleep', ['60'], { detached: true, stdio: 'ignore' });
+      const children = [start(), start(), start()];
+      const niceness = () => children.map(({ pid }) => Number(/ nice (\\d+)/.exec(readFileSync('/proc/' + pid + '/autogroup'))[1]));
+      for (const { pid } of children) setCpuPriority(pid, 'low');
+      setCpuPriority(children[0].pid, 'background');
+      for (let tries = 0; String(niceness()) !== '19,5,5' && tries < 100; tries++) await pause(50);
+      console.log(String(niceness()));
+      for (const child of children) child.kill('SIGKILL');`;
+    const command = [process.execPath, '--input-type=module', '--eval', script];
+    const withoutRights = ['setpriv', '--reuid=65534', '--clear-groups', '--inh-caps=-all'];
+    const [file, ...args] = isRoot ? [...withoutRights, ...command] : command;
+    const { stdout } = await promisify(execFile)(file!, args, { timeout: 20_000, killSignal: 'SIGKILL' });
+    expect(stdout.trim()).toBe('19,5,5');
   },
 );
 

@@ -11,7 +11,8 @@ import { setPriority } from 'node:os';
  *                of another within 0.2 ms, and beside those with low priority within 2 to 3 ms. A request has a dozen wake-ups
  *
  * Where Linux shares the CPU among sessions first (autogroups: a terminal, `onewriter up`), niceness counts within a session. So a process
- * that is not usual has a session of its own, which is as nice as it is. Without rights a process cannot become less nice again.
+ * that is not usual has a session of its own, which is as nice as it is. Without rights a process cannot become less nice again, and Linux
+ * takes the niceness of one session in 0.1 s, of all such processes together (EAGAIN): what it did not take is said again until it does.
  */
 
 /** How much CPU a process gets while others want it, too. */
@@ -24,21 +25,46 @@ const NICENESS: Readonly<Record<CpuPriority, number>> = Object.freeze({
   background: 19,
 });
 /** Of the errors of a system that does not allow it, or of a process that has ended: it keeps the priority it has. */
-const NOT_ALLOWED: ReadonlySet<string> = new Set([
-  'ESRCH',
-  'EACCES',
-  'EPERM',
-  'ENOENT',
-  'EAGAIN',
-  'EINVAL',
-  'EROFS',
-]);
+const NOT_ALLOWED: ReadonlySet<string> = new Set(['ESRCH', 'EACCES', 'EPERM', 'ENOENT', 'EINVAL', 'EROFS']);
+
+/** Of a system that may take it later; without a free descriptor the file does not open. */
+const TRY_AGAIN: ReadonlySet<string> = new Set(['EAGAIN', 'EINTR', 'EMFILE', 'ENFILE', 'ENOMEM']);
+/** A little more than Linux asks for: others may be in turn. */
+const SESSION_RETRY_MS = 110;
+
+/** Niceness of sessions that Linux has not taken yet, by their leaders. */
+const untaken = new Map<number, number>();
+let retry: NodeJS.Timeout | undefined;
 
 /** Sets the priority of a process that leads a session, with all its threads. */
 export function setCpuPriority(pid: number, priority: CpuPriority): void {
-  const niceness = NICENESS[priority];
   for (const thread of threadsOf(pid)) setThreadPriority(thread, priority);
-  tryTo(() => writeFileSync(`/proc/${pid}/autogroup`, String(niceness), { flag: 'r+' }));
+  untaken.delete(pid);
+  untaken.set(pid, NICENESS[priority]);
+  if (retry === undefined) setSessions();
+}
+
+/** Of a leader that has ended there is no file: it is left out. */
+function setSessions(): void {
+  retry = undefined;
+  for (const [pid, niceness] of untaken) {
+    if (!setSessionNiceness(pid, niceness)) {
+      retry = setTimeout(setSessions, SESSION_RETRY_MS).unref();
+      return;
+    }
+    untaken.delete(pid);
+  }
+}
+
+/** @returns false where it is to be said again */
+function setSessionNiceness(pid: number, niceness: number): boolean {
+  try {
+    tryTo(() => writeFileSync(`/proc/${pid}/autogroup`, String(niceness), { flag: 'r+' }));
+    return true;
+  } catch (error) {
+    if (TRY_AGAIN.has(codeOf(error))) return false;
+    throw error;
+  }
 }
 
 /** Sets the priority of a thread; Linux has one for each. @param id as Linux numbers it */
