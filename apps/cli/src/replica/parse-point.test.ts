@@ -12,6 +12,8 @@ it.each([
   ['1 minute ago', { kind: 'time', ms: NOW - 60_000 }],
   ['1.5 hours ago', { kind: 'time', ms: NOW - 5_400_000 }],
   ['30s ago', { kind: 'time', ms: NOW - 30_000 }],
+  ['500 ms ago', { kind: 'time', ms: NOW - 500 }],
+  ['5 mins ago', { kind: 'time', ms: NOW - 300_000 }],
   ['2 days ago', { kind: 'time', ms: NOW - 172_800_000 }],
 ])('reads %s', (text, point) => {
   expect(parsePoint(text, NOW)).toEqual(point);
@@ -22,6 +24,8 @@ it.each([
   'yesterday',
   '5 minutes',
   '5 fortnights ago',
+  '5 constructors ago',
+  '5 hs ago',
   '2026-11-30T11:00:00',
   '2026-13-30T11:00:00Z',
   '-5',

@@ -2,12 +2,26 @@ import type { Point } from '@onewriter/replicator';
 import { UsageError } from '../usage-error.ts';
 
 /** Milliseconds of each unit of `5 minutes ago`. */
-const UNITS: Readonly<Record<string, number>> = {
-  ...{ second: 1_000, minute: 60_000, hour: 3_600_000, day: 86_400_000, week: 604_800_000 },
-  ...{ s: 1_000, m: 60_000, min: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 },
-};
+const UNITS: ReadonlyMap<string, number> = new Map([
+  ...([
+    ['second', 1_000],
+    ['minute', 60_000],
+    ['hour', 3_600_000],
+    ['day', 86_400_000],
+    ['week', 604_800_000],
+  ] as const),
+  ...([
+    ['ms', 1],
+    ['s', 1_000],
+    ['m', 60_000],
+    ['min', 60_000],
+    ['h', 3_600_000],
+    ['d', 86_400_000],
+    ['w', 604_800_000],
+  ] as const),
+]);
 
-const AGO = /^(\d+(?:\.\d+)?)\s*([a-z]+?)s?\s+ago$/i;
+const AGO = /^(\d+(?:\.\d+)?)\s*([a-z]+)\s+ago$/i;
 /** A date without a zone would mean another moment on another machine. */
 const ISO = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)$/;
 
@@ -20,7 +34,7 @@ export function parsePoint(text: string, now: number = Date.now()): Point {
   if (trimmed === 'newest') return { kind: 'newest' };
   if (/^\d+$/.test(trimmed)) return { kind: 'commitSeq', commitSeq: toSafe(trimmed) };
   const [, amount, unit] = AGO.exec(trimmed) ?? [];
-  const unitMs = UNITS[unit?.toLowerCase() ?? ''];
+  const unitMs = unit === undefined ? undefined : msOf(unit.toLowerCase());
   if (amount !== undefined && unitMs !== undefined)
     return { kind: 'time', ms: Math.round(now - Number(amount) * unitMs) };
   const ms = ISO.test(trimmed) ? Date.parse(trimmed.replace(' ', 'T')) : Number.NaN;
@@ -31,6 +45,11 @@ export function parsePoint(text: string, now: number = Date.now()): Point {
   }
   if (ms > now) throw new UsageError(`--at ${text} is in the future.`);
   return { kind: 'time', ms };
+}
+
+/** Of a unit, also of its plural. A short one has none: `ms` are no minutes. */
+function msOf(unit: string): number | undefined {
+  return UNITS.get(unit) ?? (unit.length > 3 ? UNITS.get(unit.replace(/s$/, '')) : undefined);
 }
 
 function toSafe(digits: string): number {
