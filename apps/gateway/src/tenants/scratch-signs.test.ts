@@ -27,6 +27,16 @@ it('what a process that died has left is removed by the next, long before it exp
   await successor.removeScratch(own);
 });
 
+it('a process keeps its own folders, also where its clock has leapt', async () => {
+  const { files } = openFiles();
+  const working = files();
+  const scratch = await working.makeScratch('acme', LIFE_MS);
+  expect(await working.emptyTrash(Date.now() + 2 * SILENT_MS)).toEqual([]);
+  expect(existsSync(scratch)).toBe(true);
+  await working.removeScratch(scratch);
+  expect(existsSync(scratch)).toBe(false);
+});
+
 it('a process that works keeps its folders, and no timer without one', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
   onTestFinished(() => void vi.useRealTimers());

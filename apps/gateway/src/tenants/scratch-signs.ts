@@ -19,6 +19,11 @@ export class ScratchSigns {
     this.#timer ??= setInterval(() => this.#sign(), SIGN_EVERY_MS).unref();
   }
 
+  /** Whether this process works there: after a pause of the machine, or a leap of its clock, its own signs are old. */
+  has(folder: string): boolean {
+    return this.#folders.has(folder);
+  }
+
   remove(folder: string): void {
     this.#folders.delete(folder);
     if (this.#folders.size > 0) return;

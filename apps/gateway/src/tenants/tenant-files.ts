@@ -229,9 +229,11 @@ export class TenantFiles extends TenantFolders {
     for (const name of await readdir(trash).catch(unlessMissing([]))) {
       const match = TRASH_NAME.exec(name);
       if (match === null) continue;
+      const path = join(trash, name);
       const isOver = Number(match[3]) <= nowMs;
-      if (!isOver && !(name.startsWith(SCRATCH_PREFIX) && (await isLeft(join(trash, name), nowMs)))) continue;
-      await rm(join(trash, name), { recursive: true, force: true });
+      const mayBeLeft = name.startsWith(SCRATCH_PREFIX) && !this.#signs.has(path);
+      if (!isOver && !(mayBeLeft && (await isLeft(path, nowMs)))) continue;
+      await rm(path, { recursive: true, force: true });
       removed.push({ name, tenant: match[1]!, deletedAtMs: Number(match[2]), expiresAtMs: Number(match[3]) });
     }
     return removed;
