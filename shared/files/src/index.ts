@@ -34,6 +34,7 @@ export * from './release/make-plain.ts';
 export { isBelow } from './release/release-target.ts';
 export * from './release/release-tenant.ts';
 export { readNumbers } from './restore/file-numbers.ts';
+export { giveTo, makeFolder, type Owner, ownerIn } from './restore/file-owner.ts';
 export * from './restore/make-tenant.ts';
 export { newDraft, removeLostDrafts } from './restore/new-draft.ts';
 export * from './restore/put-tenant.ts';

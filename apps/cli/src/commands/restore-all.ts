@@ -77,8 +77,11 @@ function summarize({ restored, present, failed }: RestoreAllReport) {
   return { result: { ...result, tenants: firstFitting(names) }, error };
 }
 
-function asText({ restored, present, failed }: RestoreAllReport): string {
+function asText({ restored, present, failed, warnings }: RestoreAllReport): string {
   const lines = failed.map(({ tenant, error }) => `${tenant}: not restored: ${error.code} ${error.message}`);
+  for (const { tenant, warnings: own } of restored)
+    for (const warning of own) lines.push(`${tenant}: warning: ${warning}`);
+  for (const warning of warnings) lines.push(`warning: ${warning}`);
   const kept = present.length === 0 ? '' : `; ${present.length} have a file here, which was left as it is`;
   lines.push(`${restored.length} of ${restored.length + failed.length} tenants restored${kept}`);
   if (failed.length > 0) lines.push('Run it again for the rest.');

@@ -1,8 +1,7 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, rmdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { tenantsDir } from '@onewriter/protocol';
 import { flush, removeDatabase } from '../copy/copy-database.ts';
-import { giveTo, ownerOf } from './file-owner.ts';
+import { giveTo, makeFolder, ownerIn, ownerOf } from './file-owner.ts';
 
 /** A file that is made beside a tenant's, to be put in its place. */
 export interface NewDraft {
@@ -21,14 +20,10 @@ const OF_PROCESS = /\.restoring-(\d+)-\d+$/;
 export function newDraft(dataDir: string, file: string): NewDraft {
   const warnings: string[] = [];
   const folder = dirname(file);
-  const owner = ownerOf(existsSync(file) ? file : tenantsDir(dataDir));
+  const owner = ownerOf(file) ?? ownerIn(dataDir);
   const path = `${file}.restoring-${process.pid}-${Date.now()}`;
-  const isNew = !existsSync(folder);
-  if (isNew) {
-    mkdirSync(folder, { recursive: true });
-    flush(tenantsDir(dataDir));
-    giveTo(folder, owner, warnings);
-  }
+  const isNew = makeFolder(folder, owner, warnings);
+  if (isNew) flush(dirname(folder));
   return {
     path,
     warnings,

@@ -1,13 +1,16 @@
-import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import {
   type DataPlace,
   defaultJobs,
   flush,
+  giveTo,
   type JobContext,
   type JobLimits,
   type MadeTenant,
+  makeFolder,
   makeTenant,
+  ownerIn,
   runInProcesses,
 } from '@onewriter/files';
 import { OnewriterError, replicaSourceFile, tenantFile, type WireError } from '@onewriter/protocol';
@@ -63,6 +66,8 @@ export interface RestoreAllReport {
   /** They had a file already, which was left as it is. */
   readonly present: readonly string[];
   readonly failed: readonly { readonly tenant: string; readonly error: WireError }[];
+  /** About the data directory, besides those of each tenant. */
+  readonly warnings: readonly string[];
 }
 
 /** Where a data directory came from, so that its broker may go on to write to that store. */
@@ -110,8 +115,8 @@ export async function restoreAll(place: DataPlace, request: RestoreAllRequest): 
       },
     );
     // Not before all are here: a broker that writes to the store would begin those again that are missing.
-    if (failed.length === 0) await noteSource(store, access.url, place.dataDir);
-    return { restored, present, failed };
+    const warnings = failed.length === 0 ? await noteSource(store, access.url, place.dataDir) : [];
+    return { restored, present, failed, warnings };
   } finally {
     await store.close();
   }
@@ -138,35 +143,45 @@ export async function restoreMissing(
     return staged;
   });
   const { numbers: _, end, ...rest } = staged!;
-  if (end !== undefined) noteClosed(place, tenant, made.file, rest.pos, end);
-  return { ...rest, ...made };
+  const warnings = end === undefined ? [] : noteClosed(place, tenant, made.file, rest.pos, end);
+  return { ...rest, ...made, warnings: [...made.warnings, ...warnings] };
 }
 
-/** As if its last broker had closed it here: what is written next is stored as what it is, not as a file that has to be read whole. */
+/**
+ * As if its last broker had closed it here: what is written next is stored as what it is, not as a file that has to be read whole.
+ * @returns warnings
+ */
 function noteClosed(
   { dataDir }: DataPlace,
   tenant: string,
   file: string,
   pos: number,
   to: LogPosition,
-): void {
+): readonly string[] {
   const mark = markOf(file);
-  if (mark !== undefined) new CloseNotes(dataDir).write(tenant, { pos, to, mark });
+  const warnings: string[] = [];
+  if (mark !== undefined)
+    new CloseNotes(dataDir, { owner: ownerIn(dataDir), warnings }).write(tenant, { pos, to, mark });
+  return warnings;
 }
 
-/** Notes which store a data directory was made from. @throws Error of the file system */
-async function noteSource(store: ObjectStore, url: string, dataDir: string): Promise<void> {
+/** Notes which store a data directory was made from, for its broker. @returns warnings @throws Error of the file system */
+async function noteSource(store: ObjectStore, url: string, dataDir: string): Promise<readonly string[]> {
   const leader = await store.get('leader.json');
-  if (leader === undefined) return;
+  if (leader === undefined) return [];
   const { dataDirId } = JSON.parse(leader.body.toString()) as ReplicaSource;
   if (typeof dataDirId !== 'string')
     throw new OnewriterError('REPLICA_REFUSED', 'leader.json names no data directory.');
   const path = replicaSourceFile(dataDir);
   const folder = dirname(path);
-  mkdirSync(folder, { recursive: true });
+  const owner = ownerIn(dataDir);
+  const warnings: string[] = [];
+  makeFolder(folder, owner, warnings);
   writeFileSync(`${path}.draft`, JSON.stringify({ url, dataDirId } satisfies ReplicaSource), { flush: true });
+  giveTo(`${path}.draft`, owner, warnings);
   renameSync(`${path}.draft`, path);
   flush(folder);
+  return warnings;
 }
 
 function compare(one: string, other: string): number {

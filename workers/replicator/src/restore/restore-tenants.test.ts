@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import {
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,6 +30,7 @@ import { restorePoint } from './restore-point.ts';
 /* Against the built package: work on files is done by processes of it. */
 
 const MASTER = randomBytes(32).toString('base64');
+const NOBODY = 65534;
 let folder: string;
 let access: ReplicaAccess;
 /** A directory that has the tenants, and one that lost them. */
@@ -140,6 +143,9 @@ it('restores all tenants that a directory lacks, and begins again with the rest'
     join(folder, 'store', 'leader.json'),
     JSON.stringify({ format: 1, term: 1, dataDirId: 'home-id' }),
   );
+  // As where a service has a user of its own, and root restores.
+  const tenants = join(other.dataDir, 'tenants');
+  if (process.getuid?.() === 0) chownSync(tenants, NOBODY, NOBODY);
   // 'one' is there; of 'two' a process that was killed left a draft; a pack of 'three' is damaged.
   const present = pathOf(other, 'one');
   const lost = `${pathOf(other, 'two')}.restoring-999999999-1`;
@@ -184,10 +190,20 @@ it('restores all tenants that a directory lacks, and begins again with the rest'
 
   writeFileSync(damaged, pack);
   const second = await restoreAll(other, all);
-  expect(second).toMatchObject({ restored: [{ tenant: 'three' }], present: ['one', 'two'], failed: [] });
+  expect(second).toMatchObject({
+    restored: [{ tenant: 'three' }],
+    present: ['one', 'two'],
+    failed: [],
+    warnings: [],
+  });
   const source = JSON.parse(readFileSync(join(other.dataDir, 'replica', 'source.json'), 'utf8'));
   expect(source).toEqual({ url: access.url, dataDirId: 'home-id' });
-  expect(readdirSync(join(other.dataDir, 'tenants')).sort()).toEqual(['one', 'three', 'two']);
+  expect(readdirSync(tenants).sort()).toEqual(['one', 'three', 'two']);
+  const replica = join(other.dataDir, 'replica');
+  const notes = readdirSync(replica, { recursive: true }).map(name => join(replica, String(name)));
+  expect(notes).toContain(join(replica, 'closed', 'three.json'));
+  for (const path of [pathOf(other, 'three'), replica, ...notes])
+    expect([path, statSync(path).uid]).toEqual([path, statSync(tenants).uid]);
 }, 60_000);
 
 it('reads a file that is in use into a full segment', async () => {

@@ -1,7 +1,15 @@
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { giveTo, makeFolder, type Owner } from '@onewriter/files';
 import { readFileIfThere } from '@onewriter/protocol';
 import type { CloseNote } from './continues.ts';
+
+/** Whose notes they are to be where root makes them for a broker. */
+interface GivenNotes {
+  readonly owner: Owner | undefined;
+  /** Gets what could not be done. */
+  readonly warnings: string[];
+}
 
 /*
  * `<dataDir>/replica/closed/<tenant>.json`: how the last clean close left a tenant's file. Notes are not flushed: one that a power cut
@@ -10,10 +18,13 @@ import type { CloseNote } from './continues.ts';
  */
 export class CloseNotes {
   readonly #folder: string;
+  readonly #given: GivenNotes;
   #isMade = false;
 
-  constructor(dataDir: string) {
+  /** @param given default: they are this user's */
+  constructor(dataDir: string, given: GivenNotes = { owner: undefined, warnings: [] }) {
     this.#folder = join(dataDir, 'replica', 'closed');
+    this.#given = given;
   }
 
   /** Undefined where there is none that can be read. */
@@ -30,11 +41,13 @@ export class CloseNotes {
 
   /** Replaces the tenant's note at once. @throws Error of the file system */
   write(tenant: string, note: CloseNote): void {
-    if (!this.#isMade) mkdirSync(this.#folder, { recursive: true });
+    const { owner, warnings } = this.#given;
+    if (!this.#isMade) makeFolder(this.#folder, owner, warnings);
     this.#isMade = true;
     const path = this.#path(tenant);
     const draft = `${path}.draft`;
     writeFileSync(draft, JSON.stringify(note));
+    giveTo(draft, owner, warnings);
     renameSync(draft, path);
   }
 
