@@ -10,6 +10,7 @@ import { withRedis } from '../open-redis.ts';
 import { audited } from '../operator.ts';
 import { findRemoteTarget, type PlaceOptions } from '../target.ts';
 import { catalogueOf } from '../tenants/catalogue.ts';
+import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter tenants set`. */
 export interface SetTenantOptions extends PlaceOptions {
@@ -45,12 +46,9 @@ export async function setTenant(tenant: string, options: SetTenantOptions): Prom
   });
 }
 
-/** @returns undefined for `default` @throws OnewriterError INVALID_ARGUMENT */
-export function readDurabilityOption(text: string): Durability | undefined {
+/** @returns undefined for `default` @throws UsageError */
+function readDurabilityOption(text: string): Durability | undefined {
   if (text === 'default') return undefined;
   if (isDurability(text)) return text;
-  throw new OnewriterError(
-    'INVALID_ARGUMENT',
-    `--durability takes ${DURABILITIES.join(', ')} or default, and not ${text}.`,
-  );
+  throw new UsageError(`--durability takes ${DURABILITIES.join(', ')} or default, and not ${text}.`);
 }
