@@ -45,6 +45,8 @@ export class ReadProcessHandle {
   #ready = false;
   #gone = false;
   #task: ReadTask | StepsTask | undefined;
+  /** Of this task, or the last one. */
+  #owner: string | undefined;
   #listener: TaskListener | undefined;
   #killedWith: OnewriterError | undefined;
   #cpuMs: number | undefined;
@@ -87,9 +89,15 @@ export class ReadProcessHandle {
     return this.#task?.tenant;
   }
 
+  /** The token of several tenants that asked for it. */
+  get owner(): string | undefined {
+    return this.#task && this.#owner;
+  }
+
   /** Begins a task; it must be free. */
-  begin(task: ReadTask | StepsTask, listener: TaskListener): void {
+  begin(task: ReadTask | StepsTask, listener: TaskListener, owner?: string | undefined): void {
     this.#task = task;
+    this.#owner = owner;
     this.#listener = listener;
     this.busySince = performance.now();
     this.#send(task);

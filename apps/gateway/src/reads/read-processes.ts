@@ -112,7 +112,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
       this.#run(
         task,
         deadline,
-        request.signal,
+        request,
         handle => {
           chunks.onTaken = () => handle.more();
           chunks.onLeft = () => handle.cancel();
@@ -133,7 +133,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
 
   runSteps(
     task: StepsTask,
-    options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined },
+    options: Pick<ReadRequest, 'timeoutMs' | 'signal' | 'owner'>,
     begin: (handle: Pick<ReadProcessHandle, 'more' | 'cancel'>) => TaskListener,
     refuse: (error: OnewriterError) => void,
   ): void {
@@ -146,7 +146,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
     this.#run(
       task,
       deadline,
-      options.signal,
+      options,
       handle => {
         const listener = begin(handle);
         return {
@@ -204,7 +204,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
       this.#run(
         task,
         deadline,
-        request.signal,
+        request,
         () => ({
           onColumns: columns =>
             void results.push({ columns, rows: [], ...(request.json === undefined ? {} : { json: [] }) }),
@@ -226,7 +226,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
   #run(
     task: ReadTask | StepsTask,
     deadline: number,
-    signal: AbortSignal | undefined,
+    { signal, owner }: Pick<ReadRequest, 'signal' | 'owner'>,
     begin: (handle: ReadProcessHandle) => TaskListener,
     refuse: (error: OnewriterError) => void,
     pinned?: ReadProcessHandle,
@@ -271,6 +271,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
     const endWatch = signal && onAbort(signal, leave);
     const waiting: WaitingRead = {
       tenant,
+      owner,
       since: performance.now(),
       pinned,
       mayStayOpen: task.type === 'steps' && task.keep !== undefined,
@@ -280,7 +281,7 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
         dropSnapshot = this.#snapshots.add(tenant, error => running?.kill(error));
         endUse = this.#shares.begin(handle, tenant);
         const listener = begin(handle);
-        handle.begin(task, {
+        const reported: TaskListener = {
           ...listener,
           onEnd: end => {
             done();
@@ -290,7 +291,8 @@ export class ReadProcesses implements TenantReads, StepProcesses, AsyncDisposabl
             done();
             listener.onError(error);
           },
-        });
+        };
+        handle.begin(task, reported, owner);
       },
     };
     this.#waiting.push(waiting);

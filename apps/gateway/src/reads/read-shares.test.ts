@@ -5,6 +5,7 @@ interface Process {
   readonly name: string;
   free: boolean;
   tenant: string | undefined;
+  owner?: string | undefined;
   busySince: number;
   isBackground: boolean;
   cpuMs(): number;
@@ -109,6 +110,17 @@ describe('ReadShares', () => {
     const { processes: two, begin: beginOf, mayBegin: mayBeginOf } = open(2, ['a', 'b']);
     beginOf(two[0]!, 'x');
     expect(mayBeginOf('x')).toEqual([]);
+  });
+
+  it('never gives all processes to one token with its tenants', () => {
+    const { processes, begin, mayBegin } = open(3, ['a', 'b', 'c']);
+    for (const [index, tenant] of ['x', 'y'].entries()) {
+      begin(processes[index]!, tenant);
+      processes[index]!.owner = 'token 1';
+    }
+    expect(mayBegin('z', { owner: 'token 1' })).toEqual([]);
+    expect(mayBegin('z', { owner: 'token 2' })).toEqual(['c']);
+    expect(mayBegin('z')).toEqual(['c']);
   });
 
   it('orders tenants by the time that they had lately, with the reads that run', () => {

@@ -4,7 +4,8 @@ import { RecentUse } from '../security/recent-use.ts';
  * Whose read begins next, and in which process. A read that takes long cannot be moved, so tenants with short reads, and those of
  * which nothing is known, find a process that is not busy with long ones:
  *
- *   all                     those that used the processes for the least time lately go first; a tenant never has all of them
+ *   all                     those that used the processes for the least time lately go first; a tenant never has all of them, nor has
+ *                           a token with its tenants together
  *   a read of LONG_CPU_MS   its process is background from then on: it runs while a CPU has nothing else to do
  *   a read of LONG_MS       all tenants that had one lately, or have one, together leave one process to others
  *
@@ -18,6 +19,8 @@ export interface SharedProcess {
   readonly free: boolean;
   /** Whose read it runs. */
   readonly tenant: string | undefined;
+  /** The token of several tenants that asked for it. */
+  readonly owner?: string | undefined;
   /** Since when; monotonic, ms. */
   readonly busySince: number;
   readonly isBackground: boolean;
@@ -29,6 +32,7 @@ export interface SharedProcess {
 /** A read that waits. */
 export interface SharedTask<Process> {
   readonly tenant: string;
+  readonly owner?: string | undefined;
   /** The only process that can run it. */
   readonly pinned: Process | undefined;
   /** Its transaction may outlast it. */
@@ -104,9 +108,10 @@ export class ReadShares<Process extends SharedProcess> {
 
   /** Whether the task may begin in this free process. */
   mayBegin(task: SharedTask<Process>, process: Process, now: number): boolean {
-    const { tenant, pinned } = task;
+    const { tenant, owner, pinned } = task;
     const most = Math.max(1, this.#maxProcesses - 1);
     if (this.#count(other => other.tenant === tenant) >= most) return false;
+    if (owner !== undefined && this.#count(other => other.owner === owner) >= most) return false;
     if (this.#maxProcesses === 1) return true;
     const isLong = this.#longestMs(tenant, now) > LONG_MS;
     if (isLong && this.#long(now) >= most) return false;

@@ -15,6 +15,8 @@ export interface ReadStepsRequest {
   readonly emptyIfMissing: boolean;
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** As of a ReadRequest. */
+  readonly owner?: string | undefined;
 }
 
 /** Results of the steps; integers are bigint. */
@@ -54,7 +56,7 @@ export interface ReadSteps {
 export interface StepProcesses {
   runSteps(
     task: StepsTask,
-    options: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined },
+    options: Pick<ReadStepsRequest, 'timeoutMs' | 'signal' | 'owner'>,
     begin: (handle: Pick<ReadProcessHandle, 'more' | 'cancel'>) => TaskListener,
     refuse: (error: OnewriterError) => void,
   ): void;

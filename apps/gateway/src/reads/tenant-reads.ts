@@ -15,6 +15,8 @@ export interface ReadRequest {
   /** The read is stopped then. Default: the gateway's own. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** The token of several tenants that asks, where it is to have no more than a tenant. */
+  readonly owner?: string | undefined;
   readonly firstRowOnly?: boolean | undefined;
   /** Waits until the tenant has committed this. */
   readonly minCommitSeq?: number | undefined;

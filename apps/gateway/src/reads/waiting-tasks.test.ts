@@ -35,6 +35,15 @@ describe('tasks that wait for a process', () => {
     expect(waiting.size).toBe(1);
   });
 
+  it('leave those of a token that has its share, and not others of its tenants', () => {
+    const [first, second] = [
+      { ...task('a'), owner: 'token 1' },
+      { ...task('a'), owner: 'token 2' },
+    ];
+    const waiting = queueOf(first, second);
+    expect(waiting.next('p', ({ owner }) => owner !== 'token 1', none)).toBe(second);
+  });
+
   it('begin with the tenant that used the processes least', () => {
     const tasks = [task('busy'), task('calm'), task('busy'), task('calm')];
     const waiting = queueOf(...tasks);

@@ -9,6 +9,8 @@ const RETRY_AFTER_MS = 500;
 /** A task that waits for a process. */
 export interface WaitingTask<Handle> {
   readonly tenant: string;
+  /** The token of several tenants that asked for it. */
+  readonly owner?: string | undefined;
   /** When it began to wait; monotonic, ms. */
   readonly since: number;
   /** Only this process has the transaction that the task continues. */
@@ -65,8 +67,8 @@ export class WaitingTasks<Handle, Task extends WaitingTask<Handle>> {
     const seen = new Set<string>();
     for (const [index, task] of this.#tasks.entries()) {
       if ((task.pinned ?? handle) !== handle) continue;
-      // The first of a tenant is the oldest; those with a transaction may begin elsewhere than those without.
-      const kind = `${task.tenant} ${task.pinned !== undefined} ${task.mayStayOpen}`;
+      // The first of a tenant is the oldest; those with a transaction, or of another token, may begin where it may not.
+      const kind = `${task.tenant} ${task.owner} ${task.pinned !== undefined} ${task.mayStayOpen}`;
       if (seen.has(kind)) continue;
       seen.add(kind);
       if (!mayBegin(task)) continue;

@@ -18,6 +18,11 @@ export function ownerOf(access: VerifiedToken, tenant?: string | undefined): Own
   return { names, isFleet: tenants === '*' };
 }
 
+/** The token, where it is one of named tenants: those of a team have all tenants. */
+export function boundTokenOf({ names, isFleet }: Owner): string | undefined {
+  return isFleet ? undefined : names[0];
+}
+
 /** Settings of {@link Shares}. */
 export interface SharesOptions {
   /** For the message: "exports". */

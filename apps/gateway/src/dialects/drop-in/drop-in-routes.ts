@@ -14,6 +14,7 @@ import { toPlainRows, toPlainValue } from '../../http/result-values.ts';
 import { type RowForm, rowsJson } from '../../reads/row-json.ts';
 import type { ReadStatement } from '../../reads/tenant-reads.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
+import { boundTokenOf, ownerOf } from '../../security/shares.ts';
 import { createRoute, json, jsonBody, SECURED, z } from '../v1/schemas.ts';
 import type { LenientResult } from './leniency.ts';
 
@@ -203,6 +204,7 @@ async function readRows(
     json,
     timeoutMs: options.readTimeoutMs,
     signal: c.req.raw.signal,
+    owner: boundTokenOf(ownerOf(c.get('access'))),
   });
   c.get('assertAnswerRoom')();
   return rowsJson(results[0]!, json);

@@ -7,6 +7,7 @@ import type { GatewayOptions } from '../../gateway-options.ts';
 import { asOnewriterError } from '../../http/error-response.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { senderOf } from '../../security/sender.ts';
+import { boundTokenOf } from '../../security/shares.ts';
 import { NDJSON, toLineStream } from '../../streams/line-response.ts';
 import { toCursorLines, toErrorLine, toStreamedLines, toStreamResults } from './answers.ts';
 import {
@@ -127,6 +128,7 @@ async function answerCursor(c: Context<GatewayEnv>, options: GatewayOptions): Pr
       emptyIfMissing: hrana.createTenants,
       timeoutMs: options.readTimeoutMs,
       signal: c.req.raw.signal,
+      owner: boundTokenOf(stream.shares),
     });
     return cursorResponse(c, next, toStreamedLines(pieces));
   }

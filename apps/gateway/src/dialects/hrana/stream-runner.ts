@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { isOnewriterError, OnewriterError } from '@onewriter/protocol';
 import type { ReadSteps } from '../../reads/read-steps.ts';
+import { boundTokenOf } from '../../security/shares.ts';
 import { classifyOne } from './classify-text.ts';
 import type { PlannedStep } from './compile-requests.ts';
 import { mapSteps } from './conditions.ts';
@@ -213,6 +214,7 @@ export class StreamRunner {
       emptyIfMissing: this.#options.createTenants,
       timeoutMs: this.#options.readTimeoutMs,
       signal: options.signal,
+      owner: boundTokenOf(stream.shares),
     });
     if (answer.lost) return answer.results;
     stream.state = { type: 'autocommit' };

@@ -12,6 +12,7 @@ import { readIdempotencyKey, readMinCommitSeq } from '../../http/request-headers
 import { toRowKeys, toRowObject } from '../../http/row-keys.ts';
 import { type RowForm, rowsJson } from '../../reads/row-json.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
+import { boundTokenOf, ownerOf } from '../../security/shares.ts';
 import { NDJSON, toLineStream } from '../../streams/line-response.ts';
 import { type Api, addRoute } from './api.ts';
 import { type JsonValue, type ValueMode, valueWriter, writeInteger } from './result-shapes.ts';
@@ -114,6 +115,7 @@ async function read(
     safeIntegers: shape.values === 'tagged',
     timeoutMs: Math.min(fields.timeoutMs ?? Number.POSITIVE_INFINITY, options.readTimeoutMs),
     signal: c.req.raw.signal,
+    owner: boundTokenOf(ownerOf(c.get('access'))),
   };
   if (c.req.header('accept')?.includes(NDJSON)) {
     const { columns, chunks } = await options.reads.stream(request);
