@@ -54,6 +54,28 @@ it('brings back what one mistaken DELETE took, and keeps all that was written si
   ]);
 });
 
+it('brings back rows that refer to others of their table and of larger ones, beside many that were added', async () => {
+  const tree = services.client.tenant('tree');
+  const numbers = (count: number) =>
+    `(WITH RECURSIVE c(value) AS (VALUES (1) UNION ALL SELECT value + 1 FROM c WHERE value < ${count}) SELECT value FROM c)`;
+  await tree.exec(`CREATE TABLE nodes(id TEXT PRIMARY KEY, parent TEXT REFERENCES nodes(id));
+    INSERT INTO nodes VALUES ('z', NULL), ('a', 'z'), ('b', 'a');
+    CREATE TABLE people(id INTEGER PRIMARY KEY, name TEXT);
+    CREATE TABLE orders(id INTEGER PRIMARY KEY, person INTEGER NOT NULL REFERENCES people(id), note TEXT);
+    INSERT INTO people SELECT value, 'x' FROM ${numbers(1_500)};
+    INSERT INTO orders SELECT value, 1501 - value, printf('%.*c', 20000, 'x') FROM ${numbers(600)}`);
+  const {
+    json: [{ path: backup }],
+  } = await run('backup', 'tree');
+  await tree.exec(`DELETE FROM orders; DELETE FROM nodes; UPDATE people SET name = 'y' WHERE id = 1500; DELETE FROM people WHERE id < 1500;
+    INSERT INTO people SELECT 2000 + value, 'later' FROM ${numbers(1_100)}`);
+  const back = await run('diff', 'tree', backup, '--bring-back', 'removed,changed');
+  expect(back).toMatchObject({ code: 0, json: { broughtBack: 3 + 1_500 + 600 } });
+  expect((await run('diff', 'tree', backup)).json.tables).toMatchObject([
+    { table: 'people', removed: 0, changed: 0, added: 1_100 },
+  ]);
+});
+
 it('stops where a trigger takes rows away again, and refuses options that it does not know', async () => {
   const other = services.client.tenant('other');
   await other.exec('CREATE TABLE t(id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 1), (2, 2)');

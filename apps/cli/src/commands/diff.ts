@@ -4,6 +4,7 @@ import {
   type BringBack,
   bringBack,
   type DatabaseDifference,
+  type JobKind,
   type JobOutcome,
   type RowDifference,
   type RowValues,
@@ -69,7 +70,8 @@ export async function diffWith(
   const tables = options.tables?.split(',').map(table => table.trim());
   const shown = parseRows(options.rows);
   const which = parseBringBack(options.bringBack);
-  const compare = (maxRows: number) => compareInProcess(target, tenant, former, tables, maxRows, options);
+  const compare: Compare = (maxRows, kinds, signal) =>
+    compareInProcess(target, tenant, { former, tables, maxRows, kinds }, options, signal);
   const found = await compare(shown);
   const missing = tables?.filter(table => !isThere(found, table)) ?? [];
   const broughtBack =
@@ -109,19 +111,21 @@ function parseBringBack(text: string | undefined): BringBack | undefined {
   return { removed: kinds.includes('removed'), changed: kinds.includes('changed') };
 }
 
+type Kinds = readonly RowDifference['kind'][];
+type Compare = (maxRows: number, kinds?: Kinds, signal?: AbortSignal) => Promise<DatabaseDifference>;
+
 async function compareInProcess(
   target: Target,
   tenant: string,
-  former: string,
-  tables: readonly string[] | undefined,
-  maxRows: number,
+  what: Omit<Extract<JobKind, { readonly kind: 'diff' }>, 'kind'>,
   { timeout }: DiffCommandOptions,
+  signal: AbortSignal | undefined,
 ): Promise<DatabaseDifference> {
   let outcome: JobOutcome<DatabaseDifference> | undefined;
   await runInProcesses<DatabaseDifference>(
-    { place: placeOf(target), job: { kind: 'diff', former, tables, maxRows } },
+    { place: placeOf(target), job: { kind: 'diff', ...what } },
     [tenant],
-    { jobs: 1, limits: limitsOf(target, timeout), priority: 'usual' },
+    { jobs: 1, limits: limitsOf(target, timeout), priority: 'usual', signal },
     (_, done) => {
       outcome = done;
     },
@@ -134,7 +138,7 @@ async function compareInProcess(
 
 /**
  * Some rows of each table at a time, each time in one transaction, and compared again before the next: so it can be interrupted and
- * repeated, and a row that was written meanwhile is left as it is.
+ * repeated, and a row that was written meanwhile is left as it is. A signal ends it between two transactions, so that it is noted.
  * @throws OnewriterError of a transaction that was refused: all before it are committed
  */
 async function bringAllBack(
@@ -142,11 +146,15 @@ async function bringAllBack(
   tenant: string,
   former: string,
   which: BringBack,
-  compare: (maxRows: number) => Promise<DatabaseDifference>,
+  compare: Compare,
   options: DiffCommandOptions,
 ): Promise<number> {
   const redis = await openRedisToKnow(target, 'a broker writes');
   const progress = createProgress(options.json);
+  const stopping = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stopping.abort());
+  // Rows that were added stay, and are no part of the limit.
+  const kinds = (['removed', 'changed'] as const).filter(kind => which[kind]);
   let done = 0;
   try {
     await using onewriter = await connect(await connectOptions(target));
@@ -154,13 +162,18 @@ async function bringAllBack(
     const work = async () => {
       let left = Number.POSITIVE_INFINITY;
       for (;;) {
-        const { tables } = await compare(ROWS_AT_A_TIME);
+        const { tables } = await compare(ROWS_AT_A_TIME, kinds, stopping.signal);
         const now = tables.reduce((sum, table) => sum + countOf(table, which), 0);
         if (now === 0) return;
         // A trigger takes away what comes back.
         if (now >= left) throw noProgress(tenant, now);
         left = now;
-        for (const table of tables) done += await bringTableBack(open, table, which);
+        for (const table of tables) {
+          const back = await bringTableBack(open, table, which);
+          done += back;
+          // Rows of the next tables may refer to the rest.
+          if (back < countOf(table, which)) break;
+        }
         progress.update(`${count(done, 'row')} brought back, ${left} to do`, done / (done + left));
       }
     };
@@ -179,9 +192,11 @@ function countOf({ removed, changed }: TableDifference, which: BringBack): numbe
 async function bringTableBack(open: Tenant, table: TableDifference, which: BringBack): Promise<number> {
   const statements = bringBack(table, which);
   if (statements.length === 0) return 0;
-  await open.transaction(
-    statements.map(({ sql, params, expect }) => ({ sql, params: params.map(decodeValue), expect })),
-  );
+  await open.transaction([
+    // A row may refer to a later one.
+    { sql: 'PRAGMA defer_foreign_keys = ON' },
+    ...statements.map(({ sql, params, expect }) => ({ sql, params: params.map(decodeValue), expect })),
+  ]);
   return statements.length;
 }
 

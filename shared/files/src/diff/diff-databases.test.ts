@@ -125,6 +125,47 @@ describe('diffDatabases', () => {
     expect([tablesFormer, tablesPresent]).toEqual([['was'], ['f', 'is']]);
     expect(skipped).toEqual([{ table: 'k', why: 'it has another key now' }]);
   });
+
+  it('does not take rows without a key for other rows', () => {
+    const rows = "CREATE TABLE n(a TEXT, b, v, PRIMARY KEY (a, b)); INSERT INTO n VALUES ('x', NULL, 1)";
+    make(former, rows);
+    make(present, rows);
+    expect(diff()).toMatchObject({
+      tables: [],
+      skipped: [{ table: 'n', why: 'it has rows whose key is NULL' }],
+    });
+  });
+
+  it('lists what is asked for, however much of the rest comes first', () => {
+    make(former, SCHEMA, ROWS);
+    make(
+      present,
+      SCHEMA,
+      ROWS,
+      "DELETE FROM orders WHERE id = 1; UPDATE orders SET cents = 7 WHERE id > 1; INSERT INTO orders(who) VALUES ('a'), ('b'), ('c')",
+    );
+    const { tables } = diff({ maxRows: 2, kinds: ['changed'] });
+    expect(tables).toMatchObject([{ removed: 1, added: 3, changed: 2 }]);
+    expect(tables[0]!.rows.map(({ kind }) => kind)).toEqual(['changed', 'changed']);
+  });
+
+  it('lists only as many large rows as can be written at a time, of all tables, and at least one', () => {
+    const schema = 'CREATE TABLE a(id INTEGER PRIMARY KEY, v); CREATE TABLE b(id INTEGER PRIMARY KEY, v)';
+    make(present, schema);
+    const rows = (megabytes: number) =>
+      `INSERT INTO a SELECT n.value, printf('%.*c', ${megabytes * 1e6}, 'x') FROM json_each('[1,2,3]') AS n; INSERT INTO b VALUES (1, 1)`;
+    make(former, schema, rows(1.5));
+    const listed = () => diff().tables.map(({ removed, rows: some }) => [removed, some.length]);
+    expect(listed()).toEqual([
+      [3, 2],
+      [1, 0],
+    ]);
+    make(former, 'DELETE FROM a; DELETE FROM b', rows(6));
+    expect(listed()).toEqual([
+      [3, 1],
+      [1, 0],
+    ]);
+  });
 });
 
 it('lists tables before those that refer to them', () => {

@@ -27,7 +27,7 @@ export interface TableDifference {
   readonly removed: number;
   readonly added: number;
   readonly changed: number;
-  /** The first of them, up to the limit. */
+  /** The first of them, up to the limits. */
   readonly rows: readonly RowDifference[];
   /** Columns that only one of the two has: they are not compared. */
   readonly columnsFormer: readonly string[];
@@ -39,15 +39,17 @@ export interface DatabaseDifference {
   readonly tables: readonly TableDifference[];
   readonly tablesFormer: readonly string[];
   readonly tablesPresent: readonly string[];
-  /** Tables that cannot be compared (virtual ones, those whose keys differ), and why. */
+  /** Tables that cannot be compared (virtual ones, those whose keys differ or are NULL), and why. */
   readonly skipped: readonly { readonly table: string; readonly why: string }[];
 }
 
 export interface DiffOptions {
   /** Default: all. */
   readonly tables?: readonly string[] | undefined;
-  /** Rows of each table that are listed; all are counted. */
+  /** Rows of each table that are listed, up to 4 MiB of all tables together; all are counted. */
   readonly maxRows: number;
+  /** What is listed. Default: all. */
+  readonly kinds?: readonly RowDifference['kind'][] | undefined;
   readonly busyTimeoutMs: number;
 }
 
@@ -64,6 +66,22 @@ interface Table {
 }
 
 const ROW_ID = 'rowid';
+/** So much can be written in one transaction, with its statements. */
+const MAX_LISTED_BYTES = 4 * 1024 * 1024;
+
+/** Room for the rows that are listed, of all tables. The first one always has it. */
+class ListRoom {
+  #usedBytes = 0;
+  isFull = false;
+
+  /** @returns whether there is room for it; if not, there is none any more */
+  take(row: RowDifference): boolean {
+    const bytes = JSON.stringify(row).length;
+    this.isFull ||= this.#usedBytes > 0 && this.#usedBytes + bytes > MAX_LISTED_BYTES;
+    if (!this.isFull) this.#usedBytes += bytes;
+    return !this.isFull;
+  }
+}
 
 /**
  * Compares two files. To be called in a process of its own: the schema of either can make it as long as it likes.
@@ -79,18 +97,20 @@ export function diffDatabases(present: string, former: string, options: DiffOpti
     const isWanted = (table: string) => options.tables?.includes(table) ?? true;
     const skipped: { table: string; why: string }[] = [];
     const tables: TableDifference[] = [];
-    for (const [name, table] of presentTables) {
+    const room = new ListRoom();
+    // Where there is not room for all rows, those that others refer to are listed.
+    for (const table of [...presentTables.values()].sort(byForeignKeys(db))) {
+      const { name } = table;
       const former = formerTables.get(name);
       if (former === undefined || !isWanted(name)) continue;
-      const why = whyNot(table, former);
+      const why = whyNot(db, table, former);
       if (why !== undefined) {
         skipped.push({ table: name, why });
         continue;
       }
-      const difference = diffTable(db, table, former, options.maxRows);
+      const difference = diffTable(db, table, former, options, room);
       if (difference !== undefined) tables.push(difference);
     }
-    tables.sort(byForeignKeys(db));
     const only = (some: ReadonlyMap<string, Table>, others: ReadonlyMap<string, Table>) =>
       [...some.keys()].filter(name => !others.has(name) && isWanted(name));
     return {
@@ -105,7 +125,7 @@ export function diffDatabases(present: string, former: string, options: DiffOpti
 }
 
 /** Parents before the rows that refer to them, so that rows can be inserted in this order; those of a circle by name. */
-function byForeignKeys(db: Database): (one: TableDifference, other: TableDifference) => number {
+function byForeignKeys(db: Database): (one: Table, other: Table) => number {
   const parents = new Map<string, string[]>();
   const rows = db
     .prepare<[], { child: string; parent: string }>(
@@ -125,8 +145,8 @@ function byForeignKeys(db: Database): (one: TableDifference, other: TableDiffere
     depths.set(table, depth);
     return depth;
   };
-  const rank = ({ table }: TableDifference) => depthOf(table.toLowerCase());
-  return (one, other) => rank(one) - rank(other) || (one.table < other.table ? -1 : 1);
+  const rank = ({ name }: Table) => depthOf(name.toLowerCase());
+  return (one, other) => rank(one) - rank(other) || (one.name < other.name ? -1 : 1);
 }
 
 function readTables(db: Database, schema: 'main' | 'old'): Map<string, Table> {
@@ -160,14 +180,27 @@ function readTables(db: Database, schema: 'main' | 'old'): Map<string, Table> {
   return tables;
 }
 
-function whyNot(now: Table, then: Table): string | undefined {
+function whyNot(db: Database, now: Table, then: Table): string | undefined {
   if (now.isVirtual || then.isVirtual) return 'it is a virtual table';
   if (now.key.length === 0) return 'it has no key';
   if (now.key.join('\0') !== then.key.join('\0')) return 'it has another key now';
+  // SQLite allows many rows without one, none of which is another's.
+  if (['main', 'old'].some(schema => hasNullKey(db, schema, now))) return 'it has rows whose key is NULL';
   return undefined;
 }
 
-function diffTable(db: Database, now: Table, then: Table, maxRows: number): TableDifference | undefined {
+function hasNullKey(db: Database, schema: string, { name, key }: Table): boolean {
+  const isNull = key.map(column => `${quoteName(column)} IS NULL`).join(' OR ');
+  return db.prepare(`SELECT 1 FROM ${schema}.${quoteName(name)} WHERE ${isNull} LIMIT 1`).get() !== undefined;
+}
+
+function diffTable(
+  db: Database,
+  now: Table,
+  then: Table,
+  { maxRows, kinds }: DiffOptions,
+  room: ListRoom,
+): TableDifference | undefined {
   const { key } = now;
   const [columnsPresent, columnsFormer] = [now, then].map(({ columns }) =>
     columns.map(({ name }) => name),
@@ -180,7 +213,9 @@ function diffTable(db: Database, now: Table, then: Table, maxRows: number): Tabl
   const counts = { removed: 0, added: 0, changed: 0 };
   const note = (kind: RowDifference['kind'], difference: () => Omit<RowDifference, 'kind'>) => {
     counts[kind]++;
-    if (rows.length < maxRows) rows.push({ kind, ...difference() });
+    if (rows.length >= maxRows || room.isFull || kinds?.includes(kind) === false) return;
+    const row = { kind, ...difference() };
+    if (room.take(row)) rows.push(row);
   };
   const missing = (from: 'old' | 'main', alias: 't' | 'n', others: 'main' | 'old', other: 'n' | 't') =>
     select(

@@ -2,6 +2,7 @@ import type { WireError } from '@onewriter/protocol';
 import type { Redis } from 'ioredis';
 import type { Verification } from '../backup/manifest.ts';
 import type { DataPlace } from '../data-place.ts';
+import type { DiffOptions } from '../diff/diff-databases.ts';
 import type { LoadJob } from '../load/stage-load.ts';
 import type { PlainJournalMode } from '../release/make-plain.ts';
 import type { NumberJob } from '../restore/file-numbers.ts';
@@ -20,7 +21,8 @@ export type JobKind =
   | {
       readonly kind: 'diff';
       readonly former: string;
-      readonly tables?: readonly string[] | undefined;
+      readonly tables?: DiffOptions['tables'];
+      readonly kinds?: DiffOptions['kinds'];
       readonly maxRows: number;
     }
   /** Looks at a file that is no tenant's yet: each request names it. */
