@@ -23,9 +23,12 @@ it('shows no secret', () => {
   const rows = settingsWith({
     ONEWRITER_TOKEN_SECRET: 'swordfish-swordfish',
     ONEWRITER_REPLICA_KEY: Buffer.alloc(32, 7).toString('base64'),
+    // Refused by the broker, and shown all the same.
+    ONEWRITER_REPLICA_URL: 's3://a,s3://id:swordfish@bucket/prefix',
     ONEWRITER_REDIS_URL: 'rediss://user:hunter2@redis.example:6380/1',
   });
   expect(rows.get('tokenSecret')?.value).toBe('(set)');
   expect(rows.get('replicaKey')?.value).toBe('(set)');
+  expect(rows.get('replicaUrl')?.value).toBe('s3://a,s3://id:***@bucket/prefix');
   expect(rows.get('redisUrl')?.value).toBe('rediss://user:***@redis.example:6380/1');
 });

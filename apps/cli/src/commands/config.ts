@@ -59,6 +59,6 @@ function asText(list: readonly SettingSummary[]): string {
 function maskSecrets(setting: keyof Config, value: unknown): unknown {
   if (typeof value !== 'string') return value;
   if (SECRETS.has(setting)) return '(set)';
-  // The password of a URL.
-  return value.replace(/^([a-z]+:\/\/[^:@/]*:)[^@]*@/i, '$1***@');
+  // The passwords of URLs: some settings are lists of them.
+  return value.replace(/(?<=^|,)([a-z][a-z0-9]*:\/\/[^:@/,]*:)[^@]*?@/gi, '$1***@');
 }
