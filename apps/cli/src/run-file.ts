@@ -31,6 +31,8 @@ export interface RunFile {
   readonly dataDir: string;
   readonly group: string;
   readonly dbFile: string;
+  /** Its brokers' ONEWRITER_REPLICA_URL, which has no secrets. */
+  readonly replicaUrl?: string | undefined;
   readonly pids: ChildPids;
   /** Whether a spare process waits to take the place of the broker; absent in a file of an earlier version. */
   readonly spareBroker?: boolean | undefined;

@@ -1,8 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { dataDirTrouble } from './target.ts';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { dataDirTrouble, findTarget } from './target.ts';
 
 let folder: string;
 
@@ -15,6 +15,8 @@ beforeAll(() => {
   writeFileSync(join(folder, 'made/token-secret'), 'x');
   writeFileSync(join(folder, 'file'), 'x');
 });
+
+afterEach(() => vi.unstubAllEnvs());
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -29,4 +31,13 @@ it.each([
 
 it.each(['tenants-alone', 'fresh', 'made'])('takes %s, in which something of a data directory is', name => {
   expect(dataDirTrouble(join(folder, name))).toBeUndefined();
+});
+
+it('finds the replica of the stack that runs, unless a variable names another', () => {
+  const run = { redisUrl: 'redis://127.0.0.1:1', pids: {}, replicaUrl: 's3://bucket/running' };
+  writeFileSync(join(folder, 'made/onewriter.json'), JSON.stringify(run));
+  vi.stubEnv('ONEWRITER_REPLICA_URL', '');
+  expect(findTarget(join(folder, 'made')).config.replicaUrl).toBe('s3://bucket/running');
+  vi.stubEnv('ONEWRITER_REPLICA_URL', 's3://bucket/other');
+  expect(findTarget(join(folder, 'made')).config.replicaUrl).toBe('s3://bucket/other');
 });

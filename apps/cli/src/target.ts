@@ -44,7 +44,7 @@ export function findTarget(dataDir: string | undefined): Target {
   const directory = resolve(config.dataDir);
   const run = readRunFile(directory);
   return {
-    config,
+    config: { ...config, replicaUrl: config.replicaUrl ?? run?.replicaUrl },
     dataDir: directory,
     run,
     group: process.env['ONEWRITER_GROUP'] ? config.group : (run?.group ?? config.group),

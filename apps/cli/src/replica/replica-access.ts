@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { OnewriterError } from '@onewriter/protocol';
 import type { ReplicaAccess } from '@onewriter/replicator';
-import type { Config } from '@onewriter/runtime';
+import { areReplicaKeys, type Config } from '@onewriter/runtime';
 
 /**
  * How a command reaches the replica: a URL that was given, else the first of the settings; with their keys.
@@ -16,16 +16,23 @@ export function replicaAccess(config: Config, from?: string | undefined): Replic
     );
   }
   const { replicaKeys: keys } = config;
-  const key = config.replicaKey ?? readKey(config.replicaKeyFile);
-  return { url, masterKeys: key === undefined ? [] : [key], keys };
+  const masterKeys = config.replicaKey ?? readKeys(config.replicaKeyFile);
+  // Former ones open what was stored before they were replaced.
+  return { url, masterKeys: masterKeys?.split(',') ?? [], keys };
 }
 
-function readKey(path: string | undefined): string | undefined {
+function readKeys(path: string | undefined): string | undefined {
   if (path === undefined) return undefined;
+  let text: string;
   try {
-    return readFileSync(path, 'utf8').trim();
+    text = readFileSync(path, 'utf8').trim();
   } catch (cause) {
     const message = `ONEWRITER_REPLICA_KEY_FILE cannot be read: ${(cause as Error).message}`;
     throw new OnewriterError('MISCONFIGURED', message, {}, cause);
   }
+  if (areReplicaKeys(text)) return text;
+  throw new OnewriterError(
+    'MISCONFIGURED',
+    'ONEWRITER_REPLICA_KEY_FILE: the file does not hold 32 bytes in base64.',
+  );
 }

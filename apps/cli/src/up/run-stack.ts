@@ -201,6 +201,7 @@ export async function runStack(options: RunStackOptions, signal: AbortSignal): P
       dataDir,
       group: config.group,
       dbFile: config.dbFile,
+      replicaUrl: config.replicaUrl,
       pids: pidsOf(processes, redisPid),
       spareBroker,
     };
