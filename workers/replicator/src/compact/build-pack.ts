@@ -21,8 +21,6 @@ export interface BuildOptions {
   readonly keys: Keyring;
   readonly sources: PackSources;
   readonly pack: PackId;
-  /** Of the one that compacts, in names of what it stores beside the pack: another one never overwrites it. */
-  readonly term: number;
   readonly call: CallOptions;
 }
 
@@ -85,17 +83,19 @@ async function openBodies(
 
 async function storeApart(
   { entry, body }: PackedSegment,
-  { store, pack, term, call }: BuildOptions,
+  { store, pack, call }: BuildOptions,
 ): Promise<PackedSegment> {
   assert(body, 'Only a body is stored apart.');
   const { tenant, max } = entry;
-  const prefix = `snapshots/${tenant}/${max}-l${pack.level}b${pack.number}t${term}`;
+  // Encrypted again it has other bytes, which must not take the place of those that a stored pack refers to.
+  const hash = hashOf(body);
+  const prefix = `snapshots/${tenant}/${max}-l${pack.level}b${pack.number}-${hash.slice(0, 16)}`;
   await store.put(partKey(prefix, 0), body, call);
   const parts: SegmentParts = {
     prefix,
     count: 1,
     bytes: body.length,
-    sha256: hashOf(Buffer.from(hashOf(body))),
+    sha256: hashOf(Buffer.from(hash)),
   };
   return { entry: { ...entry, parts } };
 }

@@ -137,8 +137,9 @@ test('makes 512 packs of level 0 to one of level 2, with one request for each sm
   const before = { ...world.store.requests };
   const { packs } = await world.compact();
   expect(packs.at(-1)).toEqual({ level: 2, number: 1 });
-  // A look at the newest of each block, its packs, those of level 1, and the one that they make; the head and the block that is not there.
-  expect(world.store.requests.get - before.get).toBeLessThanOrEqual(512 + 16 + 16 + 3);
+  // A look at the newest of each block and at what is made of it, its packs, those of level 1, and the one that they make; the head and
+  // the block that is not there.
+  expect(world.store.requests.get - before.get).toBeLessThanOrEqual(17 + 512 + 16 + 16 + 3);
   expect(world.store.requests.put - before.put).toBe(2 * 17);
   expect(world.store.requests.list).toBe(0);
   const requests = world.store.requests.get;

@@ -127,11 +127,14 @@ class Compactor {
 
   /** @returns undefined where the packs of the block are not all there yet */
   async #makePack(pack: PackId): Promise<PackIndex | undefined> {
-    const { store, keys, term } = this.#options;
+    const { store, keys } = this.#options;
     const children = childrenOf(pack);
     // Asks for the newest first: in most cases it is the one that is missing.
     if (pack.level === 1 && (await readIndex(store, children.at(-1)!, this.#call)) === undefined)
       return undefined;
+    // One that was ended before it changed the head has made it: what it stored beside the pack would be stored twice.
+    const made = await readIndex(store, pack, this.#call);
+    if (made !== undefined) return made;
     const sources = new PackSources(store, this.#call);
     const indexes = await sources.readIndexes(children);
     if (indexes === undefined) {
@@ -145,12 +148,12 @@ class Compactor {
       const { tenants } = (await this.#newestCatalog()) ?? { tenants: new Map() };
       groups.push(...chooseCarried(tenants, this.#head.head.kept[3], contents.tenants));
     }
-    const segments = await buildSegments(groups, { store, keys, sources, pack, term, call: this.#call });
+    const segments = await buildSegments(groups, { store, keys, sources, pack, call: this.#call });
     const { superseded, writtenAtMs } = contents;
     const { bytes, index } = encodePack({ ...pack, term: contents.term, writtenAtMs, superseded }, segments);
     const put = await store.put(packKey(pack), bytes, { ...this.#call, condition: { kind: 'new' } });
     if (put.kind === 'stored') return index;
-    // One that was ended before it changed the head, or a former leader: made of the same packs.
+    // Another one was quicker: made of the same packs.
     const present = await readIndex(store, pack, this.#call);
     assert(present, 'A pack of the block that is made next does not expire.');
     return present;
