@@ -160,7 +160,7 @@ export class StoreCopier {
     this.#head = head;
     if (this.#mark === undefined || catchesUp) await this.#copyBase(head);
     if (found === undefined || found.etag === this.#mark!.headEtag) return;
-    for (const pack of newPacks(before ?? FIRST_HEAD, head)) await this.#copyObject(packKey(pack));
+    for (const pack of newPacks(before ?? FIRST_HEAD, head)) await this.#copyStored(pack);
     for (const { key } of head.catalogs) {
       if (before?.catalogs.some(catalog => catalog.key === key)) continue;
       await this.#copyObject(key);
@@ -200,15 +200,18 @@ export class StoreCopier {
     }
     for (const pack of packsFor((chains?.to ?? 0) + 1, head.compacted[1], head.compacted))
       needed.set(packKey(pack), pack);
-    for (const [key, pack] of needed) {
-      const found = await from.get(key, this.#call);
-      if (found !== undefined) await this.#copyPack(pack, found.body);
-    }
+    for (const pack of needed.values()) await this.#copyStored(pack);
     const next = Math.max(head.compacted[1] + 1, this.#mark?.next ?? 1);
     // All that the chains need is there, or the state cannot be read at all.
     await readState(from, this.#call);
     this.#mark = { format: 1, of: from.address, next, headEtag: this.#mark?.headEtag ?? '' };
     await this.#writeMark();
+  }
+
+  /** With what lies beside it: merging makes parts, too. One that expired since is not needed any more. */
+  async #copyStored(pack: PackId): Promise<void> {
+    const found = await this.#options.from.get(packKey(pack), this.#call);
+    if (found !== undefined) await this.#copyPack(pack, found.body);
   }
 
   async #copyPack(pack: PackId, bytes: Buffer): Promise<void> {
@@ -223,8 +226,14 @@ export class StoreCopier {
       await this.#copyObject(`keys/${tenant}.json`, true);
       this.#copiedKeys.add(key);
     }
-    for (let part = 0; part < (parts?.count ?? 0); part++)
-      await this.#copyObject(partKey(parts!.prefix, part));
+    for (let part = 0; part < (parts?.count ?? 0); part++) await this.#copyPart(partKey(parts!.prefix, part));
+  }
+
+  /** Packs of all levels name the same part, which is large and never changes: it is not read again. */
+  async #copyPart(key: string): Promise<void> {
+    const { to } = this.#options;
+    const there = await to.get(key, { ...this.#call, range: { from: 0, length: 1 } });
+    if (there === undefined) await this.#copyObject(key);
   }
 
   async #copyObject(key: string, mayChange = false): Promise<void> {
