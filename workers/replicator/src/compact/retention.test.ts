@@ -59,6 +59,28 @@ test('deletes an hour after nothing names it, and drops nothing else until then'
   expect(isGraceOver(headOf(DAY), now)).toBe(false);
 });
 
+test('forgets nothing too early where the clock was wrong for a time', () => {
+  const now = 100 * DAY;
+  const [first, second] = [now - 3 * DAY, now - 2 * DAY];
+  // In 1970, or in a far future: what was made then may be as new as what follows it.
+  for (const wrong of [1, 1_000 * DAY]) {
+    const later = headOf(first, second, wrong, now - HOUR);
+    for (const head of [headOf(first, second, wrong), later])
+      expect(dropExpired(head, 30 * DAY, now)).toMatchObject({ kept: { 0: blocks(2), 3: 1 } });
+    expect(dropExpired(later, 30 * DAY, now + 40 * DAY)).toMatchObject({ kept: { 3: blocks(4) } });
+  }
+});
+
+test('begins the grace again where the clock was set back', () => {
+  const now = 100 * DAY;
+  const { catalogs, ...head } = headOf(now - 31 * DAY, now);
+  const dropped = dropExpired({ ...head, catalogs }, 30 * DAY, now + 1_000 * DAY)!;
+  const again = dropExpired(dropped, 30 * DAY, now)!;
+  expect(again).toEqual({ ...dropped, dropping: { ...dropped.dropping, sinceMs: now } });
+  expect(dropExpired(again, 30 * DAY, now + 1)).toBeUndefined();
+  expect(isGraceOver(again, now + GRACE_MS)).toBe(true);
+});
+
 test('always keeps a catalogue at or before each time that can be gone back to, and never takes anything back', () => {
   fc.assert(
     fc.property(

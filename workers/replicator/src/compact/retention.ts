@@ -19,8 +19,10 @@ const KEEP_MS = Object.freeze({ 0: 24 * HOUR_MS, 1: 3 * 24 * HOUR_MS, 2: 7 * 24 
 
 /** The head that no longer names what is too old; undefined: it names nothing of that. */
 export function dropExpired(head: CompactHead, retentionMs: number, nowMs: number): CompactHead | undefined {
-  if (head.dropping !== undefined) return undefined;
-  const keptFor = (ageMs: number) => (newestBefore(head.catalogs, nowMs - ageMs)?.to ?? 0) + 1;
+  if (head.dropping !== undefined) return withGrace(head, head.dropping, nowMs);
+  const times = timesOf(head.catalogs, nowMs);
+  const newestBefore = (ms: number) => head.catalogs[times.findLastIndex(time => time <= ms)];
+  const keptFor = (ageMs: number) => (newestBefore(nowMs - ageMs)?.to ?? 0) + 1;
   const from = head.kept;
   const kept: Head['kept'] = {
     0: Math.max(from[0], keptFor(Math.min(KEEP_MS[0], retentionMs))),
@@ -28,7 +30,7 @@ export function dropExpired(head: CompactHead, retentionMs: number, nowMs: numbe
     2: Math.max(from[2], keptFor(Math.min(KEEP_MS[2], retentionMs))),
     3: Math.max(from[3], keptFor(retentionMs)),
   };
-  const oldest = newestBefore(head.catalogs, nowMs - retentionMs);
+  const oldest = newestBefore(nowMs - retentionMs);
   const catalogs = head.catalogs.filter(({ to }) => oldest === undefined || to >= oldest.to);
   const dropped = head.catalogs.filter(ref => !catalogs.includes(ref));
   const isSame = ([0, 1, 2, 3] as const).every(level => kept[level] === from[level]) && dropped.length === 0;
@@ -42,6 +44,21 @@ export function isGraceOver({ dropping }: CompactHead, nowMs: number): boolean {
   return dropping !== undefined && nowMs - dropping.sinceMs >= GRACE_MS;
 }
 
-function newestBefore(catalogs: readonly CatalogRef[], ms: number): CatalogRef | undefined {
-  return catalogs.findLast(({ atMs }) => atMs <= ms);
+/** The clock was set back since: the grace begins again, or it would last until that time. */
+function withGrace(head: CompactHead, dropping: Dropping, nowMs: number): CompactHead | undefined {
+  return dropping.sinceMs > nowMs ? { ...head, dropping: { ...dropping, sinceMs: nowMs } } : undefined;
+}
+
+/**
+ * When catalogues were made, at the latest. A time to come, or before that of an older catalogue, is from a clock that was wrong: such a
+ * one is as new as the next. A clock that was in 1970 for an hour would have ended all history.
+ */
+function timesOf(catalogs: readonly CatalogRef[], nowMs: number): readonly number[] {
+  let latest = 0;
+  const known = catalogs.map(({ atMs }) => {
+    if (atMs < latest || atMs > nowMs) return undefined;
+    latest = atMs;
+    return atMs;
+  });
+  return known.map((_, index) => known.slice(index).find(ms => ms !== undefined) ?? nowMs);
 }
