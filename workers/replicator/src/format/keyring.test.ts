@@ -37,6 +37,16 @@ it.each(['one', 'tenant'] as const)('encrypts for its place, with keys: %s', asy
   });
 });
 
+it('knows which bodies it has the key to', async () => {
+  const { key } = await keyring().seal(PLACE, BODY);
+  const own = (await keyring({ keys: 'tenant' }).seal(PLACE, BODY)).key;
+  const has = (keys: Keyring) => ['', key, own].map(id => keys.has(id));
+  expect(has(keyring())).toEqual([true, true, true]);
+  expect(has(keyring({ masterKeys: [OTHER, MASTER] }))).toEqual([true, true, true]);
+  expect(has(keyring({ masterKeys: [OTHER] }))).toEqual([true, false, true]);
+  expect(has(keyring({ masterKeys: [] }))).toEqual([true, false, false]);
+});
+
 it('reads under the former master key, and puts a tenant under the present one', async () => {
   const { body, key } = await keyring({ keys: 'tenant' }).seal(PLACE, BODY);
   const both = keyring({ keys: 'tenant', masterKeys: [OTHER, MASTER] });

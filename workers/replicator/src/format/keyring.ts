@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto';
 import { OnewriterError } from '@onewriter/protocol';
 import type { ObjectStore } from '../store/object-store.ts';
+import type { ChainState } from './chain-state.ts';
 import type { SegmentEntry } from './entry.ts';
 
 /*
@@ -64,6 +65,19 @@ export class Keyring {
     if (master === undefined) return { body, key: '' };
     const key = this.#perTenant ? await this.#newestOf(place.tenant) : segmentKeyOf(master);
     return { body: encrypt(key.key, body, associatedOf(place)), key: key.id };
+  }
+
+  /** Whether there is the key to a body; not asked of the store, which may lack a tenant's own. */
+  has(keyId: string): boolean {
+    if (keyId.startsWith('m')) return this.#masters.some(({ id }) => id === keyId);
+    return keyId === '' || this.#masters.length > 0;
+  }
+
+  /** Tenants with segments whose key is not given any more: no restore could read what comes on top of those. */
+  unreadable(tenants: ReadonlyMap<string, ChainState>): readonly string[] {
+    return [...tenants]
+      .filter(([, { places }]) => !places.every(({ entry }) => this.has(entry.key)))
+      .map(([tenant]) => tenant);
   }
 
   /** @throws OnewriterError REPLICA_REFUSED where the key is not there, or was erased, or does not fit. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import { MemoryStore } from '../../test-support/memory-store.ts';
 import { restored } from '../../test-support/restored.ts';
 import { readWhole, TestShip, type TestShipOptions } from '../../test-support/test-ship.ts';
 import { readState } from '../chain/replica-state.ts';
+import { Keyring } from '../format/keyring.ts';
 import type { OpenStore } from '../store/store-watch.ts';
 
 /** A store in memory that can be away. */
@@ -97,6 +99,31 @@ test('continues after restarts of the log, closes, and a stop and a start', asyn
   again.commit(INSERT);
   await next.isStored('acme');
   expect([ship.fulls, next.fulls]).toEqual([0, 0]);
+});
+
+test('reads a file whole whose segments are under a key that is not given any more', async () => {
+  const [former, present] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')];
+  let commitSeq = 0;
+  const run = async (sql: string, ...masterKeys: readonly string[]) => {
+    const keys = new Keyring({ masterKeys, keys: 'one', store });
+    const ship = new Ship({ keys });
+    await ship.shipper.start();
+    const acme = ship.file('acme');
+    acme.commitSeq = commitSeq++;
+    acme.commit(sql);
+    const isReadable = async () => {
+      const { last, places } = (await readState(store)).tenants.get('acme') ?? { places: [] };
+      return last?.lastSeq === commitSeq && places.every(({ entry }) => keys.has(entry.key));
+    };
+    await waitFor(isReadable, { what: 'a chain that can be read' });
+    acme.close();
+    ship.receive({ kind: 'end', withinMs: 5_000 });
+    await waitFor(() => ship.of('ended').length === 1);
+    return ship.fulls;
+  };
+  expect(await run(CREATE, former)).toBe(0);
+  expect(await run(INSERT, present, former)).toBe(0);
+  expect(await run(INSERT, present)).toBe(1);
 });
 
 test('continues after a kill with what is in the log', async () => {

@@ -159,7 +159,7 @@ export class Shipper {
   }
 
   async #start(): Promise<void> {
-    const { data, store, instance, post, compact, copies } = this.#options;
+    const { data, store, keys, instance, post, compact, copies } = this.#options;
     const { signal } = this.#stop;
     const lead = await untilAnswered(signal, async () => {
       await assertObeysConditions(store, { signal });
@@ -195,6 +195,7 @@ export class Shipper {
     const early = this.#early!;
     this.#early = undefined;
     for (const each of early) each();
+    for (const tenant of keys.unreadable(lead.tenants)) this.#withLine(tenant, line => line.replaced());
     this.#ports.request();
     this.#every(COMPACT_EVERY_MS, () => compaction.look(writer.stored));
     this.#every(data.intervalMs, () => this.#ports.request());
