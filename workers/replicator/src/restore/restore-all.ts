@@ -13,9 +13,16 @@ import {
   ownerIn,
   runInProcesses,
 } from '@onewriter/files';
-import { OnewriterError, replicaSourceFile, tenantFile, type WireError } from '@onewriter/protocol';
+import {
+  OnewriterError,
+  replicaSourceFile,
+  tenantFile,
+  toWireError,
+  type WireError,
+} from '@onewriter/protocol';
 import { type LogPosition, markOf } from '@onewriter/writer';
 import { openReplicaReader } from '../chain/replica-reader.ts';
+import type { SegmentEntry } from '../format/entry.ts';
 import {
   jobEnv,
   openGivenReplica,
@@ -114,12 +121,34 @@ export async function restoreAll(place: DataPlace, request: RestoreAllRequest): 
         onProgress?.({ done: restored.length + failed.length, total, tenant, error });
       },
     );
+    const settled = new Set([...present, ...failed.map(({ tenant }) => tenant)]);
+    const newest = await openReplicaReader(store, keys, { signal }).tenants();
+    failed.push(...findBehind(newest, restored, settled));
     // Not before all are here: a broker that writes to the store would begin those again that are missing.
     const warnings = failed.length === 0 ? await noteSource(store, access.url, place.dataDir) : [];
     return { restored, present, failed, warnings };
   } finally {
     await store.close();
   }
+}
+
+/** Tenants of which the store has more than was restored: a broker still writes to it, and those commits would be missing here. */
+function findBehind(
+  newest: readonly SegmentEntry[],
+  restored: readonly RestoredTenant[],
+  settled: ReadonlySet<string>,
+): RestoreAllReport['failed'] {
+  const made = new Map(restored.map(each => [each.tenant, each]));
+  return newest
+    .filter(({ tenant, kind, max }) => {
+      return kind !== 'deleted' && !settled.has(tenant) && max > (made.get(tenant)?.pos ?? 0);
+    })
+    .map(({ tenant }) => {
+      const file = made.get(tenant)?.file;
+      const remedy = file === undefined ? '' : ` remove ${file},`;
+      const message = `Tenant ${tenant} was written meanwhile: a broker still writes to the store. Stop it,${remedy} and restore again.`;
+      return { tenant, error: toWireError(new OnewriterError('REPLICA_FENCED', message, { tenant })) };
+    });
 }
 
 export interface RestoreMissingArgs extends PublicAccess {

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -204,6 +205,26 @@ it('restores all tenants that a directory lacks, and begins again with the rest'
   expect(notes).toContain(join(replica, 'closed', 'three.json'));
   for (const path of [pathOf(other, 'three'), replica, ...notes])
     expect([path, statSync(path).uid]).toEqual([path, statSync(tenants).uid]);
+}, 60_000);
+
+it('names tenants that a broker still writes to while they are restored, and does not let this directory follow', async () => {
+  const world = await makeTenantFile('acme', 3);
+  writeFileSync(join(folder, 'store', 'leader.json'), JSON.stringify({ format: 1, dataDirId: 'home-id' }));
+  const late = join(folder, 'store', packKey({ level: 0, number: world.next }));
+  addRow(world, 4);
+  await world.ship('pages');
+  renameSync(late, `${late}.late`);
+  const report = await restoreAll(other, {
+    ...{ access, redisUrl: undefined, who: 'a test', limits },
+    onProgress: ({ done }) => {
+      if (done === 1) renameSync(`${late}.late`, late);
+    },
+  });
+  expect(report).toMatchObject({
+    restored: [{ tenant: 'acme', pos: 4 }],
+    failed: [{ tenant: 'acme', error: { code: 'REPLICA_FENCED' } }],
+  });
+  expect(existsSync(join(other.dataDir, 'replica', 'source.json'))).toBe(false);
 }, 60_000);
 
 it('reads a file that is in use into a full segment', async () => {
