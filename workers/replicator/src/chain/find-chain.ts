@@ -1,7 +1,7 @@
 import type { ChainState } from '../format/chain-state.ts';
 import type { PackId, SegmentPlace } from '../format/entry.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
-import { childrenOf } from './blocks.ts';
+import { childrenOf, numbersOf } from './blocks.ts';
 import { coverOf, type Point } from './point.ts';
 import { readAhead } from './read-ahead.ts';
 import { readIndex } from './read-index.ts';
@@ -32,6 +32,8 @@ export interface ChainSearch {
   readonly store: ObjectStore;
   readonly tenant: string;
   readonly point: Point;
+  /** The highest term up to a number of level 0, where a catalogue ends there; 0: none does. */
+  readonly termAt: (number: number) => Promise<number>;
   readonly options: CallOptions;
 }
 
@@ -95,8 +97,9 @@ export async function followPacks(
 }
 
 /** Only packs of level 0 may be void, and which is shows the highest term before them. */
-async function termBefore({ store, options }: ChainSearch, { level, number }: PackId): Promise<number> {
-  if (level !== 1 || number === 1) return 0;
-  const before = await readIndex(store, { level, number: number - 1 }, options);
-  return before?.term ?? 0;
+async function termBefore({ store, termAt, options }: ChainSearch, pack: PackId): Promise<number> {
+  if (pack.level !== 1 || pack.number === 1) return 0;
+  const before = await readIndex(store, { level: 1, number: pack.number - 1 }, options);
+  // What expired ends with a catalogue.
+  return before?.term ?? termAt(numbersOf(pack).first - 1);
 }

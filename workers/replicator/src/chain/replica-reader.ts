@@ -112,7 +112,11 @@ class StoreReader implements ReplicaReader {
   async #find(tenant: string, point: Point): Promise<FoundChain> {
     const state = await this.state();
     const newest = state.tenants.get(tenant);
-    const search: ChainSearch = { store: this.store, tenant, point, options: this.#options };
+    const termAt = async (number: number) => {
+      const ref = state.head.catalogs.find(({ to }) => to === number);
+      return (ref && (await this.#readCatalog(ref.key))?.term) ?? 0;
+    };
+    const search: ChainSearch = { store: this.store, tenant, point, termAt, options: this.#options };
     if (newest === undefined) return { chain: new ChainState() };
     const [first] = newest.places;
     if (point.kind === 'newest' || isPast(newest, point)) return { chain: newest };

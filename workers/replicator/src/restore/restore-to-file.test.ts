@@ -208,6 +208,30 @@ it('passes over the late pack of a former leader, also where a block is looked i
   expect(plan.segments.map(({ pack }) => pack.number)).not.toContain(33);
 });
 
+it('passes over such a pack, too, where the block before has expired', async () => {
+  const world = await makeRows(31);
+  while (world.next < 4_096) await world.pack([]);
+  world.term = 2;
+  await world.pack([]);
+  const stale = await makeRows(31);
+  stale.commit('DELETE FROM t');
+  stale.next = 4_097;
+  await stale.ship();
+  const late = packKey({ level: 0, number: 4_097 });
+  await world.store.put(late, (await stale.store.get(late))!.body);
+  world.next++;
+  for (let number = 32; number < 50; number++) {
+    world.commit(`INSERT INTO t VALUES (${number})`);
+    await world.ship();
+  }
+  while (world.next < 4_130) await world.pack([]);
+  await world.compact();
+  await world.expire(1, 128);
+  const { plan, bytes } = await restore(world, { kind: 'pos', pos: 40 });
+  expect(countRows(bytes)).toBe(39);
+  expect(plan.segments.map(({ pack }) => pack.number)).not.toContain(4_097);
+}, 60_000);
+
 it('restores a branch out of the tenant that it began as', async () => {
   const world = await makeRows(40);
   await world.compact();
