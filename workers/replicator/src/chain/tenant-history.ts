@@ -29,7 +29,10 @@ export async function historyOf(
   const chain = state.tenants.get(tenant);
   if (chain?.last?.kind === 'deleted')
     points.push(pointOf(state, { pack: { level: 0, number: 0 }, entry: chain.last }));
+  /** Before this number of level 0 there is more. */
+  let before = Number.POSITIVE_INFINITY;
   const add = (places: readonly SegmentPlace[]) => {
+    if (places[0] !== undefined) before = numbersOf(places[0].pack).first;
     for (const place of places.toReversed()) {
       const oldest = points.at(-1);
       const isNew = oldest === undefined || place.entry.max < oldest.fromPos || oldest.kind === 'deleted';
@@ -39,7 +42,12 @@ export async function historyOf(
   add(chain?.places ?? []);
   for (const ref of state.head.catalogs.toReversed()) {
     if (points.length >= limit) break;
-    add((await read(ref))?.tenants.get(tenant)?.places ?? []);
+    // Its chain begins with the same full segment; there are hundreds of catalogues, and each has all tenants.
+    if (ref.to >= before) continue;
+    const then = (await read(ref))?.tenants.get(tenant);
+    // Those before it do not know the tenant, either.
+    if (then === undefined) break;
+    add(then.places);
   }
   return points;
 }
