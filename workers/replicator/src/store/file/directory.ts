@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, rename, rmdir, stat, unlink } from 'node:fs/promises';
+import { link, mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PassingError } from '../repeat-call.ts';
 
@@ -11,6 +11,8 @@ import { PassingError } from '../repeat-call.ts';
 
 /** Names that no key has, as they begin with '.'. */
 const DRAFTS = '.drafts';
+/** A draft that is so old was left by a process that was killed, ms. */
+const LOST_AFTER_MS = 24 * 60 * 60_000;
 
 export class Directory {
   readonly root: string;
@@ -25,6 +27,7 @@ export class Directory {
   static async open(root: string): Promise<Directory> {
     const identity = await identityOf(root);
     await ensureFolder(root, DRAFTS);
+    await removeLost(join(root, DRAFTS));
     return new Directory(root, identity);
   }
 
@@ -112,6 +115,24 @@ async function ensureFolder(root: string, folder: string): Promise<void> {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
+  }
+}
+
+/** One that is in use after all, as clocks differ, is written again: its PUT is repeated. */
+async function removeLost(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    if (Date.now() - (await modifiedMs(path)) > LOST_AFTER_MS) await removeFile(path);
+  }
+}
+
+async function modifiedMs(path: string): Promise<number> {
+  try {
+    return (await stat(path)).mtimeMs;
+  } catch (error) {
+    // Its process has removed it.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return Number.POSITIVE_INFINITY;
+    throw error;
   }
 }
 

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rename, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryDirectory } from '@onewriter/testkit';
 import { expect, onTestFinished, test } from 'vitest';
@@ -38,6 +38,16 @@ test('does not write, and does not answer "there is none", where its disk is no 
     });
   }
   expect(await readdir(root)).toEqual([]);
+});
+
+test('removes what a process that was killed left, and nothing that may be in use', async () => {
+  const { root } = await open();
+  const drafts = join(root, '.drafts');
+  for (const name of ['lost', 'used']) await writeFile(join(drafts, name), 'x');
+  const longAgo = Date.now() / 1_000 - 25 * 3_600;
+  await utimes(join(drafts, 'lost'), longAgo, longAgo);
+  await openStore(`file://${root}`);
+  expect(await readdir(drafts)).toEqual(['used']);
 });
 
 test('leaves no draft and no empty folder behind', async () => {
