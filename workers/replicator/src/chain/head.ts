@@ -35,7 +35,7 @@ export const FIRST_HEAD: Head = Object.freeze({
 
 /**
  * @returns the head, and its etag where there is one.
- * @throws OnewriterError REPLICA_REFUSED where a newer version wrote it.
+ * @throws OnewriterError REPLICA_REFUSED where it is damaged, or a newer version wrote it.
  */
 export async function readHead(
   store: ObjectStore,
@@ -43,10 +43,17 @@ export async function readHead(
 ): Promise<{ readonly head: Head; readonly etag: string | undefined }> {
   const found = await store.get(HEAD_KEY, options);
   if (found === undefined) return { head: FIRST_HEAD, etag: undefined };
-  const head = JSON.parse(found.body.toString()) as Head;
-  if (head.format !== 1) {
-    const message = `The replica has format ${String(head.format)}, which this version does not know: use the version that wrote it.`;
-    throw new OnewriterError('REPLICA_REFUSED', message, { reason: 'unknown format' });
+  return { head: parseHead(found.body), etag: found.etag };
+}
+
+function parseHead(body: Buffer): Head {
+  let head: Partial<Head> | null;
+  try {
+    head = JSON.parse(body.toString()) as Partial<Head> | null;
+  } catch {
+    head = null;
   }
-  return { head, etag: found.etag };
+  if (head?.format === 1) return head as Head;
+  const message = `${HEAD_KEY} of the replica is damaged, or of a newer version: use the version that wrote it.`;
+  throw new OnewriterError('REPLICA_REFUSED', message, { reason: 'unknown format' });
 }

@@ -138,7 +138,9 @@ it('reads a newer head where the catalogue of the former one expired meanwhile',
   expect((await readState(renewed)).tenants.get('acme')?.pos).toBe(4_579);
 });
 
-it('refuses a store of a newer version', async () => {
+it('refuses a store of a newer version, or whose head is damaged', async () => {
   await putHead({ format: 2 as never });
+  await expect(readState(store)).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });
+  await store.put(HEAD_KEY, Buffer.from('{"format":1,"ter'));
   await expect(readState(store)).rejects.toMatchObject({ code: 'REPLICA_REFUSED' });
 });
