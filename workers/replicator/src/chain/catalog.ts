@@ -7,7 +7,7 @@ import type { CallOptions, ObjectStore } from '../store/object-store.ts';
 
 /*
  * A catalogue: the chains of all tenants as they were when the packs up to a number had been read. So not all packs have to be read to
- * know them. Deflated JSON.
+ * know them. Deflated JSON, a line for each tenant: one text of all of them takes as much memory again as the chains (infra/adr/0066).
  */
 
 const compress = promisify(deflateRaw);
@@ -23,16 +23,14 @@ export interface Catalog {
   readonly tenants: ReadonlyMap<string, ChainState>;
 }
 
-interface StoredCatalog {
+interface StoredHead extends Omit<Catalog, 'tenants'> {
   readonly v: 1;
-  readonly to: number;
-  readonly term: number;
-  readonly atMs: number;
-  readonly tenants: readonly {
-    readonly places: readonly SegmentPlace[];
-    /** Where it is not that of the last place: of a deleted tenant. */
-    readonly last?: SegmentEntry | undefined;
-  }[];
+}
+
+interface StoredTenant {
+  readonly places: readonly SegmentPlace[];
+  /** Where it is not that of the last place: of a deleted tenant. */
+  readonly last?: SegmentEntry | undefined;
 }
 
 export function catalogKey(to: number): string {
@@ -40,14 +38,10 @@ export function catalogKey(to: number): string {
 }
 
 export async function encodeCatalog({ to, term, atMs, tenants }: Catalog): Promise<Buffer> {
-  const stored: StoredCatalog = {
-    v: 1,
-    ...{ to, term, atMs },
-    tenants: [...tenants.values()].map(({ places, last, isAlive }) =>
-      isAlive ? { places } : { places, last },
-    ),
-  };
-  return compress(Buffer.from(JSON.stringify(stored)), { level: 6 });
+  const lines = [lineOf({ v: 1, to, term, atMs } satisfies StoredHead)];
+  for (const { places, last, isAlive } of tenants.values())
+    lines.push(lineOf((isAlive ? { places } : { places, last }) satisfies StoredTenant));
+  return compress(Buffer.concat(lines), { level: 6 });
 }
 
 /**
@@ -61,23 +55,37 @@ export async function readCatalog(
 ): Promise<Catalog | undefined> {
   const found = await store.get(key, options);
   if (found === undefined) return undefined;
-  const { v, to, term, atMs, tenants } = await parse(key, found.body);
-  if (v !== 1) throw damaged(key, `has version ${String(v)}`);
   const chains = new Map<string, ChainState>();
-  for (const { places, last } of tenants) {
-    const chain = new ChainState(places, last);
-    if (chain.last !== undefined) chains.set(chain.last.tenant, chain);
+  let head: StoredHead | undefined;
+  try {
+    for (const line of linesOf(await expand(found.body, { maxOutputLength: MAX_CATALOG_BYTES }))) {
+      if (head === undefined) {
+        head = JSON.parse(line) as StoredHead;
+        if (head.v !== 1) break;
+        continue;
+      }
+      const { places, last } = JSON.parse(line) as StoredTenant;
+      const chain = new ChainState(places, last);
+      if (chain.last !== undefined) chains.set(chain.last.tenant, chain);
+    }
+  } catch (error) {
+    throw damaged(key, `cannot be read (${(error as Error).message})`);
   }
+  if (head?.v !== 1) throw damaged(key, `has version ${String(head?.v)}`);
+  const { to, term, atMs } = head;
   return { to, term, atMs, tenants: chains };
 }
 
-async function parse(key: string, body: Buffer): Promise<StoredCatalog> {
-  try {
-    return JSON.parse(
-      (await expand(body, { maxOutputLength: MAX_CATALOG_BYTES })).toString(),
-    ) as StoredCatalog;
-  } catch (error) {
-    throw damaged(key, `cannot be read (${(error as Error).message})`);
+function lineOf(value: StoredHead | StoredTenant): Buffer {
+  return Buffer.from(`${JSON.stringify(value)}\n`);
+}
+
+function* linesOf(text: Buffer): Iterable<string> {
+  for (let from = 0; from < text.length; ) {
+    const end = text.indexOf('\n', from);
+    const to = end === -1 ? text.length : end;
+    yield text.toString('utf8', from, to);
+    from = to + 1;
   }
 }
 

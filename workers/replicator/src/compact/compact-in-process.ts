@@ -9,8 +9,8 @@ import {
 } from '../jobs/replica-access.ts';
 import { type Compacted, type CompactOptions, compactOnce } from './compact-once.ts';
 
-/** A pack that is made (64 MiB, and once more as it is put), what it is made of, and what Node itself takes. */
-const MEMORY_BYTES = 1024 * 1024 * 1024;
+/** A pack that is made (64 MiB, and once more as it is put), what it is made of, the chains of all tenants, and what Node itself takes. */
+const MEMORY_BYTES = 2048 * 1024 * 1024;
 /** It may be ended anywhere: the next one begins where it ended. */
 const TIMEOUT_MS = 30 * 60_000;
 /** So many packs at a time: a process that was behind for long says in between what it made. */

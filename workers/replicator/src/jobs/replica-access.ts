@@ -31,7 +31,7 @@ const STORE_VARIABLES = [
   'AWS_ENDPOINT_URL_S3',
   'AWS_ENDPOINT_URL',
 ];
-const MIN_MEMORY_BYTES = 512 * 1024 * 1024;
+const MIN_MEMORY_BYTES = 1024 * 1024 * 1024;
 /** Master keys for such a process, by comma. */
 const MASTER_KEYS = 'ONEWRITER_REPLICA_MASTER_KEYS';
 /** From the sources as from what is built of them. */
@@ -60,7 +60,10 @@ export function replicaJob<A extends PublicAccess>(name: string, args: A, draft?
   return { kind: 'call', module: JOBS, name, args, draft };
 }
 
-/** At least what segments take while they are read, made and written: 256 MiB are not enough for a file of 200 MB. */
+/**
+ * At least what segments take while they are read, made and written, and the chains of all tenants, for which half of it is the heap:
+ * 10,000 chains of 32 segments take 200 MB.
+ */
 export function withRoom(limits: JobLimits): JobLimits {
   return { ...limits, memoryBytes: Math.max(limits.memoryBytes, MIN_MEMORY_BYTES) };
 }
