@@ -1,4 +1,4 @@
-/** A thread in the replicator's place: says what it got in its status, and stores nothing. */
+/** A thread in the replicator's place: says what it got in its status, and stores nothing. A deletion ends 1,000 commits. */
 export interface FakeReplicatorStatus {
   /** What came from the broker itself. */
   readonly notes: readonly string[];
@@ -20,7 +20,8 @@ export function fakeReplicatorUrl(options: FakeReplicatorOptions = {}): URL {
     import { parentPort, workerData } from 'node:worker_threads';
     const options = ${JSON.stringify(options)};
     const cells = new BigInt64Array(workerData.room);
-    const notes = [], captured = [], ports = [];
+    const notes = [], captured = [], ports = [], changes = new Map();
+    const store = upTo => parentPort.postMessage({ kind: 'stored', upTo: [upTo], atMs: Date.now() });
     const report = () => parentPort.postMessage({ kind: 'status', status: { notes, captured } });
     parentPort.on('message', message => {
       if (message.kind === 'port') {
@@ -31,8 +32,8 @@ export function fakeReplicatorUrl(options: FakeReplicatorOptions = {}): URL {
           if (piece.kind === 'log') {
             Atomics.sub(cells, 0, BigInt(piece.frames.byteLength));
             const last = piece.commits.at(-1);
-            const upTo = [{ tenant: piece.tenant, pos: captured.length, commitSeq: last.commitSeq, epoch: last.epoch }];
-            parentPort.postMessage({ kind: 'stored', upTo, atMs: Date.now() });
+            const { commitSeq, epoch } = last;
+            store({ tenant: piece.tenant, pos: captured.length, commitSeq, epoch, change: changes.get(piece.tenant) });
           }
           report();
         });
@@ -41,7 +42,14 @@ export function fakeReplicatorUrl(options: FakeReplicatorOptions = {}): URL {
       } else if (message.tenant === 'die') throw new Error('died as it was asked to');
       else if (message.tenant === 'ask') for (const port of ports) port.postMessage({ kind: 'capture' });
       else {
-        notes.push(message.kind + ' ' + message.tenant);
+        const { kind, tenant, change } = message;
+        notes.push(kind + ' ' + tenant);
+        if (change !== undefined) changes.set(tenant, change);
+        if (kind === 'deleted') {
+          // A pack of before arrives late.
+          store({ tenant, pos: 9, commitSeq: 1000, epoch: 1 });
+          store({ tenant, pos: 9, commitSeq: 0, epoch: 0, change });
+        }
         report();
       }
     });

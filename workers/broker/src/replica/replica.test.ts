@@ -17,6 +17,7 @@ import type { LaneOptions } from '../lanes/lane-options.ts';
 import { WalFlusher } from '../lanes/wal-flusher.ts';
 import { HeldFiles } from './held-files.ts';
 import { Replica } from './replica.ts';
+import { isStored } from './replica-state.ts';
 import { toReplicatorData } from './replicator-data.ts';
 import { findUnknownTenants } from './unknown-tenants.ts';
 
@@ -147,6 +148,23 @@ it('knows what is stored, and says it to those who wait', async () => {
   expect(replica.stored('acme')).toBeUndefined();
 });
 
+it('takes nothing of a deleted file for stored of the next one, which counts from 1 again', async () => {
+  const dataDir = temporaryDataDir();
+  const { replica } = createReplica({}, dataDir);
+  const heard: unknown[] = [];
+  replica.onStored(({ commitSeq }) => heard.push(commitSeq));
+  // The thread that starts later gets it, too.
+  replica.note({ kind: 'deleted', tenant: 'acme' });
+  replica.start();
+  await vi.waitFor(() => expect(heard).toEqual([0]), WAIT);
+  await apply(createLane(replica, dataDir), 'acme', true);
+  await vi.waitFor(() => expect(heard).toEqual([0, 0, 1]), WAIT);
+  replica.note({ kind: 'deleted', tenant: 'acme' });
+  expect(replica.stored('acme')).toBeUndefined();
+  await vi.waitFor(() => expect(heard).toEqual([0, 0, 1, 0]), WAIT);
+  expect(isStored(replica.stored('acme'), { epoch: 1, commitSeq: 1 })).toBe(false);
+});
+
 it('does not wait longer than it may for a store that is away', async () => {
   const { replica } = createReplica({ first: [{ kind: 'available', available: false }] });
   replica.start();
@@ -221,7 +239,7 @@ it('is started again where its thread dies, and gets again what is in the logs',
   const lane = createLane(replica, dataDir);
   await apply(lane, 'acme', true);
   await vi.waitFor(() => expect(replica.stored('acme')?.commitSeq).toBe(1), WAIT);
-  replica.note({ kind: 'replaced', tenant: 'die' });
+  replica.note({ kind: 'off', tenant: 'die', off: true });
   await vi.waitFor(() => expect(replica.available).toBe(false), WAIT);
   // While there is none, writes go on.
   await apply(lane, 'acme');

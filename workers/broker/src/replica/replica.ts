@@ -61,6 +61,7 @@ export interface ReplicaOptions {
 
 /** What the replicator is told of one tenant. */
 type TenantMessage = Extract<ToReplicator, { readonly tenant: string }>;
+type FileChange = Extract<TenantMessage, { readonly kind: 'deleted' | 'replaced' }>;
 
 /** The replicator of a leader: its thread, and what is known from it. */
 export class Replica implements ReplicaState, CaptureLink {
@@ -69,6 +70,9 @@ export class Replica implements ReplicaState, CaptureLink {
   readonly #state = new StateMachine<State>('The replicator', TRANSITIONS, 'absent');
   readonly #modes = new Map<string, ReplicaMode>();
   readonly #stored = new Map<string, StoredUpTo>();
+  /** The store has nothing that came after it yet; what it says until then is about the former file. */
+  readonly #changes = new Map<string, FileChange>();
+  #lastChange = 0;
   readonly #storedListeners = new Set<StoredListener>();
   readonly #restartListeners = new Set<() => void>();
   #worker: Worker | undefined;
@@ -157,9 +161,16 @@ export class Replica implements ReplicaState, CaptureLink {
 
   /** Something happened to a tenant that its log does not show. */
   note(message: TenantMessage): void {
-    if (message.kind === 'deleted') this.#stored.delete(message.tenant);
-    // One that starts later finds the file as it is then.
-    this.#worker?.postMessage(message);
+    if (message.kind !== 'deleted' && message.kind !== 'replaced') {
+      this.#worker?.postMessage(message);
+      return;
+    }
+    const { kind, tenant } = message;
+    // The new file may count from a lower number.
+    this.#stored.delete(tenant);
+    const change: FileChange = { kind, tenant, change: ++this.#lastChange };
+    this.#changes.set(tenant, change);
+    this.#worker?.postMessage(change);
   }
 
   /** Ships what is there, and ends. Idempotent. */
@@ -203,6 +214,8 @@ export class Replica implements ReplicaState, CaptureLink {
     for (const [tenant, mode] of this.#modes) {
       if (mode === 'off') this.note({ kind: 'off', tenant, off: true });
     }
+    // The former one may have ended before it stored them.
+    for (const change of this.#changes.values()) worker.postMessage(change);
   }
 
   #givePort(worker: Worker, port: MessagePort): void {
@@ -222,6 +235,9 @@ export class Replica implements ReplicaState, CaptureLink {
         break;
       case 'stored':
         for (const upTo of message.upTo) {
+          const change = this.#changes.get(upTo.tenant);
+          if (change !== undefined && change.change !== upTo.change) continue;
+          this.#changes.delete(upTo.tenant);
           this.#stored.set(upTo.tenant, upTo);
           for (const listener of this.#storedListeners) listener(upTo, message.atMs);
         }

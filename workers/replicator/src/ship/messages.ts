@@ -26,9 +26,9 @@ export type ToReplicator =
   | { readonly kind: 'port'; readonly port: MessagePort }
   /** What is not to be stored (`off`); the tenant begins with a full segment when it is switched on again. */
   | { readonly kind: 'off'; readonly tenant: string; readonly off: boolean }
-  | { readonly kind: 'deleted'; readonly tenant: string }
+  | { readonly kind: 'deleted'; readonly tenant: string; readonly change?: number | undefined }
   /** Its file was put in place by other means than commits (restore, load, adopt): it begins again. */
-  | { readonly kind: 'replaced'; readonly tenant: string }
+  | { readonly kind: 'replaced'; readonly tenant: string; readonly change?: number | undefined }
   /** A tenant that begins as another was (branch). */
   | {
       readonly kind: 'base';
@@ -42,8 +42,11 @@ export type ToReplicator =
 export interface StoredUpTo {
   readonly tenant: string;
   readonly pos: number;
+  /** Of a deleted tenant both are 0: a new file of its name may count from 1 again. */
   readonly commitSeq: number;
   readonly epoch: number;
+  /** The last `deleted` or `replaced` that this comes after; undefined: none. */
+  readonly change?: number | undefined;
 }
 
 /** What is known of a tenant. */

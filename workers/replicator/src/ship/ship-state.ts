@@ -1,6 +1,7 @@
 import { MAX_WORST_TENANTS } from '@onewriter/protocol';
 import type { SegmentEntry } from '../format/entry.ts';
 import type { Verified } from '../verify/verified-tenants.ts';
+import type { FileChanges } from './file-changes.ts';
 import type { ReplicaStatus, StoredUpTo, TenantReplica } from './messages.ts';
 import { numbersOf, type PackItem } from './pack-item.ts';
 import type { TenantLine } from './tenant-line.ts';
@@ -17,14 +18,25 @@ export interface StoredTenant extends StoredUpTo {
   readonly storedMs: number;
 }
 
+const DELETED = Object.freeze({ commitSeq: 0, epoch: 0 });
+
 export function storedOf(tenant: string, entry: SegmentEntry, storedMs: number): StoredTenant {
-  const { max, lastSeq, epoch, lastMs } = entry;
-  return { tenant, pos: max, commitSeq: lastSeq, epoch, commitMs: lastMs, storedMs };
+  const { kind, max, lastSeq, epoch, lastMs } = entry;
+  const numbers = kind === 'deleted' ? DELETED : { commitSeq: lastSeq, epoch };
+  return { tenant, pos: max, ...numbers, commitMs: lastMs, storedMs };
 }
 
-export function storedWith({ line, items }: PackedTenant, storedMs: number): StoredTenant {
-  const { pos, commitSeq, epoch, lastMs } = numbersOf(items.at(-1)!);
-  return { tenant: line.tenant, pos, commitSeq, epoch, commitMs: lastMs, storedMs };
+export function storedWith(
+  { line: { tenant }, items }: PackedTenant,
+  storedMs: number,
+  changes: FileChanges,
+): StoredTenant {
+  const last = items.at(-1)!;
+  const { pos, commitSeq, epoch, lastMs } = numbersOf(last);
+  const isEnd = last.kind === 'entry' && last.entry.kind === 'deleted';
+  const numbers = isEnd ? DELETED : { commitSeq, epoch };
+  const change = changes.before(tenant, pos, isEnd);
+  return { tenant, pos, ...numbers, change, commitMs: lastMs, storedMs };
 }
 
 /** What a tenant has that is not stored. */

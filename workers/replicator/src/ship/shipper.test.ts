@@ -256,6 +256,39 @@ test('a tenant that was switched off and on, replaced, or deleted', async () => 
   expect(ship.of('status').every(({ status }) => status.gaps === 0)).toBe(true);
 });
 
+test('what is stored of a former file is not said of the next one', async () => {
+  const ship = new Ship();
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  acme.commit(INSERT);
+  await ship.isStored('acme');
+  // This pack is on its way when the tenant is deleted.
+  let goOn = () => {};
+  let isBegun = false;
+  store.beforePut = async () => {
+    isBegun = true;
+    await new Promise<void>(resolve => (goOn = resolve));
+    store.beforePut = async () => {};
+  };
+  acme.commit(INSERT);
+  await waitFor(() => isBegun, { what: 'the pack' });
+  ship.messages.length = 0;
+  ship.receive({ kind: 'deleted', tenant: 'acme', change: 5 });
+  goOn();
+  const said = () => ship.of('stored').flatMap(({ upTo }) => upTo);
+  await waitFor(() => said().length === 2, { what: 'the deletion' });
+  expect(said()).toMatchObject([
+    { pos: 3, commitSeq: 3, change: undefined },
+    { pos: 3, commitSeq: 0, epoch: 0, change: 5 },
+  ]);
+  // So does a successor, which reads it in the store.
+  await ship.stop();
+  const next = new Ship();
+  await next.shipper.start();
+  expect(next.of('stored')[0]?.upTo).toMatchObject([{ tenant: 'acme', commitSeq: 0, epoch: 0 }]);
+});
+
 test('a branch begins as its base, and is read whole at its first commit', async () => {
   const ship = new Ship();
   await ship.shipper.start();

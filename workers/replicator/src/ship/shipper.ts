@@ -14,6 +14,7 @@ import { CapturePorts } from './capture-ports.ts';
 import { CloseNotes } from './close-notes.ts';
 import { DeflateBudget } from './deflate-budget.ts';
 import { Failures } from './failures.ts';
+import { FileChanges } from './file-changes.ts';
 import { LogFlushes } from './flush-logs.ts';
 import { FullQueue, type ReadFull } from './full-queue.ts';
 import { makeSegments } from './make-segments.ts';
@@ -87,6 +88,7 @@ export class Shipper {
   readonly #full: FullQueue<TenantLine>;
   readonly #timer: PackTimer;
   readonly #flushes = new LogFlushes();
+  readonly #changes = new FileChanges();
   /** What came before the start was done, in order. */
   #early: (() => void)[] | undefined = [];
   #running: Running | undefined;
@@ -152,9 +154,12 @@ export class Shipper {
     this.#running?.rehearsals?.forget(tenant);
     this.#withLine(tenant, line => {
       if (message.kind === 'off') line.setOff(message.off);
-      else if (message.kind === 'deleted') line.deleted();
-      else if (message.kind === 'replaced') line.replaced();
-      else line.begins(message.base);
+      else if (message.kind === 'base') line.begins(message.base);
+      else {
+        if (message.kind === 'deleted') line.deleted();
+        else line.replaced();
+        this.#changes.note(tenant, message.change, line.pos);
+      }
     });
   }
 
@@ -278,7 +283,7 @@ export class Shipper {
 
   #packStored(pack: readonly PackedTenant[]): void {
     const nowMs = this.#nowMs();
-    const stored = pack.map(each => storedWith(each, nowMs));
+    const stored = pack.map(each => storedWith(each, nowMs, this.#changes));
     for (const each of stored) this.#stored.set(each.tenant, each);
     let bytes = 0;
     for (const { items } of pack) for (const { roomBytes } of items) bytes += roomBytes;

@@ -9,7 +9,7 @@ export function* storedMessages(stored: readonly StoredTenant[], atMs: number): 
   for (let from = 0; from < stored.length; from += STORED_AT_A_TIME) {
     const upTo = stored
       .slice(from, from + STORED_AT_A_TIME)
-      .map(({ tenant, pos, commitSeq, epoch }) => ({ tenant, pos, commitSeq, epoch }));
+      .map(({ tenant, pos, commitSeq, epoch, change }) => ({ tenant, pos, commitSeq, epoch, change }));
     yield { kind: 'stored', upTo, atMs };
   }
 }
