@@ -166,6 +166,13 @@ export class World {
     this.open = { before: this.endOfLog(), mark: undefined, sent: commits.length, salts };
   }
 
+  /** What is not captured finds no room, and is given up. */
+  lose(): void {
+    if (this.open === undefined || this.log === undefined) return;
+    const { salts, commits } = this.log;
+    this.open = { before: this.endOfLog(), mark: undefined, sent: commits.length, salts };
+  }
+
   close(send: (piece: CapturedLog) => void, sendClosed: (message: CaptureMessage) => void = () => {}): void {
     if (this.open === undefined) return;
     this.capture(send);

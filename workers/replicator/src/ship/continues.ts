@@ -1,4 +1,4 @@
-import type { CapturedLog, FileMark, LogPosition } from '@onewriter/writer';
+import type { CapturedLog, CaptureMessage, FileMark, LogPosition } from '@onewriter/writer';
 
 /*
  * Whether a piece of a tenant's log continues from what is known of the tenant. A wrong "yes" makes a copy that never was; a wrong
@@ -66,6 +66,12 @@ export function continues(known: KnownEnd, piece: CapturedLog, note?: CloseNote 
   if (!isSameName) return { kind: 'gap', reason: 'another file' };
   const goesOn = isLogWhole && before.salts !== '' && isSamePosition(end, before);
   return goesOn ? { kind: 'continues', skip: 0 } : { kind: 'gap', reason: 'commits missing' };
+}
+
+/** Whether a segment of a whole file surely has what a message is about. @param end of the log when the file was read */
+export function isInside(message: CaptureMessage, end: LogPosition): boolean {
+  if (message.kind === 'closed') return true;
+  return message.kind === 'log' && message.to.salts === end.salts && message.to.frame <= end.frame;
 }
 
 export function isSamePosition(one: LogPosition, other: LogPosition): boolean {

@@ -10,10 +10,3 @@ export interface LineOwner {
   readonly readNote: (tenant: string) => CloseNote | undefined;
   readonly writeNote: (tenant: string, note: CloseNote) => void;
 }
-
-/** Commits that are in no piece to be stored: a full segment will have them, or they come behind it. */
-export interface Apart {
-  readonly sinceMs: number;
-  readonly commits: number;
-  readonly bytes: number;
-}

@@ -5,6 +5,12 @@ import type { FirstItem, PagesItem, UnplacedEntry } from './pack-item.ts';
 /** The newest commit of a tenant. */
 export type KnownCommit = KnownEnd & Pick<UnplacedEntry, 'epoch' | 'lastSeq' | 'lastMs' | 'pages'>;
 
+/** Of a branch: no piece continues from it. */
+export const NOTHING: Omit<KnownCommit, 'pos'> = Object.freeze({
+  ...{ end: { salts: '', frame: 0, checksum: '' }, incarnation: '', pageSize: 0, epoch: 0 },
+  ...{ lastSeq: 0, lastMs: 0, pages: 0 },
+});
+
 /** Numbers of the newest commit before. */
 interface CommitNumbers {
   readonly lastSeq: number;

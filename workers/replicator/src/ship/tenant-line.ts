@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import type { CapturedLog, CaptureMessage } from '@onewriter/writer';
 import type { SegmentEntry } from '../format/entry.ts';
 import type { SegmentCommit } from '../format/segment-body.ts';
-import type { GapReason } from './continues.ts';
-import { type Continuity, continues, isSamePosition } from './continues.ts';
+import { type Apart, addApart, addPiece } from './apart.ts';
+import { type Continuity, continues, type GapReason, isInside, isSamePosition } from './continues.ts';
 import { findFirstFull } from './first-full.ts';
-import type { Apart, LineOwner } from './line-owner.ts';
+import type { LineOwner } from './line-owner.ts';
 import { type CapturedItem, type FullSegment, numbersOf, type PackItem } from './pack-item.ts';
-import { type KnownCommit, numberCommits, toFirstItem, toMark, toPagesItem } from './piece-items.ts';
+import { type KnownCommit, NOTHING, numberCommits, toFirstItem, toMark, toPagesItem } from './piece-items.ts';
 
 /*
  * What is known of one tenant, and what it has to store next. Decides only; reads and writes nothing.
@@ -26,11 +26,6 @@ import { type KnownCommit, numberCommits, toFirstItem, toMark, toPagesItem } fro
 
 export type LineState = 'unknown' | 'chained' | 'needs-full' | 'reading' | 'off' | 'deleted';
 
-/** Of a branch: no piece continues from it. */
-const NOTHING: Omit<KnownCommit, 'pos'> = Object.freeze({
-  ...{ end: { salts: '', frame: 0, checksum: '' }, incarnation: '', pageSize: 0, epoch: 0 },
-  ...{ lastSeq: 0, lastMs: 0, pages: 0 },
-});
 /** A larger piece does not fit into the body of a segment. */
 const MAX_PIECE_BYTES = 128 * 1024 * 1024;
 
@@ -52,6 +47,8 @@ export class TenantLine {
   #mustRead = false;
   /** Its chain became long: it continues while it waits to be read whole. */
   #renews = false;
+  /** So it does where the file may have commits that no piece brings: it is read unless a piece that continues comes first. */
+  #mayLack = false;
   /** A replaced or deleted file, or another `off`, makes what is being read worthless. */
   #isReadingVoid = false;
   gaps = 0;
@@ -92,14 +89,7 @@ export class TenantLine {
   /** Commits that are not in items: those that only a full segment will have, and those that come behind it. */
   get apart(): Apart | undefined {
     const pieces = this.#since.filter(message => message.kind === 'log');
-    if (pieces.length === 0) return this.#dropped;
-    const { sinceMs } = this.#dropped ?? { sinceMs: firstMsOf(pieces[0]!) };
-    let { commits, bytes } = this.#dropped ?? { commits: 0, bytes: 0 };
-    for (const piece of pieces) {
-      commits += piece.commits.length;
-      bytes += piece.frames.byteLength;
-    }
-    return { sinceMs, commits, bytes };
+    return pieces.reduce<Apart | undefined>(addPiece, this.#dropped);
   }
 
   /** Takes the first item. */
@@ -135,7 +125,7 @@ export class TenantLine {
   replaced(): void {
     if (this.#state === 'off') return;
     this.#voidReading();
-    this.#noteDropped(this.#owner.nowMs(), 0, 0);
+    this.#noteLack();
     this.#state = 'needs-full';
     this.#mustRead = true;
   }
@@ -143,8 +133,8 @@ export class TenantLine {
   setOff(isOff: boolean): void {
     if (isOff === (this.#state === 'off')) return;
     this.#voidReading();
-    this.#dropped = undefined;
-    if (!isOff) this.#noteDropped(this.#owner.nowMs(), 0, 0);
+    this.#forgetLack();
+    if (!isOff) this.#noteLack();
     this.#state = isOff ? 'off' : 'needs-full';
     this.#mustRead = true;
   }
@@ -152,7 +142,7 @@ export class TenantLine {
   /** Its history ends here; a tenant of its name that comes later has higher numbers. */
   deleted(): void {
     this.#voidReading();
-    this.#dropped = undefined;
+    this.#forgetLack();
     this.#mustRead = true;
     this.#state = this.#known === undefined ? 'unknown' : 'deleted';
     if (this.#isAlive) this.#addMark('deleted', this.#known!);
@@ -163,7 +153,7 @@ export class TenantLine {
   begins(base: NonNullable<SegmentEntry['base']>): void {
     if (this.#state === 'off') return;
     this.#voidReading();
-    this.#dropped = undefined;
+    this.#forgetLack();
     this.#known = { ...NOTHING, pos: this.pos + 1 };
     this.#addMark('base', this.#known, base);
     this.#state = 'chained';
@@ -176,8 +166,15 @@ export class TenantLine {
     this.#renews = this.#state === 'chained' && this.#known!.pageSize > 0;
   }
 
+  /** The file is not as what is known of it, and no piece says why. */
+  mayLack(): void {
+    if (this.#state !== 'chained' || this.#known!.pageSize === 0) return;
+    this.#mayLack = true;
+    this.#noteLack();
+  }
+
   get needsReading(): boolean {
-    return this.#state === 'needs-full' || (this.#renews && this.#state === 'chained');
+    return this.#state === 'needs-full' || ((this.#renews || this.#mayLack) && this.#state === 'chained');
   }
 
   /** A process begins to read the whole file. @returns the number that its segment has to have */
@@ -202,7 +199,7 @@ export class TenantLine {
     const { entry } = full;
     assert(entry.max === this.pos + 1, 'A segment has another number than the one that it was given.');
     const dropped = this.#dropped;
-    this.#dropped = undefined;
+    this.#forgetLack();
     const sinceMs = dropped?.sinceMs ?? entry.firstMs;
     this.#items.push({ kind: 'entry', sinceMs, entry, body: full.body, roomBytes: 0 });
     this.#known = { ...entry, pos: entry.max };
@@ -220,6 +217,8 @@ export class TenantLine {
     const last = since.at(-1);
     if (first !== -1) for (const message of since.slice(first)) this.#take(message);
     else if (last?.kind === 'closed') this.#take(last);
+    // It may have been committed after the file was read.
+    if (first === -1 && since.some(message => !isInside(message, entry.end))) this.mayLack();
     return true;
   }
 
@@ -227,6 +226,7 @@ export class TenantLine {
   failReading(isGone: boolean): void {
     const since = this.#since;
     this.#since = [];
+    if (isGone) this.#forgetLack();
     if (this.#renews && !this.#isReadingVoid) {
       this.#renews = false;
       this.#state = 'chained';
@@ -241,7 +241,6 @@ export class TenantLine {
     else {
       // The broker says when a tenant is deleted.
       this.#state = this.#isAlive ? 'chained' : this.#known === undefined ? 'unknown' : 'deleted';
-      this.#dropped = undefined;
     }
   }
 
@@ -249,11 +248,15 @@ export class TenantLine {
   dropUnflushed(): void {
     const first = this.#items.findIndex(item => item.kind !== 'entry' && item.unflushed !== undefined);
     if (first === -1) return;
-    for (const item of this.#items.splice(first)) {
+    const dropped = this.#items.splice(first);
+    for (const item of dropped) {
       const { commits, bytes } = numbersOf(item);
-      this.#noteDropped(item.sinceMs, commits, bytes);
+      this.#dropped = addApart(this.#dropped, item.sinceMs, commits, bytes);
       this.#owner.free(item.roomBytes);
     }
+    // Nothing has to be before it.
+    const end = dropped.findLast(item => item.kind === 'entry' && item.entry.kind === 'deleted');
+    if (end !== undefined) this.#items.push(end);
     if (this.#state === 'chained') this.#break('lost');
   }
 
@@ -290,7 +293,7 @@ export class TenantLine {
       sinceMs: this.#dropped?.sinceMs,
       roomBytes: isWhole ? piece.frames.byteLength : 0,
     });
-    this.#dropped = undefined;
+    this.#forgetLack();
     this.#items.push(item);
     this.#know(item, item.commit);
     this.#state = 'chained';
@@ -299,6 +302,7 @@ export class TenantLine {
   }
 
   #addPages(piece: CapturedLog, skip: number): void {
+    this.#forgetLack();
     const fresh = numberCommits(
       piece.commits.filter(({ frames }) => frames > skip),
       this.#known,
@@ -350,7 +354,7 @@ export class TenantLine {
 
   #break(reason: GapReason | 'lost'): void {
     this.#state = 'needs-full';
-    this.#noteDropped(this.#owner.nowMs(), 0, 0);
+    this.#noteLack();
     this.gaps++;
     this.#owner.gap(this.tenant, reason);
   }
@@ -358,16 +362,16 @@ export class TenantLine {
   #drop(piece: CapturedLog): void {
     this.#owner.free(piece.frames.byteLength);
     if (this.#state === 'off' || this.#state === 'deleted') return;
-    this.#noteDropped(firstMsOf(piece), piece.commits.length, piece.frames.byteLength);
+    this.#dropped = addPiece(this.#dropped, piece);
   }
 
-  #noteDropped(sinceMs: number, commits: number, bytes: number): void {
-    const before = this.#dropped ?? { sinceMs, commits: 0, bytes: 0 };
-    this.#dropped = {
-      sinceMs: Math.min(before.sinceMs, sinceMs),
-      commits: before.commits + commits,
-      bytes: before.bytes + bytes,
-    };
+  #noteLack(): void {
+    this.#dropped = addApart(this.#dropped, this.#owner.nowMs());
+  }
+
+  #forgetLack(): void {
+    this.#dropped = undefined;
+    this.#mayLack = false;
   }
 
   /** The room of what is in a full segment, or of no use. */
@@ -387,8 +391,4 @@ export class TenantLine {
     const entry = { ...toMark(kind, this.tenant, known, sinceMs), base };
     this.#items.push({ kind: 'entry', sinceMs, entry, roomBytes: 0 });
   }
-}
-
-function firstMsOf(piece: CapturedLog): number {
-  return piece.commits[0]?.atMs ?? 0;
 }
