@@ -405,6 +405,31 @@ describe('without room', () => {
     expect(before.frame).toBeGreaterThan(0);
   });
 
+  it('is lost once more where a transaction ends that was open when the first was', () => {
+    const copy = new LogCopy();
+    const lane = replicated();
+    const listener = listen([copy], CaptureRoom.create(1024 * 1024)).connect(lane);
+    lane.apply(TABLE);
+    listener.ask();
+    // Too few pages for a checkpoint.
+    lane.apply(script(SPILL.replace('LIMIT 1000', 'LIMIT 90')));
+    const transaction = { id: newTransactionId(), expiresAt: 1 };
+    const send = (steps: string[], id: string, more: object) => {
+      const job = queuedJob(steps, [{ q: steps.map((_, s) => ({ s })), ...more }], { id });
+      return lane.lane.run({ kind: 'apply', tenant: 'acme', epoch: 1, jobs: [job], transaction });
+    };
+    applied(send(['BEGIN', INSERT], newStepsJobId('b'), { i: 1 }));
+    listener.ask();
+    expect(copy.gaps).toEqual(['no room']);
+    // The file may be read whole now, which does not have this commit.
+    applied(send(['COMMIT'], newStepsJobId('s'), { tx: transaction.id, i: 1 }));
+    listener.ask();
+    expect(copy.gaps).toEqual(['no room', 'log changed']);
+    lane.apply(writes(INSERT));
+    listener.ask();
+    expect(copy.pieces.at(-1)!.commits).toHaveLength(1);
+  });
+
   it('is lost where one commit is larger than a tenant may have', () => {
     const copy = new LogCopy();
     const lane = replicated();
@@ -418,6 +443,19 @@ describe('without room', () => {
     listener.ask();
     expect(copy.pieces.at(-1)!.commits).toHaveLength(1);
   });
+});
+
+it('a log that is cut says so: the file is as a close in order leaves it', () => {
+  const lane = replicated();
+  const listener = listen([], CaptureRoom.create(256 * 1024 * 1024)).connect(lane);
+  lane.apply(TABLE);
+  lane.apply(script(SPILL.replace('LIMIT 1000', 'LIMIT 6000')));
+  // The next one begins with a checkpoint.
+  lane.apply(writes(INSERT));
+  const messages = listener.receive();
+  const cut = messages.findIndex(({ kind }) => kind === 'closed');
+  expect(messages[cut - 1]).toMatchObject({ kind: 'log', commits: [{ commitSeq: 2 }] });
+  expect(messages[cut]).toMatchObject({ to: (messages[cut - 1] as { to?: unknown }).to });
 });
 
 describe('what other connections do to the log', () => {

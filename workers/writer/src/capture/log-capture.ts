@@ -162,9 +162,8 @@ export class LogCapture {
     this.send(true);
     if (this.#isAstray) return !this.#isOvertaken;
     const end = this.#countFrames()?.frames;
-    if (end === undefined) return true;
-    // Cut since, or as it was sent.
-    if (end === 0 || end === this.#before.frame) return true;
+    // Not known, cut since, or as it was sent.
+    if (end === undefined || end === 0 || end === this.#before.frame) return true;
     if (this.#isOvertaken) return false;
     this.#lose('log changed');
     return true;
@@ -194,7 +193,12 @@ export class LogCapture {
   /** The connection is closed. @param isComplete all of its log was sent, which is gone if SQLite has removed it */
   closed(isComplete: boolean): void {
     this.#sink.forgetDue(this);
-    if (isComplete && !this.#isAstray && !this.#isDue) noteClosed(this.#file, this.#before, this.#sink);
+    if (isComplete) this.noteWrittenBack();
+  }
+
+  /** The log is empty: all of it is in the file. */
+  noteWrittenBack(): void {
+    if (!this.#isAstray && !this.#isDue) noteClosed(this.#file, this.#before, this.#sink);
   }
 
   /** Where it stands when the file is closed and its log is left beside it; undefined where not all was sent. */
@@ -299,8 +303,7 @@ export class LogCapture {
     const from = this.#at;
     let noted = 0;
     const commits = ends.map(({ frames: count, pages }): CapturedCommit => {
-      const commit: NotedCommit | undefined =
-        from.frame + count > this.#othersTo ? this.#notes[noted++] : undefined;
+      const commit = from.frame + count > this.#othersTo ? this.#notes[noted++] : undefined;
       return { frames: count, pages, ...(commit ?? { commitSeq: 0, atMs: this.#othersAtMs, epoch: 0 }) };
     });
     const piece = {
@@ -361,6 +364,9 @@ export class LogCapture {
     if (log === undefined) return false;
     const end = withLogIfThere(this.#walPath, file => readPosition(file, log.frames, this.#pageSize));
     if (end === undefined) return false;
+    // Committed while it was astray: the file may have been read whole before.
+    if (this.#notes.length > 0)
+      this.#sink.post({ kind: 'lost', tenant: this.#file.tenant, reason: 'log changed' });
     this.#goAstray();
     this.#before = this.#at = end;
     this.#mark = undefined;

@@ -289,6 +289,7 @@ export class TenantDatabase {
     if (this.others.found || !this.checkpoints.cut()) return false;
     this.watch.noteCut();
     this.walSpace.noteCut();
+    this.capture?.noteWrittenBack();
     return true;
   }
 
