@@ -95,7 +95,7 @@ function isUntouched(known: KnownEnd, mark: FileMark | undefined, note: CloseNot
   return note.pos === known.pos && isSamePosition(note.to, known.end) && isSameMark(note.mark, mark);
 }
 
-function isSameMark(one: FileMark, other: FileMark): boolean {
+export function isSameMark(one: FileMark, other: FileMark): boolean {
   return (
     one.ino === other.ino &&
     one.size === other.size &&

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OnewriterError } from '@onewriter/protocol';
@@ -254,6 +254,34 @@ test('a tenant that was switched off and on, replaced, or deleted', async () => 
     what: 'the deletion',
   });
   expect(ship.of('status').every(({ status }) => status.gaps === 0)).toBe(true);
+});
+
+test('what a killed broker had not sent is stored, although its tenant is quiet since', async () => {
+  const ship = new Ship();
+  await ship.shipper.start();
+  const [acme, calm] = [ship.file('acme'), ship.file('calm')];
+  for (const file of [acme, calm]) file.commit(CREATE);
+  await ship.isStored('acme');
+  await ship.isStored('calm');
+  calm.close();
+  const note = join(dataDir, 'replica', 'closed', 'calm.json');
+  await waitFor(() => existsSync(note), { what: 'the note' });
+  await ship.shipper.close();
+  acme.commit(INSERT);
+  acme.kill();
+
+  let nowMs = Date.now();
+  const next = new Ship({ nowMs: () => nowMs });
+  await next.shipper.start();
+  await waitFor(() => next.of('status').length === 2, { what: 'the first look' });
+  expect(next.fulls).toBe(0);
+  nowMs += 31_000;
+  await next.isStored('acme');
+  nowMs += 31_000;
+  const { length } = next.of('status');
+  await waitFor(() => next.of('status').length === length + 2, { what: 'a further look' });
+  expect(next.fulls).toBe(1);
+  expect(next.of('status').at(-1)?.status).toMatchObject({ gaps: 0, lagMs: 0 });
 });
 
 test('what is stored of a former file is not said of the next one', async () => {

@@ -1,7 +1,6 @@
 import { setMaxListeners } from 'node:events';
-import { statSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
-import { isOnewriterError, realDatabasePath, tenantFile, toWireError } from '@onewriter/protocol';
+import { isOnewriterError, toWireError } from '@onewriter/protocol';
 import { type CaptureMessage, CaptureRoom } from '@onewriter/writer';
 import type { Compacted } from '../compact/compact-once.ts';
 import { Compaction } from '../compact/compaction.ts';
@@ -11,10 +10,10 @@ import { assertObeysConditions } from '../store/obeys-conditions.ts';
 import type { OpenStore } from '../store/store-watch.ts';
 import { TenantRehearsals, type TenantRehearsalsOptions } from '../verify/tenant-rehearsals.ts';
 import { CapturePorts } from './capture-ports.ts';
-import { CloseNotes } from './close-notes.ts';
 import { DeflateBudget } from './deflate-budget.ts';
 import { Failures } from './failures.ts';
 import { FileChanges } from './file-changes.ts';
+import { FileSweep } from './file-sweep.ts';
 import { LogFlushes } from './flush-logs.ts';
 import { FullQueue, type ReadFull } from './full-queue.ts';
 import { makeSegments } from './make-segments.ts';
@@ -26,6 +25,7 @@ import { type PackedTenant, type StoredTenant, statusOf, storedOf, storedWith } 
 import { storedMessages } from './stored-messages.ts';
 import { takeItems } from './take-items.ts';
 import { takeLead } from './take-lead.ts';
+import { TenantFiles } from './tenant-files.ts';
 import { TenantLine } from './tenant-line.ts';
 
 /*
@@ -77,7 +77,7 @@ export class Shipper {
   readonly #options: ShipperOptions;
   readonly #nowMs: () => number;
   readonly #stop = new AbortController();
-  readonly #notes: CloseNotes;
+  readonly #files: TenantFiles;
   readonly #room: CaptureRoom;
   readonly #budget: DeflateBudget;
   readonly #ports: CapturePorts;
@@ -89,6 +89,7 @@ export class Shipper {
   readonly #timer: PackTimer;
   readonly #flushes = new LogFlushes();
   readonly #changes = new FileChanges();
+  readonly #sweep: FileSweep<TenantLine>;
   /** What came before the start was done, in order. */
   #early: (() => void)[] | undefined = [];
   #running: Running | undefined;
@@ -111,7 +112,7 @@ export class Shipper {
     this.#failures = new Failures(nowMs);
     // Each call of the store listens to it.
     setMaxListeners(0, this.#stop.signal);
-    this.#notes = new CloseNotes(data.dataDir);
+    this.#files = new TenantFiles(data, this.#failures);
     this.#room = new CaptureRoom(data.room);
     this.#budget = new DeflateBudget(nowMs());
     this.#timer = new PackTimer(data.intervalMs, nowMs, () => void this.#makePacks());
@@ -122,7 +123,7 @@ export class Shipper {
     );
     this.#full = new FullQueue({
       readFull,
-      sizeOf: tenant => this.#sizeOf(tenant),
+      sizeOf: tenant => this.#files.sizeOf(tenant),
       // It is behind until then, and a rehearsal can wait.
       onBegin: () => this.#running?.rehearsals?.interrupt(),
       onDone: line => this.#changed(line, false),
@@ -130,6 +131,7 @@ export class Shipper {
       nowMs,
       signal: this.#stop.signal,
     });
+    this.#sweep = new FileSweep(this.#files, line => this.#changed(line, false), nowMs);
   }
 
   /** Begins to lead the store, for as long as it takes it to answer. */
@@ -150,7 +152,7 @@ export class Shipper {
 
   #changeLine(message: Exclude<ToReplicator, { kind: 'port' | 'end' }>): void {
     const { tenant } = message;
-    if (message.kind === 'deleted') this.#failures.try(tenant, () => this.#notes.remove(tenant));
+    if (message.kind === 'deleted') this.#files.removeNote(tenant);
     this.#running?.rehearsals?.forget(tenant);
     this.#withLine(tenant, line => {
       if (message.kind === 'off') line.setOff(message.off);
@@ -246,8 +248,8 @@ export class Shipper {
         nowMs: this.#nowMs,
         free: bytes => this.#room.giveBack(bytes),
         gap: () => this.#gaps++,
-        readNote: () => this.#failures.try(tenant, () => this.#notes.read(tenant)),
-        writeNote: (_, note) => this.#failures.try(tenant, () => this.#notes.write(tenant, note)),
+        readNote: () => this.#files.readNote(tenant),
+        writeNote: (_, note) => this.#files.writeNote(tenant, note),
       },
       last,
     );
@@ -303,6 +305,7 @@ export class Shipper {
     this.#watchStore();
     const { term = 0, writer, rehearsals, copiers = [] } = this.#running ?? {};
     if (this.#isAvailable && this.#running !== undefined) {
+      this.#sweep.look(this.#lines);
       this.#full.advance();
       if (!this.#full.isReading) rehearsals?.advance();
     }
@@ -374,18 +377,13 @@ export class Shipper {
     this.#timers.push(setInterval(run, ms));
   }
 
-  #sizeOf(tenant: string): number {
-    const { dataDir, dbFile } = this.#options.data;
-    const path = realDatabasePath(tenantFile(dataDir, tenant, dbFile));
-    return this.#failures.try(tenant, () => statSync(path, { throwIfNoEntry: false })?.size) ?? 0;
-  }
-
   /** Tenants whose chains became long. */
   #renew(tenants: readonly string[]): void {
     for (const tenant of tenants) {
       const line = this.#lines.get(tenant);
       const { commitMs = 0 } = this.#stored.get(tenant) ?? {};
-      if (line === undefined || !mayRenew(commitMs, this.#nowMs(), () => this.#sizeOf(tenant))) continue;
+      if (line === undefined || !mayRenew(commitMs, this.#nowMs(), () => this.#files.sizeOf(tenant)))
+        continue;
       line.renew();
       this.#full.add(line);
     }

@@ -262,7 +262,10 @@ const steadySteps = fc.array(
 );
 
 test.each([
-  { what: 'whatever happens, what is stored is what the file was, and after a commit what it is', all: steps },
+  {
+    what: 'whatever happens, what is stored is what the file was, and after a commit what it is',
+    all: steps,
+  },
   { what: 'so it is without a further commit, where the broker goes on', all: steadySteps, isQuiet: true },
 ])('$what', ({ all: anySteps, isQuiet = false }) => {
   fc.assert(

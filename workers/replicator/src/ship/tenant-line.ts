@@ -77,6 +77,12 @@ export class TenantLine {
     return this.#known?.pos ?? 0;
   }
 
+  /** What its file should be, where it is not about to be read. */
+  get settled(): KnownCommit | undefined {
+    const isBegun = this.#state === 'chained' && this.#known!.pageSize > 0;
+    return isBegun && !this.needsReading ? this.#known : undefined;
+  }
+
   get items(): readonly PackItem[] {
     return this.#items;
   }
@@ -237,11 +243,9 @@ export class TenantLine {
     if (this.#isReadingVoid) return;
     assert(this.#state === 'reading', `A file was read while its tenant is ${this.#state}.`);
     this.#mustRead = true;
+    // The broker says when a tenant is deleted.
     if (!isGone) this.#state = 'needs-full';
-    else {
-      // The broker says when a tenant is deleted.
-      this.#state = this.#isAlive ? 'chained' : this.#known === undefined ? 'unknown' : 'deleted';
-    }
+    else this.#state = this.#isAlive ? 'chained' : this.#known === undefined ? 'unknown' : 'deleted';
   }
 
   /** Items whose log could not be flushed cannot be stored, nor what follows on them. */
