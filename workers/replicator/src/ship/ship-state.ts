@@ -12,6 +12,12 @@ export interface PackedTenant {
   readonly items: readonly PackItem[];
 }
 
+/** A pack that is being made or stored. */
+export interface PackUnderWay {
+  readonly contents: readonly PackedTenant[];
+  readonly sinceMs: number;
+}
+
 /** Up to where a tenant is stored. */
 export interface StoredTenant extends StoredUpTo {
   readonly commitMs: number;
@@ -46,8 +52,8 @@ interface Lag {
   bytes: number;
 }
 
-/** Adds up what is captured and not stored. @param packs being made or stored */
-function lags(lines: Iterable<TenantLine>, packs: Iterable<readonly PackedTenant[]>): Map<TenantLine, Lag> {
+/** Adds up what is captured and not stored. */
+function lags(lines: Iterable<TenantLine>, packs: Iterable<PackUnderWay>): Map<TenantLine, Lag> {
   const found = new Map<TenantLine, Lag>();
   const add = (line: TenantLine, sinceMs: number, commits: number, bytes: number) => {
     const lag = found.get(line);
@@ -63,7 +69,8 @@ function lags(lines: Iterable<TenantLine>, packs: Iterable<readonly PackedTenant
     const { commits, bytes } = numbersOf(item);
     add(line, item.sinceMs, commits, bytes);
   };
-  for (const pack of packs) for (const { line, items } of pack) for (const item of items) addItem(line, item);
+  for (const { contents } of packs)
+    for (const { line, items } of contents) for (const item of items) addItem(line, item);
   for (const line of lines) {
     for (const item of line.items) addItem(line, item);
     const { apart } = line;
@@ -76,8 +83,7 @@ function lags(lines: Iterable<TenantLine>, packs: Iterable<readonly PackedTenant
 export interface ShipState {
   readonly lines: ReadonlyMap<string, TenantLine>;
   readonly stored: ReadonlyMap<string, StoredTenant>;
-  /** Packs being made or stored. */
-  readonly packs: readonly (readonly PackedTenant[])[];
+  readonly packs: readonly PackUnderWay[];
   /** What the last rehearsal of a tenant found. */
   readonly verified: (tenant: string) => Verified | undefined;
   readonly nowMs: number;

@@ -217,6 +217,22 @@ test('a store that is away loses nothing; callers are not made to wait', async (
   await waitFor(() => ship.used === 0n);
 });
 
+test('callers are not made to wait for a store that does not give the key of a tenant', async () => {
+  let nowMs = 1_000_000;
+  const masterKeys = [Buffer.alloc(32, 1).toString('base64')];
+  const ship = new Ship({ nowMs: () => nowMs, keys: new Keyring({ masterKeys, keys: 'tenant', store }) });
+  await ship.shipper.start();
+  store.isAway = true;
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  acme.capture(true);
+  await waitFor(() => ship.of('status').some(({ status }) => status.lagBytes > 0), { what: 'the lag' });
+  nowMs += 11_000;
+  await waitFor(() => ship.of('available').length === 1, { what: 'the store to count as away' });
+  store.isAway = false;
+  await waitFor(() => ship.of('available').at(-1)?.available === true, { what: 'the store to be back' });
+});
+
 test('pieces wait until the store answers at the start', async () => {
   store.isAway = true;
   const ship = new Ship();

@@ -21,7 +21,14 @@ import { mayRenew } from './may-renew.ts';
 import type { FromReplicator, ReplicatorData, ToReplicator } from './messages.ts';
 import { PackTimer } from './pack-timer.ts';
 import { PackWriter, untilAnswered } from './pack-writer.ts';
-import { type PackedTenant, type StoredTenant, statusOf, storedOf, storedWith } from './ship-state.ts';
+import {
+  type PackedTenant,
+  type PackUnderWay,
+  type StoredTenant,
+  statusOf,
+  storedOf,
+  storedWith,
+} from './ship-state.ts';
 import { storedMessages } from './stored-messages.ts';
 import { takeItems } from './take-items.ts';
 import { takeLead } from './take-lead.ts';
@@ -93,8 +100,8 @@ export class Shipper {
   /** What came before the start was done, in order. */
   #early: (() => void)[] | undefined = [];
   #running: Running | undefined;
-  /** The pack that is being made. */
-  #making: readonly PackedTenant[] | undefined;
+  /** The pack that is being made: its keys may have to be read from the store. */
+  #making: PackUnderWay | undefined;
   #isMaking = false;
   /** Called when all that came is stored. */
   #onIdle: (() => void) | undefined;
@@ -275,7 +282,7 @@ export class Shipper {
     const { pack, isAll } = takeItems(this.#ready);
     this.#timer.taken(isAll);
     if (pack.length === 0) return;
-    this.#making = pack;
+    this.#making = { contents: pack, sinceMs: this.#nowMs() };
     const making = { keys: this.#options.keys, budget: this.#budget, nowMs: this.#nowMs };
     const tenants = pack.map(({ line, items }) => ({ tenant: line.tenant, items }));
     const segments = await untilAnswered(this.#stop.signal, () => makeSegments(tenants, making));
@@ -297,8 +304,13 @@ export class Shipper {
   }
 
   #noteIdle(): void {
-    if (this.#ready.size > 0 || this.#making !== undefined) return;
-    if (this.#running?.writer.underWay.length === 0) this.#onIdle?.();
+    if (this.#ready.size === 0 && this.#underWay.length === 0) this.#onIdle?.();
+  }
+
+  /** The oldest first. */
+  get #underWay(): readonly PackUnderWay[] {
+    const stored = this.#running?.writer.underWay ?? [];
+    return this.#making === undefined ? stored : [...stored, this.#making];
   }
 
   #everySecond(): void {
@@ -310,9 +322,7 @@ export class Shipper {
       if (!this.#full.isReading) rehearsals?.advance();
     }
     const { store, copies, post } = this.#options;
-    const making = this.#making === undefined ? [] : [this.#making];
-    const packs = [...(writer?.underWay.map(({ contents }) => contents) ?? []), ...making];
-    const [lines, stored] = [this.#lines, this.#stored];
+    const [lines, stored, packs] = [this.#lines, this.#stored, this.#underWay];
     const verified = (tenant: string) => rehearsals?.of(tenant);
     const status = statusOf({ lines, stored, packs, verified, nowMs: this.#nowMs() });
     const further = copies.map((each, index) => ({ ...each.status(), copy: copiers[index]?.status() }));
@@ -329,7 +339,7 @@ export class Shipper {
 
   /** Whether anything waits for the store for too long: the start, or the oldest pack. */
   #watchStore(): void {
-    const sinceMs = this.#running === undefined ? this.#startedMs : this.#running.writer.underWay[0]?.sinceMs;
+    const sinceMs = this.#running === undefined ? this.#startedMs : this.#underWay[0]?.sinceMs;
     const isAvailable = sinceMs === undefined || this.#nowMs() - sinceMs < AWAY_AFTER_MS;
     if (isAvailable === this.#isAvailable) return;
     this.#isAvailable = isAvailable;
