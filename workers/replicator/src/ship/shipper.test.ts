@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { OnewriterError } from '@onewriter/protocol';
 import { waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
-import { beforeEach, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { MemoryStore } from '../../test-support/memory-store.ts';
 import { restored } from '../../test-support/restored.ts';
 import { readWhole, TestShip, type TestShipOptions } from '../../test-support/test-ship.ts';
@@ -270,6 +270,20 @@ test('a tenant that was switched off and on, replaced, or deleted', async () => 
     what: 'the deletion',
   });
   expect(ship.of('status').every(({ status }) => status.gaps === 0)).toBe(true);
+});
+
+test('a clock that is set back does not hold up what is to be stored', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const ship = new Ship();
+  await ship.shipper.start();
+  const acme = ship.file('acme');
+  acme.commit(CREATE);
+  await ship.isStored('acme');
+  vi.setSystemTime(Date.now() - 3_600_000);
+  acme.commit(INSERT);
+  acme.capture();
+  await ship.isStored('acme');
 });
 
 test('what a killed broker had not sent is stored, although its tenant is quiet since', async () => {

@@ -21,14 +21,7 @@ import { mayRenew } from './may-renew.ts';
 import type { FromReplicator, ReplicatorData, ToReplicator } from './messages.ts';
 import { PackTimer } from './pack-timer.ts';
 import { PackWriter, untilAnswered } from './pack-writer.ts';
-import {
-  type PackedTenant,
-  type PackUnderWay,
-  type StoredTenant,
-  statusOf,
-  storedOf,
-  storedWith,
-} from './ship-state.ts';
+import { type PackedTenant, type StoredTenant, statusOf, storedOf, storedWith } from './ship-state.ts';
 import { storedMessages } from './stored-messages.ts';
 import { takeItems } from './take-items.ts';
 import { takeLead } from './take-lead.ts';
@@ -101,7 +94,7 @@ export class Shipper {
   #early: (() => void)[] | undefined = [];
   #running: Running | undefined;
   /** The pack that is being made: its keys may have to be read from the store. */
-  #making: PackUnderWay | undefined;
+  #making: { readonly contents: readonly PackedTenant[]; readonly sinceMs: number } | undefined;
   #isMaking = false;
   /** Called when all that came is stored. */
   #onIdle: (() => void) | undefined;
@@ -114,6 +107,7 @@ export class Shipper {
   constructor(options: ShipperOptions) {
     this.#options = options;
     const { data, readFull, nowMs = Date.now } = options;
+    const steadyMs = options.nowMs ?? (() => performance.now()); // the machine's clock may be set back
     this.#nowMs = nowMs;
     this.#startedMs = nowMs();
     this.#failures = new Failures(nowMs);
@@ -122,7 +116,7 @@ export class Shipper {
     this.#files = new TenantFiles(data, this.#failures);
     this.#room = new CaptureRoom(data.room);
     this.#budget = new DeflateBudget(nowMs());
-    this.#timer = new PackTimer(data.intervalMs, nowMs, () => void this.#makePacks());
+    this.#timer = new PackTimer(data.intervalMs, steadyMs, () => void this.#makePacks());
     this.#ports = new CapturePorts(
       message => this.#later(() => this.#ports.inOrder(message)),
       message => this.#lines.get(message.tenant)?.fits(message) ?? true,
@@ -135,10 +129,10 @@ export class Shipper {
       onBegin: () => this.#running?.rehearsals?.interrupt(),
       onDone: line => this.#changed(line, false),
       onError: (tenant, error) => this.#failures.note(tenant, error),
-      nowMs,
+      nowMs: steadyMs,
       signal: this.#stop.signal,
     });
-    this.#sweep = new FileSweep(this.#files, line => this.#changed(line, false), nowMs);
+    this.#sweep = new FileSweep(this.#files, line => this.#changed(line, false), steadyMs);
   }
 
   /** Begins to lead the store, for as long as it takes it to answer. */
@@ -163,12 +157,10 @@ export class Shipper {
     this.#running?.rehearsals?.forget(tenant);
     this.#withLine(tenant, line => {
       if (message.kind === 'off') line.setOff(message.off);
-      else if (message.kind === 'base') line.begins(message.base);
-      else {
-        if (message.kind === 'deleted') line.deleted();
-        else line.replaced();
-        this.#changes.note(tenant, message.change, line.pos);
-      }
+      else if (message.kind === 'deleted') line.deleted();
+      else if (message.kind === 'replaced') line.replaced();
+      else line.begins(message.base);
+      if ('change' in message) this.#changes.note(tenant, message.change, line.pos);
     });
   }
 
@@ -294,9 +286,7 @@ export class Shipper {
     const nowMs = this.#nowMs();
     const stored = pack.map(each => storedWith(each, nowMs, this.#changes));
     for (const each of stored) this.#stored.set(each.tenant, each);
-    let bytes = 0;
-    for (const { items } of pack) for (const { roomBytes } of items) bytes += roomBytes;
-    this.#room.giveBack(bytes);
+    for (const { items } of pack) for (const { roomBytes } of items) this.#room.giveBack(roomBytes);
     this.#watchStore();
     for (const message of storedMessages(stored, nowMs)) this.#options.post(message);
     this.#noteIdle();
@@ -307,8 +297,7 @@ export class Shipper {
     if (this.#ready.size === 0 && this.#underWay.length === 0) this.#onIdle?.();
   }
 
-  /** The oldest first. */
-  get #underWay(): readonly PackUnderWay[] {
+  get #underWay() {
     const stored = this.#running?.writer.underWay ?? [];
     return this.#making === undefined ? stored : [...stored, this.#making];
   }
