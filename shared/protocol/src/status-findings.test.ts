@@ -247,7 +247,7 @@ it('is critical about the first store once nothing may wait for it, and not abou
     {
       level: 'critical',
       alert: 'OnewriterReplicaStoreDown',
-      text: 'The store s3://bucket/a fails for 20 s: refused. Commits wait in memory, and writes that wait for it are refused.',
+      text: 'The store s3://bucket/a fails for 20 s: refused. Commits stay on this machine, and writes that wait for the replica are refused.',
     },
   ]);
   expect(find({ replica: { ...REPLICA, stores: [STORE, DOWN] } })[0]).toMatchObject({

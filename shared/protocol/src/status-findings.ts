@@ -268,9 +268,9 @@ function findInReplica({ at, replica }: BrokerStatus, add: Add): void {
     const isCopy = index > 0;
     const effect = isCopy
       ? 'The others have everything'
-      : 'Commits wait in memory, and writes that wait for it are refused';
+      : 'Commits stay on this machine, and writes that wait for the replica are refused';
     const level = isCopy || available ? 'warning' : 'critical';
-    add(level, 'OnewriterReplicaStoreDown', `The store ${address} fails for ${age}: ${error}. ${effect}.`);
+    add(level, 'OnewriterReplicaStoreDown', `The store ${address} fails for ${age}: ${error.replace(/\.$/, '')}. ${effect}.`);
   }
   if (lagMs > STATUS_BOUNDS.replicaLagMs) {
     const last = worst.toSorted((a, b) => b.lagMs - a.lagMs)[0];

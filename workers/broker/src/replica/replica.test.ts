@@ -202,6 +202,8 @@ it('leaves the leader alone where a person has to act', async () => {
   expect(await replica.started(10_000)).toBe(false);
   expect([replica.available, replica.problem]).toEqual([false, 'another directory']);
   expect(calls).toEqual(['Nothing is replicated: another directory']);
+  // Else the group would look healthy while nothing leaves the machine.
+  expect(replica.status?.stores).toMatchObject([{ ok: false, error: 'another directory' }]);
 });
 
 it('has its rest stored before it ends, and does not wait for a thread that does not end', async () => {

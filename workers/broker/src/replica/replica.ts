@@ -12,6 +12,7 @@ import type { Logger } from '@onewriter/runtime';
 import { StateMachine, type Transitions } from '@onewriter/tenants';
 import { CaptureRoom } from '@onewriter/writer';
 import type { CaptureConnection, CaptureLink } from './capture-link.ts';
+import { refusedStatus } from './refused-status.ts';
 import type { ReplicaMode, ReplicaState, StoredListener } from './replica-state.ts';
 
 /*
@@ -81,7 +82,7 @@ export class Replica implements ReplicaState, CaptureLink {
   #waitingPorts: MessagePort[] = [];
   #isAvailable = true;
   #status: ReplicaStatus | undefined;
-  #problem: string | undefined;
+  #problem: { readonly message: string; readonly sinceMs: number } | undefined;
   #failures = 0;
   #startedAt = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -99,12 +100,13 @@ export class Replica implements ReplicaState, CaptureLink {
   }
 
   get status(): ReplicaStatus | undefined {
-    return this.#status;
+    if (this.#problem === undefined) return this.#status;
+    return refusedStatus(this.#options.data.urls[0]!, this.#problem, this.#status);
   }
 
   /** Why nothing is replicated until a person acts; undefined: it is. */
   get problem(): string | undefined {
-    return this.#problem;
+    return this.#problem?.message;
   }
 
   stored(tenant: string): StoredUpTo | undefined {
@@ -254,10 +256,10 @@ export class Replica implements ReplicaState, CaptureLink {
         onFenced(message.message);
         break;
       case 'refused':
-        if (message.message !== this.#problem) {
+        if (message.message !== this.#problem?.message) {
           log.error({ code: message.code }, `Nothing is replicated: ${message.message}`);
         }
-        this.#problem = message.message;
+        this.#problem = { message: message.message, sinceMs: this.#problem?.sinceMs ?? Date.now() };
         for (const resolve of this.#startWaiters.splice(0)) resolve();
         // It would keep what is captured and store none of it.
         void this.#worker?.terminate();
