@@ -39,7 +39,7 @@ export async function asOperation<T>(
   const opened: Redis[] = [];
   let isOver = false;
   const open = async () => {
-    if (offline) throw new OnewriterError('QUEUE_UNAVAILABLE', 'Redis is not asked (--offline).');
+    if (offline) throw new OnewriterError('QUEUE_UNAVAILABLE', 'Redis is not asked.');
     for (const redis of opened.splice(0)) redis.disconnect();
     const redis = await openRedis(target, SHORT);
     opened.push(redis);

@@ -38,6 +38,7 @@ Onewriter is ready.
   broker     ${brokers.join('\n             ')}
   Redis      ${withoutPassword(run.redisUrl)}
   data       ${run.dataDir}
+  replica    ${run.replicaUrl ?? 'none (set ONEWRITER_REPLICA_URL)'}
   token      ${showToken ? token : sign}
              (all tenants, admin; also the dashboard's login)
 
