@@ -270,7 +270,11 @@ function findInReplica({ at, replica }: BrokerStatus, add: Add): void {
       ? 'The others have everything'
       : 'Commits stay on this machine, and writes that wait for the replica are refused';
     const level = isCopy || available ? 'warning' : 'critical';
-    add(level, 'OnewriterReplicaStoreDown', `The store ${address} fails for ${age}: ${error.replace(/\.$/, '')}. ${effect}.`);
+    add(
+      level,
+      'OnewriterReplicaStoreDown',
+      `The store ${address} fails for ${age}: ${error.replace(/\.$/, '')}. ${effect}.`,
+    );
   }
   if (lagMs > STATUS_BOUNDS.replicaLagMs) {
     const last = worst.toSorted((a, b) => b.lagMs - a.lagMs)[0];

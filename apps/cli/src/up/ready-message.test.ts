@@ -9,7 +9,8 @@ const RUN: RunFile = {
   redisUrl: 'redis://default:secret@127.0.0.1:6379',
   pids: { broker: 2, gateway: 3, dashboard: 4, redis: 5 },
 };
-const describeRun = (run: RunFile) => describeReady({ run, token: 'a-token', leaderUrl: RUN.brokerUrl }, false);
+const describeRun = (run: RunFile) =>
+  describeReady({ run, token: 'a-token', leaderUrl: RUN.brokerUrl }, false);
 
 it('says where commits are replicated to, or how they would be', () => {
   expect(describeRun({ ...RUN, replicaUrl: 's3://bucket/a' })).toMatch(/^ {2}replica {4}s3:\/\/bucket\/a$/m);
