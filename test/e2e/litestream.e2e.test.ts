@@ -5,6 +5,7 @@ import { type ObjectStore, openStore, restoreLitestream } from '@onewriter/repli
 import { spawnProcess, startS3, temporaryDirectory, waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { expect, it } from 'vitest';
+import { parseJson, runCli } from './cli-run.ts';
 
 /*
  * Litestream 0.3 itself replicates a file that is written meanwhile; what it stored is restored here.
@@ -59,6 +60,24 @@ it.skipIf(litestream === undefined).each(['directory', 'bucket'])(
     expect(contentOf(copy)).toBe(expected);
     copy.close();
     db.close();
+    if (kind === 'bucket') return;
+    const dataDir = join(folder.path, 'data');
+    const args = [
+      'restore',
+      'acme',
+      '--from-litestream',
+      target,
+      '--offline',
+      '--data-dir',
+      dataDir,
+      '--json',
+    ];
+    const report = parseJson(await runCli(args));
+    expect(report).toMatchObject({ tenant: 'acme', generation: restored.generation, replaced: null });
+    const tenant = new Database(report.file);
+    expect(hashContent(tenant)).toBe(expected);
+    tenant.close();
+    expect((await runCli([...args, '--at', '5'])).code).toBe(2);
   },
 );
 

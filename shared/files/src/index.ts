@@ -21,6 +21,7 @@ export * from './diff/diff-databases.ts';
 export * from './format-bytes.ts';
 export { judgeDumpStatement } from './load/dump-statement.ts';
 export * from './load/load-tenant.ts';
+export * from './load/loaded-file.ts';
 export type { LoadFormat } from './load/stage-load.ts';
 export * from './open/file-error.ts';
 export * from './open/open-database.ts';

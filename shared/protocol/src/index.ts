@@ -15,6 +15,7 @@ export * from './fence.ts';
 export * from './file-in-use.ts';
 export * from './gateway-api.ts';
 export * from './gateway-client.ts';
+export type * from './history-point.ts';
 export * from './ids.ts';
 export * from './import-rows.ts';
 export * from './lack-of-room.ts';

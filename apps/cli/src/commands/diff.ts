@@ -1,260 +1,30 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import {
-  type BringBack,
-  bringBack,
-  type DatabaseDifference,
-  type JobKind,
-  type JobOutcome,
-  type RowDifference,
-  type RowValues,
-  runInProcesses,
-  type TableDifference,
-} from '@onewriter/files';
-import { assertTenantId, decodeValue, fromWireError, OnewriterError, shownName } from '@onewriter/protocol';
-import { connect, type Tenant } from '@onewriter/sdk';
-import { EXIT } from '../exit-codes.ts';
-import { limitsOf } from '../jobs/job-options.ts';
-import { openRedisToKnow } from '../open-redis.ts';
-import { audited, operatorName } from '../operator.ts';
-import { createProgress } from '../progress.ts';
-import { count } from '../table.ts';
-import { connectOptions, findTarget, placeOf, requireDataDir, type Target } from '../target.ts';
+import { assertTenantId, OnewriterError } from '@onewriter/protocol';
+import { diffPoint, type PointOptions } from '../diff/diff-point.ts';
+import { diffWith } from '../diff/diff-with.ts';
+import { findTarget, requireDataDir } from '../target.ts';
 import { UsageError } from '../usage-error.ts';
 
 /** Options of `onewriter diff`, as the command line gives them. */
-export interface DiffCommandOptions {
+export interface DiffOptions extends PointOptions {
+  readonly at?: string | undefined;
   readonly dataDir?: string | undefined;
-  /** Names with commas between them. */
-  readonly tables?: string | undefined;
-  /** Rows of each table that are shown. */
-  readonly rows?: string | undefined;
-  /** `removed`, `changed`, or both with a comma. */
-  readonly bringBack?: string | undefined;
-  readonly timeout?: string | undefined;
-  readonly json?: boolean | undefined;
 }
 
-/** What `onewriter diff --json` prints. */
-export interface DiffSummary extends DatabaseDifference {
-  readonly tenant: string;
-  readonly former: string;
-  /** Rows that were brought back; null where none were asked for. */
-  readonly broughtBack: number | null;
-}
-
-const SHOWN_ROWS = 5;
-const MAX_SHOWN_ROWS = 1_000;
-/** Rows of each table that come back at a time: in one transaction, which is atomic. */
-const ROWS_AT_A_TIME = 1_000;
-/** Characters of a value that are shown. */
-const SHOWN_CHARACTERS = 40;
-
-/** Compares a tenant's file with a backup of it, row by row; brings rows back, if asked. */
-export async function diff(tenantName: string, backup: string, options: DiffCommandOptions): Promise<number> {
+/** Compares a tenant's file with a backup of it, or a point of the replica, row by row; brings rows back, if asked. */
+export async function diff(
+  tenantName: string,
+  backup: string | undefined,
+  options: DiffOptions,
+): Promise<number> {
+  const { at } = options;
+  if ((backup === undefined) === (at === undefined)) throw new UsageError('Give a backup, or --at.');
   const target = findTarget(options.dataDir);
   requireDataDir(target);
   const tenant = assertTenantId(tenantName);
-  const former = resolve(backup);
-  if (!existsSync(former)) throw new OnewriterError('NOT_FOUND', `There is no file ${former}.`);
-  return diffWith(target, tenant, former, options);
-}
-
-/** As {@link diff}, with any file that the tenant had. @param former its path */
-export async function diffWith(
-  target: Target,
-  tenant: string,
-  former: string,
-  options: DiffCommandOptions,
-): Promise<number> {
-  const tables = options.tables?.split(',').map(table => table.trim());
-  const shown = parseRows(options.rows);
-  const which = parseBringBack(options.bringBack);
-  const compare: Compare = (maxRows, kinds, signal) =>
-    compareInProcess(target, tenant, { former, tables, maxRows, kinds }, options, signal);
-  const found = await compare(shown);
-  const missing = tables?.filter(table => !isThere(found, table)) ?? [];
-  const broughtBack =
-    which === undefined ? null : await bringAllBack(target, tenant, former, which, compare, options);
-  const summary: DiffSummary = { tenant, former, ...found, broughtBack };
-  if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`);
-  else process.stdout.write(asText(summary, missing));
-  return EXIT.ok;
-}
-
-/** Without differences a table is not listed: it may be there. */
-function isThere(
-  { tables, tablesFormer, tablesPresent, skipped }: DatabaseDifference,
-  name: string,
-): boolean {
-  return (
-    tables.some(({ table }) => table === name) ||
-    [...tablesFormer, ...tablesPresent].includes(name) ||
-    skipped.some(({ table }) => table === name)
-  );
-}
-
-/** @throws UsageError */
-function parseRows(text: string | undefined): number {
-  if (text === undefined) return SHOWN_ROWS;
-  const rows = Number(text);
-  if (Number.isInteger(rows) && rows >= 0 && rows <= MAX_SHOWN_ROWS) return rows;
-  throw new UsageError(`--rows takes a number from 0 to ${MAX_SHOWN_ROWS}.`);
-}
-
-/** @throws UsageError */
-function parseBringBack(text: string | undefined): BringBack | undefined {
-  if (text === undefined) return undefined;
-  const kinds = text.split(',').map(kind => kind.trim());
-  if (kinds.some(kind => kind !== 'removed' && kind !== 'changed'))
-    throw new UsageError('--bring-back takes removed, changed, or removed,changed.');
-  return { removed: kinds.includes('removed'), changed: kinds.includes('changed') };
-}
-
-type Kinds = readonly RowDifference['kind'][];
-type Compare = (maxRows: number, kinds?: Kinds, signal?: AbortSignal) => Promise<DatabaseDifference>;
-
-async function compareInProcess(
-  target: Target,
-  tenant: string,
-  what: Omit<Extract<JobKind, { readonly kind: 'diff' }>, 'kind'>,
-  { timeout }: DiffCommandOptions,
-  signal: AbortSignal | undefined,
-): Promise<DatabaseDifference> {
-  let outcome: JobOutcome<DatabaseDifference> | undefined;
-  await runInProcesses<DatabaseDifference>(
-    { place: placeOf(target), job: { kind: 'diff', ...what } },
-    [tenant],
-    { jobs: 1, limits: limitsOf(target, timeout), priority: 'usual', signal },
-    (_, done) => {
-      outcome = done;
-    },
-  );
-  if (outcome === undefined)
-    throw new OnewriterError('INTERNAL', 'No process compared the files.', { tenant });
-  if ('error' in outcome) throw fromWireError(outcome.error);
-  return outcome.result;
-}
-
-/**
- * Some rows of each table at a time, each time in one transaction, and compared again before the next: so it can be interrupted and
- * repeated, and a row that was written meanwhile is left as it is. A signal ends it between two transactions, so that it is noted.
- * @throws OnewriterError of a transaction that was refused: all before it are committed
- */
-async function bringAllBack(
-  target: Target,
-  tenant: string,
-  former: string,
-  which: BringBack,
-  compare: Compare,
-  options: DiffCommandOptions,
-): Promise<number> {
-  const redis = await openRedisToKnow(target, 'a broker writes');
-  const progress = createProgress(options.json);
-  const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stopping.abort());
-  // Rows that were added stay, and are no part of the limit.
-  const kinds = (['removed', 'changed'] as const).filter(kind => which[kind]);
-  let done = 0;
-  try {
-    await using onewriter = await connect(await connectOptions(target));
-    const open = onewriter.tenant(tenant);
-    const work = async () => {
-      let left = Number.POSITIVE_INFINITY;
-      for (;;) {
-        const { tables } = await compare(ROWS_AT_A_TIME, kinds, stopping.signal);
-        const now = tables.reduce((sum, table) => sum + countOf(table, which), 0);
-        if (now === 0) return;
-        // A trigger takes away what comes back.
-        if (now >= left) throw noProgress(tenant, now);
-        left = now;
-        for (const table of tables) {
-          const back = await bringTableBack(open, table, which);
-          done += back;
-          // Rows of the next tables may refer to the rest.
-          if (back < countOf(table, which)) break;
-        }
-        progress.update(`${count(done, 'row')} brought back, ${left} to do`, done / (done + left));
-      }
-    };
-    await audited(redis, target.group, 'tenant.rows', tenant, work, `${operatorName()}: from ${former}`);
-    return done;
-  } finally {
-    progress.end();
-    redis.disconnect();
-  }
-}
-
-function countOf({ removed, changed }: TableDifference, which: BringBack): number {
-  return (which.removed ? removed : 0) + (which.changed ? changed : 0);
-}
-
-async function bringTableBack(open: Tenant, table: TableDifference, which: BringBack): Promise<number> {
-  const statements = bringBack(table, which);
-  if (statements.length === 0) return 0;
-  await open.transaction([
-    // A row may refer to a later one.
-    { sql: 'PRAGMA defer_foreign_keys = ON' },
-    ...statements.map(({ sql, params, expect }) => ({ sql, params: params.map(decodeValue), expect })),
-  ]);
-  return statements.length;
-}
-
-function noProgress(tenant: string, left: number): OnewriterError {
-  return new OnewriterError(
-    'CONSTRAINT_VIOLATION',
-    `${left} rows of ${tenant} differ again after they were brought back: a trigger or a later write changes them.`,
-    { tenant },
-  );
-}
-
-function asText(summary: DiffSummary, missing: readonly string[]): string {
-  const { tables, tablesFormer, tablesPresent, skipped, broughtBack } = summary;
-  const lines: string[] = [];
-  if (tables.length === 0) lines.push('No row differs.');
-  for (const table of tables) lines.push(...tableAsText(table));
-  if (tablesFormer.length > 0) lines.push(`tables that are gone: ${namesOf(tablesFormer)}`);
-  if (tablesPresent.length > 0) lines.push(`tables that were not there: ${namesOf(tablesPresent)}`);
-  for (const { table, why } of skipped) lines.push(`${shownName(table)} was not compared: ${why}`);
-  if (missing.length > 0) lines.push(`without differences, or not there: ${namesOf(missing)}`);
-  if (broughtBack !== null) lines.push(`${count(broughtBack, 'row')} brought back.`);
-  return `${lines.join('\n')}\n`;
-}
-
-function tableAsText(difference: TableDifference): string[] {
-  const { table, key, removed, added, changed, rows, columnsFormer, columnsPresent } = difference;
-  const lines = [
-    `${shownName(table)}: ${removed} removed, ${changed} changed, ${added} added since`,
-    ...rows.map(row => `  ${rowAsText(row, key)}`),
-  ];
-  if (columnsFormer.length > 0) lines.push(`  columns that are gone: ${namesOf(columnsFormer)}`);
-  if (columnsPresent.length > 0) lines.push(`  columns that were not there: ${namesOf(columnsPresent)}`);
-  return lines;
-}
-
-const SIGNS = { removed: '-', added: '+', changed: '~' } as const;
-
-function rowAsText({ kind, former, present }: RowDifference, key: readonly string[]): string {
-  const row = (former ?? present)!;
-  const names = Object.keys(row);
-  const keys = key.map(name => `${shownName(name)}=${valueAsText(row, name)}`).join(' ');
-  const values = names
-    .filter(name => !key.includes(name))
-    .map(name =>
-      kind === 'changed'
-        ? `${shownName(name)}: ${valueAsText(former!, name)} → ${valueAsText(present!, name)}`
-        : `${shownName(name)}: ${valueAsText(row, name)}`,
-    );
-  return `${SIGNS[kind]} ${keys}  ${values.join(', ')}`.trimEnd();
-}
-
-function valueAsText(row: RowValues, name: string): string {
-  const value = decodeValue(row[name]!);
-  if (value instanceof Uint8Array) return `${value.length} bytes`;
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
-  return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, SHOWN_CHARACTERS)}…`;
-}
-
-function namesOf(names: readonly string[]): string {
-  return names.map(shownName).join(', ');
+  if (at !== undefined) return diffPoint(target, tenant, at, options);
+  const path = resolve(backup!);
+  if (!existsSync(path)) throw new OnewriterError('NOT_FOUND', `There is no file ${path}.`);
+  return diffWith(target, tenant, { path, name: path }, options);
 }

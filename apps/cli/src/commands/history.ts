@@ -1,6 +1,6 @@
 import { formatBytes } from '@onewriter/files';
-import { assertTenantId, OnewriterError } from '@onewriter/protocol';
-import { type HistoryPoint, openReplica, openReplicaReader } from '@onewriter/replicator';
+import { assertTenantId, type HistoryPoint, OnewriterError } from '@onewriter/protocol';
+import { openReplica, openReplicaReader } from '@onewriter/replicator';
 import { replicaAccess } from '../replica/replica-access.ts';
 import { formatTable } from '../table.ts';
 import { findTarget } from '../target.ts';

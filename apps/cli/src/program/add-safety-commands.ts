@@ -45,13 +45,15 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       )
       .argument(
         '[backup]',
-        'the .db file; its manifest beside it is used where it is there. With --at: the tenant',
+        'the .db file; its manifest beside it is used where it is there. With --at or --from-litestream: the tenant',
       )
       .argument('[tenant]', 'default: the one that the manifest names')
       .option(...AT_OPTION)
       .option('--as <tenant>', 'with --at: the new tenant that it becomes')
+      .option('--rows <tables>', 'with --at: bring back only what these tables lost, or has changed')
       .option('--all', 'all tenants of the replica that are not here; run it again after a failure')
       .option(...FROM_OPTION)
+      .option('--from-litestream <url>', 'a replica of Litestream 0.3: the folder that has generations')
       .option(...JOBS_OPTION)
       .option('--replace', 'put the present file aside, under a name that is printed')
       .option('--leave-paused', 'after --replace: apply no writes until `onewriter tenants resume`')
@@ -66,7 +68,9 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       'onewriter restore /mnt/backups/acme/20261121T093000Z-c42.db acme-look     look at it first',
       'onewriter restore /mnt/backups/acme/20261121T093000Z-c42.db --replace     in its place',
       'onewriter restore acme --at "5 minutes ago" --as acme-then                out of the replica',
+      'onewriter restore acme --at "5 minutes ago" --rows orders,items           only rows; later writes stay',
       'onewriter restore --all --from s3://bucket/prefix                         on a new machine',
+      'onewriter restore acme --from-litestream s3://bucket/acme                 from Litestream 0.3',
     ],
   );
 
@@ -74,10 +78,12 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
     program
       .command('diff')
       .description(
-        'compare a tenant with a backup of it, row by row, and bring rows back without losing later writes',
+        'compare a tenant with a backup of it, or a point of the replica, row by row, and bring rows back without losing later writes',
       )
       .argument('<tenant>')
-      .argument('<backup>', 'the .db file of the time before')
+      .argument('[backup]', 'the .db file of the time before; or give --at')
+      .option(...AT_OPTION)
+      .option(...FROM_OPTION)
       .option('--tables <names>', 'with commas between them (default: all)')
       .option('--rows <number>', 'rows of each table that are shown', '5')
       .option('--bring-back <which>', 'removed, changed, or both with a comma: write them as they were')
@@ -89,6 +95,7 @@ export function addSafetyCommands(program: Command, { setExitCode }: ProgramCont
       ),
     [
       'onewriter diff acme /mnt/backups/acme/20261121T093000Z-c42.db',
+      'onewriter diff acme --at "5 minutes ago"                                out of the replica',
       'onewriter diff acme backup.db --tables orders --bring-back removed     undo one mistaken DELETE',
     ],
   );

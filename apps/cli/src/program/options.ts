@@ -13,7 +13,7 @@ export interface ProgramContext {
 
 export const DATA_DIR_OPTION = [
   '--data-dir <folder>',
-  'folder that holds the tenants (default: ONEWRITER_DATA_DIR, else ./data)',
+  'folder of the tenants (default: ONEWRITER_DATA_DIR, else ./data)',
 ] as const;
 
 /** Option of commands that need Redis alone. */
@@ -28,7 +28,7 @@ export const JSON_OPTION = ['--json', 'print one line of JSON'] as const;
 export const JOBS_OPTION = ['--jobs <count>', 'how many at a time (default: the cores, 4 at most)'] as const;
 export const TIMEOUT_OPTION = [
   '--timeout <seconds>',
-  'stop the work on one after this (default: 600, and more for a large file)',
+  'stop each after this (default: 600, more for a large file)',
 ] as const;
 
 export const OFFLINE_OPTION = ['--offline', 'do not ask Redis: no broker runs'] as const;
@@ -36,7 +36,7 @@ export const OFFLINE_OPTION = ['--offline', 'do not ask Redis: no broker runs'] 
 /** Where a replica is. */
 export const FROM_OPTION = [
   '--from <url>',
-  'the replica: s3://bucket/prefix or file:///dir (default: the first of ONEWRITER_REPLICA_URL)',
+  'the replica: s3://… or file:///… (default: the first of ONEWRITER_REPLICA_URL)',
 ] as const;
 
 export const AT_OPTION = [

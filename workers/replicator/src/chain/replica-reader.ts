@@ -1,4 +1,4 @@
-import { OnewriterError } from '@onewriter/protocol';
+import { type HistoryPoint, OnewriterError } from '@onewriter/protocol';
 import { ChainState } from '../format/chain-state.ts';
 import type { SegmentEntry, SegmentPlace } from '../format/entry.ts';
 import type { Keyring } from '../format/keyring.ts';
@@ -9,7 +9,7 @@ import { type ChainSearch, type FoundChain, followPacks, followPlaces } from './
 import { coverOf, isExact, isWithin, type Point } from './point.ts';
 import { bodiesOf, bytesOf, readBody } from './read-body.ts';
 import { type ReplicaState, readState } from './replica-state.ts';
-import { type HistoryPoint, historyOf } from './tenant-history.ts';
+import { historyOf } from './tenant-history.ts';
 
 /** A segment of a plan. */
 export interface PlannedSegment extends SegmentPlace {

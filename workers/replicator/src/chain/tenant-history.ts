@@ -1,22 +1,9 @@
+import type { HistoryPoint } from '@onewriter/protocol';
 import type { SegmentPlace } from '../format/entry.ts';
 import { numbersOf } from './blocks.ts';
 import type { Catalog } from './catalog.ts';
 import type { CatalogRef } from './head.ts';
 import type { ReplicaState } from './replica-state.ts';
-
-/** Commits that can be gone back to, from one point to the next of a tenant's history. */
-export interface HistoryPoint {
-  readonly fromPos: number;
-  readonly toPos: number;
-  readonly fromSeq: number;
-  readonly toSeq: number;
-  readonly fromMs: number;
-  readonly toMs: number;
-  readonly bytes: number;
-  /** Each commit in it is addressable; otherwise only its end. */
-  readonly each: boolean;
-  readonly kind: SegmentPlace['entry']['kind'];
-}
 
 /** The history of a tenant, the newest first: of its chain, then of those that older catalogues have. */
 export async function historyOf(

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { type Block, lz4Frame } from '../../test-support/lz4-stored.ts';
 import { expandFrame } from './lz4-frame.ts';
 import { Xxh32 } from './xxh32.ts';
 
@@ -14,19 +15,7 @@ it.each([
   expect(pieces.digest()).toBe(sum);
 });
 
-const u32 = (value: number) => {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-};
-/** Independent blocks, with a checksum at the end. */
-const frameOf = (plain: string, ...blocks: readonly [stored: boolean, bytes: Buffer][]) =>
-  Buffer.concat([
-    Buffer.from('04224d186470b9', 'hex'),
-    ...blocks.flatMap(([stored, bytes]) => [u32((bytes.length | (stored ? 0x80000000 : 0)) >>> 0), bytes]),
-    u32(0),
-    u32(new Xxh32().update(Buffer.from(plain)).digest()),
-  ]);
+const frameOf = (plain: string, ...blocks: readonly Block[]) => lz4Frame(Buffer.from(plain), blocks);
 
 async function expand(frame: Buffer, pieceBytes = frame.length): Promise<string> {
   const pieces = (async function* () {

@@ -20,13 +20,8 @@ import {
 } from '../jobs/replica-access.ts';
 import { RestoreSource, type StagedReplica } from './stage-replica.ts';
 
-/** What is to be restored out of a replica. */
-export interface PointRequest {
-  readonly access: ReplicaAccess;
-  readonly tenant: string;
-  readonly point: Point;
-  /** Name of the new tenant that it becomes; undefined: the tenant itself. */
-  readonly as?: string | undefined;
+/** How a file out of a store is put in its place. */
+export interface PlaceRequest {
   /** Whether a present file may be put aside. */
   readonly replace: boolean;
   /** Whether it stays paused afterwards. */
@@ -43,6 +38,15 @@ export interface PointRequest {
   readonly onProgress?: ((bytes: number) => void) | undefined;
   /** Called when the file is checked: from here on it is finished, whatever the signal says. */
   readonly onChecked?: (() => void) | undefined;
+}
+
+/** What is to be restored out of a replica. */
+export interface PointRequest extends PlaceRequest {
+  readonly access: ReplicaAccess;
+  readonly tenant: string;
+  readonly point: Point;
+  /** Name of the new tenant that it becomes; undefined: the tenant itself. */
+  readonly as?: string | undefined;
 }
 
 /** What a restore out of a replica did. */
@@ -79,14 +83,13 @@ export interface PointReport {
 export async function restorePoint(place: DataPlace, request: PointRequest): Promise<PointReport> {
   const { access, tenant: from, point, replace, leavePaused = false } = request;
   const tenant = request.as ?? from;
-  const isThere = existsSync(resolve(tenantFile(place.dataDir, tenant, place.dbFile)));
+  const isThere = hasFile(place, tenant);
   if (isThere && (!replace || request.as !== undefined)) {
-    const hint = request.as === undefined ? ' To put it aside: --replace.' : '';
-    throw new OnewriterError(
-      'TENANT_BUSY',
-      `Tenant ${tenant} has a file already.${hint} To look at the point first, restore it under another name: --as <new>.`,
-      { tenant },
-    );
+    const hint =
+      request.as === undefined
+        ? 'To put it aside: --replace. To look at the point first, restore it under another name: --as <new>.'
+        : 'Choose another name.';
+    throw new OnewriterError('TENANT_BUSY', `Tenant ${tenant} has a file already. ${hint}`, { tenant });
   }
   const put = await putTenant<StagedReplica>(place, {
     ...request,
@@ -109,6 +112,11 @@ export async function restorePoint(place: DataPlace, request: PointRequest): Pro
     commitSeq: put.commitSeq,
     ...{ queuedJobs: put.queuedJobs, paused: put.paused, warnings: put.warnings },
   };
+}
+
+/** Whether a tenant has a file that would have to be put aside. */
+export function hasFile({ dataDir, dbFile }: DataPlace, tenant: string): boolean {
+  return existsSync(resolve(tenantFile(dataDir, tenant, dbFile)));
 }
 
 export interface StageReplicaArgs extends PublicAccess {

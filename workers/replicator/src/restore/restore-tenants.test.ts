@@ -27,6 +27,7 @@ import { openStore } from '../store/open-store.ts';
 import { verifyTenant } from '../verify/verify-tenant.ts';
 import { type RestoreAllProgress, restoreAll } from './restore-all.ts';
 import { restorePoint } from './restore-point.ts';
+import { withScratchPoint } from './scratch-point.ts';
 
 /* Against the built package: work on files is done by processes of it. */
 
@@ -115,6 +116,33 @@ it('restores a point as a new tenant, or in the place of the present file', asyn
   expect(put).toMatchObject({ pointCommitSeq: 5, replacedCommitSeq: 9, commitSeq: 10 });
   expect(rowsOf(pathOf(home, 'acme'))).toBe(4);
   expect(rowsOf(put.replaced!)).toBe(8);
+}, 60_000);
+
+it('restores a point to a file beside, which is gone afterwards, however the work on it ends', async () => {
+  await makeTenantFile('acme', 8);
+  const point = { kind: 'commitSeq', commitSeq: 5 } as const;
+  const look = { access, tenant: 'acme', point, limits };
+  let path: string | undefined;
+  const rows = await withScratchPoint(home, look, async file => {
+    expect(file).toMatchObject({ pos: 5, commitSeq: 5 });
+    path = file.path;
+    return rowsOf(path);
+  });
+  expect(rows).toBe(4);
+  const scratch = dirname(path!);
+  expect(scratch.startsWith(join(home.dataDir, 'tenants'))).toBe(false);
+  // A process that was killed left this.
+  mkdirSync(scratch, { recursive: true });
+  writeFileSync(join(scratch, 'acme.db.restoring-999999999-1'), 'half');
+  await expect(
+    withScratchPoint(home, look, () => Promise.reject(new Error('the work failed'))),
+  ).rejects.toThrow('the work failed');
+  expect(readdirSync(scratch)).toEqual([]);
+  const missing = { ...look, point: { kind: 'commitSeq', commitSeq: 99 } } as const;
+  await expect(withScratchPoint(home, missing, async () => {})).rejects.toMatchObject({
+    code: 'POSITION_UNKNOWN',
+  });
+  expect(existsSync(scratch) ? readdirSync(scratch) : []).toEqual([]);
 }, 60_000);
 
 it('changes nothing where a point is not there, or the key is another', async () => {

@@ -31,7 +31,7 @@ it.each([
   '-5',
   '1e3',
 ])('refuses "%s"', text => {
-  expect(() => parsePoint(text, NOW)).toThrow(/--at takes/);
+  expect(() => parsePoint(text, NOW)).toThrow(/A point is/);
 });
 
 it('refuses what is in the future, and numbers that are none', () => {

@@ -1,5 +1,5 @@
-import type { Point } from '@onewriter/replicator';
-import { UsageError } from '../usage-error.ts';
+import { OnewriterError } from '@onewriter/protocol';
+import type { Point } from './point.ts';
 
 /** Milliseconds of each unit of `5 minutes ago`. */
 const UNITS: ReadonlyMap<string, number> = new Map([
@@ -27,7 +27,7 @@ const ISO = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\
 
 /**
  * A point in a tenant's life, as a person names it: `newest`, the number of a commit, an ISO time with its zone, or `5 minutes ago`.
- * @throws UsageError
+ * @throws OnewriterError INVALID_ARGUMENT
  */
 export function parsePoint(text: string, now: number = Date.now()): Point {
   const trimmed = text.trim();
@@ -39,11 +39,11 @@ export function parsePoint(text: string, now: number = Date.now()): Point {
     return { kind: 'time', ms: Math.round(now - Number(amount) * unitMs) };
   const ms = ISO.test(trimmed) ? Date.parse(trimmed.replace(' ', 'T')) : Number.NaN;
   if (Number.isNaN(ms)) {
-    throw new UsageError(
-      `--at takes the number of a commit, a time as 2026-11-30T12:00:00Z, "5 minutes ago" or newest, and not ${text}.`,
+    throw wrongPoint(
+      `A point is the number of a commit, a time as 2026-11-30T12:00:00Z, "5 minutes ago" or newest, and not "${text}".`,
     );
   }
-  if (ms > now) throw new UsageError(`--at ${text} is in the future.`);
+  if (ms > now) throw wrongPoint(`The point ${text} is in the future.`);
   return { kind: 'time', ms };
 }
 
@@ -54,6 +54,10 @@ function msOf(unit: string): number | undefined {
 
 function toSafe(digits: string): number {
   const value = Number(digits);
-  if (!Number.isSafeInteger(value)) throw new UsageError(`--at ${digits} is no number of a commit.`);
+  if (!Number.isSafeInteger(value)) throw wrongPoint(`${digits} is no number of a commit.`);
   return value;
+}
+
+function wrongPoint(message: string): OnewriterError {
+  return new OnewriterError('INVALID_ARGUMENT', message);
 }
