@@ -186,6 +186,8 @@ test('a write that would wait for a replica is refused where there is none, and 
     retryable: true,
   });
   expect(await rowsOf(client, 'acme')).toEqual([]);
+  await expect(db.history()).rejects.toMatchObject({ code: 'REPLICA_UNAVAILABLE' });
+  await expect(db.branch({ as: 'copy' })).rejects.toMatchObject({ code: 'REPLICA_UNAVAILABLE' });
   // No caller waits for it: it is applied, and its receipt says that it is not replicated.
   const receipt = await db.enqueue('INSERT INTO t(v) VALUES (?)', ['y'], { durable: 'replica' });
   expect(await receipt.committed()).toMatchObject({ replicated: false });

@@ -14,6 +14,7 @@ import type { Loader } from './load/loader.ts';
 import type { OperationRunner } from './operations/operation-runner.ts';
 import type { IntegrityCheck } from './processes/integrity-check.ts';
 import type { TenantReads } from './reads/tenant-reads.ts';
+import type { GatewayReplica } from './replica/gateway-replica.ts';
 import type { AuditLog } from './security/audit-log.ts';
 import type { RateLimits } from './security/rate-limits.ts';
 import type { Tokenless } from './security/tokenless.ts';
@@ -53,6 +54,8 @@ export interface GatewayOptions {
     /** Folder of all backups. */
     readonly backups: string;
   };
+  /** Absent: ONEWRITER_REPLICA_URL is not set. */
+  readonly replica?: GatewayReplica | undefined;
   readonly exporter: Exporter;
   readonly verifyToken: TokenVerifier;
   /** Peers that need no token at the drop-in routes. Absent: all need one. */

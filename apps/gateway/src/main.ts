@@ -8,6 +8,7 @@ import {
   registerMetrics,
   tenantFile,
 } from '@onewriter/protocol';
+import { configuredAccess } from '@onewriter/replicator';
 import {
   announceReady,
   createConfiguredVerifier,
@@ -48,6 +49,7 @@ import { QuickReads } from './reads/quick-reads.ts';
 import { readMetrics } from './reads/read-metrics.ts';
 import { ReadProcesses } from './reads/read-processes.ts';
 import { createReadSteps } from './reads/read-steps.ts';
+import { createGatewayReplica } from './replica/gateway-replica.ts';
 import { createAuditLog } from './security/audit-log.ts';
 import { createRateLimits } from './security/rate-limits.ts';
 import { Tokenless } from './security/tokenless.ts';
@@ -121,6 +123,9 @@ await startProcess('gateway', async (config, log) => {
     onRestored: onReplaced,
     log,
   });
+  const access = configuredAccess(config);
+  const replica =
+    access && createGatewayReplica({ access, place: dataPlace, memoryBytes: config.readMemoryBytes });
   const load = createLoader({
     redis,
     place: dataPlace,
@@ -191,6 +196,7 @@ await startProcess('gateway', async (config, log) => {
     },
     audit: createAuditLog(redis, config.group, log),
     operations: { store: new OperationStore(redis, config.group), runner: operations, load, backups },
+    replica,
     revocations,
     exporter: createExporter({
       settings: places,

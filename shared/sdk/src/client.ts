@@ -21,6 +21,7 @@ import {
   logOutages,
   REDIS_TIMES,
 } from './redis/redis-connection.ts';
+import { GatewayReplica } from './replica/gateway-replica.ts';
 import { BatchedJobStates } from './settle/batched-job-states.ts';
 import { Inbox } from './settle/inbox.ts';
 import { RedisJobStates } from './settle/job-states.ts';
@@ -127,7 +128,8 @@ async function open(
     throw error;
   }
   const connections = { inbox, presence, redis, guard, dataDirGuard };
-  const context = { reads, owner, writes, states: new BatchedJobStates(states), writeTimeoutMs };
+  const replica = new GatewayReplica({ ...options, timeoutMs: writeTimeoutMs });
+  const context = { reads, owner, writes, replica, states: new BatchedJobStates(states), writeTimeoutMs };
   return new Client(clientId, context, connections);
 }
 
@@ -215,8 +217,9 @@ class Client implements Onewriter {
   }
 
   async #close(options: CloseOptions): Promise<void> {
-    const { writes, reads, writeTimeoutMs } = this.#context;
+    const { writes, reads, replica, writeTimeoutMs } = this.#context;
     this.#dataDirGuard?.close();
+    replica.close();
     if (options.timeoutMs !== 0) dueAt(options, writeTimeoutMs);
     const timeoutMs = options.timeoutMs ?? writeTimeoutMs;
     const due = now() + timeoutMs;

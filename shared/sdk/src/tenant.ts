@@ -9,6 +9,8 @@ import type { OwnerReads } from './read/owner-reads.ts';
 import { answerPragma } from './read/pragma-answers.ts';
 import type { Reads } from './read/reads.ts';
 import { shapeOf } from './read/row-shape.ts';
+import type { GatewayReplica } from './replica/gateway-replica.ts';
+import type { Branch, BranchOptions, HistoryOptions, HistoryPoint } from './replica/replica-types.ts';
 import {
   decodeStatement,
   decodeTransaction,
@@ -65,6 +67,7 @@ export interface ClientContext {
   /** For steps that only read, whatever the way of other reads. */
   readonly owner: Pick<OwnerReads, 'steps'>;
   readonly writes: WritePath;
+  readonly replica: Pick<GatewayReplica, 'history' | 'branch' | 'close'>;
   readonly states: JobStates;
   readonly writeTimeoutMs: number;
 }
@@ -186,6 +189,14 @@ export class TenantClient implements Tenant {
     const flags = { ...flagsOf(options), detached: true };
     const payload = encodeStatement({ sql, params: assertParameters(params) }, flags);
     return this.#enqueue(payload, options);
+  }
+
+  async history(options: HistoryOptions = {}): Promise<readonly HistoryPoint[]> {
+    return this.#context.replica.history(this.id, options);
+  }
+
+  async branch(options: BranchOptions): Promise<Branch> {
+    return this.#context.replica.branch(this.id, options);
   }
 
   receipt(id: string): Receipt {

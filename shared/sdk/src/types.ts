@@ -8,6 +8,7 @@ import type {
 } from '@onewriter/protocol';
 import type { TenantHolder } from '@onewriter/tenants';
 import type { Redis } from 'ioredis';
+import type { TenantReplica } from './replica/replica-types.ts';
 import type { StepsAnswer, StepsOptions, StepsRequest } from './steps-types.ts';
 import type { WaitOptions } from './wait-options.ts';
 import type { ImportPiece, ImportPieceResult } from './write/import-types.ts';
@@ -180,7 +181,7 @@ export interface ClientStats {
 }
 
 /** One tenant's database. Writes are queued to its single writer, reads are done directly. */
-export interface Tenant {
+export interface Tenant extends TenantReplica {
   readonly id: string;
   /**
    * A statement to run many times; nothing is sent or opened yet.

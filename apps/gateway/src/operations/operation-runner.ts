@@ -9,6 +9,7 @@ import {
   type Verification,
 } from '@onewriter/files';
 import {
+  firstFitting,
   type NewOperation,
   newOperationId,
   type OperationContext,
@@ -17,6 +18,7 @@ import {
   type Summary,
 } from '@onewriter/operations';
 import {
+  BYTES_UNIT,
   runBackups,
   runChecks,
   runRestore,
@@ -27,6 +29,7 @@ import {
   TENANTS_UNIT,
 } from '@onewriter/operations/files';
 import { askRedis, isOnewriterError, OnewriterError } from '@onewriter/protocol';
+import { type Point, type ReplicaAccess, restorePoint } from '@onewriter/replicator';
 import type { Logger } from '@onewriter/runtime';
 import type { Redis } from 'ioredis';
 import type { Owner } from '../security/shares.ts';
@@ -47,6 +50,16 @@ export type OperationRequest =
       readonly backup: string;
       readonly replace: boolean;
       readonly leavePaused: boolean;
+    }
+  | {
+      readonly kind: 'restorePoint';
+      readonly access: ReplicaAccess;
+      readonly from: string;
+      /** The new tenant that it becomes; undefined: it takes the place of the tenant's file. */
+      readonly as: string | undefined;
+      readonly point: Point;
+      /** As it was asked for. */
+      readonly at: string;
     };
 
 /** Carries out operations that requests start. */
@@ -81,6 +94,8 @@ export interface OperationRunnerOptions {
 const MAX_OPERATIONS = 16;
 /** A token for all tenants has two of them. Each runs as many processes as `onewriter backup` would, at a lower priority. */
 const MAX_RUNNING = 3;
+/** Of a tenant in the replica, whose size is not known. */
+const ASSUMED_BYTES = 1024 * 1024 * 1024;
 
 /** An {@link OperationRunner} of this gateway. */
 export function createOperationRunner(options: OperationRunnerOptions): OperationRunner {
@@ -159,12 +174,21 @@ interface Outcome {
 }
 
 function describe(request: OperationRequest, who: string): NewOperation {
-  if (request.kind !== 'restore') {
-    const { kind, tenants, verification } = request;
-    return { kind, who, tenants, detail: verification, unit: TENANTS_UNIT };
+  switch (request.kind) {
+    case 'restore': {
+      const { kind, tenant, backup } = request;
+      return { kind, who, tenants: [tenant], detail: backup, unit: STEPS_UNIT };
+    }
+    case 'restorePoint': {
+      const { from, as = from, at } = request;
+      const detail = `from the replica, ${at} of ${from}`;
+      return { kind: 'restore', who, tenants: [as], detail, unit: BYTES_UNIT };
+    }
+    default: {
+      const { kind, tenants, verification } = request;
+      return { kind, who, tenants, detail: verification, unit: TENANTS_UNIT };
+    }
   }
-  const { kind, tenant, backup } = request;
-  return { kind, who, tenants: [tenant], detail: backup, unit: STEPS_UNIT };
 }
 
 /** What an operation does when its turn comes. */
@@ -184,6 +208,20 @@ function kindOf(
       });
       onRestored(tenant);
       return summarizeRestore(report);
+    };
+  }
+  if (request.kind === 'restorePoint') {
+    const { access, from, as, point } = request;
+    const limits = { timeoutMs: () => timeoutForBytes(ASSUMED_BYTES), memoryBytes };
+    return async context => {
+      const report = await restorePoint(place, {
+        ...{ access, tenant: from, as, point, replace: as === undefined },
+        ...{ redis, who, limits, signal: context.signal },
+        onProgress: bytes => context.progress(bytes),
+      });
+      for (const warning of report.warnings) context.log(`warning: ${warning}`);
+      onRestored(report.tenant);
+      return { result: { ...report, warnings: firstFitting(report.warnings) } };
     };
   }
   const { verification } = request;

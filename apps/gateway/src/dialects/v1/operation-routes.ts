@@ -16,13 +16,14 @@ import { asOnewriterError } from '../../http/error-response.ts';
 import type { OperationRequest } from '../../operations/operation-runner.ts';
 import { authorizeTenant } from '../../security/authorize.ts';
 import { endOfToken } from '../../security/end-of-token.ts';
-import { type Owner, ownerOf, Shares } from '../../security/shares.ts';
+import { Shares } from '../../security/shares.ts';
 import { whoAsks } from '../../security/who-asks.ts';
 import { releaseAfter, toLineStream } from '../../streams/line-response.ts';
 import { type Api, addRoute } from './api.ts';
 import { ListQuery, OperationLog, OperationShape, StartRequest } from './operation-schemas.ts';
 import { parseQuery } from './parse-query.ts';
 import { createRoute, FAILURE, json, jsonBody, SECURED, z } from './schemas.ts';
+import { ownerOfWork, startOperation } from './start-operation.ts';
 
 const EVENT_STREAM = 'text/event-stream';
 const RIGHTS_NOTE = 'Needs the right admin:tenants for each tenant that it is about.';
@@ -90,27 +91,14 @@ const MAX_LIFE_MS = 30 * 60_000;
 /** `/v1/operations` */
 export function addOperationRoutes(api: Api): void {
   const { options, guards } = api;
-  const { store, runner, backups } = options.operations;
+  const { store, backups } = options.operations;
   const streams = new Shares({ what: 'streams of operations', total: MAX_STREAMS });
 
   addRoute(api, start, guards.token, guards.jsonBody, async c => {
     const body = await readJsonBody(c, StartRequest);
-    const request = await authorizeStart(body, c, api, backups);
-    const tenants = request.kind === 'restore' ? [request.tenant] : request.tenants;
-    const owner = ownerOfWork(c.get('access'), tenants);
-    const detail =
-      request.kind === 'restore'
-        ? `${request.kind} ${body.kind === 'restore' ? body.backup : ''}`
-        : request.kind;
-    const id = await options.audit.record(
-      c,
-      'operation.start',
-      tenants?.length === 1 ? tenants[0]! : '',
-      () => runner.start(request, whoAsks(c), owner),
-      detail,
-    );
-    c.header('location', `/v1/operations/${id}`);
-    return c.json(await askRedis(() => store.get(id)), 202);
+    const { request, tenants } = await authorizeStart(body, c, api, backups);
+    const detail = body.kind === 'restore' ? `restore ${body.backup}` : body.kind;
+    return startOperation(c, options, request, tenants, detail);
   });
 
   addRoute(api, list, guards.token, async c => {
@@ -169,7 +157,7 @@ async function authorizeStart(
   c: Context<GatewayEnv>,
   { options }: Api,
   backups: string,
-): Promise<OperationRequest> {
+): Promise<{ readonly request: OperationRequest; readonly tenants: readonly string[] | null }> {
   const admit = (tenant: string) => authorizeTenant(c, options.limits, tenant, 'admin:tenants');
   if (body.kind === 'restore') {
     const { kind, tenant, backup, replace, leavePaused } = body;
@@ -178,7 +166,7 @@ async function authorizeStart(
     await admit(backup.slice(0, backup.indexOf('/')));
     const path = join(backups, backup);
     if (!existsSync(path)) throw new OnewriterError('NOT_FOUND', `There is no backup ${backup}.`, { tenant });
-    return { kind, tenant, backup: path, replace, leavePaused };
+    return { request: { kind, tenant, backup: path, replace, leavePaused }, tenants: [tenant] };
   }
   const { kind } = body;
   const tenants = body.tenants === '*' ? null : [...new Set(body.tenants)];
@@ -187,20 +175,13 @@ async function authorizeStart(
     throw new OnewriterError('FORBIDDEN', 'This needs a token for all tenants ("tenants": "*").');
   for (const tenant of tenants ?? []) await admit(tenant);
   const verification = body.kind === 'backup' ? body.verify : body.quick ? 'quick' : 'full';
-  return { kind, tenants, verification };
+  return { request: { kind, tenants, verification }, tenants };
 }
 
 /** A record of all tenants is for tokens of all. */
 function covers(access: VerifiedToken, { tenants }: Operation): boolean {
   if (tenants === null) return access.tenants === '*';
   return tenants.every(tenant => coversTenant(access, tenant));
-}
-
-/** What counts for each tenant that it is about. */
-function ownerOfWork(access: VerifiedToken, tenants: readonly string[] | null): Owner {
-  const { names, isFleet } = ownerOf(access);
-  const ofTenants = (tenants ?? []).map(tenant => `tenant ${tenant}`);
-  return { names: [...new Set([...names, ...ofTenants])], isFleet };
 }
 
 async function* toTexts(

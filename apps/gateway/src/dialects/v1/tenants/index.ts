@@ -3,8 +3,10 @@ import { addCreateRoute } from './create-route.ts';
 import { addDeleteRoute } from './delete-route.ts';
 import { addDurabilityRoute } from './durability-route.ts';
 import { addGetRoute } from './get-route.ts';
+import { addHistoryRoute } from './history-route.ts';
 import { addListRoute } from './list-route.ts';
 import { addPauseRoutes } from './pause-routes.ts';
+import { addRestoreRoutes } from './restore-routes.ts';
 
 /** `/v1/tenants` and what can be done with a tenant as a whole. */
 export function addTenantRoutes(api: Api): void {
@@ -13,5 +15,7 @@ export function addTenantRoutes(api: Api): void {
   addCreateRoute(api);
   addPauseRoutes(api);
   addDurabilityRoute(api);
+  addHistoryRoute(api);
+  addRestoreRoutes(api);
   addDeleteRoute(api);
 }
