@@ -23,11 +23,9 @@ const as = z
 
 const RestoreAsRequest = z.strictObject({ at, as });
 const RestoreReplaceRequest = z.strictObject({ at, replace: z.literal(true) });
-const RestorePointRequest = z
-  .union([RestoreAsRequest, RestoreReplaceRequest])
-  .openapi('RestorePoint', {
-    description: 'As a new tenant, or in the place of the present file, which is kept.',
-  });
+const RestorePointRequest = z.union([RestoreAsRequest, RestoreReplaceRequest]).openapi('RestorePoint', {
+  description: 'As a new tenant, or in the place of the present file, which is kept.',
+});
 const BranchRequest = z.strictObject({ as, at: at.default('newest') }).openapi('Branch');
 
 const STARTED = { 202: json('It waits for its turn, or runs.', OperationLog), ...FAILURE };
