@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import {
+  AT_OPTION,
   DATA_DIR_OPTION,
+  FROM_OPTION,
   JOBS_OPTION,
   JSON_OPTION,
   LIMIT_OPTION,
@@ -17,6 +19,8 @@ const USUAL = [
   JOBS_OPTION,
   TIMEOUT_OPTION,
   LIMIT_OPTION,
+  AT_OPTION,
+  FROM_OPTION,
   JSON_OPTION,
 ];
 const HELP = ['-h, --help', 'display help for command'] as const;
