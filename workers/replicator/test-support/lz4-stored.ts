@@ -13,7 +13,7 @@ export function lz4Frame(plain: Uint8Array, blocks: readonly Block[]): Buffer {
       bytes,
     ]),
     u32(0),
-    u32(new Xxh32().update(plain).digest()),
+    u32(new Xxh32().update(Buffer.from(plain)).digest()),
   ]);
 }
 

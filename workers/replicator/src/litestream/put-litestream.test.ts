@@ -26,7 +26,7 @@ const LATER = EARLIER + 60_000;
 let folder: string;
 let place: { dataDir: string; group: string; dbFile: string; busyTimeoutMs: number };
 const request = {
-  ...{ redis: undefined, who: 'a test', priority: 'usual', replace: false, tenant: 'acme' },
+  ...{ redis: undefined, who: 'a test', priority: 'usual' as const, replace: false, tenant: 'acme' },
   limits: { timeoutMs: () => 60_000, memoryBytes: 1024 ** 3 },
 } as const;
 const urlOf = () => pathToFileURL(join(folder, 'store')).href;
