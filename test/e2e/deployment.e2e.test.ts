@@ -328,13 +328,14 @@ describe('compose.yaml', () => {
     expect(parseNetworks(network!['subnet']!).has(network!['gateway'])).toBe(true);
   });
 
-  it('has a variant with a replica, whose settings both brokers have, and no secret in it', () => {
+  it('has a variant with a replica, whose settings brokers and gateway have, and no secret in it', () => {
     const variant = parse(readRepository('infra/docker/compose.replica.yaml'), { merge: true }) as {
       services: Record<string, { environment: Record<string, string> }>;
     };
-    expect(Object.keys(variant.services)).toEqual(['broker-a', 'broker-b']);
+    expect(Object.keys(variant.services)).toEqual(['broker-a', 'broker-b', 'gateway']);
     const { environment } = variant.services['broker-a']!;
     expect(variant.services['broker-b']!.environment).toEqual(environment);
+    expect(environment).toMatchObject(variant.services['gateway']!.environment);
     const example = readRepository('infra/docker/example.env');
     for (const [name, value] of Object.entries(environment)) {
       if (name.startsWith('ONEWRITER_')) expect(facts.variables).toContain(name);
