@@ -122,7 +122,7 @@ test('a write that waited for the replica survives the loss of the machine, with
   expect((await more.run('on the new machine')).replicatedAt).toBeGreaterThan(0);
 });
 
-test('a tenant that is sync is answered when the replica has it, whoever asks', {
+test('a tenant that is sync is answered when the replica has it, through every API', {
   timeout: 120_000,
 }, async () => {
   const place = await makePlace('replica-sync');
@@ -146,8 +146,8 @@ test('a tenant that is sync is answered when the replica has it, whoever asks', 
   expect(result.replicatedAt).toBeGreaterThan(0);
   const headers = { authorization: `Bearer ${stack.token}`, 'content-type': 'application/json' };
   const url = `${stack.gatewayUrl}/v1/tenants/acme`;
-  const told = await (await fetch(url, { headers })).json();
-  expect(told).toMatchObject({ durability: 'sync' });
+  const described = await (await fetch(url, { headers })).json();
+  expect(described).toMatchObject({ durability: 'sync' });
   const off = await fetch(`${url}/durability`, {
     ...{ method: 'PUT', headers, body: JSON.stringify({ durability: 'off' }) },
   });

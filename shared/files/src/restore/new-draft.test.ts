@@ -11,18 +11,18 @@ function makeFolder(): string {
   return folder;
 }
 
-const NOBODY = 65534;
+const OTHER_USER = 65534;
 
 it.runIf(process.getuid?.() === 0)(
   'by root belongs to who has the data directory, with all folders above it',
   () => {
     const dataDir = makeFolder();
-    chownSync(dataDir, NOBODY, NOBODY);
+    chownSync(dataDir, OTHER_USER, OTHER_USER);
     const draft = newDraft(dataDir, tenantFile(dataDir, 'acme', 'tenant.db'));
     writeFileSync(draft.path, '');
     draft.dress();
     const made = [draft.path, dirname(draft.path), dirname(dirname(draft.path))];
-    expect(made.map(path => statSync(path).uid)).toEqual([NOBODY, NOBODY, NOBODY]);
+    expect(made.map(path => statSync(path).uid)).toEqual([OTHER_USER, OTHER_USER, OTHER_USER]);
     expect(draft.warnings).toEqual([]);
   },
 );

@@ -4,16 +4,16 @@ import type { RedisLink } from '../queue/redis-link.ts';
 import { Durabilities } from './durabilities.ts';
 import type { ReplicaMode } from './replica-state.ts';
 
-/** What clients are told of acme, where `chosen` is what a person chose for it, and `normal` what the settings say. */
-async function toldOf(chosen: string | null, normal: ReplicaMode): Promise<unknown> {
+/** What clients find noted of acme, where `chosen` is what a person chose for it, and `normal` what the settings say. */
+async function notedOf(chosen: string | null, normal: ReplicaMode): Promise<unknown> {
   const { prefix, name } = tenantQueue('default', 'acme');
-  let told: unknown;
+  let noted: unknown;
   const link = {
     retryUntilDone: <Result>(attempt: () => Promise<Result>) => attempt(),
     call: async (command: string, key: string, field: string, value: unknown) => {
       if (command === 'HGET' && key === groupKeys('default').durabilities) return chosen;
       expect([command, key, field]).toEqual(['HSET', `${prefix}:${name}:meta`, SYNC_FIELD]);
-      told = value;
+      noted = value;
       return 1;
     },
   } as unknown as RedisLink;
@@ -26,7 +26,7 @@ async function toldOf(chosen: string | null, normal: ReplicaMode): Promise<unkno
   };
   const log = { info: () => {}, warn: () => {} } as never;
   await new Durabilities(link, 'default', state, log).onNotified('acme');
-  return told;
+  return noted;
 }
 
 it('reads what it has not heard of', async () => {
@@ -47,9 +47,9 @@ it('reads what it has not heard of', async () => {
   expect(Object.fromEntries(modes)).toEqual({ acme: 'off', bank: 'off', corp: 'sync' });
 });
 
-it('tells clients whether they wait, also where a tenant has the durability of the settings again', async () => {
-  expect(await toldOf('sync', 'async')).toBe(1);
-  expect(await toldOf('async', 'sync')).toBe(0);
-  expect(await toldOf(null, 'sync')).toBe(1);
-  expect(await toldOf(null, 'async')).toBe(0);
+it('notes for clients whether they wait, also where a tenant has the durability of the settings again', async () => {
+  expect(await notedOf('sync', 'async')).toBe(1);
+  expect(await notedOf('async', 'sync')).toBe(0);
+  expect(await notedOf(null, 'sync')).toBe(1);
+  expect(await notedOf(null, 'async')).toBe(0);
 });

@@ -52,7 +52,7 @@ export class HeldFiles {
     }
   }
 
-  /** '' where there is no file. Whoever changes it changes one of these. */
+  /** '' where there is no file. Each change of the file changes one of these. */
   #mark(tenant: string): string {
     const { dataDir, dbFile } = this.#config;
     try {

@@ -60,7 +60,7 @@ export interface ReplicaOptions {
   readonly threadUrl?: URL | undefined;
 }
 
-/** What the replicator is told of one tenant. */
+/** What the replicator is to know of one tenant. */
 type TenantMessage = Extract<ToReplicator, { readonly tenant: string }>;
 type FileChange = Extract<TenantMessage, { readonly kind: 'deleted' | 'replaced' }>;
 

@@ -29,6 +29,12 @@ export function childrenOf(pack: PackId): readonly PackId[] {
 /** The number of the last pack of level 0 that each level covers. */
 export type Covered = Readonly<Record<1 | 2 | 3, number>>;
 
+/** The packs of a level whose numbers all lie from `from` to `to`, both included. */
+export function* packsWithin(level: PackId['level'], from: number, to: number): Iterable<PackId> {
+  const size = PACKS_OF_LEVEL[level];
+  for (let number = Math.ceil((from - 1) / size) + 1; number * size <= to; number++) yield { level, number };
+}
+
 /** The fewest packs that stand for the numbers from `from` to `to`, in order. */
 export function packsFor(from: number, to: number, covered: Covered): readonly PackId[] {
   const packs: PackId[] = [];

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { numbersOf } from '../chain/blocks.ts';
+import { packsWithin } from '../chain/blocks.ts';
 import { type Catalog, readCatalog } from '../chain/catalog.ts';
 import { partKey } from '../chain/read-body.ts';
 import { readIndex } from '../chain/read-index.ts';
-import { PACKS_OF_LEVEL, type PackId, packKey } from '../format/entry.ts';
+import { type PackId, packKey } from '../format/entry.ts';
 import type { CallOptions, ObjectStore } from '../store/object-store.ts';
 import type { Parts } from './block-contents.ts';
 import type { CompactHead, Dropping } from './compact-head.ts';
@@ -26,11 +26,11 @@ export async function deleteDropped(
   assert(catalog, 'The oldest catalogue is there as long as the head names it.');
   const needed = neededBy(catalog);
 
-  for (const pack of packsBetween(3, dropping.from[2], head.kept[2])) {
+  for (const pack of packsWithin(3, dropping.from[2], head.kept[2] - 1)) {
     const index = await readIndex(store, pack, call);
     await deleteParts(store, index?.superseded ?? [], needed, call);
   }
-  const gone = [...packsBetween(3, dropping.from[3], head.kept[3])].map(({ number }) => number);
+  const gone = [...packsWithin(3, dropping.from[3], head.kept[3] - 1)].map(({ number }) => number);
   const candidates = [...(head.pinned ?? []), ...gone];
   for (const number of candidates.filter(candidate => !needed.packs.has(candidate))) {
     const pack: PackId = { level: 3, number };
@@ -40,7 +40,7 @@ export async function deleteDropped(
     await store.delete([packKey(pack)], call);
   }
   for (const level of [2, 1, 0] as const) {
-    await deleteAll(store, packsBetween(level, dropping.from[level], head.kept[level]), call);
+    await deleteAll(store, packsWithin(level, dropping.from[level], head.kept[level] - 1), call);
   }
   const keys = dropping.catalogs.map(({ key }) => key);
   if (keys.length > 0) await store.delete(keys, call);
@@ -60,17 +60,6 @@ function neededBy({ tenants }: Catalog): Needed {
     packs: new Set(places.map(({ pack }) => pack.number)),
     prefixes: new Set(places.flatMap(({ entry }) => entry.parts?.prefix ?? [])),
   };
-}
-
-/** The packs of a level that stand for the numbers from `from` to before `to`, which are the first of blocks. */
-function* packsBetween(level: 0 | 1 | 2 | 3, from: number, to: number): Iterable<PackId> {
-  for (
-    let number = (from - 1) / PACKS_OF_LEVEL[level] + 1;
-    numbersOf({ level, number }).last < to;
-    number++
-  ) {
-    yield { level, number };
-  }
 }
 
 async function deleteParts(

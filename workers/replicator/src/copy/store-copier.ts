@@ -1,13 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { backOffMs, OnewriterError, toWireError } from '@onewriter/protocol';
-import { packsFor } from '../chain/blocks.ts';
+import { packsFor, packsWithin } from '../chain/blocks.ts';
 import { readCatalog } from '../chain/catalog.ts';
 import { FIRST_HEAD, HEAD_KEY, type Head, readHead } from '../chain/head.ts';
 import { partKey } from '../chain/read-body.ts';
 import { readState } from '../chain/replica-state.ts';
 import type { CompactHead } from '../compact/compact-head.ts';
 import { deleteDropped } from '../compact/delete-dropped.ts';
-import { PACKS_OF_LEVEL, type PackId, type PackIndex, packKey, type SegmentEntry } from '../format/entry.ts';
+import { type PackId, type PackIndex, packKey, type SegmentEntry } from '../format/entry.ts';
 import { decodeIndex } from '../format/pack.ts';
 import type { CopyStatus } from '../ship/messages.ts';
 import { LEADER_KEY } from '../ship/take-lead.ts';
@@ -273,21 +273,12 @@ export class StoreCopier {
 
 /** Compacted packs that one head has and the other had not. */
 function newPacks(before: Head, now: Head): PackId[] {
-  return COMPACTED.flatMap(level =>
-    packsBetween(level, Math.max(before.compacted[level] + 1, now.kept[level]), now.compacted[level]),
-  );
+  return COMPACTED.flatMap(level => [
+    ...packsWithin(level, Math.max(before.compacted[level] + 1, now.kept[level]), now.compacted[level]),
+  ]);
 }
 
 /** The first numbers that are still there: what the head no longer names is deleted later. */
 function deletedBefore({ kept, dropping }: CompactHead): Head['kept'] {
   return dropping?.from ?? kept;
-}
-
-/** Packs of a level that lie between two numbers of level 0. */
-function packsBetween(level: PackId['level'], from: number, to: number): PackId[] {
-  const size = PACKS_OF_LEVEL[level];
-  const packs: PackId[] = [];
-  for (let number = Math.ceil((from - 1) / size) + 1; number * size <= to; number++)
-    packs.push({ level, number });
-  return packs;
 }

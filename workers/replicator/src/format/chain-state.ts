@@ -2,8 +2,8 @@ import type { SegmentEntry, SegmentPlace } from './entry.ts';
 
 /**
  * The segments that make a tenant's newest file: one `full` (or `base`) and the `pages` on top of it. Segments are added in the
- * order of their packs. One that does not go on from what is there is ignored: a pack before it is missing, so its commits were
- * confirmed to nobody, and are sent again.
+ * order of their packs. One that does not go on from what is there is ignored: a pack before it is missing, so no caller was
+ * answered that its commits are stored, and they are sent again.
  */
 export class ChainState {
   /** What makes the newest file, in order. */

@@ -56,7 +56,7 @@ it('reads under the former master key, and puts a tenant under the present one',
   expect(await keyring({ keys: 'tenant', masterKeys: [OTHER] }).open(PLACE, key, body)).toEqual(BODY);
 });
 
-it('makes one key for a tenant, whoever comes first', async () => {
+it('makes one key for a tenant, also where several make it at the same moment', async () => {
   const sealed = await Promise.all(
     Array.from({ length: 5 }, () => keyring({ keys: 'tenant' }).seal(PLACE, BODY)),
   );

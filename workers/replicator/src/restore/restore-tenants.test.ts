@@ -32,7 +32,7 @@ import { withScratchPoint } from './scratch-point.ts';
 /* Against the built package: work on files is done by processes of it. */
 
 const MASTER = randomBytes(32).toString('base64');
-const NOBODY = 65534;
+const OTHER_USER = 65534;
 let folder: string;
 let access: ReplicaAccess;
 /** A directory that has the tenants, and one that lost them. */
@@ -174,7 +174,7 @@ it('restores all tenants that a directory lacks, and begins again with the rest'
   );
   // As where a service has a user of its own, and root restores.
   const tenants = join(other.dataDir, 'tenants');
-  if (process.getuid?.() === 0) chownSync(tenants, NOBODY, NOBODY);
+  if (process.getuid?.() === 0) chownSync(tenants, OTHER_USER, OTHER_USER);
   // 'one' is there; of 'two' a process that was killed left a draft; a pack of 'three' is damaged.
   const present = pathOf(other, 'one');
   const lost = `${pathOf(other, 'two')}.restoring-999999999-1`;
