@@ -3,12 +3,11 @@ import {
   bringBack,
   type DatabaseDifference,
   type JobKind,
-  type JobOutcome,
   type RowDifference,
-  runInProcesses,
+  runOneJob,
   type TableDifference,
 } from '@onewriter/files';
-import { decodeValue, fromWireError, OnewriterError } from '@onewriter/protocol';
+import { decodeValue, OnewriterError } from '@onewriter/protocol';
 import { connect, type Tenant } from '@onewriter/sdk';
 import { EXIT } from '../exit-codes.ts';
 import { limitsOf } from '../jobs/job-options.ts';
@@ -99,26 +98,18 @@ function parseBringBack(text: string | undefined): BringBack | undefined {
 type Kinds = readonly RowDifference['kind'][];
 type Compare = (maxRows: number, kinds?: Kinds, signal?: AbortSignal) => Promise<DatabaseDifference>;
 
-async function compareInProcess(
+function compareInProcess(
   target: Target,
   tenant: string,
   job: Omit<Extract<JobKind, { readonly kind: 'diff' }>, 'kind'>,
   { timeout }: CompareOptions,
   signal: AbortSignal | undefined,
 ): Promise<DatabaseDifference> {
-  let outcome: JobOutcome<DatabaseDifference> | undefined;
-  await runInProcesses<DatabaseDifference>(
-    { place: placeOf(target), job: { kind: 'diff', ...job } },
-    [tenant],
-    { jobs: 1, limits: limitsOf(target, timeout), priority: 'usual', signal },
-    (_, done) => {
-      outcome = done;
-    },
-  );
-  if (outcome === undefined)
-    throw new OnewriterError('INTERNAL', 'No process compared the files.', { tenant });
-  if ('error' in outcome) throw fromWireError(outcome.error);
-  return outcome.result;
+  return runOneJob({ place: placeOf(target), job: { kind: 'diff', ...job } }, tenant, {
+    limits: limitsOf(target, timeout),
+    priority: 'usual',
+    signal,
+  });
 }
 
 /**
