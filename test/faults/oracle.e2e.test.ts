@@ -135,6 +135,15 @@ describe('the oracle', () => {
     ).toEqual(['lost']);
   });
 
+  it('excuses another row after a loss that is excused: the queue had the write still', () => {
+    commit(1);
+    const journal = [client(), issue(1), committed(1, { rowid: 2, at: 50 }), end];
+    expect(kindsFound(journal, { commitsMayBeLost: [{ from: 40, to: 60 }] })).toEqual([]);
+    expect(kindsFound(journal, { commitsMayBeLost: [{ from: 60, to: 70 }] })).toEqual(['wrong-answer']);
+    const again = [...journal.slice(0, -1), committed(1, { rowid: 3, at: 70 }), end];
+    expect(kindsFound(again, { commitsMayBeLost: [{ from: 40, to: 60 }] })).toEqual(['wrong-answer']);
+  });
+
   it('finds a write that is there twice', () => {
     commit(1);
     addRow(1);

@@ -50,6 +50,16 @@ const script = (...states: (Answer | undefined)[]) => {
     what.startsWith('POST') ? operation('queued') : states.length > 1 ? states.shift() : states[0];
 };
 
+/** Acts at the first question after the start of a branch; questions of an earlier call may still arrive before that. */
+const whileWaiting = (act: () => void) => {
+  let started = false;
+  answers = what => {
+    if (what.startsWith('POST')) started = true;
+    else if (started) act();
+    return operation('running');
+  };
+};
+
 it('asks for the history', async () => {
   const points = [{ toSeq: 5 }];
   answers = () => ({ body: { points } });
@@ -93,17 +103,11 @@ it('ends its wait at the deadline, at an abort and at the close, where the work 
     ...{ code: 'TIMEOUT', ...continues },
   });
   const stop = new AbortController();
-  answers = what => {
-    if (!what.startsWith('POST')) stop.abort();
-    return operation('running');
-  };
+  whileWaiting(() => stop.abort());
   await expect(replica.branch('acme', { as: 'copy', signal: stop.signal })).rejects.toMatchObject({
     ...{ code: 'ABORTED', ...continues },
   });
-  answers = what => {
-    if (!what.startsWith('POST')) replica.close();
-    return operation('running');
-  };
+  whileWaiting(() => replica.close());
   await expect(replica.branch('acme', { as: 'copy' })).rejects.toMatchObject({
     code: 'CLOSED',
     ...continues,
