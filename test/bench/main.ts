@@ -4,6 +4,7 @@ import { measureResources, type Resources } from './measure/resources.ts';
 import { type BenchOptions, HELP, readOptions } from './options.ts';
 import { isPostgresInstalled } from './peers/postgres-peer.ts';
 import { runProfile } from './profile.ts';
+import { runReplica } from './replica/run-replica.ts';
 import { formatNumber } from './report/format.ts';
 import { type Report, writeReport } from './report/write-report.ts';
 import { runScenario, type ScenarioResult } from './run-scenario.ts';
@@ -33,6 +34,7 @@ for (const [signal, code] of [
   process.on(signal, () => process.exit(code));
 if (options.help) process.stdout.write(HELP);
 else if (options.scale) await scale();
+else if (options.replica) await runReplica(options);
 else if (options.profile !== undefined) await runProfile(options.profile, options);
 else await bench();
 

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { REPLICA_LOADS } from './replica/replica-loads.ts';
 import type { MeasureOptions } from './run-scenario.ts';
 import { SCALE_PARTS } from './scale/parts.ts';
 import { CONTESTANT_LABELS, type ContestantName, SCENARIOS } from './scenarios.ts';
@@ -23,6 +24,8 @@ export interface BenchOptions {
   readonly patient: boolean;
   /** What units cost as their number grows, instead of the scenarios. */
   readonly scale: boolean;
+  /** What replication costs the whole stack, instead of the scenarios. */
+  readonly replica: boolean;
   /** Only the table of sizes, from the last run of `scale`. */
   readonly sizing: boolean;
   readonly help: boolean;
@@ -31,6 +34,9 @@ export interface BenchOptions {
 /** Medians of 5. */
 const FULL: MeasureOptions = { rounds: 5, settleMs: 10_000, warmupMs: 500, measureMs: 2_000 };
 const QUICK: MeasureOptions = { rounds: 3, settleMs: 200, warmupMs: 120, measureMs: 300 };
+/** A turn has at least one interval of the replica. */
+const FULL_REPLICA: MeasureOptions = { rounds: 5, settleMs: 5_000, warmupMs: 300, measureMs: 3_000 };
+const QUICK_REPLICA: MeasureOptions = { rounds: 3, settleMs: 600, warmupMs: 100, measureMs: 1_000 };
 
 /** What --help prints. */
 export const HELP = `npm run bench -- [options]
@@ -45,6 +51,8 @@ export const HELP = `npm run bench -- [options]
   --profile <process>   a CPU profile of ${PROFILES.join(', ')} under the scenario of --only (default insert-64)
   --scale               what a write, a tenant and a row cost as their number grows, instead of the scenarios; --only takes
                         ${SCALE_PARTS.map(({ id }) => id).join(', ')}; bounds: BENCH_SCALE_TENANTS, BENCH_SCALE_FILE_MIB, BENCH_SCALE_IMPORT_ROWS
+  --replica             what replication to a bucket and to a folder costs the whole stack; --only takes
+                        ${REPLICA_LOADS.map(({ id }) => id).join(', ')}
   --sizing              with --scale: the table of sizes, from the last run
   --broker <main.js>    another build of the broker instead of this one; --gateway as well
 
@@ -62,6 +70,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       help: { type: 'boolean', default: false },
       patient: { type: 'boolean', default: false },
       scale: { type: 'boolean', default: false },
+      replica: { type: 'boolean', default: false },
       sizing: { type: 'boolean', default: false },
       only: { type: 'string' },
       peers: { type: 'string' },
@@ -72,18 +81,11 @@ export function readOptions(args: readonly string[]): BenchOptions {
       seconds: { type: 'string' },
     },
   });
-  const base = values.quick ? QUICK : FULL;
-  const ids = values.scale
-    ? SCALE_PARTS.map(part => part.id)
-    : [...SCENARIOS.map(scenario => scenario.id), 'resources'];
+  if (values.scale && values.replica) throw new TypeError('--scale and --replica are two runs.');
+  const [full, quick] = values.replica ? [FULL_REPLICA, QUICK_REPLICA] : [FULL, QUICK];
+  const base = values.quick ? quick : full;
   const only = listOf(values.only);
-  for (const id of only)
-    assertOneOf(
-      ids,
-      id,
-      values.scale ? 'part' : 'scenario',
-      values.scale ? ids.includes(id) : ids.some(it => it.startsWith(id)),
-    );
+  for (const id of only) assertIsThere(id, values);
   if (values.sizing && !values.scale) throw new TypeError('--sizing goes with --scale.');
   const all = Object.keys(CONTESTANT_LABELS) as ContestantName[];
   const peers = listOf(values.peers);
@@ -99,7 +101,7 @@ export function readOptions(args: readonly string[]): BenchOptions {
       measureMs: (positive(values.seconds, '--seconds') ?? base.measureMs / 1_000) * 1_000,
     },
     ...{ quick: values.quick, json: values.json, help: values.help, patient: values.patient, only },
-    ...{ scale: values.scale, sizing: values.sizing },
+    ...{ scale: values.scale, replica: values.replica, sizing: values.sizing },
     contestants:
       peers.length === 0
         ? all
@@ -107,6 +109,22 @@ export function readOptions(args: readonly string[]): BenchOptions {
     profile: values.profile as ProfileTarget | undefined,
     mains: { broker: values.broker, gateway: values.gateway },
   };
+}
+
+/** Scenarios may be named by their beginning. */
+function assertIsThere(id: string, { scale, replica }: { scale: boolean; replica: boolean }): void {
+  if (scale || replica) {
+    const ids = (scale ? SCALE_PARTS : REPLICA_LOADS).map(part => part.id);
+    assertOneOf(ids, id, scale ? 'part' : 'load', ids.includes(id));
+    return;
+  }
+  const ids = [...SCENARIOS.map(scenario => scenario.id), 'resources'];
+  assertOneOf(
+    ids,
+    id,
+    'scenario',
+    ids.some(it => it.startsWith(id)),
+  );
 }
 
 function listOf(value: string | undefined): string[] {

@@ -53,6 +53,24 @@ function insertOf(body: string): Workload {
   };
 }
 
+/** Rows of one commit, each anywhere in an index. */
+const INDEXED_ROWS = 256;
+const INSERT_INDEXED: Workload = {
+  schema: {
+    sqlite: [ITEM_SQLITE, 'CREATE INDEX item_title ON item(title)'],
+    postgres: [ITEM_POSTGRES, 'CREATE INDEX item_title ON item(title)'],
+  },
+  perform: async (driver, tenant, { index, random }) => {
+    const rows = Array.from({ length: INDEXED_ROWS }, () => ({
+      sql: INSERT_ITEM,
+      params: [index, random().toString(36), BODY],
+    }));
+    await driver.transaction(tenant, rows);
+    return INDEXED_ROWS;
+  },
+  check: COUNT_ITEMS,
+};
+
 async function readItem(driver: Driver, tenant: string, caller: Caller): Promise<void> {
   const id = 1 + Math.floor(caller.random() * SEEDED_ITEMS);
   const row = (await driver.read(tenant, READ_ITEM, [id])) as { title?: unknown } | undefined;
@@ -232,6 +250,7 @@ export const WORKLOADS = {
       driver.write(tenant, UPDATE_ANYWHERE, [caller.turn, Math.floor(caller.random() * 2 ** 31)]),
     check: COUNT_ITEMS,
   },
+  'insert-indexed': INSERT_INDEXED,
   'insert-1k': insertOf('x'.repeat(1_024)),
   'insert-64k': insertOf('x'.repeat(64 * 1_024)),
   read: {

@@ -52,6 +52,7 @@ export * from './status-remedies.ts';
 export * from './step-statement.ts';
 export * from './steps.ts';
 export * from './tenant-id.ts';
+export * from './thread-name.ts';
 export * from './trace-context.ts';
 export * from './value.ts';
 export * from './write-job.ts';

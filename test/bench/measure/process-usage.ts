@@ -4,20 +4,24 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 /** Ticks of /proc/<pid>/stat per second. */
 const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
 
-/**
- * CPU seconds a process has used, all its threads together; 0 where it is gone.
- * Source: proc(5), utime and stime are the 14th and 15th field of /proc/<pid>/stat. Resolution: 10 ms.
- */
+/** CPU seconds a process has used, all its threads together; 0 where it is gone. Resolution: 10 ms. */
 export function cpuSecondsOf(pid: number): number {
-  let stat: string;
   try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return cpuSecondsOfStat(readFileSync(`/proc/${pid}/stat`, 'utf8')).self;
   } catch {
     return 0;
   }
+}
+
+/**
+ * CPU seconds in the text of a `stat`, and those of processes that it started and that have ended.
+ * Source: proc(5), utime, stime, cutime and cstime are the 14th to 17th field of /proc/<pid>/stat.
+ */
+export function cpuSecondsOfStat(stat: string): { readonly self: number; readonly children: number } {
   // The name in brackets may hold anything; what follows it begins with the 3rd field.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  const sum = (first: number) => (Number(fields[first]) + Number(fields[first + 1])) / TICKS_PER_SECOND;
+  return { self: sum(11), children: sum(13) };
 }
 
 /** CPU seconds of several processes, by role. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { jobLimits } from '@onewriter/files';
-import { LIMITS, OnewriterError, toWireError } from '@onewriter/protocol';
+import { LIMITS, nameThread, OnewriterError, toWireError } from '@onewriter/protocol';
 import { compactInProcess } from '../compact/compact-in-process.ts';
 import { Keyring } from '../format/keyring.ts';
 import { openStore } from '../store/open-store.ts';
@@ -17,6 +17,8 @@ const VERIFY_MEMORY_BYTES = 512 * 1024 * 1024;
 
 const data = workerData as ReplicatorData;
 const port = parentPort!;
+
+nameThread('replicator');
 
 async function open(): Promise<Shipper> {
   const { dataDir, dbFile, group, keys, masterKey, retentionMs, rehearsals } = data;
