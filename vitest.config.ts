@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { writeLuaScripts } from './infra/setup/lua-scripts.js';
+import { LongFilesFirst } from './test/long-files-first.ts';
 
 /*
  * Three projects, one after the other: `unit` beside the code; `e2e` against the built packages with real Redis servers, real
@@ -19,12 +20,15 @@ const AGAINST_PROCESSES = {
 export default defineConfig({
   test: {
     teardownTimeout: 60_000,
+    sequence: { sequencer: LongFilesFirst },
     projects: [
       {
         test: {
           name: 'unit',
           include: ['{shared,workers,apps}/*/src/**/*.test.ts', 'infra/**/*.test.ts'],
           testTimeout: 15_000,
+          // Vitest leaves a core free, which is half of a machine with two.
+          maxWorkers: '100%',
         },
       },
       {
