@@ -13,7 +13,7 @@ const SETTINGS = { ONEWRITER_READ_MEMORY_BYTES: String(READ_MIB * 2 ** 20) };
 
 let rig: AttackRig;
 beforeAll(async () => {
-  rig = await AttackRig.start({ honest: 4, seconds: 3, settings: SETTINGS });
+  rig = await AttackRig.start({ honest: 4, seconds: 2, isQuietOnce: true, settings: SETTINGS });
 });
 afterAll(async () => {
   await rig?.[Symbol.asyncDispose]();
