@@ -196,7 +196,8 @@ const untilFinished = (tenant: string) =>
 const isParked = async (tenant: string) =>
   (await commands.hexists(groupKeys('default').parked, tenant)) === 1;
 
-describe.each(DAMAGES)('a tenant whose file is $what', ({ what, code, libsql, damage }) => {
+// At once: each waits for its tenant's next tries most of the time.
+describe.concurrent.each(DAMAGES)('a tenant whose file is $what', ({ what, code, libsql, damage }) => {
   it('fails writes at once with the reason, those that wait and those that come, and is written again when it is whole', async () => {
     const tenant = await closedTenant(`t-${what.replaceAll(/ -?/g, '-')}`);
     const file = tenantFile(data.path, tenant);

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type Onewriter } from '@onewriter/sdk';
 import { startRedis, startService, temporaryDirectory, waitFor } from '@onewriter/testkit';
-import { expect, it, onTestFinished } from 'vitest';
+import { describe, it, type TestContext } from 'vitest';
 import { runCli } from './cli-run.ts';
 
 interface Readiness {
@@ -20,7 +20,7 @@ async function readinessOf(broker: { readonly url: string }): Promise<Readiness>
 const GOES_ON_WITHIN_MS = 60_000;
 
 /** A data directory, and what uses it through a Redis. */
-async function startGround() {
+async function startGround({ onTestFinished }: TestContext) {
   const data = await temporaryDirectory('second-redis');
   onTestFinished(() => data.remove());
   const makeSide = async () => {
@@ -57,93 +57,98 @@ async function untilLeading(broker: { readonly url: string }, timeoutMs = 10_000
 const write = (client: Onewriter, tenant = 'acme') =>
   client.tenant(tenant).prepare('INSERT INTO t VALUES (1)', { timeoutMs: 5_000 }).run();
 
-it('a broker of a second Redis does not lead while one of the first does, says so, and does not take over from its successor', async () => {
-  const { data, makeSide, doctor } = await startGround();
-  const [first, second] = [await makeSide(), await makeSide()];
-  let leader = await first.start();
-  await untilLeading(leader);
-  await first.client.tenant('acme').exec('CREATE TABLE t(n)');
-  const epoch = () => readFileSync(join(data.path, 'epoch'), 'utf8');
-  const before = epoch();
-  expect((await doctor(second.redis.url))?.level).toBe('error');
+// At once: both wait until a leader was silent for long enough.
+describe.concurrent('two Redis over one data directory', () => {
+  it('a broker of a second Redis does not lead while one of the first does, says so, and does not take over from its successor', async context => {
+    const { expect } = context;
+    const { data, makeSide, doctor } = await startGround(context);
+    const [first, second] = [await makeSide(), await makeSide()];
+    let leader = await first.start();
+    await untilLeading(leader);
+    await first.client.tenant('acme').exec('CREATE TABLE t(n)');
+    const epoch = () => readFileSync(join(data.path, 'epoch'), 'utf8');
+    const before = epoch();
+    expect((await doctor(second.redis.url))?.level).toBe('error');
 
-  // As its supervisor does, again and again.
-  let stray = await second.start();
-  for (let start = 0; start < 3; start++) {
-    const { state, ready, reasons, checks } = await waitFor(
-      async () => {
-        const found = await readinessOf(stray);
-        return found.ready ? undefined : found;
-      },
-      { what: 'the finding' },
-    );
-    expect([state, ready]).toEqual(['standby', false]);
-    expect(reasons).toEqual([checks['secondRedis']]);
-    for (const { redis } of [first, second]) expect(checks['secondRedis']).toContain(redis.url);
-    expect(stray.logs()).toMatch(/"level":50.*MISCONFIGURED.*another Redis/);
-    for (let n = 0; n < 20; n++) await write(first.client);
-    if (start < 2) {
-      await stray.stop();
-      stray = await second.start();
+    // As its supervisor does, again and again.
+    let stray = await second.start();
+    for (let start = 0; start < 3; start++) {
+      const { state, ready, reasons, checks } = await waitFor(
+        async () => {
+          const found = await readinessOf(stray);
+          return found.ready ? undefined : found;
+        },
+        { what: 'the finding' },
+      );
+      expect([state, ready]).toEqual(['standby', false]);
+      expect(reasons).toEqual([checks['secondRedis']]);
+      for (const { redis } of [first, second]) expect(checks['secondRedis']).toContain(redis.url);
+      expect(stray.logs()).toMatch(/"level":50.*MISCONFIGURED.*another Redis/);
+      for (let n = 0; n < 20; n++) await write(first.client);
+      if (start < 2) {
+        await stray.stop();
+        stray = await second.start();
+      }
     }
-  }
-  expect(epoch()).toBe(before);
-  expect(await readinessOf(leader)).toMatchObject({ state: 'leading', ready: true });
-  const found = await waitFor(
-    async () => {
-      const diagnosis = await doctor(first.redis.url);
-      return diagnosis?.level === 'warning' ? diagnosis : undefined;
-    },
-    { what: 'a word of the stray one', timeoutMs: 30_000, intervalMs: 1_000 },
-  );
-  for (const { redis } of [first, second]) expect(found.found).toContain(redis.url);
-  expect((await doctor(second.redis.url))?.level).toBe('error');
+    expect(epoch()).toBe(before);
+    expect(await readinessOf(leader)).toMatchObject({ state: 'leading', ready: true });
+    const found = await waitFor(
+      async () => {
+        const diagnosis = await doctor(first.redis.url);
+        return diagnosis?.level === 'warning' ? diagnosis : undefined;
+      },
+      { what: 'a word of the stray one', timeoutMs: 30_000, intervalMs: 1_000 },
+    );
+    for (const { redis } of [first, second]) expect(found.found).toContain(redis.url);
+    expect((await doctor(second.redis.url))?.level).toBe('error');
 
-  // A successor leads at once, although the other waits.
-  await leader.stop();
-  leader = await first.start();
-  await untilLeading(leader);
-  expect((await readinessOf(stray)).state).toBe('standby');
+    // A successor leads at once, although the other waits.
+    await leader.stop();
+    leader = await first.start();
+    await untilLeading(leader);
+    expect((await readinessOf(stray)).state).toBe('standby');
 
-  // The first Redis is lost, and its broker: a new one leads at once, unlike one that stood aside.
-  leader.child.kill('SIGKILL');
-  await leader.exited;
-  const third = await makeSide();
-  leader = await third.start();
-  expect(await untilLeading(leader)).toBeLessThan(3_000);
-  await write(third.client);
-  expect((await readinessOf(stray)).state).toBe('standby');
+    // The first Redis is lost, and its broker: a new one leads at once, unlike one that stood aside.
+    leader.child.kill('SIGKILL');
+    await leader.exited;
+    const third = await makeSide();
+    leader = await third.start();
+    expect(await untilLeading(leader)).toBeLessThan(3_000);
+    await write(third.client);
+    expect((await readinessOf(stray)).state).toBe('standby');
 
-  await leader.stop();
-  await untilLeading(stray, GOES_ON_WITHIN_MS);
-  await write(second.client);
-  expect((await readinessOf(stray)).reasons).toEqual([]);
-  expect((await doctor(second.redis.url))?.level).toBe('ok');
-});
+    await leader.stop();
+    await untilLeading(stray, GOES_ON_WITHIN_MS);
+    await write(second.client);
+    expect((await readinessOf(stray)).reasons).toEqual([]);
+    expect((await doctor(second.redis.url))?.level).toBe('ok');
+  });
 
-it('a leader that was stopped until one of another Redis took over ends with its next renewal, though they met in no file, and comes back when that one is gone', async () => {
-  const { makeSide, doctor } = await startGround();
-  const [first, second] = [await makeSide(), await makeSide()];
-  const stopped = await first.start();
-  await untilLeading(stopped);
-  await first.client.tenant('acme').exec('CREATE TABLE t(n)');
-  stopped.child.kill('SIGSTOP');
-  const other = await second.start();
-  await untilLeading(other, GOES_ON_WITHIN_MS);
-  await second.client.tenant('other').exec('CREATE TABLE t(n)');
-  const continued = performance.now();
-  stopped.child.kill('SIGCONT');
-  expect((await stopped.exited).code).toBe(1);
-  expect(performance.now() - continued).toBeLessThan(3_000);
-  // Nothing is wrong with Redis.
-  expect(stopped.logs()).not.toContain('not reachable');
-  for (const { redis } of [first, second]) expect(stopped.logs()).toContain(redis.url);
+  it('a leader that was stopped until one of another Redis took over ends with its next renewal, though they met in no file, and comes back when that one is gone', async context => {
+    const { expect } = context;
+    const { makeSide, doctor } = await startGround(context);
+    const [first, second] = [await makeSide(), await makeSide()];
+    const stopped = await first.start();
+    await untilLeading(stopped);
+    await first.client.tenant('acme').exec('CREATE TABLE t(n)');
+    stopped.child.kill('SIGSTOP');
+    const other = await second.start();
+    await untilLeading(other, GOES_ON_WITHIN_MS);
+    await second.client.tenant('other').exec('CREATE TABLE t(n)');
+    const continued = performance.now();
+    stopped.child.kill('SIGCONT');
+    expect((await stopped.exited).code).toBe(1);
+    expect(performance.now() - continued).toBeLessThan(3_000);
+    // Nothing is wrong with Redis.
+    expect(stopped.logs()).not.toContain('not reachable');
+    for (const { redis } of [first, second]) expect(stopped.logs()).toContain(redis.url);
 
-  const again = await first.start();
-  await waitFor(async () => !(await readinessOf(again)).ready, { what: 'the finding' });
-  await write(second.client, 'other');
-  expect((await doctor(first.redis.url))?.level).toBe('error');
-  await other.stop();
-  expect(await untilLeading(again, GOES_ON_WITHIN_MS)).toBeLessThan(15_000);
-  await write(first.client);
+    const again = await first.start();
+    await waitFor(async () => !(await readinessOf(again)).ready, { what: 'the finding' });
+    await write(second.client, 'other');
+    expect((await doctor(first.redis.url))?.level).toBe('error');
+    await other.stop();
+    expect(await untilLeading(again, GOES_ON_WITHIN_MS)).toBeLessThan(15_000);
+    await write(first.client);
+  });
 });
