@@ -4,7 +4,7 @@ import { FEATURES } from './features.ts';
 import { startRoundTrips } from './round-trip.ts';
 
 /** `npm run test:dumps -- --schemas 400` runs more. */
-const SCHEMAS = 40;
+const SCHEMAS = 20;
 /** One in so many also goes through NDJSON. */
 const ROWS_EVERY = 3;
 /** As many at a time as a gateway exports, so that none is refused. */
