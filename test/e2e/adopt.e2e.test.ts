@@ -20,7 +20,7 @@ import { parseJson, runCli } from './cli-run.ts';
  * Existing files become tenants', are written, and are given back: a plain file of SQLite that was written the same way holds the same.
  */
 
-const TENANTS = 200;
+const TENANTS = 100;
 const AT_ONCE = 20;
 const PATTERN = 'tenants/{tenant}/kanban.db';
 const WRITE = 'INSERT INTO notes(text, at) VALUES (?, ?)';

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import {
   FORMER_TABLE_PREFIX,
   INTERNAL_TABLE_PREFIX,
@@ -77,15 +78,17 @@ it('are read by every way, and the first write brings a file over with all that 
   expect(await dump.text()).not.toContain('onewriter_');
   const [backup] = parseJson(await runCli(['backup', 'acme', '--json'], { env }));
   expect(backup.manifest).toMatchObject({ commitSeq, ledgerRows: 2 });
-  const restored = parseJson(await runCli(['restore', backup.path, 'copy', '--json'], { env }));
-  expect(restored).toMatchObject({ rows: 1, comparedWithManifest: true });
+  const restoring = runCli(['restore', backup.path, 'copy', '--json'], { env });
+  await waitFor(() => existsSync(tenantFile(data.path, 'copy')), { timeoutMs: 20_000, what: 'the copy' });
   expect(columnInFile(data.path, 'copy', TABLES)).toEqual(CURRENT);
   expect(columnInFile(data.path, 'acme', TABLES)).toEqual(FORMER);
 
+  // The restore waits for one that writes the copy.
   broker = await startService('broker', services);
   await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
     what: 'a leading broker',
   });
+  expect(parseJson(await restoring)).toMatchObject({ rows: 1, comparedWithManifest: true });
   // The retry of a write from before is still one.
   expect((await (await write()).committed()).commitSeq).toBe(commitSeq);
   expect(columnInFile(data.path, 'acme', TABLES)).toEqual(CURRENT);

@@ -105,9 +105,17 @@ describe('onewriter operations', () => {
   it('lists a restore', async () => {
     await onewriter('backup', 'acme');
     const [file] = readdirSync(join(data.path, 'backups', 'acme')).filter(name => name.endsWith('.db'));
-    // No broker runs, so the proof that one writes it fails, and not the restore.
-    await onewriter('restore', join(data.path, 'backups', 'acme', file!), 'copy');
-    expect(await newest('restore')).toMatchObject({
+    // No broker runs: the command still waits for one to write the copy when the restore is done.
+    const restore = await start(['restore', join(data.path, 'backups', 'acme', file!), 'copy']);
+    onTestFinished(() => restore.kill('SIGKILL'));
+    const done = await waitFor(
+      async () => {
+        const operation = await newest('restore');
+        return operation !== undefined && isEnded(operation.state) ? operation : undefined;
+      },
+      { timeoutMs: 20_000, what: 'the restore' },
+    );
+    expect(done).toMatchObject({
       state: 'done',
       tenants: ['copy'],
       progress: { done: 2, total: 2 },
