@@ -1,45 +1,21 @@
 import { type Grant, signToken } from '@onewriter/runtime';
-import {
-  type Service,
-  startRedis,
-  startService,
-  TEST_TOKEN_SECRET,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-  waitFor,
-} from '@onewriter/testkit';
+import { TEST_TOKEN_SECRET } from '@onewriter/testkit';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type GatewayServices, startGatewayServices } from './services.ts';
 
 /*
  * What is known to go wrong in the single-pod proxies that `/query` and `/transaction` stand in for, and the right answer.
  * Callers of such a proxy keep their requests; they must get what they meant.
  */
 
-let redis: TestRedis;
-let data: TemporaryDirectory;
-let broker: Service;
-let gateway: Service;
-
+let services: GatewayServices;
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('drop-in');
-  const settings = { redisUrl: redis.url, dataDir: data.path };
-  broker = await startService('broker', settings);
-  gateway = await startService('gateway', settings);
-  await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
-    what: 'a leading broker',
-  });
+  services = await startGatewayServices('drop-in');
 });
-afterAll(async () => {
-  await gateway?.stop();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
 async function send(path: string, body: unknown, access: Grant = { tenants: ['shop'], access: 'write' }) {
-  const response = await fetch(gateway.url + path, {
+  const response = await fetch(services.gateway.url + path, {
     method: 'POST',
     headers: {
       authorization: `Bearer ${await signToken(TEST_TOKEN_SECRET, access)}`,

@@ -1,55 +1,32 @@
 import { randomUUID } from 'node:crypto';
-import { type Grant, signToken } from '@onewriter/runtime';
-import {
-  type Service,
-  startRedis,
-  startService,
-  TEST_TOKEN_SECRET,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-  waitFor,
-} from '@onewriter/testkit';
+import { type Service, startService, TEST_TOKEN_SECRET, waitFor } from '@onewriter/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from './cli-run.ts';
+import { type GatewayServices, startGatewayServices } from './services.ts';
 
 /* What old clients send and SQLite here refuses: strings in double quotes, and schema changes that were made before. */
 
-let redis: TestRedis;
-let data: TemporaryDirectory;
-let broker: Service;
-let lenient: Service;
+let services: GatewayServices;
 let strict: Service;
-let token: string;
 
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('leniency');
-  const settings = { redisUrl: redis.url, dataDir: data.path };
-  broker = await startService('broker', settings);
-  lenient = await startService('gateway', {
-    ...settings,
-    env: { ONEWRITER_DROP_IN_DOUBLE_QUOTES: 'on', ONEWRITER_DROP_IN_REPEATED_DDL: 'on' },
+  services = await startGatewayServices('leniency', {
+    gatewayEnv: { ONEWRITER_DROP_IN_DOUBLE_QUOTES: 'on', ONEWRITER_DROP_IN_REPEATED_DDL: 'on' },
   });
-  strict = await startService('gateway', settings);
-  const grant: Grant = { tenants: '*', access: 'write' };
-  token = await signToken(TEST_TOKEN_SECRET, grant);
-  await waitFor(async () => (await fetch(`${lenient.url}/health`)).status === 200, {
-    what: 'a leading broker',
+  strict = await startService('gateway', {
+    redisUrl: services.redis.url,
+    dataDir: services.data.path,
   });
 });
 afterAll(async () => {
   await strict?.stop();
-  await lenient?.stop();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
+  await services?.stop();
 });
 
-async function send(path: string, body: object, gateway = lenient) {
+async function send(path: string, body: object, gateway = services.gateway) {
   const response = await fetch(gateway.url + path, {
     method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    headers: { authorization: `Bearer ${services.token}`, 'content-type': 'application/json' },
     body: JSON.stringify(body),
   });
   // biome-ignore lint/suspicious/noExplicitAny: whatever the gateway answers
@@ -190,10 +167,10 @@ it('are counted for doctor', async () => {
   await query('INSERT INTO items(name) VALUES ("one")');
   await query('INSERT INTO items(name) VALUES ("two")');
   await query('CREATE TABLE items(a)');
-  const env = { ONEWRITER_REDIS_URL: redis.url, ONEWRITER_TOKEN_SECRET: TEST_TOKEN_SECRET };
+  const env = { ONEWRITER_REDIS_URL: services.redis.url, ONEWRITER_TOKEN_SECRET: TEST_TOKEN_SECRET };
   await waitFor(
     async () => {
-      const { stdout } = await runCli(['doctor', '--data-dir', data.path], { env });
+      const { stdout } = await runCli(['doctor', '--data-dir', services.data.path], { env });
       const text = stdout.replaceAll(/\s+/g, ' ');
       return text.includes(`${tenantId} (2)`) && text.includes(`${tenantId} (1)`);
     },

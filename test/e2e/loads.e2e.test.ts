@@ -5,62 +5,35 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { tenantFile, trashDir } from '@onewriter/protocol';
 import { signToken } from '@onewriter/runtime';
-import { connect, type Onewriter } from '@onewriter/sdk';
-import {
-  type Service,
-  startRedis,
-  startService,
-  TEST_TOKEN_SECRET,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-  waitFor,
-} from '@onewriter/testkit';
+import { TEST_TOKEN_SECRET, waitFor } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DIALECTS } from '../dumps/dialects.ts';
 import { type CliResult, parseJson, runCli } from './cli-run.ts';
+import { type GatewayServices, startGatewayServices } from './services.ts';
 
-let redis: TestRedis;
-let data: TemporaryDirectory;
-let broker: Service;
-let gateway: Service;
-let client: Onewriter;
-let tenants = 0;
-
+let services: GatewayServices;
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('loads');
-  broker = await startService('broker', { redisUrl: redis.url, dataDir: data.path });
-  gateway = await startService('gateway', { redisUrl: redis.url, dataDir: data.path });
-  client = await connect({ redis: redis.url, dataDir: data.path });
-  await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
-    what: 'a leading broker',
-  });
+  services = await startGatewayServices('loads');
 });
-afterAll(async () => {
-  await client?.close();
-  await gateway?.stop();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
+let tenants = 0;
 const newName = () => `ld-${++tenants}`;
 const tokenFor = async (access: 'write' | 'admin') =>
   `Bearer ${await signToken(TEST_TOKEN_SECRET, { tenants: '*', access })}`;
 
 /** A file outside of the data directory's tenants. */
 function fileOf(name: string, content: string | Buffer): string {
-  const path = join(data.path, name);
+  const path = join(services.data.path, name);
   writeFileSync(path, content);
   return path;
 }
 
-function load(args: readonly string[], url: string = gateway.url): Promise<CliResult> {
+function load(args: readonly string[], url: string = services.gateway.url): Promise<CliResult> {
   const env = {
-    ONEWRITER_DATA_DIR: data.path,
-    ONEWRITER_REDIS_URL: redis.url,
+    ONEWRITER_DATA_DIR: services.data.path,
+    ONEWRITER_REDIS_URL: services.redis.url,
     ONEWRITER_GATEWAY_URL: url,
     ONEWRITER_TOKEN_SECRET: TEST_TOKEN_SECRET,
   };
@@ -73,7 +46,7 @@ async function post(
   options: { type?: string; access?: 'write' | 'admin'; signal?: AbortSignal } = {},
 ): Promise<Response> {
   const { type = 'application/sql', access = 'write', signal } = options;
-  return fetch(`${gateway.url}/v1/tenants/${path}`, {
+  return fetch(`${services.gateway.url}/v1/tenants/${path}`, {
     method: 'POST',
     headers: { authorization: await tokenFor(access), 'content-type': type },
     body,
@@ -89,7 +62,7 @@ async function lastEvent(response: Response) {
 }
 
 function rowsOf(tenant: string, sql: string): unknown[] {
-  const db = new Database(tenantFile(data.path, tenant), { readonly: true });
+  const db = new Database(tenantFile(services.data.path, tenant), { readonly: true });
   try {
     return db.prepare(sql).raw().all();
   } finally {
@@ -99,9 +72,9 @@ function rowsOf(tenant: string, sql: string): unknown[] {
 
 /** What a load leaves beside a tenant's file and in the trash, where it ends early. */
 function leftovers(tenant: string): string[] {
-  const folder = dirname(tenantFile(data.path, tenant));
+  const folder = dirname(tenantFile(services.data.path, tenant));
   const beside = existsSync(folder) ? readdirSync(folder).filter(name => name.includes('.restoring-')) : [];
-  const trash = trashDir(data.path);
+  const trash = trashDir(services.data.path);
   return [...beside, ...(existsSync(trash) ? readdirSync(trash) : []).filter(name => name.includes(tenant))];
 }
 
@@ -119,13 +92,18 @@ describe('a dump', () => {
       expect(rowsOf(tenant, 'SELECT name FROM users ORDER BY id')).toEqual([['Ada'], ['Bob']]);
       expect(rowsOf(tenant, 'SELECT author, title FROM posts')).toEqual([[1, "It's; here"]]);
       // The broker writes it, and its readers read it.
-      await client.tenant(tenant).prepare('INSERT INTO posts(author, title) VALUES (?, ?)').run(2, 'new');
-      expect(await client.tenant(tenant).prepare('SELECT count(*) AS n FROM posts').get()).toEqual({ n: 2 });
+      await services.client
+        .tenant(tenant)
+        .prepare('INSERT INTO posts(author, title) VALUES (?, ?)')
+        .run(2, 'new');
+      expect(await services.client.tenant(tenant).prepare('SELECT count(*) AS n FROM posts').get()).toEqual({
+        n: 2,
+      });
     }
   });
 
   it('is added to what a tenant has, in one transaction; its writes wait for it', async () => {
-    const tenant = client.tenant(newName());
+    const tenant = services.client.tenant(newName());
     await tenant.exec('CREATE TABLE log(n INTEGER PRIMARY KEY)');
     const first = await tenant.prepare('INSERT INTO log VALUES (?)').run(0);
     const rows = Array.from(
@@ -155,12 +133,12 @@ describe('a dump', () => {
   });
 
   it('is loaded once by a command that is run again, because its answer was lost', async () => {
-    const tenant = client.tenant(newName());
+    const tenant = services.client.tenant(newName());
     await tenant.exec('CREATE TABLE t(n)');
     const path = fileOf('rows.sql', 'BEGIN; INSERT INTO t VALUES (1), (2); COMMIT;');
     const first = parseJson(await load([tenant.id, path, '--json']));
     expect(first).toMatchObject({ outcome: 'done', rows: 2, loadedBefore: false });
-    const inode = () => statSync(tenantFile(data.path, tenant.id)).ino;
+    const inode = () => statSync(tenantFile(services.data.path, tenant.id)).ino;
     const placed = inode();
     const again = await load([tenant.id, path, '--json']);
     expect(parseJson(again), again.stderr).toMatchObject({
@@ -188,9 +166,9 @@ describe('a dump', () => {
   });
 
   it('that fails changes nothing, and names its line', async () => {
-    const tenant = client.tenant(newName());
+    const tenant = services.client.tenant(newName());
     await tenant.exec('CREATE TABLE t(n INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)');
-    const inode = statSync(tenantFile(data.path, tenant.id)).ino;
+    const inode = statSync(tenantFile(services.data.path, tenant.id)).ino;
     const path = fileOf(
       'bad.sql',
       'CREATE TABLE u(a);\nINSERT INTO t VALUES(2);\nINSERT INTO t VALUES(1);\n',
@@ -198,18 +176,18 @@ describe('a dump', () => {
     const result = await load([tenant.id, path]);
     expect(result.code).toBe(1);
     expect(result.stderr).toMatch(/Line 3: UNIQUE constraint failed/);
-    expect(statSync(tenantFile(data.path, tenant.id)).ino).toBe(inode);
+    expect(statSync(tenantFile(services.data.path, tenant.id)).ino).toBe(inode);
     expect(rowsOf(tenant.id, 'SELECT n FROM t')).toEqual([[1]]);
     expect(rowsOf(tenant.id, "SELECT 1 FROM sqlite_schema WHERE name = 'u'")).toEqual([]);
     expect(leftovers(tenant.id)).toEqual([]);
     await tenant.prepare('INSERT INTO t VALUES (2)').run();
     const unknown = newName();
     expect((await load([unknown, path])).code).toBe(1);
-    expect(existsSync(dirname(tenantFile(data.path, unknown)))).toBe(false);
+    expect(existsSync(dirname(tenantFile(services.data.path, unknown)))).toBe(false);
   });
 
   it('takes the place of what a tenant has, which keeps its ledger', async () => {
-    const tenant = client.tenant(newName());
+    const tenant = services.client.tenant(newName());
     await tenant.exec('CREATE TABLE t(n); CREATE TABLE old(n)');
     const once = { idempotencyKey: 'once' };
     const written = await tenant.execute('INSERT INTO t VALUES (1)', [], once);
@@ -233,15 +211,15 @@ describe('a dump', () => {
 
 describe('a database file', () => {
   it('makes a tenant, with a ledger of its own, and takes the place of one with --replace', async () => {
-    const source = client.tenant(newName());
+    const source = services.client.tenant(newName());
     await source.exec(
       'CREATE TABLE t(n); INSERT INTO t VALUES (1), (2); CREATE TRIGGER tr AFTER DELETE ON t BEGIN SELECT 1; END',
     );
-    const path = join(data.path, 'source.db');
-    const copy = new Database(tenantFile(data.path, source.id), { readonly: true });
+    const path = join(services.data.path, 'source.db');
+    const copy = new Database(tenantFile(services.data.path, source.id), { readonly: true });
     await copy.backup(path);
     copy.close();
-    const tenant = client.tenant(newName());
+    const tenant = services.client.tenant(newName());
     const made = parseJson(await load([tenant.id, path, '--json']));
     expect(made).toMatchObject({ outcome: 'done', rows: 2, tables: 1, commitSeq: 1 });
     expect(made.warnings.join()).toMatch(/left out: Onewriter's own tables/);
@@ -258,7 +236,7 @@ describe('a database file', () => {
   });
 
   it('is refused where it is damaged, is none, or has a trigger on the ledger', async () => {
-    const path = join(data.path, 'forged.db');
+    const path = join(services.data.path, 'forged.db');
     const db = new Database(path);
     db.exec(
       'CREATE TABLE t(n); CREATE TRIGGER tr AFTER INSERT ON t BEGIN DELETE FROM _onewriter_ledger; END',
@@ -273,7 +251,7 @@ describe('a database file', () => {
     expect((await load([tenant, fileOf('text.db', 'SELECT 1;')])).stderr).toMatch(
       /it is (SQL text|no SQLite database)/,
     );
-    expect(existsSync(tenantFile(data.path, tenant))).toBe(false);
+    expect(existsSync(tenantFile(services.data.path, tenant))).toBe(false);
     expect(leftovers(tenant)).toEqual([]);
   });
 });
@@ -301,11 +279,11 @@ describe('a load that is stopped', () => {
       post(`${tenant}/load`, body, { signal: gone.signal }).then(lastEvent),
     ).rejects.toThrowError();
     await waitFor(async () => leftovers(tenant).length === 0, { what: 'the scratch folder to go' });
-    expect(existsSync(tenantFile(data.path, tenant))).toBe(false);
+    expect(existsSync(tenantFile(services.data.path, tenant))).toBe(false);
   });
 
   it('is an operation, and leaves the tenant as it was where that is cancelled', async () => {
-    const tenant = client.tenant(newName());
+    const tenant = services.client.tenant(newName());
     await tenant.exec('CREATE TABLE t(n INTEGER PRIMARY KEY, v)');
     // A statement that takes minutes: in the process, while the tenant is held.
     const dump =
@@ -314,7 +292,7 @@ describe('a load that is stopped', () => {
     const authorization = await tokenFor('admin');
     const operation = await waitFor(
       async () => {
-        const response = await fetch(`${gateway.url}/v1/operations?state=running`, {
+        const response = await fetch(`${services.gateway.url}/v1/operations?state=running`, {
           headers: { authorization },
         });
         const { operations } = (await response.json()) as {
@@ -325,7 +303,7 @@ describe('a load that is stopped', () => {
       { what: 'the operation to be listed', timeoutMs: 20_000 },
     );
     expect(operation).toMatchObject({ kind: 'import', detail: 'slow.sql', progress: { unit: 'bytes' } });
-    await fetch(`${gateway.url}/v1/operations/${operation!.id}/cancel`, {
+    await fetch(`${services.gateway.url}/v1/operations/${operation!.id}/cancel`, {
       method: 'POST',
       headers: { authorization },
     });
@@ -344,13 +322,13 @@ describe('a dump in steps', () => {
     ).join('')}CREATE INDEX t_n ON t(n);\nCOMMIT;\n`;
 
   it('is continued by the same command, and applies each statement once', async () => {
-    const tenant = client.tenant(newName());
+    const tenant = services.client.tenant(newName());
     const path = fileOf('steps.sql', dump(3_000));
     // What an interrupted command leaves: the first half, under the key of the whole file.
     const [whole, half] = [readFileSync(path), dump(3_000).split('\n').slice(0, 1_500).join('\n')];
     const { createHash } = await import('node:crypto');
     const key = `load-${createHash('sha256').update(whole).digest('hex')}`;
-    const response = await fetch(`${gateway.url}/v1/tenants/${tenant.id}/import`, {
+    const response = await fetch(`${services.gateway.url}/v1/tenants/${tenant.id}/import`, {
       method: 'POST',
       headers: {
         authorization: await tokenFor('write'),

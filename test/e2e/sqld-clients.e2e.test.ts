@@ -1,44 +1,20 @@
 import { type Grant, signToken } from '@onewriter/runtime';
-import {
-  type Service,
-  startRedis,
-  startService,
-  TEST_TOKEN_SECRET,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-  waitFor,
-} from '@onewriter/testkit';
+import { TEST_TOKEN_SECRET } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type GatewayServices, startGatewayServices } from './services.ts';
 
 /* What sqld answers besides Hrana 2 and 3, under a tenant's address: for its older clients, and for people with curl. */
 
-let redis: TestRedis;
-let data: TemporaryDirectory;
-let broker: Service;
-let gateway: Service;
-
+let services: GatewayServices;
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('sqld');
-  const settings = { redisUrl: redis.url, dataDir: data.path };
-  broker = await startService('broker', settings);
-  gateway = await startService('gateway', settings);
-  await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
-    what: 'a leading broker',
-  });
+  services = await startGatewayServices('sqld');
   const { status } = await post('/', {
     statements: ['CREATE TABLE t(id INTEGER PRIMARY KEY, a)', "INSERT INTO t VALUES (1, 'x'), (2, NULL)"],
   });
   expect(status).toBe(200);
 });
-afterAll(async () => {
-  await gateway?.stop();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
 async function call(
   path: string,
@@ -46,7 +22,10 @@ async function call(
   grant: Grant = { tenants: ['acme'], access: 'write' },
 ) {
   const authorization = `Bearer ${await signToken(TEST_TOKEN_SECRET, grant)}`;
-  return fetch(`${gateway.url}/t/acme${path}`, { ...init, headers: { authorization, ...init.headers } });
+  return fetch(`${services.gateway.url}/t/acme${path}`, {
+    ...init,
+    headers: { authorization, ...init.headers },
+  });
 }
 
 async function post(path: string, body: unknown, grant?: Grant) {
@@ -104,7 +83,7 @@ describe('POST v1/execute', () => {
     const write = { stmt: { sql: 'DELETE FROM t WHERE id = 99' } };
     expect((await post('/v1/execute', write, { tenants: ['acme'], access: 'read' })).status).toBe(403);
     expect((await post('/v1/execute', write, { tenants: ['globex'], access: 'admin' })).status).toBe(403);
-    expect((await fetch(`${gateway.url}/t/acme/v1/execute`, { method: 'POST' })).status).toBe(401);
+    expect((await fetch(`${services.gateway.url}/t/acme/v1/execute`, { method: 'POST' })).status).toBe(401);
     await post('/v1/execute', { stmt: { sql: 'BEGIN IMMEDIATE' } });
     expect((await post('/v1/execute', write)).status).toBe(200);
   });
@@ -195,12 +174,12 @@ it('GET dump is the database as SQL', async () => {
   expect(db.prepare('SELECT a FROM t WHERE id = 1').pluck().get()).toBe('x');
   db.close();
   expect((await call('/dump', {}, { tenants: ['globex'], access: 'admin' })).status).toBe(403);
-  expect((await fetch(`${gateway.url}/t/acme/dump`)).status).toBe(401);
+  expect((await fetch(`${services.gateway.url}/t/acme/dump`)).status).toBe(401);
 });
 
 it('GET health, version and v1 need no token', async () => {
   const get = async (path: string) => {
-    const response = await fetch(`${gateway.url}/t/acme${path}`);
+    const response = await fetch(`${services.gateway.url}/t/acme${path}`);
     return [response.status, await response.text()];
   };
   expect(await get('/health')).toEqual([200, '']);

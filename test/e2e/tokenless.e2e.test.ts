@@ -1,46 +1,21 @@
 import { request } from 'node:http';
-import {
-  type Service,
-  startRedis,
-  startService,
-  TEST_TOKEN_SECRET,
-  type TemporaryDirectory,
-  type TestRedis,
-  temporaryDirectory,
-  waitFor,
-} from '@onewriter/testkit';
+import { startService, TEST_TOKEN_SECRET } from '@onewriter/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from './cli-run.ts';
+import { type GatewayServices, startGatewayServices } from './services.ts';
 
 /*
  * Clients of existing proxies that send no token. 127.0.0.1 is in a network that needs none; 127.0.0.2, another address of the same
  * machine, is not.
  */
 
-let redis: TestRedis;
-let data: TemporaryDirectory;
-let broker: Service;
-let gateway: Service;
-
+let services: GatewayServices;
 beforeAll(async () => {
-  redis = await startRedis();
-  data = await temporaryDirectory('tokenless');
-  const settings = { redisUrl: redis.url, dataDir: data.path };
-  broker = await startService('broker', settings);
-  gateway = await startService('gateway', {
-    ...settings,
-    env: { ONEWRITER_DROP_IN_TOKENLESS: '127.0.0.1/32, 10.0.0.0/8' },
-  });
-  await waitFor(async () => (await fetch(`${gateway.url}/health`)).status === 200, {
-    what: 'a leading broker',
+  services = await startGatewayServices('tokenless', {
+    gatewayEnv: { ONEWRITER_DROP_IN_TOKENLESS: '127.0.0.1/32, 10.0.0.0/8' },
   });
 });
-afterAll(async () => {
-  await gateway?.stop();
-  await broker?.stop();
-  await redis?.stop();
-  await data?.remove();
-});
+afterAll(() => services?.stop());
 
 interface Call {
   readonly from?: string;
@@ -54,7 +29,7 @@ function call(path: string, { from = '127.0.0.1', method = 'POST', headers = {},
   // biome-ignore lint/suspicious/noExplicitAny: whatever the gateway answers
   return new Promise<{ status: number; body: any }>((resolve, reject) => {
     const sent = request(
-      gateway.url + path,
+      services.gateway.url + path,
       {
         method,
         localAddress: from,
@@ -136,13 +111,13 @@ describe('a client without a token', () => {
 });
 
 it('is said at the start, and by doctor', async () => {
-  expect(gateway.logs()).toMatch(/127\.0\.0\.1\/32.*without a token/);
+  expect(services.gateway.logs()).toMatch(/127\.0\.0\.1\/32.*without a token/);
   const env = {
-    ONEWRITER_REDIS_URL: redis.url,
-    ONEWRITER_GATEWAY_URL: gateway.url,
+    ONEWRITER_REDIS_URL: services.redis.url,
+    ONEWRITER_GATEWAY_URL: services.gateway.url,
     ONEWRITER_TOKEN_SECRET: TEST_TOKEN_SECRET,
   };
-  const { stdout } = await runCli(['doctor', '--json', '--data-dir', data.path], { env });
+  const { stdout } = await runCli(['doctor', '--json', '--data-dir', services.data.path], { env });
   const { diagnoses } = JSON.parse(stdout) as {
     diagnoses: { check: string; level: string; found: string }[];
   };
@@ -155,8 +130,8 @@ it('is said at the start, and by doctor', async () => {
 it('does not start with a network that is none', async () => {
   await expect(
     startService('gateway', {
-      redisUrl: redis.url,
-      dataDir: data.path,
+      redisUrl: services.redis.url,
+      dataDir: services.data.path,
       env: { ONEWRITER_DROP_IN_TOKENLESS: '10.0.0.0/8,elsewhere' },
     }),
   ).rejects.toThrow(/elsewhere/);
