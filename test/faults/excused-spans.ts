@@ -1,4 +1,4 @@
-import type { TimeSpan } from './oracle.ts';
+import type { TimeSpan } from './oracle/options.ts';
 
 const spans = new WeakMap<object, TimeSpan[]>();
 

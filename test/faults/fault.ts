@@ -1,5 +1,5 @@
 import type { Random } from '@onewriter/testkit';
-import type { OracleOptions } from './oracle.ts';
+import type { OracleOptions } from './oracle/options.ts';
 import type { Rig, RigOptions } from './rig.ts';
 
 /** What a round gets. */

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { createRandom, deriveSeed } from '@onewriter/testkit';
 import type { Fault, RoundContext } from './fault.ts';
 import { readJournals } from './journal.ts';
-import { judge, type OracleOptions, type Verdict } from './oracle.ts';
+import { judge, type Verdict } from './oracle/judge.ts';
+import type { OracleOptions } from './oracle/options.ts';
 import { BROKER_MAIN, Rig } from './rig.ts';
 
 /** How a fault is run. */

@@ -3,9 +3,11 @@ import { NEWEST_COMMIT_SEQ_SQL, withReservedNames } from '@onewriter/protocol';
 import { type TemporaryDirectory, temporaryDirectory } from '@onewriter/testkit';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { JournalEntry } from './journal.ts';
-import { schemaOf } from './operation.ts';
-import { judge, type OracleOptions, type ViolationKind } from './oracle.ts';
+import type { JournalEntry } from '../journal.ts';
+import { schemaOf } from '../operation.ts';
+import type { ViolationKind } from './findings.ts';
+import { judge } from './judge.ts';
+import type { OracleOptions } from './options.ts';
 
 const JOB = 'w-01930000-0000-7000-8000-000000000001';
 
