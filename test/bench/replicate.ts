@@ -20,10 +20,12 @@ const ASKED = { 1: 0.93, 256: 0.9, log: 1.1 } as const;
 const READER = `
   import { workerData } from 'node:worker_threads';
   const cells = new BigInt64Array(workerData.room);
-  workerData.port.on('message', ({ frames }) => {
+  let done = 0n;
+  workerData.port.on('message', ({ order, frames }) => {
     if (frames !== undefined) Atomics.sub(cells, 0, BigInt(frames.byteLength));
+    done = order;
   });
-  setInterval(() => workerData.port.postMessage({ kind: 'capture' }), 1_000);
+  setInterval(() => workerData.port.postMessage({ kind: 'capture', done }), 1_000);
 `;
 
 const TABLE =
@@ -83,7 +85,7 @@ async function compare(rows: 1 | 256): Promise<void> {
   const off = new Contestant(join(folder, 'off'), false);
   const on = new Contestant(join(folder, 'on'), true);
   try {
-    on.lane.run({ kind: 'connect', port: port1, room }, () => {});
+    on.lane.run({ kind: 'connect', port: port1, room, spool: join(folder, 'spool') }, () => {});
     for (const each of [off, on]) {
       each.apply(job(TABLE, { x: 0 }, 1));
       await each.measure(rows);

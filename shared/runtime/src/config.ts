@@ -285,7 +285,9 @@ export const configSchema = z.object({
     .int()
     .min(16 * 1024 * 1024)
     .default(256 * 1024 * 1024)
-    .describe('Commits that wait in memory for a store that is slow or away, in bytes.'),
+    .describe(
+      'Commits that wait in memory for a store that is slow or away, in bytes; as many on the disk for each thread.',
+    ),
   replicaKey: z
     .string()
     .refine(areReplicaKeys, 'not 32 bytes in base64')

@@ -40,7 +40,7 @@ export function fakeReplicatorUrl(options: FakeReplicatorOptions = {}): URL {
       } else if (message.kind === 'end') {
         if (options.ends !== false) parentPort.postMessage({ kind: 'ended' });
       } else if (message.tenant === 'die') throw new Error('died as it was asked to');
-      else if (message.tenant === 'ask') for (const port of ports) port.postMessage({ kind: 'capture' });
+      else if (message.tenant === 'ask') for (const port of ports) port.postMessage({ kind: 'capture', done: 0n });
       else {
         const { kind, tenant, change } = message;
         notes.push(kind + ' ' + tenant);

@@ -1,7 +1,13 @@
 import { MessageChannel } from 'node:worker_threads';
 import { tenantFile } from '@onewriter/protocol';
 import { waitFor } from '@onewriter/testkit';
-import type { CaptureMessage } from '@onewriter/writer';
+import {
+  type CaptureMessage,
+  type CaptureRequest,
+  CaptureRoom,
+  CaptureSpool,
+  spoolFolder,
+} from '@onewriter/writer';
 import { onTestFinished } from 'vitest';
 import { Keyring } from '../src/format/keyring.ts';
 import { encodeBody } from '../src/format/segment-body.ts';
@@ -20,6 +26,8 @@ export interface TestShipOptions extends Partial<Omit<ShipperOptions, 'store'>> 
   readonly dataDir: string;
   /** Default: 40. */
   readonly intervalMs?: number;
+  /** What is sent is kept until it is stored. */
+  readonly spooled?: boolean;
 }
 
 /** A shipper with one port, and files whose pieces go there. */
@@ -27,7 +35,10 @@ export class TestShip {
   readonly shipper: Shipper;
   readonly messages: FromReplicator[] = [];
   readonly files = new Map<string, CapturedFile>();
-  readonly room = new SharedArrayBuffer(24);
+  readonly room = CaptureRoom.create(256 * 1024 * 1024).buffer;
+  /** The folder of what is kept. */
+  readonly spool: string;
+  readonly #spool: CaptureSpool | undefined;
   readonly #channel = new MessageChannel();
   readonly fatal: unknown[] = [];
   readonly #store: OpenStore;
@@ -38,6 +49,10 @@ export class TestShip {
     const { store, dataDir } = options;
     this.#store = store;
     this.#dataDir = dataDir;
+    const maxBytes = 256 * 1024 * 1024;
+    this.spool = spoolFolder(dataDir, new CaptureRoom(this.room).id)!;
+    const spool = { folder: this.spool, maxBytes, onFailed: (error: Error) => this.fatal.push(error) };
+    this.#spool = options.spooled ? new CaptureSpool(spool) : undefined;
     const keys = new Keyring({ masterKeys: [], keys: 'one', store });
     const readFull: ReadFull = async (tenant, pos) => {
       this.fulls++;
@@ -60,7 +75,8 @@ export class TestShip {
       ...options,
     });
     // The writers' thread answers each request.
-    this.#channel.port2.on('message', () => {
+    this.#channel.port2.on('message', ({ done }: CaptureRequest) => {
+      this.#spool?.cut(done);
       for (const file of this.files.values()) file.capture();
     });
     this.receive({ kind: 'port', port: this.#channel.port1 });
@@ -82,6 +98,7 @@ export class TestShip {
   }
 
   send(message: CaptureMessage): void {
+    this.#spool?.append(message);
     if (message.kind === 'log') this.used += BigInt(message.frames.byteLength);
     this.#channel.port2.postMessage(message, message.kind === 'log' ? [message.frames] : []);
   }
@@ -108,6 +125,7 @@ export class TestShip {
   async stop(): Promise<void> {
     await this.shipper.close();
     this.#channel.port2.close();
+    this.#spool?.close();
     for (const file of this.files.values()) if (file.isOpen) file.kill();
   }
 }

@@ -143,8 +143,8 @@ export class CaptureListener {
   }
 
   /** The same without taking it. */
-  request(): void {
-    this.#far.emit('message', { kind: 'capture' });
+  request(done = 0n): void {
+    this.#far.emit('message', { kind: 'capture', done });
   }
 
   /** Takes what was sent. */

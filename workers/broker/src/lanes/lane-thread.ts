@@ -78,9 +78,10 @@ export class LaneThread implements LaneRunner {
     this.#pool.on('error', (error: Error) => listener(error, this.#pool.threads.length > 0));
   }
 
-  connect({ port, room }: CaptureConnection): void {
+  connect(connection: CaptureConnection): void {
     // Where the thread ends before it, the next one is connected.
-    this.#pool.run({ kind: 'connect', port, room }, { transferList: [port] }).catch(() => {});
+    const task = { kind: 'connect', ...connection } as const;
+    this.#pool.run(task, { transferList: [connection.port] }).catch(() => {});
   }
 
   onStart(listener: () => void): void {

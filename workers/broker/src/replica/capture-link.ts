@@ -1,7 +1,7 @@
 import type { ConnectTask } from '@onewriter/writer';
 
 /** One end of a connection between a writer thread and the replicator. */
-export type CaptureConnection = Pick<ConnectTask, 'port' | 'room'>;
+export type CaptureConnection = Pick<ConnectTask, 'port' | 'room' | 'spool'>;
 
 /** Connects writer threads with the replicator. */
 export interface CaptureLink {

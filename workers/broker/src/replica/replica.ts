@@ -10,7 +10,7 @@ import {
 } from '@onewriter/replicator';
 import type { Logger } from '@onewriter/runtime';
 import { StateMachine, type Transitions } from '@onewriter/tenants';
-import { CaptureRoom } from '@onewriter/writer';
+import { CaptureRoom, spoolFolder } from '@onewriter/writer';
 import type { CaptureConnection, CaptureLink } from './capture-link.ts';
 import { refusedStatus } from './refused-status.ts';
 import type { ReplicaMode, ReplicaState, StoredListener } from './replica-state.ts';
@@ -153,7 +153,8 @@ export class Replica implements ReplicaState, CaptureLink {
     const { port1, port2 } = new MessageChannel();
     if (this.#worker === undefined) this.#waitingPorts.push(port2);
     else this.#givePort(this.#worker, port2);
-    return { port: port1, room: this.#room.buffer };
+    const spool = spoolFolder(this.#options.data.dataDir, this.#room.id);
+    return { port: port1, room: this.#room.buffer, spool };
   }
 
   onRestart(listener: () => void): () => void {

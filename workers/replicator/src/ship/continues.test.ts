@@ -24,6 +24,15 @@ test('drops the frames that are known', () => {
   expect(continues(known(at('s1', 0)), whole)).toEqual({ kind: 'continues', skip: 0 });
 });
 
+test('waits for the piece of a long log that has the end of what is known', () => {
+  const known9 = known(at('s1', 9));
+  const part = { before: at('s1', 12), from: at('s1', 0), frames: framesOf('s1', 0, 5) };
+  expect(continues(known9, { ...piece(part), moreTo: 12 })).toEqual({ kind: 'continues', skip: 5 });
+  expect(continues(known9, piece(part))).toEqual({ kind: 'gap', reason: 'file went back' });
+  // The log ends before: commits that are stored are not in it.
+  expect(continues(known9, { ...piece(part), moreTo: 8 })).toMatchObject({ kind: 'gap' });
+});
+
 test('continues in a log that began after the known one ended', () => {
   const next = piece({ before: at('s1', 3), from: at('s2', 0), frames: framesOf('s2', 0, 2) });
   expect(continues(known(at('s1', 3)), next)).toEqual({ kind: 'continues', skip: 0 });

@@ -52,6 +52,10 @@ export function continues(known: KnownEnd, piece: CapturedLog, note?: CloseNote 
   if (known.pageSize !== piece.pageSize) return { kind: 'gap', reason: 'another file' };
   if (isSameName && end.salts !== '' && end.salts === from.salts) {
     const skip = end.frame - from.frame;
+    // A later piece has what is known, and shows whether it is the same.
+    if (end.frame > to.frame && end.frame <= (piece.moreTo ?? 0)) {
+      return { kind: 'continues', skip: to.frame - from.frame };
+    }
     if (skip >= 0 && end.frame <= to.frame) {
       return isSamePlace(end, piece, skip)
         ? { kind: 'continues', skip }

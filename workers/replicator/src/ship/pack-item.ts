@@ -1,4 +1,4 @@
-import type { FileMark, LogPosition, WalFile } from '@onewriter/writer';
+import type { CapturedLog, FileMark, LogPosition, WalFile } from '@onewriter/writer';
 import type { PackedSegment } from '../format/pack.ts';
 import type { SegmentCommit } from '../format/segment-body.ts';
 
@@ -8,8 +8,16 @@ export type UnplacedEntry = PackedSegment['entry'];
 /** What a tenant has to store next, in the order of its commits. */
 export type PackItem = PagesItem | FirstItem | EntryItem;
 
+/** What a piece takes until it is stored. */
+export interface RoomShare {
+  /** The number of its message. */
+  readonly order: bigint;
+  /** 0 where another item has it. */
+  readonly roomBytes: number;
+}
+
 /** Of a log. */
-export interface CapturedItem {
+export interface CapturedItem extends RoomShare {
   /** Its oldest commit that is not stored, dropped ones too: ms since the epoch. */
   readonly sinceMs: number;
   readonly incarnation: string;
@@ -20,8 +28,6 @@ export interface CapturedItem {
   readonly end: LogPosition;
   /** Its log is flushed before it leaves the machine; false: it was, or needs not be. */
   unflushed: WalFile | undefined;
-  /** What it takes of the room until it is stored. */
-  readonly roomBytes: number;
 }
 
 /** Commits on top of the one before. */
@@ -51,7 +57,6 @@ export interface EntryItem {
   readonly entry: UnplacedEntry;
   /** Already encrypted, where it lies in the pack. */
   readonly body?: Buffer | undefined;
-  readonly roomBytes: 0;
 }
 
 /** What a process found that read a whole file. */
@@ -62,6 +67,11 @@ export interface FullSegment {
   readonly body?: Buffer | undefined;
   /** The file, where it had no log and did not change meanwhile. */
   readonly mark?: FileMark | undefined;
+}
+
+/** Of a whole piece. */
+export function shareOf({ order, frames }: CapturedLog): RoomShare {
+  return { order, roomBytes: frames.byteLength };
 }
 
 /** Numbers of an item, for what is behind and what is stored. */

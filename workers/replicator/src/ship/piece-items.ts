@@ -38,9 +38,9 @@ export function toFirstItem(
   options: { readonly sinceMs: number | undefined; readonly roomBytes: number },
 ): FirstItem {
   const [first, last] = [commits[0]!, commits.at(-1)!];
-  const { incarnation, pageSize, frames, unflushed } = piece;
+  const { order, incarnation, pageSize, frames, unflushed } = piece;
   return {
-    ...{ kind: 'first', incarnation, pageSize, frames, unflushed },
+    ...{ kind: 'first', order, incarnation, pageSize, frames, unflushed },
     end: endAfter(piece, last.frames),
     sinceMs: options.sinceMs ?? first.atMs,
     roomBytes: options.roomBytes,
@@ -56,9 +56,9 @@ export function toPagesItem(
   commits: readonly CapturedCommit[],
   pos: number,
 ): PagesItem {
-  const { incarnation, pageSize, frames, unflushed } = piece;
+  const { order, incarnation, pageSize, frames, unflushed } = piece;
   return {
-    ...{ kind: 'pages', incarnation, pageSize, frames, unflushed },
+    ...{ kind: 'pages', order, incarnation, pageSize, frames, unflushed },
     end: piece.to,
     sinceMs: commits[0]!.atMs,
     roomBytes: frames.byteLength,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { tenantFile } from '@onewriter/protocol';
 import { startS3, temporaryDirectory, waitFor } from '@onewriter/testkit';
+import { CaptureRoom } from '@onewriter/writer';
 import { expect, onTestFinished, test } from 'vitest';
 import { CapturedFile } from '../../test-support/captured-file.ts';
 import {
@@ -30,7 +31,7 @@ async function startThread(
 ) {
   const messages: FromReplicator[] = [];
   const files: CapturedFile[] = [];
-  const room = new SharedArrayBuffer(24);
+  const room = CaptureRoom.create(256 * 1024 * 1024).buffer;
   const workerData: ReplicatorData = {
     ...data,
     room,

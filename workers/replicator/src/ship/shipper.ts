@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isOnewriterError, toWireError } from '@onewriter/protocol';
-import { type CaptureMessage, CaptureRoom } from '@onewriter/writer';
+import type { CaptureMessage } from '@onewriter/writer';
 import type { Compacted } from '../compact/compact-once.ts';
 import { Compaction } from '../compact/compaction.ts';
 import { StoreCopier } from '../copy/store-copier.ts';
@@ -9,7 +9,7 @@ import type { Keyring } from '../format/keyring.ts';
 import { assertObeysConditions } from '../store/obeys-conditions.ts';
 import type { OpenStore } from '../store/store-watch.ts';
 import { TenantRehearsals, type TenantRehearsalsOptions } from '../verify/tenant-rehearsals.ts';
-import { CapturePorts } from './capture-ports.ts';
+import { Captures } from './captures.ts';
 import { DeflateBudget } from './deflate-budget.ts';
 import { Failures } from './failures.ts';
 import { FileChanges } from './file-changes.ts';
@@ -78,9 +78,8 @@ export class Shipper {
   readonly #nowMs: () => number;
   readonly #stop = new AbortController();
   readonly #files: TenantFiles;
-  readonly #room: CaptureRoom;
   readonly #budget: DeflateBudget;
-  readonly #ports: CapturePorts;
+  readonly #captures: Captures;
   readonly #lines = new Map<string, TenantLine>();
   /** Those that have something for the next pack, the longest waiting first. */
   readonly #ready = new Set<TenantLine>();
@@ -90,8 +89,8 @@ export class Shipper {
   readonly #flushes = new LogFlushes();
   readonly #changes = new FileChanges();
   readonly #sweep: FileSweep<TenantLine>;
-  /** What came before the start was done, in order. */
-  #early: (() => void)[] | undefined = [];
+  /** What came before the start was done, each in order: a tenant that is off takes nothing of a former process. */
+  #early: Record<'changes' | 'messages', (() => void)[]> | undefined = { changes: [], messages: [] };
   #running: Running | undefined;
   /** The pack that is being made: its keys may have to be read from the store. */
   #making: { readonly contents: readonly PackedTenant[]; readonly sinceMs: number } | undefined;
@@ -114,14 +113,13 @@ export class Shipper {
     // Each call of the store listens to it.
     setMaxListeners(0, this.#stop.signal);
     this.#files = new TenantFiles(data, this.#failures);
-    this.#room = new CaptureRoom(data.room);
     this.#budget = new DeflateBudget(nowMs());
     this.#timer = new PackTimer(data.intervalMs, steadyMs, () => void this.#makePacks());
-    this.#ports = new CapturePorts(
-      message => this.#later(() => this.#ports.inOrder(message)),
-      message => this.#lines.get(message.tenant)?.fits(message) ?? true,
-      message => this.#take(message),
-    );
+    this.#captures = new Captures({
+      ...{ data, lines: this.#lines, failures: this.#failures },
+      onMessage: message => this.#later('messages', () => this.#captures.inOrder(message)),
+      take: message => this.#take(message),
+    });
     this.#full = new FullQueue({
       readFull,
       sizeOf: tenant => this.#files.sizeOf(tenant),
@@ -146,9 +144,9 @@ export class Shipper {
   }
 
   receive(message: ToReplicator): void {
-    if (message.kind === 'port') this.#ports.add(message.port);
+    if (message.kind === 'port') this.#captures.addPort(message.port);
     else if (message.kind === 'end') void this.#end(message.withinMs);
-    else this.#later(() => this.#changeLine(message));
+    else this.#later('changes', () => this.#changeLine(message));
   }
 
   #changeLine(message: Exclude<ToReplicator, { kind: 'port' | 'end' }>): void {
@@ -198,13 +196,15 @@ export class Shipper {
     const alive = [...lead.tenants].filter(([, chain]) => chain.isAlive).map(([tenant]) => tenant);
     post({ kind: 'started', known: alive });
     for (const message of storedMessages([...this.#stored.values()], nowMs)) post(message);
-    const early = this.#early!;
+    const { changes, messages } = this.#early!;
     this.#early = undefined;
-    for (const each of early) each();
+    for (const change of changes) change();
+    for (const line of this.#captures.takeFormer()) this.#changed(line, false);
+    for (const message of messages) message();
     for (const tenant of keys.unreadable(lead.tenants)) this.#withLine(tenant, line => line.replaced());
-    this.#ports.request();
+    this.#captures.request();
     this.#every(COMPACT_EVERY_MS, () => compaction.look(writer.stored));
-    this.#every(data.intervalMs, () => this.#ports.request());
+    this.#every(data.intervalMs, () => this.#captures.request());
   }
 
   #newRehearsals(): TenantRehearsals | undefined {
@@ -245,7 +245,7 @@ export class Shipper {
       tenant,
       {
         nowMs: this.#nowMs,
-        free: bytes => this.#room.giveBack(bytes),
+        free: share => this.#captures.free(share),
         gap: () => this.#gaps++,
         readNote: () => this.#files.readNote(tenant),
         writeNote: (_, note) => this.#files.writeNote(tenant, note),
@@ -286,7 +286,8 @@ export class Shipper {
     const nowMs = this.#nowMs();
     const stored = pack.map(each => storedWith(each, nowMs, this.#changes));
     for (const each of stored) this.#stored.set(each.tenant, each);
-    for (const { items } of pack) for (const { roomBytes } of items) this.#room.giveBack(roomBytes);
+    for (const item of pack.flatMap(({ items }) => items))
+      if (item.kind !== 'entry') this.#captures.free(item);
     this.#watchStore();
     for (const message of storedMessages(stored, nowMs)) this.#options.post(message);
     this.#noteIdle();
@@ -340,7 +341,7 @@ export class Shipper {
     const { signal } = this.#stop;
     const deadline = setTimeout(() => this.#stop.abort(), withinMs);
     const ended = new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()));
-    this.#ports.request();
+    this.#captures.request();
     // What was sent before is taken: pieces, and answers to this request.
     await Promise.race([ended, pause(END_GATHER_MS, undefined, { ref: false })]);
     if (this.#running !== undefined && !signal.aborted) {
@@ -349,7 +350,7 @@ export class Shipper {
       });
       this.#timer.set(true);
       void this.#makePacks();
-      await Promise.race([ended, isIdle]);
+      await Promise.race([ended, isIdle.then(() => this.#captures.removeSpool())]);
     }
     clearTimeout(deadline);
     await this.close();
@@ -361,15 +362,15 @@ export class Shipper {
     this.#stop.abort();
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
     this.#timer.close();
-    this.#ports.close();
+    this.#captures.close();
     await Promise.all([this.#running?.compaction.close(), this.#running?.rehearsals?.close()]);
     const { store, copies } = this.#options;
     await Promise.all([store, ...copies].map(each => each.close()));
   }
 
-  #later(run: () => void): void {
+  #later(kind: 'changes' | 'messages', run: () => void): void {
     if (this.#early === undefined) run();
-    else this.#early.push(run);
+    else this.#early[kind].push(run);
   }
 
   #every(ms: number, run: () => void): void {

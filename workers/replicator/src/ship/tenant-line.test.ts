@@ -22,8 +22,8 @@ class Line {
       'acme',
       {
         nowMs: () => 1_000,
-        free: bytes => {
-          this.freed += bytes;
+        free: ({ roomBytes }) => {
+          this.freed += roomBytes;
         },
         gap: (_, reason) => this.gaps.push(reason),
         readNote: () => this.note,
@@ -44,7 +44,7 @@ class Line {
   takeAll(): PackItem[] {
     const items: PackItem[] = [];
     while (this.line.items.length > 0) items.push(this.line.take());
-    for (const { roomBytes } of items) this.freed += roomBytes;
+    for (const item of items) if (item.kind !== 'entry') this.freed += item.roomBytes;
     return items;
   }
 }

@@ -6,7 +6,7 @@ import { type Apart, addApart, addPiece } from './apart.ts';
 import { type Continuity, continues, type GapReason, isInside, isSamePosition } from './continues.ts';
 import { findFirstFull } from './first-full.ts';
 import type { LineOwner } from './line-owner.ts';
-import { type CapturedItem, type FullSegment, numbersOf, type PackItem } from './pack-item.ts';
+import { type CapturedItem, type FullSegment, numbersOf, type PackItem, shareOf } from './pack-item.ts';
 import { type KnownCommit, NOTHING, numberCommits, toFirstItem, toMark, toPagesItem } from './piece-items.ts';
 
 /*
@@ -28,6 +28,8 @@ export type LineState = 'unknown' | 'chained' | 'needs-full' | 'reading' | 'off'
 
 /** A larger piece does not fit into the body of a segment. */
 const MAX_PIECE_BYTES = 128 * 1024 * 1024;
+/** Messages of a former process have numbers below 0. */
+const BEFORE_ALL = -(2n ** 63n);
 
 export class TenantLine {
   readonly tenant: string;
@@ -39,7 +41,7 @@ export class TenantLine {
   readonly #items: PackItem[] = [];
   /** What was captured while the file is read, in order. */
   #since: CaptureMessage[] = [];
-  #order = 0n;
+  #order = BEFORE_ALL;
   #dropped: Apart | undefined;
   /** The store has a file of it at the end of its items. */
   #isAlive: boolean;
@@ -114,7 +116,7 @@ export class TenantLine {
   receive(message: CaptureMessage): void {
     // What is late was in a later message, too: of the thread that has the tenant now.
     if (message.order < this.#order) {
-      if (message.kind === 'log') this.#owner.free(message.frames.byteLength);
+      if (message.kind === 'log') this.#owner.free(shareOf(message));
       return;
     }
     this.#order = message.order;
@@ -207,7 +209,7 @@ export class TenantLine {
     const dropped = this.#dropped;
     this.#forgetLack();
     const sinceMs = dropped?.sinceMs ?? entry.firstMs;
-    this.#items.push({ kind: 'entry', sinceMs, entry, body: full.body, roomBytes: 0 });
+    this.#items.push({ kind: 'entry', sinceMs, entry, body: full.body });
     this.#known = { ...entry, pos: entry.max };
     this.#state = 'chained';
     this.#isAlive = true;
@@ -256,7 +258,7 @@ export class TenantLine {
     for (const item of dropped) {
       const { commits, bytes } = numbersOf(item);
       this.#dropped = addApart(this.#dropped, item.sinceMs, commits, bytes);
-      this.#owner.free(item.roomBytes);
+      if (item.kind !== 'entry') this.#owner.free(item);
     }
     // Nothing has to be before it.
     const end = dropped.findLast(item => item.kind === 'entry' && item.entry.kind === 'deleted');
@@ -265,12 +267,12 @@ export class TenantLine {
   }
 
   #receivePiece(piece: CapturedLog): void {
-    if (this.#state === 'off') this.#owner.free(piece.frames.byteLength);
+    if (this.#state === 'off') this.#owner.free(shareOf(piece));
     else if (this.#state === 'reading') this.#since.push(piece);
     else if (this.#state === 'chained') this.#goOn(piece);
     else if (this.#state === 'deleted' && this.#continues(piece).kind === 'continues') {
       // The last piece of the deleted file.
-      this.#owner.free(piece.frames.byteLength);
+      this.#owner.free(shareOf(piece));
     } else this.#begin(piece);
   }
 
@@ -312,7 +314,7 @@ export class TenantLine {
       this.#known,
     );
     if (fresh.length === 0) {
-      this.#owner.free(piece.frames.byteLength);
+      this.#owner.free(shareOf(piece));
       return;
     }
     if (piece.frames.byteLength > MAX_PIECE_BYTES) {
@@ -364,7 +366,7 @@ export class TenantLine {
   }
 
   #drop(piece: CapturedLog): void {
-    this.#owner.free(piece.frames.byteLength);
+    this.#owner.free(shareOf(piece));
     if (this.#state === 'off' || this.#state === 'deleted') return;
     this.#dropped = addPiece(this.#dropped, piece);
   }
@@ -380,7 +382,7 @@ export class TenantLine {
 
   /** The room of what is in a full segment, or of no use. */
   #dropAll(messages: readonly CaptureMessage[]): void {
-    for (const message of messages) if (message.kind === 'log') this.#owner.free(message.frames.byteLength);
+    for (const message of messages) if (message.kind === 'log') this.#owner.free(shareOf(message));
   }
 
   #voidReading(): void {
@@ -393,6 +395,6 @@ export class TenantLine {
   #addMark(kind: 'deleted' | 'base', known: KnownCommit, base?: SegmentEntry['base']): void {
     const sinceMs = this.#owner.nowMs();
     const entry = { ...toMark(kind, this.tenant, known, sinceMs), base };
-    this.#items.push({ kind: 'entry', sinceMs, entry, roomBytes: 0 });
+    this.#items.push({ kind: 'entry', sinceMs, entry });
   }
 }

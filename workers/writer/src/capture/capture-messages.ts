@@ -62,6 +62,8 @@ export interface CapturedLog {
    */
   readonly from: LogPosition;
   readonly to: LogPosition;
+  /** Set where further pieces bring what the log had at the opening: up to this frame. What is known may lie inside one of them. */
+  readonly moreTo?: number | undefined;
   readonly commits: readonly CapturedCommit[];
   /** Frames as they are in the log, each with its header of 24 bytes. Transferred. */
   readonly frames: ArrayBuffer;
@@ -91,9 +93,17 @@ export type CaptureMessage =
       readonly mark: FileMark;
     };
 
+/** A thread cannot keep what it captured: a killed process loses what is not stored, and its tenants may have a gap then. */
+export interface SpoolFailure {
+  readonly kind: 'spool-failed';
+  readonly message: string;
+}
+
 /** What the replicator sends to a thread: send the new commits of all open tenants now. */
 export interface CaptureRequest {
   readonly kind: 'capture';
+  /** Messages of this thread up to this number are stored, or of no use. */
+  readonly done: bigint;
 }
 
 /** How a thread reaches the replicator; given once, with its port transferred. */

@@ -1,8 +1,13 @@
+import { randomInt } from 'node:crypto';
+
 /** Cells of the shared memory, BigInt64. */
 const USED = 0;
 const BOUND = 1;
 const ORDER = 2;
-const CELLS = 3;
+const ID = 3;
+const CELLS = 4;
+/** Bits of an id that are random; those before are the time. */
+const RANDOM_BITS = 16;
 /** Part of the bound that one tenant's piece may take: so one tenant cannot take the room of all. */
 const LARGEST_PIECE = 4;
 
@@ -22,8 +27,15 @@ export class CaptureRoom {
   /** @param boundBytes of all pieces together */
   static create(boundBytes: number): CaptureRoom {
     const buffer = new SharedArrayBuffer(CELLS * BigInt64Array.BYTES_PER_ELEMENT);
-    new BigInt64Array(buffer)[BOUND] = BigInt(boundBytes);
+    const cells = new BigInt64Array(buffer);
+    cells[BOUND] = BigInt(boundBytes);
+    cells[ID] = (BigInt(Date.now()) << BigInt(RANDOM_BITS)) | BigInt(randomInt(2 ** RANDOM_BITS));
     return new CaptureRoom(buffer);
+  }
+
+  /** 16 hex digits, unique for each room, in the order of their making. */
+  get id(): string {
+    return this.#cells[ID]!.toString(16).padStart(16, '0');
   }
 
   get usedBytes(): number {

@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
+import { CaptureSpool } from '../spool/capture-spool.ts';
 import type { ConnectTask } from '../thread/lane-task.ts';
-import type { CaptureMessage, CaptureRequest } from './capture-messages.ts';
+import type { CaptureMessage, CaptureRequest, SpoolFailure } from './capture-messages.ts';
 import { CaptureRoom } from './capture-room.ts';
 
 /** A tenant with commits that were not sent. */
@@ -24,16 +25,22 @@ export class CaptureSink {
   readonly #due = new Set<DueCapture>();
   #port: MessagePort | undefined;
   #room: CaptureRoom | undefined;
+  #spool: CaptureSpool | undefined;
   #early: UnnumberedMessage[] = [];
   #earlyBytes = 0;
 
   /** Also where the replicator was started again: then call `sendAgain` for all that are open. */
-  connect({ port, room }: Pick<ConnectTask, 'port' | 'room'>): void {
+  connect({ port, room, spool }: Pick<ConnectTask, 'port' | 'room' | 'spool'>): void {
     this.#port?.close();
     this.#port = port;
     this.#room = new CaptureRoom(room);
-    port.on('message', ({ kind }: CaptureRequest) => {
-      if (kind === 'capture') this.sendDue();
+    // What the one before has is the next replicator's.
+    this.#spool?.close();
+    this.#spool = spool === undefined ? undefined : this.#newSpool(spool, port, this.#room);
+    port.on('message', ({ kind, done }: CaptureRequest) => {
+      if (kind !== 'capture') return;
+      this.#spool?.cut(done);
+      this.sendDue();
     });
     // It must not keep the thread from ending.
     port.unref();
@@ -88,6 +95,15 @@ export class CaptureSink {
       return;
     }
     const numbered = { ...message, order } as CaptureMessage;
+    this.#spool?.append(numbered);
     this.#port.postMessage(numbered, message.kind === 'log' ? [message.frames] : []);
+  }
+
+  #newSpool(folder: string, port: MessagePort, { boundBytes }: CaptureRoom): CaptureSpool {
+    return new CaptureSpool({
+      folder,
+      maxBytes: boundBytes,
+      onFailed: ({ message }) => port.postMessage({ kind: 'spool-failed', message } satisfies SpoolFailure),
+    });
   }
 }

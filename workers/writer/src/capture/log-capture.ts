@@ -7,7 +7,8 @@ import { withLog } from '../file/log-check.ts';
 import type { WalFile } from '../thread/lane-task.ts';
 import type { CapturedCommit, FileMark, LogPosition, LostReason } from './capture-messages.ts';
 import type { CaptureSink } from './capture-sink.ts';
-import { LeftCapture, markOf, noteClosed } from './closed-file.ts';
+import { LeftCapture, noteClosed } from './closed-file.ts';
+import { findBeginning, withLogIfThere } from './log-beginning.ts';
 import { NO_LOG, type ReadFrames, readCommits, readPosition, readSalts } from './log-frames.ts';
 
 /** A piece with whole commits ends here: larger ones would delay the thread's other tenants. */
@@ -109,11 +110,6 @@ export class LogCapture {
     this.#seq = connection.others.seq;
   }
 
-  /** Up to where it has sent. */
-  get sent(): LogPosition {
-    return this.#before;
-  }
-
   get #isDue(): boolean {
     return this.#notes.length > 0 || this.#at.frame < this.#othersTo;
   }
@@ -209,42 +205,17 @@ export class LogCapture {
 
   #begin(known: LogPosition | undefined): void {
     const log = this.#countFrames();
-    this.#mark = undefined;
-    if (log === undefined || log.frames === 0) {
-      this.#before = this.#at = NO_LOG;
-      this.#othersTo = 0;
-      if (log !== undefined) this.#mark = markOf(this.#file.path);
-      return;
-    }
-    const { frames, isComplete } = log;
-    const pageSize = this.#pageSize;
-    const found = withLogIfThere(this.#walPath, file => {
-      this.#othersAtMs = Math.round(fstatSync(file).mtimeMs);
-      const end = readPosition(file, frames, pageSize);
-      if (end === undefined) return undefined;
-      const isKnown =
-        known !== undefined &&
-        known.salts === end.salts &&
-        known.frame > 0 &&
-        known.frame <= frames &&
-        readPosition(file, known.frame, pageSize)?.checksum === known.checksum;
-      return { end, known: isKnown ? known : undefined };
-    });
-    if (found === undefined) {
-      // No known place equals this one, so that what follows is not believed to continue anything.
-      this.#before = this.#at = NO_LOG;
-      this.#othersTo = 0;
-      return;
-    }
-    this.#before = found.known ?? found.end;
-    this.#at = found.known ?? { salts: found.end.salts, frame: 0, checksum: '' };
-    this.#othersTo = frames;
-    // Where the main file is as the last close left it, the whole log came after that.
-    if (this.#at.frame === 0) this.#mark = markOf(this.#file.path);
+    const file = { path: this.#file.path, pageSize: this.#pageSize, frames: log?.frames };
+    const { before, at, othersTo, othersAtMs, mark } = findBeginning(file, known);
+    this.#before = before;
+    this.#at = at;
+    this.#othersTo = othersTo;
+    this.#othersAtMs = othersAtMs;
+    this.#mark = mark;
     if (!this.#isDue) return;
     this.#sink.noteDue(this);
     // The next commit restarts the log.
-    if (isComplete) this.send(true);
+    if (log?.isComplete) this.send(true);
   }
 
   #sendFrom(log: number, isLastChance: boolean): void {
@@ -315,6 +286,7 @@ export class LogCapture {
       mark: this.#mark,
       from,
       to,
+      moreTo: to.frame < this.#othersTo ? this.#othersTo : undefined,
       commits,
       frames,
       unflushed: this.#connection?.unflushed,
@@ -385,15 +357,5 @@ export class LogCapture {
       if (error instanceof Database.SqliteError) return undefined;
       throw error;
     }
-  }
-}
-
-/** Undefined where there is no log any more. */
-function withLogIfThere<Result>(path: string, use: (file: number) => Result): Result | undefined {
-  try {
-    return withLog(path, use);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
   }
 }

@@ -29,13 +29,16 @@ export function readSalts(file: number): string {
 export function readPosition(file: number, frame: number, pageSize: number): LogPosition | undefined {
   if (frame === 0) return NO_LOG;
   const salts = readSalts(file);
+  const position = readPositionOf(file, frame, pageSize);
+  return salts !== '' && position?.salts === salts ? position : undefined;
+}
+
+/** The same for a frame of any log that the file has a part of. */
+export function readPositionOf(file: number, frame: number, pageSize: number): LogPosition | undefined {
   const offset = LOG_HEADER_BYTES + (frame - 1) * (FRAME_HEADER_BYTES + pageSize);
-  if (salts === '' || readSync(file, frameHeader, 0, FRAME_HEADER_BYTES, offset) < FRAME_HEADER_BYTES) {
-    return undefined;
-  }
-  const isCommit = frameHeader.readUInt32BE(COMMIT_OFFSET) !== 0;
-  const frameSalts = frameHeader.toString('hex', FRAME_SALTS_OFFSET, FRAME_SALTS_OFFSET + CHECKSUM_BYTES);
-  if (!isCommit || frameSalts !== salts) return undefined;
+  if (readSync(file, frameHeader, 0, FRAME_HEADER_BYTES, offset) < FRAME_HEADER_BYTES) return undefined;
+  if (frameHeader.readUInt32BE(COMMIT_OFFSET) === 0) return undefined;
+  const salts = frameHeader.toString('hex', FRAME_SALTS_OFFSET, FRAME_SALTS_OFFSET + CHECKSUM_BYTES);
   return { salts, frame, checksum: checksumOf(frameHeader, 0) };
 }
 

@@ -16,7 +16,7 @@ const RETRY_PAGES = 250;
  * The log keeps this size, and is cut when it grew beyond: 1,000 pages and one more batch seldom reach it, so busy tenants
  * overwrite theirs. It is also the size at which the broker reports that a log is held.
  */
-const KEPT_LOG_BYTES = 16 * 1024 * 1024;
+export const KEPT_LOG_BYTES = 16 * 1024 * 1024;
 /**
  * A log of this size is held by overlapping readers, if not by one. Then the writer waits for them, at most this long and this
  * often: other tenants of the thread wait, too.

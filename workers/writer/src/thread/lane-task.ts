@@ -75,6 +75,8 @@ export interface ConnectTask {
   readonly port: MessagePort;
   /** Of a CaptureRoom. */
   readonly room: SharedArrayBuffer;
+  /** Folder for what is captured and not stored; undefined: a killed process loses it. */
+  readonly spool?: string | undefined;
 }
 
 /** The time that reads of a task have. */

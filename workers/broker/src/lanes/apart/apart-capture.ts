@@ -28,7 +28,8 @@ export class ApartCapture {
   }
 
   request(): void {
-    this.#port?.postMessage({ kind: 'capture' } satisfies CaptureRequest);
+    // It keeps no spool.
+    this.#port?.postMessage({ kind: 'capture', done: 0n } satisfies CaptureRequest);
   }
 
   /** Sends what the thread has sent so far: before the outcome of its task, which lets others open the file. */
