@@ -171,7 +171,7 @@ export class CompactWorld {
     commits: Parameters<typeof encodeBody>[0]['commits'],
     pages: readonly PageSource[],
   ): Promise<PackedSegment> {
-    const plain = await encodeBody({ v: 1, tenant, pageSize: PAGE_SIZE, commits }, pages, false);
+    const plain = await encodeBody({ v: 1, tenant, pageSize: PAGE_SIZE, commits }, pages, () => false);
     const entry = testEntry({ tenant, kind, min, max, pages: size, pageSize: PAGE_SIZE });
     const { body, key } = await this.keys.seal(entry, plain);
     return { entry: { ...entry, key, plainBytes: pages.length * PAGE_SIZE }, body };

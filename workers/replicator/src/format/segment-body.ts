@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import { constants, deflateRaw, deflateRawSync, inflateRaw } from 'node:zlib';
 import { OnewriterError } from '@onewriter/protocol';
+import { decodeDifferences, encodeDifferences, type PageSource } from './page-differences.ts';
 
 /*
  * The pages of some commits of one tenant:
@@ -8,9 +9,9 @@ import { OnewriterError } from '@onewriter/protocol';
  *   u8 codec ▸ the rest, deflated if the codec says so:
  *   u32 length of the header ▸ header (JSON, filled with spaces to 8 bytes) ▸ page numbers, u32 each, filled to 8 bytes ▸ pages
  *
- * All numbers are little-endian, but for what SQLite itself wrote. A page that is in the body before is stored as what differs from
- * its former version (XOR): commits of one row change few bytes of a page, so that they take a fourth of the room and of the time
- * (infra/adr/0071-differences-before-compression.md).
+ * All numbers are little-endian, but for what SQLite itself wrote. Pages are what differs from their former versions in the body
+ * (page-differences.ts): commits of one row change few bytes of a page. Deflate then finds little, and costs as much as all the rest
+ * (infra/adr/0076-differences-without-what-is-the-same.md). Bodies of the first two codecs are read, and not made any more.
  */
 
 const compress = promisify(deflateRaw);
@@ -19,11 +20,20 @@ const expand = promisify(inflateRaw);
 /** Smaller bodies are deflated at once: a hand-over to another thread takes four times as much CPU (16 KiB: 183 us and 40 us). */
 const MAX_SYNC_BYTES = 64 * 1024;
 
+/** Pages as they are. */
 const STORED = 0;
+/** Deflated, each page XOR its former version. */
 const DEFLATED = 1;
+/** Differences, deflated or not. */
+const DIFFERENCES = 2;
+const DEFLATED_DIFFERENCES = 3;
+const CODECS = [STORED, DEFLATED, DIFFERENCES, DEFLATED_DIFFERENCES];
+const ALL = () => true;
 const ALIGNMENT = 8;
 /** A body is made of at most this much, in bytes: what expands to more was not made here. */
 export const MAX_PLAIN_BODY = 256 * 1024 * 1024;
+
+export type { PageSource };
 
 const MIN_CHUNK_BYTES = 16 * 1024;
 const MAX_CHUNK_BYTES = 4 * 1024 * 1024;
@@ -58,50 +68,34 @@ export interface SegmentBody {
   readonly pages: Buffer;
 }
 
-/** Where the bytes of a page begin; such as of frames in a log, with headers between the pages. */
-export interface PageSource {
-  readonly number: number;
-  readonly bytes: Buffer;
-}
-
 /**
  * Encodes pages in the order of their commits.
- * @param deflates false: faster than any store, where the CPU is short
+ * @param mayDeflate whether these bytes are deflated; asked once
  */
 export async function encodeBody(
   header: SegmentHeader,
   pages: readonly PageSource[],
-  deflates = true,
+  mayDeflate: (plain: Buffer) => boolean = ALL,
 ): Promise<Buffer> {
-  const { pageSize } = header;
   const text = Buffer.from(JSON.stringify(header));
   const numbersAt = align(4 + text.length);
-  const pagesAt = align(numbersAt + 4 * pages.length);
-  const plain = Buffer.alloc(pagesAt + pageSize * pages.length);
-  plain.writeUInt32LE(numbersAt - 4, 0);
-  plain.fill(' ', 4, numbersAt);
-  text.copy(plain, 4);
-  const before = new Map<number, Buffer>();
-  for (const [index, { number, bytes }] of pages.entries()) {
-    plain.writeUInt32LE(number, numbersAt + 4 * index);
-    const at = pagesAt + pageSize * index;
-    bytes.copy(plain, at, 0, pageSize);
-    const former = deflates ? before.get(number) : undefined;
-    if (former !== undefined) mix(plain.subarray(at, at + pageSize), former);
-    before.set(number, bytes);
-  }
-  if (!deflates) return Buffer.concat([Buffer.of(STORED), plain]);
-  const chunkSize = chunkFor(plain.length / 2);
-  const options = { level: constants.Z_BEST_SPEED, memLevel: 9, chunkSize };
+  const head = Buffer.alloc(align(numbersAt + 4 * pages.length));
+  head.writeUInt32LE(numbersAt - 4, 0);
+  head.fill(' ', 4, numbersAt);
+  text.copy(head, 4);
+  for (const [index, { number }] of pages.entries()) head.writeUInt32LE(number, numbersAt + 4 * index);
+  const plain = Buffer.concat([head, ...encodeDifferences(pages, header.pageSize)]);
+  if (!mayDeflate(plain)) return Buffer.concat([Buffer.of(DIFFERENCES), plain]);
+  const options = { level: constants.Z_BEST_SPEED, memLevel: 9, chunkSize: chunkFor(plain.length / 2) };
   const deflated =
     plain.length <= MAX_SYNC_BYTES ? deflateRawSync(plain, options) : await compress(plain, options);
-  return Buffer.concat([Buffer.of(DEFLATED), deflated]);
+  return Buffer.concat([Buffer.of(DEFLATED_DIFFERENCES), deflated]);
 }
 
 /** @throws OnewriterError REPLICA_REFUSED where it is not a body. */
 export async function decodeBody(body: Buffer): Promise<SegmentBody> {
   const codec = body[0];
-  if (codec !== STORED && codec !== DEFLATED) throw damaged(`has codec ${codec}`);
+  if (codec === undefined || !CODECS.includes(codec)) throw damaged(`has codec ${codec}`);
   const plain = await plainOf(body.subarray(1), codec);
   if (plain.length < 4) throw damaged('is too short');
   const numbersAt = 4 + plain.readUInt32LE(0);
@@ -110,26 +104,30 @@ export async function decodeBody(body: Buffer): Promise<SegmentBody> {
   const header = parseHeader(plain.toString('utf8', 4, numbersAt));
   const count = header.commits.at(-1)?.frames ?? 0;
   const pagesAt = align(numbersAt + 4 * count);
-  const { pageSize } = header;
-  if (plain.length !== pagesAt + count * pageSize)
+  if (pagesAt > plain.length || count * header.pageSize > MAX_PLAIN_BODY)
     throw damaged('has another number of pages than its header');
   const numbers = new Uint32Array(count);
-  const pages = plain.subarray(pagesAt);
-  const before = new Map<number, Buffer>();
-  for (let index = 0; index < count; index++) {
-    const number = plain.readUInt32LE(numbersAt + 4 * index);
-    numbers[index] = number;
-    if (codec === STORED) continue;
-    const page = pages.subarray(index * pageSize, (index + 1) * pageSize);
-    const former = before.get(number);
-    if (former !== undefined) mix(page, former);
-    before.set(number, page);
-  }
+  for (let index = 0; index < count; index++) numbers[index] = plain.readUInt32LE(numbersAt + 4 * index);
+  const pages = decodePages(codec, plain.subarray(pagesAt), numbers, header.pageSize);
+  if (pages?.length !== count * header.pageSize) throw damaged('has another number of pages than its header');
   return { header, numbers, pages };
 }
 
+function decodePages(
+  codec: number,
+  bytes: Buffer,
+  numbers: Uint32Array,
+  pageSize: number,
+): Buffer | undefined {
+  if (codec === DIFFERENCES || codec === DEFLATED_DIFFERENCES) {
+    return decodeDifferences(bytes, numbers, pageSize);
+  }
+  if (codec === DEFLATED) mixAll(bytes, numbers, pageSize);
+  return bytes;
+}
+
 async function plainOf(bytes: Buffer, codec: number): Promise<Buffer> {
-  if (codec === STORED) return Buffer.from(bytes);
+  if (codec === STORED || codec === DIFFERENCES) return Buffer.from(bytes);
   try {
     return await expand(bytes, { maxOutputLength: MAX_PLAIN_BODY, chunkSize: chunkFor(4 * bytes.length) });
   } catch (error) {
@@ -160,15 +158,15 @@ function parseHeader(text: string): SegmentHeader {
   return header;
 }
 
-/** `page` becomes what differs from `other`, or the other way round. */
-function mix(page: Buffer, other: Buffer): void {
-  if (page.byteOffset % 4 === 0 && other.byteOffset % 4 === 0) {
-    const words = new Int32Array(page.buffer, page.byteOffset, page.length / 4);
-    const others = new Int32Array(other.buffer, other.byteOffset, page.length / 4);
-    for (let index = 0; index < words.length; index++) words[index]! ^= others[index]!;
-    return;
+/** Each page that is there before becomes itself again. */
+function mixAll(pages: Buffer, numbers: Uint32Array, pageSize: number): void {
+  const before = new Map<number, Buffer>();
+  for (const [index, number] of numbers.entries()) {
+    const page = pages.subarray(index * pageSize, (index + 1) * pageSize);
+    const former = before.get(number);
+    if (former !== undefined) for (let at = 0; at < page.length; at++) page[at]! ^= former[at]!;
+    before.set(number, page);
   }
-  for (let index = 0; index < page.length; index++) page[index]! ^= other[index]!;
 }
 
 function align(bytes: number): number {

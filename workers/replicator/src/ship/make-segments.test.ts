@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { at, framesOf, NO_LOG, PAGE_SIZE, piece } from '../../test-support/log-world.ts';
 import { MemoryStore } from '../../test-support/memory-store.ts';
 import { Keyring } from '../format/keyring.ts';
 import { decodeBody } from '../format/segment-body.ts';
-import { DeflateBudget } from './deflate-budget.ts';
+import { DeflateBudget, isWorthDeflating } from './deflate-budget.ts';
 import { makeSegments } from './make-segments.ts';
 import type { PackItem } from './pack-item.ts';
 import { toFirstItem, toPagesItem } from './piece-items.ts';
@@ -58,16 +59,23 @@ test('keeps the order of a tenant, and that of tenants', async () => {
   expect(segments.map(({ entry }) => entry.tenant)).toEqual(tenants.map(({ tenant }) => tenant));
 });
 
-test('stores bodies as they are beyond what may be deflated in a second', async () => {
+test('stores differences as they are beyond what may be deflated in a second', async () => {
   const next = pieceOf(3, 5, [4, 5]);
   const items = [toPagesItem(next, 0, next.commits, 7)];
   const tenants = [1, 2].map(index => ({ tenant: `t${index}`, items }));
-  const [one, two] = await makeSegments(tenants, making(3 * PAGE_SIZE));
-  expect([one!.body![0], two!.body![0]]).toEqual([1, 0]);
+  const [one, two] = await makeSegments(tenants, making(1));
+  expect([one!.body![0], two!.body![0]]).toEqual([3, 2]);
 });
 
 test('the budget comes back with time', () => {
   const budget = new DeflateBudget(0, 1_000);
   expect([budget.take(900, 0), budget.take(200, 0), budget.take(200, 150)]).toEqual([true, false, true]);
   expect([budget.take(5_000, 151), budget.take(5_000, 1_400)]).toEqual([false, true]);
+});
+
+test('what deflate hardly makes shorter is stored as it is, where it is large', () => {
+  const large = 100_000;
+  expect(isWorthDeflating(Buffer.alloc(large))).toBe(true);
+  expect(isWorthDeflating(randomBytes(large))).toBe(false);
+  expect(isWorthDeflating(randomBytes(1_000))).toBe(true);
 });

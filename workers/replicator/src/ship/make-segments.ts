@@ -3,7 +3,7 @@ import type { Keyring } from '../format/keyring.ts';
 import type { PackedSegment } from '../format/pack.ts';
 import { encodeBody, type PageSource, type SegmentCommit } from '../format/segment-body.ts';
 import { FRAME_HEADER_BYTES } from './continues.ts';
-import type { DeflateBudget } from './deflate-budget.ts';
+import { type DeflateBudget, isWorthDeflating } from './deflate-budget.ts';
 import type { FirstItem, PackItem, PagesItem, UnplacedEntry } from './pack-item.ts';
 
 /** Pieces are put together into segments up to this size, in bytes of pages. */
@@ -119,11 +119,8 @@ async function seal(
 ): Promise<PackedSegment> {
   const { tenant, pageSize } = entry;
   const plainBytes = pages.length * pageSize;
-  const plain = await encodeBody(
-    { v: 1, tenant, pageSize, commits },
-    pages,
-    budget.take(plainBytes, nowMs()),
-  );
+  const mayDeflate = (bytes: Buffer) => isWorthDeflating(bytes) && budget.take(bytes.length, nowMs());
+  const plain = await encodeBody({ v: 1, tenant, pageSize, commits }, pages, mayDeflate);
   const { body, key } = await keys.seal(entry, plain);
   return { entry: { ...entry, plainBytes, key }, body };
 }
