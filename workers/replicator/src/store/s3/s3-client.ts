@@ -1,9 +1,8 @@
-import { createHash } from 'node:crypto';
 import * as http from 'node:http';
 import * as https from 'node:https';
-import { AwsV4Signer } from 'aws4fetch';
 import { PassingError } from '../repeat-call.ts';
 import { bucketUrl, type S3Settings } from './s3-settings.ts';
+import { RequestSigner } from './sign-request.ts';
 
 /*
  * Signed requests over connections that are kept. Node's own client, not fetch: its agent can be closed, bounds idle connections, and
@@ -27,21 +26,16 @@ export interface S3Reply {
 
 /** Larger objects are read by range. */
 const MAX_REPLY_BYTES = 1024 ** 3;
-const NO_BYTES = new Uint8Array();
 
 export class S3Client {
-  readonly #settings: S3Settings;
   readonly #bucket: URL;
-  readonly #isTls: boolean;
   readonly #agent: http.Agent;
-  /** Signing keys by day. */
-  readonly #keys = new Map<string, ArrayBuffer>();
+  readonly #signer: RequestSigner;
 
   constructor(bucket: string, settings: S3Settings) {
-    this.#settings = settings;
     this.#bucket = bucketUrl(bucket, settings);
-    this.#isTls = this.#bucket.protocol === 'https:';
-    const { Agent } = this.#isTls ? https : http;
+    this.#signer = new RequestSigner(settings);
+    const { Agent } = this.#bucket.protocol === 'https:' ? https : http;
     // Few idle ones: each may have been closed by the server, which is seen only when it is used.
     this.#agent = new Agent({ keepAlive: true, maxSockets: 64, maxFreeSockets: 4 });
   }
@@ -51,39 +45,16 @@ export class S3Client {
     const url = new URL(request.path, this.#bucket);
     url.search = encodeQuery(request.query ?? {});
     const { method, body } = request;
-    const headers = await this.#sign(url, request);
+    const headers = {
+      ...this.#signer.sign({ ...request, url }),
+      ...(method === 'GET' ? {} : { 'content-length': String(body?.byteLength ?? 0) }),
+    };
     return exchange(url, { method, headers, agent: this.#agent, signal }, body, idleMs);
   }
 
   close(): void {
     this.#agent.destroy();
   }
-
-  async #sign(url: URL, { method, headers, body }: S3Request): Promise<Record<string, string>> {
-    if (this.#keys.size > 8) this.#keys.clear();
-    const { sessionToken, ...settings } = this.#settings;
-    const signer = new AwsV4Signer({
-      method,
-      url: url.href,
-      service: 's3',
-      region: settings.region,
-      accessKeyId: settings.accessKeyId,
-      secretAccessKey: settings.secretAccessKey,
-      ...(sessionToken !== undefined && { sessionToken }),
-      cache: this.#keys,
-      // TLS protects the body; without it only its hash in the signature does.
-      headers: { ...headers, 'x-amz-content-sha256': this.#isTls ? 'UNSIGNED-PAYLOAD' : sha256(body) },
-    });
-    const signed = await signer.sign();
-    return {
-      ...Object.fromEntries(signed.headers),
-      ...(method === 'GET' ? {} : { 'content-length': String(body?.byteLength ?? 0) }),
-    };
-  }
-}
-
-function sha256(body: Uint8Array = NO_BYTES): string {
-  return createHash('sha256').update(body).digest('hex');
 }
 
 /** As the signature has it: a blank is %20, never '+'. */
